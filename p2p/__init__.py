@@ -1,0 +1,1 @@
+"""Finds peers and moves typed messages between them by urgency and distance."""

@@ -1,0 +1,1 @@
+"""Finding the first peers: invites, cache, bootstrap, Kademlia index."""

@@ -1,0 +1,1 @@
+"""What everybody should know: signed items spread and reconciled."""

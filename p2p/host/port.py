@@ -1,0 +1,81 @@
+"""The network as the rest of the node sees it: frames to and from admitted peers.
+
+A Host carries opaque frames, ordered per (peer, class), between peers that have admitted each
+other. Bodies: `p2p.host.libp2p` on a node, `p2p.host.memory_host` in a simulation; both pass
+tests/contract/test_host.py. Nobody but `p2p.host.rpc` sees frames.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import trio
+
+from p2p.ids import PeerId, TrafficClass
+
+
+class FrameSink(Protocol):
+    """What a Host tells its one listener. Calls are synchronous and must not block."""
+
+    def on_frame(self, peer: PeerId, traffic_class: TrafficClass, frame: bytes) -> None:
+        """A frame arrived. Raising WireError makes the host close that peer's connection."""
+
+    def on_up(self, peer: PeerId) -> None:
+        """The peer is connected and admitted; frames may follow."""
+
+    def on_down(self, peer: PeerId, reason: str) -> None:
+        """The last connection to the peer is gone; frames in flight are lost."""
+
+
+class Host(Protocol):
+    """One machine's place in the network."""
+
+    @property
+    def peer_id(self) -> PeerId: ...
+
+    def attach(self, sink: FrameSink) -> None:
+        """Set the listener; once, before run."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Listen and serve until cancelled; started once the addresses are known."""
+
+    def addresses(self) -> tuple[str, ...]:
+        """Multiaddrs at which others may reach us, `/p2p/<peer id>` included."""
+
+    def learn(self, peer: PeerId, addresses: Sequence[str]) -> None:
+        """Remember where a peer may be dialled; the newest list replaces the older one."""
+
+    async def dial(self, address: str) -> PeerId:
+        """Connect to a full multiaddr and be admitted.
+
+        Raises DialError naming the cause (dns, port, proxy, clock, token, peer) within 10 s.
+        """
+        ...
+
+    async def send(self, peer: PeerId, traffic_class: TrafficClass, frame: bytes) -> None:
+        """Queue one frame, waiting while that class's outbox is full; dials when needed.
+
+        Raises PeerUnreachableError when there is no way to the peer.
+        """
+
+    def cast(self, peer: PeerId, traffic_class: TrafficClass, frame: bytes) -> None:
+        """Queue one frame without waiting; dials in the background; may be dropped."""
+
+    def peers(self) -> tuple[PeerId, ...]:
+        """Peers connected now, in a stable order."""
+
+    def rtt_s(self, peer: PeerId) -> float | None:
+        """Smoothed round-trip time, or None before the first measurement."""
+
+    async def disconnect(self, peer: PeerId, reason: str) -> None:
+        """Close the connection to a peer."""
+
+
+class Index(Protocol):
+    """A hint store shared by the network (Kademlia on a node): never an authority."""
+
+    async def announce(self, key: bytes) -> None:
+        """Say that this machine has something under `key`; repeated by the caller."""
+
+    async def find(self, key: bytes, limit: int) -> list[tuple[PeerId, tuple[str, ...]]]:
+        """Peers that announced `key`, with addresses; possibly stale, possibly empty."""
+        ...

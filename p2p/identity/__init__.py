@@ -1,0 +1,1 @@
+"""Who is who: keys on disk, signed records, admission of peers."""

@@ -1,0 +1,328 @@
+"""Does this machine belong to our network? Checks a token; decides, sends nothing.
+
+Every certificate must be signed by somebody whom an earlier one in the same token empowered:
+
+    certificate  signed by
+    lab          network key | invite key with new_lab | itself, in an open network
+    invite       network key (new_lab) | lab key | member with can_invite | member, for own machines
+    member       lab key | invite key of that lab that names no owner
+    machine      lab key | invite key of that lab: its owner, or the member it has enrolled
+"""
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from p2p.errors import AdmissionError, WireError
+from p2p.identity.records import (
+    CERTIFICATES,
+    INVITE_DOMAIN,
+    LAB_DOMAIN,
+    MACHINE_DOMAIN,
+    MEMBER_DOMAIN,
+    InviteCert,
+    LabCert,
+    MachineCert,
+    MemberCert,
+    MembershipToken,
+)
+from p2p.ids import LabId, MemberId, NetworkId, PeerId
+from p2p.limits import (
+    CERTIFICATE_BYTES_MAX,
+    CERTIFICATES_MAX,
+    CLOCK_SKEW_MAX_MS,
+    NAME_CHARS_MAX,
+    ROLES_MAX,
+)
+from p2p.wire.codec import Record, decode_as
+from p2p.wire.envelope import Signed, Signer, open_signed
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """What a node trusts from the start: its network."""
+
+    network: NetworkId
+    root: PeerId
+    """The network key, as a peer id."""
+    is_open: bool = False
+    """In an open network a lab may certify itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """Who a peer has proved to be."""
+
+    peer: PeerId
+    lab: LabId
+    lab_name: str
+    member: MemberId
+    member_name: str
+    name: str
+    """Of the machine."""
+    site: str
+    roles: tuple[str, ...]
+    can_invite: bool
+    """Its owner may invite others into the lab."""
+    expires_ms: int
+    """When the first certificate of the chain ends, wall-clock milliseconds since 1970."""
+    invite: PeerId | None
+    """The invite it came with, if any, and how many machines that was meant for."""
+    invite_uses: int = 0
+    skew_ms: int = 0
+    """Its wall clock minus ours when it was admitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Our wall clock, and the peer's where it told us (milliseconds since 1970)."""
+
+    now_ms: int
+    peer_ms: int | None = None
+
+    def skew_ms(self) -> int:
+        """The peer's clock minus ours; 0 when it is not known."""
+        return 0 if self.peer_ms is None else self.peer_ms - self.now_ms
+
+
+def check_token(
+    token: MembershipToken,
+    peer: PeerId,
+    anchor: Anchor,
+    verifier: Signer,
+    clocks: Clocks,
+    revoked: Collection[str] = (),
+) -> Admitted:
+    """Verify that the token proves `peer` to be a machine of the network, and say whose.
+
+    Raises AdmissionError. Costs one signature check per certificate; what needs none is refused
+    first. `revoked` holds ids of machines, members, labs and invites that are no longer trusted.
+    """
+    _check_outline(token, peer, anchor)
+    walk = _Chain(anchor)
+    for sealed in token.certificates:
+        _check_time(sealed, clocks)
+        walk.add(sealed, verifier, revoked)
+    return walk.admitted(clocks)
+
+
+def check_invite_chain(
+    certificates: tuple[Signed, ...], anchor: Anchor, verifier: Signer, clocks: Clocks
+) -> InviteCert:
+    """Verify that the certificates end in a valid invite of the network; return it.
+
+    Raises AdmissionError.
+    """
+    if not certificates or len(certificates) >= CERTIFICATES_MAX:
+        raise AdmissionError("malformed", f"the invite holds {len(certificates)} certificates")
+    walk = _Chain(anchor)
+    for sealed in certificates:
+        _check_time(sealed, clocks)
+        walk.add(sealed, verifier, ())
+    invite = next(reversed(walk.invites.values()), None)
+    if invite is None or certificates[-1].domain != INVITE_DOMAIN:
+        raise AdmissionError("signature", "the last certificate is no invite")
+    return invite
+
+
+def check_name(what: str, name: str) -> None:
+    """Raise AdmissionError unless a person can be shown this name."""
+    if not 1 <= len(name) <= NAME_CHARS_MAX or not name.isprintable() or name != name.strip():
+        raise AdmissionError(
+            "malformed", f"{what} {json.dumps(name[:80])} must be 1-{NAME_CHARS_MAX} printable characters"
+        )
+
+
+def _check_outline(token: MembershipToken, peer: PeerId, anchor: Anchor) -> None:
+    """Everything that needs no signature check."""
+    certificates = token.certificates
+    if not 1 <= len(certificates) <= CERTIFICATES_MAX:
+        raise AdmissionError("malformed", f"the token holds {len(certificates)} certificates")
+    for sealed in certificates:
+        if sealed.network != anchor.network:
+            raise AdmissionError("network", f"the token is for another network than {anchor.network}")
+        if sealed.domain not in CERTIFICATES or len(sealed.payload) > CERTIFICATE_BYTES_MAX:
+            raise AdmissionError("malformed", "the token holds something that is no certificate")
+    last = certificates[-1]
+    if last.domain != MACHINE_DOMAIN or _payload(MachineCert, last).peer != peer:
+        raise AdmissionError("signature", f"the token is not for the machine {peer}")
+
+
+def _payload(kind: type[MachineCert], sealed: Signed) -> MachineCert:
+    try:
+        return decode_as(kind, sealed.payload)
+    except WireError as exc:
+        raise AdmissionError("malformed", str(exc)) from exc
+
+
+def _check_time(sealed: Signed, clocks: Clocks) -> None:
+    early_ms = sealed.sequence - clocks.now_ms
+    late_ms = clocks.now_ms - sealed.expires_ms
+    if early_ms <= CLOCK_SKEW_MAX_MS and late_ms <= CLOCK_SKEW_MAX_MS:
+        return
+    what = CERTIFICATES[sealed.domain].__name__ if sealed.domain in CERTIFICATES else "record"
+    when = f"ended {late_ms // 1000} s ago" if late_ms > 0 else f"begins in {early_ms // 1000} s"
+    skew_ms = clocks.skew_ms()
+    if abs(skew_ms) > CLOCK_SKEW_MAX_MS:
+        raise AdmissionError(
+            "clock", f"{what} {when}, and the two clocks differ by {abs(skew_ms) // 1000} s: set them"
+        )
+    raise AdmissionError("expired", f"{what} {when}: get a new invite")
+
+
+@dataclass(slots=True)
+class _Chain:
+    """Who has been empowered so far, certificate by certificate."""
+
+    anchor: Anchor
+    lab: LabCert | None = None
+    members: dict[str, MemberCert] = field(default_factory=dict)
+    enrolled_by: dict[str, str] = field(default_factory=dict)
+    invites: dict[str, InviteCert] = field(default_factory=dict)
+    machine: MachineCert | None = None
+    machine_signer: str = ""
+    expires_ms: int = 2**63
+
+    def add(self, sealed: Signed, verifier: Signer, revoked: Collection[str]) -> None:
+        """Check one certificate against those before it, and take it in."""
+        kind = CERTIFICATES.get(sealed.domain)
+        if kind is None or self.machine is not None:
+            raise AdmissionError("malformed", "a certificate stands where none may")
+        try:
+            record = open_signed(verifier, self.anchor.network, sealed.domain, kind, sealed)
+        except WireError as exc:
+            raise AdmissionError("signature", str(exc)) from exc
+        _ADD[sealed.domain](self, record, sealed)
+        for one in (str(sealed.sender), _subject(record)):
+            if one in revoked:
+                raise AdmissionError("revoked", f"{one} has been revoked")
+        self.expires_ms = min(self.expires_ms, sealed.expires_ms)
+
+    def add_lab(self, record: Record, sealed: Signed) -> None:
+        assert isinstance(record, LabCert)
+        by_invite = self.invites.get(sealed.sender)
+        _demand(self.lab is None, "a token names one lab")
+        _demand(
+            sealed.sender == self.anchor.root
+            or (by_invite is not None and by_invite.new_lab)
+            or (self.anchor.is_open and sealed.sender == record.lab),
+            f"{sealed.sender} may not bring a lab into the network",
+        )
+        check_name("the lab's name", record.name)
+        self.lab = record
+
+    def add_invite(self, record: Record, sealed: Signed) -> None:
+        assert isinstance(record, InviteCert)
+        self._join_in_time(record, sealed)
+        if sealed.sender == self.anchor.root:
+            fits = record.new_lab and not record.lab and not record.owner
+        else:
+            fits = not record.new_lab and self._is_our_lab(record.lab)
+            fits = fits and self._may_invite(sealed.sender, record)
+        _demand(fits, f"{sealed.sender} may not give such an invite")
+        self.invites[record.invite] = record
+
+    def _join_in_time(self, record: InviteCert, sealed: Signed) -> None:
+        _demand(record.join_by_ms <= sealed.expires_ms, "an invite is longer than what it grants")
+        _demand(record.uses >= 1, "an invite is for at least one use")
+
+    def _may_invite(self, sender: str, record: InviteCert) -> bool:
+        if self.lab is not None and sender == self.lab.lab:
+            return True
+        member = self.members.get(sender)
+        return member is not None and (member.can_invite or record.owner == sender)
+
+    def add_member(self, record: Record, sealed: Signed) -> None:
+        assert isinstance(record, MemberCert)
+        _demand(self._is_our_lab(record.lab), "a member is of another lab than the token's")
+        _demand(self._may_enrol(record, sealed), f"{sealed.sender} may not enrol such a member")
+        check_name("the member's name", record.name)
+        self.members[record.member] = record
+        self.enrolled_by[record.member] = sealed.sender
+
+    def _may_enrol(self, record: MemberCert, sealed: Signed) -> bool:
+        if self.lab is not None and sealed.sender == self.lab.lab:
+            return True
+        invite = self.invites.get(sealed.sender)
+        if invite is None or invite.lab != record.lab or invite.owner:
+            return False
+        return (invite.can_invite or not record.can_invite) and _used_in_time(invite, sealed)
+
+    def add_machine(self, record: Record, sealed: Signed) -> None:
+        assert isinstance(record, MachineCert)
+        _demand(self._is_our_lab(record.lab), "the machine is of another lab than the token's")
+        _demand(record.member in self.members, "the machine's owner is not in the token")
+        _demand(self._may_add(record, sealed), f"{sealed.sender} may not add such a machine")
+        check_name("the machine's name", record.name)
+        if record.site:
+            check_name("the machine's site", record.site)
+        _demand(len(record.roles) <= ROLES_MAX, f"a machine has at most {ROLES_MAX} roles")
+        for role in record.roles:
+            check_name("a role", role)
+        self.machine, self.machine_signer = record, sealed.sender
+
+    def _may_add(self, record: MachineCert, sealed: Signed) -> bool:
+        if self.lab is not None and sealed.sender == self.lab.lab:
+            return True
+        invite = self.invites.get(sealed.sender)
+        if invite is None or invite.lab != record.lab or not _used_in_time(invite, sealed):
+            return False
+        if invite.owner:
+            return record.member == invite.owner
+        return self.enrolled_by[record.member] == sealed.sender
+
+    def _is_our_lab(self, lab: LabId) -> bool:
+        return self.lab is not None and self.lab.lab == lab
+
+    def admitted(self, clocks: Clocks) -> Admitted:
+        """What the whole token proves."""
+        if self.lab is None or self.machine is None:
+            raise AdmissionError("malformed", "the token names no lab or no machine")
+        machine, member = self.machine, self.members[self.machine.member]
+        last_invite = next(reversed(self.invites.values()), None)
+        return Admitted(
+            peer=machine.peer,
+            lab=self.lab.lab,
+            lab_name=self.lab.name,
+            member=member.member,
+            member_name=member.name,
+            name=machine.name,
+            site=machine.site,
+            roles=machine.roles,
+            can_invite=member.can_invite,
+            expires_ms=self.expires_ms,
+            invite=None if last_invite is None else last_invite.invite,
+            invite_uses=0 if last_invite is None else last_invite.uses,
+            skew_ms=clocks.skew_ms(),
+        )
+
+
+def _used_in_time(invite: InviteCert, sealed: Signed) -> bool:
+    return sealed.sequence <= invite.join_by_ms + CLOCK_SKEW_MAX_MS
+
+
+def _demand(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise AdmissionError("signature", otherwise)
+
+
+def _subject(record: Record) -> str:
+    match record:
+        case LabCert(lab=lab):
+            return lab
+        case InviteCert(invite=invite):
+            return invite
+        case MemberCert(member=member):
+            return member
+        case MachineCert(peer=peer):
+            return peer
+    raise TypeError(f"{type(record).__name__} is no certificate")
+
+
+_ADD: Final[Mapping[str, Callable[[_Chain, Record, Signed], None]]] = {
+    LAB_DOMAIN: _Chain.add_lab,
+    INVITE_DOMAIN: _Chain.add_invite,
+    MEMBER_DOMAIN: _Chain.add_member,
+    MACHINE_DOMAIN: _Chain.add_machine,
+}

@@ -1,0 +1,129 @@
+"""Files only their owner may read: written once or replaced whole, and on the disk when we return.
+
+A folder is 0700, a file 0600, both ours; anything looser is refused with the command that mends it.
+"""
+
+import os
+import stat
+from pathlib import Path
+
+from p2p.errors import IdentityError
+from p2p.limits import PRIVATE_FILE_BYTES_MAX
+
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def make_private_folder(folder: Path) -> bool:
+    """Create `folder` with mode 0700 where it is missing, and check it; True if it was created.
+
+    Raises IdentityError when it is not ours alone, or cannot be made.
+    """
+    created = not folder.exists()
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as exc:
+        raise IdentityError(f"cannot create the folder {folder}: {exc.strerror}") from exc
+    check_private_folder(folder)
+    return created
+
+
+def check_private_folder(folder: Path) -> None:
+    """Raise IdentityError unless `folder` is a real folder, ours, and closed to everybody else."""
+    try:
+        found = folder.lstat()
+    except OSError as exc:
+        raise IdentityError(f"cannot use the folder {folder}: {exc.strerror}") from exc
+    if not stat.S_ISDIR(found.st_mode):
+        raise IdentityError(f"{folder} is not a folder (a link is not accepted): remove it")
+    _check_ours(folder, found, "700")
+
+
+def read_private_file(path: Path) -> bytes:
+    """The content of a private file.
+
+    Raises IdentityError when it is missing, too long, not ours, or open to others.
+    """
+    check_private_folder(path.parent)
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as exc:
+        raise IdentityError(f"cannot read {path}: {exc.strerror}") from exc
+    with open(handle, "rb") as file:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise IdentityError(f"{path} is not a plain file: remove it")
+        _check_ours(path, found, "600")
+        data = file.read(PRIVATE_FILE_BYTES_MAX + 1)
+    if len(data) > PRIVATE_FILE_BYTES_MAX:
+        raise IdentityError(f"{path} is longer than {PRIVATE_FILE_BYTES_MAX} bytes: not one of ours")
+    return data
+
+
+def create_private_file(path: Path, data: bytes) -> None:
+    """Write a new private file; it appears whole or not at all, and is never overwritten.
+
+    Raises IdentityError, also when the file is already there.
+    """
+    draft = _write_draft(path, data)
+    try:
+        os.link(draft, path)
+    except FileExistsError as exc:
+        raise IdentityError(f"{path} exists already: it is left as it is") from exc
+    except OSError as exc:
+        raise IdentityError(f"cannot create {path}: {exc.strerror}") from exc
+    finally:
+        draft.unlink()
+    _flush_folder(path.parent)
+
+
+def replace_private_file(path: Path, data: bytes) -> None:
+    """Write a private file over its older version; a crash leaves one of the two, whole.
+
+    Raises IdentityError when it cannot be written.
+    """
+    draft = _write_draft(path, data)
+    try:
+        draft.replace(path)
+    except OSError as exc:
+        draft.unlink()
+        raise IdentityError(f"cannot replace {path}: {exc.strerror}") from exc
+    _flush_folder(path.parent)
+
+
+def _write_draft(path: Path, data: bytes) -> Path:
+    check_private_folder(path.parent)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        draft.unlink(missing_ok=True)
+        handle = os.open(draft, flags, 0o600)
+        with open(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(handle)
+    except OSError as exc:
+        draft.unlink(missing_ok=True)
+        raise IdentityError(f"cannot write {path}: {exc.strerror}") from exc
+    return draft
+
+
+def _flush_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _check_ours(path: Path, found: os.stat_result, mode: str) -> None:
+    if found.st_uid != os.geteuid():
+        raise IdentityError(
+            f"{path} belongs to user {found.st_uid}, we are {os.geteuid()}: "
+            f"run as its owner, or: chown {os.geteuid()} {path}"
+        )
+    if found.st_mode & _OTHERS:
+        raise IdentityError(
+            f"{path} has mode {stat.S_IMODE(found.st_mode):o}, others may use it: "
+            f"chmod {mode} {path}"
+        )

@@ -1,0 +1,120 @@
+"""Every bound of the p2p package, each with its reason."""
+
+from typing import Final
+
+CONTROL_FRAME_BYTES_MAX: Final = 64 * 1024
+"""A control frame: MessagePack amplifies up to 73x in memory, so 64 KiB costs 4.7 MiB at worst."""
+
+DATA_FRAME_BYTES_MAX: Final = 1024 * 1024
+"""A data frame carries one opaque body chunk and decodes to exactly one bytes object."""
+
+BODY_CHUNK_BYTES: Final = 256 * 1024
+"""Bodies travel in such chunks: large enough to seal cheaply, small enough to interleave."""
+
+BODY_BYTES_MAX: Final = 8 * 1024 * 1024 + 64 * 1024
+"""A call's body: one whole 8 MiB segment copy plus its Merkle outboard and headroom."""
+
+BODY_WINDOW_BYTES: Final = 16 * 1024 * 1024
+"""Body bytes one peer may have in flight to us per class: two whole segments keep a link busy."""
+
+DECODE_DEPTH_MAX: Final = 8
+"""Nesting of a message: no message of ours needs more than 5."""
+
+DECODE_NODES_MAX: Final = 4096
+"""Values in one message: a digest of 1000 members, four fields each, still fits."""
+
+CALLS_INBOUND_MAX: Final = 256
+"""Calls one peer may have open with us: beyond that it gets `busy` and must wait."""
+
+OUTBOX_FRAMES_MAX: Final = 4096
+"""Casts queued for one peer and class; beyond that the oldest is dropped (casts are repeatable)."""
+
+INBOX_EVENTS_MAX: Final = 16384
+"""Events waiting for one core: beyond that the newest message is dropped and counted."""
+
+PEERS_MAX: Final = 1024
+"""Connections of one node; membership works over fewer, lookups over none."""
+
+PRIVATE_FILE_BYTES_MAX: Final = 64 * 1024
+"""A key, token or membership file: the longest of ours is under 16 KiB."""
+
+VERIFY_KEYS_MAX: Final = 4096
+"""Public keys kept ready for checking: every member of four full views."""
+
+CERTIFICATES_MAX: Final = 10
+"""Certificates in one token: a lab that was invited in, and three invitations after one another."""
+
+CERTIFICATE_BYTES_MAX: Final = 1024
+"""One signed certificate: ids, two names and eight roles take under 700 bytes."""
+
+NAME_CHARS_MAX: Final = 64
+"""A name of a machine, person, lab or site: fits a table column and a certificate."""
+
+ROLES_MAX: Final = 8
+"""Roles in a machine's certificate: there are five."""
+
+CLOCK_SKEW_MAX_MS: Final = 120_000
+"""Wall clocks may differ by this much: unsynchronised laptops drift by about a minute a month."""
+
+INVITE_ADDRESSES_MAX: Final = 4
+"""Addresses in an invite: LAN, VPN, public and a second member; more make it too long to paste."""
+
+INVITE_CHARS_MAX: Final = 12_000
+"""An invite as text: nine certificates of 700 bytes and four addresses, in base32."""
+
+ADMITTED_MAX: Final = 4096
+"""Peers whose certificates are remembered: four times the connections of one node."""
+
+ADMISSION_TRIES_BURST: Final = 10
+"""Admissions one peer may ask for at once: two connections, redialled a few times."""
+
+ADMISSION_TRIES_PER_S: Final = 1.0
+"""Admissions one peer may ask for in the long run: each costs about 1 ms of signature checks."""
+
+REFUSAL_CHARS_MAX: Final = 300
+"""A refusal's explanation from a peer: one printable line for a person."""
+
+ADMIT_FRAME_BYTES_MAX: Final = 16 * 1024
+"""A frame of the admission exchange: a token with its chain of certificates is under 2 KiB."""
+
+ADMIT_DEADLINE_S: Final = 5.0
+"""Admission is one exchange of small frames: a second even over a bad path, then patience ends."""
+
+DIAL_DEADLINE_S: Final = 9.5
+"""Everything from resolving a name to being admitted: a failed join says why within 10 s."""
+
+UPGRADE_DEADLINE_S: Final = 5.0
+"""From the accepted socket to an encrypted, multiplexed connection: about six round trips."""
+
+PENDING_MAX: Final = 512
+"""Sockets accepted but not yet admitted: beyond that the oldest silent one makes room."""
+
+PENDING_PER_ADDRESS_MAX: Final = 32
+"""The same for one address: thirty members behind one NAT may all come back at once."""
+
+PENDING_PER_PREFIX_MAX: Final = 128
+"""The same for one IPv4 /24 or IPv6 /48."""
+
+STREAMS_INBOUND_MAX: Final = 128
+"""Streams a peer may hold open with us: ours need 5, a libp2p peer with DHT and gossip about 20."""
+
+STREAM_WINDOW_BYTES: Final = 1024 * 1024
+"""Receive window of one stream: 100 Mbit/s at 80 ms; the first 256 KiB are Yamux's own default."""
+
+LINK_UNREAD_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Received bytes of one connection that nobody has read yet: beyond that its streams are reset."""
+
+LINK_OUTPUT_BYTES_MAX: Final = 1024 * 1024
+"""Bytes queued for one socket: beyond that we stop reading what would make us answer more."""
+
+LINK_BACKLOG_BYTES: Final = 128 * 1024
+"""Above this a frame waits in the scheduler, where a more urgent one may still overtake it."""
+
+OUTBOX_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Bytes queued for one peer and class: four frames of the largest size."""
+
+ADDRESSES_PER_PEER_MAX: Final = 8
+"""Addresses remembered (and dialled) for one peer."""
+
+ADDRESS_BOOK_PEERS_MAX: Final = 65_536
+"""Peers whose addresses are remembered: a full membership view fits; the oldest is forgotten."""

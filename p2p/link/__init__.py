@@ -1,0 +1,1 @@
+"""Our byte pipe under libp2p: Noise session, Yamux, accept guard."""

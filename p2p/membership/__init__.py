@@ -1,0 +1,1 @@
+"""Who is alive: a SWIM-style full view."""

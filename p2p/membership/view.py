@@ -1,0 +1,55 @@
+"""The membership view: what the rest of the node reads. Plain values, no behaviour."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from p2p.ids import LabId, PeerId
+
+
+class Liveness(IntEnum):
+    """Three levels of doubt, and a farewell."""
+
+    ALIVE = 0
+    SUSPECT = 1  # gets no new work
+    DEAD = 2
+    LEFT = 3  # said goodbye
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One machine as the swarm knows it."""
+
+    peer: PeerId
+    liveness: Liveness
+    incarnation: int
+    addresses: tuple[str, ...]
+    name: str
+    lab: LabId
+    site: str
+    """Failure domain below the lab, as declared in the machine's certificate."""
+    since_s: float
+    """Monotonic time of the last change of liveness, on our clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberChanged:
+    """Told to listeners whenever a member's liveness or addresses change."""
+
+    member: Member
+    before: Liveness | None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Everybody we know, ourselves included, sorted by peer id."""
+
+    me: PeerId
+    members: tuple[Member, ...]
+
+    def alive(self) -> tuple[Member, ...]:
+        """Members that may be given work or data."""
+        return tuple(m for m in self.members if m.liveness is Liveness.ALIVE)
+
+    def find(self, peer: PeerId) -> Member | None:
+        """The member with that id, if known."""
+        return next((m for m in self.members if m.peer == peer), None)

@@ -1,0 +1,1 @@
+"""Which frame goes next: classes, scheduler, pump."""

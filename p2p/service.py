@@ -1,0 +1,120 @@
+"""The loop that drives a core: events and timers in, effects out, in order.
+
+Imports effects only; everything it performs, it performs by callables it is given. All events
+that are waiting are handled in one batch, so that one group commit covers them: Persist first,
+then Send, WakeAt and Notify in the order the core returned them.
+"""
+
+import heapq
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import trio
+
+from p2p.effects import Effect, Notify, Persist, Send, WakeAt
+from p2p.limits import INBOX_EVENTS_MAX
+
+
+class Core(Protocol):
+    """A pure state machine."""
+
+    def handle(self, event: Any, now_s: float) -> Iterable[Effect]: ...  # noqa: ANN401
+
+
+@dataclass(frozen=True, slots=True)
+class Performer:
+    """How effects are carried out. `persist` returns once all writes are durable."""
+
+    send: Callable[[Send], None]
+    notify: Callable[[object], None]
+    persist: Callable[[Sequence[Persist]], Awaitable[None]]
+
+
+async def persist_nothing(writes: Sequence[Persist]) -> None:
+    """For cores that keep nothing; a Persist from one is a bug."""
+    if writes:
+        raise AssertionError(f"a core without tables asked to persist {writes[0].table}")
+
+
+@dataclass(slots=True)
+class _Entry:
+    event: object
+    done: trio.Event | None = None
+
+
+@dataclass(slots=True)
+class Driver:
+    """Feeds one core, one batch at a time; lives inside a service's nursery."""
+
+    core: Core
+    performer: Performer
+    inbox_max: int = INBOX_EVENTS_MAX
+    dropped: int = 0
+    _inbox: deque[_Entry] = field(default_factory=deque)
+    _timers: list[tuple[float, int, object]] = field(default_factory=list)
+    _timer_count: int = 0
+    _wake: trio.Event = field(default_factory=trio.Event)
+
+    def post(self, event: object) -> bool:
+        """Queue an event; False (and counted) when the inbox is full."""
+        if len(self._inbox) >= self.inbox_max:
+            self.dropped += 1
+            return False
+        self._inbox.append(_Entry(event))
+        self._wake.set()
+        return True
+
+    async def do(self, event: object) -> None:
+        """Queue an event and return once everything it caused has been performed."""
+        done = trio.Event()
+        self._inbox.append(_Entry(event, done))
+        self._wake.set()
+        await done.wait()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Drive until cancelled. What the core raises is a bug and escapes."""
+        task_status.started()
+        while True:
+            await self._sleep_until_due()
+            await self._step()
+
+    async def _sleep_until_due(self) -> None:
+        if self._inbox:
+            await trio.lowlevel.checkpoint()
+            return
+        next_s = self._timers[0][0] if self._timers else math.inf
+        with trio.move_on_at(next_s):
+            await self._wake.wait()
+
+    async def _step(self) -> None:
+        self._wake = trio.Event()
+        now_s = trio.current_time()
+        batch, self._inbox = self._inbox, deque()
+        effects: list[Effect] = []
+        for entry in batch:
+            effects += self.core.handle(entry.event, now_s)
+        while self._timers and self._timers[0][0] <= now_s:
+            effects += self.core.handle(heapq.heappop(self._timers)[2], now_s)
+        await self._perform(effects)
+        for entry in batch:
+            if entry.done is not None:
+                entry.done.set()
+
+    async def _perform(self, effects: Sequence[Effect]) -> None:
+        writes = [effect for effect in effects if isinstance(effect, Persist)]
+        if writes:
+            await self.performer.persist(writes)
+        for effect in effects:
+            match effect:
+                case Send():
+                    self.performer.send(effect)
+                case WakeAt(deadline_s, timer):
+                    self._timer_count += 1
+                    heapq.heappush(self._timers, (deadline_s, self._timer_count, timer))
+                case Notify(event):
+                    self.performer.notify(event)
+                case Persist():
+                    pass

@@ -1,0 +1,1 @@
+"""Bytes on the wire: bounds, codec, frames and signed envelopes. Sans-I/O."""

@@ -1,0 +1,1 @@
+"""Keeps bytes alive on many peers."""

@@ -1,0 +1,1 @@
+"""Byte-bounded hot cache."""

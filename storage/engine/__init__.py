@@ -1,0 +1,1 @@
+"""Transactions: named tables over LMDB or memory."""

@@ -1,0 +1,64 @@
+"""Every error the storage package raises, and what the caller should do about it."""
+
+from p2p.ids import PeerId
+
+
+class StorageError(Exception):
+    """Base of all errors in this package."""
+
+
+class StoreFullError(StorageError):
+    """No room on this disk or in this quota: nothing was written. Free space or raise the quota."""
+
+
+class StoreFailedError(StorageError):
+    """A commit failed: what is on disk is uncertain. Fatal for the store; restart the node."""
+
+
+class ShardMissingError(StorageError):
+    """The shard is not here: ask another holder."""
+
+
+class ShardCorruptError(StorageError):
+    """The bytes do not match their hash: drop the copy and ask for a repair."""
+
+    def __init__(self, root: bytes, holder: PeerId | None = None) -> None:
+        where = f" from {holder}" if holder else ""
+        super().__init__(f"shard {root.hex()[:16]}{where} fails its hash")
+        self.root, self.holder = root, holder
+
+
+class ManifestError(StorageError):
+    """The bytes are not a manifest, or not the one asked for."""
+
+
+class ObjectUnknownError(StorageError):
+    """No peer we can reach holds a manifest of that address: check it or wait for its holders."""
+
+
+class ObjectDegradedError(StorageError):
+    """Fewer than k shards of a segment can be had now: try again when more holders are back."""
+
+
+class TooFewPeersError(StorageError):
+    """The pool is too small, or too much of it is away, for what was asked."""
+
+    def __init__(self, have: int, need: int, remedy: str) -> None:
+        super().__init__(f"{have} usable peers, {need} needed: {remedy}")
+        self.have, self.need = have, need
+
+
+class NameConflictError(StorageError):
+    """Another write came first: read the value again and decide."""
+
+    def __init__(self, name: str, sequence: int, value: bytes) -> None:
+        super().__init__(f"{name} is at sequence {sequence}, not where this write expected it")
+        self.name, self.sequence, self.value = name, sequence, value
+
+
+class StaleFenceError(StorageError):
+    """A newer attempt owns the name: this writer must stop."""
+
+
+class CapabilityError(StorageError):
+    """The text is not a capability or address: copy it again, whole."""

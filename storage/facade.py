@@ -1,0 +1,131 @@
+"""What the rest of the node may ask of storage: objects and mutable names.
+
+`storage.objects.service.ObjectService` and `storage.records.service.NameService` satisfy these;
+the market, memory and the local API know only this file.
+"""
+
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from p2p.ids import PeerId
+from storage.ids import Address, ObjectKey
+
+
+class Durability(StrEnum):
+    """What a put waits for: the receipt promised by the pool size, a quorum, or this disk."""
+
+    DURABLE = "durable"
+    QUORUM = "quorum"
+    LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadCap:
+    """The right to read one object; as text `swarm:` + base32(address + key), see storage.caps."""
+
+    address: Address
+    key: ObjectKey
+
+
+@dataclass(frozen=True, slots=True)
+class PutReceipt:
+    """What a put achieved, in numbers and in words."""
+
+    cap: ReadCap
+    size: int
+    k: int
+    n: int
+    holders: tuple[PeerId, ...]
+    """Peers whose signed receipts came before this returned."""
+    survives: str
+    """For people: `any 1 machine`, `any 5 machines`, `nothing: stored on this machine only`."""
+    one_site: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectStat:
+    """How an object stands now."""
+
+    address: Address
+    name: str
+    size: int
+    k: int
+    n: int
+    segments: int
+    shards_live: int
+    """Fewest live shards over its segments."""
+    survives: str
+    holders: tuple[tuple[int, int, PeerId, bool], ...]
+    """(segment, shard, holder, alive)"""
+    expires_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectEntry:
+    """A line of `obj ls`: objects this owner put, from the keyring."""
+
+    cap: ReadCap
+    name: str
+    size: int
+    put_ms: int
+
+
+class Objects(Protocol):
+    """Whole objects in and out of the pool."""
+
+    async def put(
+        self,
+        source: AsyncIterable[bytes],
+        *,
+        name: str = "",
+        durability: Durability = Durability.DURABLE,
+    ) -> PutReceipt:
+        """Encrypt, code and spread a byte stream of any length.
+
+        Raises TooFewPeersError, StoreFullError; nothing is visible when it raises.
+        """
+        ...
+
+    def get(
+        self, cap: ReadCap, *, start: int = 0, length: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """Stream verified plaintext in order.
+
+        Raises ObjectUnknownError, ObjectDegradedError (fewer than k shards can be had).
+        """
+        ...
+
+    async def stat(self, address: Address) -> ObjectStat: ...
+
+    def entries(self) -> Sequence[ObjectEntry]: ...
+
+    async def forget(self, address: Address) -> bool:
+        """Give up our leases; holders free the space. False when it was not ours."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NameValue:
+    """The newest value of a mutable name."""
+
+    sequence: int
+    fence: int
+    value: bytes
+
+
+class Names(Protocol):
+    """Small mutable values, linearizable for one fenced writer (docs/protocol.md, names)."""
+
+    async def read(self, name: str) -> NameValue | None:
+        """The newest value a majority of holders knows. Raises TooFewPeersError."""
+        ...
+
+    async def write(self, name: str, value: bytes, *, expected: int, fence: int) -> NameValue:
+        """Compare-and-set: accepted only when the known sequence is `expected` (0 = none yet).
+
+        Raises NameConflictError (carries the present value), StaleFenceError, TooFewPeersError.
+        """
+        ...

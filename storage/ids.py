@@ -1,0 +1,12 @@
+"""Value types of storage."""
+
+from typing import NewType
+
+Address = NewType("Address", bytes)
+"""BLAKE3 of a manifest's canonical bytes (32 bytes): names and verifies an object."""
+
+ShardRoot = NewType("ShardRoot", bytes)
+"""Merkle root of a shard's 16 KiB leaves (32 bytes)."""
+
+ObjectKey = NewType("ObjectKey", bytes)
+"""The 32-byte AEAD key of one object: with the address it is the capability to read."""

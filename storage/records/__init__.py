@@ -1,0 +1,1 @@
+"""Signed holder records and mutable names."""

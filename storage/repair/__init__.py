@@ -1,0 +1,1 @@
+"""Lost shards come back by themselves."""

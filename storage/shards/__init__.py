@@ -1,0 +1,1 @@
+"""Shard bytes at rest, their leases and quotas."""

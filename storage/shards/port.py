@@ -1,0 +1,53 @@
+"""Where shard bytes rest: segment files on a node, memory in a test.
+
+A shard is addressed by its Merkle root (32 bytes) and is immutable. Bodies:
+`storage.shards.segment_store`, `storage.shards.memory_store`; both pass tests/contract/test_shards.py.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import trio
+
+from storage.engine.port import WriteView
+from storage.ids import ShardRoot
+
+
+class ShardStore(Protocol):
+    """Durable, hash-checked, immutable byte strings of at most one segment each."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled."""
+
+    async def put(
+        self, root: ShardRoot, data: bytes, also: Callable[[WriteView], None] | None = None
+    ) -> None:
+        """Verify `data` against `root`, write and fsync it; idempotent.
+
+        `also` runs in the transaction that makes the shard exist (leases, accounting).
+        Raises ShardCorruptError, StoreFullError.
+        """
+
+    async def get(self, root: ShardRoot) -> bytes:
+        """The whole shard, verified. Raises ShardMissingError, ShardCorruptError."""
+        ...
+
+    async def read(self, root: ShardRoot, start: int, length: int) -> tuple[bytes, list[bytes]]:
+        """A range, widened to whole 16 KiB leaves, with the Merkle path of each leaf.
+
+        Raises ShardMissingError; the reader verifies the leaves against the root.
+        """
+        ...
+
+    def length(self, root: ShardRoot) -> int | None:
+        """Bytes of the shard, or None when it is not here. No disk access."""
+
+    async def delete(self, roots: Sequence[ShardRoot]) -> int:
+        """Forget shards and give their space back to the disk; the bytes freed."""
+        ...
+
+    def used_bytes(self) -> int: ...
+
+    def free_bytes(self) -> int:
+        """What may still be stored here within quota and free-disk reserve."""
+        ...

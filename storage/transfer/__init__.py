@@ -1,0 +1,1 @@
+"""Shards between peers: fetch any k of n, serve."""

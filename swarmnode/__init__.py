@@ -1,0 +1,1 @@
+"""Swarm: a peer-to-peer pool of compute, memory, storage and network."""

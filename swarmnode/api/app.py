@@ -1,0 +1,98 @@
+"""The local API as one ASGI app: who may call, which paths, how errors look.
+
+DNS rebinding makes Origin equal Host, so a fixed Host list and, on TCP, a bearer token decide
+(research: Tailscale local API, Syncthing #4819). There are no CORS headers.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from swarmnode.api.problems import PROBLEMS, on_expected_error, problem_response
+from swarmnode.api.schema import Problem
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
+HOSTS_ALWAYS: Final = frozenset({"swarm", "localhost", "127.0.0.1", "[::1]"})
+SCOPES: Final[Mapping[str, frozenset[str]]] = {
+    "read": frozenset({"GET"}),
+    "submit": frozenset({"GET", "POST"}),
+    "admin": frozenset({"GET", "POST", "PUT", "DELETE"}),
+}
+"""Token scope -> methods it may use; `submit` may not steer the node (ADMIN_PATHS)."""
+ADMIN_PATHS: Final = ("/api/v1/node/", "/api/v1/join")
+
+
+class Gatekeeper:
+    """Lets a request through to the app, or answers it with a problem.
+
+    `tokens` maps SHA-256 (hex) of a bearer token to its scope; None means a unix socket, where
+    file permissions have already decided.
+    """
+
+    def __init__(
+        self, app: Asgi, tokens: Mapping[str, str] | None, hosts: Sequence[str] = ()
+    ) -> None:
+        self._app = app
+        self._tokens = tokens
+        self._hosts = HOSTS_ALWAYS | frozenset(hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI entry."""
+        if scope["type"] == "http":
+            refusal = self._refusal(scope)
+            if refusal is not None:
+                await problem_response(refusal)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> Problem | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "").rsplit(":", 1)[0].lower()
+        if self._tokens is None and host not in self._hosts:
+            return Problem(403, "bad_host", "this host name is not served", f"Host: {host[:64]}")
+        if "origin" in headers:
+            return Problem(403, "bad_origin", "requests from web pages are refused")
+        if self._tokens is None or scope["path"] in OPEN_PATHS:
+            return None
+        return self._token_refusal(scope, headers)
+
+    def _token_refusal(self, scope: Scope, headers: Headers) -> Problem | None:
+        kind, _, token = headers.get("authorization", "").partition(" ")
+        digest = hashlib.sha256(token.encode()).hexdigest()
+        granted = None
+        for known, token_scope in (self._tokens or {}).items():
+            if hmac.compare_digest(known, digest):
+                granted = token_scope
+        if kind.lower() != "bearer" or granted is None:
+            hint = "send `Authorization: Bearer TOKEN`; `swarmnode api token` makes one"
+            return Problem(401, "token_needed", "a valid token is needed", hint)
+        steers = str(scope["path"]).startswith(ADMIN_PATHS)
+        if scope["method"] not in SCOPES[granted] or (steers and granted != "admin"):
+            return Problem(403, "scope", f"a token of scope {granted} may not do that")
+        return None
+
+
+async def _not_found(request: Any, error: Exception) -> Response:  # noqa: ANN401
+    return problem_response(Problem(404, "no_such_path", "no such path", request.url.path))
+
+
+async def _wrong_method(request: Any, error: Exception) -> Response:  # noqa: ANN401
+    return problem_response(Problem(405, "method", f"{request.method} is not served here"))
+
+
+def build_app(routes: Sequence[BaseRoute]) -> Starlette:
+    """All routes with problem responses for every expected error."""
+    handlers: dict[Any, Any] = dict.fromkeys(PROBLEMS, on_expected_error)
+    handlers[404], handlers[405] = _not_found, _wrong_method
+    return Starlette(routes=list(routes), exception_handlers=handlers)

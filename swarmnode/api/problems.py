@@ -1,0 +1,70 @@
+"""Errors as the local API tells them: exception -> status, stable code, title."""
+
+from typing import Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from p2p.errors import CallTimeoutError, DialError, PeerUnreachableError, RemoteRefusalError
+from storage.errors import (
+    CapabilityError,
+    NameConflictError,
+    ObjectDegradedError,
+    ObjectUnknownError,
+    StaleFenceError,
+    StorageError,
+    StoreFullError,
+    TooFewPeersError,
+)
+from swarmnode.api.schema import Problem
+from swarmnode.errors import (
+    EnvironmentUnknownError,
+    LimitNotEnforceableError,
+    SpecError,
+    SwarmError,
+    TaskUnknownError,
+)
+
+PROBLEMS: Final[dict[type[Exception], tuple[int, str, str]]] = {
+    CapabilityError: (400, "bad_capability", "not a capability or address"),
+    SpecError: (400, "bad_spec", "the task spec is wrong"),
+    msgspec.ValidationError: (400, "bad_request", "the request body is wrong"),
+    msgspec.DecodeError: (400, "bad_request", "the request body is not JSON"),
+    ObjectUnknownError: (404, "object_unknown", "no such object"),
+    TaskUnknownError: (404, "task_unknown", "no such task"),
+    NameConflictError: (409, "name_conflict", "another write came first"),
+    StaleFenceError: (409, "stale_fence", "a newer attempt owns this"),
+    LimitNotEnforceableError: (422, "limit_not_enforceable", "a limit cannot be enforced"),
+    EnvironmentUnknownError: (422, "environment_unknown", "no such environment"),
+    ObjectDegradedError: (503, "object_degraded", "too few shards can be had now"),
+    TooFewPeersError: (503, "too_few_peers", "the pool is too small for that"),
+    StoreFullError: (507, "store_full", "no room left"),
+    DialError: (502, "dial_failed", "the address could not be joined"),
+    PeerUnreachableError: (502, "peer_unreachable", "the peer could not be reached"),
+    RemoteRefusalError: (502, "peer_refused", "the peer refused"),
+    CallTimeoutError: (504, "peer_timeout", "the peer did not answer in time"),
+    StorageError: (500, "storage_error", "storage failed"),
+    SwarmError: (500, "error", "the node could not do that"),
+}
+
+
+def problem_of(error: Exception) -> Problem:
+    """The problem an expected error becomes; the nearest class in the table decides."""
+    for kind in type(error).__mro__:
+        if kind in PROBLEMS:
+            status, code, title = PROBLEMS[kind]
+            return Problem(status, code, title, str(error))
+    raise error
+
+
+def problem_response(problem: Problem) -> Response:
+    """An RFC 9457 response."""
+    return Response(
+        msgspec.json.encode(problem), problem.status, media_type="application/problem+json"
+    )
+
+
+async def on_expected_error(request: Request, error: Exception) -> Response:
+    """Starlette handler for every class in PROBLEMS; anything else is a bug and stays one."""
+    return problem_response(problem_of(error))

@@ -1,0 +1,160 @@
+"""What the local API says, as typed structs: the one thing that server, CLI and SDK share."""
+
+import msgspec
+
+API_VERSION = 1
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An error, in the form of RFC 9457. `code` is stable; `detail` names the remedy."""
+
+    status: int
+    code: str
+    title: str
+    detail: str = ""
+
+
+class PeerLine(msgspec.Struct, frozen=True):
+    """A member as this node sees it. rtt_ms is null before the first measurement."""
+
+    peer: str
+    name: str
+    lab: str
+    site: str
+    liveness: str
+    me: bool
+    connected: bool
+    rtt_ms: float | None
+    addresses: tuple[str, ...]
+    cpu_free_millis: int | None = None
+    memory_free_bytes: int | None = None
+    gpus: tuple[str, ...] = ()
+    storage_free_bytes: int | None = None
+    paused: bool = False
+
+
+class StorageStatus(msgspec.Struct, frozen=True):
+    """Bytes of other people's and our own shards on this machine."""
+
+    used_bytes: int
+    free_bytes: int
+    cache_bytes: int
+    objects: int
+    repairs_done: int
+    bytes_repaired: int
+
+
+class ComputeStatus(msgspec.Struct, frozen=True):
+    """What this machine lends and what is in use."""
+
+    enabled: bool
+    paused: bool
+    cpu_millis: int
+    cpu_free_millis: int
+    memory_bytes: int
+    memory_free_bytes: int
+    gpus: tuple[str, ...]
+    jobs_running: int
+    environments: tuple[str, ...]
+    not_enforced: dict[str, str]
+    """Limit -> why it is not enforced here and what would change that."""
+
+
+class Status(msgspec.Struct, frozen=True):
+    """Health first. `state` is starting, joining, ready or stopping."""
+
+    v: int
+    state: str
+    warnings: tuple[str, ...]
+    peer: str
+    name: str
+    lab: str
+    network: str
+    version: str
+    profile: str
+    pid: int
+    uptime_s: float
+    join_step: str
+    join_failures: tuple[str, ...]
+    members_alive: int
+    members_suspect: int
+    members_dead: int
+    addresses: tuple[str, ...]
+    storage: StorageStatus
+    compute: ComputeStatus
+    counters: dict[str, int]
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What a put achieved."""
+
+    cap: str
+    address: str
+    size: int
+    k: int
+    n: int
+    holders: tuple[str, ...]
+    survives: str
+    one_site: bool
+    seconds: float
+
+
+class ObjectLine(msgspec.Struct, frozen=True):
+    """An object this node's owner put."""
+
+    cap: str
+    address: str
+    name: str
+    size: int
+    put_ms: int
+
+
+class ShardLine(msgspec.Struct, frozen=True):
+    """Where one shard is."""
+
+    segment: int
+    shard: int
+    holder: str
+    alive: bool
+
+
+class ObjectDetail(msgspec.Struct, frozen=True):
+    """How an object stands now."""
+
+    address: str
+    name: str
+    size: int
+    k: int
+    n: int
+    segments: int
+    shards_live: int
+    survives: str
+    expires_ms: int
+    shards: tuple[ShardLine, ...]
+
+
+class ReadRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which bytes to read; the capability travels in the body, never in a URL."""
+
+    cap: str
+    start: int = 0
+    length: int | None = None
+
+
+class PauseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The owner takes the machine back within `grace_s` seconds."""
+
+    grace_s: float = 3.0
+
+
+class JoinRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An address to join through now."""
+
+    address: str
+
+
+class Pong(msgspec.Struct, frozen=True):
+    """Round trips to one peer, in milliseconds."""
+
+    peer: str
+    rtt_ms: tuple[float, ...]

@@ -1,0 +1,81 @@
+"""Serves the local API: a unix socket 0600 always, TCP with bearer tokens when asked.
+
+anycorn leaves the socket file behind and binds over a live one, so the file is probed first: a
+socket that answers belongs to a running node, one that does not is removed.
+"""
+
+import socket
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import anycorn
+import trio
+from anycorn.typing import ASGIFramework
+from starlette.applications import Starlette
+
+from swarmnode.api.app import Gatekeeper
+from swarmnode.errors import SwarmError
+
+UNIX_UMASK = 0o177
+SHUTDOWN_S = 1.0
+
+
+class SocketInUseError(SwarmError):
+    """Another node answers on this socket: stop it, or choose another SWARM_HOME."""
+
+
+@dataclass(slots=True)
+class ApiServer:
+    """Runs the app until `stop` is set or it is cancelled."""
+
+    app: Starlette
+    socket_path: Path
+    tcp: str | None = None
+    tokens: Mapping[str, str] = field(default_factory=dict)
+    hosts: Sequence[str] = ()
+    stopping: trio.Event = field(default_factory=trio.Event)
+    bound: tuple[str, ...] = ()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Bind, say so, serve. Raises SocketInUseError, OSError for a TCP port in use."""
+        _clear_socket(self.socket_path)
+        async with trio.open_nursery() as nursery:
+            unix = Gatekeeper(self.app, None, self.hosts)
+            bound = await self._serve(nursery, unix, f"unix:{self.socket_path}")
+            if self.tcp is not None:
+                gate = Gatekeeper(self.app, self.tokens, self.hosts)
+                bound += await self._serve(nursery, gate, self.tcp)
+            self.bound = tuple(bound)
+            task_status.started()
+        self.socket_path.unlink(missing_ok=True)
+
+    async def _serve(self, nursery: trio.Nursery, app: Gatekeeper, bind: str) -> list[str]:
+        config = anycorn.Config()
+        config.bind = [bind]
+        config.umask = UNIX_UMASK
+        config.graceful_timeout = SHUTDOWN_S
+        config.accesslog = None
+        config.errorlog = None
+        framework: ASGIFramework = app  # type: ignore[assignment]
+        serve = partial(
+            anycorn.serve, framework, config, shutdown_trigger=self.stopping.wait, mode="asgi"
+        )
+        bound: list[str] = await nursery.start(serve)
+        return bound
+
+
+def _clear_socket(path: Path) -> None:
+    if not path.exists():
+        return
+    if not stat.S_ISSOCK(path.lstat().st_mode):
+        raise SocketInUseError(f"{path} is not a socket: move it away")
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            path.unlink()
+            return
+    raise SocketInUseError(f"a node already answers on {path}: stop it or set another SWARM_HOME")

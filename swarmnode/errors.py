@@ -1,0 +1,37 @@
+"""Every error the swarmnode package raises: whose fault it is and what to do next."""
+
+
+class SwarmError(Exception):
+    """Base of all errors in this package."""
+
+
+class ConfigError(SwarmError):
+    """The configuration cannot be used; the text lists every fault with its remedy."""
+
+
+class SpecError(SwarmError):
+    """A task spec is wrong; the text lists every fault at once."""
+
+
+class LimitNotEnforceableError(SwarmError):
+    """A limit was insisted on that this machine cannot enforce."""
+
+
+class EnvironmentUnknownError(SwarmError):
+    """No environment of that name on this machine: `[env.NAME] path` defines one."""
+
+
+class JobUnknownError(SwarmError):
+    """No job with that id is here."""
+
+
+class OutputUnsafeError(SwarmError):
+    """An output is not a plain file beneath the work folder: it is refused."""
+
+
+class TaskUnknownError(SwarmError):
+    """No task with that id is known to this node."""
+
+
+class IllegalTransitionError(SwarmError):
+    """A bug: a lifecycle was asked for a step it does not have."""

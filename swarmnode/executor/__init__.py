@@ -1,0 +1,1 @@
+"""Tasks run here, sandboxed and limited."""

@@ -1,0 +1,147 @@
+"""Where tasks run: start, watch and stop sandboxed jobs that outlive the node.
+
+Bodies: `swarmnode.executor.process` (shim + bubblewrap + cgroup + seccomp) and
+`swarmnode.executor.fake` (virtual time, for simulations). Both pass tests/contract/test_executor.py.
+A job is one attempt of one task; its id is `<task id>.<fence>`.
+"""
+
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NewType, Protocol
+
+import trio
+
+JobId = NewType("JobId", str)
+
+
+class Limit(StrEnum):
+    """What a job can be limited in."""
+
+    MEMORY = "memory"
+    PIDS = "pids"
+    CPU = "cpu"
+    DISK = "disk"
+    WALL = "wall"
+    NET = "net"
+    SYSCALLS = "syscalls"
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """Everything needed to start one job; plain values, written to disk before the start."""
+
+    job: JobId
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cpu_millis: int
+    memory_bytes: int
+    pids_max: int
+    disk_bytes: int
+    wall_s: float
+    environment: str | None = None
+    """Name of an `[env.NAME] path` of this machine's config, bound read-only."""
+    gpus: tuple[str, ...] = ()
+    """UUIDs of granted GPUs."""
+    must_enforce: frozenset[Limit] = frozenset()
+    """Limits the submitter insists on: LimitNotEnforceableError when one cannot be."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobExit:
+    """How a job ended: `reason` is exit, signal, oom, wall, disk, killed or lost."""
+
+    code: int
+    reason: str
+    wall_s: float
+    cpu_s: float
+    memory_peak_bytes: int
+    enforced: tuple[Limit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job as the executor knows it now; `exit` is None while it runs."""
+
+    job: JobId
+    pid: int
+    started_ms: int
+    exit: JobExit | None
+
+
+@dataclass(frozen=True, slots=True)
+class FileStat:
+    """A regular file in a job's work folder; `name` is relative, with forward slashes."""
+
+    name: str
+    size: int
+    modified_ns: int
+
+
+JobCall = Callable[[JobId, bytes], Awaitable[bytes]]
+"""Answers one request that a running task made through its `ctx` (length-prefixed JSON)."""
+
+
+class Executor(Protocol):
+    """Runs jobs. Errors: LimitNotEnforceableError, EnvironmentUnknownError, JobUnknownError."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled: re-attach to jobs that survived us, then watch them all.
+
+        Cancelling leaves jobs running; only `stop` and `sweep` end them.
+        """
+
+    def enforceable(self) -> Mapping[Limit, str]:
+        """Each limit -> "" when enforced here, else the reason and remedy in one line."""
+        ...
+
+    def environments(self) -> tuple[str, ...]:
+        """Names that JobSpec.environment may have here."""
+        ...
+
+    def on_call(self, answer: JobCall) -> None:
+        """Set who answers the tasks' `ctx` requests; once, before run."""
+
+    async def prepare(self, job: JobId) -> None:
+        """Make the job's private folder; idempotent."""
+
+    async def put_file(self, job: JobId, name: str, chunks: AsyncIterable[bytes]) -> None:
+        """Write a file into the work folder (inputs, restored checkpoints); parents are made."""
+
+    async def list_files(self, job: JobId, pattern: str) -> tuple[FileStat, ...]:
+        """Regular files of the work folder matching a glob, by name; never outside, no links."""
+        ...
+
+    def read_file(self, job: JobId, name: str) -> AsyncIterator[bytes]:
+        """The bytes of one such file; OutputUnsafeError for anything but a plain file beneath."""
+        ...
+
+    async def start(self, spec: JobSpec) -> JobView:
+        """Write the crash record, then start. Idempotent by job id."""
+        ...
+
+    def jobs(self) -> Sequence[JobView]:
+        """Every job with a folder here, running or ended."""
+        ...
+
+    async def wait(self, job: JobId) -> JobExit:
+        """Return once the job has ended."""
+        ...
+
+    async def read_log(self, job: JobId, stream: str, offset: int, bytes_max: int) -> bytes:
+        """Bytes of stdout or stderr from `offset`; empty at the present end."""
+        ...
+
+    async def log_grew(self, job: JobId, stream: str, offset: int) -> None:
+        """Return once the log is longer than `offset` or the job has ended."""
+
+    async def stop(self, job: JobId, grace_s: float) -> JobExit:
+        """SIGTERM, then kill the whole process tree after the grace; idempotent."""
+        ...
+
+    async def forget(self, job: JobId) -> None:
+        """Remove an ended job's folder and cgroups."""
+
+    async def sweep(self, keep: frozenset[JobId]) -> tuple[JobId, ...]:
+        """At start-up: kill and remove every job that is not in `keep`; the ones removed."""
+        ...

@@ -1,0 +1,1 @@
+"""Calls, bids, awards, leases."""

@@ -1,0 +1,1 @@
+"""Checkpoints and state that outlive task and node."""

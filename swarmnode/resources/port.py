@@ -1,0 +1,43 @@
+"""What this machine has, as seen by the node. Bodies: `local` (psutil, NVML) and `fake`."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU. Fields a driver does not tell are 0 or empty."""
+
+    uuid: str
+    model: str
+    vram_bytes: int
+    vram_free_bytes: int
+    driver: str
+    cuda: str
+    capability: str
+    """Compute capability, such as `8.9`."""
+    index: int
+    healthy: bool
+    foreign_processes: int
+    """Compute processes on it that are not our tasks: its owner is using it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One reading of the machine. cpu_millis counts thousandths of a core."""
+
+    cpu_millis: int
+    cpu_busy_millis: int
+    memory_bytes: int
+    memory_free_bytes: int
+    disk_bytes: int
+    disk_free_bytes: int
+    gpus: tuple[Gpu, ...]
+
+
+class Machine(Protocol):
+    """Reads the machine; never changes it."""
+
+    async def read(self) -> Snapshot:
+        """A fresh reading; GPUs are an empty tuple where there is no driver (that is normal)."""
+        ...

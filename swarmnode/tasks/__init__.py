@@ -1,0 +1,1 @@
+"""Task specs, their lifecycle and their ledger."""

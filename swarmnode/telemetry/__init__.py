@@ -1,0 +1,1 @@
+"""Metrics pulled from frozen stats."""

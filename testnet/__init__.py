@@ -1,0 +1,1 @@
+"""Simulation, loopback launcher, containers."""
