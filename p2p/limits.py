@@ -118,3 +118,39 @@ ADDRESSES_PER_PEER_MAX: Final = 8
 
 ADDRESS_BOOK_PEERS_MAX: Final = 65_536
 """Peers whose addresses are remembered: a full membership view fits; the oldest is forgotten."""
+
+CHUNK_BYTES_MIN: Final = 4096
+"""Every chunk of a body but the last: smaller ones would cost more to keep than they carry."""
+
+CALL_TIMEOUT_S_MAX: Final = 3600.0
+"""A call is a question, not a session: whatever takes longer than an hour is a task."""
+
+PAYLOAD_BYTES_MAX: Final = CONTROL_FRAME_BYTES_MAX - 64
+"""A packed message inside a Call, Reply or Cast: the frame around it takes under 64 bytes."""
+
+SLICE_BYTES_MAX: Final = 65_507
+"""Piece of a frame handed to a stream at once: with its Yamux header it fills a Noise message."""
+
+MEMBERS_MAX: Final = 50_000
+"""Members in a view, gone ones included: beyond that the full view gives way to cells."""
+
+INCARNATION_MAX: Final = 1 << 53
+"""Incarnations and sequences start as milliseconds since 1970; this is the year 287396."""
+
+ADDRESS_CHARS_MAX: Final = 256
+"""One multiaddr or key id: a /dns name is at most 253 characters, ours are about 90."""
+
+NEWS_BYTES_MAX: Final = 40 * 1024
+"""Signed presences in one message: with ids and opinions it stays below a control frame."""
+
+NEWS_MEMBERS_MAX: Final = 200
+"""Members in one message: 15 values each stay below DECODE_NODES_MAX."""
+
+FAREWELLS_MAX: Final = 256
+"""Members told directly that we leave; they tell the others."""
+
+PRESENCE_BYTES_MAX: Final = 4096
+"""One signed presence: eight addresses, two names and a signature take under 3 KiB."""
+
+STRANGER_UNREAD_BYTES_MAX: Final = 1024 * 1024
+"""The same before the peer is admitted: 512 strangers at the door hold half a GiB at the worst."""

@@ -29,6 +29,18 @@ class OutputUnsafeError(SwarmError):
     """An output is not a plain file beneath the work folder: it is refused."""
 
 
+class ExecutorUnavailableError(SwarmError):
+    """No task can run on this machine as it is; the text names the remedy."""
+
+
+class JobRunningError(SwarmError):
+    """The job has not ended: stop it first."""
+
+
+class StaleAttemptError(SwarmError):
+    """A newer attempt of the task owns its state: this one must stop."""
+
+
 class TaskUnknownError(SwarmError):
     """No task with that id is known to this node."""
 

@@ -14,7 +14,7 @@ class AdmitStream(Protocol):
     """Whole frames to and from the peer that is being admitted."""
 
     async def send(self, frame: bytes) -> None:
-        """Send one frame of at most ADMIT_FRAME_BYTES_MAX bytes; AdmissionError if the link ends."""
+        """Send up to ADMIT_FRAME_BYTES_MAX bytes as one frame; AdmissionError if the link ends."""
 
     async def receive(self) -> bytes:
         """The peer's next frame; AdmissionError if the link ends, WireError if it is too long."""

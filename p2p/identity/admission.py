@@ -6,7 +6,9 @@ Every certificate must be signed by somebody whom an earlier one in the same tok
     lab          network key | invite key with new_lab | itself, in an open network
     invite       network key (new_lab) | lab key | member with can_invite | member, for own machines
     member       lab key | invite key of that lab that names no owner
-    machine      lab key | invite key of that lab: its owner, or the member it has enrolled
+    machine      lab key | its owner's member key | invite key that names its owner
+
+So nobody can put a machine under another person's name: that takes the person's key or the lab's.
 """
 
 import json
@@ -38,6 +40,8 @@ from p2p.limits import (
 from p2p.wire.codec import Record, decode_as
 from p2p.wire.envelope import Signed, Signer, open_signed
 
+_WALL_MS_MAX: Final = 253_402_300_799_999  # the end of the year 9999: calendars end there
+
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
@@ -67,11 +71,20 @@ class Admitted:
     """Its owner may invite others into the lab."""
     expires_ms: int
     """When the first certificate of the chain ends, wall-clock milliseconds since 1970."""
-    invite: PeerId | None
-    """The invite it came with, if any, and how many machines that was meant for."""
-    invite_uses: int = 0
+    came_with: "UsedInvite | None" = None
     skew_ms: int = 0
     """Its wall clock minus ours when it was admitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsedInvite:
+    """The invite by which a machine, person or lab came in."""
+
+    invite: PeerId
+    uses: int
+    """How many it was meant for."""
+    user: str
+    """The id that used it: of a machine, a member or a lab."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +129,8 @@ def check_invite_chain(
     """
     if not certificates or len(certificates) >= CERTIFICATES_MAX:
         raise AdmissionError("malformed", f"the invite holds {len(certificates)} certificates")
+    for sealed in certificates:
+        _check_fields(sealed, anchor)
     walk = _Chain(anchor)
     for sealed in certificates:
         _check_time(sealed, clocks)
@@ -130,7 +145,8 @@ def check_name(what: str, name: str) -> None:
     """Raise AdmissionError unless a person can be shown this name."""
     if not 1 <= len(name) <= NAME_CHARS_MAX or not name.isprintable() or name != name.strip():
         raise AdmissionError(
-            "malformed", f"{what} {json.dumps(name[:80])} must be 1-{NAME_CHARS_MAX} printable characters"
+            "malformed",
+            f"{what} {json.dumps(name[:80])} must be 1-{NAME_CHARS_MAX} printable characters",
         )
 
 
@@ -140,20 +156,32 @@ def _check_outline(token: MembershipToken, peer: PeerId, anchor: Anchor) -> None
     if not 1 <= len(certificates) <= CERTIFICATES_MAX:
         raise AdmissionError("malformed", f"the token holds {len(certificates)} certificates")
     for sealed in certificates:
-        if sealed.network != anchor.network:
-            raise AdmissionError("network", f"the token is for another network than {anchor.network}")
-        if sealed.domain not in CERTIFICATES or len(sealed.payload) > CERTIFICATE_BYTES_MAX:
-            raise AdmissionError("malformed", "the token holds something that is no certificate")
+        _check_fields(sealed, anchor)
     last = certificates[-1]
-    if last.domain != MACHINE_DOMAIN or _payload(MachineCert, last).peer != peer:
+    if last.domain != MACHINE_DOMAIN or _machine_in(last) != peer:
         raise AdmissionError("signature", f"the token is not for the machine {peer}")
 
 
-def _payload(kind: type[MachineCert], sealed: Signed) -> MachineCert:
+def _machine_in(sealed: Signed) -> PeerId:
     try:
-        return decode_as(kind, sealed.payload)
+        return decode_as(MachineCert, sealed.payload).peer
     except WireError as exc:
         raise AdmissionError("malformed", str(exc)) from exc
+
+
+def _check_fields(sealed: Signed, anchor: Anchor) -> None:
+    if sealed.network != anchor.network:
+        raise AdmissionError("network", f"the token is for another network than {anchor.network}")
+    if sealed.domain not in CERTIFICATES or len(sealed.payload) > CERTIFICATE_BYTES_MAX:
+        raise AdmissionError("malformed", "the token holds something that is no certificate")
+    if not 0 <= sealed.sequence <= sealed.expires_ms <= _WALL_MS_MAX:
+        raise AdmissionError("malformed", "a certificate's times make no sense")
+    _check_id(sealed.sender)
+
+
+def _check_id(text: str) -> None:
+    if not 1 <= len(text) <= NAME_CHARS_MAX or not text.isascii() or not text.isprintable():
+        raise AdmissionError("malformed", "a certificate holds something that is no id")
 
 
 def _check_time(sealed: Signed, clocks: Clocks) -> None:
@@ -166,7 +194,8 @@ def _check_time(sealed: Signed, clocks: Clocks) -> None:
     skew_ms = clocks.skew_ms()
     if abs(skew_ms) > CLOCK_SKEW_MAX_MS:
         raise AdmissionError(
-            "clock", f"{what} {when}, and the two clocks differ by {abs(skew_ms) // 1000} s: set them"
+            "clock",
+            f"{what} {when}, and the two clocks differ by {abs(skew_ms) // 1000} s: set them",
         )
     raise AdmissionError("expired", f"{what} {when}: get a new invite")
 
@@ -178,11 +207,10 @@ class _Chain:
     anchor: Anchor
     lab: LabCert | None = None
     members: dict[str, MemberCert] = field(default_factory=dict)
-    enrolled_by: dict[str, str] = field(default_factory=dict)
     invites: dict[str, InviteCert] = field(default_factory=dict)
     machine: MachineCert | None = None
-    machine_signer: str = ""
-    expires_ms: int = 2**63
+    signer_of: dict[str, str] = field(default_factory=dict)
+    expires_ms: int = _WALL_MS_MAX
 
     def add(self, sealed: Signed, verifier: Signer, revoked: Collection[str]) -> None:
         """Check one certificate against those before it, and take it in."""
@@ -193,10 +221,13 @@ class _Chain:
             record = open_signed(verifier, self.anchor.network, sealed.domain, kind, sealed)
         except WireError as exc:
             raise AdmissionError("signature", str(exc)) from exc
-        _ADD[sealed.domain](self, record, sealed)
-        for one in (str(sealed.sender), _subject(record)):
+        subject = _subject(record)
+        _check_id(subject)
+        for one in (str(sealed.sender), subject):
             if one in revoked:
                 raise AdmissionError("revoked", f"{one} has been revoked")
+        _ADD[sealed.domain](self, record, sealed)
+        self.signer_of[subject] = sealed.sender
         self.expires_ms = min(self.expires_ms, sealed.expires_ms)
 
     def add_lab(self, record: Record, sealed: Signed) -> None:
@@ -206,7 +237,7 @@ class _Chain:
         _demand(
             sealed.sender == self.anchor.root
             or (by_invite is not None and by_invite.new_lab)
-            or (self.anchor.is_open and sealed.sender == record.lab),
+            or (self.anchor.is_open and sealed.sender == str(record.lab)),
             f"{sealed.sender} may not bring a lab into the network",
         )
         check_name("the lab's name", record.name)
@@ -228,10 +259,12 @@ class _Chain:
         _demand(record.uses >= 1, "an invite is for at least one use")
 
     def _may_invite(self, sender: str, record: InviteCert) -> bool:
-        if self.lab is not None and sender == self.lab.lab:
+        if self._is_lab_key(sender):
             return True
         member = self.members.get(sender)
-        return member is not None and (member.can_invite or record.owner == sender)
+        if member is None:
+            return False
+        return record.owner == sender if record.owner else member.can_invite
 
     def add_member(self, record: Record, sealed: Signed) -> None:
         assert isinstance(record, MemberCert)
@@ -239,10 +272,9 @@ class _Chain:
         _demand(self._may_enrol(record, sealed), f"{sealed.sender} may not enrol such a member")
         check_name("the member's name", record.name)
         self.members[record.member] = record
-        self.enrolled_by[record.member] = sealed.sender
 
     def _may_enrol(self, record: MemberCert, sealed: Signed) -> bool:
-        if self.lab is not None and sealed.sender == self.lab.lab:
+        if self._is_lab_key(sealed.sender):
             return True
         invite = self.invites.get(sealed.sender)
         if invite is None or invite.lab != record.lab or invite.owner:
@@ -260,17 +292,18 @@ class _Chain:
         _demand(len(record.roles) <= ROLES_MAX, f"a machine has at most {ROLES_MAX} roles")
         for role in record.roles:
             check_name("a role", role)
-        self.machine, self.machine_signer = record, sealed.sender
+        self.machine = record
 
     def _may_add(self, record: MachineCert, sealed: Signed) -> bool:
-        if self.lab is not None and sealed.sender == self.lab.lab:
+        if self._is_lab_key(sealed.sender) or sealed.sender == str(record.member):
             return True
         invite = self.invites.get(sealed.sender)
-        if invite is None or invite.lab != record.lab or not _used_in_time(invite, sealed):
+        if invite is None or invite.lab != record.lab:
             return False
-        if invite.owner:
-            return record.member == invite.owner
-        return self.enrolled_by[record.member] == sealed.sender
+        return invite.owner == record.member and _used_in_time(invite, sealed)
+
+    def _is_lab_key(self, sender: str) -> bool:
+        return self.lab is not None and self.lab.lab == sender
 
     def _is_our_lab(self, lab: LabId) -> bool:
         return self.lab is not None and self.lab.lab == lab
@@ -280,7 +313,6 @@ class _Chain:
         if self.lab is None or self.machine is None:
             raise AdmissionError("malformed", "the token names no lab or no machine")
         machine, member = self.machine, self.members[self.machine.member]
-        last_invite = next(reversed(self.invites.values()), None)
         return Admitted(
             peer=machine.peer,
             lab=self.lab.lab,
@@ -292,10 +324,17 @@ class _Chain:
             roles=machine.roles,
             can_invite=member.can_invite,
             expires_ms=self.expires_ms,
-            invite=None if last_invite is None else last_invite.invite,
-            invite_uses=0 if last_invite is None else last_invite.uses,
+            came_with=self._came_with(machine.peer, member.member, self.lab.lab),
             skew_ms=clocks.skew_ms(),
         )
+
+    def _came_with(self, *users: str) -> UsedInvite | None:
+        """The last invite that let one of these in, the nearest to the machine first."""
+        for user in users:
+            invite = self.invites.get(self.signer_of[user])
+            if invite is not None:
+                return UsedInvite(invite.invite, invite.uses, user)
+        return None
 
 
 def _used_in_time(invite: InviteCert, sealed: Signed) -> bool:

@@ -25,7 +25,7 @@ from p2p.identity.private_files import create_private_file, read_private_file
 from p2p.ids import NetworkId, PeerId
 from p2p.limits import VERIFY_KEYS_MAX
 
-_ID_PREFIX: Final = bytes.fromhex("0024" "08011220")
+_ID_PREFIX: Final = bytes.fromhex("002408011220")
 _KEY_BYTES: Final = 32
 _ID_CHARS: Final = 52
 _NETWORK_ID_BYTES: Final = 10
@@ -58,7 +58,7 @@ def network_id_of(root: PeerId) -> NetworkId:
 
 
 class KeySigner:
-    """One private key in memory; also checks the signatures of others (p2p.wire.envelope.Signer)."""
+    """One private key in memory; checks the signatures of others too (a `Signer`)."""
 
     def __init__(self, key: Ed25519PrivateKey) -> None:
         self._key = key

@@ -56,7 +56,9 @@ def read_private_file(path: Path) -> bytes:
         _check_ours(path, found, "600")
         data = file.read(PRIVATE_FILE_BYTES_MAX + 1)
     if len(data) > PRIVATE_FILE_BYTES_MAX:
-        raise IdentityError(f"{path} is longer than {PRIVATE_FILE_BYTES_MAX} bytes: not one of ours")
+        raise IdentityError(
+            f"{path} is longer than {PRIVATE_FILE_BYTES_MAX} bytes: not one of ours"
+        )
     return data
 
 

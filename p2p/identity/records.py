@@ -93,9 +93,7 @@ def certify(
 ) -> Signed:
     """Sign one of the four certificates."""
     domain = _DOMAIN_OF[type(certificate)]
-    return seal(
-        signer, network, domain, certificate, sequence=issued_ms, expires_ms=expires_ms
-    )
+    return seal(signer, network, domain, certificate, sequence=issued_ms, expires_ms=expires_ms)
 
 
 def encode_token(token: MembershipToken) -> bytes:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from p2p.errors import StreamLimitError, WireError
-from p2p.limits import STREAM_WINDOW_BYTES, STREAMS_INBOUND_MAX
+from p2p.limits import LINK_UNREAD_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_INBOUND_MAX
 from p2p.link.noise import PLAIN_BYTES_MAX
 
 HEADER: Final = struct.Struct("!BBHII")
@@ -41,6 +41,8 @@ class YamuxConfig:
     streams_inbound_max: int = STREAMS_INBOUND_MAX
     # Ours need few; this only stops a bug of ours from running away.
     streams_outbound_max: int = 1024
+    # Sixteen full windows: more unread than that, and the stream that overflows is reset.
+    unread_bytes_max: int = LINK_UNREAD_BYTES_MAX
 
     def __post_init__(self) -> None:
         if self.window_bytes < WINDOW_START_BYTES:
@@ -118,6 +120,7 @@ class YamuxCore:
         self._peer_parity = 0 if is_initiator else 1
         self._streams: dict[int, _Stream] = {}
         self._inbound = 0
+        self._unread = 0
         self._header = b""
         self._body_left = 0
         self._body_id = 0
@@ -125,6 +128,7 @@ class YamuxCore:
         self._output: list[bytes] = []
         self.output_bytes = 0
         self.has_left = False
+        self.unread_bytes_max = self._config.unread_bytes_max
 
     # What the peer sends
 
@@ -204,8 +208,13 @@ class YamuxCore:
         self._body_left -= len(data)
         stream = self._streams.get(self._body_id)
         if stream is not None and stream.is_receive_open:
-            stream.unread += len(data)
-            yield Received(self._body_id, data)
+            if self._unread + len(data) > self.unread_bytes_max:
+                self.reset(self._body_id)
+                yield WasReset(self._body_id)
+            else:
+                stream.unread += len(data)
+                self._unread += len(data)
+                yield Received(self._body_id, data)
         if not self._body_left:
             yield from self._on_end_flags(self._body_id, self._body_flags)
 
@@ -239,6 +248,10 @@ class YamuxCore:
         self._put(HEADER.pack(0, WINDOW_UPDATE, SYN, stream_id, extra))
         return stream_id
 
+    def has(self, stream_id: int) -> bool:
+        """True until both sides have finished or one has reset the stream."""
+        return stream_id in self._streams
+
     def window_of(self, stream_id: int) -> int:
         """Bytes the peer takes on this stream now; 0 when it cannot be written to."""
         stream = self._streams.get(stream_id)
@@ -260,9 +273,12 @@ class YamuxCore:
     def consumed(self, stream_id: int, size: int) -> None:
         """`size` received bytes have been read: grant the peer more once half a window is free."""
         stream = self._streams.get(stream_id)
-        if stream is None or not stream.is_receive_open:
+        if stream is None:
             return
         stream.unread -= size
+        self._unread -= size
+        if not stream.is_receive_open:
+            return
         free = self._config.window_bytes - stream.unread - stream.receive_window
         if free >= self._config.window_bytes // 2:
             stream.receive_window += free
@@ -301,7 +317,7 @@ class YamuxCore:
         return b"".join(parts)
 
     def _forget(self, stream_id: int) -> None:
-        del self._streams[stream_id]
+        self._unread -= self._streams.pop(stream_id).unread
         if stream_id % 2 == self._peer_parity:
             self._inbound -= 1
 

@@ -70,6 +70,11 @@ def number_of(kind: type[Message]) -> int:
     return tag
 
 
+def number_in(data: bytes) -> int:
+    """The number a packed message starts with, known to us or not; -1 when it has none."""
+    return _leading_number(data)
+
+
 def _type_of(data: bytes) -> type[Message]:
     number = _leading_number(data)
     kind = _types.get(number)

@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -128,6 +129,7 @@ class Client:
         """Return once /readyz says yes. Raises NodeUnreachableError when it never does."""
         deadline = time.monotonic() + within_s
         last = "it never answered"
+        idle = threading.Event()
         while time.monotonic() < deadline:
             try:
                 with self._request("GET", "/readyz", None, 2.0):
@@ -136,7 +138,7 @@ class Client:
                 last = str(error)
             except ApiError as error:
                 last = str(error)
-            time.sleep(WAIT_STEP_S)
+            idle.wait(WAIT_STEP_S)
         raise NodeUnreachableError(f"not ready within {within_s:.0f} s: {last}")
 
 

@@ -50,7 +50,7 @@ HOLLOW: Final = (
 """Top packages and libp2p subpackages that a TCP, Noise and Yamux node never runs."""
 
 
-class HollowClass(Exception):  # noqa: N818 - stands for classes and for exceptions alike
+class HollowClass(Exception):
     """Stands for a class of a package we leave out: may be named, subclassed, never used."""
 
 

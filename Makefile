@@ -1,0 +1,54 @@
+# Every target does the set-up it needs; `make help` lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps
+
+.PHONY: help setup setup-dev demo test check bench test-containers lock clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+
+.venv/runtime: requirements.lock pyproject.toml
+	@sh testnet/preflight.sh $(PYTHON)
+	@echo "setting up .venv (once, about a minute)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-build-isolation -e . 2>/dev/null || $(PIP) -e .
+	@touch $@
+
+.venv/dev: requirements-dev.lock .venv/runtime
+	@echo "setting up the tools for tests and checks"
+	@$(PIP) --require-hashes -r requirements-dev.lock
+	@# trio-typing's stubs are older than trio's own types and would hide them from mypy
+	@rm -rf .venv/lib/python*/site-packages/trio-stubs
+	@touch $@
+
+setup: .venv/runtime ## make .venv with the locked dependencies
+setup-dev: .venv/dev
+
+demo: .venv/runtime ## nine measured steps on seven nodes of this machine
+	@$(BIN)/swarmnode demo
+
+test: .venv/dev ## all tests but the containers'
+	$(BIN)/python -m pytest tests -q -m "not containers and not slow"
+
+check: .venv/dev ## ruff, mypy --strict, import arrows, tidy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/tidy -q
+
+bench: .venv/dev ## the core figures
+	$(BIN)/python -m bench core
+
+test-containers: .venv/dev ## seven containers, the nine steps from outside
+	sh testnet/engine/up.sh
+	. testnet/.run/env && $(BIN)/python -m pytest tests/containers -q -m containers
+
+lock: ## renew the hashed locks (needs uv)
+	$(BIN)/uv pip compile -q pyproject.toml --override overrides.txt --generate-hashes --no-emit-index-url --no-emit-find-links --universal --python-version 3.11 -o requirements.lock
+	$(BIN)/uv pip compile -q pyproject.toml --extra dev --override overrides.txt --generate-hashes --no-emit-index-url --no-emit-find-links --universal --python-version 3.11 -o requirements-dev.lock
+
+clean: ## remove .venv and caches
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,101 @@
+"""What a peer may ask for on a new stream, and the fence around whatever answers.
+
+Strangers get identify, ping and admission; everything else waits until the connection is in use.
+libp2p's own handlers raise on bytes they dislike, and a stock host dies of the first such
+exception (or of a protocol id that is not UTF-8); here it costs the peer one stream.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import trio
+from libp2p.abc import INetStream
+from libp2p.custom_types import StreamHandlerFn, TProtocol
+from libp2p.host.basic_host import BasicHost
+from libp2p.host.ping import ID as PING_ID
+from libp2p.identity.identify.identify import ID as IDENTIFY_ID
+from libp2p.network.stream.net_stream import NetStream
+from libp2p.protocol_muxer.multiselect import MULTISELECT_PROTOCOL_ID, is_valid_handshake
+from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
+
+from p2p.errors import WireError
+from p2p.host.libp2p.bridge import MuxedLink, MuxedStream
+from p2p.host.libp2p.peer import PeerConn
+from p2p.link.stream import LinkStream
+
+_NEGOTIATE_WITHIN_S: Final = 10.0
+_PROPOSALS_MAX: Final = 16
+_OPEN_TO_STRANGERS: Final = (str(IDENTIFY_ID), str(PING_ID))
+
+TakeStream = Callable[[PeerConn, LinkStream], None]
+
+
+class Gate:
+    """Serves every stream that peers open with us."""
+
+    def __init__(self, host: BasicHost, conn_of: Callable[[MuxedLink], PeerConn | None]) -> None:
+        self._host = host
+        self._conn_of = conn_of
+        self._ours: dict[str, TakeStream] = {}
+        self._for_strangers = set(_OPEN_TO_STRANGERS)
+        self.faults = 0
+
+    def take(self, protocol: str, take: TakeStream, *, from_strangers: bool = False) -> None:
+        """Hand streams of one of our own protocols to `take`, negotiated and otherwise unread."""
+        self._ours[protocol] = take
+        if from_strangers:
+            self._for_strangers.add(protocol)
+
+    async def serve(self, stream: INetStream) -> None:
+        """Negotiate and answer one stream; libp2p calls this for each."""
+        try:
+            with trio.fail_after(_NEGOTIATE_WITHIN_S):
+                protocol = await self._negotiate(stream)
+            await self._hand_over(stream, protocol)
+        except Exception:
+            # The fence: libp2p's handlers raise anything, and none of it may end the host. What
+            # is ours does not run in here (`_hand_over` only queues it), so our bugs still show.
+            self.faults += 1
+            await stream.reset()
+
+    async def _hand_over(self, stream: INetStream, protocol: str) -> None:
+        if protocol in self._ours:
+            conn, link_stream = self._parts(stream)
+            self._ours[protocol](conn, link_stream)
+            return
+        stream.set_protocol(TProtocol(protocol))
+        handler = self._handler(protocol)
+        assert handler is not None
+        await handler(stream)
+
+    async def _negotiate(self, stream: INetStream) -> str:
+        talk = MultiselectCommunicator(stream)
+        await talk.write(MULTISELECT_PROTOCOL_ID)
+        if not is_valid_handshake(await talk.read()):
+            raise WireError("the stream does not begin with multistream")
+        for _ in range(_PROPOSALS_MAX):
+            wanted = await talk.read()
+            if await self._is_served(stream, wanted):
+                await talk.write(wanted)
+                return wanted
+            await talk.write("na")
+        raise WireError("the peer asks for protocols without end")
+
+    async def _is_served(self, stream: INetStream, protocol: str) -> bool:
+        if protocol not in self._for_strangers:
+            conn, _ = self._parts(stream)
+            await conn.decided.wait()
+            if not conn.joined.is_set():
+                return False
+        return protocol in self._ours or self._handler(protocol) is not None
+
+    def _handler(self, protocol: str) -> StreamHandlerFn | None:
+        return self._host.multiselect.handlers.get(TProtocol(protocol))
+
+    def _parts(self, stream: INetStream) -> tuple[PeerConn, LinkStream]:
+        assert isinstance(stream, NetStream)
+        assert isinstance(stream.muxed_stream, MuxedStream)
+        conn = self._conn_of(stream.muxed_stream.muxed_conn)
+        if conn is None:
+            raise WireError("the connection is already gone")
+        return conn, stream.muxed_stream.stream

@@ -1,0 +1,394 @@
+"""The Host port over real sockets: libp2p's identity and handshake, our link, admission and qos.
+
+    cast/send -> PeerBox (scheduler) -> Pump -> SendLane x4 -> Connection -> socket
+    socket -> Door (guard) -> upgrade -> Joining (admission, verdict) -> lanes in -> FrameSink
+
+Each peer has one connection in use and on it one stream per class and direction; a frame is
+bound to the link only when the link has room for it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import trio
+from libp2p.network.connection.swarm_connection import SwarmConn
+from libp2p.peer.id import ID
+
+from p2p.errors import (
+    DialError,
+    ListenError,
+    PeerUnreachableError,
+)
+from p2p.host.addresses import Address, parse_address
+from p2p.host.admit_port import Admission
+from p2p.host.libp2p.book import AddressBook, BackOffConfig
+from p2p.host.libp2p.bridge import MuxedLink
+from p2p.host.libp2p.dialer import DialConfig, Dialer
+from p2p.host.libp2p.dials import Dials
+from p2p.host.libp2p.gate import Gate
+from p2p.host.libp2p.joining import Joining
+from p2p.host.libp2p.lanes import Lanes
+from p2p.host.libp2p.listener import (
+    Door,
+    Pending,
+    open_listeners,
+    parse_listen,
+    reachable_addresses,
+)
+from p2p.host.libp2p.peer import PeerBox, PeerConn
+from p2p.host.libp2p.swarm import build
+from p2p.host.libp2p.upgrade import UpgradeError, upgrade
+from p2p.host.port import FrameSink
+from p2p.ids import NetworkId, PeerId, TrafficClass
+from p2p.limits import (
+    ADMIT_DEADLINE_S,
+    DATA_FRAME_BYTES_MAX,
+    DIAL_DEADLINE_S,
+    PEERS_MAX,
+    STRANGER_UNREAD_BYTES_MAX,
+)
+from p2p.link.connection import LinkConfig
+from p2p.link.guard import AcceptGuard, GuardConfig
+from p2p.qos.pump import Pump
+from p2p.qos.scheduler import Scheduler, SchedulerConfig
+from p2p.wire.frames import frame
+
+
+@dataclass(frozen=True, slots=True)
+class HostConfig:
+    """Settings of one host; the parts carry their own reasons."""
+
+    link: LinkConfig = field(default_factory=LinkConfig)
+    guard: GuardConfig = field(default_factory=GuardConfig)
+    dial: DialConfig = field(default_factory=DialConfig)
+    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
+    back_off: BackOffConfig = field(default_factory=BackOffConfig)
+    peers_max: int = PEERS_MAX
+    admit_within_s: float = ADMIT_DEADLINE_S
+    dial_within_s: float = DIAL_DEADLINE_S
+    # A heartbeat or a request that waited longer than a dial takes helps nobody.
+    urgent_cast_expires_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.admit_within_s < self.dial_within_s:
+            raise ValueError("admit_within_s must be positive and below dial_within_s")
+
+
+class Libp2pHost:
+    """A `p2p.host.port.Host` on the real network."""
+
+    def __init__(
+        self,
+        key_bytes: bytes,
+        network: NetworkId,
+        listen: Sequence[str],
+        admission: Admission,
+        config: HostConfig | None = None,
+        announce: Sequence[str] = (),
+    ) -> None:
+        """`key_bytes` is a raw Ed25519 private key (32 bytes); `announce` replaces the addresses
+        that others are told. ListenError for a listen address that cannot be one."""
+        self._config = config or HostConfig()
+        self._listen = [parse_listen(text) for text in listen]
+        self._announce = [parse_announce(text) for text in announce]
+        self._bound: tuple[str, ...] = ()
+        self.libp2p, self._swarm = build(key_bytes, self._config.link, self._without_peer)
+        self._peer_id = PeerId(str(self.libp2p.get_id()))
+        self._lanes = Lanes(f"/swarm/{network}/frames/1")
+        self._swarm.dial = self._dial_for_libp2p
+        gate = Gate(self.libp2p, self._conn_of)
+        gate.take(f"/swarm/{network}/admit/1", PeerConn.offer_admission, from_strangers=True)
+        gate.take(f"/swarm/{network}/frames/1", self._lanes.take)
+        self.gate = gate
+        self._swarm.common_stream_handler = gate.serve
+        self._dialer = Dialer(self._swarm.upgrader, self._config.dial)
+        self._joining = Joining(
+            self._peer_id,
+            f"/swarm/{network}/admit/1",
+            admission,
+            self._config.admit_within_s,
+            self._live_conn,
+            self._has_place,
+            self._use,
+        )
+        self._book = AddressBook(self._config.back_off)
+        self._door = Door(AcceptGuard(self._config.guard), self._welcome, self._book.is_known_host)
+        self._conns: dict[MuxedLink, PeerConn] = {}
+        self._boxes: dict[PeerId, PeerBox] = {}
+        self._dials = Dials(
+            self._book,
+            self._config.dial_within_s,
+            self._connect,
+            lambda peer: self._live_conn(peer) is not None,
+            self._drop_box_if_down,
+        )
+        self._sink: FrameSink | None = None
+        self._nursery: trio.Nursery | None = None
+        self.up_listeners: list[Callable[[PeerId], None]] = []
+        """For the Kademlia index: called for each peer once it is in use."""
+
+    # The port
+
+    @property
+    def peer_id(self) -> PeerId:
+        """Our own id, made from the key."""
+        return self._peer_id
+
+    def attach(self, sink: FrameSink) -> None:
+        """Set the listener; once, before run."""
+        assert self._sink is None, "a host has one listener"
+        self._sink = self._lanes.sink = sink
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Listen and serve until cancelled. Raises ListenError before it has started."""
+        assert self._sink is not None, "attach a listener first"
+        listeners = await open_listeners(self._listen)
+        self._bound = reachable_addresses(listeners, self._peer_id)
+        async with trio.open_nursery() as nursery:
+            self._nursery = self._dials.nursery = self._lanes.nursery = nursery
+            try:
+                if listeners:
+                    await nursery.start(self._door.serve, listeners)
+                task_status.started()
+                await trio.sleep_forever()
+            finally:
+                self._nursery = self._dials.nursery = self._lanes.nursery = None
+
+    def addresses(self) -> tuple[str, ...]:
+        """Multiaddrs with our peer id; empty before run when the port is chosen by the system."""
+        announced = tuple(f"{text}/p2p/{self._peer_id}" for text in self._announce)
+        return announced or self._bound
+
+    def learn(self, peer: PeerId, addresses: Sequence[str]) -> None:
+        """Remember where a peer may be dialled; ours and unusable ones are passed over."""
+        if peer != self._peer_id:
+            self._book.learn(peer, addresses)
+
+    def known_addresses(self, peer: PeerId) -> tuple[str, ...]:
+        """What was learned of a peer, without its id."""
+        return tuple(str(Address(a.kind, a.host, a.port)) for a in self._book.of(peer))
+
+    async def dial(self, address: str) -> PeerId:
+        """Connect to a full multiaddr and be admitted; DialError with its cause within 10 s."""
+        try:
+            where = parse_address(address)
+            if where.peer is None:
+                raise ValueError(f"{address} does not end in /p2p/<peer id>")
+            ID.from_string(where.peer)
+        except ValueError as exc:
+            raise DialError(address, "peer", f"{exc}") from exc
+        if where.peer == self._peer_id:
+            raise DialError(address, "peer", "that is this node's own address")
+        if not where.port:
+            raise DialError(address, "port", "port 0 is nobody's")
+        if self._live_conn(where.peer) is None:
+            await self._dials.reach(where.peer, (where,))
+        return where.peer
+
+    async def send(self, peer: PeerId, traffic_class: TrafficClass, frame_bytes: bytes) -> None:
+        """Queue one frame, waiting while that class's outbox is full; dials when needed."""
+        data = _framed(frame_bytes)
+        await trio.lowlevel.checkpoint()
+        box = self._boxes.get(peer)
+        if box is None or box.conn is None:
+            box = await self._connected_box(peer)
+        conn = box.conn
+        while not box.scheduler.has_room(traffic_class, len(data)):
+            await box.changed.park()
+            if box.conn is not conn:
+                raise PeerUnreachableError(peer, "the connection was lost while waiting to send")
+        box.scheduler.put(traffic_class, data)
+        box.pump_now()
+
+    def cast(self, peer: PeerId, traffic_class: TrafficClass, frame_bytes: bytes) -> None:
+        """Queue one frame without waiting; dials in the background; may be dropped."""
+        box = self._boxes.get(peer)
+        is_waiting = box is not None and (box.conn is not None or peer in self._dials)
+        if box is None or not is_waiting:
+            if peer == self._peer_id or self._dials.why_not(peer) is not None:
+                return
+            box = self._box(peer)
+        expires_s = None
+        if traffic_class <= TrafficClass.INTERACTIVE:
+            expires_s = trio.current_time() + self._config.urgent_cast_expires_s
+        box.scheduler.cast(traffic_class, _framed(frame_bytes), expires_s)
+        if box.conn is not None:
+            box.pump_now()
+        elif peer not in self._dials:
+            self._dials.start(peer, self._book.of(peer))
+
+    def peers(self) -> tuple[PeerId, ...]:
+        """Peers connected now, sorted."""
+        return tuple(sorted(peer for peer, box in self._boxes.items() if box.conn is not None))
+
+    def rtt_s(self, peer: PeerId) -> float | None:
+        """Smoothed round-trip time, or None before the first measurement."""
+        box = self._boxes.get(peer)
+        return None if box is None or box.conn is None else box.conn.link.rtt_s
+
+    async def disconnect(self, peer: PeerId, reason: str) -> None:
+        """Close the connection to a peer and wait until it is down."""
+        conn = self._live_conn(peer)
+        if conn is not None:
+            conn.link.close(reason)
+            await conn.link.closed.wait()
+            self._down(conn)
+        await trio.lowlevel.checkpoint()
+
+    # Connections
+
+    async def _connected_box(self, peer: PeerId) -> PeerBox:
+        """The box of a peer that is up, dialled if need be; PeerUnreachableError."""
+        if self._live_conn(peer) is None:
+            why = None if peer in self._dials else self._dials.why_not(peer)
+            if why is not None:
+                raise PeerUnreachableError(peer, why)
+            try:
+                await self._dials.reach(peer, self._book.of(peer))
+            except DialError as exc:
+                raise PeerUnreachableError(peer, exc.detail) from exc
+        box = self._boxes.get(peer)
+        if box is None or box.conn is None:
+            raise PeerUnreachableError(peer, "the connection ended as soon as it was made")
+        return box
+
+    async def _connect(self, peer: PeerId, addresses: Sequence[Address]) -> None:
+        """One dial, until the peer is up; DialError."""
+        muxed = await self._dialer.connect(peer, addresses)
+        assert self._nursery is not None
+        conn = self._adopt(muxed, str(addresses[0]))
+        self._nursery.start_soon(self._carry, conn)
+        await conn.decided.wait()
+        if conn.is_duplicate:
+            # The peer says another connection is in use: we are about to hear so there too.
+            box = self._box(peer)
+            while box.conn is None:
+                await box.changed.park()
+        elif not conn.joined.is_set():
+            raise conn.dial_error()
+
+    async def _dial_for_libp2p(self, peer_id: ID) -> SwarmConn:
+        peer = PeerId(str(peer_id))
+        if peer not in self._boxes and not self._book.of(peer):
+            self.learn(peer, [str(addr) for addr in self.libp2p.get_peerstore().addrs(peer_id)])
+        box = await self._connected_box(peer)
+        assert box.conn is not None
+        return box.conn.swarm_conn
+
+    async def _welcome(self, socket: trio.SocketStream, pending: Pending) -> None:
+        """An inbound socket, for its whole life."""
+        muxed = None
+        with trio.CancelScope() as scope:
+            pending.drop = scope.cancel
+            scope.deadline = trio.current_time() + self._config.guard.upgrade_deadline_s
+            try:
+                muxed = await upgrade(
+                    self._swarm.upgrader, socket, None, lambda: self._door.spoke(pending)
+                )
+            except UpgradeError:
+                return
+        if muxed is None:
+            return
+        conn = self._adopt(muxed, "an inbound connection")
+        pending.drop = lambda: conn.link.close("others wait to be admitted")
+        await self._carry(conn, pending)
+
+    def _adopt(self, muxed: MuxedLink, address: str) -> PeerConn:
+        peer = PeerId(str(muxed.peer_id))
+        conn = PeerConn(muxed, self._swarm.adopt(muxed), peer, address)
+        conn.link.core.unread_bytes_max = STRANGER_UNREAD_BYTES_MAX
+        self._conns[muxed] = conn
+        return conn
+
+    async def _carry(self, conn: PeerConn, pending: Pending | None = None) -> None:
+        """Run a connection from handshake to end."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(conn.muxed.start)
+                nursery.start_soon(conn.swarm_conn.start)
+                nursery.start_soon(self._joining.join, conn)
+                await conn.decided.wait()
+                if pending is not None:
+                    self._door.passed(pending)
+                if conn.joined.is_set():
+                    await self._swarm.register(conn.swarm_conn)
+                    for listener in self.up_listeners:
+                        listener(conn.peer)
+                await conn.link.closed.wait()
+                self._down(conn)
+        finally:
+            del self._conns[conn.muxed]
+            conn.decided.set()
+            self._down(conn)
+
+    def _use(self, conn: PeerConn) -> None:
+        """The connection is admitted and counts: tell everybody, and let frames flow."""
+        former = self._boxes.get(conn.peer)
+        if former is not None and former.conn is not None:
+            former.conn.link.close("a newer connection to this peer replaces it")
+            self._down(former.conn)
+        box = self._box(conn.peer)
+        box.conn = conn
+        lanes = self._lanes.out(conn, box.pump_now)
+        box.pump = Pump(box.scheduler, lanes, box.wake_all)
+        conn.link.on_room = box.pump_now
+        conn.link.core.unread_bytes_max = self._config.link.yamux.unread_bytes_max
+        self._book.reached(conn.peer)
+        assert self._sink is not None
+        self._sink.on_up(conn.peer)
+        conn.joined.set()
+        box.wake_all()
+        box.pump_now()
+
+    def _down(self, conn: PeerConn) -> None:
+        box = self._boxes.get(conn.peer)
+        if box is None or box.conn is not conn:
+            return
+        del self._boxes[conn.peer]
+        conn.link.on_room = None
+        box.close()
+        assert self._sink is not None
+        self._sink.on_down(conn.peer, conn.link.reason)
+
+    # Small facts
+
+    def _box(self, peer: PeerId) -> PeerBox:
+        box = self._boxes.get(peer)
+        if box is None:
+            box = self._boxes[peer] = PeerBox(peer, Scheduler(self._config.scheduler))
+        return box
+
+    def _drop_box_if_down(self, peer: PeerId) -> None:
+        box = self._boxes.get(peer)
+        if box is not None and box.conn is None:
+            del self._boxes[peer]
+            box.close()
+
+    def _live_conn(self, peer: PeerId) -> PeerConn | None:
+        box = self._boxes.get(peer)
+        return box.conn if box is not None and box.conn is not None and box.conn.is_live else None
+
+    def _conn_of(self, muxed: MuxedLink) -> PeerConn | None:
+        return self._conns.get(muxed)
+
+    def _has_place(self, peer: PeerId) -> bool:
+        up = sum(box.conn is not None for box in self._boxes.values())
+        return up < self._config.peers_max
+
+    def _without_peer(self) -> list[str]:
+        return [text.partition("/p2p/")[0] for text in self.addresses()]
+
+
+def parse_announce(text: str) -> str:
+    """An address to tell others, without a peer id; ListenError when it is none."""
+    try:
+        address = parse_address(text)
+    except ValueError as exc:
+        raise ListenError(f"cannot announce: {exc}") from exc
+    return str(Address(address.kind, address.host, address.port))
+
+
+def _framed(payload: bytes) -> bytes:
+    if len(payload) > DATA_FRAME_BYTES_MAX:
+        raise ValueError(f"frame of {len(payload)} bytes, limit {DATA_FRAME_BYTES_MAX}")
+    return frame(payload)

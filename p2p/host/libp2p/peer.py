@@ -1,0 +1,106 @@
+"""One peer: the frames that wait for it, and the connection that carries them.
+
+A box exists from the first cast or connection until the last connection is gone; it holds a
+scheduler whether or not there is a connection yet. A conn is one connection on its way from
+admission to use: both sides admit, then the side with the higher peer id says which connection
+counts (`Verdict`), so that simultaneous dials settle on one before any frame is sent.
+"""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import trio
+from libp2p.network.connection.swarm_connection import SwarmConn
+
+from p2p.errors import AdmissionError, DialError
+from p2p.host.libp2p.bridge import MuxedLink
+from p2p.ids import PeerId, TrafficClass
+from p2p.link.connection import Connection
+from p2p.link.stream import LinkStream
+from p2p.qos.pump import Pump
+from p2p.qos.scheduler import Scheduler
+
+
+class Verdict(IntEnum):
+    """What the side with the higher peer id says about an admitted connection; one byte."""
+
+    USE = 1
+    DUPLICATE = 2
+    FULL = 3
+
+
+@dataclass(eq=False, slots=True)
+class PeerConn:
+    """One connection to a peer, from handshake to goodbye."""
+
+    muxed: MuxedLink
+    swarm_conn: SwarmConn
+    peer: PeerId
+    address: str
+    admit_stream: LinkStream | None = None
+    admit_arrived: trio.Event = field(default_factory=trio.Event)
+    joined: trio.Event = field(default_factory=trio.Event)
+    """Set when the connection is in use."""
+    decided: trio.Event = field(default_factory=trio.Event)
+    """Set when it is in use, or never will be."""
+    refusal: AdmissionError | None = None
+    is_duplicate: bool = False
+    lanes_in: set[TrafficClass] = field(default_factory=set)
+
+    @property
+    def link(self) -> Connection:
+        """The connection itself."""
+        return self.muxed.link
+
+    @property
+    def is_live(self) -> bool:
+        """True while it is in use and not closing."""
+        return self.joined.is_set() and not self.link.is_closing
+
+    def refuse(self, refusal: AdmissionError) -> None:
+        """Remember why this connection is not used, and close it."""
+        self.refusal = refusal
+        self.link.close(str(refusal))
+
+    def offer_admission(self, stream: LinkStream) -> None:
+        """The peer opened the admission stream: the first counts, another is reset."""
+        if self.admit_stream is not None:
+            stream.reset()
+            return
+        self.admit_stream = stream
+        self.admit_arrived.set()
+
+    def dial_error(self) -> DialError:
+        """Why the dial that made this connection failed, as its caller should read it."""
+        if self.refusal is None:
+            return DialError(self.address, "peer", f"the connection ended: {self.link.reason}")
+        causes = {"clock": "clock", "closed": "peer", "full": "peer"}
+        cause = causes.get(self.refusal.code, "token")
+        return DialError(self.address, cause, str(self.refusal))
+
+
+@dataclass(eq=False, slots=True)
+class PeerBox:
+    """What waits for one peer, and how it gets there."""
+
+    peer: PeerId
+    scheduler: Scheduler
+    conn: PeerConn | None = None
+    pump: Pump | None = None
+    changed: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
+    """Parked here: senders that wait for room, and whoever waits for the peer to come up."""
+
+    def pump_now(self) -> None:
+        """Move what the link takes."""
+        if self.pump is not None:
+            self.pump.run_once()
+
+    def wake_all(self) -> None:
+        """There is room, or the peer came up, or it is gone: whoever waits should look again."""
+        self.changed.unpark_all()
+
+    def close(self) -> None:
+        """The peer is gone: what waits is lost, who waits is told."""
+        self.conn = self.pump = None
+        self.scheduler.clear()
+        self.wake_all()

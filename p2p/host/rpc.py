@@ -1,0 +1,353 @@
+"""Calls and casts between peers, over whatever Host carries the frames.
+
+A cast is a message without an answer. A call has one, within a deadline that travels along: the
+handler is cancelled when it passes, when the caller stops waiting and when the peer goes away.
+Messages to our own peer id take the same way, without the host.
+
+        call() -> Channel queue -> pump -> Host.send ~~> on_frame -> Channel -> handler task
+"""
+
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar, cast
+
+import trio
+
+from p2p.errors import (
+    CallTimeoutError,
+    PeerUnreachableError,
+    RefusalError,
+    RemoteRefusalError,
+    WireError,
+)
+from p2p.host.port import Host
+from p2p.host.rpc_channel import Answer, Asking, Channel, Incoming, Serving
+from p2p.host.rpc_messages import Call, Cancel, Cast, Chunk, Credit, Opened, Refused, Reply
+from p2p.ids import PeerId, TrafficClass
+from p2p.limits import (
+    BODY_BYTES_MAX,
+    BODY_WINDOW_BYTES,
+    CALL_TIMEOUT_S_MAX,
+    CALLS_INBOUND_MAX,
+    CONTROL_FRAME_BYTES_MAX,
+    DATA_FRAME_BYTES_MAX,
+    OUTBOX_FRAMES_MAX,
+    PAYLOAD_BYTES_MAX,
+    REFUSAL_CHARS_MAX,
+)
+from p2p.wire.codec import Message, decode_as, encode, number_in, number_of
+
+M = TypeVar("M", bound=Message)
+R = TypeVar("R", bound=Message)
+
+_FRAMES: Final[dict[int, type[Message]]] = {
+    number_of(kind): kind for kind in (Opened, Call, Reply, Refused, Cancel, Chunk, Credit, Cast)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RpcConfig:
+    """Bounds of one node's calls."""
+
+    calls_inbound_max: int = CALLS_INBOUND_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class RpcStats:
+    """What is under way, and what was dropped since the start."""
+
+    channels: int
+    calls_out: int
+    calls_in: int
+    body_bytes_held: int
+    credit_bytes_out: int
+    casts_unknown: int
+    casts_dropped: int
+
+
+class Rpc:
+    """One node's calls and casts; the only one that sees the host's frames."""
+
+    def __init__(self, host: Host, config: RpcConfig = RpcConfig()) -> None:
+        self._host = host
+        self._config = config
+        self._listeners: dict[int, tuple[type[Message], Callable[[PeerId, Message], None]]] = {}
+        self._answers: dict[int, tuple[type[Message], Answer]] = {}
+        self._on_peer: list[Callable[[PeerId, bool], None]] = []
+        self._channels: dict[tuple[PeerId, TrafficClass], Channel] = {}
+        self._nursery: trio.Nursery | None = None
+        self._last_id = 0
+        self._last_epoch = 0
+        self._casts_unknown = 0
+        self._casts_dropped = 0
+        self._loopback: deque[tuple[TrafficClass, bytes]] = deque()
+        self._loopback_wake = trio.Event()
+        host.attach(self)
+
+    @property
+    def peer_id(self) -> PeerId:
+        """Who we are."""
+        return self._host.peer_id
+
+    # -- what services register, before or while running
+
+    def listen(self, kind: type[M], on_message: Callable[[PeerId, M], None]) -> None:
+        """Have casts of this kind handed to `on_message`, which must not block."""
+        entry = (kind, cast("Callable[[PeerId, Message], None]", on_message))
+        if self._listeners.setdefault(number_of(kind), entry) is not entry:
+            raise ValueError(f"{kind.__name__} has a listener already")
+
+    def serve(
+        self, kind: type[M], answer: Callable[[PeerId, M, bytes], Awaitable[tuple[Message, bytes]]]
+    ) -> None:
+        """Have calls of this kind answered; RefusalError says no, any other error is a bug."""
+        entry = (kind, cast("Answer", answer))
+        if self._answers.setdefault(number_of(kind), entry) is not entry:
+            raise ValueError(f"{kind.__name__} is served already")
+
+    def on_peer(self, changed: Callable[[PeerId, bool], None]) -> None:
+        """Be told when a peer is connected (True) and when it no longer is (False)."""
+        self._on_peer.append(changed)
+
+    # -- what services do
+
+    def cast(
+        self,
+        peer: PeerId,
+        message: Message,
+        traffic_class: TrafficClass = TrafficClass.CONTROL,
+    ) -> None:
+        """Send without waiting and without a promise; dials when needed."""
+        frame = encode(Cast(_packed(message)))
+        if peer != self._host.peer_id:
+            self._host.cast(peer, traffic_class, frame)
+        elif len(self._loopback) < OUTBOX_FRAMES_MAX:
+            self._loop_back(traffic_class, frame)
+        else:
+            self._casts_dropped += 1
+
+    async def call(
+        self,
+        peer: PeerId,
+        request: Message,
+        reply: type[R],
+        *,
+        traffic_class: TrafficClass,
+        timeout_s: float,
+        body: bytes = b"",
+    ) -> tuple[R, bytes]:
+        """Ask a peer; returns its reply and the reply's body.
+
+        Raises PeerUnreachableError, CallTimeoutError, RemoteRefusalError. Cancelling the call
+        cancels the handler over there.
+        """
+        if len(body) > BODY_BYTES_MAX:
+            raise ValueError(f"body of {len(body)} bytes, limit {BODY_BYTES_MAX}")
+        channel = self._channel(peer, traffic_class)
+        self._last_id += 1
+        asking = Asking(self._last_id, type(request).__name__, reply)
+        deadline_ms = math.ceil(min(max(timeout_s, 0.0), CALL_TIMEOUT_S_MAX) * 1000)
+        channel.ask(asking, _packed(request), body, deadline_ms)
+        try:
+            with trio.move_on_after(timeout_s):
+                await asking.done.wait()
+            if asking.failure is not None:
+                raise asking.failure
+            if not asking.done.is_set() or asking.reply is None or asking.body is None:
+                raise CallTimeoutError(peer, asking.request, timeout_s)
+            return cast("R", asking.reply), asking.body.take()
+        finally:
+            channel.end_asking(asking)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Answer and send until cancelled; start it before the host."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            await self._loop_back_forever()
+
+    def stats(self) -> RpcStats:
+        """A snapshot for telemetry and tests."""
+        channels = list(self._channels.values())
+        return RpcStats(
+            channels=len(channels),
+            calls_out=sum(len(c.asking) for c in channels),
+            calls_in=sum(len(c.serving) for c in channels),
+            body_bytes_held=sum(sum(c.held) for c in channels),
+            credit_bytes_out=sum(2 * BODY_WINDOW_BYTES - sum(c.window) for c in channels),
+            casts_unknown=self._casts_unknown,
+            casts_dropped=self._casts_dropped,
+        )
+
+    # -- what the host tells us (p2p.host.port.FrameSink)
+
+    def on_frame(self, peer: PeerId, traffic_class: TrafficClass, frame: bytes) -> None:
+        """Take one frame. Raises WireError for what no honest peer sends."""
+        message = _decode_frame(frame)
+        if isinstance(message, Cast):
+            self._on_cast(peer, message)
+            return
+        channel = self._channel(peer, traffic_class)
+        if isinstance(message, Opened):
+            if channel.remote_epoch not in (None, message.epoch):
+                self._close(channel, "the peer has started anew")
+                channel = self._channel(peer, traffic_class)
+            channel.remote_epoch = message.epoch
+        elif channel.remote_epoch is not None:
+            self._on_channel_frame(channel, message)
+        # else the peer has not noticed that we started anew: our Opened is on its way to it
+
+    def on_up(self, peer: PeerId) -> None:
+        """Tell the services."""
+        for changed in self._on_peer:
+            changed(peer, True)
+
+    def on_down(self, peer: PeerId, reason: str) -> None:
+        """Fail what waits for the peer, stop what works for it, tell the services."""
+        for traffic_class in TrafficClass:
+            channel = self._channels.get((peer, traffic_class))
+            if channel is not None:
+                self._close(channel, reason)
+        for changed in self._on_peer:
+            changed(peer, False)
+
+    # -- inside
+
+    def _on_cast(self, peer: PeerId, message: Cast) -> None:
+        listener = self._listeners.get(number_in(message.payload))
+        if listener is None:
+            self._casts_unknown += 1  # of a newer peer
+            return
+        kind, on_message = listener
+        on_message(peer, decode_as(kind, message.payload))
+
+    def _on_channel_frame(self, channel: Channel, message: Message) -> None:
+        match message:
+            case Call():
+                self._on_call(channel, message)
+            case Reply(id=call_id):
+                asking = channel.asking.get(call_id)
+                if asking is not None:
+                    channel.on_reply(message, decode_as(asking.reply_kind, message.payload))
+            case Refused(call_id, code, detail):
+                asking = channel.asking.get(call_id)
+                if asking is not None:
+                    short = (code[:REFUSAL_CHARS_MAX], detail[:REFUSAL_CHARS_MAX])
+                    asking.fail(RemoteRefusalError(channel.peer, *short))
+            case Cancel(call_id):
+                channel.on_cancel(call_id)
+            case Credit():
+                channel.on_credit(message)
+            case Chunk():
+                served = channel.on_chunk(message)
+                if served is not None:
+                    self._nursery_now().start_soon(self._answer, channel, served)
+
+    def _on_call(self, channel: Channel, call: Call) -> None:
+        if not 0 <= call.body_len <= BODY_BYTES_MAX or call.id in channel.serving:
+            raise WireError(f"call {call.id} with a body of {call.body_len} bytes")
+        answer = self._answers.get(number_in(call.payload))
+        if answer is None:
+            channel.refuse(call.id, "unknown", "this peer does not serve such calls")
+            return
+        if self._calls_from(channel.peer) >= self._config.calls_inbound_max:
+            channel.refuse(call.id, "busy", "too many calls are open: wait for some to end")
+            return
+        timeout_s = min(max(call.deadline_ms, 0) / 1000, CALL_TIMEOUT_S_MAX)
+        served = Serving(
+            call.id,
+            decode_as(answer[0], call.payload),
+            answer[1],
+            Incoming(call.body_len),
+            trio.CancelScope(deadline=trio.current_time() + timeout_s),
+        )
+        channel.serving[call.id] = served
+        if served.body.is_whole:
+            self._nursery_now().start_soon(self._answer, channel, served)
+
+    async def _answer(self, channel: Channel, served: Serving) -> None:
+        try:
+            with served.scope:
+                await channel.room_for_reply()
+                try:
+                    body = served.body.take()
+                    reply, reply_body = await served.answer(channel.peer, served.request, body)
+                except RefusalError as refusal:
+                    channel.refuse(served.id, refusal.code, refusal.detail)
+                else:
+                    channel.reply(served.id, _packed(reply), reply_body)
+        finally:
+            channel.end_serving(served)
+
+    def _calls_from(self, peer: PeerId) -> int:
+        channels = (self._channels.get((peer, traffic_class)) for traffic_class in TrafficClass)
+        return sum(len(channel.serving) for channel in channels if channel is not None)
+
+    def _channel(self, peer: PeerId, traffic_class: TrafficClass) -> Channel:
+        channel = self._channels.get((peer, traffic_class))
+        if channel is None:
+            self._last_epoch = max(self._last_epoch + 1, int(trio.current_time() * 1e6))
+            send = self._sender(peer, traffic_class)
+            channel = Channel(peer, traffic_class, self._last_epoch, send)
+            self._channels[peer, traffic_class] = channel
+            self._nursery_now().start_soon(self._pump, channel)
+        return channel
+
+    def _sender(
+        self, peer: PeerId, traffic_class: TrafficClass
+    ) -> Callable[[bytes], Awaitable[None]]:
+        async def to_peer(frame: bytes) -> None:
+            await self._host.send(peer, traffic_class, frame)
+
+        async def to_ourselves(frame: bytes) -> None:
+            self._loop_back(traffic_class, frame)
+            await trio.lowlevel.checkpoint()
+
+        return to_ourselves if peer == self._host.peer_id else to_peer
+
+    async def _pump(self, channel: Channel) -> None:
+        try:
+            await channel.pump()
+        except PeerUnreachableError as error:
+            self._close(channel, error.why)
+
+    def _close(self, channel: Channel, why: str) -> None:
+        if self._channels.get((channel.peer, channel.traffic_class)) is channel:
+            del self._channels[channel.peer, channel.traffic_class]
+        channel.close(why)
+
+    def _nursery_now(self) -> trio.Nursery:
+        if self._nursery is None:
+            raise RuntimeError("Rpc.run must be started before calls are made or answered")
+        return self._nursery
+
+    def _loop_back(self, traffic_class: TrafficClass, frame: bytes) -> None:
+        self._loopback.append((traffic_class, frame))
+        self._loopback_wake.set()
+
+    async def _loop_back_forever(self) -> None:
+        while True:
+            await self._loopback_wake.wait()
+            self._loopback_wake = trio.Event()
+            for _ in range(len(self._loopback)):  # what these cause waits for the next round
+                traffic_class, frame = self._loopback.popleft()
+                self.on_frame(self._host.peer_id, traffic_class, frame)
+
+
+def _packed(message: Message) -> bytes:
+    payload = encode(message)
+    if len(payload) > PAYLOAD_BYTES_MAX:
+        size = f"{len(payload)} bytes, limit {PAYLOAD_BYTES_MAX}"
+        raise ValueError(f"{type(message).__name__} of {size}: send it as a body")
+    return payload
+
+
+def _decode_frame(frame: bytes) -> Message:
+    number = number_in(frame)
+    kind = _FRAMES.get(number)
+    if kind is None:
+        raise WireError(f"no frame has the number {number}")
+    bytes_max = DATA_FRAME_BYTES_MAX if kind is Chunk else CONTROL_FRAME_BYTES_MAX
+    return decode_as(kind, frame, bytes_max)

@@ -1,0 +1,335 @@
+"""One conversation of RPC: the calls, bodies and credit of one peer and traffic class.
+
+Everything leaves through one queue and one task, so that frames arrive in the order meant here:
+credit first, then small frames, then the next chunk of a body. A body takes credit for its whole
+length before its first chunk and the receiver returns what it received once it is done with it;
+so memory is bounded by BODY_WINDOW_BYTES per direction and kind, and as requests and replies have
+separate credit, a reply can always leave while requests wait.
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import trio
+
+from p2p.errors import PeerUnreachableError, WireError
+from p2p.host.rpc_messages import (
+    BodyKind,
+    Call,
+    Cancel,
+    Chunk,
+    Credit,
+    Opened,
+    Refused,
+    Reply,
+)
+from p2p.ids import PeerId, TrafficClass
+from p2p.limits import (
+    BODY_BYTES_MAX,
+    BODY_CHUNK_BYTES,
+    BODY_WINDOW_BYTES,
+    CHUNK_BYTES_MIN,
+    REFUSAL_CHARS_MAX,
+)
+from p2p.wire.codec import Message, encode
+
+Answer = Callable[[PeerId, Message, bytes], Awaitable[tuple[Message, bytes]]]
+
+
+@dataclass(slots=True, eq=False)
+class Incoming:
+    """A body on its way to us."""
+
+    length: int
+    received: int = 0
+    _parts: list[memoryview] = field(default_factory=list)
+
+    @property
+    def is_whole(self) -> bool:
+        return self.received == self.length
+
+    def add(self, data: memoryview) -> None:
+        """Take the next chunk. Raises WireError when it does not fit."""
+        self.received += len(data)
+        if self.received > self.length:
+            raise WireError(f"body is longer than the {self.length} bytes announced")
+        if len(data) < CHUNK_BYTES_MIN and not self.is_whole:
+            raise WireError(f"chunk of {len(data)} bytes in the middle of a body")
+        self._parts.append(data)
+
+    def take(self) -> bytes:
+        """The whole body; the chunks are let go."""
+        body = b"".join(self._parts)
+        self._parts = []
+        return body
+
+
+@dataclass(slots=True, eq=False)
+class Outgoing:
+    """A body on its way out."""
+
+    call_id: int
+    data: memoryview
+    sent: int = 0
+    has_credit: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Asking:
+    """A call of ours that waits for its answer."""
+
+    id: int
+    request: str
+    reply_kind: type[Message]
+    done: trio.Event = field(default_factory=trio.Event)
+    is_sent: bool = False
+    is_over: bool = False
+    reply: Message | None = None
+    body: Incoming | None = None
+    failure: Exception | None = None
+
+    def fail(self, failure: Exception) -> None:
+        """End the wait with an error, unless it has ended already."""
+        if not self.done.is_set():
+            self.failure = failure
+            self.done.set()
+
+
+@dataclass(slots=True, eq=False)
+class Serving:
+    """A call of theirs: its body is arriving or its handler is running."""
+
+    id: int
+    request: Message
+    answer: Answer
+    body: Incoming
+    scope: trio.CancelScope
+
+
+class Channel:
+    """The calls and bodies between us and one peer in one class."""
+
+    def __init__(
+        self,
+        peer: PeerId,
+        traffic_class: TrafficClass,
+        epoch: int,
+        transmit: Callable[[bytes], Awaitable[None]],
+    ) -> None:
+        self.peer = peer
+        self.traffic_class = traffic_class
+        self.epoch = epoch
+        self.remote_epoch: int | None = None
+        self.is_closed = False
+        self.asking: dict[int, Asking] = {}
+        self.serving: dict[int, Serving] = {}
+        self.window = [BODY_WINDOW_BYTES, BODY_WINDOW_BYTES]
+        self.held = [0, 0]
+        self._transmit = transmit
+        self._owed = [0, 0]
+        self._small: deque[tuple[bytes, Asking | None]] = deque()
+        self._lanes: tuple[deque[Outgoing], deque[Outgoing]] = (deque(), deque())
+        self._turn = BodyKind.REQUEST
+        self._reply_bytes = 0
+        self._room = trio.Event()
+        self._wake = trio.Event()
+        self._scope = trio.CancelScope()
+
+    async def pump(self) -> None:
+        """Send until closed; PeerUnreachableError is the host's."""
+        with self._scope:
+            await self._transmit(encode(Opened(self.epoch)))
+            while True:
+                frame = self._next_frame()
+                if frame is None:
+                    self._wake = trio.Event()
+                    await self._wake.wait()
+                else:
+                    await self._transmit(frame)
+
+    def close(self, why: str) -> None:
+        """Forget everything: our calls fail, their handlers are cancelled."""
+        self.is_closed = True
+        self._scope.cancel()
+        for call in list(self.asking.values()):
+            call.fail(PeerUnreachableError(self.peer, why))
+        for served in self.serving.values():
+            served.scope.cancel()
+        self._small.clear()
+        for lane in self._lanes:
+            lane.clear()
+        self._room.set()
+
+    # -- the caller's side
+
+    def ask(self, call: Asking, payload: bytes, body: bytes, deadline_ms: int) -> None:
+        """Queue a call and its body."""
+        self.asking[call.id] = call
+        frame = encode(Call(call.id, deadline_ms, len(body), payload))
+        self._small.append((frame, call))
+        self._queue_body(BodyKind.REQUEST, call.id, body)
+        self._wake.set()
+
+    def end_asking(self, call: Asking) -> None:
+        """The caller has its answer, or no longer waits: free what the call held."""
+        call.is_over = True
+        if self.is_closed:
+            return
+        del self.asking[call.id]
+        if call.body is not None:
+            self._give_back(BodyKind.REPLY, call.body.received)
+        if not call.done.is_set() and call.is_sent:
+            self._small.append((encode(Cancel(call.id)), None))
+            self._wake.set()
+        self._abandon(BodyKind.REQUEST, call.id)
+
+    def on_reply(self, message: Reply, reply: Message) -> None:
+        """The answer to a call of ours; its body may still follow."""
+        call = self.asking[message.id]
+        if call.reply is not None or not 0 <= message.body_len <= BODY_BYTES_MAX:
+            raise WireError(f"reply to call {message.id} is sent twice or too large")
+        call.reply = reply
+        call.body = Incoming(message.body_len)
+        if call.body.is_whole:
+            call.done.set()
+
+    # -- the callee's side
+
+    async def room_for_reply(self) -> None:
+        """Wait while the peer is slow to take the replies it already has."""
+        while self._reply_bytes >= BODY_WINDOW_BYTES and not self.is_closed:
+            if self._room.is_set():
+                self._room = trio.Event()
+            await self._room.wait()
+
+    def reply(self, call_id: int, payload: bytes, body: bytes) -> None:
+        """Queue an answer and its body."""
+        if self.is_closed:
+            return
+        self._small.append((encode(Reply(call_id, len(body), payload)), None))
+        self._queue_body(BodyKind.REPLY, call_id, body)
+        self._wake.set()
+
+    def refuse(self, call_id: int, code: str, detail: str) -> None:
+        """Queue a refusal."""
+        if not self.is_closed:
+            refused = Refused(call_id, code[:REFUSAL_CHARS_MAX], detail[:REFUSAL_CHARS_MAX])
+            self._small.append((encode(refused), None))
+            self._wake.set()
+
+    def end_serving(self, served: Serving) -> None:
+        """The handler has finished: what its request held is free again."""
+        self.serving.pop(served.id, None)
+        if not self.is_closed:
+            self._give_back(BodyKind.REQUEST, served.body.received)
+
+    def on_cancel(self, call_id: int) -> None:
+        """The caller has gone: stop its handler or its reply. Unknown ids have just finished."""
+        served = self.serving.get(call_id)
+        if served is None:
+            self._abandon(BodyKind.REPLY, call_id)
+            return
+        served.scope.cancel()
+        if not served.body.is_whole:
+            self.end_serving(served)
+
+    # -- bodies and credit
+
+    def on_chunk(self, chunk: Chunk) -> Serving | None:
+        """Bytes of a body; returns the call whose request they complete. Raises WireError."""
+        size = len(chunk.data)
+        if chunk.kind not in (BodyKind.REQUEST, BodyKind.REPLY) or size == 0:
+            raise WireError(f"chunk of kind {chunk.kind} with {size} bytes")
+        kind = BodyKind(chunk.kind)
+        served = self.serving.get(chunk.id) if kind is BodyKind.REQUEST else None
+        asked = self.asking.get(chunk.id) if kind is BodyKind.REPLY else None
+        body = served.body if served else asked.body if asked else None
+        if body is None or body.is_whole:
+            self._owe(kind, size)  # of a call that is over
+            return None
+        self.held[kind] += size
+        if self.held[kind] > BODY_WINDOW_BYTES:
+            raise WireError(f"{self.held[kind]} body bytes without credit")
+        body.add(chunk.data)
+        if body.is_whole and asked:
+            asked.done.set()
+        return served if body.is_whole else None
+
+    def on_credit(self, credit: Credit) -> None:
+        """The peer has taken bytes we sent. Raises WireError when it never got that many."""
+        if credit.kind not in (BodyKind.REQUEST, BodyKind.REPLY) or credit.length <= 0:
+            raise WireError(f"credit of kind {credit.kind} for {credit.length} bytes")
+        self.window[credit.kind] += credit.length
+        if self.window[credit.kind] > BODY_WINDOW_BYTES:
+            raise WireError("credit for bytes that were never sent")
+        self._wake.set()
+
+    def _queue_body(self, kind: BodyKind, call_id: int, body: bytes) -> None:
+        if len(body) > BODY_BYTES_MAX:
+            raise ValueError(f"body of {len(body)} bytes, limit {BODY_BYTES_MAX}")
+        if body:
+            self._lanes[kind].append(Outgoing(call_id, memoryview(body)))
+            if kind is BodyKind.REPLY:
+                self._reply_bytes += len(body)
+
+    def _abandon(self, kind: BodyKind, call_id: int) -> None:
+        """Take a body out of its lane; the credit of what was not sent is ours again."""
+        lane = self._lanes[kind]
+        body = next((b for b in lane if b.call_id == call_id), None)
+        if body is None:
+            return
+        lane.remove(body)
+        if body.has_credit:
+            self.window[kind] += len(body.data) - body.sent
+        self._body_left(kind, body)
+        self._wake.set()
+
+    def _body_left(self, kind: BodyKind, body: Outgoing) -> None:
+        if kind is BodyKind.REPLY:
+            self._reply_bytes -= len(body.data)
+            self._room.set()
+
+    def _give_back(self, kind: BodyKind, size: int) -> None:
+        self.held[kind] -= size
+        self._owe(kind, size)
+
+    def _owe(self, kind: BodyKind, size: int) -> None:
+        if size:
+            self._owed[kind] += size
+            self._wake.set()
+
+    def _next_frame(self) -> bytes | None:
+        for kind in BodyKind:
+            if self._owed[kind]:
+                credit, self._owed[kind] = Credit(kind, self._owed[kind]), 0
+                return encode(credit)
+        while self._small:
+            frame, call = self._small.popleft()
+            if call is None:
+                return frame
+            if not call.is_over:
+                call.is_sent = True
+                return frame
+        return self._next_chunk()
+
+    def _next_chunk(self) -> bytes | None:
+        for kind in (self._turn, BodyKind(1 - self._turn)):
+            lane = self._lanes[kind]
+            if not lane or not self._has_credit(kind, lane[0]):
+                continue
+            body = lane[0]
+            part = body.data[body.sent : body.sent + BODY_CHUNK_BYTES]
+            body.sent += len(part)
+            if body.sent == len(body.data):
+                lane.popleft()
+                self._body_left(kind, body)
+            self._turn = BodyKind(1 - kind)
+            return encode(Chunk(body.call_id, kind, part))
+        return None
+
+    def _has_credit(self, kind: BodyKind, body: Outgoing) -> bool:
+        if not body.has_credit and len(body.data) <= self.window[kind]:
+            body.has_credit = True
+            self.window[kind] -= len(body.data)
+        return body.has_credit

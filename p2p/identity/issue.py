@@ -1,0 +1,194 @@
+"""Who signs what when a network is founded, an invite is given, and an invite is used.
+
+No server signs anything: an invite carries a key of its own, certified by somebody who may invite,
+and the newcomer signs its papers with it. Any member can check them, whoever is online. The price:
+how often an invite is used, and whether a late use was back-dated, cannot be prevented, only seen
+(`AdmissionBook.overused`) and ended, by revoking the invite's id.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from p2p.errors import AdmissionError, IdentityError
+from p2p.identity.admission import Anchor, Clocks, check_invite_chain, check_token
+from p2p.identity.keys import KeySigner
+from p2p.identity.records import (
+    MEMBER_DOMAIN,
+    InviteCert,
+    LabCert,
+    MachineCert,
+    MemberCert,
+    MembershipToken,
+    certify,
+)
+from p2p.ids import LabId, MemberId, PeerId
+from p2p.limits import CERTIFICATES_MAX
+from p2p.wire.envelope import Signed, Signer
+
+DAY_MS: Final = 86_400_000
+FOUNDER_VALID_MS: Final = 3650 * DAY_MS
+"""What a founder certifies for itself: ten years; the keys lie beside the certificates anyway."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What people call a machine, its owner and their lab."""
+
+    machine: str
+    member: str
+    lab: str
+    site: str = ""
+    roles: tuple[str, ...] = ("compute", "storage")
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What an invite is to allow."""
+
+    uses: int = 1
+    join_within_ms: int = 7 * DAY_MS
+    valid_ms: int = 365 * DAY_MS
+    """How long what was granted holds, from now on; afterwards a new invite is needed."""
+    can_invite: bool = False
+    new_lab: bool = False
+    own_machine: bool = False
+    """For another machine of the inviting person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys a machine holds; only its own is always there."""
+
+    machine: KeySigner
+    member: KeySigner | None = None
+    lab: KeySigner | None = None
+    network: KeySigner | None = None
+
+
+def found(anchor: Anchor, keys: Keys, names: Names, now_ms: int) -> MembershipToken:
+    """The token of a network's first machine, or of a self-certified lab in an open network.
+
+    Raises IdentityError for names nobody should be shown.
+    """
+    lab, member = _need(keys.lab, "lab"), _need(keys.member, "member")
+    root = lab if keys.network is None else keys.network
+    lab_cert = LabCert(LabId(lab.peer_id), names.lab)
+    clerk = _Clerk(anchor, now_ms, now_ms + FOUNDER_VALID_MS)
+    certificates = (clerk.sign(root, lab_cert), *clerk.person_and_machine(lab, member, keys, names))
+    return _checked(MembershipToken(certificates), anchor, keys.machine, now_ms)
+
+
+def invite(
+    anchor: Anchor, keys: Keys, token: MembershipToken, grant: Grant, key: Signer, now_ms: int
+) -> tuple[Signed, ...]:
+    """The certificates that make `key` an invite key, the last being its own.
+
+    Raises IdentityError when this machine's owner may not give such an invite.
+    """
+    me = check_token(token, keys.machine.peer_id, anchor, keys.machine, Clocks(now_ms))
+    if grant.new_lab:
+        signer: Signer = _need(keys.network, "network")
+        before: tuple[Signed, ...] = ()
+    elif keys.lab is not None and not grant.own_machine:
+        signer, before = keys.lab, _up_to_lab(token)
+    else:
+        signer, before = _need(keys.member, "member"), token.certificates[:-1]
+        if not me.can_invite and not grant.own_machine:
+            raise IdentityError(
+                f"{me.member_name} may not invite into {me.lab_name}: "
+                "ask somebody of the lab who may, or invite a machine of your own (--own-machine)"
+            )
+    ends_ms = now_ms + grant.valid_ms
+    if signer is not keys.network:
+        ends_ms = min(ends_ms, me.expires_ms)
+    cert = InviteCert(
+        invite=key.peer_id,
+        lab=LabId("") if grant.new_lab else me.lab,
+        uses=grant.uses,
+        join_by_ms=min(now_ms + grant.join_within_ms, ends_ms),
+        can_invite=grant.can_invite,
+        new_lab=grant.new_lab,
+        owner=me.member if grant.own_machine else MemberId(""),
+    )
+    if len(before) + 3 > CERTIFICATES_MAX:
+        raise IdentityError("too many invitations after one another: ask one who came in earlier")
+    return (*before, _Clerk(anchor, now_ms, ends_ms).sign(signer, cert))
+
+
+def accept(
+    anchor: Anchor,
+    certificates: tuple[Signed, ...],
+    invite_key: Signer,
+    keys: Keys,
+    names: Names,
+    now_ms: int,
+) -> MembershipToken:
+    """Use an invite: the newcomer's own token. Raises IdentityError if it does not grant that."""
+    try:
+        granted = check_invite_chain(certificates, anchor, keys.machine, Clocks(now_ms))
+    except AdmissionError as exc:
+        raise IdentityError(f"the invite proves nothing: {exc.detail}; ask for a new one") from exc
+    clerk = _Clerk(anchor, now_ms, certificates[-1].expires_ms)
+    if granted.new_lab:
+        lab = _need(keys.lab, "lab")
+        new_lab = clerk.sign(invite_key, LabCert(LabId(lab.peer_id), names.lab))
+        own = clerk.person_and_machine(lab, _need(keys.member, "member"), keys, names)
+        certificates = (*certificates, new_lab, *own)
+    elif granted.owner:
+        machine = clerk.machine(keys.machine.peer_id, granted.lab, granted.owner, names)
+        certificates = (*certificates, clerk.sign(invite_key, machine))
+    else:
+        member = _need(keys.member, "member")
+        person = MemberCert(MemberId(member.peer_id), names.member, granted.lab, granted.can_invite)
+        machine = clerk.machine(keys.machine.peer_id, granted.lab, person.member, names)
+        own = (clerk.sign(invite_key, person), clerk.sign(member, machine))
+        certificates = (*certificates, *own)
+    return _checked(MembershipToken(certificates), anchor, keys.machine, now_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class _Clerk:
+    """Signs certificates of one network with the same dates."""
+
+    anchor: Anchor
+    now_ms: int
+    expires_ms: int
+
+    def sign(self, signer: Signer, cert: LabCert | InviteCert | MemberCert | MachineCert) -> Signed:
+        network = self.anchor.network
+        return certify(signer, network, cert, issued_ms=self.now_ms, expires_ms=self.expires_ms)
+
+    def machine(self, peer: PeerId, lab: LabId, owner: MemberId, names: Names) -> MachineCert:
+        return MachineCert(peer, lab, owner, names.machine, names.site, names.roles)
+
+    def person_and_machine(
+        self, lab: Signer, member: Signer, keys: Keys, names: Names
+    ) -> tuple[Signed, Signed]:
+        """A lab's first person, who may invite, and the machine they sit at."""
+        lab_id, member_id = LabId(lab.peer_id), MemberId(member.peer_id)
+        person = MemberCert(member_id, names.member, lab_id, can_invite=True)
+        machine = self.machine(keys.machine.peer_id, lab_id, member_id, names)
+        return self.sign(lab, person), self.sign(lab, machine)
+
+
+def _up_to_lab(token: MembershipToken) -> tuple[Signed, ...]:
+    """The certificates before the first person: what proves the lab."""
+    domains = [sealed.domain for sealed in token.certificates]
+    return token.certificates[: domains.index(MEMBER_DOMAIN)]
+
+
+def _need(key: KeySigner | None, whose: str) -> KeySigner:
+    if key is None:
+        raise IdentityError(f"this needs the {whose} key, which is not on this machine")
+    return key
+
+
+def _checked(
+    token: MembershipToken, anchor: Anchor, machine: KeySigner, now_ms: int
+) -> MembershipToken:
+    """The token, once it has passed the check every peer will make."""
+    try:
+        check_token(token, machine.peer_id, anchor, machine, Clocks(now_ms))
+    except AdmissionError as exc:
+        raise IdentityError(exc.detail) from exc
+    return token

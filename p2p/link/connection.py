@@ -1,0 +1,274 @@
+"""One connection: a socket, a Noise session and Yamux, with one reader and one writer task.
+
+    callers --write--> YamuxCore --output--> writer task --seal--> socket
+    callers <--read--- LinkStream <-events-- reader task <--open-- socket
+
+Callers only ever touch buffers, so that cancelling one can never cut a sealed message in half.
+The writer sends whatever has been queued since it last looked, as one piece. A ping every few
+seconds measures the round trip and finds out when the other end has gone without a word.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import trio
+
+from p2p.errors import LinkClosedError, StreamResetError, WireError
+from p2p.limits import LINK_BACKLOG_BYTES, LINK_OUTPUT_BYTES_MAX
+from p2p.link import yamux_core as yamux
+from p2p.link.channel import SecureChannel
+from p2p.link.stream import LinkStream
+from p2p.link.yamux_core import YamuxConfig, YamuxCore
+
+
+@dataclass(frozen=True, slots=True)
+class LinkConfig:
+    """Timing and buffer bounds of one connection."""
+
+    ping_every_s: float = 5.0
+    # Three pings: one lost to a path change must not end a connection.
+    dead_after_s: float = 15.0
+    # What a goodbye and the frames before it may take to leave.
+    close_within_s: float = 0.5
+    # Frames wait above this, in the scheduler, where a more urgent one can still overtake.
+    backlog_bytes: int = LINK_BACKLOG_BYTES
+    # Beyond this we stop reading: a peer that makes us answer must also listen.
+    output_bytes_max: int = LINK_OUTPUT_BYTES_MAX
+    yamux: YamuxConfig = field(default_factory=YamuxConfig)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.ping_every_s < self.dead_after_s:
+            raise ValueError("ping_every_s must be positive and below dead_after_s")
+        if not 0 < self.backlog_bytes <= self.output_bytes_max:
+            raise ValueError("backlog_bytes must be positive and at most output_bytes_max")
+
+
+class Connection:
+    """All streams of one connection; `run` until it closes."""
+
+    def __init__(
+        self, channel: SecureChannel, *, is_initiator: bool, config: LinkConfig | None = None
+    ) -> None:
+        self.config = config or LinkConfig()
+        self.core = YamuxCore(is_initiator=is_initiator, config=self.config.yamux)
+        self.closed = trio.Event()
+        self.reason = ""
+        self.rtt_s: float | None = None
+        self.on_room: Callable[[], None] | None = None
+        self._channel = channel
+        self._streams: dict[int, LinkStream] = {}
+        self._arrivals: deque[LinkStream] = deque()
+        self._acceptors = trio.lowlevel.ParkingLot()
+        self._waiting_for_room = trio.lowlevel.ParkingLot()
+        self._output_ready = trio.Event()
+        self._closing = trio.Event()
+        self._in_flight = 0
+        self._heard_s = -math.inf
+        self._pings: dict[int, float] = {}
+        self._ping_count = 0
+        self._ponged = trio.lowlevel.ParkingLot()
+        self._unparsed = b""
+
+    # For callers
+
+    def open_stream(self) -> LinkStream:
+        """Open a stream; LinkClosedError or StreamLimitError when that cannot be."""
+        if self._closing.is_set():
+            raise LinkClosedError(self.reason)
+        stream = self._new_stream(self.core.open_stream())
+        self.wake_writer()
+        return stream
+
+    async def accept_stream(self) -> LinkStream:
+        """The next stream the peer opened; LinkClosedError once there will be none."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while not self._arrivals:
+            if self._closing.is_set():
+                raise LinkClosedError(self.reason)
+            await self._acceptors.park()
+        return self._arrivals.popleft()
+
+    @property
+    def is_closing(self) -> bool:
+        """True from the first step of closing on."""
+        return self._closing.is_set()
+
+    def has_room(self) -> bool:
+        """True while little enough waits for the socket that another frame should join it."""
+        waiting = self.core.output_bytes + self._in_flight
+        return waiting < self.config.backlog_bytes and not self._closing.is_set()
+
+    async def wait_for_room(self) -> None:
+        """Return once `has_room`; LinkClosedError when the connection ends."""
+        while not self.has_room():
+            if self._closing.is_set():
+                raise LinkClosedError(self.reason)
+            await self._waiting_for_room.park()
+
+    def wake_writer(self) -> None:
+        """Something was queued in the core."""
+        if self.core.output_bytes:
+            self._output_ready.set()
+
+    def close(self, reason: str, code: int = yamux.NORMAL) -> None:
+        """Say goodbye, send what is queued, and end; returns at once, `closed` tells when."""
+        if self._closing.is_set():
+            return
+        self.reason = reason
+        self.core.leave(code)
+        self._closing.set()
+        self._output_ready.set()
+        self._acceptors.unpark_all()
+        self._waiting_for_room.unpark_all()
+        self._ponged.unpark_all()
+
+    def forget(self, stream_id: int) -> None:
+        """A stream is over; events for it are dropped from now on."""
+        self._streams.pop(stream_id, None)
+
+    def forget_if_over(self, stream_id: int) -> None:
+        """The same, once both sides have finished; what was received can still be read."""
+        if not self.core.has(stream_id):
+            self.forget(stream_id)
+
+    def feed_first(self, data: bytes) -> None:
+        """Plaintext that came before `run`: behind the talk that agreed on this protocol."""
+        self._unparsed += data
+
+    # Tasks
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Carry streams until the connection is closed, broken or cancelled."""
+        self._heard_s = trio.current_time()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._read_forever)
+                nursery.start_soon(self._write_forever)
+                nursery.start_soon(self._keep_alive)
+                task_status.started()
+                await self._closing.wait()
+                with trio.move_on_after(self.config.close_within_s):
+                    await self._drained()
+                nursery.cancel_scope.cancel()
+        finally:
+            self.close("the node stopped")
+            self._end_streams()
+            await self._channel.aclose()
+
+    async def _drained(self) -> None:
+        while self.core.output_bytes or self._in_flight:
+            await self._waiting_for_room.park()
+
+    def _end_streams(self) -> None:
+        for stream in self._streams.values():
+            stream.fail(LinkClosedError(self.reason))
+        self._streams.clear()
+        self._arrivals.clear()
+        self.closed.set()
+
+    async def _read_forever(self) -> None:
+        try:
+            self._take_in((self._unparsed,))
+            while not self._closing.is_set():
+                if self.core.output_bytes + self._in_flight > self.config.output_bytes_max:
+                    await self._waiting_for_room.park()
+                    continue
+                plaintexts = await self._channel.receive()
+                if not plaintexts:
+                    self.close("the peer closed the connection")
+                    return
+                self._heard_s = trio.current_time()
+                self._take_in(plaintexts)
+        except WireError as exc:
+            self.close(f"the peer broke the protocol: {exc}", yamux.PROTOCOL_ERROR)
+        except LinkClosedError as exc:
+            self.close(str(exc))
+
+    def _take_in(self, plaintexts: Sequence[bytes]) -> None:
+        for data in plaintexts:
+            for event in self.core.feed(data):
+                self._on_event(event)
+        self.wake_writer()
+
+    def _on_event(self, event: yamux.Event) -> None:
+        match event:
+            case yamux.Received(stream_id, data):
+                if stream := self._streams.get(stream_id):
+                    stream.take(data)
+            case yamux.WindowGrew(stream_id):
+                if stream := self._streams.get(stream_id):
+                    stream.window_grew()
+            case yamux.Opened(stream_id):
+                self._arrivals.append(self._new_stream(stream_id))
+                self._acceptors.unpark(count=1)
+            case yamux.Finished(stream_id):
+                if stream := self._streams.get(stream_id):
+                    stream.end()
+                    self.forget_if_over(stream_id)
+            case yamux.WasReset(stream_id):
+                if stream := self._streams.pop(stream_id, None):
+                    stream.fail(StreamResetError("the stream was reset"))
+            case yamux.Ponged(value):
+                self._on_pong(value)
+            case yamux.PeerLeft(code):
+                self.close("the peer left" if code == yamux.NORMAL else f"the peer left: {code}")
+
+    def _on_pong(self, value: int) -> None:
+        sent_s = self._pings.pop(value, None)
+        if sent_s is not None:
+            sample_s = trio.current_time() - sent_s
+            # RFC 6298: one eighth of what is new.
+            self.rtt_s = sample_s if self.rtt_s is None else 0.875 * self.rtt_s + 0.125 * sample_s
+            self._ponged.unpark_all()
+
+    async def _write_forever(self) -> None:
+        try:
+            while True:
+                await self._output_ready.wait()
+                self._output_ready = trio.Event()
+                while self.core.output_bytes:
+                    data = self.core.take_output()
+                    self._in_flight = len(data)
+                    await self._channel.send(data)
+                    self._in_flight = 0
+                    self._waiting_for_room.unpark_all()
+                    if self.on_room is not None:
+                        self.on_room()
+        except LinkClosedError as exc:
+            self.core.take_output()
+            self._in_flight = 0
+            self.close(str(exc))
+            self._waiting_for_room.unpark_all()
+
+    async def _keep_alive(self) -> None:
+        while not self._closing.is_set():
+            self.ping()
+            next_ping_s = trio.current_time() + self.config.ping_every_s
+            dead_s = self._heard_s + self.config.dead_after_s
+            await trio.sleep_until(min(next_ping_s, dead_s))
+            if trio.current_time() >= self._heard_s + self.config.dead_after_s:
+                # Nothing more can leave either: do not wait for the goodbye.
+                self.close(f"the peer was silent for {self.config.dead_after_s:g} s")
+
+    def ping(self) -> None:
+        """Measure the round trip once; the answer updates `rtt_s`."""
+        self._ping_count = (self._ping_count + 1) % 2**32
+        oldest_kept_s = trio.current_time() - self.config.dead_after_s
+        self._pings = {n: sent_s for n, sent_s in self._pings.items() if sent_s > oldest_kept_s}
+        self._pings[self._ping_count] = trio.current_time()
+        self.core.ping(self._ping_count)
+        self.wake_writer()
+
+    async def answers_ping(self) -> bool:
+        """True once the peer has answered a ping sent now, False when the connection ends."""
+        self.ping()
+        number = self._ping_count
+        while number in self._pings and not self._closing.is_set():
+            await self._ponged.park()
+        return not self._closing.is_set()
+
+    def _new_stream(self, stream_id: int) -> LinkStream:
+        stream = self._streams[stream_id] = LinkStream(self, stream_id)
+        return stream

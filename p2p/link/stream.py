@@ -1,0 +1,130 @@
+"""One stream of a connection, for those who read and write it."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import trio
+
+from p2p.errors import StreamResetError
+from p2p.link.yamux_core import YamuxCore
+
+_READ_BYTES_MAX: Final = 1024 * 1024
+
+
+class Link(Protocol):
+    """What a stream needs of its connection."""
+
+    @property
+    def core(self) -> YamuxCore: ...
+
+    def has_room(self) -> bool: ...
+    async def wait_for_room(self) -> None: ...
+    def wake_writer(self) -> None: ...
+    def forget(self, stream_id: int) -> None: ...
+    def forget_if_over(self, stream_id: int) -> None: ...
+
+
+class LinkStream:
+    """One stream of a connection."""
+
+    def __init__(self, link: Link, stream_id: int) -> None:
+        self.link = link
+        self.stream_id = stream_id
+        self.on_writable: Callable[[], None] | None = None
+        self._chunks: deque[bytes] = deque()
+        self._is_ended = False
+        self._failure: Exception | None = None
+        self._readers = trio.lowlevel.ParkingLot()
+        self._writers = trio.lowlevel.ParkingLot()
+
+    def room(self) -> int:
+        """Bytes that may be written now without waiting for the peer or the socket."""
+        return self.link.core.window_of(self.stream_id) if self.link.has_room() else 0
+
+    def write_some(self, data: bytes | memoryview) -> int:
+        """Queue what the peer's window takes; never waits. Returns the number of bytes."""
+        self._raise_failure()
+        size = self.link.core.write(self.stream_id, data)
+        self.link.wake_writer()
+        return size
+
+    async def write(self, data: bytes) -> None:
+        """Queue all bytes, waiting for window and backlog.
+
+        Raises StreamResetError or LinkClosedError; when cancelled, a part may have been queued.
+        """
+        view = memoryview(data)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while view:
+            self._raise_failure()
+            if not self.link.has_room():
+                await self.link.wait_for_room()
+            elif sent := self.write_some(view):
+                view = view[sent:]
+            else:
+                await self._writers.park()
+
+    async def read(self, bytes_max: int = _READ_BYTES_MAX) -> bytes:
+        """1 to `bytes_max` bytes, or b"" once the peer has finished.
+
+        Raises StreamResetError when the stream was reset, LinkClosedError when the link ended.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while not self._chunks:
+            self._raise_failure()
+            if self._is_ended:
+                return b""
+            await self._readers.park()
+        chunk = self._chunks.popleft()
+        if len(chunk) > bytes_max:
+            self._chunks.appendleft(chunk[bytes_max:])
+            chunk = chunk[:bytes_max]
+        self.link.core.consumed(self.stream_id, len(chunk))
+        self.link.wake_writer()
+        return chunk
+
+    def finish(self) -> None:
+        """Send no more; the peer sees the end after what was written."""
+        self.link.core.finish(self.stream_id)
+        self.link.wake_writer()
+        self.link.forget_if_over(self.stream_id)
+        self._writers.unpark_all()
+
+    def reset(self) -> None:
+        """Give the stream up; the peer sees a reset."""
+        self.link.core.reset(self.stream_id)
+        self.link.wake_writer()
+        self.link.forget(self.stream_id)
+        self.fail(StreamResetError("we reset the stream"))
+
+    # What the connection tells its streams
+
+    def take(self, data: bytes) -> None:
+        """Bytes arrived."""
+        self._chunks.append(data)
+        self._readers.unpark_all()
+
+    def end(self) -> None:
+        """The peer has finished."""
+        self._is_ended = True
+        self._readers.unpark_all()
+
+    def window_grew(self) -> None:
+        """The peer takes more."""
+        self._writers.unpark_all()
+        if self.on_writable is not None:
+            self.on_writable()
+
+    def fail(self, why: Exception) -> None:
+        """The stream is over without having ended."""
+        if self._failure is None:
+            self._failure = why
+        if isinstance(why, StreamResetError):
+            self._chunks.clear()
+        self._readers.unpark_all()
+        self._writers.unpark_all()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise type(self._failure)(*self._failure.args)

@@ -1,0 +1,215 @@
+"""What one node holds of every other: the rules by which knowledge replaces knowledge.
+
+    incarnation        only ever grows, and only the machine itself can sign a higher one
+    same incarnation   ALIVE -> SUSPECT -> DEAD, never back
+    higher incarnation ALIVE or LEFT, whatever was thought before
+
+So any two tables that have heard the same facts, in any order, hold the same.
+"""
+
+from bisect import bisect_left, insort
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from p2p.errors import WireError
+from p2p.ids import NetworkId, PeerId
+from p2p.limits import (
+    ADDRESS_CHARS_MAX,
+    ADDRESSES_PER_PEER_MAX,
+    INCARNATION_MAX,
+    NAME_CHARS_MAX,
+    PRESENCE_BYTES_MAX,
+)
+from p2p.membership.messages import PRESENCE_DOMAIN, News, Opinion, Presence
+from p2p.membership.view import Liveness, Member, MemberChanged
+from p2p.wire.codec import encode
+from p2p.wire.envelope import Signed, Signer, open_signed
+
+GONE = (Liveness.DEAD, Liveness.LEFT)
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    """One machine: its newest signed presence and what we think of it."""
+
+    member: Member
+    sealed: Signed
+    sealed_bytes: int
+    accusers: list[PeerId] = field(default_factory=list)
+    """Who has called this incarnation suspect, first one first."""
+    suspect_since_s: float = 0.0
+    confirmations_wanted: int = 0
+
+
+class Table:
+    """All rows, ourselves included, by peer id."""
+
+    def __init__(self, signer: Signer, network: NetworkId, members_max: int) -> None:
+        self._signer = signer
+        self._network = network
+        self._members_max = members_max
+        self._order: list[PeerId] = []
+        self.rows: dict[PeerId, Row] = {}
+        self.refused = 0
+        """Presences with a wrong signature or content, since the start."""
+
+    def in_order(self) -> list[Row]:
+        """All rows by peer id."""
+        return [self.rows[peer] for peer in self._order]
+
+    def meet(self, sealed: Signed, now_s: float) -> MemberChanged | None:
+        """Take a machine's word about itself, if it is newer than what we have."""
+        old = self.rows.get(sealed.sender)
+        if old is not None and sealed.sequence <= old.member.incarnation:
+            return None
+        size = len(encode(sealed))
+        presence = self._open(sealed) if size <= PRESENCE_BYTES_MAX else None
+        if presence is None or (old is None and presence.has_left):
+            return None  # whoever left before we knew it need not be known
+        if old is None and not self._make_room():
+            return None
+        member = _member(sealed, presence, now_s, old.member if old else None)
+        if old is None:
+            insort(self._order, member.peer)
+        self.rows[member.peer] = Row(member, sealed, size)
+        return _changed(member, old.member if old else None)
+
+    def suspect(
+        self, opinion: Opinion, now_s: float, confirmations_wanted: int
+    ) -> MemberChanged | None:
+        """Take an accusation; a change when it is the first of this incarnation."""
+        row = self._accused(opinion)
+        if row is None:
+            return None
+        if row.member.liveness is Liveness.ALIVE:
+            row.accusers = [opinion.accuser]
+            row.suspect_since_s = now_s
+            row.confirmations_wanted = confirmations_wanted
+            return self._mark(row, Liveness.SUSPECT, now_s)
+        return None
+
+    def confirm(self, opinion: Opinion) -> bool:
+        """Count another accuser of a suspect, up to those wanted; True when it is a new one."""
+        row = self._accused(opinion)
+        if row is None or row.member.liveness is not Liveness.SUSPECT:
+            return False
+        is_enough = len(row.accusers) > row.confirmations_wanted
+        if is_enough or opinion.accuser in row.accusers:
+            return False
+        row.accusers.append(opinion.accuser)
+        return True
+
+    def bury(self, opinion: Opinion, now_s: float) -> MemberChanged | None:
+        """Hold this incarnation for dead."""
+        row = self._accused(opinion)
+        return None if row is None else self._mark(row, Liveness.DEAD, now_s)
+
+    def forget(self, before_s: float) -> None:
+        """Drop those that have been gone since before a time."""
+        for row in self.in_order():
+            if row.member.liveness in GONE and row.member.since_s < before_s:
+                self._drop(row.member.peer)
+
+    def digest(self) -> bytes:
+        """Equal in two tables that hold the same incarnations of the same peers for alive."""
+        hashed = blake2b(digest_size=16)
+        for row in self.in_order():
+            if row.member.liveness not in GONE:
+                hashed.update(f"{row.member.peer} {row.member.incarnation}\n".encode())
+        return hashed.digest()
+
+    def between(self, low: PeerId, high: PeerId) -> list[Row]:
+        """Rows with low < id <= high; an empty `high` is no bound."""
+        start = bisect_left(self._order, low)
+        rows = (self.rows[peer] for peer in self._order[start:])
+        return [r for r in rows if low < r.member.peer and (not high or r.member.peer <= high)]
+
+    def better_than(self, news: News, low: PeerId, high: PeerId) -> list[Row]:
+        """Rows of a range of which the author of `news` knows nothing, or something older."""
+        told = {sealed.sender: sealed.sequence for sealed in news.presences}
+        doubted = {(o.peer, o.incarnation): o.liveness for o in news.opinions}
+        return [row for row in self.between(low, high) if _is_news_to(row, told, doubted)]
+
+    def _accused(self, opinion: Opinion) -> Row | None:
+        row = self.rows.get(opinion.peer)
+        if row is None or row.member.liveness in GONE:
+            return None
+        return row if row.member.incarnation == opinion.incarnation else None
+
+    def _mark(self, row: Row, liveness: Liveness, now_s: float) -> MemberChanged:
+        before = row.member
+        row.member = Member(
+            before.peer,
+            liveness,
+            before.incarnation,
+            before.addresses,
+            before.name,
+            before.lab,
+            before.site,
+            now_s,
+        )
+        return MemberChanged(row.member, before.liveness)
+
+    def _open(self, sealed: Signed) -> Presence | None:
+        try:
+            presence = open_signed(self._signer, self._network, PRESENCE_DOMAIN, Presence, sealed)
+        except WireError:
+            presence = None
+        if presence is None or not is_sound(presence) or not 0 <= sealed.sequence < INCARNATION_MAX:
+            self.refused += 1
+            return None
+        return presence
+
+    def _make_room(self) -> bool:
+        if len(self.rows) < self._members_max:
+            return True
+        gone = [row.member for row in self.in_order() if row.member.liveness in GONE]
+        if not gone:
+            return False
+        self._drop(min(gone, key=lambda member: member.since_s).peer)
+        return True
+
+    def _drop(self, peer: PeerId) -> None:
+        del self.rows[peer]
+        del self._order[bisect_left(self._order, peer)]
+
+
+def is_sound(presence: Presence) -> bool:
+    """Whether every text in it has an acceptable length."""
+    texts = (presence.name, presence.site)
+    return (
+        len(presence.addresses) <= ADDRESSES_PER_PEER_MAX
+        and all(len(address) <= ADDRESS_CHARS_MAX for address in presence.addresses)
+        and all(len(text) <= NAME_CHARS_MAX for text in texts)
+        and len(presence.lab) <= ADDRESS_CHARS_MAX
+    )
+
+
+def _member(sealed: Signed, presence: Presence, now_s: float, old: Member | None) -> Member:
+    liveness = Liveness.LEFT if presence.has_left else Liveness.ALIVE
+    since_s = old.since_s if old is not None and old.liveness is liveness else now_s
+    return Member(
+        sealed.sender,
+        liveness,
+        sealed.sequence,
+        presence.addresses,
+        presence.name,
+        presence.lab,
+        presence.site,
+        since_s,
+    )
+
+
+def _changed(member: Member, old: Member | None) -> MemberChanged:
+    return MemberChanged(member, None if old is None else old.liveness)
+
+
+def _is_news_to(row: Row, told: dict[PeerId, int], doubted: dict[tuple[PeerId, int], int]) -> bool:
+    member = row.member
+    theirs = told.get(member.peer)
+    if theirs is None:
+        return member.liveness not in GONE
+    if theirs == member.incarnation:
+        doubt = doubted.get((member.peer, member.incarnation), Liveness.ALIVE)
+        return doubt < member.liveness <= Liveness.DEAD
+    return theirs < member.incarnation

@@ -1,0 +1,228 @@
+"""Which bytes go next to one peer: a pure core with four bounded queues.
+
+    C0 control      strict, but at most a tenth of the bytes while others wait
+    C1 interactive  strict below C0, but at most six tenths while bulk waits
+    C2 normal       deficit round robin, 8 parts ...
+    C3 background   ... to 1 part
+
+Frames are handed out in slices, so that a small urgent frame never waits for the rest of a large
+one; within a class frames keep their order and are never interleaved. Shares are paid for in
+bytes sent, not in time: the core needs no idea of how fast the link is.
+Source of the round robin: Shreedhar and Varghese, SIGCOMM 1995.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from p2p.ids import TrafficClass
+from p2p.limits import OUTBOX_BYTES_MAX, OUTBOX_FRAMES_MAX, SLICE_BYTES_MAX
+
+_BULK: Final[tuple[TrafficClass, ...]] = (TrafficClass.NORMAL, TrafficClass.BACKGROUND)
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerConfig:
+    """Bounds and shares of one peer's queues."""
+
+    frames_max: int = OUTBOX_FRAMES_MAX
+    bytes_max: int = OUTBOX_BYTES_MAX
+    control_share: float = 0.10
+    interactive_share: float = 0.60
+    # What a strict class may send ahead of earning it: a burst of heartbeats, a page of listings.
+    burst_bytes: int = 64 * 1024
+    # What fits one sealed message: larger pieces cost nothing less, smaller ones overtake sooner.
+    slice_bytes_max: int = SLICE_BYTES_MAX
+    normal_quantum_bytes: int = 64 * 1024
+    background_quantum_bytes: int = 8 * 1024
+
+    def __post_init__(self) -> None:
+        if not 0 < self.control_share < 1 or not 0 < self.interactive_share < 1:
+            raise ValueError("shares must be between 0 and 1")
+        if min(self.frames_max, self.bytes_max, self.burst_bytes) <= 0:
+            raise ValueError("bounds must be positive")
+
+
+@dataclass(slots=True)
+class _Item:
+    data: memoryview
+    expires_s: float | None
+    is_cast: bool
+    sent: int = 0
+
+    @property
+    def left(self) -> int:
+        return len(self.data) - self.sent
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Bytes to write now on the stream of a class."""
+
+    traffic_class: TrafficClass
+    data: memoryview
+    is_last: bool
+    """True when this completes a frame."""
+
+
+@dataclass(slots=True)
+class _Queue:
+    items: deque[_Item] = field(default_factory=deque)
+    bytes: int = 0
+    dropped: int = 0
+    expired: int = 0
+
+    def drop_oldest_cast(self) -> bool:
+        """Make room by dropping the oldest cast that has not been started."""
+        for at, item in enumerate(self.items):
+            if item.is_cast and not item.sent:
+                del self.items[at]
+                self.bytes -= item.left
+                self.dropped += 1
+                return True
+        return False
+
+    def drop_expired(self, now_s: float) -> None:
+        """Drop frames at the head whose deadline passed before their first byte left."""
+        while self.items and not self.items[0].sent:
+            expires_s = self.items[0].expires_s
+            if expires_s is None or expires_s > now_s:
+                return
+            self.bytes -= self.items.popleft().left
+            self.expired += 1
+
+
+class Scheduler:
+    """Four queues and the rule that empties them."""
+
+    def __init__(self, config: SchedulerConfig | None = None) -> None:
+        self._config = config or SchedulerConfig()
+        self._queues = tuple(_Queue() for _ in TrafficClass)
+        self._credit = [float(self._config.burst_bytes)] * 2
+        self._deficit: dict[TrafficClass, int] = dict.fromkeys(_BULK, 0)
+        self._turn = TrafficClass.NORMAL
+
+    # In
+
+    def has_room(self, traffic_class: TrafficClass, size: int) -> bool:
+        """True when a frame of `size` bytes may be put; an empty queue takes any one frame."""
+        queue = self._queues[traffic_class]
+        if not queue.items:
+            return True
+        return (
+            len(queue.items) < self._config.frames_max
+            and queue.bytes + size <= self._config.bytes_max
+        )
+
+    def put(self, traffic_class: TrafficClass, frame: bytes) -> None:
+        """Queue a frame that must not be dropped; the caller has asked `has_room`."""
+        self._append(traffic_class, _Item(memoryview(frame), None, is_cast=False))
+
+    def cast(
+        self, traffic_class: TrafficClass, frame: bytes, expires_s: float | None = None
+    ) -> bool:
+        """Queue a frame that may be dropped: older casts make room for it.
+
+        Returns False when even that gave no room and this frame is the one dropped.
+        """
+        queue = self._queues[traffic_class]
+        while not self.has_room(traffic_class, len(frame)):
+            if not queue.drop_oldest_cast():
+                queue.dropped += 1
+                return False
+        self._append(traffic_class, _Item(memoryview(frame), expires_s, is_cast=True))
+        return True
+
+    def clear(self) -> None:
+        """Forget every frame: the connection they were for is gone."""
+        for queue in self._queues:
+            queue.items.clear()
+            queue.bytes = 0
+
+    def _append(self, traffic_class: TrafficClass, item: _Item) -> None:
+        queue = self._queues[traffic_class]
+        queue.items.append(item)
+        queue.bytes += item.left
+
+    # Out
+
+    def take(self, rooms: Sequence[int], now_s: float) -> Slice | None:
+        """The next bytes to write, or None; `rooms[c]` is what the stream of class c takes now."""
+        for queue in self._queues:
+            queue.drop_expired(now_s)
+        ready = [q for q in TrafficClass if self._queues[q].items and rooms[q] > 0]
+        chosen = self._choose(ready)
+        if chosen is None:
+            return None
+        size_max = min(rooms[chosen], self._config.slice_bytes_max)
+        if chosen not in _BULK or not all(bulk in ready for bulk in _BULK):
+            return self._cut(chosen, size_max)
+        piece = self._cut(chosen, min(size_max, self._deficit[chosen]))
+        self._deficit[chosen] -= len(piece.data)
+        return piece
+
+    def _choose(self, ready: list[TrafficClass]) -> TrafficClass | None:
+        control, interactive = TrafficClass.CONTROL, TrafficClass.INTERACTIVE
+        bulk = [one for one in ready if one in _BULK]
+        if control in ready and (self._credit[control] > 0 or len(ready) == 1):
+            return control
+        if interactive in ready and (self._credit[interactive] > 0 or not bulk):
+            return interactive
+        return self._choose_bulk(bulk) if bulk else None
+
+    def _choose_bulk(self, ready: list[TrafficClass]) -> TrafficClass:
+        for traffic_class in _BULK:
+            if not self._queues[traffic_class].items:
+                self._deficit[traffic_class] = 0
+        if self._turn not in ready:
+            self._turn = ready[0]
+        elif self._deficit[self._turn] <= 0:
+            self._turn = ready[(ready.index(self._turn) + 1) % len(ready)]
+        if self._deficit[self._turn] <= 0:
+            self._deficit[self._turn] += self._quantum(self._turn)
+        return self._turn
+
+    def _quantum(self, traffic_class: TrafficClass) -> int:
+        if traffic_class is TrafficClass.NORMAL:
+            return self._config.normal_quantum_bytes
+        return self._config.background_quantum_bytes
+
+    def _cut(self, traffic_class: TrafficClass, size_max: int) -> Slice:
+        queue = self._queues[traffic_class]
+        item = queue.items[0]
+        data = item.data[item.sent : item.sent + size_max]
+        item.sent += len(data)
+        queue.bytes -= len(data)
+        self._pay(traffic_class, len(data))
+        if not item.left:
+            queue.items.popleft()
+        return Slice(traffic_class, data, is_last=not item.left)
+
+    def _pay(self, traffic_class: TrafficClass, size: int) -> None:
+        """A strict class pays while lesser ones wait, and earns by what they send."""
+        shares = (self._config.control_share, self._config.interactive_share)
+        for strict, share in enumerate(shares):
+            if traffic_class == strict:
+                if not any(queue.items for queue in self._queues[strict + 1 :]):
+                    continue
+                floor = -float(self._config.burst_bytes)
+                self._credit[strict] = max(floor, self._credit[strict] - size)
+            elif traffic_class > strict:
+                earned = self._credit[strict] + size * share / (1 - share)
+                self._credit[strict] = min(float(self._config.burst_bytes), earned)
+
+    # Facts
+
+    def __len__(self) -> int:
+        return sum(len(queue.items) for queue in self._queues)
+
+    @property
+    def bytes_waiting(self) -> int:
+        """Bytes queued in all classes."""
+        return sum(queue.bytes for queue in self._queues)
+
+    @property
+    def dropped(self) -> int:
+        """Casts dropped for want of room or in time, since the start."""
+        return sum(queue.dropped + queue.expired for queue in self._queues)

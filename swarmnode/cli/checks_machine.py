@@ -1,0 +1,142 @@
+"""What `doctor` looks at in the machine: GPU driver, sandbox, control groups.
+
+Everything is read below `root`, so that a test can show it another machine.
+"""
+
+import ctypes
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from swarmnode.cli.checks import FAIL, OK, WARN, Check
+
+_TRIAL_S: Final = 5.0
+_TRIAL: Final = (
+    *("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--cap-drop", "ALL"),
+    *("--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--", "/bin/true"),
+)
+_LIMITS: Final = ("memory", "pids", "cpu")
+_APPARMOR_FIX: Final = (
+    "printf 'abi <abi/4.0>,\\ninclude <tunables/global>\\nprofile bwrap /usr/bin/bwrap "
+    "flags=(unconfined) {\\n  userns,\\n}\\n' | sudo tee /etc/apparmor.d/bwrap "
+    "&& sudo apparmor_parser -r /etc/apparmor.d/bwrap"
+)
+_DELEGATE_FIX: Final = (
+    "systemd-run --user --scope -p Delegate=yes swarmnode run (systemd unit: Delegate=yes)"
+)
+
+
+def gpu(root: Path = Path("/")) -> Check:
+    """Is there a GPU driver? None is normal: the machine then offers no GPUs."""
+    driver = _first_line(root / "proc/driver/nvidia/version")
+    device = any((root / "dev").glob("nvidia[0-9]*"))
+    if not driver and not device:
+        return Check("gpu", OK, "no NVIDIA driver: this machine offers no GPUs")
+    fix = "install the NVIDIA driver of the running kernel, then reboot: nvidia-smi must work"
+    if not driver or not device:
+        missing = "driver is not loaded" if device else "no /dev/nvidia0"
+        return Check("gpu", WARN, f"a GPU is half there: {missing}", fix)
+    try:
+        ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        return Check("gpu", WARN, "the driver's library libnvidia-ml.so.1 cannot be loaded", fix)
+    return Check("gpu", OK, driver.removeprefix("NVRM version: "))
+
+
+def sandbox(*, needed: bool, root: Path = Path("/"), bwrap: str | None = None) -> Check:
+    """Can a task be locked in? Tries it; what the kernel forbids explains a failure."""
+    bad = FAIL if needed and not _in_container(root) else WARN
+    program = bwrap or shutil.which("bwrap")
+    if program is None:
+        return Check("sandbox", bad, "no bubblewrap", "sudo apt-get install bubblewrap")
+    said = _try_sandbox(program)
+    if said is None:
+        return Check("sandbox", OK, f"{program} works")
+    detail, fix = _why_no_namespaces(root, said)
+    return Check("sandbox", bad, detail, fix)
+
+
+def _try_sandbox(program: str) -> str | None:
+    """None if a process could be locked in, else what bubblewrap said."""
+    try:
+        done = subprocess.run(  # noqa: S603 - the program was found on PATH or given by a test
+            [program, *_TRIAL], capture_output=True, timeout=_TRIAL_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        return str(exc)
+    if done.returncode == 0:
+        return None
+    return done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
+
+
+def _why_no_namespaces(root: Path, said: str) -> tuple[str, str]:
+    kernel = root / "proc/sys"
+    if _first_line(kernel / "kernel/apparmor_restrict_unprivileged_userns") == "1":
+        return "AppArmor forbids user namespaces (as in Ubuntu 24.04)", _APPARMOR_FIX
+    if _first_line(kernel / "kernel/unprivileged_userns_clone") == "0":
+        fix = "sudo sysctl -w kernel.unprivileged_userns_clone=1"
+        return "the kernel forbids user namespaces to users", fix
+    if _first_line(kernel / "user/max_user_namespaces") == "0":
+        return "no user namespaces are allowed", "sudo sysctl -w user.max_user_namespaces=15000"
+    if _in_container(root):
+        fix = "run the container with testnet's seccomp profile and unmasked /proc, or rely on it"
+        return f"bubblewrap fails inside this container: {said}", fix
+    return f"bubblewrap fails: {said}", "see docs/operations.md, sandbox"
+
+
+def control_groups(root: Path = Path("/")) -> Check:
+    """Can memory, processes and CPU of a task be limited? Which cannot is said, not hidden."""
+    groups, mount = _own_groups(root), root / "sys/fs/cgroup"
+    if (mount / "cgroup.controllers").exists():
+        folder = _existing(mount, groups.get("", "/"))
+        offered = (_first_line(folder / "cgroup.controllers") or "").split()
+        allowed = os.access(folder, os.W_OK) and os.access(folder / "cgroup.procs", os.W_OK)
+        open_ones = [name for name in _LIMITS if allowed and name in offered]
+        version, fix = 2, _DELEGATE_FIX
+    else:
+        open_ones = [
+            name
+            for name in _LIMITS
+            if (mount / name).is_dir()
+            and os.access(_existing(mount / name, groups.get(name, "/")), os.W_OK)
+        ]
+        version, fix = 1, "run as root, or give the user a control group of its own (cgcreate -a)"
+    closed = [name for name in _LIMITS if name not in open_ones]
+    if closed:
+        detail = f"version {version}: {', '.join(closed)} of a task cannot be limited"
+        return Check("cgroups", WARN, detail, fix)
+    return Check("cgroups", OK, f"version {version}: {', '.join(open_ones)} can be limited")
+
+
+def _own_groups(root: Path) -> dict[str, str]:
+    """Controller to our group's path; version 2 has the empty controller."""
+    found: dict[str, str] = {}
+    for line in _lines(root / "proc/self/cgroup"):
+        _, _, rest = line.partition(":")
+        names, _, path = rest.partition(":")
+        found |= dict.fromkeys(names.split(","), path)
+    return found
+
+
+def _existing(mount: Path, group: str) -> Path:
+    """The group's folder; the mount itself where a container sees only that."""
+    folder = mount / group.lstrip("/")
+    return folder if folder.is_dir() else mount
+
+
+def _in_container(root: Path) -> bool:
+    return (root / ".dockerenv").exists() or (root / "run/.containerenv").exists()
+
+
+def _first_line(path: Path) -> str | None:
+    lines = _lines(path)
+    return lines[0].strip() if lines else None
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(errors="replace").splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,145 @@
+"""`swarmnode`: finds the command, loads only its module, and turns errors into exit codes.
+
+Every command is one row of COMMANDS and one of SUMMARIES: `--help` imports click alone.
+"""
+
+import difflib
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
+
+import click
+
+from swarmnode.cli import exits
+from swarmnode.cli.output import complain
+
+COMMANDS: Final[dict[str, str]] = {
+    "config": "swarmnode.cli.configure:config",
+    "doctor": "swarmnode.cli.doctor:doctor",
+    "init": "swarmnode.cli.enrol:init",
+    "invite": "swarmnode.cli.enrol:invite",
+    "join": "swarmnode.cli.enrol:join",
+    "demo": "swarmnode.cli.demo_command:demo",
+    "node": "swarmnode.cli.node_commands:node_group",
+    "obj": "swarmnode.cli.obj_commands:obj",
+    "peer": "swarmnode.cli.node_commands:peer",
+    "ping": "swarmnode.cli.node_commands:ping",
+    "run": "swarmnode.cli.run_command:run",
+    "status": "swarmnode.cli.node_commands:status",
+    "task": "swarmnode.cli.task_commands:task",
+}
+"""Command name to `module:attribute` of a click command."""
+
+SUMMARIES: Final[dict[str, str]] = {
+    "config": "Show and check the configuration.",
+    "doctor": "Check whether this machine can run a node, and say how to mend what cannot.",
+    "init": "Create this machine's keys, and with --new-network a network of your own.",
+    "invite": "Make one string with which somebody else can join.",
+    "join": "Join a network with an invite.",
+    "demo": "Nine measured steps on a swarm of real nodes on this machine.",
+    "node": "This machine, by its owner: take it back, lend it again.",
+    "obj": "Store bytes in the pool and read them anywhere.",
+    "peer": "The members of the network, as this node sees them.",
+    "ping": "Measure round trips to a member.",
+    "run": "Run the node in the foreground.",
+    "status": "Show the health of this node, then what it lends and keeps.",
+    "task": "Run commands on the pool's machines.",
+}
+"""What `--help` says of each command: the first line of its docstring."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in order."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported now."""
+        target = COMMANDS.get(cmd_name)
+        if target is None:
+            return None
+        module, _, attribute = target.partition(":")
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which one was probably meant."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "see --help for the list"
+            raise click.UsageError(f"no command {name!r}: {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List names and summaries without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, SUMMARIES[name]) for name in self.list_commands(ctx)])
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if not wanted:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        click.echo(f"swarmnode {version('swarmpool')}")
+    except PackageNotFoundError:
+        click.echo("swarmnode (not installed)")
+    ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=(
+        "Exit codes: 0 ok, 1 error, 2 usage, 3 node unreachable, 4 not allowed, 5 not found, "
+        "6 degraded, 75 try again later, 125-127 task could not run, 130 interrupted."
+    ),
+)
+@click.option(
+    "-V",
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the version.",
+)
+def cli() -> None:
+    """Pool the compute, memory, storage and network of many machines, with no central server."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; the exit code (see `swarmnode.cli.exits`)."""
+    try:
+        result = cli.main(list(arguments), prog_name="swarmnode", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as exc:
+        click.echo(exc.format_message())
+        return exits.USAGE
+    except click.UsageError as exc:
+        where = "swarmnode" if exc.ctx is None else exc.ctx.command_path
+        complain(f"{exc.format_message()} (see: {where} --help)")
+        return exc.exit_code
+    except click.ClickException as exc:
+        complain(exc.format_message())
+        return exc.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        complain("interrupted")
+        return exits.INTERRUPTED
+    return result if isinstance(result, int) else exits.OK
+
+
+def main() -> None:
+    """Entry point of `swarmnode` and `swarm`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""`status`, `peer`, `ping`, `node`: what the swarm looks like from here."""
+
+import statistics
+from typing import Any
+
+import click
+
+from swarmnode.cli import exits
+from swarmnode.cli.output import emit, emit_rows, output_option, paint
+from swarmnode.cli.talk import human_bytes, node, wait_option
+
+STATE_COLOURS = {"ready": "green", "joining": "yellow", "starting": "yellow", "stopping": "red"}
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Exit 6 unless ready and without warnings.")
+@wait_option
+@output_option
+def status(check: bool, wait_s: float, fmt: str) -> None:
+    """Show the health of this node, then what it lends and keeps."""
+    with node(wait_s) as client:
+        found: dict[str, Any] = client.get("/api/v1/status")
+    if fmt == "table":
+        _print_status(found)
+    else:
+        emit(found, fmt)
+    if check and (found["state"] != "ready" or found["warnings"]):
+        raise SystemExit(exits.DEGRADED)
+
+
+def _print_status(found: dict[str, Any]) -> None:
+    state = str(found["state"])
+    click.echo(paint(f"{state}", STATE_COLOURS.get(state, "red")))
+    for warning in found["warnings"]:
+        click.echo(paint(f"  ! {warning}", "yellow"))
+    storage, compute = found["storage"], found["compute"]
+    lent = f"{compute['cpu_free_millis'] / 1000:g} of {compute['cpu_millis'] / 1000:g} cores free"
+    lent += f", {human_bytes(compute['memory_free_bytes'])} memory free"
+    if not compute["enabled"]:
+        lent = "not lent"
+    elif compute["paused"]:
+        lent = "paused by its owner (swarmnode node resume)"
+    emit(
+        {
+            "machine": f"{found['name']} ({found['peer']})",
+            "lab": found["lab"],
+            "network": found["network"],
+            "joined": found["join_step"],
+            "members": f"{found['members_alive']} alive, {found['members_suspect']} suspect, "
+            f"{found['members_dead']} dead",
+            "addresses": found["addresses"],
+            "compute": lent,
+            "gpus": compute["gpus"],
+            "jobs": compute["jobs_running"],
+            "storage": f"{human_bytes(storage['used_bytes'])} kept, "
+            f"{human_bytes(storage['free_bytes'])} free",
+            "uptime": f"{found['uptime_s']:.0f} s, profile {found['profile']}",
+        },
+        "table",
+    )
+    for limit, why in sorted(compute["not_enforced"].items()):
+        click.echo(f"not enforced here: {limit}: {why}")
+
+
+@click.group()
+def peer() -> None:
+    """The members of the network, as this node sees them."""
+
+
+@peer.command("ls")
+@wait_option
+@output_option
+def peer_ls(wait_s: float, fmt: str) -> None:
+    """List every member with its state, round-trip time and free resources."""
+    with node(wait_s) as client:
+        rows = client.get("/api/v1/peers")
+    if fmt == "table":
+        for row in rows:
+            row["rtt"] = "-" if row["rtt_ms"] is None else f"{row['rtt_ms']:.1f} ms"
+            row["name"] += " (me)" if row["me"] else ""
+            free = row["cpu_free_millis"]
+            row["cores_free"] = "-" if free is None else f"{free / 1000:g}"
+    emit_rows(rows, fmt, ("name", "liveness", "lab", "site", "rtt", "cores_free", "gpus", "peer"))
+
+
+@click.command()
+@click.argument("peer_id")
+@click.option("-c", "--count", type=click.IntRange(1, 20), default=4, show_default=True)
+@output_option
+def ping(peer_id: str, count: int, fmt: str) -> None:
+    """Measure round trips to a member, by its peer id or name."""
+    with node() as client:
+        found = next(
+            (p for p in client.get("/api/v1/peers") if peer_id in (p["peer"], p["name"])), None
+        )
+        if found is None:
+            raise exits.CliError(f"no member {peer_id!r}: see swarmnode peer ls", exits.NOT_FOUND)
+        pong = client.call("POST", f"/api/v1/peers/{found['peer']}/ping?count={count}")
+    times = pong["rtt_ms"]
+    median = round(statistics.median(times), 3)
+    emit({"peer": pong["peer"], "rtt_ms": [round(t, 3) for t in times], "median_ms": median}, fmt)
+
+
+@click.group("node")
+def node_group() -> None:
+    """This machine, by its owner: take it back, lend it again."""
+
+
+@node_group.command()
+@click.option("--grace", "grace_s", type=float, default=3.0, show_default=True, metavar="SECONDS")
+@output_option
+def pause(grace_s: float, fmt: str) -> None:
+    """Take the machine back: tasks move on with their last checkpoint."""
+    with node() as client:
+        emit(client.call("POST", "/api/v1/node/pause", {"grace_s": grace_s}), fmt)
+
+
+@node_group.command()
+@output_option
+def resume(fmt: str) -> None:
+    """Lend the machine again."""
+    with node() as client:
+        emit(client.call("POST", "/api/v1/node/resume", {}), fmt)

@@ -1,0 +1,140 @@
+"""`obj put | get | cat | ls | stat | rm`: objects in and out of the pool."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+import click
+
+from swarmnode.cli import exits
+from swarmnode.cli.output import emit, emit_rows, output_option
+from swarmnode.cli.talk import human_bytes, node
+
+DURABILITIES = ("durable", "quorum", "local")
+
+
+@click.group()
+def obj() -> None:
+    """Store bytes in the pool and read them anywhere."""
+
+
+@obj.command("put")
+@click.argument("file", type=click.File("rb"), metavar="FILE|-")
+@click.option("--name", default="", help="A name for `obj ls`  [default: the file's].")
+@click.option("--durability", type=click.Choice(DURABILITIES), default="durable")
+@output_option
+def put(file: IO[bytes], name: str, durability: str, fmt: str) -> None:
+    """Encrypt FILE here, spread it over the pool, print its capability.
+
+    Whoever has the capability can read the object; without it nobody can.
+    """
+    shown = name or (Path(file.name).name if file.name != "<stdin>" else "")
+    with node() as client:
+        path = f"/api/v1/objects?name={quote(shown)}&durability={durability}"
+        receipt = client.upload(path, file)
+    if fmt != "table":
+        emit(receipt, fmt)
+        return
+    click.echo(receipt["cap"])
+    site = "; all holders are at one site" if receipt["one_site"] else ""
+    click.echo(
+        f"{human_bytes(receipt['size'])} as {receipt['k']} of {receipt['n']} on "
+        f"{len(receipt['holders'])} machines in {receipt['seconds']:.1f} s; "
+        f"survives the loss of {receipt['survives']}{site}",
+        err=True,
+    )
+
+
+@obj.command("get")
+@click.argument("cap")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--force", is_flag=True, help="Replace FILE when it exists.")
+@output_option
+def get(cap: str, file: Path, force: bool, fmt: str) -> None:
+    """Write the object to FILE; nothing appears there unless every byte was verified."""
+    if file.exists() and not force:
+        raise exits.CliError(f"{file} exists: choose another name or --force", exits.USAGE)
+    with node() as client:
+        size = _write_whole(client.download("/api/v1/objects/read", {"cap": cap}), file)
+    emit({"file": str(file), "size": size}, fmt)
+
+
+def _write_whole(chunks: Iterator[bytes], file: Path) -> int:
+    part = file.with_name(f".{file.name}.part{os.getpid()}")
+    size = 0
+    try:
+        with part.open("wb") as out:
+            for chunk in chunks:
+                size += out.write(chunk)
+        part.replace(file)
+    except OSError as error:
+        message = f"cannot write {file}: {error.strerror}: free space or choose another folder"
+        raise exits.CliError(message) from error
+    finally:
+        part.unlink(missing_ok=True)
+    return size
+
+
+@obj.command("cat")
+@click.argument("cap")
+@click.option("--start", type=click.IntRange(0), default=0, help="First byte.")
+@click.option("--length", type=click.IntRange(0), default=None, help="How many bytes.")
+def cat(cap: str, start: int, length: int | None) -> None:
+    """Write the object, or a range of it, to stdout."""
+    wanted = {"cap": cap, "start": start, "length": length}
+    with node() as client:
+        for chunk in client.download("/api/v1/objects/read", wanted):
+            sys.stdout.buffer.write(chunk)
+    sys.stdout.buffer.flush()
+
+
+@obj.command("ls")
+@output_option
+def ls(fmt: str) -> None:
+    """List the objects this node's owner put."""
+    with node() as client:
+        rows = client.get("/api/v1/objects")
+    if fmt == "table":
+        for row in rows:
+            row["size"] = human_bytes(row["size"])
+    emit_rows(rows, fmt, ("name", "size", "cap"))
+
+
+@obj.command("stat")
+@click.argument("cap_or_address")
+@output_option
+def stat(cap_or_address: str, fmt: str) -> None:
+    """Show where an object's shards are and what losses it survives now."""
+    with node() as client:
+        found = client.get(f"/api/v1/objects/{_address(cap_or_address)}")
+    if fmt != "table":
+        emit(found, fmt)
+        return
+    shards = found.pop("shards")
+    emit(found | {"size": human_bytes(found["size"])}, fmt)
+    emit_rows(shards, fmt, ("segment", "shard", "holder", "alive"))
+
+
+@obj.command("rm")
+@click.argument("cap_or_address")
+@output_option
+def rm(cap_or_address: str, fmt: str) -> None:
+    """Give up our leases on an object: its holders free the space."""
+    with node() as client:
+        emit(client.call("DELETE", f"/api/v1/objects/{_address(cap_or_address)}"), fmt)
+
+
+def _address(text: str) -> str:
+    """The address part of a capability: the key never travels in a URL."""
+    if not text.startswith("swarm:"):
+        return quote(text, safe="")
+    from storage.caps import parse_cap, text_of_address
+    from storage.errors import CapabilityError
+
+    try:
+        return text_of_address(parse_cap(text).address)
+    except CapabilityError as error:
+        raise exits.CliError(str(error), exits.USAGE) from error

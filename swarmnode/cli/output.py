@@ -1,0 +1,113 @@
+"""How every command prints: `-o table|json|jsonl` on stdout, errors as one line on stderr.
+
+What a peer named is shown with its control characters replaced: a name cannot paint the terminal.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+import click
+
+from swarmnode.cli import exits
+
+FORMATS: Final = ("table", "json", "jsonl")
+SCHEMA: Final = 1
+"""`v` of every JSON document: raised when a field changes its meaning or goes."""
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+Row = Mapping[str, object]
+
+
+def output_option(command: CommandT) -> CommandT:
+    """Give a command its `-o`; it arrives as the argument `fmt`."""
+    return click.option(
+        "-o",
+        "--output",
+        "fmt",
+        type=click.Choice(FORMATS),
+        default="table",
+        show_default=True,
+        help="How to print the result.",
+    )(command)
+
+
+def emit(value: Row, fmt: str) -> None:
+    """Print one thing with named fields."""
+    if fmt == "table":
+        width = max((len(key) for key in value), default=0)
+        lines = (f"{_label(key):<{width}}  {_cell(one)}".rstrip() for key, one in value.items())
+        click.echo("\n".join(lines))
+    else:
+        click.echo(_json({"v": SCHEMA, **value}, fmt))
+
+
+def emit_rows(rows: Sequence[Row], fmt: str, columns: Sequence[str]) -> None:
+    """Print a list; in a table only `columns`, in JSON everything."""
+    if fmt == "json":
+        click.echo(_json({"v": SCHEMA, "items": list(rows)}, fmt))
+    elif fmt == "jsonl":
+        for row in rows:
+            click.echo(_json(row, fmt))
+    else:
+        click.echo(table([[_cell(row.get(name, "")) for name in columns] for row in rows], columns))
+
+
+def table(cells: Sequence[Sequence[str]], columns: Sequence[str]) -> str:
+    """Columns aligned under their headings."""
+    lines = [[_label(name).upper() for name in columns], *cells]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
+    return "\n".join(
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def paint(text: str, colour: str) -> str:
+    """Coloured for a terminal; plain for NO_COLOR (https://no-color.org), TERM=dumb and files."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return text if plain or not sys.stdout.isatty() else click.style(text, fg=colour)
+
+
+def complain(message: str) -> None:
+    """One line on stderr (further faults indented below it)."""
+    click.echo(f"error: {message}", err=True)
+
+
+@contextmanager
+def reporting() -> Iterator[None]:
+    """Turn the errors of identity and configuration into exit codes and one line."""
+    from p2p.errors import IdentityError, InviteError
+    from swarmnode.errors import ConfigError
+
+    try:
+        yield
+    except InviteError as exc:
+        code = exits.AUTH if exc.part == "expired" else exits.USAGE
+        raise exits.CliError(str(exc), code) from exc
+    except ConfigError as exc:
+        raise exits.CliError(str(exc), exits.USAGE) from exc
+    except IdentityError as exc:
+        raise exits.CliError(str(exc)) from exc
+
+
+def _json(value: object, fmt: str) -> str:
+    return json.dumps(value, indent=2 if fmt == "json" else None, ensure_ascii=False)
+
+
+def _label(key: str) -> str:
+    return key.replace("_", " ")
+
+
+def _cell(value: object) -> str:
+    match value:
+        case None | "" | () | []:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case list() | tuple():
+            return ", ".join(_cell(one) for one in value)
+    return "".join(char if char.isprintable() else "?" for char in str(value))

@@ -1,0 +1,72 @@
+"""Talking to the running node from a command: find its socket, turn problems into exit codes."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+import click
+
+from swarmnode.cli import exits
+from swarmnode.cli.client import ApiError, Client, NodeUnreachableError, client_from_environment
+from swarmnode.cli.output import reporting
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+EXIT_OF_CODE: Final[Mapping[str, int]] = {
+    "bad_capability": exits.USAGE,
+    "bad_spec": exits.USAGE,
+    "bad_request": exits.USAGE,
+    "object_unknown": exits.NOT_FOUND,
+    "task_unknown": exits.NOT_FOUND,
+    "token_needed": exits.AUTH,
+    "scope": exits.AUTH,
+    "bad_host": exits.AUTH,
+    "object_degraded": exits.DEGRADED,
+    "too_few_peers": exits.TEMPORARY,
+    "peer_timeout": exits.TEMPORARY,
+    "peer_unreachable": exits.TEMPORARY,
+    "no_bids": exits.TEMPORARY,
+}
+"""Problem code -> exit code; anything else is 1."""
+
+
+def wait_option(command: CommandT) -> CommandT:
+    """Give a command `--wait SECONDS`: how long the node may still take to be ready."""
+    return click.option(
+        "--wait",
+        "wait_s",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="Wait this long for the node to be ready.",
+    )(command)
+
+
+@contextmanager
+def node(wait_s: float = 0.0) -> Iterator[Client]:
+    """The local node's client; its errors end the command with one line and the right code."""
+    with reporting():
+        from swarmnode.home import locate
+
+        client = client_from_environment(locate(os.environ).api_socket)
+    try:
+        if wait_s > 0:
+            client.wait_ready(wait_s)
+        yield client
+    except NodeUnreachableError as error:
+        raise exits.CliError(str(error), exits.UNREACHABLE) from error
+    except ApiError as error:
+        code = EXIT_OF_CODE.get(error.code, exits.ERROR)
+        raise exits.CliError(str(error), code) from error
+    except EOFError as error:
+        raise exits.CliError(str(error), exits.DEGRADED) from error
+
+
+def human_bytes(size: float) -> str:
+    """1536 -> `1.5 KiB`."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(size) < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"

@@ -1,0 +1,252 @@
+"""Founding a network, inviting and joining: the files of a home, written once, found again.
+
+All of it is offline. What is repeated changes nothing and says so; membership.json is written last,
+so that a crash in between leaves keys and no half membership.
+"""
+
+import base64
+import json
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from p2p.errors import AdmissionError, IdentityError, WireError
+from p2p.identity.admission import Admitted, Anchor, Clocks, check_token
+from p2p.identity.invites import Invite, contacts_of, decode_invite
+from p2p.identity.issue import DAY_MS, Grant, Keys, Names, accept, found
+from p2p.identity.issue import invite as certify_invite
+from p2p.identity.keys import KeySigner, create_key_file, load_key_file, network_id_of
+from p2p.identity.private_files import read_private_file, replace_private_file
+from p2p.identity.records import MembershipToken, decode_token, encode_token
+from p2p.ids import PeerId
+from swarmnode.home import Home
+
+RENEW_WITHIN_MS: Final = 30 * DAY_MS
+"""A membership that ends sooner than this is renewed by the next invite."""
+_SEED_BYTES: Final = 32
+
+Entropy = Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """What a machine knows of its network before it has met anybody."""
+
+    anchor: Anchor
+    token: MembershipToken
+    addresses: tuple[str, ...]
+    """Where to call first: those of the invite."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What init and join report."""
+
+    changed: bool
+    peer: PeerId
+    membership: Membership | None
+    me: Admitted | None
+    """Who we are in the network; None without one, or when the certificates have ended."""
+    files: tuple[Path, ...]
+
+
+def init_machine(home: Home, entropy: Entropy, now_ms: int) -> Standing:
+    """Create the machine's key where it is missing. Raises IdentityError."""
+    home.make()
+    changed = not home.machine_key.exists()
+    _key(home.machine_key, entropy)
+    return standing(home, changed, now_ms)
+
+
+def found_network(
+    home: Home, names: Names, entropy: Entropy, now_ms: int, *, is_open: bool = False
+) -> Standing:
+    """Create a network with this machine as its first member.
+
+    Raises IdentityError when this home already belongs to another network.
+    """
+    home.make()
+    if home.membership_file.exists():
+        before = load_membership(home)
+        ours = load_keys(home).network
+        if ours is None or ours.peer_id != before.anchor.root:
+            raise IdentityError(
+                f"this machine already belongs to network {before.anchor.network}, founded "
+                "elsewhere: use another SWARM_HOME for a second one"
+            )
+        return standing(home, False, now_ms)
+    network = _key(home.network_key, entropy)
+    keys = Keys(
+        machine=_key(home.machine_key, entropy),
+        member=_key(home.member_key, entropy),
+        lab=_key(home.lab_key, entropy),
+        network=network,
+    )
+    anchor = Anchor(network_id_of(network.peer_id), network.peer_id, is_open)
+    token = found(anchor, keys, names, now_ms)
+    save_membership(home, Membership(anchor, token, ()))
+    return standing(home, True, now_ms)
+
+
+def make_invite(
+    home: Home, addresses: Sequence[str], grant: Grant, entropy: Entropy, now_ms: int
+) -> Invite:
+    """An invite from this machine's owner. Raises IdentityError when they may not give it."""
+    membership = load_membership(home)
+    contacts = contacts_of(addresses)
+    if not contacts:
+        raise IdentityError("an invite needs an address to call: give one with --address")
+    anchor = membership.anchor
+    if anchor.is_open and grant.new_lab:
+        return Invite(anchor.root, contacts, is_open=True)
+    seed = entropy(_SEED_BYTES)
+    try:
+        certificates = certify_invite(
+            anchor,
+            load_keys(home),
+            membership.token,
+            grant,
+            KeySigner.from_seed(seed),
+            now_ms,
+        )
+    except AdmissionError as exc:
+        raise IdentityError(f"our own membership is no good: {exc.detail}") from exc
+    return Invite(anchor.root, contacts, anchor.is_open, certificates, seed)
+
+
+def read_invite(argument: str, now_ms: int) -> Invite:
+    """An invite from its string, or from the file of an open network (TOML: root, bootstrap).
+
+    Raises InviteError, and IdentityError when the file is no such file.
+    """
+    if not argument.endswith(".toml"):
+        return decode_invite(argument, now_ms)
+    try:
+        with open(argument, "rb") as file:
+            network = tomllib.load(file)
+        root = PeerId(str(network["root"]))
+        network_id_of(root)
+        contacts = contacts_of(str(one) for one in network.get("bootstrap", ()))
+    except OSError as exc:
+        raise IdentityError(f"cannot read {argument}: {exc.strerror}") from exc
+    except (ValueError, TypeError, KeyError) as exc:
+        raise IdentityError(f"{argument} describes no open network: it needs root = ...") from exc
+    return Invite(root, contacts, is_open=True)
+
+
+def join(home: Home, invite: Invite, names: Names, entropy: Entropy, now_ms: int) -> Standing:
+    """Use an invite: create keys, sign our certificates, remember whom to call.
+
+    Raises IdentityError when this home belongs to another network or the invite proves nothing.
+    """
+    home.make()
+    if home.membership_file.exists() and not _wants_renewal(home, invite, now_ms):
+        return standing(home, False, now_ms)
+    granted = invite.grant()
+    brings_lab = granted is None or granted.new_lab
+    brings_person = granted is None or not granted.owner
+    keys = Keys(
+        machine=_key(home.machine_key, entropy),
+        member=_key(home.member_key, entropy) if brings_person else None,
+        lab=_key(home.lab_key, entropy) if brings_lab else None,
+    )
+    if granted is None:
+        token = found(invite.anchor, keys, names, now_ms)
+    else:
+        invite_key = KeySigner.from_seed(invite.seed)
+        token = accept(invite.anchor, invite.certificates, invite_key, keys, names, now_ms)
+    save_membership(home, Membership(invite.anchor, token, invite.addresses()))
+    return standing(home, True, now_ms)
+
+
+def _wants_renewal(home: Home, invite: Invite, now_ms: int) -> bool:
+    """True if our membership of the invite's network has ended or soon will."""
+    now = load_membership(home)
+    if now.anchor != invite.anchor:
+        raise IdentityError(
+            f"this machine already belongs to network {now.anchor.network}, the invite is to "
+            f"{invite.anchor.network}: use another SWARM_HOME for a second one"
+        )
+    me = standing(home, False, now_ms).me
+    return me is None or me.expires_ms - now_ms < RENEW_WITHIN_MS
+
+
+def standing(home: Home, changed: bool, now_ms: int) -> Standing:
+    """Who this machine is, from its files. Raises IdentityError when they are damaged."""
+    machine = load_key_file(home.machine_key)
+    membership = load_membership(home) if home.membership_file.exists() else None
+    me: Admitted | None = None
+    if membership is not None:
+        try:
+            me = whoami(membership, machine, now_ms)
+        except AdmissionError as exc:
+            if exc.code != "expired":
+                raise IdentityError(
+                    f"{home.membership_file} is no good ({exc.detail}): "
+                    "remove it and join again with an invite"
+                ) from exc
+    paths = (
+        home.config_file,
+        home.machine_key,
+        home.member_key,
+        home.lab_key,
+        home.network_key,
+        home.membership_file,
+    )
+    return Standing(changed, machine.peer_id, membership, me, tuple(p for p in paths if p.exists()))
+
+
+def whoami(membership: Membership, machine: KeySigner, now_ms: int) -> Admitted:
+    """What our token proves. Raises AdmissionError, as it would for a peer."""
+    return check_token(
+        membership.token, machine.peer_id, membership.anchor, machine, Clocks(now_ms)
+    )
+
+
+def load_keys(home: Home) -> Keys:
+    """All keys of this home. Raises IdentityError."""
+    return Keys(
+        machine=load_key_file(home.machine_key),
+        member=load_key_file(home.member_key) if home.member_key.exists() else None,
+        lab=load_key_file(home.lab_key) if home.lab_key.exists() else None,
+        network=load_key_file(home.network_key) if home.network_key.exists() else None,
+    )
+
+
+def load_membership(home: Home) -> Membership:
+    """Read membership.json. Raises IdentityError naming the remedy."""
+    path = home.membership_file
+    if not path.exists():
+        raise IdentityError(
+            "this machine belongs to no network: swarmnode join <invite>, or: "
+            "swarmnode init --new-network"
+        )
+    try:
+        kept = json.loads(read_private_file(path))
+        root = PeerId(str(kept["root"]))
+        anchor = Anchor(network_id_of(root), root, kept["open"] is True)
+        token = decode_token(base64.b64decode(kept["token"], validate=True))
+        addresses = tuple(str(one) for one in kept["addresses"])
+    except (ValueError, TypeError, KeyError, WireError) as exc:
+        raise IdentityError(
+            f"{path} is damaged ({exc}): remove it and join again with an invite"
+        ) from exc
+    return Membership(anchor, token, addresses)
+
+
+def save_membership(home: Home, membership: Membership) -> None:
+    """Write membership.json over an older one. Raises IdentityError."""
+    kept = {
+        "network": membership.anchor.network,
+        "root": membership.anchor.root,
+        "open": membership.anchor.is_open,
+        "token": base64.b64encode(encode_token(membership.token)).decode(),
+        "addresses": list(membership.addresses),
+    }
+    replace_private_file(home.membership_file, json.dumps(kept, indent=1).encode() + b"\n")
+
+
+def _key(path: Path, entropy: Entropy) -> KeySigner:
+    return load_key_file(path) if path.exists() else create_key_file(path, entropy(_SEED_BYTES))

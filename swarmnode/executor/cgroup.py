@@ -1,0 +1,280 @@
+"""Control groups of one job, version 1, version 2 or both: limits, a sure kill, and accounts.
+
+A job's groups are made below the group this process is in, so that every outer limit still holds.
+The node makes them; the shim enters, reads, kills and removes them. The shim starts in
+milliseconds, so this file imports nothing but os and time.
+
+Version 2: https://docs.kernel.org/admin-guide/cgroup-v2.html (a group that hands controllers to
+its children may hold no processes, so the node first moves itself into a leaf).
+Version 1: https://docs.kernel.org/admin-guide/cgroup-v1/index.html
+"""
+
+import os
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+V2 = "v2"
+V1_CONTROLLERS = ("memory", "pids", "cpu", "cpuacct", "freezer")
+LEAF = "swarm-node"
+"""Where the node moves itself on version 2, so that its own group may have children."""
+
+_RETRY_S = 0.005
+_SIGKILL = 9
+
+
+class Parents:
+    """Where job groups can be made: `dirs` by controller, and per controller why not."""
+
+    def __init__(self, dirs: "Mapping[str, str]", troubles: "Mapping[str, str]") -> None:
+        self.dirs = dict(dirs)
+        self.troubles = dict(troubles)
+
+    def plan(self, name: str) -> "dict[str, str]":
+        """The directories a job of that name will have; nothing is made yet."""
+        return {kind: f"{parent.rstrip('/')}/{name}" for kind, parent in self.dirs.items()}
+
+
+def find_parents(
+    mountinfo: str,
+    membership: str,
+    may_write: "Callable[[str], bool]" = lambda path: os.access(path, os.W_OK),
+) -> Parents:
+    """Read /proc/self/mountinfo and /proc/self/cgroup: our own group in every hierarchy."""
+    mounts = _mounts(mountinfo)
+    dirs: dict[str, str] = {}
+    troubles: dict[str, str] = {}
+    for line in membership.splitlines():
+        _, controllers, path = line.split(":", 2)
+        for kind in controllers.split(",") if controllers else [V2]:
+            if kind not in mounts or (kind != V2 and kind not in V1_CONTROLLERS):
+                continue
+            root, point = mounts[kind]
+            inside = path.removeprefix(root) if root != "/" else path
+            own = (point + "/" + inside.strip("/")).rstrip("/")
+            if kind == V2 and own.endswith("/" + LEAF):
+                own = own[: -len(LEAF) - 1]
+            if may_write(own):
+                dirs[kind] = own
+            else:
+                troubles[kind] = f"{own} is not ours to write"
+    return Parents(dirs, troubles)
+
+
+def _mounts(mountinfo: str) -> "dict[str, tuple[str, str]]":
+    """Controller (or "v2") to (root inside the hierarchy, mount point)."""
+    found: dict[str, tuple[str, str]] = {}
+    for line in mountinfo.splitlines():
+        place, _, kind = line.partition(" - ")
+        fields, (fstype, _, options) = place.split(), kind.split(" ", 2)
+        if fstype == "cgroup2":
+            found[V2] = (fields[3], fields[4])
+        elif fstype == "cgroup":
+            for option in options.strip().split(","):
+                found[option] = (fields[3], fields[4])
+    return found
+
+
+def hand_down_controllers(parents: Parents, pid: int) -> None:
+    """Version 2: let children of our group have memory, pids and cpu limits.
+
+    Moves this process into the leaf group where the rule on inner processes asks for it. What
+    cannot be had is noted in `parents.troubles`.
+    """
+    base = parents.dirs.get(V2)
+    if base is None:
+        return
+    have = _read(base + "/cgroup.controllers").split()
+    wanted = [name for name in ("memory", "pids", "cpu") if name in have]
+    given = _read(base + "/cgroup.subtree_control").split()
+    missing = [name for name in wanted if name not in given]
+    if not missing:
+        return
+    if os.path.exists(base + "/cgroup.type"):  # every group but the root of all
+        _make(base + "/" + LEAF)
+        _try_write(base + "/" + LEAF + "/cgroup.procs", str(pid))
+    for name in missing:
+        if not _try_write(base + "/cgroup.subtree_control", "+" + name):
+            parents.troubles[name] = f"{base} holds other processes, or {name} is not delegated"
+
+
+class JobCgroup:
+    """The groups of one job. `dirs` is what the crash record holds: controller to directory."""
+
+    def __init__(self, dirs: "Mapping[str, str]") -> None:
+        self.dirs = dict(dirs)
+
+    def make(
+        self,
+        memory_bytes: int,
+        pids_max: int,
+        cpu_millis: int,
+        mkdir: "Callable[[str], None]" = os.mkdir,
+    ) -> "tuple[str, ...]":
+        """Create the groups and set the limits; which of memory, pids and cpu now hold.
+
+        Left-overs of an earlier job of that name are killed and removed first.
+        """
+        enforced: list[str] = []
+        failed: list[str] = []
+        for path in dict.fromkeys(self.dirs.values()):  # one directory may serve cpu and cpuacct
+            if os.path.isdir(path):
+                JobCgroup({"": path}).kill(1.0)
+                _remove(path)
+            try:
+                mkdir(path)
+            except OSError:
+                failed.append(path)
+        self.dirs = {kind: path for kind, path in self.dirs.items() if path not in failed}
+        if V2 in self.dirs:
+            enforced += self._limit_v2(self.dirs[V2], memory_bytes, pids_max, cpu_millis)
+        enforced += self._limit_v1(memory_bytes, pids_max, cpu_millis)
+        return tuple(name for name in ("memory", "pids", "cpu") if name in enforced)
+
+    def _limit_v2(
+        self, base: str, memory_bytes: int, pids_max: int, cpu_millis: int
+    ) -> "list[str]":
+        enforced = []
+        if _try_write(base + "/memory.max", str(memory_bytes)):
+            _try_write(base + "/memory.swap.max", "0")
+            _try_write(base + "/memory.oom.group", "1")
+            enforced.append("memory")
+        if _try_write(base + "/pids.max", str(pids_max)):
+            enforced.append("pids")
+        weight = max(1, min(10_000, cpu_millis // 10))  # one core is the default weight, 100
+        if _try_write(base + "/cpu.weight", str(weight)):
+            enforced.append("cpu")
+        return enforced
+
+    def _limit_v1(self, memory_bytes: int, pids_max: int, cpu_millis: int) -> "list[str]":
+        enforced = []
+        memory = self.dirs.get("memory")
+        if memory and _try_write(memory + "/memory.limit_in_bytes", str(memory_bytes)):
+            _try_write(memory + "/memory.memsw.limit_in_bytes", str(memory_bytes))
+            enforced.append("memory")
+        pids = self.dirs.get("pids")
+        if pids and _try_write(pids + "/pids.max", str(pids_max)):
+            enforced.append("pids")
+        cpu = self.dirs.get("cpu")
+        shares = max(2, cpu_millis * 1024 // 1000)  # one core is the default, 1024
+        if cpu and _try_write(cpu + "/cpu.shares", str(shares)):
+            enforced.append("cpu")
+        return enforced
+
+    def enter(self) -> None:
+        """Put the calling process into the groups; between fork and exec. Raises OSError."""
+        for path in self.dirs.values():
+            _write(path + "/cgroup.procs", "0")
+
+    def processes(self) -> "list[int]":
+        """Host pids of everything in the groups, sorted."""
+        found: set[int] = set()
+        for path in self.dirs.values():
+            found.update(int(pid) for pid in _read(path + "/cgroup.procs").split())
+        found.discard(0)
+        return sorted(found)
+
+    def kill(self, timeout_s: float) -> bool:
+        """Kill everything inside; True once nothing is left.
+
+        cgroup.kill (Linux 5.14) beats fork races by itself; on version 1 the freezer does.
+        """
+        base = self.dirs.get(V2)
+        if base is not None:
+            _try_write(base + "/cgroup.kill", "1")
+        freezer = self.dirs.get("freezer")
+        deadline_s = time.monotonic() + timeout_s
+        while left := self.processes():
+            if time.monotonic() > deadline_s:
+                return False
+            if freezer:
+                _try_write(freezer + "/freezer.state", "FROZEN")
+            for pid in left:
+                try:
+                    os.kill(pid, _SIGKILL)
+                except ProcessLookupError:
+                    pass
+            if freezer:
+                _try_write(freezer + "/freezer.state", "THAWED")
+            time.sleep(_RETRY_S)
+        return True
+
+    def oom_kills(self) -> int:
+        """Processes the kernel killed here for want of memory."""
+        for kind, name in ((V2, "memory.events"), ("memory", "memory.oom_control")):
+            if kind in self.dirs:
+                for line in _read(f"{self.dirs[kind]}/{name}").splitlines():
+                    key, _, count = line.partition(" ")
+                    if key == "oom_kill" and int(count) > 0:
+                        return int(count)
+        return 0
+
+    def memory_peak_bytes(self) -> int:
+        """The most memory the groups ever held; 0 where the kernel does not tell."""
+        peaks = [0]
+        for kind, name in ((V2, "memory.peak"), ("memory", "memory.max_usage_in_bytes")):
+            if kind in self.dirs:
+                peaks.append(int(_read(f"{self.dirs[kind]}/{name}") or 0))
+        return max(peaks)
+
+    def cpu_s(self) -> float:
+        """Processor seconds used inside; 0 where the kernel does not tell."""
+        if "cpuacct" in self.dirs:
+            return int(_read(self.dirs["cpuacct"] + "/cpuacct.usage") or 0) / 1e9
+        for line in _read(self.dirs.get(V2, "") + "/cpu.stat").splitlines():
+            key, _, value = line.partition(" ")
+            if key == "usage_usec":
+                return int(value) / 1e6
+        return 0.0
+
+    def remove(self) -> bool:
+        """Remove the empty groups; version 1 needs a moment after a kill, so this tries again."""
+        removed = [_remove(path) for path in self.dirs.values()]
+        return all(removed)
+
+
+def _make(path: str) -> None:
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        pass
+
+
+def _remove(path: str) -> bool:
+    for _ in range(200):
+        try:
+            os.rmdir(path)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            time.sleep(_RETRY_S)
+        else:
+            return True
+    return False
+
+
+def _read(path: str) -> str:
+    """The text of a control file, or nothing where this kernel does not have it."""
+    try:
+        with open(path) as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def _write(path: str, value: str) -> None:
+    fd = os.open(path, os.O_WRONLY)  # never O_CREAT: a missing control file is an error
+    try:
+        os.write(fd, value.encode())
+    finally:
+        os.close(fd)
+
+
+def _try_write(path: str, value: str) -> bool:
+    try:
+        _write(path, value)
+    except OSError:
+        return False
+    return True

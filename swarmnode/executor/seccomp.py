@@ -1,0 +1,167 @@
+"""A system-call filter as classic BPF bytes, assembled here: no libseccomp is needed.
+
+It is a deny list on top of no capabilities and no new privileges: what widens the kernel's attack
+surface or undoes the sandbox answers EPERM. Layout of the program and of its input:
+https://docs.kernel.org/userspace-api/seccomp_filter.html and linux/seccomp.h, linux/filter.h.
+The same bytes serve `bwrap --seccomp FD` and prctl(PR_SET_SECCOMP).
+"""
+
+import errno
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from swarmnode.errors import ExecutorUnavailableError
+
+# linux/bpf_common.h
+_LOAD_WORD: Final = 0x20  # BPF_LD | BPF_W | BPF_ABS
+_JUMP_EQUAL: Final = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
+_JUMP_AT_LEAST: Final = 0x35  # BPF_JMP | BPF_JGE | BPF_K
+_JUMP_ANY_BIT: Final = 0x45  # BPF_JMP | BPF_JSET | BPF_K
+_RETURN: Final = 0x06  # BPF_RET | BPF_K
+
+# linux/seccomp.h
+_ALLOW: Final = 0x7FFF0000
+_KILL: Final = 0x80000000  # SECCOMP_RET_KILL_PROCESS
+_ERRNO: Final = 0x00050000
+
+# struct seccomp_data: nr, arch, instruction pointer, six 64-bit arguments (little endian)
+_NR_AT: Final = 0
+_ARCH_AT: Final = 4
+_ARGS_AT: Final = 16
+
+_X32_BIT: Final = 0x40000000
+_CLONE_NEW_ANY: Final = 0x7E020000  # user, mount, cgroup, uts, ipc, pid and net namespaces
+_TIOCSTI: Final = 0x5412  # types into the terminal of whoever started us (CVE-2017-5226)
+_TIOCLINUX: Final = 0x541C
+_AF_UNIX: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Machine:
+    audit_arch: int
+    has_x32: bool
+    clone: int
+    clone3: int
+    ioctl: int
+    socket: int
+    denied: Mapping[str, int]
+
+
+# arch/x86/entry/syscalls/syscall_64.tbl
+_X86_64: Final = _Machine(
+    audit_arch=0xC000003E, has_x32=True, clone=56, clone3=435, ioctl=16, socket=41,
+    denied={
+        "ptrace": 101, "syslog": 103, "pivot_root": 155, "acct": 163, "settimeofday": 164,
+        "mount": 165, "umount2": 166, "swapon": 167, "swapoff": 168, "reboot": 169,
+        "iopl": 172, "ioperm": 173, "init_module": 175, "delete_module": 176, "quotactl": 179,
+        "clock_settime": 227, "kexec_load": 246, "add_key": 248, "request_key": 249,
+        "keyctl": 250, "unshare": 272, "perf_event_open": 298, "name_to_handle_at": 303,
+        "open_by_handle_at": 304, "clock_adjtime": 305, "setns": 308, "process_vm_readv": 310,
+        "process_vm_writev": 311, "kcmp": 312, "finit_module": 313, "kexec_file_load": 320,
+        "bpf": 321, "userfaultfd": 323, "io_uring_setup": 425, "io_uring_enter": 426,
+        "io_uring_register": 427, "open_tree": 428, "move_mount": 429, "fsopen": 430,
+        "fsconfig": 431, "fsmount": 432, "fspick": 433, "pidfd_getfd": 438,
+        "mount_setattr": 442,
+    },
+)  # fmt: skip
+
+# include/uapi/asm-generic/unistd.h
+_AARCH64: Final = _Machine(
+    audit_arch=0xC00000B7, has_x32=False, clone=220, clone3=435, ioctl=29, socket=198,
+    denied={
+        "umount2": 39, "mount": 40, "pivot_root": 41, "quotactl": 60, "acct": 89,
+        "unshare": 97, "kexec_load": 104, "init_module": 105, "delete_module": 106,
+        "clock_settime": 112, "syslog": 116, "ptrace": 117, "reboot": 142,
+        "settimeofday": 170, "add_key": 217, "request_key": 218, "keyctl": 219, "swapon": 224,
+        "swapoff": 225, "perf_event_open": 241, "name_to_handle_at": 264,
+        "open_by_handle_at": 265, "clock_adjtime": 266, "setns": 268, "process_vm_readv": 270,
+        "process_vm_writev": 271, "kcmp": 272, "finit_module": 273, "bpf": 280,
+        "userfaultfd": 282, "kexec_file_load": 294, "io_uring_setup": 425,
+        "io_uring_enter": 426, "io_uring_register": 427, "open_tree": 428, "move_mount": 429,
+        "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433, "pidfd_getfd": 438,
+        "mount_setattr": 442,
+    },
+)  # fmt: skip
+
+MACHINES: Final[Mapping[str, _Machine]] = {"x86_64": _X86_64, "aarch64": _AARCH64}
+
+
+def filter_program(machine: str, *, network: bool = True) -> bytes:
+    """The filter for a machine as `os.uname().machine` names it.
+
+    With `network` False only AF_UNIX sockets can be made: for tasks that share the network
+    namespace of the node. Raises ExecutorUnavailableError for a machine without a table.
+    """
+    table = MACHINES.get(machine)
+    if table is None:
+        raise ExecutorUnavailableError(
+            f"no system-call table for {machine}: tasks run on {' and '.join(sorted(MACHINES))}"
+        )
+    program = _guard_machine(table)
+    for number in sorted(table.denied.values()):
+        program += _when_call(number, [_give(_RETURN, _ERRNO | errno.EPERM)])
+    # A filter cannot look into clone3's struct: ENOSYS makes the C library fall back to clone.
+    program += _when_call(table.clone3, [_give(_RETURN, _ERRNO | errno.ENOSYS)])
+    program += _when_call(table.clone, _refuse_bits(0, _CLONE_NEW_ANY))
+    program += _when_call(table.ioctl, _refuse_values(1, (_TIOCSTI, _TIOCLINUX)))
+    if not network:
+        program += _when_call(table.socket, _refuse_all_but(0, _AF_UNIX))
+    program.append(_give(_RETURN, _ALLOW))
+    return b"".join(program)
+
+
+def _give(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+    """One struct sock_filter."""
+    return struct.pack("=HBBI", code, if_true, if_false, value)
+
+
+def _guard_machine(table: _Machine) -> list[bytes]:
+    """Kill on calls of another architecture: their numbers mean other things."""
+    program = [
+        _give(_LOAD_WORD, _ARCH_AT),
+        _give(_JUMP_EQUAL, table.audit_arch, if_true=1),
+        _give(_RETURN, _KILL),
+        _give(_LOAD_WORD, _NR_AT),
+    ]
+    if table.has_x32:
+        program += [
+            _give(_JUMP_AT_LEAST, _X32_BIT, if_false=1),
+            _give(_RETURN, _ERRNO | errno.EPERM),
+        ]
+    return program
+
+
+def _when_call(number: int, then: Sequence[bytes]) -> list[bytes]:
+    """`then` for that call, which must return on every path or reload the number at its end."""
+    return [_give(_JUMP_EQUAL, number, if_false=len(then)), *then]
+
+
+def _refuse_bits(argument: int, bits: int) -> list[bytes]:
+    return [
+        _give(_LOAD_WORD, _ARGS_AT + 8 * argument),
+        _give(_JUMP_ANY_BIT, bits, if_false=1),
+        _give(_RETURN, _ERRNO | errno.EPERM),
+        _give(_LOAD_WORD, _NR_AT),
+    ]
+
+
+def _refuse_values(argument: int, values: Sequence[int]) -> list[bytes]:
+    """Compare the low 32 bits only: that is all the kernel reads of them (CVE-2019-10063)."""
+    program = [_give(_LOAD_WORD, _ARGS_AT + 8 * argument)]
+    for value in values:
+        program += [
+            _give(_JUMP_EQUAL, value, if_false=1),
+            _give(_RETURN, _ERRNO | errno.EPERM),
+        ]
+    return [*program, _give(_LOAD_WORD, _NR_AT)]
+
+
+def _refuse_all_but(argument: int, value: int) -> list[bytes]:
+    return [
+        _give(_LOAD_WORD, _ARGS_AT + 8 * argument),
+        _give(_JUMP_EQUAL, value, if_true=1),
+        _give(_RETURN, _ERRNO | errno.EPERM),
+        _give(_LOAD_WORD, _NR_AT),
+    ]

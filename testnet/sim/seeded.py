@@ -1,0 +1,49 @@
+"""Run a trio program on virtual time so that one seed always gives one run.
+
+Trio shuffles runnable tasks with dice of its own. Two private names of trio (pinned; 0.35:
+https://github.com/python-trio/trio/issues/890) make that shuffle repeatable; they are used here
+and nowhere else, and tests/sim/test_seeded.py fails when a new trio no longer honours them.
+"""
+
+import random
+from collections.abc import Awaitable, Callable
+from functools import partial, wraps
+from typing import ParamSpec, TypeVar
+
+import trio
+import trio.testing
+from trio._core import _run as trio_run
+
+ResultT = TypeVar("ResultT")
+ParamsT = ParamSpec("ParamsT")
+
+
+def run_seeded(seed: int, main: Callable[[], Awaitable[ResultT]]) -> ResultT:
+    """Run `main` to its end: tasks are scheduled by `seed`, sleeping takes no real time.
+
+    What `main` raises is raised here with a note that names the seed.
+    """
+    before = trio_run._ALLOW_DETERMINISTIC_SCHEDULING
+    dice = trio_run._r.getstate()
+    trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
+    trio_run._r.setstate(random.Random(seed).getstate())  # noqa: S311
+    try:
+        return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    except BaseException as error:
+        error.add_note(f"seed={seed}")
+        raise
+    finally:
+        trio_run._ALLOW_DETERMINISTIC_SCHEDULING = before  # type: ignore[misc]
+        trio_run._r.setstate(dice)
+
+
+def simulated(test: Callable[ParamsT, Awaitable[ResultT]]) -> Callable[ParamsT, ResultT]:
+    """Make an async test an ordinary one that runs on virtual time; its `seed` if it takes one."""
+
+    @wraps(test)
+    def run(*args: ParamsT.args, **kwargs: ParamsT.kwargs) -> ResultT:
+        seed = kwargs.get("seed", 0)
+        assert isinstance(seed, int)
+        return run_seeded(seed, partial(test, *args, **kwargs))
+
+    return run

@@ -1,0 +1,97 @@
+"""The code base keeps its own shape: see CONTRIBUTING.md."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("p2p", "storage", "swarmnode", "testnet", "bench")
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+FILE_LINES_MAX = 400
+FUNCTION_LINES_MAX = 40
+BLIND_SLEEPS = frozenset({"swarmnode/executor/shim.py", "swarmnode/demo/trainee.py"})
+"""The shim has no event loop: it polls its child. The trainee is a task: it works by sleeping."""
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
+def where(path: Path, node: ast.AST) -> str:
+    return f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(SOURCES) > 50
+
+
+def test_files_fit_in_one_reading() -> None:
+    long = {str(p): n for p in SOURCES if (n := p.read_text().count("\n")) > FILE_LINES_MAX}
+    assert not long
+
+
+def test_functions_fit_on_one_screen() -> None:
+    long = [
+        f"{where(path, node)} {node.name}"
+        for path in SOURCES
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno + 1 > FUNCTION_LINES_MAX
+    ]
+    assert not long
+
+
+def test_every_module_says_what_it_is() -> None:
+    assert not [str(path) for path in SOURCES if not ast.get_docstring(tree_of(path))]
+
+
+def test_nothing_catches_everything() -> None:
+    broad = [
+        where(path, node)
+        for path in SOURCES
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.ExceptHandler)
+        and (
+            node.type is None
+            or (isinstance(node.type, ast.Name) and node.type.id in {"Exception", "BaseException"})
+        )
+    ]
+    assert not broad
+
+
+@pytest.mark.parametrize("module", ["pickle", "marshal", "shelve", "tarfile", "zipfile"])
+def test_nothing_that_runs_or_unpacks_foreign_bytes_is_imported(module: str) -> None:
+    found = [
+        where(path, node)
+        for path in SOURCES
+        for node in ast.walk(tree_of(path))
+        if (isinstance(node, ast.Import) and any(a.name == module for a in node.names))
+        or (isinstance(node, ast.ImportFrom) and node.module == module)
+    ]
+    assert not found
+
+
+def test_nothing_sleeps_blindly() -> None:
+    found = [
+        where(path, node)
+        for path in SOURCES
+        if str(path.relative_to(ROOT)) not in BLIND_SLEEPS
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Attribute)
+        and node.attr == "sleep"
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "time"
+    ]
+    assert not found
+
+
+def test_nothing_is_left_for_later_in_a_comment() -> None:
+    words = ("TO" + "DO", "FIX" + "ME", "X" * 3)
+    found = [
+        f"{path}:{number}"
+        for path in SOURCES
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if any(word in line for word in words)
+    ]
+    assert not found

@@ -1,0 +1,429 @@
+"""Calls and casts over a network in memory, on virtual time."""
+
+import pytest
+import trio
+import trio.testing
+
+from p2p.errors import (
+    CallTimeoutError,
+    PeerUnreachableError,
+    RefusalError,
+    RemoteRefusalError,
+    WireError,
+)
+from p2p.host.memory_network import LinkModel
+from p2p.host.rpc import RpcConfig
+from p2p.host.rpc_messages import Call, Cast, Chunk, Credit, Opened, Reply
+from p2p.ids import PeerId, TrafficClass
+from p2p.limits import BODY_BYTES_MAX, BODY_WINDOW_BYTES, PAYLOAD_BYTES_MAX
+from p2p.wire.codec import Message, encode
+from testnet.sim.peers import Peers, rpc_peers
+from testnet.sim.seeded import simulated
+
+ALICE, BOB = PeerId("alice"), PeerId("bob")
+NORMAL, CONTROL = TrafficClass.NORMAL, TrafficClass.CONTROL
+
+
+class Question(Message, frozen=True, tag=230):
+    """Asked in these tests."""
+
+    text: str
+
+
+class Verdict(Message, frozen=True, tag=231):
+    """Answered in these tests."""
+
+    text: str
+
+
+class Other(Message, frozen=True, tag=232):
+    """Nobody serves it."""
+
+
+async def echo(peer: PeerId, question: Question, body: bytes) -> tuple[Message, bytes]:
+    return Verdict(f"{peer} asked {question.text}"), body[::-1]
+
+
+async def never(peer: PeerId, question: Question, body: bytes) -> tuple[Message, bytes]:
+    await trio.sleep_forever()
+    raise AssertionError
+
+
+async def ask(
+    peers: Peers, text: str = "?", body: bytes = b"", timeout_s: float = 10.0
+) -> tuple[Verdict, bytes]:
+    return await peers["alice"].call(
+        BOB, Question(text), Verdict, traffic_class=NORMAL, timeout_s=timeout_s, body=body
+    )
+
+
+def is_clean(peers: Peers) -> bool:
+    for rpc in peers.rpcs.values():
+        stats = rpc.stats()
+        if stats.calls_out or stats.calls_in or stats.body_bytes_held or stats.credit_bytes_out:
+            return False
+    return True
+
+
+@simulated
+async def test_a_call_is_answered_with_message_and_body() -> None:
+    async with rpc_peers(["alice", "bob"]) as peers:
+        peers["bob"].serve(Question, echo)
+        assert await ask(peers, "why", b"abc") == (Verdict("alice asked why"), b"cba")
+        await trio.sleep(1)
+        assert is_clean(peers)
+
+
+@simulated
+async def test_a_body_of_the_largest_size_arrives_whole_and_one_more_byte_is_refused_here() -> None:
+    async with rpc_peers(["alice", "bob"]) as peers:
+        peers["bob"].serve(Question, echo)
+        body = bytes(range(256)) * (BODY_BYTES_MAX // 256)
+        assert (await ask(peers, body=body))[1] == body[::-1]
+        with pytest.raises(ValueError, match="limit"):
+            await ask(peers, body=body + b"x")
+        await trio.sleep(1)
+        assert is_clean(peers)
+
+
+@simulated
+async def test_casts_arrive_in_order_and_small_calls_overtake_a_body() -> None:
+    async with rpc_peers(["alice", "bob"], LinkModel(bytes_per_s=1e6)) as peers:
+        order: list[str] = []
+        peers["bob"].listen(Other, lambda peer, message: order.append("cast"))
+
+        async def note(peer: PeerId, question: Question, body: bytes) -> tuple[Message, bytes]:
+            order.append(question.text)
+            return Verdict(""), b""
+
+        peers["bob"].serve(Question, note)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, peers, "large", bytes(4_000_000))
+            await trio.sleep(0.5)
+            peers["alice"].cast(BOB, Other(), NORMAL)
+            nursery.start_soon(ask, peers, "small")
+        assert order == ["cast", "small", "large"]
+
+
+@simulated
+async def test_bodies_wait_for_credit_until_a_handler_has_finished() -> None:
+    async with rpc_peers(["alice", "bob"]) as peers:
+        go = trio.Event()
+        begun = 0
+
+        async def slow(peer: PeerId, question: Question, body: bytes) -> tuple[Message, bytes]:
+            nonlocal begun
+            begun += 1
+            await go.wait()
+            return Verdict(""), b""
+
+        peers["bob"].serve(Question, slow)
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(ask, peers, "?", bytes(BODY_WINDOW_BYTES // 2 - 1), 60.0)
+            await trio.sleep(5)
+            assert begun == 2
+            assert peers["bob"].stats().body_bytes_held == BODY_WINDOW_BYTES - 2
+            go.set()
+        await trio.sleep(1)
+        assert begun == 5
+        assert is_clean(peers)
+
+
+@simulated
+async def test_replies_leave_while_requests_fill_the_window_in_both_directions() -> None:
+    async with rpc_peers(["alice", "bob"]) as peers:
+        for name in ("alice", "bob"):
+            peers[name].serve(Question, echo)
+
+        async def call(caller: str, callee: PeerId) -> None:
+            body = bytes(BODY_WINDOW_BYTES // 2)
+            await peers[caller].call(
+                callee, Question("?"), Verdict, traffic_class=NORMAL, timeout_s=60, body=body
+            )
+
+        with trio.fail_after(30):
+            async with trio.open_nursery() as nursery:
+                for _ in range(8):
+                    nursery.start_soon(call, "alice", BOB)
+                    nursery.start_soon(call, "bob", ALICE)
+        await trio.sleep(1)
+        assert is_clean(peers)
+
+
+@simulated
+async def test_no_handler_starts_while_the_peer_leaves_its_replies_unread() -> None:
+    async with rpc_peers(["alice", "bob"], LinkModel(bytes_per_s=1e6)) as peers:
+        begun = 0
+
+        async def large(peer: PeerId, question: Question, body: bytes) -> tuple[Message, bytes]:
+            nonlocal begun
+            begun += 1
+            await trio.sleep(0.01 * begun)
+            return Verdict(""), bytes(BODY_BYTES_MAX)
+
+        peers["bob"].serve(Question, large)
+        with trio.move_on_after(5):
+            async with trio.open_nursery() as nursery:
+                for _ in range(3):
+                    nursery.start_soon(ask, peers, "?", b"", 600.0)
+                await trio.sleep(1)
+                for _ in range(50):
+                    nursery.start_soon(ask, peers, "?", b"", 600.0)
+        assert begun == 3
+        await trio.sleep(30)
+        assert is_clean(peers)
+
+
+@simulated
+async def test_a_call_times_out_and_its_handler_is_cancelled_at_the_deadline() -> None:
+    async with rpc_peers(["alice", "bob"]) as peers:
+        ended: list[float] = []
+
+        async def stuck(peer: PeerId, question: Question, body: bytes) -> tuple[Message, bytes]:
+            try:
+                await trio.sleep_forever()
+            finally:
+                ended.append(trio.current_time())
+            raise AssertionError
+
+        peers["bob"].serve(Question, stuck)
+        start_s = trio.current_time()
+        with pytest.raises(CallTimeoutError, match="Question to bob"):
+            await ask(peers, timeout_s=3.0)
+        assert trio.current_time() - start_s == pytest.approx(3.0)
+        peers.network.cut([ALICE], [BOB])  # its Cancel never comes: the deadline travelled along
+        with trio.fail_after(5), pytest.raises(CallTimeoutError):
+            await ask(peers, timeout_s=1.0)
+        await trio.sleep(1)
+        assert len(ended) == 1
+        assert ended[0] - start_s < 3.1
+
+
+@simulated
+async def test_cancelling_a_call_cancels_its_handler_and_frees_its_body() -> None:
+    async with rpc_peers(["alice", "bob"]) as peers:
+        peers["bob"].serve(Question, never)
+        with trio.move_on_after(1) as scope:
+            await ask(peers, body=bytes(1_000_000), timeout_s=100)
+        assert scope.cancelled_caught
+        await trio.sleep(0.1)
+        assert is_clean(peers)
+
+
+@simulated
+async def test_a_call_cancelled_before_it_was_sent_is_never_sent() -> None:
+    async with rpc_peers(["alice", "bob"]) as peers:
+        peers["bob"].serve(Question, echo)
+        with trio.move_on_after(0.001):  # still dialling
+            await ask(peers)
+        before = peers.network.frames_delivered
+        await trio.sleep(1)
+        assert peers.network.frames_delivered - before == 2  # an Opened each way
+        assert is_clean(peers)
+
+
+@simulated
+async def test_refusals_carry_code_and_detail() -> None:
+    async with rpc_peers(["alice", "bob"]) as peers:
+
+        async def refuse(peer: PeerId, question: Question, body: bytes) -> tuple[Message, bytes]:
+            raise RefusalError("quota", "no space for you " + "x" * 1000)
+
+        peers["bob"].serve(Question, refuse)
+        with pytest.raises(RemoteRefusalError, match="no space") as caught:
+            await ask(peers, body=bytes(300_000))
+        assert (caught.value.code, caught.value.peer) == ("quota", BOB)
+        assert len(caught.value.detail) == 300
+        with pytest.raises(RemoteRefusalError) as caught:
+            await peers["alice"].call(
+                BOB, Other(), Verdict, traffic_class=NORMAL, timeout_s=1, body=bytes(300_000)
+            )
+        assert caught.value.code == "unknown"
+        await trio.sleep(1)
+        assert is_clean(peers)
+
+
+@simulated
+async def test_calls_beyond_the_limit_are_refused_as_busy() -> None:
+    async with rpc_peers(["alice", "bob"], config=RpcConfig(calls_inbound_max=2)) as peers:
+        peers["bob"].serve(Question, never)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, peers)
+            nursery.start_soon(ask, peers)
+            await trio.sleep(1)
+            with pytest.raises(RemoteRefusalError, match="busy"):
+                await ask(peers)
+            nursery.cancel_scope.cancel()
+
+
+@simulated
+async def test_an_error_in_a_handler_ends_the_node() -> None:
+    async def buggy(peer: PeerId, question: Question, body: bytes) -> tuple[Message, bytes]:
+        raise KeyError("a bug")
+
+    with pytest.RaisesGroup(pytest.RaisesExc(KeyError), flatten_subgroups=True):
+        async with rpc_peers(["alice", "bob"]) as peers:
+            peers["bob"].serve(Question, buggy)
+            await ask(peers)
+
+
+@simulated
+async def test_losing_the_peer_fails_its_calls_at_once_and_cancels_their_handlers() -> None:
+    async with rpc_peers(["alice", "bob"]) as peers:
+        ups: list[tuple[PeerId, bool]] = []
+        peers["alice"].on_peer(lambda peer, is_up: ups.append((peer, is_up)))
+        peers["bob"].serve(Question, never)
+        start_s = trio.current_time()
+        async with trio.open_nursery() as nursery:
+
+            async def expect_failure() -> None:
+                with pytest.raises(PeerUnreachableError):
+                    await ask(peers, body=bytes(1_000_000), timeout_s=100)
+
+            nursery.start_soon(expect_failure)
+            await trio.sleep(1)
+            peers.network.break_connection(ALICE, BOB)
+        assert trio.current_time() - start_s == pytest.approx(1.0)
+        assert ups == [(BOB, True), (BOB, False)]
+        await trio.sleep(1)
+        assert is_clean(peers)
+
+
+@simulated
+async def test_an_unknown_peer_is_unreachable() -> None:
+    async with rpc_peers(["alice", "bob"]) as peers:
+        with pytest.raises(PeerUnreachableError):
+            await peers["alice"].call(
+                PeerId("carol"), Other(), Verdict, traffic_class=NORMAL, timeout_s=5
+            )
+
+
+@simulated
+async def test_we_can_call_and_cast_to_ourselves() -> None:
+    async with rpc_peers(["alice"]) as peers:
+        alice = peers["alice"]
+        heard: list[str] = []
+        alice.serve(Question, echo)
+        alice.listen(Question, lambda peer, question: heard.append(question.text))
+        alice.cast(ALICE, Question("1"))
+        alice.cast(ALICE, Question("2"))
+        assert heard == []
+        body = bytes(1_000_000)
+        reply = await alice.call(
+            ALICE, Question("me"), Verdict, traffic_class=NORMAL, timeout_s=1, body=body
+        )
+        assert reply == (Verdict("alice asked me"), body)
+        assert heard == ["1", "2"]
+        await trio.testing.wait_all_tasks_blocked()
+        assert is_clean(peers)
+
+
+@simulated
+async def test_a_peer_that_started_anew_unnoticed_is_answered_again() -> None:
+    """One side sees the connection end, the other never does: nothing may hang or leak."""
+    async with rpc_peers(["alice", "bob"]) as peers:
+        peers["bob"].serve(Question, echo)
+        peers["alice"].serve(Question, never)
+        assert (await ask(peers, "1"))[0].text == "alice asked 1"
+        async with trio.open_nursery() as nursery:
+
+            async def call_alice() -> None:
+                with pytest.raises(PeerUnreachableError, match="anew"):
+                    await peers["bob"].call(
+                        ALICE,
+                        Question("?"),
+                        Verdict,
+                        traffic_class=NORMAL,
+                        timeout_s=60,
+                        body=bytes(BODY_BYTES_MAX),
+                    )
+
+            nursery.start_soon(call_alice)
+            await trio.sleep(1)
+            peers["alice"].on_down(BOB, "only alice noticed")
+            assert (await ask(peers, "2"))[0].text == "alice asked 2"
+        await trio.sleep(1)
+        assert is_clean(peers)
+
+
+@simulated
+async def test_a_side_that_did_not_notice_learns_it_from_its_first_call() -> None:
+    async with rpc_peers(["alice", "bob"]) as peers:
+        peers["bob"].serve(Question, echo)
+        await ask(peers)
+        peers["bob"].on_down(ALICE, "only bob noticed")
+        with trio.fail_after(1), pytest.raises(PeerUnreachableError, match="anew"):
+            await ask(peers)
+        assert (await ask(peers, "again"))[0].text == "alice asked again"
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        b"\xff" * 10,
+        encode(Question("not a frame")),
+        encode(Cast(encode(Question("x"))[:-1])),
+        encode(Call(1, 1000, 0, b"\x92\xcc\xe6\x01")),
+        encode(Call(1, 1000, BODY_BYTES_MAX + 1, encode(Question("x")))),
+        encode(Call(1, 1000, -1, encode(Question("x")))),
+        encode(Chunk(1, 0, memoryview(b""))),
+        encode(Chunk(1, 2, memoryview(b"x"))),
+        encode(Credit(0, 1)),
+        encode(Credit(0, -5)),
+        encode(Call(1, 1000, 0, bytes(PAYLOAD_BYTES_MAX + 100))),
+    ],
+)
+@simulated
+async def test_a_bad_frame_is_a_wire_error(frame: bytes) -> None:
+    async with rpc_peers(["alice", "bob"]) as peers:
+        peers["bob"].serve(Question, echo)
+        peers["bob"].listen(Question, lambda peer, message: None)
+        peers["bob"].on_frame(ALICE, NORMAL, encode(Opened(1)))
+        with pytest.raises(WireError):
+            peers["bob"].on_frame(ALICE, NORMAL, frame)
+
+
+@simulated
+async def test_dribbled_bodies_and_bodies_without_credit_are_wire_errors() -> None:
+    async with rpc_peers(["alice", "bob"]) as peers:
+        bob = peers["bob"]
+        bob.serve(Question, never)
+        bob.on_frame(ALICE, NORMAL, encode(Opened(1)))
+        bob.on_frame(ALICE, NORMAL, encode(Call(1, 1000, 10_000, encode(Question("x")))))
+        with pytest.raises(WireError, match="middle"):
+            bob.on_frame(ALICE, NORMAL, encode(Chunk(1, 0, memoryview(b"x"))))
+        chunk = memoryview(bytes(1_000_000))
+        for call in (2, 3, 4):
+            question = Call(call, 1000, BODY_BYTES_MAX, encode(Question("x")))
+            bob.on_frame(ALICE, NORMAL, encode(question))
+        for call in [2] * 8 + [3] * 8:
+            bob.on_frame(ALICE, NORMAL, encode(Chunk(call, 0, chunk)))
+        with pytest.raises(WireError, match="without credit"):
+            bob.on_frame(ALICE, NORMAL, encode(Chunk(4, 0, chunk)))
+
+
+@simulated
+async def test_a_reply_of_another_type_closes_the_connection() -> None:
+    async with rpc_peers(["alice", "bob"]) as peers:
+
+        async def wrong(peer: PeerId, question: Question, body: bytes) -> tuple[Message, bytes]:
+            return Reply(1, 2, b""), b""
+
+        peers["bob"].serve(Question, wrong)
+        with pytest.raises(PeerUnreachableError):
+            await ask(peers)
+
+
+@simulated
+async def test_casts_nobody_listens_to_are_counted_and_too_large_ones_refused_here() -> None:
+    async with rpc_peers(["alice", "bob"]) as peers:
+        peers["alice"].cast(BOB, Other())
+        await trio.sleep(1)
+        assert peers["bob"].stats().casts_unknown == 1
+        with pytest.raises(ValueError, match="send it as a body"):
+            peers["alice"].cast(BOB, Question("x" * 100_000))
+        peers["bob"].listen(Other, lambda peer, message: None)
+        with pytest.raises(ValueError, match="listener already"):
+            peers["bob"].listen(Other, lambda peer, message: None)
