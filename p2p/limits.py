@@ -154,3 +154,9 @@ PRESENCE_BYTES_MAX: Final = 4096
 
 STRANGER_UNREAD_BYTES_MAX: Final = 1024 * 1024
 """The same before the peer is admitted: 512 strangers at the door hold half a GiB at the worst."""
+
+RELAYS_MAX: Final = 1024
+"""Pings under way in other members' place: each lasts half a second."""
+
+STRANGERS_MAX: Final = 1024
+"""Unknown peers remembered as asked: as many as there are connections."""

@@ -2,26 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
 
 from p2p.effects import Rng
 from p2p.host.port import Host, Index
 from p2p.ids import NetworkId
 from p2p.wire.envelope import Signer
+from p2p.workers import Workers
 from storage.engine.port import Tables
 from storage.shards.port import ShardStore
 from swarmnode.executor.port import Executor
 from swarmnode.resources.port import Machine
-
-ResultT = TypeVar("ResultT")
-
-
-class Workers(Protocol):
-    """Where CPU-bound stretches run: threads on a node, inline in a simulation."""
-
-    async def run(self, work: Callable[[], ResultT]) -> ResultT:
-        """Run `work` off the event loop; its result or error is the caller's."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,3 +51,77 @@ STATE_VALUE_BYTES_MAX: Final = 32 * 1024
 
 STATE_RETRIES_MAX: Final = 8
 """Times a write that does not compare tries again before it gives the conflict back."""
+
+# Tasks
+SPEC_BYTES_MAX: Final = 16 * 1024
+"""A task spec: it travels in an award together with a checkpoint; long scripts are inputs."""
+
+SPEC_VALUES_MAX: Final = 1024
+"""Arguments, variables, inputs and peers of a spec: with a checkpoint they fit one message."""
+
+TASK_RECORD_BYTES_MAX: Final = 256 * 1024
+"""A stored task: spec, checkpoint, outputs and attempts, each at its own limit."""
+
+CHECKPOINT_BYTES_MAX: Final = 40 * 1024
+"""A checkpoint's list of files: with the spec it fits the 64 KiB of an award."""
+
+OUTPUTS_MAX: Final = 256
+"""Files a task may give back one by one: more belong into an archive the task makes itself."""
+
+MANIFEST_BYTES_MAX: Final = 48 * 1024
+"""The list of a task's outputs: it travels in one signed result."""
+
+RETRIES_MAX: Final = 100
+"""Times a failing task is tried again: beyond that somebody should look."""
+
+TASKS_FINISHED_MAX: Final = 1000
+"""Ended tasks (and their logs) a node remembers; the oldest go first."""
+
+TASKS_OPEN_MAX: Final = 10_000
+"""Tasks of this node that have not ended: an auction each keeps the node busy for minutes."""
+
+ATTEMPTS_KEPT_MAX: Final = 16
+"""Attempts of a task kept for `explain`: the first and the newest ones."""
+
+ROUNDS_KEPT_MAX: Final = 8
+"""Auctions of a task kept for `explain`: the newest ones."""
+
+REASON_CHARS_MAX: Final = 300
+"""An explanation in a message or record: one line for a person."""
+
+LOG_PAGE_BYTES: Final = 16 * 1024
+"""Unit in which kept logs are stored: an append rewrites at most one page."""
+
+LOG_HEAD_PAGES: Final = 1024
+"""Kept from the beginning of each of the two streams: 16 MiB."""
+
+LOG_TAIL_PAGES: Final = 1024
+"""Kept from the end of each of the two streams: 16 MiB, so 64 MiB per task."""
+
+LOG_PUSH_BYTES_MAX: Final = 256 * 1024
+"""Piece of a log sent to the submitter at once: one body chunk."""
+
+# Market
+CALLEES_MAX: Final = 32
+"""Machines asked in one auction; 8 are enough (research: d = 8 waits 0.28 s at load 0.9)."""
+
+HOLDS_MAX: Final = 256
+"""Offers a machine may have open: at 3 s each, 85 auctions a second."""
+
+WAITING_MAX: Final = 1024
+"""Auctions a busy machine remembers, to offer itself when it becomes free."""
+
+FENCES_MAX: Final = 10_000
+"""Tasks whose newest fence a seller remembers after they ended; the oldest go first."""
+
+PEERS_METERED_MAX: Final = 1024
+"""Peers whose request rate is measured: as many as connections."""
+
+EVENTS_BUFFERED_MAX: Final = 1024
+"""Events waiting for one reader of the event stream: beyond that it is told of a gap."""
+
+GPUS_PER_MACHINE_MAX: Final = 64
+"""GPUs in one advert: an eight-GPU machine cut into eight MIG slices each."""
+
+ENVIRONMENTS_MAX: Final = 64
+"""Environments one machine may advertise."""

@@ -1,0 +1,38 @@
+"""What a machine tells everybody it would lend: the body of a gossip item of kind RESOURCES.
+
+Adverts only rule machines out; how good a machine is for a task is decided by its bid.
+"""
+
+from p2p.wire.codec import Record
+
+
+class GpuLine(Record, frozen=True):
+    """One GPU that tasks may ask for."""
+
+    uuid: str
+    model: str
+    vram_bytes: int
+    driver: str
+    cuda: str
+    capability: str
+    free: bool
+    """Healthy, not granted and not used by its owner."""
+
+
+class ResourceAdvert(Record, frozen=True):
+    """Room of one machine: all of it, and what is not granted now."""
+
+    lends: bool
+    """False: it runs nobody's tasks, its owner has switched compute off or it cannot sandbox."""
+    paused: bool
+    cpu_millis: int
+    cpu_free_millis: int
+    memory_bytes: int
+    memory_free_bytes: int
+    disk_bytes: int
+    disk_free_bytes: int
+    gpus: tuple[GpuLine, ...] = ()
+    environments: tuple[str, ...] = ()
+    enforced: tuple[str, ...] = ()
+    """Limits (swarmnode.executor.port.Limit) that are enforced there."""
+    tasks_free: int = 0
