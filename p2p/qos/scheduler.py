@@ -217,6 +217,10 @@ class Scheduler:
     def __len__(self) -> int:
         return sum(len(queue.items) for queue in self._queues)
 
+    def waiting(self, traffic_class: TrafficClass) -> int:
+        """Frames queued in one class."""
+        return len(self._queues[traffic_class].items)
+
     @property
     def bytes_waiting(self) -> int:
         """Bytes queued in all classes."""

@@ -183,6 +183,9 @@ class Libp2pHost:
             raise DialError(address, "port", "port 0 is nobody's")
         if self._live_conn(where.peer) is None:
             await self._dials.reach(where.peer, (where,))
+        if not self._book.of(where.peer):
+            self._book.learn(where.peer, (address,))
+        await trio.lowlevel.checkpoint()
         return where.peer
 
     async def send(self, peer: PeerId, traffic_class: TrafficClass, frame_bytes: bytes) -> None:

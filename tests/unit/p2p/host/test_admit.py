@@ -1,0 +1,275 @@
+"""The admission exchange between two machines, over a stream without any buffer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import pytest
+import trio
+
+from p2p.errors import AdmissionError
+from p2p.host.admit import AdmissionBook, OpenNetworkAdmission, TokenAdmission
+from p2p.host.admit_messages import Hello, Refusal, Welcome
+from p2p.identity.admission import Admitted, Anchor, UsedInvite
+from p2p.identity.issue import DAY_MS, Grant, Keys, Names, accept, found
+from p2p.identity.issue import invite as certify_invite
+from p2p.identity.keys import KeySigner, network_id_of
+from p2p.identity.records import MembershipToken, encode_token
+from p2p.ids import LabId, MemberId, NetworkId, PeerId
+from p2p.limits import ADMISSION_TRIES_BURST, ADMITTED_MAX, CLOCK_SKEW_MAX_MS, REFUSAL_CHARS_MAX
+from p2p.wire.codec import Message, decode, encode
+from p2p.wire.envelope import WIRE_VERSION
+
+NOW = 1_800_000_000_000
+
+
+def key(name: str) -> KeySigner:
+    return KeySigner.from_seed(name.encode().ljust(32, b"."))
+
+
+ROOT, ALICE, BOB = key("network"), key("alice"), key("bob")
+ANCHOR = Anchor(network_id_of(ROOT.peer_id), ROOT.peer_id)
+FOUNDER = Keys(ALICE, key("ann"), key("physics"), ROOT)
+ALICES = found(ANCHOR, FOUNDER, Names("alpha", "ann", "physics"), NOW)
+INVITED = certify_invite(ANCHOR, FOUNDER, ALICES, Grant(valid_ms=30 * DAY_MS), key("i"), NOW)
+BOBS = accept(ANCHOR, INVITED, key("i"), Keys(BOB, key("bo")), Names("beta", "bo", ""), NOW)
+
+
+@dataclass
+class Pipe:
+    """One end of a stream that holds nothing: a send waits for its receive."""
+
+    out: trio.MemorySendChannel[bytes]
+    into: trio.MemoryReceiveChannel[bytes]
+    seen: list[bytes] = field(default_factory=list)
+
+    async def send(self, frame: bytes) -> None:
+        try:
+            await self.out.send(frame)
+        except trio.BrokenResourceError as exc:
+            raise AdmissionError("malformed", "the link ended") from exc
+
+    async def receive(self) -> bytes:
+        try:
+            frame = await self.into.receive()
+        except trio.EndOfChannel as exc:
+            raise AdmissionError("malformed", "the link ended") from exc
+        self.seen.append(frame)
+        return frame
+
+    def close(self) -> None:
+        self.out.close()
+        self.into.close()
+
+
+def pipes() -> tuple[Pipe, Pipe]:
+    to_b, from_a = trio.open_memory_channel[bytes](0)
+    to_a, from_b = trio.open_memory_channel[bytes](0)
+    return Pipe(to_b, from_b), Pipe(to_a, from_a)
+
+
+def admission(
+    signer: KeySigner, token: MembershipToken, wall_ms: Callable[[], int] = lambda: NOW
+) -> TokenAdmission:
+    return TokenAdmission(signer, token, ANCHOR, wall_ms)
+
+
+async def meet(
+    dialler: TokenAdmission, dialled: TokenAdmission
+) -> tuple[str | None, str | None, Pipe]:
+    """Run the exchange; what each side ended with (None: admitted), and the dialler's end."""
+    near, far = pipes()
+    ends: list[str | None] = ["unfinished", "unfinished"]
+
+    async def one(side: int, me: TokenAdmission, peer: PeerId, pipe: Pipe) -> None:
+        try:
+            await me.admit(peer, pipe, side == 0)
+            ends[side] = None
+        except AdmissionError as exc:
+            ends[side] = exc.code
+        finally:
+            pipe.close()
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one, 0, dialler, dialled.me.peer, near)
+            nursery.start_soon(one, 1, dialled, dialler.me.peer, far)
+    return ends[0], ends[1], near
+
+
+async def answer(
+    me: TokenAdmission, peer: PeerId, *frames: bytes
+) -> tuple[AdmissionError, list[Message]]:
+    """Dial `me` as `peer` and send these frames; the error it ends with and what it said."""
+    near, far = pipes()
+    said: list[Message] = []
+    caught: list[AdmissionError] = []
+
+    async def dialled() -> None:
+        try:
+            await me.admit(peer, far, False)
+        except AdmissionError as exc:
+            caught.append(exc)
+        far.close()
+
+    async def listen() -> None:
+        said.extend([decode(frame) async for frame in near.into])
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(dialled)
+            nursery.start_soon(listen)
+            for frame in frames:
+                await near.send(frame)
+            near.out.close()
+    assert caught, "admitted"
+    return caught[0], said
+
+
+def hello(token: MembershipToken = BOBS, wall_ms: int = NOW) -> Hello:
+    return Hello(WIRE_VERSION, ANCHOR.network, wall_ms, encode_token(token))
+
+
+async def test_two_machines_of_a_network_learn_who_the_other_is() -> None:
+    alice, bob = admission(ALICE, ALICES), admission(BOB, BOBS)
+    assert (await meet(bob, alice))[:2] == (None, None)
+    at_alice, at_bob = alice.book.admitted(BOB.peer_id), bob.book.admitted(ALICE.peer_id)
+    assert at_alice is not None
+    assert at_bob is not None
+    assert (at_alice.name, at_alice.member_name, at_alice.lab_name) == ("beta", "bo", "physics")
+    assert (at_bob.name, at_bob.member_name) == ("alpha", "ann")
+    assert alice.book.admitted(ALICE.peer_id) == alice.me
+
+
+async def test_a_machine_of_another_network_is_refused_on_both_ends_and_learns_nothing() -> None:
+    root = key("elsewhere")
+    anchor = Anchor(network_id_of(root.peer_id), root.peer_id)
+    keys = Keys(key("carol"), key("c"), key("lab"), root)
+    stranger = TokenAdmission(
+        keys.machine, found(anchor, keys, Names("c", "c", "l"), NOW), anchor, lambda: NOW
+    )
+    near, far, pipe = await meet(stranger, admission(ALICE, ALICES))
+    assert (near, far) == ("network", "network")
+    assert [type(decode(frame)) for frame in pipe.seen] == [Refusal]
+    assert ANCHOR.network.encode() not in pipe.seen[0]
+
+
+async def test_the_dialler_refuses_too_and_both_know() -> None:
+    alice, bob = admission(ALICE, ALICES), admission(BOB, BOBS)
+    choosy = TokenAdmission(
+        BOB, BOBS, ANCHOR, lambda: NOW, revoked=lambda: frozenset({ALICE.peer_id})
+    )
+    assert (await meet(choosy, alice))[:2] == ("revoked", "revoked")
+    assert alice.book.admitted(BOB.peer_id) is None
+    assert (await meet(bob, alice))[:2] == (None, None)
+
+
+async def test_a_stolen_token_admits_nobody_else() -> None:
+    error, said = await answer(admission(ALICE, ALICES), key("thief").peer_id, encode(hello()))
+    assert error.code == "signature"
+    assert [type(one) for one in said] == [Refusal]
+
+
+async def test_a_clock_that_is_a_day_off_is_named_and_an_ended_token_as_well() -> None:
+    end_ms = NOW + 30 * DAY_MS
+    alice = admission(ALICE, ALICES, lambda: end_ms + DAY_MS)
+    error, _ = await answer(alice, BOB.peer_id, encode(hello(wall_ms=end_ms - 1)))
+    assert error.code == "clock"
+    error, _ = await answer(alice, BOB.peer_id, encode(hello(wall_ms=end_ms + DAY_MS)))
+    assert error.code == "expired"
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        (b"", "malformed"),
+        (b"\xff" * 100, "malformed"),
+        (encode(Welcome()), "malformed"),
+        (encode(Hello(WIRE_VERSION + 1, ANCHOR.network, NOW, b"")), "version"),
+        (encode(Hello(WIRE_VERSION, NetworkId("other"), NOW, b"")), "network"),
+        (encode(Hello(WIRE_VERSION, ANCHOR.network, NOW, b"junk")), "malformed"),
+        (encode(Hello(WIRE_VERSION, ANCHOR.network, NOW, b"a" * 60_000)), "malformed"),
+    ],
+)
+async def test_a_wrong_first_frame_is_refused_with_its_code(frame: bytes, code: str) -> None:
+    error, said = await answer(admission(ALICE, ALICES), BOB.peer_id, frame)
+    assert error.code == code
+    assert isinstance(said[0], Refusal)
+    assert said[0].code == code
+
+
+async def test_a_peer_that_does_not_welcome_us_is_not_admitted() -> None:
+    alice = admission(ALICE, ALICES)
+    refusal = Refusal("revoked", "\x1b[2Jno\n" + "x" * 1000)
+    error, said = await answer(alice, BOB.peer_id, encode(hello()), encode(refusal))
+    assert error.code == "revoked"
+    assert "\x1b" not in error.detail
+    assert len(error.detail) < REFUSAL_CHARS_MAX + 100
+    assert isinstance(said[0], Hello)
+    error, _ = await answer(alice, BOB.peer_id, encode(hello()))
+    assert "link ended" in error.detail
+    assert alice.book.admitted(BOB.peer_id) is None
+
+
+async def test_whoever_asks_too_often_is_told_to_wait_before_anything_is_verified(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    alice = admission(ALICE, ALICES)
+    junk = encode(Hello(WIRE_VERSION, ANCHOR.network, NOW, b"junk"))
+    codes = [(await answer(alice, BOB.peer_id, junk))[0].code for _ in range(12)]
+    assert codes == ["malformed"] * ADMISSION_TRIES_BURST + ["busy"] * 2
+    assert (await meet(admission(key("x"), x_token()), alice))[:2] == (None, None)
+    await trio.sleep(2.0)
+    assert (await meet(admission(BOB, BOBS), alice))[:2] == (None, None)
+
+
+def x_token() -> MembershipToken:
+    chain = certify_invite(ANCHOR, FOUNDER, ALICES, Grant(), key("ix"), NOW)
+    return accept(ANCHOR, chain, key("ix"), Keys(key("x"), key("xo")), Names("x", "x", ""), NOW)
+
+
+async def test_in_an_open_network_a_machine_speaks_for_itself() -> None:
+    near = OpenNetworkAdmission(ALICE, ANCHOR, lambda: NOW, name="a", site="here")
+    far = OpenNetworkAdmission(BOB, ANCHOR, lambda: NOW, name="b", roles=("relay",))
+    assert (await meet(near, far))[:2] == (None, None)
+    seen = near.book.admitted(BOB.peer_id)
+    assert seen is not None
+    assert (seen.name, seen.roles, seen.lab) == ("b", ("relay",), LabId(BOB.peer_id))
+    assert (await meet(near, admission(ALICE, ALICES)))[1] == "signature"
+
+
+def test_our_own_bad_token_is_noticed_before_anybody_is_dialled() -> None:
+    with pytest.raises(AdmissionError):
+        admission(BOB, ALICES)
+
+
+def entry(number: int, use: UsedInvite | None = None) -> Admitted:
+    peer = PeerId(f"peer-{number:05}")
+    lab, member = LabId("lab"), MemberId(f"member-{number}")
+    return Admitted(peer, lab, "lab", member, "m", "n", "", (), False, NOW, use)
+
+
+def test_the_book_is_bounded_and_forgets_the_oldest() -> None:
+    book = AdmissionBook()
+    for number in range(ADMITTED_MAX + 1):
+        book.enter(entry(number))
+    assert book.admitted(PeerId("peer-00000")) is None
+    assert book.admitted(PeerId("peer-00001")) is not None
+
+
+def test_an_invite_that_was_passed_on_is_noticed() -> None:
+    book, invite = AdmissionBook(), PeerId("invite")
+    for number in range(2):
+        book.enter(entry(number, UsedInvite(invite, 2, f"member-{number}")))
+        book.enter(entry(number, UsedInvite(invite, 2, f"member-{number}")))
+    assert book.overused() == ()
+    book.enter(entry(2, UsedInvite(invite, 2, "member-2")))
+    assert book.overused() == (invite,)
+
+
+def test_peers_whose_time_is_up_or_who_were_revoked_are_found() -> None:
+    book = AdmissionBook()
+    book.enter(entry(1))
+    book.enter(replace(entry(2), expires_ms=NOW + DAY_MS))
+    assert book.lapsed(NOW) == ()
+    assert book.lapsed(NOW + CLOCK_SKEW_MAX_MS + 1) == ("peer-00001",)
+    assert book.lapsed(NOW, {"member-2"}) == ("peer-00002",)
