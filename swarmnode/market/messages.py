@@ -1,0 +1,89 @@
+"""Messages of the auction: numbers 100-106. An award carries a sealed record, the rest is plain."""
+
+from enum import IntEnum
+from typing import Final
+
+from p2p.ids import PeerId
+from p2p.wire.codec import Message, Record
+from p2p.wire.envelope import Signed
+from swarmnode.tasks.checkpoint import Checkpoint
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.spec import PriorityClass, Shape, TaskSpec
+
+AWARD_DOMAIN: Final = "swarm/market/award/1"
+
+
+class BidKind(IntEnum):
+    """What a machine answers to a call."""
+
+    HELD = 1  # room is set aside until the hold's time is over
+    QUEUED = 2  # busy now; it will offer itself when there is room
+    REFUSED = 3  # it will not run this, asking again is no use
+
+
+class Call(Message, frozen=True, tag=100):
+    """Buyer to a few machines: who can run this? `auction` is the buyer's number for the round."""
+
+    auction: int
+    shape: Shape
+    env: str
+    enforce: tuple[str, ...]
+    priority_class: PriorityClass
+    priority: int
+    hold_ms: int
+    """How long the buyer would like room to be held; sellers have a limit of their own."""
+
+
+class Bid(Message, frozen=True, tag=101):
+    """The answer. Numbers that do not belong to its kind are 0."""
+
+    auction: int
+    bid: int
+    kind: BidKind
+    hold_ms: int = 0
+    eta_ms: int = 0
+    """Until the task would start."""
+    price_microcredits: int = 0
+    waste_micro: int = 0
+    """Millionths of the machine's scarcest part that would be left over and of little use."""
+    reason: str = ""
+    """Stable code: paused, capacity, environment, limit, admission, quota."""
+    detail: str = ""
+
+
+class AwardTerms(Record, frozen=True):
+    """A lease on the room held for `bid`, for one attempt of one task, signed by the buyer."""
+
+    task: TaskId
+    fence: int
+    seller: PeerId
+    bid: int
+    spec: TaskSpec
+    restore: Checkpoint | None = None
+
+
+class Award(Message, frozen=True, tag=102):
+    """Buyer to seller: sealed AwardTerms. Repeated until acknowledged; idempotent."""
+
+    sealed: Signed
+
+
+class Accept(Message, frozen=True, tag=103):
+    """Seller to buyer: written down, the lease runs."""
+
+    task: TaskId
+    fence: int
+
+
+class Decline(Message, frozen=True, tag=104):
+    """Seller to buyer: no; `reason` is expired, stale, paused or shape."""
+
+    task: TaskId
+    fence: int
+    reason: str
+
+
+class Release(Message, frozen=True, tag=105):
+    """Buyer to every other machine it asked: the room held or the place kept is not needed."""
+
+    auction: int

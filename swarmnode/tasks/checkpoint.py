@@ -1,0 +1,40 @@
+"""What is known of a task's saved progress, wherever it runs next."""
+
+from p2p.ids import PeerId
+from p2p.wire.codec import Record
+from swarmnode.tasks.ids import TaskId
+
+
+class StoredFile(Record, frozen=True):
+    """A file of a task that is now an object; `name` is relative, with forward slashes."""
+
+    name: str
+    size: int
+    cap: str
+    """Capability as text (storage.caps): whoever has it can read the file."""
+
+
+class Checkpoint(Record, frozen=True):
+    """Saved progress. Steps only grow within a task; the highest one is restored.
+
+    Encoded it is at most CHECKPOINT_BYTES_MAX long, because an award carries it.
+    """
+
+    step: int
+    files: tuple[StoredFile, ...]
+    taken_ms: int
+    """Wall clock of the machine that took it, milliseconds since 1970."""
+
+
+class WatchSpec(Record, frozen=True):
+    """What a checkpoint keeper must know of a job it watches."""
+
+    task: TaskId
+    fence: int
+    buyer: PeerId
+    folder: str
+    """Watched folder below the work folder; empty when only `ctx.checkpoint` calls count."""
+    every_ms: int
+    keep: int
+    last_step: int
+    """Step of the checkpoint restored, 0 without one: the next step is higher."""

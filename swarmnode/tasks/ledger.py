@@ -1,0 +1,165 @@
+"""The submitter's book of tasks: every change is a Persist first and an event after it.
+
+It decides nothing about providers; `swarmnode.market.auction` does, and writes here.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from p2p.effects import Effect, Notify, Persist
+from p2p.ids import PeerId
+from p2p.wire.codec import encode
+from swarmnode.errors import TaskUnknownError
+from swarmnode.limits import ATTEMPTS_KEPT_MAX, ROUNDS_KEPT_MAX, TASKS_FINISHED_MAX
+from swarmnode.tasks.checkpoint import Checkpoint
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.lifecycle import TASK_ENDS, Fact, TaskState, next_task_state
+from swarmnode.tasks.records import AttemptRecord, Outcome, RoundRecord, TaskRecord
+from swarmnode.tasks.spec import TaskSpec
+from swarmnode.tasks.store import ROUNDS, TASKS, round_key, task_key
+
+
+@dataclass(frozen=True, slots=True)
+class TaskChanged:
+    """A line of the event stream."""
+
+    task: TaskId
+    at_ms: int
+    fact: str
+    """A Fact's text, `submitted` or `checkpointed`."""
+    state: TaskState
+    provider: PeerId
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskForgotten:
+    """A task that ended long ago is gone; what is kept of its logs can go too."""
+
+    task: TaskId
+
+
+class Ledger:
+    """All tasks of this submitter, oldest first; methods return effects to perform in order."""
+
+    def __init__(self) -> None:
+        self._records: dict[TaskId, TaskRecord] = {}
+
+    def load(self, records: Iterable[TaskRecord]) -> None:
+        """Take over what an earlier life of this node wrote."""
+        for record in sorted(records, key=lambda one: (one.submitted_ms, one.task)):
+            self._records[record.task] = record
+
+    def __contains__(self, task: TaskId) -> bool:
+        return task in self._records
+
+    def get(self, task: TaskId) -> TaskRecord:
+        """The record of a task. Raises TaskUnknownError."""
+        record = self._records.get(task)
+        if record is None:
+            raise TaskUnknownError(f"no task {task} was submitted here")
+        return record
+
+    def find(self, task: TaskId) -> TaskRecord | None:
+        """The same, or None."""
+        return self._records.get(task)
+
+    def all(self) -> Sequence[TaskRecord]:
+        """Every task, oldest first."""
+        return tuple(self._records.values())
+
+    def open_count(self) -> int:
+        """Tasks that have not ended."""
+        return sum(record.state not in TASK_ENDS for record in self._records.values())
+
+    def submit(self, task: TaskId, spec: TaskSpec, at_ms: int) -> list[Effect]:
+        """Begin a task; forgets the oldest ended ones when there are too many."""
+        record = self._records[task] = TaskRecord(task, spec, at_ms)
+        event = TaskChanged(task, at_ms, "submitted", record.state, PeerId(""))
+        return [_write(record), Notify(event), *self._forget_oldest()]
+
+    def step(self, task: TaskId, fact: Fact, at_ms: int, why: str = "") -> list[Effect]:
+        """Move a task along its lifecycle. Raises IllegalTransitionError."""
+        before = self.get(task)
+        state = next_task_state(before.state, fact)
+        ended_ms = at_ms if state in TASK_ENDS else 0
+        record = msgspec.structs.replace(before, state=state, why=why, ended_ms=ended_ms)
+        self._records[task] = record
+        event = TaskChanged(task, at_ms, fact.value, state, record.provider, why)
+        return [_write(record), Notify(event)]
+
+    def award(self, task: TaskId, attempt: AttemptRecord) -> None:
+        """Put a new attempt on the record; the following `step` writes it."""
+        record = self.get(task)
+        kept = record.attempts[:1] + record.attempts[1:][-(ATTEMPTS_KEPT_MAX - 2) :]
+        self._change(
+            task, attempts=(*kept, attempt), fence=attempt.fence, provider=attempt.provider
+        )
+
+    def end_attempt(self, task: TaskId, at_ms: int, ended_as: str, detail: str = "") -> None:
+        """Close the newest attempt; the following `step` writes it."""
+        record = self.get(task)
+        if record.attempts and not record.attempts[-1].ended_as:
+            last = msgspec.structs.replace(
+                record.attempts[-1], ended_ms=at_ms, ended_as=ended_as, detail=detail
+            )
+            self._change(task, attempts=(*record.attempts[:-1], last))
+
+    def accept_attempt(self, task: TaskId, at_ms: int) -> None:
+        """Note when the newest attempt was accepted; the following `step` writes it."""
+        record = self.get(task)
+        last = msgspec.structs.replace(record.attempts[-1], accepted_ms=at_ms)
+        self._change(task, attempts=(*record.attempts[:-1], last))
+
+    def use_retry(self, task: TaskId) -> None:
+        """Count a failure of the task itself; the following `step` writes it."""
+        self._change(task, retries_used=self.get(task).retries_used + 1)
+
+    def set_outcome(self, task: TaskId, outcome: Outcome) -> None:
+        """Keep how the task ended; the following `step` writes it."""
+        self._change(task, outcome=outcome)
+
+    def checkpointed(self, task: TaskId, checkpoint: Checkpoint, at_ms: int) -> list[Effect]:
+        """Remember newer progress."""
+        record = self._change(task, checkpoint=checkpoint)
+        step = f"step {checkpoint.step}"
+        event = TaskChanged(task, at_ms, "checkpointed", record.state, record.provider, step)
+        return [_write(record), Notify(event)]
+
+    def set_why(self, task: TaskId, why: str) -> list[Effect]:
+        """Say in words what a task waits for."""
+        return [_write(self._change(task, why=why))]
+
+    def count_round(self, task: TaskId) -> int:
+        """Number of the auction that now opens; the following `step` writes it."""
+        return self._change(task, rounds=self.get(task).rounds + 1).rounds
+
+    def note_round(self, task: TaskId, entry: RoundRecord) -> list[Effect]:
+        """Write an auction down for `explain`, and drop the one that is too old."""
+        found: list[Effect] = [Persist(ROUNDS, round_key(task, entry.number), encode(entry))]
+        if entry.number > ROUNDS_KEPT_MAX:
+            oldest = round_key(task, entry.number - ROUNDS_KEPT_MAX)
+            found.append(Persist(ROUNDS, oldest, None))
+        return found
+
+    def _change(self, task: TaskId, **changes: object) -> TaskRecord:
+        record = self._records[task] = msgspec.structs.replace(self.get(task), **changes)
+        return record
+
+    def _forget_oldest(self) -> list[Effect]:
+        ended = [record for record in self._records.values() if record.state in TASK_ENDS]
+        found: list[Effect] = []
+        for record in ended[: max(0, len(ended) - TASKS_FINISHED_MAX)]:
+            del self._records[record.task]
+            found.append(Persist(TASKS, task_key(record.task), None))
+            oldest = max(1, record.rounds - ROUNDS_KEPT_MAX + 1)
+            numbers = range(oldest, record.rounds + 1)
+            found += [Persist(ROUNDS, round_key(record.task, one), None) for one in numbers]
+            found.append(Notify(TaskForgotten(record.task)))
+        return found
+
+
+def _write(record: TaskRecord) -> Persist:
+    return Persist(TASKS, task_key(record.task), encode(record))

@@ -1,0 +1,125 @@
+"""Messages about tasks under way: numbers 150-169. Signed ones carry a sealed record.
+
+Both sides beat while a job lives: the buyer says Renew, the seller says State. Each extends the
+lease on the other's clock; whoever hears of a fence that is no longer current says Cancel.
+"""
+
+from enum import IntEnum
+from typing import Final
+
+from p2p.ids import PeerId
+from p2p.wire.codec import Message, Record
+from p2p.wire.envelope import Signed
+from swarmnode.tasks.checkpoint import Checkpoint
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.records import Outcome
+
+RESULT_DOMAIN: Final = "swarm/task/result/1"
+RECEIPT_DOMAIN: Final = "swarm/task/receipt/1"
+
+
+class Phase(IntEnum):
+    """A job in a State message."""
+
+    UNKNOWN = 0
+    LEASED = 1
+    RUNNING = 2
+    STOPPING = 3
+    REPORTING = 4
+
+
+class ResultTerms(Record, frozen=True):
+    """How one attempt ended, signed by its provider."""
+
+    task: TaskId
+    fence: int
+    buyer: PeerId
+    outcome: Outcome
+    checkpoint: Checkpoint | None = None
+
+
+class ReceiptTerms(Record, frozen=True):
+    """The buyer has written the result down, signed; price is 0 inside a network."""
+
+    task: TaskId
+    fence: int
+    seller: PeerId
+    price_microcredits: int = 0
+
+
+class Result(Message, frozen=True, tag=150):
+    """Seller to buyer, again and again until a receipt or ten minutes: sealed ResultTerms."""
+
+    sealed: Signed
+
+
+class Receipt(Message, frozen=True, tag=151):
+    """Buyer to seller: sealed ReceiptTerms. The seller may forget the job."""
+
+    sealed: Signed
+
+
+class CancelJob(Message, frozen=True, tag=152):
+    """Buyer to seller: stop that attempt; its result is not wanted."""
+
+    task: TaskId
+    fence: int
+    reason: str
+
+
+class Query(Message, frozen=True, tag=153):
+    """Buyer to seller, after a restart: do you have that attempt? Answered by State."""
+
+    task: TaskId
+    fence: int
+
+
+class State(Message, frozen=True, tag=154):
+    """Seller to buyer, every few seconds and when asked."""
+
+    task: TaskId
+    fence: int
+    phase: Phase
+    checkpoint_step: int = 0
+
+
+class Renew(Message, frozen=True, tag=155):
+    """Buyer to seller: the attempt is still wanted; extends the lease on the seller's clock."""
+
+    task: TaskId
+    fence: int
+    checkpoint_step: int = 0
+    """Newest step the buyer has; the seller repeats a checkpoint that it lacks."""
+
+
+class PreemptNotice(Message, frozen=True, tag=156):
+    """Seller to buyer: its owner wants the machine back, the job ends within `grace_ms`."""
+
+    task: TaskId
+    fence: int
+    grace_ms: int
+
+
+class Checkpointed(Message, frozen=True, tag=157):
+    """Seller to buyer: progress was stored."""
+
+    task: TaskId
+    fence: int
+    checkpoint: Checkpoint
+
+
+class PushLog(Message, frozen=True, tag=158):
+    """Call from seller to buyer; the body is what `stream` holds from `offset` of this attempt."""
+
+    task: TaskId
+    fence: int
+    stream: str
+    offset: int
+
+
+class LogTaken(Message, frozen=True, tag=159):
+    """Reply: bytes of this attempt's stream that are stored, where the next push goes on."""
+
+    have: int
+    followed: bool
+    """Somebody is reading along: send small pieces at once."""

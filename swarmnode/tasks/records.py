@@ -1,0 +1,136 @@
+"""What is written down about tasks and jobs: stored, and shown again by `show` and `explain`.
+
+Times are wall-clock milliseconds since 1970 for people; no decision depends on them except a
+task's deadline across a restart.
+"""
+
+from p2p.ids import PeerId
+from p2p.wire.codec import Record
+from swarmnode.tasks.checkpoint import Checkpoint, StoredFile
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.lifecycle import JobState, TaskState
+from swarmnode.tasks.spec import TaskSpec
+
+
+class Usage(Record, frozen=True):
+    """What one attempt took."""
+
+    wall_ms: int = 0
+    cpu_ms: int = 0
+    memory_peak_bytes: int = 0
+
+
+class Outcome(Record, frozen=True):
+    """How an attempt ended, as its provider tells it (signed on the wire)."""
+
+    status: str
+    """done, failed (the task's own doing), stopped (the provider's) or unfit (never started)."""
+    exit_code: int
+    reason: str
+    """exit, signal, oom, wall, disk, killed, lost, inputs, outputs, environment, limit ..."""
+    detail: str = ""
+    outputs: tuple[StoredFile, ...] = ()
+    usage: Usage = Usage()
+    not_enforced: tuple[str, ...] = ()
+    """Limits that were asked for by the shape but not enforced on that machine."""
+
+
+class AttemptRecord(Record, frozen=True):
+    """One award of a task to one provider."""
+
+    fence: int
+    provider: PeerId
+    awarded_ms: int
+    accepted_ms: int = 0
+    ended_ms: int = 0
+    ended_as: str = ""
+    """Empty while open; done, failed, stopped, unfit, refused, unanswered, lost, cancelled."""
+    detail: str = ""
+    restored_step: int = 0
+
+
+class BidLine(Record, frozen=True):
+    """One answer to one call for bids; parts and score are micro-credits, lower wins."""
+
+    peer: PeerId
+    kind: str
+    """held, queued, refused or silent."""
+    eta_ms: int = 0
+    score: int = 0
+    parts: tuple[tuple[str, int], ...] = ()
+    reason: str = ""
+    won: bool = False
+
+
+class RoundRecord(Record, frozen=True):
+    """One auction."""
+
+    number: int
+    opened_ms: int
+    window_ms: int
+    outcome: str
+    bids: tuple[BidLine, ...]
+    unfit: tuple[tuple[PeerId, str], ...]
+    """Machines that were not asked, and why."""
+
+
+class TaskRecord(Record, frozen=True):
+    """A task at its submitter."""
+
+    task: TaskId
+    spec: TaskSpec
+    submitted_ms: int
+    state: TaskState = TaskState.SUBMITTED
+    fence: int = 0
+    """Of the newest award; only its holder may act for the task."""
+    provider: PeerId = PeerId("")
+    attempts: tuple[AttemptRecord, ...] = ()
+    retries_used: int = 0
+    rounds: int = 0
+    """Auctions held so far."""
+    checkpoint: Checkpoint | None = None
+    why: str = ""
+    """Why it waits, or how it ended, in words."""
+    outcome: Outcome | None = None
+    """Of the attempt that ended the task."""
+    ended_ms: int = 0
+
+
+class Grant(Record, frozen=True):
+    """Room set aside on this machine."""
+
+    cpu_millis: int
+    memory_bytes: int
+    disk_bytes: int
+    gpus: tuple[str, ...] = ()
+    """UUIDs, each granted to one holder only."""
+
+
+class JobRecord(Record, frozen=True):
+    """A job at its provider: one attempt of somebody's task."""
+
+    task: TaskId
+    fence: int
+    buyer: PeerId
+    bid: int
+    spec: TaskSpec
+    grant: Grant
+    leased_ms: int
+    state: JobState = JobState.LEASED
+    restore: Checkpoint | None = None
+    checkpoint: Checkpoint | None = None
+    """The newest one taken here."""
+    stop_reason: str = ""
+    outcome: Outcome | None = None
+
+    @property
+    def job(self) -> str:
+        """Name of the job on this machine: `<task id>.<fence>`."""
+        return f"{self.task}.{self.fence}"
+
+
+class FenceRecord(Record, frozen=True):
+    """The newest fence a provider has accepted for a task."""
+
+    fence: int
+    noted_ms: int

@@ -1,0 +1,65 @@
+"""Sizes, cores and durations as people write them: `512M`, `2GiB`, `1.5`, `500m`, `90s`."""
+
+import re
+from typing import Final
+
+_BYTES: Final[dict[str, int]] = {
+    "": 1,
+    "B": 1,
+    **{unit: 1024**power for power, unit in enumerate("KMGT", 1)},
+    **{f"{unit}IB": 1024**power for power, unit in enumerate("KMGT", 1)},
+    **{f"{unit}B": 1000**power for power, unit in enumerate("KMGT", 1)},
+}
+_DURATIONS_MS: Final[dict[str, int]] = {
+    "ms": 1,
+    "s": 1000,
+    "": 1000,
+    "m": 60_000,
+    "h": 3_600_000,
+    "d": 86_400_000,
+}
+_NUMBER: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
+
+
+def parse_bytes(given: object) -> int:
+    """Bytes in `512M`, `2GiB` (both powers of 1024), `2GB` (of 1000) or a plain number.
+
+    Raises ValueError with a text for people.
+    """
+    if isinstance(given, int) and not isinstance(given, bool) and given >= 0:
+        return given
+    number, unit = _split(given)
+    factor = _BYTES.get(unit.upper())
+    if factor is None:
+        raise ValueError(f"{given!r} is no size: write 512M or 2GiB")
+    return int(number * factor)
+
+
+def parse_cores(given: object) -> int:
+    """Thousandths of a core in `2`, `0.5` (cores) or `"500m"`. Raises ValueError."""
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        number, unit = float(given), ""
+    else:
+        number, unit = _split(given)
+    if unit not in ("", "m") or not 0 <= number < 1e9:
+        raise ValueError(f"{given!r} is no number of cores: write 2, 0.5 or 500m")
+    return round(number) if unit == "m" else round(number * 1000)
+
+
+def parse_duration_ms(given: object) -> int:
+    """Milliseconds in `90`, `90s`, `500ms`, `5m`, `2h` or `3d`. Raises ValueError."""
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        number, unit = float(given), ""
+    else:
+        number, unit = _split(given)
+    factor = _DURATIONS_MS.get(unit.lower())
+    if factor is None or not 0 <= number < 1e12:
+        raise ValueError(f"{given!r} is no duration: write 90s, 5m, 2h or 3d")
+    return round(number * factor)
+
+
+def _split(given: object) -> tuple[float, str]:
+    match = _NUMBER.fullmatch(given.strip()) if isinstance(given, str) else None
+    if match is None:
+        raise ValueError(f"{given!r} is not a number with a unit")
+    return float(match[1]), match[2]

@@ -1,0 +1,96 @@
+"""What a task is: plain frozen structs, the same in tables, in awards and after a restart.
+
+People write TOML, JSON or flags; `swarmnode.tasks.spec_load` turns those into a TaskSpec and says
+everything that is wrong at once. Maps are tuples of pairs here: their encoding is stable.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+from p2p.ids import PeerId
+from p2p.wire.codec import Record
+
+
+class PriorityClass(StrEnum):
+    """Whose work goes first; members in order of urgency."""
+
+    OWNER = "owner"
+    LATENCY = "latency"
+    CRITICAL = "critical"
+    BATCH = "batch"
+    SCAVENGER = "scavenger"
+
+
+class Effects(StrEnum):
+    """Whether running a task twice does harm."""
+
+    IDEMPOTENT = "idempotent"
+    """At least once: after a loss it runs again."""
+    ONCE = "once"
+    """At most once: after a loss that may have come too late it fails instead."""
+
+
+DEFAULT_TIMEOUT_MS: Final = 30 * 86_400_000
+"""A month: long trainings end before it, forgotten loops do not occupy a machine for ever."""
+
+
+class GpuWant(Record, frozen=True):
+    """GPUs of one kind, all on one machine."""
+
+    count: int = 0
+    vram_bytes: int = 0
+    model: str = ""
+    """Part of the model's name, in any case; empty for any."""
+
+
+class Shape(Record, frozen=True):
+    """Room a task takes on one machine."""
+
+    cpu_millis: int = 1000
+    """Thousandths of a core."""
+    memory_bytes: int = 512 * 1024**2
+    disk_bytes: int = 1024**3
+    gpu: GpuWant = GpuWant()
+
+
+class CheckpointSpec(Record, frozen=True):
+    """A folder in which the task saves its progress."""
+
+    folder: str
+    """Relative to the work folder."""
+    every_ms: int = 30_000
+    """Shortest time between two checkpoints that are stored."""
+    keep: int = 2
+
+
+class TaskSpec(Record, frozen=True):
+    """One task as its submitter wants it."""
+
+    run: tuple[str, ...]
+    kind: str = "exec"
+    env: str = ""
+    """Environment by name; empty for the machine's own programs."""
+    variables: tuple[tuple[str, str], ...] = ()
+    inputs: tuple[tuple[str, str], ...] = ()
+    """(file in the work folder, capability of an object)."""
+    outputs: tuple[str, ...] = ()
+    """Globs of files in the work folder that become objects."""
+    shape: Shape = Shape()
+    priority_class: PriorityClass = PriorityClass.BATCH
+    priority: int = 5
+    """0 to 9 within the class; lower goes first."""
+    timeout_ms: int = DEFAULT_TIMEOUT_MS
+    """Of one attempt, from its start."""
+    deadline_ms: int = 0
+    """Of the whole task, from its submission; 0 for none."""
+    retries: int = 0
+    """Further attempts after a failure of the task itself; losing a machine never uses one."""
+    checkpoint: CheckpointSpec | None = None
+    effects: Effects = Effects.IDEMPOTENT
+    enforce: tuple[str, ...] = ()
+    """Limits (swarmnode.executor.port.Limit) without which the task must not run."""
+    avoid: tuple[PeerId, ...] = ()
+    require: tuple[PeerId, ...] = ()
+    """When given, only these machines are asked."""
+    name: str = ""
+    """For people."""

@@ -1,0 +1,92 @@
+"""A task spec from TOML, JSON or flags: every fault is reported at once, with its remedy."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+
+from p2p.wire.codec import encode
+from swarmnode.errors import SpecError
+from swarmnode.limits import SPEC_BYTES_MAX, SPEC_VALUES_MAX
+from swarmnode.tasks.spec import GpuWant, Shape, TaskSpec
+from swarmnode.tasks.spec_read import Reader, read_task
+
+
+def spec_from_toml(text: str) -> TaskSpec:
+    """Read a task file. Raises SpecError."""
+    try:
+        given = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise SpecError(f"not TOML: {exc}") from exc
+    return spec_from_dict(given)
+
+
+def spec_from_json(text: str | bytes) -> TaskSpec:
+    """Read a JSON task. Raises SpecError."""
+    try:
+        given = json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        raise SpecError(f"not JSON: {exc}") from exc
+    if not isinstance(given, dict):
+        raise SpecError('a task is a JSON object: {"run": ["program", "argument"]}')
+    return spec_from_dict(given)
+
+
+def spec_from_dict(given: Mapping[str, object]) -> TaskSpec:
+    """Check and convert; raises SpecError whose text has one line per fault."""
+    faults: list[str] = []
+    spec = read_task(Reader(given, "", faults))
+    if not faults and (size := len(encode(spec))) > SPEC_BYTES_MAX:
+        remedy = "give long arguments as an input file"
+        faults.append(f"the task takes {size} bytes, limit {SPEC_BYTES_MAX}: {remedy}")
+    values = len(spec.run) + len(spec.outputs) + 3 * (len(spec.variables) + len(spec.inputs))
+    if values + len(spec.avoid) + len(spec.require) > SPEC_VALUES_MAX:
+        faults.append(f"the task has too many values, limit {SPEC_VALUES_MAX}: pack some inputs")
+    if faults:
+        raise SpecError("\n".join(faults))
+    return spec
+
+
+def spec_as_dict(spec: TaskSpec) -> dict[str, object]:
+    """The spec as `spec_from_dict` reads it; what is at its default is left out."""
+    defaults = _all_keys(TaskSpec(()))
+    return {key: one for key, one in _all_keys(spec).items() if one != defaults[key]}
+
+
+def _all_keys(spec: TaskSpec) -> dict[str, object]:
+    found: dict[str, object] = {
+        "name": spec.name,
+        "kind": spec.kind,
+        "run": list(spec.run),
+        "env": spec.env,
+        "variables": dict(spec.variables),
+        "inputs": dict(spec.inputs),
+        "outputs": list(spec.outputs),
+        "shape": _shape_as_dict(spec.shape),
+        "class": spec.priority_class.value,
+        "priority": spec.priority,
+        "timeout": f"{spec.timeout_ms}ms",
+        "deadline": f"{spec.deadline_ms}ms",
+        "retries": spec.retries,
+        "checkpoint": None,
+        "effects": spec.effects.value,
+        "enforce": list(spec.enforce),
+        "avoid": list(spec.avoid),
+        "require": list(spec.require),
+    }
+    if spec.checkpoint is not None:
+        every = f"{spec.checkpoint.every_ms}ms"
+        keep = spec.checkpoint.keep
+        found["checkpoint"] = {"dir": spec.checkpoint.folder, "every_s": every, "keep": keep}
+    return found
+
+
+def _shape_as_dict(shape: Shape) -> dict[str, object]:
+    found: dict[str, object] = {
+        "cpu": f"{shape.cpu_millis}m",
+        "mem": shape.memory_bytes,
+        "disk": shape.disk_bytes,
+    }
+    if shape.gpu != GpuWant():
+        gpu = shape.gpu
+        found["gpu"] = {"count": gpu.count, "vram": gpu.vram_bytes, "model": gpu.model}
+    return found

@@ -1,0 +1,259 @@
+"""Reads the keys of a task one by one and notes every fault instead of stopping at the first."""
+
+import difflib
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from pathlib import PurePosixPath
+from typing import Final, TypeVar
+
+from p2p.ids import PeerId
+from storage.caps import parse_cap
+from storage.errors import CapabilityError
+from swarmnode.limits import FILE_NAME_BYTES_MAX, OUTPUTS_MAX, RETRIES_MAX
+from swarmnode.tasks.sizes import parse_bytes, parse_cores, parse_duration_ms
+from swarmnode.tasks.spec import CheckpointSpec, Effects, GpuWant, PriorityClass, Shape, TaskSpec
+
+LIMITS: Final = ("memory", "pids", "cpu", "disk", "wall", "net", "syscalls")
+"""What `enforce` may name; a test holds it equal to swarmnode.executor.port.Limit."""
+
+ValueT = TypeVar("ValueT")
+ChoiceT = TypeVar("ChoiceT", bound=StrEnum)
+
+
+class Reader:
+    """One table of a spec; `faults` is shared with the tables inside it."""
+
+    def __init__(self, given: Mapping[str, object], where: str, faults: list[str]) -> None:
+        self._given, self._where, self.faults = given, where, faults
+        self._known: list[str] = []
+
+    def fault(self, key: str, problem: str) -> None:
+        """Note what is wrong with a key."""
+        self.faults.append(f"{self._where}{key}: {problem}")
+
+    def take(self, key: str, parse: Callable[[object], ValueT], default: ValueT) -> ValueT:
+        """The value of a key, or its default when it is missing or wrong (which is noted)."""
+        self._known.append(key)
+        if key not in self._given:
+            return default
+        try:
+            return parse(self._given[key])
+        except ValueError as exc:
+            self.fault(key, str(exc))
+            return default
+
+    def table(self, key: str) -> "Reader | None":
+        """A nested table, or None when it is not given."""
+        self._known.append(key)
+        given = self._given.get(key)
+        if given is None:
+            return None
+        if not isinstance(given, Mapping):
+            self.fault(key, f"{given!r} is not a table")
+            return None
+        return Reader(given, f"{self._where}{key}.", self.faults)
+
+    def end(self) -> None:
+        """Note every key that nobody asked for, with the nearest that exists."""
+        for key in self._given:
+            if key not in self._known:
+                near = difflib.get_close_matches(str(key), self._known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(self._known)}"
+                self.fault(str(key), f"no such key: {hint}")
+
+
+def read_task(reader: Reader) -> TaskSpec:
+    """The whole task; look into `reader.faults` before using it."""
+    spec = TaskSpec(
+        name=reader.take("name", _text, ""),
+        kind=reader.take("kind", _kind, "exec"),
+        run=reader.take("run", _argv, ()),
+        env=reader.take("env", _text, ""),
+        variables=reader.take("variables", _variables, ()),
+        inputs=reader.take("inputs", _inputs, ()),
+        outputs=reader.take("outputs", _globs, ()),
+        shape=_shape(reader.table("shape")),
+        priority_class=reader.take("class", _choice(PriorityClass), PriorityClass.BATCH),
+        priority=reader.take("priority", _count(0, 9), 5),
+        timeout_ms=reader.take("timeout", _positive_ms, TaskSpec(()).timeout_ms),
+        deadline_ms=reader.take("deadline", parse_duration_ms, 0),
+        retries=reader.take("retries", _count(0, RETRIES_MAX), 0),
+        checkpoint=_checkpoint(reader.table("checkpoint")),
+        effects=reader.take("effects", _choice(Effects), Effects.IDEMPOTENT),
+        enforce=reader.take("enforce", _limits, ()),
+        avoid=reader.take("avoid", _peers, ()),
+        require=reader.take("require", _peers, ()),
+    )
+    if not spec.run and not any(fault.startswith("run:") for fault in reader.faults):
+        reader.fault("run", "give the program and its arguments as a list")
+    reader.end()
+    return spec
+
+
+def _shape(reader: Reader | None) -> Shape:
+    if reader is None:
+        return Shape()
+    plain = Shape()
+    shape = Shape(
+        cpu_millis=reader.take("cpu", _cores, plain.cpu_millis),
+        memory_bytes=reader.take("mem", _positive_bytes, plain.memory_bytes),
+        disk_bytes=reader.take("disk", parse_bytes, plain.disk_bytes),
+        gpu=_gpu(reader),
+    )
+    reader.end()
+    return shape
+
+
+def _gpu(shape: Reader) -> GpuWant:
+    simple = shape.take("gpu", lambda given: given if isinstance(given, int) else None, None)
+    if simple is not None:
+        return GpuWant(shape.take("gpu", _count(0, 64), 0))
+    reader = shape.table("gpu")
+    if reader is None:
+        return GpuWant()
+    gpu = GpuWant(
+        count=reader.take("count", _count(1, 64), 1),
+        vram_bytes=reader.take("vram", parse_bytes, 0),
+        model=reader.take("model", _text, ""),
+    )
+    reader.end()
+    return gpu
+
+
+def _checkpoint(reader: Reader | None) -> CheckpointSpec | None:
+    if reader is None:
+        return None
+    plain = CheckpointSpec("checkpoint")
+    spec = CheckpointSpec(
+        folder=reader.take("dir", _relative_name, plain.folder),
+        every_ms=reader.take("every_s", _positive_ms, plain.every_ms),
+        keep=reader.take("keep", _count(2, 100), plain.keep),
+    )
+    reader.end()
+    return spec
+
+
+# -- values: each raises ValueError with a text for people
+
+
+def _text(given: object) -> str:
+    if not isinstance(given, str) or len(given) > 128 or not given.isprintable():
+        raise ValueError(f"{given!r} is not a short printable text")
+    return given
+
+
+def _kind(given: object) -> str:
+    if given != "exec":
+        raise ValueError(f"{given!r} is not supported: the only kind is 'exec'")
+    return "exec"
+
+
+def _texts(given: object) -> tuple[str, ...]:
+    if not isinstance(given, list | tuple):
+        raise ValueError(f"{given!r} is not a list of texts")
+    for one in given:
+        if not isinstance(one, str) or "\0" in one:
+            raise ValueError(f"{one!r} is not a text")
+    return tuple(given)
+
+
+def _argv(given: object) -> tuple[str, ...]:
+    argv = _texts(given)
+    if not argv or not argv[0]:
+        raise ValueError("give the program and its arguments as a list")
+    return argv
+
+
+def _pairs(given: object) -> tuple[tuple[str, str], ...]:
+    if not isinstance(given, Mapping):
+        raise ValueError(f"{given!r} is not a table of texts")
+    for key, value in given.items():
+        if not isinstance(key, str) or not isinstance(value, str) or "\0" in key + value:
+            raise ValueError(f"{key!r} = {value!r} is not a text")
+    return tuple(sorted(given.items()))
+
+
+def _variables(given: object) -> tuple[tuple[str, str], ...]:
+    pairs = _pairs(given)
+    for key, _ in pairs:
+        if not key or "=" in key:
+            raise ValueError(f"{key!r} is no name of a variable")
+    return pairs
+
+
+def _inputs(given: object) -> tuple[tuple[str, str], ...]:
+    pairs = _pairs(given)
+    for name, cap in pairs:
+        _relative_name(name)
+        try:
+            parse_cap(cap)
+        except CapabilityError as exc:
+            raise ValueError(f"{name}: {exc}") from exc
+    return pairs
+
+
+def _globs(given: object) -> tuple[str, ...]:
+    globs = _texts(given)
+    if len(globs) > OUTPUTS_MAX:
+        raise ValueError(f"{len(globs)} patterns, limit {OUTPUTS_MAX}")
+    return tuple(_relative_name(one) for one in globs)
+
+
+def _relative_name(given: object) -> str:
+    parts = PurePosixPath(given).parts if isinstance(given, str) else ()
+    safe = parts and parts[0] != "/" and ".." not in parts and "\0" not in str(given)
+    if not safe or len(str(given).encode(errors="replace")) > FILE_NAME_BYTES_MAX:
+        raise ValueError(f"{given!r} is not a name inside the work folder")
+    return str(given)
+
+
+def _limits(given: object) -> tuple[str, ...]:
+    names = _texts(given)
+    for one in names:
+        if one not in LIMITS:
+            raise ValueError(f"no limit {one!r}: known are {', '.join(LIMITS)}")
+    return tuple(name for name in LIMITS if name in names)
+
+
+def _peers(given: object) -> tuple[PeerId, ...]:
+    return tuple(PeerId(one) for one in _texts(given))
+
+
+def _count(low: int, high: int) -> Callable[[object], int]:
+    def parse(given: object) -> int:
+        if isinstance(given, bool) or not isinstance(given, int) or not low <= given <= high:
+            raise ValueError(f"{given!r} is not a number from {low} to {high}")
+        return given
+
+    return parse
+
+
+def _choice(kind: type[ChoiceT]) -> Callable[[object], ChoiceT]:
+    def parse(given: object) -> ChoiceT:
+        names = [one.value for one in kind]
+        if given not in names:
+            raise ValueError(f"{given!r} is none of {', '.join(names)}")
+        return kind(given)
+
+    return parse
+
+
+def _cores(given: object) -> int:
+    millis = parse_cores(given)
+    if millis == 0:
+        raise ValueError("a task needs some CPU: write 0.1 or more")
+    return millis
+
+
+def _positive_bytes(given: object) -> int:
+    size = parse_bytes(given)
+    if size == 0:
+        raise ValueError("must be more than nothing")
+    return size
+
+
+def _positive_ms(given: object) -> int:
+    millis = parse_duration_ms(given)
+    if millis == 0:
+        raise ValueError("must be more than nothing")
+    return millis

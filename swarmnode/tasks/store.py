@@ -1,0 +1,84 @@
+"""Where tasks, auctions and jobs lie in the tables, and how they are read back."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from p2p.effects import Persist
+from p2p.wire.codec import decode_as
+from storage.engine.port import ReadView, WriteView
+from swarmnode.limits import TASK_RECORD_BYTES_MAX
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.records import FenceRecord, JobRecord, RoundRecord, TaskRecord
+
+TASKS: Final = "tasks"
+ROUNDS: Final = "task_rounds"
+JOBS: Final = "jobs"
+FENCES: Final = "fences"
+LOG_PAGES: Final = "log_pages"
+LOG_STREAMS: Final = "log_streams"
+OWNER: Final = "owner"
+"""What this machine's owner has asked for: one key, `paused`."""
+
+TABLES: Final = (TASKS, ROUNDS, JOBS, FENCES, LOG_PAGES, LOG_STREAMS, OWNER)
+PAUSED_KEY: Final = b"paused"
+_PAGE: Final = 500
+
+
+def task_key(task: TaskId) -> bytes:
+    """Key of a task, and the prefix of everything kept per task."""
+    return task.encode()
+
+
+def round_key(task: TaskId, number: int) -> bytes:
+    """Key of one auction: in order within its task."""
+    return task.encode() + number.to_bytes(4)
+
+
+def job_key(task: TaskId, fence: int) -> bytes:
+    """Key of one attempt at its provider."""
+    return task.encode() + fence.to_bytes(8)
+
+
+def write_all(view: WriteView, writes: Sequence[Persist]) -> None:
+    """Perform the Persist effects of one batch inside a transaction."""
+    for write in writes:
+        if write.value is None:
+            view.delete(write.table, write.key)
+        else:
+            view.put(write.table, write.key, write.value)
+
+
+def load_tasks(view: ReadView) -> list[TaskRecord]:
+    """Every task ever submitted here that was not forgotten."""
+    return [decode_as(TaskRecord, raw, TASK_RECORD_BYTES_MAX) for _, raw in _scan(view, TASKS)]
+
+
+def load_rounds(view: ReadView, task: TaskId) -> list[RoundRecord]:
+    """The auctions kept for one task, in order."""
+    found = _scan(view, ROUNDS, task_key(task))
+    return [decode_as(RoundRecord, raw, TASK_RECORD_BYTES_MAX) for _, raw in found]
+
+
+def load_jobs(view: ReadView) -> list[JobRecord]:
+    """Every job that was not settled when this node stopped."""
+    return [decode_as(JobRecord, raw, TASK_RECORD_BYTES_MAX) for _, raw in _scan(view, JOBS)]
+
+
+def load_fences(view: ReadView) -> dict[TaskId, FenceRecord]:
+    """The newest fence accepted here for each task, oldest note first."""
+    found = [
+        (TaskId(key.decode()), decode_as(FenceRecord, raw)) for key, raw in _scan(view, FENCES)
+    ]
+    return dict(sorted(found, key=lambda pair: (pair[1].noted_ms, pair[0])))
+
+
+def load_paused(view: ReadView) -> bool:
+    """Whether the owner had paused this machine."""
+    return view.get(OWNER, PAUSED_KEY) is not None
+
+
+def _scan(view: ReadView, table: str, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+    after: bytes | None = None
+    while page := view.scan(table, prefix, after=after, limit=_PAGE):
+        yield from page
+        after = page[-1][0]

@@ -1,0 +1,160 @@
+import pytest
+
+from storage.caps import text_of_cap
+from storage.facade import ReadCap
+from storage.ids import Address, ObjectKey
+from swarmnode.errors import SpecError
+from swarmnode.executor.port import Limit
+from swarmnode.limits import SPEC_BYTES_MAX
+from swarmnode.tasks.ids import is_task_id, new_task_id
+from swarmnode.tasks.sizes import parse_bytes, parse_cores, parse_duration_ms
+from swarmnode.tasks.spec import Effects, GpuWant, PriorityClass, TaskSpec
+from swarmnode.tasks.spec_load import (
+    spec_as_dict,
+    spec_from_dict,
+    spec_from_json,
+    spec_from_toml,
+)
+from swarmnode.tasks.spec_read import LIMITS
+
+WHOLE = """
+name = "digits"
+run = ["python", "train.py"]
+env = "torch"
+class = "critical"
+priority = 3
+timeout = "2h"
+deadline = "3d"
+retries = 2
+effects = "once"
+enforce = ["wall", "memory"]
+outputs = ["out/*.bin"]
+avoid = ["bob"]
+require = ["carol"]
+
+[variables]
+SEED = "1"
+
+[shape]
+cpu = "1500m"
+mem = "2GiB"
+disk = "10GB"
+gpu = {count = 2, vram = "8GiB", model = "a100"}
+
+[checkpoint]
+dir = "save"
+every_s = 5
+keep = 3
+"""
+
+
+def test_a_whole_toml_task_is_read() -> None:
+    spec = spec_from_toml(WHOLE)
+    assert spec.run == ("python", "train.py")
+    assert spec.priority_class is PriorityClass.CRITICAL
+    assert spec.effects is Effects.ONCE
+    assert spec.enforce == ("memory", "wall")
+    assert spec.shape.cpu_millis == 1500
+    assert spec.shape.memory_bytes == 2 * 1024**3
+    assert spec.shape.disk_bytes == 10 * 1000**3
+    assert spec.shape.gpu == GpuWant(2, 8 * 1024**3, "a100")
+    assert spec.timeout_ms == 7_200_000
+    assert spec.deadline_ms == 3 * 86_400_000
+    assert spec.checkpoint is not None
+    assert (spec.checkpoint.folder, spec.checkpoint.every_ms) == ("save", 5000)
+
+
+def test_what_is_written_out_is_read_back_the_same() -> None:
+    spec = spec_from_toml(WHOLE)
+    assert spec_from_dict(spec_as_dict(spec)) == spec
+    plain = TaskSpec(("true",))
+    assert spec_as_dict(plain) == {"run": ["true"]}
+    assert spec_from_json(b'{"run": ["true"]}') == plain
+
+
+def test_every_fault_is_told_at_once_with_the_nearest_key() -> None:
+    with pytest.raises(SpecError) as caught:
+        spec_from_dict({"rum": ["x"], "priority": 11, "shape": {"cpu": 0, "memory": "1G"}})
+    text = str(caught.value)
+    assert "did you mean 'run'?" in text
+    assert "run: give the program" in text
+    assert "priority: 11 is not a number from 0 to 9" in text
+    assert "shape.cpu: a task needs some CPU" in text
+    assert "shape.memory: no such key" in text
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"outputs": ["../secret"]}, "not a name inside the work folder"),
+        ({"outputs": ["/etc/passwd"]}, "not a name inside the work folder"),
+        ({"inputs": {"a": "not a capability"}}, "inputs: a:"),
+        ({"variables": {"A=B": "c"}}, "no name of a variable"),
+        ({"kind": "wasm"}, "the only kind is 'exec'"),
+        ({"enforce": ["vram"]}, "no limit 'vram'"),
+        ({"timeout": "soon"}, "not a number with a unit"),
+        ({"class": "urgent"}, "none of owner"),
+        ({"run": "true"}, "is not a list of texts"),
+        ({"run": ["a\0b"]}, "is not a text"),
+    ],
+)
+def test_a_bad_value_is_named(given: dict[str, object], fault: str) -> None:
+    with pytest.raises(SpecError, match="(?s).*" + fault.replace("'", ".")):
+        spec_from_dict({"run": ["true"]} | given)
+
+
+@pytest.mark.parametrize("text", ["run = ", "\0", "[[run]]\n[run]"])
+def test_broken_toml_is_a_spec_error(text: str) -> None:
+    with pytest.raises(SpecError):
+        spec_from_toml(text)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, b"\xff"])
+def test_broken_json_is_a_spec_error(text: str | bytes) -> None:
+    with pytest.raises(SpecError):
+        spec_from_json(text)
+
+
+def test_a_task_too_large_for_an_award_is_refused() -> None:
+    with pytest.raises(SpecError, match=f"limit {SPEC_BYTES_MAX}"):
+        spec_from_dict({"run": ["true", "x" * SPEC_BYTES_MAX]})
+    with pytest.raises(SpecError, match="too many values"):
+        spec_from_dict({"run": ["x"] * 2000})
+
+
+def test_the_limits_a_task_may_insist_on_are_those_of_the_executor() -> None:
+    assert sorted(LIMITS) == sorted(limit.value for limit in Limit)
+
+
+def test_an_input_is_a_capability() -> None:
+    cap = text_of_cap(ReadCap(Address(bytes(32)), ObjectKey(bytes(32))))
+    assert spec_from_dict({"run": ["x"], "inputs": {"a/b": cap}}).inputs == (("a/b", cap),)
+
+
+def test_sizes_cores_and_durations_are_read_as_people_write_them() -> None:
+    assert [parse_bytes(x) for x in (0, "512M", "2GiB", "2GB", "1k")] == [
+        0,
+        512 * 1024**2,
+        2 * 1024**3,
+        2 * 1000**3,
+        1024,
+    ]
+    assert [parse_cores(x) for x in (2, 0.5, "500m", "1.5")] == [2000, 500, 500, 1500]
+    assert [parse_duration_ms(x) for x in (90, "90s", "500ms", "5m", "1d")] == [
+        90_000,
+        90_000,
+        500,
+        300_000,
+        86_400_000,
+    ]
+    for parse in (parse_bytes, parse_cores, parse_duration_ms):
+        for bad in (True, "-1", "1 parsec", None, "", "1e9"):
+            with pytest.raises(ValueError, match=r"write|number"):
+                parse(bad)
+
+
+def test_task_ids_are_safe_as_file_names() -> None:
+    task = new_task_id(lambda n: bytes(range(n)))
+    assert is_task_id(task)
+    assert not is_task_id("../" + task[3:])
+    assert not is_task_id(task + "a")
