@@ -93,7 +93,8 @@ def hand_down_controllers(parents: Parents, pid: int) -> None:
     if not missing:
         return
     if os.path.exists(base + "/cgroup.type"):  # every group but the root of all
-        _make(base + "/" + LEAF)
+        if not os.path.isdir(base + "/" + LEAF):
+            os.mkdir(base + "/" + LEAF)
         _try_write(base + "/" + LEAF + "/cgroup.procs", str(pid))
     for name in missing:
         if not _try_write(base + "/cgroup.subtree_control", "+" + name):
@@ -192,10 +193,7 @@ class JobCgroup:
             if freezer:
                 _try_write(freezer + "/freezer.state", "FROZEN")
             for pid in left:
-                try:
-                    os.kill(pid, _SIGKILL)
-                except ProcessLookupError:
-                    pass
+                send_signal(pid, _SIGKILL)
             if freezer:
                 _try_write(freezer + "/freezer.state", "THAWED")
             time.sleep(_RETRY_S)
@@ -235,10 +233,11 @@ class JobCgroup:
         return all(removed)
 
 
-def _make(path: str) -> None:
-    try:
-        os.mkdir(path)
-    except FileExistsError:
+def send_signal(pid: int, number: int) -> None:
+    """Signal a process, or with a negative pid its group, which may be gone already."""
+    try:  # noqa: SIM105  (contextlib would cost every shim a millisecond)
+        os.kill(pid, number)
+    except ProcessLookupError:
         pass
 
 

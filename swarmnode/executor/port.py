@@ -1,7 +1,8 @@
 """Where tasks run: start, watch and stop sandboxed jobs that outlive the node.
 
 Bodies: `swarmnode.executor.process` (shim + bubblewrap + cgroup + seccomp) and
-`swarmnode.executor.fake` (virtual time, for simulations). Both pass tests/contract/test_executor.py.
+`swarmnode.executor.fake` (virtual time, for simulations), under one contract test:
+tests/contract/test_executor.py.
 A job is one attempt of one task; its id is `<task id>.<fence>`.
 """
 
@@ -95,6 +96,10 @@ class Executor(Protocol):
         """Each limit -> "" when enforced here, else the reason and remedy in one line."""
         ...
 
+    def trouble(self) -> str:
+        """ "" when jobs can run here, else why not and the remedy: then nobody should bid."""
+        ...
+
     def environments(self) -> tuple[str, ...]:
         """Names that JobSpec.environment may have here."""
         ...
@@ -140,7 +145,7 @@ class Executor(Protocol):
         ...
 
     async def forget(self, job: JobId) -> None:
-        """Remove an ended job's folder and cgroups."""
+        """Remove folder and cgroups of a job that ended or was only prepared; JobRunningError."""
 
     async def sweep(self, keep: frozenset[JobId]) -> tuple[JobId, ...]:
         """At start-up: kill and remove every job that is not in `keep`; the ones removed."""

@@ -1,0 +1,200 @@
+"""What this machine can enforce, found out by trying it, and how to mend what it cannot.
+
+Nothing here falls back in silence: what cannot be done is a sentence that `status`, `doctor` and
+the refusal of a task repeat word for word.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from swarmnode.errors import ConfigError
+from swarmnode.executor import uid_mode
+from swarmnode.executor.cgroup import JobCgroup, Parents, find_parents, hand_down_controllers
+from swarmnode.executor.port import Limit
+from swarmnode.executor.seccomp import MACHINES
+
+BWRAP: Final = "bwrap"
+CONTAINER: Final = "container"
+_BWRAP_OLDEST: Final = (0, 8)  # --disable-userns and --size
+_OWN_PID_COUNTS: Final = (5, 14)  # Linux counts processes per user namespace from here on
+_DELEGATE: Final = (
+    "run the node as a systemd service with Delegate=yes, or with "
+    "`systemd-run --user --scope -p Delegate=yes swarmnode run`"
+)
+_APPARMOR: Final = (
+    "Ubuntu's AppArmor forbids bubblewrap user namespaces. Remedy: sudo apt install "
+    "apparmor-profiles && sudo install -m 644 "
+    "/usr/share/apparmor/extra-profiles/bwrap-userns-restrict /etc/apparmor.d/ && "
+    "sudo apparmor_parser -r /etc/apparmor.d/bwrap-userns-restrict"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorConfig:
+    """How jobs are confined on this machine."""
+
+    sandbox: str = BWRAP
+    """`bwrap`, or `container` for a node inside a container without user namespaces."""
+    ctx_module: Path | None = None
+    """`swarmnode/memory/ctx.py`; None leaves tasks without `swarm_ctx`."""
+    # Half of a small job's memory; /dev/shm of PyTorch's loaders needs more than the usual 64 MiB.
+    tmp_bytes: int = 256 * 1024 * 1024
+    # Logs are kept on the worker until fetched: enough for weeks of a chatty training.
+    log_bytes: int = 256 * 1024 * 1024
+    # Open files: data loaders hold some hundreds.
+    nofile: int = 16_384
+    # `container` sandbox: users [first, first + count) are ours; the last one guards kills.
+    uid_first: int = 61_000
+    uid_count: int = 65
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError."""
+        if self.sandbox not in (BWRAP, CONTAINER):
+            raise ConfigError(f"sandbox must be {BWRAP} or {CONTAINER}, not {self.sandbox!r}")
+        if self.uid_first < 1000 or self.uid_count < 2:
+            raise ConfigError("uid_first must be at least 1000 and uid_count at least 2")
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """The findings. `limits` is what `Executor.enforceable()` answers."""
+
+    trouble: str
+    """"" when jobs can run here, else why not and the remedy."""
+    limits: Mapping[Limit, str]
+    parents: Parents
+    bwrap: str
+    pids_rlimit: bool
+    """Processes are limited by resource limit, no cgroup being ours."""
+
+
+def probe(config: ExecutorConfig, folder: Path) -> Capability:
+    """Try everything once; takes some 20 ms. Blocking."""
+    bwrap = shutil.which(BWRAP) or ""
+    if config.sandbox == CONTAINER:
+        trouble = _container_trouble(Path("/proc/self/status").read_text(), folder)
+    else:
+        trouble = _bwrap_trouble(bwrap, _run)
+    if not trouble and os.uname().machine not in MACHINES:
+        trouble = f"tasks run on {' and '.join(sorted(MACHINES))} only"
+    parents = _own_parents()
+    limits = _limits(config.sandbox, parents, _try_limits(parents))
+    pids_rlimit = bool(limits[Limit.PIDS]) and _pids_rlimit_is_honest(config.sandbox)
+    if pids_rlimit:
+        limits[Limit.PIDS] = ""
+    if trouble:
+        limits = dict.fromkeys(limits, trouble)
+    return Capability(trouble, limits, parents, bwrap, pids_rlimit)
+
+
+def _own_parents() -> Parents:
+    parents = find_parents(
+        Path("/proc/self/mountinfo").read_text(), Path("/proc/self/cgroup").read_text()
+    )
+    hand_down_controllers(parents, os.getpid())
+    return parents
+
+
+def _try_limits(parents: Parents) -> tuple[str, ...]:
+    """Which of memory, pids and cpu a group made here really takes."""
+    group = JobCgroup(parents.plan(f"swarm-probe-{os.getpid()}"))
+    try:
+        return group.make(memory_bytes=64 * 1024 * 1024, pids_max=16, cpu_millis=1000)
+    finally:
+        group.remove()
+
+
+def _limits(sandbox: str, parents: Parents, enforced: tuple[str, ...]) -> dict[Limit, str]:
+    limits = dict.fromkeys(Limit, "")
+    for limit in (Limit.MEMORY, Limit.PIDS, Limit.CPU):
+        if limit.value in enforced:
+            continue
+        why = parents.troubles.get(limit.value) or parents.troubles.get("v2", "")
+        why = why or f"no {limit.value} controller is mounted for us"
+        remedy = _DELEGATE
+        if sandbox == CONTAINER:
+            remedy = "give the container a writable cgroup, or a limit of its own"
+        limits[limit] = f"{why}; {remedy}"
+    return limits
+
+
+def _pids_rlimit_is_honest(sandbox: str) -> bool:
+    """RLIMIT_NPROC counts a user's processes: ours alone only where the user is the job's own.
+
+    In `container` each job has its user. In a user namespace of its own a job is counted apart
+    since Linux 5.14, but the kernel exempts the machine's root.
+    """
+    if sandbox == CONTAINER:
+        return True
+    return os.geteuid() != 0 and _version(os.uname().release) >= _OWN_PID_COUNTS
+
+
+def _container_trouble(status: str, folder: Path) -> str:
+    missing = uid_mode.missing_capabilities(status)
+    if missing:
+        added = " ".join(f"--cap-add {name}" for name in missing)
+        return (
+            "sandbox = container runs each task as a user of its own, for which the node must be "
+            f"root in its container with {', '.join(missing)}: start the container with {added}"
+        )
+    for path in folder.parents:
+        if path.exists() and not path.stat().st_mode & 0o001:
+            return f"tasks are other users and cannot pass {path}: chmod o+x {path}"
+    return ""
+
+
+def _bwrap_trouble(bwrap: str, run: Callable[[list[str]], subprocess.CompletedProcess[str]]) -> str:
+    if not bwrap:
+        return (
+            "bubblewrap is not installed: apt install bubblewrap (dnf, pacman and zypper have "
+            f"the same name); inside a container you may set sandbox = {CONTAINER}"
+        )
+    said = run([bwrap, "--version"]).stdout
+    if _version(said) < _BWRAP_OLDEST:
+        return f"{said.strip() or bwrap} is too old: version 0.8 is the first that will do"
+    tried = run(
+        [
+            bwrap, "--unshare-user", "--unshare-net", "--unshare-pid", "--unshare-ipc",
+            "--cap-drop", "ALL", "--disable-userns", "--ro-bind", "/", "/", "--proc", "/proc",
+            "--dev", "/dev", "--", "/bin/true",
+        ]
+    )  # fmt: skip
+    if tried.returncode == 0:
+        return ""
+    return _bwrap_remedy(tried.stderr.strip().splitlines()[-1:] or ["no reason given"])
+
+
+def _bwrap_remedy(last_words: list[str]) -> str:
+    if _sysctl("kernel/apparmor_restrict_unprivileged_userns") == "1" and os.geteuid() != 0:
+        return _APPARMOR
+    if _sysctl("kernel/unprivileged_userns_clone") == "0":
+        return "user namespaces are off: sudo sysctl kernel.unprivileged_userns_clone=1"
+    if _sysctl("user/max_user_namespaces") == "0":
+        return "user namespaces are off: sudo sysctl user.max_user_namespaces=15000"
+    return (
+        f"bubblewrap cannot make a sandbox here ({last_words[0]}): inside a container start it "
+        "with --security-opt seccomp=unconfined --security-opt systempaths=unconfined "
+        f"--security-opt apparmor=unconfined, or set sandbox = {CONTAINER}"
+    )
+
+
+def _sysctl(name: str) -> str:
+    try:
+        return Path("/proc/sys", name).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _version(text: str) -> tuple[int, int]:
+    found = re.search(r"(\d+)\.(\d+)", text)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def _run(argv: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603

@@ -1,0 +1,214 @@
+"""The folder of one job on disk, and the crash record in it.
+
+<folder>/<job>/record.json   what was to run and where: fsynced before anything starts
+               lock          held by the shim for as long as it lives
+               order, control, state, exit, shim.log        see shim.py
+               stdout, stderr                               append-only
+               work/         the task's files               ctx/  swarm_ctx.py and ctx.sock
+               tmp/          only for the `container` sandbox
+"""
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from swarmnode.errors import JobUnknownError
+from swarmnode.executor import pairs
+from swarmnode.executor.port import JobExit, JobId, JobSpec, Limit
+from swarmnode.executor.shim import CODE_CANNOT_START
+from swarmnode.limits import JOB_ID_CHARS_MAX
+
+_NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{JOB_ID_CHARS_MAX - 1}}}")
+STREAMS: Final = ("stdout", "stderr")
+
+
+@dataclass(frozen=True, slots=True)
+class CrashRecord:
+    """What a node needs to find and end a job it knows nothing else about."""
+
+    spec: JobSpec
+    boot_id: str
+    cgroup: Mapping[str, str]
+    uid: int
+    """The job's own user in the `container` sandbox, else 0."""
+    guard_uid: int
+    """A user nothing runs as, from which that user's processes are killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What the shim wrote once the job ran. Pids are the host's."""
+
+    shim: int
+    shim_start: int
+    pid: int
+    pid_start: int
+    started_ms: int
+
+
+def boot_id() -> str:
+    """Changes with every boot: pids and cgroups of another boot mean nothing."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+@dataclass(frozen=True, slots=True)
+class JobFolder:
+    """Paths and small files of one job. Every method is quick; those that write say fsync."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, folder: Path, job: JobId) -> "JobFolder":
+        """Raises JobUnknownError for a text that cannot be a folder name of ours."""
+        if not _NAME.fullmatch(job):
+            raise JobUnknownError(f"{job!r} is not a job id")
+        return cls(folder / job)
+
+    @property
+    def work(self) -> Path:
+        return self.path / "work"
+
+    @property
+    def ctx(self) -> Path:
+        return self.path / "ctx"
+
+    @property
+    def tmp(self) -> Path:
+        return self.path / "tmp"
+
+    def stream(self, name: str) -> Path:
+        """Raises ValueError for anything but stdout and stderr."""
+        if name not in STREAMS:
+            raise ValueError(f"{name!r} is not one of {STREAMS}")
+        return self.path / name
+
+    def make(self) -> None:
+        """Make the folders, the FIFO and the empty logs; idempotent."""
+        for path in (self.path, self.work, self.ctx):
+            path.mkdir(mode=0o700, exist_ok=True)
+        control = self.path / "control"
+        if not control.exists():
+            os.mkfifo(control, 0o600)
+        for name in (*STREAMS, "lock"):
+            os.close(os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+    def open_for_user(self, uid: int) -> None:
+        """`container` sandbox: hand the work folder to the job's own user."""
+        self.path.chmod(0o711)
+        self.ctx.chmod(0o711)
+        self.tmp.mkdir(mode=0o700, exist_ok=True)
+        os.chown(self.tmp, uid, uid)
+        for root, _, files in os.walk(self.work):
+            for path in (root, *(os.path.join(root, name) for name in files)):
+                os.chown(path, uid, uid, follow_symlinks=False)
+
+    def write_record(self, record: CrashRecord) -> None:
+        """fsync: file, then folder, then its parent."""
+        spec = asdict(record.spec)
+        spec["must_enforce"] = sorted(record.spec.must_enforce)
+        spec["env"] = dict(record.spec.env)
+        body = {
+            "spec": spec,
+            "boot_id": record.boot_id,
+            "cgroup": dict(record.cgroup),
+            "uid": record.uid,
+            "guard_uid": record.guard_uid,
+        }
+        temporary = self.path / "record.new"
+        with open(temporary, "w", opener=_private) as file:
+            json.dump(body, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(self.path / "record.json")
+        pairs.sync_folder(str(self.path))
+        pairs.sync_folder(str(self.path.parent))
+
+    def read_record(self) -> CrashRecord | None:
+        """None when nothing was ever to start here."""
+        try:
+            body = json.loads((self.path / "record.json").read_bytes())
+        except FileNotFoundError:
+            return None
+        spec = body["spec"]
+        for name in ("argv", "gpus"):
+            spec[name] = tuple(spec[name])
+        spec["must_enforce"] = frozenset(Limit(name) for name in spec["must_enforce"])
+        body["spec"] = JobSpec(**spec)
+        return CrashRecord(**body)
+
+    def read_state(self) -> Started | None:
+        """None while the shim has not come to start the job."""
+        try:
+            entries = dict(pairs.read_pairs(str(self.path / "state")))
+        except FileNotFoundError:
+            return None
+        return Started(**{key: int(value) for key, value in entries.items()})
+
+    def read_exit(self) -> JobExit | None:
+        """None while the job runs."""
+        try:
+            entries = dict(pairs.read_pairs(str(self.path / "exit")))
+        except FileNotFoundError:
+            return None
+        return JobExit(
+            code=int(entries["code"]),
+            reason=entries["reason"],
+            wall_s=float(entries["wall_s"]),
+            cpu_s=float(entries["cpu_s"]),
+            memory_peak_bytes=int(entries["memory_peak_bytes"]),
+            enforced=tuple(Limit(name) for name in entries["enforced"].split()),
+        )
+
+    def write_lost(self, reason: str = "lost") -> JobExit:
+        """Nobody saw the job end: its shim, or the whole machine, went down with it. fsync."""
+        pairs.write_pairs(
+            str(self.path / "exit"),
+            [
+                ("code", str(CODE_CANNOT_START)), ("reason", reason), ("wall_s", "0"),
+                ("cpu_s", "0"), ("memory_peak_bytes", "0"), ("enforced", ""),
+            ],
+            durable=True,
+        )  # fmt: skip
+        exited = self.read_exit()
+        assert exited is not None
+        return exited
+
+    def take_lock(self) -> int | None:
+        """A descriptor that holds the lock, to be handed to a shim; None while a shim has it."""
+        fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        return fd
+
+    def shim_lives(self) -> bool:
+        """Whether a shim holds the lock now."""
+        fd = self.take_lock()
+        if fd is not None:
+            os.close(fd)
+        return fd is None
+
+    def order_stop(self, grace_s: float) -> bool:
+        """Tell the shim; False when none is there to hear it."""
+        try:
+            fd = os.open(self.path / "control", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:  # ENXIO: nobody has the other end
+            return False
+        try:
+            os.write(fd, f"stop {grace_s:.3f}\n".encode())
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+        return True
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

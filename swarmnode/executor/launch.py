@@ -1,0 +1,232 @@
+"""From a JobSpec to a running shim: the crash record, the order, the spawn. All blocking."""
+
+import fcntl
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+from swarmnode.errors import LimitNotEnforceableError
+from swarmnode.executor import pairs
+from swarmnode.executor.capability import CONTAINER, Capability, ExecutorConfig
+from swarmnode.executor.cgroup import JobCgroup
+from swarmnode.executor.job_folder import CrashRecord, JobFolder, boot_id
+from swarmnode.executor.port import JobSpec, Limit
+from swarmnode.executor.sandbox import (
+    CTX,
+    WORK,
+    View,
+    bwrap_argv,
+    bwrap_options,
+    environment_options,
+    task_environment,
+)
+from swarmnode.executor.seccomp import filter_program
+from swarmnode.limits import WALKED_ENTRIES_MAX
+
+_SANDBOX_PIDS: Final = 2
+"""bubblewrap's own two processes, which the task is not charged for."""
+
+_READY_FD, _LOCK_FD = 30, 31
+_ROOT: Final = Path(__file__).resolve().parents[2]
+_SHIM: Final = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from swarmnode.executor.shim import main; "
+    f"main(sys.argv[2], {_READY_FD}, {_LOCK_FD})"
+)
+
+
+def refusal(missing: Iterable[Limit], limits: Mapping[Limit, str]) -> LimitNotEnforceableError:
+    """Why each insisted limit cannot be had here."""
+    return LimitNotEnforceableError(
+        "; ".join(f"{limit}: {limits[limit] or 'it failed just now'}" for limit in sorted(missing))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Launcher:
+    """Everything about this machine that a start needs."""
+
+    folder: Path
+    config: ExecutorConfig
+    environments: Mapping[str, Path]
+    capability: Capability
+    gpu_device: Callable[[str], str]
+    """UUID of a GPU to its device file."""
+
+    @property
+    def jobs(self) -> Path:
+        return self.folder / "jobs"
+
+    @property
+    def shared(self) -> Path:
+        return self.folder / "shared"
+
+    def prepare_machine(self) -> None:
+        """Write what all jobs share: the filter and a tiny /etc. Idempotent."""
+        mode = 0o711 if self.config.sandbox == CONTAINER else 0o700
+        for path in (self.folder, self.jobs, self.shared):
+            path.mkdir(parents=True, exist_ok=True)
+            path.chmod(mode)
+        program = filter_program(os.uname().machine, network=self.config.sandbox != CONTAINER)
+        for name, data in (
+            ("seccomp.bpf", program),
+            ("passwd", b"swarm:x:65534:65534::/work:/bin/sh\n"),
+            ("group", b"swarm:x:65534:\n"),
+            ("hosts", b"127.0.0.1 localhost swarm\n::1 localhost\n"),
+        ):
+            (self.shared / name).write_bytes(data)
+
+    def prepare_job(self, folder: JobFolder) -> None:
+        """Folders, and a copy of `swarm_ctx`: an upgrade of the node leaves a running job alone."""
+        folder.make()
+        if self.config.ctx_module is not None:
+            target = folder.ctx / "swarm_ctx.py"
+            if not target.exists():
+                shutil.copyfile(self.config.ctx_module, target)
+                target.chmod(0o644)
+
+    def record_start(self, spec: JobSpec, folder: JobFolder, uid: int) -> CrashRecord:
+        """The crash record, durable before anything else of the job exists."""
+        place = blake2b(os.fsencode(self.folder), digest_size=4).hexdigest()
+        cgroup = self.capability.parents.plan(f"swarm-{place}-{spec.job}")
+        guard = self.config.uid_first + self.config.uid_count - 1
+        record = CrashRecord(spec, boot_id(), cgroup, uid, guard)
+        folder.write_record(record)
+        return record
+
+    def start(self, record: CrashRecord, folder: JobFolder) -> tuple[int, int] | None:
+        """Make the groups, write the order, spawn. (shim pid, fd that says it runs).
+
+        None when a shim has the lock already.
+        """
+        lock = folder.take_lock()
+        if lock is None:
+            return None
+        try:
+            cgroup = JobCgroup(record.cgroup)
+            spec = record.spec
+            pids_max = spec.pids_max + (0 if record.uid else _SANDBOX_PIDS)
+            took = cgroup.make(spec.memory_bytes, pids_max, spec.cpu_millis)
+            enforced = self._enforced(took)
+            if missing := spec.must_enforce - set(enforced):
+                cgroup.remove()
+                (folder.path / "record.json").unlink()
+                raise refusal(missing, self.capability.limits)
+            order = self._order(record, folder, cgroup, enforced)
+            pairs.write_pairs(str(folder.path / "order"), order, durable=False)
+            return self._spawn(folder, lock)
+        finally:
+            os.close(lock)
+
+    def _enforced(self, took: tuple[str, ...]) -> tuple[Limit, ...]:
+        """Which limits hold for this very job, given what its groups took."""
+        here = [Limit.DISK, Limit.WALL, Limit.NET, Limit.SYSCALLS, *map(Limit, took)]
+        if self.capability.pids_rlimit:
+            here.append(Limit.PIDS)
+        return tuple(limit for limit in Limit if limit in here)
+
+    def _order(
+        self,
+        record: CrashRecord,
+        folder: JobFolder,
+        cgroup: JobCgroup,
+        enforced: tuple[Limit, ...],
+    ) -> list[tuple[str, str]]:
+        spec = record.spec
+        pids_rlimit = self.capability.pids_rlimit
+        order = [
+            ("wall_s", repr(spec.wall_s)),
+            ("disk_bytes", str(spec.disk_bytes)),
+            ("log_bytes", str(self.config.log_bytes)),
+            ("entries_max", str(WALKED_ENTRIES_MAX)),
+            ("nofile", str(self.config.nofile)),
+            ("seccomp", str(self.shared / "seccomp.bpf")),
+            ("enforced", " ".join(enforced)),
+            *(("cgroup", f"{kind}={path}") for kind, path in cgroup.dirs.items()),
+        ]
+        if pids_rlimit:
+            own = 0 if record.uid else 1  # the first process of the sandbox's namespace
+            order.append(("pids_rlimit", str(spec.pids_max + own)))
+        if record.uid:
+            return order + self._container_order(record, folder)
+        return order + self._bwrap_order(spec, folder)
+
+    def _bwrap_order(self, spec: JobSpec, folder: JobFolder) -> list[tuple[str, str]]:
+        root = self.environments[spec.environment] if spec.environment else None
+        options = bwrap_options(
+            View(
+                work=folder.work,
+                ctx=folder.ctx,
+                etc=self.shared,
+                env=self._task_environment(spec, root, WORK, "/tmp", CTX),  # noqa: S108
+                tmp_bytes=min(self.config.tmp_bytes, spec.memory_bytes // 2),
+                environment=tuple(environment_options(root)) if root else (),
+                devices=tuple(self.gpu_device(uuid) for uuid in spec.gpus),
+            )
+        )
+        args = folder.path / "bwrap.args"
+        data = b"".join(os.fsencode(option) + b"\0" for option in options)
+        with open(args, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.write(data)
+        argv = bwrap_argv(self.capability.bwrap, spec.argv, limit_pids=self.capability.pids_rlimit)
+        return [
+            ("bwrap_args", str(args)),
+            *(("argv", word) for word in argv),
+            ("env", "PATH=/usr/bin:/bin"),
+        ]
+
+    def _container_order(self, record: CrashRecord, folder: JobFolder) -> list[tuple[str, str]]:
+        spec = record.spec
+        folder.open_for_user(record.uid)
+        root = self.environments[spec.environment] if spec.environment else None
+        env = self._task_environment(spec, root, str(folder.work), str(folder.tmp), str(folder.ctx))
+        return [
+            ("uid", str(record.uid)),
+            ("guard_uid", str(record.guard_uid)),
+            *(("argv", word) for word in spec.argv),
+            *(("env", f"{key}={value}") for key, value in env.items()),
+        ]
+
+    def _task_environment(
+        self, spec: JobSpec, root: Path | None, home: str, tmp: str, ctx: str
+    ) -> dict[str, str]:
+        task, _, fence = spec.job.rpartition(".")
+        asked = {
+            "CUDA_VISIBLE_DEVICES": ",".join(spec.gpus),
+            **spec.env,
+            "SWARM_TASK": task,
+            "SWARM_ATTEMPT": fence,
+        }
+        bins = [str(root / "bin")] if root else []
+        return task_environment(asked, home=home, tmp=tmp, ctx=ctx, bins=bins)
+
+    def _spawn(self, folder: JobFolder, lock: int) -> tuple[int, int]:
+        """posix_spawn, and not subprocess: nothing here may end or wait with this process."""
+        ready_read, ready_write = os.pipe2(os.O_CLOEXEC)
+        log = os.open(
+            folder.path / "shim.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
+        # Sources above every target, so that no dup2 overwrites one still to be copied.
+        sources = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in (log, ready_write, lock)]
+        try:
+            pid = os.posix_spawn(
+                sys.executable,
+                [sys.executable, "-I", "-S", "-c", _SHIM, str(_ROOT), str(folder.path)],
+                {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, sources[0], 1),
+                    (os.POSIX_SPAWN_DUP2, sources[0], 2),
+                    (os.POSIX_SPAWN_DUP2, sources[1], _READY_FD),
+                    (os.POSIX_SPAWN_DUP2, sources[2], _LOCK_FD),
+                ],
+                setsid=True,
+            )
+        finally:
+            for fd in (log, ready_write, *sources):
+                os.close(fd)
+        return pid, ready_read

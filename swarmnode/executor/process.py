@@ -1,0 +1,395 @@
+"""Runs jobs for real: a shim per job, in a sandbox, in control groups. See shim.py, sandbox.py.
+
+This service can be killed at any moment: everything it knows is in the job folders, and `run`
+begins by reading them again.
+"""
+
+import contextlib
+import os
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import trio
+
+from p2p.workers import Workers
+from swarmnode.errors import (
+    ConfigError,
+    EnvironmentUnknownError,
+    ExecutorUnavailableError,
+    JobRunningError,
+    JobUnknownError,
+)
+from swarmnode.executor import ctx_server, safe_files, work_files
+from swarmnode.executor.capability import CONTAINER, Capability, ExecutorConfig, probe
+from swarmnode.executor.job_folder import CrashRecord, JobFolder
+from swarmnode.executor.launch import Launcher, refusal
+from swarmnode.executor.port import (
+    FileStat,
+    JobCall,
+    JobExit,
+    JobId,
+    JobSpec,
+    JobView,
+    Limit,
+)
+from swarmnode.executor.watch import final_exit, kill_left_over, parent_of, until_gone
+from swarmnode.limits import JOB_START_TIMEOUT_S, KILL_TIMEOUT_S, LOG_READ_BYTES_MAX
+
+ResultT = TypeVar("ResultT")
+
+_LOOK_S = 0.05
+"""How often a log is looked at while somebody follows it."""
+
+
+@dataclass(slots=True)
+class _Job:
+    folder: JobFolder
+    record: CrashRecord
+    started: trio.Event = field(default_factory=trio.Event)
+    ended: trio.Event = field(default_factory=trio.Event)
+    pid: int = 0
+    started_ms: int = 0
+    exit: JobExit | None = None
+
+    def view(self) -> JobView:
+        return JobView(self.record.spec.job, self.pid, self.started_ms, self.exit)
+
+
+async def _nobody(_job: JobId, _request: bytes) -> bytes:
+    return b'{"error": "this node answers no ctx requests"}'
+
+
+def _no_gpus(uuid: str) -> str:
+    raise ExecutorUnavailableError(f"no GPU {uuid} on this machine")
+
+
+class ProcessExecutor:
+    """The Executor of a node. `folder` is its own; `gpu_device` gives a GPU's device file."""
+
+    def __init__(
+        self,
+        folder: Path,
+        config: ExecutorConfig,
+        environments: Mapping[str, Path],
+        workers: Workers,
+        *,
+        gpu_device: Callable[[str], str] = _no_gpus,
+    ) -> None:
+        self._folder = folder.resolve()
+        self._config = config
+        self._environments = {
+            name: _checked_environment(name, path, self._folder)
+            for name, path in sorted(environments.items())
+        }
+        self._workers = workers
+        self._gpu_device = gpu_device
+        self._answer: JobCall = _nobody
+        self._launcher: Launcher | None = None
+        self._nursery: trio.Nursery | None = None
+        self._jobs: dict[JobId, _Job] = {}
+        self._starting = trio.Lock()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Find out what can be enforced, re-attach to every job, serve until cancelled."""
+        launcher = await self._workers.run(self._prepare_machine)
+        found = await self._workers.run(lambda: list(_read_jobs(launcher.jobs)))
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            for folder, record in found:
+                self._adopt(folder, record)
+            task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None
+
+    def _prepare_machine(self) -> Launcher:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        launcher = self._ready_launcher()
+        if not launcher.capability.trouble:
+            launcher.prepare_machine()
+        launcher.jobs.mkdir(exist_ok=True)
+        return launcher
+
+    def _ready_launcher(self) -> Launcher:
+        if self._launcher is None:
+            self._launcher = Launcher(
+                self._folder,
+                self._config,
+                self._environments,
+                probe(self._config, self._folder),
+                self._gpu_device,
+            )
+        return self._launcher
+
+    @property
+    def _capability(self) -> Capability:
+        return self._ready_launcher().capability
+
+    def _adopt(self, folder: JobFolder, record: CrashRecord) -> None:
+        job = self._jobs[record.spec.job] = _Job(folder, record)
+        state = folder.read_state()
+        if state is not None:
+            job.pid, job.started_ms = state.pid, state.started_ms
+        assert self._nursery is not None
+        self._nursery.start_soon(self._attend, job, 0, -1)
+
+    async def _attend(self, job: _Job, shim: int, ready: int) -> None:
+        """From the spawn, or from the re-attachment, to the end of the job."""
+        async with trio.open_nursery() as nursery:
+            if shim or job.folder.shim_lives():
+                listener = await ctx_server.listen(job.folder, job.record.uid)
+                nursery.start_soon(ctx_server.serve, listener, self._answer_for(job))
+            if ready >= 0:
+                await self._await_ready(job, ready)
+            job.started.set()
+            await until_gone(job.folder, shim)
+            if shim:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(shim, os.WNOHANG)  # noqa: ASYNC222
+            job.exit = await self._workers.run(partial(final_exit, job.folder, job.record))
+            job.ended.set()
+            nursery.cancel_scope.cancel()
+
+    async def _await_ready(self, job: _Job, ready: int) -> None:
+        """The shim says one word, or closes its end because the job is over already."""
+        async with trio.lowlevel.FdStream(ready) as stream:
+            with trio.move_on_after(JOB_START_TIMEOUT_S):
+                await stream.receive_some(64)
+        state = job.folder.read_state()
+        if state is not None:
+            job.pid, job.started_ms = state.pid, state.started_ms
+
+    def _answer_for(self, job: _Job) -> Callable[[bytes], Awaitable[bytes]]:
+        async def answer(request: bytes) -> bytes:
+            return await self._answer(job.record.spec.job, request)
+
+        return answer
+
+    def enforceable(self) -> Mapping[Limit, str]:
+        """Each limit -> "" when enforced here, else the reason and remedy in one line."""
+        return self._capability.limits
+
+    def trouble(self) -> str:
+        """ "" when jobs can run here, else why not and the remedy."""
+        return self._capability.trouble
+
+    def environments(self) -> tuple[str, ...]:
+        """Names of the configured environments."""
+        return tuple(self._environments)
+
+    def on_call(self, answer: JobCall) -> None:
+        """Set who answers the tasks' `ctx` requests."""
+        self._answer = answer
+
+    async def prepare(self, job: JobId) -> None:
+        """Make the job's private folder; idempotent. Raises ExecutorUnavailableError."""
+        self._refuse_if_troubled()
+        folder = self._folder_of(job)
+        await self._write(lambda: self._ready_launcher().prepare_job(folder))
+
+    async def start(self, spec: JobSpec) -> JobView:
+        """Write the crash record, then start; the job of an id starts once only.
+
+        Raises ExecutorUnavailableError, LimitNotEnforceableError, EnvironmentUnknownError.
+        """
+        async with self._starting:
+            if spec.job not in self._jobs:
+                self._refuse_if_troubled()
+                self._check(spec)
+                await self._launch(spec)
+        job = self._jobs[spec.job]
+        await job.started.wait()
+        return job.view()
+
+    def _refuse_if_troubled(self) -> None:
+        if self._capability.trouble:
+            raise ExecutorUnavailableError(self._capability.trouble)
+
+    def _check(self, spec: JobSpec) -> None:
+        if spec.environment is not None and spec.environment not in self._environments:
+            have = ", ".join(self._environments) or "none"
+            raise EnvironmentUnknownError(f"no environment {spec.environment!r} here; have: {have}")
+        limits = self._capability.limits
+        if missing := [limit for limit in spec.must_enforce if limits[limit]]:
+            raise refusal(missing, limits)
+
+    async def _launch(self, spec: JobSpec) -> None:
+        launcher, folder = self._ready_launcher(), self._folder_of(spec.job)
+        nursery = self._nursery
+        if nursery is None:
+            raise RuntimeError("the executor does not run")
+
+        def launch() -> tuple[CrashRecord, tuple[int, int] | None]:
+            launcher.prepare_job(folder)
+            record = launcher.record_start(spec, folder, self._free_user())
+            return record, launcher.start(record, folder)
+
+        with trio.CancelScope(shield=True):  # a shim that runs must be known
+            record, spawned = await self._write(launch)
+            self._jobs[spec.job] = job = _Job(folder, record)
+            nursery.start_soon(self._attend, job, *(spawned or (0, -1)))
+
+    async def _write(self, work: Callable[[], ResultT]) -> ResultT:
+        try:
+            return await self._workers.run(work)
+        except OSError as exc:
+            raise ExecutorUnavailableError(f"{self._folder}: {exc.strerror or exc}") from exc
+
+    def _free_user(self) -> int:
+        if self._config.sandbox != CONTAINER:
+            return 0
+        taken = {job.record.uid for job in self._jobs.values()}
+        first, guard = self._config.uid_first, self._config.uid_first + self._config.uid_count - 1
+        for uid in range(first, guard):
+            if uid not in taken:
+                return uid
+        raise ExecutorUnavailableError(f"all {guard - first} task users are taken: forget old jobs")
+
+    def jobs(self) -> Sequence[JobView]:
+        """Every job that was started here, by id."""
+        return [self._jobs[job].view() for job in sorted(self._jobs)]
+
+    def owns(self, pid: int) -> bool:
+        """Whether a host process belongs to one of our jobs: its ancestors say so."""
+        ours = {job.pid for job in self._jobs.values() if job.exit is None and job.pid}
+        for _ in range(64):
+            if pid in ours:
+                return True
+            if pid <= 1:
+                return False
+            pid = parent_of(pid)
+        return False
+
+    async def wait(self, job: JobId) -> JobExit:
+        """Return once the job has ended. Raises JobUnknownError."""
+        found = self._known(job)
+        await found.ended.wait()
+        assert found.exit is not None
+        return found.exit
+
+    async def put_file(self, job: JobId, name: str, chunks: AsyncIterable[bytes]) -> None:
+        """Write a file into the work folder, parents made; nothing is left of a broken stream.
+
+        Raises OutputUnsafeError, ExecutorUnavailableError (no room).
+        """
+        found = self._jobs.get(job)
+        owner = found.record.uid if found else 0
+        try:
+            await work_files.write_file(self._workers, self._work(job), name, owner, chunks)
+        except OSError as exc:
+            raise ExecutorUnavailableError(f"{self._folder}: {exc.strerror or exc}") from exc
+
+    async def list_files(self, job: JobId, pattern: str) -> tuple[FileStat, ...]:
+        """Plain files of the work folder that match, by name. Raises OutputUnsafeError."""
+        return await work_files.list_files(self._workers, self._work(job), pattern)
+
+    def read_file(self, job: JobId, name: str) -> AsyncIterator[bytes]:
+        """The bytes of a plain file beneath the work folder. Raises OutputUnsafeError."""
+        return work_files.read_file(self._workers, self._work(job), name)
+
+    async def read_log(self, job: JobId, stream: str, offset: int, bytes_max: int) -> bytes:
+        """Bytes of stdout or stderr from `offset`; empty at the present end."""
+        path = self._known(job).folder.stream(stream)
+        await trio.lowlevel.checkpoint()
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            return os.pread(fd, min(bytes_max, LOG_READ_BYTES_MAX), offset)
+        finally:
+            os.close(fd)
+
+    async def log_grew(self, job: JobId, stream: str, offset: int) -> None:
+        """Return once the log is longer than `offset` or the job has ended."""
+        found = self._known(job)
+        path = found.folder.stream(stream)
+        while path.stat().st_size <= offset and not found.ended.is_set():
+            with trio.move_on_after(_LOOK_S):
+                await found.ended.wait()
+        await trio.lowlevel.checkpoint()
+
+    async def stop(self, job: JobId, grace_s: float) -> JobExit:
+        """SIGTERM, then kill the whole process tree after the grace; idempotent."""
+        found = self._known(job)
+        await found.started.wait()
+        with trio.move_on_after(grace_s + 2 * KILL_TIMEOUT_S):
+            while not found.ended.is_set() and not found.folder.order_stop(grace_s):
+                with trio.move_on_after(_LOOK_S):
+                    await found.ended.wait()
+            await found.ended.wait()
+        if not found.ended.is_set():
+            await self._workers.run(partial(kill_left_over, found.folder, found.record))
+        return await self.wait(job)
+
+    async def forget(self, job: JobId) -> None:
+        """Remove a job that ended or was only prepared. Raises JobRunningError, JobUnknownError."""
+        found = self._jobs.get(job)
+        if found is None:
+            self._work(job)
+            await self._write(partial(safe_files.remove_tree, str(self._folder_of(job).path)))
+            return
+        if not found.ended.is_set():
+            raise JobRunningError(f"{job} runs: stop it first")
+        await self._workers.run(partial(kill_left_over, found.folder, found.record))
+        await self._write(partial(safe_files.remove_tree, str(found.folder.path)))
+        del self._jobs[job]
+
+    async def sweep(self, keep: frozenset[JobId]) -> tuple[JobId, ...]:
+        """Kill and remove every job that is not in `keep`, started or only prepared."""
+        removed = []
+        jobs = self._ready_launcher().jobs
+        for name in await self._workers.run(lambda: sorted(os.listdir(jobs))):
+            job = JobId(name)
+            if job in keep:
+                continue
+            if job in self._jobs:
+                await self.stop(job, 0)
+                await self.forget(job)
+            else:
+                await self._write(partial(safe_files.remove_tree, str(jobs / name)))
+            removed.append(job)
+        return tuple(removed)
+
+    def _known(self, job: JobId) -> _Job:
+        found = self._jobs.get(job)
+        if found is None:
+            raise JobUnknownError(f"no job {job!r} here")
+        return found
+
+    def _folder_of(self, job: JobId) -> JobFolder:
+        return JobFolder.of(self._ready_launcher().jobs, job)
+
+    def _work(self, job: JobId) -> str:
+        folder = self._folder_of(job)
+        if not folder.work.is_dir():
+            raise JobUnknownError(f"no job {job!r} here")
+        return str(folder.work)
+
+
+def _checked_environment(name: str, path: Path, folder: Path) -> Path:
+    """The folder as an absolute path. Raises ConfigError."""
+    absolute = Path(os.path.abspath(path))  # links stay: a virtual environment may hold one
+    if not absolute.is_dir():
+        raise ConfigError(f"[env.{name}] path = {str(path)!r} is not a folder")
+    if folder.is_relative_to(absolute) or folder.is_relative_to(absolute.resolve()):
+        raise ConfigError(f"[env.{name}] path = {str(path)!r} would show tasks the node's folder")
+    return absolute
+
+
+def _read_jobs(jobs: Path) -> Iterator[tuple[JobFolder, CrashRecord]]:
+    """Every job that was started, or was about to be, when a node last ran here."""
+    for name in sorted(os.listdir(jobs)):
+        folder = JobFolder(jobs / name)
+        record = folder.read_record()
+        if record is not None:
+            yield folder, record

@@ -1,0 +1,400 @@
+"""One small process per job that outlives the node: starts the sandbox, limits it, notes its end.
+
+Started as `python -I -S -c "... main(folder, ready_fd)"` in a session of its own, holding the
+job's lock file: whoever can take that lock knows that the shim is gone. It talks to the node by
+files of the job folder only, so a node that was killed finds everything where it left it:
+
+    order     what to run and within which limits (written by the node, read once)
+    control   FIFO; the node writes `stop GRACE_SECONDS`
+    state     pid and start of shim and job, once the job runs
+    exit      how it ended, written last and fsynced
+    stdout, stderr, shim.log
+
+It imports little, so that it starts in milliseconds. If it dies, the sandbox dies with it.
+"""
+
+import fcntl
+import os
+import resource
+import select
+import signal
+import time
+
+from swarmnode.executor import disk_use, pairs, uid_mode
+from swarmnode.executor.cgroup import JobCgroup, send_signal
+
+FD_ARGS, FD_SECCOMP, FD_STATUS, FD_BLOCK = 40, 41, 42, 43
+"""Numbers under which bubblewrap finds its files; the node names them in its arguments."""
+
+CODE_CANNOT_START, CODE_CANNOT_EXECUTE, CODE_NOT_FOUND = 125, 126, 127  # as docker run
+_SIGTERM_GRACE_S = 10.0
+_KILL_TIMEOUT_S = 5.0
+_TICK_S = 0.25
+_FSIZE_SLACK_BYTES = 1 << 20
+
+
+class Order:
+    """What the node wants run."""
+
+    def __init__(self, entries: "list[tuple[str, str]]") -> None:
+        single = dict(entries)
+        self.argv = [value for key, value in entries if key == "argv"]
+        self.env = dict(value.partition("=")[::2] for key, value in entries if key == "env")
+        self.cgroup = JobCgroup(
+            dict(value.partition("=")[::2] for key, value in entries if key == "cgroup")
+        )
+        self.wall_s = float(single["wall_s"])
+        self.disk_bytes = int(single["disk_bytes"])
+        self.log_bytes = int(single["log_bytes"])
+        self.entries_max = int(single["entries_max"])
+        self.pids_rlimit = int(single.get("pids_rlimit", 0))
+        self.nofile = int(single["nofile"])
+        self.enforced = single["enforced"]
+        self.seccomp = single["seccomp"]
+        self.bwrap_args = single.get("bwrap_args", "")
+        self.uid = int(single.get("uid", 0))
+        self.guard_uid = int(single.get("guard_uid", 0))
+
+
+class Shim:
+    """The life of one job."""
+
+    def __init__(self, folder: str, ready_fd: int) -> None:
+        self._folder = folder
+        self._ready_fd = ready_fd
+        self._order = Order(pairs.read_pairs(folder + "/order"))
+        self._control = os.open(folder + "/control", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wake, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        signal.signal(signal.SIGTERM, self._on_sigterm)
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_IGN)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        self._status = self._block = -1
+        self._child = self._pid = 0
+        self._said = b""
+        self._reason = ""
+        self._started_s = time.monotonic()
+        self._kill_at_s = self._started_s + self._order.wall_s
+        self._kill_reason = "wall"
+        self._disk_due_s = 0.0
+        self._wait_status: int | None = None
+        self._rusage: resource.struct_rusage | None = None
+
+    def run(self) -> None:
+        """Start the job, see it to its end, write the exit file, clean up."""
+        if self._order.uid:
+            uid_mode.adopt_orphans()
+        self._spawn()
+        if self._order.uid:
+            self._announce(self._child)
+        poll = select.poll()
+        for fd in (self._wake, self._control, self._status):
+            if fd >= 0:
+                poll.register(fd, select.POLLIN)
+        while self._wait_status is None:
+            self._wait(poll)
+            self._reap()
+            if self._wait_status is None:
+                self._check_limits()
+        self._end()
+
+    def _spawn(self) -> None:
+        order = self._order
+        parent = os.getpid()
+        filter_fd = os.open(order.seccomp, os.O_RDONLY | os.O_CLOEXEC)
+        program = os.read(filter_fd, 1 << 20) if order.uid else b""
+        status_read, status_write = os.pipe2(os.O_CLOEXEC)
+        fds = {FD_SECCOMP: filter_fd, FD_STATUS: status_write}
+        if order.bwrap_args:
+            fds[FD_ARGS] = os.open(order.bwrap_args, os.O_RDONLY | os.O_CLOEXEC)
+        if order.pids_rlimit:
+            fds[FD_BLOCK], self._block = os.pipe2(os.O_CLOEXEC)
+        self._child = os.fork()
+        if self._child == 0:
+            try:
+                order.cgroup.enter()
+                self._redirect()
+                self._limit_resources()
+                if order.uid:
+                    os.chdir(self._folder + "/work")
+                    uid_mode.become(order.uid, program, parent)
+                else:
+                    for number, fd in fds.items():
+                        os.dup2(fd, number)
+                _execute(order.argv, order.env)
+            except FileNotFoundError as exc:
+                _say_and_exit(f"swarm: {order.argv[0]}: {exc.strerror}", CODE_NOT_FOUND)
+            except OSError as exc:
+                _say_and_exit(f"swarm: {order.argv[0]}: {exc.strerror}", CODE_CANNOT_EXECUTE)
+            finally:
+                os._exit(CODE_CANNOT_START)
+        for fd in fds.values():
+            os.close(fd)
+        os.set_blocking(status_read, False)
+        self._status = status_read
+
+    def _redirect(self) -> None:
+        null = os.open("/dev/null", os.O_RDONLY)
+        os.dup2(null, 0)
+        for number, name in ((1, "stdout"), (2, "stderr")):
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+            log = os.open(f"{self._folder}/{name}", flags, 0o600)
+            if self._order.uid:
+                os.fchown(log, self._order.uid, self._order.uid)  # it may open /dev/stdout
+            os.dup2(log, number)
+
+    def _limit_resources(self) -> None:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        order = self._order
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        # One file alone cannot pass the disk limit before the next look at the folder.
+        largest = max(order.disk_bytes, order.log_bytes) + _FSIZE_SLACK_BYTES
+        _lower(resource.RLIMIT_FSIZE, largest, largest)
+        _lower(resource.RLIMIT_NOFILE, 1024, order.nofile)
+        if order.uid and order.pids_rlimit:
+            _lower(resource.RLIMIT_NPROC, order.pids_rlimit, order.pids_rlimit)
+
+    def _wait(self, poll: "select.poll") -> None:
+        left_s = min(_TICK_S, max(0.0, self._kill_at_s - time.monotonic()))
+        for fd, _ in poll.poll(left_s * 1000 + 1):
+            if fd == self._wake:
+                os.read(fd, 4096)
+            elif fd == self._control:
+                self._obey(os.read(fd, 4096))
+            else:
+                self._hear(poll)
+
+    def _hear(self, poll: "select.poll") -> None:
+        """bubblewrap reports the job's pid, later its exit code, one JSON object a line."""
+        said = os.read(self._status, 65536)
+        if not said:
+            poll.unregister(self._status)
+        self._said += said
+        pid = _number_after(self._said, b'"child-pid":')
+        if pid and not self._pid:
+            if self._order.pids_rlimit:
+                limit = self._order.pids_rlimit
+                resource.prlimit(pid, resource.RLIMIT_NPROC, (limit, limit))
+                os.write(self._block, b"x")
+            self._announce(pid)
+
+    def _announce(self, pid: int) -> None:
+        """Tell the node, and any node after it, that the job runs."""
+        self._pid = pid
+        shim = os.getpid()
+        started_ms = time.time_ns() // 1_000_000
+        state = {
+            "shim": shim, "shim_start": start_ticks(shim),
+            "pid": pid, "pid_start": start_ticks(pid), "started_ms": started_ms,
+        }  # fmt: skip
+        pairs.write_pairs(
+            self._folder + "/state", [(k, str(v)) for k, v in state.items()], durable=False
+        )
+        try:  # noqa: SIM105  (contextlib costs a millisecond)
+            os.write(self._ready_fd, b"started")
+        except BrokenPipeError:  # that node is gone; the next one reads the file
+            pass
+        os.close(self._ready_fd)
+
+    def _on_sigterm(self, _number: int, _frame: object) -> None:
+        """The machine goes down: the job gets its notice, too."""
+        self._stop(_SIGTERM_GRACE_S)
+
+    def _obey(self, orders: bytes) -> None:
+        for line in orders.splitlines():
+            word, _, grace = line.partition(b" ")
+            if word == b"stop":
+                self._stop(float(grace))
+
+    def _stop(self, grace_s: float) -> None:
+        at_s = time.monotonic() + grace_s
+        if at_s < self._kill_at_s:
+            self._kill_at_s = at_s
+        if not self._reason:
+            self._reason = self._kill_reason = "killed"
+            if grace_s > 0 and self._pid:
+                send_signal(-self._pid, signal.SIGTERM)
+
+    def _check_limits(self) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._kill_at_s:
+            self._kill(self._kill_reason)
+        elif self._order.cgroup.oom_kills():
+            self._kill("oom")
+        elif now_s >= self._disk_due_s:
+            if self._over_disk():
+                self._kill("disk")
+            # A big tree may cost at most a twentieth of a core to watch.
+            self._disk_due_s = time.monotonic() + max(_TICK_S, 20 * (time.monotonic() - now_s))
+
+    def _over_disk(self) -> bool:
+        folder, order = self._folder, self._order
+        logs = [os.stat(f"{folder}/{name}").st_size for name in ("stdout", "stderr")]
+        try:
+            used = disk_use.disk_use(folder + "/work", order.entries_max)
+            if order.uid:
+                used += disk_use.disk_use(folder + "/tmp", order.entries_max)  # noqa: S108
+        except disk_use.TooManyEntriesError:
+            return True
+        used += disk_use.unlinked_use(self._processes(), os.stat(folder).st_dev)
+        return used > order.disk_bytes or max(logs) > order.log_bytes
+
+    def _processes(self) -> "list[int]":
+        """Host pids of the job, from whatever there is to know them by."""
+        if self._order.cgroup.dirs:
+            return self._order.cgroup.processes()
+        if self._order.uid:
+            return uid_mode.user_processes(self._order.uid)
+        return disk_use.namespace_members(self._pid) if self._pid else []
+
+    def _kill(self, reason: str) -> None:
+        """End everything. Killing the first process of a pid namespace takes all of it along."""
+        self._reason = reason
+        self._kill_at_s = time.monotonic() + 1.0  # again, should anything be left
+        for pid in (self._pid, self._child):
+            if pid and (pid == self._child or not self._order.uid):
+                send_signal(pid, signal.SIGKILL)
+        self._kill_reason = reason
+        self._order.cgroup.kill(_KILL_TIMEOUT_S)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid == self._child:
+                self._wait_status, self._rusage = status, usage
+
+    def _end(self) -> None:
+        wall_s = time.monotonic() - self._started_s
+        order = self._order
+        left_none = order.cgroup.kill(_KILL_TIMEOUT_S) and self._kill_adopted()
+        self._hear_rest()
+        oom = order.cgroup.oom_kills() > 0
+        code, reason = self._verdict()
+        if reason in ("exit", "signal"):
+            if oom and code:
+                reason = "oom"
+            elif self._over_disk():
+                reason = "disk"
+        usage = self._rusage
+        cpu_s = usage.ru_utime + usage.ru_stime if usage else 0.0
+        peak = usage.ru_maxrss * 1024 if usage else 0
+        pairs.write_pairs(
+            self._folder + "/exit",
+            [
+                ("code", str(code)),
+                ("reason", reason),
+                ("wall_s", f"{wall_s:.6f}"),
+                ("cpu_s", f"{order.cgroup.cpu_s() or cpu_s:.6f}"),
+                ("memory_peak_bytes", str(order.cgroup.memory_peak_bytes() or peak)),
+                ("enforced", order.enforced),
+            ],
+            durable=True,
+        )
+        if left_none:
+            order.cgroup.remove()
+
+    def _kill_adopted(self) -> bool:
+        """Without a pid namespace: everything the job's user runs, and everything we adopted."""
+        order = self._order
+        if not order.uid:
+            return True
+        deadline_s = time.monotonic() + _KILL_TIMEOUT_S
+        while uid_mode.user_processes(order.uid):
+            uid_mode.kill_user(order.uid, order.guard_uid)
+            self._reap()
+            if time.monotonic() > deadline_s:
+                return False
+            time.sleep(0.002)
+        return True
+
+    def _hear_rest(self) -> None:
+        try:
+            while said := os.read(self._status, 65536):
+                self._said += said
+        except BlockingIOError:
+            pass
+
+    def _verdict(self) -> "tuple[int, str]":
+        """Exit code as a shell would show it, and why it ended."""
+        status = self._wait_status or 0
+        code = os.waitstatus_to_exitcode(status)
+        if code < 0:
+            code = 128 - code
+        if self._reason:
+            return code, self._reason
+        if self._order.uid:
+            return code, "signal" if os.WIFSIGNALED(status) else "exit"
+        if b'"exit-code":' in self._said:
+            return code, "signal" if 128 < code <= 192 else "exit"
+        return (code, "signal") if code > 128 else (self._setup_failure(), "exit")
+
+    def _setup_failure(self) -> int:
+        """bubblewrap itself gave up; its last words on stderr say why."""
+        with open(self._folder + "/stderr", "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
+            words = file.read().rsplit(b"bwrap: ", 1)[-1]
+        if not words.startswith(b"execvp "):
+            return CODE_CANNOT_START
+        return CODE_NOT_FOUND if b"No such file" in words else CODE_CANNOT_EXECUTE
+
+
+def _execute(argv: "list[str]", env: "dict[str, str]") -> None:
+    """As os.execvpe, which imports a module that the job's user may not be allowed to read."""
+    folders = [""] if "/" in argv[0] else [f + "/" for f in env.get("PATH", "").split(":")]
+    failure: OSError = FileNotFoundError(2, "No such file or directory")
+    for folder in folders:
+        try:
+            os.execve(folder + argv[0], argv, env)  # noqa: S606
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except PermissionError as exc:
+            failure = exc
+    raise failure
+
+
+def start_ticks(pid: int) -> int:
+    """When a process started, in clock ticks since boot: with the pid it names one process.
+
+    0 when it is gone.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rsplit(b")", 1)[1].split()[19])
+    except OSError:
+        return 0
+
+
+def _number_after(text: bytes, key: bytes) -> int:
+    _, found, rest = text.partition(key)
+    digits = rest.strip().split(b",")[0].split(b"}")[0].strip() if found else b""
+    return int(digits) if digits.isdigit() else 0
+
+
+def _lower(which: int, soft: int, hard: int) -> None:
+    """Lower a limit; never ask for more than we were given ourselves."""
+    _, ceiling = resource.getrlimit(which)
+    if ceiling != resource.RLIM_INFINITY:
+        hard = min(hard, ceiling)
+    resource.setrlimit(which, (min(soft, hard), hard))
+
+
+def _say_and_exit(words: str, code: int) -> None:
+    os.write(2, words.encode(errors="replace") + b"\n")
+    os._exit(code)
+
+
+def main(folder: str, ready_fd: int, lock_fd: int) -> None:
+    """Body of the process. The lock is ours already: the node took it and handed it on."""
+    os.set_inheritable(lock_fd, False)
+    os.set_inheritable(ready_fd, False)
+    fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.umask(0o077)
+    Shim(folder, ready_fd).run()

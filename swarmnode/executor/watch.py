@@ -1,0 +1,78 @@
+"""How a node notices that a shim is gone, and ends what a shim left behind."""
+
+import contextlib
+import os
+import signal
+
+import trio
+
+from swarmnode.executor import uid_mode
+from swarmnode.executor.cgroup import JobCgroup
+from swarmnode.executor.job_folder import CrashRecord, JobFolder, boot_id
+from swarmnode.executor.port import JobExit
+from swarmnode.executor.shim import start_ticks
+from swarmnode.limits import KILL_TIMEOUT_S
+
+_LOOK_S = 0.05
+
+
+async def until_gone(folder: JobFolder, shim: int) -> None:
+    """Return once no shim holds the job's lock. `shim`: its pid when it is our own child."""
+    while folder.shim_lives():
+        state = folder.read_state()
+        pid = shim or (state.shim if state else 0)
+        watch = _pidfd(pid) if pid else None
+        if watch is None:  # it has not come to say its pid, or the kernel has no pidfd
+            await trio.sleep(_LOOK_S)
+            continue
+        try:
+            if folder.shim_lives():  # it still does, so the descriptor is the right process
+                await trio.lowlevel.wait_readable(watch)
+        finally:
+            os.close(watch)
+
+
+def _pidfd(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None
+
+
+def final_exit(folder: JobFolder, record: CrashRecord) -> JobExit:
+    """What the shim noted, or "lost" if it could not; then nothing of the job is left. Blocking."""
+    exited = folder.read_exit()
+    if exited is None:
+        kill_left_over(folder, record)
+        exited = folder.write_lost()
+    return exited
+
+
+def kill_left_over(folder: JobFolder, record: CrashRecord) -> None:
+    """Kill whatever of the job still runs in this boot, and remove its groups. Blocking.
+
+    bubblewrap dies with its shim, but only mostly at once: the groups and, in `container`, the
+    user are what makes it sure.
+    """
+    if record.boot_id != boot_id():
+        return
+    state = folder.read_state()
+    if state is not None:
+        for pid, start in ((state.shim, state.shim_start), (state.pid, state.pid_start)):
+            if start and start_ticks(pid) == start:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+    cgroup = JobCgroup(record.cgroup)
+    cgroup.kill(KILL_TIMEOUT_S)
+    cgroup.remove()
+    if record.uid:
+        uid_mode.kill_user(record.uid, record.guard_uid)
+
+
+def parent_of(pid: int) -> int:
+    """A process's parent, 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rsplit(b")", 1)[1].split()[1])
+    except OSError:
+        return 0

@@ -1,0 +1,94 @@
+"""Real jobs for tests: an executor on a temporary folder, specs, and what is left over."""
+
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from swarmnode.executor.capability import BWRAP, ExecutorConfig
+from swarmnode.executor.port import Executor, JobExit, JobId, JobSpec
+from swarmnode.executor.process import ProcessExecutor
+from p2p.workers import ThreadWorkers
+
+MIB = 1024 * 1024
+SH = "/bin/sh"
+PYTHON = "/usr/bin/python3"
+
+needs_bwrap = pytest.mark.skipif(
+    shutil.which("bwrap") is None, reason="bubblewrap is missing: apt install bubblewrap"
+)
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: users are changed")
+needs_python = pytest.mark.skipif(not Path(PYTHON).exists(), reason=f"{PYTHON} is missing")
+
+
+def spec(job: str, *argv: str, **changes: object) -> JobSpec:
+    """A small job."""
+    values: dict[str, object] = {
+        "job": JobId(job),
+        "argv": argv,
+        "env": {},
+        "cpu_millis": 1000,
+        "memory_bytes": 128 * MIB,
+        "pids_max": 32,
+        "disk_bytes": 32 * MIB,
+        "wall_s": 30.0,
+        **changes,
+    }
+    return JobSpec(**values)  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def running_executor(
+    folder: Path,
+    sandbox: str = BWRAP,
+    environments: Mapping[str, Path] | None = None,
+    **settings: Any,
+) -> AsyncIterator[ProcessExecutor]:
+    """An executor that serves; at the end every job is swept."""
+    config = ExecutorConfig(sandbox=sandbox, **settings)
+    executor = ProcessExecutor(folder, config, environments or {}, ThreadWorkers())
+    async with trio.open_nursery() as nursery:
+        await nursery.start(executor.run)
+        if trouble := executor.trouble():
+            pytest.skip(trouble)
+        try:
+            with trio.fail_after(60):
+                yield executor
+        finally:
+            with trio.CancelScope(shield=True):
+                await executor.sweep(frozenset())
+            nursery.cancel_scope.cancel()
+
+
+async def run_job(executor: Executor, what: JobSpec) -> tuple[JobExit, str, str]:
+    """Start, wait, and read both logs."""
+    await executor.prepare(what.job)
+    await executor.start(what)
+    ended = await executor.wait(what.job)
+    logs = [await executor.read_log(what.job, name, 0, MIB) for name in ("stdout", "stderr")]
+    return ended, logs[0].decode(errors="replace"), logs[1].decode(errors="replace")
+
+
+def processes_with(marker: str) -> list[int]:
+    """Pids whose command line holds the marker, this process left out."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                words = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if marker.encode() in words:
+                found.append(int(entry.name))
+    return found
+
+
+def interpreter_prefix() -> Path:
+    """The virtual environment (or prefix) that runs these tests."""
+    return Path(sys.prefix)
