@@ -58,7 +58,7 @@ class MemoryHost:
         """Connect and be admitted. Raises DialError."""
         peer = _peer_of(address)
         if peer is None or peer == self.peer_id:
-            raise DialError(address, "dns", "not the address of another host in memory")
+            raise DialError(address, "peer", "not the address of another host in memory")
         if self._network.link(self._port, peer) is None:
             dial = self._network.dial(self._port, peer, address)
             await dial.done.wait()

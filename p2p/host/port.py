@@ -73,6 +73,9 @@ class Host(Protocol):
 class Index(Protocol):
     """A hint store shared by the network (Kademlia on a node): never an authority."""
 
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; started after the host."""
+
     async def announce(self, key: bytes) -> None:
         """Say that this machine has something under `key`; repeated by the caller."""
 

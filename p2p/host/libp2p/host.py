@@ -136,7 +136,8 @@ class Libp2pHost:
 
     def attach(self, sink: FrameSink) -> None:
         """Set the listener; once, before run."""
-        assert self._sink is None, "a host has one listener"
+        if self._sink is not None:
+            raise ValueError("this host has a listener already")
         self._sink = self._lanes.sink = sink
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -310,10 +311,11 @@ class Libp2pHost:
                 nursery.start_soon(conn.muxed.start)
                 nursery.start_soon(conn.swarm_conn.start)
                 nursery.start_soon(self._joining.join, conn)
+                nursery.start_soon(conn.give_up_when_closed)
                 await conn.decided.wait()
                 if pending is not None:
                     self._door.passed(pending)
-                if conn.joined.is_set():
+                if conn.is_live:
                     await self._swarm.register(conn.swarm_conn)
                     for listener in self.up_listeners:
                         listener(conn.peer)

@@ -66,7 +66,8 @@ class Joining:
     async def _open_talk(self, conn: PeerConn) -> FrameTalk:
         if not conn.muxed.is_initiator:
             await conn.admit_arrived.wait()
-            assert conn.admit_stream is not None
+            if conn.admit_stream is None:
+                raise AdmissionError("closed", f"the peer went away: {conn.link.reason}")
             return FrameTalk(conn.admit_stream)
         try:
             stream = conn.admit_stream = conn.link.open_stream()

@@ -39,6 +39,7 @@ class PeerConn:
     address: str
     admit_stream: LinkStream | None = None
     admit_arrived: trio.Event = field(default_factory=trio.Event)
+    """Set when the peer opened that stream, or never will."""
     joined: trio.Event = field(default_factory=trio.Event)
     """Set when the connection is in use."""
     decided: trio.Event = field(default_factory=trio.Event)
@@ -68,6 +69,11 @@ class PeerConn:
             stream.reset()
             return
         self.admit_stream = stream
+        self.admit_arrived.set()
+
+    async def give_up_when_closed(self) -> None:
+        """Let whoever waits for the admission stream know that it will not come."""
+        await self.link.closed.wait()
         self.admit_arrived.set()
 
     def dial_error(self) -> DialError:

@@ -61,7 +61,7 @@ class FrameTalk:
         while not self._frames:
             try:
                 if self._unchecked is not None:
-                    await check_answer(self._stream, self._unchecked)
+                    await self._check(self._unchecked)
                     self._unchecked = None
                 data = await self._stream.read()
             except (LinkClosedError, StreamResetError) as exc:
@@ -70,3 +70,11 @@ class FrameTalk:
                 raise AdmissionError("closed", "the peer ended the conversation while joining")
             self._frames.extend(self._reader.feed(data))
         return self._frames.popleft()
+
+    async def _check(self, protocol: str) -> None:
+        try:
+            await check_answer(self._stream, protocol)
+        except WireError as exc:
+            raise AdmissionError(
+                "network", "the machine there is in another network, or is no Swarm node"
+            ) from exc
