@@ -1,0 +1,112 @@
+"""What happens to a buyer: the events of `swarmnode.market.auction` and what it tells."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from p2p.ids import PeerId
+from p2p.membership.view import Liveness
+from p2p.wire.codec import Message
+from swarmnode.resources.advert import ResourceAdvert
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.records import RoundRecord, TaskRecord
+from swarmnode.tasks.spec import TaskSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """The node started; these tasks were written down by an earlier life."""
+
+    records: Sequence[TaskRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A new task; its id was given by the caller."""
+
+    task: TaskId
+    spec: TaskSpec
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAsked:
+    """The submitter does not want a task any more. Nothing happens to one that has ended."""
+
+    task: TaskId
+
+
+@dataclass(frozen=True, slots=True)
+class DryRunAsked:
+    """Hold an auction for nothing; told by DryRunEnded with the same number."""
+
+    number: int
+    spec: TaskSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Advertised:
+    """What a machine lends now; None when its word has expired or makes no sense."""
+
+    peer: PeerId
+    advert: ResourceAdvert | None
+
+
+@dataclass(frozen=True, slots=True)
+class MemberStands:
+    """What membership thinks of a machine; None when it has forgotten it."""
+
+    peer: PeerId
+    liveness: Liveness | None
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A message came."""
+
+    peer: PeerId
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class DryRunEnded:
+    """Notification: the auction a dry run would have won or lost."""
+
+    number: int
+    record: RoundRecord
+
+
+@dataclass(frozen=True, slots=True)
+class RetryDue:
+    """Timer: put a waiting task to auction."""
+
+    task: TaskId
+    due_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class WindowOver:
+    """Timer: whoever wanted to bid has."""
+
+    auction: int
+
+
+@dataclass(frozen=True, slots=True)
+class AwardDue:
+    """Timer: say an award again, or give it up."""
+
+    task: TaskId
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class BeatDue:
+    """Timer: renew a lease, or notice that its provider is gone."""
+
+    task: TaskId
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlinePassed:
+    """Timer: a task had this long."""
+
+    task: TaskId

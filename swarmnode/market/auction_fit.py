@@ -1,0 +1,103 @@
+"""Which machines can run a task at all, by what they advertise, and why the others cannot.
+
+Room that is taken now does not rule a machine out: it may keep a place.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from p2p.ids import PeerId
+from p2p.membership.view import Liveness
+from swarmnode.resources.advert import GpuLine, ResourceAdvert
+from swarmnode.tasks.spec import GpuWant, Shape, TaskSpec
+
+_MIB: Final = 1024**2
+
+
+@dataclass(slots=True)
+class Seen:
+    """All that is known of one machine."""
+
+    advert: ResourceAdvert | None = None
+    liveness: Liveness | None = None
+    rtt_s: float | None = None
+    """Smoothed time from a call to its answer."""
+    jitter_s: float = 0.0
+    failures: int = 0
+    """Attempts lost there, less those that ended well."""
+
+    def measured(self, sample_s: float) -> None:
+        """Take a round trip into account (RFC 6298)."""
+        if self.rtt_s is None:
+            self.rtt_s, self.jitter_s = sample_s, sample_s / 2
+            return
+        self.jitter_s += (abs(sample_s - self.rtt_s) - self.jitter_s) / 4
+        self.rtt_s += (sample_s - self.rtt_s) / 8
+
+    def slow_rtt_s(self, unknown_s: float) -> float:
+        """A round trip that about 95 % of the answers keep."""
+        return unknown_s if self.rtt_s is None else self.rtt_s + 2 * self.jitter_s
+
+
+def unfit_because(spec: TaskSpec, peer: PeerId, seen: Seen) -> str:
+    """Why a machine is not asked; empty when it is."""
+    if peer in spec.avoid:
+        return "the task avoids it"
+    if spec.require and peer not in spec.require:
+        return "the task requires other machines"
+    if seen.liveness is not Liveness.ALIVE:
+        return _standing(seen.liveness)
+    advert = seen.advert
+    if advert is None:
+        return "has not told what it lends"
+    if not advert.lends:
+        return "lends nothing"
+    if advert.paused:
+        return "paused by its owner"
+    return _lacking(spec, advert)
+
+
+def has_room(shape: Shape, advert: ResourceAdvert) -> bool:
+    """Whether the machine says that it could start such a task now."""
+    return (
+        advert.lends
+        and not advert.paused
+        and advert.tasks_free > 0
+        and advert.cpu_free_millis >= shape.cpu_millis
+        and advert.memory_free_bytes >= shape.memory_bytes
+        and advert.disk_free_bytes >= shape.disk_bytes
+        and len([gpu for gpu in _matching(shape.gpu, advert.gpus) if gpu.free]) >= shape.gpu.count
+    )
+
+
+def _standing(liveness: Liveness | None) -> str:
+    return "unknown" if liveness is None else f"is {liveness.name.lower()}"
+
+
+def _lacking(spec: TaskSpec, advert: ResourceAdvert) -> str:
+    shape = spec.shape
+    if advert.cpu_millis < shape.cpu_millis:
+        return f"lends {advert.cpu_millis}m of CPU, {shape.cpu_millis}m asked"
+    if advert.memory_bytes < shape.memory_bytes:
+        have, want = advert.memory_bytes // _MIB, -(-shape.memory_bytes // _MIB)
+        return f"lends {have} MiB of memory, {want} asked"
+    if advert.disk_bytes < shape.disk_bytes:
+        have, want = advert.disk_bytes // _MIB, -(-shape.disk_bytes // _MIB)
+        return f"lends {have} MiB of disk, {want} asked"
+    if len(_matching(shape.gpu, advert.gpus)) < shape.gpu.count:
+        return f"lends {len(advert.gpus)} GPUs, not {_gpu_words(shape.gpu)}"
+    if spec.env and spec.env not in advert.environments:
+        return f"has no environment {spec.env!r}"
+    missing = [limit for limit in spec.enforce if limit not in advert.enforced]
+    return f"cannot enforce {', '.join(missing)}" if missing else ""
+
+
+def _matching(want: GpuWant, gpus: Sequence[GpuLine]) -> list[GpuLine]:
+    model = want.model.lower()
+    return [g for g in gpus if g.vram_bytes >= want.vram_bytes and model in g.model.lower()]
+
+
+def _gpu_words(want: GpuWant) -> str:
+    vram = f" of {want.vram_bytes // _MIB} MiB" if want.vram_bytes else ""
+    return f"{want.count} {want.model or 'GPU'}{vram}"

@@ -1,0 +1,56 @@
+"""What the market shows of its tasks: views, explanations and events. Plain values."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.ledger import TaskChanged
+from swarmnode.tasks.lifecycle import TASK_ENDS, TaskState
+from swarmnode.tasks.messages import Phase
+from swarmnode.tasks.records import RoundRecord, TaskRecord
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """A task as its submitter knows it now."""
+
+    record: TaskRecord
+    phase: Phase = Phase.UNKNOWN
+    """What its provider said last; UNKNOWN while there is none or it has not spoken yet."""
+
+    @property
+    def task(self) -> TaskId:
+        """Its id."""
+        return self.record.task
+
+    @property
+    def state(self) -> TaskState:
+        """Where it stands."""
+        return self.record.state
+
+    @property
+    def has_ended(self) -> bool:
+        """Done, failed or cancelled: nothing will change any more."""
+        return self.record.state in TASK_ENDS
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a task is where it is: `view.record` has the attempts and `why`, `rounds` every bid.
+
+    Of a dry run `rounds` is the one auction held and the task's id is empty.
+    """
+
+    view: TaskView
+    rounds: tuple[RoundRecord, ...]
+    """The newest auctions, oldest first; each names the machines not asked, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventsMissed:
+    """A reader was too slow: so many events are not in its stream; read the tasks again."""
+
+    count: int
+
+
+TaskEvent: TypeAlias = TaskChanged | EventsMissed

@@ -1,0 +1,60 @@
+"""What a bid is worth to the buyer: integer micro-credits in named parts; the lowest sum wins.
+
+A credit (1,000,000) is what a task of its class would give not to wait one slack. Inside a
+network prices are 0, so waiting and wasted room decide.
+"""
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Final
+
+from p2p.ids import PeerId
+from swarmnode.market.messages import Bid
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.spec import PriorityClass
+
+MICROCREDITS: Final = 1_000_000
+
+SLACK_MS: Final[Mapping[PriorityClass, int]] = {
+    PriorityClass.OWNER: 1_000,
+    PriorityClass.LATENCY: 1_000,
+    PriorityClass.CRITICAL: 10_000,
+    PriorityClass.BATCH: 60_000,
+    PriorityClass.SCAVENGER: 600_000,
+}
+"""How long a task of each class can wait before that hurts, when it has no deadline."""
+
+FAILURE_MICRO: Final = 100_000
+"""A machine that has just lost a task of ours must be better by a tenth of a credit."""
+
+FAILURES_MAX: Final = 5
+"""More losses than this weigh no more: half a credit never outweighs the only free machine."""
+
+Parts = tuple[tuple[str, int], ...]
+
+
+def slack_ms(priority_class: PriorityClass, deadline_left_ms: int | None) -> int:
+    """Milliseconds a task can wait; a deadline that is nearer makes it shorter."""
+    plain = SLACK_MS[priority_class]
+    return plain if deadline_left_ms is None else max(1, min(plain, deadline_left_ms))
+
+
+def score_parts(bid: Bid, *, rtt_ms: int, slack: int, failures: int) -> Parts:
+    """The parts of a bid's score. Numbers a seller gives are taken as 0 when negative."""
+    waiting_ms = max(0, bid.eta_ms) + rtt_ms
+    return (
+        ("price", max(0, bid.price_microcredits)),
+        ("waiting", waiting_ms * MICROCREDITS // slack),
+        ("waste", max(0, bid.waste_micro)),
+        ("failures", min(failures, FAILURES_MAX) * FAILURE_MICRO),
+    )
+
+
+def total(parts: Parts) -> int:
+    """The score itself."""
+    return sum(value for _, value in parts)
+
+
+def tie_break(task: TaskId, peer: PeerId) -> bytes:
+    """Rendezvous hash: equal bids for many tasks spread over their machines."""
+    return blake2b(f"{task}\0{peer}".encode(), digest_size=8).digest()
