@@ -1,0 +1,172 @@
+"""The rules of mutable names: who holds one, what a holder grants, what a quorum means.
+
+A name is a register with compare-and-set on a few holders, by CASPaxos (D. Rystsov 2018,
+https://arxiv.org/abs/1802.07000): a write prepares a ballot, learns the present record from a
+quorum, and has its own accepted by a majority. The fence is the leading digit of the ballot.
+
+What holds. While the holder set stands still: any number of writers and readers, crashes, lost and
+late messages give one linearizable history, and once a majority has promised a fence no lower one
+is ever accepted. The set is computed by everybody from its own view of the members. Two nodes
+whose sets differ by up to SPARES members still see each other's writes, because a prepare asks
+the spares too and waits for so many answers that it meets every majority among those asked.
+
+What does not. A member counts until it has been dead for `down_after_s`, and it takes a round of
+handing over until newcomers know what the old holders knew: if more holders than SPARES are
+replaced before that, or a partition lasts longer than `down_after_s`, both sides may accept
+writes. Then the higher ballot, that is first of all the higher fence, wins everywhere. With two
+members no majority survives a loss, so a dead one stops counting at once and the other goes on.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from blake3 import blake3
+
+from p2p.ids import PeerId
+from p2p.membership.view import Liveness, View
+from storage.limits import NAME_CHARS_MAX, NAME_HOLDERS_MAX, NAME_SPARES
+from storage.records.names_messages import Ballot, NameHeld, NameState
+
+OWN = "own/"
+"""Names that begin so are kept apart for each machine, and only it can write them."""
+
+NOTHING = NameState()
+
+
+def owner_of(name: str, writer: PeerId) -> str:
+    """Who alone may write `name`: its own machine for OWN names, else empty. ValueError if bad."""
+    if not 0 < len(name) <= NAME_CHARS_MAX:
+        raise ValueError(f"a name has 1 to {NAME_CHARS_MAX} characters, not {len(name)}")
+    return writer if name.startswith(OWN) else ""
+
+
+def name_key(owner: str, name: str) -> bytes:
+    """Under which holders keep a name (32 bytes)."""
+    packed = f"{len(owner)}:{owner}{name}".encode()
+    return blake3(b"swarm name\0" + packed).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Holders:
+    """Where a name lives."""
+
+    voters: tuple[PeerId, ...]
+    """An odd number; a majority of them decides."""
+    asked: tuple[PeerId, ...]
+    """The voters and the spares behind them, in rendezvous order."""
+
+    @property
+    def majority(self) -> int:
+        """Voters that must accept a record."""
+        return len(self.voters) // 2 + 1
+
+    @property
+    def quorum(self) -> int:
+        """Answers that meet every majority of voters drawn from those asked."""
+        return len(self.asked) - self.majority + 1
+
+
+def counted_members(view: View, now_s: float, down_after_s: float) -> tuple[PeerId, ...]:
+    """Members among whom names are spread, in the view's order; ourselves always."""
+    present = [m for m in view.members if m.liveness is not Liveness.LEFT or m.peer == view.me]
+    patience_s = 0.0 if len(present) <= 2 else down_after_s
+    counted = [
+        m.peer
+        for m in present
+        if m.peer == view.me or m.liveness is not Liveness.DEAD or now_s - m.since_s < patience_s
+    ]
+    return tuple(counted) if view.me in counted else (*counted, view.me)
+
+
+def holders_of(key: bytes, members: Sequence[PeerId]) -> Holders:
+    """The first of the members by rendezvous hashing (Thaler, Ravishankar 1998)."""
+    ranked = sorted(members, key=lambda peer: blake3(key + peer.encode()).digest())
+    voters = min(NAME_HOLDERS_MAX, len(ranked) - 1 + len(ranked) % 2)
+    return Holders(tuple(ranked[:voters]), tuple(ranked[: voters + NAME_SPARES]))
+
+
+# -- one holder
+
+
+def promise(state: NameState, ballot: Ballot) -> NameState | None:
+    """The state after promising `ballot`, or None when a higher one was promised."""
+    if state.promised is not None and ballot < state.promised:
+        return None
+    return NameState(ballot, state.accepted, state.sealed)
+
+
+def accept(state: NameState, proposal: NameState) -> NameState | None:
+    """The state after accepting `proposal.sealed`, or None when a higher ballot was promised.
+
+    Repeating an accept, by whomever, is harmless: one ballot carries one record.
+    """
+    ballot = proposal.accepted
+    assert ballot is not None
+    if state.promised is not None and ballot < state.promised:
+        return None
+    return NameState(ballot, ballot, proposal.sealed)
+
+
+# -- many holders
+
+
+@dataclass(slots=True)
+class Poll:
+    """Answers of the holders to one question."""
+
+    holders: Holders
+    answers: dict[PeerId, NameHeld] = field(default_factory=dict)
+    waiting: int = 0
+
+    @property
+    def granted(self) -> list[PeerId]:
+        """Who said yes."""
+        return [peer for peer, held in self.answers.items() if held.done]
+
+    @property
+    def has_quorum(self) -> bool:
+        """Whether enough said yes to know of every record a majority may have accepted."""
+        return len(self.granted) >= self.holders.quorum
+
+    @property
+    def has_majority(self) -> bool:
+        """Whether a majority of the voters said yes."""
+        voters = self.holders.voters
+        return sum(peer in voters for peer in self.granted) >= self.holders.majority
+
+    @property
+    def is_kept_twice(self) -> bool:
+        """A majority, and more than one machine where there are more."""
+        return self.has_majority and len(self.granted) >= min(2, len(self.holders.asked))
+
+    @property
+    def newest(self) -> NameState:
+        """The state accepted under the highest ballot."""
+        states = [held.state for held in self.answers.values() if held.state.accepted is not None]
+        return max(states, key=_accepted, default=NOTHING)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the newest record is known to be decided: no second round is needed."""
+        if not self.has_quorum:
+            return False
+        newest = self.newest.accepted
+        if newest is None:
+            return True
+        voters = [self.answers[peer] for peer in self.holders.voters if peer in self.answers]
+        agreed = sum(held.state.accepted == newest for held in voters)
+        return agreed >= self.holders.majority
+
+    def highest_ballot(self) -> Ballot | None:
+        """The highest ballot any of them has heard of."""
+        return max(_ballots(held.state for held in self.answers.values()), default=None)
+
+
+def _ballots(states: Iterable[NameState]) -> list[Ballot]:
+    return [b for s in states for b in (s.promised, s.accepted) if b is not None]
+
+
+def _accepted(state: NameState) -> tuple[int, int, str, int]:
+    ballot = state.accepted
+    assert ballot is not None
+    return ballot.fence, ballot.counter, ballot.peer, ballot.nonce

@@ -1,0 +1,149 @@
+"""One holder's part of mutable names: what it promised and accepted, durable before it answers."""
+
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+
+import trio
+
+from p2p.errors import RefusalError, WireError
+from p2p.ids import NetworkId, PeerId
+from p2p.wire.codec import Message, decode_as, encode
+from p2p.wire.envelope import Signed, Signer, open_signed
+from storage.engine.port import Tables, WriteView
+from storage.limits import (
+    NAME_BALLOT_COUNTER_MAX,
+    NAME_CHARS_MAX,
+    NAME_KEPT_MS,
+    NAME_VALUE_BYTES_MAX,
+    NAMES_HELD_MAX,
+    NAMES_PER_SCAN,
+)
+from storage.records.names_core import NOTHING, accept, name_key, promise
+from storage.records.names_messages import (
+    NAME_DOMAIN,
+    Ballot,
+    NameAccept,
+    NameHeld,
+    NamePrepare,
+    NameRead,
+    NameRecord,
+    NameState,
+)
+
+TABLE = "names"
+KEY_BYTES = 32
+
+
+class NameHolder:
+    """Answers NameRead, NamePrepare and NameAccept from a table."""
+
+    def __init__(
+        self, tables: Tables, signer: Signer, network: NetworkId, wall_ms: Callable[[], int]
+    ) -> None:
+        self._tables, self._signer, self._network = tables, signer, network
+        self._wall_ms = wall_ms
+        self.held = 0
+        """Names kept here."""
+
+    def count(self) -> None:
+        """Learn how many names are kept; once, before the first is answered."""
+        self.held, after = 0, b""
+        while page := self._tables.scan(TABLE, after=after, limit=NAMES_PER_SCAN):
+            self.held += len(page)
+            after = page[-1][0]
+
+    async def on_read(self, peer: PeerId, request: NameRead, body: bytes) -> tuple[Message, bytes]:
+        """What is kept of a name."""
+        _check_key(request.key)
+        await trio.lowlevel.checkpoint()
+        return NameHeld(True, _unpack(self._tables.get(TABLE, request.key))), b""
+
+    async def on_prepare(
+        self, peer: PeerId, request: NamePrepare, body: bytes
+    ) -> tuple[Message, bytes]:
+        """Promise a ballot unless a higher one was promised."""
+        _check_key(request.key)
+        _check_ballot(request.ballot)
+        ballot = request.ballot
+        held = await self._change(request.key, lambda state: promise(state, ballot))
+        return held, b""
+
+    async def on_accept(
+        self, peer: PeerId, request: NameAccept, body: bytes
+    ) -> tuple[Message, bytes]:
+        """Keep a record unless a higher ballot was promised."""
+        _check_ballot(request.ballot)
+        record = self._checked(request.ballot, request.sealed)
+        proposal = NameState(None, request.ballot, request.sealed)
+        key = name_key(record.owner, record.name)
+        held = await self._change(key, lambda state: accept(state, proposal))
+        return NameHeld(held.done, NameState(held.state.promised)), b""
+
+    async def _change(
+        self, key: bytes, change: Callable[[NameState], NameState | None]
+    ) -> NameHeld:
+        def apply(view: WriteView) -> tuple[NameHeld, bool]:
+            packed = view.get(TABLE, key)
+            state = _unpack(packed)
+            changed = change(state)
+            if changed is None:
+                return NameHeld(False, state), False
+            if packed is None and self.held >= NAMES_HELD_MAX:
+                raise RefusalError("full", "no room for another name here")
+            view.put(TABLE, key, encode(changed))
+            return NameHeld(True, changed), packed is None
+
+        held, is_new = await self._tables.transact(apply)
+        self.held += is_new
+        return held
+
+    def _checked(self, ballot: Ballot, sealed: Signed) -> NameRecord:
+        try:
+            record = open_signed(self._signer, self._network, NAME_DOMAIN, NameRecord, sealed)
+        except WireError as error:
+            raise RefusalError("corrupt", str(error)) from error
+        is_short = len(record.value) <= NAME_VALUE_BYTES_MAX and len(record.name) <= NAME_CHARS_MAX
+        is_numbered = record.sequence >= 1 and 0 <= record.fence <= ballot.fence
+        if not is_short or not is_numbered or record.owner not in ("", sealed.sender):
+            raise RefusalError("corrupt", "this is not a record of a name its sender may write")
+        now_ms = self._wall_ms()
+        if not now_ms < sealed.expires_ms < now_ms + 2 * NAME_KEPT_MS:
+            raise RefusalError("expired", "the record expires too early or too late")
+        return record
+
+    async def states(self) -> AsyncIterator[tuple[bytes, NameState]]:
+        """Everything kept here, in key order; others get turns in between."""
+        after = b""
+        while page := self._tables.scan(TABLE, after=after, limit=NAMES_PER_SCAN):
+            await trio.lowlevel.checkpoint()
+            for key, packed in page:
+                yield key, _unpack(packed)
+            after = page[-1][0]
+
+    async def sweep(self) -> int:
+        """Forget names whose record has expired; how many."""
+        now_ms, gone = self._wall_ms(), 0
+        async for key, state in self.states():
+            if state.sealed is not None and state.sealed.expires_ms < now_ms:
+                gone += await self._tables.transact(partial(_forget, key))
+        self.held -= gone
+        return gone
+
+
+def _forget(key: bytes, view: WriteView) -> bool:
+    return view.delete(TABLE, key)
+
+
+def _check_key(key: bytes) -> None:
+    if len(key) != KEY_BYTES:
+        raise RefusalError("corrupt", f"a key of {len(key)} bytes")
+
+
+def _check_ballot(ballot: Ballot) -> None:
+    is_sane = 0 <= ballot.fence <= NAME_BALLOT_COUNTER_MAX
+    if not is_sane or not 0 <= ballot.counter <= NAME_BALLOT_COUNTER_MAX or len(ballot.peer) > 128:
+        raise RefusalError("corrupt", "no honest ballot counts so far")
+
+
+def _unpack(packed: bytes | None) -> NameState:
+    return NOTHING if packed is None else decode_as(NameState, packed)
