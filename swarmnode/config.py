@@ -134,6 +134,8 @@ class ComputeSection(_Section):
     disk_gib: float = _number(20.0, 0, 1e6)
     gpus: bool = True
     tasks_max: int = _count(16, 1, 4096)
+    sandbox: str = _choice("bwrap", "bwrap", "container")
+    """`container`: the node runs in one without user namespaces, each task as a user of its own."""
 
 
 @dataclass(frozen=True, slots=True)
