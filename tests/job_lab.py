@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import trio
 
+from p2p.workers import ThreadWorkers
 from swarmnode.executor.capability import BWRAP, ExecutorConfig
 from swarmnode.executor.port import Executor, JobExit, JobId, JobSpec
 from swarmnode.executor.process import ProcessExecutor
-from p2p.workers import ThreadWorkers
 
 MIB = 1024 * 1024
 SH = "/bin/sh"
@@ -48,7 +48,7 @@ async def running_executor(
     folder: Path,
     sandbox: str = BWRAP,
     environments: Mapping[str, Path] | None = None,
-    **settings: Any,
+    **settings: Any,  # noqa: ANN401
 ) -> AsyncIterator[ProcessExecutor]:
     """An executor that serves; at the end every job is swept."""
     config = ExecutorConfig(sandbox=sandbox, **settings)

@@ -233,12 +233,13 @@ class JobCgroup:
         return all(removed)
 
 
-def send_signal(pid: int, number: int) -> None:
-    """Signal a process, or with a negative pid its group, which may be gone already."""
-    try:  # noqa: SIM105  (contextlib would cost every shim a millisecond)
+def send_signal(pid: int, number: int) -> bool:
+    """Signal a process, or with a negative pid its group; False when it is not there."""
+    try:
         os.kill(pid, number)
     except ProcessLookupError:
-        pass
+        return False
+    return True
 
 
 def _remove(path: str) -> bool:

@@ -43,7 +43,8 @@ from swarmnode.executor.port import (
     JobView,
     Limit,
 )
-from swarmnode.executor.watch import final_exit, kill_left_over, parent_of, until_gone
+from swarmnode.executor.proc import parent_of
+from swarmnode.executor.watch import final_exit, kill_left_over, until_gone
 from swarmnode.limits import JOB_START_TIMEOUT_S, KILL_TIMEOUT_S, LOG_READ_BYTES_MAX
 
 ResultT = TypeVar("ResultT")
@@ -286,10 +287,7 @@ class ProcessExecutor:
         """
         found = self._jobs.get(job)
         owner = found.record.uid if found else 0
-        try:
-            await work_files.write_file(self._workers, self._work(job), name, owner, chunks)
-        except OSError as exc:
-            raise ExecutorUnavailableError(f"{self._folder}: {exc.strerror or exc}") from exc
+        await work_files.write_file(self._workers, self._work(job), name, owner, chunks)
 
     async def list_files(self, job: JobId, pattern: str) -> tuple[FileStat, ...]:
         """Plain files of the work folder that match, by name. Raises OutputUnsafeError."""

@@ -22,6 +22,7 @@ import time
 
 from swarmnode.executor import disk_use, pairs, uid_mode
 from swarmnode.executor.cgroup import JobCgroup, send_signal
+from swarmnode.executor.proc import has_child, start_ticks
 
 FD_ARGS, FD_SECCOMP, FD_STATUS, FD_BLOCK = 40, 41, 42, 43
 """Numbers under which bubblewrap finds its files; the node names them in its arguments."""
@@ -29,7 +30,7 @@ FD_ARGS, FD_SECCOMP, FD_STATUS, FD_BLOCK = 40, 41, 42, 43
 CODE_CANNOT_START, CODE_CANNOT_EXECUTE, CODE_NOT_FOUND = 125, 126, 127  # as docker run
 _SIGTERM_GRACE_S = 10.0
 _KILL_TIMEOUT_S = 5.0
-_TICK_S = 0.25
+_TICK_S, _RETRY_S = 0.25, 0.01
 _FSIZE_SLACK_BYTES = 1 << 20
 
 
@@ -78,6 +79,7 @@ class Shim:
         self._kill_at_s = self._started_s + self._order.wall_s
         self._kill_reason = "wall"
         self._disk_due_s = 0.0
+        self._notice_due = False
         self._wait_status: int | None = None
         self._rusage: resource.struct_rusage | None = None
 
@@ -158,7 +160,8 @@ class Shim:
             _lower(resource.RLIMIT_NPROC, order.pids_rlimit, order.pids_rlimit)
 
     def _wait(self, poll: "select.poll") -> None:
-        left_s = min(_TICK_S, max(0.0, self._kill_at_s - time.monotonic()))
+        tick_s = _RETRY_S if self._notice_due else _TICK_S
+        left_s = min(tick_s, max(0.0, self._kill_at_s - time.monotonic()))
         for fd, _ in poll.poll(left_s * 1000 + 1):
             if fd == self._wake:
                 os.read(fd, 4096)
@@ -215,10 +218,16 @@ class Shim:
             self._kill_at_s = at_s
         if not self._reason:
             self._reason = self._kill_reason = "killed"
-            if grace_s > 0 and self._pid:
-                send_signal(-self._pid, signal.SIGTERM)
+            self._notice_due = grace_s > 0
+            self._give_notice()
+
+    def _give_notice(self) -> None:
+        """SIGTERM, once a program is there to hear it: the first process of a sandbox is deaf."""
+        if self._notice_due and self._pid and (self._order.uid or has_child(self._pid)):
+            self._notice_due = not send_signal(-self._pid, signal.SIGTERM)
 
     def _check_limits(self) -> None:
+        self._give_notice()
         now_s = time.monotonic()
         if now_s >= self._kill_at_s:
             self._kill(self._kill_reason)
@@ -358,18 +367,6 @@ def _execute(argv: "list[str]", env: "dict[str, str]") -> None:
         except PermissionError as exc:
             failure = exc
     raise failure
-
-
-def start_ticks(pid: int) -> int:
-    """When a process started, in clock ticks since boot: with the pid it names one process.
-
-    0 when it is gone.
-    """
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rsplit(b")", 1)[1].split()[19])
-    except OSError:
-        return 0
 
 
 def _number_after(text: bytes, key: bytes) -> int:

@@ -10,7 +10,7 @@ from swarmnode.executor import uid_mode
 from swarmnode.executor.cgroup import JobCgroup
 from swarmnode.executor.job_folder import CrashRecord, JobFolder, boot_id
 from swarmnode.executor.port import JobExit
-from swarmnode.executor.shim import start_ticks
+from swarmnode.executor.proc import start_ticks
 from swarmnode.limits import KILL_TIMEOUT_S
 
 _LOOK_S = 0.05
@@ -67,12 +67,3 @@ def kill_left_over(folder: JobFolder, record: CrashRecord) -> None:
     cgroup.remove()
     if record.uid:
         uid_mode.kill_user(record.uid, record.guard_uid)
-
-
-def parent_of(pid: int) -> int:
-    """A process's parent, 0 when it is gone."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rsplit(b")", 1)[1].split()[1])
-    except OSError:
-        return 0

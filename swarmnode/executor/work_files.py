@@ -6,6 +6,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 from functools import partial
 
 from p2p.workers import Workers
+from swarmnode.errors import ExecutorUnavailableError
 from swarmnode.executor import safe_files
 from swarmnode.executor.port import FileStat
 from swarmnode.limits import FILE_CHUNK_BYTES
@@ -14,7 +15,10 @@ from swarmnode.limits import FILE_CHUNK_BYTES
 async def write_file(
     workers: Workers, root: str, name: str, owner: int, chunks: AsyncIterable[bytes]
 ) -> None:
-    """Write a new file; nothing is left of a broken stream. Raises OutputUnsafeError, OSError."""
+    """Write a new file; nothing is left of a broken stream.
+
+    Raises OutputUnsafeError, ExecutorUnavailableError (no room), and what the stream raises.
+    """
     fd = await workers.run(partial(safe_files.create_file, root, name, owner))
     whole = False
     try:
@@ -45,5 +49,8 @@ async def read_file(workers: Workers, root: str, name: str) -> AsyncIterator[byt
 
 def _write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+    try:
+        while view:
+            view = view[os.write(fd, view) :]
+    except OSError as exc:
+        raise ExecutorUnavailableError(f"writing into the work folder: {exc.strerror}") from exc

@@ -1,0 +1,29 @@
+"""Single questions to /proc. Shim-side: imports nothing. Processes that are gone give nothing."""
+
+
+def start_ticks(pid: int) -> int:
+    """When a process started, in clock ticks since boot: with the pid it names one process."""
+    return _stat(pid, 19)
+
+
+def parent_of(pid: int) -> int:
+    """A process's parent."""
+    return _stat(pid, 1)
+
+
+def _stat(pid: int, field: int) -> int:
+    """A number behind the name in /proc/PID/stat, which may itself hold brackets; 0 when gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rsplit(b")", 1)[1].split()[field])
+    except OSError:
+        return 0
+
+
+def has_child(pid: int) -> bool:
+    """Whether a process has started another; True, too, where the kernel does not tell."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
+            return bool(file.read(1))
+    except OSError:
+        return True
