@@ -160,3 +160,24 @@ RELAYS_MAX: Final = 1024
 
 STRANGERS_MAX: Final = 1024
 """Unknown peers remembered as asked: as many as there are connections."""
+
+GOSSIP_KINDS_MAX: Final = 16
+"""Kinds of gossip items: two are used; one member can fill no more rows than this."""
+
+GOSSIP_BODY_BYTES_MAX: Final = 4096
+"""Body of one item: what a machine lends, with eight GPUs, takes under 2 KiB."""
+
+GOSSIP_TTL_S_MAX: Final = 3600.0
+"""Longest life of an item: its sequence is remembered as long, so that none can be replayed."""
+
+GOSSIP_ROWS_MAX: Final = 8192
+"""Items held, of all members and kinds: two kinds of 4,096 members, 40 MiB at the very worst."""
+
+GOSSIP_STRANGERS_MAX: Final = 128
+"""Items of origins not yet known as members: news of a member may be slower than its first item."""
+
+GOSSIP_DIGEST_ENTRIES_MAX: Final = 2048
+"""Items compared at once: 32 KiB of keys and sequences; larger tables are compared in parts."""
+
+GOSSIP_PUSH_ITEMS_MAX: Final = 200
+"""Items in one message: 11 values each stay below DECODE_NODES_MAX."""

@@ -67,6 +67,11 @@ class Driver:
         self._wake.set()
         return True
 
+    def order(self, event: object) -> None:
+        """Queue an event of our own side, however many are waiting: those are few."""
+        self._inbox.append(_Entry(event))
+        self._wake.set()
+
     async def do(self, event: object) -> None:
         """Queue an event and return once everything it caused has been performed."""
         done = trio.Event()

@@ -34,7 +34,8 @@ class Row:
 
     member: Member
     sealed: Signed
-    sealed_bytes: int
+    size: int
+    """Bytes of `sealed` on the wire."""
     accusers: list[PeerId] = field(default_factory=list)
     """Who has called this incarnation suspect, first one first."""
     suspect_since_s: float = 0.0
@@ -104,11 +105,17 @@ class Table:
         row = self._accused(opinion)
         return None if row is None else self._mark(row, Liveness.DEAD, now_s)
 
-    def forget(self, before_s: float) -> None:
-        """Drop those that have been gone since before a time."""
-        for row in self.in_order():
-            if row.member.liveness in GONE and row.member.since_s < before_s:
-                self._drop(row.member.peer)
+    def forget(self, before_s: float) -> bool:
+        """Drop those that have been gone since before a time; True when there were any."""
+        gone = [row.member for row in self.in_order() if row.member.liveness in GONE]
+        old = [member.peer for member in gone if member.since_s < before_s]
+        for peer in old:
+            self._drop(peer)
+        return bool(old)
+
+    def vouches(self, sealed: Signed) -> bool:
+        """Whether the signature and the content are in order."""
+        return self._open(sealed) is not None
 
     def digest(self) -> bytes:
         """Equal in two tables that hold the same incarnations of the same peers for alive."""

@@ -37,6 +37,19 @@ def run_seeded(seed: int, main: Callable[[], Awaitable[ResultT]]) -> ResultT:
         trio_run._r.setstate(dice)
 
 
+async def until(is_so: Callable[[], bool], *, within_s: float, look_s: float = 0.01) -> float:
+    """Look now and then, on virtual time, until it is so; returns how many seconds it took.
+
+    Raises trio.TooSlowError.
+    """
+    start_s = trio.current_time()
+    for _ in range(round(within_s / look_s) + 1):
+        if is_so():
+            return trio.current_time() - start_s
+        await trio.sleep(look_s)
+    raise trio.TooSlowError(f"not so within {within_s} s")
+
+
 def simulated(test: Callable[ParamsT, Awaitable[ResultT]]) -> Callable[ParamsT, ResultT]:
     """Make an async test an ordinary one that runs on virtual time; its `seed` if it takes one."""
 

@@ -1,0 +1,25 @@
+"""A token bucket for each peer: how much work anybody may cause."""
+
+from dataclasses import dataclass, field
+
+from p2p.ids import PeerId
+from p2p.limits import PEERS_MAX
+
+
+@dataclass(slots=True)
+class Buckets:
+    """Full at first, refilled steadily; the longest unused is forgotten, and so full again."""
+
+    burst: float
+    per_s: float
+    _left: dict[PeerId, tuple[float, float]] = field(default_factory=dict)
+
+    def take(self, peer: PeerId, wanted: int, now_s: float) -> int:
+        """Take up to so many tokens; returns how many there were."""
+        tokens, since_s = self._left.pop(peer, (self.burst, now_s))
+        tokens = min(self.burst, tokens + (now_s - since_s) * self.per_s)
+        taken = min(wanted, int(tokens))
+        self._left[peer] = (tokens - taken, now_s)
+        if len(self._left) > PEERS_MAX:
+            del self._left[next(iter(self._left))]
+        return taken

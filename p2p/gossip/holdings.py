@@ -1,0 +1,201 @@
+"""Which items one node holds, and what an item must be to be taken.
+
+It must be newer than what is held of its origin and kind, of a known member, affordable for the
+peer that brought it, signed, and within its life: cheap checks first. Life is bounded three ways:
+by what the carrier says is left, by the signed ttl counted from its arrival here (monotonic), and
+by wall clock within the skew allowed between machines.
+"""
+
+from collections.abc import Callable, Mapping
+
+from p2p.errors import WireError
+from p2p.gossip.bucket import Buckets
+from p2p.gossip.items import Item
+from p2p.gossip.messages import DOMAINS, KINDS, Carried, Fact
+from p2p.gossip.table import Row, Table, key_of
+from p2p.ids import NetworkId, PeerId
+from p2p.limits import (
+    CLOCK_SKEW_MAX_MS,
+    GOSSIP_BODY_BYTES_MAX,
+    GOSSIP_ROWS_MAX,
+    GOSSIP_STRANGERS_MAX,
+    GOSSIP_TTL_S_MAX,
+    INCARNATION_MAX,
+)
+from p2p.membership.view import Liveness, View
+from p2p.wire.envelope import Signed, Signer, open_signed, seal
+
+PAYLOAD_BYTES_MAX = GOSSIP_BODY_BYTES_MAX + 32
+TTL_MS_MAX = round(GOSSIP_TTL_S_MAX * 1000)
+
+MARK_S = (TTL_MS_MAX + 2 * CLOCK_SKEW_MAX_MS) / 1000
+"""For so long after an item arrived could an older one of its origin still pass for live."""
+
+GONE = (Liveness.DEAD, Liveness.LEFT)
+
+
+class Holdings:
+    """The table, who may be in it, and our own words."""
+
+    def __init__(
+        self,
+        signer: Signer,
+        network: NetworkId,
+        view: Callable[[], View],
+        wall_ms: Callable[[], int],
+        buckets: Buckets,
+    ) -> None:
+        self.me = signer.peer_id
+        self.table = Table(GOSSIP_ROWS_MAX)
+        self.refused = 0
+        """Items with a wrong signature, content or time, since the start."""
+        self.throttled = 0
+        """Items dropped because the peer that brought them brought too many."""
+        self._signer = signer
+        self._network = network
+        self._view = view
+        self._wall_ms = wall_ms
+        self._buckets = buckets
+        self._sequence = 0
+        self._waiting: dict[int, tuple[Signed, float]] = {}
+        self._seen: View | None = None
+        self._liveness: dict[PeerId, Liveness] = {}
+        self._alive: list[PeerId] = []
+
+    # -- reading
+
+    def items(self, kind: int, now_s: float) -> Mapping[PeerId, Item]:
+        """Live items of members not known to be gone, ours included, sorted by origin."""
+        liveness = self._members()
+        found = {
+            row.item.origin: row.item
+            for row in self.table
+            if row.item.kind == kind and row.is_live(now_s)
+        }
+        here = (o for o in sorted(found) if o == self.me or liveness.get(o) not in GONE)
+        return {origin: found[origin] for origin in here}
+
+    def alive(self) -> list[PeerId]:
+        """The other members that are alive, by peer id."""
+        self._members()
+        return self._alive
+
+    # -- our own words
+
+    def publish(self, kind: int, body: bytes, ttl_s: float, now_s: float) -> Row | None:
+        """Hold our newest word of a kind; None when the table is full of live items."""
+        wall_ms, ttl_ms = self._wall_ms(), round(ttl_s * 1000)
+        self._sequence = max(self._sequence + 1, wall_ms)
+        sealed = seal(
+            self._signer,
+            self._network,
+            DOMAINS[kind],
+            Fact(ttl_ms, body),
+            sequence=self._sequence,
+            expires_ms=wall_ms + ttl_ms,
+        )
+        return self._hold(sealed, kind, body, now_s, now_s + ttl_s, now_s + ttl_s)
+
+    # -- the words of others
+
+    def take(self, peer: PeerId, carried: Carried, now_s: float) -> Row | None:
+        """The row of an item that is new to us and live, or None; see the module.
+
+        An item of ours from an earlier life whose clock was ahead has us speak again, louder:
+        then the row is our own.
+        """
+        sealed, ends_s = carried.sealed, now_s + carried.left_ms / 1000
+        kind = KINDS.get(sealed.domain)
+        if kind is None or ends_s <= now_s or not self._is_plausible(sealed):
+            self.refused += 1
+            return None
+        key = key_of(sealed.sender, kind)
+        held = self.table.get(key)
+        if held is not None and sealed.sequence <= held.item.sequence:
+            held.prolong(sealed, ends_s)
+            return None
+        if sealed.sender != self.me and sealed.sender not in self._members():
+            self._keep_waiting(key, sealed, ends_s)
+            return None
+        fact = self._open(peer, sealed, now_s)
+        if fact is None:
+            return None
+        if sealed.sender == self.me:
+            return self._speak_again(sealed, held, now_s)
+        limit_s = now_s + min(fact.ttl_ms, self._left_ms(sealed) + CLOCK_SKEW_MAX_MS) / 1000
+        return self._hold(sealed, kind, fact.body, now_s, min(ends_s, limit_s), limit_s)
+
+    def welcome(self, origin: PeerId, now_s: float) -> list[Row]:
+        """Take what has waited for this origin to become a member."""
+        keys = [key for key, (sealed, _) in self._waiting.items() if sealed.sender == origin]
+        rows = []
+        for sealed, ends_s in [self._waiting.pop(key) for key in keys]:
+            left_ms = round((ends_s - now_s) * 1000)
+            rows.append(self.take(origin, Carried(left_ms, sealed), now_s))
+        return [row for row in rows if row is not None]
+
+    def lacks(self, key: int, sequence: int) -> bool:
+        """Whether an item of this key and sequence would be new to us."""
+        row = self.table.get(key)
+        return row is None or row.item.sequence < sequence
+
+    # -- inside
+
+    def _members(self) -> Mapping[PeerId, Liveness]:
+        view = self._view()
+        if view is not self._seen:
+            self._seen = view
+            self._liveness = {member.peer: member.liveness for member in view.members}
+            self._alive = [m.peer for m in view.alive() if m.peer != self.me]
+        return self._liveness
+
+    def _left_ms(self, sealed: Signed) -> int:
+        return sealed.expires_ms - self._wall_ms()
+
+    def _is_plausible(self, sealed: Signed) -> bool:
+        return (
+            sealed.network == self._network
+            and len(sealed.payload) <= PAYLOAD_BYTES_MAX
+            and 0 <= sealed.sequence < INCARNATION_MAX
+            and -CLOCK_SKEW_MAX_MS < self._left_ms(sealed) <= TTL_MS_MAX + CLOCK_SKEW_MAX_MS
+        )
+
+    def _open(self, peer: PeerId, sealed: Signed, now_s: float) -> Fact | None:
+        if not self._buckets.take(peer, 1, now_s):
+            self.throttled += 1
+            return None
+        try:
+            fact = open_signed(self._signer, self._network, sealed.domain, Fact, sealed)
+        except WireError:
+            fact = None
+        if fact is None or not self._is_sound(fact, sealed):
+            self.refused += 1
+            return None
+        return fact
+
+    def _is_sound(self, fact: Fact, sealed: Signed) -> bool:
+        return (
+            0 < fact.ttl_ms <= TTL_MS_MAX
+            and len(fact.body) <= GOSSIP_BODY_BYTES_MAX
+            and self._left_ms(sealed) <= fact.ttl_ms + CLOCK_SKEW_MAX_MS
+        )
+
+    def _speak_again(self, sealed: Signed, held: Row | None, now_s: float) -> Row | None:
+        self._sequence = max(self._sequence, sealed.sequence)
+        if held is None or not held.is_live(now_s):
+            return None
+        return self.publish(held.item.kind, held.item.body, held.ends_s - now_s, now_s)
+
+    def _keep_waiting(self, key: int, sealed: Signed, ends_s: float) -> None:
+        self._waiting.pop(key, None)
+        self._waiting[key] = (sealed, ends_s)
+        if len(self._waiting) > GOSSIP_STRANGERS_MAX:
+            del self._waiting[next(iter(self._waiting))]
+
+    def _hold(
+        self, sealed: Signed, kind: int, body: bytes, now_s: float, ends_s: float, limit_s: float
+    ) -> Row | None:
+        item = Item(sealed.sender, kind, sealed.sequence, sealed.expires_ms, body)
+        key = key_of(item.origin, kind)
+        row = Row(key, item, sealed, ends_s, limit_s, now_s + MARK_S)
+        return row if self.table.put(row, now_s) else None

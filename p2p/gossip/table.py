@@ -1,0 +1,96 @@
+"""What one node holds of everybody's words: the newest of each origin and kind.
+
+A row outlives its item as a mark of the highest sequence seen, long enough that no older item
+can be accepted again (replayed). Times are monotonic; see p2p.gossip.core for how they are set.
+"""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from p2p.gossip.items import Item
+from p2p.ids import PeerId
+from p2p.wire.envelope import Signed
+
+KEY_BYTES = 8
+KEY_MAX = (1 << 64) - 1
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    """One origin's newest word of one kind."""
+
+    key: int
+    item: Item
+    sealed: Signed
+    ends_s: float
+    """Live until then."""
+    limit_s: float
+    """No later copy can make it live longer: its whole life, counted from its arrival here."""
+    forget_s: float
+    """Its sequence is remembered until then."""
+
+    def is_live(self, now_s: float) -> bool:
+        """Whether it may be used and passed on."""
+        return now_s < self.ends_s
+
+    def prolong(self, sealed: Signed, ends_s: float) -> None:
+        """Another copy of the same item: a carrier may have told too short a life."""
+        if sealed == self.sealed:
+            self.ends_s = min(max(self.ends_s, ends_s), self.limit_s)
+
+
+class Table:
+    """Rows by key, in the order of keys."""
+
+    def __init__(self, rows_max: int) -> None:
+        self._rows_max = rows_max
+        self._rows: dict[int, Row] = {}
+        self._order: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        return (self._rows[key] for key in self._order)
+
+    def get(self, key: int) -> Row | None:
+        """The row of a key, live or not."""
+        return self._rows.get(key)
+
+    def put(self, row: Row, now_s: float) -> bool:
+        """Take a row in the place of an older one; False when there is no room for it."""
+        if row.key not in self._rows:
+            if len(self._rows) >= self._rows_max and not self._make_room(now_s):
+                return False
+            insort(self._order, row.key)
+        self._rows[row.key] = row
+        return True
+
+    def live(self, low: int, high: int, now_s: float) -> list[Row]:
+        """Live rows with low <= key <= high."""
+        keys = self._order[bisect_left(self._order, low) : bisect_right(self._order, high)]
+        return [self._rows[key] for key in keys if self._rows[key].is_live(now_s)]
+
+    def forget(self, now_s: float) -> None:
+        """Drop the rows whose sequence need not be remembered any more."""
+        old = [row.key for row in self if row.forget_s <= now_s]
+        for key in old:
+            self._drop(key)
+
+    def _make_room(self, now_s: float) -> bool:
+        over = [row for row in self if not row.is_live(now_s)]
+        if not over:
+            return False
+        self._drop(min(over, key=lambda row: row.forget_s).key)
+        return True
+
+    def _drop(self, key: int) -> None:
+        del self._rows[key]
+        del self._order[bisect_left(self._order, key)]
+
+
+def key_of(origin: PeerId, kind: int) -> int:
+    """Where a table keeps this origin's word of this kind; the same on every node."""
+    return int.from_bytes(blake2b(f"{kind} {origin}".encode(), digest_size=KEY_BYTES).digest())

@@ -1,0 +1,276 @@
+"""Who is alive: SWIM with Lifeguard's local health and a full view, as a pure state machine.
+
+Each period one member is pinged; after a silence three others are asked to ping it; after more
+silence it is SUSPECT and has some seconds to object by a higher incarnation; then it is DEAD.
+News ride on pings; a comparison of views every half minute repairs what they miss. At one member
+nothing is probed; at two and three timeouts alone decide, as nobody could help or confirm.
+"""
+
+from collections.abc import Callable
+
+from p2p.effects import Effect, Notify, Rng, Send, WakeAt
+from p2p.ids import NetworkId, PeerId
+from p2p.limits import FAREWELLS_MAX, RELAYS_MAX, STRANGERS_MAX
+from p2p.membership import events as e
+from p2p.membership.config import MembershipConfig
+from p2p.membership.knowledge import Knowledge, Profile
+from p2p.membership.messages import (
+    Ack,
+    Nack,
+    Ping,
+    PingRequest,
+    Spread,
+    SyncOffer,
+    SyncPage,
+)
+from p2p.membership.probing import Prober
+from p2p.membership.sync import pages
+from p2p.membership.table import GONE
+from p2p.membership.view import Liveness, View
+from p2p.wire.envelope import Signer
+
+
+class Membership:
+    """One node's view of the swarm and its part in keeping everybody's view right."""
+
+    def __init__(
+        self,
+        config: MembershipConfig,
+        signer: Signer,
+        network: NetworkId,
+        profile: Profile,
+        rng: Rng,
+        incarnation: int,
+    ) -> None:
+        """`incarnation` starts as wall-clock milliseconds, so that a restart has a higher one."""
+        self._config = config
+        self._rng = rng
+        self._prober = Prober(config, rng)
+        self._known = Knowledge(config, signer, network, profile, incarnation, self._prober, rng)
+        self._asked_s: dict[PeerId, float] = {}
+        self._handlers: dict[type, Callable[..., list[Effect]]] = {
+            e.Begin: self._on_begin,
+            e.Readdressed: self._on_readdressed,
+            e.Heard: self._on_heard,
+            e.PeerUp: self._on_peer_up,
+            e.PeerDown: self._on_peer_down,
+            e.Join: self._on_join,
+            e.Leave: self._on_leave,
+            e.ProbeDue: self._on_probe_due,
+            e.PingLate: self._on_ping_late,
+            e.ProbeOver: self._on_probe_over,
+            e.RelayOver: self._on_relay_over,
+            e.SuspicionOver: self._known.on_suspicion_over,
+            e.SpreadDue: self._on_spread_due,
+            e.SyncDue: self._on_sync_due,
+            e.RecontactDue: self._on_recontact_due,
+        }
+        self._readers: dict[type, Callable[..., list[Effect]]] = {
+            Ping: self._on_ping,
+            Ack: self._on_ack,
+            PingRequest: self._on_ping_request,
+            Nack: self._on_nack,
+            Spread: self._on_spread,
+            SyncOffer: self._on_sync_offer,
+            SyncPage: self._on_sync_page,
+        }
+
+    def handle(self, event: object, now_s: float) -> list[Effect]:
+        """Take one event of p2p.membership.events."""
+        return self._handlers[type(event)](event, now_s)
+
+    def view(self) -> View:
+        """Everybody we know, ourselves included."""
+        return self._known.view()
+
+    @property
+    def refused(self) -> int:
+        """Presences with a wrong signature or content, since the start."""
+        return self._known.table.refused
+
+    @property
+    def slowdown(self) -> int:
+        """1 when healthy; more when our own links or processor seem to be the problem."""
+        return self._prober.slowdown
+
+    # -- our own life
+
+    def _on_begin(self, event: e.Begin, now_s: float) -> list[Effect]:
+        self._known.addresses = event.addresses
+        config, dice = self._config, self._rng
+        return [
+            *self._known.announce(now_s),
+            WakeAt(now_s + dice.random() * config.probe_s, e.ProbeDue()),
+            WakeAt(now_s + dice.random() * config.sync_s, e.SyncDue()),
+            WakeAt(now_s + dice.random() * config.recontact_s, e.RecontactDue()),
+        ]
+
+    def _on_readdressed(self, event: e.Readdressed, now_s: float) -> list[Effect]:
+        self._known.addresses = event.addresses
+        return [] if self._known.has_left else self._known.renew(now_s)
+
+    def _on_join(self, event: e.Join, now_s: float) -> list[Effect]:
+        effects: list[Effect] = []
+        if self._known.has_left:
+            self._known.has_left = False
+            effects = self._known.renew(now_s)
+        return [*effects, *self._offer(event.peer)]
+
+    def _on_leave(self, event: e.Leave, now_s: float) -> list[Effect]:
+        if self._known.has_left:
+            return []
+        self._known.has_left = True
+        effects = self._known.renew(now_s)
+        others = self._known.with_liveness(Liveness.ALIVE, Liveness.SUSPECT)
+        farewell = self._known.farewell()
+        for peer in others[:FAREWELLS_MAX]:
+            sequence, _ = self._prober.begin(peer, now_s)
+            effects.append(Send(peer, Ping(sequence, farewell)))
+        return effects
+
+    # -- pings of ours
+
+    def _on_probe_due(self, event: e.ProbeDue, now_s: float) -> list[Effect]:
+        again = WakeAt(now_s + self._prober.period_s(), e.ProbeDue())
+        if self._known.has_left:
+            return [again]
+        members = self._known.with_liveness(Liveness.ALIVE, Liveness.SUSPECT)
+        target = self._prober.next_target(members)
+        return [again] if target is None else [again, *self._probe(target, now_s)]
+
+    def _probe(self, target: PeerId, now_s: float) -> list[Effect]:
+        sequence, probe = self._prober.begin(target, now_s)
+        return [
+            Send(target, Ping(sequence, self._known.news_for(target))),
+            WakeAt(now_s + probe.timeout_s, e.PingLate(sequence)),
+            WakeAt(self._prober.end_s(probe), e.ProbeOver(sequence)),
+        ]
+
+    def _on_ping_late(self, event: e.PingLate, now_s: float) -> list[Effect]:
+        probe = self._prober.probes.get(event.sequence)
+        if probe is None:
+            return []
+        could = [peer for peer in self._known.alive() if peer != probe.target]
+        probe.helpers = self._rng.sample(could, min(self._config.helpers, len(could)))
+        return [
+            Send(helper, PingRequest(event.sequence, probe.target, self._known.news_for(helper)))
+            for helper in probe.helpers
+        ]
+
+    def _on_probe_over(self, event: e.ProbeOver, now_s: float) -> list[Effect]:
+        probe = self._prober.on_failed(event.sequence)
+        if probe is None or self._known.has_left:
+            return []
+        return self._known.suspect(probe.target, now_s)
+
+    def _on_ack(self, peer: PeerId, message: Ack, now_s: float) -> list[Effect]:
+        effects = self._known.take(message.news, peer, now_s)
+        relay = self._prober.relays.get(message.sequence)
+        if relay is not None and relay.target == peer:
+            del self._prober.relays[message.sequence]
+            return [*effects, Send(relay.requester, Ack(relay.sequence))]
+        if self._prober.on_ack(peer, message.sequence, now_s) and self._known.has_left:
+            effects.append(Notify(e.FarewellHeard()))
+        return effects
+
+    def _on_nack(self, peer: PeerId, message: Nack, now_s: float) -> list[Effect]:
+        self._prober.on_nack(peer, message.sequence)
+        return []
+
+    # -- pings of others
+
+    def _on_heard(self, event: e.Heard, now_s: float) -> list[Effect]:
+        effects: list[Effect] = self._readers[type(event.message)](event.peer, event.message, now_s)
+        if event.peer not in self._known.table.rows:
+            effects = [*effects, *self._ask_stranger(event.peer, now_s)]
+        return effects
+
+    def _on_ping(self, peer: PeerId, message: Ping, now_s: float) -> list[Effect]:
+        effects = self._known.take(message.news, peer, now_s)
+        return [*effects, Send(peer, Ack(message.sequence, self._known.news_for(peer)))]
+
+    def _on_ping_request(self, peer: PeerId, message: PingRequest, now_s: float) -> list[Effect]:
+        effects = self._known.take(message.news, peer, now_s)
+        is_known = message.target in self._known.table.rows
+        if not is_known or len(self._prober.relays) >= RELAYS_MAX:
+            return [*effects, Send(peer, Nack(message.sequence))]
+        sequence = self._prober.relay(peer, message.sequence, message.target)
+        return [
+            *effects,
+            Send(message.target, Ping(sequence, self._known.news_for(message.target))),
+            WakeAt(now_s + self._prober.timeout_s(message.target), e.RelayOver(sequence)),
+        ]
+
+    def _on_relay_over(self, event: e.RelayOver, now_s: float) -> list[Effect]:
+        relay = self._prober.relays.pop(event.sequence, None)
+        return [] if relay is None else [Send(relay.requester, Nack(relay.sequence))]
+
+    def _on_spread(self, peer: PeerId, message: Spread, now_s: float) -> list[Effect]:
+        return self._known.take(message.news, peer, now_s)
+
+    def _on_spread_due(self, event: e.SpreadDue, now_s: float) -> list[Effect]:
+        return self._known.on_spread_due(now_s)
+
+    # -- whole views
+
+    def _on_sync_due(self, event: e.SyncDue, now_s: float) -> list[Effect]:
+        self._known.forget(now_s - self._config.forget_s)
+        again = WakeAt(now_s + self._config.sync_s, e.SyncDue())
+        alive = self._known.alive()
+        if not alive or self._known.has_left:
+            return [again]
+        return [again, *self._offer(self._rng.choice(alive))]
+
+    def _on_recontact_due(self, event: e.RecontactDue, now_s: float) -> list[Effect]:
+        again = WakeAt(now_s + self._config.recontact_s, e.RecontactDue())
+        dead = self._known.with_liveness(Liveness.DEAD)
+        if not dead or self._known.has_left:
+            return [again]
+        return [again, *self._offer(self._rng.choice(dead))]
+
+    def _offer(self, peer: PeerId) -> list[Effect]:
+        return [Send(peer, SyncOffer(self._known.table.digest()))]
+
+    def _on_sync_offer(self, peer: PeerId, message: SyncOffer, now_s: float) -> list[Effect]:
+        table = self._known.table
+        is_equal = table.digest() == message.digest
+        rows = [] if is_equal else table.in_order()
+        made = pages(rows, self._known.opinion, wants_answer=not is_equal)
+        return [Send(peer, page) for page in made]
+
+    def _on_sync_page(self, peer: PeerId, message: SyncPage, now_s: float) -> list[Effect]:
+        effects = self._known.take_page(message.news, peer, now_s)
+        if message.is_last:
+            effects.append(Notify(e.Joined(peer)))
+        if not message.wants_answer:
+            return effects
+        low, high = message.low, message.high
+        rows = self._known.table.better_than(message.news, low, high)
+        made = pages(rows, self._known.opinion, low, high, wants_answer=False) if rows else []
+        return [*effects, *(Send(peer, page) for page in made)]
+
+    # -- connections
+
+    def _on_peer_up(self, event: e.PeerUp, now_s: float) -> list[Effect]:
+        row = self._known.table.rows.get(event.peer)
+        if row is None or row.member.liveness in GONE:
+            return self._ask_stranger(event.peer, now_s)
+        return []
+
+    def _on_peer_down(self, event: e.PeerDown, now_s: float) -> list[Effect]:
+        row = self._known.table.rows.get(event.peer)
+        if row is None or row.member.liveness in GONE or self._known.has_left:
+            return []
+        if self._prober.is_probing(event.peer):
+            return []
+        return self._probe(event.peer, now_s)
+
+    def _ask_stranger(self, peer: PeerId, now_s: float) -> list[Effect]:
+        last_s = self._asked_s.get(peer)
+        if last_s is not None and now_s - last_s < self._config.ask_again_s:
+            return []
+        self._asked_s.pop(peer, None)
+        self._asked_s[peer] = now_s
+        if len(self._asked_s) > STRANGERS_MAX:
+            del self._asked_s[next(iter(self._asked_s))]
+        return self._offer(peer)

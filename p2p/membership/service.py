@@ -1,0 +1,149 @@
+"""Runs the membership core over Rpc: who is alive, for everybody else in the node."""
+
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from p2p.effects import Rng, Send
+from p2p.errors import PeerUnreachableError
+from p2p.host.rpc import Rpc
+from p2p.ids import NetworkId, PeerId
+from p2p.membership import events as e
+from p2p.membership.config import MembershipConfig
+from p2p.membership.core import Membership
+from p2p.membership.knowledge import Profile
+from p2p.membership.messages import Ack, Nack, Ping, PingRequest, Spread, SyncOffer, SyncPage
+from p2p.membership.view import MemberChanged, View
+from p2p.service import Driver, Performer, persist_nothing
+from p2p.wire.codec import Message
+from p2p.wire.envelope import Signer
+
+JOIN_S: Final = 5.0
+"""A joined peer answers within a few round trips; after this long it will not."""
+
+JOIN_AGAIN_S: Final = 1.0
+"""An unanswered offer is repeated: casts may be lost."""
+
+FAREWELL_S: Final = 1.0
+"""How long a leaving node waits for somebody to take note."""
+
+ADDRESSES_EVERY_S: Final = 10.0
+"""How often we look whether our own addresses have changed."""
+
+_KINDS: Final[tuple[type[Message], ...]] = (
+    Ping,
+    Ack,
+    PingRequest,
+    Nack,
+    Spread,
+    SyncOffer,
+    SyncPage,
+)
+
+
+class MembershipService:
+    """This node's membership in the swarm."""
+
+    def __init__(
+        self,
+        config: MembershipConfig,
+        rpc: Rpc,
+        signer: Signer,
+        network: NetworkId,
+        profile: Profile,
+        *,
+        addresses: Callable[[], tuple[str, ...]],
+        rng: Rng,
+        incarnation: int,
+    ) -> None:
+        """`addresses` is asked once running and now and then; `incarnation` is wall-clock ms."""
+        self._core = Membership(config, signer, network, profile, rng, incarnation)
+        self._addresses = addresses
+        self._rpc = rpc
+        performer = Performer(self._send, self._notify, persist_nothing)
+        self._driver = Driver(self._core, performer)
+        self._listeners: list[Callable[[MemberChanged], None]] = []
+        self._joining: dict[PeerId, trio.Event] = {}
+        self._farewell_heard = trio.Event()
+        for kind in _KINDS:
+            rpc.listen(kind, self._on_message)
+        rpc.on_peer(self._on_peer)
+
+    def view(self) -> View:
+        """Everybody we know, ourselves included; the same object until something changes."""
+        return self._core.view()
+
+    def on_change(self, listener: Callable[[MemberChanged], None]) -> None:
+        """Be told of every new, changed, suspect, dead or gone member; must not block."""
+        self._listeners.append(listener)
+
+    async def join(self, peer: PeerId) -> None:
+        """Exchange views with a peer that can be reached.
+
+        Raises PeerUnreachableError when it does not answer within JOIN_S.
+        """
+        answered = self._joining.setdefault(peer, trio.Event())
+        with trio.move_on_after(JOIN_S):
+            while not answered.is_set():
+                await self._driver.do(e.Join(peer))
+                with trio.move_on_after(JOIN_AGAIN_S):
+                    await answered.wait()
+        if not answered.is_set():
+            raise PeerUnreachableError(peer, "it did not tell us who is in the swarm")
+
+    async def leave(self) -> None:
+        """Say goodbye; returns once somebody took note, or nobody does within FAREWELL_S.
+
+        Leave the services below running meanwhile. `join` brings us back.
+        """
+        self._farewell_heard = trio.Event()
+        await self._driver.do(e.Leave())
+        if len(self.view().alive()) > 0:
+            with trio.move_on_after(FAREWELL_S):
+                await self._farewell_heard.wait()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Probe and listen until cancelled; start it when the host knows its addresses."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._driver.run)
+            addresses = self._addresses()
+            await self._driver.do(e.Begin(addresses))
+            task_status.started()
+            while True:
+                await trio.sleep(ADDRESSES_EVERY_S)
+                if addresses != self._addresses():
+                    addresses = self._addresses()
+                    await self._driver.do(e.Readdressed(addresses))
+
+    @property
+    def refused(self) -> int:
+        """Presences with a wrong signature or content, since the start."""
+        return self._core.refused
+
+    @property
+    def dropped(self) -> int:
+        """Messages dropped because too many were waiting, since the start."""
+        return self._driver.dropped
+
+    def _on_message(self, peer: PeerId, message: Message) -> None:
+        self._driver.post(e.Heard(peer, message))
+
+    def _on_peer(self, peer: PeerId, is_up: bool) -> None:
+        self._driver.post(e.PeerUp(peer) if is_up else e.PeerDown(peer))
+
+    def _send(self, effect: Send) -> None:
+        assert isinstance(effect.message, Message)
+        self._rpc.cast(effect.peer, effect.message, effect.traffic_class)
+
+    def _notify(self, event: object) -> None:
+        match event:
+            case MemberChanged():
+                for listener in self._listeners:
+                    listener(event)
+            case e.Joined(peer):
+                answered = self._joining.pop(peer, None)
+                if answered is not None:
+                    answered.set()
+            case e.FarewellHeard():
+                self._farewell_heard.set()
