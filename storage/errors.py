@@ -15,6 +15,14 @@ class StoreFailedError(StorageError):
     """A commit failed: what is on disk is uncertain. Fatal for the store; restart the node."""
 
 
+class RecordCorruptError(StoreFailedError):
+    """A record of the tables is not what was written: restore it, or delete it and start anew."""
+
+    def __init__(self, table: str, key: bytes) -> None:
+        super().__init__(f"record {key.hex()[:32]} of table {table} fails its hash")
+        self.table, self.key = table, key
+
+
 class ShardMissingError(StorageError):
     """The shard is not here: ask another holder."""
 
@@ -62,3 +70,14 @@ class StaleFenceError(StorageError):
 
 class CapabilityError(StorageError):
     """The text is not a capability or address: copy it again, whole."""
+
+
+class HolderFailedError(StorageError):
+    """One machine could not be used as a holder: take the next one.
+
+    `code` is what it said (full, missing, not-lending, busy, ...), or unreachable, timeout, lied.
+    """
+
+    def __init__(self, holder: PeerId, code: str, detail: str) -> None:
+        super().__init__(f"{holder} as a holder: {detail} ({code})")
+        self.holder, self.code = holder, code

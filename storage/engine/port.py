@@ -9,11 +9,16 @@ from typing import Protocol, TypeVar
 
 import trio
 
+from storage.limits import KEY_BYTES_MAX
+
 ResultT = TypeVar("ResultT")
 
 
 class ReadView(Protocol):
-    """A consistent look at the tables."""
+    """A consistent look at the tables. A table nobody wrote to yet is empty.
+
+    Raises RecordCorruptError for a record that is not what was written.
+    """
 
     def get(self, table: str, key: bytes) -> bytes | None: ...
 
@@ -29,7 +34,9 @@ class WriteView(ReadView, Protocol):
 
     def put(self, table: str, key: bytes, value: bytes) -> None: ...
 
-    def delete(self, table: str, key: bytes) -> bool: ...
+    def delete(self, table: str, key: bytes) -> bool:
+        """True when there was such a key."""
+        ...
 
 
 class Tables(ReadView, Protocol):
@@ -41,8 +48,16 @@ class Tables(ReadView, Protocol):
     async def transact(self, apply: Callable[[WriteView], ResultT]) -> ResultT:
         """Run `apply` inside the next group commit and return its result once that is durable.
 
-        If `apply` raises, its writes are undone and the error is raised here; others in the same
+        `apply` may run in the writer's thread: it touches the view and what it was given, nothing
+        else. If it raises, its writes are undone and the error is raised here; others in the same
         group are unaffected. Once queued, the commit happens even if the caller is cancelled.
-        Raises StoreFullError when the disk is full (nothing was written).
+        Raises StoreFullError when the disk is full (nothing was written) and StoreFailedError
+        when the store has ended.
         """
         ...
+
+
+def check_key(key: bytes) -> None:
+    """Every body takes the same keys: 1 to KEY_BYTES_MAX bytes. ValueError is a caller's bug."""
+    if not 1 <= len(key) <= KEY_BYTES_MAX:
+        raise ValueError(f"a key of {len(key)} bytes: 1 to {KEY_BYTES_MAX} are possible")

@@ -1,7 +1,8 @@
 """Where shard bytes rest: segment files on a node, memory in a test.
 
 A shard is addressed by its Merkle root (32 bytes) and is immutable. Bodies:
-`storage.shards.segment_store`, `storage.shards.memory_store`; both pass tests/contract/test_shards.py.
+`storage.shards.segment_store`, `storage.shards.memory_store`; both pass
+tests/contract/test_shards.py.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +25,8 @@ class ShardStore(Protocol):
     ) -> None:
         """Verify `data` against `root`, write and fsync it; idempotent.
 
-        `also` runs in the transaction that makes the shard exist (leases, accounting).
+        `also` runs in the transaction that makes the shard exist, and also when it existed
+        already (leases, accounting); if it raises, nothing is stored and the error is raised here.
         Raises ShardCorruptError, StoreFullError.
         """
 
@@ -33,9 +35,11 @@ class ShardStore(Protocol):
         ...
 
     async def read(self, root: ShardRoot, start: int, length: int) -> tuple[bytes, list[bytes]]:
-        """A range, widened to whole 16 KiB leaves, with the Merkle path of each leaf.
+        """A range, widened to whole 16 KiB leaves and cut at the shard's end, and for each leaf
+        its Merkle path as one byte string (`storage.merkle.split_path` takes it apart).
 
-        Raises ShardMissingError; the reader verifies the leaves against the root.
+        Empty when the range begins past the end. Raises ShardMissingError, and ShardCorruptError
+        when this copy is damaged; the reader verifies the leaves against the root all the same.
         """
         ...
 
@@ -43,10 +47,12 @@ class ShardStore(Protocol):
         """Bytes of the shard, or None when it is not here. No disk access."""
 
     async def delete(self, roots: Sequence[ShardRoot]) -> int:
-        """Forget shards and give their space back to the disk; the bytes freed."""
+        """Forget shards and give their space back to the disk; the bytes freed (footprints)."""
         ...
 
-    def used_bytes(self) -> int: ...
+    def used_bytes(self) -> int:
+        """Footprint of all shards: their bytes, hashes and rounding to blocks."""
+        ...
 
     def free_bytes(self) -> int:
         """What may still be stored here within quota and free-disk reserve."""

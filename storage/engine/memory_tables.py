@@ -1,0 +1,167 @@
+"""Tables in memory, for simulations: the group commits of the real store, on virtual time."""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+import outcome
+import trio
+
+from storage.engine.port import WriteView, check_key
+from storage.errors import StoreFullError
+
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(slots=True)
+class _Table:
+    """One table: a dict for look-ups, its keys in order for scans."""
+
+    rows: dict[bytes, bytes] = field(default_factory=dict)
+    keys: list[bytes] = field(default_factory=list)
+
+    def set(self, key: bytes, value: bytes | None) -> None:
+        if value is None:
+            if key in self.rows:
+                del self.rows[key]
+                del self.keys[bisect_left(self.keys, key)]
+            return
+        if key not in self.rows:
+            insort(self.keys, key)
+        self.rows[key] = value
+
+
+@dataclass(slots=True)
+class _Entry(Generic[ResultT]):
+    apply: Callable[[WriteView], ResultT]
+    done: trio.Event = field(default_factory=trio.Event)
+    result: outcome.Outcome[ResultT] | None = None
+
+
+class _Write:
+    """The write view of one `apply`; remembers how to undo it."""
+
+    def __init__(self, tables: "MemoryTables") -> None:
+        self._tables = tables
+        self._before: list[tuple[str, bytes, bytes | None]] = []
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        return self._tables.get(table, key)
+
+    def scan(
+        self, table: str, prefix: bytes = b"", *, after: bytes | None = None, limit: int = 1000
+    ) -> list[tuple[bytes, bytes]]:
+        return self._tables.scan(table, prefix, after=after, limit=limit)
+
+    def put(self, table: str, key: bytes, value: bytes) -> None:
+        check_key(key)
+        self._before.append((table, key, self._tables.get(table, key)))
+        self._tables.overwrite(table, key, value)
+
+    def delete(self, table: str, key: bytes) -> bool:
+        before = self._tables.get(table, key)
+        if before is None:
+            return False
+        self._before.append((table, key, before))
+        self._tables.overwrite(table, key, None)
+        return True
+
+    def undo(self) -> None:
+        for table, key, value in reversed(self._before):
+            self._tables.overwrite(table, key, value)
+
+
+class MemoryTables:
+    """`storage.engine.port.Tables` without a disk. Works without `run`, inside any trio loop.
+
+    A commit takes `commit_s` of (virtual) time; writes that come meanwhile join it. `crash()`
+    forgets what was queued, as a power cut would; a new node then starts on the same object.
+    """
+
+    def __init__(self, *, commit_s: float = 0.0, capacity_bytes: int | None = None) -> None:
+        self._tables: dict[str, _Table] = {}
+        self._queue: list[_Entry[Any]] = []
+        self._committing = False
+        self._commit_s = commit_s
+        self._capacity_bytes = capacity_bytes
+        self._bytes = 0
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Nothing to serve: wait to be cancelled."""
+        task_status.started()
+        await trio.sleep_forever()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def crash(self) -> None:
+        """Only what was committed is left. Who waits for a write waits for ever: cancel them."""
+        self._queue.clear()
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        check_key(key)
+        found = self._tables.get(table)
+        return found.rows.get(key) if found else None
+
+    def scan(
+        self, table: str, prefix: bytes = b"", *, after: bytes | None = None, limit: int = 1000
+    ) -> list[tuple[bytes, bytes]]:
+        found = self._tables.get(table)
+        if found is None:
+            return []
+        at = bisect_left(found.keys, prefix)
+        if after is not None:
+            at = max(at, bisect_right(found.keys, after))
+        pairs: list[tuple[bytes, bytes]] = []
+        while at < len(found.keys) and len(pairs) < limit:
+            key = found.keys[at]
+            if not key.startswith(prefix):
+                break
+            pairs.append((key, found.rows[key]))
+            at += 1
+        return pairs
+
+    def overwrite(self, table: str, key: bytes, value: bytes | None) -> None:
+        """Change a record outside any transaction, as a failing disk would."""
+        rows = self._tables.setdefault(table, _Table())
+        before = rows.rows.get(key)
+        self._bytes += _weight(key, value) - _weight(key, before)
+        rows.set(key, value)
+
+    async def transact(self, apply: Callable[[WriteView], ResultT]) -> ResultT:
+        """See the port."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        entry = _Entry(apply)
+        self._queue.append(entry)
+        if not self._committing:
+            self._committing = True
+            trio.lowlevel.spawn_system_task(self._commit_queued)
+        await entry.done.wait()
+        assert entry.result is not None
+        return entry.result.unwrap()
+
+    async def _commit_queued(self) -> None:
+        try:
+            while self._queue:
+                await trio.sleep(self._commit_s)
+                batch, self._queue = self._queue, []
+                for entry in batch:
+                    self._commit(entry)
+        finally:
+            self._committing = False
+
+    def _commit(self, entry: _Entry[ResultT]) -> None:
+        view, before = _Write(self), self._bytes
+        entry.result = outcome.capture(partial(entry.apply, view))
+        if isinstance(entry.result, outcome.Error):
+            view.undo()
+        elif self._capacity_bytes is not None and before < self._bytes > self._capacity_bytes:
+            view.undo()
+            entry.result = outcome.Error(StoreFullError(f"{self._capacity_bytes} bytes are full"))
+        entry.done.set()
+
+
+def _weight(key: bytes, value: bytes | None) -> int:
+    return 0 if value is None else len(key) + len(value)

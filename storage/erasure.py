@@ -1,0 +1,62 @@
+"""k data and m parity shards: the only importer of zfec, whose format is ours.
+
+zfec is systematic Reed-Solomon over GF(2^8) (L. Rizzo 1997, https://pypi.org/project/zfec/); it
+frees the interpreter lock, so call it from a worker thread.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import zfec
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Any `k` of `n` shards give the data back; k = 1 means full copies."""
+
+    k: int
+    n: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.k <= self.n <= 255:
+            raise ValueError(f"no {self.k}-of-{self.n} code: 1 <= k <= n <= 255")
+
+    def shard_bytes(self, length: int) -> int:
+        """Bytes of every shard of `length` bytes of data (at least one)."""
+        return max(1, -(-length // self.k))
+
+    def encode(self, data: bytes | memoryview) -> list[bytes]:
+        """All n shards; the first k are the data itself, zero padded at the end."""
+        size = self.shard_bytes(len(data))
+        padded = bytes(data).ljust(size * self.k, b"\0")
+        parts = [padded[at * size : (at + 1) * size] for at in range(self.k)]
+        if self.k == 1:
+            return parts * self.n
+        return list(zfec.Encoder(self.k, self.n).encode(parts))
+
+    def decode(self, shards: Mapping[int, bytes], length: int) -> bytes:
+        """The data from any k shards (number -> bytes). ValueError for fewer."""
+        return b"".join(self._data_parts(shards))[:length]
+
+    def rebuild(self, shards: Mapping[int, bytes], wanted: Sequence[int]) -> dict[int, bytes]:
+        """The wanted shards from any k others. ValueError for fewer."""
+        parts = self._data_parts(shards)
+        if self.k == 1:
+            return dict.fromkeys(wanted, parts[0])
+        made = zfec.Encoder(self.k, self.n).encode(parts, list(wanted))
+        return dict(zip(wanted, made, strict=True))
+
+    def _data_parts(self, shards: Mapping[int, bytes]) -> list[bytes]:
+        numbers = sorted(shards)[: self.k]
+        if len(numbers) < self.k:
+            raise ValueError(f"{len(numbers)} shards, {self.k} needed")
+        if numbers == list(range(self.k)):
+            return [shards[number] for number in numbers]
+        if self.k == 1:
+            return [shards[numbers[0]]]
+        # zfec wants each data shard that is present at its own place
+        present = {number for number in numbers if number < self.k}
+        spare = iter([number for number in numbers if number >= self.k])
+        order = [at if at in present else next(spare) for at in range(self.k)]
+        decoder = zfec.Decoder(self.k, self.n)
+        return list(decoder.decode([shards[number] for number in order], order))

@@ -1,0 +1,96 @@
+"""Every bound of the storage package, each with its reason."""
+
+from typing import Final
+
+SEGMENT_BYTES: Final = 8 * 1024 * 1024
+"""Plaintext of one segment: at 8/16 a shard is 1 MiB, which disks and links move at full speed."""
+
+LEAF_BYTES: Final = 16 * 1024
+"""A Merkle leaf: a wrong byte is noticed within this, for 0.2 % of extra bytes (as iroh)."""
+
+INLINE_SHARD_BYTES: Final = 16 * 1024
+"""Smaller shards live in the tables: an extent and an fsync of their own would cost more."""
+
+COMMIT_BYTES_MAX: Final = 4 * 1024 * 1024
+"""One group commit: bigger LMDB commits were measured slower (dirty pages are copied)."""
+
+SMALL_OBJECT_BYTES: Final = 64 * 1024
+"""Objects up to this are kept as copies: coding them would only add round trips."""
+
+SEGMENT_FILE_BYTES: Final = 256 * 1024 * 1024
+"""A file of shards: few enough for any number of shards, small enough to remove when empty."""
+
+MANIFEST_BYTES_MAX: Final = 4 * 1024 * 1024
+"""A manifest page: 256 segments of 16 roots are 128 KiB; the rest is headroom."""
+
+PAGE_SEGMENTS: Final = 256
+"""Segments per manifest page: an object of more than 2 GiB has two levels."""
+
+SHARDS_MAX: Final = 64
+"""Shards of one segment: the codes we write have at most 16."""
+
+LEASE_ID_BYTES: Final = 16
+"""Random, so that no two puts ever share one."""
+
+HOLDERS_MAX: Final = 256
+"""Different holders in one holder record: with 54 bytes each it stays below a control frame."""
+
+ROOTS_PER_QUESTION_MAX: Final = 1024
+"""Roots in one HaveShards: 32 KiB."""
+
+LEASES_PER_RENEWAL_MAX: Final = 1024
+"""Leases in one RenewLeases: 16 KiB, a thousand objects."""
+
+LEAVES_PER_RANGE_MAX: Final = 64
+"""Leaves in one ranged read: 1 MiB of data and at most 20 KiB of Merkle paths."""
+
+LEASE_ROWS_PER_SCAN: Final = 1000
+"""Lease rows looked at in one transaction of the sweep: a millisecond."""
+
+ASKED_MAX: Final = 64
+"""Peers asked for a manifest none of its expected holders has: a whole small swarm."""
+
+ASKED_AT_ONCE: Final = 8
+"""Of these, so many at a time: the first answer ends the search."""
+
+MANIFESTS_KEPT: Final = 64
+"""Manifests and pages read lately, in memory: a training run reads a handful."""
+
+SAMPLES_KEPT: Final = 64
+"""Durations remembered to judge what is late."""
+
+KEY_BYTES_MAX: Final = 511
+"""Longest key of a table: LMDB's own bound at its usual page size."""
+
+TABLES_MAX: Final = 64
+"""Named tables of one store: LMDB sizes its handle table once, at open."""
+
+SHARD_BYTES_MAX: Final = SEGMENT_BYTES + 64 * 1024
+"""Longest shard: a full copy of one segment (k = 1) with its seal; the longest body of a call."""
+
+BLOCK_BYTES: Final = 4096
+"""Shards begin on file system blocks, so that punching a hole gives back every block of one."""
+
+NAME_CHARS_MAX: Final = 512
+"""A mutable name: `task/<id>/<key>` with a long key."""
+
+NAME_VALUE_BYTES_MAX: Final = 32 * 1024
+"""A name's value: with record and signature it stays below a control frame; more is an object."""
+
+NAME_HOLDERS_MAX: Final = 7
+"""Voters of a name: any three may be away."""
+
+NAME_SPARES: Final = 2
+"""Members asked beyond the voters: views of the members may differ by so many."""
+
+NAMES_HELD_MAX: Final = 100_000
+"""Names kept for others: 3 GiB at the very worst, usually a few MB."""
+
+NAME_BALLOT_COUNTER_MAX: Final = 1 << 53
+"""Ballots count up by one from the wall clock's milliseconds."""
+
+NAME_KEPT_MS: Final = 400 * 24 * 3600 * 1000
+"""A name nobody writes for so long is forgotten: more than a year, as with a keyring."""
+
+NAMES_PER_SCAN: Final = 64
+"""Names looked at before others get a turn: 2 MiB at the worst."""
