@@ -10,3 +10,6 @@ ShardRoot = NewType("ShardRoot", bytes)
 
 ObjectKey = NewType("ObjectKey", bytes)
 """The 32-byte AEAD key of one object: with the address it is the capability to read."""
+
+LeaseId = NewType("LeaseId", bytes)
+"""16 random bytes naming all leases of one put: known before its address is."""

@@ -1,0 +1,84 @@
+"""The pool as storage sees it: which machines live, and which of them may be given something."""
+
+from collections.abc import Callable
+
+from p2p.errors import WireError
+from p2p.gossip.items import STORAGE, Item
+from p2p.ids import LabId, PeerId
+from p2p.membership.view import Liveness, Member
+from p2p.wire.codec import decode_as
+from storage.advert import StorageAdvert
+from storage.placement import Candidate
+from storage.ports import Gossip, Members
+
+
+class Pool:
+    """Membership and storage adverts put together; ourselves included, by our own word."""
+
+    def __init__(
+        self,
+        members: Members,
+        gossip: Gossip,
+        me: PeerId,
+        own_advert: Callable[[], StorageAdvert],
+    ) -> None:
+        self._members = members
+        self._gossip = gossip
+        self.me = me
+        self._own_advert = own_advert
+        self._decoded: dict[PeerId, tuple[int, StorageAdvert | None]] = {}
+
+    def usable(self) -> tuple[Candidate, ...]:
+        """Living machines that lend storage, sorted by peer id."""
+        items = self._gossip.items(STORAGE)
+        found = []
+        for member in self._members.view().alive():
+            advert = self._advert_of(member.peer, items.get(member.peer))
+            if advert is not None and advert.lends:
+                found.append(_candidate(member, advert))
+        return tuple(found)
+
+    def alive(self) -> tuple[PeerId, ...]:
+        """Living machines, ourselves included, sorted by peer id."""
+        return tuple(member.peer for member in self._members.view().alive())
+
+    def is_alive(self, peer: PeerId) -> bool:
+        """Whether a machine lives as far as we know; a suspect counts as silent, not as lost."""
+        member = self._members.view().find(peer)
+        return member is not None and member.liveness is Liveness.ALIVE
+
+    def candidate(self, peer: PeerId) -> Candidate | None:
+        """What we know of a machine, living or not, for judging how far holders are apart."""
+        member = self._members.view().find(peer)
+        if member is None:
+            return None
+        return Candidate(peer, member.lab, member.site, 0, 0)
+
+    def lab_of(self, peer: PeerId) -> LabId | None:
+        """The lab in a machine's certificate."""
+        member = self._members.view().find(peer)
+        return None if member is None else member.lab
+
+    def _advert_of(self, peer: PeerId, item: Item | None) -> StorageAdvert | None:
+        if peer == self.me:
+            return self._own_advert()
+        if item is None:
+            self._decoded.pop(peer, None)
+            return None
+        known = self._decoded.get(peer)
+        if known is None or known[0] != item.sequence:
+            known = self._decoded[peer] = (item.sequence, _decoded(item.body))
+        return known[1]
+
+
+def _decoded(body: bytes) -> StorageAdvert | None:
+    try:
+        return decode_as(StorageAdvert, body)
+    except WireError:
+        return None  # of another version: it is given nothing until we understand it
+
+
+def _candidate(member: Member, advert: StorageAdvert) -> Candidate:
+    return Candidate(
+        member.peer, member.lab, member.site, advert.quota_bytes, max(0, advert.free_bytes)
+    )

@@ -1,0 +1,119 @@
+"""Any k of the n shards of a segment, from whoever gives them soonest."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import trio
+
+from p2p.ids import PeerId, TrafficClass
+from storage.errors import HolderFailedError, ObjectDegradedError
+from storage.ids import ShardRoot
+from storage.limits import ASKED_AT_ONCE, ASKED_MAX
+from storage.pool import Pool
+from storage.transfer.client import Transfer
+from storage.transfer.race import Attempt, any_of
+from storage.transfer.rates import Rates
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentSources:
+    """One segment as a fetcher sees it: what to get and who is said to have it."""
+
+    k: int
+    shard_bytes: int
+    roots: tuple[ShardRoot, ...]
+    """Of all n shards (n times the same for copies)."""
+    holders: tuple[PeerId | None, ...]
+    """By shard, from the holder record."""
+
+
+class Fetcher:
+    """Fetches verified shards; remembers who was fast and who failed."""
+
+    def __init__(self, transfer: Transfer, pool: Pool, rates: Rates) -> None:
+        self._transfer = transfer
+        self._pool = pool
+        self._rates = rates
+
+    async def fetch(
+        self,
+        sources: SegmentSources,
+        *,
+        traffic_class: TrafficClass = TrafficClass.NORMAL,
+        without: Sequence[PeerId] = (),
+    ) -> dict[int, bytes]:
+        """k verified shards by number; `without` names peers not to ask.
+
+        Raises ObjectDegradedError when fewer can be had from anybody alive.
+        """
+        known = [
+            (number, holder)
+            for number, holder in enumerate(sources.holders)
+            if holder is not None and holder not in without
+        ]
+        ordered = sorted(known, key=lambda pair: self._order(*pair))
+        attempts = [self._attempt(sources, *pair, traffic_class) for pair in ordered]
+        answers = await any_of(sources.k, attempts, self._rates.hedge_s)
+        if len(answers.results) < sources.k:
+            asked = {*without, *(holder for _, holder in known)}
+            missing = [n for n in range(len(sources.roots)) if n not in answers.results]
+            found = await self._locate(sources, missing, asked)
+            more = [self._attempt(sources, *pair, traffic_class) for pair in found]
+            need = sources.k - len(answers.results)
+            late = await any_of(need, more, self._rates.hedge_s)
+            answers.results.update(late.results)
+            answers.failures += late.failures
+        if len(answers.results) < sources.k:
+            raise ObjectDegradedError(
+                f"{len(answers.results)} shards of a segment can be had, {sources.k} needed; "
+                + "; ".join(str(failure) for failure in answers.failures[:3])
+            )
+        return answers.results
+
+    async def get(
+        self, holder: PeerId, root: ShardRoot, length: int, traffic_class: TrafficClass
+    ) -> bytes:
+        """One verified shard from one holder, timed. Raises HolderFailedError."""
+        begun_s = trio.current_time()
+        try:
+            data = await self._transfer.get_shard(holder, root, length, traffic_class=traffic_class)
+        except HolderFailedError:
+            self._rates.failed(holder, trio.current_time())
+            raise
+        self._rates.worked(holder, length, trio.current_time() - begun_s)
+        return data
+
+    def _order(self, number: int, holder: PeerId) -> tuple[bool, bool, tuple[bool, float], int]:
+        """Living before silent, ourselves first, then by rate; data shards before parity."""
+        rank = self._rates.rank(holder, trio.current_time())
+        is_silent = not self._pool.is_alive(holder)
+        return is_silent, holder != self._pool.me, rank, number
+
+    def _attempt(
+        self, sources: SegmentSources, number: int, holder: PeerId, traffic_class: TrafficClass
+    ) -> Attempt[bytes]:
+        ask = partial(self.get, holder, sources.roots[number], sources.shard_bytes, traffic_class)
+        return Attempt(number, ask)
+
+    async def _locate(
+        self, sources: SegmentSources, missing: Sequence[int], asked: set[PeerId]
+    ) -> list[tuple[int, PeerId]]:
+        """The last resort: ask everybody else alive whether they have what is missing."""
+        others = [peer for peer in self._pool.alive() if peer not in asked][:ASKED_MAX]
+        roots = [sources.roots[number] for number in missing]
+        found: list[tuple[int, PeerId]] = []
+        limiter = trio.CapacityLimiter(ASKED_AT_ONCE)
+
+        async def ask(peer: PeerId) -> None:
+            async with limiter:
+                try:
+                    held = await self._transfer.have(peer, roots)
+                except HolderFailedError:
+                    return  # it is one of many that may or may not know
+            found.extend((missing[at], peer) for at, has in enumerate(held) if has)
+
+        async with trio.open_nursery() as nursery:
+            for peer in others:
+                nursery.start_soon(ask, peer)
+        return sorted(found)

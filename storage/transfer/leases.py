@@ -1,0 +1,219 @@
+"""The leases on this machine: what is kept here, for whom, until when, and what may be freed.
+
+A lease id covers everything one put left here. A shard is freed when its last lease goes.
+
+    leases           lease            -> LeaseRow
+    lease_shards     lease + root     -> ""
+    shard_leases     root + lease     -> ""
+    lease_manifests  lease + part     -> address of the object
+    manifests        part             -> bytes of a manifest or page
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+from p2p.errors import RefusalError
+from p2p.ids import LabId, MemberId, PeerId
+from p2p.wire.codec import Record, decode_as, encode
+from storage.config import StorageClass, StorageConfig
+from storage.engine.port import ReadView, Tables, WriteView
+from storage.ids import Address, LeaseId, ShardRoot
+from storage.limits import LEASE_ID_BYTES, LEASE_ROWS_PER_SCAN
+from storage.messages import LeaseTerms
+from storage.records.holders import HolderBook, Holding
+from storage.shards.port import ShardStore
+
+LEASES: Final = "leases"
+LEASE_SHARDS: Final = "lease_shards"
+SHARD_LEASES: Final = "shard_leases"
+LEASE_MANIFESTS: Final = "lease_manifests"
+MANIFESTS: Final = "manifests"
+
+
+class LeaseRow(Record, frozen=True):
+    """One lease: whose, and until when."""
+
+    owner: MemberId
+    lab: LabId
+    putter: PeerId
+    storage_class: int
+    until_ms: int
+    is_hold: bool
+
+
+class LeaseBook:
+    """All leases of this machine. What ends here is freed here."""
+
+    def __init__(
+        self,
+        config: StorageConfig,
+        tables: Tables,
+        shards: ShardStore,
+        holders: HolderBook,
+        wall_ms: Callable[[], int],
+    ) -> None:
+        self._config = config
+        self._tables = tables
+        self._shards = shards
+        self._holders = holders
+        self._wall_ms = wall_ms
+        self._putting: dict[ShardRoot, int] = {}
+        self._dropping: set[ShardRoot] = set()
+
+    # -- reading
+
+    def row(self, lease: LeaseId) -> LeaseRow | None:
+        """The lease, if anything is kept under it here."""
+        return _row(self._tables, lease)
+
+    def manifest(self, part: Address) -> bytes | None:
+        """The bytes of a manifest or page kept here."""
+        return self._tables.get(MANIFESTS, part)
+
+    def roots(self, lease: LeaseId) -> list[ShardRoot]:
+        """The shards kept here under a lease."""
+        return [ShardRoot(key[LEASE_ID_BYTES:]) for key in _keys(self._tables, LEASE_SHARDS, lease)]
+
+    # -- writing
+
+    async def put_shard(
+        self, root: ShardRoot, data: bytes, terms: LeaseTerms, putter: PeerId
+    ) -> None:
+        """Store a shard with its lease in one transaction; durable on return.
+
+        Raises ShardCorruptError, StoreFullError; RefusalError while the same shard is being freed.
+        """
+
+        def also(view: WriteView) -> None:
+            self._write_terms(view, terms, putter)
+            view.put(LEASE_SHARDS, terms.lease + root, b"")
+            view.put(SHARD_LEASES, root + terms.lease, b"")
+
+        async with self._putting_one(root):
+            await self._shards.put(root, data, also)
+
+    async def put_manifest(
+        self,
+        address: Address,
+        part: Address,
+        data: bytes,
+        terms: LeaseTerms,
+        holdings: Sequence[Holding],
+        putter: PeerId,
+    ) -> None:
+        """Store a manifest or page, its holder records and its lease in one transaction."""
+
+        def apply(view: WriteView) -> None:
+            self._write_terms(view, terms, putter)
+            view.put(MANIFESTS, part, data)
+            view.put(LEASE_MANIFESTS, terms.lease + part, address)
+            for holding in holdings:
+                self._holders.write(view, holding)
+
+        await self._tables.transact(apply)
+
+    async def renew(
+        self, leases: Sequence[LeaseId], until_ms: int, lab: LabId | None
+    ) -> list[bool]:
+        """Keep leases of that lab until then (never shorter); which of them are known here."""
+
+        def apply(view: WriteView) -> list[bool]:
+            return [_renew(view, lease, until_ms, lab) for lease in leases]
+
+        return await self._tables.transact(apply)
+
+    async def drop(self, lease: LeaseId) -> int:
+        """Give a lease up; the bytes freed. What other leases keep stays."""
+        roots = self.roots(lease)
+        busy = {root for root in roots if root in self._putting or root in self._dropping}
+        mine = [root for root in roots if root not in busy]
+        self._dropping.update(mine)
+        try:
+            orphans = await self._tables.transact(lambda view: self._unlink(view, lease))
+            return await self._shards.delete([root for root in mine if root in orphans])
+        finally:
+            self._dropping.difference_update(mine)
+
+    async def sweep(self) -> int:
+        """Free everything whose lease ended, committed objects after their time in the trash."""
+        now_ms, after, freed = self._wall_ms(), None, 0
+        while rows := self._tables.scan(LEASES, after=after, limit=LEASE_ROWS_PER_SCAN):
+            after = rows[-1][0]
+            for key, value in rows:
+                if self._is_over(decode_as(LeaseRow, value), now_ms):
+                    freed += await self.drop(LeaseId(key))
+        return freed
+
+    # -- inside
+
+    @asynccontextmanager
+    async def _putting_one(self, root: ShardRoot) -> AsyncIterator[None]:
+        if root in self._dropping:
+            raise RefusalError("busy", "the same shard is being freed here just now")
+        self._putting[root] = self._putting.get(root, 0) + 1
+        try:
+            yield
+        finally:
+            self._putting[root] -= 1
+            if not self._putting[root]:
+                del self._putting[root]
+
+    def _is_over(self, row: LeaseRow, now_ms: int) -> bool:
+        is_soft = not row.is_hold and row.storage_class != StorageClass.SCRATCH
+        kept_ms = int(self._config.trash_s * 1000) if is_soft else 0
+        return now_ms >= row.until_ms + kept_ms
+
+    def _write_terms(self, view: WriteView, terms: LeaseTerms, putter: PeerId) -> None:
+        old = _row(view, terms.lease)
+        if old is not None and not old.is_hold:
+            if terms.is_hold or terms.until_ms <= old.until_ms:
+                return  # a late shard of a committed object, or a repair
+            putter = old.putter
+        row = LeaseRow(
+            terms.owner, terms.lab, putter, terms.storage_class, terms.until_ms, terms.is_hold
+        )
+        view.put(LEASES, terms.lease, encode(row))
+
+    def _unlink(self, view: WriteView, lease: LeaseId) -> set[ShardRoot]:
+        """Remove all of a lease; the shards that nothing keeps any more."""
+        orphans = set()
+        for key in _keys(view, LEASE_SHARDS, lease):
+            root = ShardRoot(key[LEASE_ID_BYTES:])
+            view.delete(LEASE_SHARDS, key)
+            view.delete(SHARD_LEASES, root + lease)
+            if not view.scan(SHARD_LEASES, root, limit=1):
+                orphans.add(root)
+        for key, address in _pairs(view, LEASE_MANIFESTS, lease):
+            view.delete(LEASE_MANIFESTS, key)
+            view.delete(MANIFESTS, key[LEASE_ID_BYTES:])
+            self._holders.remove(view, Address(address))
+        view.delete(LEASES, lease)
+        return orphans
+
+
+def _renew(view: WriteView, lease: LeaseId, until_ms: int, lab: LabId | None) -> bool:
+    row = _row(view, lease)
+    if row is None or (lab is not None and row.lab != lab):
+        return False
+    if until_ms > row.until_ms or row.is_hold:
+        until_ms = max(until_ms, row.until_ms)
+        kept = LeaseRow(row.owner, row.lab, row.putter, row.storage_class, until_ms, False)
+        view.put(LEASES, lease, encode(kept))
+    return True
+
+
+def _row(view: ReadView, lease: LeaseId) -> LeaseRow | None:
+    data = view.get(LEASES, lease)
+    return None if data is None else decode_as(LeaseRow, data)
+
+
+def _pairs(view: ReadView, table: str, prefix: bytes) -> list[tuple[bytes, bytes]]:
+    pairs: list[tuple[bytes, bytes]] = []
+    while more := view.scan(table, prefix, after=pairs[-1][0] if pairs else None):
+        pairs += more
+    return pairs
+
+
+def _keys(view: ReadView, table: str, prefix: bytes) -> list[bytes]:
+    return [key for key, _ in _pairs(view, table, prefix)]

@@ -1,0 +1,206 @@
+"""Manifests and holder records: found by address anywhere, published where they will be found.
+
+A manifest is kept by every holder of the object and by its homes: the first few lending machines
+in rendezvous order of its address.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+import trio
+
+from p2p.ids import PeerId
+from storage.errors import HolderFailedError, ManifestError, ObjectUnknownError
+from storage.ids import Address
+from storage.limits import ASKED_AT_ONCE, ASKED_MAX, MANIFESTS_KEPT
+from storage.manifest import Manifest, SegmentRef, Written, read_manifest, read_page
+from storage.messages import LeaseTerms
+from storage.placement import SMALL_COPIES_MAX, peers_in_order
+from storage.pool import Pool
+from storage.records.holders import HolderBook, Holding, fits, newest, replaces
+from storage.transfer.client import Transfer
+from storage.transfer.leases import LeaseBook
+from storage.transfer.race import Attempt, any_of
+
+ResultT = TypeVar("ResultT")
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+ASK_MORE_S = 0.25
+"""A manifest is one small answer: another peer is asked when none came for this long."""
+
+
+class Catalog:
+    """What objects are made of and who holds them."""
+
+    def __init__(
+        self, transfer: Transfer, leases: LeaseBook, holders: HolderBook, pool: Pool
+    ) -> None:
+        self._transfer = transfer
+        self._leases = leases
+        self._holders = holders
+        self._pool = pool
+        self._manifests: dict[Address, Manifest] = {}
+        self._pages: dict[Address, tuple[SegmentRef, ...]] = {}
+        self._holdings: dict[tuple[Address, int], Holding] = {}
+
+    # -- reading
+
+    def homes(self, address: Address) -> list[PeerId]:
+        """Where manifest and records of an object belong besides its holders."""
+        lending = [candidate.peer for candidate in self._pool.usable()]
+        return peers_in_order(address, lending)[:SMALL_COPIES_MAX]
+
+    async def manifest(self, address: Address) -> Manifest:
+        """The verified manifest. Raises ObjectUnknownError when nobody alive has it."""
+        known = self._manifests.get(address)
+        if known is None:
+            data = await self._find(address, address, partial(read_manifest, address))
+            known = read_manifest(address, data)
+            _remember(self._manifests, address, known)
+        return known
+
+    async def segments(
+        self, address: Address, manifest: Manifest, page: int
+    ) -> tuple[SegmentRef, ...]:
+        """The verified segments of one page. Raises ObjectUnknownError."""
+        if not manifest.is_paged:
+            return manifest.segments
+        part = manifest.page_addresses()[page]
+        known = self._pages.get(part)
+        if known is None:
+            data = await self._find(address, part, partial(read_page, manifest, page))
+            known = read_page(manifest, page, data)
+            _remember(self._pages, part, known)
+        return known
+
+    async def holding(
+        self, address: Address, manifest: Manifest, page: int, *, is_fresh: bool = False
+    ) -> Holding | None:
+        """The newest holder record we know, or with `is_fresh` can find; None without any."""
+        known = self._known(address, page)
+        if known is not None and not is_fresh:
+            return known
+        segments = len(await self.segments(address, manifest, page))
+        asked = dict.fromkeys(self.homes(address) + list(known.peers() if known else ()))
+        others = [peer for peer in asked if peer != self._pool.me and self._pool.is_alive(peer)]
+        found = await self._ask_all(
+            others[:ASKED_MAX], lambda peer: self._transfer.get_holders(peer, address, page)
+        )
+        fitting = [h for h in found if h is not None and fits(h, manifest, segments)]
+        best = newest(fitting if known is None else [*fitting, known])
+        if best is not None:
+            self._remember_holding(best)
+        return best
+
+    # -- publishing
+
+    async def publish(
+        self, written: Written, terms: LeaseTerms, holdings: Sequence[Holding]
+    ) -> tuple[int, int]:
+        """Store manifest, pages and records at all holders and homes: (how many have it, of all).
+
+        The manifest goes last, so that whoever has it has its pages, and turns the holds there
+        into leases.
+        """
+        address = written.address
+        held = [peer for holding in holdings for peer in holding.peers()]
+        targets = list(dict.fromkeys([*held, *self.homes(address)]))
+        hold = LeaseTerms(
+            terms.lease, terms.owner, terms.lab, terms.storage_class, terms.until_ms, True
+        )
+
+        async def tell(peer: PeerId) -> bool:
+            for (part, data), holding in zip(written.pages, holdings, strict=False):
+                await self._transfer.put_manifest(peer, address, part, data, hold, [holding])
+            first = holdings[:1] if not written.pages else ()
+            await self._transfer.put_manifest(peer, address, address, written.data, terms, first)
+            return True
+
+        told = await self._ask_all(targets, tell)
+        _remember(self._manifests, address, written.manifest)
+        for holding in holdings:
+            self._remember_holding(holding)
+        return len(told), len(targets)
+
+    async def publish_holding(self, holding: Holding) -> int:
+        """Tell all holders and homes of a newer record, ourselves first; how many keep it now."""
+        await self._holders.accept(holding)
+        self._remember_holding(holding)
+        targets = dict.fromkeys([*holding.peers(), *self.homes(holding.address)])
+        others = [peer for peer in targets if peer != self._pool.me]
+        kept = await self._ask_all(others, lambda p: self._transfer.put_holders(p, holding))
+        return 1 + sum(record.sequence >= holding.sequence for record in kept)
+
+    def forget(self, address: Address) -> None:
+        """Remember nothing of an object that was given up."""
+        self._manifests.pop(address, None)
+        for key in [key for key in self._holdings if key[0] == address]:
+            del self._holdings[key]
+
+    # -- inside
+
+    def _known(self, address: Address, page: int) -> Holding | None:
+        here = [self._holders.get(address, page), self._holdings.get((address, page))]
+        return newest([holding for holding in here if holding is not None])
+
+    def _remember_holding(self, holding: Holding) -> None:
+        key = (holding.address, holding.page)
+        if replaces(holding, self._holdings.get(key)):
+            _remember(self._holdings, key, holding)
+
+    async def _find(
+        self, address: Address, part: Address, check: Callable[[bytes], object]
+    ) -> bytes:
+        here = self._leases.manifest(part)
+        if here is not None:
+            return here
+        order = dict.fromkeys([*self.homes(address), *peers_in_order(address, self._pool.alive())])
+        others = [peer for peer in order if peer != self._pool.me][:ASKED_MAX]
+        attempts = [Attempt(0, partial(self._get, peer, part, check)) for peer in others]
+        answers = await any_of(1, attempts, lambda: ASK_MORE_S)
+        if not answers.results:
+            raise ObjectUnknownError(
+                f"none of {len(others)} peers has {part.hex()[:16]}: "
+                "check the address, or wait until its holders are back"
+            )
+        return answers.results[0]
+
+    async def _get(self, peer: PeerId, part: Address, check: Callable[[bytes], object]) -> bytes:
+        data, holdings = await self._transfer.get_manifest(peer, part)
+        try:
+            check(data)
+        except ManifestError as error:
+            self._transfer.on_lie(peer)
+            raise HolderFailedError(peer, "lied", str(error)) from error
+        for holding in holdings:
+            if holding.address == part:
+                self._remember_holding(holding)
+        return data
+
+    async def _ask_all(
+        self, peers: Sequence[PeerId], ask: Callable[[PeerId], Awaitable[ResultT]]
+    ) -> list[ResultT]:
+        """The answers of all who answered, in the order asked."""
+        answers: dict[PeerId, ResultT] = {}
+        limiter = trio.CapacityLimiter(ASKED_AT_ONCE)
+
+        async def one(peer: PeerId) -> None:
+            async with limiter:
+                try:
+                    answers[peer] = await ask(peer)
+                except HolderFailedError:
+                    return  # the caller counts those who answered
+
+        async with trio.open_nursery() as nursery:
+            for peer in peers:
+                nursery.start_soon(one, peer)
+        return [answers[peer] for peer in peers if peer in answers]
+
+
+def _remember(kept: dict[Key, Value], key: Key, value: Value) -> None:
+    kept.pop(key, None)
+    kept[key] = value
+    while len(kept) > MANIFESTS_KEPT:
+        del kept[next(iter(kept))]

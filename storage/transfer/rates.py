@@ -1,0 +1,53 @@
+"""How fast each holder was lately: whom to ask first, and when to stop waiting for one."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from p2p.ids import PeerId
+from storage.limits import SAMPLES_KEPT
+
+SMOOTHING = 0.3
+FAILED_S = 30.0
+"""A holder that failed is asked last for this long."""
+MIB = 1024 * 1024
+
+
+@dataclass(slots=True)
+class Rates:
+    """Seconds per MiB by holder, and the recent durations of all. `now_s` is monotonic."""
+
+    hedge_s_default: float
+    hedge_s_max: float
+    _s_per_mib: dict[PeerId, float] = field(default_factory=dict)
+    _failed_s: dict[PeerId, float] = field(default_factory=dict)
+    _durations_s: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLES_KEPT))
+
+    def worked(self, peer: PeerId, length: int, seconds: float) -> None:
+        """A shard of that length took so long."""
+        self._durations_s.append(seconds)
+        rate = seconds / max(length / MIB, 1 / 16)
+        before = self._s_per_mib.get(peer, rate)
+        self._s_per_mib[peer] = before + SMOOTHING * (rate - before)
+        self._failed_s.pop(peer, None)
+
+    def failed(self, peer: PeerId, now_s: float) -> None:
+        """It refused, broke off or lied."""
+        self._failed_s[peer] = now_s
+
+    def rank(self, peer: PeerId, now_s: float) -> tuple[bool, float]:
+        """Sort key: trustworthy before failed, fast before slow, unknown as the average."""
+        failed_s = self._failed_s.get(peer)
+        is_bad = failed_s is not None and now_s - failed_s < FAILED_S
+        return is_bad, self._s_per_mib.get(peer, self._average())
+
+    def hedge_s(self) -> float:
+        """When one more source is asked: later than 95 % of recent answers."""
+        if len(self._durations_s) < SAMPLES_KEPT // 8:
+            return self.hedge_s_default
+        ordered = sorted(self._durations_s)
+        late_s = ordered[len(ordered) * 95 // 100]
+        return min(max(1.5 * late_s, 0.05), self.hedge_s_max)
+
+    def _average(self) -> float:
+        known = self._s_per_mib.values()
+        return sum(known) / len(known) if known else 0.0

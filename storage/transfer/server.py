@@ -1,0 +1,222 @@
+"""What this machine does for others: keeps shards and manifests and gives them back.
+
+Every method is the answer to one message; nothing is answered before it is durable. Refusals are
+short codes that tell the asker to try somebody else.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from p2p.errors import RefusalError, WireError
+from p2p.host.rpc import Rpc
+from p2p.ids import NetworkId, PeerId
+from p2p.wire.codec import Message
+from p2p.wire.envelope import Signed, Signer, seal
+from storage import messages as m
+from storage.config import StorageConfig
+from storage.errors import ShardCorruptError, ShardMissingError, StoreFullError
+from storage.ids import LeaseId, ShardRoot
+from storage.limits import LEAF_BYTES, LEASE_ID_BYTES, LEAVES_PER_RANGE_MAX
+from storage.manifest import address_of
+from storage.merkle import HASH_BYTES
+from storage.pool import Pool
+from storage.records.holders import HolderBook, Holding
+from storage.shards.port import ShardStore
+from storage.transfer.leases import LeaseBook
+
+Answer = Callable[[PeerId, Any, bytes], Awaitable[tuple[Message, bytes]]]
+
+
+class ShardServer:
+    """Serves the messages of storage.messages."""
+
+    def __init__(
+        self,
+        config: StorageConfig,
+        shards: ShardStore,
+        leases: LeaseBook,
+        holders: HolderBook,
+        signer: Signer,
+        network: NetworkId,
+        pool: Pool,
+    ) -> None:
+        self._config = config
+        self._shards = shards
+        self._leases = leases
+        self._holders = holders
+        self._signer = signer
+        self._network = network
+        self._pool = pool
+        self._answers: Final[dict[type[Message], Answer]] = {
+            m.PutShard: self._put_shard,
+            m.GetShard: self._get_shard,
+            m.PutManifest: self._put_manifest,
+            m.GetManifest: self._get_manifest,
+            m.PutHolders: self._put_holders,
+            m.GetHolders: self._get_holders,
+            m.HaveShards: self._have_shards,
+            m.DropLease: self._drop_lease,
+            m.RenewLeases: self._renew_leases,
+        }
+
+    def serve_on(self, rpc: Rpc) -> None:
+        """Register for calls from others; once, before the rpc runs."""
+        for kind, answer in self._answers.items():
+            rpc.serve(kind, answer)
+
+    async def answer(self, peer: PeerId, request: Message, body: bytes) -> tuple[Message, bytes]:
+        """Answer a question of our own without the network. Raises RefusalError."""
+        return await self._answers[type(request)](peer, request, body)
+
+    # -- shards
+
+    async def _put_shard(
+        self, peer: PeerId, request: m.PutShard, body: bytes
+    ) -> tuple[Message, bytes]:
+        self._check_lending(peer)
+        _check_terms(request.terms)
+        if len(body) != request.length or len(request.root) != HASH_BYTES:
+            raise RefusalError("corrupt", f"{len(body)} bytes came, {request.length} announced")
+        if self._shards.free_bytes() < len(body):
+            raise RefusalError("full", "what this machine lends is used up")
+        try:
+            await self._leases.put_shard(request.root, body, request.terms, peer)
+        except StoreFullError as error:
+            raise RefusalError("full", str(error)) from error
+        except ShardCorruptError as error:
+            raise RefusalError("corrupt", str(error)) from error
+        terms = request.terms
+        receipt = m.Receipt(request.root, len(body), terms.lease, terms.until_ms)
+        sealed = seal(
+            self._signer, self._network, m.RECEIPT_DOMAIN, receipt,
+            sequence=0, expires_ms=terms.until_ms,
+        )  # fmt: skip
+        return m.ShardStored(sealed), b""
+
+    async def _get_shard(
+        self, peer: PeerId, request: m.GetShard, body: bytes
+    ) -> tuple[Message, bytes]:
+        root = request.root
+        length = self._shards.length(root)
+        if length is None:
+            raise RefusalError("missing", "that shard is not here")
+        try:
+            if request.leaves == 0:
+                return m.ShardBytes(length), await self._shards.get(root)
+            if not 0 < request.leaves <= LEAVES_PER_RANGE_MAX or request.first_leaf < 0:
+                raise RefusalError("range", f"at most {LEAVES_PER_RANGE_MAX} leaves at a time")
+            start = request.first_leaf * LEAF_BYTES
+            if start >= max(1, length):
+                raise RefusalError("range", f"the shard ends at {length}")
+            wanted = min(request.leaves * LEAF_BYTES, length - start)
+            data, paths = await self._read(root, start, wanted)
+        except (ShardMissingError, ShardCorruptError) as error:
+            raise RefusalError("missing", str(error)) from error
+        return m.ShardBytes(length, paths), data
+
+    async def _read(
+        self, root: ShardRoot, start: int, wanted: int
+    ) -> tuple[bytes, tuple[bytes, ...]]:
+        data, paths = await self._shards.read(root, start, wanted)
+        return data, tuple(paths)
+
+    async def _have_shards(
+        self, peer: PeerId, request: m.HaveShards, body: bytes
+    ) -> tuple[Message, bytes]:
+        roots = request.roots
+        parts = [roots[at : at + HASH_BYTES] for at in range(0, len(roots), HASH_BYTES)]
+        held = bytes(self._shards.length(ShardRoot(part)) is not None for part in parts)
+        return m.ShardsHeld(held), b""
+
+    # -- manifests and holder records
+
+    async def _put_manifest(
+        self, peer: PeerId, request: m.PutManifest, body: bytes
+    ) -> tuple[Message, bytes]:
+        self._check_lending(peer)
+        _check_terms(request.terms)
+        if address_of(body) != request.part or len(request.address) != HASH_BYTES:
+            raise RefusalError("corrupt", "the manifest does not hash to its address")
+        holdings = [self._opened(record) for record in request.holders]
+        if any(holding.address != request.address for holding in holdings):
+            raise RefusalError("corrupt", "a holder record of another object")
+        try:
+            await self._leases.put_manifest(
+                request.address, request.part, body, request.terms, holdings, peer
+            )
+        except StoreFullError as error:
+            raise RefusalError("full", str(error)) from error
+        return m.ManifestStored(), b""
+
+    async def _get_manifest(
+        self, peer: PeerId, request: m.GetManifest, body: bytes
+    ) -> tuple[Message, bytes]:
+        data = self._leases.manifest(request.part)
+        if data is None:
+            raise RefusalError("missing", "that manifest is not here")
+        known = self._holders.get(request.part)
+        return m.ManifestBytes((known.sealed,) if known is not None else ()), data
+
+    async def _put_holders(
+        self, peer: PeerId, request: m.PutHolders, body: bytes
+    ) -> tuple[Message, bytes]:
+        holding = self._opened(request.record)
+        if self._leases.manifest(holding.address) is None:
+            raise RefusalError("missing", "the manifest of that object is not here")
+        try:
+            kept = await self._holders.accept(holding)
+        except StoreFullError as error:
+            raise RefusalError("full", str(error)) from error
+        return m.HoldersStored(kept.sealed), b""
+
+    async def _get_holders(
+        self, peer: PeerId, request: m.GetHolders, body: bytes
+    ) -> tuple[Message, bytes]:
+        if not 0 <= request.page < 2**32:
+            raise RefusalError("range", f"no page {request.page}")
+        known = self._holders.get(request.address, request.page)
+        return m.HoldersFound((known.sealed,) if known is not None else ()), b""
+
+    # -- leases
+
+    async def _drop_lease(
+        self, peer: PeerId, request: m.DropLease, body: bytes
+    ) -> tuple[Message, bytes]:
+        row = self._leases.row(request.lease)
+        if row is None:
+            return m.LeaseDropped(0), b""
+        if peer not in {row.putter, self._pool.me} and self._pool.lab_of(peer) != row.lab:
+            raise RefusalError("not-yours", "only the lab that put it may give it up")
+        return m.LeaseDropped(await self._leases.drop(request.lease)), b""
+
+    async def _renew_leases(
+        self, peer: PeerId, request: m.RenewLeases, body: bytes
+    ) -> tuple[Message, bytes]:
+        ids = request.leases
+        leases = [
+            LeaseId(ids[at : at + LEASE_ID_BYTES]) for at in range(0, len(ids), LEASE_ID_BYTES)
+        ]
+        lab = None if peer == self._pool.me else self._pool.lab_of(peer)
+        if lab is None and peer != self._pool.me:
+            raise RefusalError("not-yours", "we do not know which lab you are of")
+        known = await self._leases.renew(leases, request.until_ms, lab)
+        return m.LeasesRenewed(bytes(known)), b""
+
+    # -- inside
+
+    def _check_lending(self, peer: PeerId) -> None:
+        if not self._config.lends and peer != self._pool.me:
+            raise RefusalError("not-lending", "this machine lends no storage")
+
+    def _opened(self, sealed: Signed) -> Holding:
+        try:
+            return self._holders.open(sealed)
+        except WireError as error:
+            raise RefusalError("corrupt", str(error)) from error
+
+
+def _check_terms(terms: m.LeaseTerms) -> None:
+    if len(terms.lease) != LEASE_ID_BYTES:
+        raise RefusalError("corrupt", f"a lease id has {LEASE_ID_BYTES} bytes")
+    if terms.until_ms < 0:
+        raise RefusalError("corrupt", "a lease that ends before 1970")
