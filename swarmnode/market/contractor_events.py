@@ -1,0 +1,227 @@
+"""What the contractor is told, what it asks to be reminded of, and what it asks its service to do.
+
+Messages come with the peer that sent them; sealed ones have been opened and verified before.
+"""
+
+from dataclasses import dataclass
+
+from p2p.ids import LabId, PeerId
+from swarmnode.market.messages import AwardTerms, Call
+from swarmnode.market.room import Capacity
+from swarmnode.tasks.checkpoint import Checkpoint
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.messages import CancelJob, Query, ReceiptTerms, Renew
+from swarmnode.tasks.records import FenceRecord, JobRecord, Outcome
+
+# -- heard from buyers
+
+
+@dataclass(frozen=True, slots=True)
+class CallHeard:
+    """Somebody asks who can run a task; `lab` is empty for a peer whose lab we do not know."""
+
+    peer: PeerId
+    lab: LabId
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseHeard:
+    """The buyer no longer needs what it asked for in an auction."""
+
+    peer: PeerId
+    auction: int
+
+
+@dataclass(frozen=True, slots=True)
+class AwardHeard:
+    """A verified award, signed by the peer that sent it."""
+
+    peer: PeerId
+    terms: AwardTerms
+
+
+@dataclass(frozen=True, slots=True)
+class JobHeard:
+    """The buyer speaks about an attempt."""
+
+    peer: PeerId
+    message: Renew | Query | CancelJob
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptHeard:
+    """A verified receipt, signed by the peer that sent it."""
+
+    peer: PeerId
+    terms: ReceiptTerms
+
+
+# -- this machine
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What an earlier life of this node wrote down; the first event of all."""
+
+    jobs: tuple[JobRecord, ...]
+    fences: tuple[tuple[TaskId, FenceRecord], ...]
+    """Oldest note first."""
+    is_paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyed:
+    """What the machine can do now."""
+
+    capacity: Capacity
+    environments: tuple[str, ...]
+    enforced: tuple[str, ...]
+    trouble: str
+    """Why no task can run here; empty when some can."""
+
+
+@dataclass(frozen=True, slots=True)
+class PauseAsked:
+    """The owner wants the machine back."""
+
+    grace_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeAsked:
+    """The owner lends the machine again."""
+
+
+# -- the job's runner
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """Inputs and checkpoint are in place; the job is about to be started."""
+
+    task: TaskId
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointStored:
+    """The pool keeps a newer checkpoint of the job."""
+
+    task: TaskId
+    fence: int
+    checkpoint: Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """No process of the job lives, its outputs are stored."""
+
+    task: TaskId
+    fence: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class LogsDelivered:
+    """The buyer has every byte the job wrote, or does not want them."""
+
+    task: TaskId
+    fence: int
+
+
+# -- timers
+
+
+@dataclass(frozen=True, slots=True)
+class HoldOver:
+    """Room held for a bid that nobody took up."""
+
+    bid: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingOver:
+    """A place in the queue that was kept long enough."""
+
+    peer: PeerId
+    auction: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseDue:
+    """Look whether the buyer still renews."""
+
+    task: TaskId
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class BeatDue:
+    """Tell the buyer how the job stands."""
+
+    task: TaskId
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResultDue:
+    """Tell the buyer the result once more."""
+
+    task: TaskId
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class PatienceOver:
+    """Nobody has asked for the result in all that time."""
+
+    task: TaskId
+    fence: int
+
+
+# -- for the service
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Run the job, or go on with it after a restart."""
+
+    record: JobRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the job's processes: SIGTERM, then kill after the grace."""
+
+    job: str
+    grace_s: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Seal the job's outcome and send it to the buyer."""
+
+    record: JobRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """The job is over for good: forget its folder; its checkpoints too when it is done."""
+
+    record: JobRecord
+    is_done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointHad:
+    """The buyer has written down the checkpoint of this step: older ones may go."""
+
+    job: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoomChanged:
+    """What is free, or whether the machine lends at all, is no longer what it was."""

@@ -1,0 +1,303 @@
+"""The seller's jobs: leases, beats, stops and results. One attempt of one task each.
+
+    LEASED -> RUNNING -> (STOPPING ->) REPORTING -> settled, and no longer written down
+
+A job keeps its room from the award until no process of it lives, also across a restart. Only
+the buyer of exactly this attempt is listened to: a message with another fence never acts (R3),
+except that a newer fence tells that this attempt is no longer the task's.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from p2p.effects import Effect, Notify, Persist, Send, WakeAt
+from p2p.ids import PeerId
+from p2p.wire.codec import encode
+from swarmnode.market import contractor_events as e
+from swarmnode.market.contractor_config import ContractorConfig
+from swarmnode.market.messages import Accept
+from swarmnode.market.room import CapacityBook
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.lifecycle import JobFact, JobState, next_job_state
+from swarmnode.tasks.messages import (
+    CancelJob,
+    Checkpointed,
+    Phase,
+    PreemptNotice,
+    Query,
+    Renew,
+    State,
+)
+from swarmnode.tasks.records import JobRecord
+from swarmnode.tasks.store import JOBS, job_key
+
+JobKey = tuple[TaskId, int]
+
+UNWANTED: Final = ("cancelled", "superseded")
+"""Reasons to stop after which nobody wants the result."""
+
+_PHASES: Final = {
+    JobState.LEASED: Phase.LEASED,
+    JobState.RUNNING: Phase.RUNNING,
+    JobState.STOPPING: Phase.STOPPING,
+    JobState.REPORTING: Phase.REPORTING,
+}
+
+
+@dataclass(slots=True)
+class _Job:
+    record: JobRecord
+    lease_until_s: float
+    started_s: float
+    logs_delivered: bool = False
+    result_again_s: float = 0.0
+    """Until the next repetition; 0 while none is due."""
+
+
+class Jobs:
+    """Every job that is not settled. Methods return effects to be performed in order."""
+
+    def __init__(self, config: ContractorConfig, room: CapacityBook) -> None:
+        self._config = config
+        self._room = room
+        self._jobs: dict[JobKey, _Job] = {}
+
+    def records(self) -> tuple[JobRecord, ...]:
+        """Jobs as they are written down, oldest award first."""
+        return tuple(job.record for job in self._jobs.values())
+
+    def find(self, task: TaskId, fence: int) -> JobRecord | None:
+        """The job of an attempt, if it is here and not settled."""
+        job = self._jobs.get((task, fence))
+        return job.record if job else None
+
+    def using_room(self) -> int:
+        """Jobs whose processes may live."""
+        return sum(job.record.state is not JobState.REPORTING for job in self._jobs.values())
+
+    def eta_s(self, now_s: float) -> float:
+        """A guess when the next job ends: it has run for a while, it may run as long again."""
+        guesses = [
+            min(now_s - job.started_s, job.record.spec.timeout_ms / 1000)
+            for job in self._jobs.values()
+            if job.record.state is not JobState.REPORTING
+        ]
+        return max(1.0, min(guesses, default=0.0))
+
+    # -- beginning
+
+    def load(self, records: Iterable[JobRecord], now_s: float) -> list[Effect]:
+        """Go on with what an earlier life of this node left; buyers have a new lease to object."""
+        effects: list[Effect] = []
+        for record in sorted(records, key=lambda one: (one.leased_ms, one.task, one.fence)):
+            if record.state is not JobState.REPORTING:
+                self._room.take(record.job, record.grant)
+            effects += [*self._enter(record, now_s), Notify(e.Begin(record))]
+            if record.state is JobState.REPORTING:
+                until_s = now_s + self._config.result_keep_s
+                effects.append(WakeAt(until_s, e.PatienceOver(record.task, record.fence)))
+        return effects
+
+    def accept(self, record: JobRecord, now_s: float) -> list[Effect]:
+        """A new job; its room has been taken under its name."""
+        return [
+            _write(record),
+            *self._supersede(record.buyer, record.task, record.fence, now_s),
+            Send(record.buyer, Accept(record.task, record.fence)),
+            *self._enter(record, now_s),
+            Notify(e.Begin(record)),
+        ]
+
+    def _enter(self, record: JobRecord, now_s: float) -> list[Effect]:
+        config, key = self._config, (record.task, record.fence)
+        self._jobs[key] = _Job(record, now_s + config.lease_s, now_s)
+        return [
+            WakeAt(now_s + config.lease_renew_s, e.BeatDue(*key)),
+            WakeAt(now_s + config.lease_s, e.LeaseDue(*key)),
+        ]
+
+    # -- what the buyer says
+
+    def on_heard(self, heard: e.JobHeard, now_s: float) -> list[Effect]:
+        """Renew, Query or CancelJob; only the attempt's own buyer is obeyed."""
+        peer, message = heard.peer, heard.message
+        superseded = self._supersede(peer, message.task, message.fence, now_s)
+        job = self._jobs.get((message.task, message.fence))
+        if job is None or job.record.buyer != peer:
+            unknown = State(message.task, message.fence, Phase.UNKNOWN)
+            return [*superseded, Send(peer, unknown)]
+        match message:
+            case Renew():
+                return superseded + self._on_renew(job, message, now_s)
+            case Query():
+                return [*superseded, *self._tell_state(job)]
+            case CancelJob():
+                return superseded + self._on_cancel(job, now_s)
+
+    def _on_renew(self, job: _Job, message: Renew, now_s: float) -> list[Effect]:
+        job.lease_until_s = now_s + self._config.lease_s
+        record, newest = job.record, job.record.checkpoint
+        if newest is None:
+            return []
+        if message.checkpoint_step < newest.step:
+            return [Send(record.buyer, Checkpointed(record.task, record.fence, newest))]
+        return [Notify(e.CheckpointHad(record.job, message.checkpoint_step))]
+
+    def _on_cancel(self, job: _Job, now_s: float) -> list[Effect]:
+        if job.record.state is JobState.REPORTING:
+            return self._settle(job, JobFact.WRITTEN_OFF)
+        return self._stop(job, self._config.cancel_grace_s, "cancelled")
+
+    def _supersede(self, buyer: PeerId, task: TaskId, fence: int, now_s: float) -> list[Effect]:
+        """The buyer speaks of a newer attempt: older ones here no longer act for the task."""
+        effects: list[Effect] = []
+        for (other, older), job in list(self._jobs.items()):
+            if other != task or older >= fence or job.record.buyer != buyer:
+                continue
+            if job.record.state is JobState.REPORTING:
+                effects += self._settle(job, JobFact.WRITTEN_OFF)
+            elif job.record.stop_reason not in UNWANTED:
+                effects += self._stop(job, 0.0, "superseded")
+        return effects
+
+    def on_receipt(self, event: e.ReceiptHeard) -> list[Effect]:
+        """The buyer has written the result down."""
+        job = self._jobs.get((event.terms.task, event.terms.fence))
+        if job is None or job.record.buyer != event.peer:
+            return []
+        if job.record.state is not JobState.REPORTING:
+            return []
+        return self._settle(job, JobFact.RECEIPT_CAME)
+
+    # -- what the runner says
+
+    def on_staged(self, event: e.Staged) -> list[Effect]:
+        """From here on a process of the job may live."""
+        job = self._jobs.get((event.task, event.fence))
+        if job is None or job.record.state is not JobState.LEASED:
+            return []
+        return [*self._step(job, JobFact.STAGED), *self._tell_state(job)]
+
+    def on_checkpoint(self, event: e.CheckpointStored) -> list[Effect]:
+        """Newer progress is kept: write it down, then tell the buyer."""
+        job = self._jobs.get((event.task, event.fence))
+        if job is None:
+            return []
+        newest = job.record.checkpoint
+        if newest is not None and newest.step >= event.checkpoint.step:
+            return []
+        record = job.record = msgspec.structs.replace(job.record, checkpoint=event.checkpoint)
+        message = Checkpointed(record.task, record.fence, event.checkpoint)
+        return [_write(record), Send(record.buyer, message)]
+
+    def on_ended(self, event: e.Ended, now_s: float) -> list[Effect]:
+        """No process lives: the room is free; report, unless nobody wants to know."""
+        job = self._jobs.get((event.task, event.fence))
+        if job is None or job.record.state is JobState.REPORTING:
+            return []
+        self._room.give_back(job.record.job)
+        if job.record.stop_reason in UNWANTED:
+            return self._settle(job, JobFact.WRITTEN_OFF)
+        job.record = msgspec.structs.replace(job.record, outcome=event.outcome)
+        until_s = now_s + self._config.result_keep_s
+        return [
+            *self._step(job, JobFact.ENDED),
+            *self._tell_state(job),
+            WakeAt(until_s, e.PatienceOver(event.task, event.fence)),
+        ]
+
+    def on_logs_delivered(self, event: e.LogsDelivered, now_s: float) -> list[Effect]:
+        """The result is final now: say it."""
+        job = self._jobs.get((event.task, event.fence))
+        if job is None or job.record.state is not JobState.REPORTING or job.logs_delivered:
+            return []
+        job.logs_delivered = True
+        job.result_again_s = self._config.result_again_s
+        return self._report(job, now_s)
+
+    # -- timers
+
+    def on_beat_due(self, event: e.BeatDue, now_s: float) -> list[Effect]:
+        """Tell the buyer that the job lives."""
+        job = self._jobs.get((event.task, event.fence))
+        if job is None:
+            return []
+        return [*self._tell_state(job), WakeAt(now_s + self._config.lease_renew_s, event)]
+
+    def on_lease_due(self, event: e.LeaseDue, now_s: float) -> list[Effect]:
+        """Without its buyer a job goes on for the orphan grace, then saves and stops."""
+        job = self._jobs.get((event.task, event.fence))
+        if job is None or job.record.state is JobState.REPORTING:
+            return []
+        gives_up_s = job.lease_until_s + self._config.orphan_grace_s
+        if now_s < gives_up_s:
+            return [WakeAt(gives_up_s, event)]
+        if job.record.state is JobState.STOPPING:
+            return []
+        return self._stop(job, self._config.orphan_stop_s, "orphaned")
+
+    def on_result_due(self, event: e.ResultDue, now_s: float) -> list[Effect]:
+        """No receipt yet: repeat the result, less and less often."""
+        job = self._jobs.get((event.task, event.fence))
+        if job is None:
+            return []
+        job.result_again_s = min(job.result_again_s * 2, self._config.result_again_max_s)
+        return self._report(job, now_s)
+
+    def on_patience_over(self, event: e.PatienceOver) -> list[Effect]:
+        """Nobody asked for the result in all that time."""
+        job = self._jobs.get((event.task, event.fence))
+        return [] if job is None else self._settle(job, JobFact.WRITTEN_OFF)
+
+    # -- the owner
+
+    def preempt(self, grace_s: float, now_s: float) -> list[Effect]:
+        """Give the machine back: notice to every buyer, then stop."""
+        effects: list[Effect] = []
+        for job in list(self._jobs.values()):
+            record = job.record
+            if record.state is JobState.REPORTING:
+                continue
+            if record.state is JobState.STOPPING:  # perhaps with a longer grace
+                effects.append(Notify(e.Stop(record.job, grace_s, record.stop_reason)))
+                continue
+            notice = PreemptNotice(record.task, record.fence, int(grace_s * 1000))
+            effects += [Send(record.buyer, notice), *self._stop(job, grace_s, "paused")]
+        return effects
+
+    # -- inside
+
+    def _stop(self, job: _Job, grace_s: float, reason: str) -> list[Effect]:
+        job.record = msgspec.structs.replace(job.record, stop_reason=reason)
+        stepped = self._step(job, JobFact.STOP_ORDERED)
+        return [*stepped, Notify(e.Stop(job.record.job, grace_s, reason))]
+
+    def _step(self, job: _Job, fact: JobFact) -> list[Effect]:
+        state = next_job_state(job.record.state, fact)
+        job.record = msgspec.structs.replace(job.record, state=state)
+        return [_write(job.record)]
+
+    def _settle(self, job: _Job, fact: JobFact) -> list[Effect]:
+        record = job.record
+        next_job_state(record.state, fact)
+        del self._jobs[record.task, record.fence]
+        done = record.outcome is not None and record.outcome.status == "done"
+        is_done = done and fact is JobFact.RECEIPT_CAME
+        forget = Persist(JOBS, job_key(record.task, record.fence), None)
+        return [forget, Notify(e.Settle(record, is_done))]
+
+    def _report(self, job: _Job, now_s: float) -> list[Effect]:
+        again = e.ResultDue(job.record.task, job.record.fence)
+        return [Notify(e.Report(job.record)), WakeAt(now_s + job.result_again_s, again)]
+
+    def _tell_state(self, job: _Job) -> list[Effect]:
+        record = job.record
+        step = record.checkpoint.step if record.checkpoint else 0
+        return [Send(record.buyer, State(record.task, record.fence, _PHASES[record.state], step))]
+
+
+def _write(record: JobRecord) -> Persist:
+    return Persist(JOBS, job_key(record.task, record.fence), encode(record))
