@@ -1,14 +1,18 @@
 """Where tasks, auctions and jobs lie in the tables, and how they are read back."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from p2p.effects import Persist
 from p2p.wire.codec import decode_as
-from storage.engine.port import ReadView, WriteView
 from swarmnode.limits import TASK_RECORD_BYTES_MAX
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import FenceRecord, JobRecord, RoundRecord, TaskRecord
+
+if TYPE_CHECKING:  # cores name these tables, and the engine's port knows the event loop
+    from storage.engine.port import ReadView, WriteView
 
 TASKS: Final = "tasks"
 ROUNDS: Final = "task_rounds"
