@@ -20,6 +20,7 @@ from p2p.identity.issue import Grant, Names
 from swarmnode import enrol
 from swarmnode.cli.client import ApiError, Client, NodeUnreachableError
 from swarmnode.demo.report import StepFailedError, until
+from swarmnode.demo.stage import StageNode
 from swarmnode.home import Home
 
 READY_S = 20.0
@@ -122,12 +123,13 @@ class LocalSwarm:
             if node.process is None:
                 continue
             try:
-                until(partial(self._is_ready, node), within_s=within_s, what=node.name)
+                until(partial(self.is_ready, node), within_s=within_s, what=node.name)
             except StepFailedError as error:
                 text = f"{node.name} is not ready after {within_s:.0f} s:\n{node.log_tail()}"
                 raise StepFailedError(text) from error
 
-    def _is_ready(self, node: LocalNode) -> bool:
+    def is_ready(self, node: LocalNode) -> bool:
+        """Whether /readyz says yes. Raises StepFailedError when the daemon has ended."""
         if not node.running:
             raise StepFailedError(f"{node.name} ended by itself")
         try:
@@ -154,10 +156,11 @@ class LocalSwarm:
             node.process.kill()
             node.process.wait()
 
-    def kill_machine(self, node: LocalNode) -> None:
+    def kill_machine(self, node: StageNode) -> None:
         """SIGKILL the daemon and every process of its home, as a power cut would."""
-        self.kill_daemon(node)
-        for pid in _processes_of(node.home):
+        mine = self.node_of(node.peer)
+        self.kill_daemon(mine)
+        for pid in _processes_of(mine.home):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 

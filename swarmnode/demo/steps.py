@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-from swarmnode.demo.launcher import LocalNode, LocalSwarm
 from swarmnode.demo.report import Report, StepFailedError, StepResult, until
+from swarmnode.demo.stage import Stage, StageNode
 
 MIB = 1024 * 1024
 OBJECT_MIB = 32
@@ -35,15 +35,16 @@ def require(truth: object, problem: str) -> None:
 class Demo:
     """What one step leaves for the next."""
 
-    swarm: LocalSwarm
+    swarm: Stage
     report: Report
     seed: int
-    submitter: LocalNode
+    submitter: StageNode
     fast: bool = False
     receipt: dict[str, Any] = field(default_factory=dict)
     digest: str = ""
-    victim: LocalNode | None = None
     victim_peer: str = ""
+    writer: StageNode = field(init=False)
+    _readers: list[str] = field(default_factory=list)
 
     @property
     def object_bytes(self) -> int:
@@ -75,11 +76,15 @@ class Demo:
             step.measured["nodes"] = f"{want}/{want}"
 
     def put(self) -> None:
-        """Store an object from the submitter."""
+        """Store an object, from a node that is not the only one left without a shard of it."""
         data = random.Random(self.seed).randbytes(self.object_bytes)  # noqa: S311
         self.digest = hashlib.sha256(data).hexdigest()
         with self.report.step(f"put {self.object_bytes // MIB} MiB") as step:
-            self.receipt, seconds = self._timed_put(data)
+            for writer in (self.submitter, *self.swarm.nodes):
+                self.writer = writer
+                self.receipt, seconds = self._timed_put(data)
+                if self._without_shards():
+                    break
             step.measured["code"] = f"{self.receipt['k']}/{self.receipt['n']}"
             step.measured["mb_s"] = self.object_bytes / 1e6 / seconds
             step.measured["survives"] = self.receipt["survives"]
@@ -87,7 +92,9 @@ class Demo:
     def get_elsewhere(self) -> None:
         """Read it on a node that holds no shard of it and has nothing cached."""
         with self.report.step("get elsewhere") as step:
-            reader = self._reader_without_shards()
+            readers = self._without_shards()
+            require(readers, "every node holds a shard: start more nodes")
+            reader = readers[0]
             seconds = self._read_and_compare(reader)
             step.measured["reader"] = reader.name
             step.measured["mb_s"] = self.object_bytes / 1e6 / seconds
@@ -100,19 +107,20 @@ class Demo:
             victim = next(
                 node
                 for node in self.swarm.nodes
-                if node.peer in data_holders and node is not self.submitter
+                if node.peer in data_holders and node not in (self.submitter, self.writer)
             )
             held = sum(line["holder"] == victim.peer for line in lines)
-            self.victim, self.victim_peer = victim, victim.peer
+            self.victim_peer = victim.peer
             step.measured["node"] = victim.name
             step.measured["pid"] = victim.pid
             step.measured["shards lost"] = held
             self.swarm.kill_machine(victim)
 
     def degraded_read(self) -> None:
-        """Read at once, with the holder dead and its shards gone."""
+        """Read at once, with the holder dead and its shards gone, on a node with an empty cache."""
         with self.report.step("degraded read") as step:
-            reader = self._reader_without_shards(other_than=self._last_reader)
+            fresh = [n for n in self.swarm.alive() if n is not self.writer]
+            reader = next(n for n in fresh if n.peer not in self._readers)
             seconds = self._read_and_compare(reader)
             step.measured["reader"] = reader.name
             step.measured["mb_s"] = self.object_bytes / 1e6 / seconds
@@ -176,8 +184,6 @@ class Demo:
 
     # -- observations ---------------------------------------------------------------------
 
-    _last_reader: str = ""
-
     def _all_see_all(self) -> bool:
         want = len(self.swarm.nodes)
         for node in self.swarm.nodes:
@@ -188,23 +194,22 @@ class Demo:
 
     def _timed_put(self, data: bytes) -> tuple[dict[str, Any], float]:
         began = time.monotonic()
-        receipt = self.submitter.client.upload("/api/v1/objects?name=demo", io.BytesIO(data))
+        receipt = self.writer.client.upload("/api/v1/objects?name=demo", io.BytesIO(data))
         return receipt, time.monotonic() - began
 
     def _detail(self) -> dict[str, Any]:
         path = f"/api/v1/objects/{self.receipt['address']}"
-        detail: dict[str, Any] = self.submitter.client.get(path)
+        detail: dict[str, Any] = self.writer.client.get(path)
         return detail
 
-    def _reader_without_shards(self, other_than: str = "") -> LocalNode:
+    def _without_shards(self) -> list[StageNode]:
+        """Living nodes, the writer apart, that hold nothing of the object."""
         holders = {line["holder"] for line in self._detail()["shards"]}
-        alive = [n for n in self.swarm.alive() if n is not self.submitter]
-        free = [n for n in alive if n.peer not in holders]
-        require(free, "every node holds a shard: start more nodes")
-        return next((n for n in free if n.peer != other_than), free[0])
+        others = [node for node in self.swarm.alive() if node is not self.writer]
+        return [node for node in others if node.peer not in holders]
 
-    def _read_and_compare(self, reader: LocalNode) -> float:
-        self._last_reader = reader.peer
+    def _read_and_compare(self, reader: StageNode) -> float:
+        self._readers.append(reader.peer)
         began = time.monotonic()
         digest = hashlib.sha256()
         for chunk in reader.client.download("/api/v1/objects/read", {"cap": self.receipt["cap"]}):
@@ -260,7 +265,7 @@ class Demo:
             )
 
     def _check_resumed(
-        self, task: str, done: dict[str, Any], first: LocalNode, step: StepResult
+        self, task: str, done: dict[str, Any], first: StageNode, step: StepResult
     ) -> None:
         require(done["state"] == "done", f"the task ended {done['state']}")
         require(done["provider"] != first.peer, "it ended on the machine that was killed")

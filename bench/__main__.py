@@ -1,0 +1,29 @@
+"""`python -m bench NAME [-o json]`: runs one bench and prints its figures."""
+
+import argparse
+import json
+import sys
+from importlib import import_module
+from typing import Final
+
+BENCHES: Final = {"core": "bench.core"}
+
+
+def main() -> int:
+    """Run a bench by name; 0 unless it could not be run."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("name", choices=sorted(BENCHES))
+    parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds per figure (median)")
+    chosen = parser.parse_args()
+    figures: dict[str, object] = import_module(BENCHES[chosen.name]).measure(chosen.rounds)
+    if chosen.output == "json":
+        print(json.dumps({"bench": chosen.name, "rounds": chosen.rounds, **figures}))
+        return 0
+    for name, value in figures.items():
+        print(f"{name:<20} {value}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
