@@ -82,12 +82,13 @@ class Gate:
         raise WireError("the peer asks for protocols without end")
 
     async def _is_served(self, stream: INetStream, protocol: str) -> bool:
+        if protocol not in self._ours and self._handler(protocol) is None:
+            return False
         if protocol not in self._for_strangers:
             conn, _ = self._parts(stream)
             await conn.decided.wait()
-            if not conn.joined.is_set():
-                return False
-        return protocol in self._ours or self._handler(protocol) is not None
+            return conn.joined.is_set()
+        return True
 
     def _handler(self, protocol: str) -> StreamHandlerFn | None:
         return self._host.multiselect.handlers.get(TProtocol(protocol))

@@ -1,0 +1,149 @@
+"""Who may join over real sockets, with real tokens, and what the refused are told."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+import trio
+
+from p2p.errors import DialError
+from p2p.host.admit import OpenNetworkAdmission, TokenAdmission
+from p2p.host.admit_port import Admission, OpenAdmission
+from p2p.host.libp2p.host import HostConfig, Libp2pHost
+from p2p.identity.admission import Anchor
+from p2p.identity.issue import DAY_MS, Grant, Keys, Names, accept, found
+from p2p.identity.issue import invite as certify_invite
+from p2p.identity.keys import KeySigner, network_id_of
+from p2p.identity.records import MembershipToken
+from p2p.ids import NetworkId, PeerId, TrafficClass
+
+NOW = 1_800_000_000_000
+VALID_MS = 30 * DAY_MS
+
+
+def key(name: str) -> KeySigner:
+    return KeySigner.from_seed(name.encode().ljust(32, b"."))
+
+
+ROOT, ALICE, BOB = key("network"), key("alice"), key("bob")
+ANCHOR = Anchor(network_id_of(ROOT.peer_id), ROOT.peer_id)
+FOUNDER = Keys(ALICE, key("ann"), key("physics"), ROOT)
+ALICES = found(ANCHOR, FOUNDER, Names("alpha", "ann", "physics"), NOW)
+INVITED = certify_invite(ANCHOR, FOUNDER, ALICES, Grant(valid_ms=VALID_MS), key("i"), NOW)
+BOBS = accept(ANCHOR, INVITED, key("i"), Keys(BOB, key("bo")), Names("beta", "bo", ""), NOW)
+
+OTHER_ROOT = key("other network")
+OTHER = Anchor(network_id_of(OTHER_ROOT.peer_id), OTHER_ROOT.peer_id)
+STRAYS = found(OTHER, Keys(BOB, key("bo"), key("lab"), OTHER_ROOT), Names("b", "bo", "lab"), NOW)
+
+
+@dataclass
+class Listener:
+    """Counts who is let in."""
+
+    ups: list[PeerId] = field(default_factory=list)
+    downs: list[PeerId] = field(default_factory=list)
+    frames: list[bytes] = field(default_factory=list)
+    happened: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
+
+    def on_frame(self, peer: PeerId, traffic_class: TrafficClass, frame: bytes) -> None:
+        self.frames.append(frame)
+        self.happened.unpark_all()
+
+    def on_up(self, peer: PeerId) -> None:
+        self.ups.append(peer)
+
+    def on_down(self, peer: PeerId, reason: str) -> None:
+        self.downs.append(peer)
+
+
+def admission(
+    signer: KeySigner,
+    token: MembershipToken,
+    anchor: Anchor = ANCHOR,
+    now_ms: Callable[[], int] = lambda: NOW,
+) -> TokenAdmission:
+    return TokenAdmission(signer, token, anchor, now_ms)
+
+
+@asynccontextmanager
+async def meeting(
+    alices: Admission, bobs: Admission, bobs_network: NetworkId = ANCHOR.network
+) -> AsyncIterator[tuple[Libp2pHost, Listener, Libp2pHost, Listener]]:
+    """Alice, who listens and was here first, and Bob, who is to dial her."""
+    listen = ["/ip4/127.0.0.1/tcp/0"]
+    quick = HostConfig(admit_within_s=1.0)
+    alice = Libp2pHost(ALICE.seed(), ANCHOR.network, listen, alices, quick)
+    bob = Libp2pHost(BOB.seed(), bobs_network, listen, bobs)
+    sees, hears = Listener(), Listener()
+    alice.attach(sees)
+    bob.attach(hears)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(alice.run)
+            await nursery.start(bob.run)
+            yield alice, sees, bob, hears
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_token_of_the_network_lets_a_machine_in() -> None:
+    alices, bobs = admission(ALICE, ALICES), admission(BOB, BOBS)
+    async with meeting(alices, bobs) as (alice, sees, bob, hears):
+        await bob.dial(alice.addresses()[0])
+        await alice.send(BOB.peer_id, TrafficClass.NORMAL, b"welcome")
+        while not hears.frames:
+            await hears.happened.park()
+        assert (sees.ups, hears.ups) == ([BOB.peer_id], [ALICE.peer_id])
+        who = alices.book.admitted(BOB.peer_id)
+        assert who is not None
+        assert (who.name, who.lab_name) == ("beta", "physics")
+        assert bobs.book.admitted(ALICE.peer_id) is not None
+
+
+async def test_a_machine_without_an_invite_is_told_that_it_needs_one() -> None:
+    self_made = OpenNetworkAdmission(BOB, ANCHOR, lambda: NOW, name="bob")
+    async with meeting(admission(ALICE, ALICES), self_made) as (alice, sees, bob, hears):
+        with pytest.raises(DialError, match="may not bring a lab into the network") as caught:
+            await bob.dial(alice.addresses()[0])
+        assert caught.value.cause == "token"
+        assert sees.ups == hears.ups == []
+
+
+@pytest.mark.parametrize("network", [ANCHOR.network, OTHER.network])
+async def test_a_machine_of_another_network_is_told_so(network: NetworkId) -> None:
+    strays = admission(BOB, STRAYS, OTHER)
+    async with meeting(admission(ALICE, ALICES), strays, network) as (alice, sees, bob, hears):
+        with pytest.raises(DialError, match="in another network") as caught:
+            await bob.dial(alice.addresses()[0])
+        assert caught.value.cause == "token"
+        assert sees.ups == hears.ups == []
+
+
+async def test_a_machine_whose_membership_has_ended_is_told_so() -> None:
+    later = [NOW]
+    alices = admission(ALICE, ALICES, now_ms=lambda: later[0])
+    bobs = admission(BOB, BOBS, now_ms=lambda: later[0])
+    later[0] = NOW + VALID_MS + DAY_MS
+    async with meeting(alices, bobs) as (alice, sees, bob, hears):
+        with pytest.raises(DialError, match=r"ended .* ago: get a new invite") as caught:
+            await bob.dial(alice.addresses()[0])
+        assert caught.value.cause == "token"
+        assert sees.ups == hears.ups == []
+
+
+async def test_a_machine_with_a_wrong_clock_is_told_to_set_it() -> None:
+    alices = admission(ALICE, ALICES, now_ms=lambda: NOW + VALID_MS + DAY_MS)
+    async with meeting(alices, admission(BOB, BOBS)) as (alice, sees, bob, hears):
+        with pytest.raises(DialError, match="clocks differ") as caught:
+            await bob.dial(alice.addresses()[0])
+        assert caught.value.cause == "clock"
+        assert sees.ups == hears.ups == []
+
+
+async def test_a_machine_that_shows_nothing_is_never_up() -> None:
+    async with meeting(admission(ALICE, ALICES), OpenAdmission()) as (alice, sees, bob, _):
+        with pytest.raises(DialError, match="went away|no admission"):
+            await bob.dial(alice.addresses()[0])
+        assert sees.ups == []
+        assert alice.peers() == ()
