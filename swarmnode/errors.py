@@ -47,3 +47,7 @@ class TaskUnknownError(SwarmError):
 
 class IllegalTransitionError(SwarmError):
     """A bug: a lifecycle was asked for a step it does not have."""
+
+
+class GpuUnknownError(SwarmError):
+    """A granted GPU is not on this machine any more: the attempt is given back."""

@@ -2,7 +2,7 @@
 
 A job's groups are made below the group this process is in, so that every outer limit still holds.
 The node makes them; the shim enters, reads, kills and removes them. The shim starts in
-milliseconds, so this file imports nothing but os and time.
+milliseconds, so this file imports little.
 
 Version 2: https://docs.kernel.org/admin-guide/cgroup-v2.html (a group that hands controllers to
 its children may hold no processes, so the node first moves itself into a leaf).
@@ -12,11 +12,12 @@ Version 1: https://docs.kernel.org/admin-guide/cgroup-v1/index.html
 import os
 import time
 
+from swarmnode.resources.cgroup_paths import V2, own_groups
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-V2 = "v2"
 V1_CONTROLLERS = ("memory", "pids", "cpu", "cpuacct", "freezer")
 LEAF = "swarm-node"
 """Where the node moves itself on version 2, so that its own group may have children."""
@@ -43,38 +44,18 @@ def find_parents(
     may_write: "Callable[[str], bool]" = lambda path: os.access(path, os.W_OK),
 ) -> Parents:
     """Read /proc/self/mountinfo and /proc/self/cgroup: our own group in every hierarchy."""
-    mounts = _mounts(mountinfo)
     dirs: dict[str, str] = {}
     troubles: dict[str, str] = {}
-    for line in membership.splitlines():
-        _, controllers, path = line.split(":", 2)
-        for kind in controllers.split(",") if controllers else [V2]:
-            if kind not in mounts or (kind != V2 and kind not in V1_CONTROLLERS):
-                continue
-            root, point = mounts[kind]
-            inside = path.removeprefix(root) if root != "/" else path
-            own = (point + "/" + inside.strip("/")).rstrip("/")
-            if kind == V2 and own.endswith("/" + LEAF):
-                own = own[: -len(LEAF) - 1]
-            if may_write(own):
-                dirs[kind] = own
-            else:
-                troubles[kind] = f"{own} is not ours to write"
+    for kind, (_, own) in own_groups(mountinfo, membership).items():
+        if kind != V2 and kind not in V1_CONTROLLERS:
+            continue
+        if kind == V2 and own.endswith("/" + LEAF):
+            own = own[: -len(LEAF) - 1]
+        if may_write(own):
+            dirs[kind] = own
+        else:
+            troubles[kind] = f"{own} is not ours to write"
     return Parents(dirs, troubles)
-
-
-def _mounts(mountinfo: str) -> "dict[str, tuple[str, str]]":
-    """Controller (or "v2") to (root inside the hierarchy, mount point)."""
-    found: dict[str, tuple[str, str]] = {}
-    for line in mountinfo.splitlines():
-        place, _, kind = line.partition(" - ")
-        fields, (fstype, _, options) = place.split(), kind.split(" ", 2)
-        if fstype == "cgroup2":
-            found[V2] = (fields[3], fields[4])
-        elif fstype == "cgroup":
-            for option in options.strip().split(","):
-                found[option] = (fields[3], fields[4])
-    return found
 
 
 def hand_down_controllers(parents: Parents, pid: int) -> None:

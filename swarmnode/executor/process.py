@@ -27,6 +27,7 @@ from swarmnode.errors import (
     ConfigError,
     EnvironmentUnknownError,
     ExecutorUnavailableError,
+    GpuUnknownError,
     JobRunningError,
     JobUnknownError,
 )
@@ -72,7 +73,7 @@ async def _nobody(_job: JobId, _request: bytes) -> bytes:
 
 
 def _no_gpus(uuid: str) -> str:
-    raise ExecutorUnavailableError(f"no GPU {uuid} on this machine")
+    raise GpuUnknownError(f"no GPU {uuid} on this machine")
 
 
 class ProcessExecutor:
