@@ -225,7 +225,7 @@ class FakeExecutor:
             self._end(job, _KILLED, "disk", at_s)
 
     def _end(self, job: _Job, code: int, reason: str, at_s: float) -> None:
-        wall_s = at_s - job.started_s
+        wall_s = round(at_s - job.started_s, 6)
         enforced = tuple(limit for limit in Limit if not self._limits[limit])
         peak = job.process.memory_bytes
         job.exit = JobExit(code, reason, wall_s, wall_s, peak, enforced)
