@@ -44,6 +44,9 @@ LEASES_PER_RENEWAL_MAX: Final = 1024
 LEAVES_PER_RANGE_MAX: Final = 64
 """Leaves in one ranged read: 1 MiB of data and at most 20 KiB of Merkle paths."""
 
+DROPPED_LEASES_KEPT: Final = 4096
+"""Leases given up lately: what was still on its way to us under one of them is refused."""
+
 LEASE_ROWS_PER_SCAN: Final = 1000
 """Lease rows looked at in one transaction of the sweep: a millisecond."""
 
@@ -58,6 +61,18 @@ MANIFESTS_KEPT: Final = 64
 
 SAMPLES_KEPT: Final = 64
 """Durations remembered to judge what is late."""
+
+COMMIT_WRITES_MAX: Final = 1000
+"""Writes of one group commit: it also ends after so many small ones, some milliseconds."""
+
+TABLES_MAP_BYTES: Final = 256 * 1024**3
+"""Address space of one LMDB store: never resized while open, and no disk space until used."""
+
+TABLES_READERS_MAX: Final = 126
+"""Reader slots of one LMDB store: the loop and a few threads use one each; LMDB's default."""
+
+READER_CHECK_S: Final = 60.0
+"""How often slots of dead readers are freed: each would keep old pages from being used again."""
 
 KEY_BYTES_MAX: Final = 511
 """Longest key of a table: LMDB's own bound at its usual page size."""
@@ -94,3 +109,6 @@ NAME_KEPT_MS: Final = 400 * 24 * 3600 * 1000
 
 NAMES_PER_SCAN: Final = 64
 """Names looked at before others get a turn: 2 MiB at the worst."""
+
+CANDIDATES_MAX: Final = 64
+"""Machines considered for one object: placement stays fast and holder records small."""

@@ -3,12 +3,11 @@
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
-import outcome
 import trio
 
+from storage.engine.entries import Entry
 from storage.engine.port import WriteView, check_key
 from storage.errors import StoreFullError
 
@@ -31,13 +30,6 @@ class _Table:
         if key not in self.rows:
             insort(self.keys, key)
         self.rows[key] = value
-
-
-@dataclass(slots=True)
-class _Entry(Generic[ResultT]):
-    apply: Callable[[WriteView], ResultT]
-    done: trio.Event = field(default_factory=trio.Event)
-    result: outcome.Outcome[ResultT] | None = None
 
 
 class _Write:
@@ -82,7 +74,7 @@ class MemoryTables:
 
     def __init__(self, *, commit_s: float = 0.0, capacity_bytes: int | None = None) -> None:
         self._tables: dict[str, _Table] = {}
-        self._queue: list[_Entry[Any]] = []
+        self._queue: list[Entry[Any]] = []
         self._committing = False
         self._commit_s = commit_s
         self._capacity_bytes = capacity_bytes
@@ -133,14 +125,12 @@ class MemoryTables:
     async def transact(self, apply: Callable[[WriteView], ResultT]) -> ResultT:
         """See the port."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        entry = _Entry(apply)
+        entry = Entry(apply)
         self._queue.append(entry)
         if not self._committing:
             self._committing = True
             trio.lowlevel.spawn_system_task(self._commit_queued)
-        await entry.done.wait()
-        assert entry.result is not None
-        return entry.result.unwrap()
+        return await entry.wait()
 
     async def _commit_queued(self) -> None:
         try:
@@ -152,14 +142,13 @@ class MemoryTables:
         finally:
             self._committing = False
 
-    def _commit(self, entry: _Entry[ResultT]) -> None:
+    def _commit(self, entry: Entry[ResultT]) -> None:
         view, before = _Write(self), self._bytes
-        entry.result = outcome.capture(partial(entry.apply, view))
-        if isinstance(entry.result, outcome.Error):
+        if not entry.try_on(view):
             view.undo()
         elif self._capacity_bytes is not None and before < self._bytes > self._capacity_bytes:
             view.undo()
-            entry.result = outcome.Error(StoreFullError(f"{self._capacity_bytes} bytes are full"))
+            entry.fail(StoreFullError(f"{self._capacity_bytes} bytes are full"))
         entry.done.set()
 
 

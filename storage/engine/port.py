@@ -1,7 +1,8 @@
 """Named tables with one write transaction at a time: where every durable fact of a node lives.
 
-Bodies: `storage.engine.lmdb_tables` (the only importer of lmdb) and `storage.engine.memory_tables`
-(whose `crash()` keeps only what was committed). Both pass tests/contract/test_tables.py.
+Bodies: `storage.engine.lmdb_tables` (only this package imports lmdb) and
+`storage.engine.memory_tables` (whose `crash()` keeps only what was committed). Both pass
+tests/contract/test_tables.py.
 """
 
 from collections.abc import Callable

@@ -6,11 +6,15 @@ from pathlib import Path
 import pytest
 import trio
 
+from storage.engine.lmdb_tables import LmdbTables
 from storage.engine.memory_tables import MemoryTables
 from storage.engine.port import Tables, WriteView
 from storage.limits import KEY_BYTES_MAX
 
-BODIES: dict[str, Callable[[Path], Tables]] = {"memory": lambda _: MemoryTables()}
+BODIES: dict[str, Callable[[Path], Tables]] = {
+    "lmdb": LmdbTables,
+    "memory": lambda _: MemoryTables(),
+}
 
 
 @pytest.fixture(params=sorted(BODIES))
@@ -21,6 +25,7 @@ async def tables(
     await nursery.start(body.run)
     with trio.fail_after(30):
         yield body
+    nursery.cancel_scope.cancel()
 
 
 def putting(key: bytes, value: bytes, table: str = "t") -> Callable[[WriteView], None]:

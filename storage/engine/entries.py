@@ -1,0 +1,37 @@
+"""A write that waits for its group commit."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Generic, TypeVar
+
+import outcome
+import trio
+
+from storage.engine.port import WriteView
+
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(slots=True, eq=False)
+class Entry(Generic[ResultT]):
+    """One `transact`: what to run, and what came of it once `done` is set."""
+
+    apply: Callable[[WriteView], ResultT]
+    done: trio.Event = field(default_factory=trio.Event)
+    result: outcome.Outcome[ResultT] | None = None
+
+    def try_on(self, view: WriteView) -> bool:
+        """Run `apply`; whatever it raises belongs to the caller. True when it raised nothing."""
+        self.result = outcome.capture(partial(self.apply, view))
+        return isinstance(self.result, outcome.Value)
+
+    def fail(self, error: Exception) -> None:
+        """The caller gets `error`, whatever `apply` said."""
+        self.result = outcome.Error(error)
+
+    async def wait(self) -> ResultT:
+        """The result, once it is durable."""
+        await self.done.wait()
+        assert self.result is not None
+        return self.result.unwrap()

@@ -1,0 +1,111 @@
+"""Opens an LMDB store, or makes one: never a damaged or foreign one as if it were new and empty.
+
+A new store is made complete beside its place and renamed into it, so that whatever lies there
+without our mark is not ours to overwrite.
+"""
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import lmdb
+
+from storage.engine.lmdb_records import Handle, get_record, seal
+from storage.errors import RecordCorruptError, StoreFailedError
+from storage.limits import COMMIT_BYTES_MAX, TABLES_MAX, TABLES_READERS_MAX
+
+MARK_TABLE = "about this store"
+MARK_KEY, MARK = b"format", b"swarm tables 1"
+DATA_FILE, LOCK_FILE = "data.mdb", "lock.mdb"
+
+
+def open_store(path: Path, map_bytes: int) -> tuple[Any, dict[str, Handle]]:
+    """The environment in folder `path` and a handle of every table. Raises StoreFailedError."""
+    try:
+        if not path.exists() or not any(path.iterdir()):
+            _create(path, map_bytes)
+        if not (path / DATA_FILE).is_file():
+            raise StoreFailedError(f"{path} is no store of ours: {DATA_FILE} is missing")
+        environment = _open(path, map_bytes)
+    except OSError as error:
+        raise StoreFailedError(f"{path} cannot be opened: {error}") from error
+    with ExitStack() as undo:
+        undo.callback(environment.close)
+        handles = _handles(environment)
+        _check_mark(path, environment, handles)
+        _check_size(path, environment)
+        environment.reader_check()
+        undo.pop_all()
+    return environment, handles
+
+
+def sync_folder(path: Path) -> None:
+    """Make names in a folder durable. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _create(path: Path, map_bytes: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(path.name + ".new")
+    fresh.mkdir(mode=0o700, exist_ok=True)
+    for leftover in (DATA_FILE, LOCK_FILE):  # of a first start that was cut off
+        (fresh / leftover).unlink(missing_ok=True)
+    environment = _open(fresh, map_bytes)
+    try:
+        with environment.begin(write=True) as txn:
+            table = environment.open_db(MARK_TABLE.encode(), txn=txn)
+            txn.put(MARK_KEY, seal(MARK_TABLE, MARK_KEY, MARK), db=table)
+    finally:
+        environment.close()
+    sync_folder(fresh)
+    fresh.rename(path)
+    sync_folder(path.parent)
+
+
+def _open(path: Path, map_bytes: int) -> Any:  # noqa: ANN401 - lmdb has no types
+    try:
+        return lmdb.open(
+            str(path),
+            map_size=map_bytes,
+            max_dbs=TABLES_MAX,
+            max_readers=TABLES_READERS_MAX,
+            mode=0o600,
+            # sync and metasync stay on, writemap stays off: anything else loses acknowledged
+            # commits, or turns a full disk into a dead process
+        )
+    except lmdb.Error as error:
+        raise StoreFailedError(f"{path} cannot be opened: {error}") from error
+
+
+def _handles(environment: Any) -> dict[str, Handle]:  # noqa: ANN401
+    try:
+        with environment.begin() as txn:
+            names = [bytes(name) for name in txn.cursor().iternext(keys=True, values=False)]
+        return {name.decode(): environment.open_db(name, create=False) for name in names}
+    except (lmdb.Error, UnicodeDecodeError) as error:
+        raise StoreFailedError(f"{environment.path()} is damaged or foreign: {error}") from error
+
+
+def _check_mark(path: Path, environment: Any, handles: dict[str, Handle]) -> None:  # noqa: ANN401
+    try:
+        with environment.begin(buffers=True) as txn:
+            table = handles.get(MARK_TABLE)
+            mark = table and get_record(txn, table, MARK_TABLE, MARK_KEY)
+    except RecordCorruptError as error:
+        raise StoreFailedError(f"{path} is damaged: its mark fails its hash") from error
+    if mark != MARK:
+        raise StoreFailedError(f"{path} is no store of ours, or of another version: {mark!r}")
+
+
+def _check_size(path: Path, environment: Any) -> None:  # noqa: ANN401
+    """A file cut short would end the process (SIGBUS) at the first read past its end."""
+    pages = environment.info()["last_pgno"] + 1
+    needed = pages * environment.stat()["psize"] - COMMIT_BYTES_MAX
+    # the last commit may have left some of its newest pages free and unwritten
+    if (path / DATA_FILE).stat().st_size < needed:
+        raise StoreFailedError(f"{path / DATA_FILE} was cut short: restore it or start anew")

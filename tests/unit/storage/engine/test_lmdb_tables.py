@@ -1,0 +1,245 @@
+"""Tables in LMDB: what only a real file can do wrong."""
+
+import os
+import resource
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from storage.engine.lmdb_tables import LmdbTables
+from storage.engine.port import WriteView
+from storage.errors import RecordCorruptError, StoreFailedError, StoreFullError
+from storage.limits import COMMIT_BYTES_MAX, TABLES_MAX
+from tests.small_disk import small_disk
+
+
+def put(key: bytes, value: bytes = b"v", table: str = "t") -> Callable[[WriteView], None]:
+    return lambda view: view.put(table, key, value)
+
+
+@asynccontextmanager
+async def running(path: Path, *, map_bytes: int = 1 << 30) -> AsyncIterator[LmdbTables]:
+    tables = LmdbTables(path, map_bytes=map_bytes)
+    try:
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(tables.run)
+                yield tables
+                nursery.cancel_scope.cancel()
+    finally:
+        tables.close()
+
+
+async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
+    async with running(tmp_path / "s") as tables:
+        await tables.transact(put(b"k", b"v", "one"))
+        await tables.transact(put(b"k", b"w", "two"))
+    async with running(tmp_path / "s") as tables:
+        assert (tables.get("one", b"k"), tables.get("two", b"k")) == (b"v", b"w")
+
+
+async def test_what_is_queued_at_the_end_is_still_committed(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    async with running(path) as tables, trio.open_nursery() as nursery:
+        for number in range(50):
+            nursery.start_soon(tables.transact, put(bytes([number])))
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    async with running(path) as tables:
+        assert len(tables.scan("t")) == 50
+
+
+async def test_after_the_end_writes_are_refused(tmp_path: Path) -> None:
+    async with running(tmp_path / "s") as tables:
+        await tables.transact(put(b"k"))
+    with pytest.raises(StoreFailedError, match="takes no writes"):
+        await tables.transact(put(b"k"))
+
+
+async def test_who_waits_shares_a_commit(tmp_path: Path) -> None:
+    async with running(tmp_path / "s") as tables:
+        await tables.transact(put(b"first"))
+        before = tables._environment.info()["last_txnid"]
+        async with trio.open_nursery() as nursery:
+            for number in range(200):
+                nursery.start_soon(tables.transact, put(bytes([number])))
+        assert tables._environment.info()["last_txnid"] - before <= 3
+
+
+async def test_a_group_ends_at_its_bytes(tmp_path: Path) -> None:
+    async with running(tmp_path / "s") as tables:
+        before = tables._environment.info()["last_txnid"]
+        async with trio.open_nursery() as nursery:
+            for number in range(12):
+                nursery.start_soon(tables.transact, put(bytes([number]), bytes(1 << 20)))
+        assert tables._environment.info()["last_txnid"] - before >= 12 / (COMMIT_BYTES_MAX >> 20)
+        assert len(tables.scan("t")) == 12
+
+
+async def test_an_apply_that_only_reads_costs_no_commit(tmp_path: Path) -> None:
+    async with running(tmp_path / "s") as tables:
+        await tables.transact(put(b"k"))
+        before = tables._environment.info()["last_txnid"]
+        assert await tables.transact(lambda view: view.get("t", b"k")) == b"v"
+        assert tables._environment.info()["last_txnid"] == before
+
+
+async def test_the_number_of_tables_is_bounded(tmp_path: Path) -> None:
+    async with running(tmp_path / "s") as tables:
+        for number in range(TABLES_MAX - 1):  # one is the store's own
+            await tables.transact(put(b"k", b"v", f"table {number}"))
+        with pytest.raises(ValueError, match="already"):
+            await tables.transact(put(b"k", b"v", "one too many"))
+        await tables.transact(put(b"k", b"w", "table 0"))
+    async with running(tmp_path / "s") as tables:
+        assert tables.get("table 62", b"k") == b"v"
+
+
+async def test_every_flipped_bit_of_a_value_is_noticed(tmp_path: Path) -> None:
+    path, value = tmp_path / "s", b"a value that can be found " * 8
+    async with running(path) as tables:
+        await tables.transact(put(b"good", b"sound"))
+        await tables.transact(put(b"bad", value))
+    data = bytearray((path / "data.mdb").read_bytes())
+    at = data.rindex(value)
+    data[at + 100] ^= 4
+    (path / "data.mdb").write_bytes(data)
+    async with running(path) as tables:
+        assert tables.get("t", b"good") == b"sound"
+        with pytest.raises(RecordCorruptError, match="626164") as caught:
+            tables.get("t", b"bad")
+        assert (caught.value.table, caught.value.key) == ("t", b"bad")
+        with pytest.raises(RecordCorruptError):
+            tables.scan("t")
+        with pytest.raises(RecordCorruptError):
+            await tables.transact(lambda view: view.get("t", b"bad"))
+        assert await tables.transact(lambda view: view.delete("t", b"bad"))
+        assert tables.scan("t") == [(b"good", b"sound")]
+
+
+def test_a_foreign_folder_is_not_taken_over(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(StoreFailedError, match=r"data\.mdb is missing"):
+        LmdbTables(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 8192, b"SQLite format 3\0" * 1024])
+def test_a_file_that_is_no_store_never_becomes_an_empty_one(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "data.mdb").write_bytes(content)
+    with pytest.raises(StoreFailedError):
+        LmdbTables(tmp_path)
+
+
+async def test_a_store_whose_file_was_cut_short_is_refused(tmp_path: Path) -> None:
+    async with running(tmp_path / "s") as tables:
+        for number in range(3):
+            await tables.transact(put(bytes([number]), bytes(4 << 20)))
+    os.truncate(tmp_path / "s" / "data.mdb", 5 << 20)
+    with pytest.raises(StoreFailedError, match="cut short"):
+        LmdbTables(tmp_path / "s")
+
+
+async def test_a_store_opens_once(tmp_path: Path) -> None:
+    async with running(tmp_path / "s"):
+        with pytest.raises(StoreFailedError, match="already open"):
+            LmdbTables(tmp_path / "s")
+
+
+async def test_a_first_start_that_was_cut_off_is_begun_again(tmp_path: Path) -> None:
+    (tmp_path / "s.new").mkdir()
+    (tmp_path / "s.new" / "data.mdb").write_bytes(b"half")
+    async with running(tmp_path / "s") as tables:
+        await tables.transact(put(b"k"))
+    assert not (tmp_path / "s.new").exists()
+
+
+async def test_a_child_of_a_fork_may_not_use_the_store(tmp_path: Path) -> None:
+    async with running(tmp_path / "s") as tables:
+        await tables.transact(put(b"k"))
+        tables._pid += 1  # as it looks from a child; a real fork of a threaded loop is no test
+        with pytest.raises(StoreFailedError, match="fork"):
+            tables.get("t", b"k")
+        tables._pid -= 1
+
+
+async def test_a_full_map_refuses_one_write_and_takes_the_others(tmp_path: Path) -> None:
+    async with running(tmp_path / "s", map_bytes=1 << 20) as tables:
+        await tables.transact(put(b"k", bytes(100_000)))
+        full: list[int] = []
+
+        async def try_put(size: int) -> None:
+            try:
+                await tables.transact(put(b"%d" % size, bytes(size)))
+            except StoreFullError:
+                full.append(size)
+
+        async with trio.open_nursery() as nursery:
+            for size in (10, 2_000_000, 20, 3_000_000, 30):
+                nursery.start_soon(try_put, size)
+        assert sorted(full) == [2_000_000, 3_000_000]
+        assert [key for key, _ in tables.scan("t")] == [b"10", b"20", b"30", b"k"]
+        await tables.transact(lambda view: view.delete("t", b"k"))
+
+
+async def test_a_full_disk_writes_nothing_and_the_store_goes_on(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", megabytes=8) as disk:
+        async with running(disk / "s") as tables:
+            await tables.transact(put(b"kept", bytes(1 << 20)))
+            written = 0
+            with pytest.raises(StoreFullError):  # noqa: PT012 - how many fit is not ours to say
+                for number in range(100):
+                    await tables.transact(put(b"%d" % number, bytes(300_000)))
+                    written += 1
+            assert written > 3
+            assert len(tables.scan("t")) == written + 1
+            await tables.transact(lambda view: view.delete("t", b"0"))
+            await tables.transact(lambda view: view.delete("t", b"1"))
+            # freed pages are used again from the second commit on
+            await tables.transact(put(b"again", bytes(200_000)))
+        async with running(disk / "s") as tables:
+            keys = {key for key, _ in tables.scan("t")}
+            assert keys == {b"kept", b"again", *(b"%d" % n for n in range(2, written))}
+
+
+@contextmanager
+def files_limited_to(size: int) -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+async def test_a_failed_commit_ends_the_store(tmp_path: Path) -> None:
+    tables = LmdbTables(tmp_path / "s", map_bytes=1 << 30)
+    failed: list[StoreFailedError] = []
+
+    async def write(number: int) -> None:
+        try:
+            await tables.transact(put(bytes([number]), bytes(3 << 20)))
+        except StoreFailedError as error:
+            failed.append(error)
+
+    async def serve_and_write() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(tables.run)
+            with files_limited_to(1 << 20):
+                async with trio.open_nursery() as writers:
+                    for number in range(5):
+                        writers.start_soon(write, number)
+
+    with trio.fail_after(30), pytest.raises(ExceptionGroup) as caught:
+        await serve_and_write()
+    assert caught.group_contains(StoreFailedError, match="commit failed")
+    assert len(failed) == 5
+    with pytest.raises(StoreFailedError):
+        await tables.transact(put(b"k"))
+    tables.close()
+    async with running(tmp_path / "s") as again:
+        assert again.scan("t") == []
