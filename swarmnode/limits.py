@@ -125,3 +125,9 @@ GPUS_PER_MACHINE_MAX: Final = 64
 
 ENVIRONMENTS_MAX: Final = 64
 """Environments one machine may advertise."""
+
+UNFIT_KEPT_MAX: Final = 64
+"""Machines that could not run a task named in one auction's record: more nobody reads."""
+
+AUCTIONS_CLOSED_MAX: Final = 1024
+"""Awarded auctions whose winner is remembered, so that its late bids do not release its room."""

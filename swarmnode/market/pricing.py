@@ -30,6 +30,9 @@ FAILURE_MICRO: Final = 100_000
 FAILURES_MAX: Final = 5
 """More losses than this weigh no more: half a credit never outweighs the only free machine."""
 
+NUMBER_MAX: Final = 10**15
+"""A seller may claim any 64-bit number: sums of clamped ones can still be written down."""
+
 Parts = tuple[tuple[str, int], ...]
 
 
@@ -40,12 +43,12 @@ def slack_ms(priority_class: PriorityClass, deadline_left_ms: int | None) -> int
 
 
 def score_parts(bid: Bid, *, rtt_ms: int, slack: int, failures: int) -> Parts:
-    """The parts of a bid's score. Numbers a seller gives are taken as 0 when negative."""
+    """The parts of a bid's score; numbers a seller gives are clamped to what makes sense."""
     waiting_ms = max(0, bid.eta_ms) + rtt_ms
     return (
-        ("price", max(0, bid.price_microcredits)),
-        ("waiting", waiting_ms * MICROCREDITS // slack),
-        ("waste", max(0, bid.waste_micro)),
+        ("price", _clamped(bid.price_microcredits)),
+        ("waiting", _clamped(waiting_ms * MICROCREDITS // slack)),
+        ("waste", _clamped(bid.waste_micro)),
         ("failures", min(failures, FAILURES_MAX) * FAILURE_MICRO),
     )
 
@@ -58,3 +61,7 @@ def total(parts: Parts) -> int:
 def tie_break(task: TaskId, peer: PeerId) -> bytes:
     """Rendezvous hash: equal bids for many tasks spread over their machines."""
     return blake2b(f"{task}\0{peer}".encode(), digest_size=8).digest()
+
+
+def _clamped(number: int) -> int:
+    return min(max(0, number), NUMBER_MAX)

@@ -5,6 +5,7 @@ It decides nothing about providers; `swarmnode.market.auction` does, and writes 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
@@ -19,6 +20,8 @@ from swarmnode.tasks.lifecycle import TASK_ENDS, Fact, TaskState, next_task_stat
 from swarmnode.tasks.records import AttemptRecord, Outcome, RoundRecord, TaskRecord
 from swarmnode.tasks.spec import TaskSpec
 from swarmnode.tasks.store import ROUNDS, TASKS, round_key, task_key
+
+_GIVEN_UP: Final = frozenset({"", "lost", "unanswered"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +73,9 @@ class Ledger:
         """Every task, oldest first."""
         return tuple(self._records.values())
 
-    def open_count(self) -> int:
-        """Tasks that have not ended."""
-        return sum(record.state not in TASK_ENDS for record in self._records.values())
+    def unfinished(self) -> Sequence[TaskRecord]:
+        """Tasks that have not ended, oldest first."""
+        return tuple(one for one in self._records.values() if one.state not in TASK_ENDS)
 
     def submit(self, task: TaskId, spec: TaskSpec, at_ms: int) -> list[Effect]:
         """Begin a task; forgets the oldest ended ones when there are too many."""
@@ -99,9 +102,12 @@ class Ledger:
         )
 
     def end_attempt(self, task: TaskId, at_ms: int, ended_as: str, detail: str = "") -> None:
-        """Close the newest attempt; the following `step` writes it."""
+        """Close the newest attempt; the following `step` writes it.
+
+        A result tells better how an attempt ended than we, who had given it up.
+        """
         record = self.get(task)
-        if record.attempts and not record.attempts[-1].ended_as:
+        if record.attempts and record.attempts[-1].ended_as in _GIVEN_UP:
             last = msgspec.structs.replace(
                 record.attempts[-1], ended_ms=at_ms, ended_as=ended_as, detail=detail
             )

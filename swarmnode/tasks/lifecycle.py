@@ -67,12 +67,14 @@ _S, _F = TaskState, Fact
 
 TASK_STEPS: Final[Mapping[tuple[TaskState, Fact], TaskState]] = {
     (_S.SUBMITTED, _F.BIDDING_OPENED): _S.AUCTIONED,
+    (_S.SUBMITTED, _F.FINISHED): _S.DONE,  # the last attempt was given up too early
     (_S.SUBMITTED, _F.GAVE_UP): _S.FAILED,
     (_S.SUBMITTED, _F.CANCEL_ASKED): _S.CANCELLED,
     (_S.AUCTIONED, _F.BIDDING_OPENED): _S.AUCTIONED,
     (_S.AUCTIONED, _F.NOBODY_HELD): _S.SUBMITTED,
     (_S.AUCTIONED, _F.INTERRUPTED): _S.SUBMITTED,
     (_S.AUCTIONED, _F.AWARD_SENT): _S.AWARDED,
+    (_S.AUCTIONED, _F.FINISHED): _S.DONE,
     (_S.AUCTIONED, _F.GAVE_UP): _S.FAILED,
     (_S.AUCTIONED, _F.CANCEL_ASKED): _S.CANCELLED,
     (_S.AWARDED, _F.AWARD_SENT): _S.AWARDED,
@@ -89,6 +91,7 @@ TASK_STEPS: Final[Mapping[tuple[TaskState, Fact], TaskState]] = {
     (_S.RUNNING, _F.GAVE_UP): _S.FAILED,
     (_S.RUNNING, _F.CANCEL_ASKED): _S.CANCELLED,
     (_S.LOST, _F.BIDDING_OPENED): _S.AUCTIONED,
+    (_S.LOST, _F.FINISHED): _S.DONE,
     (_S.LOST, _F.GAVE_UP): _S.FAILED,
     (_S.LOST, _F.CANCEL_ASKED): _S.CANCELLED,
 }

@@ -1,0 +1,162 @@
+"""The buyer: brings every task of this machine to exactly one end, as a pure state machine.
+
+    Submitted -> CALL a few machines -> bids -> AWARD the best -> accepted -> beats -> result
+        ^                                          |                |            |
+        +---------- nobody holds room, refused, unanswered, lost, to be tried again
+
+It decides, writes its decision down and then speaks: a crash at any point is followed by a
+restart that asks the providers and goes on. Simulated before: sampled contract net with holds.
+"""
+
+from collections.abc import Callable
+
+from p2p.effects import Effect, Rng, WakeAt
+from p2p.ids import NetworkId, PeerId
+from p2p.membership.view import Liveness
+from p2p.wire.envelope import Signer
+from swarmnode.market import auction_events as e
+from swarmnode.market.auction_book import HELD_BY_PROVIDER, Book, Pursuit
+from swarmnode.market.auction_lease import Leases
+from swarmnode.market.auction_rounds import Rounds
+from swarmnode.market.config import AuctionConfig
+from swarmnode.market.messages import Accept, Bid, Decline
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.ledger import Ledger
+from swarmnode.tasks.lifecycle import Fact, TaskState
+from swarmnode.tasks.messages import Checkpointed, Phase, PreemptNotice, Result, State
+from swarmnode.tasks.records import TaskRecord
+
+HEARD = (Bid, Accept, Decline, Result, State, PreemptNotice, Checkpointed)
+"""Kinds of messages a buyer listens to."""
+
+
+class Buyer:
+    """One submitter's tasks. The first event is Begin."""
+
+    def __init__(
+        self,
+        config: AuctionConfig,
+        signer: Signer,
+        network: NetworkId,
+        rng: Rng,
+        wall_ms: Callable[[], int],
+    ) -> None:
+        self._book = Book(config, signer, network, wall_ms)
+        self._leases = Leases(self._book)
+        self._rounds = Rounds(self._book, self._leases, rng)
+        self._handlers: dict[type, Callable[..., list[Effect]]] = {
+            e.Begin: self._on_begin,
+            e.Submitted: self._on_submitted,
+            e.CancelAsked: self._on_cancel_asked,
+            e.DryRunAsked: self._rounds.on_dry_run,
+            e.Advertised: self._on_advertised,
+            e.MemberStands: self._on_member_stands,
+            e.Heard: self._on_heard,
+            e.RetryDue: self._rounds.on_retry_due,
+            e.WindowOver: self._rounds.on_window_over,
+            e.AwardDue: self._leases.on_award_due,
+            e.BeatDue: self._leases.on_beat_due,
+            e.DeadlinePassed: self._on_deadline_passed,
+        }
+        self._readers: dict[type, Callable[..., list[Effect]]] = {
+            Bid: self._rounds.on_bid,
+            Accept: self._leases.on_accept,
+            Decline: self._leases.on_decline,
+            Result: self._leases.on_result,
+            State: self._leases.on_state,
+            PreemptNotice: self._leases.on_preempt_notice,
+            Checkpointed: self._leases.on_checkpointed,
+        }
+
+    def handle(self, event: object, now_s: float) -> list[Effect]:
+        """Take one event of swarmnode.market.auction_events."""
+        effects = self._handlers[type(event)](event, now_s)
+        return effects + self._rounds.pump(now_s)
+
+    @property
+    def ledger(self) -> Ledger:
+        """All tasks; to be read only."""
+        return self._book.ledger
+
+    def phase(self, task: TaskId) -> Phase:
+        """What the provider of a task said last."""
+        pursuit = self._book.pursuits.get(task)
+        return Phase.UNKNOWN if pursuit is None else pursuit.phase
+
+    @property
+    def rounds_open(self) -> int:
+        """Auctions under way."""
+        return self._book.rounds_open
+
+    @property
+    def results_refused(self) -> int:
+        """Results with a wrong seal or for somebody else, since the start."""
+        return self._leases.results_refused
+
+    # -- the submitter
+
+    def _on_begin(self, event: e.Begin, now_s: float) -> list[Effect]:
+        self._rounds.begin()
+        self._book.ledger.load(event.records)
+        effects: list[Effect] = []
+        for record in self._book.ledger.unfinished():
+            effects += self._pursue(record, now_s)
+            if record.state in HELD_BY_PROVIDER:
+                effects += self._leases.on_restart(record, now_s)
+                continue
+            if record.state is TaskState.AUCTIONED:
+                effects += self._book.step(record.task, Fact.INTERRUPTED, "this node restarted")
+            effects += self._book.retry(record.task, now_s)
+        return effects
+
+    def _on_submitted(self, event: e.Submitted, now_s: float) -> list[Effect]:
+        effects = self._book.ledger.submit(event.task, event.spec, self._book.wall_ms())
+        effects += self._pursue(self._book.ledger.get(event.task), now_s)
+        return [*effects, *self._rounds.enqueue(event.task)]
+
+    def _pursue(self, record: TaskRecord, now_s: float) -> list[Effect]:
+        self._book.pursuits[record.task] = Pursuit()
+        left_ms = self._book.deadline_left_ms(record.spec, record.submitted_ms)
+        if left_ms is None:
+            return []
+        return [WakeAt(now_s + left_ms / 1000, e.DeadlinePassed(record.task))]
+
+    def _on_cancel_asked(self, event: e.CancelAsked, now_s: float) -> list[Effect]:
+        if event.task not in self._book.pursuits:
+            return []
+        stop = self._leases.end_attempt(self._book.ledger.get(event.task), "cancelled")
+        return [*self._book.close(event.task, Fact.CANCEL_ASKED, "cancelled"), *stop]
+
+    def _on_deadline_passed(self, event: e.DeadlinePassed, now_s: float) -> list[Effect]:
+        if event.task not in self._book.pursuits:
+            return []
+        record = self._book.ledger.get(event.task)
+        waited = f"; it waited because {record.why}" if record.why else ""
+        stop = self._leases.end_attempt(record, "deadline")
+        why = f"its deadline has passed{waited}"
+        return [*self._book.give_up(event.task, "deadline", why), *stop]
+
+    # -- the machines
+
+    def _on_advertised(self, event: e.Advertised, now_s: float) -> list[Effect]:
+        self._book.machine(event.peer).advert = event.advert
+        return self._rounds.on_room(event.peer, now_s)
+
+    def _on_member_stands(self, event: e.MemberStands, now_s: float) -> list[Effect]:
+        if event.liveness is None:
+            self._book.machines.pop(event.peer, None)
+            return self._leases.on_gone(event.peer, "its machine is gone", now_s)
+        self._book.machine(event.peer).liveness = event.liveness
+        match event.liveness:
+            case Liveness.ALIVE:
+                return self._rounds.on_room(event.peer, now_s)
+            case Liveness.SUSPECT:
+                return []  # it gets no new work; its lease decides about the old
+            case Liveness.DEAD:
+                return self._leases.on_gone(event.peer, "its machine is dead", now_s)
+            case Liveness.LEFT:
+                return self._leases.on_gone(event.peer, "its machine has left", now_s)
+
+    def _on_heard(self, event: e.Heard, now_s: float) -> list[Effect]:
+        peer: PeerId = event.peer
+        return self._readers[type(event.message)](peer, event.message, now_s)

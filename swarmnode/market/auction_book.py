@@ -1,0 +1,157 @@
+"""What a buyer knows: its ledger, the machines, and what is not written down of open tasks."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from p2p.effects import Effect, WakeAt
+from p2p.ids import NetworkId, PeerId
+from p2p.wire.envelope import Signed, Signer, open_signed, seal
+from swarmnode.market.auction_events import RetryDue
+from swarmnode.market.auction_fit import Seen
+from swarmnode.market.auction_round import Round
+from swarmnode.market.config import AuctionConfig
+from swarmnode.market.messages import AWARD_DOMAIN, Award, AwardTerms
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.ledger import Ledger
+from swarmnode.tasks.lifecycle import Fact, TaskState
+from swarmnode.tasks.messages import (
+    RECEIPT_DOMAIN,
+    RESULT_DOMAIN,
+    Phase,
+    Receipt,
+    ReceiptTerms,
+    ResultTerms,
+)
+from swarmnode.tasks.records import Outcome, TaskRecord
+from swarmnode.tasks.spec import PriorityClass, TaskSpec
+
+WAITING = frozenset({TaskState.SUBMITTED, TaskState.LOST})
+HELD_BY_PROVIDER = frozenset({TaskState.AWARDED, TaskState.RUNNING})
+_URGENCY = {one: rank for rank, one in enumerate(PriorityClass)}
+_AWARD_VALID_MS = 600_000
+_RECEIPT_VALID_MS = 30 * 86_400_000
+
+
+@dataclass(slots=True)
+class Pursuit:
+    """What is known of one open task besides its record."""
+
+    round: Round | None = None
+    places: Round | None = None
+    """An auction nobody won: its callees may still offer themselves."""
+    last_round_s: float = -math.inf
+    idle_rounds: int = 0
+    """Auctions in a row that nobody won."""
+    retry_due_s: float | None = None
+    shunned: dict[PeerId, float] = field(default_factory=dict)
+    """Machines not to be asked, until when."""
+    award: Award | None = None
+    """To be repeated; None after a restart, when the provider is queried instead."""
+    award_until_s: float = 0.0
+    heard_s: float = 0.0
+    """When the provider last showed that it has the job."""
+    phase: Phase = Phase.UNKNOWN
+
+
+class Book:
+    """Shared by the parts of the buyer core."""
+
+    def __init__(
+        self,
+        config: AuctionConfig,
+        signer: Signer,
+        network: NetworkId,
+        wall_ms: Callable[[], int],
+    ) -> None:
+        """`wall_ms` is for people, for expiry and for deadlines across a restart."""
+        self.config = config
+        self.ledger = Ledger()
+        self.wall_ms = wall_ms
+        self.machines: dict[PeerId, Seen] = {}
+        self.pursuits: dict[TaskId, Pursuit] = {}
+        self.rounds: dict[int, Round] = {}
+        """Open auctions, and those whose callees may still offer themselves."""
+        self.rounds_open = 0
+        self._signer, self._network = signer, network
+
+    @property
+    def me(self) -> PeerId:
+        """This machine."""
+        return self._signer.peer_id
+
+    def machine(self, peer: PeerId) -> Seen:
+        """What is known of a machine."""
+        return self.machines.setdefault(peer, Seen())
+
+    def step(self, task: TaskId, fact: Fact, why: str = "") -> list[Effect]:
+        """Move a task along its lifecycle."""
+        return self.ledger.step(task, fact, self.wall_ms(), why)
+
+    def retry(self, task: TaskId, now_s: float, delay_s: float = 0.0) -> list[Effect]:
+        """Put a waiting task to auction after a while, but not more often than is allowed."""
+        pursuit = self.pursuits[task]
+        due_s = max(now_s + delay_s, pursuit.last_round_s + self.config.round_every_s)
+        pursuit.retry_due_s = due_s
+        return [WakeAt(due_s, RetryDue(task, due_s))]
+
+    def shun(self, task: TaskId, peer: PeerId, now_s: float) -> None:
+        """Do not ask a machine for this task for a while."""
+        pursuit = self.pursuits[task]
+        shunned = {one: until for one, until in pursuit.shunned.items() if until > now_s}
+        pursuit.shunned = {**shunned, peer: now_s + self.config.shun_s}
+
+    def drop_rounds(self, pursuit: Pursuit) -> list[Effect]:
+        """End what is open for a task without a winner; its callees are told."""
+        effects: list[Effect] = []
+        for one in (pursuit.round, pursuit.places):
+            if one is not None:
+                self.rounds.pop(one.auction, None)
+                effects += one.release(None)
+        if pursuit.round is not None:
+            self.rounds_open -= 1
+        pursuit.round = pursuit.places = None
+        return effects
+
+    def close(self, task: TaskId, fact: Fact, why: str = "") -> list[Effect]:
+        """End a task by a last step."""
+        pursuit = self.pursuits.pop(task)
+        return [*self.step(task, fact, why), *self.drop_rounds(pursuit)]
+
+    def give_up(self, task: TaskId, reason: str, why: str) -> list[Effect]:
+        """End a task as failed for a reason that no provider gave."""
+        self.ledger.set_outcome(task, Outcome("failed", -1, reason, why))
+        return self.close(task, Fact.GAVE_UP, why)
+
+    def urgency(self, record: TaskRecord) -> tuple[int, int, int, TaskId]:
+        """Sort key: the most urgent task first, then the oldest."""
+        spec = record.spec
+        rank = _URGENCY[spec.priority_class]
+        return (rank, spec.priority, record.submitted_ms, record.task)
+
+    def deadline_left_ms(self, spec: TaskSpec, submitted_ms: int) -> int | None:
+        """Milliseconds to the deadline, None without one."""
+        if not spec.deadline_ms:
+            return None
+        return max(0, submitted_ms + spec.deadline_ms - self.wall_ms())
+
+    def award(self, terms: AwardTerms) -> Award:
+        """Sealed."""
+        expires_ms = self.wall_ms() + _AWARD_VALID_MS
+        return Award(self._seal(AWARD_DOMAIN, terms, terms.fence, expires_ms))
+
+    def receipt(self, terms: ReceiptTerms) -> Receipt:
+        """Sealed."""
+        expires_ms = self.wall_ms() + _RECEIPT_VALID_MS
+        return Receipt(self._seal(RECEIPT_DOMAIN, terms, terms.fence, expires_ms))
+
+    def open_result(self, sealed: Signed) -> ResultTerms:
+        """Verified. Raises WireError."""
+        return open_signed(self._signer, self._network, RESULT_DOMAIN, ResultTerms, sealed)
+
+    def _seal(
+        self, domain: str, terms: AwardTerms | ReceiptTerms, fence: int, expires_ms: int
+    ) -> Signed:
+        return seal(
+            self._signer, self._network, domain, terms, sequence=fence, expires_ms=expires_ms
+        )

@@ -1,0 +1,305 @@
+"""Awards and what follows them: accept, beats, checkpoints, results, losses.
+
+Only the attempt with the newest fence, at the machine it was awarded to, may act for a task;
+whoever else speaks for it is told to stop.
+"""
+
+from p2p.effects import Effect, Send, WakeAt
+from p2p.errors import WireError
+from p2p.ids import PeerId
+from p2p.wire.codec import encode
+from swarmnode.limits import CHECKPOINT_BYTES_MAX, REASON_CHARS_MAX
+from swarmnode.market import auction_events as e
+from swarmnode.market.auction_book import HELD_BY_PROVIDER, Book
+from swarmnode.market.messages import Accept, AwardTerms, Bid, Decline
+from swarmnode.tasks.checkpoint import Checkpoint
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.lifecycle import TASK_ENDS, Fact, TaskState
+from swarmnode.tasks.messages import (
+    CancelJob,
+    Checkpointed,
+    Phase,
+    PreemptNotice,
+    Query,
+    ReceiptTerms,
+    Renew,
+    Result,
+    ResultTerms,
+    State,
+)
+from swarmnode.tasks.records import AttemptRecord, Outcome, TaskRecord
+from swarmnode.tasks.spec import Effects
+
+REPORTED = frozenset({"done", "failed", "stopped", "unfit"})
+"""How an attempt can have ended whose result was written down: its receipt is given again."""
+
+_MAY_HAVE_RUN = "may have run and must not run twice (effects = once)"
+
+
+class Leases:
+    """The attempts of one buyer's tasks."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self.results_refused = 0
+        """Results with a wrong seal or for somebody else."""
+
+    # -- awards
+
+    def award(self, task: TaskId, winner: PeerId, bid: Bid, now_s: float) -> list[Effect]:
+        """Promise a task to the machine whose bid won, under the next fence."""
+        book, config = self._book, self._book.config
+        record, pursuit = book.ledger.get(task), book.pursuits[task]
+        fence, restore = record.fence + 1, record.checkpoint
+        terms = AwardTerms(task, fence, winner, bid.bid, record.spec, restore)
+        pursuit.award = book.award(terms)
+        # Whoever must not run twice waits for its machine as long as a lease would last.
+        once = record.spec.effects is Effects.ONCE
+        pursuit.award_until_s = now_s + (config.lease_s if once else config.award_timeout_s)
+        step = 0 if restore is None else restore.step
+        attempt = AttemptRecord(fence, winner, book.wall_ms(), restored_step=step)
+        book.ledger.award(task, attempt)
+        return [
+            *book.step(task, Fact.AWARD_SENT),
+            Send(winner, pursuit.award),
+            WakeAt(now_s + config.award_repeat_s, e.AwardDue(task, fence)),
+        ]
+
+    def on_award_due(self, event: e.AwardDue, now_s: float) -> list[Effect]:
+        """Say an award again, or give it up."""
+        record = self._book.ledger.find(event.task)
+        if record is None or not _is_awarded(record, event.fence):
+            return []
+        pursuit = self._book.pursuits[event.task]
+        if now_s < pursuit.award_until_s:
+            message = pursuit.award or Query(event.task, event.fence)
+            again = WakeAt(now_s + self._book.config.award_repeat_s, event)
+            return [Send(record.provider, message), again]
+        stop = Send(record.provider, CancelJob(event.task, event.fence, "unanswered"))
+        return [*self._refused(record, "unanswered", "no answer to the award", now_s), stop]
+
+    def on_accept(self, peer: PeerId, message: Accept, now_s: float) -> list[Effect]:
+        """The lease runs."""
+        record = self._live(peer, message.task, message.fence)
+        if record is None:
+            return self._stop(peer, message.task, message.fence)
+        return self._accepted(record, now_s) if record.state is TaskState.AWARDED else []
+
+    def on_decline(self, peer: PeerId, message: Decline, now_s: float) -> list[Effect]:
+        """The machine does not want it: it never started."""
+        record = self._live(peer, message.task, message.fence)
+        if record is None or record.state is not TaskState.AWARDED:
+            return []
+        return self._refused(record, "refused", message.reason[:REASON_CHARS_MAX], now_s)
+
+    # -- life
+
+    def on_restart(self, record: TaskRecord, now_s: float) -> list[Effect]:
+        """Go on with an attempt of an earlier life of this node."""
+        config, pursuit = self._book.config, self._book.pursuits[record.task]
+        pursuit.heard_s, pursuit.award_until_s = now_s, now_s + config.lease_s
+        query = Send(record.provider, Query(record.task, record.fence))
+        if record.state is TaskState.AWARDED:
+            timer: object = e.AwardDue(record.task, record.fence)
+            return [query, WakeAt(now_s + config.award_repeat_s, timer)]
+        return [query, WakeAt(now_s + config.renew_s, e.BeatDue(record.task, record.fence))]
+
+    def on_state(self, peer: PeerId, message: State, now_s: float) -> list[Effect]:
+        """A beat of the job, or the answer to a query."""
+        record = self._live(peer, message.task, message.fence)
+        if record is None:
+            is_gone = message.phase is Phase.UNKNOWN
+            return [] if is_gone else self._stop(peer, message.task, message.fence)
+        pursuit = self._book.pursuits[message.task]
+        if message.phase is Phase.UNKNOWN:
+            if record.state is TaskState.RUNNING:
+                return self._lost(record, "lost", "its machine does not know it any more", now_s)
+            is_asked = pursuit.award is None
+            why = "the award never came"
+            return self._refused(record, "unanswered", why, now_s) if is_asked else []
+        pursuit.heard_s, pursuit.phase = now_s, message.phase
+        return self._accepted(record, now_s) if record.state is TaskState.AWARDED else []
+
+    def on_beat_due(self, event: e.BeatDue, now_s: float) -> list[Effect]:
+        """Renew the lease, ask when nothing was heard, or give the provider up."""
+        record, config = self._book.ledger.find(event.task), self._book.config
+        if record is None or record.fence != event.fence or record.state is not TaskState.RUNNING:
+            return []
+        silent_s = now_s - self._book.pursuits[event.task].heard_s
+        if silent_s >= config.lease_s:
+            return self._lost(record, "lost", f"silent for {silent_s:.0f} s", now_s)
+        step = 0 if record.checkpoint is None else record.checkpoint.step
+        messages: list[Effect] = [Send(record.provider, Renew(event.task, event.fence, step))]
+        if silent_s >= 1.5 * config.renew_s:
+            messages.append(Send(record.provider, Query(event.task, event.fence)))
+        return [*messages, WakeAt(now_s + config.renew_s, event)]
+
+    def on_checkpointed(self, peer: PeerId, message: Checkpointed, now_s: float) -> list[Effect]:
+        """Progress was stored; also of an attempt just lost, as long as no newer one began."""
+        record = self._live(peer, message.task, message.fence)
+        if record is not None:
+            self._book.pursuits[message.task].heard_s = now_s
+        else:
+            record = self._book.ledger.find(message.task)
+            if record is None or (record.provider, record.fence) != (peer, message.fence):
+                return self._stop(peer, message.task, message.fence)
+        return self._keep(record, message.checkpoint)
+
+    def on_preempt_notice(self, peer: PeerId, message: PreemptNotice, now_s: float) -> list[Effect]:
+        """Its owner wants the machine: the result that follows moves the task elsewhere."""
+        record = self._live(peer, message.task, message.fence)
+        if record is None:
+            return self._stop(peer, message.task, message.fence)
+        self._book.shun(message.task, peer, now_s)
+        why = f"its machine is wanted back within {message.grace_ms / 1000:.0f} s"
+        return [] if record.why == why else self._book.ledger.set_why(message.task, why)
+
+    def on_gone(self, peer: PeerId, why: str, now_s: float) -> list[Effect]:
+        """Membership has given a machine up; what may not run twice waits for its lease."""
+        effects: list[Effect] = []
+        for task in list(self._book.pursuits):
+            record = self._book.ledger.get(task)
+            once = record.spec.effects is Effects.ONCE
+            if record.provider == peer and record.state in HELD_BY_PROVIDER and not once:
+                effects += self._lost(record, "lost", why, now_s)
+        return effects
+
+    # -- ends
+
+    def on_result(self, peer: PeerId, message: Result, now_s: float) -> list[Effect]:
+        """Take a result once, and give its receipt as often as it comes."""
+        try:
+            terms = self._book.open_result(message.sealed)
+        except WireError:
+            self.results_refused += 1
+            return []
+        if message.sealed.sender != peer or terms.buyer != self._book.me:
+            self.results_refused += 1
+            return []
+        record = self._book.ledger.find(terms.task)
+        if record is None:
+            return self._stop(peer, terms.task, terms.fence)
+        attempt = _attempt(record, peer, terms.fence)
+        if attempt is None or record.state is TaskState.CANCELLED:
+            return self._stop(peer, terms.task, terms.fence)
+        receipt = Send(peer, self._book.receipt(ReceiptTerms(terms.task, terms.fence, peer)))
+        if attempt.ended_as in REPORTED:
+            return [receipt]
+        if terms.fence != record.fence or record.state in TASK_ENDS:
+            return self._stop(peer, terms.task, terms.fence)
+        return [*self._ended(record, terms, now_s), receipt]
+
+    def end_attempt(self, record: TaskRecord, reason: str) -> list[Effect]:
+        """The task ends by our own will: its provider, if it has one, is told to stop."""
+        if record.state not in HELD_BY_PROVIDER:
+            return []
+        self._book.ledger.end_attempt(record.task, self._book.wall_ms(), "cancelled", reason)
+        return [Send(record.provider, CancelJob(record.task, record.fence, reason))]
+
+    def _ended(self, record: TaskRecord, terms: ResultTerms, now_s: float) -> list[Effect]:
+        task, outcome, book = record.task, terms.outcome, self._book
+        status = outcome.status if outcome.status in REPORTED else "stopped"
+        effects = [] if terms.checkpoint is None else self._keep(record, terms.checkpoint)
+        was_live = record.state in HELD_BY_PROVIDER
+        if not was_live and status != "done":
+            return effects  # lost already, and on its way to another machine
+        why = f"{outcome.reason}: {outcome.detail}" if outcome.detail else outcome.reason
+        why = why[:REASON_CHARS_MAX]
+        self._close_attempt(record, status, why)
+        seen = book.machine(record.provider)
+        if status == "done":
+            seen.failures = max(0, seen.failures - 1)
+            book.ledger.set_outcome(task, outcome)
+            return [*effects, *book.close(task, Fact.FINISHED, why)]
+        book.pursuits[task].phase = Phase.UNKNOWN
+        if status == "failed":
+            return [*effects, *self._failed(record, outcome, why, now_s)]
+        if status == "unfit":
+            return [*effects, *self._unfit(record, outcome, why, now_s)]
+        if record.spec.effects is Effects.ONCE:
+            return [*effects, *book.give_up(task, "lost", f"{why}; {_MAY_HAVE_RUN}")]
+        book.shun(task, record.provider, now_s)
+        return [*effects, *book.step(task, Fact.PROVIDER_LOST, why), *book.retry(task, now_s)]
+
+    def _failed(self, record: TaskRecord, outcome: Outcome, why: str, now_s: float) -> list[Effect]:
+        task, spec, book = record.task, record.spec, self._book
+        if record.retries_used >= spec.retries or spec.effects is Effects.ONCE:
+            book.ledger.set_outcome(task, outcome)
+            return book.close(task, Fact.GAVE_UP, why)
+        book.ledger.use_retry(task)
+        told = f"retry {record.retries_used + 1} of {spec.retries} after {why}"
+        return [*book.step(task, Fact.TRY_AGAIN, told), *book.retry(task, now_s)]
+
+    def _unfit(self, record: TaskRecord, outcome: Outcome, why: str, now_s: float) -> list[Effect]:
+        task, book = record.task, self._book
+        before = [one for one in record.attempts if one.ended_as == "unfit"]
+        if len(before) + 1 >= book.config.unfit_max:
+            book.ledger.set_outcome(task, outcome)
+            return book.close(task, Fact.GAVE_UP, f"could not be started anywhere: {why}")
+        book.shun(task, record.provider, now_s)
+        return [*book.step(task, Fact.TRY_AGAIN, why), *book.retry(task, now_s)]
+
+    # -- inside
+
+    def _live(self, peer: PeerId, task: TaskId, fence: int) -> TaskRecord | None:
+        record = self._book.ledger.find(task)
+        if record is None or record.state not in HELD_BY_PROVIDER:
+            return None
+        return record if (record.provider, record.fence) == (peer, fence) else None
+
+    def _stop(self, peer: PeerId, task: TaskId, fence: int) -> list[Effect]:
+        record = self._book.ledger.find(task)
+        if record is None:
+            return [Send(peer, CancelJob(task, fence, "unknown"))]
+        attempt = _attempt(record, peer, fence)
+        if attempt is not None and attempt.ended_as in REPORTED:
+            return []  # it repeats its result until the receipt comes
+        reason = "cancelled" if record.state is TaskState.CANCELLED else "stale"
+        return [Send(peer, CancelJob(task, fence, reason))]
+
+    def _accepted(self, record: TaskRecord, now_s: float) -> list[Effect]:
+        book, pursuit = self._book, self._book.pursuits[record.task]
+        pursuit.heard_s, pursuit.award, pursuit.idle_rounds = now_s, None, 0
+        book.ledger.accept_attempt(record.task, book.wall_ms())
+        beat = WakeAt(now_s + book.config.renew_s, e.BeatDue(record.task, record.fence))
+        return [*book.step(record.task, Fact.ACCEPTED), beat]
+
+    def _refused(self, record: TaskRecord, ended_as: str, why: str, now_s: float) -> list[Effect]:
+        task, book = record.task, self._book
+        self._close_attempt(record, ended_as, why)
+        if ended_as == "unanswered":
+            book.machine(record.provider).failures += 1
+            book.shun(task, record.provider, now_s)
+            if record.spec.effects is Effects.ONCE:
+                return book.give_up(task, "lost", f"{why}; it {_MAY_HAVE_RUN}")
+        told = f"the winner of the auction did not take it: {why}"
+        return [*book.step(task, Fact.AWARD_REFUSED, told), *book.retry(task, now_s)]
+
+    def _lost(self, record: TaskRecord, ended_as: str, why: str, now_s: float) -> list[Effect]:
+        task, book = record.task, self._book
+        self._close_attempt(record, ended_as, why)
+        book.machine(record.provider).failures += 1
+        if record.spec.effects is Effects.ONCE:
+            return book.give_up(task, "lost", f"{why}; it {_MAY_HAVE_RUN}")
+        book.shun(task, record.provider, now_s)
+        book.pursuits[task].phase = Phase.UNKNOWN
+        return [*book.step(task, Fact.PROVIDER_LOST, why), *book.retry(task, now_s)]
+
+    def _close_attempt(self, record: TaskRecord, ended_as: str, why: str) -> None:
+        self._book.ledger.end_attempt(record.task, self._book.wall_ms(), ended_as, why)
+
+    def _keep(self, record: TaskRecord, checkpoint: Checkpoint) -> list[Effect]:
+        newest = -1 if record.checkpoint is None else record.checkpoint.step
+        is_wanted = record.state not in TASK_ENDS and checkpoint.step > newest
+        if not is_wanted or len(encode(checkpoint)) > CHECKPOINT_BYTES_MAX:
+            return []
+        return self._book.ledger.checkpointed(record.task, checkpoint, self._book.wall_ms())
+
+
+def _is_awarded(record: TaskRecord, fence: int) -> bool:
+    return record.fence == fence and record.state is TaskState.AWARDED
+
+
+def _attempt(record: TaskRecord, peer: PeerId, fence: int) -> AttemptRecord | None:
+    found = (one for one in record.attempts if (one.provider, one.fence) == (peer, fence))
+    return next(found, None)
