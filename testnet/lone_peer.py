@@ -11,7 +11,7 @@ import math
 
 import trio
 
-from p2p.host.admit_port import OpenAdmission
+from p2p.host.admit_port import Admission, OpenAdmission
 from p2p.host.libp2p.host import HostConfig, Libp2pHost
 from p2p.host.rpc import Rpc
 from p2p.ids import NetworkId, PeerId
@@ -43,9 +43,15 @@ async def answer(peer: PeerId, ask: Ask, body: bytes) -> tuple[Message, bytes]:
     return Told(ask.text, len(body)), bytes(ask.reply_bytes)
 
 
-def lone_host(name: str, listen: str = LOOPBACK, config: HostConfig | None = None) -> Libp2pHost:
+def lone_host(
+    name: str,
+    listen: str = LOOPBACK,
+    config: HostConfig | None = None,
+    admission: Admission | None = None,
+) -> Libp2pHost:
     """A host whose key is made of its name."""
-    return Libp2pHost(name.encode().ljust(32, b"."), NETWORK, [listen], OpenAdmission(), config)
+    seed = name.encode().ljust(32, b".")
+    return Libp2pHost(seed, NETWORK, [listen], admission or OpenAdmission(), config)
 
 
 async def serve(name: str, listen: str, dial: str | None) -> None:

@@ -84,11 +84,14 @@ class Connection:
     async def accept_stream(self) -> LinkStream:
         """The next stream the peer opened; LinkClosedError once there will be none."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        while not self._arrivals:
+        while True:
+            while self._arrivals:
+                stream = self._arrivals.popleft()
+                if self.core.has(stream.stream_id):  # not reset before anybody looked at it
+                    return stream
             if self._closing.is_set():
                 raise LinkClosedError(self.reason)
             await self._acceptors.park()
-        return self._arrivals.popleft()
 
     @property
     def is_closing(self) -> bool:

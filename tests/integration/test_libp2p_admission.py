@@ -143,7 +143,7 @@ async def test_a_machine_with_a_wrong_clock_is_told_to_set_it() -> None:
 
 async def test_a_machine_that_shows_nothing_is_never_up() -> None:
     async with meeting(admission(ALICE, ALICES), OpenAdmission()) as (alice, sees, bob, _):
-        with pytest.raises(DialError, match="went away|no admission"):
+        with pytest.raises(DialError, match=r"went away|no admission"):
             await bob.dial(alice.addresses()[0])
         assert sees.ups == []
         assert alice.peers() == ()

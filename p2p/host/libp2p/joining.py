@@ -78,6 +78,7 @@ class Joining:
 
     async def _settle(self, conn: PeerConn, talk: FrameTalk) -> None:
         if self._own > conn.peer:
+            await talk.agreed()
             verdict = await self._judge(conn)
             if verdict is Verdict.USE:
                 self._use(conn)

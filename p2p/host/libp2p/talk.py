@@ -54,27 +54,35 @@ class FrameTalk:
         try:
             await self._stream.write(frame(payload))
         except (LinkClosedError, StreamResetError) as exc:
-            raise AdmissionError("closed", f"the peer went away while joining: {exc}") from exc
+            raise _gone(exc) from exc
 
     async def receive(self) -> bytes:
         """The next frame; AdmissionError when the link ended, WireError when it is too long."""
         while not self._frames:
             try:
-                if self._unchecked is not None:
-                    await self._check(self._unchecked)
-                    self._unchecked = None
+                await self.agreed()
                 data = await self._stream.read()
             except (LinkClosedError, StreamResetError) as exc:
-                raise AdmissionError("closed", f"the peer went away while joining: {exc}") from exc
+                raise _gone(exc) from exc
             if not data:
                 raise AdmissionError("closed", "the peer ended the conversation while joining")
             self._frames.extend(self._reader.feed(data))
         return self._frames.popleft()
 
-    async def _check(self, protocol: str) -> None:
+    async def agreed(self) -> None:
+        """Return once the peer has agreed to speak the protocol; AdmissionError if it does not."""
+        if self._unchecked is None:
+            return
         try:
-            await check_answer(self._stream, protocol)
+            await check_answer(self._stream, self._unchecked)
         except WireError as exc:
             raise AdmissionError(
                 "network", "the machine there is in another network, or is no Swarm node"
             ) from exc
+        except (LinkClosedError, StreamResetError) as exc:
+            raise _gone(exc) from exc
+        self._unchecked = None
+
+
+def _gone(why: Exception) -> AdmissionError:
+    return AdmissionError("closed", f"the peer went away while joining: {why}")

@@ -1,0 +1,406 @@
+"""Hostile bytes at every layer of a connection: each costs the attacker its connection at most."""
+
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+import trio
+
+from p2p.errors import (
+    AdmissionError,
+    DialError,
+    LinkClosedError,
+    StreamLimitError,
+    StreamResetError,
+)
+from p2p.host.addresses import parse_address
+from p2p.host.admit_port import Admission, AdmitStream, OpenAdmission
+from p2p.host.libp2p.dialer import Dialer
+from p2p.host.libp2p.host import Libp2pHost
+from p2p.host.libp2p.swarm import build
+from p2p.host.libp2p.talk import opening
+from p2p.host.rpc import Rpc
+from p2p.ids import NetworkId, PeerId, TrafficClass
+from p2p.limits import (
+    CONTROL_FRAME_BYTES_MAX,
+    PENDING_PER_ADDRESS_MAX,
+    STRANGER_UNREAD_BYTES_MAX,
+    STREAMS_INBOUND_MAX,
+)
+from p2p.link.connection import Connection, LinkConfig
+from p2p.link.stream import LinkStream
+from p2p.wire.frames import frame
+from testnet.lone_peer import NETWORK, Ask, Told, answer, lone_host
+
+ADMIT, FRAMES = f"/swarm/{NETWORK}/admit/1", f"/swarm/{NETWORK}/frames/1"
+MULTISTREAM = b"\x13/multistream/1.0.0\n"
+
+
+@dataclass
+class Scene:
+    """Bob, who is attacked, and Alice, who must go on being served."""
+
+    bob: Libp2pHost
+    alice: Rpc
+    admission: Admission
+
+    @property
+    def address(self) -> tuple[str, int]:
+        where = parse_address(self.bob.addresses()[0])
+        return where.host, where.port
+
+    async def still_serves(self) -> None:
+        """Alice's connection lives, and a newcomer gets in."""
+        with trio.fail_after(5):
+            told, _ = await self.alice.call(
+                self.bob.peer_id, Ask("?"), Told, traffic_class=TrafficClass.NORMAL, timeout_s=5
+            )
+        assert told.text == "?"
+        newcomer = lone_host("newcomer", admission=self.admission)
+        Rpc(newcomer)
+        with trio.fail_after(8):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(newcomer.run)
+                await newcomer.dial(self.bob.addresses()[0])
+                nursery.cancel_scope.cancel()
+
+
+class Greeting:
+    """Whoever dials has to greet."""
+
+    async def admit(self, peer: PeerId, stream: AdmitStream, initiator: bool) -> None:
+        if initiator:
+            await stream.send(b"good morning")
+        elif await stream.receive() != b"good morning":
+            raise AdmissionError("malformed", "no manners")
+
+
+@asynccontextmanager
+async def scene(admission: Admission | None = None) -> AsyncIterator[Scene]:
+    admission = admission or OpenAdmission()
+    hosts = [lone_host(name, admission=admission) for name in ("bob", "alice")]
+    rpcs = [Rpc(host) for host in hosts]
+    rpcs[0].serve(Ask, answer)
+    downs: list[PeerId] = []
+    rpcs[1].on_peer(lambda peer, is_up: None if is_up else downs.append(peer))
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            for rpc in rpcs:
+                await nursery.start(rpc.run)
+            for host in hosts:
+                await nursery.start(host.run)
+            await hosts[1].dial(hosts[0].addresses()[0])
+            here = Scene(hosts[0], rpcs[1], admission)
+            yield here
+            await here.still_serves()
+            assert downs == []
+            nursery.cancel_scope.cancel()
+
+
+# Before the handshake
+
+
+async def is_closed(socket: trio.SocketStream, within_s: float = 8.0) -> None:
+    """The other end gives up on us."""
+    with trio.fail_after(within_s):
+        try:
+            while await socket.receive_some(65536):
+                pass
+        except trio.BrokenResourceError:
+            return
+
+
+NOISE = MULTISTREAM + b"\x07/noise\n"
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\xff" * 4096,
+        b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f",  # a varint of many bytes
+        MULTISTREAM + b"\x05\xff\xfe\xfd\xfc\n",
+        NOISE + b"\xff\xff" + bytes(65535),
+        NOISE + b"\x00\x00",
+        NOISE + b"\x00\x20" + bytes(32),
+    ],
+)
+async def test_garbage_instead_of_a_handshake_ends_that_socket(garbage: bytes) -> None:
+    async with scene() as here, await trio.open_tcp_stream(*here.address) as socket:
+        await socket.send_all(garbage)
+        await socket.send_eof()
+        await is_closed(socket)
+
+
+async def test_every_beginning_of_a_handshake_that_ends_there_is_survived() -> None:
+    whole = NOISE + b"\x00\x20" + bytes(range(32))
+    async with scene() as here:
+        for length in range(0, len(whole), 3):
+            socket = await trio.open_tcp_stream(*here.address)
+            await socket.send_all(whole[:length])
+            await socket.aclose()
+
+
+async def test_two_hundred_silent_sockets_do_not_lock_the_others_out() -> None:
+    async with scene() as here:
+        silent = [await trio.open_tcp_stream(*here.address) for _ in range(200)]
+        await here.still_serves()
+        for socket in silent[: 200 - PENDING_PER_ADDRESS_MAX - 1]:
+            await is_closed(socket)
+        for socket in silent:
+            await socket.aclose()
+
+
+# After the handshake
+
+
+class Attacker:
+    """Somebody with a key, on one connection of their own."""
+
+    def __init__(self, link: Connection) -> None:
+        self.link = link
+        self.streams_max = link.config.yamux.streams_outbound_max - 1
+        """Besides the one for admission."""
+
+    async def stream(self, first: bytes) -> LinkStream:
+        """A stream that begins with these bytes."""
+        stream = self.link.open_stream()
+        await stream.write(first)
+        return stream
+
+    async def join(self) -> None:
+        """Be admitted, as an honest peer would."""
+        stream = await self.stream(opening(ADMIT))
+        heard = b""
+        while len(heard) < len(opening(ADMIT)) + 5:
+            heard += await stream.read()
+        assert heard == opening(ADMIT) + frame(b"\x01")
+
+    async def is_cut_off(self) -> None:
+        """The connection is ended by the other side."""
+        with trio.fail_after(8):
+            await self.link.closed.wait()
+
+
+@asynccontextmanager
+async def attacker(here: Scene, name: str = "eve") -> AsyncIterator[Attacker]:
+    """Connected, not admitted. Eve's id is below Bob's, so that he decides what is used."""
+    _, swarm = build(name.encode().ljust(32, b"."), LinkConfig(), list)
+    where = parse_address(here.bob.addresses()[0])
+    muxed = await Dialer(swarm.upgrader).connect(here.bob.peer_id, [where])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(muxed.start)
+        yield Attacker(muxed.link)
+        nursery.cancel_scope.cancel()
+
+
+async def ends(stream: LinkStream) -> None:
+    """The stream is reset, ended or lost; never left hanging."""
+    with trio.fail_after(12):
+        try:
+            while await stream.read():
+                pass
+        except (StreamResetError, LinkClosedError):
+            return
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        MULTISTREAM + b"\x05\xff\xfe\xfd\xfc\n",  # not UTF-8
+        b"\x05\xff\xfe\xfd\xfc\n",
+        b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
+        b"\x00" * 64,
+        MULTISTREAM + b"\xff\xff\x03" + b"x" * 65535,
+        MULTISTREAM + b"\x10/ipfs/ping/1.0" + b"\x00" * 100,
+    ],
+)
+async def test_a_stream_that_begins_with_garbage_ends_alone(first: bytes) -> None:
+    async with scene() as here, attacker(here) as eve:
+        await eve.join()
+        stream = await eve.stream(first)
+        stream.finish()
+        await ends(stream)
+        assert not eve.link.is_closing
+
+
+async def test_an_unknown_protocol_is_declined() -> None:
+    async with scene() as here, attacker(here) as eve:
+        await eve.join()
+        stream = await eve.stream(opening("/nonsense/1"))
+        heard = b""
+        while len(heard) < len(MULTISTREAM) + 4:
+            heard += await stream.read()
+        assert heard == MULTISTREAM + b"\x03na\n"
+
+
+async def test_proposals_without_end_end_the_stream() -> None:
+    async with scene() as here, attacker(here) as eve:
+        await eve.join()
+        stream = await eve.stream(MULTISTREAM + b"\x0a/nothing/\n" * 1000)
+        await ends(stream)
+        assert not eve.link.is_closing
+
+
+IDENTIFY, PING = "/ipfs/id/1.0.0", "/ipfs/ping/1.0.0"
+
+
+@pytest.mark.parametrize("protocol", [PING, IDENTIFY, "/ipfs/id/push/1.0.0"])
+async def test_garbage_for_a_protocol_of_libp2p_ends_that_stream(protocol: str) -> None:
+    async with scene() as here, attacker(here) as eve:
+        await eve.join()
+        stream = await eve.stream(opening(protocol) + b"\xff\xff\xff\xff\x0f" + bytes(1000))
+        stream.finish()
+        await ends(stream)
+
+
+Attack = Callable[[Attacker], Awaitable[object]]
+
+
+def lane(*parts: bytes, traffic_class: int = 2) -> Attack:
+    """A stream of frames."""
+
+    async def attack(eve: Attacker) -> None:
+        await eve.join()
+        await eve.stream(opening(FRAMES) + bytes([traffic_class]) + b"".join(parts))
+
+    return attack
+
+
+async def two_lanes_of_a_class(eve: Attacker) -> None:
+    await lane()(eve)
+    await eve.stream(opening(FRAMES) + b"\x02")
+
+
+async def lane_that_ends(eve: Attacker) -> None:
+    await eve.join()
+    stream = await eve.stream(opening(FRAMES) + b"\x02" + b"\x00\x00\x00\x09half")
+    stream.finish()
+
+
+def raw(*headers: tuple[int, int, int, int, int], then: bytes = b"") -> Attack:
+    """Yamux frames of our own making."""
+
+    async def attack(eve: Attacker) -> None:
+        for header in headers:
+            eve.link.core._put(struct.pack("!BBHII", *header))
+        eve.link.core._put(then)
+        eve.link.wake_writer()
+        await trio.lowlevel.checkpoint()
+
+    return attack
+
+
+DATA, WINDOW, PING_FRAME = 0, 1, 2
+BIG = 0xFFFFFFFF
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        pytest.param(lane(b"\xff\xff\xff\xff"), id="a frame of 4 GiB"),
+        pytest.param(lane(b"\x00\x10\x00\x01"), id="a frame one byte too long"),
+        pytest.param(lane(frame(b"")), id="an empty frame"),
+        pytest.param(lane(frame(b"\xc1")), id="a frame that is no message"),
+        pytest.param(lane(frame(b"\x92\x01")), id="a message cut short"),
+        pytest.param(lane(frame(b"\x91" * 60_000)), id="a message nested 60,000 deep"),
+        pytest.param(lane(frame(b"\x92\x08\xdd\xff\xff\xff\xff")), id="an array of 4 Gi values"),
+        pytest.param(lane(frame(bytes(CONTROL_FRAME_BYTES_MAX + 1))), id="too long a message"),
+        pytest.param(lane(frame(b"\x91\x7f")), id="a message of an unknown number"),
+        pytest.param(lane(traffic_class=9), id="a lane of no class"),
+        pytest.param(two_lanes_of_a_class, id="a second lane of one class"),
+        pytest.param(lane_that_ends, id="a lane that ends in the middle of a frame"),
+        pytest.param(raw((7, DATA, 0, 1, 0)), id="a Yamux version that is none"),
+        pytest.param(raw((0, 9, 0, 1, 0)), id="a Yamux type that is none"),
+        pytest.param(raw((0, DATA, 1, 1, BIG)), id="a Yamux frame of 4 GiB"),
+        pytest.param(raw((0, DATA, 1, 2, 0)), id="a stream id that is ours to give"),
+        pytest.param(raw((0, DATA, 1, 1, 0), (0, DATA, 1, 1, 0)), id="a stream opened twice"),
+        pytest.param(raw((0, DATA, 0, 0, 5), then=b"hello"), id="data on stream 0"),
+    ],
+)
+async def test_what_no_honest_peer_sends_ends_the_connection(attack: Attack) -> None:
+    async with scene() as here, attacker(here) as eve:
+        await attack(eve)
+        await eve.is_cut_off()
+
+
+@pytest.mark.parametrize("hello", [b"\xff\xff\xff\xff", frame(b""), frame(bytes(16384))])
+async def test_an_admission_that_nobody_can_read_ends_the_connection(hello: bytes) -> None:
+    async with scene(Greeting()) as here, attacker(here) as eve:
+        stream = await eve.stream(opening(ADMIT) + hello)
+        await ends(stream)
+        await eve.is_cut_off()
+
+
+async def test_a_flood_of_streams_is_refused_and_not_hung() -> None:
+    async with scene() as here, attacker(here) as eve:
+        await eve.join()
+        streams = [await eve.stream(opening(PING)) for _ in range(eve.streams_max)]
+        with pytest.raises(StreamLimitError):
+            eve.link.open_stream()
+        refused = 0
+        for stream in streams[STREAMS_INBOUND_MAX:]:
+            with trio.fail_after(5):
+                try:
+                    await stream.read()
+                except (StreamResetError, LinkClosedError):
+                    refused += 1
+        assert refused == len(streams) - STREAMS_INBOUND_MAX
+        await here.still_serves()
+
+
+async def test_streams_opened_and_reset_without_end_starve_nobody() -> None:
+    async with scene() as here, attacker(here) as eve:
+        await eve.join()
+
+        async def churn() -> None:
+            while not eve.link.is_closing:
+                await trio.lowlevel.checkpoint()
+                await eve.link.wait_for_room()
+                (await eve.stream(opening(PING) + bytes(32))).reset()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(churn)
+            for _ in range(5):
+                await here.still_serves()
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_flood_of_pings_is_slowed_by_its_own_answers() -> None:
+    async with scene() as here, attacker(here) as eve:
+        for value in range(200_000):
+            eve.link.core._put(struct.pack("!BBHII", 0, PING_FRAME, 1, 0, value))
+        eve.link.wake_writer()
+        await here.still_serves()
+
+
+async def test_a_stranger_cannot_fill_our_memory() -> None:
+    async with scene() as here, attacker(here) as eve:
+        streams = [await eve.stream(b"") for _ in range(STREAMS_INBOUND_MAX)]
+
+        async def fill(stream: LinkStream) -> None:
+            try:
+                await stream.write(bytes(256 * 1024))
+            except (StreamResetError, LinkClosedError):
+                return
+
+        with trio.move_on_after(10):
+            async with trio.open_nursery() as nursery:
+                for stream in streams:
+                    nursery.start_soon(fill, stream)
+        held = [conn.link.core._unread for conn in here.bob._conns.values()]
+        assert max(held, default=0) <= STRANGER_UNREAD_BYTES_MAX
+
+
+async def test_one_of_another_network_gets_no_further_than_the_door() -> None:
+    async with scene() as here:
+        seed, elsewhere = b"stray".ljust(32, b"."), NetworkId("elsewhere")
+        stray = Libp2pHost(seed, elsewhere, [], OpenAdmission())
+        Rpc(stray)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(stray.run)
+            with pytest.raises(DialError, match="another network"):
+                await stray.dial(here.bob.addresses()[0])
+            nursery.cancel_scope.cancel()
