@@ -19,7 +19,7 @@ from p2p.wire.codec import Record, decode_as, encode
 from storage.config import StorageClass, StorageConfig
 from storage.engine.port import ReadView, Tables, WriteView
 from storage.ids import Address, LeaseId, ShardRoot
-from storage.limits import LEASE_ID_BYTES, LEASE_ROWS_PER_SCAN
+from storage.limits import DROPPED_LEASES_KEPT, LEASE_ID_BYTES, LEASE_ROWS_PER_SCAN
 from storage.messages import LeaseTerms
 from storage.records.holders import HolderBook, Holding
 from storage.shards.port import ShardStore
@@ -60,6 +60,7 @@ class LeaseBook:
         self._wall_ms = wall_ms
         self._putting: dict[ShardRoot, int] = {}
         self._dropping: set[ShardRoot] = set()
+        self._dropped: dict[LeaseId, None] = {}
 
     # -- reading
 
@@ -129,6 +130,9 @@ class LeaseBook:
         busy = {root for root in roots if root in self._putting or root in self._dropping}
         mine = [root for root in roots if root not in busy]
         self._dropping.update(mine)
+        self._dropped[lease] = None
+        if len(self._dropped) > DROPPED_LEASES_KEPT:
+            del self._dropped[next(iter(self._dropped))]
         try:
             orphans = await self._tables.transact(lambda view: self._unlink(view, lease))
             return await self._shards.delete([root for root in mine if root in orphans])
@@ -165,6 +169,8 @@ class LeaseBook:
         return now_ms >= row.until_ms + kept_ms
 
     def _write_terms(self, view: WriteView, terms: LeaseTerms, putter: PeerId) -> None:
+        if terms.lease in self._dropped:
+            raise RefusalError("not-yours", "that lease was given up while this was on its way")
         old = _row(view, terms.lease)
         if old is not None and not old.is_hold:
             if terms.is_hold or terms.until_ms <= old.until_ms:

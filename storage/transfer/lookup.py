@@ -97,16 +97,21 @@ class Catalog:
     # -- publishing
 
     async def publish(
-        self, written: Written, terms: LeaseTerms, holdings: Sequence[Holding]
+        self,
+        written: Written,
+        terms: LeaseTerms,
+        holdings: Sequence[Holding],
+        *,
+        only: Sequence[PeerId] | None = None,
     ) -> tuple[int, int]:
         """Store manifest, pages and records at all holders and homes: (how many have it, of all).
 
         The manifest goes last, so that whoever has it has its pages, and turns the holds there
-        into leases.
+        into leases. `only` names who gets it instead.
         """
         address = written.address
         held = [peer for holding in holdings for peer in holding.peers()]
-        targets = list(dict.fromkeys([*held, *self.homes(address)]))
+        targets = list(dict.fromkeys([*held, *self.homes(address)] if only is None else only))
         hold = LeaseTerms(
             terms.lease, terms.owner, terms.lab, terms.storage_class, terms.until_ms, True
         )

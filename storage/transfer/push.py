@@ -31,9 +31,19 @@ class PushOrder:
 
 
 @dataclass(slots=True)
+class PushLog:
+    """What many pushes of one put learn about machines."""
+
+    failed: dict[PeerId, str] = field(default_factory=dict)
+    """Machines not to be tried again, with the code of their failure."""
+    asked: dict[PeerId, None] = field(default_factory=dict)
+    """Everybody who may have something now, in the order asked."""
+
+
+@dataclass(slots=True)
 class _Segment:
     order: PushOrder
-    bad: set[PeerId]
+    log: PushLog
     chosen: dict[PeerId, Candidate] = field(default_factory=dict)
     """Everybody who has, or is being given, a shard of this segment."""
     holders: dict[int, PeerId] = field(default_factory=dict)
@@ -46,10 +56,13 @@ class _Segment:
         fit = [
             c
             for c in self.order.candidates
-            if c.peer not in self.bad and c.peer not in self.chosen and c.free_bytes >= length
+            if c.peer not in self.log.failed
+            and c.peer not in self.chosen
+            and c.free_bytes >= length
         ]
         found = spread(fit, count, [*self.order.present, *self.chosen.values()])
         self.chosen.update((c.peer, c) for c in found)
+        self.log.asked.update((c.peer, None) for c in found)
         return found
 
 
@@ -61,15 +74,13 @@ class Pusher:
         self._transfer = transfer
         self._rates = rates
 
-    async def push(
-        self, order: PushOrder, bad: set[PeerId] | None = None
-    ) -> tuple[PeerId | None, ...]:
+    async def push(self, order: PushOrder, log: PushLog | None = None) -> tuple[PeerId | None, ...]:
         """The holder of each shard, by a verified receipt; None where no home was found.
 
         Returns when all are placed, when no machine is left to try, or a little after `ack` are.
-        `bad` collects machines that failed, so that the next segments leave them out.
+        `log` collects machines that failed, so that the next segments leave them out.
         """
-        segment = _Segment(order, set() if bad is None else bad)
+        segment = _Segment(order, PushLog() if log is None else log)
         homes = segment.next_home(len(order.shards))
         begun_s = trio.current_time()
         async with trio.open_nursery() as nursery:
@@ -119,8 +130,8 @@ class Pusher:
             await self._transfer.put_shard(
                 home.peer, root, data, order.terms, traffic_class=order.traffic_class
             )
-        except HolderFailedError:
-            segment.bad.add(home.peer)
+        except HolderFailedError as failure:
+            segment.log.failed[home.peer] = failure.code
             segment.chosen.pop(home.peer, None)
             self._rates.failed(home.peer, trio.current_time())
             failed.set()

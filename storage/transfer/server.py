@@ -183,8 +183,8 @@ class ShardServer:
         self, peer: PeerId, request: m.DropLease, body: bytes
     ) -> tuple[Message, bytes]:
         row = self._leases.row(request.lease)
-        if row is None:
-            return m.LeaseDropped(0), b""
+        if row is None:  # what comes late under it will be refused
+            return m.LeaseDropped(await self._leases.drop(request.lease)), b""
         if peer not in {row.putter, self._pool.me} and self._pool.lab_of(peer) != row.lab:
             raise RefusalError("not-yours", "only the lab that put it may give it up")
         return m.LeaseDropped(await self._leases.drop(request.lease)), b""

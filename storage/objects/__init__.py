@@ -1,0 +1,1 @@
+"""Whole objects in and out of the pool."""

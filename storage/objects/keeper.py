@@ -1,0 +1,85 @@
+"""Keeps our objects alive: renews their leases at every holder, long before they end."""
+
+import trio
+
+from p2p.ids import PeerId
+from storage.config import StorageClass
+from storage.errors import HolderFailedError, ObjectUnknownError
+from storage.ids import Address, LeaseId
+from storage.objects.keyring import Keyring, KeyRow
+from storage.objects.parts import Parts
+
+RENEWALS_AT_ONCE = 4
+
+
+class Keeper:
+    """Renews what stands in the keyring; scratch objects are left to end."""
+
+    def __init__(self, parts: Parts, keyring: Keyring) -> None:
+        self._parts = parts
+        self._keyring = keyring
+
+    async def run(self) -> None:
+        """Renew now and then until cancelled."""
+        while True:
+            await trio.sleep(self._parts.config.renew_s)
+            await self.renew()
+
+    async def renew(self) -> int:
+        """Renew all leases at all living holders, one question each; objects that were renewed."""
+        wanted: dict[PeerId, list[tuple[Address, LeaseId]]] = {}
+        for address, row in self._keyring.rows():
+            if row.storage_class != StorageClass.SCRATCH:
+                for peer in await self.holders(address):
+                    wanted.setdefault(peer, []).append((address, row.lease))
+        until_ms = self._parts.config.lease_ms(StorageClass.NORMAL, self._parts.wall_ms())
+        renewed: dict[Address, None] = {}
+        limiter = trio.CapacityLimiter(RENEWALS_AT_ONCE)
+
+        async def ask(peer: PeerId, pairs: list[tuple[Address, LeaseId]]) -> None:
+            async with limiter:
+                try:
+                    known = await self._parts.transfer.renew(peer, [p[1] for p in pairs], until_ms)
+                except HolderFailedError:
+                    return  # there are many more chances before the lease ends
+            renewed.update(
+                (p[0], None) for p, is_known in zip(pairs, known, strict=True) if is_known
+            )
+
+        async with trio.open_nursery() as nursery:
+            for peer, pairs in wanted.items():
+                nursery.start_soon(ask, peer, pairs)
+        if renewed:
+            await self._keyring.renewed(list(renewed), until_ms)
+        return len(renewed)
+
+    async def holders(self, address: Address) -> list[PeerId]:
+        """Living machines that keep something of an object: shards, manifest or records."""
+        catalog, pool = self._parts.catalog, self._parts.pool
+        peers = dict.fromkeys(catalog.homes(address))
+        try:
+            manifest = await catalog.manifest(address)
+        except ObjectUnknownError:
+            return []
+        for page in range(manifest.page_count):
+            holding = await catalog.holding(address, manifest, page)
+            if holding is not None:
+                peers.update(dict.fromkeys(holding.peers()))
+        return [peer for peer in peers if pool.is_alive(peer)]
+
+    async def give_up(self, address: Address, row: KeyRow) -> None:
+        """Drop the lease of one object at all its living holders."""
+        await self.drop(row.lease, await self.holders(address))
+
+    async def drop(self, lease: LeaseId, peers: list[PeerId]) -> None:
+        """Drop a lease at these machines; whom we cannot reach lets it end by itself."""
+
+        async def ask(peer: PeerId) -> None:
+            try:
+                await self._parts.transfer.drop_lease(peer, lease)
+            except HolderFailedError:
+                return
+
+        async with trio.open_nursery() as nursery:
+            for peer in peers:
+                nursery.start_soon(ask, peer)

@@ -1,0 +1,33 @@
+"""What putting and getting objects is done with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from p2p.ids import LabId, MemberId
+from storage.config import StorageConfig
+from storage.pool import Pool
+from storage.ports import Workers
+from storage.records.holders import HolderBook
+from storage.transfer.client import Transfer
+from storage.transfer.fetch import Fetcher
+from storage.transfer.lookup import Catalog
+from storage.transfer.push import Pusher
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """One node's means of storage, joined in storage/service.py."""
+
+    config: StorageConfig
+    owner: MemberId
+    lab: LabId
+    cipher: int
+    pool: Pool
+    transfer: Transfer
+    catalog: Catalog
+    fetcher: Fetcher
+    pusher: Pusher
+    holders: HolderBook
+    workers: Workers
+    entropy: Callable[[int], bytes]
+    wall_ms: Callable[[], int]

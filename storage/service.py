@@ -1,0 +1,146 @@
+"""Storage as one service: everything of this package joined, and its periodic work.
+
+objects -> transfer -> Rpc        leases, holders, keyring -> Tables
+names   -> Rpc                    shards -> ShardStore
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from p2p.effects import Rng
+from p2p.gossip.items import STORAGE
+from p2p.host.rpc import Rpc
+from p2p.ids import LabId, MemberId, NetworkId
+from p2p.wire.codec import encode
+from p2p.wire.envelope import Signer
+from storage.advert import StorageAdvert
+from storage.cipher import preferred_cipher
+from storage.config import StorageConfig
+from storage.engine.port import Tables
+from storage.objects.keyring import Keyring
+from storage.objects.parts import Parts
+from storage.objects.reader import NoCache
+from storage.objects.service import ObjectService
+from storage.pool import Pool
+from storage.ports import Gossip, Members, Workers
+from storage.records.holders import HolderBook
+from storage.records.names import NameService
+from storage.shards.port import ShardStore
+from storage.transfer.client import Transfer
+from storage.transfer.fetch import Fetcher
+from storage.transfer.leases import LeaseBook
+from storage.transfer.lookup import Catalog
+from storage.transfer.push import Pusher
+from storage.transfer.rates import Rates
+from storage.transfer.server import ShardServer
+
+
+@dataclass(frozen=True, slots=True)
+class StorageStats:
+    """How storage stands on this machine."""
+
+    used_bytes: int
+    free_bytes: int
+    objects: int
+    """Put from this machine."""
+    lies: int
+    """Answers of holders that failed their hash or signature, since the start."""
+    swept_bytes: int
+    """Freed because a lease ended, since the start."""
+
+
+class StorageService:
+    """One node's storage: `objects` and `names` are what the rest of the node uses."""
+
+    def __init__(
+        self,
+        config: StorageConfig,
+        rpc: Rpc,
+        members: Members,
+        gossip: Gossip,
+        tables: Tables,
+        shards: ShardStore,
+        signer: Signer,
+        network: NetworkId,
+        owner: MemberId,
+        lab: LabId,
+        *,
+        entropy: Callable[[int], bytes],
+        wall_ms: Callable[[], int],
+        workers: Workers,
+        rng: Rng,
+    ) -> None:
+        """`tables` and `shards` must be running before the first peer connects."""
+        self._config, self._gossip, self._shards = config, gossip, shards
+        self._lies = self._swept_bytes = 0
+        me = rpc.peer_id
+        self.pool = Pool(members, gossip, me, self._advert)
+        self.holders = HolderBook(tables, signer, network)
+        self.leases = LeaseBook(config, tables, shards, self.holders, wall_ms)
+        server = ShardServer(config, shards, self.leases, self.holders, signer, network, self.pool)
+        server.serve_on(rpc)
+        rates = Rates(config.hedge_s, config.hedge_max_s)
+        transfer = Transfer(config, rpc, server, self.holders, signer, network, workers)
+        transfer.on_lie = self._on_lie
+        self.parts = Parts(
+            config=config,
+            owner=owner,
+            lab=lab,
+            cipher=preferred_cipher(),
+            pool=self.pool,
+            transfer=transfer,
+            catalog=Catalog(transfer, self.leases, self.holders, self.pool),
+            fetcher=Fetcher(transfer, self.pool, rates),
+            pusher=Pusher(config, transfer, rates),
+            holders=self.holders,
+            workers=workers,
+            entropy=entropy,
+            wall_ms=wall_ms,
+        )
+        self._keyring = Keyring(tables)
+        self.objects = ObjectService(self.parts, self._keyring, NoCache())
+        self.names = NameService(rpc, members, tables, signer, network, wall_ms=wall_ms, rng=rng)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve, advertise and sweep until cancelled; started once objects can be put."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.objects.run)
+            await nursery.start(self.names.run)
+            nursery.start_soon(self._advertise)
+            nursery.start_soon(self._sweep)
+            task_status.started()
+
+    def stats(self) -> StorageStats:
+        """A snapshot for status and metrics."""
+        return StorageStats(
+            used_bytes=self._shards.used_bytes(),
+            free_bytes=self._shards.free_bytes(),
+            objects=len(self.objects.entries()),
+            lies=self._lies,
+            swept_bytes=self._swept_bytes,
+        )
+
+    def _advert(self) -> StorageAdvert:
+        config = self._config
+        free_bytes = self._shards.free_bytes() if config.lends else 0
+        return StorageAdvert(config.lends, free_bytes, config.quota_bytes if config.lends else 0)
+
+    async def _advertise(self) -> None:
+        """Tell our free space when it changed, and before the last word ends."""
+        told, told_s = None, 0.0
+        while True:
+            advert, now_s = self._advert(), trio.current_time()
+            if advert != told or now_s - told_s > self._config.advert_ttl_s / 3:
+                self._gossip.publish(STORAGE, encode(advert), ttl_s=self._config.advert_ttl_s)
+                told, told_s = advert, now_s
+            await trio.sleep(self._config.advert_s)
+
+    async def _sweep(self) -> None:
+        while True:
+            await trio.sleep(self._config.sweep_s)
+            self._swept_bytes += await self.leases.sweep()
+
+    def _on_lie(self, peer: object) -> None:
+        self._lies += 1
