@@ -6,21 +6,45 @@ Kademlia index. Two answers are enough; after that membership spreads by itself.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 import trio
 
-from p2p.errors import DialError
+from p2p.errors import DialError, PeerUnreachableError
 from p2p.host.port import Host, Index
 from p2p.ids import NetworkId, PeerId
 from p2p.membership.view import Liveness, MemberChanged, View
 
-ANSWERS_WANTED = 2
-ROUND_S = 10.0
-RETRY_FIRST_S = 0.5
-RETRY_MAX_S = 30.0
-CACHED_PEERS_MAX = 64
-INDEX_EVERY_S = 300.0
+ANSWERS_WANTED: Final = 2
+"""The second answer covers a first from a peer that is alone itself."""
+
+SECOND_ANSWER_S: Final = 2.0
+"""After the first answer the others get so much longer."""
+
+ROUND_S: Final = 9.9
+"""Dialling and exchanging views: a failed join says why within 10 s."""
+
+RETRY_FIRST_S: Final = 0.5
+RETRY_MAX_S: Final = 30.0
+"""Pauses between rounds double up to this: a swarm that comes back is found within a minute."""
+
+INDEX_S: Final = 1.0
+"""The index is a hint: nobody waits longer for it."""
+
+INDEX_EVERY_S: Final = 300.0
+"""We are announced this often; records in the index live for hours."""
+
+SEEDS_EVERY_S: Final = 60.0
+"""Seeds that are not members are tried this often, so that one network never stays two swarms."""
+
+CACHED_PEERS_MAX: Final = 64
+"""Peers remembered across restarts: some of so many will be up."""
+
+DIALS_MAX: Final = 64
+"""Addresses dialled in one round; further ones have their turn in the next."""
+
+REMEMBER_EVERY_S: Final = 1.0
+"""Changed addresses are saved together: a joining swarm changes many at once."""
 
 
 class PeerCache(Protocol):
@@ -41,14 +65,18 @@ class Members(Protocol):
     async def join(self, peer: PeerId) -> None: ...
 
 
+Failure = tuple[str, str, str]
+"""(address, cause, detail); causes are those of DialError."""
+
+
 @dataclass(frozen=True, slots=True)
 class JoinStatus:
     """How far joining has come: `step` is alone, dialling, joined or retrying."""
 
     step: str
     tried: int = 0
-    failures: tuple[tuple[str, str, str], ...] = ()
-    """(address, cause, detail) of the last round."""
+    failures: tuple[Failure, ...] = ()
+    """Of the last round, in the order in which they came."""
 
 
 @dataclass(slots=True)
@@ -65,15 +93,19 @@ class DiscoveryService:
     _changed: trio.Event = field(default_factory=trio.Event)
     _dirty: dict[PeerId, tuple[str, ...]] = field(default_factory=dict)
     _extra: list[str] = field(default_factory=list)
+    _rounds: int = 0
+
+    def __post_init__(self) -> None:
+        """Listen from the start: whoever joins through us before we run is learnt too."""
+        self.members.on_change(self._on_change)
 
     @property
     def expects_others(self) -> bool:
         """False on a first node: nobody to dial, so alone is ready."""
-        return bool(self.seeds or self._extra or self.cache.load())
+        return bool(self._known())
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep us in the swarm until cancelled."""
-        self.members.on_change(self._on_change)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._remember_forever)
             nursery.start_soon(self._announce_forever)
@@ -81,78 +113,125 @@ class DiscoveryService:
             await self._join_forever()
 
     async def join_through(self, address: str) -> PeerId:
-        """Dial one address now and exchange views with it. Raises DialError."""
-        peer = await self.host.dial(address)
-        self._extra.append(address)
-        await self.members.join(peer)
+        """Dial one address now and exchange views with it, within 10 s; later it is a seed.
+
+        Raises DialError.
+        """
+        peer: PeerId | None = None
+        with trio.move_on_after(ROUND_S):
+            peer = await self._reach(address)
+        if peer is None:
+            raise _too_slow(address)
+        if address not in self._extra:
+            self._extra.append(address)
         self.status = JoinStatus("joined")
         return peer
+
+    # -- joining
 
     def _is_alone(self) -> bool:
         view = self.members.view()
         return not any(m.peer != view.me for m in view.alive())
 
     async def _join_forever(self) -> None:
-        pause_s = RETRY_FIRST_S
+        pause_s, seeds_due_s = RETRY_FIRST_S, trio.current_time() + SEEDS_EVERY_S
         while True:
-            if not self._is_alone():
-                pause_s = RETRY_FIRST_S
-                self.status = JoinStatus("joined")
-                await self._changed.wait()
-                self._changed = trio.Event()
-                continue
-            addresses = await self._candidates()
-            if addresses:
-                await self._dial_all(addresses)
+            self._changed = trio.Event()
             if self._is_alone():
-                with trio.move_on_after(pause_s):
-                    await self._changed.wait()
-                pause_s = min(2 * pause_s, RETRY_MAX_S)
+                addresses = await self._candidates()
+                if addresses:
+                    await self._dial_all(addresses)
+            if self._is_alone():
+                look_s, pause_s = trio.current_time() + pause_s, min(2 * pause_s, RETRY_MAX_S)
+            else:
+                look_s, pause_s = seeds_due_s, RETRY_FIRST_S
+                self.status = JoinStatus("joined")
+            with trio.move_on_at(look_s):
+                await self._changed.wait()
+            if trio.current_time() >= seeds_due_s:
+                seeds_due_s = trio.current_time() + SEEDS_EVERY_S
+                await self._dial_all([] if self._is_alone() else self._absent_seeds())
+
+    def _known(self) -> list[str]:
+        """Addresses of the invite or config and of earlier runs, without our own."""
+        cached = [address for addresses in self.cache.load().values() for address in addresses]
+        return self._foreign([*self.seeds, *self._extra, *cached])
+
+    def _foreign(self, addresses: Sequence[str]) -> list[str]:
+        own, me = set(self.host.addresses()), f"/{self.host.peer_id}"
+        return [a for a in dict.fromkeys(addresses) if a not in own and not a.endswith(me)]
 
     async def _candidates(self) -> list[str]:
-        found = [*self.seeds, *self._extra]
-        for addresses in self.cache.load().values():
-            found += addresses
-        if not found:
+        known = self._known()
+        if not known:
             return []
-        for peer, addresses in await self._indexed():
-            if peer != self.host.peer_id:
-                found += addresses
-        own = set(self.host.addresses())
-        return [a for a in dict.fromkeys(found) if a not in own]
+        found = [a for _, addresses in await self._indexed() for a in addresses]
+        every = self._foreign([*known, *found])
+        start = self._rounds * DIALS_MAX % len(every) if len(every) > DIALS_MAX else 0
+        self._rounds += 1
+        return [*every[start:], *every[:start]][:DIALS_MAX]
+
+    def _absent_seeds(self) -> list[str]:
+        """Seeds that name a peer which is no living member."""
+        ends = tuple(f"/{member.peer}" for member in self.members.view().alive())
+        named = (a for a in self._foreign([*self.seeds, *self._extra]) if "/p2p/" in a)
+        return [address for address in named if not address.endswith(ends)][:DIALS_MAX]
 
     async def _indexed(self) -> list[tuple[PeerId, tuple[str, ...]]]:
         found: list[tuple[PeerId, tuple[str, ...]]] = []
-        with trio.move_on_after(1.0):
+        with trio.move_on_after(INDEX_S):
             found = await self.index.find(self.network.encode(), 8)
         return found
 
     async def _dial_all(self, addresses: Sequence[str]) -> None:
-        self.status = JoinStatus("dialling", len(addresses), self.status.failures)
-        failures: list[tuple[str, str, str]] = []
+        """One round: `status` tells each failure as it comes, and what did not end in time."""
+        if not addresses:
+            return
+        was_alone = self._is_alone()
+        failures: dict[str, Failure] = {}
         answers: list[PeerId] = []
+
+        def show(step: str) -> None:
+            if was_alone:
+                self.status = JoinStatus(step, len(addresses), tuple(failures.values()))
+
+        async def try_one(address: str) -> None:
+            try:
+                answers.append(await self._reach(address))
+            except DialError as error:
+                failures[address] = (address, error.cause, error.detail)
+            else:
+                grace_s = SECOND_ANSWER_S if len(answers) < ANSWERS_WANTED else 0.0
+                round_scope.deadline = min(round_scope.deadline, trio.current_time() + grace_s)
+            show("joined" if answers else "dialling")
+
+        show("dialling")
         with trio.move_on_after(ROUND_S) as round_scope:
             async with trio.open_nursery() as nursery:
-
-                async def try_one(address: str) -> None:
-                    try:
-                        peer = await self.host.dial(address)
-                    except DialError as error:
-                        failures.append((address, error.cause, error.detail))
-                        return
-                    await self.members.join(peer)
-                    answers.append(peer)
-                    if len(answers) >= ANSWERS_WANTED:
-                        round_scope.cancel()
-
                 for address in addresses:
                     nursery.start_soon(try_one, address)
-        step = "joined" if answers else "retrying"
-        self.status = JoinStatus(step, len(addresses), tuple(failures))
+        if not answers:
+            for address in addresses:
+                late = _too_slow(address)
+                failures.setdefault(address, (address, late.cause, late.detail))
+        show("joined" if answers else "retrying")
+
+    async def _reach(self, address: str) -> PeerId:
+        """Dial and exchange views. Raises DialError."""
+        peer = await self.host.dial(address)
+        try:
+            await self.members.join(peer)
+        except PeerUnreachableError as error:
+            raise DialError(address, "peer", error.why) from error
+        return peer
+
+    # -- what others should know of us, and we of them
 
     def _on_change(self, change: MemberChanged) -> None:
         member = change.member
-        if member.liveness is Liveness.ALIVE and member.peer != self.host.peer_id:
+        if member.peer == self.host.peer_id:
+            return
+        if member.liveness is Liveness.ALIVE:
             self.host.learn(member.peer, member.addresses)
             if len(self._dirty) < CACHED_PEERS_MAX:
                 self._dirty[member.peer] = member.addresses
@@ -160,7 +239,7 @@ class DiscoveryService:
 
     async def _remember_forever(self) -> None:
         while True:
-            await trio.sleep(1.0)
+            await trio.sleep(REMEMBER_EVERY_S)
             while self._dirty:
                 peer, addresses = self._dirty.popitem()
                 await self.cache.save(peer, addresses)
@@ -170,3 +249,7 @@ class DiscoveryService:
             with trio.move_on_after(ROUND_S):
                 await self.index.announce(self.network.encode())
             await trio.sleep(INDEX_EVERY_S)
+
+
+def _too_slow(address: str) -> DialError:
+    return DialError(address, "port", f"no answer within {ROUND_S:.0f} s")

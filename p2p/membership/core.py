@@ -124,8 +124,9 @@ class Membership:
         others = self._known.with_liveness(Liveness.ALIVE, Liveness.SUSPECT)
         farewell = self._known.farewell()
         for peer in others[:FAREWELLS_MAX]:
-            sequence, _ = self._prober.begin(peer, now_s)
+            sequence, probe = self._prober.begin(peer, now_s)
             effects.append(Send(peer, Ping(sequence, farewell)))
+            effects.append(WakeAt(self._prober.end_s(probe), e.ProbeOver(sequence)))
         return effects
 
     # -- pings of ours

@@ -132,7 +132,11 @@ class Knowledge:
         for sealed in news.presences:
             effects += self._learn(sealed, now_s)
         for opinion in news.opinions:
-            effects += self._hear(opinion, sender, now_s)
+            effects += self._hear(opinion, now_s)
+        about_us = [opinion for opinion in news.opinions if opinion.peer == self.me]
+        if about_us:
+            newest = max(about_us, key=lambda opinion: opinion.incarnation)
+            effects += self._on_accused(newest, sender, now_s)
         return effects
 
     def take_page(self, news: News, sender: PeerId, now_s: float) -> list[Effect]:
@@ -200,9 +204,9 @@ class Knowledge:
         told: list[Effect] = [Notify(change)] if is_worth_telling else []
         return [*told, *self._spread_soon(now_s)]
 
-    def _hear(self, opinion: Opinion, sender: PeerId, now_s: float) -> list[Effect]:
+    def _hear(self, opinion: Opinion, now_s: float) -> list[Effect]:
         if opinion.peer == self.me:
-            return self._on_accused(opinion, sender, now_s)
+            return []
         if opinion.liveness == Liveness.SUSPECT:
             return self._suspect(opinion, now_s)
         if opinion.liveness == Liveness.DEAD:

@@ -64,7 +64,7 @@ class MembershipService:
         performer = Performer(self._send, self._notify, persist_nothing)
         self._driver = Driver(self._core, performer)
         self._listeners: list[Callable[[MemberChanged], None]] = []
-        self._joining: dict[PeerId, trio.Event] = {}
+        self._joining: dict[PeerId, list[trio.Event]] = {}
         self._farewell_heard = trio.Event()
         for kind in _KINDS:
             rpc.listen(kind, self._on_message)
@@ -83,12 +83,19 @@ class MembershipService:
 
         Raises PeerUnreachableError when it does not answer within JOIN_S.
         """
-        answered = self._joining.setdefault(peer, trio.Event())
-        with trio.move_on_after(JOIN_S):
-            while not answered.is_set():
-                await self._driver.do(e.Join(peer))
-                with trio.move_on_after(JOIN_AGAIN_S):
-                    await answered.wait()
+        answered = trio.Event()
+        waiting = self._joining.setdefault(peer, [])
+        waiting.append(answered)
+        try:
+            with trio.move_on_after(JOIN_S):
+                while not answered.is_set():
+                    await self._driver.do(e.Join(peer))
+                    with trio.move_on_after(JOIN_AGAIN_S):
+                        await answered.wait()
+        finally:
+            waiting.remove(answered)
+            if not waiting:
+                self._joining.pop(peer, None)
         if not answered.is_set():
             raise PeerUnreachableError(peer, "it did not tell us who is in the swarm")
 
@@ -142,8 +149,7 @@ class MembershipService:
                 for listener in self._listeners:
                     listener(event)
             case e.Joined(peer):
-                answered = self._joining.pop(peer, None)
-                if answered is not None:
+                for answered in self._joining.get(peer, ()):
                     answered.set()
             case e.FarewellHeard():
                 self._farewell_heard.set()

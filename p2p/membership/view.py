@@ -1,7 +1,9 @@
 """The membership view: what the rest of the node reads. Plain values, no behaviour."""
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from enum import IntEnum
+from operator import attrgetter
 
 from p2p.ids import LabId, PeerId
 
@@ -52,4 +54,6 @@ class View:
 
     def find(self, peer: PeerId) -> Member | None:
         """The member with that id, if known."""
-        return next((m for m in self.members if m.peer == peer), None)
+        at = bisect_left(self.members, peer, key=attrgetter("peer"))
+        found = self.members[at] if at < len(self.members) else None
+        return found if found is not None and found.peer == peer else None
