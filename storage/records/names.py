@@ -328,18 +328,18 @@ class NameService:
                 known = present
 
     async def _hand_over(self, old: tuple[PeerId, ...], new: tuple[PeerId, ...]) -> bool:
-        """Tell newcomers among the holders what the old ones know; False: not all could be told.
+        """Tell the new holders what the old ones know; False: not all could be told.
 
         Two of the old holders do it, in case one of them is behind.
         """
-        is_whole = True
+        me, is_whole = self._signer.peer_id, True
         async for key, state in self._holder.states():
             before, after = holders_of(key, old).asked, holders_of(key, new).asked
             still_here = [peer for peer in before if peer in new]
-            if self._signer.peer_id not in still_here[:2] or state.accepted is None:
+            if before == after or me not in still_here[:2] or state.accepted is None:
                 continue
             assert state.sealed is not None
-            for peer in [peer for peer in after if peer not in before]:
+            for peer in [peer for peer in after if peer != me]:
                 request = NameAccept(state.accepted, state.sealed)
                 told = await self._ask_one(peer, key, request)
                 self._handed_over += told is not None

@@ -6,15 +6,20 @@ quorum, and has its own accepted by a majority. The fence is the leading digit o
 
 What holds. While the holder set stands still: any number of writers and readers, crashes, lost and
 late messages give one linearizable history, and once a majority has promised a fence no lower one
-is ever accepted. The set is computed by everybody from its own view of the members. Two nodes
-whose sets differ by up to SPARES members still see each other's writes, because a prepare asks
-the spares too and waits for so many answers that it meets every majority among those asked.
+is ever accepted. A dead member goes on counting as a holder for `down_after_s`, so deaths and
+partitions shorter than that leave the set as it is.
 
-What does not. A member counts until it has been dead for `down_after_s`, and it takes a round of
-handing over until newcomers know what the old holders knew: if more holders than SPARES are
-replaced before that, or a partition lasts longer than `down_after_s`, both sides may accept
-writes. Then the higher ballot, that is first of all the higher fence, wins everywhere. With two
-members no majority survives a loss, so a dead one stops counting at once and the other goes on.
+When members come or are given up, everybody computes the new set from its own view. A prepare asks
+SPARES members beyond the voters and waits for so many answers that it meets every majority among
+all of them: a node that has learned of up to SPARES newcomers sees whatever was decided without
+them. The old holders then hand the record over to the new ones.
+
+What does not hold. A node that has not yet heard of newcomers may miss a write they helped to
+decide (membership spreads in about a second); a node that gave up a dead member may miss a write
+only that member and less than a majority besides had when it died; and if a partition lasts longer
+than `down_after_s`, both sides may accept writes. Then the higher ballot, that is first of all the
+higher fence, wins everywhere. With two members no majority survives a loss, so a dead one stops
+counting at once and the other goes on.
 """
 
 from collections.abc import Iterable, Sequence

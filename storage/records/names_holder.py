@@ -47,7 +47,8 @@ class NameHolder:
 
     def count(self) -> None:
         """Learn how many names are kept; once, before the first is answered."""
-        self.held, after = 0, b""
+        after: bytes | None = None
+        self.held = 0
         while page := self._tables.scan(TABLE, after=after, limit=NAMES_PER_SCAN):
             self.held += len(page)
             after = page[-1][0]
@@ -82,13 +83,15 @@ class NameHolder:
     async def _change(
         self, key: bytes, change: Callable[[NameState], NameState | None]
     ) -> NameHeld:
+        has_room = self.held < NAMES_HELD_MAX
+
         def apply(view: WriteView) -> tuple[NameHeld, bool]:
             packed = view.get(TABLE, key)
             state = _unpack(packed)
             changed = change(state)
             if changed is None:
                 return NameHeld(False, state), False
-            if packed is None and self.held >= NAMES_HELD_MAX:
+            if packed is None and not has_room:
                 raise RefusalError("full", "no room for another name here")
             view.put(TABLE, key, encode(changed))
             return NameHeld(True, changed), packed is None
@@ -113,7 +116,7 @@ class NameHolder:
 
     async def states(self) -> AsyncIterator[tuple[bytes, NameState]]:
         """Everything kept here, in key order; others get turns in between."""
-        after = b""
+        after: bytes | None = None
         while page := self._tables.scan(TABLE, after=after, limit=NAMES_PER_SCAN):
             await trio.lowlevel.checkpoint()
             for key, packed in page:

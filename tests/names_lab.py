@@ -1,0 +1,164 @@
+"""Several name services on one network in memory, for tests of mutable names."""
+
+import random
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+
+import trio
+
+from p2p.host.memory_host import MemoryHost, memory_address
+from p2p.host.memory_network import LinkModel, MemoryNetwork
+from p2p.host.rpc import Rpc
+from p2p.ids import LabId, NetworkId, PeerId
+from p2p.membership.view import Liveness, Member, MemberChanged, View
+from storage.engine.memory_tables import MemoryTables
+from storage.records.names import NamesConfig, NameService
+from testnet.sim.clock import VirtualWall
+from testnet.sim.signer import KeyedHashSigner
+
+NETWORK = NetworkId("testnet")
+_MODEL, _CONFIG = LinkModel(), NamesConfig()
+
+
+@dataclass(slots=True)
+class Truth:
+    """What everybody believes about the members: changed by the test, seen by all at once."""
+
+    members: dict[PeerId, Member] = field(default_factory=dict)
+    listeners: list[Callable[[MemberChanged], None]] = field(default_factory=list)
+
+    def set(self, name: str, liveness: Liveness) -> None:
+        """Change one member, and tell whoever listens."""
+        peer = PeerId(name)
+        before = self.members.get(peer)
+        now_s = trio.current_time()
+        lab, site = LabId("lab"), f"site-{name}"
+        member = Member(peer, liveness, 0, (), name, lab, site, now_s)
+        self.members[peer] = member
+        for listener in self.listeners:
+            listener(MemberChanged(member, before.liveness if before else None))
+
+
+@dataclass(slots=True)
+class OwnView:
+    """One node's membership; `belief` overrides the common truth."""
+
+    me: PeerId
+    truth: Truth
+    belief: dict[PeerId, Member] = field(default_factory=dict)
+
+    def view(self) -> View:
+        merged = self.truth.members | self.belief
+        return View(self.me, tuple(merged[peer] for peer in sorted(merged)))
+
+    def on_change(self, listener: Callable[[MemberChanged], None]) -> None:
+        self.truth.listeners.append(listener)
+
+
+@dataclass(slots=True)
+class NameNode:
+    """One machine: it may crash and come back with its tables."""
+
+    peer: PeerId
+    tables: MemoryTables
+    members: OwnView
+    host: MemoryHost | None = None
+    names: NameService | None = None
+    scope: trio.CancelScope | None = None
+    clients: list[trio.CancelScope] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class NamesLab:
+    """A few machines that keep names for each other."""
+
+    network: MemoryNetwork
+    nursery: trio.Nursery
+    truth: Truth
+    config: NamesConfig
+    seed: int
+    nodes: dict[str, NameNode] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> NameService:
+        names = self.nodes[name].names
+        assert names is not None, f"{name} is down"
+        return names
+
+    async def start(self, name: str) -> None:
+        """Start a machine, with the tables it had before if it was there."""
+        peer = PeerId(name)
+        node = self.nodes.get(name)
+        if node is None:
+            node = NameNode(peer, MemoryTables(commit_s=0.001), OwnView(peer, self.truth))
+            self.nodes[name] = node
+        self.truth.set(name, Liveness.ALIVE)
+        await self.nursery.start(self._run, node)
+
+    async def _run(self, node: NameNode, *, task_status: trio.TaskStatus[None]) -> None:
+        host = node.host = MemoryHost(self.network, node.peer)
+        for other in self.nodes.values():
+            host.learn(other.peer, [memory_address(other.peer)])
+            if other.host is not None:
+                other.host.learn(node.peer, [memory_address(node.peer)])
+        rpc = Rpc(host)
+        rng = random.Random(f"{self.seed} {node.peer} {trio.current_time()}")
+        node.names = NameService(
+            rpc,
+            node.members,
+            node.tables,
+            KeyedHashSigner(node.peer),
+            NETWORK,
+            wall_ms=VirtualWall(),
+            rng=rng,
+            config=self.config,
+        )
+        with trio.CancelScope() as node.scope:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(rpc.run)
+                await nursery.start(host.run)
+                await nursery.start(node.names.run)
+                task_status.started()
+
+    def crash(self, name: str) -> None:
+        """Cut the power: only what was committed is left."""
+        node = self.nodes[name]
+        assert node.scope is not None
+        self.network.crash(node.peer)
+        node.tables.crash()
+        for scope in (*node.clients, node.scope):
+            scope.cancel()
+        node.names = None
+
+    @contextmanager
+    def client(self, name: str) -> Iterator[NameService]:
+        """A program on that machine: it ends with it, in the middle of what it does."""
+        clients = self.nodes[name].clients
+        with trio.CancelScope() as scope:
+            clients.append(scope)
+            try:
+                yield self[name]
+            finally:
+                clients.remove(scope)
+
+
+@asynccontextmanager
+async def names_lab(
+    names: Sequence[str],
+    model: LinkModel = _MODEL,
+    *,
+    seed: int = 0,
+    config: NamesConfig = _CONFIG,
+) -> AsyncIterator[NamesLab]:
+    """Machines with these names, all alive, until the block ends."""
+    network = MemoryNetwork(random.Random(seed), model)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(network.run)
+        lab = NamesLab(network, nursery, Truth(), config, seed)
+        for name in names:
+            peer = PeerId(name)
+            lab.nodes[name] = NameNode(peer, MemoryTables(commit_s=0.001), OwnView(peer, lab.truth))
+        for name in names:
+            await lab.start(name)
+        yield lab
+        nursery.cancel_scope.cancel()

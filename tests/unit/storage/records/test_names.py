@@ -1,0 +1,156 @@
+"""Mutable names by quorum, on virtual time."""
+
+import pytest
+import trio
+
+from p2p.ids import PeerId
+from p2p.membership.view import Liveness
+from storage.errors import NameConflictError, StaleFenceError, TooFewPeersError
+from storage.facade import NameValue
+from storage.limits import NAME_VALUE_BYTES_MAX
+from storage.records.names import NamesConfig
+from storage.records.names_core import name_key
+from testnet.sim.seeded import simulated
+from tests.names_lab import names_lab
+
+NINE = [f"peer{number}" for number in range(9)]
+NAME = "task/42/best"
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 9])
+@simulated
+async def test_what_one_machine_writes_every_machine_reads(count: int) -> None:
+    async with names_lab(NINE[:count]) as lab:
+        assert await lab["peer0"].read(NAME) is None
+        wrote = await lab["peer0"].write(NAME, b"first", expected=0, fence=1)
+        assert wrote == NameValue(1, 1, b"first")
+        for name in NINE[:count]:
+            assert await lab[name].read(NAME) == wrote
+        last = NINE[count - 1]
+        assert await lab[last].write(NAME, b"second", expected=1, fence=1) == NameValue(
+            2, 1, b"second"
+        )
+
+
+@simulated
+async def test_a_write_that_expected_another_sequence_gets_the_present_value() -> None:
+    async with names_lab(NINE[:3]) as lab:
+        await lab["peer0"].write(NAME, b"first", expected=0, fence=1)
+        with pytest.raises(NameConflictError) as caught:
+            await lab["peer1"].write(NAME, b"other", expected=0, fence=1)
+        assert (caught.value.sequence, caught.value.value) == (1, b"first")
+        with pytest.raises(NameConflictError) as early:
+            await lab["peer1"].write("task/42/none", b"x", expected=3, fence=1)
+        assert (early.value.sequence, early.value.value) == (0, b"")
+
+
+@simulated
+async def test_repeating_a_write_succeeds_without_writing_again() -> None:
+    async with names_lab(NINE[:3]) as lab:
+        first = await lab["peer0"].write(NAME, b"first", expected=0, fence=1)
+        assert await lab["peer0"].write(NAME, b"first", expected=0, fence=1) == first
+        assert await lab["peer2"].read(NAME) == first
+
+
+@simulated
+async def test_a_lower_fence_is_refused_once_a_higher_one_has_written() -> None:
+    async with names_lab(NINE[:5]) as lab:
+        await lab["peer0"].write(NAME, b"old", expected=0, fence=1)
+        await lab["peer1"].write(NAME, b"new", expected=1, fence=2)
+        with pytest.raises(StaleFenceError):
+            await lab["peer0"].write(NAME, b"late", expected=2, fence=1)
+        assert await lab["peer0"].read(NAME) == NameValue(2, 2, b"new")
+        assert lab["peer0"].stats().stale == 1
+
+
+@simulated
+async def test_names_under_own_are_kept_apart_for_each_machine() -> None:
+    async with names_lab(NINE[:3]) as lab:
+        await lab["peer0"].write("own/keyring", b"mine", expected=0, fence=0)
+        assert await lab["peer1"].read("own/keyring") is None
+        await lab["peer1"].write("own/keyring", b"yours", expected=0, fence=0)
+        assert await lab["peer0"].read("own/keyring") == NameValue(1, 0, b"mine")
+
+
+@simulated
+async def test_a_name_outlives_three_of_nine_machines_at_once() -> None:
+    async with names_lab(NINE) as lab:
+        wrote = await lab["peer0"].write(NAME, b"value", expected=0, fence=1)
+        holders = lab["peer0"].holders(name_key("", NAME)).voters
+        for peer in holders[:3]:
+            lab.crash(peer)
+        reader = next(name for name in NINE if PeerId(name) not in holders[:3])
+        assert await lab[reader].read(NAME) == wrote
+        await lab[reader].write(NAME, b"more", expected=1, fence=1)
+
+
+@simulated
+async def test_the_last_of_two_machines_goes_on_alone_once_the_other_is_dead() -> None:
+    async with names_lab(NINE[:2]) as lab:
+        wrote = await lab["peer0"].write(NAME, b"value", expected=0, fence=1)
+        lab.crash("peer0")
+        lab.truth.set("peer0", Liveness.DEAD)
+        assert await lab["peer1"].read(NAME) == wrote
+        await lab["peer1"].write(NAME, b"alone", expected=1, fence=2)
+        await lab.start("peer0")
+        assert await lab["peer0"].read(NAME) == NameValue(2, 2, b"alone")
+
+
+@simulated
+async def test_without_a_majority_nothing_is_promised() -> None:
+    async with names_lab(NINE[:3]) as lab:
+        await lab["peer0"].write(NAME, b"value", expected=0, fence=1)
+        lab.crash("peer1")
+        lab.crash("peer2")
+        with pytest.raises(TooFewPeersError):
+            await lab["peer0"].write(NAME, b"more", expected=1, fence=1)
+        with pytest.raises(TooFewPeersError):
+            await lab["peer0"].read(NAME)
+
+
+@simulated
+async def test_a_power_cut_of_every_machine_loses_nothing() -> None:
+    async with names_lab(NINE[:5]) as lab:
+        wrote = await lab["peer0"].write(NAME, b"value", expected=0, fence=3)
+        for name in NINE[:5]:
+            lab.crash(name)
+        for name in NINE[:5]:
+            await lab.start(name)
+        assert await lab["peer4"].read(NAME) == wrote
+        with pytest.raises(StaleFenceError):
+            await lab["peer4"].write(NAME, b"late", expected=1, fence=2)
+
+
+@simulated
+async def test_names_move_with_the_members_until_no_first_holder_is_left() -> None:
+    async with names_lab(NINE[:3], config=NamesConfig(down_after_s=5.0)) as lab:
+        wrote = await lab["peer0"].write(NAME, b"value", expected=0, fence=1)
+        for old, new in [("peer0", "peer3"), ("peer1", "peer4"), ("peer2", "peer5")]:
+            await lab.start(new)
+            lab.crash(old)
+            lab.truth.set(old, Liveness.DEAD)
+            await trio.sleep(20)
+        assert await lab["peer5"].read(NAME) == wrote
+        assert lab["peer5"].stats().held == 1
+
+
+@simulated
+async def test_bad_names_and_values_are_refused_before_anybody_is_asked() -> None:
+    async with names_lab(["peer0"]) as lab:
+        with pytest.raises(ValueError, match="characters"):
+            await lab["peer0"].read("")
+        with pytest.raises(ValueError, match="store an object"):
+            await lab["peer0"].write(NAME, bytes(NAME_VALUE_BYTES_MAX + 1), expected=0, fence=0)
+        largest = bytes(NAME_VALUE_BYTES_MAX)
+        await lab["peer0"].write("n" * 512, largest, expected=0, fence=0)
+        with pytest.raises(ValueError, match="0 or more"):
+            await lab["peer0"].write(NAME, b"", expected=0, fence=-1)
+
+
+@simulated
+async def test_names_nobody_wrote_for_a_year_are_forgotten() -> None:
+    async with names_lab(["peer0"]) as lab:
+        await lab["peer0"].write(NAME, b"value", expected=0, fence=0)
+        await trio.sleep(402 * 24 * 3600)
+        assert lab["peer0"].stats().held == 0
+        assert await lab["peer0"].read(NAME) is None
