@@ -83,6 +83,9 @@ TABLES_MAX: Final = 64
 SHARD_BYTES_MAX: Final = SEGMENT_BYTES + 64 * 1024
 """Longest shard: a full copy of one segment (k = 1) with its seal; the longest body of a call."""
 
+SEGMENT_FILES_OPEN_MAX: Final = 64
+"""Segment files held open: 16 GiB of shards at hand within the usual 1024 descriptors."""
+
 BLOCK_BYTES: Final = 4096
 """Shards begin on file system blocks, so that punching a hole gives back every block of one."""
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from p2p.workers import ThreadWorkers
+from storage.engine.lmdb_tables import LmdbTables
 from storage.engine.memory_tables import MemoryTables
 from storage.engine.port import Tables, WriteView
 from storage.errors import ShardCorruptError, ShardMissingError, StoreFullError
@@ -17,6 +19,7 @@ from storage.merkle import root_of, split_path, verify_leaf
 from storage.shards.layout import footprint
 from storage.shards.memory_store import MemoryShardStore
 from storage.shards.port import ShardStore
+from storage.shards.segment_store import SegmentStore
 
 QUOTA = 24 * 1024 * 1024
 SIZES = (0, 1, 4096, INLINE_SHARD_BYTES, INLINE_SHARD_BYTES + 1, 65_536, 100_000, 1 << 20)
@@ -40,7 +43,18 @@ def memory_lab(_folder: Path) -> Lab:
     return Lab(store(), tables, store)
 
 
-LABS: dict[str, Callable[[Path], Lab]] = {"memory": memory_lab}
+def segment_lab(folder: Path) -> Lab:
+    tables = LmdbTables(folder / "tables")
+
+    def store() -> ShardStore:
+        return SegmentStore(
+            folder / "segments", tables, ThreadWorkers(), quota_bytes=QUOTA, min_free_bytes=0
+        )
+
+    return Lab(store(), tables, store)
+
+
+LABS: dict[str, Callable[[Path], Lab]] = {"memory": memory_lab, "segments": segment_lab}
 
 
 @pytest.fixture(params=sorted(LABS))
