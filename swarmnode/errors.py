@@ -51,3 +51,11 @@ class IllegalTransitionError(SwarmError):
 
 class GpuUnknownError(SwarmError):
     """A granted GPU is not on this machine any more: the attempt is given back."""
+
+
+class LogStaleError(SwarmError):
+    """A newer attempt of the task writes its log: this one need not send the rest."""
+
+
+class TooManyTasksError(SwarmError):
+    """This node has as many unfinished tasks as it may: wait for some, or cancel them."""

@@ -8,7 +8,7 @@ It decides, writes its decision down and then speaks: a crash at any point is fo
 restart that asks the providers and goes on. Simulated before: sampled contract net with holds.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from p2p.effects import Effect, Rng, WakeAt
 from p2p.ids import NetworkId, PeerId
@@ -82,6 +82,16 @@ class Buyer:
         """What the provider of a task said last."""
         pursuit = self._book.pursuits.get(task)
         return Phase.UNKNOWN if pursuit is None else pursuit.phase
+
+    @property
+    def tasks_open(self) -> int:
+        """Tasks that have not ended."""
+        return len(self._book.pursuits)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How often things happened to our tasks, since the start."""
+        return self._book.counts
 
     @property
     def rounds_open(self) -> int:

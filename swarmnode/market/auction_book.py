@@ -29,6 +29,16 @@ from swarmnode.tasks.spec import PriorityClass, TaskSpec
 WAITING = frozenset({TaskState.SUBMITTED, TaskState.LOST})
 HELD_BY_PROVIDER = frozenset({TaskState.AWARDED, TaskState.RUNNING})
 _URGENCY = {one: rank for rank, one in enumerate(PriorityClass)}
+COUNTED = {
+    Fact.BIDDING_OPENED: "auctions",
+    Fact.AWARD_SENT: "awards",
+    Fact.AWARD_REFUSED: "awards_refused",
+    Fact.PROVIDER_LOST: "providers_lost",
+    Fact.FINISHED: "tasks_done",
+    Fact.GAVE_UP: "tasks_failed",
+}
+"""Facts that telemetry counts, by the name they have there."""
+
 _AWARD_VALID_MS = 600_000
 _RECEIPT_VALID_MS = 30 * 86_400_000
 
@@ -73,6 +83,7 @@ class Book:
         self.rounds: dict[int, Round] = {}
         """Open auctions, and those whose callees may still offer themselves."""
         self.rounds_open = 0
+        self.counts = dict.fromkeys(COUNTED.values(), 0)
         self._signer, self._network = signer, network
 
     @property
@@ -86,6 +97,8 @@ class Book:
 
     def step(self, task: TaskId, fact: Fact, why: str = "") -> list[Effect]:
         """Move a task along its lifecycle."""
+        if fact in COUNTED:
+            self.counts[COUNTED[fact]] += 1
         return self.ledger.step(task, fact, self.wall_ms(), why)
 
     def retry(self, task: TaskId, now_s: float, delay_s: float = 0.0) -> list[Effect]:

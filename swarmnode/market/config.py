@@ -65,5 +65,5 @@ class MarketConfig:
 PROFILES: Final[Mapping[str, MarketConfig]] = {
     "default": MarketConfig(),
     # For demonstrations and tests on one machine, where nothing pauses for seconds.
-    "test": MarketConfig(AuctionConfig(lease_s=6.0, renew_s=1.0, shun_s=3.0, backoff_max_s=5.0)),
+    "test": MarketConfig(AuctionConfig(lease_s=10.0, renew_s=1.0, shun_s=3.0, backoff_max_s=5.0)),
 }

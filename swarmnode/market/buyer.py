@@ -1,0 +1,281 @@
+"""Runs the buyer core over Rpc and the tables: this machine's own tasks, wherever they run."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Final, Protocol
+
+import trio
+
+from p2p.effects import Persist, Rng, Send
+from p2p.errors import RefusalError, WireError
+from p2p.gossip.items import RESOURCES, Item
+from p2p.host.rpc import Rpc
+from p2p.ids import NetworkId, PeerId
+from p2p.membership.view import MemberChanged, View
+from p2p.service import Driver, Performer
+from p2p.wire.codec import Message, decode_as, encode
+from p2p.wire.envelope import Signer
+from storage.engine.port import Tables, WriteView
+from storage.errors import StoreFullError
+from swarmnode.errors import LogStaleError, TooManyTasksError
+from swarmnode.limits import LOG_PUSH_BYTES_MAX, TASKS_OPEN_MAX
+from swarmnode.market import auction_events as e
+from swarmnode.market.auction import HEARD, Buyer
+from swarmnode.market.buyer_feed import EventFeed
+from swarmnode.market.config import AuctionConfig
+from swarmnode.market.explain import Explanation, TaskEvent, TaskView
+from swarmnode.market.logbook import STREAMS, LogBook
+from swarmnode.resources.advert import ResourceAdvert
+from swarmnode.tasks.ids import TaskId, new_task_id
+from swarmnode.tasks.ledger import TaskChanged, TaskForgotten
+from swarmnode.tasks.lifecycle import TASK_ENDS
+from swarmnode.tasks.messages import LogTaken, PushLog
+from swarmnode.tasks.records import RoundRecord, TaskRecord
+from swarmnode.tasks.spec import TaskSpec
+from swarmnode.tasks.store import TASKS, load_rounds, load_tasks, task_key, write_all
+
+ADVERTS_EVERY_S: Final = 5.0
+"""How often adverts that have expired are noticed; new ones are at once."""
+
+FULL_DISK_AGAIN_S: Final = 1.0
+"""How often a decision that found the disk full is tried to be written; nothing is said before."""
+
+
+class Members(Protocol):
+    """The part of the membership service that the market needs."""
+
+    def view(self) -> View: ...
+
+    def on_change(self, listener: Callable[[MemberChanged], None]) -> None: ...
+
+
+class Adverts(Protocol):
+    """The part of the gossip service that the market needs."""
+
+    def items(self, kind: int) -> Mapping[PeerId, Item]: ...
+
+    def on_item(self, kind: int, listener: Callable[[Item], None]) -> None: ...
+
+
+class BuyerService:
+    """The tasks of this node's owner."""
+
+    def __init__(
+        self,
+        config: AuctionConfig,
+        rpc: Rpc,
+        members: Members,
+        adverts: Adverts,
+        tables: Tables,
+        signer: Signer,
+        network: NetworkId,
+        *,
+        rng: Rng,
+        entropy: Callable[[int], bytes],
+        wall_ms: Callable[[], int],
+    ) -> None:
+        self._core = Buyer(config, signer, network, rng, wall_ms)
+        self._rpc, self._members, self._adverts = rpc, members, adverts
+        self._tables, self._entropy, self._wall_ms = tables, entropy, wall_ms
+        self._driver = Driver(self._core, Performer(self._send, self._notify, self._persist))
+        self._logbook = LogBook(tables)
+        self._feed = EventFeed()
+        self._begun = trio.Event()
+        self._bodies: dict[PeerId, bytes] = {}
+        self._ends: dict[TaskId, trio.Event] = {}
+        self._dry_runs: dict[int, tuple[trio.Event, list[RoundRecord]]] = {}
+        self._dry_run = 0
+        self._forgotten_in, self._forgotten = trio.open_memory_channel[TaskId](TASKS_OPEN_MAX)
+        for kind in HEARD:
+            rpc.listen(kind, self._on_message)
+        rpc.serve(PushLog, self._on_push_log)
+        members.on_change(self._on_member)
+        adverts.on_item(RESOURCES, self._on_advert)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Go on with the tasks an earlier life left, and serve until cancelled."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._driver.run)
+            for member in self._members.view().members:
+                self._driver.order(e.MemberStands(member.peer, member.liveness))
+            self._look_at_adverts()
+            await self._driver.do(e.Begin(load_tasks(self._tables)))
+            self._begun.set()
+            nursery.start_soon(self._forget_logs)
+            task_status.started()
+            while True:
+                await trio.sleep(ADVERTS_EVERY_S)
+                self._look_at_adverts()
+
+    # -- what the owner may ask
+
+    async def submit(self, spec: TaskSpec) -> TaskId:
+        """Take a task on; it survives any crash once this returns.
+
+        Raises StoreFullError, TooManyTasksError; then nothing was taken on.
+        """
+        await self._begun.wait()
+        if self._core.tasks_open >= TASKS_OPEN_MAX:
+            raise TooManyTasksError(f"{TASKS_OPEN_MAX} tasks are unfinished: wait, or cancel some")
+        task = new_task_id(self._entropy)
+        record = TaskRecord(task, spec, self._wall_ms())
+
+        def write(view: WriteView) -> None:
+            view.put(TASKS, task_key(task), encode(record))
+
+        await self._tables.transact(write)  # here a full disk is the caller's to know
+        await self._driver.do(e.Submitted(task, spec))
+        return task
+
+    def tasks(self) -> Sequence[TaskView]:
+        """Every task not forgotten, oldest first."""
+        return tuple(self._view(record) for record in self._core.ledger.all())
+
+    def task(self, task: TaskId) -> TaskView:
+        """One task. Raises TaskUnknownError."""
+        return self._view(self._core.ledger.get(task))
+
+    async def wait(self, task: TaskId) -> TaskView:
+        """Return once a task has ended. Raises TaskUnknownError."""
+        while not (view := self.task(task)).has_ended:
+            await self._ends.setdefault(task, trio.Event()).wait()
+        return view
+
+    async def cancel(self, task: TaskId) -> TaskView:
+        """Stop a task; one that has ended stays as it is. Raises TaskUnknownError."""
+        self.task(task)
+        await self._driver.do(e.CancelAsked(task))
+        return self.task(task)
+
+    def explain(self, task: TaskId) -> Explanation:
+        """Why a task is where it is. Raises TaskUnknownError."""
+        return Explanation(self.task(task), tuple(load_rounds(self._tables, task)))
+
+    async def dry_run(self, spec: TaskSpec) -> Explanation:
+        """Hold an auction for nothing: who would run it? Nothing is written down."""
+        self._dry_run += 1
+        number, ended, found = self._dry_run, trio.Event(), list[RoundRecord]()
+        self._dry_runs[number] = (ended, found)
+        try:
+            await self._driver.do(e.DryRunAsked(number, spec))
+            await ended.wait()
+        finally:
+            del self._dry_runs[number]
+        record = TaskRecord(TaskId(""), spec, self._wall_ms(), why=found[0].outcome)
+        return Explanation(TaskView(record), (found[0],))
+
+    def logs(self, task: TaskId, stream: str, *, follow: bool) -> AsyncIterator[bytes]:
+        """What a task printed to stdout or stderr; with `follow` until it has ended.
+
+        Raises TaskUnknownError, ValueError for another stream.
+        """
+        self.task(task)
+        if stream not in STREAMS:
+            raise ValueError(f"no stream {stream!r}: there are {' and '.join(STREAMS)}")
+
+        def may_grow() -> bool:
+            record = self._core.ledger.find(task)
+            return follow and record is not None and record.state not in TASK_ENDS
+
+        return self._logbook.read(task, stream, follow=may_grow)
+
+    def events(self) -> AsyncIterator[TaskEvent]:
+        """What happens to tasks from now on."""
+        return self._feed.read()
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """For telemetry: whole numbers, since the start or now."""
+        return {
+            "tasks_open": self._core.tasks_open,
+            "auctions_open": self._core.rounds_open,
+            "results_refused": self._core.results_refused,
+            "market_messages_dropped": self._driver.dropped,
+            **self._core.counts,
+        }
+
+    # -- what others say
+
+    def _on_message(self, peer: PeerId, message: Message) -> None:
+        # Before the ledger is read every task looks unknown: answering would stop its provider.
+        if self._begun.is_set():
+            self._driver.post(e.Heard(peer, message))
+
+    async def _on_push_log(
+        self, peer: PeerId, push: PushLog, body: bytes
+    ) -> tuple[LogTaken, bytes]:
+        await self._begun.wait()
+        record = self._core.ledger.find(push.task)
+        if record is None or (record.provider, record.fence) != (peer, push.fence):
+            raise RefusalError("stale", "that attempt is not this task's newest one")
+        if push.stream not in STREAMS or len(body) > LOG_PUSH_BYTES_MAX:
+            raise RefusalError("malformed", f"stdout or stderr, {LOG_PUSH_BYTES_MAX} bytes at most")
+        try:
+            have = await self._logbook.take(push.task, push.fence, push.stream, push.offset, body)
+        except LogStaleError as exc:
+            raise RefusalError("stale", str(exc)) from exc
+        except StoreFullError as exc:
+            raise RefusalError("full", "the submitter's disk is full") from exc
+        return LogTaken(have, self._logbook.is_followed(push.task, push.stream)), b""
+
+    def _on_member(self, change: MemberChanged) -> None:
+        self._driver.order(e.MemberStands(change.member.peer, change.member.liveness))
+
+    def _on_advert(self, item: Item) -> None:
+        if self._bodies.get(item.origin) == item.body:
+            return
+        self._bodies[item.origin] = item.body
+        try:
+            advert = decode_as(ResourceAdvert, item.body)
+        except WireError:  # of another version, or nonsense: it is not asked
+            self._driver.order(e.Advertised(item.origin, None))
+        else:
+            self._driver.order(e.Advertised(item.origin, advert))
+
+    def _look_at_adverts(self) -> None:
+        items = self._adverts.items(RESOURCES)
+        for item in items.values():
+            self._on_advert(item)
+        for peer in [peer for peer in self._bodies if peer not in items]:
+            del self._bodies[peer]
+            self._driver.order(e.Advertised(peer, None))
+
+    # -- effects
+
+    def _send(self, effect: Send) -> None:
+        assert isinstance(effect.message, Message)
+        self._rpc.cast(effect.peer, effect.message, effect.traffic_class)
+
+    async def _persist(self, writes: Sequence[Persist]) -> None:
+        while True:
+            try:
+                await self._tables.transact(lambda view: write_all(view, writes))
+                return
+            except StoreFullError:
+                await trio.sleep(FULL_DISK_AGAIN_S)
+
+    def _notify(self, event: object) -> None:
+        match event:
+            case TaskChanged():
+                self._feed.tell(event)
+                if event.state in TASK_ENDS:
+                    self._logbook.wake(event.task)
+                    if (ended := self._ends.pop(event.task, None)) is not None:
+                        ended.set()
+            case TaskForgotten(task):
+                self._forgotten_in.send_nowait(task)
+            case e.DryRunEnded(number, record):
+                if number in self._dry_runs:
+                    ended, found = self._dry_runs[number]
+                    found.append(record)
+                    ended.set()
+
+    async def _forget_logs(self) -> None:
+        for task in self._logbook.tasks():  # a crash may have come between task and log
+            if task not in self._core.ledger:
+                await self._logbook.forget(task)
+        async for task in self._forgotten:
+            self._logbook.wake(task)
+            await self._logbook.forget(task)
+
+    def _view(self, record: TaskRecord) -> TaskView:
+        return TaskView(record, self._core.phase(record.task))

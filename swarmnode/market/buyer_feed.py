@@ -1,0 +1,58 @@
+"""The stream of what happens to tasks: a bounded buffer per reader, and a mark where it is torn."""
+
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import trio
+
+from swarmnode.limits import EVENTS_BUFFERED_MAX
+from swarmnode.market.explain import EventsMissed, TaskEvent
+from swarmnode.tasks.ledger import TaskChanged
+
+
+@dataclass(slots=True)
+class _Reader:
+    waiting: deque[TaskEvent] = field(default_factory=deque)
+    missed: int = 0
+    news: trio.Event = field(default_factory=trio.Event)
+
+    def take(self, event: TaskChanged) -> None:
+        if self.missed or len(self.waiting) >= EVENTS_BUFFERED_MAX:
+            self.missed += 1
+        else:
+            self.waiting.append(event)
+        self.news.set()
+
+    def next(self) -> TaskEvent | None:
+        if self.waiting:
+            return self.waiting.popleft()
+        missed, self.missed = self.missed, 0
+        return EventsMissed(missed) if missed else None
+
+
+class EventFeed:
+    """Everybody who follows the tasks of this node."""
+
+    def __init__(self) -> None:
+        self._readers: list[_Reader] = []
+
+    def tell(self, event: TaskChanged) -> None:
+        """Let every reader know; never waits for a slow one."""
+        for reader in self._readers:
+            reader.take(event)
+
+    async def read(self) -> AsyncIterator[TaskEvent]:
+        """What happens from the first step of this iterator on."""
+        reader = _Reader()
+        self._readers.append(reader)
+        try:
+            while True:
+                event = reader.next()
+                if event is None:
+                    reader.news = trio.Event()
+                    await reader.news.wait()
+                else:
+                    yield event
+        finally:
+            self._readers.remove(reader)

@@ -1,0 +1,173 @@
+"""Keeps what tasks print: pages in the tables, the beginning and the newest end of each stream.
+
+    offset  0 ......... head ......... (not kept) ......... tail ......... length
+    A task's stream is one line of bytes; each attempt begins where the one before had come to.
+
+A provider pushes from the offset that we have; whatever comes twice or too early changes nothing.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+import trio
+
+from p2p.wire.codec import Record, decode_as, encode
+from storage.engine.port import Tables, WriteView
+from swarmnode.errors import LogStaleError
+from swarmnode.limits import LOG_HEAD_PAGES, LOG_PAGE_BYTES, LOG_TAIL_PAGES
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.store import LOG_PAGES, LOG_STREAMS, task_key
+
+STREAMS: Final = ("stdout", "stderr")
+_DELETED_PER_COMMIT: Final = 512
+
+
+class StreamRecord(Record, frozen=True):
+    """How far one stream of one task is kept."""
+
+    length: int = 0
+    """Bytes of all attempts, also of those not kept any more."""
+    fence: int = 0
+    """The attempt that is writing."""
+    base: int = 0
+    """Length when that attempt began."""
+
+
+class LogBook:
+    """The logs of tasks submitted here. A stream is `stdout` or `stderr`."""
+
+    def __init__(
+        self, tables: Tables, head_pages: int = LOG_HEAD_PAGES, tail_pages: int = LOG_TAIL_PAGES
+    ) -> None:
+        self._tables = tables
+        self._head, self._tail = head_pages, tail_pages
+        self._news: dict[TaskId, trio.Event] = {}
+        self._followers: dict[tuple[TaskId, str], int] = {}
+
+    async def take(self, task: TaskId, fence: int, stream: str, offset: int, body: bytes) -> int:
+        """Keep a piece of an attempt's stream; the bytes of it that are stored now.
+
+        Raises LogStaleError when a newer attempt is writing, StoreFullError.
+        """
+
+        def apply(view: WriteView) -> int:
+            return self._append(view, task, fence, stream, offset, body)
+
+        have = await self._tables.transact(apply)
+        self.wake(task)
+        return have
+
+    def is_followed(self, task: TaskId, stream: str) -> bool:
+        """Somebody reads along."""
+        return (task, stream) in self._followers
+
+    def wake(self, task: TaskId) -> None:
+        """Let readers of a task look again: more has come, or it has ended."""
+        event = self._news.pop(task, None)
+        if event is not None:
+            event.set()
+
+    async def read(
+        self, task: TaskId, stream: str, *, follow: Callable[[], bool]
+    ) -> AsyncIterator[bytes]:
+        """What is kept, in order, with a line where bytes are missing.
+
+        Goes on while `follow` says that more may come.
+        """
+        key = (task, stream)
+        self._followers[key] = self._followers.get(key, 0) + 1
+        try:
+            at = 0
+            while True:
+                may_grow = follow()  # asked first: what came before the end is read below
+                length = self._stream(self._tables, task, stream).length
+                while at < length:
+                    at, piece = self._piece(task, stream, at, length)
+                    yield piece
+                if not may_grow:
+                    return
+                await self._wait_for_news(task, stream, at)
+        finally:
+            self._followers[key] -= 1
+            if not self._followers[key]:
+                del self._followers[key]
+
+    def tasks(self) -> list[TaskId]:
+        """Every task of which something is kept."""
+        found: dict[TaskId, None] = {}
+        after: bytes | None = None
+        while page := self._tables.scan(LOG_STREAMS, after=after):
+            found.update((TaskId(key[:-1].decode()), None) for key, _ in page)
+            after = page[-1][0]
+        return list(found)
+
+    async def forget(self, task: TaskId) -> None:
+        """Delete everything kept of a task."""
+
+        def apply(view: WriteView) -> int:
+            pages = view.scan(LOG_PAGES, task_key(task), limit=_DELETED_PER_COMMIT)
+            for key, _ in pages:
+                view.delete(LOG_PAGES, key)
+            for stream in STREAMS:
+                view.delete(LOG_STREAMS, _stream_key(task, stream))
+            return len(pages)
+
+        while await self._tables.transact(apply) == _DELETED_PER_COMMIT:
+            pass
+
+    async def _wait_for_news(self, task: TaskId, stream: str, at: int) -> None:
+        event = self._news.setdefault(task, trio.Event())
+        if self._stream(self._tables, task, stream).length == at:
+            await event.wait()
+
+    def _append(
+        self, view: WriteView, task: TaskId, fence: int, stream: str, offset: int, body: bytes
+    ) -> int:
+        record = self._stream(view, task, stream)
+        if fence < record.fence:
+            raise LogStaleError(f"attempt {record.fence} of {task} is writing, not {fence}")
+        if fence > record.fence:
+            record = StreamRecord(record.length, fence, record.length)
+        have = record.length - record.base
+        fresh = body[have - offset :] if 0 <= offset <= have else b""
+        if fresh:
+            self._write(view, task, stream, record.length, fresh)
+        grown = StreamRecord(record.length + len(fresh), fence, record.base)
+        view.put(LOG_STREAMS, _stream_key(task, stream), encode(grown))
+        return grown.length - grown.base
+
+    def _write(self, view: WriteView, task: TaskId, stream: str, at: int, data: bytes) -> None:
+        while data:
+            number, inside = divmod(at, LOG_PAGE_BYTES)
+            key = _page_key(task, stream, number)
+            piece, data = data[: LOG_PAGE_BYTES - inside], data[LOG_PAGE_BYTES - inside :]
+            before = (view.get(LOG_PAGES, key) or b"") if inside else b""
+            view.put(LOG_PAGES, key, before + piece)
+            if number - self._tail >= self._head:
+                view.delete(LOG_PAGES, _page_key(task, stream, number - self._tail))
+            at += len(piece)
+
+    def _piece(self, task: TaskId, stream: str, at: int, length: int) -> tuple[int, bytes]:
+        """What is kept from `at` on, up to the end of its page, and where it ends."""
+        number, inside = divmod(at, LOG_PAGE_BYTES)
+        page = self._tables.get(LOG_PAGES, _page_key(task, stream, number))
+        if page is not None:
+            piece = page[inside : length - number * LOG_PAGE_BYTES]
+            if piece:
+                return at + len(piece), piece
+        last = (length - 1) // LOG_PAGE_BYTES
+        kept = max(self._head, last - self._tail + 1, number + 1)
+        goes_on = min(length, kept * LOG_PAGE_BYTES)
+        return goes_on, f"\n[{goes_on - at} bytes are not kept]\n".encode()
+
+    def _stream(self, view: "Tables | WriteView", task: TaskId, stream: str) -> StreamRecord:
+        raw = view.get(LOG_STREAMS, _stream_key(task, stream))
+        return StreamRecord() if raw is None else decode_as(StreamRecord, raw)
+
+
+def _stream_key(task: TaskId, stream: str) -> bytes:
+    return task_key(task) + STREAMS.index(stream).to_bytes(1)
+
+
+def _page_key(task: TaskId, stream: str, number: int) -> bytes:
+    return _stream_key(task, stream) + number.to_bytes(6)
