@@ -181,3 +181,6 @@ GOSSIP_DIGEST_ENTRIES_MAX: Final = 2048
 
 GOSSIP_PUSH_ITEMS_MAX: Final = 200
 """Items in one message: 11 values each stay below DECODE_NODES_MAX."""
+
+INDEX_KEYS_MAX: Final = 16_384
+"""Keys of the shared index kept for others: with 20 providers each at most 150 MB, usually 8."""

@@ -12,6 +12,8 @@ FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 40
 BLIND_SLEEPS = frozenset({"swarmnode/executor/shim.py", "swarmnode/demo/trainee.py"})
 """The shim has no event loop: it polls its child. The trainee is a task: it works by sleeping."""
+FENCES = frozenset({"p2p/host/libp2p/gate.py"})
+"""Where anything may be raised by libp2p's handlers and must end one stream, not the node."""
 
 
 def tree_of(path: Path) -> ast.Module:
@@ -46,12 +48,14 @@ def test_every_module_says_what_it_is() -> None:
     assert not [str(path) for path in SOURCES if not ast.get_docstring(tree_of(path))]
 
 
-def test_nothing_catches_everything() -> None:
+def test_nothing_swallows_everything() -> None:
     broad = [
         where(path, node)
         for path in SOURCES
+        if str(path.relative_to(ROOT)) not in FENCES
         for node in ast.walk(tree_of(path))
         if isinstance(node, ast.ExceptHandler)
+        and not isinstance(node.body[-1], ast.Raise)  # it cleans up, or says it in other words
         and (
             node.type is None
             or (isinstance(node.type, ast.Name) and node.type.id in {"Exception", "BaseException"})

@@ -14,11 +14,7 @@ import trio
 from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.peer.id import ID
 
-from p2p.errors import (
-    DialError,
-    ListenError,
-    PeerUnreachableError,
-)
+from p2p.errors import DialError, ListenError, PeerUnreachableError
 from p2p.host.addresses import Address, parse_address
 from p2p.host.admit_port import Admission
 from p2p.host.libp2p.book import AddressBook, BackOffConfig
@@ -96,11 +92,7 @@ class Libp2pHost:
         self._peer_id = PeerId(str(self.libp2p.get_id()))
         self._lanes = Lanes(f"/swarm/{network}/frames/1")
         self._swarm.dial = self._dial_for_libp2p
-        gate = Gate(self.libp2p, self._conn_of)
-        gate.take(f"/swarm/{network}/admit/1", PeerConn.offer_admission, from_strangers=True)
-        gate.take(f"/swarm/{network}/frames/1", self._lanes.take)
-        self.gate = gate
-        self._swarm.common_stream_handler = gate.serve
+        self.gate = self._make_gate(network)
         self._dialer = Dialer(self._swarm.upgrader, self._config.dial)
         self._joining = Joining(
             self._peer_id,
@@ -126,6 +118,13 @@ class Libp2pHost:
         self._nursery: trio.Nursery | None = None
         self.up_listeners: list[Callable[[PeerId], None]] = []
         """For the Kademlia index: called for each peer once it is in use."""
+
+    def _make_gate(self, network: NetworkId) -> Gate:
+        gate = Gate(self.libp2p, self._conn_of)
+        gate.take(f"/swarm/{network}/admit/1", PeerConn.offer_admission, from_strangers=True)
+        gate.take(f"/swarm/{network}/frames/1", self._lanes.take)
+        self._swarm.common_stream_handler = gate.serve
+        return gate
 
     # The port
 

@@ -19,6 +19,7 @@ from multiaddr import Multiaddr
 
 from p2p.host.libp2p.host import Libp2pHost
 from p2p.ids import PeerId
+from p2p.limits import INDEX_KEYS_MAX
 
 PROTOCOL = TProtocol("/swarm/kad/1.0.0")
 KAD_MODULES = (common, kad_dht, peer_routing, provider_store, value_store)
@@ -35,6 +36,10 @@ class IndexConfig:
 
     announce_within_s: float = 10.0
     find_within_s: float = 5.0
+    # A stock look-up waits ten seconds for each peer that has died.
+    peer_within_s: float = 1.0
+    prune_every_s: float = 60.0
+    keys_max: int = INDEX_KEYS_MAX
 
 
 class Libp2pIndex:
@@ -45,11 +50,13 @@ class Libp2pIndex:
         self._config = config or IndexConfig()
         self._dht = KadDHT(host.libp2p, DHTMode.SERVER, enable_values=False)
         self._send_up, self._receive_up = trio.open_memory_channel[PeerId](256)
+        self._entered = trio.Event()
         host.up_listeners.append(self._on_up)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the routing table until cancelled; start it after the host."""
-        async with background_trio_service(self._dht):
+        async with background_trio_service(self._dht), trio.open_nursery() as nursery:
+            nursery.start_soon(self._prune_forever)
             task_status.started()
             async for peer in self._receive_up:
                 await self._enter(peer)
@@ -57,18 +64,41 @@ class Libp2pIndex:
     async def announce(self, key: bytes) -> None:
         """Say that this machine has something under `key`; repeated by the caller."""
         with trio.move_on_after(self._config.announce_within_s):
-            await self._dht.provide(_multihash(key))
+            await self._dht.provider_store.provide(_multihash(key))
 
     async def find(self, key: bytes, limit: int) -> list[tuple[PeerId, tuple[str, ...]]]:
         """Peers that announced `key`, sorted, with addresses; possibly stale, possibly empty."""
-        found: list[PeerInfo] = []
+        wanted = _multihash(key)
+        found = {info.peer_id: info for info in self._dht.provider_store.get_providers(wanted)}
         with trio.move_on_after(self._config.find_within_s):
-            found = await self._dht.find_providers(_multihash(key), limit)
-        peers = {PeerId(str(info.peer_id)): info.addrs for info in found}
+            near = await self._dht.peer_routing.find_closest_peers_network(wanted)
+            async with trio.open_nursery() as nursery:
+                for peer_id in near:
+                    nursery.start_soon(self._ask, peer_id, wanted, found)
+        peers = {PeerId(str(peer_id)): info.addrs for peer_id, info in found.items()}
         return [
             (peer, tuple(_with_peer(addr, peer) for addr in addrs))
             for peer, addrs in sorted(peers.items())[:limit]
         ]
+
+    async def knows_somebody(self) -> None:
+        """Return once the routing table holds a peer."""
+        await self._entered.wait()
+
+    async def _ask(self, peer_id: ID, key: bytes, found: dict[ID, PeerInfo]) -> None:
+        """What one peer knows of a key; one that does not answer knows nothing."""
+        store = self._dht.provider_store
+        with trio.move_on_after(self._config.peer_within_s):
+            infos, _ = await store._get_providers_from_peer_with_closers(peer_id, key)
+            found.update({info.peer_id: info for info in infos})
+
+    async def _prune_forever(self) -> None:
+        """Forget the oldest keys above the limit; libp2p keeps them all for two days."""
+        providers = self._dht.provider_store.providers
+        while True:
+            await trio.sleep(self._config.prune_every_s)
+            for key in list(providers)[: -self._config.keys_max]:
+                del providers[key]
 
     def _on_up(self, peer: PeerId) -> None:
         try:
@@ -80,10 +110,11 @@ class Libp2pIndex:
         addresses = [Multiaddr(text) for text in self._host.known_addresses(peer)]
         info = PeerInfo(ID.from_string(peer), addresses)
         await self._dht.routing_table.add_peer(info, skip_server_mode_check=True)
+        self._entered.set()
 
 
-def _multihash(key: bytes) -> str:
-    return (_SHA2_256 + hashlib.sha256(key).digest()).hex()
+def _multihash(key: bytes) -> bytes:
+    return _SHA2_256 + hashlib.sha256(key).digest()
 
 
 def _with_peer(address: Multiaddr, peer: PeerId) -> str:

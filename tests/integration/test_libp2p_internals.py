@@ -1,0 +1,96 @@
+"""The inner names of libp2p that we replace or read: each test fails when one of them moves."""
+
+import inspect
+import logging
+import subprocess
+import sys
+
+import pytest
+
+import p2p.host.libp2p
+from p2p.host.libp2p.bridge import MuxedLink, Muxer, Noise
+from p2p.host.libp2p.index import KAD_MODULES, PROTOCOL
+from p2p.host.libp2p.lean_imports import HOLLOW
+from p2p.host.libp2p.swarm import QuietHost, QuietSwarm, build
+from p2p.link.connection import LinkConfig
+
+from libp2p.host.basic_host import BasicHost  # isort: skip
+from libp2p.kad_dht.provider_store import ProviderStore  # isort: skip
+from libp2p.network.connection import swarm_connection  # isort: skip
+from libp2p.network.swarm import Swarm  # isort: skip
+from libp2p.security.noise.transport import Transport  # isort: skip
+from libp2p.stream_muxer.muxer_multistream import MuxerMultistream  # isort: skip
+
+assert p2p.host.libp2p, "imported first: it keeps what we never use out of libp2p"
+
+
+@pytest.mark.parametrize(
+    ("stock", "ours", "names"),
+    [
+        (Swarm, QuietSwarm, ["set_stream_handler", "dial_peer", "_schedule_auto_connect"]),
+        (BasicHost, QuietHost, ["_schedule_identify"]),
+        (Transport, Noise, ["secure_inbound", "secure_outbound"]),
+        (MuxerMultistream, Muxer, ["new_conn"]),
+    ],
+)
+def test_what_we_override_is_there_and_takes_the_same(
+    stock: type, ours: type, names: list[str]
+) -> None:
+    for name in names:
+        theirs, mine = getattr(stock, name), getattr(ours, name)
+        assert mine is not theirs
+        assert list(inspect.signature(mine).parameters) == list(
+            inspect.signature(theirs).parameters
+        )
+
+
+@pytest.mark.parametrize("name", ["_selector", "_annotate_connection", "negotiate_timeout"])
+def test_the_muxer_has_what_ours_uses(name: str) -> None:
+    assert name in inspect.getsource(MuxerMultistream)
+
+
+def test_the_swarm_calls_the_handler_and_the_muxer_we_put_there() -> None:
+    host, swarm = build(b"alice".ljust(32, b"."), LinkConfig(), list)
+    assert host.get_network() is swarm
+    assert isinstance(swarm.upgrader.muxer_multistream, Muxer)
+    assert "common_stream_handler(net_stream)" in inspect.getsource(swarm_connection.SwarmConn)
+    assert "self.muxer_multistream.new_conn" in inspect.getsource(type(swarm.upgrader))
+    assert not inspect.isabstract(MuxedLink)
+
+
+def test_only_noise_is_offered() -> None:
+    _, swarm = build(b"alice".ljust(32, b"."), LinkConfig(), list)
+    assert [str(name) for name in swarm.upgrader.security_multistream.transports] == ["/noise"]
+
+
+def test_the_index_reads_what_is_there() -> None:
+    ask = inspect.signature(ProviderStore._get_providers_from_peer_with_closers)
+    assert list(ask.parameters) == ["self", "peer_id", "key"]
+    for module in KAD_MODULES:
+        assert module.PROTOCOL_ID == PROTOCOL
+
+
+def test_libp2p_writes_nothing_to_the_log_of_the_process() -> None:
+    logger = logging.getLogger("libp2p.network.swarm")
+    assert not logger.isEnabledFor(logging.ERROR)
+    assert not logging.getLogger("libp2p").propagate
+
+
+def test_importing_the_host_leaves_out_what_it_never_uses() -> None:
+    script = (
+        "import sys, p2p.host.libp2p.host, p2p.host.libp2p.index\nprint(' '.join(sys.modules))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, check=True, text=True
+    )
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert not loaded & {name for name in HOLLOW if "." not in name and name != "libp2p"}
+    assert done.stderr == ""
+
+
+def test_other_code_of_the_process_still_gets_the_real_packages() -> None:
+    script = "import p2p.host.libp2p.host, requests, httpx\nprint(requests.__version__)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, check=True, text=True
+    )
+    assert done.stdout.strip()
