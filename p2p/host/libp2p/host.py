@@ -14,7 +14,7 @@ import trio
 from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.peer.id import ID
 
-from p2p.errors import DialError, ListenError, PeerUnreachableError
+from p2p.errors import DialError, PeerUnreachableError
 from p2p.host.addresses import Address, parse_address
 from p2p.host.admit_port import Admission
 from p2p.host.libp2p.book import AddressBook, BackOffConfig
@@ -28,6 +28,7 @@ from p2p.host.libp2p.listener import (
     Door,
     Pending,
     open_listeners,
+    parse_announce,
     parse_listen,
     reachable_addresses,
 )
@@ -94,15 +95,7 @@ class Libp2pHost:
         self._swarm.dial = self._dial_for_libp2p
         self.gate = self._make_gate(network)
         self._dialer = Dialer(self._swarm.upgrader, self._config.dial)
-        self._joining = Joining(
-            self._peer_id,
-            f"/swarm/{network}/admit/1",
-            admission,
-            self._config.admit_within_s,
-            self._live_conn,
-            self._has_place,
-            self._use,
-        )
+        self._joining = self._make_joining(network, admission)
         self._book = AddressBook(self._config.back_off)
         self._door = Door(AcceptGuard(self._config.guard), self._welcome, self._book.is_known_host)
         self._conns: dict[MuxedLink, PeerConn] = {}
@@ -125,6 +118,17 @@ class Libp2pHost:
         gate.take(f"/swarm/{network}/frames/1", self._lanes.take)
         self._swarm.common_stream_handler = gate.serve
         return gate
+
+    def _make_joining(self, network: NetworkId, admission: Admission) -> Joining:
+        return Joining(
+            self._peer_id,
+            f"/swarm/{network}/admit/1",
+            admission,
+            self._config.admit_within_s,
+            self._live_conn,
+            self._has_place,
+            self._use,
+        )
 
     # The port
 
@@ -381,15 +385,6 @@ class Libp2pHost:
 
     def _without_peer(self) -> list[str]:
         return [text.partition("/p2p/")[0] for text in self.addresses()]
-
-
-def parse_announce(text: str) -> str:
-    """An address to tell others, without a peer id; ListenError when it is none."""
-    try:
-        address = parse_address(text)
-    except ValueError as exc:
-        raise ListenError(f"cannot announce: {exc}") from exc
-    return str(Address(address.kind, address.host, address.port))
 
 
 def _framed(payload: bytes) -> bytes:

@@ -38,6 +38,15 @@ def parse_listen(text: str) -> Address:
     return address
 
 
+def parse_announce(text: str) -> str:
+    """An address to tell others, without a peer id; ListenError when it is none."""
+    try:
+        address = parse_address(text)
+    except ValueError as exc:
+        raise ListenError(f"cannot announce: {exc}") from exc
+    return str(Address(address.kind, address.host, address.port))
+
+
 async def open_listeners(addresses: Sequence[Address]) -> list[trio.SocketListener]:
     """Bind all addresses or none; ListenError names the address and the remedy."""
     listeners: list[trio.SocketListener] = []
