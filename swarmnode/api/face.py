@@ -1,11 +1,50 @@
 """What the local API needs of the node; `swarmnode.node.Node` satisfies it."""
 
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from p2p.ids import PeerId
 from storage.facade import Names, Objects
 from swarmnode.api.schema import PeerLine, Status
-from swarmnode.market.service import MarketService
+from swarmnode.market.explain import Explanation, TaskEvent, TaskView
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.spec import TaskSpec
+
+
+class MarketFace(Protocol):
+    """What the API needs of `swarmnode.market.service.MarketService`."""
+
+    async def submit(self, spec: TaskSpec) -> TaskId:
+        """Durable when it returns."""
+        ...
+
+    def tasks(self) -> Sequence[TaskView]: ...
+
+    def task(self, task: TaskId) -> TaskView:
+        """Raises TaskUnknownError."""
+        ...
+
+    async def wait(self, task: TaskId) -> TaskView:
+        """Return once the task has ended. Raises TaskUnknownError."""
+        ...
+
+    async def cancel(self, task: TaskId) -> TaskView:
+        """Idempotent. Raises TaskUnknownError."""
+        ...
+
+    def explain(self, task: TaskId) -> Explanation:
+        """Raises TaskUnknownError."""
+        ...
+
+    async def dry_run(self, spec: TaskSpec) -> Explanation: ...
+
+    def logs(self, task: TaskId, stream: str, *, follow: bool) -> AsyncIterator[bytes]: ...
+
+    async def pause(self, *, grace_s: float) -> None: ...
+
+    async def resume(self) -> None: ...
+
+    def events(self) -> AsyncIterator[TaskEvent]: ...
 
 
 class NodeFace(Protocol):
@@ -18,7 +57,7 @@ class NodeFace(Protocol):
     def names(self) -> Names: ...
 
     @property
-    def market(self) -> MarketService: ...
+    def market(self) -> MarketFace: ...
 
     def status(self) -> Status: ...
 

@@ -1,5 +1,6 @@
 """JSON in and out of Starlette, by msgspec."""
 
+from contextlib import aclosing
 from typing import TypeVar
 
 import msgspec
@@ -22,10 +23,38 @@ async def body_as(kind: type[StructT], request: Request) -> StructT:
 
     Raises msgspec.ValidationError or DecodeError, which become 400.
     """
+    return msgspec.json.decode(await body_bytes(request) or b"{}", type=kind)
+
+
+async def body_bytes(request: Request) -> bytes:
+    """The request body. Raises msgspec.ValidationError when it is too long."""
     parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > BODY_BYTES_MAX:
-            raise msgspec.ValidationError(f"body exceeds {BODY_BYTES_MAX} bytes")
-        parts.append(part)
-    return msgspec.json.decode(b"".join(parts) or b"{}", type=kind)
+    async with aclosing(request.stream()) as stream:
+        async for part in stream:
+            size += len(part)
+            if size > BODY_BYTES_MAX:
+                raise msgspec.ValidationError(f"body exceeds {BODY_BYTES_MAX} bytes")
+            parts.append(part)
+    return b"".join(parts)
+
+
+def number(request: Request, name: str, default: float, low: float, high: float) -> float:
+    """A number in the query. Raises msgspec.ValidationError."""
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        raise msgspec.ValidationError(f"{name} is a number from {low:g} to {high:g}")
+    return value
+
+
+def flag(request: Request, name: str) -> bool:
+    """`?name=1` in the query. Raises msgspec.ValidationError."""
+    text = request.query_params.get(name, "0")
+    if text not in ("0", "1", "false", "true"):
+        raise msgspec.ValidationError(f"{name} is 0 or 1")
+    return text in ("1", "true")

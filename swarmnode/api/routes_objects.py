@@ -1,6 +1,7 @@
 """Objects over HTTP: streams in, streams out, never a whole file in memory."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 import msgspec
 from starlette.requests import Request
@@ -72,11 +73,10 @@ class ObjectRoutes:
         asked = request.query_params.get("durability", Durability.DURABLE.value)
         if asked not in tuple(Durability):
             raise msgspec.ValidationError(f"durability is one of {', '.join(Durability)}")
-        receipt = await self._node.objects.put(
-            request.stream(),
-            name=request.query_params.get("name", ""),
-            durability=Durability(asked),
-        )
+        async with aclosing(request.stream()) as body:
+            receipt = await self._node.objects.put(
+                body, name=request.query_params.get("name", ""), durability=Durability(asked)
+            )
         return reply(receipt_json(receipt), 201)
 
     async def ls(self, request: Request) -> Response:

@@ -6,7 +6,7 @@ socket that answers belongs to a running node, one that does not is removed.
 
 import socket
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -36,13 +36,17 @@ class ApiServer:
     tcp: str | None = None
     tokens: Mapping[str, str] = field(default_factory=dict)
     hosts: Sequence[str] = ()
+    services: Sequence[Callable[..., Awaitable[None]]] = ()
+    """What the app needs running beside it, each as `run(*, task_status)`."""
     stopping: trio.Event = field(default_factory=trio.Event)
     bound: tuple[str, ...] = ()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Bind, say so, serve. Raises SocketInUseError, OSError for a TCP port in use."""
         _clear_socket(self.socket_path)
-        async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as nursery, trio.open_nursery() as beside:
+            for service in self.services:
+                await beside.start(service)
             unix = Gatekeeper(self.app, None, self.hosts)
             bound = await self._serve(nursery, unix, f"unix:{self.socket_path}")
             if self.tcp is not None:

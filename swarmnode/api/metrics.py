@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 from swarmnode.api.schema import Status
 
 PREFIX = "swarm_"
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class _StatusCollector(Collector):

@@ -1,0 +1,71 @@
+"""The newest events, numbered, so that a reader who comes back can go on where it stopped."""
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import msgspec
+import trio
+
+from swarmnode.api.schema_tasks import GapLine
+from swarmnode.api.task_views import event_of
+from swarmnode.limits import EVENTS_BUFFERED_MAX
+from swarmnode.market.explain import EventsMissed, TaskEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`number` grows by one with every event of this life of the node."""
+
+    number: int
+    kind: str
+    data: bytes
+    """JSON."""
+
+
+class EventHub:
+    """Reads `source` from its start and lets any number of readers follow.
+
+    `boot` names this life of the node: numbers of another one mean nothing here.
+    """
+
+    def __init__(self, source: Callable[[], AsyncIterator[TaskEvent]], boot: str) -> None:
+        self.boot = boot
+        self._source = source
+        self._events: deque[Event] = deque(maxlen=EVENTS_BUFFERED_MAX)
+        self._newest = 0
+        self._grew = trio.Event()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Take events in until cancelled."""
+        task_status.started()
+        async with aclosing(self._source()) as events:  # type: ignore[type-var]
+            async for event in events:
+                if isinstance(event, EventsMissed):
+                    gap = GapLine(event.count, "the node was too busy to note them")
+                    self._add("gap", msgspec.json.encode(gap))
+                else:
+                    self._add("task", msgspec.json.encode(event_of(event)))
+
+    def _add(self, kind: str, data: bytes) -> None:
+        self._newest += 1
+        self._events.append(Event(self._newest, kind, data))
+        self._grew.set()
+        self._grew = trio.Event()
+
+    @property
+    def newest(self) -> int:
+        """Number of the last event; 0 before the first."""
+        return self._newest
+
+    def after(self, number: int) -> tuple[int, list[Event]]:
+        """How many events after `number` are gone already, and those that are not."""
+        oldest = self._newest - len(self._events) + 1
+        missed = max(0, oldest - number - 1)
+        return missed, [event for event in self._events if event.number > number]
+
+    async def wait_after(self, number: int) -> None:
+        """Return once there is an event after `number`."""
+        while self._newest <= number:
+            await self._grew.wait()

@@ -1,0 +1,176 @@
+"""The API's own description, OpenAPI 3.1, made from the structs it really answers with.
+
+Source: https://spec.openapis.org/oas/v3.1.0
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from swarmnode.api.reply import reply
+from swarmnode.api.schema import (
+    API_VERSION,
+    JoinRequest,
+    ObjectDetail,
+    ObjectLine,
+    PauseRequest,
+    PeerLine,
+    Pong,
+    Problem,
+    ReadRequest,
+    Receipt,
+    Status,
+)
+from swarmnode.api.schema_tasks import (
+    ExplanationDetail,
+    GapLine,
+    Submitted,
+    TaskDetail,
+    TaskEventLine,
+    TaskLine,
+)
+
+_REF: Final = "#/components/schemas/{name}"
+BYTES: Final = "application/octet-stream"
+JSON: Final = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one operation takes and gives; a text instead of a type is a media type of its own."""
+
+    gives: Any
+    takes: Any = None
+    query: tuple[str, ...] = ()
+    """Names of optional query parameters."""
+    status: int = 200
+    or_ok: Any = None
+    """What it gives with status 200 when `status` is another one."""
+
+
+ANSWERS: Final[dict[tuple[str, str], Answer]] = {
+    ("GET", "/api/v1/status"): Answer(Status),
+    ("GET", "/api/v1/peers"): Answer(list[PeerLine]),
+    ("POST", "/api/v1/peers/{peer}/ping"): Answer(Pong, query=("count",)),
+    ("POST", "/api/v1/join"): Answer(dict[str, str], JoinRequest),
+    ("POST", "/api/v1/node/pause"): Answer(dict[str, bool], PauseRequest),
+    ("POST", "/api/v1/node/resume"): Answer(dict[str, bool]),
+    ("POST", "/api/v1/objects"): Answer(Receipt, BYTES, ("name", "durability"), 201),
+    ("GET", "/api/v1/objects"): Answer(list[ObjectLine]),
+    ("POST", "/api/v1/objects/read"): Answer(BYTES, ReadRequest),
+    ("GET", "/api/v1/objects/{address}"): Answer(ObjectDetail),
+    ("DELETE", "/api/v1/objects/{address}"): Answer(dict[str, bool]),
+    ("POST", "/api/v1/tasks"): Answer(
+        Submitted, dict[str, Any], ("dry_run",), 201, ExplanationDetail
+    ),
+    ("GET", "/api/v1/tasks"): Answer(list[TaskLine]),
+    ("GET", "/api/v1/tasks/{task}"): Answer(TaskDetail),
+    ("DELETE", "/api/v1/tasks/{task}"): Answer(TaskDetail),
+    ("POST", "/api/v1/tasks/{task}/cancel"): Answer(TaskDetail),
+    ("GET", "/api/v1/tasks/{task}/wait"): Answer(TaskDetail, query=("timeout_s",)),
+    ("POST", "/api/v1/tasks/{task}/wait"): Answer(TaskDetail, query=("timeout_s",)),
+    ("GET", "/api/v1/tasks/{task}/explain"): Answer(ExplanationDetail),
+    ("GET", "/api/v1/tasks/{task}/logs"): Answer(BYTES, query=("stream", "offset", "follow")),
+    ("GET", "/api/v1/events"): Answer("text/event-stream"),
+    ("GET", "/api/v1/openapi.json"): Answer(dict[str, Any]),
+}
+"""One line for every operation under /api; a test compares it with the routes."""
+
+_BESIDE: Final = (Problem, TaskEventLine, GapLine)
+"""Structs that no operation names as its answer."""
+
+
+class OpenApiRoutes:
+    """The handler of /api/v1/openapi.json."""
+
+    def __init__(self, described: Sequence[Route]) -> None:
+        self._described = described
+
+    def routes(self) -> list[Route]:
+        """The table of paths."""
+        return [Route("/api/v1/openapi.json", self.openapi, methods=["GET"])]
+
+    async def openapi(self, request: Request) -> Response:
+        """This description."""
+        return reply(document([*self._described, *self.routes()]))
+
+
+def document(routes: Sequence[Route]) -> dict[str, object]:
+    """The whole description of these routes; those outside /api are left out."""
+    schemas = _Schemas()
+    paths: dict[str, dict[str, object]] = {}
+    for route in routes:
+        for method in sorted((route.methods or set()) - {"HEAD"}):
+            answer = ANSWERS.get((method, route.path))
+            if answer is not None:
+                operation = _operation(route, method, answer, schemas)
+                paths.setdefault(route.path, {})[method.lower()] = operation
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Swarm node", "version": f"v{API_VERSION}"},
+        "paths": paths,
+        "components": {
+            "schemas": schemas.components,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{}, {"token": []}],
+    }
+
+
+class _Schemas:
+    """JSON schemas of every type in ANSWERS, and the components they refer to."""
+
+    def __init__(self) -> None:
+        types = [one for answer in ANSWERS.values() for one in _types_of(answer)]
+        self._types = [one for one in [*types, *_BESIDE] if one is not None and one is not str]
+        named = [one for one in self._types if not isinstance(one, str)]
+        found, self.components = msgspec.json.schema_components(named, ref_template=_REF)
+        self._named, self._found = named, found
+
+    def content(self, kind: Any) -> dict[str, object]:  # noqa: ANN401  (any type)
+        """The `content` object of a body of that type."""
+        if isinstance(kind, str):
+            return {kind: {}}
+        return {JSON: {"schema": self._found[self._named.index(kind)]}}
+
+
+def _types_of(answer: Answer) -> tuple[Any, ...]:
+    return answer.gives, answer.takes, answer.or_ok
+
+
+def _operation(route: Route, method: str, answer: Answer, schemas: _Schemas) -> dict[str, object]:
+    summary = (route.endpoint.__doc__ or "").strip().partition("\n")[0]
+    name = route.endpoint.__qualname__.replace("Routes.", "_").lower()
+    problem = {"application/problem+json": {"schema": {"$ref": _REF.format(name="Problem")}}}
+    responses = {
+        str(answer.status): {"description": "ok", "content": schemas.content(answer.gives)},
+        "default": {"description": "A problem (RFC 9457).", "content": problem},
+    }
+    found: dict[str, object] = {
+        "operationId": f"{method.lower()}_{name}",
+        "summary": summary,
+        "parameters": [
+            *(_parameter(one, "path") for one in route.param_convertors),
+            *(_parameter(one, "query") for one in answer.query),
+        ],
+        "responses": responses,
+    }
+    if answer.or_ok is not None:
+        responses["200"] = {"description": "ok", "content": schemas.content(answer.or_ok)}
+    if answer.takes is not None:
+        found["requestBody"] = {"content": schemas.content(answer.takes), "required": True}
+    return found
+
+
+def _parameter(name: str, place: str) -> dict[str, object]:
+    return {
+        "name": name,
+        "in": place,
+        "required": place == "path",
+        "schema": {"type": "string"},
+    }

@@ -1,0 +1,110 @@
+"""Tasks over HTTP: submit, look, wait, cancel, explain, read the logs as they grow."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Final
+
+import msgspec
+import trio
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from swarmnode.api.face import NodeFace
+from swarmnode.api.reply import body_bytes, flag, number, reply
+from swarmnode.api.schema_tasks import Submitted
+from swarmnode.api.task_views import detail_of, explanation_of, line_of
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.spec import TaskSpec
+from swarmnode.tasks.spec_load import spec_from_json, spec_from_toml
+
+WAIT_S: Final = 30.0
+"""How long a wait lasts when nobody says: below the patience of common clients and proxies."""
+WAIT_S_MAX: Final = 600.0
+STREAMS: Final = ("stdout", "stderr")
+
+
+class TaskRoutes:
+    """Handlers under /api/v1/tasks."""
+
+    def __init__(self, node: NodeFace) -> None:
+        self._node = node
+
+    def routes(self) -> list[Route]:
+        """The table of paths."""
+        one = "/api/v1/tasks/{task}"
+        return [
+            Route("/api/v1/tasks", self.submit, methods=["POST"]),
+            Route("/api/v1/tasks", self.ls, methods=["GET"]),
+            Route(one, self.show, methods=["GET"]),
+            Route(one, self.cancel, methods=["DELETE"]),
+            Route(f"{one}/cancel", self.cancel, methods=["POST"]),
+            Route(f"{one}/wait", self.wait, methods=["GET", "POST"]),
+            Route(f"{one}/explain", self.explain, methods=["GET"]),
+            Route(f"{one}/logs", self.logs, methods=["GET"]),
+        ]
+
+    async def submit(self, request: Request) -> Response:
+        """Submit a task; with `?dry_run=1` only hold the auction and say who would win."""
+        spec = await _spec_in(request)
+        if flag(request, "dry_run"):
+            return reply(explanation_of(await self._node.market.dry_run(spec)))
+        return reply(Submitted(await self._node.market.submit(spec)), 201)
+
+    async def ls(self, request: Request) -> Response:
+        """Tasks that were submitted here, oldest first."""
+        return reply([line_of(view) for view in self._node.market.tasks()])
+
+    async def show(self, request: Request) -> Response:
+        """Everything about one task."""
+        return reply(detail_of(self._node.market.task(_task_in(request))))
+
+    async def wait(self, request: Request) -> Response:
+        """Answer when the task has ended or `?timeout_s=` is over, whichever comes first."""
+        task = _task_in(request)
+        timeout_s = number(request, "timeout_s", WAIT_S, 0, WAIT_S_MAX)
+        view = self._node.market.task(task)
+        with trio.move_on_after(timeout_s):
+            view = await self._node.market.wait(task)
+            return reply(detail_of(view))
+        return reply(detail_of(self._node.market.task(task)))
+
+    async def cancel(self, request: Request) -> Response:
+        """End the task wherever it is; harmless when it has ended."""
+        return reply(detail_of(await self._node.market.cancel(_task_in(request))))
+
+    async def explain(self, request: Request) -> Response:
+        """Every auction with its bids, score parts and refusals."""
+        return reply(explanation_of(self._node.market.explain(_task_in(request))))
+
+    async def logs(self, request: Request) -> Response:
+        """What the task printed: `?stream=stdout|stderr`, from `?offset=`, on with `?follow=1`."""
+        task = _task_in(request)
+        stream = request.query_params.get("stream", "stdout")
+        if stream not in STREAMS:
+            raise msgspec.ValidationError(f"stream is one of {', '.join(STREAMS)}")
+        offset = int(number(request, "offset", 0, 0, 2**53))
+        self._node.market.task(task)  # unknown tasks are a problem, not a broken stream
+        pieces = self._node.market.logs(task, stream, follow=flag(request, "follow"))
+        return StreamingResponse(_from(pieces, offset), media_type="application/octet-stream")
+
+
+def _task_in(request: Request) -> TaskId:
+    return TaskId(request.path_params["task"])
+
+
+async def _spec_in(request: Request) -> TaskSpec:
+    """The body as a spec: JSON, or TOML when the content type says so. Raises SpecError."""
+    body = await body_bytes(request)
+    if request.headers.get("content-type", "").partition(";")[0].strip() == "application/toml":
+        return spec_from_toml(body.decode(errors="replace"))
+    return spec_from_json(body)
+
+
+async def _from(pieces: AsyncIterator[bytes], offset: int) -> AsyncIterator[bytes]:
+    """The pieces without their first `offset` bytes."""
+    async with aclosing(pieces) as stream:  # type: ignore[type-var]
+        async for piece in stream:
+            if len(piece) > offset:
+                yield piece[offset:]
+            offset = max(0, offset - len(piece))

@@ -1,0 +1,143 @@
+"""What the local API says about tasks. Times are milliseconds since 1970; 0 is not yet."""
+
+from typing import Any
+
+import msgspec
+
+
+class TaskLine(msgspec.Struct, frozen=True):
+    """A task in a list."""
+
+    task: str
+    name: str
+    run: tuple[str, ...]
+    state: str
+    """submitted, auctioned, awarded, running, lost, done, failed or cancelled."""
+    phase: str
+    """What its provider does: leased, running, stopping, reporting or unknown."""
+    provider: str
+    """Peer id; empty while nobody has it."""
+    attempts: int
+    checkpoint_step: int
+    """0 without a checkpoint."""
+    exit_code: int | None
+    """Of a task that ended and had been started."""
+    why: str
+    submitted_ms: int
+    ended_ms: int
+
+
+class AttemptLine(msgspec.Struct, frozen=True):
+    """One award of the task to one provider."""
+
+    fence: int
+    provider: str
+    awarded_ms: int
+    accepted_ms: int
+    ended_ms: int
+    ended_as: str
+    """Empty while open."""
+    detail: str
+    restored_step: int
+
+
+class OutputLine(msgspec.Struct, frozen=True):
+    """A file the task gave back; whoever has the capability can read it."""
+
+    name: str
+    size: int
+    cap: str
+
+
+class UsageLine(msgspec.Struct, frozen=True):
+    """What the last attempt took."""
+
+    wall_ms: int
+    cpu_ms: int
+    memory_peak_bytes: int
+
+
+class TaskDetail(TaskLine, frozen=True):
+    """Everything its submitter knows about a task."""
+
+    spec: dict[str, Any]
+    """As `POST /api/v1/tasks` takes it, without what is at its default."""
+    fence: int
+    retries_used: int
+    rounds: int
+    history: tuple[AttemptLine, ...]
+    outputs: tuple[OutputLine, ...]
+    status: str
+    """How the last attempt ended: done, failed, stopped or unfit; empty while there is none."""
+    reason: str
+    """exit, signal, oom, wall, disk, killed, lost, inputs, outputs, environment, limit ..."""
+    detail: str
+    usage: UsageLine | None
+    not_enforced: tuple[str, ...]
+    """Limits that were asked for but not enforced on that machine."""
+
+
+class BidLine(msgspec.Struct, frozen=True):
+    """One answer to one call for bids. Score and parts are micro-credits; the lowest wins."""
+
+    peer: str
+    kind: str
+    """held, queued, refused or silent."""
+    eta_ms: int
+    score: int
+    parts: dict[str, int]
+    reason: str
+    won: bool
+
+
+class UnfitLine(msgspec.Struct, frozen=True):
+    """A machine that was not asked, and why."""
+
+    peer: str
+    reason: str
+
+
+class RoundLine(msgspec.Struct, frozen=True):
+    """One auction."""
+
+    number: int
+    opened_ms: int
+    window_ms: int
+    outcome: str
+    bids: tuple[BidLine, ...]
+    unfit: tuple[UnfitLine, ...]
+
+
+class ExplanationDetail(msgspec.Struct, frozen=True):
+    """Why a task is where it is. Of a dry run `task` is empty and there is one round."""
+
+    task: str
+    state: str
+    why: str
+    provider: str
+    history: tuple[AttemptLine, ...]
+    rounds: tuple[RoundLine, ...]
+
+
+class Submitted(msgspec.Struct, frozen=True):
+    """The task is written down: from here on it survives any crash."""
+
+    task: str
+
+
+class TaskEventLine(msgspec.Struct, frozen=True):
+    """`data` of an event of type `task`."""
+
+    task: str
+    at_ms: int
+    fact: str
+    state: str
+    provider: str
+    detail: str
+
+
+class GapLine(msgspec.Struct, frozen=True):
+    """`data` of an event of type `gap`: read the tasks again. `missed` null: nobody counted."""
+
+    missed: int | None
+    reason: str

@@ -1,0 +1,125 @@
+"""From the market's records to what the API says: plain renaming, nothing is decided here."""
+
+from collections.abc import Sequence
+
+from swarmnode.api.schema_tasks import (
+    AttemptLine,
+    BidLine,
+    ExplanationDetail,
+    OutputLine,
+    RoundLine,
+    TaskDetail,
+    TaskEventLine,
+    TaskLine,
+    UnfitLine,
+    UsageLine,
+)
+from swarmnode.market.explain import Explanation, TaskView
+from swarmnode.tasks.ledger import TaskChanged
+from swarmnode.tasks.records import AttemptRecord, RoundRecord, TaskRecord
+from swarmnode.tasks.spec_load import spec_as_dict
+
+
+def line_of(view: TaskView) -> TaskLine:
+    """A task in a list."""
+    return TaskLine(**_line(view))  # type: ignore[arg-type]
+
+
+def _line(view: TaskView) -> dict[str, object]:
+    record = view.record
+    return {
+        "task": record.task,
+        "name": record.spec.name,
+        "run": record.spec.run,
+        "state": record.state.value,
+        "phase": view.phase.name.lower(),
+        "provider": record.provider,
+        "attempts": len(record.attempts),
+        "checkpoint_step": record.checkpoint.step if record.checkpoint else 0,
+        "exit_code": _exit_code(record) if view.has_ended else None,
+        "why": record.why,
+        "submitted_ms": record.submitted_ms,
+        "ended_ms": record.ended_ms,
+    }
+
+
+def _exit_code(record: TaskRecord) -> int | None:
+    outcome = record.outcome
+    return outcome.exit_code if outcome and outcome.status in ("done", "failed") else None
+
+
+def detail_of(view: TaskView) -> TaskDetail:
+    """Everything about a task."""
+    record, outcome = view.record, view.record.outcome
+    usage = outcome.usage if outcome else None
+    return TaskDetail(
+        **_line(view),  # type: ignore[arg-type]
+        spec=spec_as_dict(record.spec),
+        fence=record.fence,
+        retries_used=record.retries_used,
+        rounds=record.rounds,
+        history=_history(record.attempts),
+        outputs=tuple(
+            OutputLine(one.name, one.size, one.cap) for one in (outcome.outputs if outcome else ())
+        ),
+        status=outcome.status if outcome else "",
+        reason=outcome.reason if outcome else "",
+        detail=outcome.detail if outcome else "",
+        usage=UsageLine(usage.wall_ms, usage.cpu_ms, usage.memory_peak_bytes) if usage else None,
+        not_enforced=outcome.not_enforced if outcome else (),
+    )
+
+
+def _history(attempts: Sequence[AttemptRecord]) -> tuple[AttemptLine, ...]:
+    return tuple(
+        AttemptLine(
+            one.fence,
+            one.provider,
+            one.awarded_ms,
+            one.accepted_ms,
+            one.ended_ms,
+            one.ended_as,
+            one.detail,
+            one.restored_step,
+        )
+        for one in attempts
+    )
+
+
+def explanation_of(found: Explanation) -> ExplanationDetail:
+    """Every bid, score part and refusal."""
+    record = found.view.record
+    return ExplanationDetail(
+        task=record.task,
+        state=record.state.value,
+        why=record.why,
+        provider=record.provider,
+        history=_history(record.attempts),
+        rounds=tuple(_round(one) for one in found.rounds),
+    )
+
+
+def _round(found: RoundRecord) -> RoundLine:
+    return RoundLine(
+        number=found.number,
+        opened_ms=found.opened_ms,
+        window_ms=found.window_ms,
+        outcome=found.outcome,
+        bids=tuple(
+            BidLine(bid.peer, bid.kind, bid.eta_ms, bid.score, dict(bid.parts), bid.reason, bid.won)
+            for bid in found.bids
+        ),
+        unfit=tuple(UnfitLine(peer, reason) for peer, reason in found.unfit),
+    )
+
+
+def event_of(change: TaskChanged) -> TaskEventLine:
+    """A line of the event stream."""
+    return TaskEventLine(
+        change.task,
+        change.at_ms,
+        change.fact,
+        change.state.value,
+        change.provider,
+        change.detail,
+    )

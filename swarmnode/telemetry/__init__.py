@@ -1,1 +1,0 @@
-"""Metrics pulled from frozen stats."""

@@ -1,0 +1,247 @@
+"""A node that exists for the API's tests only, and a way to call an ASGI app without sockets."""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Never
+
+import msgspec
+import trio
+
+from p2p.ids import PeerId
+from swarmnode.api.app import Asgi
+from swarmnode.api.schema import ComputeStatus, PeerLine, Status, StorageStatus
+from swarmnode.errors import TaskUnknownError
+from swarmnode.market.explain import Explanation, TaskEvent, TaskView
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.ledger import TaskChanged
+from swarmnode.tasks.lifecycle import TASK_ENDS, TaskState
+from swarmnode.tasks.messages import Phase
+from swarmnode.tasks.records import AttemptRecord, BidLine, Outcome, RoundRecord, TaskRecord
+from swarmnode.tasks.spec import TaskSpec
+
+ADA, BOB = PeerId("12D3ada"), PeerId("12D3bob")
+ROUND = RoundRecord(
+    number=1,
+    opened_ms=1000,
+    window_ms=200,
+    outcome="awarded",
+    bids=(
+        BidLine(ADA, "held", 0, 150, (("price", 100), ("eta", 50)), "", won=True),
+        BidLine(BOB, "refused", reason="capacity"),
+    ),
+    unfit=((PeerId("12D3cy"), "no GPU"),),
+)
+
+
+class FakeMarket:
+    """Does what the test says; the log of a task is whatever the test puts there."""
+
+    def __init__(self) -> None:
+        self.views: dict[TaskId, TaskView] = {}
+        self.printed: dict[TaskId, dict[str, bytearray]] = {}
+        self.paused: list[float | None] = []
+        self.reading = 0
+        """Log readers that have not ended."""
+        self._changed = trio.Event()
+        self._events: list[trio.MemorySendChannel[TaskEvent]] = []
+
+    async def submit(self, spec: TaskSpec) -> TaskId:
+        await trio.lowlevel.checkpoint()
+        task = TaskId(f"t{len(self.views) + 1}")
+        self.printed[task] = {"stdout": bytearray(), "stderr": bytearray()}
+        self._set(TaskView(TaskRecord(task, spec, 1000)), "submitted")
+        return task
+
+    def start(self, task: TaskId, provider: PeerId = ADA) -> None:
+        """A provider begins."""
+        record = self.views[task].record
+        attempt = AttemptRecord(1, provider, 1100, accepted_ms=1200)
+        running = msgspec.structs.replace(
+            record, state=TaskState.RUNNING, provider=provider, fence=1, attempts=(attempt,)
+        )
+        self._set(TaskView(running, Phase.RUNNING), "accepted")
+
+    def prints(self, task: TaskId, text: str, stream: str = "stdout") -> None:
+        self.printed[task][stream] += text.encode()
+        self._stir()
+
+    def finish(
+        self, task: TaskId, outcome: Outcome | None = None, state: TaskState = TaskState.DONE
+    ) -> None:
+        """The task ends."""
+        ended = outcome or Outcome("done", 0, "exit")
+        record = msgspec.structs.replace(
+            self.views[task].record, state=state, outcome=ended, ended_ms=2000
+        )
+        self._set(TaskView(record), "finished")
+
+    def _set(self, view: TaskView, fact: str) -> None:
+        self.views[view.task] = view
+        change = TaskChanged(view.task, 1000, fact, view.state, view.record.provider)
+        for channel in self._events:
+            channel.send_nowait(change)
+        self._stir()
+
+    def _stir(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def tasks(self) -> Sequence[TaskView]:
+        return tuple(self.views.values())
+
+    def task(self, task: TaskId) -> TaskView:
+        if task not in self.views:
+            raise TaskUnknownError(f"no task {task} was submitted here")
+        return self.views[task]
+
+    async def wait(self, task: TaskId) -> TaskView:
+        while not self.task(task).has_ended:
+            await self._changed.wait()
+        return self.task(task)
+
+    async def cancel(self, task: TaskId) -> TaskView:
+        await trio.lowlevel.checkpoint()
+        if not self.task(task).has_ended:
+            self.finish(task, Outcome("stopped", 143, "killed"), TaskState.CANCELLED)
+        return self.task(task)
+
+    def explain(self, task: TaskId) -> Explanation:
+        return Explanation(self.task(task), (ROUND,))
+
+    async def dry_run(self, spec: TaskSpec) -> Explanation:
+        await trio.lowlevel.checkpoint()
+        return Explanation(TaskView(TaskRecord(TaskId(""), spec, 1000)), (ROUND,))
+
+    async def logs(self, task: TaskId, stream: str, *, follow: bool) -> AsyncIterator[bytes]:
+        at = 0
+        self.reading += 1
+        try:
+            while True:
+                printed = self.printed[task][stream]
+                if len(printed) > at:
+                    piece = bytes(printed[at:])
+                    at += len(piece)
+                    yield piece
+                elif self.task(task).state in TASK_ENDS or not follow:
+                    return
+                else:
+                    await self._changed.wait()
+        finally:
+            self.reading -= 1
+
+    async def pause(self, *, grace_s: float) -> None:
+        await trio.lowlevel.checkpoint()
+        self.paused.append(grace_s)
+
+    async def resume(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.paused.append(None)
+
+    async def events(self) -> AsyncIterator[TaskEvent]:
+        send, receive = trio.open_memory_channel[TaskEvent](100)
+        self._events.append(send)
+        async with receive:
+            async for event in receive:
+                yield event
+
+
+class FakeNode:
+    """A node without storage."""
+
+    def __init__(self) -> None:
+        self.market = FakeMarket()
+        self.reasons: tuple[str, ...] = ()
+
+    @property
+    def objects(self) -> Never:
+        raise NotImplementedError
+
+    @property
+    def names(self) -> Never:
+        raise NotImplementedError
+
+    def not_ready(self) -> tuple[str, ...]:
+        return self.reasons
+
+    def status(self) -> Status:
+        storage = StorageStatus(1, 2, 3, 4, 5, 6)
+        compute = ComputeStatus(True, False, 4000, 2000, 8, 4, (), 1, ("torch",), {})
+        return Status(
+            v=1, state="ready", warnings=(), peer=ADA, name="ada", lab="lab", network="net",
+            version="0", profile="test", pid=1, uptime_s=2.0, join_step="joined",
+            join_failures=(), members_alive=3, members_suspect=1, members_dead=0, addresses=(),
+            storage=storage, compute=compute, counters={"re_auctions": 2},
+        )  # fmt: skip
+
+    def peer_lines(self) -> tuple[PeerLine, ...]:
+        return (PeerLine(ADA, "ada", "lab", "site", "alive", True, True, 0.0, ()),)
+
+    async def ping(self, peer: PeerId, count: int) -> tuple[float, ...]:
+        await trio.lowlevel.checkpoint()
+        return (1.5,) * count
+
+    async def join_through(self, address: str) -> PeerId:
+        await trio.lowlevel.checkpoint()
+        return BOB
+
+
+@dataclass(slots=True)
+class Answered:
+    """What came back so far."""
+
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytearray = field(default_factory=bytearray)
+    grew: trio.Event = field(default_factory=trio.Event)
+
+    def json(self) -> Any:  # noqa: ANN401
+        return json.loads(bytes(self.body))
+
+    async def until(self, text: bytes) -> None:
+        """Return once the body holds the text."""
+        with trio.fail_after(5):
+            while text not in self.body:
+                await self.grew.wait()
+
+
+async def call(
+    app: Asgi,
+    method: str,
+    path: str,
+    body: bytes | object = b"",
+    *,
+    headers: dict[str, str] | None = None,
+    answered: Answered | None = None,
+) -> Answered:
+    """One request; `answered` is filled while the answer comes. Cancelling hangs up."""
+    found = answered or Answered()
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    place, _, query = path.partition("?")
+    given = {"host": "swarm", **(headers or {})}
+    scope = {
+        "type": "http", "method": method, "path": place, "raw_path": place.encode(),
+        "query_string": query.encode(), "http_version": "1.1", "scheme": "http", "root_path": "",
+        "headers": [(key.encode(), value.encode()) for key, value in given.items()],
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+    }  # fmt: skip
+    parts = [data]
+
+    async def receive() -> dict[str, object]:
+        if parts:
+            return {"type": "http.request", "body": parts.pop(), "more_body": False}
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async def send(message: dict[str, Any]) -> None:
+        await trio.lowlevel.checkpoint()
+        if message["type"] == "http.response.start":
+            found.status = message["status"]
+            found.headers = {key.decode(): value.decode() for key, value in message["headers"]}
+        else:
+            found.body += message.get("body", b"")
+        found.grew.set()
+        found.grew = trio.Event()
+
+    await app(scope, receive, send)
+    return found

@@ -1,0 +1,207 @@
+"""Tasks through the local API, against a market that does what the test says."""
+
+import pytest
+import trio
+from starlette.applications import Starlette
+
+from swarmnode.api.app import build_app
+from swarmnode.api.events import EventHub
+from swarmnode.api.routes import all_routes
+from swarmnode.tasks.checkpoint import StoredFile
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.lifecycle import TaskState
+from swarmnode.tasks.records import Outcome, Usage
+from testnet.sim.seeded import simulated
+from tests.api_lab import ADA, BOB, Answered, FakeNode, call
+
+HELLO = {"run": ["echo", "hello"]}
+
+
+def app_of(node: FakeNode) -> Starlette:
+    return build_app(all_routes(node, EventHub(node.market.events, "b00t")))
+
+
+@simulated
+async def test_a_task_is_submitted_as_json_and_shown() -> None:
+    node = FakeNode()
+    app = app_of(node)
+    made = await call(app, "POST", "/api/v1/tasks", {**HELLO, "name": "greet", "priority": 3})
+    assert (made.status, made.json()) == (201, {"task": "t1"})
+    shown = (await call(app, "GET", "/api/v1/tasks/t1")).json()
+    assert shown["spec"] == {**HELLO, "name": "greet", "priority": 3}
+    assert (shown["state"], shown["phase"], shown["exit_code"]) == ("submitted", "unknown", None)
+    (line,) = (await call(app, "GET", "/api/v1/tasks")).json()
+    assert (line["task"], line["name"], line["run"]) == ("t1", "greet", ["echo", "hello"])
+
+
+@simulated
+async def test_a_task_is_submitted_as_toml() -> None:
+    node = FakeNode()
+    body = b'run = ["echo", "hello"]\n[shape]\ncpu = 2\n'
+    headers = {"content-type": "application/toml; charset=utf-8"}
+    made = await call(app_of(node), "POST", "/api/v1/tasks", body, headers=headers)
+    assert made.status == 201
+    assert node.market.views[TaskId("t1")].record.spec.shape.cpu_millis == 2000
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "words"),
+    [
+        (b"{", "bad_spec", "not JSON"),
+        (b"[]", "bad_spec", "JSON object"),
+        (b"{}", "bad_spec", "run"),
+        (b'{"run": ["x"], "prioritty": 1, "retries": -1}', "bad_spec", "did you mean 'priority'"),
+        (b"x" * (1024 * 1024 + 1), "bad_request", "exceeds"),
+    ],
+)
+def test_a_wrong_spec_is_refused_with_every_fault(body: bytes, code: str, words: str) -> None:
+    @simulated
+    async def refused() -> None:
+        answer = await call(app_of(FakeNode()), "POST", "/api/v1/tasks", body)
+        assert (answer.status, answer.json()["code"]) == (400, code)
+        assert words in answer.json()["detail"]
+
+    refused()
+
+
+@simulated
+async def test_a_dry_run_says_who_would_win_and_submits_nothing() -> None:
+    node = FakeNode()
+    answer = await call(app_of(node), "POST", "/api/v1/tasks?dry_run=1", HELLO)
+    (held, refused) = answer.json()["rounds"][0]["bids"]
+    assert (answer.status, answer.json()["task"]) == (200, "")
+    assert (held["peer"], held["won"], held["parts"]) == (ADA, True, {"price": 100, "eta": 50})
+    assert (refused["peer"], refused["kind"], refused["reason"]) == (BOB, "refused", "capacity")
+    assert node.market.views == {}
+
+
+@simulated
+async def test_explain_has_bids_attempts_and_the_machines_not_asked() -> None:
+    node = FakeNode()
+    app = app_of(node)
+    await call(app, "POST", "/api/v1/tasks", HELLO)
+    node.market.start(TaskId("t1"))
+    found = (await call(app, "GET", "/api/v1/tasks/t1/explain")).json()
+    assert found["rounds"][0]["unfit"] == [{"peer": "12D3cy", "reason": "no GPU"}]
+    assert (found["provider"], found["history"][0]["provider"]) == (ADA, ADA)
+
+
+@simulated
+async def test_wait_answers_when_the_task_ends() -> None:
+    node = FakeNode()
+    app = app_of(node)
+    await call(app, "POST", "/api/v1/tasks", HELLO)
+    waited = Answered()
+    async with trio.open_nursery() as nursery:
+        path = "/api/v1/tasks/t1/wait?timeout_s=60"
+        nursery.start_soon(lambda: call(app, "GET", path, answered=waited))
+        await trio.sleep(1.0)
+        assert waited.status == 0
+        outcome = Outcome(
+            "failed", 3, "exit", "no luck", (StoredFile("out.txt", 5, "swarm:x"),),
+            Usage(10, 5, 1 << 20), ("cpu",),
+        )  # fmt: skip
+        node.market.finish(TaskId("t1"), outcome, TaskState.FAILED)
+    found = waited.json()
+    assert (found["state"], found["exit_code"], found["reason"]) == ("failed", 3, "exit")
+    assert found["outputs"] == [{"name": "out.txt", "size": 5, "cap": "swarm:x"}]
+    assert found["usage"] == {"wall_ms": 10, "cpu_ms": 5, "memory_peak_bytes": 1 << 20}
+    assert found["not_enforced"] == ["cpu"]
+
+
+@simulated
+async def test_wait_answers_with_the_state_when_its_time_is_over() -> None:
+    node = FakeNode()
+    app = app_of(node)
+    await call(app, "POST", "/api/v1/tasks", HELLO)
+    began_s = trio.current_time()
+    found = (await call(app, "POST", "/api/v1/tasks/t1/wait?timeout_s=5")).json()
+    assert trio.current_time() - began_s == pytest.approx(5)
+    assert found["state"] == "submitted"
+
+
+@simulated
+async def test_cancel_ends_a_task_and_may_be_repeated() -> None:
+    node = FakeNode()
+    app = app_of(node)
+    await call(app, "POST", "/api/v1/tasks", HELLO)
+    for method, path in (("POST", "/api/v1/tasks/t1/cancel"), ("DELETE", "/api/v1/tasks/t1")):
+        found = await call(app, method, path)
+        assert (found.status, found.json()["state"]) == (200, "cancelled")
+
+
+@simulated
+async def test_logs_are_read_from_an_offset() -> None:
+    node = FakeNode()
+    app = app_of(node)
+    await call(app, "POST", "/api/v1/tasks", HELLO)
+    node.market.prints(TaskId("t1"), "hello world\n")
+    node.market.prints(TaskId("t1"), "oh\n", "stderr")
+    whole = await call(app, "GET", "/api/v1/tasks/t1/logs")
+    assert bytes(whole.body) == b"hello world\n"
+    part = await call(app, "GET", "/api/v1/tasks/t1/logs?offset=6&stream=stdout")
+    assert bytes(part.body) == b"world\n"
+    errors = await call(app, "GET", "/api/v1/tasks/t1/logs?stream=stderr")
+    assert bytes(errors.body) == b"oh\n"
+
+
+@simulated
+async def test_followed_logs_come_as_they_are_printed_and_end_with_the_task() -> None:
+    node = FakeNode()
+    app = app_of(node)
+    await call(app, "POST", "/api/v1/tasks", HELLO)
+    read = Answered()
+    async with trio.open_nursery() as nursery:
+        path = "/api/v1/tasks/t1/logs?follow=1"
+        nursery.start_soon(lambda: call(app, "GET", path, answered=read))
+        node.market.prints(TaskId("t1"), "one\n")
+        await read.until(b"one\n")
+        node.market.prints(TaskId("t1"), "two\n")
+        await read.until(b"two\n")
+        node.market.finish(TaskId("t1"))
+    assert bytes(read.body) == b"one\ntwo\n"
+
+
+@simulated
+async def test_a_reader_that_hangs_up_is_not_read_for_any_more() -> None:
+    node = FakeNode()
+    app = app_of(node)
+    await call(app, "POST", "/api/v1/tasks", HELLO)
+    read = Answered()
+    async with trio.open_nursery() as nursery:
+        path = "/api/v1/tasks/t1/logs?follow=1"
+        nursery.start_soon(lambda: call(app, "GET", path, answered=read))
+        node.market.prints(TaskId("t1"), "one\n")
+        await read.until(b"one\n")
+        assert node.market.reading == 1
+        nursery.cancel_scope.cancel()
+    assert node.market.reading == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/api/v1/tasks/nope", 404, "task_unknown"),
+        ("GET", "/api/v1/tasks/nope/wait", 404, "task_unknown"),
+        ("GET", "/api/v1/tasks/nope/logs?follow=1", 404, "task_unknown"),
+        ("GET", "/api/v1/tasks/nope/explain", 404, "task_unknown"),
+        ("DELETE", "/api/v1/tasks/nope", 404, "task_unknown"),
+        ("GET", "/api/v1/tasks/t1/logs?stream=stdin", 400, "bad_request"),
+        ("GET", "/api/v1/tasks/t1/logs?offset=-1", 400, "bad_request"),
+        ("GET", "/api/v1/tasks/t1/logs?follow=maybe", 400, "bad_request"),
+        ("GET", "/api/v1/tasks/t1/wait?timeout_s=nan", 400, "bad_request"),
+        ("GET", "/api/v1/nothing", 404, "no_such_path"),
+        ("PUT", "/api/v1/tasks", 405, "method"),
+    ],
+)
+def test_wrong_requests_are_problems(method: str, path: str, status: int, code: str) -> None:
+    @simulated
+    async def problem() -> None:
+        node = FakeNode()
+        app = app_of(node)
+        await call(app, "POST", "/api/v1/tasks", HELLO)
+        answer = await call(app, method, path)
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert (answer.status, answer.json()["code"]) == (status, code)
+
+    problem()
