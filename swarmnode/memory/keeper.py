@@ -1,0 +1,245 @@
+"""Keeps the checkpoints of one running job: finds them, stores them, lets old ones go.
+
+the folder is looked at, or ctx.checkpoint tells -> every file becomes a coded object
+-> on_checkpoint (written down, told to the submitter) -> acknowledged -> older ones are given up
+"""
+
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from p2p.wire.codec import encode
+from storage.caps import text_of_cap
+from storage.errors import StoreFullError, TooFewPeersError
+from storage.facade import Objects
+from storage.ids import Address
+from swarmnode.errors import JobUnknownError, OutputUnsafeError
+from swarmnode.limits import CHECKPOINT_BYTES_MAX, CHECKPOINT_FILES_MAX, CHECKPOINTS_KEPT_MIN
+from swarmnode.memory.ctx import FOLDER
+from swarmnode.memory.entries import MARKER, Entry, marked_step, newest_settled, numbered_entries
+from swarmnode.tasks.checkpoint import Checkpoint, StoredFile, WatchSpec
+from swarmnode.tasks.ids import TaskId
+
+if TYPE_CHECKING:
+    from swarmnode.executor.port import Executor, FileStat, JobId
+
+MARKER_BYTES_MAX: Final = 4096
+"""A step.json names a step; what is longer is something else."""
+
+
+class CheckpointRefusedError(Exception):
+    """What the task staged cannot be kept; it is the task's doing, the text says why."""
+
+
+class CheckpointChangedError(Exception):
+    """The files changed while they were read: the next look finds what they have become."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeeperConfig:
+    """Times in seconds."""
+
+    look_s: float = 1.0
+    """How often a watched folder is looked at; a second of work is what a loss may cost more."""
+    look_min_s: float = 0.1
+    again_s: float = 5.0
+    """Pause after the pool could not take a checkpoint."""
+
+
+def object_name(task: TaskId, step: int, file: str) -> str:
+    """What a file of a checkpoint is called in the keyring of the machine that took it."""
+    return f"checkpoint/{task}/{step}/{file}"
+
+
+async def forget_steps(objects: Objects, task: TaskId, below_step: int, keep: int) -> None:
+    """Give up what this machine stored of a task below a step, except the newest `keep`."""
+    found: dict[int, list[Address]] = {}
+    prefix = f"checkpoint/{task}/"
+    for entry in objects.entries():
+        number = entry.name.removeprefix(prefix).partition("/")[0]
+        if entry.name.startswith(prefix) and number.isdecimal():
+            found.setdefault(int(number), []).append(entry.cap.address)
+    kept = sorted(found)[len(found) - keep :] if keep else []
+    for step in sorted(found):
+        if step < below_step and step not in kept:
+            for address in found[step]:
+                await objects.forget(address)
+
+
+class Keeper:
+    """One job under watch; `run` it until the job has ended, then `flush`."""
+
+    def __init__(
+        self,
+        job: "JobId",
+        spec: WatchSpec,
+        executor: "Executor",
+        objects: Objects,
+        on_checkpoint: Callable[[Checkpoint], Awaitable[None]],
+        wall_ms: Callable[[], int],
+        config: KeeperConfig,
+    ) -> None:
+        self.spec = spec
+        self.stored_step = spec.last_step
+        """Newest step that the pool keeps."""
+        self._job = job
+        self._executor = executor
+        self._objects = objects
+        self._on_checkpoint = on_checkpoint
+        self._wall_ms = wall_ms
+        self._config = config
+        self._storing = trio.Lock()
+        self._wake = trio.Event()
+        self._told: Entry | None = None
+        self._seen: list[Entry] = []
+        self._look_s = 0.0
+        """When the folder is looked at next: two looks in quick succession would prove nothing."""
+        self._due_s = 0.0
+        """No checkpoint is stored before that, unless the task waits for it."""
+        self._acknowledged = 0
+        self._forgotten = 0
+
+    async def run(self) -> None:
+        """Look, store and forget until cancelled, or until the job's folder is gone."""
+        while True:
+            await self._sleep_until_due()
+            await self._forget_older()
+            if trio.current_time() < self._due_s:
+                continue
+            try:
+                entry = await self._find()
+                if entry is not None:
+                    await self.store(entry)
+            except JobUnknownError:
+                return
+            except CheckpointChangedError:
+                self._due_s = trio.current_time() + self._config.look_min_s
+            except (CheckpointRefusedError, OutputUnsafeError):
+                self._told = None  # the task's doing, or a newer one has replaced it
+                self._due_s = trio.current_time() + self._config.look_min_s
+            except (TooFewPeersError, StoreFullError):
+                self._due_s = trio.current_time() + self._config.again_s
+
+    def tell(self, entry: Entry) -> None:
+        """The task has staged a checkpoint: store it when its turn comes, or a newer one."""
+        if self._told is None or entry.step > self._told.step:
+            self._told = entry
+        self._wake.set()
+
+    def acknowledge(self, step: int) -> None:
+        """The submitter has written this step down: older ones may go."""
+        self._acknowledged = max(self._acknowledged, step)
+        self._wake.set()
+
+    async def flush(self) -> None:
+        """After the end of the job: store the newest checkpoint it left, if it is a newer one.
+
+        Raises what `store` raises.
+        """
+        entries = await self._look()
+        if self._told is not None:
+            entries.append(self._told)
+        newest = max(entries, key=lambda entry: entry.step, default=None)
+        if newest is not None:
+            await self.store(newest)
+
+    async def store(self, entry: Entry) -> None:
+        """Make an entry durable and tell; nothing is done when a newer step is kept already.
+
+        Raises CheckpointRefusedError, CheckpointChangedError, OutputUnsafeError,
+        TooFewPeersError, StoreFullError.
+        """
+        async with self._storing:
+            if entry.step <= self.stored_step:
+                return
+            began_s = trio.current_time()
+            files = await self._listed(entry)
+            stored = tuple([await self._put(entry.step, file.name) for file in files])
+            if files != await self._executor.list_files(self._job, entry.pattern):
+                raise CheckpointChangedError(f"{entry.pattern} changed while it was read")
+            made = Checkpoint(entry.step, stored, self._wall_ms())
+            if len(encode(made)) > CHECKPOINT_BYTES_MAX:
+                raise CheckpointRefusedError("its list of files is too long: pack them into fewer")
+            await self._on_checkpoint(made)
+            self.stored_step = entry.step
+            self._due_s = began_s + self.spec.every_ms / 1000
+
+    async def _listed(self, entry: Entry) -> "tuple[FileStat, ...]":
+        files = await self._executor.list_files(self._job, entry.pattern)
+        if not files:
+            raise CheckpointRefusedError(f"no plain file is in {entry.pattern}")
+        if len(files) > CHECKPOINT_FILES_MAX:
+            remedy = "pack them into fewer"
+            raise CheckpointRefusedError(
+                f"{len(files)} files, limit {CHECKPOINT_FILES_MAX}: {remedy}"
+            )
+        return files
+
+    async def _put(self, step: int, file: str) -> StoredFile:
+        """What is put and then not used goes when its step is old, by its name."""
+        name = object_name(self.spec.task, step, file)
+        receipt = await self._objects.put(self._executor.read_file(self._job, file), name=name)
+        return StoredFile(file, receipt.size, text_of_cap(receipt.cap))
+
+    def _pending(self) -> Entry | None:
+        """What the task told and is not stored yet."""
+        told = self._told
+        return told if told is not None and told.step > self.stored_step else None
+
+    async def _sleep_until_due(self) -> None:
+        """Until the task tells something, or it is time to look at the folder again."""
+        wake_s = self._look_s if self.spec.folder else math.inf
+        if self._pending() is not None:
+            wake_s = 0.0
+        with trio.move_on_at(max(wake_s, self._due_s)):
+            await self._wake.wait()
+        self._wake = trio.Event()
+        await trio.lowlevel.checkpoint()
+
+    async def _find(self) -> Entry | None:
+        """What should be stored now: the newest of what was told and what has settled."""
+        found = [self._pending()]
+        now_s = trio.current_time()
+        if self.spec.folder and now_s >= self._look_s:
+            every_s = min(self._config.look_s, self.spec.every_ms / 1000)
+            self._look_s = now_s + max(self._config.look_min_s, every_s)
+            entries = await self._look()
+            found.append(newest_settled(entries, self._seen, self.stored_step))
+            self._seen = entries
+        whole = [entry for entry in found if entry is not None]
+        return max(whole, key=lambda entry: entry.step, default=None)
+
+    async def _look(self) -> list[Entry]:
+        folder = self.spec.folder.strip("/").removeprefix("./")
+        if not folder:
+            return []
+        files = await self._executor.list_files(self._job, f"{folder}/**")
+        entries = numbered_entries(folder, files)
+        marker = next((file for file in files if file.name == f"{folder}/{MARKER}"), None)
+        if marker is not None and marker.size <= MARKER_BYTES_MAX:
+            data = b"".join(
+                [part async for part in self._executor.read_file(self._job, marker.name)]
+            )
+            if step := marked_step(data):
+                entries.append(Entry(step, f"{folder}/**", files))
+        return [entry for entry in entries if entry.step > self.stored_step]
+
+    async def _forget_older(self) -> None:
+        if self._acknowledged > self._forgotten:
+            self._forgotten = self._acknowledged
+            keep = max(self.spec.keep, CHECKPOINTS_KEPT_MIN)
+            await forget_steps(self._objects, self.spec.task, self._acknowledged, keep)
+
+
+def told_entry(step: object, name: object) -> Entry:
+    """The entry a `ctx.checkpoint` means. Raises CheckpointRefusedError."""
+    if isinstance(step, bool) or not isinstance(step, int) or not 0 < step < 10**18:
+        raise CheckpointRefusedError(f"a step is a whole number above 0, not {step!r}")
+    if name == "":
+        return Entry(step, f"{FOLDER}/**")
+    if name != f"step-{step}":
+        raise CheckpointRefusedError(f"{name!r} is not the folder of step {step}")
+    return Entry(step, f"{FOLDER}/step-{step}/**")

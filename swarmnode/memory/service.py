@@ -1,0 +1,184 @@
+"""Durable memory of the jobs that run here: checkpoints and `ctx.state`, whoever runs them next.
+
+Answers the requests a task makes through its `ctx` (swarmnode/memory/ctx.py has the other end).
+A request and its answer are JSON objects: {"op": ...} and {"ok": true, ...}, or {"error": code,
+"message": words} with the codes stale, unavailable and bad_request.
+"""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from storage.caps import parse_cap
+from storage.errors import StoreFullError, TooFewPeersError
+from storage.facade import Names, Objects
+from swarmnode.errors import JobUnknownError, OutputUnsafeError, StaleAttemptError
+from swarmnode.memory.keeper import (
+    CheckpointChangedError,
+    CheckpointRefusedError,
+    Keeper,
+    KeeperConfig,
+    forget_steps,
+    told_entry,
+)
+from swarmnode.memory.state import StateConflictError, TaskState
+from swarmnode.tasks.checkpoint import Checkpoint, WatchSpec
+from swarmnode.tasks.ids import TaskId
+
+if TYPE_CHECKING:
+    from swarmnode.executor.port import Executor, JobId
+
+WATCHED_WITHIN_S: Final = 30.0
+"""A job that asks while its node starts is soon watched again; then it gets its answer."""
+
+_EVERY_STEP: Final = 2**63
+_CONFIG: Final = KeeperConfig()
+
+
+class MemoryService:
+    """Checkpoints and state of this machine's jobs; needs no task of its own."""
+
+    def __init__(
+        self,
+        executor: "Executor",
+        objects: Objects,
+        names: Names,
+        *,
+        wall_ms: Callable[[], int],
+        config: KeeperConfig = _CONFIG,
+    ) -> None:
+        """Becomes the one who answers the executor's jobs: build it before the executor runs."""
+        self._executor = executor
+        self._objects = objects
+        self._names = names
+        self._wall_ms = wall_ms
+        self._config = config
+        self._keepers: dict[JobId, Keeper] = {}
+        self._arrived = trio.Event()
+        executor.on_call(self.answer)
+
+    async def restore(self, job: "JobId", checkpoint: Checkpoint) -> None:
+        """Put a checkpoint's files into the work folder, before the start.
+
+        Raises CapabilityError, ObjectUnknownError, ObjectDegradedError, OutputUnsafeError,
+        ExecutorUnavailableError (no room).
+        """
+        for file in checkpoint.files:
+            chunks = self._objects.get(parse_cap(file.cap))
+            await self._executor.put_file(job, file.name, chunks)
+
+    async def watch(
+        self,
+        job: "JobId",
+        spec: WatchSpec,
+        on_checkpoint: Callable[[Checkpoint], Awaitable[None]],
+    ) -> None:
+        """Keep the job's checkpoints and answer its requests until cancelled."""
+        keeper = Keeper(
+            job,
+            spec,
+            self._executor,
+            self._objects,
+            on_checkpoint,
+            self._wall_ms,
+            self._config,
+        )
+        self._keepers[job] = keeper
+        self._arrived.set()
+        self._arrived = trio.Event()
+        try:
+            await keeper.run()
+            await trio.sleep_forever()
+        finally:
+            del self._keepers[job]
+
+    async def flush(self, job: "JobId") -> str:
+        """Keep the last checkpoint of a job that has ended; while it is still watched.
+
+        Returns why it could not be kept, or an empty text.
+        """
+        keeper = self._keepers.get(job)
+        if keeper is None:
+            return ""
+        try:
+            await keeper.flush()
+        except (CheckpointRefusedError, CheckpointChangedError, OutputUnsafeError) as exc:
+            return str(exc)
+        except (TooFewPeersError, StoreFullError, JobUnknownError) as exc:
+            return str(exc)
+        return ""
+
+    def acknowledge(self, job: "JobId", step: int) -> None:
+        """The submitter has written down the checkpoint of this step: older ones may go."""
+        keeper = self._keepers.get(job)
+        if keeper is not None:
+            keeper.acknowledge(step)
+
+    async def discard(self, task: TaskId) -> None:
+        """The task is done: give up every checkpoint of it that this machine took."""
+        await forget_steps(self._objects, task, _EVERY_STEP, keep=0)
+
+    async def answer(self, job: "JobId", request: bytes) -> bytes:
+        """Answer one request of a task (swarmnode.executor.port.JobCall); whatever it sends."""
+        try:
+            asked = json.loads(request)
+        except (ValueError, RecursionError):
+            return _refusal("bad_request", "a request is JSON")
+        if not isinstance(asked, dict):
+            return _refusal("bad_request", "a request is a JSON object")
+        keeper = await self._keeper_of(job)
+        if keeper is None:
+            return _refusal("unavailable", "the node does not watch this job")
+        try:
+            found = await self._do(keeper, asked)
+        except StaleAttemptError as exc:
+            return _refusal("stale", str(exc))
+        except (CheckpointRefusedError, OutputUnsafeError, ValueError, RecursionError) as exc:
+            return _refusal("bad_request", str(exc))
+        except (TooFewPeersError, StoreFullError, StateConflictError) as exc:
+            return _refusal("unavailable", str(exc))
+        except (CheckpointChangedError, JobUnknownError) as exc:
+            return _refusal("unavailable", str(exc))
+        return json.dumps({"ok": True, **found}).encode()
+
+    async def _keeper_of(self, job: "JobId") -> Keeper | None:
+        with trio.move_on_after(WATCHED_WITHIN_S):
+            while job not in self._keepers:
+                await self._arrived.wait()
+        return self._keepers.get(job)
+
+    async def _do(self, keeper: Keeper, asked: dict[str, Any]) -> dict[str, Any]:
+        state = TaskState(self._names, keeper.spec.task, keeper.spec.fence)
+        key, value = asked.get("key"), asked.get("value")
+        match asked.get("op"):
+            case "checkpoint":
+                await self._checkpoint(keeper, asked)
+                return {}
+            case "state_get":
+                return {"value": await state.get(key)}
+            case "state_put":
+                await state.put(key, value)
+                return {}
+            case "state_cas":
+                done = await state.compare_and_set(key, asked.get("expected"), value)
+                return {"done": done}
+            case other:
+                raise ValueError(f"this node knows no request {str(other)[:32]!r}")
+
+    async def _checkpoint(self, keeper: Keeper, asked: dict[str, Any]) -> None:
+        """A step told again is fine: the first answer may have been lost."""
+        entry = told_entry(asked.get("step"), asked.get("name"))
+        if entry.step < keeper.stored_step:
+            raise CheckpointRefusedError(
+                f"step {entry.step} comes after step {keeper.stored_step}: steps only grow"
+            )
+        if asked.get("wait"):
+            await keeper.store(entry)
+        else:
+            keeper.tell(entry)
+
+
+def _refusal(code: str, words: str) -> bytes:
+    return json.dumps({"error": code, "message": words}).encode()

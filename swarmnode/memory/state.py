@@ -1,0 +1,90 @@
+"""`ctx.state`: small values of a task by key, on mutable names, fenced by the attempt.
+
+The name of a key is `task/<task id>/<key>`; its value is what `ctx` packed, as canonical JSON.
+Once a newer attempt has written a key, an older one cannot any more.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from storage.errors import NameConflictError, StaleFenceError
+from storage.facade import Names
+from swarmnode.errors import StaleAttemptError
+from swarmnode.limits import STATE_KEY_CHARS_MAX, STATE_RETRIES_MAX, STATE_VALUE_BYTES_MAX
+from swarmnode.tasks.ids import TaskId
+
+
+class StateConflictError(Exception):
+    """Others write the same key all the time: try again later."""
+
+
+class TaskState:
+    """The values of one attempt's task. All methods raise TooFewPeersError, ValueError."""
+
+    def __init__(self, names: Names, task: TaskId, fence: int) -> None:
+        self._names = names
+        self._task = task
+        self._fence = fence
+
+    async def get(self, key: object) -> Any:  # noqa: ANN401
+        """The packed value, or None."""
+        held = await self._names.read(self._name(key))
+        return json.loads(held.value) if held and held.value else None
+
+    async def put(self, key: object, value: object) -> None:
+        """Set the value whatever it was. Raises StaleAttemptError, StateConflictError."""
+        name, packed = self._name(key), _packed(value)
+        held = await self._names.read(name)
+        sequence = held.sequence if held else 0
+        for _ in range(STATE_RETRIES_MAX):
+            try:
+                await self._write(name, packed, sequence)
+            except NameConflictError as conflict:
+                sequence = conflict.sequence
+            else:
+                return
+        raise StateConflictError(f"{key!r} is written by others all the time")
+
+    async def compare_and_set(self, key: object, expected: object, value: object) -> bool:
+        """Set the value if the packed present one is `expected` (None: not set yet).
+
+        Raises StaleAttemptError, StateConflictError.
+        """
+        name, packed = self._name(key), _packed(value)
+        wanted = b"" if expected is None else _packed(expected)
+        held = await self._names.read(name)
+        present, sequence = (held.value, held.sequence) if held else (b"", 0)
+        for _ in range(STATE_RETRIES_MAX):
+            if present != wanted:
+                return False
+            try:
+                await self._write(name, packed, sequence)
+            except NameConflictError as conflict:
+                present, sequence = conflict.value, conflict.sequence
+            else:
+                return True
+        raise StateConflictError(f"{key!r} is written by others all the time")
+
+    async def _write(self, name: str, packed: bytes, expected: int) -> None:
+        try:
+            await self._names.write(name, packed, expected=expected, fence=self._fence)
+        except StaleFenceError as exc:
+            raise StaleAttemptError(f"a newer attempt of task {self._task} runs") from exc
+
+    def _name(self, key: object) -> str:
+        if not isinstance(key, str) or not 0 < len(key) <= STATE_KEY_CHARS_MAX:
+            raise ValueError(f"a key is a text of 1 to {STATE_KEY_CHARS_MAX} characters")
+        return f"task/{self._task}/{key}"
+
+
+def _packed(value: object) -> bytes:
+    is_bytes = isinstance(value, Mapping) and isinstance(value.get("bytes"), str)
+    if not is_bytes and not (isinstance(value, Mapping) and "json" in value):
+        raise ValueError("a value is bytes or JSON")
+    data = json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+    if len(data) > STATE_VALUE_BYTES_MAX:
+        raise ValueError(
+            f"{len(data)} bytes, limit {STATE_VALUE_BYTES_MAX}: make a checkpoint instead"
+        )
+    return data

@@ -1,0 +1,132 @@
+"""Objects and names in memory, for tests of what is built on storage and not of storage.
+
+One Pool is the world; every node has its own MemoryObjects on it and all see the same bytes.
+"""
+
+import hashlib
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+
+import trio
+
+from p2p.ids import PeerId
+from storage.errors import (
+    NameConflictError,
+    ObjectUnknownError,
+    StaleFenceError,
+    TooFewPeersError,
+)
+from storage.facade import (
+    Durability,
+    NameValue,
+    ObjectEntry,
+    ObjectStat,
+    PutReceipt,
+    ReadCap,
+)
+from storage.ids import Address, ObjectKey
+
+PIECE_BYTES = 64 * 1024
+
+
+class Pool:
+    """Bytes by address and values by name; `is_down` makes everything fail as a lost pool does."""
+
+    def __init__(self) -> None:
+        self.objects: dict[Address, bytes] = {}
+        self.names: dict[str, NameValue] = {}
+        self.is_down = False
+        self.seconds_per_put = 0.0
+
+    def check(self) -> None:
+        """Raises TooFewPeersError while the pool is down."""
+        if self.is_down:
+            raise TooFewPeersError(1, 3, "wait for machines to come back")
+
+
+class MemoryObjects:
+    """Satisfies storage.facade.Objects. Equal bytes put twice are two objects, as with keys."""
+
+    def __init__(self, pool: Pool, me: PeerId, wall_ms: Callable[[], int] = lambda: 0) -> None:
+        self._pool = pool
+        self._me = me
+        self._wall_ms = wall_ms
+        self._entries: dict[Address, ObjectEntry] = {}
+        self._count = 0
+
+    async def put(
+        self,
+        source: AsyncIterable[bytes],
+        *,
+        name: str = "",
+        durability: Durability = Durability.DURABLE,
+    ) -> PutReceipt:
+        """Keep the whole stream."""
+        data = b"".join([piece async for piece in source])
+        await trio.sleep(self._pool.seconds_per_put)
+        self._pool.check()
+        self._count += 1
+        address = Address(hashlib.sha256(f"{self._me}/{self._count}".encode() + data).digest())
+        cap = ReadCap(address, ObjectKey(hashlib.sha256(b"key" + address).digest()))
+        self._pool.objects[address] = data
+        self._entries[address] = ObjectEntry(cap, name, len(data), self._wall_ms())
+        return PutReceipt(cap, len(data), 1, 1, (self._me,), "any 1 machine", False, 0.0)
+
+    async def get(
+        self, cap: ReadCap, *, start: int = 0, length: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """The bytes in pieces."""
+        await trio.lowlevel.checkpoint()
+        self._pool.check()
+        data = self._pool.objects.get(cap.address)
+        if data is None:
+            raise ObjectUnknownError(f"nobody holds {cap.address.hex()[:16]}")
+        data = data[start:] if length is None else data[start : start + length]
+        for at in range(0, len(data), PIECE_BYTES):
+            await trio.lowlevel.checkpoint()
+            yield data[at : at + PIECE_BYTES]
+
+    async def stat(self, address: Address) -> ObjectStat:
+        """One healthy segment."""
+        await trio.lowlevel.checkpoint()
+        data = self._pool.objects.get(address)
+        if data is None:
+            raise ObjectUnknownError(f"nobody holds {address.hex()[:16]}")
+        holders = ((0, 0, self._me, True),)
+        return ObjectStat(address, "", len(data), 1, 1, 1, 1, "any 1 machine", holders, 0)
+
+    def entries(self) -> Sequence[ObjectEntry]:
+        """What was put here and not forgotten, oldest first."""
+        return tuple(self._entries.values())
+
+    async def forget(self, address: Address) -> bool:
+        """Nobody else keeps it here, so the bytes go at once."""
+        await trio.lowlevel.checkpoint()
+        if self._entries.pop(address, None) is None:
+            return False
+        del self._pool.objects[address]
+        return True
+
+
+class MemoryNames:
+    """Satisfies storage.facade.Names."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def read(self, name: str) -> NameValue | None:
+        """The newest value."""
+        await trio.lowlevel.checkpoint()
+        self._pool.check()
+        return self._pool.names.get(name)
+
+    async def write(self, name: str, value: bytes, *, expected: int, fence: int) -> NameValue:
+        """Compare-and-set on the sequence; an older fence never writes."""
+        await trio.lowlevel.checkpoint()
+        self._pool.check()
+        held = self._pool.names.get(name) or NameValue(0, 0, b"")
+        if fence < held.fence:
+            raise StaleFenceError(f"{name} is owned by fence {held.fence}, this is {fence}")
+        if held.sequence != expected:
+            raise NameConflictError(name, held.sequence, held.value)
+        written = self._pool.names[name] = NameValue(expected + 1, fence, value)
+        return written

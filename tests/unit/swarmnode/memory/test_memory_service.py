@@ -1,0 +1,454 @@
+"""Checkpoints and state of jobs, on virtual time."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import trio
+
+from p2p.ids import PeerId
+from swarmnode.executor.fake import FakeExecutor
+from swarmnode.executor.fake_programs import Process, Run
+from swarmnode.executor.port import JobId, JobSpec
+from swarmnode.limits import CHECKPOINT_FILES_MAX, STATE_VALUE_BYTES_MAX
+from swarmnode.memory.service import MemoryService
+from swarmnode.tasks.checkpoint import Checkpoint, WatchSpec
+from swarmnode.tasks.ids import TaskId
+from testnet.sim.clock import VirtualWall
+from testnet.sim.memory_objects import MemoryNames, MemoryObjects, Pool
+from testnet.sim.seeded import simulated
+
+TASK = TaskId("a" * 16)
+MIB = 1024 * 1024
+
+
+def job_spec(job: JobId, *argv: str) -> JobSpec:
+    return JobSpec(job, argv, {}, 1000, MIB * 64, 8, MIB * 64, 1e6)
+
+
+@dataclass
+class Lab:
+    """One machine with its memory service and one job."""
+
+    pool: Pool = field(default_factory=Pool)
+    fence: int = 1
+    programs: dict[str, Any] = field(default_factory=dict)
+    reported: list[Checkpoint] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.wall = VirtualWall()
+        self.job = JobId(f"{TASK}.{self.fence}")
+        self.executor = FakeExecutor(programs=self.programs, wall_ms=self.wall)
+        self.objects = MemoryObjects(self.pool, PeerId("bob"), self.wall)
+        self.names = MemoryNames(self.pool)
+        self.memory = MemoryService(self.executor, self.objects, self.names, wall_ms=self.wall)
+        self.came = trio.Event()
+
+    async def on_checkpoint(self, checkpoint: Checkpoint) -> None:
+        self.reported.append(checkpoint)
+        self.came.set()
+        self.came = trio.Event()
+        await trio.lowlevel.checkpoint()
+
+    def watch_spec(self, **changes: object) -> WatchSpec:
+        values: dict[str, Any] = {
+            "folder": "checkpoint",
+            "every_ms": 1000,
+            "keep": 2,
+            "last_step": 0,
+            **changes,
+        }
+        return WatchSpec(task=TASK, fence=self.fence, buyer=PeerId("alice"), **values)
+
+    @asynccontextmanager
+    async def watching(self, *argv: str, **changes: object) -> AsyncIterator[None]:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.executor.run)
+            await self.executor.prepare(self.job)
+            await self.executor.start(job_spec(self.job, *(argv or ("sleep", "1000000"))))
+            spec = self.watch_spec(**changes)
+            nursery.start_soon(self.memory.watch, self.job, spec, self.on_checkpoint)
+            with trio.fail_after(100_000):
+                yield
+            nursery.cancel_scope.cancel()
+
+    async def until_step(self, step: int) -> Checkpoint:
+        while not self.reported or self.reported[-1].step < step:
+            await self.came.wait()
+        return self.reported[-1]
+
+    async def ask(self, **request: object) -> dict[str, Any]:
+        answer = await self.executor.ask(self.job, json.dumps(request).encode())
+        reply: dict[str, Any] = json.loads(answer)
+        return reply
+
+    async def write(self, name: str, data: bytes) -> None:
+        await self.executor.put_file(self.job, name, _once(data))
+
+    async def stage(self, step: int, data: bytes = b"x") -> None:
+        await self.write(f"checkpoint/step-{step}/model", data)
+
+    def kept_steps(self) -> list[int]:
+        return [int(entry.name.split("/")[2]) for entry in self.objects.entries()]
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+# -- the watched folder
+
+
+@simulated
+async def test_numbered_checkpoints_are_stored_as_the_task_writes_them() -> None:
+    lab = Lab()
+    async with lab.watching("train", "60", "1", "10"):
+        newest = await lab.until_step(50)
+    assert [one.step for one in lab.reported] == [10, 20, 30, 40, 50]
+    assert newest.files[0].name == "checkpoint/step-50/state.json"
+
+
+@simulated
+async def test_a_restored_checkpoint_is_the_file_that_was_stored() -> None:
+    lab = Lab()
+    async with lab.watching("train", "60", "1", "10"):
+        newest = await lab.until_step(20)
+    other = Lab(pool=lab.pool, fence=2)
+    await other.executor.prepare(other.job)
+    await other.memory.restore(other.job, newest)
+    data = b"".join(
+        [part async for part in other.executor.read_file(other.job, newest.files[0].name)]
+    )
+    assert json.loads(data) == {"step": 20, "total": sum(range(21))}
+
+
+def _slow_writer(process: Process, _arguments: object) -> Run:
+    """Writes a checkpoint in place, a bit each half second, against the convention."""
+    for part in range(20):
+        process.write("checkpoint/epoch-1/model", b"x" * (part + 1))
+        yield 0.5
+    yield 1e6
+    return 0
+
+
+@simulated
+async def test_a_checkpoint_that_is_still_being_written_is_left_alone() -> None:
+    lab = Lab(programs={"slow": _slow_writer})
+    async with lab.watching("slow"):
+        newest = await lab.until_step(1)
+    assert newest.files[0].size == 20
+    assert trio.current_time() >= 10.0
+
+
+def _changes_while_read(process: Process, _arguments: object) -> Run:
+    process.write("checkpoint/epoch-1/model", b"old")
+    yield 3.0
+    process.write("checkpoint/epoch-1/model", b"newer")
+    yield 1e6
+    return 0
+
+
+@simulated
+async def test_a_checkpoint_that_changed_while_it_was_read_is_read_again() -> None:
+    lab = Lab(programs={"changes": _changes_while_read})
+    lab.pool.seconds_per_put = 2.5
+    async with lab.watching("changes"):
+        newest = await lab.until_step(1)
+    assert newest.files[0].size == 5
+    assert len(lab.reported) == 1
+
+
+@simulated
+async def test_a_folder_with_a_marker_is_one_checkpoint() -> None:
+    lab = Lab()
+    async with lab.watching():
+        await lab.write("checkpoint/shard-0.bin", b"0")
+        await lab.write("checkpoint/shard-1.bin", b"1")
+        await lab.write("checkpoint/step.json", b'{"step": 7}')
+        newest = await lab.until_step(7)
+    assert [file.name for file in newest.files] == [
+        "checkpoint/shard-0.bin",
+        "checkpoint/shard-1.bin",
+        "checkpoint/step.json",
+    ]
+
+
+@pytest.mark.parametrize("marker", [b"", b"[]", b'{"step": "7"}', b'{"step": -1}', b"\xff" * 10])
+@simulated
+async def test_a_marker_that_names_no_step_is_no_checkpoint(marker: bytes) -> None:
+    lab = Lab()
+    async with lab.watching():
+        await lab.write("checkpoint/step.json", marker)
+        await trio.sleep(30)
+    assert not lab.reported
+
+
+@simulated
+async def test_checkpoints_are_not_stored_more_often_than_asked() -> None:
+    lab = Lab()
+    async with lab.watching("train", "100", "1", "1", every_ms=30_000):
+        await lab.until_step(60)
+    assert len(lab.reported) <= 4
+
+
+@simulated
+async def test_what_was_restored_is_not_stored_again() -> None:
+    lab = Lab()
+    async with lab.watching(last_step=10):
+        await lab.stage(10)
+        await trio.sleep(10)
+        assert not lab.reported
+        await lab.stage(11)
+        await lab.until_step(11)
+
+
+@simulated
+async def test_a_pool_that_is_away_is_tried_again() -> None:
+    lab = Lab()
+    lab.pool.is_down = True
+    async with lab.watching():
+        await lab.stage(5)
+        await trio.sleep(60)
+        assert not lab.reported
+        lab.pool.is_down = False
+        await lab.until_step(5)
+
+
+# -- keeping and forgetting
+
+
+@simulated
+async def test_older_checkpoints_go_once_the_submitter_has_a_newer_one() -> None:
+    lab = Lab()
+    async with lab.watching():
+        for step in (1, 2, 3, 4):
+            await lab.stage(step)
+            await lab.until_step(step)
+        assert lab.kept_steps() == [1, 2, 3, 4]
+        lab.memory.acknowledge(lab.job, 2)
+        await trio.sleep(1)
+        assert lab.kept_steps() == [2, 3, 4]
+        lab.memory.acknowledge(lab.job, 4)
+        await trio.sleep(1)
+        assert lab.kept_steps() == [3, 4]
+
+
+@simulated
+async def test_a_node_that_was_restarted_still_forgets_what_it_stored_before() -> None:
+    lab = Lab()
+    async with lab.watching():
+        for step in (1, 2):
+            await lab.stage(step)
+            await lab.until_step(step)
+    async with trio.open_nursery() as nursery:
+        spec = lab.watch_spec(last_step=2)
+        nursery.start_soon(lab.memory.watch, lab.job, spec, lab.on_checkpoint)
+        await lab.stage(3)
+        await lab.until_step(3)
+        lab.memory.acknowledge(lab.job, 3)
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    assert lab.kept_steps() == [2, 3]
+
+
+@simulated
+async def test_a_task_that_is_done_leaves_no_checkpoint() -> None:
+    lab = Lab()
+    async with lab.watching():
+        await lab.stage(1)
+        await lab.until_step(1)
+    await lab.memory.discard(TASK)
+    assert not lab.objects.entries()
+    assert not lab.pool.objects
+
+
+@simulated
+async def test_the_last_words_of_a_job_that_ended_are_kept() -> None:
+    lab = Lab()
+    async with lab.watching(every_ms=1_000_000):
+        await lab.stage(1)
+        await lab.until_step(1)
+        await lab.stage(2)
+        await lab.executor.stop(lab.job, 1)
+        assert await lab.memory.flush(lab.job) == ""
+    assert [one.step for one in lab.reported] == [1, 2]
+
+
+# -- ctx.checkpoint
+
+
+@simulated
+async def test_a_told_checkpoint_is_stored_soon_and_one_waited_for_at_once() -> None:
+    lab = Lab()
+    async with lab.watching(folder="", every_ms=0):
+        await lab.stage(1)
+        assert await lab.ask(op="checkpoint", step=1, name="step-1", wait=False) == {"ok": True}
+        await lab.until_step(1)
+        await lab.stage(2)
+        await lab.ask(op="checkpoint", step=2, name="step-2", wait=True)
+        assert lab.reported[-1].step == 2
+
+
+@simulated
+async def test_a_checkpoint_told_twice_is_stored_once() -> None:
+    lab = Lab()
+    async with lab.watching(folder=""):
+        await lab.stage(1)
+        for _ in range(2):
+            assert "error" not in await lab.ask(op="checkpoint", step=1, name="step-1", wait=True)
+    assert len(lab.reported) == 1
+
+
+@simulated
+async def test_a_told_checkpoint_survives_a_pool_that_is_away() -> None:
+    lab = Lab()
+    lab.pool.is_down = True
+    async with lab.watching(folder="", every_ms=0):
+        await lab.stage(1)
+        await lab.ask(op="checkpoint", step=1, name="step-1", wait=False)
+        refused = await lab.ask(op="checkpoint", step=1, name="step-1", wait=True)
+        assert refused["error"] == "unavailable"
+        lab.pool.is_down = False
+        await lab.until_step(1)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"op": "checkpoint", "step": 0, "name": "step-0"},
+        {"op": "checkpoint", "step": True, "name": "step-1"},
+        {"op": "checkpoint", "step": 2, "name": "../../step-2", "wait": True},
+        {"op": "checkpoint", "step": 3, "name": "step-3", "wait": True},
+        {"op": "state_put", "key": "", "value": {"json": 1}},
+        {"op": "state_put", "key": 7, "value": {"json": 1}},
+        {"op": "state_put", "key": "k", "value": 1},
+        {"op": "state_put", "key": "k", "value": {"json": "x" * STATE_VALUE_BYTES_MAX}},
+        {"op": "erase the disk"},
+        {},
+    ],
+)
+@simulated
+async def test_what_a_task_may_not_ask_is_refused_with_words(request_: dict[str, Any]) -> None:
+    lab = Lab()
+    async with lab.watching(folder="", last_step=1):
+        reply = await lab.ask(**request_)
+        assert reply["error"] == "bad_request"
+        assert reply["message"]
+
+
+@simulated
+async def test_steps_only_grow() -> None:
+    lab = Lab()
+    async with lab.watching(folder="", last_step=10):
+        reply = await lab.ask(op="checkpoint", step=9, name="step-9")
+    assert "steps only grow" in reply["message"]
+
+
+@simulated
+async def test_too_many_files_are_refused_with_a_remedy() -> None:
+    lab = Lab()
+    async with lab.watching(folder=""):
+        for number in range(CHECKPOINT_FILES_MAX + 1):
+            await lab.write(f"checkpoint/step-1/part-{number}", b"")
+        reply = await lab.ask(op="checkpoint", step=1, name="step-1", wait=True)
+    assert "pack them into fewer" in reply["message"]
+
+
+@pytest.mark.parametrize("junk", [b"", b"\xff\xfe", b"[]", b"7", b"[" * 100_000])
+@simulated
+async def test_any_bytes_of_a_task_get_an_answer(junk: bytes) -> None:
+    lab = Lab()
+    async with lab.watching():
+        assert json.loads(await lab.executor.ask(lab.job, junk))["error"] == "bad_request"
+
+
+@simulated
+async def test_a_job_that_asks_before_it_is_watched_again_gets_its_answer() -> None:
+    lab = Lab()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lab.executor.run)
+        await lab.executor.prepare(lab.job)
+        await lab.executor.start(job_spec(lab.job, "sleep", "1000"))
+        replies: list[dict[str, Any]] = []
+
+        async def ask() -> None:
+            replies.append(await lab.ask(op="state_get", key="k"))
+
+        nursery.start_soon(ask)
+        await trio.sleep(5)
+        spec = lab.watch_spec()
+        nursery.start_soon(lab.memory.watch, lab.job, spec, lab.on_checkpoint)
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    assert replies == [{"ok": True, "value": None}]
+
+
+# -- ctx.state
+
+
+@simulated
+async def test_a_value_outlives_the_attempt_that_wrote_it() -> None:
+    lab = Lab()
+    async with lab.watching():
+        await lab.ask(op="state_put", key="best", value={"json": {"loss": 0.1}})
+    other = Lab(pool=lab.pool, fence=2)
+    async with other.watching():
+        reply = await other.ask(op="state_get", key="best")
+    assert reply["value"] == {"json": {"loss": 0.1}}
+
+
+@simulated
+async def test_an_older_attempt_cannot_write_any_more() -> None:
+    old = Lab()
+    new = Lab(pool=old.pool, fence=2)
+    async with old.watching(), new.watching():
+        await old.ask(op="state_put", key="k", value={"json": 1})
+        await new.ask(op="state_put", key="k", value={"json": 2})
+        stale = [
+            await old.ask(op="state_put", key="k", value={"json": 3}),
+            await old.ask(op="state_cas", key="k", expected={"json": 2}, value={"json": 3}),
+        ]
+        assert [reply["error"] for reply in stale] == ["stale", "stale"]
+        assert (await new.ask(op="state_get", key="k"))["value"] == {"json": 2}
+
+
+@simulated
+async def test_compare_and_set_writes_only_over_what_was_expected() -> None:
+    lab = Lab()
+    async with lab.watching():
+        cas = {"op": "state_cas", "key": "k"}
+        assert (await lab.ask(**cas, expected=None, value={"json": 1}))["done"] is True
+        assert (await lab.ask(**cas, expected=None, value={"json": 2}))["done"] is False
+        assert (await lab.ask(**cas, expected={"json": 1}, value={"bytes": "eA=="}))["done"] is True
+        assert (await lab.ask(op="state_get", key="k"))["value"] == {"bytes": "eA=="}
+
+
+@simulated
+async def test_many_writers_of_one_key_all_get_through() -> None:
+    lab = Lab()
+    async with lab.watching():
+
+        async def count() -> None:
+            for _ in range(5):
+                while True:
+                    now = (await lab.ask(op="state_get", key="n"))["value"]
+                    value = {"json": (now["json"] if now else 0) + 1}
+                    reply = await lab.ask(op="state_cas", key="n", expected=now, value=value)
+                    if reply.get("done"):
+                        break
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(count)
+        assert (await lab.ask(op="state_get", key="n"))["value"] == {"json": 20}
+
+
+@simulated
+async def test_state_says_that_the_pool_is_away() -> None:
+    lab = Lab()
+    async with lab.watching():
+        lab.pool.is_down = True
+        assert (await lab.ask(op="state_get", key="k"))["error"] == "unavailable"
