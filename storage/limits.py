@@ -115,3 +115,12 @@ NAMES_PER_SCAN: Final = 64
 
 CANDIDATES_MAX: Final = 64
 """Machines considered for one object: placement stays fast and holder records small."""
+
+RUN_SEGMENTS: Final = 32
+"""Segments that share their holders: an object up to 256 MiB concerns n machines and no more."""
+
+TOUCHED_PAGES_MAX: Final = 65_536
+"""Changed holder records nobody has looked at yet: when there are more, repair reads them all."""
+
+RECORDS_PER_STEP: Final = 16
+"""Holder records read before others get a turn: each costs a signature check."""

@@ -56,9 +56,9 @@ def read_index(tables: Tables, index: dict[bytes, bytes]) -> list[bytes]:
         after = batch[-1][0]
 
 
-def put_in_order(files: SegmentFiles, records: Sequence[bytes]) -> Space:
+def put_in_order(files: SegmentFiles, records: Sequence[bytes], file_bytes: int) -> Space:
     """Remove empty files, cut tails past the last commit, give back space that was not yet."""
-    space, present = Space(), files.numbers()
+    space, present = Space(file_bytes), files.numbers()
     in_files = (_extent(record) for record in sorted(records) if unpack_location(record).file)
     indexed: dict[int, None] = {}
     for number, group in groupby(in_files, lambda extent: extent.file):

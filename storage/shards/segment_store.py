@@ -24,7 +24,7 @@ from storage.errors import (
     StoreFullError,
 )
 from storage.ids import ShardRoot
-from storage.limits import LEAF_BYTES, SHARD_BYTES_MAX
+from storage.limits import LEAF_BYTES, SEGMENT_FILE_BYTES, SHARD_BYTES_MAX
 from storage.merkle import HASH_BYTES, Tree, leaf_hash, root_of
 from storage.shards.group_sync import GroupSync
 from storage.shards.layout import (
@@ -58,13 +58,15 @@ class SegmentStore:
         *,
         quota_bytes: int,
         min_free_bytes: int,
+        file_bytes: int = SEGMENT_FILE_BYTES,
         punch: Callable[[int, int, int], bool] = punch_hole,
     ) -> None:
         self._folder, self._tables, self._workers = folder, tables, workers
         self._quota_bytes, self._min_free_bytes = quota_bytes, min_free_bytes
         self._files = SegmentFiles(folder, punch)
         self._sync = GroupSync(workers, self._files.sync)
-        self._space = Space()
+        self._file_bytes = file_bytes
+        self._space = Space(file_bytes)
         self._index: dict[bytes, bytes] = {}
         self._used = 0
         self._reserved = 0
@@ -223,7 +225,7 @@ class SegmentStore:
         known = any(unpack_location(record).file for record in index.values())
         check = partial(check_folder, self._folder, self._files, store_id, known=known)
         await self._workers.run(check)
-        order = partial(put_in_order, self._files, list(index.values()))
+        order = partial(put_in_order, self._files, list(index.values()), self._file_bytes)
         self._space = await self._workers.run(order)
         self._index = index
         lengths = (unpack_location(record).length for record in index.values())

@@ -33,7 +33,8 @@ class _File:
 class Space:
     """Hands out extents and takes them back; one thread only."""
 
-    def __init__(self) -> None:
+    def __init__(self, file_bytes: int = SEGMENT_FILE_BYTES) -> None:
+        self._file_bytes = file_bytes
         self._files: dict[int, _File] = {}
         self._active = 0
         self._next = 1
@@ -44,7 +45,7 @@ class Space:
         self._files[file] = _File(end, taken)
         self._spare += spare
         self._next = max(self._next, file + 1)
-        self._active = file if end < SEGMENT_FILE_BYTES else 0
+        self._active = file if end < self._file_bytes else 0
 
     def take(self, size: int) -> Extent:
         """Room for `size` bytes; in a new file (offset 0) when the last one is full."""
@@ -55,7 +56,7 @@ class Space:
                 self._files[spare.file].taken += size
                 return Extent(spare.file, spare.offset, size)
         file = self._files.get(self._active)
-        if file is None or file.end + size > SEGMENT_FILE_BYTES:
+        if file is None or file.end + size > self._file_bytes:
             self._active = self._next
             self._next += 1
             file = self._files[self._active] = _File()
