@@ -18,7 +18,7 @@ class KnownPeer(Record, frozen=True):
 
 
 class TablePeerCache:
-    """`p2p.discovery.service.PeerCache` over Tables; keeps the newest CACHED_PEERS_MAX."""
+    """`p2p.discovery.service.PeerCache` over Tables; at most CACHED_PEERS_MAX of them."""
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
