@@ -72,7 +72,7 @@ class _Reader:
         try:
             with path.open("rb") as file:
                 text = file.read(CONFIG_BYTES_MAX + 1)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as exc:
             self.faults.append(f"{path}: cannot be read: {exc.strerror}")

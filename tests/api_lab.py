@@ -1,16 +1,23 @@
 """A node that exists for the API's tests only, and a way to call an ASGI app without sockets."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
+import queue
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Never
+from pathlib import Path
+from typing import Any, Never, TypeVar
 
 import msgspec
 import trio
 
 from p2p.ids import PeerId
-from swarmnode.api.app import Asgi
+from swarmnode.api.app import Asgi, build_app
+from swarmnode.api.events import EventHub
+from swarmnode.api.routes import all_routes
 from swarmnode.api.schema import ComputeStatus, PeerLine, Status, StorageStatus
+from swarmnode.api.server import ApiServer
 from swarmnode.errors import TaskUnknownError
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.tasks.ids import TaskId
@@ -19,6 +26,8 @@ from swarmnode.tasks.lifecycle import TASK_ENDS, TaskState
 from swarmnode.tasks.messages import Phase
 from swarmnode.tasks.records import AttemptRecord, BidLine, Outcome, RoundRecord, TaskRecord
 from swarmnode.tasks.spec import TaskSpec
+
+ResultT = TypeVar("ResultT")
 
 ADA, BOB = PeerId("12D3ada"), PeerId("12D3bob")
 ROUND = RoundRecord(
@@ -43,6 +52,8 @@ class FakeMarket:
         self.paused: list[float | None] = []
         self.reading = 0
         """Log readers that have not ended."""
+        self.on_submit: Callable[[TaskId], None] = lambda _task: None
+        """What happens to a task at once."""
         self._changed = trio.Event()
         self._events: list[trio.MemorySendChannel[TaskEvent]] = []
 
@@ -51,6 +62,7 @@ class FakeMarket:
         task = TaskId(f"t{len(self.views) + 1}")
         self.printed[task] = {"stdout": bytearray(), "stderr": bytearray()}
         self._set(TaskView(TaskRecord(task, spec, 1000)), "submitted")
+        self.on_submit(task)
         return task
 
     def start(self, task: TaskId, provider: PeerId = ADA) -> None:
@@ -184,6 +196,45 @@ class FakeNode:
     async def join_through(self, address: str) -> PeerId:
         await trio.lowlevel.checkpoint()
         return BOB
+
+
+class ServedNode:
+    """A FakeNode whose API is served on a unix socket by a thread of its own."""
+
+    def __init__(self, token: trio.lowlevel.TrioToken, node: FakeNode) -> None:
+        self._token = token
+        self.node = node
+
+    def do(self, act: Callable[[FakeMarket], ResultT]) -> ResultT:
+        """Let something happen in the node."""
+        return trio.from_thread.run_sync(act, self.node.market, trio_token=self._token)
+
+
+@contextmanager
+def served_node(socket: Path) -> Iterator[ServedNode]:
+    """Serve until the block ends."""
+    ready: queue.Queue[tuple[ServedNode, trio.CancelScope]] = queue.Queue()
+
+    async def serve() -> None:
+        node = FakeNode()
+        hub = EventHub(node.market.events, "b00t")
+        app = build_app(all_routes(node, hub))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(ApiServer(app, socket, services=(hub.run,)).run)
+            served = ServedNode(trio.lowlevel.current_trio_token(), node)
+            ready.put((served, nursery.cancel_scope))
+
+    thread = threading.Thread(target=trio.run, args=(serve,))
+    thread.start()
+    try:
+        served, scope = ready.get(timeout=20)
+        try:
+            yield served
+        finally:
+            served.do(lambda _market: scope.cancel())
+    finally:
+        thread.join(20)
+        assert not thread.is_alive()
 
 
 @dataclass(slots=True)

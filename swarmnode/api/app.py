@@ -49,6 +49,9 @@ class Gatekeeper:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry."""
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+            return
         if scope["type"] == "http":
             refusal = self._refusal(scope)
             if refusal is not None:
@@ -81,6 +84,15 @@ class Gatekeeper:
         if scope["method"] not in SCOPES[granted] or (steers and granted != "admin"):
             return Problem(403, "scope", f"a token of scope {granted} may not do that")
         return None
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    """Nothing to start or stop. Starlette's own answer turns a cancellation into a failure."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
 
 
 async def _not_found(request: Any, error: Exception) -> Response:  # noqa: ANN401

@@ -20,13 +20,16 @@ TOKENS_MAX: Final = 256
 _TOKEN_BYTES: Final = 32
 
 
+def token_file(configured: str, state: Path) -> Path:
+    """Where the tokens are: what `api.token_file` says, else a file beside the node's keys."""
+    return Path(configured) if configured else state / "api-tokens"
+
+
 def read_tokens(file: Path) -> Mapping[str, str]:
     """Hash of each token to its scope. Raises ConfigError naming file, line and remedy."""
     remedy = "`swarmnode api token` makes one"
-    if not file.name:
-        raise ConfigError(f"api.tcp needs api.token_file, the tokens that may use it: {remedy}")
     if not file.exists():
-        raise ConfigError(f"api.token_file {file} is missing: {remedy}")
+        raise ConfigError(f"api.tcp is set, but nobody holds a token ({file}): {remedy}")
     try:
         lines = read_private_file(file).decode(errors="replace").splitlines()
     except IdentityError as exc:

@@ -4,12 +4,13 @@ import os
 
 import click
 
+from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.output import emit_rows, output_option, reporting
 from swarmnode.config_load import load, shown
 from swarmnode.home import locate
 
 
-@click.group()
+@click.group(cls=NearestGroup)
 def config() -> None:
     """Show and check the configuration."""
 

@@ -3,7 +3,6 @@
 Every command is one row of COMMANDS and one of SUMMARIES: `--help` imports click alone.
 """
 
-import difflib
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -12,9 +11,11 @@ from typing import Final
 import click
 
 from swarmnode.cli import exits
+from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.output import complain
 
 COMMANDS: Final[dict[str, str]] = {
+    "api": "swarmnode.cli.api_commands:api",
     "config": "swarmnode.cli.configure:config",
     "doctor": "swarmnode.cli.doctor:doctor",
     "init": "swarmnode.cli.enrol:init",
@@ -32,6 +33,7 @@ COMMANDS: Final[dict[str, str]] = {
 """Command name to `module:attribute` of a click command."""
 
 SUMMARIES: Final[dict[str, str]] = {
+    "api": "Who may use this node's API over the network.",
     "config": "Show and check the configuration.",
     "doctor": "Check whether this machine can run a node, and say how to mend what cannot.",
     "init": "Create this machine's keys, and with --new-network a network of your own.",
@@ -49,7 +51,7 @@ SUMMARIES: Final[dict[str, str]] = {
 """What `--help` says of each command: the first line of its docstring."""
 
 
-class LazyGroup(click.Group):
+class LazyGroup(NearestGroup):
     """A group that imports a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -65,17 +67,6 @@ class LazyGroup(click.Group):
         command = getattr(import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, or say which one was probably meant."""
-        name = args[0]
-        if name not in COMMANDS and not name.startswith("-"):
-            near = difflib.get_close_matches(name, COMMANDS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else "see --help for the list"
-            raise click.UsageError(f"no command {name!r}: {hint}", ctx)
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List names and summaries without importing anything."""

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from swarmnode.cli import exits
+from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.output import emit, emit_rows, output_option, paint
 from swarmnode.cli.talk import human_bytes, node, wait_option
 
@@ -62,7 +63,7 @@ def _print_status(found: dict[str, Any]) -> None:
         click.echo(f"not enforced here: {limit}: {why}")
 
 
-@click.group()
+@click.group(cls=NearestGroup)
 def peer() -> None:
     """The members of the network, as this node sees them."""
 
@@ -101,7 +102,7 @@ def ping(peer_id: str, count: int, fmt: str) -> None:
     emit({"peer": pong["peer"], "rtt_ms": [round(t, 3) for t in times], "median_ms": median}, fmt)
 
 
-@click.group("node")
+@click.group("node", cls=NearestGroup)
 def node_group() -> None:
     """This machine, by its owner: take it back, lend it again."""
 

@@ -10,13 +10,14 @@ from urllib.parse import quote
 import click
 
 from swarmnode.cli import exits
+from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.output import emit, emit_rows, output_option
 from swarmnode.cli.talk import human_bytes, node
 
 DURABILITIES = ("durable", "quorum", "local")
 
 
-@click.group()
+@click.group(cls=NearestGroup)
 def obj() -> None:
     """Store bytes in the pool and read them anywhere."""
 

@@ -1,0 +1,260 @@
+"""`task submit | ls | show | logs | wait | cancel | explain`: commands on the pool's machines."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import click
+
+from swarmnode.cli import exits, task_follow
+from swarmnode.cli.client import Client
+from swarmnode.cli.groups import NearestGroup
+from swarmnode.cli.output import emit, emit_rows, output_option, table
+from swarmnode.cli.submit_options import submit_options
+from swarmnode.cli.talk import human_bytes, node, wait_option
+from swarmnode.cli.task_spec import add_inputs, merge_flags, read_spec
+
+_ID_CHARS: Final = 16
+
+
+@click.group(cls=NearestGroup)
+def task() -> None:
+    """Run commands on the pool's machines."""
+
+
+@task.command("submit")
+@click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="[--] COMMAND...")
+@submit_options
+@wait_option
+@output_option
+def submit(
+    argv: tuple[str, ...],
+    spec_file: Path | None,
+    inputs: tuple[str, ...],
+    detach: bool,
+    dry_run: bool,
+    cancel_on_interrupt: bool,
+    wait_s: float,
+    fmt: str,
+    **flags: Any,  # noqa: ANN401  (one per option)
+) -> int:
+    """Run COMMAND on whatever machine of the pool suits it best.
+
+    Its output is copied here and its exit code is ours: 125 it could not be started, 126 not
+    executed, 127 not found, 75 nobody could run it just now. After --detach, or after Ctrl-C, the
+    task goes on by itself.
+    """
+    spec = read_spec(spec_file)
+    merge_flags(spec, flags, argv)
+    if not spec.get("run"):
+        raise click.UsageError("give a COMMAND after --, or a file with --spec")
+    with node(wait_s) as client:
+        add_inputs(spec, inputs, client)
+        if dry_run:
+            return _show_dry_run(client, client.call("POST", "/api/v1/tasks?dry_run=1", spec), fmt)
+        made: str = client.call("POST", "/api/v1/tasks", spec)["task"]
+        if detach:
+            _print_id(made, fmt)
+            return exits.OK
+        return _stay_with(client, made, fmt, cancel_on_interrupt)
+
+
+def _print_id(made: str, fmt: str) -> None:
+    if fmt == "table":
+        click.echo(made)
+    else:
+        emit({"task": made}, fmt)
+
+
+def _stay_with(client: Client, made: str, fmt: str, cancel_on_interrupt: bool) -> int:
+    as_table = fmt == "table"
+    try:
+        task_follow.say(f"task {made}")
+        copier = task_follow.Copier(client, made, follow=True) if as_table else None
+        detail = task_follow.wait_for(client, made, None, _tell_change)
+        if copier is not None:
+            copier.finish()
+    except KeyboardInterrupt:
+        if cancel_on_interrupt:
+            client.call("POST", f"/api/v1/tasks/{made}/cancel")
+            task_follow.say(f"task {made} is cancelled")
+        else:
+            task_follow.say(
+                f"the task goes on: swarmnode task logs -f {made}, or swarmnode task cancel {made}"
+            )
+        return exits.INTERRUPTED
+    if not as_table:
+        emit(detail, fmt)
+    elif words := task_follow.ending_of(detail):
+        task_follow.say(words)
+    return task_follow.exit_code_of(detail)
+
+
+def _tell_change(detail: dict[str, Any]) -> None:
+    """On a terminal, say where the task stands while it does not print anything yet."""
+    if sys.stderr.isatty() and detail["state"] not in task_follow.ENDS:
+        where = f" on {detail['provider']}" if detail["provider"] else ""
+        task_follow.say(f"  {detail['state']}{where}")
+
+
+@task.command("ls")
+@click.option("--state", "states", multiple=True, help="Only tasks in this state.")
+@wait_option
+@output_option
+def ls(states: tuple[str, ...], wait_s: float, fmt: str) -> None:
+    """List the tasks submitted here, oldest first."""
+    with node(wait_s) as client:
+        rows = client.get("/api/v1/tasks")
+    rows = [row for row in rows if not states or row["state"] in states]
+    if fmt == "table":
+        for row in rows:
+            row["command"] = " ".join(row["run"])[:60]
+            row["code"] = row["exit_code"]
+    emit_rows(rows, fmt, ("task", "name", "state", "code", "attempts", "provider", "command"))
+
+
+@task.command("show")
+@click.argument("task_id")
+@output_option
+def show(task_id: str, fmt: str) -> None:
+    """Show everything known about a task."""
+    with node() as client:
+        found = client.get(f"/api/v1/tasks/{_resolve(client, task_id)}")
+    if fmt != "table":
+        emit(found, fmt)
+        return
+    history, outputs, usage = found.pop("history"), found.pop("outputs"), found.pop("usage")
+    found["run"] = " ".join(found["run"])
+    found["spec"] = json.dumps(found["spec"])
+    if usage is not None:
+        found["usage"] = (
+            f"{usage['wall_ms'] / 1000:.1f} s, {usage['cpu_ms'] / 1000:.1f} s of CPU, "
+            f"{human_bytes(usage['memory_peak_bytes'])} of memory"
+        )
+    emit(found, fmt)
+    if history:
+        columns = ("fence", "provider", "ended_as", "restored_step", "detail")
+        emit_rows(history, fmt, columns)
+    if outputs:
+        emit_rows(outputs, fmt, ("name", "size", "cap"))
+
+
+@task.command("logs")
+@click.argument("task_id")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the task ends.")
+@click.option("--stream", type=click.Choice(["both", *task_follow.STREAMS]), default="both")
+@output_option
+def logs(task_id: str, follow: bool, stream: str, fmt: str) -> None:
+    """Print what a task printed: its stdout to ours, its stderr to ours."""
+    streams = list(task_follow.STREAMS) if stream == "both" else [stream]
+    with node() as client:
+        found = _resolve(client, task_id)
+        client.get(f"/api/v1/tasks/{found}")  # an unknown task is one line, not two streams
+        if fmt == "table" and stream == "both":
+            task_follow.Copier(client, found, follow=follow).finish()
+        elif fmt == "table":
+            for piece in task_follow.log_pieces(client, found, stream, follow=follow):
+                task_follow.write_all(1, piece)
+        else:
+            _print_logs(client, found, streams, follow, fmt)
+
+
+def _print_logs(client: Client, task_id: str, streams: list[str], follow: bool, fmt: str) -> None:
+    texts = {
+        one: b"".join(task_follow.log_pieces(client, task_id, one, follow=follow)).decode(
+            errors="replace"
+        )
+        for one in streams
+    }
+    if fmt == "json":
+        emit(texts, fmt)
+        return
+    rows = [{"stream": one, "line": line} for one in streams for line in texts[one].splitlines()]
+    emit_rows(rows, fmt, ())
+
+
+@task.command("wait")
+@click.argument("task_id")
+@click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="Then exit with 75.")
+@output_option
+def wait(task_id: str, timeout_s: float | None, fmt: str) -> int:
+    """Wait until a task has ended; its exit code is ours."""
+    with node() as client:
+        found = _resolve(client, task_id)
+        detail = task_follow.wait_for(client, found, timeout_s, lambda _detail: None)
+    if fmt == "table":
+        emit({key: detail[key] for key in ("task", "state", "exit_code", "reason", "why")}, fmt)
+    else:
+        emit(detail, fmt)
+    if detail["state"] not in task_follow.ENDS:
+        return exits.TEMPORARY
+    return task_follow.exit_code_of(detail)
+
+
+@task.command("cancel")
+@click.argument("task_ids", nargs=-1, required=True, metavar="TASK_ID...")
+@output_option
+def cancel(task_ids: tuple[str, ...], fmt: str) -> None:
+    """End tasks wherever they run; harmless for those that have ended."""
+    with node() as client:
+        rows = [
+            client.call("POST", f"/api/v1/tasks/{_resolve(client, one)}/cancel") for one in task_ids
+        ]
+    emit_rows(rows, fmt, ("task", "state", "why"))
+
+
+@task.command("explain")
+@click.argument("task_id")
+@output_option
+def explain(task_id: str, fmt: str) -> None:
+    """Show why a task is where it is: every auction, bid, score part and refusal."""
+    with node() as client:
+        found = client.get(f"/api/v1/tasks/{_resolve(client, task_id)}/explain")
+        if fmt == "table":
+            click.echo(f"{found['state']}{': ' + found['why'] if found['why'] else ''}")
+            _print_rounds(client, found["rounds"])
+        else:
+            emit(found, fmt)
+
+
+def _show_dry_run(client: Client, found: dict[str, Any], fmt: str) -> int:
+    if fmt == "table":
+        _print_rounds(client, found["rounds"])
+    else:
+        emit(found, fmt)
+    bids = [bid for one in found["rounds"] for bid in one["bids"]]
+    return exits.OK if any(bid["won"] for bid in bids) else exits.TEMPORARY
+
+
+def _print_rounds(client: Client, rounds: list[dict[str, Any]]) -> None:
+    names = {row["peer"]: row["name"] for row in client.get("/api/v1/peers")}
+    for one in rounds:
+        click.echo(f"\nauction {one['number']}: {one['outcome']}")
+        cells = [_bid_cells(bid, names) for bid in one["bids"]]
+        if cells:
+            click.echo(table(cells, ("machine", "bid", "score", "parts", "why")))
+        for left_out in one["unfit"]:
+            name = names.get(left_out["peer"], left_out["peer"])
+            click.echo(f"not asked: {name}: {left_out['reason']}")
+
+
+def _bid_cells(bid: dict[str, Any], names: dict[str, str]) -> list[str]:
+    parts = " ".join(f"{key}={value}" for key, value in bid["parts"].items())
+    why = "won" if bid["won"] else bid["reason"]
+    name = names.get(bid["peer"], bid["peer"])
+    shown = "".join(char if char.isprintable() else "?" for char in name)
+    return [shown, bid["kind"], str(bid["score"] or "-"), parts or "-", why or "-"]
+
+
+def _resolve(client: Client, text: str) -> str:
+    """A whole id, or the one task whose id begins with the text or whose name it is."""
+    if len(text) >= _ID_CHARS:
+        return quote(text, safe="")
+    rows = client.get("/api/v1/tasks")
+    found = [row["task"] for row in rows if row["task"].startswith(text) or row["name"] == text]
+    if len(found) == 1:
+        return str(found[0])
+    words = f"{len(found)} tasks match {text!r}" if found else f"no task {text!r}"
+    raise exits.CliError(f"{words}: see swarmnode task ls", exits.NOT_FOUND)

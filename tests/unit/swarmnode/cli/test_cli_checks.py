@@ -1,0 +1,146 @@
+"""What doctor makes of other machines than this one."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from swarmnode.cli import checks, checks_machine, output
+from swarmnode.config import Config, ListenSection, StorageSection
+from swarmnode.home import Home, locate
+
+BROKEN_BWRAP = "#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n"
+
+
+def machine(root: Path, files: dict[str, str]) -> Path:
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return root
+
+
+def sandbox_on(root: Path, *, needed: bool = True, script: str = BROKEN_BWRAP) -> checks.Check:
+    bwrap = root / "bwrap"
+    bwrap.write_text(script)
+    bwrap.chmod(0o755)
+    return checks_machine.sandbox(needed=needed, root=root, bwrap=str(bwrap))
+
+
+def test_ubuntus_apparmor_rule_is_found_with_the_exact_fix(tmp_path: Path) -> None:
+    machine(tmp_path, {"proc/sys/kernel/apparmor_restrict_unprivileged_userns": "1\n"})
+    found = sandbox_on(tmp_path)
+    assert found.status == checks.FAIL
+    assert "AppArmor" in found.detail
+    assert "/etc/apparmor.d/bwrap" in found.fix
+    assert "userns," in found.fix
+
+
+@pytest.mark.parametrize(
+    ("files", "fix"),
+    [
+        ({"proc/sys/kernel/unprivileged_userns_clone": "0\n"}, "unprivileged_userns_clone=1"),
+        ({"proc/sys/user/max_user_namespaces": "0\n"}, "max_user_namespaces=15000"),
+    ],
+)
+def test_a_kernel_without_user_namespaces_is_found(
+    tmp_path: Path, files: dict[str, str], fix: str
+) -> None:
+    assert fix in sandbox_on(machine(tmp_path, files)).fix
+
+
+def test_what_bubblewrap_said_is_shown_when_nothing_explains_it(tmp_path: Path) -> None:
+    assert "Permission denied" in sandbox_on(tmp_path).detail
+    assert sandbox_on(tmp_path, script="#!/bin/sh\nexit 0\n").status == checks.OK
+
+
+def test_a_broken_sandbox_only_warns_where_it_is_not_needed(tmp_path: Path) -> None:
+    assert sandbox_on(tmp_path, needed=False).status == checks.WARN
+    assert sandbox_on(machine(tmp_path, {".dockerenv": ""})).status == checks.WARN
+
+
+def test_no_gpu_driver_is_normal_and_half_a_driver_is_not(tmp_path: Path) -> None:
+    assert checks_machine.gpu(tmp_path).status == checks.OK
+    machine(tmp_path, {"dev/nvidia0": ""})
+    assert "driver is not loaded" in checks_machine.gpu(tmp_path).detail
+
+
+def test_control_groups_of_version_two_need_delegation(tmp_path: Path) -> None:
+    group = "sys/fs/cgroup/user.slice"
+    root = machine(
+        tmp_path,
+        {
+            "proc/self/cgroup": "0::/user.slice\n",
+            "sys/fs/cgroup/cgroup.controllers": "cpu memory pids\n",
+            f"{group}/cgroup.controllers": "memory pids\n",
+            f"{group}/cgroup.procs": "",
+        },
+    )
+    found = checks_machine.control_groups(root)
+    assert found.status == checks.WARN
+    assert found.detail == "version 2: cpu of a task cannot be limited"
+    assert "Delegate=yes" in found.fix
+    machine(root, {f"{group}/cgroup.controllers": "cpu memory pids\n"})
+    assert checks_machine.control_groups(root).status == checks.OK
+
+
+def test_control_groups_of_version_one_are_looked_at_one_by_one(tmp_path: Path) -> None:
+    root = machine(tmp_path, {"proc/self/cgroup": "4:memory:/x\n3:cpu,cpuacct:/y\n"})
+    for name in ("memory/x", "cpu/y"):
+        (root / "sys/fs/cgroup" / name).mkdir(parents=True)
+    found = checks_machine.control_groups(root)
+    assert found.detail == "version 1: pids of a task cannot be limited"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    found = locate({"SWARM_HOME": str(tmp_path / "n")})
+    found.make()
+    return found
+
+
+def test_a_port_in_use_is_found_unless_our_own_node_has_it(home: Home) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        config = Config(listen=ListenSection(addresses=(f"/ip4/127.0.0.1/tcp/{port}",)))
+        found = checks.ports(home, config)
+        assert found.status == checks.FAIL
+        assert str(port) in found.detail
+        with socket.socket(socket.AF_UNIX) as node:
+            node.bind(str(home.api_socket))
+            node.listen()
+            assert checks.ports(home, config).status == checks.OK
+    assert checks.ports(home, Config(listen=ListenSection(addresses=()))).status == checks.OK
+
+
+def test_a_quota_larger_than_the_disk_is_a_warning_with_a_number(home: Home) -> None:
+    found = checks.disk(home, Config(storage=StorageSection(quota_gib=1e6)))
+    assert found.status == checks.WARN
+    assert "SWARM_STORAGE__QUOTA_GIB=" in found.fix
+    assert checks.disk(home, Config(storage=StorageSection(quota_gib=0))).status == checks.OK
+
+
+def test_a_clock_before_this_program_was_written_fails() -> None:
+    assert checks.clock(1_000_000_000_000).status == checks.FAIL
+
+
+def test_imports_come_from_beside_this_package() -> None:
+    assert checks.imports().status == checks.OK
+
+
+def test_a_name_from_a_peer_cannot_paint_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    output.emit({"name": "a\x1b[31m\nb"}, "table")
+    output.emit_rows([{"name": "\x9b31m"}], "table", ("name",))
+    assert capsys.readouterr().out == "name  a?[31m?b\nNAME\n?31m\n"
+
+
+def test_a_list_prints_as_table_json_and_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    rows: list[dict[str, object]] = [{"id": "a", "n": 1, "more": None}, {"id": "bcd", "n": [1, 2]}]
+    output.emit_rows(rows, "table", ("id", "n"))
+    output.emit_rows(rows[:1], "jsonl", ("id",))
+    output.emit_rows([], "json", ("id",))
+    assert capsys.readouterr().out == (
+        "ID   N\na    1\nbcd  1, 2\n"
+        '{"id": "a", "n": 1, "more": null}\n'
+        '{\n  "v": 1,\n  "items": []\n}\n'
+    )

@@ -1,0 +1,304 @@
+"""`task` as a person or a script meets it, against a node that does what the test says."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from swarmnode.cli.main import run
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.lifecycle import TaskState
+from swarmnode.tasks.records import Outcome
+from tests.api_lab import ADA, FakeMarket, ServedNode, served_node
+
+ROOT = Path(__file__).parents[4]
+T1 = TaskId("t1")
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServedNode]:
+    socket = tmp_path / "api.sock"
+    monkeypatch.setenv("SWARM_API", str(socket))
+    monkeypatch.setenv("SWARM_HOME", str(tmp_path))
+    with served_node(socket) as served:
+        yield served
+
+
+def ends(
+    node: ServedNode,
+    outcome: Outcome | None = None,
+    state: TaskState = TaskState.DONE,
+    *,
+    out: str = "",
+    err: str = "",
+) -> None:
+    """Every task prints this and ends like this, at once."""
+    market = node.node.market
+
+    def act(task: TaskId) -> None:
+        market.start(task)
+        market.prints(task, out)
+        market.prints(task, err, "stderr")
+        market.finish(task, outcome, state)
+
+    market.on_submit = act
+
+
+def test_submit_copies_both_streams_and_ends_with_the_tasks_code(
+    node: ServedNode, capfd: pytest.CaptureFixture[str]
+) -> None:
+    failed = Outcome("failed", 7, "exit")
+    ends(node, failed, TaskState.FAILED, out="hello\n", err="oh dear\n")
+    assert run(["task", "submit", "--", "sh", "-c", "exit 7"]) == 7
+    captured = capfd.readouterr()
+    assert captured.out == "hello\n"
+    assert "task t1\n" in captured.err
+    assert "oh dear\n" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "code", "words"),
+    [
+        (Outcome("done", 0, "exit"), TaskState.DONE, 0, ""),
+        (Outcome("failed", 137, "oom"), TaskState.FAILED, 137, "oom"),
+        (Outcome("failed", 0, "outputs", "no file matches *.pt"), TaskState.FAILED, 1, "*.pt"),
+        (Outcome("failed", 127, "exit", "x: not found"), TaskState.FAILED, 127, "not found"),
+        (Outcome("unfit", 0, "environment", "no torch"), TaskState.FAILED, 125, "no torch"),
+        (Outcome("stopped", 143, "killed"), TaskState.CANCELLED, 130, "cancelled"),
+    ],
+)
+def test_every_end_has_its_code_and_bad_ones_their_reason(
+    node: ServedNode,
+    capfd: pytest.CaptureFixture[str],
+    outcome: Outcome,
+    state: TaskState,
+    code: int,
+    words: str,
+) -> None:
+    ends(node, outcome, state)
+    assert run(["task", "submit", "--", "x"]) == code
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert words in captured.err
+
+
+def test_a_task_nobody_could_run_says_try_again_later(
+    node: ServedNode, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import msgspec
+
+    from swarmnode.market.explain import TaskView
+
+    market = node.node.market
+
+    def give_up(task: TaskId) -> None:
+        record = market.views[task].record
+        market.views[task] = TaskView(
+            msgspec.structs.replace(record, state=TaskState.FAILED, why="nobody had a GPU")
+        )
+
+    market.on_submit = give_up
+    assert run(["task", "submit", "--gpu", "1", "--", "x"]) == 75
+    assert "nobody had a GPU" in capfd.readouterr().err
+
+
+def test_output_is_copied_while_the_task_runs(node: ServedNode, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "swarmnode.cli.main", "task", "submit", "--", "x"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=os.environ) as ours:
+        assert ours.stdout is not None
+        _when_submitted(node)
+        node.do(lambda market: market.prints(T1, "one\n"))
+        assert ours.stdout.readline() == b"one\n"
+        assert ours.poll() is None
+        node.do(lambda market: market.prints(T1, "two\n"))
+        assert ours.stdout.readline() == b"two\n"
+        node.do(lambda market: market.finish(T1))
+        assert ours.wait(20) == 0
+
+
+def _when_submitted(node: ServedNode) -> None:
+    submitted = threading.Event()
+    if node.do(lambda market: _or_when(market, submitted)):
+        return
+    assert submitted.wait(20)
+
+
+def _or_when(market: FakeMarket, submitted: threading.Event) -> bool:
+    market.on_submit = lambda _task: submitted.set()
+    return bool(market.views)
+
+
+@pytest.mark.parametrize("flag", [False, True], ids=["goes on", "--cancel-on-interrupt"])
+def test_after_ctrl_c_the_task_goes_on_unless_asked_otherwise(node: ServedNode, flag: bool) -> None:
+    options = ["--cancel-on-interrupt"] if flag else []
+    command = [sys.executable, "-m", "swarmnode.cli.main", "task", "submit", *options, "--", "x"]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ
+    ) as ours:
+        assert ours.stderr is not None
+        assert ours.stderr.readline() == "task t1\n"
+        ours.send_signal(signal.SIGINT)
+        said = ours.stderr.read()
+        assert ours.wait(20) == 130
+    state = node.do(lambda market: market.views[T1].state)
+    assert state == (TaskState.CANCELLED if flag else TaskState.SUBMITTED)
+    assert said.count("\n") == 1
+    assert ("is cancelled" if flag else "swarmnode task logs -f t1") in said
+
+
+def test_every_flag_reaches_the_spec_and_wins_over_the_file(
+    node: ServedNode, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "task.toml"
+    file.write_text(
+        'run = ["from", "file"]\nname = "file"\nretries = 1\noutputs = ["a"]\n'
+        '[shape]\nmem = "1G"\ncpu = 4\n[variables]\nA = "1"\n'
+    )
+    line = (
+        f"task submit --detach --spec {file} --name flags --cpu 500m --gpu 2 --vram 8G "
+        "--gpu-model H100 --env torch --set B=2=3 --out *.pt --priority 1 --class critical "
+        "--timeout 2h --deadline 3h --enforce memory --enforce net --checkpoint ckpt "
+        "--checkpoint-every 5s --effects once"
+    )
+    assert run([*line.split(), "--", "train", "--epochs", "3"]) == 0
+    assert capsys.readouterr().out == "t1\n"
+    assert run(["task", "show", "t1", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["spec"] == {
+        "run": ["train", "--epochs", "3"],
+        "name": "flags",
+        "env": "torch",
+        "retries": 1,
+        "outputs": ["a", "*.pt"],
+        "variables": {"A": "1", "B": "2=3"},
+        "priority": 1,
+        "class": "critical",
+        "timeout": "7200000ms",
+        "deadline": "10800000ms",
+        "effects": "once",
+        "enforce": ["memory", "net"],
+        "checkpoint": {"dir": "ckpt", "every_s": "5000ms", "keep": 2},
+        "shape": {
+            "cpu": "500m",
+            "mem": 1 << 30,
+            "disk": 1 << 30,
+            "gpu": {"count": 2, "vram": 8 << 30, "model": "H100"},
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("task submit", "COMMAND"),
+        ("task submit --cpu lots -- x", "cpu: 'lots' is not a number"),
+        ("task submit --set X -- x", "NAME=VALUE"),
+        ("task submit --in swarm:abc -- x", "needs a name"),
+        ("task submit --in nothing.bin -- x", "No such file"),
+        ("task submit --spec nothing.toml", "No such file"),
+        ("task submit --prioritty 1 -- x", "'--priority'"),
+        ("task sbmit", "did you mean 'submit'"),
+        ("tsk ls", "did you mean 'task'"),
+        ("task submit -o xml -- x", "json"),
+    ],
+)
+def test_wrong_lines_are_one_clear_line_and_exit_2(
+    node: ServedNode, capsys: pytest.CaptureFixture[str], line: str, words: str
+) -> None:
+    assert run(line.split()) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert words in captured.err
+    assert node.do(lambda market: market.views) == {}
+
+
+def test_a_dry_run_shows_bids_and_winner_and_submits_nothing(
+    node: ServedNode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["task", "submit", "--dry-run", "--", "x"]) == 0
+    shown = capsys.readouterr().out
+    assert "ada" in shown
+    assert "price=100 eta=50" in shown
+    assert "won" in shown
+    assert "capacity" in shown
+    assert "12D3cy: no GPU" in shown
+    assert node.do(lambda market: market.views) == {}
+
+
+def test_ls_show_wait_cancel_and_explain_in_every_form(
+    node: ServedNode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(["task", "submit", "--detach", "--name", "greet", "--", "echo", "hi"])
+    node.do(lambda market: market.start(T1))
+    for form in ("table", "json", "jsonl"):
+        for words in (["ls"], ["show", "t1"], ["explain", "greet"], ["cancel", "t1"]):
+            capsys.readouterr()
+            assert run(["task", *words, "-o", form]) == 0
+            out = capsys.readouterr().out
+            if form != "table":
+                assert [
+                    json.loads(one) for one in ([out] if form == "json" else out.split("\n")[:-1])
+                ]
+            assert ADA in out or "ada" in out or words[0] == "cancel"
+    assert run(["task", "wait", "t1"]) == 130
+    assert run(["task", "wait", "t1", "-o", "json"]) == 130
+
+
+def test_wait_gives_up_with_75(node: ServedNode, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["task", "submit", "--detach", "--", "x"])
+    assert run(["task", "wait", "t1", "--timeout", "0.2"]) == 75
+
+
+def test_logs_in_every_form(node: ServedNode, capfd: pytest.CaptureFixture[str]) -> None:
+    ends(node, out="one\ntwo\n", err="oh\n")
+    run(["task", "submit", "--detach", "--", "x"])
+    capfd.readouterr()
+    assert run(["task", "logs", "-f", "t1"]) == 0
+    assert capfd.readouterr() == ("one\ntwo\n", "oh\n")
+    assert run(["task", "logs", "t1", "--stream", "stderr"]) == 0
+    assert capfd.readouterr() == ("oh\n", "")
+    assert run(["task", "logs", "t1", "-o", "json"]) == 0
+    assert json.loads(capfd.readouterr().out) == {"v": 1, "stdout": "one\ntwo\n", "stderr": "oh\n"}
+    assert run(["task", "logs", "t1", "-o", "jsonl"]) == 0
+    assert [json.loads(line) for line in capfd.readouterr().out.splitlines()] == [
+        {"stream": "stdout", "line": "one"},
+        {"stream": "stdout", "line": "two"},
+        {"stream": "stderr", "line": "oh"},
+    ]
+
+
+def test_an_unknown_task_is_exit_5(node: ServedNode, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["show"], ["logs", "-f"], ["wait"], ["cancel"], ["explain"]):
+        assert run(["task", *words, "nope"]) == 5
+        assert run(["task", *words, "abcdefghijklmnop"]) == 5
+        assert capsys.readouterr().err.count("error: ") == 2
+
+
+def test_without_a_node_it_is_one_line_and_exit_3(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SWARM_HOME", str(tmp_path))
+    monkeypatch.delenv("SWARM_API", raising=False)
+    assert run(["task", "ls"]) == 3
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert "swarmnode run" in captured.err
+
+
+def test_a_token_is_made_for_a_scope_and_only_its_hash_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SWARM_HOME", str(tmp_path / "home"))
+    assert run(["api", "token", "--scope", "submit", "--name", "ci", "-o", "json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    text = Path(made["file"]).read_text()
+    assert made["token"].startswith("swarm-submit-")
+    assert made["token"] not in text
+    assert text.startswith("submit ")
+    assert text.endswith(" ci\n")
