@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -97,12 +98,12 @@ def _fields(bid: Bid) -> tuple[int, BidKind, int, int, int, int]:
 
 @given(given_bids=bids, dice=st.randoms(use_true_random=False))
 def test_the_winner_does_not_depend_on_the_order_or_number_of_bids(
-    given_bids: dict[PeerId, list[Bid]], dice: st.DataObject
+    given_bids: dict[PeerId, list[Bid]], dice: Random
 ) -> None:
     answers = [(peer, bid) for peer, several in given_bids.items() for bid in several]
     expected = auctioned(answers)
     again = answers + answers
-    dice.shuffle(again)  # type: ignore[attr-defined]
+    dice.shuffle(again)
     assert auctioned(again) == expected
 
 
@@ -113,7 +114,7 @@ def test_the_winner_does_not_depend_on_the_order_or_number_of_bids(
     dice=st.randoms(use_true_random=False),
 )
 def test_a_result_repeated_and_reordered_among_beats_has_the_same_effect(
-    outcome: Outcome, copies: int, beats: int, dice: st.DataObject
+    outcome: Outcome, copies: int, beats: int, dice: Random
 ) -> None:
     plain = Desk()
     terms = plain.running()
@@ -122,7 +123,7 @@ def test_a_result_repeated_and_reordered_among_beats_has_the_same_effect(
     terms = desk.running()
     beat = State(terms.task, terms.fence, Phase.REPORTING)
     messages = [result(terms, outcome)] * copies + [beat] * beats
-    dice.shuffle(messages)  # type: ignore[attr-defined]
+    dice.shuffle(messages)
     for message in messages:
         desk.hear(BOB, message)
     assert desk.record() == plain.record()
@@ -248,8 +249,8 @@ class Trial(Desk):
                     self.acknowledged.append(task)
             case "bid" if self.calls_made:
                 peer, number = self.calls_made[-1 - a % len(self.calls_made)]
-                kind = BidKind(1 + b % 3) if b > 3 else BidKind.HELD
-                self.hear(peer, Bid(number, c, kind, 3000, b * 100))
+                answer = BidKind(1 + b % 3) if b > 3 else BidKind.HELD
+                self.hear(peer, Bid(number, c, answer, 3000, b * 100))
             case "answer" | "result" | "forge" | "beat" | "checkpoint" | "notice":
                 if self.awards_made:
                     made = list(self.awards_made.values())
