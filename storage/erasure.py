@@ -27,16 +27,20 @@ class Code:
 
     def encode(self, data: bytes | memoryview) -> list[bytes]:
         """All n shards; the first k are the data itself, zero padded at the end."""
-        size = self.shard_bytes(len(data))
-        padded = bytes(data).ljust(size * self.k, b"\0")
-        parts = [padded[at * size : (at + 1) * size] for at in range(self.k)]
+        size, view = self.shard_bytes(len(data)), memoryview(data)
+        cuts = range(0, size * self.k, size)
+        parts = [bytes(view[at : at + size]).ljust(size, b"\0") for at in cuts]
         if self.k == 1:
             return parts * self.n
         return list(zfec.Encoder(self.k, self.n).encode(parts))
 
     def decode(self, shards: Mapping[int, bytes], length: int) -> bytes:
         """The data from any k shards (number -> bytes). ValueError for fewer."""
-        return b"".join(self._data_parts(shards))[:length]
+        parts = self._data_parts(shards)
+        size = len(parts[0])
+        # cut before joining: a segment is copied once
+        cut = (memoryview(part)[: max(0, length - at * size)] for at, part in enumerate(parts))
+        return b"".join(cut)
 
     def rebuild(self, shards: Mapping[int, bytes], wanted: Sequence[int]) -> dict[int, bytes]:
         """The wanted shards from any k others. ValueError for fewer."""
