@@ -37,7 +37,7 @@ class Pump:
 
     def run_once(self) -> None:
         """Move what can be moved; returns at once. Errors of the lanes are the caller's."""
-        if self._is_running or not len(self._scheduler):
+        if self._is_running or self._scheduler.is_empty:
             return
         self._is_running = True
         try:
@@ -50,7 +50,7 @@ class Pump:
     def _move(self) -> bool:
         before = len(self._scheduler)
         moved = False
-        while len(self._scheduler):
+        while not self._scheduler.is_empty:
             rooms = [lane.room() for lane in self._lanes]
             piece = self._scheduler.take(rooms, trio.current_time())
             if piece is None:

@@ -19,6 +19,7 @@ from typing import Final
 from p2p.ids import TrafficClass
 from p2p.limits import OUTBOX_BYTES_MAX, OUTBOX_FRAMES_MAX, SLICE_BYTES_MAX
 
+_CLASSES: Final = tuple(TrafficClass)
 _BULK: Final[tuple[TrafficClass, ...]] = (TrafficClass.NORMAL, TrafficClass.BACKGROUND)
 
 
@@ -98,7 +99,7 @@ class Scheduler:
 
     def __init__(self, config: SchedulerConfig | None = None) -> None:
         self._config = config or SchedulerConfig()
-        self._queues = tuple(_Queue() for _ in TrafficClass)
+        self._queues = tuple(_Queue() for _ in _CLASSES)
         self._credit = [float(self._config.burst_bytes)] * 2
         self._deficit: dict[TrafficClass, int] = dict.fromkeys(_BULK, 0)
         self._turn = TrafficClass.NORMAL
@@ -150,8 +151,9 @@ class Scheduler:
     def take(self, rooms: Sequence[int], now_s: float) -> Slice | None:
         """The next bytes to write, or None; `rooms[c]` is what the stream of class c takes now."""
         for queue in self._queues:
-            queue.drop_expired(now_s)
-        ready = [q for q in TrafficClass if self._queues[q].items and rooms[q] > 0]
+            if queue.items:
+                queue.drop_expired(now_s)
+        ready = [q for q in _CLASSES if self._queues[q].items and rooms[q] > 0]
         chosen = self._choose(ready)
         if chosen is None:
             return None
@@ -215,7 +217,16 @@ class Scheduler:
     # Facts
 
     def __len__(self) -> int:
-        return sum(len(queue.items) for queue in self._queues)
+        control, interactive, normal, background = self._queues
+        return (
+            len(control.items) + len(interactive.items) + len(normal.items) + len(background.items)
+        )
+
+    @property
+    def is_empty(self) -> bool:
+        """True when nothing waits in any class."""
+        control, interactive, normal, background = self._queues
+        return not (control.items or interactive.items or normal.items or background.items)
 
     def waiting(self, traffic_class: TrafficClass) -> int:
         """Frames queued in one class."""

@@ -195,7 +195,7 @@ class Libp2pHost:
     async def send(self, peer: PeerId, traffic_class: TrafficClass, frame_bytes: bytes) -> None:
         """Queue one frame, waiting while that class's outbox is full; dials when needed."""
         data = _framed(frame_bytes)
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()  # full queues make us yield, see below
         box = self._boxes.get(peer)
         if box is None or box.conn is None:
             box = await self._connected_box(peer)
