@@ -16,17 +16,18 @@ from p2p.ids import LabId, MemberId, NetworkId
 from p2p.wire.codec import encode
 from p2p.wire.envelope import Signer
 from storage.advert import StorageAdvert
+from storage.cache.cache import CacheStats, SegmentCache
 from storage.cipher import preferred_cipher
 from storage.config import StorageConfig
 from storage.engine.port import Tables
 from storage.objects.keyring import Keyring
 from storage.objects.parts import Parts
-from storage.objects.reader import NoCache
 from storage.objects.service import ObjectService
 from storage.pool import Pool
 from storage.ports import Gossip, Members, Workers
 from storage.records.holders import HolderBook
-from storage.records.names import NameService
+from storage.records.names import NamesConfig, NameService, NamesStats
+from storage.repair.service import RepairService, RepairStats
 from storage.shards.port import ShardStore
 from storage.transfer.client import Transfer
 from storage.transfer.fetch import Fetcher
@@ -49,6 +50,9 @@ class StorageStats:
     """Answers of holders that failed their hash or signature, since the start."""
     swept_bytes: int
     """Freed because a lease ended, since the start."""
+    cache: CacheStats
+    repair: RepairStats
+    names: NamesStats
 
 
 class StorageService:
@@ -100,14 +104,23 @@ class StorageService:
             wall_ms=wall_ms,
         )
         self._keyring = Keyring(tables)
-        self.objects = ObjectService(self.parts, self._keyring, NoCache())
-        self.names = NameService(rpc, members, tables, signer, network, wall_ms=wall_ms, rng=rng)
+        self._cache = SegmentCache(config.cache_bytes)
+        self.objects = ObjectService(self.parts, self._keyring, self._cache)
+        self.names = NameService(
+            rpc, members, tables, signer, network,
+            wall_ms=wall_ms, rng=rng, config=NamesConfig(down_after_s=config.down_after_s),
+        )  # fmt: skip
+        self.repair = RepairService(
+            config, members, self.pool, self.holders, self.leases, self.parts.catalog, transfer,
+            self.parts.fetcher, self.parts.pusher, workers, wall_ms=wall_ms, rng=rng,
+        )  # fmt: skip
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve, advertise and sweep until cancelled; started once objects can be put."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self.objects.run)
             await nursery.start(self.names.run)
+            await nursery.start(self.repair.run)
             nursery.start_soon(self._advertise)
             nursery.start_soon(self._sweep)
             task_status.started()
@@ -120,6 +133,9 @@ class StorageService:
             objects=len(self.objects.entries()),
             lies=self._lies,
             swept_bytes=self._swept_bytes,
+            cache=self._cache.stats(),
+            repair=self.repair.stats(),
+            names=self.names.stats(),
         )
 
     def _advert(self) -> StorageAdvert:

@@ -4,6 +4,7 @@ The first is signed by the machine that put the object, later ones by whoever re
 sequence replaces a lower one, if its signer had a say in the old one: its signer, or a holder.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -14,7 +15,7 @@ from p2p.wire.codec import Record, decode_as, encode
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
 from storage.engine.port import ReadView, Tables, WriteView
 from storage.ids import Address
-from storage.limits import HOLDERS_MAX, SHARDS_MAX
+from storage.limits import HOLDERS_MAX, SHARDS_MAX, TOUCHED_PAGES_MAX
 from storage.manifest import Manifest
 
 HOLDERS_DOMAIN: Final = "swarm/holders"
@@ -120,6 +121,8 @@ class HolderBook:
         self._tables = tables
         self._signer = signer
         self._network = network
+        self.touched: deque[tuple[Address, int]] = deque(maxlen=TOUCHED_PAGES_MAX)
+        """Pages whose record was (or is just being) written here: for repair, which empties it."""
 
     def open(self, sealed: Signed) -> Holding:
         """Verify and unpack a record from anywhere. Raises WireError."""
@@ -144,18 +147,36 @@ class HolderBook:
         """Keep it durably if it replaces ours; the record that holds afterwards."""
         return await self._tables.transact(lambda view: self.write(view, holding))
 
+    async def adopt(self, holding: Holding) -> Holding:
+        """Keep a higher sequence whoever signed it; the record that holds afterwards.
+
+        For a machine that was away while the object was mended more than once: those who had a say
+        in the records between are unknown to it. What it is told by the holders and homes it asked
+        must do.
+        """
+
+        def apply(view: WriteView) -> Holding:
+            old = self._read(view, holding.address, holding.page)
+            if old is not None and old.sequence < holding.sequence:
+                view.delete(TABLE, _key(holding.address, holding.page))
+            return self.write(view, holding)
+
+        return await self._tables.transact(apply)
+
     def write(self, view: WriteView, holding: Holding) -> Holding:
         """The same inside somebody else's transaction."""
         old = self._read(view, holding.address, holding.page)
         if old is not None and not replaces(holding, old):
             return old
         view.put(TABLE, _key(holding.address, holding.page), encode(holding.sealed))
+        self.touched.append((holding.address, holding.page))
         return holding
 
     def remove(self, view: WriteView, address: Address) -> None:
         """Forget all pages of an object, inside somebody else's transaction."""
         for key, _ in view.scan(TABLE, address):
             view.delete(TABLE, key)
+            self.touched.append((address, int.from_bytes(key[len(address) :])))
 
     def _read(self, view: ReadView, address: Address, page: int) -> Holding | None:
         data = view.get(TABLE, _key(address, page))

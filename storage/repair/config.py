@@ -1,0 +1,61 @@
+"""Settings of repair, with the reasons for their values. Times in seconds."""
+
+from dataclasses import dataclass
+from typing import Final
+
+REPAIRS_AT_ONCE: Final = 2
+"""Pages mended at a time: each holds one segment in memory."""
+
+SEGMENTS_PER_JOB: Final = 16
+"""Segments mended before the new record is published: what a crash loses, at most."""
+
+BRAKE_MEMBERS: Final = 3
+"""So many silent members are ordinary whatever the size of the swarm."""
+
+BRAKE_SHARE: Final = 0.1
+"""More than this share silent at once is a partition or a power cut, not so many losses."""
+
+
+@dataclass(frozen=True, slots=True)
+class RepairConfig:
+    """When repair acts, and how much it may move."""
+
+    bytes_per_s: float = 20 * 1024**2
+    """Fetched and sent: a fifth of a gigabit line."""
+    down_after_s: float = 900.0
+    """A silent holder counts as lost after this: reboots and lunch-time lids are shorter."""
+    lazy_s: float = 3600.0
+    """Segments with shards to spare wait so much longer: most machines come back."""
+    takeover_s: float = 60.0
+    """The next in rank acts this much later, if the record has not changed meanwhile."""
+    jitter_s: float = 5.0
+    """Everybody waits up to this: one death touches many objects at once."""
+    retry_s: float = 30.0
+    """After a repair that failed, doubled each time."""
+    retry_max_s: float = 600.0
+    brake_s: float = 3600.0
+    """How long members that fell silent together hold all but critical repairs back."""
+    look_s: float = 1.0
+    """How often what is due is looked at."""
+    reconcile_s: float = 3600.0
+    """How often we ask whether records that name us were replaced while we were away."""
+
+    def __post_init__(self) -> None:
+        times = (self.down_after_s, self.takeover_s, self.retry_s, self.look_s, self.reconcile_s)
+        if min(times) <= 0 or self.bytes_per_s <= 0:
+            raise ValueError("times and bytes_per_s must be above 0")
+
+    @classmethod
+    def scaled(cls, down_after_s: float, bytes_per_s: float) -> "RepairConfig":
+        """All waits in proportion to `down_after_s`, so that demonstrations need not wait."""
+        return cls(
+            bytes_per_s=bytes_per_s,
+            down_after_s=down_after_s,
+            lazy_s=4 * down_after_s,
+            takeover_s=max(3.0, down_after_s / 15),
+            jitter_s=min(5.0, down_after_s / 10),
+            retry_s=max(2.0, down_after_s / 30),
+            brake_s=4 * down_after_s,
+            look_s=min(1.0, down_after_s / 8),
+            reconcile_s=max(5.0, 4 * down_after_s),
+        )

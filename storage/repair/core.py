@@ -1,0 +1,282 @@
+"""Decides which segments are mended, when and by whom. Every holder runs the same rules.
+
+    holder silent -> lost after down_after_s, or at once when live <= k + 1; left -> lost at once
+    leader of a page = first living holder in rendezvous order; the next acts `takeover_s` later
+    what has fewest shards to spare goes first, within a token bucket of bytes
+    many silent at once -> only segments with live <= k, until the brake is over
+    no machine without a shard of the segment -> degraded: wait until one comes
+
+Two may still mend the same page (their views differ): both publish a record of the same sequence,
+one of them wins everywhere, and the other's shards end with their lease.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from p2p.effects import Effect, Notify, Rng, WakeAt
+from p2p.ids import PeerId
+from p2p.membership.view import Liveness
+from storage.placement import peers_in_order
+from storage.records.holders import Rows
+from storage.repair.config import (
+    BRAKE_MEMBERS,
+    BRAKE_SHARE,
+    REPAIRS_AT_ONCE,
+    SEGMENTS_PER_JOB,
+    RepairConfig,
+)
+from storage.repair.events import (
+    Event,
+    HomesAre,
+    JobEnded,
+    Look,
+    MemberIs,
+    Mend,
+    PageGone,
+    PageIs,
+    PageKey,
+)
+
+Row = tuple[PeerId | None, ...]
+
+
+@dataclass(slots=True)
+class _Page:
+    """What we know of a page and when we shall act on it."""
+
+    k: int
+    sequence: int
+    shard_bytes: int
+    rows: Rows
+    changed_s: float
+    jitter_s: float
+    fails: int = 0
+    not_before_s: float = -math.inf
+    due_s: float = math.inf
+    margin: int = 0
+    """Living shards beyond k, of the worst segment that can be mended."""
+    is_damaged: bool = False
+    is_running: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Damage:
+    """A segment with shards to rebuild."""
+
+    segment: int
+    live: int
+    lost_s: tuple[tuple[int, float], ...]
+    """(shard, when it counts as lost)"""
+
+    @property
+    def first_s(self) -> float:
+        """When the first of them counts as lost."""
+        return min(lost_s for _, lost_s in self.lost_s)
+
+
+def repair_at(k: int, n: int) -> int:
+    """So few living shards, or fewer, are mended without waiting for machines to come back."""
+    return min(n - 1, k + math.ceil((n - k) * 5 / 8))
+
+
+class Repair:
+    """Pure: events in, Mend orders (as Notify) and timers out."""
+
+    def __init__(self, config: RepairConfig, me: PeerId, rng: Rng) -> None:
+        self._config, self._me, self._rng = config, me, rng
+        self._members: dict[PeerId, tuple[Liveness, float]] = {}
+        self._pages: dict[PageKey, _Page] = {}
+        self._by_peer: dict[PeerId, dict[PageKey, None]] = {}
+        self._damaged: dict[PageKey, None] = {}
+        self._homes: tuple[PeerId, ...] = ()
+        self._tokens, self._filled_s = 0.0, -math.inf
+        self._running = 0
+
+    def handle(self, event: Event, now_s: float) -> list[Effect]:
+        """Take one event into account."""
+        match event:
+            case MemberIs():
+                self._on_member(event, now_s)
+            case PageIs():
+                self._on_page(event, now_s)
+            case PageGone(page):
+                self._forget(page)
+            case HomesAre(peers):
+                self._on_homes(peers, now_s)
+            case JobEnded():
+                self._on_ended(event, now_s)
+            case Look():
+                wake = WakeAt(now_s + self._config.look_s, Look())
+                return [*self._start(now_s), wake]
+        return []
+
+    @property
+    def degraded(self) -> int:
+        """Pages that lack shards now, whether or not somebody can mend them yet."""
+        return len(self._damaged)
+
+    @property
+    def pages(self) -> int:
+        """Pages watched."""
+        return len(self._pages)
+
+    # -- what we are told
+
+    def _on_member(self, event: MemberIs, now_s: float) -> None:
+        self._members[event.peer] = (event.liveness, event.since_s)
+        for key in self._by_peer.get(event.peer, ()):
+            self._judge(key, now_s)
+
+    def _on_page(self, event: PageIs, now_s: float) -> None:
+        old = self._pages.get(event.page)
+        if old is not None and old.rows == event.rows and old.sequence == event.sequence:
+            return
+        if old is not None:
+            self._unlink(event.page, old)
+        page = _Page(
+            event.k, event.sequence, event.shard_bytes, event.rows, now_s,
+            self._rng.uniform(0, self._config.jitter_s),
+        )  # fmt: skip
+        page.is_running = old is not None and old.is_running
+        self._pages[event.page] = page
+        for peer in _peers(event.rows):
+            self._members.setdefault(peer, (Liveness.DEAD, now_s))
+            self._by_peer.setdefault(peer, {})[event.page] = None
+        self._judge(event.page, now_s)
+
+    def _on_homes(self, peers: tuple[PeerId, ...], now_s: float) -> None:
+        has_new = any(peer not in self._homes for peer in peers)
+        self._homes = peers
+        for key in list(self._damaged):
+            if has_new:
+                self._pages[key].not_before_s = -math.inf
+            self._judge(key, now_s)
+
+    def _on_ended(self, event: JobEnded, now_s: float) -> None:
+        self._running -= 1
+        page = self._pages.get(event.page)
+        if page is None:
+            return
+        page.is_running = False
+        page.fails = 0 if event.is_done else page.fails + 1
+        if not event.is_done:
+            wait_s = self._config.retry_s * 2 ** min(page.fails - 1, 16)
+            page.not_before_s = now_s + min(wait_s, self._config.retry_max_s)
+        self._judge(event.page, now_s)
+
+    def _forget(self, key: PageKey) -> None:
+        page = self._pages.pop(key, None)
+        if page is not None:
+            self._unlink(key, page)
+            self._damaged.pop(key, None)
+
+    def _unlink(self, key: PageKey, page: _Page) -> None:
+        for peer in _peers(page.rows):
+            known = self._by_peer.get(peer, {})
+            known.pop(key, None)
+            if not known:
+                self._by_peer.pop(peer, None)
+
+    # -- what we make of it
+
+    def _is_up(self, peer: PeerId) -> bool:
+        return peer == self._me or self._members[peer][0] <= Liveness.SUSPECT
+
+    def _judge(self, key: PageKey, now_s: float) -> None:
+        """Work out anew whether and when we mend a page."""
+        page = self._pages[key]
+        page.is_damaged = any(
+            peer is None or not self._is_up(peer) for row in page.rows for peer in row
+        )
+        page.due_s = math.inf
+        if not page.is_damaged:
+            self._damaged.pop(key, None)
+            return
+        self._damaged.setdefault(key)
+        rank = self._rank(key, page)
+        damages = list(self._damages(page))
+        if rank is None or not damages:
+            return
+        page.margin = min(damage.live for damage in damages) - page.k
+        begin_s = max(min(d.first_s for d in damages), page.changed_s) + page.jitter_s
+        page.due_s = max(begin_s + rank * self._config.takeover_s, page.not_before_s)
+
+    def _rank(self, key: PageKey, page: _Page) -> int | None:
+        """Our place among the living holders; None when we hold nothing of the page."""
+        address, number = key
+        order = peers_in_order(address + number.to_bytes(4), _peers(page.rows))
+        living = [peer for peer in order if self._is_up(peer)]
+        return living.index(self._me) if self._me in living else None
+
+    def _damages(self, page: _Page) -> Iterator[_Damage]:
+        """Segments that lack shards and have a machine to put them on."""
+        for segment, row in enumerate(page.rows):
+            absent = [shard for shard, p in enumerate(row) if p is None or not self._is_up(p)]
+            if not absent or all(home in row for home in self._homes):
+                continue
+            live = len(row) - len(absent)
+            lost = tuple((s, self._lost_s(row[s], live, page, len(row))) for s in absent)
+            yield _Damage(segment, live, lost)
+
+    def _lost_s(self, peer: PeerId | None, live: int, page: _Page, n: int) -> float:
+        """When an absent shard counts as lost."""
+        lazy_s = self._config.lazy_s if live > repair_at(page.k, n) else 0.0
+        if peer is None:
+            return page.changed_s + lazy_s
+        liveness, since_s = self._members[peer]
+        is_patient = liveness is Liveness.DEAD and live > page.k + 1
+        return since_s + lazy_s + (self._config.down_after_s if is_patient else 0.0)
+
+    # -- what we do about it
+
+    def _start(self, now_s: float) -> list[Effect]:
+        self._fill(now_s)
+        is_braked = self._is_braked(now_s)
+        ready = sorted(
+            (page.margin, page.due_s, key)
+            for key in self._damaged
+            if (page := self._pages[key]).due_s <= now_s
+            and not page.is_running
+            and not (is_braked and page.margin > 0)
+        )
+        orders: list[Effect] = []
+        for _, _, key in ready:
+            if self._running >= REPAIRS_AT_ONCE or self._tokens <= 0:
+                break
+            order = self._order(key, now_s, is_braked)
+            if order is not None:
+                orders.append(Notify(order))
+        return orders
+
+    def _order(self, key: PageKey, now_s: float, is_braked: bool) -> Mend | None:
+        page = self._pages[key]
+        wanted = []
+        for damage in sorted(self._damages(page), key=lambda d: (d.live, d.segment)):
+            shards = tuple(shard for shard, lost_s in damage.lost_s if lost_s <= now_s)
+            if shards and not (is_braked and damage.live > page.k):
+                wanted.append((damage.segment, shards))
+        chosen = tuple(wanted[:SEGMENTS_PER_JOB])
+        if not chosen:
+            return None
+        self._tokens -= sum((page.k + len(shards)) * page.shard_bytes for _, shards in chosen)
+        self._running += 1
+        page.is_running = True
+        return Mend(key, page.sequence, chosen)
+
+    def _fill(self, now_s: float) -> None:
+        """One second's worth may gather; a job may overdraw, the next one then waits."""
+        rate = self._config.bytes_per_s
+        self._tokens = min(rate, self._tokens + min(now_s - self._filled_s, 1e6) * rate)
+        self._filled_s = now_s
+
+    def _is_braked(self, now_s: float) -> bool:
+        """Whether so many fell silent lately that it looks like a partition or a power cut."""
+        standing = [s for s in self._members.values() if s[0] is not Liveness.LEFT]
+        since_s = now_s - self._config.brake_s
+        silent = sum(live is Liveness.DEAD and at_s > since_s for live, at_s in standing)
+        return silent > max(BRAKE_MEMBERS, BRAKE_SHARE * len(standing))
+
+
+def _peers(rows: Rows) -> list[PeerId]:
+    return list(dict.fromkeys(peer for row in rows for peer in row if peer is not None))

@@ -1,0 +1,152 @@
+"""One repair: from k shards of a segment to shards on new holders and a record that says so."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from p2p.ids import PeerId, TrafficClass
+from storage.config import StorageConfig
+from storage.erasure import Code
+from storage.errors import HolderFailedError, ManifestError
+from storage.ids import ShardRoot
+from storage.limits import CANDIDATES_MAX
+from storage.manifest import Manifest, SegmentRef
+from storage.merkle import root_of
+from storage.messages import LeaseTerms
+from storage.placement import rendezvous
+from storage.pool import Pool
+from storage.ports import Workers
+from storage.records.holders import HolderBook, Holding
+from storage.repair.events import Mend
+from storage.transfer.client import Transfer
+from storage.transfer.fetch import Fetcher, SegmentSources
+from storage.transfer.leases import LeaseBook
+from storage.transfer.lookup import Catalog
+from storage.transfer.push import Pusher, PushOrder
+
+Row = tuple[PeerId | None, ...]
+
+
+@dataclass(slots=True)
+class Mender:
+    """Does what a Mend order says, one segment in memory at a time."""
+
+    config: StorageConfig
+    pool: Pool
+    holders: HolderBook
+    leases: LeaseBook
+    catalog: Catalog
+    transfer: Transfer
+    fetcher: Fetcher
+    pusher: Pusher
+    workers: Workers
+    wall_ms: Callable[[], int]
+    repairs_done: int = 0
+    bytes_repaired: int = 0
+
+    async def mend(self, order: Mend) -> Holding | None:
+        """The newest record afterwards; None when nothing could be mended.
+
+        Raises HolderFailedError, ManifestError, ObjectDegradedError, ObjectUnknownError,
+        StoreFullError.
+        """
+        address, page = order.page
+        manifest = await self.catalog.manifest(address)
+        holding = await self.catalog.holding(address, manifest, page, is_fresh=True)
+        if holding is None:
+            return None
+        if holding.sequence > order.sequence:  # somebody else was faster
+            return await self.holders.adopt(holding)
+        refs = await self.catalog.segments(address, manifest, page)
+        rows = list(holding.rows)
+        for at, shards in order.segments:
+            lost = tuple(shard for shard in shards if not self._lives(rows[at][shard]))
+            rows[at] = await self._mend_segment(manifest, refs[at], at, rows[at], lost)
+        rows = await self._with_manifest(manifest, holding, rows)
+        if rows == list(holding.rows):
+            return None
+        newest = self.holders.seal(address, page, tuple(rows), holding.sequence + 1)
+        await self.catalog.publish_holding(newest)
+        return newest
+
+    async def _mend_segment(
+        self, manifest: Manifest, ref: SegmentRef, at: int, row: Row, lost: tuple[int, ...]
+    ) -> Row:
+        """Rebuild the lost shards and place them; the row as it is then."""
+        code, roots = Code(manifest.k, manifest.n), manifest.roots_of(ref)
+        usable = self.pool.usable()
+        free = [candidate for candidate in usable if candidate.peer not in row]
+        if not lost or not free:
+            return row
+        kept = tuple(None if shard in lost else peer for shard, peer in enumerate(row))
+        sources = SegmentSources(manifest.k, code.shard_bytes(ref.length), roots, kept)
+        shards = await self.fetcher.fetch(sources, traffic_class=TrafficClass.BACKGROUND)
+        made = await self.workers.run(lambda: _rebuilt(code, roots, shards, lost[: len(free)]))
+        present = [
+            candidate
+            for peer in kept
+            if peer is not None and (candidate := self.pool.candidate(peer)) is not None
+        ]
+        order = PushOrder(
+            [(roots[shard], data) for shard, data in made.items()],
+            rendezvous(manifest.lease + at.to_bytes(8), free)[:CANDIDATES_MAX],
+            self._terms(manifest),
+            len(made),
+            present,
+            TrafficClass.BACKGROUND,
+        )
+        homes = await self.pusher.push(order)
+        placed = {s: home for s, home in zip(made, homes, strict=True) if home is not None}
+        self.repairs_done += bool(placed)
+        self.bytes_repaired += sum(len(made[shard]) for shard in placed)
+        return tuple(placed.get(shard, peer) for shard, peer in enumerate(row))
+
+    async def _with_manifest(
+        self, manifest: Manifest, holding: Holding, rows: list[Row]
+    ) -> list[Row]:
+        """Give newcomers manifest and record; those that did not take them are no holders."""
+        newcomers = dict.fromkeys(peer for row in rows for peer in row if peer is not None)
+        bad = [
+            peer
+            for peer in newcomers
+            if peer not in holding.peers() and not await self._tell(peer, manifest, holding)
+        ]
+        return [
+            tuple(old if peer in bad else peer for peer, old in zip(row, before, strict=True))
+            for row, before in zip(rows, holding.rows, strict=True)
+        ]
+
+    async def _tell(self, peer: PeerId, manifest: Manifest, holding: Holding) -> bool:
+        address, terms = holding.address, self._terms(manifest)
+        parts = [*manifest.page_addresses(), address]
+        try:
+            for part in parts:
+                data = self.leases.manifest(part)
+                if data is None:
+                    return False
+                await self.transfer.put_manifest(peer, address, part, data, terms, [holding])
+        except HolderFailedError:
+            return False
+        return True
+
+    def _terms(self, manifest: Manifest) -> LeaseTerms:
+        """The lease the other shards have here, or a fresh one."""
+        row = self.leases.row(manifest.lease)
+        until_ms = self.config.lease_ms(manifest.storage_class, self.wall_ms())
+        if row is not None and not row.is_hold:
+            until_ms = row.until_ms
+        return LeaseTerms(
+            manifest.lease, manifest.owner, manifest.lab, manifest.storage_class, until_ms, False
+        )
+
+    def _lives(self, peer: PeerId | None) -> bool:
+        return peer is not None and self.pool.is_alive(peer)
+
+
+def _rebuilt(
+    code: Code, roots: tuple[ShardRoot, ...], shards: dict[int, bytes], lost: tuple[int, ...]
+) -> dict[int, bytes]:
+    made = code.rebuild(shards, lost)
+    for shard, data in made.items():
+        if root_of(data) != roots[shard]:
+            raise ManifestError("the manifest's roots do not belong together: nobody can mend it")
+    return made

@@ -1,0 +1,290 @@
+"""Runs the repair core: fetches any k verified shards, rebuilds what is lost, tells everybody.
+
+    core: Mend -> newest record still the same? -> k shards [background] -> rebuild in workers
+        -> new holders (fsynced, receipt) -> their manifest -> record with sequence + 1 to all
+
+Only ciphertext is touched. A machine that was away asks at its start (and now and then) for newer
+records; what it holds beyond them is freed once the others have enough without it.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from p2p.effects import Rng, Send
+from p2p.ids import PeerId
+from p2p.membership.view import MemberChanged
+from p2p.service import Driver, Performer, persist_nothing
+from storage.config import StorageConfig
+from storage.erasure import Code
+from storage.errors import (
+    HolderFailedError,
+    ManifestError,
+    ObjectDegradedError,
+    ObjectUnknownError,
+    StoreFullError,
+)
+from storage.ids import Address, ShardRoot
+from storage.limits import RECORDS_PER_STEP, TOUCHED_PAGES_MAX
+from storage.manifest import Manifest, SegmentRef, read_manifest, read_page
+from storage.pool import Pool
+from storage.ports import Members, Workers
+from storage.records.holders import HolderBook, Holding
+from storage.repair.config import RepairConfig
+from storage.repair.core import Repair
+from storage.repair.events import (
+    HomesAre,
+    JobEnded,
+    Look,
+    MemberIs,
+    Mend,
+    PageGone,
+    PageIs,
+    PageKey,
+)
+from storage.repair.mender import Mender
+from storage.transfer.client import Transfer
+from storage.transfer.fetch import Fetcher
+from storage.transfer.leases import LeaseBook
+from storage.transfer.lookup import Catalog
+from storage.transfer.push import Pusher
+
+
+@dataclass(frozen=True, slots=True)
+class RepairStats:
+    """Counted since the start, and how it stands now."""
+
+    repairs_done: int
+    """Segments brought back to more living shards."""
+    bytes_repaired: int
+    """Bytes of the shards that were rebuilt."""
+    repairs_failed: int
+    dropped_surplus: int
+    """Objects whose shards here were freed, because others had replaced them."""
+    pages: int
+    degraded: int
+    """Pages that lack shards now."""
+
+
+class RepairService:
+    """Keeps what this node holds a part of at its full number of shards."""
+
+    def __init__(
+        self,
+        storage: StorageConfig,
+        members: Members,
+        pool: Pool,
+        holders: HolderBook,
+        leases: LeaseBook,
+        catalog: Catalog,
+        transfer: Transfer,
+        fetcher: Fetcher,
+        pusher: Pusher,
+        workers: Workers,
+        *,
+        wall_ms: Callable[[], int],
+        rng: Rng,
+        config: RepairConfig | None = None,
+    ) -> None:
+        """Without `config` its times follow `storage.down_after_s`."""
+        if config is None:
+            config = RepairConfig.scaled(storage.down_after_s, storage.repair_bytes_per_s)
+        self._config, self._members, self._pool = config, members, pool
+        self._holders, self._leases, self._catalog = holders, leases, catalog
+        self._mender = Mender(
+            storage, pool, holders, leases, catalog, transfer, fetcher, pusher, workers, wall_ms
+        )
+        self._core = Repair(config, pool.me, rng)
+        self._driver = Driver(self._core, Performer(_send_nothing, self._notify, persist_nothing))
+        self._nursery: trio.Nursery | None = None
+        self._homes: tuple[PeerId, ...] = ()
+        self._just_touched: deque[PageKey] = deque()
+        self._failed = self._dropped = 0
+        members.on_change(self._on_member)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Watch and mend until cancelled; start it after the transfer and the tables."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            await nursery.start(self._driver.run)
+            for member in self._members.view().members:
+                self._on_member(MemberChanged(member, None))
+            nursery.start_soon(self._watch)
+            nursery.start_soon(self._reconcile_forever)
+            task_status.started()
+
+    def stats(self) -> RepairStats:
+        """A snapshot for telemetry and tests."""
+        return RepairStats(
+            repairs_done=self._mender.repairs_done,
+            bytes_repaired=self._mender.bytes_repaired,
+            repairs_failed=self._failed,
+            dropped_surplus=self._dropped,
+            pages=self._core.pages,
+            degraded=self._core.degraded,
+        )
+
+    # -- what the core is told
+
+    def _on_member(self, changed: MemberChanged) -> None:
+        member = changed.member
+        self._driver.post(MemberIs(member.peer, member.liveness, member.since_s))
+
+    async def _watch(self) -> None:
+        """All records once, then those that change; who may be given shards."""
+        await self._read_all()
+        self._driver.post(Look())
+        while True:
+            if len(self._holders.touched) == TOUCHED_PAGES_MAX:
+                self._holders.touched.clear()
+                await self._read_all()
+            await self._read_touched()
+            homes = tuple(candidate.peer for candidate in self._pool.usable())
+            if homes != self._homes:
+                self._homes = homes
+                self._driver.post(HomesAre(homes))
+            await trio.sleep(self._config.look_s)
+
+    async def _read_all(self) -> None:
+        after: bytes | None = None
+        while records := self._holders.scan(after, RECORDS_PER_STEP):
+            for _, holding in records:
+                await self._tell(holding)
+            after = records[-1][0]
+            await trio.lowlevel.checkpoint()
+
+    async def _read_touched(self) -> None:
+        """Read what was touched, and once more what was read last time.
+
+        A page is touched within a transaction, so the first look may come before the commit.
+        """
+        fresh: deque[PageKey] = deque()
+        while self._holders.touched:
+            fresh.append(self._holders.touched.popleft())
+        for page in dict.fromkeys([*self._just_touched, *fresh]):
+            holding = self._holders.get(*page)
+            if holding is None:
+                self._driver.post(PageGone(page))
+            else:
+                await self._tell(holding)
+            await trio.lowlevel.checkpoint()
+        self._just_touched = fresh
+
+    async def _tell(self, holding: Holding) -> None:
+        """Tell the core of a record, unless the manifest is not here to understand it by."""
+        found = self._manifest_here(holding)
+        if found is None:
+            return
+        manifest, segments = found
+        longest = max((segment.length for segment in segments), default=0)
+        shard_bytes = Code(manifest.k, manifest.n).shard_bytes(longest)
+        page = (holding.address, holding.page)
+        event = PageIs(page, holding.sequence, manifest.k, shard_bytes, holding.rows)
+        await self._driver.do(event)
+
+    def _manifest_here(self, holding: Holding) -> tuple[Manifest, Sequence[SegmentRef]] | None:
+        data = self._leases.manifest(holding.address)
+        if data is None:
+            return None
+        manifest = read_manifest(holding.address, data)
+        if not manifest.is_paged:
+            return manifest, manifest.segments
+        if holding.page >= manifest.page_count:
+            return None
+        part = self._leases.manifest(manifest.page_addresses()[holding.page])
+        return None if part is None else (manifest, read_page(manifest, holding.page, part))
+
+    # -- what the core asks for
+
+    def _notify(self, event: object) -> None:
+        assert isinstance(event, Mend)
+        assert self._nursery is not None
+        self._nursery.start_soon(self._mend, event)
+
+    async def _mend(self, order: Mend) -> None:
+        try:
+            newest = await self._mender.mend(order)
+        except (
+            HolderFailedError, ManifestError, ObjectDegradedError, ObjectUnknownError,
+            StoreFullError,
+        ):  # fmt: skip
+            newest = None  # too little can be reached or placed now: tried again later
+        if newest is None:
+            self._failed += 1
+        else:
+            await self._tell(newest)
+        await self._driver.do(JobEnded(order.page, newest is not None))
+
+    # -- coming back
+
+    async def _reconcile_forever(self) -> None:
+        while True:
+            await trio.sleep(self._config.look_s * 2)  # until we know who is there
+            await self._reconcile()
+            await trio.sleep(self._config.reconcile_s)
+
+    async def _reconcile(self) -> None:
+        """Learn of records that replaced ours while we were away; free what is surplus."""
+        after: bytes | None = None
+        while records := self._holders.scan(after, RECORDS_PER_STEP):
+            after = records[-1][0]
+            for _, holding in records:
+                await self._refresh(holding)
+
+    async def _refresh(self, holding: Holding) -> None:
+        try:
+            manifest = await self._catalog.manifest(holding.address)
+            newest = await self._catalog.holding(
+                holding.address, manifest, holding.page, is_fresh=True
+            )
+            if newest is None or newest.sequence <= holding.sequence:
+                return
+            if self._pool.me in newest.peers() or not await self._is_surplus(newest, manifest):
+                await self._holders.adopt(newest)
+                return
+        except (HolderFailedError, ObjectUnknownError, StoreFullError):
+            return  # nobody can tell us now: asked again later
+        await self._leases.drop(manifest.lease)
+        self._catalog.forget(holding.address)
+        self._dropped += 1
+
+    async def _is_surplus(self, newest: Holding, manifest: Manifest) -> bool:
+        """Whether all we keep of an object is kept by those its records name, and says so."""
+        me, address = self._pool.me, newest.address
+        ours = self._leases.roots(manifest.lease)
+        if me in self._catalog.homes(address):
+            return False
+        for page in range(manifest.page_count):
+            holding = await self._catalog.holding(address, manifest, page, is_fresh=True)
+            if holding is None or me in holding.peers():
+                return False
+            rows = await self._rows_of_roots(address, manifest, holding)
+            for peer in holding.peers():
+                theirs = [root for root, holder in rows if holder == peer and root in ours]
+                if theirs and not await self._has_all(peer, theirs):
+                    return False
+            if any(holder is None and root in ours for root, holder in rows):
+                return False
+        return True
+
+    async def _has_all(self, peer: PeerId, roots: Sequence[ShardRoot]) -> bool:
+        try:
+            return all(await self._mender.transfer.have(peer, roots))
+        except HolderFailedError:
+            return False
+
+    async def _rows_of_roots(
+        self, address: Address, manifest: Manifest, holding: Holding
+    ) -> list[tuple[ShardRoot, PeerId | None]]:
+        refs = await self._catalog.segments(address, manifest, holding.page)
+        return [
+            (root, peer)
+            for ref, row in zip(refs, holding.rows, strict=True)
+            for root, peer in zip(manifest.roots_of(ref), row, strict=True)
+        ]
+
+
+def _send_nothing(effect: Send) -> None:
+    raise AssertionError(f"repair sends nothing by itself, not {effect}")

@@ -1,0 +1,251 @@
+"""Whole storage services lose machines and mend themselves, on virtual time."""
+
+import random
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+
+import pytest
+import trio
+
+from p2p.host.memory_network import LinkModel
+from p2p.ids import PeerId
+from p2p.membership.view import Liveness
+from storage.config import StorageConfig
+from storage.engine.memory_tables import MemoryTables
+from storage.facade import PutReceipt, ReadCap
+from storage.ids import ShardRoot
+from storage.records.holders import Holding
+from storage.service import StorageService
+from storage.shards.memory_store import MemoryShardStore
+from testnet.sim.clock import VirtualWall
+from testnet.sim.seeded import simulated
+from tests.names_lab import OwnView
+from tests.storage_lab import KIB, Keeper, StorageLab, storage_lab
+
+CONFIG = StorageConfig(
+    segment_bytes=32 * KIB,
+    small_object_bytes=2 * KIB,
+    advert_s=1.0,
+    cache_bytes=0,
+    down_after_s=2.0,
+    call_timeout_s=2.0,
+)
+SLOW = replace(CONFIG, down_after_s=900.0)
+
+
+def some_bytes(size: int, seed: int = 7) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+async def chunks_of(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+async def put(service: StorageService, data: bytes) -> PutReceipt:
+    with trio.fail_after(60):
+        return await service.objects.put(chunks_of(data))
+
+
+async def got(service: StorageService, cap: ReadCap) -> bytes:
+    with trio.fail_after(60):
+        return b"".join([part async for part in service.objects.get(cap)])
+
+
+async def until(holds: Callable[[], bool], within_s: float) -> None:
+    with trio.fail_after(within_s):
+        while not holds():  # noqa: ASYNC110 - spread over many machines
+            await trio.sleep(0.1)
+
+
+def newest_record(lab: StorageLab, receipt: PutReceipt) -> Holding:
+    records = [s.holders.get(receipt.cap.address) for s in lab.up()]
+    return max((r for r in records if r is not None), key=lambda r: (r.sequence, r.signer))
+
+
+def is_whole(lab: StorageLab, receipt: PutReceipt) -> bool:
+    """Every shard of the record is where the record says, on a machine that is up."""
+    record = newest_record(lab, receipt)
+    for row in record.rows:
+        for peer in row:
+            if peer is None or lab.keepers[peer].service is None:
+                return False
+        if len(set(row)) != len(row):
+            return False
+    return all(
+        service.holders.get(receipt.cap.address) == record
+        for service in lab.up()
+        if service.pool.me in record.peers()
+    )
+
+
+def repairs(lab: StorageLab) -> int:
+    return sum(service.stats().repair.repairs_done for service in lab.up())
+
+
+class LyingStore(MemoryShardStore):
+    """A disk, or its owner, that gives wrong bytes with a straight face."""
+
+    async def get(self, root: ShardRoot) -> bytes:
+        """The right length, one bit off."""
+        data = bytearray(await super().get(root))
+        data[0] ^= 1
+        return bytes(data)
+
+
+async def join(lab: StorageLab, name: str) -> None:
+    """A machine that nobody has seen before joins."""
+    tables, peer = MemoryTables(commit_s=0.001), PeerId(name)
+    members = OwnView(peer, lab.truth)
+    shards = MemoryShardStore(tables)
+    lab.keepers[name] = Keeper(peer, CONFIG, tables, shards, members, VirtualWall())
+    await lab.start(name)
+    await trio.sleep(2)
+
+
+async def turn_liar(lab: StorageLab, name: str) -> None:
+    """From now on its shards come out wrong."""
+    lab.kill(name, is_known=False)
+    keeper = lab.keepers[name]
+    keeper.shards = LyingStore(keeper.tables)
+    await lab.start(name)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@simulated
+async def test_nine_machines_lose_one_then_two_and_mend_every_segment(seed: int) -> None:
+    data = some_bytes(200_000, seed)
+    async with storage_lab(9, config=CONFIG, seed=seed) as lab:
+        receipt = await put(lab["p0"], data)
+        small = await put(lab["p1"], b"small")
+        assert (receipt.k, receipt.n) == (4, 8)
+        first, second, reader = newest_record(lab, receipt).peers()[:3]
+        lab.kill(first)
+        await until(lambda: is_whole(lab, receipt) and is_whole(lab, small), 60)
+        assert repairs(lab) >= 1
+        lab.kill(second)
+        await trio.sleep(20)  # seven machines are left for eight shards: nowhere to put the last
+        assert await got(lab[reader], receipt.cap) == data
+        await lab.start(first)
+        await until(lambda: is_whole(lab, receipt) and is_whole(lab, small), 60)
+        assert await got(lab[reader], receipt.cap) == data
+
+
+@pytest.mark.parametrize("seed", range(3))
+@simulated
+async def test_of_twelve_machines_three_die_at_once_over_lossy_lines(seed: int) -> None:
+    data = some_bytes(200_000, seed)
+    model = LinkModel(delay_s=0.01, jitter_s=0.01, break_rate=0.002)
+    async with storage_lab(12, config=CONFIG, model=model, seed=seed) as lab:
+        receipt = await put(lab["p0"], data)
+        assert (receipt.k, receipt.n) == (4, 8)
+        for name in newest_record(lab, receipt).peers()[:3]:
+            lab.kill(name)
+        await until(lambda: is_whole(lab, receipt), 120)
+        assert await got(lab.up()[0], receipt.cap) == data
+        assert sum(service.stats().repair.bytes_repaired for service in lab.up()) > 0
+        # homes that hold nothing may have missed the new record: they ask for it
+        await until(lambda: all(s.stats().repair.degraded == 0 for s in lab.up()), 60)
+
+
+@simulated
+async def test_an_object_outlives_all_its_first_holders() -> None:
+    data = some_bytes(100_000)
+    async with storage_lab(8, config=CONFIG) as lab:
+        receipt = await put(lab["p0"], data)
+        assert (receipt.k, receipt.n) == (3, 6)
+        first = sorted(newest_record(lab, receipt).peers())
+        for number, name in enumerate(first):
+            await join(lab, f"new{number}")
+            lab.kill(name)
+            await until(lambda: is_whole(lab, receipt), 60)
+        record = newest_record(lab, receipt)
+        assert not set(record.peers()) & set(first)
+        reader = next(k for k, keeper in lab.keepers.items() if keeper.service is not None)
+        assert await got(lab[reader], receipt.cap) == data
+
+
+@simulated
+async def test_wrong_bytes_of_one_source_are_blamed_and_the_repair_succeeds() -> None:
+    data = some_bytes(30_000)
+    async with storage_lab(9, config=CONFIG) as lab:
+        receipt = await put(lab["p0"], data)
+        row = newest_record(lab, receipt).rows[0]
+        liar, victim = row[0], row[1]
+        assert liar is not None
+        assert victim is not None
+        await turn_liar(lab, liar)
+        lab.kill(victim)
+        await until(lambda: victim not in newest_record(lab, receipt).peers(), 60)
+        assert any(service.stats().lies > 0 for service in lab.up())
+        assert await got(lab["p8" if victim != "p8" else "p7"], receipt.cap) == data
+
+
+@simulated
+async def test_a_machine_that_comes_back_in_time_is_not_replaced() -> None:
+    async with storage_lab(12, config=SLOW) as lab:
+        receipt = await put(lab["p0"], some_bytes(100_000))
+        before = newest_record(lab, receipt)
+        victim = before.peers()[0]
+        lab.kill(victim)
+        await trio.sleep(200)
+        await lab.start(victim)
+        await trio.sleep(2000)
+        assert newest_record(lab, receipt) == before
+        assert repairs(lab) == 0
+
+
+@simulated
+async def test_a_machine_that_comes_back_too_late_frees_what_others_keep_now() -> None:
+    data = some_bytes(100_000)
+    async with storage_lab(12, config=CONFIG) as lab:
+        receipt = await put(lab["p0"], data)
+        homes = lab["p0"].parts.catalog.homes(receipt.cap.address)
+        victim = next(p for p in newest_record(lab, receipt).peers() if p not in homes)
+        lab.kill(victim)
+        await until(lambda: is_whole(lab, receipt), 60)
+        await lab.start(victim)
+        await until(lambda: lab[victim].stats().repair.dropped_surplus == 1, 60)
+        assert lab[victim].stats().used_bytes == 0
+        assert is_whole(lab, receipt)
+        assert await got(lab[victim], receipt.cap) == data
+
+
+@simulated
+async def test_a_machine_that_leaves_is_replaced_at_once() -> None:
+    async with storage_lab(12, config=SLOW) as lab:
+        receipt = await put(lab["p0"], some_bytes(50_000))
+        victim = newest_record(lab, receipt).peers()[0]
+        lab.kill(victim, is_known=False)
+        lab.truth.set(victim, Liveness.LEFT)
+        await until(lambda: is_whole(lab, receipt), 120)
+
+
+@simulated
+async def test_where_there_is_no_better_place_the_object_is_degraded_and_mended_later() -> None:
+    data = some_bytes(50_000)
+    async with storage_lab(3, config=CONFIG) as lab:
+        receipt = await put(lab["p0"], data)
+        assert (receipt.k, receipt.n) == (1, 3)
+        lab.kill("p2")
+        await trio.sleep(60)
+        assert repairs(lab) == 0
+        assert lab["p0"].stats().repair.degraded == 1
+        assert await got(lab["p1"], receipt.cap) == data
+        await join(lab, "p9")
+        await until(lambda: is_whole(lab, receipt), 60)
+        assert lab["p0"].stats().repair.degraded == 0
+        assert PeerId("p9") in newest_record(lab, receipt).peers()
+
+
+@simulated
+async def test_while_many_are_silent_only_what_is_about_to_be_lost_is_mended() -> None:
+    async with storage_lab(20, config=CONFIG) as lab:
+        receipt = await put(lab["p0"], some_bytes(30_000))
+        assert (receipt.k, receipt.n) == (8, 16)
+        holders = newest_record(lab, receipt).peers()
+        for name in holders[:4]:
+            lab.kill(name)
+        await trio.sleep(7)
+        assert repairs(lab) == 0  # four of twenty at once: a partition, for all we know
+        await trio.sleep(60)
+        assert repairs(lab) > 0  # it has lasted too long
