@@ -1,7 +1,7 @@
 """Whole p2p nodes on one MemoryNetwork: host, rpc, membership, gossip and discovery."""
 
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ from p2p.gossip.service import GossipService
 from p2p.host.memory_host import MemoryHost, memory_address
 from p2p.host.memory_network import LinkModel, MemoryNetwork
 from p2p.host.rpc import Rpc
-from p2p.ids import LabId, NetworkId, PeerId
+from p2p.ids import LabId, NetworkId, PeerId, TrafficClass
 from p2p.membership.config import PROFILES
 from p2p.membership.knowledge import Profile
 from p2p.membership.service import MembershipService
@@ -22,6 +22,7 @@ from testnet.sim.clock import VirtualWall
 from testnet.sim.signer import KeyedHashSigner
 
 NET = NetworkId("net")
+Trace = Callable[[float, PeerId, PeerId, TrafficClass, bytes], None]
 
 
 class DictCache:
@@ -150,9 +151,11 @@ class P2PLab:
 
 
 @asynccontextmanager
-async def p2p_lab(model: LinkModel | None = None, *, seed: int = 0) -> AsyncIterator[P2PLab]:
-    """A network that runs until the block ends."""
-    network = MemoryNetwork(random.Random(seed), model or LinkModel())
+async def p2p_lab(
+    model: LinkModel | None = None, *, seed: int = 0, trace: Trace | None = None
+) -> AsyncIterator[P2PLab]:
+    """A network that runs until the block ends; `trace` sees every frame delivered."""
+    network = MemoryNetwork(random.Random(seed), model or LinkModel(), trace=trace)
     async with trio.open_nursery() as nursery:
         await nursery.start(network.run)
         yield P2PLab(network, nursery, seed)
