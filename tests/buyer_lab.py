@@ -16,7 +16,7 @@ from p2p.wire.envelope import open_signed, seal
 from swarmnode.limits import TASK_RECORD_BYTES_MAX
 from swarmnode.market import auction_events as e
 from swarmnode.market.auction import Buyer
-from swarmnode.market.config import AuctionConfig
+from swarmnode.market.auction_config import AuctionConfig
 from swarmnode.market.messages import AWARD_DOMAIN, Accept, Award, AwardTerms, Bid, BidKind, Call
 from swarmnode.resources.advert import GpuLine, ResourceAdvert
 from swarmnode.tasks.checkpoint import Checkpoint

@@ -16,9 +16,9 @@ from p2p.membership.view import Liveness
 from p2p.wire.envelope import Signer
 from swarmnode.market import auction_events as e
 from swarmnode.market.auction_book import HELD_BY_PROVIDER, Book, Pursuit
+from swarmnode.market.auction_config import AuctionConfig
 from swarmnode.market.auction_lease import Leases
 from swarmnode.market.auction_rounds import Rounds
-from swarmnode.market.config import AuctionConfig
 from swarmnode.market.messages import Accept, Bid, Decline
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import Ledger

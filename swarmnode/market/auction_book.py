@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from p2p.effects import Effect, WakeAt
 from p2p.ids import NetworkId, PeerId
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
+from swarmnode.market.auction_config import AuctionConfig
 from swarmnode.market.auction_events import RetryDue
 from swarmnode.market.auction_fit import Seen
 from swarmnode.market.auction_round import Round
-from swarmnode.market.config import AuctionConfig
 from swarmnode.market.messages import AWARD_DOMAIN, Award, AwardTerms
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import Ledger

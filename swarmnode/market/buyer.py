@@ -20,8 +20,8 @@ from swarmnode.errors import LogStaleError, TooManyTasksError
 from swarmnode.limits import LOG_PUSH_BYTES_MAX, TASKS_OPEN_MAX
 from swarmnode.market import auction_events as e
 from swarmnode.market.auction import HEARD, Buyer
+from swarmnode.market.auction_config import AuctionConfig
 from swarmnode.market.buyer_feed import EventFeed
-from swarmnode.market.config import AuctionConfig
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.market.logbook import STREAMS, LogBook
 from swarmnode.resources.advert import ResourceAdvert

@@ -22,7 +22,7 @@ from storage.engine.port import ReadView
 from swarmnode.market import auction_events as be
 from swarmnode.market import contractor_events as se
 from swarmnode.market.auction import HEARD, Buyer
-from swarmnode.market.config import AuctionConfig
+from swarmnode.market.auction_config import AuctionConfig
 from swarmnode.market.contractor import Contractor
 from swarmnode.market.contractor_config import ContractorConfig
 from swarmnode.market.messages import AWARD_DOMAIN, Award, AwardTerms, Call, Release

@@ -5,7 +5,7 @@ from p2p.effects import Persist, Send
 from p2p.membership.view import Liveness
 from p2p.wire.envelope import open_signed
 from swarmnode.market import auction_events as e
-from swarmnode.market.config import AuctionConfig
+from swarmnode.market.auction_config import AuctionConfig
 from swarmnode.market.messages import Accept, Award, Call, Decline, Release
 from swarmnode.resources.advert import ResourceAdvert
 from swarmnode.tasks.checkpoint import Checkpoint

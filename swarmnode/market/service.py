@@ -1,0 +1,152 @@
+"""The market as the rest of the node sees it: this owner's tasks, and this machine's room."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+import trio
+
+from p2p.effects import Rng
+from p2p.host.rpc import Rpc
+from p2p.ids import NetworkId
+from p2p.wire.envelope import Signer
+from storage.engine.port import Tables
+from storage.facade import Objects
+from swarmnode.executor.port import Executor
+from swarmnode.market.buyer import Adverts, BuyerService, Members
+from swarmnode.market.config import MarketConfig
+from swarmnode.market.explain import Explanation, TaskEvent, TaskView
+from swarmnode.market.seller import SellerMemory, SellerService
+from swarmnode.market.seller_view import SellerStats
+from swarmnode.resources.advert import ResourceAdvert
+from swarmnode.resources.port import Machine
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.spec import TaskSpec
+
+
+class MarketService:
+    """Buys from everybody for our owner, and sells our room to everybody."""
+
+    def __init__(
+        self,
+        config: MarketConfig,
+        rpc: Rpc,
+        members: Members,
+        gossip: Adverts,
+        executor: Executor,
+        machine: Machine,
+        tables: Tables,
+        objects: Objects,
+        memory: SellerMemory,
+        signer: Signer,
+        network: NetworkId,
+        *,
+        rng: Rng,
+        entropy: Callable[[int], bytes],
+        wall_ms: Callable[[], int],
+        lends: bool,
+    ) -> None:
+        """`lends` False: this machine runs nobody's tasks; its owner may still submit."""
+        self._buyer = BuyerService(
+            config.auction,
+            rpc,
+            members,
+            gossip,
+            tables,
+            signer,
+            network,
+            rng=rng,
+            entropy=entropy,
+            wall_ms=wall_ms,
+        )
+        self._seller = SellerService(
+            config.seller,
+            rpc,
+            members,
+            executor,
+            machine,
+            tables,
+            objects,
+            memory,
+            signer,
+            network,
+            rng=rng,
+            wall_ms=wall_ms,
+            lends=lends,
+        )
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Both sides, until cancelled; start it after tables, executor, rpc and gossip."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._buyer.run)  # first: our own jobs here will speak to it
+            await nursery.start(self._seller.run)
+            task_status.started()
+
+    # -- this owner's tasks
+
+    async def submit(self, spec: TaskSpec) -> TaskId:
+        """Take a task on; it survives any crash once this returns.
+
+        Raises StoreFullError, TooManyTasksError; then nothing was taken on.
+        """
+        return await self._buyer.submit(spec)
+
+    def tasks(self) -> Sequence[TaskView]:
+        """Every task not forgotten, oldest first."""
+        return self._buyer.tasks()
+
+    def task(self, task: TaskId) -> TaskView:
+        """One task. Raises TaskUnknownError."""
+        return self._buyer.task(task)
+
+    async def wait(self, task: TaskId) -> TaskView:
+        """Return once a task has ended. Raises TaskUnknownError."""
+        return await self._buyer.wait(task)
+
+    async def cancel(self, task: TaskId) -> TaskView:
+        """Stop a task; one that has ended stays as it is. Raises TaskUnknownError."""
+        return await self._buyer.cancel(task)
+
+    def explain(self, task: TaskId) -> Explanation:
+        """Every bid, score part and refusal of the newest auctions. Raises TaskUnknownError."""
+        return self._buyer.explain(task)
+
+    async def dry_run(self, spec: TaskSpec) -> Explanation:
+        """Who would run it now? Asks, scores, releases; nothing is written down."""
+        return await self._buyer.dry_run(spec)
+
+    def logs(self, task: TaskId, stream: str, *, follow: bool) -> AsyncIterator[bytes]:
+        """What a task printed to `stdout` or `stderr`; with `follow` until it has ended.
+
+        Raises TaskUnknownError, ValueError for another stream.
+        """
+        return self._buyer.logs(task, stream, follow=follow)
+
+    def events(self) -> AsyncIterator[TaskEvent]:
+        """What happens to tasks from now on; EventsMissed where a slow reader has a gap."""
+        return self._buyer.events()
+
+    # -- this machine
+
+    async def pause(self, *, grace_s: float) -> None:
+        """Its owner wants it: returns once no task runs here. Survives a restart."""
+        await self._seller.pause(grace_s)
+
+    async def resume(self) -> None:
+        """Lend it again."""
+        await self._seller.resume()
+
+    def seller_stats(self) -> SellerStats:
+        """What is lent, free and running here now."""
+        return self._seller.stats()
+
+    def advert(self) -> ResourceAdvert | None:
+        """What others should know of this machine; None before it was looked at."""
+        return self._seller.advert()
+
+    def on_room_changed(self, listener: Callable[[], None]) -> None:
+        """Be told whenever `seller_stats` and `advert` have changed; must not block."""
+        self._seller.on_room_changed(listener)
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What happened to our tasks, for telemetry."""
+        return self._buyer.counters
