@@ -1,13 +1,13 @@
 """Cuts any byte stream into segments of one size; the last may be shorter, and only it."""
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable
 
 from storage.limits import SEGMENT_BYTES
 
 
 async def segments(
     source: AsyncIterable[bytes], segment_bytes: int = SEGMENT_BYTES
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Yield exact segments; one empty segment for an empty source. At most one is held here."""
     held = bytearray()
     yielded = False

@@ -32,10 +32,13 @@ class ObjectService:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            nursery.start_soon(self._keeper.run)
-            task_status.started()
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._keeper.run)
+                task_status.started()
+        finally:
+            self._nursery = None
 
     async def put(
         self,
@@ -64,7 +67,7 @@ class ObjectService:
             await self._keyring.add(cap.address, row)
             is_kept = True
         finally:
-            if not is_kept:
+            if not is_kept and self._nursery is not None:  # else the holds end by themselves
                 nursery.start_soon(self._keeper.drop, writer.lease, list(writer.asked))
         return stored.receipt
 

@@ -6,7 +6,8 @@ Until the manifest is committed nothing is visible and every shard is only held:
 in any other way its holds are given up, or end by themselves.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 
 import trio
@@ -18,7 +19,7 @@ from storage.erasure import Code
 from storage.errors import StorageError, StoreFullError, TooFewPeersError
 from storage.facade import Durability, PutReceipt, ReadCap
 from storage.ids import LeaseId, ObjectKey, ShardRoot
-from storage.limits import CANDIDATES_MAX, LEASE_ID_BYTES, PAGE_SEGMENTS
+from storage.limits import CANDIDATES_MAX, LEASE_ID_BYTES, PAGE_SEGMENTS, RUN_SEGMENTS
 from storage.manifest import VERSION, Manifest, SegmentRef, Written, write_manifest
 from storage.merkle import root_of
 from storage.messages import LeaseTerms
@@ -45,7 +46,7 @@ class Stored:
 class _Flight:
     """The segments under way: their number, the first failure, a bell for changes."""
 
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    scopes: list[trio.CancelScope] = field(default_factory=list)
     count: int = 0
     failure: StorageError | None = None
     changed: trio.Event = field(default_factory=trio.Event)
@@ -56,6 +57,11 @@ class _Flight:
             await self.changed.wait()
         if self.failure is not None:
             raise self.failure
+
+    def cancel(self) -> None:
+        """Stop all that is under way."""
+        for scope in list(self.scopes):
+            scope.cancel()
 
     def ring(self) -> None:
         """Something changed."""
@@ -101,10 +107,13 @@ class ObjectWriter:
 
     async def store(self, source: AsyncIterable[bytes]) -> Stored:
         """Put everything. Raises TooFewPeersError, StoreFullError and what the source raises."""
-        try:
-            await self._send_all(segments(source, self._parts.config.segment_bytes))
-        finally:
-            self._flight.scope.cancel()
+        async with AsyncExitStack() as stack:
+            if isinstance(source, AsyncGenerator):  # nobody else will close it when we stop early
+                await stack.enter_async_context(aclosing(source))
+            cut = segments(source, self._parts.config.segment_bytes)
+            await stack.enter_async_context(aclosing(cut))
+            stack.callback(self._flight.cancel)
+            await self._send_all(cut)
         return await self._commit()
 
     # -- segments
@@ -118,7 +127,9 @@ class ObjectWriter:
             self._size += len(plain)
             await self._flight.until_below(config.segments_in_flight)
             self._flight.count += 1
-            self._nursery.start_soon(self._send, index, [plain])
+            scope = trio.CancelScope()
+            self._flight.scopes.append(scope)
+            self._nursery.start_soon(self._send, index, [plain], scope)
             del plain  # only the segment's own task holds it from here on
             index += 1
         await self._flight.until_below(1)
@@ -138,13 +149,14 @@ class ObjectWriter:
         self._plan = plan_for(len(usable), small=is_small)
         self._candidates = rendezvous(self.lease, usable)[:CANDIDATES_MAX]
 
-    async def _send(self, index: int, box: list[bytes]) -> None:
+    async def _send(self, index: int, box: list[bytes], scope: trio.CancelScope) -> None:
         try:
-            with self._flight.scope:
+            with scope:
                 await self._send_segment(index, box)
         except StorageError as failure:
             self._flight.failure = self._flight.failure or failure
         finally:
+            self._flight.scopes.remove(scope)
             self._flight.count -= 1
             self._flight.ring()
 
@@ -158,7 +170,7 @@ class ObjectWriter:
             )
         order = PushOrder(
             shards,
-            rendezvous(self.lease + index.to_bytes(8), self._candidates),
+            rendezvous(self.lease + (index // RUN_SEGMENTS).to_bytes(8), self._candidates),
             self._terms(is_hold=True),
             self._ack(),
         )
