@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from types import FrameType
 
 from swarmnode.demo import steps
@@ -9,6 +10,7 @@ from swarmnode.demo.launcher import LocalNode, LocalSwarm, new_root
 from swarmnode.demo.report import Report, StepFailedError
 
 SUBMITTER = "lea"
+ENVIRONMENT = "demo"
 WORKERS = ("ada", "bob", "cy", "dan", "eve", "fay", "gus", "hal", "ina", "jo", "kim", "max",
            "nia", "oz", "pam")  # fmt: skip
 
@@ -16,7 +18,9 @@ WORKERS = ("ada", "bob", "cy", "dan", "eve", "fay", "gus", "hal", "ina", "jo", "
 def run_demo(nodes: int, *, fast: bool, keep: bool, seed: int, as_json: bool) -> int:
     """All nine steps; the exit code: 0 when all pass, 1 when one fails, 130 on Ctrl-C."""
     report = Report(steps.STEPS, as_json)
-    swarm = LocalSwarm(new_root(), keep=keep)
+    # The training task runs in the Python that runs this: it need not be the system's.
+    python = {f"SWARM_ENV__{ENVIRONMENT.upper()}__PATH": sys.prefix}
+    swarm = LocalSwarm(new_root(), environ=python, keep=keep)
     signal.signal(signal.SIGTERM, _as_interrupt)
     report.say(
         f"{nodes} nodes on loopback under {swarm.root}; profile test: lost after 2 s instead of "
@@ -25,7 +29,7 @@ def run_demo(nodes: int, *, fast: bool, keep: bool, seed: int, as_json: bool) ->
     try:
         submitter = _stage(swarm, nodes)
         _tell_limits(swarm, report)
-        steps.Demo(swarm, report, seed, submitter, fast=fast).run()
+        steps.Demo(swarm, report, seed, submitter, ENVIRONMENT, fast=fast).run()
     except StepFailedError as error:
         if not report.results or not report.results[-1].problem:
             report.say(f"FAIL {error}")

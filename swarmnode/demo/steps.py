@@ -39,6 +39,8 @@ class Demo:
     report: Report
     seed: int
     submitter: StageNode
+    environment: str = ""
+    """Environment by name in which the training task finds its Python; empty for the system's."""
     fast: bool = False
     receipt: dict[str, Any] = field(default_factory=dict)
     digest: str = ""
@@ -229,6 +231,7 @@ class Demo:
             {
                 "run": ["python3", "trainee.py", str(self.train_steps), str(SECONDS_PER_STEP)],
                 "inputs": {"trainee.py": receipt["cap"]},
+                "env": self.environment,
                 "checkpoint": {"dir": "checkpoint", "every_s": 1},
             }
         )

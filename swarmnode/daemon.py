@@ -1,0 +1,287 @@
+"""The node process: real edges, signals, exit codes. `swarmnode run` becomes this.
+
+The first SIGTERM or SIGINT drains: no new work, then everything is stopped in reverse order; tasks
+stay under their shims for the next start. A second signal stops at once. SIGUSR1 prints the tree of
+running tasks of the event loop.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import random
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from p2p.errors import AdmissionError, IdentityError, ListenError
+from p2p.host.admit import OpenNetworkAdmission, TokenAdmission
+from p2p.host.libp2p.host import Libp2pHost
+from p2p.host.libp2p.index import Libp2pIndex
+from p2p.identity.keys import KeySigner, load_key_file
+from p2p.workers import ThreadWorkers
+from storage.engine.lmdb_tables import LmdbTables
+from storage.errors import StorageError
+from storage.shards.segment_store import SegmentStore
+from swarmnode.api.app import build_app
+from swarmnode.api.events import EventHub
+from swarmnode.api.routes import all_routes
+from swarmnode.api.server import ApiServer, SocketInUseError
+from swarmnode.api.tokens import read_tokens, token_file
+from swarmnode.cli import exits
+from swarmnode.config import Config
+from swarmnode.config_load import load
+from swarmnode.edges import Edges
+from swarmnode.enrol import Membership, load_membership
+from swarmnode.errors import ConfigError, SwarmError
+from swarmnode.executor.capability import ExecutorConfig
+from swarmnode.executor.process import ProcessExecutor
+from swarmnode.home import Home, locate, read_revoked, write_addresses
+from swarmnode.logs import set_up
+from swarmnode.memory import ctx
+from swarmnode.node import Identity, Node
+from swarmnode.resources.local import LocalMachine
+from swarmnode.task_tree import dump_tree
+
+GIB: Final = 1024**3
+STOP_S: Final = 5.0
+"""What stopping may take before it is cut short; a supervisor kills after ten seconds or more."""
+
+log = logging.getLogger("swarm")
+
+
+@dataclass(frozen=True, slots=True)
+class Real:
+    """Edges made of this machine's parts, and what only the daemon steers."""
+
+    edges: Edges
+    identity: Identity
+    seeds: tuple[str, ...]
+    host: Libp2pHost
+    index: Libp2pIndex
+
+
+def wall_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def build_edges(config: Config, home: Home) -> Real:
+    """Open this machine's keys, sockets-to-be and stores. Raises IdentityError, StorageError."""
+    machine = load_key_file(home.machine_key)
+    membership = load_membership(home)
+    admission = _admission(config, home, machine, membership)
+    me = admission.me
+    identity = Identity(me.name, me.lab, me.lab_name, me.member, me.site, config.node.roles)
+    host = Libp2pHost(
+        machine.seed(),
+        membership.anchor.network,
+        config.listen.addresses,
+        admission,
+        announce=config.listen.announce,
+    )
+    index = Libp2pIndex(host)
+    workers = ThreadWorkers()
+    store = LmdbTables(home.store_tables)
+    shards = SegmentStore(
+        home.segments,
+        store,
+        workers,
+        quota_bytes=int(config.storage.quota_gib * GIB),
+        min_free_bytes=int(config.storage.min_free_gib * GIB),
+    )
+    local = LocalMachine(home.tasks, gpus=config.compute.gpus)
+    executor = ProcessExecutor(
+        home.tasks,
+        ExecutorConfig(sandbox=config.compute.sandbox, ctx_module=Path(ctx.__file__)),
+        {name: Path(one.path) for name, one in config.env.items()},
+        workers,
+        gpu_device=local.gpu_device,
+    )
+    local.know_ours(executor.owns)
+    edges = Edges(
+        network=membership.anchor.network,
+        host=host,
+        index=index,
+        state=LmdbTables(home.state_tables),
+        store=store,
+        shards=shards,
+        executor=executor,
+        machine=local,
+        signer=machine,
+        rng=random.SystemRandom(),
+        entropy=os.urandom,
+        wall_ms=wall_ms,
+        workers=workers,
+    )
+    return Real(edges, identity, membership.addresses, host, index)
+
+
+def _admission(
+    config: Config, home: Home, machine: KeySigner, membership: Membership
+) -> TokenAdmission:
+    try:
+        if membership.anchor.is_open:
+            return OpenNetworkAdmission(
+                machine,
+                membership.anchor,
+                wall_ms,
+                name=config.node.name or os.uname().nodename,
+                site=config.node.site,
+                roles=config.node.roles,
+                revoked=lambda: read_revoked(home),
+            )
+        return TokenAdmission(
+            machine,
+            membership.token,
+            membership.anchor,
+            wall_ms,
+            revoked=lambda: read_revoked(home),
+        )
+    except AdmissionError as exc:
+        raise IdentityError(
+            f"our own membership is no good ({exc.detail}): join again with a new invite"
+        ) from exc
+
+
+@contextlib.contextmanager
+def only_one(home: Home) -> Iterator[None]:
+    """Hold the home's lock. Raises SocketInUseError when another node has it."""
+    fd = os.open(home.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            pid = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
+            raise SocketInUseError(
+                f"a node already runs in {home.state} (pid {pid}): stop it, or set another "
+                "SWARM_HOME"
+            ) from exc
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(fd)
+
+
+async def serve(config: Config, home: Home, real: Real) -> None:
+    """Run the node until a signal says stop."""
+    node = Node(config, real.edges, real.identity, real.seeds)
+    tokens = read_tokens(token_file(config.api.token_file, home.state)) if config.api.tcp else {}
+    hub = EventHub(node.market.events, os.urandom(8).hex())
+    api = ApiServer(
+        build_app(all_routes(node, hub)),
+        home.api_socket,
+        config.api.tcp or None,
+        tokens,
+        config.api.hosts,
+        (hub.run,),
+    )
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1) as signals:
+        async with trio.open_nursery() as nursery:
+            # The API comes first: `status` can tell what a slow start waits for.
+            await nursery.start(api.run)
+            node_scope = trio.CancelScope()
+            nursery.start_soon(_run_node, node, home, real, node_scope, nursery)
+            await _until_stopped(signals, node)
+            with trio.move_on_after(STOP_S):
+                async with trio.open_nursery() as ending:
+                    ending.start_soon(_cut_short, signals, ending.cancel_scope)
+                    await node.drain()
+                    api.stopping.set()
+                    node_scope.cancel()
+                    await node.stopped.wait()
+                    ending.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()
+    log.info("stopped")
+
+
+async def _run_node(
+    node: Node, home: Home, real: Real, scope: trio.CancelScope, nursery: trio.Nursery
+) -> None:
+    try:
+        with scope:
+            async with trio.open_nursery() as running:
+                await running.start(node.run)
+                write_addresses(home, real.edges.host.addresses())
+                where = ", ".join(real.edges.host.addresses())
+                log.info("running as %s at %s", real.edges.host.peer_id, where)
+                _tell_supervisor()
+    finally:
+        node.stopped.set()
+
+
+async def _until_stopped(signals: AsyncIterator[int], node: Node) -> None:
+    async for number in signals:
+        if number == signal.SIGUSR1:
+            sys.stderr.write(dump_tree())
+            continue
+        log.info("%s: stopping; tasks stay under their shims", signal.Signals(number).name)
+        return
+
+
+async def _cut_short(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    async for number in signals:
+        if number != signal.SIGUSR1:
+            log.info("%s again: stopping at once", signal.Signals(number).name)
+            scope.cancel()
+            return
+
+
+def _tell_supervisor() -> None:
+    """Readiness for systemd's Type=notify (sd_notify(3))."""
+    place = os.environ.get("NOTIFY_SOCKET", "")
+    if not place:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
+        notify.connect("\0" + place[1:] if place.startswith("@") else place)
+        notify.send(b"READY=1")
+
+
+EXIT_OF: Final[Sequence[tuple[type[Exception], int]]] = (
+    (ConfigError, exits.USAGE),
+    (IdentityError, exits.AUTH),
+    (SocketInUseError, exits.ERROR),
+    (ListenError, exits.ERROR),
+    (StorageError, exits.ERROR),
+    (SwarmError, exits.ERROR),
+)
+"""Errors of the operator's side -> exit code; anything else is a bug and ends with its trace."""
+
+KNOWN: Final = tuple(kind for kind, _ in EXIT_OF)
+
+
+def main() -> int:
+    """Start, serve, stop; the exit code."""
+    failure: BaseException | None = None
+    try:
+        _start()
+    except* KNOWN as group:
+        failure = group
+    if failure is None:
+        return exits.OK
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    print(f"swarmnode: {failure}", file=sys.stderr)
+    return next(code for kind, code in EXIT_OF if isinstance(failure, kind))
+
+
+def _start() -> None:
+    home = locate(os.environ)
+    home.make()
+    home.check_socket_paths()
+    config = load(home.config_file, os.environ)
+    set_up(config.log.level, config.log.form)
+    with only_one(home):
+        trio.run(serve, config, home, build_edges(config, home))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

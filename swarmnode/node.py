@@ -1,0 +1,183 @@
+"""The composition root: every part of a node is made here, from its edges, and started in order.
+
+Nobody else looks anything up. On a machine `daemon.py` hands over real edges, in a simulation
+`testnet.sim.swarm` hands over in-memory ones; the Node is the same.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import trio
+
+from p2p.discovery.service import DiscoveryService
+from p2p.gossip.service import GossipService
+from p2p.host.echo import Echo
+from p2p.host.rpc import Rpc
+from p2p.ids import LabId, MemberId, PeerId
+from p2p.membership.knowledge import Profile
+from p2p.membership.service import MembershipService
+from storage.facade import Names, Objects
+from storage.service import StorageService
+from swarmnode import settings
+from swarmnode.api.schema import PeerLine, Status
+from swarmnode.config import Config
+from swarmnode.edges import Edges
+from swarmnode.market.service import MarketService
+from swarmnode.memory.service import MemoryService
+from swarmnode.peer_cache import TablePeerCache
+from swarmnode.resources.publisher import AdvertPublisher
+from swarmnode.status import StatusReader
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this machine is in its network, as its certificates say."""
+
+    name: str
+    lab: LabId
+    lab_name: str
+    member: MemberId
+    site: str
+    roles: tuple[str, ...]
+
+
+class Node:
+    """One machine's part of the swarm."""
+
+    def __init__(
+        self, config: Config, edges: Edges, identity: Identity, seeds: Sequence[str] = ()
+    ) -> None:
+        """`seeds` are full multiaddrs to call first, besides those of the config."""
+        self.config, self.edges, self.identity = config, edges, identity
+        self.lends_compute = config.compute.enabled and "compute" in identity.roles
+        self.lends_storage = config.storage.enabled and "storage" in identity.roles
+        self.rpc = Rpc(edges.host)
+        self.echo = Echo(self.rpc)
+        self.membership = MembershipService(
+            settings.membership(config),
+            self.rpc,
+            edges.signer,
+            edges.network,
+            Profile(identity.name, identity.lab, identity.site),
+            addresses=edges.host.addresses,
+            rng=edges.rng,
+            incarnation=edges.wall_ms(),
+        )
+        self.gossip = GossipService(
+            settings.gossip(config),
+            self.rpc,
+            self.membership,
+            edges.signer,
+            edges.network,
+            rng=edges.rng,
+            wall_ms=edges.wall_ms,
+        )
+        self.discovery = DiscoveryService(
+            edges.host,
+            edges.index,
+            self.membership,
+            TablePeerCache(edges.state),
+            edges.network,
+            (*seeds, *config.network.bootstrap),
+        )
+        self.storage = StorageService(
+            settings.storage(config, lends=self.lends_storage),
+            self.rpc,
+            self.membership,
+            self.gossip,
+            edges.store,
+            edges.shards,
+            edges.signer,
+            edges.network,
+            identity.member,
+            identity.lab,
+            entropy=edges.entropy,
+            wall_ms=edges.wall_ms,
+            workers=edges.workers,
+            rng=edges.rng,
+        )
+        self.memory = MemoryService(
+            edges.executor, self.storage.objects, self.storage.names, wall_ms=edges.wall_ms
+        )
+        self.market = MarketService(
+            settings.market(config),
+            self.rpc,
+            self.membership,
+            self.gossip,
+            edges.executor,
+            edges.machine,
+            edges.state,
+            self.storage.objects,
+            self.memory,
+            edges.signer,
+            edges.network,
+            rng=edges.rng,
+            entropy=edges.entropy,
+            wall_ms=edges.wall_ms,
+            lends=self.lends_compute,
+        )
+        self.adverts = AdvertPublisher(settings.adverts(config), self.gossip, self.market.advert)
+        self.stopped = trio.Event()
+        self._reader = StatusReader(self)
+
+    @property
+    def objects(self) -> Objects:
+        """Whole objects in and out of the pool."""
+        return self.storage.objects
+
+    @property
+    def names(self) -> Names:
+        """Small mutable values."""
+        return self.storage.names
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Start everything in dependency order; serve until cancelled.
+
+        Started means that every part runs; whether others were found is `not_ready`'s to say.
+        """
+        edges = self.edges
+        self._reader.began_s = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for part in (
+                edges.state.run,
+                edges.store.run,
+                edges.shards.run,
+                edges.executor.run,
+                self.rpc.run,
+                edges.host.run,
+                edges.index.run,
+                self.membership.run,
+                self.gossip.run,
+                self.storage.run,
+                self.market.run,
+                self.adverts.run,
+                self.discovery.run,
+            ):
+                await nursery.start(part)
+            self._reader.runs = True
+            task_status.started()
+
+    async def drain(self) -> None:
+        """No new work from here on; what runs stays under its shim."""
+        self._reader.stops = True
+        await trio.lowlevel.checkpoint()
+
+    def status(self) -> Status:
+        """Health first, then everything `swarmnode status` shows."""
+        return self._reader.status()
+
+    def not_ready(self) -> tuple[str, ...]:
+        """Reasons why /readyz says no; empty when the node is ready."""
+        return self._reader.not_ready()
+
+    def peer_lines(self) -> tuple[PeerLine, ...]:
+        """Every member we know."""
+        return self._reader.peer_lines()
+
+    async def ping(self, peer: PeerId, count: int) -> tuple[float, ...]:
+        """Round trips in milliseconds. Raises PeerUnreachableError, CallTimeoutError."""
+        return await self.echo.ping(peer, count)
+
+    async def join_through(self, address: str) -> PeerId:
+        """Raises DialError naming what failed."""
+        return await self.discovery.join_through(address)

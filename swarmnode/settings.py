@@ -1,0 +1,82 @@
+"""From what an operator sets to the settings of each core: one function per part.
+
+Timers of profile `test` come with the configuration; what else differs there (how often views and
+digests are compared) is a profile of the part itself.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+from p2p.gossip.config import PROFILES as GOSSIP_PROFILES
+from p2p.gossip.config import GossipConfig
+from p2p.membership.config import PROFILES as MEMBERSHIP_PROFILES
+from p2p.membership.config import MembershipConfig
+from storage.config import StorageConfig
+from swarmnode.config import Config
+from swarmnode.market.auction_config import AuctionConfig
+from swarmnode.market.config import MarketConfig
+from swarmnode.market.contractor_config import ContractorConfig
+from swarmnode.market.seller import SellerConfig
+from swarmnode.market.seller_view import Lent
+from swarmnode.resources.publisher import AdvertConfig
+
+GIB: Final = 1024**3
+MIB: Final = 1024**2
+
+
+def _part_profile(config: Config) -> str:
+    return "test" if config.node.profile == "test" else "default"
+
+
+def membership(config: Config) -> MembershipConfig:
+    """When members are probed and held for dead."""
+    timers = config.timers
+    return replace(
+        MEMBERSHIP_PROFILES[_part_profile(config)],
+        probe_s=timers.probe_s,
+        suspicion_s=timers.suspicion_s,
+    )
+
+
+def gossip(config: Config) -> GossipConfig:
+    """How adverts spread."""
+    return GOSSIP_PROFILES[_part_profile(config)]
+
+
+def adverts(config: Config) -> AdvertConfig:
+    """How often this machine says what it lends."""
+    return AdvertConfig(every_s=config.timers.advert_every_s, ttl_s=config.timers.advert_ttl_s)
+
+
+def storage(config: Config, *, lends: bool) -> StorageConfig:
+    """What this machine keeps for others, and when it holds a silent holder for lost."""
+    lent = int(config.storage.quota_gib * GIB)
+    return StorageConfig(
+        lends=lends and lent > 0,
+        quota_bytes=lent,
+        cache_bytes=config.storage.cache_mib * MIB,
+        down_after_s=config.timers.down_after_s,
+        advert_s=min(5.0, config.timers.advert_every_s / 2),
+        advert_ttl_s=config.timers.advert_ttl_s,
+    )
+
+
+def market(config: Config) -> MarketConfig:
+    """How this machine buys, what it sells and on which terms."""
+    timers, compute = config.timers, config.compute
+    auction = AuctionConfig(lease_s=timers.lease_s, renew_s=timers.lease_renew_s)
+    if _part_profile(config) == "test":  # on one machine nothing pauses for seconds
+        auction = replace(auction, shun_s=3.0, backoff_max_s=5.0)
+    contractor = ContractorConfig(
+        tasks_max=compute.tasks_max,
+        lease_s=timers.lease_s,
+        lease_renew_s=timers.lease_renew_s,
+        orphan_grace_s=timers.orphan_grace_s,
+    )
+    lent = Lent(
+        compute.cpu_millis, compute.memory_mib * MIB, int(compute.disk_gib * GIB), compute.gpus
+    )
+    return MarketConfig(
+        auction,
+        SellerConfig(contractor, lent),
+    )

@@ -1,0 +1,209 @@
+"""What a node says about itself: read from its parts whenever somebody asks, never kept."""
+
+import os
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import trio
+
+from p2p.errors import WireError
+from p2p.gossip.items import RESOURCES, STORAGE
+from p2p.membership.view import Liveness, Member
+from p2p.wire.codec import decode_as
+from storage.advert import StorageAdvert
+from swarmnode.api.schema import API_VERSION, ComputeStatus, PeerLine, Status, StorageStatus
+from swarmnode.resources.advert import ResourceAdvert
+
+if TYPE_CHECKING:
+    from swarmnode.node import Node
+
+AdvertT = TypeVar("AdvertT", ResourceAdvert, StorageAdvert)
+STARTING: Final = "starting"
+JOINING: Final = "joining"
+READY: Final = "ready"
+STOPPING: Final = "stopping"
+
+
+def program_version() -> str:
+    """The installed version, or `source` when run from a checkout without installation."""
+    try:
+        return version("swarmpool")
+    except PackageNotFoundError:
+        return "source"
+
+
+@dataclass(slots=True)
+class StatusReader:
+    """Looks at one Node."""
+
+    node: "Node"
+    began_s: float | None = None
+    """When its parts began to start; None before."""
+    runs: bool = False
+    stops: bool = False
+
+    def state(self) -> str:
+        """starting, joining, ready or stopping."""
+        if self.stops:
+            return STOPPING
+        if not self.runs:
+            return STARTING
+        return JOINING if self._waits_for_others() else READY
+
+    def not_ready(self) -> tuple[str, ...]:
+        """Why /readyz says no; empty when the node can serve."""
+        state = self.state()
+        if state == READY:
+            return ()
+        if state != JOINING:
+            return (f"the node is {state}",)
+        step = self.node.discovery.status
+        return ("no other member has answered yet", *_failure_lines(step.failures))
+
+    def _waits_for_others(self) -> bool:
+        node = self.node
+        if node.config.network.alone or not node.discovery.expects_others:
+            return False
+        view = node.membership.view()
+        return not any(member.peer != view.me for member in view.alive())
+
+    def status(self) -> Status:
+        """Health first, then everything `swarmnode status` shows."""
+        node, began_s = self.node, self.began_s
+        members = node.membership.view().members
+        count = {one: sum(m.liveness is one for m in members) for one in Liveness}
+        joining = node.discovery.status
+        return Status(
+            v=API_VERSION,
+            state=self.state(),
+            warnings=self._warnings(),
+            peer=node.edges.host.peer_id,
+            name=node.identity.name,
+            lab=node.identity.lab_name,
+            network=node.edges.network,
+            version=program_version(),
+            profile=node.config.node.profile,
+            pid=os.getpid(),
+            uptime_s=0.0 if began_s is None else round(trio.current_time() - began_s, 3),
+            join_step=joining.step,
+            join_failures=_failure_lines(joining.failures),
+            members_alive=count[Liveness.ALIVE],
+            members_suspect=count[Liveness.SUSPECT],
+            members_dead=count[Liveness.DEAD],
+            addresses=node.edges.host.addresses(),
+            storage=self._storage(),
+            compute=self._compute(),
+            counters=self._counters(),
+        )
+
+    def _warnings(self) -> tuple[str, ...]:
+        node, found = self.node, []
+        if self.state() == JOINING:
+            found.append("alone: no other member has answered yet")
+        trouble = node.edges.executor.trouble() if self.runs else ""
+        if trouble and node.lends_compute:
+            found.append(f"no task can run here: {trouble}")
+        if node.lends_storage and node.edges.shards.free_bytes() <= 0:
+            found.append("no room for more shards: free disk space or raise storage.quota_gib")
+        return tuple(found)
+
+    def _storage(self) -> StorageStatus:
+        stats = self.node.storage.stats()
+        return StorageStatus(
+            used_bytes=stats.used_bytes,
+            free_bytes=stats.free_bytes,
+            cache_bytes=stats.cache.bytes,
+            objects=stats.objects,
+            repairs_done=stats.repair.repairs_done,
+            bytes_repaired=stats.repair.bytes_repaired,
+        )
+
+    def _compute(self) -> ComputeStatus:
+        node = self.node
+        stats = node.market.seller_stats()
+        limits = node.edges.executor.enforceable() if self.runs else {}
+        return ComputeStatus(
+            enabled=node.lends_compute,
+            paused=stats.paused,
+            cpu_millis=stats.capacity.cpu_millis,
+            cpu_free_millis=stats.free.cpu_millis,
+            memory_bytes=stats.capacity.memory_bytes,
+            memory_free_bytes=stats.free.memory_bytes,
+            gpus=tuple(gpu.model for gpu in stats.capacity.gpus),
+            jobs_running=stats.jobs_running,
+            environments=node.edges.executor.environments(),
+            not_enforced={limit.value: why for limit, why in limits.items() if why},
+        )
+
+    def _counters(self) -> dict[str, int]:
+        node = self.node
+        storage, rpc = node.storage.stats(), node.rpc.stats()
+        return {
+            "storage_lies": storage.lies,
+            "storage_degraded": storage.repair.degraded,
+            "storage_repairs_failed": storage.repair.repairs_failed,
+            "storage_surplus_dropped": storage.repair.dropped_surplus,
+            "storage_swept_bytes": storage.swept_bytes,
+            "membership_refused": node.membership.refused,
+            "membership_dropped": node.membership.dropped,
+            "rpc_casts_unknown": rpc.casts_unknown,
+            "rpc_casts_dropped": rpc.casts_dropped,
+        }
+
+    def peer_lines(self) -> tuple[PeerLine, ...]:
+        """Every member we know, with what it says it lends."""
+        node = self.node
+        connected = frozenset(node.edges.host.peers())
+        resources = node.gossip.items(RESOURCES)
+        stores = node.gossip.items(STORAGE)
+        lines = []
+        for member in node.membership.view().members:
+            lent = resources.get(member.peer)
+            kept = stores.get(member.peer)
+            lines.append(
+                self._line(
+                    member,
+                    member.peer in connected,
+                    None if lent is None else _decoded(ResourceAdvert, lent.body),
+                    None if kept is None else _decoded(StorageAdvert, kept.body),
+                )
+            )
+        return tuple(lines)
+
+    def _line(
+        self,
+        member: Member,
+        connected: bool,
+        lent: ResourceAdvert | None,
+        kept: StorageAdvert | None,
+    ) -> PeerLine:
+        rtt_s = self.node.edges.host.rtt_s(member.peer)
+        return PeerLine(
+            peer=member.peer,
+            name=member.name,
+            lab=member.lab,
+            site=member.site,
+            liveness=member.liveness.name.lower(),
+            me=member.peer == self.node.edges.host.peer_id,
+            connected=connected,
+            rtt_ms=None if rtt_s is None else round(rtt_s * 1000, 3),
+            addresses=member.addresses,
+            cpu_free_millis=None if lent is None else lent.cpu_free_millis,
+            memory_free_bytes=None if lent is None else lent.memory_free_bytes,
+            gpus=() if lent is None else tuple(gpu.model for gpu in lent.gpus),
+            storage_free_bytes=None if kept is None else kept.free_bytes,
+            paused=lent is not None and lent.paused,
+        )
+
+
+def _failure_lines(failures: tuple[tuple[str, str, str], ...]) -> tuple[str, ...]:
+    return tuple(f"{address}: {cause}: {detail}" for address, cause, detail in failures)
+
+
+def _decoded(kind: type[AdvertT], body: bytes) -> AdvertT | None:
+    """An advert, or None where a newer peer says something this version cannot read."""
+    try:
+        return decode_as(kind, body)
+    except WireError:
+        return None
