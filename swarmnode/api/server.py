@@ -44,17 +44,24 @@ class ApiServer:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Bind, say so, serve. Raises SocketInUseError, OSError for a TCP port in use."""
         _clear_socket(self.socket_path)
-        async with trio.open_nursery() as nursery, trio.open_nursery() as beside:
-            for service in self.services:
-                await beside.start(service)
-            unix = Gatekeeper(self.app, None, self.hosts)
-            bound = await self._serve(nursery, unix, f"unix:{self.socket_path}")
-            if self.tcp is not None:
-                gate = Gatekeeper(self.app, self.tokens, self.hosts)
-                bound += await self._serve(nursery, gate, self.tcp)
-            self.bound = tuple(bound)
-            task_status.started()
-        self.socket_path.unlink(missing_ok=True)
+        try:
+            async with trio.open_nursery() as beside:
+                for service in self.services:
+                    await beside.start(service)
+                async with trio.open_nursery() as nursery:
+                    await self._bind(nursery)
+                    task_status.started()
+                beside.cancel_scope.cancel()
+        finally:
+            self.socket_path.unlink(missing_ok=True)
+
+    async def _bind(self, nursery: trio.Nursery) -> None:
+        unix = Gatekeeper(self.app, None, self.hosts)
+        bound = await self._serve(nursery, unix, f"unix:{self.socket_path}")
+        if self.tcp is not None:
+            gate = Gatekeeper(self.app, self.tokens, self.hosts)
+            bound += await self._serve(nursery, gate, self.tcp)
+        self.bound = tuple(bound)
 
     async def _serve(self, nursery: trio.Nursery, app: Gatekeeper, bind: str) -> list[str]:
         config = anycorn.Config()

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from swarmnode.executor.cgroup import (
     LEAF,
-    V2,
     JobCgroup,
     Parents,
     find_parents,
     hand_down_controllers,
 )
+from swarmnode.resources.cgroup_paths import V2
 
 MOUNTS_V1 = """\
 30 25 0:26 / /sys/fs/cgroup ro,nosuid - tmpfs tmpfs ro
