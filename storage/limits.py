@@ -86,6 +86,9 @@ SHARD_BYTES_MAX: Final = SEGMENT_BYTES + 64 * 1024
 SEGMENT_FILES_OPEN_MAX: Final = 64
 """Segment files held open: 16 GiB of shards at hand within the usual 1024 descriptors."""
 
+DELETES_AT_ONCE: Final = 1000
+"""Shards forgotten in one transaction: some milliseconds, then others get their turn."""
+
 BLOCK_BYTES: Final = 4096
 """Shards begin on file system blocks, so that punching a hole gives back every block of one."""
 

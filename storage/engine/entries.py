@@ -9,6 +9,7 @@ import outcome
 import trio
 
 from storage.engine.port import WriteView
+from storage.errors import StoreFailedError
 
 ResultT = TypeVar("ResultT")
 
@@ -31,7 +32,11 @@ class Entry(Generic[ResultT]):
         self.result = outcome.Error(error)
 
     async def wait(self) -> ResultT:
-        """The result, once it is durable."""
+        """The result, once it is durable. A caller who is cancelled need not hear of a failure."""
         await self.done.wait()
         assert self.result is not None
-        return self.result.unwrap()
+        try:
+            return self.result.unwrap()
+        except StoreFailedError:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            raise

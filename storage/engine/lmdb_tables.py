@@ -102,24 +102,25 @@ class LmdbTables:
         self._queue: deque[Entry[Any]] = deque()
         self._wake = trio.Event()
         self._writer = trio.CapacityLimiter(1)
+        self._turn = trio.Lock()
+        self._stopped = False
         self._ended = ""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Commit until cancelled, then once more what is queued. See the port."""
+        """Commit until cancelled; what is queued then, or comes later, its callers commit."""
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._check_readers)
                 task_status.started()
                 await self._commit_forever()
         finally:
+            self._stopped = True
             if not self._ended:
-                self._ended = "it was stopped"
                 with trio.CancelScope(shield=True):  # some commits of bounded size
-                    while self._queue:
-                        await self._commit_group()
+                    await self._commit_queued()
 
     def close(self) -> None:
-        """Close the files; only after `run` has ended. Reads raise StoreFailedError from then."""
+        """Close the files; only after `run` has ended. Everything raises StoreFailedError then."""
         self._ended = self._ended or "it was closed"
         self._environment.close()
 
@@ -148,6 +149,9 @@ class LmdbTables:
         entry = Entry(apply)
         self._queue.append(entry)
         self._wake.set()
+        if self._stopped:  # parts that end after us may still have something to save
+            with trio.CancelScope(shield=True):
+                await self._commit_queued()
         return await entry.wait()
 
     def _begin(self, *, write: bool = False) -> Transaction:
@@ -167,6 +171,10 @@ class LmdbTables:
         while True:
             await self._wake.wait()
             self._wake = trio.Event()
+            await self._commit_queued()
+
+    async def _commit_queued(self) -> None:
+        async with self._turn:
             while self._queue:
                 await self._commit_group()
 

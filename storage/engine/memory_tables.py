@@ -9,7 +9,7 @@ import trio
 
 from storage.engine.entries import Entry
 from storage.engine.port import WriteView, check_key
-from storage.errors import StoreFullError
+from storage.errors import StoreFailedError, StoreFullError
 
 ResultT = TypeVar("ResultT")
 
@@ -69,7 +69,8 @@ class MemoryTables:
     """`storage.engine.port.Tables` without a disk. Works without `run`, inside any trio loop.
 
     A commit takes `commit_s` of (virtual) time; writes that come meanwhile join it. `crash()`
-    forgets what was queued, as a power cut would; a new node then starts on the same object.
+    forgets what was queued, as a power cut would: cancel the node in the same step, and start
+    another on the same object.
     """
 
     def __init__(self, *, commit_s: float = 0.0, capacity_bytes: int | None = None) -> None:
@@ -89,7 +90,10 @@ class MemoryTables:
         """Nothing is open."""
 
     def crash(self) -> None:
-        """Only what was committed is left. Who waits for a write waits for ever: cancel them."""
+        """Only what was committed is left. Who waits for a write gets StoreFailedError."""
+        for entry in self._queue:
+            entry.fail(StoreFailedError("the tables crashed"))
+            entry.done.set()
         self._queue.clear()
 
     def get(self, table: str, key: bytes) -> bytes | None:

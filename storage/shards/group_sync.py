@@ -23,7 +23,8 @@ class GroupSync:
         self._workers, self._sync = workers, sync
         self._waiting: list[_Waiter] = []
         self._wake = trio.Event()
-        self._ended = False
+        self._stopped = False
+        self._failed = False
 
     async def run(self) -> None:
         """Sync until cancelled. StoreFailedError escapes: bytes may be lost after a failed sync."""
@@ -34,7 +35,10 @@ class GroupSync:
                 while self._waiting:
                     await self._sync_group()
         finally:
-            self._ended = True
+            self._stopped = True
+            with trio.CancelScope(shield=True):  # puts that are on their way end well
+                while self._waiting and not self._failed:
+                    await self._sync_group()
             self._answer(self._waiting, StoreFailedError)
 
     async def flush(self, file: int) -> None:
@@ -42,14 +46,17 @@ class GroupSync:
 
         Raises StoreFullError, StoreFailedError.
         """
-        if self._ended:
-            raise StoreFailedError("the shard store was stopped")
+        if self._failed:
+            raise StoreFailedError("the shard store has failed: restart the node")
+        if self._stopped:
+            return await self._workers.run(partial(self._sync, (file,)))
         waiter = _Waiter(file)
         self._waiting.append(waiter)
         self._wake.set()
         await waiter.done.wait()
         if waiter.error is not None:
             raise waiter.error(f"segment file {file:08x} could not be made durable")
+        return None
 
     async def _sync_group(self) -> None:
         group, self._waiting = self._waiting, []
@@ -61,6 +68,7 @@ class GroupSync:
         except StoreFullError:
             error = StoreFullError
         finally:
+            self._failed = error is StoreFailedError
             self._answer(group, error)
 
     @staticmethod

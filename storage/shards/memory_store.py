@@ -19,6 +19,7 @@ from storage.shards.layout import (
     pack_location,
     unpack_location,
 )
+from storage.shards.uninterrupted import uninterrupted
 
 QUOTA_BYTES = 1 << 40
 """A simulation that says nothing about space has plenty."""
@@ -64,7 +65,7 @@ class MemoryShardStore:
 
         self._reserved += need
         try:
-            with trio.CancelScope(shield=True):  # bounded by one commit
+            async with uninterrupted():
                 await self._tables.transact(write)
         finally:
             self._reserved -= need
@@ -103,7 +104,7 @@ class MemoryShardStore:
                     freed += footprint(unpack_location(record).length)
             return freed
 
-        with trio.CancelScope(shield=True):  # bounded by one commit
+        async with uninterrupted():
             freed = await self._tables.transact(forget)
         for root in known:
             self._refresh(root)

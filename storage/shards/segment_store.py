@@ -24,7 +24,7 @@ from storage.errors import (
     StoreFullError,
 )
 from storage.ids import ShardRoot
-from storage.limits import LEAF_BYTES, SEGMENT_FILE_BYTES, SHARD_BYTES_MAX
+from storage.limits import DELETES_AT_ONCE, LEAF_BYTES, SEGMENT_FILE_BYTES, SHARD_BYTES_MAX
 from storage.merkle import HASH_BYTES, Tree, leaf_hash, root_of
 from storage.shards.group_sync import GroupSync
 from storage.shards.layout import (
@@ -43,6 +43,7 @@ from storage.shards.punch import punch_hole
 from storage.shards.segment_files import SegmentFiles
 from storage.shards.segment_start import ID_KEY, ID_TABLE, check_folder, put_in_order, read_index
 from storage.shards.space import Extent, Space
+from storage.shards.uninterrupted import uninterrupted
 
 ResultT = TypeVar("ResultT")
 
@@ -87,8 +88,7 @@ class SegmentStore:
         """See the port. Not cancellable once it writes: that takes two fsyncs."""
         if len(data) > SHARD_BYTES_MAX:
             raise ValueError(f"a shard has at most {SHARD_BYTES_MAX} bytes, not {len(data)}")
-        await trio.lowlevel.checkpoint_if_cancelled()
-        with trio.CancelScope(shield=True):
+        async with uninterrupted():
             if root in self._index:
                 if await self._workers.run(lambda: root_of(data)) != root:
                     raise ShardCorruptError(root)
@@ -118,14 +118,11 @@ class SegmentStore:
     async def delete(self, roots: Sequence[ShardRoot]) -> int:
         """See the port."""
         known = [root for root in dict.fromkeys(roots) if root in self._index]
-        await trio.lowlevel.checkpoint_if_cancelled()
-        with trio.CancelScope(shield=True):
-            gone = await self._tables.transact(partial(_forget, known))
-            for root in known:
-                self._refresh(root)
-            in_files = [where for where in gone if where.file]
-            await self._release([_extent(where) for where in in_files])
-        return sum(footprint(where.length) for where in gone)
+        freed = 0
+        for at in range(0, len(known), DELETES_AT_ONCE):
+            async with uninterrupted():
+                freed += await self._delete(known[at : at + DELETES_AT_ONCE])
+        return freed
 
     def used_bytes(self) -> int:
         """See the port."""
@@ -135,6 +132,13 @@ class SegmentStore:
         """See the port."""
         disk = self._files.free_bytes() - self._min_free_bytes
         return max(0, min(self._quota_bytes - self._used, disk) - self._reserved)
+
+    async def _delete(self, roots: Sequence[ShardRoot]) -> int:
+        gone = await self._tables.transact(partial(_forget, roots))
+        for root in roots:
+            self._refresh(root)
+        await self._release([_extent(where) for where in gone if where.file])
+        return sum(footprint(where.length) for where in gone)
 
     async def _put_inline(
         self, root: ShardRoot, data: bytes, also: Callable[[WriteView], None] | None

@@ -54,7 +54,20 @@ def segment_lab(folder: Path) -> Lab:
     return Lab(store(), tables, store)
 
 
-LABS: dict[str, Callable[[Path], Lab]] = {"memory": memory_lab, "segments": segment_lab}
+def twin_lab(folder: Path) -> Lab:
+    tables = LmdbTables(folder / "tables")
+
+    def store() -> ShardStore:
+        return MemoryShardStore(tables, quota_bytes=QUOTA)
+
+    return Lab(store(), tables, store)
+
+
+LABS: dict[str, Callable[[Path], Lab]] = {
+    "memory": memory_lab,
+    "segments": segment_lab,
+    "tables": twin_lab,
+}
 
 
 @pytest.fixture(params=sorted(LABS))

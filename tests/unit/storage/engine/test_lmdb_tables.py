@@ -53,9 +53,24 @@ async def test_what_is_queued_at_the_end_is_still_committed(tmp_path: Path) -> N
         assert len(tables.scan("t")) == 50
 
 
-async def test_after_the_end_writes_are_refused(tmp_path: Path) -> None:
+async def test_parts_that_end_later_can_still_write(tmp_path: Path) -> None:
+    tables = LmdbTables(tmp_path / "s")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(tables.run)
+        nursery.cancel_scope.cancel()
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            for number in range(10):
+                nursery.start_soon(tables.transact, put(bytes([number])))
+    assert len(tables.scan("t")) == 10
+    tables.close()
+
+
+async def test_after_close_nothing_is_taken(tmp_path: Path) -> None:
     async with running(tmp_path / "s") as tables:
         await tables.transact(put(b"k"))
+    with pytest.raises(StoreFailedError):
+        tables.get("t", b"k")
     with pytest.raises(StoreFailedError, match="takes no writes"):
         await tables.transact(put(b"k"))
 

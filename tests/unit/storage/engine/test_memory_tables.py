@@ -7,7 +7,7 @@ import trio
 
 from storage.engine.memory_tables import MemoryTables
 from storage.engine.port import WriteView
-from storage.errors import StoreFullError
+from storage.errors import StoreFailedError, StoreFullError
 from testnet.sim.seeded import run_seeded, simulated
 
 
@@ -33,7 +33,7 @@ async def test_a_crash_keeps_only_what_was_committed() -> None:
         nursery.start_soon(tables.transact, put(b"queued"))
         await trio.sleep(0.5)
         tables.crash()
-        nursery.cancel_scope.cancel()
+        nursery.cancel_scope.cancel()  # the failure is not heard: the caller is gone as well
     await tables.transact(put(b"after the restart"))
     assert [key for key, _ in tables.scan("t")] == [b"after the restart", b"committed"]
 
@@ -79,3 +79,13 @@ async def test_steady_traffic_of_others_does_not_hold_up_a_caller() -> None:
         nursery.start_soon(write_often, "alice")
         nursery.start_soon(write_often, "bob")
     assert sorted(turns[:6]) == ["alice"] * 3 + ["bob"] * 3
+
+
+@simulated
+async def test_who_is_not_cancelled_hears_of_a_crash() -> None:
+    tables = MemoryTables(commit_s=1.0)
+    with pytest.RaisesGroup(StoreFailedError):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tables.transact, put(b"queued"))
+            await trio.sleep(0.5)
+            tables.crash()

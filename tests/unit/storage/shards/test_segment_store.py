@@ -318,3 +318,31 @@ async def test_the_index_names_no_shard_whose_put_was_refused_late(tmp_path: Pat
                 await store.put(root, data, refuse)
         assert store._tables.scan(INDEX_TABLE) == []
         assert disk_bytes(tmp_path) <= BLOCK_BYTES * 2
+
+
+async def test_a_put_on_its_way_ends_well_when_everything_is_stopped_at_once(
+    tmp_path: Path,
+) -> None:
+    tables = LmdbTables(tmp_path / "tables", map_bytes=1 << 30)
+    store = SegmentStore(
+        tmp_path / "segments", tables, ThreadWorkers(), quota_bytes=1 << 30, min_free_bytes=0
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(tables.run)
+        await nursery.start(store.run)
+        first_is_in = trio.Event()
+
+        async def put(seed: int) -> None:
+            await store.put(*shard(300_000, seed))
+            first_is_in.set()
+
+        for seed in range(12):
+            nursery.start_soon(put, seed)
+        await first_is_in.wait()
+        nursery.cancel_scope.cancel()
+    tables.close()
+    async with opened(tmp_path) as again:
+        held = [seed for seed in range(12) if again.length(shard(300_000, seed)[0]) is not None]
+        assert held
+        for seed in held:
+            assert await again.get(shard(300_000, seed)[0]) == shard(300_000, seed)[1]
