@@ -1,6 +1,6 @@
 """Imports libp2p without the transports and services we never use.
 
-`import libp2p` pulls in QUIC, WebRTC, HTTP clients, DNS servers, mDNS and more: 0.7 s and 35 MB of
+`import libp2p` pulls in QUIC, WebRTC, HTTP clients, DNS servers, mDNS and more: 0.9 s and 40 MB of
 every node, and code that hostile bytes could reach. `lean()` puts a finder in front of the import
 system while libp2p is imported; it answers for the packages below with hollow modules, whose every
 name is a class that does nothing. What libp2p does not use, it does not miss; what it would use
@@ -18,8 +18,10 @@ from types import ModuleType
 from typing import Final
 
 HOLLOW: Final = (
+    "Crypto",  # RSA identities: ours are Ed25519
     "aioquic",  # QUIC: 2-4 MB/s, unusable
     "aiortc",  # WebRTC prototype
+    "coincurve",  # Secp256k1 identities: ours are Ed25519
     "dns",  # dnsaddr resolving; we resolve names ourselves
     "fastecdsa",  # only for secio, which we never offer
     "grpc",  # autonat's generated service stubs
@@ -40,6 +42,7 @@ HOLLOW: Final = (
     "libp2p.discovery.bootstrap",
     "libp2p.discovery.mdns",
     "libp2p.discovery.upnp",
+    "libp2p.relay",
     "libp2p.security.tls",
     "libp2p.security.secio",
     "libp2p.transport.quic",
