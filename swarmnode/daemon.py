@@ -30,12 +30,12 @@ from p2p.workers import ThreadWorkers
 from storage.engine.lmdb_tables import LmdbTables
 from storage.errors import StorageError
 from storage.shards.segment_store import SegmentStore
+from swarmnode import exit_codes as exits
 from swarmnode.api.app import build_app
 from swarmnode.api.events import EventHub
 from swarmnode.api.routes import all_routes
 from swarmnode.api.server import ApiServer, SocketInUseError
 from swarmnode.api.tokens import read_tokens, token_file
-from swarmnode.cli import exits
 from swarmnode.config import Config
 from swarmnode.config_load import load
 from swarmnode.edges import Edges
