@@ -1,6 +1,6 @@
 """Runs the buyer core over Rpc and the tables: this machine's own tasks, wherever they run."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 import trio
@@ -163,7 +163,7 @@ class BuyerService:
         record = TaskRecord(TaskId(""), spec, self._wall_ms(), why=found[0].outcome)
         return Explanation(TaskView(record), (found[0],))
 
-    def logs(self, task: TaskId, stream: str, *, follow: bool) -> AsyncIterator[bytes]:
+    def logs(self, task: TaskId, stream: str, *, follow: bool) -> AsyncGenerator[bytes, None]:
         """What a task printed to stdout or stderr; with `follow` until it has ended.
 
         Raises TaskUnknownError, ValueError for another stream.
@@ -178,8 +178,8 @@ class BuyerService:
 
         return self._logbook.read(task, stream, follow=may_grow)
 
-    def events(self) -> AsyncIterator[TaskEvent]:
-        """What happens to tasks from now on."""
+    def events(self) -> AsyncGenerator[TaskEvent, None]:
+        """What happens to tasks from now on; close it when done (contextlib.aclosing)."""
         return self._feed.read()
 
     @property

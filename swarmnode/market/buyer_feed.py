@@ -1,7 +1,7 @@
 """The stream of what happens to tasks: a bounded buffer per reader, and a mark where it is torn."""
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 import trio
@@ -42,7 +42,7 @@ class EventFeed:
         for reader in self._readers:
             reader.take(event)
 
-    async def read(self) -> AsyncIterator[TaskEvent]:
+    async def read(self) -> AsyncGenerator[TaskEvent, None]:
         """What happens from the first step of this iterator on."""
         reader = _Reader()
         self._readers.append(reader)

@@ -6,7 +6,7 @@
 A provider pushes from the offset that we have; whatever comes twice or too early changes nothing.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
 import trio
@@ -69,7 +69,7 @@ class LogBook:
 
     async def read(
         self, task: TaskId, stream: str, *, follow: Callable[[], bool]
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """What is kept, in order, with a line where bytes are missing.
 
         Goes on while `follow` says that more may come.

@@ -1,6 +1,6 @@
 """The market as the rest of the node sees it: this owner's tasks, and this machine's room."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 import trio
 
@@ -113,15 +113,18 @@ class MarketService:
         """Who would run it now? Asks, scores, releases; nothing is written down."""
         return await self._buyer.dry_run(spec)
 
-    def logs(self, task: TaskId, stream: str, *, follow: bool) -> AsyncIterator[bytes]:
+    def logs(self, task: TaskId, stream: str, *, follow: bool) -> AsyncGenerator[bytes, None]:
         """What a task printed to `stdout` or `stderr`; with `follow` until it has ended.
 
         Raises TaskUnknownError, ValueError for another stream.
         """
         return self._buyer.logs(task, stream, follow=follow)
 
-    def events(self) -> AsyncIterator[TaskEvent]:
-        """What happens to tasks from now on; EventsMissed where a slow reader has a gap."""
+    def events(self) -> AsyncGenerator[TaskEvent, None]:
+        """What happens to tasks from now on; EventsMissed where a slow reader has a gap.
+
+        This and `logs` are to be closed by who stops reading early: contextlib.aclosing.
+        """
         return self._buyer.events()
 
     # -- this machine

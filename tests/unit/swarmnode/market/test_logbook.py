@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 import pytest
 import trio
@@ -129,8 +129,7 @@ async def test_forgetting_a_task_leaves_nothing_of_it() -> None:
 async def test_a_reader_that_stops_early_is_no_follower_any_more() -> None:
     book = LogBook(MemoryTables())
     await book.take(TASK, 1, "stdout", 0, b"x")
-    reader: AsyncIterator[bytes] = book.read(TASK, "stdout", follow=lambda: True)
-    assert await anext(reader) == b"x"
-    assert book.is_followed(TASK, "stdout")
-    await reader.aclose()  # type: ignore[attr-defined]
+    async with aclosing(book.read(TASK, "stdout", follow=lambda: True)) as reader:
+        assert await anext(reader) == b"x"
+        assert book.is_followed(TASK, "stdout")
     assert not book.is_followed(TASK, "stdout")

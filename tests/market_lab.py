@@ -1,0 +1,197 @@
+"""Whole MarketServices on one network: machines that can be killed, started again and lost."""
+
+import random
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import trio
+
+from p2p.gossip.items import RESOURCES, Item
+from p2p.host.memory_host import MemoryHost, memory_address
+from p2p.host.memory_network import LinkModel, MemoryNetwork
+from p2p.host.rpc import Rpc
+from p2p.ids import LabId, NetworkId, PeerId
+from p2p.membership.view import Liveness, Member, MemberChanged, View
+from p2p.wire.codec import encode
+from storage.engine.memory_tables import MemoryTables
+from swarmnode.executor.fake import FakeExecutor
+from swarmnode.market.config import MarketConfig
+from swarmnode.market.service import MarketService
+from swarmnode.memory.service import MemoryService
+from swarmnode.resources.fake import FakeMachine
+from testnet.sim.clock import VirtualWall
+from testnet.sim.memory_objects import MemoryNames, MemoryObjects, Pool
+from testnet.sim.signer import KeyedHashSigner
+
+NETWORK = NetworkId("net")
+ADVERTS_EVERY_S = 5.0
+DEFAULT = MarketConfig()
+
+
+class Roster:
+    """What one machine knows of the members: all are alive until the test says otherwise."""
+
+    def __init__(self, me: PeerId, peers: Sequence[PeerId]) -> None:
+        self._me = me
+        self._members = {peer: self._member(peer, Liveness.ALIVE) for peer in sorted(peers)}
+        self._listeners: list[Callable[[MemberChanged], None]] = []
+
+    def view(self) -> View:
+        return View(self._me, tuple(self._members.values()))
+
+    def on_change(self, listener: Callable[[MemberChanged], None]) -> None:
+        self._listeners.append(listener)
+
+    def stands(self, peer: PeerId, liveness: Liveness) -> None:
+        before = self._members[peer].liveness
+        self._members[peer] = self._member(peer, liveness)
+        for listener in self._listeners:
+            listener(MemberChanged(self._members[peer], before))
+
+    def _member(self, peer: PeerId, liveness: Liveness) -> Member:
+        return Member(peer, liveness, 1, (), peer, LabId("lab"), "", 0.0)
+
+
+class Board:
+    """The adverts of all machines: everybody sees the same at once."""
+
+    def __init__(self) -> None:
+        self._items: dict[PeerId, Item] = {}
+        self._listeners: list[Callable[[Item], None]] = []
+        self._sequence = 0
+
+    def items(self, kind: int) -> Mapping[PeerId, Item]:
+        return dict(sorted(self._items.items()))
+
+    def on_item(self, kind: int, listener: Callable[[Item], None]) -> None:
+        self._listeners.append(listener)
+
+    def publish(self, peer: PeerId, body: bytes) -> None:
+        self._sequence += 1
+        item = self._items[peer] = Item(peer, RESOURCES, self._sequence, 0, body)
+        for listener in self._listeners:
+            listener(item)
+
+
+@dataclass(slots=True, eq=False)
+class Stand:
+    """One machine of the market: what outlives its node, and the node's service."""
+
+    peer: PeerId
+    tables: MemoryTables
+    executor: FakeExecutor
+    hardware: FakeMachine
+    roster: Roster
+    lends: bool = True
+    market: MarketService = field(init=False)
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    gone: trio.Event = field(default_factory=trio.Event)
+
+
+class MarketLab:
+    """`async with lab.running():` starts every machine; `lab["bob"].market` is bob's service."""
+
+    def __init__(
+        self,
+        *names: str,
+        seed: int = 0,
+        config: MarketConfig = DEFAULT,
+        lends: Sequence[str] | None = None,
+    ) -> None:
+        self.config = config
+        self.dice = random.Random(seed)
+        self.wall = VirtualWall()
+        self.network = MemoryNetwork(random.Random(seed), LinkModel())
+        self.board, self.pool = Board(), Pool()
+        peers = [PeerId(name) for name in names]
+        self.stands = {
+            peer: Stand(
+                peer,
+                MemoryTables(commit_s=0.002),
+                FakeExecutor(wall_ms=self.wall),
+                FakeMachine(),
+                Roster(peer, peers),
+                lends is None or peer in lends,
+            )
+            for peer in peers
+        }
+        self._nursery: trio.Nursery | None = None
+
+    def __getitem__(self, name: str) -> Stand:
+        return self.stands[PeerId(name)]
+
+    @asynccontextmanager
+    async def running(self, within_s: float = 3600) -> AsyncIterator["MarketLab"]:
+        with trio.fail_after(within_s):
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                await nursery.start(self.network.run)
+                for name in self.stands:
+                    await self.start(name)
+                yield self
+                nursery.cancel_scope.cancel()
+
+    async def start(self, name: str) -> None:
+        assert self._nursery is not None
+        stand = self[name]
+        stand.scope, stand.gone = trio.CancelScope(), trio.Event()
+        await self._nursery.start(self._run, stand)
+
+    async def kill(self, name: str) -> None:
+        """The node, not the machine: tasks go on."""
+        stand = self[name]
+        stand.scope.cancel()
+        await stand.gone.wait()
+        stand.tables.crash()
+
+    def lose(self, name: str) -> None:
+        """Everybody else holds the machine for dead."""
+        for stand in self.stands.values():
+            if stand.peer != name:
+                stand.roster.stands(PeerId(name), Liveness.DEAD)
+
+    async def _run(self, stand: Stand, *, task_status: trio.TaskStatus[None]) -> None:
+        host = MemoryHost(self.network, stand.peer)
+        for other in self.stands:
+            host.learn(other, [memory_address(other)])
+        rpc = Rpc(host)
+        objects = MemoryObjects(self.pool, stand.peer, self.wall)
+        names = MemoryNames(self.pool)
+        stand.market = MarketService(
+            self.config,
+            rpc,
+            stand.roster,
+            self.board,
+            stand.executor,
+            stand.hardware,
+            stand.tables,
+            objects,
+            MemoryService(stand.executor, objects, names, wall_ms=self.wall),
+            KeyedHashSigner(stand.peer),
+            NETWORK,
+            rng=self.dice,
+            entropy=self.dice.randbytes,
+            wall_ms=self.wall,
+            lends=stand.lends,
+        )
+        try:
+            with stand.scope:
+                async with trio.open_nursery() as nursery:
+                    for part in (stand.executor.run, rpc.run, host.run, stand.market.run):
+                        await nursery.start(part)
+                    nursery.start_soon(self._advertise, stand)
+                    task_status.started()
+        finally:
+            stand.gone.set()
+
+    async def _advertise(self, stand: Stand) -> None:
+        stand.market.on_room_changed(lambda: self._publish(stand))
+        while True:
+            self._publish(stand)
+            await trio.sleep(ADVERTS_EVERY_S)
+
+    def _publish(self, stand: Stand) -> None:
+        advert = stand.market.advert()
+        if advert is not None:
+            self.board.publish(stand.peer, encode(advert))

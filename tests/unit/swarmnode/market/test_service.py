@@ -1,0 +1,354 @@
+"""Alice submits, whoever has room runs it: both sides of the market together, on virtual time."""
+
+from contextlib import aclosing
+
+import pytest
+import trio
+
+from p2p.errors import RemoteRefusalError
+from p2p.gossip.items import RESOURCES
+from p2p.host.memory_host import MemoryHost, memory_address
+from p2p.host.rpc import Rpc
+from p2p.ids import PeerId, TrafficClass
+from storage.engine.memory_tables import MemoryTables
+from storage.errors import StoreFullError
+from swarmnode.errors import TaskUnknownError, TooManyTasksError
+from swarmnode.limits import EVENTS_BUFFERED_MAX
+from swarmnode.market import buyer
+from swarmnode.market.buyer_feed import EventFeed
+from swarmnode.market.explain import EventsMissed
+from swarmnode.market.service import MarketService
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.ledger import TaskChanged
+from swarmnode.tasks.lifecycle import TaskState
+from swarmnode.tasks.messages import LogTaken, PushLog
+from swarmnode.tasks.spec import CheckpointSpec, Shape, TaskSpec
+from testnet.sim.seeded import simulated
+from tests.market_lab import MarketLab
+
+MIB = 1024**2
+SMALL = Shape(1000, 64 * MIB, 64 * MIB)
+
+
+def task(*run: str, **changes: object) -> TaskSpec:
+    values: dict[str, object] = {"shape": SMALL, **changes}
+    return TaskSpec(run, **values)  # type: ignore[arg-type]
+
+
+async def log_of(market: MarketService, task_id: TaskId, follow: bool = False) -> bytes:
+    return b"".join([piece async for piece in market.logs(task_id, "stdout", follow=follow)])
+
+
+async def running(market: MarketService, task_id: TaskId) -> str:
+    """Wait until a task runs; who runs it."""
+    async with aclosing(market.events()) as events:
+        while market.task(task_id).state is not TaskState.RUNNING:
+            await anext(events)
+    return market.task(task_id).record.provider
+
+
+@simulated
+async def test_a_task_goes_from_submit_to_result_with_its_log() -> None:
+    async with MarketLab("alice", "bob", "carol", lends=["bob", "carol"]).running() as lab:
+        alice = lab["alice"].market
+        task_id = await alice.submit(task("echo", "hello"))
+        view = await alice.wait(task_id)
+        assert view.state is TaskState.DONE
+        assert view.record.outcome is not None
+        assert view.record.outcome.exit_code == 0
+        assert view.record.provider in ("bob", "carol")
+        assert await log_of(alice, task_id) == b"hello\n"
+        assert [one.task for one in alice.tasks()] == [task_id]
+        assert alice.counters["tasks_done"] == alice.counters["auctions"] == 1
+
+
+@simulated
+async def test_a_node_alone_runs_its_own_tasks() -> None:
+    async with MarketLab("alice").running() as lab:
+        alice = lab["alice"].market
+        view = await alice.wait(await alice.submit(task("echo", "hello")))
+        assert (view.state, view.record.provider) == (TaskState.DONE, "alice")
+
+
+@simulated
+async def test_many_tasks_share_the_machines_and_all_end() -> None:
+    async with MarketLab("alice", "bob", "carol").running() as lab:
+        began_s = trio.current_time()
+        ids = [
+            await lab[name].market.submit(task("sleep", "3"))
+            for name in ("alice", "bob", "carol")
+            for _ in range(16)
+        ]
+        for name, task_id in zip(("alice", "bob", "carol"), ids[::16], strict=True):
+            assert not lab[name].market.task(task_id).has_ended
+        for at, task_id in enumerate(ids):
+            market = lab[("alice", "bob", "carol")[at // 16]].market
+            assert (await market.wait(task_id)).state is TaskState.DONE
+        # 48 tasks of three seconds, twelve at a time.
+        assert trio.current_time() - began_s < 25
+
+
+@simulated
+async def test_a_reader_that_follows_gets_the_log_as_it_grows() -> None:
+    async with MarketLab("alice", "bob", lends=["bob"]).running() as lab:
+        alice = lab["alice"].market
+        task_id = await alice.submit(task("train", "5", "1", "100"))
+        began_s = trio.current_time()
+        pieces = alice.logs(task_id, "stdout", follow=True)
+        at_s = [trio.current_time() - began_s async for _ in pieces]
+        assert at_s[0] < 4
+        assert len(at_s) >= 3
+        assert (await alice.wait(task_id)).state is TaskState.DONE
+
+
+@simulated
+async def test_a_lost_machine_is_replaced_and_the_last_checkpoint_restored() -> None:
+    async with MarketLab("alice", "bob", "carol", lends=["bob", "carol"]).running() as lab:
+        alice = lab["alice"].market
+        spec = task("train", "30", "1", "5", checkpoint=CheckpointSpec("checkpoint", 1000))
+        task_id = await alice.submit(spec)
+        provider = await running(alice, task_id)
+        await trio.sleep(17)
+        await lab.kill(provider)
+        lab.lose(provider)
+        view = await alice.wait(task_id)
+        assert view.state is TaskState.DONE
+        first, second = view.record.attempts
+        assert (first.provider, first.ended_as) == (provider, "lost")
+        assert second.restored_step >= 1
+        assert view.record.retries_used == 0
+        assert alice.counters["providers_lost"] == 1
+
+
+@simulated
+async def test_a_buyer_killed_meanwhile_goes_on_without_a_new_attempt() -> None:
+    async with MarketLab("alice", "bob", lends=["bob"]).running() as lab:
+        task_id = await lab["alice"].market.submit(task("train", "20", "1", "100"))
+        await running(lab["alice"].market, task_id)
+        await lab.kill("alice")
+        await trio.sleep(6)
+        await lab.start("alice")
+        alice = lab["alice"].market
+        view = await alice.wait(task_id)
+        assert view.state is TaskState.DONE
+        assert len(view.record.attempts) == 1
+        lines = (await log_of(alice, task_id)).splitlines()
+        assert len(lines) == len(set(lines)) > 0
+
+
+@simulated
+async def test_a_node_killed_with_its_own_task_goes_on_with_it() -> None:
+    async with MarketLab("alice").running() as lab:
+        task_id = await lab["alice"].market.submit(task("train", "20", "1", "100"))
+        await running(lab["alice"].market, task_id)
+        for _ in range(3):
+            await trio.sleep(2)
+            await lab.kill("alice")
+            await lab.start("alice")
+        view = await lab["alice"].market.wait(task_id)
+        assert view.state is TaskState.DONE
+        assert len(view.record.attempts) == 1
+
+
+@simulated
+async def test_a_paused_machine_gives_its_tasks_away() -> None:
+    async with MarketLab("alice", "bob", "carol", lends=["bob", "carol"]).running() as lab:
+        alice = lab["alice"].market
+        spec = task("train", "20", "1", "2", checkpoint=CheckpointSpec("checkpoint", 1000))
+        task_id = await alice.submit(spec)
+        provider = await running(alice, task_id)
+        await trio.sleep(9)
+        began_s = trio.current_time()
+        await lab[provider].market.pause(grace_s=3.0)
+        assert trio.current_time() - began_s < 5
+        assert lab[provider].market.seller_stats().paused
+        view = await alice.wait(task_id)
+        assert view.state is TaskState.DONE
+        assert [one.ended_as for one in view.record.attempts] == ["stopped", "done"]
+        assert view.record.attempts[1].restored_step > 0
+        await lab[provider].market.resume()
+        assert not lab[provider].market.seller_stats().paused
+
+
+@simulated
+async def test_cancelling_ends_the_task_there_too() -> None:
+    async with MarketLab("alice", "bob", lends=["bob"]).running() as lab:
+        alice = lab["alice"].market
+        task_id = await alice.submit(task("sleep", "1000"))
+        await running(alice, task_id)
+        assert (await alice.cancel(task_id)).state is TaskState.CANCELLED
+        assert (await alice.wait(task_id)).state is TaskState.CANCELLED
+        await trio.sleep(5)
+        assert lab["bob"].market.seller_stats().jobs_running == 0
+        assert (await alice.cancel(task_id)).state is TaskState.CANCELLED
+
+
+@simulated
+async def test_explain_shows_every_bid_and_why_others_were_not_asked() -> None:
+    async with MarketLab("alice", "bob", "carol", lends=["bob", "carol"]).running() as lab:
+        alice = lab["alice"].market
+        task_id = await alice.submit(task("echo", "x", avoid=(PeerId("carol"),)))
+        await alice.wait(task_id)
+        explained = alice.explain(task_id)
+        entry = explained.rounds[-1]
+        (line,) = entry.bids
+        assert (line.peer, line.kind, line.won) == ("bob", "held", True)
+        assert line.score == sum(value for _, value in line.parts)
+        assert dict(entry.unfit) == {
+            PeerId("alice"): "lends nothing",
+            PeerId("carol"): "the task avoids it",
+        }
+
+
+@simulated
+async def test_a_dry_run_leaves_no_trace() -> None:
+    async with MarketLab("alice", "bob").running() as lab:
+        alice = lab["alice"].market
+        explained = await alice.dry_run(task("echo", "x"))
+        assert sorted(line.peer for line in explained.rounds[0].bids) == ["alice", "bob"]
+        assert sum(line.won for line in explained.rounds[0].bids) == 1
+        await trio.sleep(1)
+        assert not alice.tasks()
+        assert lab["bob"].market.seller_stats().holds == 0
+        explained = await alice.dry_run(task("echo", "x", env="torch"))
+        assert "no environment 'torch'" in explained.view.record.why
+
+
+@simulated
+async def test_a_task_nobody_can_run_says_why_and_starts_when_somebody_can() -> None:
+    async with MarketLab("alice", "bob", lends=["bob"]).running() as lab:
+        alice = lab["alice"].market
+        await lab["bob"].market.pause(grace_s=0)
+        task_id = await alice.submit(task("echo", "x"))
+        await trio.sleep(20)
+        assert "paused by its owner" in alice.task(task_id).record.why
+        began_s = trio.current_time()
+        await lab["bob"].market.resume()
+        assert (await alice.wait(task_id)).state is TaskState.DONE
+        assert trio.current_time() - began_s < 5
+
+
+@simulated
+async def test_an_advert_that_makes_no_sense_rules_its_machine_out() -> None:
+    async with MarketLab("alice", "bob", lends=["bob"]).running() as lab:
+        lab["bob"].scope.cancel()
+        await lab["bob"].gone.wait()
+        lab.board.publish(PeerId("bob"), b"\xff nonsense")
+        task_id = await lab["alice"].market.submit(task("echo", "x"))
+        await trio.sleep(1)
+        assert "has not told what it lends" in lab["alice"].market.task(task_id).record.why
+        assert set(lab.board.items(RESOURCES)) == {"alice", "bob"}
+
+
+@simulated
+async def test_unknown_tasks_and_streams_are_told() -> None:
+    async with MarketLab("alice").running() as lab:
+        alice = lab["alice"].market
+        nobody = TaskId("z" * 16)
+        for ask in (alice.task, alice.explain):
+            with pytest.raises(TaskUnknownError):
+                ask(nobody)
+        with pytest.raises(TaskUnknownError):
+            await alice.cancel(nobody)
+        with pytest.raises(TaskUnknownError):
+            await alice.wait(nobody)
+        task_id = await alice.submit(task("echo", "x"))
+        with pytest.raises(ValueError, match="no stream 'sideways'"):
+            alice.logs(task_id, "sideways", follow=False)
+
+
+@simulated
+async def test_only_the_holder_of_the_newest_attempt_may_push_logs() -> None:
+    async with MarketLab("alice", "bob", lends=["bob"]).running() as lab:
+        alice = lab["alice"].market
+        task_id = await alice.submit(task("sleep", "100"))
+        await running(alice, task_id)
+        host = MemoryHost(lab.network, PeerId("mallory"))
+        host.learn(PeerId("alice"), [memory_address(PeerId("alice"))])
+        rpc = Rpc(host)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(rpc.run)
+            await nursery.start(host.run)
+            with pytest.raises(RemoteRefusalError) as caught:
+                await rpc.call(
+                    PeerId("alice"),
+                    PushLog(task_id, 1, "stdout", 0),
+                    LogTaken,
+                    traffic_class=TrafficClass.NORMAL,
+                    timeout_s=5,
+                    body=b"lies",
+                )
+            assert caught.value.code == "stale"
+            nursery.cancel_scope.cancel()
+        assert await log_of(alice, task_id) == b""
+
+
+@simulated
+async def test_a_submit_that_finds_the_disk_full_takes_nothing_on() -> None:
+    lab = MarketLab("alice")
+    lab["alice"].tables = MemoryTables(capacity_bytes=0)
+    async with lab.running():
+        with pytest.raises(StoreFullError):
+            await lab["alice"].market.submit(task("echo", "x"))
+        assert not lab["alice"].market.tasks()
+
+
+@simulated
+async def test_too_many_unfinished_tasks_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buyer, "TASKS_OPEN_MAX", 2)
+    async with MarketLab("alice", lends=[]).running() as lab:
+        alice = lab["alice"].market
+        for _ in range(2):
+            await alice.submit(task("echo", "x"))
+        with pytest.raises(TooManyTasksError):
+            await alice.submit(task("echo", "x"))
+        await alice.cancel(alice.tasks()[0].task)
+        await alice.submit(task("echo", "x"))
+
+
+# -- the event stream
+
+
+def changed(number: int) -> TaskChanged:
+    return TaskChanged(TaskId("a" * 16), number, "x", TaskState.DONE, PeerId(""))
+
+
+@simulated
+async def test_every_reader_gets_every_event_in_order() -> None:
+    feed = EventFeed()
+    got: list[list[object]] = [[], []]
+
+    async def read(into: list[object]) -> None:
+        async with aclosing(feed.read()) as events:
+            into += [await anext(events) for _ in range(3)]
+
+    async with trio.open_nursery() as nursery:
+        for into in got:
+            nursery.start_soon(read, into)
+        await trio.testing.wait_all_tasks_blocked()
+        for number in range(3):
+            feed.tell(changed(number))
+    assert got == [[changed(0), changed(1), changed(2)]] * 2
+
+
+@simulated
+async def test_a_slow_reader_is_told_of_its_gap_and_slows_nobody() -> None:
+    feed = EventFeed()
+    async with aclosing(feed.read()) as reader:
+        async with trio.open_nursery() as nursery:
+            first: list[object] = []
+
+            async def begin() -> None:
+                first.append(await anext(reader))
+
+            nursery.start_soon(begin)
+            await trio.testing.wait_all_tasks_blocked()
+            feed.tell(changed(0))
+        for number in range(1, EVENTS_BUFFERED_MAX + 11):
+            feed.tell(changed(number))
+        assert first == [changed(0)]
+        for number in range(1, EVENTS_BUFFERED_MAX + 1):
+            assert await anext(reader) == changed(number)
+        assert await anext(reader) == EventsMissed(10)
+        feed.tell(changed(5000))
+        assert await anext(reader) == changed(5000)
