@@ -44,8 +44,11 @@ def _line(view: TaskView) -> dict[str, object]:
 
 
 def _exit_code(record: TaskRecord) -> int | None:
+    """Of the program itself; none when it never ran or its end was not its own."""
     outcome = record.outcome
-    return outcome.exit_code if outcome and outcome.status in ("done", "failed") else None
+    if outcome is None or outcome.status not in ("done", "failed") or outcome.exit_code < 0:
+        return None
+    return outcome.exit_code
 
 
 def detail_of(view: TaskView) -> TaskDetail:

@@ -30,18 +30,19 @@ def exit_code_of(detail: dict[str, Any]) -> int:
         return exits.INTERRUPTED
     if detail["state"] == "done":
         return code or exits.OK
-    if code is None:  # it never ran: nobody could, or what it needs could not be had
-        return exits.TASK_NOT_STARTED if detail["status"] == "unfit" else exits.TEMPORARY
-    return code or exits.ERROR
+    if code is not None:
+        return code or exits.ERROR
+    if detail["reason"] == "outputs":  # it ran, but did not leave what it was to leave
+        return exits.ERROR
+    was_tried = detail["attempts"] and detail["reason"] != "deadline"
+    return exits.TASK_NOT_STARTED if was_tried else exits.TEMPORARY
 
 
 def ending_of(detail: dict[str, Any]) -> str:
     """One line about an end that its exit code alone does not tell; empty for a good one."""
-    if detail["state"] == "done":
+    if detail["state"] == "done" or (detail["state"] == "failed" and detail["reason"] == "exit"):
         return ""
     words = [word for word in (detail["reason"], detail["detail"] or detail["why"]) if word]
-    if detail["state"] == "failed" and detail["reason"] == "exit" and not detail["detail"]:
-        return ""
     return f"task {detail['task']} {detail['state']}: {': '.join(words) or 'no reason given'}"
 
 

@@ -67,9 +67,11 @@ def test_submit_copies_both_streams_and_ends_with_the_tasks_code(
     [
         (Outcome("done", 0, "exit"), TaskState.DONE, 0, ""),
         (Outcome("failed", 137, "oom"), TaskState.FAILED, 137, "oom"),
-        (Outcome("failed", 0, "outputs", "no file matches *.pt"), TaskState.FAILED, 1, "*.pt"),
-        (Outcome("failed", 127, "exit", "x: not found"), TaskState.FAILED, 127, "not found"),
+        (Outcome("failed", -1, "outputs", "no file matches *.pt"), TaskState.FAILED, 1, "*.pt"),
+        (Outcome("failed", 127, "exit", "exit code 127"), TaskState.FAILED, 127, ""),
+        (Outcome("failed", -1, "inputs", "gone"), TaskState.FAILED, 125, "inputs: gone"),
         (Outcome("unfit", 0, "environment", "no torch"), TaskState.FAILED, 125, "no torch"),
+        (Outcome("failed", -1, "deadline", "too late"), TaskState.FAILED, 75, "too late"),
         (Outcome("stopped", 143, "killed"), TaskState.CANCELLED, 130, "cancelled"),
     ],
 )
