@@ -26,7 +26,7 @@ from storage.objects.service import ObjectService
 from storage.pool import Pool
 from storage.ports import Gossip, Members, Workers
 from storage.records.holders import HolderBook
-from storage.records.names import NamesConfig, NameService, NamesStats
+from storage.records.names import NameService, NamesStats
 from storage.repair.service import RepairService, RepairStats
 from storage.shards.port import ShardStore
 from storage.transfer.client import Transfer
@@ -88,6 +88,7 @@ class StorageService:
         rates = Rates(config.hedge_s, config.hedge_max_s)
         transfer = Transfer(config, rpc, server, self.holders, signer, network, workers)
         transfer.on_lie = self._on_lie
+        members.on_change(transfer.on_member)
         self.parts = Parts(
             config=config,
             owner=owner,
@@ -106,10 +107,7 @@ class StorageService:
         self._keyring = Keyring(tables)
         self._cache = SegmentCache(config.cache_bytes)
         self.objects = ObjectService(self.parts, self._keyring, self._cache)
-        self.names = NameService(
-            rpc, members, tables, signer, network,
-            wall_ms=wall_ms, rng=rng, config=NamesConfig(down_after_s=config.down_after_s),
-        )  # fmt: skip
+        self.names = NameService(rpc, members, tables, signer, network, wall_ms=wall_ms, rng=rng)
         self.repair = RepairService(
             config, members, self.pool, self.holders, self.leases, self.parts.catalog, transfer,
             self.parts.fetcher, self.parts.pusher, workers, wall_ms=wall_ms, rng=rng,

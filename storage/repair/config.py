@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from typing import Final
 
 REPAIRS_AT_ONCE: Final = 2
-"""Pages mended at a time: each holds one segment in memory."""
+"""Pages mended at a time: with their segments at once, 40 MiB in memory at most."""
+
+SEGMENTS_AT_ONCE: Final = 2
+"""Of one page: while one is fetched another is rebuilt and sent."""
 
 SEGMENTS_PER_JOB: Final = 16
 """Segments mended before the new record is published: what a crash loses, at most."""

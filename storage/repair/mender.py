@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import trio
+
 from p2p.ids import PeerId, TrafficClass
 from storage.config import StorageConfig
 from storage.erasure import Code
-from storage.errors import HolderFailedError, ManifestError
+from storage.errors import HolderFailedError, ManifestError, ObjectDegradedError
 from storage.ids import ShardRoot
 from storage.limits import CANDIDATES_MAX
 from storage.manifest import Manifest, SegmentRef
@@ -16,6 +18,7 @@ from storage.placement import rendezvous
 from storage.pool import Pool
 from storage.ports import Workers
 from storage.records.holders import HolderBook, Holding
+from storage.repair.config import SEGMENTS_AT_ONCE
 from storage.repair.events import Mend
 from storage.transfer.client import Transfer
 from storage.transfer.fetch import Fetcher, SegmentSources
@@ -46,8 +49,7 @@ class Mender:
     async def mend(self, order: Mend) -> Holding | None:
         """The newest record afterwards; None when nothing could be mended.
 
-        Raises HolderFailedError, ManifestError, ObjectDegradedError, ObjectUnknownError,
-        StoreFullError.
+        Raises ObjectUnknownError, StoreFullError.
         """
         address, page = order.page
         manifest = await self.catalog.manifest(address)
@@ -58,9 +60,19 @@ class Mender:
             return await self.holders.adopt(holding)
         refs = await self.catalog.segments(address, manifest, page)
         rows = list(holding.rows)
-        for at, shards in order.segments:
+        limiter = trio.CapacityLimiter(SEGMENTS_AT_ONCE)
+
+        async def one(at: int, shards: tuple[int, ...]) -> None:
             lost = tuple(shard for shard in shards if not self._lives(rows[at][shard]))
-            rows[at] = await self._mend_segment(manifest, refs[at], at, rows[at], lost)
+            async with limiter:
+                try:
+                    rows[at] = await self._mend_segment(manifest, refs[at], at, rows[at], lost)
+                except (ObjectDegradedError, ManifestError):
+                    return  # the others may be better off; this one is tried again later
+
+        async with trio.open_nursery() as nursery:
+            for at, shards in order.segments:
+                nursery.start_soon(one, at, shards)
         rows = await self._with_manifest(manifest, holding, rows)
         if rows == list(holding.rows):
             return None

@@ -19,13 +19,7 @@ from p2p.membership.view import MemberChanged
 from p2p.service import Driver, Performer, persist_nothing
 from storage.config import StorageConfig
 from storage.erasure import Code
-from storage.errors import (
-    HolderFailedError,
-    ManifestError,
-    ObjectDegradedError,
-    ObjectUnknownError,
-    StoreFullError,
-)
+from storage.errors import HolderFailedError, ObjectUnknownError, StoreFullError
 from storage.ids import Address, ShardRoot
 from storage.limits import RECORDS_PER_STEP, TOUCHED_PAGES_MAX
 from storage.manifest import Manifest, SegmentRef, read_manifest, read_page
@@ -206,11 +200,8 @@ class RepairService:
     async def _mend(self, order: Mend) -> None:
         try:
             newest = await self._mender.mend(order)
-        except (
-            HolderFailedError, ManifestError, ObjectDegradedError, ObjectUnknownError,
-            StoreFullError,
-        ):  # fmt: skip
-            newest = None  # too little can be reached or placed now: tried again later
+        except (ObjectUnknownError, StoreFullError):
+            newest = None  # no manifest can be reached, or our disk is full: tried again later
         if newest is None:
             self._failed += 1
         else:

@@ -15,6 +15,7 @@ from storage.engine.memory_tables import MemoryTables
 from storage.facade import PutReceipt, ReadCap
 from storage.ids import ShardRoot
 from storage.records.holders import Holding
+from storage.repair.events import Mend
 from storage.service import StorageService
 from storage.shards.memory_store import MemoryShardStore
 from testnet.sim.clock import VirtualWall
@@ -30,7 +31,7 @@ CONFIG = StorageConfig(
     down_after_s=2.0,
     call_timeout_s=2.0,
 )
-SLOW = replace(CONFIG, down_after_s=900.0)
+SLOW = replace(CONFIG, down_after_s=60.0)
 
 
 def some_bytes(size: int, seed: int = 7) -> bytes:
@@ -187,9 +188,9 @@ async def test_a_machine_that_comes_back_in_time_is_not_replaced() -> None:
         before = newest_record(lab, receipt)
         victim = before.peers()[0]
         lab.kill(victim)
-        await trio.sleep(200)
+        await trio.sleep(40)
         await lab.start(victim)
-        await trio.sleep(2000)
+        await trio.sleep(120)
         assert newest_record(lab, receipt) == before
         assert repairs(lab) == 0
 
@@ -249,3 +250,44 @@ async def test_while_many_are_silent_only_what_is_about_to_be_lost_is_mended() -
         assert repairs(lab) == 0  # four of twenty at once: a partition, for all we know
         await trio.sleep(60)
         assert repairs(lab) > 0  # it has lasted too long
+
+
+@simulated
+async def test_an_object_with_pages_is_mended_page_by_page() -> None:
+    config = replace(CONFIG, segment_bytes=512)
+    data = some_bytes(300 * 512)
+    async with storage_lab(6, config=config) as lab:
+        receipt = await put(lab["p0"], data)
+        victim = newest_record(lab, receipt).peers()[0]
+        reader = next(name for name in lab.names() if name != victim)
+        manifest = await lab[reader].parts.catalog.manifest(receipt.cap.address)
+        assert manifest.page_count == 2
+        lab.kill(victim)
+
+        def is_mended() -> bool:
+            records = [
+                s.holders.get(receipt.cap.address, page) for page in (0, 1) for s in lab.up()
+            ]
+            return all(r is None or victim not in r.peers() for r in records)
+
+        await until(is_mended, 300)
+        assert await got(lab[reader], receipt.cap) == data
+
+
+@pytest.mark.parametrize("seed", range(3))
+@simulated
+async def test_three_that_mend_the_same_at_once_agree_on_one_record(seed: int) -> None:
+    data = some_bytes(60_000, seed)
+    async with storage_lab(12, config=CONFIG, seed=seed) as lab:
+        receipt = await put(lab["p0"], data)
+        record = newest_record(lab, receipt)
+        victim, *others = record.peers()
+        lab.kill(victim)
+        page = (receipt.cap.address, 0)
+        lost = tuple((at, (row.index(PeerId(victim)),)) for at, row in enumerate(record.rows))
+        async with trio.open_nursery() as nursery:
+            for name in others[:3]:
+                nursery.start_soon(lab[name].repair._mend, Mend(page, record.sequence, lost))
+        await until(lambda: is_whole(lab, receipt), 120)
+        assert newest_record(lab, receipt).signer in others
+        assert await got(lab[others[0]], receipt.cap) == data

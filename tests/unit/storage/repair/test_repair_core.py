@@ -1,0 +1,261 @@
+"""When a holder repairs, and what it leaves to others."""
+
+import random
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import pytest
+
+from p2p.effects import Notify
+from p2p.ids import PeerId
+from p2p.membership.view import Liveness
+from storage.ids import Address
+from storage.placement import peers_in_order
+from storage.repair.config import RepairConfig
+from storage.repair.core import Repair, repair_at
+from storage.repair.events import (
+    Event,
+    HomesAre,
+    JobEnded,
+    Look,
+    MemberIs,
+    Mend,
+    PageGone,
+    PageIs,
+    PageKey,
+)
+
+CONFIG = RepairConfig(
+    bytes_per_s=1000.0,
+    down_after_s=100.0,
+    lazy_s=400.0,
+    takeover_s=10.0,
+    jitter_s=0.0,
+    retry_s=5.0,
+    retry_max_s=20.0,
+    brake_s=1000.0,
+)
+PEERS = [PeerId(f"p{number:02}") for number in range(20)]
+PAGE: PageKey = (Address(bytes(32)), 0)
+OTHER: PageKey = (Address(b"\1" * 32), 0)
+
+
+def order_of(page: PageKey, peers: list[PeerId]) -> list[PeerId]:
+    """Who leads the repair of a page, then who takes over."""
+    return peers_in_order(page[0] + page[1].to_bytes(4), peers)
+
+
+@dataclass
+class Seat:
+    """One node's core, told about a pool."""
+
+    me: PeerId
+    now_s: float = 0.0
+    core: Repair = field(init=False)
+    config: RepairConfig = CONFIG
+
+    def __post_init__(self) -> None:
+        self.core = Repair(self.config, self.me, random.Random(0))
+        for peer in PEERS:
+            self.tell(MemberIs(peer, Liveness.ALIVE, 0.0))
+        self.tell(HomesAre(tuple(PEERS)))
+
+    def tell(self, event: Event) -> None:
+        assert not self.core.handle(event, self.now_s)
+
+    def fall(self, *peers: PeerId, liveness: Liveness = Liveness.DEAD) -> None:
+        for peer in peers:
+            self.tell(MemberIs(peer, liveness, self.now_s))
+
+    def look(self, at_s: float) -> list[Mend]:
+        """What it would mend at that time."""
+        self.now_s = at_s
+        found = [e.event for e in self.core.handle(Look(), at_s) if isinstance(e, Notify)]
+        assert all(isinstance(event, Mend) for event in found)
+        return [event for event in found if isinstance(event, Mend)]
+
+
+def page_of(
+    holders: list[PeerId], k: int = 3, page: PageKey = PAGE, sequence: int = 1, size: int = 1
+) -> PageIs:
+    return PageIs(page, sequence, k, size, (tuple(holders),))
+
+
+def test_a_silent_holder_counts_as_lost_after_a_while() -> None:
+    holders = PEERS[:6]
+    leader, *_, victim = order_of(PAGE, holders)
+    seat = Seat(leader)
+    seat.tell(page_of(holders))
+    seat.fall(victim)
+    assert not seat.look(99)
+    (mend,) = seat.look(100)
+    assert mend == Mend(PAGE, 1, ((0, (holders.index(victim),)),))
+
+
+def test_a_holder_that_comes_back_in_time_is_not_replaced() -> None:
+    holders = PEERS[:6]
+    leader, *_, victim = order_of(PAGE, holders)
+    seat = Seat(leader)
+    seat.tell(page_of(holders))
+    seat.fall(victim)
+    seat.fall(victim, liveness=Liveness.ALIVE)
+    assert not seat.look(1000)
+    assert seat.core.degraded == 0
+
+
+def test_nobody_waits_when_only_one_more_loss_can_be_borne() -> None:
+    holders = PEERS[:6]
+    leader, *_, first, second = order_of(PAGE, holders)
+    seat = Seat(leader)
+    seat.tell(page_of(holders))
+    seat.fall(first, second)
+    (mend,) = seat.look(1)
+    assert sorted(mend.segments[0][1]) == sorted([holders.index(first), holders.index(second)])
+
+
+def test_a_signed_farewell_is_a_loss_at_once_and_a_suspicion_is_none() -> None:
+    holders = PEERS[:6]
+    leader, *_, victim = order_of(PAGE, holders)
+    seat = Seat(leader)
+    seat.tell(page_of(holders))
+    seat.fall(victim, liveness=Liveness.SUSPECT)
+    assert not seat.look(500)
+    seat.fall(victim, liveness=Liveness.LEFT)
+    assert len(seat.look(501)) == 1
+
+
+def test_the_next_in_rank_acts_later_and_only_while_the_record_stays() -> None:
+    holders = PEERS[:6]
+    leader, second, *_, victim = order_of(PAGE, holders)
+    seat = Seat(second)
+    seat.tell(page_of(holders))
+    seat.fall(victim, liveness=Liveness.LEFT)
+    assert not seat.look(9)
+    mended = [PEERS[10] if peer == victim else peer for peer in holders]
+    seat.tell(page_of(mended, sequence=2))
+    assert not seat.look(50)
+    seat.fall(PEERS[10], leader, liveness=Liveness.LEFT)
+    assert len(seat.look(51)) == 1, "the leader is gone: the second leads"
+
+
+def test_the_second_takes_over_when_the_first_does_nothing() -> None:
+    holders = PEERS[:6]
+    _, second, *_, victim = order_of(PAGE, holders)
+    seat = Seat(second)
+    seat.tell(page_of(holders))
+    seat.fall(victim, liveness=Liveness.LEFT)
+    assert len(seat.look(10)) == 1
+
+
+def test_who_holds_nothing_of_a_page_leaves_it_to_others() -> None:
+    holders = PEERS[:6]
+    seat = Seat(PEERS[10])
+    seat.tell(page_of(holders))
+    seat.fall(holders[0], liveness=Liveness.LEFT)
+    assert not seat.look(10_000)
+    assert seat.core.degraded == 1
+
+
+def test_what_has_fewest_shards_to_spare_is_mended_first() -> None:
+    holders = PEERS[:6]
+    me = PEERS[0]
+    seat = Seat(me, config=RepairConfig(bytes_per_s=1.0, jitter_s=0.0, takeover_s=1e-6))
+    seat.tell(PageIs(PAGE, 1, 3, 100, (tuple(holders), (*holders[:4], PEERS[7], PEERS[8]))))
+    seat.tell(page_of([*holders[:3], *PEERS[9:12]], page=OTHER, size=100))
+    seat.fall(PEERS[4], PEERS[5], PEERS[9], liveness=Liveness.LEFT)
+    (mend,) = seat.look(1)  # the bucket is empty after one
+    assert mend.page == PAGE
+    assert not seat.look(2)
+    assert [m.page for m in seat.look(600)] == [OTHER]
+
+
+def test_the_worst_segments_of_a_page_go_first_and_only_so_many_at_a_time() -> None:
+    holders = PEERS[:6]
+    leader, *_, one, two = order_of(PAGE, holders)
+    seat = Seat(leader)
+    better = tuple(PEERS[9] if peer == one else peer for peer in holders)
+    seat.tell(PageIs(PAGE, 1, 3, 1, (better, *[tuple(holders)] * 20)))
+    seat.fall(one, two, liveness=Liveness.LEFT)
+    (mend,) = seat.look(1)
+    assert [segment for segment, _ in mend.segments] == list(range(1, 17))
+
+
+def test_a_failed_repair_is_tried_again_later_and_later() -> None:
+    holders = PEERS[:6]
+    leader, *_, victim = order_of(PAGE, holders)
+    seat = Seat(leader)
+    seat.tell(page_of(holders))
+    seat.fall(victim, liveness=Liveness.LEFT)
+    times: list[float] = []
+    at_s = 0.0
+    while len(times) < 5:
+        at_s += 1
+        if seat.look(at_s):
+            times.append(at_s)
+            seat.tell(JobEnded(PAGE, is_done=False))
+    assert [b - a for a, b in pairwise(times)] == [5, 10, 20, 20]
+
+
+def test_without_a_place_to_put_shards_it_waits_until_one_comes() -> None:
+    holders = PEERS[:3]
+    leader, *_, victim = order_of(PAGE, holders)
+    seat = Seat(leader)
+    seat.tell(HomesAre(tuple(holders)))
+    seat.tell(page_of(holders, k=1))
+    seat.fall(victim, liveness=Liveness.LEFT)
+    left = tuple(peer for peer in holders if peer != victim)
+    seat.tell(HomesAre(left))
+    assert not seat.look(10_000)
+    assert seat.core.degraded == 1
+    seat.tell(HomesAre((*left, PEERS[9])))
+    assert len(seat.look(10_001)) == 1
+
+
+def test_many_silent_at_once_hold_back_all_but_critical_repairs() -> None:
+    holders, doomed = PEERS[:8], PEERS[4:9]
+    me = PEERS[0]
+    seat = Seat(me, config=RepairConfig(
+        bytes_per_s=1e9, down_after_s=10, jitter_s=0.0, takeover_s=1e-6, brake_s=1000,
+    ))  # fmt: skip
+    seat.tell(page_of(holders, k=3))
+    seat.tell(page_of([*PEERS[1:4], PEERS[0], *PEERS[4:8]], k=4, page=OTHER))
+    seat.fall(*doomed)
+    assert [mend.page for mend in seat.look(100)] == [OTHER], "four live of four needed"
+    assert [mend.page for mend in seat.look(1001)] == [PAGE], "it has lasted too long for a cut"
+
+
+def test_a_shard_that_never_found_a_holder_is_placed_by_the_leader() -> None:
+    holders: list[PeerId | None] = [*PEERS[:5], None]
+    leader = order_of(PAGE, PEERS[:5])[0]
+    seat = Seat(leader)
+    seat.tell(PageIs(PAGE, 1, 3, 1, (tuple(holders),)))
+    (mend,) = seat.look(0)
+    assert mend.segments == ((0, (5,)),)
+
+
+def test_segments_with_shards_to_spare_wait_longer() -> None:
+    holders = PEERS[:16]
+    leader, *_, victim = order_of(PAGE, holders)
+    seat = Seat(leader)
+    seat.tell(page_of(holders, k=8))
+    seat.fall(victim)
+    assert not seat.look(499)
+    assert len(seat.look(500)) == 1
+
+
+def test_a_page_that_was_given_up_is_forgotten() -> None:
+    holders = PEERS[:6]
+    leader, *_, victim = order_of(PAGE, holders)
+    seat = Seat(leader)
+    seat.tell(page_of(holders))
+    seat.fall(victim, liveness=Liveness.LEFT)
+    seat.tell(PageGone(PAGE))
+    assert not seat.look(1)
+    assert (seat.core.pages, seat.core.degraded) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "at"), [(8, 16, 13), (8, 12, 11), (4, 8, 7), (3, 6, 5), (1, 3, 2), (1, 2, 1)]
+)
+def test_few_spare_shards_are_mended_soon(k: int, n: int, at: int) -> None:
+    assert repair_at(k, n) == at
