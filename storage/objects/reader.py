@@ -4,8 +4,9 @@ Whole segments come from any k of their shards and through the cache. A small ra
 that is not cached touches only the 16 KiB leaves it lies in.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import trio
@@ -24,22 +25,13 @@ SMALL_RANGE_PART = 4
 
 
 class SegmentCache(Protocol):
-    """Plaintext segments kept for the next reader; `key` is secret to those who can read."""
+    """Plaintext segments kept for the next reader (storage.cache.cache)."""
 
     def get(self, cap: ReadCap, index: int) -> bytes | None: ...
 
-    def put(self, cap: ReadCap, index: int, plain: bytes) -> None: ...
-
-
-class NoCache:
-    """Keeps nothing."""
-
-    def get(self, cap: ReadCap, index: int) -> bytes | None:
-        """Nothing is here."""
-        return None
-
-    def put(self, cap: ReadCap, index: int, plain: bytes) -> None:
-        """Nothing is kept."""
+    async def load(
+        self, cap: ReadCap, index: int, fetch: Callable[[], Awaitable[bytes]]
+    ) -> bytes: ...
 
 
 @dataclass(slots=True)
@@ -99,20 +91,19 @@ class ObjectReader:
 
     async def segment(self, cap: ReadCap, manifest: Manifest, index: int) -> bytes:
         """The plaintext of one whole segment, from the cache or from its holders."""
-        cached = self._cache.get(cap, index)
-        if cached is not None:
-            return cached
+        fetch = partial(self._fetch, cap, manifest, index)
+        return await self._cache.load(cap, index, fetch)
+
+    # -- inside
+
+    async def _fetch(self, cap: ReadCap, manifest: Manifest, index: int) -> bytes:
         ref, sources = await self._sources(cap, manifest, index)
         try:
             shards = await self._parts.fetcher.fetch(sources)
         except ObjectDegradedError:
             ref, sources = await self._sources(cap, manifest, index, is_fresh=True)
             shards = await self._parts.fetcher.fetch(sources)
-        plain = await self._parts.workers.run(lambda: _opened(manifest, cap, index, ref, shards))
-        self._cache.put(cap, index, plain)
-        return plain
-
-    # -- inside
+        return await self._parts.workers.run(lambda: _opened(manifest, cap, index, ref, shards))
 
     async def _fill(
         self,

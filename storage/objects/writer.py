@@ -30,6 +30,9 @@ from storage.records.holders import Holding, Rows
 from storage.transfer.push import PushLog, PushOrder
 
 FIRST_SEQUENCE = 1
+TOLD_AGAIN_S = (1.0, 10.0, 60.0, 600.0)
+"""Waits before a manifest is offered again; later the renewal of leases does the rest."""
+
 REMEDY = "wait for more machines, or put with durability `local`"
 
 
@@ -230,10 +233,23 @@ class ObjectWriter:
         terms = self._terms(is_hold=False)
         only = (parts.pool.me,) if self._durability is Durability.LOCAL else None
         self._log.asked.update(dict.fromkeys(parts.catalog.homes(written.address)))
-        told, of = await parts.catalog.publish(written, terms, holdings, only=only)
-        if told < of // 2 + 1:
-            raise TooFewPeersError(told, of // 2 + 1, f"the manifest was not kept: {REMEDY}")
+        told, late = await parts.catalog.publish(written, terms, holdings, only=only)
+        need = (len(told) + len(late)) // 2 + 1
+        if len(told) < need:
+            raise TooFewPeersError(len(told), need, f"the manifest was not kept: {REMEDY}")
+        if late:
+            self._nursery.start_soon(self._tell_again, written, terms, holdings, late)
         return Stored(self._receipt(written), self.lease, terms.until_ms)
+
+    async def _tell_again(
+        self, written: Written, terms: LeaseTerms, holdings: list[Holding], late: list[PeerId]
+    ) -> None:
+        """Those who had no time for the manifest get another chance in the background."""
+        for wait_s in TOLD_AGAIN_S:
+            await trio.sleep(wait_s)
+            _, late = await self._parts.catalog.publish(written, terms, holdings, only=late)
+            if not late:
+                return
 
     def _holdings(self, written: Written, rows: Rows) -> list[Holding]:
         return [

@@ -4,9 +4,12 @@ Whatever goes wrong with a holder is a HolderFailedError naming it, so that call
 to catch and always know whom to try next. A question to ourselves does not leave the machine.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
+
+import trio
 
 from p2p.errors import (
     CallTimeoutError,
@@ -17,6 +20,7 @@ from p2p.errors import (
 )
 from p2p.host.rpc import Rpc
 from p2p.ids import NetworkId, PeerId, TrafficClass
+from p2p.membership.view import Liveness, MemberChanged
 from p2p.wire.codec import Message
 from p2p.wire.envelope import Signed, Signer, open_signed
 from storage import messages as m
@@ -62,6 +66,7 @@ class Transfer:
         self._signer = signer
         self._network = network
         self._workers = workers
+        self._waiting: dict[PeerId, list[trio.CancelScope]] = {}
         self.on_lie: Callable[[PeerId], None] = lambda peer: None
         """Called with each holder that sent bytes which fail their hash or signature."""
 
@@ -179,6 +184,12 @@ class Transfer:
             known += reply.known
         return [byte == 1 for byte in known]
 
+    def on_member(self, changed: MemberChanged) -> None:
+        """Waste no more time on answers of a machine that is known to be gone."""
+        if changed.member.liveness in {Liveness.DEAD, Liveness.LEFT}:
+            for scope in self._waiting.pop(changed.member.peer, []):
+                scope.cancel()
+
     # -- inside
 
     async def _ask(
@@ -194,15 +205,29 @@ class Transfer:
             return await self._ask_ourselves(request, kind, body)
         timeout_s = self._config.call_timeout_s + moved_bytes / self._config.rate_min_bytes_per_s
         try:
-            return await self._rpc.call(
-                holder, request, kind, traffic_class=traffic_class, timeout_s=timeout_s, body=body
-            )
+            with self._unless_gone(holder):
+                return await self._rpc.call(
+                    holder, request, kind,
+                    traffic_class=traffic_class, timeout_s=timeout_s, body=body,
+                )  # fmt: skip
         except PeerUnreachableError as error:
             raise HolderFailedError(holder, "unreachable", error.why) from error
         except CallTimeoutError as error:
             raise HolderFailedError(holder, "timeout", str(error)) from error
         except RemoteRefusalError as error:
             raise HolderFailedError(holder, error.code, error.detail) from error
+        raise HolderFailedError(holder, "unreachable", "it fell silent meanwhile")
+
+    @contextmanager
+    def _unless_gone(self, holder: PeerId) -> Iterator[None]:
+        """Stop waiting as soon as membership holds the machine for dead."""
+        waiting = self._waiting.setdefault(holder, [])
+        with trio.CancelScope() as scope:
+            waiting.append(scope)
+            try:
+                yield
+            finally:
+                waiting.remove(scope)
 
     async def _ask_ourselves(
         self, request: Message, kind: type[ReplyT], body: bytes

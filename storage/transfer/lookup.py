@@ -30,6 +30,9 @@ Value = TypeVar("Value")
 ASK_MORE_S = 0.25
 """A manifest is one small answer: another peer is asked when none came for this long."""
 
+LATE_S = 2.0
+"""Once most have answered, the others get this much longer."""
+
 
 class Catalog:
     """What objects are made of and who holds them."""
@@ -103,11 +106,12 @@ class Catalog:
         holdings: Sequence[Holding],
         *,
         only: Sequence[PeerId] | None = None,
-    ) -> tuple[int, int]:
-        """Store manifest, pages and records at all holders and homes: (how many have it, of all).
+    ) -> tuple[list[PeerId], list[PeerId]]:
+        """Store manifest, pages and records at all holders and homes: (who has it, who has not).
 
         The manifest goes last, so that whoever has it has its pages, and turns the holds there
-        into leases. `only` names who gets it instead.
+        into leases. `only` names who gets it instead. Once most have it the others get little
+        longer: give it to those again.
         """
         address = written.address
         held = [peer for holding in holdings for peer in holding.peers()]
@@ -116,18 +120,18 @@ class Catalog:
             terms.lease, terms.owner, terms.lab, terms.storage_class, terms.until_ms, True
         )
 
-        async def tell(peer: PeerId) -> bool:
+        async def tell(peer: PeerId) -> PeerId:
             for (part, data), holding in zip(written.pages, holdings, strict=False):
                 await self._transfer.put_manifest(peer, address, part, data, hold, [holding])
             first = holdings[:1] if not written.pages else ()
             await self._transfer.put_manifest(peer, address, address, written.data, terms, first)
-            return True
+            return peer
 
         told = await self._ask_all(targets, tell)
         _remember(self._manifests, address, written.manifest)
         for holding in holdings:
             self._remember_holding(holding)
-        return len(told), len(targets)
+        return told, [peer for peer in targets if peer not in told]
 
     async def publish_holding(self, holding: Holding) -> int:
         """Tell all holders and homes of a newer record, ourselves first; how many keep it now."""
@@ -187,9 +191,10 @@ class Catalog:
     async def _ask_all(
         self, peers: Sequence[PeerId], ask: Callable[[PeerId], Awaitable[ResultT]]
     ) -> list[ResultT]:
-        """The answers of all who answered, in the order asked."""
+        """The answers of all who answered, in the order asked; most must, the rest has a moment."""
         answers: dict[PeerId, ResultT] = {}
         limiter = trio.CapacityLimiter(ASKED_AT_ONCE)
+        most, done = len(peers) // 2 + 1, trio.Event()
 
         async def one(peer: PeerId) -> None:
             async with limiter:
@@ -197,11 +202,22 @@ class Catalog:
                     answers[peer] = await ask(peer)
                 except HolderFailedError:
                     return  # the caller counts those who answered
+            if len(answers) >= most:
+                done.set()
 
         async with trio.open_nursery() as nursery:
-            for peer in peers:
-                nursery.start_soon(one, peer)
+            async with trio.open_nursery() as asking:
+                nursery.start_soon(_stop_later, asking.cancel_scope, done)
+                for peer in peers:
+                    asking.start_soon(one, peer)
+            nursery.cancel_scope.cancel()
         return [answers[peer] for peer in peers if peer in answers]
+
+
+async def _stop_later(scope: trio.CancelScope, done: trio.Event) -> None:
+    await done.wait()
+    await trio.sleep(LATE_S)
+    scope.cancel()
 
 
 def _remember(kept: dict[Key, Value], key: Key, value: Value) -> None:
