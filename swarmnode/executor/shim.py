@@ -30,7 +30,7 @@ FD_ARGS, FD_SECCOMP, FD_STATUS, FD_BLOCK = 40, 41, 42, 43
 CODE_CANNOT_START, CODE_CANNOT_EXECUTE, CODE_NOT_FOUND = 125, 126, 127  # as docker run
 _SIGTERM_GRACE_S = 10.0
 _KILL_TIMEOUT_S = 5.0
-_TICK_S, _RETRY_S = 0.25, 0.01
+_TICK_S, _RETRY_S, _FDS_MAX = 0.25, 0.01, 1 << 20
 _FSIZE_SLACK_BYTES = 1 << 20
 
 
@@ -390,6 +390,8 @@ def _say_and_exit(words: str, code: int) -> None:
 
 def main(folder: str, ready_fd: int, lock_fd: int) -> None:
     """Body of the process. The lock is ours already: the node took it and handed it on."""
+    os.closerange(3, ready_fd)  # nothing else of the node's lives on here, no socket of its API
+    os.closerange(lock_fd + 1, _FDS_MAX)
     os.set_inheritable(lock_fd, False)
     os.set_inheritable(ready_fd, False)
     fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -34,7 +34,8 @@ def skip_unless_enforced(executor: object, limit: Limit) -> None:
 async def test_a_task_is_nobody_without_capabilities_or_new_privileges(tmp_path: Path) -> None:
     async with running_executor(tmp_path / "x") as executor:
         _, out, _ = await run_job(
-            executor, spec("t.1", SH, "-c", "id -u; grep -E 'CapEff|NoNew|Seccomp:' /proc/self/status")
+            executor,
+            spec("t.1", SH, "-c", "id -u; grep -E 'CapEff|NoNew|Seccomp:' /proc/self/status"),
         )
     assert out.split() == [
         "65534", "CapEff:", "0000000000000000", "NoNewPrivs:", "1", "Seccomp:", "2",
@@ -55,6 +56,21 @@ async def test_a_task_sees_neither_the_nodes_files_nor_other_processes(tmp_path:
         )  # fmt: skip
     assert "secret" not in out
     assert int(out.split()[-1]) <= 6  # the sandbox's first process, the shell, its pipeline
+
+
+async def test_no_open_file_of_the_node_lives_on_under_a_job(tmp_path: Path) -> None:
+    place = tmp_path / "api.sock"
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(place))
+    listener.listen()
+    listener.set_inheritable(True)  # as HTTP servers make theirs
+    async with running_executor(tmp_path / "x") as executor:
+        await executor.prepare(JobId("t.1"))
+        await executor.start(spec("t.1", "/bin/sleep", "600"))
+        listener.close()
+        with socket.socket(socket.AF_UNIX) as caller, pytest.raises(ConnectionRefusedError):
+            caller.connect(str(place))
+        await executor.stop(JobId("t.1"), 0)
 
 
 async def test_a_task_cannot_write_outside_its_work_folder_and_small_scratch(
@@ -254,7 +270,9 @@ async def test_a_job_dies_with_its_shim_and_is_reported_lost(tmp_path: Path) -> 
 
 async def test_nothing_of_a_forgotten_job_is_left(tmp_path: Path) -> None:
     async with running_executor(tmp_path / "x") as executor:
-        script = "mkdir -p a; chmod 0 a; i=0; while [ $i -lt 300 ]; do mkdir d; cd d; i=$((i+1)); done"
+        script = (
+            "mkdir -p a; chmod 0 a; i=0; while [ $i -lt 300 ]; do mkdir d; cd d; i=$((i+1)); done"
+        )
         await run_job(executor, spec("t.1", SH, "-c", script))
         groups = executor._known(JobId("t.1")).record.cgroup  # noqa: SLF001
         await executor.forget(JobId("t.1"))
