@@ -17,6 +17,9 @@ from storage.limits import COMMIT_BYTES_MAX, TABLES_MAX, TABLES_READERS_MAX
 
 MARK_TABLE = "about this store"
 MARK_KEY, MARK = b"format", b"swarm tables 1"
+UNWRITTEN_BYTES_MAX = 16 * COMMIT_BYTES_MAX
+"""Far more than some commits that freed all they wrote can leave at the end of the file."""
+
 DATA_FILE, LOCK_FILE = "data.mdb", "lock.mdb"
 
 
@@ -34,7 +37,7 @@ def open_store(path: Path, map_bytes: int) -> tuple[Any, dict[str, Handle]]:
         undo.callback(environment.close)
         handles = _handles(environment)
         _check_mark(path, environment, handles)
-        _check_size(path, environment)
+        _mend_size(path, environment)
         environment.reader_check()
         undo.pop_all()
     return environment, handles
@@ -102,10 +105,15 @@ def _check_mark(path: Path, environment: Any, handles: dict[str, Handle]) -> Non
         raise StoreFailedError(f"{path} is no store of ours, or of another version: {mark!r}")
 
 
-def _check_size(path: Path, environment: Any) -> None:  # noqa: ANN401
-    """A file cut short would end the process (SIGBUS) at the first read past its end."""
-    pages = environment.info()["last_pgno"] + 1
-    needed = pages * environment.stat()["psize"] - COMMIT_BYTES_MAX
-    # the last commit may have left some of its newest pages free and unwritten
-    if (path / DATA_FILE).stat().st_size < needed:
+def _mend_size(path: Path, environment: Any) -> None:  # noqa: ANN401
+    """A read past the end of the file would end the process (SIGBUS), so there is none.
+
+    LMDB leaves its newest pages unwritten when they are freed within one commit; a file that is
+    shorter than these can be was cut. What lies in the zeros that fill it up fails its hash.
+    """
+    needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    size = (path / DATA_FILE).stat().st_size
+    if needed - size > UNWRITTEN_BYTES_MAX:
         raise StoreFailedError(f"{path / DATA_FILE} was cut short: restore it or start anew")
+    if size < needed:
+        os.truncate(path / DATA_FILE, needed)

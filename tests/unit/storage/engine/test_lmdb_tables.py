@@ -152,11 +152,33 @@ def test_a_file_that_is_no_store_never_becomes_an_empty_one(tmp_path: Path, cont
 
 async def test_a_store_whose_file_was_cut_short_is_refused(tmp_path: Path) -> None:
     async with running(tmp_path / "s") as tables:
-        for number in range(3):
-            await tables.transact(put(bytes([number]), bytes(4 << 20)))
+        await tables.transact(put(b"k", bytes(80 << 20)))
     os.truncate(tmp_path / "s" / "data.mdb", 5 << 20)
     with pytest.raises(StoreFailedError, match="cut short"):
         LmdbTables(tmp_path / "s")
+
+
+async def test_a_record_cut_off_at_the_end_is_no_absent_one(tmp_path: Path) -> None:
+    async with running(tmp_path / "s") as tables:
+        for number in range(3):
+            await tables.transact(put(bytes([number]), b"v" * (4 << 20)))
+    os.truncate(tmp_path / "s" / "data.mdb", 10 << 20)
+    async with running(tmp_path / "s") as tables:
+        assert tables.get("t", bytes([0])) == b"v" * (4 << 20)
+        with pytest.raises(StoreFailedError):
+            tables.get("t", bytes([2]))
+
+
+async def test_a_store_opens_again_after_commits_that_freed_all_they_wrote(tmp_path: Path) -> None:
+    async with running(tmp_path / "s") as tables:
+        for _ in range(5):
+            async with trio.open_nursery() as nursery:  # together in one group
+                nursery.start_soon(tables.transact, put(b"k", bytes(3 << 20)))
+                nursery.start_soon(tables.transact, lambda view: view.delete("t", b"k"))
+        await tables.transact(put(b"after", b"v"))
+    async with running(tmp_path / "s") as tables:
+        assert tables.get("t", b"after") == b"v"
+        await tables.transact(put(b"again", bytes(8 << 20)))
 
 
 async def test_a_store_opens_once(tmp_path: Path) -> None:
