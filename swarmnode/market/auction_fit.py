@@ -85,7 +85,7 @@ def _lacking(spec: TaskSpec, advert: ResourceAdvert) -> str:
     if advert.disk_bytes < shape.disk_bytes:
         have, want = advert.disk_bytes // _MIB, -(-shape.disk_bytes // _MIB)
         return f"lends {have} MiB of disk, {want} asked"
-    if len(_matching(shape.gpu, advert.gpus)) < shape.gpu.count:
+    if shape.gpu.count and len(_matching(shape.gpu, advert.gpus)) < shape.gpu.count:
         return f"lends {len(advert.gpus)} GPUs, not {_gpu_words(shape.gpu)}"
     if spec.env and spec.env not in advert.environments:
         return f"has no environment {spec.env!r}"

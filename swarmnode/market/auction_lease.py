@@ -8,7 +8,12 @@ from p2p.effects import Effect, Send, WakeAt
 from p2p.errors import WireError
 from p2p.ids import PeerId
 from p2p.wire.codec import encode
-from swarmnode.limits import CHECKPOINT_BYTES_MAX, REASON_CHARS_MAX
+from swarmnode.limits import (
+    CHECKPOINT_BYTES_MAX,
+    CHECKPOINT_FILES_MAX,
+    OUTPUTS_MAX,
+    REASON_CHARS_MAX,
+)
 from swarmnode.market import auction_events as e
 from swarmnode.market.auction_book import HELD_BY_PROVIDER, Book
 from swarmnode.market.messages import Accept, AwardTerms, Bid, Decline
@@ -29,6 +34,7 @@ from swarmnode.tasks.messages import (
 )
 from swarmnode.tasks.records import AttemptRecord, Outcome, TaskRecord
 from swarmnode.tasks.spec import Effects
+from swarmnode.tasks.spec_read import LIMITS
 
 REPORTED = frozenset({"done", "failed", "stopped", "unfit"})
 """How an attempt can have ended whose result was written down: its receipt is given again."""
@@ -197,7 +203,7 @@ class Leases:
         return [Send(record.provider, CancelJob(record.task, record.fence, reason))]
 
     def _ended(self, record: TaskRecord, terms: ResultTerms, now_s: float) -> list[Effect]:
-        task, outcome, book = record.task, terms.outcome, self._book
+        task, outcome, book = record.task, _sound(terms.outcome), self._book
         status = outcome.status if outcome.status in REPORTED else "stopped"
         effects = [] if terms.checkpoint is None else self._keep(record, terms.checkpoint)
         was_live = record.state in HELD_BY_PROVIDER
@@ -291,13 +297,21 @@ class Leases:
     def _keep(self, record: TaskRecord, checkpoint: Checkpoint) -> list[Effect]:
         newest = -1 if record.checkpoint is None else record.checkpoint.step
         is_wanted = record.state not in TASK_ENDS and checkpoint.step > newest
-        if not is_wanted or len(encode(checkpoint)) > CHECKPOINT_BYTES_MAX:
+        if not is_wanted or len(checkpoint.files) > CHECKPOINT_FILES_MAX:
+            return []
+        if len(encode(checkpoint)) > CHECKPOINT_BYTES_MAX:
             return []
         return self._book.ledger.checkpointed(record.task, checkpoint, self._book.wall_ms())
 
 
 def _is_awarded(record: TaskRecord, fence: int) -> bool:
     return record.fence == fence and record.state is TaskState.AWARDED
+
+
+def _sound(outcome: Outcome) -> Outcome:
+    """The outcome, or one in its place when it could not be read back from our tables."""
+    is_sound = len(outcome.outputs) <= OUTPUTS_MAX and len(outcome.not_enforced) <= len(LIMITS)
+    return outcome if is_sound else Outcome("stopped", -1, "outputs", "its machine told too many")
 
 
 def _attempt(record: TaskRecord, peer: PeerId, fence: int) -> AttemptRecord | None:

@@ -177,8 +177,9 @@ class Rounds:
                 unfit.append((peer, why))
             else:
                 fit.append(peer)
-        me = [peer for peer in fit if peer == self._book.me]
-        others = [peer for peer in fit if peer != self._book.me]
+        myself = self._book.me
+        me = [peer for peer in fit if peer == myself]
+        others = [peer for peer in fit if peer != myself]
         count = min(self._book.config.callees - len(me), len(others))
         return [*me, *self._rng.sample(others, count)], tuple(unfit[:UNFIT_KEPT_MAX])
 

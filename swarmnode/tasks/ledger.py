@@ -49,11 +49,16 @@ class Ledger:
 
     def __init__(self) -> None:
         self._records: dict[TaskId, TaskRecord] = {}
+        self._ended: dict[TaskId, None] = {}
+        """Tasks that have ended, the one that ended first is first."""
 
     def load(self, records: Iterable[TaskRecord]) -> None:
         """Take over what an earlier life of this node wrote."""
         for record in sorted(records, key=lambda one: (one.submitted_ms, one.task)):
             self._records[record.task] = record
+        for record in sorted(self._records.values(), key=lambda one: (one.ended_ms, one.task)):
+            if record.state in TASK_ENDS:
+                self._ended[record.task] = None
 
     def __contains__(self, task: TaskId) -> bool:
         return task in self._records
@@ -78,7 +83,7 @@ class Ledger:
         return tuple(one for one in self._records.values() if one.state not in TASK_ENDS)
 
     def submit(self, task: TaskId, spec: TaskSpec, at_ms: int) -> list[Effect]:
-        """Begin a task; forgets the oldest ended ones when there are too many."""
+        """Begin a task; forgets those that ended first when there are too many."""
         record = self._records[task] = TaskRecord(task, spec, at_ms)
         event = TaskChanged(task, at_ms, "submitted", record.state, PeerId(""))
         return [_write(record), Notify(event), *self._forget_oldest()]
@@ -90,6 +95,8 @@ class Ledger:
         ended_ms = at_ms if state in TASK_ENDS else 0
         record = msgspec.structs.replace(before, state=state, why=why, ended_ms=ended_ms)
         self._records[task] = record
+        if state in TASK_ENDS:
+            self._ended[task] = None
         event = TaskChanged(task, at_ms, fact.value, state, record.provider, why)
         return [_write(record), Notify(event)]
 
@@ -155,10 +162,11 @@ class Ledger:
         return record
 
     def _forget_oldest(self) -> list[Effect]:
-        ended = [record for record in self._records.values() if record.state in TASK_ENDS]
         found: list[Effect] = []
-        for record in ended[: max(0, len(ended) - TASKS_FINISHED_MAX)]:
-            del self._records[record.task]
+        while len(self._ended) > TASKS_FINISHED_MAX:
+            task = next(iter(self._ended))
+            del self._ended[task]
+            record = self._records.pop(task)
             found.append(Persist(TASKS, task_key(record.task), None))
             oldest = max(1, record.rounds - ROUNDS_KEPT_MAX + 1)
             numbers = range(oldest, record.rounds + 1)

@@ -8,7 +8,7 @@ from swarmnode.market import auction_events as e
 from swarmnode.market.auction_config import AuctionConfig
 from swarmnode.market.messages import Accept, Award, Call, Decline, Release
 from swarmnode.resources.advert import ResourceAdvert
-from swarmnode.tasks.checkpoint import Checkpoint
+from swarmnode.tasks.checkpoint import Checkpoint, StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.lifecycle import TaskState
@@ -538,6 +538,25 @@ def test_an_outcome_of_an_unknown_kind_is_the_providers_doing() -> None:
     desk = Desk()
     desk.hear(BOB, result(desk.running(), Outcome("exploded", 1, "?")))
     assert desk.record().state is TaskState.LOST
+
+
+def test_what_a_provider_says_can_always_be_read_back_from_disk() -> None:
+    desk = Desk()
+    spec = TaskSpec(("x",) * 900)
+    files = tuple(StoredFile(f"{number}", 1, "") for number in range(800))
+    terms = desk.running(BOB, spec)
+    desk.hear(BOB, Checkpointed(TASK, terms.fence, Checkpoint(1, files, 0)))
+    desk.hear(BOB, Checkpointed(TASK, terms.fence, Checkpoint(2, files[:256], 0)))
+    desk.hear(BOB, result(terms, Outcome("done", 0, "exit", "", files)))
+    assert desk.record().state is TaskState.LOST
+    assert desk.record().checkpoint == Checkpoint(2, files[:256], 0)
+    desk.know(CAROL)
+    desk.run_for(1.1)
+    terms = desk.running(CAROL, spec)
+    desk.hear(CAROL, result(terms, Outcome("done", 0, "exit", "x" * 9999, files[:256])))
+    assert desk.record().state is TaskState.DONE
+    desk.restart()
+    assert desk.record().state is TaskState.DONE
 
 
 # -- at most once
