@@ -36,6 +36,9 @@ JOB_START_TIMEOUT_S: Final = 30.0
 KILL_TIMEOUT_S: Final = 5.0
 """How long a killed process tree may take to vanish before that is an error."""
 
+JOB_PIDS_MAX: Final = 2048
+"""Processes and threads of one job: a data loader per core of a large machine and their pools."""
+
 # Memory
 CHECKPOINTS_KEPT_MIN: Final = 2
 """Newest checkpoints of a task that are kept: the last may turn out to be bad."""

@@ -11,7 +11,7 @@ before the Accept leaves.
 from collections.abc import Callable
 
 from p2p.effects import Effect, Notify, Persist, Rng, Send
-from p2p.ids import LabId, PeerId
+from p2p.ids import PeerId
 from p2p.wire.codec import encode
 from swarmnode.errors import SpecError
 from swarmnode.limits import FENCES_MAX
@@ -37,12 +37,11 @@ class Contractor:
         self,
         config: ContractorConfig,
         me: PeerId,
-        my_lab: LabId,
         rng: Rng,
         wall_ms: Callable[[], int],
     ) -> None:
         self.room = CapacityBook()
-        self.offers = Offers(config, self.room, my_lab, rng)
+        self.offers = Offers(config, self.room, rng)
         self.jobs = Jobs(config, self.room)
         self._me = me
         self._wall_ms = wall_ms
@@ -60,6 +59,7 @@ class Contractor:
             e.ResumeAsked: self._on_resume,
             e.Staged: lambda event, _now_s: jobs.on_staged(event),
             e.CheckpointStored: lambda event, _now_s: jobs.on_checkpoint(event),
+            e.ProcessGone: lambda event, _now_s: jobs.on_process_gone(event),
             e.Ended: jobs.on_ended,
             e.LogsDelivered: jobs.on_logs_delivered,
             e.HoldOver: self._on_hold_over,

@@ -18,10 +18,13 @@ from swarmnode.tasks.records import FenceRecord, JobRecord, Outcome
 
 @dataclass(frozen=True, slots=True)
 class CallHeard:
-    """Somebody asks who can run a task; `lab` is empty for a peer whose lab we do not know."""
+    """Somebody asks who can run a task."""
 
     peer: PeerId
     lab: LabId
+    """Empty for a peer whose lab we do not know."""
+    is_ours: bool
+    """Whether it is of our own lab."""
     call: Call
 
 
@@ -111,6 +114,14 @@ class CheckpointStored:
     task: TaskId
     fence: int
     checkpoint: Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessGone:
+    """No process of the job lives; its outputs are still to be stored."""
+
+    task: TaskId
+    fence: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,13 +31,16 @@ from swarmnode.tasks.messages import (
     Renew,
     State,
 )
-from swarmnode.tasks.records import JobRecord
+from swarmnode.tasks.records import Grant, JobRecord
 from swarmnode.tasks.store import JOBS, job_key
 
 JobKey = tuple[TaskId, int]
 
 UNWANTED: Final = ("cancelled", "superseded")
 """Reasons to stop after which nobody wants the result."""
+
+NO_ROOM: Final = Grant(0, 0, 0)
+"""The grant of a job whose processes have ended."""
 
 _PHASES: Final = {
     JobState.LEASED: Phase.LEASED,
@@ -52,6 +55,8 @@ class _Job:
     record: JobRecord
     lease_until_s: float
     started_s: float
+    has_room: bool
+    """A process of it may live."""
     logs_delivered: bool = False
     result_again_s: float = 0.0
     """Until the next repetition; 0 while none is due."""
@@ -76,14 +81,14 @@ class Jobs:
 
     def using_room(self) -> int:
         """Jobs whose processes may live."""
-        return sum(job.record.state is not JobState.REPORTING for job in self._jobs.values())
+        return sum(job.has_room for job in self._jobs.values())
 
     def eta_s(self, now_s: float) -> float:
         """A guess when the next job ends: it has run for a while, it may run as long again."""
         guesses = [
             min(now_s - job.started_s, job.record.spec.timeout_ms / 1000)
             for job in self._jobs.values()
-            if job.record.state is not JobState.REPORTING
+            if job.has_room
         ]
         return max(1.0, min(guesses, default=0.0))
 
@@ -93,7 +98,7 @@ class Jobs:
         """Go on with what an earlier life of this node left; buyers have a new lease to object."""
         effects: list[Effect] = []
         for record in sorted(records, key=lambda one: (one.leased_ms, one.task, one.fence)):
-            if record.state is not JobState.REPORTING:
+            if record.state is not JobState.REPORTING and record.grant != NO_ROOM:
                 self._room.take(record.job, record.grant)
             effects += [*self._enter(record, now_s), Notify(e.Begin(record))]
             if record.state is JobState.REPORTING:
@@ -113,7 +118,8 @@ class Jobs:
 
     def _enter(self, record: JobRecord, now_s: float) -> list[Effect]:
         config, key = self._config, (record.task, record.fence)
-        self._jobs[key] = _Job(record, now_s + config.lease_s, now_s)
+        has_room = record.state is not JobState.REPORTING and record.grant != NO_ROOM
+        self._jobs[key] = _Job(record, now_s + config.lease_s, now_s, has_room)
         return [
             WakeAt(now_s + config.lease_renew_s, e.BeatDue(*key)),
             WakeAt(now_s + config.lease_s, e.LeaseDue(*key)),
@@ -193,11 +199,22 @@ class Jobs:
         message = Checkpointed(record.task, record.fence, event.checkpoint)
         return [_write(record), Send(record.buyer, message)]
 
+    def on_process_gone(self, event: e.ProcessGone) -> list[Effect]:
+        """The room is free for others while the outputs are stored, also after a crash."""
+        job = self._jobs.get((event.task, event.fence))
+        if job is None or not job.has_room:
+            return []
+        job.has_room = False
+        self._room.give_back(job.record.job)
+        job.record = msgspec.structs.replace(job.record, grant=NO_ROOM)
+        return [_write(job.record)]
+
     def on_ended(self, event: e.Ended, now_s: float) -> list[Effect]:
-        """No process lives: the room is free; report, unless nobody wants to know."""
+        """No process lives: report, unless nobody wants to know."""
         job = self._jobs.get((event.task, event.fence))
         if job is None or job.record.state is JobState.REPORTING:
             return []
+        job.has_room = False
         self._room.give_back(job.record.job)
         if job.record.stop_reason in UNWANTED:
             return self._settle(job, JobFact.WRITTEN_OFF)

@@ -7,7 +7,7 @@ buyer told QUEUED keeps a place; when room frees, the most urgent one that fits 
 from dataclasses import dataclass
 
 from p2p.effects import Effect, Rng, Send, WakeAt
-from p2p.ids import LabId, PeerId
+from p2p.ids import PeerId
 from swarmnode.limits import HOLDS_MAX, PEERS_METERED_MAX, REASON_CHARS_MAX, WAITING_MAX
 from swarmnode.market.contractor_config import ContractorConfig
 from swarmnode.market.contractor_events import CallHeard, HoldOver, Surveyed, WaitingOver
@@ -45,14 +45,11 @@ class _Place:
 class Offers:
     """Answers calls. `jobs_now` in its methods is the number of jobs that use room."""
 
-    def __init__(
-        self, config: ContractorConfig, room: CapacityBook, my_lab: LabId, rng: Rng
-    ) -> None:
+    def __init__(self, config: ContractorConfig, room: CapacityBook, rng: Rng) -> None:
         self.policy = Surveyed(Capacity(), (), (), "this machine has not been looked at yet")
         self.is_paused = False
         self._config = config
         self._room = room
-        self._my_lab = my_lab
         self._next_bid = rng.randrange(1, _BIDS)
         self._holds: dict[int, Hold] = {}
         self._waiting: dict[tuple[PeerId, int], _Place] = {}
@@ -149,7 +146,7 @@ class Offers:
 
     def _may_call(self, heard: CallHeard, now_s: float) -> bool:
         """A token bucket per foreign machine."""
-        if heard.lab == self._my_lab:
+        if heard.is_ours:
             return True
         config = self._config
         left, at_s = self._tokens.pop(heard.peer, (float(config.calls_burst), now_s))
@@ -166,7 +163,7 @@ class Offers:
         full = jobs_now + len(self._holds) >= self._config.tasks_max
         if grant is None or full or len(self._holds) >= HOLDS_MAX:
             return []
-        if not self._within_share(heard.lab, grant):
+        if not self._within_share(heard, grant):
             return []
         hold_s = min(max(call.hold_ms, 0) / 1000, self._config.hold_max_s)
         bid = Bid(
@@ -181,10 +178,10 @@ class Offers:
         self._holds[bid.bid] = Hold(bid, heard, grant, now_s + hold_s)
         return [Send(heard.peer, bid), WakeAt(now_s + hold_s, HoldOver(bid.bid))]
 
-    def _within_share(self, lab: LabId, grant: Grant) -> bool:
+    def _within_share(self, heard: CallHeard, grant: Grant) -> bool:
         """One foreign lab cannot keep the machine busy with offers it never takes up."""
-        theirs = [hold.grant for hold in self._holds.values() if hold.heard.lab == lab]
-        if lab == self._my_lab or not theirs:
+        theirs = [hold.grant for hold in self._holds.values() if hold.heard.lab == heard.lab]
+        if heard.is_ours or not theirs:
             return True
         total = Grant(
             sum(one.cpu_millis for one in (*theirs, grant)),

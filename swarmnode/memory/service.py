@@ -74,6 +74,8 @@ class MemoryService:
         job: "JobId",
         spec: WatchSpec,
         on_checkpoint: Callable[[Checkpoint], Awaitable[None]],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Keep the job's checkpoints and answer its requests until cancelled."""
         keeper = Keeper(
@@ -88,6 +90,7 @@ class MemoryService:
         self._keepers[job] = keeper
         self._arrived.set()
         self._arrived = trio.Event()
+        task_status.started()
         try:
             await keeper.run()
             await trio.sleep_forever()

@@ -61,12 +61,14 @@ class World:
         self.shapes: dict[tuple[PeerId, int], Shape] = {}
         self.accepted: dict[TaskId, int] = {}
         self.processes: dict[tuple[TaskId, int], JobState] = {}
+        self.alive: set[tuple[TaskId, int]] = set()
+        """Attempts of which a process may live."""
         self.timers: list[tuple[float, object]] = []
         self.seller = self.reborn()
 
     def reborn(self) -> Contractor:
         self.timers.clear()
-        made = Contractor(CONFIG, BOB, LabId("lab"), self.dice, lambda: int(self.now_s * 1000))
+        made = Contractor(CONFIG, BOB, self.dice, lambda: int(self.now_s * 1000))
         self.seller = made
         fences = tuple(load_fences(self.disk).items())
         self.tell(SURVEY)
@@ -92,6 +94,8 @@ class World:
                     self.timers.append((at_s, timer))
                 case Notify(e.Begin(record)):
                     self.processes[record.task, record.fence] = record.state
+                    if record.state is not JobState.REPORTING and record.grant.cpu_millis:
+                        self.alive.add((record.task, record.fence))
                 case Notify(e.Settle(record)):
                     self.processes.pop((record.task, record.fence), None)
 
@@ -101,9 +105,10 @@ class World:
         assert taken.memory_bytes <= MACHINE.memory_bytes
         assert taken.disk_bytes <= MACHINE.disk_bytes
         assert len(set(taken.gpus)) == len(taken.gpus) <= len(MACHINE.gpus)
-        using = [r for r in self.seller.jobs.records() if r.state is not JobState.REPORTING]
+        using = [r for r in self.seller.jobs.records() if (r.task, r.fence) in self.alive]
         assert sum(r.grant.cpu_millis for r in using) <= taken.cpu_millis
-        assert len(using) + self.seller.offers.held() <= CONFIG.tasks_max
+        assert len(using) <= self.seller.jobs.using_room()
+        assert self.seller.jobs.using_room() + self.seller.offers.held() <= CONFIG.tasks_max
         assert sorted(r.job for r in self.seller.jobs.records()) == sorted(
             r.job for r in load_jobs(self.disk)
         )
@@ -133,7 +138,7 @@ class Play:
         shape = Shape(dice.randrange(1, 3000), dice.randrange(1, 3000), dice.randrange(0, 99), gpu)
         self.world.shapes[peer, self.auction] = shape
         asked = Call(self.auction, shape, "", (), PriorityClass.BATCH, 5, dice.randrange(0, 5000))
-        self.world.tell(e.CallHeard(peer, PEERS[peer], asked))
+        self.world.tell(e.CallHeard(peer, PEERS[peer], peer == "alice", asked))
 
     def award(self) -> None:
         dice = self.world.dice
@@ -156,8 +161,15 @@ class Play:
     def stage(self) -> None:
         self.world.tell(e.Staged(*self.attempt()))
 
+    def exit(self) -> None:
+        attempt = self.attempt()
+        self.world.alive.discard(attempt)
+        self.world.tell(e.ProcessGone(*attempt))
+
     def end(self) -> None:
-        self.world.tell(e.Ended(*self.attempt(), Outcome("done", 0, "exit")))
+        attempt = self.attempt()
+        self.world.alive.discard(attempt)
+        self.world.tell(e.Ended(*attempt, Outcome("done", 0, "exit")))
 
     def deliver(self) -> None:
         self.world.tell(e.LogsDelivered(*self.attempt()))
@@ -183,7 +195,8 @@ class Play:
 
 MOVES = [
     Play.call, Play.call, Play.call, Play.award, Play.award, Play.release, Play.speak,
-    Play.stage, Play.end, Play.deliver, Play.receipt, Play.owner, Play.time, Play.time, Play.crash,
+    Play.stage, Play.exit, Play.end, Play.deliver, Play.receipt, Play.owner, Play.time, Play.time,
+    Play.crash,
 ]  # fmt: skip
 
 

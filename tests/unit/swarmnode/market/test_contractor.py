@@ -53,7 +53,7 @@ def survey(capacity: Capacity = MACHINE, trouble: str = "") -> e.Surveyed:
 
 
 def contractor(config: ContractorConfig = PLAIN, seed: int = 0) -> Contractor:
-    made = Contractor(config, BOB, LAB, random.Random(seed), lambda: 1_000)
+    made = Contractor(config, BOB, random.Random(seed), lambda: 1_000)
     made.handle(survey(), 0.0)
     return made
 
@@ -64,7 +64,7 @@ def call(auction: int = 1, shape: Shape = SMALL, **changes: object) -> Call:
 
 
 def heard(asked: Call, peer: PeerId = ALICE, lab: LabId = LAB) -> e.CallHeard:
-    return e.CallHeard(peer, lab, asked)
+    return e.CallHeard(peer, lab, lab == LAB, asked)
 
 
 def sent(effects: Iterable[Effect], kind: type[T]) -> list[T]:
@@ -491,6 +491,16 @@ def test_a_result_nobody_asks_for_is_dropped_after_ten_minutes() -> None:
     assert only(told(seller.handle(timer, deadline_s), e.Settle)).is_done is False
 
 
+def test_room_that_an_ended_process_left_is_not_taken_back_by_a_restart() -> None:
+    before = running()
+    before.handle(e.ProcessGone(TASK, 1), 2.0)
+    assert before.room.taken().cpu_millis == 0
+    after = Contractor(PLAIN, BOB, random.Random(1), lambda: 2_000)
+    after.handle(e.Loaded(before.jobs.records(), (), is_paused=False), 0.0)
+    assert after.room.taken().cpu_millis == 0
+    assert told(after.handle(e.Ended(TASK, 1, DONE), 1.0), e.Settle) == []
+
+
 # -- the owner
 
 
@@ -525,7 +535,7 @@ def test_a_paused_machine_is_still_paused_after_a_restart() -> None:
 def test_jobs_of_an_earlier_life_keep_their_room_and_go_on() -> None:
     before = running()
     before.handle(e.CheckpointStored(TASK, 1, checkpoint(10)), 3.0)
-    after = Contractor(ContractorConfig(), BOB, LAB, random.Random(1), lambda: 2_000)
+    after = Contractor(ContractorConfig(), BOB, random.Random(1), lambda: 2_000)
     effects = after.handle(e.Loaded(before.jobs.records(), (), is_paused=False), 0.0)
     after.handle(survey(), 0.0)
     assert only(told(effects, e.Begin)).record.checkpoint == checkpoint(10)

@@ -1,0 +1,258 @@
+"""Runs one job from its award to the last byte of its log.
+
+    stage -> start -> watch, push logs -> wait -> keep the last checkpoint | store outputs -> Ended
+                                                                     -> rest of the log -> delivered
+
+The contractor's record says where an earlier life of this node had come to; every step may be
+done again. What the job is worth to its buyer is the contractor's affair, not the runner's.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+import trio
+
+from p2p.host.rpc import Rpc
+from storage.facade import Objects
+from swarmnode.errors import (
+    EnvironmentUnknownError,
+    ExecutorUnavailableError,
+    GpuUnknownError,
+    LimitNotEnforceableError,
+)
+from swarmnode.executor.port import Executor, JobExit, JobId, JobSpec, Limit
+from swarmnode.limits import JOB_PIDS_MAX
+from swarmnode.market import contractor_events as e
+from swarmnode.market.contractor_jobs import UNWANTED
+from swarmnode.market.job_runner_files import JobOverError, collect, over, stage
+from swarmnode.market.job_runner_logs import STREAMS, LogPusher
+from swarmnode.tasks.checkpoint import Checkpoint, WatchSpec
+from swarmnode.tasks.lifecycle import JobState
+from swarmnode.tasks.records import JobRecord, Outcome, Usage
+
+FLUSH_S: Final = 60.0
+"""The last checkpoint of an ended job has this long to reach the pool."""
+KEEP_DEFAULT: Final = 2
+
+
+class JobMemory(Protocol):
+    """What a job needs of MemoryService."""
+
+    async def restore(self, job: JobId, checkpoint: Checkpoint) -> None: ...
+
+    async def watch(
+        self,
+        job: JobId,
+        spec: WatchSpec,
+        on_checkpoint: Callable[[Checkpoint], Awaitable[None]],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None: ...
+
+    async def flush(self, job: JobId) -> str: ...
+
+
+class JobRunner:
+    """One attempt on this machine; `tell` hands the contractor an event and waits for its work."""
+
+    def __init__(
+        self,
+        record: JobRecord,
+        rpc: Rpc,
+        executor: Executor,
+        objects: Objects,
+        memory: JobMemory,
+        tell: Callable[[object], Awaitable[None]],
+    ) -> None:
+        self.record = record
+        self.has_no_process = trio.Event()
+        """Nothing of the job runs any more, and nothing will."""
+        self.has_ended = trio.Event()
+        """`run` has returned."""
+        self._job = JobId(record.job)
+        self._executor = executor
+        self._objects = objects
+        self._memory = memory
+        self._tell = tell
+        self._stop_reason = record.stop_reason
+        self._scope = trio.CancelScope()
+        self._staging = trio.CancelScope()
+        self._nursery: trio.Nursery | None = None
+        self._is_started = False
+        self._grace_s = 0.0
+        self._pushers = tuple(LogPusher(rpc, executor, record, stream) for stream in STREAMS)
+
+    async def run(self) -> None:
+        """Bring the job to its end and its log to the buyer; ends early by `cancel`."""
+        try:
+            await self._run()
+        finally:
+            self.has_ended.set()
+
+    async def _run(self) -> None:
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                if self.record.state is JobState.REPORTING:
+                    self.has_no_process.set()
+                    self._push_rest(nursery)
+                else:
+                    outcome = await self._outcome(nursery)
+                    await self._tell(e.Ended(self.record.task, self.record.fence, outcome))
+            await self._tell(e.LogsDelivered(self.record.task, self.record.fence))
+
+    def stop(self, grace_s: float, reason: str) -> None:
+        """End the job's processes: SIGTERM now, the end after the grace. May be said again."""
+        self._stop_reason, self._grace_s = reason, grace_s
+        self._staging.cancel()
+        if self._is_started and self._nursery is not None:
+            self._nursery.start_soon(self._executor.stop, self._job, grace_s)
+
+    def cancel(self) -> None:
+        """Nobody wants to know how it goes on; only for a job without processes."""
+        self._scope.cancel()
+
+    def _push_rest(self, nursery: trio.Nursery) -> None:
+        """What was not delivered before the restart, of a job that ever started."""
+        if any(view.job == self._job for view in self._executor.jobs()):
+            for pusher in self._pushers:
+                pusher.end()
+                nursery.start_soon(pusher.run)
+
+    async def _outcome(self, nursery: trio.Nursery) -> Outcome:
+        try:
+            await self._start()
+            for pusher in self._pushers:
+                nursery.start_soon(pusher.run)
+            return await self._attend()
+        except JobOverError as ended:
+            return ended.outcome
+        finally:
+            self.has_no_process.set()
+            for pusher in self._pushers:
+                pusher.end()
+
+    async def _start(self) -> None:
+        """Have the process running. Raises JobOverError when there will be none."""
+        is_here = any(view.job == self._job for view in self._executor.jobs())
+        if not is_here and self.record.state is JobState.LEASED:
+            with self._staging:
+                await stage(self._executor, self._objects, self._memory, self.record)
+            if not self._stop_reason:
+                await self._tell(e.Staged(self.record.task, self.record.fence))
+        if self._stop_reason and not is_here:
+            raise over("stopped", self._stop_reason, "stopped before it started")
+        try:
+            await self._executor.start(job_spec(self.record))
+        except EnvironmentUnknownError as exc:
+            raise over("unfit", "environment", str(exc)) from exc
+        except LimitNotEnforceableError as exc:
+            raise over("unfit", "limit", str(exc)) from exc
+        except (ExecutorUnavailableError, GpuUnknownError) as exc:
+            raise over("unfit", "machine", str(exc)) from exc
+        self._is_started = True
+        if self._stop_reason and self._nursery is not None:
+            self._nursery.start_soon(self._executor.stop, self._job, self._grace_s)
+
+    async def _attend(self) -> Outcome:
+        """From the start of the process to the outcome. Raises JobOverError."""
+        async with trio.open_nursery() as watchers:
+            await watchers.start(
+                self._memory.watch, self._job, watch_spec(self.record), self._on_checkpoint
+            )
+            ended = await self._executor.wait(self._job)
+            await self._tell(e.ProcessGone(self.record.task, self.record.fence))
+            self.has_no_process.set()
+            for pusher in self._pushers:
+                pusher.end()
+            stopped = self._stop_reason
+            if stopped not in UNWANTED and (stopped or not _is_success(ended)):
+                with trio.move_on_after(FLUSH_S):
+                    await self._memory.flush(self._job)
+            watchers.cancel_scope.cancel()
+        outcome = outcome_of(self.record, ended, stopped)
+        if outcome.status != "done":
+            return outcome
+        outputs = await collect(self._executor, self._objects, self.record)
+        return Outcome(
+            outcome.status,
+            outcome.exit_code,
+            outcome.reason,
+            outcome.detail,
+            outputs,
+            outcome.usage,
+            outcome.not_enforced,
+        )
+
+    async def _on_checkpoint(self, checkpoint: Checkpoint) -> None:
+        await self._tell(e.CheckpointStored(self.record.task, self.record.fence, checkpoint))
+
+
+def job_spec(record: JobRecord) -> JobSpec:
+    """What the executor needs; the same whenever it is made from the same record."""
+    spec, grant = record.spec, record.grant
+    return JobSpec(
+        job=JobId(record.job),
+        argv=spec.run,
+        env=dict(spec.variables),
+        cpu_millis=grant.cpu_millis,
+        memory_bytes=grant.memory_bytes,
+        pids_max=JOB_PIDS_MAX,
+        disk_bytes=grant.disk_bytes,
+        wall_s=spec.timeout_ms / 1000,
+        environment=spec.env or None,
+        gpus=grant.gpus,
+        must_enforce=frozenset(Limit(name) for name in spec.enforce),
+    )
+
+
+def watch_spec(record: JobRecord) -> WatchSpec:
+    """What is known of the job's checkpoints until now."""
+    folder, every_ms, keep = "", 0, KEEP_DEFAULT
+    if record.spec.checkpoint is not None:
+        wanted = record.spec.checkpoint
+        folder, every_ms, keep = wanted.folder, wanted.every_ms, wanted.keep
+    last = record.checkpoint or record.restore
+    return WatchSpec(
+        task=record.task,
+        fence=record.fence,
+        buyer=record.buyer,
+        folder=folder,
+        every_ms=every_ms,
+        keep=keep,
+        last_step=last.step if last else 0,
+    )
+
+
+def outcome_of(record: JobRecord, ended: JobExit, stop_reason: str) -> Outcome:
+    """How an attempt ended whose process has ended; outputs are still to be added."""
+    usage = Usage(int(ended.wall_s * 1000), int(ended.cpu_s * 1000), ended.memory_peak_bytes)
+    missing = tuple(limit.value for limit in Limit if limit not in ended.enforced)
+    if stop_reason:
+        status, reason, detail = "stopped", stop_reason, "stopped by its provider"
+    elif ended.reason in ("lost", "killed"):
+        status, reason, detail = "stopped", ended.reason, "its machine went down or ended it"
+    elif _is_success(ended):
+        status, reason, detail = "done", "exit", ""
+    else:
+        status, reason, detail = "failed", ended.reason, _words(record, ended)
+    return Outcome(status, ended.code, reason, detail, (), usage, missing)
+
+
+def _is_success(ended: JobExit) -> bool:
+    return ended.reason == "exit" and ended.code == 0
+
+
+def _words(record: JobRecord, ended: JobExit) -> str:
+    shape = record.spec.shape
+    match ended.reason:
+        case "oom":
+            return f"it needed more than its {shape.memory_bytes // 1024**2} MiB of memory"
+        case "disk":
+            return f"it wrote more than its {shape.disk_bytes // 1024**2} MiB of disk"
+        case "wall":
+            return f"it ran longer than its timeout of {record.spec.timeout_ms / 1000:g} s"
+        case "signal":
+            return f"it was ended by signal {ended.code - 128}"
+        case _:
+            return f"exit code {ended.code}"

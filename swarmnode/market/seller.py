@@ -1,0 +1,284 @@
+"""Sells this machine's room: bids, takes awards, runs the jobs, delivers results.
+
+The contractor decides; this service hears the buyers, writes down, and gives each job a runner.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Final, Protocol, TypeVar
+
+import trio
+
+from p2p.effects import Persist, Rng, Send
+from p2p.errors import WireError
+from p2p.host.rpc import Rpc
+from p2p.ids import LabId, NetworkId, PeerId
+from p2p.limits import CLOCK_SKEW_MAX_MS
+from p2p.membership.view import View
+from p2p.service import Driver, Performer
+from p2p.wire.codec import Message, Record
+from p2p.wire.envelope import Signed, Signer, open_signed, seal
+from storage.engine.port import Tables
+from storage.errors import StoreFullError
+from storage.facade import Objects
+from swarmnode.errors import JobUnknownError
+from swarmnode.executor.port import Executor, JobId
+from swarmnode.limits import KILL_TIMEOUT_S
+from swarmnode.market import contractor_events as e
+from swarmnode.market.contractor import Contractor
+from swarmnode.market.contractor_config import ContractorConfig
+from swarmnode.market.job_runner import JobMemory, JobRunner
+from swarmnode.market.messages import AWARD_DOMAIN, Award, AwardTerms, Call, Release
+from swarmnode.market.seller_view import Lent, SellerStats, advert_of, lent_now, stats_of
+from swarmnode.resources.advert import ResourceAdvert
+from swarmnode.resources.port import Machine, Snapshot
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.messages import (
+    RECEIPT_DOMAIN,
+    RESULT_DOMAIN,
+    CancelJob,
+    Query,
+    Receipt,
+    ReceiptTerms,
+    Renew,
+    Result,
+    ResultTerms,
+)
+from swarmnode.tasks.records import JobRecord
+from swarmnode.tasks.store import load_fences, load_jobs, load_paused, write_all
+
+RecordT = TypeVar("RecordT", bound=Record)
+
+FULL_DISK_AGAIN_S: Final = 1.0
+"""Between two attempts to write to a full disk: somebody has to make room first."""
+
+
+@dataclass(frozen=True, slots=True)
+class SellerConfig:
+    """What this machine lends, and on what terms."""
+
+    contractor: ContractorConfig = field(default_factory=ContractorConfig)
+    lent: Lent = field(default_factory=Lent)
+    survey_s: float = 5.0
+    """How often the machine is looked at: its owner's processes and GPUs come and go."""
+
+
+class Members(Protocol):
+    """The part of membership that is needed here."""
+
+    def view(self) -> View: ...
+
+
+class SellerMemory(JobMemory, Protocol):
+    """The part of MemoryService that is needed here."""
+
+    def acknowledge(self, job: JobId, step: int) -> None: ...
+
+    async def discard(self, task: TaskId) -> None: ...
+
+
+class SellerService:
+    """This machine's side of the market for those who want to run tasks on it."""
+
+    def __init__(
+        self,
+        config: SellerConfig,
+        rpc: Rpc,
+        members: Members,
+        executor: Executor,
+        machine: Machine,
+        tables: Tables,
+        objects: Objects,
+        memory: SellerMemory,
+        signer: Signer,
+        network: NetworkId,
+        *,
+        rng: Rng,
+        wall_ms: Callable[[], int],
+        lends: bool = True,
+    ) -> None:
+        """`lends` False: run nobody's tasks, whatever the configuration says."""
+        terms = replace(config.contractor, lends=config.contractor.lends and lends)
+        self._terms, self._config = terms, config
+        self._rpc, self._members, self._executor, self._machine = rpc, members, executor, machine
+        self._tables, self._objects, self._memory = tables, objects, memory
+        self._signer, self._network, self._wall_ms = signer, network, wall_ms
+        self._core = Contractor(terms, rpc.peer_id, rng, wall_ms)
+        self._driver = Driver(self._core, Performer(self._send, self._notify, self._persist))
+        self._runners: dict[str, JobRunner] = {}
+        self._listeners: list[Callable[[], None]] = []
+        self._nursery: trio.Nursery | None = None
+        self._snapshot: Snapshot | None = None
+        self._is_open = False
+        rpc.listen(Call, self._on_call)
+        rpc.listen(Award, self._on_award)
+        rpc.listen(Release, self._on_release)
+        rpc.listen(Receipt, self._on_receipt)
+        rpc.listen(Renew, self._on_job_message)
+        rpc.listen(Query, self._on_job_message)
+        rpc.listen(CancelJob, self._on_job_message)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Go on with the jobs an earlier life left, sweep all others, sell until cancelled.
+
+        Start it after tables, executor and rpc.
+        """
+        jobs = tuple(load_jobs(self._tables))
+        fences = tuple(load_fences(self._tables).items())
+        await self._executor.sweep(frozenset(JobId(job.job) for job in jobs))
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            await nursery.start(self._driver.run)
+            await self._driver.do(e.Loaded(jobs, fences, load_paused(self._tables)))
+            await self._survey()
+            self._is_open = True  # before, every job would have looked unknown
+            task_status.started()
+            while True:
+                await trio.sleep(self._config.survey_s)
+                await self._survey()
+
+    # -- the owner, and the rest of this node
+
+    async def pause(self, grace_s: float) -> None:
+        """Take no work; returns once no process of a task is left: grace and kill time at most."""
+        await self._driver.do(e.PauseAsked(grace_s))
+        with trio.move_on_after(grace_s + 2 * KILL_TIMEOUT_S):
+            for runner in list(self._runners.values()):
+                await runner.has_no_process.wait()
+
+    async def resume(self) -> None:
+        """Lend the machine again."""
+        await self._driver.do(e.ResumeAsked())
+
+    def stats(self) -> SellerStats:
+        """What is lent, free and running now."""
+        return stats_of(self._core, self._terms)
+
+    def advert(self) -> ResourceAdvert | None:
+        """What others should know of this machine; None before it was looked at."""
+        if self._snapshot is None:
+            return None
+        return advert_of(self._core, self._terms, self._snapshot)
+
+    def on_room_changed(self, listener: Callable[[], None]) -> None:
+        """Be told whenever `stats` and `advert` have changed; must not block."""
+        self._listeners.append(listener)
+
+    # -- what buyers say
+
+    def _on_call(self, peer: PeerId, call: Call) -> None:
+        view = self._members.view()
+        me, them = view.find(view.me), view.find(peer)
+        lab = them.lab if them is not None else LabId("")
+        is_ours = peer == view.me or (me is not None and me.lab == lab)
+        self._post(e.CallHeard(peer, lab, is_ours, call))
+
+    def _on_release(self, peer: PeerId, message: Release) -> None:
+        self._post(e.ReleaseHeard(peer, message.auction))
+
+    def _on_award(self, peer: PeerId, message: Award) -> None:
+        terms = self._opened(peer, AWARD_DOMAIN, AwardTerms, message.sealed)
+        if terms is not None:
+            self._post(e.AwardHeard(peer, terms))
+
+    def _on_receipt(self, peer: PeerId, message: Receipt) -> None:
+        terms = self._opened(peer, RECEIPT_DOMAIN, ReceiptTerms, message.sealed)
+        if terms is not None and terms.seller == self._rpc.peer_id:
+            self._post(e.ReceiptHeard(peer, terms))
+
+    def _on_job_message(self, peer: PeerId, message: Renew | Query | CancelJob) -> None:
+        self._post(e.JobHeard(peer, message))
+
+    def _opened(
+        self, peer: PeerId, domain: str, kind: type[RecordT], sealed: Signed
+    ) -> RecordT | None:
+        """The terms; None when they are late. A forgery ends the connection by WireError."""
+        if sealed.sender != peer:
+            raise WireError(f"{peer} sends what {sealed.sender} signed")
+        terms = open_signed(self._signer, self._network, domain, kind, sealed)
+        return terms if sealed.expires_ms + CLOCK_SKEW_MAX_MS >= self._wall_ms() else None
+
+    def _post(self, event: object) -> None:
+        if self._is_open:
+            self._driver.post(event)
+
+    # -- what the contractor wants done
+
+    def _send(self, effect: Send) -> None:
+        assert isinstance(effect.message, Message)
+        self._rpc.cast(effect.peer, effect.message, effect.traffic_class)
+
+    async def _persist(self, writes: Sequence[Persist]) -> None:
+        while True:
+            try:
+                await self._tables.transact(lambda view: write_all(view, writes))
+                return
+            except StoreFullError:
+                await trio.sleep(FULL_DISK_AGAIN_S)
+
+    def _notify(self, event: object) -> None:
+        match event:
+            case e.Begin(record):
+                self._begin(record)
+            case e.Stop(job, grace_s, reason):
+                self._runners[job].stop(grace_s, reason)
+            case e.Report(record):
+                self._report(record)
+            case e.Settle(record, is_done):
+                self._runners[record.job].cancel()
+                self._spawn(partial(self._clear, record, is_done))
+            case e.CheckpointHad(job, step):
+                self._memory.acknowledge(JobId(job), step)
+            case e.RoomChanged():
+                for listener in self._listeners:
+                    listener()
+
+    def _begin(self, record: JobRecord) -> None:
+        runner = self._runners[record.job] = JobRunner(
+            record, self._rpc, self._executor, self._objects, self._memory, self._driver.do
+        )
+        self._spawn(runner.run)
+
+    def _report(self, record: JobRecord) -> None:
+        assert record.outcome is not None
+        # A finished task needs no checkpoint, and both lists together may be too long.
+        checkpoint = None if record.outcome.status == "done" else record.checkpoint
+        terms = ResultTerms(record.task, record.fence, record.buyer, record.outcome, checkpoint)
+        expires_ms = self._wall_ms() + int(self._terms.result_keep_s * 1000)
+        sealed = seal(
+            self._signer,
+            self._network,
+            RESULT_DOMAIN,
+            terms,
+            sequence=record.fence,
+            expires_ms=expires_ms,
+        )
+        self._rpc.cast(record.buyer, Result(sealed))
+
+    async def _clear(self, record: JobRecord, is_done: bool) -> None:
+        await self._runners[record.job].has_ended.wait()
+        del self._runners[record.job]
+        with suppress(JobUnknownError):  # its folder was never made
+            await self._executor.forget(JobId(record.job))
+        if is_done:
+            await self._memory.discard(record.task)
+
+    def _spawn(self, task: Callable[[], Awaitable[None]]) -> None:
+        assert self._nursery is not None
+        self._nursery.start_soon(task)
+
+    async def _survey(self) -> None:
+        """Look at the machine; what tasks have of it counts as free to lend again."""
+        snapshot = self._snapshot = await self._machine.read()
+        capacity = lent_now(self._config.lent, snapshot, self._core.room.taken())
+        enforced = [limit.value for limit, why in self._executor.enforceable().items() if not why]
+        await self._driver.do(
+            e.Surveyed(
+                capacity,
+                self._executor.environments(),
+                tuple(enforced),
+                self._executor.trouble(),
+            )
+        )
