@@ -8,10 +8,11 @@ import trio
 from libp2p.peer.id import ID
 from libp2p.transport.upgrader import TransportUpgrader
 
-from p2p.errors import DialError
+from p2p.errors import DialError, IdentityError
 from p2p.host.addresses import Address
 from p2p.host.libp2p.bridge import MuxedLink
-from p2p.host.libp2p.upgrade import UpgradeError, upgrade
+from p2p.host.libp2p.upgrade import UpgradeError, is_multistream, upgrade
+from p2p.identity.keys import public_key_of
 from p2p.ids import PeerId
 from p2p.limits import ADDRESSES_PER_PEER_MAX
 
@@ -45,6 +46,10 @@ class Dialer:
 
         The connection returned is not running yet; its socket is open.
         """
+        try:
+            public_key_of(peer)
+        except IdentityError as exc:
+            raise DialError(str(addresses[0]), "peer", str(exc)) from exc
         race = _Race(self._config.stagger_s)
         attempts = [self._attempt(peer, address) for address in addresses[:ADDRESSES_PER_PEER_MAX]]
         return await race.run(attempts)
@@ -103,7 +108,7 @@ def _diagnosis(error: UpgradeError) -> tuple[str, str]:
         return "peer", "another machine answers at this address: ask for a new invite"
     if error.heard.startswith(b"HTTP/"):
         return "proxy", "an HTTP proxy or web server answered instead of a node"
-    if not error.heard.startswith(b"\x13/multi"[: len(error.heard)]):
+    if not is_multistream(error.heard):
         return "port", "another program answers at this port, not a node"
     if not error.heard:
         return "port", "the other end closed the connection at once: is that a node's port?"

@@ -178,7 +178,6 @@ class Libp2pHost:
             where = parse_address(address)
             if where.peer is None:
                 raise ValueError(f"{address} does not end in /p2p/<peer id>")
-            ID.from_string(where.peer)
         except ValueError as exc:
             raise DialError(address, "peer", f"{exc}") from exc
         if where.peer == self._peer_id:
