@@ -131,12 +131,13 @@ class Leases:
         record, config = self._book.ledger.find(event.task), self._book.config
         if record is None or record.fence != event.fence or record.state is not TaskState.RUNNING:
             return []
-        silent_s = now_s - self._book.pursuits[event.task].heard_s
+        pursuit = self._book.pursuits[event.task]
+        silent_s = now_s - pursuit.heard_s
         if silent_s >= config.lease_s:
             return self._lost(record, "lost", f"silent for {silent_s:.0f} s", now_s)
         step = 0 if record.checkpoint is None else record.checkpoint.step
         messages: list[Effect] = [Send(record.provider, Renew(event.task, event.fence, step))]
-        if silent_s >= 1.5 * config.renew_s:
+        if silent_s >= 1.5 * config.renew_s or pursuit.phase is Phase.UNKNOWN:
             messages.append(Send(record.provider, Query(event.task, event.fence)))
         return [*messages, WakeAt(now_s + config.renew_s, event)]
 

@@ -84,6 +84,7 @@ class BuyerService:
         self._ends: dict[TaskId, trio.Event] = {}
         self._dry_runs: dict[int, tuple[trio.Event, list[RoundRecord]]] = {}
         self._dry_run = 0
+        self._disk_full = 0
         self._forgotten_in, self._forgotten = trio.open_memory_channel[TaskId](TASKS_OPEN_MAX)
         for kind in HEARD:
             rpc.listen(kind, self._on_message)
@@ -190,6 +191,7 @@ class BuyerService:
             "auctions_open": self._core.rounds_open,
             "results_refused": self._core.results_refused,
             "market_messages_dropped": self._driver.dropped,
+            "market_disk_full": self._disk_full,
             **self._core.counts,
         }
 
@@ -251,6 +253,7 @@ class BuyerService:
                 await self._tables.transact(lambda view: write_all(view, writes))
                 return
             except StoreFullError:
+                self._disk_full += 1
                 await trio.sleep(FULL_DISK_AGAIN_S)
 
     def _notify(self, event: object) -> None:

@@ -18,6 +18,9 @@ _DURATIONS_MS: Final[dict[str, int]] = {
     "h": 3_600_000,
     "d": 86_400_000,
 }
+_AMOUNT_MAX: Final = 2**53
+"""Nothing that is measured here is larger, and JSON keeps it exactly."""
+
 _NUMBER: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
 
 
@@ -26,11 +29,12 @@ def parse_bytes(given: object) -> int:
 
     Raises ValueError with a text for people.
     """
-    if isinstance(given, int) and not isinstance(given, bool) and given >= 0:
-        return given
-    number, unit = _split(given)
+    if isinstance(given, int) and not isinstance(given, bool):
+        number, unit = float(min(given, _AMOUNT_MAX)), ""
+    else:
+        number, unit = _split(given)
     factor = _BYTES.get(unit.upper())
-    if factor is None:
+    if factor is None or not 0 <= number * factor < _AMOUNT_MAX:
         raise ValueError(f"{given!r} is no size: write 512M or 2GiB")
     return int(number * factor)
 
@@ -38,7 +42,7 @@ def parse_bytes(given: object) -> int:
 def parse_cores(given: object) -> int:
     """Thousandths of a core in `2`, `0.5` (cores) or `"500m"`. Raises ValueError."""
     if isinstance(given, int | float) and not isinstance(given, bool):
-        number, unit = float(given), ""
+        number, unit = float(min(given, _AMOUNT_MAX)), ""
     else:
         number, unit = _split(given)
     if unit not in ("", "m") or not 0 <= number < 1e9:
@@ -49,11 +53,11 @@ def parse_cores(given: object) -> int:
 def parse_duration_ms(given: object) -> int:
     """Milliseconds in `90`, `90s`, `500ms`, `5m`, `2h` or `3d`. Raises ValueError."""
     if isinstance(given, int | float) and not isinstance(given, bool):
-        number, unit = float(given), ""
+        number, unit = float(min(given, _AMOUNT_MAX)), ""
     else:
         number, unit = _split(given)
     factor = _DURATIONS_MS.get(unit.lower())
-    if factor is None or not 0 <= number < 1e12:
+    if factor is None or not 0 <= number * factor < _AMOUNT_MAX:
         raise ValueError(f"{given!r} is no duration: write 90s, 5m, 2h or 3d")
     return round(number * factor)
 

@@ -142,6 +142,17 @@ def _text(given: object) -> str:
     return given
 
 
+def _is_text(given: object) -> bool:
+    """Whether it can be an argument and can be written down: arguments may be any bytes."""
+    if not isinstance(given, str) or "\0" in given:
+        return False
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _kind(given: object) -> str:
     if given != "exec":
         raise ValueError(f"{given!r} is not supported: the only kind is 'exec'")
@@ -152,7 +163,7 @@ def _texts(given: object) -> tuple[str, ...]:
     if not isinstance(given, list | tuple):
         raise ValueError(f"{given!r} is not a list of texts")
     for one in given:
-        if not isinstance(one, str) or "\0" in one:
+        if not _is_text(one):
             raise ValueError(f"{one!r} is not a text")
     return tuple(given)
 
@@ -168,7 +179,7 @@ def _pairs(given: object) -> tuple[tuple[str, str], ...]:
     if not isinstance(given, Mapping):
         raise ValueError(f"{given!r} is not a table of texts")
     for key, value in given.items():
-        if not isinstance(key, str) or not isinstance(value, str) or "\0" in key + value:
+        if not _is_text(key) or not _is_text(value):
             raise ValueError(f"{key!r} = {value!r} is not a text")
     return tuple(sorted(given.items()))
 
@@ -200,9 +211,9 @@ def _globs(given: object) -> tuple[str, ...]:
 
 
 def _relative_name(given: object) -> str:
-    parts = PurePosixPath(given).parts if isinstance(given, str) else ()
-    safe = parts and parts[0] != "/" and ".." not in parts and "\0" not in str(given)
-    if not safe or len(str(given).encode(errors="replace")) > FILE_NAME_BYTES_MAX:
+    parts = PurePosixPath(given).parts if isinstance(given, str) and _is_text(given) else ()
+    safe = parts and parts[0] != "/" and ".." not in parts
+    if not safe or len(str(given).encode()) > FILE_NAME_BYTES_MAX:
         raise ValueError(f"{given!r} is not a name inside the work folder")
     return str(given)
 

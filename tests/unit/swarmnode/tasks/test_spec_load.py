@@ -96,6 +96,16 @@ def test_every_fault_is_told_at_once_with_the_nearest_key() -> None:
         ({"class": "urgent"}, "none of owner"),
         ({"run": "true"}, "is not a list of texts"),
         ({"run": ["a\0b"]}, "is not a text"),
+        ({"run": ["a\udc80"]}, "is not a text"),
+        ({"variables": {"A": "\ud800"}}, "is not a text"),
+        ({"checkpoint": {"dir": "\ud800"}}, "not a name inside the work folder"),
+        ({"outputs": ["x" * 2000]}, "not a name inside the work folder"),
+        ({"timeout": "9999999999999d"}, "is no duration"),
+        ({"deadline": 10**400}, "is no duration"),
+        ({"shape": {"mem": 10**400}}, "is no size"),
+        ({"shape": {"mem": "99999999999T"}}, "is no size"),
+        ({"shape": {"cpu": 10**400}}, "is no number of cores"),
+        ({"shape": {"gpu": {"vram": -1}}}, "is no size"),
     ],
 )
 def test_a_bad_value_is_named(given: dict[str, object], fault: str) -> None:
