@@ -13,7 +13,7 @@ from typing import Any, Final
 import click
 
 from swarmnode.cli import exits
-from swarmnode.cli.client import Client, NodeUnreachableError
+from swarmnode.cli.client import ApiError, Client, NodeUnreachableError
 
 STREAMS: Final = {"stdout": 1, "stderr": 2}
 RECONNECT_S: Final = 60.0
@@ -111,8 +111,8 @@ class Copier:
         try:
             for piece in log_pieces(client, task, stream, follow=follow):
                 write_all(fd, piece)
-        except Exception as error:
-            self._failure = error
+        except (ApiError, NodeUnreachableError, EOFError, OSError) as error:
+            self._failure = error  # told to the caller by `finish`
 
     def finish(self) -> None:
         """Return once both logs are copied; raises what went wrong with either."""

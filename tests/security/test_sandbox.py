@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,10 @@ from tests.job_lab import (
 )
 
 pytestmark = needs_bwrap
+
+
+def existing(paths: Iterable[str]) -> list[str]:
+    return [path for path in paths if os.path.exists(path)]
 
 
 def skip_unless_enforced(executor: object, limit: Limit) -> None:
@@ -77,7 +82,8 @@ async def test_a_task_cannot_write_outside_its_work_folder_and_small_scratch(
     tmp_path: Path,
 ) -> None:
     script = (
-        "for f in /usr/x /x /etc/x /dev/x /proc/sys/kernel/core_pattern /proc/sysrq-trigger /run/swarm/x; do "
+        "for f in /usr/x /x /etc/x /dev/x /proc/sys/kernel/core_pattern /proc/sysrq-trigger "
+        "/run/swarm/x; do "
         "( : > $f ) 2>/dev/null && echo wrote $f; done; "
         "cat /proc/kmsg /proc/sysrq-trigger; "
         "touch /work/ok && echo work; touch /tmp/ok && echo tmp; "
@@ -213,7 +219,7 @@ async def test_the_wall_clock_kills_a_tree_that_hides_in_sessions_of_its_own(
     [
         "i=0; while :; do head -c 1000000 /dev/zero > f$i; i=$((i+1)); done",
         "head -c 50000000 /dev/zero > one; sleep 60",
-        "mkdir -p a/b; while :; do head -c 1000000 /dev/zero >> a/b/f; chmod 0 a; chmod 700 a; done",
+        "mkdir -p a/b; cd a/b; while :; do head -c 1000000 /dev/zero >> f; chmod 0 ..; done",
         "exec 3> gone; rm gone; while :; do head -c 1000000 /dev/zero >&3; done",
     ],
     ids=["many files", "one file", "hidden folder", "deleted file"],
@@ -260,7 +266,7 @@ async def test_a_job_dies_with_its_shim_and_is_reported_lost(tmp_path: Path) -> 
     async with running_executor(tmp_path / "x") as executor:
         await executor.prepare(JobId("t.1"))
         await executor.start(spec("t.1", SH, "-c", "setsid sleep 614 & sleep 614"))
-        state = executor._known(JobId("t.1")).folder.read_state()  # noqa: SLF001
+        state = executor._known(JobId("t.1")).folder.read_state()
         assert state is not None
         os.kill(state.shim, 9)
         ended = await executor.wait(JobId("t.1"))
@@ -274,9 +280,9 @@ async def test_nothing_of_a_forgotten_job_is_left(tmp_path: Path) -> None:
             "mkdir -p a; chmod 0 a; i=0; while [ $i -lt 300 ]; do mkdir d; cd d; i=$((i+1)); done"
         )
         await run_job(executor, spec("t.1", SH, "-c", script))
-        groups = executor._known(JobId("t.1")).record.cgroup  # noqa: SLF001
+        groups = executor._known(JobId("t.1")).record.cgroup
         await executor.forget(JobId("t.1"))
-        assert not [path for path in groups.values() if os.path.exists(path)]
+        assert not existing(groups.values())
         assert os.listdir(tmp_path / "x" / "jobs") == []
 
 
@@ -294,7 +300,7 @@ async def test_in_a_container_a_task_is_a_user_that_cannot_read_the_nodes_state(
         f"&& echo home; cat {tmp_path}/x/jobs/t.1/record.json; echo > /usr/x || echo ro"
     )
     async with running_executor(tmp_path / "x", sandbox="container") as executor:
-        ended, out, err = await run_job(executor, spec("t.1", SH, "-c", script))
+        _, out, err = await run_job(executor, spec("t.1", SH, "-c", script))
     uid, *rest = out.split()
     assert int(uid) >= 61_000
     assert rest == ["home", "ro"], err
