@@ -186,7 +186,7 @@ def _task_figures(swarm: LocalSwarm, rounds: int) -> dict[str, object]:
         whole.append((time.monotonic() - began) * 1000)
         if done["state"] != "done":
             raise AssertionError(f"/bin/true ended {done['state']}")
-        attempt = client.get(f"/api/v1/tasks/{task}/explain")["attempts"][0]
+        attempt = client.get(f"/api/v1/tasks/{task}/explain")["history"][0]
         auctions.append(attempt["accepted_ms"] - done["submitted_ms"])
     return {
         "auction_p50_ms": round(statistics.median(auctions), 1),

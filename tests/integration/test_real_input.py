@@ -5,7 +5,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 import pytest
 
@@ -39,7 +39,7 @@ class Watch:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look)
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -58,20 +58,18 @@ class Watch:
 
 def make_archive(path: Path, size: int) -> str:
     """An archive of the machine's own programs and libraries, cut to `size`; its SHA-256."""
-    with path.open("wb") as file:
-        tar = subprocess.Popen(
-            ["tar", "-cf", "-", "--ignore-failed-read", "-C", "/", "usr/lib", "usr/bin"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        digest, left = hashlib.sha256(), size
+    command = ["tar", "-cf", "-", "--ignore-failed-read", "-C", "/", "usr/lib", "usr/bin"]
+    digest, left = hashlib.sha256(), size
+    with (
+        path.open("wb") as file,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as tar,
+    ):
         assert tar.stdout is not None
         while left and (chunk := tar.stdout.read(min(left, 1 << 20))):
             digest.update(chunk)
             file.write(chunk)
             left -= len(chunk)
         tar.kill()
-        tar.wait()
     assert left == 0, f"the machine's files are {left} bytes short"
     return digest.hexdigest()
 
