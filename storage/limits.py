@@ -127,3 +127,6 @@ TOUCHED_PAGES_MAX: Final = 65_536
 
 RECORDS_PER_STEP: Final = 16
 """Holder records read before others get a turn: each costs a signature check."""
+
+NAME_JOIN_S: Final = 15.0
+"""One of two machines waits so long for the other after a start: joining takes 10 s at most."""

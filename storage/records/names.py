@@ -37,6 +37,7 @@ from storage.records.names_core import (
     holders_of,
     name_key,
     owner_of,
+    with_remembered,
 )
 from storage.records.names_holder import NameHolder
 from storage.records.names_messages import (
@@ -107,6 +108,8 @@ class NameService:
         self._wall_ms, self._rng, self._config = wall_ms, rng, config
         self._holder = NameHolder(tables, signer, network, wall_ms)
         self._nursery: trio.Nursery | None = None
+        self._remembered: tuple[PeerId, ...] = ()
+        self._started_s = 0.0
         self._counter = 0
         self._locks: dict[bytes, trio.Lock] = {}
         self._reads = self._writes = self._conflicts = self._stale = self._handed_over = 0
@@ -254,8 +257,14 @@ class NameService:
         return holders_of(key, self._counted())
 
     def _counted(self) -> tuple[PeerId, ...]:
-        view, now_s = self._members.view(), trio.current_time()
-        return counted_members(view, now_s, self._config.down_after_s)
+        view, now_s, patience_s = (
+            self._members.view(),
+            trio.current_time(),
+            self._config.down_after_s,
+        )
+        counted = counted_members(view, now_s, patience_s)
+        running_s = now_s - self._started_s
+        return with_remembered(counted, view, self._remembered, running_s, patience_s)
 
     async def _ask(self, key: bytes, request: Message, enough: Callable[[Poll], bool]) -> Poll:
         """Ask everybody; returns when it is enough, or all have answered or failed.
@@ -303,6 +312,7 @@ class NameService:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             self._holder.count()
+            self._remembered, self._started_s = self._holder.remembered(), trio.current_time()
             nursery.start_soon(self._sweep_forever)
             task_status.started()
             await self._hand_over_forever()
@@ -320,10 +330,14 @@ class NameService:
             await trio.sleep(self._config.sweep_s)
 
     async def _hand_over_forever(self) -> None:
-        known = self._counted()
+        known = written = self._counted()
+        await self._holder.remember(known)
         while True:
             await trio.sleep(self._config.watch_s)
             present = self._counted()
+            if present != written:
+                await self._holder.remember(present)
+                written = present
             if present != known and await self._hand_over(known, present):
                 known = present
 

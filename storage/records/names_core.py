@@ -29,7 +29,7 @@ from blake3 import blake3
 
 from p2p.ids import PeerId
 from p2p.membership.view import Liveness, View
-from storage.limits import NAME_CHARS_MAX, NAME_HOLDERS_MAX, NAME_SPARES
+from storage.limits import NAME_CHARS_MAX, NAME_HOLDERS_MAX, NAME_JOIN_S, NAME_SPARES
 from storage.records.names_messages import Ballot, NameHeld, NameState
 
 OWN = "own/"
@@ -81,6 +81,24 @@ def counted_members(view: View, now_s: float, down_after_s: float) -> tuple[Peer
         if m.peer == view.me or m.liveness is not Liveness.DEAD or now_s - m.since_s < patience_s
     ]
     return tuple(counted) if view.me in counted else (*counted, view.me)
+
+
+def with_remembered(
+    counted: Sequence[PeerId],
+    view: View,
+    remembered: Sequence[PeerId],
+    running_s: float,
+    down_after_s: float,
+) -> tuple[PeerId, ...]:
+    """Those counted, and those remembered from before our restart whom the view does not know yet.
+
+    Otherwise a node that has just started would take itself for the only holder of everything.
+    """
+    known = {member.peer for member in view.members}
+    missed = [peer for peer in remembered if peer not in known and peer not in counted]
+    is_pair = len(counted) + len(missed) <= 2
+    patience_s = min(down_after_s, NAME_JOIN_S) if is_pair else down_after_s
+    return (*counted, *missed) if running_s < patience_s else tuple(counted)
 
 
 def holders_of(key: bytes, members: Sequence[PeerId]) -> Holders:

@@ -31,6 +31,7 @@ from storage.records.names_messages import (
 )
 
 TABLE = "names"
+MEMBERS_TABLE, MEMBERS_KEY = "name_members", b"members"
 KEY_BYTES = 32
 
 
@@ -113,6 +114,16 @@ class NameHolder:
         if not now_ms < sealed.expires_ms < now_ms + 2 * NAME_KEPT_MS:
             raise RefusalError("expired", "the record expires too early or too late")
         return record
+
+    def remembered(self) -> tuple[PeerId, ...]:
+        """Among whom names were spread when this was last written down."""
+        packed = self._tables.get(MEMBERS_TABLE, MEMBERS_KEY)
+        return tuple(PeerId(peer) for peer in packed.decode().split()) if packed else ()
+
+    async def remember(self, peers: tuple[PeerId, ...]) -> None:
+        """Write down among whom names are spread."""
+        packed = " ".join(peers).encode()
+        await self._tables.transact(lambda view: view.put(MEMBERS_TABLE, MEMBERS_KEY, packed))
 
     async def states(self) -> AsyncIterator[tuple[bytes, NameState]]:
         """Everything kept here, in key order; others get turns in between."""

@@ -38,6 +38,8 @@ class RepairConfig:
     retry_max_s: float = 600.0
     brake_s: float = 3600.0
     """How long members that fell silent together hold all but critical repairs back."""
+    stranger_s: float = 900.0
+    """A holder membership has not told us of is no loss for so long: we may just have started."""
     look_s: float = 1.0
     """How often what is due is looked at."""
     reconcile_s: float = 3600.0
@@ -57,6 +59,7 @@ class RepairConfig:
             lazy_s=4 * down_after_s,
             takeover_s=max(3.0, down_after_s / 15),
             jitter_s=min(5.0, down_after_s / 10),
+            stranger_s=max(15.0, down_after_s),
             retry_s=max(2.0, down_after_s / 30),
             brake_s=4 * down_after_s,
             look_s=min(1.0, down_after_s / 8),

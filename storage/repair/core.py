@@ -87,6 +87,8 @@ class Repair:
         self._config, self._me, self._rng = config, me, rng
         self._members: dict[PeerId, tuple[Liveness, float]] = {}
         self._pages: dict[PageKey, _Page] = {}
+        self._strangers: dict[PeerId, float] = {}
+        """Holders membership has not told us of, and when they count as silent."""
         self._by_peer: dict[PeerId, dict[PageKey, None]] = {}
         self._damaged: dict[PageKey, None] = {}
         self._homes: tuple[PeerId, ...] = ()
@@ -107,6 +109,7 @@ class Repair:
             case JobEnded():
                 self._on_ended(event, now_s)
             case Look():
+                self._judge_strangers(now_s)
                 wake = WakeAt(now_s + self._config.look_s, Look())
                 return [*self._start(now_s), wake]
         return []
@@ -125,6 +128,7 @@ class Repair:
 
     def _on_member(self, event: MemberIs, now_s: float) -> None:
         self._members[event.peer] = (event.liveness, event.since_s)
+        self._strangers.pop(event.peer, None)
         for key in self._by_peer.get(event.peer, ()):
             self._judge(key, now_s)
 
@@ -141,9 +145,15 @@ class Repair:
         page.is_running = old is not None and old.is_running
         self._pages[event.page] = page
         for peer in _peers(event.rows):
-            self._members.setdefault(peer, (Liveness.DEAD, now_s))
+            if peer not in self._members:
+                self._members[peer] = (Liveness.SUSPECT, now_s)
+                self._strangers[peer] = now_s + self._config.stranger_s
             self._by_peer.setdefault(peer, {})[event.page] = None
         self._judge(event.page, now_s)
+
+    def _judge_strangers(self, now_s: float) -> None:
+        for peer in [peer for peer, silent_s in self._strangers.items() if silent_s <= now_s]:
+            self._on_member(MemberIs(peer, Liveness.DEAD, self._strangers[peer]), now_s)
 
     def _on_homes(self, peers: tuple[PeerId, ...], now_s: float) -> None:
         has_new = any(peer not in self._homes for peer in peers)

@@ -11,7 +11,7 @@ from storage.limits import NAME_VALUE_BYTES_MAX
 from storage.records.names import NamesConfig
 from storage.records.names_core import name_key
 from testnet.sim.seeded import simulated
-from tests.names_lab import names_lab
+from tests.names_lab import OwnView, Truth, names_lab
 
 NINE = [f"peer{number}" for number in range(9)]
 NAME = "task/42/best"
@@ -135,6 +135,40 @@ async def test_names_move_with_the_members_until_no_first_holder_is_left() -> No
 
 
 @simulated
+async def test_a_machine_that_has_just_started_does_not_take_itself_for_the_only_holder() -> None:
+    async with names_lab(NINE) as lab:
+        await lab["peer0"].write(NAME, b"value", expected=0, fence=1)
+        await trio.sleep(5)
+        key = name_key("", NAME)
+        writer = next(name for name in NINE if name not in lab["peer0"].holders(key).voters)
+        lab.crash(writer)
+        knows_nobody = Truth()
+        knows_nobody.set(writer, Liveness.ALIVE)
+        lab.nodes[writer].members = OwnView(PeerId(writer), knows_nobody)
+        await lab.start(writer)
+        assert await lab[writer].read(NAME) == NameValue(1, 1, b"value")
+        await lab[writer].write(NAME, b"more", expected=1, fence=1)
+        assert await lab["peer0"].read(NAME) == NameValue(2, 1, b"more")
+
+
+@simulated
+async def test_of_two_machines_one_that_starts_alone_waits_for_the_other_but_not_for_long() -> None:
+    async with names_lab(NINE[:2]) as lab:
+        await lab["peer0"].write(NAME, b"value", expected=0, fence=1)
+        await trio.sleep(5)
+        lab.crash("peer0")
+        lab.crash("peer1")
+        knows_nobody = Truth()
+        knows_nobody.set("peer0", Liveness.ALIVE)
+        lab.nodes["peer0"].members = OwnView(PeerId("peer0"), knows_nobody)
+        await lab.start("peer0")
+        with pytest.raises(TooFewPeersError):
+            await lab["peer0"].read(NAME)
+        await trio.sleep(15)
+        assert await lab["peer0"].read(NAME) == NameValue(1, 1, b"value")
+
+
+@simulated
 async def test_bad_names_and_values_are_refused_before_anybody_is_asked() -> None:
     async with names_lab(["peer0"]) as lab:
         with pytest.raises(ValueError, match="characters"):
@@ -149,7 +183,7 @@ async def test_bad_names_and_values_are_refused_before_anybody_is_asked() -> Non
 
 @simulated
 async def test_names_nobody_wrote_for_a_year_are_forgotten() -> None:
-    async with names_lab(["peer0"]) as lab:
+    async with names_lab(["peer0"], config=NamesConfig(watch_s=1e6)) as lab:
         await lab["peer0"].write(NAME, b"value", expected=0, fence=0)
         await trio.sleep(402 * 24 * 3600)
         assert lab["peer0"].stats().held == 0

@@ -1,7 +1,7 @@
 """When a holder repairs, and what it leaves to others."""
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import pytest
@@ -231,6 +231,18 @@ def test_a_shard_that_never_found_a_holder_is_placed_by_the_leader() -> None:
     seat.tell(PageIs(PAGE, 1, 3, 1, (tuple(holders),)))
     (mend,) = seat.look(0)
     assert mend.segments == ((0, (5,)),)
+
+
+def test_a_node_that_has_just_started_waits_until_it_knows_who_is_there() -> None:
+    holders = PEERS[:6]
+    core = Repair(replace(CONFIG, takeover_s=0.001), PEERS[0], random.Random(0))
+    seat = Seat(PEERS[0])
+    seat.core = core
+    seat.tell(MemberIs(PEERS[0], Liveness.ALIVE, 0.0))
+    seat.tell(page_of(holders))
+    seat.tell(HomesAre((PEERS[0], PEERS[9])))
+    assert not seat.look(899)
+    assert len(seat.look(901)) == 1, "nobody else ever came"
 
 
 def test_segments_with_shards_to_spare_wait_longer() -> None:
