@@ -195,7 +195,10 @@ class Jobs:
         newest = job.record.checkpoint
         if newest is not None and newest.step >= event.checkpoint.step:
             return []
-        record = job.record = msgspec.structs.replace(job.record, checkpoint=event.checkpoint)
+        # It started long ago: nobody restores the older one any more.
+        record = job.record = msgspec.structs.replace(
+            job.record, checkpoint=event.checkpoint, restore=None
+        )
         message = Checkpointed(record.task, record.fence, event.checkpoint)
         return [_write(record), Send(record.buyer, message)]
 
@@ -218,7 +221,12 @@ class Jobs:
         self._room.give_back(job.record.job)
         if job.record.stop_reason in UNWANTED:
             return self._settle(job, JobFact.WRITTEN_OFF)
-        job.record = msgspec.structs.replace(job.record, outcome=event.outcome)
+        is_done = event.outcome.status == "done"
+        # A finished task needs no checkpoint; both lists together may be too long to read back.
+        kept = None if is_done else job.record.checkpoint
+        job.record = msgspec.structs.replace(
+            job.record, outcome=event.outcome, checkpoint=kept, restore=None
+        )
         until_s = now_s + self._config.result_keep_s
         return [
             *self._step(job, JobFact.ENDED),

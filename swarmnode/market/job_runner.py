@@ -32,6 +32,8 @@ from swarmnode.tasks.records import JobRecord, Outcome, Usage
 
 FLUSH_S: Final = 60.0
 """The last checkpoint of an ended job has this long to reach the pool."""
+EVERY_MS_DEFAULT: Final = 500
+"""`ctx.checkpoint` keeps at most two steps a second, the newest: a loss costs half a second."""
 KEEP_DEFAULT: Final = 2
 
 
@@ -208,7 +210,7 @@ def job_spec(record: JobRecord) -> JobSpec:
 
 def watch_spec(record: JobRecord) -> WatchSpec:
     """What is known of the job's checkpoints until now."""
-    folder, every_ms, keep = "", 0, KEEP_DEFAULT
+    folder, every_ms, keep = "", EVERY_MS_DEFAULT, KEEP_DEFAULT
     if record.spec.checkpoint is not None:
         wanted = record.spec.checkpoint
         folder, every_ms, keep = wanted.folder, wanted.every_ms, wanted.keep

@@ -10,6 +10,7 @@ from p2p.wire.codec import encode
 from storage.caps import parse_cap, text_of_cap
 from storage.errors import (
     CapabilityError,
+    ManifestError,
     ObjectDegradedError,
     ObjectUnknownError,
     StoreFullError,
@@ -79,7 +80,7 @@ async def _fetch(what: str, get: Callable[[], Awaitable[None]]) -> None:
     for tries_left in range(FETCH_TRIES - 1, -1, -1):
         try:
             await get()
-        except (ObjectUnknownError, ObjectDegradedError, TooFewPeersError) as exc:
+        except (ObjectUnknownError, ObjectDegradedError, ManifestError, TooFewPeersError) as exc:
             if not tries_left:
                 raise over("unfit", "inputs", f"{what}: {exc}") from exc
             await trio.sleep(FETCH_AGAIN_S)

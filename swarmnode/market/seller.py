@@ -243,9 +243,9 @@ class SellerService:
 
     def _report(self, record: JobRecord) -> None:
         assert record.outcome is not None
-        # A finished task needs no checkpoint, and both lists together may be too long.
-        checkpoint = None if record.outcome.status == "done" else record.checkpoint
-        terms = ResultTerms(record.task, record.fence, record.buyer, record.outcome, checkpoint)
+        terms = ResultTerms(
+            record.task, record.fence, record.buyer, record.outcome, record.checkpoint
+        )
         expires_ms = self._wall_ms() + int(self._terms.result_keep_s * 1000)
         sealed = seal(
             self._signer,

@@ -1,0 +1,114 @@
+"""A real task in a real sandbox uses `ctx`; only the pool is in memory."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import resources
+from pathlib import Path
+
+import trio
+
+from p2p.ids import PeerId
+from p2p.workers import ThreadWorkers
+from swarmnode.executor.capability import ExecutorConfig
+from swarmnode.executor.port import JobId
+from swarmnode.executor.process import ProcessExecutor
+from swarmnode.memory import ctx as ctx_source
+from swarmnode.memory.service import MemoryService
+from swarmnode.tasks.checkpoint import Checkpoint, WatchSpec
+from swarmnode.tasks.ids import TaskId
+from testnet.sim.memory_objects import MemoryNames, MemoryObjects, Pool
+from tests.job_lab import PYTHON, needs_bwrap, needs_python, spec
+
+TASK = TaskId("a" * 16)
+TRAINEE = resources.files("swarmnode.demo").joinpath("trainee.py").read_bytes()
+COUNTER = b"""
+import swarm_ctx as ctx
+n = ctx.state.get("runs", 0)
+print(ctx.state.compare_and_set("runs", n or None, n + 1), n)
+ctx.state.put("raw", bytes(range(256)))
+print(ctx.state.get("raw") == bytes(range(256)), ctx.task_id, ctx.attempt)
+ctx.checkpoint(n + 1, {"m": b"x"}, wait=True)
+"""
+
+
+async def once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+class Site:
+    """One machine: a real executor, and memory over a pool it shares."""
+
+    def __init__(self, folder: Path, pool: Pool) -> None:
+        config = ExecutorConfig(ctx_module=Path(ctx_source.__file__))
+        self.executor = ProcessExecutor(folder, config, {}, ThreadWorkers())
+        objects = MemoryObjects(pool, PeerId("bob"))
+        names = MemoryNames(pool)
+        self.memory = MemoryService(self.executor, objects, names, wall_ms=lambda: 0)
+        self.kept: list[Checkpoint] = []
+        self.news = trio.Event()
+
+    async def on_checkpoint(self, checkpoint: Checkpoint) -> None:
+        self.kept.append(checkpoint)
+        self.news.set()
+        self.news = trio.Event()
+        await trio.lowlevel.checkpoint()
+
+    @asynccontextmanager
+    async def running(
+        self, program: bytes, *arguments: str, fence: int, restore: Checkpoint | None = None
+    ) -> AsyncIterator[JobId]:
+        job = JobId(f"{TASK}.{fence}")
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.executor.run)
+            with trio.fail_after(60):
+                await self.executor.prepare(job)
+                await self.executor.put_file(job, "program.py", once(program))
+                if restore is not None:
+                    await self.memory.restore(job, restore)
+                last_step = restore.step if restore else 0
+                watch = WatchSpec(TASK, fence, PeerId("alice"), "", 100, 2, last_step)
+                await nursery.start(self.memory.watch, job, watch, self.on_checkpoint)
+                await self.executor.start(spec(job, PYTHON, "program.py", *arguments))
+                try:
+                    yield job
+                finally:
+                    with trio.CancelScope(shield=True):
+                        await self.executor.sweep(frozenset())
+            nursery.cancel_scope.cancel()
+
+    async def log(self, job: JobId) -> list[str]:
+        await self.executor.wait(job)
+        error = await self.executor.read_log(job, "stderr", 0, 10_000)
+        assert error == b"", error.decode()
+        return (await self.executor.read_log(job, "stdout", 0, 1_000_000)).decode().splitlines()
+
+
+@needs_bwrap
+@needs_python
+async def test_a_training_goes_on_on_another_machine_from_its_last_checkpoint(
+    tmp_path: Path,
+) -> None:
+    pool = Pool()
+    first, second = Site(tmp_path / "first", pool), Site(tmp_path / "second", pool)
+    async with first.running(TRAINEE, "100000", "0.01", fence=1):
+        while not first.kept or first.kept[-1].step < 20:
+            await first.news.wait()
+    last = first.kept[-1]
+    steps = str(last.step + 20)
+    async with second.running(TRAINEE, steps, "0.01", fence=2, restore=last) as job:
+        lines = [json.loads(line) for line in await second.log(job)]
+    assert lines[0] == {"first_step": last.step}
+    assert lines[1] == {"step": last.step + 1}
+    assert lines[-1] == {"total": sum(range(last.step + 21))}
+
+
+@needs_bwrap
+@needs_python
+async def test_state_outlives_machine_and_attempt(tmp_path: Path) -> None:
+    pool = Pool()
+    for fence in (1, 2):
+        site = Site(tmp_path / str(fence), pool)
+        async with site.running(COUNTER, fence=fence) as job:
+            assert await site.log(job) == [f"True {fence - 1}", f"True {TASK} {fence}"]
+        assert [one.step for one in site.kept] == [fence]
