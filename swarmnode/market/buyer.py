@@ -68,11 +68,11 @@ class BuyerService:
         tables: Tables,
         signer: Signer,
         network: NetworkId,
-        *,
         rng: Rng,
         entropy: Callable[[int], bytes],
         wall_ms: Callable[[], int],
     ) -> None:
+        """`entropy(n)` gives n unpredictable bytes, for ids; `wall_ms` as for the core."""
         self._core = Buyer(config, signer, network, rng, wall_ms)
         self._rpc, self._members, self._adverts = rpc, members, adverts
         self._tables, self._entropy, self._wall_ms = tables, entropy, wall_ms

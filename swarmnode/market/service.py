@@ -46,16 +46,7 @@ class MarketService:
     ) -> None:
         """`lends` False: this machine runs nobody's tasks; its owner may still submit."""
         self._buyer = BuyerService(
-            config.auction,
-            rpc,
-            members,
-            gossip,
-            tables,
-            signer,
-            network,
-            rng=rng,
-            entropy=entropy,
-            wall_ms=wall_ms,
+            config.auction, rpc, members, gossip, tables, signer, network, rng, entropy, wall_ms
         )
         self._seller = SellerService(
             config.seller,
