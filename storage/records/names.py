@@ -346,16 +346,27 @@ class NameService:
 
         Two of the old holders do it, in case one of them is behind.
         """
-        me, is_whole = self._signer.peer_id, True
-        async for key, state in self._holder.states():
-            before, after = holders_of(key, old).asked, holders_of(key, new).asked
-            still_here = [peer for peer in before if peer in new]
-            if before == after or me not in still_here[:2] or state.accepted is None:
-                continue
-            assert state.sealed is not None
-            for peer in [peer for peer in after if peer != me]:
-                request = NameAccept(state.accepted, state.sealed)
-                told = await self._ask_one(peer, key, request)
-                self._handed_over += told is not None
-                is_whole = is_whole and told is not None
+        is_whole, after = True, None
+        while page := self._holder.page(after):
+            for key, state in page:
+                is_whole = await self._hand_over_one(key, state, old, new) and is_whole
+            after = page[-1][0]
+            await trio.lowlevel.checkpoint()
+        return is_whole
+
+    async def _hand_over_one(
+        self, key: bytes, state: NameState, old: tuple[PeerId, ...], new: tuple[PeerId, ...]
+    ) -> bool:
+        me = self._signer.peer_id
+        before, after = holders_of(key, old).asked, holders_of(key, new).asked
+        still_here = [peer for peer in before if peer in new]
+        if before == after or me not in still_here[:2]:
+            return True
+        if state.accepted is None or state.sealed is None:
+            return True
+        is_whole = True
+        for peer in [peer for peer in after if peer != me]:
+            told = await self._ask_one(peer, key, NameAccept(state.accepted, state.sealed))
+            self._handed_over += told is not None
+            is_whole = is_whole and told is not None
         return is_whole

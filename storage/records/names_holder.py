@@ -1,6 +1,6 @@
 """One holder's part of mutable names: what it promised and accepted, durable before it answers."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from functools import partial
 
 import trio
@@ -125,21 +125,20 @@ class NameHolder:
         packed = " ".join(peers).encode()
         await self._tables.transact(lambda view: view.put(MEMBERS_TABLE, MEMBERS_KEY, packed))
 
-    async def states(self) -> AsyncIterator[tuple[bytes, NameState]]:
-        """Everything kept here, in key order; others get turns in between."""
-        after: bytes | None = None
-        while page := self._tables.scan(TABLE, after=after, limit=NAMES_PER_SCAN):
-            await trio.lowlevel.checkpoint()
-            for key, packed in page:
-                yield key, _unpack(packed)
-            after = page[-1][0]
+    def page(self, after: bytes | None = None) -> list[tuple[bytes, NameState]]:
+        """The next few names kept here, in key order; none at the end."""
+        pairs = self._tables.scan(TABLE, after=after, limit=NAMES_PER_SCAN)
+        return [(key, _unpack(packed)) for key, packed in pairs]
 
     async def sweep(self) -> int:
         """Forget names whose record has expired; how many."""
-        now_ms, gone = self._wall_ms(), 0
-        async for key, state in self.states():
-            if state.sealed is not None and state.sealed.expires_ms < now_ms:
-                gone += await self._tables.transact(partial(_forget, key))
+        now_ms, gone, after = self._wall_ms(), 0, None
+        while page := self.page(after):
+            for key, state in page:
+                if state.sealed is not None and state.sealed.expires_ms < now_ms:
+                    gone += await self._tables.transact(partial(_forget, key))
+            after = page[-1][0]
+            await trio.lowlevel.checkpoint()
         self.held -= gone
         return gone
 
