@@ -1,0 +1,125 @@
+"""A real task talks to its node: through the socket in its sandbox, across a restart, bounded."""
+
+import json
+from pathlib import Path
+
+import pytest
+import trio
+
+from p2p.workers import ThreadWorkers
+from swarmnode.executor.capability import ExecutorConfig
+from swarmnode.executor.port import JobId
+from swarmnode.executor.process import ProcessExecutor
+from swarmnode.limits import CTX_REQUEST_BYTES_MAX
+from swarmnode.memory import ctx
+from tests.job_lab import MIB, PYTHON, needs_bwrap, needs_python, spec
+
+pytestmark = [needs_bwrap, needs_python]
+JOB = JobId("abc.3")
+
+
+class Answers:
+    """Remembers what was asked, and says where it comes from."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.asked: list[tuple[JobId, dict[str, object]]] = []
+
+    async def __call__(self, job: JobId, request: bytes) -> bytes:
+        await trio.lowlevel.checkpoint()
+        self.asked.append((job, json.loads(request)))
+        return json.dumps({"value": {"json": self.name}}).encode()
+
+
+def executor_in(folder: Path, answers: Answers) -> ProcessExecutor:
+    config = ExecutorConfig(ctx_module=Path(ctx.__file__))
+    executor = ProcessExecutor(folder / "x", config, {}, ThreadWorkers())
+    executor.on_call(answers)
+    return executor
+
+
+async def test_a_task_asks_its_node_and_knows_its_name(tmp_path: Path) -> None:
+    script = (
+        "import swarm_ctx as ctx\n"
+        "print(ctx.task_id, ctx.attempt, ctx.state.get('key'), ctx.should_stop())\n"
+    )
+    answers = Answers("here")
+    executor = executor_in(tmp_path, answers)
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(executor.run)
+            if executor.trouble():
+                pytest.skip(executor.trouble())
+            await executor.prepare(JOB)
+            await executor.start(spec(JOB, PYTHON, "-c", script))
+            await executor.wait(JOB)
+            out = await executor.read_log(JOB, "stdout", 0, MIB)
+            err = await executor.read_log(JOB, "stderr", 0, MIB)
+            nursery.cancel_scope.cancel()
+    assert out == b"abc 3 here False\n", err
+    assert answers.asked == [(JOB, {"op": "state_get", "key": "key"})]
+
+
+async def test_a_task_waits_for_a_node_that_restarts(tmp_path: Path) -> None:
+    script = (
+        "import swarm_ctx as ctx, os, time\n"
+        "print(ctx.state.get('a'), flush=True)\n"
+        "while not os.path.exists('/work/go'): time.sleep(0.01)\n"
+        "print(ctx.state.get('b'), flush=True)\n"
+    )
+    first, second = Answers("first"), Answers("second")
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            executor = executor_in(tmp_path, first)
+            await nursery.start(executor.run)
+            if executor.trouble():
+                pytest.skip(executor.trouble())
+            await executor.prepare(JOB)
+            await executor.start(spec(JOB, PYTHON, "-c", script))
+            await executor.log_grew(JOB, "stdout", 0)
+            nursery.cancel_scope.cancel()
+        (tmp_path / "x" / "jobs" / JOB / "work" / "go").touch()
+        async with trio.open_nursery() as nursery:
+            executor = executor_in(tmp_path, second)
+            await nursery.start(executor.run)
+            ended = await executor.wait(JOB)
+            out = await executor.read_log(JOB, "stdout", 0, MIB)
+            await executor.sweep(frozenset())
+            nursery.cancel_scope.cancel()
+    assert (ended.code, out) == (0, b"first\nsecond\n")
+
+
+async def test_a_task_that_does_not_keep_to_the_form_loses_its_connection_only(
+    tmp_path: Path,
+) -> None:
+    script = (
+        "import os, socket\n"
+        "def talk(data):\n"
+        "    s = socket.socket(socket.AF_UNIX)\n"
+        "    s.connect(os.environ['SWARM_CTX'])\n"
+        "    s.sendall(data)\n"
+        "    s.shutdown(socket.SHUT_WR)\n"
+        "    return s.recv(99)\n"
+        f"print(talk(({CTX_REQUEST_BYTES_MAX} + 1).to_bytes(4, 'big')))\n"
+        "print(talk(b'\\xff'))\n"
+        "print(talk((9).to_bytes(4, 'big') + b'short'))\n"
+        "print(talk((2).to_bytes(4, 'big') + b'{}')[4:])\n"
+    )
+    executor = executor_in(tmp_path, Answers("here"))
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(executor.run)
+            if executor.trouble():
+                pytest.skip(executor.trouble())
+            await executor.prepare(JOB)
+            await executor.start(spec(JOB, PYTHON, "-c", script))
+            await executor.wait(JOB)
+            out = await executor.read_log(JOB, "stdout", 0, MIB)
+            err = await executor.read_log(JOB, "stderr", 0, MIB)
+            nursery.cancel_scope.cancel()
+    assert out.decode().splitlines() == [
+        "b''",
+        "b''",
+        "b''",
+        repr(b'{"value": {"json": "here"}}'),
+    ], err
