@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from p2p.effects import Effect, Notify, Rng, Send, WakeAt
 from p2p.errors import WireError
 from p2p.gossip import events as e
-from p2p.gossip.bucket import Buckets
 from p2p.gossip.config import GossipConfig
 from p2p.gossip.holdings import Holdings
 from p2p.gossip.items import Item
@@ -19,6 +18,7 @@ from p2p.gossip.messages import Digest, Push, Want
 from p2p.gossip.pages import batches, digest_of, pages_in, read_digest, read_want, want_of
 from p2p.gossip.table import KEY_MAX, Row
 from p2p.ids import NetworkId, PeerId
+from p2p.membership.bucket import Buckets
 from p2p.membership.view import View
 from p2p.wire.envelope import Signer
 

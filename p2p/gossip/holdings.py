@@ -9,7 +9,6 @@ by wall clock within the skew allowed between machines.
 from collections.abc import Callable, Mapping
 
 from p2p.errors import WireError
-from p2p.gossip.bucket import Buckets
 from p2p.gossip.items import Item
 from p2p.gossip.messages import DOMAINS, KINDS, Carried, Fact
 from p2p.gossip.table import Row, Table, key_of
@@ -22,6 +21,7 @@ from p2p.limits import (
     GOSSIP_TTL_S_MAX,
     INCARNATION_MAX,
 )
+from p2p.membership.bucket import Buckets
 from p2p.membership.view import Liveness, View
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
 

@@ -48,6 +48,10 @@ class MembershipConfig:
     forget_s: float = 24 * 3600.0
     """Gone members are remembered for a day: longer than a night's power cut."""
     members_max: int = MEMBERS_MAX
+    burst: int = 4096
+    """Presences one peer may bring at once: a whole view, for one that joins."""
+    presences_per_s: float = 100.0
+    """And in the long run: so many signature checks are 1 % of a processor."""
 
     def __post_init__(self) -> None:
         if not 0 < self.timeout_min_s < self.probe_s < self.suspicion_s:

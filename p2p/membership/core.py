@@ -43,8 +43,7 @@ class Membership:
         incarnation: int,
     ) -> None:
         """`incarnation` starts as wall-clock milliseconds, so that a restart has a higher one."""
-        self._config = config
-        self._rng = rng
+        self._config, self._rng = config, rng
         self._prober = Prober(config, rng)
         self._known = Knowledge(config, signer, network, profile, incarnation, self._prober, rng)
         self._asked_s: dict[PeerId, float] = {}
@@ -87,6 +86,11 @@ class Membership:
     def refused(self) -> int:
         """Presences with a wrong signature or content, since the start."""
         return self._known.table.refused
+
+    @property
+    def throttled(self) -> int:
+        """Presences dropped because the peer that brought them brought too many."""
+        return self._known.throttled
 
     @property
     def slowdown(self) -> int:

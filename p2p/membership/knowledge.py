@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from p2p.effects import Effect, Notify, Rng, Send, WakeAt
 from p2p.ids import LabId, NetworkId, PeerId
+from p2p.membership.bucket import Buckets
 from p2p.membership.config import MembershipConfig
 from p2p.membership.events import SpreadDue, SuspicionOver
 from p2p.membership.messages import PRESENCE_DOMAIN, News, Opinion, Presence, Spread
@@ -53,6 +54,9 @@ class Knowledge:
         self._prober = prober
         self._rng = rng
         self._news = NewsQueue(config.news_per_message, config.retransmit_factor)
+        self._buckets = Buckets(config.burst, config.presences_per_s)
+        self.throttled = 0
+        """Presences dropped because the peer that brought them brought too many."""
         self._is_spreading = False
         self._view: View | None = None
         self._alive: list[PeerId] | None = None
@@ -130,7 +134,7 @@ class Knowledge:
         """Take in what a message brought along."""
         effects: list[Effect] = []
         for sealed in news.presences:
-            effects += self._learn(sealed, now_s)
+            effects += self._learn(sealed, sender, now_s)
         for opinion in news.opinions:
             effects += self._hear(opinion, now_s)
         about_us = [opinion for opinion in news.opinions if opinion.peer == self.me]
@@ -182,10 +186,15 @@ class Knowledge:
         effects: list[Effect] = [Send(p, Spread(news)) for p, news in batches if news != News()]
         return effects if self._news.is_empty else [*effects, *self._spread_soon(now_s)]
 
-    def _learn(self, sealed: Signed, now_s: float) -> list[Effect]:
+    def _learn(self, sealed: Signed, sender: PeerId, now_s: float) -> list[Effect]:
+        if not self.table.is_newer(sealed):
+            return []
+        if not self._buckets.take(sender, 1, now_s):
+            self.throttled += 1
+            return []
         if sealed.sender != self.me:
             return self._meet(sealed, now_s)
-        if sealed.sequence <= self.incarnation or not self.table.vouches(sealed):
+        if not self.table.vouches(sealed):
             return []
         return self._object(sealed.sequence, now_s)  # of an earlier life with a faster clock
 

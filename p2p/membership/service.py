@@ -129,6 +129,11 @@ class MembershipService:
         return self._core.refused
 
     @property
+    def throttled(self) -> int:
+        """Presences dropped because the peer that brought them brought too many."""
+        return self._core.throttled
+
+    @property
     def dropped(self) -> int:
         """Messages dropped because too many were waiting, since the start."""
         return self._driver.dropped

@@ -61,7 +61,7 @@ class Table:
     def meet(self, sealed: Signed, now_s: float) -> MemberChanged | None:
         """Take a machine's word about itself, if it is newer than what we have."""
         old = self.rows.get(sealed.sender)
-        if old is not None and sealed.sequence <= old.member.incarnation:
+        if not self.is_newer(sealed):
             return None
         size = len(encode(sealed))
         presence = self._open(sealed) if size <= PRESENCE_BYTES_MAX else None
@@ -112,6 +112,11 @@ class Table:
         for peer in old:
             self._drop(peer)
         return bool(old)
+
+    def is_newer(self, sealed: Signed) -> bool:
+        """Whether it would tell us something, were it true."""
+        old = self.rows.get(sealed.sender)
+        return old is None or sealed.sequence > old.member.incarnation
 
     def vouches(self, sealed: Signed) -> bool:
         """Whether the signature and the content are in order."""

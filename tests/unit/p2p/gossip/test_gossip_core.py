@@ -6,7 +6,6 @@ import pytest
 
 from p2p.effects import Effect, WakeAt
 from p2p.gossip import events as e
-from p2p.gossip.bucket import Buckets
 from p2p.gossip.config import PROFILES, GossipConfig
 from p2p.gossip.items import RESOURCES, STORAGE, Item
 from p2p.gossip.messages import Carried, Digest, Push, Want
@@ -19,6 +18,7 @@ from p2p.limits import (
     PAYLOAD_BYTES_MAX,
     PEERS_MAX,
 )
+from p2p.membership.bucket import Buckets
 from p2p.membership.view import Liveness
 from p2p.wire.codec import encode
 from tests.gossip_lab import ALICE, BOB, CAROL, GossipLab, sent, told

@@ -403,6 +403,17 @@ def test_a_full_view_gives_up_the_gone_but_no_living_member() -> None:
     assert lab.liveness(ALICE) is None
 
 
+def test_a_peer_that_brings_too_many_presences_is_throttled_and_others_are_not() -> None:
+    lab = Lab(ALICE, BOB, burst=10, presences_per_s=1.0)
+    flood = tuple(presence(PeerId(f"p{at}")) for at in range(50))
+    lab.hear(Spread(News(flood)), ALICE)
+    assert lab.core.throttled == 41, "her own was the first of ten"
+    lab.hear(Spread(News(flood)), BOB)
+    assert lab.core.throttled == 41 + 32
+    lab.hear(Spread(News(flood[:18])), ALICE)
+    assert lab.core.throttled == 41 + 32, "what is known already costs nothing"
+
+
 def test_times_out_of_order_are_refused() -> None:
     with pytest.raises(ValueError, match="suspicion_s"):
         MembershipConfig(suspicion_s=0.5)
