@@ -8,6 +8,7 @@ counts (`Verdict`), so that simultaneous dials settle on one before any frame is
 
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Final
 
 import trio
 from libp2p.network.connection.swarm_connection import SwarmConn
@@ -19,6 +20,15 @@ from p2p.link.connection import Connection
 from p2p.link.stream import LinkStream
 from p2p.qos.pump import Pump
 from p2p.qos.scheduler import Scheduler
+
+_CAUSES: Final = {
+    "clock": "clock",
+    "closed": "peer",
+    "full": "peer",
+    "busy": "peer",
+    "version": "peer",
+}
+"""What a refusal is to be blamed on, when that is not our token."""
 
 
 class Verdict(IntEnum):
@@ -80,8 +90,7 @@ class PeerConn:
         """Why the dial that made this connection failed, as its caller should read it."""
         if self.refusal is None:
             return DialError(self.address, "peer", f"the connection ended: {self.link.reason}")
-        causes = {"clock": "clock", "closed": "peer", "full": "peer"}
-        cause = causes.get(self.refusal.code, "token")
+        cause = _CAUSES.get(self.refusal.code, "token")
         return DialError(self.address, cause, str(self.refusal))
 
 
