@@ -101,8 +101,12 @@ async def greet(host: Libp2pHost, other: PeerId, witness: Witness) -> None:
     """Send until a frame is heard: the first may be lost with a connection that was dropped."""
     lane, number = (host.peer_id, TrafficClass.NORMAL, ACTORS), 0
     while lane not in witness.last:
+        number += 1
         with trio.move_on_after(1):
-            await host.send(other, TrafficClass.NORMAL, bytes([ACTORS]) + number.to_bytes(8))
-            number += 1
+            try:
+                await host.send(other, TrafficClass.NORMAL, bytes([ACTORS]) + number.to_bytes(8))
+            except PeerUnreachableError:
+                await trio.sleep(0.1)  # the pause after a dial that was in vain
+                continue
             while lane not in witness.last:
                 await witness.heard.park()
