@@ -54,6 +54,9 @@ RecordT = TypeVar("RecordT", bound=Record)
 FULL_DISK_AGAIN_S: Final = 1.0
 """Between two attempts to write to a full disk: somebody has to make room first."""
 
+TIDY_EVERY_S: Final = 3600.0
+"""How often checkpoints are looked for that nobody will want any more."""
+
 
 @dataclass(frozen=True, slots=True)
 class SellerConfig:
@@ -77,6 +80,8 @@ class SellerMemory(JobMemory, Protocol):
     def acknowledge(self, job: JobId, step: int) -> None: ...
 
     async def discard(self, task: TaskId) -> None: ...
+
+    async def forget_stale(self, in_use: frozenset[TaskId]) -> None: ...
 
 
 class SellerService:
@@ -134,10 +139,17 @@ class SellerService:
             await self._driver.do(e.Loaded(jobs, fences, load_paused(self._tables)))
             await self._survey()
             self._is_open = True  # before, every job would have looked unknown
+            nursery.start_soon(self._tidy_forever)
             task_status.started()
             while True:
                 await trio.sleep(self._config.survey_s)
                 await self._survey()
+
+    async def _tidy_forever(self) -> None:
+        while True:
+            await trio.sleep(TIDY_EVERY_S)
+            here = frozenset(record.task for record in self._core.jobs.records())
+            await self._memory.forget_stale(here)
 
     # -- the owner, and the rest of this node
 

@@ -21,7 +21,7 @@ from swarmnode.limits import CHECKPOINT_BYTES_MAX, CHECKPOINT_FILES_MAX, CHECKPO
 from swarmnode.memory.ctx import FOLDER
 from swarmnode.memory.entries import MARKER, Entry, marked_step, newest_settled, numbered_entries
 from swarmnode.tasks.checkpoint import Checkpoint, StoredFile, WatchSpec
-from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.ids import TaskId, is_task_id
 
 if TYPE_CHECKING:
     from swarmnode.executor.port import Executor, FileStat, JobId
@@ -54,14 +54,20 @@ def object_name(task: TaskId, step: int, file: str) -> str:
     return f"checkpoint/{task}/{step}/{file}"
 
 
+def task_of(name: str) -> TaskId | None:
+    """Whose checkpoint an object of the keyring belongs to; None for any other object."""
+    parts = name.split("/", 3)
+    is_ours = len(parts) == 4 and parts[0] == "checkpoint" and is_task_id(parts[1])
+    return TaskId(parts[1]) if is_ours else None
+
+
 async def forget_steps(objects: Objects, task: TaskId, below_step: int, keep: int) -> None:
     """Give up what this machine stored of a task below a step, except the newest `keep`."""
     found: dict[int, list[Address]] = {}
-    prefix = f"checkpoint/{task}/"
     for entry in objects.entries():
-        number = entry.name.removeprefix(prefix).partition("/")[0]
-        if entry.name.startswith(prefix) and number.isdecimal():
-            found.setdefault(int(number), []).append(entry.cap.address)
+        number = entry.name.split("/")[2:3]
+        if task_of(entry.name) == task and number[0].isdecimal():
+            found.setdefault(int(number[0]), []).append(entry.cap.address)
     kept = sorted(found)[len(found) - keep :] if keep else []
     for step in sorted(found):
         if step < below_step and step not in kept:

@@ -21,6 +21,7 @@ from swarmnode.memory.keeper import (
     Keeper,
     KeeperConfig,
     forget_steps,
+    task_of,
     told_entry,
 )
 from swarmnode.memory.state import StateConflictError, TaskState
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 WATCHED_WITHIN_S: Final = 30.0
 """A job that asks while its node starts is soon watched again; then it gets its answer."""
+
+CHECKPOINT_KEPT_MS: Final = 30 * 86_400_000
+"""As long as an attempt may take: whoever wants to go on from it has begun by then."""
 
 _EVERY_STEP: Final = 2**63
 _CONFIG: Final = KeeperConfig()
@@ -122,6 +126,16 @@ class MemoryService:
     async def discard(self, task: TaskId) -> None:
         """The task is done: give up every checkpoint of it that this machine took."""
         await forget_steps(self._objects, task, _EVERY_STEP, keep=0)
+
+    async def forget_stale(self, in_use: frozenset[TaskId]) -> None:
+        """Give up what this machine keeps of tasks that left it a month ago and never told how
+        they went on: they have newer checkpoints elsewhere, or are over.
+        """
+        before_ms = self._wall_ms() - CHECKPOINT_KEPT_MS
+        for entry in self._objects.entries():
+            task = task_of(entry.name)
+            if task is not None and task not in in_use and entry.put_ms < before_ms:
+                await self._objects.forget(entry.cap.address)
 
     async def answer(self, job: "JobId", request: bytes) -> bytes:
         """Answer one request of a task (swarmnode.executor.port.JobCall); whatever it sends."""

@@ -266,6 +266,23 @@ async def test_a_task_that_is_done_leaves_no_checkpoint() -> None:
 
 
 @simulated
+async def test_checkpoints_of_a_task_that_left_long_ago_go_after_a_month() -> None:
+    lab = Lab()
+    async with lab.watching():
+        await lab.stage(1)
+        await lab.until_step(1)
+    await lab.objects.put(_once(b"somebody's own"), name=f"checkpoint/{TASK}")
+    lab.wall.step(29 * 86_400_000)
+    await lab.memory.forget_stale(frozenset())
+    assert len(lab.objects.entries()) == 2
+    lab.wall.step(2 * 86_400_000)
+    await lab.memory.forget_stale(frozenset({TASK}))
+    assert len(lab.objects.entries()) == 2
+    await lab.memory.forget_stale(frozenset())
+    assert [entry.name for entry in lab.objects.entries()] == [f"checkpoint/{TASK}"]
+
+
+@simulated
 async def test_the_last_words_of_a_job_that_ended_are_kept() -> None:
     lab = Lab()
     async with lab.watching(every_ms=1_000_000):
