@@ -103,7 +103,7 @@ class MemoryNetwork:
         self._rng = rng
         self._delay_s = delay_s
         self._admit = admit
-        self._trace = trace
+        self.trace = trace
         self._ports: dict[PeerId, Port] = {}
         self._links: dict[Pair, Link] = {}
         self._dials: dict[Pair, Dial] = {}
@@ -275,8 +275,8 @@ class MemoryNetwork:
             link.stalled.append((to, traffic_class, frame))
             return
         self.frames_delivered += 1
-        if self._trace is not None:
-            self._trace(trio.current_time(), sender, to.peer, traffic_class, frame)
+        if self.trace is not None:
+            self.trace(trio.current_time(), sender, to.peer, traffic_class, frame)
         try:
             to.sink.on_frame(sender, traffic_class, frame)
         except WireError as error:

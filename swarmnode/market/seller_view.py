@@ -27,6 +27,8 @@ class SellerStats:
     capacity: Capacity
     """All that is lent now."""
     free: Capacity
+    taken: Grant
+    """The sum of all grants, holds included; never more than was lent when they were made."""
     jobs_running: int
     jobs_reporting: int
     holds: int
@@ -69,6 +71,7 @@ def stats_of(core: Contractor, config: ContractorConfig) -> SellerStats:
     return SellerStats(
         capacity=core.room.capacity,
         free=core.room.free(),
+        taken=core.room.taken(),
         jobs_running=running,
         jobs_reporting=len(core.jobs.records()) - running,
         holds=core.offers.held(),

@@ -6,7 +6,7 @@ ends the tasks too and forgets whatever was not yet on disk.
 """
 
 import random
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -86,6 +86,8 @@ class World:
             name: self._machine(name, f"lab-{number % labs}") for number, name in enumerate(names)
         }
         self._nursery: trio.Nursery | None = None
+        self.on_start: Callable[[str, Node], None] = lambda name, node: None
+        """Told of every Node just started."""
 
     def __getitem__(self, name: str) -> SimMachine:
         return self.machines[name]
@@ -126,6 +128,7 @@ class World:
         machine.starts += 1
         machine._scope, machine._ended = trio.CancelScope(), trio.Event()
         await self._nursery.start(self._run, machine)
+        self.on_start(name, machine.up)
         return machine.up
 
     async def _run(self, machine: SimMachine, task_status: trio.TaskStatus[None]) -> None:
