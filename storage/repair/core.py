@@ -124,6 +124,11 @@ class Repair:
         """Pages watched."""
         return len(self._pages)
 
+    def led_pages(self, holder: PeerId | None = None) -> list[PageKey]:
+        """Pages whose repair we lead, of all holders or of one."""
+        keys = self._pages if holder is None else self._by_peer.get(holder, {})
+        return [key for key in keys if self._rank(key, self._pages[key], holder) == 0]
+
     # -- what we are told
 
     def _on_member(self, event: MemberIs, now_s: float) -> None:
@@ -212,11 +217,11 @@ class Repair:
         begin_s = max(min(d.first_s for d in damages), page.changed_s) + page.jitter_s
         page.due_s = max(begin_s + rank * self._config.takeover_s, page.not_before_s)
 
-    def _rank(self, key: PageKey, page: _Page) -> int | None:
+    def _rank(self, key: PageKey, page: _Page, without: PeerId | None = None) -> int | None:
         """Our place among the living holders; None when we hold nothing of the page."""
         address, number = key
         order = peers_in_order(address + number.to_bytes(4), _peers(page.rows))
-        living = [peer for peer in order if self._is_up(peer)]
+        living = [peer for peer in order if self._is_up(peer) and peer != without]
         return living.index(self._me) if self._me in living else None
 
     def _damages(self, page: _Page) -> Iterator[_Damage]:

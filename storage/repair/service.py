@@ -15,7 +15,7 @@ import trio
 
 from p2p.effects import Rng, Send
 from p2p.ids import PeerId
-from p2p.membership.view import MemberChanged
+from p2p.membership.view import Liveness, MemberChanged
 from p2p.service import Driver, Performer, persist_nothing
 from storage.config import StorageConfig
 from storage.erasure import Code
@@ -26,6 +26,7 @@ from storage.manifest import Manifest, SegmentRef, read_manifest, read_page
 from storage.pool import Pool
 from storage.ports import Members, Workers
 from storage.records.holders import HolderBook, Holding
+from storage.repair.audit import Auditor
 from storage.repair.config import RepairConfig
 from storage.repair.core import Repair
 from storage.repair.events import (
@@ -57,6 +58,8 @@ class RepairStats:
     repairs_failed: int
     dropped_surplus: int
     """Objects whose shards here were freed, because others had replaced them."""
+    shards_missed: int
+    """Shards their living holders turned out not to have."""
     pages: int
     degraded: int
     """Pages that lack shards now."""
@@ -90,6 +93,8 @@ class RepairService:
         self._mender = Mender(
             storage, pool, holders, leases, catalog, transfer, fetcher, pusher, workers, wall_ms
         )
+        self._auditor = Auditor(pool, holders, catalog, transfer)
+        self._returned: dict[PeerId, None] = {}
         self._core = Repair(config, pool.me, rng)
         self._driver = Driver(self._core, Performer(_send_nothing, self._notify, persist_nothing))
         self._nursery: trio.Nursery | None = None
@@ -107,6 +112,7 @@ class RepairService:
                 self._on_member(MemberChanged(member, None))
             nursery.start_soon(self._watch)
             nursery.start_soon(self._reconcile_forever)
+            nursery.start_soon(self._audit_returned)
             task_status.started()
 
     def stats(self) -> RepairStats:
@@ -116,6 +122,7 @@ class RepairService:
             bytes_repaired=self._mender.bytes_repaired,
             repairs_failed=self._failed,
             dropped_surplus=self._dropped,
+            shards_missed=self._auditor.shards_missed,
             pages=self._core.pages,
             degraded=self._core.degraded,
         )
@@ -124,6 +131,8 @@ class RepairService:
 
     def _on_member(self, changed: MemberChanged) -> None:
         member = changed.member
+        if member.liveness is Liveness.ALIVE and changed.before in (Liveness.DEAD, Liveness.LEFT):
+            self._returned[member.peer] = None
         self._driver.post(MemberIs(member.peer, member.liveness, member.since_s))
 
     async def _watch(self) -> None:
@@ -140,6 +149,15 @@ class RepairService:
                 self._homes = homes
                 self._driver.post(HomesAre(homes))
             await trio.sleep(self._config.look_s)
+
+    async def _audit_returned(self) -> None:
+        """Ask those that came back whether their disk did, too."""
+        while True:
+            await trio.sleep(self._config.look_s)
+            returned, self._returned = self._returned, {}
+            for peer in returned:
+                for page in self._core.led_pages(peer):
+                    await self._auditor.audit(page, peer)
 
     async def _read_all(self) -> None:
         after: bytes | None = None
@@ -217,12 +235,15 @@ class RepairService:
             await trio.sleep(self._config.reconcile_s)
 
     async def _reconcile(self) -> None:
-        """Learn of records that replaced ours while we were away; free what is surplus."""
+        """Learn of records that replaced ours while we were away, free what is surplus, and ask
+        the others whether they still have what they hold."""
         after: bytes | None = None
         while records := self._holders.scan(after, RECORDS_PER_STEP):
             after = records[-1][0]
             for _, holding in records:
                 await self._refresh(holding)
+        for page in self._core.led_pages():
+            await self._auditor.audit(page)
 
     async def _refresh(self, holding: Holding) -> None:
         try:

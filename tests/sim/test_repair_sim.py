@@ -291,3 +291,26 @@ async def test_three_that_mend_the_same_at_once_agree_on_one_record(seed: int) -
         await until(lambda: is_whole(lab, receipt), 120)
         assert newest_record(lab, receipt).signer in others
         assert await got(lab[others[0]], receipt.cap) == data
+
+
+@simulated
+async def test_a_machine_that_comes_back_with_an_empty_disk_is_given_its_shards_anew() -> None:
+    data = some_bytes(60_000)
+    async with storage_lab(9, config=SLOW) as lab:
+        receipt = await put(lab["p0"], data)
+        record = newest_record(lab, receipt)
+        victim = record.peers()[0]
+        lab.kill(victim)
+        keeper = lab.keepers[victim]
+        keeper.tables = MemoryTables(commit_s=0.001)
+        keeper.shards = MemoryShardStore(keeper.tables)
+        await trio.sleep(5)
+        await lab.start(victim)
+
+        def is_mended() -> bool:
+            best = newest_record(lab, receipt)
+            return best.sequence > record.sequence + 1 and is_whole(lab, receipt)
+
+        await until(is_mended, 30)
+        assert sum(service.stats().repair.shards_missed for service in lab.up()) > 0
+        assert await got(lab[victim], receipt.cap) == data
