@@ -40,7 +40,10 @@ COUNTED = {
 """Facts that telemetry counts, by the name they have there."""
 
 _AWARD_VALID_MS = 600_000
+"""Far longer than an award is repeated: clocks may be minutes apart."""
+
 _RECEIPT_VALID_MS = 30 * 86_400_000
+"""A receipt is also what a provider can show later."""
 
 
 @dataclass(slots=True)

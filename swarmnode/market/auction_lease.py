@@ -159,7 +159,9 @@ class Leases:
             return self._stop(peer, message.task, message.fence)
         self._book.shun(message.task, peer, now_s)
         why = f"its machine is wanted back within {message.grace_ms / 1000:.0f} s"
-        return [] if record.why == why else self._book.ledger.set_why(message.task, why)
+        if record.why == why:
+            return []
+        return self._book.ledger.set_why(message.task, why, self._book.wall_ms())
 
     def on_gone(self, peer: PeerId, why: str, now_s: float) -> list[Effect]:
         """Membership has given a machine up; what may not run twice waits for its lease."""

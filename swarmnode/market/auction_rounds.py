@@ -190,8 +190,9 @@ class Rounds:
         effects: list[Effect] = []
         if why != record.why:  # said once, not at every attempt
             number = ledger.count_round(task)
-            entry = RoundRecord(number, self._book.wall_ms(), 0, why, (), unfit)
-            effects = [*ledger.note_round(task, entry), *ledger.set_why(task, why)]
+            at_ms = self._book.wall_ms()
+            entry = RoundRecord(number, at_ms, 0, why, (), unfit)
+            effects = [*ledger.note_round(task, entry), *ledger.set_why(task, why, at_ms)]
         return [*effects, *self._back_off(task, pursuit, now_s)]
 
     def _back_off(self, task: TaskId, pursuit: Pursuit, now_s: float) -> list[Effect]:

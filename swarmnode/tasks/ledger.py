@@ -31,7 +31,7 @@ class TaskChanged:
     task: TaskId
     at_ms: int
     fact: str
-    """A Fact's text, `submitted` or `checkpointed`."""
+    """A Fact's text, `submitted`, `checkpointed`, or `noted` when only `detail` is new."""
     state: TaskState
     provider: PeerId
     detail: str = ""
@@ -141,9 +141,11 @@ class Ledger:
         event = TaskChanged(task, at_ms, "checkpointed", record.state, record.provider, step)
         return [_write(record), Notify(event)]
 
-    def set_why(self, task: TaskId, why: str) -> list[Effect]:
+    def set_why(self, task: TaskId, why: str, at_ms: int) -> list[Effect]:
         """Say in words what a task waits for."""
-        return [_write(self._change(task, why=why))]
+        record = self._change(task, why=why)
+        event = TaskChanged(task, at_ms, "noted", record.state, record.provider, why)
+        return [_write(record), Notify(event)]
 
     def count_round(self, task: TaskId) -> int:
         """Number of the auction that now opens; the following `step` writes it."""

@@ -272,6 +272,8 @@ def test_a_waiting_task_says_why_only_once() -> None:
     desk.submit()
     desk.run_for(300)
     assert len(desk.rounds()) == 1
+    notes = [one.fact for one in desk.told if isinstance(one, TaskChanged)]
+    assert notes == ["submitted", "noted"]
 
 
 def test_no_task_is_put_to_auction_more_than_once_a_second() -> None:
