@@ -21,6 +21,8 @@ from swarmnode import enrol
 from swarmnode.cli.client import ApiError, Client, NodeUnreachableError
 from swarmnode.demo.report import StepFailedError, until
 from swarmnode.demo.stage import StageNode
+from swarmnode.executor.cgroup import JobCgroup
+from swarmnode.executor.job_folder import JobFolder
 from swarmnode.home import Home
 
 READY_S = 20.0
@@ -67,6 +69,8 @@ class LocalSwarm:
     environ: dict[str, str] = field(default_factory=dict)
     nodes: list[LocalNode] = field(default_factory=list)
     keep: bool = False
+    _groups: list[str] = field(default_factory=list)
+    """Control groups of every task that ran here; they must be gone in the end."""
 
     def add(self, name: str, **settings: str) -> LocalNode:
         """Create one node's home, certified and knowing the first node; not started.
@@ -163,6 +167,9 @@ class LocalSwarm:
         for pid in _processes_of(mine.home):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        for group in _groups_of(mine.home):
+            group.kill(STOP_S)
+            group.remove()
 
     def stop(self) -> None:
         """SIGTERM everybody, wait, and remove the folders unless they are kept."""
@@ -177,6 +184,8 @@ class LocalSwarm:
             except subprocess.TimeoutExpired:
                 self.kill_machine(node)
                 raise StepFailedError(f"{node.name} ignored SIGTERM for {STOP_S:.0f} s") from None
+            for group in _groups_of(node.home):
+                self._groups += group.dirs.values()
         if not self.keep:
             shutil.rmtree(self.root, ignore_errors=False)
 
@@ -188,8 +197,9 @@ class LocalSwarm:
             shutil.rmtree(self.root, ignore_errors=True)
 
     def leftovers(self) -> list[str]:
-        """Processes that still mention a home of this swarm, and folders that should be gone."""
+        """Processes, control groups and folders of this swarm that should be gone."""
         left = [f"pid {pid}" for node in self.nodes for pid in _processes_of(node.home)]
+        left += [path for path in self._groups if os.path.exists(path)]
         if self.root.exists() and not self.keep:
             left.append(str(self.root))
         return left
@@ -205,6 +215,14 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _groups_of(home: Path) -> list[JobCgroup]:
+    """The control groups of every job that has a folder there."""
+    jobs = home / "tasks" / "jobs"
+    folders = [JobFolder(path) for path in sorted(jobs.iterdir())] if jobs.is_dir() else []
+    records = [folder.read_record() for folder in folders]
+    return [JobCgroup(record.cgroup) for record in records if record is not None]
 
 
 def _processes_of(home: Path) -> list[int]:
