@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from p2p.effects import Effect, Notify, Rng, Send, WakeAt
 from p2p.ids import NetworkId, PeerId
-from p2p.limits import FAREWELLS_MAX, RELAYS_MAX, STRANGERS_MAX
+from p2p.limits import ADDRESS_CHARS_MAX, FAREWELLS_MAX, RELAYS_MAX, STRANGERS_MAX
 from p2p.membership import events as e
 from p2p.membership.config import MembershipConfig
 from p2p.membership.knowledge import Knowledge, Profile
@@ -250,6 +250,8 @@ class Membership:
         if not message.wants_answer:
             return effects
         low, high = message.low, message.high
+        if max(len(low), len(high)) > ADDRESS_CHARS_MAX:
+            return effects  # no id is as long, and our answer repeats them
         rows = self._known.table.better_than(message.news, low, high)
         made = pages(rows, self._known.opinion, low, high, wants_answer=False) if rows else []
         return [*effects, *(Send(peer, page) for page in made)]

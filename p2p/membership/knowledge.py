@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from p2p.effects import Effect, Notify, Rng, Send, WakeAt
 from p2p.ids import LabId, NetworkId, PeerId
+from p2p.limits import ADDRESS_CHARS_MAX, ADDRESSES_PER_PEER_MAX
 from p2p.membership.bucket import Buckets
 from p2p.membership.config import MembershipConfig
 from p2p.membership.events import SpreadDue, SuspicionOver
@@ -100,7 +101,14 @@ class Knowledge:
     def announce(self, now_s: float) -> list[Effect]:
         """Sign what is true of us now, under the present incarnation, and tell it."""
         profile = self._profile
-        presence = Presence(self.addresses, profile.name, profile.lab, profile.site, self.has_left)
+        addresses = tuple(a for a in self.addresses if len(a) <= ADDRESS_CHARS_MAX)
+        presence = Presence(
+            addresses[:ADDRESSES_PER_PEER_MAX],
+            profile.name,
+            profile.lab,
+            profile.site,
+            self.has_left,
+        )
         sealed = seal(
             self._signer,
             self._network,
@@ -136,7 +144,7 @@ class Knowledge:
         for sealed in news.presences:
             effects += self._learn(sealed, sender, now_s)
         for opinion in news.opinions:
-            effects += self._hear(opinion, now_s)
+            effects += self._hear(self._attributed(opinion, sender), now_s)
         about_us = [opinion for opinion in news.opinions if opinion.peer == self.me]
         if about_us:
             newest = max(about_us, key=lambda opinion: opinion.incarnation)
@@ -212,6 +220,12 @@ class Knowledge:
         is_worth_telling = old is None or _without_incarnation(old) != _without_incarnation(member)
         told: list[Effect] = [Notify(change)] if is_worth_telling else []
         return [*told, *self._spread_soon(now_s)]
+
+    def _attributed(self, opinion: Opinion, sender: PeerId) -> Opinion:
+        """An opinion of nobody we know is its bringer's own: we pass on no text unread."""
+        if opinion.accuser in self.table.rows:
+            return opinion
+        return Opinion(opinion.peer, opinion.incarnation, opinion.liveness, sender)
 
     def _hear(self, opinion: Opinion, now_s: float) -> list[Effect]:
         if opinion.peer == self.me:

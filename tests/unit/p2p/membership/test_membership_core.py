@@ -414,6 +414,34 @@ def test_a_peer_that_brings_too_many_presences_is_throttled_and_others_are_not()
     assert lab.core.throttled == 41 + 32, "what is known already costs nothing"
 
 
+def test_nothing_a_peer_says_makes_our_own_messages_too_long() -> None:
+    """Whatever we pass on or repeat has a bound: a longer message would be a bug of ours."""
+    lab = Lab(ALICE, BOB, CAROL)
+    long = PeerId("1" * 60_000)
+    effects = [
+        *lab.accuse(BOB, SUSPECT, by=ALICE),
+        *lab.hear(Spread(News((), (Opinion(BOB, 1, SUSPECT, long),)))),
+        *lab.hear(Spread(News((), (Opinion(CAROL, 1, DEAD, long),)))),
+        *lab.hear(SyncPage(long, PeerId(""), News(), wants_answer=True, is_last=True)),
+        *lab.hear(SyncPage(PeerId(""), PeerId("z" * 60_000), News(), True, True)),
+        *lab.hear(PingRequest(1, long)),
+        *lab.hear(SyncOffer(bytes(60_000))),
+        *lab.tell(e.SpreadDue()),
+        *lab.tell(e.ProbeDue()),
+    ]
+    sizes = [len(encode(message)) for _, message in sent(effects, Message)]
+    assert sizes
+    assert max(sizes) < 4096
+
+
+def test_a_machine_with_many_addresses_tells_the_first_ones() -> None:
+    lab = Lab()
+    lab.tell(e.Readdressed(("x" * 300, *(f"/memory/{at}" for at in range(20)))))
+    me = lab.core.view().find(ME)
+    assert me is not None
+    assert me.addresses == tuple(f"/memory/{at}" for at in range(ADDRESSES_PER_PEER_MAX))
+
+
 def test_times_out_of_order_are_refused() -> None:
     with pytest.raises(ValueError, match="suspicion_s"):
         MembershipConfig(suspicion_s=0.5)
