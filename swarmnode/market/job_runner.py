@@ -51,7 +51,7 @@ class JobMemory(Protocol):
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None: ...
 
-    async def flush(self, job: JobId) -> str: ...
+    async def flush(self, job: JobId, *, is_orderly: bool) -> str: ...
 
 
 class JobRunner:
@@ -170,7 +170,7 @@ class JobRunner:
             stopped = self._stop_reason
             if stopped not in UNWANTED and (stopped or not _is_success(ended)):
                 with trio.move_on_after(FLUSH_S):
-                    await self._memory.flush(self._job)
+                    await self._memory.flush(self._job, is_orderly=_is_success(ended))
             watchers.cancel_scope.cancel()
         outcome = outcome_of(self.record, ended, stopped)
         if outcome.status != "done":

@@ -26,6 +26,9 @@ from swarmnode.tasks.ids import TaskId, is_task_id
 if TYPE_CHECKING:
     from swarmnode.executor.port import Executor, FileStat, JobId
 
+RESTED_MS: Final = 2000
+"""A file that nobody touched for so long before its process was killed was whole."""
+
 MARKER_BYTES_MAX: Final = 4096
 """A step.json names a step; what is longer is something else."""
 
@@ -100,6 +103,7 @@ class Keeper:
         self._storing = trio.Lock()
         self._wake = trio.Event()
         self._told: Entry | None = None
+        self._is_new = True
         self._seen: list[Entry] = []
         self._look_s = 0.0
         """When the folder is looked at next: two looks in quick succession would prove nothing."""
@@ -115,6 +119,7 @@ class Keeper:
             await self._forget_older()
             if trio.current_time() < self._due_s:
                 continue
+            entry = None
             try:
                 entry = await self._find()
                 if entry is not None:
@@ -124,7 +129,8 @@ class Keeper:
             except CheckpointChangedError:
                 self._due_s = trio.current_time() + self._config.look_min_s
             except (CheckpointRefusedError, OutputUnsafeError):
-                self._told = None  # the task's doing, or a newer one has replaced it
+                if self._told is entry:  # the task's doing; one told since then is still to come
+                    self._told = None
                 self._due_s = trio.current_time() + self._config.look_min_s
             except (TooFewPeersError, StoreFullError):
                 self._due_s = trio.current_time() + self._config.again_s
@@ -140,12 +146,16 @@ class Keeper:
         self._acknowledged = max(self._acknowledged, step)
         self._wake.set()
 
-    async def flush(self) -> None:
+    async def flush(self, *, is_orderly: bool) -> None:
         """After the end of the job: store the newest checkpoint it left, if it is a newer one.
 
-        Raises what `store` raises.
+        A job that was killed may have been in the middle of writing: of it only what had rested
+        for a while counts, and what it told. Raises what `store` raises.
         """
+        await self._find_told_before()
         entries = await self._look()
+        if not is_orderly:
+            entries = [one for one in entries if one in self._seen or self._has_rested(one)]
         if self._told is not None:
             entries.append(self._told)
         newest = max(entries, key=lambda entry: entry.step, default=None)
@@ -173,6 +183,10 @@ class Keeper:
             self.stored_step = entry.step
             self._due_s = began_s + self.spec.every_ms / 1000
 
+    def _has_rested(self, entry: Entry) -> bool:
+        newest_ms = max(file.modified_ns for file in entry.files) // 1_000_000
+        return newest_ms <= self._wall_ms() - RESTED_MS
+
     async def _listed(self, entry: Entry) -> "tuple[FileStat, ...]":
         files = await self._executor.list_files(self._job, entry.pattern)
         if not files:
@@ -198,7 +212,7 @@ class Keeper:
     async def _sleep_until_due(self) -> None:
         """Until the task tells something, or it is time to look at the folder again."""
         wake_s = self._look_s if self.spec.folder else math.inf
-        if self._pending() is not None:
+        if self._is_new or self._pending() is not None:
             wake_s = 0.0
         with trio.move_on_at(max(wake_s, self._due_s)):
             await self._wake.wait()
@@ -207,6 +221,7 @@ class Keeper:
 
     async def _find(self) -> Entry | None:
         """What should be stored now: the newest of what was told and what has settled."""
+        await self._find_told_before()
         found = [self._pending()]
         now_s = trio.current_time()
         if self.spec.folder and now_s >= self._look_s:
@@ -217,6 +232,17 @@ class Keeper:
             self._seen = entries
         whole = [entry for entry in found if entry is not None]
         return max(whole, key=lambda entry: entry.step, default=None)
+
+    async def _find_told_before(self) -> None:
+        """Once: what `ctx` had staged and told to an earlier life of this node."""
+        if not self._is_new:
+            return
+        self._is_new = False
+        files = await self._executor.list_files(self._job, f"{FOLDER}/step-*/**")
+        for entry in numbered_entries(FOLDER, files):
+            told = told_entry(entry.step, f"step-{entry.step}")
+            if entry.step > self.stored_step and entry.pattern == told.pattern:
+                self.tell(told)
 
     async def _look(self) -> list[Entry]:
         folder = self.spec.folder.strip("/").removeprefix("./")

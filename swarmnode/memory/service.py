@@ -101,16 +101,17 @@ class MemoryService:
         finally:
             del self._keepers[job]
 
-    async def flush(self, job: "JobId") -> str:
+    async def flush(self, job: "JobId", *, is_orderly: bool) -> str:
         """Keep the last checkpoint of a job that has ended; while it is still watched.
 
+        `is_orderly`: it ended by itself, and was not killed while it may have been writing.
         Returns why it could not be kept, or an empty text.
         """
         keeper = self._keepers.get(job)
         if keeper is None:
             return ""
         try:
-            await keeper.flush()
+            await keeper.flush(is_orderly=is_orderly)
         except (CheckpointRefusedError, CheckpointChangedError, OutputUnsafeError) as exc:
             return str(exc)
         except (TooFewPeersError, StoreFullError, JobUnknownError) as exc:

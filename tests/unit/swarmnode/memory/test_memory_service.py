@@ -195,6 +195,22 @@ async def test_checkpoints_are_not_stored_more_often_than_asked() -> None:
 
 
 @simulated
+async def test_what_was_told_to_a_node_that_died_before_it_stored_it_is_not_lost() -> None:
+    lab = Lab()
+    async with lab.watching(folder="", last_step=3):
+        await trio.sleep(1)
+    await lab.stage(2)
+    await lab.stage(4)
+    await lab.stage(5)
+    async with trio.open_nursery() as nursery:
+        spec = lab.watch_spec(folder="", last_step=3)
+        nursery.start_soon(lab.memory.watch, lab.job, spec, lab.on_checkpoint)
+        await lab.until_step(5)
+        nursery.cancel_scope.cancel()
+    assert [one.step for one in lab.reported] == [5]
+
+
+@simulated
 async def test_what_was_restored_is_not_stored_again() -> None:
     lab = Lab()
     async with lab.watching(last_step=10):
@@ -290,8 +306,44 @@ async def test_the_last_words_of_a_job_that_ended_are_kept() -> None:
         await lab.until_step(1)
         await lab.stage(2)
         await lab.executor.stop(lab.job, 1)
-        assert await lab.memory.flush(lab.job) == ""
+        assert await lab.memory.flush(lab.job, is_orderly=True) == ""
     assert [one.step for one in lab.reported] == [1, 2]
+
+
+@simulated
+async def test_of_a_killed_job_only_what_had_rested_is_kept() -> None:
+    lab = Lab()
+    async with lab.watching(every_ms=1_000_000):
+        await lab.stage(1)
+        await lab.until_step(1)
+        await lab.stage(2)
+        await trio.sleep(5)
+        await lab.stage(3)
+        await lab.executor.stop(lab.job, 0)
+        assert await lab.memory.flush(lab.job, is_orderly=False) == ""
+    assert [one.step for one in lab.reported] == [1, 2]
+
+
+def _fast_saver(process: Process, _arguments: object) -> Run:
+    """As ctx.checkpoint does: two entries stay, older ones go while they are perhaps read."""
+    for step in range(1, 4):
+        process.write(f"checkpoint/step-{step}/m", b"x")
+        process.files.pop(f"checkpoint/step-{step - 2}/m", None)
+        yield 1.0
+    yield 1e6
+    return 0
+
+
+@simulated
+async def test_a_checkpoint_told_while_an_older_one_vanishes_is_not_lost() -> None:
+    lab = Lab(programs={"saver": _fast_saver})
+    lab.pool.seconds_per_put = 2.5
+    async with lab.watching("saver", folder="", every_ms=0):
+        for step in (1, 2, 3):
+            await lab.ask(op="checkpoint", step=step, name=f"step-{step}", wait=False)
+            await trio.sleep(1)
+        await lab.until_step(3)
+    assert [one.step for one in lab.reported] == [3]
 
 
 # -- ctx.checkpoint
