@@ -20,7 +20,7 @@ FROM debian:bookworm-slim
 RUN dpkg -s bubblewrap tini python3 >/dev/null 2>&1 || \
     (apt-get update && apt-get install -y --no-install-recommends python3 bubblewrap tini ca-certificates \
      && rm -rf /var/lib/apt/lists/*)
-RUN useradd --system --uid 10001 --home-dir /var/lib/swarm --create-home swarm && \
+RUN useradd --system --uid 10001 --home-dir /var/lib/swarm --create-home --skel /dev/null swarm && \
     chmod 0700 /var/lib/swarm && install -d -o swarm -g swarm -m 0700 /door
 COPY --from=build /opt/swarm /opt/swarm
 ENV PATH=/opt/swarm/bin:/usr/bin:/bin SWARM_HOME=/var/lib/swarm PYTHONUNBUFFERED=1

@@ -43,7 +43,8 @@ bench: .venv/dev ## the core figures
 	$(BIN)/python -m bench core
 
 test-containers: .venv/dev ## seven containers, the nine steps from outside
-	sh testnet/engine/up.sh
+	@sh testnet/engine/up.sh
+	@sh testnet/engine/build.sh
 	. testnet/.run/env && $(BIN)/python -m pytest tests/containers -q -m containers
 
 lock: ## renew the hashed locks (needs uv)

@@ -1,13 +1,16 @@
 #!/bin/sh
-# Start of every container: the founder makes a network and leaves invites at the door (a volume that only
-# this testnet's containers share), the others take one and join. Then the node runs.
+# Start of every container: the founder makes a network and leaves an invite at the door (a volume that only
+# this testnet's containers share), the others take it and join. Then the node runs.
+# The API token lies in $SWARM_HOME/api-token, readable by the node's user alone:
+#     docker exec swarm-lea cat /var/lib/swarm/api-token
 set -eu
 umask 077
+# An internal network has no way out by which the node could find its own address: name it.
+export SWARM_LISTEN__ADDRESSES="/ip4/$(hostname -i | cut -d' ' -f1)/tcp/4850"
 if [ ! -f "$SWARM_HOME/membership.json" ]; then
     if [ "${TESTNET_FOUNDER:-}" = yes ]; then
         swarmnode init --new-network --lab testnet --person tester >/dev/null
-        swarmnode invite --own-machine --uses 100 --expires 1d \
-            --address "/ip4/$(hostname -i | cut -d' ' -f1)/tcp/4850" >/door/invite.new 2>/dev/null
+        swarmnode invite --own-machine --uses 100 --expires 1d >/door/invite.new
         mv /door/invite.new /door/invite
     else
         waited=0
@@ -19,7 +22,8 @@ if [ ! -f "$SWARM_HOME/membership.json" ]; then
         swarmnode join - </door/invite >/dev/null
     fi
 fi
-if [ ! -f "$SWARM_API__TOKEN_FILE" ]; then
-    swarmnode api token --scope admin >/dev/null
+if [ ! -f "$SWARM_HOME/api-token" ]; then
+    swarmnode api token --scope admin --name testnet >"$SWARM_HOME/api-token.new"
+    mv "$SWARM_HOME/api-token.new" "$SWARM_HOME/api-token"
 fi
 exec "$@"

@@ -61,7 +61,7 @@ def test_a_limit_that_a_container_cannot_enforce_is_shown_and_refused(
         within_s=30,
         what="all members",
     )
-    spec = {"run": ["/bin/true"], "enforce": ["memory"], "deadline_s": 5}
+    spec = {"run": ["/bin/true"], "enforce": ["memory"], "deadline": "5s"}
     task = lea.client.call("POST", "/api/v1/tasks", spec)["task"]
     view = lea.client.get(f"/api/v1/tasks/{task}/wait?timeout_s=30", timeout_s=35)
     assert view["state"] == "failed"
