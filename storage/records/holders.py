@@ -15,12 +15,15 @@ from p2p.wire.codec import Record, decode_as, encode
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
 from storage.engine.port import ReadView, Tables, WriteView
 from storage.ids import Address
-from storage.limits import HOLDERS_MAX, SHARDS_MAX, TOUCHED_PAGES_MAX
-from storage.manifest import Manifest
+from storage.limits import HOLDERS_MAX, MANIFESTS_KEPT, SHARDS_MAX, TOUCHED_PAGES_MAX
+from storage.manifest import HASH_BYTES, Manifest
 
 HOLDERS_DOMAIN: Final = "swarm/holders"
 TABLE: Final = "holders"
 """address + page (4 bytes) -> Signed."""
+
+PAGES_MAX: Final = 1 << 32
+"""A page number is kept in 4 bytes."""
 
 _NOBODY: Final = 0xFFFF
 _SLOT_BYTES: Final = 2
@@ -85,7 +88,9 @@ def open_holders(signer: Signer, network: NetworkId, sealed: Signed) -> Holding:
 
 def _rows_of(record: HolderRecord) -> Rows:
     row_bytes = record.width * _SLOT_BYTES
-    if not 1 <= record.width <= SHARDS_MAX or len(record.slots) % row_bytes or record.page < 0:
+    if len(record.address) != HASH_BYTES or not 0 <= record.page < PAGES_MAX:
+        raise WireError(f"holder record of page {record.page}")
+    if not 1 <= record.width <= SHARDS_MAX or len(record.slots) % row_bytes:
         raise WireError(f"holder record of width {record.width}, {len(record.slots)} bytes")
     if len(record.peers) > HOLDERS_MAX:
         raise WireError(f"holder record names {len(record.peers)} peers")
@@ -121,6 +126,7 @@ class HolderBook:
         self._tables = tables
         self._signer = signer
         self._network = network
+        self._opened: dict[bytes, tuple[bytes, Holding]] = {}
         self.touched: deque[tuple[Address, int]] = deque(maxlen=TOUCHED_PAGES_MAX)
         """Pages whose record was (or is just being) written here: for repair, which empties it."""
 
@@ -135,8 +141,18 @@ class HolderBook:
         return Holding(address, page, sequence, me, rows, sealed)
 
     def get(self, address: Address, page: int = 0) -> Holding | None:
-        """The newest record known here."""
-        return self._read(self._tables, address, page)
+        """The newest record known here; verified once for as long as it is in use."""
+        key = _key(address, page)
+        data = self._tables.get(TABLE, key)
+        if data is None:
+            return None
+        opened = self._opened.pop(key, None)
+        if opened is None or opened[0] != data:
+            opened = (data, self.open(decode_as(Signed, data)))
+        self._opened[key] = opened
+        if len(self._opened) > MANIFESTS_KEPT:
+            del self._opened[next(iter(self._opened))]
+        return opened[1]
 
     def scan(self, after: bytes | None = None, limit: int = 100) -> list[tuple[bytes, Holding]]:
         """Records by key (address + page), for whoever walks over all of them in steps."""

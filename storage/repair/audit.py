@@ -6,7 +6,12 @@ They are asked by hash only; an answer is a holder's word. Proof by random leave
 from dataclasses import dataclass
 
 from p2p.ids import PeerId
-from storage.errors import HolderFailedError, ObjectUnknownError, StoreFullError
+from storage.errors import (
+    HolderFailedError,
+    ManifestError,
+    ObjectUnknownError,
+    StoreFullError,
+)
 from storage.pool import Pool
 from storage.records.holders import HolderBook, Holding
 from storage.repair.events import PageKey
@@ -34,7 +39,7 @@ class Auditor:
             manifest = await self.catalog.manifest(address)
             holding = await self.catalog.holding(address, manifest, number)
             refs = await self.catalog.segments(address, manifest, number)
-        except ObjectUnknownError:
+        except (ManifestError, ObjectUnknownError):
             return None
         if holding is None:
             return None

@@ -19,13 +19,13 @@ from p2p.membership.view import Liveness, MemberChanged
 from p2p.service import Driver, Performer, persist_nothing
 from storage.config import StorageConfig
 from storage.erasure import Code
-from storage.errors import HolderFailedError, ObjectUnknownError, StoreFullError
+from storage.errors import HolderFailedError, ManifestError, ObjectUnknownError, StoreFullError
 from storage.ids import Address, ShardRoot
 from storage.limits import RECORDS_PER_STEP, TOUCHED_PAGES_MAX
 from storage.manifest import Manifest, SegmentRef, read_manifest, read_page
 from storage.pool import Pool
 from storage.ports import Members, Workers
-from storage.records.holders import HolderBook, Holding
+from storage.records.holders import HolderBook, Holding, fits
 from storage.repair.audit import Auditor
 from storage.repair.config import RepairConfig
 from storage.repair.core import Repair
@@ -200,13 +200,19 @@ class RepairService:
         data = self._leases.manifest(holding.address)
         if data is None:
             return None
-        manifest = read_manifest(holding.address, data)
-        if not manifest.is_paged:
-            return manifest, manifest.segments
-        if holding.page >= manifest.page_count:
-            return None
-        part = self._leases.manifest(manifest.page_addresses()[holding.page])
-        return None if part is None else (manifest, read_page(manifest, holding.page, part))
+        try:
+            manifest = read_manifest(holding.address, data)
+            if holding.page >= manifest.page_count:
+                return None
+            segments = manifest.segments
+            if manifest.is_paged:
+                part = self._leases.manifest(manifest.page_addresses()[holding.page])
+                if part is None:
+                    return None
+                segments = read_page(manifest, holding.page, part)
+        except ManifestError:
+            return None  # its owner wrote nonsense, or it is of a later version: nobody can mend it
+        return (manifest, segments) if fits(holding, manifest, len(segments)) else None
 
     # -- what the core asks for
 
@@ -218,7 +224,7 @@ class RepairService:
     async def _mend(self, order: Mend) -> None:
         try:
             newest = await self._mender.mend(order)
-        except (ObjectUnknownError, StoreFullError):
+        except (ManifestError, ObjectUnknownError, StoreFullError):
             newest = None  # no manifest can be reached, or our disk is full: tried again later
         if newest is None:
             self._failed += 1
@@ -256,8 +262,10 @@ class RepairService:
             if self._pool.me in newest.peers() or not await self._is_surplus(newest, manifest):
                 await self._holders.adopt(newest)
                 return
-        except (HolderFailedError, ObjectUnknownError, StoreFullError):
+        except (HolderFailedError, ManifestError, ObjectUnknownError, StoreFullError):
             return  # nobody can tell us now: asked again later
+        if not self._leases.is_of(manifest.lease, holding.address):
+            return  # a manifest that names a lease of somebody else
         await self._leases.drop(manifest.lease)
         self._catalog.forget(holding.address)
         self._dropped += 1

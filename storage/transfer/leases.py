@@ -72,6 +72,10 @@ class LeaseBook:
         """The bytes of a manifest or page kept here."""
         return self._tables.get(MANIFESTS, part)
 
+    def is_of(self, lease: LeaseId, address: Address) -> bool:
+        """Whether the lease is the one under which that object's manifest is kept here."""
+        return self._tables.get(LEASE_MANIFESTS, lease + address) is not None
+
     def roots(self, lease: LeaseId) -> list[ShardRoot]:
         """The shards kept here under a lease."""
         return [ShardRoot(key[LEASE_ID_BYTES:]) for key in _keys(self._tables, LEASE_SHARDS, lease)]
@@ -103,9 +107,16 @@ class LeaseBook:
         holdings: Sequence[Holding],
         putter: PeerId,
     ) -> None:
-        """Store a manifest or page, its holder records and its lease in one transaction."""
+        """Store a manifest or page, its holder records and its lease in one transaction.
+
+        A lease is bound to the first object that comes under it, so that nobody can have what is
+        kept under it given up by naming it in a manifest of his own. Then RefusalError.
+        """
 
         def apply(view: WriteView) -> None:
+            bound = view.scan(LEASE_MANIFESTS, terms.lease, limit=1)
+            if bound and bound[0][1] != address:
+                raise RefusalError("not-yours", "that lease is another object's")
             self._write_terms(view, terms, putter)
             view.put(MANIFESTS, part, data)
             view.put(LEASE_MANIFESTS, terms.lease + part, address)

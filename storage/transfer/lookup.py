@@ -18,7 +18,7 @@ from storage.manifest import Manifest, SegmentRef, Written, read_manifest, read_
 from storage.messages import LeaseTerms
 from storage.placement import SMALL_COPIES_MAX, peers_in_order
 from storage.pool import Pool
-from storage.records.holders import HolderBook, Holding, fits, newest, replaces
+from storage.records.holders import HolderBook, Holding, fits, newest
 from storage.transfer.client import Transfer
 from storage.transfer.leases import LeaseBook
 from storage.transfer.race import Attempt, any_of
@@ -67,7 +67,9 @@ class Catalog:
     async def segments(
         self, address: Address, manifest: Manifest, page: int
     ) -> tuple[SegmentRef, ...]:
-        """The verified segments of one page. Raises ObjectUnknownError."""
+        """The verified segments of one page. Raises ObjectUnknownError, ManifestError."""
+        if not 0 <= page < manifest.page_count:
+            raise ManifestError(f"page {page} of {manifest.page_count}")
         if not manifest.is_paged:
             return manifest.segments
         part = manifest.page_addresses()[page]
@@ -82,10 +84,12 @@ class Catalog:
         self, address: Address, manifest: Manifest, page: int, *, is_fresh: bool = False
     ) -> Holding | None:
         """The newest holder record we know, or with `is_fresh` can find; None without any."""
+        segments = len(await self.segments(address, manifest, page))
         known = self._known(address, page)
+        if known is not None and not fits(known, manifest, segments):
+            known = None
         if known is not None and not is_fresh:
             return known
-        segments = len(await self.segments(address, manifest, page))
         asked = dict.fromkeys(self.homes(address) + list(known.peers() if known else ()))
         others = [peer for peer in asked if peer != self._pool.me and self._pool.is_alive(peer)]
         found = await self._ask_all(
@@ -155,8 +159,10 @@ class Catalog:
         return newest([holding for holding in here if holding is not None])
 
     def _remember_holding(self, holding: Holding) -> None:
+        """The highest sequence counts here, whoever signed it: shards are verified by root."""
         key = (holding.address, holding.page)
-        if replaces(holding, self._holdings.get(key)):
+        known = self._holdings.get(key)
+        if known is None or newest([known, holding]) is holding:
             _remember(self._holdings, key, holding)
 
     async def _find(

@@ -14,10 +14,10 @@ from p2p.wire.codec import Message
 from p2p.wire.envelope import Signed, Signer, seal
 from storage import messages as m
 from storage.config import StorageConfig
-from storage.errors import ShardCorruptError, ShardMissingError, StoreFullError
+from storage.errors import ManifestError, ShardCorruptError, ShardMissingError, StoreFullError
 from storage.ids import LeaseId, ShardRoot
 from storage.limits import LEAF_BYTES, LEASE_ID_BYTES, LEAVES_PER_RANGE_MAX
-from storage.manifest import address_of
+from storage.manifest import address_of, read_manifest
 from storage.merkle import HASH_BYTES
 from storage.pool import Pool
 from storage.records.holders import HolderBook, Holding
@@ -75,7 +75,8 @@ class ShardServer:
     ) -> tuple[Message, bytes]:
         self._check_lending(peer)
         _check_terms(request.terms)
-        if len(body) != request.length or len(request.root) != HASH_BYTES:
+        _check_hash(request.root)
+        if len(body) != request.length:
             raise RefusalError("corrupt", f"{len(body)} bytes came, {request.length} announced")
         if self._shards.free_bytes() < len(body):
             raise RefusalError("full", "what this machine lends is used up")
@@ -97,6 +98,7 @@ class ShardServer:
         self, peer: PeerId, request: m.GetShard, body: bytes
     ) -> tuple[Message, bytes]:
         root = request.root
+        _check_hash(root)
         length = self._shards.length(root)
         if length is None:
             raise RefusalError("missing", "that shard is not here")
@@ -124,6 +126,7 @@ class ShardServer:
         self, peer: PeerId, request: m.HaveShards, body: bytes
     ) -> tuple[Message, bytes]:
         roots = request.roots
+        _check_whole(roots, HASH_BYTES)
         parts = [roots[at : at + HASH_BYTES] for at in range(0, len(roots), HASH_BYTES)]
         held = bytes(self._shards.length(ShardRoot(part)) is not None for part in parts)
         return m.ShardsHeld(held), b""
@@ -135,11 +138,14 @@ class ShardServer:
     ) -> tuple[Message, bytes]:
         self._check_lending(peer)
         _check_terms(request.terms)
-        if address_of(body) != request.part or len(request.address) != HASH_BYTES:
+        _check_hash(request.address)
+        if address_of(body) != request.part:
             raise RefusalError("corrupt", "the manifest does not hash to its address")
         holdings = [self._opened(record) for record in request.holders]
         if any(holding.address != request.address for holding in holdings):
             raise RefusalError("corrupt", "a holder record of another object")
+        if request.part == request.address:
+            _check_manifest(request, body)
         try:
             await self._leases.put_manifest(
                 request.address, request.part, body, request.terms, holdings, peer
@@ -151,6 +157,7 @@ class ShardServer:
     async def _get_manifest(
         self, peer: PeerId, request: m.GetManifest, body: bytes
     ) -> tuple[Message, bytes]:
+        _check_hash(request.part)
         data = self._leases.manifest(request.part)
         if data is None:
             raise RefusalError("missing", "that manifest is not here")
@@ -172,6 +179,7 @@ class ShardServer:
     async def _get_holders(
         self, peer: PeerId, request: m.GetHolders, body: bytes
     ) -> tuple[Message, bytes]:
+        _check_hash(request.address)
         if not 0 <= request.page < 2**32:
             raise RefusalError("range", f"no page {request.page}")
         known = self._holders.get(request.address, request.page)
@@ -182,6 +190,7 @@ class ShardServer:
     async def _drop_lease(
         self, peer: PeerId, request: m.DropLease, body: bytes
     ) -> tuple[Message, bytes]:
+        _check_lease(request.lease)
         row = self._leases.row(request.lease)
         if row is None:  # what comes late under it will be refused
             return m.LeaseDropped(await self._leases.drop(request.lease)), b""
@@ -193,6 +202,7 @@ class ShardServer:
         self, peer: PeerId, request: m.RenewLeases, body: bytes
     ) -> tuple[Message, bytes]:
         ids = request.leases
+        _check_whole(ids, LEASE_ID_BYTES)
         leases = [
             LeaseId(ids[at : at + LEASE_ID_BYTES]) for at in range(0, len(ids), LEASE_ID_BYTES)
         ]
@@ -215,8 +225,31 @@ class ShardServer:
             raise RefusalError("corrupt", str(error)) from error
 
 
+def _check_manifest(request: m.PutManifest, body: bytes) -> None:
+    try:
+        manifest = read_manifest(request.address, body)
+    except ManifestError as error:
+        raise RefusalError("corrupt", str(error)) from error
+    if manifest.lease != request.terms.lease:
+        raise RefusalError("corrupt", "the manifest is of another lease")
+
+
 def _check_terms(terms: m.LeaseTerms) -> None:
-    if len(terms.lease) != LEASE_ID_BYTES:
-        raise RefusalError("corrupt", f"a lease id has {LEASE_ID_BYTES} bytes")
+    _check_lease(terms.lease)
     if terms.until_ms < 0:
         raise RefusalError("corrupt", "a lease that ends before 1970")
+
+
+def _check_lease(lease: bytes) -> None:
+    if len(lease) != LEASE_ID_BYTES:
+        raise RefusalError("corrupt", f"a lease id has {LEASE_ID_BYTES} bytes, not {len(lease)}")
+
+
+def _check_hash(name: bytes) -> None:
+    if len(name) != HASH_BYTES:
+        raise RefusalError("corrupt", f"a hash has {HASH_BYTES} bytes, not {len(name)}")
+
+
+def _check_whole(joined: bytes, size: int) -> None:
+    if len(joined) % size:
+        raise RefusalError("corrupt", f"{len(joined)} bytes are no whole number of ids")
