@@ -196,8 +196,9 @@ class Offers:
         held_s = min((hold.until_s - now_s for hold in self._holds.values()), default=eta_s)
         eta_ms = int(max(0.0, min(held_s, eta_s)) * 1000)
         self._arrivals += 1
-        self._waiting.pop(key, None)
-        self._waiting[key] = _Place(heard, self._arrivals, now_s + self._config.waiting_s)
+        before = self._waiting.pop(key, None)  # who asks again keeps its turn
+        arrival = before.arrival if before else self._arrivals
+        self._waiting[key] = _Place(heard, arrival, now_s + self._config.waiting_s)
         if len(self._waiting) > WAITING_MAX:
             del self._waiting[next(iter(self._waiting))]
         return [

@@ -169,6 +169,17 @@ def test_the_most_urgent_waiting_task_is_offered_room_first() -> None:
     assert only(sent(seller.handle(e.ReleaseHeard(ALICE, 1), 0.1), Bid)).auction == 3
 
 
+def test_a_buyer_who_asks_again_keeps_its_turn_and_its_place_longer() -> None:
+    seller = contractor()
+    whole = Shape(cpu_millis=4000, memory_bytes=MIB, disk_bytes=0)
+    seller.handle(heard(call(auction=1, shape=whole)), 0.0)
+    first = timers(seller.handle(heard(call(auction=2, shape=whole)), 0.0), e.WaitingOver)
+    seller.handle(heard(call(auction=3, shape=whole), CAROL), 1.0)
+    seller.handle(heard(call(auction=2, shape=whole)), 20.0)
+    seller.handle(only(first)[1], only(first)[0])
+    assert only(sent(seller.handle(e.ReleaseHeard(ALICE, 1), 31.0), Bid)).auction == 2
+
+
 def test_a_released_place_is_not_offered_room() -> None:
     seller = contractor()
     whole = Shape(cpu_millis=4000, memory_bytes=MIB, disk_bytes=0)
