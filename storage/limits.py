@@ -107,8 +107,8 @@ NAME_SPARES: Final = 2
 NAMES_HELD_MAX: Final = 100_000
 """Names kept for others: 3 GiB at the very worst, usually a few MB."""
 
-NAME_BALLOT_COUNTER_MAX: Final = 1 << 53
-"""Ballots count up by one from the wall clock's milliseconds."""
+NAME_NUMBER_MAX: Final = 1 << 53
+"""Sequences, fences and ballots: these count up from the wall clock's milliseconds."""
 
 NAME_KEPT_MS: Final = 400 * 24 * 3600 * 1000
 """A name nobody writes for so long is forgotten: more than a year, as with a keyring."""

@@ -79,8 +79,7 @@ class StorageService:
         """`tables` and `shards` must be running before the first peer connects."""
         self._config, self._gossip, self._shards = config, gossip, shards
         self._lies = self._swept_bytes = 0
-        me = rpc.peer_id
-        self.pool = Pool(members, gossip, me, self._advert)
+        self.pool = Pool(members, gossip, rpc.peer_id, self._advert)
         self.holders = HolderBook(tables, signer, network)
         self.leases = LeaseBook(config, tables, shards, self.holders, wall_ms)
         server = ShardServer(config, shards, self.leases, self.holders, signer, network, self.pool)
@@ -90,28 +89,15 @@ class StorageService:
         transfer.on_lie = self._on_lie
         members.on_change(transfer.on_member)
         self.parts = Parts(
-            config=config,
-            owner=owner,
-            lab=lab,
-            cipher=preferred_cipher(),
-            pool=self.pool,
-            transfer=transfer,
-            catalog=Catalog(transfer, self.leases, self.holders, self.pool),
-            fetcher=Fetcher(transfer, self.pool, rates),
-            pusher=Pusher(config, transfer, rates),
-            holders=self.holders,
-            workers=workers,
-            entropy=entropy,
-            wall_ms=wall_ms,
-        )
-        self._keyring = Keyring(tables)
-        self._cache = SegmentCache(config.cache_bytes)
-        self.objects = ObjectService(self.parts, self._keyring, self._cache)
-        self.names = NameService(rpc, members, tables, signer, network, wall_ms=wall_ms, rng=rng)
-        self.repair = RepairService(
-            config, members, self.pool, self.holders, self.leases, self.parts.catalog, transfer,
-            self.parts.fetcher, self.parts.pusher, workers, wall_ms=wall_ms, rng=rng,
+            config, owner, lab, preferred_cipher(), self.pool, transfer,
+            Catalog(transfer, self.leases, self.holders, self.pool),
+            Fetcher(transfer, self.pool, rates), Pusher(config, transfer, rates),
+            self.holders, workers, entropy, wall_ms,
         )  # fmt: skip
+        self._cache = SegmentCache(config.cache_bytes)
+        self.objects = ObjectService(self.parts, Keyring(tables), self._cache)
+        self.names = NameService(rpc, members, tables, signer, network, wall_ms=wall_ms, rng=rng)
+        self.repair = _repair_of(self.parts, members, self.leases, rng)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve, advertise and sweep until cancelled; started once objects can be put."""
@@ -158,3 +144,10 @@ class StorageService:
 
     def _on_lie(self, peer: object) -> None:
         self._lies += 1
+
+
+def _repair_of(p: Parts, members: Members, leases: LeaseBook, rng: Rng) -> RepairService:
+    return RepairService(
+        p.config, members, p.pool, p.holders, leases, p.catalog, p.transfer, p.fetcher, p.pusher,
+        p.workers, wall_ms=p.wall_ms, rng=rng,
+    )  # fmt: skip

@@ -29,12 +29,14 @@ from p2p.wire.envelope import Signed, Signer, open_signed, seal
 from storage.engine.port import Tables
 from storage.errors import NameConflictError, StaleFenceError, TooFewPeersError
 from storage.facade import NameValue
-from storage.limits import NAME_KEPT_MS, NAME_VALUE_BYTES_MAX
+from storage.limits import NAME_KEPT_MS, NAME_NUMBER_MAX, NAME_VALUE_BYTES_MAX
 from storage.records.names_core import (
     Holders,
     Poll,
     counted_members,
     holders_of,
+    is_proper,
+    is_sane,
     name_key,
     owner_of,
     with_remembered,
@@ -148,8 +150,8 @@ class NameService:
         """
         if len(value) > NAME_VALUE_BYTES_MAX:
             raise ValueError(f"a value has at most {NAME_VALUE_BYTES_MAX} bytes: store an object")
-        if fence < 0 or expected < 0:
-            raise ValueError("fence and expected sequence are 0 or more")
+        if not 0 <= fence < NAME_NUMBER_MAX or not 0 <= expected < NAME_NUMBER_MAX:
+            raise ValueError("fence and expected sequence are 0 or more, and below 2^53")
         owner = owner_of(name, self._signer.peer_id)
         key = name_key(owner, name)
         wanted = NameRecord(owner, name, expected + 1, fence, value, b"")
@@ -301,9 +303,15 @@ class NameService:
             record = self._open(held.state.sealed)
         except (PeerUnreachableError, CallTimeoutError, RemoteRefusalError, WireError):
             return None  # no answer, or none that can be trusted: the others decide
-        if record is not None and name_key(record.owner, record.name) != key:
-            return None
-        return held if (record is None) == (held.state.accepted is None) else None
+        return held if self._is_credible(key, held.state, record) else None
+
+    def _is_credible(self, key: bytes, state: NameState, record: NameRecord | None) -> bool:
+        if not all(is_sane(b) for b in (state.promised, state.accepted) if b is not None):
+            return False
+        if record is None or state.sealed is None or state.accepted is None:
+            return record is None and state.accepted is None
+        is_this_name = name_key(record.owner, record.name) == key
+        return is_this_name and is_proper(record, state.accepted, state.sealed.sender)
 
     # -- running
 

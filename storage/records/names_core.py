@@ -29,8 +29,15 @@ from blake3 import blake3
 
 from p2p.ids import PeerId
 from p2p.membership.view import Liveness, View
-from storage.limits import NAME_CHARS_MAX, NAME_HOLDERS_MAX, NAME_JOIN_S, NAME_SPARES
-from storage.records.names_messages import Ballot, NameHeld, NameState
+from storage.limits import (
+    NAME_CHARS_MAX,
+    NAME_HOLDERS_MAX,
+    NAME_JOIN_S,
+    NAME_NUMBER_MAX,
+    NAME_SPARES,
+    NAME_VALUE_BYTES_MAX,
+)
+from storage.records.names_messages import Ballot, NameHeld, NameRecord, NameState
 
 OWN = "own/"
 """Names that begin so are kept apart for each machine, and only it can write them."""
@@ -42,6 +49,10 @@ def owner_of(name: str, writer: PeerId) -> str:
     """Who alone may write `name`: its own machine for OWN names, else empty. ValueError if bad."""
     if not 0 < len(name) <= NAME_CHARS_MAX:
         raise ValueError(f"a name has 1 to {NAME_CHARS_MAX} characters, not {len(name)}")
+    return _owner(name, writer)
+
+
+def _owner(name: str, writer: PeerId) -> str:
     return writer if name.startswith(OWN) else ""
 
 
@@ -106,6 +117,22 @@ def holders_of(key: bytes, members: Sequence[PeerId]) -> Holders:
     ranked = sorted(members, key=lambda peer: blake3(key + peer.encode()).digest())
     voters = min(NAME_HOLDERS_MAX, len(ranked) - 1 + len(ranked) % 2)
     return Holders(tuple(ranked[:voters]), tuple(ranked[: voters + NAME_SPARES]))
+
+
+# -- what is believed
+
+
+def is_sane(ballot: Ballot) -> bool:
+    """Whether an honest node may have come so far; a higher one would end up beyond 64 bits."""
+    numbers = (ballot.fence, ballot.counter, ballot.nonce)
+    return all(0 <= number <= NAME_NUMBER_MAX for number in numbers) and len(ballot.peer) <= 128
+
+
+def is_proper(record: NameRecord, ballot: Ballot, writer: PeerId) -> bool:
+    """Whether `writer` may have proposed this record under that ballot."""
+    is_short = len(record.value) <= NAME_VALUE_BYTES_MAX and 0 < len(record.name) <= NAME_CHARS_MAX
+    is_numbered = 1 <= record.sequence <= NAME_NUMBER_MAX and 0 <= record.fence <= ballot.fence
+    return is_short and is_numbered and record.owner == _owner(record.name, writer)
 
 
 # -- one holder

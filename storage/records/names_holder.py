@@ -11,14 +11,11 @@ from p2p.wire.codec import Message, decode_as, encode
 from p2p.wire.envelope import Signed, Signer, open_signed
 from storage.engine.port import Tables, WriteView
 from storage.limits import (
-    NAME_BALLOT_COUNTER_MAX,
-    NAME_CHARS_MAX,
     NAME_KEPT_MS,
-    NAME_VALUE_BYTES_MAX,
     NAMES_HELD_MAX,
     NAMES_PER_SCAN,
 )
-from storage.records.names_core import NOTHING, accept, name_key, promise
+from storage.records.names_core import NOTHING, accept, is_proper, is_sane, name_key, promise
 from storage.records.names_messages import (
     NAME_DOMAIN,
     Ballot,
@@ -106,9 +103,7 @@ class NameHolder:
             record = open_signed(self._signer, self._network, NAME_DOMAIN, NameRecord, sealed)
         except WireError as error:
             raise RefusalError("corrupt", str(error)) from error
-        is_short = len(record.value) <= NAME_VALUE_BYTES_MAX and len(record.name) <= NAME_CHARS_MAX
-        is_numbered = record.sequence >= 1 and 0 <= record.fence <= ballot.fence
-        if not is_short or not is_numbered or record.owner not in ("", sealed.sender):
+        if not is_proper(record, ballot, sealed.sender):
             raise RefusalError("corrupt", "this is not a record of a name its sender may write")
         now_ms = self._wall_ms()
         if not now_ms < sealed.expires_ms < now_ms + 2 * NAME_KEPT_MS:
@@ -153,8 +148,7 @@ def _check_key(key: bytes) -> None:
 
 
 def _check_ballot(ballot: Ballot) -> None:
-    is_sane = 0 <= ballot.fence <= NAME_BALLOT_COUNTER_MAX
-    if not is_sane or not 0 <= ballot.counter <= NAME_BALLOT_COUNTER_MAX or len(ballot.peer) > 128:
+    if not is_sane(ballot):
         raise RefusalError("corrupt", "no honest ballot counts so far")
 
 

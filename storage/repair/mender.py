@@ -49,7 +49,7 @@ class Mender:
     async def mend(self, order: Mend) -> Holding | None:
         """The newest record afterwards; None when nothing could be mended.
 
-        Raises ObjectUnknownError, StoreFullError.
+        Raises ManifestError, ObjectUnknownError, StoreFullError.
         """
         address, page = order.page
         manifest = await self.catalog.manifest(address)

@@ -5,11 +5,13 @@ import trio
 
 from p2p.ids import PeerId
 from p2p.membership.view import Liveness
+from p2p.wire.codec import decode_as, encode
 from storage.errors import NameConflictError, StaleFenceError, TooFewPeersError
 from storage.facade import NameValue
 from storage.limits import NAME_VALUE_BYTES_MAX
 from storage.records.names import NamesConfig
 from storage.records.names_core import name_key
+from storage.records.names_messages import Ballot, NameState
 from testnet.sim.seeded import simulated
 from tests.names_lab import OwnView, Truth, names_lab
 
@@ -188,3 +190,18 @@ async def test_names_nobody_wrote_for_a_year_are_forgotten() -> None:
         await trio.sleep(402 * 24 * 3600)
         assert lab["peer0"].stats().held == 0
         assert await lab["peer0"].read(NAME) is None
+
+
+@pytest.mark.parametrize("counter", [(1 << 53) + 1, (1 << 64) - 1])
+@simulated
+async def test_a_holder_that_counts_beyond_all_bounds_is_not_believed(counter: int) -> None:
+    async with names_lab(NINE[:3]) as lab:
+        wrote = await lab["peer0"].write(NAME, b"value", expected=0, fence=1)
+        key = name_key("", NAME)
+        packed = lab.nodes["peer2"].tables.get("names", key)
+        assert packed is not None
+        kept = decode_as(NameState, packed)
+        insane = NameState(Ballot(1, counter, PeerId("peer2"), 0), kept.accepted, kept.sealed)
+        lab.nodes["peer2"].tables.overwrite("names", key, encode(insane))
+        assert await lab["peer0"].read(NAME) == wrote
+        assert (await lab["peer1"].write(NAME, b"more", expected=1, fence=1)).sequence == 2
