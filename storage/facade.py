@@ -1,6 +1,6 @@
 """What the rest of the node may ask of storage: objects and mutable names.
 
-`storage.objects.service.ObjectService` and `storage.records.service.NameService` satisfy these;
+`storage.objects.service.ObjectService` and `storage.records.names.NameService` satisfy these;
 the market, memory and the local API know only this file.
 """
 
