@@ -12,8 +12,14 @@ from storage.ids import ShardRoot
 from storage.limits import ASKED_AT_ONCE, ASKED_MAX
 from storage.pool import Pool
 from storage.transfer.client import Transfer
-from storage.transfer.race import Attempt, any_of
+from storage.transfer.race import Answers, Attempt, any_of
 from storage.transfer.rates import Rates
+
+AGAIN_S = (0.0, 0.1, 0.5, 2.0)
+"""Waits before living holders whose connection broke are asked (again)."""
+
+FOR_GOOD = frozenset({"missing", "lied", "corrupt", "unknown"})
+"""Failures that asking again does not mend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,24 +58,42 @@ class Fetcher:
             for number, holder in enumerate(sources.holders)
             if holder is not None and holder not in without
         ]
-        ordered = sorted(known, key=lambda pair: self._order(*pair))
-        attempts = [self._attempt(sources, *pair, traffic_class) for pair in ordered]
-        answers = await any_of(sources.k, attempts, self._rates.hedge_s)
+        answers: Answers[bytes] = Answers()
+        for wait_s in AGAIN_S:  # a connection that broke is no reason to give a living holder up
+            await trio.sleep(wait_s)
+            lost = {failure.holder for failure in answers.failures if failure.code in FOR_GOOD}
+            left = [(n, peer) for n, peer in known if n not in answers.results and peer not in lost]
+            if wait_s > 0:
+                left = [(n, peer) for n, peer in left if self._pool.is_alive(peer)]
+            await self._gather(sources, left, answers, traffic_class)
+            if len(answers.results) >= sources.k or not left:
+                break
         if len(answers.results) < sources.k:
             asked = {*without, *(holder for _, holder in known)}
             missing = [n for n in range(len(sources.roots)) if n not in answers.results]
             found = await self._locate(sources, missing, asked)
-            more = [self._attempt(sources, *pair, traffic_class) for pair in found]
-            need = sources.k - len(answers.results)
-            late = await any_of(need, more, self._rates.hedge_s)
-            answers.results.update(late.results)
-            answers.failures += late.failures
+            await self._gather(sources, found, answers, traffic_class)
         if len(answers.results) < sources.k:
             raise ObjectDegradedError(
                 f"{len(answers.results)} shards of a segment can be had, {sources.k} needed; "
                 + "; ".join(str(failure) for failure in answers.failures[:3])
             )
         return answers.results
+
+    async def _gather(
+        self,
+        sources: SegmentSources,
+        places: Sequence[tuple[int, PeerId]],
+        answers: Answers[bytes],
+        traffic_class: TrafficClass,
+    ) -> None:
+        """Add to `answers` until k shards are there or all places were asked once."""
+        ordered = sorted(places, key=lambda pair: self._order(*pair))
+        attempts = [self._attempt(sources, *pair, traffic_class) for pair in ordered]
+        need = sources.k - len(answers.results)
+        more = await any_of(need, attempts, self._rates.hedge_s)
+        answers.results.update(more.results)
+        answers.failures += more.failures
 
     async def get(
         self, holder: PeerId, root: ShardRoot, length: int, traffic_class: TrafficClass
