@@ -21,7 +21,7 @@ NETWORK = NetworkId("lonepeers")
 LOOPBACK = "/ip4/127.0.0.1/tcp/0"
 
 
-class Ask(Message, frozen=True, tag=240):
+class Ask(Message, frozen=True, tag=234):
     """A question: answered after `wait_s` (never, when negative) with a body of that length."""
 
     text: str
@@ -29,7 +29,7 @@ class Ask(Message, frozen=True, tag=240):
     wait_s: float = 0.0
 
 
-class Told(Message, frozen=True, tag=241):
+class Told(Message, frozen=True, tag=235):
     """The answer: the same text, and how many bytes came with the question."""
 
     text: str

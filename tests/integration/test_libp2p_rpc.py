@@ -18,7 +18,7 @@ from testnet.lone_peer import Ask, Told, lone_host
 NORMAL, CONTROL = TrafficClass.NORMAL, TrafficClass.CONTROL
 
 
-class Refuse(Message, frozen=True, tag=242):
+class Refuse(Message, frozen=True, tag=236):
     """Always refused."""
 
 

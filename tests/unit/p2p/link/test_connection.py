@@ -198,6 +198,7 @@ async def test_finished_streams_leave_nothing_behind() -> None:
             near.finish()
             far.finish()
             assert await near.read() == b""
+        assert await alice.answers_ping()  # by then bob has seen the last end, too
         assert not alice._streams
         assert not bob._streams
 
