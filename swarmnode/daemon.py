@@ -9,27 +9,16 @@ import contextlib
 import fcntl
 import logging
 import os
-import random
 import signal
 import socket
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import trio
 
-from p2p.errors import AdmissionError, IdentityError, ListenError
-from p2p.host.admit import OpenNetworkAdmission, TokenAdmission
-from p2p.host.libp2p.host import Libp2pHost
-from p2p.host.libp2p.index import Libp2pIndex
-from p2p.identity.keys import KeySigner, load_key_file
-from p2p.workers import ThreadWorkers
-from storage.engine.lmdb_tables import LmdbTables
+from p2p.errors import IdentityError, ListenError
 from storage.errors import StorageError
-from storage.shards.segment_store import SegmentStore
 from swarmnode import exit_codes as exits
 from swarmnode.api.app import build_app
 from swarmnode.api.events import EventHub
@@ -38,117 +27,17 @@ from swarmnode.api.server import ApiServer, SocketInUseError
 from swarmnode.api.tokens import read_tokens, token_file
 from swarmnode.config import Config
 from swarmnode.config_load import load
-from swarmnode.edges import Edges
-from swarmnode.enrol import Membership, load_membership
 from swarmnode.errors import ConfigError, SwarmError
-from swarmnode.executor.capability import ExecutorConfig
-from swarmnode.executor.process import ProcessExecutor
-from swarmnode.home import Home, locate, read_revoked, write_addresses
+from swarmnode.home import Home, locate, write_addresses
 from swarmnode.logs import set_up
-from swarmnode.memory import ctx
-from swarmnode.node import Identity, Node
-from swarmnode.resources.local import LocalMachine
+from swarmnode.node import Node
+from swarmnode.real_edges import Real, build_edges
 from swarmnode.task_tree import dump_tree
 
-GIB: Final = 1024**3
 STOP_S: Final = 5.0
 """What stopping may take before it is cut short; a supervisor kills after ten seconds or more."""
 
 log = logging.getLogger("swarm")
-
-
-@dataclass(frozen=True, slots=True)
-class Real:
-    """Edges made of this machine's parts, and what only the daemon steers."""
-
-    edges: Edges
-    identity: Identity
-    seeds: tuple[str, ...]
-    host: Libp2pHost
-    index: Libp2pIndex
-
-
-def wall_ms() -> int:
-    """Milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
-
-
-def build_edges(config: Config, home: Home) -> Real:
-    """Open this machine's keys, sockets-to-be and stores. Raises IdentityError, StorageError."""
-    machine = load_key_file(home.machine_key)
-    membership = load_membership(home)
-    admission = _admission(config, home, machine, membership)
-    me = admission.me
-    identity = Identity(me.name, me.lab, me.lab_name, me.member, me.site, config.node.roles)
-    host = Libp2pHost(
-        machine.seed(),
-        membership.anchor.network,
-        config.listen.addresses,
-        admission,
-        announce=config.listen.announce,
-    )
-    index = Libp2pIndex(host)
-    workers = ThreadWorkers()
-    store = LmdbTables(home.store_tables)
-    shards = SegmentStore(
-        home.segments,
-        store,
-        workers,
-        quota_bytes=int(config.storage.quota_gib * GIB),
-        min_free_bytes=int(config.storage.min_free_gib * GIB),
-    )
-    local = LocalMachine(home.tasks, gpus=config.compute.gpus)
-    executor = ProcessExecutor(
-        home.tasks,
-        ExecutorConfig(sandbox=config.compute.sandbox, ctx_module=Path(ctx.__file__)),
-        {name: Path(one.path) for name, one in config.env.items()},
-        workers,
-        gpu_device=local.gpu_device,
-    )
-    local.know_ours(executor.owns)
-    edges = Edges(
-        network=membership.anchor.network,
-        host=host,
-        index=index,
-        state=LmdbTables(home.state_tables),
-        store=store,
-        shards=shards,
-        executor=executor,
-        machine=local,
-        signer=machine,
-        rng=random.SystemRandom(),
-        entropy=os.urandom,
-        wall_ms=wall_ms,
-        workers=workers,
-    )
-    return Real(edges, identity, membership.addresses, host, index)
-
-
-def _admission(
-    config: Config, home: Home, machine: KeySigner, membership: Membership
-) -> TokenAdmission:
-    try:
-        if membership.anchor.is_open:
-            return OpenNetworkAdmission(
-                machine,
-                membership.anchor,
-                wall_ms,
-                name=config.node.name or os.uname().nodename,
-                site=config.node.site,
-                roles=config.node.roles,
-                revoked=lambda: read_revoked(home),
-            )
-        return TokenAdmission(
-            machine,
-            membership.token,
-            membership.anchor,
-            wall_ms,
-            revoked=lambda: read_revoked(home),
-        )
-    except AdmissionError as exc:
-        raise IdentityError(
-            f"our own membership is no good ({exc.detail}): join again with a new invite"
-        ) from exc
 
 
 @contextlib.contextmanager

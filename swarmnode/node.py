@@ -53,18 +53,36 @@ class Node:
         self.lends_storage = config.storage.enabled and "storage" in identity.roles
         self.rpc = Rpc(edges.host)
         self.echo = Echo(self.rpc)
-        self.membership = MembershipService(
-            settings.membership(config),
+        self.membership = self._membership()
+        self.gossip = self._gossip()
+        self.discovery = self._discovery(seeds)
+        self.storage = self._storage()
+        self.memory = MemoryService(
+            edges.executor, self.storage.objects, self.storage.names, wall_ms=edges.wall_ms
+        )
+        self.market = self._market()
+        adverts = settings.adverts(config)
+        self.adverts = AdvertPublisher(adverts, self.gossip, self.market.advert)
+        self.stopped = trio.Event()
+        self._reader = StatusReader(self)
+
+    def _membership(self) -> MembershipService:
+        edges, who = self.edges, self.identity
+        return MembershipService(
+            settings.membership(self.config),
             self.rpc,
             edges.signer,
             edges.network,
-            Profile(identity.name, identity.lab, identity.site),
+            Profile(who.name, who.lab, who.site),
             addresses=edges.host.addresses,
             rng=edges.rng,
             incarnation=edges.wall_ms(),
         )
-        self.gossip = GossipService(
-            settings.gossip(config),
+
+    def _gossip(self) -> GossipService:
+        edges = self.edges
+        return GossipService(
+            settings.gossip(self.config),
             self.rpc,
             self.membership,
             edges.signer,
@@ -72,16 +90,22 @@ class Node:
             rng=edges.rng,
             wall_ms=edges.wall_ms,
         )
-        self.discovery = DiscoveryService(
+
+    def _discovery(self, seeds: Sequence[str]) -> DiscoveryService:
+        edges = self.edges
+        return DiscoveryService(
             edges.host,
             edges.index,
             self.membership,
             TablePeerCache(edges.state),
             edges.network,
-            (*seeds, *config.network.bootstrap),
+            (*seeds, *self.config.network.bootstrap),
         )
-        self.storage = StorageService(
-            settings.storage(config, lends=self.lends_storage),
+
+    def _storage(self) -> StorageService:
+        edges, who = self.edges, self.identity
+        return StorageService(
+            settings.storage(self.config, lends=self.lends_storage),
             self.rpc,
             self.membership,
             self.gossip,
@@ -89,18 +113,18 @@ class Node:
             edges.shards,
             edges.signer,
             edges.network,
-            identity.member,
-            identity.lab,
+            who.member,
+            who.lab,
             entropy=edges.entropy,
             wall_ms=edges.wall_ms,
             workers=edges.workers,
             rng=edges.rng,
         )
-        self.memory = MemoryService(
-            edges.executor, self.storage.objects, self.storage.names, wall_ms=edges.wall_ms
-        )
-        self.market = MarketService(
-            settings.market(config),
+
+    def _market(self) -> MarketService:
+        edges = self.edges
+        return MarketService(
+            settings.market(self.config),
             self.rpc,
             self.membership,
             self.gossip,
@@ -116,9 +140,6 @@ class Node:
             wall_ms=edges.wall_ms,
             lends=self.lends_compute,
         )
-        self.adverts = AdvertPublisher(settings.adverts(config), self.gossip, self.market.advert)
-        self.stopped = trio.Event()
-        self._reader = StatusReader(self)
 
     @property
     def objects(self) -> Objects:

@@ -149,6 +149,7 @@ class StatusReader:
             "membership_dropped": node.membership.dropped,
             "rpc_casts_unknown": rpc.casts_unknown,
             "rpc_casts_dropped": rpc.casts_dropped,
+            **node.market.counters,
         }
 
     def peer_lines(self) -> tuple[PeerLine, ...]:

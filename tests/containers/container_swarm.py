@@ -2,6 +2,7 @@
 
 import subprocess
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from swarmnode.cli.client import ApiError, Client, NodeUnreachableError
@@ -48,7 +49,7 @@ class ContainerSwarm:
         for service in self.project.services:
             self.nodes.append(self._node(service))
         for node in self.nodes:
-            until(lambda n=node: self._is_ready(n), within_s=READY_S, what=f"{node.name} ready")
+            until(partial(self._is_ready, node), within_s=READY_S, what=f"{node.name} ready")
             node.peer = node.client.get("/api/v1/status")["peer"]
 
     def _node(self, service: str) -> ContainerNode:

@@ -1,9 +1,11 @@
 import os
 import random
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from swarmnode.demo.launcher import LocalNode
 from swarmnode.demo.report import until
 from tests.integration.swarm_lab import json_lines, log, submit, swarm_of, view, wait
 
@@ -33,7 +35,7 @@ def kill_and_restart(repetitions: int, seed: int) -> None:
             task = submit(owner, spec)
             enough = dice.randrange(1, LINES // 2)
             until(
-                lambda t=task, n=enough: len(json_lines(log(owner, t))) >= n,
+                partial(has_lines, owner, task, enough),
                 within_s=30,
                 what=f"line {enough} ({where})",
             )
@@ -50,6 +52,10 @@ def kill_and_restart(repetitions: int, seed: int) -> None:
             assert view(owner, task)["attempts"] == 1, where
             assert before, where
             assert after == before, f"{where}: the task was not running any more, or another is"
+
+
+def has_lines(owner: LocalNode, task: str, count: int) -> bool:
+    return len(json_lines(log(owner, task))) >= count
 
 
 def processes_of(jobs: Path) -> list[int]:

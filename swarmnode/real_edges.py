@@ -1,0 +1,127 @@
+"""The real edges of a node: this machine's keys, sockets, stores, sandbox and clock."""
+
+import os
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from p2p.errors import AdmissionError, IdentityError
+from p2p.host.admit import OpenNetworkAdmission, TokenAdmission
+from p2p.host.libp2p.host import Libp2pHost
+from p2p.host.libp2p.index import Libp2pIndex
+from p2p.identity.keys import KeySigner, load_key_file
+from p2p.workers import ThreadWorkers, Workers
+from storage.engine.lmdb_tables import LmdbTables
+from storage.engine.port import Tables
+from storage.shards.segment_store import SegmentStore
+from swarmnode.config import Config
+from swarmnode.edges import Edges
+from swarmnode.enrol import Membership, load_membership
+from swarmnode.executor.capability import ExecutorConfig
+from swarmnode.executor.process import ProcessExecutor
+from swarmnode.home import Home, read_revoked
+from swarmnode.memory import ctx
+from swarmnode.node import Identity
+from swarmnode.resources.local import LocalMachine
+
+GIB: Final = 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Real:
+    """What a Node is built from on a machine."""
+
+    edges: Edges
+    identity: Identity
+    seeds: tuple[str, ...]
+
+
+def wall_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def build_edges(config: Config, home: Home) -> Real:
+    """Open what this home holds. Raises IdentityError, ListenError, ConfigError, StorageError."""
+    machine = load_key_file(home.machine_key)
+    membership = load_membership(home)
+    network = membership.anchor.network
+    admission = _admission(config, home, machine, membership)
+    host = Libp2pHost(
+        machine.seed(), network, config.listen.addresses, admission, announce=config.listen.announce
+    )
+    workers = ThreadWorkers()
+    store = LmdbTables(home.store_tables)
+    local = LocalMachine(home.tasks, gpus=config.compute.gpus)
+    executor = _executor(config, home, workers, local)
+    edges = Edges(
+        network=network,
+        host=host,
+        index=Libp2pIndex(host),
+        state=LmdbTables(home.state_tables),
+        store=store,
+        shards=_shards(config, home, workers, store),
+        executor=executor,
+        machine=local,
+        signer=machine,
+        rng=random.SystemRandom(),
+        entropy=os.urandom,
+        wall_ms=wall_ms,
+        workers=workers,
+    )
+    me = admission.me
+    identity = Identity(me.name, me.lab, me.lab_name, me.member, me.site, config.node.roles)
+    return Real(edges, identity, membership.addresses)
+
+
+def _shards(config: Config, home: Home, workers: Workers, store: Tables) -> SegmentStore:
+    return SegmentStore(
+        home.segments,
+        store,
+        workers,
+        quota_bytes=int(config.storage.quota_gib * GIB),
+        min_free_bytes=int(config.storage.min_free_gib * GIB),
+    )
+
+
+def _executor(
+    config: Config, home: Home, workers: Workers, machine: LocalMachine
+) -> ProcessExecutor:
+    executor = ProcessExecutor(
+        home.tasks,
+        ExecutorConfig(sandbox=config.compute.sandbox, ctx_module=Path(ctx.__file__)),
+        {name: Path(one.path) for name, one in config.env.items()},
+        workers,
+        gpu_device=machine.gpu_device,
+    )
+    machine.know_ours(executor.owns)
+    return executor
+
+
+def _admission(
+    config: Config, home: Home, machine: KeySigner, membership: Membership
+) -> TokenAdmission:
+    try:
+        if membership.anchor.is_open:
+            return OpenNetworkAdmission(
+                machine,
+                membership.anchor,
+                wall_ms,
+                name=config.node.name or os.uname().nodename,
+                site=config.node.site,
+                roles=config.node.roles,
+                revoked=lambda: read_revoked(home),
+            )
+        return TokenAdmission(
+            machine,
+            membership.token,
+            membership.anchor,
+            wall_ms,
+            revoked=lambda: read_revoked(home),
+        )
+    except AdmissionError as exc:
+        raise IdentityError(
+            f"our own membership is no good ({exc.detail}): join again with a new invite"
+        ) from exc
