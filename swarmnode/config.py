@@ -56,9 +56,13 @@ def _choice(default: str, *choices: str) -> str:
 def fault_of(spec: Field[Any], value: object) -> str | None:
     """What is wrong with a value of the right type, or None."""
     low, high = spec.metadata.get("low"), spec.metadata.get("high")
-    if low is not None and high is not None and isinstance(value, int | float):
-        if not low <= value <= high:
-            return f"must be from {low:g} to {high:g}"
+    if (
+        isinstance(value, int | float)
+        and low is not None
+        and high is not None
+        and not low <= value <= high
+    ):
+        return f"must be from {low:g} to {high:g}"
     choices = spec.metadata.get("choices")
     for one in value if isinstance(value, tuple) else (value,):
         if choices is not None and one not in choices:
