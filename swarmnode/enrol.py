@@ -119,7 +119,7 @@ def make_invite(
 def read_invite(argument: str, now_ms: int) -> Invite:
     """An invite from its string, or from the file of an open network (TOML: root, bootstrap).
 
-    Raises InviteError, and IdentityError when the file is no such file.
+    Raises InviteError, and IdentityError when the file is no such file or lacks one of the two.
     """
     if not argument.endswith(".toml"):
         return decode_invite(argument, now_ms)
@@ -127,13 +127,19 @@ def read_invite(argument: str, now_ms: int) -> Invite:
         with open(argument, "rb") as file:
             network = tomllib.load(file)
         root = PeerId(str(network["root"]))
-        network_id_of(root)
-        contacts = contacts_of(str(one) for one in network.get("bootstrap", ()))
+        addresses = [str(one) for one in network.get("bootstrap", ())]
     except OSError as exc:
         raise IdentityError(f"cannot read {argument}: {exc.strerror}") from exc
     except (ValueError, TypeError, KeyError) as exc:
         raise IdentityError(f"{argument} describes no open network: it needs root = ...") from exc
-    return Invite(root, contacts, is_open=True)
+    for name, value, what in (
+        ("root", root, "the network's id, which `swarmnode init --new-network --open` printed"),
+        ("bootstrap", addresses, "the address of a node that runs, ending in /p2p/12D3KooW..."),
+    ):
+        if not value:
+            raise IdentityError(f"{argument}: {name} is empty: it must hold {what}")
+    network_id_of(root)
+    return Invite(root, contacts_of(addresses), is_open=True)
 
 
 def join(home: Home, invite: Invite, names: Names, entropy: Entropy, now_ms: int) -> Standing:

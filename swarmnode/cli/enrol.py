@@ -199,6 +199,7 @@ def _report(home: Home, found: enrol.Standing, changed: bool, next_step: str) ->
     report: dict[str, object] = {"changed": changed, "peer": found.peer}
     if found.membership is not None:
         report["network"] = found.membership.anchor.network
+        report["root"] = found.membership.anchor.root
     if found.me is not None:
         me = found.me
         report |= {"lab": me.lab_name, "lab_id": me.lab, "person": me.member_name}

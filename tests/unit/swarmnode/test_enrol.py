@@ -146,11 +146,29 @@ def test_an_open_network_is_joined_by_invite_or_by_its_file(beta: Home, tmp_path
     assert not open_invite.seed
     assert enrol.join(beta, open_invite, BOB, os.urandom, NOW).me is not None
     file = tmp_path / "public.toml"
-    file.write_text(f'root = "{found.membership.anchor.root}"\nbootstrap = []\n')
+    address = f"/ip4/192.0.2.7/tcp/4850/p2p/{found.peer}"
+    file.write_text(f'root = "{found.membership.anchor.root}"\nbootstrap = ["{address}"]\n')
     third = locate({"SWARM_HOME": str(tmp_path / "third")})
     joined = enrol.join(third, enrol.read_invite(str(file), NOW), BOB, os.urandom, NOW)
     assert joined.membership is not None
     assert joined.membership.anchor == found.membership.anchor
+    assert joined.membership.addresses == (address,)
+
+
+@pytest.mark.parametrize(
+    ("text", "empty"),
+    [
+        ('root = ""', "root"),
+        ("root = '12D3KooWQXsHCiux3nNegHLpNafvZMSn9N3DEVPj4uiVSWUySTj5'", "bootstrap"),
+    ],
+)
+def test_a_network_file_says_which_of_its_two_halves_is_still_empty(
+    tmp_path: Path, text: str, empty: str
+) -> None:
+    file = tmp_path / "public.toml"
+    file.write_text(f"{text}\nbootstrap = []\n")
+    with pytest.raises(IdentityError, match=f"{empty} is empty: it must hold"):
+        enrol.read_invite(str(file), NOW)
 
 
 @pytest.mark.parametrize("text", ["", "root = 1", "root = 'x'", "[", "bootstrap = []"])
