@@ -3,18 +3,19 @@
 FROM debian:bookworm-slim AS build
 RUN dpkg -s python3-venv >/dev/null 2>&1 || \
     (apt-get update && apt-get install -y --no-install-recommends python3 python3-venv)
-RUN python3 -m venv /opt/swarm
+RUN python3 -m venv /opt/swarm && python3 -m venv /opt/build
 COPY requirements.lock /src/
 RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca_bundle,target=/run/secrets/ca_bundle \
-    /opt/swarm/bin/pip install --no-cache-dir --no-deps --require-hashes -r /src/requirements.lock
+    /opt/swarm/bin/pip install --no-cache-dir --no-deps --require-hashes -r /src/requirements.lock && \
+    /opt/build/bin/pip install --no-cache-dir hatchling
 COPY pyproject.toml README.md LICENSE /src/
 COPY p2p /src/p2p
 COPY storage /src/storage
 COPY swarmnode /src/swarmnode
-RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
-    --mount=type=secret,id=ca_bundle,target=/run/secrets/ca_bundle \
-    /opt/swarm/bin/pip install --no-cache-dir --no-deps /src && /opt/swarm/bin/pip uninstall -y -q pip
+RUN cd /src && /opt/build/bin/python -m hatchling build -t wheel -d /wheels && \
+    /opt/swarm/bin/pip install --no-cache-dir --no-deps --no-index /wheels/*.whl && \
+    /opt/swarm/bin/pip uninstall -y -q pip setuptools
 
 FROM debian:bookworm-slim
 RUN dpkg -s bubblewrap tini python3 >/dev/null 2>&1 || \

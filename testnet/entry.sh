@@ -23,7 +23,7 @@ if [ ! -f "$SWARM_HOME/membership.json" ]; then
     fi
 fi
 if [ ! -f "$SWARM_HOME/api-token" ]; then
-    swarmnode api token --scope admin --name testnet >"$SWARM_HOME/api-token.new"
+    swarmnode api token --scope submit --name testnet >"$SWARM_HOME/api-token.new"
     mv "$SWARM_HOME/api-token.new" "$SWARM_HOME/api-token"
 fi
 exec "$@"

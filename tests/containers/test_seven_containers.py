@@ -11,10 +11,17 @@ from swarmnode.cli.client import ApiError, Client
 from swarmnode.demo.report import Report, until
 from swarmnode.demo.steps import STEPS, Demo
 from testnet import compose
-from tests.containers.container_swarm import ContainerSwarm
+from tests.containers.container_swarm import ContainerNode, ContainerSwarm
 
 pytestmark = pytest.mark.containers
 SEED = 7
+MIB = 1024 * 1024
+MEMORY_SEEN = """
+import trio
+from pathlib import Path
+from swarmnode.resources.local import LocalMachine
+print(trio.run(LocalMachine(Path("/tmp")).read).memory_bytes)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -27,40 +34,75 @@ def swarm() -> Iterator[ContainerSwarm]:
         found.down()
 
 
+def named(swarm: ContainerSwarm, name: str) -> ContainerNode:
+    return next(node for node in swarm.nodes if node.name == name)
+
+
+def all_known(swarm: ContainerSwarm, node: ContainerNode) -> bool:
+    return len(node.client.get("/api/v1/peers")) == len(swarm.nodes)
+
+
 def run_task(client: Client, *argv: str) -> tuple[dict[str, object], bytes]:
     task = client.call("POST", "/api/v1/tasks", {"run": list(argv)})["task"]
     done = client.get(f"/api/v1/tasks/{task}/wait?timeout_s=60", timeout_s=65)
     return done, b"".join(client.stream(f"/api/v1/tasks/{task}/logs?stream=stdout"))
 
 
+LOOK_AROUND = """
+id -u
+grep NoNewPrivs /proc/self/status
+ls /var/lib/swarm /proc/*/root/var/lib/swarm
+cat /var/lib/swarm/membership.json /proc/*/root/var/lib/swarm/api-token
+find / -name '*.key' -o -name membership.json -o -name 'api-token*' -o -name data.mdb
+touch /usr/x /etc/x /x && echo wrote
+unshare --user true && echo nested
+"""
+"""What a task would try that wants its node's keys."""
+
+
 def test_a_task_in_a_container_is_another_user_and_sees_no_state(swarm: ContainerSwarm) -> None:
-    lea = next(node for node in swarm.nodes if node.name == "lea")
-    until(
-        lambda: len(lea.client.get("/api/v1/peers")) == len(swarm.nodes),
-        within_s=30,
-        what="all members",
-    )
-    done, out = run_task(
-        lea.client, "/bin/sh", "-c", "id -u; ls /var/lib/swarm; cat /proc/1/cmdline"
-    )
-    uid, *rest = out.decode().splitlines()
-    assert done["state"] == "failed" or done["state"] == "done"
+    lea = named(swarm, "lea")
+    until(lambda: all_known(swarm, lea), within_s=30, what="all members")
+    done, out = run_task(lea.client, "/bin/sh", "-c", LOOK_AROUND)
+    assert done["state"] in ("failed", "done"), done
+    uid, privileges, *rest = out.decode().splitlines()
     assert uid != lea.run("id", "-u").stdout.strip()
-    assert not any("membership.json" in line or "keys" in line for line in rest)
+    assert privileges.split() == ["NoNewPrivs:", "1"]
+    assert rest == []
+
+
+def test_every_container_says_that_it_is_healthy(swarm: ContainerSwarm) -> None:
+    def healthy() -> bool:
+        form = "{{.State.Health.Status}}"
+        found = compose.docker("inspect", "--format", form, *(n.container for n in swarm.nodes))
+        return set(found.split()) == {"healthy"}
+
+    until(healthy, within_s=60, what="seven healthy containers")
+
+
+def test_a_node_offers_no_more_than_its_container_may_use(swarm: ContainerSwarm) -> None:
+    ada = named(swarm, "ada")
+    seen = int(ada.run("/opt/swarm/bin/python", "-c", MEMORY_SEEN).stdout)
+    assert seen == 768 * MIB
+    assert ada.client.get("/api/v1/status")["compute"]["memory_free_bytes"] <= 512 * MIB
+
+
+def test_a_token_opens_what_its_scope_says_and_no_more(swarm: ContainerSwarm) -> None:
+    ada = named(swarm, "ada")
+    assert ada.run("stat", "-c", "%a", "/var/lib/swarm/api-token").stdout.strip() == "600"
+    with pytest.raises(ApiError, match="scope"):
+        ada.client.call("POST", "/api/v1/node/pause")
+    assert ada.client.token not in compose.docker("logs", ada.container)
+    assert ada.client.token not in compose.docker("inspect", ada.container)
 
 
 def test_a_limit_that_a_container_cannot_enforce_is_shown_and_refused(
     swarm: ContainerSwarm,
 ) -> None:
-    lea = next(node for node in swarm.nodes if node.name == "lea")
-    ada = next(node for node in swarm.nodes if node.name == "ada")
+    lea, ada = named(swarm, "lea"), named(swarm, "ada")
     missing = ada.client.get("/api/v1/status")["compute"]["not_enforced"]
     assert "memory" in missing
-    until(
-        lambda: len(lea.client.get("/api/v1/peers")) == len(swarm.nodes),
-        within_s=30,
-        what="all members",
-    )
+    until(lambda: all_known(swarm, lea), within_s=30, what="all members")
     spec = {"run": ["/bin/true"], "enforce": ["memory"], "deadline": "5s"}
     task = lea.client.call("POST", "/api/v1/tasks", spec)["task"]
     view = lea.client.get(f"/api/v1/tasks/{task}/wait?timeout_s=30", timeout_s=35)
@@ -85,7 +127,7 @@ def test_containers_run_without_root_and_without_capabilities(swarm: ContainerSw
 
 def test_seven_containers_pass_the_nine_steps_from_outside(swarm: ContainerSwarm) -> None:
     """The last one: its ninth step stops everything."""
-    lea = next(node for node in swarm.nodes if node.name == "lea")
+    lea = named(swarm, "lea")
     report = Report(STEPS, as_json=False)
     Demo(swarm, report, SEED, lea, fast=True).run()
     assert report.passed
