@@ -13,7 +13,7 @@ help: ## list the targets
 	@echo "setting up .venv (once, about a minute)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(PIP) --require-hashes -r requirements.lock
-	@$(PIP) --no-build-isolation -e . 2>/dev/null || $(PIP) -e .
+	@$(PIP) -e .
 	@touch $@
 
 .venv/dev: requirements-dev.lock .venv/runtime

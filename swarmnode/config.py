@@ -141,6 +141,14 @@ class ComputeSection(_Section):
     tasks_max: int = _count(16, 1, 4096)
     sandbox: str = _choice("bwrap", "bwrap", "container")
     """`container`: the node runs in one without user namespaces, each task as a user of its own."""
+    tasks_folder: str = ""
+    """Absolute; empty: inside the node's state, which `container`'s users cannot enter."""
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError, also for a folder that depends on where the node was started."""
+        _Section.__post_init__(self)
+        if self.tasks_folder and not self.tasks_folder.startswith("/"):
+            raise ConfigError(f"tasks_folder = {self.tasks_folder!r} must be an absolute path")
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,8 +54,9 @@ def build_edges(config: Config, home: Home) -> Real:
     )
     workers = ThreadWorkers()
     store = LmdbTables(home.store_tables)
-    local = LocalMachine(home.tasks, gpus=config.compute.gpus)
-    executor = _executor(config, home, workers, local)
+    tasks = Path(config.compute.tasks_folder) if config.compute.tasks_folder else home.tasks
+    local = LocalMachine(tasks, gpus=config.compute.gpus)
+    executor = _executor(config, tasks, workers, local)
     edges = Edges(
         network=network,
         host=host,
@@ -87,10 +88,10 @@ def _shards(config: Config, home: Home, workers: Workers, store: Tables) -> Segm
 
 
 def _executor(
-    config: Config, home: Home, workers: Workers, machine: LocalMachine
+    config: Config, tasks: Path, workers: Workers, machine: LocalMachine
 ) -> ProcessExecutor:
     executor = ProcessExecutor(
-        home.tasks,
+        tasks,
         ExecutorConfig(sandbox=config.compute.sandbox, ctx_module=Path(ctx.__file__)),
         {name: Path(one.path) for name, one in config.env.items()},
         workers,

@@ -145,7 +145,10 @@ def _container_trouble(status: str, folder: Path) -> str:
         )
     for path in folder.parents:
         if path.exists() and not path.stat().st_mode & 0o001:
-            return f"tasks are other users and cannot pass {path}: chmod o+x {path}"
+            return (
+                f"tasks are other users and cannot pass {path}: set compute.tasks_folder to a "
+                "folder below which nobody is shut out, such as /var/lib/swarm-tasks"
+            )
     return ""
 
 

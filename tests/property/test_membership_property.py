@@ -93,6 +93,7 @@ class Alone:
     me: PeerId
     now_s: float = 0.0
     timers: list[tuple[float, int, object]] = field(default_factory=list)
+    timer_count: int = 0
     sent: list[tuple[PeerId, Message]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -112,7 +113,8 @@ class Alone:
     def perform(self, effects: list[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, WakeAt):
-                self.timers.append((effect.deadline_s, len(self.timers), effect.timer))
+                self.timer_count += 1
+                self.timers.append((effect.deadline_s, self.timer_count, effect.timer))
             elif isinstance(effect, Send):
                 assert isinstance(effect.message, Message)
                 self.sent.append((effect.peer, decode(encode(effect.message))))
