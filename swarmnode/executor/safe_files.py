@@ -244,7 +244,12 @@ def _open_locked(name: str, folder: int | None) -> int:
 
 def _give_rights(name: str, folder: int | None) -> None:
     pinned = os.open(name, _PIN, dir_fd=folder)
+    place = f"/proc/self/fd/{pinned}"
     try:
-        os.chmod(f"/proc/self/fd/{pinned}", 0o700)
+        if os.stat(place).st_uid != os.geteuid():
+            # A task that is a user of its own: only an owner may change rights or empty a sticky
+            # folder, unless CAP_FOWNER is held, which we do not ask for.
+            os.chown(place, os.geteuid(), -1)
+        os.chmod(place, 0o700)
     finally:
         os.close(pinned)

@@ -128,3 +128,8 @@ def test_every_key_is_shown(file: Path) -> None:
     keys = {str(row["key"]) for row in shown(load(file, {}))}
     assert {key.split(".")[0] for key in keys} == set(SECTIONS)
     assert "timers.down_after_s" in keys
+
+
+def test_a_folder_for_tasks_that_depends_on_where_we_start_is_refused(file: Path) -> None:
+    file.write_text('[compute]\ntasks_folder = "tasks"\n')
+    assert faults(file) == ["  [compute] tasks_folder = 'tasks' must be an absolute path"]
