@@ -30,7 +30,7 @@ def node() -> Iterator[str]:
     flags = ["--name", NAME, "--user", "0", "--read-only", "--cap-drop", "ALL"]
     flags += [part for name in CAPABILITIES for part in ("--cap-add", name)]
     flags += ["--security-opt", "no-new-privileges", "--network", "none"]
-    for mount in ("/state:mode=0700", "/tasks:mode=0711,exec", "/tmp:mode=1777"):  # noqa: S108
+    for mount in ("/state:mode=0700", "/tasks:mode=0711,exec", "/tmp:mode=1777"):
         flags += ["--tmpfs", mount]
     for key, value in SETTINGS.items():
         flags += ["--env", f"{key}={value}"]
