@@ -54,7 +54,7 @@ class FrameTalk:
         try:
             await self._stream.write(frame(payload))
         except (LinkClosedError, StreamResetError) as exc:
-            raise _gone(exc) from exc
+            raise self._ended(exc) from exc
 
     async def receive(self) -> bytes:
         """The next frame; AdmissionError when the link ended, WireError when it is too long."""
@@ -63,7 +63,7 @@ class FrameTalk:
                 await self.agreed()
                 data = await self._stream.read()
             except (LinkClosedError, StreamResetError) as exc:
-                raise _gone(exc) from exc
+                raise self._ended(exc) from exc
             if not data:
                 raise AdmissionError("closed", "the peer ended the conversation while joining")
             self._frames.extend(self._reader.feed(data))
@@ -76,13 +76,17 @@ class FrameTalk:
         try:
             await check_answer(self._stream, self._unchecked)
         except WireError as exc:
-            raise AdmissionError(
-                "network", "the machine there is in another network, or is no Swarm node"
-            ) from exc
+            raise _foreign() from exc
         except (LinkClosedError, StreamResetError) as exc:
-            raise _gone(exc) from exc
+            raise self._ended(exc) from exc
         self._unchecked = None
 
+    def _ended(self, why: LinkClosedError | StreamResetError) -> AdmissionError:
+        """A stream reset before the answer is one: its "no" may be lost with the reset."""
+        if isinstance(why, StreamResetError) and self._unchecked is not None:
+            return _foreign()
+        return AdmissionError("closed", f"the peer went away while joining: {why}")
 
-def _gone(why: Exception) -> AdmissionError:
-    return AdmissionError("closed", f"the peer went away while joining: {why}")
+
+def _foreign() -> AdmissionError:
+    return AdmissionError("network", "the machine there is in another network, or is no Swarm node")
