@@ -30,6 +30,7 @@ from swarmnode.config_load import load
 from swarmnode.errors import ConfigError, SwarmError
 from swarmnode.home import Home, locate, write_addresses
 from swarmnode.logs import set_up
+from swarmnode.malloc import give_back_big_buffers
 from swarmnode.node import Node
 from swarmnode.real_edges import Real, build_edges
 from swarmnode.task_tree import dump_tree
@@ -163,6 +164,7 @@ def main() -> int:
 
 
 def _start() -> None:
+    give_back_big_buffers()
     home = locate(os.environ)
     home.make()
     home.check_socket_paths()
