@@ -140,10 +140,14 @@ def down(project: Project) -> None:
 
 
 def address_of(project: Project, service: str) -> str:
-    """The IP address of a running service."""
-    found = json.loads(docker("inspect", f"{project.name}-{service}"))
+    """The IP address of a running service. Raises ComposeError when it has ended."""
+    container = f"{project.name}-{service}"
+    found = json.loads(docker("inspect", container))
     networks = found[0]["NetworkSettings"]["Networks"]
-    return str(next(iter(networks.values()))["IPAddress"])
+    address = str(next(iter(networks.values()))["IPAddress"])
+    if not address:
+        raise ComposeError(f"{container} has ended; `docker logs {container}` may say why")
+    return address
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -155,12 +159,12 @@ def main(arguments: Sequence[str]) -> int:
     project = read()
     try:
         acts[arguments[0]](project)
+        if arguments[0] == "up":
+            for service in project.services:
+                print(f"{service}: http://{address_of(project, service)}:8080")
     except ComposeError as error:
         print(error, file=sys.stderr)
         return 1
-    if arguments[0] == "up":
-        for service in project.services:
-            print(f"{service}: http://{address_of(project, service)}:8080")
     return 0
 
 
