@@ -83,19 +83,29 @@ class Driver:
         """Drive until cancelled. What the core raises is a bug and escapes."""
         task_status.started()
         while True:
-            await self._sleep_until_due()
+            with trio.CancelScope() as until_due:
+                await self._take_events(until_due)
             await self._step()
 
-    async def _sleep_until_due(self) -> None:
-        if self._inbox:
-            await trio.lowlevel.checkpoint()
-            return
-        next_s = self._timers[0][0] if self._timers else math.inf
-        with trio.move_on_at(next_s):
-            await self._wake.wait()
+    async def _take_events(self, until_due: trio.CancelScope) -> None:
+        """Step for what is posted until a timer is due; one scope serves many steps.
+
+        A step must never be cut short by its own timer: while it runs, nothing is due.
+        """
+        while True:
+            if self._inbox:
+                await trio.lowlevel.checkpoint()
+            else:
+                until_due.deadline = self._timers[0][0] if self._timers else math.inf
+                await self._wake.wait()
+                until_due.deadline = math.inf
+                if until_due.cancel_called:
+                    return
+            await self._step()
 
     async def _step(self) -> None:
-        self._wake = trio.Event()
+        if self._wake.is_set():
+            self._wake = trio.Event()
         now_s = trio.current_time()
         batch, self._inbox = self._inbox, deque()
         effects: list[Effect] = []

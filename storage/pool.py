@@ -1,6 +1,6 @@
 """The pool as storage sees it: which machines live, and which of them may be given something."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from p2p.errors import WireError
 from p2p.gossip.items import STORAGE, Item
@@ -27,16 +27,22 @@ class Pool:
         self.me = me
         self._own_advert = own_advert
         self._decoded: dict[PeerId, tuple[int, StorageAdvert | None]] = {}
+        self._usable: tuple[Candidate, ...] = ()
+        self._usable_by: tuple[object, object, StorageAdvert] | None = None
 
     def usable(self) -> tuple[Candidate, ...]:
         """Living machines that lend storage, sorted by peer id."""
-        items = self._gossip.items(STORAGE)
+        items, view, own = self._gossip.items(STORAGE), self._members.view(), self._own_advert()
+        by = self._usable_by
+        if by is not None and by[0] is items and by[1] is view and by[2] == own:
+            return self._usable
         found = []
-        for member in self._members.view().alive():
-            advert = self._advert_of(member.peer, items.get(member.peer))
+        for member in view.alive():
+            advert = own if member.peer == self.me else self._advert_of(items, member.peer)
             if advert is not None and advert.lends:
                 found.append(_candidate(member, advert))
-        return tuple(found)
+        self._usable, self._usable_by = tuple(found), (items, view, own)
+        return self._usable
 
     def alive(self) -> tuple[PeerId, ...]:
         """Living machines, ourselves included, sorted by peer id."""
@@ -59,9 +65,8 @@ class Pool:
         member = self._members.view().find(peer)
         return None if member is None else member.lab
 
-    def _advert_of(self, peer: PeerId, item: Item | None) -> StorageAdvert | None:
-        if peer == self.me:
-            return self._own_advert()
+    def _advert_of(self, items: Mapping[PeerId, Item], peer: PeerId) -> StorageAdvert | None:
+        item = items.get(peer)
         if item is None:
             self._decoded.pop(peer, None)
             return None

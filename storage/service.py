@@ -15,7 +15,7 @@ from p2p.host.rpc import Rpc
 from p2p.ids import LabId, MemberId, NetworkId
 from p2p.wire.codec import encode
 from p2p.wire.envelope import Signer
-from storage.advert import StorageAdvert
+from storage.advert import StorageAdvert, is_news
 from storage.cache.cache import CacheStats, SegmentCache
 from storage.cipher import preferred_cipher
 from storage.config import StorageConfig
@@ -128,11 +128,12 @@ class StorageService:
         return StorageAdvert(config.lends, free_bytes, config.quota_bytes if config.lends else 0)
 
     async def _advertise(self) -> None:
-        """Tell our free space when it changed, and before the last word ends."""
+        """Tell our free space when it changed much, and before the last word ends."""
         told, told_s = None, 0.0
         while True:
             advert, now_s = self._advert(), trio.current_time()
-            if advert != told or now_s - told_s > self._config.advert_ttl_s / 3:
+            is_old = now_s - told_s > self._config.advert_ttl_s / 3
+            if told is None or is_old or is_news(told, advert):
                 self._gossip.publish(STORAGE, encode(advert), ttl_s=self._config.advert_ttl_s)
                 told, told_s = advert, now_s
             await trio.sleep(self._config.advert_s)

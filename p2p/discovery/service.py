@@ -92,6 +92,7 @@ class DiscoveryService:
     status: JoinStatus = field(default_factory=lambda: JoinStatus("alone"))
     _changed: trio.Event = field(default_factory=trio.Event)
     _dirty: dict[PeerId, tuple[str, ...]] = field(default_factory=dict)
+    _to_remember: trio.Event = field(default_factory=trio.Event)
     _extra: list[str] = field(default_factory=list)
     _rounds: int = 0
 
@@ -235,11 +236,14 @@ class DiscoveryService:
             self.host.learn(member.peer, member.addresses)
             if len(self._dirty) < CACHED_PEERS_MAX:
                 self._dirty[member.peer] = member.addresses
+                self._to_remember.set()
         self._changed.set()
 
     async def _remember_forever(self) -> None:
         while True:
+            await self._to_remember.wait()
             await trio.sleep(REMEMBER_EVERY_S)
+            self._to_remember = trio.Event()
             while self._dirty:
                 peer, addresses = self._dirty.popitem()
                 await self.cache.save(peer, addresses)

@@ -6,7 +6,9 @@ by what the carrier says is left, by the signed ttl counted from its arrival her
 by wall clock within the skew allowed between machines.
 """
 
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from p2p.errors import WireError
 from p2p.gossip.items import Item
@@ -32,6 +34,20 @@ MARK_S = (TTL_MS_MAX + 2 * CLOCK_SKEW_MAX_MS) / 1000
 """For so long after an item arrived could an older one of its origin still pass for live."""
 
 GONE = (Liveness.DEAD, Liveness.LEFT)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """The items of a kind, and what they were read from."""
+
+    items: Mapping[PeerId, Item]
+    version: int
+    view: View | None
+    until_s: float
+    """When the first of them ends, unless it is prolonged."""
+
+    def is_old(self, version: int, view: View | None, now_s: float) -> bool:
+        return now_s >= self.until_s or version != self.version or view is not self.view
 
 
 class Holdings:
@@ -61,19 +77,25 @@ class Holdings:
         self._seen: View | None = None
         self._liveness: dict[PeerId, Liveness] = {}
         self._alive: list[PeerId] = []
+        self._listed: dict[int, _Listed] = {}
 
     # -- reading
 
     def items(self, kind: int, now_s: float) -> Mapping[PeerId, Item]:
-        """Live items of members not known to be gone, ours included, sorted by origin."""
+        """Live items of members not known to be gone, ours included, sorted by origin.
+
+        The same mapping as before while nothing has changed.
+        """
         liveness = self._members()
-        found = {
-            row.item.origin: row.item
-            for row in self.table
-            if row.item.kind == kind and row.is_live(now_s)
-        }
-        here = (o for o in sorted(found) if o == self.me or liveness.get(o) not in GONE)
-        return {origin: found[origin] for origin in here}
+        listed = self._listed.get(kind)
+        if listed is None or listed.is_old(self.table.version, self._seen, now_s):
+            rows = [row for row in self.table if row.item.kind == kind and row.is_live(now_s)]
+            found = {row.item.origin: row.item for row in rows}
+            here = (o for o in sorted(found) if o == self.me or liveness.get(o) not in GONE)
+            until_s = min((row.ends_s for row in rows), default=math.inf)
+            listed = _Listed({o: found[o] for o in here}, self.table.version, self._seen, until_s)
+            self._listed[kind] = listed
+        return listed.items
 
     def alive(self) -> list[PeerId]:
         """The other members that are alive, by peer id."""
@@ -112,7 +134,7 @@ class Holdings:
         key = key_of(sealed.sender, kind)
         held = self.table.get(key)
         if held is not None and sealed.sequence <= held.item.sequence:
-            held.prolong(sealed, ends_s)
+            self.table.prolong(held, sealed, ends_s)
             return None
         if sealed.sender != self.me and sealed.sender not in self._members():
             self._keep_waiting(key, sealed, ends_s)

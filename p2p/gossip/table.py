@@ -35,11 +35,6 @@ class Row:
         """Whether it may be used and passed on."""
         return now_s < self.ends_s
 
-    def prolong(self, sealed: Signed, ends_s: float) -> None:
-        """Another copy of the same item: a carrier may have told too short a life."""
-        if sealed == self.sealed:
-            self.ends_s = min(max(self.ends_s, ends_s), self.limit_s)
-
 
 class Table:
     """Rows by key, in the order of keys."""
@@ -48,6 +43,8 @@ class Table:
         self._rows_max = rows_max
         self._rows: dict[int, Row] = {}
         self._order: list[int] = []
+        self.version = 0
+        """Changes with every row that is put, prolonged or dropped."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -66,7 +63,15 @@ class Table:
                 return False
             insort(self._order, row.key)
         self._rows[row.key] = row
+        self.version += 1
         return True
+
+    def prolong(self, row: Row, sealed: Signed, ends_s: float) -> None:
+        """Another copy of the item of a row: a carrier may have told too short a life."""
+        ends_s = min(ends_s, row.limit_s)
+        if ends_s > row.ends_s and sealed == row.sealed:
+            row.ends_s = ends_s
+            self.version += 1
 
     def live(self, low: int, high: int, now_s: float) -> list[Row]:
         """Live rows with low <= key <= high."""
@@ -88,6 +93,7 @@ class Table:
 
     def _drop(self, key: int) -> None:
         del self._rows[key]
+        self.version += 1
         del self._order[bisect_left(self._order, key)]
 
 

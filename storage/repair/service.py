@@ -95,6 +95,7 @@ class RepairService:
         )
         self._auditor = Auditor(pool, holders, catalog, transfer)
         self._returned: dict[PeerId, None] = {}
+        self._has_returned = trio.Event()
         self._core = Repair(config, pool.me, rng)
         self._driver = Driver(self._core, Performer(_send_nothing, self._notify, persist_nothing))
         self._nursery: trio.Nursery | None = None
@@ -133,6 +134,7 @@ class RepairService:
         member = changed.member
         if member.liveness is Liveness.ALIVE and changed.before in (Liveness.DEAD, Liveness.LEFT):
             self._returned[member.peer] = None
+            self._has_returned.set()
         self._driver.post(MemberIs(member.peer, member.liveness, member.since_s))
 
     async def _watch(self) -> None:
@@ -153,7 +155,9 @@ class RepairService:
     async def _audit_returned(self) -> None:
         """Ask those that came back whether their disk did, too."""
         while True:
+            await self._has_returned.wait()
             await trio.sleep(self._config.look_s)
+            self._has_returned = trio.Event()
             returned, self._returned = self._returned, {}
             for peer in returned:
                 for page in self._core.led_pages(peer):

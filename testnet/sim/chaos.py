@@ -28,11 +28,16 @@ from testnet.sim.seeded import run_seeded
 from testnet.sim.world import World
 
 CALM_SHARE: Final = 0.2
+STEP_S: Final = 0.01
+"""As long as a frame takes: finer steps cost more and order nothing that the dice do not."""
 SETTINGS: Final = {
     "node.profile": "server",
     # Otherwise as in production: nothing but repair would wait longer than a run lasts.
     "timers.down_after_s": 30.0,
     "timers.orphan_grace_s": 20.0,
+    # Adverts are most of what idle nodes say; they are as many as changes, with rare ones between.
+    "timers.advert_every_s": 60.0,
+    "timers.advert_ttl_s": 200.0,
     "storage.quota_gib": 1.0,
     "storage.min_free_gib": 0.0,
 }
@@ -43,7 +48,7 @@ def run_chaos(seed: int, *, nodes: int, seconds: float) -> Outcome:
     """Run one seed to its end; what a node raises is a bug and is raised here."""
     outcome = Outcome(Options.of(seed, nodes, seconds))
     try:
-        run_seeded(seed, partial(_live, outcome))
+        run_seeded(seed, partial(_live, outcome), step_s=STEP_S)
     except BaseException as error:
         error.add_note(str(outcome.options))
         raise

@@ -1,5 +1,6 @@
 """Looks on: every frame into one hash, every message counted, every room within its capacity."""
 
+from collections.abc import Mapping
 from contextlib import aclosing
 from functools import partial
 from hashlib import blake2b
@@ -19,6 +20,14 @@ from testnet.sim.chaos_work import Work
 from testnet.sim.world import World
 
 LOOK_S: Final = 1.0
+CAST_HEAD_BYTES: Final = 4
+"""The array, its number, and type and length of a payload of less than 256 bytes."""
+SMALL_CAST_BYTES: Final = 250
+STALE: Final[Mapping[int, type[CancelJob] | type[Decline]]] = {
+    number_of(CancelJob): CancelJob,
+    number_of(Decline): Decline,
+}
+"""Small casts by which a machine learns that what it holds is no longer wanted."""
 
 
 class Watch:
@@ -36,15 +45,16 @@ class Watch:
     def _on_frame(
         self, at_s: float, source: PeerId, to: PeerId, traffic_class: TrafficClass, frame: bytes
     ) -> None:
-        self._hash.update(f"{at_s:.6f} {source} {to} {int(traffic_class)} ".encode() + frame)
-        if number_in(frame) != number_of(Cast):
-            return
-        payload = decode_as(Cast, frame).payload
-        number = number_in(payload)
-        if number == number_of(CancelJob):
-            self._outcome.reached[f"cancel: {decode_as(CancelJob, payload).reason}"] += 1
-        elif number == number_of(Decline):
-            self._outcome.reached[f"decline: {decode_as(Decline, payload).reason}"] += 1
+        self._hash.update(f"{at_s:.6f} {source} {to} {int(traffic_class)} ".encode())
+        self._hash.update(frame)
+        if len(frame) <= SMALL_CAST_BYTES and number_in(frame) == number_of(Cast):
+            number = number_in(frame[CAST_HEAD_BYTES:])
+            if number in STALE:
+                self._note(decode_as(Cast, frame).payload, number)
+
+    def _note(self, payload: bytes, number: int) -> None:
+        reason = decode_as(STALE[number], payload).reason
+        self._outcome.reached[f"{STALE[number].__name__}: {reason}"] += 1
 
     def follow(self, nursery: trio.Nursery, work: Work, name: str, node: Node) -> None:
         """Read the events of a node that has just started, for as long as it lives."""

@@ -1,10 +1,12 @@
 """Run a trio program on virtual time so that one seed always gives one run.
 
 Trio shuffles runnable tasks with dice of its own. Two private names of trio (pinned; 0.35:
-https://github.com/python-trio/trio/issues/890) make that shuffle repeatable; they are used here
-and nowhere else, and tests/sim/test_seeded.py fails when a new trio no longer honours them.
+https://github.com/python-trio/trio/issues/890) make that shuffle repeatable, and two more let time
+go in steps; they are used here and nowhere else, and tests/sim/test_seeded.py fails when a new
+trio no longer honours them.
 """
 
+import math
 import random
 from collections.abc import Awaitable, Callable
 from functools import partial, wraps
@@ -18,23 +20,47 @@ ResultT = TypeVar("ResultT")
 ParamsT = ParamSpec("ParamsT")
 
 
-def run_seeded(seed: int, main: Callable[[], Awaitable[ResultT]]) -> ResultT:
+def run_seeded(
+    seed: int, main: Callable[[], Awaitable[ResultT]], *, step_s: float = 0.0
+) -> ResultT:
     """Run `main` to its end: tasks are scheduled by `seed`, sleeping takes no real time.
 
+    With `step_s` timers go off at its multiples only, late by up to one step as on a busy machine.
+    What falls into one step happens in an order that the seed decides, and costs much less.
     What `main` raises is raised here with a note that names the seed.
     """
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    if step_s:
+        _go_in_steps(clock, step_s)
     before = trio_run._ALLOW_DETERMINISTIC_SCHEDULING
     dice = trio_run._r.getstate()
     trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
     trio_run._r.setstate(random.Random(seed).getstate())  # noqa: S311
     try:
-        return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+        return trio.run(main, clock=clock)
     except BaseException as error:
         error.add_note(f"seed={seed}")
         raise
     finally:
         trio_run._ALLOW_DETERMINISTIC_SCHEDULING = before  # type: ignore[misc]
         trio_run._r.setstate(dice)
+
+
+def _go_in_steps(clock: trio.testing.MockClock, step_s: float) -> None:
+    """Have the clock jump to the first multiple of `step_s` at which something is due."""
+    now_s = 0.0
+
+    def current_time() -> float:
+        return now_s
+
+    def autojump() -> None:
+        nonlocal now_s
+        due_s = trio_run.GLOBAL_RUN_CONTEXT.runner.deadlines.next_deadline()
+        if now_s < due_s < math.inf:
+            now_s = max(due_s, math.ceil(due_s / step_s) * step_s)
+
+    clock.current_time = current_time  # type: ignore[method-assign]
+    clock._autojump = autojump  # type: ignore[method-assign]
 
 
 async def until(is_so: Callable[[], bool], *, within_s: float, look_s: float = 0.01) -> float:

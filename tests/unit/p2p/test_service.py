@@ -143,3 +143,33 @@ async def test_a_core_without_tables_may_not_persist() -> None:
     await persist_nothing([])
     with pytest.raises(AssertionError, match="persist t"):
         await persist_nothing([Persist("t", b"", b"")])
+
+
+@simulated
+async def test_a_step_is_not_cut_short_by_a_timer_that_falls_due_meanwhile() -> None:
+    world, core = World(disk_s=5), Scripted()
+    write, note = Persist("t", b"1", b""), Notify("told")
+
+    def steps(driver: Driver, world: World) -> None:
+        driver.post((WakeAt(3, ("timer",)),))
+        driver.post((write, note))
+
+    await driven(steps, world, core)
+    assert world.done == [("begin", write), "durable", "told"]
+    assert core.seen[-1] == (("timer",), 5)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@simulated
+async def test_an_event_and_a_timer_of_the_same_moment_are_both_handled_whole(seed: int) -> None:
+    world, core = World(disk_s=5), Scripted()
+    write, note = Persist("t", b"1", b""), Notify("told")
+
+    async def steps(driver: Driver, world: World) -> None:
+        driver.post((WakeAt(3, ("timer",)),))
+        await trio.sleep_until(3)
+        driver.post((write, note))
+
+    await driven(steps, world, core)
+    assert world.done == [("begin", write), "durable", "told"]
+    assert (("timer",), 3) in core.seen or (("timer",), 8) in core.seen

@@ -266,3 +266,14 @@ def test_many_items_in_one_message_are_judged_one_by_one() -> None:
     good = lab.word(CAROL, b"good")
     lab.hear(Push(1, (Carried(1000, bad), Carried(1000, good))))
     assert lab.bodies() == {CAROL: b"good"}
+
+
+def test_the_items_of_a_kind_are_the_same_mapping_until_something_changes() -> None:
+    lab = GossipLab()
+    lab.push(lab.word(BOB, b"x"), left_ms=5000)
+    before = lab.core.items(1, lab.now_s)
+    assert lab.core.items(1, lab.now_s + 4.9) is before
+    assert lab.core.items(1, lab.now_s + 5.1) == {}
+    lab.push(lab.word(CAROL, b"y"))
+    assert list(lab.core.items(1, lab.now_s)) == [BOB, CAROL]
+    assert list(before) == [BOB]
