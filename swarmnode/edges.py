@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from p2p.effects import Rng
 from p2p.host.port import Host, Index
-from p2p.ids import NetworkId
+from p2p.ids import LabId, MemberId, NetworkId
 from p2p.wire.envelope import Signer
 from p2p.workers import Workers
 from storage.engine.port import Tables
@@ -33,3 +33,15 @@ class Edges:
     wall_ms: Callable[[], int]
     """Milliseconds since 1970; only for expiry of signed things and for people."""
     workers: Workers
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this machine is in its network, as its certificates say."""
+
+    name: str
+    lab: LabId
+    lab_name: str
+    member: MemberId
+    site: str
+    roles: tuple[str, ...]

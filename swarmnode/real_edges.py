@@ -17,13 +17,12 @@ from storage.engine.lmdb_tables import LmdbTables
 from storage.engine.port import Tables
 from storage.shards.segment_store import SegmentStore
 from swarmnode.config import Config
-from swarmnode.edges import Edges
+from swarmnode.edges import Edges, Identity
 from swarmnode.enrol import Membership, load_membership
 from swarmnode.executor.capability import ExecutorConfig
 from swarmnode.executor.process import ProcessExecutor
 from swarmnode.home import Home, read_revoked
 from swarmnode.memory import ctx
-from swarmnode.node import Identity
 from swarmnode.resources.local import LocalMachine
 
 GIB: Final = 1024**3

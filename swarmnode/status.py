@@ -3,20 +3,25 @@
 import os
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import trio
 
+from p2p.discovery.service import DiscoveryService
 from p2p.errors import WireError
 from p2p.gossip.items import RESOURCES, STORAGE
+from p2p.gossip.service import GossipService
+from p2p.host.rpc import Rpc
+from p2p.membership.service import MembershipService
 from p2p.membership.view import Liveness, Member
 from p2p.wire.codec import decode_as
 from storage.advert import StorageAdvert
+from storage.service import StorageService
 from swarmnode.api.schema import API_VERSION, ComputeStatus, PeerLine, Status, StorageStatus
+from swarmnode.config import Config
+from swarmnode.edges import Edges, Identity
+from swarmnode.market.service import MarketService
 from swarmnode.resources.advert import ResourceAdvert
-
-if TYPE_CHECKING:
-    from swarmnode.node import Node
 
 AdvertT = TypeVar("AdvertT", ResourceAdvert, StorageAdvert)
 STARTING: Final = "starting"
@@ -33,11 +38,27 @@ def program_version() -> str:
         return "source"
 
 
+class Parts(Protocol):
+    """What there is to read of a node; `swarmnode.node.Node` has it all."""
+
+    config: Config
+    edges: Edges
+    identity: Identity
+    rpc: Rpc
+    membership: MembershipService
+    gossip: GossipService
+    discovery: DiscoveryService
+    storage: StorageService
+    market: MarketService
+    lends_compute: bool
+    lends_storage: bool
+
+
 @dataclass(slots=True)
 class StatusReader:
-    """Looks at one Node."""
+    """Looks at one node."""
 
-    node: "Node"
+    node: Parts
     began_s: float | None = None
     """When its parts began to start; None before."""
     runs: bool = False
