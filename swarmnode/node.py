@@ -5,7 +5,6 @@ Nobody else looks anything up. On a machine `daemon.py` hands over real edges, i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import trio
 
@@ -13,7 +12,7 @@ from p2p.discovery.service import DiscoveryService
 from p2p.gossip.service import GossipService
 from p2p.host.echo import Echo
 from p2p.host.rpc import Rpc
-from p2p.ids import LabId, MemberId, PeerId
+from p2p.ids import PeerId
 from p2p.membership.knowledge import Profile
 from p2p.membership.service import MembershipService
 from storage.facade import Names, Objects
@@ -21,24 +20,12 @@ from storage.service import StorageService
 from swarmnode import settings
 from swarmnode.api.schema import PeerLine, Status
 from swarmnode.config import Config
-from swarmnode.edges import Edges
+from swarmnode.edges import Edges, Identity
 from swarmnode.market.service import MarketService
 from swarmnode.memory.service import MemoryService
 from swarmnode.peer_cache import TablePeerCache
 from swarmnode.resources.publisher import AdvertPublisher
 from swarmnode.status import StatusReader
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who this machine is in its network, as its certificates say."""
-
-    name: str
-    lab: LabId
-    lab_name: str
-    member: MemberId
-    site: str
-    roles: tuple[str, ...]
 
 
 class Node:

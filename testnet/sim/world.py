@@ -22,9 +22,9 @@ from storage.engine.memory_tables import MemoryTables
 from storage.shards.memory_store import MemoryShardStore
 from swarmnode.config import Config
 from swarmnode.config_load import load
-from swarmnode.edges import Edges
+from swarmnode.edges import Edges, Identity
 from swarmnode.executor.fake import FakeExecutor
-from swarmnode.node import Identity, Node
+from swarmnode.node import Node
 from swarmnode.resources.fake import FakeMachine
 from testnet.sim.clock import VirtualWall
 from testnet.sim.signer import KeyedHashSigner
