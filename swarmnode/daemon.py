@@ -32,6 +32,7 @@ from swarmnode.home import Home, locate, write_addresses
 from swarmnode.logs import set_up
 from swarmnode.malloc import give_back_big_buffers
 from swarmnode.node import Node
+from swarmnode.notices import tell_changes
 from swarmnode.real_edges import Real, build_edges
 from swarmnode.task_tree import dump_tree
 
@@ -67,7 +68,7 @@ async def serve(config: Config, home: Home, real: Real) -> None:
     tokens = read_tokens(token_file(config.api.token_file, home.state)) if config.api.tcp else {}
     hub = EventHub(node.market.events, os.urandom(8).hex())
     api = ApiServer(
-        build_app(all_routes(node, hub)),
+        build_app(all_routes(node, hub), node.has_started),
         home.api_socket,
         config.api.tcp or None,
         tokens,
@@ -104,6 +105,7 @@ async def _run_node(
                 where = ", ".join(real.edges.host.addresses())
                 log.info("running as %s at %s", real.edges.host.peer_id, where)
                 _tell_supervisor()
+                running.start_soon(tell_changes, node.status)
     finally:
         node.stopped.set()
 

@@ -138,6 +138,11 @@ class Node:
         """Small mutable values."""
         return self.storage.names
 
+    @property
+    def pause_grace_s(self) -> float:
+        """Notice that tasks get when the owner does not say how much."""
+        return self.config.timers.pause_grace_s
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Start everything in dependency order; serve until cancelled.
 
@@ -169,6 +174,10 @@ class Node:
         """No new work from here on; what runs stays under its shim."""
         self._reader.stops = True
         await trio.lowlevel.checkpoint()
+
+    def has_started(self) -> bool:
+        """Whether every part runs and what was kept is loaded."""
+        return self._reader.runs
 
     def status(self) -> Status:
         """Health first, then everything `swarmnode status` shows."""

@@ -173,6 +173,10 @@ class FakeNode:
     def names(self) -> Never:
         raise NotImplementedError
 
+    @property
+    def pause_grace_s(self) -> float:
+        return 4.5
+
     def not_ready(self) -> tuple[str, ...]:
         return self.reasons
 

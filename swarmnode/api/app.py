@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
+from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
@@ -31,6 +32,14 @@ SCOPES: Final[Mapping[str, frozenset[str]]] = {
 }
 """Token scope -> methods it may use; `submit` may not steer the node (ADMIN_PATHS)."""
 ADMIN_PATHS: Final = ("/api/v1/node/", "/api/v1/join")
+ANSWERED_WHILE_STARTING: Final = OPEN_PATHS | {
+    "/api/v1/status",
+    "/api/v1/openapi.json",
+    "/metrics",
+}
+STARTING: Final = Problem(
+    503, "starting", "the node is starting", "try again in a second, or add --wait 10"
+)
 
 
 class Gatekeeper:
@@ -63,7 +72,8 @@ class Gatekeeper:
         headers = Headers(scope=scope)
         host = headers.get("host", "").rsplit(":", 1)[0].lower()
         if self._tokens is None and host not in self._hosts:
-            return Problem(403, "bad_host", "this host name is not served", f"Host: {host[:64]}")
+            hint = f"{host[:64]}: call it `swarm` or `localhost`, or add it to api.hosts"
+            return Problem(403, "bad_host", "this host name is not served", hint)
         if "origin" in headers:
             return Problem(403, "bad_origin", "requests from web pages are refused")
         if self._tokens is None or scope["path"] in OPEN_PATHS:
@@ -82,8 +92,24 @@ class Gatekeeper:
             return Problem(401, "token_needed", "a valid token is needed", hint)
         steers = str(scope["path"]).startswith(ADMIN_PATHS)
         if scope["method"] not in SCOPES[granted] or (steers and granted != "admin"):
-            return Problem(403, "scope", f"a token of scope {granted} may not do that")
+            hint = "`swarmnode api token --scope` makes one that may"
+            return Problem(403, "scope", f"a token of scope {granted} may not do that", hint)
         return None
+
+
+class StartGate:
+    """Answers 503 until the node's tables are loaded: a task must not seem unknown meanwhile."""
+
+    def __init__(self, app: Asgi, has_started: Callable[[], bool]) -> None:
+        self._app, self._has_started = app, has_started
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI entry."""
+        waits = scope["type"] == "http" and scope["path"] not in ANSWERED_WHILE_STARTING
+        if waits and not self._has_started():
+            await problem_response(STARTING)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
 
 
 async def _live(receive: Receive, send: Send) -> None:
@@ -103,8 +129,11 @@ async def _wrong_method(request: Any, error: Exception) -> Response:  # noqa: AN
     return problem_response(Problem(405, "method", f"{request.method} is not served here"))
 
 
-def build_app(routes: Sequence[BaseRoute]) -> Starlette:
-    """All routes with problem responses for every expected error."""
+def build_app(
+    routes: Sequence[BaseRoute], has_started: Callable[[], bool] = lambda: True
+) -> Starlette:
+    """All routes with problem responses for every expected error, once the node has started."""
     handlers: dict[Any, Any] = dict.fromkeys(PROBLEMS, on_expected_error)
     handlers[404], handlers[405] = _not_found, _wrong_method
-    return Starlette(routes=list(routes), exception_handlers=handlers)
+    gate = Middleware(StartGate, has_started=has_started)
+    return Starlette(routes=list(routes), exception_handlers=handlers, middleware=[gate])

@@ -59,6 +59,11 @@ class NodeFace(Protocol):
     @property
     def market(self) -> MarketFace: ...
 
+    @property
+    def pause_grace_s(self) -> float:
+        """Notice that tasks get when the owner does not say how much."""
+        ...
+
     def status(self) -> Status: ...
 
     def not_ready(self) -> tuple[str, ...]:

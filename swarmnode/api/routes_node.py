@@ -66,7 +66,8 @@ class NodeRoutes:
     async def pause(self, request: Request) -> Response:
         """The owner takes the machine back."""
         wanted = await body_as(PauseRequest, request)
-        await self._node.market.pause(grace_s=wanted.grace_s)
+        grace_s = self._node.pause_grace_s if wanted.grace_s is None else wanted.grace_s
+        await self._node.market.pause(grace_s=grace_s)
         return reply({"paused": True})
 
     async def resume(self, request: Request) -> Response:

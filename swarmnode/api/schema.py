@@ -1,5 +1,7 @@
 """What the local API says, as typed structs: the one thing that server, CLI and SDK share."""
 
+from typing import Annotated
+
 import msgspec
 
 API_VERSION = 1
@@ -142,9 +144,9 @@ class ReadRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PauseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The owner takes the machine back within `grace_s` seconds."""
+    """The owner takes the machine back within `grace_s` seconds; null: timers.pause_grace_s."""
 
-    grace_s: float = 3.0
+    grace_s: Annotated[float, msgspec.Meta(ge=0, le=600)] | None = None
 
 
 class JoinRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

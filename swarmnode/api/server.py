@@ -27,6 +27,10 @@ class SocketInUseError(SwarmError):
     """Another node answers on this socket: stop it, or choose another SWARM_HOME."""
 
 
+class ApiAddressError(SwarmError):
+    """The API cannot be served at `api.tcp`: the text names the cause and the remedy."""
+
+
 @dataclass(slots=True)
 class ApiServer:
     """Runs the app until `stop` is set or it is cancelled."""
@@ -42,7 +46,7 @@ class ApiServer:
     bound: tuple[str, ...] = ()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Bind, say so, serve. Raises SocketInUseError, OSError for a TCP port in use."""
+        """Bind, say so, serve. Raises SocketInUseError, ApiAddressError."""
         _clear_socket(self.socket_path)
         try:
             async with trio.open_nursery() as beside:
@@ -60,7 +64,10 @@ class ApiServer:
         bound = await self._serve(nursery, unix, f"unix:{self.socket_path}")
         if self.tcp is not None:
             gate = Gatekeeper(self.app, self.tokens, self.hosts)
-            bound += await self._serve(nursery, gate, self.tcp)
+            listener = _listener(self.tcp)
+            host, port = listener.getsockname()[:2]
+            await self._serve(nursery, gate, f"fd://{listener.detach()}")
+            bound.append(f"http://{host}:{port}")
         self.bound = tuple(bound)
 
     async def _serve(self, nursery: trio.Nursery, app: Gatekeeper, bind: str) -> list[str]:
@@ -76,6 +83,31 @@ class ApiServer:
         )
         bound: list[str] = await nursery.start(serve)
         return bound
+
+
+def _listener(address: str) -> socket.socket:
+    """A socket bound to `host:port` or `[host]:port`. Raises ApiAddressError."""
+    host, _, port = address.rpartition(":")
+    try:
+        number = int(port)
+        if not 0 <= number < 65_536:  # the C library would take it modulo 65536
+            raise ValueError(port)
+        family, kind, _, _, where = socket.getaddrinfo(
+            host.strip("[]"), number, type=socket.SOCK_STREAM
+        )[0]
+        listener = socket.socket(family, kind)
+    except (ValueError, OSError) as exc:
+        remedy = "api.tcp is HOST:PORT, such as 127.0.0.1:4851"
+        raise ApiAddressError(f"the API cannot be served at {address!r}: {remedy}") from exc
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(where)
+    except OSError as exc:
+        listener.close()
+        raise ApiAddressError(
+            f"the API cannot be served at {address}: {exc.strerror}: choose another api.tcp"
+        ) from exc
+    return listener
 
 
 def _clear_socket(path: Path) -> None:

@@ -14,10 +14,16 @@ from typing import IO, Any
 
 CHUNK_BYTES = 256 * 1024
 WAIT_STEP_S = 0.05
+START_S = 15.0
+"""A node that has just been started loads its tables: seconds on a busy machine."""
 
 
 class NodeUnreachableError(Exception):
-    """No node answers on the socket."""
+    """No node answers on the socket, or it went away in the middle."""
+
+
+class ClientSettingError(Exception):
+    """SWARM_API or SWARM_TOKEN_FILE cannot be used: the text names the remedy."""
 
 
 class ApiError(Exception):
@@ -67,7 +73,11 @@ class Client:
         return json.loads(text) if text else None
 
     def upload(self, path: str, source: IO[bytes]) -> Any:  # noqa: ANN401
-        """POST a stream of any length, chunked."""
+        """POST a stream of any length, chunked.
+
+        A node that cannot take it answers early; that answer is what is raised.
+        """
+        self._wait_started()
         chunks = iter(lambda: source.read(CHUNK_BYTES), b"")
         with self._request("POST", path, chunks, None, no_limit=True) as response:
             return json.loads(response.read())
@@ -97,23 +107,49 @@ class Client:
         no_limit: bool = False,
     ) -> Iterator[http.client.HTTPResponse]:
         limit_s = None if no_limit else timeout_s or self.timeout_s
-        connection = self._connection(limit_s)
+        give_up = time.monotonic() + START_S
+        while True:
+            connection = self._connection(limit_s)
+            try:
+                response = self._answer(connection, method, path, data)
+                if response.status < 400:
+                    yield response
+                    return
+                problem = _api_error(response)
+            finally:
+                connection.close()
+            may_repeat = isinstance(data, bytes | None) and time.monotonic() < give_up
+            if problem.code != "starting" or not may_repeat:
+                raise problem
+            threading.Event().wait(WAIT_STEP_S)
+
+    def _answer(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        data: bytes | Iterator[bytes] | None,
+    ) -> http.client.HTTPResponse:
+        """Send a request; the answer, also one that comes before everything was sent."""
         headers = {"Content-Type": "application/json"} if isinstance(data, bytes) else {}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
+        chunked = not isinstance(data, bytes | None)
         try:
-            try:
-                connection.request(
-                    method, path, data, headers, encode_chunked=not isinstance(data, bytes | None)
-                )
-                response = connection.getresponse()
-            except (OSError, http.client.HTTPException) as error:
-                raise NodeUnreachableError(self._unreachable(error)) from error
-            if response.status >= 400:
-                raise _api_error(response)
-            yield response
-        finally:
-            connection.close()
+            connection.connect()
+        except OSError as error:
+            raise NodeUnreachableError(self._unreachable(error)) from error
+        try:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, path, data, headers, encode_chunked=chunked)
+            return connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            raise NodeUnreachableError(self._went_away(error)) from error
+
+    def _wait_started(self) -> None:
+        give_up = time.monotonic() + START_S
+        while self.get("/api/v1/status")["state"] == "starting" and time.monotonic() < give_up:
+            threading.Event().wait(WAIT_STEP_S)
 
     def _connection(self, timeout_s: float | None) -> http.client.HTTPConnection:
         if self.url:
@@ -122,8 +158,15 @@ class Client:
         return _UnixConnection(self.socket_path, timeout_s)
 
     def _unreachable(self, error: BaseException) -> str:
+        plain = isinstance(error, FileNotFoundError | ConnectionRefusedError)
+        why = "" if plain else f" ({error})"
         where = self.url or self.socket_path
-        return f"no node answers at {where} ({error}): start one with `swarmnode run`"
+        return f"no node answers at {where}{why}: start one with `swarmnode run`"
+
+    def _went_away(self, error: BaseException) -> str:
+        if isinstance(error, TimeoutError):
+            return f"the node at {self.url or self.socket_path} did not answer in time: try again"
+        return f"the node went away in the middle ({error}): when it is back, try again"
 
     def wait_ready(self, within_s: float) -> None:
         """Return once /readyz says yes. Raises NodeUnreachableError when it never does."""
@@ -169,10 +212,28 @@ def _api_error(response: http.client.HTTPResponse) -> ApiError:
 
 
 def client_from_environment(home_socket: Path) -> Client:
-    """SWARM_API (URL or socket path) and SWARM_TOKEN_FILE win over the node's own socket."""
+    """SWARM_API (URL or socket path) and SWARM_TOKEN_FILE win over the node's own socket.
+
+    Raises ClientSettingError.
+    """
     api = os.environ.get("SWARM_API", "")
-    token_file = os.environ.get("SWARM_TOKEN_FILE", "")
-    token = Path(token_file).read_text().strip() if token_file else ""
-    if api.startswith("http://"):
-        return Client(home_socket, api, token)
-    return Client(Path(api) if api else home_socket)
+    if not api:
+        return Client(home_socket)
+    if api.startswith("/"):
+        return Client(Path(api))
+    if not api.startswith("http://"):
+        raise ClientSettingError(f"SWARM_API={api}: write http://HOST:PORT or a socket's path")
+    return Client(home_socket, api, _token(os.environ.get("SWARM_TOKEN_FILE", "")))
+
+
+def _token(file: str) -> str:
+    if not file:
+        return ""
+    try:
+        token = Path(file).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise ClientSettingError(f"SWARM_TOKEN_FILE={file} cannot be read: {why}") from error
+    if not token.isascii() or not token.isprintable():
+        raise ClientSettingError(f"SWARM_TOKEN_FILE={file} does not hold a token")
+    return token

@@ -7,7 +7,8 @@ import click
 
 from swarmnode.cli import exits
 from swarmnode.cli.groups import NearestGroup
-from swarmnode.cli.output import emit, emit_rows, output_option, paint
+from swarmnode.cli.machines import Machines, short
+from swarmnode.cli.output import emit, emit_rows, output_option, paint, printable
 from swarmnode.cli.talk import human_bytes, node, wait_option
 
 STATE_COLOURS = {"ready": "green", "joining": "yellow", "starting": "yellow", "stopping": "red"}
@@ -17,7 +18,7 @@ STATE_COLOURS = {"ready": "green", "joining": "yellow", "starting": "yellow", "s
 @click.option("--check", is_flag=True, help="Exit 6 unless ready and without warnings.")
 @wait_option
 @output_option
-def status(check: bool, wait_s: float, fmt: str) -> None:
+def status(check: bool, wait_s: float, fmt: str) -> int:
     """Show the health of this node, then what it lends and keeps."""
     with node(wait_s) as client:
         found: dict[str, Any] = client.get("/api/v1/status")
@@ -25,8 +26,8 @@ def status(check: bool, wait_s: float, fmt: str) -> None:
         _print_status(found)
     else:
         emit(found, fmt)
-    if check and (found["state"] != "ready" or found["warnings"]):
-        raise SystemExit(exits.DEGRADED)
+    well = found["state"] == "ready" and not found["warnings"]
+    return exits.OK if well or not check else exits.DEGRADED
 
 
 def _print_status(found: dict[str, Any]) -> None:
@@ -34,6 +35,8 @@ def _print_status(found: dict[str, Any]) -> None:
     click.echo(paint(f"{state}", STATE_COLOURS.get(state, "red")))
     for warning in found["warnings"]:
         click.echo(paint(f"  ! {warning}", "yellow"))
+    for failure in found["join_failures"]:
+        click.echo(f"    {printable(failure)}")
     storage, compute = found["storage"], found["compute"]
     lent = f"{compute['cpu_free_millis'] / 1000:g} of {compute['cpu_millis'] / 1000:g} cores free"
     lent += f", {human_bytes(compute['memory_free_bytes'])} memory free"
@@ -45,8 +48,7 @@ def _print_status(found: dict[str, Any]) -> None:
         {
             "machine": f"{found['name']} ({found['peer']})",
             "lab": found["lab"],
-            "network": found["network"],
-            "joined": found["join_step"],
+            "network": f"{found['network']} ({found['join_step']})",
             "members": f"{found['members_alive']} alive, {found['members_suspect']} suspect, "
             f"{found['members_dead']} dead",
             "addresses": found["addresses"],
@@ -59,8 +61,11 @@ def _print_status(found: dict[str, Any]) -> None:
         },
         "table",
     )
+    limits: dict[str, list[str]] = {}
     for limit, why in sorted(compute["not_enforced"].items()):
-        click.echo(f"not enforced here: {limit}: {why}")
+        limits.setdefault(why, []).append(limit)
+    for why, names in limits.items():
+        click.echo(f"not enforced here: {', '.join(names)}: {why}")
 
 
 @click.group(cls=NearestGroup)
@@ -75,8 +80,11 @@ def peer_ls(wait_s: float, fmt: str) -> None:
     """List every member with its state, round-trip time and free resources."""
     with node(wait_s) as client:
         rows = client.get("/api/v1/peers")
+        own_lab = client.get("/api/v1/status")["lab"] if fmt == "table" else ""
     if fmt == "table":
+        ours = {row["lab"] for row in rows if row["me"]}
         for row in rows:
+            row["lab"] = own_lab if row["lab"] in ours else short(row["lab"])
             row["rtt"] = "-" if row["rtt_ms"] is None else f"{row['rtt_ms']:.1f} ms"
             row["name"] += " (me)" if row["me"] else ""
             free = row["cpu_free_millis"]
@@ -91,11 +99,7 @@ def peer_ls(wait_s: float, fmt: str) -> None:
 def ping(peer_id: str, count: int, fmt: str) -> None:
     """Measure round trips to a member, by its peer id or name."""
     with node() as client:
-        found = next(
-            (p for p in client.get("/api/v1/peers") if peer_id in (p["peer"], p["name"])), None
-        )
-        if found is None:
-            raise exits.CliError(f"no member {peer_id!r}: see swarmnode peer ls", exits.NOT_FOUND)
+        found = Machines.seen_by(client).find(peer_id)
         pong = client.call("POST", f"/api/v1/peers/{found['peer']}/ping?count={count}")
     times = pong["rtt_ms"]
     median = round(statistics.median(times), 3)
@@ -108,12 +112,19 @@ def node_group() -> None:
 
 
 @node_group.command()
-@click.option("--grace", "grace_s", type=float, default=3.0, show_default=True, metavar="SECONDS")
+@click.option(
+    "--grace",
+    "grace_s",
+    type=click.FloatRange(0, 600),
+    metavar="SECONDS",
+    help="Notice the tasks get  [default: timers.pause_grace_s].",
+)
 @output_option
-def pause(grace_s: float, fmt: str) -> None:
+def pause(grace_s: float | None, fmt: str) -> None:
     """Take the machine back: tasks move on with their last checkpoint."""
     with node() as client:
-        emit(client.call("POST", "/api/v1/node/pause", {"grace_s": grace_s}), fmt)
+        wanted = {} if grace_s is None else {"grace_s": grace_s}
+        emit(client.call("POST", "/api/v1/node/pause", wanted), fmt)
 
 
 @node_group.command()

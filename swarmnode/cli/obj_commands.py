@@ -1,17 +1,20 @@
 """`obj put | get | cat | ls | stat | rm`: objects in and out of the pool."""
 
+import errno
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from urllib.parse import quote
 
 import click
 
 from swarmnode.cli import exits
 from swarmnode.cli.groups import NearestGroup
-from swarmnode.cli.output import emit, emit_rows, output_option
+from swarmnode.cli.machines import Machines
+from swarmnode.cli.output import emit, emit_rows, output_option, stamp
 from swarmnode.cli.talk import human_bytes, node
 
 DURABILITIES = ("durable", "quorum", "local")
@@ -40,10 +43,11 @@ def put(file: IO[bytes], name: str, durability: str, fmt: str) -> None:
         emit(receipt, fmt)
         return
     click.echo(receipt["cap"])
-    site = "; all holders are at one site" if receipt["one_site"] else ""
+    holders = len(receipt["holders"])
+    site = "; all holders are at one site" if receipt["one_site"] and holders > 1 else ""
     click.echo(
         f"{human_bytes(receipt['size'])} as {receipt['k']} of {receipt['n']} on "
-        f"{len(receipt['holders'])} machines in {receipt['seconds']:.1f} s; "
+        f"{holders} machine{'' if holders == 1 else 's'} in {receipt['seconds']:.1f} s; "
         f"survives the loss of {receipt['survives']}{site}",
         err=True,
     )
@@ -60,7 +64,7 @@ def get(cap: str, file: Path, force: bool, fmt: str) -> None:
         raise exits.CliError(f"{file} exists: choose another name or --force", exits.USAGE)
     with node() as client:
         size = _write_whole(client.download("/api/v1/objects/read", {"cap": cap}), file)
-    emit({"file": str(file), "size": size}, fmt)
+    emit({"file": str(file), "size": human_bytes(size) if fmt == "table" else size}, fmt)
 
 
 def _write_whole(chunks: Iterator[bytes], file: Path) -> int:
@@ -72,8 +76,9 @@ def _write_whole(chunks: Iterator[bytes], file: Path) -> int:
                 size += out.write(chunk)
         part.replace(file)
     except OSError as error:
-        message = f"cannot write {file}: {error.strerror}: free space or choose another folder"
-        raise exits.CliError(message) from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "free some space there" if full else "choose another place"
+        raise exits.CliError(f"cannot write {file}: {error.strerror}: {remedy}") from error
     finally:
         part.unlink(missing_ok=True)
     return size
@@ -111,12 +116,22 @@ def stat(cap_or_address: str, fmt: str) -> None:
     """Show where an object's shards are and what losses it survives now."""
     with node() as client:
         found = client.get(f"/api/v1/objects/{_address(cap_or_address)}")
-    if fmt != "table":
-        emit(found, fmt)
-        return
-    shards = found.pop("shards")
-    emit(found | {"size": human_bytes(found["size"])}, fmt)
-    emit_rows(shards, fmt, ("segment", "shard", "holder", "alive"))
+        if fmt != "table":
+            emit(found, fmt)
+            return
+        shards = found.pop("shards")
+        expires = stamp(found.pop("expires_ms"))
+        emit(found | {"size": human_bytes(found["size"]), "expires": expires}, fmt)
+        emit_rows(_holders(shards, Machines.seen_by(client)), fmt, ("holder", "alive", "shards"))
+
+
+def _holders(shards: list[dict[str, Any]], machines: Machines) -> list[dict[str, object]]:
+    """One row per machine: an object of a gigabyte has thousands of shards."""
+    counts = Counter((one["holder"], one["alive"]) for one in shards)
+    return [
+        {"holder": machines.label(holder), "alive": alive, "shards": count}
+        for (holder, alive), count in counts.items()
+    ]
 
 
 @obj.command("rm")

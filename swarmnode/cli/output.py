@@ -6,6 +6,7 @@ What a peer named is shown with its control characters replaced: a name cannot p
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
@@ -72,9 +73,15 @@ def paint(text: str, colour: str) -> str:
     return text if plain or not sys.stdout.isatty() else click.style(text, fg=colour)
 
 
+def stamp(wall_ms: int) -> str:
+    """Milliseconds since 1970 as `2026-01-31 12:00:00 UTC`; `-` for 0."""
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(wall_ms / 1000)) if wall_ms else "-"
+
+
 def complain(message: str) -> None:
     """One line on stderr (further faults indented below it)."""
-    click.echo(f"error: {message}", err=True)
+    first, *others = message.splitlines() or [""]
+    click.echo("\n".join([f"error: {first}", *(f"  {one.lstrip()}" for one in others)]), err=True)
 
 
 @contextmanager
@@ -110,4 +117,9 @@ def _cell(value: object) -> str:
             return "yes" if value else "no"
         case list() | tuple():
             return ", ".join(_cell(one) for one in value)
-    return "".join(char if char.isprintable() else "?" for char in str(value))
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """Text of somebody else, harmless for a terminal."""
+    return "".join(char if char.isprintable() else "?" for char in text)

@@ -8,7 +8,13 @@ from typing import Any, Final, TypeVar
 import click
 
 from swarmnode.cli import exits
-from swarmnode.cli.client import ApiError, Client, NodeUnreachableError, client_from_environment
+from swarmnode.cli.client import (
+    ApiError,
+    Client,
+    ClientSettingError,
+    NodeUnreachableError,
+    client_from_environment,
+)
 from swarmnode.cli.output import reporting
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
@@ -27,6 +33,7 @@ EXIT_OF_CODE: Final[Mapping[str, int]] = {
     "peer_timeout": exits.TEMPORARY,
     "peer_unreachable": exits.TEMPORARY,
     "no_bids": exits.TEMPORARY,
+    "starting": exits.TEMPORARY,
 }
 """Problem code -> exit code; anything else is 1."""
 
@@ -49,13 +56,16 @@ def node(wait_s: float = 0.0) -> Iterator[Client]:
     with reporting():
         from swarmnode.home import locate
 
-        client = client_from_environment(locate(os.environ).api_socket)
+        home_socket = locate(os.environ).api_socket
     try:
+        client = client_from_environment(home_socket)
         if wait_s > 0:
             client.wait_ready(wait_s)
         yield client
     except NodeUnreachableError as error:
         raise exits.CliError(str(error), exits.UNREACHABLE) from error
+    except ClientSettingError as error:
+        raise exits.CliError(str(error), exits.USAGE) from error
     except ApiError as error:
         code = EXIT_OF_CODE.get(error.code, exits.ERROR)
         raise exits.CliError(str(error), code) from error

@@ -1,7 +1,7 @@
 """`task submit | ls | show | logs | wait | cancel | explain`: commands on the pool's machines."""
 
-import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -11,12 +11,19 @@ import click
 from swarmnode.cli import exits, task_follow
 from swarmnode.cli.client import Client
 from swarmnode.cli.groups import NearestGroup
-from swarmnode.cli.output import emit, emit_rows, output_option, table
+from swarmnode.cli.machines import Machines
+from swarmnode.cli.output import emit, emit_rows, output_option, printable, table
 from swarmnode.cli.submit_options import submit_options
-from swarmnode.cli.talk import human_bytes, node, wait_option
+from swarmnode.cli.talk import node, wait_option
+from swarmnode.cli.task_print import print_task, why_of
 from swarmnode.cli.task_spec import add_inputs, merge_flags, read_spec
 
 _ID_CHARS: Final = 16
+STATES: Final = (
+    *("submitted", "auctioned", "awarded", "running", "lost"),
+    *task_follow.ENDS,
+)
+"""A test holds them equal to swarmnode.tasks.lifecycle.TaskState."""
 
 
 @click.group(cls=NearestGroup)
@@ -48,7 +55,7 @@ def submit(
     """
     spec = read_spec(spec_file)
     merge_flags(spec, flags, argv)
-    if not spec.get("run"):
+    if spec_file is None and not argv:
         raise click.UsageError("give a COMMAND after --, or a file with --spec")
     with node(wait_s) as client:
         add_inputs(spec, inputs, client)
@@ -70,10 +77,11 @@ def _print_id(made: str, fmt: str) -> None:
 
 def _stay_with(client: Client, made: str, fmt: str, cancel_on_interrupt: bool) -> int:
     as_table = fmt == "table"
+    watcher = Watcher(Machines.seen_by(client))
     try:
         task_follow.say(f"task {made}")
         copier = task_follow.Copier(client, made, follow=True) if as_table else None
-        detail = task_follow.wait_for(client, made, None, _tell_change)
+        detail = task_follow.wait_for(client, made, None, watcher.tell)
         if copier is not None:
             copier.finish()
     except KeyboardInterrupt:
@@ -92,27 +100,44 @@ def _stay_with(client: Client, made: str, fmt: str, cancel_on_interrupt: bool) -
     return task_follow.exit_code_of(detail)
 
 
-def _tell_change(detail: dict[str, Any]) -> None:
-    """On a terminal, say where the task stands while it does not print anything yet."""
-    if sys.stderr.isatty() and detail["state"] not in task_follow.ENDS:
-        where = f" on {detail['provider']}" if detail["provider"] else ""
-        task_follow.say(f"  {detail['state']}{where}")
+@dataclass(slots=True)
+class Watcher:
+    """Says beside the task's own output where it stands, while it has not ended."""
+
+    machines: Machines
+    waits: str = ""
+
+    def tell(self, detail: dict[str, Any]) -> None:
+        """On a terminal every change; elsewhere only why it has to wait, for a script's log."""
+        if detail["state"] in task_follow.ENDS:
+            return
+        waits = detail["why"] if detail["state"] in ("submitted", "auctioned", "lost") else ""
+        if waits and waits != self.waits:
+            task_follow.say(f"  waiting: {printable(waits)} (Ctrl-C leaves it waiting)")
+        elif sys.stderr.isatty() and not waits:
+            where = f" on {self.machines.label(detail['provider'])}" if detail["provider"] else ""
+            task_follow.say(f"  {detail['state']}{where}")
+        self.waits = waits
 
 
 @task.command("ls")
-@click.option("--state", "states", multiple=True, help="Only tasks in this state.")
+@click.option(
+    "--state", "states", multiple=True, type=click.Choice(STATES), help="Only tasks in this state."
+)
 @wait_option
 @output_option
 def ls(states: tuple[str, ...], wait_s: float, fmt: str) -> None:
     """List the tasks submitted here, oldest first."""
     with node(wait_s) as client:
         rows = client.get("/api/v1/tasks")
+        machines = Machines.seen_by(client) if fmt == "table" else Machines(())
     rows = [row for row in rows if not states or row["state"] in states]
     if fmt == "table":
         for row in rows:
             row["command"] = " ".join(row["run"])[:60]
             row["code"] = row["exit_code"]
-    emit_rows(rows, fmt, ("task", "name", "state", "code", "attempts", "provider", "command"))
+            row["machine"] = machines.label(row["provider"])
+    emit_rows(rows, fmt, ("task", "name", "state", "code", "attempts", "machine", "command"))
 
 
 @task.command("show")
@@ -122,23 +147,10 @@ def show(task_id: str, fmt: str) -> None:
     """Show everything known about a task."""
     with node() as client:
         found = client.get(f"/api/v1/tasks/{_resolve(client, task_id)}")
-    if fmt != "table":
-        emit(found, fmt)
-        return
-    history, outputs, usage = found.pop("history"), found.pop("outputs"), found.pop("usage")
-    found["run"] = " ".join(found["run"])
-    found["spec"] = json.dumps(found["spec"])
-    if usage is not None:
-        found["usage"] = (
-            f"{usage['wall_ms'] / 1000:.1f} s, {usage['cpu_ms'] / 1000:.1f} s of CPU, "
-            f"{human_bytes(usage['memory_peak_bytes'])} of memory"
-        )
-    emit(found, fmt)
-    if history:
-        columns = ("fence", "provider", "ended_as", "restored_step", "detail")
-        emit_rows(history, fmt, columns)
-    if outputs:
-        emit_rows(outputs, fmt, ("name", "size", "cap"))
+        if fmt == "table":
+            print_task(found, Machines.seen_by(client))
+        else:
+            emit(found, fmt)
 
 
 @task.command("logs")
@@ -185,7 +197,8 @@ def wait(task_id: str, timeout_s: float | None, fmt: str) -> int:
         found = _resolve(client, task_id)
         detail = task_follow.wait_for(client, found, timeout_s, lambda _detail: None)
     if fmt == "table":
-        emit({key: detail[key] for key in ("task", "state", "exit_code", "reason", "why")}, fmt)
+        shown = {key: detail[key] for key in ("task", "state", "exit_code")}
+        emit(shown | {"why": why_of(detail)}, fmt)
     else:
         emit(detail, fmt)
     if detail["state"] not in task_follow.ENDS:
@@ -229,23 +242,24 @@ def _show_dry_run(client: Client, found: dict[str, Any], fmt: str) -> int:
 
 
 def _print_rounds(client: Client, rounds: list[dict[str, Any]]) -> None:
-    names = {row["peer"]: row["name"] for row in client.get("/api/v1/peers")}
+    machines = Machines.seen_by(client)
     for one in rounds:
-        click.echo(f"\nauction {one['number']}: {one['outcome']}")
-        cells = [_bid_cells(bid, names) for bid in one["bids"]]
+        title = f"auction {one['number']}" if one["number"] else "dry run"
+        click.echo(f"\n{title}: {printable(one['outcome'])}")
+        cells = [_bid_cells(bid, machines) for bid in one["bids"]]
         if cells:
             click.echo(table(cells, ("machine", "bid", "score", "parts", "why")))
         for left_out in one["unfit"]:
-            name = names.get(left_out["peer"], left_out["peer"])
-            click.echo(f"not asked: {name}: {left_out['reason']}")
+            name = printable(machines.label(left_out["peer"]))
+            click.echo(f"not asked: {name}: {printable(left_out['reason'])}")
 
 
-def _bid_cells(bid: dict[str, Any], names: dict[str, str]) -> list[str]:
+def _bid_cells(bid: dict[str, Any], machines: Machines) -> list[str]:
     parts = " ".join(f"{key}={value}" for key, value in bid["parts"].items())
     why = "won" if bid["won"] else bid["reason"]
-    name = names.get(bid["peer"], bid["peer"])
-    shown = "".join(char if char.isprintable() else "?" for char in name)
-    return [shown, bid["kind"], str(bid["score"] or "-"), parts or "-", why or "-"]
+    name = printable(machines.label(bid["peer"]))
+    score = str(bid["score"] or "-")
+    return [name, bid["kind"], score, printable(parts) or "-", printable(why) or "-"]
 
 
 def _resolve(client: Client, text: str) -> str:

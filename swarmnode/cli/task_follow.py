@@ -18,7 +18,7 @@ from swarmnode.cli.client import ApiError, Client, NodeUnreachableError
 STREAMS: Final = {"stdout": 1, "stderr": 2}
 RECONNECT_S: Final = 60.0
 """A node is back within seconds of a crash or an upgrade; a minute is a generous bound."""
-_POLL_S: Final = 2.0
+POLL_S: Final = 2.0
 _AGAIN_S: Final = 0.25
 ENDS: Final = ("done", "failed", "cancelled")
 
@@ -53,10 +53,10 @@ def wait_for(
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     seen = ""
     while True:
-        left = _POLL_S if deadline is None else min(_POLL_S, deadline - time.monotonic())
+        left = POLL_S if deadline is None else min(POLL_S, deadline - time.monotonic())
         path = f"/api/v1/tasks/{task}/wait?timeout_s={max(0.0, left):.3f}"
         detail: dict[str, Any] = _patiently(client, path)
-        if (now := f"{detail['state']} {detail['provider']}") != seen:
+        if (now := f"{detail['state']} {detail['provider']} {detail['why']}") != seen:
             seen = now
             changed(detail)
         if detail["state"] in ENDS or (deadline is not None and time.monotonic() >= deadline):
@@ -69,10 +69,15 @@ def _patiently(client: Client, path: str) -> Any:  # noqa: ANN401  (a JSON docum
     while True:
         try:
             return client.get(path, timeout_s=30.0)
-        except NodeUnreachableError:
-            if time.monotonic() > give_up:
+        except (NodeUnreachableError, ApiError) as error:
+            if not _is_away(error) or time.monotonic() > give_up:
                 raise
             threading.Event().wait(_AGAIN_S)
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether waiting helps: the node restarts."""
+    return not isinstance(error, ApiError) or error.code == "starting"
 
 
 def log_pieces(client: Client, task: str, stream: str, *, follow: bool) -> Iterator[bytes]:
@@ -85,8 +90,8 @@ def log_pieces(client: Client, task: str, stream: str, *, follow: bool) -> Itera
                 offset += len(piece)
                 give_up = time.monotonic() + RECONNECT_S
                 yield piece
-        except (EOFError, NodeUnreachableError):
-            if not follow or time.monotonic() > give_up:
+        except (EOFError, NodeUnreachableError, ApiError) as error:
+            if not _is_away(error) or not follow or time.monotonic() > give_up:
                 raise
             threading.Event().wait(_AGAIN_S)
         else:

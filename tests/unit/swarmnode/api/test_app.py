@@ -35,6 +35,29 @@ async def test_health_metrics_and_readiness() -> None:
 
 
 @simulated
+async def test_until_the_node_has_started_a_task_is_not_called_unknown() -> None:
+    node, started = FakeNode(), False
+    routes = all_routes(node, EventHub(node.market.events, "b"))
+    app = Gatekeeper(build_app(routes, lambda: started), None)
+    for path in ("/api/v1/tasks/t1", "/api/v1/objects", "/api/v1/peers"):
+        answer = await call(app, "GET", path)
+        assert (answer.status, answer.json()["code"]) == (503, "starting")
+    for path in ("/healthz", "/readyz", "/api/v1/status", "/metrics"):
+        assert (await call(app, "GET", path)).status == 200
+    started = True
+    assert (await call(app, "GET", "/api/v1/tasks/t1")).status == 404
+
+
+@simulated
+async def test_a_notice_out_of_bounds_is_refused() -> None:
+    node = FakeNode()
+    for grace_s in (-1, 601, "soon"):
+        answer = await call(gate(node), "POST", "/api/v1/node/pause", {"grace_s": grace_s})
+        assert answer.status == 400
+    assert node.market.paused == []
+
+
+@simulated
 async def test_the_owner_pauses_and_resumes_the_machine() -> None:
     node = FakeNode()
     app = gate(node)

@@ -14,7 +14,7 @@ import trio
 from swarmnode.api.app import build_app
 from swarmnode.api.events import EventHub
 from swarmnode.api.routes import all_routes
-from swarmnode.api.server import ApiServer, SocketInUseError
+from swarmnode.api.server import ApiAddressError, ApiServer, SocketInUseError
 from swarmnode.api.tokens import hash_of
 from swarmnode.cli.client import Client
 from swarmnode.tasks.ids import TaskId
@@ -118,3 +118,24 @@ async def test_asked_to_stop_the_server_ends_by_itself(tmp_path: Path) -> None:
             await nursery.start(server.run)
             server.stopping.set()
     assert _names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "address", ["nothing", "127.0.0.1:99999", "127.0.0.1:-1", "127.0.0.1", ":x"]
+)
+async def test_an_address_that_is_none_is_one_line(tmp_path: Path, address: str) -> None:
+    server = ApiServer(build_app([]), tmp_path / "api.sock", address)
+    found = pytest.RaisesExc(ApiAddressError, match="HOST:PORT")
+    with trio.fail_after(20), pytest.RaisesGroup(found, flatten_subgroups=True):
+        await server.run()
+
+
+async def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        server = ApiServer(build_app([]), tmp_path / "api.sock", where)
+        found = pytest.RaisesExc(ApiAddressError, match=f"{where}: Address already in use")
+        with trio.fail_after(20), pytest.RaisesGroup(found, flatten_subgroups=True):
+            await server.run()

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from swarmnode.cli import task_follow
 from swarmnode.cli.main import run
+from swarmnode.cli.task_commands import STATES
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.records import Outcome
@@ -217,6 +219,42 @@ def test_wrong_lines_are_one_clear_line_and_exit_2(
     assert captured.out == ""
     assert words in captured.err
     assert node.do(lambda market: market.views) == {}
+
+
+def test_a_misspelt_key_of_a_file_is_named_even_without_a_command(
+    node: ServedNode, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "task.toml").write_text('runn = ["x"]\ncpuu = 1\n')
+    assert run(["task", "submit", "--spec", str(tmp_path / "task.toml")]) == 2
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first.startswith("error: the task spec is wrong: ")
+    assert all(line.startswith("  ") for line in others)
+    assert any("did you mean 'run'" in line for line in (first, *others))
+
+
+def test_a_task_that_waits_says_why(
+    node: ServedNode, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import msgspec
+
+    monkeypatch.setattr(task_follow, "POLL_S", 0.05)
+
+    from swarmnode.market.explain import TaskView
+
+    market = node.node.market
+
+    def wait_a_while(task: TaskId) -> None:
+        record = msgspec.structs.replace(market.views[task].record, why="no machine has a GPU")
+        market.views[task] = TaskView(record)
+        threading.Timer(0.3, lambda: node.do(lambda market: market.finish(T1))).start()
+
+    market.on_submit = wait_a_while
+    assert run(["task", "submit", "--", "x"]) == 0
+    assert "waiting: no machine has a GPU" in capsys.readouterr().err
+
+
+def test_ls_knows_every_state() -> None:
+    assert set(STATES) == {state.value for state in TaskState}
 
 
 def test_a_dry_run_shows_bids_and_winner_and_submits_nothing(

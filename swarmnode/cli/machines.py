@@ -1,0 +1,50 @@
+"""Machines as people call them: by name where it is theirs alone, else with the end of the id."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from swarmnode.cli import exits
+from swarmnode.cli.client import Client
+
+_TAIL: Final = 6
+"""Ids begin alike (12D3KooW...): their ends tell them apart."""
+
+
+def short(identity: str) -> str:
+    """The end of a peer, member or lab id."""
+    return f"..{identity[-_TAIL:]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Machines:
+    """The members as `GET /api/v1/peers` told them."""
+
+    rows: Sequence[dict[str, Any]]
+
+    @classmethod
+    def seen_by(cls, client: Client) -> "Machines":
+        """Ask the node."""
+        return cls(client.get("/api/v1/peers"))
+
+    def label(self, peer: str) -> str:
+        """A short name that fits one machine only; `-` for none."""
+        if not peer:
+            return "-"
+        names = {row["peer"]: row["name"] for row in self.rows}
+        if not (name := names.get(peer, "")):
+            return short(peer)
+        return name if Counter(names.values())[name] == 1 else f"{name}{short(peer)}"
+
+    def find(self, text: str) -> dict[str, Any]:
+        """The one machine with this id, name or label. Raises CliError."""
+        found = [
+            row for row in self.rows if text in (row["peer"], row["name"], self.label(row["peer"]))
+        ]
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            raise exits.CliError(f"no member {text!r}: see swarmnode peer ls", exits.NOT_FOUND)
+        labels = ", ".join(self.label(row["peer"]) for row in found)
+        raise exits.CliError(f"{len(found)} members are called {text!r}: say {labels}", exits.USAGE)

@@ -1,0 +1,94 @@
+"""`status`, `peer ls`, `ping` and `node`, as a person reads them."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from p2p.ids import PeerId
+from swarmnode.api.schema import PeerLine, Status
+from swarmnode.cli.main import run
+from tests.api_lab import ADA, BOB, FakeNode, ServedNode, served_node
+
+CYD = PeerId("12D3cyd")
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServedNode]:
+    monkeypatch.setenv("SWARM_API", str(tmp_path / "api.sock"))
+    monkeypatch.setenv("SWARM_HOME", str(tmp_path))
+    with served_node(tmp_path / "api.sock") as served:
+        yield served
+
+
+def says(monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:
+    plain = FakeNode().status()
+
+    def status(_node: FakeNode) -> Status:
+        return msgspec.structs.replace(plain, **changes)
+
+    monkeypatch.setattr(FakeNode, "status", status)
+
+
+def peers(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    lines = tuple(
+        PeerLine(peer, name, f"12D3lab{number}", "", "alive", peer == ADA, True, None, ())
+        for number, (peer, name) in enumerate(zip((ADA, BOB, CYD), names, strict=False))
+    )
+    monkeypatch.setattr(FakeNode, "peer_lines", lambda _node: lines)
+
+
+def test_status_says_why_joining_fails(
+    node: ServedNode, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failure = "/ip4/192.0.2.1/tcp/4850: port: refuses connections"
+    says(monkeypatch, state="joining", join_step="retrying", join_failures=(failure,))
+    assert run(["status"]) == 0
+    assert failure in capsys.readouterr().out
+    assert run(["status", "--check"]) == 6
+
+
+def test_limits_that_fail_for_one_reason_are_one_line(
+    node: ServedNode, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limits = {"memory": "no cgroup: delegate", "cpu": "no cgroup: delegate", "net": "no bwrap"}
+    compute = msgspec.structs.replace(FakeNode().status().compute, not_enforced=limits)
+    says(monkeypatch, compute=compute)
+    assert run(["status"]) == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if "not enforced" in line]
+    assert told == [
+        "not enforced here: cpu, memory: no cgroup: delegate",
+        "not enforced here: net: no bwrap",
+    ]
+
+
+def test_our_lab_goes_by_its_name_and_another_by_the_end_of_its_id(
+    node: ServedNode, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    peers(monkeypatch, "ada", "bob")
+    assert run(["peer", "ls"]) == 0
+    _, ours, theirs = capsys.readouterr().out.splitlines()
+    assert ours.split()[:4] == ["ada", "(me)", "alive", "lab"]
+    assert theirs.split()[:3] == ["bob", "alive", "..D3lab1"]
+
+
+def test_a_name_two_machines_have_is_refused_with_the_names_that_are_not_shared(
+    node: ServedNode, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    peers(monkeypatch, "box", "box", "cyd")
+    assert run(["ping", "box"]) == 2
+    assert "box..2D3ada, box..2D3bob" in capsys.readouterr().err
+    assert run(["ping", "box..2D3bob", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["peer"] == BOB
+    assert run(["ping", "cyd", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["peer"] == CYD
+    assert run(["ping", "nobody"]) == 5
+
+
+def test_the_owners_notice_is_the_configured_one_unless_said(node: ServedNode) -> None:
+    assert run(["node", "pause"]) == 0
+    assert run(["node", "pause", "--grace", "0"]) == 0
+    assert run(["node", "pause", "--grace", "-1"]) == 2
+    assert node.do(lambda market: market.paused) == [4.5, 0]

@@ -1,0 +1,27 @@
+"""What the log says of a node's health."""
+
+import logging
+
+import msgspec
+
+from swarmnode.notices import Notices
+from tests.api_lab import FakeNode
+
+
+def test_each_change_is_told_once_and_again_when_it_comes_back() -> None:
+    plain, notices = FakeNode().status(), Notices()
+    failing = msgspec.structs.replace(
+        plain,
+        state="joining",
+        warnings=("alone",),
+        join_failures=("/ip4/192.0.2.1/tcp/1: port: refused",),
+    )
+    told = [
+        (logging.WARNING, "alone"),
+        (logging.WARNING, "cannot join through /ip4/192.0.2.1/tcp/1: port: refused"),
+    ]
+    assert notices.changed(failing) == told
+    assert notices.changed(failing) == []
+    assert notices.changed(plain) == [(logging.INFO, "ready: 3 members alive")]
+    assert notices.changed(plain) == []
+    assert notices.changed(failing) == told
