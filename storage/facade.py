@@ -103,7 +103,10 @@ class Objects(Protocol):
     def entries(self) -> Sequence[ObjectEntry]: ...
 
     async def forget(self, address: Address) -> bool:
-        """Give up our leases; holders free the space. False when it was not ours."""
+        """Give up our leases; holders free the space. False when it was not ours.
+
+        Raises StoreFullError: a disk that is quite full cannot even forget.
+        """
         ...
 
 

@@ -5,6 +5,7 @@ names   -> Rpc                    shards -> ShardStore
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import trio
@@ -20,6 +21,7 @@ from storage.cache.cache import CacheStats, SegmentCache
 from storage.cipher import preferred_cipher
 from storage.config import StorageConfig
 from storage.engine.port import Tables
+from storage.errors import StoreFullError
 from storage.objects.keyring import Keyring
 from storage.objects.parts import Parts
 from storage.objects.service import ObjectService
@@ -141,7 +143,8 @@ class StorageService:
     async def _sweep(self) -> None:
         while True:
             await trio.sleep(self._config.sweep_s)
-            self._swept_bytes += await self.leases.sweep()
+            with suppress(StoreFullError):  # a full disk frees nothing: next time
+                self._swept_bytes += await self.leases.sweep()
 
     def _on_lie(self, peer: object) -> None:
         self._lies += 1

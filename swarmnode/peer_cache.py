@@ -1,12 +1,14 @@
 """Peers remembered across restarts, in the state tables."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from p2p.discovery.service import CACHED_PEERS_MAX
 from p2p.errors import WireError
 from p2p.ids import PeerId
 from p2p.wire.codec import Record, decode_as, encode
 from storage.engine.port import Tables, WriteView
+from storage.errors import StoreFullError
 
 TABLE = "peers"
 
@@ -34,7 +36,7 @@ class TablePeerCache:
         return known
 
     async def save(self, peer: PeerId, addresses: tuple[str, ...]) -> None:
-        """Remember one peer, forgetting another when there are too many."""
+        """Remember one peer if there is room, forgetting another when there are too many."""
 
         def write(view: WriteView) -> None:
             key = peer.encode()
@@ -43,4 +45,5 @@ class TablePeerCache:
                 view.delete(TABLE, extra)
             view.put(TABLE, key, encode(KnownPeer(addresses)))
 
-        await self._tables.transact(write)
+        with suppress(StoreFullError):  # a convenience: a full disk is not its business
+            await self._tables.transact(write)

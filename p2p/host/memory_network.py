@@ -33,6 +33,8 @@ class LinkModel:
     """Up to this much is added to each frame; it never reorders a class."""
     cast_loss: float = 0.0
     """Share of casts that vanish silently."""
+    cast_twice: float = 0.0
+    """Share of casts that arrive once more, up to a second later and out of order."""
     break_rate: float = 0.0
     """Share of sends after which the connection breaks, the frame lost with it."""
     bytes_per_s: float = math.inf
@@ -207,7 +209,11 @@ class MemoryNetwork:
         if not is_cast and self._chance(self.model.break_rate):
             self._later(0.0, lambda: self._end(link, "the connection was reset"))
             return
-        self._fly(link, link.other(port), traffic_class, frame)
+        to = link.other(port)
+        if is_cast and self._chance(self.model.cast_twice):
+            again = partial(self._arrive, link, to, traffic_class, frame)
+            self._later(self._rng.random(), again)
+        self._fly(link, to, traffic_class, frame)
 
     def dial(self, port: Port, peer: PeerId, address: str) -> Dial:
         """Open a connection, or join the attempt that is under way."""

@@ -21,6 +21,7 @@ UNWRITTEN_BYTES_MAX = 16 * COMMIT_BYTES_MAX
 """Far more than some commits that freed all they wrote can leave at the end of the file."""
 
 DATA_FILE, LOCK_FILE = "data.mdb", "lock.mdb"
+REMEDY = "restore it from a backup, or move it away to start anew"
 
 
 def open_store(path: Path, map_bytes: int) -> tuple[Any, dict[str, Handle]]:
@@ -35,9 +36,9 @@ def open_store(path: Path, map_bytes: int) -> tuple[Any, dict[str, Handle]]:
         raise StoreFailedError(f"{path} cannot be opened: {error}") from error
     with ExitStack() as undo:
         undo.callback(environment.close)
+        _mend_size(path, environment)  # first: the others read pages
         handles = _handles(environment)
         _check_mark(path, environment, handles)
-        _mend_size(path, environment)
         environment.reader_check()
         undo.pop_all()
     return environment, handles
@@ -81,6 +82,8 @@ def _open(path: Path, map_bytes: int) -> Any:  # noqa: ANN401 - lmdb has no type
             # sync and metasync stay on, writemap stays off: anything else loses acknowledged
             # commits, or turns a full disk into a dead process
         )
+    except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.VersionMismatchError) as error:
+        raise StoreFailedError(f"{path} is damaged or foreign ({error}): {REMEDY}") from error
     except lmdb.Error as error:
         raise StoreFailedError(f"{path} cannot be opened: {error}") from error
 
@@ -91,7 +94,8 @@ def _handles(environment: Any) -> dict[str, Handle]:  # noqa: ANN401
             names = [bytes(name) for name in txn.cursor().iternext(keys=True, values=False)]
         return {name.decode(): environment.open_db(name, create=False) for name in names}
     except (lmdb.Error, UnicodeDecodeError) as error:
-        raise StoreFailedError(f"{environment.path()} is damaged or foreign: {error}") from error
+        where = environment.path()
+        raise StoreFailedError(f"{where} is damaged or foreign ({error}): {REMEDY}") from error
 
 
 def _check_mark(path: Path, environment: Any, handles: dict[str, Handle]) -> None:  # noqa: ANN401
@@ -100,7 +104,7 @@ def _check_mark(path: Path, environment: Any, handles: dict[str, Handle]) -> Non
             table = handles.get(MARK_TABLE)
             mark = table and get_record(txn, table, MARK_TABLE, MARK_KEY)
     except RecordCorruptError as error:
-        raise StoreFailedError(f"{path} is damaged: its mark fails its hash") from error
+        raise StoreFailedError(f"{path} is damaged (its mark fails its hash): {REMEDY}") from error
     if mark != MARK:
         raise StoreFailedError(f"{path} is no store of ours, or of another version: {mark!r}")
 
@@ -114,6 +118,6 @@ def _mend_size(path: Path, environment: Any) -> None:  # noqa: ANN401
     needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
     size = (path / DATA_FILE).stat().st_size
     if needed - size > UNWRITTEN_BYTES_MAX:
-        raise StoreFailedError(f"{path / DATA_FILE} was cut short: restore it or start anew")
+        raise StoreFailedError(f"{path / DATA_FILE} was cut short: {REMEDY}")
     if size < needed:
         os.truncate(path / DATA_FILE, needed)

@@ -78,8 +78,16 @@ class MemoryTables:
         self._queue: list[Entry[Any]] = []
         self._committing = False
         self._commit_s = commit_s
-        self._capacity_bytes = capacity_bytes
+        self.capacity_bytes = capacity_bytes
+        """No write may make the tables grow beyond this."""
+        self.is_full = False
+        """No commit succeeds, deletions neither: as LMDB on a file system without a free page."""
         self._bytes = 0
+
+    @property
+    def used_bytes(self) -> int:
+        """All keys and values."""
+        return self._bytes
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Nothing to serve: wait to be cancelled."""
@@ -150,9 +158,12 @@ class MemoryTables:
         view, before = _Write(self), self._bytes
         if not entry.try_on(view):
             view.undo()
-        elif self._capacity_bytes is not None and before < self._bytes > self._capacity_bytes:
+        elif self.is_full:
             view.undo()
-            entry.fail(StoreFullError(f"{self._capacity_bytes} bytes are full"))
+            entry.fail(StoreFullError("the disk is full"))
+        elif self.capacity_bytes is not None and before < self._bytes > self.capacity_bytes:
+            view.undo()
+            entry.fail(StoreFullError(f"{self.capacity_bytes} bytes are full"))
         entry.done.set()
 
 

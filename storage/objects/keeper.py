@@ -1,10 +1,12 @@
 """Keeps our objects alive: renews their leases at every holder, long before they end."""
 
+from contextlib import suppress
+
 import trio
 
 from p2p.ids import PeerId
 from storage.config import StorageClass
-from storage.errors import HolderFailedError, ObjectUnknownError
+from storage.errors import HolderFailedError, ObjectUnknownError, StoreFullError
 from storage.ids import Address, LeaseId
 from storage.objects.keyring import Keyring, KeyRow
 from storage.objects.parts import Parts
@@ -50,7 +52,8 @@ class Keeper:
             for peer, pairs in wanted.items():
                 nursery.start_soon(ask, peer, pairs)
         if renewed:
-            await self._keyring.renewed(list(renewed), until_ms)
+            with suppress(StoreFullError):  # the holders know; we note it when we renew again
+                await self._keyring.renewed(list(renewed), until_ms)
         return len(renewed)
 
     async def holders(self, address: Address) -> list[PeerId]:

@@ -58,11 +58,11 @@ class Keyring:
         await self._tables.transact(lambda view: view.put(TABLE, address, encode(row)))
 
     async def remove(self, address: Address) -> bool:
-        """Forget an object; False when it was not there."""
+        """Forget an object; False when it was not there. Raises StoreFullError."""
         return await self._tables.transact(lambda view: view.delete(TABLE, address))
 
     async def renewed(self, addresses: Sequence[Address], until_ms: int) -> None:
-        """Note that the leases of these now end at `until_ms`."""
+        """Note that the leases of these now end at `until_ms`. Raises StoreFullError."""
         await self._tables.transact(lambda view: _renew(view, addresses, until_ms))
 
 

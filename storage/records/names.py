@@ -8,6 +8,7 @@ raises a name's fence without end can lock its writers out.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,7 +28,12 @@ from p2p.membership.view import Liveness, View
 from p2p.wire.codec import Message
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
 from storage.engine.port import Tables
-from storage.errors import NameConflictError, StaleFenceError, TooFewPeersError
+from storage.errors import (
+    NameConflictError,
+    StaleFenceError,
+    StoreFullError,
+    TooFewPeersError,
+)
 from storage.facade import NameValue
 from storage.limits import NAME_KEPT_MS, NAME_NUMBER_MAX, NAME_VALUE_BYTES_MAX
 from storage.records.names_core import (
@@ -334,20 +340,21 @@ class NameService:
 
     async def _sweep_forever(self) -> None:
         while True:
-            await self._holder.sweep()
+            with suppress(StoreFullError):  # a full disk frees nothing: next time
+                await self._holder.sweep()
             await trio.sleep(self._config.sweep_s)
 
     async def _hand_over_forever(self) -> None:
-        known = written = self._counted()
-        await self._holder.remember(known)
+        known, written = self._counted(), None
         while True:
-            await trio.sleep(self._config.watch_s)
             present = self._counted()
             if present != written:
-                await self._holder.remember(present)
-                written = present
+                with suppress(StoreFullError):  # written down once there is room
+                    await self._holder.remember(present)
+                    written = present
             if present != known and await self._hand_over(known, present):
                 known = present
+            await trio.sleep(self._config.watch_s)
 
     async def _hand_over(self, old: tuple[PeerId, ...], new: tuple[PeerId, ...]) -> bool:
         """Tell the new holders what the old ones know; False: not all could be told.

@@ -10,6 +10,7 @@ from p2p.ids import NetworkId, PeerId
 from p2p.wire.codec import Message, decode_as, encode
 from p2p.wire.envelope import Signed, Signer, open_signed
 from storage.engine.port import Tables, WriteView
+from storage.errors import StoreFullError
 from storage.limits import (
     NAME_KEPT_MS,
     NAMES_HELD_MAX,
@@ -94,7 +95,10 @@ class NameHolder:
             view.put(TABLE, key, encode(changed))
             return NameHeld(True, changed), packed is None
 
-        held, is_new = await self._tables.transact(apply)
+        try:
+            held, is_new = await self._tables.transact(apply)
+        except StoreFullError as error:
+            raise RefusalError("full", str(error)) from error
         self.held += is_new
         return held
 
@@ -116,7 +120,7 @@ class NameHolder:
         return tuple(PeerId(peer) for peer in packed.decode().split()) if packed else ()
 
     async def remember(self, peers: tuple[PeerId, ...]) -> None:
-        """Write down among whom names are spread."""
+        """Write down among whom names are spread. Raises StoreFullError."""
         packed = " ".join(peers).encode()
         await self._tables.transact(lambda view: view.put(MEMBERS_TABLE, MEMBERS_KEY, packed))
 
@@ -126,7 +130,7 @@ class NameHolder:
         return [(key, _unpack(packed)) for key, packed in pairs]
 
     async def sweep(self) -> int:
-        """Forget names whose record has expired; how many."""
+        """Forget names whose record has expired; how many. Raises StoreFullError."""
         now_ms, gone, after = self._wall_ms(), 0, None
         while page := self.page(after):
             for key, state in page:

@@ -129,6 +129,14 @@ class Repair:
         keys = self._pages if holder is None else self._by_peer.get(holder, {})
         return [key for key in keys if self._rank(key, self._pages[key], holder) == 0]
 
+    def seconded_pages(self) -> list[tuple[PageKey, PeerId]]:
+        """Pages whose leader we would follow, with that leader.
+
+        One that lost its disk does not know that it leads: somebody else must notice.
+        """
+        found = ((key, self._living(key, page)) for key, page in self._pages.items())
+        return [(key, living[0]) for key, living in found if living[1:2] == [self._me]]
+
     # -- what we are told
 
     def _on_member(self, event: MemberIs, now_s: float) -> None:
@@ -219,10 +227,14 @@ class Repair:
 
     def _rank(self, key: PageKey, page: _Page, without: PeerId | None = None) -> int | None:
         """Our place among the living holders; None when we hold nothing of the page."""
+        living = [peer for peer in self._living(key, page) if peer != without]
+        return living.index(self._me) if self._me in living else None
+
+    def _living(self, key: PageKey, page: _Page) -> list[PeerId]:
+        """The living holders, the leader first."""
         address, number = key
         order = peers_in_order(address + number.to_bytes(4), _peers(page.rows))
-        living = [peer for peer in order if self._is_up(peer) and peer != without]
-        return living.index(self._me) if self._me in living else None
+        return [peer for peer in order if self._is_up(peer)]
 
     def _damages(self, page: _Page) -> Iterator[_Damage]:
         """Segments that lack shards and have a machine to put them on."""

@@ -254,6 +254,8 @@ class RepairService:
                 await self._refresh(holding)
         for page in self._core.led_pages():
             await self._auditor.audit(page)
+        for page, leader in self._core.seconded_pages():
+            await self._auditor.audit(page, leader)
 
     async def _refresh(self, holding: Holding) -> None:
         try:
@@ -270,7 +272,10 @@ class RepairService:
             return  # nobody can tell us now: asked again later
         if not self._leases.is_of(manifest.lease, holding.address):
             return  # a manifest that names a lease of somebody else
-        await self._leases.drop(manifest.lease)
+        try:
+            await self._leases.drop(manifest.lease)
+        except StoreFullError:
+            return
         self._catalog.forget(holding.address)
         self._dropped += 1
 

@@ -136,7 +136,7 @@ class LeaseBook:
         return await self._tables.transact(apply)
 
     async def drop(self, lease: LeaseId) -> int:
-        """Give a lease up; the bytes freed. What other leases keep stays."""
+        """Give a lease up; the bytes freed. What other leases keep stays. Raises StoreFullError."""
         roots = self.roots(lease)
         busy = {root for root in roots if root in self._putting or root in self._dropping}
         mine = [root for root in roots if root not in busy]
@@ -150,8 +150,25 @@ class LeaseBook:
         finally:
             self._dropping.difference_update(mine)
 
+    async def discard(self, root: ShardRoot) -> None:
+        """Free a shard whose bytes have rotted: it is missing here from now on, as it should be.
+
+        Its leases stay; a shard that is just being written or freed is left to whoever does that.
+        Raises StoreFullError.
+        """
+        if root in self._putting or root in self._dropping:
+            return
+        self._dropping.add(root)
+        try:
+            await self._shards.delete([root])
+        finally:
+            self._dropping.discard(root)
+
     async def sweep(self) -> int:
-        """Free everything whose lease ended, committed objects after their time in the trash."""
+        """Free everything whose lease ended, committed objects after their time in the trash.
+
+        Raises StoreFullError: then the rest is for the next time.
+        """
         now_ms, after, freed = self._wall_ms(), None, 0
         while rows := self._tables.scan(LEASES, after=after, limit=LEASE_ROWS_PER_SCAN):
             after = rows[-1][0]

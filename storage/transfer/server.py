@@ -5,6 +5,7 @@ short codes that tell the asker to try somebody else.
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from p2p.errors import RefusalError, WireError
@@ -112,7 +113,11 @@ class ShardServer:
                 raise RefusalError("range", f"the shard ends at {length}")
             wanted = min(request.leaves * LEAF_BYTES, length - start)
             data, paths = await self._read(root, start, wanted)
-        except (ShardMissingError, ShardCorruptError) as error:
+        except ShardMissingError as error:
+            raise RefusalError("missing", str(error)) from error
+        except ShardCorruptError as error:
+            with suppress(StoreFullError):  # then the next who reads it finds out
+                await self._leases.discard(root)  # an audit finds it missing: it is rebuilt
             raise RefusalError("missing", str(error)) from error
         return m.ShardBytes(length, paths), data
 
@@ -191,12 +196,15 @@ class ShardServer:
         self, peer: PeerId, request: m.DropLease, body: bytes
     ) -> tuple[Message, bytes]:
         _check_lease(request.lease)
-        row = self._leases.row(request.lease)
-        if row is None:  # what comes late under it will be refused
-            return m.LeaseDropped(await self._leases.drop(request.lease)), b""
-        if peer not in {row.putter, self._pool.me} and self._pool.lab_of(peer) != row.lab:
+        row = self._leases.row(request.lease)  # None: what comes late under it will be refused
+        is_theirs = row is None or peer in {row.putter, self._pool.me}
+        if row is not None and not is_theirs and self._pool.lab_of(peer) != row.lab:
             raise RefusalError("not-yours", "only the lab that put it may give it up")
-        return m.LeaseDropped(await self._leases.drop(request.lease)), b""
+        try:
+            freed = await self._leases.drop(request.lease)
+        except StoreFullError as error:
+            raise RefusalError("full", str(error)) from error
+        return m.LeaseDropped(freed), b""
 
     async def _renew_leases(
         self, peer: PeerId, request: m.RenewLeases, body: bytes
@@ -209,7 +217,10 @@ class ShardServer:
         lab = None if peer == self._pool.me else self._pool.lab_of(peer)
         if lab is None and peer != self._pool.me:
             raise RefusalError("not-yours", "we do not know which lab you are of")
-        known = await self._leases.renew(leases, request.until_ms, lab)
+        try:
+            known = await self._leases.renew(leases, request.until_ms, lab)
+        except StoreFullError as error:
+            raise RefusalError("full", str(error)) from error
         return m.LeasesRenewed(bytes(known)), b""
 
     # -- inside

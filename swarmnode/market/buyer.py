@@ -275,10 +275,18 @@ class BuyerService:
     async def _forget_logs(self) -> None:
         for task in self._logbook.tasks():  # a crash may have come between task and log
             if task not in self._core.ledger:
-                await self._logbook.forget(task)
+                await self._forget_log(task)
         async for task in self._forgotten:
             self._logbook.wake(task)
-            await self._logbook.forget(task)
+            await self._forget_log(task)
+
+    async def _forget_log(self, task: TaskId) -> None:
+        while True:
+            try:
+                await self._logbook.forget(task)
+                return
+            except StoreFullError:
+                await trio.sleep(FULL_DISK_AGAIN_S)
 
     def _view(self, record: TaskRecord) -> TaskView:
         return TaskView(record, self._core.phase(record.task))

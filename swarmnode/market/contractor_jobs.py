@@ -69,6 +69,8 @@ class Jobs:
         self._config = config
         self._room = room
         self._jobs: dict[JobKey, _Job] = {}
+        self.expired = 0
+        """Leases that ended because their buyer was silent for too long."""
 
     def records(self) -> tuple[JobRecord, ...]:
         """Jobs as they are written down, oldest award first."""
@@ -262,6 +264,7 @@ class Jobs:
             return [WakeAt(gives_up_s, event)]
         if job.record.state is JobState.STOPPING:
             return []
+        self.expired += 1
         return self._stop(job, self._config.orphan_stop_s, "orphaned")
 
     def on_result_due(self, event: e.ResultDue, now_s: float) -> list[Effect]:

@@ -55,6 +55,8 @@ class Offers:
         self._waiting: dict[tuple[PeerId, int], _Place] = {}
         self._arrivals = 0
         self._tokens: dict[PeerId, tuple[float, float]] = {}
+        self.expired = 0
+        """Holds whose time was over before anybody took them up."""
 
     def held(self) -> int:
         """Bids with room set aside."""
@@ -88,6 +90,7 @@ class Offers:
         """Free room that nobody took up."""
         hold = self._holds.get(event.bid)
         if hold is not None:
+            self.expired += 1
             self._drop(hold)
 
     def on_waiting_over(self, event: WaitingOver, now_s: float) -> None:

@@ -102,7 +102,7 @@ class LogBook:
         return list(found)
 
     async def forget(self, task: TaskId) -> None:
-        """Delete everything kept of a task."""
+        """Delete everything kept of a task. Raises StoreFullError: then some of it is left."""
 
         def apply(view: WriteView) -> int:
             pages = view.scan(LOG_PAGES, task_key(task), limit=_DELETED_PER_COMMIT)

@@ -39,6 +39,10 @@ class SellerStats:
     paused: bool
     trouble: str
     """Why no task can run here, with the remedy; empty when some can."""
+    holds_expired: int = 0
+    """Since the start: holds nobody took up in time."""
+    leases_expired: int = 0
+    """Since the start: jobs stopped because their buyer was silent for too long."""
 
 
 def lent_now(lent: Lent, snapshot: Snapshot, taken: Grant) -> Capacity:
@@ -79,6 +83,8 @@ def stats_of(core: Contractor, config: ContractorConfig) -> SellerStats:
         lends=config.lends and not core.is_paused and not trouble,
         paused=core.is_paused,
         trouble=trouble,
+        holds_expired=core.offers.expired,
+        leases_expired=core.jobs.expired,
     )
 
 

@@ -6,6 +6,7 @@ the folder is looked at, or ctx.checkpoint tells -> every file becomes a coded o
 
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -65,7 +66,10 @@ def task_of(name: str) -> TaskId | None:
 
 
 async def forget_steps(objects: Objects, task: TaskId, below_step: int, keep: int) -> None:
-    """Give up what this machine stored of a task below a step, except the newest `keep`."""
+    """Give up what this machine stored of a task below a step, except the newest `keep`.
+
+    On a full disk nothing can be forgotten: it goes with the next step, or a month later.
+    """
     found: dict[int, list[Address]] = {}
     for entry in objects.entries():
         number = entry.name.split("/")[2:3]
@@ -75,7 +79,8 @@ async def forget_steps(objects: Objects, task: TaskId, below_step: int, keep: in
     for step in sorted(found):
         if step < below_step and step not in kept:
             for address in found[step]:
-                await objects.forget(address)
+                with suppress(StoreFullError):
+                    await objects.forget(address)
 
 
 class Keeper:

@@ -7,6 +7,7 @@ A request and its answer are JSON objects: {"op": ...} and {"ok": true, ...}, or
 
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -136,7 +137,8 @@ class MemoryService:
         for entry in self._objects.entries():
             task = task_of(entry.name)
             if task is not None and task not in in_use and entry.put_ms < before_ms:
-                await self._objects.forget(entry.cap.address)
+                with suppress(StoreFullError):
+                    await self._objects.forget(entry.cap.address)
 
     async def answer(self, job: "JobId", request: bytes) -> bytes:
         """Answer one request of a task (swarmnode.executor.port.JobCall); whatever it sends."""

@@ -21,7 +21,7 @@ import trio
 
 from p2p.host.memory_network import LinkModel
 from testnet.sim.chaos_faults import Faults
-from testnet.sim.chaos_options import Options, Outcome
+from testnet.sim.chaos_options import COUNTERS, Options, Outcome, missed
 from testnet.sim.chaos_watch import Watch
 from testnet.sim.chaos_work import Work
 from testnet.sim.seeded import run_seeded
@@ -61,9 +61,10 @@ async def _live(outcome: Outcome) -> None:
     world = World(options.seed, names, model=CALM_NETWORK, settings=SETTINGS)
     watch = Watch(world, outcome)
     work = Work(world, outcome)
-    faults = Faults(world, outcome, CALM_NETWORK)
+    faults = Faults(world, outcome, CALM_NETWORK, work)
     async with world.running(start=False), trio.open_nursery() as nursery:
         world.on_start = partial(watch.follow, nursery, work)
+        world.on_end = watch.count
         for name in names:
             await world.start(name)
         nursery.start_soon(watch.look_at_rooms)
@@ -75,12 +76,14 @@ async def _live(outcome: Outcome) -> None:
         work.is_over = True
         await trio.sleep_until(options.seconds)
         await work.check()
+        for name in names:
+            watch.count(name, world[name].up)
         nursery.cancel_scope.cancel()
     outcome.trace_hash = watch.digest()
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run many seeds on all cores; 0 when nothing was violated."""
+    """Run many seeds; 0 when nothing was violated and every counter was reached."""
     parser = argparse.ArgumentParser(prog="python -m testnet.sim.chaos", description=__doc__)
     parser.add_argument("--nodes", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=600.0)
@@ -102,8 +105,12 @@ def main(arguments: Sequence[str]) -> int:
     took = time.monotonic() - began
     print(f"{len(seeds)} seeds of {chosen.nodes} nodes x {chosen.seconds:.0f} s in {took:.0f} s")
     print(", ".join(f"{name} {count}" for name, count in sorted(reached.items())))
+    print(", ".join(f"{one} {reached[one]}" for one in COUNTERS))
+    never = missed(chosen.nodes, reached)
+    if never:
+        print(f"never reached: {', '.join(never)}")
     print(f"{bad} seeds with violations")
-    return 1 if bad else 0
+    return 1 if bad or never else 0
 
 
 if __name__ == "__main__":

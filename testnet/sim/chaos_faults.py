@@ -2,11 +2,13 @@
 
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 import trio
 
 from p2p.host.memory_network import LinkModel
 from testnet.sim.chaos_options import Outcome
+from testnet.sim.chaos_work import LATE_S, Work
 from testnet.sim.world import World
 
 ROUGH_NETWORK = LinkModel(
@@ -17,8 +19,8 @@ ROUGH_NETWORK = LinkModel(
 class Faults:
     """Chooses what happens by dice of its own."""
 
-    def __init__(self, world: World, outcome: Outcome, calm: LinkModel) -> None:
-        self._world, self._outcome, self._calm = world, outcome, calm
+    def __init__(self, world: World, outcome: Outcome, calm: LinkModel, work: Work) -> None:
+        self._world, self._outcome, self._calm, self._work = world, outcome, calm, work
         self._options = outcome.options
         self._dice = random.Random(f"faults/{self._options.seed}/{self._options.nodes}")  # noqa: S311
         self._kinds: Mapping[str, Callable[[], Awaitable[None]]] = {
@@ -29,6 +31,10 @@ class Faults:
             "clock_step": self._clock_step,
             "breaks": self._breaks,
             "loss": self._loss,
+            "twice": self._twice,
+            "full_disk": self._full_disk,
+            "disk_loss": self._disk_loss,
+            "rot": self._work.objects.rot,
         }
 
     async def go_on(self) -> None:
@@ -43,13 +49,18 @@ class Faults:
         """Everything heals: all machines run, connected, lent and in time."""
         self._world.heal()
         self._world.network.model = self._calm
-        for name, machine in self._world.machines.items():
-            if machine.node is None:
+        for name in list(self._world.machines):
+            self._world.free_disk(name)
+            if self._world[name].node is None:
                 await self._world.start(name)
-            await machine.up.market.resume()
+            await self._world[name].up.market.resume()
 
     def _victims(self) -> list[str]:
+        """Some machines; half of the time such as have something to do."""
         names = sorted(self._world.machines)
+        busy = [name for name in names if self._world.is_busy(name)]
+        if busy and self._dice.random() < 0.5:
+            names = busy
         count = self._dice.randrange(1, self._options.down_max + 1)
         return sorted(self._dice.sample(names, min(count, len(names))))
 
@@ -76,7 +87,7 @@ class Faults:
         self._world.heal()
 
     async def _pause(self) -> None:
-        name = self._dice.choice(sorted(self._world.machines))
+        name = self._victims()[0]
         await self._world[name].up.market.pause(grace_s=3.0)
         await trio.sleep(self._dice.uniform(5, 40))
         await self._world[name].up.market.resume()
@@ -100,3 +111,28 @@ class Faults:
         self._world.network.model = ROUGH_NETWORK
         await trio.sleep(self._dice.uniform(10, 60))
         self._world.network.model = self._calm
+
+    async def _twice(self) -> None:
+        self._world.network.model = replace(self._calm, cast_twice=0.1)
+        await trio.sleep(self._dice.uniform(10, 60))
+        self._world.network.model = self._calm
+
+    async def _full_disk(self) -> None:
+        name = self._dice.choice(sorted(self._world.machines))
+        self._world.fill_disk(name)
+        await trio.sleep(self._dice.uniform(5, 60))
+        self._world.free_disk(name)
+
+    async def _disk_loss(self) -> None:
+        """Within what is promised: nobody waits for the machine's own tasks, and nothing else
+        happens until all its shards have been rebuilt."""
+        could = [name for name in sorted(self._world.machines) if self._work.may_lose_disk(name)]
+        if not could:
+            return
+        name = self._dice.choice(could)
+        self._work.lose_disk(name)
+        await self._world.power_cut(name)
+        self._world.lose_disk(name)
+        await trio.sleep(self._dice.uniform(5, 60))
+        await self._world.start(name)
+        await self._work.objects.until_whole(LATE_S)

@@ -55,6 +55,15 @@ class Watch:
     def _note(self, payload: bytes, number: int) -> None:
         reason = decode_as(STALE[number], payload).reason
         self._outcome.reached[f"{STALE[number].__name__}: {reason}"] += 1
+        self._outcome.reached["fencing"] += reason == "stale"
+
+    def count(self, name: str, node: Node) -> None:
+        """Add up what a node has done, before it ends."""
+        sold, reached = node.market.seller_stats(), self._outcome.reached
+        reached["repair"] += node.storage.stats().repair.repairs_done
+        reached["holds expired"] += sold.holds_expired
+        reached["leases expired"] += sold.leases_expired
+        reached["expiry"] += sold.holds_expired + sold.leases_expired
 
     def follow(self, nursery: trio.Nursery, work: Work, name: str, node: Node) -> None:
         """Read the events of a node that has just started, for as long as it lives."""
@@ -64,6 +73,7 @@ class Watch:
         async with aclosing(node.market.events()) as events:
             async for event in events:
                 if not isinstance(event, EventsMissed):
+                    self._hash.update(f"{trio.current_time():.6f} {name} {event.fact}".encode())
                     self._outcome.reached[event.fact] += 1
                     work.on_event(name, event)
 

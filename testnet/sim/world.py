@@ -6,8 +6,8 @@ ends the tasks too and forgets whatever was not yet on disk.
 """
 
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -53,6 +53,7 @@ class SimMachine:
     starts: int = 0
     _scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     _ended: trio.Event = field(default_factory=trio.Event)
+    _clients: dict[trio.CancelScope, None] = field(default_factory=dict)
 
     @property
     def up(self) -> Node:
@@ -88,6 +89,8 @@ class World:
         self._nursery: trio.Nursery | None = None
         self.on_start: Callable[[str, Node], None] = lambda name, node: None
         """Told of every Node just started."""
+        self.on_end: Callable[[str, Node], None] = lambda name, node: None
+        """Told of every Node about to be ended by a fault."""
 
     def __getitem__(self, name: str) -> SimMachine:
         return self.machines[name]
@@ -119,6 +122,18 @@ class World:
                     await self.start(name)
             yield self
             nursery.cancel_scope.cancel()
+
+    @contextmanager
+    def client(self, name: str) -> Iterator[Node]:
+        """Somebody who uses a machine's Node: cancelled when that Node ends."""
+        machine = self.machines[name]
+        node = machine.up
+        with trio.CancelScope() as scope:
+            machine._clients[scope] = None
+            try:
+                yield node
+            finally:
+                machine._clients.pop(scope, None)
 
     async def start(self, name: str) -> Node:
         """Boot a machine's Node; it knows the first two other machines as seeds."""
@@ -167,25 +182,29 @@ class World:
         member = MemberId(f"member-{machine.lab}")
         return Identity(machine.name, machine.lab, machine.lab, member, machine.site, ROLES)
 
+    def is_busy(self, name: str) -> bool:
+        """Whether a task runs on a machine."""
+        return any(view.exit is None for view in self.machines[name].executor.jobs())
+
     # -- faults
 
     async def kill(self, name: str) -> None:
         """kill -9 of the daemon: tasks run on, what was not committed is gone."""
-        machine = self.machines[name]
-        machine._scope.cancel()
-        await machine._ended.wait()
-        self._lose_uncommitted(machine)
+        await self._end(self.machines[name])
 
     async def power_cut(self, name: str) -> None:
         """The machine goes dark: its tasks die, its peers notice only by silence."""
         machine = self.machines[name]
         self.network.crash(machine.peer, silent=True)
-        machine._scope.cancel()
-        await machine._ended.wait()
-        self._lose_uncommitted(machine)
+        await self._end(machine)
         machine.executor.power_cut()
 
-    def _lose_uncommitted(self, machine: SimMachine) -> None:
+    async def _end(self, machine: SimMachine) -> None:
+        self.on_end(machine.name, machine.up)
+        for scope in list(machine._clients):
+            scope.cancel()
+        machine._scope.cancel()
+        await machine._ended.wait()
         machine.state.crash()
         machine.store.crash()
         machine.shards.crash()
@@ -197,6 +216,18 @@ class World:
         self.machines[name] = replace(
             self._machine(name, machine.lab), wall=machine.wall, starts=machine.starts
         )
+
+    def fill_disk(self, name: str) -> None:
+        """A machine's tables cannot grow, or (by dice) not even shrink, until `free_disk`."""
+        machine, is_full = self.machines[name], self.rng.random() < 0.5
+        for tables in (machine.state, machine.store):
+            tables.capacity_bytes, tables.is_full = tables.used_bytes, is_full
+
+    def free_disk(self, name: str) -> None:
+        """Somebody made room."""
+        machine = self.machines[name]
+        for tables in (machine.state, machine.store):
+            tables.capacity_bytes, tables.is_full = None, False
 
     def cut(self, left: Iterable[str], right: Iterable[str]) -> None:
         """Separate two groups of machines until `heal`."""

@@ -14,6 +14,7 @@ from storage.config import StorageConfig
 from storage.engine.memory_tables import MemoryTables
 from storage.facade import PutReceipt, ReadCap
 from storage.ids import ShardRoot
+from storage.placement import peers_in_order
 from storage.records.holders import Holding
 from storage.repair.events import Mend
 from storage.service import StorageService
@@ -314,3 +315,23 @@ async def test_a_machine_that_comes_back_with_an_empty_disk_is_given_its_shards_
         await until(is_mended, 30)
         assert sum(service.stats().repair.shards_missed for service in lab.up()) > 0
         assert await got(lab[victim], receipt.cap) == data
+
+
+@simulated
+async def test_the_leader_of_a_repair_that_lost_its_disk_in_a_moment_is_noticed_by_the_next() -> (
+    None
+):
+    data = some_bytes(60_000)
+    async with storage_lab(4, config=SLOW) as lab:
+        receipt = await put(lab["p0"], data)
+        record = newest_record(lab, receipt)
+        key = record.address + record.page.to_bytes(4)
+        leader = peers_in_order(key, record.peers())[0]
+        lab.kill(leader, is_known=False)
+        keeper = lab.keepers[leader]
+        keeper.tables = MemoryTables(commit_s=0.001)
+        keeper.shards = MemoryShardStore(keeper.tables)
+        await lab.start(leader)
+        await until(lambda: newest_record(lab, receipt).sequence > record.sequence, 900)
+        await until(lambda: is_whole(lab, receipt), 900)
+        assert await got(lab[leader], receipt.cap) == data

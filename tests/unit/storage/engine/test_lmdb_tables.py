@@ -158,6 +158,18 @@ async def test_a_store_whose_file_was_cut_short_is_refused(tmp_path: Path) -> No
         LmdbTables(tmp_path / "s")
 
 
+@pytest.mark.parametrize("size", [4096, 8192, 12_288, 20_000])
+async def test_a_small_store_cut_short_is_refused_before_a_page_is_read(
+    tmp_path: Path, size: int
+) -> None:
+    async with running(tmp_path / "s") as tables:
+        for number in range(5):
+            await tables.transact(put(b"k", bytes(5000), f"t{number}"))
+    os.truncate(tmp_path / "s" / "data.mdb", size)
+    with pytest.raises(StoreFailedError, match="move it away to start anew"):
+        LmdbTables(tmp_path / "s")
+
+
 async def test_a_record_cut_off_at_the_end_is_no_absent_one(tmp_path: Path) -> None:
     async with running(tmp_path / "s") as tables:
         for number in range(3):

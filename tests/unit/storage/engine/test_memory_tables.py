@@ -66,6 +66,18 @@ async def test_a_full_store_writes_nothing_and_still_deletes() -> None:
 
 
 @simulated
+async def test_on_a_disk_without_a_free_page_not_even_deletions_succeed() -> None:
+    tables = MemoryTables()
+    await tables.transact(put(b"a", b"1"))
+    tables.is_full = True
+    with pytest.raises(StoreFullError):
+        await tables.transact(lambda view: view.delete("t", b"a"))
+    assert tables.get("t", b"a") == b"1"
+    tables.is_full = False
+    assert await tables.transact(lambda view: view.delete("t", b"a"))
+
+
+@simulated
 async def test_steady_traffic_of_others_does_not_hold_up_a_caller() -> None:
     tables = MemoryTables()
     turns: list[str] = []

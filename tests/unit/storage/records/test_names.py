@@ -111,6 +111,20 @@ async def test_without_a_majority_nothing_is_promised() -> None:
 
 
 @simulated
+async def test_a_holder_with_a_full_disk_promises_nothing_and_goes_on() -> None:
+    async with names_lab(NINE[:3]) as lab:
+        wrote = await lab["peer0"].write(NAME, b"value", expected=0, fence=1)
+        lab.nodes["peer1"].tables.is_full = True
+        wrote = await lab["peer0"].write(NAME, b"more", expected=1, fence=1)
+        lab.nodes["peer2"].tables.is_full = True
+        with pytest.raises(TooFewPeersError):
+            await lab["peer0"].write(NAME, b"too much", expected=2, fence=1)
+        lab.nodes["peer1"].tables.is_full = lab.nodes["peer2"].tables.is_full = False
+        assert (await lab["peer1"].read(NAME) or wrote).sequence in (2, 3)
+        await lab["peer2"].write(NAME, b"last", expected=2, fence=2)
+
+
+@simulated
 async def test_a_power_cut_of_every_machine_loses_nothing() -> None:
     async with names_lab(NINE[:5]) as lab:
         wrote = await lab["peer0"].write(NAME, b"value", expected=0, fence=3)

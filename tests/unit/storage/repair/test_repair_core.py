@@ -156,6 +156,20 @@ def test_who_holds_nothing_of_a_page_leaves_it_to_others() -> None:
     assert seat.core.degraded == 1
 
 
+def test_the_next_in_rank_keeps_an_eye_on_the_leader_of_each_page() -> None:
+    holders = PEERS[:5]
+    first, second, third = order_of(PAGE, holders)[:3]
+    seats = {peer: Seat(peer) for peer in (first, second, third)}
+    for seat in seats.values():
+        seat.tell(page_of(holders))
+    assert [seat.core.led_pages() for seat in seats.values()] == [[PAGE], [], []]
+    assert seats[second].core.seconded_pages() == [(PAGE, first)]
+    assert not seats[first].core.seconded_pages()
+    assert not seats[third].core.seconded_pages()
+    seats[third].fall(first)
+    assert seats[third].core.seconded_pages() == [(PAGE, second)]
+
+
 def test_what_has_fewest_shards_to_spare_is_mended_first() -> None:
     holders = PEERS[:6]
     me = PEERS[0]

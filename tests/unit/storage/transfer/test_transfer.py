@@ -320,3 +320,40 @@ async def test_a_lease_cannot_be_given_up_by_naming_it_in_another_manifest() -> 
             await ask.put_manifest(P1, other, other, made[1], terms())
         assert lab["p1"].leases.is_of(terms().lease, mine)
         assert not lab["p1"].leases.is_of(terms().lease, other)
+
+
+@simulated
+async def test_a_rotten_shard_is_missing_from_the_moment_somebody_reads_it() -> None:
+    root, data = shard()
+    async with storage_lab(2) as lab:
+        ask = transfer(lab, "p0")
+        with trio.fail_after(10):
+            await ask.put_shard(P1, root, data, terms())
+            await lab.keepers["p1"].shards.rot(root, 7)
+            assert await ask.have(P1, [root]) == [True], "nobody has looked"
+            with pytest.raises(HolderFailedError, match="missing"):
+                await ask.get_shard(P1, root, len(data))
+            assert await ask.have(P1, [root]) == [False]
+            await ask.put_shard(P1, root, data, terms())
+            assert await ask.get_shard(P1, root, len(data)) == data
+            assert await ask.drop_lease(P1, terms().lease) > 0
+        assert lab["p1"].stats().used_bytes == 0
+
+
+@simulated
+async def test_a_disk_without_any_room_refuses_and_harms_nobody() -> None:
+    root, data = shard()
+    async with storage_lab(2) as lab:
+        ask, tables = transfer(lab, "p0"), lab.keepers["p1"].tables
+        with trio.fail_after(10):
+            await ask.put_shard(P1, root, data, terms())
+            tables.is_full = True
+            with pytest.raises(HolderFailedError, match="full"):
+                await ask.put_shard(P1, *shard(2), terms())
+            with pytest.raises(HolderFailedError, match="full"):
+                await ask.renew(P1, [terms().lease], FAR_MS)
+            with pytest.raises(HolderFailedError, match="full"):
+                await ask.drop_lease(P1, terms().lease)
+            assert await ask.get_shard(P1, root, len(data)) == data
+            tables.is_full = False
+            assert await ask.drop_lease(P1, terms().lease) > 0

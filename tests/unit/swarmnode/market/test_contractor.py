@@ -133,6 +133,7 @@ def test_a_hold_nobody_takes_up_frees_its_room() -> None:
     assert deadline_s == 2.0
     seller.handle(timer, deadline_s)
     assert seller.room.taken().cpu_millis == 0
+    assert seller.offers.expired == 1
 
 
 def test_a_repeated_call_gets_the_same_bid_and_no_second_hold() -> None:
@@ -374,6 +375,7 @@ def test_a_job_without_a_buyer_goes_on_for_the_grace_and_then_stops() -> None:
     assert deadline_s == 75.0
     effects = seller.handle(again, deadline_s)
     assert only(told(effects, e.Stop)) == e.Stop(f"{TASK}.1", 10.0, "orphaned")
+    assert seller.jobs.expired == 1
     assert any(isinstance(f, Persist) for f in effects)
 
 
