@@ -55,6 +55,10 @@ class IdentityError(P2PError):
     """A key, token or certificate on this machine cannot be used: the text names the remedy."""
 
 
+class UnwritableFileError(IdentityError):
+    """A private file or folder cannot be written: free the disk, or choose another SWARM_HOME."""
+
+
 class AdmissionError(P2PError):
     """A peer's token was refused, by us or by the peer; `code` says what is wrong with it.
 

@@ -122,8 +122,6 @@ class StorageSection(_Section):
     quota_gib: float = _number(50.0, 0, 1e6)
     min_free_gib: float = _number(5.0, 0, 1e6)
     """Nothing is accepted that would leave the disk with less."""
-    repair_reserve_percent: int = _count(10, 0, 90)
-    """Of the quota, kept for repair: a full pool must still be able to mend itself."""
     cache_mib: int = _count(64, 0, 1024 * 1024)
     """Memory for hot segments."""
 
@@ -161,8 +159,6 @@ class ApiSection(_Section):
     """Private file with the bearer tokens for `tcp` and their scopes."""
     hosts: tuple[str, ...] = ()
     """Names by which `tcp` may be addressed, besides the address itself."""
-    socket_group: str = ""
-    """Group that may use the socket too, on a machine several people share."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import Final
 
 import trio
 
-from p2p.errors import IdentityError, ListenError
+from p2p.errors import IdentityError, ListenError, UnwritableFileError
 from storage.errors import StorageError
 from swarmnode import exit_codes as exits
 from swarmnode.api.app import build_app
@@ -139,6 +139,7 @@ def _tell_supervisor() -> None:
 
 EXIT_OF: Final[Sequence[tuple[type[Exception], int]]] = (
     (ConfigError, exits.USAGE),
+    (UnwritableFileError, exits.ERROR),
     (IdentityError, exits.AUTH),
     (SocketInUseError, exits.ERROR),
     (ListenError, exits.ERROR),

@@ -26,6 +26,9 @@ from swarmnode.home import Home
 RENEW_WITHIN_MS: Final = 30 * DAY_MS
 """A membership that ends sooner than this is renewed by the next invite."""
 _SEED_BYTES: Final = 32
+_NO_NETWORK: Final = (
+    "this machine belongs to no network: swarmnode join <invite>, or: swarmnode init --new-network"
+)
 
 Entropy = Callable[[int], bytes]
 
@@ -181,7 +184,7 @@ def _wants_renewal(home: Home, invite: Invite, now_ms: int) -> bool:
 
 def standing(home: Home, changed: bool, now_ms: int) -> Standing:
     """Who this machine is, from its files. Raises IdentityError when they are damaged."""
-    machine = load_key_file(home.machine_key)
+    machine = load_machine(home)
     membership = load_membership(home) if home.membership_file.exists() else None
     me: Admitted | None = None
     if membership is not None:
@@ -211,6 +214,18 @@ def whoami(membership: Membership, machine: KeySigner, now_ms: int) -> Admitted:
     )
 
 
+def load_machine(home: Home) -> KeySigner:
+    """This machine's key. Raises IdentityError that says how to get or mend one."""
+    if not home.machine_key.exists():
+        if not home.membership_file.exists():
+            raise IdentityError(_NO_NETWORK)
+        raise IdentityError(
+            f"{home.machine_key} is missing: restore it from a backup, or remove "
+            f"{home.membership_file} and join again with an invite"
+        )
+    return load_key_file(home.machine_key)
+
+
 def load_keys(home: Home) -> Keys:
     """All keys of this home. Raises IdentityError."""
     return Keys(
@@ -225,10 +240,7 @@ def load_membership(home: Home) -> Membership:
     """Read membership.json. Raises IdentityError naming the remedy."""
     path = home.membership_file
     if not path.exists():
-        raise IdentityError(
-            "this machine belongs to no network: swarmnode join <invite>, or: "
-            "swarmnode init --new-network"
-        )
+        raise IdentityError(_NO_NETWORK)
     try:
         kept = json.loads(read_private_file(path))
         root = PeerId(str(kept["root"]))

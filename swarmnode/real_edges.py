@@ -11,14 +11,14 @@ from p2p.errors import AdmissionError, IdentityError
 from p2p.host.admit import OpenNetworkAdmission, TokenAdmission
 from p2p.host.libp2p.host import Libp2pHost
 from p2p.host.libp2p.index import Libp2pIndex
-from p2p.identity.keys import KeySigner, load_key_file
+from p2p.identity.keys import KeySigner
 from p2p.workers import ThreadWorkers, Workers
 from storage.engine.lmdb_tables import LmdbTables
 from storage.engine.port import Tables
 from storage.shards.segment_store import SegmentStore
 from swarmnode.config import Config
 from swarmnode.edges import Edges, Identity
-from swarmnode.enrol import Membership, load_membership
+from swarmnode.enrol import Membership, load_machine, load_membership
 from swarmnode.executor.capability import ExecutorConfig
 from swarmnode.executor.process import ProcessExecutor
 from swarmnode.home import Home, read_revoked
@@ -44,7 +44,7 @@ def wall_ms() -> int:
 
 def build_edges(config: Config, home: Home) -> Real:
     """Open what this home holds. Raises IdentityError, ListenError, ConfigError, StorageError."""
-    machine = load_key_file(home.machine_key)
+    machine = load_machine(home)
     membership = load_membership(home)
     network = membership.anchor.network
     admission = _admission(config, home, machine, membership)

@@ -3,11 +3,12 @@
 A folder is 0700, a file 0600, both ours; anything looser is refused with the command that mends it.
 """
 
+import errno
 import os
 import stat
 from pathlib import Path
 
-from p2p.errors import IdentityError
+from p2p.errors import IdentityError, UnwritableFileError
 from p2p.limits import PRIVATE_FILE_BYTES_MAX
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -23,7 +24,7 @@ def make_private_folder(folder: Path) -> bool:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as exc:
-        raise IdentityError(f"cannot create the folder {folder}: {exc.strerror}") from exc
+        raise UnwritableFileError(f"cannot create the folder {folder}: {_why(exc)}") from exc
     check_private_folder(folder)
     return created
 
@@ -73,7 +74,7 @@ def create_private_file(path: Path, data: bytes) -> None:
     except FileExistsError as exc:
         raise IdentityError(f"{path} exists already: it is left as it is") from exc
     except OSError as exc:
-        raise IdentityError(f"cannot create {path}: {exc.strerror}") from exc
+        raise UnwritableFileError(f"cannot create {path}: {_why(exc)}") from exc
     finally:
         draft.unlink()
     _flush_folder(path.parent)
@@ -89,7 +90,7 @@ def replace_private_file(path: Path, data: bytes) -> None:
         draft.replace(path)
     except OSError as exc:
         draft.unlink()
-        raise IdentityError(f"cannot replace {path}: {exc.strerror}") from exc
+        raise UnwritableFileError(f"cannot replace {path}: {_why(exc)}") from exc
     _flush_folder(path.parent)
 
 
@@ -106,8 +107,14 @@ def _write_draft(path: Path, data: bytes) -> Path:
             os.fsync(handle)
     except OSError as exc:
         draft.unlink(missing_ok=True)
-        raise IdentityError(f"cannot write {path}: {exc.strerror}") from exc
+        raise UnwritableFileError(f"cannot write {path}: {_why(exc)}") from exc
     return draft
+
+
+def _why(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{error.strerror}: free some space there"
+    return f"{error.strerror}: choose another folder (SWARM_HOME)"
 
 
 def _flush_folder(folder: Path) -> None:

@@ -28,6 +28,19 @@ def beta(tmp_path: Path) -> Home:
     return locate({"SWARM_HOME": str(tmp_path / "beta")})
 
 
+def test_without_keys_the_way_to_a_network_is_named(beta: Home) -> None:
+    beta.make()
+    for ask in (enrol.load_machine, lambda home: enrol.standing(home, False, NOW)):
+        with pytest.raises(IdentityError, match="swarmnode join <invite>, or: swarmnode init"):
+            ask(beta)
+
+
+def test_a_lost_key_is_not_told_as_no_network(alpha: Home) -> None:
+    alpha.machine_key.unlink()
+    with pytest.raises(IdentityError, match=r"restore it from a backup, or remove .*membership"):
+        enrol.load_machine(alpha)
+
+
 def invite_from(home: Home, grant: Grant | None = None, now_ms: int = NOW) -> Invite:
     peer = enrol.standing(home, False, now_ms).peer
     where = [f"/ip4/192.0.2.1/tcp/4850/p2p/{peer}"]

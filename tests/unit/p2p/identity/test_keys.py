@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from p2p.errors import IdentityError
+from p2p.errors import IdentityError, UnwritableFileError
 from p2p.identity.base58 import base58_decode, base58_encode
 from p2p.identity.keys import (
     KeySigner,
@@ -18,6 +18,7 @@ from p2p.identity.keys import (
 from p2p.identity.private_files import make_private_folder, replace_private_file
 from p2p.ids import PeerId
 from p2p.limits import VERIFY_KEYS_MAX
+from tests.small_disk import small_disk
 
 SEED = bytes(range(32))
 PEER = "12D3KooWA4Xop1JaT3MHxwYMkCepYsv4iPVopMXwCz5iHYdBfeSB"  # as libp2p 0.8.1 names this seed
@@ -139,6 +140,15 @@ def test_a_link_is_no_key_and_no_folder(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(folder)
     with pytest.raises(IdentityError, match="not a folder"):
         load_key_file(tmp_path / "link" / "real.key")
+
+
+def test_a_full_disk_is_told_with_what_to_do(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", megabytes=1) as disk:
+        folder = disk / "keys"
+        make_private_folder(folder)
+        with pytest.raises(UnwritableFileError, match="No space left on device: free some space"):
+            replace_private_file(folder / "big", bytes(2_000_000))
+        assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 100, b"-----BEGIN PRIVATE KEY-----\nAAAA\n"])
