@@ -9,6 +9,10 @@ class ConfigError(SwarmError):
     """The configuration cannot be used; the text lists every fault with its remedy."""
 
 
+class AlreadyRunningError(SwarmError):
+    """Another node has this home: stop it, or choose another SWARM_HOME."""
+
+
 class SpecError(SwarmError):
     """A task spec is wrong; the text lists every fault at once."""
 

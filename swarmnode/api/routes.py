@@ -6,7 +6,6 @@ from starlette.routing import Route
 
 from swarmnode.api.events import EventHub
 from swarmnode.api.face import NodeFace
-from swarmnode.api.metrics import CONTENT_TYPE, render
 from swarmnode.api.openapi import OpenApiRoutes
 from swarmnode.api.routes_events import EventRoutes
 from swarmnode.api.routes_node import NodeRoutes
@@ -26,6 +25,8 @@ class MetricsRoutes:
 
     async def metrics(self, request: Request) -> Response:
         """Numbers for Prometheus."""
+        from swarmnode.api.metrics import CONTENT_TYPE, render  # seldom needed, slow to load
+
         return Response(render(self._node.status()), media_type=CONTENT_TYPE)
 
 

@@ -17,14 +17,10 @@ from anycorn.typing import ASGIFramework
 from starlette.applications import Starlette
 
 from swarmnode.api.app import Gatekeeper
-from swarmnode.errors import SwarmError
+from swarmnode.errors import AlreadyRunningError, SwarmError
 
 UNIX_UMASK = 0o177
 SHUTDOWN_S = 1.0
-
-
-class SocketInUseError(SwarmError):
-    """Another node answers on this socket: stop it, or choose another SWARM_HOME."""
 
 
 class ApiAddressError(SwarmError):
@@ -46,7 +42,7 @@ class ApiServer:
     bound: tuple[str, ...] = ()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Bind, say so, serve. Raises SocketInUseError, ApiAddressError."""
+        """Bind, say so, serve. Raises AlreadyRunningError, ApiAddressError."""
         _clear_socket(self.socket_path)
         try:
             async with trio.open_nursery() as beside:
@@ -114,11 +110,13 @@ def _clear_socket(path: Path) -> None:
     if not path.exists():
         return
     if not stat.S_ISSOCK(path.lstat().st_mode):
-        raise SocketInUseError(f"{path} is not a socket: move it away")
+        raise AlreadyRunningError(f"{path} is not a socket: move it away")
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(str(path))
         except OSError:
             path.unlink()
             return
-    raise SocketInUseError(f"a node already answers on {path}: stop it or set another SWARM_HOME")
+    raise AlreadyRunningError(
+        f"a node already answers on {path}: stop it or set another SWARM_HOME"
+    )

@@ -5,7 +5,6 @@ import sys
 
 import click
 
-from swarmnode.cli.output import reporting
 from swarmnode.config import PROFILES
 
 
@@ -29,11 +28,4 @@ def run(
         "SWARM_LOG__LEVEL": log_level or "",
     }
     environ = dict(os.environ) | {key: value for key, value in flags.items() if value}
-    with reporting():
-        from swarmnode.config_load import load
-        from swarmnode.home import locate
-
-        home = locate(environ)
-        home.check_socket_paths()
-        load(home.config_file, environ)  # faults are told before the heavy imports
     os.execve(sys.executable, [sys.executable, "-m", "swarmnode.daemon"], environ)  # noqa: S606

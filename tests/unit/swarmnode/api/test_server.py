@@ -14,9 +14,10 @@ import trio
 from swarmnode.api.app import build_app
 from swarmnode.api.events import EventHub
 from swarmnode.api.routes import all_routes
-from swarmnode.api.server import ApiAddressError, ApiServer, SocketInUseError
+from swarmnode.api.server import ApiAddressError, ApiServer
 from swarmnode.api.tokens import hash_of
 from swarmnode.cli.client import Client
+from swarmnode.errors import AlreadyRunningError
 from swarmnode.tasks.ids import TaskId
 from tests.api_lab import FakeMarket, FakeNode, ServedNode, served_node
 
@@ -66,14 +67,14 @@ async def test_a_live_socket_is_not_taken_over_and_a_dead_one_is(tmp_path: Path)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
-        with pytest.raises(SocketInUseError, match="already answers"):
+        with pytest.raises(AlreadyRunningError, match="already answers"):
             await ApiServer(build_app([]), path).run()
     async with trio.open_nursery() as nursery:
         await nursery.start(ApiServer(build_app([]), path).run)
         nursery.cancel_scope.cancel()
     path.unlink(missing_ok=True)
     path.write_text("not a socket")
-    with pytest.raises(SocketInUseError, match="not a socket"):
+    with pytest.raises(AlreadyRunningError, match="not a socket"):
         await ApiServer(build_app([]), path).run()
 
 

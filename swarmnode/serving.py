@@ -1,0 +1,104 @@
+"""Serves one node until a signal says stop: API first, then the parts, then down in reverse order.
+
+The first SIGTERM or SIGINT drains: no new work, then everything is stopped; tasks stay under their
+shims for the next start, and nobody is told goodbye, so that a restart moves nothing. A second
+signal stops at once. SIGUSR1 prints the tree of running tasks of the event loop.
+"""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from typing import Final
+
+import trio
+
+from swarmnode import supervisor
+from swarmnode.api.app import build_app
+from swarmnode.api.events import EventHub
+from swarmnode.api.routes import all_routes
+from swarmnode.api.server import ApiServer
+from swarmnode.api.tokens import read_tokens, token_file
+from swarmnode.config import Config
+from swarmnode.home import Home, write_addresses
+from swarmnode.malloc import give_back_big_buffers
+from swarmnode.node import Node
+from swarmnode.notices import tell_changes
+from swarmnode.real_edges import Real, build_edges
+from swarmnode.task_tree import dump_tree
+
+STOP_S: Final = 5.0
+"""What stopping may take before it is cut short; a supervisor kills after ten seconds or more."""
+
+log = logging.getLogger("swarm")
+
+
+def serve(config: Config, home: Home) -> None:
+    """Run a node. Raises what `build_edges`, the API's address or a broken store raise."""
+    give_back_big_buffers()
+    trio.run(_serve, config, home, build_edges(config, home))
+
+
+async def _serve(config: Config, home: Home, real: Real) -> None:
+    node = Node(config, real.edges, real.identity, real.seeds)
+    tokens = read_tokens(token_file(config.api.token_file, home.state)) if config.api.tcp else {}
+    hub = EventHub(node.market.events, os.urandom(8).hex())
+    api = ApiServer(
+        build_app(all_routes(node, hub), node.has_started),
+        home.api_socket,
+        config.api.tcp or None,
+        tokens,
+        config.api.hosts,
+        (hub.run,),
+    )
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1) as signals:
+        async with trio.open_nursery() as nursery:
+            # The API comes first: `status` can tell what a slow start waits for.
+            await nursery.start(api.run)
+            node_scope = trio.CancelScope()
+            nursery.start_soon(_run_node, node, home, node_scope)
+            await _until_stopped(signals)
+            supervisor.tell(supervisor.STOPPING)
+            with trio.move_on_after(STOP_S):
+                async with trio.open_nursery() as ending:
+                    ending.start_soon(_cut_short, signals, ending.cancel_scope)
+                    await node.drain()
+                    api.stopping.set()
+                    node_scope.cancel()
+                    await node.stopped.wait()
+                    ending.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()
+    log.info("stopped")
+
+
+async def _run_node(node: Node, home: Home, scope: trio.CancelScope) -> None:
+    try:
+        with scope:
+            async with trio.open_nursery() as running:
+                await running.start(node.run)
+                addresses = node.edges.host.addresses()
+                write_addresses(home, addresses)
+                log.info("running as %s at %s", node.edges.host.peer_id, ", ".join(addresses))
+                supervisor.tell(supervisor.READY)
+                running.start_soon(supervisor.feed)
+                running.start_soon(tell_changes, node.status)
+    finally:
+        node.stopped.set()
+
+
+async def _until_stopped(signals: AsyncIterator[int]) -> None:
+    async for number in signals:
+        if number == signal.SIGUSR1:
+            sys.stderr.write(dump_tree())
+            continue
+        log.info("%s: stopping; tasks stay under their shims", signal.Signals(number).name)
+        return
+
+
+async def _cut_short(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    async for number in signals:
+        if number != signal.SIGUSR1:
+            log.info("%s again: stopping at once", signal.Signals(number).name)
+            scope.cancel()
+            return
