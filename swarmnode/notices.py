@@ -26,11 +26,11 @@ class Notices:
         """Level and text of every line worth logging."""
         lines = []
         if now.state != self.state and now.state == "ready":
-            lines.append((logging.INFO, f"ready: {now.members_alive} members alive"))
-        troubles = (
-            *now.warnings,
-            *(f"cannot join through {failure}" for failure in now.join_failures),
-        )
+            members = "member" if now.members_alive == 1 else "members"
+            lines.append((logging.INFO, f"ready: {now.members_alive} {members} alive"))
+        failures = tuple(f"cannot join through {failure}" for failure in now.join_failures)
+        # Joining takes a moment; only when it fails is being alone worth a line.
+        troubles = (*now.warnings, *failures) if now.state != "joining" or failures else ()
         lines += [(logging.WARNING, one) for one in troubles if one not in self.told]
         self.state, self.told = now.state, troubles
         return lines

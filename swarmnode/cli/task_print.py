@@ -56,7 +56,7 @@ def _facts(detail: dict[str, Any], machines: Machines) -> dict[str, object]:
     found |= {"auctions": detail["rounds"], "attempts": detail["attempts"]}
     if detail["checkpoint_step"]:
         found["checkpoint_step"] = detail["checkpoint_step"]
-    if (usage := detail["usage"]) is not None:
+    if (usage := detail["usage"]) is not None and detail["attempts"]:
         found["usage"] = (
             f"{usage['wall_ms'] / 1000:.1f} s, {usage['cpu_ms'] / 1000:.1f} s of CPU, "
             f"{human_bytes(usage['memory_peak_bytes'])} of memory"

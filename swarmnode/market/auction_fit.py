@@ -78,7 +78,7 @@ def _standing(liveness: Liveness | None) -> str:
 def _lacking(spec: TaskSpec, advert: ResourceAdvert) -> str:
     shape = spec.shape
     if advert.cpu_millis < shape.cpu_millis:
-        return f"lends {advert.cpu_millis}m of CPU, {shape.cpu_millis}m asked"
+        return f"lends {advert.cpu_millis / 1000:g} cores, {shape.cpu_millis / 1000:g} asked"
     if advert.memory_bytes < shape.memory_bytes:
         have, want = advert.memory_bytes // _MIB, -(-shape.memory_bytes // _MIB)
         return f"lends {have} MiB of memory, {want} asked"
@@ -86,7 +86,7 @@ def _lacking(spec: TaskSpec, advert: ResourceAdvert) -> str:
         have, want = advert.disk_bytes // _MIB, -(-shape.disk_bytes // _MIB)
         return f"lends {have} MiB of disk, {want} asked"
     if shape.gpu.count and len(_matching(shape.gpu, advert.gpus)) < shape.gpu.count:
-        return f"lends {len(advert.gpus)} GPUs, not {_gpu_words(shape.gpu)}"
+        return f"lends {len(advert.gpus)} GPUs, {_gpu_words(shape.gpu)} asked"
     if spec.env and spec.env not in advert.environments:
         return f"has no environment {spec.env!r}"
     missing = [limit for limit in spec.enforce if limit not in advert.enforced]
@@ -100,4 +100,5 @@ def _matching(want: GpuWant, gpus: Sequence[GpuLine]) -> list[GpuLine]:
 
 def _gpu_words(want: GpuWant) -> str:
     vram = f" of {want.vram_bytes // _MIB} MiB" if want.vram_bytes else ""
-    return f"{want.count} {want.model or 'GPU'}{vram}"
+    model = f" {want.model}" if want.model else ""
+    return f"{want.count}{model}{vram}"

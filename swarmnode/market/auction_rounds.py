@@ -250,5 +250,5 @@ def _unfit_words(unfit: Unfit) -> str:
     if not unfit:
         return "no machine is known yet"
     counts = Counter(why for _, why in unfit).most_common(3)
-    told = "; ".join(f"{count} {why}" for why, count in counts)
+    told = "; ".join(f"{why} ({count} of {len(unfit)})" for why, count in counts)
     return f"no machine can run this: {told}"[:REASON_CHARS_MAX]

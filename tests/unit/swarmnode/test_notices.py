@@ -20,6 +20,8 @@ def test_each_change_is_told_once_and_again_when_it_comes_back() -> None:
         (logging.WARNING, "alone"),
         (logging.WARNING, "cannot join through /ip4/192.0.2.1/tcp/1: port: refused"),
     ]
+    began = msgspec.structs.replace(failing, join_failures=())
+    assert notices.changed(began) == []
     assert notices.changed(failing) == told
     assert notices.changed(failing) == []
     assert notices.changed(plain) == [(logging.INFO, "ready: 3 members alive")]
