@@ -122,6 +122,5 @@ def _admission(
             revoked=lambda: read_revoked(home),
         )
     except AdmissionError as exc:
-        raise IdentityError(
-            f"our own membership is no good ({exc.detail}): join again with a new invite"
-        ) from exc
+        remedy = "" if exc.code in ("expired", "clock") else ": join again with a new invite"
+        raise IdentityError(f"our own membership is no good: {exc.detail}{remedy}") from exc

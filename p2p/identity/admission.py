@@ -197,7 +197,8 @@ def _check_time(sealed: Signed, clocks: Clocks) -> None:
             "clock",
             f"{what} {when}, and the two clocks differ by {abs(skew_ms) // 1000} s: set them",
         )
-    raise AdmissionError("expired", f"{what} {when}: get a new invite")
+    remedy = "get a new invite" if late_ms > 0 else "a clock is wrong, here or where it was signed"
+    raise AdmissionError("expired", f"{what} {when}: {remedy}")
 
 
 @dataclass(slots=True)

@@ -127,7 +127,8 @@ def accept(
     try:
         granted = check_invite_chain(certificates, anchor, keys.machine, Clocks(now_ms))
     except AdmissionError as exc:
-        raise IdentityError(f"the invite proves nothing: {exc.detail}; ask for a new one") from exc
+        remedy = "" if exc.code in ("expired", "clock") else "; ask for a new one"
+        raise IdentityError(f"the invite proves nothing: {exc.detail}{remedy}") from exc
     clerk = _Clerk(anchor, now_ms, certificates[-1].expires_ms)
     if granted.new_lab:
         lab = _need(keys.lab, "lab")

@@ -29,6 +29,7 @@ _RELEASED_MS: Final = 1_767_225_600_000  # 2026-01-01: no right clock is before 
 _DAY_MS: Final = 86_400_000
 _TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronised
 _GIB: Final = 1024**3
+_SET_CLOCK: Final = "sudo timedatectl set-ntp true (or: sudo apt-get install systemd-timesyncd)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Check:
 
 def clock(now_ms: int) -> Check:
     """Is the wall clock plausible, steady and synchronised? Asks nobody on the network."""
-    fix = "sudo timedatectl set-ntp true (or: sudo apt-get install systemd-timesyncd)"
+    fix = _SET_CLOCK
     if now_ms < _RELEASED_MS:
         when = time.strftime("%Y-%m-%d", time.gmtime(now_ms / 1000))
         return Check("clock", FAIL, f"the clock says {when}: peers will refuse us", fix)
@@ -109,7 +110,7 @@ def identity(home: Home, now_ms: int) -> Check:
     except IdentityError as exc:
         return Check("identity", FAIL, str(exc), _remedy(str(exc)))
     except AdmissionError as exc:
-        fix = "swarmnode join <new invite>"
+        fix = _SET_CLOCK if "clock" in exc.detail else "swarmnode join <new invite>"
         return Check("identity", FAIL, f"our membership is no good: {exc.detail}", fix)
     left_days = (me.expires_ms - now_ms) // _DAY_MS
     if left_days < 30:

@@ -35,6 +35,12 @@ def test_without_keys_the_way_to_a_network_is_named(beta: Home) -> None:
             ask(beta)
 
 
+def test_an_invite_from_the_future_blames_the_clock(alpha: Home, beta: Home) -> None:
+    made = invite_from(alpha, now_ms=NOW + 3_600_000)
+    with pytest.raises(IdentityError, match="begins in 3600 s: a clock is wrong"):
+        enrol.join(beta, made, BOB, os.urandom, NOW)
+
+
 def test_a_lost_key_is_not_told_as_no_network(alpha: Home) -> None:
     alpha.machine_key.unlink()
     with pytest.raises(IdentityError, match=r"restore it from a backup, or remove .*membership"):
