@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import trio
 
+from p2p.ids import PeerId
 from tests.interop.foreign_peer import ForeignPeer, running
 from tests.interop.open_node import Served, node
 
@@ -24,6 +25,8 @@ async def meet(command: Sequence[str]) -> None:
             await echo(peer)
             await gossip(peer, served)
             await use_the_index(peer, served)
+            frames = f"/swarm/{served.network}/frames/1"
+            assert not (await peer.do("opens", protocol=frames))["opened"]
             assert served.host.peers() == (), "a guest is no member"
             assert len(served.host.gate.guests) == 1
             assert served.interop is not None
@@ -40,8 +43,7 @@ async def echo(peer: ForeignPeer) -> None:
 async def gossip(peer: ForeignPeer, served: Served) -> None:
     assert served.interop is not None
     await peer.do("listeners", least=1)
-    while not served.interop.listeners():
-        await trio.sleep(0.02)
+    await served.interop.listens(PeerId(peer.peer), 10)
     await served.interop.say(b"good day")
     assert await peer.do("hear") == {"ok": True, "from": served.host.peer_id, "text": "good day"}
     await peer.do("say", text="good evening")
@@ -55,9 +57,12 @@ async def use_the_index(peer: ForeignPeer, served: Served) -> None:
     where = served.address.partition("/p2p/")[0]
     assert [one.partition("/p2p/")[0] for one in found[served.host.peer_id]] == [where]
     assert (await peer.do("provide", key="theirs"))["errors"] == []
-    [(who, addresses)] = await served.index.find(b"theirs", 5)
-    assert who == peer.peer
-    assert addresses
+    found_there = await served.index.find(b"theirs", 5)
+    while not found_there:  # nobody answers an announcement
+        await trio.sleep(0.02)
+        found_there = await served.index.find(b"theirs", 5)
+    assert [who for who, _ in found_there] == [peer.peer]
+    assert all(addresses for _, addresses in found_there)
     assert (await peer.do("find", key="nobody's"))["providers"] == {}
 
 
@@ -69,7 +74,18 @@ async def be_refused(command: Sequence[str], *, is_open: bool) -> None:
             running([*command, *served.names]) as peer,
         ):
             await identify_and_ping(peer, served)
-            for protocol in (*served.names[::2], "/meshsub/1.2.0", "/meshsub/1.1.0"):
+            kad, _, echoes = served.names
+            for protocol in (echoes, "/meshsub/1.2.0", "/meshsub/1.1.0", "/nonsense/1"):
+                assert not (await peer.do("opens", protocol=protocol))["opened"]
+            await peer.do("ping", address=served.address)
+            # The index waits for the admission that never comes; then the connection ends.
+            for protocol in (kad, f"/swarm/{served.network}/frames/1"):
                 assert not (await peer.do("opens", protocol=protocol))["opened"]
             assert served.host.peers() == ()
             assert len(served.host.gate.guests) == 0
+
+
+async def heard(speaker: ForeignPeer, listener: ForeignPeer, text: str) -> None:
+    """One peer says something in the lobby and another hears it, through a node."""
+    await speaker.do("say", text=text)
+    assert await listener.do("hear") == {"ok": True, "from": speaker.peer, "text": text}

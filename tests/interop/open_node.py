@@ -64,7 +64,10 @@ async def node(
         signer.seed(), anchor.network, LISTEN, admission, HostConfig(admit_within_s=2.0)
     )
     served = Served(
-        host, Libp2pIndex(host), Interop(host, anchor.network) if interop else None, anchor.network
+        host,
+        Libp2pIndex(host),
+        Interop(host, anchor.network, restart_after_s=0.1) if interop else None,
+        anchor.network,
     )
     async with trio.open_nursery() as nursery:
         for part in (Rpc(host).run, host.run, served.index.run):

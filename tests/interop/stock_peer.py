@@ -18,6 +18,7 @@ from libp2p.identity.identify.identify import parse_identify_response
 from libp2p.kad_dht import common, kad_dht, peer_routing, provider_store, value_store
 from libp2p.kad_dht.kad_dht import DHTMode, KadDHT
 from libp2p.network.stream.exceptions import StreamEOF
+from libp2p.network.stream.net_stream import NetStream
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo, info_from_p2p_addr
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V12, GossipSub
@@ -86,6 +87,7 @@ class Peer:
                 left -= len(data)
                 sent.update(data)
                 await stream.write(data)
+            assert isinstance(stream, NetStream)
             await stream.close_write()
 
         async with trio.open_nursery() as nursery:
@@ -100,9 +102,9 @@ class Peer:
         return {"bytes": count, "equal": sent.digest() == back.digest()}
 
     async def listeners(self, least: int) -> dict[str, Any]:
-        """Wait until so many listen to the topic."""
-        while len(self.pubsub.peer_topics.get(self.topic, ())) < least:
-            await trio.sleep(0.02)
+        """Wait until the node listens to the topic."""
+        assert least == 1
+        await self.pubsub.wait_for_subscription(self.node, self.topic, 10)
         return {}
 
     async def say(self, text: str) -> dict[str, Any]:
@@ -138,8 +140,9 @@ def _multihash(key: str) -> bytes:
     return b"\x12\x20" + hashlib.sha256(key.encode()).digest()
 
 
-async def main(kad: str, topic: str, echo: str) -> None:
+async def main(names: list[str]) -> None:
     """Take orders until standard input ends."""
+    kad, topic, echo = names
     for module in (common, kad_dht, peer_routing, provider_store, value_store):
         module.PROTOCOL_ID = TProtocol(kad)  # type: ignore[attr-defined]
     peer = Peer(topic, echo)
@@ -162,4 +165,4 @@ async def main(kad: str, topic: str, echo: str) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main, *sys.argv[1:4])
+    trio.run(main, sys.argv[1:4])

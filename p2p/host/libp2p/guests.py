@@ -19,6 +19,7 @@ from libp2p.network.stream.net_stream import NetStream
 from p2p.errors import StreamLimitError
 from p2p.host.libp2p.bridge import MuxedStream
 from p2p.host.libp2p.peer import PeerConn
+from p2p.ids import PeerId
 from p2p.limits import (
     GUEST_UNREAD_BYTES_MAX,
     GUEST_WORK_BURST,
@@ -129,6 +130,10 @@ class Guests:
         conn.link.core.unread_bytes_max = GUEST_UNREAD_BYTES_MAX
         conn.be_guest()
         return True
+
+    def has(self, peer: PeerId) -> bool:
+        """Whether a guest of that id is here."""
+        return any(conn.peer == peer for conn in self._here)
 
     def left(self, conn: PeerConn) -> None:
         """The connection is gone."""

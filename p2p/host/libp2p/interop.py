@@ -9,6 +9,7 @@ lobby carries what guests tell one another, from node to node; gossip of the nod
 thing (p2p.gossip). Should gossipsub fail, it is taken down and begun anew; the node goes on.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import trio
@@ -44,7 +45,6 @@ _KAD: Final = Offer(each_max=3, all_max=6, within_s=30.0, work_per_kib=4)
 _ECHO: Final = Offer(each_max=1, all_max=4, within_s=60.0, work_per_kib=1 / 16)
 _RPC_BYTES_MAX: Final = 64 * 1024
 _TOPICS_EACH_MAX: Final = 8
-_RESTART_AFTER_S: Final = 10.0
 _HEARD_MAX: Final = 64
 _ECHO_PIECE_BYTES: Final = 64 * 1024
 
@@ -52,23 +52,31 @@ _ECHO_PIECE_BYTES: Final = 64 * 1024
 class Interop:
     """Serves guests of one host; make it before the host runs."""
 
-    def __init__(self, host: Libp2pHost, network: NetworkId) -> None:
+    def __init__(
+        self, host: Libp2pHost, network: NetworkId, *, restart_after_s: float = 10.0
+    ) -> None:
         self._host = host.libp2p
         self.topic = f"/swarm/{network}/lobby/1"
         self.echo_protocol = TProtocol(f"/swarm/{network}/echo/1")
         self.faults = 0
+        self._restart_after_s = restart_after_s
         self._lobby: _Lobby | None = None
         self._heard, self.heard = trio.open_memory_channel[tuple[PeerId, bytes]](_HEARD_MAX)
         """What others said in the lobby, and who; what nobody takes out is dropped."""
         offers = dict.fromkeys(GOSSIP_PROTOCOLS, _GOSSIP)
         for protocol, offer in {**offers, KAD_PROTOCOL: _KAD, self.echo_protocol: _ECHO}.items():
             host.gate.guests.offer(str(protocol), offer)
+        self._guests = host.gate.guests
+        self._host.spares = self._spares
         self._host.set_stream_handler(self.echo_protocol, _echo)
         host.parts.append(self.run)
 
-    def listeners(self) -> int:
-        """Peers known to listen in the lobby."""
-        return 0 if self._lobby is None else len(self._lobby.peer_topics.get(self.topic, ()))
+    async def listens(self, peer: PeerId, within_s: float) -> None:
+        """Return once a peer listens in the lobby and can be told; TooSlowError if it does not."""
+        if self._lobby is None:
+            raise trio.TooSlowError
+        await self._lobby.wait_for_peer(ID.from_string(peer), within_s)
+        await self._lobby.wait_for_subscription(ID.from_string(peer), self.topic, within_s)
 
     async def say(self, data: bytes) -> None:
         """Tell the lobby; lost when nobody is there."""
@@ -85,6 +93,10 @@ class Interop:
             await started.wait()
             task_status.started()
 
+    def _spares(self, peer_id: ID, protocols: Sequence[TProtocol]) -> bool:
+        """Our index asks members only: a guest may never answer, and each wait is ten seconds."""
+        return KAD_PROTOCOL in protocols and self._guests.has(PeerId(str(peer_id)))
+
     async def _gossip_forever(self, started: trio.Event) -> None:
         while True:
             try:
@@ -93,7 +105,7 @@ class Interop:
                 # The fence: libp2p's services raise whatever one of their tasks raised, and
                 # nothing a guest sent may end the node.
                 self.faults += 1
-            await trio.sleep(_RESTART_AFTER_S)
+            await trio.sleep(self._restart_after_s)
 
     async def _gossip(self, started: trio.Event) -> None:
         router = GossipSub(
@@ -120,8 +132,11 @@ class Interop:
                 messages = await lobby.subscribe(self.topic)
                 self._lobby = lobby
                 started.set()
-                while True:
-                    self._hear(await messages.get())
+                async with trio.open_nursery() as nursery:
+                    for peer_id in tuple(network.connections):  # some, when this is a new start
+                        nursery.start_soon(lobby.ensure_peer_stream, peer_id)
+                    while True:
+                        self._hear(await messages.get())
         finally:
             self._lobby = None
             network.notifees[:] = [one for one in network.notifees if one in before]
@@ -141,6 +156,13 @@ class Interop:
 
 class _Lobby(Pubsub):
     """A Pubsub that one bad message does not end: each is handled in a task of the service."""
+
+    async def stream_handler(self, stream: INetStream) -> None:
+        """Read a peer's stream; it ends when we stop reading, so that the peer opens another."""
+        try:
+            await super().stream_handler(stream)
+        finally:
+            await stream.reset()
 
     async def push_msg(self, msg_forwarder: ID, msg: rpc_pb2.Message) -> None:
         """Check a message and pass it on; whatever is wrong with it ends with it."""
