@@ -189,7 +189,7 @@ GUEST_UNREAD_BYTES_MAX: Final = 2 * STREAM_WINDOW_BYTES
 """Received and unread of one guest: an echo's whole window and its small streams."""
 
 GUEST_WORK_PER_S: Final = 100.0
-"""What one guest may make us do, about a millisecond a piece: 30 questions to the index a second."""
+"""What one guest may make us do, about 1 ms a piece: 30 questions to the index a second."""
 
 GUEST_WORK_BURST: Final = 2000.0
 """The same at once: an echo of 8 MiB in 16 KiB pieces costs half of it."""
