@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps
 
-.PHONY: help setup setup-dev demo test check bench test-containers lock clean
+.PHONY: help setup setup-dev demo test check bench test-containers test-interop lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -29,8 +29,8 @@ setup-dev: .venv/dev
 demo: .venv/runtime ## nine measured steps on seven nodes of this machine
 	@$(BIN)/swarmnode demo
 
-test: .venv/dev ## all tests but the containers'
-	$(BIN)/python -m pytest tests -q -m "not containers and not slow"
+test: .venv/dev ## all tests but those of containers and of js-libp2p
+	$(BIN)/python -m pytest tests -q -m "not containers and not slow and not interop"
 
 check: .venv/dev ## ruff, mypy --strict, import arrows, tidy
 	$(BIN)/ruff check .
@@ -46,6 +46,9 @@ test-containers: .venv/dev ## seven containers, the nine steps from outside
 	@sh testnet/engine/up.sh
 	@sh testnet/engine/build.sh
 	. testnet/.run/env && $(BIN)/python -m pytest tests/containers -q -m containers
+
+test-interop: .venv/dev ## js-libp2p of npm meets a node
+	$(BIN)/python -m pytest tests/interop -q -m interop
 
 lock: ## renew the hashed locks (needs uv)
 	$(BIN)/uv pip compile -q pyproject.toml --override overrides.txt --generate-hashes --no-emit-index-url --no-emit-find-links --universal --python-version 3.11 -o requirements.lock

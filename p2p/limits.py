@@ -182,5 +182,29 @@ GOSSIP_DIGEST_ENTRIES_MAX: Final = 2048
 GOSSIP_PUSH_ITEMS_MAX: Final = 200
 """Items in one message: 11 values each stay below DECODE_NODES_MAX."""
 
+GUESTS_MAX: Final = 32
+"""Libp2p peers that are no members, connected at once; only with `network.interop`."""
+
+GUEST_UNREAD_BYTES_MAX: Final = 2 * STREAM_WINDOW_BYTES
+"""Received and unread of one guest: an echo's whole window and its small streams."""
+
+GUEST_WORK_PER_S: Final = 100.0
+"""What one guest may make us do, about 1 ms a piece: 30 questions to the index a second."""
+
+GUEST_WORK_BURST: Final = 2000.0
+"""The same at once: an echo of 8 MiB in 16 KiB pieces costs half of it."""
+
+GUESTS_WORK_PER_S: Final = 250.0
+"""What all guests together may make us do: a quarter of a core."""
+
+GUESTS_WORK_BURST: Final = 6000.0
+"""The same at once."""
+
+GUEST_MESSAGE_BYTES_MAX: Final = 4096
+"""One message of guests to one another: as long as an item of our own gossip."""
+
+GUEST_ECHO_BYTES_MAX: Final = 8 * 1024 * 1024
+"""What one echo sends back: enough to see the windows grow."""
+
 INDEX_KEYS_MAX: Final = 16_384
 """Keys of the shared index kept for others: with 20 providers each at most 150 MB, usually 8."""

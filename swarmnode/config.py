@@ -89,7 +89,8 @@ class NetworkSection(_Section):
     alone: bool = False
     """Ready without having met anybody: for the first node."""
     interop: bool = False
-    """Also speak libp2p's gossipsub, which the node itself does not need."""
+    """Let other libp2p software in as a guest, to the index, gossipsub and an echo: open networks
+    only; the node itself needs none of it."""
 
 
 @dataclass(frozen=True, slots=True)

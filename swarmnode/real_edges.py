@@ -19,6 +19,7 @@ from storage.shards.segment_store import SegmentStore
 from swarmnode.config import Config
 from swarmnode.edges import Edges, Identity
 from swarmnode.enrol import Membership, load_machine, load_membership
+from swarmnode.errors import ConfigError
 from swarmnode.executor.capability import ExecutorConfig
 from swarmnode.executor.process import ProcessExecutor
 from swarmnode.home import Home, read_revoked
@@ -51,6 +52,8 @@ def build_edges(config: Config, home: Home) -> Real:
     host = Libp2pHost(
         machine.seed(), network, config.listen.addresses, admission, announce=config.listen.announce
     )
+    if config.network.interop:
+        _serve_guests(host, membership)
     workers = ThreadWorkers()
     store = LmdbTables(home.store_tables)
     tasks = Path(config.compute.tasks_folder) if config.compute.tasks_folder else home.tasks
@@ -74,6 +77,17 @@ def build_edges(config: Config, home: Home) -> Real:
     me = admission.me
     identity = Identity(me.name, me.lab, me.lab_name, me.member, me.site, config.node.roles)
     return Real(edges, identity, membership.addresses)
+
+
+def _serve_guests(host: Libp2pHost, membership: Membership) -> None:
+    if not membership.anchor.is_open:
+        raise ConfigError(
+            "network.interop is for open networks: a private one serves its members only. "
+            "Set network.interop = false"
+        )
+    from p2p.host.libp2p.interop import Interop  # with it comes gossipsub
+
+    Interop(host, membership.anchor.network)
 
 
 def _shards(config: Config, home: Home, workers: Workers, store: Tables) -> SegmentStore:

@@ -28,7 +28,7 @@ assert p2p.host.libp2p, "imported first: it keeps what we never use out of libp2
     ("stock", "ours", "names"),
     [
         (Swarm, QuietSwarm, ["set_stream_handler", "dial_peer", "_schedule_auto_connect"]),
-        (BasicHost, QuietHost, ["_schedule_identify"]),
+        (BasicHost, QuietHost, ["_schedule_identify", "new_stream"]),
         (Transport, Noise, ["secure_inbound", "secure_outbound"]),
         (MuxerMultistream, Muxer, ["new_conn"]),
     ],
@@ -85,6 +85,7 @@ def test_importing_the_host_leaves_out_what_it_never_uses() -> None:
     )
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert not loaded & {name for name in HOLLOW if "." not in name and name != "libp2p"}
+    assert "libp2p.pubsub.gossipsub" not in done.stdout.split()
     assert done.stderr == ""
 
 

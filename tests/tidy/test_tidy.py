@@ -19,7 +19,7 @@ BLIND_SLEEPS = frozenset(
     }
 )
 """The shim has no event loop: it polls its child and its groups. The others run inside a task."""
-FENCES = frozenset({"p2p/host/libp2p/gate.py"})
+FENCES = frozenset({"p2p/host/libp2p/gate.py", "p2p/host/libp2p/interop.py"})
 """Where anything may be raised by libp2p's handlers and must end one stream, not the node."""
 
 

@@ -1,6 +1,7 @@
 """What a peer may ask for on a new stream, and the fence around whatever answers.
 
-Strangers get identify, ping and admission; everything else waits until the connection is in use.
+Strangers get identify, ping and admission; everything else waits until the connection is in use,
+or is for `guests` where there are any.
 libp2p's own handlers raise on bytes they dislike, and a stock host dies of the first such
 exception (or of a protocol id that is not UTF-8); here it costs the peer one stream.
 """
@@ -20,6 +21,7 @@ from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicat
 
 from p2p.errors import WireError
 from p2p.host.libp2p.bridge import MuxedLink, MuxedStream
+from p2p.host.libp2p.guests import Guests
 from p2p.host.libp2p.peer import PeerConn
 from p2p.link.stream import LinkStream
 
@@ -38,6 +40,7 @@ class Gate:
         self._conn_of = conn_of
         self._ours: dict[str, TakeStream] = {}
         self._for_strangers = set(_OPEN_TO_STRANGERS)
+        self.guests = Guests()
         self.faults = 0
 
     def take(self, protocol: str, take: TakeStream, *, from_strangers: bool = False) -> None:
@@ -49,6 +52,8 @@ class Gate:
     async def serve(self, stream: INetStream) -> None:
         """Negotiate and answer one stream; libp2p calls this for each."""
         try:
+            conn, _ = self._parts(stream)
+            await self.guests.pay(conn)
             with trio.fail_after(_NEGOTIATE_WITHIN_S):
                 protocol = await self._negotiate(stream)
             await self._hand_over(stream, protocol)
@@ -59,13 +64,17 @@ class Gate:
             await stream.reset()
 
     async def _hand_over(self, stream: INetStream, protocol: str) -> None:
+        conn, link_stream = self._parts(stream)
         if protocol in self._ours:
-            conn, link_stream = self._parts(stream)
             self._ours[protocol](conn, link_stream)
             return
         stream.set_protocol(TProtocol(protocol))
         handler = self._handler(protocol)
         assert handler is not None
+        if conn.is_guest:
+            assert isinstance(stream, NetStream)
+            await self.guests.attend(conn, stream, protocol, handler)
+            return
         await handler(stream)
 
     async def _negotiate(self, stream: INetStream) -> str:
@@ -86,6 +95,8 @@ class Gate:
             return False
         if protocol not in self._for_strangers:
             conn, _ = self._parts(stream)
+            if self.guests.welcome(conn, protocol):
+                return True
             await conn.decided.wait()
             return conn.joined.is_set()
         return True

@@ -7,7 +7,7 @@ Each peer has one connection in use and on it one stream per class and direction
 bound to the link only when the link has room for it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -109,6 +109,8 @@ class Libp2pHost:
         )
         self._sink: FrameSink | None = None
         self._nursery: trio.Nursery | None = None
+        self.parts: list[Callable[..., Awaitable[object]]] = []
+        """What runs as long as the host and is started before it listens (`interop`)."""
         self.up_listeners: list[Callable[[PeerId], None]] = []
         """For the Kademlia index: called for each peer once it is in use."""
 
@@ -151,6 +153,8 @@ class Libp2pHost:
         async with trio.open_nursery() as nursery:
             self._nursery = self._dials.nursery = self._lanes.nursery = nursery
             try:
+                for part in self.parts:
+                    await nursery.start(part)
                 if listeners:
                     await nursery.start(self._door.serve, listeners)
                 task_status.started()
@@ -317,14 +321,16 @@ class Libp2pHost:
                 await conn.decided.wait()
                 if pending is not None:
                     self._door.passed(pending)
-                if conn.is_live:
+                if conn.is_live or conn.is_guest:
                     await self._swarm.register(conn.swarm_conn)
+                if conn.is_live:
                     for listener in self.up_listeners:
                         listener(conn.peer)
                 await conn.link.closed.wait()
                 self._down(conn)
         finally:
             del self._conns[conn.muxed]
+            self.gate.guests.left(conn)
             conn.decided.set()
             self._down(conn)
 

@@ -47,10 +47,12 @@ class Joining:
         self._use = use
 
     async def join(self, conn: PeerConn) -> None:
-        """Admit and settle; afterwards `conn` is in use or closing, and `decided`."""
+        """Admit and settle; afterwards `conn` is in use, a guest's or closing, and `decided`."""
         try:
             with trio.fail_after(self._deadline_s):
                 talk = await self._open_talk(conn)
+                if talk is None:  # a guest
+                    return
                 await self._admission.admit(conn.peer, talk, conn.muxed.is_initiator)
                 await self._settle(conn, talk)
         except AdmissionError as exc:
@@ -63,9 +65,11 @@ class Joining:
         finally:
             conn.decided.set()
 
-    async def _open_talk(self, conn: PeerConn) -> FrameTalk:
+    async def _open_talk(self, conn: PeerConn) -> FrameTalk | None:
         if not conn.muxed.is_initiator:
             await conn.admit_arrived.wait()
+            if conn.is_guest:
+                return None
             if conn.admit_stream is None:
                 raise AdmissionError("closed", f"the peer went away: {conn.link.reason}")
             return FrameTalk(conn.admit_stream)

@@ -56,6 +56,8 @@ class PeerConn:
     """Set when it is in use, or never will be."""
     refusal: AdmissionError | None = None
     is_duplicate: bool = False
+    is_guest: bool = False
+    """A libp2p peer that is no member and asks for no admission (`guests`)."""
     lanes_in: set[TrafficClass] = field(default_factory=set)
 
     @property
@@ -75,10 +77,15 @@ class PeerConn:
 
     def offer_admission(self, stream: LinkStream) -> None:
         """The peer opened the admission stream: the first counts, another is reset."""
-        if self.admit_stream is not None:
+        if self.admit_stream is not None or self.is_guest:
             stream.reset()
             return
         self.admit_stream = stream
+        self.admit_arrived.set()
+
+    def be_guest(self) -> None:
+        """There will be no admission: whoever waits for it goes on without."""
+        self.is_guest = True
         self.admit_arrived.set()
 
     async def give_up_when_closed(self) -> None:

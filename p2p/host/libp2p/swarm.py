@@ -8,12 +8,14 @@ stock body harms a node; tests/integration/test_libp2p_internals.py fails when o
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from libp2p.abc import INetStream
 from libp2p.crypto.ed25519 import create_new_key_pair as ed25519_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as x25519_key_pair
 from libp2p.custom_types import StreamHandlerFn, TProtocol
 from libp2p.host.basic_host import BasicHost
 from libp2p.network.config import ConnectionConfig
 from libp2p.network.connection.swarm_connection import SwarmConn
+from libp2p.network.exceptions import SwarmException
 from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
 from libp2p.peer.peerstore import PeerStore
@@ -59,6 +61,15 @@ class QuietSwarm(Swarm):
 
 class QuietHost(BasicHost):
     """A BasicHost that answers identify but does not ask: nothing of ours needs the answer."""
+
+    spares: Callable[[ID, Sequence[TProtocol]], bool] | None = None
+    """Says which peers are not to be asked for what (`interop`)."""
+
+    async def new_stream(self, peer_id: ID, protocol_ids: Sequence[TProtocol]) -> INetStream:
+        """Open a stream; SwarmException at once when the peer is to be spared."""
+        if self.spares is not None and self.spares(peer_id, protocol_ids):
+            raise SwarmException(f"{peer_id} is not asked for {protocol_ids}")
+        return await super().new_stream(peer_id, protocol_ids)
 
     def _schedule_identify(self, peer_id: ID, *, reason: str) -> None:
         """Nothing: the stock one runs in a system task, where one bug ends the process."""
