@@ -159,7 +159,7 @@ class ApiSection(_Section):
     token_file: str = ""
     """Private file with the bearer tokens for `tcp` and their scopes."""
     hosts: tuple[str, ...] = ()
-    """Names by which `tcp` may be addressed, besides the address itself."""
+    """Host names accepted on the socket besides `swarm` and `localhost`: of a proxy before it."""
 
 
 @dataclass(frozen=True, slots=True)

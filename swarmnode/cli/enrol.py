@@ -141,16 +141,24 @@ def invite(
 def join(invite: str, fmt: str, **naming: Any) -> None:  # noqa: ANN401
     """Join a network with an invite.
 
-    INVITE is the string `swarm1...`, `-` to read it from stdin (so that it is not seen in the
-    process list), or the .toml file of an open network. Repeating it changes nothing and says so.
+    INVITE is the string `swarm1...`, `-` to read that line from stdin (so that it is not seen in
+    the process list), or the .toml file of an open network. Repeating it changes nothing.
     """
-    text = sys.stdin.read(2 * INVITE_CHARS_MAX) if invite == "-" else invite
+    text = _read_line() if invite == "-" else invite
     with reporting():
         home, config, names = _start(naming)
         now_ms = _wall_ms()
         found = enrol.join(home, enrol.read_invite(text, now_ms), names, os.urandom, now_ms)
         wrote = _write_config(home, config, names)
         emit(_report(home, found, found.changed or wrote, "swarmnode run"), fmt)
+
+
+def _read_line() -> str:
+    """The first line of stdin that is not empty; the rest is left alone."""
+    if sys.stdin.isatty():
+        click.echo("paste the invite: ", nl=False, err=True)
+    lines = iter(lambda: sys.stdin.readline(2 * INVITE_CHARS_MAX), "")
+    return next((line for line in lines if line.strip()), "")
 
 
 def _start(naming: dict[str, Any]) -> tuple[Home, Config, Names]:

@@ -48,11 +48,12 @@ def spec_from_dict(given: Mapping[str, object]) -> TaskSpec:
 
 def spec_as_dict(spec: TaskSpec) -> dict[str, object]:
     """The spec as `spec_from_dict` reads it; what is at its default is left out."""
-    defaults = _all_keys(TaskSpec(()))
-    return {key: one for key, one in _all_keys(spec).items() if one != defaults[key]}
+    defaults = every_key(TaskSpec(()))
+    return {key: one for key, one in every_key(spec).items() if one != defaults[key]}
 
 
-def _all_keys(spec: TaskSpec) -> dict[str, object]:
+def every_key(spec: TaskSpec) -> dict[str, object]:
+    """The spec as `spec_from_dict` reads it, with what is at its default."""
     found: dict[str, object] = {
         "name": spec.name,
         "kind": spec.kind,

@@ -68,7 +68,9 @@ def test_from_nothing_to_two_members(tmp_path: Path) -> None:
     assert "whoever reads it may join until 20" in shown.stderr
 
     joined = document(
-        swarmnode(beta, "join", "-", "--name", "beta", "-o", "json", text=shown.stdout)
+        swarmnode(
+            beta, "join", "-", "--name", "beta", "-o", "json", text=f"\n{shown.stdout}and more"
+        )
     )
     assert (joined["changed"], joined["lab"], joined["machine"]) == (True, "physics", "beta")
     assert joined["network"] == first["network"]

@@ -1,0 +1,84 @@
+"""Documents say what the code says: a message, key or metric that is missing fails here."""
+
+import inspect
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
+from pkgutil import walk_packages
+
+import pytest
+
+import p2p
+import storage
+import swarmnode
+from p2p.wire.codec import Message, number_of
+from swarmnode import exit_codes
+from swarmnode.api.metrics import render
+from swarmnode.config import SECTIONS, EnvSection
+from swarmnode.tasks.spec import TaskSpec
+from swarmnode.tasks.spec_load import every_key
+from tests.api_lab import FakeNode
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+
+def messages() -> list[type[Message]]:
+    """Every message of the three packages, by number."""
+    for package in (p2p, storage, swarmnode):
+        for module in walk_packages(package.__path__, f"{package.__name__}."):
+            if module.name.endswith("messages") or module.name == "p2p.host.echo":
+                import_module(module.name)
+    kinds = (kind for kind in Message.__subclasses__() if not kind.__module__.startswith("test"))
+    return sorted(kinds, key=number_of)
+
+
+def row_of(kind: type[Message]) -> str:
+    """Its line in docs/protocol.md."""
+    said = (inspect.getdoc(kind) or "").partition("\n\n")[0]
+    return f"| {number_of(kind)} | {kind.__name__} | {' '.join(said.split())} |"
+
+
+def test_every_message_has_its_line_in_the_protocol() -> None:
+    text = (DOCS / "protocol.md").read_text()
+    table = [line for line in text.splitlines() if re.match(r"\| \d+ \|", line)]
+    assert table == [row_of(kind) for kind in messages()]
+
+
+def keys() -> Iterator[str]:
+    for section, kind in SECTIONS.items():
+        yield from (f"{section}.{spec.name}" for spec in fields(kind))
+    yield from (f"env.NAME.{spec.name}" for spec in fields(EnvSection))
+
+
+def test_every_configuration_key_is_described() -> None:
+    text = (DOCS / "operations.md").read_text()
+    assert [key for key in keys() if f"`{key}`" not in text] == []
+
+
+def test_every_metric_is_described() -> None:
+    text = (DOCS / "operations.md").read_text()
+    names = re.findall(r"^# HELP (\S+)", render(FakeNode().status()).decode(), re.MULTILINE)
+    known = [name for name in names if not name.startswith("swarm_re_auctions")]
+    assert [name for name in known if f"`{name}" not in text] == []
+
+
+def test_every_exit_code_is_described() -> None:
+    text = (DOCS / "operations.md").read_text()
+    codes = {value for name, value in vars(exit_codes).items() if name.isupper()}
+    assert [code for code in sorted(codes) if f"| {code} |" not in text] == []
+
+
+def test_every_key_of_a_task_is_described() -> None:
+    text = (DOCS / "tasks.md").read_text()
+    assert [key for key in every_key(TaskSpec(())) if f"`{key}`" not in text] == []
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("*.md")) + sorted(DOCS.glob("*.md")), ids=str)
+def test_files_that_are_named_exist(path: Path) -> None:
+    named = re.findall(
+        r"\b(?:docs|testnet|bench|swarmnode|p2p|storage)/[\w./-]+\.\w+", path.read_text()
+    )
+    assert [name for name in named if not (ROOT / name).exists()] == []
