@@ -9,11 +9,12 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 import trio
 
+from p2p.errors import UnwritableFileError
 from swarmnode import supervisor
 from swarmnode.api.app import build_app
 from swarmnode.api.events import EventHub
@@ -78,13 +79,21 @@ async def _run_node(node: Node, home: Home, scope: trio.CancelScope) -> None:
             async with trio.open_nursery() as running:
                 await running.start(node.run)
                 addresses = node.edges.host.addresses()
-                write_addresses(home, addresses)
+                _note_addresses(home, addresses)
                 log.info("running as %s at %s", node.edges.host.peer_id, ", ".join(addresses))
                 supervisor.tell(supervisor.READY)
                 running.start_soon(supervisor.feed)
                 running.start_soon(tell_changes, node.status)
     finally:
         node.stopped.set()
+
+
+def _note_addresses(home: Home, addresses: Sequence[str]) -> None:
+    """For `swarmnode invite`. On a full disk the node still serves what it has."""
+    try:
+        write_addresses(home, addresses)
+    except UnwritableFileError as exc:
+        log.warning("%s", exc)
 
 
 async def _until_stopped(signals: AsyncIterator[int]) -> None:
