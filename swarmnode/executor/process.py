@@ -241,7 +241,9 @@ class ProcessExecutor:
         with trio.CancelScope(shield=True):  # a shim that runs must be known
             record, spawned = await self._write(launch)
             self._jobs[spec.job] = job = _Job(folder, record)
-            nursery.start_soon(self._attend, job, *(spawned or (0, -1)))
+        # A node that stops may have ended `run` meanwhile: the next one finds this job.
+        await trio.lowlevel.checkpoint_if_cancelled()
+        nursery.start_soon(self._attend, job, *(spawned or (0, -1)))
 
     async def _write(self, work: Callable[[], ResultT]) -> ResultT:
         try:

@@ -6,17 +6,24 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import trio
+import trio.testing
 
+from p2p.workers import ThreadWorkers
+from swarmnode.executor.capability import ExecutorConfig
 from swarmnode.executor.job_folder import JobFolder
 from swarmnode.executor.port import JobId
+from swarmnode.executor.process import ProcessExecutor
 from tests.job_lab import MIB, SH, needs_bwrap, processes_with, running_executor, spec
 
 pytestmark = needs_bwrap
 
+ResultT = TypeVar("ResultT")
 JOB = JobId("t.1")
 ROOT = Path(__file__).resolve().parents[4]
 NODE = """
@@ -82,6 +89,46 @@ async def test_a_killed_nodes_job_runs_on_and_is_found_again(tmp_path: Path) -> 
         log = await executor.read_log(JOB, "stdout", 0, MIB)
     assert (ended.code, ended.reason) == (7, "exit")
     assert log.split() == [str(i).encode() for i in range(100)]
+
+
+class SlowWorkers(ThreadWorkers):
+    """Once asked to, work takes until `go` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slow, self.waits, self.go = False, trio.Event(), trio.Event()
+
+    async def run(self, work: Callable[[], ResultT]) -> ResultT:
+        result = await super().run(work)
+        if self.slow:
+            self.waits.set()
+            await self.go.wait()
+        return result
+
+
+async def test_a_stop_while_a_job_is_being_started_leaves_it_to_the_next_node(
+    tmp_path: Path,
+) -> None:
+    workers = SlowWorkers()
+    executor = ProcessExecutor(tmp_path / "x", ExecutorConfig(), {}, workers)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(executor.run)
+            await executor.prepare(JOB)
+            workers.slow = True
+            nursery.start_soon(executor.start, spec(JOB, SH, "-c", "exit 7"))
+            await workers.waits.wait()
+            nursery.cancel_scope.cancel()
+            nursery.start_soon(_set_after_a_while, workers.go)
+    async with running_executor(tmp_path / "x") as again:
+        assert (await again.wait(JOB)).code == 7
+
+
+async def _set_after_a_while(event: trio.Event) -> None:
+    """Once whatever was cancelled has had its turns."""
+    with trio.CancelScope(shield=True):
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        event.set()
 
 
 @pytest.mark.parametrize("seed", range(6))
