@@ -87,13 +87,13 @@ class Holdings:
         The same mapping as before while nothing has changed.
         """
         liveness = self._members()
-        listed = self._listed.get(kind)
-        if listed is None or listed.is_old(self.table.version, self._seen, now_s):
+        listed, version = self._listed.get(kind), self.table.version(kind)
+        if listed is None or listed.is_old(version, self._seen, now_s):
             rows = [row for row in self.table if row.item.kind == kind and row.is_live(now_s)]
             found = {row.item.origin: row.item for row in rows}
             here = (o for o in sorted(found) if o == self.me or liveness.get(o) not in GONE)
             until_s = min((row.ends_s for row in rows), default=math.inf)
-            listed = _Listed({o: found[o] for o in here}, self.table.version, self._seen, until_s)
+            listed = _Listed({o: found[o] for o in here}, version, self._seen, until_s)
             self._listed[kind] = listed
         return listed.items
 

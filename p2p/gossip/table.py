@@ -5,6 +5,7 @@ can be accepted again (replayed). Times are monotonic; see p2p.gossip.core for h
 """
 
 from bisect import bisect_left, bisect_right, insort
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -43,11 +44,14 @@ class Table:
         self._rows_max = rows_max
         self._rows: dict[int, Row] = {}
         self._order: list[int] = []
-        self.version = 0
-        """Changes with every row that is put, prolonged or dropped."""
+        self._versions: Counter[int] = Counter()
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def version(self, kind: int) -> int:
+        """Changes with every row of a kind that is put, prolonged or dropped."""
+        return self._versions[kind]
 
     def __iter__(self) -> Iterator[Row]:
         return (self._rows[key] for key in self._order)
@@ -63,7 +67,7 @@ class Table:
                 return False
             insort(self._order, row.key)
         self._rows[row.key] = row
-        self.version += 1
+        self._versions[row.item.kind] += 1
         return True
 
     def prolong(self, row: Row, sealed: Signed, ends_s: float) -> None:
@@ -71,7 +75,7 @@ class Table:
         ends_s = min(ends_s, row.limit_s)
         if ends_s > row.ends_s and sealed == row.sealed:
             row.ends_s = ends_s
-            self.version += 1
+            self._versions[row.item.kind] += 1
 
     def live(self, low: int, high: int, now_s: float) -> list[Row]:
         """Live rows with low <= key <= high."""
@@ -92,8 +96,8 @@ class Table:
         return True
 
     def _drop(self, key: int) -> None:
-        del self._rows[key]
-        self.version += 1
+        row = self._rows.pop(key)
+        self._versions[row.item.kind] += 1
         del self._order[bisect_left(self._order, key)]
 
 

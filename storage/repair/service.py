@@ -94,6 +94,9 @@ class RepairService:
             storage, pool, holders, leases, catalog, transfer, fetcher, pusher, workers, wall_ms
         )
         self._auditor = Auditor(pool, holders, catalog, transfer)
+        self._rng = rng
+        self._missed: dict[PeerId, None] = {}
+        """Who came back since we last compared records."""
         self._returned: dict[PeerId, None] = {}
         self._has_returned = trio.Event()
         self._core = Repair(config, pool.me, rng)
@@ -133,7 +136,7 @@ class RepairService:
     def _on_member(self, changed: MemberChanged) -> None:
         member = changed.member
         if member.liveness is Liveness.ALIVE and changed.before in (Liveness.DEAD, Liveness.LEFT):
-            self._returned[member.peer] = None
+            self._returned[member.peer] = self._missed[member.peer] = None
             self._has_returned.set()
         self._driver.post(MemberIs(member.peer, member.liveness, member.since_s))
 
@@ -239,29 +242,35 @@ class RepairService:
     # -- coming back
 
     async def _reconcile_forever(self) -> None:
+        was_away = True
         while True:
             await trio.sleep(self._config.look_s * 2)  # until we know who is there
-            await self._reconcile()
+            missed, self._missed = self._missed, {}
+            # When most come back at once it is we who were away. Else news rarely pass us by,
+            # and asking all holders of everything would be most of what holders say.
+            was_away = was_away or 2 * len(missed) >= len(self._pool.alive())
+            await self._reconcile(None if was_away else self._rng)
+            was_away = False
             await trio.sleep(self._config.reconcile_s)
 
-    async def _reconcile(self) -> None:
+    async def _reconcile(self, dice: Rng | None) -> None:
         """Learn of records that replaced ours while we were away, free what is surplus, and ask
-        the others whether they still have what they hold."""
+        the others whether they still have what they hold. With `dice` only some are asked."""
         after: bytes | None = None
         while records := self._holders.scan(after, RECORDS_PER_STEP):
             after = records[-1][0]
             for _, holding in records:
-                await self._refresh(holding)
+                await self._refresh(holding, dice)
         for page in self._core.led_pages():
             await self._auditor.audit(page)
         for page, leader in self._core.seconded_pages():
             await self._auditor.audit(page, leader)
 
-    async def _refresh(self, holding: Holding) -> None:
+    async def _refresh(self, holding: Holding, dice: Rng | None) -> None:
         try:
             manifest = await self._catalog.manifest(holding.address)
             newest = await self._catalog.holding(
-                holding.address, manifest, holding.page, is_fresh=True
+                holding.address, manifest, holding.page, is_fresh=True, dice=dice
             )
             if newest is None or newest.sequence <= holding.sequence:
                 return

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import trio
 
+from p2p.effects import Rng
 from p2p.ids import PeerId
 from storage.errors import HolderFailedError, ManifestError, ObjectUnknownError
 from storage.ids import Address
@@ -29,6 +30,9 @@ Value = TypeVar("Value")
 
 ASK_MORE_S = 0.25
 """A manifest is one small answer: another peer is asked when none came for this long."""
+
+ASKED_BY_DICE = 2
+"""Of those who know a record: it was told to all of them, so nearly all have the newest."""
 
 LATE_S = 2.0
 """Once most have answered, the others get this much longer."""
@@ -81,9 +85,18 @@ class Catalog:
         return known
 
     async def holding(
-        self, address: Address, manifest: Manifest, page: int, *, is_fresh: bool = False
+        self,
+        address: Address,
+        manifest: Manifest,
+        page: int,
+        *,
+        is_fresh: bool = False,
+        dice: Rng | None = None,
     ) -> Holding | None:
-        """The newest holder record we know, or with `is_fresh` can find; None without any."""
+        """The newest holder record we know, or with `is_fresh` can find; None without any.
+
+        With `dice` only a few of those who should know are asked, others each time.
+        """
         segments = len(await self.segments(address, manifest, page))
         known = self._known(address, page)
         if known is not None and not fits(known, manifest, segments):
@@ -92,6 +105,8 @@ class Catalog:
             return known
         asked = dict.fromkeys(self.homes(address) + list(known.peers() if known else ()))
         others = [peer for peer in asked if peer != self._pool.me and self._pool.is_alive(peer)]
+        if dice is not None:
+            others = dice.sample(others, min(ASKED_BY_DICE, len(others)))
         found = await self._ask_all(
             others[:ASKED_MAX], lambda peer: self._transfer.get_holders(peer, address, page)
         )

@@ -10,6 +10,7 @@ A seed also decides which half of the faults its run has; a failure prints all o
 import argparse
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -92,25 +93,42 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--processes", type=int, default=2)
     chosen = parser.parse_args(arguments)
     seeds = range(chosen.first, chosen.first + chosen.seeds)
-    run = partial(run_chaos, nodes=chosen.nodes, seconds=chosen.seconds)
-    reached: Counter[str] = Counter()
-    bad, began = 0, time.monotonic()
-    with ProcessPoolExecutor(chosen.processes, mp_context=get_context("spawn")) as pool:
-        for outcome in pool.map(run, seeds):
-            reached.update(outcome.reached)
-            bad += bool(outcome.violations)
-            print(f"seed {outcome.options.seed} {outcome.trace_hash}", flush=True)
-            for violation in outcome.violations:
-                print(f"  {outcome.options}: {violation}", flush=True)
+    began = time.monotonic()
+    outcomes = run_many(
+        [(seed, chosen.nodes, chosen.seconds) for seed in seeds], chosen.processes, tell=True
+    )
     took = time.monotonic() - began
+    reached = sum((outcome.reached for outcome in outcomes), Counter[str]())
+    bad, never = sum(bool(o.violations) for o in outcomes), missed(chosen.nodes, reached)
     print(f"{len(seeds)} seeds of {chosen.nodes} nodes x {chosen.seconds:.0f} s in {took:.0f} s")
     print(", ".join(f"{name} {count}" for name, count in sorted(reached.items())))
     print(", ".join(f"{one} {reached[one]}" for one in COUNTERS))
-    never = missed(chosen.nodes, reached)
     if never:
         print(f"never reached: {', '.join(never)}")
     print(f"{bad} seeds with violations")
     return 1 if bad or never else 0
+
+
+def run_many(
+    runs: Sequence[tuple[int, int, float]], processes: int, *, tell: bool = False
+) -> list[Outcome]:
+    """Run each (seed, nodes, seconds) in a process; what a run raises is a violation of it."""
+    outcomes = []
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(run_chaos, seed, nodes=n, seconds=s) for seed, n, s in runs]
+        for run, future in zip(runs, futures, strict=True):
+            error = future.exception()
+            if error is None:
+                outcome = future.result()
+            else:
+                words = "".join(traceback.format_exception(error))
+                outcome = Outcome(Options.of(*run), [words])
+            outcomes.append(outcome)
+            if tell:
+                print(f"seed {outcome.options.seed} {outcome.trace_hash}", flush=True)
+                for violation in outcome.violations:
+                    print(f"  {outcome.options}: {violation}", flush=True)
+    return outcomes
 
 
 if __name__ == "__main__":

@@ -3,17 +3,21 @@
 import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import trio
 
 from p2p.host.memory_network import LinkModel
-from p2p.ids import PeerId
+from p2p.host.rpc_messages import Call
+from p2p.ids import PeerId, TrafficClass
 from p2p.membership.view import Liveness
+from p2p.wire.codec import decode_as, number_in, number_of
 from storage.config import StorageConfig
 from storage.engine.memory_tables import MemoryTables
 from storage.facade import PutReceipt, ReadCap
 from storage.ids import ShardRoot
+from storage.messages import GetHolders
 from storage.placement import peers_in_order
 from storage.records.holders import Holding
 from storage.repair.events import Mend
@@ -335,3 +339,29 @@ async def test_the_leader_of_a_repair_that_lost_its_disk_in_a_moment_is_noticed_
         await until(lambda: newest_record(lab, receipt).sequence > record.sequence, 900)
         await until(lambda: is_whole(lab, receipt), 900)
         assert await got(lab[leader], receipt.cap) == data
+
+
+@simulated
+async def test_a_holder_that_missed_a_record_hears_of_it_though_few_are_asked_each_time() -> None:
+    async with storage_lab(9, config=SLOW) as lab:
+        receipt = await put(lab["p0"], some_bytes(60_000))
+        await trio.sleep(30)  # everybody has compared records with all the others once
+        record = newest_record(lab, receipt)
+        behind, *others = record.peers()
+        newer = lab[others[0]].holders.seal(record.address, 0, record.rows, record.sequence + 1)
+        for name in others:
+            await lab[name].holders.accept(newer)
+        asked: list[PeerId] = []
+        lab.network.trace = partial(_note_question, asked, PeerId(behind))
+        await until(lambda: lab[behind].holders.get(record.address) == newer, 600)
+        assert 0 < len(asked) <= 8, "a few each time"
+
+
+def _note_question(
+    asked: list[PeerId], by: PeerId, at_s: float, sender: PeerId, to: PeerId,
+    traffic_class: TrafficClass, frame: bytes,
+) -> None:  # fmt: skip
+    if sender == by and number_in(frame) == number_of(Call):
+        payload = decode_as(Call, frame).payload
+        if number_in(payload) == number_of(GetHolders):
+            asked.append(to)
