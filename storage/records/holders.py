@@ -188,6 +188,10 @@ class HolderBook:
         self.touched.append((holding.address, holding.page))
         return holding
 
+    async def forget(self, address: Address) -> None:
+        """Forget all pages of an object. Raises StoreFullError."""
+        await self._tables.transact(lambda view: self.remove(view, address))
+
     def remove(self, view: WriteView, address: Address) -> None:
         """Forget all pages of an object, inside somebody else's transaction."""
         for key, _ in view.scan(TABLE, address):

@@ -268,6 +268,10 @@ class RepairService:
 
     async def _refresh(self, holding: Holding, dice: Rng | None) -> None:
         try:
+            if self._leases.manifest(holding.address) is None:
+                # It came while the object was being given up here; nobody would replace it.
+                await self._holders.forget(holding.address)
+                return
             manifest = await self._catalog.manifest(holding.address)
             newest = await self._catalog.holding(
                 holding.address, manifest, holding.page, is_fresh=True, dice=dice

@@ -153,7 +153,12 @@ class Catalog:
         return told, [peer for peer in targets if peer not in told]
 
     async def publish_holding(self, holding: Holding) -> int:
-        """Tell all holders and homes of a newer record, ourselves first; how many keep it now."""
+        """Tell all holders and homes of a newer record, ourselves first; how many keep it now.
+
+        Whoever has given the object up meanwhile has no say in it any more: then nobody is told.
+        """
+        if self._leases.manifest(holding.address) is None:
+            return 0
         await self._holders.accept(holding)
         self._remember_holding(holding)
         targets = dict.fromkeys([*holding.peers(), *self.homes(holding.address)])

@@ -217,6 +217,26 @@ async def test_a_machine_that_comes_back_too_late_frees_what_others_keep_now() -
 
 
 @simulated
+async def test_who_gave_an_object_up_writes_no_more_records_and_forgets_those_it_has() -> None:
+    data = some_bytes(100_000)
+    async with storage_lab(12, config=CONFIG) as lab:
+        receipt = await put(lab["p0"], data)
+        before = newest_record(lab, receipt)
+        homes = lab["p0"].parts.catalog.homes(receipt.cap.address)
+        gone = next(peer for peer in before.peers() if peer not in homes)
+        catalog, holders = lab[gone].parts.catalog, lab[gone].holders
+        manifest = await catalog.manifest(receipt.cap.address)
+        await lab[gone].leases.drop(manifest.lease)
+        emptied = tuple((None, *row[1:]) for row in before.rows)
+        stale = holders.seal(before.address, before.page, emptied, before.sequence + 1)
+        assert await catalog.publish_holding(stale) == 0
+        assert newest_record(lab, receipt) == before
+        await holders.accept(before)  # it was on its way while the lease was dropped
+        await until(lambda: holders.get(before.address) is None, 60)
+        assert await got(lab[gone], receipt.cap) == data
+
+
+@simulated
 async def test_a_machine_that_leaves_is_replaced_at_once() -> None:
     async with storage_lab(12, config=SLOW) as lab:
         receipt = await put(lab["p0"], some_bytes(50_000))
