@@ -1,12 +1,17 @@
 """Which sockets may wait at the door: a pure core that bounds connections not yet admitted.
 
-A stock libp2p host is locked out by 300 sockets that say nothing. Here every address, every
-prefix and the whole node have a cap; a newcomer is never refused, instead the connection that
-deserves its place least goes: silent before speaking, strange before known, old before new.
+A stock libp2p host is locked out by 300 sockets that say nothing. Here silence is capped per
+address, strangers are capped per prefix, and all that wait together. A newcomer takes the place of
+whoever deserves it least: a stranger before a known peer, a silent one before one that speaks, one
+that speaks before one that has proved a key, and the oldest first. So every place is reserved for
+known peers, who only give way to each other; and a known peer that has proved its key counts for
+no address and no prefix, so that a whole lab behind one address can come back at once.
 """
 
 import ipaddress
+from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 
 from p2p.limits import (
     PENDING_MAX,
@@ -22,12 +27,20 @@ class GuardConfig:
 
     pending_max: int = PENDING_MAX
     per_address_max: int = PENDING_PER_ADDRESS_MAX
+    """Of those that have not said anything."""
     per_prefix_max: int = PENDING_PER_PREFIX_MAX
+    """Of all but known peers that have proved their key."""
     upgrade_deadline_s: float = UPGRADE_DEADLINE_S
 
     def __post_init__(self) -> None:
         if not 0 < self.per_address_max <= self.per_prefix_max <= self.pending_max:
             raise ValueError("caps must grow from address to prefix to all")
+
+
+class _Stage(IntEnum):
+    SILENT = 0
+    SPOKE = 1
+    PROVED = 2
 
 
 @dataclass(slots=True)
@@ -36,7 +49,11 @@ class _Pending:
     address: str
     prefix: str
     is_known: bool
-    has_spoken: bool = False
+    stage: _Stage = _Stage.SILENT
+
+    @property
+    def is_member(self) -> bool:
+        return self.is_known and self.stage is _Stage.PROVED
 
 
 class AcceptGuard:
@@ -45,49 +62,86 @@ class AcceptGuard:
     def __init__(self, config: GuardConfig | None = None) -> None:
         self.config = config or GuardConfig()
         self._pending: dict[int, _Pending] = {}
+        self._by_prefix: dict[str, dict[int, _Pending]] = {}
         self.dropped = 0
 
     def __len__(self) -> int:
         return len(self._pending)
 
     def arrived(self, number: int, host: str, *, is_known: bool = False) -> list[int]:
-        """A socket from `host` was accepted under a number that grows; who must go for it."""
+        """A socket from `host` was accepted under a number that grows; who must go for it.
+
+        That can be the newcomer itself: a stranger, where only known peers wait.
+        """
         address, prefix = groups_of(host)
         newcomer = self._pending[number] = _Pending(number, address, prefix, is_known)
+        here = self._by_prefix.setdefault(prefix, {})
+        here[number] = newcomer
         victims: list[int] = []
-        for group, group_max in (
-            ([p for p in self._pending.values() if p.address == address], "address"),
-            ([p for p in self._pending.values() if p.prefix == prefix], "prefix"),
-            (list(self._pending.values()), "all"),
-        ):
-            standing = [p for p in group if p.number not in victims]
-            if len(standing) > self._cap(group_max):
-                standing.remove(newcomer)
-                victims.append(min(standing, key=_worth).number)
-        for victim in victims:
-            del self._pending[victim]
+        self._make_room(
+            newcomer, here, self.config.per_address_max, _is_silent_at(address), victims
+        )
+        self._make_room(newcomer, here, self.config.per_prefix_max, _is_no_member, victims)
+        self._make_room(newcomer, self._pending, self.config.pending_max, _is_anybody, victims)
         self.dropped += len(victims)
         return victims
 
     def spoke(self, number: int) -> None:
         """The first bytes came."""
         if number in self._pending:
-            self._pending[number].has_spoken = True
+            self._pending[number].stage = max(self._pending[number].stage, _Stage.SPOKE)
+
+    def proved(self, number: int, *, is_known: bool) -> None:
+        """The handshake is done; `is_known` says whether the key is one of a peer we know."""
+        if number in self._pending:
+            self._pending[number].stage = _Stage.PROVED
+            self._pending[number].is_known = is_known
 
     def left(self, number: int) -> None:
         """Admitted, refused or gone: the place is free."""
-        self._pending.pop(number, None)
+        pending = self._pending.pop(number, None)
+        if pending is None:
+            return
+        here = self._by_prefix[pending.prefix]
+        del here[number]
+        if not here:
+            del self._by_prefix[pending.prefix]
 
-    def _cap(self, group: str) -> int:
-        return {
-            "address": self.config.per_address_max,
-            "prefix": self.config.per_prefix_max,
-            "all": self.config.pending_max,
-        }[group]
+    def _make_room(
+        self,
+        newcomer: _Pending,
+        group: dict[int, _Pending],
+        most: int,
+        counts: Callable[[_Pending], bool],
+        victims: list[int],
+    ) -> None:
+        if len(group) <= most or newcomer.number in victims:
+            return
+        counted = [pending for pending in group.values() if counts(pending)]
+        if len(counted) <= most:
+            return
+        counted.remove(newcomer)
+        least = min(counted, key=_worth)
+        if least.is_known and not newcomer.is_known:
+            least = newcomer
+        self.left(least.number)
+        victims.append(least.number)
 
 
-def _worth(pending: _Pending) -> tuple[bool, bool, int]:
-    return pending.is_known, pending.has_spoken, pending.number
+def _worth(pending: _Pending) -> tuple[bool, int, int]:
+    return pending.is_known, pending.stage, pending.number
+
+
+def _is_silent_at(address: str) -> Callable[[_Pending], bool]:
+    return lambda pending: pending.stage is _Stage.SILENT and pending.address == address
+
+
+def _is_no_member(pending: _Pending) -> bool:
+    return not pending.is_member
+
+
+def _is_anybody(pending: _Pending) -> bool:
+    return True
 
 
 def groups_of(host: str) -> tuple[str, str]:

@@ -300,6 +300,7 @@ class Libp2pHost:
         if muxed is None:
             return
         conn = self._adopt(muxed, "an inbound connection")
+        self._door.proved(pending, is_known=bool(self._book.of(conn.peer)))
         pending.drop = lambda: conn.link.close("others wait to be admitted")
         await self._carry(conn, pending)
 

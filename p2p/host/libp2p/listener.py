@@ -126,8 +126,12 @@ class Door:
         self._count += 1
         pending = self._pending[self._count] = Pending(self._count)
         is_known = self._is_known(host)
-        for victim in self._guard.arrived(pending.number, host, is_known=is_known):
+        victims = self._guard.arrived(pending.number, host, is_known=is_known)
+        for victim in victims:
             self._pending.pop(victim).drop()
+        if pending.number in victims:
+            await trio.aclose_forcefully(socket)
+            return
         try:
             await self._welcome(socket, pending)
         finally:
@@ -136,6 +140,10 @@ class Door:
     def spoke(self, pending: Pending) -> None:
         """The socket sent its first bytes."""
         self._guard.spoke(pending.number)
+
+    def proved(self, pending: Pending, *, is_known: bool) -> None:
+        """The handshake is done, by a key of a peer that is known or not."""
+        self._guard.proved(pending.number, is_known=is_known)
 
     def passed(self, pending: Pending) -> None:
         """The socket is admitted, or gone."""
