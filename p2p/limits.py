@@ -32,6 +32,30 @@ OUTBOX_FRAMES_MAX: Final = 4096
 INBOX_EVENTS_MAX: Final = 16384
 """Events waiting for one core: beyond that the newest message is dropped and counted."""
 
+STEP_S_MAX: Final = 0.003
+"""A core works on one batch for so long, then others have their turn, whatever floods it."""
+
+TURN_S_MAX: Final = 0.0005
+"""One connection's bytes are worked on for so long before others get a turn."""
+
+PONGS_WAITING_MAX: Final = 256
+"""Answers to pings that wait for one socket: who asks on without listening is cut off."""
+
+FORGERY_COST: Final = 256
+"""What a wrong signature takes from its carrier's bucket: honest peers check what they pass on."""
+
+BODIES_BYTES_MAX: Final = 192 * 1024 * 1024
+"""Bodies of calls held for all peers: 24 of the longest. Beyond that who holds most is cut off."""
+
+ANSWERS_WAITING_MAX: Final = 4096
+"""Small frames that wait for a peer in one class: who asks on without listening is cut off."""
+
+STREAMS_OPENED_BURST: Final = 128
+"""Streams a peer may open at once: negotiating one costs about a millisecond."""
+
+STREAMS_OPENED_PER_S: Final = 50.0
+"""And in the long run: a libp2p peer opens one per query of the shared index."""
+
 PEERS_MAX: Final = 1024
 """Connections of one node; membership works over fewer, lookups over none."""
 

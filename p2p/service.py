@@ -1,7 +1,8 @@
 """The loop that drives a core: events and timers in, effects out, in order.
 
 Imports effects only; everything it performs, it performs by callables it is given. All events
-that are waiting are handled in one batch, so that one group commit covers them: Persist first,
+that are waiting (or as many as a few milliseconds are enough for, so that a flood for one core
+starves nobody else) are handled in one batch, so that one group commit covers them: Persist first,
 then Send, WakeAt and Notify in the order the core returned them.
 """
 
@@ -15,7 +16,7 @@ from typing import Any, Protocol
 import trio
 
 from p2p.effects import Effect, Notify, Persist, Send, WakeAt
-from p2p.limits import INBOX_EVENTS_MAX
+from p2p.limits import INBOX_EVENTS_MAX, STEP_S_MAX
 
 
 class Core(Protocol):
@@ -107,10 +108,13 @@ class Driver:
         if self._wake.is_set():
             self._wake = trio.Event()
         now_s = trio.current_time()
-        batch, self._inbox = self._inbox, deque()
         effects: list[Effect] = []
-        for entry in batch:
-            effects += self.core.handle(entry.event, now_s)
+        batch: list[_Entry] = []
+        for _ in range(len(self._inbox)):
+            batch.append(self._inbox.popleft())
+            effects += self.core.handle(batch[-1].event, now_s)
+            if trio.current_time() - now_s > STEP_S_MAX:
+                break
         while self._timers and self._timers[0][0] <= now_s:
             effects += self.core.handle(heapq.heappop(self._timers)[2], now_s)
         await self._perform(effects)

@@ -65,11 +65,12 @@ async def serve(name: str, listen: str, dial: str | None) -> None:
         if dial is not None:
             await host.dial(dial)
         print(host.addresses()[0], flush=True)
-        await trio.to_thread.run_sync(_until_input_ends, abandon_on_cancel=True)
+        await trio.to_thread.run_sync(until_input_ends, abandon_on_cancel=True)
         nursery.cancel_scope.cancel()
 
 
-def _until_input_ends() -> None:
+def until_input_ends() -> None:
+    """Read and forget; for a thread of a process that lives as long as its parent wants."""
     try:
         while input():
             pass

@@ -37,8 +37,8 @@ async def lone_peers() -> AsyncIterator[StartPeer]:
     """`await start("bob")` returns once Bob can be reached; all end with the block."""
     processes: list[trio.Process] = []
 
-    async def start(name: str, *options: str) -> LonePeer:
-        command = [sys.executable, "-m", "testnet.lone_peer", name, *options]
+    async def start(name: str, *options: str, module: str = "testnet.lone_peer") -> LonePeer:
+        command = [sys.executable, "-m", module, name, *options]
         process = await trio.lowlevel.open_process(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )

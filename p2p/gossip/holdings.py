@@ -17,6 +17,7 @@ from p2p.gossip.table import Row, Table, key_of
 from p2p.ids import NetworkId, PeerId
 from p2p.limits import (
     CLOCK_SKEW_MAX_MS,
+    FORGERY_COST,
     GOSSIP_BODY_BYTES_MAX,
     GOSSIP_ROWS_MAX,
     GOSSIP_STRANGERS_MAX,
@@ -189,6 +190,7 @@ class Holdings:
         try:
             fact = open_signed(self._signer, self._network, sealed.domain, Fact, sealed)
         except WireError:
+            self._buckets.take(peer, FORGERY_COST, now_s)
             fact = None
         if fact is None or not self._is_sound(fact, sealed):
             self.refused += 1

@@ -27,6 +27,8 @@ from p2p.host.rpc_channel import Answer, Asking, Channel, Incoming, Serving
 from p2p.host.rpc_messages import Call, Cancel, Cast, Chunk, Credit, Opened, Refused, Reply
 from p2p.ids import PeerId, TrafficClass
 from p2p.limits import (
+    ANSWERS_WAITING_MAX,
+    BODIES_BYTES_MAX,
     BODY_BYTES_MAX,
     BODY_WINDOW_BYTES,
     CALL_TIMEOUT_S_MAX,
@@ -52,6 +54,7 @@ class RpcConfig:
     """Bounds of one node's calls."""
 
     calls_inbound_max: int = CALLS_INBOUND_MAX
+    bodies_bytes_max: int = BODIES_BYTES_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,12 +251,17 @@ class Rpc:
     def _on_call(self, channel: Channel, call: Call) -> None:
         if not 0 <= call.body_len <= BODY_BYTES_MAX or call.id in channel.serving:
             raise WireError(f"call {call.id} with a body of {call.body_len} bytes")
+        if channel.answers_waiting >= ANSWERS_WAITING_MAX:
+            raise WireError("the peer goes on asking and takes no answers")
         answer = self._answers.get(number_in(call.payload))
         if answer is None:
             channel.refuse(call.id, "unknown", "this peer does not serve such calls")
             return
         if self._calls_from(channel.peer) >= self._config.calls_inbound_max:
             channel.refuse(call.id, "busy", "too many calls are open: wait for some to end")
+            return
+        if not self._has_memory_for(channel, call.body_len):
+            channel.refuse(call.id, "busy", "too many bodies are on their way: wait for some")
             return
         timeout_s = min(max(call.deadline_ms, 0) / 1000, CALL_TIMEOUT_S_MAX)
         served = Serving(
@@ -263,7 +271,7 @@ class Rpc:
             Incoming(call.body_len),
             trio.CancelScope(deadline=trio.current_time() + timeout_s),
         )
-        channel.serving[call.id] = served
+        channel.begin_serving(served)
         if served.body.is_whole:
             self._nursery_now().start_soon(self._answer, channel, served)
 
@@ -277,9 +285,32 @@ class Rpc:
                 except RefusalError as refusal:
                     channel.refuse(served.id, refusal.code, refusal.detail)
                 else:
-                    channel.reply(served.id, _packed(reply), reply_body)
+                    if self._has_memory_for(channel, len(reply_body)):
+                        channel.reply(served.id, _packed(reply), reply_body)
+                    else:
+                        channel.refuse(served.id, "busy", "take the answers you asked for first")
         finally:
             channel.end_serving(served)
+
+    def _has_memory_for(self, channel: Channel, size: int) -> bool:
+        """Whether a body may be kept for a peer; whoever holds the most makes room for others."""
+        if not size or channel.peer == self._host.peer_id:
+            return True
+        held = dict.fromkeys((peer for peer, _ in self._channels), 0)
+        for (peer, _), one in self._channels.items():
+            held[peer] += one.body_bytes
+        held.pop(self._host.peer_id, None)
+        if sum(held.values()) + size <= self._config.bodies_bytes_max:
+            return True
+        greediest = max(held, key=lambda peer: held[peer])
+        if held.get(channel.peer, 0) + size >= held[greediest]:
+            return False
+        why = "it had this node hold more than any other peer"
+        for traffic_class in TrafficClass:
+            if (greedy := self._channels.get((greediest, traffic_class))) is not None:
+                self._close(greedy, why)
+        self._nursery_now().start_soon(self._host.disconnect, greediest, why)
+        return True
 
     def _calls_from(self, peer: PeerId) -> int:
         channels = (self._channels.get((peer, traffic_class)) for traffic_class in TrafficClass)

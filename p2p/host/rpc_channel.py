@@ -132,6 +132,7 @@ class Channel:
         self._lanes: tuple[deque[Outgoing], deque[Outgoing]] = (deque(), deque())
         self._turn = BodyKind.REQUEST
         self._reply_bytes = 0
+        self._promised_bytes = 0
         self._room = trio.Event()
         self._wake = trio.Event()
         self._scope = trio.CancelScope()
@@ -160,6 +161,16 @@ class Channel:
         for lane in self._lanes:
             lane.clear()
         self._room.set()
+
+    @property
+    def body_bytes(self) -> int:
+        """Bytes of bodies that the peer may have us hold now: its questions', and our answers'."""
+        return self._promised_bytes + self._reply_bytes
+
+    @property
+    def answers_waiting(self) -> int:
+        """Small frames that have not left yet."""
+        return len(self._small)
 
     # -- the caller's side
 
@@ -218,9 +229,15 @@ class Channel:
             self._small.append((encode(refused), None))
             self._wake.set()
 
+    def begin_serving(self, served: Serving) -> None:
+        """A question came; its body follows."""
+        self.serving[served.id] = served
+        self._promised_bytes += served.body.length
+
     def end_serving(self, served: Serving) -> None:
         """The handler has finished: what its request held is free again."""
-        self.serving.pop(served.id, None)
+        if self.serving.pop(served.id, None) is not None:
+            self._promised_bytes -= served.body.length
         if not self.is_closed:
             self._give_back(BodyKind.REQUEST, served.body.received)
 

@@ -12,15 +12,23 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import trio
 
 from p2p.errors import LinkClosedError, StreamResetError, WireError
-from p2p.limits import LINK_BACKLOG_BYTES, LINK_OUTPUT_BYTES_MAX
+from p2p.limits import LINK_BACKLOG_BYTES, LINK_OUTPUT_BYTES_MAX, TURN_S_MAX
 from p2p.link import yamux_core as yamux
 from p2p.link.channel import SecureChannel
+from p2p.link.noise import PLAIN_BYTES_MAX
 from p2p.link.stream import LinkStream
 from p2p.link.yamux_core import YamuxConfig, YamuxCore
+
+_BULK_FRAME_BYTES: Final = 256
+"""Frames of this size cost little for what they carry."""
+
+_HEADERS_PIECE_BYTES: Final = 4096
+"""What is looked at in one go when they are smaller: about half a millisecond's work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,7 @@ class Connection:
         self._ping_count = 0
         self._ponged = trio.lowlevel.ParkingLot()
         self._unparsed = b""
+        self._piece_bytes = PLAIN_BYTES_MAX
 
     # For callers
 
@@ -173,7 +182,7 @@ class Connection:
 
     async def _read_forever(self) -> None:
         try:
-            self._take_in((self._unparsed,))
+            await self._take_in((self._unparsed,))
             while not self._closing.is_set():
                 if self.core.output_bytes + self._in_flight > self.config.output_bytes_max:
                     await self._waiting_for_room.park()
@@ -183,16 +192,29 @@ class Connection:
                     self.close("the peer closed the connection")
                     return
                 self._heard_s = trio.current_time()
-                self._take_in(plaintexts)
+                await self._take_in(plaintexts)
         except WireError as exc:
             self.close(f"the peer broke the protocol: {exc}", yamux.PROTOCOL_ERROR)
         except LinkClosedError as exc:
             self.close(str(exc))
 
-    def _take_in(self, plaintexts: Sequence[bytes]) -> None:
+    async def _take_in(self, plaintexts: Sequence[bytes]) -> None:
+        """Act on what came; a peer that sends mostly headers must let others have their turn."""
+        turn_ends_s = trio.current_time() + TURN_S_MAX
         for data in plaintexts:
-            for event in self.core.feed(data):
-                self._on_event(event)
+            at = 0
+            while at < len(data):
+                piece = data[at : at + self._piece_bytes]
+                frames = self.core.frames_in
+                for event in self.core.feed(piece):
+                    self._on_event(event)
+                at += len(piece)
+                is_bulk = len(piece) >= _BULK_FRAME_BYTES * (self.core.frames_in - frames)
+                self._piece_bytes = PLAIN_BYTES_MAX if is_bulk else _HEADERS_PIECE_BYTES
+                if trio.current_time() > turn_ends_s:
+                    self.wake_writer()
+                    await trio.lowlevel.checkpoint()
+                    turn_ends_s = trio.current_time() + TURN_S_MAX
         self.wake_writer()
 
     def _on_event(self, event: yamux.Event) -> None:
@@ -204,6 +226,8 @@ class Connection:
                 if stream := self._streams.get(stream_id):
                     stream.window_grew()
             case yamux.Opened(stream_id):
+                if len(self._arrivals) > 2 * self.config.yamux.streams_inbound_max:
+                    self._arrivals = deque(s for s in self._arrivals if self.core.has(s.stream_id))
                 self._arrivals.append(self._new_stream(stream_id))
                 self._acceptors.unpark(count=1)
             case yamux.Finished(stream_id):

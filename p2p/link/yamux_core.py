@@ -15,7 +15,12 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from p2p.errors import StreamLimitError, WireError
-from p2p.limits import LINK_UNREAD_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_INBOUND_MAX
+from p2p.limits import (
+    LINK_UNREAD_BYTES_MAX,
+    PONGS_WAITING_MAX,
+    STREAM_WINDOW_BYTES,
+    STREAMS_INBOUND_MAX,
+)
 from p2p.link.noise import PLAIN_BYTES_MAX
 
 HEADER: Final = struct.Struct("!BBHII")
@@ -127,6 +132,9 @@ class YamuxCore:
         self._body_flags = 0
         self._output: list[bytes] = []
         self.output_bytes = 0
+        self._pongs = 0
+        self.frames_in = 0
+        """Headers taken in since the start."""
         self.has_left = False
         self.unread_bytes_max = self._config.unread_bytes_max
 
@@ -150,6 +158,7 @@ class YamuxCore:
             if len(self._header) < HEADER.size:
                 return
             header, self._header = self._header, b""
+            self.frames_in += 1
             yield from self._on_header(*HEADER.unpack(header))
 
     def _on_header(
@@ -169,8 +178,11 @@ class YamuxCore:
     def _on_ping(self, flags: int, value: int) -> Iterator[Event]:
         if flags & ACK:
             yield Ponged(value)
-        else:
-            self._put(HEADER.pack(0, PING, ACK, 0, value))
+            return
+        self._pongs += 1
+        if self._pongs > PONGS_WAITING_MAX:
+            raise WireError("pings without end")
+        self._put(HEADER.pack(0, PING, ACK, 0, value))
 
     def _on_stream_frame(
         self, kind: int, flags: int, stream_id: int, length: int
@@ -312,6 +324,7 @@ class YamuxCore:
 
     def take_output(self) -> bytes:
         """Everything queued for the peer, in order; the queue is empty afterwards."""
+        self._pongs = 0
         parts, self._output = self._output, []
         self.output_bytes = 0
         return b"".join(parts)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from p2p.effects import Effect, Notify, Rng, Send, WakeAt
 from p2p.ids import LabId, NetworkId, PeerId
-from p2p.limits import ADDRESS_CHARS_MAX, ADDRESSES_PER_PEER_MAX
+from p2p.limits import ADDRESS_CHARS_MAX, ADDRESSES_PER_PEER_MAX, FORGERY_COST
 from p2p.membership.bucket import Buckets
 from p2p.membership.config import MembershipConfig
 from p2p.membership.events import SpreadDue, SuspicionOver
@@ -201,8 +201,13 @@ class Knowledge:
             self.throttled += 1
             return []
         if sealed.sender != self.me:
-            return self._meet(sealed, now_s)
+            refused = self.table.refused
+            effects = self._meet(sealed, now_s)
+            if self.table.refused > refused:
+                self._buckets.take(sender, FORGERY_COST, now_s)
+            return effects
         if not self.table.vouches(sealed):
+            self._buckets.take(sender, FORGERY_COST, now_s)
             return []
         return self._object(sealed.sequence, now_s)  # of an earlier life with a faster clock
 

@@ -29,6 +29,7 @@ from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_ID
 from multiaddr import Multiaddr
 
 from p2p.errors import LinkClosedError, StreamLimitError, StreamResetError, WireError
+from p2p.limits import STREAMS_OPENED_BURST, STREAMS_OPENED_PER_S
 from p2p.link.channel import SecureChannel
 from p2p.link.connection import Connection, LinkConfig
 from p2p.link.noise import NoiseSession
@@ -182,6 +183,8 @@ class MuxedLink(IMuxedConn):
         self.peer_id = peer_id
         self.event_started = trio.Event()
         self.link = Connection(conn.channel, is_initiator=conn.is_initiator, config=config)
+        self._streams_paid_s = 0.0
+        """When the streams opened so far have been earned, at STREAMS_OPENED_PER_S."""
         self.link.feed_first(conn.take_unread())
 
     @property
@@ -217,7 +220,10 @@ class MuxedLink(IMuxedConn):
             raise MuxedConnUnavailable(str(exc)) from exc
 
     async def accept_stream(self) -> MuxedStream:
-        """The next stream from the peer."""
+        """The next stream from the peer, no sooner than it may open another."""
+        self._streams_paid_s = max(self._streams_paid_s, trio.current_time())
+        self._streams_paid_s += 1 / STREAMS_OPENED_PER_S
+        await trio.sleep_until(self._streams_paid_s - STREAMS_OPENED_BURST / STREAMS_OPENED_PER_S)
         try:
             return MuxedStream(self, await self.link.accept_stream())
         except LinkClosedError as exc:

@@ -292,6 +292,8 @@ class Libp2pHost:
             pending.drop = scope.cancel
             scope.deadline = trio.current_time() + self._config.guard.upgrade_deadline_s
             try:
+                # Both sides may speak first, all known diallers do: silence costs us nothing more.
+                await trio.lowlevel.wait_readable(socket.socket)
                 muxed = await upgrade(
                     self._swarm.upgrader, socket, None, lambda: self._door.spoke(pending)
                 )

@@ -14,7 +14,7 @@ from p2p.host.libp2p.peer import PeerConn
 from p2p.host.libp2p.talk import check_answer, opening
 from p2p.host.port import FrameSink
 from p2p.ids import TrafficClass
-from p2p.limits import DATA_FRAME_BYTES_MAX, SLICE_BYTES_MAX
+from p2p.limits import DATA_FRAME_BYTES_MAX, SLICE_BYTES_MAX, TURN_S_MAX
 from p2p.link import yamux_core as yamux
 from p2p.link.connection import Connection
 from p2p.link.stream import LinkStream
@@ -82,9 +82,13 @@ class Lanes:
             traffic_class = _class_of(conn, await stream.read(1))
             reader = FrameReader(DATA_FRAME_BYTES_MAX)
             while data := await stream.read():
+                turn_ends_s = trio.current_time() + TURN_S_MAX
                 for payload in reader.feed(data):
                     if conn.is_live:
                         self.sink.on_frame(conn.peer, traffic_class, payload)
+                    if trio.current_time() > turn_ends_s:
+                        await trio.lowlevel.checkpoint()
+                        turn_ends_s = trio.current_time() + TURN_S_MAX
             conn.link.close("the peer ended a lane")
         except WireError as exc:
             conn.link.close(f"the peer broke the protocol: {exc}", yamux.PROTOCOL_ERROR)

@@ -212,7 +212,7 @@ def test_forgeries_are_paid_for_by_whoever_brings_them() -> None:
     forged = msgspec.structs.replace(lab.word(CAROL), signature=bytes(64))
     for sequence in range(100):
         lab.push(msgspec.structs.replace(forged, sequence=sequence))
-    assert lab.signer.checked == 5
+    assert lab.signer.checked == 1  # that one cost more than the whole bucket holds
     lab.push(lab.word(CAROL, b"true"), peer=CAROL)
     assert lab.bodies() == {CAROL: b"true"}
 

@@ -111,12 +111,12 @@ def test_who_has_left_is_forgotten_whatever_is_still_heard_of_it() -> None:
 def test_a_thousand_silent_sockets_of_a_prefix_never_keep_an_honest_one_of_it_out() -> None:
     guard = AcceptGuard()
     number = 0
-    for _ in range(20):
+    for _ in range(3):
         number += 1
         honest = number
         guard.arrived(honest, "66.6.6.6")
         guard.spoke(honest)
-        for _ in range(1000):
+        for _ in range(350):
             number += 1
             assert honest not in guard.arrived(number, f"66.6.6.{number % 250}")
         guard.left(honest)

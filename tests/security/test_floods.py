@@ -1,0 +1,86 @@
+"""Floods from other processes: nothing costs more than its own connection.
+
+One victim suffers them all, one after the other, beside one honest peer; figures that a busy
+machine can spoil are taken again. `python -m bench attack` prints them.
+"""
+
+import pytest
+import trio
+
+from bench.attack_figures import (
+    INVALID_PER_S_MIN,
+    MEMORY_MB_MAX,
+    Verdict,
+    frozen,
+    invalid_per_cpu_s,
+    newcomers_under,
+    under,
+)
+from testnet.attack.attacker import DOOR, INSIDE
+from testnet.attack.watch import Watch, watching
+
+QUICK_S = 1.0
+LONG_S = 5.0
+TRIES = 4
+"""A round that a busy machine spoilt is repeated."""
+
+IN_CI = ("silent", "stalled", "streams", "resets", "pings", "bombs", "segments", "junk")
+IN_CI_TOO = ("forgeries", "calls", "cancels", "bodies", "replies", "half_frames")
+
+
+async def holds(watch: Watch, flood: str, seconds: float) -> None:
+    """Every bound but that on newcomers."""
+    verdicts: list[Verdict] = []
+    for _ in range(TRIES):
+        verdicts.append(await under(watch, flood, seconds))
+        assert verdicts[-1].memory_mb <= MEMORY_MB_MAX
+        assert verdicts[-1].failed == 0
+        assert verdicts[-1].tasks_left <= 0
+        assert verdicts[-1].fds_left <= 0
+        if verdicts[-1].p99_ms <= verdicts[-1].p99_ms_max:
+            return
+    pytest.fail(f"{flood}: {[(round(v.p99_ms, 1), round(v.p99_ms_max, 1)) for v in verdicts]}")
+
+
+@pytest.mark.parametrize("floods", [IN_CI, IN_CI_TOO], ids=["first half", "second half"])
+async def test_an_honest_peer_is_served_under_every_flood(floods: tuple[str, ...]) -> None:
+    with trio.fail_after(120):
+        async with watching() as watch:
+            pid = watch.victim.process.pid
+            for flood in floods:
+                await holds(watch, flood, QUICK_S)
+            assert watch.victim.process.returncode is None
+            assert pid == watch.victim.process.pid
+
+
+@pytest.mark.parametrize("flood", ["silent", "silent_neighbours"])
+async def test_newcomers_get_in_past_a_thousand_silent_sockets(flood: str) -> None:
+    with trio.fail_after(120):
+        async with watching() as watch:
+            assert await newcomers_under(watch, flood, 20) >= 19
+
+
+async def test_invalid_frames_are_refused_by_the_ten_thousand_before_any_signature() -> None:
+    with trio.fail_after(60):
+        async with watching() as watch:
+            for flood in ("casts", "junk"):
+                assert await invalid_per_cpu_s(watch, flood, QUICK_S) >= INVALID_PER_S_MIN
+
+
+async def test_a_frozen_peer_costs_its_own_connection_only() -> None:
+    with trio.fail_after(60):
+        async with watching("--dead-after", "3") as watch:
+            verdict = await frozen(watch, dead_after_s=3.0)
+            assert verdict.failed == 0
+            assert verdict.memory_mb <= MEMORY_MB_MAX
+            assert verdict.tasks_left <= 0
+            assert verdict.fds_left <= 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flood", sorted({**DOOR, **INSIDE}))
+async def test_an_honest_peer_is_served_under_a_long_flood(flood: str) -> None:
+    with trio.fail_after(300):
+        async with watching() as watch:
+            await holds(watch, flood, LONG_S)
+            assert await newcomers_under(watch, flood, 20) >= 19
