@@ -32,7 +32,7 @@ OUTBOX_FRAMES_MAX: Final = 4096
 INBOX_EVENTS_MAX: Final = 16384
 """Events waiting for one core: beyond that the newest message is dropped and counted."""
 
-STEP_S_MAX: Final = 0.003
+STEP_S_MAX: Final = 0.002
 """A core works on one batch for so long, then others have their turn, whatever floods it."""
 
 TURN_S_MAX: Final = 0.0005
@@ -50,10 +50,10 @@ BODIES_BYTES_MAX: Final = 192 * 1024 * 1024
 ANSWERS_WAITING_MAX: Final = 4096
 """Small frames that wait for a peer in one class: who asks on without listening is cut off."""
 
-STREAMS_OPENED_BURST: Final = 128
+STREAMS_OPENED_BURST: Final = 64
 """Streams a peer may open at once: negotiating one costs about a millisecond."""
 
-STREAMS_OPENED_PER_S: Final = 50.0
+STREAMS_OPENED_PER_S: Final = 25.0
 """And in the long run: a libp2p peer opens one per query of the shared index."""
 
 PEERS_MAX: Final = 1024

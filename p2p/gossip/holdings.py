@@ -190,7 +190,7 @@ class Holdings:
         try:
             fact = open_signed(self._signer, self._network, sealed.domain, Fact, sealed)
         except WireError:
-            self._buckets.take(peer, FORGERY_COST, now_s)
+            self._buckets.charge(peer, FORGERY_COST, now_s)
             fact = None
         if fact is None or not self._is_sound(fact, sealed):
             self.refused += 1

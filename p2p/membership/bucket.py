@@ -18,8 +18,14 @@ class Buckets:
         """Take up to so many tokens; returns how many there were."""
         tokens, since_s = self._left.pop(peer, (self.burst, now_s))
         tokens = min(self.burst, tokens + (now_s - since_s) * self.per_s)
-        taken = min(wanted, int(tokens))
+        taken = max(0, min(wanted, int(tokens)))
         self._left[peer] = (tokens - taken, now_s)
         if len(self._left) > PEERS_MAX:
             del self._left[next(iter(self._left))]
         return taken
+
+    def charge(self, peer: PeerId, cost: int, now_s: float) -> None:
+        """Take so many tokens whether or not there are any; a debt is never above one burst."""
+        taken = self.take(peer, cost, now_s)
+        tokens, since_s = self._left[peer]
+        self._left[peer] = (max(-self.burst, tokens - (cost - taken)), since_s)

@@ -204,10 +204,10 @@ class Knowledge:
             refused = self.table.refused
             effects = self._meet(sealed, now_s)
             if self.table.refused > refused:
-                self._buckets.take(sender, FORGERY_COST, now_s)
+                self._buckets.charge(sender, FORGERY_COST, now_s)
             return effects
         if not self.table.vouches(sealed):
-            self._buckets.take(sender, FORGERY_COST, now_s)
+            self._buckets.charge(sender, FORGERY_COST, now_s)
             return []
         return self._object(sealed.sequence, now_s)  # of an earlier life with a faster clock
 

@@ -1,6 +1,5 @@
 """Hostile bytes at every layer of a connection: each costs the attacker its connection at most."""
 
-import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,9 +16,7 @@ from p2p.errors import (
 )
 from p2p.host.addresses import parse_address
 from p2p.host.admit_port import Admission, AdmitStream, OpenAdmission
-from p2p.host.libp2p.dialer import Dialer
 from p2p.host.libp2p.host import Libp2pHost
-from p2p.host.libp2p.swarm import build
 from p2p.host.libp2p.talk import opening
 from p2p.host.rpc import Rpc
 from p2p.ids import NetworkId, PeerId, TrafficClass
@@ -28,13 +25,15 @@ from p2p.limits import (
     PENDING_PER_ADDRESS_MAX,
     STRANGER_UNREAD_BYTES_MAX,
     STREAMS_INBOUND_MAX,
+    STREAMS_OPENED_BURST,
+    STREAMS_OPENED_PER_S,
+    UPGRADE_DEADLINE_S,
 )
-from p2p.link.connection import Connection, LinkConfig
 from p2p.link.stream import LinkStream
 from p2p.wire.frames import frame
-from testnet.lone_peer import NETWORK, Ask, Told, answer, lone_host
+from testnet.attack.eve import ADMIT, FRAMES, PING, Eve, connected
+from testnet.lone_peer import Ask, Told, answer, lone_host
 
-ADMIT, FRAMES = f"/swarm/{NETWORK}/admit/1", f"/swarm/{NETWORK}/frames/1"
 MULTISTREAM = b"\x13/multistream/1.0.0\n"
 
 
@@ -153,47 +152,38 @@ async def test_two_hundred_silent_sockets_do_not_lock_the_others_out() -> None:
             await socket.aclose()
 
 
+async def test_a_socket_that_says_nothing_hears_nothing_until_its_time_is_up() -> None:
+    async with scene() as here, await trio.open_tcp_stream(*here.address) as socket:
+        began_s = trio.current_time()
+        with trio.fail_after(UPGRADE_DEADLINE_S + 1):
+            assert await socket.receive_some(1) == b""
+        assert trio.current_time() - began_s >= UPGRADE_DEADLINE_S - 0.5
+
+
+async def test_a_lab_behind_one_address_comes_back_at_once_beside_silent_sockets() -> None:
+    async with scene() as here:
+        silent = [await trio.open_tcp_stream(*here.address) for _ in range(100)]
+        hosts = [lone_host(f"member {n}") for n in range(2 * PENDING_PER_ADDRESS_MAX)]
+        async with trio.open_nursery() as nursery:
+            for host in hosts:
+                Rpc(host)
+                await nursery.start(host.run)
+            async with trio.open_nursery() as dials:
+                for host in hosts:
+                    dials.start_soon(host.dial, here.bob.addresses()[0])
+            nursery.cancel_scope.cancel()
+        for socket in silent:
+            await socket.aclose()
+
+
 # After the handshake
 
 
-class Attacker:
-    """Somebody with a key, on one connection of their own."""
-
-    def __init__(self, link: Connection) -> None:
-        self.link = link
-        self.streams_max = link.config.yamux.streams_outbound_max - 1
-        """Besides the one for admission."""
-
-    async def stream(self, first: bytes) -> LinkStream:
-        """A stream that begins with these bytes."""
-        stream = self.link.open_stream()
-        await stream.write(first)
-        return stream
-
-    async def join(self) -> None:
-        """Be admitted, as an honest peer would."""
-        stream = await self.stream(opening(ADMIT))
-        heard = b""
-        while len(heard) < len(opening(ADMIT)) + 5:
-            heard += await stream.read()
-        assert heard == opening(ADMIT) + frame(b"\x01")
-
-    async def is_cut_off(self) -> None:
-        """The connection is ended by the other side."""
-        with trio.fail_after(8):
-            await self.link.closed.wait()
-
-
 @asynccontextmanager
-async def attacker(here: Scene, name: str = "eve") -> AsyncIterator[Attacker]:
-    """Connected, not admitted. Eve's id is below Bob's, so that he decides what is used."""
-    _, swarm = build(name.encode().ljust(32, b"."), LinkConfig(), list)
-    where = parse_address(here.bob.addresses()[0])
-    muxed = await Dialer(swarm.upgrader).connect(here.bob.peer_id, [where])
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(muxed.start)
-        yield Attacker(muxed.link)
-        nursery.cancel_scope.cancel()
+async def attacker(here: Scene, name: str = "eve") -> AsyncIterator[Eve]:
+    """Connected, not admitted."""
+    async with connected(here.bob.addresses()[0], name) as eve:
+        yield eve
 
 
 async def ends(stream: LinkStream) -> None:
@@ -244,7 +234,7 @@ async def test_proposals_without_end_end_the_stream() -> None:
         assert not eve.link.is_closing
 
 
-IDENTIFY, PING = "/ipfs/id/1.0.0", "/ipfs/ping/1.0.0"
+IDENTIFY = "/ipfs/id/1.0.0"
 
 
 @pytest.mark.parametrize("protocol", [PING, IDENTIFY, "/ipfs/id/push/1.0.0"])
@@ -256,25 +246,25 @@ async def test_garbage_for_a_protocol_of_libp2p_ends_that_stream(protocol: str) 
         await ends(stream)
 
 
-Attack = Callable[[Attacker], Awaitable[object]]
+Attack = Callable[[Eve], Awaitable[object]]
 
 
 def lane(*parts: bytes, traffic_class: int = 2) -> Attack:
     """A stream of frames."""
 
-    async def attack(eve: Attacker) -> None:
+    async def attack(eve: Eve) -> None:
         await eve.join()
         await eve.stream(opening(FRAMES) + bytes([traffic_class]) + b"".join(parts))
 
     return attack
 
 
-async def two_lanes_of_a_class(eve: Attacker) -> None:
+async def two_lanes_of_a_class(eve: Eve) -> None:
     await lane()(eve)
     await eve.stream(opening(FRAMES) + b"\x02")
 
 
-async def lane_that_ends(eve: Attacker) -> None:
+async def lane_that_ends(eve: Eve) -> None:
     await eve.join()
     stream = await eve.stream(opening(FRAMES) + b"\x02" + b"\x00\x00\x00\x09half")
     stream.finish()
@@ -283,12 +273,8 @@ async def lane_that_ends(eve: Attacker) -> None:
 def raw(*headers: tuple[int, int, int, int, int], then: bytes = b"") -> Attack:
     """Yamux frames of our own making."""
 
-    async def attack(eve: Attacker) -> None:
-        for header in headers:
-            eve.link.core._put(struct.pack("!BBHII", *header))
-        eve.link.core._put(then)
-        eve.link.wake_writer()
-        await trio.lowlevel.checkpoint()
+    async def attack(eve: Eve) -> None:
+        await eve.raw(*headers, then=then)
 
     return attack
 
@@ -368,12 +354,24 @@ async def test_streams_opened_and_reset_without_end_starve_nobody() -> None:
             nursery.cancel_scope.cancel()
 
 
-async def test_a_flood_of_pings_is_slowed_by_its_own_answers() -> None:
+async def test_a_flood_of_pings_ends_the_connection() -> None:
     async with scene() as here, attacker(here) as eve:
-        for value in range(200_000):
-            eve.link.core._put(struct.pack("!BBHII", 0, PING_FRAME, 1, 0, value))
-        eve.link.wake_writer()
-        await here.still_serves()
+        await eve.raw(*((0, PING_FRAME, 1, 0, value) for value in range(20_000)))
+        await eve.is_cut_off()
+
+
+async def test_streams_are_taken_no_faster_than_a_peer_may_open_them() -> None:
+    more = 20
+    async with scene() as here, attacker(here) as eve:
+        await eve.join()
+        began_s = trio.current_time()
+        for _ in range(STREAMS_OPENED_BURST + more):
+            stream = await eve.stream(opening("/nonsense/1"))
+            while not (await stream.read()).endswith(b"na\n"):
+                pass
+            stream.reset()
+        assert trio.current_time() - began_s >= 0.9 * more / STREAMS_OPENED_PER_S
+        assert not eve.link.is_closing
 
 
 async def test_a_stranger_cannot_fill_our_memory() -> None:

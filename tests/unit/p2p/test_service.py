@@ -173,3 +173,29 @@ async def test_an_event_and_a_timer_of_the_same_moment_are_both_handled_whole(se
     await driven(steps, world, core)
     assert world.done == [("begin", write), "durable", "told"]
     assert (("timer",), 3) in core.seen or (("timer",), 8) in core.seen
+
+
+async def test_a_flood_of_events_does_not_keep_the_node_from_other_work() -> None:
+    class Slow:
+        def handle(self, event: object, now_s: float) -> list[Effect]:
+            until_s = trio.current_time() + 0.001
+            while trio.current_time() < until_s:
+                pass
+            return []
+
+    driver, turns = Driver(Slow(), World().performer()), 0
+    for event in range(50):
+        driver.post(event)
+
+    async def other_work() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(driver.run)
+        nursery.start_soon(other_work)
+        await driver.do("the last of all")
+        nursery.cancel_scope.cancel()
+    assert turns >= 10

@@ -15,7 +15,12 @@ from p2p.host.memory_network import LinkModel
 from p2p.host.rpc import RpcConfig
 from p2p.host.rpc_messages import Call, Cast, Chunk, Credit, Opened, Reply
 from p2p.ids import PeerId, TrafficClass
-from p2p.limits import BODY_BYTES_MAX, BODY_WINDOW_BYTES, PAYLOAD_BYTES_MAX
+from p2p.limits import (
+    ANSWERS_WAITING_MAX,
+    BODY_BYTES_MAX,
+    BODY_WINDOW_BYTES,
+    PAYLOAD_BYTES_MAX,
+)
 from p2p.wire.codec import Message, encode
 from testnet.sim.peers import Peers, rpc_peers
 from testnet.sim.seeded import simulated
@@ -427,3 +432,15 @@ async def test_casts_nobody_listens_to_are_counted_and_too_large_ones_refused_he
         peers["bob"].listen(Other, lambda peer, message: None)
         with pytest.raises(ValueError, match="listener already"):
             peers["bob"].listen(Other, lambda peer, message: None)
+
+
+@simulated
+async def test_a_peer_that_asks_on_and_takes_no_answers_breaks_the_protocol() -> None:
+    async with rpc_peers(["alice", "bob"]) as peers:
+        bob = peers["bob"]
+        bob.on_frame(ALICE, NORMAL, encode(Opened(1)))
+        unknown = encode(Call(1, 1000, 0, encode(Other())))
+        for _ in range(ANSWERS_WAITING_MAX):
+            bob.on_frame(ALICE, NORMAL, unknown)
+        with pytest.raises(WireError, match="takes no answers"):
+            bob.on_frame(ALICE, NORMAL, unknown)

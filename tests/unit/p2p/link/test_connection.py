@@ -297,3 +297,27 @@ async def test_a_cut_transport_fails_every_waiter_at_once() -> None:
 def test_settings_are_checked(bad: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must be"):
         LinkConfig(**bad)  # type: ignore[arg-type]
+
+
+async def test_a_peer_that_sends_nothing_but_headers_leaves_others_their_turns() -> None:
+    to_alice, to_bob = memory_stream_pair()
+    for_alice, for_bob = sessions()
+    bob = Connection(SecureChannel(to_alice, for_bob), is_initiator=False)
+    eve = SecureChannel(to_bob, for_alice)
+    headers = yamux.HEADER.pack(0, yamux.WINDOW_UPDATE, 0, 1, 1) * 20_000
+    turns = 0
+
+    async def other_work() -> None:
+        nonlocal turns
+        while bob.core.frames_in < 20_000:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(bob.run)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(eve.send, headers)
+            await other_work()
+            nursery.cancel_scope.cancel()
+    assert turns >= 20

@@ -3,6 +3,7 @@
 import pytest
 
 from p2p.errors import StreamLimitError, WireError
+from p2p.limits import PONGS_WAITING_MAX
 from p2p.link import yamux_core as y
 from p2p.link.yamux_core import HEADER, YamuxConfig, YamuxCore
 
@@ -185,3 +186,13 @@ def test_a_frame_of_ours_fills_one_noise_message() -> None:
     pair.alice.take_output()
     pair.alice.write(one, bytes(y.DATA_BYTES_MAX))
     assert len(pair.alice.take_output()) == 65_519
+
+
+def test_pings_are_answered_while_the_answers_leave_and_no_longer() -> None:
+    core = YamuxCore(is_initiator=False)
+    ping = HEADER.pack(0, y.PING, y.SYN, 0, 7)
+    for _ in range(10):
+        assert list(core.feed(ping * PONGS_WAITING_MAX)) == []
+        assert len(core.take_output()) == len(ping) * PONGS_WAITING_MAX
+    with pytest.raises(WireError, match="pings without end"):
+        list(core.feed(ping * (PONGS_WAITING_MAX + 1)))

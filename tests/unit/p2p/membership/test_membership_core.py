@@ -2,6 +2,7 @@
 
 import random
 
+import msgspec
 import pytest
 
 from p2p.effects import Effect, Notify, Send, WakeAt
@@ -412,6 +413,17 @@ def test_a_peer_that_brings_too_many_presences_is_throttled_and_others_are_not()
     assert lab.core.throttled == 41 + 32
     lab.hear(Spread(News(flood[:18])), ALICE)
     assert lab.core.throttled == 41 + 32, "what is known already costs nothing"
+
+
+def test_a_forged_presence_costs_its_carrier_many_true_ones() -> None:
+    lab = Lab(ALICE, BOB, burst=10, presences_per_s=1.0)
+    forged = msgspec.structs.replace(presence(DAVE), signature=bytes(64))
+    lab.hear(Spread(News((forged,))), ALICE)
+    assert lab.core.refused == 1
+    lab.hear(Spread(News((presence(CAROL),))), ALICE)
+    assert lab.core.throttled == 1
+    lab.hear(Spread(News((presence(CAROL),))), BOB)
+    assert lab.core.throttled == 1
 
 
 def test_nothing_a_peer_says_makes_our_own_messages_too_long() -> None:
