@@ -56,6 +56,9 @@ STATE_RETRIES_MAX: Final = 8
 """Times a write that does not compare tries again before it gives the conflict back."""
 
 # Tasks
+SPEC_TEXT_CHARS_MAX: Final = 32 * 1024
+"""A task file: twice what it may take packed, for its keys and comments."""
+
 SPEC_BYTES_MAX: Final = 16 * 1024
 """A task spec: it travels in an award together with a checkpoint; long scripts are inputs."""
 

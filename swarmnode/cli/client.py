@@ -200,7 +200,9 @@ def _api_error(response: http.client.HTTPResponse) -> ApiError:
     text = response.read()
     try:
         problem = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
+        problem = None
+    if not isinstance(problem, dict):  # something else than a node answers
         shown = text.decode(errors="replace").strip()
         return ApiError(response.status, "error", shown or response.reason, "")
     return ApiError(

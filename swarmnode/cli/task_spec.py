@@ -32,7 +32,7 @@ def read_spec(file: Path | None) -> dict[str, Any]:
         found = tomllib.loads(text) if file.suffix == ".toml" else json.loads(text)
     except OSError as exc:
         raise exits.CliError(f"{file}: {exc.strerror}", exits.USAGE) from exc
-    except ValueError as exc:  # both parsers' errors are ValueErrors
+    except (ValueError, RecursionError) as exc:  # both parsers' errors are ValueErrors
         kind = "TOML" if file.suffix == ".toml" else "JSON"
         raise exits.CliError(f"{file} is not {kind}: {exc}", exits.USAGE) from exc
     if not isinstance(found, dict):
