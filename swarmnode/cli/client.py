@@ -208,7 +208,7 @@ def _api_error(response: http.client.HTTPResponse) -> ApiError:
     return ApiError(
         response.status,
         str(problem.get("code", "error")),
-        str(problem.get("title", response.reason)),
+        str(problem.get("title") or response.reason),
         str(problem.get("detail", "")),
     )
 

@@ -25,7 +25,7 @@ class FoundError(AssertionError):
     """A target did what it must not; `data` shows it."""
 
     def __init__(self, target: Target, data: bytes, what: str) -> None:
-        super().__init__(f"{target.name}: {what}\n{base64.b64encode(data[:4000]).decode()}")
+        super().__init__(f"{target.name}: {what}\n{base64.b64encode(data[:1000]).decode()}")
         self.data = data
 
 

@@ -23,7 +23,7 @@ from p2p.host.libp2p.dialer import DialConfig, Dialer
 from p2p.host.libp2p.dials import Dials
 from p2p.host.libp2p.gate import Gate
 from p2p.host.libp2p.joining import Joining
-from p2p.host.libp2p.lanes import Lanes
+from p2p.host.libp2p.lanes import Lanes, framed
 from p2p.host.libp2p.listener import (
     Door,
     Pending,
@@ -39,7 +39,6 @@ from p2p.host.port import FrameSink
 from p2p.ids import NetworkId, PeerId, TrafficClass
 from p2p.limits import (
     ADMIT_DEADLINE_S,
-    DATA_FRAME_BYTES_MAX,
     DIAL_DEADLINE_S,
     PEERS_MAX,
     STRANGER_UNREAD_BYTES_MAX,
@@ -48,7 +47,6 @@ from p2p.link.connection import LinkConfig
 from p2p.link.guard import AcceptGuard, GuardConfig
 from p2p.qos.pump import Pump
 from p2p.qos.scheduler import Scheduler, SchedulerConfig
-from p2p.wire.frames import frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +195,7 @@ class Libp2pHost:
 
     async def send(self, peer: PeerId, traffic_class: TrafficClass, frame_bytes: bytes) -> None:
         """Queue one frame, waiting while that class's outbox is full; dials when needed."""
-        data = _framed(frame_bytes)
+        data = framed(frame_bytes)
         await trio.lowlevel.checkpoint_if_cancelled()  # full queues make us yield, see below
         box = self._boxes.get(peer)
         if box is None or box.conn is None:
@@ -221,7 +219,7 @@ class Libp2pHost:
         expires_s = None
         if traffic_class <= TrafficClass.INTERACTIVE:
             expires_s = trio.current_time() + self._config.urgent_cast_expires_s
-        box.scheduler.cast(traffic_class, _framed(frame_bytes), expires_s)
+        box.scheduler.cast(traffic_class, framed(frame_bytes), expires_s)
         if box.conn is not None:
             box.pump_now()
         elif peer not in self._dials:
@@ -393,9 +391,3 @@ class Libp2pHost:
 
     def _without_peer(self) -> list[str]:
         return [text.partition("/p2p/")[0] for text in self.addresses()]
-
-
-def _framed(payload: bytes) -> bytes:
-    if len(payload) > DATA_FRAME_BYTES_MAX:
-        raise ValueError(f"frame of {len(payload)} bytes, limit {DATA_FRAME_BYTES_MAX}")
-    return frame(payload)

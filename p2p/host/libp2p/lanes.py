@@ -18,7 +18,7 @@ from p2p.limits import DATA_FRAME_BYTES_MAX, SLICE_BYTES_MAX, TURN_S_MAX
 from p2p.link import yamux_core as yamux
 from p2p.link.connection import Connection
 from p2p.link.stream import LinkStream
-from p2p.wire.frames import FrameReader
+from p2p.wire.frames import FrameReader, frame
 
 
 class SendLane:
@@ -116,3 +116,10 @@ def _class_of(conn: PeerConn, first: bytes) -> TrafficClass:
     traffic_class = TrafficClass(first[0])
     conn.lanes_in.add(traffic_class)
     return traffic_class
+
+
+def framed(payload: bytes) -> bytes:
+    """A frame as it goes into a lane. Raises ValueError for one that is too long."""
+    if len(payload) > DATA_FRAME_BYTES_MAX:
+        raise ValueError(f"frame of {len(payload)} bytes, limit {DATA_FRAME_BYTES_MAX}")
+    return frame(payload)
