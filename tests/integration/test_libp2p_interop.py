@@ -22,7 +22,7 @@ async def test_what_is_said_at_one_node_is_heard_at_another() -> None:
             assert bob.interop is not None
             await bob.host.dial(alice.address)
             await alice.interop.listens(bob.host.peer_id, 10)
-            await alice.interop.say(b"good day")
+            await alice.interop.say(b"good day")  # heard, although no mesh has grown yet
             assert await bob.interop.heard.receive() == (alice.host.peer_id, b"good day")
 
 

@@ -9,7 +9,7 @@ lobby carries what guests tell one another, from node to node; gossip of the nod
 thing (p2p.gossip). Should gossipsub fail, it is taken down and begun anew; the node goes on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import trio
@@ -108,7 +108,7 @@ class Interop:
             await trio.sleep(self._restart_after_s)
 
     async def _gossip(self, started: trio.Event) -> None:
-        router = GossipSub(
+        router = _Router(
             GOSSIP_PROTOCOLS,
             degree=6,
             degree_low=4,
@@ -152,6 +152,23 @@ class Interop:
             self._heard.send_nowait((PeerId(str(origin)), message.data))
         except trio.WouldBlock:
             return  # nobody listens here: the lobby is for guests
+
+
+class _Router(GossipSub):
+    """Sends what we say to all who listen, as gossipsub 1.1 has it ("flood publishing").
+
+    The stock one sends it to its mesh alone: lost, when the mesh has not grown yet.
+    """
+
+    def _get_peers_to_send(
+        self, topic_ids: Iterable[str], msg_forwarder: ID, origin: ID, msg_id: bytes | None = None
+    ) -> Iterable[ID]:
+        topics = list(topic_ids)
+        peers = set(super()._get_peers_to_send(topics, msg_forwarder, origin, msg_id))
+        if self.pubsub is not None and origin == self.pubsub.my_id:
+            for topic in topics:
+                peers.update(self.pubsub.peer_topics.get(topic, ()))
+        return peers
 
 
 class _Lobby(Pubsub):
