@@ -1,0 +1,82 @@
+"""Processes of a bench: started, spoken to line by line, measured from outside, terminated."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+_CPUCLOCK_SCHED: Final = 2
+"""Of the clock ids the kernel makes from process ids: user plus system time, to the nanosecond."""
+
+
+class Process:
+    """A module that runs in a process of its own."""
+
+    def __init__(self, popen: subprocess.Popen[str]) -> None:
+        self._popen = popen
+
+    def line(self) -> str:
+        """The next line it prints."""
+        assert self._popen.stdout is not None
+        line = self._popen.stdout.readline().strip()
+        if not line:
+            raise RuntimeError(f"{self._popen.args!r} ended early")
+        return line
+
+    def tell(self, line: str) -> None:
+        """Write a line to its standard input."""
+        assert self._popen.stdin is not None
+        self._popen.stdin.write(line + "\n")
+        self._popen.stdin.flush()
+
+    def cpu_s(self) -> float:
+        """User and system time of all its threads so far."""
+        return time.clock_gettime((~self._popen.pid << 3) | _CPUCLOCK_SCHED)
+
+    def memory_mib(self) -> float:
+        """VmRSS now."""
+        status = Path(f"/proc/{self._popen.pid}/status").read_text()
+        (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
+        return int(line.split()[1]) / 1024
+
+
+@contextmanager
+def spawned(module: str, *arguments: str) -> Iterator[Process]:
+    """Run `python -m module arguments` and terminate it afterwards."""
+    popen = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", module, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield Process(popen)
+    finally:
+        popen.kill()
+        popen.communicate()
+
+
+class Worker:
+    """A client and the server it is connected to."""
+
+    def __init__(self, client: Process, server: Process) -> None:
+        self._client, self._server = client, server
+
+    def wait_ready(self) -> None:
+        """Until the client is connected."""
+        if self._client.line() != "ready":
+            raise RuntimeError("the client is not ready")
+
+    def ask(self, figure: str, size: int) -> float:
+        """Have one figure measured."""
+        self._client.tell(f"{figure} {size}")
+        value: float = json.loads(self._client.line())[figure]
+        return value
+
+    def cpu_s(self) -> float:
+        """Of both ends so far."""
+        return self._client.cpu_s() + self._server.cpu_s()
