@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
@@ -23,8 +24,8 @@ def cipher_s_per_gb() -> dict[str, float]:
         sealed = bytearray(len(plain) + 16)
         opened = bytearray(len(plain))
         cipher.encrypt_into(nonce, plain, None, sealed)
-        seal_s = _best_s(lambda c=cipher, o=sealed: c.encrypt_into(nonce, plain, None, o))
-        open_s = _best_s(lambda c=cipher, s=sealed, o=opened: c.decrypt_into(nonce, s, None, o))
+        seal_s = _best_s(partial(cipher.encrypt_into, nonce, plain, None, sealed))
+        open_s = _best_s(partial(cipher.decrypt_into, nonce, sealed, None, opened))
         figures[f"cipher_{name}_s_per_gb"] = round((seal_s + open_s) / _MESSAGE_BYTES * 1e9, 3)
     return figures
 

@@ -125,8 +125,14 @@ STREAMS_INBOUND_MAX: Final = 128
 STREAM_WINDOW_BYTES: Final = 1024 * 1024
 """Receive window of one stream: 100 Mbit/s at 80 ms; the first 256 KiB are Yamux's own default."""
 
+STREAM_WINDOW_BYTES_MAX: Final = 4 * 1024 * 1024
+"""The same once a stream has shown that the path needs it: 400 Mbit/s at 80 ms."""
+
 LINK_UNREAD_BYTES_MAX: Final = 16 * 1024 * 1024
 """Received bytes of one connection that nobody has read yet: beyond that its streams are reset."""
+
+NODE_UNREAD_BYTES_MAX: Final = 128 * 1024 * 1024
+"""The same for all connections of a node: beyond that whoever holds most is closed."""
 
 LINK_OUTPUT_BYTES_MAX: Final = 1024 * 1024
 """Bytes queued for one socket: beyond that we stop reading what would make us answer more."""

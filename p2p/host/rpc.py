@@ -313,8 +313,12 @@ class Rpc:
         return True
 
     def _calls_from(self, peer: PeerId) -> int:
-        channels = (self._channels.get((peer, traffic_class)) for traffic_class in TrafficClass)
-        return sum(len(channel.serving) for channel in channels if channel is not None)
+        channels = self._channels
+        total = 0
+        for traffic_class in TrafficClass:
+            if channel := channels.get((peer, traffic_class)):
+                total += len(channel.serving)
+        return total
 
     def _channel(self, peer: PeerId, traffic_class: TrafficClass) -> Channel:
         channel = self._channels.get((peer, traffic_class))

@@ -19,7 +19,9 @@ import trio
 from p2p.errors import LinkClosedError, StreamResetError, WireError
 from p2p.limits import LINK_BACKLOG_BYTES, LINK_OUTPUT_BYTES_MAX, TURN_S_MAX
 from p2p.link import yamux_core as yamux
+from p2p.link import yamux_events as events
 from p2p.link.channel import SecureChannel
+from p2p.link.memory import UnreadMemory
 from p2p.link.noise import PLAIN_BYTES_MAX
 from p2p.link.stream import LinkStream
 from p2p.link.yamux_core import YamuxConfig, YamuxCore
@@ -57,22 +59,30 @@ class Connection:
     """All streams of one connection; `run` until it closes."""
 
     def __init__(
-        self, channel: SecureChannel, *, is_initiator: bool, config: LinkConfig | None = None
+        self,
+        channel: SecureChannel,
+        *,
+        is_initiator: bool,
+        config: LinkConfig | None = None,
+        memory: UnreadMemory | None = None,
     ) -> None:
+        """`memory` is what this connection shares with the others of its node."""
         self.config = config or LinkConfig()
-        self.core = YamuxCore(is_initiator=is_initiator, config=self.config.yamux)
+        self.core = YamuxCore(is_initiator=is_initiator, config=self.config.yamux, memory=memory)
         self.closed = trio.Event()
         self.reason = ""
         self.rtt_s: float | None = None
         self.on_room: Callable[[], None] | None = None
         self._channel = channel
+        self._memory = memory
         self._streams: dict[int, LinkStream] = {}
         self._arrivals: deque[LinkStream] = deque()
         self._acceptors = trio.lowlevel.ParkingLot()
         self._waiting_for_room = trio.lowlevel.ParkingLot()
         self._output_ready = trio.Event()
         self._closing = trio.Event()
-        self._in_flight = 0
+        self._unsent = memoryview(b"")
+        """Sealed, and not yet taken by the socket."""
         self._heard_s = -math.inf
         self._pings: dict[int, float] = {}
         self._ping_count = 0
@@ -109,7 +119,7 @@ class Connection:
 
     def has_room(self) -> bool:
         """True while little enough waits for the socket that another frame should join it."""
-        waiting = self.core.output_bytes + self._in_flight
+        waiting = self.core.output_bytes + len(self._unsent)
         return waiting < self.config.backlog_bytes and not self._closing.is_set()
 
     async def wait_for_room(self) -> None:
@@ -123,6 +133,23 @@ class Connection:
         """Something was queued in the core."""
         if self.core.output_bytes:
             self._output_ready.set()
+
+    def flush_if_full(self) -> bool:
+        """Send at once what fills the backlog, if the socket takes it; True when it was tried.
+
+        Whoever writes much calls this between two pieces and then lets others run: the writer
+        task need not be woken for it.
+        """
+        if self._unsent or self.core.output_bytes < self.config.backlog_bytes:
+            return False
+        try:
+            self._seal_output()
+            self._send_now()
+        except LinkClosedError as exc:
+            self._broke(exc)
+        if self._unsent:
+            self._output_ready.set()
+        return True
 
     def close(self, reason: str, code: int = yamux.NORMAL) -> None:
         """Say goodbye, send what is queued, and end; returns at once, `closed` tells when."""
@@ -145,6 +172,20 @@ class Connection:
         if not self.core.has(stream_id):
             self.forget(stream_id)
 
+    @property
+    def held_bytes(self) -> int:
+        """Received and unread bytes of all streams."""
+        return self.core.unread_bytes
+
+    def evict(self) -> None:
+        """Drop what nobody has read, and close: the node is short of memory."""
+        reason = "this node is short of memory, and this peer made it hold most"
+        for stream in self._streams.values():
+            stream.fail(StreamResetError(reason))
+        self._streams.clear()
+        self.core.end()
+        self.close(reason, yamux.INTERNAL_ERROR)
+
     def feed_first(self, data: bytes) -> None:
         """Plaintext that came before `run`: behind the talk that agreed on this protocol."""
         self._unparsed += data
@@ -154,6 +195,8 @@ class Connection:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Carry streams until the connection is closed, broken or cancelled."""
         self._heard_s = trio.current_time()
+        if self._memory is not None:
+            self._memory.join(self)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._read_forever)
@@ -170,7 +213,7 @@ class Connection:
             await self._channel.aclose()
 
     async def _drained(self) -> None:
-        while self.core.output_bytes or self._in_flight:
+        while self.core.output_bytes or self._unsent:
             await self._waiting_for_room.park()
 
     def _end_streams(self) -> None:
@@ -178,13 +221,16 @@ class Connection:
             stream.fail(LinkClosedError(self.reason))
         self._streams.clear()
         self._arrivals.clear()
+        self.core.end()
+        if self._memory is not None:
+            self._memory.leave(self)
         self.closed.set()
 
     async def _read_forever(self) -> None:
         try:
             await self._take_in((self._unparsed,))
             while not self._closing.is_set():
-                if self.core.output_bytes + self._in_flight > self.config.output_bytes_max:
+                if self.core.output_bytes + len(self._unsent) > self.config.output_bytes_max:
                     await self._waiting_for_room.park()
                     continue
                 plaintexts = await self._channel.receive()
@@ -217,29 +263,29 @@ class Connection:
                     turn_ends_s = trio.current_time() + TURN_S_MAX
         self.wake_writer()
 
-    def _on_event(self, event: yamux.Event) -> None:
+    def _on_event(self, event: events.Event) -> None:
         match event:
-            case yamux.Received(stream_id, data):
+            case events.Received(stream_id, data):
                 if stream := self._streams.get(stream_id):
                     stream.take(data)
-            case yamux.WindowGrew(stream_id):
+            case events.WindowGrew(stream_id):
                 if stream := self._streams.get(stream_id):
                     stream.window_grew()
-            case yamux.Opened(stream_id):
+            case events.Opened(stream_id):
                 if len(self._arrivals) > 2 * self.config.yamux.streams_inbound_max:
                     self._arrivals = deque(s for s in self._arrivals if self.core.has(s.stream_id))
                 self._arrivals.append(self._new_stream(stream_id))
                 self._acceptors.unpark(count=1)
-            case yamux.Finished(stream_id):
+            case events.Finished(stream_id):
                 if stream := self._streams.get(stream_id):
                     stream.end()
                     self.forget_if_over(stream_id)
-            case yamux.WasReset(stream_id):
+            case events.WasReset(stream_id):
                 if stream := self._streams.pop(stream_id, None):
                     stream.fail(StreamResetError("the stream was reset"))
-            case yamux.Ponged(value):
+            case events.Ponged(value):
                 self._on_pong(value)
-            case yamux.PeerLeft(code):
+            case events.PeerLeft(code):
                 self.close("the peer left" if code == yamux.NORMAL else f"the peer left: {code}")
 
     def _on_pong(self, value: int) -> None:
@@ -248,6 +294,7 @@ class Connection:
             sample_s = trio.current_time() - sent_s
             # RFC 6298: one eighth of what is new.
             self.rtt_s = sample_s if self.rtt_s is None else 0.875 * self.rtt_s + 0.125 * sample_s
+            self.core.rtt_s = self.rtt_s
             self._ponged.unpark_all()
 
     async def _write_forever(self) -> None:
@@ -255,19 +302,41 @@ class Connection:
             while True:
                 await self._output_ready.wait()
                 self._output_ready = trio.Event()
-                while self.core.output_bytes:
-                    data = self.core.take_output()
-                    self._in_flight = len(data)
-                    await self._channel.send(data)
-                    self._in_flight = 0
-                    self._waiting_for_room.unpark_all()
-                    if self.on_room is not None:
-                        self.on_room()
+                while self.core.output_bytes or self._unsent:
+                    if not self._unsent:
+                        self._seal_output()
+                    self._send_now()
+                    if self._unsent:
+                        await self._channel.send_sealed(self._unsent)
+                        self._unsent = memoryview(b"")
+                        self._tell_of_room()
+                    else:
+                        await trio.lowlevel.checkpoint()
         except LinkClosedError as exc:
-            self.core.take_output()
-            self._in_flight = 0
-            self.close(str(exc))
-            self._waiting_for_room.unpark_all()
+            self._broke(exc)
+
+    def _seal_output(self) -> None:
+        self._unsent = self._channel.seal(self.core.take_output())
+
+    def _send_now(self) -> None:
+        """Give the socket what it takes without waiting."""
+        if sent := self._channel.send_now(self._unsent):
+            self._unsent = self._unsent[sent:]
+            if not self._unsent:
+                self._tell_of_room()
+
+    def _tell_of_room(self) -> None:
+        self._waiting_for_room.unpark_all()
+        if self.on_room is not None:
+            self.on_room()
+
+    def _broke(self, why: LinkClosedError) -> None:
+        """Nothing can leave any more: do not wait for the goodbye."""
+        self.core.take_output()
+        self._unsent = memoryview(b"")
+        self.close(str(why))
+        self.core.take_output()
+        self._waiting_for_room.unpark_all()
 
     async def _keep_alive(self) -> None:
         while not self._closing.is_set():

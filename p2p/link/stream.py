@@ -21,6 +21,7 @@ class Link(Protocol):
     def has_room(self) -> bool: ...
     async def wait_for_room(self) -> None: ...
     def wake_writer(self) -> None: ...
+    def flush_if_full(self) -> bool: ...
     def forget(self, stream_id: int) -> None: ...
     def forget_if_over(self, stream_id: int) -> None: ...
 
@@ -32,7 +33,7 @@ class LinkStream:
         self.link = link
         self.stream_id = stream_id
         self.on_writable: Callable[[], None] | None = None
-        self._chunks: deque[bytes] = deque()
+        self._chunks: deque[bytes | memoryview] = deque()
         self._is_ended = False
         self._failure: Exception | None = None
         self._readers = trio.lowlevel.ParkingLot()
@@ -60,8 +61,12 @@ class LinkStream:
             self._raise_failure()
             if not self.link.has_room():
                 await self.link.wait_for_room()
-            elif sent := self.write_some(view):
+            elif sent := self.link.core.write(self.stream_id, view):
                 view = view[sent:]
+                if self.link.flush_if_full():
+                    await trio.lowlevel.checkpoint()
+                else:
+                    self.link.wake_writer()
             else:
                 await self._writers.park()
 
@@ -80,9 +85,9 @@ class LinkStream:
         if len(chunk) > bytes_max:
             self._chunks.appendleft(chunk[bytes_max:])
             chunk = chunk[:bytes_max]
-        self.link.core.consumed(self.stream_id, len(chunk))
+        self.link.core.consumed(self.stream_id, len(chunk), trio.current_time())
         self.link.wake_writer()
-        return chunk
+        return bytes(chunk)
 
     def finish(self) -> None:
         """Send no more; the peer sees the end after what was written."""
@@ -100,7 +105,7 @@ class LinkStream:
 
     # What the connection tells its streams
 
-    def take(self, data: bytes) -> None:
+    def take(self, data: bytes | memoryview) -> None:
         """Bytes arrived."""
         self._chunks.append(data)
         self._readers.unpark_all()

@@ -15,30 +15,39 @@ class FrameReader:
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
-        self._buffer = bytearray()
+        self._parts: list[bytes | memoryview] = []
+        self._held = 0
+        self._wanted = _PREFIX_BYTES
+        """How much must be there before anything can be said: a prefix, or a whole frame."""
 
-    def feed(self, data: bytes) -> list[bytes]:
+    def feed(self, data: bytes | memoryview) -> list[bytes]:
         """Take what arrived; return the frames now complete.
 
-        Raises WireError when the next frame is longer than `bytes_max`.
+        Each byte is copied once, however a frame is cut. Raises WireError when the next frame is
+        longer than `bytes_max`.
         """
-        buffer = self._buffer
-        buffer += data
-        frames, at, size = [], 0, len(buffer)
+        self._parts.append(data)
+        self._held += len(data)
+        if self._held < self._wanted:
+            return []
+        whole = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        frames, at, size = [], 0, len(whole)
+        self._wanted = _PREFIX_BYTES
         while size - at >= _PREFIX_BYTES:
-            end = at + _PREFIX_BYTES + int.from_bytes(buffer[at : at + _PREFIX_BYTES])
-            length = end - at - _PREFIX_BYTES
+            body = at + _PREFIX_BYTES
+            length = int.from_bytes(whole[at:body])
             if length > self._bytes_max:
                 raise WireError(f"frame of {length} bytes, limit {self._bytes_max}")
-            if end > size:
+            if body + length > size:
+                self._wanted = _PREFIX_BYTES + length
                 break
-            frames.append(bytes(memoryview(buffer)[at + _PREFIX_BYTES : end]))
-            at = end
-        if at:
-            del buffer[:at]
+            at = body + length
+            frames.append(bytes(whole[body:at]))
+        self._held = size - at
+        self._parts = [bytes(whole[at:])] if self._held else []
         return frames
 
     @property
     def is_between_frames(self) -> bool:
         """True when an end of stream here would cut nothing off."""
-        return not self._buffer
+        return not self._held

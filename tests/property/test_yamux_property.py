@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from p2p.errors import WireError
 from p2p.link import yamux_core as y
+from p2p.link import yamux_events as ev
 from p2p.link.yamux_core import YamuxCore
 
 STEPS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 400_000), st.booleans()), max_size=30)
@@ -24,7 +25,7 @@ def test_every_byte_arrives_once_and_in_order(steps: list[tuple[int, int, bool]]
         wire = alice.take_output()
         for at in range(0, len(wire), cut):
             for event in bob.feed(wire[at : at + cut]):
-                if isinstance(event, y.Received):
+                if isinstance(event, ev.Received):
                     expected = pattern(event.stream_id, got[event.stream_id], len(event.data))
                     assert event.data == expected
                     got[event.stream_id] += len(event.data)
@@ -53,7 +54,7 @@ def test_garbage_ends_in_wire_error_or_in_nothing(data: bytes) -> None:
     core = YamuxCore(is_initiator=False)
     with contextlib.suppress(WireError):
         for event in core.feed(data):
-            assert isinstance(event, y.Event)
+            assert isinstance(event, ev.Event)
 
 
 @settings(max_examples=200, deadline=None)
@@ -78,11 +79,11 @@ def test_any_sequence_of_frames_keeps_the_books_balanced(
             body = bytes(length) if kind == y.DATA else b""
             header = y.HEADER.pack(0, kind, flags, stream, length)
             for event in core.feed(header + body):
-                if isinstance(event, y.Received):
+                if isinstance(event, ev.Received):
                     core.consumed(event.stream_id, len(event.data))
         is_refused = False
     for stream in range(1, 8):
         core.reset(stream)
     if not is_refused:
         fresh = list(core.feed(y.HEADER.pack(0, y.WINDOW_UPDATE, y.SYN, 101, 0)))
-        assert fresh == [y.Opened(101)]
+        assert fresh == [ev.Opened(101)]

@@ -29,9 +29,10 @@ from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_ID
 from multiaddr import Multiaddr
 
 from p2p.errors import LinkClosedError, StreamLimitError, StreamResetError, WireError
-from p2p.limits import STREAMS_OPENED_BURST, STREAMS_OPENED_PER_S
+from p2p.limits import NODE_UNREAD_BYTES_MAX, STREAMS_OPENED_BURST, STREAMS_OPENED_PER_S
 from p2p.link.channel import SecureChannel
 from p2p.link.connection import Connection, LinkConfig
+from p2p.link.memory import UnreadMemory
 from p2p.link.noise import NoiseSession
 from p2p.link.stream import LinkStream
 
@@ -177,12 +178,20 @@ class MuxedStream(IMuxedStream):
 class MuxedLink(IMuxedConn):
     """A Connection for libp2p's Swarm."""
 
-    def __init__(self, conn: ISecureConn, peer_id: ID, config: LinkConfig | None = None) -> None:
+    def __init__(
+        self,
+        conn: ISecureConn,
+        peer_id: ID,
+        config: LinkConfig | None = None,
+        memory: UnreadMemory | None = None,
+    ) -> None:
         assert isinstance(conn, SecureLink)
         self.secured_conn = conn
         self.peer_id = peer_id
         self.event_started = trio.Event()
-        self.link = Connection(conn.channel, is_initiator=conn.is_initiator, config=config)
+        self.link = Connection(
+            conn.channel, is_initiator=conn.is_initiator, config=config, memory=memory
+        )
         self._streams_paid_s = 0.0
         """When the streams opened so far have been earned, at STREAMS_OPENED_PER_S."""
         self.link.feed_first(conn.take_unread())
@@ -248,8 +257,11 @@ class Muxer(MuxerMultistream):
     def __init__(self, config: LinkConfig) -> None:
         super().__init__({TProtocol(YAMUX_ID): MuxedLink})
         self._config = config
+        self.memory = UnreadMemory(NODE_UNREAD_BYTES_MAX)
+        """Shared by all connections of the node."""
 
     async def new_conn(self, conn: ISecureConn, peer_id: ID) -> IMuxedConn:
         """Agree on Yamux over a secured connection."""
         protocol, _ = await self._selector.select(conn, conn.is_initiator, self.negotiate_timeout)
-        return self._annotate_connection(MuxedLink(conn, peer_id, self._config), conn, protocol)
+        muxed = MuxedLink(conn, peer_id, self._config, self.memory)
+        return self._annotate_connection(muxed, conn, protocol)

@@ -5,6 +5,7 @@ import pytest
 from p2p.errors import StreamLimitError, WireError
 from p2p.limits import PONGS_WAITING_MAX
 from p2p.link import yamux_core as y
+from p2p.link import yamux_events as ev
 from p2p.link.yamux_core import HEADER, YamuxConfig, YamuxCore
 
 
@@ -15,15 +16,15 @@ class Pair:
         self.alice = YamuxCore(is_initiator=True, config=config)
         self.bob = YamuxCore(is_initiator=False, config=config)
 
-    def to_bob(self) -> list[y.Event]:
+    def to_bob(self) -> list[ev.Event]:
         """What bob sees of it, but for windows."""
         events = list(self.bob.feed(self.alice.take_output()))
-        return [event for event in events if not isinstance(event, y.WindowGrew)]
+        return [event for event in events if not isinstance(event, ev.WindowGrew)]
 
-    def to_alice(self) -> list[y.Event]:
+    def to_alice(self) -> list[ev.Event]:
         """The same the other way."""
         events = list(self.alice.feed(self.bob.take_output()))
-        return [event for event in events if not isinstance(event, y.WindowGrew)]
+        return [event for event in events if not isinstance(event, ev.WindowGrew)]
 
 
 def syn(stream_id: int) -> bytes:
@@ -39,10 +40,10 @@ def test_a_stream_carries_bytes_both_ways_and_ends_each_way() -> None:
     one = pair.alice.open_stream()
     pair.alice.write(one, b"hello")
     pair.alice.finish(one)
-    assert pair.to_bob() == [y.Opened(one), y.Received(one, b"hello"), y.Finished(one)]
+    assert pair.to_bob() == [ev.Opened(one), ev.Received(one, b"hello"), ev.Finished(one)]
     pair.bob.write(one, b"bye")
     pair.bob.finish(one)
-    assert pair.to_alice() == [y.Received(one, b"bye"), y.Finished(one)]
+    assert pair.to_alice() == [ev.Received(one, b"bye"), ev.Finished(one)]
     assert not pair.alice.has(one)
     assert not pair.bob.has(one)
 
@@ -52,7 +53,7 @@ def test_a_reset_is_told_apart_from_an_end() -> None:
     one = pair.alice.open_stream()
     pair.to_bob()
     pair.alice.reset(one)
-    assert pair.to_bob() == [y.WasReset(one)]
+    assert pair.to_bob() == [ev.WasReset(one)]
     assert not pair.bob.has(one)
 
 
@@ -62,9 +63,9 @@ def test_a_writer_stops_at_the_window_and_goes_on_when_it_grows() -> None:
     sent = pair.alice.write(one, bytes(10**6))
     assert sent == y.WINDOW_START_BYTES
     assert pair.alice.write(one, b"more") == 0
-    received = sum(len(e.data) for e in pair.to_bob() if isinstance(e, y.Received))
+    received = sum(len(e.data) for e in pair.to_bob() if isinstance(e, ev.Received))
     pair.bob.consumed(one, received)
-    assert list(pair.alice.feed(pair.bob.take_output())) == [y.WindowGrew(one)]
+    assert list(pair.alice.feed(pair.bob.take_output())) == [ev.WindowGrew(one)]
     assert pair.alice.window_of(one) == YamuxConfig().window_bytes
 
 
@@ -117,13 +118,13 @@ def test_what_the_specification_forbids_is_refused(frame: bytes) -> None:
 def test_a_stream_too_many_is_refused_not_left_hanging() -> None:
     pair = Pair(YamuxConfig(streams_inbound_max=2))
     ids = [pair.alice.open_stream() for _ in range(3)]
-    assert pair.to_bob() == [y.Opened(ids[0]), y.Opened(ids[1])]
-    assert y.WasReset(ids[2]) in pair.to_alice()
+    assert pair.to_bob() == [ev.Opened(ids[0]), ev.Opened(ids[1])]
+    assert ev.WasReset(ids[2]) in pair.to_alice()
     pair.alice.reset(ids[0])
     pair.to_bob()
     assert pair.to_bob() == []
     again = pair.alice.open_stream()
-    assert pair.to_bob() == [y.Opened(again)]
+    assert pair.to_bob() == [ev.Opened(again)]
 
 
 def test_our_own_streams_have_a_limit_too() -> None:
@@ -139,43 +140,43 @@ def test_unread_bytes_of_all_streams_together_are_bounded() -> None:
     one, two = pair.alice.open_stream(), pair.alice.open_stream()
     pair.alice.write(one, bytes(80))
     pair.alice.write(two, bytes(80))
-    assert y.WasReset(two) in pair.to_bob()
+    assert ev.WasReset(two) in pair.to_bob()
     pair.bob.consumed(one, 80)
     three = pair.alice.open_stream()
     pair.alice.write(three, bytes(80))
-    assert y.Received(three, bytes(80)) in pair.to_bob()
+    assert ev.Received(three, bytes(80)) in pair.to_bob()
 
 
 def test_bytes_for_a_stream_we_reset_are_thrown_away() -> None:
     bob = YamuxCore(is_initiator=False)
     list(bob.feed(syn(1)))
     bob.reset(1)
-    assert list(bob.feed(data(1, b"late", y.FIN) + syn(3))) == [y.Opened(3)]
+    assert list(bob.feed(data(1, b"late", y.FIN) + syn(3))) == [ev.Opened(3)]
 
 
 def test_a_ping_is_answered_with_its_value() -> None:
     pair = Pair()
     pair.alice.ping(77)
     assert pair.to_bob() == []
-    assert pair.to_alice() == [y.Ponged(77)]
+    assert pair.to_alice() == [ev.Ponged(77)]
 
 
 def test_a_goodbye_carries_its_code_and_ends_new_streams() -> None:
     pair = Pair()
     pair.bob.leave(y.PROTOCOL_ERROR)
     pair.bob.leave(y.NORMAL)
-    assert pair.to_alice() == [y.PeerLeft(y.PROTOCOL_ERROR)]
+    assert pair.to_alice() == [ev.PeerLeft(y.PROTOCOL_ERROR)]
     one = pair.alice.open_stream()
     assert pair.to_bob() == []
-    assert y.WasReset(one) in pair.to_alice()
+    assert ev.WasReset(one) in pair.to_alice()
 
 
 def test_a_data_frame_may_open_its_stream() -> None:
     bob = YamuxCore(is_initiator=False)
     assert list(bob.feed(data(1, b"hi", y.SYN | y.FIN))) == [
-        y.Opened(1),
-        y.Received(1, b"hi"),
-        y.Finished(1),
+        ev.Opened(1),
+        ev.Received(1, b"hi"),
+        ev.Finished(1),
     ]
 
 

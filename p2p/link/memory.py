@@ -1,0 +1,49 @@
+"""One bound on what all connections of a node hold for readers that have not come yet."""
+
+from typing import Protocol
+
+
+class Holder(Protocol):
+    """A connection, as far as memory is concerned."""
+
+    @property
+    def held_bytes(self) -> int:
+        """What it holds now."""
+
+    def evict(self) -> None:
+        """Drop all of it, at once, and close."""
+
+
+class UnreadMemory:
+    """Received and unread bytes of all connections of one node.
+
+    Each connection has a bound of its own. When together they pass this one, whoever holds most
+    is closed: an honest peer, whose bytes are read as they come, never is.
+    """
+
+    def __init__(self, bytes_max: int) -> None:
+        self.bytes_max = bytes_max
+        self.used_bytes = 0
+        self.evicted = 0
+        self._holders: dict[Holder, None] = {}
+
+    def join(self, holder: Holder) -> None:
+        """A connection opens, holding nothing."""
+        self._holders[holder] = None
+
+    def leave(self, holder: Holder) -> None:
+        """It has ended; what it held has been given back."""
+        self._holders.pop(holder, None)
+
+    def take(self, size: int) -> None:
+        """So many more bytes are held."""
+        self.used_bytes += size
+        if self.used_bytes > self.bytes_max and self._holders:
+            worst = max(self._holders, key=lambda holder: holder.held_bytes)
+            self.leave(worst)
+            self.evicted += 1
+            worst.evict()
+
+    def give_back(self, size: int) -> None:
+        """They have been read, or nobody will read them."""
+        self.used_bytes -= size

@@ -1,0 +1,51 @@
+"""What a peer's Yamux frames mean: the events of `yamux_core`."""
+
+from typing import TypeAlias
+
+import msgspec
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """The peer opened a stream."""
+
+    stream_id: int
+
+
+class Received(msgspec.Struct, frozen=True):
+    """Bytes arrived; say `consumed` once they have been read."""
+
+    stream_id: int
+    data: bytes | memoryview
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """The peer will send no more on this stream."""
+
+    stream_id: int
+
+
+class WasReset(msgspec.Struct, frozen=True):
+    """The peer gave the stream up, in both directions."""
+
+    stream_id: int
+
+
+class WindowGrew(msgspec.Struct, frozen=True):
+    """The peer takes more bytes of this stream."""
+
+    stream_id: int
+
+
+class Ponged(msgspec.Struct, frozen=True):
+    """The answer to `ping(value)`."""
+
+    value: int
+
+
+class PeerLeft(msgspec.Struct, frozen=True):
+    """The peer said goodbye; `code` is NORMAL, PROTOCOL_ERROR or INTERNAL_ERROR."""
+
+    code: int
+
+
+Event: TypeAlias = Opened | Received | Finished | WasReset | WindowGrew | Ponged | PeerLeft

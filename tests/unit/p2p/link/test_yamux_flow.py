@@ -1,0 +1,118 @@
+"""How bytes flow through Yamux: windows that grow, writes that join, what is kept of what came."""
+
+import pytest
+
+from p2p.link import yamux_core as y
+from p2p.link import yamux_events as ev
+from p2p.link.yamux_core import HEADER, YamuxConfig, YamuxCore
+
+CONFIG = YamuxConfig(window_bytes=y.WINDOW_START_BYTES, window_bytes_max=4 * y.WINDOW_START_BYTES)
+RTT_S = 0.1
+
+
+def reader_and_stream() -> tuple[YamuxCore, int]:
+    bob = YamuxCore(is_initiator=False, config=CONFIG)
+    bob.rtt_s = RTT_S
+    list(bob.feed(HEADER.pack(0, y.DATA, y.SYN, 1, 0)))
+    bob.take_output()
+    return bob, 1
+
+
+def take_in(bob: YamuxCore, stream_id: int, size: int) -> None:
+    list(bob.feed(HEADER.pack(0, y.DATA, 0, stream_id, size) + bytes(size)))
+
+
+def granted(bob: YamuxCore) -> int:
+    output = bob.take_output()
+    return HEADER.unpack(output)[4] if output else 0
+
+
+def test_a_window_that_holds_up_the_path_doubles_up_to_its_maximum() -> None:
+    bob, stream = reader_and_stream()
+    half, now_s = CONFIG.window_bytes // 2, 10.0
+    grants = []
+    for _ in range(6):
+        take_in(bob, stream, half)
+        now_s += RTT_S / 2
+        bob.consumed(stream, half, now_s)
+        grants.append(granted(bob))
+    assert grants[:3] == [half, half + CONFIG.window_bytes, 0]
+    assert sum(grants) - 6 * half <= CONFIG.window_bytes_max - CONFIG.window_bytes
+
+
+def test_a_window_that_lasts_longer_than_two_round_trips_stays_as_it_is() -> None:
+    bob, stream = reader_and_stream()
+    half, now_s = CONFIG.window_bytes // 2, 10.0
+    for _ in range(6):
+        take_in(bob, stream, half)
+        now_s += 3 * RTT_S
+        bob.consumed(stream, half, now_s)
+        assert granted(bob) == half
+
+
+def test_more_than_a_grown_window_is_still_refused() -> None:
+    bob, stream = reader_and_stream()
+    half = CONFIG.window_bytes // 2
+    take_in(bob, stream, half)
+    bob.consumed(stream, half, 10.0)
+    with pytest.raises(y.WireError, match=f"window {CONFIG.window_bytes}"):
+        take_in(bob, stream, CONFIG.window_bytes + 1)
+
+
+def test_small_writes_to_one_stream_leave_as_one_frame() -> None:
+    alice, bob = YamuxCore(is_initiator=True), YamuxCore(is_initiator=False)
+    one, other = alice.open_stream(), alice.open_stream()
+    for word in (b"a", b"bc", b"d"):
+        alice.write(one, word)
+    alice.write(other, b"x")
+    alice.write(one, b"e")
+    heard = [e for e in bob.feed(alice.take_output()) if isinstance(e, ev.Received)]
+    assert heard == [ev.Received(one, b"abcd"), ev.Received(other, b"x"), ev.Received(one, b"e")]
+
+
+def test_nothing_joins_a_frame_that_has_left() -> None:
+    alice = YamuxCore(is_initiator=True)
+    one = alice.open_stream()
+    alice.write(one, b"a")
+    alice.take_output()
+    alice.write(one, b"b")
+    assert alice.take_output() == HEADER.pack(0, y.DATA, 0, one, 1) + b"b"
+
+
+def test_nothing_joins_a_frame_behind_which_the_stream_ended() -> None:
+    alice, bob = YamuxCore(is_initiator=True), YamuxCore(is_initiator=False)
+    one = alice.open_stream()
+    alice.write(one, b"a")
+    alice.finish(one)
+    assert alice.write(one, b"b") == 0
+    heard = list(bob.feed(alice.take_output()))
+    assert heard[-2:] == [ev.Received(one, b"a"), ev.Finished(one)]
+
+
+def test_joined_frames_stay_within_one_noise_message() -> None:
+    alice = YamuxCore(is_initiator=True)
+    one = alice.open_stream()
+    alice.take_output()
+    alice.write(one, bytes(y.DATA_BYTES_MAX - 1))
+    alice.write(one, b"ab")
+    output = alice.take_output()
+    lengths = [HEADER.unpack_from(output)[4], HEADER.unpack_from(output, y.PLAIN_BYTES_MAX - 1)[4]]
+    assert lengths == [y.DATA_BYTES_MAX - 1, 2]
+
+
+def test_what_a_writer_changes_afterwards_is_not_what_leaves() -> None:
+    alice, bob = YamuxCore(is_initiator=True), YamuxCore(is_initiator=False)
+    one = alice.open_stream()
+    scratch = bytearray(b"first")
+    alice.write(one, memoryview(scratch))
+    scratch[:] = b"later"
+    assert list(bob.feed(alice.take_output()))[-1] == ev.Received(one, b"first")
+
+
+def test_a_small_unread_piece_does_not_keep_the_whole_message() -> None:
+    bob, stream = reader_and_stream()
+    small = HEADER.pack(0, y.DATA, 0, stream, 10) + b"0123456789"
+    large = HEADER.pack(0, y.DATA, 0, stream, 60_000) + bytes(60_000)
+    kept = [e.data for e in bob.feed(small + large) if isinstance(e, ev.Received)]
+    assert [type(data) for data in kept] == [bytes, memoryview]
+    assert bytes(kept[0]) == b"0123456789"
