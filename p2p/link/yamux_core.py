@@ -23,18 +23,9 @@ from p2p.limits import (
     STREAM_WINDOW_BYTES_MAX,
     STREAMS_INBOUND_MAX,
 )
+from p2p.link import yamux_events as events
 from p2p.link.memory import UnreadMemory
 from p2p.link.noise import PLAIN_BYTES_MAX
-from p2p.link.yamux_events import (
-    Event,
-    Finished,
-    Opened,
-    PeerLeft,
-    Ponged,
-    Received,
-    WasReset,
-    WindowGrew,
-)
 
 HEADER: Final = struct.Struct("!BBHII")
 DATA, WINDOW_UPDATE, PING, GO_AWAY = range(4)
@@ -118,7 +109,7 @@ class YamuxCore:
 
     # What the peer sends
 
-    def feed(self, data: bytes) -> Iterator[Event]:
+    def feed(self, data: bytes) -> Iterator[events.Event]:
         """Take plaintext; yield what it means, in order.
 
         Raises WireError at the first byte the specification forbids, after what came before it.
@@ -142,7 +133,7 @@ class YamuxCore:
                 header_at, at = at, at + HEADER.size
                 end = at + self._whole_body(data, header_at)
                 if end > at:
-                    yield Received(self._body_id, _piece(data, at, end))
+                    yield events.Received(self._body_id, _piece(data, at, end))
                     at = end
                 else:
                     yield from self._on_header(*HEADER.unpack_from(data, header_at))
@@ -167,21 +158,21 @@ class YamuxCore:
 
     def _on_header(
         self, version: int, kind: int, flags: int, stream_id: int, length: int
-    ) -> Iterator[Event]:
+    ) -> Iterator[events.Event]:
         if version != 0 or kind > GO_AWAY:
             raise WireError(f"not a Yamux frame: version {version}, type {kind}")
         if kind == PING:
             yield from self._on_ping(flags, length)
         elif kind == GO_AWAY:
-            yield PeerLeft(length)
+            yield events.PeerLeft(length)
         elif stream_id == 0:
             raise WireError("stream 0 carries no data")
         else:
             yield from self._on_stream_frame(kind, flags, stream_id, length)
 
-    def _on_ping(self, flags: int, value: int) -> Iterator[Event]:
+    def _on_ping(self, flags: int, value: int) -> Iterator[events.Event]:
         if flags & ACK:
-            yield Ponged(value)
+            yield events.Ponged(value)
             return
         self._pongs += 1
         if self._pongs > PONGS_WAITING_MAX:
@@ -190,14 +181,14 @@ class YamuxCore:
 
     def _on_stream_frame(
         self, kind: int, flags: int, stream_id: int, length: int
-    ) -> Iterator[Event]:
+    ) -> Iterator[events.Event]:
         if flags & SYN:
             yield from self._on_open(stream_id)
         stream = self._streams.get(stream_id)
         if kind == WINDOW_UPDATE:
             if stream is not None and length:
                 stream.send_window = min(stream.send_window + length, _STREAM_ID_MAX)
-                yield WindowGrew(stream_id)
+                yield events.WindowGrew(stream_id)
             yield from self._on_end_flags(stream_id, flags)
             return
         allowed = self._config.window_bytes_max if stream is None else stream.receive_window
@@ -209,7 +200,7 @@ class YamuxCore:
         if not length:
             yield from self._on_end_flags(stream_id, flags)
 
-    def _on_open(self, stream_id: int) -> Iterator[Event]:
+    def _on_open(self, stream_id: int) -> Iterator[events.Event]:
         if stream_id % 2 != self._peer_parity or stream_id in self._streams:
             raise WireError(f"stream {stream_id} is not the peer's to open")
         if self._inbound >= self._config.streams_inbound_max or self.has_left:
@@ -218,33 +209,33 @@ class YamuxCore:
         self._inbound += 1
         self._streams[stream_id] = _Stream(self._config.window_bytes)
         self._put(HEADER.pack(0, WINDOW_UPDATE, ACK, stream_id, 0))
-        yield Opened(stream_id)
+        yield events.Opened(stream_id)
 
-    def _on_body(self, data: bytes | memoryview) -> Iterator[Event]:
+    def _on_body(self, data: bytes | memoryview) -> Iterator[events.Event]:
         self._body_left -= len(data)
         stream = self._streams.get(self._body_id)
         if stream is not None and stream.is_receive_open:
             if self._has_memory(len(data)):
                 self._keep(stream, len(data))
-                yield Received(self._body_id, data)
+                yield events.Received(self._body_id, data)
             else:
                 self.reset(self._body_id)
-                yield WasReset(self._body_id)
+                yield events.WasReset(self._body_id)
         if not self._body_left:
             yield from self._on_end_flags(self._body_id, self._body_flags)
 
-    def _on_end_flags(self, stream_id: int, flags: int) -> Iterator[Event]:
+    def _on_end_flags(self, stream_id: int, flags: int) -> Iterator[events.Event]:
         stream = self._streams.get(stream_id)
         if stream is None or not flags & (FIN | RST):
             return
         if flags & RST:
             self._forget(stream_id)
-            yield WasReset(stream_id)
+            yield events.WasReset(stream_id)
         elif stream.is_receive_open:
             stream.is_receive_open = False
             if not stream.is_send_open:
                 self._forget(stream_id)
-            yield Finished(stream_id)
+            yield events.Finished(stream_id)
 
     # What we do
 
