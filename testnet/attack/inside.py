@@ -127,7 +127,9 @@ async def segments(address: str, on: On) -> None:
     """Honest frames in segments of one byte."""
 
     async def attack(eve: Eve) -> None:
-        eve.link._channel._transport = _OneByteAtATime(eve.link._channel._transport)  # type: ignore[assignment, arg-type]
+        channel = eve.link._channel
+        channel._transport = _OneByteAtATime(channel._transport)  # type: ignore[assignment, arg-type]
+        channel._socket = None  # everything goes through that transport now
         await _repeat(await _talking(eve), _framed(_strange_cast()))
 
     await _members(address, on, 2, attack)

@@ -219,7 +219,7 @@ def _yamux_frames() -> list[bytes]:
 def _sealed() -> list[bytes]:
     plains = (b"hello", b"x", bytes(70_000))
     key = bytes(32)
-    return [NoiseSession(send_key=key, receive_key=key).seal(plain) for plain in plains]
+    return [bytes(NoiseSession(send_key=key, receive_key=key).seal(plain)) for plain in plains]
 
 
 _CAP: Final = ReadCap(Address(bytes(range(32))), ObjectKey(bytes(32)))

@@ -6,19 +6,27 @@ import subprocess
 import sys
 
 import pytest
+import trio
 
 import p2p.host.libp2p
-from p2p.host.libp2p.bridge import MuxedLink, Muxer, Noise
+from p2p.host.libp2p.bridge import MuxedLink, Muxer, Noise, SecureLink
 from p2p.host.libp2p.index import KAD_MODULES, PROTOCOL
 from p2p.host.libp2p.lean_imports import HOLLOW
 from p2p.host.libp2p.swarm import QuietHost, QuietSwarm, build
 from p2p.link.connection import LinkConfig
 
+from libp2p.abc import ISecureConn  # isort: skip
+from libp2p.crypto.ed25519 import create_new_key_pair as ed25519_key_pair  # isort: skip
+from libp2p.crypto.x25519 import create_new_key_pair as x25519_key_pair  # isort: skip
 from libp2p.host.basic_host import BasicHost  # isort: skip
+from libp2p.io.trio import TrioTCPStream  # isort: skip
 from libp2p.kad_dht.provider_store import ProviderStore  # isort: skip
 from libp2p.network.connection import swarm_connection  # isort: skip
+from libp2p.network.connection.raw_connection import RawConnection  # isort: skip
 from libp2p.network.swarm import Swarm  # isort: skip
+from libp2p.peer.id import ID  # isort: skip
 from libp2p.security.noise.transport import Transport  # isort: skip
+from libp2p.security.secure_session import SecureSession  # isort: skip
 from libp2p.stream_muxer.muxer_multistream import MuxerMultistream  # isort: skip
 
 assert p2p.host.libp2p, "imported first: it keeps what we never use out of libp2p"
@@ -47,6 +55,36 @@ def test_what_we_override_is_there_and_takes_the_same(
 @pytest.mark.parametrize("name", ["_selector", "_annotate_connection", "negotiate_timeout"])
 def test_the_muxer_has_what_ours_uses(name: str) -> None:
     assert name in inspect.getsource(MuxerMultistream)
+
+
+async def test_the_keys_and_counters_we_take_from_a_handshake_are_those_of_the_session() -> None:
+    """A stock session at the other end reads what ours writes, and the other way round."""
+    keys = [ed25519_key_pair(name.ljust(32, b".")) for name in (b"alice", b"bob")]
+    noise = [x25519_key_pair().private_key for _ in keys]
+    ours, stock = Noise(keys[0], noise[0]), Transport(keys[1], noise[1])
+    near, far = trio.socket.socketpair()
+    raws = [
+        RawConnection(TrioTCPStream(trio.SocketStream(end)), at == 0)
+        for at, end in enumerate((near, far))
+    ]
+    sessions: dict[str, ISecureConn] = {}
+
+    async def answer() -> None:
+        sessions["stock"] = await stock.secure_inbound(raws[1])
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answer)
+            sessions["ours"] = await ours.secure_outbound(
+                raws[0], ID.from_pubkey(keys[1].public_key)
+            )
+        assert isinstance(sessions["ours"], SecureLink)
+        assert isinstance(sessions["stock"], SecureSession)
+        for writer, reader in (("ours", "stock"), ("stock", "ours"), ("ours", "stock")):
+            await sessions[writer].write(b"hello")
+            assert await sessions[reader].read(5) == b"hello"
+    for session in sessions.values():
+        await session.close()
 
 
 def test_the_swarm_calls_the_handler_and_the_muxer_we_put_there() -> None:

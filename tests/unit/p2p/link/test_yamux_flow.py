@@ -2,8 +2,10 @@
 
 import pytest
 
+from p2p.errors import WireError
 from p2p.link import yamux_core as y
 from p2p.link import yamux_events as ev
+from p2p.link.noise import PLAIN_BYTES_MAX
 from p2p.link.yamux_core import HEADER, YamuxConfig, YamuxCore
 
 CONFIG = YamuxConfig(window_bytes=y.WINDOW_START_BYTES, window_bytes_max=4 * y.WINDOW_START_BYTES)
@@ -55,7 +57,7 @@ def test_more_than_a_grown_window_is_still_refused() -> None:
     half = CONFIG.window_bytes // 2
     take_in(bob, stream, half)
     bob.consumed(stream, half, 10.0)
-    with pytest.raises(y.WireError, match=f"window {CONFIG.window_bytes}"):
+    with pytest.raises(WireError, match=f"window {CONFIG.window_bytes}"):
         take_in(bob, stream, CONFIG.window_bytes + 1)
 
 
@@ -96,7 +98,7 @@ def test_joined_frames_stay_within_one_noise_message() -> None:
     alice.write(one, bytes(y.DATA_BYTES_MAX - 1))
     alice.write(one, b"ab")
     output = alice.take_output()
-    lengths = [HEADER.unpack_from(output)[4], HEADER.unpack_from(output, y.PLAIN_BYTES_MAX - 1)[4]]
+    lengths = [HEADER.unpack_from(output)[4], HEADER.unpack_from(output, PLAIN_BYTES_MAX - 1)[4]]
     assert lengths == [y.DATA_BYTES_MAX - 1, 2]
 
 
