@@ -1,7 +1,8 @@
 """Floods from other processes: nothing costs more than its own connection.
 
-One victim suffers them all, one after the other, beside one honest peer; figures that a busy
-machine can spoil are taken again. `python -m bench attack` prints them.
+One victim suffers them all, one after the other, beside one honest peer. What depends on how fast
+and how busy the machine is, is held to its bounds by the slow tests, which take a spoilt round
+again; `python -m bench attack` prints it.
 """
 
 import pytest
@@ -28,15 +29,20 @@ IN_CI = ("silent", "stalled", "streams", "resets", "pings", "bombs", "segments",
 IN_CI_TOO = ("forgeries", "calls", "cancels", "bodies", "replies", "half_frames")
 
 
-async def holds(watch: Watch, flood: str, seconds: float) -> None:
-    """Every bound but that on newcomers."""
+def leaves_nothing(verdict: Verdict) -> None:
+    """Every call was answered, memory stayed bounded, and what the flood took is free again."""
+    assert verdict.failed == 0
+    assert verdict.memory_mb <= MEMORY_MB_MAX
+    assert verdict.tasks_left <= 0
+    assert verdict.fds_left <= 0
+
+
+async def is_prompt(watch: Watch, flood: str) -> None:
+    """The above, and calls take no longer than they may."""
     verdicts: list[Verdict] = []
     for _ in range(TRIES):
-        verdicts.append(await under(watch, flood, seconds))
-        assert verdicts[-1].memory_mb <= MEMORY_MB_MAX
-        assert verdicts[-1].failed == 0
-        assert verdicts[-1].tasks_left <= 0
-        assert verdicts[-1].fds_left <= 0
+        verdicts.append(await under(watch, flood, LONG_S))
+        leaves_nothing(verdicts[-1])
         if verdicts[-1].p99_ms <= verdicts[-1].p99_ms_max:
             return
     pytest.fail(f"{flood}: {[(round(v.p99_ms, 1), round(v.p99_ms_max, 1)) for v in verdicts]}")
@@ -48,7 +54,7 @@ async def test_an_honest_peer_is_served_under_every_flood(floods: tuple[str, ...
         async with watching() as watch:
             pid = watch.victim.process.pid
             for flood in floods:
-                await holds(watch, flood, QUICK_S)
+                leaves_nothing(await under(watch, flood, QUICK_S))
             assert watch.victim.process.returncode is None
             assert pid == watch.victim.process.pid
 
@@ -60,21 +66,26 @@ async def test_newcomers_get_in_past_a_thousand_silent_sockets(flood: str) -> No
             assert await newcomers_under(watch, flood, 20) >= 19
 
 
-async def test_invalid_frames_are_refused_by_the_ten_thousand_before_any_signature() -> None:
+async def test_invalid_frames_are_refused_before_any_signature_is_checked() -> None:
     with trio.fail_after(60):
         async with watching() as watch:
             for flood in ("casts", "junk"):
-                assert await invalid_per_cpu_s(watch, flood, QUICK_S) >= INVALID_PER_S_MIN
+                assert await invalid_per_cpu_s(watch, flood, QUICK_S) > 0
+
+
+@pytest.mark.slow
+async def test_invalid_frames_are_refused_by_the_ten_thousand() -> None:
+    with trio.fail_after(60):
+        async with watching() as watch:
+            for flood in ("casts", "junk"):
+                assert await invalid_per_cpu_s(watch, flood, LONG_S) >= INVALID_PER_S_MIN
 
 
 async def test_a_frozen_peer_costs_its_own_connection_only() -> None:
     with trio.fail_after(60):
         async with watching("--dead-after", "3") as watch:
             verdict = await frozen(watch, dead_after_s=3.0)
-            assert verdict.failed == 0
-            assert verdict.memory_mb <= MEMORY_MB_MAX
-            assert verdict.tasks_left <= 0
-            assert verdict.fds_left <= 0
+            leaves_nothing(verdict)
 
 
 @pytest.mark.slow
@@ -82,5 +93,5 @@ async def test_a_frozen_peer_costs_its_own_connection_only() -> None:
 async def test_an_honest_peer_is_served_under_a_long_flood(flood: str) -> None:
     with trio.fail_after(300):
         async with watching() as watch:
-            await holds(watch, flood, LONG_S)
+            await is_prompt(watch, flood)
             assert await newcomers_under(watch, flood, 20) >= 19
