@@ -3,7 +3,7 @@
 import random
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import trio
 
@@ -47,6 +47,17 @@ class OwnView:
     me: PeerId
     truth: Truth
     belief: dict[PeerId, Member] = field(default_factory=dict)
+    listeners: list[Callable[[MemberChanged], None]] = field(default_factory=list)
+
+    def believe(self, others: Sequence[PeerId], liveness: Liveness) -> None:
+        """From now on this node alone takes those for what it is told; ALIVE ends that."""
+        for peer in others:
+            member = replace(self.truth.members[peer], liveness=liveness)
+            before = self.belief.pop(peer, self.truth.members[peer]).liveness
+            if liveness is not Liveness.ALIVE:
+                self.belief[peer] = member
+            for listener in self.listeners:
+                listener(MemberChanged(member, before))
 
     def view(self) -> View:
         merged = self.truth.members | self.belief
@@ -54,6 +65,7 @@ class OwnView:
 
     def on_change(self, listener: Callable[[MemberChanged], None]) -> None:
         self.truth.listeners.append(listener)
+        self.listeners.append(listener)
 
 
 @dataclass(slots=True)

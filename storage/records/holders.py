@@ -4,7 +4,7 @@ The first is signed by the machine that put the object, later ones by whoever re
 sequence replaces a lower one, if its signer had a say in the old one: its signer, or a holder.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -164,16 +164,16 @@ class HolderBook:
         return await self._tables.transact(lambda view: self.write(view, holding))
 
     async def adopt(self, holding: Holding) -> Holding:
-        """Keep a higher sequence whoever signed it; the record that holds afterwards.
+        """Keep what others agree on unless ours is newer; the record that holds afterwards.
 
-        For a machine that was away while the object was mended more than once: those who had a say
-        in the records between are unknown to it. What it is told by the holders and homes it asked
-        must do.
+        For a machine that was away while the object was mended more than once, or by two at once:
+        those who had a say in the records between are unknown to it. What it is told by the
+        holders and homes it asked must do.
         """
 
         def apply(view: WriteView) -> Holding:
             old = self._read(view, holding.address, holding.page)
-            if old is not None and old.sequence < holding.sequence:
+            if old is not None and old.sequence <= holding.sequence:
                 view.delete(TABLE, _key(holding.address, holding.page))
             return self.write(view, holding)
 
@@ -204,8 +204,22 @@ class HolderBook:
 
 
 def newest(records: Sequence[Holding]) -> Holding | None:
-    """The one with the highest sequence."""
+    """The one with the highest sequence, of several the one with the greatest signer."""
     return max(records, key=lambda record: (record.sequence, record.signer), default=None)
+
+
+def latest(records: Sequence[Holding]) -> list[Holding]:
+    """All that have the highest sequence."""
+    sequence = max((record.sequence for record in records), default=0)
+    return [record for record in records if record.sequence == sequence]
+
+
+def prevailing(records: Sequence[Holding]) -> Holding | None:
+    """Of the latest the one that most keep, one entry each, then that of the greatest signer."""
+    keepers = Counter(record.signer for record in latest(records))
+    return max(
+        latest(records), key=lambda record: (keepers[record.signer], record.signer), default=None
+    )
 
 
 def _key(address: Address, page: int) -> bytes:

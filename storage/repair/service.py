@@ -273,13 +273,11 @@ class RepairService:
                 await self._holders.forget(holding.address)
                 return
             manifest = await self._catalog.manifest(holding.address)
-            newest = await self._catalog.holding(
-                holding.address, manifest, holding.page, is_fresh=True, dice=dice
-            )
-            if newest is None or newest.sequence <= holding.sequence:
+            agreed = await self._catalog.agreed(holding.address, manifest, holding.page, dice)
+            if agreed is None or not _differs(agreed, holding):
                 return
-            if self._pool.me in newest.peers() or not await self._is_surplus(newest, manifest):
-                await self._holders.adopt(newest)
+            if self._pool.me in agreed.peers() or not await self._is_surplus(agreed, manifest):
+                await self._holders.adopt(agreed)
                 return
         except (HolderFailedError, ManifestError, ObjectUnknownError, StoreFullError):
             return  # nobody can tell us now: asked again later
@@ -292,14 +290,14 @@ class RepairService:
         self._catalog.forget(holding.address)
         self._dropped += 1
 
-    async def _is_surplus(self, newest: Holding, manifest: Manifest) -> bool:
+    async def _is_surplus(self, agreed: Holding, manifest: Manifest) -> bool:
         """Whether all we keep of an object is kept by those its records name, and says so."""
-        me, address = self._pool.me, newest.address
+        me, address = self._pool.me, agreed.address
         ours = self._leases.roots(manifest.lease)
         if me in self._catalog.homes(address):
             return False
         for page in range(manifest.page_count):
-            holding = await self._catalog.holding(address, manifest, page, is_fresh=True)
+            holding = await self._catalog.agreed(address, manifest, page)
             if holding is None or me in holding.peers():
                 return False
             rows = await self._rows_of_roots(address, manifest, holding)
@@ -330,3 +328,11 @@ class RepairService:
 
 def _send_nothing(effect: Send) -> None:
     raise AssertionError(f"repair sends nothing by itself, not {effect}")
+
+
+def _differs(agreed: Holding, ours: Holding) -> bool:
+    """Whether the others have a record that should take the place of ours."""
+    return agreed.sequence >= ours.sequence and (agreed.sequence, agreed.signer) != (
+        ours.sequence,
+        ours.signer,
+    )

@@ -19,7 +19,7 @@ from storage.manifest import Manifest, SegmentRef, Written, read_manifest, read_
 from storage.messages import LeaseTerms
 from storage.placement import SMALL_COPIES_MAX, peers_in_order
 from storage.pool import Pool
-from storage.records.holders import HolderBook, Holding, fits, newest
+from storage.records.holders import HolderBook, Holding, fits, latest, newest, prevailing
 from storage.transfer.client import Transfer
 from storage.transfer.leases import LeaseBook
 from storage.transfer.race import Attempt, any_of
@@ -85,35 +85,33 @@ class Catalog:
         return known
 
     async def holding(
-        self,
-        address: Address,
-        manifest: Manifest,
-        page: int,
-        *,
-        is_fresh: bool = False,
-        dice: Rng | None = None,
+        self, address: Address, manifest: Manifest, page: int, *, is_fresh: bool = False
     ) -> Holding | None:
-        """The newest holder record we know, or with `is_fresh` can find; None without any.
-
-        With `dice` only a few of those who should know are asked, others each time.
-        """
-        segments = len(await self.segments(address, manifest, page))
-        known = self._known(address, page)
-        if known is not None and not fits(known, manifest, segments):
-            known = None
+        """The newest holder record we know, or with `is_fresh` can find; None without any."""
+        known = await self._known(address, manifest, page)
         if known is not None and not is_fresh:
             return known
-        asked = dict.fromkeys(self.homes(address) + list(known.peers() if known else ()))
-        others = [peer for peer in asked if peer != self._pool.me and self._pool.is_alive(peer)]
-        if dice is not None:
-            others = dice.sample(others, min(ASKED_BY_DICE, len(others)))
-        found = await self._ask_all(
-            others[:ASKED_MAX], lambda peer: self._transfer.get_holders(peer, address, page)
-        )
-        fitting = [h for h in found if h is not None and fits(h, manifest, segments)]
-        best = newest(fitting if known is None else [*fitting, known])
+        best = newest(await self._records(address, manifest, page))
         if best is not None:
             self._remember_holding(best)
+        return best
+
+    async def agreed(
+        self, address: Address, manifest: Manifest, page: int, dice: Rng | None = None
+    ) -> Holding | None:
+        """The holder record that homes and holders agree on; None without any.
+
+        That is the newest; of several written at once, on two sides of a partition, the one that
+        most of all they name keep. With `dice` only a few are asked, others each time, unless
+        these disagree.
+        """
+        records = await self._records(address, manifest, page, dice=dice)
+        if len({record.signer for record in latest(records)}) > 1:
+            named = [peer for record in records for peer in record.peers()]
+            records = await self._records(address, manifest, page, named)
+        best = prevailing(records)
+        if best is not None:
+            _remember(self._holdings, (address, page), best)
         return best
 
     # -- publishing
@@ -174,9 +172,32 @@ class Catalog:
 
     # -- inside
 
-    def _known(self, address: Address, page: int) -> Holding | None:
+    async def _known(self, address: Address, manifest: Manifest, page: int) -> Holding | None:
+        segments = len(await self.segments(address, manifest, page))
         here = [self._holders.get(address, page), self._holdings.get((address, page))]
-        return newest([holding for holding in here if holding is not None])
+        best = newest([holding for holding in here if holding is not None])
+        return best if best is not None and fits(best, manifest, segments) else None
+
+    async def _records(
+        self,
+        address: Address,
+        manifest: Manifest,
+        page: int,
+        named: Sequence[PeerId] = (),
+        dice: Rng | None = None,
+    ) -> list[Holding]:
+        """What we, homes, holders and `named` keep."""
+        segments = len(await self.segments(address, manifest, page))
+        known = await self._known(address, manifest, page)
+        asked = dict.fromkeys([*self.homes(address), *(known.peers() if known else ()), *named])
+        others = [peer for peer in asked if peer != self._pool.me and self._pool.is_alive(peer)]
+        if dice is not None:
+            others = dice.sample(others, min(ASKED_BY_DICE, len(others)))
+        found = await self._ask_all(
+            others[:ASKED_MAX], lambda peer: self._transfer.get_holders(peer, address, page)
+        )
+        fitting = [h for h in found if h is not None and fits(h, manifest, segments)]
+        return fitting if known is None else [*fitting, known]
 
     def _remember_holding(self, holding: Holding) -> None:
         """The highest sequence counts here, whoever signed it: shards are verified by root."""

@@ -1,7 +1,8 @@
 """Whole storage services lose machines and mend themselves, on virtual time."""
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -19,7 +20,7 @@ from storage.facade import PutReceipt, ReadCap
 from storage.ids import ShardRoot
 from storage.messages import GetHolders
 from storage.placement import peers_in_order
-from storage.records.holders import Holding
+from storage.records.holders import HolderBook, Holding
 from storage.repair.events import Mend
 from storage.service import StorageService
 from storage.shards.memory_store import MemoryShardStore
@@ -234,6 +235,49 @@ async def test_who_gave_an_object_up_writes_no_more_records_and_forgets_those_it
         await holders.accept(before)  # it was on its way while the lease was dropped
         await until(lambda: holders.get(before.address) is None, 60)
         assert await got(lab[gone], receipt.cap) == data
+
+
+@contextmanager
+def split(lab: StorageLab, left: list[PeerId], right: list[PeerId]) -> Iterator[None]:
+    """Two halves that take each other for dead."""
+    lab.network.cut(left, right)
+    for mine, theirs in ((left, right), (right, left)):
+        for peer in mine:
+            lab.keepers[peer].members.believe(theirs, Liveness.DEAD)
+    yield
+    for mine, theirs in ((left, right), (right, left)):
+        for peer in mine:
+            lab.keepers[peer].members.believe(theirs, Liveness.ALIVE)
+    lab.network.heal()
+
+
+@pytest.mark.parametrize("seed", range(3))
+@simulated
+async def test_two_halves_that_both_mended_an_object_agree_on_one_record(seed: int) -> None:
+    data = some_bytes(30_000, seed)
+    async with storage_lab(12, config=CONFIG, seed=seed) as lab:
+        receipt = await put(lab["p0"], data)
+        assert (receipt.k, receipt.n) == (4, 8)
+        holders = newest_record(lab, receipt).peers()
+        spares = [k.peer for k in lab.keepers.values() if k.peer not in holders]
+        left, right = [*holders[:4], *spares[:2]], [*holders[4:], *spares[2:]]
+        with split(lab, left, right):
+            for half in (left, right):
+                await until(partial(is_mended_at, lab[half[0]].holders, receipt), 120)
+        await until(lambda: is_whole(lab, receipt) and len(records_of(lab, receipt)) == 1, 120)
+        for name in lab.names():
+            assert await got(lab[name], receipt.cap) == data
+
+
+def records_of(lab: StorageLab, receipt: PutReceipt) -> set[Holding]:
+    """Which records of an object there are."""
+    return {record for s in lab.up() if (record := s.holders.get(receipt.cap.address))}
+
+
+def is_mended_at(book: HolderBook, receipt: PutReceipt) -> bool:
+    """Whether a machine knows another record than the first."""
+    record = book.get(receipt.cap.address)
+    return record is not None and record.sequence > 1
 
 
 @simulated

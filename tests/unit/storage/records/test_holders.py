@@ -14,8 +14,10 @@ from storage.records.holders import (
     HolderBook,
     HolderRecord,
     Holding,
+    latest,
     newest,
     open_holders,
+    prevailing,
     replaces,
 )
 from testnet.sim.seeded import simulated
@@ -82,6 +84,16 @@ def test_of_two_repairs_at_once_the_same_one_wins_everywhere() -> None:
     assert replaces(mine, old)
     assert replaces(theirs, old)
     assert newest([mine, theirs]) == newest([theirs, mine]) == theirs
+
+
+def test_of_two_repairs_that_never_met_the_one_that_most_keep_prevails() -> None:
+    older, mine = record(ALICE, 1, [BOB, CAROL]), record(BOB, 2, [BOB, ALICE])
+    theirs = record(CAROL, 2, [CAROL, ALICE])
+    assert latest([older, mine, theirs, mine]) == [mine, theirs, mine]
+    assert prevailing([older, mine, theirs, mine]) == mine
+    assert prevailing([mine, theirs]) == prevailing([theirs, mine]) == theirs
+    assert prevailing([mine, mine, record(ALICE, 3, [BOB, BOB])]) == record(ALICE, 3, [BOB, BOB])
+    assert prevailing([]) is None
 
 
 @simulated
