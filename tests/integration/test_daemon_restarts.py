@@ -12,8 +12,10 @@ from tests.integration.swarm_lab import json_lines, log, submit, swarm_of, view,
 REPETITIONS = 2
 REPETITIONS_ALL = 50
 LINES = 80
+# The second half waits for the test: a restart takes as long as a busy machine lets it.
 COUNT = (
     f"i=0; while [ $i -lt {LINES} ]; do i=$((i+1)); "
+    f"while [ $i -gt {LINES // 2} ] && [ ! -e go ]; do sleep 0.05; done; "
     'echo "{\\"line\\": $i}"; sleep 0.1; done; exit 7'
 )
 # A restart takes two seconds, many more on a busy machine: nobody may be held for dead meanwhile.
@@ -45,6 +47,8 @@ def kill_and_restart(repetitions: int, seed: int) -> None:
             swarm.start(provider)
             swarm.wait_ready(30)
             after = processes_of(jobs)
+            for work in jobs.glob("jobs/*/work"):
+                (work / "go").touch()
             done = wait(owner, task)
             lines = [line["line"] for line in json_lines(log(owner, task))]
             assert done["exit_code"] == 7, (where, done)
