@@ -23,6 +23,12 @@ DECODE_DEPTH_MAX: Final = 8
 DECODE_NODES_MAX: Final = 4096
 """Values in one message: a digest of 1000 members, four fields each, still fits."""
 
+WORKERS_IDLE_MAX: Final = 64
+"""Tasks kept for calls to come: as many as a busy node answers at once, a few KiB each."""
+
+WORKERS_IDLE_S: Final = 1.0
+"""A task that nobody needed for so long is let go."""
+
 CALLS_INBOUND_MAX: Final = 256
 """Calls one peer may have open with us: beyond that it gets `busy` and must wait."""
 

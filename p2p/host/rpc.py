@@ -25,6 +25,7 @@ from p2p.errors import (
 from p2p.host.port import Host
 from p2p.host.rpc_channel import Answer, Asking, Channel, Incoming, Serving
 from p2p.host.rpc_messages import Call, Cancel, Cast, Chunk, Credit, Opened, Refused, Reply
+from p2p.host.rpc_workers import Workers
 from p2p.ids import PeerId, TrafficClass
 from p2p.limits import (
     ANSWERS_WAITING_MAX,
@@ -81,6 +82,7 @@ class Rpc:
         self._on_peer: list[Callable[[PeerId, bool], None]] = []
         self._channels: dict[tuple[PeerId, TrafficClass], Channel] = {}
         self._nursery: trio.Nursery | None = None
+        self._workers = Workers(self._answer)
         self._last_id = 0
         self._last_epoch = 0
         self._casts_unknown = 0
@@ -246,7 +248,7 @@ class Rpc:
             case Chunk():
                 served = channel.on_chunk(message)
                 if served is not None:
-                    self._nursery_now().start_soon(self._answer, channel, served)
+                    self._workers.start(self._nursery_now(), channel, served)
 
     def _on_call(self, channel: Channel, call: Call) -> None:
         if not 0 <= call.body_len <= BODY_BYTES_MAX or call.id in channel.serving:
@@ -273,7 +275,7 @@ class Rpc:
         )
         channel.begin_serving(served)
         if served.body.is_whole:
-            self._nursery_now().start_soon(self._answer, channel, served)
+            self._workers.start(self._nursery_now(), channel, served)
 
     async def _answer(self, channel: Channel, served: Serving) -> None:
         try:

@@ -302,16 +302,14 @@ class Connection:
             while True:
                 await self._output_ready.wait()
                 self._output_ready = trio.Event()
-                while self.core.output_bytes or self._unsent:
-                    if not self._unsent:
-                        self._seal_output()
-                    self._send_now()
-                    if self._unsent:
-                        await self._channel.send_sealed(self._unsent)
-                        self._unsent = memoryview(b"")
-                        self._tell_of_room()
-                    else:
-                        await trio.lowlevel.checkpoint()
+                if not self._unsent:
+                    self._seal_output()
+                self._send_now()
+                if self._unsent:
+                    await self._channel.send_sealed(self._unsent)
+                    self._unsent = memoryview(b"")
+                    self._tell_of_room()
+                self.wake_writer()
         except LinkClosedError as exc:
             self._broke(exc)
 

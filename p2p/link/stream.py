@@ -85,9 +85,20 @@ class LinkStream:
         if len(chunk) > bytes_max:
             self._chunks.appendleft(chunk[bytes_max:])
             chunk = chunk[:bytes_max]
-        self.link.core.consumed(self.stream_id, len(chunk), trio.current_time())
-        self.link.wake_writer()
+        self._consumed(len(chunk))
         return bytes(chunk)
+
+    def take_prefix(self, prefix: bytes) -> bool:
+        """Read exactly this if it has come, in one piece, and is what comes next; else nothing."""
+        if not self._chunks or self._chunks[0][: len(prefix)] != prefix:
+            return False
+        rest = self._chunks[0][len(prefix) :]
+        if rest:
+            self._chunks[0] = rest
+        else:
+            self._chunks.popleft()
+        self._consumed(len(prefix))
+        return True
 
     def finish(self) -> None:
         """Send no more; the peer sees the end after what was written."""
@@ -129,6 +140,10 @@ class LinkStream:
             self._chunks.clear()
         self._readers.unpark_all()
         self._writers.unpark_all()
+
+    def _consumed(self, size: int) -> None:
+        self.link.core.consumed(self.stream_id, size, trio.current_time())
+        self.link.wake_writer()
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

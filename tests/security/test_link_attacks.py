@@ -226,6 +226,23 @@ async def test_an_unknown_protocol_is_declined() -> None:
         assert heard == MULTISTREAM + b"\x03na\n"
 
 
+@pytest.mark.parametrize("piece_bytes", [1, 20, 1000])
+async def test_one_of_our_protocols_is_answered_alike_however_it_is_asked_for(
+    piece_bytes: int,
+) -> None:
+    async with scene() as here, attacker(here) as eve:
+        await eve.join()
+        asks = opening(FRAMES) + b"\x02"
+        stream = await eve.stream(asks[:piece_bytes])
+        for at in range(piece_bytes, len(asks), piece_bytes):
+            assert await eve.link.answers_ping()  # it has arrived, by itself
+            await stream.write(asks[at : at + piece_bytes])
+        heard = b""
+        while len(heard) < len(opening(FRAMES)):
+            heard += await stream.read()
+        assert heard == opening(FRAMES)
+
+
 async def test_proposals_without_end_end_the_stream() -> None:
     async with scene() as here, attacker(here) as eve:
         await eve.join()

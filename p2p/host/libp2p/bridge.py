@@ -5,6 +5,7 @@ of its session and `Muxer` puts our Connection on top. libp2p's protocols (ident
 Kademlia) see ordinary muxed streams.
 """
 
+from collections.abc import Callable
 from typing import Self
 
 import trio
@@ -29,6 +30,7 @@ from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_ID
 from multiaddr import Multiaddr
 
 from p2p.errors import LinkClosedError, StreamLimitError, StreamResetError, WireError
+from p2p.host.libp2p.heard import HeardStream
 from p2p.limits import NODE_UNREAD_BYTES_MAX, STREAMS_OPENED_BURST, STREAMS_OPENED_PER_S
 from p2p.link.channel import SecureChannel
 from p2p.link.connection import Connection, LinkConfig
@@ -56,7 +58,8 @@ class SecureLink(ISecureConn):
             send_key=seals.k, receive_key=opens.k, send_nonce=seals.n, receive_nonce=opens.n
         )
         self.channel = SecureChannel(socket.stream, session)
-        self._plain = bytearray()
+        early = socket.take_unread() if isinstance(socket, HeardStream) else b""
+        self._plain = bytearray().join(session.open(early))
 
     async def read(self, n: int | None = None) -> bytes:
         """1 to n bytes; ConnectionClosedError at the end."""
@@ -194,6 +197,8 @@ class MuxedLink(IMuxedConn):
         )
         self._streams_paid_s = 0.0
         """When the streams opened so far have been earned, at STREAMS_OPENED_PER_S."""
+        self.take_ours: Callable[[LinkStream], bool] = lambda _: False
+        """Takes a stream that asks for one of our own protocols, without libp2p's negotiation."""
         self.link.feed_first(conn.take_unread())
 
     @property
@@ -229,14 +234,20 @@ class MuxedLink(IMuxedConn):
             raise MuxedConnUnavailable(str(exc)) from exc
 
     async def accept_stream(self) -> MuxedStream:
-        """The next stream from the peer, no sooner than it may open another."""
+        """The next stream for libp2p's protocols, no sooner than the peer may open another."""
+        while True:
+            await self._next_may_come()
+            try:
+                stream = await self.link.accept_stream()
+            except LinkClosedError as exc:
+                raise MuxedConnUnavailable(str(exc)) from exc
+            if not self.take_ours(stream):
+                return MuxedStream(self, stream)
+
+    async def _next_may_come(self) -> None:
         self._streams_paid_s = max(self._streams_paid_s, trio.current_time())
         self._streams_paid_s += 1 / STREAMS_OPENED_PER_S
         await trio.sleep_until(self._streams_paid_s - STREAMS_OPENED_BURST / STREAMS_OPENED_PER_S)
-        try:
-            return MuxedStream(self, await self.link.accept_stream())
-        except LinkClosedError as exc:
-            raise MuxedConnUnavailable(str(exc)) from exc
 
     def get_remote_address(self) -> tuple[str, int] | None:
         """Host and port of the other end."""

@@ -11,7 +11,8 @@ from libp2p.transport.upgrader import TransportUpgrader
 from p2p.errors import DialError, IdentityError
 from p2p.host.addresses import Address
 from p2p.host.libp2p.bridge import MuxedLink
-from p2p.host.libp2p.upgrade import UpgradeError, is_multistream, upgrade
+from p2p.host.libp2p.heard import is_multistream
+from p2p.host.libp2p.upgrade import UpgradeError, upgrade
 from p2p.identity.keys import public_key_of
 from p2p.ids import PeerId
 from p2p.limits import ADDRESSES_PER_PEER_MAX

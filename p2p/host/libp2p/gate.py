@@ -23,6 +23,7 @@ from p2p.errors import WireError
 from p2p.host.libp2p.bridge import MuxedLink, MuxedStream
 from p2p.host.libp2p.guests import Guests
 from p2p.host.libp2p.peer import PeerConn
+from p2p.host.libp2p.talk import opening
 from p2p.link.stream import LinkStream
 
 _NEGOTIATE_WITHIN_S: Final = 10.0
@@ -48,6 +49,20 @@ class Gate:
         self._ours[protocol] = take
         if from_strangers:
             self._for_strangers.add(protocol)
+
+    def take_ours(self, conn: PeerConn, stream: LinkStream) -> bool:
+        """Take a new stream that begins with one of our protocols, if the peer may have it now.
+
+        A peer of ours sends the whole opening at once: no task, no round trip, nothing of libp2p
+        is needed to answer it. Everything else goes the way of `serve`.
+        """
+        for protocol, take in self._ours.items():
+            may_have = conn.is_live or protocol in self._for_strangers
+            if may_have and stream.take_prefix(opening(protocol)):
+                stream.write_some(opening(protocol))
+                take(conn, stream)
+                return True
+        return False
 
     async def serve(self, stream: INetStream) -> None:
         """Negotiate and answer one stream; libp2p calls this for each."""

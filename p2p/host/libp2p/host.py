@@ -9,6 +9,7 @@ bound to the link only when the link has room for it.
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 from libp2p.network.connection.swarm_connection import SwarmConn
@@ -308,6 +309,7 @@ class Libp2pHost:
         peer = PeerId(str(muxed.peer_id))
         conn = PeerConn(muxed, self._swarm.adopt(muxed), peer, address)
         conn.link.core.unread_bytes_max = STRANGER_UNREAD_BYTES_MAX
+        muxed.take_ours = partial(self.gate.take_ours, conn)
         self._conns[muxed] = conn
         return conn
 

@@ -3,17 +3,14 @@
 from collections.abc import Callable
 
 import trio
-from libp2p.io.trio import TrioTCPStream
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.peer.id import ID
 from libp2p.security.noise.exceptions import PeerIDMismatchesPubkey
 from libp2p.transport.upgrader import TransportUpgrader
 
-from p2p.errors import P2PError, WireError
+from p2p.errors import P2PError
 from p2p.host.libp2p.bridge import MuxedLink
-
-_FIRST_BYTES = b"\x13/multistream/1.0.0\n"
-_TELLING_BYTES = len(b"HTTP/")
+from p2p.host.libp2p.heard import HeardStream
 
 
 class UpgradeError(P2PError):
@@ -23,31 +20,6 @@ class UpgradeError(P2PError):
         super().__init__(why)
         self.heard = heard
         self.is_other_peer = is_other_peer
-
-
-def is_multistream(heard: bytes) -> bool:
-    """True while what was heard can be how a libp2p peer begins."""
-    return _FIRST_BYTES.startswith(heard[: len(_FIRST_BYTES)])
-
-
-class HeardStream(TrioTCPStream):
-    """A socket that remembers the first bytes, says when they came, and stops at wrong ones."""
-
-    def __init__(self, stream: trio.SocketStream, on_first: Callable[[], None]) -> None:
-        super().__init__(stream)
-        self.heard = b""
-        self._on_first = on_first
-
-    async def read(self, n: int | None = None) -> bytes:
-        """1 to n bytes, b"" at the end; WireError when no libp2p peer would begin like that."""
-        data = await super().read(n)
-        if data and not self.heard:
-            self._on_first()
-        if len(self.heard) < len(_FIRST_BYTES):
-            self.heard += data
-            if len(self.heard) >= _TELLING_BYTES and not is_multistream(self.heard):
-                raise WireError("the other end does not begin as a libp2p peer does")
-        return data
 
 
 def _nothing() -> None:

@@ -321,3 +321,19 @@ async def test_a_peer_that_sends_nothing_but_headers_leaves_others_their_turns()
             await other_work()
             nursery.cancel_scope.cancel()
     assert turns >= 20
+
+
+async def test_a_beginning_is_taken_whole_or_not_at_all() -> None:
+    async with linked() as (alice, bob):
+        near, far = await stream_pair(alice, bob)
+        assert not far.take_prefix(b"hello")  # nothing has come
+        await near.write(b"hello world")
+        assert await alice.answers_ping()
+        assert not far.take_prefix(b"help")
+        assert not far.take_prefix(b"hello world, and all")
+        assert far.take_prefix(b"hello")
+        assert await far.read() == b" world"
+        await near.write(b"bye")
+        assert await alice.answers_ping()
+        assert far.take_prefix(b"bye")
+        assert bob.core.unread_bytes == 0
