@@ -15,11 +15,15 @@ from typing import Any, Final, Protocol
 
 import trio
 
+from p2p.limits import STREAMS_OPENED_BURST, STREAMS_OPENED_PER_S
+
 CHUNK_BYTES: Final = 64 * 1024
 """What one write of the bulk figure carries."""
 
 AT_ONCE: Final = 64
 MESSAGE: Final = bytes(range(100))
+EARNING_S: Final = STREAMS_OPENED_BURST / STREAMS_OPENED_PER_S
+"""After this long a peer of ours may open a full burst of streams."""
 
 STACKS: Final = {
     "ours": "bench.link_ours",
@@ -82,6 +86,7 @@ async def bulk(client: Client, size: int) -> float:
 
 async def calls(client: Client, count: int) -> float:
     """Echoes per second on AT_ONCE streams that stay open, one at a time on each."""
+    await trio.sleep(EARNING_S)
     pipes = [await client.open(ECHO, b"") for _ in range(AT_ONCE)]
 
     async def repeat(pipe: Pipe, times: int) -> None:
@@ -110,6 +115,9 @@ async def new_calls(client: Client, count: int) -> float:
         await read_exactly(pipe, len(MESSAGE))
         await pipe.close()
 
+    if count > STREAMS_OPENED_BURST:
+        raise ValueError(f"a peer may open {STREAMS_OPENED_BURST} streams at once")
+    await trio.sleep(EARNING_S)
     return await _median_ms(once, count)
 
 
