@@ -96,6 +96,15 @@ def test_the_swarm_calls_the_handler_and_the_muxer_we_put_there() -> None:
     assert not inspect.isabstract(MuxedLink)
 
 
+def test_the_listeners_we_silence_are_the_two_we_do_not_need() -> None:
+    _, ours = build(b"alice".ljust(32, b"."), LinkConfig(), list)
+    assert ours.notifees == []
+    stock = Swarm(ours.get_peer_id(), ours.peerstore, ours.upgrader, [])
+    BasicHost(stock)
+    names = {type(one).__name__ for one in stock.notifees}
+    assert names == {"TagStoreNotifee", "_IdentifyNotifee"}
+
+
 def test_only_noise_is_offered() -> None:
     _, swarm = build(b"alice".ljust(32, b"."), LinkConfig(), list)
     assert [str(name) for name in swarm.upgrader.security_multistream.transports] == ["/noise"]

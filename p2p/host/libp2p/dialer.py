@@ -51,9 +51,10 @@ class Dialer:
             public_key_of(peer)
         except IdentityError as exc:
             raise DialError(str(addresses[0]), "peer", str(exc)) from exc
-        race = _Race(self._config.stagger_s)
         attempts = [self._attempt(peer, address) for address in addresses[:ADDRESSES_PER_PEER_MAX]]
-        return await race.run(attempts)
+        if len(attempts) == 1:
+            return await attempts[0]()
+        return await _Race(self._config.stagger_s).run(attempts)
 
     def _attempt(self, peer: PeerId, address: Address) -> Callable[[], Awaitable[MuxedLink]]:
         async def attempt() -> MuxedLink:

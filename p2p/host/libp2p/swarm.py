@@ -98,4 +98,7 @@ def build(
         addrs_factory=lambda _: [Multiaddr(text) for text in addresses()],
         disable_identify_address_discovery=True,
     )
+    # Tags for pruning, which we never do, and identify, which we do not ask for: a task each per
+    # connection and stream.
+    swarm.notifees.clear()
     return host, swarm
