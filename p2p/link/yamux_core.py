@@ -38,6 +38,9 @@ WINDOW_START_BYTES: Final = 256 * 1024
 DATA_BYTES_MAX: Final = PLAIN_BYTES_MAX - HEADER.size
 """Data we put in one frame: with its header it fills one Noise message exactly."""
 
+_GRANT_BYTES: Final = 256 * 1024
+"""Windows grow back in such steps: what has been read and not granted yet is idle path."""
+
 _STREAM_ID_MAX: Final = 2**32 - 1
 
 
@@ -297,10 +300,10 @@ class YamuxCore:
         self.output_bytes += len(data)
 
     def consumed(self, stream_id: int, size: int, now_s: float = math.inf) -> None:
-        """`size` received bytes have been read: grant the peer more once half a window is free.
+        """`size` received bytes have been read: grant the peer more, half a window at the most.
 
-        A stream that takes in half a window within two round trips (`rtt_s`) is held up by its
-        window, not by its reader: the window doubles, up to `window_bytes_max`.
+        A stream that takes in its window within four round trips (`rtt_s`) is held up by it, not
+        by its reader: the window doubles, up to `window_bytes_max`.
         """
         stream = self._streams.get(stream_id)
         if stream is None:
@@ -311,9 +314,9 @@ class YamuxCore:
             return
         window = stream.window
         free = window - stream.unread - stream.receive_window
-        if free < window // 2:
+        if free < min(window // 2, _GRANT_BYTES):
             return
-        if now_s - stream.granted_s < 2 * self.rtt_s:
+        if (now_s - stream.granted_s) * window < 4 * self.rtt_s * free:
             stream.window = min(2 * window, self._config.window_bytes_max)
             free += stream.window - window
         stream.granted_s = now_s

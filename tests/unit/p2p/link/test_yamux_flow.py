@@ -118,3 +118,17 @@ def test_a_small_unread_piece_does_not_keep_the_whole_message() -> None:
     kept = [e.data for e in bob.feed(small + large) if isinstance(e, ev.Received)]
     assert [type(data) for data in kept] == [bytes, memoryview]
     assert bytes(kept[0]) == b"0123456789"
+
+
+def test_a_large_window_grows_back_in_small_steps() -> None:
+    bob = YamuxCore(is_initiator=False, config=YamuxConfig(window_bytes=4 * 1024 * 1024))
+    list(bob.feed(HEADER.pack(0, y.DATA, y.SYN, 1, 0)))
+    take_in(bob, 1, 1)
+    bob.consumed(1, 1)
+    bob.take_output()  # the whole window, once
+    grants = []
+    for _ in range(8):
+        take_in(bob, 1, 64 * 1024)
+        bob.consumed(1, 64 * 1024)
+        grants.append(granted(bob))
+    assert grants == [0, 0, 0, 256 * 1024] * 2
