@@ -170,6 +170,7 @@ class Rpc:
         """Answer and send until cancelled; start it before the host."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            nursery.start_soon(self._workers.run)
             task_status.started()
             await self._loop_back_forever()
 

@@ -22,7 +22,7 @@ class Workers(Generic[*Job]):
         self._idle: list[trio.lowlevel.Task] = []
         self._spare = 0
         """How many of them nobody has needed since the last look."""
-        self._is_watched = False
+        self._some_idle = trio.lowlevel.ParkingLot()
 
     def start(self, nursery: trio.Nursery, *job: *Job) -> None:
         """Begin a job; what it raises ends the nursery."""
@@ -30,33 +30,34 @@ class Workers(Generic[*Job]):
             trio.lowlevel.reschedule(self._idle.pop(), outcome.Value(job))
             self._spare = min(self._spare, len(self._idle))
         else:
-            nursery.start_soon(self._work_on, nursery, job)
+            nursery.start_soon(self._work_on, job)
 
-    async def _work_on(self, nursery: trio.Nursery, job: tuple[*Job] | None) -> None:
-        while job is not None:
-            await self._work(*job)
-            if len(self._idle) >= WORKERS_IDLE_MAX:
-                return
-            job = await self._next_job(nursery)
-
-    async def _next_job(self, nursery: trio.Nursery) -> tuple[*Job] | None:
-        if not self._is_watched:
-            self._is_watched = True
-            nursery.start_soon(self._let_go_of_idle)
-        task = trio.lowlevel.current_task()
-        self._idle.append(task)
-
-        def give_up(_: object) -> trio.lowlevel.Abort:
-            self._idle.remove(task)
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        job: tuple[*Job] | None = await trio.lowlevel.wait_task_rescheduled(give_up)
-        return job
-
-    async def _let_go_of_idle(self) -> None:
-        while self._idle:
+    async def run(self) -> None:
+        """Let go of those that nobody needs, until cancelled."""
+        while True:
+            if not self._idle:
+                await self._some_idle.park()
             self._spare = len(self._idle)
             await trio.sleep(WORKERS_IDLE_S)
             for _ in range(self._spare):
                 trio.lowlevel.reschedule(self._idle.pop(0), outcome.Value(None))
-        self._is_watched = False
+
+    async def _work_on(self, job: tuple[*Job] | None) -> None:
+        while job is not None:
+            await self._work(*job)
+            if len(self._idle) >= WORKERS_IDLE_MAX:
+                return
+            job = await self._next_job()
+
+    async def _next_job(self) -> tuple[*Job] | None:
+        task = trio.lowlevel.current_task()
+        self._idle.append(task)
+        self._some_idle.unpark()
+
+        def give_up(_: object) -> trio.lowlevel.Abort:
+            self._idle.remove(task)
+            self._spare = min(self._spare, len(self._idle))
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        job: tuple[*Job] | None = await trio.lowlevel.wait_task_rescheduled(give_up)
+        return job

@@ -50,22 +50,24 @@ async def test_a_job_never_waits_for_another() -> None:
 
 
 async def test_tasks_that_are_not_needed_are_let_go(autojump_clock: MockClock) -> None:
-    before = tasks()
-
     async def work() -> None:
         await trio.lowlevel.checkpoint()
 
     workers = Workers(work)
     async with trio.open_nursery() as nursery:
-        for _ in range(20):
-            workers.start(nursery)
-        for _ in range(5):
-            await trio.sleep(WORKERS_IDLE_S / 2)
-            workers.start(nursery)
-        assert len(workers._idle) <= 1
-    assert tasks() == before  # the nursery ended by itself
-    async with trio.open_nursery() as nursery:
-        workers.start(nursery)
+        nursery.start_soon(workers.run)
+        await wait_all_tasks_blocked()
+        before = tasks()
+        for _ in range(2):
+            for _ in range(20):
+                workers.start(nursery)
+            for _ in range(5):
+                await trio.sleep(WORKERS_IDLE_S / 2)
+                workers.start(nursery)
+            assert tasks() <= before + 1
+            await trio.sleep(3 * WORKERS_IDLE_S)
+            assert tasks() == before
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_job_that_was_given_up_leaves_a_task_that_works() -> None:
