@@ -29,6 +29,9 @@ from p2p.link.yamux_core import YamuxConfig, YamuxCore
 _BULK_FRAME_BYTES: Final = 256
 """Frames of this size cost little for what they carry."""
 
+_FRAMES_FEW: Final = 16
+"""So many cost little whatever they carry: the small end of a large write."""
+
 _HEADERS_PIECE_BYTES: Final = 4096
 """What is looked at in one go when they are smaller: about half a millisecond's work."""
 
@@ -255,7 +258,8 @@ class Connection:
                 for event in self.core.feed(piece):
                     self._on_event(event)
                 at += len(piece)
-                is_bulk = len(piece) >= _BULK_FRAME_BYTES * (self.core.frames_in - frames)
+                frames = self.core.frames_in - frames
+                is_bulk = frames <= _FRAMES_FEW or len(piece) >= _BULK_FRAME_BYTES * frames
                 self._piece_bytes = PLAIN_BYTES_MAX if is_bulk else _HEADERS_PIECE_BYTES
                 if trio.current_time() > turn_ends_s:
                     self.wake_writer()

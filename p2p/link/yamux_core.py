@@ -280,10 +280,11 @@ class YamuxCore:
         if not view.readonly:
             view = memoryview(bytes(view[:size]))
         stream.send_window -= size
-        if stream_id == self._last_id and self._last_bytes + size <= DATA_BYTES_MAX:
-            self._join_last(view[:size])
-            return size
-        for at in range(0, size, DATA_BYTES_MAX):
+        joined = 0
+        if stream_id == self._last_id:
+            joined = min(size, DATA_BYTES_MAX - self._last_bytes)
+            self._join_last(view[:joined])
+        for at in range(joined, size, DATA_BYTES_MAX):
             piece = view[at : min(at + DATA_BYTES_MAX, size)]
             self._put(HEADER.pack(0, DATA, 0, stream_id, len(piece)))
             self._put(piece)
@@ -292,7 +293,7 @@ class YamuxCore:
         return size
 
     def _join_last(self, data: memoryview) -> None:
-        """Many small writes to one stream leave as one frame: the other end then wakes up once."""
+        """Writes to one stream fill its last frame first: the other end then wakes up less often."""
         self._last_bytes += len(data)
         header = HEADER.pack(0, DATA, 0, self._last_id, self._last_bytes)
         self._output[self._last_at] = header

@@ -91,15 +91,17 @@ def test_nothing_joins_a_frame_behind_which_the_stream_ended() -> None:
     assert heard[-2:] == [ev.Received(one, b"a"), ev.Finished(one)]
 
 
-def test_joined_frames_stay_within_one_noise_message() -> None:
-    alice = YamuxCore(is_initiator=True)
+def test_joined_frames_fill_one_noise_message_and_no_more() -> None:
+    alice, bob = YamuxCore(is_initiator=True), YamuxCore(is_initiator=False)
     one = alice.open_stream()
-    alice.take_output()
+    list(bob.feed(alice.take_output()))
     alice.write(one, bytes(y.DATA_BYTES_MAX - 1))
     alice.write(one, b"ab")
     output = alice.take_output()
-    lengths = [HEADER.unpack_from(output)[4], HEADER.unpack_from(output, PLAIN_BYTES_MAX - 1)[4]]
-    assert lengths == [y.DATA_BYTES_MAX - 1, 2]
+    assert HEADER.unpack_from(output)[4] == y.DATA_BYTES_MAX
+    assert HEADER.unpack_from(output, PLAIN_BYTES_MAX)[4] == 1
+    heard = b"".join(bytes(e.data) for e in bob.feed(output) if isinstance(e, ev.Received))
+    assert heard == bytes(y.DATA_BYTES_MAX - 1) + b"ab"
 
 
 def test_what_a_writer_changes_afterwards_is_not_what_leaves() -> None:
