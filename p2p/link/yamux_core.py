@@ -293,7 +293,7 @@ class YamuxCore:
         return size
 
     def _join_last(self, data: memoryview) -> None:
-        """Writes to one stream fill its last frame first: the other end then wakes up less often."""
+        """Writes to one stream fill its last frame first: the other end wakes up less often."""
         self._last_bytes += len(data)
         header = HEADER.pack(0, DATA, 0, self._last_id, self._last_bytes)
         self._output[self._last_at] = header
