@@ -86,6 +86,8 @@ class Connection:
         self._closing = trio.Event()
         self._unsent = memoryview(b"")
         """Sealed, and not yet taken by the socket."""
+        self._owes_room = False
+        """`on_room` was passed over for tasks that waited: next time it comes first."""
         self._heard_s = -math.inf
         self._pings: dict[int, float] = {}
         self._ping_count = 0
@@ -306,6 +308,10 @@ class Connection:
             while True:
                 await self._output_ready.wait()
                 self._output_ready = trio.Event()
+                if self._owes_room:
+                    await trio.lowlevel.checkpoint()  # who was woken has had its turn by then
+                    if self.on_room is not None:
+                        self.on_room()
                 if not self._unsent:
                     self._seal_output()
                 self._send_now()
@@ -328,8 +334,16 @@ class Connection:
                 self._tell_of_room()
 
     def _tell_of_room(self) -> None:
+        """There is room for whoever waits in `wait_for_room`, or for `on_room`, by turns.
+
+        `on_room` fills it at once; a task that waits first has to get its turn.
+        """
+        is_waited_for = bool(self._waiting_for_room)
         self._waiting_for_room.unpark_all()
-        if self.on_room is not None:
+        self._owes_room = is_waited_for and not self._owes_room
+        if self._owes_room:
+            self._output_ready.set()
+        elif self.on_room is not None:
             self.on_room()
 
     def _broke(self, why: LinkClosedError) -> None:

@@ -337,3 +337,36 @@ async def test_a_beginning_is_taken_whole_or_not_at_all() -> None:
         assert await alice.answers_ping()
         assert far.take_prefix(b"bye")
         assert bob.core.unread_bytes == 0
+
+
+async def test_who_waits_for_room_and_who_fills_it_at_once_take_turns() -> None:
+    async with facing_a_wire() as (link, wire), trio.open_nursery() as nursery:
+        greedy, patient = link.open_stream(), link.open_stream()
+        for stream in (greedy, patient):
+            await wire.say(yamux.HEADER.pack(0, yamux.WINDOW_UPDATE, 0, stream.stream_id, 2**30))
+        piece = bytes(CONFIG.backlog_bytes)
+        filled, over = 0, trio.Event()
+
+        def fill() -> None:
+            nonlocal filled
+            while link.has_room():
+                filled += greedy.write_some(piece)
+
+        async def write() -> None:
+            for _ in range(20):
+                await patient.write(piece)
+            over.set()
+
+        async def swallow() -> None:
+            while True:
+                await wire.channel.receive()
+
+        await trio.testing.wait_all_tasks_blocked()  # the windows have grown
+        nursery.start_soon(swallow)
+        link.on_room = fill
+        fill()
+        nursery.start_soon(write)
+        with trio.fail_after(10):
+            await over.wait()
+        assert 10 <= filled // len(piece) <= 60
+        nursery.cancel_scope.cancel()
