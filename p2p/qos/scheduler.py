@@ -7,7 +7,8 @@
 
 Frames are handed out in slices, so that a small urgent frame never waits for the rest of a large
 one; within a class frames keep their order and are never interleaved. Shares are paid for in
-bytes sent, not in time: the core needs no idea of how fast the link is.
+bytes sent; once somebody knows how fast the line is (`line_bytes_per_s`), a strict class also
+earns in time, and then waits for its share even while bulk waits for room on its own connection.
 Source of the round robin: Shreedhar and Varghese, SIGCOMM 1995.
 """
 
@@ -67,12 +68,36 @@ class Slice:
     """True when this completes a frame."""
 
 
+@dataclass(frozen=True, slots=True)
+class ClassStats:
+    """One class of one peer, or of several added up; counters since the start."""
+
+    sent_frames: int = 0
+    sent_bytes: int = 0
+    waiting_frames: int = 0
+    waiting_bytes: int = 0
+    dropped: int = 0
+    expired: int = 0
+
+    def __add__(self, other: "ClassStats") -> "ClassStats":
+        return ClassStats(
+            self.sent_frames + other.sent_frames,
+            self.sent_bytes + other.sent_bytes,
+            self.waiting_frames + other.waiting_frames,
+            self.waiting_bytes + other.waiting_bytes,
+            self.dropped + other.dropped,
+            self.expired + other.expired,
+        )
+
+
 @dataclass(slots=True)
 class _Queue:
     items: deque[_Item] = field(default_factory=deque)
     bytes: int = 0
     dropped: int = 0
     expired: int = 0
+    sent_bytes: int = 0
+    sent_frames: int = 0
 
     def drop_oldest_cast(self) -> bool:
         """Make room by dropping the oldest cast that has not been started."""
@@ -103,6 +128,9 @@ class Scheduler:
         self._credit = [float(self._config.burst_bytes)] * 2
         self._deficit: dict[TrafficClass, int] = dict.fromkeys(_BULK, 0)
         self._turn = TrafficClass.NORMAL
+        self._last_s: float | None = None
+        self.line_bytes_per_s = 0.0
+        """What the line carries, as far as is known; 0 is unknown."""
 
     # In
 
@@ -153,6 +181,7 @@ class Scheduler:
         for queue in self._queues:
             if queue.items:
                 queue.drop_expired(now_s)
+        self._earn(now_s)
         ready = [q for q in _CLASSES if self._queues[q].items and rooms[q] > 0]
         chosen = self._choose(ready)
         if chosen is None:
@@ -167,11 +196,32 @@ class Scheduler:
     def _choose(self, ready: list[TrafficClass]) -> TrafficClass | None:
         control, interactive = TrafficClass.CONTROL, TrafficClass.INTERACTIVE
         bulk = [one for one in ready if one in _BULK]
-        if control in ready and (self._credit[control] > 0 or len(ready) == 1):
+        if control in ready and self._may_go(control, is_alone=len(ready) == 1):
             return control
-        if interactive in ready and (self._credit[interactive] > 0 or not bulk):
+        if interactive in ready and self._may_go(interactive, is_alone=not bulk):
             return interactive
         return self._choose_bulk(bulk) if bulk else None
+
+    def _may_go(self, strict: TrafficClass, *, is_alone: bool) -> bool:
+        """True when a strict class has earned its turn, or takes it from nobody.
+
+        Bulk that waits for room on a connection of its own is no reason to stop, unless the
+        line is known: it is that line they share.
+        """
+        if self._credit[strict] > 0:
+            return True
+        if self.line_bytes_per_s:
+            return not any(queue.items for queue in self._queues[strict + 1 :])
+        return is_alone
+
+    def _earn(self, now_s: float) -> None:
+        """A strict class earns its share of the line as time passes."""
+        passed_s = 0.0 if self._last_s is None else max(0.0, now_s - self._last_s)
+        self._last_s = now_s
+        shares = (self._config.control_share, self._config.interactive_share)
+        for strict, share in enumerate(shares):
+            earned = self._credit[strict] + passed_s * self.line_bytes_per_s * share
+            self._credit[strict] = min(float(self._config.burst_bytes), earned)
 
     def _choose_bulk(self, ready: list[TrafficClass]) -> TrafficClass:
         for traffic_class in _BULK:
@@ -196,9 +246,11 @@ class Scheduler:
         data = item.data[item.sent : item.sent + size_max]
         item.sent += len(data)
         queue.bytes -= len(data)
+        queue.sent_bytes += len(data)
         self._pay(traffic_class, len(data))
         if not item.left:
             queue.items.popleft()
+            queue.sent_frames += 1
         return Slice(traffic_class, data, is_last=not item.left)
 
     def _pay(self, traffic_class: TrafficClass, size: int) -> None:
@@ -210,7 +262,7 @@ class Scheduler:
                     continue
                 floor = -float(self._config.burst_bytes)
                 self._credit[strict] = max(floor, self._credit[strict] - size)
-            elif traffic_class > strict:
+            elif traffic_class > strict and not self.line_bytes_per_s:
                 earned = self._credit[strict] + size * share / (1 - share)
                 self._credit[strict] = min(float(self._config.burst_bytes), earned)
 
@@ -231,6 +283,24 @@ class Scheduler:
     def waiting(self, traffic_class: TrafficClass) -> int:
         """Frames queued in one class."""
         return len(self._queues[traffic_class].items)
+
+    def sent_bytes(self, traffic_class: TrafficClass) -> int:
+        """Bytes of one class handed out since the start."""
+        return self._queues[traffic_class].sent_bytes
+
+    def stats(self) -> tuple[ClassStats, ...]:
+        """A snapshot, one entry per class."""
+        return tuple(
+            ClassStats(
+                queue.sent_frames,
+                queue.sent_bytes,
+                len(queue.items),
+                queue.bytes,
+                queue.dropped,
+                queue.expired,
+            )
+            for queue in self._queues
+        )
 
     @property
     def bytes_waiting(self) -> int:

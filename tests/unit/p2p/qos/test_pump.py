@@ -19,6 +19,7 @@ class FakeLane:
     def __init__(self, link: FakeLink, traffic_class: TrafficClass) -> None:
         self._link = link
         self._class = traffic_class
+        self.is_finished = False
 
     def room(self) -> int:
         return self._link.left
@@ -27,6 +28,9 @@ class FakeLane:
         self._link.left -= len(data)
         self._link.taken.append((self._class, bytes(data)))
         return len(data)
+
+    def finish(self) -> None:
+        self.is_finished = True
 
 
 async def test_what_the_link_has_no_room_for_can_still_be_overtaken() -> None:
