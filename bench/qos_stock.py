@@ -1,7 +1,7 @@
 """The rival of `bench qos`: `python -m bench.qos_stock server IP | client ADDRESS`.
 
-Stock py-libp2p: one connection (TCP, Noise, Yamux), on it one stream of bulk written without end and one stream of
-1 kB calls with length-prefixed echoes: what a program on a stock host gets. The client reads how
+Stock py-libp2p: one connection (TCP, Noise, Yamux), on it one stream of bulk written without end
+and one of 1 kB calls that are echoed: what a program on a stock host gets. The client reads how
 many calls to make from each line of its stdin and answers by their times in ms.
 """
 
