@@ -57,11 +57,11 @@ NORMAL, BACKGROUND, INTERACTIVE = 2, 3, 1
 class Peer:
     """Two processes on the line, driven by lines to the client."""
 
-    def __init__(self, lab: EmulatedLab, module: str) -> None:
+    def __init__(self, lab: EmulatedLab, module: str, *arguments: str) -> None:
         python = [sys.executable, "-m", module]
         self._server = lab.start("server", [*python, "server", lab.address("server")])
         address = self._line(self._server)
-        self._client = lab.start("client", [*python, "client", address])
+        self._client = lab.start("client", [*python, "client", address, *arguments])
         self._line(self._client)
 
     def tell(self, do: str, **fields: object) -> str:
@@ -124,6 +124,7 @@ class Round:
     share: float
     alone: float = 0.0
     stock: tuple[float, ...] = ()
+    stock_two: tuple[float, ...] = ()
 
     @property
     def is_quiet(self) -> bool:
@@ -200,9 +201,16 @@ def _round(lab: EmulatedLab, *, is_whole: bool) -> Round:
     ours.tell("wait", s=ALONE_S)
     alone = ours.count().share_since(before)
     ours.close()
-    stock = Peer(lab, "bench.qos_stock")
+    return Round(idle, under, share, alone, _rival(lab, "one"), _rival(lab, "two"))
+
+
+def _rival(lab: EmulatedLab, streams: str) -> tuple[float, ...]:
+    """Times of its calls under its bulk, on so many streams."""
+    stock = Peer(lab, "bench.qos_stock", streams)
     stock.say(WARM_CALLS)
-    return Round(idle, under, share, alone, tuple(stock.times_ms(CALLS)))
+    times = stock.times_ms(CALLS)
+    stock.close()
+    return tuple(times)
 
 
 def _lowest_share() -> float:

@@ -64,8 +64,9 @@ class PacerConfig:
     # A queue from before pacing began is drained at this part of the line's rate.
     slowest: float = 0.5
     fastest: float = 0.95
-    # However long the queue of others is, bulk keeps this part of the best rate of a minute.
-    floor: float = 0.25
+    # However long the queue of others is, bulk keeps this part of the best rate of a minute: what
+    # the caps of the strict classes leave.
+    floor: float = 0.30
     best_of_s: float = 60.0
 
     def __post_init__(self) -> None:
@@ -156,15 +157,18 @@ class Line:
         """The best rate that arrived in the last minute."""
         return self._best[0][1] if self._best else 0.0
 
-    def allowed(self, queue_s: float) -> float | None:
-        """Bytes a second that may be sent now; None while nothing is known."""
+    def allowed(self, queue_s: float, whole: float = 0.0) -> float | None:
+        """Bytes a second that may be sent now; None while nothing is known.
+
+        `whole` is the best rate of everything on the line, when that is more than ours.
+        """
         if self.rate is None:
             return None
         config = self._config
         target_s = max(config.target_s, self._packets_s(3))
         lean = 1 + (target_s - queue_s) / max(config.settle_s, 4 * target_s)
         rate = self.rate * min(max(lean, config.slowest), config.fastest)
-        return max(rate, config.floor * self.best, 1.0)
+        return max(rate, config.floor * max(self.best, whole), 1.0)
 
 
 @dataclass(slots=True)
@@ -230,7 +234,7 @@ class UplinkPacer(Generic[K]):
             path.line.remember(path.arriving, now_s)
             own_s = max(0.0, path.queue_s - shared_s)
             path.line.tick(own_s, path.arriving, is_full=path.is_backlogged, dt_s=dt_s)
-        budget = self._uplink.allowed(shared_s)
+        budget = self._uplink.allowed(shared_s, self._all.best)
         if budget is None or not is_urgent:
             return dict.fromkeys(samples)
         if now_s % self._config.drain_every_s < self._config.drain_for_s:

@@ -24,7 +24,12 @@ from p2p.link.stream import LinkStream
 from p2p.wire.frames import FrameReader, frame
 
 _KEPT_FREE_BYTES: Final = 8 * 1024
-"""Room that lanes leave to what else is said on the connection: answers to new streams, mostly."""
+"""Room that lanes leave to what else is said on the connection: answers to new streams, mostly.
+
+Lanes fill room the moment there is some; whoever waits for it would never find any."""
+
+_ROOM_BYTES_MIN: Final = 4 * 1024
+"""Less is not worth a frame of its own: more comes as soon as the socket has taken some."""
 
 _NUMBERS: Final = 256
 
@@ -47,9 +52,10 @@ class SendLane:
 
     def room(self) -> int:
         """Bytes that may be written now."""
-        if not self._link.room_bytes > _KEPT_FREE_BYTES:
+        room = self._link.room_bytes - _KEPT_FREE_BYTES
+        if room < _ROOM_BYTES_MIN or self._link.is_closing:
             return 0
-        return SLICE_BYTES_MAX if self._stream is None else self._stream.room()
+        return min(room, SLICE_BYTES_MAX if self._stream is None else self._stream.room())
 
     def finish(self) -> None:
         """End the lane between two frames."""
