@@ -7,7 +7,9 @@ from importlib import import_module
 from typing import Final
 
 BENCHES: Final = {
+BENCHES: Final = {
     name: f"bench.{name}" for name in ("attack", "core", "emulator", "link", "qos")
+}
 }
 
 

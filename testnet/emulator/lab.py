@@ -83,17 +83,27 @@ class EmulatedLab:
 
     def close(self) -> None:
         """End the processes that still run, then the router."""
-        for process in [*self._processes, self._router]:
-            if process.stdin is not None:
-                process.stdin.close()
-            process.terminate()
-            try:
-                process.wait(_STOP_WITHIN_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
+        for process in list(self._processes):
+            self.stop(process)
+        _stop(self._router)
+
+    def stop(self, process: "subprocess.Popen[str]") -> None:
+        """End a process that was started here, whether it has ended or not."""
+        self._processes.remove(process)
+        _stop(process)
+
+
+def _stop(process: "subprocess.Popen[str]") -> None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.close()
+    process.terminate()
+    try:
+        process.wait(_STOP_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    process.stdout.close()
 
 
 @contextmanager
