@@ -7,9 +7,7 @@ from importlib import import_module
 from typing import Final
 
 BENCHES: Final = {
-BENCHES: Final = {
     name: f"bench.{name}" for name in ("attack", "core", "emulator", "link", "qos")
-}
 }
 
 

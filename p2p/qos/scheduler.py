@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from p2p.ids import TrafficClass
-from p2p.limits import OUTBOX_BYTES_MAX, OUTBOX_FRAMES_MAX, SLICE_BYTES_MAX
+from p2p.limits import OUTBOX_BYTES_MAX, OUTBOX_FRAMES_MAX, SLICE_BYTES_MAX, WAITS_BYTES_MIN
 
 _CLASSES: Final = tuple(TrafficClass)
 _BULK: Final[tuple[TrafficClass, ...]] = (TrafficClass.NORMAL, TrafficClass.BACKGROUND)
@@ -40,6 +40,11 @@ class SchedulerConfig:
     background_quantum_bytes: int = 8 * 1024
     # Of the line, when bulk in whole gets little of it: above the 3 % that are promised.
     background_share: float = 0.04
+    # What may wait here, in time on a line that is known: beyond that the sender waits, and may
+    # still change its mind.
+    waits_s: tuple[float, float, float, float] = (0.25, 0.05, 0.2, 1.0)
+    # Less than this is not worth a wait, however slow the line.
+    waits_bytes_min: int = WAITS_BYTES_MIN
 
     def __post_init__(self) -> None:
         if not 0 < self.control_share < 1 or not 0 < self.interactive_share < 1:
@@ -139,13 +144,17 @@ class Scheduler:
 
     def has_room(self, traffic_class: TrafficClass, size: int) -> bool:
         """True when a frame of `size` bytes may be put; an empty queue takes any one frame."""
+        config, bytes_max = self._config, self._config.bytes_max
+        if self.line_bytes_per_s:
+            in_time = int(self.line_bytes_per_s * config.waits_s[traffic_class])
+            bytes_max = min(bytes_max, max(in_time, config.waits_bytes_min))
+        return self._fits(traffic_class, size, bytes_max)
+
+    def _fits(self, traffic_class: TrafficClass, size: int, bytes_max: int) -> bool:
         queue = self._queues[traffic_class]
         if not queue.items:
             return True
-        return (
-            len(queue.items) < self._config.frames_max
-            and queue.bytes + size <= self._config.bytes_max
-        )
+        return len(queue.items) < self._config.frames_max and queue.bytes + size <= bytes_max
 
     def put(self, traffic_class: TrafficClass, frame: bytes) -> None:
         """Queue a frame that must not be dropped; the caller has asked `has_room`."""
@@ -159,7 +168,7 @@ class Scheduler:
         Returns False when even that gave no room and this frame is the one dropped.
         """
         queue = self._queues[traffic_class]
-        while not self.has_room(traffic_class, len(frame)):
+        while not self._fits(traffic_class, len(frame), self._config.bytes_max):
             if not queue.drop_oldest_cast():
                 queue.dropped += 1
                 return False
