@@ -151,7 +151,7 @@ class Connection:
         Whoever writes much calls this between two pieces and then lets others run: the writer
         task need not be woken for it.
         """
-        if self._unsent or self.core.output_bytes < self.config.backlog_bytes:
+        if self._unsent or self.core.output_bytes < self.backlog_bytes:
             return False
         try:
             self._seal_output()

@@ -42,7 +42,7 @@ def test_each_class_is_a_queue_and_nothing_is_lost(
     assert (len(scheduler), scheduler.bytes_waiting) == (0, 0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     sizes=st.tuples(*[st.integers(1000, 150_000) for _ in TrafficClass]),
     pressing=st.sets(st.sampled_from(list(TrafficClass)[:3])),
@@ -81,7 +81,7 @@ def test_bounds_hold_whatever_is_cast(loads: list[tuple[int, bool]], frames_max:
 LINE_BYTES_PER_S = st.floats(50_000, 12_000_000)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     line=LINE_BYTES_PER_S,
     bulk_part=st.floats(0.06, 1.0),
