@@ -12,6 +12,7 @@ earns in time, and then waits for its share even while bulk waits for room on it
 Source of the round robin: Shreedhar and Varghese, SIGCOMM 1995.
 """
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -56,7 +57,7 @@ class SchedulerConfig:
 @dataclass(slots=True)
 class _Item:
     data: memoryview
-    expires_s: float | None
+    expires_s: float
     is_cast: bool
     sent: int = 0
 
@@ -119,8 +120,7 @@ class _Queue:
     def drop_expired(self, now_s: float) -> None:
         """Drop frames at the head whose deadline passed before their first byte left."""
         while self.items and not self.items[0].sent:
-            expires_s = self.items[0].expires_s
-            if expires_s is None or expires_s > now_s:
+            if self.items[0].expires_s > now_s:
                 return
             self.bytes -= self.items.popleft().left
             self.expired += 1
@@ -156,13 +156,11 @@ class Scheduler:
             return True
         return len(queue.items) < self._config.frames_max and queue.bytes + size <= bytes_max
 
-    def put(self, traffic_class: TrafficClass, frame: bytes) -> None:
-        """Queue a frame that must not be dropped; the caller has asked `has_room`."""
-        self._append(traffic_class, _Item(memoryview(frame), None, is_cast=False))
+    def put(self, traffic_class: TrafficClass, frame: bytes, expires_s: float = math.inf) -> None:
+        """Queue a frame that only its deadline may drop; the caller has asked `has_room`."""
+        self._append(traffic_class, _Item(memoryview(frame), expires_s, is_cast=False))
 
-    def cast(
-        self, traffic_class: TrafficClass, frame: bytes, expires_s: float | None = None
-    ) -> bool:
+    def cast(self, traffic_class: TrafficClass, frame: bytes, expires_s: float = math.inf) -> bool:
         """Queue a frame that may be dropped: older casts make room for it.
 
         Returns False when even that gave no room and this frame is the one dropped.

@@ -7,6 +7,7 @@ Each peer has one connection in use, a busy one a second for bulk (`bulk`), and 
 class and direction; a frame is bound to the link only when the link has room for it.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
@@ -18,6 +19,7 @@ from p2p.errors import DialError, PeerUnreachableError
 from p2p.host.addresses import Address, parse_address
 from p2p.host.admit_port import Admission
 from p2p.host.libp2p.book import AddressBook
+from p2p.host.libp2p.boxes import Boxes
 from p2p.host.libp2p.bridge import MuxedLink
 from p2p.host.libp2p.bulk import BulkLinks
 from p2p.host.libp2p.config import HostConfig
@@ -35,7 +37,7 @@ from p2p.ids import NetworkId, PeerId, TrafficClass
 from p2p.limits import STRANGER_UNREAD_BYTES_MAX
 from p2p.link.guard import AcceptGuard
 from p2p.qos.pump import Pump
-from p2p.qos.scheduler import ClassStats, Scheduler
+from p2p.qos.scheduler import ClassStats
 
 __all__ = ["HostConfig", "Libp2pHost"]
 
@@ -67,15 +69,15 @@ class Libp2pHost:
         self._book = AddressBook(self._config.back_off)
         self._door = Door(AcceptGuard(self._config.guard), self._welcome, self._book.is_known_host)
         self._conns: dict[MuxedLink, PeerConn] = {}
-        self._boxes: dict[PeerId, PeerBox] = {}
+        self._boxes = Boxes(self._config.scheduler)
         self._bulk = BulkLinks(self._boxes, self._lanes, self._connect_bulk, self._config.bulk)
         self._joining = self._make_joining(network, admission)
         self._dials = Dials(
             self._book,
             self._config.dial_within_s,
             self._connect,
-            lambda peer: self._live_conn(peer) is not None,
-            self._drop_box_if_down,
+            lambda peer: self._boxes.live_conn(peer) is not None,
+            self._boxes.close_if_down,
         )
         self._sink: FrameSink | None = None
         self._nursery: trio.Nursery | None = None
@@ -99,7 +101,7 @@ class Libp2pHost:
             f"/swarm/{network}/admit/1",
             admission,
             self._config.admit_within_s,
-            self._live_conn,
+            self._boxes.live_conn,
             self._has_place,
             self._use,
             self._bulk.is_wanted,
@@ -163,14 +165,20 @@ class Libp2pHost:
             raise DialError(address, "peer", "that is this node's own address")
         if not where.port:
             raise DialError(address, "port", "port 0 is nobody's")
-        if self._live_conn(where.peer) is None:
+        if self._boxes.live_conn(where.peer) is None:
             await self._dials.reach(where.peer, (where,))
         if not self._book.of(where.peer):
             self._book.learn(where.peer, (address,))
         await trio.lowlevel.checkpoint()
         return where.peer
 
-    async def send(self, peer: PeerId, traffic_class: TrafficClass, frame_bytes: bytes) -> None:
+    async def send(
+        self,
+        peer: PeerId,
+        traffic_class: TrafficClass,
+        frame_bytes: bytes,
+        expires_s: float = math.inf,
+    ) -> None:
         """Queue one frame, waiting while that class's outbox is full; dials when needed."""
         data = framed(frame_bytes)
         await trio.lowlevel.checkpoint_if_cancelled()  # full queues make us yield, see below
@@ -182,7 +190,7 @@ class Libp2pHost:
             await box.changed.park()
             if box.conn is not conn:
                 raise PeerUnreachableError(peer, "the connection was lost while waiting to send")
-        box.scheduler.put(traffic_class, data)
+        box.scheduler.put(traffic_class, data, expires_s)
         box.pump_now()
 
     def cast(self, peer: PeerId, traffic_class: TrafficClass, frame_bytes: bytes) -> None:
@@ -192,8 +200,8 @@ class Libp2pHost:
         if box is None or not is_waiting:
             if peer == self._peer_id or self._dials.why_not(peer) is not None:
                 return
-            box = self._box(peer)
-        expires_s = None
+            box = self._boxes.of(peer)
+        expires_s = math.inf
         if traffic_class <= TrafficClass.INTERACTIVE:
             expires_s = trio.current_time() + self._config.urgent_cast_expires_s
         box.scheduler.cast(traffic_class, framed(frame_bytes), expires_s)
@@ -204,7 +212,12 @@ class Libp2pHost:
 
     def peers(self) -> tuple[PeerId, ...]:
         """Peers connected now, sorted."""
-        return tuple(sorted(peer for peer, box in self._boxes.items() if box.conn is not None))
+        return self._boxes.connected()
+
+    def connections(self, peer: PeerId) -> int:
+        """0 when the peer is down, 2 while it has one for bulk."""
+        box = self._boxes.get(peer)
+        return 0 if box is None else (box.conn is not None) + (box.bulk is not None)
 
     def rtt_s(self, peer: PeerId) -> float | None:
         """Smoothed round-trip time, or None before the first measurement."""
@@ -212,13 +225,12 @@ class Libp2pHost:
         return None if box is None or box.conn is None else box.conn.link.rtt_s
 
     def stats(self) -> tuple[ClassStats, ...]:
-        """What waits for the peers connected now and what was sent to them, per class."""
-        each = [box.scheduler.stats() for box in self._boxes.values()]
-        return tuple(sum((of_peer[one] for of_peer in each), ClassStats()) for one in TrafficClass)
+        """Per class: what waits now, and what happened since the start."""
+        return self._boxes.stats()
 
     async def disconnect(self, peer: PeerId, reason: str) -> None:
         """Close the connection to a peer and wait until it is down."""
-        conn = self._live_conn(peer)
+        conn = self._boxes.live_conn(peer)
         if conn is not None:
             conn.link.close(reason)
             await conn.link.closed.wait()
@@ -229,7 +241,7 @@ class Libp2pHost:
 
     async def _connected_box(self, peer: PeerId) -> PeerBox:
         """The box of a peer that is up, dialled if need be; PeerUnreachableError."""
-        if self._live_conn(peer) is None:
+        if self._boxes.live_conn(peer) is None:
             why = None if peer in self._dials else self._dials.why_not(peer)
             if why is not None:
                 raise PeerUnreachableError(peer, why)
@@ -247,7 +259,7 @@ class Libp2pHost:
         conn = await self._dial_once(peer, addresses, is_bulk=False)
         if conn.is_duplicate:
             # The peer says another connection is in use: we are about to hear so there too.
-            box = self._box(peer)
+            box = self._boxes.of(peer)
             while box.conn is None:
                 await box.changed.park()
         elif not conn.joined.is_set():
@@ -343,7 +355,7 @@ class Libp2pHost:
         if former is not None and former.conn is not None:
             former.conn.link.close("a newer connection to this peer replaces it")
             self._down(former.conn)
-        box = self._box(conn.peer)
+        box = self._boxes.of(conn.peer)
         box.conn = conn
         lanes = self._lanes.out(conn, box.pump_now)
         box.pump = Pump(box.scheduler, lanes, box.wake_all)
@@ -364,35 +376,17 @@ class Libp2pHost:
         box = self._boxes.get(conn.peer)
         if box is None or box.conn is not conn:
             return
-        del self._boxes[conn.peer]
         conn.link.on_room = None
         if box.bulk is not None:
             box.bulk.link.close(f"the connection beside it ended: {conn.link.reason}")
-        box.close()
+        self._boxes.close(conn.peer)
         assert self._sink is not None
         self._sink.on_down(conn.peer, conn.link.reason)
 
     # Small facts
 
-    def _box(self, peer: PeerId) -> PeerBox:
-        box = self._boxes.get(peer)
-        if box is None:
-            box = self._boxes[peer] = PeerBox(peer, Scheduler(self._config.scheduler))
-        return box
-
-    def _drop_box_if_down(self, peer: PeerId) -> None:
-        box = self._boxes.get(peer)
-        if box is not None and box.conn is None:
-            del self._boxes[peer]
-            box.close()
-
-    def _live_conn(self, peer: PeerId) -> PeerConn | None:
-        box = self._boxes.get(peer)
-        return box.conn if box is not None and box.conn is not None and box.conn.is_live else None
-
     def _conn_of(self, muxed: MuxedLink) -> PeerConn | None:
         return self._conns.get(muxed)
 
     def _has_place(self, peer: PeerId) -> bool:
-        up = sum(box.conn is not None for box in self._boxes.values())
-        return up < self._config.peers_max
+        return len(self._boxes.connected()) < self._config.peers_max
