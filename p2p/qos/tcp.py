@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 _IS_LINUX: Final = sys.platform == "linux"
-_TCP_INFO, _TCP_CONGESTION, _TCP_NOTSENT_LOWAT = 11, 13, 25
+_TCP_INFO, _TCP_CONGESTION = 11, 13
 _SO_MAX_PACING_RATE: Final = 47
 _INFO_BYTES: Final = 232
 _UNLIMITED: Final = 2**32 - 1
@@ -91,12 +91,6 @@ def use_congestion_control(sock: Socket, wanted: tuple[str, ...]) -> str | None:
             continue
         return name
     return None
-
-
-def bind_late(sock: Socket, unsent_bytes: int) -> None:
-    """Be writable only while fewer bytes than this wait in the socket to be sent."""
-    if _IS_LINUX:
-        sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, unsent_bytes)
 
 
 def mark(sock: Socket, dscp: int) -> None:
