@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from testnet.emulator.namespaces import Namespace, missing
+from testnet.emulator.nat import NatKind
 from testnet.emulator.shape import LinkShape
 
 __all__ = ["EmulatedLab", "emulated_lab", "missing"]
@@ -24,6 +25,7 @@ class EmulatedLab:
     def __init__(self, hosts: dict[str, Namespace], router: "subprocess.Popen[str]") -> None:
         self._hosts = hosts
         self._router = router
+        self._nats = 0
         self._processes: list[subprocess.Popen[str]] = []
 
     def address(self, host: str) -> str:
@@ -64,6 +66,13 @@ class EmulatedLab:
                 for b in other
             ],
         )
+
+    def put_behind_nat(self, kind: NatKind, *hosts: str) -> str:
+        """Put hosts behind a translator of their own; returns its public address."""
+        self._nats += 1
+        public = f"10.77.200.{self._nats}"
+        self._ask("nat", kind=kind, public=public, hosts=list(hosts))
+        return public
 
     def heal(self) -> None:
         """End every partition."""

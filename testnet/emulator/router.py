@@ -14,6 +14,7 @@ import sys
 import time
 from typing import Any, Final
 
+from testnet.emulator.nat import Nat, NatKind
 from testnet.emulator.pipe import Pipe
 from testnet.emulator.shape import LinkShape
 
@@ -36,16 +37,39 @@ class Router:
             if source != target
         }
         self._cut: dict[tuple[str, str], None] = {}
+        self._nat_of: dict[str, Nat] = {}
+        self._nat_at: dict[bytes, Nat] = {}
         self._unrouted = 0
 
     def on_packet(self, source: str, packet: bytes, now_s: float) -> None:
         """A host sent a packet."""
-        target = self._names.get(packet[16:20]) if packet[0] >> 4 == 4 else None
-        pipe = None if target is None else self._pipes.get((source, target))
-        if pipe is None or (source, target) in self._cut:
+        routed = self._routed(source, packet) if packet[0] >> 4 == 4 else None
+        if routed is None or (source, routed[0]) in self._cut:
             self._unrouted += 1
         else:
-            pipe.offer(packet, now_s)
+            target, packet = routed
+            self._pipes[source, target].offer(packet, now_s)
+
+    def _routed(self, source: str, packet: bytes) -> tuple[str, bytes] | None:
+        """The host that a packet goes to, and the packet as it arrives there."""
+        ours, theirs = self._nat_of.get(source), self._nat_at.get(packet[16:20])
+        target = self._names.get(packet[16:20])
+        if target is not None and self._nat_of.get(target) is ours:
+            return None if target == source else (target, packet)
+        if ours is not None:
+            translated = ours.outgoing(packet)
+            if translated is None:
+                return None
+            packet = translated
+        if theirs is not None:
+            translated = theirs.incoming(packet)
+            if translated is None:
+                return None
+            packet = translated
+        target = self._names.get(packet[16:20])
+        if target is None or target == source or self._nat_of.get(target) is not theirs:
+            return None  # nobody there, ourselves by our public address, or not by its address
+        return target, packet
 
     def deliver(self, now_s: float) -> float:
         """Write what has arrived; returns when to come back."""
@@ -64,6 +88,10 @@ class Router:
                 shape = LinkShape.from_json(order["shape"])
                 for pair in order["pairs"]:
                     self._pipes[tuple(pair)].reshape(shape)
+            case "nat":
+                nat = Nat(NatKind(order["kind"]), socket.inet_aton(order["public"]))
+                self._nat_at[nat.public] = nat
+                self._nat_of |= dict.fromkeys(order["hosts"], nat)
             case "cut":
                 self._cut = {tuple(pair): None for pair in order["pairs"]}
             case "stats":

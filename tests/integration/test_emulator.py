@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from testnet.emulator.lab import EmulatedLab, emulated_lab, missing
+from testnet.emulator.nat import NatKind
 from testnet.emulator.shape import LinkShape
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=f"needs {missing()}")
@@ -69,6 +70,15 @@ def test_a_partition_cuts_groups_apart_until_it_is_healed(lab: EmulatedLab) -> N
     assert None not in pings(lab, "carol", "bob")
     lab.heal()
     assert None not in pings(lab, "alice", "bob")
+
+
+def test_behind_a_translator_one_reaches_out_but_is_not_reached(lab: EmulatedLab) -> None:
+    public = lab.put_behind_nat(NatKind.PORT_RESTRICTED, "alice")
+    for host in ("alice", "bob"):
+        start(lab, host, "echo")
+    assert None not in pings(lab, "alice", "bob")
+    assert pings(lab, "bob", "alice") == [None] * PINGS
+    assert json.loads(start(lab, "bob", "ping", public, "5", "5")) == [None] * 5
 
 
 def test_a_lab_takes_its_processes_with_it() -> None:
