@@ -78,6 +78,8 @@ class BulkLinks:
 
     def watch(self, box: PeerBox, conn: PeerConn) -> None:
         """A peer's first connection is in use: set it up, and see whether it gets busy."""
+        if conn.link.is_closing:  # its socket may be gone
+            return
         tcp.use_congestion_control(conn.socket, _CONGESTION)
         tcp.mark(conn.socket, tcp.DSCP_EF)
         if conn.muxed.is_initiator:
@@ -95,7 +97,8 @@ class BulkLinks:
     def use(self, conn: PeerConn) -> None:
         """A second connection is admitted: bulk moves over to it."""
         box = self._boxes.get(conn.peer)
-        if box is None or box.conn is None or box.pump is None or not self.is_wanted(conn):
+        is_late = conn.link.is_closing or not self.is_wanted(conn)
+        if is_late or box is None or box.conn is None or box.pump is None:
             conn.link.close("the connection it stood beside is gone")
             return
         box.bulk = conn
