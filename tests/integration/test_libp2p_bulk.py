@@ -71,7 +71,9 @@ async def connected(bulk: BulkConfig | None = None) -> AsyncIterator[Pair]:
                 ear.host.attach(ear)
                 await nursery.start(ear.host.run)
             await ears[0].host.dial(ears[1].host.addresses()[0])
-            yield Pair(*ears)
+            pair = Pair(*ears)
+            await pair.have(connections=1)
+            yield pair
             nursery.cancel_scope.cancel()
 
 
