@@ -24,6 +24,9 @@ stock_two_streams_p50_vs_ours
 lowest_class_share_min
     Bytes of class background against 20 Mbit/s while interactive, normal and background all have
     more to send than the line takes: the least of every 30 s in 36 s, once a run.
+peers_least_vs_fair, peers_bulk_share_of_line
+    Bulk to three peers at once over one such line as the node's uplink, with calls to one of them:
+    what the least of them got against a third of it all, and what all got of the line; once a run.
 rounds_repeated
     Rounds thrown away because the machine was too busy for them: the 99th percentile of their
     idle calls was above 1.3 times their median; with losses, where one call in fifty waits for a
@@ -60,13 +63,15 @@ NORMAL, BACKGROUND, INTERACTIVE = 2, 3, 1
 
 
 class Peer:
-    """Two processes on the line, driven by lines to the client."""
+    """A client and its servers on the line, driven by lines to the client."""
 
-    def __init__(self, lab: EmulatedLab, module: str, *arguments: str) -> None:
+    def __init__(
+        self, lab: EmulatedLab, module: str, *arguments: str, servers: tuple[str, ...] = ("server",)
+    ) -> None:
         python = [sys.executable, "-m", module]
-        self._server = lab.start("server", [*python, "server", lab.address("server")])
-        address = self._line(self._server)
-        self._client = lab.start("client", [*python, "client", address, *arguments])
+        self._servers = [lab.start(one, [*python, "server", lab.address(one)]) for one in servers]
+        addresses = [self._line(one) for one in self._servers]
+        self._client = lab.start("client", [*python, "client", *addresses, *arguments])
         self._line(self._client)
 
     def tell(self, do: str, **fields: object) -> str:
@@ -85,14 +90,14 @@ class Peer:
         times: list[float] = json.loads(self.say(order))
         return times
 
-    def count(self) -> "Count":
+    def count(self, server: int = 0) -> "Count":
         """What has come so far."""
-        fields = json.loads(self.tell("count"))
+        fields = json.loads(self.tell("count", server=server))
         return Count(fields["received"], fields["at_s"])
 
     def close(self) -> None:
-        """End both, the client first."""
-        for process in (self._client, self._server):
+        """End all, the client first."""
+        for process in (self._client, *self._servers):
             assert process.stdin is not None
             process.stdin.close()
             process.wait(ANSWER_WITHIN_S)
@@ -148,6 +153,7 @@ def measure(rounds: int) -> dict[str, object]:
     )
     figures["stock_p50_ms"] = _median(statistics.median(one.stock) for one in clean)
     figures["lowest_class_share_min"] = round(_lowest_share(), 3)
+    figures |= _several_peers()
     lossy, repeated_lossy = _rounds(rounds, loss=0.005)
     figures |= _ratios("loss_", lossy)
     figures["rounds_repeated"] = repeated + repeated_lossy
@@ -236,10 +242,31 @@ def _lowest_share() -> float:
         for _ in range(STARVE_S):
             ours.tell("wait", s=1)
             counts.append(ours.count())
+        ours.close()
     return min(
         counts[at + WINDOW_S].share_since(counts[at], BACKGROUND)
         for at in range(len(counts) - WINDOW_S)
     )
+
+
+def _several_peers() -> dict[str, object]:
+    """How bulk to several peers shares the uplink of the node."""
+    servers = ("server", "second", "third")
+    with emulated_lab([*servers, "client"], seed=7) as lab:
+        for one in servers:
+            lab.shape("client", one, LinkShape(delay_ms=20.0))
+        lab.shape_uplink("client", LinkShape(rate_mbit=RATE_MBIT, queue_bytes=500_000))
+        ours = Peer(lab, "bench.qos_peer", servers=servers)
+        ours.tell("bulk", classes=[NORMAL])
+        ours.times_ms({"do": "calls", "calls": CALLS})
+        before = [ours.count(at) for at in range(len(servers))]
+        ours.times_ms({"do": "calls", "calls": CALLS})
+        shares = [ours.count(at).share_since(before[at]) for at in range(len(servers))]
+        ours.close()
+    return {
+        "peers_least_vs_fair": round(min(shares) / statistics.mean(shares), 3),
+        "peers_bulk_share_of_line": round(sum(shares), 3),
+    }
 
 
 def _p99(times: list[float]) -> float:

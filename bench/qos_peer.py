@@ -1,12 +1,14 @@
-"""The two ends of `bench qos`: `python -m bench.qos_peer server IP | client ADDRESS`.
+"""The ends of `bench qos`: `python -m bench.qos_peer server IP | client ADDRESS...`.
 
-The server echoes calls and counts the bytes of bodies per class. The client reads one order per
+A server echoes calls and counts the bytes of bodies per class. The client reads one order per
 line (JSON) from its stdin and answers each by a line:
 
     {"do": "calls", "calls": 500}       Poisson calls of 1 kB, 50 a second: their times in ms
-    {"do": "bulk", "classes": [2]}      keep these classes full from now on; [] ends that
+    {"do": "bulk", "classes": [2]}      keep these classes full from now on, to all; [] ends that
     {"do": "wait", "s": 5}              let time pass
-    {"do": "count"}                     bytes the server has received, per class, and when
+    {"do": "count", "server": 0}        bytes a server has received, per class, and when
+
+Calls go to the first server.
 """
 
 import json
@@ -70,11 +72,11 @@ class Sink:
 
 
 class Client:
-    """Carries out orders against one server."""
+    """Carries out orders against its servers."""
 
-    def __init__(self, rpc: Rpc, peer: PeerId, nursery: trio.Nursery) -> None:
+    def __init__(self, rpc: Rpc, servers: list[PeerId], nursery: trio.Nursery) -> None:
         self._rpc = rpc
-        self._peer = peer
+        self._servers = servers
         self._nursery = nursery
         self._rng = random.Random(7)  # noqa: S311 - when calls are made
         self._bulk = trio.CancelScope()
@@ -92,12 +94,12 @@ class Client:
             case "wait":
                 await trio.sleep(order["s"])
             case "count":
-                return await self._count()
+                return await self._count(self._servers[order["server"]])
         return None
 
-    async def _count(self) -> object:
+    async def _count(self, server: PeerId) -> object:
         reply, _ = await self._rpc.call(
-            self._peer,
+            server,
             CountRequest(),
             CountReply,
             traffic_class=TrafficClass.CONTROL,
@@ -118,7 +120,7 @@ class Client:
     async def _call(self, times: list[float]) -> None:
         began_s = trio.current_time()
         await self._rpc.call(
-            self._peer,
+            self._servers[0],
             EchoRequest(bytes(CALL_BYTES)),
             EchoReply,
             traffic_class=TrafficClass.INTERACTIVE,
@@ -129,15 +131,16 @@ class Client:
     async def _fill(self, scope: trio.CancelScope, classes: list[int]) -> None:
         with scope:
             async with trio.open_nursery() as nursery:
-                for one in classes:
-                    for _ in range(BODIES_AT_ONCE):
-                        nursery.start_soon(self._send_bodies, TrafficClass(one))
+                for server in self._servers:
+                    for one in classes:
+                        for _ in range(BODIES_AT_ONCE):
+                            nursery.start_soon(self._send_bodies, server, TrafficClass(one))
 
-    async def _send_bodies(self, traffic_class: TrafficClass) -> None:
+    async def _send_bodies(self, server: PeerId, traffic_class: TrafficClass) -> None:
         body = bytes(BODY_BYTES)
         while True:
             await self._rpc.call(
-                self._peer,
+                server,
                 SinkRequest(traffic_class),
                 CountReply,
                 traffic_class=traffic_class,
@@ -161,14 +164,14 @@ async def serve(ip: str) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def ask(address: str) -> None:
+async def ask(*addresses: str) -> None:
     """Carry out orders from stdin until it ends."""
     host = Libp2pHost(os.urandom(32), NETWORK, [], OpenAdmission())
     rpc = Rpc(host)
     async with trio.open_nursery() as nursery:
         await nursery.start(rpc.run)
         await nursery.start(host.run)
-        client = Client(rpc, await host.dial(address), nursery)
+        client = Client(rpc, [await host.dial(address) for address in addresses], nursery)
         print("ready", flush=True)
         lines = b""
         async for data in trio.lowlevel.FdStream(os.dup(sys.stdin.fileno())):
@@ -180,4 +183,7 @@ async def ask(address: str) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(serve if sys.argv[1] == "server" else ask, sys.argv[2])
+    if sys.argv[1] == "server":
+        trio.run(serve, sys.argv[2])
+    else:
+        trio.run(ask, *sys.argv[2:])

@@ -52,6 +52,10 @@ class EmulatedLab:
         self._ask("shape", pairs=[(a, b)], shape=shape.as_json())
         self._ask("shape", pairs=[(b, a)], shape=(back or shape).as_json())
 
+    def shape_uplink(self, host: str, shape: LinkShape) -> None:
+        """Put a line before all ways from a host: what it sends to anybody shares it."""
+        self._ask("uplink", host=host, shape=shape.as_json())
+
     def partition(self, *groups: Iterable[str]) -> None:
         """Cut the groups apart; hosts in none keep every link."""
         listed = [list(group) for group in groups]

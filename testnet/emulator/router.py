@@ -36,6 +36,8 @@ class Router:
             for target in wires
             if source != target
         }
+        self._uplinks: dict[str, Pipe] = {}
+        self._seed = seed
         self._cut: dict[tuple[str, str], None] = {}
         self._nat_of: dict[str, Nat] = {}
         self._nat_at: dict[bytes, Nat] = {}
@@ -48,7 +50,8 @@ class Router:
             self._unrouted += 1
         else:
             target, packet = routed
-            self._pipes[source, target].offer(packet, now_s)
+            uplink = self._uplinks.get(source)
+            (uplink or self._pipes[source, target]).offer(packet, now_s)
 
     def _routed(self, source: str, packet: bytes) -> tuple[str, bytes] | None:
         """The host that a packet goes to, and the packet as it arrives there."""
@@ -74,6 +77,10 @@ class Router:
     def deliver(self, now_s: float) -> float:
         """Write what has arrived; returns when to come back."""
         next_s = now_s + _IDLE_S
+        for source, uplink in self._uplinks.items():
+            for packet in uplink.advance(now_s):
+                self._pipes[source, self._names[packet[16:20]]].offer(packet, now_s)
+            next_s = min(next_s, uplink.next_s())
         for (source, target), pipe in self._pipes.items():
             for packet in pipe.advance(now_s):
                 if (source, target) not in self._cut:
@@ -88,6 +95,9 @@ class Router:
                 shape = LinkShape.from_json(order["shape"])
                 for pair in order["pairs"]:
                     self._pipes[tuple(pair)].reshape(shape)
+            case "uplink":
+                host, shape = order["host"], LinkShape.from_json(order["shape"])
+                self._uplinks[host] = Pipe(shape, _rng(f"{self._seed}/{host}"))
             case "nat":
                 nat = Nat(NatKind(order["kind"]), socket.inet_aton(order["public"]))
                 self._nat_at[nat.public] = nat

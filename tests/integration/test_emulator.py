@@ -51,8 +51,13 @@ def test_each_pair_has_a_shape_of_its_own(lab: EmulatedLab) -> None:
     assert None not in pings(lab, "carol", "bob")
 
 
-def test_a_burst_is_no_faster_than_the_line(lab: EmulatedLab) -> None:
-    lab.shape("alice", "bob", LinkShape(rate_mbit=10))
+@pytest.mark.parametrize("is_uplink", [False, True], ids=["of the pair", "of the host"])
+def test_a_burst_is_no_faster_than_the_line(lab: EmulatedLab, *, is_uplink: bool) -> None:
+    line = LinkShape(rate_mbit=10)
+    if is_uplink:
+        lab.shape_uplink("alice", line)
+    else:
+        lab.shape("alice", "bob", line)
     sink = lab.start("bob", [sys.executable, "-m", "testnet.emulator.probe", "sink", "100"])
     assert sink.stdout is not None
     assert sink.stdout.readline() == "ready\n"
