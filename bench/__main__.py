@@ -6,7 +6,7 @@ import sys
 from importlib import import_module
 from typing import Final
 
-BENCHES: Final = {"core": "bench.core", "attack": "bench.attack", "link": "bench.link"}
+BENCHES: Final = {name: f"bench.{name}" for name in ("attack", "core", "emulator", "link", "qos")}
 
 
 def main() -> int:

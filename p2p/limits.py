@@ -244,3 +244,12 @@ GUEST_ECHO_BYTES_MAX: Final = 8 * 1024 * 1024
 
 INDEX_KEYS_MAX: Final = 16_384
 """Keys of the shared index kept for others: with 20 providers each at most 150 MB, usually 8."""
+
+BULK_BEGINS_BYTES: Final = 256 * 1024
+"""Bulk that passes before a peer gets a second connection: less is gone before that would be up."""
+
+WAITS_BYTES_MIN: Final = 64 * 1024
+"""Bytes of one class that may wait for a peer on however slow a line: a page of anything."""
+
+SLOW_LINE_BACKLOG_BYTES: Final = 24 * 1024
+"""The same below 100 Mbit/s, where 128 KiB in front of a heartbeat are 10 ms and more."""

@@ -12,8 +12,10 @@ from p2p.errors import WireError
 from p2p.gossip.items import RESOURCES, STORAGE
 from p2p.gossip.service import GossipService
 from p2p.host.rpc import Rpc
+from p2p.ids import TrafficClass
 from p2p.membership.service import MembershipService
 from p2p.membership.view import Liveness, Member
+from p2p.qos.scheduler import ClassStats
 from p2p.wire.codec import decode_as
 from storage.advert import StorageAdvert
 from storage.service import StorageService
@@ -170,6 +172,7 @@ class StatusReader:
             "membership_dropped": node.membership.dropped,
             "rpc_casts_unknown": rpc.casts_unknown,
             "rpc_casts_dropped": rpc.casts_dropped,
+            **_traffic(node.edges.host.stats()),
             **node.market.counters,
         }
 
@@ -217,6 +220,18 @@ class StatusReader:
             storage_free_bytes=None if kept is None else kept.free_bytes,
             paused=lent is not None and lent.paused,
         )
+
+
+def _traffic(stats: tuple[ClassStats, ...]) -> dict[str, int]:
+    """What was sent to peers and what was not, per class."""
+    counters = {}
+    for traffic_class, of_class in zip(TrafficClass, stats, strict=True):
+        name = f"net_{traffic_class.name.lower()}"
+        counters[f"{name}_sent_bytes"] = of_class.sent_bytes
+        counters[f"{name}_sent_frames"] = of_class.sent_frames
+        counters[f"{name}_dropped"] = of_class.dropped
+        counters[f"{name}_expired"] = of_class.expired
+    return counters
 
 
 def _failure_lines(failures: tuple[tuple[str, str, str], ...]) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """A Host without sockets: one machine's place in a MemoryNetwork. Addresses are `/memory/<id>`."""
 
+import math
 from collections.abc import Sequence
 
 import trio
@@ -9,6 +10,7 @@ from p2p.host.memory_network import Dial, Link, MemoryNetwork, Port
 from p2p.host.port import FrameSink
 from p2p.ids import PeerId, TrafficClass
 from p2p.limits import OUTBOX_FRAMES_MAX
+from p2p.qos.scheduler import ClassStats
 
 _PREFIX = "/memory/"
 
@@ -25,6 +27,7 @@ class MemoryHost:
         self._network = network
         self._port = Port(peer_id)
         self._known: dict[PeerId, tuple[str, ...]] = {}
+        self._stats = [ClassStats()] * len(TrafficClass)
 
     @property
     def peer_id(self) -> PeerId:
@@ -69,13 +72,16 @@ class MemoryHost:
         self._known.setdefault(peer, (address,))
         return peer
 
-    async def send(self, peer: PeerId, traffic_class: TrafficClass, frame: bytes) -> None:
+    async def send(
+        self, peer: PeerId, traffic_class: TrafficClass, frame: bytes, expires_s: float = math.inf
+    ) -> None:
         """Queue one frame, waiting while the link is behind; dials when needed."""
         link = self._network.link(self._port, peer)
         if link is None:
             dial = self._dial_known(peer)
             if dial is None:
                 raise PeerUnreachableError(peer, "no address is known")
+            self._count(traffic_class, frame)
             dial.frames.append((traffic_class, frame))
             await dial.done.wait()
             if dial.failure is not None:
@@ -84,6 +90,10 @@ class MemoryHost:
         await self._wait_for_room(link)
         if not link.is_open:
             raise PeerUnreachableError(peer, "the connection ended")
+        if expires_s <= trio.current_time():
+            self._stats[traffic_class] += ClassStats(expired=1)
+            return
+        self._count(traffic_class, frame)
         self._network.transmit(self._port, link, traffic_class, frame, is_cast=False)
 
     def cast(self, peer: PeerId, traffic_class: TrafficClass, frame: bytes) -> None:
@@ -91,15 +101,23 @@ class MemoryHost:
         link = self._network.link(self._port, peer)
         if link is not None:
             if self._network.backlog_s(self._port, link) <= 10 * self._network.model.backlog_s:
+                self._count(traffic_class, frame)
                 self._network.transmit(self._port, link, traffic_class, frame, is_cast=True)
+            else:
+                self._stats[traffic_class] += ClassStats(dropped=1)
             return
         dial = self._dial_known(peer)
         if dial is not None and len(dial.frames) < OUTBOX_FRAMES_MAX:
+            self._count(traffic_class, frame)
             dial.frames.append((traffic_class, frame))
 
     def peers(self) -> tuple[PeerId, ...]:
         """Peers connected now, oldest connection first."""
         return tuple(self._network.links_of(self._port))
+
+    def stats(self) -> tuple[ClassStats, ...]:
+        """Per class: what was sent and dropped since the start; what waits is the network's."""
+        return tuple(self._stats)
 
     def rtt_s(self, peer: PeerId) -> float | None:
         """Round-trip time of a connected peer."""
@@ -111,6 +129,9 @@ class MemoryHost:
         """Close the connection to a peer."""
         self._network.disconnect(self._port, peer, reason)
         await trio.lowlevel.checkpoint()
+
+    def _count(self, traffic_class: TrafficClass, frame: bytes) -> None:
+        self._stats[traffic_class] += ClassStats(sent_frames=1, sent_bytes=len(frame))
 
     def _dial_known(self, peer: PeerId) -> Dial | None:
         for address in self._known.get(peer, ()):

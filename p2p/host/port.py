@@ -5,12 +5,14 @@ other. Bodies: `p2p.host.libp2p` on a node, `p2p.host.memory_host` in a simulati
 tests/contract/test_host.py. Nobody but `p2p.host.rpc` sees frames.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
 import trio
 
 from p2p.ids import PeerId, TrafficClass
+from p2p.qos.scheduler import ClassStats
 
 
 class FrameSink(Protocol):
@@ -51,9 +53,12 @@ class Host(Protocol):
         """
         ...
 
-    async def send(self, peer: PeerId, traffic_class: TrafficClass, frame: bytes) -> None:
+    async def send(
+        self, peer: PeerId, traffic_class: TrafficClass, frame: bytes, expires_s: float = math.inf
+    ) -> None:
         """Queue one frame, waiting while that class's outbox is full; dials when needed.
 
+        A frame that has not begun to leave by `expires_s` (trio's clock) is dropped.
         Raises PeerUnreachableError when there is no way to the peer.
         """
 
@@ -62,6 +67,10 @@ class Host(Protocol):
 
     def peers(self) -> tuple[PeerId, ...]:
         """Peers connected now, in a stable order."""
+
+    def stats(self) -> tuple[ClassStats, ...]:
+        """Per class: what waits now, and what happened since the start."""
+        ...
 
     def rtt_s(self, peer: PeerId) -> float | None:
         """Smoothed round-trip time, or None before the first measurement."""

@@ -152,7 +152,8 @@ class Rpc:
             raise ValueError(f"body of {len(body)} bytes, limit {BODY_BYTES_MAX}")
         channel = self._channel(peer, traffic_class)
         self._last_id += 1
-        asking = Asking(self._last_id, type(request).__name__, reply)
+        expires_s = trio.current_time() + timeout_s
+        asking = Asking(self._last_id, type(request).__name__, reply, expires_s)
         deadline_ms = math.ceil(min(max(timeout_s, 0.0), CALL_TIMEOUT_S_MAX) * 1000)
         channel.ask(asking, _packed(request), body, deadline_ms)
         try:
@@ -335,11 +336,11 @@ class Rpc:
 
     def _sender(
         self, peer: PeerId, traffic_class: TrafficClass
-    ) -> Callable[[bytes], Awaitable[None]]:
-        async def to_peer(frame: bytes) -> None:
-            await self._host.send(peer, traffic_class, frame)
+    ) -> Callable[[bytes, float], Awaitable[None]]:
+        async def to_peer(frame: bytes, expires_s: float) -> None:
+            await self._host.send(peer, traffic_class, frame, expires_s)
 
-        async def to_ourselves(frame: bytes) -> None:
+        async def to_ourselves(frame: bytes, _expires_s: float) -> None:
             self._loop_back(traffic_class, frame)
             await trio.lowlevel.checkpoint()
 

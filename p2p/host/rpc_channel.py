@@ -7,6 +7,7 @@ so memory is bounded by BODY_WINDOW_BYTES per direction and kind, and as request
 separate credit, a reply can always leave while requests wait.
 """
 
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -82,6 +83,8 @@ class Asking:
     id: int
     request: str
     reply_kind: type[Message]
+    expires_s: float
+    """When nobody waits for it any more."""
     done: trio.Event = field(default_factory=trio.Event)
     is_sent: bool = False
     is_over: bool = False
@@ -115,7 +118,7 @@ class Channel:
         peer: PeerId,
         traffic_class: TrafficClass,
         epoch: int,
-        transmit: Callable[[bytes], Awaitable[None]],
+        transmit: Callable[[bytes, float], Awaitable[None]],
     ) -> None:
         self.peer = peer
         self.traffic_class = traffic_class
@@ -140,14 +143,14 @@ class Channel:
     async def pump(self) -> None:
         """Send until closed; PeerUnreachableError is the host's."""
         with self._scope:
-            await self._transmit(encode(Opened(self.epoch)))
+            await self._transmit(encode(Opened(self.epoch)), math.inf)
             while True:
                 frame = self._next_frame()
                 if frame is None:
                     self._wake = trio.Event()
                     await self._wake.wait()
                 else:
-                    await self._transmit(frame)
+                    await self._transmit(*frame)
 
     def close(self, why: str) -> None:
         """Forget everything: our calls fail, their handlers are cancelled."""
@@ -316,19 +319,21 @@ class Channel:
             self._owed[kind] += size
             self._wake.set()
 
-    def _next_frame(self) -> bytes | None:
+    def _next_frame(self) -> tuple[bytes, float] | None:
+        """The next to leave, and by when it must have begun to."""
         for kind in BodyKind:
             if self._owed[kind]:
                 credit, self._owed[kind] = Credit(kind, self._owed[kind]), 0
-                return encode(credit)
+                return encode(credit), math.inf
         while self._small:
             frame, call = self._small.popleft()
             if call is None:
-                return frame
+                return frame, math.inf
             if not call.is_over:
                 call.is_sent = True
-                return frame
-        return self._next_chunk()
+                return frame, call.expires_s
+        chunk = self._next_chunk()
+        return None if chunk is None else (chunk, math.inf)
 
     def _next_chunk(self) -> bytes | None:
         for kind in (self._turn, BodyKind(1 - self._turn)):

@@ -94,6 +94,8 @@ class Connection:
         self._ponged = trio.lowlevel.ParkingLot()
         self._unparsed = b""
         self._piece_bytes = PLAIN_BYTES_MAX
+        self.backlog_bytes = self.config.backlog_bytes
+        """Lowered on a slow line, where what was queued can no longer be overtaken."""
 
     # For callers
 
@@ -122,10 +124,14 @@ class Connection:
         """True from the first step of closing on."""
         return self._closing.is_set()
 
+    @property
+    def room_bytes(self) -> int:
+        """How much more may wait for the socket without being out of reach too early."""
+        return self.backlog_bytes - self.core.output_bytes - len(self._unsent)
+
     def has_room(self) -> bool:
         """True while little enough waits for the socket that another frame should join it."""
-        waiting = self.core.output_bytes + len(self._unsent)
-        return waiting < self.config.backlog_bytes and not self._closing.is_set()
+        return self.room_bytes > 0 and not self._closing.is_set()
 
     async def wait_for_room(self) -> None:
         """Return once `has_room`; LinkClosedError when the connection ends."""
@@ -145,7 +151,7 @@ class Connection:
         Whoever writes much calls this between two pieces and then lets others run: the writer
         task need not be woken for it.
         """
-        if self._unsent or self.core.output_bytes < self.config.backlog_bytes:
+        if self._unsent or self.core.output_bytes < self.backlog_bytes:
             return False
         try:
             self._seal_output()

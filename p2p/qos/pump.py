@@ -10,6 +10,7 @@ from typing import Protocol
 
 import trio
 
+from p2p.ids import TrafficClass
 from p2p.qos.scheduler import Scheduler
 
 
@@ -23,6 +24,9 @@ class Lane(Protocol):
         """Queue bytes, at most `room`; returns how many."""
         ...
 
+    def finish(self) -> None:
+        """No more frames will come: a lane on another connection takes over."""
+
 
 class Pump:
     """One peer's scheduler joined to its four lanes."""
@@ -31,9 +35,22 @@ class Pump:
         self, scheduler: Scheduler, lanes: Sequence[Lane], on_progress: Callable[[], None]
     ) -> None:
         self._scheduler = scheduler
-        self._lanes = lanes
+        self._lanes = list(lanes)
+        self._successors: dict[TrafficClass, Lane] = {}
+        self._is_in_frame = [False] * len(self._lanes)
         self._on_progress = on_progress
         self._is_running = False
+
+    def move(self, traffic_class: TrafficClass, lane: Lane) -> None:
+        """Carry a class on another lane, from the next frame on."""
+        self._successors[traffic_class] = lane
+        self._succeed(traffic_class)
+
+    def _succeed(self, traffic_class: TrafficClass) -> None:
+        if self._is_in_frame[traffic_class] or traffic_class not in self._successors:
+            return
+        self._lanes[traffic_class].finish()
+        self._lanes[traffic_class] = self._successors.pop(traffic_class)
 
     def run_once(self) -> None:
         """Move what can be moved; returns at once. Errors of the lanes are the caller's."""
@@ -56,5 +73,7 @@ class Pump:
             if piece is None:
                 break
             self._lanes[piece.traffic_class].write_some(piece.data)
+            self._is_in_frame[piece.traffic_class] = not piece.is_last
+            self._succeed(piece.traffic_class)
             moved = True
         return moved or len(self._scheduler) < before

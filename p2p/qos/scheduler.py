@@ -3,21 +3,23 @@
     C0 control      strict, but at most a tenth of the bytes while others wait
     C1 interactive  strict below C0, but at most six tenths while bulk waits
     C2 normal       deficit round robin, 8 parts ...
-    C3 background   ... to 1 part
+    C3 background   ... to 1 part, and at least a twenty-fifth of the line where that is known
 
 Frames are handed out in slices, so that a small urgent frame never waits for the rest of a large
 one; within a class frames keep their order and are never interleaved. Shares are paid for in
-bytes sent, not in time: the core needs no idea of how fast the link is.
+bytes sent; once somebody knows how fast the line is (`line_bytes_per_s`), a strict class also
+earns in time, and then waits for its share even while bulk waits for room on its own connection.
 Source of the round robin: Shreedhar and Varghese, SIGCOMM 1995.
 """
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from p2p.ids import TrafficClass
-from p2p.limits import OUTBOX_BYTES_MAX, OUTBOX_FRAMES_MAX, SLICE_BYTES_MAX
+from p2p.limits import OUTBOX_BYTES_MAX, OUTBOX_FRAMES_MAX, SLICE_BYTES_MAX, WAITS_BYTES_MIN
 
 _CLASSES: Final = tuple(TrafficClass)
 _BULK: Final[tuple[TrafficClass, ...]] = (TrafficClass.NORMAL, TrafficClass.BACKGROUND)
@@ -37,6 +39,13 @@ class SchedulerConfig:
     slice_bytes_max: int = SLICE_BYTES_MAX
     normal_quantum_bytes: int = 64 * 1024
     background_quantum_bytes: int = 8 * 1024
+    # Of the line, when bulk in whole gets little of it: above the 3 % that are promised.
+    background_share: float = 0.04
+    # What may wait here, in time on a line that is known: beyond that the sender waits, and may
+    # still change its mind.
+    waits_s: tuple[float, float, float, float] = (0.25, 0.05, 0.2, 1.0)
+    # Less than this is not worth a wait, however slow the line.
+    waits_bytes_min: int = WAITS_BYTES_MIN
 
     def __post_init__(self) -> None:
         if not 0 < self.control_share < 1 or not 0 < self.interactive_share < 1:
@@ -48,7 +57,7 @@ class SchedulerConfig:
 @dataclass(slots=True)
 class _Item:
     data: memoryview
-    expires_s: float | None
+    expires_s: float
     is_cast: bool
     sent: int = 0
 
@@ -67,12 +76,36 @@ class Slice:
     """True when this completes a frame."""
 
 
+@dataclass(frozen=True, slots=True)
+class ClassStats:
+    """One class of one peer, or of several added up; counters since the start."""
+
+    sent_frames: int = 0
+    sent_bytes: int = 0
+    waiting_frames: int = 0
+    waiting_bytes: int = 0
+    dropped: int = 0
+    expired: int = 0
+
+    def __add__(self, other: "ClassStats") -> "ClassStats":
+        return ClassStats(
+            self.sent_frames + other.sent_frames,
+            self.sent_bytes + other.sent_bytes,
+            self.waiting_frames + other.waiting_frames,
+            self.waiting_bytes + other.waiting_bytes,
+            self.dropped + other.dropped,
+            self.expired + other.expired,
+        )
+
+
 @dataclass(slots=True)
 class _Queue:
     items: deque[_Item] = field(default_factory=deque)
     bytes: int = 0
     dropped: int = 0
     expired: int = 0
+    sent_bytes: int = 0
+    sent_frames: int = 0
 
     def drop_oldest_cast(self) -> bool:
         """Make room by dropping the oldest cast that has not been started."""
@@ -87,8 +120,7 @@ class _Queue:
     def drop_expired(self, now_s: float) -> None:
         """Drop frames at the head whose deadline passed before their first byte left."""
         while self.items and not self.items[0].sent:
-            expires_s = self.items[0].expires_s
-            if expires_s is None or expires_s > now_s:
+            if self.items[0].expires_s > now_s:
                 return
             self.bytes -= self.items.popleft().left
             self.expired += 1
@@ -101,34 +133,40 @@ class Scheduler:
         self._config = config or SchedulerConfig()
         self._queues = tuple(_Queue() for _ in _CLASSES)
         self._credit = [float(self._config.burst_bytes)] * 2
+        self._background_credit = 0.0
         self._deficit: dict[TrafficClass, int] = dict.fromkeys(_BULK, 0)
         self._turn = TrafficClass.NORMAL
+        self._last_s: float | None = None
+        self.line_bytes_per_s = 0.0
+        """What the line carries, as far as is known; 0 is unknown."""
 
     # In
 
     def has_room(self, traffic_class: TrafficClass, size: int) -> bool:
         """True when a frame of `size` bytes may be put; an empty queue takes any one frame."""
+        config, bytes_max = self._config, self._config.bytes_max
+        if self.line_bytes_per_s:
+            in_time = int(self.line_bytes_per_s * config.waits_s[traffic_class])
+            bytes_max = min(bytes_max, max(in_time, config.waits_bytes_min))
+        return self._fits(traffic_class, size, bytes_max)
+
+    def _fits(self, traffic_class: TrafficClass, size: int, bytes_max: int) -> bool:
         queue = self._queues[traffic_class]
         if not queue.items:
             return True
-        return (
-            len(queue.items) < self._config.frames_max
-            and queue.bytes + size <= self._config.bytes_max
-        )
+        return len(queue.items) < self._config.frames_max and queue.bytes + size <= bytes_max
 
-    def put(self, traffic_class: TrafficClass, frame: bytes) -> None:
-        """Queue a frame that must not be dropped; the caller has asked `has_room`."""
-        self._append(traffic_class, _Item(memoryview(frame), None, is_cast=False))
+    def put(self, traffic_class: TrafficClass, frame: bytes, expires_s: float = math.inf) -> None:
+        """Queue a frame that only its deadline may drop; the caller has asked `has_room`."""
+        self._append(traffic_class, _Item(memoryview(frame), expires_s, is_cast=False))
 
-    def cast(
-        self, traffic_class: TrafficClass, frame: bytes, expires_s: float | None = None
-    ) -> bool:
+    def cast(self, traffic_class: TrafficClass, frame: bytes, expires_s: float = math.inf) -> bool:
         """Queue a frame that may be dropped: older casts make room for it.
 
         Returns False when even that gave no room and this frame is the one dropped.
         """
         queue = self._queues[traffic_class]
-        while not self.has_room(traffic_class, len(frame)):
+        while not self._fits(traffic_class, len(frame), self._config.bytes_max):
             if not queue.drop_oldest_cast():
                 queue.dropped += 1
                 return False
@@ -153,13 +191,18 @@ class Scheduler:
         for queue in self._queues:
             if queue.items:
                 queue.drop_expired(now_s)
+        self._earn(now_s)
         ready = [q for q in _CLASSES if self._queues[q].items and rooms[q] > 0]
         chosen = self._choose(ready)
         if chosen is None:
             return None
         size_max = min(rooms[chosen], self._config.slice_bytes_max)
-        if chosen not in _BULK or not all(bulk in ready for bulk in _BULK):
+        is_shared = chosen in _BULK and all(bulk in ready for bulk in _BULK)
+        if not is_shared:
             return self._cut(chosen, size_max)
+        if self._background_credit > 0:
+            background = TrafficClass.BACKGROUND
+            return self._cut(background, min(rooms[background], self._config.slice_bytes_max))
         piece = self._cut(chosen, min(size_max, self._deficit[chosen]))
         self._deficit[chosen] -= len(piece.data)
         return piece
@@ -167,11 +210,37 @@ class Scheduler:
     def _choose(self, ready: list[TrafficClass]) -> TrafficClass | None:
         control, interactive = TrafficClass.CONTROL, TrafficClass.INTERACTIVE
         bulk = [one for one in ready if one in _BULK]
-        if control in ready and (self._credit[control] > 0 or len(ready) == 1):
+        if control in ready and self._may_go(control, is_alone=len(ready) == 1):
             return control
-        if interactive in ready and (self._credit[interactive] > 0 or not bulk):
+        if interactive in ready and self._may_go(interactive, is_alone=not bulk):
             return interactive
         return self._choose_bulk(bulk) if bulk else None
+
+    def _may_go(self, strict: TrafficClass, *, is_alone: bool) -> bool:
+        """True when a strict class has earned its turn, or takes it from nobody.
+
+        Bulk that waits for room on a connection of its own is no reason to stop, unless the
+        line is known: it is that line they share.
+        """
+        if self._credit[strict] > 0:
+            return True
+        if self.line_bytes_per_s:
+            return not any(queue.items for queue in self._queues[strict + 1 :])
+        return is_alone
+
+    def _earn(self, now_s: float) -> None:
+        """A strict class earns its share of the line as time passes, and background its least."""
+        passed_s = 0.0 if self._last_s is None else max(0.0, now_s - self._last_s)
+        self._last_s = now_s
+        shares = (self._config.control_share, self._config.interactive_share)
+        for strict, share in enumerate(shares):
+            earned = self._credit[strict] + passed_s * self.line_bytes_per_s * share
+            self._credit[strict] = min(float(self._config.burst_bytes), earned)
+        if self._queues[TrafficClass.BACKGROUND].items:
+            earned = passed_s * self.line_bytes_per_s * self._config.background_share
+            self._background_credit = min(
+                self._background_credit + earned, float(self._config.background_quantum_bytes)
+            )
 
     def _choose_bulk(self, ready: list[TrafficClass]) -> TrafficClass:
         for traffic_class in _BULK:
@@ -196,13 +265,18 @@ class Scheduler:
         data = item.data[item.sent : item.sent + size_max]
         item.sent += len(data)
         queue.bytes -= len(data)
+        queue.sent_bytes += len(data)
         self._pay(traffic_class, len(data))
         if not item.left:
             queue.items.popleft()
+            queue.sent_frames += 1
         return Slice(traffic_class, data, is_last=not item.left)
 
     def _pay(self, traffic_class: TrafficClass, size: int) -> None:
         """A strict class pays while lesser ones wait, and earns by what they send."""
+        if traffic_class is TrafficClass.BACKGROUND:
+            debt_max = -float(self._config.burst_bytes)
+            self._background_credit = max(debt_max, self._background_credit - size)
         shares = (self._config.control_share, self._config.interactive_share)
         for strict, share in enumerate(shares):
             if traffic_class == strict:
@@ -210,7 +284,7 @@ class Scheduler:
                     continue
                 floor = -float(self._config.burst_bytes)
                 self._credit[strict] = max(floor, self._credit[strict] - size)
-            elif traffic_class > strict:
+            elif traffic_class > strict and not self.line_bytes_per_s:
                 earned = self._credit[strict] + size * share / (1 - share)
                 self._credit[strict] = min(float(self._config.burst_bytes), earned)
 
@@ -231,6 +305,24 @@ class Scheduler:
     def waiting(self, traffic_class: TrafficClass) -> int:
         """Frames queued in one class."""
         return len(self._queues[traffic_class].items)
+
+    def sent_bytes(self, traffic_class: TrafficClass) -> int:
+        """Bytes of one class handed out since the start."""
+        return self._queues[traffic_class].sent_bytes
+
+    def stats(self) -> tuple[ClassStats, ...]:
+        """A snapshot, one entry per class."""
+        return tuple(
+            ClassStats(
+                queue.sent_frames,
+                queue.sent_bytes,
+                len(queue.items),
+                queue.bytes,
+                queue.dropped,
+                queue.expired,
+            )
+            for queue in self._queues
+        )
 
     @property
     def bytes_waiting(self) -> int:

@@ -55,6 +55,10 @@ class UsageLine(msgspec.Struct, frozen=True):
     wall_ms: int
     cpu_ms: int
     memory_peak_bytes: int
+    down_bytes: int = 0
+    """Of inputs."""
+    up_bytes: int = 0
+    """Of outputs."""
 
 
 class TaskDetail(TaskLine, frozen=True):

@@ -16,7 +16,7 @@ from swarmnode.api.schema_tasks import (
 )
 from swarmnode.market.explain import Explanation, TaskView
 from swarmnode.tasks.ledger import TaskChanged
-from swarmnode.tasks.records import AttemptRecord, RoundRecord, TaskRecord
+from swarmnode.tasks.records import AttemptRecord, RoundRecord, TaskRecord, Usage
 from swarmnode.tasks.spec_load import spec_as_dict
 
 
@@ -68,7 +68,7 @@ def detail_of(view: TaskView) -> TaskDetail:
         status=outcome.status if outcome else "",
         reason=outcome.reason if outcome else "",
         detail=outcome.detail if outcome else "",
-        usage=UsageLine(usage.wall_ms, usage.cpu_ms, usage.memory_peak_bytes) if usage else None,
+        usage=_usage_line(usage) if usage else None,
         not_enforced=outcome.not_enforced if outcome else (),
     )
 
@@ -125,4 +125,10 @@ def event_of(change: TaskChanged) -> TaskEventLine:
         change.state.value,
         change.provider,
         change.detail,
+    )
+
+
+def _usage_line(usage: Usage) -> UsageLine:
+    return UsageLine(
+        usage.wall_ms, usage.cpu_ms, usage.memory_peak_bytes, usage.down_bytes, usage.up_bytes
     )

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 import trio
+from msgspec.structs import replace
 
 from p2p.host.rpc import Rpc
 from storage.facade import Objects
@@ -24,9 +25,10 @@ from swarmnode.executor.port import Executor, JobExit, JobId, JobSpec, Limit
 from swarmnode.limits import JOB_PIDS_MAX
 from swarmnode.market import contractor_events as e
 from swarmnode.market.contractor_jobs import UNWANTED
+from swarmnode.market.job_net import JobNet
 from swarmnode.market.job_runner_files import JobOverError, collect, over, stage
 from swarmnode.market.job_runner_logs import STREAMS, LogPusher
-from swarmnode.tasks.checkpoint import Checkpoint, WatchSpec
+from swarmnode.tasks.checkpoint import Checkpoint, StoredFile, WatchSpec
 from swarmnode.tasks.lifecycle import JobState
 from swarmnode.tasks.records import JobRecord, Outcome, Usage
 
@@ -75,6 +77,7 @@ class JobRunner:
         self._executor = executor
         self._objects = objects
         self._memory = memory
+        self._net = JobNet(record.spec.shape.net)
         self._tell = tell
         self._stop_reason = record.stop_reason
         self._scope = trio.CancelScope()
@@ -139,7 +142,7 @@ class JobRunner:
         is_here = any(view.job == self._job for view in self._executor.jobs())
         if not is_here and self.record.state is JobState.LEASED:
             with self._staging:
-                await stage(self._executor, self._objects, self._memory, self.record)
+                await stage(self._executor, self._objects, self._memory, self._net, self.record)
             if not self._stop_reason:
                 await self._tell(e.Staged(self.record.task, self.record.fence))
         if self._stop_reason and not is_here:
@@ -173,18 +176,10 @@ class JobRunner:
                     await self._memory.flush(self._job, is_orderly=_is_success(ended))
             watchers.cancel_scope.cancel()
         outcome = outcome_of(self.record, ended, stopped)
-        if outcome.status != "done":
-            return outcome
-        outputs = await collect(self._executor, self._objects, self.record)
-        return Outcome(
-            outcome.status,
-            outcome.exit_code,
-            outcome.reason,
-            outcome.detail,
-            outputs,
-            outcome.usage,
-            outcome.not_enforced,
-        )
+        outputs: tuple[StoredFile, ...] = ()
+        if outcome.status == "done":
+            outputs = await collect(self._executor, self._objects, self._net, self.record)
+        return replace(outcome, outputs=outputs, usage=self._net.added_to(outcome.usage))
 
     async def _on_checkpoint(self, checkpoint: Checkpoint) -> None:
         await self._tell(e.CheckpointStored(self.record.task, self.record.fence, checkpoint))

@@ -20,6 +20,7 @@ from storage.facade import Objects, ReadCap
 from swarmnode.errors import ExecutorUnavailableError, OutputUnsafeError
 from swarmnode.executor.port import Executor, JobId
 from swarmnode.limits import MANIFEST_BYTES_MAX, OUTPUTS_MAX, REASON_CHARS_MAX
+from swarmnode.market.job_net import JobNet
 from swarmnode.tasks.checkpoint import Checkpoint, StoredFile
 from swarmnode.tasks.records import JobRecord, Outcome
 
@@ -50,13 +51,15 @@ def over(status: str, reason: str, detail: str) -> JobOverError:
     return JobOverError(Outcome(status, -1, reason, detail[:REASON_CHARS_MAX]))
 
 
-async def stage(executor: Executor, objects: Objects, memory: Restorer, record: JobRecord) -> None:
+async def stage(
+    executor: Executor, objects: Objects, memory: Restorer, net: JobNet, record: JobRecord
+) -> None:
     """Make the work folder as the task expects it; may be done again. Raises JobOverError."""
     job = JobId(record.job)
     try:
         await executor.prepare(job)
         for name, text in record.spec.inputs:
-            put = partial(_put_input, executor, objects, job, name, parse_cap(text))
+            put = partial(_put_input, executor, objects, net, job, name, parse_cap(text))
             await _fetch(f"input {name}", put)
         if record.restore is not None:
             restore = partial(memory.restore, job, record.restore)
@@ -70,9 +73,9 @@ async def stage(executor: Executor, objects: Objects, memory: Restorer, record: 
 
 
 async def _put_input(
-    executor: Executor, objects: Objects, job: JobId, name: str, cap: ReadCap
+    executor: Executor, objects: Objects, net: JobNet, job: JobId, name: str, cap: ReadCap
 ) -> None:
-    await executor.put_file(job, name, objects.get(cap))
+    await executor.put_file(job, name, net.down(objects.get(cap)))
 
 
 async def _fetch(what: str, get: Callable[[], Awaitable[None]]) -> None:
@@ -89,7 +92,7 @@ async def _fetch(what: str, get: Callable[[], Awaitable[None]]) -> None:
 
 
 async def collect(
-    executor: Executor, objects: Objects, record: JobRecord
+    executor: Executor, objects: Objects, net: JobNet, record: JobRecord
 ) -> tuple[StoredFile, ...]:
     """Turn what the globs match into objects, by name. Raises JobOverError."""
     names: set[str] = set()
@@ -103,7 +106,7 @@ async def collect(
         if len(names) > OUTPUTS_MAX:
             words = f"{len(names)} files, limit {OUTPUTS_MAX}: pack them into fewer"
             raise over("failed", "outputs", words)
-        stored = tuple([await _store(executor, objects, job, name) for name in sorted(names)])
+        stored = tuple([await _store(executor, objects, net, job, name) for name in sorted(names)])
     except OutputUnsafeError as exc:
         raise over("failed", "outputs", str(exc)) from exc
     if sum(len(encode(file)) for file in stored) > MANIFEST_BYTES_MAX:
@@ -111,7 +114,9 @@ async def collect(
     return stored
 
 
-async def _store(executor: Executor, objects: Objects, job: JobId, name: str) -> StoredFile:
+async def _store(
+    executor: Executor, objects: Objects, net: JobNet, job: JobId, name: str
+) -> StoredFile:
     """One output; what an earlier life of this node stored of an ended job is taken as it is."""
     label = f"output/{job}/{name}"
     for entry in objects.entries():
@@ -120,7 +125,7 @@ async def _store(executor: Executor, objects: Objects, job: JobId, name: str) ->
     give_up_s = trio.current_time() + STORE_PATIENCE_S
     while True:
         try:
-            receipt = await objects.put(executor.read_file(job, name), name=label)
+            receipt = await objects.put(net.up(executor.read_file(job, name)), name=label)
         except (TooFewPeersError, StoreFullError) as exc:
             if trio.current_time() >= give_up_s:
                 raise over("stopped", "outputs", f"{name}: {exc}") from exc

@@ -33,8 +33,10 @@ class Capacity:
 
 def is_plausible(shape: Shape) -> bool:
     """Whether a shape from the wire has the signs that arithmetic on room relies on."""
-    amounts = (shape.memory_bytes, shape.disk_bytes, shape.gpu.count, shape.gpu.vram_bytes)
-    return shape.cpu_millis > 0 and min(amounts) >= 0
+    gpu, net = shape.gpu, shape.net
+    amounts = (shape.memory_bytes, shape.disk_bytes, gpu.count, gpu.vram_bytes)
+    rates = (net.up_bytes_per_s, net.down_bytes_per_s)
+    return shape.cpu_millis > 0 and min(*amounts, *rates) >= 0
 
 
 class CapacityBook:

@@ -18,6 +18,10 @@ class Usage(Record, frozen=True):
     wall_ms: int = 0
     cpu_ms: int = 0
     memory_peak_bytes: int = 0
+    down_bytes: int = 0
+    """Of inputs."""
+    up_bytes: int = 0
+    """Of outputs."""
 
 
 class Outcome(Record, frozen=True):

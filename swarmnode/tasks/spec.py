@@ -43,6 +43,13 @@ class GpuWant(Record, frozen=True):
     """Part of the model's name, in any case; empty for any."""
 
 
+class NetWant(Record, frozen=True):
+    """The most that a task's inputs and outputs take of the network; 0 is no limit."""
+
+    up_bytes_per_s: int = 0
+    down_bytes_per_s: int = 0
+
+
 class Shape(Record, frozen=True):
     """Room a task takes on one machine."""
 
@@ -51,6 +58,7 @@ class Shape(Record, frozen=True):
     memory_bytes: int = 512 * 1024**2
     disk_bytes: int = 1024**3
     gpu: GpuWant = GpuWant()
+    net: NetWant = NetWant()
 
 
 class CheckpointSpec(Record, frozen=True):

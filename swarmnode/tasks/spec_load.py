@@ -9,7 +9,7 @@ from typing import Final
 from p2p.wire.codec import encode
 from swarmnode.errors import SpecError
 from swarmnode.limits import SPEC_BYTES_MAX, SPEC_TEXT_CHARS_MAX, SPEC_VALUES_MAX
-from swarmnode.tasks.spec import GpuWant, Shape, TaskSpec
+from swarmnode.tasks.spec import GpuWant, NetWant, Shape, TaskSpec
 from swarmnode.tasks.spec_read import Reader, read_task
 
 _ENDLESS_KEY: Final = re.compile(r"^(?:[^.=\[#\n]+\.){32}", re.MULTILINE)
@@ -99,4 +99,6 @@ def _shape_as_dict(shape: Shape) -> dict[str, object]:
     if shape.gpu != GpuWant():
         gpu = shape.gpu
         found["gpu"] = {"count": gpu.count, "vram": gpu.vram_bytes, "model": gpu.model}
+    if shape.net != NetWant():
+        found["net"] = {"up": shape.net.up_bytes_per_s, "down": shape.net.down_bytes_per_s}
     return found

@@ -11,7 +11,15 @@ from storage.caps import parse_cap
 from storage.errors import CapabilityError
 from swarmnode.limits import FILE_NAME_BYTES_MAX, OUTPUTS_MAX, RETRIES_MAX
 from swarmnode.tasks.sizes import parse_bytes, parse_cores, parse_duration_ms
-from swarmnode.tasks.spec import CheckpointSpec, Effects, GpuWant, PriorityClass, Shape, TaskSpec
+from swarmnode.tasks.spec import (
+    CheckpointSpec,
+    Effects,
+    GpuWant,
+    NetWant,
+    PriorityClass,
+    Shape,
+    TaskSpec,
+)
 
 LIMITS: Final = ("memory", "pids", "cpu", "disk", "wall", "net", "syscalls")
 """What `enforce` may name; a test holds it equal to swarmnode.executor.port.Limit."""
@@ -99,9 +107,21 @@ def _shape(reader: Reader | None) -> Shape:
         memory_bytes=reader.take("mem", _positive_bytes, plain.memory_bytes),
         disk_bytes=reader.take("disk", parse_bytes, plain.disk_bytes),
         gpu=_gpu(reader),
+        net=_net(reader.table("net")),
     )
     reader.end()
     return shape
+
+
+def _net(reader: Reader | None) -> NetWant:
+    if reader is None:
+        return NetWant()
+    net = NetWant(
+        up_bytes_per_s=reader.take("up", parse_bytes, 0),
+        down_bytes_per_s=reader.take("down", parse_bytes, 0),
+    )
+    reader.end()
+    return net
 
 
 def _gpu(shape: Reader) -> GpuWant:

@@ -56,7 +56,7 @@ class Eve:
 
     async def lane(self, traffic_class: TrafficClass, first: bytes = b"") -> LinkStream:
         """A stream of frames of a class."""
-        return await self.stream(opening(FRAMES) + bytes([traffic_class]) + first)
+        return await self.stream(opening(FRAMES) + bytes([traffic_class, 0]) + first)
 
     async def raw(self, *headers: tuple[int, int, int, int, int], then: bytes = b"") -> None:
         """Yamux frames of the attacker's own making: version, type, flags, stream, length."""

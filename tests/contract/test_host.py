@@ -397,6 +397,29 @@ async def test_who_gives_up_waiting_for_a_dial_leaves_it_to_the_others(world: Wo
 
 
 @contract
+async def test_a_frame_whose_time_has_passed_is_not_sent(world: World) -> None:
+    alice, bob = await pair(world)
+    late_s = trio.current_time() - 0.001
+    await alice.host.send(bob.peer, NORMAL, b"too late", late_s)
+    await say(alice, bob, b"in time")
+    assert bob.frames[alice.peer, NORMAL] == [b"in time"]
+    assert alice.host.stats()[NORMAL].expired == 1
+
+
+@contract
+async def test_what_was_sent_is_counted_per_class_and_outlives_the_peer(world: World) -> None:
+    alice, bob = await pair(world)
+    await say(alice, bob, b"x" * 1000)
+    await say(alice, bob, b"y" * 1000)
+    before = alice.host.stats()
+    assert before[NORMAL].sent_frames == 2
+    assert 2000 <= before[NORMAL].sent_bytes <= 2020
+    assert before[CONTROL].sent_frames == 0
+    await alice.host.disconnect(bob.peer, "done")
+    assert alice.host.stats() == before
+
+
+@contract
 async def test_a_host_has_one_listener(world: World) -> None:
     alice = await world.start("alice")
     with pytest.raises(ValueError, match="listener"):

@@ -271,19 +271,19 @@ def lane(*parts: bytes, traffic_class: int = 2) -> Attack:
 
     async def attack(eve: Eve) -> None:
         await eve.join()
-        await eve.stream(opening(FRAMES) + bytes([traffic_class]) + b"".join(parts))
+        await eve.stream(opening(FRAMES) + bytes([traffic_class, 0]) + b"".join(parts))
 
     return attack
 
 
 async def two_lanes_of_a_class(eve: Eve) -> None:
     await lane()(eve)
-    await eve.stream(opening(FRAMES) + b"\x02")
+    await eve.stream(opening(FRAMES) + b"\x02\x00")
 
 
 async def lane_that_ends(eve: Eve) -> None:
     await eve.join()
-    stream = await eve.stream(opening(FRAMES) + b"\x02" + b"\x00\x00\x00\x09half")
+    stream = await eve.stream(opening(FRAMES) + b"\x02\x00" + b"\x00\x00\x00\x09half")
     stream.finish()
 
 

@@ -52,6 +52,7 @@ class SecureLink(ISecureConn):
         socket = raw.stream
         if not isinstance(socket, TrioTCPStream):
             raise TypeError(f"the transport under Noise is a {type(socket).__name__}")
+        self.socket = socket.stream.socket
         noise = stock.conn.noise_state.noise_protocol
         seals, opens = noise.cipher_state_encrypt, noise.cipher_state_decrypt
         session = NoiseSession(

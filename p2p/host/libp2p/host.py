@@ -3,12 +3,12 @@
     cast/send -> PeerBox (scheduler) -> Pump -> SendLane x4 -> Connection -> socket
     socket -> Door (guard) -> upgrade -> Joining (admission, verdict) -> lanes in -> FrameSink
 
-Each peer has one connection in use and on it one stream per class and direction; a frame is
-bound to the link only when the link has room for it.
+Each peer has one connection in use, a busy one a second for bulk (`bulk`), and one stream per
+class and direction; a frame is bound to the link only when the link has room for it.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 
 import trio
@@ -18,56 +18,28 @@ from libp2p.peer.id import ID
 from p2p.errors import DialError, PeerUnreachableError
 from p2p.host.addresses import Address, parse_address
 from p2p.host.admit_port import Admission
-from p2p.host.libp2p.book import AddressBook, BackOffConfig
+from p2p.host.libp2p.book import AddressBook
+from p2p.host.libp2p.boxes import Boxes
 from p2p.host.libp2p.bridge import MuxedLink
-from p2p.host.libp2p.dialer import DialConfig, Dialer
+from p2p.host.libp2p.bulk import BulkLinks
+from p2p.host.libp2p.config import HostConfig
+from p2p.host.libp2p.dialer import Dialer
 from p2p.host.libp2p.dials import Dials
 from p2p.host.libp2p.gate import Gate
 from p2p.host.libp2p.joining import Joining
 from p2p.host.libp2p.lanes import Lanes, framed
-from p2p.host.libp2p.listener import (
-    Door,
-    Pending,
-    open_listeners,
-    parse_announce,
-    parse_listen,
-    reachable_addresses,
-)
+from p2p.host.libp2p.listener import Door, Entrance, Pending
 from p2p.host.libp2p.peer import PeerBox, PeerConn
 from p2p.host.libp2p.swarm import build
 from p2p.host.libp2p.upgrade import UpgradeError, upgrade
 from p2p.host.port import FrameSink
 from p2p.ids import NetworkId, PeerId, TrafficClass
-from p2p.limits import (
-    ADMIT_DEADLINE_S,
-    DIAL_DEADLINE_S,
-    PEERS_MAX,
-    STRANGER_UNREAD_BYTES_MAX,
-)
-from p2p.link.connection import LinkConfig
-from p2p.link.guard import AcceptGuard, GuardConfig
+from p2p.limits import STRANGER_UNREAD_BYTES_MAX
+from p2p.link.guard import AcceptGuard
 from p2p.qos.pump import Pump
-from p2p.qos.scheduler import Scheduler, SchedulerConfig
+from p2p.qos.scheduler import ClassStats
 
-
-@dataclass(frozen=True, slots=True)
-class HostConfig:
-    """Settings of one host; the parts carry their own reasons."""
-
-    link: LinkConfig = field(default_factory=LinkConfig)
-    guard: GuardConfig = field(default_factory=GuardConfig)
-    dial: DialConfig = field(default_factory=DialConfig)
-    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
-    back_off: BackOffConfig = field(default_factory=BackOffConfig)
-    peers_max: int = PEERS_MAX
-    admit_within_s: float = ADMIT_DEADLINE_S
-    dial_within_s: float = DIAL_DEADLINE_S
-    # A heartbeat or a request that waited longer than a dial takes helps nobody.
-    urgent_cast_expires_s: float = 10.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.admit_within_s < self.dial_within_s:
-            raise ValueError("admit_within_s must be positive and below dial_within_s")
+__all__ = ["HostConfig", "Libp2pHost"]
 
 
 class Libp2pHost:
@@ -85,26 +57,27 @@ class Libp2pHost:
         """`key_bytes` is a raw Ed25519 private key (32 bytes); `announce` replaces the addresses
         that others are told. ListenError for a listen address that cannot be one."""
         self._config = config or HostConfig()
-        self._listen = [parse_listen(text) for text in listen]
-        self._announce = [parse_announce(text) for text in announce]
-        self._bound: tuple[str, ...] = ()
-        self.libp2p, self._swarm = build(key_bytes, self._config.link, self._without_peer)
+        self._entrance = Entrance(listen, announce)
+        self.libp2p, self._swarm = build(
+            key_bytes, self._config.link, lambda: list(self._entrance.addresses())
+        )
         self._peer_id = PeerId(str(self.libp2p.get_id()))
         self._lanes = Lanes(f"/swarm/{network}/frames/1")
         self._swarm.dial = self._dial_for_libp2p
         self.gate = self._make_gate(network)
         self._dialer = Dialer(self._swarm.upgrader, self._config.dial)
-        self._joining = self._make_joining(network, admission)
         self._book = AddressBook(self._config.back_off)
         self._door = Door(AcceptGuard(self._config.guard), self._welcome, self._book.is_known_host)
         self._conns: dict[MuxedLink, PeerConn] = {}
-        self._boxes: dict[PeerId, PeerBox] = {}
+        self._boxes = Boxes(self._config.scheduler)
+        self._bulk = BulkLinks(self._boxes, self._lanes, self._connect_bulk, self._config.bulk)
+        self._joining = self._make_joining(network, admission)
         self._dials = Dials(
             self._book,
             self._config.dial_within_s,
             self._connect,
-            lambda peer: self._live_conn(peer) is not None,
-            self._drop_box_if_down,
+            lambda peer: self._boxes.live_conn(peer) is not None,
+            self._boxes.close_if_down,
         )
         self._sink: FrameSink | None = None
         self._nursery: trio.Nursery | None = None
@@ -116,6 +89,8 @@ class Libp2pHost:
     def _make_gate(self, network: NetworkId) -> Gate:
         gate = Gate(self.libp2p, self._conn_of)
         gate.take(f"/swarm/{network}/admit/1", PeerConn.offer_admission, from_strangers=True)
+        bulk = f"/swarm/{network}/admit/1/bulk"
+        gate.take(bulk, PeerConn.offer_bulk, from_strangers=True)
         gate.take(f"/swarm/{network}/frames/1", self._lanes.take)
         self._swarm.common_stream_handler = gate.serve
         return gate
@@ -126,9 +101,10 @@ class Libp2pHost:
             f"/swarm/{network}/admit/1",
             admission,
             self._config.admit_within_s,
-            self._live_conn,
+            self._boxes.live_conn,
             self._has_place,
             self._use,
+            self._bulk.is_wanted,
         )
 
     # The port
@@ -147,11 +123,11 @@ class Libp2pHost:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen and serve until cancelled. Raises ListenError before it has started."""
         assert self._sink is not None, "attach a listener first"
-        listeners = await open_listeners(self._listen)
-        self._bound = reachable_addresses(listeners, self._peer_id)
+        listeners = await self._entrance.open()
         async with trio.open_nursery() as nursery:
-            self._nursery = self._dials.nursery = self._lanes.nursery = nursery
+            self._set_nursery(nursery)
             try:
+                nursery.start_soon(self._bulk.run)
                 for part in self.parts:
                     await nursery.start(part)
                 if listeners:
@@ -159,12 +135,14 @@ class Libp2pHost:
                 task_status.started()
                 await trio.sleep_forever()
             finally:
-                self._nursery = self._dials.nursery = self._lanes.nursery = None
+                self._set_nursery(None)
+
+    def _set_nursery(self, nursery: trio.Nursery | None) -> None:
+        self._nursery = self._dials.nursery = self._lanes.nursery = self._bulk.nursery = nursery
 
     def addresses(self) -> tuple[str, ...]:
         """Multiaddrs with our peer id; empty before run when the port is chosen by the system."""
-        announced = tuple(f"{text}/p2p/{self._peer_id}" for text in self._announce)
-        return announced or self._bound
+        return tuple(f"{text}/p2p/{self._peer_id}" for text in self._entrance.addresses())
 
     def learn(self, peer: PeerId, addresses: Sequence[str]) -> None:
         """Remember where a peer may be dialled; ours and unusable ones are passed over."""
@@ -187,14 +165,20 @@ class Libp2pHost:
             raise DialError(address, "peer", "that is this node's own address")
         if not where.port:
             raise DialError(address, "port", "port 0 is nobody's")
-        if self._live_conn(where.peer) is None:
+        if self._boxes.live_conn(where.peer) is None:
             await self._dials.reach(where.peer, (where,))
         if not self._book.of(where.peer):
             self._book.learn(where.peer, (address,))
         await trio.lowlevel.checkpoint()
         return where.peer
 
-    async def send(self, peer: PeerId, traffic_class: TrafficClass, frame_bytes: bytes) -> None:
+    async def send(
+        self,
+        peer: PeerId,
+        traffic_class: TrafficClass,
+        frame_bytes: bytes,
+        expires_s: float = math.inf,
+    ) -> None:
         """Queue one frame, waiting while that class's outbox is full; dials when needed."""
         data = framed(frame_bytes)
         await trio.lowlevel.checkpoint_if_cancelled()  # full queues make us yield, see below
@@ -206,7 +190,7 @@ class Libp2pHost:
             await box.changed.park()
             if box.conn is not conn:
                 raise PeerUnreachableError(peer, "the connection was lost while waiting to send")
-        box.scheduler.put(traffic_class, data)
+        box.scheduler.put(traffic_class, data, expires_s)
         box.pump_now()
 
     def cast(self, peer: PeerId, traffic_class: TrafficClass, frame_bytes: bytes) -> None:
@@ -216,8 +200,8 @@ class Libp2pHost:
         if box is None or not is_waiting:
             if peer == self._peer_id or self._dials.why_not(peer) is not None:
                 return
-            box = self._box(peer)
-        expires_s = None
+            box = self._boxes.of(peer)
+        expires_s = math.inf
         if traffic_class <= TrafficClass.INTERACTIVE:
             expires_s = trio.current_time() + self._config.urgent_cast_expires_s
         box.scheduler.cast(traffic_class, framed(frame_bytes), expires_s)
@@ -228,16 +212,25 @@ class Libp2pHost:
 
     def peers(self) -> tuple[PeerId, ...]:
         """Peers connected now, sorted."""
-        return tuple(sorted(peer for peer, box in self._boxes.items() if box.conn is not None))
+        return self._boxes.connected()
+
+    def connections(self, peer: PeerId) -> int:
+        """0 when the peer is down, 2 while it has one for bulk."""
+        box = self._boxes.get(peer)
+        return 0 if box is None else (box.conn is not None) + (box.bulk is not None)
 
     def rtt_s(self, peer: PeerId) -> float | None:
         """Smoothed round-trip time, or None before the first measurement."""
         box = self._boxes.get(peer)
         return None if box is None or box.conn is None else box.conn.link.rtt_s
 
+    def stats(self) -> tuple[ClassStats, ...]:
+        """Per class: what waits now, and what happened since the start."""
+        return self._boxes.stats()
+
     async def disconnect(self, peer: PeerId, reason: str) -> None:
         """Close the connection to a peer and wait until it is down."""
-        conn = self._live_conn(peer)
+        conn = self._boxes.live_conn(peer)
         if conn is not None:
             conn.link.close(reason)
             await conn.link.closed.wait()
@@ -248,7 +241,7 @@ class Libp2pHost:
 
     async def _connected_box(self, peer: PeerId) -> PeerBox:
         """The box of a peer that is up, dialled if need be; PeerUnreachableError."""
-        if self._live_conn(peer) is None:
+        if self._boxes.live_conn(peer) is None:
             why = None if peer in self._dials else self._dials.why_not(peer)
             if why is not None:
                 raise PeerUnreachableError(peer, why)
@@ -263,18 +256,33 @@ class Libp2pHost:
 
     async def _connect(self, peer: PeerId, addresses: Sequence[Address]) -> None:
         """One dial, until the peer is up; DialError."""
-        muxed = await self._dialer.connect(peer, addresses)
-        assert self._nursery is not None
-        conn = self._adopt(muxed, str(addresses[0]))
-        self._nursery.start_soon(self._carry, conn)
-        await conn.decided.wait()
+        conn = await self._dial_once(peer, addresses, is_bulk=False)
         if conn.is_duplicate:
             # The peer says another connection is in use: we are about to hear so there too.
-            box = self._box(peer)
+            box = self._boxes.of(peer)
             while box.conn is None:
                 await box.changed.park()
         elif not conn.joined.is_set():
             raise conn.dial_error()
+
+    async def _connect_bulk(self, peer: PeerId, address: Address) -> PeerConn:
+        """A second connection, until it is in use; DialError."""
+        conn = await self._dial_once(peer, (address,), is_bulk=True)
+        if not conn.joined.is_set():
+            raise conn.dial_error()
+        return conn
+
+    async def _dial_once(
+        self, peer: PeerId, addresses: Sequence[Address], *, is_bulk: bool
+    ) -> PeerConn:
+        """A connection that is decided on; DialError when there is none."""
+        muxed = await self._dialer.connect(peer, addresses)
+        assert self._nursery is not None
+        conn = self._adopt(muxed, str(addresses[0]))
+        conn.is_bulk = is_bulk
+        self._nursery.start_soon(self._carry, conn)
+        await conn.decided.wait()
+        return conn
 
     async def _dial_for_libp2p(self, peer_id: ID) -> SwarmConn:
         peer = PeerId(str(peer_id))
@@ -324,9 +332,10 @@ class Libp2pHost:
                 await conn.decided.wait()
                 if pending is not None:
                     self._door.passed(pending)
-                if conn.is_live or conn.is_guest:
+                is_first = conn.is_live and not conn.is_bulk
+                if is_first or conn.is_guest:
                     await self._swarm.register(conn.swarm_conn)
-                if conn.is_live:
+                if is_first:
                     for listener in self.up_listeners:
                         listener(conn.peer)
                 await conn.link.closed.wait()
@@ -339,11 +348,14 @@ class Libp2pHost:
 
     def _use(self, conn: PeerConn) -> None:
         """The connection is admitted and counts: tell everybody, and let frames flow."""
+        if conn.is_bulk:
+            self._bulk.use(conn)
+            return
         former = self._boxes.get(conn.peer)
         if former is not None and former.conn is not None:
             former.conn.link.close("a newer connection to this peer replaces it")
             self._down(former.conn)
-        box = self._box(conn.peer)
+        box = self._boxes.of(conn.peer)
         box.conn = conn
         lanes = self._lanes.out(conn, box.pump_now)
         box.pump = Pump(box.scheduler, lanes, box.wake_all)
@@ -353,43 +365,28 @@ class Libp2pHost:
         assert self._sink is not None
         self._sink.on_up(conn.peer)
         conn.joined.set()
+        self._bulk.watch(box, conn)
         box.wake_all()
         box.pump_now()
 
     def _down(self, conn: PeerConn) -> None:
+        if conn.is_bulk:
+            self._bulk.down(conn)
+            return
         box = self._boxes.get(conn.peer)
         if box is None or box.conn is not conn:
             return
-        del self._boxes[conn.peer]
         conn.link.on_room = None
-        box.close()
+        if box.bulk is not None:
+            box.bulk.link.close(f"the connection beside it ended: {conn.link.reason}")
+        self._boxes.close(conn.peer)
         assert self._sink is not None
         self._sink.on_down(conn.peer, conn.link.reason)
 
     # Small facts
 
-    def _box(self, peer: PeerId) -> PeerBox:
-        box = self._boxes.get(peer)
-        if box is None:
-            box = self._boxes[peer] = PeerBox(peer, Scheduler(self._config.scheduler))
-        return box
-
-    def _drop_box_if_down(self, peer: PeerId) -> None:
-        box = self._boxes.get(peer)
-        if box is not None and box.conn is None:
-            del self._boxes[peer]
-            box.close()
-
-    def _live_conn(self, peer: PeerId) -> PeerConn | None:
-        box = self._boxes.get(peer)
-        return box.conn if box is not None and box.conn is not None and box.conn.is_live else None
-
     def _conn_of(self, muxed: MuxedLink) -> PeerConn | None:
         return self._conns.get(muxed)
 
     def _has_place(self, peer: PeerId) -> bool:
-        up = sum(box.conn is not None for box in self._boxes.values())
-        return up < self._config.peers_max
-
-    def _without_peer(self) -> list[str]:
-        return [text.partition("/p2p/")[0] for text in self.addresses()]
+        return len(self._boxes.connected()) < self._config.peers_max

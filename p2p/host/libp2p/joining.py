@@ -8,6 +8,9 @@
 When two peers dial each other at once, two connections are admitted. The side with the higher
 peer id keeps the first that is alive and refuses the other, so that both use the same one and no
 frame is ever sent on a connection that loses.
+
+A second connection for bulk is admitted like the first. Only the side that dialled the first one
+dials it, so it is the other side that says whether it is wanted.
 """
 
 from collections.abc import Callable
@@ -37,9 +40,12 @@ class Joining:
         current: Callable[[PeerId], PeerConn | None],
         has_place: Callable[[PeerId], bool],
         use: Callable[[PeerConn], None],
+        wants_bulk: Callable[[PeerConn], bool],
     ) -> None:
+        """`protocol` and `protocol` + "/bulk" are what a dialler opens its admission with."""
         self._own = own
         self._protocol = protocol
+        self._wants_bulk = wants_bulk
         self._admission = admission
         self._deadline_s = deadline_s
         self._current = current
@@ -75,13 +81,18 @@ class Joining:
             return FrameTalk(conn.admit_stream)
         try:
             stream = conn.admit_stream = conn.link.open_stream()
-            await stream.write(opening(self._protocol))
+            await stream.write(opening(self.protocol_of(conn)))
         except (LinkClosedError, StreamResetError) as exc:
             raise AdmissionError("closed", f"the peer went away while joining: {exc}") from exc
-        return FrameTalk(stream, unchecked=self._protocol)
+        return FrameTalk(stream, unchecked=self.protocol_of(conn))
+
+    def protocol_of(self, conn: PeerConn) -> str:
+        """What admission of this connection is asked for by."""
+        return f"{self._protocol}/bulk" if conn.is_bulk else self._protocol
 
     async def _settle(self, conn: PeerConn, talk: FrameTalk) -> None:
-        if self._own > conn.peer:
+        is_judge = not conn.muxed.is_initiator if conn.is_bulk else self._own > conn.peer
+        if is_judge:
             await talk.agreed()
             verdict = await self._judge(conn)
             if verdict is Verdict.USE:
@@ -99,6 +110,8 @@ class Joining:
                 raise AdmissionError("full", "the peer has as many connections as it can keep")
 
     async def _judge(self, conn: PeerConn) -> Verdict:
+        if conn.is_bulk:
+            return Verdict.USE if self._wants_bulk(conn) else Verdict.DUPLICATE
         while (other := self._current(conn.peer)) is not None:
             if conn.muxed.is_initiator or await self._is_alive(other):
                 return Verdict.DUPLICATE

@@ -1,16 +1,19 @@
 """The streams that carry frames: one per class and direction on the connection in use.
 
 A lane is opened by its sender when the first frame of the class is sent: multistream opening, one
-byte with the class, then length-prefixed frames for as long as the connection lives. A lane that
-ends earlier has lost frames, and takes the connection with it.
+byte with the class and one with the lane's number, then length-prefixed frames. It lives as long
+as the connection, unless its class moves to another: then it ends between two frames, and the
+next lane of the class is read once this one has been. A lane that ends otherwise has lost frames,
+and takes the connection with it.
 """
 
 from collections.abc import Callable
+from typing import Final
 
 import trio
 
 from p2p.errors import LinkClosedError, StreamResetError, WireError
-from p2p.host.libp2p.peer import PeerConn
+from p2p.host.libp2p.peer import BULK, PeerConn
 from p2p.host.libp2p.talk import check_answer, opening
 from p2p.host.port import FrameSink
 from p2p.ids import TrafficClass
@@ -20,33 +23,56 @@ from p2p.link.connection import Connection
 from p2p.link.stream import LinkStream
 from p2p.wire.frames import FrameReader, frame
 
+_KEPT_FREE_BYTES: Final = 8 * 1024
+"""Room that lanes leave to what else is said on the connection: answers to new streams, mostly.
+
+Lanes fill room the moment there is some; whoever waits for it would never find any."""
+
+_ROOM_BYTES_MIN: Final = 4 * 1024
+"""Less is not worth a frame of its own: more comes as soon as the socket has taken some."""
+
+_NUMBERS: Final = 256
+
 
 class SendLane:
     """Our stream of one class to a peer, opened when its first byte is written."""
 
     def __init__(
-        self, link: Connection, traffic_class: TrafficClass, protocol: str,
-        on_opened: Callable[[LinkStream], None], on_writable: Callable[[], None],
+        self, conn: PeerConn, traffic_class: TrafficClass, protocol: str,
+        on_opened: "Callable[[SendLane, LinkStream], None]", on_writable: Callable[[], None],
     ) -> None:  # fmt: skip
-        self._link = link
-        self._opening = opening(protocol) + bytes([traffic_class])
+        self._link: Connection = conn.link
+        self._turns = conn.turns
+        self._class = traffic_class
+        self._protocol = protocol
         self._on_opened = on_opened
         self._on_writable = on_writable
         self._stream: LinkStream | None = None
+        self.is_finished = False
 
     def room(self) -> int:
         """Bytes that may be written now."""
-        if self._stream is None:
-            return SLICE_BYTES_MAX if self._link.has_room() else 0
-        return self._stream.room()
+        room = self._link.room_bytes - _KEPT_FREE_BYTES
+        if room < _ROOM_BYTES_MIN or self._link.is_closing:
+            return 0
+        return min(room, SLICE_BYTES_MAX if self._stream is None else self._stream.room())
+
+    def finish(self) -> None:
+        """End the lane between two frames."""
+        self.is_finished = True
+        if self._stream is not None:
+            self._stream.finish()
 
     def write_some(self, data: memoryview) -> int:
         """Queue bytes, at most `room`."""
         if self._stream is None:
             self._stream = self._link.open_stream()
             self._stream.on_writable = self._on_writable
-            self._stream.write_some(self._opening)
-            self._on_opened(self._stream)
+            number = self._turns.opened[self._class]
+            self._turns.opened[self._class] = number + 1
+            head = bytes([self._class, number % _NUMBERS])
+            self._stream.write_some(opening(self._protocol) + head)
+            self._on_opened(self, self._stream)
         return self._stream.write_some(data)
 
 
@@ -61,12 +87,12 @@ class Lanes:
     def out(self, conn: PeerConn, on_writable: Callable[[], None]) -> list[SendLane]:
         """Our four lanes on a connection, not opened yet."""
 
-        def watch(stream: LinkStream) -> None:
+        def watch(lane: SendLane, stream: LinkStream) -> None:
             if self.nursery is not None:
-                self.nursery.start_soon(self._watch, conn, stream)
+                self.nursery.start_soon(self._watch, conn, lane, stream)
 
         return [
-            SendLane(conn.link, traffic_class, self._protocol, watch, on_writable)
+            SendLane(conn, traffic_class, self._protocol, watch, on_writable)
             for traffic_class in TrafficClass
         ]
 
@@ -77,19 +103,13 @@ class Lanes:
 
     async def _read(self, conn: PeerConn, stream: LinkStream) -> None:
         """Hand frames of one class to the sink. What the sink raises but WireError is a bug."""
-        assert self.sink is not None
         try:
-            traffic_class = _class_of(conn, await stream.read(1))
-            reader = FrameReader(DATA_FRAME_BYTES_MAX)
-            while data := await stream.read():
-                turn_ends_s = trio.current_time() + TURN_S_MAX
-                for payload in reader.feed(data):
-                    if conn.is_live:
-                        self.sink.on_frame(conn.peer, traffic_class, payload)
-                    if trio.current_time() > turn_ends_s:
-                        await trio.lowlevel.checkpoint()
-                        turn_ends_s = trio.current_time() + TURN_S_MAX
-            conn.link.close("the peer ended a lane")
+            traffic_class = await _begin(conn, stream)
+            if traffic_class is not None:
+                await self._read_frames(conn, traffic_class, stream)
+                conn.turns.ended[traffic_class] += 1
+                conn.turns.changed.unpark_all()
+            stream.finish()
         except WireError as exc:
             conn.link.close(f"the peer broke the protocol: {exc}", yamux.PROTOCOL_ERROR)
         except StreamResetError:
@@ -97,25 +117,34 @@ class Lanes:
         except LinkClosedError:
             return
 
-    async def _watch(self, conn: PeerConn, stream: LinkStream) -> None:
+    async def _read_frames(
+        self, conn: PeerConn, traffic_class: TrafficClass, stream: LinkStream
+    ) -> None:
+        assert self.sink is not None
+        reader = FrameReader(DATA_FRAME_BYTES_MAX)
+        while data := await stream.read():
+            if traffic_class in BULK:
+                conn.turns.bulk_heard += len(data)
+            turn_ends_s = trio.current_time() + TURN_S_MAX
+            for payload in reader.feed(data):
+                if conn.is_live:
+                    self.sink.on_frame(conn.peer, traffic_class, payload)
+                if trio.current_time() > turn_ends_s:
+                    await trio.lowlevel.checkpoint()
+                    turn_ends_s = trio.current_time() + TURN_S_MAX
+        if not reader.is_between_frames:
+            raise WireError("a lane ended within a frame")
+
+    async def _watch(self, conn: PeerConn, lane: SendLane, stream: LinkStream) -> None:
         """A lane of ours is good once the peer has agreed, and must not end before the link."""
         try:
             await check_answer(stream, self._protocol)
-            await stream.read(1)
-            conn.link.close("the peer ended a lane")
+            if await stream.read(1) or not lane.is_finished:
+                conn.link.close("the peer ended a lane of ours")
         except (WireError, StreamResetError) as exc:
             conn.link.close(f"a lane failed: {exc}")
         except LinkClosedError:
             return
-
-
-def _class_of(conn: PeerConn, first: bytes) -> TrafficClass:
-    """The class a lane begins with; each class has one lane."""
-    if not first or first[0] >= len(TrafficClass) or first[0] in conn.lanes_in:
-        raise WireError(f"{first.hex() or 'nothing'} does not begin a lane")
-    traffic_class = TrafficClass(first[0])
-    conn.lanes_in.add(traffic_class)
-    return traffic_class
 
 
 def framed(payload: bytes) -> bytes:
@@ -123,3 +152,19 @@ def framed(payload: bytes) -> bytes:
     if len(payload) > DATA_FRAME_BYTES_MAX:
         raise ValueError(f"frame of {len(payload)} bytes, limit {DATA_FRAME_BYTES_MAX}")
     return frame(payload)
+
+
+async def _begin(conn: PeerConn, stream: LinkStream) -> TrafficClass | None:
+    """Read how a lane begins, and wait for its turn; None when the peer goes before that."""
+    head = await stream.read(2)
+    if len(head) == 1:
+        head += await stream.read(1)
+    if len(head) < 2 or head[0] >= len(TrafficClass):
+        raise WireError(f"{head.hex() or 'nothing'} does not begin a lane")
+    traffic_class, number, turns = TrafficClass(head[0]), head[1], conn.turns
+    while conn.is_live and turns.ended[traffic_class] % _NUMBERS != number:
+        await turns.changed.park()
+    if turns.begun[traffic_class] != turns.ended[traffic_class]:
+        raise WireError(f"two lanes of class {traffic_class} have the number {number}")
+    turns.begun[traffic_class] += 1
+    return traffic_class if conn.is_live else None

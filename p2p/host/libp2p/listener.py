@@ -14,7 +14,6 @@ import trio
 
 from p2p.errors import ListenError
 from p2p.host.addresses import Address, address_of, parse_address
-from p2p.ids import PeerId
 from p2p.link.guard import AcceptGuard
 
 _ANYWHERE = {"0.0.0.0", "::"}  # noqa: S104 - compared with, not bound to
@@ -61,13 +60,33 @@ async def open_listeners(addresses: Sequence[Address]) -> list[trio.SocketListen
     return listeners
 
 
-def reachable_addresses(listeners: Sequence[trio.SocketListener], peer: PeerId) -> tuple[str, ...]:
-    """Where others may dial us: bound addresses, with `any address` spelt out."""
+class Entrance:
+    """Where a host listens, and what others are told of it."""
+
+    def __init__(self, listen: Sequence[str], announce: Sequence[str]) -> None:
+        """`announce` replaces what was bound. ListenError for an address that cannot be one."""
+        self._listen = [parse_listen(text) for text in listen]
+        self._announce = tuple(parse_announce(text) for text in announce)
+        self._bound: tuple[str, ...] = ()
+
+    async def open(self) -> list[trio.SocketListener]:
+        """Bind all addresses or none; ListenError names the address and the remedy."""
+        listeners = await open_listeners(self._listen)
+        self._bound = reachable_addresses(listeners)
+        return listeners
+
+    def addresses(self) -> tuple[str, ...]:
+        """Where others may dial us, without a peer id; none are known before `open`."""
+        return self._announce or self._bound
+
+
+def reachable_addresses(listeners: Sequence[trio.SocketListener]) -> tuple[str, ...]:
+    """Bound addresses, with `any address` spelt out."""
     found: list[str] = []
     for listener in listeners:
         host, port = listener.socket.getsockname()[:2]
         hosts = _own_hosts(is_ipv6=":" in host) if host in _ANYWHERE else [host]
-        found += [str(address_of(one, port, peer)) for one in hosts]
+        found += [str(address_of(one, port, None)) for one in hosts]
     return tuple(dict.fromkeys(found))
 
 

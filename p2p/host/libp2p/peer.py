@@ -6,12 +6,15 @@ admission to use: both sides admit, then the side with the higher peer id says w
 counts (`Verdict`), so that simultaneous dials settle on one before any frame is sent.
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
 import trio
 from libp2p.network.connection.swarm_connection import SwarmConn
+from trio.socket import SocketType
 
 from p2p.errors import AdmissionError, DialError
 from p2p.host.libp2p.bridge import MuxedLink
@@ -20,6 +23,8 @@ from p2p.link.connection import Connection
 from p2p.link.stream import LinkStream
 from p2p.qos.pump import Pump
 from p2p.qos.scheduler import Scheduler
+
+BULK: Final = (TrafficClass.NORMAL, TrafficClass.BACKGROUND)
 
 _CAUSES: Final = {
     "clock": "clock",
@@ -37,6 +42,23 @@ class Verdict(IntEnum):
     USE = 1
     DUPLICATE = 2
     FULL = 3
+
+
+@dataclass(eq=False, slots=True)
+class LaneTurns:
+    """The lanes of one peer, numbered per class: each is read to its end before the next.
+
+    A class that moves to another connection goes on there as the next lane of the class.
+    """
+
+    opened: list[int] = field(default_factory=lambda: [0] * len(TrafficClass))
+    """Lanes we opened."""
+    begun: list[int] = field(default_factory=lambda: [0] * len(TrafficClass))
+    ended: list[int] = field(default_factory=lambda: [0] * len(TrafficClass))
+    """Lanes of the peer's that we began to read, and that have ended."""
+    changed: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
+    bulk_heard: int = 0
+    """Bytes of bulk that came."""
 
 
 @dataclass(eq=False, slots=True)
@@ -58,7 +80,12 @@ class PeerConn:
     is_duplicate: bool = False
     is_guest: bool = False
     """A libp2p peer that is no member and asks for no admission (`guests`)."""
-    lanes_in: set[TrafficClass] = field(default_factory=set)
+    main: "PeerConn | None" = None
+    """The connection beside which this one carries bulk; None for a peer's first."""
+    is_bulk: bool = False
+    """Meant for bulk only, beside a first connection."""
+    turns: LaneTurns = field(default_factory=LaneTurns)
+    """Shared by the connections of one peer."""
 
     @property
     def link(self) -> Connection:
@@ -69,6 +96,12 @@ class PeerConn:
     def is_live(self) -> bool:
         """True while it is in use and not closing."""
         return self.joined.is_set() and not self.link.is_closing
+
+    @property
+    def socket(self) -> SocketType:
+        """Under it all."""
+        secured = self.muxed.secured_conn
+        return secured.socket
 
     def refuse(self, refusal: AdmissionError) -> None:
         """Remember why this connection is not used, and close it."""
@@ -87,6 +120,11 @@ class PeerConn:
         """There will be no admission: whoever waits for it goes on without."""
         self.is_guest = True
         self.admit_arrived.set()
+
+    def offer_bulk(self, stream: LinkStream) -> None:
+        """The same, and the peer wants to use this connection for bulk only."""
+        self.is_bulk = self.is_bulk or self.admit_stream is None
+        self.offer_admission(stream)
 
     async def give_up_when_closed(self) -> None:
         """Let whoever waits for the admission stream know that it will not come."""
@@ -109,6 +147,11 @@ class PeerBox:
     scheduler: Scheduler
     conn: PeerConn | None = None
     pump: Pump | None = None
+    bulk: PeerConn | None = None
+    """A second connection, once the peer was busy."""
+    want_bulk: Callable[[], None] = lambda: None
+    bulk_bytes_quiet: float = math.inf
+    """Beyond so many bytes of bulk, `want_bulk` is called."""
     changed: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
     """Parked here: senders that wait for room, and whoever waits for the peer to come up."""
 
@@ -116,6 +159,18 @@ class PeerBox:
         """Move what the link takes."""
         if self.pump is not None:
             self.pump.run_once()
+            self.watch_bulk()
+
+    def watch_bulk(self) -> None:
+        """Ask for a second connection once enough bulk has passed."""
+        if self.bulk_bytes_quiet != math.inf and self.bulk_bytes() > self.bulk_bytes_quiet:
+            self.bulk_bytes_quiet = math.inf
+            self.want_bulk()
+
+    def bulk_bytes(self) -> int:
+        """Bulk sent and heard so far."""
+        heard = 0 if self.conn is None else self.conn.turns.bulk_heard
+        return heard + sum(self.scheduler.sent_bytes(one) for one in BULK)
 
     def wake_all(self) -> None:
         """There is room, or the peer came up, or it is gone: whoever waits should look again."""
@@ -123,6 +178,9 @@ class PeerBox:
 
     def close(self) -> None:
         """The peer is gone: what waits is lost, who waits is told."""
-        self.conn = self.pump = None
+        if self.conn is not None:
+            self.conn.turns.changed.unpark_all()
+        self.conn = self.pump = self.bulk = None
+        self.want_bulk = lambda: None
         self.scheduler.clear()
         self.wake_all()

@@ -99,13 +99,14 @@ async def test_wait_answers_when_the_task_ends() -> None:
         assert waited.status == 0
         outcome = Outcome(
             "failed", 3, "exit", "no luck", (StoredFile("out.txt", 5, "swarm:x"),),
-            Usage(10, 5, 1 << 20), ("cpu",),
+            Usage(10, 5, 1 << 20, 7, 5), ("cpu",),
         )  # fmt: skip
         node.market.finish(TaskId("t1"), outcome, TaskState.FAILED)
     found = waited.json()
     assert (found["state"], found["exit_code"], found["reason"]) == ("failed", 3, "exit")
     assert found["outputs"] == [{"name": "out.txt", "size": 5, "cap": "swarm:x"}]
-    assert found["usage"] == {"wall_ms": 10, "cpu_ms": 5, "memory_peak_bytes": 1 << 20}
+    usage = {"wall_ms": 10, "cpu_ms": 5, "memory_peak_bytes": 1 << 20}
+    assert found["usage"] == {**usage, "down_bytes": 7, "up_bytes": 5}
     assert found["not_enforced"] == ["cpu"]
 
 

@@ -8,7 +8,7 @@ from swarmnode.executor.port import Limit
 from swarmnode.limits import SPEC_BYTES_MAX
 from swarmnode.tasks.ids import is_task_id, new_task_id
 from swarmnode.tasks.sizes import parse_bytes, parse_cores, parse_duration_ms
-from swarmnode.tasks.spec import Effects, GpuWant, PriorityClass, TaskSpec
+from swarmnode.tasks.spec import Effects, GpuWant, NetWant, PriorityClass, TaskSpec
 from swarmnode.tasks.spec_load import (
     spec_as_dict,
     spec_from_dict,
@@ -40,6 +40,7 @@ cpu = "1500m"
 mem = "2GiB"
 disk = "10GB"
 gpu = {count = 2, vram = "8GiB", model = "a100"}
+net = {up = "2MB", down = "10MB"}
 
 [checkpoint]
 dir = "save"
@@ -58,6 +59,7 @@ def test_a_whole_toml_task_is_read() -> None:
     assert spec.shape.memory_bytes == 2 * 1024**3
     assert spec.shape.disk_bytes == 10 * 1000**3
     assert spec.shape.gpu == GpuWant(2, 8 * 1024**3, "a100")
+    assert spec.shape.net == NetWant(2_000_000, 10_000_000)
     assert spec.timeout_ms == 7_200_000
     assert spec.deadline_ms == 3 * 86_400_000
     assert spec.checkpoint is not None

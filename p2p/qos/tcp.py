@@ -1,0 +1,101 @@
+"""What the kernel knows of a TCP connection, and the few things it can be told (Linux).
+
+Elsewhere nothing is known and nothing can be told: `tcp_facts` gives None, the rest does nothing.
+Source: include/uapi/linux/tcp.h (struct tcp_info), tcp(7).
+"""
+
+import socket
+import struct
+import sys
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+_IS_LINUX: Final = sys.platform == "linux"
+_TCP_INFO, _TCP_CONGESTION = 11, 13
+_SO_MAX_PACING_RATE: Final = 47
+_INFO_BYTES: Final = 232
+_UNLIMITED: Final = 2**32 - 1
+"""32 bits without end: the kernel takes it as no limit on every architecture."""
+
+DSCP_EF: Final = 46
+"""Expedited forwarding, for what somebody waits for (RFC 3246)."""
+DSCP_CS1: Final = 8
+"""Lower effort, for bulk (RFC 3662)."""
+
+
+class Socket(Protocol):
+    """The part of a socket that this needs: `socket.socket` and trio's have it."""
+
+    @property
+    def family(self) -> int: ...
+    def getsockopt(self, level: int, option: int, size: int, /) -> bytes: ...
+    def setsockopt(self, level: int, option: int, value: int | bytes, /) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TcpFacts:
+    """One connection now."""
+
+    rtt_s: float
+    """Smoothed."""
+    rtt_min_s: float
+    """Of the last five minutes."""
+    acked_bytes: int
+    """Since it was opened, in order."""
+    delivered_bytes: int
+    """The same in any order, in whole segments."""
+    unsent_bytes: int
+    retransmits: int
+
+
+def tcp_facts(sock: Socket) -> TcpFacts | None:
+    """What the kernel knows, or None where it does not say. OSError when the socket is closed."""
+    if not _IS_LINUX:
+        return None
+    info = sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _INFO_BYTES)
+    if len(info) < 196:
+        return None
+    return TcpFacts(
+        rtt_s=_u32(info, 68) / 1e6,
+        rtt_min_s=_u32(info, 148) / 1e6,
+        acked_bytes=_u64(info, 120),
+        delivered_bytes=_u32(info, 192) * _u32(info, 16),
+        unsent_bytes=_u32(info, 144),
+        retransmits=_u32(info, 100),
+    )
+
+
+def _u32(info: bytes, at: int) -> int:
+    return int.from_bytes(info[at : at + 4], sys.byteorder)
+
+
+def _u64(info: bytes, at: int) -> int:
+    return int.from_bytes(info[at : at + 8], sys.byteorder)
+
+
+def pace(sock: Socket, bytes_per_s: float | None) -> None:
+    """Let the kernel send no faster; None ends that. Works without the fq discipline."""
+    if _IS_LINUX:
+        rate = _UNLIMITED if bytes_per_s is None else min(int(bytes_per_s), _UNLIMITED)
+        sock.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, struct.pack("=I", rate))
+
+
+def use_congestion_control(sock: Socket, wanted: tuple[str, ...]) -> str | None:
+    """Use the first of these that the kernel has; None when it has none of them."""
+    if not _IS_LINUX:
+        return None
+    for name in wanted:
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, _TCP_CONGESTION, name.encode())
+        except (FileNotFoundError, PermissionError):
+            continue
+        return name
+    return None
+
+
+def mark(sock: Socket, dscp: int) -> None:
+    """Mark every packet for routers that care."""
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
