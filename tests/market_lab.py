@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import trio
+import trio.testing
 
 from p2p.gossip.items import RESOURCES, Item
 from p2p.host.memory_host import MemoryHost, memory_address
@@ -129,6 +130,7 @@ class MarketLab:
                 await nursery.start(self.network.run)
                 for name in self.stands:
                     await self.start(name)
+                await trio.testing.wait_all_tasks_blocked()  # all have told what they lend
                 yield self
                 nursery.cancel_scope.cancel()
 
