@@ -304,7 +304,8 @@ class YamuxCore:
         """`size` received bytes have been read: grant the peer more, half a window at the most.
 
         A stream that takes in its window within four round trips (`rtt_s`) is held up by it, not
-        by its reader: the window doubles, up to `window_bytes_max`.
+        by its reader: the window doubles, up to `window_bytes_max`, and to a quarter of what the
+        connection may hold: what was granted must not be what gets the stream reset.
         """
         stream = self._streams.get(stream_id)
         if stream is None:
@@ -318,7 +319,8 @@ class YamuxCore:
         if free < min(window // 2, _GRANT_BYTES):
             return
         if (now_s - stream.granted_s) * window < 4 * self.rtt_s * free:
-            stream.window = min(2 * window, self._config.window_bytes_max)
+            most = min(self._config.window_bytes_max, self.unread_bytes_max // 4)
+            stream.window = max(window, min(2 * window, most))
             free += stream.window - window
         stream.granted_s = now_s
         stream.receive_window += free

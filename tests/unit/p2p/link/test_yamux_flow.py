@@ -52,6 +52,19 @@ def test_a_window_that_lasts_longer_than_two_round_trips_stays_as_it_is() -> Non
         assert granted(bob) == half
 
 
+def test_a_window_grows_to_a_quarter_of_what_the_connection_may_hold_and_is_never_reset() -> None:
+    bob, stream = reader_and_stream()
+    bob.unread_bytes_max = 2 * CONFIG.window_bytes
+    half, now_s = CONFIG.window_bytes // 2, 10.0
+    for _ in range(6):
+        take_in(bob, stream, half)
+        now_s += RTT_S / 2
+        bob.consumed(stream, half, now_s)
+        assert granted(bob) == half
+    take_in(bob, stream, CONFIG.window_bytes)
+    assert bob.has(stream)
+
+
 def test_more_than_a_grown_window_is_still_refused() -> None:
     bob, stream = reader_and_stream()
     half = CONFIG.window_bytes // 2
