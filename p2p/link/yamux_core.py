@@ -303,9 +303,8 @@ class YamuxCore:
     def consumed(self, stream_id: int, size: int, now_s: float = math.inf) -> None:
         """`size` received bytes have been read: grant the peer more, half a window at the most.
 
-        A stream that takes in its window within four round trips (`rtt_s`) is held up by it, not
-        by its reader: the window doubles, up to `window_bytes_max`, and to a quarter of what the
-        connection may hold: what was granted must not be what gets the stream reset.
+        A stream that takes in its window within four round trips (`rtt_s`) is held up by it: the
+        window doubles, up to `window_bytes_max` and a quarter of what the connection may hold.
         """
         stream = self._streams.get(stream_id)
         if stream is None:
