@@ -22,18 +22,17 @@ from p2p.link import yamux_core as yamux
 from p2p.link import yamux_events as events
 from p2p.link.channel import SecureChannel
 from p2p.link.memory import UnreadMemory
-from p2p.link.noise import PLAIN_BYTES_MAX
 from p2p.link.stream import LinkStream
 from p2p.link.yamux_core import YamuxConfig, YamuxCore
 
-_BULK_FRAME_BYTES: Final = 256
-"""Frames of this size cost little for what they carry."""
+_FRAMES_AT_ONCE: Final = 16
+"""After so many we look whether the turn is over: a stream opened and reset costs 50 us."""
 
-_FRAMES_FEW: Final = 16
-"""So many cost little whatever they carry: the small end of a large write."""
+_RESTS_PER_TURN: Final = 4
+"""A peer that opens, resets and pings without end gets a fifth of the time."""
 
-_HEADERS_PIECE_BYTES: Final = 4096
-"""What is looked at in one go when they are smaller: about half a millisecond's work."""
+_TURN_S_WORST: Final = 0.01
+"""A turn that took longer was the machine's fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,7 @@ class Connection:
         self._ping_count = 0
         self._ponged = trio.lowlevel.ParkingLot()
         self._unparsed = b""
-        self._piece_bytes = PLAIN_BYTES_MAX
+        self._turn_began_s, self._frames_seen, self._idle_seen = -math.inf, 0, 0
         self.backlog_bytes = self.config.backlog_bytes
         """Lowered on a slow line, where what was queued can no longer be overtaken."""
 
@@ -205,7 +204,7 @@ class Connection:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Carry streams until the connection is closed, broken or cancelled."""
-        self._heard_s = trio.current_time()
+        self._heard_s = self._turn_began_s = trio.current_time()
         if self._memory is not None:
             self._memory.join(self)
         try:
@@ -248,7 +247,7 @@ class Connection:
                 if not plaintexts:
                     self.close("the peer closed the connection")
                     return
-                self._heard_s = trio.current_time()
+                self._heard_s = self._turn_began_s = trio.current_time()
                 await self._take_in(plaintexts)
         except WireError as exc:
             self.close(f"the peer broke the protocol: {exc}", yamux.PROTOCOL_ERROR)
@@ -257,23 +256,32 @@ class Connection:
 
     async def _take_in(self, plaintexts: Sequence[bytes]) -> None:
         """Act on what came; a peer that sends mostly headers must let others have their turn."""
-        turn_ends_s = trio.current_time() + TURN_S_MAX
         for data in plaintexts:
-            at = 0
-            while at < len(data):
-                piece = data[at : at + self._piece_bytes]
-                frames = self.core.frames_in
-                for event in self.core.feed(piece):
+            for event in self.core.feed(data, _FRAMES_AT_ONCE):
+                if isinstance(event, events.Paused):
+                    await self._let_others()
+                else:
                     self._on_event(event)
-                at += len(piece)
-                frames = self.core.frames_in - frames
-                is_bulk = frames <= _FRAMES_FEW or len(piece) >= _BULK_FRAME_BYTES * frames
-                self._piece_bytes = PLAIN_BYTES_MAX if is_bulk else _HEADERS_PIECE_BYTES
-                if trio.current_time() > turn_ends_s:
-                    self.wake_writer()
-                    await trio.lowlevel.checkpoint()
-                    turn_ends_s = trio.current_time() + TURN_S_MAX
+            await self._let_others()
         self.wake_writer()
+
+    async def _let_others(self) -> None:
+        """Give up the turn if it is over; for longer, if what came in it was good for nothing."""
+        now_s = trio.current_time()
+        took_s = now_s - self._turn_began_s
+        if took_s < TURN_S_MAX:
+            return
+        self.wake_writer()
+        frames, idle = (
+            self.core.frames_in - self._frames_seen,
+            self.core.frames_idle - self._idle_seen,
+        )
+        self._frames_seen, self._idle_seen = self.core.frames_in, self.core.frames_idle
+        if 2 * idle > frames > _FRAMES_AT_ONCE:
+            await trio.sleep(_RESTS_PER_TURN * min(took_s, _TURN_S_WORST))
+        else:
+            await trio.lowlevel.checkpoint()
+        self._turn_began_s = trio.current_time()
 
     def _on_event(self, event: events.Event) -> None:
         match event:

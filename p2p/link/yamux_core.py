@@ -101,8 +101,8 @@ class YamuxCore:
         self._output: list[bytes | memoryview] = []
         self.output_bytes = 0
         self._pongs = 0
-        self.frames_in = 0
-        """Headers taken in since the start."""
+        self.frames_in = self.frames_idle = 0
+        """Headers so far; those that only opened or reset a stream, pinged, or were for nobody."""
         self._last_id = self._last_at = self._last_bytes = 0
         """The data frame at the end of the output, while more may join it."""
         self.has_left = False
@@ -112,16 +112,19 @@ class YamuxCore:
 
     # What the peer sends
 
-    def feed(self, data: bytes) -> Iterator[events.Event]:
-        """Take plaintext; yield what it means, in order.
+    def feed(self, data: bytes, frames_at_once: float = math.inf) -> Iterator[events.Event]:
+        """Take plaintext; yield what it means, in order, and Paused after so many frames.
 
         Raises WireError at the first byte the specification forbids, after what came before it.
         """
-        at, size = 0, len(data)
+        at, size, pause_at = 0, len(data), self.frames_in + frames_at_once
         while at < size:
+            if self.frames_in >= pause_at:
+                pause_at = self.frames_in + frames_at_once
+                yield events.Paused()
             if self._body_left:
                 end = min(size, at + self._body_left)
-                yield from self._on_body(_piece(data, at, end))
+                yield from self._on_body(events.piece(data, at, end))
                 at = end
             elif self._header or size - at < HEADER.size:
                 need = HEADER.size - len(self._header)
@@ -136,7 +139,7 @@ class YamuxCore:
                 header_at, at = at, at + HEADER.size
                 end = at + self._whole_body(data, header_at)
                 if end > at:
-                    yield events.Received(self._body_id, _piece(data, at, end))
+                    yield events.Received(self._body_id, events.piece(data, at, end))
                     at = end
                 else:
                     yield from self._on_header(*HEADER.unpack_from(data, header_at))
@@ -177,6 +180,7 @@ class YamuxCore:
         if flags & ACK:
             yield events.Ponged(value)
             return
+        self.frames_idle += 1
         self._pongs += 1
         if self._pongs > PONGS_WAITING_MAX:
             raise WireError("pings without end")
@@ -188,6 +192,8 @@ class YamuxCore:
         if flags & SYN:
             yield from self._on_open(stream_id)
         stream = self._streams.get(stream_id)
+        if stream is None or flags & (SYN | RST):
+            self.frames_idle += 1
         if kind == WINDOW_UPDATE:
             if stream is not None and length:
                 stream.send_window = min(stream.send_window + length, _STREAM_ID_MAX)
@@ -391,10 +397,3 @@ class YamuxCore:
         self._output.append(part)
         self.output_bytes += len(part)
         self._last_id = 0
-
-
-def _piece(data: bytes, at: int, end: int) -> bytes | memoryview:
-    """Bytes of a plaintext: a view when it is most of it, else a copy that holds nothing else."""
-    if 2 * (end - at) < len(data):
-        return data[at:end]
-    return memoryview(data)[at:end]

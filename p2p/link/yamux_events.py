@@ -48,4 +48,15 @@ class PeerLeft(msgspec.Struct, frozen=True):
     code: int
 
 
-Event: TypeAlias = Opened | Received | Finished | WasReset | WindowGrew | Ponged | PeerLeft
+class Paused(msgspec.Struct, frozen=True):
+    """Many frames were looked at, whatever they meant: others may want a turn."""
+
+
+Event: TypeAlias = Opened | Received | Finished | WasReset | WindowGrew | Ponged | PeerLeft | Paused
+
+
+def piece(data: bytes, at: int, end: int) -> bytes | memoryview:
+    """Bytes of a plaintext: a view when it is most of it, else a copy that holds nothing else."""
+    if 2 * (end - at) < len(data):
+        return data[at:end]
+    return memoryview(data)[at:end]

@@ -1,7 +1,7 @@
 """Hostile bytes at every layer of a connection: each costs the attacker its connection at most."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import pytest
@@ -343,14 +343,10 @@ async def test_a_flood_of_streams_is_refused_and_not_hung() -> None:
         streams = [await eve.stream(opening(PING)) for _ in range(eve.streams_max)]
         with pytest.raises(StreamLimitError):
             eve.link.open_stream()
-        refused = 0
         for stream in streams[STREAMS_INBOUND_MAX:]:
-            with trio.fail_after(5):
-                try:
-                    await stream.read()
-                except (StreamResetError, LinkClosedError):
-                    refused += 1
-        assert refused == len(streams) - STREAMS_INBOUND_MAX
+            with trio.fail_after(5), suppress(StreamResetError):
+                assert await stream.read()  # one of the first was over before this one came
+        assert sum(eve.link.core.has(s.stream_id) for s in streams) <= STREAMS_INBOUND_MAX
         await here.still_serves()
 
 

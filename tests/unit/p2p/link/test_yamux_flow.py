@@ -147,3 +147,23 @@ def test_a_large_window_grows_back_in_small_steps() -> None:
         bob.consumed(1, 64 * 1024)
         grants.append(granted(bob))
     assert grants == [0, 0, 0, 256 * 1024] * 2
+
+
+def test_frames_that_bring_no_stream_any_further_are_told_from_those_that_do() -> None:
+    bob = YamuxCore(is_initiator=False)
+    useful = HEADER.pack(0, y.DATA, 0, 1, 2) + b"hi" + HEADER.pack(0, y.WINDOW_UPDATE, 0, 1, 9)
+    list(bob.feed(HEADER.pack(0, y.DATA, y.SYN, 1, 0) + useful))
+    assert (bob.frames_in, bob.frames_idle) == (3, 1)
+    list(bob.feed(HEADER.pack(0, y.WINDOW_UPDATE, y.RST, 1, 0) + useful))
+    assert (bob.frames_in, bob.frames_idle) == (6, 4)
+    list(bob.feed(HEADER.pack(0, y.PING, y.SYN, 0, 7) + HEADER.pack(0, y.PING, y.ACK, 0, 7)))
+    assert (bob.frames_in, bob.frames_idle) == (8, 5)
+
+
+def test_others_may_have_a_turn_between_many_frames() -> None:
+    bob = YamuxCore(is_initiator=False)
+    pings = HEADER.pack(0, y.PING, y.ACK, 0, 7) * 10
+    heard = list(bob.feed(pings, 4))
+    assert [isinstance(event, ev.Paused) for event in heard].count(True) == 2
+    assert [event for event in heard if not isinstance(event, ev.Paused)] == 10 * [ev.Ponged(7)]
+    assert ev.Paused() not in list(bob.feed(pings))
