@@ -158,6 +158,12 @@ ADDRESS_BOOK_PEERS_MAX: Final = 65_536
 CHUNK_BYTES_MIN: Final = 4096
 """Every chunk of a body but the last: smaller ones would cost more to keep than they carry."""
 
+ANSWERS_KEPT_MAX: Final = 32
+"""Answers a channel keeps for copies of their calls: by then the slower path has caught up."""
+
+ANSWER_KEPT_BYTES_MAX: Final = 1024
+"""Calls that are raced over two paths are small, and so are their answers."""
+
 CALL_TIMEOUT_S_MAX: Final = 3600.0
 """A call is a question, not a session: whatever takes longer than an hour is a task."""
 

@@ -253,10 +253,13 @@ class Rpc:
                     self._workers.start(self._nursery_now(), channel, served)
 
     def _on_call(self, channel: Channel, call: Call) -> None:
-        if not 0 <= call.body_len <= BODY_BYTES_MAX or call.id in channel.serving:
+        if not 0 <= call.body_len <= BODY_BYTES_MAX:
             raise WireError(f"call {call.id} with a body of {call.body_len} bytes")
         if channel.answers_waiting >= ANSWERS_WAITING_MAX:
             raise WireError("the peer goes on asking and takes no answers")
+        if channel.has_come(call.id):
+            channel.answer_again(call)
+            return
         answer = self._answers.get(number_in(call.payload))
         if answer is None:
             channel.refuse(call.id, "unknown", "this peer does not serve such calls")
@@ -287,10 +290,10 @@ class Rpc:
                     body = served.body.take()
                     reply, reply_body = await served.answer(channel.peer, served.request, body)
                 except RefusalError as refusal:
-                    channel.refuse(served.id, refusal.code, refusal.detail)
+                    served.answer_frame = channel.refuse(served.id, refusal.code, refusal.detail)
                 else:
                     if self._has_memory_for(channel, len(reply_body)):
-                        channel.reply(served.id, _packed(reply), reply_body)
+                        channel.reply(served, _packed(reply), reply_body)
                     else:
                         channel.refuse(served.id, "busy", "take the answers you asked for first")
         finally:

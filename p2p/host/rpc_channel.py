@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import trio
 
 from p2p.errors import PeerUnreachableError, WireError
+from p2p.host.rpc_answered import Answered
 from p2p.host.rpc_messages import (
     BodyKind,
     Call,
@@ -108,6 +109,8 @@ class Serving:
     answer: Answer
     body: Incoming
     scope: trio.CancelScope
+    answer_frame: bytes | None = None
+    """What it was answered with, unless that had a body."""
 
 
 class Channel:
@@ -127,6 +130,7 @@ class Channel:
         self.is_closed = False
         self.asking: dict[int, Asking] = {}
         self.serving: dict[int, Serving] = {}
+        self.answered = Answered()
         self.window = [BODY_WINDOW_BYTES, BODY_WINDOW_BYTES]
         self.held = [0, 0]
         self._transmit = transmit
@@ -194,13 +198,14 @@ class Channel:
         if call.body is not None:
             self._give_back(BodyKind.REPLY, call.body.received)
         if not call.done.is_set() and call.is_sent:
-            self._small.append((encode(Cancel(call.id)), None))
-            self._wake.set()
+            self._send_small(encode(Cancel(call.id)))
         self._abandon(BodyKind.REQUEST, call.id)
 
     def on_reply(self, message: Reply, reply: Message) -> None:
         """The answer to a call of ours; its body may still follow."""
         call = self.asking[message.id]
+        if call.done.is_set():
+            return  # it came before, by another path
         if call.reply is not None or not 0 <= message.body_len <= BODY_BYTES_MAX:
             raise WireError(f"reply to call {message.id} is sent twice or too large")
         call.reply = reply
@@ -217,20 +222,39 @@ class Channel:
                 self._room = trio.Event()
             await self._room.wait()
 
-    def reply(self, call_id: int, payload: bytes, body: bytes) -> None:
+    def reply(self, served: Serving, payload: bytes, body: bytes) -> None:
         """Queue an answer and its body."""
         if self.is_closed:
             return
-        self._small.append((encode(Reply(call_id, len(body), payload)), None))
-        self._queue_body(BodyKind.REPLY, call_id, body)
-        self._wake.set()
+        frame = encode(Reply(served.id, len(body), payload))
+        self._send_small(frame)
+        if body:
+            self._queue_body(BodyKind.REPLY, served.id, body)
+        else:
+            served.answer_frame = frame
 
-    def refuse(self, call_id: int, code: str, detail: str) -> None:
-        """Queue a refusal."""
+    def refuse(self, call_id: int, code: str, detail: str) -> bytes:
+        """Queue a refusal; returns its frame."""
+        refused = Refused(call_id, code[:REFUSAL_CHARS_MAX], detail[:REFUSAL_CHARS_MAX])
+        frame = encode(refused)
         if not self.is_closed:
-            refused = Refused(call_id, code[:REFUSAL_CHARS_MAX], detail[:REFUSAL_CHARS_MAX])
-            self._small.append((encode(refused), None))
-            self._wake.set()
+            self._send_small(frame)
+        return frame
+
+    def has_come(self, call_id: int) -> bool:
+        """True for a call that is being answered, or has been."""
+        return call_id in self.serving or call_id in self.answered
+
+    def answer_again(self, call: Call) -> None:
+        """A call came again, by another path. Raises WireError for one with a body."""
+        if call.body_len:
+            raise WireError(f"call {call.id} came twice, with a body")
+        if call.id in self.serving:
+            return  # the answer to the first copy is the answer to both
+        if frame := self.answered.answer_to(call.id):
+            self._send_small(frame)
+        else:
+            self.refuse(call.id, "repeated", "the answer to this call is no longer kept")
 
     def begin_serving(self, served: Serving) -> None:
         """A question came; its body follows."""
@@ -241,6 +265,7 @@ class Channel:
         """The handler has finished: what its request held is free again."""
         if self.serving.pop(served.id, None) is not None:
             self._promised_bytes -= served.body.length
+            self.answered.add(served.id, served.answer_frame)
         if not self.is_closed:
             self._give_back(BodyKind.REQUEST, served.body.received)
 
@@ -253,6 +278,10 @@ class Channel:
         served.scope.cancel()
         if not served.body.is_whole:
             self.end_serving(served)
+
+    def _send_small(self, frame: bytes) -> None:
+        self._small.append((frame, None))
+        self._wake.set()
 
     # -- bodies and credit
 

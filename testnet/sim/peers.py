@@ -1,7 +1,7 @@
 """A few Rpc stacks on one MemoryNetwork: what tests of services above RPC start from."""
 
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -34,12 +34,13 @@ async def rpc_peers(
     *,
     seed: int = 0,
     config: RpcConfig = _CONFIG,
+    make: Callable[[MemoryHost, RpcConfig], Rpc] = Rpc,
 ) -> AsyncIterator[Peers]:
     """Run an Rpc for each name until the block ends."""
     network = MemoryNetwork(random.Random(seed), model)  # noqa: S311
     ids = [PeerId(name) for name in names]
     hosts = {peer: MemoryHost(network, peer) for peer in ids}
-    rpcs = {peer: Rpc(hosts[peer], config) for peer in ids}
+    rpcs = {peer: make(hosts[peer], config) for peer in ids}
     async with trio.open_nursery() as nursery:
         await nursery.start(network.run)
         for peer in ids:
