@@ -40,21 +40,21 @@ def measure(rounds: int) -> dict[str, object]:
 
 
 async def _measure(rounds: int) -> dict[str, object]:
-    verdicts: dict[str, list[Verdict]] = {flood: [] for flood in FLOODS}
+    verdicts: dict[str, list[Verdict]] = {flood: [] for flood in (*FLOODS, "frozen")}
     came: dict[str, list[int]] = {"silent": [], "silent_neighbours": []}
     invalid: dict[str, list[float]] = {"casts": [], "junk": []}
     pid_changed = False
     for _ in range(rounds):
         async with watching() as watch:
-            for flood, of_flood in verdicts.items():
-                of_flood.append(await under(watch, flood, FLOOD_S))
+            for flood in FLOODS:
+                verdicts[flood].append(await under(watch, flood, FLOOD_S))
             for flood, counts in came.items():
                 counts.append(await newcomers_under(watch, flood, NEWCOMERS))
             for flood, rates in invalid.items():
                 rates.append(await invalid_per_cpu_s(watch, flood, FLOOD_S))
             pid_changed |= watch.victim.process.returncode is not None
         async with watching("--dead-after", str(DEAD_AFTER_S)) as watch:
-            verdicts.setdefault("frozen", []).append(await frozen(watch, DEAD_AFTER_S))
+            verdicts["frozen"].append(await frozen(watch, DEAD_AFTER_S))
     figures: dict[str, object] = {
         f"newcomers_{flood}_pct": round(100 * statistics.median(counts) / NEWCOMERS, 1)
         for flood, counts in came.items()

@@ -152,3 +152,52 @@ async def test_a_peer_that_cannot_be_dialled_again_keeps_its_one_connection() ->
         await pair.bob.heard(NORMAL, 100)
         assert pair.alice.host.connections(pair.bob.host.peer_id) == 1
         assert pair.bob.downs == []
+
+
+async def test_a_second_connection_is_closed_when_there_was_no_bulk_for_long() -> None:
+    """And opened again when there is: no frame is lost or overtaken by it."""
+    async with connected(BulkConfig(quiet_for_s=0.3, rest_s=0.05)) as pair:
+        alice, bob = pair.alice.host, pair.bob.host
+        for round_ in range(3):
+            await pair.send(20)
+            for number in range(5):
+                await bob.send(alice.peer_id, NORMAL, number.to_bytes(4) + FRAME)
+            await pair.have(connections=2)
+            await pair.have(connections=1)
+            assert len(await pair.bob.heard(NORMAL, 20 * (round_ + 1))) == 20 * (round_ + 1)
+            assert len(await pair.alice.heard(NORMAL, 5 * (round_ + 1))) == 5 * (round_ + 1)
+        numbers = [int.from_bytes(frame[:4]) for frame in pair.bob.frames[NORMAL]]
+        assert numbers == [*range(20)] * 3
+        assert (pair.alice.ups, pair.alice.downs, pair.bob.ups, pair.bob.downs) == (1, [], 1, [])
+
+
+async def test_frames_sent_while_bulk_moves_back_all_arrive_in_order() -> None:
+    """The side that did not decide it goes on sending on the connection that is given up."""
+    async with connected(BulkConfig(quiet_for_s=0.3, rest_s=0.05)) as pair:
+        alice, bob = pair.alice.host, pair.bob.host
+        await pair.send(20)
+        await pair.have(connections=2)
+        box = alice._boxes[bob.peer_id]
+        for number in range(200):
+            await bob.send(alice.peer_id, NORMAL, number.to_bytes(4) + FRAME)
+            if number == 50:
+                assert box.bulk is not None
+                alice._bulk._retire(box)
+        heard = await pair.alice.heard(NORMAL, 200)
+        assert [int.from_bytes(frame[:4]) for frame in heard] == [*range(200)]
+        await pair.bob.heard(NORMAL, 20)
+        assert (pair.alice.downs, pair.bob.downs) == ([], [])
+
+
+async def test_a_given_up_connection_that_breaks_before_it_was_read_takes_the_first_along() -> None:
+    async with connected() as pair:
+        alice, bob = pair.alice.host, pair.bob.host
+        await pair.send(20)
+        await pair.have(connections=2)
+        box = alice._boxes[bob.peer_id]
+        bob._lanes.on_ended = lambda conn: None  # bob never moves back
+        alice._bulk._retire(box)
+        assert box.retired is not None
+        box.retired.link.close("cut")
+        await pair.have(connections=0)
+        assert (len(pair.alice.downs), len(pair.bob.downs)) == (1, 1)

@@ -2,6 +2,7 @@
 
     enough bulk passed -> the side that dialled dials again -> Joining -> bulk lanes move over
     every tick: what TCP knows of each bulk connection -> UplinkPacer -> SO_MAX_PACING_RATE
+    no bulk for a minute -> that side's lanes move back, then the other's -> it is closed
 
 A peer is up as long as both connections are: what either loses is lost to the peer.
 """
@@ -13,7 +14,7 @@ from typing import Final
 
 import trio
 
-from p2p.errors import DialError
+from p2p.errors import DialError, StreamLimitError
 from p2p.host.addresses import Address, address_of
 from p2p.host.libp2p.lanes import Lanes
 from p2p.host.libp2p.peer import BULK, PeerBox, PeerConn
@@ -36,6 +37,8 @@ class BulkConfig:
     dial_within_s: float = 10.0
     # A peer that could not be reached again: a firewall that let one connection through.
     retry_s: float = 60.0
+    # A transfer that goes on by fits and starts keeps its connection, a peer at rest has one.
+    quiet_for_s: float = 60.0
     tick_s: float = 0.025
     rest_s: float = 0.25
     # Nothing interactive for so long, and bulk gets the whole line.
@@ -67,9 +70,12 @@ class BulkLinks:
         self._lanes = lanes
         self._connect = connect
         self._config = config
+        lanes.on_ended = self._lane_ended
         self._pacer: UplinkPacer[PeerId] = UplinkPacer(config.pacer)
         self._wake = trio.Event()
         self._losses: dict[PeerId, LossWatch] = {}
+        self._passed: dict[PeerId, tuple[int, float]] = {}
+        """Bytes of bulk so far, and since when it is no more."""
         self._interactive_bytes = 0
         self._interactive_s = -math.inf
         self.nursery: trio.Nursery | None = None
@@ -90,7 +96,7 @@ class BulkLinks:
         """True when a connection offered for bulk has a first one to stand beside."""
         box = self._boxes.get(conn.peer)
         main = None if box is None else box.conn
-        if box is None or main is None or box.bulk is not None:
+        if box is None or main is None or box.bulk is not None or box.retired is not None:
             return False
         return main.is_live and main.muxed.is_initiator == conn.muxed.is_initiator
 
@@ -110,20 +116,56 @@ class BulkLinks:
         conn.link.on_room = box.pump_now
         conn.link.core.unread_bytes_max = box.conn.link.core.unread_bytes_max
         conn.joined.set()
-        lanes = self._lanes.out(conn, box.pump_now)
-        for traffic_class in BULK:
-            box.pump.move(traffic_class, lanes[traffic_class])
-        box.pump_now()
+        self._move(box, conn)
         self._wake.set()
 
     def down(self, conn: PeerConn) -> None:
         """A second connection ended: the frames it lost end the first as well."""
         box = self._boxes.get(conn.peer)
         conn.link.on_room = None
-        if box is not None and box.bulk is conn and box.conn is not None:
-            box.bulk = None
-            self._losses.pop(conn.peer, None)
+        if box is None or box.conn is None or conn not in (box.bulk, box.retired):
+            return
+        box.bulk = box.retired = None
+        self._forget(conn.peer)
+        if conn.lanes_ended < len(BULK):
             box.conn.link.close(f"its connection for bulk ended: {conn.link.reason}")
+        elif box.conn.muxed.is_initiator:
+            box.bulk_bytes_quiet = box.bulk_bytes() + self._config.begins_bytes
+
+    def _move(self, box: PeerBox, conn: PeerConn) -> None:
+        """Bulk to this peer leaves by this connection from its next frames on."""
+        assert box.pump is not None
+        lanes = self._lanes.out(conn, box.pump_now)
+        try:
+            for traffic_class in BULK:
+                lanes[traffic_class].opened()
+                box.pump.move(traffic_class, lanes[traffic_class])
+        except StreamLimitError as exc:
+            conn.link.close(f"the peer has never ended its side of lanes: {exc}")
+        else:
+            box.pump_now()
+
+    def _retire(self, box: PeerBox) -> None:
+        """Bulk moves back to the first connection."""
+        assert box.conn is not None
+        box.bulk, box.retired = None, box.bulk
+        self._forget(box.peer)
+        self._move(box, box.conn)
+
+    def _forget(self, peer: PeerId) -> None:
+        self._losses.pop(peer, None)
+        self._passed.pop(peer, None)
+
+    def _lane_ended(self, conn: PeerConn) -> None:
+        """The peer ended a lane: once it has ended all of a second connection, so do we."""
+        conn.lanes_ended += 1
+        box = self._boxes.get(conn.peer)
+        if not conn.is_bulk or conn.lanes_ended < len(BULK) or box is None:
+            return
+        if box.bulk is conn:
+            self._retire(box)
+        if conn.muxed.is_initiator:
+            conn.link.close("bulk has ended")
 
     def _start(self, box: PeerBox, conn: PeerConn) -> None:
         if self.nursery is not None:
@@ -160,6 +202,9 @@ class BulkLinks:
         for peer, box in self._boxes.items():
             if box.bulk is None or box.conn is None or not (box.bulk.is_live and box.conn.is_live):
                 continue
+            if self._is_quiet(box, now_s) and box.conn.muxed.is_initiator:
+                self._retire(box)
+                continue
             bulk, main = tcp.tcp_facts(box.bulk.socket), tcp.tcp_facts(box.conn.socket)
             if bulk is not None and main is not None:
                 samples[peer] = sample = _sample(box, bulk, main)
@@ -182,6 +227,14 @@ class BulkLinks:
             normal = conn.link.config.backlog_bytes
             conn.link.backlog_bytes = SLOW_LINE_BACKLOG_BYTES if is_slow else normal
         box.pump_now()
+
+    def _is_quiet(self, box: PeerBox, now_s: float) -> bool:
+        """True once no bulk has passed for long, and none waits."""
+        passed = box.bulk_bytes()
+        if self._passed.get(box.peer, (-1, 0.0))[0] != passed:
+            self._passed[box.peer] = (passed, now_s)
+        is_empty = not any(box.scheduler.waiting(one) for one in BULK)
+        return is_empty and now_s - self._passed[box.peer][1] >= self._config.quiet_for_s
 
     def _is_urgent(self, now_s: float) -> bool:
         """True while something interactive left this node not long ago.

@@ -217,7 +217,8 @@ class Libp2pHost:
     def connections(self, peer: PeerId) -> int:
         """0 when the peer is down, 2 while it has one for bulk."""
         box = self._boxes.get(peer)
-        return 0 if box is None else (box.conn is not None) + (box.bulk is not None)
+        conns = () if box is None else (box.conn, box.bulk, box.retired)
+        return len(conns) - conns.count(None)
 
     def rtt_s(self, peer: PeerId) -> float | None:
         """Smoothed round-trip time, or None before the first measurement."""
@@ -377,8 +378,9 @@ class Libp2pHost:
         if box is None or box.conn is not conn:
             return
         conn.link.on_room = None
-        if box.bulk is not None:
-            box.bulk.link.close(f"the connection beside it ended: {conn.link.reason}")
+        for beside in (box.bulk, box.retired):
+            if beside is not None:
+                beside.link.close(f"the connection beside it ended: {conn.link.reason}")
         self._boxes.close(conn.peer)
         assert self._sink is not None
         self._sink.on_down(conn.peer, conn.link.reason)

@@ -1,10 +1,10 @@
 """The streams that carry frames: one per class and direction on the connection in use.
 
-A lane is opened by its sender when the first frame of the class is sent: multistream opening, one
-byte with the class and one with the lane's number, then length-prefixed frames. It lives as long
-as the connection, unless its class moves to another: then it ends between two frames, and the
-next lane of the class is read once this one has been. A lane that ends otherwise has lost frames,
-and takes the connection with it.
+A lane is opened by its sender when the first frame of the class is sent, or the class moves to
+another connection: multistream opening, one byte with the class and one with the lane's number,
+then length-prefixed frames. It lives as long as the connection, unless its class moves: then it
+ends between two frames, and the next lane of the class is read once this one has been. A lane
+that ends otherwise has lost frames, and takes the connection with it.
 """
 
 from collections.abc import Callable
@@ -65,6 +65,10 @@ class SendLane:
 
     def write_some(self, data: memoryview) -> int:
         """Queue bytes, at most `room`."""
+        return self.opened().write_some(data)
+
+    def opened(self) -> LinkStream:
+        """Its stream. Raises LinkClosedError, or StreamLimitError when others were never ended."""
         if self._stream is None:
             self._stream = self._link.open_stream()
             self._stream.on_writable = self._on_writable
@@ -73,7 +77,7 @@ class SendLane:
             head = bytes([self._class, number % _NUMBERS])
             self._stream.write_some(opening(self._protocol) + head)
             self._on_opened(self, self._stream)
-        return self._stream.write_some(data)
+        return self._stream
 
 
 class Lanes:
@@ -82,6 +86,8 @@ class Lanes:
     def __init__(self, protocol: str) -> None:
         self._protocol = protocol
         self.sink: FrameSink | None = None
+        self.on_ended: Callable[[PeerConn], None] = lambda _conn: None
+        """Told when a lane of the peer's has been read to its end."""
         self.nursery: trio.Nursery | None = None
 
     def out(self, conn: PeerConn, on_writable: Callable[[], None]) -> list[SendLane]:
@@ -105,11 +111,13 @@ class Lanes:
         """Hand frames of one class to the sink. What the sink raises but WireError is a bug."""
         try:
             traffic_class = await _begin(conn, stream)
-            if traffic_class is not None:
-                await self._read_frames(conn, traffic_class, stream)
-                conn.turns.ended[traffic_class] += 1
-                conn.turns.changed.unpark_all()
+            if traffic_class is None:
+                return
+            await self._read_frames(conn, traffic_class, stream)
+            conn.turns.ended[traffic_class] += 1
+            conn.turns.changed.unpark_all()
             stream.finish()
+            self.on_ended(conn)
         except WireError as exc:
             conn.link.close(f"the peer broke the protocol: {exc}", yamux.PROTOCOL_ERROR)
         except StreamResetError:

@@ -84,6 +84,8 @@ class PeerConn:
     """The connection beside which this one carries bulk; None for a peer's first."""
     is_bulk: bool = False
     """Meant for bulk only, beside a first connection."""
+    lanes_ended: int = 0
+    """Lanes of the peer's on it that were read to their end."""
     turns: LaneTurns = field(default_factory=LaneTurns)
     """Shared by the connections of one peer."""
 
@@ -149,6 +151,8 @@ class PeerBox:
     pump: Pump | None = None
     bulk: PeerConn | None = None
     """A second connection, once the peer was busy."""
+    retired: PeerConn | None = None
+    """A second connection that is no longer needed, until both have read what is on it."""
     want_bulk: Callable[[], None] = lambda: None
     bulk_bytes_quiet: float = math.inf
     """Beyond so many bytes of bulk, `want_bulk` is called."""
@@ -180,7 +184,7 @@ class PeerBox:
         """The peer is gone: what waits is lost, who waits is told."""
         if self.conn is not None:
             self.conn.turns.changed.unpark_all()
-        self.conn = self.pump = self.bulk = None
+        self.conn = self.pump = self.bulk = self.retired = None
         self.want_bulk = lambda: None
         self.scheduler.clear()
         self.wake_all()
