@@ -14,9 +14,10 @@ from p2p.host.echo import Echo, EchoReply, EchoRequest
 from p2p.host.libp2p.bridge import MuxedLink
 from p2p.host.libp2p.host import Libp2pHost
 from p2p.host.libp2p.peer import PeerConn
-from p2p.host.libp2p.talk import check_answer, opening
+from p2p.host.libp2p.talk import check_answer
 from p2p.host.rpc import Rpc
 from p2p.ids import NetworkId, PeerId, TrafficClass
+from p2p.link.agreement import opening
 from p2p.link.connection import Connection
 from p2p.link.stream import LinkStream
 

@@ -8,6 +8,7 @@ from typing import Final
 import trio
 
 from p2p.errors import LinkClosedError
+from p2p.link.agreement import Agreement
 from p2p.link.noise import NoiseSession
 
 RECEIVE_BYTES: Final = 256 * 1024
@@ -25,16 +26,22 @@ class SecureChannel:
     def __init__(self, transport: trio.abc.Stream, session: NoiseSession) -> None:
         self._transport = transport
         self._session = session
+        self._agreement = Agreement()
         self._socket = transport.socket if isinstance(transport, trio.SocketStream) else None
         self._writable: select.poll | None = None
         if self._socket is not None:
             self._writable = select.poll()
             self._writable.register(self._socket.fileno(), select.POLLOUT)
 
+    def agree_ahead(self, protocol: str) -> None:
+        """Ask for a protocol in front of what is sent first; see `Agreement`."""
+        self._agreement = Agreement(protocol)
+
     async def receive(self) -> Sequence[bytes]:
         """The plaintexts that arrived, at least one; empty at the end of the stream.
 
-        Raises WireError for bytes the peer did not seal, LinkClosedError for a broken transport.
+        Raises WireError for bytes the peer did not seal and for a peer that does not speak the
+        protocol asked for, LinkClosedError for a broken transport.
         """
         while True:
             try:
@@ -44,6 +51,8 @@ class SecureChannel:
             if not data:
                 return ()
             plain = self._session.open(data)
+            if plain and self._agreement.is_open:
+                plain = [rest for one in plain if (rest := self._agreement.behind(one))]
             if plain:
                 return plain
 
@@ -71,6 +80,8 @@ class SecureChannel:
 
     def seal(self, data: bytes) -> memoryview:
         """Bytes for `send_now` and `send_sealed`, which must get them in this order."""
+        if self._agreement.is_open:
+            data = self._agreement.before() + data
         return memoryview(self._session.seal(data))
 
     def send_now(self, sealed: memoryview) -> int:

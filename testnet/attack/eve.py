@@ -10,8 +10,8 @@ from p2p.errors import LinkClosedError
 from p2p.host.addresses import parse_address
 from p2p.host.libp2p.dialer import Dialer
 from p2p.host.libp2p.swarm import build
-from p2p.host.libp2p.talk import opening
 from p2p.ids import PeerId, TrafficClass
+from p2p.link.agreement import opening
 from p2p.link.connection import Connection, LinkConfig
 from p2p.link.stream import LinkStream
 from p2p.wire.frames import frame

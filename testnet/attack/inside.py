@@ -9,9 +9,9 @@ import trio
 
 from p2p.errors import DialError, LinkClosedError, StreamLimitError, StreamResetError
 from p2p.gossip.messages import DOMAINS, Carried, Push
-from p2p.host.libp2p.talk import opening
 from p2p.host.rpc_messages import BodyKind, Call, Cancel, Cast, Chunk, Opened
 from p2p.ids import NetworkId, PeerId, TrafficClass
+from p2p.link.agreement import opening
 from p2p.link.stream import LinkStream
 from p2p.wire.codec import Message, encode
 from p2p.wire.envelope import SIGNATURE_BYTES, WIRE_VERSION, Signed

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 import p2p.host.libp2p
-from p2p.host.libp2p.bridge import MuxedLink, Muxer, Noise, SecureLink
+from p2p.host.libp2p.bridge import MuxedLink, Muxer, Noise, SecureLink, Security
 from p2p.host.libp2p.index import KAD_MODULES, PROTOCOL
 from p2p.host.libp2p.lean_imports import HOLLOW
 from p2p.host.libp2p.swarm import QuietHost, QuietSwarm, build
@@ -27,6 +27,7 @@ from libp2p.network.swarm import Swarm  # isort: skip
 from libp2p.peer.id import ID  # isort: skip
 from libp2p.security.noise.transport import Transport  # isort: skip
 from libp2p.security.secure_session import SecureSession  # isort: skip
+from libp2p.security.security_multistream import SecurityMultistream  # isort: skip
 from libp2p.stream_muxer.muxer_multistream import MuxerMultistream  # isort: skip
 
 assert p2p.host.libp2p, "imported first: it keeps what we never use out of libp2p"
@@ -39,6 +40,7 @@ assert p2p.host.libp2p, "imported first: it keeps what we never use out of libp2
         (BasicHost, QuietHost, ["_schedule_identify", "new_stream"]),
         (Transport, Noise, ["secure_inbound", "secure_outbound"]),
         (MuxerMultistream, Muxer, ["new_conn"]),
+        (SecurityMultistream, Security, ["select_transport_and_protocol"]),
     ],
 )
 def test_what_we_override_is_there_and_takes_the_same(
@@ -92,7 +94,11 @@ def test_the_swarm_calls_the_handler_and_the_muxer_we_put_there() -> None:
     assert host.get_network() is swarm
     assert isinstance(swarm.upgrader.muxer_multistream, Muxer)
     assert "common_stream_handler(net_stream)" in inspect.getsource(swarm_connection.SwarmConn)
+    assert isinstance(swarm.upgrader.security_multistream, Security)
     assert "self.muxer_multistream.new_conn" in inspect.getsource(type(swarm.upgrader))
+    assert "self.select_transport_and_protocol(conn, True)" in inspect.getsource(
+        SecurityMultistream.secure_outbound
+    )
     assert not inspect.isabstract(MuxedLink)
 
 

@@ -4,16 +4,23 @@ from collections.abc import Sequence
 
 import trio
 
+from p2p.host.addresses import parse_address
+from p2p.host.libp2p.dialer import Dialer
+from p2p.host.libp2p.swarm import build
+from p2p.host.libp2p.talk import check_answer
 from p2p.ids import PeerId
+from p2p.link.agreement import opening
+from p2p.link.connection import LinkConfig
 from tests.interop.foreign_peer import ForeignPeer, running
 from tests.interop.open_node import Served, node
 
+PING = "/ipfs/ping/1.0.0"
 EIGHT_MIB = 8 * 1024 * 1024
 
 
 async def identify_and_ping(peer: ForeignPeer, served: Served) -> None:
     about = await peer.do("connect", address=served.address)
-    assert {"/ipfs/id/1.0.0", "/ipfs/ping/1.0.0"} <= set(about["protocols"])
+    assert {"/ipfs/id/1.0.0", PING} <= set(about["protocols"])
     assert (await peer.do("ping", address=served.address))["ms"] < 5000
 
 
@@ -31,6 +38,23 @@ async def meet(command: Sequence[str]) -> None:
             assert len(served.host.gate.guests) == 1
             assert served.interop is not None
             assert served.interop.faults == 0
+
+
+async def be_dialled(command: Sequence[str]) -> None:
+    """Our dialler agrees on Noise and Yamux ahead, with a peer that does not expect it."""
+    _, swarm = build(b"a node that dials".ljust(32, b"."), LinkConfig(), list)
+    with trio.fail_after(40):
+        async with running([*command, "/kad/1", "lobby", "/echo/1"]) as peer:
+            where = parse_address((await peer.do("addresses"))["addresses"][0])
+            assert where.peer is not None
+            muxed = await Dialer(swarm.upgrader).connect(where.peer, (where,))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(muxed.start)
+                stream = muxed.link.open_stream()
+                await stream.write(opening(PING) + bytes(range(32)))
+                await check_answer(stream, PING)
+                assert await stream.read() == bytes(range(32))
+                muxed.link.close("that was all")
 
 
 async def echo(peer: ForeignPeer) -> None:

@@ -101,6 +101,9 @@ async function echo (size, idleMs) {
 }
 
 const orders = {
+  async addresses () {
+    return { addresses: node.getMultiaddrs().map(String) }
+  },
   async connect ({ address }) {
     connection = await node.dial(multiaddr(address))
     await wasIdentified

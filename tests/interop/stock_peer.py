@@ -52,6 +52,10 @@ class Peer:
         self.messages: Any = None
         self.node: Any = None
 
+    async def addresses(self) -> dict[str, Any]:
+        """Where we listen, with our id."""
+        return {"addresses": [str(one) for one in self.host.get_addrs()]}
+
     async def connect(self, address: str) -> dict[str, Any]:
         """Connect, and ask who is there."""
         info = info_from_p2p_addr(multiaddr.Multiaddr(address))

@@ -4,7 +4,7 @@ import pytest
 import trio
 
 from tests.interop.foreign_peer import install, js_command, running, stock_command
-from tests.interop.meetings import be_refused, heard, meet
+from tests.interop.meetings import be_dialled, be_refused, heard, meet
 from tests.interop.open_swarm import open_swarm
 
 pytestmark = pytest.mark.interop
@@ -17,6 +17,10 @@ def _installed() -> None:
 
 async def test_on_an_open_network_it_echoes_gossips_and_uses_the_index() -> None:
     await meet(js_command())
+
+
+async def test_it_understands_a_node_that_dials_it() -> None:
+    await be_dialled(js_command())
 
 
 @pytest.mark.parametrize("is_open", [True, False], ids=["open", "private"])

@@ -17,7 +17,6 @@ from p2p.errors import (
 from p2p.host.addresses import parse_address
 from p2p.host.admit_port import Admission, AdmitStream, OpenAdmission
 from p2p.host.libp2p.host import Libp2pHost
-from p2p.host.libp2p.talk import opening
 from p2p.host.rpc import Rpc
 from p2p.ids import NetworkId, PeerId, TrafficClass
 from p2p.limits import (
@@ -29,6 +28,7 @@ from p2p.limits import (
     STREAMS_OPENED_PER_S,
     UPGRADE_DEADLINE_S,
 )
+from p2p.link.agreement import opening
 from p2p.link.stream import LinkStream
 from p2p.wire.frames import frame
 from testnet.attack.eve import ADMIT, FRAMES, PING, Eve, connected

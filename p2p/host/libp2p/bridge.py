@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Self
 
 import trio
-from libp2p.abc import IMuxedConn, IMuxedStream, IRawConnection, ISecureConn
+from libp2p.abc import IMuxedConn, IMuxedStream, IRawConnection, ISecureConn, ISecureTransport
 from libp2p.connection_types import ConnectionType
 from libp2p.crypto.keys import PrivateKey, PublicKey
 from libp2p.custom_types import TProtocol
@@ -18,8 +18,10 @@ from libp2p.io.trio import TrioTCPStream
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.peer.id import ID
 from libp2p.security.noise.io import NoiseTransportReadWriter
+from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_ID
 from libp2p.security.noise.transport import Transport
 from libp2p.security.secure_session import SecureSession
+from libp2p.security.security_multistream import SecurityMultistream
 from libp2p.stream_muxer.exceptions import (
     MuxedConnUnavailable,
     MuxedStreamEOF,
@@ -131,6 +133,21 @@ class Noise(Transport):
     async def secure_outbound(self, conn: IRawConnection, peer_id: ID) -> ISecureConn:
         """Begin a handshake with a peer whose id is known."""
         return SecureLink(await super().secure_outbound(conn, peer_id))
+
+
+class Security(SecurityMultistream):
+    """Offers Noise alone; a dialler does not wait to hear that it is taken."""
+
+    async def select_transport_and_protocol(
+        self, conn: IRawConnection, is_initiator: bool
+    ) -> tuple[TProtocol, ISecureTransport]:
+        """Agree on Noise over a socket."""
+        if not is_initiator:
+            return await super().select_transport_and_protocol(conn, is_initiator)
+        assert isinstance(conn, RawConnection)
+        assert isinstance(conn.stream, HeardStream)
+        conn.stream.agree_ahead(NOISE_ID)
+        return NOISE_ID, self.transports[NOISE_ID]
 
 
 class MuxedStream(IMuxedStream):
@@ -273,7 +290,12 @@ class Muxer(MuxerMultistream):
         """Shared by all connections of the node."""
 
     async def new_conn(self, conn: ISecureConn, peer_id: ID) -> IMuxedConn:
-        """Agree on Yamux over a secured connection."""
-        protocol, _ = await self._selector.select(conn, conn.is_initiator, self.negotiate_timeout)
+        """Agree on Yamux over a secured connection; a dialler does not wait for the answer."""
+        protocol = TProtocol(YAMUX_ID)
+        if conn.is_initiator:
+            assert isinstance(conn, SecureLink)
+            conn.channel.agree_ahead(YAMUX_ID)
+        else:
+            protocol, _ = await self._selector.select(conn, False, self.negotiate_timeout)
         muxed = MuxedLink(conn, peer_id, self._config, self.memory)
         return self._annotate_connection(muxed, conn, protocol)

@@ -23,7 +23,7 @@ from p2p.errors import WireError
 from p2p.host.libp2p.bridge import MuxedLink, MuxedStream
 from p2p.host.libp2p.guests import Guests
 from p2p.host.libp2p.peer import PeerConn
-from p2p.host.libp2p.talk import opening
+from p2p.link.agreement import opening
 from p2p.link.stream import LinkStream
 
 _NEGOTIATE_WITHIN_S: Final = 10.0

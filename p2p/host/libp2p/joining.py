@@ -20,9 +20,10 @@ import trio
 from p2p.errors import AdmissionError, LinkClosedError, StreamResetError, WireError
 from p2p.host.admit_port import Admission
 from p2p.host.libp2p.peer import PeerConn, Verdict
-from p2p.host.libp2p.talk import FrameTalk, opening
+from p2p.host.libp2p.talk import FrameTalk
 from p2p.ids import PeerId
 from p2p.link import yamux_core as yamux
+from p2p.link.agreement import opening
 
 _ALIVE_WITHIN_S = 1.0
 """A connection that answers no ping for so long gives way to a newer one."""

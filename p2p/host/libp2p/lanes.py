@@ -14,11 +14,12 @@ import trio
 
 from p2p.errors import LinkClosedError, StreamResetError, WireError
 from p2p.host.libp2p.peer import BULK, PeerConn
-from p2p.host.libp2p.talk import check_answer, opening
+from p2p.host.libp2p.talk import check_answer
 from p2p.host.port import FrameSink
 from p2p.ids import TrafficClass
 from p2p.limits import DATA_FRAME_BYTES_MAX, SLICE_BYTES_MAX, TURN_S_MAX
 from p2p.link import yamux_core as yamux
+from p2p.link.agreement import opening
 from p2p.link.connection import Connection
 from p2p.link.stream import LinkStream
 from p2p.wire.frames import FrameReader, frame

@@ -24,7 +24,7 @@ from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_ID
 from libp2p.transport.upgrader import TransportUpgrader
 from multiaddr import Multiaddr
 
-from p2p.host.libp2p.bridge import MuxedLink, Muxer, Noise
+from p2p.host.libp2p.bridge import MuxedLink, Muxer, Noise, Security
 from p2p.limits import PEERS_MAX
 from p2p.link.connection import LinkConfig
 
@@ -85,6 +85,7 @@ def build(
     store.add_key_pair(peer_id, keys)
     noise = Noise(keys, noise_privkey=x25519_key_pair().private_key)
     upgrader = TransportUpgrader({NOISE_ID: noise}, {TProtocol(YAMUX_ID): MuxedLink})
+    upgrader.security_multistream = Security({NOISE_ID: noise})
     upgrader.muxer_multistream = Muxer(link)
     limits = ConnectionConfig(
         min_connections=0,

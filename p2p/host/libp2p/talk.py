@@ -9,21 +9,9 @@ from collections import deque
 
 from p2p.errors import AdmissionError, LinkClosedError, StreamResetError, WireError
 from p2p.limits import ADMIT_FRAME_BYTES_MAX
+from p2p.link.agreement import opening
 from p2p.link.stream import LinkStream
 from p2p.wire.frames import FrameReader, frame
-
-_MULTISTREAM = "/multistream/1.0.0"
-
-
-def _line(text: str) -> bytes:
-    line = text.encode() + b"\n"
-    assert len(line) < 128, "one length byte"
-    return bytes((len(line),)) + line
-
-
-def opening(protocol: str) -> bytes:
-    """What both sides send first on a stream that speaks `protocol`."""
-    return _line(_MULTISTREAM) + _line(protocol)
 
 
 async def check_answer(stream: LinkStream, protocol: str) -> None:
