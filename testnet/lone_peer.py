@@ -43,6 +43,11 @@ async def answer(peer: PeerId, ask: Ask, body: bytes) -> tuple[Message, bytes]:
     return Told(ask.text, len(body)), bytes(ask.reply_bytes)
 
 
+def reply_bytes(ask: Ask, _body_len: int) -> int:
+    """How long the body of the answer is."""
+    return ask.reply_bytes
+
+
 def lone_host(
     name: str,
     listen: str = LOOPBACK,
@@ -58,7 +63,7 @@ async def serve(name: str, listen: str, dial: str | None) -> None:
     """Run until standard input ends."""
     host = lone_host(name, listen)
     rpc = Rpc(host)
-    rpc.serve(Ask, answer)
+    rpc.serve(Ask, answer, reply_bytes)
     async with trio.open_nursery() as nursery:
         await nursery.start(rpc.run)
         await nursery.start(host.run)

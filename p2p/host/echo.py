@@ -29,7 +29,7 @@ class Echo:
 
     def __init__(self, rpc: Rpc) -> None:
         self._rpc = rpc
-        rpc.serve(EchoRequest, _answer)
+        rpc.serve(EchoRequest, _answer, reply_bytes=lambda _, body_len: body_len)
 
     async def ping(self, peer: PeerId, count: int) -> tuple[float, ...]:
         """Round trips in milliseconds, one after the other.

@@ -18,26 +18,22 @@ import trio
 from p2p.errors import (
     CallTimeoutError,
     PeerUnreachableError,
-    RefusalError,
     RemoteRefusalError,
     WireError,
 )
 from p2p.host.port import Host
-from p2p.host.rpc_channel import Answer, Asking, Channel, Incoming, Serving
+from p2p.host.rpc_answering import Answering, RpcConfig, packed
+from p2p.host.rpc_calls import Asking
+from p2p.host.rpc_channel import Channel
 from p2p.host.rpc_messages import Call, Cancel, Cast, Chunk, Credit, Opened, Refused, Reply
-from p2p.host.rpc_workers import Workers
 from p2p.ids import PeerId, TrafficClass
 from p2p.limits import (
-    ANSWERS_WAITING_MAX,
-    BODIES_BYTES_MAX,
     BODY_BYTES_MAX,
     BODY_WINDOW_BYTES,
     CALL_TIMEOUT_S_MAX,
-    CALLS_INBOUND_MAX,
     CONTROL_FRAME_BYTES_MAX,
     DATA_FRAME_BYTES_MAX,
     OUTBOX_FRAMES_MAX,
-    PAYLOAD_BYTES_MAX,
     REFUSAL_CHARS_MAX,
 )
 from p2p.wire.codec import Message, decode_as, encode, number_in, number_of
@@ -50,12 +46,11 @@ _FRAMES: Final[dict[int, type[Message]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class RpcConfig:
-    """Bounds of one node's calls."""
+_DEFAULT: Final = RpcConfig()
 
-    calls_inbound_max: int = CALLS_INBOUND_MAX
-    bodies_bytes_max: int = BODIES_BYTES_MAX
+
+def _no_body(_request: Message, _body_len: int) -> int:
+    return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +69,13 @@ class RpcStats:
 class Rpc:
     """One node's calls and casts; the only one that sees the host's frames."""
 
-    def __init__(self, host: Host, config: RpcConfig = RpcConfig()) -> None:
+    def __init__(self, host: Host, config: RpcConfig = _DEFAULT) -> None:
         self._host = host
-        self._config = config
         self._listeners: dict[int, tuple[type[Message], Callable[[PeerId, Message], None]]] = {}
-        self._answers: dict[int, tuple[type[Message], Answer]] = {}
         self._on_peer: list[Callable[[PeerId, bool], None]] = []
         self._channels: dict[tuple[PeerId, TrafficClass], Channel] = {}
         self._nursery: trio.Nursery | None = None
-        self._workers = Workers(self._answer)
+        self._answering = Answering(host.peer_id, self._channels, config, self._cut_off)
         self._last_id = 0
         self._last_epoch = 0
         self._casts_unknown = 0
@@ -105,12 +98,17 @@ class Rpc:
             raise ValueError(f"{kind.__name__} has a listener already")
 
     def serve(
-        self, kind: type[M], answer: Callable[[PeerId, M, bytes], Awaitable[tuple[Message, bytes]]]
+        self,
+        kind: type[M],
+        answer: Callable[[PeerId, M, bytes], Awaitable[tuple[Message, bytes]]],
+        reply_bytes: Callable[[M, int], int] = _no_body,
     ) -> None:
-        """Have calls of this kind answered; RefusalError says no, any other error is a bug."""
-        entry = (kind, cast("Answer", answer))
-        if self._answers.setdefault(number_of(kind), entry) is not entry:
-            raise ValueError(f"{kind.__name__} is served already")
+        """Have calls of this kind answered; RefusalError says no, any other error is a bug.
+
+        `reply_bytes` tells from a request and the length of its body how long the reply's body
+        will be at most: a handler does not start before there is room for it.
+        """
+        self._answering.serve(kind, answer, reply_bytes)
 
     def on_peer(self, changed: Callable[[PeerId, bool], None]) -> None:
         """Be told when a peer is connected (True) and when it no longer is (False)."""
@@ -125,7 +123,7 @@ class Rpc:
         traffic_class: TrafficClass = TrafficClass.CONTROL,
     ) -> None:
         """Send without waiting and without a promise; dials when needed."""
-        frame = encode(Cast(_packed(message)))
+        frame = encode(Cast(packed(message)))
         if peer != self._host.peer_id:
             self._host.cast(peer, traffic_class, frame)
         elif len(self._loopback) < OUTBOX_FRAMES_MAX:
@@ -155,7 +153,7 @@ class Rpc:
         expires_s = trio.current_time() + timeout_s
         asking = Asking(self._last_id, type(request).__name__, reply, expires_s)
         deadline_ms = math.ceil(min(max(timeout_s, 0.0), CALL_TIMEOUT_S_MAX) * 1000)
-        channel.ask(asking, _packed(request), body, deadline_ms)
+        channel.ask(asking, packed(request), body, deadline_ms)
         try:
             with trio.move_on_after(timeout_s):
                 await asking.done.wait()
@@ -171,7 +169,7 @@ class Rpc:
         """Answer and send until cancelled; start it before the host."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            nursery.start_soon(self._workers.run)
+            nursery.start_soon(self._answering.run, nursery)
             task_status.started()
             await self._loop_back_forever()
 
@@ -233,7 +231,7 @@ class Rpc:
     def _on_channel_frame(self, channel: Channel, message: Message) -> None:
         match message:
             case Call():
-                self._on_call(channel, message)
+                self._answering.on_call(channel, message)
             case Reply(id=call_id):
                 asking = channel.asking.get(call_id)
                 if asking is not None:
@@ -248,91 +246,15 @@ class Rpc:
             case Credit():
                 channel.on_credit(message)
             case Chunk():
-                served = channel.on_chunk(message)
-                if served is not None:
-                    self._workers.start(self._nursery_now(), channel, served)
-
-    def _on_call(self, channel: Channel, call: Call) -> None:
-        if not 0 <= call.body_len <= BODY_BYTES_MAX:
-            raise WireError(f"call {call.id} with a body of {call.body_len} bytes")
-        if channel.answers_waiting >= ANSWERS_WAITING_MAX:
-            raise WireError("the peer goes on asking and takes no answers")
-        if channel.has_come(call.id):
-            channel.answer_again(call)
-            return
-        answer = self._answers.get(number_in(call.payload))
-        if answer is None:
-            channel.refuse(call.id, "unknown", "this peer does not serve such calls")
-            return
-        if self._calls_from(channel.peer) >= self._config.calls_inbound_max:
-            channel.refuse(call.id, "busy", "too many calls are open: wait for some to end")
-            return
-        if not self._has_memory_for(channel, call.body_len):
-            channel.refuse(call.id, "busy", "too many bodies are on their way: wait for some")
-            return
-        timeout_s = min(max(call.deadline_ms, 0) / 1000, CALL_TIMEOUT_S_MAX)
-        served = Serving(
-            call.id,
-            decode_as(answer[0], call.payload),
-            answer[1],
-            Incoming(call.body_len),
-            trio.CancelScope(deadline=trio.current_time() + timeout_s),
-        )
-        channel.begin_serving(served)
-        if served.body.is_whole:
-            self._workers.start(self._nursery_now(), channel, served)
-
-    async def _answer(self, channel: Channel, served: Serving) -> None:
-        try:
-            with served.scope:
-                await channel.room_for_reply()
-                try:
-                    body = served.body.take()
-                    reply, reply_body = await served.answer(channel.peer, served.request, body)
-                except RefusalError as refusal:
-                    served.answer_frame = channel.refuse(served.id, refusal.code, refusal.detail)
-                else:
-                    if self._has_memory_for(channel, len(reply_body)):
-                        channel.reply(served, _packed(reply), reply_body)
-                    else:
-                        channel.refuse(served.id, "busy", "take the answers you asked for first")
-        finally:
-            channel.end_serving(served)
-
-    def _has_memory_for(self, channel: Channel, size: int) -> bool:
-        """Whether a body may be kept for a peer; whoever holds the most makes room for others."""
-        if not size or channel.peer == self._host.peer_id:
-            return True
-        held = dict.fromkeys((peer for peer, _ in self._channels), 0)
-        for (peer, _), one in self._channels.items():
-            held[peer] += one.body_bytes
-        held.pop(self._host.peer_id, None)
-        if sum(held.values()) + size <= self._config.bodies_bytes_max:
-            return True
-        greediest = max(held, key=lambda peer: held[peer])
-        if held.get(channel.peer, 0) + size >= held[greediest]:
-            return False
-        why = "it had this node hold more than any other peer"
-        for traffic_class in TrafficClass:
-            if (greedy := self._channels.get((greediest, traffic_class))) is not None:
-                self._close(greedy, why)
-        self._nursery_now().start_soon(self._host.disconnect, greediest, why)
-        return True
-
-    def _calls_from(self, peer: PeerId) -> int:
-        channels = self._channels
-        total = 0
-        for traffic_class in TrafficClass:
-            if channel := channels.get((peer, traffic_class)):
-                total += len(channel.serving)
-        return total
+                channel.on_chunk(message)
 
     def _channel(self, peer: PeerId, traffic_class: TrafficClass) -> Channel:
         channel = self._channels.get((peer, traffic_class))
         if channel is None:
             self._last_epoch = max(self._last_epoch + 1, int(trio.current_time() * 1e6))
             send = self._sender(peer, traffic_class)
-            channel = Channel(peer, traffic_class, self._last_epoch, send)
+            start = self._answering.start
+            channel = Channel(peer, traffic_class, self._last_epoch, send, start)
             self._channels[peer, traffic_class] = channel
             self._nursery_now().start_soon(self._pump, channel)
         return channel
@@ -358,7 +280,14 @@ class Rpc:
     def _close(self, channel: Channel, why: str) -> None:
         if self._channels.get((channel.peer, channel.traffic_class)) is channel:
             del self._channels[channel.peer, channel.traffic_class]
-        channel.close(why)
+        if handlers := channel.close(why):
+            self._nursery_now().start_soon(self._answering.cancel_all, handlers)
+
+    def _cut_off(self, peer: PeerId, why: str) -> None:
+        for traffic_class in TrafficClass:
+            if (channel := self._channels.get((peer, traffic_class))) is not None:
+                self._close(channel, why)
+        self._nursery_now().start_soon(self._host.disconnect, peer, why)
 
     def _nursery_now(self) -> trio.Nursery:
         if self._nursery is None:
@@ -376,14 +305,6 @@ class Rpc:
             for _ in range(len(self._loopback)):  # what these cause waits for the next round
                 traffic_class, frame = self._loopback.popleft()
                 self.on_frame(self._host.peer_id, traffic_class, frame)
-
-
-def _packed(message: Message) -> bytes:
-    payload = encode(message)
-    if len(payload) > PAYLOAD_BYTES_MAX:
-        size = f"{len(payload)} bytes, limit {PAYLOAD_BYTES_MAX}"
-        raise ValueError(f"{type(message).__name__} of {size}: send it as a body")
-    return payload
 
 
 def _decode_frame(frame: bytes) -> Message:

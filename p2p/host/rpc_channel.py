@@ -10,12 +10,12 @@ separate credit, a reply can always leave while requests wait.
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 
 import trio
 
 from p2p.errors import PeerUnreachableError, WireError
 from p2p.host.rpc_answered import Answered
+from p2p.host.rpc_calls import Asking, Incoming, Outgoing, Serving
 from p2p.host.rpc_messages import (
     BodyKind,
     Call,
@@ -31,86 +31,9 @@ from p2p.limits import (
     BODY_BYTES_MAX,
     BODY_CHUNK_BYTES,
     BODY_WINDOW_BYTES,
-    CHUNK_BYTES_MIN,
     REFUSAL_CHARS_MAX,
 )
 from p2p.wire.codec import Message, encode
-
-Answer = Callable[[PeerId, Message, bytes], Awaitable[tuple[Message, bytes]]]
-
-
-@dataclass(slots=True, eq=False)
-class Incoming:
-    """A body on its way to us."""
-
-    length: int
-    received: int = 0
-    _parts: list[memoryview] = field(default_factory=list)
-
-    @property
-    def is_whole(self) -> bool:
-        return self.received == self.length
-
-    def add(self, data: memoryview) -> None:
-        """Take the next chunk. Raises WireError when it does not fit."""
-        self.received += len(data)
-        if self.received > self.length:
-            raise WireError(f"body is longer than the {self.length} bytes announced")
-        if len(data) < CHUNK_BYTES_MIN and not self.is_whole:
-            raise WireError(f"chunk of {len(data)} bytes in the middle of a body")
-        self._parts.append(data)
-
-    def take(self) -> bytes:
-        """The whole body; the chunks are let go."""
-        body = b"".join(self._parts)
-        self._parts = []
-        return body
-
-
-@dataclass(slots=True, eq=False)
-class Outgoing:
-    """A body on its way out."""
-
-    call_id: int
-    data: memoryview
-    sent: int = 0
-    has_credit: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class Asking:
-    """A call of ours that waits for its answer."""
-
-    id: int
-    request: str
-    reply_kind: type[Message]
-    expires_s: float
-    """When nobody waits for it any more."""
-    done: trio.Event = field(default_factory=trio.Event)
-    is_sent: bool = False
-    is_over: bool = False
-    reply: Message | None = None
-    body: Incoming | None = None
-    failure: Exception | None = None
-
-    def fail(self, failure: Exception) -> None:
-        """End the wait with an error, unless it has ended already."""
-        if not self.done.is_set():
-            self.failure = failure
-            self.done.set()
-
-
-@dataclass(slots=True, eq=False)
-class Serving:
-    """A call of theirs: its body is arriving or its handler is running."""
-
-    id: int
-    request: Message
-    answer: Answer
-    body: Incoming
-    scope: trio.CancelScope
-    answer_frame: bytes | None = None
-    """What it was answered with, unless that had a body."""
 
 
 class Channel:
@@ -122,7 +45,9 @@ class Channel:
         traffic_class: TrafficClass,
         epoch: int,
         transmit: Callable[[bytes, float], Awaitable[None]],
+        start: Callable[["Channel", Serving], None],
     ) -> None:
+        """`start` runs the handler of a call whose request is whole."""
         self.peer = peer
         self.traffic_class = traffic_class
         self.epoch = epoch
@@ -134,13 +59,16 @@ class Channel:
         self.window = [BODY_WINDOW_BYTES, BODY_WINDOW_BYTES]
         self.held = [0, 0]
         self._transmit = transmit
+        self._start = start
         self._owed = [0, 0]
         self._small: deque[tuple[bytes, Asking | None]] = deque()
         self._lanes: tuple[deque[Outgoing], deque[Outgoing]] = (deque(), deque())
         self._turn = BodyKind.REQUEST
         self._reply_bytes = 0
         self._promised_bytes = 0
-        self._room = trio.Event()
+        self._reserved_bytes = 0
+        self._waiting: deque[Serving] = deque()
+        """Calls whose replies there is no room for yet."""
         self._wake = trio.Event()
         self._scope = trio.CancelScope()
 
@@ -156,23 +84,22 @@ class Channel:
                 else:
                     await self._transmit(*frame)
 
-    def close(self, why: str) -> None:
-        """Forget everything: our calls fail, their handlers are cancelled."""
+    def close(self, why: str) -> list[Serving]:
+        """Forget everything: our calls fail. Returns the calls whose handlers are to be stopped."""
         self.is_closed = True
         self._scope.cancel()
         for call in list(self.asking.values()):
             call.fail(PeerUnreachableError(self.peer, why))
-        for served in self.serving.values():
-            served.scope.cancel()
         self._small.clear()
+        self._waiting.clear()
         for lane in self._lanes:
             lane.clear()
-        self._room.set()
+        return [served for served in self.serving.values() if served.has_begun]
 
     @property
     def body_bytes(self) -> int:
         """Bytes of bodies that the peer may have us hold now: its questions', and our answers'."""
-        return self._promised_bytes + self._reply_bytes
+        return self._promised_bytes + self._reply_bytes + self._reserved_bytes
 
     @property
     def answers_waiting(self) -> int:
@@ -215,13 +142,6 @@ class Channel:
 
     # -- the callee's side
 
-    async def room_for_reply(self) -> None:
-        """Wait while the peer is slow to take the replies it already has."""
-        while self._reply_bytes >= BODY_WINDOW_BYTES and not self.is_closed:
-            if self._room.is_set():
-                self._room = trio.Event()
-            await self._room.wait()
-
     def reply(self, served: Serving, payload: bytes, body: bytes) -> None:
         """Queue an answer and its body."""
         if self.is_closed:
@@ -240,6 +160,10 @@ class Channel:
         if not self.is_closed:
             self._send_small(frame)
         return frame
+
+    def refuse_served(self, served: Serving, code: str, detail: str) -> None:
+        """The same, as the answer of a handler."""
+        served.answer_frame = self.refuse(served.id, code, detail)
 
     def has_come(self, call_id: int) -> bool:
         """True for a call that is being answered, or has been."""
@@ -261,13 +185,34 @@ class Channel:
         self.serving[served.id] = served
         self._promised_bytes += served.body.length
 
+    def ready(self, served: Serving) -> None:
+        """A request is whole: its handler starts as soon as there is room for the reply."""
+        if served.reply_bytes:
+            self._waiting.append(served)
+            self._start_waiting()
+        else:
+            self._start(self, served)
+
+    def reserve(self, served: Serving) -> None:
+        """A handler begins: keep room for its reply."""
+        served.has_begun = True
+        self._reserved_bytes += served.reply_bytes
+
+    def _start_waiting(self) -> None:
+        while self._waiting and self._reply_bytes + self._reserved_bytes < BODY_WINDOW_BYTES:
+            self._start(self, self._waiting.popleft())
+
     def end_serving(self, served: Serving) -> None:
-        """The handler has finished: what its request held is free again."""
+        """The handler has finished, or never will begin: what its request held is free again."""
         if self.serving.pop(served.id, None) is not None:
             self._promised_bytes -= served.body.length
             self.answered.add(served.id, served.answer_frame)
-        if not self.is_closed:
-            self._give_back(BodyKind.REQUEST, served.body.received)
+        if self.is_closed:
+            return
+        self._give_back(BodyKind.REQUEST, served.body.received)
+        if served.has_begun and served.reply_bytes:
+            self._reserved_bytes -= served.reply_bytes
+            self._start_waiting()
 
     def on_cancel(self, call_id: int) -> None:
         """The caller has gone: stop its handler or its reply. Unknown ids have just finished."""
@@ -276,7 +221,9 @@ class Channel:
             self._abandon(BodyKind.REPLY, call_id)
             return
         served.scope.cancel()
-        if not served.body.is_whole:
+        if not served.has_begun:
+            if served.body.is_whole:
+                self._waiting.remove(served)
             self.end_serving(served)
 
     def _send_small(self, frame: bytes) -> None:
@@ -285,8 +232,8 @@ class Channel:
 
     # -- bodies and credit
 
-    def on_chunk(self, chunk: Chunk) -> Serving | None:
-        """Bytes of a body; returns the call whose request they complete. Raises WireError."""
+    def on_chunk(self, chunk: Chunk) -> None:
+        """Bytes of a body. Raises WireError."""
         size = len(chunk.data)
         if chunk.kind not in (BodyKind.REQUEST, BodyKind.REPLY) or size == 0:
             raise WireError(f"chunk of kind {chunk.kind} with {size} bytes")
@@ -296,14 +243,15 @@ class Channel:
         body = served.body if served else asked.body if asked else None
         if body is None or body.is_whole:
             self._owe(kind, size)  # of a call that is over
-            return None
+            return
         self.held[kind] += size
         if self.held[kind] > BODY_WINDOW_BYTES:
             raise WireError(f"{self.held[kind]} body bytes without credit")
         body.add(chunk.data)
         if body.is_whole and asked:
             asked.done.set()
-        return served if body.is_whole else None
+        elif body.is_whole and served:
+            self.ready(served)
 
     def on_credit(self, credit: Credit) -> None:
         """The peer has taken bytes we sent. Raises WireError when it never got that many."""
@@ -337,7 +285,7 @@ class Channel:
     def _body_left(self, kind: BodyKind, body: Outgoing) -> None:
         if kind is BodyKind.REPLY:
             self._reply_bytes -= len(body.data)
-            self._room.set()
+            self._start_waiting()
 
     def _give_back(self, kind: BodyKind, size: int) -> None:
         self.held[kind] -= size

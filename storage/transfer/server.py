@@ -17,7 +17,13 @@ from storage import messages as m
 from storage.config import StorageConfig
 from storage.errors import ManifestError, ShardCorruptError, ShardMissingError, StoreFullError
 from storage.ids import LeaseId, ShardRoot
-from storage.limits import LEAF_BYTES, LEASE_ID_BYTES, LEAVES_PER_RANGE_MAX
+from storage.limits import (
+    LEAF_BYTES,
+    LEASE_ID_BYTES,
+    LEAVES_PER_RANGE_MAX,
+    MANIFEST_BYTES_MAX,
+    SHARD_BYTES_MAX,
+)
 from storage.manifest import address_of, read_manifest
 from storage.merkle import HASH_BYTES
 from storage.pool import Pool
@@ -26,6 +32,7 @@ from storage.shards.port import ShardStore
 from storage.transfer.leases import LeaseBook
 
 Answer = Callable[[PeerId, Any, bytes], Awaitable[tuple[Message, bytes]]]
+ReplyBytes = Callable[[Any, int], int]
 
 
 class ShardServer:
@@ -62,8 +69,12 @@ class ShardServer:
 
     def serve_on(self, rpc: Rpc) -> None:
         """Register for calls from others; once, before the rpc runs."""
+        reply_bytes: dict[type[Message], ReplyBytes] = {
+            m.GetShard: self._shard_bytes,
+            m.GetManifest: _manifest_bytes,
+        }
         for kind, answer in self._answers.items():
-            rpc.serve(kind, answer)
+            rpc.serve(kind, answer, reply_bytes.get(kind, _no_bytes))
 
     async def answer(self, peer: PeerId, request: Message, body: bytes) -> tuple[Message, bytes]:
         """Answer a question of our own without the network. Raises RefusalError."""
@@ -120,6 +131,14 @@ class ShardServer:
                 await self._leases.discard(root)  # an audit finds it missing: it is rebuilt
             raise RefusalError("missing", str(error)) from error
         return m.ShardBytes(length, paths), data
+
+    def _shard_bytes(self, request: m.GetShard, _body_len: int) -> int:
+        """The most that the answer to a question for a shard has."""
+        if request.leaves:
+            return min(request.leaves, LEAVES_PER_RANGE_MAX) * LEAF_BYTES
+        is_hash = len(request.root) == HASH_BYTES
+        length = self._shards.length(request.root) if is_hash else 0
+        return SHARD_BYTES_MAX if length is None else length  # it may come before it is looked for
 
     async def _read(
         self, root: ShardRoot, start: int, wanted: int
@@ -234,6 +253,14 @@ class ShardServer:
             return self._holders.open(sealed)
         except WireError as error:
             raise RefusalError("corrupt", str(error)) from error
+
+
+def _manifest_bytes(_request: Message, _body_len: int) -> int:
+    return MANIFEST_BYTES_MAX
+
+
+def _no_bytes(_request: Message, _body_len: int) -> int:
+    return 0
 
 
 def _check_manifest(request: m.PutManifest, body: bytes) -> None:

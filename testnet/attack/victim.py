@@ -6,6 +6,7 @@ It prints its address and runs until its standard input ends.
 """
 
 import argparse
+import gc
 import os
 import random
 import resource
@@ -24,7 +25,7 @@ from p2p.membership.config import MembershipConfig
 from p2p.membership.knowledge import Profile
 from p2p.membership.service import MembershipService
 from p2p.wire.codec import Message
-from testnet.lone_peer import NETWORK, Ask, answer, lone_host, until_input_ends
+from testnet.lone_peer import NETWORK, Ask, answer, lone_host, reply_bytes, until_input_ends
 
 
 class Vitals(Message, frozen=True, tag=237):
@@ -88,7 +89,7 @@ class Victim:
             rng=random.Random(name),  # noqa: S311 - dice, not secrets
             wall_ms=lambda: time.time_ns() // 1_000_000,
         )
-        self.rpc.serve(Ask, answer)
+        self.rpc.serve(Ask, answer, reply_bytes)
         self.rpc.serve(Vitals, self.tell)
 
     async def tell(self, peer: PeerId, question: Vitals, body: bytes) -> tuple[Message, bytes]:
@@ -126,6 +127,7 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--dead-after", type=float, default=15.0)
     arguments = parser.parse_args()
+    gc.freeze()  # as the daemon does: a collection looks at what a node has, not at its modules
     trio.run(Victim(arguments.name, arguments.dead_after).run)
 
 

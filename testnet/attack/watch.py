@@ -1,5 +1,6 @@
 """An honest peer beside a victim under attack: what calls take, what the victim holds."""
 
+import gc
 import signal
 import statistics
 from collections.abc import AsyncIterator
@@ -154,6 +155,7 @@ class Watch:
 @asynccontextmanager
 async def watching(*options: str) -> AsyncIterator[Watch]:
     """A victim with an attacker ready and an honest peer connected."""
+    gc.freeze()  # what a collection takes here is not the victim's delay
     async with lone_peers() as start, trio.open_nursery() as nursery:
         victim = await start("victim", *options, module="testnet.attack.victim")
         attacker = await start(victim.address, module="testnet.attack.attacker")

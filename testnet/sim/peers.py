@@ -9,7 +9,8 @@ import trio
 
 from p2p.host.memory_host import MemoryHost, memory_address
 from p2p.host.memory_network import LinkModel, MemoryNetwork
-from p2p.host.rpc import Rpc, RpcConfig
+from p2p.host.rpc import Rpc
+from p2p.host.rpc_answering import RpcConfig
 from p2p.ids import PeerId
 
 _MODEL, _CONFIG = LinkModel(), RpcConfig()

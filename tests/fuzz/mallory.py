@@ -17,6 +17,7 @@ from p2p.host.memory_host import MemoryHost, memory_address
 from p2p.host.rpc import Rpc
 from p2p.host.rpc_messages import Call, Cast, Reply
 from p2p.ids import LabId, PeerId, TrafficClass
+from p2p.limits import BODY_BYTES_MAX
 from p2p.membership.messages import PRESENCE_DOMAIN, Ack, News, Ping, Presence, Spread
 from p2p.wire.codec import Message, decode, decode_as, encode, number_in, number_of
 from p2p.wire.envelope import Signed, seal
@@ -94,7 +95,7 @@ class Mallory:
         self._advert: bytes = b""
         """What an honest machine says it lends: so does she."""
         for kind in self._kinds:
-            self.rpc.serve(kind, self._answer)
+            self.rpc.serve(kind, self._answer, lambda *_: BODY_BYTES_MAX)
         self.rpc.listen(Ping, lambda peer, ping: self.rpc.cast(peer, Ack(ping.sequence)))
 
     def _words(self) -> _WordsOfHers:
@@ -175,7 +176,7 @@ class Mallory:
         message = self._message()
         if message is None:
             return
-        is_call = number_of(type(message)) in self._world["a"].up.rpc._answers
+        is_call = number_of(type(message)) in self._world["a"].up.rpc._answering._served
         if is_call == (self.dice.random() < 0.03):
             self.rpc.cast(peer, message, traffic_class)
         else:

@@ -13,7 +13,7 @@ from p2p.host.libp2p.host import Libp2pHost
 from p2p.host.libp2p.index import Libp2pIndex
 from p2p.host.rpc import Rpc
 from p2p.ids import NetworkId, TrafficClass
-from testnet.lone_peer import Ask, Told, answer, lone_host
+from testnet.lone_peer import Ask, Told, answer, lone_host, reply_bytes
 
 
 async def runs_into_listen_error(host: Libp2pHost) -> str:
@@ -124,7 +124,7 @@ async def busy_until_cancelled(outer: trio.Nursery, stops: int, silent_port: int
         over[at].set()
 
     for at in range(2):
-        rpcs[at].serve(Ask, answer)
+        rpcs[at].serve(Ask, answer, reply_bytes)
         rpcs[at].on_peer(told(downs[at]))
         await outer.start(one, at)
     await hosts[0].dial(hosts[1].addresses()[0])

@@ -81,7 +81,7 @@ async def talking(config: HostConfig | None = None) -> AsyncIterator[Pair]:
 
     hosts = [lone_host(name, config=config) for name in ("alice", "bob")]
     pair = Pair(Rpc(hosts[0]), Rpc(hosts[1]), served)
-    pair.bob.serve(Ask, answer)
+    pair.bob.serve(Ask, answer, lambda _, body_len: body_len)
     pair.bob.serve(Refuse, refuse)
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:

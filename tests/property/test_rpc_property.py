@@ -105,7 +105,7 @@ async def run(ops: list[Op], model: LinkModel) -> list[str]:
     async with rpc_peers(["alice", "bob"], model) as peers:
         ids = list(peers.rpcs)
         for rpc in peers.rpcs.values():
-            rpc.serve(Work, handle)
+            rpc.serve(Work, handle, lambda work, _: work.reply_len)
         with trio.fail_after(100):
             async with trio.open_nursery() as nursery:
                 for op in ops:

@@ -32,7 +32,7 @@ from p2p.link.agreement import opening
 from p2p.link.stream import LinkStream
 from p2p.wire.frames import frame
 from testnet.attack.eve import ADMIT, FRAMES, PING, Eve, connected
-from testnet.lone_peer import Ask, Told, answer, lone_host
+from testnet.lone_peer import Ask, Told, answer, lone_host, reply_bytes
 
 MULTISTREAM = b"\x13/multistream/1.0.0\n"
 
@@ -81,7 +81,7 @@ async def scene(admission: Admission | None = None) -> AsyncIterator[Scene]:
     admission = admission or OpenAdmission()
     hosts = [lone_host(name, admission=admission) for name in ("bob", "alice")]
     rpcs = [Rpc(host) for host in hosts]
-    rpcs[0].serve(Ask, answer)
+    rpcs[0].serve(Ask, answer, reply_bytes)
     downs: list[PeerId] = []
     rpcs[1].on_peer(lambda peer, is_up: None if is_up else downs.append(peer))
     with trio.fail_after(60):

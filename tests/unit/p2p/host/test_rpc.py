@@ -12,7 +12,7 @@ from p2p.errors import (
     WireError,
 )
 from p2p.host.memory_network import LinkModel
-from p2p.host.rpc import RpcConfig
+from p2p.host.rpc_answering import RpcConfig
 from p2p.host.rpc_messages import Call, Cast, Chunk, Credit, Opened, Reply
 from p2p.ids import PeerId, TrafficClass
 from p2p.limits import (
@@ -49,6 +49,10 @@ async def echo(peer: PeerId, question: Question, body: bytes) -> tuple[Message, 
     return Verdict(f"{peer} asked {question.text}"), body[::-1]
 
 
+def as_long(question: Question, body_len: int) -> int:
+    return body_len
+
+
 async def never(peer: PeerId, question: Question, body: bytes) -> tuple[Message, bytes]:
     await trio.sleep_forever()
     raise AssertionError
@@ -73,7 +77,7 @@ def is_clean(peers: Peers) -> bool:
 @simulated
 async def test_a_call_is_answered_with_message_and_body() -> None:
     async with rpc_peers(["alice", "bob"]) as peers:
-        peers["bob"].serve(Question, echo)
+        peers["bob"].serve(Question, echo, as_long)
         assert await ask(peers, "why", b"abc") == (Verdict("alice asked why"), b"cba")
         await trio.sleep(1)
         assert is_clean(peers)
@@ -82,7 +86,7 @@ async def test_a_call_is_answered_with_message_and_body() -> None:
 @simulated
 async def test_a_body_of_the_largest_size_arrives_whole_and_one_more_byte_is_refused_here() -> None:
     async with rpc_peers(["alice", "bob"]) as peers:
-        peers["bob"].serve(Question, echo)
+        peers["bob"].serve(Question, echo, as_long)
         body = bytes(range(256)) * (BODY_BYTES_MAX // 256)
         assert (await ask(peers, body=body))[1] == body[::-1]
         with pytest.raises(ValueError, match="limit"):
@@ -139,7 +143,7 @@ async def test_bodies_wait_for_credit_until_a_handler_has_finished() -> None:
 async def test_replies_leave_while_requests_fill_the_window_in_both_directions() -> None:
     async with rpc_peers(["alice", "bob"]) as peers:
         for name in ("alice", "bob"):
-            peers[name].serve(Question, echo)
+            peers[name].serve(Question, echo, as_long)
 
         async def call(caller: str, callee: PeerId) -> None:
             body = bytes(BODY_WINDOW_BYTES // 2)
@@ -157,27 +161,64 @@ async def test_replies_leave_while_requests_fill_the_window_in_both_directions()
 
 
 @simulated
-async def test_no_handler_starts_while_the_peer_leaves_its_replies_unread() -> None:
+async def test_no_handler_starts_before_there_is_room_for_its_reply() -> None:
+    """However many ask at once; small questions do not wait for it."""
     async with rpc_peers(["alice", "bob"], LinkModel(bytes_per_s=1e6)) as peers:
         begun = 0
 
         async def large(peer: PeerId, question: Question, body: bytes) -> tuple[Message, bytes]:
             nonlocal begun
             begun += 1
-            await trio.sleep(0.01 * begun)
-            return Verdict(""), bytes(BODY_BYTES_MAX)
+            await trio.sleep(0.1)
+            return Verdict(""), bytes(BODY_BYTES_MAX if question.text == "large" else 0)
 
-        peers["bob"].serve(Question, large)
-        with trio.move_on_after(5):
+        peers["bob"].serve(
+            Question, large, lambda asked, _: BODY_BYTES_MAX if asked.text == "large" else 0
+        )
+        with trio.move_on_after(6):
             async with trio.open_nursery() as nursery:
-                for _ in range(3):
-                    nursery.start_soon(ask, peers, "?", b"", 600.0)
-                await trio.sleep(1)
                 for _ in range(50):
-                    nursery.start_soon(ask, peers, "?", b"", 600.0)
-        assert begun == 3
+                    nursery.start_soon(ask, peers, "large", b"", 600.0)
+                await trio.sleep(1)
+                assert begun == 2
+                await ask(peers, "small", timeout_s=1.0)
+                await trio.sleep(3)
+                assert begun == 3
         await trio.sleep(30)
         assert is_clean(peers)
+
+
+@simulated
+async def test_a_call_that_waits_for_room_is_forgotten_when_it_is_cancelled_or_too_late() -> None:
+    async with rpc_peers(["alice", "bob"], LinkModel(bytes_per_s=1e6)) as peers:
+        texts: list[str] = []
+
+        async def large(peer: PeerId, question: Question, body: bytes) -> tuple[Message, bytes]:
+            texts.append(question.text)
+            await trio.sleep(0.1)
+            return Verdict(question.text), bytes(BODY_BYTES_MAX)
+
+        peers["bob"].serve(Question, large, lambda *_: BODY_BYTES_MAX)
+        async with trio.open_nursery() as nursery:
+            for text in ("1", "2"):
+                nursery.start_soon(ask, peers, text, b"", 600.0)
+            await trio.sleep(1)
+            with trio.move_on_after(1):
+                await ask(peers, "cancelled", bytes(1_000_000), timeout_s=600)
+            with pytest.raises(CallTimeoutError):
+                await ask(peers, "late", timeout_s=1.0)
+            assert (await ask(peers, "3", timeout_s=600))[0].text == "3"
+        assert sorted(texts) == ["1", "2", "3"]
+        await trio.sleep(1)
+        assert is_clean(peers)
+
+
+@simulated
+async def test_a_reply_longer_than_its_kind_promises_is_a_bug_of_the_handler() -> None:
+    with pytest.RaisesGroup(pytest.RaisesExc(ValueError, match="promised"), flatten_subgroups=True):
+        async with rpc_peers(["alice", "bob"]) as peers:
+            peers["bob"].serve(Question, echo)
+            await ask(peers, body=b"body")
 
 
 @simulated
@@ -219,7 +260,7 @@ async def test_cancelling_a_call_cancels_its_handler_and_frees_its_body() -> Non
 @simulated
 async def test_a_call_cancelled_before_it_was_sent_is_never_sent() -> None:
     async with rpc_peers(["alice", "bob"]) as peers:
-        peers["bob"].serve(Question, echo)
+        peers["bob"].serve(Question, echo, as_long)
         with trio.move_on_after(0.001):  # still dialling
             await ask(peers)
         before = peers.network.frames_delivered
@@ -296,6 +337,37 @@ async def test_losing_the_peer_fails_its_calls_at_once_and_cancels_their_handler
 
 
 @simulated
+async def test_the_handlers_of_a_lost_peer_end_a_few_in_each_turn() -> None:
+    """Hundreds at once would hold up everybody else."""
+    async with rpc_peers(["alice", "bob"]) as peers:
+        ended = 0
+
+        async def wait(peer: PeerId, question: Question, body: bytes) -> tuple[Message, bytes]:
+            nonlocal ended
+            try:
+                await trio.sleep_forever()
+            finally:
+                ended += 1
+            raise AssertionError
+
+        async def give_up() -> None:
+            with pytest.raises(PeerUnreachableError):
+                await ask(peers, timeout_s=600)
+
+        peers["bob"].serve(Question, wait)
+        async with trio.open_nursery() as nursery:
+            for _ in range(200):
+                nursery.start_soon(give_up)
+            await trio.sleep(1)
+            peers.network.break_connection(ALICE, BOB)
+            most, before = 0, 0
+            while ended < 200:
+                await trio.lowlevel.checkpoint()
+                most, before = max(most, ended - before), ended
+        assert most <= 20
+
+
+@simulated
 async def test_an_unknown_peer_is_unreachable() -> None:
     async with rpc_peers(["alice", "bob"]) as peers:
         with pytest.raises(PeerUnreachableError):
@@ -309,7 +381,7 @@ async def test_we_can_call_and_cast_to_ourselves() -> None:
     async with rpc_peers(["alice"]) as peers:
         alice = peers["alice"]
         heard: list[str] = []
-        alice.serve(Question, echo)
+        alice.serve(Question, echo, as_long)
         alice.listen(Question, lambda peer, question: heard.append(question.text))
         alice.cast(ALICE, Question("1"))
         alice.cast(ALICE, Question("2"))
@@ -328,7 +400,7 @@ async def test_we_can_call_and_cast_to_ourselves() -> None:
 async def test_a_peer_that_started_anew_unnoticed_is_answered_again() -> None:
     """One side sees the connection end, the other never does: nothing may hang or leak."""
     async with rpc_peers(["alice", "bob"]) as peers:
-        peers["bob"].serve(Question, echo)
+        peers["bob"].serve(Question, echo, as_long)
         peers["alice"].serve(Question, never)
         assert (await ask(peers, "1"))[0].text == "alice asked 1"
         async with trio.open_nursery() as nursery:
@@ -355,7 +427,7 @@ async def test_a_peer_that_started_anew_unnoticed_is_answered_again() -> None:
 @simulated
 async def test_a_side_that_did_not_notice_learns_it_from_its_first_call() -> None:
     async with rpc_peers(["alice", "bob"]) as peers:
-        peers["bob"].serve(Question, echo)
+        peers["bob"].serve(Question, echo, as_long)
         await ask(peers)
         peers["bob"].on_down(ALICE, "only bob noticed")
         with trio.fail_after(1), pytest.raises(PeerUnreachableError, match="anew"):
@@ -383,7 +455,7 @@ async def test_a_side_that_did_not_notice_learns_it_from_its_first_call() -> Non
 @simulated
 async def test_a_bad_frame_is_a_wire_error(frame: bytes) -> None:
     async with rpc_peers(["alice", "bob"]) as peers:
-        peers["bob"].serve(Question, echo)
+        peers["bob"].serve(Question, echo, as_long)
         peers["bob"].listen(Question, lambda peer, message: None)
         peers["bob"].on_frame(ALICE, NORMAL, encode(Opened(1)))
         with pytest.raises(WireError):

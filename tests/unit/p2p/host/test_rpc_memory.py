@@ -4,9 +4,9 @@ import pytest
 import trio
 
 from p2p.errors import CallTimeoutError, PeerUnreachableError, RemoteRefusalError
-from p2p.host.rpc import RpcConfig
+from p2p.host.rpc_answering import RpcConfig
 from p2p.ids import PeerId, TrafficClass
-from testnet.lone_peer import Ask, Told, answer
+from testnet.lone_peer import Ask, Told, answer, reply_bytes
 from testnet.sim.peers import Peers, rpc_peers
 from testnet.sim.seeded import simulated
 
@@ -27,7 +27,7 @@ async def ask(peers: Peers, name: str, ask: Ask, body: bytes = b"") -> bytes:
 @simulated
 async def test_whoever_has_most_held_is_cut_off_when_another_needs_room() -> None:
     async with rpc_peers(["bob", "mallory", "alice"], config=SMALL) as peers:
-        peers["bob"].serve(Ask, answer)
+        peers["bob"].serve(Ask, answer, reply_bytes)
         ends: list[Exception] = []
 
         async def hoard() -> None:
@@ -48,7 +48,7 @@ async def test_whoever_has_most_held_is_cut_off_when_another_needs_room() -> Non
 @simulated
 async def test_the_greediest_itself_is_told_to_wait() -> None:
     async with rpc_peers(["bob", "mallory"], config=SMALL) as peers:
-        peers["bob"].serve(Ask, answer)
+        peers["bob"].serve(Ask, answer, reply_bytes)
         async with trio.open_nursery() as nursery:
 
             async def hold() -> None:
@@ -65,7 +65,7 @@ async def test_the_greediest_itself_is_told_to_wait() -> None:
 @simulated
 async def test_answers_that_all_become_ready_at_once_are_not_all_kept() -> None:
     async with rpc_peers(["bob", "mallory"], config=SMALL) as peers:
-        peers["bob"].serve(Ask, answer)
+        peers["bob"].serve(Ask, answer, reply_bytes)
         got: list[int] = []
         refused: list[str] = []
 

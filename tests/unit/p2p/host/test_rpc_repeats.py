@@ -10,8 +10,9 @@ import trio.testing
 
 from p2p.errors import RefusalError, RemoteRefusalError, WireError
 from p2p.host.memory_host import MemoryHost
-from p2p.host.rpc import Rpc, RpcConfig
+from p2p.host.rpc import Rpc
 from p2p.host.rpc_answered import Answered
+from p2p.host.rpc_answering import RpcConfig
 from p2p.host.rpc_messages import Call, Opened, Refused, Reply
 from p2p.ids import PeerId, TrafficClass
 from p2p.limits import ANSWER_KEPT_BYTES_MAX, ANSWERS_KEPT_MAX

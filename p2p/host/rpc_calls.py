@@ -1,0 +1,91 @@
+"""Calls and bodies under way: what a channel knows of each."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import trio
+
+from p2p.errors import WireError
+from p2p.ids import PeerId
+from p2p.limits import CHUNK_BYTES_MIN
+from p2p.wire.codec import Message
+
+Answer = Callable[[PeerId, Message, bytes], Awaitable[tuple[Message, bytes]]]
+
+
+@dataclass(slots=True, eq=False)
+class Incoming:
+    """A body on its way to us."""
+
+    length: int
+    received: int = 0
+    _parts: list[memoryview] = field(default_factory=list)
+
+    @property
+    def is_whole(self) -> bool:
+        return self.received == self.length
+
+    def add(self, data: memoryview) -> None:
+        """Take the next chunk. Raises WireError when it does not fit."""
+        self.received += len(data)
+        if self.received > self.length:
+            raise WireError(f"body is longer than the {self.length} bytes announced")
+        if len(data) < CHUNK_BYTES_MIN and not self.is_whole:
+            raise WireError(f"chunk of {len(data)} bytes in the middle of a body")
+        self._parts.append(data)
+
+    def take(self) -> bytes:
+        """The whole body; the chunks are let go."""
+        body = b"".join(self._parts)
+        self._parts = []
+        return body
+
+
+@dataclass(slots=True, eq=False)
+class Outgoing:
+    """A body on its way out."""
+
+    call_id: int
+    data: memoryview
+    sent: int = 0
+    has_credit: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Asking:
+    """A call of ours that waits for its answer."""
+
+    id: int
+    request: str
+    reply_kind: type[Message]
+    expires_s: float
+    """When nobody waits for it any more."""
+    done: trio.Event = field(default_factory=trio.Event)
+    is_sent: bool = False
+    is_over: bool = False
+    reply: Message | None = None
+    body: Incoming | None = None
+    failure: Exception | None = None
+
+    def fail(self, failure: Exception) -> None:
+        """End the wait with an error, unless it has ended already."""
+        if not self.done.is_set():
+            self.failure = failure
+            self.done.set()
+
+
+@dataclass(slots=True, eq=False)
+class Serving:
+    """A call of theirs: its body is arriving or its handler is running."""
+
+    id: int
+    request: Message
+    answer: Answer
+    body: Incoming
+    reply_bytes: int
+    """How long the body of its reply may be."""
+    scope: trio.CancelScope
+    has_begun: bool = False
+    """Its handler runs, and room for the reply is taken."""
+    answer_frame: bytes | None = None
+    """What it was answered with, unless that had a body."""
