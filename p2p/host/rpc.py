@@ -49,7 +49,8 @@ _FRAMES: Final[dict[int, type[Message]]] = {
 _DEFAULT: Final = RpcConfig()
 
 
-def _no_body(_request: Message, _body_len: int) -> int:
+def no_body(_request: Message, _body_len: int) -> int:
+    """For calls whose replies have none."""
     return 0
 
 
@@ -101,7 +102,7 @@ class Rpc:
         self,
         kind: type[M],
         answer: Callable[[PeerId, M, bytes], Awaitable[tuple[Message, bytes]]],
-        reply_bytes: Callable[[M, int], int] = _no_body,
+        reply_bytes: Callable[[M, int], int] = no_body,
     ) -> None:
         """Have calls of this kind answered; RefusalError says no, any other error is a bug.
 

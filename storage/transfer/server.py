@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from p2p.errors import RefusalError, WireError
-from p2p.host.rpc import Rpc
+from p2p.host.rpc import Rpc, no_body
 from p2p.ids import NetworkId, PeerId
 from p2p.wire.codec import Message
 from p2p.wire.envelope import Signed, Signer, seal
@@ -74,7 +74,7 @@ class ShardServer:
             m.GetManifest: _manifest_bytes,
         }
         for kind, answer in self._answers.items():
-            rpc.serve(kind, answer, reply_bytes.get(kind, _no_bytes))
+            rpc.serve(kind, answer, reply_bytes.get(kind, no_body))
 
     async def answer(self, peer: PeerId, request: Message, body: bytes) -> tuple[Message, bytes]:
         """Answer a question of our own without the network. Raises RefusalError."""
@@ -257,10 +257,6 @@ class ShardServer:
 
 def _manifest_bytes(_request: Message, _body_len: int) -> int:
     return MANIFEST_BYTES_MAX
-
-
-def _no_bytes(_request: Message, _body_len: int) -> int:
-    return 0
 
 
 def _check_manifest(request: m.PutManifest, body: bytes) -> None:

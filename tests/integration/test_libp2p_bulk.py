@@ -201,3 +201,17 @@ async def test_a_given_up_connection_that_breaks_before_it_was_read_takes_the_fi
         box.retired.link.close("cut")
         await pair.have(connections=0)
         assert (len(pair.alice.downs), len(pair.bob.downs)) == (1, 1)
+
+
+async def test_nothing_is_kept_of_second_connections_that_have_ended() -> None:
+    """Neither when bulk ended, nor when the peer went away meanwhile."""
+    async with connected(BulkConfig(quiet_for_s=0.3, rest_s=0.05)) as pair:
+        for ends_by_itself in (True, False):
+            await pair.send(20)
+            await pair.have(connections=2)
+            if not ends_by_itself:
+                await pair.alice.host.disconnect(pair.bob.host.peer_id, "enough")
+            await pair.have(connections=1 if ends_by_itself else 0)
+        for ear in (pair.alice, pair.bob):
+            while ear.host._bulk._seen:
+                await trio.lowlevel.checkpoint()

@@ -55,6 +55,16 @@ class BulkConfig:
 Connect = Callable[[PeerId, Address], Awaitable[PeerConn]]
 
 
+@dataclass(slots=True)
+class _Seen:
+    """What was seen of one second connection."""
+
+    losses: LossWatch = field(default_factory=LossWatch)
+    passed_bytes: int = -1
+    """Bulk of its peer so far."""
+    quiet_since_s: float = 0.0
+
+
 class BulkLinks:
     """Opens, uses and paces the second connections of all peers."""
 
@@ -73,9 +83,7 @@ class BulkLinks:
         lanes.on_ended = self._lane_ended
         self._pacer: UplinkPacer[PeerId] = UplinkPacer(config.pacer)
         self._wake = trio.Event()
-        self._losses: dict[PeerId, LossWatch] = {}
-        self._passed: dict[PeerId, tuple[int, float]] = {}
-        """Bytes of bulk so far, and since when it is no more."""
+        self._seen: dict[PeerConn, _Seen] = {}
         self._interactive_bytes = 0
         self._interactive_s = -math.inf
         self.nursery: trio.Nursery | None = None
@@ -108,7 +116,7 @@ class BulkLinks:
             conn.link.close("the connection it stood beside is gone")
             return
         box.bulk = conn
-        self._losses[conn.peer] = LossWatch()
+        self._seen[conn] = _Seen()
         conn.main = box.conn
         conn.turns = box.conn.turns
         tcp.use_congestion_control(conn.socket, _CONGESTION)
@@ -123,10 +131,10 @@ class BulkLinks:
         """A second connection ended: the frames it lost end the first as well."""
         box = self._boxes.get(conn.peer)
         conn.link.on_room = None
+        self._seen.pop(conn, None)
         if box is None or box.conn is None or conn not in (box.bulk, box.retired):
             return
         box.bulk = box.retired = None
-        self._forget(conn.peer)
         if conn.lanes_ended < len(BULK):
             box.conn.link.close(f"its connection for bulk ended: {conn.link.reason}")
         elif box.conn.muxed.is_initiator:
@@ -149,12 +157,7 @@ class BulkLinks:
         """Bulk moves back to the first connection."""
         assert box.conn is not None
         box.bulk, box.retired = None, box.bulk
-        self._forget(box.peer)
         self._move(box, box.conn)
-
-    def _forget(self, peer: PeerId) -> None:
-        self._losses.pop(peer, None)
-        self._passed.pop(peer, None)
 
     def _lane_ended(self, conn: PeerConn) -> None:
         """The peer ended a lane: once it has ended all of a second connection, so do we."""
@@ -202,13 +205,14 @@ class BulkLinks:
         for peer, box in self._boxes.items():
             if box.bulk is None or box.conn is None or not (box.bulk.is_live and box.conn.is_live):
                 continue
-            if self._is_quiet(box, now_s) and box.conn.muxed.is_initiator:
+            seen = self._seen[box.bulk]
+            if box.conn.muxed.is_initiator and self._is_quiet(box, seen, now_s):
                 self._retire(box)
                 continue
             bulk, main = tcp.tcp_facts(box.bulk.socket), tcp.tcp_facts(box.conn.socket)
             if bulk is not None and main is not None:
                 samples[peer] = sample = _sample(box, bulk, main)
-                if self._losses[peer].look(bulk.retransmits, sample.queue_s, now_s):
+                if seen.losses.look(bulk.retransmits, sample.queue_s, now_s):
                     tcp.use_congestion_control(box.bulk.socket, _LOSSY_CONGESTION)
                     self._pacer.renew()
         rates = self._pacer.tick(samples, now_s, is_urgent=self._is_urgent(now_s))
@@ -228,13 +232,12 @@ class BulkLinks:
             conn.link.backlog_bytes = SLOW_LINE_BACKLOG_BYTES if is_slow else normal
         box.pump_now()
 
-    def _is_quiet(self, box: PeerBox, now_s: float) -> bool:
+    def _is_quiet(self, box: PeerBox, seen: _Seen, now_s: float) -> bool:
         """True once no bulk has passed for long, and none waits."""
-        passed = box.bulk_bytes()
-        if self._passed.get(box.peer, (-1, 0.0))[0] != passed:
-            self._passed[box.peer] = (passed, now_s)
+        if seen.passed_bytes != box.bulk_bytes():
+            seen.passed_bytes, seen.quiet_since_s = box.bulk_bytes(), now_s
         is_empty = not any(box.scheduler.waiting(one) for one in BULK)
-        return is_empty and now_s - self._passed[box.peer][1] >= self._config.quiet_for_s
+        return is_empty and now_s - seen.quiet_since_s >= self._config.quiet_for_s
 
     def _is_urgent(self, now_s: float) -> bool:
         """True while something interactive left this node not long ago.
