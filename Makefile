@@ -1,7 +1,8 @@
 # Every target does the set-up it needs; `make help` lists them.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps
+# Errors only: a warning about a folder or a cache of pip's is nothing that a reader could act on.
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-deps
 
 .PHONY: help setup setup-dev demo test check bench test-containers test-interop lock clean
 

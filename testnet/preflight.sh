@@ -10,7 +10,10 @@ elif ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
 elif ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     missing="python3-venv"
 fi
-command -v bwrap >/dev/null 2>&1 || missing="$missing bubblewrap"
+case $(uname -m) in
+x86_64 | aarch64) ;; # bubblewrap comes with our packages where the system has none
+*) command -v bwrap >/dev/null 2>&1 || missing="$missing bubblewrap" ;;
+esac
 if [ -n "$missing" ]; then
     echo "first: sudo apt-get install -y$(printf ' %s' $missing)" >&2
     exit 1

@@ -1,7 +1,6 @@
 """Real jobs for tests: an executor on a temporary folder, specs, and what is left over."""
 
 import os
-import shutil
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ import pytest
 import trio
 
 from p2p.workers import ThreadWorkers
+from swarmnode.executor import bubblewrap
 from swarmnode.executor.capability import BWRAP, ExecutorConfig
 from swarmnode.executor.port import Executor, JobExit, JobId, JobSpec
 from swarmnode.executor.process import ProcessExecutor
@@ -21,7 +21,7 @@ SH = "/bin/sh"
 PYTHON = "/usr/bin/python3"
 
 needs_bwrap = pytest.mark.skipif(
-    shutil.which("bwrap") is None, reason="bubblewrap is missing: apt install bubblewrap"
+    not bubblewrap.find(), reason="bubblewrap is missing: apt install bubblewrap"
 )
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: users are changed")
 needs_python = pytest.mark.skipif(not Path(PYTHON).exists(), reason=f"{PYTHON} is missing")

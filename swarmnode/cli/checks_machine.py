@@ -5,24 +5,13 @@ Everything is read below `root`, so that a test can show it another machine.
 
 import ctypes
 import os
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Final
 
 from swarmnode.cli.checks import FAIL, OK, WARN, Check
+from swarmnode.executor import bubblewrap
 
-_TRIAL_S: Final = 5.0
-_TRIAL: Final = (
-    *("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--cap-drop", "ALL"),
-    *("--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--", "/bin/true"),
-)
 _LIMITS: Final = ("memory", "pids", "cpu")
-_APPARMOR_FIX: Final = (
-    "printf 'abi <abi/4.0>,\\ninclude <tunables/global>\\nprofile bwrap /usr/bin/bwrap "
-    "flags=(unconfined) {\\n  userns,\\n}\\n' | sudo tee /etc/apparmor.d/bwrap "
-    "&& sudo apparmor_parser -r /etc/apparmor.d/bwrap"
-)
 _DELEGATE_FIX: Final = (
     "systemd-run --user --scope -p Delegate=yes swarmnode run (systemd unit: Delegate=yes)"
 )
@@ -47,43 +36,12 @@ def gpu(root: Path = Path("/")) -> Check:
 
 def sandbox(*, needed: bool, root: Path = Path("/"), bwrap: str | None = None) -> Check:
     """Can a task be locked in? Tries it; what the kernel forbids explains a failure."""
-    bad = FAIL if needed and not _in_container(root) else WARN
-    program = bwrap or shutil.which("bwrap")
-    if program is None:
-        return Check("sandbox", bad, "no bubblewrap", "sudo apt-get install bubblewrap")
-    said = _try_sandbox(program)
-    if said is None:
+    program = bubblewrap.find() if bwrap is None else bwrap
+    trouble = bubblewrap.trouble(program, root)
+    if trouble is None:
         return Check("sandbox", OK, f"{program} works")
-    detail, fix = _why_no_namespaces(root, said)
-    return Check("sandbox", bad, detail, fix)
-
-
-def _try_sandbox(program: str) -> str | None:
-    """None if a process could be locked in, else what bubblewrap said."""
-    try:
-        done = subprocess.run(  # noqa: S603 - the program was found on PATH or given by a test
-            [program, *_TRIAL], capture_output=True, timeout=_TRIAL_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as exc:
-        return str(exc)
-    if done.returncode == 0:
-        return None
-    return done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
-
-
-def _why_no_namespaces(root: Path, said: str) -> tuple[str, str]:
-    kernel = root / "proc/sys"
-    if _first_line(kernel / "kernel/apparmor_restrict_unprivileged_userns") == "1":
-        return "AppArmor forbids user namespaces (as in Ubuntu 24.04)", _APPARMOR_FIX
-    if _first_line(kernel / "kernel/unprivileged_userns_clone") == "0":
-        fix = "sudo sysctl -w kernel.unprivileged_userns_clone=1"
-        return "the kernel forbids user namespaces to users", fix
-    if _first_line(kernel / "user/max_user_namespaces") == "0":
-        return "no user namespaces are allowed", "sudo sysctl -w user.max_user_namespaces=15000"
-    if _in_container(root):
-        fix = "run the container with testnet's seccomp profile and unmasked /proc, or rely on it"
-        return f"bubblewrap fails inside this container: {said}", fix
-    return f"bubblewrap fails: {said}", "see docs/operations.md, sandbox"
+    bad = FAIL if needed and not bubblewrap.is_in_container(root) else WARN
+    return Check("sandbox", bad, *trouble)
 
 
 def control_groups(root: Path = Path("/")) -> Check:
@@ -124,10 +82,6 @@ def _existing(mount: Path, group: str) -> Path:
     """The group's folder; the mount itself where a container sees only that."""
     folder = mount / group.lstrip("/")
     return folder if folder.is_dir() else mount
-
-
-def _in_container(root: Path) -> bool:
-    return (root / ".dockerenv").exists() or (root / "run/.containerenv").exists()
 
 
 def _first_line(path: Path) -> str | None:

@@ -6,32 +6,23 @@ the refusal of a task repeat word for word.
 
 import os
 import re
-import shutil
-import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from swarmnode.errors import ConfigError
-from swarmnode.executor import uid_mode
+from swarmnode.executor import bubblewrap, uid_mode
 from swarmnode.executor.cgroup import JobCgroup, Parents, find_parents, hand_down_controllers
 from swarmnode.executor.port import Limit
 from swarmnode.executor.seccomp import MACHINES
 
 BWRAP: Final = "bwrap"
 CONTAINER: Final = "container"
-_BWRAP_OLDEST: Final = (0, 8)  # --disable-userns and --size
 _OWN_PID_COUNTS: Final = (5, 14)  # Linux counts processes per user namespace from here on
 _DELEGATE: Final = (
     "run the node as a systemd service with Delegate=yes, or with "
     "`systemd-run --user --scope -p Delegate=yes swarmnode run`"
-)
-_APPARMOR: Final = (
-    "Ubuntu's AppArmor forbids bubblewrap user namespaces. Remedy: sudo apt install "
-    "apparmor-profiles && sudo install -m 644 "
-    "/usr/share/apparmor/extra-profiles/bwrap-userns-restrict /etc/apparmor.d/ && "
-    "sudo apparmor_parser -r /etc/apparmor.d/bwrap-userns-restrict"
 )
 
 
@@ -76,11 +67,11 @@ class Capability:
 
 def probe(config: ExecutorConfig, folder: Path) -> Capability:
     """Try everything once; takes some 20 ms. Blocking."""
-    bwrap = shutil.which(BWRAP) or ""
+    bwrap = bubblewrap.find()
     if config.sandbox == CONTAINER:
         trouble = _container_trouble(Path("/proc/self/status").read_text(), folder)
     else:
-        trouble = _bwrap_trouble(bwrap, _run)
+        trouble = _bwrap_trouble(bwrap)
     if not trouble and os.uname().machine not in MACHINES:
         trouble = f"tasks run on {' and '.join(sorted(MACHINES))} only"
     parents = _own_parents()
@@ -152,52 +143,11 @@ def _container_trouble(status: str, folder: Path) -> str:
     return ""
 
 
-def _bwrap_trouble(bwrap: str, run: Callable[[list[str]], subprocess.CompletedProcess[str]]) -> str:
-    if not bwrap:
-        return (
-            "bubblewrap is not installed: apt install bubblewrap (dnf, pacman and zypper have "
-            f"the same name); inside a container you may set sandbox = {CONTAINER}"
-        )
-    said = run([bwrap, "--version"]).stdout
-    if _version(said) < _BWRAP_OLDEST:
-        return f"{said.strip() or bwrap} is too old: version 0.8 is the first that will do"
-    tried = run(
-        [
-            bwrap, "--unshare-user", "--unshare-net", "--unshare-pid", "--unshare-ipc",
-            "--cap-drop", "ALL", "--disable-userns", "--ro-bind", "/", "/", "--proc", "/proc",
-            "--dev", "/dev", "--", "/bin/true",
-        ]
-    )  # fmt: skip
-    if tried.returncode == 0:
-        return ""
-    return _bwrap_remedy(tried.stderr.strip().splitlines()[-1:] or ["no reason given"])
-
-
-def _bwrap_remedy(last_words: list[str]) -> str:
-    if _sysctl("kernel/apparmor_restrict_unprivileged_userns") == "1" and os.geteuid() != 0:
-        return _APPARMOR
-    if _sysctl("kernel/unprivileged_userns_clone") == "0":
-        return "user namespaces are off: sudo sysctl kernel.unprivileged_userns_clone=1"
-    if _sysctl("user/max_user_namespaces") == "0":
-        return "user namespaces are off: sudo sysctl user.max_user_namespaces=15000"
-    return (
-        f"bubblewrap cannot make a sandbox here ({last_words[0]}): inside a container start it "
-        "with --security-opt seccomp=unconfined --security-opt systempaths=unconfined "
-        f"--security-opt apparmor=unconfined, or set sandbox = {CONTAINER}"
-    )
-
-
-def _sysctl(name: str) -> str:
-    try:
-        return Path("/proc/sys", name).read_text().strip()
-    except OSError:
-        return ""
+def _bwrap_trouble(bwrap: str) -> str:
+    found = bubblewrap.trouble(bwrap)
+    return "" if found is None else f"{found.detail}. Remedy: {found.fix}"
 
 
 def _version(text: str) -> tuple[int, int]:
     found = re.search(r"(\d+)\.(\d+)", text)
     return (int(found[1]), int(found[2])) if found else (0, 0)
-
-
-def _run(argv: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603

@@ -9,7 +9,8 @@ from swarmnode.cli import checks, checks_machine, output
 from swarmnode.config import Config, ListenSection, StorageSection
 from swarmnode.home import Home, locate
 
-BROKEN_BWRAP = "#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n"
+BWRAP = '#!/bin/sh\n[ "$1" = --version ] && echo bubblewrap 0.9.0 && exit 0\n'
+BROKEN_BWRAP = BWRAP + "echo 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n"
 
 
 def machine(root: Path, files: dict[str, str]) -> Path:
@@ -51,7 +52,7 @@ def test_a_kernel_without_user_namespaces_is_found(
 
 def test_what_bubblewrap_said_is_shown_when_nothing_explains_it(tmp_path: Path) -> None:
     assert "Permission denied" in sandbox_on(tmp_path).detail
-    assert sandbox_on(tmp_path, script="#!/bin/sh\nexit 0\n").status == checks.OK
+    assert sandbox_on(tmp_path, script=BWRAP + "exit 0\n").status == checks.OK
 
 
 def test_a_broken_sandbox_only_warns_where_it_is_not_needed(tmp_path: Path) -> None:

