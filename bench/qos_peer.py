@@ -24,6 +24,7 @@ from p2p.host.admit_port import OpenAdmission
 from p2p.host.echo import Echo, EchoReply, EchoRequest
 from p2p.host.libp2p.host import Libp2pHost
 from p2p.host.rpc import Rpc
+from p2p.identity.caller import Caller
 from p2p.ids import PeerId, TrafficClass
 from p2p.wire.codec import Message
 
@@ -60,13 +61,13 @@ class Sink:
         rpc.serve(CountRequest, self._count)
 
     async def _take(
-        self, _peer: PeerId, request: SinkRequest, body: bytes
+        self, _caller: Caller, request: SinkRequest, body: bytes
     ) -> tuple[CountReply, bytes]:
         self._received[request.traffic_class] += len(body)
         return CountReply((), 0.0), b""
 
     async def _count(
-        self, _peer: PeerId, _request: CountRequest, _body: bytes
+        self, _caller: Caller, _request: CountRequest, _body: bytes
     ) -> tuple[CountReply, bytes]:
         return CountReply(tuple(self._received), trio.current_time()), b""
 

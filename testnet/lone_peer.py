@@ -14,7 +14,8 @@ import trio
 from p2p.host.admit_port import Admission, OpenAdmission
 from p2p.host.libp2p.host import HostConfig, Libp2pHost
 from p2p.host.rpc import Rpc
-from p2p.ids import NetworkId, PeerId
+from p2p.identity.caller import Caller
+from p2p.ids import NetworkId
 from p2p.wire.codec import Message
 
 NETWORK = NetworkId("lonepeers")
@@ -36,7 +37,7 @@ class Told(Message, frozen=True, tag=235):
     got_bytes: int
 
 
-async def answer(peer: PeerId, ask: Ask, body: bytes) -> tuple[Message, bytes]:
+async def answer(caller: Caller, ask: Ask, body: bytes) -> tuple[Message, bytes]:
     """Do what the question says."""
     if ask.wait_s:
         await trio.sleep(ask.wait_s if ask.wait_s > 0 else math.inf)

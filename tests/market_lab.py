@@ -21,6 +21,7 @@ from swarmnode.market.config import MarketConfig
 from swarmnode.market.service import MarketService
 from swarmnode.memory.service import MemoryService
 from swarmnode.resources.fake import FakeMachine
+from testnet.sim.callers import machine_of
 from testnet.sim.clock import VirtualWall
 from testnet.sim.memory_objects import MemoryNames, MemoryObjects, Pool
 from testnet.sim.signer import KeyedHashSigner
@@ -154,7 +155,7 @@ class MarketLab:
                 stand.roster.stands(PeerId(name), Liveness.DEAD)
 
     async def _run(self, stand: Stand, *, task_status: trio.TaskStatus[None]) -> None:
-        host = MemoryHost(self.network, stand.peer)
+        host = MemoryHost(self.network, stand.peer, machine_of(stand.peer))
         for other in self.stands:
             host.learn(other, [memory_address(other)])
         rpc = Rpc(host)

@@ -14,6 +14,7 @@ from p2p.ids import LabId, NetworkId, PeerId
 from p2p.membership.view import Liveness, Member, MemberChanged, View
 from storage.engine.memory_tables import MemoryTables
 from storage.records.names import NamesConfig, NameService
+from testnet.sim.callers import machine_of
 from testnet.sim.clock import VirtualWall
 from testnet.sim.signer import KeyedHashSigner
 
@@ -108,7 +109,7 @@ class NamesLab:
         await self.nursery.start(self._run, node)
 
     async def _run(self, node: NameNode, *, task_status: trio.TaskStatus[None]) -> None:
-        host = node.host = MemoryHost(self.network, node.peer)
+        host = node.host = MemoryHost(self.network, node.peer, machine_of(node.peer))
         for other in self.nodes.values():
             host.learn(other.peer, [memory_address(other.peer)])
             if other.host is not None:

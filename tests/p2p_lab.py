@@ -18,6 +18,7 @@ from p2p.membership.config import PROFILES
 from p2p.membership.knowledge import Profile
 from p2p.membership.service import MembershipService
 from p2p.membership.view import Liveness
+from testnet.sim.callers import machine_of
 from testnet.sim.clock import VirtualWall
 from testnet.sim.signer import KeyedHashSigner
 
@@ -110,7 +111,7 @@ class P2PLab:
         self.lives += 1
         peer, old = PeerId(name), self.nodes.get(name)
         dice = random.Random(f"{self.seed}/{name}/{self.lives}")
-        host, cache = MemoryHost(self.network, peer), DictCache()
+        host, cache = MemoryHost(self.network, peer, machine_of(peer)), DictCache()
         if keep and old is not None:
             cache = old.cache
         rpc, signer, addresses = Rpc(host), KeyedHashSigner(peer), list(host.addresses())

@@ -3,6 +3,7 @@
 import trio
 import trio.testing
 
+from p2p.identity.caller import Caller
 from p2p.ids import PeerId, TrafficClass
 from p2p.wire.codec import Message
 from testnet.sim.peers import Peers
@@ -27,15 +28,15 @@ class Other(Message, frozen=True, tag=232):
     """Nobody serves it."""
 
 
-async def echo(peer: PeerId, question: Question, body: bytes) -> tuple[Message, bytes]:
-    return Verdict(f"{peer} asked {question.text}"), body[::-1]
+async def echo(caller: Caller, question: Question, body: bytes) -> tuple[Message, bytes]:
+    return Verdict(f"{caller.peer} asked {question.text}"), body[::-1]
 
 
 def as_long(question: Question, body_len: int) -> int:
     return body_len
 
 
-async def never(peer: PeerId, question: Question, body: bytes) -> tuple[Message, bytes]:
+async def never(caller: Caller, question: Question, body: bytes) -> tuple[Message, bytes]:
     await trio.sleep_forever()
     raise AssertionError
 

@@ -13,6 +13,7 @@ from p2p.errors import RefusalError
 from p2p.host.memory_host import MemoryHost, memory_address
 from p2p.host.memory_network import LinkModel, MemoryNetwork
 from p2p.host.rpc import Rpc
+from p2p.identity.caller import Caller
 from p2p.ids import LabId, NetworkId, PeerId
 from p2p.membership.view import Liveness, Member, View
 from p2p.wire.codec import Message
@@ -53,6 +54,7 @@ from swarmnode.tasks.messages import (
     State,
 )
 from swarmnode.tasks.spec import TaskSpec
+from testnet.sim.callers import machine_of
 from testnet.sim.clock import VirtualWall
 from testnet.sim.memory_objects import MemoryNames, MemoryObjects, Pool
 from testnet.sim.signer import KeyedHashSigner
@@ -166,18 +168,18 @@ class Alice:
     def log(self, task: TaskId, fence: int = 1, stream: str = "stdout") -> bytes:
         return self.logs.get((task, fence, stream), Stream()).data
 
-    def _on_message(self, _peer: PeerId, message: Struct) -> None:
+    def _on_message(self, _caller: Caller, message: Struct) -> None:
         self.heard.append(message)
         self._news.set()
         self._news = trio.Event()
 
-    def _on_checkpointed(self, peer: PeerId, message: Checkpointed) -> None:
+    def _on_checkpointed(self, caller: Caller, message: Checkpointed) -> None:
         self.renewed[message.task, message.fence] = message.checkpoint.step
-        self._on_message(peer, message)
+        self._on_message(caller, message)
 
-    def _on_result(self, peer: PeerId, message: Result) -> None:
+    def _on_result(self, caller: Caller, message: Result) -> None:
         terms = open_signed(self.signer, NETWORK, RESULT_DOMAIN, ResultTerms, message.sealed)
-        self._on_message(peer, terms)
+        self._on_message(caller, terms)
         if self.gives_receipts:
             self.renewed.pop((terms.task, terms.fence), None)
             receipt = ReceiptTerms(terms.task, terms.fence, BOB)
@@ -192,7 +194,7 @@ class Alice:
             self.rpc.cast(BOB, Receipt(sealed))
 
     async def _on_push_log(
-        self, _peer: PeerId, push: PushLog, body: bytes
+        self, _caller: Caller, push: PushLog, body: bytes
     ) -> tuple[Message, bytes]:
         await trio.lowlevel.checkpoint()
         if not self.takes_logs:
@@ -231,7 +233,7 @@ class SellerLab:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             await nursery.start(self.network.run)
-            host = MemoryHost(self.network, ALICE)
+            host = MemoryHost(self.network, ALICE, machine_of(ALICE))
             host.learn(BOB, [memory_address(BOB)])
             self.alice = Alice(Rpc(host))
             await nursery.start(self.alice.rpc.run)
@@ -261,7 +263,7 @@ class SellerLab:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        host = MemoryHost(self.network, BOB)
+        host = MemoryHost(self.network, BOB, machine_of(BOB))
         host.learn(ALICE, [memory_address(ALICE)])
         rpc = Rpc(host)
         executor = self.bobs_executor

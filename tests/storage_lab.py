@@ -18,6 +18,7 @@ from storage.config import StorageConfig
 from storage.engine.memory_tables import MemoryTables
 from storage.service import StorageService
 from storage.shards.memory_store import MemoryShardStore
+from testnet.sim.callers import LAB, machine_of
 from testnet.sim.clock import VirtualWall
 from testnet.sim.signer import KeyedHashSigner
 from tests.names_lab import OwnView, Truth
@@ -72,6 +73,8 @@ class Keeper:
     shards: MemoryShardStore
     members: OwnView
     wall: VirtualWall
+    lab: LabId = LAB
+    """What its certificate says."""
     host: MemoryHost | None = None
     rpc: Rpc | None = None
     service: StorageService | None = None
@@ -107,7 +110,9 @@ class StorageLab:
         await self.nursery.start(self._run, self.keepers[name])
 
     async def _run(self, keeper: Keeper, *, task_status: trio.TaskStatus[None]) -> None:
-        host = keeper.host = MemoryHost(self.network, keeper.peer)
+        host = keeper.host = MemoryHost(
+            self.network, keeper.peer, machine_of(keeper.peer, keeper.lab)
+        )
         for other in self.keepers.values():
             host.learn(other.peer, [memory_address(other.peer)])
             if other.host is not None:
@@ -124,7 +129,7 @@ class StorageLab:
             KeyedHashSigner(keeper.peer),
             NETWORK,
             MemberId(f"owner-{keeper.peer}"),
-            LabId("lab"),
+            keeper.lab,
             entropy=dice.randbytes,
             wall_ms=keeper.wall,
             workers=InlineWorkers(),
@@ -158,9 +163,10 @@ async def storage_lab(
     model: LinkModel = _MODEL,
     quotas: Mapping[str, int] | None = None,
     not_lending: Sequence[str] = (),
+    labs: Mapping[str, LabId] | None = None,
     seed: int = 0,
 ) -> AsyncIterator[StorageLab]:
-    """Machines p0, p1, ... in one lab, each at its own site, until the block ends."""
+    """Machines p0, p1, ... each at its own site, of one lab where `labs` says nothing."""
     network = MemoryNetwork(random.Random(seed), model)
     async with trio.open_nursery() as nursery:
         await nursery.start(network.run)
@@ -176,6 +182,7 @@ async def storage_lab(
                 MemoryShardStore(tables, quota_bytes=quota),
                 OwnView(PeerId(name), lab.truth),
                 VirtualWall(),
+                (labs or {}).get(name, LAB),
             )
         for name in lab.names():
             await lab.start(name)

@@ -12,6 +12,7 @@ from p2p.gossip.core import Gossip
 from p2p.gossip.items import Item
 from p2p.gossip.messages import DOMAINS, Digest, Push, Want
 from p2p.host.rpc import Rpc
+from p2p.identity.caller import Caller
 from p2p.ids import NetworkId, PeerId
 from p2p.limits import GOSSIP_BODY_BYTES_MAX, GOSSIP_TTL_S_MAX
 from p2p.membership.view import Liveness, MemberChanged, View
@@ -95,8 +96,8 @@ class GossipService:
         """Messages dropped because too many were waiting, since the start."""
         return self._driver.dropped
 
-    def _on_message(self, peer: PeerId, message: Message) -> None:
-        self._driver.post(e.Heard(peer, message))
+    def _on_message(self, caller: Caller, message: Message) -> None:
+        self._driver.post(e.Heard(caller.peer, message))
 
     def _on_change(self, change: MemberChanged) -> None:
         is_up = change.member.liveness is Liveness.ALIVE

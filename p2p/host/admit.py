@@ -15,6 +15,7 @@ from p2p.errors import AdmissionError, WireError
 from p2p.host.admit_messages import Hello, Refusal, Welcome
 from p2p.host.admit_port import AdmitStream
 from p2p.identity.admission import Admitted, Anchor, Clocks, UsedInvite, check_token
+from p2p.identity.caller import Caller, caller_of
 from p2p.identity.records import (
     LabCert,
     MachineCert,
@@ -136,7 +137,11 @@ class TokenAdmission:
         self.me: Final = check_token(token, signer.peer_id, anchor, signer, Clocks(wall_ms()))
         self.book.enter(self.me)
 
-    async def admit(self, peer: PeerId, stream: AdmitStream, initiator: bool) -> None:
+    def our_caller(self, own: PeerId) -> Caller:
+        """Who our calls to ourselves come from."""
+        return caller_of(self.me, is_me=True)
+
+    async def admit(self, peer: PeerId, stream: AdmitStream, initiator: bool) -> Caller:
         """Show our token, check the peer's, and enter it in the book.
 
         Raises AdmissionError with the same code on both ends when either refuses.
@@ -150,6 +155,7 @@ class TokenAdmission:
             await stream.send(encode(self._hello()))
             await self._expect_welcome(peer, stream)
         self.book.enter(who)
+        return caller_of(who)
 
     def _hello(self) -> Hello:
         return Hello(WIRE_VERSION, self._anchor.network, self._wall_ms(), self._token)

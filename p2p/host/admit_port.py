@@ -7,6 +7,7 @@ ping until both have returned.
 
 from typing import Protocol
 
+from p2p.identity.caller import Caller, uncertified
 from p2p.ids import PeerId
 
 
@@ -24,17 +25,29 @@ class AdmitStream(Protocol):
 class Admission(Protocol):
     """Decides, with the peer, whether it belongs to this network."""
 
-    async def admit(self, peer: PeerId, stream: AdmitStream, initiator: bool) -> None:
-        """Return once both sides agree; raise AdmissionError to refuse, or when refused.
+    def our_caller(self, own: PeerId) -> Caller:
+        """Who our calls to ourselves come from; `own` is the host's peer id."""
+        ...
+
+    async def admit(self, peer: PeerId, stream: AdmitStream, initiator: bool) -> Caller:
+        """Who the peer proved to be, once both sides agree.
+
+        Raises AdmissionError to refuse, or when refused.
 
         The host gives this ADMIT_DEADLINE_S and then closes the connection. Whoever refuses tells
         the peer why (a frame of its own) before it raises: what was sent is flushed before the
         connection is closed. The exchange must end with neither side owing the other a frame.
         """
+        ...
 
 
 class OpenAdmission:
     """Everybody may join: for tests and for open networks that check elsewhere."""
 
-    async def admit(self, peer: PeerId, stream: AdmitStream, initiator: bool) -> None:
-        """Agree without a word."""
+    def our_caller(self, own: PeerId) -> Caller:
+        """A person and a lab of our own."""
+        return uncertified(own, is_me=True)
+
+    async def admit(self, peer: PeerId, stream: AdmitStream, initiator: bool) -> Caller:
+        """Agree without a word: the peer is a person and a lab of its own."""
+        return uncertified(peer)

@@ -5,6 +5,7 @@ from typing import Final
 import trio
 
 from p2p.host.rpc import Rpc
+from p2p.identity.caller import Caller
 from p2p.ids import PeerId, TrafficClass
 from p2p.wire.codec import Message
 
@@ -50,5 +51,5 @@ class Echo:
         return tuple(times)
 
 
-async def _answer(_peer: PeerId, request: EchoRequest, body: bytes) -> tuple[EchoReply, bytes]:
+async def _answer(_caller: Caller, request: EchoRequest, body: bytes) -> tuple[EchoReply, bytes]:
     return EchoReply(request.payload), body

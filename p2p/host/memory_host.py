@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import trio
 
 from p2p.errors import DialError, PeerUnreachableError
 from p2p.host.memory_network import Dial, Link, MemoryNetwork, Port
 from p2p.host.port import FrameSink
+from p2p.identity.caller import Caller, uncertified
 from p2p.ids import PeerId, TrafficClass
 from p2p.limits import OUTBOX_FRAMES_MAX
 from p2p.qos.scheduler import ClassStats
@@ -23,9 +25,11 @@ def memory_address(peer: PeerId) -> str:
 class MemoryHost:
     """Satisfies p2p.host.port.Host. A restarted machine is a new MemoryHost of the same peer."""
 
-    def __init__(self, network: MemoryNetwork, peer_id: PeerId) -> None:
+    def __init__(self, network: MemoryNetwork, peer_id: PeerId, who: Caller | None = None) -> None:
+        """`who` is what others take as proved of it; else a person and a lab of its own."""
         self._network = network
-        self._port = Port(peer_id)
+        self._port = Port(uncertified(peer_id) if who is None else who)
+        self._me = replace(self._port.who, is_me=True)
         self._known: dict[PeerId, tuple[str, ...]] = {}
         self._stats = [ClassStats()] * len(TrafficClass)
 
@@ -33,6 +37,11 @@ class MemoryHost:
     def peer_id(self) -> PeerId:
         """Who we are."""
         return self._port.peer
+
+    @property
+    def me(self) -> Caller:
+        """Who we are."""
+        return self._me
 
     def attach(self, sink: FrameSink) -> None:
         """Set the listener; once, before run."""

@@ -17,6 +17,7 @@ import trio
 from p2p.effects import Rng
 from p2p.errors import AdmissionError, DialError, WireError
 from p2p.host.port import FrameSink
+from p2p.identity.caller import Caller
 from p2p.ids import PeerId, TrafficClass
 from p2p.limits import DIAL_DEADLINE_S
 
@@ -49,9 +50,14 @@ class LinkModel:
 class Port:
     """One machine's socket, as the network sees it."""
 
-    peer: PeerId
+    who: Caller
+    """What its certificates prove to the others."""
     sink: FrameSink | None = None
     is_open: bool = False
+
+    @property
+    def peer(self) -> PeerId:
+        return self.who.peer
 
 
 @dataclass(slots=True, eq=False)
@@ -336,7 +342,7 @@ class MemoryNetwork:
         self._links[pair] = Link((dial.caller, port))
         for one, other in ((dial.caller, port), (port, dial.caller)):
             if one.sink is not None:
-                one.sink.on_up(other.peer)
+                one.sink.on_up(other.who)
         return None
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import trio
 
+from p2p.identity.caller import Caller
 from p2p.ids import PeerId, TrafficClass
 from p2p.qos.scheduler import ClassStats
 
@@ -19,10 +20,13 @@ class FrameSink(Protocol):
     """What a Host tells its one listener. Calls are synchronous and must not block."""
 
     def on_frame(self, peer: PeerId, traffic_class: TrafficClass, frame: bytes) -> None:
-        """A frame arrived. Raising WireError makes the host close that peer's connection."""
+        """A frame arrived, after `on_up` of that peer and before `on_down`.
 
-    def on_up(self, peer: PeerId) -> None:
-        """The peer is connected and admitted; frames may follow."""
+        Raising WireError makes the host close that peer's connection.
+        """
+
+    def on_up(self, caller: Caller) -> None:
+        """That peer is connected and admitted, as whom it proved to be; frames may follow."""
 
     def on_down(self, peer: PeerId, reason: str) -> None:
         """The last connection to the peer is gone; frames in flight are lost."""
@@ -33,6 +37,11 @@ class Host(Protocol):
 
     @property
     def peer_id(self) -> PeerId: ...
+
+    @property
+    def me(self) -> Caller:
+        """Who we are, as our own certificates say: `is_me` is true."""
+        ...
 
     def attach(self, sink: FrameSink) -> None:
         """Set the listener; once, before run."""

@@ -26,6 +26,7 @@ from p2p.host.rpc_answering import Answering, RpcConfig, packed
 from p2p.host.rpc_calls import Asking
 from p2p.host.rpc_channel import Channel
 from p2p.host.rpc_messages import Call, Cancel, Cast, Chunk, Credit, Opened, Refused, Reply
+from p2p.identity.caller import Caller
 from p2p.ids import PeerId, TrafficClass
 from p2p.limits import (
     BODY_BYTES_MAX,
@@ -72,7 +73,9 @@ class Rpc:
 
     def __init__(self, host: Host, config: RpcConfig = _DEFAULT) -> None:
         self._host = host
-        self._listeners: dict[int, tuple[type[Message], Callable[[PeerId, Message], None]]] = {}
+        self._listeners: dict[int, tuple[type[Message], Callable[[Caller, Message], None]]] = {}
+        self._callers: dict[PeerId, Caller] = {}
+        """Who is connected; and ourselves."""
         self._on_peer: list[Callable[[PeerId, bool], None]] = []
         self._channels: dict[tuple[PeerId, TrafficClass], Channel] = {}
         self._nursery: trio.Nursery | None = None
@@ -90,18 +93,23 @@ class Rpc:
         """Who we are."""
         return self._host.peer_id
 
+    @property
+    def me(self) -> Caller:
+        """Who we are, as our own certificates say."""
+        return self._host.me
+
     # -- what services register, before or while running
 
-    def listen(self, kind: type[M], on_message: Callable[[PeerId, M], None]) -> None:
+    def listen(self, kind: type[M], on_message: Callable[[Caller, M], None]) -> None:
         """Have casts of this kind handed to `on_message`, which must not block."""
-        entry = (kind, cast("Callable[[PeerId, Message], None]", on_message))
+        entry = (kind, cast("Callable[[Caller, Message], None]", on_message))
         if self._listeners.setdefault(number_of(kind), entry) is not entry:
             raise ValueError(f"{kind.__name__} has a listener already")
 
     def serve(
         self,
         kind: type[M],
-        answer: Callable[[PeerId, M, bytes], Awaitable[tuple[Message, bytes]]],
+        answer: Callable[[Caller, M, bytes], Awaitable[tuple[Message, bytes]]],
         reply_bytes: Callable[[M, int], int] = no_body,
     ) -> None:
         """Have calls of this kind answered; RefusalError says no, any other error is a bug.
@@ -205,10 +213,11 @@ class Rpc:
             self._on_channel_frame(channel, message)
         # else the peer has not noticed that we started anew: our Opened is on its way to it
 
-    def on_up(self, peer: PeerId) -> None:
-        """Tell the services."""
+    def on_up(self, caller: Caller) -> None:
+        """Remember who it is, for the handlers of what it sends; tell the services."""
+        self._callers[caller.peer] = caller
         for changed in self._on_peer:
-            changed(peer, True)
+            changed(caller.peer, True)
 
     def on_down(self, peer: PeerId, reason: str) -> None:
         """Fail what waits for the peer, stop what works for it, tell the services."""
@@ -216,6 +225,7 @@ class Rpc:
             channel = self._channels.get((peer, traffic_class))
             if channel is not None:
                 self._close(channel, reason)
+        self._callers.pop(peer, None)
         for changed in self._on_peer:
             changed(peer, False)
 
@@ -227,12 +237,12 @@ class Rpc:
             self._casts_unknown += 1  # of a newer peer
             return
         kind, on_message = listener
-        on_message(peer, decode_as(kind, message.payload))
+        on_message(self._caller(peer), decode_as(kind, message.payload))
 
     def _on_channel_frame(self, channel: Channel, message: Message) -> None:
         match message:
             case Call():
-                self._answering.on_call(channel, message)
+                self._answering.on_call(self._caller(channel.peer), channel, message)
             case Reply(id=call_id):
                 asking = channel.asking.get(call_id)
                 if asking is not None:
@@ -248,6 +258,12 @@ class Rpc:
                 channel.on_credit(message)
             case Chunk():
                 channel.on_chunk(message)
+
+    def _caller(self, peer: PeerId) -> Caller:
+        caller = self._callers.get(peer)
+        if caller is None:
+            raise WireError("a frame of a peer that was not admitted")
+        return caller
 
     def _channel(self, peer: PeerId, traffic_class: TrafficClass) -> Channel:
         channel = self._channels.get((peer, traffic_class))
@@ -303,6 +319,7 @@ class Rpc:
         while True:
             await self._loopback_wake.wait()
             self._loopback_wake = trio.Event()
+            self._callers[self._host.peer_id] = self._host.me
             for _ in range(len(self._loopback)):  # what these cause waits for the next round
                 traffic_class, frame = self._loopback.popleft()
                 self.on_frame(self._host.peer_id, traffic_class, frame)

@@ -11,6 +11,7 @@ from p2p.host.rpc_calls import Answer, Incoming, Serving
 from p2p.host.rpc_channel import Channel
 from p2p.host.rpc_messages import Call
 from p2p.host.rpc_workers import Workers
+from p2p.identity.caller import Caller
 from p2p.ids import PeerId, TrafficClass
 from p2p.limits import (
     ANSWERS_WAITING_MAX,
@@ -68,7 +69,7 @@ class Answering:
     def serve(
         self,
         kind: type[M],
-        answer: Callable[[PeerId, M, bytes], Awaitable[tuple[Message, bytes]]],
+        answer: Callable[[Caller, M, bytes], Awaitable[tuple[Message, bytes]]],
         reply_bytes: Callable[[M, int], int],
     ) -> None:
         """See Rpc.serve. Raises ValueError for a kind that is served already."""
@@ -81,7 +82,7 @@ class Answering:
         self._nursery = nursery
         await self._workers.run()
 
-    def on_call(self, channel: Channel, call: Call) -> None:
+    def on_call(self, caller: Caller, channel: Channel, call: Call) -> None:
         """A question came; its body follows. Raises WireError for what no honest peer sends."""
         if not 0 <= call.body_len <= BODY_BYTES_MAX:
             raise WireError(f"call {call.id} with a body of {call.body_len} bytes")
@@ -98,14 +99,15 @@ class Answering:
         elif not self._has_memory_for(channel, call.body_len):
             channel.refuse(call.id, "busy", "too many bodies are on their way: wait for some")
         else:
-            self._begin(channel, call, kind)
+            self._begin(caller, channel, call, kind)
 
-    def _begin(self, channel: Channel, call: Call, kind: _Served) -> None:
+    def _begin(self, caller: Caller, channel: Channel, call: Call, kind: _Served) -> None:
         request = decode_as(kind.kind, call.payload)
         timeout_s = min(max(call.deadline_ms, 0) / 1000, CALL_TIMEOUT_S_MAX)
         reply_bytes = kind.reply_bytes(request, call.body_len)
         served = Serving(
             call.id,
+            caller,
             request,
             kind.answer,
             Incoming(call.body_len),
@@ -133,7 +135,7 @@ class Answering:
             with served.scope:
                 try:
                     body = served.body.take()
-                    reply, reply_body = await served.answer(channel.peer, served.request, body)
+                    reply, reply_body = await served.answer(served.caller, served.request, body)
                 except RefusalError as refusal:
                     channel.refuse_served(served, refusal.code, refusal.detail)
                 else:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 import trio
 
 from p2p.errors import WireError
-from p2p.ids import PeerId
+from p2p.identity.caller import Caller
 from p2p.limits import CHUNK_BYTES_MIN
 from p2p.wire.codec import Message
 
-Answer = Callable[[PeerId, Message, bytes], Awaitable[tuple[Message, bytes]]]
+Answer = Callable[[Caller, Message, bytes], Awaitable[tuple[Message, bytes]]]
 
 
 @dataclass(slots=True, eq=False)
@@ -79,6 +79,7 @@ class Serving:
     """A call of theirs: its body is arriving or its handler is running."""
 
     id: int
+    caller: Caller
     request: Message
     answer: Answer
     body: Incoming

@@ -8,6 +8,7 @@ import trio
 from p2p.effects import Rng, Send
 from p2p.errors import PeerUnreachableError
 from p2p.host.rpc import Rpc
+from p2p.identity.caller import Caller
 from p2p.ids import NetworkId, PeerId
 from p2p.membership import events as e
 from p2p.membership.config import MembershipConfig
@@ -138,8 +139,8 @@ class MembershipService:
         """Messages dropped because too many were waiting, since the start."""
         return self._driver.dropped
 
-    def _on_message(self, peer: PeerId, message: Message) -> None:
-        self._driver.post(e.Heard(peer, message))
+    def _on_message(self, caller: Caller, message: Message) -> None:
+        self._driver.post(e.Heard(caller.peer, message))
 
     def _on_peer(self, peer: PeerId, is_up: bool) -> None:
         self._driver.post(e.PeerUp(peer) if is_up else e.PeerDown(peer))

@@ -6,6 +6,7 @@ from functools import partial
 import trio
 
 from p2p.errors import RefusalError, WireError
+from p2p.identity.caller import Caller
 from p2p.ids import NetworkId, PeerId
 from p2p.wire.codec import Message, decode_as, encode
 from p2p.wire.envelope import Signed, Signer, open_signed
@@ -52,14 +53,16 @@ class NameHolder:
             self.held += len(page)
             after = page[-1][0]
 
-    async def on_read(self, peer: PeerId, request: NameRead, body: bytes) -> tuple[Message, bytes]:
+    async def on_read(
+        self, caller: Caller, request: NameRead, body: bytes
+    ) -> tuple[Message, bytes]:
         """What is kept of a name."""
         _check_key(request.key)
         await trio.lowlevel.checkpoint()
         return NameHeld(True, _unpack(self._tables.get(TABLE, request.key))), b""
 
     async def on_prepare(
-        self, peer: PeerId, request: NamePrepare, body: bytes
+        self, caller: Caller, request: NamePrepare, body: bytes
     ) -> tuple[Message, bytes]:
         """Promise a ballot unless a higher one was promised."""
         _check_key(request.key)
@@ -69,7 +72,7 @@ class NameHolder:
         return held, b""
 
     async def on_accept(
-        self, peer: PeerId, request: NameAccept, body: bytes
+        self, caller: Caller, request: NameAccept, body: bytes
     ) -> tuple[Message, bytes]:
         """Keep a record unless a higher ballot was promised."""
         _check_ballot(request.ballot)

@@ -232,11 +232,11 @@ class Transfer:
     async def _ask_ourselves(
         self, request: Message, kind: type[ReplyT], body: bytes
     ) -> tuple[ReplyT, bytes]:
-        me = self._rpc.peer_id
+        me = self._rpc.me
         try:
             reply, reply_body = await self._server.answer(me, request, body)
         except RefusalError as error:
-            raise HolderFailedError(me, error.code, error.detail) from error
+            raise HolderFailedError(me.peer, error.code, error.detail) from error
         assert isinstance(reply, kind)
         return reply, reply_body
 

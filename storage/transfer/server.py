@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from p2p.errors import RefusalError, WireError
 from p2p.host.rpc import Rpc, no_body
-from p2p.ids import NetworkId, PeerId
+from p2p.identity.caller import Caller
+from p2p.ids import NetworkId
 from p2p.wire.codec import Message
 from p2p.wire.envelope import Signed, Signer, seal
 from storage import messages as m
@@ -31,7 +32,7 @@ from storage.records.holders import HolderBook, Holding
 from storage.shards.port import ShardStore
 from storage.transfer.leases import LeaseBook
 
-Answer = Callable[[PeerId, Any, bytes], Awaitable[tuple[Message, bytes]]]
+Answer = Callable[[Caller, Any, bytes], Awaitable[tuple[Message, bytes]]]
 ReplyBytes = Callable[[Any, int], int]
 
 
@@ -76,16 +77,16 @@ class ShardServer:
         for kind, answer in self._answers.items():
             rpc.serve(kind, answer, reply_bytes.get(kind, no_body))
 
-    async def answer(self, peer: PeerId, request: Message, body: bytes) -> tuple[Message, bytes]:
+    async def answer(self, caller: Caller, request: Message, body: bytes) -> tuple[Message, bytes]:
         """Answer a question of our own without the network. Raises RefusalError."""
-        return await self._answers[type(request)](peer, request, body)
+        return await self._answers[type(request)](caller, request, body)
 
     # -- shards
 
     async def _put_shard(
-        self, peer: PeerId, request: m.PutShard, body: bytes
+        self, caller: Caller, request: m.PutShard, body: bytes
     ) -> tuple[Message, bytes]:
-        self._check_lending(peer)
+        self._check_lending(caller)
         _check_terms(request.terms)
         _check_hash(request.root)
         if len(body) != request.length:
@@ -93,7 +94,7 @@ class ShardServer:
         if self._shards.free_bytes() < len(body):
             raise RefusalError("full", "what this machine lends is used up")
         try:
-            await self._leases.put_shard(request.root, body, request.terms, peer)
+            await self._leases.put_shard(request.root, body, request.terms, caller.peer)
         except StoreFullError as error:
             raise RefusalError("full", str(error)) from error
         except ShardCorruptError as error:
@@ -107,7 +108,7 @@ class ShardServer:
         return m.ShardStored(sealed), b""
 
     async def _get_shard(
-        self, peer: PeerId, request: m.GetShard, body: bytes
+        self, caller: Caller, request: m.GetShard, body: bytes
     ) -> tuple[Message, bytes]:
         root = request.root
         _check_hash(root)
@@ -147,7 +148,7 @@ class ShardServer:
         return data, tuple(paths)
 
     async def _have_shards(
-        self, peer: PeerId, request: m.HaveShards, body: bytes
+        self, caller: Caller, request: m.HaveShards, body: bytes
     ) -> tuple[Message, bytes]:
         roots = request.roots
         _check_whole(roots, HASH_BYTES)
@@ -158,9 +159,9 @@ class ShardServer:
     # -- manifests and holder records
 
     async def _put_manifest(
-        self, peer: PeerId, request: m.PutManifest, body: bytes
+        self, caller: Caller, request: m.PutManifest, body: bytes
     ) -> tuple[Message, bytes]:
-        self._check_lending(peer)
+        self._check_lending(caller)
         _check_terms(request.terms)
         _check_hash(request.address)
         if address_of(body) != request.part:
@@ -172,14 +173,14 @@ class ShardServer:
             _check_manifest(request, body)
         try:
             await self._leases.put_manifest(
-                request.address, request.part, body, request.terms, holdings, peer
+                request.address, request.part, body, request.terms, holdings, caller.peer
             )
         except StoreFullError as error:
             raise RefusalError("full", str(error)) from error
         return m.ManifestStored(), b""
 
     async def _get_manifest(
-        self, peer: PeerId, request: m.GetManifest, body: bytes
+        self, caller: Caller, request: m.GetManifest, body: bytes
     ) -> tuple[Message, bytes]:
         _check_hash(request.part)
         data = self._leases.manifest(request.part)
@@ -189,7 +190,7 @@ class ShardServer:
         return m.ManifestBytes((known.sealed,) if known is not None else ()), data
 
     async def _put_holders(
-        self, peer: PeerId, request: m.PutHolders, body: bytes
+        self, caller: Caller, request: m.PutHolders, body: bytes
     ) -> tuple[Message, bytes]:
         holding = self._opened(request.record)
         if self._leases.manifest(holding.address) is None:
@@ -201,7 +202,7 @@ class ShardServer:
         return m.HoldersStored(kept.sealed), b""
 
     async def _get_holders(
-        self, peer: PeerId, request: m.GetHolders, body: bytes
+        self, caller: Caller, request: m.GetHolders, body: bytes
     ) -> tuple[Message, bytes]:
         _check_hash(request.address)
         if not 0 <= request.page < 2**32:
@@ -212,12 +213,12 @@ class ShardServer:
     # -- leases
 
     async def _drop_lease(
-        self, peer: PeerId, request: m.DropLease, body: bytes
+        self, caller: Caller, request: m.DropLease, body: bytes
     ) -> tuple[Message, bytes]:
         _check_lease(request.lease)
         row = self._leases.row(request.lease)  # None: what comes late under it will be refused
-        is_theirs = row is None or peer in {row.putter, self._pool.me}
-        if row is not None and not is_theirs and self._pool.lab_of(peer) != row.lab:
+        is_theirs = row is None or caller.is_me or caller.peer == row.putter
+        if row is not None and not is_theirs and caller.lab != row.lab:
             raise RefusalError("not-yours", "only the lab that put it may give it up")
         try:
             freed = await self._leases.drop(request.lease)
@@ -226,16 +227,14 @@ class ShardServer:
         return m.LeaseDropped(freed), b""
 
     async def _renew_leases(
-        self, peer: PeerId, request: m.RenewLeases, body: bytes
+        self, caller: Caller, request: m.RenewLeases, body: bytes
     ) -> tuple[Message, bytes]:
         ids = request.leases
         _check_whole(ids, LEASE_ID_BYTES)
         leases = [
             LeaseId(ids[at : at + LEASE_ID_BYTES]) for at in range(0, len(ids), LEASE_ID_BYTES)
         ]
-        lab = None if peer == self._pool.me else self._pool.lab_of(peer)
-        if lab is None and peer != self._pool.me:
-            raise RefusalError("not-yours", "we do not know which lab you are of")
+        lab = None if caller.is_me else caller.lab
         try:
             known = await self._leases.renew(leases, request.until_ms, lab)
         except StoreFullError as error:
@@ -244,8 +243,8 @@ class ShardServer:
 
     # -- inside
 
-    def _check_lending(self, peer: PeerId) -> None:
-        if not self._config.lends and peer != self._pool.me:
+    def _check_lending(self, caller: Caller) -> None:
+        if not self._config.lends and not caller.is_me:
             raise RefusalError("not-lending", "this machine lends no storage")
 
     def _opened(self, sealed: Signed) -> Holding:

@@ -9,6 +9,7 @@ from p2p.effects import Persist, Rng, Send
 from p2p.errors import RefusalError, WireError
 from p2p.gossip.items import RESOURCES, Item
 from p2p.host.rpc import Rpc
+from p2p.identity.caller import Caller
 from p2p.ids import NetworkId, PeerId
 from p2p.membership.view import MemberChanged, View
 from p2p.service import Driver, Performer
@@ -197,17 +198,17 @@ class BuyerService:
 
     # -- what others say
 
-    def _on_message(self, peer: PeerId, message: Message) -> None:
+    def _on_message(self, caller: Caller, message: Message) -> None:
         # Before the ledger is read every task looks unknown: answering would stop its provider.
         if self._begun.is_set():
-            self._driver.post(e.Heard(peer, message))
+            self._driver.post(e.Heard(caller.peer, message))
 
     async def _on_push_log(
-        self, peer: PeerId, push: PushLog, body: bytes
+        self, caller: Caller, push: PushLog, body: bytes
     ) -> tuple[LogTaken, bytes]:
         await self._begun.wait()
         record = self._core.ledger.find(push.task)
-        if record is None or (record.provider, record.fence) != (peer, push.fence):
+        if record is None or (record.provider, record.fence) != (caller.peer, push.fence):
             raise RefusalError("stale", "that attempt is not this task's newest one")
         if push.stream not in STREAMS or len(body) > LOG_PUSH_BYTES_MAX:
             raise RefusalError("malformed", f"stdout or stderr, {LOG_PUSH_BYTES_MAX} bytes at most")

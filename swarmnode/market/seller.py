@@ -14,7 +14,8 @@ import trio
 from p2p.effects import Persist, Rng, Send
 from p2p.errors import WireError
 from p2p.host.rpc import Rpc
-from p2p.ids import LabId, NetworkId, PeerId
+from p2p.identity.caller import Caller
+from p2p.ids import NetworkId, PeerId
 from p2p.limits import CLOCK_SKEW_MAX_MS
 from p2p.membership.view import View
 from p2p.service import Driver, Performer
@@ -180,28 +181,25 @@ class SellerService:
 
     # -- what buyers say
 
-    def _on_call(self, peer: PeerId, call: Call) -> None:
-        view = self._members.view()
-        me, them = view.find(view.me), view.find(peer)
-        lab = them.lab if them is not None else LabId("")
-        is_ours = peer == view.me or (me is not None and me.lab == lab)
-        self._post(e.CallHeard(peer, lab, is_ours, call))
+    def _on_call(self, caller: Caller, call: Call) -> None:
+        is_ours = caller.is_me or caller.lab == self._rpc.me.lab
+        self._post(e.CallHeard(caller.peer, caller.lab, is_ours, call))
 
-    def _on_release(self, peer: PeerId, message: Release) -> None:
-        self._post(e.ReleaseHeard(peer, message.auction))
+    def _on_release(self, caller: Caller, message: Release) -> None:
+        self._post(e.ReleaseHeard(caller.peer, message.auction))
 
-    def _on_award(self, peer: PeerId, message: Award) -> None:
-        terms = self._opened(peer, AWARD_DOMAIN, AwardTerms, message.sealed)
+    def _on_award(self, caller: Caller, message: Award) -> None:
+        terms = self._opened(caller.peer, AWARD_DOMAIN, AwardTerms, message.sealed)
         if terms is not None:
-            self._post(e.AwardHeard(peer, terms))
+            self._post(e.AwardHeard(caller.peer, terms))
 
-    def _on_receipt(self, peer: PeerId, message: Receipt) -> None:
-        terms = self._opened(peer, RECEIPT_DOMAIN, ReceiptTerms, message.sealed)
+    def _on_receipt(self, caller: Caller, message: Receipt) -> None:
+        terms = self._opened(caller.peer, RECEIPT_DOMAIN, ReceiptTerms, message.sealed)
         if terms is not None and terms.seller == self._rpc.peer_id:
-            self._post(e.ReceiptHeard(peer, terms))
+            self._post(e.ReceiptHeard(caller.peer, terms))
 
-    def _on_job_message(self, peer: PeerId, message: Renew | Query | CancelJob) -> None:
-        self._post(e.JobHeard(peer, message))
+    def _on_job_message(self, caller: Caller, message: Renew | Query | CancelJob) -> None:
+        self._post(e.JobHeard(caller.peer, message))
 
     def _opened(
         self, peer: PeerId, domain: str, kind: type[RecordT], sealed: Signed

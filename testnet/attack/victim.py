@@ -18,6 +18,7 @@ from p2p.gossip.config import GossipConfig
 from p2p.gossip.service import GossipService
 from p2p.host.libp2p.host import HostConfig
 from p2p.host.rpc import Rpc
+from p2p.identity.caller import Caller
 from p2p.identity.keys import KeySigner
 from p2p.ids import LabId, PeerId
 from p2p.link.connection import LinkConfig
@@ -92,7 +93,7 @@ class Victim:
         self.rpc.serve(Ask, answer, reply_bytes)
         self.rpc.serve(Vitals, self.tell)
 
-    async def tell(self, peer: PeerId, question: Vitals, body: bytes) -> tuple[Message, bytes]:
+    async def tell(self, caller: Caller, question: Vitals, body: bytes) -> tuple[Message, bytes]:
         """What can be counted now."""
         await trio.lowlevel.checkpoint()
         used = resource.getrusage(resource.RUSAGE_SELF)

@@ -11,7 +11,8 @@ from p2p.host.memory_host import MemoryHost, memory_address
 from p2p.host.memory_network import LinkModel, MemoryNetwork
 from p2p.host.rpc import Rpc
 from p2p.host.rpc_answering import RpcConfig
-from p2p.ids import PeerId
+from p2p.ids import LabId, PeerId
+from testnet.sim.callers import LAB, machine_of
 
 _MODEL, _CONFIG = LinkModel(), RpcConfig()
 
@@ -36,11 +37,12 @@ async def rpc_peers(
     seed: int = 0,
     config: RpcConfig = _CONFIG,
     make: Callable[[MemoryHost, RpcConfig], Rpc] = Rpc,
+    of_lab: LabId = LAB,
 ) -> AsyncIterator[Peers]:
     """Run an Rpc for each name until the block ends."""
     network = MemoryNetwork(random.Random(seed), model)  # noqa: S311
     ids = [PeerId(name) for name in names]
-    hosts = {peer: MemoryHost(network, peer) for peer in ids}
+    hosts = {peer: MemoryHost(network, peer, machine_of(peer, of_lab)) for peer in ids}
     rpcs = {peer: make(hosts[peer], config) for peer in ids}
     async with trio.open_nursery() as nursery:
         await nursery.start(network.run)

@@ -26,6 +26,7 @@ from swarmnode.edges import Edges, Identity
 from swarmnode.executor.fake import FakeExecutor
 from swarmnode.node import Node
 from swarmnode.resources.fake import FakeMachine
+from testnet.sim.callers import machine_of
 from testnet.sim.clock import VirtualWall
 from testnet.sim.signer import KeyedHashSigner
 
@@ -160,7 +161,8 @@ class World:
             machine._ended.set()
 
     def _edges(self, machine: SimMachine) -> Edges:
-        host = MemoryHost(self.network, machine.peer)
+        who = machine_of(machine.peer, machine.lab, self._identity(machine).member)
+        host = MemoryHost(self.network, machine.peer, who)
         dice = random.Random(f"{self.seed}/{machine.name}/{machine.starts}")  # noqa: S311
         return Edges(
             network=NETWORK,

@@ -3,7 +3,7 @@
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 import pytest
@@ -15,8 +15,10 @@ from p2p.host.libp2p.host import Libp2pHost
 from p2p.host.memory_host import MemoryHost, memory_address
 from p2p.host.memory_network import MemoryNetwork
 from p2p.host.port import Host
+from p2p.identity.caller import Caller
 from p2p.identity.keys import KeySigner
-from p2p.ids import NetworkId, PeerId, TrafficClass
+from p2p.ids import LabId, MemberId, NetworkId, PeerId, TrafficClass
+from testnet.sim.callers import machine_of
 from testnet.sim.seeded import run_seeded
 
 CONTROL, NORMAL = TrafficClass.CONTROL, TrafficClass.NORMAL
@@ -33,6 +35,7 @@ class Machine:
     host: Host
     frames: dict[tuple[PeerId, TrafficClass], list[bytes]] = field(default_factory=dict)
     ups: list[PeerId] = field(default_factory=list)
+    callers: list[Caller] = field(default_factory=list)
     downs: list[tuple[PeerId, str]] = field(default_factory=list)
     happened: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
     running: trio.CancelScope = field(default_factory=trio.CancelScope)
@@ -52,8 +55,9 @@ class Machine:
         self.frames.setdefault((peer, traffic_class), []).append(frame)
         self.happened.unpark_all()
 
-    def on_up(self, peer: PeerId) -> None:
-        self.ups.append(peer)
+    def on_up(self, caller: Caller) -> None:
+        self.ups.append(caller.peer)
+        self.callers.append(caller)
         self.happened.unpark_all()
 
     def on_down(self, peer: PeerId, reason: str) -> None:
@@ -117,28 +121,41 @@ def stranger_refused(caller: PeerId, callee: PeerId) -> None:
 @asynccontextmanager
 async def memory_world() -> AsyncIterator[World]:
     network = MemoryNetwork(random.Random(0), admit=stranger_refused)
+
+    def memory_host(name: str) -> MemoryHost:
+        return MemoryHost(network, PeerId(name), known_as(name, PeerId(name)))
+
     async with trio.open_nursery() as nursery:
         await nursery.start(network.run)
-        yield MemoryWorld(nursery, lambda name: MemoryHost(network, PeerId(name)))
+        yield MemoryWorld(nursery, memory_host)
         nursery.cancel_scope.cancel()
 
 
+def known_as(name: str, peer: PeerId) -> Caller:
+    """Whom the certificates of a machine of that name prove it to be."""
+    return machine_of(peer, LabId(f"lab of {name}"), MemberId(f"owner of {name}"))
+
+
 class Bouncer:
-    """Admits all but STRANGERS, and says so."""
+    """Admits all but STRANGERS, and says so; takes names on trust."""
 
     def __init__(self, name: str) -> None:
-        self._name = name.encode()
+        self._name = name
 
-    async def admit(self, peer: PeerId, stream: AdmitStream, initiator: bool) -> None:
+    def our_caller(self, own: PeerId) -> Caller:
+        return replace(known_as(self._name, own), is_me=True)
+
+    async def admit(self, peer: PeerId, stream: AdmitStream, initiator: bool) -> Caller:
         if not initiator:
             name = (await stream.receive()).decode()
             code = STRANGERS.get(name, "")
-            await stream.send(code.encode())
+            await stream.send(f"{code} {self._name}".encode())
         else:
-            await stream.send(self._name)
-            code = (await stream.receive()).decode()
+            await stream.send(self._name.encode())
+            code, _, name = (await stream.receive()).decode().partition(" ")
         if code:
             raise AdmissionError(code, "not one of us")
+        return known_as(name, peer)
 
 
 def key(name: str) -> KeySigner:
@@ -210,6 +227,20 @@ async def test_a_dial_connects_both_and_each_is_told_once(world: World) -> None:
     assert (alice.ups, bob.ups) == ([bob.peer], [alice.peer])
     assert (alice.host.peers(), bob.host.peers()) == ((bob.peer,), (alice.peer,))
     assert (alice.downs, bob.downs) == ([], [])
+
+
+@contract
+async def test_each_is_told_who_the_other_proved_to_be(world: World) -> None:
+    alice, bob = await pair(world)
+    await alice.has(lambda: bool(alice.callers))
+    assert alice.callers == [known_as("bob", bob.peer)]
+    assert bob.callers == [known_as("alice", alice.peer)]
+    assert alice.host.me == replace(known_as("alice", alice.peer), is_me=True)
+    await alice.host.disconnect(bob.peer, "test")
+    await bob.has(lambda: bool(bob.downs))
+    await alice.host.dial(bob.address)
+    await bob.has(lambda: len(bob.callers) == 2)
+    assert bob.callers == [known_as("alice", alice.peer)] * 2
 
 
 @contract

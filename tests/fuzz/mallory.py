@@ -16,6 +16,7 @@ from p2p.gossip.messages import DOMAINS, Carried, Fact, Push
 from p2p.host.memory_host import MemoryHost, memory_address
 from p2p.host.rpc import Rpc
 from p2p.host.rpc_messages import Call, Cast, Reply
+from p2p.identity.caller import Caller
 from p2p.ids import LabId, PeerId, TrafficClass
 from p2p.limits import BODY_BYTES_MAX
 from p2p.membership.messages import PRESENCE_DOMAIN, Ack, News, Ping, Presence, Spread
@@ -96,7 +97,7 @@ class Mallory:
         """What an honest machine says it lends: so does she."""
         for kind in self._kinds:
             self.rpc.serve(kind, self._answer, lambda *_: BODY_BYTES_MAX)
-        self.rpc.listen(Ping, lambda peer, ping: self.rpc.cast(peer, Ack(ping.sequence)))
+        self.rpc.listen(Ping, lambda caller, ping: self.rpc.cast(caller.peer, Ack(ping.sequence)))
 
     def _words(self) -> _WordsOfHers:
         peers = tuple(machine.peer for machine in self._world.machines.values())
@@ -213,7 +214,7 @@ class Mallory:
         except P2PError:
             return
 
-    async def _answer(self, peer: PeerId, message: Message, body: bytes) -> tuple[Message, bytes]:
+    async def _answer(self, caller: Caller, message: Message, body: bytes) -> tuple[Message, bytes]:
         await trio.sleep(self.dice.choice((0.0, 0.1)))
         kind = self._reply_kinds.get(number_of(type(message)))
         if kind is None or self.dice.random() < 0.05:

@@ -12,6 +12,7 @@ from p2p.host.admit import OpenNetworkAdmission, TokenAdmission
 from p2p.host.admit_port import Admission, OpenAdmission
 from p2p.host.libp2p.host import HostConfig, Libp2pHost
 from p2p.identity.admission import Anchor
+from p2p.identity.caller import Caller
 from p2p.identity.issue import DAY_MS, Grant, Keys, Names, accept, found
 from p2p.identity.issue import invite as certify_invite
 from p2p.identity.keys import KeySigner, network_id_of
@@ -51,8 +52,8 @@ class Listener:
         self.frames.append(frame)
         self.happened.unpark_all()
 
-    def on_up(self, peer: PeerId) -> None:
-        self.ups.append(peer)
+    def on_up(self, caller: Caller) -> None:
+        self.ups.append(caller.peer)
 
     def on_down(self, peer: PeerId, reason: str) -> None:
         self.downs.append(peer)

@@ -8,6 +8,7 @@ import trio
 
 from p2p.host.libp2p.bulk import BulkConfig
 from p2p.host.libp2p.host import HostConfig, Libp2pHost
+from p2p.identity.caller import Caller
 from p2p.ids import PeerId, TrafficClass
 from testnet.lone_peer import lone_host
 
@@ -29,7 +30,7 @@ class Ear:
         self.frames.setdefault(traffic_class, []).append(frame)
         self.happened.unpark_all()
 
-    def on_up(self, peer: PeerId) -> None:
+    def on_up(self, caller: Caller) -> None:
         self.ups += 1
 
     def on_down(self, peer: PeerId, reason: str) -> None:

@@ -9,6 +9,7 @@ import trio
 from p2p.errors import DialError, PeerUnreachableError
 from p2p.host.libp2p.book import BackOffConfig
 from p2p.host.libp2p.host import HostConfig, Libp2pHost
+from p2p.identity.caller import Caller
 from p2p.ids import PeerId, TrafficClass
 from testnet.lone_peer import lone_host
 
@@ -32,9 +33,9 @@ class Witness:
         self.last[lane] = number
         self.heard.unpark_all()
 
-    def on_up(self, peer: PeerId) -> None:
-        assert not self.is_up.get(peer), "up twice"
-        self.is_up[peer] = True
+    def on_up(self, caller: Caller) -> None:
+        assert not self.is_up.get(caller.peer), "up twice"
+        self.is_up[caller.peer] = True
 
     def on_down(self, peer: PeerId, reason: str) -> None:
         assert self.is_up[peer], "down twice"

@@ -10,7 +10,8 @@ import trio
 from p2p.errors import CallTimeoutError, RefusalError, RemoteRefusalError
 from p2p.host.libp2p.host import HostConfig
 from p2p.host.rpc import Rpc
-from p2p.ids import PeerId, TrafficClass
+from p2p.identity.caller import Caller
+from p2p.ids import TrafficClass
 from p2p.limits import BODY_BYTES_MAX, CALLS_INBOUND_MAX
 from p2p.wire.codec import Message
 from testnet.lone_peer import Ask, Told, lone_host
@@ -67,7 +68,7 @@ class Pair:
 async def talking(config: HostConfig | None = None) -> AsyncIterator[Pair]:
     served = Served()
 
-    async def answer(peer: PeerId, ask: Ask, body: bytes) -> tuple[Message, bytes]:
+    async def answer(caller: Caller, ask: Ask, body: bytes) -> tuple[Message, bytes]:
         served.begun += 1
         served.running += 1
         try:
@@ -76,7 +77,7 @@ async def talking(config: HostConfig | None = None) -> AsyncIterator[Pair]:
             served.running -= 1
         return Told(ask.text, len(body)), bytes(ask.reply_bytes) if ask.reply_bytes else body[::-1]
 
-    async def refuse(peer: PeerId, ask: Refuse, body: bytes) -> tuple[Message, bytes]:
+    async def refuse(caller: Caller, ask: Refuse, body: bytes) -> tuple[Message, bytes]:
         raise RefusalError("never", "nobody asks that")
 
     hosts = [lone_host(name, config=config) for name in ("alice", "bob")]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from p2p.errors import CallTimeoutError, PeerUnreachableError, RefusalError, RemoteRefusalError
 from p2p.host.memory_network import LinkModel
+from p2p.identity.caller import Caller
 from p2p.ids import PeerId, TrafficClass
 from p2p.limits import BODY_BYTES_MAX
 from p2p.wire.codec import Message
@@ -69,7 +70,7 @@ MODELS = st.builds(
 )
 
 
-async def handle(peer: PeerId, work: Work, body: bytes) -> tuple[Message, bytes]:
+async def handle(caller: Caller, work: Work, body: bytes) -> tuple[Message, bytes]:
     await trio.sleep(work.pause_ms / 1000)
     if work.refuse:
         raise RefusalError("no", "as told")

@@ -18,6 +18,7 @@ from p2p.host.addresses import parse_address
 from p2p.host.admit_port import Admission, AdmitStream, OpenAdmission
 from p2p.host.libp2p.host import Libp2pHost
 from p2p.host.rpc import Rpc
+from p2p.identity.caller import Caller
 from p2p.ids import NetworkId, PeerId, TrafficClass
 from p2p.limits import (
     CONTROL_FRAME_BYTES_MAX,
@@ -66,14 +67,15 @@ class Scene:
                 nursery.cancel_scope.cancel()
 
 
-class Greeting:
+class Greeting(OpenAdmission):
     """Whoever dials has to greet."""
 
-    async def admit(self, peer: PeerId, stream: AdmitStream, initiator: bool) -> None:
+    async def admit(self, peer: PeerId, stream: AdmitStream, initiator: bool) -> Caller:
         if initiator:
             await stream.send(b"good morning")
         elif await stream.receive() != b"good morning":
             raise AdmissionError("malformed", "no manners")
+        return await super().admit(peer, stream, initiator)
 
 
 @asynccontextmanager

@@ -33,6 +33,7 @@ from p2p.host.libp2p.peer import PeerBox, PeerConn
 from p2p.host.libp2p.swarm import build
 from p2p.host.libp2p.upgrade import UpgradeError, upgrade
 from p2p.host.port import FrameSink
+from p2p.identity.caller import Caller
 from p2p.ids import NetworkId, PeerId, TrafficClass
 from p2p.limits import STRANGER_UNREAD_BYTES_MAX
 from p2p.link.guard import AcceptGuard
@@ -87,7 +88,7 @@ class Libp2pHost:
         """For the Kademlia index: called for each peer once it is in use."""
 
     def _make_gate(self, network: NetworkId) -> Gate:
-        gate = Gate(self.libp2p, self._conn_of)
+        gate = Gate(self.libp2p, lambda muxed: self._conns.get(muxed))
         gate.take(f"/swarm/{network}/admit/1", PeerConn.offer_admission, from_strangers=True)
         bulk = f"/swarm/{network}/admit/1/bulk"
         gate.take(bulk, PeerConn.offer_bulk, from_strangers=True)
@@ -113,6 +114,11 @@ class Libp2pHost:
     def peer_id(self) -> PeerId:
         """Our own id, made from the key."""
         return self._peer_id
+
+    @property
+    def me(self) -> Caller:
+        """Who we are, as our own certificates say."""
+        return self._joining.me
 
     def attach(self, sink: FrameSink) -> None:
         """Set the listener; once, before run."""
@@ -364,7 +370,7 @@ class Libp2pHost:
         conn.link.core.unread_bytes_max = self._config.link.yamux.unread_bytes_max
         self._book.reached(conn.peer)
         assert self._sink is not None
-        self._sink.on_up(conn.peer)
+        self._sink.on_up(conn.who)
         conn.joined.set()
         self._bulk.watch(box, conn)
         box.wake_all()
@@ -386,9 +392,6 @@ class Libp2pHost:
         self._sink.on_down(conn.peer, conn.link.reason)
 
     # Small facts
-
-    def _conn_of(self, muxed: MuxedLink) -> PeerConn | None:
-        return self._conns.get(muxed)
 
     def _has_place(self, peer: PeerId) -> bool:
         return len(self._boxes.connected()) < self._config.peers_max

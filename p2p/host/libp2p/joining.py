@@ -21,6 +21,7 @@ from p2p.errors import AdmissionError, LinkClosedError, StreamResetError, WireEr
 from p2p.host.admit_port import Admission
 from p2p.host.libp2p.peer import PeerConn, Verdict
 from p2p.host.libp2p.talk import FrameTalk
+from p2p.identity.caller import Caller
 from p2p.ids import PeerId
 from p2p.link import yamux_core as yamux
 from p2p.link.agreement import opening
@@ -53,6 +54,11 @@ class Joining:
         self._has_place = has_place
         self._use = use
 
+    @property
+    def me(self) -> Caller:
+        """Who we are, as our own certificates say."""
+        return self._admission.our_caller(self._own)
+
     async def join(self, conn: PeerConn) -> None:
         """Admit and settle; afterwards `conn` is in use, a guest's or closing, and `decided`."""
         try:
@@ -60,7 +66,7 @@ class Joining:
                 talk = await self._open_talk(conn)
                 if talk is None:  # a guest
                     return
-                await self._admission.admit(conn.peer, talk, conn.muxed.is_initiator)
+                conn.caller = await self._admission.admit(conn.peer, talk, conn.muxed.is_initiator)
                 await self._settle(conn, talk)
         except AdmissionError as exc:
             conn.refuse(exc)

@@ -18,6 +18,7 @@ from trio.socket import SocketType
 
 from p2p.errors import AdmissionError, DialError
 from p2p.host.libp2p.bridge import MuxedLink
+from p2p.identity.caller import Caller
 from p2p.ids import PeerId, TrafficClass
 from p2p.link.connection import Connection
 from p2p.link.stream import LinkStream
@@ -76,6 +77,8 @@ class PeerConn:
     """Set when the connection is in use."""
     decided: trio.Event = field(default_factory=trio.Event)
     """Set when it is in use, or never will be."""
+    caller: Caller | None = None
+    """Who the peer proved to be; None before it is admitted."""
     refusal: AdmissionError | None = None
     is_duplicate: bool = False
     is_guest: bool = False
@@ -93,6 +96,12 @@ class PeerConn:
     def link(self) -> Connection:
         """The connection itself."""
         return self.muxed.link
+
+    @property
+    def who(self) -> Caller:
+        """Who the peer proved to be; only of a connection that was admitted."""
+        assert self.caller is not None, "used before it was admitted"
+        return self.caller
 
     @property
     def is_live(self) -> bool:

@@ -6,6 +6,7 @@ import trio
 
 from p2p.host.memory_host import MemoryHost, memory_address
 from p2p.host.memory_network import LinkModel, MemoryNetwork
+from p2p.identity.caller import Caller
 from p2p.ids import PeerId, TrafficClass
 from testnet.sim.seeded import simulated
 
@@ -21,7 +22,7 @@ class Sink:
     def on_frame(self, peer: PeerId, traffic_class: TrafficClass, frame: bytes) -> None:
         self.frames.append(frame)
 
-    def on_up(self, peer: PeerId) -> None:
+    def on_up(self, caller: Caller) -> None:
         """Nothing to do."""
 
     def on_down(self, peer: PeerId, reason: str) -> None:

@@ -1,5 +1,7 @@
 """Calls, casts and bodies over a network in memory, on virtual time."""
 
+from dataclasses import replace
+
 import pytest
 import trio
 import trio.testing
@@ -10,13 +12,15 @@ from p2p.errors import (
 )
 from p2p.host.memory_network import LinkModel
 from p2p.host.rpc_messages import Call, Cast, Chunk, Credit, Opened, Reply
-from p2p.ids import PeerId
+from p2p.identity.caller import Caller
+from p2p.ids import LabId, PeerId
 from p2p.limits import (
     BODY_BYTES_MAX,
     BODY_WINDOW_BYTES,
     PAYLOAD_BYTES_MAX,
 )
 from p2p.wire.codec import Message, encode
+from testnet.sim.callers import machine_of
 from testnet.sim.peers import rpc_peers
 from testnet.sim.seeded import simulated
 from tests.rpc_lab import (
@@ -61,7 +65,7 @@ async def test_casts_arrive_in_order_and_small_calls_overtake_a_body() -> None:
         order: list[str] = []
         peers["bob"].listen(Other, lambda peer, message: order.append("cast"))
 
-        async def note(peer: PeerId, question: Question, body: bytes) -> tuple[Message, bytes]:
+        async def note(caller: Caller, question: Question, body: bytes) -> tuple[Message, bytes]:
             order.append(question.text)
             return Verdict(""), b""
 
@@ -80,7 +84,7 @@ async def test_bodies_wait_for_credit_until_a_handler_has_finished() -> None:
         go = trio.Event()
         begun = 0
 
-        async def slow(peer: PeerId, question: Question, body: bytes) -> tuple[Message, bytes]:
+        async def slow(caller: Caller, question: Question, body: bytes) -> tuple[Message, bytes]:
             nonlocal begun
             begun += 1
             await go.wait()
@@ -195,6 +199,7 @@ async def test_a_side_that_did_not_notice_learns_it_from_its_first_call() -> Non
         peers["bob"].serve(Question, echo, as_long)
         await ask(peers)
         peers["bob"].on_down(ALICE, "only bob noticed")
+        peers["bob"].on_up(machine_of(ALICE))
         with trio.fail_after(1), pytest.raises(PeerUnreachableError, match="anew"):
             await ask(peers)
         assert (await ask(peers, "again"))[0].text == "alice asked again"
@@ -222,6 +227,7 @@ async def test_a_bad_frame_is_a_wire_error(frame: bytes) -> None:
     async with rpc_peers(["alice", "bob"]) as peers:
         peers["bob"].serve(Question, echo, as_long)
         peers["bob"].listen(Question, lambda peer, message: None)
+        peers["bob"].on_up(machine_of(ALICE))
         peers["bob"].on_frame(ALICE, NORMAL, encode(Opened(1)))
         with pytest.raises(WireError):
             peers["bob"].on_frame(ALICE, NORMAL, frame)
@@ -232,6 +238,7 @@ async def test_dribbled_bodies_and_bodies_without_credit_are_wire_errors() -> No
     async with rpc_peers(["alice", "bob"]) as peers:
         bob = peers["bob"]
         bob.serve(Question, never)
+        bob.on_up(machine_of(ALICE))
         bob.on_frame(ALICE, NORMAL, encode(Opened(1)))
         bob.on_frame(ALICE, NORMAL, encode(Call(1, 1000, 10_000, encode(Question("x")))))
         with pytest.raises(WireError, match="middle"):
@@ -247,10 +254,44 @@ async def test_dribbled_bodies_and_bodies_without_credit_are_wire_errors() -> No
 
 
 @simulated
+async def test_handlers_are_told_who_asks_and_ourselves_from_others() -> None:
+    async with rpc_peers(["alice", "bob"], of_lab=LabId("physics")) as peers:
+        heard: list[Caller] = []
+
+        async def who(caller: Caller, question: Question, body: bytes) -> tuple[Message, bytes]:
+            heard.append(caller)
+            return Verdict(caller.lab), b""
+
+        peers["bob"].serve(Question, who)
+        peers["bob"].listen(Other, lambda caller, message: heard.append(caller))
+        assert (await ask(peers))[0] == Verdict("physics")
+        peers["alice"].cast(BOB, Other())
+        peers["bob"].cast(BOB, Other())
+        await peers["bob"].call(BOB, Question("me"), Verdict, traffic_class=NORMAL, timeout_s=1)
+        await trio.sleep(1)
+        alice, bob = machine_of(ALICE, LabId("physics")), machine_of(BOB, LabId("physics"))
+        me = replace(bob, is_me=True)
+        assert (len(heard), heard.count(alice), heard.count(me)) == (4, 2, 2)
+        assert peers["bob"].me == me
+
+
+@simulated
+async def test_a_frame_of_a_peer_that_was_not_admitted_is_a_wire_error() -> None:
+    async with rpc_peers(["alice", "bob"]) as peers:
+        peers["bob"].serve(Question, never)
+        peers["bob"].listen(Other, lambda caller, message: None)
+        with pytest.raises(WireError, match="not admitted"):
+            peers["bob"].on_frame(ALICE, NORMAL, encode(Cast(encode(Other()))))
+        peers["bob"].on_frame(ALICE, NORMAL, encode(Opened(1)))
+        with pytest.raises(WireError, match="not admitted"):
+            peers["bob"].on_frame(ALICE, NORMAL, encode(Call(1, 1000, 0, encode(Question("x")))))
+
+
+@simulated
 async def test_a_reply_of_another_type_closes_the_connection() -> None:
     async with rpc_peers(["alice", "bob"]) as peers:
 
-        async def wrong(peer: PeerId, question: Question, body: bytes) -> tuple[Message, bytes]:
+        async def wrong(caller: Caller, question: Question, body: bytes) -> tuple[Message, bytes]:
             return Reply(1, 2, b""), b""
 
         peers["bob"].serve(Question, wrong)

@@ -14,12 +14,14 @@ from p2p.errors import (
 from p2p.host.memory_network import LinkModel
 from p2p.host.rpc_answering import RpcConfig
 from p2p.host.rpc_messages import Call, Opened
+from p2p.identity.caller import Caller
 from p2p.ids import PeerId
 from p2p.limits import (
     ANSWERS_WAITING_MAX,
     BODY_BYTES_MAX,
 )
 from p2p.wire.codec import Message, encode
+from testnet.sim.callers import machine_of
 from testnet.sim.peers import rpc_peers
 from testnet.sim.seeded import simulated
 from tests.rpc_lab import (
@@ -42,7 +44,7 @@ async def test_no_handler_starts_before_there_is_room_for_its_reply() -> None:
     async with rpc_peers(["alice", "bob"], LinkModel(bytes_per_s=1e6)) as peers:
         begun = 0
 
-        async def large(peer: PeerId, question: Question, body: bytes) -> tuple[Message, bytes]:
+        async def large(caller: Caller, question: Question, body: bytes) -> tuple[Message, bytes]:
             nonlocal begun
             begun += 1
             await trio.sleep(0.1)
@@ -69,7 +71,7 @@ async def test_a_call_that_waits_for_room_is_forgotten_when_it_is_cancelled_or_t
     async with rpc_peers(["alice", "bob"], LinkModel(bytes_per_s=1e6)) as peers:
         texts: list[str] = []
 
-        async def large(peer: PeerId, question: Question, body: bytes) -> tuple[Message, bytes]:
+        async def large(caller: Caller, question: Question, body: bytes) -> tuple[Message, bytes]:
             texts.append(question.text)
             await trio.sleep(0.1)
             return Verdict(question.text), bytes(BODY_BYTES_MAX)
@@ -102,7 +104,7 @@ async def test_a_call_times_out_and_its_handler_is_cancelled_at_the_deadline() -
     async with rpc_peers(["alice", "bob"]) as peers:
         ended: list[float] = []
 
-        async def stuck(peer: PeerId, question: Question, body: bytes) -> tuple[Message, bytes]:
+        async def stuck(caller: Caller, question: Question, body: bytes) -> tuple[Message, bytes]:
             try:
                 await trio.sleep_forever()
             finally:
@@ -137,7 +139,7 @@ async def test_cancelling_a_call_cancels_its_handler_and_frees_its_body() -> Non
 async def test_refusals_carry_code_and_detail() -> None:
     async with rpc_peers(["alice", "bob"]) as peers:
 
-        async def refuse(peer: PeerId, question: Question, body: bytes) -> tuple[Message, bytes]:
+        async def refuse(caller: Caller, question: Question, body: bytes) -> tuple[Message, bytes]:
             raise RefusalError("quota", "no space for you " + "x" * 1000)
 
         peers["bob"].serve(Question, refuse)
@@ -169,7 +171,7 @@ async def test_calls_beyond_the_limit_are_refused_as_busy() -> None:
 
 @simulated
 async def test_an_error_in_a_handler_ends_the_node() -> None:
-    async def buggy(peer: PeerId, question: Question, body: bytes) -> tuple[Message, bytes]:
+    async def buggy(caller: Caller, question: Question, body: bytes) -> tuple[Message, bytes]:
         raise KeyError("a bug")
 
     with pytest.RaisesGroup(pytest.RaisesExc(KeyError), flatten_subgroups=True):
@@ -206,7 +208,7 @@ async def test_the_handlers_of_a_lost_peer_end_a_few_in_each_turn() -> None:
     async with rpc_peers(["alice", "bob"]) as peers:
         ended = 0
 
-        async def wait(peer: PeerId, question: Question, body: bytes) -> tuple[Message, bytes]:
+        async def wait(caller: Caller, question: Question, body: bytes) -> tuple[Message, bytes]:
             nonlocal ended
             try:
                 await trio.sleep_forever()
@@ -235,6 +237,7 @@ async def test_the_handlers_of_a_lost_peer_end_a_few_in_each_turn() -> None:
 async def test_a_peer_that_asks_on_and_takes_no_answers_breaks_the_protocol() -> None:
     async with rpc_peers(["alice", "bob"]) as peers:
         bob = peers["bob"]
+        bob.on_up(machine_of(ALICE))
         bob.on_frame(ALICE, NORMAL, encode(Opened(1)))
         unknown = encode(Call(1, 1000, 0, encode(Other())))
         for _ in range(ANSWERS_WAITING_MAX):

@@ -14,9 +14,11 @@ from p2p.host.rpc import Rpc
 from p2p.host.rpc_answered import Answered
 from p2p.host.rpc_answering import RpcConfig
 from p2p.host.rpc_messages import Call, Opened, Refused, Reply
+from p2p.identity.caller import Caller
 from p2p.ids import PeerId, TrafficClass
 from p2p.limits import ANSWER_KEPT_BYTES_MAX, ANSWERS_KEPT_MAX
 from p2p.wire.codec import Message, decode_as, encode, number_in, number_of
+from testnet.sim.callers import machine_of
 from testnet.sim.peers import Peers, rpc_peers
 from testnet.sim.seeded import simulated
 
@@ -64,7 +66,9 @@ class Counting:
         self._pause_s = pause_s
         self._padding = padding
 
-    async def answer(self, _peer: PeerId, question: Question, body: bytes) -> tuple[Message, bytes]:
+    async def answer(
+        self, _caller: Caller, question: Question, body: bytes
+    ) -> tuple[Message, bytes]:
         self.runs[question.number] = self.runs.get(question.number, 0) + 1
         await trio.sleep(self._pause_s * (question.number % 3))
         if question.number % 5 == 4:
@@ -139,6 +143,7 @@ async def test_a_call_that_comes_again_gets_the_answer_it_had_or_is_told_that_it
         alice, bob, counting = peers["alice"], peers["bob"], Counting()
         assert isinstance(alice, Recorder)
         bob.serve(Question, counting.answer)
+        bob.on_up(machine_of(ALICE))
         hears(bob, Opened(1))
         for number in range(ANSWERS_KEPT_MAX + 2):
             hears(bob, call(100 + number, number))
@@ -166,6 +171,7 @@ async def test_a_call_with_a_body_may_not_come_twice() -> None:
     async with rpc_peers(["alice", "bob"], make=recorder_for_alice) as peers:
         bob = peers["bob"]
         bob.serve(Question, Counting().answer)
+        bob.on_up(machine_of(ALICE))
         hears(bob, Opened(1))
         hears(bob, call(1, 1, body_len=5000))
         with pytest.raises(WireError, match="twice"):

@@ -19,6 +19,7 @@ from storage.placement import rendezvous
 from storage.transfer.client import Transfer
 from storage.transfer.fetch import SegmentSources
 from storage.transfer.push import PushLog, PushOrder
+from testnet.sim.callers import machine_of
 from testnet.sim.seeded import simulated
 from tests.storage_lab import CONFIG, KIB, StorageLab, storage_lab
 
@@ -129,7 +130,7 @@ async def test_senseless_questions_are_refused(request_: Message) -> None:
         await transfer(lab, "p0").put_shard(P1, root, data, terms())
         server = lab["p1"].parts.transfer._server
         with pytest.raises(RefusalError):
-            await server.answer(P0, request_, b"")
+            await server.answer(machine_of(P0), request_, b"")
 
 
 @simulated
@@ -163,9 +164,9 @@ async def test_a_shard_that_comes_after_its_lease_was_given_up_is_refused() -> N
 @simulated
 async def test_only_its_lab_may_give_up_or_renew_a_lease() -> None:
     root, data = shard()
-    async with storage_lab(3) as lab:
-        stranger = replace(lab.truth.members[P2], lab=LabId("others"))
-        lab.truth.members[P2] = stranger
+    async with storage_lab(3, labs={"p2": LabId("others")}) as lab:
+        claims = replace(lab.truth.members[P2], lab=LabId("lab"))
+        lab.truth.members[P2] = claims  # what it says of itself counts for nothing
         with trio.fail_after(10):
             await transfer(lab, "p0").put_shard(P1, root, data, terms())
             with pytest.raises(HolderFailedError, match="not-yours"):
