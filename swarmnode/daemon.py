@@ -4,42 +4,20 @@ What it serves is imported late: a fault in the configuration or a second node i
 tenth of a second, and nothing is collected while hundreds of modules are loaded.
 """
 
-import contextlib
-import fcntl
 import gc
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from p2p.errors import IdentityError, ListenError, UnwritableFileError
 from storage.errors import StorageError
 from swarmnode import exit_codes as exits
 from swarmnode.config_load import load
-from swarmnode.errors import AlreadyRunningError, ConfigError, SwarmError
-from swarmnode.home import Home, locate
+from swarmnode.errors import ConfigError, SwarmError
+from swarmnode.home import locate
 from swarmnode.logs import set_up
-
-
-@contextlib.contextmanager
-def only_one(home: Home) -> Iterator[None]:
-    """Hold the home's lock. Raises AlreadyRunningError when another node has it."""
-    fd = os.open(home.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
-            pid = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
-            raise AlreadyRunningError(
-                f"a node already runs in {home.state} (pid {pid}): stop it, or set another "
-                "SWARM_HOME"
-            ) from exc
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(fd)
-
+from swarmnode.state_lock import only_one
 
 EXIT_OF: Final[Sequence[tuple[type[Exception], int]]] = (
     (ConfigError, exits.USAGE),
@@ -80,7 +58,7 @@ def _start() -> None:
     home.check_socket_paths()
     config = load(home.config_file, os.environ)
     set_up(config.log.level, config.log.form)
-    with only_one(home):
+    with only_one(home, config.compute.tasks_folder):
         gc.disable()
         from swarmnode.serving import serve
 

@@ -1,9 +1,9 @@
 """Where a node keeps things: XDG folders, or everything under SWARM_HOME.
 
     config    config.toml
-    state     keys/ membership.json revoked.txt  state.lmdb/ store.lmdb/ segments/ tasks/
+    state     keys/ membership.json revoked.txt node.lock  state.lmdb/ store.lmdb/ segments/ tasks/
     cache     what can be fetched again
-    runtime   api.sock calls.sock node.lock addresses.json    never in /tmp
+    runtime   api.sock calls.sock addresses.json    never in /tmp
 
 Source: https://specifications.freedesktop.org/basedir-spec/latest/
 """
@@ -97,11 +97,6 @@ class Home:
     @property
     def calls_socket(self) -> Path:
         return self.runtime / "calls.sock"
-
-    @property
-    def lock_file(self) -> Path:
-        """Held by the one node that runs here (flock)."""
-        return self.runtime / "node.lock"
 
     @property
     def addresses_file(self) -> Path:

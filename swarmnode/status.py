@@ -129,7 +129,20 @@ class StatusReader:
             found.append(f"no task can run here: {trouble}")
         if node.lends_storage and node.edges.shards.free_bytes() <= 0:
             found.append("no room for more shards: free disk space or raise storage.quota_gib")
-        return tuple(found)
+        return (*found, *self._copies())
+
+    def _copies(self) -> tuple[str, ...]:
+        """A line for each key with which two machines run."""
+        node, me = self.node, self.node.edges.host.peer_id
+        view, found = node.membership.view(), {}
+        for peer, places in (*node.edges.host.copies().items(), *node.membership.twins().items()):
+            member = view.find(peer)
+            named = "this machine" if peer == me else (member.name if member else "") or peer
+            found[peer] = (
+                f"two nodes run with the key of {named} ({peer}), at {' and '.join(places)}: a "
+                "copied home? Stop one; let the copy join anew from an empty SWARM_HOME"
+            )
+        return tuple(found[peer] for peer in sorted(found))
 
     def _storage(self) -> StorageStatus:
         stats = self.node.storage.stats()

@@ -1,7 +1,7 @@
 """A Host without sockets: one machine's place in a MemoryNetwork. Addresses are `/memory/<id>`."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import trio
@@ -127,6 +127,10 @@ class MemoryHost:
     def stats(self) -> tuple[ClassStats, ...]:
         """Per class: what was sent and dropped since the start; what waits is the network's."""
         return tuple(self._stats)
+
+    def copies(self) -> Mapping[PeerId, tuple[str, ...]]:
+        """Two hosts of one key cannot be in one network here."""
+        return {}
 
     def rtt_s(self, peer: PeerId) -> float | None:
         """Round-trip time of a connected peer."""

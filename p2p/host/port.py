@@ -6,7 +6,7 @@ tests/contract/test_host.py. Nobody but `p2p.host.rpc` sees frames.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import trio
@@ -83,6 +83,10 @@ class Host(Protocol):
 
     def rtt_s(self, peer: PeerId) -> float | None:
         """Smoothed round-trip time, or None before the first measurement."""
+
+    def copies(self) -> Mapping[PeerId, tuple[str, ...]]:
+        """Keys with which two machines call us, and the hosts they call from."""
+        ...
 
     async def disconnect(self, peer: PeerId, reason: str) -> None:
         """Close the connection to a peer."""

@@ -6,7 +6,7 @@ News ride on pings; a comparison of views every half minute repairs what they mi
 nothing is probed; at two and three timeouts alone decide, as nobody could help or confirm.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from p2p.effects import Effect, Notify, Rng, Send, WakeAt
 from p2p.ids import NetworkId, PeerId
@@ -91,6 +91,10 @@ class Membership:
     def throttled(self) -> int:
         """Presences dropped because the peer that brought them brought too many."""
         return self._known.throttled
+
+    def twins(self, now_s: float) -> Mapping[PeerId, tuple[str, ...]]:
+        """Keys with which two machines run, ours included, and the addresses of the two."""
+        return self._known.table.lives.twins(now_s)
 
     @property
     def slowdown(self) -> int:

@@ -13,6 +13,7 @@ from p2p.limits import ADDRESS_CHARS_MAX, ADDRESSES_PER_PEER_MAX, FORGERY_COST
 from p2p.membership.bucket import Buckets
 from p2p.membership.config import MembershipConfig
 from p2p.membership.events import SpreadDue, SuspicionOver
+from p2p.membership.lives import ANSWER_AGAIN_S
 from p2p.membership.messages import PRESENCE_DOMAIN, News, Opinion, Presence, Spread
 from p2p.membership.news import NewsQueue
 from p2p.membership.probing import Prober
@@ -45,6 +46,9 @@ class Knowledge:
     ) -> None:
         self.me = signer.peer_id
         self.incarnation = incarnation
+        self._life = incarnation
+        self._answered_s = -math.inf
+        """When we last answered a presence of our own key that is not ours."""
         self.has_left = False
         self.addresses: tuple[str, ...] = ()
         self.table = Table(signer, network, config.members_max)
@@ -108,6 +112,7 @@ class Knowledge:
             profile.lab,
             profile.site,
             self.has_left,
+            self._life,
         )
         sealed = seal(
             self._signer,
@@ -206,10 +211,18 @@ class Knowledge:
             if self.table.refused > refused:
                 self._buckets.charge(sender, FORGERY_COST, now_s)
             return effects
-        if not self.table.vouches(sealed):
+        if not self.table.heard_of_us(sealed, now_s):
             self._buckets.charge(sender, FORGERY_COST, now_s)
             return []
-        return self._object(sealed.sequence, now_s)  # of an earlier life with a faster clock
+        return self._answer_our_key(sealed.sequence, now_s)
+
+    def _answer_our_key(self, claimed: int, now_s: float) -> list[Effect]:
+        """Of an earlier run with a faster clock, or of another machine with our key."""
+        is_double = self.table.lives.is_double(self.me, now_s)
+        if is_double and now_s - self._answered_s < ANSWER_AGAIN_S:
+            return []
+        self._answered_s = now_s
+        return self._object(claimed, now_s)
 
     def _meet(self, sealed: Signed, now_s: float) -> list[Effect]:
         row = self.table.rows.get(sealed.sender)

@@ -21,6 +21,8 @@ class Presence(Record, frozen=True):
     lab: LabId
     site: str
     has_left: bool = False
+    life: int = 0
+    """The incarnation that this run of the process began with; 0 from older versions."""
 
 
 class Opinion(Record, frozen=True):

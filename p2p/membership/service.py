@@ -1,6 +1,6 @@
 """Runs the membership core over Rpc: who is alive, for everybody else in the node."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import trio
@@ -74,6 +74,10 @@ class MembershipService:
     def view(self) -> View:
         """Everybody we know, ourselves included; the same object until something changes."""
         return self._core.view()
+
+    def twins(self) -> Mapping[PeerId, tuple[str, ...]]:
+        """Keys with which two machines run, ours included, and the addresses of the two."""
+        return self._core.twins(trio.current_time())
 
     def on_change(self, listener: Callable[[MemberChanged], None]) -> None:
         """Be told of every new, changed, suspect, dead or gone member; must not block."""

@@ -20,6 +20,7 @@ from p2p.limits import (
     NAME_CHARS_MAX,
     PRESENCE_BYTES_MAX,
 )
+from p2p.membership.lives import Lives
 from p2p.membership.messages import PRESENCE_DOMAIN, News, Opinion, Presence
 from p2p.membership.view import Liveness, Member, MemberChanged
 from p2p.wire.codec import encode
@@ -51,6 +52,8 @@ class Table:
         self._members_max = members_max
         self._order: list[PeerId] = []
         self.rows: dict[PeerId, Row] = {}
+        self.lives = Lives()
+        """Runs of each of them, which tell a copied home."""
         self.refused = 0
         """Presences with a wrong signature or content, since the start."""
 
@@ -72,6 +75,7 @@ class Table:
         member = _member(sealed, presence, now_s, old.member if old else None)
         if old is None:
             insort(self._order, member.peer)
+        self.lives.heard(member.peer, presence.life, presence.addresses, now_s)
         self.rows[member.peer] = Row(member, sealed, size)
         return _changed(member, old.member if old else None)
 
@@ -118,9 +122,13 @@ class Table:
         old = self.rows.get(sealed.sender)
         return old is None or sealed.sequence > old.member.incarnation
 
-    def vouches(self, sealed: Signed) -> bool:
-        """Whether the signature and the content are in order."""
-        return self._open(sealed) is not None
+    def heard_of_us(self, sealed: Signed, now_s: float) -> bool:
+        """Whether a presence of our own key that we did not make is in order; its run is noted."""
+        presence = self._open(sealed)
+        if presence is None:
+            return False
+        self.lives.heard(sealed.sender, presence.life, presence.addresses, now_s)
+        return True
 
     def digest(self) -> bytes:
         """Equal in two tables that hold the same incarnations of the same peers for alive."""
@@ -183,6 +191,7 @@ class Table:
 
     def _drop(self, peer: PeerId) -> None:
         del self.rows[peer]
+        self.lives.forget(peer)
         del self._order[bisect_left(self._order, peer)]
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from swarmnode.cli import checks, checks_machine, exits
+from swarmnode.cli import checks, checks_machine, checks_state, exits
 from swarmnode.cli.output import emit_rows, output_option, paint, reporting
 from swarmnode.config import Config
 from swarmnode.config_load import load
@@ -48,7 +48,9 @@ def examine(home: Home) -> list[checks.Check]:
         lambda: checks.clock(now_ms),
         checks.descriptors,
         lambda: checks.disk(home, config),
+        lambda: checks_state.file_system(home),
         lambda: checks.identity(home, now_ms),
+        lambda: checks_state.copies(home),
         lambda: checks.ports(home, config),
         checks_machine.gpu,
         lambda: checks_machine.sandbox(needed=config.compute.enabled),

@@ -145,6 +145,27 @@ def test_a_second_node_in_one_home_names_the_first(
     assert second.process.wait(20) == 1
 
 
+def test_a_second_runtime_folder_lets_no_second_node_into_the_state(
+    home: Home, tmp_path: Path, start: Callable[..., Daemon]
+) -> None:
+    state = home.state.rename(tmp_path / "swarm")
+    there = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path), "SWARM_HOME": ""}
+    first, second = (
+        Home(tmp_path / ".config/swarm", state, tmp_path / ".cache/swarm", tmp_path / run / "swarm")
+        for run in ("rt1", "rt2")
+    )
+    running = start(first, **there, XDG_RUNTIME_DIR=str(tmp_path / "rt1"))
+    running.line_with("running as")
+    before = {path: path.stat().st_mtime_ns for path in state.rglob("*") if path.is_file()}
+    late = start(second, **there, XDG_RUNTIME_DIR=str(tmp_path / "rt2"))
+    said = late.line_with("error: ")
+    assert f"a node already runs in {state} (pid {running.process.pid})" in said
+    assert f"kill {running.process.pid}" in said
+    assert late.process.wait(20) == 1
+    after = {path: path.stat().st_mtime_ns for path in state.rglob("*") if path.is_file()}
+    assert before == after
+
+
 def test_why_nobody_can_be_joined_is_logged_within_ten_seconds(
     tmp_path: Path, home: Home, start: Callable[..., Daemon]
 ) -> None:

@@ -8,7 +8,7 @@ class and direction; a frame is bound to the link only when the link has room fo
 """
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 import trio
@@ -23,6 +23,7 @@ from p2p.host.libp2p.boxes import Boxes
 from p2p.host.libp2p.bridge import MuxedLink
 from p2p.host.libp2p.bulk import BulkLinks
 from p2p.host.libp2p.config import HostConfig
+from p2p.host.libp2p.copies import settled
 from p2p.host.libp2p.dialer import Dialer
 from p2p.host.libp2p.dials import Dials
 from p2p.host.libp2p.gate import Gate
@@ -235,6 +236,10 @@ class Libp2pHost:
         """Per class: what waits now, and what happened since the start."""
         return self._boxes.stats()
 
+    def copies(self) -> Mapping[PeerId, tuple[str, ...]]:
+        """Keys with which two machines call us, and their hosts."""
+        return self._joining.copies.now()
+
     async def disconnect(self, peer: PeerId, reason: str) -> None:
         """Close the connection to a peer and wait until it is down."""
         conn = self._boxes.live_conn(peer)
@@ -265,10 +270,7 @@ class Libp2pHost:
         """One dial, until the peer is up; DialError."""
         conn = await self._dial_once(peer, addresses, is_bulk=False)
         if conn.is_duplicate:
-            # The peer says another connection is in use: we are about to hear so there too.
-            box = self._boxes.of(peer)
-            while box.conn is None:
-                await box.changed.park()
+            await settled(self._boxes.of(peer), addresses[0])
         elif not conn.joined.is_set():
             raise conn.dial_error()
 
@@ -372,6 +374,7 @@ class Libp2pHost:
         assert self._sink is not None
         self._sink.on_up(conn.who)
         conn.joined.set()
+        conn.joined_s = trio.current_time()
         self._bulk.watch(box, conn)
         box.wake_all()
         box.pump_now()

@@ -19,6 +19,7 @@ import trio
 
 from p2p.errors import AdmissionError, LinkClosedError, StreamResetError, WireError
 from p2p.host.admit_port import Admission
+from p2p.host.libp2p.copies import Copies
 from p2p.host.libp2p.peer import PeerConn, Verdict
 from p2p.host.libp2p.talk import FrameTalk
 from p2p.identity.caller import Caller
@@ -53,6 +54,7 @@ class Joining:
         self._current = current
         self._has_place = has_place
         self._use = use
+        self.copies = Copies()
 
     @property
     def me(self) -> Caller:
@@ -120,7 +122,10 @@ class Joining:
         if conn.is_bulk:
             return Verdict.USE if self._wants_bulk(conn) else Verdict.DUPLICATE
         while (other := self._current(conn.peer)) is not None:
-            if conn.muxed.is_initiator or await self._is_alive(other):
+            if conn.muxed.is_initiator:
+                return Verdict.DUPLICATE
+            if await self._is_alive(other):
+                self.copies.refused(conn, other)
                 return Verdict.DUPLICATE
             other.link.close("a newer connection to this peer replaces it")
             await other.link.closed.wait()

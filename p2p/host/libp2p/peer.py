@@ -75,6 +75,8 @@ class PeerConn:
     """Set when the peer opened that stream, or never will."""
     joined: trio.Event = field(default_factory=trio.Event)
     """Set when the connection is in use."""
+    joined_s: float = 0.0
+    """When that was."""
     decided: trio.Event = field(default_factory=trio.Event)
     """Set when it is in use, or never will be."""
     caller: Caller | None = None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from swarmnode.cli import checks, checks_machine, output
+from swarmnode.cli import checks, checks_machine, checks_state, output
 from swarmnode.config import Config, ListenSection, StorageSection
 from swarmnode.home import Home, locate
 
@@ -145,3 +145,25 @@ def test_a_list_prints_as_table_json_and_lines(capsys: pytest.CaptureFixture[str
         '{"id": "a", "n": 1, "more": null}\n'
         '{\n  "v": 1,\n  "items": []\n}\n'
     )
+
+
+@pytest.mark.parametrize(
+    ("home", "status", "kind"),
+    [("/home/ann/n", "ok", "ext4"), ("/home/my lab/n", "warn", "nfs4"), ("/n", "ok", "overlay")],
+)
+def test_a_state_folder_on_a_network_file_system_is_warned_of(
+    tmp_path: Path, home: str, status: str, kind: str
+) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "21 1 0:20 / / rw,relatime - overlay overlay rw\n"
+        "22 21 8:1 / /home rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+        "23 22 0:50 / /home/my\\040lab rw,relatime - nfs4 server:/export rw\n"
+    )
+    found = checks_state.file_system(locate({"SWARM_HOME": home}), mounts)
+    assert (found.status, kind in found.detail) == (status, True)
+    assert ("a disk of this machine" in found.fix) == (status == "warn")
+
+
+def test_without_a_node_nobody_could_have_noticed_a_copy(tmp_path: Path) -> None:
+    assert checks_state.copies(locate({"SWARM_HOME": str(tmp_path)})).status == "ok"

@@ -1,0 +1,38 @@
+"""What `doctor` looks at in the state folder: the file system it lies on, and who else runs it."""
+
+from pathlib import Path
+from typing import Final
+
+from swarmnode.cli.checks import OK, WARN, Check
+from swarmnode.cli.client import ApiError, Client, NodeUnreachableError
+from swarmnode.home import Home
+from swarmnode.state_lock import NETWORK_FILE_SYSTEMS, file_system_of
+
+_MOUNTS: Final = Path("/proc/self/mountinfo")
+_ANSWER_S: Final = 2.0
+
+
+def file_system(home: Home, mounts: Path = _MOUNTS) -> Check:
+    """Is the state on a disk of this machine? Locks and memory maps need one."""
+    try:
+        kind = file_system_of(home.state.resolve(), mounts.read_text(errors="replace"))
+    except OSError as exc:
+        return Check("state", WARN, f"{mounts} cannot be read: {exc.strerror}", "mount /proc")
+    if kind in NETWORK_FILE_SYSTEMS:
+        detail = f"{home.state} is on {kind}: that one node only uses it depends on the server"
+        fix = "set SWARM_HOME to a folder on a disk of this machine"
+        return Check("state", WARN, detail, fix)
+    return Check("state", OK, f"{home.state} is on {kind or 'a disk of this machine'}")
+
+
+def copies(home: Home) -> Check:
+    """Does another machine run with our key, or with another member's? The node would know."""
+    try:
+        status = Client(home.api_socket, timeout_s=_ANSWER_S).get("/api/v1/status")
+    except (NodeUnreachableError, ApiError):
+        return Check("copies", OK, "no node runs here that could have noticed one")
+    found = [line for line in status["warnings"] if line.startswith("two nodes run")]
+    if found:
+        detail, _, fix = "; ".join(found).partition("? ")
+        return Check("copies", WARN, detail, fix)
+    return Check("copies", OK, "no key is used by two nodes")
