@@ -36,8 +36,11 @@ def gpu(root: Path = Path("/")) -> Check:
 
 def sandbox(*, needed: bool, root: Path = Path("/"), bwrap: str | None = None) -> Check:
     """Can a task be locked in? Tries it; what the kernel forbids explains a failure."""
-    program = bubblewrap.find() if bwrap is None else bwrap
-    trouble = bubblewrap.trouble(program, root)
+    program = bwrap
+    run: bubblewrap.Run = bubblewrap.run
+    if program is None:
+        program, run = bubblewrap.find(), bubblewrap.runner()
+    trouble = bubblewrap.trouble(program, root, run)
     if trouble is None:
         return Check("sandbox", OK, f"{program} works")
     bad = FAIL if needed and not bubblewrap.is_in_container(root) else WARN

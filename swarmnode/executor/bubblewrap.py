@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -30,6 +31,15 @@ _APPARMOR_FIX: Final = (
     "&& sudo apparmor_parser -r /etc/apparmor.d/bwrap"
 )
 
+ROOT: Final = str(Path(__file__).resolve().parents[2])
+"""What the small processes of this package put on their path."""
+UID_FIRST: Final = 61_000
+"""The first of the users that jobs of a node run as that is root."""
+_STAGED: Final = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from swarmnode.executor import child; "
+    "child.try_staged(int(sys.argv[2]), *sys.argv[3:])"
+)
+
 Run = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
 
 
@@ -45,6 +55,26 @@ def run(argv: Sequence[str]) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(  # noqa: S603 - bubblewrap, from PATH or from our packages
         argv, capture_output=True, text=True, errors="replace", timeout=TRIAL_S, check=False
     )
+
+
+def runner(uid: int = UID_FIRST) -> Run:
+    """How to try it the way it will be used: a node that is root runs it as a job's user."""
+    if os.geteuid() != 0:
+        return run
+
+    def run_staged(argv: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+        folder, name = home_of(argv[0])
+        python = [sys.executable, "-I", "-S", "-c", _STAGED, ROOT]
+        return run([*python, str(uid), str(folder), name, *argv[1:]])
+
+    return run_staged
+
+
+def home_of(bwrap: str) -> tuple[Path, str]:
+    """The folder that another user must see to run it, and its name in there."""
+    path = Path(bwrap)
+    home = path.parents[2] if bwrap == _packaged() else path.parent  # it brings a library along
+    return home, str(path.relative_to(home))
 
 
 def find(run: Run = run) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from swarmnode.errors import ConfigError
-from swarmnode.executor import bubblewrap, uid_mode
+from swarmnode.executor import bubblewrap, stage, uid_mode
 from swarmnode.executor.cgroup import JobCgroup, Parents, find_parents, hand_down_controllers
 from swarmnode.executor.port import Limit
 from swarmnode.executor.seccomp import MACHINES
@@ -40,8 +40,10 @@ class ExecutorConfig:
     log_bytes: int = 256 * 1024 * 1024
     # Open files: data loaders hold some hundreds.
     nofile: int = 16_384
-    # `container` sandbox: users [first, first + count) are ours; the last one guards kills.
-    uid_first: int = 61_000
+    # Users [first, first + count) are ours, no account has them: a node that is root runs each job
+    # as one of them. In the `container` sandbox the last one guards kills. systemd keeps 60578 to
+    # 61183 free: https://systemd.io/UIDS-GIDS/
+    uid_first: int = bubblewrap.UID_FIRST
     uid_count: int = 65
 
     def __post_init__(self) -> None:
@@ -63,6 +65,8 @@ class Capability:
     bwrap: str
     pids_rlimit: bool
     """Processes are limited by resource limit, no cgroup being ours."""
+    is_staged: bool
+    """bubblewrap runs as the job's own user, the node being root."""
 
 
 def probe(config: ExecutorConfig, folder: Path) -> Capability:
@@ -71,7 +75,7 @@ def probe(config: ExecutorConfig, folder: Path) -> Capability:
     if config.sandbox == CONTAINER:
         trouble = _container_trouble(Path("/proc/self/status").read_text(), folder)
     else:
-        trouble = _bwrap_trouble(bwrap)
+        trouble = _root_trouble() or _bwrap_trouble(bwrap, config)
     if not trouble and os.uname().machine not in MACHINES:
         trouble = f"tasks run on {' and '.join(sorted(MACHINES))} only"
     parents = _own_parents()
@@ -81,7 +85,8 @@ def probe(config: ExecutorConfig, folder: Path) -> Capability:
         limits[Limit.PIDS] = ""
     if trouble:
         limits = dict.fromkeys(limits, trouble)
-    return Capability(trouble, limits, parents, bwrap, pids_rlimit)
+    is_staged = config.sandbox == BWRAP and os.geteuid() == 0
+    return Capability(trouble, limits, parents, bwrap, pids_rlimit, is_staged)
 
 
 def _own_parents() -> Parents:
@@ -119,15 +124,13 @@ def _pids_rlimit_is_honest(sandbox: str) -> bool:
     """RLIMIT_NPROC counts a user's processes: ours alone only where the user is the job's own.
 
     In `container` each job has its user. In a user namespace of its own a job is counted apart
-    since Linux 5.14, but the kernel exempts the machine's root.
+    since Linux 5.14.
     """
-    if sandbox == CONTAINER:
-        return True
-    return os.geteuid() != 0 and _version(os.uname().release) >= _OWN_PID_COUNTS
+    return sandbox == CONTAINER or _version(os.uname().release) >= _OWN_PID_COUNTS
 
 
 def _container_trouble(status: str, folder: Path) -> str:
-    missing = uid_mode.missing_capabilities(status)
+    missing = uid_mode.missing_capabilities(status, uid_mode.NEEDED_CAPABILITIES)
     if missing:
         added = " ".join(f"--cap-add {name}" for name in missing)
         return (
@@ -143,8 +146,22 @@ def _container_trouble(status: str, folder: Path) -> str:
     return ""
 
 
-def _bwrap_trouble(bwrap: str) -> str:
-    found = bubblewrap.trouble(bwrap)
+def _root_trouble() -> str:
+    """A node that is root gives each job a user of its own, and lays out what that user sees."""
+    if os.geteuid() != 0:
+        return ""
+    status = Path("/proc/self/status").read_text()
+    missing = uid_mode.missing_capabilities(status, stage.NEEDED_CAPABILITIES)
+    if not missing:
+        return ""
+    return (
+        f"the node is root but lacks {', '.join(missing)}, which it needs to run tasks as a user "
+        f"without rights: run it as a plain user, or inside a container set sandbox = {CONTAINER}"
+    )
+
+
+def _bwrap_trouble(bwrap: str, config: ExecutorConfig) -> str:
+    found = bubblewrap.trouble(bwrap, run=bubblewrap.runner(config.uid_first))
     return "" if found is None else f"{found.detail}. Remedy: {found.fix}"
 
 

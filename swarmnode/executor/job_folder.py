@@ -19,8 +19,8 @@ from typing import Final
 
 from swarmnode.errors import JobUnknownError
 from swarmnode.executor import pairs
+from swarmnode.executor.child import CODE_CANNOT_START
 from swarmnode.executor.port import JobExit, JobId, JobSpec, Limit
-from swarmnode.executor.shim import CODE_CANNOT_START
 from swarmnode.limits import JOB_ID_CHARS_MAX
 
 _NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{JOB_ID_CHARS_MAX - 1}}}")
@@ -35,9 +35,14 @@ class CrashRecord:
     boot_id: str
     cgroup: Mapping[str, str]
     uid: int
-    """The job's own user in the `container` sandbox, else 0."""
+    """The job's own user, who owns its files; 0 when that is the node's."""
     guard_uid: int
-    """A user nothing runs as, from which that user's processes are killed."""
+    """A user nothing runs as, from which that user's processes are killed; 0 in a namespace."""
+
+    @property
+    def is_container(self) -> bool:
+        """Whether the job's user is all that tells its processes from others."""
+        return bool(self.uid and self.guard_uid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +102,15 @@ class JobFolder:
         for name in (*STREAMS, "lock"):
             os.close(os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
-    def open_for_user(self, uid: int) -> None:
-        """`container` sandbox: hand the work folder to the job's own user."""
+    def open_for_container(self, uid: int) -> None:
+        """`container` sandbox: let the job's own user in, and give it a /tmp of its own."""
         self.path.chmod(0o711)
-        self.ctx.chmod(0o711)
         self.tmp.mkdir(mode=0o700, exist_ok=True)
         os.chown(self.tmp, uid, uid)
+
+    def give_to(self, uid: int) -> None:
+        """Hand the work folder to the job's own user, and show it what `ctx` needs."""
+        self.ctx.chmod(0o755)  # Python lists the folders it imports from
         for root, _, files in os.walk(self.work):
             for path in (root, *(os.path.join(root, name) for name in files)):
                 os.chown(path, uid, uid, follow_symlinks=False)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from swarmnode.errors import LimitNotEnforceableError
-from swarmnode.executor import pairs
+from swarmnode.executor import bubblewrap, pairs
 from swarmnode.executor.capability import CONTAINER, Capability, ExecutorConfig
 from swarmnode.executor.cgroup import JobCgroup
 from swarmnode.executor.job_folder import CrashRecord, JobFolder, boot_id
@@ -19,6 +19,7 @@ from swarmnode.executor.port import JobSpec, Limit
 from swarmnode.executor.sandbox import (
     CTX,
     WORK,
+    Sources,
     View,
     bwrap_argv,
     bwrap_options,
@@ -32,7 +33,6 @@ _SANDBOX_PIDS: Final = 2
 """bubblewrap's own two processes, which the task is not charged for."""
 
 _READY_FD, _LOCK_FD = 30, 31
-_ROOT: Final = Path(__file__).resolve().parents[2]
 _SHIM: Final = (
     "import sys; sys.path.insert(0, sys.argv[1]); from swarmnode.executor.shim import main; "
     f"main(sys.argv[2], {_READY_FD}, {_LOCK_FD})"
@@ -79,6 +79,7 @@ class Launcher:
             ("hosts", b"127.0.0.1 localhost swarm\n::1 localhost\n"),
         ):
             (self.shared / name).write_bytes(data)
+            (self.shared / name).chmod(0o644)
 
     def prepare_job(self, folder: JobFolder) -> None:
         """Folders, and a copy of `swarm_ctx`: an upgrade of the node leaves a running job alone."""
@@ -93,7 +94,8 @@ class Launcher:
         """The crash record, durable before anything else of the job exists."""
         place = blake2b(os.fsencode(self.folder), digest_size=4).hexdigest()
         cgroup = self.capability.parents.plan(f"swarm-{place}-{spec.job}")
-        guard = self.config.uid_first + self.config.uid_count - 1
+        is_container = self.config.sandbox == CONTAINER
+        guard = self.config.uid_first + self.config.uid_count - 1 if is_container else 0
         record = CrashRecord(spec, boot_id(), cgroup, uid, guard)
         folder.write_record(record)
         return record
@@ -109,7 +111,7 @@ class Launcher:
         try:
             cgroup = JobCgroup(record.cgroup)
             spec = record.spec
-            pids_max = spec.pids_max + (0 if record.uid else _SANDBOX_PIDS)
+            pids_max = spec.pids_max + (0 if record.is_container else _SANDBOX_PIDS)
             took = cgroup.make(spec.memory_bytes, pids_max, spec.cpu_millis)
             enforced = self._enforced(took)
             if missing := spec.must_enforce - set(enforced):
@@ -149,13 +151,17 @@ class Launcher:
             *(("cgroup", f"{kind}={path}") for kind, path in cgroup.dirs.items()),
         ]
         if pids_rlimit:
-            own = 0 if record.uid else 1  # the first process of the sandbox's namespace
+            own = 0 if record.is_container else 1  # the first process of the sandbox's namespace
             order.append(("pids_rlimit", str(spec.pids_max + own)))
         if record.uid:
+            order.append(("uid", str(record.uid)))
+            folder.give_to(record.uid)
+        if record.is_container:
             return order + self._container_order(record, folder)
         return order + self._bwrap_order(spec, folder)
 
     def _bwrap_order(self, spec: JobSpec, folder: JobFolder) -> list[tuple[str, str]]:
+        sources = Sources(is_staged=self.capability.is_staged)
         root = self.environments[spec.environment] if spec.environment else None
         options = bwrap_options(
             View(
@@ -164,7 +170,8 @@ class Launcher:
                 etc=self.shared,
                 env=self._task_environment(spec, root, WORK, "/tmp", CTX),  # noqa: S108
                 tmp_bytes=min(self.config.tmp_bytes, spec.memory_bytes // 2),
-                environment=tuple(environment_options(root)) if root else (),
+                sources=sources,
+                environment=tuple(environment_options(root, sources)) if root else (),
                 devices=tuple(self.gpu_device(uuid) for uuid in spec.gpus),
             )
         )
@@ -172,20 +179,22 @@ class Launcher:
         data = b"".join(os.fsencode(option) + b"\0" for option in options)
         with open(args, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
             file.write(data)
-        argv = bwrap_argv(self.capability.bwrap, spec.argv, limit_pids=self.capability.pids_rlimit)
+        home, name = bubblewrap.home_of(self.capability.bwrap)
+        bwrap = f"{sources(home)}/{name}"
+        argv = bwrap_argv(bwrap, spec.argv, limit_pids=self.capability.pids_rlimit)
         return [
             ("bwrap_args", str(args)),
+            *(("stage", path) for path in sources.staged),
             *(("argv", word) for word in argv),
             ("env", "PATH=/usr/bin:/bin"),
         ]
 
     def _container_order(self, record: CrashRecord, folder: JobFolder) -> list[tuple[str, str]]:
         spec = record.spec
-        folder.open_for_user(record.uid)
+        folder.open_for_container(record.uid)
         root = self.environments[spec.environment] if spec.environment else None
         env = self._task_environment(spec, root, str(folder.work), str(folder.tmp), str(folder.ctx))
         return [
-            ("uid", str(record.uid)),
             ("guard_uid", str(record.guard_uid)),
             *(("argv", word) for word in spec.argv),
             *(("env", f"{key}={value}") for key, value in env.items()),
@@ -215,7 +224,7 @@ class Launcher:
         try:
             pid = os.posix_spawn(
                 sys.executable,
-                [sys.executable, "-I", "-S", "-c", _SHIM, str(_ROOT), str(folder.path)],
+                [sys.executable, "-I", "-S", "-c", _SHIM, bubblewrap.ROOT, str(folder.path)],
                 {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),

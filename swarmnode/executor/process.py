@@ -24,7 +24,6 @@ import trio
 
 from p2p.workers import Workers
 from swarmnode.errors import (
-    ConfigError,
     EnvironmentUnknownError,
     ExecutorUnavailableError,
     GpuUnknownError,
@@ -33,6 +32,7 @@ from swarmnode.errors import (
 )
 from swarmnode.executor import ctx_server, safe_files, work_files
 from swarmnode.executor.capability import CONTAINER, Capability, ExecutorConfig, probe
+from swarmnode.executor.environments import checked_environment
 from swarmnode.executor.job_folder import CrashRecord, JobFolder
 from swarmnode.executor.launch import Launcher, refusal
 from swarmnode.executor.port import (
@@ -91,7 +91,7 @@ class ProcessExecutor:
         self._folder = folder.resolve()
         self._config = config
         self._environments = {
-            name: _checked_environment(name, path, self._folder)
+            name: checked_environment(name, path, self._folder)
             for name, path in sorted(environments.items())
         }
         self._workers = workers
@@ -252,13 +252,15 @@ class ProcessExecutor:
             raise ExecutorUnavailableError(f"{self._folder}: {exc.strerror or exc}") from exc
 
     def _free_user(self) -> int:
-        if self._config.sandbox != CONTAINER:
+        if not (self._config.sandbox == CONTAINER or self._capability.is_staged):
             return 0
         taken = {job.record.uid for job in self._jobs.values()}
         first, guard = self._config.uid_first, self._config.uid_first + self._config.uid_count - 1
         for uid in range(first, guard):
             if uid not in taken:
                 return uid
+        if self._capability.is_staged:  # namespaces keep two jobs of one user apart, too
+            return first + len(taken) % (guard - first)
         raise ExecutorUnavailableError(f"all {guard - first} task users are taken: forget old jobs")
 
     def jobs(self) -> Sequence[JobView]:
@@ -375,16 +377,6 @@ class ProcessExecutor:
         if not folder.work.is_dir():
             raise JobUnknownError(f"no job {job!r} here")
         return str(folder.work)
-
-
-def _checked_environment(name: str, path: Path, folder: Path) -> Path:
-    """The folder as an absolute path. Raises ConfigError."""
-    absolute = Path(os.path.abspath(path))  # links stay: a virtual environment may hold one
-    if not absolute.is_dir():
-        raise ConfigError(f"[env.{name}] path = {str(path)!r} is not a folder")
-    if folder.is_relative_to(absolute) or folder.is_relative_to(absolute.resolve()):
-        raise ConfigError(f"[env.{name}] path = {str(path)!r} would show tasks the node's folder")
-    return absolute
 
 
 def _read_jobs(jobs: Path) -> Iterator[tuple[JobFolder, CrashRecord]]:

@@ -3,6 +3,9 @@
 No network, no other process, no home, no node folder; /usr read-only; user 65534 without
 capabilities or new privileges; private /tmp and /dev/shm of limited size; the work folder at
 /work. Options are handed over in a file, so that neither paths nor values show in `ps`.
+
+A node that is root gives each job a user of its own, who has no rights on this machine, and
+bubblewrap runs as that user. What only root may reach is handed to it under /tmp: see stage.py.
 """
 
 import os
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from swarmnode.executor.shim import FD_ARGS, FD_BLOCK, FD_SECCOMP, FD_STATUS
+from swarmnode.executor.stage import staged_path
 
 USER: Final = 65534
 WORK: Final = "/work"
@@ -24,7 +28,26 @@ _PROC_HIDDEN: Final = (
 )  # fmt: skip
 """Files about the kernel that tell root more than others; Docker hides most of them, too."""
 
-_ETC: Final = ("alternatives", "ssl", "ca-certificates", "ld.so.cache", "localtime", "mime.types")
+_ETC: Final = (
+    "alternatives", "ca-certificates", "ld.so.cache", "localtime", "mime.types",
+    "pki/ca-trust/extracted", "pki/tls/cert.pem", "pki/tls/certs", "ssl/certs", "ssl/openssl.cnf",
+)  # fmt: skip
+"""What programs need to start and to check certificates; never ssl/private or pki/tls/private."""
+
+
+class Sources:
+    """Where bubblewrap finds what it binds: in place, or staged for a user who may not go there."""
+
+    def __init__(self, *, is_staged: bool) -> None:
+        self._is_staged = is_staged
+        self.staged: list[str] = []
+        """Paths in the order in which stage.py lays them out."""
+
+    def __call__(self, path: Path) -> str:
+        if not self._is_staged:
+            return str(path)
+        self.staged.append(str(path))
+        return staged_path(len(self.staged) - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +61,7 @@ class View:
     """Folder with our own passwd, group and hosts."""
     env: Mapping[str, str]
     tmp_bytes: int
+    sources: Sources
     environment: tuple[str, ...] = ()
     """Options that show the environment asked for: `environment_options`."""
     devices: tuple[str, ...] = ()
@@ -94,8 +118,9 @@ def _scratch(view: View) -> list[str]:
         if os.path.exists(f"/proc/{name}"):
             options += ["--ro-bind", "/dev/null", f"/proc/{name}"]
     for name in ("passwd", "group", "hosts"):
-        options += ["--ro-bind", str(view.etc / name), f"/etc/{name}"]
-    return [*options, "--bind", str(view.work), WORK, "--ro-bind", str(view.ctx), CTX]
+        options += ["--ro-bind", view.sources(view.etc / name), f"/etc/{name}"]
+    work, ctx = view.sources(view.work), view.sources(view.ctx)
+    return [*options, "--bind", work, WORK, "--ro-bind", ctx, CTX]
 
 
 def _gpus(devices: Sequence[str]) -> list[str]:
@@ -129,14 +154,14 @@ def task_environment(
     }
 
 
-def environment_options(root: Path) -> list[str]:
+def environment_options(root: Path, sources: Sources) -> list[str]:
     """Show an environment folder and, for a virtual environment, the interpreter it points to.
 
     Everything lies in the sandbox at the path it has outside, so that links keep working. Only
     an interpreter's own prefix is shown whole, never the folder that merely holds a link to it.
     """
     shown = [root]
-    options = ["--ro-bind", str(root), str(root)]
+    options = ["--ro-bind", sources(root), str(root)]
     link = root / "bin" / "python3"
     for _ in range(16):  # python -> python3 -> /opt/python/bin/python3.11, one link at a time
         if not link.is_symlink():
@@ -147,7 +172,7 @@ def environment_options(root: Path) -> list[str]:
             continue
         if any(prefix.glob("lib/python3.*")):
             shown.append(prefix)
-            options += ["--ro-bind", str(prefix), str(prefix)]
+            options += ["--ro-bind", sources(prefix), str(prefix)]
         elif link.is_symlink():
             options += ["--symlink", os.readlink(link), str(link)]
     return options

@@ -22,12 +22,20 @@ import time
 
 from swarmnode.executor import disk_use, pairs, uid_mode
 from swarmnode.executor.cgroup import JobCgroup, send_signal
+from swarmnode.executor.child import (
+    CODE_CANNOT_EXECUTE,
+    CODE_CANNOT_START,
+    CODE_NOT_FOUND,
+    become_staged,
+    execute,
+    lower,
+    say_and_exit,
+)
 from swarmnode.executor.proc import has_child, start_ticks
 
 FD_ARGS, FD_SECCOMP, FD_STATUS, FD_BLOCK = 40, 41, 42, 43
 """Numbers under which bubblewrap finds its files; the node names them in its arguments."""
 
-CODE_CANNOT_START, CODE_CANNOT_EXECUTE, CODE_NOT_FOUND = 125, 126, 127  # as docker run
 _SIGTERM_GRACE_S = 10.0
 _KILL_TIMEOUT_S = 5.0
 _TICK_S, _RETRY_S, _FDS_MAX = 0.25, 0.01, 1 << 20
@@ -53,8 +61,10 @@ class Order:
         self.enforced = single["enforced"]
         self.seccomp = single["seccomp"]
         self.bwrap_args = single.get("bwrap_args", "")
+        self.stage = [value for key, value in entries if key == "stage"]
         self.uid = int(single.get("uid", 0))
         self.guard_uid = int(single.get("guard_uid", 0))
+        self.is_container = self.guard_uid > 0
 
 
 class Shim:
@@ -85,10 +95,10 @@ class Shim:
 
     def run(self) -> None:
         """Start the job, see it to its end, write the exit file, clean up."""
-        if self._order.uid:
+        if self._order.is_container:
             uid_mode.adopt_orphans()
         self._spawn()
-        if self._order.uid:
+        if self._order.is_container:
             self._announce(self._child)
         poll = select.poll()
         for fd in (self._wake, self._control, self._status):
@@ -105,7 +115,7 @@ class Shim:
         order = self._order
         parent = os.getpid()
         filter_fd = os.open(order.seccomp, os.O_RDONLY | os.O_CLOEXEC)
-        program = os.read(filter_fd, 1 << 20) if order.uid else b""
+        program = os.read(filter_fd, 1 << 20) if order.is_container else b""
         status_read, status_write = os.pipe2(os.O_CLOEXEC)
         fds = {FD_SECCOMP: filter_fd, FD_STATUS: status_write}
         if order.bwrap_args:
@@ -118,17 +128,19 @@ class Shim:
                 order.cgroup.enter()
                 self._redirect()
                 self._limit_resources()
-                if order.uid:
+                if order.is_container:
                     os.chdir(self._folder + "/work")
                     uid_mode.become(order.uid, program, parent)
                 else:
                     for number, fd in fds.items():
                         os.dup2(fd, number)
-                _execute(order.argv, order.env)
+                    if order.uid:
+                        become_staged(order.uid, order.stage)
+                execute(order.argv, order.env)
             except FileNotFoundError as exc:
-                _say_and_exit(f"swarm: {order.argv[0]}: {exc.strerror}", CODE_NOT_FOUND)
+                say_and_exit(f"swarm: {order.argv[0]}: {exc.strerror}", CODE_NOT_FOUND)
             except OSError as exc:
-                _say_and_exit(f"swarm: {order.argv[0]}: {exc.strerror}", CODE_CANNOT_EXECUTE)
+                say_and_exit(f"swarm: {order.argv[0]}: {exc.strerror}", CODE_CANNOT_EXECUTE)
             finally:
                 os._exit(CODE_CANNOT_START)
         for fd in fds.values():
@@ -154,10 +166,10 @@ class Shim:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         # One file alone cannot pass the disk limit before the next look at the folder.
         largest = max(order.disk_bytes, order.log_bytes) + _FSIZE_SLACK_BYTES
-        _lower(resource.RLIMIT_FSIZE, largest, largest)
-        _lower(resource.RLIMIT_NOFILE, 1024, order.nofile)
-        if order.uid and order.pids_rlimit:
-            _lower(resource.RLIMIT_NPROC, order.pids_rlimit, order.pids_rlimit)
+        lower(resource.RLIMIT_FSIZE, largest, largest)
+        lower(resource.RLIMIT_NOFILE, 1024, order.nofile)
+        if order.is_container and order.pids_rlimit:
+            lower(resource.RLIMIT_NPROC, order.pids_rlimit, order.pids_rlimit)
 
     def _wait(self, poll: "select.poll") -> None:
         tick_s = _RETRY_S if self._notice_due else _TICK_S
@@ -223,7 +235,7 @@ class Shim:
 
     def _give_notice(self) -> None:
         """SIGTERM, once a program is there to hear it: the first process of a sandbox is deaf."""
-        if self._notice_due and self._pid and (self._order.uid or has_child(self._pid)):
+        if self._notice_due and self._pid and (self._order.is_container or has_child(self._pid)):
             self._notice_due = not send_signal(-self._pid, signal.SIGTERM)
 
     def _check_limits(self) -> None:
@@ -244,7 +256,7 @@ class Shim:
         logs = [os.stat(f"{folder}/{name}").st_size for name in ("stdout", "stderr")]
         try:
             used = disk_use.disk_use(folder + "/work", order.entries_max)
-            if order.uid:
+            if order.is_container:
                 used += disk_use.disk_use(folder + "/tmp", order.entries_max)  # noqa: S108
         except disk_use.TooManyEntriesError:
             return True
@@ -255,7 +267,7 @@ class Shim:
         """Host pids of the job, from whatever there is to know them by."""
         if self._order.cgroup.dirs:
             return self._order.cgroup.processes()
-        if self._order.uid:
+        if self._order.is_container:
             return uid_mode.user_processes(self._order.uid)
         return disk_use.namespace_members(self._pid) if self._pid else []
 
@@ -264,7 +276,7 @@ class Shim:
         self._reason = reason
         self._kill_at_s = time.monotonic() + 1.0  # again, should anything be left
         for pid in (self._pid, self._child):
-            if pid and (pid == self._child or not self._order.uid):
+            if pid and (pid == self._child or not self._order.is_container):
                 send_signal(pid, signal.SIGKILL)
         self._kill_reason = reason
         self._order.cgroup.kill(_KILL_TIMEOUT_S)
@@ -313,7 +325,7 @@ class Shim:
     def _kill_adopted(self) -> bool:
         """Without a pid namespace: everything the job's user runs, and everything we adopted."""
         order = self._order
-        if not order.uid:
+        if not order.is_container:
             return True
         deadline_s = time.monotonic() + _KILL_TIMEOUT_S
         while uid_mode.user_processes(order.uid):
@@ -339,7 +351,7 @@ class Shim:
             code = 128 - code
         if self._reason:
             return code, self._reason
-        if self._order.uid:
+        if self._order.is_container:
             return code, "signal" if os.WIFSIGNALED(status) else "exit"
         if b'"exit-code":' in self._said:
             return code, "signal" if 128 < code <= 192 else "exit"
@@ -355,37 +367,10 @@ class Shim:
         return CODE_NOT_FOUND if b"No such file" in words else CODE_CANNOT_EXECUTE
 
 
-def _execute(argv: "list[str]", env: "dict[str, str]") -> None:
-    """As os.execvpe, which imports a module that the job's user may not be allowed to read."""
-    folders = [""] if "/" in argv[0] else [f + "/" for f in env.get("PATH", "").split(":")]
-    failure: OSError = FileNotFoundError(2, "No such file or directory")
-    for folder in folders:
-        try:
-            os.execve(folder + argv[0], argv, env)  # noqa: S606
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except PermissionError as exc:
-            failure = exc
-    raise failure
-
-
 def _number_after(text: bytes, key: bytes) -> int:
     _, found, rest = text.partition(key)
     digits = rest.strip().split(b",")[0].split(b"}")[0].strip() if found else b""
     return int(digits) if digits.isdigit() else 0
-
-
-def _lower(which: int, soft: int, hard: int) -> None:
-    """Lower a limit; never ask for more than we were given ourselves."""
-    _, ceiling = resource.getrlimit(which)
-    if ceiling != resource.RLIM_INFINITY:
-        hard = min(hard, ceiling)
-    resource.setrlimit(which, (min(soft, hard), hard))
-
-
-def _say_and_exit(words: str, code: int) -> None:
-    os.write(2, words.encode(errors="replace") + b"\n")
-    os._exit(code)
 
 
 def main(folder: str, ready_fd: int, lock_fd: int) -> None:

@@ -8,6 +8,8 @@ and a state folder that no other user may enter. The filesystem of the container
 
 import os
 
+from swarmnode.executor import stage
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_SECCOMP = 22
 _PR_SET_CHILD_SUBREAPER = 36
@@ -15,17 +17,21 @@ _PR_SET_NO_NEW_PRIVS = 38
 _SECCOMP_MODE_FILTER = 2
 _SIGKILL = 9
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 NEEDED_CAPABILITIES = {"CHOWN": 0, "DAC_OVERRIDE": 1, "KILL": 5, "SETGID": 6, "SETUID": 7}
 """linux/capability.h: what a node needs to run tasks as other users and to collect their files."""
 
 
-def missing_capabilities(status: str) -> "list[str]":
+def missing_capabilities(status: str, needed: "Mapping[str, int]") -> "list[str]":
     """Names of the needed capabilities that /proc/self/status says we lack."""
     held = 0
     for line in status.splitlines():
         if line.startswith("CapEff:"):
             held = int(line.split()[1], 16)
-    return [name for name, bit in NEEDED_CAPABILITIES.items() if not held >> bit & 1]
+    return [name for name, bit in needed.items() if not held >> bit & 1]
 
 
 def adopt_orphans() -> None:
@@ -36,9 +42,7 @@ def adopt_orphans() -> None:
 def become(uid: int, program: bytes, parent: int) -> None:
     """Turn this freshly forked process into the task's user, for good. Raises OSError."""
     os.setsid()  # a group of its own, for SIGTERM
-    os.setgroups([])
-    os.setresgid(uid, uid, uid)
-    os.setresuid(uid, uid, uid)
+    stage.become(uid)
     _prctl(_PR_SET_PDEATHSIG, _SIGKILL)  # after the change of user, which clears it
     if os.getppid() != parent:
         os._exit(125)

@@ -65,5 +65,5 @@ def kill_left_over(folder: JobFolder, record: CrashRecord) -> None:
     cgroup = JobCgroup(record.cgroup)
     cgroup.kill(KILL_TIMEOUT_S)
     cgroup.remove()
-    if record.uid:
+    if record.is_container:
         uid_mode.kill_user(record.uid, record.guard_uid)

@@ -1,0 +1,51 @@
+"""What a shim's child does between fork and exec. The standard library only, and little of it."""
+
+import os
+import resource
+
+from swarmnode.executor import stage
+
+CODE_CANNOT_START, CODE_CANNOT_EXECUTE, CODE_NOT_FOUND = 125, 126, 127  # as docker run
+
+
+def become_staged(uid: int, sources: "list[str]") -> None:
+    """Lay out what the job may see, then be its user."""
+    try:
+        stage.lay_out(sources)
+        stage.become(uid)
+    except OSError as exc:
+        say_and_exit(f"swarm: the sandbox: {exc.strerror}", CODE_CANNOT_START)
+
+
+def try_staged(uid: int, folder: str, name: str, *arguments: str) -> None:
+    """Run a program as a job's user would; for the trial when a node starts."""
+    become_staged(uid, [folder])
+    execute([f"{stage.staged_path(0)}/{name}", *arguments], {"PATH": "/usr/bin:/bin"})
+
+
+def execute(argv: "list[str]", env: "dict[str, str]") -> None:
+    """As os.execvpe, which imports a module that the job's user may not be allowed to read."""
+    folders = [""] if "/" in argv[0] else [f + "/" for f in env.get("PATH", "").split(":")]
+    failure: OSError = FileNotFoundError(2, "No such file or directory")
+    for folder in folders:
+        try:
+            os.execve(folder + argv[0], argv, env)  # noqa: S606
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except PermissionError as exc:
+            failure = exc
+    raise failure
+
+
+def lower(which: int, soft: int, hard: int) -> None:
+    """Lower a limit; never ask for more than we were given ourselves."""
+    _, ceiling = resource.getrlimit(which)
+    if ceiling != resource.RLIM_INFINITY:
+        hard = min(hard, ceiling)
+    resource.setrlimit(which, (min(soft, hard), hard))
+
+
+def say_and_exit(words: str, code: int) -> None:
+    """Last words in the job's stderr."""
+    os.write(2, words.encode(errors="replace") + b"\n")
+    os._exit(code)
