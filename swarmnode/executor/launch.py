@@ -71,7 +71,7 @@ class Launcher:
         for path in (self.folder, self.jobs, self.shared):
             path.mkdir(parents=True, exist_ok=True)
             path.chmod(mode)
-        program = filter_program(os.uname().machine, network=self.config.sandbox != CONTAINER)
+        program = filter_program(os.uname().machine, is_apart=self.config.sandbox != CONTAINER)
         for name, data in (
             ("seccomp.bpf", program),
             ("passwd", b"swarm:x:65534:65534::/work:/bin/sh\n"),

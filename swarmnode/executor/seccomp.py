@@ -35,7 +35,12 @@ _X32_BIT: Final = 0x40000000
 _CLONE_NEW_ANY: Final = 0x7E020000  # user, mount, cgroup, uts, ipc, pid and net namespaces
 _TIOCSTI: Final = 0x5412  # types into the terminal of whoever started us (CVE-2017-5226)
 _TIOCLINUX: Final = 0x541C
-_AF_UNIX: Final = 1
+_AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK, _NETLINK_ROUTE = 1, 2, 10, 16, 0
+_FAMILIES: Final = (_AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK)
+"""AF_VSOCK, for one, knows no network namespace: it would reach the machine's hypervisor."""
+_WITHIN: Final = ("process_vm_readv", "process_vm_writev")
+"""How processes of one MPI job pass data. Safe where the sandbox has a user namespace of its own:
+the kernel lets a process do this to others of its user in there, and the filter to nobody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +51,14 @@ class _Machine:
     clone3: int
     ioctl: int
     socket: int
+    socketpair: int
     denied: Mapping[str, int]
 
 
 # arch/x86/entry/syscalls/syscall_64.tbl
 _X86_64: Final = _Machine(
     audit_arch=0xC000003E, has_x32=True, clone=56, clone3=435, ioctl=16, socket=41,
+    socketpair=53,
     denied={
         "ptrace": 101, "syslog": 103, "pivot_root": 155, "acct": 163, "settimeofday": 164,
         "mount": 165, "umount2": 166, "swapon": 167, "swapoff": 168, "reboot": 169,
@@ -70,6 +77,7 @@ _X86_64: Final = _Machine(
 # include/uapi/asm-generic/unistd.h
 _AARCH64: Final = _Machine(
     audit_arch=0xC00000B7, has_x32=False, clone=220, clone3=435, ioctl=29, socket=198,
+    socketpair=199,
     denied={
         "umount2": 39, "mount": 40, "pivot_root": 41, "quotactl": 60, "acct": 89,
         "unshare": 97, "kexec_load": 104, "init_module": 105, "delete_module": 106,
@@ -88,11 +96,11 @@ _AARCH64: Final = _Machine(
 MACHINES: Final[Mapping[str, _Machine]] = {"x86_64": _X86_64, "aarch64": _AARCH64}
 
 
-def filter_program(machine: str, *, network: bool = True) -> bytes:
+def filter_program(machine: str, *, is_apart: bool = True) -> bytes:
     """The filter for a machine as `os.uname().machine` names it.
 
-    With `network` False only AF_UNIX sockets can be made: for tasks that share the network
-    namespace of the node. Raises ExecutorUnavailableError for a machine without a table.
+    With `is_apart` False the task has no namespaces of its own: then only AF_UNIX sockets can be
+    made. Raises ExecutorUnavailableError for a machine without a table.
     """
     table = MACHINES.get(machine)
     if table is None:
@@ -100,14 +108,18 @@ def filter_program(machine: str, *, network: bool = True) -> bytes:
             f"no system-call table for {machine}: tasks run on {' and '.join(sorted(MACHINES))}"
         )
     program = _guard_machine(table)
-    for number in sorted(table.denied.values()):
+    allowed = _WITHIN if is_apart else ()
+    for number in sorted(table.denied[name] for name in table.denied if name not in allowed):
         program += _when_call(number, [_give(_RETURN, _ERRNO | errno.EPERM)])
     # A filter cannot look into clone3's struct: ENOSYS makes the C library fall back to clone.
     program += _when_call(table.clone3, [_give(_RETURN, _ERRNO | errno.ENOSYS)])
     program += _when_call(table.clone, _refuse_bits(0, _CLONE_NEW_ANY))
     program += _when_call(table.ioctl, _refuse_values(1, (_TIOCSTI, _TIOCLINUX)))
-    if not network:
-        program += _when_call(table.socket, _refuse_all_but(0, _AF_UNIX))
+    if is_apart:
+        program += _when_call(table.socket, _allow_families())
+        program += _when_call(table.socketpair, _refuse_all_but(0, _AF_UNIX, errno.EAFNOSUPPORT))
+    else:
+        program += _when_call(table.socket, _refuse_all_but(0, _AF_UNIX, errno.EPERM))
     program.append(_give(_RETURN, _ALLOW))
     return b"".join(program)
 
@@ -158,10 +170,27 @@ def _refuse_values(argument: int, values: Sequence[int]) -> list[bytes]:
     return [*program, _give(_LOAD_WORD, _NR_AT)]
 
 
-def _refuse_all_but(argument: int, value: int) -> list[bytes]:
+def _refuse_all_but(argument: int, value: int, error: int) -> list[bytes]:
     return [
         _give(_LOAD_WORD, _ARGS_AT + 8 * argument),
         _give(_JUMP_EQUAL, value, if_true=1),
-        _give(_RETURN, _ERRNO | errno.EPERM),
+        _give(_RETURN, _ERRNO | error),
         _give(_LOAD_WORD, _NR_AT),
     ]
+
+
+def _allow_families() -> list[bytes]:
+    """socket(family, type, protocol): four families, and of netlink what shows one's own routes."""
+    route = _refuse_all_but(2, _NETLINK_ROUTE, errno.EPROTONOSUPPORT)
+    known = [family for family in _FAMILIES if family != _AF_NETLINK]
+    program = [
+        _give(_LOAD_WORD, _ARGS_AT),
+        _give(_JUMP_EQUAL, _AF_NETLINK, if_false=len(route)),
+        *route[:-1],
+        _give(_RETURN, _ALLOW),
+    ]
+    program += [
+        _give(_JUMP_EQUAL, family, if_true=len(known) - place) for place, family in enumerate(known)
+    ]
+    program += [_give(_RETURN, _ERRNO | errno.EAFNOSUPPORT), _give(_LOAD_WORD, _NR_AT)]
+    return program

@@ -1,0 +1,137 @@
+"""Hostile tasks, tried on a node of root and on one of a plain user, in one process for each.
+
+`python -m tests.hostile_lab FOLDER` reads names and scripts of tries as JSON from its input, runs
+each as a task of its own and prints what became of it.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import trio
+
+from p2p.workers import ThreadWorkers
+from swarmnode.executor.capability import ExecutorConfig
+from swarmnode.executor.port import JobId, JobSpec
+from swarmnode.executor.process import ProcessExecutor
+from swarmnode.memory import ctx
+from tests.job_lab import MIB, PYTHON
+
+ROOT = Path(__file__).resolve().parents[1]
+PLAIN_USER = 65534
+AT_ONCE = 3
+"""Tasks at a time: two cores run them in the time of one after another, waits aside."""
+TRY_S = 20.0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What became of a try."""
+
+    code: int
+    reason: str
+    out: str
+    err: str
+    wall_s: float
+    cpu_s: float
+
+    def says(self, *words: str) -> bool:
+        """It printed exactly these words, and was done."""
+        return self.reason == "exit" and self.out.split() == list(words)
+
+
+@dataclass(frozen=True)
+class Try:
+    """A task with bad intentions, and how to tell that it came to nothing."""
+
+    name: str
+    script: str
+    """Python."""
+    is_contained: Callable[[Ended], bool]
+    changes: Mapping[str, float] = field(default_factory=dict)
+    """Of the job's shape: memory_bytes, disk_bytes, pids_max, wall_s, cpu_millis."""
+
+
+def run_tries(folder: Path, tries: Sequence[Try], *, as_user: bool) -> dict[str, Ended]:
+    """All of them on one node; skips where no such node can run here."""
+    version = subprocess.run([PYTHON, "-V"], capture_output=True, text=True, check=True).stdout
+    if version.split()[1].rsplit(".", 1)[0] != ".".join(map(str, sys.version_info[:2])):
+        pytest.skip(f"{PYTHON} is {version.strip()}, the installed packages are for another one")
+    become: list[str] = []
+    if as_user and os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("setpriv (util-linux) is missing")
+        for path in (folder, *folder.parents):
+            path.chmod(path.stat().st_mode | 0o001)
+        os.chown(folder, PLAIN_USER, PLAIN_USER)
+        become = ["setpriv", "--reuid", str(PLAIN_USER), "--regid", str(PLAIN_USER)]
+        become += ["--clear-groups", "--inh-caps=-all"]
+    elif not as_user and os.geteuid() != 0:
+        pytest.skip("needs root")
+    said = subprocess.run(
+        [*become, PYTHON, "-m", "tests.hostile_lab", str(folder / "x")],
+        input=json.dumps([[one.name, one.script, dict(one.changes)] for one in tries]),
+        capture_output=True, text=True, timeout=180, check=False, cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}:{Path(trio.__file__).parents[1]}"},
+    )  # fmt: skip
+    assert said.returncode == 0, said.stderr
+    body = json.loads(said.stdout)
+    if isinstance(body, str):
+        pytest.skip(body)
+    return {name: Ended(**ended) for name, ended in body.items()}
+
+
+async def _main(folder: Path, tries: list[tuple[str, str, dict[str, float]]]) -> None:
+    config = ExecutorConfig(ctx_module=Path(ctx.__file__), log_bytes=8 * MIB)
+    executor = ProcessExecutor(folder, config, {}, ThreadWorkers())
+    found: dict[str, dict[str, object]] = {}
+    slots = trio.Semaphore(AT_ONCE)
+
+    async def one(number: int, name: str, script: str, changes: dict[str, float]) -> None:
+        async with slots:
+            found[name] = await _run(executor, JobId(f"try{number}.1"), script, changes)
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(executor.run)
+        if executor.trouble():
+            print(json.dumps(executor.trouble()))
+        else:
+            async with trio.open_nursery() as running:
+                for number, (name, script, changes) in enumerate(tries):
+                    running.start_soon(one, number, name, script, changes)
+            print(json.dumps(found))
+        nursery.cancel_scope.cancel()
+
+
+async def _run(
+    executor: ProcessExecutor, job: JobId, script: str, changes: dict[str, float]
+) -> dict[str, object]:
+    shape = {
+        "cpu_millis": 1000, "memory_bytes": 256 * MIB, "pids_max": 32, "disk_bytes": 32 * MIB,
+        "wall_s": TRY_S, **changes,
+    }  # fmt: skip
+    await executor.prepare(job)
+    await executor.start(
+        JobSpec(job=job, argv=(PYTHON, "-c", script), env={}, **shape)  # type: ignore[arg-type]
+    )
+    ended = await executor.wait(job)
+    logs = [await executor.read_log(job, name, 0, MIB) for name in ("stdout", "stderr")]
+    await executor.forget(job)
+    return {
+        "code": ended.code,
+        "reason": ended.reason,
+        "out": logs[0].decode(errors="replace"),
+        "err": logs[1].decode(errors="replace")[-4000:],
+        "wall_s": ended.wall_s,
+        "cpu_s": ended.cpu_s,
+    }
+
+
+if __name__ == "__main__":
+    trio.run(_main, Path(sys.argv[1]), json.load(sys.stdin))
