@@ -56,6 +56,20 @@ class TooFewPeersError(StorageError):
         self.have, self.need = have, need
 
 
+class PoolUnknownError(StorageError):
+    """This node has just started and does not know its pool yet: try again in a moment."""
+
+    def __init__(self, unheard: int) -> None:
+        who = f"{unheard} machines that lend storage have" if unheard > 1 else "a machine has"
+        if not unheard:
+            who = "no other member has"
+        super().__init__(
+            f"{who} not been heard of since this node started: try again when they are back, "
+            "or put with durability `local`"
+        )
+        self.unheard = unheard
+
+
 class NameConflictError(StorageError):
     """Another write came first: read the value again and decide."""
 

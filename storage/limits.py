@@ -128,5 +128,11 @@ TOUCHED_PAGES_MAX: Final = 65_536
 RECORDS_PER_STEP: Final = 16
 """Holder records read before others get a turn: each costs a signature check."""
 
+POOL_SETTLES_S: Final = 15.0
+"""A put right after a start waits so long for those who lent before: joining takes 10 s at most."""
+
+LENDERS_REMEMBERED_MAX: Final = 1024
+"""Lenders remembered across a restart: 54 KiB; of a larger pool these are enough to judge it."""
+
 NAME_JOIN_S: Final = 15.0
 """One of two machines waits so long for the other after a start: joining takes 10 s at most."""

@@ -74,6 +74,16 @@ def plan_for(peers: int, *, small: bool = False) -> Plan:
     return Plan(1, peers, peers, max(1, peers - 1))
 
 
+def shards_wanted(k: int, peers: int, *, small: bool) -> int:
+    """How many shards of a code of `k` an object should have in a pool of so many machines.
+
+    As many may be lost as of one put there now; of whole copies there are five at most.
+    """
+    plan = plan_for(peers, small=small)
+    wanted = min(k + plan.n - plan.k, peers)
+    return min(wanted, SMALL_COPIES_MAX) if k == 1 else wanted
+
+
 def quorum_of(plan: Plan) -> int:
     """Receipts a put of level `quorum` waits for: a majority, and one shard to spare."""
     return min(plan.ack, max(plan.n // 2 + 1, min(plan.k + 1, plan.n)))

@@ -17,6 +17,7 @@ from p2p.ids import LabId, MemberId, NetworkId
 from p2p.wire.codec import encode
 from p2p.wire.envelope import Signer
 from storage.advert import StorageAdvert, is_news
+from storage.arrival import Arrival
 from storage.cache.cache import CacheStats, SegmentCache
 from storage.cipher import preferred_cipher
 from storage.config import StorageConfig
@@ -77,11 +78,13 @@ class StorageService:
         wall_ms: Callable[[], int],
         workers: Workers,
         rng: Rng,
+        waits_for_others: Callable[[], bool] = lambda: False,
     ) -> None:
         """`tables` and `shards` must be running before the first peer connects."""
         self._config, self._gossip, self._shards = config, gossip, shards
         self._lies = self._swept_bytes = 0
         self.pool = Pool(members, gossip, rpc.peer_id, self._advert)
+        self.arrival = Arrival(tables, members, gossip, self.pool, waits_for_others)
         self.holders = HolderBook(tables, signer, network)
         self.leases = LeaseBook(config, tables, shards, self.holders, wall_ms)
         server = ShardServer(config, shards, self.leases, self.holders, signer, network, self.pool)
@@ -91,7 +94,7 @@ class StorageService:
         transfer.on_lie = self._on_lie
         members.on_change(transfer.on_member)
         self.parts = Parts(
-            config, owner, lab, preferred_cipher(), self.pool, transfer,
+            config, owner, lab, preferred_cipher(), self.pool, self.arrival, transfer,
             Catalog(transfer, self.leases, self.holders, self.pool),
             Fetcher(transfer, self.pool, rates), Pusher(config, transfer, rates),
             self.holders, workers, entropy, wall_ms,
@@ -104,6 +107,7 @@ class StorageService:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve, advertise and sweep until cancelled; started once objects can be put."""
         async with trio.open_nursery() as nursery:
+            await nursery.start(self.arrival.run)
             await nursery.start(self.objects.run)
             await nursery.start(self.names.run)
             await nursery.start(self.repair.run)

@@ -106,6 +106,7 @@ class Node:
             wall_ms=edges.wall_ms,
             workers=edges.workers,
             rng=edges.rng,
+            waits_for_others=self.waits_for_others,
         )
 
     def _market(self) -> MarketService:
@@ -127,6 +128,13 @@ class Node:
             wall_ms=edges.wall_ms,
             lends=self.lends_compute,
         )
+
+    def waits_for_others(self) -> bool:
+        """Whether there should be others, and none has answered yet."""
+        if self.config.network.alone or not self.discovery.expects_others:
+            return False
+        view = self.membership.view()
+        return not any(member.peer != view.me for member in view.alive())
 
     @property
     def objects(self) -> Objects:

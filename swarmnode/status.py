@@ -55,6 +55,8 @@ class Parts(Protocol):
     lends_compute: bool
     lends_storage: bool
 
+    def waits_for_others(self) -> bool: ...
+
 
 @dataclass(slots=True)
 class StatusReader:
@@ -85,11 +87,7 @@ class StatusReader:
         return ("no other member has answered yet", *_failure_lines(step.failures))
 
     def _waits_for_others(self) -> bool:
-        node = self.node
-        if node.config.network.alone or not node.discovery.expects_others:
-            return False
-        view = node.membership.view()
-        return not any(member.peer != view.me for member in view.alive())
+        return self.node.waits_for_others()
 
     def status(self) -> Status:
         """Health first, then everything `swarmnode status` shows."""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from p2p.ids import LabId, MemberId
+from storage.arrival import Arrival
 from storage.config import StorageConfig
 from storage.pool import Pool
 from storage.ports import Workers
@@ -23,6 +24,7 @@ class Parts:
     lab: LabId
     cipher: int
     pool: Pool
+    arrival: Arrival
     transfer: Transfer
     catalog: Catalog
     fetcher: Fetcher

@@ -93,7 +93,7 @@ class ObjectService:
             name="" if row is None else row.name,
             size=manifest.size,
             k=manifest.k,
-            n=manifest.n,
+            n=len(rows[0]),
             segments=manifest.segment_count,
             shards_live=len(worst),
             survives=survives_words(manifest.k, worst, pool.me),

@@ -109,10 +109,15 @@ class ObjectWriter:
         return tuple(self._log.asked)
 
     async def store(self, source: AsyncIterable[bytes]) -> Stored:
-        """Put everything. Raises TooFewPeersError, StoreFullError and what the source raises."""
+        """Put everything.
+
+        Raises PoolUnknownError, TooFewPeersError, StoreFullError and what the source raises.
+        """
         async with AsyncExitStack() as stack:
             if isinstance(source, AsyncGenerator):  # nobody else will close it when we stop early
                 await stack.enter_async_context(aclosing(source))
+            if self._durability is not Durability.LOCAL:
+                await self._parts.arrival.settled()
             cut = segments(source, self._parts.config.segment_bytes)
             await stack.enter_async_context(aclosing(cut))
             stack.callback(self._flight.cancel)

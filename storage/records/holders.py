@@ -25,6 +25,9 @@ TABLE: Final = "holders"
 PAGES_MAX: Final = 1 << 32
 """A page number is kept in 4 bytes."""
 
+NO_MORE: Final = Address(b"")
+"""No shards were added, or only copies."""
+
 _NOBODY: Final = 0xFFFF
 _SLOT_BYTES: Final = 2
 
@@ -38,10 +41,12 @@ class HolderRecord(Record, frozen=True):
     address: Address
     page: int
     width: int
-    """Shards per segment: the manifest's n."""
+    """Shards per segment: the manifest's n, more when some were added (storage.records.wider)."""
     peers: tuple[PeerId, ...]
     slots: bytes
     """Segment by segment, shard by shard: two bytes, an index into `peers` or 0xFFFF."""
+    more: bytes = b""
+    """Address of the roots of added shards; empty for none, and for copies, which have one root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,7 @@ class Holding:
     signer: PeerId
     rows: Rows
     sealed: Signed
+    more: Address = NO_MORE
 
     def peers(self) -> tuple[PeerId, ...]:
         """Everybody in it, each once, in order of appearance."""
@@ -61,7 +67,13 @@ class Holding:
 
 
 def seal_holders(
-    signer: Signer, network: NetworkId, address: Address, page: int, rows: Rows, sequence: int
+    signer: Signer,
+    network: NetworkId,
+    address: Address,
+    page: int,
+    rows: Rows,
+    sequence: int,
+    more: bytes = b"",
 ) -> Signed:
     """Sign a holder record. ValueError for more than HOLDERS_MAX different holders."""
     peers = tuple(dict.fromkeys(peer for row in rows for peer in row if peer is not None))
@@ -74,7 +86,7 @@ def seal_holders(
         for peer in row
     )
     width = len(rows[0]) if rows else 0
-    record = HolderRecord(address, page, width, peers, slots)
+    record = HolderRecord(address, page, width, peers, slots, more)
     return seal(signer, network, HOLDERS_DOMAIN, record, sequence=sequence, expires_ms=0)
 
 
@@ -82,12 +94,15 @@ def open_holders(signer: Signer, network: NetworkId, sealed: Signed) -> Holding:
     """Verify and unpack. WireError for a wrong signature or senseless content."""
     record = open_signed(signer, network, HOLDERS_DOMAIN, HolderRecord, sealed)
     return Holding(
-        record.address, record.page, sealed.sequence, sealed.sender, _rows_of(record), sealed
-    )
+        record.address, record.page, sealed.sequence, sealed.sender, _rows_of(record), sealed,
+        Address(record.more),
+    )  # fmt: skip
 
 
 def _rows_of(record: HolderRecord) -> Rows:
     row_bytes = record.width * _SLOT_BYTES
+    if len(record.more) not in (0, HASH_BYTES):
+        raise WireError(f"holder record names roots by {len(record.more)} bytes")
     if len(record.address) != HASH_BYTES or not 0 <= record.page < PAGES_MAX:
         raise WireError(f"holder record of page {record.page}")
     if not 1 <= record.width <= SHARDS_MAX or len(record.slots) % row_bytes:
@@ -116,7 +131,7 @@ def replaces(new: Holding, old: Holding | None) -> bool:
 
 def fits(holding: Holding, manifest: Manifest, segments: int) -> bool:
     """Whether the record has a row for each of so many segments and a slot for each shard."""
-    return len(holding.rows) == segments and all(len(row) == manifest.n for row in holding.rows)
+    return len(holding.rows) == segments and all(len(row) >= manifest.n for row in holding.rows)
 
 
 class HolderBook:
@@ -134,11 +149,18 @@ class HolderBook:
         """Verify and unpack a record from anywhere. Raises WireError."""
         return open_holders(self._signer, self._network, sealed)
 
-    def seal(self, address: Address, page: int, rows: Rows, sequence: int) -> Holding:
+    def seal(
+        self,
+        address: Address,
+        page: int,
+        rows: Rows,
+        sequence: int,
+        more: Address = NO_MORE,
+    ) -> Holding:
         """A new record in our own name; it is not kept until `accept`."""
-        sealed = seal_holders(self._signer, self._network, address, page, rows, sequence)
+        sealed = seal_holders(self._signer, self._network, address, page, rows, sequence, more)
         me = self._signer.peer_id
-        return Holding(address, page, sequence, me, rows, sealed)
+        return Holding(address, page, sequence, me, rows, sealed, more)
 
     def get(self, address: Address, page: int = 0) -> Holding | None:
         """The newest record known here; verified once for as long as it is in use."""

@@ -38,7 +38,7 @@ class Auditor:
         try:
             manifest = await self.catalog.manifest(address)
             holding = await self.catalog.holding(address, manifest, number)
-            refs = await self.catalog.segments(address, manifest, number)
+            segments = await self.catalog.placed(address, manifest, number, holding)
         except (ManifestError, ObjectUnknownError):
             return None
         if holding is None:
@@ -47,13 +47,13 @@ class Auditor:
         for peer in holding.peers() if only is None else (only,):
             places = [
                 (at, shard)
-                for at, row in enumerate(holding.rows)
-                for shard, holder in enumerate(row)
+                for at, segment in enumerate(segments)
+                for shard, holder in enumerate(segment.row)
                 if holder == peer
             ]
             if not places or not self.pool.is_alive(peer):
                 continue
-            roots = [manifest.roots_of(refs[at])[shard] for at, shard in places]
+            roots = [segments[at].roots[shard] for at, shard in places]
             try:
                 held = await self.transfer.have(peer, roots)
             except HolderFailedError:
@@ -69,7 +69,9 @@ class Auditor:
             tuple(None if (at, shard) in gone else peer for shard, peer in enumerate(row))
             for at, row in enumerate(holding.rows)
         )
-        newest = self.holders.seal(holding.address, holding.page, rows, holding.sequence + 1)
+        newest = self.holders.seal(
+            holding.address, holding.page, rows, holding.sequence + 1, holding.more
+        )
         try:
             await self.catalog.publish_holding(newest)
         except StoreFullError:

@@ -27,6 +27,8 @@ class RepairConfig:
     """Fetched and sent: a fifth of a gigabit line."""
     down_after_s: float = 900.0
     """A silent holder counts as lost after this: reboots and lunch-time lids are shorter."""
+    raise_s: float = 15.0
+    """An object the pool could keep on more machines waits so long: who joins brings others."""
     lazy_s: float = 3600.0
     """Segments with shards to spare wait so much longer: most machines come back."""
     takeover_s: float = 60.0
@@ -56,6 +58,7 @@ class RepairConfig:
         return cls(
             bytes_per_s=bytes_per_s,
             down_after_s=down_after_s,
+            raise_s=min(15.0, down_after_s / 8),
             lazy_s=4 * down_after_s,
             takeover_s=max(3.0, down_after_s / 15),
             jitter_s=min(5.0, down_after_s / 10),

@@ -5,6 +5,7 @@
     what has fewest shards to spare goes first, within a token bucket of bytes
     many silent at once -> only segments with live <= k, until the brake is over
     no machine without a shard of the segment -> degraded: wait until one comes
+    fewer shards than the pool could keep -> raised: made like lost ones, after `raise_s`
 
 Two may still mend the same page (their views differ): both publish a record of the same sequence,
 one of them wins everywhere, and the other's shards end with their lease.
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from p2p.effects import Effect, Notify, Rng, WakeAt
 from p2p.ids import PeerId
 from p2p.membership.view import Liveness
-from storage.placement import peers_in_order
+from storage.placement import peers_in_order, shards_wanted
 from storage.records.holders import Rows
 from storage.repair.config import (
     BRAKE_MEMBERS,
@@ -49,6 +50,7 @@ class _Page:
     sequence: int
     shard_bytes: int
     rows: Rows
+    is_small: bool
     changed_s: float
     jitter_s: float
     fails: int = 0
@@ -57,6 +59,9 @@ class _Page:
     margin: int = 0
     """Living shards beyond k, of the worst segment that can be mended."""
     is_damaged: bool = False
+    """A shard that the record should have has no holder, or a silent one."""
+    low_since_s: float | None = None
+    """Since when the pool could keep more shards of it than its record has."""
     is_running: bool = False
 
 
@@ -117,7 +122,7 @@ class Repair:
     @property
     def degraded(self) -> int:
         """Pages that lack shards now, whether or not somebody can mend them yet."""
-        return len(self._damaged)
+        return sum(self._pages[key].is_damaged for key in self._damaged)
 
     @property
     def pages(self) -> int:
@@ -152,7 +157,7 @@ class Repair:
         if old is not None:
             self._unlink(event.page, old)
         page = _Page(
-            event.k, event.sequence, event.shard_bytes, event.rows, now_s,
+            event.k, event.sequence, event.shard_bytes, event.rows, event.is_small, now_s,
             self._rng.uniform(0, self._config.jitter_s),
         )  # fmt: skip
         page.is_running = old is not None and old.is_running
@@ -171,9 +176,13 @@ class Repair:
     def _on_homes(self, peers: tuple[PeerId, ...], now_s: float) -> None:
         has_new = any(peer not in self._homes for peer in peers)
         self._homes = peers
-        for key in list(self._damaged):
+        # Who comes makes room for every page there is; who goes, only trouble for some.
+        for key, page in self._pages.items():
+            is_low = has_new and self._wanted(page) > len(page.rows[0])
+            if key not in self._damaged and not is_low:
+                continue
             if has_new:
-                self._pages[key].not_before_s = -math.inf
+                page.not_before_s = -math.inf
             self._judge(key, now_s)
 
     def _on_ended(self, event: JobEnded, now_s: float) -> None:
@@ -213,7 +222,10 @@ class Repair:
             peer is None or not self._is_up(peer) for row in page.rows for peer in row
         )
         page.due_s = math.inf
-        if not page.is_damaged:
+        is_low = self._wanted(page) > len(page.rows[0])
+        since_s = now_s if page.low_since_s is None else page.low_since_s
+        page.low_since_s = since_s if is_low else None
+        if not page.is_damaged and not is_low:
             self._damaged.pop(key, None)
             return
         self._damaged.setdefault(key)
@@ -236,21 +248,30 @@ class Repair:
         order = peers_in_order(address + number.to_bytes(4), _peers(page.rows))
         return [peer for peer in order if self._is_up(peer)]
 
+    def _wanted(self, page: _Page) -> int:
+        """Shards that every segment should have in the pool as it is now."""
+        if not self._homes:
+            return 0
+        return shards_wanted(page.k, len(self._homes), small=page.is_small)
+
     def _damages(self, page: _Page) -> Iterator[_Damage]:
         """Segments that lack shards and have a machine to put them on."""
+        added = range(len(page.rows[0]), self._wanted(page))
+        since_s = page.changed_s if page.low_since_s is None else page.low_since_s
+        raised = [(shard, since_s + self._config.raise_s) for shard in added]
         for segment, row in enumerate(page.rows):
             absent = [shard for shard, p in enumerate(row) if p is None or not self._is_up(p)]
-            if not absent or all(home in row for home in self._homes):
+            if not (absent or added) or all(home in row for home in self._homes):
                 continue
             live = len(row) - len(absent)
-            lost = tuple((s, self._lost_s(row[s], live, page, len(row))) for s in absent)
-            yield _Damage(segment, live, lost)
+            lost = [(s, self._lost_s(row[s], live, page, len(row))) for s in absent]
+            yield _Damage(segment, live, (*lost, *raised))
 
     def _lost_s(self, peer: PeerId | None, live: int, page: _Page, n: int) -> float:
         """When an absent shard counts as lost."""
-        lazy_s = self._config.lazy_s if live > repair_at(page.k, n) else 0.0
         if peer is None:
-            return page.changed_s + lazy_s
+            return page.changed_s  # nobody has it who might come back
+        lazy_s = self._config.lazy_s if live > repair_at(page.k, n) else 0.0
         liveness, since_s = self._members[peer]
         is_patient = liveness is Liveness.DEAD and live > page.k + 1
         return since_s + lazy_s + (self._config.down_after_s if is_patient else 0.0)

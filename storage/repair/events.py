@@ -30,6 +30,8 @@ class PageIs:
     k: int
     shard_bytes: int
     rows: Rows
+    is_small: bool = False
+    """Of an object that is kept as whole copies wherever it is put."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,10 @@ Event: TypeAlias = MemberIs | PageIs | PageGone | HomesAre | JobEnded | Look
 
 @dataclass(frozen=True, slots=True)
 class Mend:
-    """Rebuild these shards of a page, worst segment first: (segment, its lost shards)."""
+    """Make these shards of a page, worst segment first: (segment, its lost shards).
+
+    Numbers beyond the width of the record are shards to be added.
+    """
 
     page: PageKey
     sequence: int

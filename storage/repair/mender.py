@@ -9,7 +9,7 @@ from p2p.ids import PeerId, TrafficClass
 from storage.config import StorageConfig
 from storage.erasure import Code
 from storage.errors import HolderFailedError, ManifestError, ObjectDegradedError
-from storage.ids import ShardRoot
+from storage.ids import Address, ShardRoot
 from storage.limits import CANDIDATES_MAX
 from storage.manifest import Manifest, SegmentRef
 from storage.merkle import root_of
@@ -17,7 +17,8 @@ from storage.messages import LeaseTerms
 from storage.placement import rendezvous
 from storage.pool import Pool
 from storage.ports import Workers
-from storage.records.holders import HolderBook, Holding
+from storage.records.holders import NO_MORE, HolderBook, Holding
+from storage.records.wider import UNMADE, Placed, write_more
 from storage.repair.config import SEGMENTS_AT_ONCE
 from storage.repair.events import Mend
 from storage.transfer.client import Transfer
@@ -58,48 +59,66 @@ class Mender:
             return None
         if holding.sequence > order.sequence:  # somebody else was faster
             return await self.holders.adopt(holding)
-        refs = await self.catalog.segments(address, manifest, page)
-        rows = list(holding.rows)
+        places = await self.catalog.placed(address, manifest, page, holding)
+        work = [_Work.of(place, manifest.k, _width(order, holding)) for place in places]
         limiter = trio.CapacityLimiter(SEGMENTS_AT_ONCE)
 
         async def one(at: int, shards: tuple[int, ...]) -> None:
-            lost = tuple(shard for shard in shards if not self._lives(rows[at][shard]))
+            lost = tuple(shard for shard in shards if not self._lives(work[at].row[shard]))
             async with limiter:
                 try:
-                    rows[at] = await self._mend_segment(manifest, refs[at], at, rows[at], lost)
+                    await self._mend_segment(manifest, work[at], at, lost)
                 except (ObjectDegradedError, ManifestError):
                     return  # the others may be better off; this one is tried again later
 
         async with trio.open_nursery() as nursery:
             for at, shards in order.segments:
                 nursery.start_soon(one, at, shards)
-        rows = await self._with_manifest(manifest, holding, rows)
+        rows = await self._with_manifest(manifest, holding, [one.row for one in work])
+        rows = _as_narrow_as_can_be(rows, len(holding.rows[0]))
         if rows == list(holding.rows):
             return None
-        newest = self.holders.seal(address, page, tuple(rows), holding.sequence + 1)
+        more = await self._more(manifest, holding, work, rows)
+        newest = self.holders.seal(address, page, tuple(rows), holding.sequence + 1, more)
         await self.catalog.publish_holding(newest)
         return newest
 
+    async def _more(
+        self, manifest: Manifest, holding: Holding, work: list["_Work"], rows: list[Row]
+    ) -> Address:
+        """Where the roots of added shards are kept, after they are. Raises ObjectUnknownError."""
+        width = len(rows[0])
+        if manifest.k == 1 or width == manifest.n:
+            return NO_MORE
+        part, data = write_more([one.roots[manifest.n : width] for one in work])
+        if part != holding.more:
+            peers = list(dict.fromkeys(p for row in rows for p in row if p is not None))
+            terms = self._terms(manifest)
+            await self.catalog.publish_part(holding.address, part, data, terms, peers)
+        return part
+
     async def _mend_segment(
-        self, manifest: Manifest, ref: SegmentRef, at: int, row: Row, lost: tuple[int, ...]
-    ) -> Row:
-        """Rebuild the lost shards and place them; the row as it is then."""
-        code, roots = Code(manifest.k, manifest.n), manifest.roots_of(ref)
+        self, manifest: Manifest, work: "_Work", at: int, lost: tuple[int, ...]
+    ) -> None:
+        """Rebuild the lost shards, or make those that are added, and place them."""
+        ref, row, roots = work.ref, work.row, work.roots
+        code = Code(manifest.k, len(row))
         usable = self.pool.usable()
         free = [candidate for candidate in usable if candidate.peer not in row]
         if not lost or not free:
-            return row
+            return
         kept = tuple(None if shard in lost else peer for shard, peer in enumerate(row))
         sources = SegmentSources(manifest.k, code.shard_bytes(ref.length), roots, kept)
         shards = await self.fetcher.fetch(sources, traffic_class=TrafficClass.BACKGROUND)
         made = await self.workers.run(lambda: _rebuilt(code, roots, shards, lost[: len(free)]))
+        named = {shard: root_of(data) for shard, data in made.items()}
         present = [
             candidate
             for peer in kept
             if peer is not None and (candidate := self.pool.candidate(peer)) is not None
         ]
         order = PushOrder(
-            [(roots[shard], data) for shard, data in made.items()],
+            [(named[shard], data) for shard, data in made.items()],
             rendezvous(manifest.lease + at.to_bytes(8), free)[:CANDIDATES_MAX],
             self._terms(manifest),
             len(made),
@@ -110,7 +129,10 @@ class Mender:
         placed = {s: home for s, home in zip(made, homes, strict=True) if home is not None}
         self.repairs_done += bool(placed)
         self.bytes_repaired += sum(len(made[shard]) for shard in placed)
-        return tuple(placed.get(shard, peer) for shard, peer in enumerate(row))
+        work.row = tuple(placed.get(shard, peer) for shard, peer in enumerate(row))
+        work.roots = tuple(
+            named[shard] if shard in placed else root for shard, root in enumerate(roots)
+        )
 
     async def _with_manifest(
         self, manifest: Manifest, holding: Holding, rows: list[Row]
@@ -123,13 +145,18 @@ class Mender:
             if peer not in holding.peers() and not await self._tell(peer, manifest, holding)
         ]
         return [
-            tuple(old if peer in bad else peer for peer, old in zip(row, before, strict=True))
+            tuple(
+                old if peer in bad else peer
+                for peer, old in zip(row, _wide(before, len(row)), strict=True)
+            )
             for row, before in zip(rows, holding.rows, strict=True)
         ]
 
     async def _tell(self, peer: PeerId, manifest: Manifest, holding: Holding) -> bool:
         address, terms = holding.address, self._terms(manifest)
-        parts = [*manifest.page_addresses(), address]
+        has_more = holding.more and self.leases.manifest(holding.more) is not None
+        more = (holding.more,) if has_more else ()
+        parts = [*manifest.page_addresses(), *more, address]
         try:
             for part in parts:
                 data = self.leases.manifest(part)
@@ -154,11 +181,43 @@ class Mender:
         return peer is not None and self.pool.is_alive(peer)
 
 
+@dataclass(slots=True)
+class _Work:
+    """A segment while it is mended: the shards it has and who holds them."""
+
+    ref: SegmentRef
+    roots: tuple[ShardRoot, ...]
+    row: Row
+
+    @classmethod
+    def of(cls, place: Placed, k: int, width: int) -> "_Work":
+        """As it stands, with room for shards that are to be added."""
+        fill = place.roots[0] if k == 1 else UNMADE
+        roots = (*place.roots, *(fill,) * (width - len(place.roots)))
+        return cls(place.ref, roots, _wide(place.row, width))
+
+
+def _wide(row: Row, width: int) -> Row:
+    return (*row, *(None,) * (width - len(row)))
+
+
+def _width(order: Mend, holding: Holding) -> int:
+    wanted = (shard + 1 for _, shards in order.segments for shard in shards)
+    return max(len(holding.rows[0]), *wanted)
+
+
+def _as_narrow_as_can_be(rows: list[Row], least: int) -> list[Row]:
+    """Without columns for added shards that found no home anywhere."""
+    used = (at + 1 for row in rows for at, peer in enumerate(row) if peer is not None)
+    width = max(least, *used)
+    return [row[:width] for row in rows]
+
+
 def _rebuilt(
     code: Code, roots: tuple[ShardRoot, ...], shards: dict[int, bytes], lost: tuple[int, ...]
 ) -> dict[int, bytes]:
     made = code.rebuild(shards, lost)
     for shard, data in made.items():
-        if root_of(data) != roots[shard]:
+        if roots[shard] != UNMADE and root_of(data) != roots[shard]:
             raise ManifestError("the manifest's roots do not belong together: nobody can mend it")
     return made

@@ -89,6 +89,7 @@ class RepairService:
         if config is None:
             config = RepairConfig.scaled(storage.down_after_s, storage.repair_bytes_per_s)
         self._config, self._members, self._pool = config, members, pool
+        self._small_bytes = storage.small_object_bytes
         self._holders, self._leases, self._catalog = holders, leases, catalog
         self._mender = Mender(
             storage, pool, holders, leases, catalog, transfer, fetcher, pusher, workers, wall_ms
@@ -200,7 +201,8 @@ class RepairService:
         longest = max((segment.length for segment in segments), default=0)
         shard_bytes = Code(manifest.k, manifest.n).shard_bytes(longest)
         page = (holding.address, holding.page)
-        event = PageIs(page, holding.sequence, manifest.k, shard_bytes, holding.rows)
+        is_small = manifest.k == 1 and manifest.size <= self._small_bytes
+        event = PageIs(page, holding.sequence, manifest.k, shard_bytes, holding.rows, is_small)
         await self._driver.do(event)
 
     def _manifest_here(self, holding: Holding) -> tuple[Manifest, Sequence[SegmentRef]] | None:
@@ -318,11 +320,11 @@ class RepairService:
     async def _rows_of_roots(
         self, address: Address, manifest: Manifest, holding: Holding
     ) -> list[tuple[ShardRoot, PeerId | None]]:
-        refs = await self._catalog.segments(address, manifest, holding.page)
+        segments = await self._catalog.placed(address, manifest, holding.page, holding)
         return [
             (root, peer)
-            for ref, row in zip(refs, holding.rows, strict=True)
-            for root, peer in zip(manifest.roots_of(ref), row, strict=True)
+            for segment in segments
+            for root, peer in zip(segment.roots, segment.row, strict=True)
         ]
 
 

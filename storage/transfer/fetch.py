@@ -33,6 +33,10 @@ class SegmentSources:
     holders: tuple[PeerId | None, ...]
     """By shard, from the holder record."""
 
+    def first(self, count: int) -> "SegmentSources":
+        """Without the shards from `count` on."""
+        return SegmentSources(self.k, self.shard_bytes, self.roots[:count], self.holders[:count])
+
 
 class Fetcher:
     """Fetches verified shards; remembers who was fast and who failed."""

@@ -13,13 +13,14 @@ import trio
 from p2p.effects import Rng
 from p2p.ids import PeerId
 from storage.errors import HolderFailedError, ManifestError, ObjectUnknownError
-from storage.ids import Address
+from storage.ids import Address, ShardRoot
 from storage.limits import ASKED_AT_ONCE, ASKED_MAX, MANIFESTS_KEPT
 from storage.manifest import Manifest, SegmentRef, Written, read_manifest, read_page
 from storage.messages import LeaseTerms
 from storage.placement import SMALL_COPIES_MAX, peers_in_order
 from storage.pool import Pool
 from storage.records.holders import HolderBook, Holding, fits, latest, newest, prevailing
+from storage.records.wider import Placed, placed, read_more
 from storage.transfer.client import Transfer
 from storage.transfer.leases import LeaseBook
 from storage.transfer.race import Attempt, any_of
@@ -50,6 +51,7 @@ class Catalog:
         self._pool = pool
         self._manifests: dict[Address, Manifest] = {}
         self._pages: dict[Address, tuple[SegmentRef, ...]] = {}
+        self._more: dict[Address, list[tuple[ShardRoot, ...]]] = {}
         self._holdings: dict[tuple[Address, int], Holding] = {}
 
     # -- reading
@@ -95,6 +97,27 @@ class Catalog:
         if best is not None:
             self._remember_holding(best)
         return best
+
+    async def placed(
+        self, address: Address, manifest: Manifest, page: int, holding: Holding | None
+    ) -> list[Placed]:
+        """The segments of a page with the holders of a record.
+
+        Added shards whose roots nobody can tell now are left out. Raises as `segments`.
+        """
+        refs = await self.segments(address, manifest, page)
+        if holding is None or manifest.k == 1 or not holding.more:
+            return placed(manifest, refs, holding)
+        more = self._more.get(holding.more)
+        if more is None:
+            check = partial(read_more, holding, manifest.n)
+            try:
+                data = await self._find(address, holding.more, check)
+            except ObjectUnknownError:
+                return placed(manifest, refs, holding)
+            more = check(data)
+            _remember(self._more, holding.more, more)
+        return placed(manifest, refs, holding, more)
 
     async def agreed(
         self, address: Address, manifest: Manifest, page: int, dice: Rng | None = None
@@ -149,6 +172,23 @@ class Catalog:
         for holding in holdings:
             self._remember_holding(holding)
         return told, [peer for peer in targets if peer not in told]
+
+    async def publish_part(
+        self, address: Address, part: Address, data: bytes, terms: LeaseTerms, at: Sequence[PeerId]
+    ) -> None:
+        """Have what a new record names kept by those who keep the record, before it is told.
+
+        Raises ObjectUnknownError when most of them do not take it.
+        """
+        targets = list(dict.fromkeys([self._pool.me, *at, *self.homes(address)]))
+
+        async def tell(peer: PeerId) -> PeerId:
+            await self._transfer.put_manifest(peer, address, part, data, terms)
+            return peer
+
+        told = await self._ask_all(targets, tell)
+        if 2 * len(told) <= len(targets):
+            raise ObjectUnknownError(f"{len(told)} of {len(targets)} machines keep a new record")
 
     async def publish_holding(self, holding: Holding) -> int:
         """Tell all holders and homes of a newer record, ourselves first; how many keep it now.

@@ -30,6 +30,7 @@ EXIT_OF_CODE: Final[Mapping[str, int]] = {
     "bad_host": exits.AUTH,
     "object_degraded": exits.DEGRADED,
     "too_few_peers": exits.TEMPORARY,
+    "pool_unknown": exits.TEMPORARY,
     "peer_timeout": exits.TEMPORARY,
     "peer_unreachable": exits.TEMPORARY,
     "no_bids": exits.TEMPORARY,

@@ -13,6 +13,7 @@ from storage.facade import ReadCap
 from storage.ids import Address, ShardRoot
 from storage.manifest import read_manifest
 from storage.records.holders import newest
+from storage.records.wider import placed, read_more
 from swarmnode.node import Node
 from testnet.sim.chaos_options import Outcome
 from testnet.sim.seeded import until
@@ -178,10 +179,11 @@ class ObjectWork:
         if holding is None or data is None:
             return []
         manifest = read_manifest(address, data)
-        return [
-            list(zip(manifest.roots_of(ref), row, strict=True))
-            for ref, row in zip(manifest.segments, holding.rows, strict=True)
-        ]
+        parts = (node.storage.leases.manifest(holding.more) for node in nodes if holding.more)
+        body = next((one for one in parts if one is not None), None)
+        more = None if body is None else read_more(holding, manifest.n, body)
+        segments = placed(manifest, manifest.segments, holding, more)
+        return [list(zip(one.roots, one.row, strict=True)) for one in segments]
 
     def _up(self, peer: PeerId | None) -> SimMachine | None:
         found = (m for m in self._world.machines.values() if m.peer == peer and m.node is not None)

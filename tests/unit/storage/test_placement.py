@@ -10,6 +10,7 @@ from storage.placement import (
     plan_for,
     quorum_of,
     rendezvous,
+    shards_wanted,
     spread,
     survives,
 )
@@ -49,6 +50,21 @@ def test_the_code_follows_the_size_of_the_pool(peers: int, plan: Plan) -> None:
 def test_small_objects_are_copied_to_five_machines_at_most() -> None:
     assert plan_for(3, small=True) == Plan(1, 3, 2, 2)
     assert plan_for(100, small=True) == Plan(1, 5, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("k", "peers", "small", "wanted"),
+    [
+        (1, 1, False, 1), (1, 2, False, 2), (1, 3, False, 3), (1, 6, False, 3), (1, 7, False, 4),
+        (1, 9, False, 5), (1, 17, False, 5), (1, 4, True, 4), (1, 100, True, 5),
+        (3, 8, False, 6), (3, 9, False, 7), (3, 17, False, 11), (4, 13, False, 8), (8, 17, False, 16),
+        (8, 3, False, 3),
+    ],
+)  # fmt: skip
+def test_an_object_should_survive_what_one_put_now_would(
+    k: int, peers: int, small: bool, wanted: int
+) -> None:
+    assert shards_wanted(k, peers, small=small) == wanted
 
 
 def test_an_empty_pool_has_no_code() -> None:

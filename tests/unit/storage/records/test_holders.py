@@ -57,6 +57,7 @@ def test_a_changed_record_is_refused() -> None:
         HolderRecord(THING, 0, 65, (BOB,), bytes(130)),
         HolderRecord(THING, 0, 2, (BOB,), bytes(3)),
         HolderRecord(THING, 0, 1, (BOB,), b"\x00\x01"),
+        HolderRecord(THING, 0, 1, (BOB,), bytes(2), b"short"),
         HolderRecord(THING, -1, 1, (BOB,), bytes(2)),
         HolderRecord(THING, 1 << 32, 1, (BOB,), bytes(2)),
         HolderRecord(Address(b""), 0, 1, (BOB,), bytes(2)),

@@ -28,6 +28,7 @@ from storage.repair.events import (
 CONFIG = RepairConfig(
     bytes_per_s=1000.0,
     down_after_s=100.0,
+    raise_s=1e9,
     lazy_s=400.0,
     takeover_s=10.0,
     jitter_s=0.0,
@@ -145,6 +146,40 @@ def test_the_second_takes_over_when_the_first_does_nothing() -> None:
     seat.tell(page_of(holders))
     seat.fall(victim, liveness=Liveness.LEFT)
     assert len(seat.look(10)) == 1
+
+
+def test_what_the_pool_could_keep_better_is_raised_after_a_moment() -> None:
+    holders = PEERS[:6]
+    leader = order_of(PAGE, holders)[0]
+    seat = Seat(leader, config=replace(CONFIG, raise_s=15.0))
+    seat.tell(page_of(holders))
+    assert not seat.look(14)
+    (mend,) = seat.look(15)
+    assert mend == Mend(PAGE, 1, ((0, (6, 7, 8, 9, 10)),))
+    assert seat.core.degraded == 0, "nothing that it has is lost"
+
+
+def test_copies_are_raised_when_machines_come_and_only_by_who_leads() -> None:
+    seats = {peer: Seat(peer, config=replace(CONFIG, raise_s=15.0)) for peer in PEERS[:2]}
+    leader, second = order_of(PAGE, PEERS[:2])
+    for seat in seats.values():
+        seat.tell(HomesAre(tuple(PEERS[:2])))
+        seat.tell(page_of(PEERS[:2], k=1))
+        assert not seat.look(100)
+        seat.tell(HomesAre(tuple(PEERS[:3])))
+        assert not seat.look(114)
+    assert seats[leader].look(115) == [Mend(PAGE, 1, ((0, (2,)),))]
+    assert not seats[second].look(115)
+    assert len(seats[second].look(125)) == 1, "the leader did nothing"
+
+
+def test_what_is_as_wide_as_the_pool_allows_is_left_alone() -> None:
+    seat = Seat(PEERS[0], config=replace(CONFIG, raise_s=0.0))
+    for width, count in ((3, 3), (3, 6), (7, 9), (7, 16)):
+        homes, holders = tuple(PEERS[:count]), PEERS[:width]
+        seat.tell(HomesAre(homes))
+        seat.tell(page_of(holders, k=1 if width == 3 else 3, sequence=count))
+        assert not seat.look(seat.now_s + 100), (width, count)
 
 
 def test_who_holds_nothing_of_a_page_leaves_it_to_others() -> None:
