@@ -89,20 +89,32 @@ class StorageService:
         self.leases = LeaseBook(config, tables, shards, self.holders, wall_ms)
         server = ShardServer(config, shards, self.leases, self.holders, signer, network, self.pool)
         server.serve_on(rpc)
-        rates = Rates(config.hedge_s, config.hedge_max_s)
         transfer = Transfer(config, rpc, server, self.holders, signer, network, workers)
         transfer.on_lie = self._on_lie
         members.on_change(transfer.on_member)
-        self.parts = Parts(
-            config, owner, lab, preferred_cipher(), self.pool, self.arrival, transfer,
-            Catalog(transfer, self.leases, self.holders, self.pool),
-            Fetcher(transfer, self.pool, rates), Pusher(config, transfer, rates),
-            self.holders, workers, entropy, wall_ms,
-        )  # fmt: skip
+        self.parts = self._parts(transfer, owner, lab, workers, entropy, wall_ms)
         self._cache = SegmentCache(config.cache_bytes)
         self.objects = ObjectService(self.parts, Keyring(tables), self._cache)
         self.names = NameService(rpc, members, tables, signer, network, wall_ms=wall_ms, rng=rng)
         self.repair = _repair_of(self.parts, members, self.leases, rng)
+
+    def _parts(
+        self,
+        transfer: Transfer,
+        owner: MemberId,
+        lab: LabId,
+        workers: Workers,
+        entropy: Callable[[int], bytes],
+        wall_ms: Callable[[], int],
+    ) -> Parts:
+        config = self._config
+        rates = Rates(config.hedge_s, config.hedge_max_s)
+        catalog = Catalog(transfer, self.leases, self.holders, self.pool)
+        fetcher, pusher = Fetcher(transfer, self.pool, rates), Pusher(config, transfer, rates)
+        return Parts(
+            config, owner, lab, preferred_cipher(), self.pool, self.arrival, transfer, catalog,
+            fetcher, pusher, self.holders, workers, entropy, wall_ms,
+        )  # fmt: skip
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve, advertise and sweep until cancelled; started once objects can be put."""

@@ -57,8 +57,8 @@ def test_small_objects_are_copied_to_five_machines_at_most() -> None:
     [
         (1, 1, False, 1), (1, 2, False, 2), (1, 3, False, 3), (1, 6, False, 3), (1, 7, False, 4),
         (1, 9, False, 5), (1, 17, False, 5), (1, 4, True, 4), (1, 100, True, 5),
-        (3, 8, False, 6), (3, 9, False, 7), (3, 17, False, 11), (4, 13, False, 8), (8, 17, False, 16),
-        (8, 3, False, 3),
+        (3, 8, False, 6), (3, 9, False, 7), (3, 17, False, 11), (4, 13, False, 8),
+        (8, 17, False, 16), (8, 3, False, 3),
     ],
 )  # fmt: skip
 def test_an_object_should_survive_what_one_put_now_would(

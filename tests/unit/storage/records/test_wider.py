@@ -6,7 +6,7 @@ from storage.erasure import Code
 from storage.errors import ManifestError
 from storage.ids import Address, LeaseId, ShardRoot
 from storage.manifest import Manifest, SegmentRef, address_of
-from storage.records.holders import Holding, fits, seal_holders
+from storage.records.holders import NO_MORE, Holding, fits, seal_holders
 from storage.records.wider import UNMADE, MoreRoots, placed, read_more, write_more
 from testnet.sim.signer import KeyedHashSigner
 
@@ -20,7 +20,7 @@ def manifest(k: int, n: int, roots: bytes) -> Manifest:
     return Manifest(1, 10, 64, k, n, 1, lease, MemberId("m"), LabId("l"), 1, 0, refs)
 
 
-def holding(row: tuple[PeerId | None, ...], more: Address = Address(b"")) -> Holding:
+def holding(row: tuple[PeerId | None, ...], more: Address = NO_MORE) -> Holding:
     thing = Address(bytes(32))
     sealed = seal_holders(KeyedHashSigner(ALICE), NetworkId("n"), thing, 0, (row,), 2, more)
     return Holding(thing, 0, 2, ALICE, (row,), sealed, more)
