@@ -30,7 +30,7 @@ class JobUnknownError(SwarmError):
 
 
 class OutputUnsafeError(SwarmError):
-    """An output is not a plain file beneath the work folder: it is refused."""
+    """A file or folder of a task cannot be had or kept; the text names it and says why."""
 
 
 class ExecutorUnavailableError(SwarmError):
@@ -63,3 +63,15 @@ class LogStaleError(SwarmError):
 
 class TooManyTasksError(SwarmError):
     """This node has as many unfinished tasks as it may: wait for some, or cancel them."""
+
+
+class NameRefusedError(OutputUnsafeError, ValueError):
+    """A file's name or a pattern cannot be one inside a folder; the text says which and why."""
+
+
+class TreeRefusedError(OutputUnsafeError):
+    """A folder cannot be one object, or bytes are not a folder we would make; nothing was left."""
+
+
+class TreeChangedError(OutputUnsafeError):
+    """Files changed while they were read: read them again when their program has rested."""

@@ -6,11 +6,38 @@ from typing import Final
 JOB_ID_CHARS_MAX: Final = 128
 """A task id and a fence; also a folder and a cgroup name, which may have 255 bytes."""
 
-PATH_PARTS_MAX: Final = 16
-"""Folders deep a file of a work folder may lie and still be read or written by the node."""
+PATH_PARTS_MAX: Final = 64
+"""Folders deep a file may lie and still be read or written by the node: each costs an open."""
 
-FILE_NAME_BYTES_MAX: Final = 1024
-"""A whole relative name; Linux refuses a path above 4096 bytes."""
+FILE_NAME_BYTES_MAX: Final = 3072
+"""A whole relative name: Linux refuses a path above 4096 bytes, and a work folder lies deep."""
+
+NAME_PART_BYTES_MAX: Final = 255
+"""One part of a name: NAME_MAX of Linux."""
+
+LINK_BYTES_MAX: Final = 4095
+"""Where a symbolic link leads: PATH_MAX of Linux without its NUL."""
+
+PATTERN_CHARS_MAX: Final = 1024
+"""A pattern of outputs: matching costs its length times that of every name."""
+
+TREE_ENTRIES_MAX: Final = 100_000
+"""Names in one tree: about 50 MB while it is read or written; more belong into several."""
+
+TREE_PAGE_ENTRIES_MAX: Final = 512
+"""Names in a page of a tree's index: six values each stay below the 4,096 of a message."""
+
+TREE_PAGE_BYTES_MAX: Final = 48 * 1024
+"""A page is closed before it grows beyond this: with its longest name it stays below 64 KiB."""
+
+TREE_INDEX_BYTES_MAX: Final = 32 * 1024 * 1024
+"""All pages of one tree: names of 300 bytes on average, held in memory."""
+
+TREE_LINKS_FOLLOWED_MAX: Final = 40
+"""Links followed one after another: Linux gives up after as many."""
+
+TREE_LINK_STEPS_MAX: Final = 4_000_000
+"""Parts looked at to see where all links of a tree lead: two seconds at the very worst."""
 
 LISTED_FILES_MAX: Final = 4096
 """Files one listing may find: more belong into an archive the task makes itself."""

@@ -17,12 +17,13 @@ from swarmnode.errors import (
     JobRunningError,
     JobUnknownError,
     LimitNotEnforceableError,
-    OutputUnsafeError,
 )
-from swarmnode.executor import fake_programs, safe_files
+from swarmnode.executor import fake_files, fake_programs
 from swarmnode.executor.fake_programs import Process, Program
 from swarmnode.executor.port import FileStat, JobCall, JobExit, JobId, JobSpec, JobView, Limit
-from swarmnode.limits import FILE_CHUNK_BYTES, LOG_READ_BYTES_MAX
+from swarmnode.limits import LOG_READ_BYTES_MAX
+from swarmnode.tree.names import Parts
+from swarmnode.tree.scan import Found, Scan
 
 _TERMINATED, _KILLED, _NOT_STARTED = 143, 137, 125
 _FIRST_PID = 1000
@@ -133,36 +134,29 @@ class FakeExecutor:
 
     async def put_file(self, job: JobId, name: str, chunks: AsyncIterable[bytes]) -> None:
         """Write a file once the stream is whole."""
-        safe_files.parts_of(name)
-        process = self._folder(job).process
-        data = bytearray()
-        async for chunk in chunks:
-            data += chunk
-        process.write(name, bytes(data), self._wall_ms() * 1_000_000)
+        await fake_files.put(self._folder(job).process, name, chunks, self._wall_ms())
 
     async def list_files(self, job: JobId, pattern: str) -> tuple[FileStat, ...]:
         """Files that match, by name."""
         await trio.lowlevel.checkpoint()
-        matches = safe_files.matcher(pattern)
-        files = self._folder(job).process.files
-        return tuple(
-            FileStat(name, len(file.data), file.modified_ns)
-            for name, file in sorted(files.items())
-            if matches(name)
-        )
+        return fake_files.listed(self._folder(job).process, pattern)
 
     def read_file(self, job: JobId, name: str) -> AsyncIterator[bytes]:
         """The bytes of one file."""
-        return self._read(self._folder(job).process, name)
+        return fake_files.read(self._folder(job).process, name)
 
-    async def _read(self, process: Process, name: str) -> AsyncIterator[bytes]:
-        safe_files.parts_of(name)
-        if name not in process.files:
-            raise OutputUnsafeError(f"{name!r} cannot be opened: No such file or directory")
-        data = process.files[name].data
-        for start in range(0, len(data), FILE_CHUNK_BYTES):
-            await trio.lowlevel.checkpoint()
-            yield data[start : start + FILE_CHUNK_BYTES]
+    async def scan(self, job: JobId, base: Parts = ()) -> Scan:
+        """Files, the folders they lie in, and links."""
+        await trio.lowlevel.checkpoint()
+        return fake_files.scan(self._folder(job).process, base)
+
+    def pack(self, job: JobId, base: Parts, found: Sequence[Found]) -> AsyncIterator[bytes]:
+        """The tree of what was found in `base`."""
+        return fake_files.pack(self._folder(job).process, base, found)
+
+    async def unpack(self, job: JobId, base: Parts, chunks: AsyncIterable[bytes]) -> None:
+        """Make a tree's files once the stream is whole."""
+        await fake_files.unpack(self._folder(job).process, base, chunks, self._wall_ms())
 
     async def start(self, spec: JobSpec) -> JobView:
         """Start the program; the job of an id starts once only."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import NamedTuple
 
 from swarmnode.executor.port import JobId
+from swarmnode.tree.format import Kind
 
 CHECKPOINT_FOLDER = "checkpoint"
 _STEP = re.compile(rf"{CHECKPOINT_FOLDER}/(?:.*-)?(\d+)/state\.json")
@@ -23,6 +24,10 @@ class File(NamedTuple):
 
     data: bytes
     modified_ns: int
+    kind: Kind = Kind.FILE
+    mode: int = 0o644
+    in_place: bool = False
+    """It was written under its final name, where it may have been seen half full."""
 
 
 class Process:
@@ -48,9 +53,12 @@ class Process:
             raise ValueError(f"{stream!r} is not one of {tuple(self.logs)}")
         return self.logs[stream]
 
-    def write(self, name: str, data: bytes, now_ns: int | None = None) -> None:
-        """Write a whole file."""
-        self.files[name] = File(data, self.now_ns if now_ns is None else now_ns)
+    def write(
+        self, name: str, data: bytes, now_ns: int | None = None, *, in_place: bool = False
+    ) -> None:
+        """Write a whole file, and rename it into its place unless `in_place`."""
+        written_ns = self.now_ns if now_ns is None else now_ns
+        self.files[name] = File(data, written_ns, in_place=in_place)
 
     def disk_use(self) -> int:
         """Bytes in the work folder."""

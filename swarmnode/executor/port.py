@@ -13,6 +13,9 @@ from typing import NewType, Protocol
 
 import trio
 
+from swarmnode.tree.names import Parts
+from swarmnode.tree.scan import Found, Scan
+
 JobId = NewType("JobId", str)
 
 
@@ -72,7 +75,7 @@ class JobView:
 
 @dataclass(frozen=True, slots=True)
 class FileStat:
-    """A regular file in a job's work folder; `name` is relative, with forward slashes."""
+    """A regular file in a job's work folder; `name` is relative, as swarmnode.tree.names has it."""
 
     name: str
     size: int
@@ -114,8 +117,19 @@ class Executor(Protocol):
         """Write a file into the work folder (inputs, restored checkpoints); parents are made."""
 
     async def list_files(self, job: JobId, pattern: str) -> tuple[FileStat, ...]:
-        """Regular files of the work folder matching a glob, by name; never outside, no links."""
+        """Regular files of the work folder that a pattern means, by name; never outside."""
         ...
+
+    async def scan(self, job: JobId, base: Parts = ()) -> Scan:
+        """Everything in a folder of the work folder (or one file), as it is now."""
+        ...
+
+    def pack(self, job: JobId, base: Parts, found: Sequence[Found]) -> AsyncIterator[bytes]:
+        """The tree of what was found in `base`; TreeChangedError when it is that no more."""
+        ...
+
+    async def unpack(self, job: JobId, base: Parts, chunks: AsyncIterable[bytes]) -> None:
+        """Make a tree's folder in the work folder; older files of the same names go."""
 
     def read_file(self, job: JobId, name: str) -> AsyncIterator[bytes]:
         """The bytes of one such file; OutputUnsafeError for anything but a plain file beneath."""

@@ -7,8 +7,6 @@ begins by reading them again.
 import contextlib
 import os
 from collections.abc import (
-    AsyncIterable,
-    AsyncIterator,
     Awaitable,
     Callable,
     Iterator,
@@ -36,7 +34,6 @@ from swarmnode.executor.environments import checked_environment
 from swarmnode.executor.job_folder import CrashRecord, JobFolder
 from swarmnode.executor.launch import Launcher, refusal
 from swarmnode.executor.port import (
-    FileStat,
     JobCall,
     JobExit,
     JobId,
@@ -76,7 +73,7 @@ def _no_gpus(uuid: str) -> str:
     raise GpuUnknownError(f"no GPU {uuid} on this machine")
 
 
-class ProcessExecutor:
+class ProcessExecutor(work_files.WorkFiles):
     """The Executor of a node. `folder` is its own; `gpu_device` gives a GPU's device file."""
 
     def __init__(
@@ -94,7 +91,7 @@ class ProcessExecutor:
             name: checked_environment(name, path, self._folder)
             for name, path in sorted(environments.items())
         }
-        self._workers = workers
+        super().__init__(workers)
         self._gpu_device = gpu_device
         self._answer: JobCall = _nobody
         self._launcher: Launcher | None = None
@@ -285,23 +282,6 @@ class ProcessExecutor:
         assert found.exit is not None
         return found.exit
 
-    async def put_file(self, job: JobId, name: str, chunks: AsyncIterable[bytes]) -> None:
-        """Write a file into the work folder, parents made; nothing is left of a broken stream.
-
-        Raises OutputUnsafeError, ExecutorUnavailableError (no room).
-        """
-        found = self._jobs.get(job)
-        owner = found.record.uid if found else 0
-        await work_files.write_file(self._workers, self._work(job), name, owner, chunks)
-
-    async def list_files(self, job: JobId, pattern: str) -> tuple[FileStat, ...]:
-        """Plain files of the work folder that match, by name. Raises OutputUnsafeError."""
-        return await work_files.list_files(self._workers, self._work(job), pattern)
-
-    def read_file(self, job: JobId, name: str) -> AsyncIterator[bytes]:
-        """The bytes of a plain file beneath the work folder. Raises OutputUnsafeError."""
-        return work_files.read_file(self._workers, self._work(job), name)
-
     async def read_log(self, job: JobId, stream: str, offset: int, bytes_max: int) -> bytes:
         """Bytes of stdout or stderr from `offset`; empty at the present end."""
         path = self._known(job).folder.stream(stream)
@@ -371,6 +351,10 @@ class ProcessExecutor:
 
     def _folder_of(self, job: JobId) -> JobFolder:
         return JobFolder.of(self._ready_launcher().jobs, job)
+
+    def _owner(self, job: JobId) -> int:
+        found = self._jobs.get(job)
+        return found.record.uid if found else 0
 
     def _work(self, job: JobId) -> str:
         folder = self._folder_of(job)

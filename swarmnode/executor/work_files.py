@@ -1,50 +1,109 @@
-"""Files of jobs' work folders as the Executor's face has them: streams over safe_files.py."""
+"""Files and folders of jobs' work folders as the Executor's face has them: streams over threads."""
 
 import contextlib
 import os
-from collections.abc import AsyncIterable, AsyncIterator
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from functools import partial
 
 from p2p.workers import Workers
-from swarmnode.errors import ExecutorUnavailableError
+from swarmnode.errors import ExecutorUnavailableError, OutputUnsafeError
 from swarmnode.executor import safe_files
-from swarmnode.executor.port import FileStat
+from swarmnode.executor.port import FileStat, JobId
 from swarmnode.limits import FILE_CHUNK_BYTES
+from swarmnode.tree.names import Parts, joined, text_of
+from swarmnode.tree.pack import packed
+from swarmnode.tree.scan import Found, Scan, entries_of, inside_of, scan
+from swarmnode.tree.unpack import Unpacker
+
+WORK = b"/work"
+"""Where a task sees its work folder in most sandboxes (swarmnode.executor.sandbox)."""
 
 
-async def write_file(
-    workers: Workers, root: str, name: str, owner: int, chunks: AsyncIterable[bytes]
-) -> None:
-    """Write a new file; nothing is left of a broken stream.
+class WorkFiles(ABC):
+    """The part of an Executor that reads and writes work folders on disk."""
 
-    Raises OutputUnsafeError, ExecutorUnavailableError (no room), and what the stream raises.
-    """
-    fd = await workers.run(partial(safe_files.create_file, root, name, owner))
-    whole = False
-    try:
-        async for chunk in chunks:
-            await workers.run(partial(_write_all, fd, chunk))
-        whole = True
-    finally:
-        os.close(fd)
-        if not whole:
-            with contextlib.suppress(FileNotFoundError):
-                safe_files.remove_file(root, name)
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
 
+    @abstractmethod
+    def _work(self, job: JobId) -> str:
+        """The job's work folder. Raises JobUnknownError."""
 
-async def list_files(workers: Workers, root: str, pattern: str) -> tuple[FileStat, ...]:
-    """Plain files that match, by name. Raises OutputUnsafeError."""
-    return await workers.run(partial(safe_files.list_files, root, pattern))
+    @abstractmethod
+    def _owner(self, job: JobId) -> int:
+        """Who gets what is made there; 0: ourselves."""
 
+    async def put_file(self, job: JobId, name: str, chunks: AsyncIterable[bytes]) -> None:
+        """Write a file into the work folder, parents made; nothing is left of a broken stream.
 
-async def read_file(workers: Workers, root: str, name: str) -> AsyncIterator[bytes]:
-    """The bytes of one plain file. Raises OutputUnsafeError."""
-    fd = await workers.run(partial(safe_files.open_file, root, name))
-    try:
-        while piece := await workers.run(partial(os.read, fd, FILE_CHUNK_BYTES)):
-            yield piece
-    finally:
-        os.close(fd)
+        Raises OutputUnsafeError, ExecutorUnavailableError (no room), and what the stream raises.
+        """
+        root, owner = self._work(job), self._owner(job)
+        fd = await self._workers.run(partial(safe_files.create_file, root, name, owner))
+        whole = False
+        try:
+            async for chunk in chunks:
+                await self._workers.run(partial(_write_all, fd, chunk))
+            whole = True
+        finally:
+            os.close(fd)
+            if not whole:
+                with contextlib.suppress(FileNotFoundError):
+                    safe_files.remove_file(root, name)
+
+    async def list_files(self, job: JobId, pattern: str) -> tuple[FileStat, ...]:
+        """Regular files of the work folder that match, by name. Raises OutputUnsafeError."""
+        return await self._workers.run(partial(safe_files.list_files, self._work(job), pattern))
+
+    def read_file(self, job: JobId, name: str) -> AsyncIterator[bytes]:
+        """The bytes of a regular file beneath the work folder. Raises OutputUnsafeError."""
+        return self._read(self._work(job), name)
+
+    async def _read(self, root: str, name: str) -> AsyncIterator[bytes]:
+        fd = await self._workers.run(partial(safe_files.open_file, root, name))
+        try:
+            while piece := await self._workers.run(partial(os.read, fd, FILE_CHUNK_BYTES)):
+                yield piece
+        finally:
+            os.close(fd)
+
+    async def scan(self, job: JobId, base: Parts = ()) -> Scan:
+        """Everything in a folder of the work folder, or one file. Raises OutputUnsafeError."""
+        root = self._work(job)
+
+        def look() -> Scan:
+            return scan(root, base, owned_by=os.stat(root).st_uid)
+
+        return await self._workers.run(look)
+
+    def pack(self, job: JobId, base: Parts, found: Sequence[Found]) -> AsyncIterator[bytes]:
+        """The tree of what was found in `base`. Raises OutputUnsafeError."""
+        return self._pack(self._work(job), base, found)
+
+    async def _pack(self, root: str, base: Parts, found: Sequence[Found]) -> AsyncIterator[bytes]:
+        names = [b"/".join([top, *base]) for top in (WORK, os.fsencode(root))]
+        inside = inside_of(*names)
+        try:
+            entries = await self._workers.run(partial(entries_of, found, base, inside=inside))
+            pieces = packed(root, found, entries)
+            while (piece := await self._workers.run(partial(next, pieces, None))) is not None:
+                yield piece
+        except OSError as exc:
+            shown = text_of(joined(base)) or "the work folder"
+            raise OutputUnsafeError(f"{shown} cannot be read: {exc.strerror}") from exc
+
+    async def unpack(self, job: JobId, base: Parts, chunks: AsyncIterable[bytes]) -> None:
+        """Make a tree's folder. Raises OutputUnsafeError, ExecutorUnavailableError (no room)."""
+        unpacker = Unpacker(self._work(job), base, self._owner(job))
+        try:
+            async for chunk in chunks:
+                await self._workers.run(partial(unpacker.feed, chunk))
+            await self._workers.run(unpacker.finish)
+        except OSError as exc:
+            raise ExecutorUnavailableError(f"writing into the work folder: {exc.strerror}") from exc
+        finally:
+            unpacker.close()
 
 
 def _write_all(fd: int, data: bytes) -> None:

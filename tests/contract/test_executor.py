@@ -8,18 +8,21 @@ from pathlib import Path
 import pytest
 import trio
 
+from p2p.wire.codec import encode
 from p2p.workers import ThreadWorkers
 from swarmnode.errors import (
     EnvironmentUnknownError,
     JobRunningError,
     JobUnknownError,
     OutputUnsafeError,
+    TreeChangedError,
 )
 from swarmnode.executor.capability import ExecutorConfig
 from swarmnode.executor.fake import FakeExecutor
 from swarmnode.executor.fake_programs import Process, Run
 from swarmnode.executor.port import Executor, JobId, JobSpec
 from swarmnode.executor.process import ProcessExecutor
+from swarmnode.tree.format import MAGIC, Entry, Kind, TreeHead, TreePage, write_index
 from tests.job_lab import MIB, needs_bwrap, run_job, spec
 
 JOB = JobId("t.1")
@@ -174,7 +177,67 @@ async def test_nothing_is_left_of_a_file_whose_stream_broke(machine: Machine) ->
         await executor.forget(JOB)
 
 
-@pytest.mark.parametrize("name", ["/etc/passwd", "../x", ".hidden", "a//b", "a\\b", "a\nb", ""])
+@pytest.mark.parametrize(
+    "name", [".env", "-rf", "a b", "a=b", "a\nb", "u\u0308", r"\xff\\", "x" * 255]
+)
+async def test_every_name_goes_in_and_comes_out(machine: Machine, name: str) -> None:
+    async with machine.node() as executor:
+        await executor.prepare(JOB)
+        await executor.put_file(JOB, f"./in//{name}", pieces(b"x"))
+        assert [file.name for file in await executor.list_files(JOB, "**")] == [f"in/{name}"]
+        assert await read(executor, f"in/{name}") == b"x"
+        await executor.forget(JOB)
+
+
+async def test_a_folder_goes_in_and_comes_out_as_one_tree(machine: Machine) -> None:
+    tree = write_index(
+        (
+            Entry(b"", Kind.FOLDER, 0o755),
+            Entry(b".env", Kind.FILE, 0o644, 2),
+            Entry(b"bin", Kind.FOLDER, 0o755),
+            Entry(b"bin/run", Kind.FILE, 0o755, 3),
+            Entry(b"now", Kind.LINK, target=b"bin/run"),
+        )
+    )
+    async with machine.node() as executor:
+        await executor.prepare(JOB)
+        for _ in range(2):  # staging may be done again after a crash
+            await executor.unpack(JOB, (b"code",), pieces(tree[:20], tree[20:] + b"a", b"brun"))
+        looked = await executor.scan(JOB, (b"code",))
+        assert [one.parts[1:] for one in looked.found] == [
+            (), (b".env",), (b"bin",), (b"bin", b"run"), (b"now",),
+        ]  # fmt: skip
+        out = b"".join([one async for one in executor.pack(JOB, (b"code",), looked.found)])
+        assert out == tree + b"abrun"
+        await executor.forget(JOB)
+
+
+async def test_nothing_is_packed_of_files_that_changed_since_the_look(machine: Machine) -> None:
+    async with machine.node() as executor:
+        await executor.prepare(JOB)
+        await executor.put_file(JOB, "a", pieces(b"one"))
+        looked = await executor.scan(JOB)
+        await executor.put_file(JOB, "a", pieces(b"other"))
+        with pytest.raises(TreeChangedError, match="'a'"):
+            [one async for one in executor.pack(JOB, (), looked.found)]
+        await executor.forget(JOB)
+
+
+async def test_a_hostile_tree_leaves_nothing(machine: Machine) -> None:
+    root = Entry(b"", Kind.FOLDER, 0o755)
+    forged = encode(TreePage((root, Entry(b"../x", Kind.FILE, 0o644, 1))))
+    framed = len(forged).to_bytes(4) + forged
+    head = encode(TreeHead(2, 1, len(framed), 1))
+    data = MAGIC + len(head).to_bytes(4) + head + framed + b"x"
+    async with machine.node() as executor:
+        await executor.prepare(JOB)
+        with pytest.raises(OutputUnsafeError):
+            await executor.unpack(JOB, (), pieces(data))
+        assert await executor.list_files(JOB, "**") == ()
+        await executor.forget(JOB)
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../x", "a/../b", "a\\b", ".", ""])
 async def test_unsafe_names_are_refused(machine: Machine, name: str) -> None:
     async with machine.node() as executor:
         await executor.prepare(JOB)

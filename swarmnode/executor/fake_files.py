@@ -1,0 +1,97 @@
+"""The work folder of a FakeExecutor's job: files are bytes by name, folders those they lie in."""
+
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+
+import trio
+
+from swarmnode.errors import OutputUnsafeError, TreeChangedError, TreeRefusedError
+from swarmnode.executor.fake_programs import File, Process
+from swarmnode.executor.port import FileStat
+from swarmnode.limits import FILE_CHUNK_BYTES
+from swarmnode.tree.format import Kind, write_index
+from swarmnode.tree.names import Parts, joined, parts_in, text_of
+from swarmnode.tree.pattern import Pattern
+from swarmnode.tree.scan import Found, Scan, entries_of
+from swarmnode.tree.unpack import IndexReader
+
+
+async def put(process: Process, name: str, chunks: AsyncIterable[bytes], now_ms: int) -> None:
+    """Write a file once the stream is whole. Raises OutputUnsafeError."""
+    if not (parts := parts_in(name)):
+        raise OutputUnsafeError(f"{name!r} names no file")
+    data = b"".join([chunk async for chunk in chunks])
+    process.write(text_of(joined(parts)), data, now_ms * 1_000_000)
+
+
+def listed(process: Process, pattern: str) -> tuple[FileStat, ...]:
+    """Files that match, by name."""
+    meant = Pattern(f"{pattern}**" if pattern.endswith("/") else pattern)
+    return tuple(
+        FileStat(name, len(file.data), file.modified_ns)
+        for name, file in sorted(process.files.items())
+        if file.kind is Kind.FILE and meant.matches(parts_in(name))
+    )
+
+
+async def read(process: Process, name: str) -> AsyncIterator[bytes]:
+    """The bytes of one file. Raises OutputUnsafeError."""
+    parts_in(name)
+    if name not in process.files:
+        raise OutputUnsafeError(f"{name!r} cannot be opened: No such file or directory")
+    data = process.files[name].data
+    for start in range(0, len(data), FILE_CHUNK_BYTES):
+        await trio.lowlevel.checkpoint()
+        yield data[start : start + FILE_CHUNK_BYTES]
+
+
+def scan(process: Process, base: Parts) -> Scan:
+    """Everything beneath `base`, with the folders above each file."""
+    found: dict[Parts, Found] = {} if base else {(): Found((), Kind.FOLDER, 0o755)}
+    for name, file in process.files.items():
+        parts = parts_in(name)
+        if parts[: len(base)] != base:
+            continue
+        for depth in range(len(base), len(parts)):
+            found.setdefault(parts[:depth], Found(parts[:depth], Kind.FOLDER, 0o755))
+        is_link = file.kind is Kind.LINK
+        found[parts] = Found(
+            parts,
+            file.kind,
+            file.mode,
+            0 if is_link else len(file.data),
+            file.modified_ns,
+            file.modified_ns + (not file.in_place),
+            target=file.data if is_link else b"",
+        )
+    return Scan(tuple(sorted(found.values(), key=lambda one: one.parts)))
+
+
+async def pack(process: Process, base: Parts, found: Sequence[Found]) -> AsyncIterator[bytes]:
+    """The tree of what was found. Raises TreeRefusedError, TreeChangedError."""
+    await trio.lowlevel.checkpoint()
+    yield write_index(entries_of(found, base))
+    for one in found:
+        if one.kind is Kind.FILE:
+            await trio.lowlevel.checkpoint()
+            file = process.files.get(text_of(joined(one.parts)))
+            if file is None or (len(file.data), file.modified_ns) != (one.size, one.modified_ns):
+                raise TreeChangedError(f"{text_of(joined(one.parts))!r} changed while it was read")
+            yield file.data
+
+
+async def unpack(process: Process, base: Parts, chunks: AsyncIterable[bytes], now_ms: int) -> None:
+    """Make a tree's files. Raises TreeRefusedError."""
+    whole = IndexReader().feed(b"".join([chunk async for chunk in chunks]))
+    if whole is None:
+        raise TreeRefusedError("the tree ends early")
+    index, data = whole
+    for entry in index.entries:
+        name = text_of(joined((*base, *entry.parts)))
+        if entry.kind is Kind.FILE:
+            content, data = data[: entry.size], data[entry.size :]
+            process.files[name] = File(content, now_ms * 1_000_000, mode=entry.mode)
+        elif entry.kind is Kind.LINK:
+            process.files[name] = File(entry.target, now_ms * 1_000_000, Kind.LINK, 0)
+        elif entry.kind is Kind.NAME:
+            first = text_of(joined((*base, *entry.target.split(b"/"))))
+            process.files[name] = process.files[first]

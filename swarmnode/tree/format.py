@@ -1,0 +1,231 @@
+"""The bytes of a tree, version 1. Written once and for all: docs/protocol.md has it for others.
+
+    MAGIC, then head and pages, each as its length (4 bytes, big-endian) and its encoding,
+    then the contents of all files in the order of their entries
+
+Entries are in the order of their parts, the folder itself (an empty path) first, so every name
+comes after the folder it lies in. There is one encoding for a tree: what is written in any other
+way is refused.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from p2p.errors import WireError
+from p2p.wire.codec import Record, decode_as, encode
+from swarmnode.errors import NameRefusedError, TreeRefusedError
+from swarmnode.limits import (
+    LINK_BYTES_MAX,
+    TREE_ENTRIES_MAX,
+    TREE_INDEX_BYTES_MAX,
+    TREE_PAGE_BYTES_MAX,
+    TREE_PAGE_ENTRIES_MAX,
+)
+from swarmnode.tree.links import Links
+from swarmnode.tree.names import Parts, check_parts, text_of
+
+MAGIC: Final = b"swarm tree 1\n"
+LENGTH_BYTES: Final = 4
+HEAD_BYTES_MAX: Final = 64
+RIGHTS: Final = 0o777
+"""What is kept of a mode; the rest (set-user-id and the like) is nobody else's to give."""
+_SIZE_MAX: Final = 1 << 60
+
+
+class Kind(IntEnum):
+    """What a name stands for."""
+
+    FOLDER = 0
+    FILE = 1
+    LINK = 2  # symbolic
+    NAME = 3  # one more name of a file that has come before (a hard link)
+
+
+class Entry(Record, frozen=True):
+    """One name. What does not belong to its kind is 0 or empty."""
+
+    path: bytes
+    """Relative, with slashes; empty for the tree's own folder or file."""
+    kind: Kind
+    mode: int = 0
+    """Rights of a folder or file."""
+    size: int = 0
+    """Bytes of a file."""
+    target: bytes = b""
+    """Where a link leads as it was written, or the path whose other name this is."""
+
+    @property
+    def parts(self) -> Parts:
+        """The path, split."""
+        return tuple(self.path.split(b"/")) if self.path else ()
+
+
+class TreePage(Record, frozen=True):
+    """Some entries of the index."""
+
+    entries: tuple[Entry, ...]
+
+
+class TreeHead(Record, frozen=True):
+    """What follows, in numbers."""
+
+    entries: int
+    pages: int
+    index_bytes: int
+    """Of all pages with their lengths."""
+    content_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """A whole index, checked."""
+
+    entries: tuple[Entry, ...]
+
+    @property
+    def content_bytes(self) -> int:
+        """Bytes of all files."""
+        return sum(entry.size for entry in self.entries)
+
+    @property
+    def files(self) -> int:
+        """Names that are not folders."""
+        return sum(entry.kind is not Kind.FOLDER for entry in self.entries)
+
+    @property
+    def is_file(self) -> bool:
+        """The tree is one file with its rights, and no folder."""
+        return self.entries[0].kind is Kind.FILE
+
+
+def write_index(entries: Sequence[Entry]) -> bytes:
+    """Everything that comes before the contents. Raises TreeRefusedError."""
+    check(entries)
+    pages = b"".join(_framed(encode(page)) for page in _pages(entries))
+    if len(pages) > TREE_INDEX_BYTES_MAX:
+        raise TreeRefusedError(
+            f"the names take {len(pages)} bytes, limit {TREE_INDEX_BYTES_MAX}: split the folder"
+        )
+    count = sum(1 for _ in _pages(entries))
+    content = sum(entry.size for entry in entries)
+    head = TreeHead(len(entries), count, len(pages), content)
+    return MAGIC + _framed(encode(head)) + pages
+
+
+def read_head(data: bytes) -> TreeHead:
+    """The head's own encoding. Raises TreeRefusedError."""
+    try:
+        head = decode_as(TreeHead, data, HEAD_BYTES_MAX)
+    except WireError as error:
+        raise TreeRefusedError(f"not a tree: {error}") from error
+    is_possible = (
+        1 <= head.entries <= TREE_ENTRIES_MAX
+        and 1 <= head.pages <= head.entries
+        and 0 < head.index_bytes <= TREE_INDEX_BYTES_MAX
+        and 0 <= head.content_bytes <= _SIZE_MAX
+    )
+    if not is_possible or encode(head) != data:
+        raise TreeRefusedError(f"a tree of {head.entries} names is not one we read")
+    return head
+
+
+def read_pages(head: TreeHead, data: bytes) -> Index:
+    """All pages. Raises TreeRefusedError for any tree that we would not write like this."""
+    entries: list[Entry] = []
+    at = 0
+    for _ in range(head.pages):
+        length = int.from_bytes(data[at : at + LENGTH_BYTES])
+        at += LENGTH_BYTES
+        try:
+            entries += decode_as(TreePage, data[at : at + length]).entries
+        except WireError as error:
+            raise TreeRefusedError(f"not a page of a tree: {error}") from error
+        at += length
+        if len(entries) > head.entries:
+            break
+    check(entries)
+    index = Index(tuple(entries))
+    is_canonical = b"".join(_framed(encode(page)) for page in _pages(entries)) == data
+    counts = (len(entries), index.content_bytes)
+    if counts != (head.entries, head.content_bytes) or not is_canonical:
+        raise TreeRefusedError("the tree's index is not what its head says")
+    return index
+
+
+def check(entries: Sequence[Entry]) -> None:
+    """Refuse whatever is no honest folder. Raises TreeRefusedError, which names the entry."""
+    if not 1 <= len(entries) <= TREE_ENTRIES_MAX:
+        raise TreeRefusedError(
+            f"{len(entries)} names in one tree, limit {TREE_ENTRIES_MAX}: split the folder"
+        )
+    kinds: dict[Parts, Kind] = {}
+    paths: dict[bytes, Kind] = {}
+    before: Parts | None = None
+    for entry in entries:
+        parts = entry.parts
+        _check_entry(entry, parts, paths)
+        if before is not None and parts <= before:
+            raise _refused(entry, "comes twice or out of order")
+        if parts and kinds.get(parts[:-1]) is not Kind.FOLDER:
+            raise _refused(entry, "lies in what is not a folder of the tree")
+        kinds[parts], paths[entry.path], before = entry.kind, entry.kind, parts
+    if before is None or kinds.get(()) not in (Kind.FOLDER, Kind.FILE):
+        raise TreeRefusedError("a tree begins with its own folder or file")
+    targets = {entry.parts: entry.target for entry in entries if entry.kind is Kind.LINK}
+    links = Links(targets)
+    for place, target in targets.items():
+        if links.leads_out(place):
+            raise TreeRefusedError(
+                f"{shown(place)} is a link that leads out of the folder, to "
+                f"{text_of(target)!r}: put what it means inside, or leave it out"
+            )
+
+
+def shown(parts: Parts) -> str:
+    """A path in words."""
+    return repr(text_of(b"/".join(parts)) or ".")
+
+
+def _check_entry(entry: Entry, parts: Parts, paths: dict[bytes, Kind]) -> None:
+    try:
+        check_parts(parts)
+    except NameRefusedError as error:
+        raise TreeRefusedError(str(error)) from error
+    is_rights = 0 <= entry.mode <= RIGHTS
+    match entry.kind:
+        case Kind.FOLDER:
+            is_sound = is_rights and (entry.size, entry.target) == (0, b"")
+        case Kind.FILE:
+            is_sound = is_rights and 0 <= entry.size <= _SIZE_MAX and not entry.target
+        case Kind.LINK:
+            is_target = 0 < len(entry.target) <= LINK_BYTES_MAX and b"\0" not in entry.target
+            is_sound = is_target and (entry.mode, entry.size) == (0, 0)
+        case Kind.NAME:
+            is_sound = paths.get(entry.target) is Kind.FILE and (entry.mode, entry.size) == (0, 0)
+    if not is_sound:
+        raise _refused(entry, "is not what its kind can be")
+
+
+def _refused(entry: Entry, words: str) -> TreeRefusedError:
+    return TreeRefusedError(f"{shown(entry.parts)} {words}")
+
+
+def _framed(data: bytes) -> bytes:
+    return len(data).to_bytes(LENGTH_BYTES) + data
+
+
+def _pages(entries: Sequence[Entry]) -> Iterable[TreePage]:
+    """The one way to cut the entries into pages."""
+    held: list[Entry] = []
+    size = 0
+    for entry in entries:
+        length = len(encode(entry))
+        if held and (len(held) == TREE_PAGE_ENTRIES_MAX or size + length > TREE_PAGE_BYTES_MAX):
+            yield TreePage(tuple(held))
+            held, size = [], 0
+        held.append(entry)
+        size += length
+    if held:
+        yield TreePage(tuple(held))

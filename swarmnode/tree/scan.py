@@ -1,0 +1,240 @@
+"""What is in a folder now, looked at as if everything in it were a trap, because it may be.
+
+Every folder is opened relative to its parent and never through a link, so nothing outside is
+ever touched, whatever somebody swaps under our feet. Blocking.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from swarmnode.errors import NameRefusedError, TreeChangedError, TreeRefusedError
+from swarmnode.limits import PATH_PARTS_MAX, TREE_ENTRIES_MAX, WALKED_ENTRIES_MAX
+from swarmnode.tree.format import RIGHTS, Entry, Kind, shown
+from swarmnode.tree.names import Parts, check_parts, joined
+
+FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One name beneath a folder, as it was at the look."""
+
+    parts: Parts
+    kind: Kind
+    mode: int
+    size: int = 0
+    modified_ns: int = 0
+    changed_ns: int = 0
+    """When anything about it changed last: a rename counts, and cannot be set back."""
+    inode: tuple[int, int] = (0, 0)
+    links: int = 1
+    target: bytes = b""
+
+    @property
+    def was_placed(self) -> bool:
+        """It got its name when it was complete already, as a rename does it."""
+        return self.changed_ns > self.modified_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A look at a folder, in the order of a tree."""
+
+    found: tuple[Found, ...]
+    left_out: tuple[str, ...] = ()
+    """What no tree can hold (sockets, pipes, devices), in words."""
+
+
+def open_folder(root: str | int, parts: Parts) -> int:
+    """A descriptor of a folder beneath `root`, step by step; the caller closes it.
+
+    Raises OSError: ELOOP or ENOTDIR where a part is a link or a file.
+    """
+    folder = os.open(root, FOLDER_FLAGS) if isinstance(root, str) else os.dup(root)
+    for part in parts:
+        try:
+            below = os.open(part, FOLDER_FLAGS, dir_fd=folder)
+        finally:
+            os.close(folder)
+        folder = below
+    return folder
+
+
+def scan(
+    root: str | int,
+    base: Parts = (),
+    *,
+    owned_by: int | None = None,
+    entries_max: int = WALKED_ENTRIES_MAX,
+) -> Scan:
+    """Look at `base` beneath `root` and all that is in it; nothing is found where nothing is.
+
+    With `owned_by`, a file with several names must be that user's: its other names may be anywhere.
+    Raises TreeRefusedError when there is too much, or a name that cannot be kept.
+    """
+    look = _Look(owned_by, entries_max)
+    look.top(root, base)
+    while look.folders:
+        look.inside(root, look.folders.pop())
+    return Scan(tuple(sorted(look.found, key=lambda one: one.parts)), tuple(sorted(look.left_out)))
+
+
+class _Look:
+    """What a scan has come to."""
+
+    def __init__(self, owned_by: int | None, entries_max: int) -> None:
+        self.found: list[Found] = []
+        self.left_out: list[str] = []
+        self.folders: list[Parts] = []
+        self._owned_by, self._entries_max = owned_by, entries_max
+
+    def top(self, root: str | int, base: Parts) -> None:
+        """The folder (or file) itself."""
+        above = _opened(root, base[:-1])
+        if above is None:
+            return
+        try:
+            if base:
+                self._take(base, base[-1], above)
+            else:
+                self._note(base, os.fstat(above), b"")
+        finally:
+            os.close(above)
+
+    def inside(self, root: str | int, parts: Parts) -> None:
+        """Everything directly in a folder."""
+        folder = _opened(root, parts)
+        if folder is None:
+            return
+        try:
+            for name in os.listdir(folder):
+                self._take((*parts, os.fsencode(name)), os.fsencode(name), folder)
+        finally:
+            os.close(folder)
+
+    def _take(self, parts: Parts, name: bytes, folder: int) -> None:
+        try:
+            info = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            is_link = stat.S_ISLNK(info.st_mode)
+            target = os.readlink(name, dir_fd=folder) if is_link else b""
+        except FileNotFoundError:
+            return  # gone again: a program is at work
+        self._note(parts, info, target)
+
+    def _note(self, parts: Parts, info: os.stat_result, target: bytes) -> None:
+        if len(self.found) + len(self.left_out) >= self._entries_max:
+            raise TreeRefusedError(
+                f"more than {self._entries_max} names: pack them into fewer files"
+            )
+        kind = _kind_of(info.st_mode)
+        if kind is None:
+            self.left_out.append(f"{shown(parts)} is a {_special(info.st_mode)}")
+            return
+        try:
+            check_parts(parts)
+        except NameRefusedError as error:
+            raise TreeRefusedError(str(error)) from error
+        is_shared = kind is Kind.FILE and info.st_nlink > 1
+        if is_shared and self._owned_by is not None and info.st_uid != self._owned_by:
+            raise TreeRefusedError(f"{shown(parts)} is another user's file under one more name")
+        if kind is Kind.FOLDER and len(parts) <= PATH_PARTS_MAX:
+            self.folders.append(parts)
+        self.found.append(
+            Found(
+                parts,
+                kind,
+                0 if kind is Kind.LINK else stat.S_IMODE(info.st_mode) & RIGHTS,
+                info.st_size if kind is Kind.FILE else 0,
+                info.st_mtime_ns,
+                info.st_ctime_ns,
+                (info.st_dev, info.st_ino),
+                info.st_nlink,
+                target,
+            )
+        )
+
+
+def _opened(root: str | int, parts: Parts) -> int | None:
+    """The folder; None when it is not there, or no folder (any more). Raises TreeRefusedError."""
+    try:
+        return open_folder(root, parts)
+    except PermissionError as error:
+        raise TreeRefusedError(f"{shown(parts)} cannot be read: {error.strerror}") from error
+    except OSError as error:
+        if error.errno not in _ABSENT:
+            raise
+        return None
+
+
+def inside_of(*folders: bytes) -> Callable[[bytes], bytes]:
+    """Turns an absolute path into one from a tree's own folder, which goes by these names."""
+
+    def rest(target: bytes) -> bytes:
+        for folder in folders:
+            if target.rstrip(b"/") == folder:
+                return b"."
+            if target.startswith(folder + b"/"):
+                return target[len(folder) + 1 :]
+        return target
+
+    return rest
+
+
+def _kind_of(mode: int) -> Kind | None:
+    if stat.S_ISREG(mode):
+        return Kind.FILE
+    if stat.S_ISDIR(mode):
+        return Kind.FOLDER
+    return Kind.LINK if stat.S_ISLNK(mode) else None
+
+
+def _special(mode: int) -> str:
+    if stat.S_ISSOCK(mode):
+        return "socket"
+    return "pipe" if stat.S_ISFIFO(mode) else "device"
+
+
+def entries_of(
+    found: Sequence[Found], base: Parts, *, inside: Callable[[bytes], bytes] = bytes
+) -> tuple[Entry, ...]:
+    """The entries of a tree whose own folder is `base`; what is found must be in order.
+
+    A second name of a file becomes one here too. `inside` (see `inside_of`) makes links
+    relative that lead into the folder by its absolute name; other absolute ones lead out.
+    Raises TreeRefusedError.
+    """
+    if len(found) > TREE_ENTRIES_MAX:
+        raise TreeRefusedError(
+            f"{len(found)} names in one tree, limit {TREE_ENTRIES_MAX}: split the folder"
+        )
+    first: dict[tuple[int, int], bytes] = {}
+    entries: list[Entry] = []
+    for one in found:
+        parts = one.parts[len(base) :]
+        path = joined(parts)
+        if one.kind is Kind.FILE and one.links > 1 and one.inode in first:
+            entries.append(Entry(path, Kind.NAME, target=first[one.inode]))
+            continue
+        if one.kind is Kind.FILE:
+            first[one.inode] = path
+        target = one.target
+        if target.startswith(b"/") and not (target := inside(target)).startswith(b"/"):
+            target = b"/".join([b".."] * (len(parts) - 1) + [target])
+        entries.append(Entry(path, one.kind, one.mode, one.size, target))
+    return tuple(entries)
+
+
+def same_file(found: Found, info: os.stat_result) -> bool:
+    """Whether an opened file is the one that was found, with not a byte changed since."""
+    seen = (found.inode, found.size, found.modified_ns)
+    return seen == ((info.st_dev, info.st_ino), info.st_size, info.st_mtime_ns)
+
+
+def changed(found: Found) -> TreeChangedError:
+    """The error that says which file did not rest."""
+    return TreeChangedError(f"{shown(found.parts)} changed while it was read")

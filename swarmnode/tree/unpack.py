@@ -1,0 +1,232 @@
+"""From the bytes of a tree to a folder: checked before anything is made, nothing made outside.
+
+Folders come first, then contents as they arrive, links last: nothing is ever written through a
+link, neither one of the tree nor one that somebody put there meanwhile. Blocking.
+"""
+
+import contextlib
+import os
+import stat
+from typing import Final
+
+from swarmnode.errors import TreeRefusedError
+from swarmnode.tree.format import (
+    HEAD_BYTES_MAX,
+    LENGTH_BYTES,
+    MAGIC,
+    Entry,
+    Index,
+    Kind,
+    TreeHead,
+    read_head,
+    read_pages,
+    shown,
+)
+from swarmnode.tree.names import Parts
+from swarmnode.tree.scan import FOLDER_FLAGS, open_folder
+
+_WRITE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class IndexReader:
+    """Takes the first bytes of a tree, however they are cut, until its index is whole."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+        self._head: TreeHead | None = None
+
+    def feed(self, data: bytes) -> tuple[Index, bytes] | None:
+        """The index and the bytes that follow it, once it is there. Raises TreeRefusedError."""
+        self._held += data
+        if not self._held.startswith(MAGIC[: len(self._held)]):
+            raise TreeRefusedError("these bytes are not a folder")
+        start = len(MAGIC) + LENGTH_BYTES
+        if len(self._held) < start:
+            return None
+        length = int.from_bytes(self._held[len(MAGIC) : start])
+        if length > HEAD_BYTES_MAX:
+            raise TreeRefusedError("the head of the tree is too long")
+        if self._head is None and len(self._held) >= start + length:
+            self._head = read_head(bytes(self._held[start : start + length]))
+        if self._head is None or len(self._held) < start + length + self._head.index_bytes:
+            return None
+        end = start + length + self._head.index_bytes
+        index = read_pages(self._head, bytes(self._held[start + length : end]))
+        return index, bytes(self._held[end:])
+
+
+class Unpacker:
+    """One tree on its way into `base` beneath `root`; parents are made, older files replaced.
+
+    Feed it all bytes, then `finish`; `close` in any case. `owner` (0: ourselves) gets all of it.
+    Raises TreeRefusedError for the tree's fault and OSError for the machine's.
+    """
+
+    def __init__(self, root: str | int, base: Parts, owner: int = 0) -> None:
+        self._root, self._base, self._owner = root, base, owner
+        self._reader = IndexReader()
+        self.index: Index | None = None
+        self._files: list[Entry] = []
+        self._next = 0
+        self._left = 0
+        self._file = -1
+        self._made: set[tuple[int, int]] = set()
+        """Inodes of this tree: a file system that takes two names for one shows here."""
+        self._is_placed = False
+
+    def feed(self, data: bytes) -> None:
+        """The next bytes."""
+        if self.index is None:
+            whole = self._reader.feed(data)
+            if whole is None:
+                return
+            self.index, data = whole
+            self._make_folders(self.index)
+            self._files = [entry for entry in self.index.entries if entry.kind is Kind.FILE]
+            self._open_next()
+        view = memoryview(data)
+        while view:
+            if self._file < 0:
+                raise TreeRefusedError("bytes follow the end of the tree")
+            written = os.write(self._file, view[: self._left])
+            view = view[written:]
+            self._left -= written
+            if not self._left:
+                self._open_next()
+
+    def finish(self) -> Index:
+        """All bytes were fed: links and rights follow."""
+        if self.index is None or self._file >= 0:
+            raise TreeRefusedError("the tree ends early")
+        for entry in self.index.entries:
+            if entry.kind in (Kind.LINK, Kind.NAME):
+                self._link(entry)
+        for entry in reversed(self.index.entries):
+            if entry.kind is Kind.FOLDER and (entry.parts or self._base):
+                self._set_rights(entry)
+        return self.index
+
+    def close(self) -> None:
+        """Let go of what is open."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    # -- inside
+
+    def _make_folders(self, index: Index) -> None:
+        above = self._base[:-1] if index.is_file else self._base
+        for depth in range(1, len(above) + 1):
+            is_own = depth == len(self._base) and not index.is_file
+            self._make_folder(above[:depth], is_tree=is_own)
+        for entry in index.entries:
+            if entry.kind is Kind.FOLDER and entry.parts:
+                self._make_folder((*self._base, *entry.parts), is_tree=True)
+
+    def _make_folder(self, parts: Parts, *, is_tree: bool) -> None:
+        """Rights come last: a folder that may not be written must be filled first."""
+        above = open_folder(self._root, parts[:-1])
+        try:
+            is_new = True
+            try:
+                os.mkdir(parts[-1], 0o700, dir_fd=above)
+            except FileExistsError:
+                is_new = False
+            folder = os.open(parts[-1], FOLDER_FLAGS, dir_fd=above)
+        except OSError as error:
+            raise _in_the_way(parts, error) from error
+        finally:
+            os.close(above)
+        try:
+            info = os.fstat(folder)
+            if is_new and self._owner:
+                os.fchown(folder, self._owner, self._owner)
+            elif is_tree and not is_new:
+                os.fchmod(folder, 0o700)
+            if is_tree:
+                self._note(info, parts)
+        finally:
+            os.close(folder)
+
+    def _note(self, info: os.stat_result, parts: Parts) -> None:
+        inode = (info.st_dev, info.st_ino)
+        if inode in self._made:
+            raise TreeRefusedError(f"{shown(parts)} and another name are one to this file system")
+        self._made.add(inode)
+
+    def _open_next(self) -> None:
+        """The next file that has bytes; those without are made on the way."""
+        self.close()
+        while self._next < len(self._files):
+            entry = self._files[self._next]
+            self._next += 1
+            fd = self._create(entry)
+            if entry.size:
+                self._file, self._left = fd, entry.size
+                return
+            os.close(fd)
+
+    def _create(self, entry: Entry) -> int:
+        parts = (*self._base, *entry.parts)
+        above = open_folder(self._root, parts[:-1])
+        try:
+            self._clear(parts, above)
+            fd = os.open(parts[-1], _WRITE_FLAGS, 0o600, dir_fd=above)
+        except OSError as error:
+            raise _in_the_way(parts, error) from error
+        finally:
+            os.close(above)
+        self._note(os.fstat(fd), parts)
+        if self._owner:
+            os.fchown(fd, self._owner, self._owner)
+        os.fchmod(fd, entry.mode)
+        return fd
+
+    def _clear(self, parts: Parts, above: int) -> None:
+        """Take away an older file or link of that name; one of this very tree is a clash."""
+        with contextlib.suppress(FileNotFoundError):
+            info = os.stat(parts[-1], dir_fd=above, follow_symlinks=False)
+            if (info.st_dev, info.st_ino) in self._made:
+                raise TreeRefusedError(
+                    f"{shown(parts)} and another name are one to this file system"
+                )
+            if stat.S_ISDIR(info.st_mode):
+                raise TreeRefusedError(f"{shown(parts)} is a folder here already")
+            os.unlink(parts[-1], dir_fd=above)
+
+    def _link(self, entry: Entry) -> None:
+        parts = (*self._base, *entry.parts)
+        above = open_folder(self._root, parts[:-1])
+        try:
+            self._clear(parts, above)
+            if entry.kind is Kind.LINK:
+                os.symlink(entry.target, parts[-1], dir_fd=above)
+                if self._owner:
+                    os.chown(
+                        parts[-1], self._owner, self._owner, dir_fd=above, follow_symlinks=False
+                    )
+                return
+            first = (*self._base, *entry.target.split(b"/"))
+            source = open_folder(self._root, first[:-1])
+            try:
+                os.link(
+                    first[-1], parts[-1], src_dir_fd=source, dst_dir_fd=above, follow_symlinks=False
+                )
+            finally:
+                os.close(source)
+        finally:
+            os.close(above)
+
+    def _set_rights(self, entry: Entry) -> None:
+        folder = open_folder(self._root, (*self._base, *entry.parts))
+        try:
+            os.fchmod(folder, entry.mode)
+        finally:
+            os.close(folder)
+
+
+def _in_the_way(parts: Parts, error: OSError) -> TreeRefusedError | OSError:
+    """A clash of names is the tree's fault, a full disk the machine's."""
+    if isinstance(error, NotADirectoryError | IsADirectoryError | FileExistsError):
+        return TreeRefusedError(f"{shown(parts)} cannot be made: {error.strerror}")
+    return error
