@@ -98,8 +98,11 @@ TASK_RECORD_BYTES_MAX: Final = 256 * 1024
 CHECKPOINT_BYTES_MAX: Final = 40 * 1024
 """A checkpoint's list of files: with the spec it fits the 64 KiB of an award."""
 
+PATTERNS_MAX: Final = 256
+"""Patterns of outputs in one spec: each is tried on every name of the work folder."""
+
 OUTPUTS_MAX: Final = 256
-"""Files a task may give back one by one: more belong into an archive the task makes itself."""
+"""Objects a task gives back at most; a folder is one, and so are many loose files together."""
 
 MANIFEST_BYTES_MAX: Final = 48 * 1024
 """The list of a task's outputs: it travels in one signed result."""

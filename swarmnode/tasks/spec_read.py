@@ -3,13 +3,12 @@
 import difflib
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from pathlib import PurePosixPath
 from typing import Final, TypeVar
 
 from p2p.ids import PeerId
 from storage.caps import parse_cap
 from storage.errors import CapabilityError
-from swarmnode.limits import FILE_NAME_BYTES_MAX, OUTPUTS_MAX, RETRIES_MAX
+from swarmnode.limits import PATTERNS_MAX, RETRIES_MAX
 from swarmnode.tasks.sizes import parse_bytes, parse_cores, parse_duration_ms
 from swarmnode.tasks.spec import (
     CheckpointSpec,
@@ -20,6 +19,8 @@ from swarmnode.tasks.spec import (
     Shape,
     TaskSpec,
 )
+from swarmnode.tree.names import normal
+from swarmnode.tree.pattern import Pattern
 
 LIMITS: Final = ("memory", "pids", "cpu", "disk", "wall", "net", "syscalls")
 """What `enforce` may name; a test holds it equal to swarmnode.executor.port.Limit."""
@@ -145,7 +146,7 @@ def _checkpoint(reader: Reader | None) -> CheckpointSpec | None:
         return None
     plain = CheckpointSpec("checkpoint")
     spec = CheckpointSpec(
-        folder=reader.take("dir", _relative_name, plain.folder),
+        folder=reader.take("dir", _folder, plain.folder),
         every_ms=reader.take("every_s", _positive_ms, plain.every_ms),
         keep=reader.take("keep", _count(2, 100), plain.keep),
     )
@@ -213,29 +214,30 @@ def _variables(given: object) -> tuple[tuple[str, str], ...]:
 
 
 def _inputs(given: object) -> tuple[tuple[str, str], ...]:
-    pairs = _pairs(given)
-    for name, cap in pairs:
-        _relative_name(name)
+    found: dict[str, str] = {}
+    for name, cap in _pairs(given):
+        if (place := normal(name)) in found:
+            raise ValueError(f"two inputs are to be {place!r}: give one another name")
         try:
             parse_cap(cap)
         except CapabilityError as exc:
             raise ValueError(f"{name}: {exc}") from exc
-    return pairs
+        found[place] = cap
+    return tuple(sorted(found.items()))
 
 
 def _globs(given: object) -> tuple[str, ...]:
     globs = _texts(given)
-    if len(globs) > OUTPUTS_MAX:
-        raise ValueError(f"{len(globs)} patterns, limit {OUTPUTS_MAX}")
-    return tuple(_relative_name(one) for one in globs)
+    if len(globs) > PATTERNS_MAX:
+        raise ValueError(f"{len(globs)} patterns, limit {PATTERNS_MAX}: name a folder, or use *")
+    return tuple(Pattern(one).text for one in globs)
 
 
-def _relative_name(given: object) -> str:
-    parts = PurePosixPath(given).parts if isinstance(given, str) and _is_text(given) else ()
-    safe = parts and parts[0] != "/" and ".." not in parts
-    if not safe or len(str(given).encode()) > FILE_NAME_BYTES_MAX:
+def _folder(given: object) -> str:
+    folder = normal(given) if isinstance(given, str) else "."
+    if folder == ".":
         raise ValueError(f"{given!r} is not a name inside the work folder")
-    return str(given)
+    return folder
 
 
 def _limits(given: object) -> tuple[str, ...]:
