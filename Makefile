@@ -1,6 +1,7 @@
 # Every target does the set-up it needs; `make help` lists them.
 PYTHON ?= python3
 BIN := .venv/bin
+TESTS ?= tests
 # Errors only: a warning about a folder or a cache of pip's is nothing that a reader could act on.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-deps
 
@@ -30,8 +31,8 @@ setup-dev: .venv/dev
 demo: .venv/runtime ## nine measured steps on seven nodes of this machine
 	@$(BIN)/swarmnode demo
 
-test: .venv/dev ## all tests but those of containers and of js-libp2p
-	$(BIN)/python -m pytest tests -q -m "not containers and not slow and not interop"
+test: .venv/dev ## all tests but those of containers and of js-libp2p (TESTS=path: some)
+	$(BIN)/python -m pytest $(TESTS) -q -m "not containers and not slow and not interop"
 
 check: .venv/dev ## ruff, mypy --strict, import arrows, tidy
 	$(BIN)/ruff check .
