@@ -2,9 +2,11 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,15 @@ trio.run(main, sys.argv[1])
 """
 
 
+def seen_by_everybody(trees: Mapping[Path, Path]) -> list[str]:
+    """A prefix: the program sees these trees elsewhere, too. A checkout may lie in root's home."""
+    binds = [f"mount --bind {shlex.quote(str(a))} {shlex.quote(str(b))}" for a, b in trees.items()]
+    for place in trees.values():
+        place.mkdir()
+    script = " && ".join([*binds, 'exec "$@"'])
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"]
+
+
 @needs_bwrap
 @needs_root
 @needs_python
@@ -66,14 +77,15 @@ def test_as_an_ordinary_user_jobs_run_and_lacking_limits_are_named(tmp_path: Pat
     home = tmp_path / "home"
     home.mkdir()
     os.chown(home, int(NOBODY), int(NOBODY))
-    packages = Path(trio.__file__).parents[1]
+    code, packages = tmp_path / "code", tmp_path / "packages"
     ran = subprocess.run(
         [
+            *seen_by_everybody({ROOT: code, Path(trio.__file__).parents[1]: packages}),
             "setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--inh-caps=-all",
             PYTHON, "-c", SCRIPT, str(home / "x"),
         ],
         capture_output=True, text=True, timeout=60, check=False,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{ROOT}:{packages}"}, cwd="/",
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{code}:{packages}"}, cwd="/",
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     said = json.loads(ran.stdout)
@@ -82,8 +94,8 @@ def test_as_an_ordinary_user_jobs_run_and_lacking_limits_are_named(tmp_path: Pat
     lacking = [limit for limit, why in said["limits"].items() if why]
     for limit in lacking:
         assert "Delegate=yes" in said["limits"][limit]
-    code, reason, out, err, enforced = said["id.1"]
-    assert (code, reason, out) == (0, "exit", f"{NOBODY}\n"), err
+    exit_code, reason, out, err, enforced = said["id.1"]
+    assert (exit_code, reason, out) == (0, "exit", f"{NOBODY}\n"), err
     assert {*enforced, *lacking} == set(said["limits"])
     assert "fork" in said["bomb.1"][3]
     assert said["disk.1"][1] == "disk" or "large" in said["disk.1"][3]
