@@ -62,7 +62,8 @@ class UnwritableFileError(IdentityError):
 class AdmissionError(P2PError):
     """A peer's token was refused, by us or by the peer; `code` says what is wrong with it.
 
-    Codes: expired, signature, network, clock, revoked; malformed, version, busy (asked too often).
+    Codes: expired, signature, network, clock, revoked, used (an invite, before); malformed,
+    version, busy (asked too often).
     """
 
     def __init__(self, code: str, detail: str) -> None:

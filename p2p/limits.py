@@ -107,6 +107,24 @@ REFUSAL_CHARS_MAX: Final = 300
 ADMIT_FRAME_BYTES_MAX: Final = 16 * 1024
 """A frame of the admission exchange: a token with its chain of certificates is under 2 KiB."""
 
+REMOVALS_MAX: Final = 1024
+"""Removals held: more than a network of 300 machines loses in years, 8 MiB at the very worst."""
+
+REMOVALS_PER_SIGNER_MAX: Final = 256
+"""The same of one key: a person who may invite cannot use up the room of all others."""
+
+REMOVAL_BYTES_MAX: Final = 8 * 1024
+"""One removal: ids, a name and the certificates of its signer take under 2 KiB."""
+
+USES_MAX: Final = 4096
+"""Uses of invites held: one per person or machine that came with an invite, 12 MiB at most."""
+
+USES_PER_WITNESS_MAX: Final = 1024
+"""The same of one witness: others witness what it has no room for."""
+
+USE_BYTES_MAX: Final = 12 * 1024
+"""One use: a certificate and the token of its witness take under 3 KiB."""
+
 ADMIT_DEADLINE_S: Final = 5.0
 """Admission is one exchange of small frames: a second even over a bad path, then patience ends."""
 

@@ -2,9 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from p2p.effects import Rng
+from p2p.host.admit_book import AdmissionBook
 from p2p.host.port import Host, Index
+from p2p.identity.admission import Admitted, Anchor
+from p2p.identity.issue import Keys
+from p2p.identity.records import MembershipToken
 from p2p.ids import LabId, MemberId, NetworkId
 from p2p.wire.envelope import Signer
 from p2p.workers import Workers
@@ -12,6 +17,29 @@ from storage.engine.port import Tables
 from storage.shards.port import ShardStore
 from swarmnode.executor.port import Executor
 from swarmnode.resources.port import Machine
+
+
+class Papers(Protocol):
+    """This machine's own certificates and the keys that lie here: `enrol.HomePapers` on a node."""
+
+    @property
+    def token(self) -> MembershipToken:
+        """What we show to others now."""
+        ...
+
+    @property
+    def me(self) -> Admitted:
+        """What it proves."""
+        ...
+
+    @property
+    def anchor(self) -> Anchor:
+        """Our network."""
+        ...
+
+    def keys(self) -> Keys:
+        """Every key that lies here. Raises IdentityError."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +61,10 @@ class Edges:
     wall_ms: Callable[[], int]
     """Milliseconds since 1970; only for expiry of signed things and for people."""
     workers: Workers
+    book: AdmissionBook
+    """Who everybody is who was admitted, and the register of the removed."""
+    papers: Papers | None = None
+    """None where machines have no certificates: in simulations."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,14 @@ class StaleAttemptError(SwarmError):
     """A newer attempt of the task owns its state: this one must stop."""
 
 
+class MemberUnknownError(SwarmError):
+    """No member of that name or id is known to this node: see `swarmnode member ls`."""
+
+
+class RemovalRefusedError(SwarmError):
+    """That member cannot be removed from here; the text says by whom, or what to say first."""
+
+
 class TaskUnknownError(SwarmError):
     """No task with that id is known to this node."""
 

@@ -4,7 +4,7 @@ Nobody else looks anything up. On a machine `daemon.py` hands over real edges, i
 `testnet.sim.swarm` hands over in-memory ones; the Node is the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import trio
 
@@ -15,16 +15,19 @@ from p2p.host.rpc import Rpc
 from p2p.ids import PeerId
 from p2p.membership.knowledge import Profile
 from p2p.membership.service import MembershipService
+from p2p.register.service import RegisterService
 from storage.facade import Names, Objects
 from storage.service import StorageService
 from swarmnode import settings
-from swarmnode.api.schema import PeerLine, Status
+from swarmnode.api.schema import MemberLine, PeerLine, RemovalDone, Status
 from swarmnode.config import Config
 from swarmnode.edges import Edges, Identity
 from swarmnode.market.service import MarketService
 from swarmnode.memory.service import MemoryService
 from swarmnode.peer_cache import TablePeerCache
+from swarmnode.register_store import TableEntryStore
 from swarmnode.resources.publisher import AdvertPublisher
+from swarmnode.roster import Roster
 from swarmnode.status import StatusReader
 
 
@@ -42,6 +45,7 @@ class Node:
         self.echo = Echo(self.rpc)
         self.membership = self._membership()
         self.gossip = self._gossip()
+        self.register = self._register()
         self.discovery = self._discovery(seeds)
         self.storage = self._storage()
         self.memory = MemoryService(
@@ -51,6 +55,8 @@ class Node:
         adverts = settings.adverts(config)
         self.adverts = AdvertPublisher(adverts, self.gossip, self.market.advert)
         self.stopped = trio.Event()
+        self.register.on_out(self._on_out)
+        self.roster = Roster(self.register, edges.papers, self.membership.view, edges.wall_ms)
         self._reader = StatusReader(self)
 
     def _membership(self) -> MembershipService:
@@ -77,6 +83,22 @@ class Node:
             rng=edges.rng,
             wall_ms=edges.wall_ms,
         )
+
+    def _register(self) -> RegisterService:
+        edges = self.edges
+        return RegisterService(
+            edges.book,
+            self.rpc,
+            edges.host,
+            TableEntryStore(edges.state),
+            rng=edges.rng,
+            wall_ms=edges.wall_ms,
+        )
+
+    def _on_out(self, out: Mapping[PeerId, str]) -> None:
+        """Some machines were removed: they are no members any more, and nothing runs for them."""
+        self.membership.expel(out)
+        self.market.end_of(frozenset(out))
 
     def _discovery(self, seeds: Sequence[str]) -> DiscoveryService:
         edges = self.edges
@@ -161,6 +183,7 @@ class Node:
         async with trio.open_nursery() as nursery:
             for part in (
                 edges.state.run,
+                self.register.run,
                 edges.store.run,
                 edges.shards.run,
                 edges.executor.run,
@@ -194,6 +217,14 @@ class Node:
     def not_ready(self) -> tuple[str, ...]:
         """Reasons why /readyz says no; empty when the node is ready."""
         return self._reader.not_ready()
+
+    def member_lines(self) -> tuple[MemberLine, ...]:
+        """The people, as their certificates say, and those who were removed."""
+        return self.roster.lines()
+
+    async def remove_member(self, who: str, *, with_invited: bool) -> RemovalDone:
+        """Remove for everybody and for good. Raises MemberUnknownError, RemovalRefusedError."""
+        return await self.roster.remove(who, takes_along=with_invited)
 
     def peer_lines(self) -> tuple[PeerLine, ...]:
         """Every member we know."""

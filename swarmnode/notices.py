@@ -1,12 +1,14 @@
 """What a node logs about its own health: each change once, as `status` would tell it."""
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 import trio
 
+from p2p.host.admit_book import AdmissionBook
+from p2p.ids import PeerId
 from swarmnode.api.schema import Status
 
 LOOK_S: Final = 1.0
@@ -34,6 +36,30 @@ class Notices:
         lines += [(logging.WARNING, one) for one in troubles if one not in self.told]
         self.state, self.told = now.state, troubles
         return lines
+
+
+@dataclass(slots=True)
+class OutNotices:
+    """Says once of each machine that it is out, and why."""
+
+    book: AdmissionBook
+    told: dict[PeerId, str] = field(default_factory=dict)
+
+    def fresh(self, out: Mapping[PeerId, str]) -> list[str]:
+        """A line for each that was not out before, or for another reason."""
+        lines = []
+        for peer, why in out.items():
+            if self.told.get(peer) != why:
+                who = self.book.admitted(peer)
+                called = peer if who is None else f"{who.member_name} ({who.name}, {peer})"
+                lines.append(f"{called} is out: {why}")
+        self.told = dict(out)
+        return lines
+
+    def tell(self, out: Mapping[PeerId, str]) -> None:
+        """Log them."""
+        for line in self.fresh(out):
+            log.warning("%s", line)
 
 
 async def tell_changes(status: Callable[[], Status]) -> None:

@@ -24,6 +24,7 @@ from swarmnode.executor.capability import ExecutorConfig
 from swarmnode.executor.process import ProcessExecutor
 from swarmnode.home import Home, read_revoked
 from swarmnode.memory import ctx
+from swarmnode.papers import HomePapers
 from swarmnode.resources.local import LocalMachine
 
 GIB: Final = 1024**3
@@ -73,6 +74,8 @@ def build_edges(config: Config, home: Home) -> Real:
         entropy=os.urandom,
         wall_ms=wall_ms,
         workers=workers,
+        book=admission.book,
+        papers=HomePapers(home, admission),
     )
     me = admission.me
     identity = Identity(me.name, me.lab, me.lab_name, me.member, me.site, config.node.roles)

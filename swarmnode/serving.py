@@ -25,7 +25,7 @@ from swarmnode.config import Config
 from swarmnode.home import Home, write_addresses
 from swarmnode.malloc import give_back_big_buffers
 from swarmnode.node import Node
-from swarmnode.notices import tell_changes
+from swarmnode.notices import OutNotices, tell_changes
 from swarmnode.real_edges import Real, build_edges
 from swarmnode.task_tree import dump_tree
 
@@ -43,6 +43,7 @@ def serve(config: Config, home: Home) -> None:
 
 async def _serve(config: Config, home: Home, real: Real) -> None:
     node = Node(config, real.edges, real.identity, real.seeds)
+    node.register.on_out(OutNotices(real.edges.book).tell)
     tokens = read_tokens(token_file(config.api.token_file, home.state)) if config.api.tcp else {}
     hub = EventHub(node.market.events, os.urandom(8).hex())
     api = ApiServer(

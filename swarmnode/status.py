@@ -1,6 +1,7 @@
 """What a node says about itself: read from its parts whenever somebody asks, never kept."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, Protocol, TypeVar
@@ -11,11 +12,13 @@ from p2p.discovery.service import DiscoveryService
 from p2p.errors import WireError
 from p2p.gossip.items import RESOURCES, STORAGE
 from p2p.gossip.service import GossipService
+from p2p.host.admit_book import AdmissionBook
 from p2p.host.rpc import Rpc
-from p2p.ids import TrafficClass
+from p2p.ids import PeerId, TrafficClass
 from p2p.membership.service import MembershipService
 from p2p.membership.view import Liveness, Member
 from p2p.qos.scheduler import ClassStats
+from p2p.register.service import RegisterService
 from p2p.wire.codec import decode_as
 from storage.advert import StorageAdvert
 from storage.service import StorageService
@@ -49,6 +52,7 @@ class Parts(Protocol):
     rpc: Rpc
     membership: MembershipService
     gossip: GossipService
+    register: RegisterService
     discovery: DiscoveryService
     storage: StorageService
     market: MarketService
@@ -122,6 +126,7 @@ class StatusReader:
         node, found = self.node, []
         if self.state() == JOINING:
             found.append("alone: no other member has answered yet")
+        found += standing_warnings(node.edges.book, node.edges.host.peer_id, node.register.out())
         trouble = node.edges.executor.trouble() if self.runs else ""
         if trouble and node.lends_compute:
             found.append(f"no task can run here: {trouble}")
@@ -215,6 +220,7 @@ class StatusReader:
         kept: StorageAdvert | None,
     ) -> PeerLine:
         rtt_s = self.node.edges.host.rtt_s(member.peer)
+        who = self.node.edges.book.admitted(member.peer)
         return PeerLine(
             peer=member.peer,
             name=member.name,
@@ -230,7 +236,18 @@ class StatusReader:
             gpus=() if lent is None else tuple(gpu.model for gpu in lent.gpus),
             storage_free_bytes=None if kept is None else kept.free_bytes,
             paused=lent is not None and lent.paused,
+            lab_name="" if who is None else who.lab_name,
         )
+
+
+def standing_warnings(book: AdmissionBook, me: PeerId, out: Mapping[PeerId, str]) -> list[str]:
+    """That we were removed; and who came with an invite that had been used before."""
+    found = [f"this machine is out of the network: {out[me]}"] if me in out else []
+    for peer, why in out.items():
+        who = book.admitted(peer)
+        if peer != me and who is not None and book.register.uses.before(who):
+            found.append(f"{who.member_name} ({who.name}) is kept out: {why}")
+    return found
 
 
 def _traffic(stats: tuple[ClassStats, ...]) -> dict[str, int]:

@@ -16,9 +16,16 @@ from p2p.ids import PeerId
 from swarmnode.api.app import Asgi, build_app
 from swarmnode.api.events import EventHub
 from swarmnode.api.routes import all_routes
-from swarmnode.api.schema import ComputeStatus, PeerLine, Status, StorageStatus
+from swarmnode.api.schema import (
+    ComputeStatus,
+    MemberLine,
+    PeerLine,
+    RemovalDone,
+    Status,
+    StorageStatus,
+)
 from swarmnode.api.server import ApiServer
-from swarmnode.errors import TaskUnknownError
+from swarmnode.errors import MemberUnknownError, TaskUnknownError
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import TaskChanged
@@ -189,6 +196,15 @@ class FakeNode:
             join_failures=(), members_alive=3, members_suspect=1, members_dead=0, addresses=(),
             storage=storage, compute=compute, counters={"re_auctions": 2},
         )  # fmt: skip
+
+    def member_lines(self) -> tuple[MemberLine, ...]:
+        return (MemberLine("12D3ann", "ann", "12D3lab", "physics", "member"),)
+
+    async def remove_member(self, who: str, *, with_invited: bool) -> RemovalDone:
+        await trio.lowlevel.checkpoint()
+        if who != "bob":
+            raise MemberUnknownError(f"nobody {who!r}")
+        return RemovalDone(True, "12D3bob", who, "person", ("carol",) if with_invited else ())
 
     def peer_lines(self) -> tuple[PeerLine, ...]:
         return (PeerLine(ADA, "ada", "lab", "site", "alive", True, True, 0.0, ()),)

@@ -1,4 +1,4 @@
-"""Admission of peers by token: the exchange of `admit_messages`, and the book of who is who.
+"""Admission of peers by token: the exchange of `admit_messages`.
 
 Refusing costs a stranger a handshake and us a dictionary look-up: a token bucket per peer stands
 before any signature is checked.
@@ -12,9 +12,11 @@ from typing import Final, NoReturn
 import trio
 
 from p2p.errors import AdmissionError, WireError
+from p2p.host.admit_book import AdmissionBook, nobody_revoked
 from p2p.host.admit_messages import Hello, Refusal, Welcome
 from p2p.host.admit_port import AdmitStream
-from p2p.identity.admission import Admitted, Anchor, Clocks, UsedInvite, check_token
+from p2p.host.admit_talk import ask_removals, decoded, receive, refused, tell_removals
+from p2p.identity.admission import Admitted, Anchor, Clocks, check_token
 from p2p.identity.caller import Caller, caller_of
 from p2p.identity.records import (
     LabCert,
@@ -25,76 +27,19 @@ from p2p.identity.records import (
     decode_token,
     encode_token,
 )
+from p2p.identity.register.register import Register, witness
+from p2p.identity.register.uses import use_certificate
 from p2p.ids import LabId, MemberId, PeerId
 from p2p.limits import (
     ADMISSION_TRIES_BURST,
     ADMISSION_TRIES_PER_S,
-    ADMIT_FRAME_BYTES_MAX,
     ADMITTED_MAX,
-    CLOCK_SKEW_MAX_MS,
     REFUSAL_CHARS_MAX,
 )
-from p2p.wire.codec import Message, decode, encode
+from p2p.wire.codec import encode
 from p2p.wire.envelope import WIRE_VERSION, Signer
 
 _VALID_MS: Final = 3650 * 86_400_000  # ten years, for what a machine certifies about itself
-
-
-def nobody_revoked() -> Collection[str]:
-    """No id is revoked."""
-    return ()
-
-
-@dataclass(slots=True)
-class AdmissionBook:
-    """Who the peers are that were admitted, newest last, bounded."""
-
-    _admitted: dict[PeerId, Admitted] = field(default_factory=dict)
-    _used: dict[PeerId, dict[str, UsedInvite]] = field(default_factory=dict)
-
-    def admitted(self, peer: PeerId) -> Admitted | None:
-        """Who the peer proved to be when it was last admitted, or None."""
-        return self._admitted.get(peer)
-
-    def enter(self, who: Admitted) -> None:
-        """Remember an admitted peer; the one admitted longest ago is forgotten when full."""
-        self._admitted.pop(who.peer, None)
-        self._admitted[who.peer] = who
-        if len(self._admitted) > ADMITTED_MAX:
-            del self._admitted[next(iter(self._admitted))]
-        if who.came_with is not None:
-            self._note_use(who.came_with)
-
-    def lapsed(self, now_ms: int, revoked: Collection[str] = ()) -> tuple[PeerId, ...]:
-        """Peers that would be refused today: certificates ended, or revoked since."""
-        return tuple(
-            sorted(
-                who.peer
-                for who in self._admitted.values()
-                if now_ms > who.expires_ms + CLOCK_SKEW_MAX_MS
-                or any(one in revoked for one in _ids_of(who))
-            )
-        )
-
-    def overused(self) -> tuple[PeerId, ...]:
-        """Invites seen in use by more machines, people or labs than they were meant for.
-
-        Somebody passed the string on: revoke the invite's id.
-        """
-        return tuple(
-            sorted(
-                invite
-                for invite, users in self._used.items()
-                if len(users) > min(use.uses for use in users.values())
-            )
-        )
-
-    def _note_use(self, use: UsedInvite) -> None:
-        users = self._used.setdefault(use.invite, {})
-        if len(users) <= use.uses:  # one more than allowed proves it; further ones add nothing
-            users[use.user] = use
-        if len(self._used) > ADMITTED_MAX:
-            del self._used[next(iter(self._used))]
 
 
 @dataclass(slots=True)
@@ -126,15 +71,18 @@ class TokenAdmission:
         wall_ms: Callable[[], int],
         *,
         revoked: Callable[[], Collection[str]] = nobody_revoked,
-        book: AdmissionBook | None = None,
     ) -> None:
         """Raises AdmissionError when our own token is no good: peers would refuse it too."""
-        self._signer, self._anchor = signer, anchor
-        self._wall_ms, self._revoked = wall_ms, revoked
-        self._token = encode_token(token)
+        self._signer, self.anchor, self._wall_ms = signer, anchor, wall_ms
         self._buckets = _Buckets()
-        self.book = AdmissionBook() if book is None else book
-        self.me: Final = check_token(token, signer.peer_id, anchor, signer, Clocks(wall_ms()))
+        self.book = AdmissionBook(Register(anchor, signer), revoked)
+        self.adopt(token)
+
+    def adopt(self, token: MembershipToken) -> None:
+        """Show this token from now on. Raises AdmissionError when it is no good."""
+        clocks = Clocks(self._wall_ms())
+        self.me = check_token(token, self._signer.peer_id, self.anchor, self._signer, clocks)
+        self.token = token
         self.book.enter(self.me)
 
     def our_caller(self, own: PeerId) -> Caller:
@@ -146,58 +94,101 @@ class TokenAdmission:
 
         Raises AdmissionError with the same code on both ends when either refuses.
         """
+        ours = self._hello()
         if initiator:
-            await stream.send(encode(self._hello()))
-            who = await self._check(peer, stream, await _receive(stream))
+            await stream.send(encode(ours))
+            theirs, who = await self._check(peer, stream, await receive(stream))
+            await self._catch_up(who, stream, (ours, theirs), initiator)
             await stream.send(encode(Welcome()))
         else:
-            who = await self._check(peer, stream, await _receive(stream))
-            await stream.send(encode(self._hello()))
+            theirs, who = await self._check(peer, stream, await receive(stream))
+            await stream.send(encode(ours))
+            await self._catch_up(who, stream, (ours, theirs), initiator)
             await self._expect_welcome(peer, stream)
+            self._witness(who, theirs)
         self.book.enter(who)
         return caller_of(who)
 
     def _hello(self) -> Hello:
-        return Hello(WIRE_VERSION, self._anchor.network, self._wall_ms(), self._token)
+        digest = self.book.register.removals.digest()
+        token = encode_token(self.token)
+        return Hello(WIRE_VERSION, self.anchor.network, self._wall_ms(), token, digest)
 
-    async def _check(self, peer: PeerId, stream: AdmitStream, frame: bytes) -> Admitted:
+    async def _catch_up(
+        self, who: Admitted, stream: AdmitStream, hellos: tuple[Hello, Hello], initiator: bool
+    ) -> None:
+        """Exchange removals, and look again whether the peer is one of them."""
+        ours, theirs = hellos
+        if not theirs.removals or ours.removals == theirs.removals:
+            return
+        register = self.book.register
+        exchange = ask_removals if initiator else tell_removals
+        await exchange(register, stream, self._wall_ms)
+        why = register.why_out(who)
+        if why is None:
+            return
+        if initiator:
+            await self._refuse(stream, why)
+        raise why  # the peer speaks next: it learns why when the connection ends
+
+    async def _refuse(self, stream: AdmitStream, why: AdmissionError) -> NoReturn:
+        with contextlib.suppress(AdmissionError):  # a peer that has gone needs no reason
+            await stream.send(encode(Refusal(why.code, why.detail[:REFUSAL_CHARS_MAX])))
+        raise why
+
+    def _witness(self, who: Admitted, hello: Hello) -> None:
+        """Tell everybody with which invite a newcomer came, if we are the first to know."""
+        register, now_ms = self.book.register, self._wall_ms()
+        if register.uses.is_told(who):
+            return
+        certificate = use_certificate(who, decode_token(hello.token).certificates)
+        if certificate is not None:
+            network = self.anchor.network
+            register.take(witness(self._signer, network, self.token, certificate, now_ms), now_ms)
+
+    async def _check(
+        self, peer: PeerId, stream: AdmitStream, frame: bytes
+    ) -> tuple[Hello, Admitted]:
         """The peer's Hello, verified; whatever is wrong with it is told to the peer."""
         try:
             if not self._buckets.take(peer, trio.current_time()):
                 raise AdmissionError("busy", "too many attempts: wait a few seconds")
-            match _decoded(frame):
+            match decoded(frame):
                 case Hello() as hello:
-                    return self._verified(peer, hello)
+                    return hello, self._verified(peer, hello)
                 case Refusal() as refusal:
                     said = refusal
                 case other:
                     raise AdmissionError("malformed", f"{type(other).__name__} instead of Hello")
         except AdmissionError as exc:
-            with contextlib.suppress(AdmissionError):  # a peer that has gone needs no reason
-                await stream.send(encode(Refusal(exc.code, exc.detail[:REFUSAL_CHARS_MAX])))
-            raise
-        _refused(peer, said)
+            await self._refuse(stream, exc)
+        refused(peer, said)
 
     def _verified(self, peer: PeerId, hello: Hello) -> Admitted:
         if hello.version != WIRE_VERSION:
             raise AdmissionError(
                 "version", f"wire versions differ, {hello.version} and {WIRE_VERSION}: upgrade"
             )
-        if hello.network != self._anchor.network:
+        if hello.network != self.anchor.network:
             raise AdmissionError("network", "this machine is in another network")
         try:
             token = decode_token(hello.token)
         except WireError as exc:
             raise AdmissionError("malformed", str(exc)) from exc
         clocks = Clocks(self._wall_ms(), hello.wall_ms)
-        return check_token(token, peer, self._anchor, self._signer, clocks, self._revoked())
+        revoked = self.book.revoked()
+        who = check_token(token, peer, self.anchor, self._signer, clocks, revoked)
+        why = self.book.register.why_out(who)
+        if why is not None:
+            raise why
+        return who
 
     async def _expect_welcome(self, peer: PeerId, stream: AdmitStream) -> None:
-        match _decoded(await _receive(stream)):
+        match decoded(await receive(stream)):
             case Welcome():
                 return
             case Refusal() as refusal:
-                _refused(peer, refusal)
+                refused(peer, refusal)
             case other:
                 raise AdmissionError("malformed", f"{type(other).__name__} instead of Welcome")
 
@@ -237,29 +228,3 @@ def self_certified(
             for record in records
         )
     )
-
-
-def _ids_of(who: Admitted) -> tuple[str, ...]:
-    invite = () if who.came_with is None else (who.came_with.invite,)
-    return (who.peer, who.member, who.lab, *invite)
-
-
-async def _receive(stream: AdmitStream) -> bytes:
-    try:
-        return await stream.receive()
-    except WireError as exc:
-        raise AdmissionError("malformed", str(exc)) from exc
-
-
-def _decoded(frame: bytes) -> Message:
-    try:
-        return decode(frame, ADMIT_FRAME_BYTES_MAX)
-    except WireError as exc:
-        raise AdmissionError("malformed", str(exc)) from exc
-
-
-def _refused(peer: PeerId, refusal: Refusal) -> NoReturn:
-    """Say that the peer refused us; its words are shown to people, so they are made harmless."""
-    code = refusal.code if refusal.code.isascii() and refusal.code.isalpha() else "malformed"
-    detail = "".join(c for c in refusal.detail[:REFUSAL_CHARS_MAX] if c.isprintable())
-    raise AdmissionError(code[:16], f"{peer} refused us: {detail}")

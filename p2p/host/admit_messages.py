@@ -4,6 +4,7 @@
     Hello  ------------------->  checks it; refuses, or shows its own token
            <-------------------  Hello
     checks it
+    (Removals, where the two hold different ones)
     Welcome ------------------>  both are in
 
 Either side may answer Refusal instead; that ends the exchange and the connection. A stranger who
@@ -12,6 +13,7 @@ dials us never sees our token, nor which network we are in.
 
 from p2p.ids import NetworkId
 from p2p.wire.codec import Message
+from p2p.wire.envelope import Signed
 
 
 class Hello(Message, tag=20, frozen=True):
@@ -22,6 +24,8 @@ class Hello(Message, tag=20, frozen=True):
     wall_ms: int
     """The sender's wall clock, milliseconds since 1970."""
     token: bytes
+    removals: bytes = b""
+    """A digest of the removals the sender holds; empty from one that knows of none."""
 
 
 class Welcome(Message, tag=21, frozen=True):
@@ -33,3 +37,12 @@ class Refusal(Message, tag=22, frozen=True):
 
     code: str
     detail: str
+
+
+class Removals(Message, tag=23, frozen=True):
+    """Who was removed, told before either side serves the other; the order is in `admit_talk`."""
+
+    keys: bytes = b""
+    """8 bytes each: of all that is held, or of what is asked for."""
+    entries: tuple[Signed, ...] = ()
+    is_last: bool = True

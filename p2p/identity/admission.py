@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from p2p.errors import AdmissionError, WireError
+from p2p.identity.lineage import Link, link_of, subject_of
 from p2p.identity.records import (
     CERTIFICATES,
     INVITE_DOMAIN,
@@ -74,6 +75,8 @@ class Admitted:
     came_with: "UsedInvite | None" = None
     skew_ms: int = 0
     """Its wall clock minus ours when it was admitted."""
+    lineage: tuple[Link, ...] = ()
+    """Its certificates, in the order they build on one another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +142,26 @@ def check_invite_chain(
     if invite is None or certificates[-1].domain != INVITE_DOMAIN:
         raise AdmissionError("signature", "the last certificate is no invite")
     return invite
+
+
+def check_signer(
+    certificates: tuple[Signed, ...], signer: str, anchor: Anchor, verifier: Signer, clocks: Clocks
+) -> tuple[Link, ...]:
+    """Verify that `signer` is the network's key, or a lab or person by these certificates.
+
+    Returns the certificates' links. Raises AdmissionError.
+    """
+    if len(certificates) >= CERTIFICATES_MAX:
+        raise AdmissionError("malformed", f"a proof of {len(certificates)} certificates")
+    for sealed in certificates:
+        _check_fields(sealed, anchor)
+    walk = _Chain(anchor)
+    for sealed in certificates:
+        _check_time(sealed, clocks)
+        walk.add(sealed, verifier, ())
+    is_lab = walk.lab is not None and walk.lab.lab == signer
+    _demand(signer == anchor.root or is_lab or signer in walk.members, f"{signer} proves nothing")
+    return tuple(walk.lineage)
 
 
 def check_name(what: str, name: str) -> None:
@@ -210,7 +233,7 @@ class _Chain:
     members: dict[str, MemberCert] = field(default_factory=dict)
     invites: dict[str, InviteCert] = field(default_factory=dict)
     machine: MachineCert | None = None
-    signer_of: dict[str, str] = field(default_factory=dict)
+    lineage: list[Link] = field(default_factory=list)
     expires_ms: int = _WALL_MS_MAX
 
     def add(self, sealed: Signed, verifier: Signer, revoked: Collection[str]) -> None:
@@ -222,13 +245,13 @@ class _Chain:
             record = open_signed(verifier, self.anchor.network, sealed.domain, kind, sealed)
         except WireError as exc:
             raise AdmissionError("signature", str(exc)) from exc
-        subject = _subject(record)
+        subject = subject_of(record)
         _check_id(subject)
         for one in (str(sealed.sender), subject):
             if one in revoked:
                 raise AdmissionError("revoked", f"{one} has been revoked")
         _ADD[sealed.domain](self, record, sealed)
-        self.signer_of[subject] = sealed.sender
+        self.lineage.append(link_of(record, sealed))
         self.expires_ms = min(self.expires_ms, sealed.expires_ms)
 
     def add_lab(self, record: Record, sealed: Signed) -> None:
@@ -327,14 +350,22 @@ class _Chain:
             expires_ms=self.expires_ms,
             came_with=self._came_with(machine.peer, member.member, self.lab.lab),
             skew_ms=clocks.skew_ms(),
+            lineage=tuple(self.lineage),
         )
 
     def _came_with(self, *users: str) -> UsedInvite | None:
-        """The last invite that let one of these in, the nearest to the machine first."""
+        """The last invite that let one of these in, the nearest to the machine first.
+
+        A renewed certificate names the invite, as another key has signed it since.
+        """
+        signer_of = {link.subject: link.signer for link in self.lineage}
         for user in users:
-            invite = self.invites.get(self.signer_of[user])
+            invite = self.invites.get(signer_of[user])
             if invite is not None:
                 return UsedInvite(invite.invite, invite.uses, user)
+            renewed = self.members.get(user)
+            if renewed is not None and renewed.invite:
+                return UsedInvite(renewed.invite, renewed.invite_uses, user)
         return None
 
 
@@ -345,19 +376,6 @@ def _used_in_time(invite: InviteCert, sealed: Signed) -> bool:
 def _demand(holds: bool, otherwise: str) -> None:
     if not holds:
         raise AdmissionError("signature", otherwise)
-
-
-def _subject(record: Record) -> str:
-    match record:
-        case LabCert(lab=lab):
-            return lab
-        case InviteCert(invite=invite):
-            return invite
-        case MemberCert(member=member):
-            return member
-        case MachineCert(peer=peer):
-            return peer
-    raise TypeError(f"{type(record).__name__} is no certificate")
 
 
 _ADD: Final[Mapping[str, Callable[[_Chain, Record, Signed], None]]] = {

@@ -1,9 +1,8 @@
 """Who signs what when a network is founded, an invite is given, and an invite is used.
 
 No server signs anything: an invite carries a key of its own, certified by somebody who may invite,
-and the newcomer signs its papers with it. Any member can check them, whoever is online. The price:
-how often an invite is used, and whether a late use was back-dated, cannot be prevented, only seen
-(`AdmissionBook.overused`) and ended, by revoking the invite's id.
+and the newcomer signs its papers with it. Any member can check them, whoever is online. How often
+an invite is used is counted by those who let newcomers in (`p2p.identity.register`).
 """
 
 from dataclasses import dataclass
@@ -12,7 +11,9 @@ from typing import Final
 from p2p.errors import AdmissionError, IdentityError
 from p2p.identity.admission import Anchor, Clocks, check_invite_chain, check_token
 from p2p.identity.keys import KeySigner
+from p2p.identity.lineage import subject_of
 from p2p.identity.records import (
+    CERTIFICATES,
     MEMBER_DOMAIN,
     InviteCert,
     LabCert,
@@ -23,6 +24,7 @@ from p2p.identity.records import (
 )
 from p2p.ids import LabId, MemberId, PeerId
 from p2p.limits import CERTIFICATES_MAX
+from p2p.wire.codec import decode_as
 from p2p.wire.envelope import Signed, Signer
 
 DAY_MS: Final = 86_400_000
@@ -170,6 +172,16 @@ class _Clerk:
         person = MemberCert(member_id, names.member, lab_id, can_invite=True)
         machine = self.machine(keys.machine.peer_id, lab_id, member_id, names)
         return self.sign(lab, person), self.sign(lab, machine)
+
+
+def proof_of(key: Signer, anchor: Anchor, token: MembershipToken) -> tuple[Signed, ...]:
+    """The certificates of a token that show what one of its keys is; none for the network's."""
+    if key.peer_id == anchor.root:
+        return ()
+    for count, sealed in enumerate(token.certificates, 1):
+        if subject_of(decode_as(CERTIFICATES[sealed.domain], sealed.payload)) == key.peer_id:
+            return token.certificates[:count]
+    raise IdentityError(f"{key.peer_id} stands in none of our certificates")
 
 
 def _up_to_lab(token: MembershipToken) -> tuple[Signed, ...]:

@@ -36,7 +36,7 @@ class InviteCert(Record, frozen=True):
     """Whoever holds the invite key may enrol. Signed by lab, inviting member or network key.
 
     `expires_ms` of the envelope ends what the invite granted; `join_by_ms` ends the joining. How
-    often an invite is used cannot be enforced without a server: `uses` lets nodes notice.
+    often an invite is used is counted in the register (`p2p.identity.register`).
     """
 
     invite: PeerId
@@ -59,6 +59,12 @@ class MemberCert(Record, frozen=True):
     name: str
     lab: LabId
     can_invite: bool = False
+    invited_by: MemberId = MemberId("")
+    """In a renewed certificate: who invited them, and so may remove them."""
+    invite: PeerId = PeerId("")
+    """In a renewed certificate: the invite they came with."""
+    invite_uses: int = 0
+    """In a renewed certificate: how many that invite was for."""
 
 
 class MachineCert(Record, frozen=True):

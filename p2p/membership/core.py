@@ -43,8 +43,7 @@ class Membership:
         incarnation: int,
     ) -> None:
         """`incarnation` starts as wall-clock milliseconds, so that a restart has a higher one."""
-        self._config, self._rng = config, rng
-        self._prober = Prober(config, rng)
+        self._config, self._rng, self._prober = config, rng, Prober(config, rng)
         self._known = Knowledge(config, signer, network, profile, incarnation, self._prober, rng)
         self._asked_s: dict[PeerId, float] = {}
         self._handlers: dict[type, Callable[..., list[Effect]]] = {
@@ -60,6 +59,7 @@ class Membership:
             e.ProbeOver: self._on_probe_over,
             e.RelayOver: self._on_relay_over,
             e.SuspicionOver: self._known.on_suspicion_over,
+            e.Expelled: self._known.on_expelled,
             e.SpreadDue: self._on_spread_due,
             e.SyncDue: self._on_sync_due,
             e.RecontactDue: self._on_recontact_due,

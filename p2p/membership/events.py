@@ -29,6 +29,13 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
+class Expelled:
+    """These machines, and no others, are out for good: removed, or come with a used invite."""
+
+    peers: frozenset[PeerId]
+
+
+@dataclass(frozen=True, slots=True)
 class PeerUp:
     """A connection to a peer stands."""
 

@@ -12,7 +12,7 @@ from p2p.ids import LabId, NetworkId, PeerId
 from p2p.limits import ADDRESS_CHARS_MAX, ADDRESSES_PER_PEER_MAX, FORGERY_COST
 from p2p.membership.bucket import Buckets
 from p2p.membership.config import MembershipConfig
-from p2p.membership.events import SpreadDue, SuspicionOver
+from p2p.membership.events import Expelled, SpreadDue, SuspicionOver
 from p2p.membership.lives import ANSWER_AGAIN_S
 from p2p.membership.messages import PRESENCE_DOMAIN, News, Opinion, Presence, Spread
 from p2p.membership.news import NewsQueue
@@ -62,6 +62,7 @@ class Knowledge:
         self._buckets = Buckets(config.burst, config.presences_per_s)
         self.throttled = 0
         """Presences dropped because the peer that brought them brought too many."""
+        self._expelled: frozenset[PeerId] = frozenset()
         self._is_spreading = False
         self._view: View | None = None
         self._alive: list[PeerId] | None = None
@@ -224,7 +225,20 @@ class Knowledge:
         self._answered_s = now_s
         return self._object(claimed, now_s)
 
+    def on_expelled(self, event: Expelled, now_s: float) -> list[Effect]:
+        """Hold these machines, and no others, for gone whatever they or others say of them."""
+        self._expelled = event.peers - {self.me}
+        effects: list[Effect] = []
+        for peer in sorted(self._expelled):
+            row = self.table.rows.get(peer)
+            if row is not None and row.member.liveness not in GONE:
+                opinion = self.opinion(row.member, Liveness.DEAD)
+                effects += self._judged(opinion, self.table.bury(opinion, now_s), now_s)
+        return effects
+
     def _meet(self, sealed: Signed, now_s: float) -> list[Effect]:
+        if sealed.sender in self._expelled:
+            return []
         row = self.table.rows.get(sealed.sender)
         old = row.member if row is not None else None
         change = self.table.meet(sealed, now_s)

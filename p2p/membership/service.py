@@ -1,6 +1,6 @@
 """Runs the membership core over Rpc: who is alive, for everybody else in the node."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import trio
@@ -103,6 +103,10 @@ class MembershipService:
                 self._joining.pop(peer, None)
         if not answered.is_set():
             raise PeerUnreachableError(peer, "it did not tell us who is in the swarm")
+
+    def expel(self, peers: Iterable[PeerId]) -> None:
+        """These machines, and no others, count as gone from now on, whatever is said of them."""
+        self._driver.order(e.Expelled(frozenset(peers)))
 
     async def leave(self) -> None:
         """Say goodbye; returns once somebody took note, or nobody does within FAREWELL_S.

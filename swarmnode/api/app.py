@@ -31,7 +31,7 @@ SCOPES: Final[Mapping[str, frozenset[str]]] = {
     "admin": frozenset({"GET", "POST", "PUT", "DELETE"}),
 }
 """Token scope -> methods it may use; `submit` may not steer the node (ADMIN_PATHS)."""
-ADMIN_PATHS: Final = ("/api/v1/node/", "/api/v1/join")
+ADMIN_PATHS: Final = ("/api/v1/node/", "/api/v1/join", "/api/v1/members/")
 ANSWERED_WHILE_STARTING: Final = OPEN_PATHS | {
     "/api/v1/status",
     "/api/v1/openapi.json",

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from p2p.ids import PeerId
 from storage.facade import Names, Objects
-from swarmnode.api.schema import PeerLine, Status
+from swarmnode.api.schema import MemberLine, PeerLine, RemovalDone, Status
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.spec import TaskSpec
@@ -68,6 +68,14 @@ class NodeFace(Protocol):
 
     def not_ready(self) -> tuple[str, ...]:
         """Reasons why /readyz says no; empty when the node is ready."""
+        ...
+
+    def member_lines(self) -> tuple[MemberLine, ...]:
+        """The people, as their certificates say, and those who were removed."""
+        ...
+
+    async def remove_member(self, who: str, *, with_invited: bool) -> RemovalDone:
+        """Raises MemberUnknownError, RemovalRefusedError."""
         ...
 
     def peer_lines(self) -> tuple[PeerLine, ...]: ...

@@ -16,6 +16,7 @@ from swarmnode.api.reply import reply
 from swarmnode.api.schema import (
     API_VERSION,
     JoinRequest,
+    MemberLine,
     ObjectDetail,
     ObjectLine,
     PauseRequest,
@@ -24,6 +25,8 @@ from swarmnode.api.schema import (
     Problem,
     ReadRequest,
     Receipt,
+    RemovalDone,
+    RemoveRequest,
     Status,
 )
 from swarmnode.api.schema_tasks import (
@@ -57,6 +60,8 @@ ANSWERS: Final[dict[tuple[str, str], Answer]] = {
     ("GET", "/api/v1/status"): Answer(Status),
     ("GET", "/api/v1/peers"): Answer(list[PeerLine]),
     ("POST", "/api/v1/peers/{peer}/ping"): Answer(Pong, query=("count",)),
+    ("GET", "/api/v1/members"): Answer(list[MemberLine]),
+    ("POST", "/api/v1/members/remove"): Answer(RemovalDone, RemoveRequest),
     ("POST", "/api/v1/join"): Answer(dict[str, str], JoinRequest),
     ("POST", "/api/v1/node/pause"): Answer(dict[str, bool], PauseRequest),
     ("POST", "/api/v1/node/resume"): Answer(dict[str, bool]),

@@ -22,6 +22,8 @@ from swarmnode.api.schema import Problem
 from swarmnode.errors import (
     EnvironmentUnknownError,
     LimitNotEnforceableError,
+    MemberUnknownError,
+    RemovalRefusedError,
     SpecError,
     SwarmError,
     TaskUnknownError,
@@ -34,6 +36,8 @@ PROBLEMS: Final[dict[type[Exception], tuple[int, str, str]]] = {
     msgspec.DecodeError: (400, "bad_request", "the request body is not JSON"),
     ObjectUnknownError: (404, "object_unknown", "no such object"),
     TaskUnknownError: (404, "task_unknown", "no such task"),
+    MemberUnknownError: (404, "member_unknown", "no such member"),
+    RemovalRefusedError: (409, "removal_refused", "not removed"),
     NameConflictError: (409, "name_conflict", "another write came first"),
     StaleFenceError: (409, "stale_fence", "a newer attempt owns this"),
     LimitNotEnforceableError: (422, "limit_not_enforceable", "a limit cannot be enforced"),

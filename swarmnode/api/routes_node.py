@@ -8,13 +8,13 @@ from starlette.routing import Route
 from p2p.ids import PeerId
 from swarmnode.api.face import NodeFace
 from swarmnode.api.reply import body_as, reply
-from swarmnode.api.schema import JoinRequest, PauseRequest, Pong
+from swarmnode.api.schema import JoinRequest, PauseRequest, Pong, RemoveRequest
 
 PINGS_MAX = 20
 
 
 class NodeRoutes:
-    """Handlers for /healthz, /readyz and /api/v1/{status,peers,node}."""
+    """Handlers for /healthz, /readyz and /api/v1/{status,peers,members,node}."""
 
     def __init__(self, node: NodeFace) -> None:
         self._node = node
@@ -27,6 +27,8 @@ class NodeRoutes:
             Route("/api/v1/status", self.status, methods=["GET"]),
             Route("/api/v1/peers", self.peers, methods=["GET"]),
             Route("/api/v1/peers/{peer}/ping", self.ping, methods=["POST"]),
+            Route("/api/v1/members", self.members, methods=["GET"]),
+            Route("/api/v1/members/remove", self.remove, methods=["POST"]),
             Route("/api/v1/join", self.join, methods=["POST"]),
             Route("/api/v1/node/pause", self.pause, methods=["POST"]),
             Route("/api/v1/node/resume", self.resume, methods=["POST"]),
@@ -57,6 +59,16 @@ class NodeRoutes:
             raise msgspec.ValidationError(f"count is a number from 1 to {PINGS_MAX}")
         peer = PeerId(request.path_params["peer"])
         return reply(Pong(peer, await self._node.ping(peer, int(text))))
+
+    async def members(self, request: Request) -> Response:
+        """The people of the network, and those who were removed."""
+        return reply(self._node.member_lines())
+
+    async def remove(self, request: Request) -> Response:
+        """Remove a person, machine, lab or invite, for everybody and for good."""
+        wanted = await body_as(RemoveRequest, request)
+        done = await self._node.remove_member(wanted.who, with_invited=wanted.with_invited)
+        return reply(done)
 
     async def join(self, request: Request) -> Response:
         """Join through an address now."""

@@ -33,6 +33,52 @@ class PeerLine(msgspec.Struct, frozen=True):
     gpus: tuple[str, ...] = ()
     storage_free_bytes: int | None = None
     paused: bool = False
+    lab_name: str = ""
+    """As its certificates say; empty for a member not met since the start."""
+
+
+class MemberMachine(msgspec.Struct, frozen=True):
+    """A machine of a person. `why_out` is empty unless it was removed."""
+
+    peer: str
+    name: str
+    liveness: str
+    why_out: str = ""
+
+
+class MemberLine(msgspec.Struct, frozen=True):
+    """A person, as their certificates say. `standing` is member, ended or removed."""
+
+    member: str
+    name: str
+    lab: str
+    lab_name: str
+    standing: str
+    why: str = ""
+    can_invite: bool = False
+    invited_by: str = ""
+    invite: str = ""
+    valid_until_ms: int = 0
+    machines: tuple[MemberMachine, ...] = ()
+    is_me: bool = False
+
+
+class RemoveRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whom to remove: a name or id of a person, machine, lab or invite."""
+
+    who: str
+    with_invited: bool = False
+    """Those who came with an invite of theirs, too."""
+
+
+class RemovalDone(msgspec.Struct, frozen=True):
+    """What was removed. `changed` is false when it had been before."""
+
+    changed: bool
+    id: str
+    name: str
+    kind: str
+    along: tuple[str, ...] = ()
 
 
 class StorageStatus(msgspec.Struct, frozen=True):

@@ -106,8 +106,8 @@ def invite(
 ) -> None:
     """Make one string with which somebody else can join.
 
-    It holds a secret: whoever reads it may join until it expires. How often it is used is noticed,
-    not prevented.
+    It holds a secret: whoever reads it may join until it expires or is used up. Its uses are told
+    to all members: whoever comes after as many as it is for is refused.
     """
     if new_lab and (own_machine or can_invite):
         raise click.UsageError("--new-lab goes with neither --own-machine nor --can-invite")

@@ -80,11 +80,10 @@ def peer_ls(wait_s: float, fmt: str) -> None:
     """List every member with its state, round-trip time and free resources."""
     with node(wait_s) as client:
         rows = client.get("/api/v1/peers")
-        own_lab = client.get("/api/v1/status")["lab"] if fmt == "table" else ""
     if fmt == "table":
-        ours = {row["lab"] for row in rows if row["me"]}
+        labs = {row["lab"]: row["lab_name"] for row in rows if row["lab_name"]}
         for row in rows:
-            row["lab"] = own_lab if row["lab"] in ours else short(row["lab"])
+            row["lab"] = labs.get(row["lab"]) or short(row["lab"])
             row["rtt"] = "-" if row["rtt_ms"] is None else f"{row['rtt_ms']:.1f} ms"
             row["name"] += " (me)" if row["me"] else ""
             free = row["cpu_free_millis"]

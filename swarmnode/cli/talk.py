@@ -25,6 +25,8 @@ EXIT_OF_CODE: Final[Mapping[str, int]] = {
     "bad_request": exits.USAGE,
     "object_unknown": exits.NOT_FOUND,
     "task_unknown": exits.NOT_FOUND,
+    "member_unknown": exits.NOT_FOUND,
+    "removal_refused": exits.AUTH,
     "token_needed": exits.AUTH,
     "scope": exits.AUTH,
     "bad_host": exits.AUTH,

@@ -57,6 +57,7 @@ class Contractor:
             e.ReceiptHeard: lambda event, _now_s: jobs.on_receipt(event),
             e.PauseAsked: self._on_pause,
             e.ResumeAsked: self._on_resume,
+            e.BuyersRemoved: lambda event, now_s: jobs.end_of(event.buyers, now_s),
             e.Staged: lambda event, _now_s: jobs.on_staged(event),
             e.CheckpointStored: lambda event, _now_s: jobs.on_checkpoint(event),
             e.ProcessGone: lambda event, _now_s: jobs.on_process_gone(event),

@@ -96,6 +96,13 @@ class ResumeAsked:
     """The owner lends the machine again."""
 
 
+@dataclass(frozen=True, slots=True)
+class BuyersRemoved:
+    """These machines were removed from the network, with their people."""
+
+    buyers: frozenset[PeerId]
+
+
 # -- the job's runner
 
 

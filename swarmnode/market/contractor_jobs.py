@@ -36,7 +36,7 @@ from swarmnode.tasks.store import JOBS, job_key
 
 JobKey = tuple[TaskId, int]
 
-UNWANTED: Final = ("cancelled", "superseded")
+UNWANTED: Final = ("cancelled", "superseded", "removed")
 """Reasons to stop after which nobody wants the result."""
 
 NO_ROOM: Final = Grant(0, 0, 0)
@@ -279,6 +279,23 @@ class Jobs:
         """Nobody asked for the result in all that time."""
         job = self._jobs.get((event.task, event.fence))
         return [] if job is None else self._settle(job, JobFact.WRITTEN_OFF)
+
+    # -- who may no longer be here
+
+    def end_of(self, buyers: frozenset[PeerId], now_s: float) -> list[Effect]:
+        """These buyers were removed from the network: nothing runs for them any more."""
+        effects: list[Effect] = []
+        for job in list(self._jobs.values()):
+            record = job.record
+            if record.buyer not in buyers or record.stop_reason == "removed":
+                continue
+            if record.state is JobState.REPORTING:
+                effects += self._settle(job, JobFact.WRITTEN_OFF)
+            elif record.state is JobState.STOPPING:  # without the grace it had
+                effects.append(Notify(e.Stop(record.job, 0.0, "removed")))
+            else:
+                effects += self._stop(job, 0.0, "removed")
+        return effects
 
     # -- the owner
 

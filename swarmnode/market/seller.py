@@ -165,6 +165,10 @@ class SellerService:
         """Lend the machine again."""
         await self._driver.do(e.ResumeAsked())
 
+    def end_of(self, buyers: frozenset[PeerId]) -> None:
+        """These machines were removed: their jobs here stop, and their results go nowhere."""
+        self._driver.order(e.BuyersRemoved(buyers))
+
     def stats(self) -> SellerStats:
         """What is lent, free and running now."""
         return stats_of(self._core, self._terms)

@@ -6,7 +6,7 @@ import trio
 
 from p2p.effects import Rng
 from p2p.host.rpc import Rpc
-from p2p.ids import NetworkId
+from p2p.ids import NetworkId, PeerId
 from p2p.wire.envelope import Signer
 from storage.engine.port import Tables
 from storage.facade import Objects
@@ -127,6 +127,10 @@ class MarketService:
     async def resume(self) -> None:
         """Lend it again."""
         await self._seller.resume()
+
+    def end_of(self, buyers: frozenset[PeerId]) -> None:
+        """These machines were removed from the network: nothing runs here for them any more."""
+        self._seller.end_of(buyers)
 
     def seller_stats(self) -> SellerStats:
         """What is lent, free and running here now."""

@@ -13,9 +13,12 @@ from pathlib import Path
 
 import trio
 
+from p2p.host.admit_book import AdmissionBook
 from p2p.host.memory_host import MemoryHost, memory_address
 from p2p.host.memory_index import IndexTable, MemoryIndex
 from p2p.host.memory_network import LinkModel, MemoryNetwork
+from p2p.identity.admission import Anchor
+from p2p.identity.register.register import Register
 from p2p.ids import LabId, MemberId, NetworkId, PeerId
 from p2p.workers import InlineWorkers
 from storage.engine.memory_tables import MemoryTables
@@ -31,6 +34,7 @@ from testnet.sim.clock import VirtualWall
 from testnet.sim.signer import KeyedHashSigner
 
 NETWORK = NetworkId("simulated")
+ANCHOR = Anchor(NETWORK, PeerId("root"))
 ROLES = ("compute", "storage")
 NO_FILE = Path("/nonexistent/config.toml")
 
@@ -178,6 +182,7 @@ class World:
             entropy=dice.randbytes,
             wall_ms=machine.wall,
             workers=InlineWorkers(),
+            book=AdmissionBook(Register(ANCHOR, KeyedHashSigner(machine.peer, self.seed))),
         )
 
     def _identity(self, machine: SimMachine) -> Identity:

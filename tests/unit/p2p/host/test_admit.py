@@ -7,17 +7,20 @@ import pytest
 import trio
 
 from p2p.errors import AdmissionError
-from p2p.host.admit import AdmissionBook, OpenNetworkAdmission, TokenAdmission
+from p2p.host.admit import OpenNetworkAdmission, TokenAdmission
+from p2p.host.admit_book import AdmissionBook
 from p2p.host.admit_messages import Hello, Refusal, Welcome
-from p2p.identity.admission import Admitted, Anchor, UsedInvite
-from p2p.identity.issue import DAY_MS, Grant, Keys, Names, accept, found
+from p2p.identity.admission import Admitted, Anchor
+from p2p.identity.issue import DAY_MS, Grant, Keys, Names, accept, found, proof_of
 from p2p.identity.issue import invite as certify_invite
 from p2p.identity.keys import KeySigner, network_id_of
+from p2p.identity.lineage import Link
 from p2p.identity.records import MembershipToken, encode_token
+from p2p.identity.register.register import Register, remove
 from p2p.ids import LabId, MemberId, NetworkId, PeerId
 from p2p.limits import ADMISSION_TRIES_BURST, ADMITTED_MAX, CLOCK_SKEW_MAX_MS, REFUSAL_CHARS_MAX
 from p2p.wire.codec import Message, decode, encode
-from p2p.wire.envelope import WIRE_VERSION
+from p2p.wire.envelope import WIRE_VERSION, Signed
 
 NOW = 1_800_000_000_000
 
@@ -242,34 +245,98 @@ def test_our_own_bad_token_is_noticed_before_anybody_is_dialled() -> None:
         admission(BOB, ALICES)
 
 
-def entry(number: int, use: UsedInvite | None = None) -> Admitted:
+def entry(number: int) -> Admitted:
     peer = PeerId(f"peer-{number:05}")
     lab, member = LabId("lab"), MemberId(f"member-{number}")
-    return Admitted(peer, lab, "lab", member, "m", "n", "", (), False, NOW, use)
+    lineage = (
+        Link("swarm/member", member, "lab", "m"),
+        Link("swarm/machine", peer, member, "n", member),
+    )
+    return Admitted(peer, lab, "lab", member, "m", "n", "", (), False, NOW, None, 0, lineage)
+
+
+def book(*revoked: str) -> AdmissionBook:
+    return AdmissionBook(Register(ANCHOR, ALICE), lambda: revoked)
 
 
 def test_the_book_is_bounded_and_forgets_the_oldest() -> None:
-    book = AdmissionBook()
+    full = book()
     for number in range(ADMITTED_MAX + 1):
-        book.enter(entry(number))
-    assert book.admitted(PeerId("peer-00000")) is None
-    assert book.admitted(PeerId("peer-00001")) is not None
-
-
-def test_an_invite_that_was_passed_on_is_noticed() -> None:
-    book, invite = AdmissionBook(), PeerId("invite")
-    for number in range(2):
-        book.enter(entry(number, UsedInvite(invite, 2, f"member-{number}")))
-        book.enter(entry(number, UsedInvite(invite, 2, f"member-{number}")))
-    assert book.overused() == ()
-    book.enter(entry(2, UsedInvite(invite, 2, "member-2")))
-    assert book.overused() == (invite,)
+        full.enter(entry(number))
+    assert full.admitted(PeerId("peer-00000")) is None
+    assert full.admitted(PeerId("peer-00001")) is not None
 
 
 def test_peers_whose_time_is_up_or_who_were_revoked_are_found() -> None:
-    book = AdmissionBook()
-    book.enter(entry(1))
-    book.enter(replace(entry(2), expires_ms=NOW + DAY_MS))
-    assert book.lapsed(NOW) == ()
-    assert book.lapsed(NOW + CLOCK_SKEW_MAX_MS + 1) == ("peer-00001",)
-    assert book.lapsed(NOW, {"member-2"}) == ("peer-00002",)
+    some = book("member-2")
+    some.enter(entry(1))
+    some.enter(replace(entry(2), expires_ms=NOW + DAY_MS))
+    assert not some.lapsed(NOW)
+    assert list(some.lapsed(NOW + CLOCK_SKEW_MAX_MS + 1)) == ["peer-00001"]
+    assert some.removed() == {"peer-00002": "it is in this machine's revoked.txt"}
+
+
+def removal(subject: str, name: str, at_ms: int = NOW) -> Signed:
+    """By the lab's key, which alice's machine has."""
+    link = Link("swarm/member", subject, "", name)
+    assert FOUNDER.lab is not None
+    proof = proof_of(FOUNDER.lab, ANCHOR, ALICES)
+    return remove(FOUNDER.lab, ANCHOR.network, link, proof, at_ms)
+
+
+async def test_who_was_removed_is_refused_by_name_and_date() -> None:
+    alice, bob = admission(ALICE, ALICES), admission(BOB, BOBS)
+    alice.book.register.take(removal(bob.me.member, "bo"), NOW)
+    near, far, pipe = await meet(bob, alice)
+    assert (near, far) == ("revoked", "revoked")
+    said = decode(pipe.seen[-1])
+    assert isinstance(said, Refusal)
+    assert said.detail == "bo was removed by physics on 2027-01-15 08:00 UTC"
+
+
+@pytest.mark.parametrize("knows", ["dialler", "dialled", "both, others"])
+async def test_removals_are_told_before_anything_else_is_served(knows: str) -> None:
+    alice, bob = admission(ALICE, ALICES), admission(BOB, BOBS)
+    registers = [bob.book.register, alice.book.register]
+    for number in range(40):  # more than fit into one frame
+        for side, register in enumerate(registers):
+            if knows == ("dialler", "dialled")[side] or (number % 2 == side and "both" in knows):
+                register.take(removal(f"member-{number}", "m"), NOW)
+    assert (await meet(bob, alice))[:2] == (None, None)
+    assert len(registers[0].removals.keys()) == 40
+    assert registers[0].removals.digest() == registers[1].removals.digest()
+
+
+async def test_a_peer_that_brings_its_own_removal_is_not_let_in() -> None:
+    alice, bob = admission(ALICE, ALICES), admission(BOB, BOBS)
+    bob.book.register.take(removal(bob.me.member, "bo"), NOW)
+    assert (await meet(bob, alice))[1] == "revoked"
+    assert alice.book.admitted(BOB.peer_id) is None
+
+
+async def test_a_peer_of_an_older_version_is_asked_for_no_removals() -> None:
+    alice = admission(ALICE, ALICES)
+    alice.book.register.take(removal("member-1", "m"), NOW)
+    near, far = pipes()
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(alice.admit, BOB.peer_id, far, False)
+            await near.send(encode(hello()))
+            assert isinstance(decode(await near.receive()), Hello)
+            await near.send(encode(Welcome()))
+    assert alice.book.admitted(BOB.peer_id) is not None
+
+
+async def test_an_invite_for_one_use_lets_one_in_wherever_the_first_was_heard_of() -> None:
+    alice, bob = admission(ALICE, ALICES), admission(BOB, BOBS)
+    assert (await meet(bob, alice))[:2] == (None, None)
+    late = accept(
+        ANCHOR, INVITED, key("i"), Keys(key("eve"), key("eve's")), Names("e", "eve", ""), NOW
+    )
+    eve = admission(key("eve"), late)
+    near, far, pipe = await meet(eve, alice)
+    assert (near, far) == ("used", "used")
+    said = decode(pipe.seen[-1])
+    assert isinstance(said, Refusal)
+    assert "used before, by bo on 2027-01-15" in said.detail
+    assert (await meet(bob, alice))[:2] == (None, None)

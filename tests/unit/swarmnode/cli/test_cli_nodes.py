@@ -34,7 +34,9 @@ def says(monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:
 
 def peers(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     lines = tuple(
-        PeerLine(peer, name, f"12D3lab{number}", "", "alive", peer == ADA, True, None, ())
+        PeerLine(peer, name, f"12D3lab{number}", "", "alive", False, True, None, ())
+        if peer != ADA
+        else PeerLine(peer, name, "12D3lab0", "", "alive", True, True, None, (), lab_name="lab")
         for number, (peer, name) in enumerate(zip((ADA, BOB, CYD), names, strict=False))
     )
     monkeypatch.setattr(FakeNode, "peer_lines", lambda _node: lines)
@@ -64,7 +66,7 @@ def test_limits_that_fail_for_one_reason_are_one_line(
     ]
 
 
-def test_our_lab_goes_by_its_name_and_another_by_the_end_of_its_id(
+def test_labs_go_by_name_and_one_nobody_was_met_of_by_the_end_of_its_id(
     node: ServedNode, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     peers(monkeypatch, "ada", "bob")
@@ -92,3 +94,13 @@ def test_the_owners_notice_is_the_configured_one_unless_said(node: ServedNode) -
     assert run(["node", "pause", "--grace", "0"]) == 0
     assert run(["node", "pause", "--grace", "-1"]) == 2
     assert node.do(lambda market: market.paused) == [4.5, 0]
+
+
+def test_members_are_listed_by_name_and_removed_by_name(
+    node: ServedNode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["member", "ls"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[:2] == ["ann", "physics"]
+    assert run(["member", "remove", "nobody"]) == 5
+    assert run(["member", "remove", "bob", "--with-invited"]) == 0
+    assert capsys.readouterr().out == "person bob is removed\n  with them: carol\n"

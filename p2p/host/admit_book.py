@@ -1,0 +1,69 @@
+"""The book of who is who: peers that were admitted, and which of them would be refused today."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+from p2p.identity.admission import Admitted
+from p2p.identity.register.register import Register
+from p2p.ids import PeerId
+from p2p.limits import ADMITTED_MAX, CLOCK_SKEW_MAX_MS
+
+
+def nobody_revoked() -> Collection[str]:
+    """No id is revoked."""
+    return ()
+
+
+@dataclass(slots=True)
+class AdmissionBook:
+    """Who the peers are that were admitted, newest last, bounded."""
+
+    register: Register
+    """Who was removed, and which invites were used by whom."""
+    revoked: Callable[[], Collection[str]] = nobody_revoked
+    """Ids that this machine's owner trusts no longer, whatever others say."""
+    _admitted: dict[PeerId, Admitted] = field(default_factory=dict)
+
+    def admitted(self, peer: PeerId) -> Admitted | None:
+        """Who the peer proved to be when it was last admitted, or None."""
+        return self._admitted.get(peer)
+
+    def everybody(self) -> Mapping[PeerId, Admitted]:
+        """All that were admitted and are not forgotten."""
+        return MappingProxyType(self._admitted)
+
+    def enter(self, who: Admitted) -> None:
+        """Remember an admitted peer; the one admitted longest ago is forgotten when full."""
+        self._admitted.pop(who.peer, None)
+        self._admitted[who.peer] = who
+        if len(self._admitted) > ADMITTED_MAX:
+            del self._admitted[next(iter(self._admitted))]
+
+    def lapsed(self, now_ms: int) -> Mapping[PeerId, str]:
+        """Peers whose certificates have ended, and when: they may come again with new ones."""
+        return {
+            peer: f"its membership ended {(now_ms - who.expires_ms) // 1000} s ago"
+            for peer, who in self._admitted.items()
+            if now_ms > who.expires_ms + CLOCK_SKEW_MAX_MS
+        }
+
+    def removed(self) -> Mapping[PeerId, str]:
+        """Peers that are out for good, and why: removed, or come with an invite used before."""
+        revoked = self.revoked()
+        found: dict[PeerId, str] = {}
+        for peer, who in self._admitted.items():
+            if any(one in revoked for one in ids_of(who)):
+                found[peer] = _BY_US
+            elif (why := self.register.why_out(who)) is not None:
+                found[peer] = why.detail
+        return found
+
+
+def ids_of(who: Admitted) -> tuple[str, ...]:
+    """Whatever can be revoked of a machine."""
+    return tuple(dict.fromkeys(link.subject for link in who.lineage))
+
+
+_BY_US: Final = "it is in this machine's revoked.txt"

@@ -1,0 +1,151 @@
+"""Every removal a node has heard of, and whom they keep out.
+
+A removal counts against a chain of certificates that shows its signer above the one removed. One
+that was signed after its signer had been removed counts for nothing. Both are decided from the set
+alone, so that nodes which heard the same removals in any order agree.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from p2p.errors import WireError
+from p2p.identity.admission import Admitted, Anchor, Clocks, check_name, check_signer
+from p2p.identity.lineage import Link, may_remove
+from p2p.identity.register.records import NEVER_MS, REMOVAL_DOMAIN, Removal, digest_of, key_of
+from p2p.limits import (
+    CLOCK_SKEW_MAX_MS,
+    REMOVAL_BYTES_MAX,
+    REMOVALS_MAX,
+    REMOVALS_PER_SIGNER_MAX,
+)
+from p2p.wire.codec import encode
+from p2p.wire.envelope import Signed, Signer, open_signed
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """A removal that was verified."""
+
+    key: bytes
+    sealed: Signed
+    subject: str
+    name: str
+    proof: tuple[Link, ...]
+    """What the signer stands on; empty for the network's key."""
+
+    @property
+    def at_ms(self) -> int:
+        """When it was signed."""
+        return self.sealed.sequence
+
+    @property
+    def by(self) -> str:
+        """What people call the signer."""
+        names = [link.name for link in self.proof if link.subject == self.sealed.sender]
+        return names[0] if names else "the network's founder"
+
+    def __str__(self) -> str:
+        when = datetime.fromtimestamp(self.at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        return f"{self.name} was removed by {self.by} on {when}"
+
+
+class Removals:
+    """The removals of one network."""
+
+    def __init__(self, anchor: Anchor, verifier: Signer) -> None:
+        self._anchor, self._verifier = anchor, verifier
+        self._held: dict[bytes, Removed] = {}
+        self._by_subject: dict[str, list[Removed]] = {}
+        self._digest = digest_of([])
+        self._proved: dict[tuple[Signed, ...], tuple[Link, ...]] = {}
+
+    # -- reading
+
+    def digest(self) -> bytes:
+        """Equal where the same removals are held."""
+        return self._digest
+
+    def keys(self) -> list[bytes]:
+        """Of all that are held, sorted."""
+        return sorted(self._held)
+
+    def find(self, key: bytes) -> Removed | None:
+        """The removal with this key."""
+        return self._held.get(key)
+
+    def all(self) -> tuple[Removed, ...]:
+        """Every removal that counts, oldest first."""
+        found = [one for several in self._by_subject.values() for one in several]
+        return tuple(sorted(found, key=_age))
+
+    def against(self, who: Admitted) -> Removed | None:
+        """The removal that keeps a machine out, or None: the oldest, where there are several."""
+        found = self._against(who.lineage)
+        return min(found, key=_age) if found else None
+
+    # -- learning
+
+    def take(self, sealed: Signed, now_ms: int) -> Removed | None:
+        """Hold a removal; None when it is known already or there is no room for it.
+
+        Raises WireError, AdmissionError for one that is no good.
+        """
+        key = key_of(sealed)
+        if key in self._held:
+            return None
+        removed = self._verified(key, sealed, now_ms)
+        counts = Counter(one.sealed.sender for one in self._held.values())
+        if counts[sealed.sender] >= REMOVALS_PER_SIGNER_MAX or len(self._held) >= REMOVALS_MAX:
+            return None
+        self._held[key] = removed
+        self._count_anew()
+        return removed
+
+    def _verified(self, key: bytes, sealed: Signed, now_ms: int) -> Removed:
+        if sealed.domain != REMOVAL_DOMAIN or len(encode(sealed)) > REMOVAL_BYTES_MAX:
+            raise WireError("that is no removal")
+        if not 0 <= sealed.sequence <= now_ms + CLOCK_SKEW_MAX_MS or sealed.expires_ms != NEVER_MS:
+            raise WireError("a removal from the future, or one that ends")
+        removal = open_signed(self._verifier, self._anchor.network, REMOVAL_DOMAIN, Removal, sealed)
+        check_name("what was removed", removal.name)
+        if not 1 <= len(removal.subject) <= 128:
+            raise WireError("a removal of nobody")
+        return Removed(key, sealed, removal.subject, removal.name, self._prove(removal, sealed))
+
+    def _prove(self, removal: Removal, sealed: Signed) -> tuple[Link, ...]:
+        """What the signer stands on; a proof once checked is not checked again while it lasts."""
+        links = self._proved.get(removal.proof)
+        begins_ms = max((one.sequence for one in removal.proof), default=0)
+        ends_ms = min((one.expires_ms for one in removal.proof), default=NEVER_MS)
+        is_in_time = begins_ms <= sealed.sequence <= ends_ms
+        if links and is_in_time and any(link.subject == sealed.sender for link in links):
+            return links
+        at = Clocks(sealed.sequence)
+        links = check_signer(removal.proof, sealed.sender, self._anchor, self._verifier, at)
+        if len(self._proved) >= REMOVALS_PER_SIGNER_MAX:
+            self._proved.clear()
+        self._proved[removal.proof] = links
+        return links
+
+    # -- what counts
+
+    def _count_anew(self) -> None:
+        """Look at all, oldest first: those of removed signers fall away."""
+        self._digest = digest_of(self.keys())
+        self._by_subject = {}
+        for one in sorted(self._held.values(), key=_age):
+            if not any(older.at_ms < one.at_ms for older in self._against(one.proof)):
+                self._by_subject.setdefault(one.subject, []).append(one)
+
+    def _against(self, lineage: tuple[Link, ...]) -> list[Removed]:
+        return [
+            one
+            for link in lineage
+            for one in self._by_subject.get(link.subject, ())
+            if one.sealed.sender in may_remove(lineage, link.subject)
+        ]
+
+
+def _age(removed: Removed) -> tuple[int, bytes]:
+    return removed.at_ms, removed.key

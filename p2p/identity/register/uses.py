@@ -1,0 +1,169 @@
+"""Who came with which invite, in the order in which they were let in.
+
+The first as many as the invite was for may stay; whoever comes after them stays out. Two machines
+that let somebody in on two sides of a cut both witness it, and afterwards the earlier one counts.
+Of one user only the earliest witness is kept, so that all nodes come to hold the same.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from p2p.errors import AdmissionError, WireError
+from p2p.identity.admission import Admitted, Anchor, Clocks, check_token
+from p2p.identity.lineage import link_of
+from p2p.identity.records import CERTIFICATES, INVITE_DOMAIN
+from p2p.identity.register.records import NEVER_MS, USE_DOMAIN, Use, digest_of, key_of
+from p2p.ids import PeerId
+from p2p.limits import (
+    CLOCK_SKEW_MAX_MS,
+    USE_BYTES_MAX,
+    USES_MAX,
+    USES_PER_WITNESS_MAX,
+)
+from p2p.wire.codec import decode_as, encode
+from p2p.wire.envelope import Signed, Signer, open_signed
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """A use that was verified."""
+
+    key: bytes
+    sealed: Signed
+    invite: str
+    user: str
+    name: str
+    """Of the user, as its certificate says."""
+    ends_ms: int
+    """When the certificate ends, and the use with it."""
+
+    @property
+    def at_ms(self) -> int:
+        """When the witness let the user in."""
+        return self.sealed.sequence
+
+    def __str__(self) -> str:
+        when = datetime.fromtimestamp(self.at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        return f"{self.name} on {when}"
+
+
+class Uses:
+    """The uses of invites of one network."""
+
+    def __init__(self, anchor: Anchor, verifier: Signer) -> None:
+        self._anchor, self._verifier = anchor, verifier
+        self._held: dict[bytes, Used] = {}
+        self._of_invite: dict[str, dict[str, Used]] = {}
+        self._digest = digest_of([])
+        self.dropped: list[bytes] = []
+        """Keys no longer held; whoever keeps entries on disk empties this."""
+
+    # -- reading
+
+    def digest(self) -> bytes:
+        """Equal where the same uses are held."""
+        return self._digest
+
+    def keys(self) -> list[bytes]:
+        """Of all that are held, sorted."""
+        return sorted(self._held)
+
+    def find(self, key: bytes) -> Used | None:
+        """The use with this key."""
+        return self._held.get(key)
+
+    def is_told(self, who: Admitted) -> bool:
+        """Whether the use by which a machine came in is known, or there is none."""
+        use = who.came_with
+        return use is None or use.user in self._of_invite.get(use.invite, {})
+
+    def before(self, who: Admitted) -> tuple[Used, ...]:
+        """Those who used the invite up before this one came; empty when there was room."""
+        use = who.came_with
+        if use is None:
+            return ()
+        users = sorted(self._of_invite.get(use.invite, {}).values(), key=_age)
+        first = users[: use.uses]
+        if len(first) < use.uses or any(one.user == use.user for one in first):
+            return ()
+        return tuple(first)
+
+    # -- learning
+
+    def take(self, sealed: Signed, now_ms: int) -> Used | None:
+        """Hold a use; None when it is known, when an earlier one of the same user is, or when there
+        is no room. Raises WireError, AdmissionError for one that is no good.
+        """
+        key = key_of(sealed)
+        if key in self._held:
+            return None
+        used = self._verified(key, sealed, now_ms)
+        users = self._of_invite.setdefault(used.invite, {})
+        held = users.get(used.user)
+        if used.ends_ms + CLOCK_SKEW_MAX_MS < now_ms or (held and _age(held) <= _age(used)):
+            return None
+        if held is None and not self._has_room(sealed.sender):
+            return None
+        if held is not None:
+            self._drop(held)
+        users[used.user] = self._held[key] = used
+        self._digest = digest_of(self.keys())
+        return used
+
+    def forget(self, now_ms: int) -> None:
+        """Drop those whose certificates have ended."""
+        old = [one for one in self._held.values() if one.ends_ms + CLOCK_SKEW_MAX_MS < now_ms]
+        for one in old:
+            self._drop(one)
+            del self._of_invite[one.invite][one.user]
+            if not self._of_invite[one.invite]:
+                del self._of_invite[one.invite]
+        if old:
+            self._digest = digest_of(self.keys())
+
+    def _drop(self, used: Used) -> None:
+        del self._held[used.key]
+        self.dropped.append(used.key)
+
+    def _has_room(self, witness: PeerId) -> bool:
+        counts = Counter(one.sealed.sender for one in self._held.values())
+        return counts[witness] < USES_PER_WITNESS_MAX and len(self._held) < USES_MAX
+
+    def _verified(self, key: bytes, sealed: Signed, now_ms: int) -> Used:
+        if sealed.domain != USE_DOMAIN or len(encode(sealed)) > USE_BYTES_MAX:
+            raise WireError("that is no use of an invite")
+        if not 0 <= sealed.sequence <= now_ms + CLOCK_SKEW_MAX_MS or sealed.expires_ms != NEVER_MS:
+            raise WireError("a use from the future, or one that ends")
+        use = open_signed(self._verifier, self._anchor.network, USE_DOMAIN, Use, sealed)
+        at = Clocks(sealed.sequence)
+        witness = check_token(use.witness, sealed.sender, self._anchor, self._verifier, at)
+        certificate, network = use.certificate, self._anchor.network
+        kind = CERTIFICATES.get(certificate.domain)
+        if kind is None or certificate.domain == INVITE_DOMAIN:
+            raise AdmissionError("malformed", "nobody is let in by that certificate")
+        record = open_signed(self._verifier, network, certificate.domain, kind, certificate)
+        link = link_of(record, certificate)
+        if link.subject in (witness.peer, witness.member, witness.lab):
+            raise AdmissionError("signature", "nobody is a witness for themselves")
+        return Used(
+            key, sealed, certificate.sender, link.subject, link.name, certificate.expires_ms
+        )
+
+
+def use_certificate(who: Admitted, certificates: tuple[Signed, ...]) -> Signed | None:
+    """The certificate by which a machine's token shows the use of an invite."""
+    use = who.came_with
+    if use is None:
+        return None
+    signed = (one for one in certificates if one.sender == use.invite)
+    return next((one for one in signed if _subject(one) == use.user), None)
+
+
+def _subject(sealed: Signed) -> str:
+    record = decode_as(CERTIFICATES[sealed.domain], sealed.payload)
+    return link_of(record, sealed).subject
+
+
+def _age(used: Used) -> tuple[int, bytes]:
+    return used.at_ms, used.key

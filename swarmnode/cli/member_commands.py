@@ -1,0 +1,56 @@
+"""`member`: the people of the network, and removing one of them."""
+
+from typing import Any
+
+import click
+
+from swarmnode.cli.groups import NearestGroup
+from swarmnode.cli.machines import short
+from swarmnode.cli.output import emit, emit_rows, output_option, printable, stamp
+from swarmnode.cli.talk import node, wait_option
+
+
+@click.group(cls=NearestGroup)
+def member() -> None:
+    """The people of the network; remove one."""
+
+
+@member.command("ls")
+@wait_option
+@output_option
+def member_ls(wait_s: float, fmt: str) -> None:
+    """List people and their machines, as their certificates say, and who was removed."""
+    with node(wait_s) as client:
+        rows = client.get("/api/v1/members")
+    if fmt == "table":
+        for row in rows:
+            row["lab"] = row["lab_name"] or "-"
+            row["name"] += " (me)" if row["is_me"] else ""
+            row["machines"] = [machine["name"] for machine in row["machines"]]
+            row["until"] = stamp(row["valid_until_ms"])[:10]
+            row["standing"] = row["why"] or row["standing"]
+            row["id"] = short(row["member"])
+    emit_rows(rows, fmt, ("name", "lab", "machines", "until", "invited_by", "standing", "id"))
+
+
+@member.command("remove")
+@click.argument("who")
+@click.option("--with-invited", is_flag=True, help="Those who came with an invite of theirs, too.")
+@output_option
+def member_remove(who: str, with_invited: bool, fmt: str) -> None:
+    """Remove a person (or a machine, lab or invite) by name or id: everywhere, and for good.
+
+    Works where a key lies that stands above them: the lab's, or that of whoever invited them. Their
+    connections and running tasks end within seconds; what they stored stays until its leases end.
+    To come back they need a new invite and new keys.
+    """
+    with node() as client:
+        wanted = {"who": who, "with_invited": with_invited}
+        done: dict[str, Any] = client.call("POST", "/api/v1/members/remove", wanted)
+    if fmt != "table":
+        emit(done, fmt)
+        return
+    name = printable(done["name"] or done["id"])
+    click.echo(f"{done['kind']} {name} is removed" if done["changed"] else f"{name} was, before")
+    for one in done["along"]:
+        click.echo(f"  with them: {printable(one)}")

@@ -1,0 +1,34 @@
+"""This machine's own certificates and keys, from the files of its home."""
+
+from p2p.host.admit import TokenAdmission
+from p2p.identity.admission import Admitted, Anchor
+from p2p.identity.issue import Keys
+from p2p.identity.records import MembershipToken
+from swarmnode.enrol import load_keys
+from swarmnode.home import Home
+
+
+class HomePapers:
+    """`swarmnode.edges.Papers` of a machine."""
+
+    def __init__(self, home: Home, admission: TokenAdmission) -> None:
+        self._home, self._admission = home, admission
+
+    @property
+    def token(self) -> MembershipToken:
+        """What we show to others now."""
+        return self._admission.token
+
+    @property
+    def me(self) -> Admitted:
+        """What it proves."""
+        return self._admission.me
+
+    @property
+    def anchor(self) -> Anchor:
+        """Our network."""
+        return self._admission.anchor
+
+    def keys(self) -> Keys:
+        """Every key that lies here. Raises IdentityError."""
+        return load_keys(self._home)

@@ -1,0 +1,233 @@
+"""Removals and uses of invites: who may make them, and whom they keep out."""
+
+import random
+from itertools import permutations
+
+import msgspec
+import pytest
+
+from p2p.errors import AdmissionError, WireError
+from p2p.identity.admission import Admitted, Anchor, Clocks, check_token
+from p2p.identity.issue import DAY_MS, Grant, Keys, Names, accept, found, proof_of
+from p2p.identity.issue import invite as certify_invite
+from p2p.identity.keys import KeySigner, network_id_of
+from p2p.identity.lineage import Link, may_remove
+from p2p.identity.records import MEMBER_DOMAIN, MembershipToken
+from p2p.identity.register.register import Register, remove, witness
+from p2p.identity.register.uses import use_certificate
+from p2p.limits import CLOCK_SKEW_MAX_MS, REMOVALS_PER_SIGNER_MAX
+from p2p.wire.envelope import Signed
+
+NOW = 1_800_000_000_000
+
+
+def key(name: str) -> KeySigner:
+    return KeySigner.from_seed(name.encode().ljust(32, b"."))
+
+
+ROOT = key("network")
+ANCHOR = Anchor(network_id_of(ROOT.peer_id), ROOT.peer_id)
+
+
+class Person:
+    """Somebody with one machine: keys, token, and what the token proves."""
+
+    def __init__(self, name: str, keys: Keys, token: MembershipToken) -> None:
+        self.name, self.keys, self.token = name, keys, token
+        self.who = self.seen()
+
+    def seen(self, now_ms: int = NOW) -> Admitted:
+        return check_token(self.token, self.keys.machine.peer_id, ANCHOR, ROOT, Clocks(now_ms))
+
+    def invites(self, *names: str, uses: int = 1, can_invite: bool = True) -> list["Person"]:
+        """People that come with one invite of ours."""
+        grant, seed = Grant(uses=uses, can_invite=can_invite), key(f"i-{names[0]}")
+        chain = certify_invite(ANCHOR, self.keys, self.token, grant, seed, NOW)
+        made = []
+        for name in names:
+            keys = Keys(key(f"{name}'s machine"), key(name))
+            token = accept(ANCHOR, chain, seed, keys, Names(f"{name}-1", name, ""), NOW)
+            made.append(Person(name, keys, token))
+        return made
+
+    def removes(self, other: "Person", at_ms: int = NOW, signer: KeySigner | None = None) -> Signed:
+        """A removal of another person, with the member key unless told otherwise."""
+        signer = signer or self.keys.member
+        assert signer is not None
+        link = Link(MEMBER_DOMAIN, other.who.member, "", other.name)
+        return remove(signer, ANCHOR.network, link, proof_of(signer, ANCHOR, self.token), at_ms)
+
+
+def founder(lab: str = "physics") -> Person:
+    keys = Keys(key(f"{lab}'s machine"), key(f"{lab}'s founder"), key(lab), ROOT)
+    token = found(ANCHOR, keys, Names(f"{lab}-1", f"{lab}-founder", lab), NOW)
+    return Person(f"{lab}-founder", keys, token)
+
+
+ANN = founder()
+(BOB,) = ANN.invites("bob")
+(CAROL,) = BOB.invites("carol")
+(DAVE,) = ANN.invites("dave")
+ZOE = founder("chemistry")
+
+
+def register(*entries: Signed) -> Register:
+    made = Register(ANCHOR, ROOT)
+    made.take_all(entries, NOW)
+    return made
+
+
+def is_out(made: Register, person: Person) -> bool:
+    return made.why_out(person.who) is not None
+
+
+def test_those_above_in_the_certificates_may_remove_and_no_invite_key_may() -> None:
+    assert ANN.keys.lab is not None
+    above = may_remove(CAROL.who.lineage, CAROL.who.member)
+    assert above == {ROOT.peer_id, ANN.keys.lab.peer_id, BOB.who.member}
+    of_machine = may_remove(CAROL.who.lineage, CAROL.who.peer)
+    assert of_machine == {*above, CAROL.who.member}
+    assert may_remove(CAROL.who.lineage, DAVE.who.member) == frozenset()
+
+
+def test_the_labs_key_and_the_inviter_remove() -> None:
+    assert is_out(register(ANN.removes(CAROL, signer=ANN.keys.lab)), CAROL)
+    assert is_out(register(BOB.removes(CAROL)), CAROL)
+    assert is_out(register(ANN.removes(CAROL, signer=ROOT)), CAROL)
+
+
+def test_whoever_stands_beside_or_in_another_lab_removes_nobody() -> None:
+    made = register(
+        DAVE.removes(CAROL),
+        CAROL.removes(BOB),
+        ZOE.removes(CAROL, signer=ZOE.keys.lab),
+        BOB.removes(DAVE),
+    )
+    assert made.refused == 0
+    assert not any(is_out(made, one) for one in (ANN, BOB, CAROL, DAVE, ZOE))
+
+
+def test_whoever_is_removed_takes_along_those_they_invited() -> None:
+    made = register(ANN.removes(BOB, signer=ANN.keys.lab))
+    assert [is_out(made, one) for one in (ANN, BOB, CAROL, DAVE)] == [False, True, True, False]
+
+
+def test_a_removal_without_a_good_proof_or_signature_is_refused() -> None:
+    good = BOB.removes(CAROL)
+    link = Link(MEMBER_DOMAIN, CAROL.who.member, "", "carol")
+    by_invite = key("i-carol")
+    for bad in (
+        remove(key("nobody"), ANCHOR.network, link, (), NOW),
+        remove(by_invite, ANCHOR.network, link, BOB.token.certificates, NOW),
+        remove(CAROL.keys.machine, ANCHOR.network, link, CAROL.token.certificates, NOW),
+        BOB.removes(CAROL, at_ms=NOW + CLOCK_SKEW_MAX_MS + 1),
+        msgspec.structs.replace(good, signature=bytes(64)),
+    ):
+        made = register(bad)
+        assert made.refused == 1
+        assert not is_out(made, CAROL)
+
+
+def test_what_a_removed_one_signs_afterwards_counts_for_nothing_in_any_order() -> None:
+    entries = (
+        ANN.removes(BOB, NOW - 2000, ANN.keys.lab),
+        BOB.removes(CAROL, NOW - 1000),
+        BOB.removes(DAVE, NOW - 3000),
+    )
+    digests = set()
+    for order in permutations(entries):
+        made = register(*order)
+        digests.add(made.removals.digest())
+        assert [one.name for one in made.removals.all()] == ["dave", "bob"]
+        assert not is_out(made, DAVE)  # ann invited dave: bob's word is nothing to him
+    assert len(digests) == 1
+
+
+def test_one_key_cannot_fill_the_register() -> None:
+    link = Link(MEMBER_DOMAIN, "12D3", "", "x")
+    assert BOB.keys.member is not None
+    proof = proof_of(BOB.keys.member, ANCHOR, BOB.token)
+    made = Register(ANCHOR, ROOT)
+    for number in range(REMOVALS_PER_SIGNER_MAX + 10):
+        made.take(remove(BOB.keys.member, ANCHOR.network, link, proof, NOW - number), NOW)
+    assert len(made.removals.keys()) == REMOVALS_PER_SIGNER_MAX
+    made.take(ANN.removes(BOB, signer=ANN.keys.lab), NOW)
+    assert is_out(made, BOB)
+
+
+def let_in(by: Person, newcomer: Person, at_ms: int = NOW) -> Signed:
+    certificate = use_certificate(newcomer.who, newcomer.token.certificates)
+    assert certificate is not None
+    return witness(by.keys.machine, ANCHOR.network, by.token, certificate, at_ms)
+
+
+def test_as_many_as_an_invite_is_for_may_stay_and_whoever_comes_later_is_named() -> None:
+    one, two, three = ANN.invites("one", "two", "three", uses=2)
+    made = register(let_in(ANN, one, NOW - 30), let_in(BOB, two, NOW - 20))
+    assert [is_out(made, person) for person in (one, two, three)] == [False, False, True]
+    why = made.why_out(three.who)
+    assert isinstance(why, AdmissionError)
+    assert why.code == "used"
+    assert "was for 2, and was used before, by one on" in why.detail
+
+
+def test_after_a_cut_the_earlier_use_counts_whatever_was_heard_first() -> None:
+    one, two = ANN.invites("here", "there")
+    early, late = let_in(ANN, one, NOW - 5000), let_in(BOB, two, NOW - 1000)
+    again = let_in(BOB, one, NOW)
+    entries = [early, late, again]
+    digests = set()
+    for order in permutations(entries):
+        made = register(*order)
+        digests.add(made.uses.digest())
+        assert [is_out(made, person) for person in (one, two)] == [False, True]
+        assert len(made.uses.keys()) == 2
+    assert len(digests) == 1
+
+
+def test_nobody_is_a_witness_of_their_own_use_and_no_stranger_is_one() -> None:
+    (eve,) = ANN.invites("eve")
+    certificate = use_certificate(eve.who, eve.token.certificates)
+    assert certificate is not None
+    stranger = key("stranger")
+    for bad in (
+        let_in(eve, eve),
+        witness(stranger, ANCHOR.network, ANN.token, certificate, NOW),
+        let_in(ANN, eve, NOW + CLOCK_SKEW_MAX_MS + 1),
+    ):
+        made = register(bad)
+        assert made.refused == 1
+        assert not made.uses.keys()
+
+
+def test_uses_go_when_their_certificates_have_ended() -> None:
+    (one,) = ANN.invites("short")
+    made = register(let_in(ANN, one))
+    made.uses.forget(NOW + 365 * DAY_MS)
+    assert len(made.uses.keys()) == 1
+    made.uses.forget(NOW + 366 * DAY_MS)
+    assert made.uses.keys() == []
+    assert len(made.uses.dropped) == 1
+
+
+def test_entries_of_other_kinds_are_none() -> None:
+    made = register(ANN.token.certificates[0])
+    assert (made.refused, made.removals.keys(), made.uses.keys()) == (0, [], [])
+    with pytest.raises(WireError):
+        made.removals.take(ANN.token.certificates[0], NOW)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_registers_that_heard_the_same_in_any_order_agree(seed: int) -> None:
+    dice = random.Random(seed)
+    newcomers = ANN.invites(*(f"n{number}" for number in range(4)), uses=2)
+    entries = [let_in(dice.choice((ANN, BOB, DAVE)), n, NOW - dice.randrange(9)) for n in newcomers]
+    entries += [let_in(CAROL, n, NOW - dice.randrange(9)) for n in newcomers]
+    entries += [ANN.removes(BOB, NOW - 5, ANN.keys.lab), BOB.removes(CAROL, NOW - 7)]
+    made = []
+    for _ in range(3):
+        dice.shuffle(entries)
+        made.append(register(*entries))
+    everybody = (ANN, BOB, CAROL, DAVE, *newcomers)
+    assert len({(r.removals.digest(), r.uses.digest()) for r in made}) == 1
+    assert len({tuple(is_out(r, one) for one in everybody) for r in made}) == 1

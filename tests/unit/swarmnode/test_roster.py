@@ -1,0 +1,114 @@
+"""Listing and removing members: who is meant, who may, and what is said otherwise."""
+
+import random
+from dataclasses import dataclass
+
+import pytest
+import trio
+
+from p2p.host.admit_book import AdmissionBook
+from p2p.identity.admission import Admitted, Anchor
+from p2p.identity.issue import Keys
+from p2p.identity.records import MembershipToken
+from p2p.identity.register.register import Register
+from p2p.ids import PeerId
+from p2p.membership.view import View
+from p2p.register.service import RegisterService
+from swarmnode.errors import MemberUnknownError, RemovalRefusedError
+from swarmnode.roster import Roster
+from testnet.sim.peers import rpc_peers
+from tests.unit.p2p.identity.test_register import ANCHOR, ANN, BOB, CAROL, DAVE, NOW, ROOT, Person
+from tests.unit.p2p.register.test_register_service import MemoryStore
+
+
+@dataclass
+class PapersOf:
+    person: Person
+
+    @property
+    def token(self) -> MembershipToken:
+        return self.person.token
+
+    @property
+    def me(self) -> Admitted:
+        return self.person.who
+
+    @property
+    def anchor(self) -> Anchor:
+        return ANCHOR
+
+    def keys(self) -> Keys:
+        return self.person.keys
+
+
+async def ask(person: Person, *removals: str, with_invited: bool = False) -> Roster:
+    """The roster at somebody's machine, after removing these."""
+    async with rpc_peers([person.who.peer]) as peers:
+        peer = PeerId(person.who.peer)
+        book = AdmissionBook(Register(ANCHOR, ROOT))
+        for one in (ANN, BOB, CAROL, DAVE):
+            book.enter(one.who)
+        rng, host = random.Random(1), peers.hosts[peer]
+        store = MemoryStore()
+        service = RegisterService(book, peers[peer], host, store, rng=rng, wall_ms=lambda: NOW)
+        roster = Roster(service, PapersOf(person), lambda: View(peer, ()), lambda: NOW)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(service.run)
+            for text in removals:
+                await roster.remove(text, takes_along=with_invited)
+            await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+        return roster
+
+
+async def test_everybody_is_listed_by_name_with_who_invited_them(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    lines = (await ask(ANN)).lines()
+    told = [(line.name, line.lab_name, line.invited_by, line.standing) for line in lines]
+    assert told == [
+        ("bob", "physics", "physics", "member"),
+        ("carol", "physics", "bob", "member"),
+        ("dave", "physics", "physics", "member"),
+        ("physics-founder", "physics", "", "member"),
+    ]
+    assert [line.is_me for line in lines] == [False, False, False, True]
+
+
+async def test_a_removed_person_is_listed_with_who_did_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    lines = (await ask(BOB, "carol")).lines()
+    (out,) = [line for line in lines if line.standing == "removed"]
+    assert (out.name, out.why) == ("carol", "carol was removed by bob on 2027-01-15 08:00 UTC")
+
+
+@pytest.mark.parametrize(
+    ("person", "text", "said"),
+    [
+        (DAVE, "carol", "removed with the key of physics, or by whoever invited them"),
+        (ANN, "bob", "carol came with an invite of person bob"),
+        (ANN, "physics-founder", "is you"),
+        (ANN, "physics", "is you"),
+    ],
+)
+async def test_what_may_not_be_removed_is_refused_with_the_reason(
+    person: Person, text: str, said: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    wanted = pytest.RaisesExc(RemovalRefusedError, match=said)
+    with pytest.RaisesGroup(wanted, flatten_subgroups=True):
+        await ask(person, text)
+
+
+async def test_nobody_of_that_name_is_said_so(autojump_clock: trio.testing.MockClock) -> None:
+    with pytest.RaisesGroup(MemberUnknownError, flatten_subgroups=True):
+        await ask(ANN, "zoe")
+
+
+async def test_removing_twice_changes_nothing_the_second_time(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    roster = await ask(ANN, "bob", "bob", with_invited=True)
+    assert len(roster.register.register.removals.all()) == 1
+    assert [line.standing for line in roster.lines()] == ["member", "member", "removed", "removed"]
+    assert (await ask(ANN, CAROL.who.peer)).register.register.removals.all()[0].name == "carol-1"
