@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from p2p.ids import PeerId
+from p2p.wire.envelope import Signed, Signer
 from storage.ids import Address, ObjectKey
 
 
@@ -119,8 +120,16 @@ class NameValue:
     value: bytes
 
 
-class Names(Protocol):
-    """Small mutable values, linearizable for one fenced writer (docs/protocol.md, names)."""
+class OwnedNames(Protocol):
+    """Small mutable values of one owner, linearizable for one fenced writer.
+
+    Any member may read them and sees their names: what is secret is to be encrypted first.
+    """
+
+    @property
+    def owner(self) -> PeerId:
+        """The id of the key they belong to."""
+        ...
 
     async def read(self, name: str) -> NameValue | None:
         """The newest value a majority of holders knows. Raises TooFewPeersError."""
@@ -129,6 +138,34 @@ class Names(Protocol):
     async def write(self, name: str, value: bytes, *, expected: int, fence: int) -> NameValue:
         """Compare-and-set: accepted only when the known sequence is `expected` (0 = none yet).
 
-        Raises NameConflictError (carries the present value), StaleFenceError, TooFewPeersError.
+        Raises NameConflictError (carries the present value), StaleFenceError, TooFewPeersError;
+        PermissionError where they are only to be read.
         """
+        ...
+
+
+class Names(Protocol):
+    """Mutable names: each belongs to a key, and only who has it may write (docs/protocol.md)."""
+
+    def machine(self) -> OwnedNames:
+        """Names of this machine, signed by its key."""
+        ...
+
+    def person(self, key: Signer) -> OwnedNames:
+        """Names of a person, signed by that person's key, on whichever machine."""
+        ...
+
+    def task(self, key: Signer) -> OwnedNames:
+        """Names of a task, for whoever has the task's key: its submitter and guardians."""
+        ...
+
+    def attempt(self, grant: Signed) -> OwnedNames:
+        """Names of a task, for the machine and fence of a grant that its key signed.
+
+        Raises WireError for what is no grant.
+        """
+        ...
+
+    def of(self, owner: str) -> OwnedNames:
+        """Names of any key, to be read only."""
         ...

@@ -107,11 +107,32 @@ NAME_SPARES: Final = 2
 NAMES_HELD_MAX: Final = 100_000
 """Names kept for others: 3 GiB at the very worst, usually a few MB."""
 
+NAMES_PER_LAB_MAX: Final = NAMES_HELD_MAX // 2
+"""Of these, names that machines of one lab brought: no lab can shut all others out."""
+
+NAMES_PER_MEMBER_MAX: Final = 10_000
+"""Names that machines of one person brought: one a minute for a week."""
+
+NAMES_PENDING_MAX: Final = 1000
+"""Of these, such as were promised and hold no record yet: a write makes one for milliseconds."""
+
+NAME_PENDING_MS: Final = 15 * 60 * 1000
+"""A promise for a name without a record is forgotten then: a write takes seconds, or was lost."""
+
+NAME_OWNER_CHARS_MAX: Final = 64
+"""The id of a key has 52 characters; those of simulations are shorter than this, too."""
+
+NAMES_OPENED_KEPT: Final = 1024
+"""Signed records and ballots remembered as good: all holders of a name tell the same ones."""
+
 NAME_NUMBER_MAX: Final = 1 << 53
 """Sequences, fences and ballots: these count up from the wall clock's milliseconds."""
 
 NAME_KEPT_MS: Final = 400 * 24 * 3600 * 1000
 """A name nobody writes for so long is forgotten: more than a year, as with a keyring."""
+
+NAME_GRANTED_KEPT_MS: Final = 60 * 24 * 3600 * 1000
+"""The same for a name written by a granted machine: twice as long as a task may take."""
 
 NAMES_PER_SCAN: Final = 64
 """Names looked at before others get a turn: 2 MiB at the worst."""

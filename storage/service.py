@@ -29,7 +29,7 @@ from storage.objects.service import ObjectService
 from storage.pool import Pool
 from storage.ports import Gossip, Members, Workers
 from storage.records.holders import HolderBook
-from storage.records.names import NameService, NamesStats
+from storage.records.names.service import NameService, NamesStats
 from storage.repair.service import RepairService, RepairStats
 from storage.shards.port import ShardStore
 from storage.transfer.client import Transfer

@@ -13,7 +13,7 @@ from p2p.host.rpc import Rpc
 from p2p.ids import LabId, NetworkId, PeerId
 from p2p.membership.view import Liveness, Member, MemberChanged, View
 from storage.engine.memory_tables import MemoryTables
-from storage.records.names import NamesConfig, NameService
+from storage.records.names.service import NamesConfig, NameService
 from testnet.sim.callers import machine_of
 from testnet.sim.clock import VirtualWall
 from testnet.sim.signer import KeyedHashSigner

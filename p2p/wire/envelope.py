@@ -25,6 +25,10 @@ class Signer(Protocol):
 
     def verifies(self, peer: PeerId, data: bytes, signature: bytes) -> bool: ...
 
+    def from_seed(self, seed: bytes) -> "Signer":
+        """Another key of the same kind, made of 32 secret bytes: of a task, or a person."""
+        ...
+
 
 class Signed(Record, frozen=True):
     """A payload with its sender's signature. `sequence` orders the sender's records (or fences)."""

@@ -39,7 +39,7 @@ class Options:
 
     @property
     def keeps_names(self) -> bool:
-        """Whether names are promised to be linearizable (see storage.records.names_core).
+        """Whether names are promised to be linearizable (see storage.records.names.core).
 
         Two members cannot have a majority without each other, and a holder that lost its disk
         has forgotten what it promised.

@@ -30,6 +30,11 @@ class KeyedHashSigner:
         """Whether `peer` signed exactly `data`."""
         return self._hash(peer, data) == signature
 
+    def from_seed(self, seed: bytes) -> "KeyedHashSigner":
+        """Another signer of this world; the same seed gives the same one."""
+        name = blake2b(seed, digest_size=16).hexdigest()
+        return KeyedHashSigner(PeerId(f"key-{name}"), self._seed)
+
     def _hash(self, peer: PeerId, data: bytes) -> bytes:
         key = f"{self._seed}/{peer}".encode()
         return blake2b(data, digest_size=SIGNATURE_BYTES, key=blake2b(key).digest()).digest()

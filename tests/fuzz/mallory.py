@@ -25,7 +25,7 @@ from p2p.wire.envelope import Signed, seal
 from storage.advert import StorageAdvert
 from storage.messages import RECEIPT_DOMAIN
 from storage.records.holders import HOLDERS_DOMAIN
-from storage.records.names_messages import NAME_DOMAIN
+from storage.records.names.messages import NAME_DOMAIN
 from swarmnode.market.messages import AWARD_DOMAIN
 from swarmnode.tasks import messages as task_messages
 from testnet.sim.signer import KeyedHashSigner

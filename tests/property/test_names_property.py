@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from p2p.ids import NetworkId, PeerId
 from p2p.wire.envelope import Signed
-from storage.records.names_core import (
+from storage.records.names.core import (
     NOTHING,
     Holders,
     Poll,
@@ -17,7 +17,7 @@ from storage.records.names_core import (
     name_key,
     promise,
 )
-from storage.records.names_messages import NAME_DOMAIN, Ballot, NameHeld, NameState
+from storage.records.names.messages import NAME_DOMAIN, Ballot, NameHeld, NameState
 
 PEERS = [PeerId(f"peer{number}") for number in range(12)]
 ballots = st.builds(

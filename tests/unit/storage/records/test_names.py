@@ -9,9 +9,9 @@ from p2p.wire.codec import decode_as, encode
 from storage.errors import NameConflictError, StaleFenceError, TooFewPeersError
 from storage.facade import NameValue
 from storage.limits import NAME_VALUE_BYTES_MAX
-from storage.records.names import NamesConfig
-from storage.records.names_core import name_key
-from storage.records.names_messages import Ballot, NameState
+from storage.records.names.core import name_key
+from storage.records.names.messages import Ballot, NameState
+from storage.records.names.service import NamesConfig
 from testnet.sim.seeded import simulated
 from tests.names_lab import OwnView, Truth, names_lab
 

@@ -29,31 +29,11 @@ from blake3 import blake3
 
 from p2p.ids import PeerId
 from p2p.membership.view import Liveness, View
-from storage.limits import (
-    NAME_CHARS_MAX,
-    NAME_HOLDERS_MAX,
-    NAME_JOIN_S,
-    NAME_NUMBER_MAX,
-    NAME_SPARES,
-    NAME_VALUE_BYTES_MAX,
-)
-from storage.records.names_messages import Ballot, NameHeld, NameRecord, NameState
-
-OWN = "own/"
-"""Names that begin so are kept apart for each machine, and only it can write them."""
+from p2p.wire.envelope import Signed
+from storage.limits import NAME_HOLDERS_MAX, NAME_JOIN_S, NAME_NUMBER_MAX, NAME_SPARES
+from storage.records.names.messages import Ballot, NameHeld, NameState
 
 NOTHING = NameState()
-
-
-def owner_of(name: str, writer: PeerId) -> str:
-    """Who alone may write `name`: its own machine for OWN names, else empty. ValueError if bad."""
-    if not 0 < len(name) <= NAME_CHARS_MAX:
-        raise ValueError(f"a name has 1 to {NAME_CHARS_MAX} characters, not {len(name)}")
-    return _owner(name, writer)
-
-
-def _owner(name: str, writer: PeerId) -> str:
-    return writer if name.startswith(OWN) else ""
 
 
 def name_key(owner: str, name: str) -> bytes:
@@ -128,21 +108,15 @@ def is_sane(ballot: Ballot) -> bool:
     return all(0 <= number <= NAME_NUMBER_MAX for number in numbers) and len(ballot.peer) <= 128
 
 
-def is_proper(record: NameRecord, ballot: Ballot, writer: PeerId) -> bool:
-    """Whether `writer` may have proposed this record under that ballot."""
-    is_short = len(record.value) <= NAME_VALUE_BYTES_MAX and 0 < len(record.name) <= NAME_CHARS_MAX
-    is_numbered = 1 <= record.sequence <= NAME_NUMBER_MAX and 0 <= record.fence <= ballot.fence
-    return is_short and is_numbered and record.owner == _owner(record.name, writer)
-
-
 # -- one holder
 
 
-def promise(state: NameState, ballot: Ballot) -> NameState | None:
+def promise(state: NameState, ballot: Ballot, claim: Signed | None = None) -> NameState | None:
     """The state after promising `ballot`, or None when a higher one was promised."""
     if state.promised is not None and ballot < state.promised:
         return None
-    return NameState(ballot, state.accepted, state.sealed)
+    kept = None if ballot == state.accepted else claim
+    return NameState(ballot, state.accepted, state.sealed, kept, state.accept_claim)
 
 
 def accept(state: NameState, proposal: NameState) -> NameState | None:
@@ -154,7 +128,7 @@ def accept(state: NameState, proposal: NameState) -> NameState | None:
     assert ballot is not None
     if state.promised is not None and ballot < state.promised:
         return None
-    return NameState(ballot, ballot, proposal.sealed)
+    return NameState(ballot, ballot, proposal.sealed, None, proposal.accept_claim)
 
 
 # -- many holders
@@ -164,6 +138,7 @@ def accept(state: NameState, proposal: NameState) -> NameState | None:
 class Poll:
     """Answers of the holders to one question."""
 
+    key: bytes
     holders: Holders
     answers: dict[PeerId, NameHeld] = field(default_factory=dict)
     waiting: int = 0

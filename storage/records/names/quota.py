@@ -1,0 +1,64 @@
+"""How many names each person and lab may have kept here: nobody fills the table for all others.
+
+A name is charged to the machine that had it kept, as its certificate names it: whose it is and
+which lab it is of. What a machine writes with a grant (for the task of somebody else) is charged
+apart, so that no task can use up what its provider's owner needs for names of their own.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from p2p.errors import RefusalError
+from p2p.ids import LabId, MemberId
+from p2p.wire.codec import Record
+from storage.limits import (
+    NAMES_HELD_MAX,
+    NAMES_PENDING_MAX,
+    NAMES_PER_LAB_MAX,
+    NAMES_PER_MEMBER_MAX,
+)
+
+
+class Payer(Record, frozen=True):
+    """To whom a name is charged."""
+
+    member: MemberId
+    lab: LabId
+    is_grant: bool
+    """Written by somebody else's leave."""
+
+
+@dataclass(slots=True)
+class Accounts:
+    """Who has how many names here."""
+
+    held: int = 0
+    _members: Counter[tuple[MemberId, bool]] = field(default_factory=Counter)
+    _labs: Counter[LabId] = field(default_factory=Counter)
+    _pending: Counter[tuple[MemberId, bool]] = field(default_factory=Counter)
+    """Names without a record."""
+
+    def check(self, payer: Payer) -> None:
+        """Raise RefusalError unless one more may be kept for this payer."""
+        account = payer.member, payer.is_grant
+        if self._pending[account] >= NAMES_PENDING_MAX:
+            raise RefusalError("full", f"{NAMES_PENDING_MAX} names of yours were never written")
+        if self._members[account] >= NAMES_PER_MEMBER_MAX:
+            raise RefusalError("full", f"one person may have {NAMES_PER_MEMBER_MAX} names here")
+        if self._labs[payer.lab] >= NAMES_PER_LAB_MAX:
+            raise RefusalError("full", f"one lab may have {NAMES_PER_LAB_MAX} names here")
+        if self.held >= NAMES_HELD_MAX:
+            raise RefusalError("full", "no room for another name here")
+
+    def add(self, payer: Payer, *, is_pending: bool, count: int = 1) -> None:
+        """Charge a name; with `count` -1 give it back."""
+        account = payer.member, payer.is_grant
+        self.held += count
+        self._members[account] += count
+        self._labs[payer.lab] += count
+        if is_pending:
+            self._pending[account] += count
+
+    def written(self, payer: Payer) -> None:
+        """A name got its first record."""
+        self._pending[payer.member, payer.is_grant] -= 1
