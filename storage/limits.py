@@ -95,8 +95,8 @@ BLOCK_BYTES: Final = 4096
 NAME_CHARS_MAX: Final = 512
 """A mutable name: `task/<id>/<key>` with a long key."""
 
-NAME_VALUE_BYTES_MAX: Final = 32 * 1024
-"""A name's value: with record and signature it stays below a control frame; more is an object."""
+NAME_VALUE_BYTES_MAX: Final = 32 * 1024 + 64
+"""A name's value: 32 KiB and a seal; with its record it stays below a control frame."""
 
 NAME_HOLDERS_MAX: Final = 7
 """Voters of a name: any three may be away."""

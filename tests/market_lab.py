@@ -160,7 +160,7 @@ class MarketLab:
             host.learn(other, [memory_address(other)])
         rpc = Rpc(host)
         objects = MemoryObjects(self.pool, stand.peer, self.wall)
-        names = MemoryNames(self.pool)
+        names = MemoryNames(self.pool, stand.peer)
         stand.market = MarketService(
             self.config,
             rpc,

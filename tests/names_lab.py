@@ -13,7 +13,10 @@ from p2p.host.rpc import Rpc
 from p2p.ids import LabId, NetworkId, PeerId
 from p2p.membership.view import Liveness, Member, MemberChanged, View
 from storage.engine.memory_tables import MemoryTables
-from storage.records.names.service import NamesConfig, NameService
+from storage.facade import NameValue, OwnedNames
+from storage.records.names.asker import NamesConfig
+from storage.records.names.core import Holders, name_key
+from storage.records.names.service import NameService, NamesStats
 from testnet.sim.callers import machine_of
 from testnet.sim.clock import VirtualWall
 from testnet.sim.signer import KeyedHashSigner
@@ -77,9 +80,42 @@ class NameNode:
     tables: MemoryTables
     members: OwnView
     host: MemoryHost | None = None
+    rpc: Rpc | None = None
     names: NameService | None = None
     scope: trio.CancelScope | None = None
     clients: list[trio.CancelScope] = field(default_factory=list)
+
+
+OWNER = KeyedHashSigner(PeerId("key"))
+"""The key that every machine of a lab has: of a person, say."""
+
+
+def key_of(name: str) -> bytes:
+    """Where holders keep the owner's name."""
+    return name_key(OWNER.peer_id, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """The owner's names, as one machine reads and writes them."""
+
+    service: NameService
+
+    @property
+    def names(self) -> OwnedNames:
+        return self.service.person(OWNER)
+
+    async def read(self, name: str) -> NameValue | None:
+        return await self.names.read(name)
+
+    async def write(self, name: str, value: bytes, *, expected: int, fence: int) -> NameValue:
+        return await self.names.write(name, value, expected=expected, fence=fence)
+
+    def holders(self, key: bytes) -> Holders:
+        return self.service.holders(key)
+
+    def stats(self) -> NamesStats:
+        return self.service.stats()
 
 
 @dataclass(slots=True)
@@ -93,10 +129,10 @@ class NamesLab:
     seed: int
     nodes: dict[str, NameNode] = field(default_factory=dict)
 
-    def __getitem__(self, name: str) -> NameService:
+    def __getitem__(self, name: str) -> Seat:
         names = self.nodes[name].names
         assert names is not None, f"{name} is down"
-        return names
+        return Seat(names)
 
     async def start(self, name: str) -> None:
         """Start a machine, with the tables it had before if it was there."""
@@ -114,7 +150,7 @@ class NamesLab:
             host.learn(other.peer, [memory_address(other.peer)])
             if other.host is not None:
                 other.host.learn(node.peer, [memory_address(node.peer)])
-        rpc = Rpc(host)
+        rpc = node.rpc = Rpc(host)
         rng = random.Random(f"{self.seed} {node.peer} {trio.current_time()}")
         node.names = NameService(
             rpc,
@@ -144,7 +180,7 @@ class NamesLab:
         node.names = None
 
     @contextmanager
-    def client(self, name: str) -> Iterator[NameService]:
+    def client(self, name: str) -> Iterator[Seat]:
         """A program on that machine: it ends with it, in the middle of what it does."""
         clients = self.nodes[name].clients
         with trio.CancelScope() as scope:

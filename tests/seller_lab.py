@@ -267,7 +267,9 @@ class SellerLab:
         host.learn(ALICE, [memory_address(ALICE)])
         rpc = Rpc(host)
         executor = self.bobs_executor
-        memory = MemoryService(executor, self.objects, MemoryNames(self.pool), wall_ms=self.wall)
+        memory = MemoryService(
+            executor, self.objects, MemoryNames(self.pool, BOB), wall_ms=self.wall
+        )
         self.bob = SellerService(
             SellerConfig(self.terms),
             rpc,

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from p2p.effects import Effect, WakeAt
 from p2p.ids import NetworkId, PeerId
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
+from storage.records.names.rights import grant_names
 from swarmnode.market.auction_config import AuctionConfig
 from swarmnode.market.auction_events import RetryDue
 from swarmnode.market.auction_fit import Seen
 from swarmnode.market.auction_round import Round
 from swarmnode.market.messages import AWARD_DOMAIN, Award, AwardTerms
 from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.keys import state_key_of
 from swarmnode.tasks.ledger import Ledger
 from swarmnode.tasks.lifecycle import Fact, TaskState
 from swarmnode.tasks.messages import (
@@ -155,6 +157,17 @@ class Book:
         """Sealed."""
         expires_ms = self.wall_ms() + _AWARD_VALID_MS
         return Award(self._seal(AWARD_DOMAIN, terms, terms.fence, expires_ms))
+
+    def grant(self, record: TaskRecord, winner: PeerId, fence: int) -> tuple[Signed | None, bytes]:
+        """By the task's key: what lets a provider write the task's names; and read their values.
+
+        Nothing for a task of a version that knew no such key.
+        """
+        if not record.key:
+            return None, b""
+        key = self._signer.from_seed(record.key)
+        grant = grant_names(key, self._network, winner, fence, self.wall_ms())
+        return grant, state_key_of(record.key)
 
     def receipt(self, terms: ReceiptTerms) -> Receipt:
         """Sealed."""

@@ -25,6 +25,8 @@ class Submitted:
 
     task: TaskId
     spec: TaskSpec
+    key: bytes = b""
+    """Seed of the key that the id was made from."""
 
 
 @dataclass(frozen=True, slots=True)

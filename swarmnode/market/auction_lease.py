@@ -57,7 +57,8 @@ class Leases:
         book, config = self._book, self._book.config
         record, pursuit = book.ledger.get(task), book.pursuits[task]
         fence, restore = record.fence + 1, record.checkpoint
-        terms = AwardTerms(task, fence, winner, bid.bid, record.spec, restore)
+        grant, state_key = book.grant(record, winner, fence)
+        terms = AwardTerms(task, fence, winner, bid.bid, record.spec, restore, grant, state_key)
         pursuit.award = book.award(terms)
         # Whoever must not run twice waits for its machine as long as a lease would last.
         once = record.spec.effects is Effects.ONCE

@@ -26,7 +26,8 @@ from swarmnode.market.buyer_feed import EventFeed
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.market.logbook import STREAMS, LogBook
 from swarmnode.resources.advert import ResourceAdvert
-from swarmnode.tasks.ids import TaskId, new_task_id
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.keys import SEED_BYTES, task_id_of
 from swarmnode.tasks.ledger import TaskChanged, TaskForgotten
 from swarmnode.tasks.lifecycle import TASK_ENDS
 from swarmnode.tasks.messages import LogTaken, PushLog
@@ -77,6 +78,7 @@ class BuyerService:
         self._core = Buyer(config, signer, network, rng, wall_ms)
         self._rpc, self._members, self._adverts = rpc, members, adverts
         self._tables, self._entropy, self._wall_ms = tables, entropy, wall_ms
+        self._signer = signer
         self._driver = Driver(self._core, Performer(self._send, self._notify, self._persist))
         self._logbook = LogBook(tables)
         self._feed = EventFeed()
@@ -118,14 +120,15 @@ class BuyerService:
         await self._begun.wait()
         if self._core.tasks_open >= TASKS_OPEN_MAX:
             raise TooManyTasksError(f"{TASKS_OPEN_MAX} tasks are unfinished: wait, or cancel some")
-        task = new_task_id(self._entropy)
-        record = TaskRecord(task, spec, self._wall_ms())
+        key = self._entropy(SEED_BYTES)
+        task = task_id_of(self._signer.from_seed(key).peer_id)
+        record = TaskRecord(task, spec, self._wall_ms(), key=key)
 
         def write(view: WriteView) -> None:
             view.put(TASKS, task_key(task), encode(record))
 
         await self._tables.transact(write)  # here a full disk is the caller's to know
-        await self._driver.do(e.Submitted(task, spec))
+        await self._driver.do(e.Submitted(task, spec, key))
         return task
 
     def tasks(self) -> Sequence[TaskView]:

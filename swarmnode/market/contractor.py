@@ -139,9 +139,10 @@ class Contractor:
     def _on_award(self, event: e.AwardHeard, now_s: float) -> list[Effect]:
         peer, terms = event.peer, event.terms
         job = self.jobs.find(terms.task, terms.fence)
-        if job is not None and job.buyer == peer and job.bid == terms.bid:
+        is_newest = self._fence_before(peer, terms) <= terms.fence
+        if job is not None and job.buyer == peer and job.bid == terms.bid and is_newest:
             return [Send(peer, Accept(terms.task, terms.fence))]  # our first answer was lost
-        refusal = self._award_fault(terms)
+        refusal = "stale" if job is not None else self._award_fault(peer, terms)
         hold = None if refusal else self.offers.take_up(peer, terms.bid, now_s)
         if hold is None:
             return [Send(peer, Decline(terms.task, terms.fence, refusal or "expired"))]
@@ -160,23 +161,36 @@ class Contractor:
             grant=hold.grant,
             leased_ms=now_ms,
             restore=terms.restore,
+            names_grant=terms.names_grant,
+            state_key=terms.state_key,
         )
         self.room.hand_over(taker, record.job)
         return [*self._note_fence(record, now_ms), *self.jobs.accept(record, now_s)]
 
-    def _award_fault(self, terms: AwardTerms) -> str:
+    def _award_fault(self, peer: PeerId, terms: AwardTerms) -> str:
         """Why an award is refused whatever room is held for it; empty when it is not."""
         if self.offers.is_paused:
             return "paused"
-        known = self._fences.get(terms.task)
-        if not (known.fence if known else 0) < terms.fence <= _FENCE_MAX:
+        if not self._fence_before(peer, terms) < terms.fence <= _FENCE_MAX:
             return "stale"
         if terms.seller != self._me or not is_task_id(terms.task) or not _is_sound(terms.spec):
             return "shape"
         return ""
 
+    def _fence_before(self, peer: PeerId, terms: AwardTerms) -> int:
+        """The newest fence known for a task; `_FENCE_MAX` for who has no say in it.
+
+        Whoever has the task's key has it. Without such a proof the first who awarded it here has:
+        so nobody can lock a task out by awarding its id under a fence of their own.
+        """
+        known = self._fences.get(terms.task)
+        if known is None or known.owner in ("", _awarder(peer, terms)):
+            return known.fence if known else 0
+        return 0 if terms.names_grant is not None else _FENCE_MAX
+
     def _note_fence(self, record: JobRecord, now_ms: int) -> list[Effect]:
-        noted = FenceRecord(record.fence, now_ms)
+        grant = record.names_grant
+        noted = FenceRecord(record.fence, now_ms, record.buyer if grant is None else grant.sender)
         self._fences.pop(record.task, None)
         self._fences[record.task] = noted
         effects: list[Effect] = [Persist(FENCES, task_key(record.task), encode(noted))]
@@ -186,6 +200,10 @@ class Contractor:
             del self._fences[oldest]
             effects.append(Persist(FENCES, task_key(oldest), None))
         return effects
+
+
+def _awarder(peer: PeerId, terms: AwardTerms) -> str:
+    return peer if terms.names_grant is None else terms.names_grant.sender
 
 
 def _is_sound(spec: TaskSpec) -> bool:

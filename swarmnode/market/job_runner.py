@@ -218,6 +218,8 @@ def watch_spec(record: JobRecord) -> WatchSpec:
         every_ms=every_ms,
         keep=keep,
         last_step=last.step if last else 0,
+        names_grant=record.names_grant,
+        state_key=record.state_key,
     )
 
 

@@ -60,6 +60,11 @@ class AwardTerms(Record, frozen=True):
     bid: int
     spec: TaskSpec
     restore: Checkpoint | None = None
+    names_grant: Signed | None = None
+    """By the task's key: the seller may write the task's names under this fence; and proof that
+    the award is the task's own, as the id is made from that key."""
+    state_key: bytes = b""
+    """By which the task's state is encrypted."""
 
 
 class Award(Message, frozen=True, tag=102):

@@ -24,6 +24,7 @@ from p2p.wire.envelope import Signed, Signer, open_signed, seal
 from storage.engine.port import Tables
 from storage.errors import StoreFullError
 from storage.facade import Objects
+from storage.records.names.messages import GRANT_DOMAIN, NameGrant
 from swarmnode.errors import JobUnknownError
 from swarmnode.executor.port import Executor, JobId
 from swarmnode.limits import KILL_TIMEOUT_S
@@ -36,6 +37,7 @@ from swarmnode.market.seller_view import Lent, SellerStats, advert_of, lent_now,
 from swarmnode.resources.advert import ResourceAdvert
 from swarmnode.resources.port import Machine, Snapshot
 from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.keys import task_id_of
 from swarmnode.tasks.messages import (
     RECEIPT_DOMAIN,
     RESULT_DOMAIN,
@@ -195,6 +197,7 @@ class SellerService:
     def _on_award(self, caller: Caller, message: Award) -> None:
         terms = self._opened(caller.peer, AWARD_DOMAIN, AwardTerms, message.sealed)
         if terms is not None:
+            self._check_grant(terms)
             self._post(e.AwardHeard(caller.peer, terms))
 
     def _on_receipt(self, caller: Caller, message: Receipt) -> None:
@@ -213,6 +216,17 @@ class SellerService:
             raise WireError(f"{peer} sends what {sealed.sender} signed")
         terms = open_signed(self._signer, self._network, domain, kind, sealed)
         return terms if sealed.expires_ms + CLOCK_SKEW_MAX_MS >= self._wall_ms() else None
+
+    def _check_grant(self, terms: AwardTerms) -> None:
+        """Raises WireError for a grant that the task's own key did not sign for this award."""
+        sealed = terms.names_grant
+        if sealed is None:
+            return
+        grant = open_signed(self._signer, self._network, GRANT_DOMAIN, NameGrant, sealed)
+        if task_id_of(sealed.sender) != terms.task:
+            raise WireError(f"{sealed.sender} is not the key of task {terms.task}")
+        if (grant.machine, grant.fence) != (terms.seller, terms.fence):
+            raise WireError("an award with a grant for another attempt")
 
     def _post(self, event: object) -> None:
         if self._is_open:

@@ -25,7 +25,8 @@ from swarmnode.memory.keeper import (
     task_of,
     told_entry,
 )
-from swarmnode.memory.state import StateConflictError, TaskState
+from swarmnode.memory.sealed import StateSeal
+from swarmnode.memory.state import StateConflictError, StateUnknownError, TaskState
 from swarmnode.tasks.checkpoint import Checkpoint, WatchSpec
 from swarmnode.tasks.ids import TaskId
 
@@ -157,7 +158,7 @@ class MemoryService:
             return _refusal("stale", str(exc))
         except (CheckpointRefusedError, OutputUnsafeError, ValueError, RecursionError) as exc:
             return _refusal("bad_request", str(exc))
-        except (TooFewPeersError, StoreFullError, StateConflictError) as exc:
+        except (TooFewPeersError, StoreFullError, StateConflictError, StateUnknownError) as exc:
             return _refusal("unavailable", str(exc))
         except (CheckpointChangedError, JobUnknownError) as exc:
             return _refusal("unavailable", str(exc))
@@ -170,22 +171,32 @@ class MemoryService:
         return self._keepers.get(job)
 
     async def _do(self, keeper: Keeper, asked: dict[str, Any]) -> dict[str, Any]:
-        state = TaskState(self._names, keeper.spec.task, keeper.spec.fence)
         key, value = asked.get("key"), asked.get("value")
         match asked.get("op"):
             case "checkpoint":
                 await self._checkpoint(keeper, asked)
                 return {}
             case "state_get":
-                return {"value": await state.get(key)}
+                return {"value": await self._state(keeper).get(key)}
             case "state_put":
-                await state.put(key, value)
+                await self._state(keeper).put(key, value)
                 return {}
             case "state_cas":
+                state = self._state(keeper)
                 done = await state.compare_and_set(key, asked.get("expected"), value)
                 return {"done": done}
             case other:
                 raise ValueError(f"this node knows no request {str(other)[:32]!r}")
+
+    def _state(self, keeper: Keeper) -> TaskState:
+        spec = keeper.spec
+        if spec.names_grant is None:
+            raise StateUnknownError(
+                "this task was submitted by an older version, which could not let its provider "
+                "write state: submit it again"
+            )
+        names = self._names.attempt(spec.names_grant)
+        return TaskState(names, StateSeal(spec.state_key), spec.task, spec.fence)
 
     async def _checkpoint(self, keeper: Keeper, asked: dict[str, Any]) -> None:
         """A step told again is fine: the first answer may have been lost."""

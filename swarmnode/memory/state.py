@@ -1,7 +1,8 @@
 """`ctx.state`: small values of a task by key, on mutable names, fenced by the attempt.
 
-The name of a key is `task/<task id>/<key>`; its value is what `ctx` packed, as canonical JSON.
-Once a newer attempt has written a key, an older one cannot any more.
+A value is what `ctx` packed, as canonical JSON, encrypted for the parties of the task. The names
+belong to the task's key, which let this machine write them under this attempt's fence: once a newer
+attempt has written a key, an older one cannot any more.
 """
 
 import json
@@ -9,9 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from storage.errors import NameConflictError, StaleFenceError
-from storage.facade import Names
+from storage.facade import OwnedNames
 from swarmnode.errors import StaleAttemptError
 from swarmnode.limits import STATE_KEY_CHARS_MAX, STATE_RETRIES_MAX, STATE_VALUE_BYTES_MAX
+from swarmnode.memory.sealed import StateSeal
 from swarmnode.tasks.ids import TaskId
 
 
@@ -19,18 +21,21 @@ class StateConflictError(Exception):
     """Others write the same key all the time: try again later."""
 
 
+class StateUnknownError(Exception):
+    """The task has no state that its provider could reach."""
+
+
 class TaskState:
     """The values of one attempt's task. All methods raise TooFewPeersError, ValueError."""
 
-    def __init__(self, names: Names, task: TaskId, fence: int) -> None:
-        self._names = names
-        self._task = task
-        self._fence = fence
+    def __init__(self, names: OwnedNames, seal: StateSeal, task: TaskId, fence: int) -> None:
+        self._names, self._seal = names, seal
+        self._task, self._fence = task, fence
 
     async def get(self, key: object) -> Any:  # noqa: ANN401
         """The packed value, or None."""
-        held = await self._names.read(self._name(key))
-        return json.loads(held.value) if held and held.value else None
+        present, _ = await self._read(self._name(key))
+        return json.loads(present) if present else None
 
     async def put(self, key: object, value: object) -> None:
         """Set the value whatever it was. Raises StaleAttemptError, StateConflictError."""
@@ -53,29 +58,40 @@ class TaskState:
         """
         name, packed = self._name(key), _packed(value)
         wanted = b"" if expected is None else _packed(expected)
-        held = await self._names.read(name)
-        present, sequence = (held.value, held.sequence) if held else (b"", 0)
+        present, sequence = await self._read(name)
         for _ in range(STATE_RETRIES_MAX):
             if present != wanted:
                 return False
             try:
                 await self._write(name, packed, sequence)
             except NameConflictError as conflict:
-                present, sequence = conflict.value, conflict.sequence
+                sequence = conflict.sequence
+                present = self._opened(name, sequence, conflict.value)
             else:
                 return True
         raise StateConflictError(f"{key!r} is written by others all the time")
 
+    async def _read(self, name: str) -> tuple[bytes, int]:
+        """The packed value, empty where there is none, and its sequence."""
+        held = await self._names.read(name)
+        if held is None:
+            return b"", 0
+        return self._opened(name, held.sequence, held.value), held.sequence
+
+    def _opened(self, name: str, sequence: int, sealed: bytes) -> bytes:
+        return self._seal.open(name, sequence, sealed) if sealed else b""
+
     async def _write(self, name: str, packed: bytes, expected: int) -> None:
+        sealed = self._seal.seal(name, expected + 1, packed)
         try:
-            await self._names.write(name, packed, expected=expected, fence=self._fence)
+            await self._names.write(name, sealed, expected=expected, fence=self._fence)
         except StaleFenceError as exc:
             raise StaleAttemptError(f"a newer attempt of task {self._task} runs") from exc
 
     def _name(self, key: object) -> str:
         if not isinstance(key, str) or not 0 < len(key) <= STATE_KEY_CHARS_MAX:
             raise ValueError(f"a key is a text of 1 to {STATE_KEY_CHARS_MAX} characters")
-        return f"task/{self._task}/{key}"
+        return self._seal.name(key)
 
 
 def _packed(value: object) -> bytes:

@@ -2,6 +2,7 @@
 
 from p2p.ids import PeerId
 from p2p.wire.codec import Record
+from p2p.wire.envelope import Signed
 from swarmnode.tasks.ids import TaskId
 
 
@@ -38,3 +39,6 @@ class WatchSpec(Record, frozen=True):
     keep: int
     last_step: int
     """Step of the checkpoint restored, 0 without one: the next step is higher."""
+    names_grant: Signed | None = None
+    state_key: bytes = b""
+    """As in the JobRecord."""

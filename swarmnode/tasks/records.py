@@ -6,6 +6,7 @@ task's deadline across a restart.
 
 from p2p.ids import PeerId
 from p2p.wire.codec import Record
+from p2p.wire.envelope import Signed
 from swarmnode.tasks.checkpoint import Checkpoint, StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import JobState, TaskState
@@ -98,6 +99,9 @@ class TaskRecord(Record, frozen=True):
     outcome: Outcome | None = None
     """Of the attempt that ended the task."""
     ended_ms: int = 0
+    key: bytes = b""
+    """Seed of the task's key (swarmnode.tasks.keys): never shown, logged or sent to providers.
+    Empty for a task of a version that knew none."""
 
 
 class Grant(Record, frozen=True):
@@ -126,6 +130,10 @@ class JobRecord(Record, frozen=True):
     """The newest one taken here."""
     stop_reason: str = ""
     outcome: Outcome | None = None
+    names_grant: Signed | None = None
+    """By the task's key: this machine may write the task's names under this fence."""
+    state_key: bytes = b""
+    """By which `ctx.state` is encrypted."""
 
     @property
     def job(self) -> str:
@@ -138,3 +146,5 @@ class FenceRecord(Record, frozen=True):
 
     fence: int
     noted_ms: int
+    owner: str = ""
+    """Who awarded it: the id of the task's key, or the buyer's where it proved none."""

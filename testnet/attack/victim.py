@@ -26,6 +26,7 @@ from p2p.membership.config import MembershipConfig
 from p2p.membership.knowledge import Profile
 from p2p.membership.service import MembershipService
 from p2p.wire.codec import Message
+from p2p.wire.envelope import Signer
 from testnet.lone_peer import NETWORK, Ask, answer, lone_host, reply_bytes, until_input_ends
 
 
@@ -60,6 +61,10 @@ class CountingSigner:
         """True when the peer signed that."""
         self.checked += 1
         return self._keys.verifies(peer, data, signature)
+
+    def from_seed(self, seed: bytes) -> Signer:
+        """Another key."""
+        return self._keys.from_seed(seed)
 
 
 class Victim:

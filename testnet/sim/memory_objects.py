@@ -8,7 +8,10 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 
 import trio
 
+from p2p.errors import WireError
 from p2p.ids import PeerId
+from p2p.wire.codec import decode_as
+from p2p.wire.envelope import Signed, Signer
 from storage.errors import (
     NameConflictError,
     ObjectUnknownError,
@@ -20,10 +23,12 @@ from storage.facade import (
     NameValue,
     ObjectEntry,
     ObjectStat,
+    OwnedNames,
     PutReceipt,
     ReadCap,
 )
 from storage.ids import Address, ObjectKey
+from storage.records.names.messages import NameGrant
 
 PIECE_BYTES = 64 * 1024
 
@@ -33,7 +38,7 @@ class Pool:
 
     def __init__(self) -> None:
         self.objects: dict[Address, bytes] = {}
-        self.names: dict[str, NameValue] = {}
+        self.names: dict[tuple[PeerId, str], NameValue] = {}
         self.is_down = False
         self.seconds_per_put = 0.0
 
@@ -110,23 +115,65 @@ class MemoryObjects:
 class MemoryNames:
     """Satisfies storage.facade.Names."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, pool: Pool, me: PeerId) -> None:
+        self._pool, self._me = pool, me
+
+    def machine(self) -> OwnedNames:
+        """Of this machine."""
+        return MemoryOwnedNames(self._pool, self._me)
+
+    def person(self, key: Signer) -> OwnedNames:
+        """Of a person."""
+        return MemoryOwnedNames(self._pool, key.peer_id)
+
+    def task(self, key: Signer) -> OwnedNames:
+        """Of a task."""
+        return MemoryOwnedNames(self._pool, key.peer_id)
+
+    def attempt(self, grant: Signed) -> OwnedNames:
+        """Of a task, under one fence."""
+        granted = decode_as(NameGrant, grant.payload)
+        if granted.machine != self._me:
+            raise WireError(f"that grant is for {granted.machine}")
+        return MemoryOwnedNames(self._pool, grant.sender, granted.fence)
+
+    def of(self, owner: str) -> OwnedNames:
+        """To be read only."""
+        return MemoryOwnedNames(self._pool, PeerId(owner), may_write=False)
+
+
+class MemoryOwnedNames:
+    """Satisfies storage.facade.OwnedNames."""
+
+    def __init__(
+        self, pool: Pool, owner: PeerId, fence: int | None = None, *, may_write: bool = True
+    ) -> None:
+        self._pool, self._owner = pool, owner
+        self._fence, self._may_write = fence, may_write
+
+    @property
+    def owner(self) -> PeerId:
+        """Whose they are."""
+        return self._owner
 
     async def read(self, name: str) -> NameValue | None:
         """The newest value."""
         await trio.lowlevel.checkpoint()
         self._pool.check()
-        return self._pool.names.get(name)
+        return self._pool.names.get((self._owner, name))
 
     async def write(self, name: str, value: bytes, *, expected: int, fence: int) -> NameValue:
         """Compare-and-set on the sequence; an older fence never writes."""
         await trio.lowlevel.checkpoint()
         self._pool.check()
-        held = self._pool.names.get(name) or NameValue(0, 0, b"")
+        if not self._may_write:
+            raise PermissionError(f"the names of {self._owner} can be read here, not written")
+        if self._fence not in (None, fence):
+            raise ValueError(f"these names may be written under fence {self._fence} only")
+        held = self._pool.names.get((self._owner, name)) or NameValue(0, 0, b"")
         if fence < held.fence:
             raise StaleFenceError(f"{name} is owned by fence {held.fence}, this is {fence}")
         if held.sequence != expected:
             raise NameConflictError(name, held.sequence, held.value)
-        written = self._pool.names[name] = NameValue(expected + 1, fence, value)
+        written = self._pool.names[self._owner, name] = NameValue(expected + 1, fence, value)
         return written

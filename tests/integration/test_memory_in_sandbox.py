@@ -19,6 +19,7 @@ from swarmnode.tasks.checkpoint import Checkpoint, WatchSpec
 from swarmnode.tasks.ids import TaskId
 from testnet.sim.memory_objects import MemoryNames, MemoryObjects, Pool
 from tests.job_lab import PYTHON, needs_bwrap, needs_python, spec
+from tests.task_keys import STATE_KEY, grant_for
 
 TASK = TaskId("a" * 16)
 TRAINEE = resources.files("swarmnode.demo").joinpath("trainee.py").read_bytes()
@@ -43,7 +44,7 @@ class Site:
         config = ExecutorConfig(ctx_module=Path(ctx_source.__file__))
         self.executor = ProcessExecutor(folder, config, {}, ThreadWorkers())
         objects = MemoryObjects(pool, PeerId("bob"))
-        names = MemoryNames(pool)
+        names = MemoryNames(pool, PeerId("bob"))
         self.memory = MemoryService(self.executor, objects, names, wall_ms=lambda: 0)
         self.kept: list[Checkpoint] = []
         self.news = trio.Event()
@@ -67,7 +68,10 @@ class Site:
                 if restore is not None:
                     await self.memory.restore(job, restore)
                 last_step = restore.step if restore else 0
-                watch = WatchSpec(TASK, fence, PeerId("alice"), "", 100, 2, last_step)
+                grant = grant_for(PeerId("bob"), fence)
+                watch = WatchSpec(
+                    TASK, fence, PeerId("alice"), "", 100, 2, last_step, grant, STATE_KEY
+                )
                 await nursery.start(self.memory.watch, job, watch, self.on_checkpoint)
                 await self.executor.start(spec(job, PYTHON, "program.py", *arguments))
                 try:

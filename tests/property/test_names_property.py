@@ -84,7 +84,7 @@ class _Register:
         """Prepare at some, then queue accepts for all if a quorum promised."""
         self.counter += self.rng.randrange(0, 2)
         ballot = Ballot(fence, self.counter, PEERS[0], self.rng.getrandbits(32))
-        poll = Poll(self.holders)
+        poll = Poll(b"key", self.holders)
         for peer in self.holders.asked:
             if self.rng.random() < 0.8:
                 after = promise(self.states[peer], ballot)

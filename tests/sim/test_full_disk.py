@@ -39,7 +39,7 @@ async def test_every_disk_of_a_swarm_may_fill_up_under_its_tasks_and_names(is_fu
         with pytest.raises(StorageError):
             await node.objects.put(_whole(b"y" * 50_000), name="no room")
         with pytest.raises(StorageError):
-            await node.names.write("task/1/key", b"value", expected=0, fence=1)
+            await node.names.machine().write("key", b"value", expected=0, fence=1)
         await world.kill("m2")
         await trio.sleep(60)
         await world.start("m2")
@@ -48,7 +48,7 @@ async def test_every_disk_of_a_swarm_may_fill_up_under_its_tasks_and_names(is_fu
             world.free_disk(name)
         with trio.fail_after(120):
             assert (await node.market.wait(task)).state is TaskState.DONE
-            await node.names.write("task/1/key", b"value", expected=0, fence=1)
+            await node.names.machine().write("key", b"value", expected=0, fence=1)
             assert b"".join([part async for part in node.objects.get(kept.cap)]) == b"x" * 50_000
             assert await node.objects.forget(kept.cap.address)
 

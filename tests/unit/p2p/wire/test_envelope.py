@@ -31,6 +31,9 @@ class KeyedHash:
     def verifies(self, peer: PeerId, data: bytes, signature: bytes) -> bool:
         return hashlib.sha512(peer.encode() + data).digest() == signature
 
+    def from_seed(self, seed: bytes) -> "KeyedHash":
+        return KeyedHash(seed.hex())
+
 
 ALICE = KeyedHash("alice")
 

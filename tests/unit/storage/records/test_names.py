@@ -2,6 +2,7 @@
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from p2p.ids import PeerId
 from p2p.membership.view import Liveness
@@ -9,11 +10,11 @@ from p2p.wire.codec import decode_as, encode
 from storage.errors import NameConflictError, StaleFenceError, TooFewPeersError
 from storage.facade import NameValue
 from storage.limits import NAME_VALUE_BYTES_MAX
-from storage.records.names.core import name_key
-from storage.records.names.messages import Ballot, NameState
-from storage.records.names.service import NamesConfig
+from storage.records.names.asker import NamesConfig
+from storage.records.names.holder import TABLE, NameEntry
+from storage.records.names.messages import Ballot
 from testnet.sim.seeded import simulated
-from tests.names_lab import OwnView, Truth, names_lab
+from tests.names_lab import OwnView, Truth, key_of, names_lab
 
 NINE = [f"peer{number}" for number in range(9)]
 NAME = "task/42/best"
@@ -66,19 +67,20 @@ async def test_a_lower_fence_is_refused_once_a_higher_one_has_written() -> None:
 
 
 @simulated
-async def test_names_under_own_are_kept_apart_for_each_machine() -> None:
+async def test_names_of_machines_are_kept_apart() -> None:
     async with names_lab(NINE[:3]) as lab:
-        await lab["peer0"].write("own/keyring", b"mine", expected=0, fence=0)
-        assert await lab["peer1"].read("own/keyring") is None
-        await lab["peer1"].write("own/keyring", b"yours", expected=0, fence=0)
-        assert await lab["peer0"].read("own/keyring") == NameValue(1, 0, b"mine")
+        mine, yours = lab["peer0"].service.machine(), lab["peer1"].service.machine()
+        await mine.write("keyring", b"mine", expected=0, fence=0)
+        assert await yours.read("keyring") is None
+        await yours.write("keyring", b"yours", expected=0, fence=0)
+        assert await mine.read("keyring") == NameValue(1, 0, b"mine")
 
 
 @simulated
 async def test_a_name_outlives_three_of_nine_machines_at_once() -> None:
     async with names_lab(NINE) as lab:
         wrote = await lab["peer0"].write(NAME, b"value", expected=0, fence=1)
-        holders = lab["peer0"].holders(name_key("", NAME)).voters
+        holders = lab["peer0"].holders(key_of(NAME)).voters
         for peer in holders[:3]:
             lab.crash(peer)
         reader = next(name for name in NINE if PeerId(name) not in holders[:3])
@@ -155,7 +157,7 @@ async def test_a_machine_that_has_just_started_does_not_take_itself_for_the_only
     async with names_lab(NINE) as lab:
         await lab["peer0"].write(NAME, b"value", expected=0, fence=1)
         await trio.sleep(5)
-        key = name_key("", NAME)
+        key = key_of(NAME)
         writer = next(name for name in NINE if name not in lab["peer0"].holders(key).voters)
         lab.crash(writer)
         knows_nobody = Truth()
@@ -211,11 +213,11 @@ async def test_names_nobody_wrote_for_a_year_are_forgotten() -> None:
 async def test_a_holder_that_counts_beyond_all_bounds_is_not_believed(counter: int) -> None:
     async with names_lab(NINE[:3]) as lab:
         wrote = await lab["peer0"].write(NAME, b"value", expected=0, fence=1)
-        key = name_key("", NAME)
-        packed = lab.nodes["peer2"].tables.get("names", key)
+        key = key_of(NAME)
+        packed = lab.nodes["peer2"].tables.get(TABLE, key)
         assert packed is not None
-        kept = decode_as(NameState, packed)
-        insane = NameState(Ballot(1, counter, PeerId("peer2"), 0), kept.accepted, kept.sealed)
-        lab.nodes["peer2"].tables.overwrite("names", key, encode(insane))
+        entry = decode_as(NameEntry, packed)
+        insane = replace(entry.state, promised=Ballot(1, counter, PeerId("peer2"), 0))
+        lab.nodes["peer2"].tables.overwrite(TABLE, key, encode(replace(entry, state=insane)))
         assert await lab["peer0"].read(NAME) == wrote
         assert (await lab["peer1"].write(NAME, b"more", expected=1, fence=1)).sequence == 2

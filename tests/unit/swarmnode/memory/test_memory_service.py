@@ -20,6 +20,7 @@ from swarmnode.tasks.ids import TaskId
 from testnet.sim.clock import VirtualWall
 from testnet.sim.memory_objects import MemoryNames, MemoryObjects, Pool
 from testnet.sim.seeded import simulated
+from tests.task_keys import STATE_KEY, grant_for
 
 TASK = TaskId("a" * 16)
 MIB = 1024 * 1024
@@ -43,7 +44,7 @@ class Lab:
         self.job = JobId(f"{TASK}.{self.fence}")
         self.executor = FakeExecutor(programs=self.programs, wall_ms=self.wall)
         self.objects = MemoryObjects(self.pool, PeerId("bob"), self.wall)
-        self.names = MemoryNames(self.pool)
+        self.names = MemoryNames(self.pool, PeerId("bob"))
         self.memory = MemoryService(self.executor, self.objects, self.names, wall_ms=self.wall)
         self.came = trio.Event()
 
@@ -59,6 +60,8 @@ class Lab:
             "every_ms": 1000,
             "keep": 2,
             "last_step": 0,
+            "names_grant": grant_for(PeerId("bob"), self.fence),
+            "state_key": STATE_KEY,
             **changes,
         }
         return WatchSpec(task=TASK, fence=self.fence, buyer=PeerId("alice"), **values)
@@ -467,6 +470,31 @@ async def test_a_value_outlives_the_attempt_that_wrote_it() -> None:
     async with other.watching():
         reply = await other.ask(op="state_get", key="best")
     assert reply["value"] == {"json": {"loss": 0.1}}
+
+
+@simulated
+async def test_whoever_keeps_the_state_reads_neither_its_keys_nor_its_values() -> None:
+    lab = Lab()
+    async with lab.watching():
+        await lab.ask(op="state_put", key="patient", value={"json": "secret words"})
+        first = dict(lab.pool.names)
+        await lab.ask(op="state_put", key="patient", value={"json": "secret words"})
+    seen = repr((first, lab.pool.names))
+    assert "patient" not in seen
+    assert "secret" not in seen
+    assert [held.value for held in first.values()] != [h.value for h in lab.pool.names.values()]
+    stranger = Lab(pool=lab.pool)
+    async with stranger.watching(state_key=bytes(32)):  # other names, and other seals
+        assert (await stranger.ask(op="state_get", key="patient"))["value"] is None
+
+
+@simulated
+async def test_a_task_of_an_older_version_is_told_that_it_has_no_state() -> None:
+    lab = Lab()
+    async with lab.watching(names_grant=None, state_key=b""):
+        reply = await lab.ask(op="state_get", key="k")
+    assert reply["error"] == "unavailable"
+    assert "older version" in reply["message"]
 
 
 @simulated

@@ -1,12 +1,14 @@
 import pytest
 
+from p2p.ids import PeerId
 from storage.caps import text_of_cap
 from storage.facade import ReadCap
 from storage.ids import Address, ObjectKey
 from swarmnode.errors import SpecError
 from swarmnode.executor.port import Limit
 from swarmnode.limits import SPEC_BYTES_MAX
-from swarmnode.tasks.ids import is_task_id, new_task_id
+from swarmnode.tasks.ids import is_task_id
+from swarmnode.tasks.keys import task_id_of
 from swarmnode.tasks.sizes import parse_bytes, parse_cores, parse_duration_ms
 from swarmnode.tasks.spec import Effects, GpuWant, NetWant, PriorityClass, TaskSpec
 from swarmnode.tasks.spec_load import (
@@ -166,7 +168,7 @@ def test_sizes_cores_and_durations_are_read_as_people_write_them() -> None:
 
 
 def test_task_ids_are_safe_as_file_names() -> None:
-    task = new_task_id(lambda n: bytes(range(n)))
+    task = task_id_of(PeerId("key"))
     assert is_task_id(task)
     assert not is_task_id("../" + task[3:])
     assert not is_task_id(task + "a")
