@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import trio
+
 from p2p.effects import Rng
 from p2p.host.admit_book import AdmissionBook
 from p2p.host.port import Host, Index
@@ -65,6 +67,8 @@ class Edges:
     """Who everybody is who was admitted, and the register of the removed."""
     papers: Papers | None = None
     """None where machines have no certificates: in simulations."""
+    boot_s: Callable[[], float] = trio.current_time
+    """A clock in seconds that goes on while the machine sleeps, which the others do not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,6 +148,7 @@ class Node:
             rng=edges.rng,
             entropy=edges.entropy,
             wall_ms=edges.wall_ms,
+            boot_s=edges.boot_s,
             lends=self.lends_compute,
         )
 

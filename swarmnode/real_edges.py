@@ -22,6 +22,7 @@ from swarmnode.enrol import Membership, load_machine, load_membership
 from swarmnode.errors import ConfigError
 from swarmnode.executor.capability import ExecutorConfig
 from swarmnode.executor.process import ProcessExecutor
+from swarmnode.executor.shim_lease import boot_s
 from swarmnode.home import Home, read_revoked
 from swarmnode.memory import ctx
 from swarmnode.papers import HomePapers
@@ -76,6 +77,7 @@ def build_edges(config: Config, home: Home) -> Real:
         workers=workers,
         book=admission.book,
         papers=HomePapers(home, admission),
+        boot_s=boot_s,
     )
     me = admission.me
     identity = Identity(me.name, me.lab, me.lab_name, me.member, me.site, config.node.roles)

@@ -64,7 +64,11 @@ def storage(config: Config, *, lends: bool) -> StorageConfig:
 def market(config: Config) -> MarketConfig:
     """How this machine buys, what it sells and on which terms."""
     timers, compute = config.timers, config.compute
-    auction = AuctionConfig(lease_s=timers.lease_s, renew_s=timers.lease_renew_s)
+    auction = AuctionConfig(
+        lease_s=timers.lease_s,
+        renew_s=timers.lease_renew_s,
+        alone_s=timers.lease_s + timers.orphan_grace_s,
+    )
     if _part_profile(config) == "test":  # on one machine nothing pauses for seconds
         auction = replace(auction, shun_s=3.0, backoff_max_s=5.0)
     contractor = ContractorConfig(

@@ -45,9 +45,20 @@ class _Job:
     """When the program wakes next."""
     kill_at_s: float = inf
     kill_reason: str = "wall"
+    lease_until_s: float = inf
+    lease_notice_s: float = 0.0
     exit: JobExit | None = None
     changed: trio.Event = field(default_factory=trio.Event)
     """Replaced whenever something happens that nobody could have foreseen."""
+
+    def lease_ends_s(self) -> float:
+        """When the program ends for want of a lease: at the notice, unless it is deaf to it."""
+        notice_s = 0.0 if self.process.ignores_term else self.lease_notice_s
+        return self.lease_until_s - notice_s
+
+    def wakes_s(self) -> float:
+        """When something happens next by itself."""
+        return min(self.due_s, self.kill_at_s, self.lease_ends_s())
 
     def view(self) -> JobView:
         assert self.spec is not None
@@ -198,10 +209,12 @@ class FakeExecutor:
     def _advance(self, job: _Job) -> None:
         """Let everything happen that was due until now."""
         while job.spec is not None and job.exit is None:
-            at_s = min(job.due_s, job.kill_at_s)
+            at_s = job.wakes_s()
             if at_s > trio.current_time():
                 return
-            if job.kill_at_s <= job.due_s:
+            if job.lease_ends_s() == at_s:
+                self._end(job, _KILLED, "lease", at_s)
+            elif job.kill_at_s <= job.due_s:
                 self._end(job, _KILLED, job.kill_reason, at_s)
             else:
                 self._step(job, job.spec, at_s)
@@ -223,7 +236,7 @@ class FakeExecutor:
         enforced = tuple(limit for limit in Limit if not self._limits[limit])
         peak = job.process.memory_bytes
         job.exit = JobExit(code, reason, wall_s, wall_s, peak, enforced)
-        job.due_s = job.kill_at_s = inf
+        job.due_s = job.kill_at_s = job.lease_until_s = inf
         job.stir()
 
     def jobs(self) -> Sequence[JobView]:
@@ -245,7 +258,7 @@ class FakeExecutor:
         await trio.lowlevel.checkpoint()
         self._advance(job)
         while job.exit is None and not enough():
-            with trio.move_on_at(min(job.due_s, job.kill_at_s)):
+            with trio.move_on_at(job.wakes_s()):
                 await job.changed.wait()
             self._advance(job)
 
@@ -260,6 +273,15 @@ class FakeExecutor:
         found = self._known(job)
         log = found.process.log(stream)
         await self._until(found, lambda: len(log) > offset)
+
+    def renew(self, job: JobId, left_s: float, notice_s: float) -> None:
+        """Extend the lease, also of a job that is still to be started."""
+        found = self._jobs.setdefault(job, _Job(Process(job)))
+        self._advance(found)
+        until_s = trio.current_time() + left_s
+        if found.exit is None and (found.lease_until_s == inf or until_s > found.lease_until_s):
+            found.lease_until_s, found.lease_notice_s = until_s, notice_s
+            found.stir()
 
     async def stop(self, job: JobId, grace_s: float) -> JobExit:
         """End the job: at once, or after the grace if its program ignores SIGTERM."""

@@ -12,7 +12,7 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -205,12 +205,19 @@ class JobFolder:
 
     def order_stop(self, grace_s: float) -> bool:
         """Tell the shim; False when none is there to hear it."""
+        return self._tell(f"stop {grace_s:.3f}\n")
+
+    def order_lease(self, lease: str) -> bool:
+        """Tell the shim how long the job may go on now, as `Lease` of shim_lease reads it."""
+        return self._tell(f"lease {lease}\n")
+
+    def _tell(self, line: str) -> bool:
         try:
             fd = os.open(self.path / "control", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:  # ENXIO: nobody has the other end
             return False
         try:
-            os.write(fd, f"stop {grace_s:.3f}\n".encode())
+            os.write(fd, line.encode())
         except OSError:
             return False
         finally:
@@ -220,3 +227,12 @@ class JobFolder:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
+
+
+def read_jobs(jobs: Path) -> Iterator[tuple[JobFolder, CrashRecord]]:
+    """Every job that was started, or was about to be, when a node last ran here."""
+    for name in sorted(os.listdir(jobs)):
+        folder = JobFolder(jobs / name)
+        record = folder.read_record()
+        if record is not None:
+            yield folder, record

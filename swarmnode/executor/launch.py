@@ -100,7 +100,9 @@ class Launcher:
         folder.write_record(record)
         return record
 
-    def start(self, record: CrashRecord, folder: JobFolder) -> tuple[int, int] | None:
+    def start(
+        self, record: CrashRecord, folder: JobFolder, lease: str = ""
+    ) -> tuple[int, int] | None:
         """Make the groups, write the order, spawn. (shim pid, fd that says it runs).
 
         None when a shim has the lock already.
@@ -118,7 +120,7 @@ class Launcher:
                 cgroup.remove()
                 (folder.path / "record.json").unlink()
                 raise refusal(missing, self.capability.limits)
-            order = self._order(record, folder, cgroup, enforced)
+            order = [*self._order(record, folder, cgroup, enforced), ("lease", lease)]
             pairs.write_pairs(str(folder.path / "order"), order, durable=False)
             return self._spawn(folder, lock)
         finally:

@@ -53,7 +53,7 @@ class JobSpec:
 
 @dataclass(frozen=True, slots=True)
 class JobExit:
-    """How a job ended: `reason` is exit, signal, oom, wall, disk, killed or lost."""
+    """How a job ended: `reason` is exit, signal, oom, wall, disk, killed, lease or lost."""
 
     code: int
     reason: str
@@ -138,6 +138,13 @@ class Executor(Protocol):
     async def start(self, spec: JobSpec) -> JobView:
         """Write the crash record, then start. Idempotent by job id."""
         ...
+
+    def renew(self, job: JobId, left_s: float, notice_s: float) -> None:
+        """The job may go on for `left_s` from now, and gets its SIGTERM `notice_s` before that.
+
+        Also before the start. Nobody needs to be there at the end of a lease: the job ends with
+        reason `lease`. A job that was never given one has none.
+        """
 
     def jobs(self) -> Sequence[JobView]:
         """Every job with a folder here, running or ended."""

@@ -9,7 +9,6 @@ import os
 from collections.abc import (
     Awaitable,
     Callable,
-    Iterator,
     Mapping,
     Sequence,
 )
@@ -31,7 +30,7 @@ from swarmnode.errors import (
 from swarmnode.executor import ctx_server, safe_files, work_files
 from swarmnode.executor.capability import CONTAINER, Capability, ExecutorConfig, probe
 from swarmnode.executor.environments import checked_environment
-from swarmnode.executor.job_folder import CrashRecord, JobFolder
+from swarmnode.executor.job_folder import CrashRecord, JobFolder, read_jobs
 from swarmnode.executor.launch import Launcher, refusal
 from swarmnode.executor.port import (
     JobCall,
@@ -42,6 +41,7 @@ from swarmnode.executor.port import (
     Limit,
 )
 from swarmnode.executor.proc import parent_of
+from swarmnode.executor.shim_lease import boot_s
 from swarmnode.executor.watch import final_exit, kill_left_over, until_gone
 from swarmnode.limits import JOB_START_TIMEOUT_S, KILL_TIMEOUT_S, LOG_READ_BYTES_MAX
 
@@ -60,6 +60,10 @@ class _Job:
     pid: int = 0
     started_ms: int = 0
     exit: JobExit | None = None
+
+    def look(self) -> None:
+        if (state := self.folder.read_state()) is not None:
+            self.pid, self.started_ms = state.pid, state.started_ms
 
     def view(self) -> JobView:
         return JobView(self.record.spec.job, self.pid, self.started_ms, self.exit)
@@ -97,12 +101,14 @@ class ProcessExecutor(work_files.WorkFiles):
         self._launcher: Launcher | None = None
         self._nursery: trio.Nursery | None = None
         self._jobs: dict[JobId, _Job] = {}
+        self._leases: dict[JobId, str] = {}
+        """Of jobs that are still to be started, as their shims will read them."""
         self._starting = trio.Lock()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Find out what can be enforced, re-attach to every job, serve until cancelled."""
         launcher = await self._workers.run(self._prepare_machine)
-        found = await self._workers.run(lambda: list(_read_jobs(launcher.jobs)))
+        found = await self._workers.run(lambda: list(read_jobs(launcher.jobs)))
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             for folder, record in found:
@@ -138,9 +144,7 @@ class ProcessExecutor(work_files.WorkFiles):
 
     def _adopt(self, folder: JobFolder, record: CrashRecord) -> None:
         job = self._jobs[record.spec.job] = _Job(folder, record)
-        state = folder.read_state()
-        if state is not None:
-            job.pid, job.started_ms = state.pid, state.started_ms
+        job.look()
         assert self._nursery is not None
         self._nursery.start_soon(self._attend, job, 0, -1)
 
@@ -166,9 +170,7 @@ class ProcessExecutor(work_files.WorkFiles):
         async with trio.lowlevel.FdStream(ready) as stream:
             with trio.move_on_after(JOB_START_TIMEOUT_S):
                 await stream.receive_some(64)
-        state = job.folder.read_state()
-        if state is not None:
-            job.pid, job.started_ms = state.pid, state.started_ms
+        job.look()
 
     def _answer_for(self, job: _Job) -> Callable[[bytes], Awaitable[bytes]]:
         async def answer(request: bytes) -> bytes:
@@ -233,11 +235,13 @@ class ProcessExecutor(work_files.WorkFiles):
         def launch() -> tuple[CrashRecord, tuple[int, int] | None]:
             launcher.prepare_job(folder)
             record = launcher.record_start(spec, folder, self._free_user())
-            return record, launcher.start(record, folder)
+            return record, launcher.start(record, folder, self._leases.get(spec.job, ""))
 
         with trio.CancelScope(shield=True):  # a shim that runs must be known
             record, spawned = await self._write(launch)
             self._jobs[spec.job] = job = _Job(folder, record)
+            if lease := self._leases.pop(spec.job, ""):  # it may have grown meanwhile
+                folder.order_lease(lease)
         # A node that stops may have ended `run` meanwhile: the next one finds this job.
         await trio.lowlevel.checkpoint_if_cancelled()
         nursery.start_soon(self._attend, job, *(spawned or (0, -1)))
@@ -301,6 +305,14 @@ class ProcessExecutor(work_files.WorkFiles):
                 await found.ended.wait()
         await trio.lowlevel.checkpoint()
 
+    def renew(self, job: JobId, left_s: float, notice_s: float) -> None:
+        """The job may go on for so long from now; its shim ends it then, whatever becomes of us."""
+        lease = f"{boot_s() + left_s:.3f} {notice_s:.3f}"
+        if job not in self._jobs:
+            self._leases[job] = lease
+        elif not self._jobs[job].ended.is_set():
+            self._jobs[job].folder.order_lease(lease)
+
     async def stop(self, job: JobId, grace_s: float) -> JobExit:
         """SIGTERM, then kill the whole process tree after the grace; idempotent."""
         found = self._known(job)
@@ -316,6 +328,7 @@ class ProcessExecutor(work_files.WorkFiles):
 
     async def forget(self, job: JobId) -> None:
         """Remove a job that ended or was only prepared. Raises JobRunningError, JobUnknownError."""
+        self._leases.pop(job, None)
         found = self._jobs.get(job)
         if found is None:
             self._work(job)
@@ -361,12 +374,3 @@ class ProcessExecutor(work_files.WorkFiles):
         if not folder.work.is_dir():
             raise JobUnknownError(f"no job {job!r} here")
         return str(folder.work)
-
-
-def _read_jobs(jobs: Path) -> Iterator[tuple[JobFolder, CrashRecord]]:
-    """Every job that was started, or was about to be, when a node last ran here."""
-    for name in sorted(os.listdir(jobs)):
-        folder = JobFolder(jobs / name)
-        record = folder.read_record()
-        if record is not None:
-            yield folder, record

@@ -5,7 +5,7 @@ job's lock file: whoever can take that lock knows that the shim is gone. It talk
 files of the job folder only, so a node that was killed finds everything where it left it:
 
     order     what to run and within which limits (written by the node, read once)
-    control   FIFO; the node writes `stop GRACE_SECONDS`
+    control   FIFO; the node writes `stop GRACE_SECONDS` and `lease UNTIL NOTICE`, see shim_lease
     state     pid and start of shim and job, once the job runs
     exit      how it ended, written last and fsynced
     stdout, stderr, shim.log
@@ -32,6 +32,7 @@ from swarmnode.executor.child import (
     say_and_exit,
 )
 from swarmnode.executor.proc import has_child, start_ticks
+from swarmnode.executor.shim_lease import Lease
 
 FD_ARGS, FD_SECCOMP, FD_STATUS, FD_BLOCK = 40, 41, 42, 43
 """Numbers under which bubblewrap finds its files; the node names them in its arguments."""
@@ -65,6 +66,7 @@ class Order:
         self.uid = int(single.get("uid", 0))
         self.guard_uid = int(single.get("guard_uid", 0))
         self.is_container = self.guard_uid > 0
+        self.lease = single.get("lease", "")
 
 
 class Shim:
@@ -88,6 +90,7 @@ class Shim:
         self._started_s = time.monotonic()
         self._kill_at_s = self._started_s + self._order.wall_s
         self._kill_reason = "wall"
+        self._lease = Lease(self._order.lease)
         self._disk_due_s = 0.0
         self._notice_due = False
         self._wait_status: int | None = None
@@ -178,7 +181,7 @@ class Shim:
             if fd == self._wake:
                 os.read(fd, 4096)
             elif fd == self._control:
-                self._obey(os.read(fd, 4096))
+                self._obey(os.read(fd, 1 << 16))
             else:
                 self._hear(poll)
 
@@ -220,9 +223,11 @@ class Shim:
 
     def _obey(self, orders: bytes) -> None:
         for line in orders.splitlines():
-            word, _, grace = line.partition(b" ")
+            word, _, rest = line.partition(b" ")
             if word == b"stop":
-                self._stop(float(grace))
+                self._stop(float(rest))
+            elif word == b"lease":
+                self._lease.renew(rest)
 
     def _stop(self, grace_s: float) -> None:
         at_s = time.monotonic() + grace_s
@@ -238,7 +243,14 @@ class Shim:
         if self._notice_due and self._pid and (self._order.is_container or has_child(self._pid)):
             self._notice_due = not send_signal(-self._pid, signal.SIGTERM)
 
+    def _check_lease(self) -> None:
+        if self._lease.is_over() and self._kill_reason != "lease":
+            self._kill("lease")
+        elif self._lease.is_ending() and not (self._lease.was_noticed or self._reason):
+            self._lease.was_noticed = self._notice_due = True
+
     def _check_limits(self) -> None:
+        self._check_lease()
         self._give_notice()
         now_s = time.monotonic()
         if now_s >= self._kill_at_s:
@@ -351,6 +363,8 @@ class Shim:
             code = 128 - code
         if self._reason:
             return code, self._reason
+        if self._lease.was_noticed and (code or self._lease.is_ending()):
+            return code, "lease"
         if self._order.is_container:
             return code, "signal" if os.WIFSIGNALED(status) else "exit"
         if b'"exit-code":' in self._said:

@@ -25,6 +25,7 @@ from swarmnode.tasks.ledger import Ledger
 from swarmnode.tasks.lifecycle import Fact, TaskState
 from swarmnode.tasks.messages import Checkpointed, Phase, PreemptNotice, Result, State
 from swarmnode.tasks.records import TaskRecord
+from swarmnode.tasks.spec import Effects
 
 HEARD = (Bid, Accept, Decline, Result, State, PreemptNotice, Checkpointed)
 """Kinds of messages a buyer listens to."""
@@ -57,6 +58,8 @@ class Buyer:
             e.AwardDue: self._leases.on_award_due,
             e.BeatDue: self._leases.on_beat_due,
             e.DeadlinePassed: self._on_deadline_passed,
+            e.Tick: lambda _event, now_s: self._book.tick(now_s),
+            e.Woke: lambda _event, now_s: self._leases.on_woke(0.0, now_s),
         }
         self._readers: dict[type, Callable[..., list[Effect]]] = {
             Bid: self._rounds.on_bid,
@@ -70,8 +73,10 @@ class Buyer:
 
     def handle(self, event: object, now_s: float) -> list[Effect]:
         """Take one event of swarmnode.market.auction_events."""
+        slept_s = self._book.slept_s(now_s)
+        woken = self._leases.on_woke(slept_s, now_s) if slept_s else []
         effects = self._handlers[type(event)](event, now_s)
-        return effects + self._rounds.pump(now_s)
+        return woken + effects + self._rounds.pump(now_s)
 
     @property
     def ledger(self) -> Ledger:
@@ -108,7 +113,7 @@ class Buyer:
     def _on_begin(self, event: e.Begin, now_s: float) -> list[Effect]:
         self._rounds.begin()
         self._book.ledger.load(event.records)
-        effects: list[Effect] = []
+        effects = self._book.tick(now_s)
         for record in self._book.ledger.unfinished():
             effects += self._pursue(record, now_s)
             if record.state in HELD_BY_PROVIDER:
@@ -142,8 +147,10 @@ class Buyer:
             return []
         record = self._book.ledger.get(event.task)
         waited = f"; it waited because {record.why}" if record.why else ""
-        stop = self._leases.end_attempt(record, "deadline")
         why = f"its deadline has passed{waited}"
+        if record.spec.effects is Effects.ONCE and record.state in HELD_BY_PROVIDER:
+            return self._leases.end_surely(record, "deadline", why)
+        stop = self._leases.end_attempt(record, "deadline")
         return [*self._book.give_up(event.task, "deadline", why), *stop]
 
     # -- the machines

@@ -9,7 +9,7 @@ from p2p.ids import NetworkId, PeerId
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
 from storage.records.names.rights import grant_names
 from swarmnode.market.auction_config import AuctionConfig
-from swarmnode.market.auction_events import RetryDue
+from swarmnode.market.auction_events import RetryDue, Tick
 from swarmnode.market.auction_fit import Seen
 from swarmnode.market.auction_round import Round
 from swarmnode.market.messages import AWARD_DOMAIN, Award, AwardTerms
@@ -66,6 +66,10 @@ class Pursuit:
     award_until_s: float = 0.0
     heard_s: float = 0.0
     """When the provider last showed that it has the job."""
+    beat: int = 0
+    """Number of the newest word of the provider: a renewal answers it."""
+    ending: tuple[str, str] = ("", "")
+    """Reason and words to fail with once the provider's processes have ended."""
     phase: Phase = Phase.UNKNOWN
 
 
@@ -89,12 +93,28 @@ class Book:
         """Open auctions, and those whose callees may still offer themselves."""
         self.rounds_open = 0
         self.counts = dict.fromkeys(COUNTED.values(), 0)
+        self.awake_s = -math.inf
+        """Since when this machine was not stopped, as far as we know."""
+        self._tick_due_s = math.inf
         self._signer, self._network = signer, network
 
     @property
     def me(self) -> PeerId:
         """This machine."""
         return self._signer.peer_id
+
+    def tick(self, now_s: float) -> list[Effect]:
+        """Look at the clock again soon."""
+        self._tick_due_s = now_s + self.config.tick_s
+        return [WakeAt(self._tick_due_s, Tick())]
+
+    def slept_s(self, now_s: float) -> float:
+        """How long this machine was stopped until just now; 0 when it was not. Says it once."""
+        late_s = now_s - self._tick_due_s
+        if late_s < self.config.asleep_s:
+            return 0.0
+        self._tick_due_s, self.awake_s = now_s, now_s
+        return late_s
 
     def machine(self, peer: PeerId) -> Seen:
         """What is known of a machine."""

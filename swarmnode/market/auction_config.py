@@ -29,6 +29,16 @@ class AuctionConfig:
     lease_s: float = 15.0
     """A provider silent for so long is lost: three beats, and a pause of the machine."""
     renew_s: float = 5.0
+    alone_s: float = 75.0
+    """How long a job may go on after its lease was renewed last, where a provider does not say."""
+    alone_max_s: float = 86_400.0
+    """What a provider may say: beyond that a task would wait for ever."""
+    alone_slack_s: float = 2.0
+    """On top of that, for the end of its processes and clocks that run differently."""
+    tick_s: float = 1.0
+    """How often the buyer looks at the clock to notice that it was stopped itself."""
+    asleep_s: float = 2.0
+    """A tick this late tells so: what was not heard meanwhile is nobody's silence."""
     round_every_s: float = 1.0
     """A task is put to auction at most this often."""
     backoff_max_s: float = 30.0

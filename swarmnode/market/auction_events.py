@@ -77,6 +77,16 @@ class DryRunEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class Woke:
+    """This machine slept, and no clock of ours shows it: others may have given us up meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Timer: comes late when this machine was stopped."""
+
+
+@dataclass(frozen=True, slots=True)
 class RetryDue:
     """Timer: put a waiting task to auction."""
 

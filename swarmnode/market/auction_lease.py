@@ -15,7 +15,7 @@ from swarmnode.limits import (
     REASON_CHARS_MAX,
 )
 from swarmnode.market import auction_events as e
-from swarmnode.market.auction_book import HELD_BY_PROVIDER, Book
+from swarmnode.market.auction_book import HELD_BY_PROVIDER, Book, Pursuit
 from swarmnode.market.messages import Accept, AwardTerms, Bid, Decline
 from swarmnode.tasks.checkpoint import Checkpoint
 from swarmnode.tasks.ids import TaskId
@@ -60,11 +60,14 @@ class Leases:
         grant, state_key = book.grant(record, winner, fence)
         terms = AwardTerms(task, fence, winner, bid.bid, record.spec, restore, grant, state_key)
         pursuit.award = book.award(terms)
-        # Whoever must not run twice waits for its machine as long as a lease would last.
-        once = record.spec.effects is Effects.ONCE
-        pursuit.award_until_s = now_s + (config.lease_s if once else config.award_timeout_s)
         step = 0 if restore is None else restore.step
-        attempt = AttemptRecord(fence, winner, book.wall_ms(), restored_step=step)
+        attempt = AttemptRecord(
+            fence, winner, book.wall_ms(), restored_step=step, alone_ms=bid.alone_ms
+        )
+        # What must not run twice waits until whatever the award may have begun has ended.
+        once = record.spec.effects is Effects.ONCE
+        longest_s = config.hold_s + self._alone_s(attempt)
+        pursuit.award_until_s = now_s + (longest_s if once else config.award_timeout_s)
         book.ledger.award(task, attempt)
         return [
             *book.step(task, Fact.AWARD_SENT),
@@ -97,14 +100,18 @@ class Leases:
         record = self._live(peer, message.task, message.fence)
         if record is None or record.state is not TaskState.AWARDED:
             return []
-        return self._refused(record, "refused", message.reason[:REASON_CHARS_MAX], now_s)
+        # A machine that knows the fence has had the award before: it may have begun and ended.
+        ended_as = "unanswered" if message.reason == "stale" else "refused"
+        return self._refused(record, ended_as, message.reason[:REASON_CHARS_MAX], now_s)
 
     # -- life
 
     def on_restart(self, record: TaskRecord, now_s: float) -> list[Effect]:
         """Go on with an attempt of an earlier life of this node."""
         config, pursuit = self._book.config, self._book.pursuits[record.task]
-        pursuit.heard_s, pursuit.award_until_s = now_s, now_s + config.lease_s
+        once = record.spec.effects is Effects.ONCE
+        wait_s = self._alone_s(record.attempts[-1]) if once else config.lease_s
+        pursuit.heard_s, pursuit.award_until_s = now_s, now_s + wait_s
         query = Send(record.provider, Query(record.task, record.fence))
         if record.state is TaskState.AWARDED:
             timer: object = e.AwardDue(record.task, record.fence)
@@ -124,8 +131,13 @@ class Leases:
             is_asked = pursuit.award is None
             why = "the award never came"
             return self._refused(record, "unanswered", why, now_s) if is_asked else []
-        pursuit.heard_s, pursuit.phase = now_s, message.phase
-        return self._accepted(record, now_s) if record.state is TaskState.AWARDED else []
+        was_silent = now_s - pursuit.heard_s >= 1.5 * self._book.config.renew_s
+        is_first = pursuit.phase is Phase.UNKNOWN
+        pursuit.heard_s, pursuit.phase, pursuit.beat = now_s, message.phase, message.beat
+        if record.state is TaskState.AWARDED:
+            return self._accepted(record, now_s)
+        # It may have little time left: whoever was away, it or we, is answered at once.
+        return [self._renew(record, pursuit)] if was_silent or is_first else []
 
     def on_beat_due(self, event: e.BeatDue, now_s: float) -> list[Effect]:
         """Renew the lease, ask when nothing was heard, or give the provider up."""
@@ -134,13 +146,46 @@ class Leases:
             return []
         pursuit = self._book.pursuits[event.task]
         silent_s = now_s - pursuit.heard_s
-        if silent_s >= config.lease_s:
+        once = record.spec.effects is Effects.ONCE
+        if silent_s >= (self._alone_s(record.attempts[-1]) if once else config.lease_s):
             return self._lost(record, "lost", f"silent for {silent_s:.0f} s", now_s)
-        step = 0 if record.checkpoint is None else record.checkpoint.step
-        messages: list[Effect] = [Send(record.provider, Renew(event.task, event.fence, step))]
-        if silent_s >= 1.5 * config.renew_s or pursuit.phase is Phase.UNKNOWN:
+        messages: list[Effect] = [self._renew(record, pursuit)]
+        is_silent = silent_s >= 1.5 * config.renew_s or pursuit.phase is Phase.UNKNOWN
+        if is_silent or pursuit.ending[0]:
             messages.append(Send(record.provider, Query(event.task, event.fence)))
         return [*messages, WakeAt(now_s + config.renew_s, event)]
+
+    def on_woke(self, slept_s: float, now_s: float) -> list[Effect]:
+        """We were stopped, and nobody else was silent meanwhile: ask all before judging any."""
+        effects: list[Effect] = []
+        self._book.awake_s = now_s
+        for task, pursuit in self._book.pursuits.items():
+            record = self._book.ledger.get(task)
+            pursuit.heard_s = min(now_s, pursuit.heard_s + slept_s)
+            pursuit.award_until_s += slept_s
+            if record.state is TaskState.RUNNING:
+                effects.append(self._renew(record, pursuit))
+                effects.append(Send(record.provider, Query(task, record.fence)))
+        return effects
+
+    def end_surely(self, record: TaskRecord, reason: str, why: str) -> list[Effect]:
+        """Stop what may not run any more once we say so; we say it when no process can live."""
+        self._book.pursuits[record.task].ending = (reason, why)
+        stop = Send(record.provider, CancelJob(record.task, record.fence, reason))
+        told = f"{why}; waiting for its machine to stop it"
+        return [*self._book.ledger.set_why(record.task, told, self._book.wall_ms()), stop]
+
+    def _renew(self, record: TaskRecord, pursuit: Pursuit) -> Effect:
+        if pursuit.ending[0]:
+            return Send(record.provider, CancelJob(record.task, record.fence, pursuit.ending[0]))
+        step = 0 if record.checkpoint is None else record.checkpoint.step
+        return Send(record.provider, Renew(record.task, record.fence, step, pursuit.beat))
+
+    def _alone_s(self, attempt: AttemptRecord) -> float:
+        """No process of an attempt lives longer than this after we last heard of it."""
+        config = self._book.config
+        told_s = attempt.alone_ms / 1000 if attempt.alone_ms > 0 else config.alone_s
+        return min(max(told_s, config.lease_s), config.alone_max_s) + config.alone_slack_s
 
     def on_checkpointed(self, peer: PeerId, message: Checkpointed, now_s: float) -> list[Effect]:
         """Progress was stored; also of an attempt just lost, as long as no newer one began."""
@@ -166,6 +211,8 @@ class Leases:
 
     def on_gone(self, peer: PeerId, why: str, now_s: float) -> list[Effect]:
         """Membership has given a machine up; what may not run twice waits for its lease."""
+        if now_s < self._book.awake_s + self._book.config.lease_s:
+            return []  # perhaps it was us who were away; the lease decides
         effects: list[Effect] = []
         for task in list(self._book.pursuits):
             record = self._book.ledger.get(task)
@@ -281,7 +328,7 @@ class Leases:
             book.machine(record.provider).failures += 1
             book.shun(task, record.provider, now_s)
             if record.spec.effects is Effects.ONCE:
-                return book.give_up(task, "lost", f"{why}; it {_MAY_HAVE_RUN}")
+                return self._fail_once(record, why)
         told = f"the winner of the auction did not take it: {why}"
         return [*book.step(task, Fact.AWARD_REFUSED, told), *book.retry(task, now_s)]
 
@@ -290,10 +337,15 @@ class Leases:
         self._close_attempt(record, ended_as, why)
         book.machine(record.provider).failures += 1
         if record.spec.effects is Effects.ONCE:
-            return book.give_up(task, "lost", f"{why}; it {_MAY_HAVE_RUN}")
+            return self._fail_once(record, why)
         book.shun(task, record.provider, now_s)
         book.pursuits[task].phase = Phase.UNKNOWN
         return [*book.step(task, Fact.PROVIDER_LOST, why), *book.retry(task, now_s)]
+
+    def _fail_once(self, record: TaskRecord, why: str) -> list[Effect]:
+        reason, words = self._book.pursuits[record.task].ending
+        words = f"{words}; {why}" if reason else f"{why}; it {_MAY_HAVE_RUN}"
+        return self._book.give_up(record.task, reason or "lost", words)
 
     def _close_attempt(self, record: TaskRecord, ended_as: str, why: str) -> None:
         self._book.ledger.end_attempt(record.task, self._book.wall_ms(), ended_as, why)

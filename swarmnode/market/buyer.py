@@ -73,12 +73,18 @@ class BuyerService:
         rng: Rng,
         entropy: Callable[[int], bytes],
         wall_ms: Callable[[], int],
+        boot_s: Callable[[], float] = trio.current_time,
     ) -> None:
-        """`entropy(n)` gives n unpredictable bytes, for ids; `wall_ms` as for the core."""
+        """`entropy(n)` gives n unpredictable bytes, for ids; `wall_ms` as for the core.
+
+        `boot_s` goes on while the machine sleeps.
+        """
+        self._config = config
         self._core = Buyer(config, signer, network, rng, wall_ms)
         self._rpc, self._members, self._adverts = rpc, members, adverts
         self._tables, self._entropy, self._wall_ms = tables, entropy, wall_ms
         self._signer = signer
+        self._boot_s = boot_s
         self._driver = Driver(self._core, Performer(self._send, self._notify, self._persist))
         self._logbook = LogBook(tables)
         self._feed = EventFeed()
@@ -105,10 +111,19 @@ class BuyerService:
             await self._driver.do(e.Begin(load_tasks(self._tables)))
             self._begun.set()
             nursery.start_soon(self._forget_logs)
+            nursery.start_soon(self._notice_sleep)
             task_status.started()
             while True:
                 await trio.sleep(ADVERTS_EVERY_S)
                 self._look_at_adverts()
+
+    async def _notice_sleep(self) -> None:
+        """Timers do not see that a lid was closed: the boot clock does."""
+        while True:
+            before_s = self._boot_s() - trio.current_time()
+            await trio.sleep(self._config.tick_s)
+            if self._boot_s() - trio.current_time() - before_s >= self._config.asleep_s:
+                self._driver.order(e.Woke())
 
     # -- what the owner may ask
 

@@ -42,7 +42,7 @@ class Contractor:
     ) -> None:
         self.room = CapacityBook()
         self.offers = Offers(config, self.room, rng)
-        self.jobs = Jobs(config, self.room)
+        self.jobs = Jobs(config, self.room, rng)
         self._me = me
         self._wall_ms = wall_ms
         self._fences: dict[TaskId, FenceRecord] = {}
@@ -58,7 +58,7 @@ class Contractor:
             e.PauseAsked: self._on_pause,
             e.ResumeAsked: self._on_resume,
             e.BuyersRemoved: lambda event, now_s: jobs.end_of(event.buyers, now_s),
-            e.Staged: lambda event, _now_s: jobs.on_staged(event),
+            e.Staged: jobs.on_staged,
             e.CheckpointStored: lambda event, _now_s: jobs.on_checkpoint(event),
             e.ProcessGone: lambda event, _now_s: jobs.on_process_gone(event),
             e.Ended: jobs.on_ended,

@@ -15,7 +15,7 @@ class ContractorConfig:
     lease_renew_s: float = 5.0
     """The buyer hears of every job this often."""
     orphan_grace_s: float = 60.0
-    """So much longer a job goes on: its buyer may only be restarting."""
+    """So much longer a job goes on: its buyer may only be restarting. Then it has ended."""
     hold_max_s: float = 3.0
     """Room is held for an unanswered bid at most this long, whatever the buyer would like."""
     waiting_s: float = 30.0
@@ -26,7 +26,11 @@ class ContractorConfig:
     foreign_share: float = 0.25
     """Part of the machine that one foreign lab's holds may take; one hold is always allowed."""
     orphan_stop_s: float = 10.0
-    """A job without a buyer gets this long to save its progress."""
+    """The end of that, in which a job without a buyer is told to save its progress."""
+    asleep_s: float = 2.0
+    """A timer this late tells that this machine was stopped: it asks before it judges others."""
+    ask_s: float = 3.0
+    """So long it waits for the answer."""
     cancel_grace_s: float = 2.0
     """A job that is not wanted gets this long to end by itself."""
     result_keep_s: float = 600.0
@@ -40,3 +44,13 @@ class ContractorConfig:
             raise ValueError("times must satisfy 0 < lease_renew_s < lease_s")
         if not 0 < self.hold_max_s <= 3.0:
             raise ValueError("hold_max_s must be in (0, 3]: longer holds waste the machine")
+
+    @property
+    def alone_s(self) -> float:
+        """No process of a job lives longer than this after the last renewal."""
+        return self.lease_s + self.orphan_grace_s
+
+    @property
+    def notice_s(self) -> float:
+        """From the notice to that end; a short grace is not all notice."""
+        return min(self.orphan_stop_s, self.orphan_grace_s / 2)

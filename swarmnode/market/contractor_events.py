@@ -203,9 +203,18 @@ class PatienceOver:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """Run the job, or go on with it after a restart."""
+    """Run the job, or go on with it after a restart; nothing is started before it is Leased."""
 
     record: JobRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """The job may go on until then, whatever becomes of this node; it is told a while before."""
+
+    job: str
+    until_s: float
+    notice_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,14 @@ the buyer of exactly this attempt is listened to: a message with another fence n
 except that a newer fence tells that this attempt is no longer the task's.
 """
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 
-from p2p.effects import Effect, Notify, Persist, Send, WakeAt
+from p2p.effects import Effect, Notify, Persist, Rng, Send, WakeAt
 from p2p.ids import PeerId
 from p2p.wire.codec import encode
 from swarmnode.market import contractor_events as e
@@ -42,6 +43,10 @@ UNWANTED: Final = ("cancelled", "superseded", "removed")
 NO_ROOM: Final = Grant(0, 0, 0)
 """The grant of a job whose processes have ended."""
 
+_BEAT_BITS: Final = 48
+_BEATS_KEPT: Final = 8
+"""An answer to an older word than that says nothing about now."""
+
 _PHASES: Final = {
     JobState.LEASED: Phase.LEASED,
     JobState.RUNNING: Phase.RUNNING,
@@ -57,6 +62,10 @@ class _Job:
     started_s: float
     has_room: bool
     """A process of it may live."""
+    beats: dict[int, float] = field(default_factory=dict)
+    """The newest States, by number, and when they were said."""
+    look_s: float = 0.0
+    """When its lease is looked at next."""
     logs_delivered: bool = False
     result_again_s: float = 0.0
     """Until the next repetition; 0 while none is due."""
@@ -65,9 +74,11 @@ class _Job:
 class Jobs:
     """Every job that is not settled. Methods return effects to be performed in order."""
 
-    def __init__(self, config: ContractorConfig, room: CapacityBook) -> None:
+    def __init__(self, config: ContractorConfig, room: CapacityBook, rng: Rng) -> None:
         self._config = config
         self._room = room
+        self._beat = rng.getrandbits(_BEAT_BITS)
+        """Of the State said last; no number of an earlier life of this node comes again."""
         self._jobs: dict[JobKey, _Job] = {}
         self.expired = 0
         """Leases that ended because their buyer was silent for too long."""
@@ -97,12 +108,17 @@ class Jobs:
     # -- beginning
 
     def load(self, records: Iterable[JobRecord], now_s: float) -> list[Effect]:
-        """Go on with what an earlier life of this node left; buyers have a new lease to object."""
+        """Go on with what an earlier life of this node left.
+
+        How long each may still run its executor knows; what did not start yet starts when its
+        buyer has renewed: meanwhile it may have been given up.
+        """
         effects: list[Effect] = []
         for record in sorted(records, key=lambda one: (one.leased_ms, one.task, one.fence)):
             if record.state is not JobState.REPORTING and record.grant != NO_ROOM:
                 self._room.take(record.job, record.grant)
             effects += [*self._enter(record, now_s), Notify(e.Begin(record))]
+            effects += self._tell_state(self._jobs[record.task, record.fence], now_s)
             if record.state is JobState.REPORTING:
                 until_s = now_s + self._config.result_keep_s
                 effects.append(WakeAt(until_s, e.PatienceOver(record.task, record.fence)))
@@ -116,16 +132,23 @@ class Jobs:
             Send(record.buyer, Accept(record.task, record.fence)),
             *self._enter(record, now_s),
             Notify(e.Begin(record)),
+            self._leased(self._jobs[record.task, record.fence]),
         ]
+
+    def _leased(self, job: _Job) -> Effect:
+        until_s = job.lease_until_s + self._config.orphan_grace_s
+        return Notify(e.Leased(job.record.job, until_s, self._config.notice_s))
 
     def _enter(self, record: JobRecord, now_s: float) -> list[Effect]:
         config, key = self._config, (record.task, record.fence)
         has_room = record.state is not JobState.REPORTING and record.grant != NO_ROOM
-        self._jobs[key] = _Job(record, now_s + config.lease_s, now_s, has_room)
-        return [
-            WakeAt(now_s + config.lease_renew_s, e.BeatDue(*key)),
-            WakeAt(now_s + config.lease_s, e.LeaseDue(*key)),
-        ]
+        job = self._jobs[key] = _Job(record, now_s + config.lease_s, now_s, has_room)
+        beat = WakeAt(now_s + config.lease_renew_s, e.BeatDue(*key))
+        return [beat, self._look_at(job, now_s + config.lease_s)]
+
+    def _look_at(self, job: _Job, at_s: float) -> Effect:
+        job.look_s = at_s
+        return WakeAt(at_s, e.LeaseDue(job.record.task, job.record.fence))
 
     # -- what the buyer says
 
@@ -141,18 +164,22 @@ class Jobs:
             case Renew():
                 return superseded + self._on_renew(job, message, now_s)
             case Query():
-                return [*superseded, *self._tell_state(job)]
+                return [*superseded, *self._tell_state(job, now_s)]
             case CancelJob():
                 return superseded + self._on_cancel(job, now_s)
 
     def _on_renew(self, job: _Job, message: Renew, now_s: float) -> list[Effect]:
-        job.lease_until_s = now_s + self._config.lease_s
         record, newest = job.record, job.record.checkpoint
+        effects: list[Effect] = []
+        said_s = job.beats.get(message.beat, -math.inf) if message.beat else now_s
+        if said_s + self._config.lease_s >= job.lease_until_s:
+            job.lease_until_s = said_s + self._config.lease_s
+            effects = [self._leased(job)] if record.state is not JobState.REPORTING else []
         if newest is None:
-            return []
+            return effects
         if message.checkpoint_step < newest.step:
-            return [Send(record.buyer, Checkpointed(record.task, record.fence, newest))]
-        return [Notify(e.CheckpointHad(record.job, message.checkpoint_step))]
+            return [*effects, Send(record.buyer, Checkpointed(record.task, record.fence, newest))]
+        return [*effects, Notify(e.CheckpointHad(record.job, message.checkpoint_step))]
 
     def _on_cancel(self, job: _Job, now_s: float) -> list[Effect]:
         if job.record.state is JobState.REPORTING:
@@ -182,12 +209,12 @@ class Jobs:
 
     # -- what the runner says
 
-    def on_staged(self, event: e.Staged) -> list[Effect]:
+    def on_staged(self, event: e.Staged, now_s: float) -> list[Effect]:
         """From here on a process of the job may live."""
         job = self._jobs.get((event.task, event.fence))
         if job is None or job.record.state is not JobState.LEASED:
             return []
-        return [*self._step(job, JobFact.STAGED), *self._tell_state(job)]
+        return [*self._step(job, JobFact.STAGED), *self._tell_state(job, now_s)]
 
     def on_checkpoint(self, event: e.CheckpointStored) -> list[Effect]:
         """Newer progress is kept: write it down, then tell the buyer."""
@@ -232,7 +259,7 @@ class Jobs:
         until_s = now_s + self._config.result_keep_s
         return [
             *self._step(job, JobFact.ENDED),
-            *self._tell_state(job),
+            *self._tell_state(job, now_s),
             WakeAt(until_s, e.PatienceOver(event.task, event.fence)),
         ]
 
@@ -252,20 +279,23 @@ class Jobs:
         job = self._jobs.get((event.task, event.fence))
         if job is None:
             return []
-        return [*self._tell_state(job), WakeAt(now_s + self._config.lease_renew_s, event)]
+        return [*self._tell_state(job, now_s), WakeAt(now_s + self._config.lease_renew_s, event)]
 
     def on_lease_due(self, event: e.LeaseDue, now_s: float) -> list[Effect]:
-        """Without its buyer a job goes on for the orphan grace, then saves and stops."""
-        job = self._jobs.get((event.task, event.fence))
+        """Without its buyer a job goes on for the orphan grace; before the end it saves."""
+        job, config = self._jobs.get((event.task, event.fence)), self._config
         if job is None or job.record.state is JobState.REPORTING:
             return []
-        gives_up_s = job.lease_until_s + self._config.orphan_grace_s
-        if now_s < gives_up_s:
-            return [WakeAt(gives_up_s, event)]
+        ends_s = job.lease_until_s + config.orphan_grace_s
+        if now_s < ends_s - config.notice_s:
+            return [self._look_at(job, ends_s - config.notice_s)]
         if job.record.state is JobState.STOPPING:
             return []
+        if now_s > job.look_s + config.asleep_s and now_s < ends_s:  # it was us who were away
+            look = self._look_at(job, min(now_s + config.ask_s, ends_s))
+            return [*self._tell_state(job, now_s), look]
         self.expired += 1
-        return self._stop(job, self._config.orphan_stop_s, "orphaned")
+        return self._stop(job, max(0.0, ends_s - now_s), "orphaned")
 
     def on_result_due(self, event: e.ResultDue, now_s: float) -> list[Effect]:
         """No receipt yet: repeat the result, less and less often."""
@@ -338,10 +368,15 @@ class Jobs:
         again = e.ResultDue(job.record.task, job.record.fence)
         return [Notify(e.Report(job.record)), WakeAt(now_s + job.result_again_s, again)]
 
-    def _tell_state(self, job: _Job) -> list[Effect]:
+    def _tell_state(self, job: _Job, now_s: float) -> list[Effect]:
         record = job.record
         step = record.checkpoint.step if record.checkpoint else 0
-        return [Send(record.buyer, State(record.task, record.fence, _PHASES[record.state], step))]
+        self._beat += 1
+        job.beats[self._beat] = now_s
+        if len(job.beats) > _BEATS_KEPT:
+            del job.beats[next(iter(job.beats))]
+        phase = _PHASES[record.state]
+        return [Send(record.buyer, State(record.task, record.fence, phase, step, self._beat))]
 
 
 def _write(record: JobRecord) -> Persist:

@@ -175,6 +175,7 @@ class Offers:
             BidKind.HELD,
             hold_ms=int(hold_s * 1000),
             waste_micro=self._room.waste_micro(grant),
+            alone_ms=round(self._config.alone_s * 1000),
         )
         self._next_bid += 1
         self._room.take(f"hold/{bid.bid}", grant)

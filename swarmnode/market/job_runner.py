@@ -82,6 +82,7 @@ class JobRunner:
         self._stop_reason = record.stop_reason
         self._scope = trio.CancelScope()
         self._staging = trio.CancelScope()
+        self._leased = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._is_started = False
         self._grace_s = 0.0
@@ -105,6 +106,11 @@ class JobRunner:
                     outcome = await self._outcome(nursery)
                     await self._tell(e.Ended(self.record.task, self.record.fence, outcome))
             await self._tell(e.LogsDelivered(self.record.task, self.record.fence))
+
+    def renew(self, left_s: float, notice_s: float) -> None:
+        """The attempt is wanted for so long from now; only then it is started."""
+        self._executor.renew(self._job, left_s, notice_s)
+        self._leased.set()
 
     def stop(self, grace_s: float, reason: str) -> None:
         """End the job's processes: SIGTERM now, the end after the grace. May be said again."""
@@ -140,10 +146,13 @@ class JobRunner:
     async def _start(self) -> None:
         """Have the process running. Raises JobOverError when there will be none."""
         is_here = any(view.job == self._job for view in self._executor.jobs())
-        if not is_here and self.record.state is JobState.LEASED:
+        if not is_here:
+            is_staged = self.record.state is not JobState.LEASED
             with self._staging:
-                await stage(self._executor, self._objects, self._memory, self._net, self.record)
-            if not self._stop_reason:
+                await self._leased.wait()  # a restart may have come after the lease's end
+                if not is_staged:
+                    await stage(self._executor, self._objects, self._memory, self._net, self.record)
+            if not self._stop_reason and not is_staged:
                 await self._tell(e.Staged(self.record.task, self.record.fence))
         if self._stop_reason and not is_here:
             raise over("stopped", self._stop_reason, "stopped before it started")
@@ -229,6 +238,8 @@ def outcome_of(record: JobRecord, ended: JobExit, stop_reason: str) -> Outcome:
     missing = tuple(limit.value for limit in Limit if limit not in ended.enforced)
     if stop_reason:
         status, reason, detail = "stopped", stop_reason, "stopped by its provider"
+    elif ended.reason == "lease":
+        status, reason, detail = "stopped", "lease", "nobody renewed its lease"
     elif ended.reason in ("lost", "killed"):
         status, reason, detail = "stopped", ended.reason, "its machine went down or ended it"
     elif _is_success(ended):

@@ -49,6 +49,8 @@ class Bid(Message, frozen=True, tag=101):
     reason: str = ""
     """Stable code: paused, capacity, environment, limit, admission, quota."""
     detail: str = ""
+    alone_ms: int = 0
+    """How long a job goes on here after its lease was renewed last; 0 from who does not say."""
 
 
 class AwardTerms(Record, frozen=True):

@@ -250,6 +250,8 @@ class SellerService:
         match event:
             case e.Begin(record):
                 self._begin(record)
+            case e.Leased(job, until_s, notice_s):
+                self._runners[job].renew(until_s - trio.current_time(), notice_s)
             case e.Stop(job, grace_s, reason):
                 self._runners[job].stop(grace_s, reason)
             case e.Report(record):

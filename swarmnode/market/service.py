@@ -42,12 +42,12 @@ class MarketService:
         rng: Rng,
         entropy: Callable[[int], bytes],
         wall_ms: Callable[[], int],
+        boot_s: Callable[[], float] = trio.current_time,
         lends: bool,
     ) -> None:
         """`lends` False: this machine runs nobody's tasks; its owner may still submit."""
-        self._buyer = BuyerService(
-            config.auction, rpc, members, gossip, tables, signer, network, rng, entropy, wall_ms
-        )
+        parts = (rpc, members, gossip, tables, signer, network, rng, entropy, wall_ms)
+        self._buyer = BuyerService(config.auction, *parts, boot_s)
         self._seller = SellerService(
             config.seller,
             rpc,

@@ -1,7 +1,9 @@
 """Messages about tasks under way: numbers 150-169. Signed ones carry a sealed record.
 
-Both sides beat while a job lives: the buyer says Renew, the seller says State. Each extends the
-lease on the other's clock; whoever hears of a fence that is no longer current says Cancel.
+Both sides beat while a job lives: the seller says State, the buyer answers with Renew. The lease
+runs on the seller's clock from the State that was answered, so a Renew that was long on its way
+gives no more time than the buyer meant; whoever hears of a fence that is no longer current says
+Cancel.
 """
 
 from enum import IntEnum
@@ -75,21 +77,28 @@ class Query(Message, frozen=True, tag=153):
 
 
 class State(Message, frozen=True, tag=154):
-    """Seller to buyer, every few seconds and when asked."""
+    """Seller to buyer, every few seconds and when asked; numbered, see Renew."""
 
     task: TaskId
     fence: int
     phase: Phase
     checkpoint_step: int = 0
+    beat: int = 0
+    """Number of this word; a Renew that says it again extends the lease from when it was said."""
 
 
 class Renew(Message, frozen=True, tag=155):
-    """Buyer to seller: the attempt is still wanted; extends the lease on the seller's clock."""
+    """Buyer to seller: the attempt is still wanted.
+
+    It names the newest State heard, and the lease runs from when that was said.
+    """
 
     task: TaskId
     fence: int
     checkpoint_step: int = 0
     """Newest step the buyer has; the seller repeats a checkpoint that it lacks."""
+    beat: int = 0
+    """Of the newest State heard: however late this comes, it promises nothing twice. 0: none."""
 
 
 class PreemptNotice(Message, frozen=True, tag=156):

@@ -52,6 +52,8 @@ class AttemptRecord(Record, frozen=True):
     """Empty while open; done, failed, stopped, unfit, refused, unanswered, lost, cancelled."""
     detail: str = ""
     restored_step: int = 0
+    alone_ms: int = 0
+    """How long it may run there after its lease was renewed last; 0 is not known."""
 
 
 class BidLine(Record, frozen=True):

@@ -7,10 +7,12 @@ their owners. All dice come from one seed; `trace` is a hash of all that was del
 
 import heapq
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import combinations
+from math import inf
 from typing import Any, Final
 
 from p2p.effects import Effect, Notify, Persist, Send, WakeAt
@@ -30,7 +32,8 @@ from swarmnode.market.room import Capacity
 from swarmnode.resources.advert import ResourceAdvert
 from swarmnode.tasks.checkpoint import Checkpoint
 from swarmnode.tasks.ids import TaskId
-from swarmnode.tasks.lifecycle import TASK_ENDS, JobState
+from swarmnode.tasks.ledger import TaskChanged
+from swarmnode.tasks.lifecycle import TASK_ENDS, JobState, TaskState
 from swarmnode.tasks.messages import (
     RECEIPT_DOMAIN,
     RESULT_DOMAIN,
@@ -43,7 +46,7 @@ from swarmnode.tasks.messages import (
     ResultTerms,
 )
 from swarmnode.tasks.records import JobRecord, Outcome
-from swarmnode.tasks.spec import TaskSpec
+from swarmnode.tasks.spec import Effects, TaskSpec
 from swarmnode.tasks.store import load_fences, load_jobs, load_paused, load_tasks
 from testnet.sim.signer import KeyedHashSigner
 
@@ -84,6 +87,11 @@ class Process:
     began_s: float
     first_step: int
     outcome: Outcome | None = None
+    ended_s: float = inf
+
+    def overlap_s(self, other: "Process", now_s: float) -> float:
+        end_s = min(self.ended_s, other.ended_s, now_s)
+        return max(0.0, end_s - max(self.began_s, other.began_s))
 
     def step(self, now_s: float) -> int:
         return self.first_step + int((now_s - self.began_s) / STEP_S)
@@ -96,6 +104,8 @@ class Machine:
     peer: PeerId
     disk: Disk = field(default_factory=Disk)
     processes: dict[str, Process] = field(default_factory=dict)
+    leases: dict[str, float] = field(default_factory=dict)
+    """Until when each job may run, as its shim knows it, with the node or without."""
     life: int = 0
     is_up: bool = False
     buyer: Buyer = field(init=False)
@@ -126,6 +136,7 @@ class MarketWorld:
         self.counts: Counter[str] = Counter()
         self.started: Counter[TaskId] = Counter()
         self.steps_done: Counter[TaskId] = Counter()
+        self.ran: defaultdict[TaskId, list[Process]] = defaultdict(list)
         self.machines = {name: Machine(PeerId(name)) for name in names}
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._number = 0
@@ -163,6 +174,8 @@ class MarketWorld:
         machine.is_up = False
         machine.life += 1
         if power:
+            for process in machine.processes.values():
+                process.ended_s = min(process.ended_s, self.now_s)
             machine.processes.clear()
         self._stand(name, Liveness.DEAD, after_s=5.0)
 
@@ -308,9 +321,13 @@ class MarketWorld:
     def _run_job(self, machine: Machine, event: object) -> None:
         match event:
             case se.Begin(record) if record.state is JobState.LEASED:
-                self._after(0.1, self._in_this_life(machine, lambda: self._launch(machine, record)))
+                pass  # it starts when it is Leased
             case se.Begin(record):
                 self._reattach(machine, record)
+            case se.Leased(job, until_s):
+                self._lease(machine, job, until_s)
+            case TaskChanged(task, state=TaskState.FAILED):
+                self._assert_stopped(machine, task)
             case se.Stop(job, grace_s, reason):
                 stop = self._in_this_life(machine, lambda: self._end(machine, job, reason))
                 self._after(min(grace_s, 0.5), stop)
@@ -319,7 +336,35 @@ class MarketWorld:
             case se.Settle(record):
                 machine.processes.pop(record.job, None)
 
+    def _lease(self, machine: Machine, job: str, until_s: float) -> None:
+        machine.leases[job] = max(until_s, machine.leases.get(job, 0.0))
+        self._after(until_s - self.now_s, lambda: self._end_with_lease(machine, job))
+        task, fence = job.split(".")
+        record = machine.seller.jobs.find(TaskId(task), int(fence))
+        if record is not None and record.state is JobState.LEASED:
+            self._after(0.1, self._in_this_life(machine, lambda: self._launch(machine, record)))
+
+    def _end_with_lease(self, machine: Machine, job: str) -> None:
+        """What a shim does by itself."""
+        process = machine.processes.get(job)
+        if process is None or process.outcome is not None or machine.leases[job] > self.now_s:
+            return
+        self.counts["leases ended"] += 1
+        outcome = Outcome("stopped", -1, "lease")
+        if machine.is_up:
+            self._finish(machine, process, outcome)
+        else:
+            process.outcome, process.ended_s = outcome, self.now_s
+
+    def _assert_stopped(self, machine: Machine, task: TaskId) -> None:
+        record = machine.buyer.ledger.get(task)
+        if record.spec.effects is Effects.ONCE:
+            living = [one for one in self.ran[task] if one.ended_s > self.now_s]
+            assert not living, f"{task} was reported failed and runs"
+
     def _launch(self, machine: Machine, record: JobRecord) -> None:
+        if record.job in machine.processes:
+            return
         found = machine.seller.jobs.find(record.task, record.fence)
         if found is None or found.state is not JobState.LEASED:
             return
@@ -327,7 +372,8 @@ class MarketWorld:
         first = 0 if record.restore is None else record.restore.step
         self.counts["restored"] += first > 0
         self.started[record.task] += 1
-        machine.processes[record.job] = Process(record, self.now_s, first)
+        process = machine.processes[record.job] = Process(record, self.now_s, first)
+        self.ran[record.task].append(process)
         self._after(STEP_S, self._in_this_life(machine, lambda: self._tick(machine, record)))
 
     def _tick(self, machine: Machine, record: JobRecord) -> None:
@@ -349,6 +395,8 @@ class MarketWorld:
             self._finish(machine, None, record.outcome, record)
         elif process is None:
             self._finish(machine, None, Outcome("stopped", -1, "lost"), record)
+        elif process.outcome is not None:
+            self._finish(machine, process, process.outcome)
         elif record.state is JobState.STOPPING:
             self._end(machine, record.job, record.stop_reason)
         else:
@@ -374,6 +422,7 @@ class MarketWorld:
     ) -> None:
         if process is not None:
             process.outcome, record = outcome, process.record
+            process.ended_s = min(process.ended_s, self.now_s)
         assert record is not None
         task, fence = record.task, record.fence
         self._sell(machine, se.Ended(task, fence, outcome))
@@ -390,6 +439,11 @@ class MarketWorld:
             signer, NETWORK, RESULT_DOMAIN, terms, sequence=record.fence, expires_ms=2**50
         )
         self._send(machine.peer, record.buyer, Result(sealed))
+
+    def overlap_s(self) -> float:
+        """The longest time that two attempts of one task ran together."""
+        pairs = (pair for ran in self.ran.values() for pair in combinations(ran, 2))
+        return max((one.overlap_s(other, self.now_s) for one, other in pairs), default=0.0)
 
     def assert_nothing_is_left(self) -> None:
         """Every task ended; nobody holds, keeps or runs anything."""

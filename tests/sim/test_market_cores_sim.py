@@ -9,6 +9,7 @@ from swarmnode.tasks.spec import Effects
 from tests.sim.market_world import MarketWorld, Weather, steps_task
 
 NAMES = [f"node-{number}" for number in range(6)]
+LEASE_AND_GRACE_S = 75.0
 ROUGH = Weather(loss=0.05, doubled=0.05, delay_max_s=0.15)
 
 
@@ -176,6 +177,35 @@ def test_every_task_ends_once_whatever_happens_to_messages_and_machines(seed: in
         else:
             assert record.state is TaskState.DONE, record
     world.assert_nothing_is_left()
+    assert world.overlap_s() <= LEASE_AND_GRACE_S
+
+
+def test_a_job_whose_node_stays_dead_ends_with_its_lease() -> None:
+    world = MarketWorld(10, NAMES)
+    world.run(1)
+    task = world.submit("node-0", steps_task(500, avoid=("node-0",)))
+    world.run(5)
+    world.kill(record_of(world, "node-0", task).provider)
+    world.run(100)
+    first, second = world.ran[task]
+    assert first.ended_s - second.began_s <= LEASE_AND_GRACE_S
+    assert world.counts["leases ended"] == 1
+
+
+def test_a_node_that_was_away_for_an_hour_starts_nothing_that_was_given_up() -> None:
+    world = MarketWorld(11, NAMES)
+    world.run(1)
+    spec = steps_task(500, avoid=("node-0",), effects=Effects.ONCE)
+    task = world.submit("node-0", spec)
+    while record_of(world, "node-0", task).state is not TaskState.RUNNING:
+        world.run(0.01)  # accepted, and not started yet
+    provider = record_of(world, "node-0", task).provider
+    world.kill(provider)
+    world.run(3600)
+    assert record_of(world, "node-0", task).state is TaskState.FAILED
+    world.start(provider)
+    world.run(100)
+    assert world.started[task] == 0
 
 
 def test_the_storms_really_do_what_they_are_for() -> None:

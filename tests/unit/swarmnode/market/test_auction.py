@@ -22,6 +22,7 @@ from swarmnode.tasks.messages import (
     Receipt,
     ReceiptTerms,
     Renew,
+    State,
 )
 from swarmnode.tasks.records import Outcome
 from swarmnode.tasks.spec import Effects, GpuWant, PriorityClass, Shape, TaskSpec
@@ -363,10 +364,11 @@ def test_the_award_carries_the_newest_checkpoint() -> None:
 def test_the_lease_is_renewed_while_beats_come() -> None:
     desk = Desk()
     terms = desk.running()
-    for _ in range(20):
-        desk.hear(BOB, beat(terms))
+    for number in range(1, 21):
+        desk.hear(BOB, State(terms.task, terms.fence, Phase.RUNNING, beat=number))
         desk.run_for(5)
-    assert len(desk.take(Renew)) == 20
+    renewals = [message.beat for _, message in desk.take(Renew)]
+    assert renewals == [1, *range(1, 21)]  # the first word is answered at once
     assert desk.record().state is TaskState.RUNNING
 
 
@@ -572,11 +574,92 @@ def test_a_task_that_must_not_run_twice_fails_when_its_machine_is_lost() -> None
     desk = Desk()
     desk.running(BOB, ONCE)
     desk.do(e.MemberStands(BOB, Liveness.DEAD))
-    assert desk.record().state is TaskState.RUNNING  # it may come back within its lease
-    desk.run_for(20)
+    desk.run_for(75)
+    assert desk.record().state is TaskState.RUNNING  # until then it may run there
+    desk.run_for(8)
     record = desk.record()
     assert record.state is TaskState.FAILED
     assert "must not run twice" in record.why
+
+
+def test_what_must_not_run_twice_waits_as_long_as_its_provider_said_it_goes_on_alone() -> None:
+    desk = Desk()
+    desk.know(BOB)
+    desk.submit(ONCE)
+    desk.run_for(0)
+    bid = msgspec.structs.replace(held(desk.calls()[BOB]), alone_ms=300_000)
+    desk.hear(BOB, bid)
+    desk.hear(BOB, Accept(TASK, desk.awards()[-1].fence))
+    desk.run_for(300)
+    assert desk.record().state is TaskState.RUNNING
+    desk.run_for(8)
+    assert desk.record().state is TaskState.FAILED
+
+
+def test_the_deadline_of_what_must_not_run_twice_is_told_when_it_has_really_stopped() -> None:
+    desk = Desk()
+    spec = msgspec.structs.replace(ONCE, deadline_ms=20_000)
+    terms = desk.running(BOB, spec)
+    for _ in range(6):
+        desk.hear(BOB, beat(terms))
+        desk.run_for(5)
+    assert desk.record().state is TaskState.RUNNING  # its deadline has passed, it may still run
+    assert desk.take(CancelJob)
+    desk.hear(BOB, beat(terms, Phase.UNKNOWN))
+    record = desk.record()
+    assert record.state is TaskState.FAILED
+    assert record.outcome is not None
+    assert record.outcome.reason == "deadline"
+
+
+def test_an_award_that_may_have_begun_fails_what_must_not_run_twice_when_it_can_run_no_more() -> (
+    None
+):
+    desk = Desk()
+    desk.awarded(BOB, ONCE)
+    desk.run_for(75)
+    assert desk.record().state is TaskState.AWARDED
+    desk.run_for(8)
+    assert desk.record().state is TaskState.FAILED
+
+
+# -- a buyer that was stopped itself
+
+
+@pytest.mark.parametrize("spec", [SPEC, ONCE])
+def test_a_buyer_that_was_stopped_asks_before_it_judges(spec: TaskSpec) -> None:
+    desk = Desk()
+    terms = desk.running(BOB, spec)
+    desk.hear(BOB, beat(terms))
+    desk.run_for(6)
+    desk.take(Query)
+    desk.now_s += 3600
+    desk.do(e.MemberStands(BOB, Liveness.DEAD))  # so it looked to us, who heard nothing
+    desk.run_for(0)
+    assert desk.record().state is TaskState.RUNNING
+    assert desk.take(Query)
+    desk.hear(BOB, beat(terms))
+    desk.run_for(14)
+    assert desk.record().state is TaskState.RUNNING
+    assert len(desk.record().attempts) == 1
+
+
+def test_a_provider_that_does_not_answer_after_we_were_stopped_is_lost() -> None:
+    desk = Desk()
+    terms = desk.running()
+    desk.hear(BOB, beat(terms))
+    desk.now_s += 3600
+    desk.run_for(25)
+    assert desk.record().attempts[0].ended_as == "lost"
+
+
+def test_sleep_that_only_the_boot_clock_shows_is_no_reason_to_judge_either() -> None:
+    desk = Desk()
+    desk.running()
+    desk.do(e.Woke())
+    desk.do(e.MemberStands(BOB, Liveness.DEAD))
+    assert desk.record().state is TaskState.RUNNING
+    assert desk.take(Query)
 
 
 def test_a_task_that_must_not_run_twice_moves_on_when_it_was_never_started() -> None:

@@ -350,6 +350,15 @@ def test_a_spec_no_submitter_could_have_made_is_declined() -> None:
     assert only(sent(seller.handle(e.AwardHeard(ALICE, bad), 0.1), Decline)).reason == "shape"
 
 
+def test_an_award_that_comes_again_after_a_newer_one_is_stale() -> None:
+    seller = contractor()
+    bid = answer(seller, heard(call()))
+    seller.handle(e.AwardHeard(ALICE, terms(bid)), 0.0)
+    award(seller, fence=2)
+    again = seller.handle(e.AwardHeard(ALICE, terms(bid)), 0.5)
+    assert only(sent(again, Decline)).reason == "stale"
+
+
 def test_a_newer_attempt_here_ends_the_older_one_for_good() -> None:
     seller = running()
     effects = award(seller, fence=2)
@@ -372,7 +381,7 @@ def test_a_renewed_lease_never_ends() -> None:
 def test_a_job_without_a_buyer_goes_on_for_the_grace_and_then_stops() -> None:
     seller = running(ContractorConfig(lease_s=15, orphan_grace_s=60))
     deadline_s, again = only(timers(seller.handle(e.LeaseDue(TASK, 1), 15.0), e.LeaseDue))
-    assert deadline_s == 75.0
+    assert deadline_s == 65.0  # with the notice it has ended at 75
     effects = seller.handle(again, deadline_s)
     assert only(told(effects, e.Stop)) == e.Stop(f"{TASK}.1", 10.0, "orphaned")
     assert seller.jobs.expired == 1
@@ -382,8 +391,57 @@ def test_a_job_without_a_buyer_goes_on_for_the_grace_and_then_stops() -> None:
 def test_the_buyer_hears_of_every_job_all_the_time() -> None:
     seller = running()
     effects = seller.handle(e.BeatDue(TASK, 1), 5.0)
-    assert only(sent(effects, State)) == State(TASK, 1, Phase.RUNNING)
+    said = only(sent(effects, State))
+    assert said == State(TASK, 1, Phase.RUNNING, beat=said.beat)
     assert only(timers(effects, e.BeatDue))[0] == 10.0
+
+
+def leased_until(effects: Iterable[Effect]) -> float:
+    return only(told(effects, e.Leased)).until_s
+
+
+def test_a_renewal_counts_from_the_word_it_answers_however_late_it_comes() -> None:
+    seller = running(ContractorConfig(lease_s=15, orphan_grace_s=60))
+    said = only(sent(seller.handle(e.BeatDue(TASK, 1), 5.0), State))
+    effects = seller.handle(e.JobHeard(ALICE, Renew(TASK, 1, beat=said.beat)), 9.0)
+    assert leased_until(effects) == 80.0
+    again = seller.handle(e.JobHeard(ALICE, Renew(TASK, 1, beat=said.beat)), 40.0)
+    assert leased_until(again) == 80.0
+
+
+def test_a_renewal_that_answers_nothing_we_said_promises_nothing() -> None:
+    seller = running()
+    effects = seller.handle(e.JobHeard(ALICE, Renew(TASK, 1, beat=12345)), 9.0)
+    assert not told(effects, e.Leased)
+
+
+def test_a_new_job_is_leased_at_once_and_one_found_after_a_restart_only_by_its_buyer() -> None:
+    effects = award(contractor(ContractorConfig(lease_s=15, orphan_grace_s=60)))
+    assert leased_until(effects) == 75.0
+    record = only(told(effects, e.Begin)).record
+    after = contractor(seed=1)
+    loaded = after.handle(e.Loaded((record,), (), is_paused=False), 1000.0)
+    assert not told(loaded, e.Leased)
+    said = only(sent(loaded, State))  # so that its buyer can answer without delay
+    renewed = after.handle(e.JobHeard(ALICE, Renew(TASK, 1, beat=said.beat)), 1001.0)
+    assert leased_until(renewed) == 1075.0
+
+
+def test_a_machine_that_was_stopped_itself_asks_before_it_gives_a_job_up() -> None:
+    seller = running(ContractorConfig(lease_s=15, orphan_grace_s=60))
+    seller.handle(e.LeaseDue(TASK, 1), 15.0)
+    effects = seller.handle(e.LeaseDue(TASK, 1), 70.0)  # due at 65
+    assert not told(effects, e.Stop)
+    said = only(sent(effects, State))
+    deadline_s, again = only(timers(effects, e.LeaseDue))
+    seller.handle(e.JobHeard(ALICE, Renew(TASK, 1, beat=said.beat)), 70.1)
+    assert not told(seller.handle(again, deadline_s), e.Stop)
+
+
+def test_a_machine_that_was_stopped_for_too_long_does_not_ask_any_more() -> None:
+    seller = running(ContractorConfig(lease_s=15, orphan_grace_s=60))
+    seller.handle(e.LeaseDue(TASK, 1), 15.0)
+    assert only(told(seller.handle(e.LeaseDue(TASK, 1), 75.0), e.Stop)).grace_s == 0
 
 
 @pytest.mark.parametrize("fence", [0, 3])
@@ -399,7 +457,7 @@ def test_a_stranger_can_neither_renew_nor_cancel() -> None:
     seller = running()
     assert not told(seller.handle(e.JobHeard(MALLORY, CancelJob(TASK, 1, "")), 1.0), e.Stop)
     seller.handle(e.JobHeard(MALLORY, Renew(TASK, 1)), 14.0)
-    assert only(timers(seller.handle(e.LeaseDue(TASK, 1), 15.0), e.LeaseDue))[0] == 75.0
+    assert only(timers(seller.handle(e.LeaseDue(TASK, 1), 15.0), e.LeaseDue))[0] == 65.0
 
 
 def test_hearing_of_a_newer_attempt_stops_the_one_here() -> None:
