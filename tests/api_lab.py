@@ -33,6 +33,7 @@ from swarmnode.tasks.lifecycle import TASK_ENDS, TaskState
 from swarmnode.tasks.messages import Phase
 from swarmnode.tasks.records import AttemptRecord, BidLine, Outcome, RoundRecord, TaskRecord
 from swarmnode.tasks.spec import TaskSpec
+from testnet.sim.memory_objects import MemoryObjects, Pool
 
 ResultT = TypeVar("ResultT")
 
@@ -166,15 +167,12 @@ class FakeMarket:
 
 
 class FakeNode:
-    """A node without storage."""
+    """A node whose pool is this machine's memory."""
 
     def __init__(self) -> None:
         self.market = FakeMarket()
+        self.objects = MemoryObjects(Pool(), ADA)
         self.reasons: tuple[str, ...] = ()
-
-    @property
-    def objects(self) -> Never:
-        raise NotImplementedError
 
     @property
     def names(self) -> Never:

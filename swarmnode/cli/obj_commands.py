@@ -6,12 +6,13 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import quote
 
 import click
 
-from swarmnode.cli import exits
+from swarmnode.cli import exits, folders
+from swarmnode.cli.each import each
 from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.machines import Machines
 from swarmnode.cli.output import emit, emit_rows, output_option, stamp
@@ -26,19 +27,20 @@ def obj() -> None:
 
 
 @obj.command("put")
-@click.argument("file", type=click.File("rb"), metavar="FILE|-")
+@click.argument("file", type=click.Path(allow_dash=True, path_type=Path), metavar="FILE|FOLDER|-")
 @click.option("--name", default="", help="A name for `obj ls`  [default: the file's].")
 @click.option("--durability", type=click.Choice(DURABILITIES), default="durable")
 @output_option
-def put(file: IO[bytes], name: str, durability: str, fmt: str) -> None:
+def put(file: Path, name: str, durability: str, fmt: str) -> None:
     """Encrypt FILE here, spread it over the pool, print its capability.
 
-    Whoever has the capability can read the object; without it nobody can.
+    A FOLDER is one object: every name in it with its rights and links, and the contents. Whoever
+    has the capability can read the object; without it nobody can.
     """
-    shown = name or (Path(file.name).name if file.name != "<stdin>" else "")
-    with node() as client:
+    shown = name or ("" if str(file) == "-" else folders.base_name(file))
+    with node() as client, folders.source(file) as source:
         path = f"/api/v1/objects?name={quote(shown)}&durability={durability}"
-        receipt = client.upload(path, file)
+        receipt = client.upload(path, source)
     if fmt != "table":
         emit(receipt, fmt)
         return
@@ -55,16 +57,27 @@ def put(file: IO[bytes], name: str, durability: str, fmt: str) -> None:
 
 @obj.command("get")
 @click.argument("cap")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--force", is_flag=True, help="Replace FILE when it exists.")
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE|FOLDER")
+@click.option("--force", is_flag=True, help="Replace FILE when it exists; never a folder.")
+@click.option("--raw", is_flag=True, help="The bytes as they are, also those of a folder.")
 @output_option
-def get(cap: str, file: Path, force: bool, fmt: str) -> None:
-    """Write the object to FILE; nothing appears there unless every byte was verified."""
-    if file.exists() and not force:
+def get(cap: str, file: Path, force: bool, raw: bool, fmt: str) -> None:
+    """Write the object to FILE; nothing appears there unless every byte was verified.
+
+    What was put as a folder becomes one, which must not be there yet.
+    """
+    if os.path.lexists(file) and (not force or file.is_dir()):
         raise exits.CliError(f"{file} exists: choose another name or --force", exits.USAGE)
     with node() as client:
-        size = _write_whole(client.download("/api/v1/objects/read", {"cap": cap}), file)
-    emit({"file": str(file), "size": human_bytes(size) if fmt == "table" else size}, fmt)
+        chunks = client.download("/api/v1/objects/read", {"cap": cap})
+        is_tree, chunks = folders.begins_as_tree(chunks)
+        if is_tree and not raw:
+            names, size = folders.write_tree(chunks, file)
+        else:
+            names, size = 0, _write_whole(chunks, file)
+    shown = folders.shown(file)
+    told: dict[str, object] = {"folder": shown, "files": names} if names else {"file": shown}
+    emit(told | {"size": human_bytes(size) if fmt == "table" else size}, fmt)
 
 
 def _write_whole(chunks: Iterator[bytes], file: Path) -> int:
@@ -135,12 +148,22 @@ def _holders(shards: list[dict[str, Any]], machines: Machines) -> list[dict[str,
 
 
 @obj.command("rm")
-@click.argument("cap_or_address")
+@click.argument("caps_or_addresses", nargs=-1, required=True, metavar="CAP_OR_ADDRESS...")
 @output_option
-def rm(cap_or_address: str, fmt: str) -> None:
-    """Give up our leases on an object: its holders free the space."""
+def rm(caps_or_addresses: tuple[str, ...], fmt: str) -> int:
+    """Give up our leases on objects: their holders free the space."""
     with node() as client:
-        emit(client.call("DELETE", f"/api/v1/objects/{_address(cap_or_address)}"), fmt)
+
+        def remove(text: str) -> dict[str, Any]:
+            found: dict[str, Any] = client.call("DELETE", f"/api/v1/objects/{_address(text)}")
+            return {"address": _address(text), **found}
+
+        rows, code = each(caps_or_addresses, remove)
+    if len(caps_or_addresses) == 1 and rows:
+        emit({key: one for key, one in rows[0].items() if key != "address"}, fmt)
+    elif rows:
+        emit_rows(rows, fmt, tuple(rows[0]))
+    return code
 
 
 def _address(text: str) -> str:
