@@ -101,6 +101,9 @@ CHECKPOINT_BYTES_MAX: Final = 40 * 1024
 PATTERNS_MAX: Final = 256
 """Patterns of outputs in one spec: each is tried on every name of the work folder."""
 
+OUTPUTS_APART_MAX: Final = 32
+"""Files and folders that become objects of their own; of more the task gives back one tree."""
+
 OUTPUTS_MAX: Final = 256
 """Objects a task gives back at most; a folder is one, and so are many loose files together."""
 

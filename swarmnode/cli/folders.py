@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO, cast
 
@@ -52,7 +53,7 @@ def cannot_read(path: Path, error: OSError) -> exits.CliError:
     return exits.CliError(f"{shown(path)} cannot be read: {error.strerror}", exits.USAGE)
 
 
-def shown(path: Path) -> str:
+def shown(path: Path | str | bytes) -> str:
     """A path for people and records: text without loss."""
     from swarmnode.tree.names import text_of
 
@@ -122,21 +123,23 @@ def packed(path: Path) -> Packed:
         raise cannot_read(path, error) from error
     size = sum(one.size for one in looked.found)
     files = sum(one.kind is not Kind.FOLDER for one in looked.found)
-    return Packed(_local(path, first, pieces), files, size)
+    return Packed(local(chain((first,), pieces), f"{shown(path)}: "), files, size)
 
 
-def _local(path: Path, first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
+def local(pieces: Iterator[bytes], where: str = "") -> Iterator[bytes]:
     """The stream; what breaks it here is this machine's fault, and says so."""
     from swarmnode.errors import OutputUnsafeError
 
-    yield first
     try:
         yield from pieces
     except OutputUnsafeError as error:
         again = "nothing was stored: try again when it has come to rest"
-        raise exits.CliError(f"{shown(path)}: {error}: {again}") from error
+        raise exits.CliError(f"{where}{error}: {again}") from error
     except OSError as error:
-        raise cannot_read(path, error) from error
+        name = "" if error.filename is None else f"{shown(error.filename)} "
+        raise exits.CliError(
+            f"{where}{name}cannot be read: {error.strerror}", exits.USAGE
+        ) from error
 
 
 def begins_as_tree(chunks: Iterator[bytes]) -> tuple[bool, Iterator[bytes]]:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import click
 
-from swarmnode.cli import exits, task_follow
+from swarmnode.cli import exits, task_follow, task_inputs
 from swarmnode.cli.client import Client
 from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.machines import Machines
@@ -16,7 +16,7 @@ from swarmnode.cli.output import emit, emit_rows, output_option, printable, tabl
 from swarmnode.cli.submit_options import submit_options
 from swarmnode.cli.talk import node, wait_option
 from swarmnode.cli.task_print import print_task, why_of
-from swarmnode.cli.task_spec import add_inputs, merge_flags, read_spec
+from swarmnode.cli.task_spec import merge_flags, read_spec
 
 _ID_CHARS: Final = 16
 STATES: Final = (
@@ -57,8 +57,11 @@ def submit(
     merge_flags(spec, flags, argv)
     if spec_file is None and not argv:
         raise click.UsageError("give a COMMAND after --, or a file with --spec")
+    wanted = task_inputs.read(inputs)
+    task_inputs.check(spec, wanted)
     with node(wait_s) as client:
-        add_inputs(spec, inputs, client)
+        if wanted:
+            spec["inputs"] = {**spec.get("inputs", {}), **task_inputs.upload(wanted, client)}
         if dry_run:
             return _show_dry_run(client, client.call("POST", "/api/v1/tasks?dry_run=1", spec), fmt)
         made: str = client.call("POST", "/api/v1/tasks", spec)["task"]

@@ -4,10 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 from swarmnode.cli import exits
-from swarmnode.cli.client import Client
 
 _PLAIN: Final = (
     ("name", "name"), ("env", "env"), ("priority", "priority"), ("priority_class", "class"),
@@ -78,32 +76,3 @@ def _pair(text: str, flag: str, form: str) -> tuple[str, str]:
     if not found or not name:
         raise exits.CliError(f"{flag} {text!r}: write {flag} {form}", exits.USAGE)
     return name, value
-
-
-def add_inputs(spec: dict[str, Any], given: Sequence[str], client: Client) -> None:
-    """Inputs by capability as they are; local files are stored in the pool first."""
-    inputs = dict(spec.get("inputs", {}))
-    for text in given:
-        name, value = _input(text)
-        inputs[name] = value if value.startswith("swarm:") else _upload(client, name, value)
-    _put(spec, "inputs", inputs)
-
-
-def _input(text: str) -> tuple[str, str]:
-    """`NAME=CAP`, `NAME=FILE` or just `FILE`, which keeps its own name."""
-    if "=" in text:
-        return _pair(text, "--in", "NAME=CAPABILITY|FILE")
-    if text.startswith("swarm:"):
-        raise exits.CliError("--in needs a name: --in NAME=swarm:...", exits.USAGE)
-    return Path(text).name, text
-
-
-def _upload(client: Client, name: str, file: str) -> str:
-    try:
-        with open(file, "rb") as source:
-            receipt = client.upload(f"/api/v1/objects?name={quote(name)}", source)
-    except OSError as exc:
-        remedy = "give a file or a capability (swarm:...)"
-        raise exits.CliError(f"--in {file}: {exc.strerror}: {remedy}", exits.USAGE) from exc
-    cap: str = receipt["cap"]
-    return cap

@@ -26,9 +26,10 @@ from swarmnode.limits import JOB_PIDS_MAX
 from swarmnode.market import contractor_events as e
 from swarmnode.market.contractor_jobs import UNWANTED
 from swarmnode.market.job_net import JobNet
-from swarmnode.market.job_runner_files import JobOverError, collect, over, stage
+from swarmnode.market.job_outputs import Collected, collect
+from swarmnode.market.job_runner_files import JobOverError, over, stage
 from swarmnode.market.job_runner_logs import STREAMS, LogPusher
-from swarmnode.tasks.checkpoint import Checkpoint, StoredFile, WatchSpec
+from swarmnode.tasks.checkpoint import Checkpoint, WatchSpec
 from swarmnode.tasks.lifecycle import JobState
 from swarmnode.tasks.records import JobRecord, Outcome, Usage
 
@@ -185,10 +186,11 @@ class JobRunner:
                     await self._memory.flush(self._job, is_orderly=_is_success(ended))
             watchers.cancel_scope.cancel()
         outcome = outcome_of(self.record, ended, stopped)
-        outputs: tuple[StoredFile, ...] = ()
-        if outcome.status == "done":
-            outputs = await collect(self._executor, self._objects, self._net, self.record)
-        return replace(outcome, outputs=outputs, usage=self._net.added_to(outcome.usage))
+        if outcome.status in ("done", "failed"):
+            outcome = with_outputs(
+                outcome, await collect(self._executor, self._objects, self._net, self.record)
+            )
+        return replace(outcome, usage=self._net.added_to(outcome.usage))
 
     async def _on_checkpoint(self, checkpoint: Checkpoint) -> None:
         await self._tell(e.CheckpointStored(self.record.task, self.record.fence, checkpoint))
@@ -247,6 +249,17 @@ def outcome_of(record: JobRecord, ended: JobExit, stop_reason: str) -> Outcome:
     else:
         status, reason, detail = "failed", ended.reason, _words(record, ended)
     return Outcome(status, ended.code, reason, detail, (), usage, missing)
+
+
+def with_outputs(outcome: Outcome, collected: Collected) -> Outcome:
+    """What is there is kept however the job ended; what is missing fails a success only."""
+    if outcome.status == "done" and collected.fault:
+        fault = collected.fault
+        return replace(
+            outcome, status="failed", reason="outputs", detail=fault, outputs=collected.files
+        )
+    detail = outcome.detail or collected.note
+    return replace(outcome, outputs=collected.files, detail=detail)
 
 
 def _is_success(ended: JobExit) -> bool:

@@ -1,4 +1,4 @@
-"""A job's files: inputs and checkpoint in before the start, outputs out after the end."""
+"""What a job needs before its start: inputs and checkpoint in its work folder."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -6,30 +6,27 @@ from typing import Final, Protocol
 
 import trio
 
-from p2p.wire.codec import encode
-from storage.caps import parse_cap, text_of_cap
+from storage.caps import parse_cap
 from storage.errors import (
     CapabilityError,
     ManifestError,
     ObjectDegradedError,
     ObjectUnknownError,
-    StoreFullError,
     TooFewPeersError,
 )
 from storage.facade import Objects, ReadCap
 from swarmnode.errors import ExecutorUnavailableError, OutputUnsafeError
 from swarmnode.executor.port import Executor, JobId
-from swarmnode.limits import MANIFEST_BYTES_MAX, OUTPUTS_MAX, REASON_CHARS_MAX
+from swarmnode.limits import REASON_CHARS_MAX
 from swarmnode.market.job_net import JobNet
-from swarmnode.tasks.checkpoint import Checkpoint, StoredFile
+from swarmnode.tasks.checkpoint import Checkpoint
 from swarmnode.tasks.records import JobRecord, Outcome
+from swarmnode.tree.names import parts_in
+from swarmnode.tree.stream import told_apart
 
 FETCH_TRIES: Final = 3
 FETCH_AGAIN_S: Final = 2.0
 """A holder that restarts is back within a few seconds; after that another machine should try."""
-STORE_PATIENCE_S: Final = 120.0
-"""Outputs wait this long for a pool that cannot take them; then the work is given back."""
-STORE_AGAIN_S: Final = 3.0
 
 
 class Restorer(Protocol):
@@ -75,7 +72,11 @@ async def stage(
 async def _put_input(
     executor: Executor, objects: Objects, net: JobNet, job: JobId, name: str, cap: ReadCap
 ) -> None:
-    await executor.put_file(job, name, net.down(objects.get(cap)))
+    is_tree, chunks = await told_apart(net.down(objects.get(cap)))
+    if is_tree:
+        await executor.unpack(job, parts_in(name), chunks)
+    else:
+        await executor.put_file(job, name, chunks)
 
 
 async def _fetch(what: str, get: Callable[[], Awaitable[None]]) -> None:
@@ -89,46 +90,3 @@ async def _fetch(what: str, get: Callable[[], Awaitable[None]]) -> None:
             await trio.sleep(FETCH_AGAIN_S)
         else:
             return
-
-
-async def collect(
-    executor: Executor, objects: Objects, net: JobNet, record: JobRecord
-) -> tuple[StoredFile, ...]:
-    """Turn what the globs match into objects, by name. Raises JobOverError."""
-    names: set[str] = set()
-    job = JobId(record.job)
-    try:
-        for pattern in record.spec.outputs:
-            files = await executor.list_files(job, pattern)
-            if not files:
-                raise over("failed", "outputs", f"no file matches {pattern!r}")
-            names.update(file.name for file in files)
-        if len(names) > OUTPUTS_MAX:
-            words = f"{len(names)} files, limit {OUTPUTS_MAX}: pack them into fewer"
-            raise over("failed", "outputs", words)
-        stored = tuple([await _store(executor, objects, net, job, name) for name in sorted(names)])
-    except OutputUnsafeError as exc:
-        raise over("failed", "outputs", str(exc)) from exc
-    if sum(len(encode(file)) for file in stored) > MANIFEST_BYTES_MAX:
-        raise over("failed", "outputs", "their list is too long: pack them into fewer files")
-    return stored
-
-
-async def _store(
-    executor: Executor, objects: Objects, net: JobNet, job: JobId, name: str
-) -> StoredFile:
-    """One output; what an earlier life of this node stored of an ended job is taken as it is."""
-    label = f"output/{job}/{name}"
-    for entry in objects.entries():
-        if entry.name == label:
-            return StoredFile(name, entry.size, text_of_cap(entry.cap))
-    give_up_s = trio.current_time() + STORE_PATIENCE_S
-    while True:
-        try:
-            receipt = await objects.put(net.up(executor.read_file(job, name)), name=label)
-        except (TooFewPeersError, StoreFullError) as exc:
-            if trio.current_time() >= give_up_s:
-                raise over("stopped", "outputs", f"{name}: {exc}") from exc
-            await trio.sleep(STORE_AGAIN_S)
-        else:
-            return StoredFile(name, receipt.size, text_of_cap(receipt.cap))

@@ -7,12 +7,14 @@ from swarmnode.tasks.ids import TaskId
 
 
 class StoredFile(Record, frozen=True):
-    """A file of a task that is now an object; `name` is relative, with forward slashes."""
+    """A file or folder of a task that is now an object; `name` is text (swarmnode.tree.names)."""
 
     name: str
     size: int
     cap: str
     """Capability as text (storage.caps): whoever has it can read the file."""
+    tree: bool = False
+    """The object is a tree (swarmnode.tree): a folder, or a file with its rights."""
 
 
 class Checkpoint(Record, frozen=True):

@@ -1,10 +1,16 @@
 """Where the symbolic links of a tree lead: they must stay inside, whatever they go through."""
 
 from collections.abc import Mapping
+from enum import Enum
 
 from swarmnode.errors import TreeRefusedError
 from swarmnode.limits import PATH_PARTS_MAX, TREE_LINK_STEPS_MAX, TREE_LINKS_FOLLOWED_MAX
 from swarmnode.tree.names import Parts
+
+
+class _Lost(Enum):
+    OUTSIDE = 1
+    IN_A_RING = 2
 
 
 class Links:
@@ -23,6 +29,14 @@ class Links:
 
         Raises TreeRefusedError when the links of the tree are a tangle made to be followed long.
         """
+        return self._follow(place) is _Lost.OUTSIDE
+
+    def end_of(self, place: Parts) -> Parts | None:
+        """Where the link at `place` leads in the end; None for nowhere inside."""
+        end = self._follow(place)
+        return None if isinstance(end, _Lost) else end
+
+    def _follow(self, place: Parts) -> "Parts | _Lost":
         here: list[bytes] = list(place[:-1])
         left = _parts(self._targets[place])
         followed = 0
@@ -30,7 +44,7 @@ class Links:
             self._count()
             step = left.pop()
             if step == b"/" or (step == b".." and not here):
-                return True
+                return _Lost.OUTSIDE
             if step == b"..":
                 here.pop()
                 continue
@@ -39,10 +53,10 @@ class Links:
             if further is not None:
                 followed += 1
                 if followed == TREE_LINKS_FOLLOWED_MAX:
-                    return False
+                    return _Lost.IN_A_RING
                 here.pop()
                 left += _parts(further)
-        return False
+        return tuple(here)
 
     def _count(self) -> None:
         self._steps += 1

@@ -4,16 +4,19 @@ What is read must be what was found: a file that changes meanwhile breaks the st
 """
 
 import os
-from collections.abc import Iterator, Sequence
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Self
 
 from swarmnode.errors import TreeChangedError, TreeRefusedError
 from swarmnode.limits import FILE_CHUNK_BYTES
-from swarmnode.tree.format import Entry, Kind, shown, write_index
+from swarmnode.tree.format import RIGHTS, Entry, Kind, shown, write_index
 from swarmnode.tree.names import Parts
-from swarmnode.tree.scan import Found, changed, open_folder, same_file
+from swarmnode.tree.scan import Found, changed, entries_of, open_folder, same_file
 
-_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+_OPEN_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+_FILE_FLAGS = _OPEN_FLAGS | os.O_NOFOLLOW
 
 
 def packed(root: str | int, found: Sequence[Found], entries: Sequence[Entry]) -> Iterator[bytes]:
@@ -22,25 +25,51 @@ def packed(root: str | int, found: Sequence[Found], entries: Sequence[Entry]) ->
     Raises TreeRefusedError before the first piece, TreeChangedError and OSError later.
     """
     yield write_index(entries)
-    files = [
-        one
-        for one, entry in zip(found, entries, strict=True)
-        if entry.kind is Kind.FILE and entry.size
-    ]
-    held = bytearray()
+    pairs = zip(found, entries, strict=True)
+    files = [one for one, entry in pairs if entry.kind is Kind.FILE and entry.size]
     with _Opener(root) as opener:
-        for one in files:
-            for piece in _contents(opener, one):
-                held += piece
-                if len(held) >= FILE_CHUNK_BYTES:
-                    yield bytes(held)
-                    held = bytearray()
+        yield from _gather(files, opener.open)
+
+
+def gathered(files: Mapping[Parts, Path]) -> Iterator[bytes]:
+    """The bytes of a tree of single files, each with its place in it, from wherever they are.
+
+    Links are followed. Raises as `packed` does.
+    """
+    found: dict[Parts, Found] = {(): Found((), Kind.FOLDER, 0o755)}
+    for parts, path in files.items():
+        info = path.stat()
+        for depth in range(1, len(parts)):
+            found.setdefault(parts[:depth], Found(parts[:depth], Kind.FOLDER, 0o755))
+        found[parts] = Found(
+            parts,
+            Kind.FILE,
+            stat.S_IMODE(info.st_mode) & RIGHTS,
+            info.st_size,
+            info.st_mtime_ns,
+            info.st_ctime_ns,
+            (info.st_dev, info.st_ino),
+        )
+    ordered = sorted(found.values(), key=lambda one: one.parts)
+    yield write_index(entries_of(ordered, ()))
+    full = [one for one in ordered if one.size]
+    yield from _gather(full, lambda one: os.open(files[one.parts], _OPEN_FLAGS))
+
+
+def _gather(files: Sequence[Found], opened: Callable[[Found], int]) -> Iterator[bytes]:
+    """All contents, in pieces of about 256 KiB however small the files are."""
+    held = bytearray()
+    for one in files:
+        for piece in _contents(one, opened(one)):
+            held += piece
+            if len(held) >= FILE_CHUNK_BYTES:
+                yield bytes(held)
+                held = bytearray()
     if held:
         yield bytes(held)
 
 
-def _contents(opener: "_Opener", found: Found) -> Iterator[bytes]:
-    fd = opener.open(found)
+def _contents(found: Found, fd: int) -> Iterator[bytes]:
     try:
         if not same_file(found, os.fstat(fd)):
             raise changed(found)

@@ -7,9 +7,9 @@ ever touched, whatever somebody swaps under our feet. Blocking.
 import errno
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from swarmnode.errors import NameRefusedError, TreeChangedError, TreeRefusedError
 from swarmnode.limits import PATH_PARTS_MAX, TREE_ENTRIES_MAX, WALKED_ENTRIES_MAX
@@ -42,12 +42,25 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Special:
+    """What no tree can hold: a socket, pipe or device."""
+
+    parts: Parts
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{shown(self.parts)} is a {self.kind}"
+
+
+@dataclass(frozen=True, slots=True)
 class Scan:
     """A look at a folder, in the order of a tree."""
 
     found: tuple[Found, ...]
-    left_out: tuple[str, ...] = ()
-    """What no tree can hold (sockets, pipes, devices), in words."""
+    left_out: tuple[Special, ...] = ()
+
+
+NamedT = TypeVar("NamedT", Found, Special)
 
 
 def open_folder(root: str | int, parts: Parts) -> int:
@@ -81,7 +94,11 @@ def scan(
     look.top(root, base)
     while look.folders:
         look.inside(root, look.folders.pop())
-    return Scan(tuple(sorted(look.found, key=lambda one: one.parts)), tuple(sorted(look.left_out)))
+    return Scan(_in_order(look.found), _in_order(look.left_out))
+
+
+def _in_order(names: Iterable[NamedT]) -> tuple[NamedT, ...]:
+    return tuple(sorted(names, key=lambda one: one.parts))
 
 
 class _Look:
@@ -89,7 +106,7 @@ class _Look:
 
     def __init__(self, owned_by: int | None, entries_max: int) -> None:
         self.found: list[Found] = []
-        self.left_out: list[str] = []
+        self.left_out: list[Special] = []
         self.folders: list[Parts] = []
         self._owned_by, self._entries_max = owned_by, entries_max
 
@@ -133,7 +150,7 @@ class _Look:
             )
         kind = _kind_of(info.st_mode)
         if kind is None:
-            self.left_out.append(f"{shown(parts)} is a {_special(info.st_mode)}")
+            self.left_out.append(Special(parts, _special(info.st_mode)))
             return
         try:
             check_parts(parts)

@@ -85,7 +85,7 @@ def test_sockets_and_pipes_are_named_not_waited_for(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as door:
         door.bind(os.path.relpath(tmp_path / "door"))
         looked = scan(str(tmp_path))
-    assert looked.left_out == ("'door' is a socket", "'pipe' is a pipe")
+    assert [str(one) for one in looked.left_out] == ["'door' is a socket", "'pipe' is a pipe"]
     assert [one.parts for one in looked.found] == [()]
 
 

@@ -1,0 +1,93 @@
+"""What a job leaves: the files and folders its patterns mean, each an object of the pool."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from p2p.wire.codec import encode
+from storage.caps import text_of_cap
+from storage.errors import StoreFullError, TooFewPeersError
+from storage.facade import Objects
+from swarmnode.errors import JobUnknownError, OutputUnsafeError
+from swarmnode.executor.port import Executor, JobId
+from swarmnode.limits import MANIFEST_BYTES_MAX, REASON_CHARS_MAX
+from swarmnode.market.job_net import JobNet
+from swarmnode.market.job_runner_files import over
+from swarmnode.tasks.checkpoint import StoredFile
+from swarmnode.tasks.records import JobRecord
+from swarmnode.tree.names import joined, text_of
+from swarmnode.tree.pattern import Pattern
+from swarmnode.tree.scan import Scan, Special
+from swarmnode.tree.select import Piece, select
+
+STORE_PATIENCE_S: Final = 120.0
+"""Outputs wait this long for a pool that cannot take them; then the work is given back."""
+STORE_AGAIN_S: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """Outputs that are stored, and what was asked for and is not, in words."""
+
+    files: tuple[StoredFile, ...] = ()
+    fault: str = ""
+    note: str = ""
+    """What no object can hold and nobody asked for by its name."""
+
+
+async def collect(
+    executor: Executor, objects: Objects, net: JobNet, record: JobRecord
+) -> Collected:
+    """Store whatever there is of the outputs. Raises JobOverError when the pool cannot take it."""
+    if not record.spec.outputs:
+        return Collected()
+    job = JobId(record.job)
+    try:
+        looked = await executor.scan(job)
+        chosen = select(looked.found, [Pattern(one) for one in record.spec.outputs])
+    except (OutputUnsafeError, JobUnknownError) as exc:
+        return Collected(fault=str(exc))
+    faults = [*chosen.faults, *(f"no file matches {one!r}" for one in chosen.missing)]
+    note = "; ".join(f"left out: {one}" for one in _special_in(looked, chosen.pieces))
+    stored: list[StoredFile] = []
+    for piece in chosen.pieces:
+        try:
+            stored.append(await _store(executor, objects, net, record, piece))
+        except OutputUnsafeError as exc:
+            faults.append(str(exc))
+    if sum(len(encode(file)) for file in stored) > MANIFEST_BYTES_MAX:
+        return Collected(fault="the names of the outputs are too long: put them into one folder")
+    return Collected(tuple(stored), "; ".join(faults)[:REASON_CHARS_MAX], note[:REASON_CHARS_MAX])
+
+
+def _special_in(looked: Scan, pieces: Sequence[Piece]) -> list[Special]:
+    """Sockets and the like in the folders that were asked for."""
+    tops = [piece.base for piece in pieces if piece.is_tree]
+    return [one for one in looked.left_out if any(one.parts[: len(top)] == top for top in tops)]
+
+
+async def _store(
+    executor: Executor, objects: Objects, net: JobNet, record: JobRecord, piece: Piece
+) -> StoredFile:
+    """One output; what an earlier life of this node stored of an ended job is taken as it is."""
+    job, name = JobId(record.job), text_of(joined(piece.name)) or "."
+    label = f"output/{record.job}/{name}"
+    for entry in objects.entries():
+        if entry.name == label:
+            return StoredFile(name, entry.size, text_of_cap(entry.cap), piece.is_tree)
+    give_up_s = trio.current_time() + STORE_PATIENCE_S
+    while True:
+        if piece.is_tree:
+            chunks = executor.pack(job, piece.base, piece.found)
+        else:
+            chunks = executor.read_file(job, text_of(joined(piece.base)))
+        try:
+            receipt = await objects.put(net.up(chunks), name=label)
+        except (TooFewPeersError, StoreFullError) as exc:
+            if trio.current_time() >= give_up_s:
+                raise over("stopped", "outputs", f"{name}: {exc}") from exc
+            await trio.sleep(STORE_AGAIN_S)
+        else:
+            return StoredFile(name, receipt.size, text_of_cap(receipt.cap), piece.is_tree)

@@ -1,0 +1,103 @@
+"""What patterns of outputs mean in a work folder."""
+
+import pytest
+
+from swarmnode.tree.format import Kind
+from swarmnode.tree.names import joined, parts_of
+from swarmnode.tree.pattern import Pattern
+from swarmnode.tree.scan import Found
+from swarmnode.tree.select import Selection, select
+
+FOLDERS = (b"", b"results", b"results/.hidden", b"results/empty", b"logs")
+FILES = (b"model.pt", b".env", b"results/a.txt", b"results/.hidden/b", b"logs/1.json", b"run.sh")
+LINKS = {
+    b"latest.pt": b"model.pt",
+    b"newest": b"results",
+    b"broken": b"gone",
+    b"ring": b"ring",
+    b"out": b"../other",
+    b"results/link": b"../model.pt",
+}
+
+
+def everything() -> list[Found]:
+    found = [Found(parts_of(name), Kind.FOLDER, 0o755) for name in FOLDERS]
+    found += [
+        Found(parts_of(name), Kind.FILE, 0o755 if name.endswith(b".sh") else 0o644, 1)
+        for name in FILES
+    ]
+    found += [Found(parts_of(name), Kind.LINK, 0, target=to) for name, to in LINKS.items()]
+    return sorted(found, key=lambda one: one.parts)
+
+
+def meant(*patterns: str) -> Selection:
+    return select(everything(), [Pattern(one) for one in patterns])
+
+
+def names(selection: Selection) -> list[bytes]:
+    return [joined(piece.name) for piece in selection.pieces]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "wanted"),
+    [
+        (("model.pt",), [b"model.pt"]),
+        (("results",), [b"results"]),
+        (("results/",), [b"results"]),
+        (("results/**",), [b"results"]),
+        (("./results/*",), [b"results/.hidden", b"results/empty", b"results/a.txt"]),
+        (("**",), [b""]),
+        ((".",), [b""]),
+        (("**/*.json", "model.*"), [b"logs/1.json", b"model.pt"]),
+        (("model.pt", "model.*"), [b"model.pt"]),
+        (("results", "results/a.txt"), [b"results"]),
+    ],
+)
+def test_folders_are_one_object_and_files_are_their_own(
+    patterns: tuple[str, ...], wanted: list[bytes]
+) -> None:
+    found = meant(*patterns)
+    assert [name for name in names(found) if name != b"results/link"] == wanted
+    assert not found.missing
+
+
+def test_a_folder_brings_hidden_names_and_links_and_empty_folders() -> None:
+    (piece,) = meant("results").pieces
+    assert [joined(one.parts) for one in piece.found] == [
+        b"results", b"results/.hidden", b"results/.hidden/b", b"results/a.txt", b"results/empty",
+        b"results/link",
+    ]  # fmt: skip
+
+
+def test_a_link_asked_for_by_name_brings_what_it_leads_to() -> None:
+    file, folder = meant("latest.pt", "newest").pieces
+    assert (file.name, file.base, file.is_tree) == ((b"latest.pt",), (b"model.pt",), False)
+    assert (folder.name, folder.base, folder.is_tree) == ((b"newest",), (b"results",), True)
+
+
+@pytest.mark.parametrize(("name", "words"), [("broken", "nowhere"), ("ring", "nowhere"),
+                                             ("out", "leads out")])  # fmt: skip
+def test_a_link_to_nothing_is_a_fault_and_the_rest_is_kept(name: str, words: str) -> None:
+    found = meant(name, "model.pt")
+    assert names(found) == [b"model.pt"]
+    assert words in found.faults[0]
+
+
+def test_patterns_that_match_nothing_are_told() -> None:
+    assert meant("model.pt", "gone", "*.gone", "model.pt/").missing == (
+        "gone",
+        "*.gone",
+        "model.pt/",
+    )
+
+
+def test_a_program_keeps_its_right_to_run() -> None:
+    assert [piece.is_tree for piece in meant("run.sh", "model.pt").pieces] == [False, True]
+
+
+def test_many_single_files_are_one_object() -> None:
+    found = [Found((), Kind.FOLDER, 0o755), Found((b"d",), Kind.FOLDER, 0o700)]
+    found += [Found((b"d", b"%03d" % number), Kind.FILE, 0o644) for number in range(300)]
+    found += [Found((b"other",), Kind.FILE, 0o644)]
+    (piece,) = select(found, [Pattern("d/*")]).pieces
+    assert (piece.name, piece.base, len(piece.found)) == ((), (), 302)
