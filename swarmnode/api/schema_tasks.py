@@ -42,11 +42,13 @@ class AttemptLine(msgspec.Struct, frozen=True):
 
 
 class OutputLine(msgspec.Struct, frozen=True):
-    """A file the task gave back; whoever has the capability can read it."""
+    """A file or folder the task gave back; whoever has the capability can read it."""
 
     name: str
     size: int
     cap: str
+    tree: bool = False
+    """It is a tree: a folder, or a program with its right to run."""
 
 
 class UsageLine(msgspec.Struct, frozen=True):

@@ -63,7 +63,8 @@ def detail_of(view: TaskView) -> TaskDetail:
         rounds=record.rounds,
         history=_history(record.attempts),
         outputs=tuple(
-            OutputLine(one.name, one.size, one.cap) for one in (outcome.outputs if outcome else ())
+            OutputLine(one.name, one.size, one.cap, one.tree)
+            for one in (outcome.outputs if outcome else ())
         ),
         status=outcome.status if outcome else "",
         reason=outcome.reason if outcome else "",

@@ -85,6 +85,8 @@ async def unpack(process: Process, base: Parts, chunks: AsyncIterable[bytes], no
     if whole is None:
         raise TreeRefusedError("the tree ends early")
     index, data = whole
+    if len(data) != index.content_bytes:
+        raise TreeRefusedError("the tree ends early")
     for entry in index.entries:
         name = text_of(joined((*base, *entry.parts)))
         if entry.kind is Kind.FILE:

@@ -1,0 +1,131 @@
+"""What goes into a job's work folder and what comes out of it: files and folders, any names."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from swarmnode.executor.fake import FakeExecutor
+from swarmnode.executor.fake_programs import Process, Run
+from swarmnode.tasks.checkpoint import StoredFile
+from swarmnode.tree.format import Entry, Kind, write_index
+from swarmnode.tree.unpack import IndexReader
+from testnet.sim.seeded import simulated
+from tests.seller_lab import SellerLab
+from tests.unit.swarmnode.market.test_seller import TASK, task
+
+TREE = (
+    write_index(
+        (
+            Entry(b"", Kind.FOLDER, 0o755),
+            Entry(b".env", Kind.FILE, 0o600, 3),
+            Entry(b"\xff", Kind.FOLDER, 0o755),
+            Entry(b"\xff/run", Kind.FILE, 0o755, 3),
+        )
+    )
+    + b"envrun"
+)
+
+
+def leaves(process: Process, arguments: Sequence[str]) -> Run:
+    """leaves CODE NAME...: files with their own names in them."""
+    for name in arguments[1:]:
+        process.write(name, name.encode())
+    yield 0.0
+    return int(arguments[0])
+
+
+def many(process: Process, arguments: Sequence[str]) -> Run:
+    for number in range(int(arguments[0])):
+        process.write(f"out/{number:04}", b"x")
+    yield 0.0
+    return 0
+
+
+def lab_of() -> SellerLab:
+    return SellerLab(executor=FakeExecutor(programs={"leaves": leaves, "many": many}))
+
+
+async def names_in(lab: SellerLab, file: StoredFile) -> list[bytes]:
+    assert file.tree
+    whole = IndexReader().feed(await lab.bytes_of(file))
+    assert whole is not None
+    return [entry.path for entry in whole[0].entries]
+
+
+@simulated
+async def test_a_folder_comes_in_and_goes_out_as_one_object() -> None:
+    lab = lab_of()
+    async with lab.running() as alice:
+        cap = await lab.put(TREE)
+        spec = task("leaves", "0", "code/new", inputs=(("code", cap),), outputs=("code",))
+        await alice.award(spec, TASK)
+        (folder,) = (await alice.result(TASK)).outcome.outputs
+        assert folder.name == "code"
+        assert await names_in(lab, folder) == [b"", b".env", b"new", b"\xff", b"\xff/run"]
+
+
+@simulated
+async def test_a_folder_may_be_the_work_folder_itself() -> None:
+    lab = lab_of()
+    async with lab.running() as alice:
+        cap = await lab.put(TREE)
+        spec = task("leaves", "0", inputs=((".", cap),), outputs=(r"\xff/run", ".env"))
+        await alice.award(spec, TASK)
+        env, program = (await alice.result(TASK)).outcome.outputs
+        assert (env.name, await lab.bytes_of(env)) == (".env", b"env")
+        assert (program.name, await names_in(lab, program)) == (r"\xff/run", [b""])
+
+
+@pytest.mark.parametrize(
+    "name", [".env", "-rf", "a b", "epoch=3-step=500.ckpt", "a\nb", r"\xff", "u\u0308"]
+)
+@simulated
+async def test_any_name_comes_in_and_goes_out(name: str) -> None:
+    lab = lab_of()
+    async with lab.running() as alice:
+        cap = await lab.put(b"x")
+        await alice.award(task("leaves", "0", inputs=((name, cap),), outputs=(name,)), TASK)
+        (file,) = (await alice.result(TASK)).outcome.outputs
+        assert (file.name, await lab.bytes_of(file)) == (name, b"x")
+
+
+@simulated
+async def test_thousands_of_files_are_one_object() -> None:
+    lab = lab_of()
+    async with lab.running() as alice:
+        await alice.award(task("many", "3000", outputs=("out/*",)), TASK)
+        (file,) = (await alice.result(TASK)).outcome.outputs
+        assert file.name == "."
+        assert len(await names_in(lab, file)) == 3002
+
+
+@simulated
+async def test_a_task_that_fails_gives_back_what_there_is() -> None:
+    lab = lab_of()
+    async with lab.running() as alice:
+        await alice.award(task("leaves", "3", "log.txt", outputs=("model", "log.*")), TASK)
+        outcome = (await alice.result(TASK)).outcome
+        assert (outcome.status, outcome.reason, outcome.exit_code) == ("failed", "exit", 3)
+        assert [file.name for file in outcome.outputs] == ["log.txt"]
+
+
+@simulated
+async def test_a_success_without_all_its_outputs_fails_and_keeps_the_others() -> None:
+    lab = lab_of()
+    async with lab.running() as alice:
+        await alice.award(task("leaves", "0", "log.txt", outputs=("model", "log.*")), TASK)
+        outcome = (await alice.result(TASK)).outcome
+        assert (outcome.status, outcome.reason) == ("failed", "outputs")
+        assert outcome.detail == "no file matches 'model'"
+        assert [file.name for file in outcome.outputs] == ["log.txt"]
+
+
+@simulated
+async def test_a_hostile_folder_is_the_tasks_own_fault() -> None:
+    lab = lab_of()
+    async with lab.running() as alice:
+        cap = await lab.put(TREE[:-1])
+        await alice.award(task("leaves", "0", inputs=(("code", cap),)), TASK)
+        outcome = (await alice.result(TASK)).outcome
+        assert (outcome.status, outcome.reason) == ("failed", "inputs")
+        assert "ends early" in outcome.detail
