@@ -104,7 +104,7 @@ async def test_wait_answers_when_the_task_ends() -> None:
         node.market.finish(TaskId("t1"), outcome, TaskState.FAILED)
     found = waited.json()
     assert (found["state"], found["exit_code"], found["reason"]) == ("failed", 3, "exit")
-    assert found["outputs"] == [{"name": "out.txt", "size": 5, "cap": "swarm:x"}]
+    assert found["outputs"] == [{"name": "out.txt", "size": 5, "cap": "swarm:x", "tree": False}]
     usage = {"wall_ms": 10, "cpu_ms": 5, "memory_peak_bytes": 1 << 20}
     assert found["usage"] == {**usage, "down_bytes": 7, "up_bytes": 5}
     assert found["not_enforced"] == ["cpu"]
