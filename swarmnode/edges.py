@@ -2,16 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import trio
 
 from p2p.effects import Rng
 from p2p.host.admit_book import AdmissionBook
 from p2p.host.port import Host, Index
-from p2p.identity.admission import Admitted, Anchor
-from p2p.identity.issue import Keys
-from p2p.identity.records import MembershipToken
+from p2p.identity.papers import Papers
 from p2p.ids import LabId, MemberId, NetworkId
 from p2p.wire.envelope import Signer
 from p2p.workers import Workers
@@ -19,29 +16,6 @@ from storage.engine.port import Tables
 from storage.shards.port import ShardStore
 from swarmnode.executor.port import Executor
 from swarmnode.resources.port import Machine
-
-
-class Papers(Protocol):
-    """This machine's own certificates and the keys that lie here: `enrol.HomePapers` on a node."""
-
-    @property
-    def token(self) -> MembershipToken:
-        """What we show to others now."""
-        ...
-
-    @property
-    def me(self) -> Admitted:
-        """What it proves."""
-        ...
-
-    @property
-    def anchor(self) -> Anchor:
-        """Our network."""
-        ...
-
-    def keys(self) -> Keys:
-        """Every key that lies here. Raises IdentityError."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from p2p.identity.keys import KeySigner, create_key_file, load_key_file, network
 from p2p.identity.private_files import read_private_file, replace_private_file
 from p2p.identity.records import MembershipToken, decode_token, encode_token
 from p2p.ids import PeerId
+from swarmnode import membership_end
 from swarmnode.home import Home
 
 RENEW_WITHIN_MS: Final = 30 * DAY_MS
@@ -115,7 +116,7 @@ def make_invite(
             now_ms,
         )
     except AdmissionError as exc:
-        raise IdentityError(f"our own membership is no good: {exc.detail}") from exc
+        raise not_a_member(membership, exc) from exc
     return Invite(anchor.root, contacts, anchor.is_open, certificates, seed)
 
 
@@ -212,6 +213,15 @@ def whoami(membership: Membership, machine: KeySigner, now_ms: int) -> Admitted:
     return check_token(
         membership.token, machine.peer_id, membership.anchor, machine, Clocks(now_ms)
     )
+
+
+def not_a_member(membership: Membership, why: AdmissionError) -> IdentityError:
+    """The error of a machine whose own certificates prove nothing any more."""
+    if why.code == "expired" and "ended" in why.detail:
+        ends_ms = min(one.expires_ms for one in membership.token.certificates)
+        return IdentityError(membership_end.has_ended(ends_ms))
+    remedy = "" if why.code in ("expired", "clock") else f": {membership_end.REMEDY}"
+    return IdentityError(f"this machine's membership is not valid: {why.detail}{remedy}")
 
 
 def load_machine(home: Home) -> KeySigner:

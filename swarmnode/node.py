@@ -16,6 +16,7 @@ from p2p.ids import PeerId
 from p2p.membership.knowledge import Profile
 from p2p.membership.service import MembershipService
 from p2p.register.service import RegisterService
+from p2p.renewal.service import RenewalService
 from storage.facade import Names, Objects
 from storage.service import StorageService
 from swarmnode import settings
@@ -46,6 +47,7 @@ class Node:
         self.membership = self._membership()
         self.gossip = self._gossip()
         self.register = self._register()
+        self.renewal = self._renewal()
         self.discovery = self._discovery(seeds)
         self.storage = self._storage()
         self.memory = MemoryService(
@@ -93,6 +95,20 @@ class Node:
             TableEntryStore(edges.state),
             rng=edges.rng,
             wall_ms=edges.wall_ms,
+        )
+
+    def _renewal(self) -> RenewalService | None:
+        edges = self.edges
+        if edges.papers is None:
+            return None
+        return RenewalService(
+            edges.papers,
+            edges.book,
+            self.rpc,
+            edges.host,
+            edges.signer,
+            wall_ms=edges.wall_ms,
+            entropy=edges.entropy,
         )
 
     def _on_out(self, out: Mapping[PeerId, str]) -> None:
@@ -199,6 +215,8 @@ class Node:
                 self.discovery.run,
             ):
                 await nursery.start(part)
+            if self.renewal is not None:
+                await nursery.start(self.renewal.run)
             self._reader.runs = True
             task_status.started()
 

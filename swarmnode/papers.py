@@ -4,12 +4,12 @@ from p2p.host.admit import TokenAdmission
 from p2p.identity.admission import Admitted, Anchor
 from p2p.identity.issue import Keys
 from p2p.identity.records import MembershipToken
-from swarmnode.enrol import load_keys
+from swarmnode.enrol import Membership, load_keys, load_membership, save_membership
 from swarmnode.home import Home
 
 
 class HomePapers:
-    """`swarmnode.edges.Papers` of a machine."""
+    """`p2p.identity.papers.Papers` of a machine."""
 
     def __init__(self, home: Home, admission: TokenAdmission) -> None:
         self._home, self._admission = home, admission
@@ -32,3 +32,9 @@ class HomePapers:
     def keys(self) -> Keys:
         """Every key that lies here. Raises IdentityError."""
         return load_keys(self._home)
+
+    def replace(self, token: MembershipToken) -> None:
+        """Keep this token and show it from now on. Raises AdmissionError, IdentityError."""
+        kept = load_membership(self._home)
+        save_membership(self._home, Membership(kept.anchor, token, kept.addresses))
+        self._admission.adopt(token)

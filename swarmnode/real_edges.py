@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from p2p.errors import AdmissionError, IdentityError
+from p2p.errors import AdmissionError
 from p2p.host.admit import OpenNetworkAdmission, TokenAdmission
 from p2p.host.libp2p.host import Libp2pHost
 from p2p.host.libp2p.index import Libp2pIndex
@@ -16,6 +16,7 @@ from p2p.workers import ThreadWorkers, Workers
 from storage.engine.lmdb_tables import LmdbTables
 from storage.engine.port import Tables
 from storage.shards.segment_store import SegmentStore
+from swarmnode import enrol
 from swarmnode.config import Config
 from swarmnode.edges import Edges, Identity
 from swarmnode.enrol import Membership, load_machine, load_membership
@@ -141,5 +142,4 @@ def _admission(
             revoked=lambda: read_revoked(home),
         )
     except AdmissionError as exc:
-        remedy = "" if exc.code in ("expired", "clock") else ": join again with a new invite"
-        raise IdentityError(f"our own membership is no good: {exc.detail}{remedy}") from exc
+        raise enrol.not_a_member(membership, exc) from exc

@@ -14,6 +14,7 @@ from p2p.identity.admission import Admitted
 from p2p.identity.issue import proof_of
 from p2p.identity.keys import KeySigner, public_key_of
 from p2p.identity.lineage import Link, may_remove
+from p2p.identity.papers import Papers
 from p2p.identity.records import INVITE_DOMAIN, LAB_DOMAIN, MACHINE_DOMAIN, MEMBER_DOMAIN
 from p2p.identity.register.register import remove
 from p2p.identity.register.removals import Removed
@@ -22,7 +23,6 @@ from p2p.membership.view import Liveness, View
 from p2p.register.service import RegisterService
 from p2p.wire.envelope import Signed
 from swarmnode.api.schema import MemberLine, MemberMachine, RemovalDone
-from swarmnode.edges import Papers
 from swarmnode.errors import MemberUnknownError, RemovalRefusedError
 
 KINDS = {

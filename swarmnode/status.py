@@ -19,9 +19,11 @@ from p2p.membership.service import MembershipService
 from p2p.membership.view import Liveness, Member
 from p2p.qos.scheduler import ClassStats
 from p2p.register.service import RegisterService
+from p2p.renewal.service import RenewalService
 from p2p.wire.codec import decode_as
 from storage.advert import StorageAdvert
 from storage.service import StorageService
+from swarmnode import membership_end
 from swarmnode.api.schema import API_VERSION, ComputeStatus, PeerLine, Status, StorageStatus
 from swarmnode.config import Config
 from swarmnode.edges import Edges, Identity
@@ -53,6 +55,7 @@ class Parts(Protocol):
     membership: MembershipService
     gossip: GossipService
     register: RegisterService
+    renewal: RenewalService | None
     discovery: DiscoveryService
     storage: StorageService
     market: MarketService
@@ -126,6 +129,7 @@ class StatusReader:
         node, found = self.node, []
         if self.state() == JOINING:
             found.append("alone: no other member has answered yet")
+        found += self._membership_warnings()
         found += standing_warnings(node.edges.book, node.edges.host.peer_id, node.register.out())
         trouble = node.edges.executor.trouble() if self.runs else ""
         if trouble and node.lends_compute:
@@ -146,6 +150,15 @@ class StatusReader:
                 "copied home? Stop one; let the copy join anew from an empty SWARM_HOME"
             )
         return tuple(found[peer] for peer in sorted(found))
+
+    def _membership_warnings(self) -> list[str]:
+        node = self.node
+        papers, renewal = node.edges.papers, node.renewal
+        if papers is None or renewal is None:
+            return []
+        now_ms = node.edges.wall_ms()
+        found = membership_end.warning(papers.token, papers.me, now_ms, renewal.trouble)
+        return [found] if found else []
 
     def _storage(self) -> StorageStatus:
         stats = self.node.storage.stats()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from p2p.errors import AdmissionError, IdentityError
-from swarmnode import enrol
+from swarmnode import enrol, membership_end
 from swarmnode.config import Config
 from swarmnode.home import Home
 
@@ -106,16 +106,16 @@ def identity(home: Home, now_ms: int) -> Check:
         if not home.membership_file.exists():
             fix = "swarmnode join <invite>, or: swarmnode init --new-network"
             return Check("identity", WARN, "keys are private, no network yet", fix)
-        me = enrol.whoami(enrol.load_membership(home), keys.machine, now_ms)
+        membership = enrol.load_membership(home)
+        me = enrol.whoami(membership, keys.machine, now_ms)
     except IdentityError as exc:
         return Check("identity", FAIL, str(exc), _remedy(str(exc)))
     except AdmissionError as exc:
-        fix = _SET_CLOCK if "clock" in exc.detail else "swarmnode join <new invite>"
-        return Check("identity", FAIL, f"our membership is no good: {exc.detail}", fix)
+        fix = _SET_CLOCK if exc.code == "clock" else "swarmnode join <new invite>"
+        return Check("identity", FAIL, f"this machine's membership is over: {exc.detail}", fix)
+    if told := membership_end.warning(membership.token, me, now_ms):
+        return Check("identity", WARN, told, membership_end.REMEDY)
     left_days = (me.expires_ms - now_ms) // _DAY_MS
-    if left_days < 30:
-        fix = "ask for a new invite: swarmnode join <invite>"
-        return Check("identity", WARN, f"the membership ends in {left_days} days", fix)
     detail = (
         f"{me.name} of {me.member_name}, {me.lab_name}: keys are private, {left_days} days left"
     )

@@ -26,6 +26,7 @@ class Lab(LocalSwarm):
     """A swarm of one lab: the first node founds it, the others come with invites of its founder."""
 
     used: Invite | None = None
+    valid_ms: int = DAY_MS
 
     def _enrol(self, home: Path, names: Names) -> str:
         place = _home(home)
@@ -35,7 +36,7 @@ class Lab(LocalSwarm):
             return enrol.found_network(place, person, os.urandom, now_ms).peer
         founder = self.nodes[0]
         if names.machine != "thief" or self.used is None:
-            grant = Grant(valid_ms=DAY_MS)
+            grant = Grant(valid_ms=self.valid_ms)
             where = [founder.listen]
             self.used = enrol.make_invite(_home(founder.home), where, grant, os.urandom, now_ms)
         return enrol.join(place, self.used, person, os.urandom, now_ms).peer
@@ -46,8 +47,9 @@ def _home(path: Path) -> Home:
 
 
 @contextmanager
-def lab_of(*names: str) -> Iterator[Lab]:
+def lab_of(*names: str, valid_ms: int = DAY_MS) -> Iterator[Lab]:
     swarm = Lab(new_root())
+    swarm.valid_ms = valid_ms
     try:
         for name in names:
             swarm.add(name)
@@ -143,3 +145,28 @@ def test_an_invite_for_one_use_admits_one_machine() -> None:
             what="the thief to be refused",
         )
         assert connected(swarm.nodes[0]) == ["bob"]
+
+
+def test_a_membership_renews_itself_once_the_labs_key_is_up_and_says_so_while_it_is_not() -> None:
+    with lab_of("ann", "bob", valid_ms=24_000) as swarm:
+        ann, bob = swarm.nodes
+        swarm.kill_daemon(ann)
+        before = _until_ms(bob)
+        until(
+            lambda: "was not renewed (no machine" in _warnings(bob), within_s=30, what="a warning"
+        )
+        until(lambda: "membership ended on" in _warnings(bob), within_s=30, what="the end")
+        assert command(bob, "status", "--check").returncode == 6
+        swarm.start(ann)
+        until(lambda: _until_ms(bob) > before, within_s=40, what="the renewal")
+        until(lambda: "membership" not in _warnings(bob), within_s=5, what="no warning")
+
+
+def _warnings(node: LocalNode) -> str:
+    return str(node.client.get("/api/v1/status")["warnings"])
+
+
+def _until_ms(node: LocalNode) -> int:
+    """When the membership of its owner ends."""
+    rows = node.client.get("/api/v1/members")
+    return int(next(row["valid_until_ms"] for row in rows if row["is_me"]))

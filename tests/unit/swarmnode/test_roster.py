@@ -24,6 +24,7 @@ from tests.unit.p2p.register.test_register_service import MemoryStore
 @dataclass
 class PapersOf:
     person: Person
+    now_ms: int = NOW
 
     @property
     def token(self) -> MembershipToken:
@@ -39,6 +40,10 @@ class PapersOf:
 
     def keys(self) -> Keys:
         return self.person.keys
+
+    def replace(self, token: MembershipToken) -> None:
+        self.person.token = token
+        self.person.who = self.person.seen(self.now_ms)
 
 
 async def ask(person: Person, *removals: str, with_invited: bool = False) -> Roster:

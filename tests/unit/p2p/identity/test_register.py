@@ -32,9 +32,9 @@ ANCHOR = Anchor(network_id_of(ROOT.peer_id), ROOT.peer_id)
 class Person:
     """Somebody with one machine: keys, token, and what the token proves."""
 
-    def __init__(self, name: str, keys: Keys, token: MembershipToken) -> None:
+    def __init__(self, name: str, keys: Keys, token: MembershipToken, now_ms: int = NOW) -> None:
         self.name, self.keys, self.token = name, keys, token
-        self.who = self.seen()
+        self.who = self.seen(now_ms)
 
     def seen(self, now_ms: int = NOW) -> Admitted:
         return check_token(self.token, self.keys.machine.peer_id, ANCHOR, ROOT, Clocks(now_ms))

@@ -1,0 +1,206 @@
+"""New certificates for old ones, signed by a key that could have given them. Sends nothing.
+
+    key that lies here      may renew                      the newcomer adds
+    lab                     people and machines of it      nothing
+    a person's              that person's machines         nothing
+    an inviting person's    those whom they invited        its machine, by its member key
+    network                 labs                           its people and machines, by its lab key
+
+What is renewed says the same as before (names, roles, who invited) and lasts as long as was granted
+then, counted from now. Nothing is renewed before half of its life.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from p2p.errors import AdmissionError
+from p2p.identity.admission import Admitted, Anchor, Clocks, check_token
+from p2p.identity.issue import Keys, proof_of
+from p2p.identity.keys import KeySigner
+from p2p.identity.lineage import Link
+from p2p.identity.records import (
+    INVITE_DOMAIN,
+    LAB_DOMAIN,
+    MACHINE_DOMAIN,
+    MEMBER_DOMAIN,
+    InviteCert,
+    LabCert,
+    MachineCert,
+    MemberCert,
+    MembershipToken,
+    certify,
+)
+from p2p.ids import MemberId, PeerId
+from p2p.limits import CERTIFICATES_MAX
+from p2p.wire.codec import Record, decode_as
+from p2p.wire.envelope import Signed, Signer
+
+_SEED_BYTES = 32
+
+
+def half_life_ms(token: MembershipToken) -> int:
+    """When half the life of the certificate that ends first is over, wall clock."""
+    first = min(token.certificates, key=lambda one: (one.expires_ms, -one.sequence))
+    return first.expires_ms - (first.expires_ms - first.sequence) // 2
+
+
+@dataclass(frozen=True, slots=True)
+class Applicant:
+    """A machine whose certificates are to be renewed, verified."""
+
+    token: MembershipToken
+    who: Admitted
+    lab_key: bool = False
+    """Its lab's key lies there."""
+
+    def find(self, domain: str) -> Signed:
+        """Its certificate of a kind: the last one, which is its own."""
+        return next(one for one in reversed(self.token.certificates) if one.domain == domain)
+
+    def link(self, subject: str) -> Link:
+        """The link of one of its ids."""
+        return next(one for one in self.who.lineage if one.subject == subject)
+
+    def term_ms(self, subject: str) -> int:
+        """How long the person, machine or lab was granted: what its invite says, if by one."""
+        links, certificates = self.who.lineage, self.token.certificates
+        sealed = {one.subject: cert for one, cert in zip(links, certificates, strict=True)}
+        above = sealed.get(self.link(subject).signer)
+        is_by_invite = above is not None and above.domain == INVITE_DOMAIN
+        granted = above if above is not None and is_by_invite else sealed[subject]
+        return granted.expires_ms - granted.sequence
+
+    @property
+    def inviter(self) -> str:
+        """The person above it, by an invite or by what a renewed certificate says; or empty."""
+        person = self.link(self.who.member)
+        by_invite = [one for one in self.who.lineage if one.subject == person.signer]
+        if by_invite and by_invite[0].domain == INVITE_DOMAIN:
+            return by_invite[0].signer
+        return person.beside
+
+
+@dataclass(frozen=True, slots=True)
+class Renewer:
+    """A machine that may sign for others: its own certificates and keys."""
+
+    anchor: Anchor
+    token: MembershipToken
+    me: Admitted
+    keys: Keys
+
+    def renew(
+        self, old: Applicant, now_ms: int, entropy: Callable[[int], bytes]
+    ) -> tuple[Signed, ...]:
+        """Certificates that last longer, or none where no key here may give them."""
+        keys, who = self.keys, old.who
+        certificates: tuple[Signed, ...] = ()
+        if keys.lab is not None and str(keys.lab.peer_id) == who.lab:
+            certificates = self._by_lab(keys.lab, old, now_ms)
+        elif keys.member is not None and str(keys.member.peer_id) == who.member:
+            proof = proof_of(keys.member, self.anchor, self.token)
+            until_ms = min(one.expires_ms for one in proof)
+            certificates = (*proof, self._machine(keys.member, old, now_ms, until_ms))
+        elif keys.member is not None and keys.member.peer_id == old.inviter and self.me.can_invite:
+            certificates = self._by_inviter(keys.member, old, now_ms, entropy)
+        elif keys.network is not None and old.lab_key:
+            certificates = self._lab(keys.network, old, now_ms)
+        ends_ms = min((one.expires_ms for one in certificates), default=0)
+        return certificates if ends_ms > who.expires_ms else ()
+
+    def _sign(self, key: Signer, record: Record, now_ms: int, until_ms: int) -> Signed:
+        network = self.anchor.network
+        return certify(key, network, record, issued_ms=now_ms, expires_ms=until_ms)
+
+    def _machine(self, key: Signer, old: Applicant, now_ms: int, until_ms: int) -> Signed:
+        cert = decode_as(MachineCert, old.find(MACHINE_DOMAIN).payload)
+        return self._sign(key, cert, now_ms, until_ms)
+
+    def _by_lab(self, lab: KeySigner, old: Applicant, now_ms: int) -> tuple[Signed, ...]:
+        """By the lab's key, with our own proof of the lab."""
+        own_lab = self.me.lab == old.who.lab
+        proof = proof_of(lab, self.anchor, self.token) if own_lab else ()
+        if not proof:
+            return ()
+        until_ms = now_ms + old.term_ms(old.who.member)
+        person = self._sign(lab, _person(old), now_ms, until_ms)
+        return (*proof, person, self._machine(lab, old, now_ms, until_ms))
+
+    def _by_inviter(
+        self, member: KeySigner, old: Applicant, now_ms: int, entropy: Callable[[int], bytes]
+    ) -> tuple[Signed, ...]:
+        """By an invite that only this person can use, as its key is forgotten at once."""
+        proof = proof_of(member, self.anchor, self.token)
+        if len(proof) + 3 > CERTIFICATES_MAX:
+            return ()
+        key = KeySigner.from_seed(entropy(_SEED_BYTES))
+        until_ms = min(now_ms + old.term_ms(old.who.member), *(one.expires_ms for one in proof))
+        person = decode_as(MemberCert, old.find(MEMBER_DOMAIN).payload)
+        invite = InviteCert(key.peer_id, old.who.lab, 1, now_ms, person.can_invite)
+        certificates = (
+            self._sign(member, invite, now_ms, until_ms),
+            self._sign(key, _person(old), now_ms, until_ms),
+        )
+        return (*proof, *certificates)
+
+    def _lab(self, network: KeySigner, old: Applicant, now_ms: int) -> tuple[Signed, ...]:
+        lab = LabCert(old.who.lab, old.who.lab_name)
+        return (self._sign(network, lab, now_ms, now_ms + old.term_ms(old.who.lab)),)
+
+
+def complete(
+    certificates: Sequence[Signed], old: Applicant, anchor: Anchor, keys: Keys, now_ms: int
+) -> MembershipToken | None:
+    """The whole token from what was renewed, with our own signatures behind it; None if it is no
+    good or lasts no longer than what we have."""
+    signed = tuple(certificates)
+    mine = Renewer(anchor, old.token, old.who, keys)
+    until_ms = now_ms + old.term_ms(old.who.member)
+    if signed and signed[-1].domain == LAB_DOMAIN and keys.lab is not None:
+        signed = (*signed, mine._sign(keys.lab, _person(old), now_ms, until_ms))
+    if signed and signed[-1].domain == MEMBER_DOMAIN:
+        key = keys.member or keys.lab
+        if key is None:
+            return None
+        signed = (*signed, mine._machine(key, old, now_ms, until_ms))
+    token = MembershipToken(signed)
+    try:
+        who = check_token(token, old.who.peer, anchor, keys.machine, Clocks(now_ms))
+    except AdmissionError:
+        return None
+    same = (who.lab, who.member, who.name, who.roles) == (
+        old.who.lab,
+        old.who.member,
+        old.who.name,
+        old.who.roles,
+    )
+    return token if same and who.expires_ms > old.who.expires_ms else None
+
+
+def renew_own(
+    anchor: Anchor, old: Applicant, keys: Keys, now_ms: int, entropy: Callable[[int], bytes]
+) -> MembershipToken | None:
+    """Our own certificates, by the keys that lie here; None where those cannot."""
+    me, token = old, old.token
+    if keys.network is not None and keys.lab is not None:
+        lab = Renewer(anchor, token, old.who, keys)._lab(keys.network, old, now_ms)
+        return complete(lab, old, anchor, keys, now_ms)
+    certificates = Renewer(anchor, token, me.who, keys).renew(me, now_ms, entropy)
+    return complete(certificates, old, anchor, keys, now_ms)
+
+
+def _person(old: Applicant) -> MemberCert:
+    """Who they are, and still who invited them with what, though another key signs it now."""
+    cert = decode_as(MemberCert, old.find(MEMBER_DOMAIN).payload)
+    use = old.who.came_with
+    is_by_invite = use is not None and use.user == old.who.member
+    invite, uses = (use.invite, use.uses) if use is not None and is_by_invite else ("", 0)
+    return MemberCert(
+        cert.member,
+        cert.name,
+        cert.lab,
+        cert.can_invite,
+        MemberId(old.inviter),
+        PeerId(invite),
+        uses,
+    )

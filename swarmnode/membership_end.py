@@ -1,0 +1,39 @@
+"""When a machine's membership ends, in words: for status, log, doctor and the start of a node."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+from p2p.identity.admission import Admitted
+from p2p.identity.records import MembershipToken
+from p2p.identity.renew import half_life_ms
+
+WARN_MS: Final = 30 * 86_400_000
+"""From so long before the end on it is a matter for a person: renewal has failed for months."""
+_SHARE_LEFT: Final = 0.45
+"""Short memberships are renewed from half of their life: a little later it has not worked."""
+REMEDY: Final = "ask a member for a new invite, then: swarmnode join <invite>"
+
+
+def date(wall_ms: int) -> str:
+    """`2027-01-15 08:00 UTC`."""
+    return datetime.fromtimestamp(wall_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def has_ended(expires_ms: int) -> str:
+    """What a node says whose membership is over."""
+    return f"this machine's membership ended on {date(expires_ms)}: {REMEDY}"
+
+
+def warning(token: MembershipToken, me: Admitted, now_ms: int, trouble: str = "") -> str:
+    """That the membership ends soon or has ended; empty while neither is so."""
+    if now_ms >= me.expires_ms:
+        return f"{has_ended(me.expires_ms)}. Others let this machine in no longer"
+    life_ms = 2 * (me.expires_ms - half_life_ms(token))
+    left_ms = me.expires_ms - now_ms
+    if left_ms >= min(WARN_MS, life_ms * _SHARE_LEFT):
+        return ""
+    why = f" ({trouble})" if trouble else ""
+    return (
+        f"this machine's membership ends on {date(me.expires_ms)} and was not renewed{why}: start "
+        f"a machine that holds the lab's key, or one of whoever invited, or {REMEDY}"
+    )
