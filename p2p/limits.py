@@ -277,3 +277,13 @@ WAITS_BYTES_MIN: Final = 64 * 1024
 
 SLOW_LINE_BACKLOG_BYTES: Final = 24 * 1024
 """The same below 100 Mbit/s, where 128 KiB in front of a heartbeat are 10 ms and more."""
+
+# Accepting
+ACCEPT_PAUSE_S: Final = 0.1
+"""How long a listener rests when no descriptor is left: somebody may have closed one by then."""
+
+ACCEPT_WARN_S: Final = 60.0
+"""Between two lines in the log about that: more would fill the disk of whoever is attacked."""
+
+DESCRIPTORS_RESERVED: Final = 64
+"""Or an eighth of the limit: files of the store, dials, starting tasks; never a connection's."""

@@ -157,3 +157,9 @@ LENDERS_REMEMBERED_MAX: Final = 1024
 
 NAME_JOIN_S: Final = 15.0
 """One of two machines waits so long for the other after a start: joining takes 10 s at most."""
+
+OPEN_AGAIN_S: Final = 0.05
+"""A worker waits so long when no descriptor is left: somebody may have closed one by then."""
+
+OPEN_TRIES_MAX: Final = 60
+"""Three seconds in all, before a write is refused and a read ends the store."""

@@ -9,15 +9,17 @@ from typing import Final
 
 from p2p.errors import AdmissionError
 from p2p.host.admit import OpenNetworkAdmission, TokenAdmission
-from p2p.host.libp2p.host import Libp2pHost
+from p2p.host.libp2p.host import HostConfig, Libp2pHost
 from p2p.host.libp2p.index import Libp2pIndex
 from p2p.identity.keys import KeySigner
+from p2p.link.guard import GuardConfig
 from p2p.workers import ThreadWorkers, Workers
 from storage.engine.lmdb_tables import LmdbTables
 from storage.engine.port import Tables
 from storage.shards.segment_store import SegmentStore
 from swarmnode import enrol
 from swarmnode.config import Config
+from swarmnode.descriptors import Shares
 from swarmnode.edges import Edges, Identity
 from swarmnode.enrol import Membership, load_machine, load_membership
 from swarmnode.errors import ConfigError
@@ -46,14 +48,15 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def build_edges(config: Config, home: Home) -> Real:
+def build_edges(config: Config, home: Home, shares: Shares) -> Real:
     """Open what this home holds. Raises IdentityError, ListenError, ConfigError, StorageError."""
     machine = load_machine(home)
     membership = load_membership(home)
     network = membership.anchor.network
     admission = _admission(config, home, machine, membership)
+    listen, settings = config.listen, _host_config(shares)
     host = Libp2pHost(
-        machine.seed(), network, config.listen.addresses, admission, announce=config.listen.announce
+        machine.seed(), network, listen.addresses, admission, settings, listen.announce
     )
     if config.network.interop:
         _serve_guests(host, membership)
@@ -83,6 +86,16 @@ def build_edges(config: Config, home: Home) -> Real:
     me = admission.me
     identity = Identity(me.name, me.lab, me.lab_name, me.member, me.site, config.node.roles)
     return Real(edges, identity, membership.addresses)
+
+
+def _host_config(shares: Shares) -> HostConfig:
+    usual = GuardConfig()
+    guard = GuardConfig(
+        pending_max=shares.pending,
+        per_prefix_max=min(usual.per_prefix_max, shares.pending),
+        per_address_max=min(usual.per_address_max, shares.pending),
+    )
+    return HostConfig(guard=guard, peers_max=shares.peers)
 
 
 def _serve_guests(host: Libp2pHost, membership: Membership) -> None:

@@ -22,6 +22,7 @@ from swarmnode.api.routes import all_routes
 from swarmnode.api.server import ApiServer
 from swarmnode.api.tokens import read_tokens, token_file
 from swarmnode.config import Config
+from swarmnode.descriptors import Shares, raise_limit, shares_of
 from swarmnode.home import Home, write_addresses
 from swarmnode.malloc import give_back_big_buffers
 from swarmnode.node import Node
@@ -38,10 +39,11 @@ log = logging.getLogger("swarm")
 def serve(config: Config, home: Home) -> None:
     """Run a node. Raises what `build_edges`, the API's address or a broken store raise."""
     give_back_big_buffers()
-    trio.run(_serve, config, home, build_edges(config, home))
+    shares = shares_of(raise_limit())
+    trio.run(_serve, config, home, build_edges(config, home, shares), shares)
 
 
-async def _serve(config: Config, home: Home, real: Real) -> None:
+async def _serve(config: Config, home: Home, real: Real, shares: Shares) -> None:
     node = Node(config, real.edges, real.identity, real.seeds)
     node.register.on_out(OutNotices(real.edges.book).tell)
     tokens = read_tokens(token_file(config.api.token_file, home.state)) if config.api.tcp else {}
@@ -53,6 +55,7 @@ async def _serve(config: Config, home: Home, real: Real) -> None:
         tokens,
         config.api.hosts,
         (hub.run,),
+        seats_max=shares.api,
     )
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1) as signals:
         async with trio.open_nursery() as nursery:

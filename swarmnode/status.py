@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, Protocol, TypeVar
 
@@ -37,6 +38,7 @@ READY: Final = "ready"
 STOPPING: Final = "stopping"
 
 
+@cache
 def program_version() -> str:
     """The installed version, or `source` when run from a checkout without installation."""
     try:

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from storage.errors import StoreFailedError, StoreFullError
-from storage.limits import SEGMENT_FILES_OPEN_MAX
+from storage.limits import OPEN_AGAIN_S, OPEN_TRIES_MAX, SEGMENT_FILES_OPEN_MAX
 from storage.shards.punch import punch_hole
 from storage.shards.space import Extent
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 SUFFIX = ".seg"
 
 
@@ -41,6 +42,8 @@ class SegmentFiles:
         self._lock = threading.Lock()
         self._open: OrderedDict[int, _Open] = OrderedDict()
         self._unnamed = False
+        self._rest = threading.Event()
+        """Never set: waited for between two tries."""
 
     def path(self, number: int) -> Path:
         """Where a segment file lies."""
@@ -128,6 +131,17 @@ class SegmentFiles:
         return disk.f_bavail * disk.f_frsize
 
     def _opened(self, number: int, *, create: bool = False) -> _Open:
+        """Open a file, or find it open; a lack of descriptors is waited for, for a while."""
+        for _ in range(OPEN_TRIES_MAX):
+            try:
+                return self._open_one(number, create)
+            except OSError as error:
+                if error.errno not in _EXHAUSTED:
+                    raise
+                self._rest.wait(OPEN_AGAIN_S)
+        return self._open_one(number, create)
+
+    def _open_one(self, number: int, create: bool) -> _Open:
         with self._lock:
             opened = self._open.get(number)
             if opened is None:
@@ -149,4 +163,8 @@ class SegmentFiles:
     def _failure(self, error: OSError) -> StoreFullError | StoreFailedError:
         if error.errno in _FULL:
             return StoreFullError(f"{self._folder}: the disk is full")
+        if error.errno in _EXHAUSTED:
+            return StoreFullError(
+                f"{self._folder}: {error.strerror}: raise the limit (ulimit -n, LimitNOFILE=)"
+            )
         return StoreFailedError(f"{self._folder}: {error}")

@@ -1,26 +1,31 @@
 """Serves the local API: a unix socket 0600 always, TCP with bearer tokens when asked.
 
-anycorn leaves the socket file behind and binds over a live one, so the file is probed first: a
-socket that answers belongs to a running node, one that does not is removed.
+A socket file that is left behind is probed first: one that answers belongs to a running node, one
+that does not is removed. Each listener has its own places (`door`), so that a flood at one does
+not lock out the other.
 """
 
+import os
 import socket
 import stat
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
+from typing import Final
 
-import anycorn
 import trio
-from anycorn.typing import ASGIFramework
 from starlette.applications import Starlette
 
 from swarmnode.api.app import Gatekeeper
+from swarmnode.api.door import ApiDoor
+from swarmnode.api.seats import Seats
 from swarmnode.errors import AlreadyRunningError, SwarmError
+from swarmnode.limits import API_BACKLOG, API_CONNECTIONS_MAX, API_CONNECTIONS_PER_SOURCE_MAX
 
-UNIX_UMASK = 0o177
-SHUTDOWN_S = 1.0
+UNIX_UMASK: Final = 0o177
+SHUTDOWN_S: Final = 1.0
+"""What answers in progress get to end once the node stops."""
 
 
 class ApiAddressError(SwarmError):
@@ -29,7 +34,7 @@ class ApiAddressError(SwarmError):
 
 @dataclass(slots=True)
 class ApiServer:
-    """Runs the app until `stop` is set or it is cancelled."""
+    """Runs the app until `stopping` is set or it is cancelled."""
 
     app: Starlette
     socket_path: Path
@@ -38,6 +43,8 @@ class ApiServer:
     hosts: Sequence[str] = ()
     services: Sequence[Callable[..., Awaitable[None]]] = ()
     """What the app needs running beside it, each as `run(*, task_status)`."""
+    seats_max: int = API_CONNECTIONS_MAX
+    """Connections to each listener."""
     stopping: trio.Event = field(default_factory=trio.Event)
     bound: tuple[str, ...] = ()
 
@@ -45,40 +52,57 @@ class ApiServer:
         """Bind, say so, serve. Raises AlreadyRunningError, ApiAddressError."""
         _clear_socket(self.socket_path)
         try:
-            async with trio.open_nursery() as beside:
+            async with trio.open_nursery() as nursery:
                 for service in self.services:
-                    await beside.start(service)
-                async with trio.open_nursery() as nursery:
-                    await self._bind(nursery)
-                    task_status.started()
-                beside.cancel_scope.cancel()
+                    await nursery.start(service)
+                doors = self._doors()
+                for door in doors:
+                    await nursery.start(door.run)
+                task_status.started()
+                await self.stopping.wait()
+                with trio.move_on_after(SHUTDOWN_S):
+                    for door in doors:
+                        await door.drained()
+                nursery.cancel_scope.cancel()
         finally:
             self.socket_path.unlink(missing_ok=True)
 
-    async def _bind(self, nursery: trio.Nursery) -> None:
-        unix = Gatekeeper(self.app, None, self.hosts)
-        bound = await self._serve(nursery, unix, f"unix:{self.socket_path}")
-        if self.tcp is not None:
-            gate = Gatekeeper(self.app, self.tokens, self.hosts)
-            listener = _listener(self.tcp)
-            host, port = listener.getsockname()[:2]
-            await self._serve(nursery, gate, f"fd://{listener.detach()}")
-            bound.append(f"http://{host}:{port}")
+    def _doors(self) -> list[ApiDoor]:
+        with ExitStack() as undo:
+            unix = undo.enter_context(_unix_listener(self.socket_path))
+            doors, bound = [self._door(unix, None)], [f"unix:{self.socket_path}"]
+            if self.tcp is not None:
+                listener = undo.enter_context(_listener(self.tcp))
+                host, port = listener.getsockname()[:2]
+                doors.append(self._door(listener, self.tokens))
+                bound.append(f"http://{host}:{port}")
+            undo.pop_all()  # they are the doors' now
         self.bound = tuple(bound)
+        return doors
 
-    async def _serve(self, nursery: trio.Nursery, app: Gatekeeper, bind: str) -> list[str]:
-        config = anycorn.Config()
-        config.bind = [bind]
-        config.umask = UNIX_UMASK
-        config.graceful_timeout = SHUTDOWN_S
-        config.accesslog = None
-        config.errorlog = None
-        framework: ASGIFramework = app  # type: ignore[assignment]
-        serve = partial(
-            anycorn.serve, framework, config, shutdown_trigger=self.stopping.wait, mode="asgi"
-        )
-        bound: list[str] = await nursery.start(serve)
-        return bound
+    def _door(self, listener: socket.socket, tokens: Mapping[str, str] | None) -> ApiDoor:
+        listener.listen(API_BACKLOG)
+        listener.setblocking(False)
+        where = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+        per_source_max = min(API_CONNECTIONS_PER_SOURCE_MAX, max(1, self.seats_max * 3 // 4))
+        seats = Seats(self.seats_max, per_source_max)
+        return ApiDoor(Gatekeeper(self.app, tokens, self.hosts), where, seats, self.stopping)
+
+
+def _unix_listener(path: Path) -> socket.socket:
+    """Only its owner may connect, from the first moment on. Raises SwarmError."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    before = os.umask(UNIX_UMASK)
+    try:
+        listener.bind(str(path))
+    except OSError as exc:
+        listener.close()
+        raise ApiAddressError(
+            f"the API cannot be served at {path}: {exc.strerror}: set another SWARM_HOME"
+        ) from exc
+    finally:
+        os.umask(before)
+    return listener
 
 
 def _listener(address: str) -> socket.socket:

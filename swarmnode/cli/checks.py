@@ -17,6 +17,7 @@ from typing import Final
 from p2p.errors import AdmissionError, IdentityError
 from swarmnode import enrol, membership_end
 from swarmnode.config import Config
+from swarmnode.descriptors import LIMIT_MAX, LIMIT_MIN
 from swarmnode.home import Home
 
 OK: Final = "ok"
@@ -72,11 +73,12 @@ def _kernel_clock_state() -> int:
 
 def descriptors() -> Check:
     """May this process open enough files?"""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # a node raises its soft limit to this
+    soft = LIMIT_MAX if hard == resource.RLIM_INFINITY else hard
     fix = "ulimit -n 65536 (systemd unit: LimitNOFILE=65536)"
-    if 0 <= soft < 256:
+    if soft < LIMIT_MIN:
         return Check("files", FAIL, f"only {soft} files may be open", fix)
-    if 0 <= soft < 4096:
+    if soft < 4096:
         return Check("files", WARN, f"{soft} files may be open: few for many peers", fix)
     return Check("files", OK, f"{soft} files may be open")
 

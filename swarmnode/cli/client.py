@@ -42,7 +42,16 @@ class _UnixConnection(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
+        give_up = time.monotonic() + START_S
+        while True:
+            try:
+                self.sock.connect(str(self._path))
+            except BlockingIOError:  # so many wait already: the kernel does not queue us
+                if time.monotonic() >= give_up:
+                    raise
+                threading.Event().wait(WAIT_STEP_S)
+            else:
+                return
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from swarmnode.home import Home
 READY_S = 20.0
 STOP_S = 10.0
 DAY_MS = 86_400_000
+_DAEMON = (sys.executable, "-m", "swarmnode.daemon")
 
 
 @dataclass(slots=True)
@@ -109,11 +111,11 @@ class LocalSwarm:
         invite = enrol.make_invite(founder, [first.listen], grant, os.urandom, now_ms)
         return enrol.join(place, invite, names, os.urandom, now_ms).peer
 
-    def start(self, node: LocalNode) -> None:
+    def start(self, node: LocalNode, program: Sequence[str] = _DAEMON) -> None:
         """Start one daemon; its output goes to node.log in its home."""
         with (node.home / "node.log").open("ab") as log:
-            node.process = subprocess.Popen(
-                [sys.executable, "-m", "swarmnode.daemon"],
+            node.process = subprocess.Popen(  # noqa: S603
+                program,
                 env=node.environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -8,6 +8,7 @@ import trio
 
 from swarmnode import enrol
 from swarmnode.config import Config, NetworkSection
+from swarmnode.descriptors import shares_of
 from swarmnode.errors import ConfigError
 from swarmnode.home import Home
 from swarmnode.real_edges import build_edges, wall_ms
@@ -42,4 +43,4 @@ def test_a_private_network_cannot_have_it(tmp_path: Path) -> None:
     enrol.found_network(home, ANN, os.urandom, wall_ms())
     config = Config(network=NetworkSection(interop=True))
     with pytest.raises(ConfigError, match="interop is for open networks"):
-        build_edges(config, home)
+        build_edges(config, home, shares_of(1024))

@@ -8,10 +8,12 @@ decides who may wait.
 import errno
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import psutil
 import trio
 
+from p2p.accepting import accept_forever
 from p2p.errors import ListenError
 from p2p.host.addresses import Address, address_of, parse_address
 from p2p.link.guard import AcceptGuard
@@ -132,10 +134,14 @@ class Door:
         self,
         listeners: list[trio.SocketListener],
         *,
-        task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Accept until cancelled."""
-        await trio.serve_listeners(self._on_socket, listeners, task_status=task_status)
+        accept = partial(accept_forever, serve=self._on_socket, what="connections of peers")
+        async with trio.open_nursery() as nursery:
+            for listener in listeners:
+                await nursery.start(accept, listener)
+            task_status.started()
 
     async def _on_socket(self, socket: trio.SocketStream) -> None:
         try:
