@@ -47,6 +47,15 @@ LEAVES_PER_RANGE_MAX: Final = 64
 DROPPED_LEASES_KEPT: Final = 4096
 """Leases given up lately: what was still on its way to us under one of them is refused."""
 
+LEASES_HELD_MAX: Final = 2_000_000
+"""Leases kept for others, one an object: 300 MB of table, a second to count at the start."""
+
+LEASES_PER_LAB_MAX: Final = LEASES_HELD_MAX // 2
+"""Of these, such as machines of one lab brought: no lab can shut all others out."""
+
+LEASES_PER_MEMBER_MAX: Final = 500_000
+"""Of these, such as machines of one person brought: half a million objects."""
+
 LEASE_ROWS_PER_SCAN: Final = 1000
 """Lease rows looked at in one transaction of the sweep: a millisecond."""
 

@@ -11,6 +11,7 @@ from p2p.wire.envelope import Signed
 from storage.ids import Address, LeaseId, ShardRoot
 
 RECEIPT_DOMAIN: Final = "swarm/shard-receipt"
+DROP_DOMAIN: Final = "swarm/lease/drop"
 
 
 class LeaseTerms(Record, frozen=True):
@@ -135,10 +136,21 @@ class ShardsHeld(Message, frozen=True, tag=73):
     held: bytes
 
 
-class DropLease(Message, frozen=True, tag=74):
-    """Give up a lease: what no other lease keeps is freed. Refusal: not-yours."""
+class DropOrder(Record, frozen=True):
+    """Give up this lease: signed by its owner's key, or by the key of its lab."""
 
     lease: LeaseId
+
+
+class DropLease(Message, frozen=True, tag=74):
+    """Give up a lease: what no other lease keeps is freed. Refusal: not-yours.
+
+    From a machine of the lease's owner, or from anybody with an order.
+    """
+
+    lease: LeaseId
+    order: Signed | None = None
+    """A sealed DropOrder that has not expired."""
 
 
 class LeaseDropped(Message, frozen=True, tag=75):

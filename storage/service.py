@@ -87,7 +87,7 @@ class StorageService:
         self.arrival = Arrival(tables, members, gossip, self.pool, waits_for_others)
         self.holders = HolderBook(tables, signer, network)
         self.leases = LeaseBook(config, tables, shards, self.holders, wall_ms)
-        server = ShardServer(config, shards, self.leases, self.holders, signer, network, self.pool)
+        server = ShardServer(config, shards, self.leases, self.holders, signer, network, wall_ms)
         server.serve_on(rpc)
         transfer = Transfer(config, rpc, server, self.holders, signer, network, workers)
         transfer.on_lie = self._on_lie
@@ -118,6 +118,7 @@ class StorageService:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve, advertise and sweep until cancelled; started once objects can be put."""
+        self.leases.count()
         async with trio.open_nursery() as nursery:
             await nursery.start(self.arrival.run)
             await nursery.start(self.objects.run)

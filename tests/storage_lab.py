@@ -63,6 +63,9 @@ class BoardFace:
         self.board.listeners.append((kind, listener))
 
 
+OWNER = MemberId("owner")
+
+
 @dataclass(slots=True)
 class Keeper:
     """One machine: its disk outlives its service."""
@@ -74,6 +77,7 @@ class Keeper:
     members: OwnView
     wall: VirtualWall
     lab: LabId = LAB
+    member: MemberId = OWNER
     """What its certificate says."""
     host: MemoryHost | None = None
     rpc: Rpc | None = None
@@ -111,7 +115,7 @@ class StorageLab:
 
     async def _run(self, keeper: Keeper, *, task_status: trio.TaskStatus[None]) -> None:
         host = keeper.host = MemoryHost(
-            self.network, keeper.peer, machine_of(keeper.peer, keeper.lab)
+            self.network, keeper.peer, machine_of(keeper.peer, keeper.lab, keeper.member)
         )
         for other in self.keepers.values():
             host.learn(other.peer, [memory_address(other.peer)])
@@ -128,7 +132,7 @@ class StorageLab:
             keeper.shards,
             KeyedHashSigner(keeper.peer),
             NETWORK,
-            MemberId(f"owner-{keeper.peer}"),
+            keeper.member,
             keeper.lab,
             entropy=dice.randbytes,
             wall_ms=keeper.wall,
@@ -164,9 +168,10 @@ async def storage_lab(
     quotas: Mapping[str, int] | None = None,
     not_lending: Sequence[str] = (),
     labs: Mapping[str, LabId] | None = None,
+    owners: Mapping[str, MemberId] | None = None,
     seed: int = 0,
 ) -> AsyncIterator[StorageLab]:
-    """Machines p0, p1, ... each at its own site, of one lab where `labs` says nothing."""
+    """Machines p0, p1, ... each at its own site, of one lab and a person each unless told."""
     network = MemoryNetwork(random.Random(seed), model)
     async with trio.open_nursery() as nursery:
         await nursery.start(network.run)
@@ -183,6 +188,7 @@ async def storage_lab(
                 OwnView(PeerId(name), lab.truth),
                 VirtualWall(),
                 (labs or {}).get(name, LAB),
+                (owners or {}).get(name, MemberId(f"owner-{name}")),
             )
         for name in lab.names():
             await lab.start(name)

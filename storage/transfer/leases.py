@@ -13,7 +13,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
+import msgspec
+
 from p2p.errors import RefusalError
+from p2p.identity.caller import Caller
 from p2p.ids import LabId, MemberId, PeerId
 from p2p.wire.codec import Record, decode_as, encode
 from storage.config import StorageClass, StorageConfig
@@ -23,12 +26,17 @@ from storage.limits import DROPPED_LEASES_KEPT, LEASE_ID_BYTES, LEASE_ROWS_PER_S
 from storage.messages import LeaseTerms
 from storage.records.holders import HolderBook, Holding
 from storage.shards.port import ShardStore
+from storage.transfer.shares import NOBODY, Payer, Shares
 
 LEASES: Final = "leases"
 LEASE_SHARDS: Final = "lease_shards"
 SHARD_LEASES: Final = "shard_leases"
 LEASE_MANIFESTS: Final = "lease_manifests"
 MANIFESTS: Final = "manifests"
+
+
+EVERYBODY: Final = MemberId("")
+"""Whose late puts are refused under a lease that was given up here."""
 
 
 class LeaseRow(Record, frozen=True):
@@ -40,6 +48,8 @@ class LeaseRow(Record, frozen=True):
     storage_class: int
     until_ms: int
     is_hold: bool
+    payer: Payer = NOBODY
+    """Whose machine brought it, and of which lab that is: it counts to their share."""
 
 
 class LeaseBook:
@@ -60,7 +70,9 @@ class LeaseBook:
         self._wall_ms = wall_ms
         self._putting: dict[ShardRoot, int] = {}
         self._dropping: set[ShardRoot] = set()
-        self._dropped: dict[LeaseId, None] = {}
+        self._dropped: dict[tuple[LeaseId, MemberId], None] = {}
+        """What was given up lately, and whose it is: what is late of it is refused."""
+        self.shares = Shares()
 
     # -- reading
 
@@ -82,21 +94,37 @@ class LeaseBook:
 
     # -- writing
 
+    def count(self) -> None:
+        """Learn whose leases are kept here; once, before the first is taken."""
+        self.shares, after = Shares(), None
+        while rows := self._tables.scan(LEASES, after=after, limit=LEASE_ROWS_PER_SCAN):
+            after = rows[-1][0]
+            for _, value in rows:
+                self.shares.add(decode_as(LeaseRow, value).payer)
+
     async def put_shard(
-        self, root: ShardRoot, data: bytes, terms: LeaseTerms, putter: PeerId
+        self, root: ShardRoot, data: bytes, terms: LeaseTerms, putter: Caller
     ) -> None:
         """Store a shard with its lease in one transaction; durable on return.
 
-        Raises ShardCorruptError, StoreFullError; RefusalError while the same shard is being freed.
+        What a machine of another lab brings (a repair) is held until its manifest comes.
+        Raises ShardCorruptError, StoreFullError; RefusalError for another's lease, for more than
+        the putter's share, and while the same shard is being freed.
         """
+        if not putter.is_me and putter.lab != terms.lab:
+            until_ms = self._wall_ms() + int(self._config.hold_s * 1000)
+            until_ms = min(until_ms, terms.until_ms)
+            terms = msgspec.structs.replace(terms, is_hold=True, until_ms=until_ms)
+        charged = _Charged(self.shares)
 
         def also(view: WriteView) -> None:
-            self._write_terms(view, terms, putter)
+            charged.now(self._write_terms(view, terms, putter))
             view.put(LEASE_SHARDS, terms.lease + root, b"")
             view.put(SHARD_LEASES, root + terms.lease, b"")
 
         async with self._putting_one(root):
             await self._shards.put(root, data, also)
+        charged.keep()
 
     async def put_manifest(
         self,
@@ -105,7 +133,7 @@ class LeaseBook:
         data: bytes,
         terms: LeaseTerms,
         holdings: Sequence[Holding],
-        putter: PeerId,
+        putter: Caller,
     ) -> None:
         """Store a manifest or page, its holder records and its lease in one transaction.
 
@@ -113,17 +141,20 @@ class LeaseBook:
         kept under it given up by naming it in a manifest of his own. Then RefusalError.
         """
 
+        charged = _Charged(self.shares)
+
         def apply(view: WriteView) -> None:
             bound = view.scan(LEASE_MANIFESTS, terms.lease, limit=1)
             if bound and bound[0][1] != address:
                 raise RefusalError("not-yours", "that lease is another object's")
-            self._write_terms(view, terms, putter)
+            charged.now(self._write_terms(view, terms, putter))
             view.put(MANIFESTS, part, data)
             view.put(LEASE_MANIFESTS, terms.lease + part, address)
             for holding in holdings:
                 self._holders.write(view, holding)
 
         await self._tables.transact(apply)
+        charged.keep()
 
     async def renew(
         self, leases: Sequence[LeaseId], until_ms: int, lab: LabId | None
@@ -135,17 +166,23 @@ class LeaseBook:
 
         return await self._tables.transact(apply)
 
-    async def drop(self, lease: LeaseId) -> int:
-        """Give a lease up; the bytes freed. What other leases keep stays. Raises StoreFullError."""
+    async def drop(self, lease: LeaseId, whose: MemberId = EVERYBODY) -> int:
+        """Give a lease up; the bytes freed. What other leases keep stays. Raises StoreFullError.
+
+        What comes late under it is refused, if it is named as this person's.
+        """
         roots = self.roots(lease)
         busy = {root for root in roots if root in self._putting or root in self._dropping}
         mine = [root for root in roots if root not in busy]
         self._dropping.update(mine)
-        self._dropped[lease] = None
+        self._dropped[lease, whose] = None
+        row = self.row(lease)
         if len(self._dropped) > DROPPED_LEASES_KEPT:
             del self._dropped[next(iter(self._dropped))]
         try:
             orphans = await self._tables.transact(lambda view: self._unlink(view, lease))
+            if row is not None:
+                self.shares.add(row.payer, -1)
             return await self._shards.delete([root for root in mine if root in orphans])
         finally:
             self._dropping.difference_update(mine)
@@ -196,18 +233,26 @@ class LeaseBook:
         kept_ms = int(self._config.trash_s * 1000) if is_soft else 0
         return now_ms >= row.until_ms + kept_ms
 
-    def _write_terms(self, view: WriteView, terms: LeaseTerms, putter: PeerId) -> None:
-        if terms.lease in self._dropped:
+    def _write_terms(self, view: WriteView, terms: LeaseTerms, putter: Caller) -> Payer | None:
+        """Keep the terms of a put; to whom a lease that is new here is charged."""
+        if any((terms.lease, one) in self._dropped for one in (EVERYBODY, terms.owner)):
             raise RefusalError("not-yours", "that lease was given up while this was on its way")
         old = _row(view, terms.lease)
+        payer = Payer(putter.member, putter.lab) if old is None else old.payer
+        if old is None:
+            self.shares.check(payer)
+        elif (old.owner, old.lab) != (terms.owner, terms.lab):
+            raise RefusalError("not-yours", "that lease is somebody else's")
+        peer = putter.peer
         if old is not None and not old.is_hold:
             if terms.is_hold or terms.until_ms <= old.until_ms:
-                return  # a late shard of a committed object, or a repair
-            putter = old.putter
+                return None  # a late shard of a committed object, or a repair
+            peer = old.putter
         row = LeaseRow(
-            terms.owner, terms.lab, putter, terms.storage_class, terms.until_ms, terms.is_hold
+            terms.owner, terms.lab, peer, terms.storage_class, terms.until_ms, terms.is_hold, payer
         )
         view.put(LEASES, terms.lease, encode(row))
+        return payer if old is None else None
 
     def _unlink(self, view: WriteView, lease: LeaseId) -> set[ShardRoot]:
         """Remove all of a lease; the shards that nothing keeps any more."""
@@ -226,13 +271,28 @@ class LeaseBook:
         return orphans
 
 
+class _Charged:
+    """A lease on its way into the table: it counts once that is certain."""
+
+    def __init__(self, shares: Shares) -> None:
+        self._shares = shares
+        self._payer: Payer | None = None
+
+    def now(self, payer: Payer | None) -> None:
+        self._payer = payer
+
+    def keep(self) -> None:
+        if self._payer is not None:
+            self._shares.add(self._payer)
+
+
 def _renew(view: WriteView, lease: LeaseId, until_ms: int, lab: LabId | None) -> bool:
     row = _row(view, lease)
     if row is None or (lab is not None and row.lab != lab):
         return False
     if until_ms > row.until_ms or row.is_hold:
         until_ms = max(until_ms, row.until_ms)
-        kept = LeaseRow(row.owner, row.lab, row.putter, row.storage_class, until_ms, False)
+        kept = msgspec.structs.replace(row, until_ms=until_ms, is_hold=False)
         view.put(LEASES, lease, encode(kept))
     return True
 

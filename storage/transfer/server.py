@@ -4,6 +4,7 @@ Every method is the answer to one message; nothing is answered before it is dura
 short codes that tell the asker to try somebody else.
 """
 
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -13,7 +14,7 @@ from p2p.host.rpc import Rpc, no_body
 from p2p.identity.caller import Caller
 from p2p.ids import NetworkId
 from p2p.wire.codec import Message
-from p2p.wire.envelope import Signed, Signer, seal
+from p2p.wire.envelope import Signed, Signer, open_signed, seal
 from storage import messages as m
 from storage.config import StorageConfig
 from storage.errors import ManifestError, ShardCorruptError, ShardMissingError, StoreFullError
@@ -27,10 +28,11 @@ from storage.limits import (
 )
 from storage.manifest import address_of, read_manifest
 from storage.merkle import HASH_BYTES
-from storage.pool import Pool
 from storage.records.holders import HolderBook, Holding
 from storage.shards.port import ShardStore
-from storage.transfer.leases import LeaseBook
+from storage.transfer.leases import EVERYBODY, LeaseBook, LeaseRow
+
+log = logging.getLogger("swarm.storage")
 
 Answer = Callable[[Caller, Any, bytes], Awaitable[tuple[Message, bytes]]]
 ReplyBytes = Callable[[Any, int], int]
@@ -47,7 +49,7 @@ class ShardServer:
         holders: HolderBook,
         signer: Signer,
         network: NetworkId,
-        pool: Pool,
+        wall_ms: Callable[[], int],
     ) -> None:
         self._config = config
         self._shards = shards
@@ -55,7 +57,7 @@ class ShardServer:
         self._holders = holders
         self._signer = signer
         self._network = network
-        self._pool = pool
+        self._wall_ms = wall_ms
         self._answers: Final[dict[type[Message], Answer]] = {
             m.PutShard: self._put_shard,
             m.GetShard: self._get_shard,
@@ -94,7 +96,7 @@ class ShardServer:
         if self._shards.free_bytes() < len(body):
             raise RefusalError("full", "what this machine lends is used up")
         try:
-            await self._leases.put_shard(request.root, body, request.terms, caller.peer)
+            await self._leases.put_shard(request.root, body, request.terms, caller)
         except StoreFullError as error:
             raise RefusalError("full", str(error)) from error
         except ShardCorruptError as error:
@@ -171,9 +173,11 @@ class ShardServer:
             raise RefusalError("corrupt", "a holder record of another object")
         if request.part == request.address:
             _check_manifest(request, body)
+        if self._shards.free_bytes() < len(body):
+            raise RefusalError("full", "what this machine lends is used up")
         try:
             await self._leases.put_manifest(
-                request.address, request.part, body, request.terms, holdings, caller.peer
+                request.address, request.part, body, request.terms, holdings, caller
             )
         except StoreFullError as error:
             raise RefusalError("full", str(error)) from error
@@ -216,15 +220,37 @@ class ShardServer:
         self, caller: Caller, request: m.DropLease, body: bytes
     ) -> tuple[Message, bytes]:
         _check_lease(request.lease)
-        row = self._leases.row(request.lease)  # None: what comes late under it will be refused
-        is_theirs = row is None or caller.is_me or caller.peer == row.putter
-        if row is not None and not is_theirs and caller.lab != row.lab:
-            raise RefusalError("not-yours", "only the lab that put it may give it up")
+        row = self._leases.row(request.lease)
+        if row is not None and not self._may_drop(caller, row, request):
+            raise RefusalError("not-yours", "only its owner, or the key of the lab, may give it up")
         try:
-            freed = await self._leases.drop(request.lease)
+            # What is not here yet, and comes late, is refused if it is the caller's own.
+            whose = caller.member if row is None else EVERYBODY
+            freed = await self._leases.drop(request.lease, whose)
         except StoreFullError as error:
             raise RefusalError("full", str(error)) from error
         return m.LeaseDropped(freed), b""
+
+    def _may_drop(self, caller: Caller, row: LeaseRow, request: m.DropLease) -> bool:
+        if caller.is_me or caller.member == row.owner:
+            return True
+        if row.is_hold and caller.peer == row.putter:
+            return True  # of a put, or repair, that failed
+        sealed = request.order
+        if sealed is None or sealed.sender not in (str(row.owner), str(row.lab)):
+            return False
+        try:
+            order = open_signed(self._signer, self._network, m.DROP_DOMAIN, m.DropOrder, sealed)
+        except WireError:
+            return False
+        if order.lease != request.lease or sealed.expires_ms < self._wall_ms():
+            return False
+        if sealed.sender == str(row.lab):
+            log.warning(
+                "the key of lab %s gave up lease %s of %s; %s brought the order",
+                row.lab, request.lease.hex(), row.owner, caller.peer,
+            )  # fmt: skip
+        return True
 
     async def _renew_leases(
         self, caller: Caller, request: m.RenewLeases, body: bytes
@@ -235,13 +261,18 @@ class ShardServer:
             LeaseId(ids[at : at + LEASE_ID_BYTES]) for at in range(0, len(ids), LEASE_ID_BYTES)
         ]
         lab = None if caller.is_me else caller.lab
+        until_ms = min(request.until_ms, self._longest_ms())
         try:
-            known = await self._leases.renew(leases, request.until_ms, lab)
+            known = await self._leases.renew(leases, until_ms, lab)
         except StoreFullError as error:
             raise RefusalError("full", str(error)) from error
         return m.LeasesRenewed(bytes(known)), b""
 
     # -- inside
+
+    def _longest_ms(self) -> int:
+        """No lease is renewed further: whoever renews is there again long before that."""
+        return self._wall_ms() + 2 * int(self._config.lease_s * 1000)
 
     def _check_lending(self, caller: Caller) -> None:
         if not self._config.lends and not caller.is_me:
@@ -263,8 +294,11 @@ def _check_manifest(request: m.PutManifest, body: bytes) -> None:
         manifest = read_manifest(request.address, body)
     except ManifestError as error:
         raise RefusalError("corrupt", str(error)) from error
-    if manifest.lease != request.terms.lease:
+    terms = request.terms
+    if manifest.lease != terms.lease:
         raise RefusalError("corrupt", "the manifest is of another lease")
+    if (manifest.owner, manifest.lab) != (terms.owner, terms.lab):
+        raise RefusalError("not-yours", "the manifest is another owner's")
 
 
 def _check_terms(terms: m.LeaseTerms) -> None:

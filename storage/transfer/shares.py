@@ -1,0 +1,50 @@
+"""How many leases each person and lab may have here: nobody fills the tables for all others.
+
+A lease is charged to the machine that brought it, as its certificate names it, whoever it names as
+owner: so nothing is won by naming somebody else.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final
+
+from p2p.errors import RefusalError
+from p2p.ids import LabId, MemberId
+from p2p.wire.codec import Record
+from storage.limits import LEASES_HELD_MAX, LEASES_PER_LAB_MAX, LEASES_PER_MEMBER_MAX
+
+
+class Payer(Record, frozen=True):
+    """To whom a lease is charged."""
+
+    member: MemberId
+    lab: LabId
+
+
+NOBODY: Final = Payer(MemberId(""), LabId(""))
+"""Of leases that were taken before shares were counted."""
+
+
+@dataclass(slots=True)
+class Shares:
+    """Who has how many leases here."""
+
+    held: int = 0
+    _members: Counter[MemberId] = field(default_factory=Counter)
+    _labs: Counter[LabId] = field(default_factory=Counter)
+
+    def check(self, payer: Payer) -> None:
+        """Raise RefusalError unless one more may be kept for this payer."""
+        if self._members[payer.member] >= LEASES_PER_MEMBER_MAX:
+            raise RefusalError("full", f"one person may have {LEASES_PER_MEMBER_MAX} leases here")
+        if self._labs[payer.lab] >= LEASES_PER_LAB_MAX:
+            raise RefusalError("full", f"one lab may have {LEASES_PER_LAB_MAX} leases here")
+        if self.held >= LEASES_HELD_MAX:
+            raise RefusalError("full", "no room for another lease here")
+
+    def add(self, payer: Payer, count: int = 1) -> None:
+        """Charge a lease; with `count` -1 give it back."""
+        self.held += count
+        if payer != NOBODY:
+            self._members[payer.member] += count
+            self._labs[payer.lab] += count
