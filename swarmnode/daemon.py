@@ -53,6 +53,7 @@ def main() -> int:
 
 
 def _start() -> None:
+    os.umask(0o077)  # whatever we were started with: nobody else reads or writes what we make
     home = locate(os.environ)
     home.make()
     home.check_socket_paths()

@@ -21,7 +21,8 @@ def make_private_folder(folder: Path) -> bool:
     """
     created = not folder.exists()
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        for missing in reversed([one for one in folder.parents if not one.exists()]):
+            missing.mkdir(mode=0o755, exist_ok=True)  # `parents=True` would obey the umask alone
         folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as exc:
         raise UnwritableFileError(f"cannot create the folder {folder}: {_why(exc)}") from exc

@@ -113,7 +113,7 @@ class LocalSwarm:
 
     def start(self, node: LocalNode, program: Sequence[str] = _DAEMON) -> None:
         """Start one daemon; its output goes to node.log in its home."""
-        with (node.home / "node.log").open("ab") as log:
+        with open(node.home / "node.log", "ab", opener=_private) as log:
             node.process = subprocess.Popen(  # noqa: S603
                 program,
                 env=node.environ,
@@ -205,6 +205,10 @@ class LocalSwarm:
         if self.root.exists() and not self.keep:
             left.append(str(self.root))
         return left
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def new_root() -> Path:
