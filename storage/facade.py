@@ -7,11 +7,12 @@ the market, memory and the local API know only this file.
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
-from p2p.ids import PeerId
+from p2p.ids import LabId, MemberId, PeerId
 from p2p.wire.envelope import Signed, Signer
 from storage.ids import Address, ObjectKey
+from storage.rights import Right, named_in
 
 
 class Durability(StrEnum):
@@ -28,6 +29,46 @@ class ReadCap:
 
     address: Address
     key: ObjectKey
+
+
+class Kind(StrEnum):
+    """What a task makes of an object."""
+
+    NONE = ""
+    INPUT = "input"
+    OUTPUT = "output"
+    CHECKPOINT = "checkpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What an object is for, in the keyring."""
+
+    kind: str = Kind.NONE
+    """A Kind; a newer node may have written others."""
+    task: str = ""
+    person: str = ""
+    """Whose it is, of several people of one machine; empty for the machine's owner."""
+
+
+PLAIN: Final = Mark()
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Put for somebody else: the bytes are theirs from the first moment."""
+
+    owner: MemberId
+    lab: LabId
+    right: Right
+
+
+def trust_of(right: Right | None) -> Trust | None:
+    """For whom a right lets us put; None without one. Raises WireError when it is malformed."""
+    if right is None:
+        return None
+    link = named_in(right)
+    return Trust(link.owner, link.lab, right)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +113,11 @@ class ObjectEntry:
     name: str
     size: int
     put_ms: int
+    mark: Mark = PLAIN
+    until_ms: int = 0
+    """When its leases end unless they are renewed."""
+    digest: bytes = b""
+    """BLAKE3 of the plaintext, where it was put here."""
 
 
 class Objects(Protocol):
@@ -83,9 +129,12 @@ class Objects(Protocol):
         *,
         name: str = "",
         durability: Durability = Durability.DURABLE,
+        mark: Mark = PLAIN,
+        trust: Trust | None = None,
     ) -> PutReceipt:
         """Encrypt, code and spread a byte stream of any length.
 
+        With `trust` it is somebody else's: entrusted to us until it is handed over or forgotten.
         Raises TooFewPeersError, StoreFullError; nothing is visible when it raises.
         """
         ...
@@ -101,10 +150,27 @@ class Objects(Protocol):
 
     async def stat(self, address: Address) -> ObjectStat: ...
 
-    def entries(self) -> Sequence[ObjectEntry]: ...
+    def entries(self) -> Sequence[ObjectEntry]:
+        """The keyring, the oldest object first."""
+        ...
+
+    def entrusted(self) -> Sequence[ObjectEntry]:
+        """What was put here for others and not handed over yet, the oldest first."""
+        ...
+
+    async def adopt(self, cap: ReadCap, name: str, mark: Mark) -> bool:
+        """Take what a machine put in our name onto our keyring; False when it is not ours.
+
+        Raises ObjectUnknownError, ManifestError, StoreFullError.
+        """
+        ...
+
+    async def hand_over(self, address: Address) -> None:
+        """Its owner has it: forget what was entrusted, and leave its leases. StoreFullError."""
+        ...
 
     async def forget(self, address: Address) -> bool:
-        """Give up our leases; holders free the space. False when it was not ours.
+        """Give up its leases; holders free the space. False when it is neither ours nor entrusted.
 
         Raises StoreFullError: a disk that is quite full cannot even forget.
         """

@@ -164,6 +164,15 @@ POOL_SETTLES_S: Final = 15.0
 LENDERS_REMEMBERED_MAX: Final = 1024
 """Lenders remembered across a restart: 54 KiB; of a larger pool these are enough to judge it."""
 
+RIGHT_LINKS_MAX: Final = 3
+"""Owner's machine, guardian, worker: nobody hands a right on further."""
+
+RIGHTS_KEPT: Final = 256
+"""Rights checked lately: a machine holds shards of so many tasks at a time, 150 KiB."""
+
+TASK_LABEL_CHARS_MAX: Final = 64
+"""Name of a task in a right: twice as long as an id."""
+
 NAME_JOIN_S: Final = 15.0
 """One of two machines waits so long for the other after a start: joining takes 10 s at most."""
 

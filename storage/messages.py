@@ -9,6 +9,7 @@ from p2p.ids import LabId, MemberId
 from p2p.wire.codec import Message, Record
 from p2p.wire.envelope import Signed
 from storage.ids import Address, LeaseId, ShardRoot
+from storage.rights import Right
 
 RECEIPT_DOMAIN: Final = "swarm/shard-receipt"
 DROP_DOMAIN: Final = "swarm/lease/drop"
@@ -25,6 +26,8 @@ class LeaseTerms(Record, frozen=True):
     """Wall clock. A hold is short and ends by itself unless its manifest comes."""
     is_hold: bool
     """True while the object's manifest is not committed."""
+    right: Right | None = None
+    """Why the putter may put for `owner`, when it is not a machine of theirs."""
 
 
 class Receipt(Record, frozen=True):

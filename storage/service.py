@@ -23,7 +23,7 @@ from storage.cipher import preferred_cipher
 from storage.config import StorageConfig
 from storage.engine.port import Tables
 from storage.errors import StoreFullError
-from storage.objects.keyring import Keyring
+from storage.objects.keyring import keyrings_in
 from storage.objects.parts import Parts
 from storage.objects.service import ObjectService
 from storage.pool import Pool
@@ -31,6 +31,7 @@ from storage.ports import Gossip, Members, Workers
 from storage.records.holders import HolderBook
 from storage.records.names.service import NameService, NamesStats
 from storage.repair.service import RepairService, RepairStats
+from storage.rights import NO_PROOFS, Proofs, Rights
 from storage.shards.port import ShardStore
 from storage.transfer.client import Transfer
 from storage.transfer.fetch import Fetcher
@@ -79,22 +80,25 @@ class StorageService:
         workers: Workers,
         rng: Rng,
         waits_for_others: Callable[[], bool] = lambda: False,
+        proofs: Proofs = NO_PROOFS,
     ) -> None:
-        """`tables` and `shards` must be running before the first peer connects."""
+        """Run `tables` and `shards` before a peer connects; without `proofs` no right counts."""
         self._config, self._gossip, self._shards = config, gossip, shards
         self._lies = self._swept_bytes = 0
         self.pool = Pool(members, gossip, rpc.peer_id, self._advert)
         self.arrival = Arrival(tables, members, gossip, self.pool, waits_for_others)
         self.holders = HolderBook(tables, signer, network)
         self.leases = LeaseBook(config, tables, shards, self.holders, wall_ms)
-        server = ShardServer(config, shards, self.leases, self.holders, signer, network, wall_ms)
+        self.rights = Rights(signer, network, proofs, wall_ms)
+        books = (self.leases, self.holders)
+        server = ShardServer(config, shards, *books, signer, network, wall_ms, self.rights)
         server.serve_on(rpc)
         transfer = Transfer(config, rpc, server, self.holders, signer, network, workers)
         transfer.on_lie = self._on_lie
         members.on_change(transfer.on_member)
         self.parts = self._parts(transfer, owner, lab, workers, entropy, wall_ms)
         self._cache = SegmentCache(config.cache_bytes)
-        self.objects = ObjectService(self.parts, Keyring(tables), self._cache)
+        self.objects = ObjectService(self.parts, *keyrings_in(tables), self._cache)
         self.names = NameService(rpc, members, tables, signer, network, wall_ms=wall_ms, rng=rng)
         self.repair = _repair_of(self.parts, members, self.leases, rng)
 

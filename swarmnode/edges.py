@@ -13,6 +13,7 @@ from p2p.ids import LabId, MemberId, NetworkId
 from p2p.wire.envelope import Signer
 from p2p.workers import Workers
 from storage.engine.port import Tables
+from storage.rights import NO_PROOFS, Proofs
 from storage.shards.port import ShardStore
 from swarmnode.executor.port import Executor
 from swarmnode.resources.port import Machine
@@ -43,6 +44,8 @@ class Edges:
     """None where machines have no certificates: in simulations."""
     boot_s: Callable[[], float] = trio.current_time
     """A clock in seconds that goes on while the machine sleeps, which the others do not."""
+    proofs: Proofs = NO_PROOFS
+    """What this machine can show and check of who puts for whom."""
 
 
 @dataclass(frozen=True, slots=True)

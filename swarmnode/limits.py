@@ -140,6 +140,15 @@ LOG_TAIL_PAGES: Final = 1024
 LOG_PUSH_BYTES_MAX: Final = 256 * 1024
 """Piece of a log sent to the submitter at once: one body chunk."""
 
+TASK_FILES_KEPT_MS: Final = 7 * 86_400_000
+"""Checkpoints and inputs of a failed or cancelled task are kept so long: over a holiday week."""
+
+INPUT_KEPT_MS: Final = 600_000
+"""Inputs outlive the last task that used them by this: a loop over parameters stores them once."""
+
+INPUT_UNUSED_MS: Final = 3_600_000
+"""An input that no task has used is freed after this: its upload was for nothing."""
+
 # Market
 CALLEES_MAX: Final = 32
 """Machines asked in one auction; 8 are enough (research: d = 8 waits 0.28 s at load 0.9)."""

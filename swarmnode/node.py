@@ -18,11 +18,13 @@ from p2p.membership.service import MembershipService
 from p2p.register.service import RegisterService
 from p2p.renewal.service import RenewalService
 from storage.facade import Names, Objects
+from storage.rights import Right, RightLink, grant
 from storage.service import StorageService
 from swarmnode import settings
 from swarmnode.api.schema import MemberLine, PeerLine, RemovalDone, Status
 from swarmnode.config import Config
 from swarmnode.edges import Edges, Identity
+from swarmnode.estate.service import EstateService
 from swarmnode.market.service import MarketService
 from swarmnode.memory.service import MemoryService
 from swarmnode.peer_cache import TablePeerCache
@@ -30,6 +32,7 @@ from swarmnode.register_store import TableEntryStore
 from swarmnode.resources.publisher import AdvertPublisher
 from swarmnode.roster import Roster
 from swarmnode.status import StatusReader
+from swarmnode.tasks.ids import TaskId
 
 
 class Node:
@@ -56,6 +59,7 @@ class Node:
         self.market = self._market()
         adverts = settings.adverts(config)
         self.adverts = AdvertPublisher(adverts, self.gossip, self.market.advert)
+        self.estate = EstateService(self.market, self.storage.objects, edges.state, edges.wall_ms)
         self.stopped = trio.Event()
         self.register.on_out(self._on_out)
         self.roster = Roster(self.register, edges.papers, self.membership.view, edges.wall_ms)
@@ -145,6 +149,7 @@ class Node:
             workers=edges.workers,
             rng=edges.rng,
             waits_for_others=self.waits_for_others,
+            proofs=edges.proofs,
         )
 
     def _market(self) -> MarketService:
@@ -166,6 +171,7 @@ class Node:
             wall_ms=edges.wall_ms,
             boot_s=edges.boot_s,
             lends=self.lends_compute,
+            right_of=self._right_of,
         )
 
     def waits_for_others(self) -> bool:
@@ -174,6 +180,12 @@ class Node:
             return False
         view = self.membership.view()
         return not any(member.peer != view.me for member in view.alive())
+
+    def _right_of(self, task: TaskId, provider: PeerId, expires_ms: int) -> Right:
+        """That machine may put what this task of ours leaves in our name."""
+        edges, who = self.edges, self.identity
+        link = RightLink(who.member, who.lab, provider, task)
+        return grant(edges.signer, edges.network, edges.proofs.certificates(), link, expires_ms)
 
     @property
     def objects(self) -> Objects:
@@ -211,6 +223,7 @@ class Node:
                 self.gossip.run,
                 self.storage.run,
                 self.market.run,
+                self.estate.run,
                 self.adverts.run,
                 self.discovery.run,
             ):

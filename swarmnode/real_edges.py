@@ -82,6 +82,7 @@ def build_edges(config: Config, home: Home, shares: Shares) -> Real:
         book=admission.book,
         papers=HomePapers(home, admission),
         boot_s=boot_s,
+        proofs=admission,
     )
     me = admission.me
     identity = Identity(me.name, me.lab, me.lab_name, me.member, me.site, config.node.roles)

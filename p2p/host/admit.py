@@ -19,6 +19,7 @@ from p2p.host.admit_talk import ask_removals, decoded, receive, refused, tell_re
 from p2p.identity.admission import Admitted, Anchor, Clocks, check_token
 from p2p.identity.caller import Caller, caller_of
 from p2p.identity.records import (
+    TOKEN_BYTES_MAX,
     LabCert,
     MachineCert,
     MemberCert,
@@ -88,6 +89,22 @@ class TokenAdmission:
     def our_caller(self, own: PeerId) -> Caller:
         """Who our calls to ourselves come from."""
         return caller_of(self.me, is_me=True)
+
+    def certificates(self) -> bytes:
+        """Our token as it travels."""
+        return encode_token(self.token)
+
+    def owner_of(self, peer: PeerId, token: bytes) -> tuple[MemberId, LabId] | None:
+        """Whose machine a token proves `peer` to be, connected or not; None: it proves nothing."""
+        if len(token) > TOKEN_BYTES_MAX:
+            return None
+        try:
+            decoded, clocks = decode_token(token), Clocks(self._wall_ms())
+            revoked = self.book.revoked()
+            who = check_token(decoded, peer, self.anchor, self._signer, clocks, revoked)
+        except (AdmissionError, WireError):
+            return None
+        return None if self.book.register.why_out(who) else (who.member, who.lab)
 
     async def admit(self, peer: PeerId, stream: AdmitStream, initiator: bool) -> Caller:
         """Show our token, check the peer's, and enter it in the book.

@@ -56,6 +56,18 @@ class Keeper:
                 await self._keyring.renewed(list(renewed), until_ms)
         return len(renewed)
 
+    async def renew_one(self, address: Address, row: KeyRow) -> None:
+        """Renew the leases of one object at all living holders; who fails gets the next chance."""
+        until_ms = self._parts.config.lease_ms(row.storage_class, self._parts.wall_ms())
+
+        async def ask(peer: PeerId) -> None:
+            with suppress(HolderFailedError):
+                await self._parts.transfer.renew(peer, [row.lease], until_ms)
+
+        async with trio.open_nursery() as nursery:
+            for peer in await self.holders(address):
+                nursery.start_soon(ask, peer)
+
     async def holders(self, address: Address) -> list[PeerId]:
         """Living machines that keep something of an object: shards, manifest or records."""
         catalog, pool = self._parts.catalog, self._parts.pool

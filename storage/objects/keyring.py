@@ -1,4 +1,8 @@
-"""The keyring: what this owner put from this machine, with the keys to read it."""
+"""The keyring: the objects of a person on this machine, with the keys to read them.
+
+A second table of the same form holds what this machine put in the name of others, until their own
+keyring has it.
+"""
 
 from collections.abc import Sequence
 from typing import Final
@@ -7,15 +11,21 @@ import msgspec
 
 from p2p.wire.codec import Record, decode_as, encode
 from storage.engine.port import Tables, WriteView
-from storage.facade import ObjectEntry, ReadCap
+from storage.facade import Mark, ObjectEntry, ReadCap
 from storage.ids import Address, LeaseId, ObjectKey
 
 TABLE: Final = "keyring"
-"""address -> KeyRow. It never leaves this machine."""
+"""address -> KeyRow: ours. Other machines never see it in clear."""
+
+ENTRUSTED: Final = "entrusted"
+"""address -> KeyRow: put here for others, and not handed over yet."""
+
+LEASES_OF: Final = "keyring_leases"
+"""lease -> address of ours: one lease is never two objects, whoever says so."""
 
 
 class KeyRow(Record, frozen=True):
-    """One object of ours."""
+    """One object."""
 
     key: ObjectKey
     lease: LeaseId
@@ -25,50 +35,86 @@ class KeyRow(Record, frozen=True):
     put_ms: int
     until_ms: int
     """When its leases end unless they are renewed."""
+    kind: str = ""
+    """What a task makes of it (storage.facade.Mark); empty for what a person put."""
+    task: str = ""
+    person: str = ""
+    """Whose it is, of several people of one machine; empty for the machine's owner."""
+    digest: bytes = b""
+    """BLAKE3 of the plaintext, where it was put here: the same bytes are found again."""
 
 
 class Keyring:
-    """A durable table of our objects."""
+    """A durable table of objects."""
 
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, tables: Tables, table: str = TABLE) -> None:
         self._tables = tables
+        self._table = table
 
     def get(self, address: Address) -> KeyRow | None:
-        """Our object of that address, if it is ours."""
-        data = self._tables.get(TABLE, address)
+        """The object of that address, if it is here."""
+        data = self._tables.get(self._table, address)
         return None if data is None else decode_as(KeyRow, data)
 
+    def holder_of(self, lease: LeaseId) -> Address | None:
+        """Which object of ours has that lease."""
+        found = self._tables.get(LEASES_OF, lease)
+        return None if found is None else Address(found)
+
     def rows(self) -> list[tuple[Address, KeyRow]]:
-        """All our objects by address."""
+        """All objects by address."""
         pairs: list[tuple[bytes, bytes]] = []
-        while more := self._tables.scan(TABLE, after=pairs[-1][0] if pairs else None):
+        while more := self._tables.scan(self._table, after=pairs[-1][0] if pairs else None):
             pairs += more
         return [(Address(key), decode_as(KeyRow, value)) for key, value in pairs]
 
     def entries(self) -> Sequence[ObjectEntry]:
-        """All our objects, the oldest first."""
-        found = [
-            ObjectEntry(ReadCap(address, row.key), row.name, row.size, row.put_ms)
-            for address, row in self.rows()
-        ]
+        """All objects, the oldest first."""
+        found = [_entry(address, row) for address, row in self.rows()]
         return sorted(found, key=lambda entry: (entry.put_ms, entry.cap.address))
 
     async def add(self, address: Address, row: KeyRow) -> None:
         """Durable on return. Raises StoreFullError."""
-        await self._tables.transact(lambda view: view.put(TABLE, address, encode(row)))
+
+        def write(view: WriteView) -> None:
+            view.put(self._table, address, encode(row))
+            if self._table == TABLE:
+                view.put(LEASES_OF, row.lease, address)
+
+        await self._tables.transact(write)
 
     async def remove(self, address: Address) -> bool:
         """Forget an object; False when it was not there. Raises StoreFullError."""
-        return await self._tables.transact(lambda view: view.delete(TABLE, address))
+
+        def write(view: WriteView) -> bool:
+            data = view.get(self._table, address)
+            if data is None:
+                return False
+            if self._table == TABLE:
+                view.delete(LEASES_OF, decode_as(KeyRow, data).lease)
+            return view.delete(self._table, address)
+
+        return await self._tables.transact(write)
 
     async def renewed(self, addresses: Sequence[Address], until_ms: int) -> None:
         """Note that the leases of these now end at `until_ms`. Raises StoreFullError."""
-        await self._tables.transact(lambda view: _renew(view, addresses, until_ms))
+
+        def write(view: WriteView) -> None:
+            for address in addresses:
+                data = view.get(self._table, address)
+                if data is not None:  # it may have been forgotten meanwhile
+                    row = msgspec.structs.replace(decode_as(KeyRow, data), until_ms=until_ms)
+                    view.put(self._table, address, encode(row))
+
+        await self._tables.transact(write)
 
 
-def _renew(view: WriteView, addresses: Sequence[Address], until_ms: int) -> None:
-    for address in addresses:
-        data = view.get(TABLE, address)
-        if data is not None:  # it may have been forgotten meanwhile
-            row = decode_as(KeyRow, data)
-            view.put(TABLE, address, encode(msgspec.structs.replace(row, until_ms=until_ms)))
+def keyrings_in(tables: Tables) -> tuple[Keyring, Keyring]:
+    """Ours, and what was entrusted to us."""
+    return Keyring(tables), Keyring(tables, ENTRUSTED)
+
+
+def _entry(address: Address, row: KeyRow) -> ObjectEntry:
+    mark = Mark(row.kind, row.task, row.person)
+    cap = ReadCap(address, row.key)
+    return ObjectEntry(cap, row.name, row.size, row.put_ms, mark, row.until_ms, row.digest)

@@ -1,12 +1,22 @@
 """The face of storage for whole objects: satisfies storage.facade.Objects."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 
 import trio
+from blake3 import blake3
 
 from p2p.ids import PeerId
 from storage.config import StorageClass
-from storage.facade import Durability, ObjectEntry, ObjectStat, PutReceipt, ReadCap
+from storage.facade import (
+    PLAIN,
+    Durability,
+    Mark,
+    ObjectEntry,
+    ObjectStat,
+    PutReceipt,
+    ReadCap,
+    Trust,
+)
 from storage.ids import Address
 from storage.limits import PAGE_SEGMENTS
 from storage.manifest import Manifest
@@ -22,9 +32,12 @@ from storage.records.holders import Rows
 class ObjectService:
     """Puts, gets and keeps objects. Calls are served while `run` runs."""
 
-    def __init__(self, parts: Parts, keyring: Keyring, cache: SegmentCache) -> None:
+    def __init__(
+        self, parts: Parts, keyring: Keyring, entrusted: Keyring, cache: SegmentCache
+    ) -> None:
         self._parts = parts
         self._keyring = keyring
+        self._entrusted = entrusted
         self._reader = ObjectReader(parts, cache)
         self._keeper = Keeper(parts, keyring)
         self._coding = trio.Lock()
@@ -47,13 +60,17 @@ class ObjectService:
         name: str = "",
         durability: Durability = Durability.DURABLE,
         storage_class: StorageClass = StorageClass.NORMAL,
+        mark: Mark = PLAIN,
+        trust: Trust | None = None,
     ) -> PutReceipt:
         """See storage.facade.Objects.put."""
         nursery = self._running()
-        writer = ObjectWriter(self._parts, nursery, durability, storage_class, self._coding)
+        writer = ObjectWriter(self._parts, nursery, durability, storage_class, self._coding, trust)
+        book = self._keyring if trust is None else self._entrusted
+        hashed = _Hashed(source)
         is_kept = False
         try:
-            stored = await writer.store(source)
+            stored = await writer.store(hashed.read())
             cap = stored.receipt.cap
             row = KeyRow(
                 cap.key,
@@ -63,8 +80,12 @@ class ObjectService:
                 storage_class,
                 self._parts.wall_ms(),
                 stored.until_ms,
+                mark.kind,
+                mark.task,
+                mark.person,
+                hashed.digest(),
             )
-            await self._keyring.add(cap.address, row)
+            await book.add(cap.address, row)
             is_kept = True
         finally:
             if not is_kept and self._nursery is not None:  # else the holds end by themselves
@@ -110,10 +131,43 @@ class ObjectService:
         """Objects put from this machine, the oldest first."""
         return self._keyring.entries()
 
+    def entrusted(self) -> Sequence[ObjectEntry]:
+        """What was put here for others and not handed over yet, the oldest first."""
+        return self._entrusted.entries()
+
+    async def adopt(self, cap: ReadCap, name: str, mark: Mark) -> bool:
+        """See storage.facade.Objects.adopt."""
+        parts, address = self._parts, cap.address
+        if self._keyring.get(address) is not None:
+            return True
+        manifest = await parts.catalog.manifest(address)
+        if (manifest.owner, manifest.lab) != (parts.owner, parts.lab):
+            return False
+        if self._keyring.holder_of(manifest.lease) is not None:
+            return False  # whoever made it wants another object of ours dropped with it
+        row = KeyRow(
+            cap.key, manifest.lease, name, manifest.size, manifest.storage_class, parts.wall_ms(),
+            parts.config.lease_ms(manifest.storage_class, parts.wall_ms()),
+            mark.kind, mark.task, mark.person,
+        )  # fmt: skip
+        await self._keyring.add(address, row)
+        self._running().start_soon(self._keeper.renew_one, address, row)
+        return True
+
+    async def hand_over(self, address: Address) -> None:
+        """See storage.facade.Objects.hand_over."""
+        await self._entrusted.remove(address)
+
     async def forget(self, address: Address) -> bool:
-        """Give up our leases; holders free the space. False when it was not ours."""
-        row = self._keyring.get(address)
-        if row is None or not await self._keyring.remove(address):
+        """Give up its leases; holders free the space. False when it is neither ours nor entrusted.
+
+        What is both, put here for ourselves, goes from both.
+        """
+        row = self._keyring.get(address) or self._entrusted.get(address)
+        if row is None:
+            return False
+        was_ours = await self._keyring.remove(address)
+        if not (await self._entrusted.remove(address) or was_ours):
             return False
         await self._keeper.give_up(address, row)
         self._parts.catalog.forget(address)
@@ -139,3 +193,25 @@ class ObjectService:
         if self._nursery is None:
             raise RuntimeError("storage must run before objects are put or got")
         return self._nursery
+
+
+class _Hashed:
+    """A byte stream on its way, and the hash of what went by."""
+
+    def __init__(self, source: AsyncIterable[bytes]) -> None:
+        self._source = source
+        self._hash = blake3()
+
+    async def read(self) -> AsyncGenerator[bytes, None]:
+        """The same bytes."""
+        try:
+            async for piece in self._source:
+                self._hash.update(piece)
+                yield piece
+        finally:
+            if isinstance(self._source, AsyncGenerator):  # nobody else will, when we stop early
+                await self._source.aclose()
+
+    def digest(self) -> bytes:
+        """Of all that was read."""
+        return self._hash.digest()

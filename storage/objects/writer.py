@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 
+import msgspec
 import trio
 
 from p2p.ids import PeerId
@@ -17,7 +18,7 @@ from storage.chunking import segments
 from storage.cipher import KEY_BYTES, seal
 from storage.erasure import Code
 from storage.errors import StorageError, StoreFullError, TooFewPeersError
-from storage.facade import Durability, PutReceipt, ReadCap
+from storage.facade import Durability, PutReceipt, ReadCap, Trust
 from storage.ids import LeaseId, ObjectKey, ShardRoot
 from storage.limits import CANDIDATES_MAX, LEASE_ID_BYTES, PAGE_SEGMENTS, RUN_SEGMENTS
 from storage.manifest import VERSION, Manifest, SegmentRef, Written, write_manifest
@@ -82,16 +83,21 @@ class ObjectWriter:
         durability: Durability,
         storage_class: int,
         coding: trio.Lock,
+        trust: Trust | None = None,
     ) -> None:
         """`nursery` outlives the put: segments run there, so that no error is wrapped on its way.
 
-        `coding` is shared by all puts: one segment is sealed and coded at a time.
+        `coding` is shared by all puts: one segment is sealed and coded at a time. With `trust`
+        the object is another owner's.
         """
         self._parts = parts
         self._nursery = nursery
         self._durability = durability
         self._class = storage_class
         self._coding = coding
+        self._owner = parts.owner if trust is None else trust.owner
+        self._lab = parts.lab if trust is None else trust.lab
+        self._right = None if trust is None else trust.right
         self._key = ObjectKey(parts.entropy(KEY_BYTES))
         self.lease = LeaseId(parts.entropy(LEASE_ID_BYTES))
         self._begun_s = trio.current_time()
@@ -224,18 +230,22 @@ class ObjectWriter:
         parts, now_ms = self._parts, self._parts.wall_ms()
         hold_ms = now_ms + int(parts.config.hold_s * 1000)
         until_ms = hold_ms if is_hold else parts.config.lease_ms(self._class, now_ms)
-        return LeaseTerms(self.lease, parts.owner, parts.lab, self._class, until_ms, is_hold)
+        return LeaseTerms(
+            self.lease, self._owner, self._lab, self._class, until_ms, is_hold, self._right
+        )
 
     async def _commit(self) -> Stored:
         parts = self._parts
         count = len(self._refs)
         bare = Manifest(
             VERSION, self._size, parts.config.segment_bytes, self._plan.k, self._plan.n,
-            parts.cipher, self.lease, parts.owner, parts.lab, self._class, 0,
+            parts.cipher, self.lease, self._owner, self._lab, self._class, 0,
         )  # fmt: skip
         written = write_manifest(bare, tuple(self._refs[index] for index in range(count)))
         holdings = self._holdings(written, tuple(self._rows[index] for index in range(count)))
         terms = self._terms(is_hold=False)
+        if self._right is not None:  # ours to give up, until its owner renews it
+            terms = msgspec.structs.replace(terms, is_hold=True)
         only = (parts.pool.me,) if self._durability is Durability.LOCAL else None
         self._log.asked.update(dict.fromkeys(parts.catalog.homes(written.address)))
         told, late = await parts.catalog.publish(written, terms, holdings, only=only)

@@ -238,7 +238,7 @@ class LeaseBook:
         if any((terms.lease, one) in self._dropped for one in (EVERYBODY, terms.owner)):
             raise RefusalError("not-yours", "that lease was given up while this was on its way")
         old = _row(view, terms.lease)
-        payer = Payer(putter.member, putter.lab) if old is None else old.payer
+        payer = _payer_of(putter, terms) if old is None else old.payer
         if old is None:
             self.shares.check(payer)
         elif (old.owner, old.lab) != (terms.owner, terms.lab):
@@ -284,6 +284,13 @@ class _Charged:
     def keep(self) -> None:
         if self._payer is not None:
             self._shares.add(self._payer)
+
+
+def _payer_of(putter: Caller, terms: LeaseTerms) -> Payer:
+    """Whoever proved to put for somebody else puts on their account."""
+    if terms.right is not None:
+        return Payer(terms.owner, terms.lab)
+    return Payer(putter.member, putter.lab)
 
 
 def _renew(view: WriteView, lease: LeaseId, until_ms: int, lab: LabId | None) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
+import msgspec
 import trio
 
 from p2p.effects import Rng
@@ -156,9 +157,7 @@ class Catalog:
         address = written.address
         held = [peer for holding in holdings for peer in holding.peers()]
         targets = list(dict.fromkeys([*held, *self.homes(address)] if only is None else only))
-        hold = LeaseTerms(
-            terms.lease, terms.owner, terms.lab, terms.storage_class, terms.until_ms, True
-        )
+        hold = msgspec.structs.replace(terms, is_hold=True)
 
         async def tell(peer: PeerId) -> PeerId:
             for (part, data), holding in zip(written.pages, holdings, strict=False):

@@ -29,6 +29,7 @@ from storage.limits import (
 from storage.manifest import address_of, read_manifest
 from storage.merkle import HASH_BYTES
 from storage.records.holders import HolderBook, Holding
+from storage.rights import Rights
 from storage.shards.port import ShardStore
 from storage.transfer.leases import EVERYBODY, LeaseBook, LeaseRow
 
@@ -50,6 +51,7 @@ class ShardServer:
         signer: Signer,
         network: NetworkId,
         wall_ms: Callable[[], int],
+        rights: Rights,
     ) -> None:
         self._config = config
         self._shards = shards
@@ -58,6 +60,7 @@ class ShardServer:
         self._signer = signer
         self._network = network
         self._wall_ms = wall_ms
+        self._rights = rights
         self._answers: Final[dict[type[Message], Answer]] = {
             m.PutShard: self._put_shard,
             m.GetShard: self._get_shard,
@@ -90,6 +93,7 @@ class ShardServer:
     ) -> tuple[Message, bytes]:
         self._check_lending(caller)
         _check_terms(request.terms)
+        self._check_right(caller, request.terms)
         _check_hash(request.root)
         if len(body) != request.length:
             raise RefusalError("corrupt", f"{len(body)} bytes came, {request.length} announced")
@@ -165,6 +169,7 @@ class ShardServer:
     ) -> tuple[Message, bytes]:
         self._check_lending(caller)
         _check_terms(request.terms)
+        self._check_right(caller, request.terms)
         _check_hash(request.address)
         if address_of(body) != request.part:
             raise RefusalError("corrupt", "the manifest does not hash to its address")
@@ -277,6 +282,11 @@ class ShardServer:
     def _check_lending(self, caller: Caller) -> None:
         if not self._config.lends and not caller.is_me:
             raise RefusalError("not-lending", "this machine lends no storage")
+
+    def _check_right(self, caller: Caller, terms: m.LeaseTerms) -> None:
+        """What is put for another owner carries the proof that its putter may."""
+        if terms.right is not None:
+            self._rights.check(caller.peer, terms.right, terms.owner, terms.lab)
 
     def _opened(self, sealed: Signed) -> Holding:
         try:

@@ -15,7 +15,7 @@ from p2p.ids import NetworkId, PeerId
 from p2p.membership.view import Liveness
 from p2p.wire.envelope import Signer
 from swarmnode.market import auction_events as e
-from swarmnode.market.auction_book import HELD_BY_PROVIDER, Book, Pursuit
+from swarmnode.market.auction_book import HELD_BY_PROVIDER, Book, Pursuit, RightOf, no_right
 from swarmnode.market.auction_config import AuctionConfig
 from swarmnode.market.auction_lease import Leases
 from swarmnode.market.auction_rounds import Rounds
@@ -41,8 +41,9 @@ class Buyer:
         network: NetworkId,
         rng: Rng,
         wall_ms: Callable[[], int],
+        right_of: RightOf = no_right,
     ) -> None:
-        self._book = Book(config, signer, network, wall_ms)
+        self._book = Book(config, signer, network, wall_ms, right_of)
         self._leases = Leases(self._book)
         self._rounds = Rounds(self._book, self._leases, rng)
         self._handlers: dict[type, Callable[..., list[Effect]]] = {

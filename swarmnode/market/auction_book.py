@@ -3,11 +3,15 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+import msgspec
 
 from p2p.effects import Effect, WakeAt
 from p2p.ids import NetworkId, PeerId
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
 from storage.records.names.rights import grant_names
+from storage.rights import Right
 from swarmnode.market.auction_config import AuctionConfig
 from swarmnode.market.auction_events import RetryDue, Tick
 from swarmnode.market.auction_fit import Seen
@@ -48,6 +52,18 @@ _RECEIPT_VALID_MS = 30 * 86_400_000
 """A receipt is also what a provider can show later."""
 
 
+RightOf: TypeAlias = Callable[[TaskId, PeerId, int], Right | None]
+"""(task, provider, until when) -> the right to put what the task leaves in our name."""
+
+RIGHT_SPARE_MS: Final = 7 * 86_400_000
+"""A right outlives its attempt by a week: its results may wait for their submitter."""
+
+
+def no_right(task: TaskId, provider: PeerId, expires_ms: int) -> Right | None:
+    """Outputs are the provider's: for tests of the market alone."""
+    return None
+
+
 @dataclass(slots=True)
 class Pursuit:
     """What is known of one open task besides its record."""
@@ -82,8 +98,10 @@ class Book:
         signer: Signer,
         network: NetworkId,
         wall_ms: Callable[[], int],
+        right_of: RightOf = no_right,
     ) -> None:
         """`wall_ms` is for people, for expiry and for deadlines across a restart."""
+        self.right_of = right_of
         self.config = config
         self.ledger = Ledger()
         self.wall_ms = wall_ms
@@ -174,7 +192,10 @@ class Book:
         return max(0, submitted_ms + spec.deadline_ms - self.wall_ms())
 
     def award(self, terms: AwardTerms) -> Award:
-        """Sealed."""
+        """Sealed, with the right to put what the task leaves in our name."""
+        until_ms = self.wall_ms() + terms.spec.timeout_ms + RIGHT_SPARE_MS
+        right = self.right_of(terms.task, terms.seller, until_ms)
+        terms = msgspec.structs.replace(terms, right=right)
         expires_ms = self.wall_ms() + _AWARD_VALID_MS
         return Award(self._seal(AWARD_DOMAIN, terms, terms.fence, expires_ms))
 

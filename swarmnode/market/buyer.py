@@ -21,6 +21,7 @@ from swarmnode.errors import LogStaleError, TooManyTasksError
 from swarmnode.limits import LOG_PUSH_BYTES_MAX, TASKS_OPEN_MAX
 from swarmnode.market import auction_events as e
 from swarmnode.market.auction import HEARD, Buyer
+from swarmnode.market.auction_book import RightOf, no_right
 from swarmnode.market.auction_config import AuctionConfig
 from swarmnode.market.buyer_feed import EventFeed
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
@@ -74,13 +75,14 @@ class BuyerService:
         entropy: Callable[[int], bytes],
         wall_ms: Callable[[], int],
         boot_s: Callable[[], float] = trio.current_time,
+        right_of: RightOf = no_right,
     ) -> None:
         """`entropy(n)` gives n unpredictable bytes, for ids; `wall_ms` as for the core.
 
         `boot_s` goes on while the machine sleeps.
         """
         self._config = config
-        self._core = Buyer(config, signer, network, rng, wall_ms)
+        self._core = Buyer(config, signer, network, rng, wall_ms, right_of)
         self._rpc, self._members, self._adverts = rpc, members, adverts
         self._tables, self._entropy, self._wall_ms = tables, entropy, wall_ms
         self._signer = signer

@@ -11,8 +11,10 @@ before the Accept leaves.
 from collections.abc import Callable
 
 from p2p.effects import Effect, Notify, Persist, Rng, Send
+from p2p.errors import WireError
 from p2p.ids import PeerId
 from p2p.wire.codec import encode
+from storage.rights import named_in
 from swarmnode.errors import SpecError
 from swarmnode.limits import FENCES_MAX
 from swarmnode.market import contractor_events as e
@@ -163,6 +165,7 @@ class Contractor:
             restore=terms.restore,
             names_grant=terms.names_grant,
             state_key=terms.state_key,
+            right=terms.right,
         )
         self.room.hand_over(taker, record.job)
         return [*self._note_fence(record, now_ms), *self.jobs.accept(record, now_s)]
@@ -175,7 +178,7 @@ class Contractor:
             return "stale"
         if terms.seller != self._me or not is_task_id(terms.task) or not _is_sound(terms.spec):
             return "shape"
-        return ""
+        return "" if _may_put(terms, self._me) else "shape"
 
     def _fence_before(self, peer: PeerId, terms: AwardTerms) -> int:
         """The newest fence known for a task; `_FENCE_MAX` for who has no say in it.
@@ -204,6 +207,17 @@ class Contractor:
 
 def _awarder(peer: PeerId, terms: AwardTerms) -> str:
     return peer if terms.names_grant is None else terms.names_grant.sender
+
+
+def _may_put(terms: AwardTerms, me: PeerId) -> bool:
+    """Whether the right in an award is for this machine and task; none at all is fine."""
+    if terms.right is None:
+        return True
+    try:
+        link = named_in(terms.right)
+    except WireError:
+        return False
+    return (link.putter, link.task) == (me, terms.task)
 
 
 def _is_sound(spec: TaskSpec) -> bool:

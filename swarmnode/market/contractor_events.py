@@ -239,6 +239,8 @@ class Settle:
 
     record: JobRecord
     is_done: bool
+    is_wanted: bool = True
+    """False when the buyer said so: what the job left is nobody's."""
 
 
 @dataclass(frozen=True, slots=True)

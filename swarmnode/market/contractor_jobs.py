@@ -183,7 +183,7 @@ class Jobs:
 
     def _on_cancel(self, job: _Job, now_s: float) -> list[Effect]:
         if job.record.state is JobState.REPORTING:
-            return self._settle(job, JobFact.WRITTEN_OFF)
+            return self._settle(job, JobFact.WRITTEN_OFF, is_wanted=False)
         return self._stop(job, self._config.cancel_grace_s, "cancelled")
 
     def _supersede(self, buyer: PeerId, task: TaskId, fence: int, now_s: float) -> list[Effect]:
@@ -193,7 +193,7 @@ class Jobs:
             if other != task or older >= fence or job.record.buyer != buyer:
                 continue
             if job.record.state is JobState.REPORTING:
-                effects += self._settle(job, JobFact.WRITTEN_OFF)
+                effects += self._settle(job, JobFact.WRITTEN_OFF, is_wanted=False)
             elif job.record.stop_reason not in UNWANTED:
                 effects += self._stop(job, 0.0, "superseded")
         return effects
@@ -249,7 +249,7 @@ class Jobs:
         job.has_room = False
         self._room.give_back(job.record.job)
         if job.record.stop_reason in UNWANTED:
-            return self._settle(job, JobFact.WRITTEN_OFF)
+            return self._settle(job, JobFact.WRITTEN_OFF, is_wanted=False)
         is_done = event.outcome.status == "done"
         # A finished task needs no checkpoint; both lists together may be too long to read back.
         kept = None if is_done else job.record.checkpoint
@@ -355,14 +355,14 @@ class Jobs:
         job.record = msgspec.structs.replace(job.record, state=state)
         return [_write(job.record)]
 
-    def _settle(self, job: _Job, fact: JobFact) -> list[Effect]:
+    def _settle(self, job: _Job, fact: JobFact, *, is_wanted: bool = True) -> list[Effect]:
         record = job.record
         next_job_state(record.state, fact)
         del self._jobs[record.task, record.fence]
         done = record.outcome is not None and record.outcome.status == "done"
         is_done = done and fact is JobFact.RECEIPT_CAME
         forget = Persist(JOBS, job_key(record.task, record.fence), None)
-        return [forget, Notify(e.Settle(record, is_done))]
+        return [forget, Notify(e.Settle(record, is_done, is_wanted))]
 
     def _report(self, job: _Job, now_s: float) -> list[Effect]:
         again = e.ResultDue(job.record.task, job.record.fence)

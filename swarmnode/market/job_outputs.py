@@ -1,6 +1,7 @@
 """What a job leaves: the files and folders its patterns mean, each an object of the pool."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,7 +10,7 @@ import trio
 from p2p.wire.codec import encode
 from storage.caps import text_of_cap
 from storage.errors import StoreFullError, TooFewPeersError
-from storage.facade import Objects
+from storage.facade import Objects, trust_of
 from swarmnode.errors import JobUnknownError, OutputUnsafeError
 from swarmnode.executor.port import Executor, JobId
 from swarmnode.limits import MANIFEST_BYTES_MAX, REASON_CHARS_MAX
@@ -73,8 +74,8 @@ async def _store(
 ) -> StoredFile:
     """One output; what an earlier life of this node stored of an ended job is taken as it is."""
     job, name = JobId(record.job), text_of(joined(piece.name)) or "."
-    label = f"output/{record.job}/{name}"
-    for entry in objects.entries():
+    label, trust = output_label(record.job, name), trust_of(record.right)
+    for entry in objects.entries() if trust is None else objects.entrusted():
         if entry.name == label:
             return StoredFile(name, entry.size, text_of_cap(entry.cap), piece.is_tree)
     give_up_s = trio.current_time() + STORE_PATIENCE_S
@@ -84,10 +85,29 @@ async def _store(
         else:
             chunks = executor.read_file(job, text_of(joined(piece.base)))
         try:
-            receipt = await objects.put(net.up(chunks), name=label)
+            receipt = await objects.put(net.up(chunks), name=label, trust=trust)
         except (TooFewPeersError, StoreFullError) as exc:
             if trio.current_time() >= give_up_s:
                 raise over("stopped", "outputs", f"{name}: {exc}") from exc
             await trio.sleep(STORE_AGAIN_S)
         else:
             return StoredFile(name, receipt.size, text_of_cap(receipt.cap), piece.is_tree)
+
+
+def output_label(job: str, name: str) -> str:
+    """What an output is called here until its owner has it; every output's with an empty name."""
+    return f"output/{job}/{name}"
+
+
+async def let_go(objects: Objects, record: JobRecord, *, is_wanted: bool) -> None:
+    """The job is settled: its owner has what it left, or nobody wants it and holders free it.
+
+    On a full disk neither can be written down: then they end with their leases.
+    """
+    for entry in objects.entrusted():
+        if entry.name.startswith(output_label(record.job, "")):
+            with suppress(StoreFullError):
+                if is_wanted:
+                    await objects.hand_over(entry.cap.address)
+                else:
+                    await objects.forget(entry.cap.address)

@@ -231,6 +231,7 @@ def watch_spec(record: JobRecord) -> WatchSpec:
         last_step=last.step if last else 0,
         names_grant=record.names_grant,
         state_key=record.state_key,
+        right=record.right,
     )
 
 

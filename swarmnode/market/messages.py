@@ -6,6 +6,7 @@ from typing import Final
 from p2p.ids import PeerId
 from p2p.wire.codec import Message, Record
 from p2p.wire.envelope import Signed
+from storage.rights import Right
 from swarmnode.tasks.checkpoint import Checkpoint
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.spec import PriorityClass, Shape, TaskSpec
@@ -67,6 +68,8 @@ class AwardTerms(Record, frozen=True):
     the award is the task's own, as the id is made from that key."""
     state_key: bytes = b""
     """By which the task's state is encrypted."""
+    right: Right | None = None
+    """The seller may put what the task leaves in its owner's name."""
 
 
 class Award(Message, frozen=True, tag=102):

@@ -31,6 +31,7 @@ from swarmnode.limits import KILL_TIMEOUT_S
 from swarmnode.market import contractor_events as e
 from swarmnode.market.contractor import Contractor
 from swarmnode.market.contractor_config import ContractorConfig
+from swarmnode.market.job_outputs import let_go
 from swarmnode.market.job_runner import JobMemory, JobRunner
 from swarmnode.market.messages import AWARD_DOMAIN, Award, AwardTerms, Call, Release
 from swarmnode.market.seller_view import Lent, SellerStats, advert_of, lent_now, stats_of
@@ -256,9 +257,9 @@ class SellerService:
                 self._runners[job].stop(grace_s, reason)
             case e.Report(record):
                 self._report(record)
-            case e.Settle(record, is_done):
-                self._runners[record.job].cancel()
-                self._spawn(partial(self._clear, record, is_done))
+            case e.Settle():
+                self._runners[event.record.job].cancel()
+                self._spawn(partial(self._clear, event))
             case e.CheckpointHad(job, step):
                 self._memory.acknowledge(JobId(job), step)
             case e.RoomChanged():
@@ -287,12 +288,14 @@ class SellerService:
         )
         self._rpc.cast(record.buyer, Result(sealed))
 
-    async def _clear(self, record: JobRecord, is_done: bool) -> None:
+    async def _clear(self, settled: e.Settle) -> None:
+        record = settled.record
         await self._runners[record.job].has_ended.wait()
         del self._runners[record.job]
         with suppress(JobUnknownError):  # its folder was never made
             await self._executor.forget(JobId(record.job))
-        if is_done:
+        await let_go(self._objects, record, is_wanted=settled.is_wanted)
+        if settled.is_done:
             await self._memory.discard(record.task)
 
     def _spawn(self, task: Callable[[], Awaitable[None]]) -> None:

@@ -11,6 +11,7 @@ from p2p.wire.envelope import Signer
 from storage.engine.port import Tables
 from storage.facade import Objects
 from swarmnode.executor.port import Executor
+from swarmnode.market.auction_book import RightOf, no_right
 from swarmnode.market.buyer import Adverts, BuyerService, Members
 from swarmnode.market.config import MarketConfig
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
@@ -44,10 +45,11 @@ class MarketService:
         wall_ms: Callable[[], int],
         boot_s: Callable[[], float] = trio.current_time,
         lends: bool,
+        right_of: RightOf = no_right,
     ) -> None:
-        """`lends` False: this machine runs nobody's tasks; its owner may still submit."""
+        """`lends` False: this machine runs nobody's tasks. `right_of`: to put in our name."""
         parts = (rpc, members, gossip, tables, signer, network, rng, entropy, wall_ms)
-        self._buyer = BuyerService(config.auction, *parts, boot_s)
+        self._buyer = BuyerService(config.auction, *parts, boot_s, right_of)
         self._seller = SellerService(
             config.seller,
             rpc,
@@ -57,8 +59,7 @@ class MarketService:
             tables,
             objects,
             memory,
-            signer,
-            network,
+            *(signer, network),
             rng=rng,
             wall_ms=wall_ms,
             lends=lends,

@@ -5,7 +5,7 @@ the folder is looked at, or ctx.checkpoint tells -> every file becomes a coded o
 """
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -15,7 +15,7 @@ import trio
 from p2p.wire.codec import encode
 from storage.caps import text_of_cap
 from storage.errors import StoreFullError, TooFewPeersError
-from storage.facade import Objects
+from storage.facade import Kind, ObjectEntry, Objects, trust_of
 from storage.ids import Address
 from swarmnode.errors import JobUnknownError, OutputUnsafeError
 from swarmnode.limits import CHECKPOINT_BYTES_MAX, CHECKPOINT_FILES_MAX, CHECKPOINTS_KEPT_MIN
@@ -70,17 +70,32 @@ async def forget_steps(objects: Objects, task: TaskId, below_step: int, keep: in
 
     On a full disk nothing can be forgotten: it goes with the next step, or a month later.
     """
+    found = steps_of([one for one in objects.entries() if one.mark.kind == Kind.NONE], task)
+    kept = sorted(found)[-keep:] if keep else []
+    await _forget(objects, {step: found[step] for step in found if step not in kept}, below_step)
+    await forget_untold(objects, task, below_step)
+
+
+async def forget_untold(objects: Objects, task: TaskId, below_step: int) -> None:
+    """Give up what was entrusted for a task below a step: what is still here was never told."""
+    await _forget(objects, steps_of(objects.entrusted(), task), below_step)
+
+
+async def _forget(objects: Objects, found: dict[int, list[Address]], below_step: int) -> None:
+    for step, addresses in found.items():
+        for address in addresses if step < below_step else ():
+            with suppress(StoreFullError):
+                await objects.forget(address)
+
+
+def steps_of(entries: Sequence[ObjectEntry], task: TaskId) -> dict[int, list[Address]]:
+    """The objects of each checkpoint of a task, the oldest step first."""
     found: dict[int, list[Address]] = {}
-    for entry in objects.entries():
+    for entry in entries:
         number = entry.name.split("/")[2:3]
         if task_of(entry.name) == task and number[0].isdecimal():
             found.setdefault(int(number[0]), []).append(entry.cap.address)
-    kept = sorted(found)[len(found) - keep :] if keep else []
-    for step in sorted(found):
-        if step < below_step and step not in kept:
-            for address in found[step]:
-                with suppress(StoreFullError):
-                    await objects.forget(address)
+    return dict(sorted(found.items()))
 
 
 class Keeper:
@@ -119,6 +134,8 @@ class Keeper:
 
     async def run(self) -> None:
         """Look, store and forget until cancelled, or until the job's folder is gone."""
+        if self.spec.last_step and self.spec.right is not None:
+            await self._hand_over(self.spec.last_step)  # an earlier life had told of it
         while True:
             await self._sleep_until_due()
             await self._forget_older()
@@ -186,7 +203,15 @@ class Keeper:
                 raise CheckpointRefusedError("its list of files is too long: pack them into fewer")
             await self._on_checkpoint(made)
             self.stored_step = entry.step
+            await self._hand_over(entry.step)
             self._due_s = began_s + self.spec.every_ms / 1000
+
+    async def _hand_over(self, step: int) -> None:
+        """The submitter is told of this step, and will be again: it is theirs; no older one is."""
+        for address in steps_of(self._objects.entrusted(), self.spec.task).get(step, ()):
+            with suppress(StoreFullError):
+                await self._objects.hand_over(address)
+        await forget_untold(self._objects, self.spec.task, step)
 
     def _has_rested(self, entry: Entry) -> bool:
         newest_ms = max(file.modified_ns for file in entry.files) // 1_000_000
@@ -206,7 +231,8 @@ class Keeper:
     async def _put(self, step: int, file: str) -> StoredFile:
         """What is put and then not used goes when its step is old, by its name."""
         name = object_name(self.spec.task, step, file)
-        receipt = await self._objects.put(self._executor.read_file(self._job, file), name=name)
+        chunks = self._executor.read_file(self._job, file)
+        receipt = await self._objects.put(chunks, name=name, trust=trust_of(self.spec.right))
         return StoredFile(file, receipt.size, text_of_cap(receipt.cap))
 
     def _pending(self) -> Entry | None:

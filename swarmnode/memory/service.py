@@ -14,7 +14,7 @@ import trio
 
 from storage.caps import parse_cap
 from storage.errors import StoreFullError, TooFewPeersError
-from storage.facade import Names, Objects
+from storage.facade import Kind, Names, Objects
 from swarmnode.errors import JobUnknownError, OutputUnsafeError, StaleAttemptError
 from swarmnode.memory.keeper import (
     CheckpointChangedError,
@@ -135,9 +135,14 @@ class MemoryService:
         they went on: they have newer checkpoints elsewhere, or are over.
         """
         before_ms = self._wall_ms() - CHECKPOINT_KEPT_MS
-        for entry in self._objects.entries():
+        for entry in (*self._objects.entries(), *self._objects.entrusted()):
             task = task_of(entry.name)
-            if task is not None and task not in in_use and entry.put_ms < before_ms:
+            if (
+                entry.mark.kind == Kind.NONE
+                and task is not None
+                and task not in in_use
+                and entry.put_ms < before_ms
+            ):
                 with suppress(StoreFullError):
                     await self._objects.forget(entry.cap.address)
 

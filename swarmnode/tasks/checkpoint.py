@@ -3,6 +3,7 @@
 from p2p.ids import PeerId
 from p2p.wire.codec import Record
 from p2p.wire.envelope import Signed
+from storage.rights import Right
 from swarmnode.tasks.ids import TaskId
 
 
@@ -44,3 +45,5 @@ class WatchSpec(Record, frozen=True):
     names_grant: Signed | None = None
     state_key: bytes = b""
     """As in the JobRecord."""
+    right: Right | None = None
+    """To put checkpoints in the name of the task's owner."""

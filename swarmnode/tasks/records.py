@@ -7,6 +7,7 @@ task's deadline across a restart.
 from p2p.ids import PeerId
 from p2p.wire.codec import Record
 from p2p.wire.envelope import Signed
+from storage.rights import Right
 from swarmnode.tasks.checkpoint import Checkpoint, StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import JobState, TaskState
@@ -136,6 +137,8 @@ class JobRecord(Record, frozen=True):
     """By the task's key: this machine may write the task's names under this fence."""
     state_key: bytes = b""
     """By which `ctx.state` is encrypted."""
+    right: Right | None = None
+    """To put what it leaves in the name of its task's owner."""
 
     @property
     def job(self) -> str:

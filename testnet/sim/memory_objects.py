@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 
 import trio
+from blake3 import blake3
 
 from p2p.errors import WireError
 from p2p.ids import PeerId
@@ -19,13 +20,16 @@ from storage.errors import (
     TooFewPeersError,
 )
 from storage.facade import (
+    PLAIN,
     Durability,
+    Mark,
     NameValue,
     ObjectEntry,
     ObjectStat,
     OwnedNames,
     PutReceipt,
     ReadCap,
+    Trust,
 )
 from storage.ids import Address, ObjectKey
 from storage.records.names.messages import NameGrant
@@ -56,6 +60,7 @@ class MemoryObjects:
         self._me = me
         self._wall_ms = wall_ms
         self._entries: dict[Address, ObjectEntry] = {}
+        self._entrusted: dict[Address, ObjectEntry] = {}
         self._count = 0
 
     async def put(
@@ -64,6 +69,8 @@ class MemoryObjects:
         *,
         name: str = "",
         durability: Durability = Durability.DURABLE,
+        mark: Mark = PLAIN,
+        trust: Trust | None = None,
     ) -> PutReceipt:
         """Keep the whole stream."""
         data = b"".join([piece async for piece in source])
@@ -73,7 +80,9 @@ class MemoryObjects:
         address = Address(hashlib.sha256(f"{self._me}/{self._count}".encode() + data).digest())
         cap = ReadCap(address, ObjectKey(hashlib.sha256(b"key" + address).digest()))
         self._pool.objects[address] = data
-        self._entries[address] = ObjectEntry(cap, name, len(data), self._wall_ms())
+        book = self._entries if trust is None else self._entrusted
+        digest = blake3(data).digest()
+        book[address] = ObjectEntry(cap, name, len(data), self._wall_ms(), mark, 0, digest)
         return PutReceipt(cap, len(data), 1, 1, (self._me,), "any 1 machine", False, 0.0)
 
     async def get(
@@ -106,10 +115,31 @@ class MemoryObjects:
     async def forget(self, address: Address) -> bool:
         """Nobody else keeps it here, so the bytes go at once."""
         await trio.lowlevel.checkpoint()
-        if self._entries.pop(address, None) is None:
+        found = [book.pop(address, None) for book in (self._entries, self._entrusted)]
+        if not any(found):
             return False
-        del self._pool.objects[address]
+        self._pool.objects.pop(address, None)
         return True
+
+    def entrusted(self) -> Sequence[ObjectEntry]:
+        """What was put here for others, oldest first."""
+        return tuple(self._entrusted.values())
+
+    async def adopt(self, cap: ReadCap, name: str, mark: Mark) -> bool:
+        """Everything that is there may be had."""
+        await trio.lowlevel.checkpoint()
+        self._pool.check()
+        data = self._pool.objects.get(cap.address)
+        if data is None:
+            raise ObjectUnknownError(f"nobody holds {cap.address.hex()[:16]}")
+        entry = ObjectEntry(cap, name, len(data), self._wall_ms(), mark)
+        self._entries.setdefault(cap.address, entry)
+        return True
+
+    async def hand_over(self, address: Address) -> None:
+        """Its owner has it."""
+        await trio.lowlevel.checkpoint()
+        self._entrusted.pop(address, None)
 
 
 class MemoryNames:

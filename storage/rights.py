@@ -1,0 +1,158 @@
+"""The right to put in somebody's name: who owns bytes is not always who brings them.
+
+A machine that runs a task puts its outputs and checkpoints for the task's owner. The owner's own
+machine signs that it may (a link); whoever was named there may name the next. The first signer
+shows whose machine it is by its certificates, so that holders can check it when that machine is
+switched off.
+
+    owner's machine -> the machine that may put          the owner's machine -> guardian -> worker
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from blake3 import blake3
+
+from p2p.errors import RefusalError, WireError
+from p2p.ids import LabId, MemberId, NetworkId, PeerId
+from p2p.limits import CLOCK_SKEW_MAX_MS
+from p2p.wire.codec import Record, decode_as, encode
+from p2p.wire.envelope import Signed, Signer, open_signed, seal
+from storage.limits import RIGHT_LINKS_MAX, RIGHTS_KEPT, TASK_LABEL_CHARS_MAX
+
+RIGHT_DOMAIN: Final = "swarm/storage/right/1"
+
+
+class RightLink(Record, frozen=True):
+    """`putter` may put for this owner, on behalf of one task. Sealed by whoever grants it."""
+
+    owner: MemberId
+    lab: LabId
+    putter: PeerId
+    task: str
+
+
+class Right(Record, frozen=True):
+    """A chain of sealed links, the owner's first; the putter of each seals the next."""
+
+    links: tuple[Signed, ...]
+    token: bytes = b""
+    """Certificates of the first signer (p2p.identity.records), where the network has such."""
+
+
+class Proofs(Protocol):
+    """What a machine can show and check of certificates."""
+
+    def certificates(self) -> bytes:
+        """Our own certificates; empty where there are none."""
+        ...
+
+    def owner_of(self, peer: PeerId, token: bytes) -> tuple[MemberId, LabId] | None:
+        """Whose machine that is, by its certificates; None when they prove nothing."""
+        ...
+
+
+class NoProofs:
+    """Where nobody has certificates no right can be proved, and none is believed."""
+
+    def certificates(self) -> bytes:
+        """None."""
+        return b""
+
+    def owner_of(self, peer: PeerId, token: bytes) -> tuple[MemberId, LabId] | None:
+        """Nobody's."""
+        return None
+
+
+NO_PROOFS: Final[Proofs] = NoProofs()
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a chain proves."""
+
+    owner: MemberId
+    lab: LabId
+    putter: PeerId
+    task: str
+    expires_ms: int
+    """When its first link ends."""
+
+
+def grant(
+    signer: Signer, network: NetworkId, token: bytes, link: RightLink, expires_ms: int
+) -> Right:
+    """A right given by a machine of the owner."""
+    sealed = seal(signer, network, RIGHT_DOMAIN, link, sequence=0, expires_ms=expires_ms)
+    return Right((sealed,), token)
+
+
+def extended(right: Right, signer: Signer, network: NetworkId, putter: PeerId) -> Right:
+    """The same right handed on by whom it names last. Raises WireError."""
+    last = open_signed(signer, network, RIGHT_DOMAIN, RightLink, right.links[-1])
+    link = RightLink(last.owner, last.lab, putter, last.task)
+    expires_ms = right.links[-1].expires_ms
+    sealed = seal(signer, network, RIGHT_DOMAIN, link, sequence=0, expires_ms=expires_ms)
+    return Right((*right.links, sealed), right.token)
+
+
+def named_in(right: Right) -> RightLink:
+    """What its last link says, unchecked. Raises WireError when it says nothing."""
+    if not 1 <= len(right.links) <= RIGHT_LINKS_MAX:
+        raise WireError(f"a right of {len(right.links)} links")
+    return decode_as(RightLink, right.links[-1].payload)
+
+
+class Rights:
+    """Checks rights; those seen lately are checked once."""
+
+    def __init__(
+        self, signer: Signer, network: NetworkId, proofs: Proofs, wall_ms: Callable[[], int]
+    ) -> None:
+        self._signer, self._network = signer, network
+        self._proofs, self._wall_ms = proofs, wall_ms
+        self._known: dict[bytes, Opened] = {}
+
+    def open(self, right: Right) -> Opened:
+        """Who may put for whom. Raises RefusalError `not-yours` that says what is wrong."""
+        name = blake3(encode(right)).digest()
+        found = self._known.pop(name, None) or self._checked(right)
+        if found.expires_ms + CLOCK_SKEW_MAX_MS < self._wall_ms():
+            raise RefusalError("not-yours", "the right to put for that owner has ended")
+        self._known[name] = found
+        if len(self._known) > RIGHTS_KEPT:
+            del self._known[next(iter(self._known))]
+        return found
+
+    def check(self, putter: PeerId, right: Right, owner: MemberId, lab: LabId) -> None:
+        """Raise RefusalError unless `right` lets that machine put for that owner of that lab."""
+        found = self.open(right)
+        if (found.putter, found.owner, found.lab) != (putter, owner, lab):
+            raise RefusalError("not-yours", "the right is another machine's or another owner's")
+
+    def _checked(self, right: Right) -> Opened:
+        if not 1 <= len(right.links) <= RIGHT_LINKS_MAX:
+            raise RefusalError("not-yours", f"a right of {len(right.links)} links")
+        try:
+            links = [
+                open_signed(self._signer, self._network, RIGHT_DOMAIN, RightLink, sealed)
+                for sealed in right.links
+            ]
+        except WireError as exc:
+            raise RefusalError("not-yours", str(exc)) from exc
+        first, last = links[0], links[-1]
+        for before, link, sealed in zip(links, links[1:], right.links[1:], strict=False):
+            if sealed.sender != before.putter or _whose(link) != _whose(before):
+                raise RefusalError("not-yours", "the links of the right do not hold together")
+        if len(first.task) > TASK_LABEL_CHARS_MAX:
+            raise RefusalError("not-yours", "the task's name in the right is too long")
+        signer = right.links[0].sender
+        if self._proofs.owner_of(signer, right.token) != (first.owner, first.lab):
+            raise RefusalError("not-yours", "the right is not signed by a machine of that owner")
+        expires_ms = min(sealed.expires_ms for sealed in right.links)
+        return Opened(first.owner, first.lab, last.putter, first.task, expires_ms)
+
+
+def _whose(link: RightLink) -> tuple[MemberId, LabId, str]:
+    return link.owner, link.lab, link.task

@@ -1,0 +1,130 @@
+"""What is to be taken over and what may go: decided from records alone."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from storage.caps import parse_cap
+from storage.errors import CapabilityError
+from storage.facade import Kind, Mark, ObjectEntry
+from storage.ids import Address
+from swarmnode.limits import (
+    CHECKPOINTS_KEPT_MIN,
+    INPUT_KEPT_MS,
+    INPUT_UNUSED_MS,
+    TASK_FILES_KEPT_MS,
+)
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.lifecycle import TASK_ENDS, TaskState
+from swarmnode.tasks.records import TaskRecord
+
+NEVER_MS: Final = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class Heirloom:
+    """A file of a task that should come onto the keyring."""
+
+    cap: str
+    name: str
+    mark: Mark
+
+
+def due(record: TaskRecord, step: int, *, has_outputs: bool) -> list[Heirloom]:
+    """What a task has left since: checkpoints after `step`, and its outputs."""
+    found: list[Heirloom] = []
+    newest = record.checkpoint
+    if newest is not None and newest.step > step and record.state is not TaskState.DONE:
+        mark = Mark(Kind.CHECKPOINT, record.task)
+        stem = f"checkpoint/{record.task}/{newest.step}"
+        found += [Heirloom(one.cap, f"{stem}/{one.name}", mark) for one in newest.files]
+    if record.outcome is not None and record.state in TASK_ENDS and not has_outputs:
+        mark = Mark(Kind.OUTPUT, record.task)
+        found += [
+            Heirloom(one.cap, f"output/{record.task}/{one.name}", mark)
+            for one in record.outcome.outputs
+        ]
+    return found
+
+
+def files_until_ms(record: TaskRecord) -> int:
+    """When the inputs and checkpoints of an ended task are freed; 0 while it has not ended.
+
+    Somebody may want to look at, or go on from, what failed or was cancelled.
+    """
+    if record.state not in TASK_ENDS:
+        return 0
+    kept_ms = INPUT_KEPT_MS if record.state is TaskState.DONE else TASK_FILES_KEPT_MS
+    return record.ended_ms + kept_ms
+
+
+def inputs_of(record: TaskRecord) -> frozenset[Address]:
+    """The objects a task reads."""
+    found = set()
+    for _, text in record.spec.inputs:
+        try:
+            found.add(parse_cap(text).address)
+        except CapabilityError:  # the task will say so itself
+            continue
+    return frozenset(found)
+
+
+def unneeded(
+    records: Mapping[TaskId, TaskRecord],
+    inputs: Mapping[TaskId, frozenset[Address]],
+    entries: Sequence[ObjectEntry],
+    now_ms: int,
+) -> list[Address]:
+    """Objects on the keyring that no task needs any more."""
+    found = _old_checkpoints(records, entries, now_ms)
+    used_until = _used_until(records, inputs)
+    for entry in entries:
+        if entry.mark.kind == Kind.INPUT:
+            address = entry.cap.address
+            if now_ms >= max(used_until.get(address, 0), entry.put_ms + INPUT_UNUSED_MS):
+                found.append(address)
+    return found
+
+
+def _used_until(
+    records: Mapping[TaskId, TaskRecord], inputs: Mapping[TaskId, frozenset[Address]]
+) -> dict[Address, int]:
+    found: dict[Address, int] = {}
+    for task, record in records.items():
+        until_ms = files_until_ms(record) or NEVER_MS
+        for address in inputs[task]:
+            found[address] = max(until_ms, found.get(address, 0))
+    return found
+
+
+def _old_checkpoints(
+    records: Mapping[TaskId, TaskRecord], entries: Iterable[ObjectEntry], now_ms: int
+) -> list[Address]:
+    steps: dict[str, dict[int, list[Address]]] = {}
+    for entry in entries:
+        if entry.mark.kind == Kind.CHECKPOINT:
+            of_task = steps.setdefault(entry.mark.task, {})
+            of_task.setdefault(_step_of(entry.name), []).append(entry.cap.address)
+    found: list[Address] = []
+    for task, of_task in steps.items():
+        kept = _kept_steps(records.get(TaskId(task)), of_task, now_ms)
+        for step, addresses in of_task.items():
+            if step not in kept:
+                found += addresses
+    return found
+
+
+def _kept_steps(record: TaskRecord | None, steps: Iterable[int], now_ms: int) -> frozenset[int]:
+    if record is None or record.state is TaskState.DONE:
+        return frozenset()
+    if record.state in TASK_ENDS and now_ms >= files_until_ms(record):
+        return frozenset()
+    wanted = record.spec.checkpoint.keep if record.spec.checkpoint is not None else 0
+    newest = sorted(steps)[-max(wanted, CHECKPOINTS_KEPT_MIN) :]
+    resumed = () if record.checkpoint is None else (record.checkpoint.step,)
+    return frozenset((*newest, *resumed))
+
+
+def _step_of(name: str) -> int:
+    parts = name.split("/", 3)
+    return int(parts[2]) if len(parts) == 4 and parts[2].isdecimal() else 0

@@ -1,0 +1,179 @@
+"""Follows the tasks of this node and keeps its people's keyring as they go."""
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing, suppress
+from typing import Final, Protocol
+
+import trio
+
+from p2p.wire.codec import Record, decode_as, encode
+from storage.caps import parse_cap
+from storage.engine.port import Tables, WriteView
+from storage.errors import CapabilityError, ManifestError, ObjectUnknownError, StoreFullError
+from storage.facade import Objects
+from storage.ids import Address
+from swarmnode.estate.plan import Heirloom, due, inputs_of, unneeded
+from swarmnode.market.explain import EventsMissed, TaskEvent, TaskView
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.ledger import TaskChanged
+from swarmnode.tasks.lifecycle import TASK_ENDS
+from swarmnode.tasks.records import TaskRecord
+
+ESTATES: Final = "estates"
+"""task -> EstateRow."""
+AGAIN_S: Final = 5.0
+"""Between two tries to take over what nobody who holds it could be asked for."""
+LOOK_S: Final = 60.0
+"""How often it is looked whether something's time is over."""
+AT_ONCE: Final = 8
+"""Files of one task taken over side by side: each is one small question."""
+SETTLE_S: Final = 2.0
+"""Whoever lists or removes objects waits so long for what has just come."""
+
+
+class EstateRow(Record, frozen=True):
+    """What was taken over of a task: it is not done twice, whatever a person removed since."""
+
+    step: int = 0
+    """Newest checkpoint."""
+    has_outputs: bool = False
+
+
+class Tasks(Protocol):
+    """The part of MarketService that is needed here."""
+
+    def tasks(self) -> Sequence[TaskView]: ...
+
+    def events(self) -> AsyncGenerator[TaskEvent, None]: ...
+
+
+class EstateService:
+    """Takes over what providers put in our name; frees what tasks need no more."""
+
+    def __init__(
+        self, market: Tasks, objects: Objects, tables: Tables, wall_ms: Callable[[], int]
+    ) -> None:
+        self._market, self._objects = market, objects
+        self._tables, self._wall_ms = tables, wall_ms
+        self._inputs: dict[TaskId, frozenset[Address]] = {}
+        self._news, self._turn = trio.Event(), trio.Event()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Follow until cancelled."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._follow)
+            task_status.started()
+            await self._forget_rows()
+            while True:
+                self._news = trio.Event()
+                is_whole = await self._take_over()
+                await self._free()
+                self._turn.set()
+                self._turn = trio.Event()
+                with trio.move_on_after(LOOK_S if is_whole else AGAIN_S):
+                    await self._news.wait()
+
+    async def settled(self) -> None:
+        """Return once what tasks have left until now is on the keyring, or soon."""
+        with trio.move_on_after(SETTLE_S):
+            while self._wanted() or self._unneeded():
+                self._news.set()
+                await self._turn.wait()
+
+    # -- inside
+
+    async def _follow(self, *, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        async with aclosing(self._market.events()) as events:
+            async for event in events:
+                if isinstance(event, EventsMissed) or _leaves_something(event):
+                    self._news.set()
+
+    async def _take_over(self) -> bool:
+        """Whether nothing is left to be tried again."""
+        is_whole = True
+        for record, row, wanted in self._wanted():
+            if await self._adopt_all(wanted):
+                await self._note(record, row)
+            else:
+                is_whole = False
+        return is_whole
+
+    def _wanted(self) -> list[tuple[TaskRecord, EstateRow, list[Heirloom]]]:
+        found = []
+        for view in self._market.tasks():
+            record = view.record
+            if record.checkpoint is None and record.outcome is None:
+                continue
+            row = self._row(record.task)
+            if wanted := due(record, row.step, has_outputs=row.has_outputs):
+                found.append((record, row, wanted))
+        return found
+
+    async def _adopt_all(self, wanted: Sequence[Heirloom]) -> bool:
+        limiter, failed = trio.CapacityLimiter(AT_ONCE), list[Heirloom]()
+
+        async def adopt(one: Heirloom) -> None:
+            async with limiter:
+                if not await self._adopt(one):
+                    failed.append(one)
+
+        async with trio.open_nursery() as nursery:
+            for one in wanted:
+                nursery.start_soon(adopt, one)
+        return not failed
+
+    async def _adopt(self, one: Heirloom) -> bool:
+        """False when it should be tried again. What is not ours, or no object, is left alone."""
+        try:
+            await self._objects.adopt(parse_cap(one.cap), one.name, one.mark)
+        except (ObjectUnknownError, StoreFullError):
+            return False
+        except (CapabilityError, ManifestError):
+            return True
+        return True
+
+    async def _note(self, record: TaskRecord, row: EstateRow) -> None:
+        step = row.step if record.checkpoint is None else record.checkpoint.step
+        has_ended = record.state in TASK_ENDS
+        made = encode(EstateRow(step, has_ended or row.has_outputs))
+        with suppress(StoreFullError):  # it is taken over once more, which changes nothing
+            await self._tables.transact(lambda view: view.put(ESTATES, record.task.encode(), made))
+
+    async def _free(self) -> None:
+        for address in self._unneeded():
+            with suppress(StoreFullError):  # a full disk cannot even forget: next time
+                await self._objects.forget(address)
+
+    def _unneeded(self) -> list[Address]:
+        records = {view.task: view.record for view in self._market.tasks()}
+        for task in [task for task in self._inputs if task not in records]:
+            del self._inputs[task]
+        for task, record in records.items():
+            if task not in self._inputs:
+                self._inputs[task] = inputs_of(record)
+        return unneeded(records, self._inputs, self._objects.entries(), self._wall_ms())
+
+    async def _forget_rows(self) -> None:
+        """Of tasks that are forgotten: once, at the start."""
+        known = {view.task.encode() for view in self._market.tasks()}
+        keys: list[bytes] = []
+        while more := self._tables.scan(ESTATES, after=keys[-1] if keys else None):
+            keys += [key for key, _ in more]
+        gone = [key for key in keys if key not in known]
+
+        def write(view: WriteView) -> None:
+            for key in gone:
+                view.delete(ESTATES, key)
+
+        if gone:
+            with suppress(StoreFullError):
+                await self._tables.transact(write)
+
+    def _row(self, task: TaskId) -> EstateRow:
+        data = self._tables.get(ESTATES, task.encode())
+        return EstateRow() if data is None else decode_as(EstateRow, data)
+
+
+def _leaves_something(event: TaskChanged) -> bool:
+    return event.state in TASK_ENDS or event.fact == "checkpointed"

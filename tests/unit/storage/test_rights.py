@@ -1,0 +1,124 @@
+"""Who may put in somebody's name, and who may not."""
+
+import pytest
+
+from p2p.errors import RefusalError
+from p2p.ids import LabId, MemberId, NetworkId, PeerId
+from p2p.wire.envelope import seal
+from storage.limits import RIGHTS_KEPT
+from storage.rights import (
+    NO_PROOFS,
+    RIGHT_DOMAIN,
+    Right,
+    RightLink,
+    Rights,
+    extended,
+    grant,
+)
+from testnet.sim.signer import KeyedHashSigner
+
+NET = NetworkId("net")
+ANNA, LAB = MemberId("anna"), LabId("lab")
+LAPTOP, WORKER, GUARDIAN, HOLDER = map(PeerId, ("laptop", "worker", "guardian", "holder"))
+HOUR_MS = 3_600_000
+
+
+class AnnasLaptop:
+    def certificates(self) -> bytes:
+        return b"certificates"
+
+    def owner_of(self, peer: PeerId, token: bytes) -> tuple[MemberId, LabId] | None:
+        return (ANNA, LAB) if (peer, token) == (LAPTOP, b"certificates") else None
+
+
+def rights(now_ms: int = 0) -> Rights:
+    return Rights(KeyedHashSigner(HOLDER), NET, AnnasLaptop(), lambda: now_ms)
+
+
+def link(putter: PeerId = WORKER, owner: MemberId = ANNA, task: str = "t") -> RightLink:
+    return RightLink(owner, LAB, putter, task)
+
+
+def right(one: RightLink | None = None, signer: PeerId = LAPTOP) -> Right:
+    return grant(KeyedHashSigner(signer), NET, b"certificates", one or link(), HOUR_MS)
+
+
+def test_whom_a_machine_of_the_owner_named_may_put_in_the_owners_name() -> None:
+    found = rights().open(right())
+    assert (found.owner, found.lab, found.putter, found.task) == (ANNA, LAB, WORKER, "t")
+    rights().check(WORKER, right(), ANNA, LAB)
+
+
+def test_a_right_is_handed_on_by_whom_it_names() -> None:
+    onward = extended(right(link(GUARDIAN)), KeyedHashSigner(GUARDIAN), NET, WORKER)
+    rights().check(WORKER, onward, ANNA, LAB)
+    with pytest.raises(RefusalError, match="another machine"):
+        rights().check(GUARDIAN, onward, ANNA, LAB)
+
+
+@pytest.mark.parametrize(
+    ("putter", "owner", "lab"),
+    [
+        (GUARDIAN, ANNA, LAB),
+        (WORKER, MemberId("ben"), LAB),
+        (WORKER, ANNA, LabId("other")),
+    ],
+)
+def test_a_right_is_good_for_one_machine_and_one_owner(
+    putter: PeerId, owner: MemberId, lab: LabId
+) -> None:
+    with pytest.raises(RefusalError, match="another machine's or another owner's"):
+        rights().check(putter, right(), owner, lab)
+
+
+def test_who_is_no_machine_of_the_owner_gives_no_right() -> None:
+    with pytest.raises(RefusalError, match="not signed by a machine of that owner"):
+        rights().open(right(signer=WORKER))
+    with pytest.raises(RefusalError, match="not signed by a machine of that owner"):
+        rights().open(right(link(owner=MemberId("ben"))))
+
+
+def test_a_right_that_was_handed_on_by_somebody_else_is_none() -> None:
+    onward = extended(right(link(GUARDIAN)), KeyedHashSigner(WORKER), NET, WORKER)
+    with pytest.raises(RefusalError, match="do not hold together"):
+        rights().open(onward)
+
+
+def test_a_right_is_for_the_same_owner_and_task_in_every_link() -> None:
+    first = right(link(GUARDIAN))
+    for other in (link(owner=MemberId("ben")), link(task="another")):
+        sealed = seal(
+            KeyedHashSigner(GUARDIAN), NET, RIGHT_DOMAIN, other, sequence=0, expires_ms=HOUR_MS
+        )
+        with pytest.raises(RefusalError, match="do not hold together"):
+            rights().open(Right((*first.links, sealed), first.token))
+
+
+def test_a_right_with_a_wrong_signature_or_too_many_links_is_refused() -> None:
+    good = right()
+    forged = Right((seal(KeyedHashSigner(LAPTOP, 9), NET, RIGHT_DOMAIN, link(), sequence=0,
+                         expires_ms=HOUR_MS),), good.token)  # fmt: skip
+    for bad in (Right(()), Right(good.links * 4, good.token), forged):
+        with pytest.raises(RefusalError):
+            rights().open(bad)
+
+
+def test_a_right_ends_also_for_who_has_seen_it_before() -> None:
+    now_ms = 0
+    book = Rights(KeyedHashSigner(HOLDER), NET, AnnasLaptop(), lambda: now_ms)
+    book.open(right())
+    now_ms = 2 * HOUR_MS
+    with pytest.raises(RefusalError, match="has ended"):
+        book.open(right())
+
+
+def test_rights_seen_lately_are_a_bounded_number() -> None:
+    book = rights()
+    for number in range(RIGHTS_KEPT + 5):
+        book.open(right(link(task=f"t{number}")))
+    assert len(book._known) == RIGHTS_KEPT
+
+
+def test_where_nobody_has_certificates_no_right_is_believed() -> None:
+    with pytest.raises(RefusalError):
+        Rights(KeyedHashSigner(HOLDER), NET, NO_PROOFS, lambda: 0).open(right())

@@ -1,0 +1,105 @@
+"""What is taken over of a task, and what of it may go."""
+
+from typing import Any
+
+from storage.caps import text_of_cap
+from storage.facade import Kind, Mark, ObjectEntry, ReadCap
+from storage.ids import Address, ObjectKey
+from swarmnode.estate.plan import due, files_until_ms, inputs_of, unneeded
+from swarmnode.limits import INPUT_KEPT_MS, INPUT_UNUSED_MS, TASK_FILES_KEPT_MS
+from swarmnode.tasks.checkpoint import Checkpoint, StoredFile
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.lifecycle import TaskState
+from swarmnode.tasks.records import Outcome, TaskRecord
+from swarmnode.tasks.spec import CheckpointSpec, TaskSpec
+
+T = TaskId("t" * 26)
+
+
+def cap(number: int) -> ReadCap:
+    return ReadCap(Address(bytes([number]) * 32), ObjectKey(bytes(32)))
+
+
+def stored(number: int, name: str = "f") -> StoredFile:
+    return StoredFile(name, 1, text_of_cap(cap(number)))
+
+
+def record(state: TaskState = TaskState.RUNNING, **changes: Any) -> TaskRecord:  # noqa: ANN401
+    spec = changes.pop("spec", TaskSpec(("true",)))
+    return TaskRecord(T, spec, 1000, state, **changes)
+
+
+def entry(number: int, name: str, kind: str, put_ms: int = 0) -> ObjectEntry:
+    return ObjectEntry(cap(number), name, 1, put_ms, Mark(kind, T))
+
+
+def left(one: TaskRecord, entries: list[ObjectEntry], now_ms: int) -> list[int]:
+    going = unneeded({one.task: one}, {one.task: inputs_of(one)}, entries, now_ms)
+    return [address[0] for address in going]
+
+
+def test_a_checkpoint_is_taken_over_once_and_outputs_at_the_end() -> None:
+    running = record(checkpoint=Checkpoint(7, (stored(1),), 0))
+    assert [one.name for one in due(running, 0, has_outputs=False)] == [f"checkpoint/{T}/7/f"]
+    assert due(running, 7, has_outputs=False) == []
+    outcome = Outcome("done", 0, "exit", outputs=(stored(2, "a/b"),))
+    done = record(TaskState.DONE, outcome=outcome, checkpoint=running.checkpoint)
+    assert [(one.name, one.mark.kind) for one in due(done, 0, has_outputs=False)] == [
+        (f"output/{T}/a/b", Kind.OUTPUT)
+    ]
+    assert due(done, 0, has_outputs=True) == []
+
+
+def test_outputs_of_a_failed_task_are_its_owners_too() -> None:
+    outcome = Outcome("failed", 1, "exit", outputs=(stored(2),))
+    failed = record(TaskState.FAILED, outcome=outcome)
+    assert len(due(failed, 0, has_outputs=False)) == 1
+
+
+def test_as_many_checkpoints_are_kept_as_were_asked_for_and_never_fewer_than_two() -> None:
+    steps = [entry(n, f"checkpoint/{T}/{n}/f", Kind.CHECKPOINT) for n in range(1, 7)]
+    now = record(checkpoint=Checkpoint(6, (), 0))
+    assert left(now, steps, 0) == [1, 2, 3, 4]
+    wanted = TaskSpec(("true",), checkpoint=CheckpointSpec("c", keep=4))
+    assert left(record(checkpoint=Checkpoint(6, (), 0), spec=wanted), steps, 0) == [1, 2]
+
+
+def test_the_checkpoint_a_task_goes_on_from_stays_whatever_newer_ones_came() -> None:
+    steps = [entry(n, f"checkpoint/{T}/{n}/f", Kind.CHECKPOINT) for n in range(1, 5)]
+    assert left(record(checkpoint=Checkpoint(1, (), 0)), steps, 0) == [2]
+
+
+def test_checkpoints_go_when_their_task_is_done_or_forgotten_and_a_week_after_it_failed() -> None:
+    step = [entry(1, f"checkpoint/{T}/1/f", Kind.CHECKPOINT)]
+    assert left(record(TaskState.DONE, ended_ms=5), step, 5) == [1]
+    assert [one[0] for one in unneeded({}, {}, step, 0)] == [1]
+    for state in (TaskState.FAILED, TaskState.CANCELLED):
+        ended = record(state, ended_ms=5)
+        assert left(ended, step, 4 + TASK_FILES_KEPT_MS) == []
+        assert left(ended, step, 5 + TASK_FILES_KEPT_MS) == [1]
+        assert files_until_ms(ended) == 5 + TASK_FILES_KEPT_MS
+
+
+def test_an_input_lives_as_long_as_a_task_needs_it() -> None:
+    one = [entry(3, "data", Kind.INPUT)]
+    spec = TaskSpec(("true",), inputs=(("data", text_of_cap(cap(3))),))
+    late = 10 * TASK_FILES_KEPT_MS
+    assert left(record(spec=spec), one, late) == []
+    done = record(TaskState.DONE, spec=spec, ended_ms=late)
+    assert left(done, one, late + INPUT_KEPT_MS - 1) == []
+    assert left(done, one, late + INPUT_KEPT_MS) == [3]
+
+
+def test_an_input_that_no_task_has_used_goes_after_an_hour() -> None:
+    one = [entry(3, "data", Kind.INPUT, put_ms=7)]
+    assert unneeded({}, {}, one, 6 + INPUT_UNUSED_MS) == []
+    assert len(unneeded({}, {}, one, 7 + INPUT_UNUSED_MS)) == 1
+
+
+def test_what_a_person_put_and_what_a_task_gave_back_never_goes_by_itself() -> None:
+    things = [entry(1, "mine", Kind.NONE), entry(2, f"output/{T}/x", Kind.OUTPUT)]
+    assert unneeded({}, {}, things, 2**60) == []
+
+
+def test_an_input_that_is_no_capability_is_the_tasks_affair() -> None:
+    assert inputs_of(record(spec=TaskSpec(("true",), inputs=(("x", "nonsense"),)))) == frozenset()
