@@ -45,6 +45,12 @@ LISTED_FILES_MAX: Final = 4096
 WALKED_ENTRIES_MAX: Final = 200_000
 """Entries of a work folder that are looked at; a task with more is over its disk limit."""
 
+DISK_SLACK_PARTS: Final = 64
+"""A task's file system is this part and 1 MiB larger than its limit: over it is told from full."""
+
+DISK_TEMPLATES_MAX: Final = 8
+"""Empty file systems kept for the next task of that size: to copy one takes 1 ms, to make it 10."""
+
 LOG_READ_BYTES_MAX: Final = 1024 * 1024
 """Largest piece of a log read at once: the largest frame it may travel in."""
 

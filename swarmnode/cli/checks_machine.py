@@ -47,6 +47,20 @@ def sandbox(*, needed: bool, root: Path = Path("/"), bwrap: str | None = None) -
     return Check("sandbox", bad, *trouble)
 
 
+def work_disks(root: Path = Path("/"), *, is_root: bool | None = None) -> Check:
+    """Does each task get a file system of its own? Where it does not, folders are measured."""
+    if not (os.geteuid() == 0 if is_root is None else is_root):
+        detail = "work folders are measured: only a node that is root can make them file systems"
+        return Check("work-disks", OK, detail)
+    if not any((root / place / "mkfs.ext4").exists() for place in ("usr/sbin", "sbin")):
+        fix = "apt install e2fsprogs"
+        return Check("work-disks", WARN, "work folders are measured: no mkfs.ext4", fix)
+    if not (root / "dev/loop-control").exists():
+        fix = "modprobe loop (in a container: share /dev/loop-control and /dev/loop*)"
+        return Check("work-disks", WARN, "work folders are measured: no loop devices", fix)
+    return Check("work-disks", OK, "each task has a file system of its own (disk-fs)")
+
+
 def control_groups(root: Path = Path("/")) -> Check:
     """Can memory, processes and CPU of a task be limited? Which cannot is said, not hidden."""
     groups, mount = _own_groups(root), root / "sys/fs/cgroup"

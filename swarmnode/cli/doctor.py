@@ -55,6 +55,7 @@ def examine(home: Home) -> list[checks.Check]:
         checks_machine.gpu,
         lambda: checks_machine.sandbox(needed=config.compute.enabled),
         checks_machine.control_groups,
+        checks_machine.work_disks,
     )
     return [config_check, *(examination() for examination in examinations)]
 

@@ -9,7 +9,7 @@ import click
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 CLASSES: Final = ("owner", "latency", "critical", "batch", "scavenger")
-LIMITS: Final = ("memory", "pids", "cpu", "disk", "wall", "net", "syscalls")
+LIMITS: Final = ("memory", "pids", "cpu", "disk", "disk-fs", "wall", "net", "syscalls")
 
 _OPTIONS: Final = (
     click.option("--name", help="A name for people."),

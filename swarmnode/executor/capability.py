@@ -6,16 +6,17 @@ the refusal of a task repeat word for word.
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from swarmnode.errors import ConfigError
+from swarmnode.errors import ConfigError, ExecutorUnavailableError
 from swarmnode.executor import bubblewrap, stage, uid_mode
 from swarmnode.executor.cgroup import JobCgroup, Parents, find_parents, hand_down_controllers
 from swarmnode.executor.port import Limit
 from swarmnode.executor.seccomp import MACHINES
+from swarmnode.executor.work_disk import WorkDisks
 
 BWRAP: Final = "bwrap"
 CONTAINER: Final = "container"
@@ -80,6 +81,7 @@ def probe(config: ExecutorConfig, folder: Path) -> Capability:
         trouble = f"tasks run on {' and '.join(sorted(MACHINES))} only"
     parents = _own_parents()
     limits = _limits(config.sandbox, parents, _try_limits(parents))
+    limits[Limit.DISK_FS] = _disk_trouble(config, folder)
     pids_rlimit = bool(limits[Limit.PIDS]) and _pids_rlimit_is_honest(config.sandbox)
     if pids_rlimit:
         limits[Limit.PIDS] = ""
@@ -87,6 +89,32 @@ def probe(config: ExecutorConfig, folder: Path) -> Capability:
         limits = dict.fromkeys(limits, trouble)
     is_staged = config.sandbox == BWRAP and os.geteuid() == 0
     return Capability(trouble, limits, parents, bwrap, pids_rlimit, is_staged)
+
+
+def templates_in(folder: Path) -> Path:
+    """Where an executor keeps empty file systems."""
+    return folder / "shared" / "disks"
+
+
+def _disk_trouble(config: ExecutorConfig, folder: Path) -> str:
+    if config.sandbox == CONTAINER:
+        why = "tasks share the container's file system"
+    else:
+        why = WorkDisks(templates_in(folder)).trouble()
+    return why and f"{why}; work folders are measured four times a second instead"
+
+
+def free_user(config: ExecutorConfig, capability: Capability, taken: Collection[int]) -> int:
+    """A user for a job; 0 where jobs run as the node does. Raises ExecutorUnavailableError."""
+    if not (config.sandbox == CONTAINER or capability.is_staged):
+        return 0
+    first, guard = config.uid_first, config.uid_first + config.uid_count - 1
+    for uid in range(first, guard):
+        if uid not in taken:
+            return uid
+    if capability.is_staged:  # namespaces keep two jobs of one user apart, too
+        return first + len(taken) % (guard - first)
+    raise ExecutorUnavailableError(f"all {guard - first} task users are taken: forget old jobs")
 
 
 def _own_parents() -> Parents:

@@ -66,6 +66,27 @@ def unlinked_use(pids: "list[int]", device: int) -> int:
     return sum(held.values())
 
 
+def in_flight(pids: "list[int]") -> int:
+    """Files that were sent over the processes' sockets and lie there, as Linux 5.11 tells."""
+    total = 0
+    for pid in pids:
+        base = f"/proc/{pid}/fd"
+        for name in _list(base):
+            info = _look(f"{base}/{name}", None, follow=True)
+            if info is not None and stat.S_ISSOCK(info.st_mode):
+                total += _sent(f"/proc/{pid}/fdinfo/{name}")
+    return total
+
+
+def _sent(path: str) -> int:
+    try:
+        with open(path) as file:
+            words = file.read().partition("scm_fds:")[2].split()
+    except OSError:
+        return 0
+    return int(words[0]) if words else 0
+
+
 def namespace_members(pid: int) -> "list[int]":
     """Every process in the pid namespace of `pid`, as far as /proc lets us see."""
     wanted = _namespace(str(pid))

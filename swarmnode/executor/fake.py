@@ -137,7 +137,7 @@ class FakeExecutor:
         self.power_cut()
         self._jobs.clear()
 
-    async def prepare(self, job: JobId) -> None:
+    async def prepare(self, job: JobId, disk_bytes: int = 0) -> None:
         """Make the job's folder."""
         await trio.lowlevel.checkpoint()
         self._refuse_if_troubled()

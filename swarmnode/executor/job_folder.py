@@ -108,10 +108,10 @@ class JobFolder:
         self.tmp.mkdir(mode=0o700, exist_ok=True)
         os.chown(self.tmp, uid, uid)
 
-    def give_to(self, uid: int) -> None:
+    def give_to(self, uid: int, work: str) -> None:
         """Hand the work folder to the job's own user, and show it what `ctx` needs."""
         self.ctx.chmod(0o755)  # Python lists the folders it imports from
-        for root, _, files in os.walk(self.work):
+        for root, _, files in os.walk(work):
             for path in (root, *(os.path.join(root, name) for name in files)):
                 os.chown(path, uid, uid, follow_symlinks=False)
 
@@ -182,9 +182,7 @@ class JobFolder:
             ],
             durable=True,
         )  # fmt: skip
-        exited = self.read_exit()
-        assert exited is not None
-        return exited
+        return lost_exit(reason)
 
     def take_lock(self) -> int | None:
         """A descriptor that holds the lock, to be handed to a shim; None while a shim has it."""
@@ -223,6 +221,11 @@ class JobFolder:
         finally:
             os.close(fd)
         return True
+
+
+def lost_exit(reason: str = "lost") -> JobExit:
+    """The exit of a job whose end nobody saw."""
+    return JobExit(CODE_CANNOT_START, reason, 0.0, 0.0, 0, ())
 
 
 def _private(path: str, flags: int) -> int:

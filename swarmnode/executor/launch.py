@@ -27,12 +27,14 @@ from swarmnode.executor.sandbox import (
     task_environment,
 )
 from swarmnode.executor.seccomp import filter_program
+from swarmnode.executor.shim import FD_DISK
+from swarmnode.executor.work_disk import WorkDisk
 from swarmnode.limits import WALKED_ENTRIES_MAX
 
 _SANDBOX_PIDS: Final = 2
 """bubblewrap's own two processes, which the task is not charged for."""
 
-_READY_FD, _LOCK_FD = 30, 31
+_READY_FD, _LOCK_FD = 30, 31  # FD_DISK is 29
 _SHIM: Final = (
     "import sys; sys.path.insert(0, sys.argv[1]); from swarmnode.executor.shim import main; "
     f"main(sys.argv[2], {_READY_FD}, {_LOCK_FD})"
@@ -101,7 +103,7 @@ class Launcher:
         return record
 
     def start(
-        self, record: CrashRecord, folder: JobFolder, lease: str = ""
+        self, record: CrashRecord, folder: JobFolder, disk: WorkDisk | None, lease: str = ""
     ) -> tuple[int, int] | None:
         """Make the groups, write the order, spawn. (shim pid, fd that says it runs).
 
@@ -115,22 +117,26 @@ class Launcher:
             spec = record.spec
             pids_max = spec.pids_max + (0 if record.is_container else _SANDBOX_PIDS)
             took = cgroup.make(spec.memory_bytes, pids_max, spec.cpu_millis)
-            enforced = self._enforced(took)
+            enforced = self._enforced(took, has_disk=disk is not None)
             if missing := spec.must_enforce - set(enforced):
                 cgroup.remove()
                 (folder.path / "record.json").unlink()
                 raise refusal(missing, self.capability.limits)
+            if record.uid:
+                folder.give_to(record.uid, disk.root if disk else str(folder.work))
             order = [*self._order(record, folder, cgroup, enforced), ("lease", lease)]
             pairs.write_pairs(str(folder.path / "order"), order, durable=False)
-            return self._spawn(folder, lock)
+            return self._spawn(folder, lock, disk)
         finally:
             os.close(lock)
 
-    def _enforced(self, took: tuple[str, ...]) -> tuple[Limit, ...]:
+    def _enforced(self, took: tuple[str, ...], *, has_disk: bool) -> tuple[Limit, ...]:
         """Which limits hold for this very job, given what its groups took."""
         here = [Limit.DISK, Limit.WALL, Limit.NET, Limit.SYSCALLS, *map(Limit, took)]
         if self.capability.pids_rlimit:
             here.append(Limit.PIDS)
+        if has_disk:
+            here.append(Limit.DISK_FS)
         return tuple(limit for limit in Limit if limit in here)
 
     def _order(
@@ -157,17 +163,18 @@ class Launcher:
             order.append(("pids_rlimit", str(spec.pids_max + own)))
         if record.uid:
             order.append(("uid", str(record.uid)))
-            folder.give_to(record.uid)
         if record.is_container:
             return order + self._container_order(record, folder)
-        return order + self._bwrap_order(spec, folder)
+        return order + self._bwrap_order(spec, folder, has_disk=Limit.DISK_FS in enforced)
 
-    def _bwrap_order(self, spec: JobSpec, folder: JobFolder) -> list[tuple[str, str]]:
+    def _bwrap_order(
+        self, spec: JobSpec, folder: JobFolder, *, has_disk: bool
+    ) -> list[tuple[str, str]]:
         sources = Sources(is_staged=self.capability.is_staged)
         root = self.environments[spec.environment] if spec.environment else None
         options = bwrap_options(
             View(
-                work=folder.work,
+                work=sources.held(FD_DISK) if has_disk else sources(folder.work),
                 ctx=folder.ctx,
                 etc=self.shared,
                 env=self._task_environment(spec, root, WORK, "/tmp", CTX),  # noqa: S108
@@ -186,6 +193,7 @@ class Launcher:
         argv = bwrap_argv(bwrap, spec.argv, limit_pids=self.capability.pids_rlimit)
         return [
             ("bwrap_args", str(args)),
+            ("has_disk", "1" if has_disk else ""),
             *(("stage", path) for path in sources.staged),
             *(("argv", word) for word in argv),
             ("env", "PATH=/usr/bin:/bin"),
@@ -215,14 +223,19 @@ class Launcher:
         bins = [str(root / "bin")] if root else []
         return task_environment(asked, home=home, tmp=tmp, ctx=ctx, bins=bins)
 
-    def _spawn(self, folder: JobFolder, lock: int) -> tuple[int, int]:
+    def _spawn(self, folder: JobFolder, lock: int, disk: WorkDisk | None) -> tuple[int, int]:
         """posix_spawn, and not subprocess: nothing here may end or wait with this process."""
         ready_read, ready_write = os.pipe2(os.O_CLOEXEC)
         log = os.open(
             folder.path / "shim.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
         )
+        given = {1: log, 2: log, _READY_FD: ready_write, _LOCK_FD: lock}
+        opened = [log, ready_write]
+        if disk is not None:
+            given[FD_DISK] = disk.another()
+            opened.append(given[FD_DISK])
         # Sources above every target, so that no dup2 overwrites one still to be copied.
-        sources = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in (log, ready_write, lock)]
+        sources = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in given.values()]
         try:
             pid = os.posix_spawn(
                 sys.executable,
@@ -230,14 +243,11 @@ class Launcher:
                 {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-                    (os.POSIX_SPAWN_DUP2, sources[0], 1),
-                    (os.POSIX_SPAWN_DUP2, sources[0], 2),
-                    (os.POSIX_SPAWN_DUP2, sources[1], _READY_FD),
-                    (os.POSIX_SPAWN_DUP2, sources[2], _LOCK_FD),
+                    *((os.POSIX_SPAWN_DUP2, fd, to) for fd, to in zip(sources, given, strict=True)),
                 ],
                 setsid=True,
             )
         finally:
-            for fd in (log, ready_write, *sources):
+            for fd in (*opened, *sources):
                 os.close(fd)
         return pid, ready_read

@@ -20,12 +20,17 @@ JobId = NewType("JobId", str)
 
 
 class Limit(StrEnum):
-    """What a job can be limited in."""
+    """What a job can be limited in.
+
+    `disk` alone is measured some times a second; with `disk-fs` the work folder is a file system of
+    its own, which nothing can be written past.
+    """
 
     MEMORY = "memory"
     PIDS = "pids"
     CPU = "cpu"
     DISK = "disk"
+    DISK_FS = "disk-fs"
     WALL = "wall"
     NET = "net"
     SYSCALLS = "syscalls"
@@ -53,7 +58,10 @@ class JobSpec:
 
 @dataclass(frozen=True, slots=True)
 class JobExit:
-    """How a job ended: `reason` is exit, signal, oom, wall, disk, killed, lease or lost."""
+    """How a job ended.
+
+    `reason` is exit, signal, oom, wall, disk, log, files, killed, lease or lost.
+    """
 
     code: int
     reason: str
@@ -110,8 +118,11 @@ class Executor(Protocol):
     def on_call(self, answer: JobCall) -> None:
         """Set who answers the tasks' `ctx` requests; once, before run."""
 
-    async def prepare(self, job: JobId) -> None:
-        """Make the job's private folder; idempotent."""
+    async def prepare(self, job: JobId, disk_bytes: int = 0) -> None:
+        """Make the job's private folder, idempotent. Files come in after it.
+
+        `disk_bytes` is the limit that `start` will name: what comes in must fit into it, too.
+        """
 
     async def put_file(self, job: JobId, name: str, chunks: AsyncIterable[bytes]) -> None:
         """Write a file into the work folder (inputs, restored checkpoints); parents are made."""

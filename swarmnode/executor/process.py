@@ -28,8 +28,15 @@ from swarmnode.errors import (
     JobUnknownError,
 )
 from swarmnode.executor import ctx_server, safe_files, work_files
-from swarmnode.executor.capability import CONTAINER, Capability, ExecutorConfig, probe
+from swarmnode.executor.capability import (
+    Capability,
+    ExecutorConfig,
+    free_user,
+    probe,
+    templates_in,
+)
 from swarmnode.executor.environments import checked_environment
+from swarmnode.executor.job_disks import JobDisks
 from swarmnode.executor.job_folder import CrashRecord, JobFolder, read_jobs
 from swarmnode.executor.launch import Launcher, refusal
 from swarmnode.executor.port import (
@@ -103,12 +110,14 @@ class ProcessExecutor(work_files.WorkFiles):
         self._jobs: dict[JobId, _Job] = {}
         self._leases: dict[JobId, str] = {}
         """Of jobs that are still to be started, as their shims will read them."""
+        self._disks = JobDisks(templates_in(self._folder))
         self._starting = trio.Lock()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Find out what can be enforced, re-attach to every job, serve until cancelled."""
         launcher = await self._workers.run(self._prepare_machine)
         found = await self._workers.run(lambda: list(read_jobs(launcher.jobs)))
+        await self._workers.run(partial(self._disks.adopt, launcher.jobs))
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             for folder, record in found:
@@ -118,6 +127,7 @@ class ProcessExecutor(work_files.WorkFiles):
                 await trio.sleep_forever()
             finally:
                 self._nursery = None
+                self._disks.let_go()
 
     def _prepare_machine(self) -> Launcher:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -194,11 +204,22 @@ class ProcessExecutor(work_files.WorkFiles):
         """Set who answers the tasks' `ctx` requests."""
         self._answer = answer
 
-    async def prepare(self, job: JobId) -> None:
+    async def prepare(self, job: JobId, disk_bytes: int = 0) -> None:
         """Make the job's private folder; idempotent. Raises ExecutorUnavailableError."""
         self._refuse_if_troubled()
         folder = self._folder_of(job)
-        await self._write(lambda: self._ready_launcher().prepare_job(folder))
+
+        def prepare() -> None:
+            self._ready_launcher().prepare_job(folder)
+            if disk_bytes:
+                self._give_disk(folder, disk_bytes)
+
+        await self._write(prepare)
+
+    def _give_disk(self, folder: JobFolder, disk_bytes: int) -> None:
+        is_late = any(folder.work.iterdir())  # files came before anybody said how large it is
+        if not self._capability.limits[Limit.DISK_FS] and not is_late:
+            self._disks.make(folder, disk_bytes)
 
     async def start(self, spec: JobSpec) -> JobView:
         """Write the crash record, then start; the job of an id starts once only.
@@ -234,8 +255,10 @@ class ProcessExecutor(work_files.WorkFiles):
 
         def launch() -> tuple[CrashRecord, tuple[int, int] | None]:
             launcher.prepare_job(folder)
+            self._give_disk(folder, spec.disk_bytes)
             record = launcher.record_start(spec, folder, self._free_user())
-            return record, launcher.start(record, folder, self._leases.get(spec.job, ""))
+            disk, lease = self._disks.of(folder), self._leases.get(spec.job, "")
+            return record, launcher.start(record, folder, disk, lease)
 
         with trio.CancelScope(shield=True):  # a shim that runs must be known
             record, spawned = await self._write(launch)
@@ -253,16 +276,8 @@ class ProcessExecutor(work_files.WorkFiles):
             raise ExecutorUnavailableError(f"{self._folder}: {exc.strerror or exc}") from exc
 
     def _free_user(self) -> int:
-        if not (self._config.sandbox == CONTAINER or self._capability.is_staged):
-            return 0
         taken = {job.record.uid for job in self._jobs.values()}
-        first, guard = self._config.uid_first, self._config.uid_first + self._config.uid_count - 1
-        for uid in range(first, guard):
-            if uid not in taken:
-                return uid
-        if self._capability.is_staged:  # namespaces keep two jobs of one user apart, too
-            return first + len(taken) % (guard - first)
-        raise ExecutorUnavailableError(f"all {guard - first} task users are taken: forget old jobs")
+        return free_user(self._config, self._capability, taken)
 
     def jobs(self) -> Sequence[JobView]:
         """Every job that was started here, by id."""
@@ -332,12 +347,12 @@ class ProcessExecutor(work_files.WorkFiles):
         found = self._jobs.get(job)
         if found is None:
             self._work(job)
-            await self._write(partial(safe_files.remove_tree, str(self._folder_of(job).path)))
+            await self._write(partial(self._remove, self._folder_of(job)))
             return
         if not found.ended.is_set():
             raise JobRunningError(f"{job} runs: stop it first")
         await self._workers.run(partial(kill_left_over, found.folder, found.record))
-        await self._write(partial(safe_files.remove_tree, str(found.folder.path)))
+        await self._write(partial(self._remove, found.folder))
         del self._jobs[job]
 
     async def sweep(self, keep: frozenset[JobId]) -> tuple[JobId, ...]:
@@ -352,9 +367,13 @@ class ProcessExecutor(work_files.WorkFiles):
                 await self.stop(job, 0)
                 await self.forget(job)
             else:
-                await self._write(partial(safe_files.remove_tree, str(jobs / name)))
+                await self._write(partial(self._remove, JobFolder(jobs / name)))
             removed.append(job)
         return tuple(removed)
+
+    def _remove(self, folder: JobFolder) -> None:
+        self._disks.drop(folder)
+        safe_files.remove_tree(str(folder.path))
 
     def _known(self, job: JobId) -> _Job:
         found = self._jobs.get(job)
@@ -373,4 +392,4 @@ class ProcessExecutor(work_files.WorkFiles):
         folder = self._folder_of(job)
         if not folder.work.is_dir():
             raise JobUnknownError(f"no job {job!r} here")
-        return str(folder.work)
+        return self._disks.root_of(folder)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from swarmnode.executor.shim import FD_ARGS, FD_BLOCK, FD_SECCOMP, FD_STATUS
-from swarmnode.executor.stage import staged_path
+from swarmnode.executor.stage import HELD, staged_path
 
 USER: Final = 65534
 WORK: Final = "/work"
@@ -49,12 +49,19 @@ class Sources:
         self.staged.append(str(path))
         return staged_path(len(self.staged) - 1)
 
+    def held(self, number: int) -> str:
+        """Likewise for a file system that the shim holds by a descriptor."""
+        assert self._is_staged
+        self.staged.append(f"{HELD}{number}")
+        return staged_path(len(self.staged) - 1)
+
 
 @dataclass(frozen=True, slots=True)
 class View:
     """What one job is to see."""
 
-    work: Path
+    work: str
+    """Where `sources` has the work folder."""
     ctx: Path
     """Folder with `swarm_ctx.py` and `ctx.sock`, bound at /run/swarm."""
     etc: Path
@@ -119,8 +126,7 @@ def _scratch(view: View) -> list[str]:
             options += ["--ro-bind", "/dev/null", f"/proc/{name}"]
     for name in ("passwd", "group", "hosts"):
         options += ["--ro-bind", view.sources(view.etc / name), f"/etc/{name}"]
-    work, ctx = view.sources(view.work), view.sources(view.ctx)
-    return [*options, "--bind", work, WORK, "--ro-bind", ctx, CTX]
+    return [*options, "--bind", view.work, WORK, "--ro-bind", view.sources(view.ctx), CTX]
 
 
 def _gpus(devices: Sequence[str]) -> list[str]:

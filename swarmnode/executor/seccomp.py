@@ -35,6 +35,11 @@ _X32_BIT: Final = 0x40000000
 _CLONE_NEW_ANY: Final = 0x7E020000  # user, mount, cgroup, uts, ipc, pid and net namespaces
 _TIOCSTI: Final = 0x5412  # types into the terminal of whoever started us (CVE-2017-5226)
 _TIOCLINUX: Final = 0x541C
+_RESERVE: Final = (0x40305828, 0x4030582A, 0x40305839)  # FS_IOC_RESVSP, RESVSP64, ZERO_RANGE
+_IOCTLS: Final = (_TIOCSTI, _TIOCLINUX, *_RESERVE)
+_HIDDEN_SPACE: Final = (0x01, 0x11, 0x41)
+"""Modes of fallocate that take space beyond a file's end, where RLIMIT_FSIZE does not reach: a log
+lies outside the job's own file system. posix_fallocate asks for mode 0."""
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK, _NETLINK_ROUTE = 1, 2, 10, 16, 0
 _FAMILIES: Final = (_AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK)
 """AF_VSOCK, for one, knows no network namespace: it would reach the machine's hypervisor."""
@@ -52,13 +57,14 @@ class _Machine:
     ioctl: int
     socket: int
     socketpair: int
+    fallocate: int
     denied: Mapping[str, int]
 
 
 # arch/x86/entry/syscalls/syscall_64.tbl
 _X86_64: Final = _Machine(
     audit_arch=0xC000003E, has_x32=True, clone=56, clone3=435, ioctl=16, socket=41,
-    socketpair=53,
+    socketpair=53, fallocate=285,
     denied={
         "ptrace": 101, "syslog": 103, "pivot_root": 155, "acct": 163, "settimeofday": 164,
         "mount": 165, "umount2": 166, "swapon": 167, "swapoff": 168, "reboot": 169,
@@ -77,7 +83,7 @@ _X86_64: Final = _Machine(
 # include/uapi/asm-generic/unistd.h
 _AARCH64: Final = _Machine(
     audit_arch=0xC00000B7, has_x32=False, clone=220, clone3=435, ioctl=29, socket=198,
-    socketpair=199,
+    socketpair=199, fallocate=47,
     denied={
         "umount2": 39, "mount": 40, "pivot_root": 41, "quotactl": 60, "acct": 89,
         "unshare": 97, "kexec_load": 104, "init_module": 105, "delete_module": 106,
@@ -114,7 +120,8 @@ def filter_program(machine: str, *, is_apart: bool = True) -> bytes:
     # A filter cannot look into clone3's struct: ENOSYS makes the C library fall back to clone.
     program += _when_call(table.clone3, [_give(_RETURN, _ERRNO | errno.ENOSYS)])
     program += _when_call(table.clone, _refuse_bits(0, _CLONE_NEW_ANY))
-    program += _when_call(table.ioctl, _refuse_values(1, (_TIOCSTI, _TIOCLINUX)))
+    program += _when_call(table.ioctl, _refuse_values(1, _IOCTLS, errno.EPERM))
+    program += _when_call(table.fallocate, _refuse_values(1, _HIDDEN_SPACE, errno.EOPNOTSUPP))
     if is_apart:
         program += _when_call(table.socket, _allow_families())
         program += _when_call(table.socketpair, _refuse_all_but(0, _AF_UNIX, errno.EAFNOSUPPORT))
@@ -159,13 +166,13 @@ def _refuse_bits(argument: int, bits: int) -> list[bytes]:
     ]
 
 
-def _refuse_values(argument: int, values: Sequence[int]) -> list[bytes]:
+def _refuse_values(argument: int, values: Sequence[int], error: int) -> list[bytes]:
     """Compare the low 32 bits only: that is all the kernel reads of them (CVE-2019-10063)."""
     program = [_give(_LOAD_WORD, _ARGS_AT + 8 * argument)]
     for value in values:
         program += [
             _give(_JUMP_EQUAL, value, if_false=1),
-            _give(_RETURN, _ERRNO | errno.EPERM),
+            _give(_RETURN, _ERRNO | error),
         ]
     return [*program, _give(_LOAD_WORD, _NR_AT)]
 

@@ -20,7 +20,7 @@ import select
 import signal
 import time
 
-from swarmnode.executor import disk_use, pairs, uid_mode
+from swarmnode.executor import disk_use, pairs, uid_mode, work_use
 from swarmnode.executor.cgroup import JobCgroup, send_signal
 from swarmnode.executor.child import (
     CODE_CANNOT_EXECUTE,
@@ -31,9 +31,12 @@ from swarmnode.executor.child import (
     lower,
     say_and_exit,
 )
+from swarmnode.executor.disk_watch import DiskWatch
 from swarmnode.executor.proc import has_child, start_ticks
 from swarmnode.executor.shim_lease import Lease
 
+FD_DISK = 29
+"""Where the shim finds the job's file system, if it has one; mounted nowhere yet."""
 FD_ARGS, FD_SECCOMP, FD_STATUS, FD_BLOCK = 40, 41, 42, 43
 """Numbers under which bubblewrap finds its files; the node names them in its arguments."""
 
@@ -61,6 +64,7 @@ class Order:
         self.nofile = int(single["nofile"])
         self.enforced = single["enforced"]
         self.seccomp = single["seccomp"]
+        self.has_disk = bool(single.get("has_disk"))
         self.bwrap_args = single.get("bwrap_args", "")
         self.stage = [value for key, value in entries if key == "stage"]
         self.uid = int(single.get("uid", 0))
@@ -76,6 +80,8 @@ class Shim:
         self._folder = folder
         self._ready_fd = ready_fd
         self._order = Order(pairs.read_pairs(folder + "/order"))
+        if not self._order.has_disk:
+            os.closerange(FD_DISK, FD_DISK + 1)  # nothing of ours, then
         self._control = os.open(folder + "/control", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self._wake, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
@@ -91,7 +97,13 @@ class Shim:
         self._kill_at_s = self._started_s + self._order.wall_s
         self._kill_reason = "wall"
         self._lease = Lease(self._order.lease)
-        self._disk_due_s = 0.0
+        self._disk = DiskWatch(
+            folder,
+            self._order.disk_bytes,
+            self._order.log_bytes,
+            self._order.entries_max,
+            FD_DISK if self._order.has_disk else -1,
+        )
         self._notice_due = False
         self._wait_status: int | None = None
         self._rusage: resource.struct_rusage | None = None
@@ -257,23 +269,8 @@ class Shim:
             self._kill(self._kill_reason)
         elif self._order.cgroup.oom_kills():
             self._kill("oom")
-        elif now_s >= self._disk_due_s:
-            if self._over_disk():
-                self._kill("disk")
-            # A big tree may cost at most a twentieth of a core to watch.
-            self._disk_due_s = time.monotonic() + max(_TICK_S, 20 * (time.monotonic() - now_s))
-
-    def _over_disk(self) -> bool:
-        folder, order = self._folder, self._order
-        logs = [os.stat(f"{folder}/{name}").st_size for name in ("stdout", "stderr")]
-        try:
-            used = disk_use.disk_use(folder + "/work", order.entries_max)
-            if order.is_container:
-                used += disk_use.disk_use(folder + "/tmp", order.entries_max)  # noqa: S108
-        except disk_use.TooManyEntriesError:
-            return True
-        used += disk_use.unlinked_use(self._processes(), os.stat(folder).st_dev)
-        return used > order.disk_bytes or max(logs) > order.log_bytes
+        elif reason := self._disk.verdict(now_s, self._processes):
+            self._kill(reason)
 
     def _processes(self) -> "list[int]":
         """Host pids of the job, from whatever there is to know them by."""
@@ -314,8 +311,10 @@ class Shim:
         if reason in ("exit", "signal"):
             if oom and code:
                 reason = "oom"
-            elif self._over_disk():
-                reason = "disk"
+            elif over := self._disk.final(self._processes):
+                reason = over
+            elif order.has_disk and not work_use.is_whole(self._folder, FD_DISK):
+                reason = "lost"
         usage = self._rusage
         cpu_s = usage.ru_utime + usage.ru_stime if usage else 0.0
         peak = usage.ru_maxrss * 1024 if usage else 0
@@ -389,10 +388,13 @@ def _number_after(text: bytes, key: bytes) -> int:
 
 def main(folder: str, ready_fd: int, lock_fd: int) -> None:
     """Body of the process. The lock is ours already: the node took it and handed it on."""
-    os.closerange(3, ready_fd)  # nothing else of the node's lives on here, no socket of its API
+    os.closerange(3, FD_DISK)  # nothing else of the node's lives on here, no socket of its API
     os.closerange(lock_fd + 1, _FDS_MAX)
-    os.set_inheritable(lock_fd, False)
-    os.set_inheritable(ready_fd, False)
+    for fd in (FD_DISK, ready_fd, lock_fd):
+        try:  # noqa: SIM105
+            os.set_inheritable(fd, False)
+        except OSError:  # a job without a file system of its own
+            pass
     fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.umask(0o077)
     Shim(folder, ready_fd).run()

@@ -1,6 +1,7 @@
 """How a node notices that a shim is gone, and ends what a shim left behind."""
 
 import contextlib
+import logging
 import os
 import signal
 
@@ -8,12 +9,13 @@ import trio
 
 from swarmnode.executor import uid_mode
 from swarmnode.executor.cgroup import JobCgroup
-from swarmnode.executor.job_folder import CrashRecord, JobFolder, boot_id
+from swarmnode.executor.job_folder import CrashRecord, JobFolder, boot_id, lost_exit
 from swarmnode.executor.port import JobExit
 from swarmnode.executor.proc import start_ticks
 from swarmnode.limits import KILL_TIMEOUT_S
 
 _LOOK_S = 0.05
+log = logging.getLogger("swarm")
 
 
 async def until_gone(folder: JobFolder, shim: int) -> None:
@@ -44,7 +46,11 @@ def final_exit(folder: JobFolder, record: CrashRecord) -> JobExit:
     exited = folder.read_exit()
     if exited is None:
         kill_left_over(folder, record)
-        exited = folder.write_lost()
+        try:
+            exited = folder.write_lost()
+        except OSError as exc:  # a full disk; the next node will find out again
+            log.warning("cannot note how %s ended: %s", record.spec.job, exc.strerror)
+            exited = lost_exit()
     return exited
 
 

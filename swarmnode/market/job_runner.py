@@ -269,14 +269,12 @@ def _is_success(ended: JobExit) -> bool:
 
 def _words(record: JobRecord, ended: JobExit) -> str:
     shape = record.spec.shape
-    match ended.reason:
-        case "oom":
-            return f"it needed more than its {shape.memory_bytes // 1024**2} MiB of memory"
-        case "disk":
-            return f"it wrote more than its {shape.disk_bytes // 1024**2} MiB of disk"
-        case "wall":
-            return f"it ran longer than its timeout of {record.spec.timeout_ms / 1000:g} s"
-        case "signal":
-            return f"it was ended by signal {ended.code - 128}"
-        case _:
-            return f"exit code {ended.code}"
+    words = {
+        "oom": f"it needed more than its {shape.memory_bytes // 1024**2} MiB of memory",
+        "disk": f"it wrote more than its {shape.disk_bytes // 1024**2} MiB of disk",
+        "log": "it wrote more to stdout or stderr than a machine keeps (256 MiB); not its disk",
+        "files": "it made more files, or nested them deeper, than a machine looks at; not its disk",
+        "wall": f"it ran longer than its timeout of {record.spec.timeout_ms / 1000:g} s",
+        "signal": f"it was ended by signal {ended.code - 128}",
+    }
+    return words.get(ended.reason, f"exit code {ended.code}")

@@ -22,7 +22,7 @@ from swarmnode.tasks.spec import (
 from swarmnode.tree.names import normal
 from swarmnode.tree.pattern import Pattern
 
-LIMITS: Final = ("memory", "pids", "cpu", "disk", "wall", "net", "syscalls")
+LIMITS: Final = ("memory", "pids", "cpu", "disk", "disk-fs", "wall", "net", "syscalls")
 """What `enforce` may name; a test holds it equal to swarmnode.executor.port.Limit."""
 
 ValueT = TypeVar("ValueT")

@@ -30,7 +30,117 @@ def read(pid, address):
     return into.value.decode() if count == 6 else os.strerror(ctypes.get_errno())
 """
 
+_WRITE = """
+import array, errno, os, socket, sys, time
+block = bytes(1 << 20)
+written = 0
+def write(fd, mib):
+    global written
+    for _ in range(mib):
+        written += os.write(fd, block)
+def fresh(name="f"):
+    return os.open(name, os.O_CREAT | os.O_RDWR | os.O_TRUNC)
+def send(to, fd):
+    rights = array.array("i", [fd])
+    to.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+def until_refused(step, most=160):
+    end = time.monotonic() + 6
+    try:
+        while written >> 20 < most and time.monotonic() < end: step()
+    except OSError as exc:
+        if exc.errno != errno.ENOSPC: raise
+    print(written >> 20, flush=True)
+"""
+
+
+def is_within_its_disk(ended: Ended) -> bool:
+    """It was refused more, or ended for it."""
+    said = ended.out.split()
+    return ended.reason == "disk" or (bool(said) and int(said[-1]) <= 36)
+
+
 TRIES = [
+    Try(
+        "disk in files that are under way between sockets",
+        _WRITE
+        + "a, b = socket.socketpair()\n"
+        + "def step():\n"
+        + "    fd = fresh(); os.unlink('f'); write(fd, 16)\n"
+        + "    send(a, fd); os.close(fd); time.sleep(0.2)\n"
+        + "until_refused(step); time.sleep(4)",
+        is_within_its_disk,
+    ),
+    Try(
+        "disk in sockets that are themselves under way",
+        _WRITE
+        + "a, b = socket.socketpair()\n"
+        + "def step():\n"
+        + "    fd = fresh(); os.unlink('f'); write(fd, 16)\n"
+        + "    c, d = socket.socketpair(); send(c, fd); send(a, c.fileno()); send(a, d.fileno())\n"
+        + "    os.close(fd); c.close(); d.close(); time.sleep(0.2)\n"
+        + "until_refused(step); time.sleep(4)",
+        is_within_its_disk,
+    ),
+    Try(
+        "disk in deleted files that stay open",
+        _WRITE
+        + "def step(): fd = fresh(); os.unlink('f'); write(fd, 8); time.sleep(0.1)\n"
+        + "until_refused(step); time.sleep(2)",
+        is_within_its_disk,
+    ),
+    Try(
+        "disk in deleted files that are mapped and closed",
+        _WRITE
+        + "import mmap\n"
+        + "maps = []\n"
+        + "def step():\n"
+        + "    fd = fresh(); os.unlink('f'); write(fd, 8)\n"
+        + "    maps.append(mmap.mmap(fd, 8 << 20)); os.close(fd); time.sleep(0.1)\n"
+        + "until_refused(step); time.sleep(2)",
+        is_within_its_disk,
+    ),
+    Try(
+        "disk beyond the end of files, and of its own log",
+        "import ctypes, os\n"
+        "libc = ctypes.CDLL(None, use_errno=True)\n"
+        "def keep(fd, mode):\n"
+        "    done = libc.fallocate(fd, mode, ctypes.c_long(0), ctypes.c_long(64 << 20))\n"
+        "    print('took' if done == 0 else ctypes.get_errno())\n"
+        "f = os.open('f', os.O_CREAT | os.O_RDWR)\n"
+        "for fd in (1, 2, f): keep(fd, 1); keep(fd, 0x11)\n",
+        lambda ended: set(ended.out.split()) == {"95"},
+    ),
+    Try(
+        "disk under many thousand empty files",
+        _WRITE
+        + "os.mkdir('d')\n"
+        + "made = 0\n"
+        + "try:\n"
+        + "    for made in range(60000): os.close(os.open(f'd/{made}', os.O_CREAT | os.O_WRONLY))\n"
+        + "except OSError: pass\n"
+        + "until_refused(lambda: (write(fresh(f'f{written}'), 8), time.sleep(0.1))); time.sleep(3)",
+        is_within_its_disk,
+    ),
+    Try(
+        "disk in folders closed to everybody",
+        _WRITE
+        + "os.makedirs('a/b'); fd = fresh('a/b/f'); os.chmod('a/b', 0); os.chmod('a', 0)\n"
+        + "until_refused(lambda: (write(fd, 4), time.sleep(0.1))); time.sleep(2)",
+        is_within_its_disk,
+    ),
+    Try(
+        "a file of a size that no disk has",
+        "import os\n"
+        "fd = os.open('f', os.O_CREAT | os.O_RDWR)\n"
+        "try: os.ftruncate(fd, 1 << 50)\n"
+        "except OSError as exc: print(exc.errno)",
+        lambda ended: ended.out.strip() == "27" or ended.code == 153,
+    ),
+    Try(
+        "a log without end",
+        "import os\nwhile True: os.write(1, b'x' * 65536)",
+        lambda ended: ended.reason == "log" or ended.code == 153,
+    ),
     Try(
         "sockets of families that know no network namespace",
         _SOCKETS + "print(*(tried(f, socket.SOCK_STREAM) for f in (40, 38, 31, 17, 5, 30, 44)))",

@@ -233,10 +233,10 @@ async def test_a_task_over_its_disk_is_killed(tmp_path: Path, script: str) -> No
     assert ended.wall_s < 25
 
 
-async def test_an_endless_log_is_over_the_disk_limit_too(tmp_path: Path) -> None:
+async def test_an_endless_log_ends_its_task_and_is_not_called_the_disk(tmp_path: Path) -> None:
     async with running_executor(tmp_path / "x", log_bytes=4 * MIB) as executor:
         ended, _, _ = await run_job(executor, spec("t.1", SH, "-c", "yes", disk_bytes=MIB))
-    assert ended.reason == "disk"
+    assert ended.reason == "log"
 
 
 async def test_all_limits_that_are_claimed_are_in_the_exit(tmp_path: Path) -> None:

@@ -167,3 +167,22 @@ def test_a_state_folder_on_a_network_file_system_is_warned_of(
 
 def test_without_a_node_nobody_could_have_noticed_a_copy(tmp_path: Path) -> None:
     assert checks_state.copies(locate({"SWARM_HOME": str(tmp_path)})).status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("files", "status", "said"),
+    [
+        ((), checks.WARN, "no mkfs.ext4"),
+        (("sbin/mkfs.ext4",), checks.WARN, "no loop devices"),
+        (("usr/sbin/mkfs.ext4", "dev/loop-control"), checks.OK, "of its own"),
+    ],
+)
+def test_doctor_says_whether_tasks_get_file_systems_of_their_own(
+    tmp_path: Path, files: tuple[str, ...], status: str, said: str
+) -> None:
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    found = checks_machine.work_disks(tmp_path, is_root=True)
+    assert (found.status, said in found.detail) == (status, True)
+    assert "measured" in checks_machine.work_disks(tmp_path, is_root=False).detail

@@ -1,6 +1,7 @@
 """A real task talks to its node: through the socket in its sandbox, across a restart, bounded."""
 
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,11 @@ async def test_a_task_asks_its_node_and_knows_its_name(tmp_path: Path) -> None:
     assert answers.asked == [(JOB, {"op": "state_get", "key": "key"})]
 
 
+async def nothing() -> AsyncIterator[bytes]:
+    """The stream of an empty file."""
+    yield b""
+
+
 async def test_a_task_waits_for_a_node_that_restarts(tmp_path: Path) -> None:
     script = (
         "import swarm_ctx as ctx, os, time\n"
@@ -78,10 +84,10 @@ async def test_a_task_waits_for_a_node_that_restarts(tmp_path: Path) -> None:
             await executor.start(spec(JOB, PYTHON, "-c", script))
             await executor.log_grew(JOB, "stdout", 0)
             nursery.cancel_scope.cancel()
-        (tmp_path / "x" / "jobs" / JOB / "work" / "go").touch()
         async with trio.open_nursery() as nursery:
             executor = executor_in(tmp_path, second)
             await nursery.start(executor.run)
+            await executor.put_file(JOB, "go", nothing())
             ended = await executor.wait(JOB)
             out = await executor.read_log(JOB, "stdout", 0, MIB)
             await executor.sweep(frozenset())
