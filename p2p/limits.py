@@ -209,8 +209,17 @@ NEWS_MEMBERS_MAX: Final = 200
 FAREWELLS_MAX: Final = 256
 """Members told directly that we leave; they tell the others."""
 
-PRESENCE_BYTES_MAX: Final = 4096
-"""One signed presence: eight addresses, two names and a signature take under 3 KiB."""
+PRESENCE_TOKEN_BYTES_MAX: Final = 4096
+"""A token in a presence: three certificates take 1 KiB; longer chains are shown at the door."""
+
+PRESENCE_BYTES_MAX: Final = PRESENCE_TOKEN_BYTES_MAX + 3072
+"""One signed presence: a token, eight addresses, two names and a signature."""
+
+PROOFS_KEPT_MAX: Final = 8192
+"""Tokens of others that were checked and found good: four times what GOSSIP_ROWS_MAX holds."""
+
+MACHINES_PER_MEMBER_MAX: Final = 4096
+"""Machines of one person in a view: whoever may certify machines cannot fill it for the others."""
 
 STRANGER_UNREAD_BYTES_MAX: Final = 1024 * 1024
 """The same before the peer is admitted: 512 strangers at the door hold half a GiB at the worst."""
@@ -232,6 +241,9 @@ GOSSIP_TTL_S_MAX: Final = 3600.0
 
 GOSSIP_ROWS_MAX: Final = 8192
 """Items held, of all members and kinds: two kinds of 4,096 members, 40 MiB at the very worst."""
+
+GOSSIP_ROWS_PER_MEMBER_MAX: Final = 1024
+"""Of these, items of one person's machines once half of them are taken: 500 machines' worth."""
 
 GOSSIP_STRANGERS_MAX: Final = 128
 """Items of origins not yet known as members: news of a member may be slower than its first item."""

@@ -9,6 +9,7 @@ from p2p.effects import Rng
 from p2p.host.admit_book import AdmissionBook
 from p2p.host.port import Host, Index
 from p2p.identity.papers import Papers
+from p2p.identity.proofs import Proofs as PresenceProofs
 from p2p.ids import LabId, MemberId, NetworkId
 from p2p.wire.envelope import Signer
 from p2p.workers import Workers
@@ -40,6 +41,8 @@ class Edges:
     workers: Workers
     book: AdmissionBook
     """Who everybody is who was admitted, and the register of the removed."""
+    presence_proofs: PresenceProofs | None = None
+    """Who machines are that were never met; None where there are no certificates."""
     papers: Papers | None = None
     """None where machines have no certificates: in simulations."""
     boot_s: Callable[[], float] = trio.current_time

@@ -76,6 +76,7 @@ class Node:
             addresses=edges.host.addresses,
             rng=edges.rng,
             incarnation=edges.wall_ms(),
+            proofs=edges.presence_proofs,
         )
 
     def _gossip(self) -> GossipService:

@@ -11,6 +11,7 @@ from p2p.errors import AdmissionError
 from p2p.host.admit import OpenNetworkAdmission, TokenAdmission
 from p2p.host.libp2p.host import HostConfig, Libp2pHost
 from p2p.host.libp2p.index import Libp2pIndex
+from p2p.host.proofs import TokenProofs
 from p2p.identity.keys import KeySigner
 from p2p.link.guard import GuardConfig
 from p2p.workers import ThreadWorkers, Workers
@@ -80,6 +81,7 @@ def build_edges(config: Config, home: Home, shares: Shares) -> Real:
         wall_ms=wall_ms,
         workers=workers,
         book=admission.book,
+        presence_proofs=TokenProofs(admission),
         papers=HomePapers(home, admission),
         boot_s=boot_s,
         proofs=admission,

@@ -14,12 +14,13 @@ from p2p.errors import WireError
 from p2p.gossip.items import Item
 from p2p.gossip.messages import DOMAINS, KINDS, Carried, Fact
 from p2p.gossip.table import Row, Table, key_of
-from p2p.ids import NetworkId, PeerId
+from p2p.ids import MemberId, NetworkId, PeerId
 from p2p.limits import (
     CLOCK_SKEW_MAX_MS,
     FORGERY_COST,
     GOSSIP_BODY_BYTES_MAX,
     GOSSIP_ROWS_MAX,
+    GOSSIP_ROWS_PER_MEMBER_MAX,
     GOSSIP_STRANGERS_MAX,
     GOSSIP_TTL_S_MAX,
     INCARNATION_MAX,
@@ -77,6 +78,7 @@ class Holdings:
         self._waiting: dict[int, tuple[Signed, float]] = {}
         self._seen: View | None = None
         self._liveness: dict[PeerId, Liveness] = {}
+        self._owners: dict[PeerId, MemberId] = {}
         self._alive: list[PeerId] = []
         self._listed: dict[int, _Listed] = {}
 
@@ -140,6 +142,9 @@ class Holdings:
         if sealed.sender != self.me and sealed.sender not in self._members():
             self._keep_waiting(key, sealed, ends_s)
             return None
+        if held is None and not self._has_room_for(sealed.sender):
+            self.throttled += 1
+            return None
         fact = self._open(peer, sealed, now_s)
         if fact is None:
             return None
@@ -169,8 +174,17 @@ class Holdings:
         if view is not self._seen:
             self._seen = view
             self._liveness = {member.peer: member.liveness for member in view.members}
+            self._owners = {member.peer: member.member for member in view.members}
             self._alive = [m.peer for m in view.alive() if m.peer != self.me]
         return self._liveness
+
+    def _has_room_for(self, origin: PeerId) -> bool:
+        """Whether one more row may be this origin's owner's; asked once half of them are taken."""
+        owner = self._owners.get(origin)
+        if origin == self.me or not owner or len(self.table) < GOSSIP_ROWS_MAX // 2:
+            return True
+        theirs = sum(self._owners.get(row.item.origin) == owner for row in self.table)
+        return theirs < GOSSIP_ROWS_PER_MEMBER_MAX
 
     def _left_ms(self, sealed: Signed) -> int:
         return sealed.expires_ms - self._wall_ms()

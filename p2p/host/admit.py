@@ -74,15 +74,15 @@ class TokenAdmission:
         revoked: Callable[[], Collection[str]] = nobody_revoked,
     ) -> None:
         """Raises AdmissionError when our own token is no good: peers would refuse it too."""
-        self._signer, self.anchor, self._wall_ms = signer, anchor, wall_ms
+        self.signer, self.anchor, self.wall_ms = signer, anchor, wall_ms
         self._buckets = _Buckets()
         self.book = AdmissionBook(Register(anchor, signer), revoked)
         self.adopt(token)
 
     def adopt(self, token: MembershipToken) -> None:
         """Show this token from now on. Raises AdmissionError when it is no good."""
-        clocks = Clocks(self._wall_ms())
-        self.me = check_token(token, self._signer.peer_id, self.anchor, self._signer, clocks)
+        clocks = Clocks(self.wall_ms())
+        self.me = check_token(token, self.signer.peer_id, self.anchor, self.signer, clocks)
         self.token = token
         self.book.enter(self.me)
 
@@ -99,9 +99,9 @@ class TokenAdmission:
         if len(token) > TOKEN_BYTES_MAX:
             return None
         try:
-            decoded, clocks = decode_token(token), Clocks(self._wall_ms())
+            decoded, clocks = decode_token(token), Clocks(self.wall_ms())
             revoked = self.book.revoked()
-            who = check_token(decoded, peer, self.anchor, self._signer, clocks, revoked)
+            who = check_token(decoded, peer, self.anchor, self.signer, clocks, revoked)
         except (AdmissionError, WireError):
             return None
         return None if self.book.register.why_out(who) else (who.member, who.lab)
@@ -129,7 +129,7 @@ class TokenAdmission:
     def _hello(self) -> Hello:
         digest = self.book.register.removals.digest()
         token = encode_token(self.token)
-        return Hello(WIRE_VERSION, self.anchor.network, self._wall_ms(), token, digest)
+        return Hello(WIRE_VERSION, self.anchor.network, self.wall_ms(), token, digest)
 
     async def _catch_up(
         self, who: Admitted, stream: AdmitStream, hellos: tuple[Hello, Hello], initiator: bool
@@ -140,7 +140,7 @@ class TokenAdmission:
             return
         register = self.book.register
         exchange = ask_removals if initiator else tell_removals
-        await exchange(register, stream, self._wall_ms)
+        await exchange(register, stream, self.wall_ms)
         why = register.why_out(who)
         if why is None:
             return
@@ -155,13 +155,13 @@ class TokenAdmission:
 
     def _witness(self, who: Admitted, hello: Hello) -> None:
         """Tell everybody with which invite a newcomer came, if we are the first to know."""
-        register, now_ms = self.book.register, self._wall_ms()
+        register, now_ms = self.book.register, self.wall_ms()
         if register.uses.is_told(who):
             return
         certificate = use_certificate(who, decode_token(hello.token).certificates)
         if certificate is not None:
             network = self.anchor.network
-            register.take(witness(self._signer, network, self.token, certificate, now_ms), now_ms)
+            register.take(witness(self.signer, network, self.token, certificate, now_ms), now_ms)
 
     async def _check(
         self, peer: PeerId, stream: AdmitStream, frame: bytes
@@ -192,9 +192,9 @@ class TokenAdmission:
             token = decode_token(hello.token)
         except WireError as exc:
             raise AdmissionError("malformed", str(exc)) from exc
-        clocks = Clocks(self._wall_ms(), hello.wall_ms)
+        clocks = Clocks(self.wall_ms(), hello.wall_ms)
         revoked = self.book.revoked()
-        who = check_token(token, peer, self.anchor, self._signer, clocks, revoked)
+        who = check_token(token, peer, self.anchor, self.signer, clocks, revoked)
         why = self.book.register.why_out(who)
         if why is not None:
             raise why

@@ -9,6 +9,7 @@ nothing is probed; at two and three timeouts alone decide, as nobody could help 
 from collections.abc import Callable, Mapping
 
 from p2p.effects import Effect, Notify, Rng, Send, WakeAt
+from p2p.identity.proofs import Proofs
 from p2p.ids import NetworkId, PeerId
 from p2p.limits import ADDRESS_CHARS_MAX, FAREWELLS_MAX, RELAYS_MAX, STRANGERS_MAX
 from p2p.membership import events as e
@@ -31,7 +32,11 @@ from p2p.wire.envelope import Signer
 
 
 class Membership:
-    """One node's view of the swarm and its part in keeping everybody's view right."""
+    """One node's view of the swarm and its part in keeping everybody's view right.
+
+    `incarnation` starts as wall-clock milliseconds, so that a restart has a higher one; without
+    `proofs` presences are taken at their word, where there are no certificates.
+    """
 
     def __init__(
         self,
@@ -41,10 +46,11 @@ class Membership:
         profile: Profile,
         rng: Rng,
         incarnation: int,
+        proofs: Proofs | None = None,
     ) -> None:
-        """`incarnation` starts as wall-clock milliseconds, so that a restart has a higher one."""
-        self._config, self._rng, self._prober = config, rng, Prober(config, rng)
-        self._known = Knowledge(config, signer, network, profile, incarnation, self._prober, rng)
+        prober = Prober(config, rng)
+        self._config, self._rng, self._prober = config, rng, prober
+        self._known = Knowledge(config, signer, network, profile, incarnation, prober, rng, proofs)
         self._asked_s: dict[PeerId, float] = {}
         self._handlers: dict[type, Callable[..., list[Effect]]] = {
             e.Begin: self._on_begin,
@@ -64,7 +70,10 @@ class Membership:
             e.SyncDue: self._on_sync_due,
             e.RecontactDue: self._on_recontact_due,
         }
-        self._readers: dict[type, Callable[..., list[Effect]]] = {
+        self._readers = self._make_readers()
+
+    def _make_readers(self) -> dict[type, Callable[..., list[Effect]]]:
+        return {
             Ping: self._on_ping,
             Ack: self._on_ack,
             PingRequest: self._on_ping_request,
@@ -86,6 +95,11 @@ class Membership:
     def refused(self) -> int:
         """Presences with a wrong signature or content, since the start."""
         return self._known.table.refused
+
+    @property
+    def unproven(self) -> int:
+        """Presences that nothing proved to be a member's when they came."""
+        return self._known.table.unproven
 
     @property
     def throttled(self) -> int:

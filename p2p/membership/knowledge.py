@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 
 from p2p.effects import Effect, Notify, Rng, Send, WakeAt
+from p2p.identity.proofs import Proofs
 from p2p.ids import LabId, NetworkId, PeerId
 from p2p.limits import ADDRESS_CHARS_MAX, ADDRESSES_PER_PEER_MAX, FORGERY_COST
 from p2p.membership.bucket import Buckets
@@ -43,7 +44,9 @@ class Knowledge:
         incarnation: int,
         prober: Prober,
         rng: Rng,
+        proofs: Proofs | None = None,
     ) -> None:
+        self._proofs = proofs
         self.me = signer.peer_id
         self.incarnation = incarnation
         self._life = incarnation
@@ -51,7 +54,7 @@ class Knowledge:
         """When we last answered a presence of our own key that is not ours."""
         self.has_left = False
         self.addresses: tuple[str, ...] = ()
-        self.table = Table(signer, network, config.members_max)
+        self.table = Table(signer, network, config.members_max, proofs)
         self._config = config
         self._signer = signer
         self._network = network
@@ -114,6 +117,7 @@ class Knowledge:
             profile.site,
             self.has_left,
             self._life,
+            b"" if self._proofs is None else self._proofs.token(),
         )
         sealed = seal(
             self._signer,

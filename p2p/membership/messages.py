@@ -23,6 +23,9 @@ class Presence(Record, frozen=True):
     has_left: bool = False
     life: int = 0
     """The incarnation that this run of the process began with; 0 from older versions."""
+    token: bytes = b""
+    """What proves name, lab and site: the machine's encoded MembershipToken. Without one, what
+    the reader itself saw at its door."""
 
 
 class Opinion(Record, frozen=True):

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 from p2p.ids import PeerId
+from p2p.limits import NEWS_BYTES_MAX
 from p2p.membership.messages import News, Opinion
 from p2p.wire.envelope import Signed
 
@@ -44,8 +45,13 @@ class NewsQueue:
         presences: list[Signed] = []
         opinions = list(first)
         often = self.retransmit_factor * math.ceil(math.log10(members + 1))
+        size = 0
         due = sorted(self._items.items(), key=lambda pair: pair[1].sent)
         for peer, item in due[: self.per_message_max]:
+            if isinstance(item.fact, Signed):
+                size += len(item.fact.payload)
+                if presences and size > NEWS_BYTES_MAX:
+                    break
             item.sent += 1
             if item.sent >= often:
                 del self._items[peer]

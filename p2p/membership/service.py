@@ -9,6 +9,7 @@ from p2p.effects import Rng, Send
 from p2p.errors import PeerUnreachableError
 from p2p.host.rpc import Rpc
 from p2p.identity.caller import Caller
+from p2p.identity.proofs import Proofs
 from p2p.ids import NetworkId, PeerId
 from p2p.membership import events as e
 from p2p.membership.config import MembershipConfig
@@ -30,7 +31,7 @@ FAREWELL_S: Final = 1.0
 """How long a leaving node waits for somebody to take note."""
 
 ADDRESSES_EVERY_S: Final = 10.0
-"""How often we look whether our own addresses have changed."""
+"""How often we look whether our own addresses, or our certificates, have changed."""
 
 _KINDS: Final[tuple[type[Message], ...]] = (
     Ping,
@@ -57,10 +58,11 @@ class MembershipService:
         addresses: Callable[[], tuple[str, ...]],
         rng: Rng,
         incarnation: int,
+        proofs: Proofs | None = None,
     ) -> None:
         """`addresses` is asked once running and now and then; `incarnation` is wall-clock ms."""
-        self._core = Membership(config, signer, network, profile, rng, incarnation)
-        self._addresses = addresses
+        self._core = Membership(config, signer, network, profile, rng, incarnation, proofs)
+        self._addresses, self._proofs = addresses, proofs
         self._rpc = rpc
         performer = Performer(self._send, self._notify, persist_nothing)
         self._driver = Driver(self._core, performer)
@@ -126,10 +128,11 @@ class MembershipService:
             addresses = self._addresses()
             await self._driver.do(e.Begin(addresses))
             task_status.started()
+            token = self._token()
             while True:
                 await trio.sleep(ADDRESSES_EVERY_S)
-                if addresses != self._addresses():
-                    addresses = self._addresses()
+                if addresses != self._addresses() or token != self._token():
+                    addresses, token = self._addresses(), self._token()
                     await self._driver.do(e.Readdressed(addresses))
 
     @property
@@ -146,6 +149,9 @@ class MembershipService:
     def dropped(self) -> int:
         """Messages dropped because too many were waiting, since the start."""
         return self._driver.dropped
+
+    def _token(self) -> bytes:
+        return b"" if self._proofs is None else self._proofs.token()
 
     def _on_message(self, caller: Caller, message: Message) -> None:
         self._driver.post(e.Heard(caller.peer, message))

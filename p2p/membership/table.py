@@ -8,15 +8,19 @@ So any two tables that have heard the same facts, in any order, hold the same.
 """
 
 from bisect import bisect_left, insort
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
 from p2p.errors import WireError
-from p2p.ids import NetworkId, PeerId
+from p2p.identity.caller import Caller
+from p2p.identity.proofs import Proofs
+from p2p.ids import LabId, MemberId, NetworkId, PeerId
 from p2p.limits import (
     ADDRESS_CHARS_MAX,
     ADDRESSES_PER_PEER_MAX,
     INCARNATION_MAX,
+    MACHINES_PER_MEMBER_MAX,
     NAME_CHARS_MAX,
     PRESENCE_BYTES_MAX,
 )
@@ -46,8 +50,15 @@ class Row:
 class Table:
     """All rows, ourselves included, by peer id."""
 
-    def __init__(self, signer: Signer, network: NetworkId, members_max: int) -> None:
-        self._signer = signer
+    def __init__(
+        self,
+        signer: Signer,
+        network: NetworkId,
+        members_max: int,
+        proofs: Proofs | None = None,
+    ) -> None:
+        """`proofs` None: names and labs are taken as claimed, where there are no certificates."""
+        self._signer, self._proofs = signer, proofs
         self._network = network
         self._members_max = members_max
         self._order: list[PeerId] = []
@@ -55,7 +66,11 @@ class Table:
         self.lives = Lives()
         """Runs of each of them, which tell a copied home."""
         self.refused = 0
-        """Presences with a wrong signature or content, since the start."""
+        """Presences with a wrong signature, token or content, since the start."""
+        self.unproven = 0
+        """Presences whose token proved nothing when they came, or had none."""
+        self._persons: Counter[MemberId] = Counter()
+        self._labs: Counter[LabId] = Counter()
 
     def in_order(self) -> list[Row]:
         """All rows by peer id."""
@@ -70,11 +85,15 @@ class Table:
         presence = self._open(sealed) if size <= PRESENCE_BYTES_MAX else None
         if presence is None or (old is None and presence.has_left):
             return None  # whoever left before we knew it need not be known
-        if old is None and not self._make_room():
+        who = self._who(sealed.sender, presence)
+        if who is None or (old is None and not self._has_room(who)):
             return None
-        member = _member(sealed, presence, now_s, old.member if old else None)
+        member = _member(sealed, presence, who, now_s, old.member if old else None)
         if old is None:
             insort(self._order, member.peer)
+        else:
+            self._count(old.member, -1)
+        self._count(member, 1)
         self.lives.heard(member.peer, presence.life, presence.addresses, now_s)
         self.rows[member.peer] = Row(member, sealed, size)
         return _changed(member, old.member if old else None)
@@ -158,16 +177,7 @@ class Table:
 
     def _mark(self, row: Row, liveness: Liveness, now_s: float) -> MemberChanged:
         before = row.member
-        row.member = Member(
-            before.peer,
-            liveness,
-            before.incarnation,
-            before.addresses,
-            before.name,
-            before.lab,
-            before.site,
-            now_s,
-        )
+        row.member = replace(before, liveness=liveness, since_s=now_s)
         return MemberChanged(row.member, before.liveness)
 
     def _open(self, sealed: Signed) -> Presence | None:
@@ -180,6 +190,35 @@ class Table:
             return None
         return presence
 
+    def _who(self, peer: PeerId, presence: Presence) -> Caller | None:
+        """Who its certificates prove it to be; None when nothing does."""
+        if self._proofs is None:
+            claimed = (presence.name, presence.lab, presence.site)
+            name, lab, site = claimed
+            return Caller(peer, MemberId(""), lab, name=name, site=site)
+        if peer == self._signer.peer_id:
+            return self._proofs.me()
+        try:
+            who = self._proofs.whose(peer, presence.token)
+        except WireError:
+            self.refused += 1
+            return None
+        self.unproven += who is None
+        return who
+
+    def _has_room(self, who: Caller) -> bool:
+        """Whether there is room for one more, and for one more of this person and lab."""
+        if self._proofs is not None and who.peer != self._signer.peer_id:
+            if self._persons[who.member] >= MACHINES_PER_MEMBER_MAX:
+                return False
+            if self._labs[who.lab] >= max(1, self._members_max // 2):
+                return False
+        return self._make_room()
+
+    def _count(self, member: Member, count: int) -> None:
+        self._persons[member.member] += count
+        self._labs[member.lab] += count
+
     def _make_room(self) -> bool:
         if len(self.rows) < self._members_max:
             return True
@@ -190,7 +229,7 @@ class Table:
         return True
 
     def _drop(self, peer: PeerId) -> None:
-        del self.rows[peer]
+        self._count(self.rows.pop(peer).member, -1)
         self.lives.forget(peer)
         del self._order[bisect_left(self._order, peer)]
 
@@ -206,7 +245,9 @@ def is_sound(presence: Presence) -> bool:
     )
 
 
-def _member(sealed: Signed, presence: Presence, now_s: float, old: Member | None) -> Member:
+def _member(
+    sealed: Signed, presence: Presence, who: Caller, now_s: float, old: Member | None
+) -> Member:
     liveness = Liveness.LEFT if presence.has_left else Liveness.ALIVE
     since_s = old.since_s if old is not None and old.liveness is liveness else now_s
     return Member(
@@ -214,10 +255,12 @@ def _member(sealed: Signed, presence: Presence, now_s: float, old: Member | None
         liveness,
         sealed.sequence,
         presence.addresses,
-        presence.name,
-        presence.lab,
-        presence.site,
+        who.name,
+        who.lab,
+        who.site,
         since_s,
+        who.member,
+        who.roles,
     )
 
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from operator import attrgetter
 
-from p2p.ids import LabId, PeerId
+from p2p.ids import LabId, MemberId, PeerId
+
+_NOBODY = MemberId("")
 
 
 class Liveness(IntEnum):
@@ -26,11 +28,15 @@ class Member:
     incarnation: int
     addresses: tuple[str, ...]
     name: str
+    """As its certificate says, like lab, site, member and roles: nothing here is merely claimed."""
     lab: LabId
     site: str
     """Failure domain below the lab, as declared in the machine's certificate."""
     since_s: float
     """Monotonic time of the last change of liveness, on our clock."""
+    member: MemberId = _NOBODY
+    """The person it belongs to, as its certificate says."""
+    roles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,9 @@
 """Who simulated machines are to each other: what certificates prove on a real network."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from p2p.errors import WireError
 from p2p.identity.caller import Caller
 from p2p.ids import LabId, MemberId, PeerId
 
@@ -11,3 +15,25 @@ def machine_of(peer: PeerId, lab: LabId = LAB, member: MemberId | None = None) -
     """A machine of a lab; of a person of its own unless told whose."""
     owner = MemberId(f"owner-{peer}") if member is None else member
     return Caller(peer, owner, lab, name=peer, member_name=owner, lab_name=lab)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownMachines:
+    """Satisfies p2p.identity.proofs.Proofs: a token is good if it names its machine."""
+
+    own: PeerId
+    machines: Mapping[PeerId, Caller]
+
+    def token(self) -> bytes:
+        """Ours."""
+        return f"token of {self.own}".encode()
+
+    def me(self) -> Caller:
+        """Who we are."""
+        return replace(self.machines[self.own], is_me=True)
+
+    def whose(self, peer: PeerId, token: bytes) -> Caller | None:
+        """Whose machine that is."""
+        if token and token != f"token of {peer}".encode():
+            raise WireError("somebody else's token")
+        return self.machines.get(peer) if token else None

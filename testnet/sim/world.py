@@ -18,6 +18,7 @@ from p2p.host.memory_host import MemoryHost, memory_address
 from p2p.host.memory_index import IndexTable, MemoryIndex
 from p2p.host.memory_network import LinkModel, MemoryNetwork
 from p2p.identity.admission import Anchor
+from p2p.identity.caller import Caller
 from p2p.identity.register.register import Register
 from p2p.ids import LabId, MemberId, NetworkId, PeerId
 from p2p.workers import InlineWorkers
@@ -29,7 +30,7 @@ from swarmnode.edges import Edges, Identity
 from swarmnode.executor.fake import FakeExecutor
 from swarmnode.node import Node
 from swarmnode.resources.fake import FakeMachine
-from testnet.sim.callers import machine_of
+from testnet.sim.callers import KnownMachines, machine_of
 from testnet.sim.clock import VirtualWall
 from testnet.sim.signer import KeyedHashSigner
 
@@ -165,8 +166,8 @@ class World:
             machine._ended.set()
 
     def _edges(self, machine: SimMachine) -> Edges:
-        who = machine_of(machine.peer, machine.lab, self._identity(machine).member)
-        host = MemoryHost(self.network, machine.peer, who)
+        callers = {one.peer: self._caller(one) for one in self.machines.values()}
+        host = MemoryHost(self.network, machine.peer, callers[machine.peer])
         dice = random.Random(f"{self.seed}/{machine.name}/{machine.starts}")  # noqa: S311
         return Edges(
             network=NETWORK,
@@ -182,6 +183,7 @@ class World:
             entropy=dice.randbytes,
             wall_ms=machine.wall,
             workers=InlineWorkers(),
+            presence_proofs=KnownMachines(machine.peer, callers),
             book=AdmissionBook(Register(ANCHOR, KeyedHashSigner(machine.peer, self.seed))),
             proofs=self,
         )
@@ -194,6 +196,10 @@ class World:
         """As storage.rights.Proofs."""
         machine = next((one for one in self.machines.values() if one.peer == peer), None)
         return None if machine is None else (MemberId(f"member-{machine.lab}"), machine.lab)
+
+    def _caller(self, machine: SimMachine) -> Caller:
+        who = machine_of(machine.peer, machine.lab, self._identity(machine).member)
+        return replace(who, name=machine.name, site=machine.site, roles=ROLES)
 
     def _identity(self, machine: SimMachine) -> Identity:
         member = MemberId(f"member-{machine.lab}")

@@ -9,6 +9,7 @@ import trio
 from p2p.errors import RefusalError, WireError
 from p2p.identity.caller import Caller
 from p2p.ids import PeerId
+from p2p.membership.view import Member
 from p2p.wire.codec import Message, Record, decode_as, encode
 from p2p.wire.envelope import Signed
 from storage.engine.port import Tables, WriteView
@@ -46,8 +47,15 @@ class NameEntry(Record, frozen=True):
 class NameHolder:
     """Answers NameRead, NamePrepare and NameAccept from a table."""
 
-    def __init__(self, tables: Tables, rights: Rights, wall_ms: Callable[[], int]) -> None:
-        self._tables, self._rights, self._wall_ms = tables, rights, wall_ms
+    def __init__(
+        self,
+        tables: Tables,
+        rights: Rights,
+        wall_ms: Callable[[], int],
+        find: Callable[[PeerId], Member | None] = lambda _peer: None,
+    ) -> None:
+        """`find` gives members as their certificates prove them."""
+        self._tables, self._rights, self._wall_ms, self._find = tables, rights, wall_ms, find
         self._accounts = Accounts()
 
     @property
@@ -96,7 +104,7 @@ class NameHolder:
         if record.fence > request.ballot.fence:
             raise RefusalError("corrupt", "a record of a later fence than its ballot")
         proposal = NameState(None, request.ballot, request.sealed, None, request.claim)
-        payer = Payer(caller.member, caller.lab, is_grant)
+        payer = self._payer(caller, request.claim, is_grant)
         held = await self._change(key, payer, lambda old: accept(old, proposal))
         state = NameState(held.state.promised, promise_claim=_promise_claim(held.state))
         return NameHeld(held.done, state), b""
@@ -133,6 +141,13 @@ class NameHolder:
             self._accounts.add(entry.payer, is_pending=is_pending)
         elif old.state.sealed is None and not is_pending:
             self._accounts.written(entry.payer)
+
+    def _payer(self, caller: Caller, claim: Signed | None, is_grant: bool) -> Payer:
+        """Whoever wrote it, if that is a machine we know; else whoever brings it."""
+        writer = None if claim is None else self._find(claim.sender)
+        if writer is None or not writer.member:
+            return Payer(caller.member, caller.lab, is_grant)
+        return Payer(writer.member, writer.lab, is_grant)
 
     def _check_claim(self, key: bytes, ballot: Ballot, claim: Signed | None) -> bool:
         """Raise RefusalError unless the ballot is its signer's; True when that is by a grant."""

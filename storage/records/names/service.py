@@ -86,7 +86,9 @@ class NameService:
         self._signer, self._network = signer, network
         self._wall_ms, self._rng, self._config = wall_ms, rng, config
         self._rights = Rights(signer, network)
-        self._holder = NameHolder(tables, self._rights, wall_ms)
+        self._holder = NameHolder(
+            tables, self._rights, wall_ms, lambda peer: members.view().find(peer)
+        )
         self._asker = Asker(rpc, members, self._rights, config)
         self._counter = 0
         self._locks: dict[bytes, trio.Lock] = {}
