@@ -45,6 +45,15 @@ LISTED_FILES_MAX: Final = 4096
 WALKED_ENTRIES_MAX: Final = 200_000
 """Entries of a work folder that are looked at; a task with more is over its disk limit."""
 
+NODE_DEATHS_MAX: Final = 3
+"""Machines whose node died soon after a task began there: two may be chance, three are the task."""
+
+NODE_DEATHS_HERE_MAX: Final = 5
+"""A node that comes back and dies as often under one job stops it: else it would never move on."""
+
+NODE_DEATH_SOON_MS: Final = 120_000
+"""What kills a node does so soon after its start; a death later than that has other causes."""
+
 DISK_SLACK_PARTS: Final = 64
 """A task's file system is this part and 1 MiB larger than its limit: over it is told from full."""
 

@@ -237,6 +237,7 @@ class Node:
     async def drain(self) -> None:
         """No new work from here on; what runs stays under its shim."""
         self._reader.stops = True
+        self.edges.executor.leave()
         await trio.lowlevel.checkpoint()
 
     def has_started(self) -> bool:

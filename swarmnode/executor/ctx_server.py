@@ -6,18 +6,22 @@ The folder is bound, not the socket: a node that comes back listens anew at the 
 """
 
 import contextlib
+import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 
 import trio
 
+from p2p.accepting import accept_forever
 from swarmnode.executor.job_folder import JobFolder
 from swarmnode.limits import CTX_CONNECTIONS_MAX, CTX_REQUEST_BYTES_MAX
 
 SOCKET = "ctx.sock"
 _LENGTH_BYTES = 4
+_RETRY_S = 1.0
+log = logging.getLogger("swarm")
 
 
 async def listen(folder: JobFolder, uid: int) -> trio.SocketListener:
@@ -38,25 +42,69 @@ async def listen(folder: JobFolder, uid: int) -> trio.SocketListener:
     return trio.SocketListener(sock)
 
 
-async def serve(listener: trio.SocketListener, answer: Callable[[bytes], Awaitable[bytes]]) -> None:
-    """Answer the job's processes until cancelled."""
-    slots = trio.Semaphore(CTX_CONNECTIONS_MAX)
-    await trio.serve_listeners(partial(_converse, answer, slots), [listener])
+async def run(
+    folder: JobFolder,
+    uid: int,
+    answer: Callable[[bytes], Awaitable[bytes]],
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Answer the job's processes until cancelled; says it is ready once the socket is there.
+
+    A machine that has no room for a socket just now (a full disk) is asked again.
+    """
+    is_told = False
+    while True:
+        try:
+            listener = await listen(folder, uid)
+            break
+        except OSError as exc:
+            if not is_told:
+                log.warning("%s cannot reach its node yet: %s", folder.path.name, exc.strerror)
+                task_status.started()
+            is_told = True
+            await trio.sleep(_RETRY_S)
+    if not is_told:
+        task_status.started()
+    seats = Seats(CTX_CONNECTIONS_MAX)
+    serve = partial(_converse, answer, seats)
+    await accept_forever(listener, serve, seats, what=f"connections of {folder.path.name}")
+
+
+class Seats:
+    """How many connections one job may hold; the next one waits in the kernel, unaccepted."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+        self._freed = trio.Event()
+
+    async def free(self) -> None:
+        """Return once one more connection may be accepted."""
+        while not self._left:
+            await self._freed.wait()
+
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[None]:
+        """Hold one."""
+        self._left -= 1
+        try:
+            yield
+        finally:
+            self._left += 1
+            self._freed.set()
+            self._freed = trio.Event()
 
 
 async def _converse(
-    answer: Callable[[bytes], Awaitable[bytes]], slots: trio.Semaphore, stream: trio.SocketStream
+    answer: Callable[[bytes], Awaitable[bytes]], seats: Seats, stream: trio.SocketStream
 ) -> None:
-    async with slots:  # one more connection than allowed waits, and holds no memory of ours
+    with seats.taken():
         try:
             while (request := await _receive(stream)) is not None:
                 reply = await answer(request)
                 await stream.send_all(len(reply).to_bytes(_LENGTH_BYTES) + reply)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the task went away
-        finally:
-            with trio.CancelScope(shield=True):
-                await trio.aclose_forcefully(stream)
 
 
 async def _receive(stream: trio.SocketStream) -> bytes | None:

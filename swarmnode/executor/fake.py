@@ -239,6 +239,9 @@ class FakeExecutor:
         job.due_s = job.kill_at_s = job.lease_until_s = inf
         job.stir()
 
+    def leave(self) -> None:
+        """Nothing is kept of it here."""
+
     def jobs(self) -> Sequence[JobView]:
         """Every job that was started here, by id."""
         started = [self._jobs[job] for job in sorted(self._jobs) if self._jobs[job].spec]

@@ -79,6 +79,10 @@ class JobView:
     pid: int
     started_ms: int
     exit: JobExit | None
+    node_died_ms: int = 0
+    """The node's process died when the job had run for so long; 0: it did not, or much later."""
+    node_deaths: int = 0
+    """How often it did since, each time soon after it had begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +160,9 @@ class Executor(Protocol):
         Also before the start. Nobody needs to be there at the end of a lease: the job ends with
         reason `lease`. A job that was never given one has none.
         """
+
+    def leave(self) -> None:
+        """The node goes in good order: whatever happens next, no job is to blame for it."""
 
     def jobs(self) -> Sequence[JobView]:
         """Every job with a folder here, running or ended."""

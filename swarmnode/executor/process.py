@@ -12,7 +12,6 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -27,7 +26,7 @@ from swarmnode.errors import (
     JobRunningError,
     JobUnknownError,
 )
-from swarmnode.executor import ctx_server, safe_files, work_files
+from swarmnode.executor import ctx_server, life, safe_files, work_files
 from swarmnode.executor.capability import (
     Capability,
     ExecutorConfig,
@@ -36,6 +35,7 @@ from swarmnode.executor.capability import (
     templates_in,
 )
 from swarmnode.executor.environments import checked_environment
+from swarmnode.executor.job import Job
 from swarmnode.executor.job_disks import JobDisks
 from swarmnode.executor.job_folder import CrashRecord, JobFolder, read_jobs
 from swarmnode.executor.launch import Launcher, refusal
@@ -56,24 +56,6 @@ ResultT = TypeVar("ResultT")
 
 _LOOK_S = 0.05
 """How often a log is looked at while somebody follows it."""
-
-
-@dataclass(slots=True)
-class _Job:
-    folder: JobFolder
-    record: CrashRecord
-    started: trio.Event = field(default_factory=trio.Event)
-    ended: trio.Event = field(default_factory=trio.Event)
-    pid: int = 0
-    started_ms: int = 0
-    exit: JobExit | None = None
-
-    def look(self) -> None:
-        if (state := self.folder.read_state()) is not None:
-            self.pid, self.started_ms = state.pid, state.started_ms
-
-    def view(self) -> JobView:
-        return JobView(self.record.spec.job, self.pid, self.started_ms, self.exit)
 
 
 async def _nobody(_job: JobId, _request: bytes) -> bytes:
@@ -107,9 +89,10 @@ class ProcessExecutor(work_files.WorkFiles):
         self._answer: JobCall = _nobody
         self._launcher: Launcher | None = None
         self._nursery: trio.Nursery | None = None
-        self._jobs: dict[JobId, _Job] = {}
+        self._jobs: dict[JobId, Job] = {}
         self._leases: dict[JobId, str] = {}
         """Of jobs that are still to be started, as their shims will read them."""
+        self._life = life.Life(self._folder)
         self._disks = JobDisks(templates_in(self._folder))
         self._starting = trio.Lock()
 
@@ -118,13 +101,16 @@ class ProcessExecutor(work_files.WorkFiles):
         launcher = await self._workers.run(self._prepare_machine)
         found = await self._workers.run(lambda: list(read_jobs(launcher.jobs)))
         await self._workers.run(partial(self._disks.adopt, launcher.jobs))
+        self._life.begin(folder for folder, _ in found)
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             for folder, record in found:
                 self._adopt(folder, record)
             task_status.started()
             try:
-                await trio.sleep_forever()
+                while True:
+                    await trio.sleep(life.TOUCH_S)
+                    self._life.touch()
             finally:
                 self._nursery = None
                 self._disks.let_go()
@@ -153,17 +139,17 @@ class ProcessExecutor(work_files.WorkFiles):
         return self._ready_launcher().capability
 
     def _adopt(self, folder: JobFolder, record: CrashRecord) -> None:
-        job = self._jobs[record.spec.job] = _Job(folder, record)
+        job = self._jobs[record.spec.job] = Job(folder, record)
         job.look()
         assert self._nursery is not None
         self._nursery.start_soon(self._attend, job, 0, -1)
 
-    async def _attend(self, job: _Job, shim: int, ready: int) -> None:
+    async def _attend(self, job: Job, shim: int, ready: int) -> None:
         """From the spawn, or from the re-attachment, to the end of the job."""
         async with trio.open_nursery() as nursery:
             if shim or job.folder.shim_lives():
-                listener = await ctx_server.listen(job.folder, job.record.uid)
-                nursery.start_soon(ctx_server.serve, listener, self._answer_for(job))
+                answer = self._answer_for(job)
+                await nursery.start(ctx_server.run, job.folder, job.record.uid, answer)
             if ready >= 0:
                 await self._await_ready(job, ready)
             job.started.set()
@@ -175,14 +161,14 @@ class ProcessExecutor(work_files.WorkFiles):
             job.ended.set()
             nursery.cancel_scope.cancel()
 
-    async def _await_ready(self, job: _Job, ready: int) -> None:
+    async def _await_ready(self, job: Job, ready: int) -> None:
         """The shim says one word, or closes its end because the job is over already."""
         async with trio.lowlevel.FdStream(ready) as stream:
             with trio.move_on_after(JOB_START_TIMEOUT_S):
                 await stream.receive_some(64)
         job.look()
 
-    def _answer_for(self, job: _Job) -> Callable[[bytes], Awaitable[bytes]]:
+    def _answer_for(self, job: Job) -> Callable[[bytes], Awaitable[bytes]]:
         async def answer(request: bytes) -> bytes:
             return await self._answer(job.record.spec.job, request)
 
@@ -262,7 +248,7 @@ class ProcessExecutor(work_files.WorkFiles):
 
         with trio.CancelScope(shield=True):  # a shim that runs must be known
             record, spawned = await self._write(launch)
-            self._jobs[spec.job] = job = _Job(folder, record)
+            self._jobs[spec.job] = job = Job(folder, record)
             if lease := self._leases.pop(spec.job, ""):  # it may have grown meanwhile
                 folder.order_lease(lease)
         # A node that stops may have ended `run` meanwhile: the next one finds this job.
@@ -278,6 +264,10 @@ class ProcessExecutor(work_files.WorkFiles):
     def _free_user(self) -> int:
         taken = {job.record.uid for job in self._jobs.values()}
         return free_user(self._config, self._capability, taken)
+
+    def leave(self) -> None:
+        """The node goes in good order: whatever happens next, no job is to blame for it."""
+        self._life.end()
 
     def jobs(self) -> Sequence[JobView]:
         """Every job that was started here, by id."""
@@ -375,7 +365,7 @@ class ProcessExecutor(work_files.WorkFiles):
         self._disks.drop(folder)
         safe_files.remove_tree(str(folder.path))
 
-    def _known(self, job: JobId) -> _Job:
+    def _known(self, job: JobId) -> Job:
         found = self._jobs.get(job)
         if found is None:
             raise JobUnknownError(f"no job {job!r} here")

@@ -15,6 +15,7 @@ from swarmnode.limits import (
     REASON_CHARS_MAX,
 )
 from swarmnode.market import auction_events as e
+from swarmnode.market import held_back
 from swarmnode.market.auction_book import HELD_BY_PROVIDER, Book, Pursuit
 from swarmnode.market.messages import Accept, AwardTerms, Bid, Decline
 from swarmnode.tasks.checkpoint import Checkpoint
@@ -120,6 +121,24 @@ class Leases:
 
     def on_state(self, peer: PeerId, message: State, now_s: float) -> list[Effect]:
         """A beat of the job, or the answer to a query."""
+        noted = self._note_death(peer, message) if message.node_died_ms > 0 else []
+        return [*noted, *self._on_state(peer, message, now_s)]
+
+    def _note_death(self, peer: PeerId, message: State) -> list[Effect]:
+        """Count the machines whose node died soon after the start; hold the task back at three."""
+        ledger, task = self._book.ledger, message.task
+        record = ledger.find(task)
+        why = held_back.death_of(record, peer, message)
+        if record is None or not why:
+            return []
+        ledger.note_death(task, message.fence, message.node_died_ms, why)
+        record = ledger.get(task)
+        if not (reason := held_back.reason(record)):
+            return ledger.set_why(task, why, self._book.wall_ms())
+        ended = self.end_attempt(record, held_back.REASON)
+        return [*ended, *self._book.give_up(task, held_back.REASON, reason)]
+
+    def _on_state(self, peer: PeerId, message: State, now_s: float) -> list[Effect]:
         record = self._live(peer, message.task, message.fence)
         if record is None:
             is_gone = message.phase is Phase.UNKNOWN

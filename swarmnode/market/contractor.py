@@ -94,7 +94,7 @@ class Contractor:
     def _on_loaded(self, event: e.Loaded, now_s: float) -> list[Effect]:
         self.offers.is_paused = event.is_paused
         self._fences.update(event.fences)
-        effects = self.jobs.load(event.jobs, now_s)
+        effects = self.jobs.load(event.jobs, now_s, event.node_died_ms)
         if event.is_paused:  # the crash came between the pause and the stops
             effects += self.jobs.preempt(0.0, now_s)
         return effects

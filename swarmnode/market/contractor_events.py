@@ -3,7 +3,8 @@
 Messages come with the peer that sent them; sealed ones have been opened and verified before.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from p2p.ids import LabId, PeerId
 from swarmnode.market.messages import AwardTerms, Call
@@ -71,6 +72,8 @@ class Loaded:
     fences: tuple[tuple[TaskId, FenceRecord], ...]
     """Oldest note first."""
     is_paused: bool
+    node_died_ms: Mapping[str, int] = field(default_factory=dict)
+    """Jobs soon after whose start the node's process died, and how soon."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ except that a newer fence tells that this attempt is no longer the task's.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -67,6 +67,8 @@ class _Job:
     look_s: float = 0.0
     """When its lease is looked at next."""
     logs_delivered: bool = False
+    node_died_ms: int = 0
+    """See State."""
     result_again_s: float = 0.0
     """Until the next repetition; 0 while none is due."""
 
@@ -107,7 +109,9 @@ class Jobs:
 
     # -- beginning
 
-    def load(self, records: Iterable[JobRecord], now_s: float) -> list[Effect]:
+    def load(
+        self, records: Iterable[JobRecord], now_s: float, node_died_ms: Mapping[str, int]
+    ) -> list[Effect]:
         """Go on with what an earlier life of this node left.
 
         How long each may still run its executor knows; what did not start yet starts when its
@@ -118,7 +122,9 @@ class Jobs:
             if record.state is not JobState.REPORTING and record.grant != NO_ROOM:
                 self._room.take(record.job, record.grant)
             effects += [*self._enter(record, now_s), Notify(e.Begin(record))]
-            effects += self._tell_state(self._jobs[record.task, record.fence], now_s)
+            job = self._jobs[record.task, record.fence]
+            job.node_died_ms = node_died_ms.get(record.job, 0)
+            effects += self._tell_state(job, now_s)
             if record.state is JobState.REPORTING:
                 until_s = now_s + self._config.result_keep_s
                 effects.append(WakeAt(until_s, e.PatienceOver(record.task, record.fence)))
@@ -375,8 +381,9 @@ class Jobs:
         job.beats[self._beat] = now_s
         if len(job.beats) > _BEATS_KEPT:
             del job.beats[next(iter(job.beats))]
-        phase = _PHASES[record.state]
-        return [Send(record.buyer, State(record.task, record.fence, phase, step, self._beat))]
+        phase, died_ms = _PHASES[record.state], job.node_died_ms
+        state = State(record.task, record.fence, phase, step, self._beat, died_ms)
+        return [Send(record.buyer, state)]
 
 
 def _write(record: JobRecord) -> Persist:

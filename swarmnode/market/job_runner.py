@@ -22,7 +22,7 @@ from swarmnode.errors import (
     LimitNotEnforceableError,
 )
 from swarmnode.executor.port import Executor, JobExit, JobId, JobSpec, Limit
-from swarmnode.limits import JOB_PIDS_MAX
+from swarmnode.limits import JOB_PIDS_MAX, NODE_DEATHS_HERE_MAX
 from swarmnode.market import contractor_events as e
 from swarmnode.market.contractor_jobs import UNWANTED
 from swarmnode.market.job_net import JobNet
@@ -32,6 +32,7 @@ from swarmnode.market.job_runner_logs import STREAMS, LogPusher
 from swarmnode.tasks.checkpoint import Checkpoint, WatchSpec
 from swarmnode.tasks.lifecycle import JobState
 from swarmnode.tasks.records import JobRecord, Outcome, Usage
+from swarmnode.tasks.spec import Effects
 
 FLUSH_S: Final = 60.0
 """The last checkpoint of an ended job has this long to reach the pool."""
@@ -75,6 +76,7 @@ class JobRunner:
         self.has_ended = trio.Event()
         """`run` has returned."""
         self._job = JobId(record.job)
+        self._is_once = record.spec.effects is Effects.ONCE
         self._executor = executor
         self._objects = objects
         self._memory = memory
@@ -146,7 +148,10 @@ class JobRunner:
 
     async def _start(self) -> None:
         """Have the process running. Raises JobOverError when there will be none."""
-        is_here = any(view.job == self._job for view in self._executor.jobs())
+        here = [view for view in self._executor.jobs() if view.job == self._job]
+        is_here = bool(here)
+        if here and here[0].node_deaths >= NODE_DEATHS_HERE_MAX and not self._is_once:
+            self._stop_reason = "node-died"
         if not is_here:
             is_staged = self.record.state is not JobState.LEASED
             with self._staging:

@@ -140,7 +140,8 @@ class SellerService:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             await nursery.start(self._driver.run)
-            await self._driver.do(e.Loaded(jobs, fences, load_paused(self._tables)))
+            died = {str(view.job): view.node_died_ms for view in self._executor.jobs()}
+            await self._driver.do(e.Loaded(jobs, fences, load_paused(self._tables), died))
             await self._survey()
             self._is_open = True  # before, every job would have looked unknown
             nursery.start_soon(self._tidy_forever)

@@ -126,6 +126,16 @@ class Ledger:
         last = msgspec.structs.replace(record.attempts[-1], accepted_ms=at_ms)
         self._change(task, attempts=(*record.attempts[:-1], last))
 
+    def note_death(self, task: TaskId, fence: int, node_died_ms: int, why: str) -> None:
+        """Note that a machine's node died under an attempt; the following `set_why` writes it."""
+        attempts = tuple(
+            msgspec.structs.replace(one, node_died_ms=node_died_ms, detail=one.detail or why)
+            if one.fence == fence
+            else one
+            for one in self.get(task).attempts
+        )
+        self._change(task, attempts=attempts)
+
     def use_retry(self, task: TaskId) -> None:
         """Count a failure of the task itself; the following `step` writes it."""
         self._change(task, retries_used=self.get(task).retries_used + 1)

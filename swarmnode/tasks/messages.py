@@ -85,6 +85,9 @@ class State(Message, frozen=True, tag=154):
     checkpoint_step: int = 0
     beat: int = 0
     """Number of this word; a Renew that says it again extends the lease from when it was said."""
+    node_died_ms: int = 0
+    """The seller's node process died when the job had run for so long; 0: it did not, or later
+    than two minutes after the start. Leaving in order, sleep and loss of power are no deaths."""
 
 
 class Renew(Message, frozen=True, tag=155):

@@ -55,6 +55,8 @@ class AttemptRecord(Record, frozen=True):
     restored_step: int = 0
     alone_ms: int = 0
     """How long it may run there after its lease was renewed last; 0 is not known."""
+    node_died_ms: int = 0
+    """The machine's node process died when the job had run for so long; 0: it did not."""
 
 
 class BidLine(Record, frozen=True):

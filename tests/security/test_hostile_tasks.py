@@ -137,6 +137,23 @@ TRIES = [
         lambda ended: ended.out.strip() == "27" or ended.code == 153,
     ),
     Try(
+        "connections to its node by the thousand",
+        "import os, resource, socket\n"
+        "soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))\n"
+        "made = []\n"
+        "def connect(timeout):\n"
+        "    s = socket.socket(socket.AF_UNIX); s.settimeout(timeout)\n"
+        "    s.connect(os.environ['SWARM_CTX']); return s\n"
+        "try:\n"
+        "    while len(made) < 3000: made.append(connect(0))\n"
+        "except BlockingIOError: pass\n"
+        "print(len(made) < 60)\n"
+        "for one in made: one.close()\n"
+        "s = connect(None); s.sendall(b'\\0\\0\\0\\2{}'); print(s.recv(4) != b'')",
+        lambda ended: ended.says("True", "True"),
+    ),
+    Try(
         "a log without end",
         "import os\nwhile True: os.write(1, b'x' * 65536)",
         lambda ended: ended.reason == "log" or ended.code == 153,

@@ -1,0 +1,35 @@
+"""One job as its executor knows it, besides what is in its folder."""
+
+from dataclasses import dataclass, field
+
+import trio
+
+from swarmnode.executor import life
+from swarmnode.executor.job_folder import CrashRecord, JobFolder
+from swarmnode.executor.port import JobExit, JobView
+
+
+@dataclass(slots=True)
+class Job:
+    """From its start, or from when a node found it, until it is forgotten."""
+
+    folder: JobFolder
+    record: CrashRecord
+    started: trio.Event = field(default_factory=trio.Event)
+    ended: trio.Event = field(default_factory=trio.Event)
+    pid: int = 0
+    started_ms: int = 0
+    exit: JobExit | None = None
+    node_died_ms: int = 0
+    node_deaths: int = 0
+
+    def look(self) -> None:
+        """Take from the folder what the shim, or the node before us, wrote there."""
+        self.node_died_ms, self.node_deaths = life.deaths_of(self.folder)
+        if (state := self.folder.read_state()) is not None:
+            self.pid, self.started_ms = state.pid, state.started_ms
+
+    def view(self) -> JobView:
+        """For the executor's callers."""
+        job, deaths = self.record.spec.job, (self.node_died_ms, self.node_deaths)
+        return JobView(job, self.pid, self.started_ms, self.exit, *deaths)

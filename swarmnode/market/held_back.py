@@ -1,0 +1,46 @@
+"""When a task is held back: nodes die of it, one after the other.
+
+A node that comes back after its process died names the jobs that had begun shortly before. Three
+machines of which that was said, with no checkpoint in between, are no accident: the task ends as
+failed instead of going on to a fourth. A machine that left, paused, slept or lost power says
+nothing of the kind (swarmnode/executor/life.py).
+"""
+
+from typing import Final
+
+from p2p.ids import PeerId
+from swarmnode.limits import NODE_DEATH_SOON_MS, NODE_DEATHS_MAX
+from swarmnode.tasks.lifecycle import TASK_ENDS
+from swarmnode.tasks.messages import State
+from swarmnode.tasks.records import TaskRecord
+
+REASON: Final = "held-back"
+
+
+def death_of(record: TaskRecord | None, peer: PeerId, message: State) -> str:
+    """What to say of a death that was not known yet and counts; empty for any other."""
+    if record is None or record.state in TASK_ENDS or message.node_died_ms > NODE_DEATH_SOON_MS:
+        return ""
+    for attempt in record.attempts:
+        if (attempt.provider, attempt.fence) == (peer, message.fence):
+            after_s = message.node_died_ms / 1000
+            known = attempt.node_died_ms > 0
+            return "" if known else f"its machine's node died {after_s:.0f} s after the start"
+    return ""
+
+
+def reason(record: TaskRecord) -> str:
+    """Why the task must not go on, or empty: deaths on too many machines since its last step."""
+    step = 0 if record.checkpoint is None else record.checkpoint.step
+    machines = {
+        attempt.provider
+        for attempt in record.attempts
+        if attempt.node_died_ms and attempt.restored_step >= step
+    }
+    if len(machines) < NODE_DEATHS_MAX:
+        return ""
+    return (
+        f"held back: on {len(machines)} machines the node's process died within "
+        f"{NODE_DEATH_SOON_MS // 1000} s of its start, and no checkpoint came between; look at "
+        "what it does there (task logs) before it is submitted again"
+    )
