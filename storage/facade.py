@@ -118,6 +118,18 @@ class ObjectEntry:
     """When its leases end unless they are renewed."""
     digest: bytes = b""
     """BLAKE3 of the plaintext, where it was put here."""
+    stored: int = 0
+    """Bytes on all its holders together when it was put; 0 where nobody counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A put under way, or one that ended badly a moment ago: its bytes are held already."""
+
+    name: str
+    size: int
+    """Plaintext taken in so far."""
+    mark: Mark
 
 
 class Objects(Protocol):
@@ -156,6 +168,14 @@ class Objects(Protocol):
 
     def entrusted(self) -> Sequence[ObjectEntry]:
         """What was put here for others and not handed over yet, the oldest first."""
+        ...
+
+    def same(self, digest: bytes) -> Sequence[ObjectEntry]:
+        """Objects of the keyring with that BLAKE3 of their plaintext."""
+        ...
+
+    def unfinished(self) -> Sequence[Unfinished]:
+        """Puts under way."""
         ...
 
     async def adopt(self, cap: ReadCap, name: str, mark: Mark) -> bool:

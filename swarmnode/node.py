@@ -24,6 +24,7 @@ from swarmnode import settings
 from swarmnode.api.schema import MemberLine, PeerLine, RemovalDone, Status
 from swarmnode.config import Config
 from swarmnode.edges import Edges, Identity
+from swarmnode.errors import TaskUnknownError
 from swarmnode.estate.service import EstateService
 from swarmnode.market.service import MarketService
 from swarmnode.memory.service import MemoryService
@@ -187,6 +188,13 @@ class Node:
         edges, who = self.edges, self.identity
         link = RightLink(who.member, who.lab, provider, task)
         return grant(edges.signer, edges.network, edges.proofs.certificates(), link, expires_ms)
+
+    def person_of(self, task: TaskId) -> str:
+        """Whose task that is, of several people of this machine."""
+        try:
+            return self.market.task(task).record.person
+        except TaskUnknownError:  # forgotten meanwhile
+            return ""
 
     @property
     def objects(self) -> Objects:

@@ -47,7 +47,7 @@ async def _serve(config: Config, home: Home, real: Real, shares: Shares) -> None
     node = Node(config, real.edges, real.identity, real.seeds)
     node.register.on_out(OutNotices(real.edges.book).tell)
     tokens = read_tokens(token_file(config.api.token_file, home.state)) if config.api.tcp else {}
-    hub = EventHub(node.market.events, os.urandom(8).hex())
+    hub = EventHub(node.market.events, os.urandom(8).hex(), node.person_of)
     api = ApiServer(
         build_app(all_routes(node, hub), node.has_started),
         home.api_socket,

@@ -13,6 +13,7 @@ import msgspec
 import trio
 
 from p2p.ids import PeerId
+from storage.ids import Address
 from swarmnode.api.app import Asgi, build_app
 from swarmnode.api.events import EventHub
 from swarmnode.api.routes import all_routes
@@ -65,11 +66,11 @@ class FakeMarket:
         self._changed = trio.Event()
         self._events: list[trio.MemorySendChannel[TaskEvent]] = []
 
-    async def submit(self, spec: TaskSpec) -> TaskId:
+    async def submit(self, spec: TaskSpec, person: str = "") -> TaskId:
         await trio.lowlevel.checkpoint()
         task = TaskId(f"t{len(self.views) + 1}")
         self.printed[task] = {"stdout": bytearray(), "stderr": bytearray()}
-        self._set(TaskView(TaskRecord(task, spec, 1000)), "submitted")
+        self._set(TaskView(TaskRecord(task, spec, 1000, person=person)), "submitted")
         self.on_submit(task)
         return task
 
@@ -166,12 +167,26 @@ class FakeMarket:
                 yield event
 
 
+class FakeEstate:
+    """Nothing is ever behind."""
+
+    def __init__(self) -> None:
+        self.claimed: list[Address] = []
+
+    async def settled(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    def claim(self, address: Address) -> None:
+        self.claimed.append(address)
+
+
 class FakeNode:
     """A node whose pool is this machine's memory."""
 
     def __init__(self) -> None:
         self.market = FakeMarket()
         self.objects = MemoryObjects(Pool(), ADA)
+        self.estate = FakeEstate()
         self.reasons: tuple[str, ...] = ()
 
     @property

@@ -23,6 +23,9 @@ ENTRUSTED: Final = "entrusted"
 LEASES_OF: Final = "keyring_leases"
 """lease -> address of ours: one lease is never two objects, whoever says so."""
 
+DIGESTS: Final = "keyring_digests"
+"""digest + address -> "": ours by their plaintext."""
+
 
 class KeyRow(Record, frozen=True):
     """One object."""
@@ -42,6 +45,8 @@ class KeyRow(Record, frozen=True):
     """Whose it is, of several people of one machine; empty for the machine's owner."""
     digest: bytes = b""
     """BLAKE3 of the plaintext, where it was put here: the same bytes are found again."""
+    stored: int = 0
+    """Bytes on all its holders together when it was put; 0 where nobody counted."""
 
 
 class Keyring:
@@ -60,6 +65,16 @@ class Keyring:
         """Which object of ours has that lease."""
         found = self._tables.get(LEASES_OF, lease)
         return None if found is None else Address(found)
+
+    def same(self, digest: bytes) -> list[ObjectEntry]:
+        """Objects of ours with that plaintext."""
+        found = []
+        for key, _ in self._tables.scan(DIGESTS, digest):
+            address = Address(key[len(digest) :])
+            row = self.get(address)
+            if row is not None:
+                found.append(_entry(address, row))
+        return found
 
     def rows(self) -> list[tuple[Address, KeyRow]]:
         """All objects by address."""
@@ -80,6 +95,8 @@ class Keyring:
             view.put(self._table, address, encode(row))
             if self._table == TABLE:
                 view.put(LEASES_OF, row.lease, address)
+                if row.digest:
+                    view.put(DIGESTS, row.digest + address, b"")
 
         await self._tables.transact(write)
 
@@ -91,7 +108,10 @@ class Keyring:
             if data is None:
                 return False
             if self._table == TABLE:
-                view.delete(LEASES_OF, decode_as(KeyRow, data).lease)
+                row = decode_as(KeyRow, data)
+                view.delete(LEASES_OF, row.lease)
+                if row.digest:
+                    view.delete(DIGESTS, row.digest + address)
             return view.delete(self._table, address)
 
         return await self._tables.transact(write)
@@ -117,4 +137,6 @@ def keyrings_in(tables: Tables) -> tuple[Keyring, Keyring]:
 def _entry(address: Address, row: KeyRow) -> ObjectEntry:
     mark = Mark(row.kind, row.task, row.person)
     cap = ReadCap(address, row.key)
-    return ObjectEntry(cap, row.name, row.size, row.put_ms, mark, row.until_ms, row.digest)
+    return ObjectEntry(
+        cap, row.name, row.size, row.put_ms, mark, row.until_ms, row.digest, row.stored
+    )

@@ -16,6 +16,7 @@ from storage.facade import (
     PutReceipt,
     ReadCap,
     Trust,
+    Unfinished,
 )
 from storage.ids import Address
 from storage.limits import PAGE_SEGMENTS
@@ -25,7 +26,7 @@ from storage.objects.keyring import Keyring, KeyRow
 from storage.objects.parts import Parts
 from storage.objects.reader import ObjectReader, SegmentCache
 from storage.objects.words import survives_words
-from storage.objects.writer import ObjectWriter
+from storage.objects.writer import ObjectWriter, Stored
 from storage.records.holders import Rows
 
 
@@ -41,6 +42,7 @@ class ObjectService:
         self._reader = ObjectReader(parts, cache)
         self._keeper = Keeper(parts, keyring)
         self._coding = trio.Lock()
+        self._puts: dict[ObjectWriter, tuple[str, Mark]] = {}
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -69,28 +71,27 @@ class ObjectService:
         book = self._keyring if trust is None else self._entrusted
         hashed = _Hashed(source)
         is_kept = False
+        self._puts[writer] = (name, mark)
         try:
             stored = await writer.store(hashed.read())
-            cap = stored.receipt.cap
-            row = KeyRow(
-                cap.key,
-                stored.lease,
-                name,
-                stored.receipt.size,
-                storage_class,
-                self._parts.wall_ms(),
-                stored.until_ms,
-                mark.kind,
-                mark.task,
-                mark.person,
-                hashed.digest(),
-            )
-            await book.add(cap.address, row)
+            row = self._row_of(stored, name, storage_class, mark, hashed.digest())
+            await book.add(stored.receipt.cap.address, row)
             is_kept = True
         finally:
+            del self._puts[writer]
             if not is_kept and self._nursery is not None:  # else the holds end by themselves
                 nursery.start_soon(self._keeper.drop, writer.lease, list(writer.asked))
         return stored.receipt
+
+    def _row_of(
+        self, stored: Stored, name: str, storage_class: int, mark: Mark, digest: bytes
+    ) -> KeyRow:
+        receipt = stored.receipt
+        return KeyRow(
+            receipt.cap.key, stored.lease, name, receipt.size, storage_class,
+            self._parts.wall_ms(), stored.until_ms, mark.kind, mark.task, mark.person, digest,
+            _stored_bytes(receipt.size, receipt.k, receipt.n),
+        )  # fmt: skip
 
     def get(
         self, cap: ReadCap, *, start: int = 0, length: int | None = None
@@ -135,6 +136,14 @@ class ObjectService:
         """What was put here for others and not handed over yet, the oldest first."""
         return self._entrusted.entries()
 
+    def same(self, digest: bytes) -> Sequence[ObjectEntry]:
+        """See storage.facade.Objects.same."""
+        return self._keyring.same(digest)
+
+    def unfinished(self) -> Sequence[Unfinished]:
+        """Puts under way."""
+        return [Unfinished(name, put.size, mark) for put, (name, mark) in self._puts.items()]
+
     async def adopt(self, cap: ReadCap, name: str, mark: Mark) -> bool:
         """See storage.facade.Objects.adopt."""
         parts, address = self._parts, cap.address
@@ -148,7 +157,8 @@ class ObjectService:
         row = KeyRow(
             cap.key, manifest.lease, name, manifest.size, manifest.storage_class, parts.wall_ms(),
             parts.config.lease_ms(manifest.storage_class, parts.wall_ms()),
-            mark.kind, mark.task, mark.person,
+            mark.kind, mark.task, mark.person, b"",
+            _stored_bytes(manifest.size, manifest.k, manifest.n),
         )  # fmt: skip
         await self._keyring.add(address, row)
         self._running().start_soon(self._keeper.renew_one, address, row)
@@ -193,6 +203,10 @@ class ObjectService:
         if self._nursery is None:
             raise RuntimeError("storage must run before objects are put or got")
         return self._nursery
+
+
+def _stored_bytes(size: int, k: int, n: int) -> int:
+    return size * n // k
 
 
 class _Hashed:

@@ -110,6 +110,11 @@ class ObjectWriter:
         self._rows: dict[int, tuple[PeerId | None, ...]] = {}
 
     @property
+    def size(self) -> int:
+        """Plaintext taken in so far."""
+        return self._size
+
+    @property
     def asked(self) -> tuple[PeerId, ...]:
         """Machines that may hold something of this put."""
         return tuple(self._log.asked)

@@ -15,6 +15,8 @@ from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from swarmnode.api.asker import KEY as ASKER
+from swarmnode.api.asker import OWNER, Asker
 from swarmnode.api.problems import PROBLEMS, on_expected_error, problem_response
 from swarmnode.api.schema import Problem
 
@@ -62,13 +64,15 @@ class Gatekeeper:
             await _live(receive, send)
             return
         if scope["type"] == "http":
-            refusal = self._refusal(scope)
-            if refusal is not None:
-                await problem_response(refusal)(scope, receive, send)
+            found = self._asker(scope)
+            if isinstance(found, Problem):
+                await problem_response(found)(scope, receive, send)
                 return
+            scope[ASKER] = found
         await self._app(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> Problem | None:
+    def _asker(self, scope: Scope) -> Asker | Problem:
+        """Who asks, or why they get no answer."""
         headers = Headers(scope=scope)
         host = headers.get("host", "").rsplit(":", 1)[0].lower()
         if self._tokens is None and host not in self._hosts:
@@ -76,11 +80,13 @@ class Gatekeeper:
             return Problem(403, "bad_host", "this host name is not served", hint)
         if "origin" in headers:
             return Problem(403, "bad_origin", "requests from web pages are refused")
-        if self._tokens is None or scope["path"] in OPEN_PATHS:
-            return None
-        return self._token_refusal(scope, headers)
+        if self._tokens is None:
+            return OWNER
+        if scope["path"] in OPEN_PATHS:
+            return Asker(scope="read")
+        return self._bearer(scope, headers)
 
-    def _token_refusal(self, scope: Scope, headers: Headers) -> Problem | None:
+    def _bearer(self, scope: Scope, headers: Headers) -> Asker | Problem:
         kind, _, token = headers.get("authorization", "").partition(" ")
         digest = hashlib.sha256(token.encode()).hexdigest()
         granted = None
@@ -94,7 +100,7 @@ class Gatekeeper:
         if scope["method"] not in SCOPES[granted] or (steers and granted != "admin"):
             hint = "`swarmnode api token --scope` makes one that may"
             return Problem(403, "scope", f"a token of scope {granted} may not do that", hint)
-        return None
+        return Asker(scope=granted)
 
 
 class StartGate:

@@ -12,6 +12,7 @@ from swarmnode.api.schema_tasks import GapLine
 from swarmnode.api.task_views import event_of
 from swarmnode.limits import EVENTS_BUFFERED_MAX
 from swarmnode.market.explain import EventsMissed, TaskEvent
+from swarmnode.tasks.ids import TaskId
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class Event:
     kind: str
     data: bytes
     """JSON."""
+    person: str | None = None
+    """Whom it concerns; None for everybody."""
 
 
 class EventHub:
@@ -30,9 +33,14 @@ class EventHub:
     `boot` names this life of the node: numbers of another one mean nothing here.
     """
 
-    def __init__(self, source: Callable[[], AsyncIterator[TaskEvent]], boot: str) -> None:
+    def __init__(
+        self,
+        source: Callable[[], AsyncIterator[TaskEvent]],
+        boot: str,
+        person_of: Callable[[TaskId], str] = lambda _task: "",
+    ) -> None:
         self.boot = boot
-        self._source = source
+        self._source, self._person_of = source, person_of
         self._events: deque[Event] = deque(maxlen=EVENTS_BUFFERED_MAX)
         self._newest = 0
         self._grew = trio.Event()
@@ -46,11 +54,12 @@ class EventHub:
                     gap = GapLine(event.count, "the node was too busy to note them")
                     self._add("gap", msgspec.json.encode(gap))
                 else:
-                    self._add("task", msgspec.json.encode(event_of(event)))
+                    data = msgspec.json.encode(event_of(event))
+                    self._add("task", data, self._person_of(event.task))
 
-    def _add(self, kind: str, data: bytes) -> None:
+    def _add(self, kind: str, data: bytes, person: str | None = None) -> None:
         self._newest += 1
-        self._events.append(Event(self._newest, kind, data))
+        self._events.append(Event(self._newest, kind, data, person))
         self._grew.set()
         self._grew = trio.Event()
 

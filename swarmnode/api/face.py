@@ -5,6 +5,7 @@ from typing import Protocol
 
 from p2p.ids import PeerId
 from storage.facade import Names, Objects
+from storage.ids import Address
 from swarmnode.api.schema import MemberLine, PeerLine, RemovalDone, Status
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.tasks.ids import TaskId
@@ -14,8 +15,8 @@ from swarmnode.tasks.spec import TaskSpec
 class MarketFace(Protocol):
     """What the API needs of `swarmnode.market.service.MarketService`."""
 
-    async def submit(self, spec: TaskSpec) -> TaskId:
-        """Durable when it returns."""
+    async def submit(self, spec: TaskSpec, person: str = "") -> TaskId:
+        """For a person of this machine. Durable when it returns."""
         ...
 
     def tasks(self) -> Sequence[TaskView]: ...
@@ -47,6 +48,18 @@ class MarketFace(Protocol):
     def events(self) -> AsyncIterator[TaskEvent]: ...
 
 
+class EstateFace(Protocol):
+    """What the API needs of `swarmnode.estate.service.EstateService`."""
+
+    async def settled(self) -> None:
+        """Return once what tasks have left is on the keyring, or soon."""
+        ...
+
+    def claim(self, address: Address) -> None:
+        """A task about to be submitted will read it."""
+        ...
+
+
 class NodeFace(Protocol):
     """The node, as far as its owner may steer it through the API."""
 
@@ -55,6 +68,9 @@ class NodeFace(Protocol):
 
     @property
     def names(self) -> Names: ...
+
+    @property
+    def estate(self) -> EstateFace: ...
 
     @property
     def market(self) -> MarketFace: ...

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from swarmnode.api.reply import reply
 from swarmnode.api.schema import (
     API_VERSION,
+    CostLine,
     JoinRequest,
     MemberLine,
     ObjectDetail,
@@ -27,6 +28,7 @@ from swarmnode.api.schema import (
     Receipt,
     RemovalDone,
     RemoveRequest,
+    SameRequest,
     Status,
 )
 from swarmnode.api.schema_tasks import (
@@ -65,8 +67,10 @@ ANSWERS: Final[dict[tuple[str, str], Answer]] = {
     ("POST", "/api/v1/join"): Answer(dict[str, str], JoinRequest),
     ("POST", "/api/v1/node/pause"): Answer(dict[str, bool], PauseRequest),
     ("POST", "/api/v1/node/resume"): Answer(dict[str, bool]),
-    ("POST", "/api/v1/objects"): Answer(Receipt, BYTES, ("name", "durability"), 201),
-    ("GET", "/api/v1/objects"): Answer(list[ObjectLine]),
+    ("POST", "/api/v1/objects"): Answer(Receipt, BYTES, ("name", "durability", "kind"), 201),
+    ("GET", "/api/v1/objects"): Answer(list[ObjectLine], query=("survives",)),
+    ("POST", "/api/v1/objects/same"): Answer(ObjectLine, SameRequest),
+    ("GET", "/api/v1/costs"): Answer(list[CostLine]),
     ("POST", "/api/v1/objects/read"): Answer(BYTES, ReadRequest),
     ("GET", "/api/v1/objects/{address}"): Answer(ObjectDetail),
     ("DELETE", "/api/v1/objects/{address}"): Answer(dict[str, bool]),

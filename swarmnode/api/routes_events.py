@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from swarmnode.api.asker import asker_of
 from swarmnode.api.events import Event, EventHub
 from swarmnode.api.schema_tasks import GapLine
 
@@ -34,12 +35,12 @@ class EventRoutes:
         """Follow what happens to tasks, from now on or after `Last-Event-ID`."""
         last = request.headers.get("last-event-id", "")
         return StreamingResponse(
-            self._stream(last),
+            self._stream(last, asker_of(request).person),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store"},
         )
 
-    async def _stream(self, last: str) -> AsyncIterator[bytes]:
+    async def _stream(self, last: str, person: str) -> AsyncIterator[bytes]:
         yield f": boot {self._hub.boot}\n\n".encode()
         number = self._hub.newest
         if last:
@@ -50,7 +51,7 @@ class EventRoutes:
             missed, events = self._hub.after(number)
             if missed:
                 yield self._gap(number + missed, GapLine(missed, "too old to be kept"))
-            for event in events:
+            for event in (one for one in events if one.person in (None, person)):
                 yield self._line(event)
             number = max(number + missed, events[-1].number if events else 0)
             with trio.move_on_after(HEARTBEAT_S) as waiting:

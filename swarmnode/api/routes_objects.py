@@ -8,48 +8,23 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from storage.caps import parse_address, parse_cap, text_of_address, text_of_cap
-from storage.facade import Durability, ObjectStat, PutReceipt, ReadCap
+from storage.caps import parse_cap
+from storage.errors import ObjectUnknownError
+from storage.facade import Durability, Kind, Mark, ObjectEntry, ReadCap
 from storage.ids import Address
+from swarmnode.api.asker import asker_of, shown
 from swarmnode.api.face import NodeFace
-from swarmnode.api.reply import body_as, reply
-from swarmnode.api.schema import ObjectDetail, ObjectLine, ReadRequest, Receipt, ShardLine
-
-
-def receipt_json(receipt: PutReceipt) -> Receipt:
-    """A put receipt as the API tells it."""
-    return Receipt(
-        cap=text_of_cap(receipt.cap),
-        address=text_of_address(receipt.cap.address),
-        size=receipt.size,
-        k=receipt.k,
-        n=receipt.n,
-        holders=receipt.holders,
-        survives=receipt.survives,
-        one_site=receipt.one_site,
-        seconds=receipt.seconds,
-    )
-
-
-def detail_json(stat: ObjectStat) -> ObjectDetail:
-    """An object's state as the API tells it."""
-    return ObjectDetail(
-        address=text_of_address(stat.address),
-        name=stat.name,
-        size=stat.size,
-        k=stat.k,
-        n=stat.n,
-        segments=stat.segments,
-        shards_live=stat.shards_live,
-        survives=stat.survives,
-        expires_ms=stat.expires_ms,
-        shards=tuple(ShardLine(*line) for line in stat.holders),
-    )
-
-
-def address_of(text: str) -> Address:
-    """Accepts an address or a whole capability."""
-    return parse_cap(text).address if text.startswith("swarm:") else parse_address(text)
+from swarmnode.api.object_views import (
+    address_of,
+    costs_of,
+    detail_json,
+    is_whole,
+    line_json,
+    receipt_json,
+    survivals,
+)
+from swarmnode.api.reply import body_as, flag, reply
+from swarmnode.api.schema import ReadRequest, SameRequest
 
 
 class ObjectRoutes:
@@ -64,34 +39,62 @@ class ObjectRoutes:
             Route("/api/v1/objects", self.put, methods=["POST"]),
             Route("/api/v1/objects", self.ls, methods=["GET"]),
             Route("/api/v1/objects/read", self.read, methods=["POST"]),
+            Route("/api/v1/objects/same", self.same, methods=["POST"]),
+            Route("/api/v1/costs", self.costs, methods=["GET"]),
             Route("/api/v1/objects/{address}", self.stat, methods=["GET"]),
             Route("/api/v1/objects/{address}", self.rm, methods=["DELETE"]),
         ]
 
     async def put(self, request: Request) -> Response:
-        """Store the request body; `?name=` and `?durability=` are optional."""
+        """Store the request body; `?name=`, `?durability=` and `?kind=input` are optional.
+
+        An input ends with the tasks that use it.
+        """
         asked = request.query_params.get("durability", Durability.DURABLE.value)
         if asked not in tuple(Durability):
             raise msgspec.ValidationError(f"durability is one of {', '.join(Durability)}")
+        kind = request.query_params.get("kind", "")
+        if kind not in ("", Kind.INPUT):
+            raise msgspec.ValidationError("kind is input, or left out")
+        mark = Mark(kind, person=asker_of(request).person)
+        name = request.query_params.get("name", "")
         async with aclosing(request.stream()) as body:
             receipt = await self._node.objects.put(
-                body, name=request.query_params.get("name", ""), durability=Durability(asked)
+                body, name=name, durability=Durability(asked), mark=mark
             )
         return reply(receipt_json(receipt), 201)
 
     async def ls(self, request: Request) -> Response:
-        """Objects this owner put."""
-        lines = [
-            ObjectLine(
-                text_of_cap(entry.cap),
-                text_of_address(entry.cap.address),
-                entry.name,
-                entry.size,
-                entry.put_ms,
-            )
-            for entry in self._node.objects.entries()
-        ]
-        return reply(lines)
+        """The asker's objects, oldest first; with `?survives=1` what each survives now."""
+        await self._node.estate.settled()
+        entries = self._entries(request)
+        survives: dict[Address, str] = {}
+        if flag(request, "survives"):
+            survives = await survivals(self._node.objects, [one.cap.address for one in entries])
+        lines = [line_json(one, survives.get(one.cap.address, "")) for one in entries]
+        return reply(shown(request, lines))
+
+    async def same(self, request: Request) -> Response:
+        """The asker's object with the same plaintext, if it is whole; it stays for an hour."""
+        wanted = await body_as(SameRequest, request)
+        person = asker_of(request).person
+        for entry in self._node.objects.same(bytes.fromhex(wanted.digest)):
+            address = entry.cap.address
+            if entry.mark.person == person and await is_whole(self._node.objects, address):
+                self._node.estate.claim(address)
+                return reply(shown(request, line_json(entry)))
+        raise ObjectUnknownError("nothing of yours has that content: store it")
+
+    async def costs(self, request: Request) -> Response:
+        """What the asker's things cost, by task; puts under way as `unfinished`."""
+        await self._node.estate.settled()
+        person = asker_of(request).person
+        puts = [one for one in self._node.objects.unfinished() if one.mark.person == person]
+        return reply(costs_of(self._entries(request), puts))
+
+    def _entries(self, request: Request) -> list[ObjectEntry]:
+        person = asker_of(request).person
+        return [one for one in self._node.objects.entries() if one.mark.person == person]
 
     async def read(self, request: Request) -> Response:
         """Stream plaintext. Errors before the first byte are problems, later ones cut it short."""
@@ -115,6 +118,9 @@ class ObjectRoutes:
         return reply(detail_json(await self._node.objects.stat(address)))
 
     async def rm(self, request: Request) -> Response:
-        """Give up our leases on an object."""
+        """Give up the leases of an object of the asker's."""
         address = address_of(request.path_params["address"])
+        await self._node.estate.settled()
+        if all(one.cap.address != address for one in self._entries(request)):
+            raise ObjectUnknownError("no object of yours has that address: see `swarmnode obj ls`")
         return reply({"changed": await self._node.objects.forget(address)})

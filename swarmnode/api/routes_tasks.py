@@ -10,10 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from swarmnode.api.asker import Asker, asker_of, shown
 from swarmnode.api.face import NodeFace
 from swarmnode.api.reply import body_bytes, flag, number, reply
 from swarmnode.api.schema_tasks import Submitted
 from swarmnode.api.task_views import detail_of, explanation_of, line_of
+from swarmnode.errors import TaskUnknownError
+from swarmnode.market.explain import TaskView
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.spec import TaskSpec
 from swarmnode.tasks.spec_load import spec_from_json, spec_from_toml
@@ -48,49 +51,60 @@ class TaskRoutes:
         """Submit a task; with `?dry_run=1` only hold the auction and say who would win."""
         spec = await _spec_in(request)
         if flag(request, "dry_run"):
-            return reply(explanation_of(await self._node.market.dry_run(spec)))
-        return reply(Submitted(await self._node.market.submit(spec)), 201)
+            found = await self._node.market.dry_run(spec)
+            return reply(shown(request, explanation_of(found)))
+        person = asker_of(request).person
+        return reply(Submitted(await self._node.market.submit(spec, person)), 201)
 
     async def ls(self, request: Request) -> Response:
         """Tasks that were submitted here, oldest first."""
-        return reply([line_of(view) for view in self._node.market.tasks()])
+        person = asker_of(request).person
+        views = [one for one in self._node.market.tasks() if one.record.person == person]
+        return reply(shown(request, [line_of(view) for view in views]))
 
     async def show(self, request: Request) -> Response:
         """Everything about one task."""
-        return reply(detail_of(self._node.market.task(_task_in(request))))
+        return reply(shown(request, detail_of(self._view(request))))
 
     async def wait(self, request: Request) -> Response:
         """Answer when the task has ended or `?timeout_s=` is over, whichever comes first."""
-        task = _task_in(request)
         timeout_s = number(request, "timeout_s", WAIT_S, 0, WAIT_S_MAX)
-        view = self._node.market.task(task)
+        task = self._view(request).task
         with trio.move_on_after(timeout_s):
-            view = await self._node.market.wait(task)
-            return reply(detail_of(view))
-        return reply(detail_of(self._node.market.task(task)))
+            await self._node.market.wait(task)
+        return reply(shown(request, detail_of(self._node.market.task(task))))
 
     async def cancel(self, request: Request) -> Response:
         """End the task wherever it is; harmless when it has ended."""
-        return reply(detail_of(await self._node.market.cancel(_task_in(request))))
+        task = self._view(request).task
+        return reply(shown(request, detail_of(await self._node.market.cancel(task))))
 
     async def explain(self, request: Request) -> Response:
         """Every auction with its bids, score parts and refusals."""
-        return reply(explanation_of(self._node.market.explain(_task_in(request))))
+        found = self._node.market.explain(self._view(request).task)
+        return reply(shown(request, explanation_of(found)))
 
     async def logs(self, request: Request) -> Response:
         """What the task printed: `?stream=stdout|stderr`, from `?offset=`, on with `?follow=1`."""
-        task = _task_in(request)
+        task = self._view(request).task  # unknown tasks are a problem, not a broken stream
         stream = request.query_params.get("stream", "stdout")
         if stream not in STREAMS:
             raise msgspec.ValidationError(f"stream is one of {', '.join(STREAMS)}")
         offset = int(number(request, "offset", 0, 0, 2**53))
-        self._node.market.task(task)  # unknown tasks are a problem, not a broken stream
         pieces = self._node.market.logs(task, stream, follow=flag(request, "follow"))
         return StreamingResponse(_from(pieces, offset), media_type="application/octet-stream")
 
+    def _view(self, request: Request) -> TaskView:
+        """The task asked for. Raises TaskUnknownError, also for another person's."""
+        view = self._node.market.task(TaskId(request.path_params["task"]))
+        return _theirs(view, asker_of(request))
 
-def _task_in(request: Request) -> TaskId:
-    return TaskId(request.path_params["task"])
+
+def _theirs(view: TaskView, asker: Asker) -> TaskView:
+    """The view, if its task is the asker's: another person's is as good as none."""
+    if view.record.person != asker.person:
+        raise TaskUnknownError(f"no task {view.task} was submitted here")
+    return view
 
 
 async def _spec_in(request: Request) -> TaskSpec:

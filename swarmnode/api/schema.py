@@ -148,13 +148,42 @@ class Receipt(msgspec.Struct, frozen=True):
 
 
 class ObjectLine(msgspec.Struct, frozen=True):
-    """An object this node's owner put."""
+    """An object of the asker's."""
 
     cap: str
+    """Whoever has it can read the object; hidden from tokens that may only look."""
     address: str
     name: str
     size: int
     put_ms: int
+    kind: str = ""
+    """input, output or checkpoint of a task; empty for what a person put."""
+    task: str = ""
+    survives: str = ""
+    """The loss of which machines, as far as is known here; empty when that was not asked for."""
+    until_ms: int = 0
+    """When its leases end unless they are renewed."""
+    stored: int = 0
+    """Bytes on all its holders when it was put."""
+
+
+class SameRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Is the file with this BLAKE3 (64 hexadecimal digits) stored already?"""
+
+    digest: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class CostLine(msgspec.Struct, frozen=True):
+    """What the asker's things cost, those of one task together."""
+
+    task: str
+    """Empty for what belongs to no task."""
+    kind: str
+    """input, output, checkpoint, unfinished, or empty."""
+    objects: int
+    size: int
+    stored: int
+    """Bytes on all holders together, with the copies or parity."""
 
 
 class ShardLine(msgspec.Struct, frozen=True):

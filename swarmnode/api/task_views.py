@@ -1,6 +1,7 @@
 """From the market's records to what the API says: plain renaming, nothing is decided here."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from swarmnode.api.schema_tasks import (
     AttemptLine,
@@ -17,6 +18,8 @@ from swarmnode.api.schema_tasks import (
 from swarmnode.market.explain import Explanation, TaskView
 from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.records import AttemptRecord, RoundRecord, TaskRecord, Usage
+from swarmnode.tasks.secrets import masked
+from swarmnode.tasks.spec import TaskSpec
 from swarmnode.tasks.spec_load import spec_as_dict
 
 
@@ -57,7 +60,7 @@ def detail_of(view: TaskView) -> TaskDetail:
     usage = outcome.usage if outcome else None
     return TaskDetail(
         **_line(view),  # type: ignore[arg-type]
-        spec=spec_as_dict(record.spec),
+        spec=_spec_shown(record.spec),
         fence=record.fence,
         retries_used=record.retries_used,
         rounds=record.rounds,
@@ -72,6 +75,14 @@ def detail_of(view: TaskView) -> TaskDetail:
         usage=_usage_line(usage) if usage else None,
         not_enforced=outcome.not_enforced if outcome else (),
     )
+
+
+def _spec_shown(spec: TaskSpec) -> dict[str, Any]:
+    """As it was given, but for what looks secret."""
+    found = spec_as_dict(spec)
+    if "variables" in found:
+        found["variables"] = masked(dict(spec.variables))
+    return found
 
 
 def _history(attempts: Sequence[AttemptRecord]) -> tuple[AttemptLine, ...]:

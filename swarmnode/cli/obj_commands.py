@@ -19,6 +19,7 @@ from swarmnode.cli.output import emit, emit_rows, output_option, stamp
 from swarmnode.cli.talk import human_bytes, node
 
 DURABILITIES = ("durable", "quorum", "local")
+KINDS = ("put", "input", "output", "checkpoint")
 
 
 @click.group(cls=NearestGroup)
@@ -111,15 +112,47 @@ def cat(cap: str, start: int, length: int | None) -> None:
 
 
 @obj.command("ls")
+@click.option("--kind", type=click.Choice(KINDS), help="Only these.")
+@click.option("--task", "task_id", default="", help="Only of this task (its id).")
 @output_option
-def ls(fmt: str) -> None:
-    """List the objects this node's owner put."""
+def ls(kind: str | None, task_id: str, fmt: str) -> None:
+    """List your objects: what you put, and what your tasks use and left; the oldest first."""
     with node() as client:
-        rows = client.get("/api/v1/objects")
+        rows = client.get("/api/v1/objects?survives=1")
+    rows = [
+        one
+        for one in rows
+        if kind in (None, one["kind"] or "put") and one["task"].startswith(task_id)
+    ]
     if fmt == "table":
         for row in rows:
-            row["size"] = human_bytes(row["size"])
-    emit_rows(rows, fmt, ("name", "size", "cap"))
+            row |= {"put": stamp(row["put_ms"]), "size": human_bytes(row["size"])}
+            row["kind"] = row["kind"] or "put"
+    emit_rows(rows, fmt, ("put", "size", "kind", "task", "survives", "name", "cap"))
+
+
+@obj.command("du")
+@output_option
+def du(fmt: str) -> None:
+    """Show what your objects cost, by task, the dearest first; `unfinished`: puts under way.
+
+    STORED counts the copies or the parity on all machines.
+    """
+    with node() as client:
+        rows = client.get("/api/v1/costs")
+        names = {one["task"]: one["name"] for one in client.get("/api/v1/tasks")}
+    if fmt != "table":
+        emit_rows(rows, fmt, ())
+        return
+    total = {"task": "all"} | {key: sum(one[key] for one in rows) for key in _COUNTED}
+    for row in (*rows, total):
+        row |= {"size": human_bytes(row["size"]), "stored": human_bytes(row["stored"])}
+        row["name"] = names.get(row["task"], "")
+        row["kind"] = row.get("kind") or ("" if row is total else "put")
+    emit_rows([*rows, total], fmt, ("stored", "size", "objects", "kind", "task", "name"))
+
+
+_COUNTED = ("objects", "size", "stored")
 
 
 @obj.command("stat")

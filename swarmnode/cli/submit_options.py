@@ -26,6 +26,7 @@ _OPTIONS: Final = (
     click.option(
         "--in", "inputs", multiple=True, metavar="NAME=FILE|CAP", help="A file in its work folder."
     ),
+    click.option("--keep-inputs", is_flag=True, help="What --in stores stays after the task."),
     click.option(
         "--out", "outputs", multiple=True, metavar="GLOB", help="Files it leaves become objects."
     ),

@@ -40,6 +40,7 @@ def submit(
     argv: tuple[str, ...],
     spec_file: Path | None,
     inputs: tuple[str, ...],
+    keep_inputs: bool,
     detach: bool,
     dry_run: bool,
     cancel_on_interrupt: bool,
@@ -61,7 +62,8 @@ def submit(
     task_inputs.check(spec, wanted)
     with node(wait_s) as client:
         if wanted:
-            spec["inputs"] = {**spec.get("inputs", {}), **task_inputs.upload(wanted, client)}
+            stored = task_inputs.upload(wanted, client, is_kept=keep_inputs)
+            spec["inputs"] = {**spec.get("inputs", {}), **stored}
         if dry_run:
             return _show_dry_run(client, client.call("POST", "/api/v1/tasks?dry_run=1", spec), fmt)
         made: str = client.call("POST", "/api/v1/tasks", spec)["task"]

@@ -4,14 +4,16 @@ A folder is one object, a file another; where there are many files they go up to
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final, cast
 from urllib.parse import quote
 
 from swarmnode.cli import exits, folders
-from swarmnode.cli.client import Client
+from swarmnode.cli.client import CHUNK_BYTES, ApiError, Client
 
 TOGETHER_MIN: Final = 33
 """So many single files go up as one object: a put each would take a round trip each."""
@@ -88,23 +90,59 @@ def check(spec: Mapping[str, Any], inputs: Sequence[Input]) -> None:
         raise exits.CliError(f"the task spec is wrong: {error}", exits.USAGE) from error
 
 
-def upload(inputs: Sequence[Input], client: Client) -> dict[str, str]:
-    """Store what is of this machine: place -> capability."""
+def upload(inputs: Sequence[Input], client: Client, *, is_kept: bool = False) -> dict[str, str]:
+    """Store what is of this machine and not stored yet: place -> capability.
+
+    It ends with the tasks that use it unless `is_kept`.
+    """
     single, together = _apart(inputs)
     found = {one.place: one.cap for one in single if one.cap}
     for one in single:
         if not one.cap and one is not _BUNDLE:
-            with folders.source(one.path) as source:
-                found[one.place] = _put(client, one.place, source)
+            found[one.place] = _put(client, one.place, partial(folders.source, one.path), is_kept)
     if together:
-        pieces = _bundle({one.place: one.path for one in together})
-        found[WORK_FOLDER] = _put(client, "inputs", cast("IO[bytes]", folders.Pieces(pieces)))
+        bundle = partial(_bundled, {one.place: one.path for one in together})
+        found[WORK_FOLDER] = _put(client, "inputs", bundle, is_kept)
     return found
 
 
-def _put(client: Client, name: str, source: IO[bytes]) -> str:
-    cap: str = client.upload(f"/api/v1/objects?name={quote(name)}", source)["cap"]
+def _put(
+    client: Client,
+    name: str,
+    opened: Callable[[], AbstractContextManager[IO[bytes]]],
+    is_kept: bool,
+) -> str:
+    """The capability of what is stored already, or is now; it is read once more for that."""
+    if not is_kept:
+        with opened() as source:
+            known = _known(client, source)
+        if known:
+            return known
+    with opened() as source:
+        kind = "" if is_kept else "&kind=input"
+        cap: str = client.upload(f"/api/v1/objects?name={quote(name)}{kind}", source)["cap"]
     return cap
+
+
+def _known(client: Client, source: IO[bytes]) -> str:
+    """The capability of an object of ours with the same content, or an empty text."""
+    from blake3 import blake3
+
+    hashed = blake3()
+    while piece := source.read(CHUNK_BYTES):
+        hashed.update(piece)
+    try:
+        found = client.call("POST", "/api/v1/objects/same", {"digest": hashed.hexdigest()})
+    except ApiError as error:
+        if error.code in ("object_unknown", "no_such_path"):  # the latter: an older node
+            return ""
+        raise
+    return str(found["cap"])
+
+
+@contextmanager
+def _bundled(files: Mapping[str, Path]) -> Iterator[IO[bytes]]:
+    yield cast("IO[bytes]", folders.Pieces(_bundle(files)))
 
 
 _BUNDLE: Final = Input(WORK_FOLDER)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from storage.caps import parse_cap
@@ -35,11 +36,11 @@ def due(record: TaskRecord, step: int, *, has_outputs: bool) -> list[Heirloom]:
     found: list[Heirloom] = []
     newest = record.checkpoint
     if newest is not None and newest.step > step and record.state is not TaskState.DONE:
-        mark = Mark(Kind.CHECKPOINT, record.task)
+        mark = Mark(Kind.CHECKPOINT, record.task, record.person)
         stem = f"checkpoint/{record.task}/{newest.step}"
         found += [Heirloom(one.cap, f"{stem}/{one.name}", mark) for one in newest.files]
     if record.outcome is not None and record.state in TASK_ENDS and not has_outputs:
-        mark = Mark(Kind.OUTPUT, record.task)
+        mark = Mark(Kind.OUTPUT, record.task, record.person)
         found += [
             Heirloom(one.cap, f"output/{record.task}/{one.name}", mark)
             for one in record.outcome.outputs
@@ -74,14 +75,16 @@ def unneeded(
     inputs: Mapping[TaskId, frozenset[Address]],
     entries: Sequence[ObjectEntry],
     now_ms: int,
+    claims: Mapping[Address, int] = MappingProxyType({}),
 ) -> list[Address]:
-    """Objects on the keyring that no task needs any more."""
+    """Objects on the keyring that no task needs any more; `claims`: until when another will."""
     found = _old_checkpoints(records, entries, now_ms)
     used_until = _used_until(records, inputs)
     for entry in entries:
         if entry.mark.kind == Kind.INPUT:
             address = entry.cap.address
-            if now_ms >= max(used_until.get(address, 0), entry.put_ms + INPUT_UNUSED_MS):
+            until_ms = max(used_until.get(address, 0), claims.get(address, 0))
+            if now_ms >= (until_ms or entry.put_ms + INPUT_UNUSED_MS):
                 found.append(address)
     return found
 

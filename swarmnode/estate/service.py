@@ -13,6 +13,7 @@ from storage.errors import CapabilityError, ManifestError, ObjectUnknownError, S
 from storage.facade import Objects
 from storage.ids import Address
 from swarmnode.estate.plan import Heirloom, due, inputs_of, unneeded
+from swarmnode.limits import INPUT_UNUSED_MS
 from swarmnode.market.explain import EventsMissed, TaskEvent, TaskView
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import TaskChanged
@@ -55,6 +56,7 @@ class EstateService:
     ) -> None:
         self._market, self._objects = market, objects
         self._tables, self._wall_ms = tables, wall_ms
+        self._claims: dict[Address, int] = {}
         self._inputs: dict[TaskId, frozenset[Address]] = {}
         self._news, self._turn = trio.Event(), trio.Event()
 
@@ -79,6 +81,12 @@ class EstateService:
             while self._wanted() or self._unneeded():
                 self._news.set()
                 await self._turn.wait()
+
+    def claim(self, address: Address) -> None:
+        """A task that is about to be submitted will read it: it stays for an hour at least."""
+        now_ms = self._wall_ms()
+        self._claims = {one: until for one, until in self._claims.items() if until > now_ms}
+        self._claims[address] = now_ms + INPUT_UNUSED_MS
 
     # -- inside
 
@@ -152,7 +160,9 @@ class EstateService:
         for task, record in records.items():
             if task not in self._inputs:
                 self._inputs[task] = inputs_of(record)
-        return unneeded(records, self._inputs, self._objects.entries(), self._wall_ms())
+        return unneeded(
+            records, self._inputs, self._objects.entries(), self._wall_ms(), self._claims
+        )
 
     async def _forget_rows(self) -> None:
         """Of tasks that are forgotten: once, at the start."""

@@ -126,7 +126,8 @@ class Buyer:
         return effects
 
     def _on_submitted(self, event: e.Submitted, now_s: float) -> list[Effect]:
-        effects = self._book.ledger.submit(event.task, event.spec, self._book.wall_ms(), event.key)
+        now_ms = self._book.wall_ms()
+        effects = self._book.ledger.submit(event.task, event.spec, now_ms, event.key, event.person)
         effects += self._pursue(self._book.ledger.get(event.task), now_s)
         return [*effects, *self._rounds.enqueue(event.task)]
 

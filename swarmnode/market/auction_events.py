@@ -27,6 +27,8 @@ class Submitted:
     spec: TaskSpec
     key: bytes = b""
     """Seed of the key that the id was made from."""
+    person: str = ""
+    """Whose it is, of several people of this machine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,8 +129,8 @@ class BuyerService:
 
     # -- what the owner may ask
 
-    async def submit(self, spec: TaskSpec) -> TaskId:
-        """Take a task on; it survives any crash once this returns.
+    async def submit(self, spec: TaskSpec, person: str = "") -> TaskId:
+        """Take a task of a person on; it survives any crash once this returns.
 
         Raises StoreFullError, TooManyTasksError; then nothing was taken on.
         """
@@ -139,13 +139,13 @@ class BuyerService:
             raise TooManyTasksError(f"{TASKS_OPEN_MAX} tasks are unfinished: wait, or cancel some")
         key = self._entropy(SEED_BYTES)
         task = task_id_of(self._signer.from_seed(key).peer_id)
-        record = TaskRecord(task, spec, self._wall_ms(), key=key)
+        record = TaskRecord(task, spec, self._wall_ms(), key=key, person=person)
 
         def write(view: WriteView) -> None:
             view.put(TASKS, task_key(task), encode(record))
 
         await self._tables.transact(write)  # here a full disk is the caller's to know
-        await self._driver.do(e.Submitted(task, spec, key))
+        await self._driver.do(e.Submitted(task, spec, key, person))
         return task
 
     def tasks(self) -> Sequence[TaskView]:

@@ -74,12 +74,12 @@ class MarketService:
 
     # -- this owner's tasks
 
-    async def submit(self, spec: TaskSpec) -> TaskId:
+    async def submit(self, spec: TaskSpec, person: str = "") -> TaskId:
         """Take a task on; it survives any crash once this returns.
 
         Raises StoreFullError, TooManyTasksError; then nothing was taken on.
         """
-        return await self._buyer.submit(spec)
+        return await self._buyer.submit(spec, person)
 
     def tasks(self) -> Sequence[TaskView]:
         """Every task not forgotten, oldest first."""

@@ -82,9 +82,11 @@ class Ledger:
         """Tasks that have not ended, oldest first."""
         return tuple(one for one in self._records.values() if one.state not in TASK_ENDS)
 
-    def submit(self, task: TaskId, spec: TaskSpec, at_ms: int, key: bytes = b"") -> list[Effect]:
+    def submit(
+        self, task: TaskId, spec: TaskSpec, at_ms: int, key: bytes = b"", person: str = ""
+    ) -> list[Effect]:
         """Begin a task; forgets those that ended first when there are too many."""
-        record = self._records[task] = TaskRecord(task, spec, at_ms, key=key)
+        record = self._records[task] = TaskRecord(task, spec, at_ms, key=key, person=person)
         event = TaskChanged(task, at_ms, "submitted", record.state, PeerId(""))
         return [_write(record), Notify(event), *self._forget_oldest()]
 

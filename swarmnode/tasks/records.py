@@ -107,6 +107,8 @@ class TaskRecord(Record, frozen=True):
     key: bytes = b""
     """Seed of the task's key (swarmnode.tasks.keys): never shown, logged or sent to providers.
     Empty for a task of a version that knew none."""
+    person: str = ""
+    """Whose it is, of several people of one machine; empty for the machine's owner."""
 
 
 class Grant(Record, frozen=True):

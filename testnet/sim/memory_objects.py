@@ -30,6 +30,7 @@ from storage.facade import (
     PutReceipt,
     ReadCap,
     Trust,
+    Unfinished,
 )
 from storage.ids import Address, ObjectKey
 from storage.records.names.messages import NameGrant
@@ -82,7 +83,9 @@ class MemoryObjects:
         self._pool.objects[address] = data
         book = self._entries if trust is None else self._entrusted
         digest = blake3(data).digest()
-        book[address] = ObjectEntry(cap, name, len(data), self._wall_ms(), mark, 0, digest)
+        book[address] = ObjectEntry(
+            cap, name, len(data), self._wall_ms(), mark, 0, digest, len(data)
+        )
         return PutReceipt(cap, len(data), 1, 1, (self._me,), "any 1 machine", False, 0.0)
 
     async def get(
@@ -124,6 +127,14 @@ class MemoryObjects:
     def entrusted(self) -> Sequence[ObjectEntry]:
         """What was put here for others, oldest first."""
         return tuple(self._entrusted.values())
+
+    def same(self, digest: bytes) -> Sequence[ObjectEntry]:
+        """Those with that plaintext."""
+        return [one for one in self._entries.values() if one.digest == digest]
+
+    def unfinished(self) -> Sequence[Unfinished]:
+        """A put is done at once here."""
+        return ()
 
     async def adopt(self, cap: ReadCap, name: str, mark: Mark) -> bool:
         """Everything that is there may be had."""

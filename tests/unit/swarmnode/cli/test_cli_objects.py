@@ -1,124 +1,95 @@
-"""`obj` as a person meets it: whatever a folder holds goes up, and comes down the same."""
+"""`obj` and `--in` as a person meets them, against a node whose pool is its memory."""
 
 import json
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from storage.facade import Kind
 from swarmnode.cli.main import run
 from tests.api_lab import ServedNode, served_node
-from tests.tree_lab import listing
+from tests.unit.swarmnode.cli.test_cli_task import ends
 
 
 @pytest.fixture
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServedNode]:
-    (tmp_path / "home").mkdir()
-    monkeypatch.setenv("SWARM_API", str(tmp_path / "home/api.sock"))
-    monkeypatch.setenv("SWARM_HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
-    with served_node(tmp_path / "home/api.sock") as served:
+    socket = tmp_path / "api.sock"
+    monkeypatch.setenv("SWARM_API", str(socket))
+    monkeypatch.setenv("SWARM_HOME", str(tmp_path))
+    with served_node(socket) as served:
         yield served
 
 
-def put(path: str | Path, capfd: pytest.CaptureFixture[str]) -> str:
+def listed(capfd: pytest.CaptureFixture[str], *words: str) -> list[dict[str, object]]:
     capfd.readouterr()
-    assert run(["obj", "put", "--", os.fspath(path)]) == 0
-    return capfd.readouterr().out.strip()
+    assert run(["obj", *words, "-o", "json"]) == 0
+    items: list[dict[str, object]] = json.loads(capfd.readouterr().out)["items"]
+    return items
 
 
-def refused(arguments: list[str], capfd: pytest.CaptureFixture[str], code: int = 2) -> str:
+def test_an_input_is_stored_once_however_many_tasks_use_it(
+    node: ServedNode, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ends(node)
+    (tmp_path / "data").write_bytes(b"x" * 1000)
+    (tmp_path / "copy").write_bytes(b"x" * 1000)
+    folder = tmp_path / "code"
+    folder.mkdir()
+    (folder / "main.py").write_text("print()")
+    for name in ("data", "data", "copy", "code", "code"):
+        assert run(["task", "submit", "--in", str(tmp_path / name), "--", "true"]) == 0
+    rows = listed(capfd, "ls")
+    assert [(one["name"], one["kind"]) for one in rows] == [("data", "input"), ("code", "input")]
+    inputs = [view.record.spec.inputs for view in node.node.market.views.values()]
+    assert inputs[0][0][1] == inputs[1][0][1] == inputs[2][0][1]
+
+
+def test_a_file_that_changed_is_another_input(
+    node: ServedNode, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ends(node)
+    for text in ("one", "two"):
+        (tmp_path / "data").write_text(text)
+        os.utime(tmp_path / "data", (1, 1))  # whatever its times say
+        assert run(["task", "submit", "--in", str(tmp_path / "data"), "--", "true"]) == 0
+    assert len(listed(capfd, "ls")) == 2
+
+
+def test_inputs_that_are_to_be_kept_are_ordinary_objects(
+    node: ServedNode, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ends(node)
+    (tmp_path / "data").write_text("one")
+    words = ["task", "submit", "--keep-inputs", "--in", str(tmp_path / "data"), "--", "true"]
+    assert run(words) == 0
+    assert [one["kind"] for one in listed(capfd, "ls")] == [Kind.NONE]
+
+
+def test_the_list_says_when_what_for_and_what_is_survived(
+    node: ServedNode, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").write_bytes(b"x" * 2048)
+    assert run(["obj", "put", str(tmp_path / "data")]) == 0
     capfd.readouterr()
-    assert run(arguments) == code
-    said = capfd.readouterr()
-    assert "Traceback" not in said.err
-    return said.err
+    assert run(["obj", "ls"]) == 0
+    heading, line = capfd.readouterr().out.splitlines()
+    assert heading.split() == ["PUT", "SIZE", "KIND", "TASK", "SURVIVES", "NAME", "CAP"]
+    assert "2.0 KiB  put" in line
+    assert "any 1 machine  data  swarm:" in line
+    assert listed(capfd, "ls", "--kind", "input") == []
+    assert len(listed(capfd, "ls", "--kind", "put")) == 1
+    assert run(["obj", "du"]) == 0
+    assert capfd.readouterr().out.splitlines()[-1].split()[:5] == ["2.0", "KiB", "2.0", "KiB", "1"]
 
 
-def test_a_folder_goes_up_and_comes_down_with_all_there_is_in_it(
+def test_removing_what_is_not_there_is_said_and_ends_with_5(
     node: ServedNode, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    source = tmp_path / "project"
-    (source / "empty").mkdir(parents=True)
-    (source / ".env").write_text("KEY=1")
-    (source / "run.sh").write_text("#!/bin/sh")
-    (source / "run.sh").chmod(0o755)
-    (source / "link").symlink_to("run.sh")
-    os.link(source / ".env", source / "epoch=3-step=500.ckpt")
-    for odd in (b"-rf", b"\xff", b"a\nb", b"n" * 255):
-        Path(os.fsdecode(os.fsencode(source) + b"/" + odd)).touch()
-    cap = put("project/", capfd)
-    assert [entry.name for entry in node.node.objects.entries()] == ["project"]
-    assert run(["obj", "get", cap, "copy", "-o", "json"]) == 0
-    told = json.loads(capfd.readouterr().out)
-    assert (told["folder"], told["files"]) == ("copy", 8)
-    assert listing(tmp_path / "copy") == listing(source)
-    assert refused(["obj", "get", "--force", cap, "copy"], capfd).count("copy exists") == 1
-
-
-def test_ten_thousand_files_are_one_object(
-    node: ServedNode, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    for number in range(10_000):
-        folder = tmp_path / f"many/{number % 100}"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{number}.txt").write_text(str(number))
-    cap = put("many", capfd)
-    assert len(node.node.objects.entries()) == 1
-    assert run(["obj", "get", cap, "copy"]) == 0
-    assert listing(tmp_path / "copy") == listing(tmp_path / "many")
-
-
-def test_a_program_stays_one_and_other_files_are_their_bytes(
-    node: ServedNode, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "run.sh").write_bytes(b"#!/bin/sh")
-    (tmp_path / "run.sh").chmod(0o700)
-    (tmp_path / "data").write_bytes(b"abc")
-    program, data = put("run.sh", capfd), put("data", capfd)
-    assert run(["obj", "get", program, "copy"]) == 0
-    assert (tmp_path / "copy").stat().st_mode & 0o777 == 0o700
-    assert run(["obj", "cat", data]) == 0
-    assert capfd.readouterr().out.endswith("abc")
-    (tmp_path / "tree").write_bytes(b"swarm tree 1\nis how it begins")
-    odd = put("tree", capfd)
-    assert refused(["obj", "get", odd, "x"], capfd, 1)
-    assert run(["obj", "get", "--raw", odd, "x"]) == 0
-    assert (tmp_path / "x").read_bytes() == (tmp_path / "tree").read_bytes()
-
-
-@pytest.mark.parametrize("name", ["-dash", " space", "a=b", ".hidden", os.fsdecode(b"\xff")])
-def test_any_name_can_be_put(
-    node: ServedNode, tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / name).write_bytes(b"x")
-    put(f"./{name}", capfd)
-    (entry,) = node.node.objects.entries()
-    assert entry.name == name.replace("\udcff", r"\xff")
-
-
-def test_what_cannot_be_kept_is_named_and_nothing_is_stored(
-    node: ServedNode, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out/passwords").symlink_to("/etc/shadow")
-    assert "'passwords' is a link that leads out" in refused(["obj", "put", "out"], capfd)
-    (tmp_path / "odd").mkdir()
-    with socket.socket(socket.AF_UNIX) as door:
-        door.bind("odd/door")
-    assert "'door' is a socket" in refused(["obj", "put", "odd"], capfd)
-    assert "neither a file nor a folder" in refused(["obj", "put", "odd/door"], capfd)
-    assert "gone cannot be read: No such file" in refused(["obj", "put", "gone"], capfd)
-    assert not node.node.objects.entries()
-
-
-def test_rm_goes_through_all_and_says_which_could_not_be(
-    node: ServedNode, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "a").write_bytes(b"a")
-    caps = [put("a", capfd), put("a", capfd)]
-    said = refused(["obj", "rm", caps[0], "swarm:no", caps[1]], capfd)
-    assert "swarm:no: " in said
-    assert not node.node.objects.entries()
+    (tmp_path / "data").write_bytes(b"x")
+    assert run(["obj", "put", str(tmp_path / "data")]) == 0
+    cap = capfd.readouterr().out.split()[0]
+    assert run(["obj", "rm", cap]) == 0
+    assert run(["obj", "rm", cap]) == 5
+    assert "no object of yours has that address" in capfd.readouterr().err
