@@ -20,11 +20,21 @@ class PeerUnreachableError(P2PError):
 
 
 class DialError(P2PError):
-    """An address could not be reached; `cause` is one of dns, port, proxy, clock, token, peer."""
+    """An address could not be reached; `cause` is one of dns, port, proxy, clock, token, peer.
 
-    def __init__(self, address: str, cause: str, detail: str) -> None:
+    `tried` holds (address, cause, detail) of every address that was, this one included.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        cause: str,
+        detail: str,
+        tried: tuple[tuple[str, str, str], ...] = (),
+    ) -> None:
         super().__init__(f"cannot join through {address}: {detail}")
         self.address, self.cause, self.detail = address, cause, detail
+        self.tried = tried or ((address, cause, detail),)
 
 
 class CallTimeoutError(P2PError):

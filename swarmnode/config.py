@@ -109,7 +109,7 @@ class NodeSection(_Section):
 class ListenSection(_Section):
     """Where others reach us."""
 
-    addresses: tuple[str, ...] = ("/ip4/0.0.0.0/tcp/4850",)
+    addresses: tuple[str, ...] = ("/ip4/0.0.0.0/tcp/4850", "/ip6/::/tcp/4850")
     """Multiaddrs to listen on; port 0 takes any free one."""
     announce: tuple[str, ...] = ()
     """Multiaddrs to tell others instead, when a router or container translates ours."""

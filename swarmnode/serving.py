@@ -30,6 +30,9 @@ from swarmnode.notices import OutNotices, tell_changes
 from swarmnode.real_edges import Real, build_edges
 from swarmnode.task_tree import dump_tree
 
+ADDRESSES_EVERY_S: Final = 2.0
+"""How often it is looked whether this machine has moved."""
+
 STOP_S: Final = 5.0
 """What stopping may take before it is cut short; a supervisor kills after ten seconds or more."""
 
@@ -87,9 +90,21 @@ async def _run_node(node: Node, home: Home, scope: trio.CancelScope) -> None:
                 log.info("running as %s at %s", node.edges.host.peer_id, ", ".join(addresses))
                 supervisor.tell(supervisor.READY)
                 running.start_soon(supervisor.feed)
+                running.start_soon(_follow_addresses, node, home, addresses)
                 running.start_soon(tell_changes, node.status)
     finally:
         node.stopped.set()
+
+
+async def _follow_addresses(node: Node, home: Home, noted: Sequence[str]) -> None:
+    """Note them again whenever this machine has moved."""
+    while True:
+        await trio.sleep(ADDRESSES_EVERY_S)
+        found = node.edges.host.addresses()
+        if found != noted:
+            noted = found
+            _note_addresses(home, found)
+            log.info("reachable at %s", ", ".join(found) or "no address: this machine has none")
 
 
 def _note_addresses(home: Home, addresses: Sequence[str]) -> None:

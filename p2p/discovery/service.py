@@ -196,11 +196,11 @@ class DiscoveryService:
             if was_alone:
                 self.status = JoinStatus(step, len(addresses), tuple(failures.values()))
 
-        async def try_one(address: str) -> None:
+        async def try_peer(addresses: Sequence[str]) -> None:
             try:
-                answers.append(await self._reach(address))
+                answers.append(await self._reach(*addresses))
             except DialError as error:
-                failures[address] = (address, error.cause, error.detail)
+                failures.update(_told(addresses, error))
             else:
                 grace_s = SECOND_ANSWER_S if len(answers) < ANSWERS_WANTED else 0.0
                 round_scope.deadline = min(round_scope.deadline, trio.current_time() + grace_s)
@@ -209,17 +209,17 @@ class DiscoveryService:
         show("dialling")
         with trio.move_on_after(ROUND_S) as round_scope:
             async with trio.open_nursery() as nursery:
-                for address in addresses:
-                    nursery.start_soon(try_one, address)
+                for of_one_peer in _by_peer(addresses):
+                    nursery.start_soon(try_peer, of_one_peer)
         if not answers:
             for address in addresses:
                 late = _too_slow(address)
                 failures.setdefault(address, (address, late.cause, late.detail))
         show("joined" if answers else "retrying")
 
-    async def _reach(self, address: str) -> PeerId:
-        """Dial and exchange views. Raises DialError."""
-        peer = await self.host.dial(address)
+    async def _reach(self, address: str, *others: str) -> PeerId:
+        """Dial a peer at any of its addresses and exchange views. Raises DialError."""
+        peer = await self.host.dial(address, *others)
         try:
             await self.members.join(peer)
         except PeerUnreachableError as error:
@@ -253,6 +253,24 @@ class DiscoveryService:
             with trio.move_on_after(ROUND_S):
                 await self.index.announce(self.network.encode())
             await trio.sleep(INDEX_EVERY_S)
+
+
+def _by_peer(addresses: Sequence[str]) -> list[list[str]]:
+    """Those of one peer together: they are dialled in a race."""
+    groups: dict[str, list[str]] = {}
+    for address in addresses:
+        path, found, peer = address.rpartition("/p2p/")
+        groups.setdefault(peer if found and path else address, []).append(address)
+    return list(groups.values())
+
+
+def _told(addresses: Sequence[str], error: DialError) -> dict[str, Failure]:
+    """What happened at each address of a peer that was not joined."""
+    failures = {one[0]: one for one in error.tried}
+    for address in addresses:
+        answered = f"not needed: the machine answered at {error.address}"
+        failures.setdefault(address, (address, error.cause, answered))
+    return failures
 
 
 def _too_slow(address: str) -> DialError:

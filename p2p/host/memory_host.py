@@ -66,7 +66,7 @@ class MemoryHost:
         """Remember where a peer may be dialled; the newest list replaces the older one."""
         self._known[peer] = tuple(addresses)
 
-    async def dial(self, address: str) -> PeerId:
+    async def dial(self, address: str, *others: str) -> PeerId:
         """Connect and be admitted. Raises DialError."""
         peer = _peer_of(address)
         if peer is None or peer == self.peer_id:

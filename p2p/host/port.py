@@ -55,10 +55,11 @@ class Host(Protocol):
     def learn(self, peer: PeerId, addresses: Sequence[str]) -> None:
         """Remember where a peer may be dialled; the newest list replaces the older one."""
 
-    async def dial(self, address: str) -> PeerId:
-        """Connect to a full multiaddr and be admitted.
+    async def dial(self, address: str, *others: str) -> PeerId:
+        """Connect to a full multiaddr, or another one of the same peer, and be admitted.
 
-        Raises DialError naming the cause (dns, port, proxy, clock, token, peer) within 10 s.
+        Raises DialError within 10 s, naming the cause for each address (dns, port, proxy, clock,
+        token, peer).
         """
         ...
 

@@ -30,8 +30,9 @@ JOIN_AGAIN_S: Final = 1.0
 FAREWELL_S: Final = 1.0
 """How long a leaving node waits for somebody to take note."""
 
-ADDRESSES_EVERY_S: Final = 10.0
-"""How often we look whether our own addresses, or our certificates, have changed."""
+ADDRESSES_EVERY_S: Final = 2.0
+"""How often we look whether our own addresses, or our certificates, have changed: others know
+within 10 s."""
 
 _KINDS: Final[tuple[type[Message], ...]] = (
     Ping,
@@ -63,6 +64,7 @@ class MembershipService:
         """`addresses` is asked once running and now and then; `incarnation` is wall-clock ms."""
         self._core = Membership(config, signer, network, profile, rng, incarnation, proofs)
         self._addresses, self._proofs = addresses, proofs
+        self._told: tuple[tuple[str, ...], bytes] | None = None
         self._rpc = rpc
         performer = Performer(self._send, self._notify, persist_nothing)
         self._driver = Driver(self._core, performer)
@@ -125,15 +127,18 @@ class MembershipService:
         """Probe and listen until cancelled; start it when the host knows its addresses."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self._driver.run)
-            addresses = self._addresses()
-            await self._driver.do(e.Begin(addresses))
+            self._told = (self._addresses(), self._token())
+            await self._driver.do(e.Begin(self._told[0]))
             task_status.started()
-            token = self._token()
             while True:
                 await trio.sleep(ADDRESSES_EVERY_S)
-                if addresses != self._addresses() or token != self._token():
-                    addresses, token = self._addresses(), self._token()
-                    await self._driver.do(e.Readdressed(addresses))
+                self._look_at_ourselves()
+
+    def _look_at_ourselves(self) -> None:
+        now = (self._addresses(), self._token())
+        if self._told not in (None, now):
+            self._told = now
+            self._driver.order(e.Readdressed(now[0]))
 
     @property
     def refused(self) -> int:
@@ -157,6 +162,8 @@ class MembershipService:
         self._driver.post(e.Heard(caller.peer, message))
 
     def _on_peer(self, peer: PeerId, is_up: bool) -> None:
+        if is_up:
+            self._look_at_ourselves()  # what we say to the first from elsewhere is without loopback
         self._driver.post(e.PeerUp(peer) if is_up else e.PeerDown(peer))
 
     def _send(self, effect: Send) -> None:

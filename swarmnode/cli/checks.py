@@ -1,6 +1,7 @@
 """What `doctor` looks at in the node's own surroundings: clock, files, disk, versions, ports."""
 
 import ctypes
+import errno
 import resource
 import shutil
 import socket
@@ -29,6 +30,7 @@ _NEEDED: Final = ("trio", "msgspec", "cryptography", "blake3", "lmdb", "zfec", "
 _RELEASED_MS: Final = 1_767_225_600_000  # 2026-01-01: no right clock is before this program
 _DAY_MS: Final = 86_400_000
 _TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronised
+_NO_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 _GIB: Final = 1024**3
 _SET_CLOCK: Final = "sudo timedatectl set-ntp true (or: sudo apt-get install systemd-timesyncd)"
 
@@ -175,11 +177,16 @@ def ports(home: Home, config: Config) -> Check:
         try:
             with socket.socket(family, socket.SOCK_STREAM) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 probe.bind((host, port))
         except OSError as exc:
+            if host in ("0.0.0.0", "::") and exc.errno in _NO_FAMILY:  # noqa: S104
+                continue  # a machine without that kind of address listens on the other
             fix = "set another port in [listen] addresses, or stop what uses it: ss -ltnp"
             return Check("ports", FAIL, f"{host} port {port}: {exc.strerror}", fix)
-    return Check("ports", OK, ", ".join(f"{port or 'any'} is free" for _, _, port in wanted))
+    ports_wanted = dict.fromkeys(port for _, _, port in wanted)
+    return Check("ports", OK, ", ".join(f"{port or 'any'} is free" for port in ports_wanted))
 
 
 def node_answers(home: Home) -> bool:

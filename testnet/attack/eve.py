@@ -82,7 +82,7 @@ async def connected(
     host, swarm = build(name.encode().ljust(32, b".")[:32], config, list)
     where = parse_address(address)
     assert where.peer is not None
-    muxed = await Dialer(swarm.upgrader).connect(where.peer, [where])
+    muxed, _ = await Dialer(swarm.upgrader).connect(where.peer, [where])
     async with trio.open_nursery() as nursery:
         nursery.start_soon(muxed.start)
         yield Eve(muxed.link, PeerId(str(host.get_id())), where.peer)

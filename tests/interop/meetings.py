@@ -47,7 +47,7 @@ async def be_dialled(command: Sequence[str]) -> None:
         async with running([*command, "/kad/1", "lobby", "/echo/1"]) as peer:
             where = parse_address((await peer.do("addresses"))["addresses"][0])
             assert where.peer is not None
-            muxed = await Dialer(swarm.upgrader).connect(where.peer, (where,))
+            muxed, _ = await Dialer(swarm.upgrader).connect(where.peer, (where,))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(muxed.start)
                 stream = muxed.link.open_stream()

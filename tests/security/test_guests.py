@@ -28,7 +28,7 @@ async def guest(served: Served, name: str) -> AsyncIterator[Connection]:
     """A connection of a machine that never asks to be admitted."""
     _, swarm = build(key(name).seed(), LinkConfig(), list)
     dialer = Dialer(swarm.upgrader)
-    muxed = await dialer.connect(served.host.peer_id, [parse_address(served.address)])
+    muxed, _ = await dialer.connect(served.host.peer_id, [parse_address(served.address)])
     async with trio.open_nursery() as nursery:
         await nursery.start(muxed.link.run)
         yield muxed.link

@@ -22,17 +22,22 @@ _CAUSES_BY_WORTH = ("dns", "port", "proxy", "peer")
 
 @dataclass(frozen=True, slots=True)
 class DialConfig:
-    """Deadlines of one attempt; together they stay below 10 s."""
+    """Deadlines of one attempt."""
 
     resolve_within_s: float = 3.0
     connect_within_s: float = 4.0
     upgrade_within_s: float = 4.0
+    # Resolving, connecting and shaking hands, each slow, at four addresses still tells by 10 s.
+    within_s: float = 8.0
     # A second address is tried beside the first when that has not answered by then (RFC 8305).
     stagger_s: float = 0.25
 
     def __post_init__(self) -> None:
         if min(self.resolve_within_s, self.connect_within_s, self.upgrade_within_s) <= 0:
             raise ValueError("deadlines must be positive")
+
+
+Attempt = Callable[[], Awaitable[tuple[MuxedLink, Address]]]
 
 
 class Dialer:
@@ -42,7 +47,9 @@ class Dialer:
         self._upgrader = upgrader
         self._config = config or DialConfig()
 
-    async def connect(self, peer: PeerId, addresses: Sequence[Address]) -> MuxedLink:
+    async def connect(
+        self, peer: PeerId, addresses: Sequence[Address]
+    ) -> tuple[MuxedLink, Address]:
         """The first of the addresses that answers as `peer`; DialError of the closest miss.
 
         The connection returned is not running yet; its socket is open.
@@ -56,17 +63,23 @@ class Dialer:
             return await attempts[0]()
         return await _Race(self._config.stagger_s).run(attempts)
 
-    def _attempt(self, peer: PeerId, address: Address) -> Callable[[], Awaitable[MuxedLink]]:
-        async def attempt() -> MuxedLink:
-            stream = await self._open_socket(address)
-            return await self._shake_hands(stream, peer, address)
+    def _attempt(self, peer: PeerId, address: Address) -> Attempt:
+        async def attempt() -> tuple[MuxedLink, Address]:
+            try:
+                with trio.fail_after(self._config.within_s):
+                    stream = await self._open_socket(address)
+                    return await self._shake_hands(stream, peer, address), address
+            except trio.TooSlowError:
+                detail = f"no connection within {self._config.within_s:g} s"
+            raise DialError(str(address), "port", detail)
 
         return attempt
 
     async def _open_socket(self, address: Address) -> trio.SocketStream:
         name, port = address.host, address.port
         if address.is_name:
-            name = await self._resolve(address)
+            found = await self._resolve(address)
+            name = found if address.kind != "dns" else name  # any of its addresses will do
         try:
             with trio.fail_after(self._config.connect_within_s):
                 return await trio.open_tcp_stream(name, port)
@@ -122,10 +135,10 @@ class _Race:
 
     def __init__(self, stagger_s: float) -> None:
         self._stagger_s = stagger_s
-        self._winner: MuxedLink | None = None
+        self._winner: tuple[MuxedLink, Address] | None = None
         self._errors: list[DialError] = []
 
-    async def run(self, attempts: Sequence[Callable[[], Awaitable[MuxedLink]]]) -> MuxedLink:
+    async def run(self, attempts: Sequence[Attempt]) -> tuple[MuxedLink, Address]:
         """The first success, or the most telling DialError."""
         async with trio.open_nursery() as nursery:
             for attempt in attempts:
@@ -135,23 +148,25 @@ class _Race:
                     await over.wait()
         if self._winner is not None:
             return self._winner
-        raise max(self._errors, key=lambda error: _CAUSES_BY_WORTH.index(error.cause))
+        worst = max(self._errors, key=lambda error: _CAUSES_BY_WORTH.index(error.cause))
+        tried = tuple(one for error in self._errors for one in error.tried)
+        raise DialError(worst.address, worst.cause, worst.detail, tried)
 
     async def _run_one(
         self,
-        attempt: Callable[[], Awaitable[MuxedLink]],
+        attempt: Attempt,
         over: trio.Event,
         race: trio.CancelScope,
     ) -> None:
         try:
-            muxed = await attempt()
+            found = await attempt()
         except DialError as exc:
             self._errors.append(exc)
         else:
             if self._winner is None:
-                self._winner = muxed
+                self._winner = found
                 race.cancel()
             else:
-                await muxed.secured_conn.close()
+                await found[0].secured_conn.close()
         finally:
             over.set()

@@ -72,7 +72,8 @@ class Dials:
         dial = self._under_way.get(peer) or self.start(peer, addresses)
         await dial.done.wait()
         if dial.error is not None and not self._is_up(peer):
-            raise DialError(dial.error.address, dial.error.cause, dial.error.detail)
+            error = dial.error
+            raise DialError(error.address, error.cause, error.detail, error.tried)
 
     def start(self, peer: PeerId, addresses: Sequence[Address]) -> Dial:
         """Begin to dial in the background."""

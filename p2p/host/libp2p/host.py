@@ -16,7 +16,7 @@ from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.peer.id import ID
 
 from p2p.errors import DialError, PeerUnreachableError
-from p2p.host.addresses import Address, parse_address
+from p2p.host.addresses import Address
 from p2p.host.admit_port import Admission
 from p2p.host.libp2p.book import AddressBook
 from p2p.host.libp2p.boxes import Boxes
@@ -26,13 +26,15 @@ from p2p.host.libp2p.config import HostConfig
 from p2p.host.libp2p.copies import settled
 from p2p.host.libp2p.dialer import Dialer
 from p2p.host.libp2p.dials import Dials
+from p2p.host.libp2p.entrance import Entrance
 from p2p.host.libp2p.gate import Gate
 from p2p.host.libp2p.joining import Joining
 from p2p.host.libp2p.lanes import Lanes, framed
-from p2p.host.libp2p.listener import Door, Entrance, Pending
+from p2p.host.libp2p.listener import Door, Pending
 from p2p.host.libp2p.peer import PeerBox, PeerConn
 from p2p.host.libp2p.swarm import build
 from p2p.host.libp2p.upgrade import UpgradeError, upgrade
+from p2p.host.libp2p.whereabouts import Whereabouts, together
 from p2p.host.port import FrameSink
 from p2p.identity.caller import Caller
 from p2p.ids import NetworkId, PeerId, TrafficClass
@@ -59,18 +61,16 @@ class Libp2pHost:
         """`key_bytes` is a raw Ed25519 private key (32 bytes); `announce` replaces the addresses
         that others are told. ListenError for a listen address that cannot be one."""
         self._config = config or HostConfig()
-        self._entrance = Entrance(listen, announce)
-        self.libp2p, self._swarm = build(
-            key_bytes, self._config.link, lambda: list(self._entrance.addresses())
-        )
-        self._peer_id = PeerId(str(self.libp2p.get_id()))
+        self._conns: dict[MuxedLink, PeerConn] = {}
+        self._where = Whereabouts(Entrance(listen, announce), lambda: self._conns.values())
+        self.libp2p, self._swarm = build(key_bytes, self._config.link, self._where.bare)
+        self._peer_id = self._where.me = PeerId(str(self.libp2p.get_id()))
         self._lanes = Lanes(f"/swarm/{network}/frames/1")
         self._swarm.dial = self._dial_for_libp2p
         self.gate = self._make_gate(network)
         self._dialer = Dialer(self._swarm.upgrader, self._config.dial)
         self._book = AddressBook(self._config.back_off)
         self._door = Door(AcceptGuard(self._config.guard), self._welcome, self._book.is_known_host)
-        self._conns: dict[MuxedLink, PeerConn] = {}
         self._boxes = Boxes(self._config.scheduler)
         self._bulk = BulkLinks(self._boxes, self._lanes, self._connect_bulk, self._config.bulk)
         self._joining = self._make_joining(network, admission)
@@ -83,7 +83,7 @@ class Libp2pHost:
         )
         self._sink: FrameSink | None = None
         self._nursery: trio.Nursery | None = None
-        self.parts: list[Callable[..., Awaitable[object]]] = []
+        self.parts: list[Callable[..., Awaitable[object]]] = [self._where.run]
         """What runs as long as the host and is started before it listens (`interop`)."""
         self.up_listeners: list[Callable[[PeerId], None]] = []
         """For the Kademlia index: called for each peer once it is in use."""
@@ -130,7 +130,7 @@ class Libp2pHost:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen and serve until cancelled. Raises ListenError before it has started."""
         assert self._sink is not None, "attach a listener first"
-        listeners = await self._entrance.open()
+        listeners = await self._where.entrance.open()
         async with trio.open_nursery() as nursery:
             self._set_nursery(nursery)
             try:
@@ -149,35 +149,32 @@ class Libp2pHost:
 
     def addresses(self) -> tuple[str, ...]:
         """Multiaddrs with our peer id; empty before run when the port is chosen by the system."""
-        return tuple(f"{text}/p2p/{self._peer_id}" for text in self._entrance.addresses())
+        return self._where.addresses()
 
     def learn(self, peer: PeerId, addresses: Sequence[str]) -> None:
         """Remember where a peer may be dialled; ours and unusable ones are passed over."""
         if peer != self._peer_id:
-            self._book.learn(peer, addresses)
+            self._book.learn(peer, self._where.usable(addresses))
 
     def known_addresses(self, peer: PeerId) -> tuple[str, ...]:
         """What was learned of a peer, without its id."""
         return tuple(str(Address(a.kind, a.host, a.port)) for a in self._book.of(peer))
 
-    async def dial(self, address: str) -> PeerId:
-        """Connect to a full multiaddr and be admitted; DialError with its cause within 10 s."""
-        try:
-            where = parse_address(address)
-            if where.peer is None:
-                raise ValueError(f"{address} does not end in /p2p/<peer id>")
-        except ValueError as exc:
-            raise DialError(address, "peer", f"{exc}") from exc
-        if where.peer == self._peer_id:
-            raise DialError(address, "peer", "that is this node's own address")
-        if not where.port:
-            raise DialError(address, "port", "port 0 is nobody's")
-        if self._boxes.live_conn(where.peer) is None:
-            await self._dials.reach(where.peer, (where,))
-        if not self._book.of(where.peer):
-            self._book.learn(where.peer, (address,))
+    async def dial(self, address: str, *others: str) -> PeerId:
+        """Connect to a peer at the first of its full multiaddrs that answers and be admitted.
+
+        DialError tells within 10 s what happened at each.
+        """
+        peer, where, unfit = self._where.to_dial(address, *others)
+        if self._boxes.live_conn(peer) is None:
+            try:
+                await self._dials.reach(peer, where)
+            except DialError as exc:
+                raise together(exc, (exc, *unfit)) from exc
+        if not self._book.of(peer):
+            self._book.learn(peer, (address, *others))
         await trio.lowlevel.checkpoint()
-        return where.peer
+        return peer
 
     async def send(
         self,
@@ -285,9 +282,9 @@ class Libp2pHost:
         self, peer: PeerId, addresses: Sequence[Address], *, is_bulk: bool
     ) -> PeerConn:
         """A connection that is decided on; DialError when there is none."""
-        muxed = await self._dialer.connect(peer, addresses)
+        muxed, address = await self._dialer.connect(peer, addresses)
         assert self._nursery is not None
-        conn = self._adopt(muxed, str(addresses[0]))
+        conn = self._adopt(muxed, str(address))
         conn.is_bulk = is_bulk
         self._nursery.start_soon(self._carry, conn)
         await conn.decided.wait()

@@ -1,110 +1,18 @@
-"""Listening sockets and the door behind them.
+"""The door behind the listening sockets (`entrance`).
 
 The stock listener sets SO_REUSEPORT, so that two nodes can silently share a port, and keeps
 hundreds of silent sockets waiting. Here a port has one owner and the accept guard (p2p.link.guard)
 decides who may wait.
 """
 
-import errno
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
-import psutil
 import trio
 
 from p2p.accepting import accept_forever
-from p2p.errors import ListenError
-from p2p.host.addresses import Address, address_of, parse_address
 from p2p.link.guard import AcceptGuard
-
-_ANYWHERE = {"0.0.0.0", "::"}  # noqa: S104 - compared with, not bound to
-_REMEDIES = {
-    errno.EADDRINUSE: "the port is in use: stop the program that has it, or choose another port",
-    errno.EADDRNOTAVAIL: "this machine has no such address: see `ip address`",
-    errno.EACCES: "ports below 1024 need a privilege: choose a higher one",
-}
-
-
-def parse_listen(text: str) -> Address:
-    """A listen address; ListenError when it cannot be one."""
-    try:
-        address = parse_address(text)
-    except ValueError as exc:
-        raise ListenError(f"cannot listen: {exc}") from exc
-    if address.is_name or address.peer is not None:
-        raise ListenError(
-            f"cannot listen on {text}: give an IP address, like /ip4/0.0.0.0/tcp/4001"
-        )
-    return address
-
-
-def parse_announce(text: str) -> str:
-    """An address to tell others, without a peer id; ListenError when it is none."""
-    try:
-        address = parse_address(text)
-    except ValueError as exc:
-        raise ListenError(f"cannot announce: {exc}") from exc
-    return str(Address(address.kind, address.host, address.port))
-
-
-async def open_listeners(addresses: Sequence[Address]) -> list[trio.SocketListener]:
-    """Bind all addresses or none; ListenError names the address and the remedy."""
-    listeners: list[trio.SocketListener] = []
-    for address in addresses:
-        try:
-            listeners += await trio.open_tcp_listeners(address.port, host=address.host)
-        except OSError as exc:
-            for listener in listeners:
-                await trio.aclose_forcefully(listener)
-            remedy = _REMEDIES.get(exc.errno or 0, str(exc))
-            raise ListenError(f"cannot listen on {address}: {remedy}") from exc
-    return listeners
-
-
-class Entrance:
-    """Where a host listens, and what others are told of it."""
-
-    def __init__(self, listen: Sequence[str], announce: Sequence[str]) -> None:
-        """`announce` replaces what was bound. ListenError for an address that cannot be one."""
-        self._listen = [parse_listen(text) for text in listen]
-        self._announce = tuple(parse_announce(text) for text in announce)
-        self._bound: tuple[str, ...] = ()
-
-    async def open(self) -> list[trio.SocketListener]:
-        """Bind all addresses or none; ListenError names the address and the remedy."""
-        listeners = await open_listeners(self._listen)
-        self._bound = reachable_addresses(listeners)
-        return listeners
-
-    def addresses(self) -> tuple[str, ...]:
-        """Where others may dial us, without a peer id; none are known before `open`."""
-        return self._announce or self._bound
-
-
-def reachable_addresses(listeners: Sequence[trio.SocketListener]) -> tuple[str, ...]:
-    """Bound addresses, with `any address` spelt out."""
-    found: list[str] = []
-    for listener in listeners:
-        host, port = listener.socket.getsockname()[:2]
-        hosts = _own_hosts(is_ipv6=":" in host) if host in _ANYWHERE else [host]
-        found += [str(address_of(one, port, None)) for one in hosts]
-    return tuple(dict.fromkeys(found))
-
-
-def _own_hosts(*, is_ipv6: bool) -> list[str]:
-    """Addresses of interfaces that are up; loopback only when there is nothing else."""
-    up = {name for name, stats in psutil.net_if_stats().items() if stats.isup}
-    hosts = [
-        entry.address
-        for name, entries in sorted(psutil.net_if_addrs().items())
-        if name in up
-        for entry in entries
-        if (":" in entry.address) == is_ipv6 and entry.family.name.startswith("AF_INET")
-    ]
-    usable = [host for host in hosts if not host.startswith("fe80:")]
-    outside = [host for host in usable if not host.startswith("127.") and host != "::1"]
-    return outside or usable
 
 
 @dataclass(slots=True)
