@@ -6,7 +6,9 @@ import sys
 from importlib import import_module
 from typing import Final
 
-BENCHES: Final = {name: f"bench.{name}" for name in ("attack", "core", "emulator", "link", "qos")}
+BENCHES: Final = {
+    name: f"bench.{name}" for name in ("attack", "core", "emulator", "keep", "link", "qos")
+}
 
 
 def main() -> int:
@@ -15,10 +17,13 @@ def main() -> int:
     parser.add_argument("name", choices=sorted(BENCHES))
     parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
     parser.add_argument("--rounds", type=int, default=5, help="rounds per figure (median)")
+    parser.add_argument("--minutes", type=float, default=60, help="how long `keep` goes on")
     chosen = parser.parse_args()
-    figures: dict[str, object] = import_module(BENCHES[chosen.name]).measure(chosen.rounds)
+    bench = import_module(BENCHES[chosen.name])
+    size = {"minutes": chosen.minutes} if chosen.name == "keep" else {"rounds": chosen.rounds}
+    figures: dict[str, object] = bench.measure(**size)
     if chosen.output == "json":
-        print(json.dumps({"bench": chosen.name, "rounds": chosen.rounds, **figures}))
+        print(json.dumps({"bench": chosen.name, **size, **figures}))
         return 0
     for name, value in figures.items():
         print(f"{name:<20} {value}")

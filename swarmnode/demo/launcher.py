@@ -74,12 +74,12 @@ class LocalSwarm:
     _groups: list[str] = field(default_factory=list)
     """Control groups of every task that ran here; they must be gone in the end."""
 
-    def add(self, name: str, **settings: str) -> LocalNode:
+    def add(self, name: str, address: str = "127.0.0.1", **settings: str) -> LocalNode:
         """Create one node's home, certified and knowing the first node; not started.
 
-        `settings` are SECTION__KEY values of this node alone.
+        It listens on `address`; `settings` are SECTION__KEY values of this node alone.
         """
-        listen = f"/ip4/127.0.0.1/tcp/{_free_port()}"
+        listen = f"/ip4/{address}/tcp/{_free_port()}"
         home = self.root / name
         names = Names(name, "demo", "demo-lab", f"site-{name}", ("compute", "storage"))
         peer = self._enrol(home, names)
@@ -166,10 +166,10 @@ class LocalSwarm:
         """SIGKILL the daemon and every process of its home, as a power cut would."""
         mine = self.node_of(node.peer)
         self.kill_daemon(mine)
-        for pid in _processes_of(mine.home):
+        for pid in processes_of(mine.home):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        for group in _groups_of(mine.home):
+        for group in groups_of(mine.home):
             group.kill(STOP_S)
             group.remove()
 
@@ -186,7 +186,7 @@ class LocalSwarm:
             except subprocess.TimeoutExpired:
                 self.kill_machine(node)
                 raise StepFailedError(f"{node.name} ignored SIGTERM for {STOP_S:.0f} s") from None
-            for group in _groups_of(node.home):
+            for group in groups_of(node.home):
                 self._groups += group.dirs.values()
         if not self.keep:
             shutil.rmtree(self.root, ignore_errors=False)
@@ -200,7 +200,7 @@ class LocalSwarm:
 
     def leftovers(self) -> list[str]:
         """Processes, control groups and folders of this swarm that should be gone."""
-        left = [f"pid {pid}" for node in self.nodes for pid in _processes_of(node.home)]
+        left = [f"pid {pid}" for node in self.nodes for pid in processes_of(node.home)]
         left += [path for path in self._groups if os.path.exists(path)]
         if self.root.exists() and not self.keep:
             left.append(str(self.root))
@@ -223,7 +223,7 @@ def _free_port() -> int:
         return port
 
 
-def _groups_of(home: Path) -> list[JobCgroup]:
+def groups_of(home: Path) -> list[JobCgroup]:
     """The control groups of every job that has a folder there."""
     jobs = home / "tasks" / "jobs"
     folders = [JobFolder(path) for path in sorted(jobs.iterdir())] if jobs.is_dir() else []
@@ -231,7 +231,7 @@ def _groups_of(home: Path) -> list[JobCgroup]:
     return [JobCgroup(record.cgroup) for record in records if record is not None]
 
 
-def _processes_of(home: Path) -> list[int]:
+def processes_of(home: Path) -> list[int]:
     """Processes other than ours that have the home in their command line or environment."""
     marks = (os.fsencode(home) + b"/", os.fsencode(home) + b"\0")
     found = []

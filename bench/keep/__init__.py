@@ -1,0 +1,50 @@
+"""Whether promises are kept: seven real nodes under load while everything happens to them.
+
+Per minute at least twenty puts (1 KiB to 64 MiB), gets, removals and four tasks. One kind of fault
+after another, each at least once in five minutes, counted in `faults`:
+
+kill       SIGKILL of a daemon; its tasks live on under their shims; it is started again
+power      a power cut: what was not synced to its disk is gone with its processes
+freeze     SIGSTOP of a machine with everything on it
+clock      a wall clock that jumps 40 days ahead or a day back, and back again
+full       a disk without one free byte
+cut        two machines are cut off from the others
+away       the machine that submits is off for ten times lease and grace
+gone       every third time it never comes back; a blank machine takes its owner in
+
+Each machine has a disk of its own (an ext4 image, shut down without its log for a power cut), a
+network namespace of its own and a wall clock of its own; everything ends with the bench, since it
+runs in a process namespace of its own. After the last fault and two quiet minutes everything is
+read back and judged:
+
+acknowledged_lost       objects whose put was acknowledged, not removed, that cannot be read
+removed_returned        objects whose removal was acknowledged that some machine still serves
+tasks_lost              submitted tasks that have not ended as they should, seen by their owner
+attempts_overlapping_s  the longest time two attempts of one task ran at once; frozen ones do not
+lease_grace_s           what they may overlap across a cut
+nodes_not_starting      starts after which a node was not ready in time
+nodes_ended             daemons that ended by themselves; a supervisor started them again
+wrong_bytes             reads that gave other bytes than were put
+tracebacks              in all logs of all nodes
+"""
+
+import json
+import subprocess
+import sys
+from typing import Final
+
+QUIET_S: Final = 120.0
+
+
+def measure(minutes: float, seed: int = 1) -> dict[str, object]:
+    """Run for so long and judge. Needs root, mount(8), mkfs.ext4, ip(8)."""
+    done = subprocess.run(  # noqa: S603 - our own interpreter
+        [
+            "/usr/bin/unshare", "--mount", "--propagation", "private", "--net", "--pid", "--fork",
+            "--kill-child", "--mount-proc",
+            sys.executable, "-m", "bench.keep.inside", str(minutes), str(seed),
+        ],
+        stdout=subprocess.PIPE, check=True,
+    )  # fmt: skip
+    figures: dict[str, object] = json.loads(done.stdout)
+    return figures

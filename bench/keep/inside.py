@@ -1,0 +1,135 @@
+"""The bench itself, in namespaces of its own: `python -m bench.keep.inside MINUTES SEED`."""
+
+import random
+import shutil
+import sys
+import threading
+import time
+from pathlib import Path
+
+from bench.keep import QUIET_S, judge, watch
+from bench.keep.faults import START_S, Faults
+from bench.keep.ledger import Ledger
+from bench.keep.load import Load
+from bench.keep.machine import LEASE_GRACE_S, Machine, command, pause
+from swarmnode.demo.launcher import LocalSwarm, new_root
+
+NODES = 7
+CALM_S = 300.0
+"""A whole round of faults; shorter runs scale what happens to it."""
+
+
+class Bench:
+    """Builds the lab, lets things happen, judges."""
+
+    def __init__(self, minutes: float, seed: int, root: Path) -> None:
+        self._seconds, self._seed, self._root = minutes * 60.0, seed, root
+        self._swarm = LocalSwarm(root)
+        self._machines: list[Machine] = []
+        self._all: list[Machine] = []
+        """Those that are gone, too."""
+        self._owner_of: dict[int, Machine] = {}
+        self._ledger, self._stop = Ledger(), threading.Event()
+
+    def run(self) -> None:
+        """All of it; prints the figures as JSON."""
+        command("ip", "link", "set", "lo", "up")
+        Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+        for _ in range(NODES):
+            self._machines.append(self._founded())
+        for machine in self._machines:
+            machine.start(START_S)
+        load = Load(lambda: self._machines, self._ledger, self._stop, self._seed)
+        faults = Faults(
+            self._machines, self._replaced, self._stop,
+            random.Random(self._seed),  # noqa: S311
+            min(1.0, self._seconds / CALM_S),
+        )  # fmt: skip
+        seen = watch.Watch(lambda: [machine.home for machine in self._all], self._stop)
+        threads = [
+            *load.threads(), *faults.threads(),
+            threading.Thread(target=seen.run), threading.Thread(target=self._supervise),
+        ]  # fmt: skip
+        for thread in threads:
+            thread.start()
+        pause(self._seconds)
+        self._stop.set()
+        for thread in threads:
+            thread.join()
+        self._rest()
+        self._judge(load, faults, seen)
+
+    def _supervise(self) -> None:
+        while not self._stop.wait(1.0):
+            for machine in list(self._machines):
+                machine.supervise(START_S)
+
+    def _rest(self) -> None:
+        until_s = time.monotonic() + QUIET_S
+        while time.monotonic() < until_s:
+            for machine in self._machines:
+                machine.supervise(START_S)
+            pause(1.0)
+
+    def _founded(self) -> Machine:
+        machine = Machine(len(self._all) + 1, self._root, self._swarm)
+        machine.make()
+        self._all.append(machine)
+        self._owner_of[machine.number] = machine
+        return machine
+
+    def _replaced(self, gone: Machine) -> Machine:
+        machine = self._founded()
+        machine.start(START_S)
+        for number, where in self._owner_of.items():
+            if where is gone:
+                self._owner_of[number] = machine
+        return machine
+
+    def _judge(self, load: Load, faults: Faults, seen: watch.Watch) -> None:
+        verdict = judge.Judge(self._ledger, self._machines, self._owner_of)
+        verdict.judge()
+        traces = judge.tracebacks(self._machines)
+        figures = {
+            "minutes": round(self._seconds / 60.0, 1), "seed": self._seed, "nodes": NODES,
+            "faults": faults.counts, "load": self._ledger.counts, "refusals": sorted(load.trouble),
+            "acknowledged_lost": len(verdict.lost), "removed_returned": len(verdict.returned),
+            "tasks_lost": len(verdict.tasks_lost), "once_failed": verdict.once_failed,
+            "attempts_overlapping_s": round(seen.overlaps.longest_s, 1),
+            "lease_grace_s": LEASE_GRACE_S,
+            "nodes_not_starting": sum(machine.not_started for machine in self._all),
+            "nodes_ended": sum(len(machine.ended) for machine in self._all),
+            "wrong_bytes": load.wrong_bytes + verdict.wrong_bytes, "tracebacks": len(traces),
+        }  # fmt: skip
+        judge.tell(
+            figures,
+            {
+                "lost": verdict.lost,
+                "returned": verdict.returned,
+                "task lost": verdict.tasks_lost,
+                "traceback": traces,
+                "node ended": [f"m{m.number}\n{tail}" for m in self._all for tail in m.ended],
+            },
+        )
+
+    def close(self) -> None:
+        """End every node and let go of the disks; the namespaces end with this process."""
+        for machine in self._all:
+            machine.close()
+        shutil.rmtree(self._root, ignore_errors=True)
+
+
+def main(arguments: list[str]) -> int:
+    """Run; nothing is left behind, whatever happens: see `bench.keep.measure`."""
+    began = time.monotonic()
+    bench = Bench(float(arguments[0]), int(arguments[1]), new_root())
+    try:
+        bench.run()
+        return 0
+    finally:
+        print(f"took {time.monotonic() - began:.0f} s", file=sys.stderr)
+        bench.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
