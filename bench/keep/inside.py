@@ -29,6 +29,7 @@ class Bench:
         self._all: list[Machine] = []
         """Those that are gone, too."""
         self._owner_of: dict[int, Machine] = {}
+        self._broken = False
         self._ledger, self._stop = Ledger(), threading.Event()
 
     def run(self) -> None:
@@ -50,14 +51,21 @@ class Bench:
             *load.threads(), *faults.threads(),
             threading.Thread(target=seen.run), threading.Thread(target=self._supervise),
         ]  # fmt: skip
+        threading.excepthook = self._broke
         for thread in threads:
             thread.start()
         pause(self._seconds)
         self._stop.set()
         for thread in threads:
             thread.join()
+        if self._broken:
+            raise RuntimeError("a thread of the bench ended early: its figures would be wrong")
         self._rest()
         self._judge(load, faults, seen)
+
+    def _broke(self, error: threading.ExceptHookArgs) -> None:
+        self._broken = True
+        threading.__excepthook__(error)
 
     def _supervise(self) -> None:
         while not self._stop.wait(1.0):

@@ -32,9 +32,10 @@ LEASE_GRACE_S: Final = 16.0
 """What SETTINGS say."""
 
 
-def command(*argv: str) -> None:
-    """Run one to its end. Raises CalledProcessError with what it said."""
-    subprocess.run(argv, check=True, capture_output=True, text=True)  # noqa: S603 - the bench's own
+def command(*argv: str) -> str:
+    """Run one to its end; what it printed. Raises CalledProcessError."""
+    done = subprocess.run(argv, check=True, capture_output=True, text=True)  # noqa: S603 - ours
+    return done.stdout
 
 
 @dataclass(slots=True)
@@ -189,13 +190,18 @@ class Machine:
         command("mount", "-o", "loop", str(self._image), str(self.home))
 
     def _unmount(self) -> None:
-        for _ in range(50):  # what was killed lets go of its files a moment later
-            try:
+        """Returns once the disk is let go of: namespaces of killed tasks end a moment later."""
+        until_s = time.monotonic() + STOP_S
+        while time.monotonic() < until_s:
+            with contextlib.suppress(subprocess.CalledProcessError):
                 command("umount", str(self.home))
+            if not os.path.ismount(self.home) and not self._loop_device():
                 return
-            except subprocess.CalledProcessError:
-                pause(0.2)
-        command("umount", str(self.home))
+            pause(0.1)
+        raise RuntimeError(f"{self.home} cannot be unmounted: {self._loop_device()} is in use")
+
+    def _loop_device(self) -> str:
+        return command("losetup", "-j", str(self._image))
 
     def _lay_wire(self) -> None:
         outer, gateway = f"v{self.number}", f"10.78.{self.number}.1"
