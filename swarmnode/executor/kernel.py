@@ -12,7 +12,7 @@ from typing import Final
 AT_FDCWD: Final = -100
 _AT_RECURSIVE: Final = 0x8000
 _CLONE_NEWNS: Final = 0x20000
-_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_PRIVATE = 2, 4, 8, 0x4000, 0x40000
+_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_SLAVE = 2, 4, 8, 0x4000, 0x80000
 # the same on x86_64 and aarch64
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
 _OPEN_TREE_CLONE: Final = 1
@@ -34,9 +34,12 @@ def _call(name: str, *arguments: "int | bytes | None") -> int:
 
 
 def new_mount_namespace() -> None:
-    """What this process mounts from here on is seen by it and its children only. Raises OSError."""
+    """What this process mounts from here on is seen by it and its children only. Raises OSError.
+
+    What the machine unmounts is let go of here, too: a task of three days must not hold a disk.
+    """
     _call("unshare", _CLONE_NEWNS)
-    _call("mount", b"none", b"/", None, _MS_REC | _MS_PRIVATE, None)
+    _call("mount", b"none", b"/", None, _MS_REC | _MS_SLAVE, None)
 
 
 def cover(folder: str, options: str) -> None:

@@ -1,6 +1,7 @@
 """A node that is root lends its machine: its tasks are nobody on it, and see no secret of it."""
 
 import os
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -22,6 +23,7 @@ from tests.job_lab import (
     running_executor,
     spec,
 )
+from tests.small_disk import small_disk
 
 pytestmark = [needs_bwrap, needs_root]
 JOB = JobId("t.1")
@@ -48,6 +50,23 @@ def ids_of(pid: int) -> set[int]:
 
 def mounts() -> str:
     return Path("/proc/self/mountinfo").read_text()
+
+
+async def test_a_disk_that_the_machine_unmounts_is_not_held_by_a_running_task(
+    tmp_path: Path,
+) -> None:
+    async with running_executor(tmp_path / "x") as executor:
+        with small_disk(tmp_path / "usb stick", 1) as disk:
+            subprocess.run(["mount", "--make-shared", disk], check=True)
+            await executor.prepare(JOB)
+            await executor.start(spec(JOB, SH, "-c", "sleep 60 & echo up; wait"))
+            await executor.log_grew(JOB, "stdout", 0)
+        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+        seen = [Path(f"/proc/{pid}/mountinfo").read_text() for pid in pids if executor.owns(pid)]
+        await executor.stop(JOB, 0)
+        await executor.wait(JOB)
+    assert seen
+    assert not any("usb" in one for one in seen)
 
 
 async def test_no_process_of_a_task_is_root_or_in_a_group_of_the_machine(tmp_path: Path) -> None:
