@@ -79,13 +79,18 @@ class World:
         model: LinkModel | None = None,
         settings: Mapping[str, object] | None = None,
         labs: int = 3,
+        admit: Callable[[PeerId, PeerId], None] | None = None,
     ) -> None:
-        """`settings` are `section.key` values over profile `test`; machines take turns in labs."""
+        """`settings` are `section.key` values over profile `test`; machines take turns in labs.
+
+        `admit` may refuse callers that are none of these machines, as MemoryNetwork's.
+        """
         self.seed = seed
         self.rng = random.Random(f"world/{seed}")  # noqa: S311
         self.network = MemoryNetwork(
             random.Random(f"network/{seed}"),  # noqa: S311
             model or LinkModel(detect_s=3.0),
+            admit=admit,
         )
         self._index = IndexTable()
         self._settings = {"node.profile": "test", **(settings or {})}

@@ -47,6 +47,14 @@ def test_every_message_has_its_line_in_the_protocol() -> None:
     assert table == [row_of(kind) for kind in messages()]
 
 
+def test_every_message_says_who_may_send_it() -> None:
+    text = (DOCS / "protocol.md").read_text().partition("## Who may")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| ")]
+    named = {name.strip() for row in rows for name in row.split(",")}
+    # `Call` names two messages: one of RPC, one of the market.
+    assert sorted({kind.__name__ for kind in messages()} - named) == []
+
+
 def keys() -> Iterator[str]:
     for section, kind in SECTIONS.items():
         yield from (f"{section}.{spec.name}" for spec in fields(kind))
