@@ -29,6 +29,10 @@ class JobUnknownError(SwarmError):
     """No job with that id is here."""
 
 
+class JobDamagedError(SwarmError):
+    """A job's crash record cannot be read: the text names the file; the job is given up here."""
+
+
 class OutputUnsafeError(SwarmError):
     """A file or folder of a task cannot be had or kept; the text names it and says why."""
 

@@ -1,6 +1,7 @@
 """What a shard store does at its start: check that folder and tables belong together, read the
 index, and put the files in order after a crash. Blocks; runs in a worker."""
 
+import os
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -22,17 +23,40 @@ def check_folder(folder: Path, files: SegmentFiles, store_id: bytes, *, known: b
     mark = folder / ID_FILE
     try:
         if mark.exists():
-            if mark.read_bytes() != store_id:
-                raise StoreFailedError(f"{folder} belongs to other tables: give it its own back")
-            return
-        if known or files.numbers():
+            found = mark.read_bytes()
+            if found == store_id:
+                return
+            if not _is_torn(found, store_id):
+                raise StoreFailedError(
+                    f"{folder} belongs to other tables ({mark} says so): give it its own back"
+                )
+            if files.numbers() and not known:
+                raise StoreFailedError(
+                    f"{mark} is damaged, and these tables know no shard in {folder}: restore the "
+                    "tables from a backup, or move the folder away to start anew"
+                )
+        elif known or files.numbers():
             raise StoreFailedError(f"{mark} is missing: is the disk mounted, the folder whole?")
         fresh = folder / f"{ID_FILE}.new"
-        fresh.write_bytes(store_id)
+        write_durably(fresh, store_id)
         fresh.rename(mark)
         files.sync_folder()
     except OSError as error:
         raise StoreFailedError(f"{folder} cannot be used: {error}") from error
+
+
+def _is_torn(found: bytes, store_id: bytes) -> bool:
+    """Whether it is our id, cut short or blank: it was renamed into place before it was on disk."""
+    return len(found) <= len(store_id) and store_id.startswith(found.rstrip(b"\0"))
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """A file that only its owner reads, on the disk when we return. Raises OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(fd, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(fd)
 
 
 def read_index(tables: Tables, index: dict[bytes, bytes]) -> list[bytes]:

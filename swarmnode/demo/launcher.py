@@ -22,6 +22,7 @@ from swarmnode import enrol
 from swarmnode.cli.client import ApiError, Client, NodeUnreachableError
 from swarmnode.demo.report import StepFailedError, until
 from swarmnode.demo.stage import StageNode
+from swarmnode.errors import JobDamagedError
 from swarmnode.executor.cgroup import JobCgroup
 from swarmnode.executor.job_folder import JobFolder
 from swarmnode.home import Home
@@ -227,8 +228,12 @@ def groups_of(home: Path) -> list[JobCgroup]:
     """The control groups of every job that has a folder there."""
     jobs = home / "tasks" / "jobs"
     folders = [JobFolder(path) for path in sorted(jobs.iterdir())] if jobs.is_dir() else []
-    records = [folder.read_record() for folder in folders]
-    return [JobCgroup(record.cgroup) for record in records if record is not None]
+    groups = []
+    for folder in folders:
+        with contextlib.suppress(JobDamagedError):
+            record = folder.read_record()
+            groups += [] if record is None else [JobCgroup(record.cgroup)]
+    return groups
 
 
 def processes_of(home: Path) -> list[int]:

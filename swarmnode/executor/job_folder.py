@@ -10,6 +10,7 @@
 
 import fcntl
 import json
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -17,12 +18,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from swarmnode.errors import JobUnknownError
+from swarmnode.errors import JobDamagedError, JobUnknownError
 from swarmnode.executor import pairs
 from swarmnode.executor.child import CODE_CANNOT_START
 from swarmnode.executor.port import JobExit, JobId, JobSpec, Limit
 from swarmnode.limits import JOB_ID_CHARS_MAX
 
+log = logging.getLogger("swarm")
 _NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{JOB_ID_CHARS_MAX - 1}}}")
 STREAMS: Final = ("stdout", "stderr")
 
@@ -137,40 +139,45 @@ class JobFolder:
         pairs.sync_folder(str(self.path.parent))
 
     def read_record(self) -> CrashRecord | None:
-        """None when nothing was ever to start here."""
+        """None when nothing was ever to start here. Raises JobDamagedError."""
+        path = self.path / "record.json"
         try:
-            body = json.loads((self.path / "record.json").read_bytes())
+            body = json.loads(path.read_bytes())
+            spec = body["spec"]
+            for name in ("argv", "gpus"):
+                spec[name] = tuple(spec[name])
+            spec["must_enforce"] = frozenset(Limit(name) for name in spec["must_enforce"])
+            body["spec"] = JobSpec(**spec)
+            return CrashRecord(**body)
         except FileNotFoundError:
             return None
-        spec = body["spec"]
-        for name in ("argv", "gpus"):
-            spec[name] = tuple(spec[name])
-        spec["must_enforce"] = frozenset(Limit(name) for name in spec["must_enforce"])
-        body["spec"] = JobSpec(**spec)
-        return CrashRecord(**body)
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            raise JobDamagedError(
+                f"{path} is damaged ({error}): its task is given up here; remove {self.path}"
+            ) from error
 
     def read_state(self) -> Started | None:
-        """None while the shim has not come to start the job."""
+        """None while the shim has not come to start the job, or when a power cut took its word."""
         try:
             entries = dict(pairs.read_pairs(str(self.path / "state")))
-        except FileNotFoundError:
+            return Started(**{key: int(value) for key, value in entries.items()})
+        except (FileNotFoundError, ValueError, TypeError):
             return None
-        return Started(**{key: int(value) for key, value in entries.items()})
 
     def read_exit(self) -> JobExit | None:
-        """None while the job runs."""
+        """None while the job runs, or when what it ended with is not whole."""
         try:
             entries = dict(pairs.read_pairs(str(self.path / "exit")))
-        except FileNotFoundError:
+            return JobExit(
+                code=int(entries["code"]),
+                reason=entries["reason"],
+                wall_s=float(entries["wall_s"]),
+                cpu_s=float(entries["cpu_s"]),
+                memory_peak_bytes=int(entries["memory_peak_bytes"]),
+                enforced=tuple(Limit(name) for name in entries["enforced"].split()),
+            )
+        except (FileNotFoundError, ValueError, KeyError):
             return None
-        return JobExit(
-            code=int(entries["code"]),
-            reason=entries["reason"],
-            wall_s=float(entries["wall_s"]),
-            cpu_s=float(entries["cpu_s"]),
-            memory_peak_bytes=int(entries["memory_peak_bytes"]),
-            enforced=tuple(Limit(name) for name in entries["enforced"].split()),
-        )
 
     def write_lost(self, reason: str = "lost") -> JobExit:
         """Nobody saw the job end: its shim, or the whole machine, went down with it. fsync."""
@@ -233,9 +240,16 @@ def _private(path: str, flags: int) -> int:
 
 
 def read_jobs(jobs: Path) -> Iterator[tuple[JobFolder, CrashRecord]]:
-    """Every job that was started, or was about to be, when a node last ran here."""
+    """Every job that was started, or was about to be, when a node last ran here.
+
+    A damaged one is named in the log and left as it is: it stops neither the node nor the others.
+    """
     for name in sorted(os.listdir(jobs)):
         folder = JobFolder(jobs / name)
-        record = folder.read_record()
+        try:
+            record = folder.read_record()
+        except JobDamagedError as error:
+            log.warning("%s", error)
+            continue
         if record is not None:
             yield folder, record

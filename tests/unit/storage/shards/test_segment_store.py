@@ -243,6 +243,33 @@ async def test_a_folder_of_other_tables_is_refused(tmp_path: Path) -> None:
             pass
 
 
+@pytest.mark.parametrize("left", [b"", b"\0" * 16, None])
+async def test_an_id_that_a_power_cut_took_is_written_again(
+    tmp_path: Path, left: bytes | None
+) -> None:
+    root, data = shard(200_000)
+    async with opened(tmp_path) as store:
+        await store.put(root, data)
+    mark = tmp_path / "segments" / "id"
+    mark.write_bytes(mark.read_bytes()[:5] if left is None else left)
+    async with opened(tmp_path) as store:
+        assert await store.get(root) == data
+    assert len(mark.read_bytes()) == 16
+
+
+async def test_an_id_that_is_damaged_beside_tables_that_know_nothing_is_no_new_store(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path) as store:
+        await store.put(*shard(200_000))
+    (tmp_path / "tables").rename(tmp_path / "away")
+    (tmp_path / "segments" / "id").write_bytes(b"")
+    with pytest.RaisesGroup(pytest.RaisesExc(StoreFailedError, match="restore the tables")):
+        async with opened(tmp_path):
+            pass
+    assert files_in(tmp_path)
+
+
 async def test_a_folder_that_is_not_mounted_is_not_an_empty_store(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         await store.put(*shard(200_000))
