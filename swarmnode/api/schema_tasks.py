@@ -81,6 +81,8 @@ class TaskDetail(TaskLine, frozen=True):
     usage: UsageLine | None
     not_enforced: tuple[str, ...]
     """Limits that were asked for but not enforced on that machine."""
+    note: str = ""
+    """Why its newest checkpoint is not kept; empty while all is well."""
 
 
 class BidLine(msgspec.Struct, frozen=True):

@@ -74,6 +74,7 @@ def detail_of(view: TaskView) -> TaskDetail:
         detail=outcome.detail if outcome else "",
         usage=_usage_line(usage) if usage else None,
         not_enforced=outcome.not_enforced if outcome else (),
+        note=record.note,
     )
 
 

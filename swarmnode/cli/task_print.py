@@ -56,6 +56,8 @@ def _facts(detail: dict[str, Any], machines: Machines) -> dict[str, object]:
     found |= {"auctions": detail["rounds"], "attempts": detail["attempts"]}
     if detail["checkpoint_step"]:
         found["checkpoint_step"] = detail["checkpoint_step"]
+    if detail.get("note"):
+        found["note"] = detail["note"]
     if (usage := detail["usage"]) is not None and detail["attempts"]:
         found["usage"] = (
             f"{usage['wall_ms'] / 1000:.1f} s, {usage['cpu_ms'] / 1000:.1f} s of CPU, "

@@ -1,6 +1,7 @@
 """What is to be taken over and what may go: decided from records alone."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -10,7 +11,6 @@ from storage.errors import CapabilityError
 from storage.facade import Kind, Mark, ObjectEntry
 from storage.ids import Address
 from swarmnode.limits import (
-    CHECKPOINTS_KEPT_MIN,
     INPUT_KEPT_MS,
     INPUT_UNUSED_MS,
     TASK_FILES_KEPT_MS,
@@ -31,14 +31,16 @@ class Heirloom:
     mark: Mark
 
 
-def due(record: TaskRecord, step: int, *, has_outputs: bool) -> list[Heirloom]:
-    """What a task has left since: checkpoints after `step`, and its outputs."""
+def due(record: TaskRecord, taken_ms: int, *, has_outputs: bool) -> list[Heirloom]:
+    """What a task has left since: the checkpoint taken after that time, and its outputs."""
     found: list[Heirloom] = []
     newest = record.checkpoint
-    if newest is not None and newest.step > step and record.state is not TaskState.DONE:
+    if newest is not None and newest.taken_ms > taken_ms and record.state is not TaskState.DONE:
         mark = Mark(Kind.CHECKPOINT, record.task, record.person)
-        stem = f"checkpoint/{record.task}/{newest.step}"
-        found += [Heirloom(one.cap, f"{stem}/{one.name}", mark) for one in newest.files]
+        parts = [(newest.step, str(at), one.cap) for at, one in enumerate(newest.files)]
+        parts += [(one.step, "0", one.file.cap) for one in newest.older]
+        stem = f"checkpoint/{record.task}"
+        found += [Heirloom(cap, f"{stem}/{step}/{part}", mark) for step, part, cap in parts]
     if record.outcome is not None and record.state in TASK_ENDS and not has_outputs:
         mark = Mark(Kind.OUTPUT, record.task, record.person)
         found += [
@@ -103,31 +105,24 @@ def _used_until(
 def _old_checkpoints(
     records: Mapping[TaskId, TaskRecord], entries: Iterable[ObjectEntry], now_ms: int
 ) -> list[Address]:
-    steps: dict[str, dict[int, list[Address]]] = {}
-    for entry in entries:
-        if entry.mark.kind == Kind.CHECKPOINT:
-            of_task = steps.setdefault(entry.mark.task, {})
-            of_task.setdefault(_step_of(entry.name), []).append(entry.cap.address)
-    found: list[Address] = []
-    for task, of_task in steps.items():
-        kept = _kept_steps(records.get(TaskId(task)), of_task, now_ms)
-        for step, addresses in of_task.items():
-            if step not in kept:
-                found += addresses
-    return found
+    """Those that no task would go on from any more."""
+    needed = {task: _checkpoint_of(record, now_ms) for task, record in records.items()}
+    return [
+        entry.cap.address
+        for entry in entries
+        if entry.mark.kind == Kind.CHECKPOINT
+        and entry.cap.address not in needed.get(TaskId(entry.mark.task), ())
+    ]
 
 
-def _kept_steps(record: TaskRecord | None, steps: Iterable[int], now_ms: int) -> frozenset[int]:
-    if record is None or record.state is TaskState.DONE:
+def _checkpoint_of(record: TaskRecord, now_ms: int) -> frozenset[Address]:
+    """The objects of a task's newest checkpoint and of the steps kept with it."""
+    until_ms = files_until_ms(record)
+    if record.checkpoint is None or record.state is TaskState.DONE or 0 < until_ms <= now_ms:
         return frozenset()
-    if record.state in TASK_ENDS and now_ms >= files_until_ms(record):
-        return frozenset()
-    wanted = record.spec.checkpoint.keep if record.spec.checkpoint is not None else 0
-    newest = sorted(steps)[-max(wanted, CHECKPOINTS_KEPT_MIN) :]
-    resumed = () if record.checkpoint is None else (record.checkpoint.step,)
-    return frozenset((*newest, *resumed))
-
-
-def _step_of(name: str) -> int:
-    parts = name.split("/", 3)
-    return int(parts[2]) if len(parts) == 4 and parts[2].isdecimal() else 0
+    older = [one.file for one in record.checkpoint.older]
+    found = set()
+    for file in (*record.checkpoint.files, *older):
+        with suppress(CapabilityError):  # its provider made it up: nothing of ours
+            found.add(parse_cap(file.cap).address)
+    return frozenset(found)

@@ -38,6 +38,8 @@ class EstateRow(Record, frozen=True):
     step: int = 0
     """Newest checkpoint."""
     has_outputs: bool = False
+    taken_ms: int = 0
+    """When that was taken: it may be taken again."""
 
 
 class Tasks(Protocol):
@@ -114,7 +116,7 @@ class EstateService:
             if record.checkpoint is None and record.outcome is None:
                 continue
             row = self._row(record.task)
-            if wanted := due(record, row.step, has_outputs=row.has_outputs):
+            if wanted := due(record, row.taken_ms, has_outputs=row.has_outputs):
                 found.append((record, row, wanted))
         return found
 
@@ -142,9 +144,12 @@ class EstateService:
         return True
 
     async def _note(self, record: TaskRecord, row: EstateRow) -> None:
-        step = row.step if record.checkpoint is None else record.checkpoint.step
+        newest = record.checkpoint
+        step, taken_ms = (
+            (row.step, row.taken_ms) if newest is None else (newest.step, newest.taken_ms)
+        )
         has_ended = record.state in TASK_ENDS
-        made = encode(EstateRow(step, has_ended or row.has_outputs))
+        made = encode(EstateRow(step, has_ended or row.has_outputs, taken_ms))
         with suppress(StoreFullError):  # it is taken over once more, which changes nothing
             await self._tables.transact(lambda view: view.put(ESTATES, record.task.encode(), made))
 

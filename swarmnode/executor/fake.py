@@ -161,9 +161,11 @@ class FakeExecutor:
         await trio.lowlevel.checkpoint()
         return fake_files.scan(self._folder(job).process, base)
 
-    def pack(self, job: JobId, base: Parts, found: Sequence[Found]) -> AsyncIterator[bytes]:
+    def pack(
+        self, job: JobId, base: Parts, found: Sequence[Found], *, may_grow: bool = False
+    ) -> AsyncIterator[bytes]:
         """The tree of what was found in `base`."""
-        return fake_files.pack(self._folder(job).process, base, found)
+        return fake_files.pack(self._folder(job).process, base, found, may_grow=may_grow)
 
     async def unpack(self, job: JobId, base: Parts, chunks: AsyncIterable[bytes]) -> None:
         """Make a tree's files once the stream is whole."""

@@ -1,6 +1,7 @@
 """The work folder of a FakeExecutor's job: files are bytes by name, folders those they lie in."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from dataclasses import replace
 
 import trio
 
@@ -52,7 +53,13 @@ def scan(process: Process, base: Parts) -> Scan:
         if parts[: len(base)] != base:
             continue
         for depth in range(len(base), len(parts)):
-            found.setdefault(parts[:depth], Found(parts[:depth], Kind.FOLDER, 0o755))
+            above = parts[:depth]
+            older = found.get(above, Found(above, Kind.FOLDER, 0o755))
+            found[above] = replace(
+                older,
+                modified_ns=max(older.modified_ns, file.modified_ns),
+                changed_ns=max(older.changed_ns, file.modified_ns + (not file.in_place)),
+            )
         is_link = file.kind is Kind.LINK
         found[parts] = Found(
             parts,
@@ -66,7 +73,9 @@ def scan(process: Process, base: Parts) -> Scan:
     return Scan(tuple(sorted(found.values(), key=lambda one: one.parts)))
 
 
-async def pack(process: Process, base: Parts, found: Sequence[Found]) -> AsyncIterator[bytes]:
+async def pack(
+    process: Process, base: Parts, found: Sequence[Found], *, may_grow: bool = False
+) -> AsyncIterator[bytes]:
     """The tree of what was found. Raises TreeRefusedError, TreeChangedError."""
     await trio.lowlevel.checkpoint()
     yield write_index(entries_of(found, base))
@@ -74,9 +83,14 @@ async def pack(process: Process, base: Parts, found: Sequence[Found]) -> AsyncIt
         if one.kind is Kind.FILE:
             await trio.lowlevel.checkpoint()
             file = process.files.get(text_of(joined(one.parts)))
-            if file is None or (len(file.data), file.modified_ns) != (one.size, one.modified_ns):
+            grew = file is not None and may_grow and len(file.data) > one.size
+            is_same = file is not None and (file.modified_ns, len(file.data)) == (
+                one.modified_ns,
+                one.size,
+            )
+            if file is None or not (is_same or grew):
                 raise TreeChangedError(f"{text_of(joined(one.parts))!r} changed while it was read")
-            yield file.data
+            yield file.data[: one.size]
 
 
 async def unpack(process: Process, base: Parts, chunks: AsyncIterable[bytes], now_ms: int) -> None:

@@ -139,8 +139,13 @@ class Executor(Protocol):
         """Everything in a folder of the work folder (or one file), as it is now."""
         ...
 
-    def pack(self, job: JobId, base: Parts, found: Sequence[Found]) -> AsyncIterator[bytes]:
-        """The tree of what was found in `base`; TreeChangedError when it is that no more."""
+    def pack(
+        self, job: JobId, base: Parts, found: Sequence[Found], *, may_grow: bool = False
+    ) -> AsyncIterator[bytes]:
+        """The tree of what was found in `base`; TreeChangedError when it is that no more.
+
+        With `may_grow` a file that has become longer is taken as long as it was.
+        """
         ...
 
     async def unpack(self, job: JobId, base: Parts, chunks: AsyncIterable[bytes]) -> None:

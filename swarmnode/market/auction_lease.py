@@ -18,7 +18,7 @@ from swarmnode.market import auction_events as e
 from swarmnode.market import held_back
 from swarmnode.market.auction_book import HELD_BY_PROVIDER, Book, Pursuit
 from swarmnode.market.messages import Accept, AwardTerms, Bid, Decline
-from swarmnode.tasks.checkpoint import Checkpoint
+from swarmnode.tasks.checkpoint import Checkpoint, is_newer
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TASK_ENDS, Fact, TaskState
 from swarmnode.tasks.messages import (
@@ -153,10 +153,11 @@ class Leases:
         was_silent = now_s - pursuit.heard_s >= 1.5 * self._book.config.renew_s
         is_first = pursuit.phase is Phase.UNKNOWN
         pursuit.heard_s, pursuit.phase, pursuit.beat = now_s, message.phase, message.beat
+        noted = self._note(record, message.note[:REASON_CHARS_MAX])
         if record.state is TaskState.AWARDED:
-            return self._accepted(record, now_s)
+            return [*noted, *self._accepted(record, now_s)]
         # It may have little time left: whoever was away, it or we, is answered at once.
-        return [self._renew(record, pursuit)] if was_silent or is_first else []
+        return [*noted, *([self._renew(record, pursuit)] if was_silent or is_first else [])]
 
     def on_beat_due(self, event: e.BeatDue, now_s: float) -> list[Effect]:
         """Renew the lease, ask when nothing was heard, or give the provider up."""
@@ -197,8 +198,10 @@ class Leases:
     def _renew(self, record: TaskRecord, pursuit: Pursuit) -> Effect:
         if pursuit.ending[0]:
             return Send(record.provider, CancelJob(record.task, record.fence, pursuit.ending[0]))
-        step = 0 if record.checkpoint is None else record.checkpoint.step
-        return Send(record.provider, Renew(record.task, record.fence, step, pursuit.beat))
+        newest = record.checkpoint
+        step, taken_ms = (0, 0) if newest is None else (newest.step, newest.taken_ms)
+        renew = Renew(record.task, record.fence, step, pursuit.beat, taken_ms)
+        return Send(record.provider, renew)
 
     def _alone_s(self, attempt: AttemptRecord) -> float:
         """No process of an attempt lives longer than this after we last heard of it."""
@@ -369,9 +372,14 @@ class Leases:
     def _close_attempt(self, record: TaskRecord, ended_as: str, why: str) -> None:
         self._book.ledger.end_attempt(record.task, self._book.wall_ms(), ended_as, why)
 
+    def _note(self, record: TaskRecord, note: str) -> list[Effect]:
+        """What the provider says of the checkpoints; written down when it is new."""
+        if note == record.note:
+            return []
+        return self._book.ledger.set_note(record.task, note, self._book.wall_ms())
+
     def _keep(self, record: TaskRecord, checkpoint: Checkpoint) -> list[Effect]:
-        newest = -1 if record.checkpoint is None else record.checkpoint.step
-        is_wanted = record.state not in TASK_ENDS and checkpoint.step > newest
+        is_wanted = record.state not in TASK_ENDS and is_newer(checkpoint, record.checkpoint)
         if not is_wanted or len(checkpoint.files) > CHECKPOINT_FILES_MAX:
             return []
         if len(encode(checkpoint)) > CHECKPOINT_BYTES_MAX:

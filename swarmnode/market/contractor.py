@@ -62,6 +62,7 @@ class Contractor:
             e.BuyersRemoved: lambda event, now_s: jobs.end_of(event.buyers, now_s),
             e.Staged: jobs.on_staged,
             e.CheckpointStored: lambda event, _now_s: jobs.on_checkpoint(event),
+            e.CheckpointTrouble: jobs.on_trouble,
             e.ProcessGone: lambda event, _now_s: jobs.on_process_gone(event),
             e.Ended: jobs.on_ended,
             e.LogsDelivered: jobs.on_logs_delivered,

@@ -127,6 +127,15 @@ class CheckpointStored:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckpointTrouble:
+    """Why the newest checkpoint of the job is not kept; empty once one is."""
+
+    task: TaskId
+    fence: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessGone:
     """No process of the job lives; its outputs are still to be stored."""
 
@@ -248,10 +257,10 @@ class Settle:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointHad:
-    """The buyer has written down the checkpoint of this step: older ones may go."""
+    """The buyer has written down the checkpoint taken then: what it replaced may go."""
 
     job: str
-    step: int
+    taken_ms: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from swarmnode.market import contractor_events as e
 from swarmnode.market.contractor_config import ContractorConfig
 from swarmnode.market.messages import Accept
 from swarmnode.market.room import CapacityBook
+from swarmnode.tasks.checkpoint import is_newer
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import JobFact, JobState, next_job_state
 from swarmnode.tasks.messages import (
@@ -69,6 +70,8 @@ class _Job:
     logs_delivered: bool = False
     node_died_ms: int = 0
     """See State."""
+    note: str = ""
+    """What its buyer should know besides: why a checkpoint is not kept."""
     result_again_s: float = 0.0
     """Until the next repetition; 0 while none is due."""
 
@@ -183,9 +186,11 @@ class Jobs:
             effects = [self._leased(job)] if record.state is not JobState.REPORTING else []
         if newest is None:
             return effects
-        if message.checkpoint_step < newest.step:
+        has_other = 0 < message.checkpoint_ms < newest.taken_ms
+        if message.checkpoint_step < newest.step or has_other:
             return [*effects, Send(record.buyer, Checkpointed(record.task, record.fence, newest))]
-        return [*effects, Notify(e.CheckpointHad(record.job, message.checkpoint_step))]
+        taken_ms = message.checkpoint_ms or newest.taken_ms
+        return [*effects, Notify(e.CheckpointHad(record.job, taken_ms))]
 
     def _on_cancel(self, job: _Job, now_s: float) -> list[Effect]:
         if job.record.state is JobState.REPORTING:
@@ -227,8 +232,7 @@ class Jobs:
         job = self._jobs.get((event.task, event.fence))
         if job is None:
             return []
-        newest = job.record.checkpoint
-        if newest is not None and newest.step >= event.checkpoint.step:
+        if not is_newer(event.checkpoint, job.record.checkpoint):
             return []
         # It started long ago: nobody restores the older one any more.
         record = job.record = msgspec.structs.replace(
@@ -236,6 +240,14 @@ class Jobs:
         )
         message = Checkpointed(record.task, record.fence, event.checkpoint)
         return [_write(record), Send(record.buyer, message)]
+
+    def on_trouble(self, event: e.CheckpointTrouble, now_s: float) -> list[Effect]:
+        """A checkpoint is not kept: the buyer hears of it with every beat until one is."""
+        job = self._jobs.get((event.task, event.fence))
+        if job is None or job.note == event.note:
+            return []
+        job.note = event.note
+        return self._tell_state(job, now_s)
 
     def on_process_gone(self, event: e.ProcessGone) -> list[Effect]:
         """The room is free for others while the outputs are stored, also after a crash."""
@@ -382,7 +394,7 @@ class Jobs:
         if len(job.beats) > _BEATS_KEPT:
             del job.beats[next(iter(job.beats))]
         phase, died_ms = _PHASES[record.state], job.node_died_ms
-        state = State(record.task, record.fence, phase, step, self._beat, died_ms)
+        state = State(record.task, record.fence, phase, step, self._beat, died_ms, job.note)
         return [Send(record.buyer, state)]
 
 

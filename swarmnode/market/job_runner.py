@@ -22,7 +22,7 @@ from swarmnode.errors import (
     LimitNotEnforceableError,
 )
 from swarmnode.executor.port import Executor, JobExit, JobId, JobSpec, Limit
-from swarmnode.limits import JOB_PIDS_MAX, NODE_DEATHS_HERE_MAX
+from swarmnode.limits import JOB_PIDS_MAX, NODE_DEATHS_HERE_MAX, REASON_CHARS_MAX
 from swarmnode.market import contractor_events as e
 from swarmnode.market.contractor_jobs import UNWANTED
 from swarmnode.market.job_net import JobNet
@@ -51,6 +51,7 @@ class JobMemory(Protocol):
         job: JobId,
         spec: WatchSpec,
         on_checkpoint: Callable[[Checkpoint], Awaitable[None]],
+        on_trouble: Callable[[str], Awaitable[None]],
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None: ...
@@ -178,7 +179,11 @@ class JobRunner:
         """From the start of the process to the outcome. Raises JobOverError."""
         async with trio.open_nursery() as watchers:
             await watchers.start(
-                self._memory.watch, self._job, watch_spec(self.record), self._on_checkpoint
+                self._memory.watch,
+                self._job,
+                watch_spec(self.record),
+                self._on_checkpoint,
+                self._on_trouble,
             )
             ended = await self._executor.wait(self._job)
             await self._tell(e.ProcessGone(self.record.task, self.record.fence))
@@ -187,8 +192,7 @@ class JobRunner:
                 pusher.end()
             stopped = self._stop_reason
             if stopped not in UNWANTED and (stopped or not _is_success(ended)):
-                with trio.move_on_after(FLUSH_S):
-                    await self._memory.flush(self._job, is_orderly=_is_success(ended))
+                await self._flush(is_orderly=_is_success(ended))
             watchers.cancel_scope.cancel()
         outcome = outcome_of(self.record, ended, stopped)
         if outcome.status in ("done", "failed"):
@@ -196,6 +200,18 @@ class JobRunner:
                 outcome, await collect(self._executor, self._objects, self._net, self.record)
             )
         return replace(outcome, usage=self._net.added_to(outcome.usage))
+
+    async def _flush(self, *, is_orderly: bool) -> None:
+        """Keep the last checkpoint; what cannot be kept is told."""
+        why = f"the pool did not take it within {FLUSH_S:.0f} s"
+        with trio.move_on_after(FLUSH_S):
+            why = await self._memory.flush(self._job, is_orderly=is_orderly)
+        if why:
+            await self._on_trouble(f"the last one: {why}")
+
+    async def _on_trouble(self, why: str) -> None:
+        note = f"checkpoint not kept: {why}"[:REASON_CHARS_MAX] if why else ""
+        await self._tell(e.CheckpointTrouble(self.record.task, self.record.fence, note))
 
     async def _on_checkpoint(self, checkpoint: Checkpoint) -> None:
         await self._tell(e.CheckpointStored(self.record.task, self.record.fence, checkpoint))
@@ -237,6 +253,8 @@ def watch_spec(record: JobRecord) -> WatchSpec:
         names_grant=record.names_grant,
         state_key=record.state_key,
         right=record.right,
+        last=last,
+        is_restored=record.checkpoint is None and last is not None,
     )
 
 

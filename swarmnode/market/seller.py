@@ -81,7 +81,7 @@ class Members(Protocol):
 class SellerMemory(JobMemory, Protocol):
     """The part of MemoryService that is needed here."""
 
-    def acknowledge(self, job: JobId, step: int) -> None: ...
+    def acknowledge(self, job: JobId, taken_ms: int) -> None: ...
 
     async def discard(self, task: TaskId) -> None: ...
 
@@ -261,8 +261,8 @@ class SellerService:
             case e.Settle():
                 self._runners[event.record.job].cancel()
                 self._spawn(partial(self._clear, event))
-            case e.CheckpointHad(job, step):
-                self._memory.acknowledge(JobId(job), step)
+            case e.CheckpointHad(job, taken_ms):
+                self._memory.acknowledge(JobId(job), taken_ms)
             case e.RoomChanged():
                 for listener in self._listeners:
                     listener()

@@ -285,8 +285,8 @@ def _steps_in(folder: Path) -> list[Checkpoint]:
 
 
 def _checked(name: str) -> str:
-    if any(not part or part[0] in ".-" or "\\" in part for part in name.split("/")):
-        raise ValueError(f"{name!r}: names are relative, without hidden, empty or odd parts")
+    if any(part in ("", ".", "..") or "\0" in part for part in name.split("/")):
+        raise ValueError(f"{name!r}: names are relative, without `..` or empty parts")
     return name
 
 

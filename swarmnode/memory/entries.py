@@ -1,23 +1,30 @@
-"""Which checkpoints a task's folder holds, told from the names and sizes of its files.
+"""Which checkpoints a task's folder holds, told from the names and times of what is in it.
 
-Two conventions. Numbered entries: a folder (or a file) whose name ends in its step, such as
-`checkpoint-500/` or `model-500.pt`; or one folder with a `step.json` that names the step and is
-written last. Either is complete once it has its final name: programs write under a hidden name
-and rename. For those that do not, an entry counts only when two looks find it the same.
+Three conventions. *Numbered*: names that end in their step, such as `checkpoint-500/` or
+`model-500.pt`; all names of one step are one checkpoint, and what has no number lies beside
+them. *Marked*: a folder with a `step.json` that names the step and is written last. *Whole*: a
+folder with neither is one checkpoint itself, and each change of it the next step.
+
+Names of what is not finished are passed over: programs write under them and rename.
 """
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from swarmnode.executor.port import FileStat
+from swarmnode.tree.format import Kind
+from swarmnode.tree.names import Parts
+from swarmnode.tree.scan import Found
 
-MARKER: Final = "step.json"
-_FOLDER_STEP: Final = re.compile(r"(\d{1,18})$")
-_FILE_STEP: Final = re.compile(r"(\d{1,18})(?:\.[A-Za-z]\w*)*$")
+MARKER: Final = b"step.json"
+_FOLDER_STEP: Final = re.compile(rb"(\d{1,18})$")
+_FILE_STEP: Final = re.compile(rb"(\d{1,18})(?:\.[A-Za-z]\w*)*$")
+_UNFINISHED: Final = re.compile(
+    rb"\.?(?:te?mp)(?:$|[-_.].*)|.*\.(?:te?mp|part|partial|incomplete)|.*~",
+    re.DOTALL | re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,25 +32,65 @@ class Entry:
     """One checkpoint in the work folder."""
 
     step: int
-    pattern: str
-    """Glob of its files."""
-    files: "tuple[FileStat, ...]" = ()
+    """0 for a whole folder: its step is one more than the last."""
+    found: tuple[Found, ...]
+    """All of it, in order, without the folders above."""
+    is_marked: bool = False
+    """The program itself said that it is complete."""
+    is_beside: bool = True
+    """Older ones lie beside it, and not in its place."""
+
+    @property
+    def was_placed(self) -> bool:
+        """It got its name when it was complete: whatever is in it is older than its name."""
+        if not self.found:
+            return False
+        depth = min(len(one.parts) for one in self.found)
+        tops = {one.parts: one for one in self.found if len(one.parts) == depth}
+        return all(top.was_placed for top in tops.values()) and all(
+            one.changed_ns <= tops[one.parts[:depth]].changed_ns for one in self.found
+        )
 
 
-def numbered_entries(folder: str, files: "Sequence[FileStat]") -> list[Entry]:
-    """Entries of the first convention, lowest step first; of the files below `folder`."""
-    has_marker = any(file.name == f"{folder}/{MARKER}" for file in files)
-    found: dict[str, tuple[int, list[FileStat]]] = {}
-    for file in files:
-        head, slash, _ = file.name.removeprefix(f"{folder}/").partition("/")
-        if not slash and has_marker:
-            continue
-        number = (_FOLDER_STEP if slash else _FILE_STEP).search(head)
-        if number:
-            pattern = f"{folder}/{head}{'/**' if slash else ''}"
-            found.setdefault(pattern, (int(number[1]), []))[1].append(file)
-    entries = [Entry(step, pattern, tuple(parts)) for pattern, (step, parts) in found.items()]
-    return sorted(entries, key=lambda entry: (entry.step, entry.pattern))
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a folder held at one moment."""
+
+    entries: tuple[Entry, ...] = ()
+    """The lowest step first."""
+    loose: tuple[Found, ...] = ()
+    """What lies beside numbered ones."""
+
+
+def look_at(folder: Parts, found: Sequence[Found], marked: int) -> Look:
+    """Sort what was found in a folder; `marked` is the step its marker names, 0 for none."""
+    depth = len(folder)
+    tops: dict[bytes, list[Found]] = {}
+    for one in found:
+        if len(one.parts) > depth and not _UNFINISHED.fullmatch(one.parts[depth]):
+            tops.setdefault(one.parts[depth], []).append(one)
+    steps: dict[int, list[Found]] = {}
+    loose: list[Found] = []
+    for name, parts in tops.items():
+        step = _step_of(name, parts[0].kind, has_marker=MARKER in tops)
+        (loose if step is None else steps.setdefault(step, [])).extend(parts)
+    entries = [Entry(step, tuple(parts)) for step, parts in sorted(steps.items())]
+    everything = tuple(one for parts in tops.values() for one in parts)
+    has_file = any(one.kind is Kind.FILE for one in everything)
+    if marked:
+        entries.append(Entry(marked, everything, is_marked=True, is_beside=False))
+        loose = []
+    elif not entries and has_file and MARKER not in tops:
+        return Look((Entry(0, everything, is_beside=False),))
+    ordered = sorted(entries, key=lambda entry: entry.step)
+    return Look(tuple(ordered), tuple(loose) if entries else ())
+
+
+def _step_of(name: bytes, kind: Kind, *, has_marker: bool) -> int | None:
+    if name.startswith(b".") or kind is Kind.LINK or (kind is not Kind.FOLDER and has_marker):
+        return None
+    number = (_FOLDER_STEP if kind is Kind.FOLDER else _FILE_STEP).search(name)
+    return int(number[1]) if number and int(number[1]) > 0 else None
 
 
 def marked_step(marker: bytes) -> int:
@@ -54,12 +101,3 @@ def marked_step(marker: bytes) -> int:
         return 0
     step = given.get("step") if isinstance(given, dict) else None
     return step if isinstance(step, int) and not isinstance(step, bool) and step > 0 else 0
-
-
-def newest_settled(
-    entries: Iterable[Entry], before: Iterable[Entry], above_step: int
-) -> Entry | None:
-    """The highest entry above a step that was the same at the look before."""
-    known = set(before)
-    settled = [entry for entry in entries if entry.step > above_step and entry in known]
-    return max(settled, key=lambda entry: entry.step, default=None)

@@ -1,13 +1,14 @@
 """Keeps the checkpoints of one running job: finds them, stores them, lets old ones go.
 
-the folder is looked at, or ctx.checkpoint tells -> every file becomes a coded object
--> on_checkpoint (written down, told to the submitter) -> acknowledged -> older ones are given up
+the folder is looked at, or ctx.checkpoint tells -> what is new becomes a tree in the pool
+-> on_checkpoint (written down, told to the submitter) -> acknowledged -> what it replaced may go
+
+A checkpoint names the newest step, the few before it, and what lies beside them in the folder.
 """
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -15,31 +16,28 @@ import trio
 from p2p.wire.codec import encode
 from storage.caps import text_of_cap
 from storage.errors import StoreFullError, TooFewPeersError
-from storage.facade import Kind, ObjectEntry, Objects, trust_of
-from storage.ids import Address
-from swarmnode.errors import JobUnknownError, OutputUnsafeError
-from swarmnode.limits import CHECKPOINT_BYTES_MAX, CHECKPOINT_FILES_MAX, CHECKPOINTS_KEPT_MIN
+from storage.facade import Objects, trust_of
+from swarmnode.errors import JobUnknownError, OutputUnsafeError, TreeChangedError
+from swarmnode.limits import CHECKPOINT_BYTES_MAX, CHECKPOINTS_KEPT_MIN
 from swarmnode.memory.ctx import FOLDER
-from swarmnode.memory.entries import MARKER, Entry, marked_step, newest_settled, numbered_entries
-from swarmnode.tasks.checkpoint import Checkpoint, StoredFile, WatchSpec
-from swarmnode.tasks.ids import TaskId, is_task_id
+from swarmnode.memory.entries import MARKER, Entry, Look, look_at, marked_step
+from swarmnode.memory.kept import caps_of, forget_all_but, hand_over, object_name
+from swarmnode.memory.stillness import Draft, Stillness, StillnessConfig
+from swarmnode.tasks.checkpoint import Checkpoint, OlderStep, StoredFile, WatchSpec, resume_step
+from swarmnode.tree.format import Kind
+from swarmnode.tree.names import Parts, joined, parts_in, text_of
+from swarmnode.tree.scan import Found
 
 if TYPE_CHECKING:
-    from swarmnode.executor.port import Executor, FileStat, JobId
-
-RESTED_MS: Final = 2000
-"""A file that nobody touched for so long before its process was killed was whole."""
+    from swarmnode.executor.port import Executor, JobId
 
 MARKER_BYTES_MAX: Final = 4096
 """A step.json names a step; what is longer is something else."""
+_TOLD_FOLDER: Final = (FOLDER.encode(),)
 
 
 class CheckpointRefusedError(Exception):
     """What the task staged cannot be kept; it is the task's doing, the text says why."""
-
-
-class CheckpointChangedError(Exception):
-    """The files changed while they were read: the next look finds what they have become."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,52 +48,26 @@ class KeeperConfig:
     """How often a watched folder is looked at; a second of work is what a loss may cost more."""
     look_min_s: float = 0.1
     again_s: float = 5.0
-    """Pause after the pool could not take a checkpoint."""
+    """Pause after the pool could not take a checkpoint, or one could not be kept."""
+    stillness: StillnessConfig = field(default_factory=StillnessConfig)
 
 
-def object_name(task: TaskId, step: int, file: str) -> str:
-    """What a file of a checkpoint is called in the keyring of the machine that took it."""
-    return f"checkpoint/{task}/{step}/{file}"
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a task says through its ctx: this step is staged, in a folder of its own or as it is."""
+
+    step: int
+    name: str
+    """Empty: everything in the folder."""
 
 
-def task_of(name: str) -> TaskId | None:
-    """Whose checkpoint an object of the keyring belongs to; None for any other object."""
-    parts = name.split("/", 3)
-    is_ours = len(parts) == 4 and parts[0] == "checkpoint" and is_task_id(parts[1])
-    return TaskId(parts[1]) if is_ours else None
+@dataclass(frozen=True, slots=True)
+class KeeperEars:
+    """Who is told what becomes of a job's checkpoints."""
 
-
-async def forget_steps(objects: Objects, task: TaskId, below_step: int, keep: int) -> None:
-    """Give up what this machine stored of a task below a step, except the newest `keep`.
-
-    On a full disk nothing can be forgotten: it goes with the next step, or a month later.
-    """
-    found = steps_of([one for one in objects.entries() if one.mark.kind == Kind.NONE], task)
-    kept = sorted(found)[-keep:] if keep else []
-    await _forget(objects, {step: found[step] for step in found if step not in kept}, below_step)
-    await forget_untold(objects, task, below_step)
-
-
-async def forget_untold(objects: Objects, task: TaskId, below_step: int) -> None:
-    """Give up what was entrusted for a task below a step: what is still here was never told."""
-    await _forget(objects, steps_of(objects.entrusted(), task), below_step)
-
-
-async def _forget(objects: Objects, found: dict[int, list[Address]], below_step: int) -> None:
-    for step, addresses in found.items():
-        for address in addresses if step < below_step else ():
-            with suppress(StoreFullError):
-                await objects.forget(address)
-
-
-def steps_of(entries: Sequence[ObjectEntry], task: TaskId) -> dict[int, list[Address]]:
-    """The objects of each checkpoint of a task, the oldest step first."""
-    found: dict[int, list[Address]] = {}
-    for entry in entries:
-        number = entry.name.split("/")[2:3]
-        if task_of(entry.name) == task and number[0].isdecimal():
-            found.setdefault(int(number[0]), []).append(entry.cap.address)
-    return dict(sorted(found.items()))
+    on_checkpoint: Callable[[Checkpoint], Awaitable[None]]
+    on_trouble: Callable[[str], Awaitable[None]]
+    """Why the newest one is not kept, in words; empty once one is."""
 
 
 class Keeper:
@@ -107,142 +79,236 @@ class Keeper:
         spec: WatchSpec,
         executor: "Executor",
         objects: Objects,
-        on_checkpoint: Callable[[Checkpoint], Awaitable[None]],
+        ears: KeeperEars,
         wall_ms: Callable[[], int],
         config: KeeperConfig,
     ) -> None:
         self.spec = spec
-        self.stored_step = spec.last_step
-        """Newest step that the pool keeps."""
-        self._job = job
-        self._executor = executor
-        self._objects = objects
-        self._on_checkpoint = on_checkpoint
-        self._wall_ms = wall_ms
-        self._config = config
+        self._folder: Parts = parts_in(spec.folder) if spec.folder else ()
+        self._job, self._executor, self._objects = job, executor, objects
+        self._ears, self._wall_ms, self._config = ears, wall_ms, config
+        self._newest = spec.last
+        """What the pool keeps and the submitter will know."""
+        self._still = Stillness(config.stillness, step=self.stored_step)
+        if spec.last is not None:
+            self._still.is_sure = spec.last.sure
         self._storing = trio.Lock()
         self._wake = trio.Event()
-        self._told: Entry | None = None
+        self._told: Told | None = None
         self._is_new = True
-        self._seen: list[Entry] = []
         self._look_s = 0.0
         """When the folder is looked at next: two looks in quick succession would prove nothing."""
         self._due_s = 0.0
         """No checkpoint is stored before that, unless the task waits for it."""
-        self._acknowledged = 0
-        self._forgotten = 0
+        self._acknowledged_ms = self._forgotten_ms = 0
+        self._trouble = ""
+
+    @property
+    def stored_step(self) -> int:
+        """Newest step that the pool keeps and that can be gone on from."""
+        newest = self._newest
+        if newest is None:
+            return self.spec.last_step
+        is_resumed = newest is self.spec.last and self.spec.is_restored
+        return resume_step(newest) if is_resumed else newest.step
 
     async def run(self) -> None:
         """Look, store and forget until cancelled, or until the job's folder is gone."""
-        if self.spec.last_step and self.spec.right is not None:
-            await self._hand_over(self.spec.last_step)  # an earlier life had told of it
         while True:
             await self._sleep_until_due()
             await self._forget_older()
             if trio.current_time() < self._due_s:
                 continue
-            entry = None
+            told = None
             try:
-                entry = await self._find()
-                if entry is not None:
-                    await self.store(entry)
+                if self._is_new:
+                    await self._begin()
+                told = self._pending()
+                draft = await self._draft_of(told) if told else await self._find()
+                if draft is not None:
+                    await self._store(draft, told.step if told else draft.entry.step)
             except JobUnknownError:
                 return
-            except CheckpointChangedError:
+            except TreeChangedError:
                 self._due_s = trio.current_time() + self._config.look_min_s
-            except (CheckpointRefusedError, OutputUnsafeError):
-                if self._told is entry:  # the task's doing; one told since then is still to come
+            except (CheckpointRefusedError, OutputUnsafeError) as exc:
+                if self._told is told:  # the task's doing; one told since then is still to come
                     self._told = None
-                self._due_s = trio.current_time() + self._config.look_min_s
-            except (TooFewPeersError, StoreFullError):
-                self._due_s = trio.current_time() + self._config.again_s
+                await self._wait_after(str(exc))
+            except (TooFewPeersError, StoreFullError) as exc:
+                await self._wait_after(f"the pool cannot take it now: {exc}")
 
-    def tell(self, entry: Entry) -> None:
+    async def _wait_after(self, words: str) -> None:
+        self._due_s = trio.current_time() + self._config.again_s
+        await self._say(words)
+
+    async def _say(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self._trouble = trouble
+            await self._ears.on_trouble(trouble)
+
+    def tell(self, told: Told) -> None:
         """The task has staged a checkpoint: store it when its turn comes, or a newer one."""
-        if self._told is None or entry.step > self._told.step:
-            self._told = entry
+        if self._told is None or told.step > self._told.step:
+            self._told = told
         self._wake.set()
 
-    def acknowledge(self, step: int) -> None:
-        """The submitter has written this step down: older ones may go."""
-        self._acknowledged = max(self._acknowledged, step)
+    def acknowledge(self, taken_ms: int) -> None:
+        """The submitter has written down the checkpoint taken then: what it replaced may go."""
+        self._acknowledged_ms = max(self._acknowledged_ms, taken_ms)
         self._wake.set()
 
     async def flush(self, *, is_orderly: bool) -> None:
         """After the end of the job: store the newest checkpoint it left, if it is a newer one.
 
-        A job that was killed may have been in the middle of writing: of it only what had rested
-        for a while counts, and what it told. Raises what `store` raises.
+        A job that was killed may have been in the middle of writing: of what it filled in place
+        only what had rested for a while counts. Raises what `store` raises.
         """
-        await self._find_told_before()
-        entries = await self._look()
-        if not is_orderly:
-            entries = [one for one in entries if one in self._seen or self._has_rested(one)]
-        if self._told is not None:
-            entries.append(self._told)
-        newest = max(entries, key=lambda entry: entry.step, default=None)
-        if newest is not None:
-            await self.store(newest)
+        if self._is_new:
+            await self._begin()
+        told, now_ns = self._pending(), self._wall_ms() * 1_000_000
+        look = await self._look() if self._folder else Look()
+        draft = self._still.last_words(look, now_ns, is_orderly=is_orderly)
+        if told is not None and (draft is None or draft.entry.step <= told.step):
+            await self.store(told)
+        elif draft is not None:
+            await self._store(draft, draft.entry.step)
 
-    async def store(self, entry: Entry) -> None:
-        """Make an entry durable and tell; nothing is done when a newer step is kept already.
+    async def store(self, told: Told) -> None:
+        """Make what the task staged durable and tell; nothing is done when it is kept already.
 
-        Raises CheckpointRefusedError, CheckpointChangedError, OutputUnsafeError,
+        Raises CheckpointRefusedError, OutputUnsafeError (TreeChangedError among them),
         TooFewPeersError, StoreFullError.
         """
+        if told.step > self.stored_step:
+            await self._store(await self._draft_of(told), told.step)
+
+    # -- what there is
+
+    async def _begin(self) -> None:
+        """Once: what was restored is no news, what an earlier life of this node was told is."""
+        self._is_new = False
+        if self.spec.last is not None and not self.spec.is_restored:  # it may not have come so far
+            await hand_over(self._objects, self.spec.task, caps_of(self.spec.last))
+        if self._folder and self.spec.is_restored:
+            self._still.resumed(await self._look())
+        looked = await self._executor.scan(self._job, _TOLD_FOLDER)
+        for entry in look_at(_TOLD_FOLDER, looked.found, 0).entries:
+            name = f"step-{entry.step}"
+            if entry.step > self.stored_step and entry.found[0].parts[1:] == (name.encode(),):
+                self.tell(Told(entry.step, name))
+
+    async def _find(self) -> Draft | None:
+        """What should be stored now of what has come to rest in the folder."""
+        now_s = trio.current_time()
+        if not self._folder or now_s < self._look_s:
+            return None
+        every_s = min(self._config.look_s, self.spec.every_ms / 1000)
+        self._look_s = now_s + max(self._config.look_min_s, every_s)
+        return self._still.look(await self._look(), now_s)
+
+    async def _look(self) -> Look:
+        found = (await self._executor.scan(self._job, self._folder)).found
+        marker = next((one for one in found if one.parts == (*self._folder, MARKER)), None)
+        step = 0
+        if marker is not None and marker.kind is Kind.FILE and marker.size <= MARKER_BYTES_MAX:
+            chunks = self._executor.read_file(self._job, text_of(joined(marker.parts)))
+            step = marked_step(b"".join([part async for part in chunks]))
+        return look_at(self._folder, found, step)
+
+    async def _draft_of(self, told: Told) -> Draft:
+        """Raises CheckpointRefusedError when nothing is there."""
+        base = (*_TOLD_FOLDER, told.name.encode()) if told.name else _TOLD_FOLDER
+        found = (await self._executor.scan(self._job, base)).found
+        if not any(one.kind is Kind.FILE for one in found):
+            raise CheckpointRefusedError(f"no file is in {text_of(joined(base))}")
+        beside = (await self._look()).loose if self._folder and told.name else ()
+        entry = Entry(told.step, found, is_marked=True, is_beside=bool(told.name))
+        return Draft(entry, beside, is_sure=True)
+
+    # -- into the pool
+
+    async def _store(self, draft: Draft, step: int) -> None:
         async with self._storing:
-            if entry.step <= self.stored_step:
-                return
+            before = self._newest
+            is_older = before is not None and step < before.step and before.sure
+            if step and (is_older or not self._still.is_new(draft)):
+                return  # while it waited for its turn
+            step = step or self.stored_step + 1
             began_s = trio.current_time()
-            files = await self._listed(entry)
-            stored = tuple([await self._put(entry.step, file.name) for file in files])
-            if files != await self._executor.list_files(self._job, entry.pattern):
-                raise CheckpointChangedError(f"{entry.pattern} changed while it was read")
-            made = Checkpoint(entry.step, stored, self._wall_ms())
-            if len(encode(made)) > CHECKPOINT_BYTES_MAX:
-                raise CheckpointRefusedError("its list of files is too long: pack them into fewer")
-            await self._on_checkpoint(made)
-            self.stored_step = entry.step
-            await self._hand_over(entry.step)
-            self._due_s = began_s + self.spec.every_ms / 1000
-
-    async def _hand_over(self, step: int) -> None:
-        """The submitter is told of this step, and will be again: it is theirs; no older one is."""
-        for address in steps_of(self._objects.entrusted(), self.spec.task).get(step, ()):
-            with suppress(StoreFullError):
-                await self._objects.hand_over(address)
-        await forget_untold(self._objects, self.spec.task, step)
-
-    def _has_rested(self, entry: Entry) -> bool:
-        newest_ms = max(file.modified_ns for file in entry.files) // 1_000_000
-        return newest_ms <= self._wall_ms() - RESTED_MS
-
-    async def _listed(self, entry: Entry) -> "tuple[FileStat, ...]":
-        files = await self._executor.list_files(self._job, entry.pattern)
-        if not files:
-            raise CheckpointRefusedError(f"no plain file is in {entry.pattern}")
-        if len(files) > CHECKPOINT_FILES_MAX:
-            remedy = "pack them into fewer"
-            raise CheckpointRefusedError(
-                f"{len(files)} files, limit {CHECKPOINT_FILES_MAX}: {remedy}"
+            main = self._same_main(draft, step) or await self._put(step, "step", draft.entry.found)
+            files = [main, *await self._put_beside(draft, step)]
+            taken_ms = max(self._wall_ms(), before.taken_ms + 1 if before else 0)
+            older = self._older(step, draft.entry.is_beside)
+            made = Checkpoint(
+                step, tuple(files), taken_ms, older, draft.is_sure, draft.entry.is_beside
             )
-        return files
+            if len(encode(made)) > CHECKPOINT_BYTES_MAX:
+                raise CheckpointRefusedError("its record is too long: keep fewer steps")
+            await self._ears.on_checkpoint(made)
+            self._newest = made
+            self._still.stored(draft, step)
+            await hand_over(self._objects, self.spec.task, caps_of(made))
+            self._due_s = began_s + self.spec.every_ms / 1000
+        await self._say("")
 
-    async def _put(self, step: int, file: str) -> StoredFile:
-        """What is put and then not used goes when its step is old, by its name."""
-        name = object_name(self.spec.task, step, file)
-        chunks = self._executor.read_file(self._job, file)
+    def _same_main(self, draft: Draft, step: int) -> StoredFile | None:
+        """The step's own object, when only what lies beside it has changed."""
+        newest = self._newest
+        if newest is None or newest.step != step or draft.entry.found != self._still.found:
+            return None
+        return newest.files[0] if newest.files and newest.files[0].tree else None
+
+    async def _put_beside(self, draft: Draft, step: int) -> list[StoredFile]:
+        loose = tuple(one for one in draft.loose if one.kind is not Kind.FOLDER)
+        if not loose:
+            return []
+        before = () if self._newest is None else self._newest.files[1:]
+        if before and {one.parts: one for one in draft.loose} == self._still.loose:
+            return list(before)
+        return [await self._put(step, "beside", draft.loose, may_grow=True)]
+
+    async def _put(
+        self, step: int, part: str, found: tuple[Found, ...], *, may_grow: bool = False
+    ) -> StoredFile:
+        """What is put and then not used goes when a newer one is acknowledged."""
+        whole = tuple(sorted((*_above(found), *found), key=lambda one: one.parts))
+        chunks = self._executor.pack(self._job, (), whole, may_grow=may_grow)
+        name = object_name(self.spec.task, step, part)
         receipt = await self._objects.put(chunks, name=name, trust=trust_of(self.spec.right))
-        return StoredFile(file, receipt.size, text_of_cap(receipt.cap))
+        if not may_grow:
+            await self._check_same(found)
+        return StoredFile(".", receipt.size, text_of_cap(receipt.cap), tree=True)
 
-    def _pending(self) -> Entry | None:
+    async def _check_same(self, found: tuple[Found, ...]) -> None:
+        """Nothing came or went in the meantime. Raises TreeChangedError."""
+        tops = {one.parts for one in found if one.parts[:-1] not in {two.parts for two in found}}
+        for top in sorted(tops):
+            now = (await self._executor.scan(self._job, top)).found
+            if now != tuple(one for one in found if one.parts[: len(top)] == top):
+                raise TreeChangedError(f"{text_of(joined(top))!r} changed while it was read")
+
+    def _older(self, step: int, is_beside: bool) -> tuple[OlderStep, ...]:
+        """The steps before this one that stay, the newest first."""
+        before = self._newest
+        if before is None or not before.files or not before.files[0].tree:
+            return ()
+        keep = max(self.spec.keep, CHECKPOINTS_KEPT_MIN) - 1
+        last = OlderStep(before.step, before.files[0], before.beside and is_beside)
+        own = [last] if before.sure and before.step < step else []
+        rest = [one for one in before.older if one.step < step]
+        return (*own, *rest)[:keep]
+
+    # -- turns
+
+    def _pending(self) -> Told | None:
         """What the task told and is not stored yet."""
         told = self._told
         return told if told is not None and told.step > self.stored_step else None
 
     async def _sleep_until_due(self) -> None:
         """Until the task tells something, or it is time to look at the folder again."""
-        wake_s = self._look_s if self.spec.folder else math.inf
+        wake_s = self._look_s if self._folder else math.inf
         if self._is_new or self._pending() is not None:
             wake_s = 0.0
         with trio.move_on_at(max(wake_s, self._due_s)):
@@ -250,59 +316,26 @@ class Keeper:
         self._wake = trio.Event()
         await trio.lowlevel.checkpoint()
 
-    async def _find(self) -> Entry | None:
-        """What should be stored now: the newest of what was told and what has settled."""
-        await self._find_told_before()
-        found = [self._pending()]
-        now_s = trio.current_time()
-        if self.spec.folder and now_s >= self._look_s:
-            every_s = min(self._config.look_s, self.spec.every_ms / 1000)
-            self._look_s = now_s + max(self._config.look_min_s, every_s)
-            entries = await self._look()
-            found.append(newest_settled(entries, self._seen, self.stored_step))
-            self._seen = entries
-        whole = [entry for entry in found if entry is not None]
-        return max(whole, key=lambda entry: entry.step, default=None)
-
-    async def _find_told_before(self) -> None:
-        """Once: what `ctx` had staged and told to an earlier life of this node."""
-        if not self._is_new:
-            return
-        self._is_new = False
-        files = await self._executor.list_files(self._job, f"{FOLDER}/step-*/**")
-        for entry in numbered_entries(FOLDER, files):
-            told = told_entry(entry.step, f"step-{entry.step}")
-            if entry.step > self.stored_step and entry.pattern == told.pattern:
-                self.tell(told)
-
-    async def _look(self) -> list[Entry]:
-        folder = self.spec.folder.strip("/").removeprefix("./")
-        if not folder:
-            return []
-        files = await self._executor.list_files(self._job, f"{folder}/**")
-        entries = numbered_entries(folder, files)
-        marker = next((file for file in files if file.name == f"{folder}/{MARKER}"), None)
-        if marker is not None and marker.size <= MARKER_BYTES_MAX:
-            data = b"".join(
-                [part async for part in self._executor.read_file(self._job, marker.name)]
-            )
-            if step := marked_step(data):
-                entries.append(Entry(step, f"{folder}/**", files))
-        return [entry for entry in entries if entry.step > self.stored_step]
-
     async def _forget_older(self) -> None:
-        if self._acknowledged > self._forgotten:
-            self._forgotten = self._acknowledged
-            keep = max(self.spec.keep, CHECKPOINTS_KEPT_MIN)
-            await forget_steps(self._objects, self.spec.task, self._acknowledged, keep)
+        if self._acknowledged_ms > self._forgotten_ms:
+            async with self._storing:
+                newest = self._newest
+                if newest is not None and self._acknowledged_ms == newest.taken_ms:
+                    self._forgotten_ms = self._acknowledged_ms
+                    await forget_all_but(self._objects, self.spec.task, caps_of(newest))
 
 
-def told_entry(step: object, name: object) -> Entry:
-    """The entry a `ctx.checkpoint` means. Raises CheckpointRefusedError."""
+def _above(found: tuple[Found, ...]) -> tuple[Found, ...]:
+    """The folders above, down from the work folder: a tree knows where it is to be."""
+    wanted = {one.parts[:depth] for one in found for depth in range(len(one.parts))}
+    wanted -= {one.parts for one in found}
+    return tuple(Found(parts, Kind.FOLDER, 0o755) for parts in sorted(wanted))
+
+
+def told_of(step: object, name: object) -> Told:
+    """What a `ctx.checkpoint` means. Raises CheckpointRefusedError."""
     if isinstance(step, bool) or not isinstance(step, int) or not 0 < step < 10**18:
         raise CheckpointRefusedError(f"a step is a whole number above 0, not {step!r}")
-    if name == "":
-        return Entry(step, f"{FOLDER}/**")
-    if name != f"step-{step}":
+    if name not in ("", f"step-{step}"):
         raise CheckpointRefusedError(f"{name!r} is not the folder of step {step}")
-    return Entry(step, f"{FOLDER}/step-{step}/**")
+    return Told(step, str(name))

@@ -15,20 +15,20 @@ import trio
 from storage.caps import parse_cap
 from storage.errors import StoreFullError, TooFewPeersError
 from storage.facade import Kind, Names, Objects
-from swarmnode.errors import JobUnknownError, OutputUnsafeError, StaleAttemptError
+from swarmnode.errors import JobUnknownError, OutputUnsafeError, StaleAttemptError, TreeChangedError
 from swarmnode.memory.keeper import (
-    CheckpointChangedError,
     CheckpointRefusedError,
     Keeper,
     KeeperConfig,
-    forget_steps,
-    task_of,
-    told_entry,
+    KeeperEars,
+    told_of,
 )
+from swarmnode.memory.kept import forget_all_but, task_of
 from swarmnode.memory.sealed import StateSeal
 from swarmnode.memory.state import StateConflictError, StateUnknownError, TaskState
-from swarmnode.tasks.checkpoint import Checkpoint, WatchSpec
+from swarmnode.tasks.checkpoint import Checkpoint, WatchSpec, resumed_files
 from swarmnode.tasks.ids import TaskId
+from swarmnode.tree.names import parts_in
 
 if TYPE_CHECKING:
     from swarmnode.executor.port import Executor, JobId
@@ -39,7 +39,6 @@ WATCHED_WITHIN_S: Final = 30.0
 CHECKPOINT_KEPT_MS: Final = 30 * 86_400_000
 """As long as an attempt may take: whoever wants to go on from it has begun by then."""
 
-_EVERY_STEP: Final = 2**63
 _CONFIG: Final = KeeperConfig()
 
 
@@ -71,25 +70,32 @@ class MemoryService:
         Raises CapabilityError, ObjectUnknownError, ObjectDegradedError, OutputUnsafeError,
         ExecutorUnavailableError (no room).
         """
-        for file in checkpoint.files:
+        for file in resumed_files(checkpoint):
             chunks = self._objects.get(parse_cap(file.cap))
-            await self._executor.put_file(job, file.name, chunks)
+            if file.tree:
+                await self._executor.unpack(job, parts_in(file.name), chunks)
+            else:
+                await self._executor.put_file(job, file.name, chunks)
 
     async def watch(
         self,
         job: "JobId",
         spec: WatchSpec,
         on_checkpoint: Callable[[Checkpoint], Awaitable[None]],
+        on_trouble: Callable[[str], Awaitable[None]],
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Keep the job's checkpoints and answer its requests until cancelled."""
+        """Keep the job's checkpoints and answer its requests until cancelled.
+
+        `on_trouble` is told why the newest one is not kept, and "" once one is.
+        """
         keeper = Keeper(
             job,
             spec,
             self._executor,
             self._objects,
-            on_checkpoint,
+            KeeperEars(on_checkpoint, on_trouble),
             self._wall_ms,
             self._config,
         )
@@ -114,21 +120,21 @@ class MemoryService:
             return ""
         try:
             await keeper.flush(is_orderly=is_orderly)
-        except (CheckpointRefusedError, CheckpointChangedError, OutputUnsafeError) as exc:
+        except (CheckpointRefusedError, OutputUnsafeError) as exc:
             return str(exc)
         except (TooFewPeersError, StoreFullError, JobUnknownError) as exc:
             return str(exc)
         return ""
 
-    def acknowledge(self, job: "JobId", step: int) -> None:
-        """The submitter has written down the checkpoint of this step: older ones may go."""
+    def acknowledge(self, job: "JobId", taken_ms: int) -> None:
+        """The submitter has written down the checkpoint taken then: what it replaced may go."""
         keeper = self._keepers.get(job)
         if keeper is not None:
-            keeper.acknowledge(step)
+            keeper.acknowledge(taken_ms)
 
     async def discard(self, task: TaskId) -> None:
         """The task is done: give up every checkpoint of it that this machine took."""
-        await forget_steps(self._objects, task, _EVERY_STEP, keep=0)
+        await forget_all_but(self._objects, task, ())
 
     async def forget_stale(self, in_use: frozenset[TaskId]) -> None:
         """Give up what this machine keeps of tasks that left it a month ago and never told how
@@ -161,11 +167,11 @@ class MemoryService:
             found = await self._do(keeper, asked)
         except StaleAttemptError as exc:
             return _refusal("stale", str(exc))
+        except (TreeChangedError, JobUnknownError) as exc:
+            return _refusal("unavailable", str(exc))
         except (CheckpointRefusedError, OutputUnsafeError, ValueError, RecursionError) as exc:
             return _refusal("bad_request", str(exc))
         except (TooFewPeersError, StoreFullError, StateConflictError, StateUnknownError) as exc:
-            return _refusal("unavailable", str(exc))
-        except (CheckpointChangedError, JobUnknownError) as exc:
             return _refusal("unavailable", str(exc))
         return json.dumps({"ok": True, **found}).encode()
 
@@ -205,15 +211,15 @@ class MemoryService:
 
     async def _checkpoint(self, keeper: Keeper, asked: dict[str, Any]) -> None:
         """A step told again is fine: the first answer may have been lost."""
-        entry = told_entry(asked.get("step"), asked.get("name"))
-        if entry.step < keeper.stored_step:
+        told = told_of(asked.get("step"), asked.get("name"))
+        if told.step < keeper.stored_step:
             raise CheckpointRefusedError(
-                f"step {entry.step} comes after step {keeper.stored_step}: steps only grow"
+                f"step {told.step} comes after step {keeper.stored_step}: steps only grow"
             )
         if asked.get("wait"):
-            await keeper.store(entry)
+            await keeper.store(told)
         else:
-            keeper.tell(entry)
+            keeper.tell(told)
 
 
 def _refusal(code: str, words: str) -> bytes:

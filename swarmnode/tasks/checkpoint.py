@@ -18,16 +18,59 @@ class StoredFile(Record, frozen=True):
     """The object is a tree (swarmnode.tree): a folder, or a file with its rights."""
 
 
+class OlderStep(Record, frozen=True):
+    """A step before the newest one that is kept as well."""
+
+    step: int
+    file: StoredFile
+    beside: bool
+    """It lies beside the newest one; else in its place, and only one of them can be there."""
+
+
 class Checkpoint(Record, frozen=True):
     """Saved progress. Steps only grow within a task; the highest one is restored.
 
+    One of the same step that was taken later replaces an earlier one: its folder had changed.
     Encoded it is at most CHECKPOINT_BYTES_MAX long, because an award carries it.
     """
 
     step: int
     files: tuple[StoredFile, ...]
+    """The step itself, then what lies beside the steps; trees from the work folder on."""
     taken_ms: int
-    """Wall clock of the machine that took it, milliseconds since 1970."""
+    """Wall clock of the machine that took it, milliseconds since 1970; grows with each."""
+    older: tuple[OlderStep, ...] = ()
+    """Newest first."""
+    sure: bool = True
+    """False while its program may still have been filling it: then the one before it is gone on
+    from, if there is one."""
+    beside: bool = True
+    """As in OlderStep."""
+
+
+def is_newer(checkpoint: Checkpoint, known: Checkpoint | None) -> bool:
+    """Whether it replaces the one that is known."""
+    if known is None or checkpoint.step > known.step:
+        return True
+    is_later = checkpoint.taken_ms > known.taken_ms
+    return is_later and (checkpoint.step == known.step or not known.sure)
+
+
+def resumed_files(checkpoint: Checkpoint) -> tuple[StoredFile, ...]:
+    """What is brought back, in this order: later ones replace earlier ones."""
+    beside = checkpoint.files[1:] if checkpoint.beside else ()
+    if not checkpoint.sure and checkpoint.older:
+        older = checkpoint.older if checkpoint.older[0].beside else checkpoint.older[:1]
+        return (*(one.file for one in reversed(older)), *beside)
+    older = tuple(one for one in checkpoint.older if one.beside)
+    main = checkpoint.files[:1] if checkpoint.beside else checkpoint.files
+    return (*(one.file for one in reversed(older)), *beside, *main)
+
+
+def resume_step(checkpoint: Checkpoint) -> int:
+    """The newest step that is brought back."""
+    is_older = not checkpoint.sure and checkpoint.older
+    return checkpoint.older[0].step if is_older else checkpoint.step
 
 
 class WatchSpec(Record, frozen=True):
@@ -47,3 +90,7 @@ class WatchSpec(Record, frozen=True):
     """As in the JobRecord."""
     right: Right | None = None
     """To put checkpoints in the name of the task's owner."""
+    last: Checkpoint | None = None
+    """The newest one known."""
+    is_restored: bool = False
+    """It was brought back before the start; else an earlier life of this node took it."""

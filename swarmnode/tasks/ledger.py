@@ -159,6 +159,13 @@ class Ledger:
         event = TaskChanged(task, at_ms, "noted", record.state, record.provider, why)
         return [_write(record), Notify(event)]
 
+    def set_note(self, task: TaskId, note: str, at_ms: int) -> list[Effect]:
+        """What a provider tells besides: why a checkpoint is not kept; empty takes it back."""
+        record = self._change(task, note=note)
+        words = note or "checkpoints are kept again"
+        event = TaskChanged(task, at_ms, "noted", record.state, record.provider, words)
+        return [_write(record), Notify(event)]
+
     def count_round(self, task: TaskId) -> int:
         """Number of the auction that now opens; the following `step` writes it."""
         return self._change(task, rounds=self.get(task).rounds + 1).rounds

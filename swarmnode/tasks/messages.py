@@ -88,6 +88,8 @@ class State(Message, frozen=True, tag=154):
     node_died_ms: int = 0
     """The seller's node process died when the job had run for so long; 0: it did not, or later
     than two minutes after the start. Leaving in order, sleep and loss of power are no deaths."""
+    note: str = ""
+    """Why the newest checkpoint is not kept; empty while all is well."""
 
 
 class Renew(Message, frozen=True, tag=155):
@@ -102,6 +104,8 @@ class Renew(Message, frozen=True, tag=155):
     """Newest step the buyer has; the seller repeats a checkpoint that it lacks."""
     beat: int = 0
     """Of the newest State heard: however late this comes, it promises nothing twice. 0: none."""
+    checkpoint_ms: int = 0
+    """When that was taken: one that was taken again is another."""
 
 
 class PreemptNotice(Message, frozen=True, tag=156):

@@ -104,6 +104,8 @@ class TaskRecord(Record, frozen=True):
     outcome: Outcome | None = None
     """Of the attempt that ended the task."""
     ended_ms: int = 0
+    note: str = ""
+    """Why the newest checkpoint is not kept, in its provider's words."""
     key: bytes = b""
     """Seed of the task's key (swarmnode.tasks.keys): never shown, logged or sent to providers.
     Empty for a task of a version that knew none."""

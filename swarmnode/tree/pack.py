@@ -19,16 +19,23 @@ _OPEN_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _FILE_FLAGS = _OPEN_FLAGS | os.O_NOFOLLOW
 
 
-def packed(root: str | int, found: Sequence[Found], entries: Sequence[Entry]) -> Iterator[bytes]:
+def packed(
+    root: str | int,
+    found: Sequence[Found],
+    entries: Sequence[Entry],
+    *,
+    may_grow: bool = False,
+) -> Iterator[bytes]:
     """The bytes of a tree, in pieces of about 256 KiB. `found` and `entries` belong together.
 
+    With `may_grow` a file that has become longer meanwhile is taken as long as it was.
     Raises TreeRefusedError before the first piece, TreeChangedError and OSError later.
     """
     yield write_index(entries)
     pairs = zip(found, entries, strict=True)
     files = [one for one, entry in pairs if entry.kind is Kind.FILE and entry.size]
     with _Opener(root) as opener:
-        yield from _gather(files, opener.open)
+        yield from _gather(files, opener.open, may_grow=may_grow)
 
 
 def gathered(files: Mapping[Parts, Path]) -> Iterator[bytes]:
@@ -56,11 +63,13 @@ def gathered(files: Mapping[Parts, Path]) -> Iterator[bytes]:
     yield from _gather(full, lambda one: os.open(files[one.parts], _OPEN_FLAGS))
 
 
-def _gather(files: Sequence[Found], opened: Callable[[Found], int]) -> Iterator[bytes]:
+def _gather(
+    files: Sequence[Found], opened: Callable[[Found], int], *, may_grow: bool = False
+) -> Iterator[bytes]:
     """All contents, in pieces of about 256 KiB however small the files are."""
     held = bytearray()
     for one in files:
-        for piece in _contents(one, opened(one)):
+        for piece in _contents(one, opened(one), may_grow=may_grow):
             held += piece
             if len(held) >= FILE_CHUNK_BYTES:
                 yield bytes(held)
@@ -69,9 +78,9 @@ def _gather(files: Sequence[Found], opened: Callable[[Found], int]) -> Iterator[
         yield bytes(held)
 
 
-def _contents(found: Found, fd: int) -> Iterator[bytes]:
+def _contents(found: Found, fd: int, *, may_grow: bool) -> Iterator[bytes]:
     try:
-        if not same_file(found, os.fstat(fd)):
+        if not same_file(found, os.fstat(fd), may_grow=may_grow):
             raise changed(found)
         left = found.size
         while left:
@@ -80,7 +89,7 @@ def _contents(found: Found, fd: int) -> Iterator[bytes]:
                 raise changed(found)
             left -= len(piece)
             yield piece
-        if not same_file(found, os.fstat(fd)):
+        if not same_file(found, os.fstat(fd), may_grow=may_grow):
             raise changed(found)
     finally:
         os.close(fd)

@@ -246,8 +246,10 @@ def entries_of(
     return tuple(entries)
 
 
-def same_file(found: Found, info: os.stat_result) -> bool:
+def same_file(found: Found, info: os.stat_result, *, may_grow: bool = False) -> bool:
     """Whether an opened file is the one that was found, with not a byte changed since."""
+    if may_grow and info.st_size > found.size:
+        return found.inode == (info.st_dev, info.st_ino)
     seen = (found.inode, found.size, found.modified_ns)
     return seen == ((info.st_dev, info.st_ino), info.st_size, info.st_mtime_ns)
 

@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 import trio
+from msgspec.structs import replace
 
 from p2p.ids import PeerId
 from p2p.workers import ThreadWorkers
@@ -47,6 +48,7 @@ class Site:
         names = MemoryNames(pool, PeerId("bob"))
         self.memory = MemoryService(self.executor, objects, names, wall_ms=lambda: 0)
         self.kept: list[Checkpoint] = []
+        self.troubles: list[str] = []
         self.news = trio.Event()
 
     async def on_checkpoint(self, checkpoint: Checkpoint) -> None:
@@ -55,9 +57,20 @@ class Site:
         self.news = trio.Event()
         await trio.lowlevel.checkpoint()
 
+    async def on_trouble(self, words: str) -> None:
+        self.troubles.append(words)
+        self.news.set()
+        self.news = trio.Event()
+        await trio.lowlevel.checkpoint()
+
     @asynccontextmanager
     async def running(
-        self, program: bytes, *arguments: str, fence: int, restore: Checkpoint | None = None
+        self,
+        program: bytes,
+        *arguments: str,
+        fence: int,
+        restore: Checkpoint | None = None,
+        folder: str = "",
     ) -> AsyncIterator[JobId]:
         job = JobId(f"{TASK}.{fence}")
         async with trio.open_nursery() as nursery:
@@ -72,7 +85,10 @@ class Site:
                 watch = WatchSpec(
                     TASK, fence, PeerId("alice"), "", 100, 2, last_step, grant, STATE_KEY
                 )
-                await nursery.start(self.memory.watch, job, watch, self.on_checkpoint)
+                if folder:
+                    watch = replace(watch, folder=folder, last=restore, is_restored=bool(restore))
+                ears = (self.on_checkpoint, self.on_trouble)
+                await nursery.start(self.memory.watch, job, watch, *ears)
                 await self.executor.start(spec(job, PYTHON, "program.py", *arguments))
                 try:
                     yield job
@@ -116,3 +132,46 @@ async def test_state_outlives_machine_and_attempt(tmp_path: Path) -> None:
         async with site.running(COUNTER, fence=fence) as job:
             assert await site.log(job) == [f"True {fence - 1}", f"True {TASK} {fence}"]
         assert [one.step for one in site.kept] == [fence]
+
+
+IN_PLACE = b"""
+import os, sys, time
+os.makedirs("ckpt/step-1")
+for name in (".metadata", "a b", "w-0"):
+    open("ckpt/step-1/" + name, "w").write(name)
+os.link("ckpt/step-1/w-0", "ckpt/step-1/w-1")
+os.symlink("w-0", "ckpt/step-1/latest")
+os.chmod("ckpt/step-1/w-0", 0o750)
+open("ckpt/best.txt", "w").write("1")
+os.symlink("step-1", "ckpt/newest")
+for number in range(300):
+    open("ckpt/step-1/part-%d" % number, "w").close()
+os.mkdir("ckpt/step-2")
+os.symlink("/etc/passwd", "ckpt/step-2/way-out")
+time.sleep(60)
+"""
+RESUMED = b"""
+import os
+one = "ckpt/step-1/"
+print(open(one + ".metadata").read(), open(one + "a b").read(), open(one + "latest").read())
+print(os.stat(one + "w-0").st_ino == os.stat(one + "w-1").st_ino, oct(os.stat(one + "w-1").st_mode))
+print(open("ckpt/best.txt").read(), os.readlink("ckpt/newest"), len(os.listdir(one)))
+"""
+
+
+@needs_bwrap
+@needs_python
+async def test_a_checkpoint_keeps_everything_or_says_what_it_cannot_keep(tmp_path: Path) -> None:
+    pool = Pool()
+    first, second = Site(tmp_path / "first", pool), Site(tmp_path / "second", pool)
+    async with first.running(IN_PLACE, fence=1, folder="ckpt"):
+        while not first.kept or not first.troubles:
+            await first.news.wait()
+    assert [one.step for one in first.kept] == [1]
+    assert "'ckpt/step-2/way-out' is a link that leads out" in first.troubles[0]
+    async with second.running(RESUMED, fence=2, restore=first.kept[-1], folder="ckpt") as job:
+        assert await second.log(job) == [
+            ".metadata a b w-0",
+            "True 0o100750",
+            "1 step-1 305",
+        ]

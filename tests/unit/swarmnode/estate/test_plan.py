@@ -7,11 +7,11 @@ from storage.facade import Kind, Mark, ObjectEntry, ReadCap
 from storage.ids import Address, ObjectKey
 from swarmnode.estate.plan import due, files_until_ms, inputs_of, unneeded
 from swarmnode.limits import INPUT_KEPT_MS, INPUT_UNUSED_MS, TASK_FILES_KEPT_MS
-from swarmnode.tasks.checkpoint import Checkpoint, StoredFile
+from swarmnode.tasks.checkpoint import Checkpoint, OlderStep, StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.records import Outcome, TaskRecord
-from swarmnode.tasks.spec import CheckpointSpec, TaskSpec
+from swarmnode.tasks.spec import TaskSpec
 
 T = TaskId("t" * 26)
 
@@ -39,9 +39,12 @@ def left(one: TaskRecord, entries: list[ObjectEntry], now_ms: int) -> list[int]:
 
 
 def test_a_checkpoint_is_taken_over_once_and_outputs_at_the_end() -> None:
-    running = record(checkpoint=Checkpoint(7, (stored(1),), 0))
-    assert [one.name for one in due(running, 0, has_outputs=False)] == [f"checkpoint/{T}/7/f"]
-    assert due(running, 7, has_outputs=False) == []
+    older = (OlderStep(6, stored(3), beside=True),)
+    running = record(checkpoint=Checkpoint(7, (stored(1), stored(4)), 50, older))
+    assert [one.name for one in due(running, 49, has_outputs=False)] == [
+        f"checkpoint/{T}/7/0", f"checkpoint/{T}/7/1", f"checkpoint/{T}/6/0",
+    ]  # fmt: skip
+    assert due(running, 50, has_outputs=False) == []
     outcome = Outcome("done", 0, "exit", outputs=(stored(2, "a/b"),))
     done = record(TaskState.DONE, outcome=outcome, checkpoint=running.checkpoint)
     assert [(one.name, one.mark.kind) for one in due(done, 0, has_outputs=False)] == [
@@ -56,17 +59,18 @@ def test_outputs_of_a_failed_task_are_its_owners_too() -> None:
     assert len(due(failed, 0, has_outputs=False)) == 1
 
 
-def test_as_many_checkpoints_are_kept_as_were_asked_for_and_never_fewer_than_two() -> None:
-    steps = [entry(n, f"checkpoint/{T}/{n}/f", Kind.CHECKPOINT) for n in range(1, 7)]
-    now = record(checkpoint=Checkpoint(6, (), 0))
-    assert left(now, steps, 0) == [1, 2, 3, 4]
-    wanted = TaskSpec(("true",), checkpoint=CheckpointSpec("c", keep=4))
-    assert left(record(checkpoint=Checkpoint(6, (), 0), spec=wanted), steps, 0) == [1, 2]
+def test_what_the_newest_checkpoint_is_made_of_stays_and_what_it_replaced_goes() -> None:
+    steps = [entry(n, f"checkpoint/{T}/{n}/0", Kind.CHECKPOINT) for n in range(1, 7)]
+    older = (OlderStep(4, stored(4), beside=True), OlderStep(2, stored(2), beside=True))
+    now = record(checkpoint=Checkpoint(6, (stored(6), stored(5)), 0, older))
+    assert left(now, steps, 0) == [1, 3]
+    again = record(checkpoint=Checkpoint(6, (stored(1),), 1, older))
+    assert left(again, steps, 0) == [3, 5, 6]
 
 
-def test_the_checkpoint_a_task_goes_on_from_stays_whatever_newer_ones_came() -> None:
-    steps = [entry(n, f"checkpoint/{T}/{n}/f", Kind.CHECKPOINT) for n in range(1, 5)]
-    assert left(record(checkpoint=Checkpoint(1, (), 0)), steps, 0) == [2]
+def test_a_made_up_capability_keeps_nothing() -> None:
+    odd = record(checkpoint=Checkpoint(6, (StoredFile(".", 1, "nonsense"),), 0))
+    assert left(odd, [entry(1, f"checkpoint/{T}/6/0", Kind.CHECKPOINT)], 0) == [1]
 
 
 def test_checkpoints_go_when_their_task_is_done_or_forgotten_and_a_week_after_it_failed() -> None:
@@ -74,7 +78,7 @@ def test_checkpoints_go_when_their_task_is_done_or_forgotten_and_a_week_after_it
     assert left(record(TaskState.DONE, ended_ms=5), step, 5) == [1]
     assert [one[0] for one in unneeded({}, {}, step, 0)] == [1]
     for state in (TaskState.FAILED, TaskState.CANCELLED):
-        ended = record(state, ended_ms=5)
+        ended = record(state, ended_ms=5, checkpoint=Checkpoint(1, (stored(1),), 0))
         assert left(ended, step, 4 + TASK_FILES_KEPT_MS) == []
         assert left(ended, step, 5 + TASK_FILES_KEPT_MS) == [1]
         assert files_until_ms(ended) == 5 + TASK_FILES_KEPT_MS

@@ -517,7 +517,28 @@ def test_a_checkpoint_the_buyer_lacks_is_repeated_and_one_it_has_lets_older_ones
     lacks = seller.handle(e.JobHeard(ALICE, Renew(TASK, 1, checkpoint_step=5)), 5.0)
     assert only(sent(lacks, Checkpointed)).checkpoint.step == 10
     has = seller.handle(e.JobHeard(ALICE, Renew(TASK, 1, checkpoint_step=10)), 10.0)
-    assert only(told(has, e.CheckpointHad)) == e.CheckpointHad(f"{TASK}.1", 10)
+    assert only(told(has, e.CheckpointHad)) == e.CheckpointHad(f"{TASK}.1", 0)
+
+
+def test_a_checkpoint_that_was_taken_again_replaces_the_one_before() -> None:
+    seller = running()
+    seller.handle(e.CheckpointStored(TASK, 1, Checkpoint(10, (), 5, sure=False)), 3.0)
+    assert not seller.handle(e.CheckpointStored(TASK, 1, Checkpoint(10, (), 5)), 4.0)
+    again = seller.handle(e.CheckpointStored(TASK, 1, Checkpoint(10, (), 6)), 4.0)
+    assert only(sent(again, Checkpointed)).checkpoint.sure
+    lacks = seller.handle(e.JobHeard(ALICE, Renew(TASK, 1, 10, checkpoint_ms=5)), 5.0)
+    assert only(sent(lacks, Checkpointed)).checkpoint.taken_ms == 6
+    has = seller.handle(e.JobHeard(ALICE, Renew(TASK, 1, 10, checkpoint_ms=6)), 6.0)
+    assert only(told(has, e.CheckpointHad)) == e.CheckpointHad(f"{TASK}.1", 6)
+
+
+def test_that_a_checkpoint_is_not_kept_is_told_with_every_beat_until_one_is() -> None:
+    seller = running()
+    trouble = e.CheckpointTrouble(TASK, 1, "checkpoint not kept: it is a socket")
+    assert only(sent(seller.handle(trouble, 3.0), State)).note == trouble.note
+    assert not seller.handle(trouble, 4.0)
+    assert only(sent(seller.handle(e.BeatDue(TASK, 1), 5.0), State)).note == trouble.note
+    assert only(sent(seller.handle(e.CheckpointTrouble(TASK, 1, ""), 6.0), State)).note == ""
 
 
 # -- results

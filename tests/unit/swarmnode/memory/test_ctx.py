@@ -247,7 +247,7 @@ def test_a_value_too_large_for_a_request_names_the_remedy(place: Path) -> None:
         fresh_ctx().state.put("k", "x" * 2_000_000)
 
 
-@pytest.mark.parametrize("name", ["/etc/passwd", "../up", ".hidden", "a//b"])
+@pytest.mark.parametrize("name", ["/etc/passwd", "../up", "a/../b", "a//b"])
 def test_names_stay_inside_the_checkpoint(place: Path, name: str) -> None:
     with pytest.raises(ValueError, match="relative"):
         fresh_ctx().checkpoint(1, {name: b""})

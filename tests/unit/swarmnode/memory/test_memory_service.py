@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,9 +14,9 @@ from p2p.ids import PeerId
 from swarmnode.executor.fake import FakeExecutor
 from swarmnode.executor.fake_programs import Process, Run
 from swarmnode.executor.port import JobId, JobSpec
-from swarmnode.limits import CHECKPOINT_FILES_MAX, STATE_VALUE_BYTES_MAX
+from swarmnode.limits import STATE_VALUE_BYTES_MAX
 from swarmnode.memory.service import MemoryService
-from swarmnode.tasks.checkpoint import Checkpoint, WatchSpec
+from swarmnode.tasks.checkpoint import Checkpoint, WatchSpec, is_newer, resume_step
 from swarmnode.tasks.ids import TaskId
 from testnet.sim.clock import VirtualWall
 from testnet.sim.memory_objects import MemoryNames, MemoryObjects, Pool
@@ -38,6 +39,7 @@ class Lab:
     fence: int = 1
     programs: dict[str, Any] = field(default_factory=dict)
     reported: list[Checkpoint] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.wall = VirtualWall()
@@ -52,6 +54,10 @@ class Lab:
         self.reported.append(checkpoint)
         self.came.set()
         self.came = trio.Event()
+        await trio.lowlevel.checkpoint()
+
+    async def on_trouble(self, words: str) -> None:
+        self.troubles.append(words)
         await trio.lowlevel.checkpoint()
 
     def watch_spec(self, **changes: object) -> WatchSpec:
@@ -73,7 +79,9 @@ class Lab:
             await self.executor.prepare(self.job)
             await self.executor.start(job_spec(self.job, *(argv or ("sleep", "1000000"))))
             spec = self.watch_spec(**changes)
-            nursery.start_soon(self.memory.watch, self.job, spec, self.on_checkpoint)
+            nursery.start_soon(
+                self.memory.watch, self.job, spec, self.on_checkpoint, self.on_trouble
+            )
             with trio.fail_after(100_000):
                 yield
             nursery.cancel_scope.cancel()
@@ -94,6 +102,23 @@ class Lab:
     async def stage(self, step: int, data: bytes = b"x") -> None:
         await self.write(f"checkpoint/step-{step}/model", data)
 
+    async def files(self) -> list[str]:
+        return [one.name for one in await self.executor.list_files(self.job, "**")]
+
+    async def read(self, name: str) -> bytes:
+        return b"".join([part async for part in self.executor.read_file(self.job, name)])
+
+    async def restored(self) -> "Lab":
+        """Another machine, with what it gets of the newest checkpoint."""
+        other = Lab(pool=self.pool, fence=self.fence + 1)
+        await other.executor.prepare(other.job)
+        await other.memory.restore(other.job, self.reported[-1])
+        return other
+
+    def acknowledge(self) -> None:
+        """The submitter has the newest one."""
+        self.memory.acknowledge(self.job, self.reported[-1].taken_ms)
+
     def kept_steps(self) -> list[int]:
         return [int(entry.name.split("/")[2]) for entry in self.objects.entries()]
 
@@ -111,7 +136,7 @@ async def test_numbered_checkpoints_are_stored_as_the_task_writes_them() -> None
     async with lab.watching("train", "60", "1", "10"):
         newest = await lab.until_step(50)
     assert [one.step for one in lab.reported] == [10, 20, 30, 40, 50]
-    assert newest.files[0].name == "checkpoint/step-50/state.json"
+    assert [one.step for one in newest.older] == [40]
 
 
 @simulated
@@ -122,16 +147,15 @@ async def test_a_restored_checkpoint_is_the_file_that_was_stored() -> None:
     other = Lab(pool=lab.pool, fence=2)
     await other.executor.prepare(other.job)
     await other.memory.restore(other.job, newest)
-    data = b"".join(
-        [part async for part in other.executor.read_file(other.job, newest.files[0].name)]
-    )
+    assert await other.files() == ["checkpoint/step-10/state.json", "checkpoint/step-20/state.json"]
+    data = await other.read("checkpoint/step-20/state.json")
     assert json.loads(data) == {"step": 20, "total": sum(range(21))}
 
 
 def _slow_writer(process: Process, _arguments: object) -> Run:
     """Writes a checkpoint in place, a bit each half second, against the convention."""
     for part in range(20):
-        process.write("checkpoint/epoch-1/model", b"x" * (part + 1))
+        process.write("checkpoint/epoch-1/model", b"x" * (part + 1), in_place=True)
         yield 0.5
     yield 1e6
     return 0
@@ -141,8 +165,8 @@ def _slow_writer(process: Process, _arguments: object) -> Run:
 async def test_a_checkpoint_that_is_still_being_written_is_left_alone() -> None:
     lab = Lab(programs={"slow": _slow_writer})
     async with lab.watching("slow"):
-        newest = await lab.until_step(1)
-    assert newest.files[0].size == 20
+        await lab.until_step(1)
+    assert await (await lab.restored()).read("checkpoint/epoch-1/model") == b"x" * 20
     assert trio.current_time() >= 10.0
 
 
@@ -159,8 +183,8 @@ async def test_a_checkpoint_that_changed_while_it_was_read_is_read_again() -> No
     lab = Lab(programs={"changes": _changes_while_read})
     lab.pool.seconds_per_put = 2.5
     async with lab.watching("changes"):
-        newest = await lab.until_step(1)
-    assert newest.files[0].size == 5
+        await lab.until_step(1)
+    assert await (await lab.restored()).read("checkpoint/epoch-1/model") == b"newer"
     assert len(lab.reported) == 1
 
 
@@ -171,8 +195,8 @@ async def test_a_folder_with_a_marker_is_one_checkpoint() -> None:
         await lab.write("checkpoint/shard-0.bin", b"0")
         await lab.write("checkpoint/shard-1.bin", b"1")
         await lab.write("checkpoint/step.json", b'{"step": 7}')
-        newest = await lab.until_step(7)
-    assert [file.name for file in newest.files] == [
+        await lab.until_step(7)
+    assert await (await lab.restored()).files() == [
         "checkpoint/shard-0.bin",
         "checkpoint/shard-1.bin",
         "checkpoint/step.json",
@@ -207,7 +231,7 @@ async def test_what_was_told_to_a_node_that_died_before_it_stored_it_is_not_lost
     await lab.stage(5)
     async with trio.open_nursery() as nursery:
         spec = lab.watch_spec(folder="", last_step=3)
-        nursery.start_soon(lab.memory.watch, lab.job, spec, lab.on_checkpoint)
+        nursery.start_soon(lab.memory.watch, lab.job, spec, lab.on_checkpoint, lab.on_trouble)
         await lab.until_step(5)
         nursery.cancel_scope.cancel()
     assert [one.step for one in lab.reported] == [5]
@@ -216,7 +240,7 @@ async def test_what_was_told_to_a_node_that_died_before_it_stored_it_is_not_lost
 @simulated
 async def test_what_was_restored_is_not_stored_again() -> None:
     lab = Lab()
-    async with lab.watching(last_step=10):
+    async with lab.watching(last_step=10, is_restored=True):
         await lab.stage(10)
         await trio.sleep(10)
         assert not lab.reported
@@ -247,10 +271,10 @@ async def test_older_checkpoints_go_once_the_submitter_has_a_newer_one() -> None
             await lab.stage(step)
             await lab.until_step(step)
         assert lab.kept_steps() == [1, 2, 3, 4]
-        lab.memory.acknowledge(lab.job, 2)
+        lab.memory.acknowledge(lab.job, lab.reported[1].taken_ms)
         await trio.sleep(1)
-        assert lab.kept_steps() == [2, 3, 4]
-        lab.memory.acknowledge(lab.job, 4)
+        assert lab.kept_steps() == [1, 2, 3, 4]  # it has not heard of the newest one
+        lab.acknowledge()
         await trio.sleep(1)
         assert lab.kept_steps() == [3, 4]
 
@@ -263,11 +287,11 @@ async def test_a_node_that_was_restarted_still_forgets_what_it_stored_before() -
             await lab.stage(step)
             await lab.until_step(step)
     async with trio.open_nursery() as nursery:
-        spec = lab.watch_spec(last_step=2)
-        nursery.start_soon(lab.memory.watch, lab.job, spec, lab.on_checkpoint)
+        spec = lab.watch_spec(last_step=2, last=lab.reported[-1])
+        nursery.start_soon(lab.memory.watch, lab.job, spec, lab.on_checkpoint, lab.on_trouble)
         await lab.stage(3)
         await lab.until_step(3)
-        lab.memory.acknowledge(lab.job, 3)
+        lab.acknowledge()
         await trio.sleep(1)
         nursery.cancel_scope.cancel()
     assert lab.kept_steps() == [2, 3]
@@ -313,18 +337,118 @@ async def test_the_last_words_of_a_job_that_ended_are_kept() -> None:
     assert [one.step for one in lab.reported] == [1, 2]
 
 
+def _in_place(process: Process, _arguments: object) -> Run:
+    """A first step by renaming, two more in place; the last one when it is about to be killed."""
+    process.write("checkpoint/step-1/model", b"x")
+    yield 3.0
+    process.write("checkpoint/step-2/model", b"x", in_place=True)
+    yield 20.0
+    process.write("checkpoint/step-3/model", b"x", in_place=True)
+    yield 1e6
+    return 0
+
+
 @simulated
 async def test_of_a_killed_job_only_what_had_rested_is_kept() -> None:
-    lab = Lab()
-    async with lab.watching(every_ms=1_000_000):
-        await lab.stage(1)
+    lab = Lab(programs={"in_place": _in_place})
+    async with lab.watching("in_place", every_ms=1_000_000):
         await lab.until_step(1)
-        await lab.stage(2)
-        await trio.sleep(5)
-        await lab.stage(3)
+        await trio.sleep(23)
         await lab.executor.stop(lab.job, 0)
         assert await lab.memory.flush(lab.job, is_orderly=False) == ""
+    assert [(one.step, one.sure) for one in lab.reported] == [(1, True), (2, True)]
+
+
+def _torn(process: Process, _arguments: object) -> Run:
+    """Whole at step 1; step 2 is filled in place with a gap in which its machine may die."""
+    process.write("checkpoint/step-1/model", b"one")
+    yield 3.0
+    process.write("checkpoint/step-2/model", b"two", in_place=True)
+    yield 20.0
+    process.write("checkpoint/step-2/optimizer", b"two", in_place=True)
+    yield 1e6
+    return 0
+
+
+@simulated
+async def test_a_torn_checkpoint_is_not_gone_on_from_and_a_whole_one_follows() -> None:
+    lab = Lab(programs={"torn": _torn})
+    async with lab.watching("torn"):
+        torn = await lab.until_step(2)
+        assert not torn.sure
+        other = await lab.restored()
+        assert await other.files() == ["checkpoint/step-1/model"]
+        assert resume_step(torn) == 1
+        await trio.sleep(60)
+    assert [(one.step, one.sure) for one in lab.reported[-2:]] == [(2, False), (2, True)]
+    assert await (await lab.restored()).files() == [
+        "checkpoint/step-1/model",
+        "checkpoint/step-2/model",
+        "checkpoint/step-2/optimizer",
+    ]
+    assert all(is_newer(two, one) for one, two in pairwise(lab.reported))
+
+
+@simulated
+async def test_as_many_steps_as_asked_come_back_with_what_lies_beside_them() -> None:
+    lab = Lab()
+    async with lab.watching(keep=3):
+        for step in range(1, 6):
+            await lab.stage(step, b"%d" % step)
+            await lab.until_step(step)
+        await lab.write("checkpoint/best.txt", b"4")
+        await trio.sleep(10)
+        lab.acknowledge()
+        await trio.sleep(1)
+    other = await lab.restored()
+    assert await other.files() == [
+        "checkpoint/best.txt",
+        *(f"checkpoint/step-{step}/model" for step in (3, 4, 5)),
+    ]
+    assert len(lab.objects.entries()) == 4
+    async with trio.open_nursery() as nursery:
+        await nursery.start(other.executor.run)
+        await other.executor.start(job_spec(other.job, "sleep", "1000000"))
+        spec = other.watch_spec(last_step=5, last=lab.reported[-1], is_restored=True, keep=3)
+        watch, ears = other.memory.watch, (other.on_checkpoint, other.on_trouble)
+        nursery.start_soon(watch, other.job, spec, *ears)
+        await trio.sleep(10)
+        assert not other.reported
+        await other.stage(6)
+        newest = await other.until_step(6)
+        assert [one.step for one in newest.older] == [5, 4]
+        nursery.cancel_scope.cancel()
+
+
+@simulated
+async def test_a_folder_without_numbers_is_kept_each_time_it_has_come_to_rest() -> None:
+    lab = Lab()
+    async with lab.watching():
+        for version in (b"one", b"two"):
+            await lab.write("checkpoint/model.pt", version)
+            await lab.write("checkpoint/.metadata", version)
+            await trio.sleep(10)
     assert [one.step for one in lab.reported] == [1, 2]
+    other = await lab.restored()
+    assert await other.files() == ["checkpoint/.metadata", "checkpoint/model.pt"]
+    assert await other.read("checkpoint/model.pt") == b"two"
+
+
+@simulated
+async def test_what_cannot_be_kept_is_told_and_so_is_that_it_can_again() -> None:
+    lab = Lab()
+    async with lab.watching():
+        await lab.stage(1)
+        await lab.until_step(1)
+        lab.pool.is_down = True
+        await lab.stage(2)
+        await trio.sleep(10)
+        assert len(lab.troubles) == 1
+        assert "the pool cannot take it now" in lab.troubles[0]
+        lab.pool.is_down = False
+        await lab.until_step(2)
+        await trio.sleep(1)
+    assert lab.troubles[1:] == [""]
 
 
 def _fast_saver(process: Process, _arguments: object) -> Run:
@@ -420,13 +544,15 @@ async def test_steps_only_grow() -> None:
 
 
 @simulated
-async def test_too_many_files_are_refused_with_a_remedy() -> None:
+async def test_thousands_of_files_are_one_checkpoint() -> None:
     lab = Lab()
-    async with lab.watching(folder=""):
-        for number in range(CHECKPOINT_FILES_MAX + 1):
-            await lab.write(f"checkpoint/step-1/part-{number}", b"")
-        reply = await lab.ask(op="checkpoint", step=1, name="step-1", wait=True)
-    assert "pack them into fewer" in reply["message"]
+    async with lab.watching():
+        for number in range(3000):
+            await lab.write(f"checkpoint/step-1/{number % 7}/.part-{number}", b"%d" % number)
+        await lab.until_step(1)
+    other = await lab.restored()
+    assert len(await other.files()) == 3000
+    assert await other.read("checkpoint/step-1/5/.part-2994") == b"2994"
 
 
 @pytest.mark.parametrize("junk", [b"", b"\xff\xfe", b"[]", b"7", b"[" * 100_000])
@@ -452,7 +578,7 @@ async def test_a_job_that_asks_before_it_is_watched_again_gets_its_answer() -> N
         nursery.start_soon(ask)
         await trio.sleep(5)
         spec = lab.watch_spec()
-        nursery.start_soon(lab.memory.watch, lab.job, spec, lab.on_checkpoint)
+        nursery.start_soon(lab.memory.watch, lab.job, spec, lab.on_checkpoint, lab.on_trouble)
         await trio.sleep(1)
         nursery.cancel_scope.cancel()
     assert replies == [{"ok": True, "value": None}]

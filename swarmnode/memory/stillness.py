@@ -1,0 +1,138 @@
+"""When a checkpoint that lies in a folder is complete: decided from looks at it, and the time.
+
+    renamed into place, or marked   the same at two looks: complete
+    filled in place                 quiet for a while: taken, but not relied on
+                                    quiet for long, or a later step has begun: complete
+
+A checkpoint that changes after it was taken is taken again; until it is complete, whoever resumes
+is given the one before it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from swarmnode.memory.entries import Entry, Look
+from swarmnode.tree.names import Parts
+from swarmnode.tree.scan import Found
+
+
+@dataclass(frozen=True, slots=True)
+class StillnessConfig:
+    """Times in seconds."""
+
+    quiet_s: float = 5.0
+    """In-place writers pause between files for a second or two while they gather the next."""
+    sure_s: float = 30.0
+    """Longer pauses within one checkpoint are rare; what changes later is taken all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What should be stored now."""
+
+    entry: Entry
+    loose: tuple[Found, ...]
+    is_sure: bool
+
+
+@dataclass(slots=True)
+class Stillness:
+    """One folder under watch. Steps only grow, except that one taken too early is taken again."""
+
+    config: StillnessConfig = field(default_factory=StillnessConfig)
+    step: int = 0
+    """Newest step that is stored."""
+    found: tuple[Found, ...] | None = None
+    """What it was made of; None when nobody knows any more."""
+    loose: dict[Parts, Found] = field(default_factory=dict)
+    """What was stored of what lies beside it."""
+    is_sure: bool = True
+    _since: dict[int, tuple[tuple[Found, ...], float]] = field(default_factory=dict)
+    """Entries as they were last seen, and since when they are so."""
+    _beside: dict[Parts, Found] = field(default_factory=dict)
+    """What lay beside them at the look before."""
+
+    def stored(self, draft: Draft, step: int) -> None:
+        """The pool keeps it, and the submitter will be told."""
+        self.step, self.found = step, draft.entry.found
+        self.loose, self.is_sure = {one.parts: one for one in draft.loose}, draft.is_sure
+
+    def is_new(self, draft: Draft) -> bool:
+        """Whether storing it would tell anything that is not stored."""
+        loose = {one.parts: one for one in draft.loose}
+        is_same = draft.entry.step == self.step and draft.entry.found == self.found
+        return not is_same or loose != self.loose or draft.is_sure is not self.is_sure
+
+    def resumed(self, look: Look) -> None:
+        """What is in the folder now is what the last checkpoint brought back."""
+        for entry in look.entries:
+            if entry.step in (0, self.step):
+                self.found = entry.found
+                self.loose = {one.parts: one for one in look.loose}
+
+    def look(self, look: Look, now_s: float) -> Draft | None:
+        """The newest one to be stored, if one has come to rest."""
+        calm = [entry for entry in look.entries if self._rest_s(entry, now_s) is not None]
+        rests = {id(entry): self._rest_s(entry, now_s) or 0.0 for entry in calm}
+        self._remember(look, now_s)
+        calm_beside = [one for one in look.loose if self._beside.get(one.parts) == one]
+        self._beside = {one.parts: one for one in look.loose}
+        is_beside_news = self._is_beside_news(look, calm_beside)
+        highest = max((entry.step for entry in look.entries), default=0)
+        for entry in sorted(calm, key=lambda one: one.step, reverse=True):
+            is_sure = self._is_sure(entry, rests[id(entry)], highest)
+            may_be = is_sure or rests[id(entry)] >= self.config.quiet_s
+            if may_be and (
+                self._is_news(entry, is_sure=is_sure)
+                or (entry.step in (0, self.step) and is_beside_news)
+            ):
+                return Draft(entry, look.loose, is_sure)
+        return None
+
+    def last_words(self, look: Look, now_ns: int, *, is_orderly: bool) -> Draft | None:
+        """The newest one after the end of its program, which may have been killed in the middle.
+
+        `now_ns` is the clock of the files' times: nobody may have looked for a while.
+        """
+        highest = max((entry.step for entry in look.entries), default=0)
+        for entry in sorted(look.entries, key=lambda one: one.step, reverse=True):
+            rest_s = (now_ns - max(one.changed_ns for one in entry.found)) / 1e9
+            is_whole = is_orderly or entry.is_marked or entry.was_placed
+            may_be = is_whole or rest_s >= self.config.quiet_s
+            is_news = self._is_news(entry, is_sure=is_whole)
+            is_beside = entry.step in (0, self.step) and self._is_beside_news(look, look.loose)
+            if may_be and (is_news or is_beside):
+                return Draft(entry, look.loose, is_whole or self._is_sure(entry, rest_s, highest))
+        return None
+
+    def _is_sure(self, entry: Entry, rest_s: float, highest: int) -> bool:
+        is_whole = entry.is_marked or entry.was_placed
+        return is_whole or rest_s >= self.config.sure_s or highest > entry.step
+
+    def _is_news(self, entry: Entry, *, is_sure: bool) -> bool:
+        if 0 < entry.step < self.step:
+            return False
+        is_other = entry.step > self.step or entry.found != self.found
+        return is_other or (is_sure and not self.is_sure)
+
+    def _is_beside_news(self, look: Look, calm: Sequence[Found]) -> bool:
+        """Something beside the steps came to rest otherwise than it was stored, or is gone.
+
+        What grows without end is no news by itself; it comes along with what is.
+        """
+        here = {one.parts for one in look.loose}
+        has_changed = any(self.loose.get(one.parts) != one for one in calm)
+        return has_changed or any(parts not in here for parts in self.loose)
+
+    def _rest_s(self, entry: Entry, now_s: float) -> float | None:
+        """For how long it has been as it is; None when it was not so at the look before."""
+        seen = self._since.get(entry.step)
+        return now_s - seen[1] if seen is not None and seen[0] == entry.found else None
+
+    def _remember(self, look: Look, now_s: float) -> None:
+        before = self._since
+        self._since = {}
+        for entry in look.entries:
+            seen = before.get(entry.step)
+            is_same = seen is not None and seen[0] == entry.found
+            self._since[entry.step] = seen if seen and is_same else (entry.found, now_s)
