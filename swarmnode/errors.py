@@ -73,6 +73,10 @@ class LogStaleError(SwarmError):
     """A newer attempt of the task writes its log: this one need not send the rest."""
 
 
+class TaskNotEndedError(SwarmError):
+    """Only a task that has ended can be submitted again or forgotten."""
+
+
 class TooManyTasksError(SwarmError):
     """This node has as many unfinished tasks as it may: wait for some, or cancel them."""
 

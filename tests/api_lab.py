@@ -127,6 +127,10 @@ class FakeMarket:
             self.finish(task, Outcome("stopped", 143, "killed"), TaskState.CANCELLED)
         return self.task(task)
 
+    async def forget(self, task: TaskId) -> None:
+        await trio.lowlevel.checkpoint()
+        del self.views[task]
+
     def explain(self, task: TaskId) -> Explanation:
         return Explanation(self.task(task), (ROUND,))
 
@@ -134,7 +138,9 @@ class FakeMarket:
         await trio.lowlevel.checkpoint()
         return Explanation(TaskView(TaskRecord(TaskId(""), spec, 1000)), (ROUND,))
 
-    async def logs(self, task: TaskId, stream: str, *, follow: bool) -> AsyncIterator[bytes]:
+    async def logs(
+        self, task: TaskId, stream: str, *, follow: bool, attempt: int = 0
+    ) -> AsyncIterator[bytes]:
         at = 0
         self.reading += 1
         try:
@@ -235,12 +241,12 @@ class ServedNode:
     """A FakeNode whose API is served on a unix socket by a thread of its own."""
 
     def __init__(self, token: trio.lowlevel.TrioToken, node: FakeNode) -> None:
-        self._token = token
+        self.token = token
         self.node = node
 
     def do(self, act: Callable[[FakeMarket], ResultT]) -> ResultT:
         """Let something happen in the node."""
-        return trio.from_thread.run_sync(act, self.node.market, trio_token=self._token)
+        return trio.from_thread.run_sync(act, self.node.market, trio_token=self.token)
 
 
 @contextmanager

@@ -33,13 +33,18 @@ class MarketFace(Protocol):
         """Idempotent. Raises TaskUnknownError."""
         ...
 
+    async def forget(self, task: TaskId) -> None:
+        """Forget a task that has ended, with its logs; harmless for any other."""
+
     def explain(self, task: TaskId) -> Explanation:
         """Raises TaskUnknownError."""
         ...
 
     async def dry_run(self, spec: TaskSpec) -> Explanation: ...
 
-    def logs(self, task: TaskId, stream: str, *, follow: bool) -> AsyncIterator[bytes]: ...
+    def logs(
+        self, task: TaskId, stream: str, *, follow: bool, attempt: int = 0
+    ) -> AsyncIterator[bytes]: ...
 
     async def pause(self, *, grace_s: float) -> None: ...
 

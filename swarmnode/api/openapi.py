@@ -33,7 +33,9 @@ from swarmnode.api.schema import (
 )
 from swarmnode.api.schema_tasks import (
     ExplanationDetail,
+    Forgotten,
     GapLine,
+    Retried,
     Submitted,
     TaskDetail,
     TaskEventLine,
@@ -77,14 +79,18 @@ ANSWERS: Final[dict[tuple[str, str], Answer]] = {
     ("POST", "/api/v1/tasks"): Answer(
         Submitted, dict[str, Any], ("dry_run",), 201, ExplanationDetail
     ),
-    ("GET", "/api/v1/tasks"): Answer(list[TaskLine]),
+    ("GET", "/api/v1/tasks"): Answer(list[TaskLine], query=("state", "name", "since_ms", "limit")),
     ("GET", "/api/v1/tasks/{task}"): Answer(TaskDetail),
     ("DELETE", "/api/v1/tasks/{task}"): Answer(TaskDetail),
     ("POST", "/api/v1/tasks/{task}/cancel"): Answer(TaskDetail),
+    ("POST", "/api/v1/tasks/{task}/retry"): Answer(Retried, status=201),
+    ("POST", "/api/v1/tasks/{task}/forget"): Answer(Forgotten),
     ("GET", "/api/v1/tasks/{task}/wait"): Answer(TaskDetail, query=("timeout_s",)),
     ("POST", "/api/v1/tasks/{task}/wait"): Answer(TaskDetail, query=("timeout_s",)),
     ("GET", "/api/v1/tasks/{task}/explain"): Answer(ExplanationDetail),
-    ("GET", "/api/v1/tasks/{task}/logs"): Answer(BYTES, query=("stream", "offset", "follow")),
+    ("GET", "/api/v1/tasks/{task}/logs"): Answer(
+        BYTES, query=("stream", "offset", "follow", "attempt")
+    ),
     ("GET", "/api/v1/events"): Answer("text/event-stream"),
     ("GET", "/api/v1/openapi.json"): Answer(dict[str, Any]),
 }

@@ -26,6 +26,7 @@ from swarmnode.errors import (
     RemovalRefusedError,
     SpecError,
     SwarmError,
+    TaskNotEndedError,
     TaskUnknownError,
 )
 
@@ -38,6 +39,7 @@ PROBLEMS: Final[dict[type[Exception], tuple[int, str, str]]] = {
     TaskUnknownError: (404, "task_unknown", "no such task"),
     MemberUnknownError: (404, "member_unknown", "no such member"),
     RemovalRefusedError: (409, "removal_refused", "not removed"),
+    TaskNotEndedError: (409, "task_not_ended", "the task has not ended"),
     NameConflictError: (409, "name_conflict", "another write came first"),
     StaleFenceError: (409, "stale_fence", "a newer attempt owns this"),
     LimitNotEnforceableError: (422, "limit_not_enforceable", "a limit cannot be enforced"),

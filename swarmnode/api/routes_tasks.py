@@ -13,9 +13,9 @@ from starlette.routing import Route
 from swarmnode.api.asker import Asker, asker_of, shown
 from swarmnode.api.face import NodeFace
 from swarmnode.api.reply import body_bytes, flag, number, reply
-from swarmnode.api.schema_tasks import Submitted
-from swarmnode.api.task_views import detail_of, explanation_of, line_of
-from swarmnode.errors import TaskUnknownError
+from swarmnode.api.schema_tasks import Forgotten, Retried, Submitted
+from swarmnode.api.task_views import detail_of, explanation_of, left_by, line_of
+from swarmnode.errors import TaskNotEndedError, TaskUnknownError
 from swarmnode.market.explain import TaskView
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.spec import TaskSpec
@@ -42,6 +42,8 @@ class TaskRoutes:
             Route(one, self.show, methods=["GET"]),
             Route(one, self.cancel, methods=["DELETE"]),
             Route(f"{one}/cancel", self.cancel, methods=["POST"]),
+            Route(f"{one}/retry", self.retry, methods=["POST"]),
+            Route(f"{one}/forget", self.forget, methods=["POST"]),
             Route(f"{one}/wait", self.wait, methods=["GET", "POST"]),
             Route(f"{one}/explain", self.explain, methods=["GET"]),
             Route(f"{one}/logs", self.logs, methods=["GET"]),
@@ -57,10 +59,24 @@ class TaskRoutes:
         return reply(Submitted(await self._node.market.submit(spec, person)), 201)
 
     async def ls(self, request: Request) -> Response:
-        """Tasks that were submitted here, oldest first."""
+        """Tasks that were submitted here, oldest first; of some `?state=`, `?name=`, `?since_ms=`.
+
+        `?limit=` keeps the newest; states may be given several times, a name is a part of one.
+        """
+        states = frozenset(request.query_params.getlist("state"))
+        name = request.query_params.get("name", "").casefold()
+        since_ms = number(request, "since_ms", 0, 0, 2**53)
+        limit = int(number(request, "limit", 0, 0, 2**53))
         person = asker_of(request).person
-        views = [one for one in self._node.market.tasks() if one.record.person == person]
-        return reply(shown(request, [line_of(view) for view in views]))
+        found = [
+            view
+            for view in self._node.market.tasks()
+            if view.record.person == person
+            and (not states or view.state.value in states)
+            and name in view.record.spec.name.casefold()
+            and view.record.submitted_ms >= since_ms
+        ]
+        return reply(shown(request, [line_of(view) for view in found[-limit:]]))
 
     async def show(self, request: Request) -> Response:
         """Everything about one task."""
@@ -79,19 +95,44 @@ class TaskRoutes:
         task = self._view(request).task
         return reply(shown(request, detail_of(await self._node.market.cancel(task))))
 
+    async def retry(self, request: Request) -> Response:
+        """Submit a task that has ended once more, as it was."""
+        view = self._ended(request)
+        record = view.record
+        made = await self._node.market.submit(record.spec, record.person)
+        return reply(Retried(made, view.task), 201)
+
+    async def forget(self, request: Request) -> Response:
+        """Forget a task that has ended, with its logs; what it left is freed."""
+        view = self._ended(request)
+        freed = [await self._node.objects.forget(address) for address in left_by(view.record)]
+        await self._node.market.forget(view.task)
+        return reply(Forgotten(view.task, sum(freed)))
+
+    def _ended(self, request: Request) -> TaskView:
+        view = self._view(request)
+        if not view.has_ended:
+            raise TaskNotEndedError(f"{view.task} is {view.state}: wait for it, or cancel it first")
+        return view
+
     async def explain(self, request: Request) -> Response:
         """Every auction with its bids, score parts and refusals."""
         found = self._node.market.explain(self._view(request).task)
         return reply(shown(request, explanation_of(found)))
 
     async def logs(self, request: Request) -> Response:
-        """What the task printed: `?stream=stdout|stderr`, from `?offset=`, on with `?follow=1`."""
+        """What the task printed: `?stream=stdout|stderr`, from `?offset=`, on with `?follow=1`.
+
+        With `?attempt=` only what that attempt printed.
+        """
         task = self._view(request).task  # unknown tasks are a problem, not a broken stream
         stream = request.query_params.get("stream", "stdout")
         if stream not in STREAMS:
             raise msgspec.ValidationError(f"stream is one of {', '.join(STREAMS)}")
         offset = int(number(request, "offset", 0, 0, 2**53))
-        pieces = self._node.market.logs(task, stream, follow=flag(request, "follow"))
+        attempt = int(number(request, "attempt", 0, 0, 2**53))
+        follow = flag(request, "follow")
+        pieces = self._node.market.logs(task, stream, follow=follow, attempt=attempt)
         return StreamingResponse(_from(pieces, offset), media_type="application/octet-stream")
 
     def _view(self, request: Request) -> TaskView:

@@ -25,6 +25,8 @@ class TaskLine(msgspec.Struct, frozen=True):
     why: str
     submitted_ms: int
     ended_ms: int
+    started_ms: int
+    """When its newest attempt began."""
 
 
 class AttemptLine(msgspec.Struct, frozen=True):
@@ -49,6 +51,18 @@ class OutputLine(msgspec.Struct, frozen=True):
     cap: str
     tree: bool = False
     """It is a tree: a folder, or a program with its right to run."""
+
+
+class CheckpointLine(msgspec.Struct, frozen=True):
+    """A part of its saved progress: a tree from the work folder on."""
+
+    step: int
+    name: str
+    size: int
+    cap: str
+    tree: bool
+    beside: bool
+    """It lies beside the others; else in their place."""
 
 
 class UsageLine(msgspec.Struct, frozen=True):
@@ -83,6 +97,8 @@ class TaskDetail(TaskLine, frozen=True):
     """Limits that were asked for but not enforced on that machine."""
     note: str = ""
     """Why its newest checkpoint is not kept; empty while all is well."""
+    checkpoints: tuple[CheckpointLine, ...] = ()
+    """The newest step first, what lies beside the steps, then older steps that are kept."""
 
 
 class BidLine(msgspec.Struct, frozen=True):
@@ -131,6 +147,21 @@ class Submitted(msgspec.Struct, frozen=True):
     """The task is written down: from here on it survives any crash."""
 
     task: str
+
+
+class Retried(msgspec.Struct, frozen=True):
+    """A task that was submitted again."""
+
+    task: str
+    of: str
+
+
+class Forgotten(msgspec.Struct, frozen=True):
+    """A task that is no more."""
+
+    task: str
+    objects: int
+    """Of its outputs and checkpoints, those that are freed."""
 
 
 class TaskEventLine(msgspec.Struct, frozen=True):

@@ -1,11 +1,16 @@
 """From the market's records to what the API says: plain renaming, nothing is decided here."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
+from storage.caps import parse_cap
+from storage.errors import CapabilityError
+from storage.ids import Address
 from swarmnode.api.schema_tasks import (
     AttemptLine,
     BidLine,
+    CheckpointLine,
     ExplanationDetail,
     OutputLine,
     RoundLine,
@@ -16,6 +21,7 @@ from swarmnode.api.schema_tasks import (
     UsageLine,
 )
 from swarmnode.market.explain import Explanation, TaskView
+from swarmnode.tasks.checkpoint import Checkpoint
 from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.records import AttemptRecord, RoundRecord, TaskRecord, Usage
 from swarmnode.tasks.secrets import masked
@@ -42,6 +48,7 @@ def _line(view: TaskView) -> dict[str, object]:
         "exit_code": _exit_code(record) if view.has_ended else None,
         "why": record.why,
         "submitted_ms": record.submitted_ms,
+        "started_ms": record.attempts[-1].accepted_ms if record.attempts else 0,
         "ended_ms": record.ended_ms,
     }
 
@@ -75,6 +82,18 @@ def detail_of(view: TaskView) -> TaskDetail:
         usage=_usage_line(usage) if usage else None,
         not_enforced=outcome.not_enforced if outcome else (),
         note=record.note,
+        checkpoints=_checkpoints(record.checkpoint),
+    )
+
+
+def _checkpoints(kept: Checkpoint | None) -> tuple[CheckpointLine, ...]:
+    if kept is None:
+        return ()
+    newest = [(kept.step, file, True) for file in kept.files]
+    older = [(one.step, one.file, one.beside) for one in kept.older]
+    return tuple(
+        CheckpointLine(step, file.name, file.size, file.cap, file.tree, beside)
+        for step, file, beside in (*newest, *older)
     )
 
 
@@ -100,6 +119,18 @@ def _history(attempts: Sequence[AttemptRecord]) -> tuple[AttemptLine, ...]:
         )
         for one in attempts
     )
+
+
+def left_by(record: TaskRecord) -> list[Address]:
+    """The objects that a task gave back or saved its progress in."""
+    files = list(record.outcome.outputs if record.outcome else ())
+    if record.checkpoint is not None:
+        files += [*record.checkpoint.files, *(one.file for one in record.checkpoint.older)]
+    found: dict[Address, None] = {}
+    for file in files:
+        with suppress(CapabilityError):  # its provider made it up: nothing of ours
+            found[parse_cap(file.cap).address] = None
+    return list(found)
 
 
 def explanation_of(found: Explanation) -> ExplanationDetail:

@@ -160,31 +160,40 @@ def begins_as_tree(chunks: Iterator[bytes]) -> tuple[bool, Iterator[bytes]]:
     return held.startswith(MAGIC), whole()
 
 
-def write_tree(chunks: Iterator[bytes], target: Path) -> tuple[int, int]:
-    """Make a tree's folder (or file) at `target`, which is not there yet: names and bytes.
-
-    It appears when every byte was verified. Raises CliError.
-    """
+def unpack_into(chunks: Iterator[bytes], folder: Path, base: tuple[bytes, ...]) -> tuple[int, int]:
+    """Make a tree at `base` in a folder that is there: names and bytes. Raises CliError."""
     from swarmnode.errors import OutputUnsafeError
     from swarmnode.tree.unpack import Unpacker
 
-    part = target.with_name(f".{target.name[:200]}.part{os.getpid()}")
     try:
-        unpacker = Unpacker(str(target.absolute().parent), (os.fsencode(part.name),))
+        unpacker = Unpacker(str(folder.absolute()), base)
         try:
             for chunk in chunks:
                 unpacker.feed(chunk)
             index = unpacker.finish()
         finally:
             unpacker.close()
-        part.rename(target)
     except OutputUnsafeError as error:
-        raise exits.CliError(f"{shown(target)}: {error}") from error
+        raise exits.CliError(f"{shown(folder)}: {error}") from error
+    except OSError as error:
+        raise exits.CliError(f"cannot write {shown(folder)}: {error.strerror}") from error
+    return index.files, index.content_bytes
+
+
+def write_tree(chunks: Iterator[bytes], target: Path) -> tuple[int, int]:
+    """Make a tree's folder (or file) at `target`, which is not there yet: names and bytes.
+
+    It appears when every byte was verified. Raises CliError.
+    """
+    part = target.with_name(f".{target.name[:200]}.part{os.getpid()}")
+    try:
+        found = unpack_into(chunks, target.absolute().parent, (os.fsencode(part.name),))
+        part.rename(target)
     except OSError as error:
         raise exits.CliError(f"cannot write {shown(target)}: {error.strerror}") from error
     finally:
         remove(part)
-    return index.files, index.content_bytes
+    return found
 
 
 def remove(path: Path) -> None:

@@ -27,6 +27,7 @@ EXIT_OF_CODE: Final[Mapping[str, int]] = {
     "task_unknown": exits.NOT_FOUND,
     "member_unknown": exits.NOT_FOUND,
     "removal_refused": exits.AUTH,
+    "task_not_ended": exits.TEMPORARY,
     "token_needed": exits.AUTH,
     "scope": exits.AUTH,
     "bad_host": exits.AUTH,

@@ -1,29 +1,24 @@
-"""`task submit | ls | show | logs | wait | cancel | explain`: commands on the pool's machines."""
+"""`task submit | show | logs | explain`, and the group of all `task` commands."""
 
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Any
 
 import click
 
-from swarmnode.cli import exits, task_follow, task_inputs
+from swarmnode.cli import exits, task_follow, task_inputs, task_logs
 from swarmnode.cli.client import Client
 from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.machines import Machines
-from swarmnode.cli.output import emit, emit_rows, output_option, printable, table
+from swarmnode.cli.output import emit, output_option, printable, table
 from swarmnode.cli.submit_options import submit_options
 from swarmnode.cli.talk import node, wait_option
-from swarmnode.cli.task_print import print_task, why_of
+from swarmnode.cli.task_get import get
+from swarmnode.cli.task_many import cancel, ls, retry, rm, wait
+from swarmnode.cli.task_names import resolve
+from swarmnode.cli.task_print import print_task
 from swarmnode.cli.task_spec import merge_flags, read_spec
-
-_ID_CHARS: Final = 16
-STATES: Final = (
-    *("submitted", "auctioned", "awarded", "running", "lost"),
-    *task_follow.ENDS,
-)
-"""A test holds them equal to swarmnode.tasks.lifecycle.TaskState."""
 
 
 @click.group(cls=NearestGroup)
@@ -85,10 +80,12 @@ def _stay_with(client: Client, made: str, fmt: str, cancel_on_interrupt: bool) -
     watcher = Watcher(Machines.seen_by(client))
     try:
         task_follow.say(f"task {made}")
-        copier = task_follow.Copier(client, made, follow=True) if as_table else None
-        detail = task_follow.wait_for(client, made, None, watcher.tell)
-        if copier is not None:
-            copier.finish()
+        if as_table:
+            copier = task_logs.Copier(client, made, task_logs.to_our_own(), follow=True)
+            ended = task_follow.wait_for(client, made, None, watcher.tell, task_logs.reader_is_gone)
+            detail = ended if copier.finish() else None
+        else:
+            detail = task_follow.wait_for(client, made, None, watcher.tell)
     except KeyboardInterrupt:
         if cancel_on_interrupt:
             client.call("POST", f"/api/v1/tasks/{made}/cancel")
@@ -97,6 +94,10 @@ def _stay_with(client: Client, made: str, fmt: str, cancel_on_interrupt: bool) -
             task_follow.say(
                 f"the task goes on: swarmnode task logs -f {made}, or swarmnode task cancel {made}"
             )
+        return exits.INTERRUPTED
+    if detail is None:
+        task_logs.leave_quietly()
+        task_follow.say(f"nobody reads its output; see swarmnode task show {made}")
         return exits.INTERRUPTED
     if not as_table:
         emit(detail, fmt)
@@ -125,33 +126,13 @@ class Watcher:
         self.waits = waits
 
 
-@task.command("ls")
-@click.option(
-    "--state", "states", multiple=True, type=click.Choice(STATES), help="Only tasks in this state."
-)
-@wait_option
-@output_option
-def ls(states: tuple[str, ...], wait_s: float, fmt: str) -> None:
-    """List the tasks submitted here, oldest first."""
-    with node(wait_s) as client:
-        rows = client.get("/api/v1/tasks")
-        machines = Machines.seen_by(client) if fmt == "table" else Machines(())
-    rows = [row for row in rows if not states or row["state"] in states]
-    if fmt == "table":
-        for row in rows:
-            row["command"] = " ".join(row["run"])[:60]
-            row["code"] = row["exit_code"]
-            row["machine"] = machines.label(row["provider"])
-    emit_rows(rows, fmt, ("task", "name", "state", "code", "attempts", "machine", "command"))
-
-
 @task.command("show")
 @click.argument("task_id")
 @output_option
 def show(task_id: str, fmt: str) -> None:
     """Show everything known about a task."""
     with node() as client:
-        found = client.get(f"/api/v1/tasks/{_resolve(client, task_id)}")
+        found = client.get(f"/api/v1/tasks/{resolve(client, task_id)}")
         if fmt == "table":
             print_task(found, Machines.seen_by(client))
         else:
@@ -162,65 +143,32 @@ def show(task_id: str, fmt: str) -> None:
 @click.argument("task_id")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the task ends.")
 @click.option("--stream", type=click.Choice(["both", *task_follow.STREAMS]), default="both")
+@click.option("--attempt", type=click.IntRange(0), default=0, help="Only this one (see task show).")
 @output_option
-def logs(task_id: str, follow: bool, stream: str, fmt: str) -> None:
-    """Print what a task printed: its stdout to ours, its stderr to ours."""
-    streams = list(task_follow.STREAMS) if stream == "both" else [stream]
+def logs(task_id: str, follow: bool, stream: str, attempt: int, fmt: str) -> None:
+    """Print what a task printed: its stdout to ours, its stderr to ours.
+
+    Of all its attempts, those that were lost among them. With -o jsonl every line is an object, as
+    soon as it has ended. Ends when nobody reads it any more.
+    """
+    kept = task_follow.STREAMS if stream == "both" else {stream: 1}
+    lines, whole = task_logs.Lines(kept), task_logs.Whole(kept)
+    sinks = {
+        "table": task_logs.to_our_own() if stream == "both" else task_logs.to_stdout(stream),
+        "jsonl": lines.sinks(),
+        "json": whole.sinks(),
+    }[fmt]
     with node() as client:
-        found = _resolve(client, task_id)
+        found = resolve(client, task_id)
         client.get(f"/api/v1/tasks/{found}")  # an unknown task is one line, not two streams
-        if fmt == "table" and stream == "both":
-            task_follow.Copier(client, found, follow=follow).finish()
-        elif fmt == "table":
-            for piece in task_follow.log_pieces(client, found, stream, follow=follow):
-                task_follow.write_all(1, piece)
-        else:
-            _print_logs(client, found, streams, follow, fmt)
-
-
-def _print_logs(client: Client, task_id: str, streams: list[str], follow: bool, fmt: str) -> None:
-    texts = {
-        one: b"".join(task_follow.log_pieces(client, task_id, one, follow=follow)).decode(
-            errors="replace"
-        )
-        for one in streams
-    }
-    if fmt == "json":
-        emit(texts, fmt)
-        return
-    rows = [{"stream": one, "line": line} for one in streams for line in texts[one].splitlines()]
-    emit_rows(rows, fmt, ())
-
-
-@task.command("wait")
-@click.argument("task_id")
-@click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="Then exit with 75.")
-@output_option
-def wait(task_id: str, timeout_s: float | None, fmt: str) -> int:
-    """Wait until a task has ended; its exit code is ours."""
-    with node() as client:
-        found = _resolve(client, task_id)
-        detail = task_follow.wait_for(client, found, timeout_s, lambda _detail: None)
-    if fmt == "table":
-        shown = {key: detail[key] for key in ("task", "state", "exit_code")}
-        emit(shown | {"why": why_of(detail)}, fmt)
-    else:
-        emit(detail, fmt)
-    if detail["state"] not in task_follow.ENDS:
-        return exits.TEMPORARY
-    return task_follow.exit_code_of(detail)
-
-
-@task.command("cancel")
-@click.argument("task_ids", nargs=-1, required=True, metavar="TASK_ID...")
-@output_option
-def cancel(task_ids: tuple[str, ...], fmt: str) -> None:
-    """End tasks wherever they run; harmless for those that have ended."""
-    with node() as client:
-        rows = [
-            client.call("POST", f"/api/v1/tasks/{_resolve(client, one)}/cancel") for one in task_ids
-        ]
-    emit_rows(rows, fmt, ("task", "state", "why"))
+        copier = task_logs.Copier(client, found, sinks, follow=follow, attempt=attempt)
+        if not copier.finish():
+            task_logs.leave_quietly()
+            return
+    if fmt == "jsonl":
+        lines.end()
+    elif fmt == "json":
+        emit(whole.texts(), fmt)
 
 
 @task.command("explain")
@@ -229,7 +177,7 @@ def cancel(task_ids: tuple[str, ...], fmt: str) -> None:
 def explain(task_id: str, fmt: str) -> None:
     """Show why a task is where it is: every auction, bid, score part and refusal."""
     with node() as client:
-        found = client.get(f"/api/v1/tasks/{_resolve(client, task_id)}/explain")
+        found = client.get(f"/api/v1/tasks/{resolve(client, task_id)}/explain")
         if fmt == "table":
             click.echo(f"{found['state']}{': ' + found['why'] if found['why'] else ''}")
             _print_rounds(client, found["rounds"])
@@ -267,13 +215,5 @@ def _bid_cells(bid: dict[str, Any], machines: Machines) -> list[str]:
     return [name, bid["kind"], score, printable(parts) or "-", printable(why) or "-"]
 
 
-def _resolve(client: Client, text: str) -> str:
-    """A whole id, or the one task whose id begins with the text or whose name it is."""
-    if len(text) >= _ID_CHARS:
-        return quote(text, safe="")
-    rows = client.get("/api/v1/tasks")
-    found = [row["task"] for row in rows if row["task"].startswith(text) or row["name"] == text]
-    if len(found) == 1:
-        return str(found[0])
-    words = f"{len(found)} tasks match {text!r}" if found else f"no task {text!r}"
-    raise exits.CliError(f"{words}: see swarmnode task ls", exits.NOT_FOUND)
+for command in (ls, wait, cancel, retry, rm, get):
+    task.add_command(command)

@@ -4,7 +4,6 @@ The task does not depend on us: a node that restarts meanwhile is waited for, an
 is lost or repeated, because a log is read on from the offset we have.
 """
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,8 @@ STREAMS: Final = {"stdout": 1, "stderr": 2}
 RECONNECT_S: Final = 60.0
 """A node is back within seconds of a crash or an upgrade; a minute is a generous bound."""
 POLL_S: Final = 2.0
+LOOK_S: Final = 0.5
+"""While we copy its output: whether anybody still reads it is asked so often."""
 _AGAIN_S: Final = 0.25
 ENDS: Final = ("done", "failed", "cancelled")
 
@@ -47,19 +48,25 @@ def ending_of(detail: dict[str, Any]) -> str:
 
 
 def wait_for(
-    client: Client, task: str, timeout_s: float | None, changed: Callable[[dict[str, Any]], None]
+    client: Client,
+    task: str,
+    timeout_s: float | None,
+    changed: Callable[[dict[str, Any]], None],
+    has_left: Callable[[], bool] | None = None,
 ) -> dict[str, Any]:
-    """The task once it has ended, or as it stands when the time is over."""
+    """The task once it has ended, or as it stands when the time is over or nobody cares."""
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     seen = ""
+    poll_s = POLL_S if has_left is None else min(POLL_S, LOOK_S)
     while True:
-        left = POLL_S if deadline is None else min(POLL_S, deadline - time.monotonic())
+        left = poll_s if deadline is None else min(poll_s, deadline - time.monotonic())
         path = f"/api/v1/tasks/{task}/wait?timeout_s={max(0.0, left):.3f}"
         detail: dict[str, Any] = _patiently(client, path)
         if (now := f"{detail['state']} {detail['provider']} {detail['why']}") != seen:
             seen = now
             changed(detail)
-        if detail["state"] in ENDS or (deadline is not None and time.monotonic() >= deadline):
+        is_late = deadline is not None and time.monotonic() >= deadline
+        if detail["state"] in ENDS or is_late or (has_left is not None and has_left()):
             return detail
 
 
@@ -80,11 +87,17 @@ def _is_away(error: Exception) -> bool:
     return not isinstance(error, ApiError) or error.code == "starting"
 
 
-def log_pieces(client: Client, task: str, stream: str, *, follow: bool) -> Iterator[bytes]:
-    """What the task printed; when following, to its end, across restarts of the node."""
+def log_pieces(
+    client: Client, task: str, stream: str, *, follow: bool, attempt: int = 0
+) -> Iterator[bytes]:
+    """What the task printed; when following, to its end, across restarts of the node.
+
+    With `attempt` only what that one printed.
+    """
     offset, give_up = 0, time.monotonic() + RECONNECT_S
     while True:
         path = f"/api/v1/tasks/{task}/logs?stream={stream}&offset={offset}&follow={int(follow)}"
+        path += f"&attempt={attempt}" if attempt else ""
         try:
             for piece in client.stream(path):
                 offset += len(piece)
@@ -96,43 +109,6 @@ def log_pieces(client: Client, task: str, stream: str, *, follow: bool) -> Itera
             threading.Event().wait(_AGAIN_S)
         else:
             return
-
-
-class Copier:
-    """Copies both logs of a task to our own stdout and stderr, in the background."""
-
-    def __init__(self, client: Client, task: str, *, follow: bool) -> None:
-        self._failure: Exception | None = None
-        self._threads = [
-            threading.Thread(
-                target=self._copy, args=(client, task, stream, fd, follow), daemon=True
-            )
-            for stream, fd in STREAMS.items()
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def _copy(self, client: Client, task: str, stream: str, fd: int, follow: bool) -> None:
-        try:
-            for piece in log_pieces(client, task, stream, follow=follow):
-                write_all(fd, piece)
-        except (ApiError, NodeUnreachableError, EOFError, OSError) as error:
-            self._failure = error  # told to the caller by `finish`
-
-    def finish(self) -> None:
-        """Return once both logs are copied; raises what went wrong with either."""
-        for thread in self._threads:
-            while thread.is_alive():
-                thread.join(0.2)  # in pieces: Ctrl-C must get through
-        if self._failure is not None:
-            raise self._failure
-
-
-def write_all(fd: int, data: bytes) -> None:
-    """Unbuffered: a buffer's lock in a thread could hold up the end of the program."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 def say(words: str) -> None:

@@ -152,6 +152,7 @@ def task_environment(
         "LANG": "C.UTF-8",
         "USER": "swarm",
         "LOGNAME": "swarm",
+        "PYTHONUNBUFFERED": "1",  # what a program prints is seen while it runs
         **asked,
         "PATH": path,
         "PYTHONPATH": modules,

@@ -50,6 +50,7 @@ class Buyer:
             e.Begin: self._on_begin,
             e.Submitted: self._on_submitted,
             e.CancelAsked: self._on_cancel_asked,
+            e.ForgetAsked: lambda event, _now_s: self._book.ledger.forget(event.task),
             e.DryRunAsked: self._rounds.on_dry_run,
             e.Advertised: self._on_advertised,
             e.MemberStands: self._on_member_stands,

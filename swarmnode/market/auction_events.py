@@ -32,6 +32,13 @@ class Submitted:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetAsked:
+    """The submitter wants a task that has ended to be no more."""
+
+    task: TaskId
+
+
+@dataclass(frozen=True, slots=True)
 class CancelAsked:
     """The submitter does not want a task any more. Nothing happens to one that has ended."""
 

@@ -168,6 +168,10 @@ class BuyerService:
         await self._driver.do(e.CancelAsked(task))
         return self.task(task)
 
+    async def forget(self, task: TaskId) -> None:
+        """Forget a task that has ended, with its logs; harmless for any other."""
+        await self._driver.do(e.ForgetAsked(task))
+
     def explain(self, task: TaskId) -> Explanation:
         """Why a task is where it is. Raises TaskUnknownError."""
         return Explanation(self.task(task), tuple(load_rounds(self._tables, task)))
@@ -185,10 +189,12 @@ class BuyerService:
         record = TaskRecord(TaskId(""), spec, self._wall_ms(), why=found[0].outcome)
         return Explanation(TaskView(record), (found[0],))
 
-    def logs(self, task: TaskId, stream: str, *, follow: bool) -> AsyncGenerator[bytes, None]:
+    def logs(
+        self, task: TaskId, stream: str, *, follow: bool, attempt: int = 0
+    ) -> AsyncGenerator[bytes, None]:
         """What a task printed to stdout or stderr; with `follow` until it has ended.
 
-        Raises TaskUnknownError, ValueError for another stream.
+        Of all attempts, or of one. Raises TaskUnknownError, ValueError for another stream.
         """
         self.task(task)
         if stream not in STREAMS:
@@ -196,9 +202,11 @@ class BuyerService:
 
         def may_grow() -> bool:
             record = self._core.ledger.find(task)
-            return follow and record is not None and record.state not in TASK_ENDS
+            is_open = record is not None and record.state not in TASK_ENDS
+            is_over = record is not None and 0 < attempt < record.fence
+            return follow and is_open and not is_over
 
-        return self._logbook.read(task, stream, follow=may_grow)
+        return self._logbook.read(task, stream, follow=may_grow, attempt=attempt)
 
     def events(self) -> AsyncGenerator[TaskEvent, None]:
         """What happens to tasks from now on; close it when done (contextlib.aclosing)."""

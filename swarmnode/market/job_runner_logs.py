@@ -17,8 +17,9 @@ from swarmnode.tasks.messages import LogTaken, PushLog
 from swarmnode.tasks.records import JobRecord
 
 STREAMS: Final = ("stdout", "stderr")
-GATHER_S: Final = 1.0
-"""How long output gathers while nobody reads along: a chatty task is one message a second."""
+GATHER_S: Final = 0.5
+"""How long output gathers while nobody reads along, so that whoever comes to read has it within a
+second; a chatty task is two messages a second."""
 CALL_TIMEOUT_S: Final = 10.0
 AGAIN_S: Final = 0.5
 AGAIN_MAX_S: Final = 5.0

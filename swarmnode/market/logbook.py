@@ -14,7 +14,7 @@ import trio
 from p2p.wire.codec import Record, decode_as, encode
 from storage.engine.port import Tables, WriteView
 from swarmnode.errors import LogStaleError
-from swarmnode.limits import LOG_HEAD_PAGES, LOG_PAGE_BYTES, LOG_TAIL_PAGES
+from swarmnode.limits import ATTEMPTS_KEPT_MAX, LOG_HEAD_PAGES, LOG_PAGE_BYTES, LOG_TAIL_PAGES
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.store import LOG_PAGES, LOG_STREAMS, task_key
 
@@ -31,6 +31,17 @@ class StreamRecord(Record, frozen=True):
     """The attempt that is writing."""
     base: int = 0
     """Length when that attempt began."""
+    before: tuple[tuple[int, int], ...] = ()
+    """(fence, base) of the attempts before it that wrote, the newest ones."""
+
+    def span(self, fence: int) -> tuple[int, int]:
+        """Where what an attempt wrote begins and ends; everything for fence 0."""
+        if not fence:
+            return 0, self.length
+        begins = [*self.before, (self.fence, self.base)]
+        ends = [base for _, base in begins[1:]] + [self.length]
+        spans = {one: (base, end) for (one, base), end in zip(begins, ends, strict=True)}
+        return spans.get(fence, (self.length, self.length))
 
 
 class LogBook:
@@ -68,9 +79,9 @@ class LogBook:
             event.set()
 
     async def read(
-        self, task: TaskId, stream: str, *, follow: Callable[[], bool]
+        self, task: TaskId, stream: str, *, follow: Callable[[], bool], attempt: int = 0
     ) -> AsyncGenerator[bytes, None]:
-        """What is kept, in order, with a line where bytes are missing.
+        """What is kept, in order, with a line where bytes are missing; of one attempt or of all.
 
         Goes on while `follow` says that more may come.
         """
@@ -80,7 +91,8 @@ class LogBook:
             at = 0
             while True:
                 may_grow = follow()  # asked first: what came before the end is read below
-                length = self._stream(self._tables, task, stream).length
+                first, length = self._stream(self._tables, task, stream).span(attempt)
+                at = max(at, first)
                 while at < length:
                     at, piece = self._piece(task, stream, at, length)
                     yield piece
@@ -117,7 +129,7 @@ class LogBook:
 
     async def _wait_for_news(self, task: TaskId, stream: str, at: int) -> None:
         event = self._news.setdefault(task, trio.Event())
-        if self._stream(self._tables, task, stream).length == at:
+        if self._stream(self._tables, task, stream).length <= at:
             await event.wait()
 
     def _append(
@@ -127,12 +139,14 @@ class LogBook:
         if fence < record.fence:
             raise LogStaleError(f"attempt {record.fence} of {task} is writing, not {fence}")
         if fence > record.fence:
-            record = StreamRecord(record.length, fence, record.length)
+            before = (*record.before, (record.fence, record.base))[-ATTEMPTS_KEPT_MAX:]
+            older = before if record.fence else ()
+            record = StreamRecord(record.length, fence, record.length, older)
         have = record.length - record.base
         fresh = body[have - offset :] if 0 <= offset <= have else b""
         if fresh:
             self._write(view, task, stream, record.length, fresh)
-        grown = StreamRecord(record.length + len(fresh), fence, record.base)
+        grown = StreamRecord(record.length + len(fresh), fence, record.base, record.before)
         view.put(LOG_STREAMS, _stream_key(task, stream), encode(grown))
         return grown.length - grown.base
 

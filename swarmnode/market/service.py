@@ -97,6 +97,10 @@ class MarketService:
         """Stop a task; one that has ended stays as it is. Raises TaskUnknownError."""
         return await self._buyer.cancel(task)
 
+    async def forget(self, task: TaskId) -> None:
+        """Forget a task that has ended, with its logs; harmless for any other."""
+        await self._buyer.forget(task)
+
     def explain(self, task: TaskId) -> Explanation:
         """Every bid, score part and refusal of the newest auctions. Raises TaskUnknownError."""
         return self._buyer.explain(task)
@@ -105,12 +109,14 @@ class MarketService:
         """Who would run it now? Asks, scores, releases; nothing is written down."""
         return await self._buyer.dry_run(spec)
 
-    def logs(self, task: TaskId, stream: str, *, follow: bool) -> AsyncGenerator[bytes, None]:
+    def logs(
+        self, task: TaskId, stream: str, *, follow: bool, attempt: int = 0
+    ) -> AsyncGenerator[bytes, None]:
         """What a task printed to `stdout` or `stderr`; with `follow` until it has ended.
 
-        Raises TaskUnknownError, ValueError for another stream.
+        Of all attempts, or of one. Raises TaskUnknownError, ValueError for another stream.
         """
-        return self._buyer.logs(task, stream, follow=follow)
+        return self._buyer.logs(task, stream, follow=follow, attempt=attempt)
 
     def events(self) -> AsyncGenerator[TaskEvent, None]:
         """What happens to tasks from now on; EventsMissed where a slow reader has a gap.

@@ -185,15 +185,22 @@ class Ledger:
     def _forget_oldest(self) -> list[Effect]:
         found: list[Effect] = []
         while len(self._ended) > TASKS_FINISHED_MAX:
-            task = next(iter(self._ended))
-            del self._ended[task]
-            record = self._records.pop(task)
-            found.append(Persist(TASKS, task_key(record.task), None))
-            oldest = max(1, record.rounds - ROUNDS_KEPT_MAX + 1)
-            numbers = range(oldest, record.rounds + 1)
-            found += [Persist(ROUNDS, round_key(record.task, one), None) for one in numbers]
-            found.append(Notify(TaskForgotten(record.task)))
+            found += self.forget(next(iter(self._ended)))
         return found
+
+    def forget(self, task: TaskId) -> list[Effect]:
+        """A task that has ended is no more; any other stays."""
+        if task not in self._ended:
+            return []
+        del self._ended[task]
+        record = self._records.pop(task)
+        oldest = max(1, record.rounds - ROUNDS_KEPT_MAX + 1)
+        numbers = range(oldest, record.rounds + 1)
+        return [
+            Persist(TASKS, task_key(task), None),
+            *(Persist(ROUNDS, round_key(task, one), None) for one in numbers),
+            Notify(TaskForgotten(task)),
+        ]
 
 
 def _write(record: TaskRecord) -> Persist:

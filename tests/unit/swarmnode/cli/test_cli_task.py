@@ -13,7 +13,8 @@ import pytest
 
 from swarmnode.cli import task_follow
 from swarmnode.cli.main import run
-from swarmnode.cli.task_commands import STATES
+from swarmnode.cli.task_many import STATES
+from swarmnode.demo.report import until
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.records import Outcome
@@ -305,11 +306,84 @@ def test_logs_in_every_form(node: ServedNode, capfd: pytest.CaptureFixture[str])
     assert run(["task", "logs", "t1", "-o", "json"]) == 0
     assert json.loads(capfd.readouterr().out) == {"v": 1, "stdout": "one\ntwo\n", "stderr": "oh\n"}
     assert run(["task", "logs", "t1", "-o", "jsonl"]) == 0
-    assert [json.loads(line) for line in capfd.readouterr().out.splitlines()] == [
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert sorted(lines, key=lambda line: str(line["stream"])) == [
+        {"stream": "stderr", "line": "oh"},
         {"stream": "stdout", "line": "one"},
         {"stream": "stdout", "line": "two"},
-        {"stream": "stderr", "line": "oh"},
     ]
+
+
+@pytest.mark.parametrize("form", ["table", "json", "jsonl"])
+def test_logs_that_nobody_reads_any_more_end_within_a_second(node: ServedNode, form: str) -> None:
+    run(["task", "submit", "--detach", "--", "x"])
+    node.do(lambda market: market.start(T1))
+    node.do(lambda market: market.prints(T1, "one\n"))
+    command = [sys.executable, "-m", "swarmnode.cli.main", "task", "logs", "-f", "t1", "-o", form]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ, stdout=pipe, stderr=pipe) as ours:
+        assert ours.stdout is not None
+        assert ours.stderr is not None
+        if form != "json":
+            assert b"one" in ours.stdout.readline()
+        else:
+            until(lambda: bool(node.node.market.reading), within_s=20, what="somebody reads")
+        ours.stdout.close()
+        assert ours.wait(20) == 0
+        assert ours.stderr.read() == b""
+
+
+def test_submit_that_nobody_reads_any_more_leaves_its_task(node: ServedNode) -> None:
+    command = [sys.executable, "-m", "swarmnode.cli.main", "task", "submit", "--", "x"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ, stdout=pipe, stderr=pipe) as ours:
+        assert ours.stdout is not None
+        assert ours.stderr is not None
+        _when_submitted(node)
+        node.do(lambda market: market.prints(T1, "one\n"))
+        assert ours.stdout.readline() == b"one\n"
+        ours.stdout.close()
+        assert ours.wait(20) == 130
+        assert b"Traceback" not in ours.stderr.read()
+    assert not node.node.market.views[T1].has_ended
+
+
+def test_jsonl_prints_each_line_while_the_task_runs(node: ServedNode) -> None:
+    run(["task", "submit", "--detach", "--", "x"])
+    node.do(lambda market: market.start(T1))
+    command = [
+        sys.executable,
+        "-m",
+        "swarmnode.cli.main",
+        "task",
+        "logs",
+        "-f",
+        "t1",
+        "-o",
+        "jsonl",
+    ]
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ, stdout=subprocess.PIPE) as ours:
+        assert ours.stdout is not None
+        node.do(lambda market: market.prints(T1, "one\ntw"))
+        assert json.loads(ours.stdout.readline()) == {"stream": "stdout", "line": "one"}
+        node.do(lambda market: market.prints(T1, "o\nthree"))
+        assert json.loads(ours.stdout.readline()) == {"stream": "stdout", "line": "two"}
+        node.do(lambda market: market.finish(T1))
+        assert json.loads(ours.stdout.readline()) == {"stream": "stdout", "line": "three"}
+        assert ours.wait(20) == 0
+
+
+def test_a_task_goes_by_its_name_whatever_its_length(
+    node: ServedNode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("abcdefghijklmnop", "a name of many words, longer than an id", "twin", "twin"):
+        run(["task", "submit", "--detach", "--name", name, "--", "x"])
+    for number, name in enumerate(("abcdefghijklmnop", "a name of many words, longer than an id")):
+        capsys.readouterr()
+        assert run(["task", "show", name, "-o", "json"]) == 0
+        assert json.loads(capsys.readouterr().out)["task"] == f"t{number + 1}"
+    assert run(["task", "show", "twin"]) == 5
+    assert "2 tasks match 'twin': give the id of one, such as t3, t4" in capsys.readouterr().err
 
 
 def test_an_unknown_task_is_exit_5(node: ServedNode, capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,6 +49,22 @@ async def test_pieces_that_come_twice_or_too_early_change_nothing() -> None:
 
 
 @simulated
+async def test_what_each_attempt_printed_can_be_told_apart() -> None:
+    book = LogBook(MemoryTables())
+    await book.take(TASK, 2, "stdout", 0, b"one ")
+    await book.take(TASK, 5, "stdout", 0, b"")
+    await book.take(TASK, 6, "stdout", 0, b"three")
+
+    async def of(attempt: int) -> bytes:
+        reading = book.read(TASK, "stdout", follow=lambda: False, attempt=attempt)
+        return b"".join([piece async for piece in reading])
+
+    assert [await of(one) for one in (0, 1, 2, 5, 6, 7)] == [
+        b"one three", b"", b"one ", b"", b"three", b"",
+    ]  # fmt: skip
+
+
+@simulated
 async def test_a_new_attempt_goes_on_where_the_last_had_come_to() -> None:
     book = LogBook(MemoryTables())
     await book.take(TASK, 1, "stdout", 0, b"one ")

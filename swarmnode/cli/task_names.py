@@ -1,0 +1,35 @@
+"""Which task somebody means: by its id, the beginning of one, or its name, however long that is."""
+
+from typing import Any, Final
+from urllib.parse import quote
+
+from swarmnode.cli import exits
+from swarmnode.cli.client import ApiError, Client
+
+_SHOWN_MAX: Final = 5
+
+
+def resolve(client: Client, text: str) -> str:
+    """The id of the one task that is meant. Raises CliError, which names the choices."""
+    from swarmnode.tasks.ids import is_task_id
+
+    if is_task_id(text):
+        try:
+            client.get(f"/api/v1/tasks/{text}")
+        except ApiError as error:
+            if error.code != "task_unknown":
+                raise
+        else:
+            return text
+    rows: list[dict[str, Any]] = client.get("/api/v1/tasks")
+    by_name = [str(row["task"]) for row in rows if text and row["name"] == text]
+    by_id = [str(row["task"]) for row in rows if text and row["task"].startswith(text)]
+    found = by_name or by_id
+    if len(found) == 1:
+        return quote(found[0], safe="")
+    if not found:
+        raise exits.CliError(f"no task {text!r}: see swarmnode task ls", exits.NOT_FOUND)
+    shown = ", ".join(found[-_SHOWN_MAX:])
+    raise exits.CliError(
+        f"{len(found)} tasks match {text!r}: give the id of one, such as {shown}", exits.NOT_FOUND
+    )

@@ -1,0 +1,211 @@
+"""Several tasks in one command, and what a task left, as a folder."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+import trio
+
+from storage.caps import text_of_cap
+from swarmnode.cli.main import run
+from swarmnode.market.explain import TaskView
+from swarmnode.tasks.checkpoint import Checkpoint, OlderStep, StoredFile
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.lifecycle import TaskState
+from swarmnode.tasks.records import Outcome
+from swarmnode.tree.format import Entry, Kind, write_index
+from tests.api_lab import FakeMarket, ServedNode, served_node
+
+T1, T2 = TaskId("t1"), TaskId("t2")
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServedNode]:
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("SWARM_API", str(tmp_path / "home/api.sock"))
+    monkeypatch.setenv("SWARM_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    with served_node(tmp_path / "home/api.sock") as served:
+        yield served
+
+
+def submit(*names: str) -> None:
+    for name in names:
+        assert run(["task", "submit", "--detach", "--name", name, "--", "x"]) == 0
+
+
+def finish(node: ServedNode, task: TaskId, code: int = 0) -> None:
+    def act(market: FakeMarket) -> None:
+        market.start(task)
+        state = TaskState.FAILED if code else TaskState.DONE
+        market.finish(task, Outcome("failed" if code else "done", code, "exit"), state)
+
+    node.do(act)
+
+
+def rows(arguments: list[str], capfd: pytest.CaptureFixture[str], code: int = 0) -> list[object]:
+    capfd.readouterr()
+    assert run([*arguments, "-o", "json"]) == code
+    found: list[object] = json.loads(capfd.readouterr().out)["items"]
+    return found
+
+
+def test_ls_says_when_how_long_and_where_and_shows_what_was_asked_for(
+    node: ServedNode, capfd: pytest.CaptureFixture[str]
+) -> None:
+    submit("sweep-1", "sweep-2", "other")
+    finish(node, T1)
+
+    def names(*arguments: str) -> list[object]:
+        found = rows(["task", "ls", *arguments], capfd)
+        return [row["name"] for row in found if isinstance(row, dict)]
+
+    assert names() == ["sweep-1", "sweep-2", "other"]
+    assert names("--name", "SWEEP") == ["sweep-1", "sweep-2"]
+    assert names("--state", "done", "--state", "failed") == ["sweep-1"]
+    assert names("--limit", "1") == ["other"]
+    assert names("--since", "1h") == []
+    assert names("--on", "ada") == ["sweep-1"]
+    assert run(["task", "ls", "--since", "soon"]) == 2
+    capfd.readouterr()
+    assert run(["task", "ls", "--limit", "2"]) == 0
+    said = capfd.readouterr()
+    assert "SUBMITTED" in said.out
+    assert "TOOK" in said.out
+    assert "1970-01-01 00:00:01" in said.out
+    assert "1 older ones are not shown: --limit 0 shows all" in said.err
+    assert run(["task", "ls", "--limit", "0"]) == 0
+    assert "0.8s" in capfd.readouterr().out
+
+
+def test_wait_for_several_ends_with_the_first_bad_code_and_names_the_unknown(
+    node: ServedNode, capfd: pytest.CaptureFixture[str]
+) -> None:
+    submit("a", "b", "c")
+    finish(node, T1)
+    finish(node, T2, 7)
+    assert len(rows(["task", "wait", "a", "b"], capfd, 7)) == 2
+    assert run(["task", "wait", "a"]) == 0
+    assert run(["task", "wait", "a", "c", "--timeout", "0.1"]) == 75
+    capfd.readouterr()
+    assert run(["task", "wait", "nope", "a", "b"]) == 5
+    said = capfd.readouterr()
+    assert "nope: no task 'nope'" in said.err
+    assert "failed" in said.out
+
+
+def test_cancel_goes_through_all_and_says_which_could_not_be(
+    node: ServedNode, capfd: pytest.CaptureFixture[str]
+) -> None:
+    submit("a", "b")
+    capfd.readouterr()
+    assert run(["task", "cancel", "a", "nope", "b"]) == 5
+    assert "nope: " in capfd.readouterr().err
+    assert all(view.has_ended for view in node.node.market.views.values())
+
+
+def test_retry_submits_ended_tasks_again_and_rm_forgets_them(
+    node: ServedNode, capfd: pytest.CaptureFixture[str]
+) -> None:
+    submit("a", "b")
+    finish(node, T1, 3)
+    assert rows(["task", "retry", "a"], capfd) == [{"task": "t3", "of": "t1"}]
+    market = node.node.market
+    assert market.views[TaskId("t3")].record.spec == market.views[T1].record.spec
+    capfd.readouterr()
+    assert run(["task", "rm", "t1", "b"]) == 75
+    assert "b: the task has not ended: t2 is submitted: wait for it, or cancel it first" in (
+        capfd.readouterr().err
+    )
+    assert list(market.views) == ["t2", "t3"]
+
+
+# -- what a task left
+
+
+def stored(node: ServedNode, name: str, data: bytes, *, tree: bool = False) -> StoredFile:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield data
+
+    async def put() -> StoredFile:
+        receipt = await node.node.objects.put(pieces(), name=name)
+        return StoredFile(name, receipt.size, text_of_cap(receipt.cap), tree)
+
+    return trio.from_thread.run(put, trio_token=node.token)
+
+
+def tree_of(**files: bytes) -> bytes:
+    entries = [Entry(name.encode(), Kind.FILE, 0o755, len(data)) for name, data in files.items()]
+    return write_index((Entry(b"", Kind.FOLDER, 0o755), *entries)) + b"".join(files.values())
+
+
+def leaves(node: ServedNode, state: TaskState, outputs: tuple[StoredFile, ...]) -> None:
+    """Ends like this, with two steps of progress."""
+    one = stored(node, ".", tree_of(one=b"1"), tree=True)
+    two = stored(node, ".", tree_of(two=b"2"), tree=True)
+    kept = Checkpoint(2, (two,), 5, (OlderStep(1, one, beside=True),))
+
+    def act(market: FakeMarket) -> None:
+        market.start(T1)
+        market.prints(T1, "out")
+        market.prints(T1, "oh", "stderr")
+        if state in (TaskState.FAILED, TaskState.CANCELLED):
+            market.finish(T1, Outcome("failed", 1, "exit", outputs=outputs), state)
+        record = msgspec.structs.replace(market.views[T1].record, checkpoint=kept)
+        market.views[T1] = TaskView(record)
+
+    node.do(act)
+
+
+@pytest.mark.parametrize("state", [TaskState.FAILED, TaskState.CANCELLED, TaskState.RUNNING])
+def test_get_brings_outputs_checkpoints_and_logs_whatever_became_of_the_task(
+    node: ServedNode, tmp_path: Path, state: TaskState, capfd: pytest.CaptureFixture[str]
+) -> None:
+    submit("digits")
+    folder = stored(node, r"results/\xff", tree_of(a=b"A"), tree=True)
+    leaves(node, state, (stored(node, "dir/model.pt", b"model"), folder))
+    capfd.readouterr()
+    assert run(["task", "get", "digits", "-o", "json"]) == 0
+    said = capfd.readouterr()
+    assert json.loads(said.out)["folder"] == "digits"
+    place = tmp_path / "digits"
+    assert (place / "logs/stdout").read_text() == "out"
+    assert (place / "logs/stderr").read_text() == "oh"
+    assert (place / "checkpoints/one").read_bytes() == b"1"
+    assert (place / "checkpoints/two").read_bytes() == b"2"
+    if state is TaskState.RUNNING:
+        assert "is running: this is what there is until now" in said.err
+    else:
+        assert (place / "outputs/dir/model.pt").read_bytes() == b"model"
+        program = Path(str(place / "outputs/results") + "/\udcff/a")
+        assert program.stat().st_mode & 0o777 == 0o755
+    assert run(["task", "get", "digits"]) == 2
+    assert "digits exists" in capfd.readouterr().err
+    assert run(["task", "get", "digits", "logs only", "--only", "logs"]) == 0
+    assert [path.name for path in (tmp_path / "logs only").iterdir()] == ["logs"]
+
+
+def test_get_names_what_is_gone_and_brings_the_rest(
+    node: ServedNode, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    submit("digits")
+    gone, kept = stored(node, "gone", b"x"), stored(node, "kept", b"y")
+    hostile = stored(node, "tree", b"swarm tree 1\nnonsense" * 20, tree=True)
+    leaves(node, TaskState.FAILED, (gone, hostile, kept))
+    assert run(["obj", "rm", gone.cap]) == 0
+    capfd.readouterr()
+    assert run(["task", "get", "t1", "here"]) == 5
+    said = capfd.readouterr().err
+    assert "outputs/gone: no such object" in said
+    assert "the head of the tree is too long" in said
+    assert (tmp_path / "here/outputs/kept").read_bytes() == b"y"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_rm_frees_what_the_task_left(node: ServedNode, capfd: pytest.CaptureFixture[str]) -> None:
+    submit("digits")
+    leaves(node, TaskState.FAILED, (stored(node, "model", b"x"),))
+    assert rows(["task", "rm", "digits"], capfd) == [{"task": "t1", "objects": 3}]
+    assert not node.node.objects.entries()
