@@ -148,7 +148,7 @@ class EstateService:
         step, taken_ms = (
             (row.step, row.taken_ms) if newest is None else (newest.step, newest.taken_ms)
         )
-        has_ended = record.state in TASK_ENDS
+        has_ended = record.state in TASK_ENDS and record.outcome is not None
         made = encode(EstateRow(step, has_ended or row.has_outputs, taken_ms))
         with suppress(StoreFullError):  # it is taken over once more, which changes nothing
             await self._tables.transact(lambda view: view.put(ESTATES, record.task.encode(), made))

@@ -7,10 +7,7 @@ whoever else speaks for it is told to stop.
 from p2p.effects import Effect, Send, WakeAt
 from p2p.errors import WireError
 from p2p.ids import PeerId
-from p2p.wire.codec import encode
 from swarmnode.limits import (
-    CHECKPOINT_BYTES_MAX,
-    CHECKPOINT_FILES_MAX,
     OUTPUTS_MAX,
     REASON_CHARS_MAX,
 )
@@ -18,7 +15,7 @@ from swarmnode.market import auction_events as e
 from swarmnode.market import held_back
 from swarmnode.market.auction_book import HELD_BY_PROVIDER, Book, Pursuit
 from swarmnode.market.messages import Accept, AwardTerms, Bid, Decline
-from swarmnode.tasks.checkpoint import Checkpoint, is_newer
+from swarmnode.tasks.checkpoint import Checkpoint, fits_award, is_newer
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TASK_ENDS, Fact, TaskState
 from swarmnode.tasks.messages import (
@@ -259,14 +256,29 @@ class Leases:
         if record is None:
             return self._stop(peer, terms.task, terms.fence)
         attempt = _attempt(record, peer, terms.fence)
-        if attempt is None or record.state is TaskState.CANCELLED:
+        if attempt is None:
             return self._stop(peer, terms.task, terms.fence)
         receipt = Send(peer, self._book.receipt(ReceiptTerms(terms.task, terms.fence, peer)))
+        if record.state is TaskState.CANCELLED:
+            return [*self._left_over(record, attempt, terms), receipt]
         if attempt.ended_as in REPORTED:
             return [receipt]
         if terms.fence != record.fence or record.state in TASK_ENDS:
             return self._stop(peer, terms.task, terms.fence)
         return [*self._ended(record, terms, now_s), receipt]
+
+    def _left_over(
+        self, record: TaskRecord, attempt: AttemptRecord, terms: ResultTerms
+    ) -> list[Effect]:
+        """What a cancelled attempt had made until then; of older attempts nothing is wanted."""
+        is_last = terms.fence == record.fence and attempt.ended_as == "cancelled"
+        if not is_last or record.outcome is not None:
+            return []
+        newest = terms.checkpoint
+        if newest is None or not fits_award(newest) or not is_newer(newest, record.checkpoint):
+            newest = record.checkpoint
+        outcome, now_ms = _sound(terms.outcome), self._book.wall_ms()
+        return self._book.ledger.left_over(record.task, outcome, newest, now_ms)
 
     def end_attempt(self, record: TaskRecord, reason: str) -> list[Effect]:
         """The task ends by our own will: its provider, if it has one, is told to stop."""
@@ -380,9 +392,7 @@ class Leases:
 
     def _keep(self, record: TaskRecord, checkpoint: Checkpoint) -> list[Effect]:
         is_wanted = record.state not in TASK_ENDS and is_newer(checkpoint, record.checkpoint)
-        if not is_wanted or len(checkpoint.files) > CHECKPOINT_FILES_MAX:
-            return []
-        if len(encode(checkpoint)) > CHECKPOINT_BYTES_MAX:
+        if not is_wanted or not fits_award(checkpoint):
             return []
         return self._book.ledger.checkpointed(record.task, checkpoint, self._book.wall_ms())
 

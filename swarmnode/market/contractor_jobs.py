@@ -38,7 +38,7 @@ from swarmnode.tasks.store import JOBS, job_key
 
 JobKey = tuple[TaskId, int]
 
-UNWANTED: Final = ("cancelled", "superseded", "removed")
+UNWANTED: Final = ("unwanted", "superseded", "removed")
 """Reasons to stop after which nobody wants the result."""
 
 NO_ROOM: Final = Grant(0, 0, 0)
@@ -175,7 +175,7 @@ class Jobs:
             case Query():
                 return [*superseded, *self._tell_state(job, now_s)]
             case CancelJob():
-                return superseded + self._on_cancel(job, now_s)
+                return superseded + self._on_cancel(job, message.reason, now_s)
 
     def _on_renew(self, job: _Job, message: Renew, now_s: float) -> list[Effect]:
         record, newest = job.record, job.record.checkpoint
@@ -192,10 +192,12 @@ class Jobs:
         taken_ms = message.checkpoint_ms or newest.taken_ms
         return [*effects, Notify(e.CheckpointHad(record.job, taken_ms))]
 
-    def _on_cancel(self, job: _Job, now_s: float) -> list[Effect]:
+    def _on_cancel(self, job: _Job, reason: str, now_s: float) -> list[Effect]:
+        """What a person cancelled leaves its files to them; anything else nothing."""
+        has_heirs = reason == "cancelled"
         if job.record.state is JobState.REPORTING:
-            return self._settle(job, JobFact.WRITTEN_OFF, is_wanted=False)
-        return self._stop(job, self._config.cancel_grace_s, "cancelled")
+            return [] if has_heirs else self._settle(job, JobFact.WRITTEN_OFF, is_wanted=False)
+        return self._stop(job, self._config.cancel_grace_s, reason if has_heirs else "unwanted")
 
     def _supersede(self, buyer: PeerId, task: TaskId, fence: int, now_s: float) -> list[Effect]:
         """The buyer speaks of a newer attempt: older ones here no longer act for the task."""

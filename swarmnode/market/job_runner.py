@@ -195,7 +195,7 @@ class JobRunner:
                 await self._flush(is_orderly=_is_success(ended))
             watchers.cancel_scope.cancel()
         outcome = outcome_of(self.record, ended, stopped)
-        if outcome.status in ("done", "failed"):
+        if outcome.status in ("done", "failed") or stopped == "cancelled":
             outcome = with_outputs(
                 outcome, await collect(self._executor, self._objects, self._net, self.record)
             )

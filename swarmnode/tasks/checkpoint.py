@@ -1,9 +1,10 @@
 """What is known of a task's saved progress, wherever it runs next."""
 
 from p2p.ids import PeerId
-from p2p.wire.codec import Record
+from p2p.wire.codec import Record, encode
 from p2p.wire.envelope import Signed
 from storage.rights import Right
+from swarmnode.limits import CHECKPOINT_BYTES_MAX, CHECKPOINT_FILES_MAX
 from swarmnode.tasks.ids import TaskId
 
 
@@ -46,6 +47,12 @@ class Checkpoint(Record, frozen=True):
     from, if there is one."""
     beside: bool = True
     """As in OlderStep."""
+
+
+def fits_award(checkpoint: Checkpoint) -> bool:
+    """Whether it can be written down and handed to the next machine."""
+    is_short = len(checkpoint.files) <= CHECKPOINT_FILES_MAX
+    return is_short and len(encode(checkpoint)) <= CHECKPOINT_BYTES_MAX
 
 
 def is_newer(checkpoint: Checkpoint, known: Checkpoint | None) -> bool:

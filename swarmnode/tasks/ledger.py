@@ -146,6 +146,15 @@ class Ledger:
         """Keep how the task ended; the following `step` writes it."""
         self._change(task, outcome=outcome)
 
+    def left_over(
+        self, task: TaskId, outcome: Outcome, checkpoint: Checkpoint | None, at_ms: int
+    ) -> list[Effect]:
+        """What a cancelled task had made until it was stopped."""
+        record = self._change(task, outcome=outcome, checkpoint=checkpoint)
+        files = f"{len(outcome.outputs)} outputs are kept"
+        event = TaskChanged(task, at_ms, "noted", record.state, record.provider, files)
+        return [_write(record), Notify(event)]
+
     def checkpointed(self, task: TaskId, checkpoint: Checkpoint, at_ms: int) -> list[Effect]:
         """Remember newer progress."""
         record = self._change(task, checkpoint=checkpoint)

@@ -696,9 +696,31 @@ def test_a_cancelled_task_stops_its_provider_as_often_as_that_speaks() -> None:
     desk.hear(BOB, beat(terms))
     desk.hear(BOB, result(terms))
     stop = (BOB, CancelJob(TASK, terms.fence, "cancelled"))
-    assert desk.take(CancelJob) == [stop, stop, stop]
-    assert not desk.take(Receipt)
+    assert desk.take(CancelJob) == [stop, stop]
     assert desk.record().state is TaskState.CANCELLED
+
+
+def test_what_a_cancelled_task_left_is_taken_once_and_receipted_as_often_as_it_comes() -> None:
+    desk = Desk()
+    terms = desk.running()
+    desk.do(e.CancelAsked(TASK))
+    left = Outcome("stopped", 143, "cancelled", outputs=(StoredFile("log", 1, "swarm:a"),))
+    desk.hear(BOB, result(terms, left))
+    desk.hear(BOB, result(terms, Outcome("stopped", 143, "cancelled")))
+    assert len(desk.take(Receipt)) == 2
+    record = desk.record()
+    assert (record.state, record.outcome) == (TaskState.CANCELLED, left)
+
+
+def test_of_an_attempt_that_was_lost_before_its_task_was_cancelled_nothing_is_taken() -> None:
+    desk = Desk()
+    first = desk.running()
+    desk.do(e.MemberStands(BOB, Liveness.DEAD))
+    desk.know(CAROL)
+    desk.run_for(2)
+    desk.do(e.CancelAsked(TASK))
+    desk.hear(BOB, result(first, Outcome("stopped", 143, "cancelled")))
+    assert desk.record().outcome is None
 
 
 def test_cancelling_an_auction_releases_everybody() -> None:

@@ -482,10 +482,20 @@ def test_a_query_is_answered_truthfully() -> None:
     assert only(sent(unknown, State)).phase is Phase.UNKNOWN
 
 
-def test_a_cancelled_job_is_stopped_and_its_result_kept_to_itself() -> None:
+def test_a_cancelled_job_is_stopped_and_tells_what_it_left_until_the_receipt() -> None:
     seller = running()
-    effects = seller.handle(e.JobHeard(ALICE, CancelJob(TASK, 1, "cancelled")), 3.0)
-    assert only(told(effects, e.Stop)).reason == "cancelled"
+    cancel = e.JobHeard(ALICE, CancelJob(TASK, 1, "cancelled"))
+    assert only(told(seller.handle(cancel, 3.0), e.Stop)).reason == "cancelled"
+    seller.handle(e.Ended(TASK, 1, DONE), 4.0)
+    assert told(seller.handle(e.LogsDelivered(TASK, 1), 4.0), e.Report)
+    assert not seller.handle(cancel, 5.0)  # it goes on telling until it has been heard
+    assert seller.jobs.find(TASK, 1) is not None
+
+
+def test_a_job_that_nobody_wants_any_more_is_stopped_and_its_result_kept_to_itself() -> None:
+    seller = running()
+    effects = seller.handle(e.JobHeard(ALICE, CancelJob(TASK, 1, "stale")), 3.0)
+    assert only(told(effects, e.Stop)).reason == "unwanted"
     ended = seller.handle(e.Ended(TASK, 1, DONE), 4.0)
     assert Persist(JOBS, job_key(TASK, 1), None) in ended
     assert told(ended, e.Settle)

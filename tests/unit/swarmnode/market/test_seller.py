@@ -179,7 +179,7 @@ async def test_output_gathers_while_nobody_reads_along() -> None:
         await alice.result(TASK)
         assert alice.log(TASK) == WHOLE_LOG
         assert alice.log(TASK, stream="stderr").count(b"\n") == 200
-        assert alice.logs[TASK, 1, "stdout"].pushes < 20
+        assert alice.logs[TASK, 1, "stdout"].pushes < 30
 
 
 @simulated
@@ -338,15 +338,16 @@ async def test_a_result_nobody_takes_is_dropped_at_last() -> None:
 
 
 @simulated
-async def test_a_cancelled_job_ends_at_once_and_reports_nothing() -> None:
+async def test_a_cancelled_job_ends_at_once_and_tells_what_it_left() -> None:
     lab = SellerLab()
     async with lab.running() as alice:
         await alice.award(task("sleep", "100000"), TASK)
         await alice.until(State, lambda s: s.phase is Phase.RUNNING)
         alice.rpc.cast(BOB, CancelJob(TASK, 1, "cancelled"))
         with trio.fail_after(10):
+            left = (await alice.result(TASK)).outcome
             await until_settled(lab)
-        assert not [m for m in alice.heard if type(m).__name__ == "ResultTerms"]
+        assert (left.status, left.reason) == ("stopped", "cancelled")
 
 
 @simulated

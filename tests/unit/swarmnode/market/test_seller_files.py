@@ -7,10 +7,11 @@ import pytest
 from swarmnode.executor.fake import FakeExecutor
 from swarmnode.executor.fake_programs import Process, Run
 from swarmnode.tasks.checkpoint import StoredFile
+from swarmnode.tasks.messages import CancelJob, Phase, State
 from swarmnode.tree.format import Entry, Kind, write_index
 from swarmnode.tree.unpack import IndexReader
 from testnet.sim.seeded import simulated
-from tests.seller_lab import SellerLab
+from tests.seller_lab import BOB, SellerLab
 from tests.unit.swarmnode.market.test_seller import TASK, task
 
 TREE = (
@@ -38,6 +39,12 @@ def many(process: Process, arguments: Sequence[str]) -> Run:
     for number in range(int(arguments[0])):
         process.write(f"out/{number:04}", b"x")
     yield 0.0
+    return 0
+
+
+def endless(process: Process, _arguments: Sequence[str]) -> Run:
+    process.write("log.txt", b"so far")
+    yield 1e6
     return 0
 
 
@@ -106,6 +113,18 @@ async def test_a_task_that_fails_gives_back_what_there_is() -> None:
         await alice.award(task("leaves", "3", "log.txt", outputs=("model", "log.*")), TASK)
         outcome = (await alice.result(TASK)).outcome
         assert (outcome.status, outcome.reason, outcome.exit_code) == ("failed", "exit", 3)
+        assert [file.name for file in outcome.outputs] == ["log.txt"]
+
+
+@simulated
+async def test_a_task_that_is_cancelled_gives_back_what_there_is() -> None:
+    lab = SellerLab(executor=FakeExecutor(programs={"endless": endless}))
+    async with lab.running() as alice:
+        await alice.award(task("endless", outputs=("log.txt", "model")), TASK)
+        await alice.until(State, lambda state: state.phase is Phase.RUNNING)
+        alice.rpc.cast(BOB, CancelJob(TASK, 1, "cancelled"))
+        outcome = (await alice.result(TASK)).outcome
+        assert (outcome.status, outcome.reason) == ("stopped", "cancelled")
         assert [file.name for file in outcome.outputs] == ["log.txt"]
 
 
