@@ -8,12 +8,12 @@ from p2p.effects import Effect, Send, WakeAt
 from p2p.errors import WireError
 from p2p.ids import PeerId
 from swarmnode.limits import (
-    OUTPUTS_MAX,
     REASON_CHARS_MAX,
 )
 from swarmnode.market import auction_events as e
 from swarmnode.market import held_back
 from swarmnode.market.auction_book import HELD_BY_PROVIDER, Book, Pursuit
+from swarmnode.market.leftovers import left_over, sound
 from swarmnode.market.messages import Accept, AwardTerms, Bid, Decline
 from swarmnode.tasks.checkpoint import Checkpoint, fits_award, is_newer
 from swarmnode.tasks.ids import TaskId
@@ -32,7 +32,6 @@ from swarmnode.tasks.messages import (
 )
 from swarmnode.tasks.records import AttemptRecord, Outcome, TaskRecord
 from swarmnode.tasks.spec import Effects
-from swarmnode.tasks.spec_read import LIMITS
 
 REPORTED = frozenset({"done", "failed", "stopped", "unfit"})
 """How an attempt can have ended whose result was written down: its receipt is given again."""
@@ -260,25 +259,13 @@ class Leases:
             return self._stop(peer, terms.task, terms.fence)
         receipt = Send(peer, self._book.receipt(ReceiptTerms(terms.task, terms.fence, peer)))
         if record.state is TaskState.CANCELLED:
-            return [*self._left_over(record, attempt, terms), receipt]
+            left = left_over(self._book.ledger, record, attempt, terms, self._book.wall_ms())
+            return [*left, receipt]
         if attempt.ended_as in REPORTED:
             return [receipt]
         if terms.fence != record.fence or record.state in TASK_ENDS:
             return self._stop(peer, terms.task, terms.fence)
         return [*self._ended(record, terms, now_s), receipt]
-
-    def _left_over(
-        self, record: TaskRecord, attempt: AttemptRecord, terms: ResultTerms
-    ) -> list[Effect]:
-        """What a cancelled attempt had made until then; of older attempts nothing is wanted."""
-        is_last = terms.fence == record.fence and attempt.ended_as == "cancelled"
-        if not is_last or record.outcome is not None:
-            return []
-        newest = terms.checkpoint
-        if newest is None or not fits_award(newest) or not is_newer(newest, record.checkpoint):
-            newest = record.checkpoint
-        outcome, now_ms = _sound(terms.outcome), self._book.wall_ms()
-        return self._book.ledger.left_over(record.task, outcome, newest, now_ms)
 
     def end_attempt(self, record: TaskRecord, reason: str) -> list[Effect]:
         """The task ends by our own will: its provider, if it has one, is told to stop."""
@@ -288,7 +275,7 @@ class Leases:
         return [Send(record.provider, CancelJob(record.task, record.fence, reason))]
 
     def _ended(self, record: TaskRecord, terms: ResultTerms, now_s: float) -> list[Effect]:
-        task, outcome, book = record.task, _sound(terms.outcome), self._book
+        task, outcome, book = record.task, sound(terms.outcome), self._book
         status = outcome.status if outcome.status in REPORTED else "stopped"
         effects = [] if terms.checkpoint is None else self._keep(record, terms.checkpoint)
         was_live = record.state in HELD_BY_PROVIDER
@@ -399,12 +386,6 @@ class Leases:
 
 def _is_awarded(record: TaskRecord, fence: int) -> bool:
     return record.fence == fence and record.state is TaskState.AWARDED
-
-
-def _sound(outcome: Outcome) -> Outcome:
-    """The outcome, or one in its place when it could not be read back from our tables."""
-    is_sound = len(outcome.outputs) <= OUTPUTS_MAX and len(outcome.not_enforced) <= len(LIMITS)
-    return outcome if is_sound else Outcome("stopped", -1, "outputs", "its machine told too many")
 
 
 def _attempt(record: TaskRecord, peer: PeerId, fence: int) -> AttemptRecord | None:

@@ -25,6 +25,7 @@ from swarmnode.tasks.checkpoint import is_newer
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import JobFact, JobState, next_job_state
 from swarmnode.tasks.messages import (
+    PHASE_OF,
     CancelJob,
     Checkpointed,
     Phase,
@@ -47,13 +48,6 @@ NO_ROOM: Final = Grant(0, 0, 0)
 _BEAT_BITS: Final = 48
 _BEATS_KEPT: Final = 8
 """An answer to an older word than that says nothing about now."""
-
-_PHASES: Final = {
-    JobState.LEASED: Phase.LEASED,
-    JobState.RUNNING: Phase.RUNNING,
-    JobState.STOPPING: Phase.STOPPING,
-    JobState.REPORTING: Phase.REPORTING,
-}
 
 
 @dataclass(slots=True)
@@ -395,7 +389,7 @@ class Jobs:
         job.beats[self._beat] = now_s
         if len(job.beats) > _BEATS_KEPT:
             del job.beats[next(iter(job.beats))]
-        phase, died_ms = _PHASES[record.state], job.node_died_ms
+        phase, died_ms = PHASE_OF[record.state], job.node_died_ms
         state = State(record.task, record.fence, phase, step, self._beat, died_ms, job.note)
         return [Send(record.buyer, state)]
 

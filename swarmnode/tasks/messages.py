@@ -14,6 +14,7 @@ from p2p.wire.codec import Message, Record
 from p2p.wire.envelope import Signed
 from swarmnode.tasks.checkpoint import Checkpoint
 from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.lifecycle import JobState
 from swarmnode.tasks.records import Outcome
 
 RESULT_DOMAIN: Final = "swarm/task/result/1"
@@ -28,6 +29,15 @@ class Phase(IntEnum):
     RUNNING = 2
     STOPPING = 3
     REPORTING = 4
+
+
+PHASE_OF: Final = {
+    JobState.LEASED: Phase.LEASED,
+    JobState.RUNNING: Phase.RUNNING,
+    JobState.STOPPING: Phase.STOPPING,
+    JobState.REPORTING: Phase.REPORTING,
+}
+"""How a job's state is told; one that is settled is unknown."""
 
 
 class ResultTerms(Record, frozen=True):
