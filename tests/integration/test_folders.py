@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from swarmnode.demo.launcher import LocalNode
-from tests.integration.swarm_lab import swarm_of
+from swarmnode.demo.report import until
+from tests.integration.swarm_lab import swarm_of, view
 from tests.tree_lab import listing
 
 SCRIPT = """\
@@ -64,3 +65,39 @@ def test_a_folder_goes_in_as_it_is_and_its_results_come_back(tmp_path: Path) -> 
         assert got.pop(b"deep")[0] == "folder"
         assert got.pop(b"deep/\xff")[2] == b"\xff"
         assert got == wanted
+
+
+LONG = """\
+mkdir -p ckpt/step-1 && echo one > ckpt/step-1/.metadata && ln ckpt/step-1/.metadata ckpt/step-1/w
+echo so far > log.txt
+python3 -c 'print("running")
+import time
+time.sleep(1000)'
+"""
+
+
+def test_a_cancelled_tasks_files_can_be_had_and_its_output_was_seen_at_once(tmp_path: Path) -> None:
+    with swarm_of(2, STORAGE__MIN_FREE_GIB="1") as swarm:
+        node = swarm.nodes[0]
+        submit = ("task", "submit", "--detach", "--name", "a long name, to be cancelled")
+        flags = ("--checkpoint", "ckpt", "--checkpoint-every", "1s", "--out", "*.txt", "--out", "x")
+        task = cli(node, *submit, *flags, "--", "sh", "-c", LONG, cwd=tmp_path).decode().strip()
+        env = {**os.environ, "SWARM_API": str(node.client.socket_path)}
+        follow = [sys.executable, "-m", "swarmnode.cli.main", "task", "logs", "-f", task]
+        with subprocess.Popen(follow, env=env, stdout=subprocess.PIPE) as ours:
+            assert ours.stdout is not None
+            assert ours.stdout.readline() == b"running\n"
+            ours.stdout.close()
+            assert ours.wait(20) == 0
+        until(lambda: bool(view(node, task)["checkpoints"]), within_s=60, what="a checkpoint")
+        cli(node, "task", "get", task, "running", "--only", "checkpoints", cwd=tmp_path)
+        assert (tmp_path / "running/checkpoints/ckpt/step-1/w").read_text() == "one\n"
+        cli(node, "task", "cancel", "a long name, to be cancelled", cwd=tmp_path)
+        until(lambda: bool(view(node, task)["outputs"]), within_s=60, what="its outputs")
+        cli(node, "task", "get", task, cwd=tmp_path)
+        place = tmp_path / "a long name, to be cancelled"
+        assert (place / "outputs/log.txt").read_text() == "so far\n"
+        assert (place / "checkpoints/ckpt/step-1/.metadata").read_text() == "one\n"
+        assert (place / "logs/stdout").read_text() == "running\n"
+        cli(node, "task", "rm", task, cwd=tmp_path)
+        cli(node, "task", "show", task, cwd=tmp_path, code=5)
