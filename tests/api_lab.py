@@ -28,10 +28,11 @@ from swarmnode.api.schema import (
 from swarmnode.api.server import ApiServer
 from swarmnode.errors import MemberUnknownError, TaskUnknownError
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
+from swarmnode.tasks.checkpoint import StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.lifecycle import TASK_ENDS, TaskState
-from swarmnode.tasks.messages import Phase
+from swarmnode.tasks.messages import FilesTold, Phase
 from swarmnode.tasks.records import AttemptRecord, BidLine, Outcome, RoundRecord, TaskRecord
 from swarmnode.tasks.spec import TaskSpec
 from testnet.sim.memory_objects import MemoryObjects, Pool
@@ -58,6 +59,8 @@ class FakeMarket:
     def __init__(self) -> None:
         self.views: dict[TaskId, TaskView] = {}
         self.printed: dict[TaskId, dict[str, bytearray]] = {}
+        self.running_files: tuple[StoredFile, ...] = ()
+        """Outputs of a task that runs."""
         self.paused: list[float | None] = []
         self.reading = 0
         """Log readers that have not ended."""
@@ -126,6 +129,10 @@ class FakeMarket:
         if not self.task(task).has_ended:
             self.finish(task, Outcome("stopped", 143, "killed"), TaskState.CANCELLED)
         return self.task(task)
+
+    async def files_now(self, task: TaskId) -> FilesTold:
+        await trio.lowlevel.checkpoint()
+        return FilesTold(self.running_files, "one changed while it was read")
 
     async def forget(self, task: TaskId) -> None:
         await trio.lowlevel.checkpoint()

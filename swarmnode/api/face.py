@@ -9,6 +9,7 @@ from storage.ids import Address
 from swarmnode.api.schema import MemberLine, PeerLine, RemovalDone, Status
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.messages import FilesTold
 from swarmnode.tasks.spec import TaskSpec
 
 
@@ -31,6 +32,10 @@ class MarketFace(Protocol):
 
     async def cancel(self, task: TaskId) -> TaskView:
         """Idempotent. Raises TaskUnknownError."""
+        ...
+
+    async def files_now(self, task: TaskId) -> FilesTold:
+        """What there is of a task's outputs, also while it runs."""
         ...
 
     async def forget(self, task: TaskId) -> None:

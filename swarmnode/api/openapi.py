@@ -33,6 +33,7 @@ from swarmnode.api.schema import (
 )
 from swarmnode.api.schema_tasks import (
     ExplanationDetail,
+    FilesLine,
     Forgotten,
     GapLine,
     Retried,
@@ -83,6 +84,7 @@ ANSWERS: Final[dict[tuple[str, str], Answer]] = {
     ("GET", "/api/v1/tasks/{task}"): Answer(TaskDetail),
     ("DELETE", "/api/v1/tasks/{task}"): Answer(TaskDetail),
     ("POST", "/api/v1/tasks/{task}/cancel"): Answer(TaskDetail),
+    ("POST", "/api/v1/tasks/{task}/files"): Answer(FilesLine),
     ("POST", "/api/v1/tasks/{task}/retry"): Answer(Retried, status=201),
     ("POST", "/api/v1/tasks/{task}/forget"): Answer(Forgotten),
     ("GET", "/api/v1/tasks/{task}/wait"): Answer(TaskDetail, query=("timeout_s",)),

@@ -13,8 +13,8 @@ from starlette.routing import Route
 from swarmnode.api.asker import Asker, asker_of, shown
 from swarmnode.api.face import NodeFace
 from swarmnode.api.reply import body_bytes, flag, number, reply
-from swarmnode.api.schema_tasks import Forgotten, Retried, Submitted
-from swarmnode.api.task_views import detail_of, explanation_of, left_by, line_of
+from swarmnode.api.schema_tasks import FilesLine, Forgotten, Retried, Submitted
+from swarmnode.api.task_views import detail_of, explanation_of, left_by, line_of, outputs_of
 from swarmnode.errors import TaskNotEndedError, TaskUnknownError
 from swarmnode.market.explain import TaskView
 from swarmnode.tasks.ids import TaskId
@@ -42,6 +42,7 @@ class TaskRoutes:
             Route(one, self.show, methods=["GET"]),
             Route(one, self.cancel, methods=["DELETE"]),
             Route(f"{one}/cancel", self.cancel, methods=["POST"]),
+            Route(f"{one}/files", self.files, methods=["POST"]),
             Route(f"{one}/retry", self.retry, methods=["POST"]),
             Route(f"{one}/forget", self.forget, methods=["POST"]),
             Route(f"{one}/wait", self.wait, methods=["GET", "POST"]),
@@ -94,6 +95,11 @@ class TaskRoutes:
         """End the task wherever it is; harmless when it has ended."""
         task = self._view(request).task
         return reply(shown(request, detail_of(await self._node.market.cancel(task))))
+
+    async def files(self, request: Request) -> Response:
+        """What there is of its outputs: of a task that runs its provider stores them now."""
+        told = await self._node.market.files_now(self._view(request).task)
+        return reply(shown(request, FilesLine(outputs_of(told.files), told.fault)))
 
     async def retry(self, request: Request) -> Response:
         """Submit a task that has ended once more, as it was."""

@@ -149,6 +149,14 @@ class Submitted(msgspec.Struct, frozen=True):
     task: str
 
 
+class FilesLine(msgspec.Struct, frozen=True):
+    """What there is of a task's outputs now; those of one that runs are kept until it ends."""
+
+    outputs: tuple[OutputLine, ...]
+    fault: str = ""
+    """What could not be stored, in words."""
+
+
 class Retried(msgspec.Struct, frozen=True):
     """A task that was submitted again."""
 

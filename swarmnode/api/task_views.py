@@ -21,7 +21,7 @@ from swarmnode.api.schema_tasks import (
     UsageLine,
 )
 from swarmnode.market.explain import Explanation, TaskView
-from swarmnode.tasks.checkpoint import Checkpoint
+from swarmnode.tasks.checkpoint import Checkpoint, StoredFile
 from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.records import AttemptRecord, RoundRecord, TaskRecord, Usage
 from swarmnode.tasks.secrets import masked
@@ -72,10 +72,7 @@ def detail_of(view: TaskView) -> TaskDetail:
         retries_used=record.retries_used,
         rounds=record.rounds,
         history=_history(record.attempts),
-        outputs=tuple(
-            OutputLine(one.name, one.size, one.cap, one.tree)
-            for one in (outcome.outputs if outcome else ())
-        ),
+        outputs=outputs_of(outcome.outputs if outcome else ()),
         status=outcome.status if outcome else "",
         reason=outcome.reason if outcome else "",
         detail=outcome.detail if outcome else "",
@@ -103,6 +100,11 @@ def _spec_shown(spec: TaskSpec) -> dict[str, Any]:
     if "variables" in found:
         found["variables"] = masked(dict(spec.variables))
     return found
+
+
+def outputs_of(files: Sequence[StoredFile]) -> tuple[OutputLine, ...]:
+    """Files and folders that a task left."""
+    return tuple(OutputLine(one.name, one.size, one.cap, one.tree) for one in files)
 
 
 def _history(attempts: Sequence[AttemptRecord]) -> tuple[AttemptLine, ...]:

@@ -14,6 +14,8 @@ from swarmnode.cli.talk import EXIT_OF_CODE, human_bytes, node
 from swarmnode.cli.task_logs import write_all
 from swarmnode.cli.task_names import resolve
 
+FILES_TIMEOUT_S: Final = 630.0
+"""A little longer than the node waits for a provider that stores gigabytes."""
 PARTS: Final = ("outputs", "checkpoints", "logs")
 
 
@@ -68,7 +70,7 @@ class _Bringing:
     def bring(self, detail: dict[str, Any], parts: tuple[str, ...]) -> None:
         """All that was asked for."""
         if "outputs" in parts:
-            for one in detail["outputs"]:
+            for one in self._outputs(detail):
                 self._try(one, "outputs")
         if "checkpoints" in parts:
             for one in reversed(detail["checkpoints"]):  # the newest last: it replaces others
@@ -77,6 +79,20 @@ class _Bringing:
         if "logs" in parts:
             for stream in task_follow.STREAMS:
                 self._log(detail["task"], stream)
+
+    def _outputs(self, detail: dict[str, Any]) -> list[dict[str, Any]]:
+        """Of a task that runs, its provider stores now what there is."""
+        if detail["state"] != "running" or not detail["spec"].get("outputs"):
+            return list(detail["outputs"])
+        path = f"/api/v1/tasks/{detail['task']}/files"
+        try:
+            told = self._client.call("POST", path, timeout_s=FILES_TIMEOUT_S)
+        except ApiError as error:
+            self._missed(f"outputs: {error}", EXIT_OF_CODE.get(error.code, exits.ERROR))
+            return []
+        if told["fault"]:
+            self._missed(f"outputs: {told['fault']}", exits.DEGRADED)
+        return list(told["outputs"])
 
     def _try(self, one: dict[str, Any], place: str) -> None:
         try:

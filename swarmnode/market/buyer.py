@@ -10,7 +10,7 @@ from p2p.errors import RefusalError, WireError
 from p2p.gossip.items import RESOURCES, Item
 from p2p.host.rpc import Rpc
 from p2p.identity.caller import Caller
-from p2p.ids import NetworkId, PeerId
+from p2p.ids import NetworkId, PeerId, TrafficClass
 from p2p.membership.view import MemberChanged, View
 from p2p.service import Driver, Performer
 from p2p.wire.codec import Message, decode_as, encode
@@ -30,14 +30,17 @@ from swarmnode.resources.advert import ResourceAdvert
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.keys import SEED_BYTES, task_id_of
 from swarmnode.tasks.ledger import TaskChanged, TaskForgotten
-from swarmnode.tasks.lifecycle import TASK_ENDS
-from swarmnode.tasks.messages import LogTaken, PushLog
+from swarmnode.tasks.lifecycle import TASK_ENDS, TaskState
+from swarmnode.tasks.messages import AskFiles, FilesTold, LogTaken, PushLog
 from swarmnode.tasks.records import RoundRecord, TaskRecord
 from swarmnode.tasks.spec import TaskSpec
 from swarmnode.tasks.store import TASKS, load_rounds, load_tasks, task_key, write_all
 
 ADVERTS_EVERY_S: Final = 5.0
 """How often adverts that have expired are noticed; new ones are at once."""
+
+FILES_TIMEOUT_S: Final = 600.0
+"""A provider has this long to store the outputs of a job that runs: gigabytes on a slow line."""
 
 FULL_DISK_AGAIN_S: Final = 1.0
 """How often a decision that found the disk full is tried to be written; nothing is said before."""
@@ -167,6 +170,23 @@ class BuyerService:
         self.task(task)
         await self._driver.do(e.CancelAsked(task))
         return self.task(task)
+
+    async def files_now(self, task: TaskId) -> FilesTold:
+        """What there is of a task's outputs, also while it runs: its provider stores it.
+
+        Raises TaskUnknownError, PeerUnreachableError, CallTimeoutError, RemoteRefusalError.
+        """
+        record = self._core.ledger.get(task)
+        if record.state is not TaskState.RUNNING:
+            return FilesTold(record.outcome.outputs if record.outcome else ())
+        told, _ = await self._rpc.call(
+            record.provider,
+            AskFiles(task, record.fence),
+            FilesTold,
+            traffic_class=TrafficClass.NORMAL,
+            timeout_s=FILES_TIMEOUT_S,
+        )
+        return told
 
     async def forget(self, task: TaskId) -> None:
         """Forget a task that has ended, with its logs; harmless for any other."""

@@ -69,6 +69,39 @@ def _special_in(looked: Scan, pieces: Sequence[Piece]) -> list[Special]:
     return [one for one in looked.left_out if any(one.parts[: len(top)] == top for top in tops)]
 
 
+async def snapshot(executor: Executor, objects: Objects, record: JobRecord) -> Collected:
+    """Store what there is of the outputs of a job that runs; the last snapshot goes."""
+    await _forget_snapshot(objects, record)
+    job, net, trust = JobId(record.job), JobNet(record.spec.shape.net), trust_of(record.right)
+    stored: list[StoredFile] = []
+    faults: list[str] = []
+    try:
+        looked = await executor.scan(job)
+        chosen = select(looked.found, [Pattern(one) for one in record.spec.outputs])
+        for piece in chosen.pieces:
+            name = text_of(joined(piece.name)) or "."
+            chunks = executor.pack(job, piece.base, piece.found, may_grow=True)
+            if not piece.is_tree:
+                chunks = executor.read_file(job, text_of(joined(piece.base)))
+            label = f"{_snapshot_label(record)}{name}"
+            receipt = await objects.put(net.up(chunks), name=label, trust=trust)
+            stored.append(StoredFile(name, receipt.size, text_of_cap(receipt.cap), piece.is_tree))
+    except (OutputUnsafeError, JobUnknownError, TooFewPeersError, StoreFullError) as exc:
+        faults.append(str(exc))
+    return Collected(tuple(stored), "; ".join(faults)[:REASON_CHARS_MAX])
+
+
+def _snapshot_label(record: JobRecord) -> str:
+    return f"snapshot/{record.job}/"
+
+
+async def _forget_snapshot(objects: Objects, record: JobRecord) -> None:
+    for entry in (*objects.entrusted(), *objects.entries()):
+        if entry.name.startswith(_snapshot_label(record)):
+            with suppress(StoreFullError):  # it ends with its lease
+                await objects.forget(entry.cap.address)
+
+
 async def _store(
     executor: Executor, objects: Objects, net: JobNet, record: JobRecord, piece: Piece
 ) -> StoredFile:
@@ -104,6 +137,7 @@ async def let_go(objects: Objects, record: JobRecord, *, is_wanted: bool) -> Non
 
     On a full disk neither can be written down: then they end with their leases.
     """
+    await _forget_snapshot(objects, record)
     for entry in objects.entrusted():
         if entry.name.startswith(output_label(record.job, "")):
             with suppress(StoreFullError):

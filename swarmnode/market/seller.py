@@ -12,7 +12,7 @@ from typing import Final, Protocol, TypeVar
 import trio
 
 from p2p.effects import Persist, Rng, Send
-from p2p.errors import WireError
+from p2p.errors import RefusalError, WireError
 from p2p.host.rpc import Rpc
 from p2p.identity.caller import Caller
 from p2p.ids import NetworkId, PeerId
@@ -31,7 +31,7 @@ from swarmnode.limits import KILL_TIMEOUT_S
 from swarmnode.market import contractor_events as e
 from swarmnode.market.contractor import Contractor
 from swarmnode.market.contractor_config import ContractorConfig
-from swarmnode.market.job_outputs import let_go
+from swarmnode.market.job_outputs import let_go, snapshot
 from swarmnode.market.job_runner import JobMemory, JobRunner
 from swarmnode.market.messages import AWARD_DOMAIN, Award, AwardTerms, Call, Release
 from swarmnode.market.seller_view import Lent, SellerStats, advert_of, lent_now, stats_of
@@ -39,10 +39,13 @@ from swarmnode.resources.advert import ResourceAdvert
 from swarmnode.resources.port import Machine, Snapshot
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.keys import task_id_of
+from swarmnode.tasks.lifecycle import JobState
 from swarmnode.tasks.messages import (
     RECEIPT_DOMAIN,
     RESULT_DOMAIN,
+    AskFiles,
     CancelJob,
+    FilesTold,
     Query,
     Receipt,
     ReceiptTerms,
@@ -128,6 +131,7 @@ class SellerService:
         rpc.listen(Renew, self._on_job_message)
         rpc.listen(Query, self._on_job_message)
         rpc.listen(CancelJob, self._on_job_message)
+        rpc.serve(AskFiles, self._on_ask_files)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Go on with the jobs an earlier life left, sweep all others, sell until cancelled.
@@ -209,6 +213,15 @@ class SellerService:
 
     def _on_job_message(self, caller: Caller, message: Renew | Query | CancelJob) -> None:
         self._post(e.JobHeard(caller.peer, message))
+
+    async def _on_ask_files(
+        self, caller: Caller, asked: AskFiles, _body: bytes
+    ) -> tuple[FilesTold, bytes]:
+        record = self._core.jobs.find(asked.task, asked.fence)
+        if record is None or record.buyer != caller.peer or record.state is not JobState.RUNNING:
+            raise RefusalError("unknown", "that attempt does not run here")
+        found = await snapshot(self._executor, self._objects, record)
+        return FilesTold(found.files, found.fault), b""
 
     def _opened(
         self, peer: PeerId, domain: str, kind: type[RecordT], sealed: Signed

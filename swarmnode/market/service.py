@@ -20,6 +20,7 @@ from swarmnode.market.seller_view import SellerStats
 from swarmnode.resources.advert import ResourceAdvert
 from swarmnode.resources.port import Machine
 from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.messages import FilesTold
 from swarmnode.tasks.spec import TaskSpec
 
 
@@ -96,6 +97,13 @@ class MarketService:
     async def cancel(self, task: TaskId) -> TaskView:
         """Stop a task; one that has ended stays as it is. Raises TaskUnknownError."""
         return await self._buyer.cancel(task)
+
+    async def files_now(self, task: TaskId) -> FilesTold:
+        """What there is of a task's outputs, also while it runs.
+
+        Raises TaskUnknownError, PeerUnreachableError, CallTimeoutError, RemoteRefusalError.
+        """
+        return await self._buyer.files_now(task)
 
     async def forget(self, task: TaskId) -> None:
         """Forget a task that has ended, with its logs; harmless for any other."""

@@ -12,7 +12,7 @@ from typing import Final
 from p2p.ids import PeerId
 from p2p.wire.codec import Message, Record
 from p2p.wire.envelope import Signed
-from swarmnode.tasks.checkpoint import Checkpoint
+from swarmnode.tasks.checkpoint import Checkpoint, StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import JobState
 from swarmnode.tasks.records import Outcome
@@ -149,3 +149,17 @@ class LogTaken(Message, frozen=True, tag=159):
     have: int
     followed: bool
     """Somebody is reading along: send small pieces at once."""
+
+
+class AskFiles(Message, frozen=True, tag=168):
+    """Call from buyer to seller: store what there is now of the outputs of a job that runs."""
+
+    task: TaskId
+    fence: int
+
+
+class FilesTold(Message, frozen=True, tag=169):
+    """Reply: what was stored, until the job ends or the next such call; and what could not be."""
+
+    files: tuple[StoredFile, ...]
+    fault: str = ""

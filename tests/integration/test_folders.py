@@ -92,6 +92,8 @@ def test_a_cancelled_tasks_files_can_be_had_and_its_output_was_seen_at_once(tmp_
         until(lambda: bool(view(node, task)["checkpoints"]), within_s=60, what="a checkpoint")
         cli(node, "task", "get", task, "running", "--only", "checkpoints", cwd=tmp_path)
         assert (tmp_path / "running/checkpoints/ckpt/step-1/w").read_text() == "one\n"
+        cli(node, "task", "get", task, "now", "--only", "outputs", cwd=tmp_path)
+        assert (tmp_path / "now/outputs/log.txt").read_text() == "so far\n"
         cli(node, "task", "cancel", "a long name, to be cancelled", cwd=tmp_path)
         until(lambda: bool(view(node, task)["outputs"]), within_s=60, what="its outputs")
         cli(node, "task", "get", task, cwd=tmp_path)

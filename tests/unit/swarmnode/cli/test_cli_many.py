@@ -187,6 +187,18 @@ def test_get_brings_outputs_checkpoints_and_logs_whatever_became_of_the_task(
     assert [path.name for path in (tmp_path / "logs only").iterdir()] == ["logs"]
 
 
+def test_get_of_a_running_task_asks_its_provider_for_what_there_is(
+    node: ServedNode, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["task", "submit", "--detach", "--out", "*", "--", "x"]) == 0
+    leaves(node, TaskState.RUNNING, ())
+    node.node.market.running_files = (stored(node, "log.txt", b"so far"),)
+    capfd.readouterr()
+    assert run(["task", "get", "t1", "here", "--only", "outputs"]) == 6
+    assert "outputs: one changed while it was read" in capfd.readouterr().err
+    assert (tmp_path / "here/outputs/log.txt").read_bytes() == b"so far"
+
+
 def test_get_names_what_is_gone_and_brings_the_rest(
     node: ServedNode, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

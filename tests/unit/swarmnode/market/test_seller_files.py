@@ -4,15 +4,17 @@ from collections.abc import Sequence
 
 import pytest
 
+from p2p.errors import RemoteRefusalError
+from p2p.ids import TrafficClass
 from swarmnode.executor.fake import FakeExecutor
 from swarmnode.executor.fake_programs import Process, Run
 from swarmnode.tasks.checkpoint import StoredFile
-from swarmnode.tasks.messages import CancelJob, Phase, State
+from swarmnode.tasks.messages import AskFiles, CancelJob, FilesTold, Phase, State
 from swarmnode.tree.format import Entry, Kind, write_index
 from swarmnode.tree.unpack import IndexReader
 from testnet.sim.seeded import simulated
-from tests.seller_lab import BOB, SellerLab
-from tests.unit.swarmnode.market.test_seller import TASK, task
+from tests.seller_lab import BOB, Alice, SellerLab
+from tests.unit.swarmnode.market.test_seller import TASK, task, until
 
 TREE = (
     write_index(
@@ -114,6 +116,32 @@ async def test_a_task_that_fails_gives_back_what_there_is() -> None:
         outcome = (await alice.result(TASK)).outcome
         assert (outcome.status, outcome.reason, outcome.exit_code) == ("failed", "exit", 3)
         assert [file.name for file in outcome.outputs] == ["log.txt"]
+
+
+@simulated
+async def test_what_a_running_job_has_made_is_stored_when_its_buyer_asks() -> None:
+    lab = SellerLab(executor=FakeExecutor(programs={"endless": endless}))
+    async with lab.running() as alice:
+        await alice.award(task("endless", outputs=("log.txt", "model")), TASK)
+        await alice.until(State, lambda state: state.phase is Phase.RUNNING)
+        for _ in range(2):
+            told, _ = await ask_files(alice, AskFiles(TASK, 1))
+            assert [await lab.bytes_of(file) for file in told.files] == [b"so far"]
+            assert told.fault == ""
+            assert len(lab.pool.objects) == 1
+        with pytest.raises(RemoteRefusalError, match="does not run here"):
+            await ask_files(alice, AskFiles(TASK, 2))
+        alice.rpc.cast(BOB, CancelJob(TASK, 1, "cancelled"))
+        (left,) = (await alice.result(TASK)).outcome.outputs
+        await until(lambda: not lab.job_ids())
+        assert len(lab.pool.objects) == 1  # what was asked for in between is gone
+        assert await lab.bytes_of(left) == b"so far"
+
+
+async def ask_files(alice: Alice, asked: AskFiles) -> tuple[FilesTold, bytes]:
+    return await alice.rpc.call(
+        BOB, asked, FilesTold, traffic_class=TrafficClass.NORMAL, timeout_s=60.0
+    )
 
 
 @simulated
