@@ -99,6 +99,8 @@ class TaskDetail(TaskLine, frozen=True):
     """Why its newest checkpoint is not kept; empty while all is well."""
     checkpoints: tuple[CheckpointLine, ...] = ()
     """The newest step first, what lies beside the steps, then older steps that are kept."""
+    files_until_ms: int = 0
+    """When inputs and checkpoints of an ended task are freed; 0 while it has not ended."""
 
 
 class BidLine(msgspec.Struct, frozen=True):

@@ -20,9 +20,11 @@ from swarmnode.api.schema_tasks import (
     UnfitLine,
     UsageLine,
 )
+from swarmnode.estate.plan import files_until_ms
 from swarmnode.market.explain import Explanation, TaskView
-from swarmnode.tasks.checkpoint import Checkpoint, StoredFile
+from swarmnode.tasks.checkpoint import StoredFile
 from swarmnode.tasks.ledger import TaskChanged
+from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.records import AttemptRecord, RoundRecord, TaskRecord, Usage
 from swarmnode.tasks.secrets import masked
 from swarmnode.tasks.spec import TaskSpec
@@ -79,12 +81,15 @@ def detail_of(view: TaskView) -> TaskDetail:
         usage=_usage_line(usage) if usage else None,
         not_enforced=outcome.not_enforced if outcome else (),
         note=record.note,
-        checkpoints=_checkpoints(record.checkpoint),
+        checkpoints=_checkpoints(record),
+        files_until_ms=files_until_ms(record),
     )
 
 
-def _checkpoints(kept: Checkpoint | None) -> tuple[CheckpointLine, ...]:
-    if kept is None:
+def _checkpoints(record: TaskRecord) -> tuple[CheckpointLine, ...]:
+    """Those that can still be had: of a task that is done none are kept."""
+    kept = record.checkpoint
+    if kept is None or record.state is TaskState.DONE:
         return ()
     newest = [(kept.step, file, True) for file in kept.files]
     older = [(one.step, one.file, one.beside) for one in kept.older]

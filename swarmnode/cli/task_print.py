@@ -56,6 +56,8 @@ def _facts(detail: dict[str, Any], machines: Machines) -> dict[str, object]:
     found |= {"auctions": detail["rounds"], "attempts": detail["attempts"]}
     if detail["checkpoint_step"]:
         found["checkpoint_step"] = detail["checkpoint_step"]
+    if detail.get("checkpoints") and detail.get("files_until_ms"):
+        found["checkpoints_kept_until"] = stamp(detail["files_until_ms"])
     if detail.get("note"):
         found["note"] = detail["note"]
     if (usage := detail["usage"]) is not None and detail["attempts"]:

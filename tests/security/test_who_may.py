@@ -66,8 +66,10 @@ from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.messages import (
     RECEIPT_DOMAIN,
     RESULT_DOMAIN,
+    AskFiles,
     CancelJob,
     Checkpointed,
+    FilesTold,
     LogTaken,
     Phase,
     PreemptNotice,
@@ -375,6 +377,11 @@ for _name, _act in _SAID.items():
 @row("stale")
 async def log_of_anothers_task(scene: Scene) -> object:
     return await scene.ask(PushLog(scene.task, scene.fence, "stdout", 0), LogTaken, b"lies")
+
+
+@row("unknown")
+async def files_of_anothers_task(scene: Scene) -> object:
+    return await scene.ask(AskFiles(scene.task, scene.fence), FilesTold, to=scene.provider)
 
 
 @row("EchoReply")

@@ -216,6 +216,20 @@ def test_get_names_what_is_gone_and_brings_the_rest(
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+def test_show_says_until_when_progress_is_kept_and_of_a_task_that_is_done_nothing_is(
+    node: ServedNode, capfd: pytest.CaptureFixture[str]
+) -> None:
+    submit("digits")
+    leaves(node, TaskState.FAILED, ())
+    capfd.readouterr()
+    assert run(["task", "show", "digits"]) == 0
+    assert "checkpoints kept until  1970-01-08 00:00:02 UTC" in capfd.readouterr().out
+    done = msgspec.structs.replace(node.node.market.views[T1].record, state=TaskState.DONE)
+    node.node.market.views[T1] = TaskView(done)
+    assert run(["task", "get", "digits", "here"]) == 0
+    assert not Path("here/checkpoints").exists()
+
+
 def test_rm_frees_what_the_task_left(node: ServedNode, capfd: pytest.CaptureFixture[str]) -> None:
     submit("digits")
     leaves(node, TaskState.FAILED, (stored(node, "model", b"x"),))
