@@ -58,7 +58,7 @@ def submit(
     with node(wait_s) as client:
         if wanted:
             stored = task_inputs.upload(wanted, client, is_kept=keep_inputs)
-            spec["inputs"] = {**spec.get("inputs", {}), **stored}
+            spec["inputs"] = {**(spec.get("inputs") or {}), **stored}
         if dry_run:
             return _show_dry_run(client, client.call("POST", "/api/v1/tasks?dry_run=1", spec), fmt)
         made: str = client.call("POST", "/api/v1/tasks", spec)["task"]

@@ -84,10 +84,16 @@ def check(spec: Mapping[str, Any], inputs: Sequence[Input]) -> None:
 
     stand_in = text_of_cap(ReadCap(Address(bytes(32)), ObjectKey(bytes(32))))
     places = {one.place: one.cap or stand_in for one in _apart(inputs)[0]}
+    named = spec.get("inputs") or {}
+    whole = {**spec, "inputs": {**named, **places}} if isinstance(named, Mapping) else spec
     try:
-        spec_from_dict({**spec, "inputs": {**spec.get("inputs", {}), **places}})
+        spec_from_dict(whole)
     except SpecError as error:
         raise exits.CliError(f"the task spec is wrong: {error}", exits.USAGE) from error
+    for one in inputs:
+        if not one.cap:
+            with folders.source(one.path):  # all of it was looked at, and can be kept
+                pass
 
 
 def upload(inputs: Sequence[Input], client: Client, *, is_kept: bool = False) -> dict[str, str]:
