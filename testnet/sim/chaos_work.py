@@ -132,7 +132,7 @@ class Work:
         elif event.fact == Fact.BIDDING_OPENED and promised.is_lost:
             promised.is_lost = False
             self._outcome.reached["re-auction"] += 1
-        if event.state in TASK_ENDS:
+        if event.state in TASK_ENDS and event.fact != "noted":  # what it left may follow
             promised.ends += 1
             if promised.ends > 1:
                 self._violated(f"T2: {event.task} ended {promised.ends} times ({event.fact})")

@@ -366,7 +366,7 @@ async def test_a_job_whose_lease_is_not_renewed_is_told_and_ends(machine: Machin
 async def test_a_job_that_is_deaf_to_the_notice_ends_with_its_lease(machine: Machine) -> None:
     async with machine.node() as node:
         await node.prepare(JOB)
-        node.renew(JOB, 0.6, 0.5)
+        node.renew(JOB, 1.6, 0.5)  # time to come to say that it is deaf
         await node.start(spec(JOB, *machine.argv("stubborn 600")))
         ended = await node.wait(JOB)
     assert ended.reason == "lease"
@@ -385,9 +385,9 @@ async def test_a_lease_ends_a_job_while_no_node_is_there(machine: Machine) -> No
 
 async def test_a_renewed_lease_lets_the_job_go_on(machine: Machine) -> None:
     async with machine.node() as node:
-        node.renew(JOB, 0.5, 0.1)
+        node.renew(JOB, 2.0, 0.1)  # a start takes its time on a busy machine
         await node.prepare(JOB)
-        await node.start(spec(JOB, *machine.argv("sleep 1")))
+        await node.start(spec(JOB, *machine.argv("sleep 2.3")))
         node.renew(JOB, 600, 10)
         node.renew(JOB, 0.5, 0.1)  # a lease only grows
         ended = await node.wait(JOB)
