@@ -49,6 +49,8 @@ class KeeperConfig:
     look_min_s: float = 0.1
     again_s: float = 5.0
     """Pause after the pool could not take a checkpoint, or one could not be kept."""
+    restless_s: float = 120.0
+    """Longer than any pause between two files of a checkpoint: then somebody should know."""
     stillness: StillnessConfig = field(default_factory=StillnessConfig)
 
 
@@ -205,7 +207,14 @@ class Keeper:
             return None
         every_s = min(self._config.look_s, self.spec.every_ms / 1000)
         self._look_s = now_s + max(self._config.look_min_s, every_s)
-        return self._still.look(await self._look(), now_s)
+        draft = self._still.look(await self._look(), now_s)
+        restless_s = self._config.restless_s
+        if self._still.restless_s(now_s) >= restless_s:
+            await self._say(
+                f"what is new in {self.spec.folder} has not rested for {restless_s / 60:.0f} min: "
+                "write under another name and rename, or keep logs elsewhere"
+            )
+        return draft
 
     async def _look(self) -> Look:
         found = (await self._executor.scan(self._job, self._folder)).found

@@ -8,6 +8,7 @@ A checkpoint that changes after it was taken is taken again; until it is complet
 is given the one before it.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -47,6 +48,8 @@ class Stillness:
     loose: dict[Parts, Found] = field(default_factory=dict)
     """What was stored of what lies beside it."""
     is_sure: bool = True
+    _restless_s: float = math.inf
+    """Since when something is new that has not come to rest."""
     _since: dict[int, tuple[tuple[Found, ...], float]] = field(default_factory=dict)
     """Entries as they were last seen, and since when they are so."""
     _beside: dict[Parts, Found] = field(default_factory=dict)
@@ -72,6 +75,19 @@ class Stillness:
 
     def look(self, look: Look, now_s: float) -> Draft | None:
         """The newest one to be stored, if one has come to rest."""
+        draft = self._calm(look, now_s)
+        has_news = any(self._is_news(entry, is_sure=False) for entry in look.entries)
+        if draft is not None or not has_news:
+            self._restless_s = math.inf
+        else:
+            self._restless_s = min(self._restless_s, now_s)
+        return draft
+
+    def restless_s(self, now_s: float) -> float:
+        """For how long there has been something new that never came to rest."""
+        return max(0.0, now_s - self._restless_s)
+
+    def _calm(self, look: Look, now_s: float) -> Draft | None:
         calm = [entry for entry in look.entries if self._rest_s(entry, now_s) is not None]
         rests = {id(entry): self._rest_s(entry, now_s) or 0.0 for entry in calm}
         self._remember(look, now_s)

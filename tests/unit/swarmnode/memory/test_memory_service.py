@@ -434,6 +434,24 @@ async def test_a_folder_without_numbers_is_kept_each_time_it_has_come_to_rest() 
     assert await other.read("checkpoint/model.pt") == b"two"
 
 
+def _never_at_rest(process: Process, _arguments: object) -> Run:
+    while True:
+        process.write("checkpoint/train.log", b"x" * int(process.now_ns % 1000 + 1), in_place=True)
+        yield 1.0
+
+
+@simulated
+async def test_a_folder_that_never_rests_is_told_of_and_kept_at_the_end() -> None:
+    lab = Lab(programs={"never": _never_at_rest})
+    async with lab.watching("never"):
+        await trio.sleep(600)
+        assert not lab.reported
+        assert "has not rested for 2 min: write under another name" in lab.troubles[0]
+        await lab.executor.stop(lab.job, 0)
+        assert await lab.memory.flush(lab.job, is_orderly=True) == ""
+    assert len(lab.reported) == 1
+
+
 @simulated
 async def test_what_cannot_be_kept_is_told_and_so_is_that_it_can_again() -> None:
     lab = Lab()
