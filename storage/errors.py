@@ -1,5 +1,7 @@
 """Every error the storage package raises, and what the caller should do about it."""
 
+from typing import Final
+
 from p2p.ids import PeerId
 
 
@@ -95,3 +97,7 @@ class HolderFailedError(StorageError):
     def __init__(self, holder: PeerId, code: str, detail: str) -> None:
         super().__init__(f"{holder} as a holder: {detail} ({code})")
         self.holder, self.code = holder, code
+
+
+PUT_LATER: Final = (TooFewPeersError, PoolUnknownError, StoreFullError)
+"""What a put raises when the same one may do better after a while."""

@@ -9,7 +9,7 @@ import trio
 
 from p2p.wire.codec import encode
 from storage.caps import text_of_cap
-from storage.errors import StoreFullError, TooFewPeersError
+from storage.errors import PUT_LATER, StoreFullError
 from storage.facade import Objects, trust_of
 from swarmnode.errors import JobUnknownError, OutputUnsafeError
 from swarmnode.executor.port import Executor, JobId
@@ -86,7 +86,7 @@ async def snapshot(executor: Executor, objects: Objects, record: JobRecord) -> C
             label = f"{_snapshot_label(record)}{name}"
             receipt = await objects.put(net.up(chunks), name=label, trust=trust)
             stored.append(StoredFile(name, receipt.size, text_of_cap(receipt.cap), piece.is_tree))
-    except (OutputUnsafeError, JobUnknownError, TooFewPeersError, StoreFullError) as exc:
+    except (OutputUnsafeError, JobUnknownError, *PUT_LATER) as exc:
         faults.append(str(exc))
     return Collected(tuple(stored), "; ".join(faults)[:REASON_CHARS_MAX])
 
@@ -119,7 +119,7 @@ async def _store(
             chunks = executor.read_file(job, text_of(joined(piece.base)))
         try:
             receipt = await objects.put(net.up(chunks), name=label, trust=trust)
-        except (TooFewPeersError, StoreFullError) as exc:
+        except PUT_LATER as exc:
             if trio.current_time() >= give_up_s:
                 raise over("stopped", "outputs", f"{name}: {exc}") from exc
             await trio.sleep(STORE_AGAIN_S)

@@ -15,7 +15,7 @@ import trio
 
 from p2p.wire.codec import encode
 from storage.caps import text_of_cap
-from storage.errors import StoreFullError, TooFewPeersError
+from storage.errors import PUT_LATER
 from storage.facade import Objects, trust_of
 from swarmnode.errors import JobUnknownError, OutputUnsafeError, TreeChangedError
 from swarmnode.limits import CHECKPOINT_BYTES_MAX, CHECKPOINTS_KEPT_MIN
@@ -137,7 +137,7 @@ class Keeper:
                 if self._told is told:  # the task's doing; one told since then is still to come
                     self._told = None
                 await self._wait_after(str(exc))
-            except (TooFewPeersError, StoreFullError) as exc:
+            except PUT_LATER as exc:
                 await self._wait_after(f"the pool cannot take it now: {exc}")
 
     async def _wait_after(self, words: str) -> None:
@@ -180,7 +180,7 @@ class Keeper:
         """Make what the task staged durable and tell; nothing is done when it is kept already.
 
         Raises CheckpointRefusedError, OutputUnsafeError (TreeChangedError among them),
-        TooFewPeersError, StoreFullError.
+        and those of PUT_LATER.
         """
         if told.step > self.stored_step:
             await self._store(await self._draft_of(told), told.step)

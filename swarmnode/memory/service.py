@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from storage.caps import parse_cap
-from storage.errors import StoreFullError, TooFewPeersError
+from storage.errors import PUT_LATER, StoreFullError
 from storage.facade import Kind, Names, Objects
 from swarmnode.errors import JobUnknownError, OutputUnsafeError, StaleAttemptError, TreeChangedError
 from swarmnode.memory.keeper import (
@@ -122,7 +122,7 @@ class MemoryService:
             await keeper.flush(is_orderly=is_orderly)
         except (CheckpointRefusedError, OutputUnsafeError) as exc:
             return str(exc)
-        except (TooFewPeersError, StoreFullError, JobUnknownError) as exc:
+        except (*PUT_LATER, JobUnknownError) as exc:
             return str(exc)
         return ""
 
@@ -171,7 +171,7 @@ class MemoryService:
             return _refusal("unavailable", str(exc))
         except (CheckpointRefusedError, OutputUnsafeError, ValueError, RecursionError) as exc:
             return _refusal("bad_request", str(exc))
-        except (TooFewPeersError, StoreFullError, StateConflictError, StateUnknownError) as exc:
+        except (*PUT_LATER, StateConflictError, StateUnknownError) as exc:
             return _refusal("unavailable", str(exc))
         return json.dumps({"ok": True, **found}).encode()
 
