@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 MARKER_BYTES_MAX: Final = 4096
 """A step.json names a step; what is longer is something else."""
+_LOOK_COST_PARTS: Final = 20
+"""Looking at a big folder takes at most this part of a core."""
 _TOLD_FOLDER: Final = (FOLDER.encode(),)
 
 
@@ -207,7 +209,10 @@ class Keeper:
             return None
         every_s = min(self._config.look_s, self.spec.every_ms / 1000)
         self._look_s = now_s + max(self._config.look_min_s, every_s)
-        draft = self._still.look(await self._look(), now_s)
+        look = await self._look()
+        took_s = trio.current_time() - now_s
+        self._look_s = max(self._look_s, now_s + _LOOK_COST_PARTS * took_s)
+        draft = self._still.look(look, now_s)
         restless_s = self._config.restless_s
         if self._still.restless_s(now_s) >= restless_s:
             await self._say(
