@@ -47,7 +47,7 @@ class Roster:
     # -- listing
 
     def lines(self) -> tuple[MemberLine, ...]:
-        """Everybody who was admitted here since the start, then those who were removed."""
+        """Everybody who is known here since the start, then those who were removed."""
         out, now_ms = self.register.out(), self.wall_ms()
         people: dict[str, list[Admitted]] = {}
         for who in self.register.book.everybody().values():
@@ -116,7 +116,20 @@ class Roster:
         sealed = remove(signer, self.papers.anchor.network, link, proof, self.wall_ms())
         if await self.register.add(sealed) is None:
             raise RemovalRefusedError("no room for more removals: the network holds too many")
-        return done
+        closed = await self._close_invites(link, lineage)
+        return msgspec.structs.replace(done, closed=closed)
+
+    async def _close_invites(self, link: Link, lineage: Sequence[Link]) -> tuple[str, ...]:
+        """Invites for several, with which the removed could come back under new keys."""
+        assert self.papers is not None
+        network, closed = self.papers.anchor.network, []
+        signers = {one.signer for one in lineage if link.subject in (one.subject, one.beside)}
+        for invite in (one for one in lineage if one.subject in signers and one.uses > 1):
+            signer, proof = self._signer(invite, lineage)
+            sealed = remove(signer, network, invite, proof, self.wall_ms(), closes=True)
+            if await self.register.add(sealed) is not None:
+                closed.append(invite.subject)
+        return tuple(closed)
 
     def _find(self, text: str) -> tuple[Link, Sequence[Link]]:
         """The one that is meant, and the certificates it stands in."""

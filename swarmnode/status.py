@@ -125,6 +125,7 @@ class StatusReader:
             storage=self._storage(),
             compute=self._compute(),
             counters=self._counters(),
+            valid_until_ms=0 if node.edges.papers is None else node.edges.papers.me.expires_ms,
         )
 
     def _warnings(self) -> tuple[str, ...]:
@@ -260,7 +261,7 @@ def standing_warnings(book: AdmissionBook, me: PeerId, out: Mapping[PeerId, str]
     found = [f"this machine is out of the network: {out[me]}"] if me in out else []
     for peer, why in out.items():
         who = book.admitted(peer)
-        if peer != me and who is not None and book.register.uses.before(who):
+        if peer != me and who is not None and book.register.is_surplus(who):
             found.append(f"{who.member_name} ({who.name}) is kept out: {why}")
     return found
 

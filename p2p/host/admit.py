@@ -29,7 +29,7 @@ from p2p.identity.records import (
     encode_token,
 )
 from p2p.identity.register.register import Register, witness
-from p2p.identity.register.uses import use_certificate
+from p2p.identity.register.uses import certificate_of, uses_in
 from p2p.ids import LabId, MemberId, PeerId
 from p2p.limits import (
     ADMISSION_TRIES_BURST,
@@ -39,6 +39,9 @@ from p2p.limits import (
 )
 from p2p.wire.codec import encode
 from p2p.wire.envelope import WIRE_VERSION, Signer
+
+HEARD_S: Final = 60.0
+"""By then a node that has just started has compared its register with several peers."""
 
 _VALID_MS: Final = 3650 * 86_400_000  # ten years, for what a machine certifies about itself
 
@@ -76,6 +79,7 @@ class TokenAdmission:
         """Raises AdmissionError when our own token is no good: peers would refuse it too."""
         self.signer, self.anchor, self.wall_ms = signer, anchor, wall_ms
         self._buckets = _Buckets()
+        self._began_s: float | None = None
         self.book = AdmissionBook(Register(anchor, signer), revoked)
         self.adopt(token)
 
@@ -117,6 +121,8 @@ class TokenAdmission:
             theirs, who = await self._check(peer, stream, await receive(stream))
             await self._catch_up(who, stream, (ours, theirs), initiator)
             await stream.send(encode(Welcome()))
+            if self._has_heard():
+                self._witness(who, theirs)
         else:
             theirs, who = await self._check(peer, stream, await receive(stream))
             await stream.send(encode(ours))
@@ -153,15 +159,24 @@ class TokenAdmission:
             await stream.send(encode(Refusal(why.code, why.detail[:REFUSAL_CHARS_MAX])))
         raise why
 
+    def _has_heard(self) -> bool:
+        """Whether we have run long enough to know the uses of invites that others know.
+
+        A newcomer that dials the old members would else witness all of them anew.
+        """
+        now_s = trio.current_time()
+        self._began_s = now_s if self._began_s is None else self._began_s
+        return now_s - self._began_s > HEARD_S
+
     def _witness(self, who: Admitted, hello: Hello) -> None:
         """Tell everybody with which invite a newcomer came, if we are the first to know."""
         register, now_ms = self.book.register, self.wall_ms()
-        if register.uses.is_told(who):
-            return
-        certificate = use_certificate(who, decode_token(hello.token).certificates)
-        if certificate is not None:
-            network = self.anchor.network
-            register.take(witness(self.signer, network, self.token, certificate, now_ms), now_ms)
+        certificates, network = decode_token(hello.token).certificates, self.anchor.network
+        for use in uses_in(who):
+            certificate = certificate_of(use, certificates)
+            if certificate is not None and register.uses.of(use) is None:
+                sealed = witness(self.signer, network, self.token, certificate, now_ms)
+                register.take(sealed, now_ms)
 
     async def _check(
         self, peer: PeerId, stream: AdmitStream, frame: bytes

@@ -25,14 +25,23 @@ class AdmissionBook:
     revoked: Callable[[], Collection[str]] = nobody_revoked
     """Ids that this machine's owner trusts no longer, whatever others say."""
     _admitted: dict[PeerId, Admitted] = field(default_factory=dict)
+    _heard_of: dict[PeerId, Admitted] = field(default_factory=dict)
+    """Whose tokens others brought; of use until they come themselves."""
 
     def admitted(self, peer: PeerId) -> Admitted | None:
         """Who the peer proved to be when it was last admitted, or None."""
         return self._admitted.get(peer)
 
     def everybody(self) -> Mapping[PeerId, Admitted]:
-        """All that were admitted and are not forgotten."""
-        return MappingProxyType(self._admitted)
+        """All that were admitted or heard of, and are not forgotten."""
+        return MappingProxyType({**self._heard_of, **self._admitted})
+
+    def hear_of(self, who: Admitted) -> None:
+        """Remember whom a token proves that others brought."""
+        self._heard_of.pop(who.peer, None)
+        self._heard_of[who.peer] = who
+        if len(self._heard_of) > ADMITTED_MAX:
+            del self._heard_of[next(iter(self._heard_of))]
 
     def enter(self, who: Admitted) -> None:
         """Remember an admitted peer; the one admitted longest ago is forgotten when full."""
@@ -53,7 +62,7 @@ class AdmissionBook:
         """Peers that are out for good, and why: removed, or come with an invite used before."""
         revoked = self.revoked()
         found: dict[PeerId, str] = {}
-        for peer, who in self._admitted.items():
+        for peer, who in self.everybody().items():
             if any(one in revoked for one in ids_of(who)):
                 found[peer] = _BY_US
             elif (why := self.register.why_out(who)) is not None:

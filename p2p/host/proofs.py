@@ -50,6 +50,7 @@ class TokenProofs:
             known = self._check(peer, token)
             if known is None:
                 return None
+            self._admission.book.hear_of(known)
         self._known[key] = known
         if len(self._known) > PROOFS_KEPT_MAX:
             del self._known[next(iter(self._known))]

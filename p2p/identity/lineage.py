@@ -33,6 +33,8 @@ class Link:
     """What people call the subject; empty for an invite."""
     beside: str = ""
     """Who stands above it beside the signer: a machine's owner, whoever invited a person first."""
+    uses: int = 0
+    """Of an invite: how many it is for."""
 
 
 def subject_of(record: Record) -> str:
@@ -59,7 +61,9 @@ def link_of(record: Record, sealed: Signed) -> Link:
             return Link(sealed.domain, subject, sealed.sender, name, invited_by)
         case MachineCert(name=name, member=owner):
             return Link(sealed.domain, subject, sealed.sender, name, owner)
-    return Link(sealed.domain, subject, sealed.sender)
+        case InviteCert(uses=uses):
+            return Link(sealed.domain, subject, sealed.sender, uses=uses)
+    raise TypeError(f"{type(record).__name__} is no certificate")
 
 
 def may_remove(lineage: Sequence[Link], subject: str) -> frozenset[str]:

@@ -246,7 +246,7 @@ class Membership:
 
     def _on_recontact_due(self, event: e.RecontactDue, now_s: float) -> list[Effect]:
         again = WakeAt(now_s + self._config.recontact_s, e.RecontactDue())
-        dead = self._known.with_liveness(Liveness.DEAD)
+        dead = self._known.dead()
         if not dead or self._known.has_left:
             return [again]
         return [again, *self._offer(self._rng.choice(dead))]

@@ -92,6 +92,10 @@ class Knowledge:
         members = (row.member for row in self.table.in_order())
         return [m.peer for m in members if m.liveness in wanted and m.peer != self.me]
 
+    def dead(self) -> list[PeerId]:
+        """Members held for dead that may yet come back: none of those that are out."""
+        return [p for p in self.with_liveness(Liveness.DEAD) if p not in self._expelled]
+
     def news_for(self, peer: PeerId) -> News:
         """Fresh news, and first what the peer should object to at once."""
         row = self.table.rows.get(peer)

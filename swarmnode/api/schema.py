@@ -79,6 +79,8 @@ class RemovalDone(msgspec.Struct, frozen=True):
     name: str
     kind: str
     along: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
+    """Invites that let nobody in any more: the removed one could have come back with them."""
 
 
 class StorageStatus(msgspec.Struct, frozen=True):
@@ -131,6 +133,8 @@ class Status(msgspec.Struct, frozen=True):
     storage: StorageStatus
     compute: ComputeStatus
     counters: dict[str, int]
+    valid_until_ms: int = 0
+    """When this machine's membership ends, unless it is renewed before."""
 
 
 class Receipt(msgspec.Struct, frozen=True):

@@ -54,3 +54,5 @@ def member_remove(who: str, with_invited: bool, fmt: str) -> None:
     click.echo(f"{done['kind']} {name} is removed" if done["changed"] else f"{name} was, before")
     for one in done["along"]:
         click.echo(f"  with them: {printable(one)}")
+    for one in done["closed"]:
+        click.echo(f"  their invite lets nobody else in any more: {printable(one)}")

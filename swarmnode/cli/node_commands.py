@@ -8,7 +8,7 @@ import click
 from swarmnode.cli import exits
 from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.machines import Machines, short
-from swarmnode.cli.output import emit, emit_rows, output_option, paint, printable
+from swarmnode.cli.output import emit, emit_rows, output_option, paint, printable, stamp
 from swarmnode.cli.talk import human_bytes, node, wait_option
 
 STATE_COLOURS = {"ready": "green", "joining": "yellow", "starting": "yellow", "stopping": "red"}
@@ -49,6 +49,9 @@ def _print_status(found: dict[str, Any]) -> None:
             "machine": f"{found['name']} ({found['peer']})",
             "lab": found["lab"],
             "network": f"{found['network']} ({found['join_step']})",
+            "membership": f"until {stamp(found['valid_until_ms'])[:10]}, renews itself"
+            if found["valid_until_ms"]
+            else "",
             "members": f"{found['members_alive']} alive, {found['members_suspect']} suspect, "
             f"{found['members_dead']} dead",
             "addresses": found["addresses"],

@@ -23,6 +23,8 @@ class Removal(Record, frozen=True):
     """What the remover called it, for status and log."""
     proof: tuple[Signed, ...] = ()
     """Certificates that show the sender to be a lab or person; none for the network's key."""
+    closes: bool = False
+    """The subject is an invite, and those who came with it before may stay."""
 
 
 class Use(Record, frozen=True):

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from p2p.errors import AdmissionError, WireError
-from p2p.identity.admission import Admitted, Anchor
+from p2p.identity.admission import Admitted, Anchor, UsedInvite
 from p2p.identity.lineage import Link
 from p2p.identity.records import MembershipToken
 from p2p.identity.register.records import NEVER_MS, REMOVAL_DOMAIN, USE_DOMAIN, Removal, Use
 from p2p.identity.register.removals import Removals, Removed
-from p2p.identity.register.uses import Used, Uses
+from p2p.identity.register.uses import Used, Uses, uses_in
 from p2p.ids import NetworkId
 from p2p.wire.envelope import Signed, Signer, seal
 
@@ -55,13 +55,32 @@ class Register:
         removed = self.removals.against(who)
         if removed is not None:
             return AdmissionError("revoked", str(removed))
-        before = self.uses.before(who)
-        if before and who.came_with is not None:
+        for use in uses_in(who):
+            why = self._why_not(use, who)
+            if why is not None:
+                return why
+        return None
+
+    def is_surplus(self, who: Admitted) -> bool:
+        """Whether an invite it stands on had been used up before."""
+        return any(self.uses.before(use) for use in uses_in(who))
+
+    def _why_not(self, use: UsedInvite, who: Admitted) -> AdmissionError | None:
+        """Why somebody who came with this invite is out."""
+        name = next((link.name for link in who.lineage if link.subject == use.user), use.user)
+        before = self.uses.before(use)
+        if before:
             those = ", ".join(str(one) for one in before[:3])
             return AdmissionError(
                 "used",
-                f"the invite {who.member_name} came with was for {who.came_with.uses}, and was "
-                f"used before, by {those}: ask for a new invite",
+                f"the invite {name} came with was for {use.uses}, and was used before, by {those}: "
+                "ask for a new invite",
+            )
+        closed = self.removals.closing(who, use.invite)
+        told = self.uses.of(use)
+        if closed is not None and (told is None or told.at_ms > closed.at_ms):
+            return AdmissionError(
+                "used", f"the invite {name} came with was closed by {closed.by}: ask for a new one"
             )
         return None
 
@@ -72,10 +91,15 @@ def remove(
     subject: Link,
     proof: tuple[Signed, ...],
     now_ms: int,
+    *,
+    closes: bool = False,
 ) -> Signed:
-    """Sign that `subject` is out; `proof` shows what the signer is."""
+    """Sign that `subject` is out; `proof` shows what the signer is.
+
+    With `closes` it is an invite, and only whoever comes with it from now on is out.
+    """
     name = subject.name or subject.subject
-    record = Removal(subject.subject, name, proof)
+    record = Removal(subject.subject, name, proof, closes)
     return seal(signer, network, REMOVAL_DOMAIN, record, sequence=now_ms, expires_ms=NEVER_MS)
 
 

@@ -33,6 +33,8 @@ class Removed:
     name: str
     proof: tuple[Link, ...]
     """What the signer stands on; empty for the network's key."""
+    closes: bool = False
+    """It only closes an invite: those who came with it before may stay."""
 
     @property
     def at_ms(self) -> int:
@@ -57,6 +59,8 @@ class Removals:
         self._anchor, self._verifier = anchor, verifier
         self._held: dict[bytes, Removed] = {}
         self._by_subject: dict[str, list[Removed]] = {}
+        self._closed: dict[str, list[Removed]] = {}
+        """Invites that let nobody in any more, though those who came may stay."""
         self._digest = digest_of([])
         self._proved: dict[tuple[Signed, ...], tuple[Link, ...]] = {}
 
@@ -78,6 +82,12 @@ class Removals:
         """Every removal that counts, oldest first."""
         found = [one for several in self._by_subject.values() for one in several]
         return tuple(sorted(found, key=_age))
+
+    def closing(self, who: Admitted, invite: str) -> Removed | None:
+        """What closed an invite on which a machine's certificates stand, or None."""
+        above = may_remove(who.lineage, invite)
+        found = [one for one in self._closed.get(invite, ()) if one.sealed.sender in above]
+        return min(found, key=_age) if found else None
 
     def against(self, who: Admitted) -> Removed | None:
         """The removal that keeps a machine out, or None: the oldest, where there are several."""
@@ -111,7 +121,8 @@ class Removals:
         check_name("what was removed", removal.name)
         if not 1 <= len(removal.subject) <= 128:
             raise WireError("a removal of nobody")
-        return Removed(key, sealed, removal.subject, removal.name, self._prove(removal, sealed))
+        proof = self._prove(removal, sealed)
+        return Removed(key, sealed, removal.subject, removal.name, proof, removal.closes)
 
     def _prove(self, removal: Removal, sealed: Signed) -> tuple[Link, ...]:
         """What the signer stands on; a proof once checked is not checked again while it lasts."""
@@ -133,10 +144,11 @@ class Removals:
     def _count_anew(self) -> None:
         """Look at all, oldest first: those of removed signers fall away."""
         self._digest = digest_of(self.keys())
-        self._by_subject = {}
+        self._by_subject, self._closed = {}, {}
         for one in sorted(self._held.values(), key=_age):
             if not any(older.at_ms < one.at_ms for older in self._against(one.proof)):
-                self._by_subject.setdefault(one.subject, []).append(one)
+                place = self._closed if one.closes else self._by_subject
+                place.setdefault(one.subject, []).append(one)
 
     def _against(self, lineage: tuple[Link, ...]) -> list[Removed]:
         return [

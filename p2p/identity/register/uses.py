@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from p2p.errors import AdmissionError, WireError
-from p2p.identity.admission import Admitted, Anchor, Clocks, check_token
+from p2p.identity.admission import Admitted, Anchor, Clocks, UsedInvite, check_token
 from p2p.identity.lineage import link_of
 from p2p.identity.records import CERTIFICATES, INVITE_DOMAIN
 from p2p.identity.register.records import NEVER_MS, USE_DOMAIN, Use, digest_of, key_of
@@ -73,16 +73,12 @@ class Uses:
         """The use with this key."""
         return self._held.get(key)
 
-    def is_told(self, who: Admitted) -> bool:
-        """Whether the use by which a machine came in is known, or there is none."""
-        use = who.came_with
-        return use is None or use.user in self._of_invite.get(use.invite, {})
+    def of(self, use: UsedInvite) -> Used | None:
+        """What is known of this use."""
+        return self._of_invite.get(use.invite, {}).get(use.user)
 
-    def before(self, who: Admitted) -> tuple[Used, ...]:
-        """Those who used the invite up before this one came; empty when there was room."""
-        use = who.came_with
-        if use is None:
-            return ()
+    def before(self, use: UsedInvite) -> tuple[Used, ...]:
+        """Those who used the invite up before this user came; empty when there was room."""
         users = sorted(self._of_invite.get(use.invite, {}).values(), key=_age)
         first = users[: use.uses]
         if len(first) < use.uses or any(one.user == use.user for one in first):
@@ -151,11 +147,24 @@ class Uses:
         )
 
 
-def use_certificate(who: Admitted, certificates: tuple[Signed, ...]) -> Signed | None:
-    """The certificate by which a machine's token shows the use of an invite."""
-    use = who.came_with
-    if use is None:
-        return None
+def uses_in(who: Admitted) -> tuple[UsedInvite, ...]:
+    """Every invite on which a machine stands, and who came with it: it, its person, those above.
+
+    The last one may be what a renewed certificate says, whose invite signed nothing of it.
+    """
+    invites = {link.subject: link for link in who.lineage if link.domain == INVITE_DOMAIN}
+    found = [
+        UsedInvite(PeerId(link.signer), invites[link.signer].uses, link.subject)
+        for link in who.lineage
+        if link.signer in invites
+    ]
+    if who.came_with is not None and who.came_with not in found:
+        found.append(who.came_with)
+    return tuple(found)
+
+
+def certificate_of(use: UsedInvite, certificates: tuple[Signed, ...]) -> Signed | None:
+    """The certificate in a machine's token by which the invite let its user in."""
     signed = (one for one in certificates if one.sender == use.invite)
     return next((one for one in signed if _subject(one) == use.user), None)
 

@@ -1,6 +1,7 @@
 """Listing and removing members: who is meant, who may, and what is said otherwise."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -46,12 +47,14 @@ class PapersOf:
         self.person.who = self.person.seen(self.now_ms)
 
 
-async def ask(person: Person, *removals: str, with_invited: bool = False) -> Roster:
+async def ask(
+    person: Person, *removals: str, with_invited: bool = False, others: Sequence[Person] = ()
+) -> Roster:
     """The roster at somebody's machine, after removing these."""
     async with rpc_peers([person.who.peer]) as peers:
         peer = PeerId(person.who.peer)
         book = AdmissionBook(Register(ANCHOR, ROOT))
-        for one in (ANN, BOB, CAROL, DAVE):
+        for one in (ANN, BOB, CAROL, DAVE, *others):
             book.enter(one.who)
         rng, host = random.Random(1), peers.hosts[peer]
         store = MemoryStore()
@@ -117,3 +120,15 @@ async def test_removing_twice_changes_nothing_the_second_time(
     assert len(roster.register.register.removals.all()) == 1
     assert [line.standing for line in roster.lines()] == ["member", "member", "removed", "removed"]
     assert (await ask(ANN, CAROL.who.peer)).register.register.removals.all()[0].name == "carol-1"
+
+
+async def test_an_invite_for_several_with_which_they_could_come_back_is_closed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    one, two = ANN.invites("one", "two", uses=3)
+    roster = await ask(ANN, "one", others=(one, two))
+    register = roster.register.register
+    assert register.why_out(one.who) is not None
+    assert register.why_out(two.who) is not None  # nobody has let her in before: she must ask
+    (again,) = (who for who in ANN.invites("one-again", uses=3))
+    assert register.why_out(again.who) is None  # another invite

@@ -14,7 +14,7 @@ from p2p.identity.keys import KeySigner, network_id_of
 from p2p.identity.lineage import Link, may_remove
 from p2p.identity.records import MEMBER_DOMAIN, MembershipToken
 from p2p.identity.register.register import Register, remove, witness
-from p2p.identity.register.uses import use_certificate
+from p2p.identity.register.uses import certificate_of, uses_in
 from p2p.limits import CLOCK_SKEW_MAX_MS, REMOVALS_PER_SIGNER_MAX
 from p2p.wire.envelope import Signed
 
@@ -155,8 +155,14 @@ def test_one_key_cannot_fill_the_register() -> None:
     assert is_out(made, BOB)
 
 
+def used_by(newcomer: Person) -> Signed | None:
+    """What the invite that they came with signed for them."""
+    use = next(one for one in uses_in(newcomer.who) if one.user == newcomer.who.member)
+    return certificate_of(use, newcomer.token.certificates)
+
+
 def let_in(by: Person, newcomer: Person, at_ms: int = NOW) -> Signed:
-    certificate = use_certificate(newcomer.who, newcomer.token.certificates)
+    certificate = used_by(newcomer)
     assert certificate is not None
     return witness(by.keys.machine, ANCHOR.network, by.token, certificate, at_ms)
 
@@ -187,7 +193,7 @@ def test_after_a_cut_the_earlier_use_counts_whatever_was_heard_first() -> None:
 
 def test_nobody_is_a_witness_of_their_own_use_and_no_stranger_is_one() -> None:
     (eve,) = ANN.invites("eve")
-    certificate = use_certificate(eve.who, eve.token.certificates)
+    certificate = used_by(eve)
     assert certificate is not None
     stranger = key("stranger")
     for bad in (
@@ -231,3 +237,28 @@ def test_registers_that_heard_the_same_in_any_order_agree(seed: int) -> None:
     everybody = (ANN, BOB, CAROL, DAVE, *newcomers)
     assert len({(r.removals.digest(), r.uses.digest()) for r in made}) == 1
     assert len({tuple(is_out(r, one) for one in everybody) for r in made}) == 1
+
+
+def test_whoever_stands_on_a_used_invite_is_out_as_well_as_whoever_used_it() -> None:
+    one, two = ANN.invites("first", "second")
+    (child,) = two.invites("child")
+    made = register(let_in(ANN, one, NOW - 9), let_in(BOB, two, NOW - 5), let_in(BOB, child))
+    assert [is_out(made, person) for person in (one, two, child)] == [False, True, True]
+
+
+def test_a_closed_invite_lets_nobody_in_and_those_who_came_before_stay() -> None:
+    one, two, three = ANN.invites("early", "late", "other", uses=5)
+    (link,) = [link for link in one.who.lineage if link.uses == 5]
+    lab = ANN.keys.lab
+    assert lab is not None
+    proof = proof_of(lab, ANCHOR, ANN.token)
+    closing = remove(lab, ANCHOR.network, link, proof, NOW - 5, closes=True)
+    made = register(let_in(ANN, one, NOW - 9), let_in(BOB, two, NOW - 2), closing)
+    assert [is_out(made, person) for person in (one, two, three)] == [False, True, True]
+    why = made.why_out(two.who)
+    assert why is not None
+    assert "was closed by physics" in why.detail
+    assert DAVE.keys.member is not None
+    proof = proof_of(DAVE.keys.member, ANCHOR, DAVE.token)
+    no_right = remove(DAVE.keys.member, ANCHOR.network, link, proof, NOW - 5, closes=True)
+    assert not is_out(register(no_right), three)
