@@ -20,6 +20,7 @@ from p2p.identity.issue import invite as certify_invite
 from p2p.identity.keys import KeySigner, create_key_file, load_key_file, network_id_of
 from p2p.identity.private_files import read_private_file, replace_private_file
 from p2p.identity.records import MembershipToken, decode_token, encode_token
+from p2p.identity.renew import Applicant, renew_own
 from p2p.ids import PeerId
 from swarmnode import membership_end
 from swarmnode.home import Home
@@ -213,6 +214,28 @@ def whoami(membership: Membership, machine: KeySigner, now_ms: int) -> Admitted:
     return check_token(
         membership.token, machine.peer_id, membership.anchor, machine, Clocks(now_ms)
     )
+
+
+def renewed_here(home: Home, membership: Membership, now_ms: int, entropy: Entropy) -> Membership:
+    """The membership, renewed where it has ended and the keys that lie here may do that.
+
+    Raises IdentityError. What the founder of a lab certified for itself needs nobody else.
+    """
+    ends_ms = min(one.expires_ms for one in membership.token.certificates)
+    if membership.anchor.is_open or now_ms < ends_ms:
+        return membership
+    keys = load_keys(home)
+    try:
+        who = whoami(membership, keys.machine, ends_ms)
+    except AdmissionError:
+        return membership  # it was never good: the start says so
+    old = Applicant(membership.token, who, keys.lab is not None)
+    token = renew_own(membership.anchor, old, keys, now_ms, entropy)
+    if token is None:
+        return membership
+    renewed = Membership(membership.anchor, token, membership.addresses)
+    save_membership(home, renewed)
+    return renewed
 
 
 def not_a_member(membership: Membership, why: AdmissionError) -> IdentityError:

@@ -53,6 +53,10 @@ class MemberUnknownError(SwarmError):
     """No member of that name or id is known to this node: see `swarmnode member ls`."""
 
 
+class MemberAmbiguousError(SwarmError):
+    """Several members go by that name: say the id of one."""
+
+
 class RemovalRefusedError(SwarmError):
     """That member cannot be removed from here; the text says by whom, or what to say first."""
 

@@ -56,6 +56,12 @@ class OutNotices:
         self.told = dict(out)
         return lines
 
+    def tell_lapsed(self, peer: PeerId, why: str) -> None:
+        """Log that a connection ends because its certificates have."""
+        who = self.book.admitted(peer)
+        called = peer if who is None else f"{who.member_name} ({who.name}, {peer})"
+        log.warning("the connection to %s ends: %s", called, why)
+
     def tell(self, out: Mapping[PeerId, str]) -> None:
         """Log them."""
         for line in self.fresh(out):

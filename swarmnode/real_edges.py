@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from p2p.errors import AdmissionError
+from p2p.errors import AdmissionError, IdentityError
 from p2p.host.admit import OpenNetworkAdmission, TokenAdmission
 from p2p.host.libp2p.host import HostConfig, Libp2pHost
 from p2p.host.libp2p.index import Libp2pIndex
@@ -27,10 +27,11 @@ from swarmnode.errors import ConfigError
 from swarmnode.executor.capability import ExecutorConfig
 from swarmnode.executor.process import ProcessExecutor
 from swarmnode.executor.shim_lease import boot_s
-from swarmnode.home import Home, read_revoked
+from swarmnode.home import Home
 from swarmnode.memory import ctx
 from swarmnode.papers import HomePapers
 from swarmnode.resources.local import LocalMachine
+from swarmnode.revoked import RevokedFile
 
 GIB: Final = 1024**3
 
@@ -139,23 +140,23 @@ def _executor(
 def _admission(
     config: Config, home: Home, machine: KeySigner, membership: Membership
 ) -> TokenAdmission:
+    """Raises IdentityError, also when there is a revoked.txt that cannot be read."""
+    revoked = RevokedFile(home)
+    revoked()
+    if revoked.trouble:
+        raise IdentityError(revoked.trouble)
+    membership = enrol.renewed_here(home, membership, wall_ms(), os.urandom)
+    anchor, token = membership.anchor, membership.token
+    names = (config.node.name or os.uname().nodename, config.node.site, config.node.roles)
     try:
-        if membership.anchor.is_open:
-            return OpenNetworkAdmission(
-                machine,
-                membership.anchor,
-                wall_ms,
-                name=config.node.name or os.uname().nodename,
-                site=config.node.site,
-                roles=config.node.roles,
-                revoked=lambda: read_revoked(home),
+        admission = (
+            OpenNetworkAdmission(
+                machine, anchor, wall_ms, name=names[0], site=names[1], roles=names[2]
             )
-        return TokenAdmission(
-            machine,
-            membership.token,
-            membership.anchor,
-            wall_ms,
-            revoked=lambda: read_revoked(home),
+            if anchor.is_open
+            else TokenAdmission(machine, token, anchor, wall_ms)
         )
     except AdmissionError as exc:
         raise enrol.not_a_member(membership, exc) from exc
+    admission.book.revoked, admission.book.trouble = revoked, lambda: revoked.trouble
+    return admission

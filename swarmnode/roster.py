@@ -23,7 +23,7 @@ from p2p.membership.view import Liveness, View
 from p2p.register.service import RegisterService
 from p2p.wire.envelope import Signed
 from swarmnode.api.schema import MemberLine, MemberMachine, RemovalDone
-from swarmnode.errors import MemberUnknownError, RemovalRefusedError
+from swarmnode.errors import MemberAmbiguousError, MemberUnknownError, RemovalRefusedError
 
 KINDS = {
     LAB_DOMAIN: "lab",
@@ -31,6 +31,9 @@ KINDS = {
     MEMBER_DOMAIN: "person",
     MACHINE_DOMAIN: "machine",
 }
+_END_CHARS_MIN = 8
+"""`..` and six characters: as many as are shown."""
+
 _FIRST = (MEMBER_DOMAIN, MACHINE_DOMAIN, LAB_DOMAIN, INVITE_DOMAIN)
 """What a name is looked for among, first one first: people are removed most often."""
 
@@ -91,7 +94,7 @@ class Roster:
     async def remove(self, text: str, *, takes_along: bool = False) -> RemovalDone:
         """Remove a person, machine, lab or invite by name or id, for everybody and for good.
 
-        Raises MemberUnknownError, RemovalRefusedError.
+        Raises MemberUnknownError, MemberAmbiguousError, RemovalRefusedError.
         """
         if self.papers is None:
             raise RemovalRefusedError("this node has no certificates of its own")
@@ -137,13 +140,13 @@ class Roster:
         for domain in _FIRST:
             for who in self.register.book.everybody().values():
                 for link in who.lineage:
-                    if link.domain == domain and text in (link.subject, link.name):
+                    if link.domain == domain and _is_called(link, text):
                         found.setdefault(link.subject, (link, who.lineage))
             if len(found) == 1:
                 return next(iter(found.values()))
             if found:
                 these = ", ".join(f"{KINDS[domain]} {subject}" for subject in found)
-                raise RemovalRefusedError(f"{len(found)} are called {text!r}: say one of {these}")
+                raise MemberAmbiguousError(f"{len(found)} are called {text!r}: say one of {these}")
         try:
             public_key_of(PeerId(text))
         except IdentityError:
@@ -174,11 +177,13 @@ class Roster:
         if link.domain != MEMBER_DOMAIN:
             return []
         everybody: Iterable[Admitted] = self.register.book.everybody().values()
+        out = self.register.out()
         return sorted(
             {
                 who.member_name
                 for who in everybody
                 if who.member != link.subject
+                and who.peer not in out
                 and any(one.subject == link.subject for one in who.lineage)
             }
         )
@@ -198,6 +203,12 @@ def _inviter(who: Admitted) -> str:
     invite = links.get(person.signer)
     above = links.get(invite.signer if invite else person.beside)
     return "" if above is None else above.name
+
+
+def _is_called(link: Link, text: str) -> bool:
+    """By id, by name, or by the end of the id as `member ls` shows it."""
+    is_end = text.startswith("..") and len(text) >= _END_CHARS_MIN
+    return text in (link.subject, link.name) or (is_end and link.subject.endswith(text[2:]))
 
 
 def _called(link: Link) -> str:

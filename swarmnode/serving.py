@@ -48,7 +48,9 @@ def serve(config: Config, home: Home) -> None:
 
 async def _serve(config: Config, home: Home, real: Real, shares: Shares) -> None:
     node = Node(config, real.edges, real.identity, real.seeds)
-    node.register.on_out(OutNotices(real.edges.book).tell)
+    notices = OutNotices(real.edges.book)
+    node.register.on_out(notices.tell)
+    node.register.on_lapsed = notices.tell_lapsed
     tokens = read_tokens(token_file(config.api.token_file, home.state)) if config.api.tcp else {}
     hub = EventHub(node.market.events, os.urandom(8).hex(), node.person_of)
     api = ApiServer(

@@ -258,7 +258,8 @@ class StatusReader:
 
 def standing_warnings(book: AdmissionBook, me: PeerId, out: Mapping[PeerId, str]) -> list[str]:
     """That we were removed; and who came with an invite that had been used before."""
-    found = [f"this machine is out of the network: {out[me]}"] if me in out else []
+    found = [trouble] if (trouble := book.trouble()) else []
+    found += [f"this machine is out of the network: {out[me]}"] if me in out else []
     for peer, why in out.items():
         who = book.admitted(peer)
         if peer != me and who is not None and book.register.is_surplus(who):

@@ -24,6 +24,8 @@ class AdmissionBook:
     """Who was removed, and which invites were used by whom."""
     revoked: Callable[[], Collection[str]] = nobody_revoked
     """Ids that this machine's owner trusts no longer, whatever others say."""
+    trouble: Callable[[], str] = lambda: ""
+    """Why those ids cannot be read now; empty while they can."""
     _admitted: dict[PeerId, Admitted] = field(default_factory=dict)
     _heard_of: dict[PeerId, Admitted] = field(default_factory=dict)
     """Whose tokens others brought; of use until they come themselves."""

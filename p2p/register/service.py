@@ -71,6 +71,8 @@ class RegisterService:
         self._out: Mapping[PeerId, str] = {}
         self._listeners: list[Callable[[Mapping[PeerId, str]], None]] = []
         self._bringer: PeerId | None = None
+        self.on_lapsed: Callable[[PeerId, str], None] = lambda _peer, _why: None
+        """Told of each connection that is ended because certificates have; must not block."""
         self.throttled = 0
         """Entries dropped because the peer that brought them brought too many."""
         self.register.listeners.append(self._on_entry)
@@ -147,6 +149,8 @@ class RegisterService:
         gone = {**self.book.lapsed(self._wall_ms()), **out}
         for peer in self._host.peers():
             if peer in gone:
+                if peer not in out:
+                    self.on_lapsed(peer, gone[peer])
                 nursery.start_soon(self._host.disconnect, peer, gone[peer])
         await trio.lowlevel.checkpoint()
 

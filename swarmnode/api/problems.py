@@ -22,6 +22,7 @@ from swarmnode.api.schema import Problem
 from swarmnode.errors import (
     EnvironmentUnknownError,
     LimitNotEnforceableError,
+    MemberAmbiguousError,
     MemberUnknownError,
     RemovalRefusedError,
     SpecError,
@@ -38,6 +39,7 @@ PROBLEMS: Final[dict[type[Exception], tuple[int, str, str]]] = {
     ObjectUnknownError: (404, "object_unknown", "no such object"),
     TaskUnknownError: (404, "task_unknown", "no such task"),
     MemberUnknownError: (404, "member_unknown", "no such member"),
+    MemberAmbiguousError: (409, "member_ambiguous", "several members are called that"),
     RemovalRefusedError: (409, "removal_refused", "not removed"),
     TaskNotEndedError: (409, "task_not_ended", "the task has not ended"),
     NameConflictError: (409, "name_conflict", "another write came first"),

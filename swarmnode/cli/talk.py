@@ -26,6 +26,7 @@ EXIT_OF_CODE: Final[Mapping[str, int]] = {
     "object_unknown": exits.NOT_FOUND,
     "task_unknown": exits.NOT_FOUND,
     "member_unknown": exits.NOT_FOUND,
+    "member_ambiguous": exits.USAGE,
     "removal_refused": exits.AUTH,
     "task_not_ended": exits.TEMPORARY,
     "token_needed": exits.AUTH,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from p2p.errors import IdentityError, InviteError
+from p2p.errors import AdmissionError, IdentityError, InviteError
 from p2p.identity.invites import Invite, decode_invite, encode_invite
 from p2p.identity.issue import DAY_MS, Grant, Names
 from swarmnode import enrol
@@ -250,3 +250,18 @@ def test_a_membership_for_another_machines_key_is_noticed(alpha: Home) -> None:
 def test_the_membership_file_is_readable_by_people(alpha: Home) -> None:
     kept = json.loads(alpha.membership_file.read_text())
     assert set(kept) == {"network", "root", "open", "token", "addresses"}
+
+
+def test_a_founder_whose_time_is_up_renews_itself_and_whoever_was_invited_does_not(
+    alpha: Home, beta: Home
+) -> None:
+    enrol.join(beta, invite_from(alpha), BOB, os.urandom, NOW)
+    late = NOW + 3651 * DAY_MS
+    renewed = enrol.renewed_here(alpha, enrol.load_membership(alpha), late, os.urandom)
+    me = enrol.whoami(renewed, enrol.load_machine(alpha), late)
+    assert (me.name, me.lab_name) == ("alpha", "physics")
+    assert enrol.load_membership(alpha) == renewed
+    before = enrol.load_membership(beta)
+    assert enrol.renewed_here(beta, before, late, os.urandom) == before
+    said = str(enrol.not_a_member(before, AdmissionError("expired", "MachineCert ended 1 s ago")))
+    assert "this machine's membership ended on 2028-01-15 08:00 UTC: ask a member" in said

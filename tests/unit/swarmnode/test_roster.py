@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import trio
@@ -15,7 +15,7 @@ from p2p.identity.register.register import Register
 from p2p.ids import PeerId
 from p2p.membership.view import View
 from p2p.register.service import RegisterService
-from swarmnode.errors import MemberUnknownError, RemovalRefusedError
+from swarmnode.errors import MemberAmbiguousError, MemberUnknownError, RemovalRefusedError
 from swarmnode.roster import Roster
 from testnet.sim.peers import rpc_peers
 from tests.unit.p2p.identity.test_register import ANCHOR, ANN, BOB, CAROL, DAVE, NOW, ROOT, Person
@@ -64,7 +64,7 @@ async def ask(
             await nursery.start(service.run)
             for text in removals:
                 await roster.remove(text, takes_along=with_invited)
-            await trio.sleep(0.01)
+                await trio.sleep(0.01)
             nursery.cancel_scope.cancel()
         return roster
 
@@ -106,6 +106,25 @@ async def test_what_may_not_be_removed_is_refused_with_the_reason(
     wanted = pytest.RaisesExc(RemovalRefusedError, match=said)
     with pytest.RaisesGroup(wanted, flatten_subgroups=True):
         await ask(person, text)
+
+
+async def test_the_end_of_an_id_as_it_is_shown_is_enough_and_a_shared_name_is_not(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    roster = await ask(BOB, f"..{CAROL.who.member[-6:]}")
+    assert roster.register.register.why_out(CAROL.who) is not None
+    (other,) = ANN.invites("dave2")
+    chain = replace(other.who.lineage[-2], name="dave")
+    other.who = replace(other.who, lineage=(*other.who.lineage[:-2], chain, other.who.lineage[-1]))
+    with pytest.RaisesGroup(MemberAmbiguousError, flatten_subgroups=True):
+        await ask(ANN, "dave", others=(other,))
+
+
+async def test_who_is_out_already_is_not_taken_along(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    roster = await ask(ANN, "carol", "bob")
+    assert roster.register.register.why_out(BOB.who) is not None
 
 
 async def test_nobody_of_that_name_is_said_so(autojump_clock: trio.testing.MockClock) -> None:
