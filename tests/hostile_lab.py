@@ -18,15 +18,17 @@ import trio
 
 from p2p.workers import ThreadWorkers
 from swarmnode.executor.capability import ExecutorConfig
-from swarmnode.executor.port import JobId, JobSpec
+from swarmnode.executor.port import JobId, JobSpec, Limit
 from swarmnode.executor.process import ProcessExecutor
 from swarmnode.memory import ctx
-from tests.job_lab import MIB, PYTHON
+from tests.job_lab import MIB, PYTHON, processes_with
 
 ROOT = Path(__file__).resolve().parents[1]
 PLAIN_USER = 65534
-AT_ONCE = 3
-"""Tasks at a time: two cores run them in the time of one after another, waits aside."""
+AT_ONCE = 8
+"""Tasks at a time: most of what they do is to wait until somebody looks."""
+SECRET = "SWARM_TEST_SECRET"
+"""A variable of the node's that no task may see."""
 TRY_S = 20.0
 
 
@@ -40,6 +42,9 @@ class Ended:
     err: str
     wall_s: float
     cpu_s: float
+    enforced: tuple[str, ...]
+    left: int
+    """Processes of it that outlived it."""
 
     def says(self, *words: str) -> bool:
         """It printed exactly these words, and was done."""
@@ -56,6 +61,8 @@ class Try:
     is_contained: Callable[[Ended], bool]
     changes: Mapping[str, float] = field(default_factory=dict)
     """Of the job's shape: memory_bytes, disk_bytes, pids_max, wall_s, cpu_millis."""
+    needs: Limit | None = None
+    """Tried where this is enforced only."""
 
 
 def run_tries(folder: Path, tries: Sequence[Try], *, as_user: bool) -> dict[str, Ended]:
@@ -74,11 +81,12 @@ def run_tries(folder: Path, tries: Sequence[Try], *, as_user: bool) -> dict[str,
         become += ["--clear-groups", "--inh-caps=-all"]
     elif not as_user and os.geteuid() != 0:
         pytest.skip("needs root")
+    packages = Path(trio.__file__).parents[1]
     said = subprocess.run(
         [*become, PYTHON, "-m", "tests.hostile_lab", str(folder / "x")],
         input=json.dumps([[one.name, one.script, dict(one.changes)] for one in tries]),
         capture_output=True, text=True, timeout=180, check=False, cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}:{Path(trio.__file__).parents[1]}"},
+        env={"PATH": os.environ["PATH"], SECRET: "secret", "PYTHONPATH": f"{ROOT}:{packages}"},
     )  # fmt: skip
     assert said.returncode == 0, said.stderr
     body = json.loads(said.stdout)
@@ -118,7 +126,7 @@ async def _run(
     }  # fmt: skip
     await executor.prepare(job, int(shape["disk_bytes"]))
     await executor.start(
-        JobSpec(job=job, argv=(PYTHON, "-c", script), env={}, **shape)  # type: ignore[arg-type]
+        JobSpec(job=job, argv=(PYTHON, "-c", script), env={"JOB": str(job)}, **shape)  # type: ignore[arg-type]
     )
     ended = await executor.wait(job)
     logs = [await executor.read_log(job, name, 0, MIB) for name in ("stdout", "stderr")]
@@ -130,6 +138,8 @@ async def _run(
         "err": logs[1].decode(errors="replace")[-4000:],
         "wall_s": ended.wall_s,
         "cpu_s": ended.cpu_s,
+        "enforced": [limit.value for limit in ended.enforced],
+        "left": len(processes_with(str(job))),
     }
 
 

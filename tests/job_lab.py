@@ -15,6 +15,7 @@ from swarmnode.executor import bubblewrap
 from swarmnode.executor.capability import BWRAP, ExecutorConfig
 from swarmnode.executor.port import Executor, JobExit, JobId, JobSpec
 from swarmnode.executor.process import ProcessExecutor
+from swarmnode.executor.work_use import IMAGE
 
 MIB = 1024 * 1024
 SH = "/bin/sh"
@@ -87,6 +88,15 @@ def processes_with(marker: str) -> list[int]:
             if marker.encode() in words:
                 found.append(int(entry.name))
     return found
+
+
+def work_folder(job: Path) -> Path:
+    """A running job's work folder, from its folder of the executor: perhaps only it has mounted."""
+    if not (job / "state").exists():
+        return job / "work"
+    pairs = (job / "state").read_text().split("\0")
+    pid = dict(pair.partition("=")[::2] for pair in pairs)["pid"]
+    return Path(f"/proc/{pid}/root/work") if (job / IMAGE).exists() else job / "work"
 
 
 def interpreter_prefix() -> Path:

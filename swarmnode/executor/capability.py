@@ -35,8 +35,6 @@ class ExecutorConfig:
     """`bwrap`, or `container` for a node inside a container without user namespaces."""
     ctx_module: Path | None = None
     """`swarmnode/memory/ctx.py`; None leaves tasks without `swarm_ctx`."""
-    # Half of a small job's memory; /dev/shm of PyTorch's loaders needs more than the usual 64 MiB.
-    tmp_bytes: int = 256 * 1024 * 1024
     # Logs are kept on the worker until fetched: enough for weeks of a chatty training.
     log_bytes: int = 256 * 1024 * 1024
     # Open files: data loaders hold some hundreds.

@@ -23,6 +23,8 @@ LEAF = "swarm-node"
 """Where the node moves itself on version 2, so that its own group may have children."""
 
 _RETRY_S = 0.005
+_PERIOD_US = 100_000
+"""A job that used its share of the processor waits for the rest of this; the kernel's default."""
 _SIGKILL = 9
 
 
@@ -126,7 +128,9 @@ class JobCgroup:
         if _try_write(base + "/pids.max", str(pids_max)):
             enforced.append("pids")
         weight = max(1, min(10_000, cpu_millis // 10))  # one core is the default weight, 100
-        if _try_write(base + "/cpu.weight", str(weight)):
+        _try_write(base + "/cpu.weight", str(weight))
+        quota_us = max(1000, cpu_millis * _PERIOD_US // 1000)  # the kernel's least is a millisecond
+        if _try_write(base + "/cpu.max", f"{quota_us} {_PERIOD_US}"):
             enforced.append("cpu")
         return enforced
 
@@ -142,7 +146,10 @@ class JobCgroup:
         cpu = self.dirs.get("cpu")
         shares = max(2, cpu_millis * 1024 // 1000)  # one core is the default, 1024
         if cpu and _try_write(cpu + "/cpu.shares", str(shares)):
-            enforced.append("cpu")
+            _try_write(cpu + "/cpu.cfs_period_us", str(_PERIOD_US))
+            quota_us = max(1000, cpu_millis * _PERIOD_US // 1000)
+            if _try_write(cpu + "/cpu.cfs_quota_us", str(quota_us)):
+                enforced.append("cpu")
         return enforced
 
     def enter(self) -> None:

@@ -45,6 +45,14 @@ def lower(which: int, soft: int, hard: int) -> None:
     resource.setrlimit(which, (min(soft, hard), hard))
 
 
+def use_cpus(cpus: "list[int]") -> None:
+    """Run on these processors, as far as they are still there."""
+    try:  # noqa: SIM105
+        os.sched_setaffinity(0, cpus or os.sched_getaffinity(0))
+    except OSError:
+        pass
+
+
 def say_and_exit(words: str, code: int) -> None:
     """Last words in the job's stderr."""
     os.write(2, words.encode(errors="replace") + b"\n")

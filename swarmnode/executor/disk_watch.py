@@ -2,8 +2,8 @@
 
 A job with a file system of its own is asked four times a second, at no cost. Any other is measured,
 and what measuring misses is met by rules: files that were sent and that nobody takes count as over
-the limit once the machine's disk has lost more than the job may have; and a tree that takes long to
-walk is walked again as soon as the disk loses what the job has left.
+the limit once the job has written more than it may have since; and a tree that takes long to walk
+is walked again as soon as the machine's disk loses what the job has left.
 """
 
 import os
@@ -39,7 +39,7 @@ class DiskWatch:
         self._used = 0
         self._free_then = self._free()
         self._hidden_since_s = 0.0
-        self._free_when_hidden = 0
+        self._written_then = 0
 
     def verdict(self, now_s: float, pids: "Callable[[], list[int]]") -> str:
         """Why the job must end, or "": disk, log, files, or lost: the machine's disk is full."""
@@ -79,14 +79,15 @@ class DiskWatch:
         return "disk" if is_over else ""
 
     def _hides(self, pids: "list[int]") -> bool:
-        """Whether files lie between sockets while the machine's disk shrinks."""
+        """Whether files lie between sockets while the job writes more than it may."""
         now_s = time.monotonic()
         if not disk_use.in_flight(pids):
             self._hidden_since_s = 0.0
+            self._written_then = disk_use.written(pids)
         elif not self._hidden_since_s:
-            self._hidden_since_s, self._free_when_hidden = now_s, self._free_then
+            self._hidden_since_s = now_s
         elif now_s - self._hidden_since_s > _IN_FLIGHT_S:
-            return self._free_when_hidden - self._free_then > self._disk_bytes
+            return disk_use.written(pids) - self._written_then > self._disk_bytes
         return False
 
     def _free(self) -> int:

@@ -40,6 +40,8 @@ class CrashRecord:
     """The job's own user, who owns its files; 0 when that is the node's."""
     guard_uid: int
     """A user nothing runs as, from which that user's processes are killed; 0 in a namespace."""
+    cpus: tuple[int, ...] = ()
+    """Processors it runs on."""
 
     @property
     def is_container(self) -> bool:
@@ -128,6 +130,7 @@ class JobFolder:
             "cgroup": dict(record.cgroup),
             "uid": record.uid,
             "guard_uid": record.guard_uid,
+            "cpus": record.cpus,
         }
         temporary = self.path / "record.new"
         with open(temporary, "w", opener=_private) as file:
@@ -148,6 +151,7 @@ class JobFolder:
                 spec[name] = tuple(spec[name])
             spec["must_enforce"] = frozenset(Limit(name) for name in spec["must_enforce"])
             body["spec"] = JobSpec(**spec)
+            body["cpus"] = tuple(body.get("cpus", ()))
             return CrashRecord(**body)
         except FileNotFoundError:
             return None

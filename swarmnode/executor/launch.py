@@ -14,6 +14,7 @@ from swarmnode.errors import LimitNotEnforceableError
 from swarmnode.executor import bubblewrap, pairs
 from swarmnode.executor.capability import CONTAINER, Capability, ExecutorConfig
 from swarmnode.executor.cgroup import JobCgroup
+from swarmnode.executor.cpus import as_list
 from swarmnode.executor.job_folder import CrashRecord, JobFolder, boot_id
 from swarmnode.executor.port import JobSpec, Limit
 from swarmnode.executor.sandbox import (
@@ -34,6 +35,11 @@ from swarmnode.limits import WALKED_ENTRIES_MAX
 _SANDBOX_PIDS: Final = 2
 """bubblewrap's own two processes, which the task is not charged for."""
 
+_FILTER: Final = "seccomp.bpf"
+_RESERVE_SLACK_BYTES: Final = 1 << 20
+_PROGRAM_PARTS: Final = 16
+"""Scratch may hold the task's memory but this part, which a program needs to live: so who fills it
+is told that it is full, and is not killed for it."""
 _READY_FD, _LOCK_FD = 30, 31  # FD_DISK is 29
 _SHIM: Final = (
     "import sys; sys.path.insert(0, sys.argv[1]); from swarmnode.executor.shim import main; "
@@ -68,14 +74,12 @@ class Launcher:
         return self.folder / "shared"
 
     def prepare_machine(self) -> None:
-        """Write what all jobs share: the filter and a tiny /etc. Idempotent."""
+        """Write what all jobs share: a tiny /etc. Idempotent."""
         mode = 0o711 if self.config.sandbox == CONTAINER else 0o700
         for path in (self.folder, self.jobs, self.shared):
             path.mkdir(parents=True, exist_ok=True)
             path.chmod(mode)
-        program = filter_program(os.uname().machine, is_apart=self.config.sandbox != CONTAINER)
         for name, data in (
-            ("seccomp.bpf", program),
             ("passwd", b"swarm:x:65534:65534::/work:/bin/sh\n"),
             ("group", b"swarm:x:65534:\n"),
             ("hosts", b"127.0.0.1 localhost swarm\n::1 localhost\n"),
@@ -92,13 +96,15 @@ class Launcher:
                 shutil.copyfile(self.config.ctx_module, target)
                 target.chmod(0o644)
 
-    def record_start(self, spec: JobSpec, folder: JobFolder, uid: int) -> CrashRecord:
+    def record_start(
+        self, spec: JobSpec, folder: JobFolder, uid: int, cpus: tuple[int, ...]
+    ) -> CrashRecord:
         """The crash record, durable before anything else of the job exists."""
         place = blake2b(os.fsencode(self.folder), digest_size=4).hexdigest()
         cgroup = self.capability.parents.plan(f"swarm-{place}-{spec.job}")
         is_container = self.config.sandbox == CONTAINER
         guard = self.config.uid_first + self.config.uid_count - 1 if is_container else 0
-        record = CrashRecord(spec, boot_id(), cgroup, uid, guard)
+        record = CrashRecord(spec, boot_id(), cgroup, uid, guard, cpus)
         folder.write_record(record)
         return record
 
@@ -148,13 +154,16 @@ class Launcher:
     ) -> list[tuple[str, str]]:
         spec = record.spec
         pids_rlimit = self.capability.pids_rlimit
+        self._write_filter(record, folder)
         order = [
             ("wall_s", repr(spec.wall_s)),
             ("disk_bytes", str(spec.disk_bytes)),
+            ("memory_bytes", str(spec.memory_bytes)),
             ("log_bytes", str(self.config.log_bytes)),
             ("entries_max", str(WALKED_ENTRIES_MAX)),
             ("nofile", str(self.config.nofile)),
-            ("seccomp", str(self.shared / "seccomp.bpf")),
+            ("cpus", " ".join(map(str, record.cpus))),
+            ("seccomp", str(folder.path / _FILTER)),
             ("enforced", " ".join(enforced)),
             *(("cgroup", f"{kind}={path}") for kind, path in cgroup.dirs.items()),
         ]
@@ -165,11 +174,19 @@ class Launcher:
             order.append(("uid", str(record.uid)))
         if record.is_container:
             return order + self._container_order(record, folder)
-        return order + self._bwrap_order(spec, folder, has_disk=Limit.DISK_FS in enforced)
+        return order + self._bwrap_order(record, folder, has_disk=Limit.DISK_FS in enforced)
+
+    def _write_filter(self, record: CrashRecord, folder: JobFolder) -> None:
+        largest = max(record.spec.disk_bytes, self.config.log_bytes) + _RESERVE_SLACK_BYTES
+        program = filter_program(
+            os.uname().machine, is_apart=not record.is_container, reserve_max=largest
+        )
+        (folder.path / _FILTER).write_bytes(program)
 
     def _bwrap_order(
-        self, spec: JobSpec, folder: JobFolder, *, has_disk: bool
+        self, record: CrashRecord, folder: JobFolder, *, has_disk: bool
     ) -> list[tuple[str, str]]:
+        spec = record.spec
         sources = Sources(is_staged=self.capability.is_staged)
         root = self.environments[spec.environment] if spec.environment else None
         options = bwrap_options(
@@ -178,12 +195,15 @@ class Launcher:
                 ctx=folder.ctx,
                 etc=self.shared,
                 env=self._task_environment(spec, root, WORK, "/tmp", CTX),  # noqa: S108
-                tmp_bytes=min(self.config.tmp_bytes, spec.memory_bytes // 2),
+                tmp_bytes=spec.memory_bytes - spec.memory_bytes // _PROGRAM_PARTS,
+                cpus=sources(folder.path / "cpus"),
                 sources=sources,
                 environment=tuple(environment_options(root, sources)) if root else (),
                 devices=tuple(self.gpu_device(uuid) for uuid in spec.gpus),
             )
         )
+        (folder.path / "cpus").write_text(f"{as_list(record.cpus)}\n")
+        (folder.path / "cpus").chmod(0o644)
         args = folder.path / "bwrap.args"
         data = b"".join(os.fsencode(option) + b"\0" for option in options)
         with open(args, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:

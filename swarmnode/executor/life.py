@@ -73,6 +73,6 @@ def deaths_of(folder: JobFolder) -> tuple[int, int]:
     """How long the job had run when its node first died, and how often it did; zeros: never."""
     try:
         noted = dict(pairs.read_pairs(str(folder.path / _DEATHS)))
-    except FileNotFoundError:
+        return int(noted["ms"]), int(noted["count"])
+    except (FileNotFoundError, ValueError, KeyError):  # a power cut: no death is known
         return 0, 0
-    return int(noted.get("ms", "0")), int(noted.get("count", "0"))

@@ -11,6 +11,16 @@ def parent_of(pid: int) -> int:
     return _stat(pid, 1)
 
 
+def times_of(pid: int) -> "tuple[int, int]":
+    """When a process started, and what it has used of the processor itself, both in ticks."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rsplit(b")", 1)[1].split()
+    except OSError:
+        return 0, 0
+    return int(fields[19]), int(fields[11]) + int(fields[12])
+
+
 def _stat(pid: int, field: int) -> int:
     """A number behind the name in /proc/PID/stat, which may itself hold brackets; 0 when gone."""
     try:

@@ -6,6 +6,7 @@ begins by reading them again.
 
 import contextlib
 import os
+import random
 from collections.abc import (
     Awaitable,
     Callable,
@@ -34,6 +35,7 @@ from swarmnode.executor.capability import (
     probe,
     templates_in,
 )
+from swarmnode.executor.cpus import choose
 from swarmnode.executor.environments import checked_environment
 from swarmnode.executor.job import Job
 from swarmnode.executor.job_disks import JobDisks
@@ -242,7 +244,8 @@ class ProcessExecutor(work_files.WorkFiles):
         def launch() -> tuple[CrashRecord, tuple[int, int] | None]:
             launcher.prepare_job(folder)
             self._give_disk(folder, spec.disk_bytes)
-            record = launcher.record_start(spec, folder, self._free_user())
+            cpus = self._free_cpus(spec)
+            record = launcher.record_start(spec, folder, self._free_user(), cpus)
             disk, lease = self._disks.of(folder), self._leases.get(spec.job, "")
             return record, launcher.start(record, folder, disk, lease)
 
@@ -260,6 +263,12 @@ class ProcessExecutor(work_files.WorkFiles):
             return await self._workers.run(work)
         except OSError as exc:
             raise ExecutorUnavailableError(f"{self._folder}: {exc.strerror or exc}") from exc
+
+    def _free_cpus(self, spec: JobSpec) -> tuple[int, ...]:
+        running = [job.record for job in self._jobs.values() if job.exit is None]
+        taken = [(record.cpus, record.spec.cpu_millis) for record in running]
+        usable = sorted(os.sched_getaffinity(0))
+        return choose(spec.cpu_millis, usable, taken, random.randrange(len(usable)))  # noqa: S311
 
     def _free_user(self) -> int:
         taken = {job.record.uid for job in self._jobs.values()}

@@ -68,6 +68,9 @@ class View:
     """Folder with our own passwd, group and hosts."""
     env: Mapping[str, str]
     tmp_bytes: int
+    """Of /tmp, and of /dev/shm: counted as the job's memory."""
+    cpus: str
+    """Where `sources` has the list of the job's processors."""
     sources: Sources
     environment: tuple[str, ...] = ()
     """Options that show the environment asked for: `environment_options`."""
@@ -95,6 +98,8 @@ def bwrap_options(view: View) -> list[str]:
         "--clearenv",
     ]  # fmt: skip
     options += [*_system(), *_scratch(view), *view.environment, *_gpus(view.devices)]
+    for name in ("online", "possible", "present"):  # what sysconf(3), so os.cpu_count(), reads
+        options += ["--ro-bind", view.cpus, f"/sys/devices/system/cpu/{name}"]
     # bubblewrap's / and /dev are writable memory of half the machine's size unless remounted. A
     # node that is root makes tasks that own /proc/sys, though without any capability: read-only.
     for path in ("/proc", "/dev", "/"):

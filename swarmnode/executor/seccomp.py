@@ -102,11 +102,13 @@ _AARCH64: Final = _Machine(
 MACHINES: Final[Mapping[str, _Machine]] = {"x86_64": _X86_64, "aarch64": _AARCH64}
 
 
-def filter_program(machine: str, *, is_apart: bool = True) -> bytes:
+def filter_program(machine: str, *, is_apart: bool = True, reserve_max: int = 1 << 40) -> bytes:
     """The filter for a machine as `os.uname().machine` names it.
 
-    With `is_apart` False the task has no namespaces of its own: then only AF_UNIX sockets can be
-    made. Raises ExecutorUnavailableError for a machine without a table.
+    No more than `reserve_max` bytes of a file can be reserved at once: a log lies outside the
+    job's own file system, and looking at it takes a moment. With `is_apart` False the task has
+    no namespaces of its own: then only AF_UNIX sockets can be made. Raises
+    ExecutorUnavailableError for a machine without a table.
     """
     table = MACHINES.get(machine)
     if table is None:
@@ -121,7 +123,9 @@ def filter_program(machine: str, *, is_apart: bool = True) -> bytes:
     program += _when_call(table.clone3, [_give(_RETURN, _ERRNO | errno.ENOSYS)])
     program += _when_call(table.clone, _refuse_bits(0, _CLONE_NEW_ANY))
     program += _when_call(table.ioctl, _refuse_values(1, _IOCTLS, errno.EPERM))
-    program += _when_call(table.fallocate, _refuse_values(1, _HIDDEN_SPACE, errno.EOPNOTSUPP))
+    reserve = _refuse_values(1, _HIDDEN_SPACE, errno.EOPNOTSUPP)
+    reserve += _refuse_from(2, reserve_max, errno.EFBIG) + _refuse_from(3, reserve_max, errno.EFBIG)
+    program += _when_call(table.fallocate, reserve)
     if is_apart:
         program += _when_call(table.socket, _allow_families())
         program += _when_call(table.socketpair, _refuse_all_but(0, _AF_UNIX, errno.EAFNOSUPPORT))
@@ -181,6 +185,20 @@ def _refuse_all_but(argument: int, value: int, error: int) -> list[bytes]:
     return [
         _give(_LOAD_WORD, _ARGS_AT + 8 * argument),
         _give(_JUMP_EQUAL, value, if_true=1),
+        _give(_RETURN, _ERRNO | error),
+        _give(_LOAD_WORD, _NR_AT),
+    ]
+
+
+def _refuse_from(argument: int, limit: int, error: int) -> list[bytes]:
+    """A 64-bit argument that is not below the limit; words are 32 bits, the low one comes first."""
+    high, low = limit >> 32, limit & 0xFFFFFFFF
+    return [
+        _give(_LOAD_WORD, _ARGS_AT + 8 * argument + 4),
+        _give(_JUMP_AT_LEAST, high + 1, if_true=3),
+        _give(_JUMP_EQUAL, high, if_false=3),
+        _give(_LOAD_WORD, _ARGS_AT + 8 * argument),
+        _give(_JUMP_AT_LEAST, low, if_false=1),
         _give(_RETURN, _ERRNO | error),
         _give(_LOAD_WORD, _NR_AT),
     ]

@@ -21,7 +21,7 @@ import signal
 import time
 
 from swarmnode.executor import disk_use, pairs, uid_mode, work_use
-from swarmnode.executor.cgroup import JobCgroup, send_signal
+from swarmnode.executor.cgroup import send_signal
 from swarmnode.executor.child import (
     CODE_CANNOT_EXECUTE,
     CODE_CANNOT_START,
@@ -30,8 +30,11 @@ from swarmnode.executor.child import (
     execute,
     lower,
     say_and_exit,
+    use_cpus,
 )
+from swarmnode.executor.cpu_use import CpuUse
 from swarmnode.executor.disk_watch import DiskWatch
+from swarmnode.executor.order import Order
 from swarmnode.executor.proc import has_child, start_ticks
 from swarmnode.executor.shim_lease import Lease
 
@@ -44,33 +47,6 @@ _SIGTERM_GRACE_S = 10.0
 _KILL_TIMEOUT_S = 5.0
 _TICK_S, _RETRY_S, _FDS_MAX = 0.25, 0.01, 1 << 20
 _FSIZE_SLACK_BYTES = 1 << 20
-
-
-class Order:
-    """What the node wants run."""
-
-    def __init__(self, entries: "list[tuple[str, str]]") -> None:
-        single = dict(entries)
-        self.argv = [value for key, value in entries if key == "argv"]
-        self.env = dict(value.partition("=")[::2] for key, value in entries if key == "env")
-        self.cgroup = JobCgroup(
-            dict(value.partition("=")[::2] for key, value in entries if key == "cgroup")
-        )
-        self.wall_s = float(single["wall_s"])
-        self.disk_bytes = int(single["disk_bytes"])
-        self.log_bytes = int(single["log_bytes"])
-        self.entries_max = int(single["entries_max"])
-        self.pids_rlimit = int(single.get("pids_rlimit", 0))
-        self.nofile = int(single["nofile"])
-        self.enforced = single["enforced"]
-        self.seccomp = single["seccomp"]
-        self.has_disk = bool(single.get("has_disk"))
-        self.bwrap_args = single.get("bwrap_args", "")
-        self.stage = [value for key, value in entries if key == "stage"]
-        self.uid = int(single.get("uid", 0))
-        self.guard_uid = int(single.get("guard_uid", 0))
-        self.is_container = self.guard_uid > 0
-        self.lease = single.get("lease", "")
 
 
 class Shim:
@@ -104,7 +80,8 @@ class Shim:
             self._order.entries_max,
             FD_DISK if self._order.has_disk else -1,
         )
-        self._notice_due = False
+        self._cpu = CpuUse()
+        self._is_killed = self._notice_due = False
         self._wait_status: int | None = None
         self._rusage: resource.struct_rusage | None = None
 
@@ -178,9 +155,10 @@ class Shim:
         for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         order = self._order
+        use_cpus(order.cpus)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        # One file alone cannot pass the disk limit before the next look at the folder.
-        largest = max(order.disk_bytes, order.log_bytes) + _FSIZE_SLACK_BYTES
+        # One file alone cannot pass all limits before the next look; scratch lies in memory.
+        largest = max(order.disk_bytes, order.log_bytes, order.memory_bytes) + _FSIZE_SLACK_BYTES
         lower(resource.RLIMIT_FSIZE, largest, largest)
         lower(resource.RLIMIT_NOFILE, 1024, order.nofile)
         if order.is_container and order.pids_rlimit:
@@ -271,6 +249,8 @@ class Shim:
             self._kill("oom")
         elif reason := self._disk.verdict(now_s, self._processes):
             self._kill(reason)
+        if not self._order.cgroup.dirs:
+            self._cpu.look(now_s, self._processes)
 
     def _processes(self) -> "list[int]":
         """Host pids of the job, from whatever there is to know them by."""
@@ -284,9 +264,12 @@ class Shim:
         """End everything. Killing the first process of a pid namespace takes all of it along."""
         self._reason = reason
         self._kill_at_s = time.monotonic() + 1.0  # again, should anything be left
-        for pid in (self._pid, self._child):
-            if pid and (pid == self._child or not self._order.is_container):
+        # bubblewrap outside is left alone at first: it hands on what the inside used of the CPU.
+        inside = 0 if self._order.is_container else self._pid
+        for pid in (inside, self._child) if self._is_killed or not inside else (inside,):
+            if pid:
                 send_signal(pid, signal.SIGKILL)
+        self._is_killed = True
         self._kill_reason = reason
         self._order.cgroup.kill(_KILL_TIMEOUT_S)
 
@@ -316,7 +299,7 @@ class Shim:
             elif order.has_disk and not work_use.is_whole(self._folder, FD_DISK):
                 reason = "lost"
         usage = self._rusage
-        cpu_s = usage.ru_utime + usage.ru_stime if usage else 0.0
+        cpu_s = self._cpu.total_s(usage.ru_utime + usage.ru_stime if usage else 0.0)
         peak = usage.ru_maxrss * 1024 if usage else 0
         pairs.write_pairs(
             self._folder + "/exit",

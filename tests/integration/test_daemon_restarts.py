@@ -8,6 +8,7 @@ import pytest
 from swarmnode.demo.launcher import LocalNode
 from swarmnode.demo.report import until
 from tests.integration.swarm_lab import json_lines, log, submit, swarm_of, view, wait
+from tests.job_lab import work_folder
 
 REPETITIONS = 2
 REPETITIONS_ALL = 50
@@ -47,8 +48,8 @@ def kill_and_restart(repetitions: int, seed: int) -> None:
             swarm.start(provider)
             swarm.wait_ready(30)
             after = processes_of(jobs)
-            for work in jobs.glob("jobs/*/work"):
-                (work / "go").touch()
+            for job in jobs.glob("jobs/*"):
+                (work_folder(job) / "go").touch()
             done = wait(owner, task)
             lines = [line["line"] for line in json_lines(log(owner, task))]
             assert done["exit_code"] == 7, (where, done)

@@ -5,6 +5,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from p2p.identity.private_files import make_private_folder
 from swarmnode.demo.launcher import LocalSwarm, new_root
 from swarmnode.demo.report import until
 from tests.integration.swarm_lab import put, submit, wait
+from tests.job_lab import work_folder
 
 OTHERS = stat.S_IWGRP | stat.S_IWOTH
 WORK = "mkdir -p ckpt/step-1 && echo w >ckpt/step-1/w && echo out >result && sleep 2"
@@ -50,6 +52,10 @@ def loose(root: Path) -> list[str]:
     ]
 
 
+def has_begun(jobs: Path) -> bool:
+    return any((work_folder(job) / "result").exists() for job in jobs.glob("*"))
+
+
 def test_no_file_or_folder_of_a_node_is_written_by_others() -> None:
     with open_handed_node() as swarm:
         [node] = swarm.nodes
@@ -61,7 +67,7 @@ def test_no_file_or_folder_of_a_node_is_written_by_others() -> None:
         }
         task = submit(node, spec)
         jobs = node.home / "tasks" / "jobs"
-        until(lambda: list(jobs.glob("*/work/result")) != [], within_s=30, what="it has begun")
+        until(partial(has_begun, jobs), within_s=30, what="it has begun")
         assert loose(node.home) == []
         assert wait(node, task)["state"] == "done"
         assert loose(node.home) == []

@@ -87,11 +87,11 @@ async def test_a_task_cannot_write_outside_its_work_folder_and_small_scratch(
         "( : > $f ) 2>/dev/null && echo wrote $f; done; "
         "cat /proc/kmsg /proc/sysrq-trigger; "
         "touch /work/ok && echo work; touch /tmp/ok && echo tmp; "
-        "head -c 100000000 /dev/zero > /tmp/big || echo tmp-full; rm /tmp/big; "
-        "head -c 100000000 /dev/zero > /dev/shm/big || echo shm-full"
+        "head -c 64000000 /dev/zero > /tmp/big || echo tmp-full; rm /tmp/big; "
+        "head -c 64000000 /dev/zero > /dev/shm/big || echo shm-full"
     )
     async with running_executor(tmp_path / "x") as executor:
-        _, out, _ = await run_job(executor, spec("t.1", SH, "-c", script, memory_bytes=180 * MIB))
+        _, out, _ = await run_job(executor, spec("t.1", SH, "-c", script, memory_bytes=64 * MIB))
     assert out.split() == ["work", "tmp", "tmp-full", "shm-full"]
 
 

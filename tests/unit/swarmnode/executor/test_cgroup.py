@@ -39,7 +39,7 @@ def make_v2(path: str) -> None:
     """The kernel fills a new group with control files."""
     os.mkdir(path)
     for name in (
-        "memory.max", "memory.swap.max", "memory.oom.group", "pids.max", "cpu.weight",
+        "memory.max", "memory.swap.max", "memory.oom.group", "pids.max", "cpu.weight", "cpu.max",
         "cgroup.kill", "cgroup.procs",
     ):  # fmt: skip
         Path(path, name).write_text("")
@@ -94,7 +94,14 @@ def test_limits_of_version_2_are_written_and_accounts_read(tmp_path: Path) -> No
     assert took == ("memory", "pids", "cpu")
     written = {
         name: (tmp_path / "job" / name).read_text()
-        for name in ("memory.max", "memory.swap.max", "memory.oom.group", "pids.max", "cpu.weight")
+        for name in (
+            "memory.max",
+            "memory.swap.max",
+            "memory.oom.group",
+            "pids.max",
+            "cpu.weight",
+            "cpu.max",
+        )
     }
     assert written == {
         "memory.max": str(64 << 20),
@@ -102,6 +109,7 @@ def test_limits_of_version_2_are_written_and_accounts_read(tmp_path: Path) -> No
         "memory.oom.group": "1",
         "pids.max": "16",
         "cpu.weight": "250",
+        "cpu.max": "250000 100000",
     }
     assert group.oom_kills() == 2
     assert group.memory_peak_bytes() == 7340032
