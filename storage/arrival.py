@@ -64,6 +64,11 @@ class Arrival:
                     await self._remember(lenders)
                     written = lenders
 
+    def is_settled(self) -> bool:
+        """Whether the pool is known by now."""
+        is_over = trio.current_time() >= self._until_s
+        return is_over or not (self.unheard() or self._is_looking())
+
     async def settled(self) -> None:
         """Return once the pool is known. Raises PoolUnknownError when it still is not in the end.
 

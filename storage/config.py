@@ -56,6 +56,10 @@ class StorageConfig:
     hedge_max_s: float = 3.0
     straggler_s: float = 2.0
     """Once a segment is acknowledged, its last shards get at least this long, then are left out."""
+    pulse_s: float = 0.4
+    """A holder that has not taken a shard by then is asked whether it lives, and again later."""
+    pulse_timeout_s: float = 1.0
+    """One that does not say so within this is frozen: on a slow line questions pass by bulk."""
     repair_bytes_per_s: float = 20 * 1024**2
     """Repair traffic of this node: a fifth of a gigabit line."""
     down_after_s: float = 15 * 60.0

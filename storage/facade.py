@@ -87,6 +87,16 @@ class PutReceipt:
     seconds: float
 
 
+class Health(StrEnum):
+    """How an object stands, the better first."""
+
+    WHOLE = "whole"
+    DEGRADED = "degraded"
+    """It can be read, but shards that it should have are missing or out of reach."""
+    UNREADABLE = "unreadable"
+    """Fewer than k shards of a segment can be reached now."""
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectStat:
     """How an object stands now."""
@@ -101,8 +111,19 @@ class ObjectStat:
     """Fewest live shards over its segments."""
     survives: str
     holders: tuple[tuple[int, int, PeerId, bool], ...]
-    """(segment, shard, holder, alive)"""
+    """(segment, shard, holder, whether it says that it has it)"""
     expires_ms: int
+    health: Health = Health.WHOLE
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What giving an object up has come to. It is written down and goes on until all have heard."""
+
+    holders: tuple[PeerId, ...]
+    """Machines that may have had something of it."""
+    waiting: tuple[PeerId, ...]
+    """Those of them that could not be told yet: away, frozen or too full to write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +181,12 @@ class Objects(Protocol):
         """
         ...
 
-    async def stat(self, address: Address) -> ObjectStat: ...
+    async def stat(self, address: Address, *, ask: bool = True) -> ObjectStat:
+        """How an object stands now, as its holders say; without `ask` as far as is known here.
+
+        Raises ObjectUnknownError.
+        """
+        ...
 
     def entries(self) -> Sequence[ObjectEntry]:
         """The keyring, the oldest object first."""
@@ -189,10 +215,11 @@ class Objects(Protocol):
         """Its owner has it: forget what was entrusted, and leave its leases. StoreFullError."""
         ...
 
-    async def forget(self, address: Address) -> bool:
-        """Give up its leases; holders free the space. False when it is neither ours nor entrusted.
+    async def forget(self, address: Address) -> Forgotten | None:
+        """Give up our leases; holders free the space, those that are away when they are back.
 
-        Raises StoreFullError: a disk that is quite full cannot even forget.
+        None when it is neither ours nor entrusted. Raises StoreFullError: a disk that is quite
+        full, the room set aside included, cannot even forget.
         """
         ...
 

@@ -44,6 +44,18 @@ LEASES_PER_RENEWAL_MAX: Final = 1024
 LEAVES_PER_RANGE_MAX: Final = 64
 """Leaves in one ranged read: 1 MiB of data and at most 20 KiB of Merkle paths."""
 
+LEASES_PER_QUESTION_MAX: Final = 256
+"""Leases in one AskDropped."""
+
+TOMBSTONES_PER_ANSWER_MAX: Final = 24
+"""Tombstones in one answer: with the signer's certificates each may have 2 KiB of its frame."""
+
+TOMBSTONES_MAX: Final = 100_000
+"""Tombstones kept: 30 MB at most. Without one a removed object may be kept until its lease ends."""
+
+DROPS_AT_ONCE: Final = 8
+"""Leases given up at a time at machines that were away: they have just come back."""
+
 DROPPED_LEASES_KEPT: Final = 4096
 """Leases given up lately: what was still on its way to us under one of them is refused."""
 
@@ -65,6 +77,9 @@ ASKED_MAX: Final = 64
 ASKED_AT_ONCE: Final = 8
 """Of these, so many at a time: the first answer ends the search."""
 
+OWN_LOOKED_AT_MAX: Final = 256
+"""Of our objects, looked at in one go: each costs a record and its signature, 100 us."""
+
 MANIFESTS_KEPT: Final = 64
 """Manifests and pages read lately, in memory: a training run reads a handful."""
 
@@ -79,6 +94,9 @@ TABLES_MAP_BYTES: Final = 256 * 1024**3
 
 TABLES_READERS_MAX: Final = 126
 """Reader slots of one LMDB store: the loop and a few threads use one each; LMDB's default."""
+
+RESERVE_BYTES: Final = 8 * 1024 * 1024
+"""Set aside beside each store for deletions on a full disk: two commits of the largest size."""
 
 READER_CHECK_S: Final = 60.0
 """How often slots of dead readers are freed: each would keep old pages from being used again."""

@@ -5,7 +5,7 @@ Shard and manifest bytes travel as bodies. Every store is durable before its rep
 
 from typing import Final
 
-from p2p.ids import LabId, MemberId
+from p2p.ids import LabId, MemberId, PeerId
 from p2p.wire.codec import Message, Record
 from p2p.wire.envelope import Signed
 from storage.ids import Address, LeaseId, ShardRoot
@@ -28,6 +28,8 @@ class LeaseTerms(Record, frozen=True):
     """True while the object's manifest is not committed."""
     right: Right | None = None
     """Why the putter may put for `owner`, when it is not a machine of theirs."""
+    putter: PeerId = PeerId("")
+    """From who mends: the machine that put the object."""
 
 
 class Receipt(Record, frozen=True):
@@ -154,6 +156,8 @@ class DropLease(Message, frozen=True, tag=74):
     lease: LeaseId
     order: Signed | None = None
     """A sealed DropOrder that has not expired."""
+    tombstone: Signed | None = None
+    """When a holder could not be reached: keep it, and tell it to who asks."""
 
 
 class LeaseDropped(Message, frozen=True, tag=75):
@@ -167,6 +171,18 @@ class RenewLeases(Message, frozen=True, tag=76):
 
     leases: bytes
     until_ms: int
+
+
+class AskDropped(Message, frozen=True, tag=78):
+    """Which of these leases (16 bytes each, one after another) do you know to be given up?"""
+
+    leases: bytes
+
+
+class LeasesDropped(Message, frozen=True, tag=79):
+    """The signed tombstones of those that were, as many as fit."""
+
+    tombstones: tuple[Signed, ...]
 
 
 class LeasesRenewed(Message, frozen=True, tag=77):

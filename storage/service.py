@@ -23,6 +23,8 @@ from storage.cipher import preferred_cipher
 from storage.config import StorageConfig
 from storage.engine.port import Tables
 from storage.errors import StoreFullError
+from storage.facade import Health
+from storage.objects.dropping import Dropping
 from storage.objects.keyring import keyrings_in
 from storage.objects.parts import Parts
 from storage.objects.service import ObjectService
@@ -30,6 +32,9 @@ from storage.pool import Pool
 from storage.ports import Gossip, Members, Workers
 from storage.records.holders import HolderBook
 from storage.records.names.service import NameService, NamesStats
+from storage.repair.audit import Auditor
+from storage.repair.dropped import DroppedElsewhere
+from storage.repair.mender import Mender
 from storage.repair.service import RepairService, RepairStats
 from storage.rights import NO_PROOFS, Proofs, Rights
 from storage.shards.port import ShardStore
@@ -40,6 +45,7 @@ from storage.transfer.lookup import Catalog
 from storage.transfer.push import Pusher
 from storage.transfer.rates import Rates
 from storage.transfer.server import ShardServer
+from storage.transfer.tombstones import Tombstones
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,9 @@ class StorageStats:
     """Put from this machine."""
     lies: int
     """Answers of holders that failed their hash or signature, since the start."""
+    own_degraded: int
+    """Of these: so many lack copies, but can be read."""
+    own_unreadable: int
     swept_bytes: int
     """Freed because a lease ended, since the start."""
     cache: CacheStats
@@ -88,22 +97,24 @@ class StorageService:
         self.pool = Pool(members, gossip, rpc.peer_id, self._advert)
         self.arrival = Arrival(tables, members, gossip, self.pool, waits_for_others)
         self.holders = HolderBook(tables, signer, network)
-        self.leases = LeaseBook(config, tables, shards, self.holders, wall_ms)
+        stones = self.tombstones = Tombstones(tables, signer, network, rpc, proofs)
+        self.leases = LeaseBook(config, tables, shards, self.holders, stones, wall_ms)
         self.rights = Rights(signer, network, proofs, wall_ms)
-        books = (self.leases, self.holders)
+        books = (self.leases, self.holders, stones)
         server = ShardServer(config, shards, *books, signer, network, wall_ms, self.rights)
         server.serve_on(rpc)
         transfer = Transfer(config, rpc, server, self.holders, signer, network, workers)
-        transfer.on_lie = self._on_lie
-        members.on_change(transfer.on_member)
-        self.parts = self._parts(transfer, owner, lab, workers, entropy, wall_ms)
+        self.parts = self._parts(members, transfer, owner, lab, workers, entropy, wall_ms)
         self._cache = SegmentCache(config.cache_bytes)
-        self.objects = ObjectService(self.parts, *keyrings_in(tables), self._cache)
+        dropping, rings = Dropping(self.parts, tables), keyrings_in(tables)
+        self.objects = ObjectService(self.parts, *rings, self._cache, dropping)
         self.names = NameService(rpc, members, tables, signer, network, wall_ms=wall_ms, rng=rng)
-        self.repair = _repair_of(self.parts, members, self.leases, rng)
+        self.repair = _repair_of(self.parts, members, rng)
+        members.on_change(dropping.on_member)
 
     def _parts(
         self,
+        members: Members,
         transfer: Transfer,
         owner: MemberId,
         lab: LabId,
@@ -111,13 +122,14 @@ class StorageService:
         entropy: Callable[[int], bytes],
         wall_ms: Callable[[], int],
     ) -> Parts:
-        config = self._config
+        config, transfer.on_lie = self._config, self._on_lie
+        members.on_change(transfer.on_member)
         rates = Rates(config.hedge_s, config.hedge_max_s)
         catalog = Catalog(transfer, self.leases, self.holders, self.pool)
         fetcher, pusher = Fetcher(transfer, self.pool, rates), Pusher(config, transfer, rates)
         return Parts(
             config, owner, lab, preferred_cipher(), self.pool, self.arrival, transfer, catalog,
-            fetcher, pusher, self.holders, workers, entropy, wall_ms,
+            fetcher, pusher, self.holders, self.leases, self.tombstones, workers, entropy, wall_ms,
         )  # fmt: skip
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -139,6 +151,8 @@ class StorageService:
             free_bytes=self._shards.free_bytes(),
             objects=len(self.objects.entries()),
             lies=self._lies,
+            own_degraded=self.objects.own.count(Health.DEGRADED),
+            own_unreadable=self.objects.own.count(Health.UNREADABLE),
             swept_bytes=self._swept_bytes,
             cache=self._cache.stats(),
             repair=self.repair.stats(),
@@ -171,8 +185,11 @@ class StorageService:
         self._lies += 1
 
 
-def _repair_of(p: Parts, members: Members, leases: LeaseBook, rng: Rng) -> RepairService:
-    return RepairService(
-        p.config, members, p.pool, p.holders, leases, p.catalog, p.transfer, p.fetcher, p.pusher,
-        p.workers, wall_ms=p.wall_ms, rng=rng,
+def _repair_of(p: Parts, members: Members, rng: Rng) -> RepairService:
+    mender = Mender(
+        p.config, p.pool, p.holders, p.leases, p.catalog, p.transfer, p.fetcher, p.pusher,
+        p.workers, p.wall_ms,
     )  # fmt: skip
+    auditor = Auditor(p.pool, p.holders, p.catalog, p.transfer)
+    dropped = DroppedElsewhere(p.pool, p.holders, p.leases, p.catalog, p.transfer, p.tombstones)
+    return RepairService(p.config, members, mender, auditor, dropped, rng=rng)

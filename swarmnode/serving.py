@@ -53,6 +53,7 @@ async def _serve(config: Config, home: Home, real: Real, shares: Shares) -> None
     node.register.on_lapsed = notices.tell_lapsed
     tokens = read_tokens(token_file(config.api.token_file, home.state)) if config.api.tcp else {}
     hub = EventHub(node.market.events, os.urandom(8).hex(), node.person_of)
+    node.storage.objects.own.on_change = hub.tell_object
     api = ApiServer(
         build_app(all_routes(node, hub), node.has_started),
         home.api_socket,

@@ -23,7 +23,7 @@ from p2p.register.service import RegisterService
 from p2p.renewal.service import RenewalService
 from p2p.wire.codec import decode_as
 from storage.advert import StorageAdvert
-from storage.service import StorageService
+from storage.service import StorageService, StorageStats
 from swarmnode import membership_end
 from swarmnode.api.schema import API_VERSION, ComputeStatus, PeerLine, Status, StorageStatus
 from swarmnode.config import Config
@@ -137,6 +137,8 @@ class StatusReader:
         trouble = node.edges.executor.trouble() if self.runs else ""
         if trouble and node.lends_compute:
             found.append(f"no task can run here: {trouble}")
+        if self.runs:
+            found += _trouble_of(node.storage.stats())
         if node.lends_storage and node.edges.shards.free_bytes() <= 0:
             found.append("no room for more shards: free disk space or raise storage.quota_gib")
         return (*found, *self._copies())
@@ -172,6 +174,10 @@ class StatusReader:
             objects=stats.objects,
             repairs_done=stats.repair.repairs_done,
             bytes_repaired=stats.repair.bytes_repaired,
+            kept_degraded=stats.repair.degraded,
+            kept_unreadable=stats.repair.unreadable,
+            own_degraded=stats.own_degraded,
+            own_unreadable=stats.own_unreadable,
         )
 
     def _compute(self) -> ComputeStatus:
@@ -197,6 +203,9 @@ class StatusReader:
         return {
             "storage_lies": storage.lies,
             "storage_degraded": storage.repair.degraded,
+            "storage_unreadable": storage.repair.unreadable,
+            "storage_own_degraded": storage.own_degraded,
+            "storage_own_unreadable": storage.own_unreadable,
             "storage_repairs_failed": storage.repair.repairs_failed,
             "storage_surplus_dropped": storage.repair.dropped_surplus,
             "storage_swept_bytes": storage.swept_bytes,
@@ -264,6 +273,20 @@ def standing_warnings(book: AdmissionBook, me: PeerId, out: Mapping[PeerId, str]
         who = book.admitted(peer)
         if peer != me and who is not None and book.register.is_surplus(who):
             found.append(f"{who.member_name} ({who.name}) is kept out: {why}")
+    return found
+
+
+def _trouble_of(stats: StorageStats) -> list[str]:
+    """Objects that cannot be read, or not lose as much as they should; no numbers: they change."""
+    found = []
+    if stats.own_unreadable:
+        found.append("objects of yours cannot be read now: their holders are away (obj stat)")
+    if stats.own_degraded:
+        found.append("objects of yours lack copies: they are made anew when machines are there")
+    if stats.repair.unreadable:
+        found.append("objects kept here cannot be read now: too many of their holders are away")
+    if stats.repair.degraded > stats.repair.unreadable:
+        found.append("objects kept here lack copies: they are made anew when machines are there")
     return found
 
 

@@ -146,6 +146,15 @@ class StorageLab:
                 await nursery.start(keeper.service.run)
                 task_status.started()
 
+    def freeze(self, name: str) -> None:
+        """Stop a node as SIGSTOP does: it keeps its connections and answers nothing."""
+        others = [PeerId(one) for one in self.keepers if one != name]
+        self.network.cut([PeerId(name)], others)
+
+    def thaw(self) -> None:
+        """All go on."""
+        self.network.heal()
+
     def kill(self, name: str, *, is_known: bool = True) -> None:
         """Cut the power; membership learns of it at once, or not before the test says so."""
         keeper = self.keepers[name]

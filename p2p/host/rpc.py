@@ -100,6 +100,10 @@ class Rpc:
 
     # -- what services register, before or while running
 
+    def caller(self, peer: PeerId) -> Caller | None:
+        """Who a peer is by its certificates, while it is connected."""
+        return self.me if peer == self.peer_id else self._callers.get(peer)
+
     def listen(self, kind: type[M], on_message: Callable[[Caller, M], None]) -> None:
         """Have casts of this kind handed to `on_message`, which must not block."""
         entry = (kind, cast("Callable[[Caller, Message], None]", on_message))

@@ -21,6 +21,8 @@ class Entry(Generic[ResultT]):
     apply: Callable[[WriteView], ResultT]
     done: trio.Event = field(default_factory=trio.Event)
     result: outcome.Outcome[ResultT] | None = None
+    may_use_reserve: bool = False
+    """It frees more than it writes: in memory it goes where nothing else does."""
 
     def try_on(self, view: WriteView) -> bool:
         """Run `apply`; whatever it raises belongs to the caller. True when it raised nothing."""

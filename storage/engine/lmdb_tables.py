@@ -26,6 +26,7 @@ from storage.engine.lmdb_records import (
     unreadable,
 )
 from storage.engine.port import WriteView, check_key
+from storage.engine.reserve import Reserve
 from storage.errors import StoreFailedError, StoreFullError
 from storage.limits import (
     COMMIT_BYTES_MAX,
@@ -98,6 +99,8 @@ class LmdbTables:
     def __init__(self, path: Path, *, map_bytes: int = TABLES_MAP_BYTES) -> None:
         self._path = path
         self._environment, self._handles = open_store(path, map_bytes)
+        self._reserve = Reserve(path)
+        self._reserve.fill()
         self._pid = os.getpid()
         self._queue: deque[Entry[Any]] = deque()
         self._wake = trio.Event()
@@ -154,6 +157,15 @@ class LmdbTables:
                 await self._commit_queued()
         return await entry.wait()
 
+    async def free(self, apply: Callable[[WriteView], ResultT]) -> ResultT:
+        """See the port."""
+        try:
+            return await self.transact(apply)
+        except StoreFullError:
+            if not await trio.to_thread.run_sync(self._reserve.give, limiter=self._writer):
+                raise
+        return await self.transact(apply)
+
     def _begin(self, *, write: bool = False) -> Transaction:
         if os.getpid() != self._pid:
             raise StoreFailedError(f"{self._path} was opened before a fork: open it after")
@@ -166,6 +178,7 @@ class LmdbTables:
         while True:
             await trio.sleep(READER_CHECK_S)
             self._environment.reader_check()
+            await trio.to_thread.run_sync(self._reserve.fill, limiter=self._writer)
 
     async def _commit_forever(self) -> None:
         while True:

@@ -137,7 +137,16 @@ class MemoryTables:
     async def transact(self, apply: Callable[[WriteView], ResultT]) -> ResultT:
         """See the port."""
         await trio.lowlevel.checkpoint_if_cancelled()
+        return await self._enqueue(Entry(apply))
+
+    async def free(self, apply: Callable[[WriteView], ResultT]) -> ResultT:
+        """See the port. Here the room set aside has no end."""
+        await trio.lowlevel.checkpoint_if_cancelled()
         entry = Entry(apply)
+        entry.may_use_reserve = True
+        return await self._enqueue(entry)
+
+    async def _enqueue(self, entry: Entry[ResultT]) -> ResultT:
         self._queue.append(entry)
         if not self._committing:
             self._committing = True
@@ -158,6 +167,8 @@ class MemoryTables:
         view, before = _Write(self), self._bytes
         if not entry.try_on(view):
             view.undo()
+        elif entry.may_use_reserve:
+            pass
         elif self.is_full:
             view.undo()
             entry.fail(StoreFullError("the disk is full"))

@@ -57,6 +57,13 @@ class Tables(ReadView, Protocol):
         """
         ...
 
+    async def free(self, apply: Callable[[WriteView], ResultT]) -> ResultT:
+        """As `transact`, for what makes the tables smaller: a full disk has room set aside for it.
+
+        Raises StoreFullError when that is used up, too.
+        """
+        ...
+
 
 def check_key(key: bytes) -> None:
     """Every body takes the same keys: 1 to KEY_BYTES_MAX bytes. ValueError is a caller's bug."""

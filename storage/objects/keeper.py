@@ -6,12 +6,15 @@ import trio
 
 from p2p.ids import PeerId
 from storage.config import StorageClass
-from storage.errors import HolderFailedError, ObjectUnknownError, StoreFullError
+from storage.errors import HolderFailedError, ManifestError, ObjectUnknownError, StoreFullError
 from storage.ids import Address, LeaseId
 from storage.objects.keyring import Keyring, KeyRow
 from storage.objects.parts import Parts
 
 RENEWALS_AT_ONCE = 4
+
+NAMED_S = 1.0
+"""Who gives an object up does not wait longer to learn who has it: most of it is known here."""
 
 
 class Keeper:
@@ -70,21 +73,28 @@ class Keeper:
 
     async def holders(self, address: Address) -> list[PeerId]:
         """Living machines that keep something of an object: shards, manifest or records."""
-        catalog, pool = self._parts.catalog, self._parts.pool
+        pool = self._parts.pool
+        return [peer for peer in await self._named(address) if pool.is_alive(peer)]
+
+    async def everybody(self, address: Address, row: KeyRow) -> list[PeerId]:
+        """All that may keep something of an object, living or not, as far as is known soon."""
+        named: list[PeerId] = []
+        with trio.move_on_after(NAMED_S):
+            named = await self._named(address)
+        return list(dict.fromkeys([*row.holders, *named, *self._parts.catalog.homes(address)]))
+
+    async def _named(self, address: Address) -> list[PeerId]:
+        catalog = self._parts.catalog
         peers = dict.fromkeys(catalog.homes(address))
         try:
             manifest = await catalog.manifest(address)
-        except ObjectUnknownError:
+            for page in range(manifest.page_count):
+                holding = await catalog.holding(address, manifest, page)
+                if holding is not None:
+                    peers.update(dict.fromkeys(holding.peers()))
+        except (ManifestError, ObjectUnknownError):
             return []
-        for page in range(manifest.page_count):
-            holding = await catalog.holding(address, manifest, page)
-            if holding is not None:
-                peers.update(dict.fromkeys(holding.peers()))
-        return [peer for peer in peers if pool.is_alive(peer)]
-
-    async def give_up(self, address: Address, row: KeyRow) -> None:
-        """Drop the lease of one object at all its living holders."""
-        await self.drop(row.lease, await self.holders(address))
+        return list(peers)
 
     async def drop(self, lease: LeaseId, peers: list[PeerId]) -> None:
         """Drop a lease at these machines; whom we cannot reach lets it end by itself."""

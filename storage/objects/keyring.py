@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from p2p.ids import PeerId
 from p2p.wire.codec import Record, decode_as, encode
 from storage.engine.port import Tables, WriteView
 from storage.facade import Mark, ObjectEntry, ReadCap
@@ -47,6 +48,8 @@ class KeyRow(Record, frozen=True):
     """BLAKE3 of the plaintext, where it was put here: the same bytes are found again."""
     stored: int = 0
     """Bytes on all its holders together when it was put; 0 where nobody counted."""
+    holders: tuple[PeerId, ...] = ()
+    """Machines that may have got something of it when it was put."""
 
 
 class Keyring:
@@ -102,19 +105,19 @@ class Keyring:
 
     async def remove(self, address: Address) -> bool:
         """Forget an object; False when it was not there. Raises StoreFullError."""
+        return await self._tables.free(lambda view: self.take_out(view, address))
 
-        def write(view: WriteView) -> bool:
-            data = view.get(self._table, address)
-            if data is None:
-                return False
-            if self._table == TABLE:
-                row = decode_as(KeyRow, data)
-                view.delete(LEASES_OF, row.lease)
-                if row.digest:
-                    view.delete(DIGESTS, row.digest + address)
-            return view.delete(self._table, address)
-
-        return await self._tables.transact(write)
+    def take_out(self, view: WriteView, address: Address) -> bool:
+        """The same inside somebody else's transaction."""
+        data = view.get(self._table, address)
+        if data is None:
+            return False
+        if self._table == TABLE:
+            row = decode_as(KeyRow, data)
+            view.delete(LEASES_OF, row.lease)
+            if row.digest:
+                view.delete(DIGESTS, row.digest + address)
+        return view.delete(self._table, address)
 
     async def renewed(self, addresses: Sequence[Address], until_ms: int) -> None:
         """Note that the leases of these now end at `until_ms`. Raises StoreFullError."""

@@ -11,8 +11,10 @@ from storage.ports import Workers
 from storage.records.holders import HolderBook
 from storage.transfer.client import Transfer
 from storage.transfer.fetch import Fetcher
+from storage.transfer.leases import LeaseBook
 from storage.transfer.lookup import Catalog
 from storage.transfer.push import Pusher
+from storage.transfer.tombstones import Tombstones
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class Parts:
     fetcher: Fetcher
     pusher: Pusher
     holders: HolderBook
+    leases: LeaseBook
+    tombstones: Tombstones
     workers: Workers
     entropy: Callable[[int], bytes]
     wall_ms: Callable[[], int]

@@ -10,6 +10,7 @@ from storage.config import StorageClass
 from storage.facade import (
     PLAIN,
     Durability,
+    Forgotten,
     Mark,
     ObjectEntry,
     ObjectStat,
@@ -19,28 +20,33 @@ from storage.facade import (
     Unfinished,
 )
 from storage.ids import Address
-from storage.limits import PAGE_SEGMENTS
-from storage.manifest import Manifest
+from storage.objects.dropping import Dropping
 from storage.objects.keeper import Keeper
 from storage.objects.keyring import Keyring, KeyRow
 from storage.objects.parts import Parts
 from storage.objects.reader import ObjectReader, SegmentCache
-from storage.objects.words import survives_words
+from storage.objects.standing import OwnObjects, stat_of
 from storage.objects.writer import ObjectWriter, Stored
-from storage.records.holders import Rows
 
 
 class ObjectService:
     """Puts, gets and keeps objects. Calls are served while `run` runs."""
 
     def __init__(
-        self, parts: Parts, keyring: Keyring, entrusted: Keyring, cache: SegmentCache
+        self,
+        parts: Parts,
+        keyring: Keyring,
+        entrusted: Keyring,
+        cache: SegmentCache,
+        dropping: Dropping,
     ) -> None:
         self._parts = parts
         self._keyring = keyring
         self._entrusted = entrusted
         self._reader = ObjectReader(parts, cache)
         self._keeper = Keeper(parts, keyring)
+        self.dropping = dropping
+        self.own = OwnObjects(parts, keyring)
         self._coding = trio.Lock()
         self._puts: dict[ObjectWriter, tuple[str, Mark]] = {}
         self._nursery: trio.Nursery | None = None
@@ -51,6 +57,8 @@ class ObjectService:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._keeper.run)
+                nursery.start_soon(self.dropping.run)
+                nursery.start_soon(self.own.run)
                 task_status.started()
         finally:
             self._nursery = None
@@ -74,7 +82,7 @@ class ObjectService:
         self._puts[writer] = (name, mark)
         try:
             stored = await writer.store(hashed.read())
-            row = self._row_of(stored, name, storage_class, mark, hashed.digest())
+            row = self._row_of(stored, name, storage_class, mark, hashed.digest(), writer.asked)
             await book.add(stored.receipt.cap.address, row)
             is_kept = True
         finally:
@@ -84,13 +92,19 @@ class ObjectService:
         return stored.receipt
 
     def _row_of(
-        self, stored: Stored, name: str, storage_class: int, mark: Mark, digest: bytes
+        self,
+        stored: Stored,
+        name: str,
+        storage_class: int,
+        mark: Mark,
+        digest: bytes,
+        holders: tuple[PeerId, ...],
     ) -> KeyRow:
         receipt = stored.receipt
         return KeyRow(
             receipt.cap.key, stored.lease, name, receipt.size, storage_class,
             self._parts.wall_ms(), stored.until_ms, mark.kind, mark.task, mark.person, digest,
-            _stored_bytes(receipt.size, receipt.k, receipt.n),
+            _stored_bytes(receipt.size, receipt.k, receipt.n), holders,
         )  # fmt: skip
 
     def get(
@@ -99,34 +113,9 @@ class ObjectService:
         """See storage.facade.Objects.get."""
         return self._reader.read(self._running(), cap, start, length)
 
-    async def stat(self, address: Address) -> ObjectStat:
-        """How the object stands now, as its newest holder record and membership say.
-
-        Raises ObjectUnknownError.
-        """
-        manifest = await self._parts.catalog.manifest(address)
-        rows = await self._rows(address, manifest)
-        pool, row = self._parts.pool, self._keyring.get(address)
-        alive = set(pool.alive())
-        live = [[peer for peer in shards if peer in alive] for shards in rows]
-        worst = min(live, key=lambda peers: len(set(peers)))
-        return ObjectStat(
-            address=address,
-            name="" if row is None else row.name,
-            size=manifest.size,
-            k=manifest.k,
-            n=len(rows[0]),
-            segments=manifest.segment_count,
-            shards_live=len(worst),
-            survives=survives_words(manifest.k, worst, pool.me),
-            holders=tuple(
-                (segment, number, peer, peer in alive)
-                for segment, shards in enumerate(rows)
-                for number, peer in enumerate(shards)
-                if peer is not None
-            ),
-            expires_ms=0 if row is None else row.until_ms,
-        )
+    async def stat(self, address: Address, *, ask: bool = True) -> ObjectStat:
+        """See storage.facade.Objects.stat."""
+        return await stat_of(self._parts, address, self._keyring.get(address), ask=ask)
 
     def entries(self) -> Sequence[ObjectEntry]:
         """Objects put from this machine, the oldest first."""
@@ -168,36 +157,21 @@ class ObjectService:
         """See storage.facade.Objects.hand_over."""
         await self._entrusted.remove(address)
 
-    async def forget(self, address: Address) -> bool:
-        """Give up its leases; holders free the space. False when it is neither ours nor entrusted.
-
-        What is both, put here for ourselves, goes from both.
-        """
+    async def forget(self, address: Address) -> Forgotten | None:
+        """See storage.facade.Objects.forget. What is both ours and entrusted goes from both."""
         row = self._keyring.get(address) or self._entrusted.get(address)
         if row is None:
-            return False
-        was_ours = await self._keyring.remove(address)
-        if not (await self._entrusted.remove(address) or was_ours):
-            return False
-        await self._keeper.give_up(address, row)
+            return None
+        holders = await self._keeper.everybody(address, row)
+        books = (self._keyring, self._entrusted)
+        if not await self.dropping.begin(address, row, holders, books):
+            return None
         self._parts.catalog.forget(address)
-        return True
+        return await self.dropping.try_now(row.lease)
 
     async def renew(self) -> int:
         """Renew the leases of all our objects now; how many were."""
         return await self._keeper.renew()
-
-    async def _rows(self, address: Address, manifest: Manifest) -> Rows:
-        """The holders of every segment by the newest record anybody knows."""
-        rows: list[tuple[PeerId | None, ...]] = []
-        for page in range(manifest.page_count):
-            holding = await self._parts.catalog.holding(address, manifest, page, is_fresh=True)
-            if holding is None:
-                left = min(PAGE_SEGMENTS, manifest.segment_count - page * PAGE_SEGMENTS)
-                rows += [(None,) * manifest.n] * left
-            else:
-                rows += holding.rows
-        return tuple(rows)
 
     def _running(self) -> trio.Nursery:
         if self._nursery is None:

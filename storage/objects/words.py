@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 
 from p2p.ids import PeerId
+from storage.placement import Plan
 from storage.pool import Pool
+
+ORDINALS = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
 
 
 def survives_words(k: int, live: Sequence[PeerId], me: PeerId) -> str:
@@ -19,6 +22,18 @@ def survives_words(k: int, live: Sequence[PeerId], me: PeerId) -> str:
     if spare == 0:
         return "nothing: every machine that holds it is needed"
     return "any 1 machine" if spare == 1 else f"any {spare} machines"
+
+
+def follows_words(plan: Plan, stored: int) -> str:
+    """What a put leaves to repair, after what is survived without it."""
+    missing = plan.n - stored
+    if missing < 1:
+        return ""
+    if plan.k > 1:
+        return "; the last shard follows" if missing == 1 else f"; {missing} more shards follow"
+    if missing == 1:
+        return f"; the {ORDINALS.get(plan.n, 'last')} copy follows"
+    return f"; {missing} more copies follow"
 
 
 def are_one_site(holders: Sequence[PeerId], pool: Pool) -> bool:

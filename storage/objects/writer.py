@@ -25,7 +25,7 @@ from storage.manifest import VERSION, Manifest, SegmentRef, Written, write_manif
 from storage.merkle import root_of
 from storage.messages import LeaseTerms
 from storage.objects.parts import Parts
-from storage.objects.words import are_one_site, survives_words
+from storage.objects.words import are_one_site, follows_words, survives_words
 from storage.placement import Candidate, Plan, plan_for, quorum_of, rendezvous
 from storage.records.holders import Holding, Rows
 from storage.transfer.push import PushLog, PushOrder
@@ -253,7 +253,9 @@ class ObjectWriter:
             terms = msgspec.structs.replace(terms, is_hold=True)
         only = (parts.pool.me,) if self._durability is Durability.LOCAL else None
         self._log.asked.update(dict.fromkeys(parts.catalog.homes(written.address)))
-        told, late = await parts.catalog.publish(written, terms, holdings, only=only)
+        told, late = await parts.catalog.publish(
+            written, terms, holdings, only=only, without=self._log.failed
+        )
         need = (len(told) + len(late)) // 2 + 1
         if len(told) < need:
             raise TooFewPeersError(len(told), need, f"the manifest was not kept: {REMEDY}")
@@ -293,7 +295,7 @@ class ObjectWriter:
             k=plan.k,
             n=plan.n,
             holders=holders,
-            survives=survives_words(plan.k, worst, pool.me),
+            survives=survives_words(plan.k, worst, pool.me) + follows_words(plan, len(worst)),
             one_site=are_one_site(holders, pool),
             seconds=trio.current_time() - self._begun_s,
         )

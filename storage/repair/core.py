@@ -125,6 +125,15 @@ class Repair:
         return sum(self._pages[key].is_damaged for key in self._damaged)
 
     @property
+    def unreadable(self) -> int:
+        """Pages of which fewer than k shards of some segment live."""
+        found = (self._pages[key] for key in self._damaged)
+        return sum(
+            any(sum(p is not None and self._is_up(p) for p in row) < page.k for row in page.rows)
+            for page in found
+        )
+
+    @property
     def pages(self) -> int:
         """Pages watched."""
         return len(self._pages)

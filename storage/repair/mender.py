@@ -173,9 +173,11 @@ class Mender:
         until_ms = self.config.lease_ms(manifest.storage_class, self.wall_ms())
         if row is not None and not row.is_hold:
             until_ms = row.until_ms
+        putter = self.pool.me if row is None else row.putter
         return LeaseTerms(
-            manifest.lease, manifest.owner, manifest.lab, manifest.storage_class, until_ms, False
-        )
+            manifest.lease, manifest.owner, manifest.lab, manifest.storage_class, until_ms, False,
+            putter=putter,
+        )  # fmt: skip
 
     def _lives(self, peer: PeerId | None) -> bool:
         return peer is not None and self.pool.is_alive(peer)

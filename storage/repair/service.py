@@ -8,7 +8,7 @@ records; what it holds beyond them is freed once the others have enough without 
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import trio
@@ -23,12 +23,12 @@ from storage.errors import HolderFailedError, ManifestError, ObjectUnknownError,
 from storage.ids import Address, ShardRoot
 from storage.limits import RECORDS_PER_STEP, TOUCHED_PAGES_MAX
 from storage.manifest import Manifest, SegmentRef, read_manifest, read_page
-from storage.pool import Pool
-from storage.ports import Members, Workers
-from storage.records.holders import HolderBook, Holding, fits
+from storage.ports import Members
+from storage.records.holders import Holding, fits
 from storage.repair.audit import Auditor
 from storage.repair.config import RepairConfig
 from storage.repair.core import Repair
+from storage.repair.dropped import DroppedElsewhere
 from storage.repair.events import (
     HomesAre,
     JobEnded,
@@ -40,11 +40,6 @@ from storage.repair.events import (
     PageKey,
 )
 from storage.repair.mender import Mender
-from storage.transfer.client import Transfer
-from storage.transfer.fetch import Fetcher
-from storage.transfer.leases import LeaseBook
-from storage.transfer.lookup import Catalog
-from storage.transfer.push import Pusher
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +53,15 @@ class RepairStats:
     repairs_failed: int
     dropped_surplus: int
     """Objects whose shards here were freed, because others had replaced them."""
+    given_up: int
+    """Objects freed here because their owner had given them up while we were away."""
     shards_missed: int
     """Shards their living holders turned out not to have."""
     pages: int
     degraded: int
     """Pages that lack shards now."""
+    unreadable: int
+    """Those of which fewer than k shards of a segment live."""
 
 
 class RepairService:
@@ -72,29 +71,21 @@ class RepairService:
         self,
         storage: StorageConfig,
         members: Members,
-        pool: Pool,
-        holders: HolderBook,
-        leases: LeaseBook,
-        catalog: Catalog,
-        transfer: Transfer,
-        fetcher: Fetcher,
-        pusher: Pusher,
-        workers: Workers,
+        mender: Mender,
+        auditor: Auditor,
+        dropped: DroppedElsewhere,
         *,
-        wall_ms: Callable[[], int],
         rng: Rng,
         config: RepairConfig | None = None,
     ) -> None:
         """Without `config` its times follow `storage.down_after_s`."""
         if config is None:
             config = RepairConfig.scaled(storage.down_after_s, storage.repair_bytes_per_s)
+        pool = mender.pool
         self._config, self._members, self._pool = config, members, pool
         self._small_bytes = storage.small_object_bytes
-        self._holders, self._leases, self._catalog = holders, leases, catalog
-        self._mender = Mender(
-            storage, pool, holders, leases, catalog, transfer, fetcher, pusher, workers, wall_ms
-        )
-        self._auditor = Auditor(pool, holders, catalog, transfer)
+        self._holders, self._leases, self._catalog = mender.holders, mender.leases, mender.catalog
+        self._mender, self._auditor, self._dropped_elsewhere = mender, auditor, dropped
         self._rng = rng
         self._missed: dict[PeerId, None] = {}
         """Who came back since we last compared records."""
@@ -127,9 +118,11 @@ class RepairService:
             bytes_repaired=self._mender.bytes_repaired,
             repairs_failed=self._failed,
             dropped_surplus=self._dropped,
+            given_up=self._dropped_elsewhere.dropped,
             shards_missed=self._auditor.shards_missed,
             pages=self._core.pages,
             degraded=self._core.degraded,
+            unreadable=self._core.unreadable,
         )
 
     # -- what the core is told
@@ -231,8 +224,10 @@ class RepairService:
         self._nursery.start_soon(self._mend, event)
 
     async def _mend(self, order: Mend) -> None:
+        newest = None
         try:
-            newest = await self._mender.mend(order)
+            if not await self._was_given_up(order.page):
+                newest = await self._mender.mend(order)
         except (ManifestError, ObjectUnknownError, StoreFullError):
             newest = None  # no manifest can be reached, or our disk is full: tried again later
         if newest is None:
@@ -240,6 +235,14 @@ class RepairService:
         else:
             await self._tell(newest)
         await self._driver.do(JobEnded(order.page, newest is not None))
+
+    async def _was_given_up(self, page: PageKey) -> bool:
+        """Whether the owner no longer wants it; what we have of it is freed then."""
+        address, number = page
+        lease = (await self._catalog.manifest(address)).lease
+        if not self._leases.is_of(lease, address):
+            return False
+        return await self._dropped_elsewhere.is_dropped(address, number, lease)
 
     # -- coming back
 
@@ -258,6 +261,7 @@ class RepairService:
     async def _reconcile(self, dice: Rng | None) -> None:
         """Learn of records that replaced ours while we were away, free what is surplus, and ask
         the others whether they still have what they hold. With `dice` only some are asked."""
+        await self._dropped_elsewhere.learn_all(dice)
         after: bytes | None = None
         while records := self._holders.scan(after, RECORDS_PER_STEP):
             after = records[-1][0]
@@ -286,7 +290,7 @@ class RepairService:
         if not self._leases.is_of(manifest.lease, holding.address):
             return  # a manifest that names a lease of somebody else
         try:
-            await self._leases.drop(manifest.lease)
+            await self._leases.drop(manifest.lease, is_final=False)
         except StoreFullError:
             return
         self._catalog.forget(holding.address)

@@ -105,7 +105,7 @@ class MemoryShardStore:
             return freed
 
         async with uninterrupted():
-            freed = await self._tables.transact(forget)
+            freed = await self._tables.free(forget)
         for root in known:
             self._refresh(root)
         return freed

@@ -134,7 +134,7 @@ class SegmentStore:
         return max(0, min(self._quota_bytes - self._used, disk) - self._reserved)
 
     async def _delete(self, roots: Sequence[ShardRoot]) -> int:
-        gone = await self._tables.transact(partial(_forget, roots))
+        gone = await self._tables.free(partial(_forget, roots))
         for root in roots:
             self._refresh(root)
         await self._release([_extent(where) for where in gone if where.file])

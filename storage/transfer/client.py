@@ -27,7 +27,13 @@ from storage import messages as m
 from storage.config import StorageConfig
 from storage.errors import HolderFailedError
 from storage.ids import Address, LeaseId, ShardRoot
-from storage.limits import LEAF_BYTES, LEASES_PER_RENEWAL_MAX, ROOTS_PER_QUESTION_MAX
+from storage.limits import (
+    LEAF_BYTES,
+    LEASES_PER_QUESTION_MAX,
+    LEASES_PER_RENEWAL_MAX,
+    ROOTS_PER_QUESTION_MAX,
+    TOMBSTONES_PER_ANSWER_MAX,
+)
 from storage.merkle import HASH_BYTES, root_of, verify_leaf
 from storage.messages import LeaseTerms
 from storage.ports import Workers
@@ -126,6 +132,21 @@ class Transfer:
                 raise self._lied(holder, f"leaf {first + at} fails its hash")
         return body
 
+    async def pulse(self, holder: PeerId) -> bool:
+        """Whether its node answers at all, soon: a frozen one still has its connections."""
+        if holder == self._rpc.peer_id:
+            return True
+        try:
+            await self._rpc.call(
+                holder, m.HaveShards(b""), m.ShardsHeld,
+                traffic_class=TrafficClass.INTERACTIVE, timeout_s=self._config.pulse_timeout_s,
+            )  # fmt: skip
+        except (PeerUnreachableError, CallTimeoutError):
+            return False
+        except RemoteRefusalError:
+            return True  # too busy to say more than that
+        return True
+
     async def have(self, holder: PeerId, roots: Sequence[ShardRoot]) -> list[bool]:
         """Which of these shards the holder says are on its disk."""
         held = b""
@@ -167,10 +188,25 @@ class Transfer:
         opened = [self._opened(holder, record) for record in reply.records]
         return next((h for h in opened if (h.address, h.page) == (address, page)), None)
 
-    async def drop_lease(self, holder: PeerId, lease: LeaseId) -> int:
-        """Give a lease up there; the bytes it freed."""
-        reply, _ = await self._ask(holder, m.DropLease(lease), m.LeaseDropped)
+    async def drop_lease(
+        self, holder: PeerId, lease: LeaseId, tombstone: Signed | None = None
+    ) -> int:
+        """Give a lease up there, and leave a tombstone; the bytes it freed."""
+        request = m.DropLease(lease, tombstone=tombstone)
+        reply, _ = await self._ask(holder, request, m.LeaseDropped)
         return reply.freed_bytes
+
+    async def ask_dropped(self, holder: PeerId, leases: Sequence[LeaseId]) -> list[Signed]:
+        """Tombstones it has of these leases: unverified."""
+        found: list[Signed] = []
+        for at in range(0, len(leases), LEASES_PER_QUESTION_MAX):
+            part = leases[at : at + LEASES_PER_QUESTION_MAX]
+            reply, _ = await self._ask(holder, m.AskDropped(b"".join(part)), m.LeasesDropped)
+            found += reply.tombstones
+            for lease in part if len(reply.tombstones) == TOMBSTONES_PER_ANSWER_MAX else ():
+                more, _ = await self._ask(holder, m.AskDropped(lease), m.LeasesDropped)
+                found += more.tombstones  # the others had no room in one answer
+        return found
 
     async def renew(self, holder: PeerId, leases: Sequence[LeaseId], until_ms: int) -> list[bool]:
         """Keep leases there until then; which of them it knows."""

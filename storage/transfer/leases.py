@@ -7,18 +7,22 @@ A lease id covers everything one put left here. A shard is freed when its last l
     shard_leases     root + lease     -> ""
     lease_manifests  lease + part     -> address of the object
     manifests        part             -> bytes of a manifest or page
+    orphans          root             -> "": lost its last lease; its bytes may not be freed yet
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 import msgspec
+import trio
 
 from p2p.errors import RefusalError
 from p2p.identity.caller import Caller
-from p2p.ids import LabId, MemberId, PeerId
-from p2p.wire.codec import Record, decode_as, encode
+from p2p.ids import LabId, MemberId
+from p2p.wire.codec import decode_as, encode
+from p2p.wire.envelope import Signed
 from storage.config import StorageClass, StorageConfig
 from storage.engine.port import ReadView, Tables, WriteView
 from storage.ids import Address, LeaseId, ShardRoot
@@ -26,30 +30,21 @@ from storage.limits import DROPPED_LEASES_KEPT, LEASE_ID_BYTES, LEASE_ROWS_PER_S
 from storage.messages import LeaseTerms
 from storage.records.holders import HolderBook, Holding
 from storage.shards.port import ShardStore
-from storage.transfer.shares import NOBODY, Payer, Shares
+from storage.shards.uninterrupted import uninterrupted
+from storage.transfer.lease_row import LeaseRow
+from storage.transfer.shares import Payer, Shares
+from storage.transfer.tombstones import Tombstones
 
 LEASES: Final = "leases"
 LEASE_SHARDS: Final = "lease_shards"
 SHARD_LEASES: Final = "shard_leases"
 LEASE_MANIFESTS: Final = "lease_manifests"
 MANIFESTS: Final = "manifests"
+ORPHANS: Final = "orphans"
 
 
 EVERYBODY: Final = MemberId("")
 """Whose late puts are refused under a lease that was given up here."""
-
-
-class LeaseRow(Record, frozen=True):
-    """One lease: whose, and until when."""
-
-    owner: MemberId
-    lab: LabId
-    putter: PeerId
-    storage_class: int
-    until_ms: int
-    is_hold: bool
-    payer: Payer = NOBODY
-    """Whose machine brought it, and of which lab that is: it counts to their share."""
 
 
 class LeaseBook:
@@ -61,16 +56,19 @@ class LeaseBook:
         tables: Tables,
         shards: ShardStore,
         holders: HolderBook,
+        tombstones: Tombstones,
         wall_ms: Callable[[], int],
     ) -> None:
         self._config = config
+        self._tombstones = tombstones
         self._tables = tables
         self._shards = shards
         self._holders = holders
         self._wall_ms = wall_ms
         self._putting: dict[ShardRoot, int] = {}
         self._dropping: set[ShardRoot] = set()
-        self._dropped: dict[tuple[LeaseId, MemberId], None] = {}
+        self._locks: dict[LeaseId, trio.Lock] = {}
+        self._dropped: dict[tuple[LeaseId, MemberId], LeaseRow | None] = {}
         """What was given up lately, and whose it is: what is late of it is refused."""
         self.shares = Shares()
 
@@ -87,6 +85,17 @@ class LeaseBook:
     def is_of(self, lease: LeaseId, address: Address) -> bool:
         """Whether the lease is the one under which that object's manifest is kept here."""
         return self._tables.get(LEASE_MANIFESTS, lease + address) is not None
+
+    def all(self) -> Iterator[tuple[LeaseId, LeaseRow]]:
+        """Every lease here, read in steps; what comes meanwhile may be missed."""
+        after: bytes | None = None
+        while rows := self._tables.scan(LEASES, after=after, limit=LEASE_ROWS_PER_SCAN):
+            after = rows[-1][0]
+            yield from ((LeaseId(key), decode_as(LeaseRow, value)) for key, value in rows)
+
+    def dropped_row(self, lease: LeaseId) -> LeaseRow | None:
+        """The row of a lease that was given up here lately."""
+        return self._dropped.get((lease, EVERYBODY))
 
     def roots(self, lease: LeaseId) -> list[ShardRoot]:
         """The shards kept here under a lease."""
@@ -166,24 +175,46 @@ class LeaseBook:
 
         return await self._tables.transact(apply)
 
-    async def drop(self, lease: LeaseId, whose: MemberId = EVERYBODY) -> int:
+    async def drop(
+        self,
+        lease: LeaseId,
+        whose: MemberId = EVERYBODY,
+        *,
+        tombstone: Signed | None = None,
+        is_final: bool = True,
+    ) -> int:
         """Give a lease up; the bytes freed. What other leases keep stays. Raises StoreFullError.
 
-        What comes late under it is refused, if it is named as this person's.
+        What comes late under it is refused, if it is named as this person's, unless this is not
+        final: others keep it and may give it back to us. With a tombstone nothing is taken under
+        it again, whoever brings it.
         """
+        lock = self._locks.setdefault(lease, trio.Lock())
+        try:
+            async with lock:  # who asks twice, having given up once, waits for the first
+                return await self._drop(lease, whose, tombstone, is_final=is_final)
+        finally:
+            if lock.statistics().tasks_waiting == 0 and not lock.locked():
+                self._locks.pop(lease, None)
+
+    async def _drop(
+        self, lease: LeaseId, whose: MemberId, tombstone: Signed | None, *, is_final: bool
+    ) -> int:
         roots = self.roots(lease)
         busy = {root for root in roots if root in self._putting or root in self._dropping}
         mine = [root for root in roots if root not in busy]
         self._dropping.update(mine)
-        self._dropped[lease, whose] = None
         row = self.row(lease)
+        if is_final:
+            self._dropped[lease, whose] = row or self._dropped.get((lease, whose))
         if len(self._dropped) > DROPPED_LEASES_KEPT:
             del self._dropped[next(iter(self._dropped))]
         try:
-            orphans = await self._tables.transact(lambda view: self._unlink(view, lease))
-            if row is not None:
-                self.shares.add(row.payer, -1)
-            return await self._shards.delete([root for root in mine if root in orphans])
+            async with uninterrupted():  # whoever asked may give up; half of this frees nothing
+                orphans = await self._tables.free(lambda view: self._unlink(view, lease, tombstone))
+                if row is not None:
+                    self.shares.add(row.payer, -1)
+                return await self._shards.delete([root for root in mine if root in orphans])
         finally:
             self._dropping.difference_update(mine)
 
@@ -206,12 +237,30 @@ class LeaseBook:
 
         Raises StoreFullError: then the rest is for the next time.
         """
+        await self._tombstones.sweep(self._wall_ms())
+        await self.sweep_orphans()
         now_ms, after, freed = self._wall_ms(), None, 0
         while rows := self._tables.scan(LEASES, after=after, limit=LEASE_ROWS_PER_SCAN):
             after = rows[-1][0]
             for key, value in rows:
                 if self._is_over(decode_as(LeaseRow, value), now_ms):
                     freed += await self.drop(LeaseId(key))
+        return freed
+
+    async def sweep_orphans(self) -> int:
+        """Free what lost its last lease when this machine went down, or while it was written."""
+        freed = 0
+        while roots := [ShardRoot(key) for key, _ in self._tables.scan(ORPHANS)]:
+            if any(root in self._putting or root in self._dropping for root in roots):
+                break  # next time
+            kept = [root for root in roots if self._tables.scan(SHARD_LEASES, root, limit=1)]
+            self._dropping.update(roots)
+            try:
+                async with uninterrupted():
+                    freed += await self._shards.delete([r for r in roots if r not in kept])
+                    await self._tables.free(partial(_forget_orphans, roots))
+            finally:
+                self._dropping.difference_update(roots)
         return freed
 
     # -- inside
@@ -228,6 +277,11 @@ class LeaseBook:
             if not self._putting[root]:
                 del self._putting[root]
 
+    def _gone_by_ms(self) -> int:
+        """When every lease taken or renewed until now is over everywhere."""
+        kept_s = self._config.lease_s + self._config.trash_s
+        return self._wall_ms() + int(kept_s * 1000)
+
     def _is_over(self, row: LeaseRow, now_ms: int) -> bool:
         is_soft = not row.is_hold and row.storage_class != StorageClass.SCRATCH
         kept_ms = int(self._config.trash_s * 1000) if is_soft else 0
@@ -235,7 +289,8 @@ class LeaseBook:
 
     def _write_terms(self, view: WriteView, terms: LeaseTerms, putter: Caller) -> Payer | None:
         """Keep the terms of a put; to whom a lease that is new here is charged."""
-        if any((terms.lease, one) in self._dropped for one in (EVERYBODY, terms.owner)):
+        was_dropped = any((terms.lease, one) in self._dropped for one in (EVERYBODY, terms.owner))
+        if was_dropped or self._tombstones.has(view, terms.lease):
             raise RefusalError("not-yours", "that lease was given up while this was on its way")
         old = _row(view, terms.lease)
         payer = _payer_of(putter, terms) if old is None else old.payer
@@ -248,27 +303,37 @@ class LeaseBook:
             if terms.is_hold or terms.until_ms <= old.until_ms:
                 return None  # a late shard of a committed object, or a repair
             peer = old.putter
+        elif old is None and not terms.is_hold and terms.putter:
+            peer = terms.putter  # who mends names the machine that put it
         row = LeaseRow(
             terms.owner, terms.lab, peer, terms.storage_class, terms.until_ms, terms.is_hold, payer
         )
         view.put(LEASES, terms.lease, encode(row))
         return payer if old is None else None
 
-    def _unlink(self, view: WriteView, lease: LeaseId) -> set[ShardRoot]:
+    def _unlink(self, view: WriteView, lease: LeaseId, tombstone: Signed | None) -> set[ShardRoot]:
         """Remove all of a lease; the shards that nothing keeps any more."""
         orphans = set()
+        if tombstone is not None:
+            self._tombstones.write(view, lease, tombstone, self._gone_by_ms())
         for key in _keys(view, LEASE_SHARDS, lease):
             root = ShardRoot(key[LEASE_ID_BYTES:])
             view.delete(LEASE_SHARDS, key)
             view.delete(SHARD_LEASES, root + lease)
             if not view.scan(SHARD_LEASES, root, limit=1):
                 orphans.add(root)
+                view.put(ORPHANS, root, b"")
         for key, address in _pairs(view, LEASE_MANIFESTS, lease):
             view.delete(LEASE_MANIFESTS, key)
             view.delete(MANIFESTS, key[LEASE_ID_BYTES:])
             self._holders.remove(view, Address(address))
         view.delete(LEASES, lease)
         return orphans
+
+
+def _forget_orphans(roots: Sequence[ShardRoot], view: WriteView) -> None:
+    for root in roots:
+        view.delete(ORPHANS, root)
 
 
 class _Charged:

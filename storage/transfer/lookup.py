@@ -4,7 +4,7 @@ A manifest is kept by every holder of the object and by its homes: the first few
 in rendezvous order of its address.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -38,6 +38,9 @@ ASKED_BY_DICE = 2
 
 LATE_S = 2.0
 """Once most have answered, the others get this much longer."""
+
+PUBLISHED_LATE_S = 1.0
+"""When somebody waits for a put: those who are late are told again in the background."""
 
 
 class Catalog:
@@ -147,12 +150,13 @@ class Catalog:
         holdings: Sequence[Holding],
         *,
         only: Sequence[PeerId] | None = None,
+        without: Collection[PeerId] = (),
     ) -> tuple[list[PeerId], list[PeerId]]:
         """Store manifest, pages and records at all holders and homes: (who has it, who has not).
 
         The manifest goes last, so that whoever has it has its pages, and turns the holds there
-        into leases. `only` names who gets it instead. Once most have it the others get little
-        longer: give it to those again.
+        into leases. `only` names who gets it instead, `without` who failed just now and is not
+        asked. Once most have it the others get little longer: give it to those again.
         """
         address = written.address
         held = [peer for holding in holdings for peer in holding.peers()]
@@ -166,7 +170,8 @@ class Catalog:
             await self._transfer.put_manifest(peer, address, address, written.data, terms, first)
             return peer
 
-        told = await self._ask_all(targets, tell)
+        asked = [peer for peer in targets if peer not in without]
+        told = await self._ask_all(asked, tell, PUBLISHED_LATE_S)
         _remember(self._manifests, address, written.manifest)
         for holding in holdings:
             self._remember_holding(holding)
@@ -275,7 +280,10 @@ class Catalog:
         return data
 
     async def _ask_all(
-        self, peers: Sequence[PeerId], ask: Callable[[PeerId], Awaitable[ResultT]]
+        self,
+        peers: Sequence[PeerId],
+        ask: Callable[[PeerId], Awaitable[ResultT]],
+        late_s: float = LATE_S,
     ) -> list[ResultT]:
         """The answers of all who answered, in the order asked; most must, the rest has a moment."""
         answers: dict[PeerId, ResultT] = {}
@@ -293,16 +301,16 @@ class Catalog:
 
         async with trio.open_nursery() as nursery:
             async with trio.open_nursery() as asking:
-                nursery.start_soon(_stop_later, asking.cancel_scope, done)
+                nursery.start_soon(_stop_later, asking.cancel_scope, done, late_s)
                 for peer in peers:
                     asking.start_soon(one, peer)
             nursery.cancel_scope.cancel()
         return [answers[peer] for peer in peers if peer in answers]
 
 
-async def _stop_later(scope: trio.CancelScope, done: trio.Event) -> None:
+async def _stop_later(scope: trio.CancelScope, done: trio.Event, late_s: float) -> None:
     await done.wait()
-    await trio.sleep(LATE_S)
+    await trio.sleep(late_s)
     scope.cancel()
 
 

@@ -125,20 +125,44 @@ class Pusher:
         nursery: trio.Nursery,
     ) -> None:
         order, begun_s = segment.order, trio.current_time()
-        root, data = order.shards[number]
         try:
-            await self._transfer.put_shard(
-                home.peer, root, data, order.terms, traffic_class=order.traffic_class
-            )
+            await self._put(order, number, home.peer)
         except HolderFailedError as failure:
             segment.log.failed[home.peer] = failure.code
             segment.chosen.pop(home.peer, None)
             self._rates.failed(home.peer, trio.current_time())
             failed.set()
             return
-        self._rates.worked(home.peer, len(data), trio.current_time() - begun_s)
+        self._rates.worked(home.peer, len(order.shards[number][1]), trio.current_time() - begun_s)
         segment.holders.setdefault(number, home.peer)
         nursery.cancel_scope.cancel()
+
+    async def _put(self, order: PushOrder, number: int, peer: PeerId) -> None:
+        """Have a holder take a shard. Raises HolderFailedError, soon when its node is frozen."""
+        root, data = order.shards[number]
+        failure: HolderFailedError | None = HolderFailedError(
+            peer, "frozen", "its node does not answer"
+        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._feel, peer, nursery.cancel_scope)
+            try:
+                await self._transfer.put_shard(
+                    peer, root, data, order.terms, traffic_class=order.traffic_class
+                )
+                failure = None
+            except HolderFailedError as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _feel(self, peer: PeerId, putting: trio.CancelScope) -> None:
+        """Stop what waits for a machine whose node no longer answers."""
+        is_alive = True
+        while is_alive:
+            await trio.sleep(self._config.pulse_s)
+            is_alive = await self._transfer.pulse(peer)
+        putting.cancel()
 
     def _patience_s(self, data: bytes) -> float:
         """Before a replacement is tried beside it: a slow line is given its fair time."""

@@ -22,16 +22,20 @@ from storage.ids import LeaseId, ShardRoot
 from storage.limits import (
     LEAF_BYTES,
     LEASE_ID_BYTES,
+    LEASES_PER_QUESTION_MAX,
     LEAVES_PER_RANGE_MAX,
     MANIFEST_BYTES_MAX,
     SHARD_BYTES_MAX,
+    TOMBSTONES_PER_ANSWER_MAX,
 )
 from storage.manifest import address_of, read_manifest
 from storage.merkle import HASH_BYTES
 from storage.records.holders import HolderBook, Holding
 from storage.rights import Rights
 from storage.shards.port import ShardStore
-from storage.transfer.leases import EVERYBODY, LeaseBook, LeaseRow
+from storage.transfer.lease_row import LeaseRow
+from storage.transfer.leases import EVERYBODY, LeaseBook
+from storage.transfer.tombstones import Tombstones
 
 log = logging.getLogger("swarm.storage")
 
@@ -48,6 +52,7 @@ class ShardServer:
         shards: ShardStore,
         leases: LeaseBook,
         holders: HolderBook,
+        tombstones: Tombstones,
         signer: Signer,
         network: NetworkId,
         wall_ms: Callable[[], int],
@@ -57,6 +62,7 @@ class ShardServer:
         self._shards = shards
         self._leases = leases
         self._holders = holders
+        self._tombstones = tombstones
         self._signer = signer
         self._network = network
         self._wall_ms = wall_ms
@@ -71,6 +77,7 @@ class ShardServer:
             m.HaveShards: self._have_shards,
             m.DropLease: self._drop_lease,
             m.RenewLeases: self._renew_leases,
+            m.AskDropped: self._ask_dropped,
         }
 
     def serve_on(self, rpc: Rpc) -> None:
@@ -231,7 +238,9 @@ class ShardServer:
         try:
             # What is not here yet, and comes late, is refused if it is the caller's own.
             whose = caller.member if row is None else EVERYBODY
-            freed = await self._leases.drop(request.lease, whose)
+            freed = await self._leases.drop(
+                request.lease, whose, tombstone=self._tombstone(caller, request)
+            )
         except StoreFullError as error:
             raise RefusalError("full", str(error)) from error
         return m.LeaseDropped(freed), b""
@@ -256,6 +265,24 @@ class ShardServer:
                 row.lab, request.lease.hex(), row.owner, caller.peer,
             )  # fmt: skip
         return True
+
+    def _tombstone(self, caller: Caller, request: m.DropLease) -> Signed | None:
+        """The tombstone that came along, unless it is not theirs to set."""
+        lease = request.lease
+        row = self._leases.row(lease) or self._leases.dropped_row(lease)
+        sealed = request.tombstone
+        if sealed is None or row is None or sealed.sender != caller.peer:
+            return None
+        return sealed if self._tombstones.binds(sealed, lease, row) else None
+
+    async def _ask_dropped(
+        self, caller: Caller, request: m.AskDropped, body: bytes
+    ) -> tuple[Message, bytes]:
+        _check_whole(request.leases, LEASE_ID_BYTES)
+        cuts = range(0, len(request.leases), LEASE_ID_BYTES)
+        leases = [LeaseId(request.leases[at : at + LEASE_ID_BYTES]) for at in cuts]
+        found = self._tombstones.of(leases[:LEASES_PER_QUESTION_MAX])
+        return m.LeasesDropped(tuple(found[:TOMBSTONES_PER_ANSWER_MAX])), b""
 
     async def _renew_leases(
         self, caller: Caller, request: m.RenewLeases, body: bytes

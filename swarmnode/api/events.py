@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import msgspec
 import trio
 
+from storage.caps import text_of_address
+from storage.objects.standing import Trouble
+from swarmnode.api.schema import ObjectEvent
 from swarmnode.api.schema_tasks import GapLine
 from swarmnode.api.task_views import event_of
 from swarmnode.limits import EVENTS_BUFFERED_MAX
@@ -56,6 +59,15 @@ class EventHub:
                 else:
                     data = msgspec.json.encode(event_of(event))
                     self._add("task", data, self._person_of(event.task))
+
+    def tell_object(self, now: Trouble) -> None:
+        """An object of ours stands otherwise than before."""
+        address = text_of_address(now.address)
+        self._add(
+            "object",
+            msgspec.json.encode(ObjectEvent(address, now.name, now.health.value)),
+            now.person,
+        )
 
     def _add(self, kind: str, data: bytes, person: str | None = None) -> None:
         self._newest += 1

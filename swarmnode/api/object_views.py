@@ -44,6 +44,7 @@ def detail_json(stat: ObjectStat) -> ObjectDetail:
         survives=stat.survives,
         expires_ms=stat.expires_ms,
         shards=tuple(ShardLine(*line) for line in stat.holders),
+        health=stat.health.value,
     )
 
 
@@ -84,7 +85,7 @@ async def survivals(objects: Objects, addresses: Sequence[Address]) -> dict[Addr
     async def look(address: Address) -> None:
         async with limiter:
             try:
-                found[address] = (await objects.stat(address)).survives
+                found[address] = (await objects.stat(address, ask=False)).survives
             except ObjectUnknownError:
                 found[address] = "cannot be found now"
 

@@ -24,7 +24,7 @@ from swarmnode.api.object_views import (
     survivals,
 )
 from swarmnode.api.reply import body_as, flag, reply
-from swarmnode.api.schema import ReadRequest, SameRequest
+from swarmnode.api.schema import ReadRequest, Removed, SameRequest
 
 
 class ObjectRoutes:
@@ -118,9 +118,13 @@ class ObjectRoutes:
         return reply(detail_json(await self._node.objects.stat(address)))
 
     async def rm(self, request: Request) -> Response:
-        """Give up the leases of an object of the asker's."""
+        """Give up an object of the asker's; holders that are away do so when they are back."""
         address = address_of(request.path_params["address"])
         await self._node.estate.settled()
         if all(one.cap.address != address for one in self._entries(request)):
             raise ObjectUnknownError("no object of yours has that address: see `swarmnode obj ls`")
-        return reply({"changed": await self._node.objects.forget(address)})
+        gone = await self._node.objects.forget(address)
+        if gone is None:
+            return reply(Removed(changed=False))
+        holders, waiting = len(gone.holders), gone.waiting
+        return reply(Removed(True, holders, holders - len(waiting), waiting))

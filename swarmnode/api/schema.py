@@ -92,6 +92,13 @@ class StorageStatus(msgspec.Struct, frozen=True):
     objects: int
     repairs_done: int
     bytes_repaired: int
+    kept_degraded: int = 0
+    """Objects (pages of 2 GiB) kept here of which shards are missing or out of reach now ..."""
+    kept_unreadable: int = 0
+    """... and those of them that cannot be read by anybody now."""
+    own_degraded: int = 0
+    """The same of the objects this owner put; the unreadable are not counted as degraded."""
+    own_unreadable: int = 0
 
 
 class ComputeStatus(msgspec.Struct, frozen=True):
@@ -212,6 +219,29 @@ class ObjectDetail(msgspec.Struct, frozen=True):
     survives: str
     expires_ms: int
     shards: tuple[ShardLine, ...]
+    health: str = "whole"
+    """whole, degraded (it can be read, but shards are missing) or unreadable."""
+
+
+class ObjectEvent(msgspec.Struct, frozen=True):
+    """`data` of an event of type `object`: how an object of this owner stands from now on."""
+
+    address: str
+    name: str
+    health: str
+    """whole, degraded or unreadable."""
+
+
+class Removed(msgspec.Struct, frozen=True):
+    """What a removal has come to; it is written down and goes on until every holder has heard."""
+
+    changed: bool
+    """False: it was not ours, or removed already."""
+    holders: int = 0
+    dropped: int = 0
+    """Holders that have given it up."""
+    waiting: tuple[str, ...] = ()
+    """Peers that could not be told yet: away, frozen or full. They give it up when they return."""
 
 
 class ReadRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

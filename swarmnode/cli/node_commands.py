@@ -59,7 +59,7 @@ def _print_status(found: dict[str, Any]) -> None:
             "gpus": compute["gpus"],
             "jobs": compute["jobs_running"],
             "storage": f"{human_bytes(storage['used_bytes'])} kept, "
-            f"{human_bytes(storage['free_bytes'])} free",
+            f"{human_bytes(storage['free_bytes'])} free{_lacking(storage)}",
             "uptime": f"{found['uptime_s']:.0f} s, profile {found['profile']}",
         },
         "table",
@@ -69,6 +69,14 @@ def _print_status(found: dict[str, Any]) -> None:
         limits.setdefault(why, []).append(limit)
     for why, names in limits.items():
         click.echo(f"not enforced here: {', '.join(names)}: {why}")
+
+
+def _lacking(storage: dict[str, Any]) -> str:
+    """How many objects are not as they should be."""
+    kept, own = storage["kept_degraded"], storage["own_degraded"] + storage["own_unreadable"]
+    lost = max(storage["kept_unreadable"], storage["own_unreadable"])
+    words = f"; {max(kept, own)} objects lack copies" if kept or own else ""
+    return words + (f", {lost} of them cannot be read now" if lost else "")
 
 
 @click.group(cls=NearestGroup)

@@ -158,24 +158,29 @@ _COUNTED = ("objects", "size", "stored")
 @obj.command("stat")
 @click.argument("cap_or_address")
 @output_option
-def stat(cap_or_address: str, fmt: str) -> None:
-    """Show where an object's shards are and what losses it survives now."""
+def stat(cap_or_address: str, fmt: str) -> int:
+    """Ask an object's holders what they have, and what losses it survives now.
+
+    Exits 6 when shards are missing or out of reach, and when it cannot be read.
+    """
     with node() as client:
         found = client.get(f"/api/v1/objects/{_address(cap_or_address)}")
+        code = exits.OK if found["health"] == "whole" else exits.DEGRADED
         if fmt != "table":
             emit(found, fmt)
-            return
+            return code
         shards = found.pop("shards")
         expires = stamp(found.pop("expires_ms"))
         emit(found | {"size": human_bytes(found["size"]), "expires": expires}, fmt)
-        emit_rows(_holders(shards, Machines.seen_by(client)), fmt, ("holder", "alive", "shards"))
+        emit_rows(_holders(shards, Machines.seen_by(client)), fmt, ("holder", "has_it", "shards"))
+    return code
 
 
 def _holders(shards: list[dict[str, Any]], machines: Machines) -> list[dict[str, object]]:
     """One row per machine: an object of a gigabyte has thousands of shards."""
     counts = Counter((one["holder"], one["alive"]) for one in shards)
     return [
-        {"holder": machines.label(holder), "alive": alive, "shards": count}
+        {"holder": machines.label(holder), "has_it": alive, "shards": count}
         for (holder, alive), count in counts.items()
     ]
 
@@ -184,7 +189,10 @@ def _holders(shards: list[dict[str, Any]], machines: Machines) -> list[dict[str,
 @click.argument("caps_or_addresses", nargs=-1, required=True, metavar="CAP_OR_ADDRESS...")
 @output_option
 def rm(caps_or_addresses: tuple[str, ...], fmt: str) -> int:
-    """Give up our leases on objects: their holders free the space."""
+    """Give up our leases on objects: their holders free the space.
+
+    A holder that is away does so when it returns; until then nobody makes new copies.
+    """
     with node() as client:
 
         def remove(text: str) -> dict[str, Any]:
@@ -192,11 +200,28 @@ def rm(caps_or_addresses: tuple[str, ...], fmt: str) -> int:
             return {"address": _address(text), **found}
 
         rows, code = each(caps_or_addresses, remove)
+        is_waiting = fmt == "table" and any(row["waiting"] for row in rows)
+        machines = Machines.seen_by(client) if is_waiting else Machines(())
+    shown = [_removed(row, machines) for row in rows] if fmt == "table" else rows
     if len(caps_or_addresses) == 1 and rows:
-        emit({key: one for key, one in rows[0].items() if key != "address"}, fmt)
+        emit({key: one for key, one in shown[0].items() if key != "address"}, fmt)
     elif rows:
-        emit_rows(rows, fmt, tuple(rows[0]))
+        emit_rows(shown, fmt, tuple(shown[0]))
     return code
+
+
+def _removed(row: dict[str, Any], machines: Machines) -> dict[str, Any]:
+    waiting = [machines.label(peer) for peer in row["waiting"]]
+    words = removal_words(row["holders"], row["dropped"], waiting) if row["changed"] else "-"
+    return {"address": row["address"], "changed": row["changed"], "holders": words}
+
+
+def removal_words(holders: int, dropped: int, waiting: list[str]) -> str:
+    """How far a removal has come, for people."""
+    if not waiting:
+        return f"all {holders} holders gave it up" if holders != 1 else "its holder gave it up"
+    rest = "the other when it returns" if len(waiting) == 1 else "the others when they return"
+    return f"{dropped} of {holders} holders gave it up; {rest}: {', '.join(waiting)}"
 
 
 def _address(text: str) -> str:

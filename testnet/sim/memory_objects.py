@@ -22,6 +22,7 @@ from storage.errors import (
 from storage.facade import (
     PLAIN,
     Durability,
+    Forgotten,
     Mark,
     NameValue,
     ObjectEntry,
@@ -102,7 +103,7 @@ class MemoryObjects:
             await trio.lowlevel.checkpoint()
             yield data[at : at + PIECE_BYTES]
 
-    async def stat(self, address: Address) -> ObjectStat:
+    async def stat(self, address: Address, *, ask: bool = True) -> ObjectStat:
         """One healthy segment."""
         await trio.lowlevel.checkpoint()
         data = self._pool.objects.get(address)
@@ -115,14 +116,14 @@ class MemoryObjects:
         """What was put here and not forgotten, oldest first."""
         return tuple(self._entries.values())
 
-    async def forget(self, address: Address) -> bool:
+    async def forget(self, address: Address) -> Forgotten | None:
         """Nobody else keeps it here, so the bytes go at once."""
         await trio.lowlevel.checkpoint()
         found = [book.pop(address, None) for book in (self._entries, self._entrusted)]
         if not any(found):
-            return False
+            return None
         self._pool.objects.pop(address, None)
-        return True
+        return Forgotten((self._me,), ())
 
     def entrusted(self) -> Sequence[ObjectEntry]:
         """What was put here for others, oldest first."""

@@ -204,3 +204,11 @@ async def test_a_caller_that_is_cancelled_already_writes_nothing(tables: Tables)
         await tables.transact(putting(b"k", b"v"))
     await tables.transact(putting(b"later", b"v"))
     assert tables.get("t", b"k") is None
+
+
+async def test_what_frees_space_is_seen_like_any_other_write(tables: Tables) -> None:
+    await tables.transact(putting(b"k", b"v"))
+    assert await tables.free(lambda view: view.delete("t", b"k"))
+    assert tables.get("t", b"k") is None
+    with pytest.raises(ZeroDivisionError):
+        await tables.free(lambda view: 1 // 0)

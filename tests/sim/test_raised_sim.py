@@ -170,3 +170,37 @@ async def test_a_first_node_waits_for_nobody() -> None:
         assert trio.current_time() - began_s < 1
         assert receipt.n == 1
         assert lab.keepers["p0"].tables.get(TABLE, KEY) is None
+
+
+FROZEN_S = 1.5
+
+
+@pytest.mark.parametrize("size", [100, 50_000])
+@simulated
+async def test_a_frozen_holder_of_three_costs_a_put_a_moment_and_its_copy_follows(
+    size: int,
+) -> None:
+    async with storage_lab(3, config=SLOW) as lab:
+        lab.freeze("p2")
+        began_s = trio.current_time()
+        receipt = await put(lab["p0"], b"x" * size)
+        assert trio.current_time() - began_s <= FROZEN_S
+        assert receipt.survives == "any 1 machine; the third copy follows"
+        assert sorted(receipt.holders) == ["p0", "p1"]
+        lab.thaw()
+        await until(lambda: width(lab, receipt) == 3, RAISED_S)
+        stat = await lab["p2"].objects.stat(receipt.cap.address)
+        assert stat.survives == "any 2 machines"
+
+
+@pytest.mark.parametrize(("machines", "frozen"), [(4, 1), (9, 1), (13, 1)])
+@simulated
+async def test_another_machine_takes_the_place_of_a_frozen_one(machines: int, frozen: int) -> None:
+    async with storage_lab(machines, config=SLOW) as lab:
+        others = [name for name in lab.names() if name != "p0"]
+        lab.freeze(others[0])
+        for number in range(3):
+            began_s = trio.current_time()
+            receipt = await put(lab["p0"], b"x" * (10_000 + number))
+            assert trio.current_time() - began_s <= FROZEN_S
+            assert "follow" not in receipt.survives, "a whole set"

@@ -3,7 +3,8 @@
 import os
 import resource
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import trio.testing
 from storage.engine.lmdb_tables import LmdbTables
 from storage.engine.port import WriteView
 from storage.errors import RecordCorruptError, StoreFailedError, StoreFullError
-from storage.limits import COMMIT_BYTES_MAX, TABLES_MAX
+from storage.limits import COMMIT_BYTES_MAX, RESERVE_BYTES, TABLES_MAX
 from tests.small_disk import small_disk
 
 
@@ -292,3 +293,31 @@ async def test_a_failed_commit_ends_the_store(tmp_path: Path) -> None:
     tables.close()
     async with running(tmp_path / "s") as again:
         assert again.scan("t") == []
+
+
+def fill(disk: Path) -> None:
+    """As another program would: to the last byte."""
+    with suppress(OSError), (disk / "theirs").open("wb", buffering=0) as file:
+        while file.write(bytes(1 << 16)):
+            pass
+
+
+async def test_a_disk_that_others_filled_up_still_lets_go_of_things(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", megabytes=60) as disk:
+        async with running(disk / "s") as tables:
+            assert (disk / "s" / "reserve").stat().st_size == RESERVE_BYTES
+            for number in range(20):
+                await tables.transact(put(b"%d" % number, bytes(50_000)))
+            fill(disk)
+            with pytest.raises(StoreFullError):
+                await tables.transact(put(b"more", bytes(3 << 20)))
+            for number in range(20):
+                assert await tables.free(partial(deleted, b"%d" % number))
+            assert tables.scan("t") == []
+        (disk / "theirs").unlink()
+        async with running(disk / "s") as tables:
+            assert (disk / "s" / "reserve").stat().st_size == RESERVE_BYTES, "set aside again"
+
+
+def deleted(key: bytes, view: WriteView) -> bool:
+    return view.delete("t", key)

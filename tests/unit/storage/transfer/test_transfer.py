@@ -353,8 +353,5 @@ async def test_a_disk_without_any_room_refuses_and_harms_nobody() -> None:
                 await ask.put_shard(P1, *shard(2), terms())
             with pytest.raises(HolderFailedError, match="full"):
                 await ask.renew(P1, [terms().lease], FAR_MS)
-            with pytest.raises(HolderFailedError, match="full"):
-                await ask.drop_lease(P1, terms().lease)
             assert await ask.get_shard(P1, root, len(data)) == data
-            tables.is_full = False
-            assert await ask.drop_lease(P1, terms().lease) > 0
+            assert await ask.drop_lease(P1, terms().lease) > 0, "room is set aside for that"

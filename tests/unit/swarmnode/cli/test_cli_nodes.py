@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from p2p.ids import PeerId
-from swarmnode.api.schema import PeerLine, Status
+from swarmnode.api.schema import PeerLine, Status, StorageStatus
 from swarmnode.cli.main import run
 from tests.api_lab import ADA, BOB, FakeNode, ServedNode, served_node
 
@@ -104,3 +104,13 @@ def test_members_are_listed_by_name_and_removed_by_name(
     assert run(["member", "remove", "nobody"]) == 5
     assert run(["member", "remove", "bob", "--with-invited"]) == 0
     assert capsys.readouterr().out == "person bob is removed\n  with them: carol\n"
+
+
+def test_status_counts_the_objects_that_lack_copies(
+    node: ServedNode, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = StorageStatus(1, 2, 3, 4, 5, 6, 5, 1, 2, 1)
+    says(monkeypatch, storage=storage, warnings=("objects of yours cannot be read now",))
+    assert run(["status"]) == 0
+    assert "5 objects lack copies, 1 of them cannot be read now" in capsys.readouterr().out
+    assert run(["status", "--check"]) == 6

@@ -1,0 +1,176 @@
+"""Objects given up whose holders have not all heard of it yet: kept until they have.
+
+    dropping   lease -> DropRow
+
+A holder that is away, frozen or full keeps its part; it is asked again when it is back. Until then
+the holders that did hear keep our tombstone, so that nobody who asks them makes more copies.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import trio
+
+from p2p.ids import PeerId
+from p2p.membership.view import Liveness, MemberChanged
+from p2p.wire.codec import Record, decode_as, encode
+from storage.engine.port import Tables, WriteView
+from storage.errors import HolderFailedError, StoreFullError
+from storage.facade import Forgotten
+from storage.ids import Address, LeaseId
+from storage.limits import DROPS_AT_ONCE
+from storage.objects.keyring import Keyring, KeyRow
+from storage.objects.parts import Parts
+
+TABLE: Final = "dropping"
+
+NOW_S: Final = 1.5
+"""Whoever removes something waits so long for the holders; the others hear of it later."""
+
+AGAIN_S: Final = 30.0
+"""How often living holders that did not take it are asked again."""
+
+RETURNED_S: Final = 0.5
+"""One that comes back is asked so much later: several changes come at once."""
+
+
+class DropRow(Record, frozen=True):
+    """One object that was given up."""
+
+    address: Address
+    until_ms: int
+    """By then its leases have ended everywhere (wall clock)."""
+    holders: tuple[PeerId, ...]
+    """All that may have had something of it."""
+    waiting: tuple[PeerId, ...]
+    """Those who have not said that they gave it up."""
+    has_stone: tuple[PeerId, ...] = ()
+    """Those who keep our tombstone."""
+
+
+class Dropping:
+    """The list of what is to be dropped, and who works it off."""
+
+    def __init__(self, parts: Parts, tables: Tables) -> None:
+        self._parts, self._tables = parts, tables
+        self._wake = trio.Event()
+        self._limiter = trio.CapacityLimiter(DROPS_AT_ONCE)
+
+    def rows(self) -> list[tuple[LeaseId, DropRow]]:
+        """All that is not done yet."""
+        pairs: list[tuple[bytes, bytes]] = []
+        while more := self._tables.scan(TABLE, after=pairs[-1][0] if pairs else None):
+            pairs += more
+        return [(LeaseId(key), decode_as(DropRow, value)) for key, value in pairs]
+
+    async def begin(
+        self, address: Address, row: KeyRow, holders: Sequence[PeerId], books: Sequence[Keyring]
+    ) -> bool:
+        """Out of the keyrings and onto the list, durable on return; False when it is gone already.
+
+        Raises StoreFullError when the disk has no room for that, not even the room set aside.
+        """
+        kept_ms = int((self._parts.config.lease_s + self._parts.config.trash_s) * 1000)
+        until_ms = max(row.until_ms, self._parts.wall_ms()) + kept_ms
+        drop = DropRow(address, until_ms, tuple(holders), tuple(holders))
+
+        def apply(view: WriteView) -> bool:
+            taken = [book.take_out(view, address) for book in books]
+            if not any(taken):
+                return False
+            view.put(TABLE, row.lease, encode(drop))
+            return True
+
+        return await self._tables.free(apply)
+
+    async def try_now(self, lease: LeaseId) -> Forgotten:
+        """Ask all living holders; returns when they have answered, or a moment later."""
+        drop = self._row(lease)
+        if drop is None:
+            return Forgotten((), ())
+        done = await self._ask(lease, drop, NOW_S)
+        if set(done) < set(drop.waiting):
+            self._wake.set()  # the others get our tombstone
+        waiting = tuple(peer for peer in drop.waiting if peer not in done)
+        return Forgotten(drop.holders, waiting)
+
+    async def run(self) -> None:
+        """Go on asking until cancelled."""
+        while True:
+            for lease, drop in self.rows():
+                await self._go_on(lease, drop)
+            with trio.move_on_after(AGAIN_S):
+                await self._wake.wait()
+                await trio.sleep(RETURNED_S)
+            self._wake = trio.Event()
+
+    def on_member(self, changed: MemberChanged) -> None:
+        """Somebody may be back."""
+        if changed.member.liveness is Liveness.ALIVE:
+            self._wake.set()
+
+    # -- inside
+
+    async def _go_on(self, lease: LeaseId, drop: DropRow) -> None:
+        if self._parts.wall_ms() >= drop.until_ms:
+            await self._write(lease, None)
+            return
+        if any(self._parts.pool.is_alive(peer) for peer in drop.waiting):
+            await self._ask(lease, drop, self._parts.config.call_timeout_s)
+        rest = self._row(lease)
+        if rest is not None:
+            await self._leave_stones(lease, rest)
+
+    async def _ask(self, lease: LeaseId, drop: DropRow, within_s: float) -> list[PeerId]:
+        """Who has given it up now; noted durably."""
+        done: list[PeerId] = []
+        alive = [peer for peer in drop.waiting if self._parts.pool.is_alive(peer)]
+
+        async def ask(peer: PeerId) -> None:
+            async with self._limiter:
+                try:
+                    await self._parts.transfer.drop_lease(peer, lease)
+                except HolderFailedError:
+                    return  # asked again
+            done.append(peer)
+
+        with trio.move_on_after(within_s):
+            async with trio.open_nursery() as nursery:
+                for peer in alive:
+                    nursery.start_soon(ask, peer)
+        if done:
+            left = tuple(peer for peer in drop.waiting if peer not in done)
+            await self._write(lease, msgspec.structs.replace(drop, waiting=left))
+        return done
+
+    async def _leave_stones(self, lease: LeaseId, drop: DropRow) -> None:
+        """Those who have heard tell those who come back while we are away."""
+        stone = self._parts.tombstones.seal(lease, drop.address)
+        told = list(drop.has_stone)
+        for peer in drop.holders:
+            if peer in drop.waiting or peer in told or not self._parts.pool.is_alive(peer):
+                continue
+            try:
+                await self._parts.transfer.drop_lease(peer, lease, stone)
+            except HolderFailedError:
+                continue
+            told.append(peer)
+        if len(told) > len(drop.has_stone):
+            await self._write(lease, msgspec.structs.replace(drop, has_stone=tuple(told)))
+
+    def _row(self, lease: LeaseId) -> DropRow | None:
+        data = self._tables.get(TABLE, lease)
+        return None if data is None else decode_as(DropRow, data)
+
+    async def _write(self, lease: LeaseId, drop: DropRow | None) -> None:
+        def apply(view: WriteView) -> None:
+            if drop is None or not drop.waiting:
+                view.delete(TABLE, lease)
+            else:
+                view.put(TABLE, lease, encode(drop))
+
+        try:
+            await self._tables.free(apply)
+        except StoreFullError:
+            return  # they are asked once more than needed

@@ -1,0 +1,175 @@
+"""How objects stand: one by asking its holders, all of ours by what is known of the machines."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import trio
+
+from p2p.ids import PeerId
+from storage.errors import HolderFailedError, ManifestError, ObjectUnknownError
+from storage.facade import Health, ObjectStat
+from storage.ids import Address
+from storage.limits import ASKED_AT_ONCE, OWN_LOOKED_AT_MAX
+from storage.objects.keyring import Keyring, KeyRow
+from storage.objects.parts import Parts
+from storage.objects.words import survives_words
+from storage.records.wider import Placed
+
+STAT_S: Final = 3.0
+"""A holder that does not say within this what it has counts as one that has it not."""
+
+LOOK_S: Final = 10.0
+"""How often we look how our objects stand."""
+
+
+def health_of(k: int, shards: int, live: int) -> Health:
+    """Of an object whose worst segment has so many live shards of those it should have."""
+    if live < k:
+        return Health.UNREADABLE
+    return Health.WHOLE if live >= shards else Health.DEGRADED
+
+
+async def stat_of(parts: Parts, address: Address, row: KeyRow | None, *, ask: bool) -> ObjectStat:
+    """How an object stands now, as its holders say themselves, or as who lives lets us think.
+
+    Raises ObjectUnknownError.
+    """
+    manifest = await parts.catalog.manifest(address)
+    places: list[Placed] = []
+    for page in range(manifest.page_count):
+        holding = await parts.catalog.holding(address, manifest, page, is_fresh=ask)
+        places += await parts.catalog.placed(address, manifest, page, holding)
+    held = await _held(parts, places) if ask else _thought(parts, places)
+    live = [
+        [peer for number, peer in enumerate(one.row) if peer is not None and (at, number) in held]
+        for at, one in enumerate(places)
+    ]
+    worst = min(live, key=lambda peers: len(set(peers)))
+    width = max(len(one.row) for one in places)
+    return ObjectStat(
+        address=address,
+        name="" if row is None else row.name,
+        size=manifest.size,
+        k=manifest.k,
+        n=width,
+        segments=manifest.segment_count,
+        shards_live=len(worst),
+        survives=survives_words(manifest.k, worst, parts.pool.me),
+        holders=tuple(
+            (segment, number, peer, (segment, number) in held)
+            for segment, one in enumerate(places)
+            for number, peer in enumerate(one.row)
+            if peer is not None
+        ),
+        expires_ms=0 if row is None else row.until_ms,
+        health=health_of(manifest.k, width, len(set(worst))),
+    )
+
+
+async def _held(parts: Parts, places: Sequence[Placed]) -> set[tuple[int, int]]:
+    """(segment, shard) of all that their holders say they have."""
+    wanted: dict[PeerId, list[tuple[int, int]]] = {}
+    for at, one in enumerate(places):
+        for number, peer in enumerate(one.row):
+            if peer is not None and parts.pool.is_alive(peer):
+                wanted.setdefault(peer, []).append((at, number))
+    held: set[tuple[int, int]] = set()
+    limiter = trio.CapacityLimiter(ASKED_AT_ONCE)
+
+    async def ask(peer: PeerId, pairs: list[tuple[int, int]]) -> None:
+        roots = [places[at].roots[number] for at, number in pairs]
+        async with limiter:
+            with trio.move_on_after(STAT_S):
+                try:
+                    has = await parts.transfer.have(peer, roots)
+                except HolderFailedError:
+                    return  # what it does not say it has cannot be counted on
+                held.update(pair for pair, is_here in zip(pairs, has, strict=True) if is_here)
+
+    async with trio.open_nursery() as nursery:
+        for peer, pairs in wanted.items():
+            nursery.start_soon(ask, peer, pairs)
+    return held
+
+
+def _thought(parts: Parts, places: Sequence[Placed]) -> set[tuple[int, int]]:
+    """(segment, shard) of all whose holders live."""
+    return {
+        (at, number)
+        for at, one in enumerate(places)
+        for number, peer in enumerate(one.row)
+        if peer is not None and parts.pool.is_alive(peer)
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """One of our objects is not whole, or is whole again."""
+
+    address: Address
+    name: str
+    person: str
+    """Whose it is, of several people of one machine."""
+    health: Health
+
+
+@dataclass(slots=True)
+class OwnObjects:
+    """Looks after ours: which of them cannot be read now, and which lack copies."""
+
+    parts: Parts
+    keyring: Keyring
+    troubles: dict[Address, Trouble] = field(default_factory=dict)
+    """Those that are not whole."""
+    on_change: Callable[[Trouble], None] = lambda trouble: None
+    """Told of each whose health has changed."""
+    _after: int = 0
+
+    async def run(self) -> None:
+        """Look now and then until cancelled; so many at a time, each in its turn."""
+        while True:
+            await trio.sleep(LOOK_S)
+            if not self.parts.arrival.is_settled():
+                continue  # nobody has answered yet; that says nothing of our objects
+            rows = self.keyring.rows()
+            ours = {address for address, _ in rows}
+            for address in [address for address in self.troubles if address not in ours]:
+                del self.troubles[address]
+            start = self._after if self._after < len(rows) else 0
+            turn = rows[start : start + OWN_LOOKED_AT_MAX]
+            self._after = start + len(turn)
+            for address, row in turn:
+                self._note(Trouble(address, row.name, row.person, await self._health(address)))
+                await trio.lowlevel.checkpoint()
+
+    def count(self, health: Health) -> int:
+        """How many stand so."""
+        return sum(one.health is health for one in self.troubles.values())
+
+    def _note(self, now: Trouble) -> None:
+        before = self.troubles.pop(now.address, None)
+        if now.health is not Health.WHOLE:
+            self.troubles[now.address] = now
+        was = Health.WHOLE if before is None else before.health
+        if was is not now.health:
+            self.on_change(now)
+
+    async def _health(self, address: Address) -> Health:
+        """By the records that are known here, and who lives; nobody is asked for long."""
+        parts, worst = self.parts, Health.WHOLE
+        try:
+            with trio.fail_after(STAT_S):
+                manifest = await parts.catalog.manifest(address)
+                for page in range(manifest.page_count):
+                    holding = await parts.catalog.holding(address, manifest, page)
+                    for row in () if holding is None else holding.rows:
+                        live = sum(peer is not None and parts.pool.is_alive(peer) for peer in row)
+                        worst = max(worst, health_of(manifest.k, len(row), live), key=_rank)
+        except (ManifestError, ObjectUnknownError, trio.TooSlowError):
+            return Health.UNREADABLE
+        return worst
+
+
+def _rank(health: Health) -> int:
+    return tuple(Health).index(health)

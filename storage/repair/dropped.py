@@ -1,0 +1,94 @@
+"""What was given up while we were away: learnt from those who heard, and freed here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import trio
+
+from p2p.effects import Rng
+from p2p.errors import WireError
+from p2p.ids import PeerId
+from p2p.wire.envelope import Signed
+from storage.errors import HolderFailedError, StoreFullError
+from storage.ids import Address, LeaseId
+from storage.limits import ASKED_AT_ONCE, ASKED_MAX
+from storage.pool import Pool
+from storage.records.holders import HolderBook
+from storage.transfer.client import Transfer
+from storage.transfer.leases import LeaseBook
+from storage.transfer.lookup import ASKED_BY_DICE, LATE_S, Catalog
+from storage.transfer.tombstones import Tombstones
+
+
+@dataclass(slots=True)
+class DroppedElsewhere:
+    """Asks for tombstones of what we keep."""
+
+    pool: Pool
+    holders: HolderBook
+    leases: LeaseBook
+    catalog: Catalog
+    transfer: Transfer
+    tombstones: Tombstones
+    dropped: int = 0
+    """Objects freed because their owner had given them up, since the start."""
+
+    async def learn_all(self, dice: Rng | None) -> None:
+        """Ask about everything kept here: everybody alive, or with `dice` a few."""
+        peers = [peer for peer in self.pool.alive() if peer != self.pool.me]
+        if dice is not None:
+            peers = dice.sample(peers, min(ASKED_BY_DICE, len(peers)))
+        await self._learn([lease for lease, row in self.leases.all() if not row.is_hold], peers)
+
+    async def is_dropped(self, address: Address, page: int, lease: LeaseId) -> bool:
+        """Ask those who would know of one object; True when it was freed here just now."""
+        holding = self.holders.get(address, page)
+        named = () if holding is None else holding.peers()
+        peers = dict.fromkeys([*named, *self.catalog.homes(address)])
+        await self._learn([lease], [peer for peer in peers if peer != self.pool.me])
+        return self.leases.row(lease) is None
+
+    async def _learn(self, leases: Sequence[LeaseId], peers: Sequence[PeerId]) -> None:
+        asked = [peer for peer in peers if self.pool.is_alive(peer)][:ASKED_MAX]
+        if not leases or not asked:
+            return
+        limiter = trio.CapacityLimiter(ASKED_AT_ONCE)
+        found: dict[LeaseId, Signed] = {}
+
+        async def ask(peer: PeerId) -> None:
+            async with limiter:
+                try:
+                    stones = await self.transfer.ask_dropped(peer, leases)
+                except HolderFailedError:
+                    return  # the others may know
+            for sealed in stones:
+                self._take(sealed, found)
+
+        with trio.move_on_after(self._patience_s(len(leases))):
+            async with trio.open_nursery() as nursery:
+                for peer in asked:
+                    nursery.start_soon(ask, peer)
+        for lease, sealed in found.items():
+            await self._free(lease, sealed)
+
+    def _patience_s(self, leases: int) -> float:
+        """A frozen machine is not waited for; many questions take their time."""
+        return LATE_S + leases / 1000
+
+    def _take(self, sealed: Signed, found: dict[LeaseId, Signed]) -> None:
+        try:
+            lease = self.tombstones.open(sealed).lease
+        except WireError:
+            return
+        row = self.leases.row(lease)
+        if row is not None and self.tombstones.binds(sealed, lease, row):
+            found[lease] = sealed
+
+    async def _free(self, lease: LeaseId, sealed: Signed) -> None:
+        address = self.tombstones.open(sealed).address
+        try:
+            await self.leases.drop(lease, tombstone=sealed)
+        except StoreFullError:
+            return
+        self.catalog.forget(address)
+        self.dropped += 1

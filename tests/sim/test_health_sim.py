@@ -1,0 +1,110 @@
+"""What is said of objects is what their holders say: degraded and unreadable ones show."""
+
+import random
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import trio
+
+from p2p.membership.view import Liveness
+from storage.facade import Health, PutReceipt
+from storage.objects.standing import LOOK_S, Trouble
+from storage.service import StorageService
+from testnet.sim.seeded import simulated
+from testnet.sim.world import World
+from tests.sim.test_repair_sim import CONFIG
+from tests.storage_lab import storage_lab
+
+SLOW = replace(CONFIG, down_after_s=900.0)
+DATA = random.Random(3).randbytes(50_000)
+
+
+async def chunks_of(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+async def put(service: StorageService, data: bytes = DATA) -> PutReceipt:
+    with trio.fail_after(60):
+        return await service.objects.put(chunks_of(data))
+
+
+@simulated
+async def test_stat_asks_the_holders_instead_of_remembering() -> None:
+    async with storage_lab(3, config=SLOW) as lab:
+        receipt = await put(lab["p0"])
+        address = receipt.cap.address
+        stat = await lab["p0"].objects.stat(address)
+        assert (stat.health, stat.shards_live, stat.survives) == (
+            Health.WHOLE,
+            3,
+            "any 2 machines",
+        )
+        (lease,) = [lease for lease, _ in lab["p1"].leases.all()]
+        await lab["p1"].leases.drop(lease)  # as with a clock that is wrong
+        stat = await lab["p0"].objects.stat(address)
+        assert (stat.health, stat.shards_live, stat.survives) == (
+            Health.DEGRADED,
+            2,
+            "any 1 machine",
+        )
+        lab.freeze("p2")
+        with trio.fail_after(10):
+            stat = await lab["p0"].objects.stat(address)
+        assert stat.shards_live == 1
+        assert {holder for *_, holder, has_it in stat.holders if has_it} == {"p0"}
+
+
+@simulated
+async def test_an_object_without_its_holders_is_unreadable_not_well() -> None:
+    async with storage_lab(9, config=SLOW) as lab:
+        receipt = await put(lab["p0"])
+        others = [peer for peer in receipt.holders if peer != "p0"]
+        for name in others[:5]:
+            lab.kill(name)
+        stat = await lab["p0"].objects.stat(receipt.cap.address)
+        assert stat.health is Health.UNREADABLE
+        assert stat.survives.startswith("unreadable now")
+
+
+@simulated
+async def test_an_owner_is_told_when_objects_lack_copies_and_when_they_are_whole() -> None:
+    async with storage_lab(3, config=SLOW) as lab:
+        told: list[Trouble] = []
+        own = lab["p0"].objects.own
+        own.on_change = told.append
+        receipt = await put(lab["p0"])
+        await trio.sleep(2 * LOOK_S)
+        assert not told
+        lab.kill("p2")
+        await trio.sleep(2 * LOOK_S)
+        lab.truth.set("p2", Liveness.DEAD)
+        assert [one.health for one in told] == [Health.DEGRADED]
+        assert lab["p0"].stats().own_degraded == 1
+        assert lab["p0"].stats().repair.degraded == 1
+        assert lab["p0"].stats().repair.unreadable == 0
+        await lab.start("p2")
+        await trio.sleep(2 * LOOK_S)
+        assert [one.health for one in told] == [Health.DEGRADED, Health.WHOLE]
+        assert lab["p0"].stats().own_degraded == 0
+        await lab["p0"].objects.forget(receipt.cap.address)
+
+
+@simulated
+async def test_status_warns_while_objects_lack_copies() -> None:
+    world = World(2, ["m0", "m1", "m2"], settings={"timers.down_after_s": 600.0})
+    async with world.running():
+        await trio.sleep(20)
+        node = world["m0"].up
+        await put(node.storage)
+        await trio.sleep(2 * LOOK_S)
+        assert not node.status().warnings
+        await world.power_cut("m2")
+        await trio.sleep(40)
+        status = node.status()
+        assert any("lack copies" in warning for warning in status.warnings)
+        assert (status.storage.kept_degraded, status.storage.own_degraded) == (1, 1)
+        await world.power_cut("m1")
+        await world.start("m2")
+        await world.start("m1")
+        await trio.sleep(60)
+        assert not node.status().warnings

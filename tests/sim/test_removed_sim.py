@@ -1,0 +1,172 @@
+"""What was removed is gone, also where a holder was away, frozen or full, and stays so."""
+
+import random
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+
+import pytest
+import trio
+
+from p2p.ids import PeerId
+from p2p.membership.view import Liveness
+from storage.engine.memory_tables import MemoryTables
+from storage.errors import ObjectUnknownError, StoreFullError
+from storage.facade import PutReceipt
+from storage.objects.dropping import NOW_S
+from storage.service import StorageService
+from storage.shards.memory_store import MemoryShardStore
+from testnet.sim.clock import VirtualWall
+from testnet.sim.seeded import simulated
+from tests.names_lab import OwnView
+from tests.sim.test_repair_sim import CONFIG, newest_record
+from tests.storage_lab import Keeper, StorageLab, storage_lab
+
+SLOW = replace(CONFIG, down_after_s=900.0)
+DATA = random.Random(5).randbytes(50_000)
+
+
+async def chunks_of(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+async def put(service: StorageService) -> PutReceipt:
+    with trio.fail_after(60):
+        return await service.objects.put(chunks_of(DATA))
+
+
+async def until(holds: Callable[[], bool], within_s: float) -> None:
+    with trio.fail_after(within_s):
+        while not holds():  # noqa: ASYNC110 - spread over many machines
+            await trio.sleep(0.1)
+
+
+def used(lab: StorageLab) -> int:
+    """Bytes kept on all disks, of machines that are down, too."""
+    return sum(keeper.shards.used_bytes() for keeper in lab.keepers.values())
+
+
+async def join(lab: StorageLab, name: str) -> None:
+    tables, peer = MemoryTables(commit_s=0.001), PeerId(name)
+    view = OwnView(peer, lab.truth)
+    shards = MemoryShardStore(tables)
+    lab.keepers[name] = Keeper(peer, SLOW, tables, shards, view, VirtualWall())
+    await lab.start(name)
+
+
+@simulated
+async def test_a_holder_that_was_away_gives_it_up_when_it_returns() -> None:
+    async with storage_lab(3, config=SLOW) as lab:
+        receipt = await put(lab["p0"])
+        lab.kill("p2")
+        gone = await lab["p0"].objects.forget(receipt.cap.address)
+        assert gone is not None
+        assert (sorted(gone.holders), gone.waiting) == (["p0", "p1", "p2"], ("p2",))
+        assert used(lab) > 0
+        await lab.start("p2")
+        await until(lambda: used(lab) == 0, 10)
+        with pytest.raises(ObjectUnknownError):
+            await lab["p1"].objects.stat(receipt.cap.address)
+
+
+@simulated
+async def test_it_stays_removed_though_its_owner_is_away_when_the_holder_returns() -> None:
+    async with storage_lab(2, config=CONFIG) as lab:
+        receipt = await put(lab["p0"])
+        lab.kill("p1")
+        await join(lab, "p2")
+        await until(lambda: "p2" in newest_record(lab, receipt).peers(), 60)
+        await lab["p0"].objects.forget(receipt.cap.address)
+        await trio.sleep(5)  # p2, which heard, keeps the owner's tombstone
+        lab.kill("p0")
+        await join(lab, "p3")
+        await lab.start("p1")
+        await until(lambda: used(lab) == 0, 10)
+        await trio.sleep(300)
+        assert used(lab) == 0
+        assert lab["p1"].stats().repair.given_up == 1
+
+
+@simulated
+async def test_a_holder_that_was_cut_off_makes_no_new_copies_of_it() -> None:
+    async with storage_lab(4, config=CONFIG) as lab:
+        receipt = await put(lab["p0"])
+        (outside,) = {"p0", "p1", "p2", "p3"} - set(receipt.holders)
+        away = next(peer for peer in receipt.holders if peer != "p0")
+        lab.kill(away)
+        await lab["p0"].objects.forget(receipt.cap.address)
+        await trio.sleep(5)
+        lab.kill("p0")
+        lab.kill(next(p for p in ("p1", "p2", "p3") if p not in (outside, away)))
+        await lab.start(away)
+        await lab.start(next(p for p in ("p1", "p2", "p3") if p not in (outside, away)))
+        await until(lambda: used(lab) == 0, 30)
+        assert lab.keepers[outside].shards.used_bytes() == 0
+
+
+@simulated
+async def test_a_frozen_holder_costs_the_removal_a_moment_only() -> None:
+    async with storage_lab(3, config=SLOW) as lab:
+        receipt = await put(lab["p0"])
+        lab.network.cut([PeerId("p2")], [PeerId("p0"), PeerId("p1")])
+        began_s = trio.current_time()
+        gone = await lab["p0"].objects.forget(receipt.cap.address)
+        assert gone is not None
+        assert gone.waiting == ("p2",)
+        assert trio.current_time() - began_s < NOW_S + 0.5
+        lab.network.heal()
+        await until(lambda: used(lab) == 0, 90)
+
+
+@simulated
+async def test_the_list_outlives_its_owners_node() -> None:
+    async with storage_lab(3, config=SLOW) as lab:
+        receipt = await put(lab["p0"])
+        lab.kill("p1")
+        await lab["p0"].objects.forget(receipt.cap.address)
+        lab.kill("p0")
+        lab.kill("p2")  # with it goes what was told to it in memory
+        await lab.start("p0")
+        await lab.start("p1")
+        await until(lambda: used(lab) == 0, 60)
+        await until(lambda: not lab["p0"].objects.dropping.rows(), 60)
+
+
+@simulated
+async def test_a_full_disk_can_still_delete() -> None:
+    async with storage_lab(3, config=SLOW) as lab:
+        receipt = await put(lab["p0"])
+        for keeper in lab.keepers.values():
+            keeper.tables.is_full = True
+        with pytest.raises(StoreFullError):
+            await put(lab["p0"])
+        gone = await lab["p0"].objects.forget(receipt.cap.address)
+        assert gone is not None
+        assert not gone.waiting
+        await until(lambda: used(lab) == 0, 5)
+
+
+@simulated
+async def test_a_strangers_tombstone_frees_nothing() -> None:
+    async with storage_lab(4, config=SLOW) as lab:
+        receipt = await put(lab["p0"])
+        lease = next(lease for lease, _ in lab["p0"].leases.all())
+        thief, victim = lab["p3"], lab["p1"]
+        forged = thief.tombstones.seal(lease, receipt.cap.address)
+        await thief.tombstones._tables.transact(
+            lambda view: thief.tombstones.write(view, lease, forged, 1 << 60)
+        )
+        before = used(lab)
+        await victim.repair._dropped_elsewhere.learn_all(None)
+        assert used(lab) == before
+        assert victim.stats().repair.given_up == 0
+
+
+@simulated
+async def test_removing_it_twice_changes_nothing_the_second_time() -> None:
+    async with storage_lab(2, config=SLOW) as lab:
+        receipt = await put(lab["p0"])
+        assert await lab["p0"].objects.forget(receipt.cap.address) is not None
+        assert await lab["p0"].objects.forget(receipt.cap.address) is None
+        lab.truth.set("p1", Liveness.ALIVE)
+        await trio.sleep(60)
+        assert not lab["p0"].objects.dropping.rows()
