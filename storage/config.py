@@ -33,8 +33,8 @@ class StorageConfig:
     """Segments of one get fetched before they are asked for."""
     cache_bytes: int = 256 * 1024**2
     """Decrypted segments kept in memory for the next reader."""
-    hold_s: float = 24 * 3600.0
-    """Lease of a shard whose manifest has not been committed: outlives any put we can finish."""
+    hold_s: float = 600.0
+    """Lease of a shard whose manifest has not been committed, since its put was last heard of."""
     lease_s: float = 30 * DAY_S
     """Lease of a committed object of class normal."""
     scratch_lease_s: float = 7 * DAY_S

@@ -77,6 +77,9 @@ ASKED_MAX: Final = 64
 ASKED_AT_ONCE: Final = 8
 """Of these, so many at a time: the first answer ends the search."""
 
+CLOCKS_ASKED_MAX: Final = 16
+"""Machines asked for the time in one round: a whole small pool; of a large one a fair sample."""
+
 OWN_LOOKED_AT_MAX: Final = 256
 """Of our objects, looked at in one go: each costs a record and its signature, 100 us."""
 

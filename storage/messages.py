@@ -189,3 +189,13 @@ class LeasesRenewed(Message, frozen=True, tag=77):
     """One byte per lease: 1 when it is known here and yours."""
 
     known: bytes
+
+
+class AskClock(Message, frozen=True, tag=80):
+    """What time is it with you? Answered by ClockIs."""
+
+
+class ClockIs(Message, frozen=True, tag=81):
+    """The wall clock of the sender, milliseconds since 1970."""
+
+    wall_ms: int

@@ -20,10 +20,12 @@ from storage.advert import StorageAdvert, is_news
 from storage.arrival import Arrival
 from storage.cache.cache import CacheStats, SegmentCache
 from storage.cipher import preferred_cipher
-from storage.config import StorageConfig
+from storage.clock_watch import ClockWatch
+from storage.config import StorageClass, StorageConfig
 from storage.engine.port import Tables
 from storage.errors import StoreFullError
 from storage.facade import Health
+from storage.ids import LeaseId
 from storage.objects.dropping import Dropping
 from storage.objects.keyring import keyrings_in
 from storage.objects.parts import Parts
@@ -40,6 +42,7 @@ from storage.rights import NO_PROOFS, Proofs, Rights
 from storage.shards.port import ShardStore
 from storage.transfer.client import Transfer
 from storage.transfer.fetch import Fetcher
+from storage.transfer.lease_row import LeaseRow
 from storage.transfer.leases import LeaseBook
 from storage.transfer.lookup import Catalog
 from storage.transfer.push import Pusher
@@ -96,21 +99,32 @@ class StorageService:
         self._lies = self._swept_bytes = 0
         self.pool = Pool(members, gossip, rpc.peer_id, self._advert)
         self.arrival = Arrival(tables, members, gossip, self.pool, waits_for_others)
+        self.clock = ClockWatch(rpc, members, wall_ms, rng)
         self.holders = HolderBook(tables, signer, network)
-        stones = self.tombstones = Tombstones(tables, signer, network, rpc, proofs)
-        self.leases = LeaseBook(config, tables, shards, self.holders, stones, wall_ms)
+        self.tombstones = Tombstones(tables, signer, network, rpc, proofs)
+        self.leases = LeaseBook(config, tables, shards, self.holders, self.tombstones, wall_ms)
         self.rights = Rights(signer, network, proofs, wall_ms)
-        books = (self.leases, self.holders, stones)
-        server = ShardServer(config, shards, *books, signer, network, wall_ms, self.rights)
-        server.serve_on(rpc)
+        server = self._server(rpc, signer, network, wall_ms)
         transfer = Transfer(config, rpc, server, self.holders, signer, network, workers)
         self.parts = self._parts(members, transfer, owner, lab, workers, entropy, wall_ms)
         self._cache = SegmentCache(config.cache_bytes)
         dropping, rings = Dropping(self.parts, tables), keyrings_in(tables)
         self.objects = ObjectService(self.parts, *rings, self._cache, dropping)
         self.names = NameService(rpc, members, tables, signer, network, wall_ms=wall_ms, rng=rng)
+        self.names.may_sweep = self.clock.may_free_ours
         self.repair = _repair_of(self.parts, members, rng)
         members.on_change(dropping.on_member)
+
+    def _server(
+        self, rpc: Rpc, signer: Signer, network: NetworkId, wall_ms: Callable[[], int]
+    ) -> ShardServer:
+        books = (self.leases, self.holders, self.tombstones)
+        server = ShardServer(
+            self._config, self._shards, *books, signer, network, wall_ms, self.rights
+        )
+        server.is_clock_wrong = self.clock.is_wrong
+        server.serve_on(rpc)
+        return server
 
     def _parts(
         self,
@@ -136,6 +150,7 @@ class StorageService:
         """Serve, advertise and sweep until cancelled; started once objects can be put."""
         self.leases.count()
         async with trio.open_nursery() as nursery:
+            await nursery.start(self.clock.run)
             await nursery.start(self.arrival.run)
             await nursery.start(self.objects.run)
             await nursery.start(self.names.run)
@@ -161,8 +176,9 @@ class StorageService:
 
     def _advert(self) -> StorageAdvert:
         config = self._config
-        free_bytes = self._shards.free_bytes() if config.lends else 0
-        return StorageAdvert(config.lends, free_bytes, config.quota_bytes if config.lends else 0)
+        lends = config.lends and not self.clock.is_wrong()
+        free_bytes = self._shards.free_bytes() if lends else 0
+        return StorageAdvert(lends, free_bytes, config.quota_bytes if lends else 0)
 
     async def _advertise(self) -> None:
         """Tell our free space when it changed much, and before the last word ends."""
@@ -178,8 +194,19 @@ class StorageService:
     async def _sweep(self) -> None:
         while True:
             await trio.sleep(self._config.sweep_s)
+            await self.clock.check()
             with suppress(StoreFullError):  # a full disk frees nothing: next time
-                self._swept_bytes += await self.leases.sweep()
+                if self.clock.may_free():
+                    self._swept_bytes += await self.leases.sweep(self._is_wanted)
+                elif self.clock.may_free_ours():
+                    self._swept_bytes += await self.leases.sweep(self._is_anothers)
+
+    def _is_wanted(self, lease: LeaseId, row: LeaseRow) -> bool:
+        """What stands in our keyring is renewed by us: it never ends before we give it up."""
+        return row.storage_class != StorageClass.SCRATCH and self.objects.wants(lease)
+
+    def _is_anothers(self, lease: LeaseId, row: LeaseRow) -> bool:
+        return row.putter != self.pool.me or self._is_wanted(lease, row)
 
     def _on_lie(self, peer: object) -> None:
         self._lies += 1

@@ -139,6 +139,8 @@ class StatusReader:
             found.append(f"no task can run here: {trouble}")
         if self.runs:
             found += _trouble_of(node.storage.stats())
+            names = {member.peer: member.name for member in node.membership.view().members}
+            found += node.storage.clock.words(names)
         if node.lends_storage and node.edges.shards.free_bytes() <= 0:
             found.append("no room for more shards: free disk space or raise storage.quota_gib")
         return (*found, *self._copies())

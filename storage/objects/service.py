@@ -19,7 +19,7 @@ from storage.facade import (
     Trust,
     Unfinished,
 )
-from storage.ids import Address
+from storage.ids import Address, LeaseId
 from storage.objects.dropping import Dropping
 from storage.objects.keeper import Keeper
 from storage.objects.keyring import Keyring, KeyRow
@@ -116,6 +116,10 @@ class ObjectService:
     async def stat(self, address: Address, *, ask: bool = True) -> ObjectStat:
         """See storage.facade.Objects.stat."""
         return await stat_of(self._parts, address, self._keyring.get(address), ask=ask)
+
+    def wants(self, lease: LeaseId) -> bool:
+        """Whether an object of ours is kept under that lease."""
+        return self._keyring.holder_of(lease) is not None
 
     def entries(self) -> Sequence[ObjectEntry]:
         """Objects put from this machine, the oldest first."""

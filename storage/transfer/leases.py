@@ -31,11 +31,10 @@ from storage.messages import LeaseTerms
 from storage.records.holders import HolderBook, Holding
 from storage.shards.port import ShardStore
 from storage.shards.uninterrupted import uninterrupted
-from storage.transfer.lease_row import LeaseRow
-from storage.transfer.shares import Payer, Shares
+from storage.transfer.lease_row import LEASES, LeaseRow, renewed, row_of
+from storage.transfer.shares import Charged, Payer, Shares
 from storage.transfer.tombstones import Tombstones
 
-LEASES: Final = "leases"
 LEASE_SHARDS: Final = "lease_shards"
 SHARD_LEASES: Final = "shard_leases"
 LEASE_MANIFESTS: Final = "lease_manifests"
@@ -45,6 +44,11 @@ ORPHANS: Final = "orphans"
 
 EVERYBODY: Final = MemberId("")
 """Whose late puts are refused under a lease that was given up here."""
+
+
+def nothing(_lease: LeaseId, _row: LeaseRow) -> bool:
+    """Spare nothing."""
+    return False
 
 
 class LeaseBook:
@@ -76,7 +80,7 @@ class LeaseBook:
 
     def row(self, lease: LeaseId) -> LeaseRow | None:
         """The lease, if anything is kept under it here."""
-        return _row(self._tables, lease)
+        return row_of(self._tables, lease)
 
     def manifest(self, part: Address) -> bytes | None:
         """The bytes of a manifest or page kept here."""
@@ -124,7 +128,7 @@ class LeaseBook:
             until_ms = self._wall_ms() + int(self._config.hold_s * 1000)
             until_ms = min(until_ms, terms.until_ms)
             terms = msgspec.structs.replace(terms, is_hold=True, until_ms=until_ms)
-        charged = _Charged(self.shares)
+        charged = Charged(self.shares)
 
         def also(view: WriteView) -> None:
             charged.now(self._write_terms(view, terms, putter))
@@ -150,7 +154,7 @@ class LeaseBook:
         kept under it given up by naming it in a manifest of his own. Then RefusalError.
         """
 
-        charged = _Charged(self.shares)
+        charged = Charged(self.shares)
 
         def apply(view: WriteView) -> None:
             bound = view.scan(LEASE_MANIFESTS, terms.lease, limit=1)
@@ -171,7 +175,8 @@ class LeaseBook:
         """Keep leases of that lab until then (never shorter); which of them are known here."""
 
         def apply(view: WriteView) -> list[bool]:
-            return [_renew(view, lease, until_ms, lab) for lease in leases]
+            least_ms = partial(self._config.lease_ms, now_ms=self._wall_ms())
+            return [renewed(view, lease, until_ms, least_ms, lab) for lease in leases]
 
         return await self._tables.transact(apply)
 
@@ -232,10 +237,11 @@ class LeaseBook:
         finally:
             self._dropping.discard(root)
 
-    async def sweep(self) -> int:
+    async def sweep(self, spared: Callable[[LeaseId, LeaseRow], bool] = nothing) -> int:
         """Free everything whose lease ended, committed objects after their time in the trash.
 
-        Raises StoreFullError: then the rest is for the next time.
+        `spared` is left alone whatever the clock says. Raises StoreFullError: then the rest is
+        for the next time.
         """
         await self._tombstones.sweep(self._wall_ms())
         await self.sweep_orphans()
@@ -243,8 +249,9 @@ class LeaseBook:
         while rows := self._tables.scan(LEASES, after=after, limit=LEASE_ROWS_PER_SCAN):
             after = rows[-1][0]
             for key, value in rows:
-                if self._is_over(decode_as(LeaseRow, value), now_ms):
-                    freed += await self.drop(LeaseId(key))
+                lease, row = LeaseId(key), decode_as(LeaseRow, value)
+                if self._is_over(row, now_ms) and not spared(lease, row):
+                    freed += await self.drop(lease)
         return freed
 
     async def sweep_orphans(self) -> int:
@@ -292,7 +299,8 @@ class LeaseBook:
         was_dropped = any((terms.lease, one) in self._dropped for one in (EVERYBODY, terms.owner))
         if was_dropped or self._tombstones.has(view, terms.lease):
             raise RefusalError("not-yours", "that lease was given up while this was on its way")
-        old = _row(view, terms.lease)
+        terms = self._by_our_clock(terms)
+        old = row_of(view, terms.lease)
         payer = _payer_of(putter, terms) if old is None else old.payer
         if old is None:
             self.shares.check(payer)
@@ -310,6 +318,20 @@ class LeaseBook:
         )
         view.put(LEASES, terms.lease, encode(row))
         return payer if old is None else None
+
+    def _by_our_clock(self, terms: LeaseTerms) -> LeaseTerms:
+        """The same terms, ending by the clock that will end them: the putter's may be wrong.
+
+        A hold ends a while after the last word of its put, and what is put is kept as long as its
+        class says; who mends gives the end that others keep it until.
+        """
+        now_ms = self._wall_ms()
+        until_ms = min(terms.until_ms, now_ms + 2 * int(self._config.lease_s * 1000))
+        if terms.is_hold:
+            until_ms = now_ms + int(self._config.hold_s * 1000)
+        elif not terms.putter:
+            until_ms = max(until_ms, self._config.lease_ms(terms.storage_class, now_ms))
+        return msgspec.structs.replace(terms, until_ms=until_ms)
 
     def _unlink(self, view: WriteView, lease: LeaseId, tombstone: Signed | None) -> set[ShardRoot]:
         """Remove all of a lease; the shards that nothing keeps any more."""
@@ -336,42 +358,11 @@ def _forget_orphans(roots: Sequence[ShardRoot], view: WriteView) -> None:
         view.delete(ORPHANS, root)
 
 
-class _Charged:
-    """A lease on its way into the table: it counts once that is certain."""
-
-    def __init__(self, shares: Shares) -> None:
-        self._shares = shares
-        self._payer: Payer | None = None
-
-    def now(self, payer: Payer | None) -> None:
-        self._payer = payer
-
-    def keep(self) -> None:
-        if self._payer is not None:
-            self._shares.add(self._payer)
-
-
 def _payer_of(putter: Caller, terms: LeaseTerms) -> Payer:
     """Whoever proved to put for somebody else puts on their account."""
     if terms.right is not None:
         return Payer(terms.owner, terms.lab)
     return Payer(putter.member, putter.lab)
-
-
-def _renew(view: WriteView, lease: LeaseId, until_ms: int, lab: LabId | None) -> bool:
-    row = _row(view, lease)
-    if row is None or (lab is not None and row.lab != lab):
-        return False
-    if until_ms > row.until_ms or row.is_hold:
-        until_ms = max(until_ms, row.until_ms)
-        kept = msgspec.structs.replace(row, until_ms=until_ms, is_hold=False)
-        view.put(LEASES, lease, encode(kept))
-    return True
-
-
-def _row(view: ReadView, lease: LeaseId) -> LeaseRow | None:
-    data = view.get(LEASES, lease)
-    return None if data is None else decode_as(LeaseRow, data)
 
 
 def _pairs(view: ReadView, table: str, prefix: bytes) -> list[tuple[bytes, bytes]]:

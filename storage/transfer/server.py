@@ -67,6 +67,8 @@ class ShardServer:
         self._network = network
         self._wall_ms = wall_ms
         self._rights = rights
+        self.is_clock_wrong: Callable[[], bool] = lambda: False
+        """Asked before anything new is taken: what ends by a wrong clock ends too soon."""
         self._answers: Final[dict[type[Message], Answer]] = {
             m.PutShard: self._put_shard,
             m.GetShard: self._get_shard,
@@ -78,6 +80,7 @@ class ShardServer:
             m.DropLease: self._drop_lease,
             m.RenewLeases: self._renew_leases,
             m.AskDropped: self._ask_dropped,
+            m.AskClock: self._ask_clock,
         }
 
     def serve_on(self, rpc: Rpc) -> None:
@@ -284,6 +287,11 @@ class ShardServer:
         found = self._tombstones.of(leases[:LEASES_PER_QUESTION_MAX])
         return m.LeasesDropped(tuple(found[:TOMBSTONES_PER_ANSWER_MAX])), b""
 
+    async def _ask_clock(
+        self, caller: Caller, request: m.AskClock, body: bytes
+    ) -> tuple[Message, bytes]:
+        return m.ClockIs(self._wall_ms()), b""
+
     async def _renew_leases(
         self, caller: Caller, request: m.RenewLeases, body: bytes
     ) -> tuple[Message, bytes]:
@@ -309,6 +317,8 @@ class ShardServer:
     def _check_lending(self, caller: Caller) -> None:
         if not self._config.lends and not caller.is_me:
             raise RefusalError("not-lending", "this machine lends no storage")
+        if self.is_clock_wrong() and not caller.is_me:
+            raise RefusalError("not-lending", "the clock of this machine is wrong")
 
     def _check_right(self, caller: Caller, terms: m.LeaseTerms) -> None:
         """What is put for another owner carries the proof that its putter may."""

@@ -48,3 +48,18 @@ class Shares:
         if payer != NOBODY:
             self._members[payer.member] += count
             self._labs[payer.lab] += count
+
+
+class Charged:
+    """A lease on its way into the table: it counts once that is certain."""
+
+    def __init__(self, shares: Shares) -> None:
+        self._shares = shares
+        self._payer: Payer | None = None
+
+    def now(self, payer: Payer | None) -> None:
+        self._payer = payer
+
+    def keep(self) -> None:
+        if self._payer is not None:
+            self._shares.add(self._payer)

@@ -83,6 +83,8 @@ class NameService:
         config: NamesConfig = _CONFIG,
     ) -> None:
         """`tables` must be running before the first peer connects."""
+        self.may_sweep: Callable[[], bool] = lambda: True
+        """Whether time counts now: names end by the wall clock, which may be wrong."""
         self._signer, self._network = signer, network
         self._wall_ms, self._rng, self._config = wall_ms, rng, config
         self._rights = Rights(signer, network)
@@ -290,9 +292,11 @@ class NameService:
 
     async def _sweep_forever(self) -> None:
         while True:
+            await trio.sleep(self._config.sweep_s)
+            if not self.may_sweep():
+                continue
             with suppress(StoreFullError):  # a full disk frees nothing: next time
                 await self._holder.sweep()
-            await trio.sleep(self._config.sweep_s)
 
     async def _hand_over_forever(self) -> None:
         known, written = self._asker.counted(), None
