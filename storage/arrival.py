@@ -64,6 +64,11 @@ class Arrival:
                     await self._remember(lenders)
                     written = lenders
 
+    @property
+    def remembered(self) -> tuple[PeerId, ...]:
+        """Who lent storage when the last run ended."""
+        return self._remembered
+
     def is_settled(self) -> bool:
         """Whether the pool is known by now."""
         is_over = trio.current_time() >= self._until_s

@@ -199,3 +199,9 @@ class ClockIs(Message, frozen=True, tag=81):
     """The wall clock of the sender, milliseconds since 1970."""
 
     wall_ms: int
+
+
+class HoldLeases(Message, frozen=True, tag=82):
+    """A put goes on: keep these holds (16 bytes each) a while longer. Answered by LeasesRenewed."""
+
+    leases: bytes

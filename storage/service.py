@@ -26,8 +26,6 @@ from storage.engine.port import Tables
 from storage.errors import StoreFullError
 from storage.facade import Health
 from storage.ids import LeaseId
-from storage.objects.dropping import Dropping
-from storage.objects.keyring import keyrings_in
 from storage.objects.parts import Parts
 from storage.objects.service import ObjectService
 from storage.pool import Pool
@@ -108,12 +106,11 @@ class StorageService:
         transfer = Transfer(config, rpc, server, self.holders, signer, network, workers)
         self.parts = self._parts(members, transfer, owner, lab, workers, entropy, wall_ms)
         self._cache = SegmentCache(config.cache_bytes)
-        dropping, rings = Dropping(self.parts, tables), keyrings_in(tables)
-        self.objects = ObjectService(self.parts, *rings, self._cache, dropping)
+        self.objects = ObjectService(self.parts, tables, self._cache)
         self.names = NameService(rpc, members, tables, signer, network, wall_ms=wall_ms, rng=rng)
         self.names.may_sweep = self.clock.may_free_ours
         self.repair = _repair_of(self.parts, members, rng)
-        members.on_change(dropping.on_member)
+        members.on_change(self.objects.dropping.on_member)
 
     def _server(
         self, rpc: Rpc, signer: Signer, network: NetworkId, wall_ms: Callable[[], int]

@@ -83,6 +83,8 @@ class Keeper:
     rpc: Rpc | None = None
     service: StorageService | None = None
     scope: trio.CancelScope | None = None
+    clients: list[trio.CancelScope] = field(default_factory=list)
+    """Whoever uses its service: cancelled when that ends."""
 
 
 @dataclass(slots=True)
@@ -163,6 +165,9 @@ class StorageLab:
         keeper.tables.crash()
         keeper.shards.crash()
         keeper.scope.cancel()
+        for client in keeper.clients:
+            client.cancel()
+        keeper.clients.clear()
         keeper.service = keeper.host = None
         if is_known:
             self.truth.set(name, Liveness.DEAD)

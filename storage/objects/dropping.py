@@ -20,7 +20,7 @@ from storage.errors import HolderFailedError, StoreFullError
 from storage.facade import Forgotten
 from storage.ids import Address, LeaseId
 from storage.limits import DROPS_AT_ONCE
-from storage.objects.keyring import Keyring, KeyRow
+from storage.objects.keyring import PUTS, Keyring, KeyRow
 from storage.objects.parts import Parts
 
 TABLE: Final = "dropping"
@@ -35,6 +35,10 @@ RETURNED_S: Final = 0.5
 """One that comes back is asked so much later: several changes come at once."""
 
 
+NO_ADDRESS: Final = Address(bytes(32))
+"""Of a put that was cut off before its object had one."""
+
+
 class DropRow(Record, frozen=True):
     """One object that was given up."""
 
@@ -47,6 +51,8 @@ class DropRow(Record, frozen=True):
     """Those who have not said that they gave it up."""
     has_stone: tuple[PeerId, ...] = ()
     """Those who keep our tombstone."""
+    size: int = 0
+    """Plaintext of a put that was cut off, as far as it had come when it was last noted."""
 
 
 class Dropping:
@@ -83,6 +89,18 @@ class Dropping:
             return True
 
         return await self._tables.free(apply)
+
+    async def give_up(self, lease: LeaseId, peers: tuple[PeerId, ...], size: int) -> None:
+        """Take a put that was cut off from its list onto this one. Raises StoreFullError."""
+        until_ms = self._parts.wall_ms() + int(self._parts.config.lease_s * 1000)
+        drop = DropRow(NO_ADDRESS, until_ms, peers, peers, size=size)
+
+        def apply(view: WriteView) -> None:
+            view.delete(PUTS, lease)
+            view.put(TABLE, lease, encode(drop))
+
+        await self._tables.free(apply)
+        self._wake.set()
 
     async def try_now(self, lease: LeaseId) -> Forgotten:
         """Ask all living holders; returns when they have answered, or a moment later."""

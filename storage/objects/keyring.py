@@ -27,6 +27,9 @@ LEASES_OF: Final = "keyring_leases"
 DIGESTS: Final = "keyring_digests"
 """digest + address -> "": ours by their plaintext."""
 
+PUTS: Final = "puts"
+"""lease -> a put that has begun (storage.objects.put_list)."""
+
 
 class KeyRow(Record, frozen=True):
     """One object."""
@@ -96,6 +99,7 @@ class Keyring:
 
         def write(view: WriteView) -> None:
             view.put(self._table, address, encode(row))
+            view.delete(PUTS, row.lease)
             if self._table == TABLE:
                 view.put(LEASES_OF, row.lease, address)
                 if row.digest:

@@ -7,6 +7,7 @@ from blake3 import blake3
 
 from p2p.ids import PeerId
 from storage.config import StorageClass
+from storage.engine.port import Tables
 from storage.facade import (
     PLAIN,
     Durability,
@@ -20,10 +21,11 @@ from storage.facade import (
     Unfinished,
 )
 from storage.ids import Address, LeaseId
-from storage.objects.dropping import Dropping
+from storage.objects.dropping import NO_ADDRESS, Dropping
 from storage.objects.keeper import Keeper
-from storage.objects.keyring import Keyring, KeyRow
+from storage.objects.keyring import KeyRow, keyrings_in
 from storage.objects.parts import Parts
+from storage.objects.put_list import PutList
 from storage.objects.reader import ObjectReader, SegmentCache
 from storage.objects.standing import OwnObjects, stat_of
 from storage.objects.writer import ObjectWriter, Stored
@@ -32,36 +34,31 @@ from storage.objects.writer import ObjectWriter, Stored
 class ObjectService:
     """Puts, gets and keeps objects. Calls are served while `run` runs."""
 
-    def __init__(
-        self,
-        parts: Parts,
-        keyring: Keyring,
-        entrusted: Keyring,
-        cache: SegmentCache,
-        dropping: Dropping,
-    ) -> None:
+    def __init__(self, parts: Parts, tables: Tables, cache: SegmentCache) -> None:
         self._parts = parts
-        self._keyring = keyring
-        self._entrusted = entrusted
+        self._keyring, self._entrusted = keyrings_in(tables)
         self._reader = ObjectReader(parts, cache)
-        self._keeper = Keeper(parts, keyring)
-        self.dropping = dropping
-        self.own = OwnObjects(parts, keyring)
+        self._keeper = Keeper(parts, self._keyring)
+        self.dropping = Dropping(parts, tables)
+        self._put_list = PutList(parts, tables, self.dropping)
+        self.own = OwnObjects(parts, self._keyring)
         self._coding = trio.Lock()
         self._puts: dict[ObjectWriter, tuple[str, Mark]] = {}
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled."""
-        try:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                nursery.start_soon(self._keeper.run)
-                nursery.start_soon(self.dropping.run)
-                nursery.start_soon(self.own.run)
-                task_status.started()
-        finally:
-            self._nursery = None
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._keeper.run)
+            nursery.start_soon(self.dropping.run)
+            nursery.start_soon(self.own.run)
+            nursery.start_soon(self._put_list.give_up, self._put_list.left())
+            task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None  # a put that ends with us starts nothing here any more
 
     async def put(
         self,
@@ -80,6 +77,9 @@ class ObjectService:
         hashed = _Hashed(source)
         is_kept = False
         self._puts[writer] = (name, mark)
+        holding = trio.CancelScope()
+        nursery.start_soon(self._put_list.begin, writer.lease)
+        nursery.start_soon(self._hold, writer, holding)
         try:
             stored = await writer.store(hashed.read())
             row = self._row_of(stored, name, storage_class, mark, hashed.digest(), writer.asked)
@@ -87,9 +87,18 @@ class ObjectService:
             is_kept = True
         finally:
             del self._puts[writer]
-            if not is_kept and self._nursery is not None:  # else the holds end by themselves
-                nursery.start_soon(self._keeper.drop, writer.lease, list(writer.asked))
+            holding.cancel()
+            if not is_kept and self._nursery is not None:  # else the next start gives it up
+                nursery.start_soon(self._give_up, writer)
         return stored.receipt
+
+    async def _hold(self, writer: ObjectWriter, scope: trio.CancelScope) -> None:
+        with scope:
+            await self._put_list.hold(writer)
+
+    async def _give_up(self, writer: ObjectWriter) -> None:
+        await self._keeper.drop(writer.lease, list(writer.asked))
+        await self._put_list.end(writer.lease)
 
     def _row_of(
         self,
@@ -134,8 +143,12 @@ class ObjectService:
         return self._keyring.same(digest)
 
     def unfinished(self) -> Sequence[Unfinished]:
-        """Puts under way."""
-        return [Unfinished(name, put.size, mark) for put, (name, mark) in self._puts.items()]
+        """Puts under way, and those that a restart cut off and some holders keep still."""
+        cut = [row.size for _, row in self.dropping.rows() if row.address == NO_ADDRESS]
+        return [
+            *(Unfinished(name, put.size, mark) for put, (name, mark) in self._puts.items()),
+            *(Unfinished("cut off by a restart", size, PLAIN) for size in cut),
+        ]
 
     async def adopt(self, cap: ReadCap, name: str, mark: Mark) -> bool:
         """See storage.facade.Objects.adopt."""

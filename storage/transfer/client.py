@@ -196,6 +196,10 @@ class Transfer:
         reply, _ = await self._ask(holder, request, m.LeaseDropped)
         return reply.freed_bytes
 
+    async def hold(self, holder: PeerId, lease: LeaseId) -> None:
+        """Keep the hold of a put that goes on."""
+        await self._ask(holder, m.HoldLeases(lease), m.LeasesRenewed)
+
     async def ask_dropped(self, holder: PeerId, leases: Sequence[LeaseId]) -> list[Signed]:
         """Tombstones it has of these leases: unverified."""
         found: list[Signed] = []

@@ -48,6 +48,16 @@ def renewed(
     return True
 
 
+def held_on(view: WriteView, lease: LeaseId, until_ms: int, putter: PeerId) -> bool:
+    """Prolong a hold of that machine; what has been committed needs none."""
+    row = row_of(view, lease)
+    if row is None or row.putter != putter:
+        return False
+    if row.is_hold:
+        view.put(LEASES, lease, encode(msgspec.structs.replace(row, until_ms=until_ms)))
+    return True
+
+
 def row_of(view: ReadView, lease: LeaseId) -> LeaseRow | None:
     data = view.get(LEASES, lease)
     return None if data is None else decode_as(LeaseRow, data)

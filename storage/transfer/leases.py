@@ -20,7 +20,7 @@ import trio
 
 from p2p.errors import RefusalError
 from p2p.identity.caller import Caller
-from p2p.ids import LabId, MemberId
+from p2p.ids import LabId, MemberId, PeerId
 from p2p.wire.codec import decode_as, encode
 from p2p.wire.envelope import Signed
 from storage.config import StorageClass, StorageConfig
@@ -31,7 +31,7 @@ from storage.messages import LeaseTerms
 from storage.records.holders import HolderBook, Holding
 from storage.shards.port import ShardStore
 from storage.shards.uninterrupted import uninterrupted
-from storage.transfer.lease_row import LEASES, LeaseRow, renewed, row_of
+from storage.transfer.lease_row import LEASES, LeaseRow, held_on, renewed, row_of
 from storage.transfer.shares import Charged, Payer, Shares
 from storage.transfer.tombstones import Tombstones
 
@@ -177,6 +177,15 @@ class LeaseBook:
         def apply(view: WriteView) -> list[bool]:
             least_ms = partial(self._config.lease_ms, now_ms=self._wall_ms())
             return [renewed(view, lease, until_ms, least_ms, lab) for lease in leases]
+
+        return await self._tables.transact(apply)
+
+    async def hold(self, leases: Sequence[LeaseId], putter: PeerId) -> list[bool]:
+        """Keep holds of that machine a while longer; which of them are known here."""
+        until_ms = self._wall_ms() + int(self._config.hold_s * 1000)
+
+        def apply(view: WriteView) -> list[bool]:
+            return [held_on(view, lease, until_ms, putter) for lease in leases]
 
         return await self._tables.transact(apply)
 

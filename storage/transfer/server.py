@@ -81,6 +81,7 @@ class ShardServer:
             m.RenewLeases: self._renew_leases,
             m.AskDropped: self._ask_dropped,
             m.AskClock: self._ask_clock,
+            m.HoldLeases: self._hold_leases,
         }
 
     def serve_on(self, rpc: Rpc) -> None:
@@ -281,9 +282,7 @@ class ShardServer:
     async def _ask_dropped(
         self, caller: Caller, request: m.AskDropped, body: bytes
     ) -> tuple[Message, bytes]:
-        _check_whole(request.leases, LEASE_ID_BYTES)
-        cuts = range(0, len(request.leases), LEASE_ID_BYTES)
-        leases = [LeaseId(request.leases[at : at + LEASE_ID_BYTES]) for at in cuts]
+        leases = _leases_in(request.leases)
         found = self._tombstones.of(leases[:LEASES_PER_QUESTION_MAX])
         return m.LeasesDropped(tuple(found[:TOMBSTONES_PER_ANSWER_MAX])), b""
 
@@ -295,15 +294,20 @@ class ShardServer:
     async def _renew_leases(
         self, caller: Caller, request: m.RenewLeases, body: bytes
     ) -> tuple[Message, bytes]:
-        ids = request.leases
-        _check_whole(ids, LEASE_ID_BYTES)
-        leases = [
-            LeaseId(ids[at : at + LEASE_ID_BYTES]) for at in range(0, len(ids), LEASE_ID_BYTES)
-        ]
+        leases = _leases_in(request.leases)
         lab = None if caller.is_me else caller.lab
         until_ms = min(request.until_ms, self._longest_ms())
         try:
             known = await self._leases.renew(leases, until_ms, lab)
+        except StoreFullError as error:
+            raise RefusalError("full", str(error)) from error
+        return m.LeasesRenewed(bytes(known)), b""
+
+    async def _hold_leases(
+        self, caller: Caller, request: m.HoldLeases, body: bytes
+    ) -> tuple[Message, bytes]:
+        try:
+            known = await self._leases.hold(_leases_in(request.leases), caller.peer)
         except StoreFullError as error:
             raise RefusalError("full", str(error)) from error
         return m.LeasesRenewed(bytes(known)), b""
@@ -357,6 +361,12 @@ def _check_terms(terms: m.LeaseTerms) -> None:
 def _check_lease(lease: bytes) -> None:
     if len(lease) != LEASE_ID_BYTES:
         raise RefusalError("corrupt", f"a lease id has {LEASE_ID_BYTES} bytes, not {len(lease)}")
+
+
+def _leases_in(joined: bytes) -> list[LeaseId]:
+    _check_whole(joined, LEASE_ID_BYTES)
+    cuts = range(0, len(joined), LEASE_ID_BYTES)
+    return [LeaseId(joined[at : at + LEASE_ID_BYTES]) for at in cuts]
 
 
 def _check_hash(name: bytes) -> None:
