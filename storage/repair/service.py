@@ -237,11 +237,13 @@ class RepairService:
         await self._driver.do(JobEnded(order.page, newest is not None))
 
     async def _was_given_up(self, page: PageKey) -> bool:
-        """Whether the owner no longer wants it; what we have of it is freed then."""
+        """Whether the owner no longer wants it: what we have is freed, now or by the sweep."""
         address, number = page
         lease = (await self._catalog.manifest(address)).lease
         if not self._leases.is_of(lease, address):
             return False
+        if self._leases.has_ended(lease):
+            return True  # we were away for longer than anybody remembers
         return await self._dropped_elsewhere.is_dropped(address, number, lease)
 
     # -- coming back

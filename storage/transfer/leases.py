@@ -97,6 +97,11 @@ class LeaseBook:
             after = rows[-1][0]
             yield from ((LeaseId(key), decode_as(LeaseRow, value)) for key, value in rows)
 
+    def has_ended(self, lease: LeaseId) -> bool:
+        """Whether nothing more is owed under a lease: it is over, or not here at all."""
+        row = self.row(lease)
+        return row is None or self._is_over(row, self._wall_ms())
+
     def dropped_row(self, lease: LeaseId) -> LeaseRow | None:
         """The row of a lease that was given up here lately."""
         return self._dropped.get((lease, EVERYBODY))

@@ -170,3 +170,24 @@ async def test_removing_it_twice_changes_nothing_the_second_time() -> None:
         lab.truth.set("p1", Liveness.ALIVE)
         await trio.sleep(60)
         assert not lab["p0"].objects.dropping.rows()
+
+
+@simulated
+async def test_a_holder_that_was_away_longer_than_tombstones_are_kept_brings_nothing_back() -> None:
+    config = replace(CONFIG, sweep_s=60.0)
+    async with storage_lab(4, config=config) as lab:
+        receipt = await put(lab["p0"])
+        away = next(peer for peer in receipt.holders if peer != "p0")
+        lab.kill(away)
+        await lab["p0"].objects.forget(receipt.cap.address)
+        for keeper in lab.keepers.values():
+            keeper.wall.step(90 * 24 * 3600 * 1000)
+        await trio.sleep(150)
+        assert not any(lab["p0"].tombstones.of([lease]) for lease, _ in lab["p0"].leases.all())
+        assert not lab["p0"].objects.dropping.rows()
+        await lab.start(away)
+        others = [keeper for name, keeper in lab.keepers.items() if name != away]
+        for _ in range(200):
+            await trio.sleep(1)
+            assert not any(keeper.shards.used_bytes() for keeper in others)
+        assert used(lab) == 0
