@@ -113,7 +113,7 @@ class TaskRoutes:
         view = self._ended(request)
         freed = [await self._node.objects.forget(address) for address in left_by(view.record)]
         await self._node.market.forget(view.task)
-        return reply(Forgotten(view.task, sum(freed)))
+        return reply(Forgotten(view.task, sum(one is not None for one in freed)))
 
     def _ended(self, request: Request) -> TaskView:
         view = self._view(request)
