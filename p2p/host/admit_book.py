@@ -29,6 +29,10 @@ class AdmissionBook:
     _admitted: dict[PeerId, Admitted] = field(default_factory=dict)
     _heard_of: dict[PeerId, Admitted] = field(default_factory=dict)
     """Whose tokens others brought; of use until they come themselves."""
+    _removed: tuple[object, Mapping[PeerId, str]] | None = None
+    """What `removed` found, and from what."""
+    _changes: int = 0
+    """How often somebody was entered or heard of."""
 
     def admitted(self, peer: PeerId) -> Admitted | None:
         """Who the peer proved to be when it was last admitted, or None."""
@@ -40,6 +44,7 @@ class AdmissionBook:
 
     def hear_of(self, who: Admitted) -> None:
         """Remember whom a token proves that others brought."""
+        self._changes += 1
         self._heard_of.pop(who.peer, None)
         self._heard_of[who.peer] = who
         if len(self._heard_of) > ADMITTED_MAX:
@@ -47,6 +52,7 @@ class AdmissionBook:
 
     def enter(self, who: Admitted) -> None:
         """Remember an admitted peer; the one admitted longest ago is forgotten when full."""
+        self._changes += 1
         self._admitted.pop(who.peer, None)
         self._admitted[who.peer] = who
         if len(self._admitted) > ADMITTED_MAX:
@@ -61,14 +67,21 @@ class AdmissionBook:
         }
 
     def removed(self) -> Mapping[PeerId, str]:
-        """Peers that are out for good, and why: removed, or come with an invite used before."""
+        """Peers that are out for good, and why: removed, or come with an invite used before.
+
+        The same mapping as before while nothing has changed.
+        """
         revoked = self.revoked()
+        basis = (self._changes, self.register.changes, tuple(sorted(revoked)))
+        if self._removed is not None and self._removed[0] == basis:
+            return self._removed[1]
         found: dict[PeerId, str] = {}
         for peer, who in self.everybody().items():
             if any(one in revoked for one in ids_of(who)):
                 found[peer] = _BY_US
             elif (why := self.register.why_out(who)) is not None:
                 found[peer] = why.detail
+        self._removed = (basis, found)
         return found
 
 

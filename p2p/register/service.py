@@ -142,7 +142,7 @@ class RegisterService:
 
     async def _sweep(self, nursery: trio.Nursery) -> None:
         out = self.book.removed()
-        if dict(out) != dict(self._out):
+        if out is not self._out and dict(out) != dict(self._out):
             self._out = out
             for listener in self._listeners:
                 listener(out)

@@ -24,6 +24,8 @@ class Register:
         self.uses = Uses(anchor, verifier)
         self.refused = 0
         """Entries that were no good, since the start."""
+        self.changes = 0
+        """How many entries were new."""
         self.listeners: list[Callable[[Entry], None]] = []
         """Told of every new entry; must not block."""
 
@@ -37,6 +39,7 @@ class Register:
             self.refused += 1
             return None
         if entry is not None:
+            self.changes += 1
             for listener in self.listeners:
                 listener(entry)
         return entry

@@ -284,6 +284,25 @@ def removal(subject: str, name: str, at_ms: int = NOW) -> Signed:
     return remove(FOUNDER.lab, ANCHOR.network, link, proof, at_ms)
 
 
+def test_who_is_out_is_looked_at_anew_when_anything_has_changed() -> None:
+    ids: list[str] = []
+    some = AdmissionBook(Register(ANCHOR, ALICE), lambda: ids)
+    some.enter(entry(1))
+    assert some.removed() == {}
+    assert some.removed() is some.removed()
+    ids.append("member-2")
+    assert some.removed() == {}
+    some.hear_of(entry(2))  # others brought its token
+    assert list(some.removed()) == ["peer-00002"]
+    ids.clear()
+    assert some.removed() == {}
+    bob = admission(BOB, BOBS).me
+    some.enter(bob)
+    assert some.removed() == {}
+    some.register.take(removal(bob.member, "bo"), NOW)
+    assert list(some.removed()) == [BOB.peer_id]
+
+
 async def test_who_was_removed_is_refused_by_name_and_date() -> None:
     alice, bob = admission(ALICE, ALICES), admission(BOB, BOBS)
     alice.book.register.take(removal(bob.me.member, "bo"), NOW)
