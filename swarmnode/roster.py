@@ -111,6 +111,11 @@ class Roster:
                 f"{', '.join(along)} came with an invite of {_called(link)} and would be removed, "
                 "too: give them a new invite first, or say --with-invited"
             )
+        if self.register.is_clock_wrong():
+            raise RemovalRefusedError(
+                "this machine's clock differs from most others', who would not believe a removal "
+                "from then: set it"
+            )
         signer, proof = self._signer(link, lineage)
         done = RemovalDone(True, link.subject, link.name, KINDS[link.domain], tuple(along))
         for one in self.register.register.removals.all():

@@ -1,7 +1,8 @@
 """The book of who is who: peers that were admitted, and which of them would be refused today."""
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+import statistics
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -26,7 +27,11 @@ class AdmissionBook:
     """Ids that this machine's owner trusts no longer, whatever others say."""
     trouble: Callable[[], str] = lambda: ""
     """Why those ids cannot be read now; empty while they can."""
+    clock_ms: Callable[[], int] = lambda: 0
+    """Our wall clock minus the steady one: changes when somebody sets the clock."""
     _admitted: dict[PeerId, Admitted] = field(default_factory=dict)
+    _clocks_ms: dict[PeerId, int] = field(default_factory=dict)
+    """What that was when a peer was admitted."""
     _heard_of: dict[PeerId, Admitted] = field(default_factory=dict)
     """Whose tokens others brought; of use until they come themselves."""
     _removed: tuple[object, Mapping[PeerId, str]] | None = None
@@ -42,6 +47,13 @@ class AdmissionBook:
         """All that were admitted or heard of, and are not forgotten."""
         return MappingProxyType({**self._heard_of, **self._admitted})
 
+    def renew(self, who: Admitted) -> None:
+        """The same machine shows newer certificates; what its clock was stays as it told."""
+        before = self._admitted.get(who.peer)
+        if before is not None:
+            self._changes += 1
+            self._admitted[who.peer] = replace(who, skew_ms=before.skew_ms)
+
     def hear_of(self, who: Admitted) -> None:
         """Remember whom a token proves that others brought."""
         self._changes += 1
@@ -50,13 +62,25 @@ class AdmissionBook:
         if len(self._heard_of) > ADMITTED_MAX:
             del self._heard_of[next(iter(self._heard_of))]
 
+    def is_clock_wrong(self, peers: Iterable[PeerId]) -> bool:
+        """Whether most of these have another time: what we sign now would be from then.
+
+        As they told when they were admitted, and as our own clock was set since.
+        """
+        now_ms = self.clock_ms()
+        known = [who for peer in peers if (who := self._admitted.get(peer)) is not None]
+        skews = [who.skew_ms - (now_ms - self._clocks_ms.get(who.peer, now_ms)) for who in known]
+        return bool(skews) and abs(statistics.median(skews)) > CLOCK_SKEW_MAX_MS
+
     def enter(self, who: Admitted) -> None:
         """Remember an admitted peer; the one admitted longest ago is forgotten when full."""
         self._changes += 1
+        self._clocks_ms[who.peer] = self.clock_ms()
         self._admitted.pop(who.peer, None)
         self._admitted[who.peer] = who
         if len(self._admitted) > ADMITTED_MAX:
-            del self._admitted[next(iter(self._admitted))]
+            oldest = next(iter(self._admitted))
+            del self._admitted[oldest], self._clocks_ms[oldest]
 
     def lapsed(self, now_ms: int) -> Mapping[PeerId, str]:
         """Peers whose certificates have ended, and when: they may come again with new ones."""

@@ -87,6 +87,10 @@ class RegisterService:
         """Machines that are out for good, with the reason, as of the last look."""
         return self._out
 
+    def is_clock_wrong(self) -> bool:
+        """Whether most of those connected have another time than we."""
+        return self.book.is_clock_wrong(self._host.peers())
+
     def on_out(self, listener: Callable[[Mapping[PeerId, str]], None]) -> None:
         """Be told all that are out whenever that has changed; must not block."""
         self._listeners.append(listener)

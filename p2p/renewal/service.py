@@ -1,6 +1,5 @@
 """Renews our certificates in time, and signs those of others where a key for that lies here."""
 
-import statistics
 from collections.abc import Callable
 from typing import Final
 
@@ -134,10 +133,7 @@ class RenewalService:
         return sorted(self._host.peers(), key=place)
 
     def _is_clock_wrong(self) -> bool:
-        """Whether most of those connected have another time: what we signed would begin then."""
-        seen = [self._book.admitted(peer) for peer in self._host.peers()]
-        skews = [who.skew_ms for who in seen if who is not None]
-        return bool(skews) and abs(statistics.median(skews)) > CLOCK_SKEW_MAX_MS
+        return self._book.is_clock_wrong(self._host.peers())
 
     # -- those of others
 
@@ -195,4 +191,4 @@ class RenewalService:
         except (WireError, AdmissionError):
             return  # the connection ends with what was shown before
         if (who.lab, who.member) == (before.lab, before.member):
-            self._book.enter(who)
+            self._book.renew(who)

@@ -140,6 +140,8 @@ class Uses:
             raise AdmissionError("malformed", "nobody is let in by that certificate")
         record = open_signed(self._verifier, network, certificate.domain, kind, certificate)
         link = link_of(record, certificate)
+        if sealed.sequence < certificate.sequence - CLOCK_SKEW_MAX_MS:
+            raise AdmissionError("clock", "nobody was let in before their certificate was made")
         if link.subject in (witness.peer, witness.member, witness.lab):
             raise AdmissionError("signature", "nobody is a witness for themselves")
         return Used(

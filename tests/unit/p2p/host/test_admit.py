@@ -284,6 +284,34 @@ def removal(subject: str, name: str, at_ms: int = NOW) -> Signed:
     return remove(FOUNDER.lab, ANCHOR.network, link, proof, at_ms)
 
 
+async def test_whoever_has_another_time_than_most_is_no_witness_of_a_first_use() -> None:
+    alice, bob = admission(ALICE, ALICES), admission(BOB, BOBS)
+    for number in range(3):
+        alice.book.enter(replace(entry(number), skew_ms=2 * CLOCK_SKEW_MAX_MS))
+    assert (await meet(bob, alice))[:2] == (None, None)
+    assert alice.book.register.uses.keys() == []
+    for number in range(3):
+        alice.book.enter(replace(entry(number), skew_ms=CLOCK_SKEW_MAX_MS // 2))
+    assert (await meet(bob, alice))[:2] == (None, None)
+    assert len(alice.book.register.uses.keys()) == 1
+
+
+def test_a_clock_that_was_set_since_is_taken_into_account() -> None:
+    some, clock_ms = book(), [0]
+    some.clock_ms = lambda: clock_ms[0]
+    peers = [entry(number).peer for number in range(3)]
+    for number in range(3):
+        some.enter(replace(entry(number), skew_ms=40 * DAY_MS))  # ours is behind
+    assert some.is_clock_wrong(peers)
+    clock_ms[0] = 40 * DAY_MS  # somebody set it
+    assert not some.is_clock_wrong(peers)
+    some.renew(entry(1))
+    renewed = some.admitted(peers[1])
+    assert renewed is not None
+    assert renewed.skew_ms == 40 * DAY_MS
+    assert not some.is_clock_wrong([])
+
+
 def test_who_is_out_is_looked_at_anew_when_anything_has_changed() -> None:
     ids: list[str] = []
     some = AdmissionBook(Register(ANCHOR, ALICE), lambda: ids)

@@ -200,6 +200,7 @@ def test_nobody_is_a_witness_of_their_own_use_and_no_stranger_is_one() -> None:
         let_in(eve, eve),
         witness(stranger, ANCHOR.network, ANN.token, certificate, NOW),
         let_in(ANN, eve, NOW + CLOCK_SKEW_MAX_MS + 1),
+        let_in(ANN, eve, NOW - CLOCK_SKEW_MAX_MS - 1),
     ):
         made = register(bad)
         assert made.refused == 1
