@@ -97,6 +97,8 @@ class World:
         self.machines: dict[str, SimMachine] = {
             name: self._machine(name, f"lab-{number % labs}") for number, name in enumerate(names)
         }
+        self.guests: dict[PeerId, Caller] = {}
+        """Members that are no machines of this world: tests speak for them."""
         self._nursery: trio.Nursery | None = None
         self.on_start: Callable[[str, Node], None] = lambda name, node: None
         """Told of every Node just started."""
@@ -171,7 +173,7 @@ class World:
             machine._ended.set()
 
     def _edges(self, machine: SimMachine) -> Edges:
-        callers = {one.peer: self._caller(one) for one in self.machines.values()}
+        callers = {one.peer: self._caller(one) for one in self.machines.values()} | self.guests
         host = MemoryHost(self.network, machine.peer, callers[machine.peer])
         dice = random.Random(f"{self.seed}/{machine.name}/{machine.starts}")  # noqa: S311
         return Edges(

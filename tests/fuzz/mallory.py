@@ -28,6 +28,7 @@ from storage.records.holders import HOLDERS_DOMAIN
 from storage.records.names.messages import NAME_DOMAIN
 from swarmnode.market.messages import AWARD_DOMAIN
 from swarmnode.tasks import messages as task_messages
+from testnet.sim.callers import machine_of
 from testnet.sim.signer import KeyedHashSigner
 from testnet.sim.world import NETWORK, World
 from tests.fuzz.mutate import mutated
@@ -74,6 +75,9 @@ class _WordsOfHers(Sampler):
         )
 
 
+TOKEN = f"token of {ME}".encode()
+
+
 class Mallory:
     """One hostile member of a simulated world."""
 
@@ -90,7 +94,8 @@ class Mallory:
         self._asked: dict[tuple[PeerId, PeerId, int, int], int] = {}
         self._reply_kinds: dict[int, type[Message]] = {}
         world.network.trace = self._overhear
-        self.host = MemoryHost(world.network, ME)
+        world.guests[ME] = machine_of(ME, LabId("lab-m"))
+        self.host = MemoryHost(world.network, ME, world.guests[ME])
         self.rpc = Rpc(self.host)
         self.words = self._words()
         self._advert: bytes = b""
@@ -147,7 +152,7 @@ class Mallory:
     def _greet(self) -> None:
         """Be known, and worth asking."""
         wall_ms = self.words.wall_ms()
-        said = Presence((memory_address(ME),), "mallory", LabId("lab-m"), "")
+        said = Presence((memory_address(ME),), "mallory", LabId("lab-m"), "", False, 1, TOKEN)
         presence = seal(
             self.words.signer, NETWORK, PRESENCE_DOMAIN, said, sequence=wall_ms, expires_ms=0
         )
