@@ -247,7 +247,6 @@ class StatusReader:
         kept: StorageAdvert | None,
     ) -> PeerLine:
         rtt_s = self.node.edges.host.rtt_s(member.peer)
-        who = self.node.edges.book.admitted(member.peer)
         return PeerLine(
             peer=member.peer,
             name=member.name,
@@ -263,7 +262,7 @@ class StatusReader:
             gpus=() if lent is None else tuple(gpu.model for gpu in lent.gpus),
             storage_free_bytes=None if kept is None else kept.free_bytes,
             paused=lent is not None and lent.paused,
-            lab_name="" if who is None else who.lab_name,
+            lab_name=member.lab_name,
         )
 
 

@@ -261,6 +261,7 @@ def _member(
         since_s,
         who.member,
         who.roles,
+        who.lab_name,
     )
 
 

@@ -28,7 +28,7 @@ class Member:
     incarnation: int
     addresses: tuple[str, ...]
     name: str
-    """As its certificate says, like lab, site, member and roles: nothing here is merely claimed."""
+    """As its certificate says, like all that follows: nothing here is merely claimed."""
     lab: LabId
     site: str
     """Failure domain below the lab, as declared in the machine's certificate."""
@@ -37,6 +37,7 @@ class Member:
     member: MemberId = _NOBODY
     """The person it belongs to, as its certificate says."""
     roles: tuple[str, ...] = ()
+    lab_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,13 @@ class Machines:
             return short(peer)
         return name if Counter(names.values())[name] == 1 else f"{name}{short(peer)}"
 
+    def lab(self, lab: str) -> str:
+        """A lab's name, with the end of its id where another lab here has the same."""
+        names = {row["lab"]: row.get("lab_name", "") for row in self.rows}
+        if not (name := names.get(lab, "")):
+            return short(lab)
+        return name if Counter(names.values())[name] == 1 else f"{name}{short(lab)}"
+
     def find(self, text: str) -> dict[str, Any]:
         """The one machine with this id, name or label. Raises CliError."""
         found = [

@@ -7,7 +7,7 @@ import click
 
 from swarmnode.cli import exits
 from swarmnode.cli.groups import NearestGroup
-from swarmnode.cli.machines import Machines, short
+from swarmnode.cli.machines import Machines
 from swarmnode.cli.output import emit, emit_rows, output_option, paint, printable, stamp
 from swarmnode.cli.talk import human_bytes, node, wait_option
 
@@ -92,9 +92,9 @@ def peer_ls(wait_s: float, fmt: str) -> None:
     with node(wait_s) as client:
         rows = client.get("/api/v1/peers")
     if fmt == "table":
-        labs = {row["lab"]: row["lab_name"] for row in rows if row["lab_name"]}
+        machines = Machines([dict(row) for row in rows])
         for row in rows:
-            row["lab"] = labs.get(row["lab"]) or short(row["lab"])
+            row["name"], row["lab"] = machines.label(row["peer"]), machines.lab(row["lab"])
             row["rtt"] = "-" if row["rtt_ms"] is None else f"{row['rtt_ms']:.1f} ms"
             row["name"] += " (me)" if row["me"] else ""
             free = row["cpu_free_millis"]

@@ -76,6 +76,20 @@ def test_labs_go_by_name_and_one_nobody_was_met_of_by_the_end_of_its_id(
     assert theirs.split()[:3] == ["bob", "alive", "..D3lab1"]
 
 
+def test_whoever_takes_anothers_name_or_a_labs_is_told_apart_in_the_list(
+    node: ServedNode, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = tuple(
+        PeerLine(peer, "box", lab, "", "alive", False, True, None, (), lab_name="physics")
+        for peer, lab in ((BOB, "12D3lab1"), (CYD, "12D3lab2"))
+    )
+    monkeypatch.setattr(FakeNode, "peer_lines", lambda _node: lines)
+    assert run(["peer", "ls"]) == 0
+    _, one, other = capsys.readouterr().out.splitlines()
+    assert one.split()[:3] == ["box..2D3bob", "alive", "physics..D3lab1"]
+    assert other.split()[:3] == ["box..2D3cyd", "alive", "physics..D3lab2"]
+
+
 def test_a_name_two_machines_have_is_refused_with_the_names_that_are_not_shared(
     node: ServedNode, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
