@@ -144,7 +144,7 @@ os.symlink("w-0", "ckpt/step-1/latest")
 os.chmod("ckpt/step-1/w-0", 0o750)
 open("ckpt/best.txt", "w").write("1")
 os.symlink("step-1", "ckpt/newest")
-for number in range(300):
+for number in range(10_000):
     open("ckpt/step-1/part-%d" % number, "w").close()
 os.mkdir("ckpt/step-2")
 os.symlink("/etc/passwd", "ckpt/step-2/way-out")
@@ -173,5 +173,5 @@ async def test_a_checkpoint_keeps_everything_or_says_what_it_cannot_keep(tmp_pat
         assert await second.log(job) == [
             ".metadata a b w-0",
             "True 0o100750",
-            "1 step-1 305",
+            "1 step-1 10005",
         ]
