@@ -72,7 +72,8 @@ class Unpacker:
         self._file = -1
         self._made: set[tuple[int, int]] = set()
         """Inodes of this tree: a file system that takes two names for one shows here."""
-        self._is_placed = False
+        self._above: tuple[Parts, int] | None = None
+        """The folder of the file that came last, and its descriptor."""
 
     def feed(self, data: bytes) -> None:
         """The next bytes."""
@@ -108,6 +109,10 @@ class Unpacker:
 
     def close(self) -> None:
         """Let go of what is open."""
+        self._end_file()
+        self._let_go()
+
+    def _end_file(self) -> None:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -156,7 +161,7 @@ class Unpacker:
 
     def _open_next(self) -> None:
         """The next file that has bytes; those without are made on the way."""
-        self.close()
+        self._end_file()
         while self._next < len(self._files):
             entry = self._files[self._next]
             self._next += 1
@@ -168,19 +173,30 @@ class Unpacker:
 
     def _create(self, entry: Entry) -> int:
         parts = (*self._base, *entry.parts)
-        above = open_folder(self._root, parts[:-1])
+        above = self._folder_of(parts)
         try:
             self._clear(parts, above)
             fd = os.open(parts[-1], _WRITE_FLAGS, 0o600, dir_fd=above)
         except OSError as error:
             raise _in_the_way(parts, error) from error
-        finally:
-            os.close(above)
         self._note(os.fstat(fd), parts)
         if self._owner:
             os.fchown(fd, self._owner, self._owner)
         os.fchmod(fd, entry.mode)
         return fd
+
+    def _folder_of(self, parts: Parts) -> int:
+        """The folder a file is to be in; neighbours share its descriptor."""
+        if self._above is None or self._above[0] != parts[:-1]:
+            folder = open_folder(self._root, parts[:-1])
+            self._let_go()
+            self._above = (parts[:-1], folder)
+        return self._above[1]
+
+    def _let_go(self) -> None:
+        if self._above is not None:
+            os.close(self._above[1])
+            self._above = None
 
     def _clear(self, parts: Parts, above: int) -> None:
         """Take away an older file or link of that name; one of this very tree is a clash."""
