@@ -36,10 +36,14 @@ from storage.ids import Address, LeaseId, ObjectKey
 from storage.manifest import Manifest, SegmentRef, address_of, read_manifest, read_page
 from storage.records.holders import HOLDERS_DOMAIN, HolderRecord, open_holders
 from swarmnode.cli.client import _api_error
-from swarmnode.errors import SpecError
+from swarmnode.errors import NameRefusedError, SpecError, TreeRefusedError
 from swarmnode.memory.entries import marked_step
 from swarmnode.tasks.sizes import parse_bytes, parse_cores, parse_duration_ms
 from swarmnode.tasks.spec_load import spec_from_json, spec_from_toml
+from swarmnode.tree.format import Entry, Kind, write_index
+from swarmnode.tree.names import parts_in
+from swarmnode.tree.pattern import Pattern
+from swarmnode.tree.unpack import IndexReader
 from testnet.sim.signer import KeyedHashSigner
 from tests.fuzz.samples import Sampler, every_struct
 from tests.property.test_identity_property import ALPHA, ANCHOR, BOB, BOBS_BYTES, NOW, TEXT
@@ -233,6 +237,21 @@ _SPEC_TOML: Final = (
     b'[variables]\nA = "b"\n'
 )
 
+_TREE: Final = write_index(
+    (
+        Entry(b"", Kind.FOLDER, 0o755),
+        Entry(b"a", Kind.FOLDER, 0o755),
+        Entry(b"a/b", Kind.FILE, 0o644, 3),
+        Entry(b"a/c", Kind.LINK, target=b"../d"),
+        Entry(b"d", Kind.NAME, target=b"a/b"),
+    )
+)
+
+
+def _pattern(text: str) -> None:
+    Pattern(text).matches((b"a", b"b.txt"))
+
+
 TARGETS: Final = (
     Target("frames", _frames, lambda: [frame(b"hello"), frame(b"") * 3], (WireError,)),
     Target("bounds", check_bounds, _messages, (WireError,)),
@@ -273,6 +292,11 @@ TARGETS: Final = (
     Target("spec_json", spec_from_json, lambda: [_SPEC_JSON], (SpecError,)),
     Target("spec_toml", _text(spec_from_toml), lambda: [_SPEC_TOML], (SpecError,)),
     Target("sizes", _text(_sizes), lambda: [b"512M", b"2GiB", b"0.5", b"500m", b"2h"], ()),
+    Target(
+        "tree", lambda data: IndexReader().feed(data), lambda: [_TREE], (TreeRefusedError,), 4000
+    ),
+    Target("name", _text(parts_in), lambda: [b"a/b", rb"\xff\\"], (NameRefusedError,), 1000),
+    Target("pattern", _text(_pattern), lambda: [b"**/*.t[a-z]t", rb"\*/\xff"], (NameRefusedError,)),
     Target("marker", marked_step, lambda: [b'{"step": 12}'], ()),
     Target("problem", _problem, lambda: [b'{"code": "busy", "title": "no", "detail": "d"}'], ()),
 )
