@@ -54,7 +54,10 @@ class WorkFiles(ABC):
 
     async def list_files(self, job: JobId, pattern: str) -> tuple[FileStat, ...]:
         """Regular files of the work folder that match, by name. Raises OutputUnsafeError."""
-        return await self._workers.run(partial(safe_files.list_files, self._work(job), pattern))
+        try:
+            return await self._workers.run(partial(safe_files.list_files, self._work(job), pattern))
+        except OSError as exc:
+            raise OutputUnsafeError(f"the work folder cannot be read: {exc.strerror}") from exc
 
     def read_file(self, job: JobId, name: str) -> AsyncIterator[bytes]:
         """The bytes of a regular file beneath the work folder. Raises OutputUnsafeError."""
@@ -75,7 +78,10 @@ class WorkFiles(ABC):
         def look() -> Scan:
             return scan(root, base, owned_by=os.stat(root).st_uid)
 
-        return await self._workers.run(look)
+        try:
+            return await self._workers.run(look)
+        except OSError as exc:
+            raise OutputUnsafeError(f"the work folder cannot be read: {exc.strerror}") from exc
 
     def pack(
         self, job: JobId, base: Parts, found: Sequence[Found], *, may_grow: bool = False

@@ -141,6 +141,8 @@ class _Look:
             target = os.readlink(name, dir_fd=folder) if is_link else b""
         except FileNotFoundError:
             return  # gone again: a program is at work
+        except PermissionError as error:
+            raise TreeRefusedError(f"{shown(parts)} cannot be read: {error.strerror}") from error
         self._note(parts, info, target)
 
     def _note(self, parts: Parts, info: os.stat_result, target: bytes) -> None:

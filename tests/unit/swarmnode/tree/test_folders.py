@@ -119,6 +119,32 @@ def test_another_users_file_under_one_more_name_is_refused(tmp_path: Path) -> No
         scan(str(tmp_path), owned_by=os.geteuid() + 1)
 
 
+@pytest.mark.parametrize("rights", [0o444, 0o111, 0o000])
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, rights: int) -> None:
+    """As a user who is not root: a child that has given its rights away tries it."""
+    (tmp_path / "shut").mkdir()
+    (tmp_path / "shut/a").write_bytes(b"x")
+    (tmp_path / "shut").chmod(rights)
+    for above in (tmp_path, *tmp_path.parents[:2]):
+        above.chmod(0o755)
+    reading, writing = os.pipe()
+    if not (child := os.fork()):
+        os.setresuid(*[os.geteuid() or 65534] * 3)
+        try:
+            said = str(scan(str(tmp_path)))
+        except TreeRefusedError as error:
+            said = str(error)
+        os.write(writing, said.encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        said = answer.read()
+    (tmp_path / "shut").chmod(0o755)
+    assert "cannot be read: Permission denied" in said
+    assert "'shut" in said
+
+
 def test_too_many_names_are_refused_with_the_limit(tmp_path: Path) -> None:
     for number in range(6):
         (tmp_path / str(number)).touch()
