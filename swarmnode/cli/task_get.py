@@ -95,8 +95,12 @@ class _Bringing:
         return list(told["outputs"])
 
     def _try(self, one: dict[str, Any], place: str) -> None:
+        from swarmnode.errors import NameRefusedError
+
         try:
             self._object(one, place)
+        except NameRefusedError as error:
+            self._missed(f"{place}: {error}", exits.ERROR)
         except (ApiError, EOFError) as error:
             code = EXIT_OF_CODE.get(error.code, exits.ERROR) if isinstance(error, ApiError) else 6
             self._missed(f"{place}/{one['name']}: {error}", code)

@@ -205,13 +205,15 @@ def test_get_names_what_is_gone_and_brings_the_rest(
     submit("digits")
     gone, kept = stored(node, "gone", b"x"), stored(node, "kept", b"y")
     hostile = stored(node, "tree", b"swarm tree 1\nnonsense" * 20, tree=True)
-    leaves(node, TaskState.FAILED, (gone, hostile, kept))
+    up = msgspec.structs.replace(kept, name="../../up")
+    leaves(node, TaskState.FAILED, (gone, hostile, up, kept))
     assert run(["obj", "rm", gone.cap]) == 0
     capfd.readouterr()
     assert run(["task", "get", "t1", "here"]) == 5
     said = capfd.readouterr().err
     assert "outputs/gone: no such object" in said
     assert "the head of the tree is too long" in said
+    assert "'../../up' is not a name inside the folder" in said
     assert (tmp_path / "here/outputs/kept").read_bytes() == b"y"
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
