@@ -84,6 +84,8 @@ class Pursuit:
     """When the provider last showed that it has the job."""
     beat: int = 0
     """Number of the newest word of the provider: a renewal answers it."""
+    noted_s: float = -math.inf
+    """When its provider's note was last written down: more often than once a second it is not."""
     ending: tuple[str, str] = ("", "")
     """Reason and words to fail with once the provider's processes have ended."""
     phase: Phase = Phase.UNKNOWN

@@ -4,6 +4,8 @@ Only the attempt with the newest fence, at the machine it was awarded to, may ac
 whoever else speaks for it is told to stop.
 """
 
+from typing import Final
+
 from p2p.effects import Effect, Send, WakeAt
 from p2p.errors import WireError
 from p2p.ids import PeerId
@@ -33,6 +35,7 @@ from swarmnode.tasks.messages import (
 from swarmnode.tasks.records import AttemptRecord, Outcome, TaskRecord
 from swarmnode.tasks.spec import Effects
 
+NOTED_EVERY_S: Final = 1.0
 REPORTED = frozenset({"done", "failed", "stopped", "unfit"})
 """How an attempt can have ended whose result was written down: its receipt is given again."""
 
@@ -149,7 +152,7 @@ class Leases:
         was_silent = now_s - pursuit.heard_s >= 1.5 * self._book.config.renew_s
         is_first = pursuit.phase is Phase.UNKNOWN
         pursuit.heard_s, pursuit.phase, pursuit.beat = now_s, message.phase, message.beat
-        noted = self._note(record, message.note[:REASON_CHARS_MAX])
+        noted = self._note(record, message.note[:REASON_CHARS_MAX], now_s)
         if record.state is TaskState.AWARDED:
             return [*noted, *self._accepted(record, now_s)]
         # It may have little time left: whoever was away, it or we, is answered at once.
@@ -371,10 +374,12 @@ class Leases:
     def _close_attempt(self, record: TaskRecord, ended_as: str, why: str) -> None:
         self._book.ledger.end_attempt(record.task, self._book.wall_ms(), ended_as, why)
 
-    def _note(self, record: TaskRecord, note: str) -> list[Effect]:
+    def _note(self, record: TaskRecord, note: str, now_s: float) -> list[Effect]:
         """What the provider says of the checkpoints; written down when it is new."""
-        if note == record.note:
-            return []
+        pursuit = self._book.pursuits[record.task]
+        if note == record.note or now_s - pursuit.noted_s < NOTED_EVERY_S:
+            return []  # the next beat says it again
+        pursuit.noted_s = now_s
         return self._book.ledger.set_note(record.task, note, self._book.wall_ms())
 
     def _keep(self, record: TaskRecord, checkpoint: Checkpoint) -> list[Effect]:

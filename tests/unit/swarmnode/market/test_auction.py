@@ -335,6 +335,20 @@ def test_an_answer_to_an_older_award_is_told_to_stop() -> None:
     assert desk.record().state is TaskState.AWARDED
 
 
+def test_what_a_provider_notes_is_kept_but_not_more_often_than_once_a_second() -> None:
+    desk = Desk()
+    terms = desk.running()
+    for note in ("one", "two", "three"):
+        desk.hear(BOB, State(TASK, terms.fence, Phase.RUNNING, note=note))
+    assert desk.record().note == "one"
+    desk.run_for(1)
+    desk.hear(BOB, State(TASK, terms.fence, Phase.RUNNING, note="three"))
+    assert desk.record().note == "three"
+    desk.run_for(1)
+    desk.hear(BOB, State(TASK, terms.fence, Phase.RUNNING))
+    assert desk.record().note == ""
+
+
 def test_a_beat_counts_as_acceptance_when_that_was_lost() -> None:
     desk = Desk()
     terms = desk.awarded()
