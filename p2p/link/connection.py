@@ -11,19 +11,19 @@ seconds measures the round trip and finds out when the other end has gone withou
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 import trio
 
 from p2p.errors import LinkClosedError, StreamResetError, WireError
-from p2p.limits import LINK_BACKLOG_BYTES, LINK_OUTPUT_BYTES_MAX, TURN_S_MAX
+from p2p.limits import TURN_S_MAX
 from p2p.link import yamux_core as yamux
 from p2p.link import yamux_events as events
 from p2p.link.channel import SecureChannel
+from p2p.link.config import LinkConfig
 from p2p.link.memory import UnreadMemory
 from p2p.link.stream import LinkStream
-from p2p.link.yamux_core import YamuxConfig, YamuxCore
+from p2p.link.yamux_core import YamuxCore
 
 _FRAMES_AT_ONCE: Final = 16
 """After so many we look whether the turn is over: a stream opened and reset costs 50 us."""
@@ -33,28 +33,6 @@ _RESTS_PER_TURN: Final = 4
 
 _TURN_S_WORST: Final = 0.01
 """A turn that took longer was the machine's fault."""
-
-
-@dataclass(frozen=True, slots=True)
-class LinkConfig:
-    """Timing and buffer bounds of one connection."""
-
-    ping_every_s: float = 5.0
-    # Three pings: one lost to a path change must not end a connection.
-    dead_after_s: float = 15.0
-    # What a goodbye and the frames before it may take to leave.
-    close_within_s: float = 0.5
-    # Frames wait above this, in the scheduler, where a more urgent one can still overtake.
-    backlog_bytes: int = LINK_BACKLOG_BYTES
-    # Beyond this we stop reading: a peer that makes us answer must also listen.
-    output_bytes_max: int = LINK_OUTPUT_BYTES_MAX
-    yamux: YamuxConfig = field(default_factory=YamuxConfig)
-
-    def __post_init__(self) -> None:
-        if not 0 < self.ping_every_s < self.dead_after_s:
-            raise ValueError("ping_every_s must be positive and below dead_after_s")
-        if not 0 < self.backlog_bytes <= self.output_bytes_max:
-            raise ValueError("backlog_bytes must be positive and at most output_bytes_max")
 
 
 class Connection:

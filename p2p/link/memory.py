@@ -21,9 +21,10 @@ class UnreadMemory:
     is closed: an honest peer, whose bytes are read as they come, never is.
     """
 
-    def __init__(self, bytes_max: int) -> None:
-        self.bytes_max = bytes_max
-        self.used_bytes = 0
+    def __init__(self, bytes_max: int, windows_bytes_max: int = 0) -> None:
+        """`windows_bytes_max` of these may be promised to peers in windows that have grown."""
+        self.bytes_max, self.windows_bytes_max = bytes_max, windows_bytes_max
+        self.used_bytes = self.reserved_bytes = 0
         self.evicted = 0
         self._holders: dict[Holder, None] = {}
 
@@ -47,3 +48,14 @@ class UnreadMemory:
     def give_back(self, size: int) -> None:
         """They have been read, or nobody will read them."""
         self.used_bytes -= size
+
+    def reserve(self, size: int) -> bool:
+        """Promise so much more to a peer whose window grows; False when that is too much."""
+        if self.reserved_bytes + size > self.windows_bytes_max:
+            return False
+        self.reserved_bytes += size
+        return True
+
+    def release(self, size: int) -> None:
+        """The stream with that window has ended."""
+        self.reserved_bytes -= size

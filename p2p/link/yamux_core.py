@@ -17,13 +17,11 @@ from typing import Final
 
 from p2p.errors import StreamLimitError, WireError
 from p2p.limits import (
-    LINK_UNREAD_BYTES_MAX,
     PONGS_WAITING_MAX,
-    STREAM_WINDOW_BYTES,
-    STREAM_WINDOW_BYTES_MAX,
-    STREAMS_INBOUND_MAX,
 )
 from p2p.link import yamux_events as events
+from p2p.link.config import WINDOW_START_BYTES, YamuxConfig
+from p2p.link.grown import GrownWindows
 from p2p.link.memory import UnreadMemory
 from p2p.link.noise import PLAIN_BYTES_MAX
 
@@ -31,9 +29,6 @@ HEADER: Final = struct.Struct("!BBHII")
 DATA, WINDOW_UPDATE, PING, GO_AWAY = range(4)
 SYN, ACK, FIN, RST = 1, 2, 4, 8
 NORMAL, PROTOCOL_ERROR, INTERNAL_ERROR = range(3)
-
-WINDOW_START_BYTES: Final = 256 * 1024
-"""What each side may send on a new stream before it is granted more; fixed by the specification."""
 
 DATA_BYTES_MAX: Final = PLAIN_BYTES_MAX - HEADER.size
 """Data we put in one frame: with its header it fills one Noise message exactly."""
@@ -44,31 +39,12 @@ _GRANT_BYTES: Final = 256 * 1024
 _STREAM_ID_MAX: Final = 2**32 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class YamuxConfig:
-    """Bounds of one connection's streams."""
-
-    # 100 Mbit/s at 80 ms round trip; granted only to streams whose reader keeps up.
-    window_bytes: int = STREAM_WINDOW_BYTES
-    # The same at 320 ms, or 400 Mbit/s at 80: reached by doubling where a window is what holds up.
-    window_bytes_max: int = STREAM_WINDOW_BYTES_MAX
-    streams_inbound_max: int = STREAMS_INBOUND_MAX
-    # Ours need few; this only stops a bug of ours from running away.
-    streams_outbound_max: int = 1024
-    # Sixteen full windows: more unread than that, and the stream that overflows is reset.
-    unread_bytes_max: int = LINK_UNREAD_BYTES_MAX
-
-    def __post_init__(self) -> None:
-        if self.window_bytes < WINDOW_START_BYTES:
-            raise ValueError(f"window_bytes must be at least {WINDOW_START_BYTES}")
-        if self.window_bytes_max < self.window_bytes:
-            raise ValueError("window_bytes_max must be at least window_bytes")
-
-
 @dataclass(slots=True)
 class _Stream:
     window: int
     """What the peer is granted when nothing is unread; grows with what the path needs."""
+    reserved: int = 0
+    """The part of it that is taken from what the node has for all connections."""
     granted_s: float = -math.inf
     send_window: int = WINDOW_START_BYTES
     receive_window: int = WINDOW_START_BYTES
@@ -88,7 +64,7 @@ class YamuxCore:
         memory: UnreadMemory | None = None,
     ) -> None:
         self._config = config or YamuxConfig()
-        self._memory = memory
+        self._memory, self._grown = memory, GrownWindows(memory)
         self._next_id = 1 if is_initiator else 2
         self._peer_parity = 0 if is_initiator else 1
         self._streams: dict[int, _Stream] = {}
@@ -310,7 +286,8 @@ class YamuxCore:
         """`size` received bytes have been read: grant the peer more, half a window at the most.
 
         A stream that takes in its window within four round trips (`rtt_s`) is held up by it: the
-        window doubles, up to `window_bytes_max` and a quarter of what the connection may hold.
+        window doubles, up to `window_bytes_max` and a quarter of what the connection may hold, and
+        beyond that as long as the node has room for a larger promise.
         """
         stream = self._streams.get(stream_id)
         if stream is None:
@@ -324,12 +301,20 @@ class YamuxCore:
         if free < min(window // 2, _GRANT_BYTES):
             return
         if (now_s - stream.granted_s) * window < 4 * self.rtt_s * free:
-            most = min(self._config.window_bytes_max, self.unread_bytes_max // 4)
-            stream.window = max(window, min(2 * window, most))
+            self._widen(stream)
             free += stream.window - window
         stream.granted_s = now_s
         stream.receive_window += free
         self._put(HEADER.pack(0, WINDOW_UPDATE, 0, stream_id, free))
+
+    def _widen(self, stream: _Stream) -> None:
+        most = min(self._config.window_bytes_max, self.unread_bytes_max // 4)
+        if stream.window < most:
+            stream.window = min(2 * stream.window, most)
+        elif self.unread_bytes_max >= self._config.unread_bytes_max:  # neither stranger nor guest
+            more = self._grown.double(stream.window)
+            stream.window += more
+            stream.reserved += more
 
     def finish(self, stream_id: int) -> None:
         """Send no more on this stream; what the peer sends still arrives."""
@@ -375,7 +360,7 @@ class YamuxCore:
         return self._unread
 
     def _has_memory(self, size: int) -> bool:
-        return self._unread + size <= self.unread_bytes_max
+        return self._unread + size <= self.unread_bytes_max + self._grown.total_bytes
 
     def _keep(self, stream: _Stream, size: int) -> None:
         stream.unread += size
@@ -389,7 +374,9 @@ class YamuxCore:
             self._memory.give_back(size)
 
     def _forget(self, stream_id: int) -> None:
-        self._release(self._streams.pop(stream_id).unread)
+        stream = self._streams.pop(stream_id)
+        self._release(stream.unread)
+        self._grown.give_back(stream.reserved)
         if stream_id % 2 == self._peer_parity:
             self._inbound -= 1
 

@@ -12,7 +12,8 @@ from p2p.host.libp2p.dialer import Dialer
 from p2p.host.libp2p.swarm import build
 from p2p.ids import PeerId, TrafficClass
 from p2p.link.agreement import opening
-from p2p.link.connection import Connection, LinkConfig
+from p2p.link.config import LinkConfig
+from p2p.link.connection import Connection
 from p2p.link.stream import LinkStream
 from p2p.wire.frames import frame
 from testnet.lone_peer import NETWORK

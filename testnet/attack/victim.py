@@ -21,7 +21,7 @@ from p2p.host.rpc import Rpc
 from p2p.identity.caller import Caller
 from p2p.identity.keys import KeySigner
 from p2p.ids import LabId, PeerId
-from p2p.link.connection import LinkConfig
+from p2p.link.config import LinkConfig
 from p2p.membership.config import MembershipConfig
 from p2p.membership.knowledge import Profile
 from p2p.membership.service import MembershipService

@@ -13,7 +13,7 @@ from p2p.host.libp2p.book import BackOffConfig
 from p2p.host.libp2p.host import HostConfig, Libp2pHost
 from p2p.host.rpc import Rpc
 from p2p.ids import PeerId, TrafficClass
-from p2p.link.connection import LinkConfig
+from p2p.link.config import LinkConfig
 from testnet.lone_peer import Ask, Told, lone_host
 from testnet.lone_process import StartPeer
 

@@ -13,7 +13,7 @@ from p2p.host.libp2p.bridge import MuxedLink, Muxer, Noise, SecureLink, Security
 from p2p.host.libp2p.index import KAD_MODULES, PROTOCOL
 from p2p.host.libp2p.lean_imports import HOLLOW
 from p2p.host.libp2p.swarm import QuietHost, QuietSwarm, build
-from p2p.link.connection import LinkConfig
+from p2p.link.config import LinkConfig
 
 from libp2p.abc import ISecureConn  # isort: skip
 from libp2p.crypto.ed25519 import create_new_key_pair as ed25519_key_pair  # isort: skip

@@ -10,7 +10,7 @@ from p2p.host.libp2p.swarm import build
 from p2p.host.libp2p.talk import check_answer
 from p2p.ids import PeerId
 from p2p.link.agreement import opening
-from p2p.link.connection import LinkConfig
+from p2p.link.config import LinkConfig
 from tests.interop.foreign_peer import ForeignPeer, running
 from tests.interop.open_node import Served, node
 

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2p.errors import StreamLimitError, WireError
-from p2p.link import yamux_core as y
 from p2p.link import yamux_events as ev
+from p2p.link.config import WINDOW_START_BYTES
 from p2p.link.noise import NoiseSession
 from p2p.link.yamux_core import YamuxCore
 from p2p.wire.frames import FrameReader, frame
@@ -100,4 +100,4 @@ def test_any_bytes_mean_something_or_are_refused(junk: bytes, cuts: list[int]) -
                 assert not isinstance(event, ev.Received) or bob.unread_bytes > 0
     except WireError:
         return
-    assert bob.unread_bytes <= y.WINDOW_START_BYTES
+    assert bob.unread_bytes <= WINDOW_START_BYTES

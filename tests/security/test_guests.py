@@ -14,7 +14,8 @@ from p2p.host.libp2p.swarm import build
 from p2p.host.libp2p.talk import check_answer
 from p2p.limits import GUEST_ECHO_BYTES_MAX, GUESTS_MAX
 from p2p.link.agreement import opening
-from p2p.link.connection import Connection, LinkConfig
+from p2p.link.config import LinkConfig
+from p2p.link.connection import Connection
 from p2p.link.stream import LinkStream
 from tests.interop.open_node import Served, key, node
 

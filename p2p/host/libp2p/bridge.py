@@ -33,9 +33,15 @@ from multiaddr import Multiaddr
 
 from p2p.errors import LinkClosedError, StreamLimitError, StreamResetError, WireError
 from p2p.host.libp2p.heard import HeardStream
-from p2p.limits import NODE_UNREAD_BYTES_MAX, STREAMS_OPENED_BURST, STREAMS_OPENED_PER_S
+from p2p.limits import (
+    NODE_UNREAD_BYTES_MAX,
+    NODE_WINDOWS_BYTES_MAX,
+    STREAMS_OPENED_BURST,
+    STREAMS_OPENED_PER_S,
+)
 from p2p.link.channel import SecureChannel
-from p2p.link.connection import Connection, LinkConfig
+from p2p.link.config import LinkConfig
+from p2p.link.connection import Connection
 from p2p.link.memory import UnreadMemory
 from p2p.link.noise import NoiseSession
 from p2p.link.stream import LinkStream
@@ -286,7 +292,7 @@ class Muxer(MuxerMultistream):
     def __init__(self, config: LinkConfig) -> None:
         super().__init__({TProtocol(YAMUX_ID): MuxedLink})
         self._config = config
-        self.memory = UnreadMemory(NODE_UNREAD_BYTES_MAX)
+        self.memory = UnreadMemory(NODE_UNREAD_BYTES_MAX, NODE_WINDOWS_BYTES_MAX)
         """Shared by all connections of the node."""
 
     async def new_conn(self, conn: ISecureConn, peer_id: ID) -> IMuxedConn:

@@ -6,7 +6,7 @@ from p2p.host.libp2p.book import BackOffConfig
 from p2p.host.libp2p.bulk import BulkConfig
 from p2p.host.libp2p.dialer import DialConfig
 from p2p.limits import ADMIT_DEADLINE_S, DIAL_DEADLINE_S, PEERS_MAX
-from p2p.link.connection import LinkConfig
+from p2p.link.config import LinkConfig
 from p2p.link.guard import GuardConfig
 from p2p.qos.scheduler import SchedulerConfig
 

@@ -26,7 +26,7 @@ from multiaddr import Multiaddr
 
 from p2p.host.libp2p.bridge import MuxedLink, Muxer, Noise, Security
 from p2p.limits import PEERS_MAX
-from p2p.link.connection import LinkConfig
+from p2p.link.config import LinkConfig
 
 Dial = Callable[[ID], Awaitable[SwarmConn]]
 

@@ -10,7 +10,8 @@ from trio.testing import MockClock, memory_stream_pair
 from p2p.errors import LinkClosedError, StreamResetError
 from p2p.link import yamux_core as yamux
 from p2p.link.channel import SecureChannel
-from p2p.link.connection import Connection, LinkConfig
+from p2p.link.config import LinkConfig, YamuxConfig
+from p2p.link.connection import Connection
 from p2p.link.noise import NoiseSession
 from p2p.link.stream import LinkStream
 
@@ -179,7 +180,7 @@ async def test_a_stalled_reader_holds_up_its_own_stream_only() -> None:
 
 
 async def test_streams_beyond_the_cap_are_reset_and_later_ones_work() -> None:
-    config = LinkConfig(yamux=yamux.YamuxConfig(streams_inbound_max=2))
+    config = LinkConfig(yamux=YamuxConfig(streams_inbound_max=2))
     async with linked(config) as (alice, bob):
         first, _ = await stream_pair(alice, bob)
         await stream_pair(alice, bob)

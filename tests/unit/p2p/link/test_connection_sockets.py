@@ -10,7 +10,8 @@ from trio.testing import MockClock
 
 from p2p.errors import LinkClosedError, StreamResetError
 from p2p.link.channel import SecureChannel
-from p2p.link.connection import Connection, LinkConfig
+from p2p.link.config import LinkConfig
+from p2p.link.connection import Connection
 from p2p.link.noise import NoiseSession
 from p2p.link.stream import LinkStream
 

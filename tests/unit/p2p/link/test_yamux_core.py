@@ -6,7 +6,8 @@ from p2p.errors import StreamLimitError, WireError
 from p2p.limits import PONGS_WAITING_MAX
 from p2p.link import yamux_core as y
 from p2p.link import yamux_events as ev
-from p2p.link.yamux_core import HEADER, YamuxConfig, YamuxCore
+from p2p.link.config import WINDOW_START_BYTES, YamuxConfig
+from p2p.link.yamux_core import HEADER, YamuxCore
 
 
 class Pair:
@@ -61,7 +62,7 @@ def test_a_writer_stops_at_the_window_and_goes_on_when_it_grows() -> None:
     pair = Pair()
     one = pair.alice.open_stream()
     sent = pair.alice.write(one, bytes(10**6))
-    assert sent == y.WINDOW_START_BYTES
+    assert sent == WINDOW_START_BYTES
     assert pair.alice.write(one, b"more") == 0
     received = sum(len(e.data) for e in pair.to_bob() if isinstance(e, ev.Received))
     pair.bob.consumed(one, received)
@@ -70,13 +71,13 @@ def test_a_writer_stops_at_the_window_and_goes_on_when_it_grows() -> None:
 
 
 def test_small_reads_grant_nothing_until_half_a_window_is_free() -> None:
-    config = YamuxConfig(window_bytes=y.WINDOW_START_BYTES)
+    config = YamuxConfig(window_bytes=WINDOW_START_BYTES)
     pair = Pair(config)
     one = pair.alice.open_stream()
-    pair.alice.write(one, bytes(y.WINDOW_START_BYTES))
+    pair.alice.write(one, bytes(WINDOW_START_BYTES))
     pair.to_bob()
     pair.bob.take_output()
-    pair.bob.consumed(one, y.WINDOW_START_BYTES // 2 - 1)
+    pair.bob.consumed(one, WINDOW_START_BYTES // 2 - 1)
     assert pair.bob.output_bytes == 0
     pair.bob.consumed(one, 1)
     assert pair.bob.output_bytes == HEADER.size
@@ -84,7 +85,7 @@ def test_small_reads_grant_nothing_until_half_a_window_is_free() -> None:
 
 def test_more_than_the_window_is_refused() -> None:
     bob = YamuxCore(is_initiator=False)
-    body = bytes(y.WINDOW_START_BYTES)
+    body = bytes(WINDOW_START_BYTES)
     list(bob.feed(syn(1) + data(1, body)))
     with pytest.raises(WireError, match="window 0"):
         list(bob.feed(data(1, b"x")))

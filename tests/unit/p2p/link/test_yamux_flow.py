@@ -3,12 +3,21 @@
 import pytest
 
 from p2p.errors import WireError
+from p2p.limits import (
+    GUEST_UNREAD_BYTES_MAX,
+    NODE_UNREAD_BYTES_MAX,
+    NODE_WINDOWS_BYTES_MAX,
+    STREAM_WINDOW_BYTES_MAX,
+    STREAM_WINDOW_GROWN_BYTES_MAX,
+)
 from p2p.link import yamux_core as y
 from p2p.link import yamux_events as ev
+from p2p.link.config import WINDOW_START_BYTES, YamuxConfig
+from p2p.link.memory import UnreadMemory
 from p2p.link.noise import PLAIN_BYTES_MAX
-from p2p.link.yamux_core import HEADER, YamuxConfig, YamuxCore
+from p2p.link.yamux_core import HEADER, YamuxCore
 
-CONFIG = YamuxConfig(window_bytes=y.WINDOW_START_BYTES, window_bytes_max=4 * y.WINDOW_START_BYTES)
+CONFIG = YamuxConfig(window_bytes=WINDOW_START_BYTES, window_bytes_max=4 * WINDOW_START_BYTES)
 RTT_S = 0.1
 
 
@@ -63,6 +72,64 @@ def test_a_window_grows_to_a_quarter_of_what_the_connection_may_hold_and_is_neve
         assert granted(bob) == half
     take_in(bob, stream, CONFIG.window_bytes)
     assert bob.has(stream)
+
+
+def sharing(memory: UnreadMemory) -> YamuxCore:
+    """A connection with one stream, whose node lets windows grow out of `memory`."""
+    bob = YamuxCore(is_initiator=False, memory=memory)
+    bob.rtt_s = RTT_S
+    list(bob.feed(HEADER.pack(0, y.DATA, y.SYN, 1, 0)))
+    bob.take_output()
+    return bob
+
+
+def fill_the_path(bob: YamuxCore, seconds: float) -> int:
+    """The peer sends whatever it may, each round trip, and all of it is read; the window then."""
+    now_s, window = 10.0, WINDOW_START_BYTES
+    while now_s < 10.0 + seconds:
+        for _ in range(window // WINDOW_START_BYTES):
+            take_in(bob, 1, WINDOW_START_BYTES)
+            now_s += RTT_S * WINDOW_START_BYTES / window
+            bob.consumed(1, WINDOW_START_BYTES, now_s)
+            window += granted(bob) - WINDOW_START_BYTES
+    return window
+
+
+def test_on_a_long_fast_path_a_window_grows_to_32_mib_within_a_second_and_a_half() -> None:
+    memory = UnreadMemory(NODE_UNREAD_BYTES_MAX, NODE_WINDOWS_BYTES_MAX)
+    bob = sharing(memory)
+    assert fill_the_path(bob, 1.5) == STREAM_WINDOW_GROWN_BYTES_MAX
+    assert memory.reserved_bytes == STREAM_WINDOW_GROWN_BYTES_MAX - STREAM_WINDOW_BYTES_MAX
+
+
+def test_what_all_windows_promise_stays_within_what_the_node_has() -> None:
+    memory = UnreadMemory(NODE_UNREAD_BYTES_MAX, NODE_WINDOWS_BYTES_MAX)
+    peers = [sharing(memory) for _ in range(6)]
+    windows = [fill_the_path(bob, 1.5) for bob in peers]
+    assert windows[:3] == 3 * [STREAM_WINDOW_GROWN_BYTES_MAX]
+    assert windows[-1] == STREAM_WINDOW_BYTES_MAX  # nothing was left for it but its own
+    assert memory.reserved_bytes <= NODE_WINDOWS_BYTES_MAX
+    for bob in peers:
+        bob.reset(1)
+    assert memory.reserved_bytes == 0
+    assert fill_the_path(sharing(memory), 1.5) == STREAM_WINDOW_GROWN_BYTES_MAX
+
+
+def test_whoever_fills_a_grown_window_at_once_is_not_reset() -> None:
+    bob = sharing(UnreadMemory(NODE_UNREAD_BYTES_MAX, NODE_WINDOWS_BYTES_MAX))
+    window = fill_the_path(bob, 1.5)
+    for _ in range(window // WINDOW_START_BYTES):
+        take_in(bob, 1, WINDOW_START_BYTES)
+    assert bob.has(1)
+    assert bob.unread_bytes == window
+
+
+def test_a_strangers_window_takes_nothing_of_the_nodes() -> None:
+    memory = UnreadMemory(NODE_UNREAD_BYTES_MAX, NODE_WINDOWS_BYTES_MAX)
+    bob = sharing(memory)
+    bob.unread_bytes_max = GUEST_UNREAD_BYTES_MAX
+    fill_the_path(bob, 1.5)
+    assert memory.reserved_bytes == 0
 
 
 def test_more_than_a_grown_window_is_still_refused() -> None:
