@@ -31,6 +31,10 @@ idle_256_mib
     Resident memory (VmRSS) of a host with 256 connected peers that say nothing but keep-alives.
 delay_*_mb_s
     The same bulk through a relay that delays each way by half of the 10 or 100 ms round trip.
+rate_100ms_vs_10ms, window_100ms_vs_sslstream, window_100ms_vs_stock, half_rate_100ms_s
+    Bulk over one stream that stays open, 512 MiB and at least four seconds, of which the first two
+    are not counted: what a window that has grown carries (window_*_ms_mb_s), and after how long
+    half of that was first reached.
 cipher_*_s_per_gb
     Sealing and opening 65,519-byte messages in this process with nothing around them: the least
     a Noise (ChaCha20-Poly1305) and a TLS (AES-256-GCM) connection can cost.
@@ -51,6 +55,7 @@ from bench.link_processes import Worker, spawned
 MIB: Final = 1024 * 1024
 BULK_BYTES: Final = {"ours": 96 * MIB, "ssl": 96 * MIB, "stock": 16 * MIB}
 DELAYED_BYTES: Final = {"ours": 48 * MIB, "ssl": 48 * MIB, "stock": 16 * MIB}
+STEADY_BYTES: Final = 512 * MIB
 CALLS: Final = {"ours": 6_400, "stock": 640}
 NEW_CALLS: Final = 50
 RPC_CALLS: Final = 300
@@ -78,9 +83,14 @@ class Samples:
         pairs = zip(self.values[figure, "ours"], self.values[figure, rival], strict=True)
         return statistics.median(ours / theirs for ours, theirs in pairs)
 
+    def over(self, figure: str, other: str) -> float:
+        """Median of one of our figures over another, round by round."""
+        pairs = zip(self.values[figure, "ours"], self.values[other, "ours"], strict=True)
+        return statistics.median(one / two for one, two in pairs)
+
 
 def measure(rounds: int) -> dict[str, object]:
-    """All figures; takes about four minutes with five rounds."""
+    """All figures; takes about ten minutes with five rounds."""
     samples = Samples()
     with _workers() as (direct, delayed):
         for worker in direct.values():  # warm up: buffers, caches, allocator
@@ -96,6 +106,9 @@ def measure(rounds: int) -> dict[str, object]:
                 if delay_ms == DELAYS_MS[-1] and stack == "ours":
                     took_ms = worker.ask("connects", CONNECTS)
                     samples.add("round_trips", stack, took_ms / delay_ms)
+                rate, half_s = worker.ask_all("steady", STEADY_BYTES)
+                samples.add(f"window_{delay_ms}_ms", stack, rate)
+                samples.add(f"half_{delay_ms}_ms", stack, half_s)
     return _figures(samples) | cipher_s_per_gb() | {"idle_256_mib": _crowd_mib()}
 
 
@@ -160,6 +173,10 @@ def _figures(samples: Samples) -> dict[str, object]:
         "connect_cpu_ms": round(samples.median("connect_cpu", "ours"), 2),
         "stock_connect_ms": round(samples.median("connects", "stock"), 1),
         "connect_round_trips": round(samples.median("round_trips", "ours"), 1),
+        "rate_100ms_vs_10ms": round(samples.over("window_100_ms", "window_10_ms"), 2),
+        "window_100ms_vs_sslstream": round(samples.ratio("window_100_ms", "ssl"), 2),
+        "window_100ms_vs_stock": round(samples.ratio("window_100_ms", "stock"), 2),
+        "half_rate_100ms_s": round(samples.median("half_100_ms", "ours"), 2),
         "rpc_p50_ms": round(samples.median("rpc_calls", "ours"), 3),
         "rpc_calls_per_s": round(samples.median("rpc_rate", "ours")),
     }
@@ -169,6 +186,8 @@ def _figures(samples: Samples) -> dict[str, object]:
         for delay_ms in DELAYS_MS:
             rate = samples.median(f"delay_{delay_ms}_ms", name)
             figures[f"{name}_delay_{delay_ms}_ms_mb_s"] = round(rate, 1)
+            rate = samples.median(f"window_{delay_ms}_ms", name)
+            figures[f"{name}_window_{delay_ms}_ms_mb_s"] = round(rate, 1)
     for name in ("ours", "stock"):
         figures[f"{name}_calls_per_s"] = round(samples.median("calls", name))
         figures[f"{name}_new_call_p50_ms"] = round(samples.median("new_calls", name), 3)

@@ -62,8 +62,8 @@ async def _sink(stream: LinkStream) -> None:
         head += await stream.read(8 - len(head))
     wanted = int.from_bytes(head)
     received = 0
-    while received < wanted:
-        received += len(await stream.read())
+    while received < wanted and (data := await stream.read()):
+        received += len(data)
     await stream.write(received.to_bytes(8))
     stream.finish()
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 _CPUCLOCK_SCHED: Final = 2
 """Of the clock ids the kernel makes from process ids: user plus system time, to the nanosecond."""
@@ -73,9 +73,17 @@ class Worker:
 
     def ask(self, figure: str, size: int) -> float:
         """Have one figure measured."""
-        self._client.tell(f"{figure} {size}")
-        value: float = json.loads(self._client.line())[figure]
+        value: float = self._answer(figure, size)
         return value
+
+    def ask_all(self, figure: str, size: int) -> list[float]:
+        """Have one measured that has several values."""
+        values: list[float] = self._answer(figure, size)
+        return values
+
+    def _answer(self, figure: str, size: int) -> Any:  # noqa: ANN401
+        self._client.tell(f"{figure} {size}")
+        return json.loads(self._client.line())[figure]
 
     def cpu_s(self) -> float:
         """Of both ends so far."""

@@ -6,6 +6,7 @@ It connects and prints `ready`; then every line `figure size` on standard input 
 line of JSON. The order of rounds and rivals is the coordinator's.
 """
 
+import itertools
 import json
 import statistics
 import sys
@@ -20,6 +21,11 @@ from p2p.limits import STREAMS_OPENED_BURST, STREAMS_OPENED_PER_S
 CHUNK_BYTES: Final = 64 * 1024
 """What one write of the bulk figure carries."""
 
+STEADY_FROM_S: Final = 2.0
+"""A window that grows has grown by then."""
+MARK_EVERY_S: Final = 0.1
+STEADY_BYTES_MAX: Final = 1 << 40
+"""More than is ever sent: the receiver reads until the stream ends."""
 AT_ONCE: Final = 64
 MESSAGE: Final = bytes(range(100))
 EARNING_S: Final = STREAMS_OPENED_BURST / STREAMS_OPENED_PER_S
@@ -82,6 +88,30 @@ async def bulk(client: Client, size: int) -> float:
     if received != size:
         raise AssertionError(f"{received} of {size} bytes arrived")
     return size / took_s / 1e6
+
+
+async def steady(client: Client, size: int) -> list[float]:
+    """The same over one stream: MB/s after the first STEADY_FROM_S, and when half of that was had.
+
+    It goes on for `size` bytes and so long that as much time is counted as is not. Sent counts as
+    arrived: a sender is ahead of its receiver by one window, the same at both ends of what counts.
+    """
+    chunk = bytes(CHUNK_BYTES)
+    sent, marks = 0, [(0.0, 0)]
+    pipe = await client.open(SINK, STEADY_BYTES_MAX.to_bytes(8))
+    began_s = trio.current_time()
+    while sent < size or marks[-1][0] < 2 * STEADY_FROM_S:
+        await pipe.write(chunk)
+        sent += CHUNK_BYTES
+        now_s = trio.current_time() - began_s
+        if now_s - marks[-1][0] > MARK_EVERY_S:
+            marks.append((now_s, sent))
+    await pipe.close()
+    counted = [mark for mark in marks if mark[0] >= STEADY_FROM_S]
+    (from_s, before), (until_s, after) = counted[0], counted[-1]
+    rate = (after - before) / (until_s - from_s)
+    speeds = [(t, (b - a) / (t - s)) for (s, a), (t, b) in itertools.pairwise(marks)]
+    return [rate / 1e6, next(at_s for at_s, speed in speeds if speed >= rate / 2)]
 
 
 async def calls(client: Client, count: int) -> float:
@@ -154,8 +184,9 @@ async def _median_ms(once: Callable[[], Awaitable[None]], count: int) -> float:
     return statistics.median(times)
 
 
-FIGURES: Final[dict[str, Callable[[Client, int], Awaitable[float]]]] = {
+FIGURES: Final[dict[str, Callable[[Client, int], Awaitable[float | list[float]]]]] = {
     "bulk": bulk,
+    "steady": steady,
     "calls": calls,
     "new_calls": new_calls,
     "rpc_calls": rpc_calls,
