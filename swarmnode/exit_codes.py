@@ -19,3 +19,5 @@ TASK_NOT_STARTED: Final = 125
 TASK_NOT_INVOCABLE: Final = 126
 TASK_NOT_FOUND: Final = 127
 INTERRUPTED: Final = 130
+READER_GONE: Final = 141
+"""Whoever read our output went away, as the shell says it of SIGPIPE."""

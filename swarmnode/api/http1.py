@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 import h11
 import trio
+from starlette.requests import ClientDisconnect
 
 from swarmnode.limits import (
     API_BODY_STALL_S,
@@ -90,10 +91,12 @@ class HttpConnection:
         with self._scope:
             try:
                 await self._app(self._asgi_scope(request), self._receive, self._send)
+            except ClientDisconnect:
+                self._ended = True  # in the middle of a body: nobody is there to be told
             except Exception:
                 # A bug in one route: its client is told, the log has the trace, the node lives.
                 log.exception("a request failed: %s %s", request.method.decode(), request.target)
-            if self._http.our_state is h11.SEND_RESPONSE:
+            if self._http.our_state is h11.SEND_RESPONSE and not self._ended:
                 await self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "see the node's log")
 
     def _asgi_scope(self, request: h11.Request) -> Message:

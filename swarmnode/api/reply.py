@@ -1,11 +1,13 @@
 """JSON in and out of Starlette, by msgspec."""
 
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TypeVar
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 BODY_BYTES_MAX = 1024 * 1024
 """A JSON request: a task spec with long argument lists is far below this."""
@@ -16,6 +18,17 @@ StructT = TypeVar("StructT")
 def reply(value: object, status: int = 200) -> Response:
     """One JSON document; bytes are base64, tuples arrays, dataclasses objects."""
     return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+class Stream(StreamingResponse):
+    """An answer in pieces, whose source is closed when its reader goes away in the middle."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI entry."""
+        pieces = self.body_iterator
+        assert isinstance(pieces, AsyncGenerator)
+        async with aclosing(pieces):
+            await super().__call__(scope, receive, send)
 
 
 async def body_as(kind: type[StructT], request: Request) -> StructT:

@@ -10,11 +10,12 @@ from typing import Final
 import msgspec
 import trio
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from swarmnode.api.asker import asker_of
 from swarmnode.api.events import Event, EventHub
+from swarmnode.api.reply import Stream
 from swarmnode.api.schema_tasks import GapLine
 
 HEARTBEAT_S: Final = 15.0
@@ -34,7 +35,7 @@ class EventRoutes:
     async def events(self, request: Request) -> Response:
         """Follow what happens to tasks, from now on or after `Last-Event-ID`."""
         last = request.headers.get("last-event-id", "")
-        return StreamingResponse(
+        return Stream(
             self._stream(last, asker_of(request).person),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store"},

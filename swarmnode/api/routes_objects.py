@@ -1,11 +1,11 @@
 """Objects over HTTP: streams in, streams out, never a whole file in memory."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from storage.caps import parse_cap
@@ -23,7 +23,7 @@ from swarmnode.api.object_views import (
     receipt_json,
     survivals,
 )
-from swarmnode.api.reply import body_as, flag, reply
+from swarmnode.api.reply import Stream, body_as, flag, reply
 from swarmnode.api.schema import ReadRequest, Removed, SameRequest
 
 
@@ -100,14 +100,16 @@ class ObjectRoutes:
         """Stream plaintext. Errors before the first byte are problems, later ones cut it short."""
         wanted = await body_as(ReadRequest, request)
         chunks = self._chunks(parse_cap(wanted.cap), wanted)
+        assert isinstance(chunks, AsyncGenerator)
         first = await anext(chunks, b"")
 
         async def stream() -> AsyncIterator[bytes]:
-            yield first
-            async for chunk in chunks:
-                yield chunk
+            async with aclosing(chunks):
+                yield first
+                async for chunk in chunks:
+                    yield chunk
 
-        return StreamingResponse(stream(), media_type="application/octet-stream")
+        return Stream(stream(), media_type="application/octet-stream")
 
     def _chunks(self, cap: ReadCap, wanted: ReadRequest) -> AsyncIterator[bytes]:
         return self._node.objects.get(cap, start=wanted.start, length=wanted.length)

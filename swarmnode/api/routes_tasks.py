@@ -7,12 +7,12 @@ from typing import Final
 import msgspec
 import trio
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from swarmnode.api.asker import Asker, asker_of, shown
 from swarmnode.api.face import NodeFace
-from swarmnode.api.reply import body_bytes, flag, number, reply
+from swarmnode.api.reply import Stream, body_bytes, flag, number, reply
 from swarmnode.api.schema_tasks import FilesLine, Forgotten, Retried, Submitted
 from swarmnode.api.task_views import detail_of, explanation_of, left_by, line_of, outputs_of
 from swarmnode.errors import TaskNotEndedError, TaskUnknownError
@@ -139,7 +139,7 @@ class TaskRoutes:
         attempt = int(number(request, "attempt", 0, 0, 2**53))
         follow = flag(request, "follow")
         pieces = self._node.market.logs(task, stream, follow=follow, attempt=attempt)
-        return StreamingResponse(_from(pieces, offset), media_type="application/octet-stream")
+        return Stream(_from(pieces, offset), media_type="application/octet-stream")
 
     def _view(self, request: Request) -> TaskView:
         """The task asked for. Raises TaskUnknownError, also for another person's."""

@@ -10,12 +10,19 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Protocol
 
 CHUNK_BYTES = 256 * 1024
 WAIT_STEP_S = 0.05
 START_S = 15.0
 """A node that has just been started loads its tables: seconds on a busy machine."""
+
+
+class Source(Protocol):
+    """What an upload reads. Its own errors are never OSError: those are the connection's."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes; none at the end."""
 
 
 class NodeUnreachableError(Exception):
@@ -81,7 +88,7 @@ class Client:
             text = response.read()
         return json.loads(text) if text else None
 
-    def upload(self, path: str, source: IO[bytes]) -> Any:  # noqa: ANN401
+    def upload(self, path: str, source: Source) -> Any:  # noqa: ANN401
         """POST a stream of any length, chunked.
 
         A node that cannot take it answers early; that answer is what is raised.

@@ -9,6 +9,7 @@ from swarmnode.exit_codes import (
     INTERRUPTED,
     NOT_FOUND,
     OK,
+    READER_GONE,
     TASK_NOT_FOUND,
     TASK_NOT_INVOCABLE,
     TASK_NOT_STARTED,
@@ -24,6 +25,7 @@ __all__ = [
     "INTERRUPTED",
     "NOT_FOUND",
     "OK",
+    "READER_GONE",
     "TASK_NOT_FOUND",
     "TASK_NOT_INVOCABLE",
     "TASK_NOT_STARTED",
@@ -40,3 +42,7 @@ class CliError(click.ClickException):
     def __init__(self, message: str, exit_code: int = ERROR) -> None:
         super().__init__(message)
         self.exit_code = exit_code  # type: ignore[misc]
+
+
+class ReaderGoneError(Exception):
+    """Whoever read our output has what it wanted: end without a word."""

@@ -7,15 +7,15 @@ leaves nothing behind. What comes down appears whole or not at all.
 import io
 import os
 import stat
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import IO, cast
 
 from swarmnode.cli import exits
+from swarmnode.cli.client import Source
+from swarmnode.cli.local_files import Steady, standard_input
 
 
 class Pieces(io.RawIOBase):
@@ -66,23 +66,23 @@ def base_name(path: Path) -> str:
 
 
 @contextmanager
-def source(path: Path) -> Iterator[IO[bytes]]:
+def source(path: Path) -> Iterator[Source]:
     """What goes up for a path: a file's bytes, a folder's tree, or stdin for `-`.
 
     A program's right to run is kept: such a file goes up as a tree of its own. Raises CliError.
     """
     if str(path) == "-":
-        yield sys.stdin.buffer
+        yield standard_input()
         return
     if is_tree(path):
-        yield cast("IO[bytes]", Pieces(packed(path).pieces))
+        yield Pieces(packed(path).pieces)
         return
     try:
         file = path.open("rb")
     except OSError as error:
         raise cannot_read(path, error) from error
     with file:
-        yield file
+        yield Steady(file, path, shown(path))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 Every command is one row of COMMANDS and one of SUMMARIES: `--help` imports click alone.
 """
 
+import errno
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -14,6 +16,7 @@ from swarmnode.cli import exits
 from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.output import complain
 
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 COMMANDS: Final[dict[str, str]] = {
     "api": "swarmnode.cli.api_commands:api",
     "config": "swarmnode.cli.configure:config",
@@ -131,7 +134,27 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point of `swarmnode` and `swarm`."""
-    sys.exit(run(sys.argv[1:]))
+    try:
+        code = run(sys.argv[1:])
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (BrokenPipeError, exits.ReaderGoneError):  # as in `| head`
+        code = exits.READER_GONE
+        _write_no_more()
+    except OSError as error:
+        if error.filename is not None or error.errno not in _FULL:
+            raise
+        _write_no_more()
+        complain(f"cannot write standard output: {error.strerror}: free some space there")
+        code = exits.ERROR
+    sys.exit(code)
+
+
+def _write_no_more() -> None:
+    """What is still to be written has nowhere to go: Python would try again at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,6 @@
 """`obj put | get | cat | ls | stat | rm`: objects in and out of the pool."""
 
-import errno
-import os
-import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,12 +8,17 @@ from urllib.parse import quote
 import click
 
 from swarmnode.cli import exits, folders
+from swarmnode.cli.client import Client
 from swarmnode.cli.each import each
 from swarmnode.cli.groups import NearestGroup
+from swarmnode.cli.local_files import ChangedError, check_target, write_out, write_whole
 from swarmnode.cli.machines import Machines
-from swarmnode.cli.output import emit, emit_rows, output_option, stamp
+from swarmnode.cli.output import complain, emit, emit_rows, output_option, stamp
+from swarmnode.cli.progress import Progress
 from swarmnode.cli.talk import human_bytes, node
 
+PUT_TRIES_MAX = 3
+"""Times a file that changes while it is read is read anew."""
 DURABILITIES = ("durable", "quorum", "local")
 KINDS = ("put", "input", "output", "checkpoint")
 
@@ -39,9 +40,9 @@ def put(file: Path, name: str, durability: str, fmt: str) -> None:
     has the capability can read the object; without it nobody can.
     """
     shown = name or ("" if str(file) == "-" else folders.base_name(file))
-    with node() as client, folders.source(file) as source:
-        path = f"/api/v1/objects?name={quote(shown)}&durability={durability}"
-        receipt = client.upload(path, source)
+    path = f"/api/v1/objects?name={quote(shown)}&durability={durability}"
+    with node() as client:
+        receipt = _upload(client, path, file)
     if fmt != "table":
         emit(receipt, fmt)
         return
@@ -58,44 +59,52 @@ def put(file: Path, name: str, durability: str, fmt: str) -> None:
 
 @obj.command("get")
 @click.argument("cap")
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE|FOLDER")
-@click.option("--force", is_flag=True, help="Replace FILE when it exists; never a folder.")
+@click.argument("file", type=click.Path(allow_dash=True, path_type=Path), metavar="FILE|FOLDER|-")
+@click.option("--force", is_flag=True, help="Replace FILE when it exists; regular files only.")
 @click.option("--raw", is_flag=True, help="The bytes as they are, also those of a folder.")
 @output_option
 def get(cap: str, file: Path, force: bool, raw: bool, fmt: str) -> None:
-    """Write the object to FILE; nothing appears there unless every byte was verified.
+    """Write the object to FILE, `-` for stdout; FILE appears when every byte was verified.
 
     What was put as a folder becomes one, which must not be there yet.
     """
-    if os.path.lexists(file) and (not force or file.is_dir()):
-        raise exits.CliError(f"{file} exists: choose another name or --force", exits.USAGE)
+    shown = folders.shown(file)
+    is_stdout = str(file) == "-"
+    if not is_stdout:
+        check_target(file, shown, force=force)
     with node() as client:
-        chunks = client.download("/api/v1/objects/read", {"cap": cap})
+        progress = Progress("get")
+        chunks = progress.passing(client.download("/api/v1/objects/read", {"cap": cap}))
         is_tree, chunks = folders.begins_as_tree(chunks)
         if is_tree and not raw:
+            if is_stdout:
+                raise exits.CliError("it is a folder: name one to make, or add --raw", exits.USAGE)
             names, size = folders.write_tree(chunks, file)
         else:
-            names, size = 0, _write_whole(chunks, file)
-    shown = folders.shown(file)
+            names = 0
+            size = write_out(chunks) if is_stdout else write_whole(chunks, file, shown)
+    if is_stdout:
+        return
     told: dict[str, object] = {"folder": shown, "files": names} if names else {"file": shown}
     emit(told | {"size": human_bytes(size) if fmt == "table" else size}, fmt)
 
 
-def _write_whole(chunks: Iterator[bytes], file: Path) -> int:
-    part = file.with_name(f".{file.name}.part{os.getpid()}")
-    size = 0
-    try:
-        with part.open("wb") as out:
-            for chunk in chunks:
-                size += out.write(chunk)
-        part.replace(file)
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        remedy = "free some space there" if full else "choose another place"
-        raise exits.CliError(f"cannot write {file}: {error.strerror}: {remedy}") from error
-    finally:
-        part.unlink(missing_ok=True)
-    return size
+def _upload(client: Client, path: str, file: Path) -> dict[str, Any]:
+    """Send a file, folder or `-`; what changed while it was read is read again. The receipt."""
+    for left in reversed(range(PUT_TRIES_MAX)):
+        with folders.source(file) as source:
+            progress = Progress("put", getattr(source, "size", None))
+            try:
+                receipt: dict[str, Any] = client.upload(path, progress.reading(source))
+            except ChangedError as error:
+                if not left:
+                    raise
+                complain(f"{error.format_message()} (reading it again)")
+            else:
+                return receipt
+            finally:
+                progress.end()
+    raise AssertionError
 
 
 @obj.command("cat")
@@ -106,9 +115,7 @@ def cat(cap: str, start: int, length: int | None) -> None:
     """Write the object, or a range of it, to stdout."""
     wanted = {"cap": cap, "start": start, "length": length}
     with node() as client:
-        for chunk in client.download("/api/v1/objects/read", wanted):
-            sys.stdout.buffer.write(chunk)
-    sys.stdout.buffer.flush()
+        write_out(Progress("read").passing(client.download("/api/v1/objects/read", wanted)))
 
 
 @obj.command("ls")

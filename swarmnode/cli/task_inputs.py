@@ -9,11 +9,11 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import Any, Final
 from urllib.parse import quote
 
 from swarmnode.cli import exits, folders
-from swarmnode.cli.client import CHUNK_BYTES, ApiError, Client
+from swarmnode.cli.client import CHUNK_BYTES, ApiError, Client, Source
 
 TOGETHER_MIN: Final = 33
 """So many single files go up as one object: a put each would take a round trip each."""
@@ -115,7 +115,7 @@ def upload(inputs: Sequence[Input], client: Client, *, is_kept: bool = False) ->
 def _put(
     client: Client,
     name: str,
-    opened: Callable[[], AbstractContextManager[IO[bytes]]],
+    opened: Callable[[], AbstractContextManager[Source]],
     is_kept: bool,
 ) -> str:
     """The capability of what is stored already, or is now; it is read once more for that."""
@@ -130,7 +130,7 @@ def _put(
     return cap
 
 
-def _known(client: Client, source: IO[bytes]) -> str:
+def _known(client: Client, source: Source) -> str:
     """The capability of an object of ours with the same content, or an empty text."""
     from blake3 import blake3
 
@@ -147,8 +147,8 @@ def _known(client: Client, source: IO[bytes]) -> str:
 
 
 @contextmanager
-def _bundled(files: Mapping[str, Path]) -> Iterator[IO[bytes]]:
-    yield cast("IO[bytes]", folders.Pieces(_bundle(files)))
+def _bundled(files: Mapping[str, Path]) -> Iterator[Source]:
+    yield folders.Pieces(_bundle(files))
 
 
 _BUNDLE: Final = Input(WORK_FOLDER)

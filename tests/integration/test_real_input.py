@@ -91,7 +91,7 @@ def store_and_read(size: int) -> int:
         writer, reader, first, second = swarm.nodes[:4]
         with archive.open("rb") as file:
             source = Hooked(file, size // 2, lambda: swarm.kill_machine(first))
-            receipt = writer.client.upload("/api/v1/objects?name=archive", source)  # type: ignore[arg-type]
+            receipt = writer.client.upload("/api/v1/objects?name=archive", source)
         assert source.done
         assert receipt["size"] == size
         if second.peer not in holders_of(swarm, writer, receipt["address"]):

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from starlette.requests import Request
 
 from swarmnode.api.http1 import HttpConnection
 from swarmnode.limits import API_BODY_STALL_S, API_HEAD_S, API_REPLY_STALL_S
@@ -194,3 +195,15 @@ async def test_a_bug_in_a_route_is_told_and_logged_and_ends_nothing_else(
         assert (await wire.rest()).startswith(b"HTTP/1.1 500")
         await wire.ended.wait()
     assert "a bug" in caplog.text
+
+
+async def test_a_body_that_breaks_off_is_no_bug(caplog: pytest.LogCaptureFixture) -> None:
+    async def reads(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
+        await Request(scope, receive).body()
+
+    async with wired(reads) as wire:
+        await wire.stream.send_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nabc")
+        await trio.testing.wait_all_tasks_blocked()
+        await wire.stream.aclose()
+        await wire.ended.wait()
+    assert caplog.text == ""
