@@ -305,3 +305,10 @@ ACCEPT_WARN_S: Final = 60.0
 
 DESCRIPTORS_RESERVED: Final = 64
 """Or an eighth of the limit: files of the store, dials, starting tasks; never a connection's."""
+
+# Multistream
+HANDSHAKE_READ_BYTES_MAX: Final = 65_535
+"""Asked of a socket at once before it is admitted: a Noise message, by its two bytes of length."""
+
+MULTISTREAM_LINE_BYTES_MAX: Final = 1024
+"""A protocol's name: libp2p believes whatever length a peer announces, and would keep as much."""

@@ -4,6 +4,11 @@ from typing import Final
 
 from p2p.ids import PeerId
 
+TABLES_REMEDY: Final = (
+    "restore it from a backup, or move it away to start anew (store.lmdb together with segments)"
+)
+"""What helps against damaged tables."""
+
 
 class StorageError(Exception):
     """Base of all errors in this package."""
@@ -20,8 +25,12 @@ class StoreFailedError(StorageError):
 class RecordCorruptError(StoreFailedError):
     """A record of the tables is not what was written: restore it, or delete it and start anew."""
 
-    def __init__(self, table: str, key: bytes) -> None:
-        super().__init__(f"record {key.hex()[:32]} of table {table} fails its hash")
+    def __init__(self, table: str, key: bytes, where: str = "") -> None:
+        """`where` is the folder of the tables."""
+        place = f" in {where}" if where else ""
+        super().__init__(
+            f"record {key.hex()[:32]} of table {table}{place} fails its hash: {TABLES_REMEDY}"
+        )
         self.table, self.key = table, key
 
 
@@ -33,8 +42,11 @@ class ShardCorruptError(StorageError):
     """The bytes do not match their hash: drop the copy and ask for a repair."""
 
     def __init__(self, root: bytes, holder: PeerId | None = None) -> None:
-        where = f" from {holder}" if holder else ""
-        super().__init__(f"shard {root.hex()[:16]}{where} fails its hash")
+        where = f"from {holder} " if holder else "in this machine's segments "
+        super().__init__(
+            f"shard {root.hex()[:16]} {where}fails its hash: a repair replaces it from other "
+            "machines; if more do, look at the disk"
+        )
         self.root, self.holder = root, holder
 
 

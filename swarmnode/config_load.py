@@ -83,7 +83,8 @@ class _Reader:
         try:
             found = tomllib.loads(text.decode())
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-            self.faults.append(f"{path}: {exc}")
+            remedy = "correct it, or move it away for the defaults"
+            self.faults.append(f"{path} is no TOML ({exc}): {remedy}")
             return
         self._read_tables(found, path)
 

@@ -166,7 +166,9 @@ def read_revoked(home: Home) -> frozenset[str]:
     try:
         lines = read_private_file(home.revoked_file).decode().splitlines()
     except UnicodeDecodeError as exc:
-        raise IdentityError(f"{home.revoked_file} is no text: remove it") from exc
+        raise IdentityError(
+            f"{home.revoked_file} is damaged, no text: restore it from a backup, or write it anew"
+        ) from exc
     return frozenset(found for line in lines if (found := line.partition("#")[0].strip()))
 
 

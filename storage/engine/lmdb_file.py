@@ -12,7 +12,7 @@ from typing import Any
 import lmdb
 
 from storage.engine.lmdb_records import Handle, get_record, seal
-from storage.errors import RecordCorruptError, StoreFailedError
+from storage.errors import TABLES_REMEDY, RecordCorruptError, StoreFailedError
 from storage.limits import COMMIT_BYTES_MAX, TABLES_MAX, TABLES_READERS_MAX
 
 MARK_TABLE = "about this store"
@@ -21,7 +21,7 @@ UNWRITTEN_BYTES_MAX = 16 * COMMIT_BYTES_MAX
 """Far more than some commits that freed all they wrote can leave at the end of the file."""
 
 DATA_FILE, LOCK_FILE = "data.mdb", "lock.mdb"
-REMEDY = "restore it from a backup, or move it away to start anew"
+REMEDY = TABLES_REMEDY
 
 
 def open_store(path: Path, map_bytes: int) -> tuple[Any, dict[str, Handle]]:
@@ -30,10 +30,12 @@ def open_store(path: Path, map_bytes: int) -> tuple[Any, dict[str, Handle]]:
         if not path.exists() or not any(path.iterdir()):
             _create(path, map_bytes)
         if not (path / DATA_FILE).is_file():
-            raise StoreFailedError(f"{path} is no store of ours: {DATA_FILE} is missing")
+            raise StoreFailedError(f"{path} is no store of ours, {DATA_FILE} is missing: {REMEDY}")
         environment = _open(path, map_bytes)
     except OSError as error:
-        raise StoreFailedError(f"{path} cannot be opened: {error}") from error
+        raise StoreFailedError(
+            f"{path} cannot be opened ({error}): make it readable and writable for this user"
+        ) from error
     with ExitStack() as undo:
         undo.callback(environment.close)
         _mend_size(path, environment)  # first: the others read pages
@@ -85,7 +87,9 @@ def _open(path: Path, map_bytes: int) -> Any:  # noqa: ANN401 - lmdb has no type
     except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.VersionMismatchError) as error:
         raise StoreFailedError(f"{path} is damaged or foreign ({error}): {REMEDY}") from error
     except lmdb.Error as error:
-        raise StoreFailedError(f"{path} cannot be opened: {error}") from error
+        raise StoreFailedError(
+            f"{path} cannot be opened ({error}): give this user the rights to it, and room"
+        ) from error
 
 
 def _handles(environment: Any) -> dict[str, Handle]:  # noqa: ANN401
@@ -102,11 +106,13 @@ def _check_mark(path: Path, environment: Any, handles: dict[str, Handle]) -> Non
     try:
         with environment.begin(buffers=True) as txn:
             table = handles.get(MARK_TABLE)
-            mark = table and get_record(txn, table, MARK_TABLE, MARK_KEY)
+            mark = table and get_record(txn, table, str(path), MARK_TABLE, MARK_KEY)
     except RecordCorruptError as error:
         raise StoreFailedError(f"{path} is damaged (its mark fails its hash): {REMEDY}") from error
     if mark != MARK:
-        raise StoreFailedError(f"{path} is no store of ours, or of another version: {mark!r}")
+        raise StoreFailedError(
+            f"{path} is no store of ours, or of another version ({mark!r}): {REMEDY}"
+        )
 
 
 def _mend_size(path: Path, environment: Any) -> None:  # noqa: ANN401

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import lmdb
 from blake3 import blake3
 
-from storage.errors import RecordCorruptError, StoreFailedError
+from storage.errors import TABLES_REMEDY, RecordCorruptError, StoreFailedError
 from storage.limits import KEY_BYTES_MAX
 
 HASH_BYTES = 8
@@ -31,25 +31,33 @@ def seal(table: str, key: bytes, value: bytes) -> bytes:
     return _hash(table, key, value) + value
 
 
-def unseal(table: str, key: bytes, sealed: memoryview) -> bytes:
-    """The value as it was written. Raises RecordCorruptError."""
+def unseal(where: str, table: str, key: bytes, sealed: memoryview) -> bytes:
+    """The value as it was written to the tables in folder `where`. Raises RecordCorruptError."""
     value = sealed[HASH_BYTES:]
     if len(sealed) < HASH_BYTES or sealed[:HASH_BYTES] != _hash(table, key, value):
-        raise RecordCorruptError(table, key)
+        raise RecordCorruptError(table, key, where)
     return bytes(value)
 
 
-def get_record(txn: Transaction, handle: Handle, table: str, key: bytes) -> bytes | None:
+def get_record(
+    txn: Transaction, handle: Handle, where: str, table: str, key: bytes
+) -> bytes | None:
     """One value. Raises RecordCorruptError, StoreFailedError."""
     try:
         sealed = txn.get(key, db=handle)
     except lmdb.Error as error:
-        raise unreadable(table, error) from error
-    return None if sealed is None else unseal(table, key, sealed)
+        raise unreadable(where, table, error) from error
+    return None if sealed is None else unseal(where, table, key, sealed)
 
 
 def scan_records(
-    txn: Transaction, handle: Handle, table: str, prefix: bytes, after: bytes | None, limit: int
+    txn: Transaction,
+    handle: Handle,
+    where: str,
+    table: str,
+    prefix: bytes,
+    after: bytes | None,
+    limit: int,
 ) -> list[tuple[bytes, bytes]]:
     """Pairs in key order, as `ReadView.scan` says. Raises RecordCorruptError, StoreFailedError."""
     if len(prefix) > KEY_BYTES_MAX or limit <= 0:
@@ -66,14 +74,14 @@ def scan_records(
                     continue
                 if not key.startswith(prefix):
                     break
-                pairs.append((key, unseal(table, key, sealed)))
+                pairs.append((key, unseal(where, table, key, sealed)))
                 if len(pairs) == limit:
                     break
     except lmdb.Error as error:
-        raise unreadable(table, error) from error
+        raise unreadable(where, table, error) from error
     return pairs
 
 
-def unreadable(table: str, error: Exception) -> StoreFailedError:
+def unreadable(where: str, table: str, error: Exception) -> StoreFailedError:
     """What LMDB says of a damaged page, as ours."""
-    return StoreFailedError(f"table {table} cannot be read ({error}): restore it or start anew")
+    return StoreFailedError(f"table {table} in {where} cannot be read ({error}): {TABLES_REMEDY}")

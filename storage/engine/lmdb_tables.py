@@ -27,7 +27,7 @@ from storage.engine.lmdb_records import (
 )
 from storage.engine.port import WriteView, check_key
 from storage.engine.reserve import Reserve
-from storage.errors import StoreFailedError, StoreFullError
+from storage.errors import TABLES_REMEDY, StoreFailedError, StoreFullError
 from storage.limits import (
     COMMIT_BYTES_MAX,
     COMMIT_WRITES_MAX,
@@ -42,21 +42,30 @@ ResultT = TypeVar("ResultT")
 class _Write:
     """The write view of one `apply`: a transaction nested in that of its group."""
 
-    def __init__(self, environment: Any, txn: Transaction, known: dict[str, Handle]) -> None:  # noqa: ANN401
-        self._environment, self._txn, self._known = environment, txn, known
+    def __init__(
+        self,
+        environment: Any,  # noqa: ANN401
+        where: str,
+        txn: Transaction,
+        known: dict[str, Handle],
+    ) -> None:
+        self._environment, self._where = environment, where
+        self._txn, self._known = txn, known
         self.opened: dict[str, Handle] = {}
         self.bytes = 0
 
     def get(self, table: str, key: bytes) -> bytes | None:
         check_key(key)
         handle = self._handle(table)
-        return handle and get_record(self._txn, handle, table, key)
+        return handle and get_record(self._txn, handle, self._where, table, key)
 
     def scan(
         self, table: str, prefix: bytes = b"", *, after: bytes | None = None, limit: int = 1000
     ) -> list[tuple[bytes, bytes]]:
         handle = self._handle(table)
-        return scan_records(self._txn, handle, table, prefix, after, limit) if handle else []
+        if not handle:
+            return []
+        return scan_records(self._txn, handle, self._where, table, prefix, after, limit)
 
     def put(self, table: str, key: bytes, value: bytes) -> None:
         check_key(key)
@@ -66,7 +75,7 @@ class _Write:
         except (lmdb.MapFullError, lmdb.TxnFullError) as error:
             raise StoreFullError(f"no room for a record of {len(sealed)} bytes") from error
         except lmdb.Error as error:
-            raise unreadable(table, error) from error
+            raise unreadable(self._where, table, error) from error
         self.bytes += len(key) + len(sealed)
 
     def delete(self, table: str, key: bytes) -> bool:
@@ -77,7 +86,7 @@ class _Write:
         try:
             return bool(self._txn.delete(key, db=handle))
         except lmdb.Error as error:
-            raise unreadable(table, error) from error
+            raise unreadable(self._where, table, error) from error
 
     def _handle(self, table: str) -> Handle | None:
         return self._known.get(table) or self.opened.get(table)
@@ -133,7 +142,7 @@ class LmdbTables:
         if handle is None:
             return None
         with self._begin() as txn:
-            return get_record(txn, handle, table, key)
+            return get_record(txn, handle, str(self._path), table, key)
 
     def scan(
         self, table: str, prefix: bytes = b"", *, after: bytes | None = None, limit: int = 1000
@@ -142,7 +151,7 @@ class LmdbTables:
         if handle is None:
             return []
         with self._begin() as txn:
-            return scan_records(txn, handle, table, prefix, after, limit)
+            return scan_records(txn, handle, str(self._path), table, prefix, after, limit)
 
     async def transact(self, apply: Callable[[WriteView], ResultT]) -> ResultT:
         """See the port."""
@@ -172,7 +181,9 @@ class LmdbTables:
         try:
             return self._environment.begin(write=write, buffers=True)
         except lmdb.Error as error:
-            raise StoreFailedError(f"{self._path}: {error}") from error
+            raise StoreFailedError(
+                f"{self._path} cannot be read ({error}): {TABLES_REMEDY}"
+            ) from error
 
     async def _check_readers(self) -> None:
         while True:
@@ -224,7 +235,10 @@ class LmdbTables:
         except lmdb.Error as error:
             txn.abort()
             if not self._is_full(error):
-                raise StoreFailedError(f"{self._path}: a commit failed: {error}") from error
+                raise StoreFailedError(
+                    f"{self._path}: a commit failed ({error}): see the kernel's log (dmesg) for "
+                    "its disk, mend that, and start the node again"
+                ) from error
             for entry in group[:handled]:
                 entry.fail(StoreFullError(f"{self._path}: the disk is full ({error})"))
         else:
@@ -234,7 +248,8 @@ class LmdbTables:
     def _nest(self, txn: Transaction, entry: Entry[Any], fresh: dict[str, Handle]) -> int:
         """Run one `apply`; the bytes it wrote. Handles of tables it made are good for its group."""
         child = self._environment.begin(write=True, parent=txn, buffers=True)
-        view = _Write(self._environment, child, {**self._handles, **fresh})
+        known = {**self._handles, **fresh}
+        view = _Write(self._environment, str(self._path), child, known)
         if not entry.try_on(view):
             child.abort()  # closes the handles it opened, too
             return 0

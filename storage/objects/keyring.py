@@ -10,8 +10,9 @@ from typing import Final
 import msgspec
 
 from p2p.ids import PeerId
-from p2p.wire.codec import Record, decode_as, encode
+from p2p.wire.codec import Record, encode
 from storage.engine.port import Tables, WriteView
+from storage.engine.stored import stored
 from storage.facade import Mark, ObjectEntry, ReadCap
 from storage.ids import Address, LeaseId, ObjectKey
 
@@ -65,7 +66,7 @@ class Keyring:
     def get(self, address: Address) -> KeyRow | None:
         """The object of that address, if it is here."""
         data = self._tables.get(self._table, address)
-        return None if data is None else decode_as(KeyRow, data)
+        return None if data is None else stored(KeyRow, data, "store.lmdb")
 
     def holder_of(self, lease: LeaseId) -> Address | None:
         """Which object of ours has that lease."""
@@ -87,7 +88,7 @@ class Keyring:
         pairs: list[tuple[bytes, bytes]] = []
         while more := self._tables.scan(self._table, after=pairs[-1][0] if pairs else None):
             pairs += more
-        return [(Address(key), decode_as(KeyRow, value)) for key, value in pairs]
+        return [(Address(key), stored(KeyRow, value, "store.lmdb")) for key, value in pairs]
 
     def entries(self) -> Sequence[ObjectEntry]:
         """All objects, the oldest first."""
@@ -117,7 +118,7 @@ class Keyring:
         if data is None:
             return False
         if self._table == TABLE:
-            row = decode_as(KeyRow, data)
+            row = stored(KeyRow, data, "store.lmdb")
             view.delete(LEASES_OF, row.lease)
             if row.digest:
                 view.delete(DIGESTS, row.digest + address)
@@ -130,7 +131,9 @@ class Keyring:
             for address in addresses:
                 data = view.get(self._table, address)
                 if data is not None:  # it may have been forgotten meanwhile
-                    row = msgspec.structs.replace(decode_as(KeyRow, data), until_ms=until_ms)
+                    row = msgspec.structs.replace(
+                        stored(KeyRow, data, "store.lmdb"), until_ms=until_ms
+                    )
                     view.put(self._table, address, encode(row))
 
         await self._tables.transact(write)

@@ -167,4 +167,7 @@ class SegmentFiles:
             return StoreFullError(
                 f"{self._folder}: {error.strerror}: raise the limit (ulimit -n, LimitNOFILE=)"
             )
-        return StoreFailedError(f"{self._folder}: {error}")
+        return StoreFailedError(
+            f"{self._folder} cannot be read or written ({error}): see the kernel's log (dmesg) for "
+            "its disk, mend that, and start the node again"
+        )

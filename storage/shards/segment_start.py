@@ -28,7 +28,8 @@ def check_folder(folder: Path, files: SegmentFiles, store_id: bytes, *, known: b
                 return
             if not _is_torn(found, store_id):
                 raise StoreFailedError(
-                    f"{folder} belongs to other tables ({mark} says so): give it its own back"
+                    f"{folder} belongs to other tables ({mark} says so): give it its own back, or "
+                    "move it away, too, to start anew"
                 )
             if files.numbers() and not known:
                 raise StoreFailedError(
@@ -36,13 +37,18 @@ def check_folder(folder: Path, files: SegmentFiles, store_id: bytes, *, known: b
                     "tables from a backup, or move the folder away to start anew"
                 )
         elif known or files.numbers():
-            raise StoreFailedError(f"{mark} is missing: is the disk mounted, the folder whole?")
+            raise StoreFailedError(
+                f"{mark} is missing: is the disk mounted, the folder whole? restore it, or move "
+                "the tables (store.lmdb) away, too, to start anew"
+            )
         fresh = folder / f"{ID_FILE}.new"
         write_durably(fresh, store_id)
         fresh.rename(mark)
         files.sync_folder()
     except OSError as error:
-        raise StoreFailedError(f"{folder} cannot be used: {error}") from error
+        raise StoreFailedError(
+            f"{folder} cannot be used ({error}): give this user the rights to it, and room"
+        ) from error
 
 
 def _is_torn(found: bytes, store_id: bytes) -> bool:

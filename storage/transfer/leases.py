@@ -21,10 +21,11 @@ import trio
 from p2p.errors import RefusalError
 from p2p.identity.caller import Caller
 from p2p.ids import LabId, MemberId, PeerId
-from p2p.wire.codec import decode_as, encode
+from p2p.wire.codec import encode
 from p2p.wire.envelope import Signed
 from storage.config import StorageClass, StorageConfig
 from storage.engine.port import ReadView, Tables, WriteView
+from storage.engine.stored import stored
 from storage.ids import Address, LeaseId, ShardRoot
 from storage.limits import DROPPED_LEASES_KEPT, LEASE_ID_BYTES, LEASE_ROWS_PER_SCAN
 from storage.messages import LeaseTerms
@@ -95,7 +96,9 @@ class LeaseBook:
         after: bytes | None = None
         while rows := self._tables.scan(LEASES, after=after, limit=LEASE_ROWS_PER_SCAN):
             after = rows[-1][0]
-            yield from ((LeaseId(key), decode_as(LeaseRow, value)) for key, value in rows)
+            yield from (
+                (LeaseId(key), stored(LeaseRow, value, "store.lmdb")) for key, value in rows
+            )
 
     def has_ended(self, lease: LeaseId) -> bool:
         """Whether nothing more is owed under a lease: it is over, or not here at all."""
@@ -118,7 +121,7 @@ class LeaseBook:
         while rows := self._tables.scan(LEASES, after=after, limit=LEASE_ROWS_PER_SCAN):
             after = rows[-1][0]
             for _, value in rows:
-                self.shares.add(decode_as(LeaseRow, value).payer)
+                self.shares.add(stored(LeaseRow, value, "store.lmdb").payer)
 
     async def put_shard(
         self, root: ShardRoot, data: bytes, terms: LeaseTerms, putter: Caller
@@ -263,7 +266,7 @@ class LeaseBook:
         while rows := self._tables.scan(LEASES, after=after, limit=LEASE_ROWS_PER_SCAN):
             after = rows[-1][0]
             for key, value in rows:
-                lease, row = LeaseId(key), decode_as(LeaseRow, value)
+                lease, row = LeaseId(key), stored(LeaseRow, value, "store.lmdb")
                 if self._is_over(row, now_ms) and not spared(lease, row):
                     freed += await self.drop(lease)
         return freed

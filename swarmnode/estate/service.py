@@ -6,9 +6,10 @@ from typing import Final, Protocol
 
 import trio
 
-from p2p.wire.codec import Record, decode_as, encode
+from p2p.wire.codec import Record, encode
 from storage.caps import parse_cap
 from storage.engine.port import Tables, WriteView
+from storage.engine.stored import stored
 from storage.errors import CapabilityError, ManifestError, ObjectUnknownError, StoreFullError
 from storage.facade import Objects
 from storage.ids import Address
@@ -187,7 +188,7 @@ class EstateService:
 
     def _row(self, task: TaskId) -> EstateRow:
         data = self._tables.get(ESTATES, task.encode())
-        return EstateRow() if data is None else decode_as(EstateRow, data)
+        return EstateRow() if data is None else stored(EstateRow, data, "state.lmdb")
 
 
 def _leaves_something(event: TaskChanged) -> bool:

@@ -11,8 +11,9 @@ from typing import Final
 
 import trio
 
-from p2p.wire.codec import Record, decode_as, encode
+from p2p.wire.codec import Record, encode
 from storage.engine.port import Tables, WriteView
+from storage.engine.stored import stored
 from swarmnode.errors import LogStaleError
 from swarmnode.limits import ATTEMPTS_KEPT_MAX, LOG_HEAD_PAGES, LOG_PAGE_BYTES, LOG_TAIL_PAGES
 from swarmnode.tasks.ids import TaskId
@@ -176,7 +177,7 @@ class LogBook:
 
     def _stream(self, view: "Tables | WriteView", task: TaskId, stream: str) -> StreamRecord:
         raw = view.get(LOG_STREAMS, _stream_key(task, stream))
-        return StreamRecord() if raw is None else decode_as(StreamRecord, raw)
+        return StreamRecord() if raw is None else stored(StreamRecord, raw, "state.lmdb")
 
 
 def _stream_key(task: TaskId, stream: str) -> bytes:

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from p2p.effects import Persist
-from p2p.wire.codec import decode_as
 from swarmnode.limits import TASK_RECORD_BYTES_MAX
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import FenceRecord, JobRecord, RoundRecord, TaskRecord
 
 if TYPE_CHECKING:  # cores name these tables, and the engine's port knows the event loop
     from storage.engine.port import ReadView, WriteView
+from storage.engine.stored import stored
 
 TASKS: Final = "tasks"
 ROUNDS: Final = "task_rounds"
@@ -54,24 +54,30 @@ def write_all(view: WriteView, writes: Sequence[Persist]) -> None:
 
 def load_tasks(view: ReadView) -> list[TaskRecord]:
     """Every task ever submitted here that was not forgotten."""
-    return [decode_as(TaskRecord, raw, TASK_RECORD_BYTES_MAX) for _, raw in _scan(view, TASKS)]
+    return [
+        stored(TaskRecord, raw, "state.lmdb", TASK_RECORD_BYTES_MAX)
+        for _, raw in _scan(view, TASKS)
+    ]
 
 
 def load_rounds(view: ReadView, task: TaskId) -> list[RoundRecord]:
     """The auctions kept for one task, in order."""
     found = _scan(view, ROUNDS, task_key(task))
-    return [decode_as(RoundRecord, raw, TASK_RECORD_BYTES_MAX) for _, raw in found]
+    return [stored(RoundRecord, raw, "state.lmdb", TASK_RECORD_BYTES_MAX) for _, raw in found]
 
 
 def load_jobs(view: ReadView) -> list[JobRecord]:
     """Every job that was not settled when this node stopped."""
-    return [decode_as(JobRecord, raw, TASK_RECORD_BYTES_MAX) for _, raw in _scan(view, JOBS)]
+    return [
+        stored(JobRecord, raw, "state.lmdb", TASK_RECORD_BYTES_MAX) for _, raw in _scan(view, JOBS)
+    ]
 
 
 def load_fences(view: ReadView) -> dict[TaskId, FenceRecord]:
     """The newest fence accepted here for each task, oldest note first."""
     found = [
-        (TaskId(key.decode()), decode_as(FenceRecord, raw)) for key, raw in _scan(view, FENCES)
+        (TaskId(key.decode()), stored(FenceRecord, raw, "state.lmdb"))
+        for key, raw in _scan(view, FENCES)
     ]
     return dict(sorted(found, key=lambda pair: (pair[1].noted_ms, pair[0])))
 

@@ -135,6 +135,34 @@ async def test_garbage_instead_of_a_handshake_ends_that_socket(garbage: bytes) -
         await is_closed(socket)
 
 
+ENDLESS = b"\xff\xff\xff\xff\xff\x1f"
+"""A line of 2^40 - 1 bytes is announced."""
+
+
+@pytest.mark.parametrize("before", [b"", MULTISTREAM, NOISE[:-8]], ids=["first", "second", "third"])
+async def test_a_name_without_end_is_not_collected(before: bytes) -> None:
+    """libp2p's multistream believes any length; ours must not (advisory on unbounded reads)."""
+    async with scene() as here, await trio.open_tcp_stream(*here.address) as socket:
+        sent = 0
+        with trio.fail_after(UPGRADE_DEADLINE_S / 2), suppress(trio.BrokenResourceError):
+            await socket.send_all(before + ENDLESS)
+            while True:
+                await socket.send_all(bytes(65536))
+                sent += 65536
+        assert sent < 16 * 1024 * 1024  # what the kernel's buffers take
+
+
+@pytest.mark.parametrize("before", [b"", MULTISTREAM], ids=["first", "second"])
+async def test_a_name_without_end_on_a_stream_ends_that_stream(before: bytes) -> None:
+    async with scene() as here, connected(here.bob.addresses()[0]) as eve:
+        await eve.join()
+        stream = await eve.stream(before + ENDLESS)
+        with trio.fail_after(5), suppress(StreamResetError):
+            while await stream.read():
+                pass
+        assert not eve.link.is_closing
+
+
 async def test_every_beginning_of_a_handshake_that_ends_there_is_survived() -> None:
     whole = NOISE + b"\x00\x20" + bytes(range(32))
     async with scene() as here:

@@ -32,8 +32,9 @@ from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_ID
 from multiaddr import Multiaddr
 
 from p2p.errors import LinkClosedError, StreamLimitError, StreamResetError, WireError
-from p2p.host.libp2p.heard import HeardStream
+from p2p.host.libp2p.heard import HeardStream, check_asked
 from p2p.limits import (
+    MULTISTREAM_LINE_BYTES_MAX,
     NODE_UNREAD_BYTES_MAX,
     NODE_WINDOWS_BYTES_MAX,
     STREAMS_OPENED_BURST,
@@ -71,7 +72,8 @@ class SecureLink(ISecureConn):
         self._plain = bytearray().join(session.open(early))
 
     async def read(self, n: int | None = None) -> bytes:
-        """1 to n bytes; ConnectionClosedError at the end."""
+        """1 to n bytes; ConnectionClosedError at the end, WireError for a name without end."""
+        check_asked(n, MULTISTREAM_LINE_BYTES_MAX)
         while not self._plain:
             try:
                 plaintexts = await self.channel.receive()

@@ -15,6 +15,7 @@ from libp2p.custom_types import StreamHandlerFn, TProtocol
 from libp2p.host.basic_host import BasicHost
 from libp2p.host.ping import ID as PING_ID
 from libp2p.identity.identify.identify import ID as IDENTIFY_ID
+from libp2p.io.abc import ReadWriteCloser
 from libp2p.network.stream.net_stream import NetStream
 from libp2p.protocol_muxer.multiselect import MULTISELECT_PROTOCOL_ID, is_valid_handshake
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
@@ -22,7 +23,9 @@ from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicat
 from p2p.errors import WireError
 from p2p.host.libp2p.bridge import MuxedLink, MuxedStream
 from p2p.host.libp2p.guests import Guests
+from p2p.host.libp2p.heard import check_asked
 from p2p.host.libp2p.peer import PeerConn
+from p2p.limits import MULTISTREAM_LINE_BYTES_MAX
 from p2p.link.agreement import opening
 from p2p.link.stream import LinkStream
 
@@ -93,7 +96,7 @@ class Gate:
         await handler(stream)
 
     async def _negotiate(self, stream: INetStream) -> str:
-        talk = MultiselectCommunicator(stream)
+        talk = MultiselectCommunicator(_Lines(stream))
         await talk.write(MULTISELECT_PROTOCOL_ID)
         if not is_valid_handshake(await talk.read()):
             raise WireError("the stream does not begin with multistream")
@@ -126,3 +129,26 @@ class Gate:
         if conn is None:
             raise WireError("the connection is already gone")
         return conn, stream.muxed_stream.stream
+
+
+class _Lines(ReadWriteCloser):
+    """A stream while its protocol is agreed on: no line may be longer than a name."""
+
+    def __init__(self, stream: INetStream) -> None:
+        self._stream = stream
+
+    async def read(self, n: int | None = None) -> bytes:
+        """1 to n bytes. WireError for a line without end."""
+        check_asked(n, MULTISTREAM_LINE_BYTES_MAX)
+        return await self._stream.read(n)
+
+    async def write(self, data: bytes) -> None:
+        """Send it."""
+        await self._stream.write(data)
+
+    async def close(self) -> None:
+        """The stream outlives the talk: nothing."""
+
+    def get_remote_address(self) -> tuple[str, int] | None:
+        """Host and port of the other end."""
+        return self._stream.get_remote_address()

@@ -14,6 +14,7 @@ from libp2p.io.exceptions import ConnectionClosedError
 from libp2p.io.trio import TrioTCPStream
 
 from p2p.errors import WireError
+from p2p.limits import HANDSHAKE_READ_BYTES_MAX
 from p2p.link.agreement import Agreement
 
 _FIRST_BYTES: Final = b"\x13/multistream/1.0.0\n"
@@ -25,6 +26,12 @@ _AHEAD_BYTES: Final = 4096
 def is_multistream(heard: bytes) -> bool:
     """True while what was heard can be how a libp2p peer begins."""
     return _FIRST_BYTES.startswith(heard[: len(_FIRST_BYTES)])
+
+
+def check_asked(count: int | None, most: int) -> None:
+    """Raises WireError when libp2p wants to collect more than anything a peer may say has."""
+    if count is not None and count > most:
+        raise WireError(f"the other end announces {count} bytes where {most} are enough")
 
 
 class HeardStream(TrioTCPStream):
@@ -42,7 +49,11 @@ class HeardStream(TrioTCPStream):
         self._agreement = Agreement(protocol)
 
     async def read(self, n: int | None = None) -> bytes:
-        """1 to n bytes, b"" at the end; WireError when no libp2p peer would begin like that."""
+        """1 to n bytes, b"" at the end.
+
+        WireError when no libp2p peer would begin like that, or announce so long a message.
+        """
+        check_asked(n, HANDSHAKE_READ_BYTES_MAX)
         while not self._unread and n != 0:
             try:
                 data = bytes(await self.stream.receive_some(_AHEAD_BYTES))

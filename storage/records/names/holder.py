@@ -10,9 +10,10 @@ from p2p.errors import RefusalError, WireError
 from p2p.identity.caller import Caller
 from p2p.ids import PeerId
 from p2p.membership.view import Member
-from p2p.wire.codec import Message, Record, decode_as, encode
+from p2p.wire.codec import Message, Record, encode
 from p2p.wire.envelope import Signed
 from storage.engine.port import Tables, WriteView
+from storage.engine.stored import stored
 from storage.errors import StoreFullError
 from storage.limits import NAME_KEPT_MS, NAME_PENDING_MS, NAMES_PER_SCAN
 from storage.records.names.core import NOTHING, accept, is_sane, name_key, promise
@@ -69,7 +70,7 @@ class NameHolder:
         after: bytes | None = None
         while page := self._tables.scan(TABLE, after=after, limit=NAMES_PER_SCAN):
             for _, packed in page:
-                entry = decode_as(NameEntry, packed)
+                entry = stored(NameEntry, packed, "store.lmdb")
                 self._accounts.add(entry.payer, is_pending=entry.state.sealed is None)
             after = page[-1][0]
 
@@ -114,7 +115,7 @@ class NameHolder:
     ) -> NameHeld:
         def apply(view: WriteView) -> tuple[NameHeld, NameEntry | None, NameEntry | None]:
             packed = view.get(TABLE, key)
-            old = None if packed is None else decode_as(NameEntry, packed)
+            old = None if packed is None else stored(NameEntry, packed, "store.lmdb")
             state = NOTHING if old is None else old.state
             changed = change(state)
             if changed is None:
@@ -171,7 +172,7 @@ class NameHolder:
 
     def _state(self, key: bytes) -> NameState:
         packed = self._tables.get(TABLE, key)
-        return NOTHING if packed is None else decode_as(NameEntry, packed).state
+        return NOTHING if packed is None else stored(NameEntry, packed, "store.lmdb").state
 
     def remembered(self) -> tuple[PeerId, ...]:
         """Among whom names were spread when this was last written down."""
@@ -189,7 +190,7 @@ class NameHolder:
 
     def _entries(self, after: bytes | None) -> list[tuple[bytes, NameEntry]]:
         pairs = self._tables.scan(TABLE, after=after, limit=NAMES_PER_SCAN)
-        return [(key, decode_as(NameEntry, packed)) for key, packed in pairs]
+        return [(key, stored(NameEntry, packed, "store.lmdb")) for key, packed in pairs]
 
     async def sweep(self) -> int:
         """Forget names whose record has expired, and those that never got one; how many.
@@ -209,7 +210,7 @@ class NameHolder:
     async def _forget(self, key: bytes, now_ms: int) -> bool:
         def apply(view: WriteView) -> NameEntry | None:
             packed = view.get(TABLE, key)
-            entry = None if packed is None else decode_as(NameEntry, packed)
+            entry = None if packed is None else stored(NameEntry, packed, "store.lmdb")
             if entry is None or not _is_over(entry, now_ms):  # written meanwhile
                 return None
             view.delete(TABLE, key)

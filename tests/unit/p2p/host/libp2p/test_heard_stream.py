@@ -8,8 +8,10 @@ import trio
 
 from p2p.errors import WireError
 from p2p.host.libp2p.heard import HeardStream
+from p2p.limits import HANDSHAKE_READ_BYTES_MAX
 
 from libp2p.io.exceptions import ConnectionClosedError  # isort: skip
+from libp2p.utils.varint import read_delim  # isort: skip
 
 HELLO = b"\x13/multistream/1.0.0\n"
 
@@ -58,3 +60,13 @@ async def test_a_closed_socket_is_said_to_be_closed() -> None:
             await stream.read(1)
         with pytest.raises(ConnectionClosedError):
             await stream.write(HELLO)
+
+
+async def test_more_than_any_message_of_a_handshake_is_not_collected() -> None:
+    async with heard() as (stream, far, _):
+        await far.send_all(HELLO + b"\xff\xff\xff\xff\x0f" + bytes(1000))
+        assert await read_delim(stream) == HELLO[1:-1]
+        with pytest.raises(WireError, match="announces 4294967295 bytes"):
+            await read_delim(stream)
+        with pytest.raises(WireError):
+            await stream.read(HANDSHAKE_READ_BYTES_MAX + 1)
