@@ -6,8 +6,9 @@ from typing import Final
 import msgspec
 
 from p2p.ids import LabId, MemberId, PeerId
-from p2p.wire.codec import Record, decode_as, encode
+from p2p.wire.codec import Record, encode
 from storage.engine.port import ReadView, WriteView
+from storage.engine.stored import stored
 from storage.ids import LeaseId
 from storage.transfer.shares import NOBODY, Payer
 
@@ -60,4 +61,4 @@ def held_on(view: WriteView, lease: LeaseId, until_ms: int, putter: PeerId) -> b
 
 def row_of(view: ReadView, lease: LeaseId) -> LeaseRow | None:
     data = view.get(LEASES, lease)
-    return None if data is None else decode_as(LeaseRow, data)
+    return None if data is None else stored(LeaseRow, data, "store.lmdb")

@@ -12,9 +12,10 @@ from typing import Final, Protocol
 from p2p.errors import WireError
 from p2p.identity.caller import Caller
 from p2p.ids import NetworkId, PeerId
-from p2p.wire.codec import Record, decode_as, encode
+from p2p.wire.codec import Record, encode
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
 from storage.engine.port import ReadView, Tables, WriteView
+from storage.engine.stored import stored
 from storage.ids import Address, LeaseId
 from storage.limits import LEASE_ROWS_PER_SCAN, TOMBSTONES_MAX
 from storage.rights import Proofs
@@ -88,7 +89,7 @@ class Tombstones:
     def of(self, leases: Sequence[LeaseId]) -> list[Signed]:
         """What is kept of these."""
         found = (self._tables.get(TABLE, lease) for lease in leases)
-        return [decode_as(TombRow, data).sealed for data in found if data is not None]
+        return [stored(TombRow, data, "store.lmdb").sealed for data in found if data is not None]
 
     def has(self, view: ReadView, lease: LeaseId) -> bool:
         """Whether nothing shall be kept under that lease any more."""
@@ -106,7 +107,11 @@ class Tombstones:
         count = 0
         while rows := self._tables.scan(TABLE, after=after, limit=LEASE_ROWS_PER_SCAN):
             after = rows[-1][0]
-            over = [key for key, value in rows if decode_as(TombRow, value).until_ms <= now_ms]
+            over = [
+                key
+                for key, value in rows
+                if stored(TombRow, value, "store.lmdb").until_ms <= now_ms
+            ]
             count += len(rows) - len(over)
             if over:
                 await self._tables.free(_forget(over))
