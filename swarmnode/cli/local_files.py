@@ -57,7 +57,7 @@ class Steady:
         if now != {self._before} or self._read != (self.size or self._read):
             raise ChangedError(
                 f"{self._shown} changed while it was read: nothing was stored; put it again when "
-                "it has come to rest, or put a copy"
+                "it has come to rest, or pipe it in (obj put -)"
             )
 
 
