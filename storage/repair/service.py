@@ -40,6 +40,7 @@ from storage.repair.events import (
     PageKey,
 )
 from storage.repair.mender import Mender
+from storage.repair.witnesses import is_one_persons_word
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +310,11 @@ class RepairService:
             if holding is None or me in holding.peers():
                 return False
             rows = await self._rows_of_roots(address, manifest, holding)
+            keepers = [peer for root, peer in rows if peer is not None and root in ours]
+            trusted = (manifest.owner, self._person_of(me))
+            word = holding.signer, keepers, trusted
+            if keepers and is_one_persons_word(*word, self._person_of):
+                return False
             for peer in holding.peers():
                 theirs = [root for root, holder in rows if holder == peer and root in ours]
                 if theirs and not await self._has_all(peer, theirs):
@@ -316,6 +322,10 @@ class RepairService:
             if any(holder is None and root in ours for root, holder in rows):
                 return False
         return True
+
+    def _person_of(self, peer: PeerId) -> str:
+        member = self._members.view().find(peer)
+        return peer if member is None else member.member or peer
 
     async def _has_all(self, peer: PeerId, roots: Sequence[ShardRoot]) -> bool:
         try:
