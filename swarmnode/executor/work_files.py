@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from functools import partial
 
 from p2p.workers import Workers
-from swarmnode.errors import ExecutorUnavailableError, OutputUnsafeError
+from swarmnode.errors import ExecutorUnavailableError, JobUnknownError, OutputUnsafeError
 from swarmnode.executor import safe_files
 from swarmnode.executor.port import FileStat, JobId
 from swarmnode.limits import FILE_CHUNK_BYTES
@@ -76,7 +76,11 @@ class WorkFiles(ABC):
         root = self._work(job)
 
         def look() -> Scan:
-            return scan(root, base, owned_by=os.stat(root).st_uid)
+            try:
+                owner = os.stat(root).st_uid
+            except FileNotFoundError as exc:
+                raise JobUnknownError(f"job {job!r} was forgotten while it was looked at") from exc
+            return scan(root, base, owned_by=owner)
 
         try:
             return await self._workers.run(look)

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from p2p.workers import ThreadWorkers
-from swarmnode.errors import LimitNotEnforceableError
+from swarmnode.errors import JobUnknownError, LimitNotEnforceableError
 from swarmnode.executor.capability import ExecutorConfig
 from swarmnode.executor.port import JobId, Limit
 from swarmnode.executor.process import ProcessExecutor
@@ -179,6 +179,16 @@ async def test_a_full_disk_of_the_machine_ends_the_task_and_not_the_node(tmp_pat
         await until_no_loop(disk)
     assert ended.reason == "lost"
     assert (again.code, out) == (0, "fine\n"), err
+
+
+async def test_a_job_that_is_forgotten_while_it_is_looked_at_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_executor(tmp_path / "x") as executor:
+        await executor.prepare(JOB, MIB)
+        monkeypatch.setattr(executor, "_work", lambda _job: str(tmp_path / "gone"))
+        with pytest.raises(JobUnknownError):
+            await executor.scan(JOB)
 
 
 async def test_a_machine_without_the_means_says_so_and_measures(
