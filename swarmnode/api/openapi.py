@@ -27,6 +27,7 @@ from swarmnode.api.schema import (
     ReadRequest,
     Receipt,
     RemovalDone,
+    Removed,
     RemoveRequest,
     SameRequest,
     Status,
@@ -76,7 +77,7 @@ ANSWERS: Final[dict[tuple[str, str], Answer]] = {
     ("GET", "/api/v1/costs"): Answer(list[CostLine]),
     ("POST", "/api/v1/objects/read"): Answer(BYTES, ReadRequest),
     ("GET", "/api/v1/objects/{address}"): Answer(ObjectDetail),
-    ("DELETE", "/api/v1/objects/{address}"): Answer(dict[str, bool]),
+    ("DELETE", "/api/v1/objects/{address}"): Answer(Removed),
     ("POST", "/api/v1/tasks"): Answer(
         Submitted, dict[str, Any], ("dry_run",), 201, ExplanationDetail
     ),
