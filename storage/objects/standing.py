@@ -11,6 +11,7 @@ from storage.errors import HolderFailedError, ManifestError, ObjectUnknownError
 from storage.facade import Health, ObjectStat
 from storage.ids import Address
 from storage.limits import ASKED_AT_ONCE, OWN_LOOKED_AT_MAX
+from storage.manifest import Manifest
 from storage.objects.keyring import Keyring, KeyRow
 from storage.objects.parts import Parts
 from storage.objects.words import survives_words
@@ -156,18 +157,27 @@ class OwnObjects:
             self.on_change(now)
 
     async def _health(self, address: Address) -> Health:
-        """By the records that are known here, and who lives; nobody is asked for long."""
-        parts, worst = self.parts, Health.WHOLE
+        """By who lives and the records known here; newer ones are asked for where these look bad.
+
+        Nobody is waited for long.
+        """
         try:
             with trio.fail_after(STAT_S):
-                manifest = await parts.catalog.manifest(address)
-                for page in range(manifest.page_count):
-                    holding = await parts.catalog.holding(address, manifest, page)
-                    for row in () if holding is None else holding.rows:
-                        live = sum(peer is not None and parts.pool.is_alive(peer) for peer in row)
-                        worst = max(worst, health_of(manifest.k, len(row), live), key=_rank)
+                manifest = await self.parts.catalog.manifest(address)
+                found = await self._judged(address, manifest, is_fresh=False)
+                if found is not Health.WHOLE:  # others may have mended it long ago
+                    found = await self._judged(address, manifest, is_fresh=True)
+                return found
         except (ManifestError, ObjectUnknownError, trio.TooSlowError):
             return Health.UNREADABLE
+
+    async def _judged(self, address: Address, manifest: Manifest, *, is_fresh: bool) -> Health:
+        pool, worst = self.parts.pool, Health.WHOLE
+        for page in range(manifest.page_count):
+            holding = await self.parts.catalog.holding(address, manifest, page, is_fresh=is_fresh)
+            for row in () if holding is None else holding.rows:
+                live = sum(peer is not None and pool.is_alive(peer) for peer in row)
+                worst = max(worst, health_of(manifest.k, len(row), live), key=_rank)
         return worst
 
 

@@ -108,3 +108,17 @@ async def test_status_warns_while_objects_lack_copies() -> None:
         await world.start("m1")
         await trio.sleep(60)
         assert not node.status().warnings
+
+
+@simulated
+async def test_an_owner_that_holds_nothing_learns_that_others_have_mended_it() -> None:
+    async with storage_lab(12, config=CONFIG) as lab:
+        for _ in range(20):
+            receipt = await put(lab["p0"])
+            homes = lab["p0"].parts.catalog.homes(receipt.cap.address)
+            if "p0" not in (*receipt.holders, *homes):
+                break
+        victim = receipt.holders[0]
+        lab.kill(victim)
+        await trio.sleep(2 * LOOK_S + 30)
+        assert lab["p0"].objects.own.troubles == {}
