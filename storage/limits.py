@@ -77,6 +77,9 @@ ASKED_MAX: Final = 64
 ASKED_AT_ONCE: Final = 8
 """Of these, so many at a time: the first answer ends the search."""
 
+OWN_ASKED_MAX: Final = 8
+"""Of these, objects of which nothing is kept here: others must be asked who has them."""
+
 CLOCKS_ASKED_MAX: Final = 16
 """Machines asked for the time in one round: a whole small pool; of a large one a fair sample."""
 

@@ -10,7 +10,7 @@ from p2p.ids import PeerId
 from storage.errors import HolderFailedError, ManifestError, ObjectUnknownError
 from storage.facade import Health, ObjectStat
 from storage.ids import Address
-from storage.limits import ASKED_AT_ONCE, OWN_LOOKED_AT_MAX
+from storage.limits import ASKED_AT_ONCE, OWN_ASKED_MAX, OWN_LOOKED_AT_MAX
 from storage.manifest import Manifest
 from storage.objects.keyring import Keyring, KeyRow
 from storage.objects.parts import Parts
@@ -138,9 +138,12 @@ class OwnObjects:
             for address in [address for address in self.troubles if address not in ours]:
                 del self.troubles[address]
             start = self._after if self._after < len(rows) else 0
-            turn = rows[start : start + OWN_LOOKED_AT_MAX]
-            self._after = start + len(turn)
-            for address, row in turn:
+            self._after, asked = start, 0
+            for address, row in rows[start : start + OWN_LOOKED_AT_MAX]:
+                asked += self.parts.holders.get(address) is None
+                if asked > OWN_ASKED_MAX:
+                    break  # the others are for the next time
+                self._after += 1
                 self._note(Trouble(address, row.name, row.person, await self._health(address)))
                 await trio.lowlevel.checkpoint()
 
