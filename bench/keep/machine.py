@@ -77,6 +77,9 @@ class Machine:
         self._mount()
         self.home.chmod(0o700)
         self._namespace = subprocess.Popen(["/usr/bin/unshare", "--net", "sleep", "infinity"])
+        ours = os.readlink("/proc/self/ns/net")
+        while os.readlink(f"/proc/{self._namespace.pid}/ns/net") == ours:
+            pause(0.01)  # it is not in its own network yet: the wire would end in ours
         self._lay_wire()
         self._clock.write_text("0")
         self.node = self.swarm.add(self.home.name, self.address, **SETTINGS)
