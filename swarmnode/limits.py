@@ -180,6 +180,27 @@ FENCES_MAX: Final = 10_000
 PEERS_METERED_MAX: Final = 1024
 """Peers whose request rate is measured: as many as connections."""
 
+GUARDED_MAX: Final = 30_000
+"""Tasks one machine keeps for others and itself: at most a few KiB each."""
+
+GUARDED_PER_OWNER_MAX: Final = 10_000
+"""Of one submitter: as many as it may have unfinished."""
+
+GUARD_LINES_MAX: Final = 500
+"""Tasks in one beat between keepers: it fits one frame."""
+
+GUARD_RECORD_BYTES_MAX: Final = 384 * 1024
+"""A kept task: its record, and who keeps it."""
+
+CARRIED_AT_ONCE: Final = 32
+"""Records on their way to other keepers: the rest waits, no longer than a beat."""
+
+KEEPERS_MAX: Final = 8
+"""Keepers of one task: three, and three more while they change."""
+
+RELIEVED_KEPT_MAX: Final = 4096
+"""Tasks given back to their owner that are remembered, so that late messages revive none."""
+
 EVENTS_BUFFERED_MAX: Final = 1024
 """Events waiting for one reader of the event stream: beyond that it is told of a gap."""
 

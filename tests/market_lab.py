@@ -154,6 +154,12 @@ class MarketLab:
             if stand.peer != name:
                 stand.roster.stands(PeerId(name), Liveness.DEAD)
 
+    def find(self, name: str) -> None:
+        """Everybody else sees the machine again."""
+        for stand in self.stands.values():
+            if stand.peer != name:
+                stand.roster.stands(PeerId(name), Liveness.ALIVE)
+
     async def _run(self, stand: Stand, *, task_status: trio.TaskStatus[None]) -> None:
         host = MemoryHost(self.network, stand.peer, machine_of(stand.peer))
         for other in self.stands:

@@ -101,6 +101,12 @@ class TaskDetail(TaskLine, frozen=True):
     """The newest step first, what lies beside the steps, then older steps that are kept."""
     files_until_ms: int = 0
     """When inputs and checkpoints of an ended task are freed; 0 while it has not ended."""
+    guardians: tuple[str, ...] = ()
+    """Machines that go on with it while this one is away; none in its first seconds."""
+    acting: str = ""
+    """The machine that renews its lease and takes its result now; empty of one that has ended."""
+    is_cut_off: bool = False
+    """Too few of them can be reached to act: it waits, as others may act for it."""
 
 
 class BidLine(msgspec.Struct, frozen=True):

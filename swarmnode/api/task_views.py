@@ -83,6 +83,7 @@ def detail_of(view: TaskView) -> TaskDetail:
         note=record.note,
         checkpoints=_checkpoints(record),
         files_until_ms=files_until_ms(record),
+        **_keepers(view),  # type: ignore[arg-type]
     )
 
 
@@ -110,6 +111,17 @@ def _spec_shown(spec: TaskSpec) -> dict[str, Any]:
 def outputs_of(files: Sequence[StoredFile]) -> tuple[OutputLine, ...]:
     """Files and folders that a task left."""
     return tuple(OutputLine(one.name, one.size, one.cap, one.tree) for one in files)
+
+
+def _keepers(view: TaskView) -> dict[str, object]:
+    kept = view.keepers
+    if kept is None or view.has_ended:
+        return {}
+    return {
+        "guardians": tuple(peer for peer in kept.roster if peer != kept.owner),
+        "acting": kept.acting,
+        "is_cut_off": not view.may_act,
+    }
 
 
 def _history(attempts: Sequence[AttemptRecord]) -> tuple[AttemptLine, ...]:

@@ -65,6 +65,10 @@ def _facts(detail: dict[str, Any], machines: Machines) -> dict[str, object]:
             f"{usage['wall_ms'] / 1000:.1f} s, {usage['cpu_ms'] / 1000:.1f} s of CPU, "
             f"{human_bytes(usage['memory_peak_bytes'])} of memory"
         )
+    if guardians := detail.get("guardians"):
+        found["guarded_by"] = ", ".join(machines.label(peer) for peer in guardians)
+    if detail.get("is_cut_off"):
+        found["cut_off"] = "too few of its guardians can be reached: they may go on with it"
     if detail["not_enforced"]:
         found["not_enforced"] = detail["not_enforced"]
     asked = {key: one for key, one in detail["spec"].items() if key not in ("run", "name")}

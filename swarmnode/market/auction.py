@@ -10,8 +10,10 @@ restart that asks the providers and goes on. Simulated before: sampled contract 
 
 from collections.abc import Callable, Mapping
 
-from p2p.effects import Effect, Rng, WakeAt
-from p2p.ids import NetworkId, PeerId
+import msgspec
+
+from p2p.effects import Effect, Notify, Rng, Send, WakeAt
+from p2p.ids import LabId, NetworkId, PeerId
 from p2p.membership.view import Liveness
 from p2p.wire.envelope import Signer
 from swarmnode.market import auction_events as e
@@ -19,15 +21,20 @@ from swarmnode.market.auction_book import HELD_BY_PROVIDER, Book, Pursuit, Right
 from swarmnode.market.auction_config import AuctionConfig
 from swarmnode.market.auction_lease import Leases
 from swarmnode.market.auction_rounds import Rounds
+from swarmnode.market.guard import events as g
+from swarmnode.market.guard.kept import Post
+from swarmnode.market.guard.messages import AskVote, GuardBeat, GuardHeard, Relieve, Vote
+from swarmnode.market.guard.records import GuardRecord
 from swarmnode.market.messages import Accept, Bid, Decline
 from swarmnode.tasks.ids import TaskId
-from swarmnode.tasks.ledger import Ledger
-from swarmnode.tasks.lifecycle import Fact, TaskState
-from swarmnode.tasks.messages import Checkpointed, Phase, PreemptNotice, Result, State
+from swarmnode.tasks.ledger import Ledger, TaskChanged, TaskForgotten
+from swarmnode.tasks.lifecycle import TASK_ENDS, Fact, TaskState
+from swarmnode.tasks.messages import CancelJob, Checkpointed, Phase, PreemptNotice, Result, State
 from swarmnode.tasks.records import TaskRecord
 from swarmnode.tasks.spec import Effects
 
-HEARD = (Bid, Accept, Decline, Result, State, PreemptNotice, Checkpointed)
+AMONG_KEEPERS = (GuardBeat, GuardHeard, AskVote, Vote, Relieve)
+HEARD = (Bid, Accept, Decline, Result, State, PreemptNotice, Checkpointed, *AMONG_KEEPERS)
 """Kinds of messages a buyer listens to."""
 
 
@@ -61,7 +68,7 @@ class Buyer:
             e.BeatDue: self._leases.on_beat_due,
             e.DeadlinePassed: self._on_deadline_passed,
             e.Tick: lambda _event, now_s: self._book.tick(now_s),
-            e.Woke: lambda _event, now_s: self._leases.on_woke(0.0, now_s),
+            e.Woke: self._on_woke,
         }
         self._readers: dict[type, Callable[..., list[Effect]]] = {
             Bid: self._rounds.on_bid,
@@ -77,8 +84,16 @@ class Buyer:
         """Take one event of swarmnode.market.auction_events."""
         slept_s = self._book.slept_s(now_s)
         woken = self._leases.on_woke(slept_s, now_s) if slept_s else []
-        effects = self._handlers[type(event)](event, now_s)
-        return woken + effects + self._rounds.pump(now_s)
+        effects = woken + self._take(event, now_s)
+        return self._with_keepers(effects + self._rounds.pump(now_s), now_s)
+
+    def _take(self, event: object, now_s: float) -> list[Effect]:
+        guards = self._book.guards
+        if guards.knows(event):
+            return guards.handle(event, now_s)
+        if isinstance(event, e.Heard) and guards.reads(event.message):
+            return guards.hear(event.peer, event.message, now_s)
+        return self._handlers[type(event)](event, now_s)
 
     @property
     def ledger(self) -> Ledger:
@@ -89,6 +104,22 @@ class Buyer:
         """What the provider of a task said last."""
         pursuit = self._book.pursuits.get(task)
         return Phase.UNKNOWN if pursuit is None else pursuit.phase
+
+    def keepers(self, task: TaskId) -> GuardRecord | None:
+        """Who keeps a task, as far as this machine does."""
+        return self._book.guards.find(task)
+
+    def is_others(self, task: TaskId) -> bool:
+        """Another machine acts for a task that is none of our ledger."""
+        return self._book.guards.is_others(task)
+
+    def post_of(self, task: TaskId) -> Post | None:
+        """What this machine does for a task it keeps."""
+        return self._book.guards.post_of(task)
+
+    def may_act(self, task: TaskId, now_s: float) -> bool:
+        """Whether this machine acts for a task now."""
+        return self._book.guards.may_act(task, now_s)
 
     @property
     def tasks_open(self) -> int:
@@ -116,8 +147,14 @@ class Buyer:
         self._rounds.begin()
         self._book.ledger.load(event.records)
         effects = self._book.tick(now_s)
+        guards = self._book.guards
+        effects += guards.handle(g.Loaded(event.guarded), now_s)
+        for record in self._book.ledger.all():
+            if record.owner and guards.post_of(record.task) is not Post.ACTS:
+                effects += self._book.ledger.drop(record.task)
         for record in self._book.ledger.unfinished():
             effects += self._pursue(record, now_s)
+            effects += guards.expect(record, now_s)
             if record.state in HELD_BY_PROVIDER:
                 effects += self._leases.on_restart(record, now_s)
                 continue
@@ -129,7 +166,8 @@ class Buyer:
     def _on_submitted(self, event: e.Submitted, now_s: float) -> list[Effect]:
         now_ms = self._book.wall_ms()
         effects = self._book.ledger.submit(event.task, event.spec, now_ms, event.key, event.person)
-        effects += self._pursue(self._book.ledger.get(event.task), now_s)
+        record = self._book.ledger.get(event.task)
+        effects += self._pursue(record, now_s) + self._book.guards.expect(record, now_s)
         return [*effects, *self._rounds.enqueue(event.task)]
 
     def _pursue(self, record: TaskRecord, now_s: float) -> list[Effect]:
@@ -156,6 +194,74 @@ class Buyer:
         stop = self._leases.end_attempt(record, "deadline")
         return [*self._book.give_up(event.task, "deadline", why), *stop]
 
+    # -- keepers
+
+    def _on_woke(self, _event: e.Woke, now_s: float) -> list[Effect]:
+        self._book.guards.on_woke(now_s)
+        return self._leases.on_woke(0.0, now_s)
+
+    def _with_keepers(self, effects: list[Effect], now_s: float) -> list[Effect]:
+        """Tell the keepers what changed here and do what they decide, until nothing is left."""
+        guards, told = self._book.guards, 0
+        while True:
+            news = [f.event for f in effects[told:] if isinstance(f, Notify)]
+            changed = dict.fromkeys(one.task for one in news if isinstance(one, TaskChanged))
+            told = len(effects)
+            for task in changed:
+                if (record := self._book.ledger.find(task)) is not None:
+                    effects += guards.on_noted(record, now_s)
+            decisions = guards.take_decisions()
+            for decision in decisions:
+                match decision:
+                    case g.Acts(kept, before):
+                        effects += self._on_acts(kept, before, now_s)
+                    case g.Rests(task):
+                        effects += self._on_rests(task)
+                    case g.Forgotten(task):
+                        effects.append(Notify(TaskForgotten(task)))
+            if not changed and not decisions:
+                return effects
+
+    def _on_acts(self, kept: GuardRecord, before: PeerId, now_s: float) -> list[Effect]:
+        """Go on from what the keepers know; what we have ended ourselves stays ended."""
+        book, task = self._book, kept.task
+        is_mine, record = kept.owner == book.me, book.ledger.find(task)
+        logs = [Notify(g.LogsWanted(task, before))] if is_mine and before != book.me else []
+        if record is not None and record.state in TASK_ENDS:
+            stop: list[Effect] = []
+            if kept.kept.state in HELD_BY_PROVIDER:
+                job = CancelJob(task, kept.kept.fence, "cancelled")
+                messages = (book.claim(kept.kept, kept.term), job)
+                stop = [Send(kept.kept.provider, one) for one in messages]
+            return [*book.guards.on_noted(record, now_s), *stop, *logs]
+        changes = {"owner": PeerId("") if is_mine else kept.owner}
+        floor = kept.kept.fence + book.config.fence_gap
+        adopted = msgspec.structs.replace(kept.kept, fence_floor=floor, **changes)
+        why = "this machine is back" if is_mine else f"{kept.owner} is away"
+        effects = [
+            *logs,
+            *self._end_pursuit(task),
+            *book.ledger.adopt(adopted, book.wall_ms(), why),
+        ]
+        if adopted.state in TASK_ENDS:
+            return effects
+        effects += self._pursue(adopted, now_s)
+        if adopted.state in HELD_BY_PROVIDER:
+            return effects + self._leases.on_claimed(adopted, kept.term, now_s)
+        if adopted.state is TaskState.AUCTIONED:
+            effects += book.step(task, Fact.INTERRUPTED, why)
+        return effects + book.retry(task, now_s)
+
+    def _on_rests(self, task: TaskId) -> list[Effect]:
+        record = self._book.ledger.find(task)
+        if record is None or not record.owner:
+            return []  # ours: it waits until we act again
+        return [*self._end_pursuit(task), *self._book.ledger.drop(task)]
+
+    def _end_pursuit(self, task: TaskId) -> list[Effect]:
+        pursuit = self._book.pursuits.pop(task, None)
+        return [] if pursuit is None else self._book.drop_rounds(pursuit)
+
     # -- the machines
 
     def _on_advertised(self, event: e.Advertised, now_s: float) -> list[Effect]:
@@ -163,6 +269,8 @@ class Buyer:
         return self._rounds.on_room(event.peer, now_s)
 
     def _on_member_stands(self, event: e.MemberStands, now_s: float) -> list[Effect]:
+        lab = LabId("") if event.lab is None else event.lab
+        self._book.guards.handle(g.MemberStands(event.peer, event.liveness, lab), now_s)
         if event.liveness is None:
             self._book.machines.pop(event.peer, None)
             return self._leases.on_gone(event.peer, "its machine is gone", now_s)

@@ -10,17 +10,22 @@ import msgspec
 from p2p.effects import Effect, WakeAt
 from p2p.ids import NetworkId, PeerId
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
+from storage.limits import RIGHT_LINKS_MAX
 from storage.records.names.rights import grant_names
-from storage.rights import Right
+from storage.rights import Right, extended
 from swarmnode.market.auction_config import AuctionConfig
 from swarmnode.market.auction_events import RetryDue, Tick
 from swarmnode.market.auction_fit import Seen
 from swarmnode.market.auction_round import Round
+from swarmnode.market.guard.core import Guardian
+from swarmnode.market.guard.messages import CLAIM_DOMAIN, Claim, ClaimTerms
+from swarmnode.market.guard.records import GuardRecord
 from swarmnode.market.messages import AWARD_DOMAIN, Award, AwardTerms
+from swarmnode.tasks.checkpoint import Checkpoint, fits_award, is_newer
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.keys import state_key_of
 from swarmnode.tasks.ledger import Ledger
-from swarmnode.tasks.lifecycle import Fact, TaskState
+from swarmnode.tasks.lifecycle import TASK_ENDS, Fact, TaskState
 from swarmnode.tasks.messages import (
     RECEIPT_DOMAIN,
     RESULT_DOMAIN,
@@ -29,7 +34,7 @@ from swarmnode.tasks.messages import (
     ReceiptTerms,
     ResultTerms,
 )
-from swarmnode.tasks.records import Outcome, TaskRecord
+from swarmnode.tasks.records import AttemptRecord, Outcome, TaskRecord
 from swarmnode.tasks.spec import PriorityClass, TaskSpec
 
 WAITING = frozenset({TaskState.SUBMITTED, TaskState.LOST})
@@ -44,6 +49,10 @@ COUNTED = {
     Fact.GAVE_UP: "tasks_failed",
 }
 """Facts that telemetry counts, by the name they have there."""
+
+NOTED_EVERY_S: Final = 1.0
+
+MAY_HAVE_RUN = "may have run and must not run twice (effects = once)"
 
 _AWARD_VALID_MS = 600_000
 """Far longer than an award is repeated: clocks may be minutes apart."""
@@ -86,6 +95,10 @@ class Pursuit:
     """Number of the newest word of the provider: a renewal answers it."""
     noted_s: float = -math.inf
     """When its provider's note was last written down: more often than once a second it is not."""
+    beat_due_s: float = 0.0
+    """Of the one timer that renews the lease."""
+    claim: Claim | None = None
+    """To be said until the provider of another's attempt has answered us."""
     ending: tuple[str, str] = ("", "")
     """Reason and words to fail with once the provider's processes have ended."""
     phase: Phase = Phase.UNKNOWN
@@ -116,6 +129,7 @@ class Book:
         self.awake_s = -math.inf
         """Since when this machine was not stopped, as far as we know."""
         self._tick_due_s = math.inf
+        self.guards = Guardian(config.guard, signer.peer_id, self.ledger.find, self._hand_on)
         self._signer, self._network = signer, network
 
     @property
@@ -181,6 +195,33 @@ class Book:
         self.ledger.set_outcome(task, Outcome("failed", -1, reason, why))
         return self.close(task, Fact.GAVE_UP, why)
 
+    def alone_s(self, attempt: AttemptRecord) -> float:
+        """No process of an attempt lives longer than this after we last heard of it."""
+        config = self.config
+        told_s = attempt.alone_ms / 1000 if attempt.alone_ms > 0 else config.alone_s
+        return min(max(told_s, config.lease_s), config.alone_max_s) + config.alone_slack_s
+
+    def fail_once(self, record: TaskRecord, why: str) -> list[Effect]:
+        """End what may have run and may not run again."""
+        reason, words = self.pursuits[record.task].ending
+        words = f"{words}; {why}" if reason else f"{why}; it {MAY_HAVE_RUN}"
+        return self.give_up(record.task, reason or "lost", words)
+
+    def note(self, record: TaskRecord, note: str, now_s: float) -> list[Effect]:
+        """What the provider says of the checkpoints; written down when it is new."""
+        pursuit = self.pursuits[record.task]
+        if note == record.note or now_s - pursuit.noted_s < NOTED_EVERY_S:
+            return []  # the next beat says it again
+        pursuit.noted_s = now_s
+        return self.ledger.set_note(record.task, note, self.wall_ms())
+
+    def keep(self, record: TaskRecord, checkpoint: Checkpoint) -> list[Effect]:
+        """Remember newer progress of a task, if it can be read back."""
+        is_wanted = record.state not in TASK_ENDS and is_newer(checkpoint, record.checkpoint)
+        if not is_wanted or not fits_award(checkpoint):
+            return []
+        return self.ledger.checkpointed(record.task, checkpoint, self.wall_ms())
+
     def urgency(self, record: TaskRecord) -> tuple[int, int, int, TaskId]:
         """Sort key: the most urgent task first, then the oldest."""
         spec = record.spec
@@ -195,11 +236,27 @@ class Book:
 
     def award(self, terms: AwardTerms) -> Award:
         """Sealed, with the right to put what the task leaves in our name."""
-        until_ms = self.wall_ms() + terms.spec.timeout_ms + RIGHT_SPARE_MS
-        right = self.right_of(terms.task, terms.seller, until_ms)
+        kept, owner = self.guards.find(terms.task), self.ledger.get(terms.task).owner
+        if kept is not None and owner:
+            right = self._hand_on(kept, terms.seller)
+        else:
+            right = self._own_right(terms.task, terms.spec, terms.seller)
         terms = msgspec.structs.replace(terms, right=right)
         expires_ms = self.wall_ms() + _AWARD_VALID_MS
         return Award(self._seal(AWARD_DOMAIN, terms, terms.fence, expires_ms))
+
+    def _own_right(self, task: TaskId, spec: TaskSpec, peer: PeerId) -> Right | None:
+        until_ms = self.wall_ms() + spec.timeout_ms + RIGHT_SPARE_MS
+        return self.right_of(task, peer, until_ms)
+
+    def _hand_on(self, kept: GuardRecord, peer: PeerId) -> Right | None:
+        """The right of a keeper, or of a worker of one, to put in the name of a task's owner."""
+        if kept.owner == self.me:
+            return self._own_right(kept.task, kept.kept.spec, peer)
+        mine = kept.right_of(self.me)
+        if mine is None or len(mine.links) >= RIGHT_LINKS_MAX:
+            return None
+        return extended(mine, self._signer, self._network, peer)
 
     def grant(self, record: TaskRecord, winner: PeerId, fence: int) -> tuple[Signed | None, bytes]:
         """By the task's key: what lets a provider write the task's names; and read their values.
@@ -211,6 +268,14 @@ class Book:
         key = self._signer.from_seed(record.key)
         grant = grant_names(key, self._network, winner, fence, self.wall_ms())
         return grant, state_key_of(record.key)
+
+    def claim(self, record: TaskRecord, term: int) -> Claim:
+        """Sealed by the task's key: its attempt is ours to renew from here on."""
+        key = self._signer.from_seed(record.key)
+        terms = ClaimTerms(record.task, record.fence, self.me, term)
+        expires_ms = self.wall_ms() + _RECEIPT_VALID_MS
+        sealed = seal(key, self._network, CLAIM_DOMAIN, terms, sequence=term, expires_ms=expires_ms)
+        return Claim(sealed)
 
     def receipt(self, terms: ReceiptTerms) -> Receipt:
         """Sealed."""

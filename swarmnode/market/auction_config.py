@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from swarmnode.limits import CALLEES_MAX
+from swarmnode.market.guard.config import GuardConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,9 @@ class AuctionConfig:
     """A machine that failed a task is not asked again for it for so long."""
     kicked_max: int = 8
     """Waiting tasks put to auction because a machine says it has room: about what it can hold."""
+    fence_gap: int = 64
+    """Fences skipped when a task is taken over: more awards than who acted before, at one a second,
+    can have made between its last word to the keepers and the end of its turn."""
     unfit_max: int = 8
     """Machines on which a task may turn out not to start before it is the task that is wrong."""
 
@@ -61,3 +65,9 @@ class AuctionConfig:
             raise ValueError("times must satisfy 0 < award_repeat_s < award_timeout_s < lease_s")
         if not 0 < 2 * self.renew_s < self.lease_s:
             raise ValueError("a lease must outlive two beats")
+
+    @property
+    def guard(self) -> GuardConfig:
+        """Keepers of tasks count on the same lease as workers."""
+        stagger_s = min(2.0, self.renew_s / 2)
+        return GuardConfig(lease_s=self.lease_s, beat_s=self.renew_s, stagger_s=stagger_s)

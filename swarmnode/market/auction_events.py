@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from p2p.ids import PeerId
+from p2p.ids import LabId, PeerId
 from p2p.membership.view import Liveness
 from p2p.wire.codec import Message
+from swarmnode.market.guard.records import GuardRecord
 from swarmnode.resources.advert import ResourceAdvert
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import RoundRecord, TaskRecord
@@ -17,6 +18,7 @@ class Begin:
     """The node started; these tasks were written down by an earlier life."""
 
     records: Sequence[TaskRecord]
+    guarded: Sequence[GuardRecord] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class MemberStands:
 
     peer: PeerId
     liveness: Liveness | None
+    lab: LabId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,7 @@ class BeatDue:
 
     task: TaskId
     fence: int
+    due_s: float
 
 
 @dataclass(frozen=True, slots=True)

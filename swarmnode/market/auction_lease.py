@@ -4,8 +4,6 @@ Only the attempt with the newest fence, at the machine it was awarded to, may ac
 whoever else speaks for it is told to stop.
 """
 
-from typing import Final
-
 from p2p.effects import Effect, Send, WakeAt
 from p2p.errors import WireError
 from p2p.ids import PeerId
@@ -14,10 +12,10 @@ from swarmnode.limits import (
 )
 from swarmnode.market import auction_events as e
 from swarmnode.market import held_back
-from swarmnode.market.auction_book import HELD_BY_PROVIDER, Book, Pursuit
+from swarmnode.market.auction_book import HELD_BY_PROVIDER, MAY_HAVE_RUN, Book, Pursuit
+from swarmnode.market.auction_ends import attempt_of
 from swarmnode.market.leftovers import left_over, sound
 from swarmnode.market.messages import Accept, AwardTerms, Bid, Decline
-from swarmnode.tasks.checkpoint import Checkpoint, fits_award, is_newer
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TASK_ENDS, Fact, TaskState
 from swarmnode.tasks.messages import (
@@ -35,11 +33,8 @@ from swarmnode.tasks.messages import (
 from swarmnode.tasks.records import AttemptRecord, Outcome, TaskRecord
 from swarmnode.tasks.spec import Effects
 
-NOTED_EVERY_S: Final = 1.0
 REPORTED = frozenset({"done", "failed", "stopped", "unfit"})
 """How an attempt can have ended whose result was written down: its receipt is given again."""
-
-_MAY_HAVE_RUN = "may have run and must not run twice (effects = once)"
 
 
 class Leases:
@@ -56,7 +51,7 @@ class Leases:
         """Promise a task to the machine whose bid won, under the next fence."""
         book, config = self._book, self._book.config
         record, pursuit = book.ledger.get(task), book.pursuits[task]
-        fence, restore = record.fence + 1, record.checkpoint
+        fence, restore = max(record.fence, record.fence_floor) + 1, record.checkpoint
         grant, state_key = book.grant(record, winner, fence)
         terms = AwardTerms(task, fence, winner, bid.bid, record.spec, restore, grant, state_key)
         pursuit.award = book.award(terms)
@@ -66,12 +61,15 @@ class Leases:
         )
         # What must not run twice waits until whatever the award may have begun has ended.
         once = record.spec.effects is Effects.ONCE
-        longest_s = config.hold_s + self._alone_s(attempt)
+        longest_s = config.hold_s + self._book.alone_s(attempt)
         pursuit.award_until_s = now_s + (longest_s if once else config.award_timeout_s)
         book.ledger.award(task, attempt)
+        stepped = book.step(task, Fact.AWARD_SENT)
+        # Whoever takes over from us must know of an attempt that may not be repeated.
+        sent = [] if once and not book.guards.is_alone(task) else [Send(winner, pursuit.award)]
         return [
-            *book.step(task, Fact.AWARD_SENT),
-            Send(winner, pursuit.award),
+            *stepped,
+            *sent,
             WakeAt(now_s + config.award_repeat_s, e.AwardDue(task, fence)),
         ]
 
@@ -80,11 +78,18 @@ class Leases:
         record = self._book.ledger.find(event.task)
         if record is None or not _is_awarded(record, event.fence):
             return []
-        pursuit = self._book.pursuits[event.task]
+        pursuit, guards = self._book.pursuits[event.task], self._book.guards
+        again = WakeAt(now_s + self._book.config.award_repeat_s, event)
+        once = record.spec.effects is Effects.ONCE
+        may_end = not once or guards.may_judge(event.task, now_s)
+        if not guards.may_act(event.task, now_s) or not may_end:
+            pursuit.award_until_s += self._book.config.award_repeat_s
+            return [again]
         if now_s < pursuit.award_until_s:
-            message = pursuit.award or Query(event.task, event.fence)
-            again = WakeAt(now_s + self._book.config.award_repeat_s, event)
-            return [Send(record.provider, message), again]
+            if pursuit.award is None:
+                return [self._ask(record, pursuit), again]
+            is_safe = not once or guards.holds(event.task, event.fence)
+            return [*([Send(record.provider, pursuit.award)] if is_safe else ()), again]
         stop = Send(record.provider, CancelJob(event.task, event.fence, "unanswered"))
         return [*self._refused(record, "unanswered", "no answer to the award", now_s), stop]
 
@@ -110,13 +115,25 @@ class Leases:
         """Go on with an attempt of an earlier life of this node."""
         config, pursuit = self._book.config, self._book.pursuits[record.task]
         once = record.spec.effects is Effects.ONCE
-        wait_s = self._alone_s(record.attempts[-1]) if once else config.lease_s
+        wait_s = self._book.alone_s(record.attempts[-1]) if once else config.lease_s
         pursuit.heard_s, pursuit.award_until_s = now_s, now_s + wait_s
-        query = Send(record.provider, Query(record.task, record.fence))
+        query = self._ask(record, pursuit)
         if record.state is TaskState.AWARDED:
             timer: object = e.AwardDue(record.task, record.fence)
             return [query, WakeAt(now_s + config.award_repeat_s, timer)]
-        return [query, WakeAt(now_s + config.renew_s, e.BeatDue(record.task, record.fence))]
+        return [query, self._beat_at(record, pursuit, now_s + config.renew_s)]
+
+    def on_claimed(self, record: TaskRecord, term: int, now_s: float) -> list[Effect]:
+        """Go on with an attempt that another machine began: its provider is told who we are."""
+        self._book.pursuits[record.task].claim = self._book.claim(record, term)
+        return self.on_restart(record, now_s)
+
+    def _ask(self, record: TaskRecord, pursuit: Pursuit) -> Effect:
+        return Send(record.provider, pursuit.claim or Query(record.task, record.fence))
+
+    def _beat_at(self, record: TaskRecord, pursuit: Pursuit, at_s: float) -> Effect:
+        pursuit.beat_due_s = at_s
+        return WakeAt(at_s, e.BeatDue(record.task, record.fence, at_s))
 
     def on_state(self, peer: PeerId, message: State, now_s: float) -> list[Effect]:
         """A beat of the job, or the answer to a query."""
@@ -143,6 +160,8 @@ class Leases:
             is_gone = message.phase is Phase.UNKNOWN
             return [] if is_gone else self._stop(peer, message.task, message.fence)
         pursuit = self._book.pursuits[message.task]
+        if message.phase is Phase.UNKNOWN and not self._book.guards.may_act(message.task, now_s):
+            return []
         if message.phase is Phase.UNKNOWN:
             if record.state is TaskState.RUNNING:
                 return self._lost(record, "lost", "its machine does not know it any more", now_s)
@@ -151,8 +170,9 @@ class Leases:
             return self._refused(record, "unanswered", why, now_s) if is_asked else []
         was_silent = now_s - pursuit.heard_s >= 1.5 * self._book.config.renew_s
         is_first = pursuit.phase is Phase.UNKNOWN
+        pursuit.claim = None
         pursuit.heard_s, pursuit.phase, pursuit.beat = now_s, message.phase, message.beat
-        noted = self._note(record, message.note[:REASON_CHARS_MAX], now_s)
+        noted = self._book.note(record, message.note[:REASON_CHARS_MAX], now_s)
         if record.state is TaskState.AWARDED:
             return [*noted, *self._accepted(record, now_s)]
         # It may have little time left: whoever was away, it or we, is answered at once.
@@ -164,15 +184,22 @@ class Leases:
         if record is None or record.fence != event.fence or record.state is not TaskState.RUNNING:
             return []
         pursuit = self._book.pursuits[event.task]
+        if pursuit.beat_due_s != event.due_s:
+            return []  # it was taken over and back since
+        again = self._beat_at(record, pursuit, now_s + config.renew_s)
+        if not self._book.guards.may_act(event.task, now_s):
+            pursuit.heard_s = now_s  # nobody answers whom nobody asks
+            return [again]
         silent_s = now_s - pursuit.heard_s
         once = record.spec.effects is Effects.ONCE
-        if silent_s >= (self._alone_s(record.attempts[-1]) if once else config.lease_s):
+        is_lost = silent_s >= (self._book.alone_s(record.attempts[-1]) if once else config.lease_s)
+        if is_lost and (not once or self._book.guards.may_judge(event.task, now_s)):
             return self._lost(record, "lost", f"silent for {silent_s:.0f} s", now_s)
         messages: list[Effect] = [self._renew(record, pursuit)]
         is_silent = silent_s >= 1.5 * config.renew_s or pursuit.phase is Phase.UNKNOWN
         if is_silent or pursuit.ending[0]:
-            messages.append(Send(record.provider, Query(event.task, event.fence)))
-        return [*messages, WakeAt(now_s + config.renew_s, event)]
+            messages.insert(0, self._ask(record, pursuit))
+        return [*messages, again]
 
     def on_woke(self, slept_s: float, now_s: float) -> list[Effect]:
         """We were stopped, and nobody else was silent meanwhile: ask all before judging any."""
@@ -183,8 +210,7 @@ class Leases:
             pursuit.heard_s = min(now_s, pursuit.heard_s + slept_s)
             pursuit.award_until_s += slept_s
             if record.state is TaskState.RUNNING:
-                effects.append(self._renew(record, pursuit))
-                effects.append(Send(record.provider, Query(task, record.fence)))
+                effects += [self._ask(record, pursuit), self._renew(record, pursuit)]
         return effects
 
     def end_surely(self, record: TaskRecord, reason: str, why: str) -> list[Effect]:
@@ -202,12 +228,6 @@ class Leases:
         renew = Renew(record.task, record.fence, step, pursuit.beat, taken_ms)
         return Send(record.provider, renew)
 
-    def _alone_s(self, attempt: AttemptRecord) -> float:
-        """No process of an attempt lives longer than this after we last heard of it."""
-        config = self._book.config
-        told_s = attempt.alone_ms / 1000 if attempt.alone_ms > 0 else config.alone_s
-        return min(max(told_s, config.lease_s), config.alone_max_s) + config.alone_slack_s
-
     def on_checkpointed(self, peer: PeerId, message: Checkpointed, now_s: float) -> list[Effect]:
         """Progress was stored; also of an attempt just lost, as long as no newer one began."""
         record = self._live(peer, message.task, message.fence)
@@ -217,7 +237,7 @@ class Leases:
             record = self._book.ledger.find(message.task)
             if record is None or (record.provider, record.fence) != (peer, message.fence):
                 return self._stop(peer, message.task, message.fence)
-        return self._keep(record, message.checkpoint)
+        return self._book.keep(record, message.checkpoint)
 
     def on_preempt_notice(self, peer: PeerId, message: PreemptNotice, now_s: float) -> list[Effect]:
         """Its owner wants the machine: the result that follows moves the task elsewhere."""
@@ -238,7 +258,8 @@ class Leases:
         for task in list(self._book.pursuits):
             record = self._book.ledger.get(task)
             once = record.spec.effects is Effects.ONCE
-            if record.provider == peer and record.state in HELD_BY_PROVIDER and not once:
+            may = self._book.guards.may_act(task, now_s)
+            if record.provider == peer and record.state in HELD_BY_PROVIDER and may and not once:
                 effects += self._lost(record, "lost", why, now_s)
         return effects
 
@@ -257,7 +278,7 @@ class Leases:
         record = self._book.ledger.find(terms.task)
         if record is None:
             return self._stop(peer, terms.task, terms.fence)
-        attempt = _attempt(record, peer, terms.fence)
+        attempt = attempt_of(record, peer, terms.fence)
         if attempt is None:
             return self._stop(peer, terms.task, terms.fence)
         receipt = Send(peer, self._book.receipt(ReceiptTerms(terms.task, terms.fence, peer)))
@@ -280,7 +301,7 @@ class Leases:
     def _ended(self, record: TaskRecord, terms: ResultTerms, now_s: float) -> list[Effect]:
         task, outcome, book = record.task, sound(terms.outcome), self._book
         status = outcome.status if outcome.status in REPORTED else "stopped"
-        effects = [] if terms.checkpoint is None else self._keep(record, terms.checkpoint)
+        effects = [] if terms.checkpoint is None else self._book.keep(record, terms.checkpoint)
         was_live = record.state in HELD_BY_PROVIDER
         if not was_live and status != "done":
             return effects  # lost already, and on its way to another machine
@@ -298,7 +319,7 @@ class Leases:
         if status == "unfit":
             return [*effects, *self._unfit(record, outcome, why, now_s)]
         if record.spec.effects is Effects.ONCE:
-            return [*effects, *book.give_up(task, "lost", f"{why}; {_MAY_HAVE_RUN}")]
+            return [*effects, *book.give_up(task, "lost", f"{why}; {MAY_HAVE_RUN}")]
         book.shun(task, record.provider, now_s)
         return [*effects, *book.step(task, Fact.PROVIDER_LOST, why), *book.retry(task, now_s)]
 
@@ -329,10 +350,12 @@ class Leases:
         return record if (record.provider, record.fence) == (peer, fence) else None
 
     def _stop(self, peer: PeerId, task: TaskId, fence: int) -> list[Effect]:
-        record = self._book.ledger.find(task)
+        record, guards = self._book.ledger.find(task), self._book.guards
+        if record is None and guards.is_others(task):
+            return []  # another machine acts for it, and will tell
         if record is None:
             return [Send(peer, CancelJob(task, fence, "unknown"))]
-        attempt = _attempt(record, peer, fence)
+        attempt = attempt_of(record, peer, fence)
         if attempt is not None and attempt.ended_as in REPORTED:
             return []  # it repeats its result until the receipt comes
         reason = "cancelled" if record.state is TaskState.CANCELLED else "stale"
@@ -342,7 +365,7 @@ class Leases:
         book, pursuit = self._book, self._book.pursuits[record.task]
         pursuit.heard_s, pursuit.award, pursuit.idle_rounds = now_s, None, 0
         book.ledger.accept_attempt(record.task, book.wall_ms())
-        beat = WakeAt(now_s + book.config.renew_s, e.BeatDue(record.task, record.fence))
+        beat = self._beat_at(record, pursuit, now_s + book.config.renew_s)
         return [*book.step(record.task, Fact.ACCEPTED), beat]
 
     def _refused(self, record: TaskRecord, ended_as: str, why: str, now_s: float) -> list[Effect]:
@@ -352,7 +375,7 @@ class Leases:
             book.machine(record.provider).failures += 1
             book.shun(task, record.provider, now_s)
             if record.spec.effects is Effects.ONCE:
-                return self._fail_once(record, why)
+                return self._book.fail_once(record, why)
         told = f"the winner of the auction did not take it: {why}"
         return [*book.step(task, Fact.AWARD_REFUSED, told), *book.retry(task, now_s)]
 
@@ -361,38 +384,14 @@ class Leases:
         self._close_attempt(record, ended_as, why)
         book.machine(record.provider).failures += 1
         if record.spec.effects is Effects.ONCE:
-            return self._fail_once(record, why)
+            return self._book.fail_once(record, why)
         book.shun(task, record.provider, now_s)
         book.pursuits[task].phase = Phase.UNKNOWN
         return [*book.step(task, Fact.PROVIDER_LOST, why), *book.retry(task, now_s)]
 
-    def _fail_once(self, record: TaskRecord, why: str) -> list[Effect]:
-        reason, words = self._book.pursuits[record.task].ending
-        words = f"{words}; {why}" if reason else f"{why}; it {_MAY_HAVE_RUN}"
-        return self._book.give_up(record.task, reason or "lost", words)
-
     def _close_attempt(self, record: TaskRecord, ended_as: str, why: str) -> None:
         self._book.ledger.end_attempt(record.task, self._book.wall_ms(), ended_as, why)
-
-    def _note(self, record: TaskRecord, note: str, now_s: float) -> list[Effect]:
-        """What the provider says of the checkpoints; written down when it is new."""
-        pursuit = self._book.pursuits[record.task]
-        if note == record.note or now_s - pursuit.noted_s < NOTED_EVERY_S:
-            return []  # the next beat says it again
-        pursuit.noted_s = now_s
-        return self._book.ledger.set_note(record.task, note, self._book.wall_ms())
-
-    def _keep(self, record: TaskRecord, checkpoint: Checkpoint) -> list[Effect]:
-        is_wanted = record.state not in TASK_ENDS and is_newer(checkpoint, record.checkpoint)
-        if not is_wanted or not fits_award(checkpoint):
-            return []
-        return self._book.ledger.checkpointed(record.task, checkpoint, self._book.wall_ms())
 
 
 def _is_awarded(record: TaskRecord, fence: int) -> bool:
     return record.fence == fence and record.state is TaskState.AWARDED
-
-
-def _attempt(record: TaskRecord, peer: PeerId, fence: int) -> AttemptRecord | None:
-    found = (one for one in record.attempts if (one.provider, one.fence) == (peer, fence))
-    return next(found, None)

@@ -57,8 +57,12 @@ class Rounds:
         effects: list[Effect] = []
         while self._ready and self._book.rounds_open < self._book.config.rounds_open_max:
             record = self._book.ledger.find(heapq.heappop(self._ready)[1])
-            if record is not None and record.state in WAITING:
+            if record is None or record.state not in WAITING:
+                continue
+            if self._book.guards.may_act(record.task, now_s):
                 effects += self._open(record, now_s)
+            else:  # perhaps another machine acts for it
+                effects += self._book.retry(record.task, now_s, self._book.config.renew_s)
         return effects
 
     def on_dry_run(self, event: e.DryRunAsked, now_s: float) -> list[Effect]:
@@ -207,7 +211,7 @@ class Rounds:
     def _close(self, one: Round, now_s: float) -> list[Effect]:
         one.is_open = False
         self._book.rounds_open -= 1
-        winner = one.winner()
+        winner = one.winner() if self._book.guards.may_act(one.task, now_s) else None
         if one.dry_run:
             del self._book.rounds[one.auction]
             outcome = one.words() if winner is None else "would be awarded"
@@ -226,7 +230,7 @@ class Rounds:
 
     def _on_late_offer(self, one: Round, now_s: float) -> list[Effect]:
         winner = one.winner()
-        if winner is None:
+        if winner is None or not self._book.guards.may_act(one.task, now_s):
             return []
         self._book.pursuits[one.task].retry_due_s = None
         opened = self._book.step(one.task, Fact.BIDDING_OPENED, "a machine offered itself")

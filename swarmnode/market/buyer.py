@@ -17,7 +17,7 @@ from p2p.wire.codec import Message, decode_as, encode
 from p2p.wire.envelope import Signer
 from storage.engine.port import Tables, WriteView
 from storage.errors import StoreFullError
-from swarmnode.errors import LogStaleError, TooManyTasksError
+from swarmnode.errors import LogStaleError, TaskUnknownError, TooManyTasksError
 from swarmnode.limits import LOG_PUSH_BYTES_MAX, TASKS_OPEN_MAX
 from swarmnode.market import auction_events as e
 from swarmnode.market.auction import HEARD, Buyer
@@ -25,6 +25,9 @@ from swarmnode.market.auction_book import RightOf, no_right
 from swarmnode.market.auction_config import AuctionConfig
 from swarmnode.market.buyer_feed import EventFeed
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
+from swarmnode.market.guard import events as g
+from swarmnode.market.guard.service import KeeperService
+from swarmnode.market.guard.store import load_guards
 from swarmnode.market.logbook import STREAMS, LogBook
 from swarmnode.resources.advert import ResourceAdvert
 from swarmnode.tasks.ids import TaskId
@@ -84,14 +87,13 @@ class BuyerService:
 
         `boot_s` goes on while the machine sleeps.
         """
-        self._config = config
+        self._config, self._signer, self._boot_s = config, signer, boot_s
         self._core = Buyer(config, signer, network, rng, wall_ms, right_of)
         self._rpc, self._members, self._adverts = rpc, members, adverts
         self._tables, self._entropy, self._wall_ms = tables, entropy, wall_ms
-        self._signer = signer
-        self._boot_s = boot_s
         self._driver = Driver(self._core, Performer(self._send, self._notify, self._persist))
         self._logbook = LogBook(tables)
+        self._keeper = KeeperService(rpc, signer, self._core, self._logbook, self._post_begun)
         self._feed = EventFeed()
         self._begun = trio.Event()
         self._bodies: dict[PeerId, bytes] = {}
@@ -111,9 +113,10 @@ class BuyerService:
         async with trio.open_nursery() as nursery:
             await nursery.start(self._driver.run)
             for member in self._members.view().members:
-                self._driver.order(e.MemberStands(member.peer, member.liveness))
+                self._driver.order(e.MemberStands(member.peer, member.liveness, member.lab))
             self._look_at_adverts()
-            await self._driver.do(e.Begin(load_tasks(self._tables)))
+            await nursery.start(self._keeper.run)
+            await self._driver.do(e.Begin(load_tasks(self._tables), load_guards(self._tables)))
             self._begun.set()
             nursery.start_soon(self._forget_logs)
             nursery.start_soon(self._notice_sleep)
@@ -153,11 +156,14 @@ class BuyerService:
 
     def tasks(self) -> Sequence[TaskView]:
         """Every task not forgotten, oldest first."""
-        return tuple(self._view(record) for record in self._core.ledger.all())
+        return tuple(self._view(one) for one in self._core.ledger.all() if not one.owner)
 
     def task(self, task: TaskId) -> TaskView:
         """One task. Raises TaskUnknownError."""
-        return self._view(self._core.ledger.get(task))
+        record = self._core.ledger.get(task)
+        if record.owner:
+            raise TaskUnknownError(f"no task {task} was submitted here")
+        return self._view(record)
 
     async def wait(self, task: TaskId) -> TaskView:
         """Return once a task has ended. Raises TaskUnknownError."""
@@ -247,17 +253,24 @@ class BuyerService:
     # -- what others say
 
     def _on_message(self, caller: Caller, message: Message) -> None:
+        self._post_begun(e.Heard(caller.peer, message))
+
+    def _post_begun(self, event: object) -> None:
         # Before the ledger is read every task looks unknown: answering would stop its provider.
         if self._begun.is_set():
-            self._driver.post(e.Heard(caller.peer, message))
+            self._driver.post(event)
 
     async def _on_push_log(
         self, caller: Caller, push: PushLog, body: bytes
     ) -> tuple[LogTaken, bytes]:
         await self._begun.wait()
         record = self._core.ledger.find(push.task)
+        if record is None and self._core.is_others(push.task):
+            raise RefusalError("busy", "another machine acts for that task and will say so")
         if record is None or (record.provider, record.fence) != (caller.peer, push.fence):
             raise RefusalError("stale", "that attempt is not this task's newest one")
+        if self._keeper.is_fetching(push.task):
+            raise RefusalError("busy", "older parts of the log are still to come")
         if push.stream not in STREAMS or len(body) > LOG_PUSH_BYTES_MAX:
             raise RefusalError("malformed", f"stdout or stderr, {LOG_PUSH_BYTES_MAX} bytes at most")
         try:
@@ -269,7 +282,8 @@ class BuyerService:
         return LogTaken(have, self._logbook.is_followed(push.task, push.stream)), b""
 
     def _on_member(self, change: MemberChanged) -> None:
-        self._driver.order(e.MemberStands(change.member.peer, change.member.liveness))
+        member = change.member
+        self._driver.order(e.MemberStands(member.peer, member.liveness, member.lab))
 
     def _on_advert(self, item: Item) -> None:
         if self._bodies.get(item.origin) == item.body:
@@ -307,7 +321,11 @@ class BuyerService:
 
     def _notify(self, event: object) -> None:
         match event:
-            case TaskChanged():
+            case g.Carry(peer, record):
+                self._keeper.carry(peer, record)
+            case g.LogsWanted(task, peer):
+                self._keeper.fetch_logs(task, peer)
+            case TaskChanged() if self._is_ours(event.task):
                 self._feed.tell(event)
                 if event.state in TASK_ENDS:
                     self._logbook.wake(event.task)
@@ -315,10 +333,10 @@ class BuyerService:
                         ended.set()
             case TaskForgotten(task):
                 self._forgotten_in.send_nowait(task)
-            case e.DryRunEnded(number, record):
+            case e.DryRunEnded(number, round_record):
                 if number in self._dry_runs:
                     ended, found = self._dry_runs[number]
-                    found.append(record)
+                    found.append(round_record)
                     ended.set()
 
     async def _forget_logs(self) -> None:
@@ -337,5 +355,11 @@ class BuyerService:
             except StoreFullError:
                 await trio.sleep(FULL_DISK_AGAIN_S)
 
+    def _is_ours(self, task: TaskId) -> bool:
+        record = self._core.ledger.find(task)
+        return record is None or not record.owner
+
     def _view(self, record: TaskRecord) -> TaskView:
-        return TaskView(record, self._core.phase(record.task))
+        core, task = self._core, record.task
+        may_act = core.may_act(task, trio.current_time())
+        return TaskView(record, core.phase(task), core.keepers(task), may_act)

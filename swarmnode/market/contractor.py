@@ -56,6 +56,7 @@ class Contractor:
             e.ReleaseHeard: self._on_release,
             e.AwardHeard: self._on_award,
             e.JobHeard: jobs.on_heard,
+            e.ClaimHeard: jobs.on_claim,
             e.ReceiptHeard: lambda event, _now_s: jobs.on_receipt(event),
             e.PauseAsked: self._on_pause,
             e.ResumeAsked: self._on_resume,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from p2p.ids import LabId, PeerId
+from swarmnode.market.guard.messages import ClaimTerms
 from swarmnode.market.messages import AwardTerms, Call
 from swarmnode.market.room import Capacity
 from swarmnode.tasks.checkpoint import Checkpoint
@@ -59,6 +60,14 @@ class ReceiptHeard:
 
     peer: PeerId
     terms: ReceiptTerms
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimHeard:
+    """Who acts for a task has changed; the task's key has signed it."""
+
+    peer: PeerId
+    terms: ClaimTerms
 
 
 # -- this machine
@@ -216,6 +225,13 @@ class PatienceOver:
 @dataclass(frozen=True, slots=True)
 class Begin:
     """Run the job, or go on with it after a restart; nothing is started before it is Leased."""
+
+    record: JobRecord
+
+
+@dataclass(frozen=True, slots=True)
+class BuyerChanged:
+    """Another machine acts for the job's task: it gets the log and the result."""
 
     record: JobRecord
 

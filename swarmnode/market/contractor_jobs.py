@@ -9,16 +9,15 @@ except that a newer fence tells that this attempt is no longer the task's.
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 
 from p2p.effects import Effect, Notify, Persist, Rng, Send, WakeAt
 from p2p.ids import PeerId
-from p2p.wire.codec import encode
 from swarmnode.market import contractor_events as e
 from swarmnode.market.contractor_config import ContractorConfig
+from swarmnode.market.contractor_job import Job, written
 from swarmnode.market.messages import Accept
 from swarmnode.market.room import CapacityBook
 from swarmnode.tasks.checkpoint import is_newer
@@ -50,26 +49,6 @@ _BEATS_KEPT: Final = 8
 """An answer to an older word than that says nothing about now."""
 
 
-@dataclass(slots=True)
-class _Job:
-    record: JobRecord
-    lease_until_s: float
-    started_s: float
-    has_room: bool
-    """A process of it may live."""
-    beats: dict[int, float] = field(default_factory=dict)
-    """The newest States, by number, and when they were said."""
-    look_s: float = 0.0
-    """When its lease is looked at next."""
-    logs_delivered: bool = False
-    node_died_ms: int = 0
-    """See State."""
-    note: str = ""
-    """What its buyer should know besides: why a checkpoint is not kept."""
-    result_again_s: float = 0.0
-    """Until the next repetition; 0 while none is due."""
-
-
 class Jobs:
     """Every job that is not settled. Methods return effects to be performed in order."""
 
@@ -78,7 +57,7 @@ class Jobs:
         self._room = room
         self._beat = rng.getrandbits(_BEAT_BITS)
         """Of the State said last; no number of an earlier life of this node comes again."""
-        self._jobs: dict[JobKey, _Job] = {}
+        self._jobs: dict[JobKey, Job] = {}
         self.expired = 0
         """Leases that ended because their buyer was silent for too long."""
 
@@ -130,26 +109,28 @@ class Jobs:
     def accept(self, record: JobRecord, now_s: float) -> list[Effect]:
         """A new job; its room has been taken under its name."""
         return [
-            _write(record),
-            *self._supersede(record.buyer, record.task, record.fence, now_s),
+            written(record),
+            *self._supersede(
+                None if record.names_grant else record.buyer, record.task, record.fence, now_s
+            ),
             Send(record.buyer, Accept(record.task, record.fence)),
             *self._enter(record, now_s),
             Notify(e.Begin(record)),
             self._leased(self._jobs[record.task, record.fence]),
         ]
 
-    def _leased(self, job: _Job) -> Effect:
+    def _leased(self, job: Job) -> Effect:
         until_s = job.lease_until_s + self._config.orphan_grace_s
         return Notify(e.Leased(job.record.job, until_s, self._config.notice_s))
 
     def _enter(self, record: JobRecord, now_s: float) -> list[Effect]:
         config, key = self._config, (record.task, record.fence)
         has_room = record.state is not JobState.REPORTING and record.grant != NO_ROOM
-        job = self._jobs[key] = _Job(record, now_s + config.lease_s, now_s, has_room)
+        job = self._jobs[key] = Job(record, now_s + config.lease_s, now_s, has_room)
         beat = WakeAt(now_s + config.lease_renew_s, e.BeatDue(*key))
         return [beat, self._look_at(job, now_s + config.lease_s)]
 
-    def _look_at(self, job: _Job, at_s: float) -> Effect:
+    def _look_at(self, job: Job, at_s: float) -> Effect:
         job.look_s = at_s
         return WakeAt(at_s, e.LeaseDue(job.record.task, job.record.fence))
 
@@ -160,9 +141,11 @@ class Jobs:
         peer, message = heard.peer, heard.message
         superseded = self._supersede(peer, message.task, message.fence, now_s)
         job = self._jobs.get((message.task, message.fence))
-        if job is None or job.record.buyer != peer:
+        if job is None:
             unknown = State(message.task, message.fence, Phase.UNKNOWN)
             return [*superseded, Send(peer, unknown)]
+        if job.record.buyer != peer:
+            return superseded  # it acts for the task no more, or never did; it may claim
         match message:
             case Renew():
                 return superseded + self._on_renew(job, message, now_s)
@@ -171,7 +154,7 @@ class Jobs:
             case CancelJob():
                 return superseded + self._on_cancel(job, message.reason, now_s)
 
-    def _on_renew(self, job: _Job, message: Renew, now_s: float) -> list[Effect]:
+    def _on_renew(self, job: Job, message: Renew, now_s: float) -> list[Effect]:
         record, newest = job.record, job.record.checkpoint
         effects: list[Effect] = []
         said_s = job.beats.get(message.beat, -math.inf) if message.beat else now_s
@@ -186,18 +169,39 @@ class Jobs:
         taken_ms = message.checkpoint_ms or newest.taken_ms
         return [*effects, Notify(e.CheckpointHad(record.job, taken_ms))]
 
-    def _on_cancel(self, job: _Job, reason: str, now_s: float) -> list[Effect]:
+    def _on_cancel(self, job: Job, reason: str, now_s: float) -> list[Effect]:
         """What a person cancelled leaves its files to them; anything else nothing."""
         has_heirs = reason == "cancelled"
         if job.record.state is JobState.REPORTING:
             return [] if has_heirs else self._settle(job, JobFact.WRITTEN_OFF, is_wanted=False)
         return self._stop(job, self._config.cancel_grace_s, reason if has_heirs else "unwanted")
 
-    def _supersede(self, buyer: PeerId, task: TaskId, fence: int, now_s: float) -> list[Effect]:
-        """The buyer speaks of a newer attempt: older ones here no longer act for the task."""
+    def on_claim(self, heard: e.ClaimHeard, now_s: float) -> list[Effect]:
+        """Somebody with the task's key acts for it now: obey the highest term."""
+        peer, terms = heard.peer, heard.terms
+        effects = self._supersede(None, terms.task, terms.fence, now_s)
+        job = self._jobs.get((terms.task, terms.fence))
+        if job is None:
+            return [*effects, Send(peer, State(terms.task, terms.fence, Phase.UNKNOWN))]
+        if job.record.buyer != peer:
+            if terms.term <= job.record.term:
+                return effects
+            job.record = msgspec.structs.replace(job.record, buyer=peer, term=terms.term)
+            effects += [written(job.record), Notify(e.BuyerChanged(job.record))]
+            if job.logs_delivered:  # to the one before: its result is not known to this one
+                effects.append(Notify(e.Report(job.record)))
+        return [*effects, *self._tell_state(job, now_s)]
+
+    def _supersede(
+        self, buyer: PeerId | None, task: TaskId, fence: int, now_s: float
+    ) -> list[Effect]:
+        """The buyer speaks of a newer attempt: older ones here no longer act for the task.
+
+        None: whoever has the task's key, whoever was the buyer of the older ones.
+        """
         effects: list[Effect] = []
         for (other, older), job in list(self._jobs.items()):
-            if other != task or older >= fence or job.record.buyer != buyer:
+            if other != task or older >= fence or buyer not in (None, job.record.buyer):
                 continue
             if job.record.state is JobState.REPORTING:
                 effects += self._settle(job, JobFact.WRITTEN_OFF, is_wanted=False)
@@ -235,7 +239,7 @@ class Jobs:
             job.record, checkpoint=event.checkpoint, restore=None
         )
         message = Checkpointed(record.task, record.fence, event.checkpoint)
-        return [_write(record), Send(record.buyer, message)]
+        return [written(record), Send(record.buyer, message)]
 
     def on_trouble(self, event: e.CheckpointTrouble, now_s: float) -> list[Effect]:
         """A checkpoint is not kept: the buyer hears of it with every beat until one is."""
@@ -253,7 +257,7 @@ class Jobs:
         job.has_room = False
         self._room.give_back(job.record.job)
         job.record = msgspec.structs.replace(job.record, grant=NO_ROOM)
-        return [_write(job.record)]
+        return [written(job.record)]
 
     def on_ended(self, event: e.Ended, now_s: float) -> list[Effect]:
         """No process lives: report, unless nobody wants to know."""
@@ -359,17 +363,17 @@ class Jobs:
 
     # -- inside
 
-    def _stop(self, job: _Job, grace_s: float, reason: str) -> list[Effect]:
+    def _stop(self, job: Job, grace_s: float, reason: str) -> list[Effect]:
         job.record = msgspec.structs.replace(job.record, stop_reason=reason)
         stepped = self._step(job, JobFact.STOP_ORDERED)
         return [*stepped, Notify(e.Stop(job.record.job, grace_s, reason))]
 
-    def _step(self, job: _Job, fact: JobFact) -> list[Effect]:
+    def _step(self, job: Job, fact: JobFact) -> list[Effect]:
         state = next_job_state(job.record.state, fact)
         job.record = msgspec.structs.replace(job.record, state=state)
-        return [_write(job.record)]
+        return [written(job.record)]
 
-    def _settle(self, job: _Job, fact: JobFact, *, is_wanted: bool = True) -> list[Effect]:
+    def _settle(self, job: Job, fact: JobFact, *, is_wanted: bool = True) -> list[Effect]:
         record = job.record
         next_job_state(record.state, fact)
         del self._jobs[record.task, record.fence]
@@ -378,11 +382,11 @@ class Jobs:
         forget = Persist(JOBS, job_key(record.task, record.fence), None)
         return [forget, Notify(e.Settle(record, is_done, is_wanted))]
 
-    def _report(self, job: _Job, now_s: float) -> list[Effect]:
+    def _report(self, job: Job, now_s: float) -> list[Effect]:
         again = e.ResultDue(job.record.task, job.record.fence)
         return [Notify(e.Report(job.record)), WakeAt(now_s + job.result_again_s, again)]
 
-    def _tell_state(self, job: _Job, now_s: float) -> list[Effect]:
+    def _tell_state(self, job: Job, now_s: float) -> list[Effect]:
         record = job.record
         step = record.checkpoint.step if record.checkpoint else 0
         self._beat += 1
@@ -392,7 +396,3 @@ class Jobs:
         phase, died_ms = PHASE_OF[record.state], job.node_died_ms
         state = State(record.task, record.fence, phase, step, self._beat, died_ms, job.note)
         return [Send(record.buyer, state)]
-
-
-def _write(record: JobRecord) -> Persist:
-    return Persist(JOBS, job_key(record.task, record.fence), encode(record))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from swarmnode.market.guard.records import GuardRecord
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.lifecycle import TASK_ENDS, TaskState
@@ -17,6 +18,10 @@ class TaskView:
     record: TaskRecord
     phase: Phase = Phase.UNKNOWN
     """What its provider said last; UNKNOWN while there is none or it has not spoken yet."""
+    keepers: GuardRecord | None = None
+    """Who keeps it alive; None of a task that has just begun, or has ended."""
+    may_act: bool = True
+    """Whether this machine acts for it now, and not one of its guardians."""
 
     @property
     def task(self) -> TaskId:

@@ -116,6 +116,12 @@ class JobRunner:
         self._executor.renew(self._job, left_s, notice_s)
         self._leased.set()
 
+    def turn_to(self, record: JobRecord) -> None:
+        """Another machine acts for the task now: the log is its."""
+        self.record = record
+        for pusher in self._pushers:
+            pusher.turn_to(record)
+
     def stop(self, grace_s: float, reason: str) -> None:
         """End the job's processes: SIGTERM now, the end after the grace. May be said again."""
         self._stop_reason, self._grace_s = reason, grace_s

@@ -46,6 +46,10 @@ class LogPusher:
         """The job has ended: what is left goes without waiting for more."""
         self._has_ended.set()
 
+    def turn_to(self, record: JobRecord) -> None:
+        """From the next push on to another machine; it says what it has."""
+        self._record = record
+
     async def run(self) -> None:
         """Push until the job has ended and the submitter has every byte."""
         try:
@@ -82,9 +86,10 @@ class LogPusher:
         record, again_s = self._record, AGAIN_S
         request = PushLog(record.task, record.fence, self._stream, offset)
         while True:
+            buyer = self._record.buyer
             try:
                 reply, _ = await self._rpc.call(
-                    record.buyer,
+                    buyer,
                     request,
                     LogTaken,
                     traffic_class=TrafficClass.NORMAL,
@@ -94,7 +99,7 @@ class LogPusher:
             except (PeerUnreachableError, CallTimeoutError):
                 pass  # it may be back soon
             except RemoteRefusalError as refusal:
-                if refusal.code not in _PASSING:
+                if refusal.code not in _PASSING and buyer == self._record.buyer:
                     raise LogUnwantedError(refusal.detail) from refusal
             else:
                 if reply.have < 0:

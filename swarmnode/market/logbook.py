@@ -105,6 +105,30 @@ class LogBook:
             if not self._followers[key]:
                 del self._followers[key]
 
+    def reach(self, task: TaskId, stream: str) -> tuple[int, int]:
+        """The attempt that wrote last, and how much of it there is."""
+        record = self._stream(self._tables, task, stream)
+        return record.fence, record.length - record.base
+
+    def piece_after(
+        self, task: TaskId, stream: str, fence: int, offset: int
+    ) -> tuple[int, int, bytes]:
+        """Attempt, place in it and bytes of the next piece after that; no bytes: nothing more.
+
+        What is not kept is passed over.
+        """
+        record = self._stream(self._tables, task, stream)
+        for attempt, _ in (*record.before, (record.fence, record.base)):
+            base, end = record.span(attempt)
+            at = base + offset if attempt == fence else base
+            if attempt >= fence and at < end:
+                number, inside = divmod(at, LOG_PAGE_BYTES)
+                page = self._tables.get(LOG_PAGES, _page_key(task, stream, number)) or b""
+                piece = page[inside : end - number * LOG_PAGE_BYTES]
+                if piece:
+                    return attempt, at - base, piece
+        return 0, 0, b""
+
     def tasks(self) -> list[TaskId]:
         """Every task of which something is kept."""
         found: dict[TaskId, None] = {}

@@ -31,6 +31,7 @@ from swarmnode.limits import KILL_TIMEOUT_S
 from swarmnode.market import contractor_events as e
 from swarmnode.market.contractor import Contractor
 from swarmnode.market.contractor_config import ContractorConfig
+from swarmnode.market.guard.messages import CLAIM_DOMAIN, Claim, ClaimTerms
 from swarmnode.market.job_outputs import let_go, snapshot
 from swarmnode.market.job_runner import JobMemory, JobRunner
 from swarmnode.market.messages import AWARD_DOMAIN, Award, AwardTerms, Call, Release
@@ -128,6 +129,7 @@ class SellerService:
         rpc.listen(Award, self._on_award)
         rpc.listen(Release, self._on_release)
         rpc.listen(Receipt, self._on_receipt)
+        rpc.listen(Claim, self._on_claim)
         rpc.listen(Renew, self._on_job_message)
         rpc.listen(Query, self._on_job_message)
         rpc.listen(CancelJob, self._on_job_message)
@@ -211,6 +213,14 @@ class SellerService:
         if terms is not None and terms.seller == self._rpc.peer_id:
             self._post(e.ReceiptHeard(caller.peer, terms))
 
+    def _on_claim(self, caller: Caller, message: Claim) -> None:
+        sealed = message.sealed
+        terms = open_signed(self._signer, self._network, CLAIM_DOMAIN, ClaimTerms, sealed)
+        if task_id_of(sealed.sender) != terms.task or terms.machine != caller.peer:
+            raise WireError(f"{caller.peer} claims what it was not given")
+        if sealed.expires_ms + CLOCK_SKEW_MAX_MS >= self._wall_ms():
+            self._post(e.ClaimHeard(caller.peer, terms))
+
     def _on_job_message(self, caller: Caller, message: Renew | Query | CancelJob) -> None:
         self._post(e.JobHeard(caller.peer, message))
 
@@ -265,6 +275,8 @@ class SellerService:
         match event:
             case e.Begin(record):
                 self._begin(record)
+            case e.BuyerChanged(record):
+                self._runners[record.job].turn_to(record)
             case e.Leased(job, until_s, notice_s):
                 self._runners[job].renew(until_s - trio.current_time(), notice_s)
             case e.Stop(job, grace_s, reason):

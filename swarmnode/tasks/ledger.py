@@ -31,7 +31,7 @@ class TaskChanged:
     task: TaskId
     at_ms: int
     fact: str
-    """A Fact's text, `submitted`, `checkpointed`, or `noted` when only `detail` is new."""
+    """A Fact's text, `submitted`, `taken over` (by us), `checkpointed`; `noted`: a new detail."""
     state: TaskState
     provider: PeerId
     detail: str = ""
@@ -89,6 +89,19 @@ class Ledger:
         record = self._records[task] = TaskRecord(task, spec, at_ms, key=key, person=person)
         event = TaskChanged(task, at_ms, "submitted", record.state, PeerId(""))
         return [_write(record), Notify(event), *self._forget_oldest()]
+
+    def adopt(self, record: TaskRecord, at_ms: int, why: str) -> list[Effect]:
+        """Go on with a task as another machine has left it."""
+        self._records[record.task] = record
+        if record.state in TASK_ENDS:
+            self._ended[record.task] = None
+        event = TaskChanged(record.task, at_ms, "taken over", record.state, record.provider, why)
+        return [_write(record), Notify(event)]
+
+    def drop(self, task: TaskId) -> list[Effect]:
+        """Another machine goes on with a task that is not ours."""
+        self._ended.pop(task, None)
+        return _erased(self._records.pop(task))
 
     def step(self, task: TaskId, fact: Fact, at_ms: int, why: str = "") -> list[Effect]:
         """Move a task along its lifecycle. Raises IllegalTransitionError."""
@@ -203,13 +216,14 @@ class Ledger:
             return []
         del self._ended[task]
         record = self._records.pop(task)
-        oldest = max(1, record.rounds - ROUNDS_KEPT_MAX + 1)
-        numbers = range(oldest, record.rounds + 1)
-        return [
-            Persist(TASKS, task_key(task), None),
-            *(Persist(ROUNDS, round_key(task, one), None) for one in numbers),
-            Notify(TaskForgotten(task)),
-        ]
+        return [*_erased(record), Notify(TaskForgotten(task))]
+
+
+def _erased(record: TaskRecord) -> list[Effect]:
+    oldest = max(1, record.rounds - ROUNDS_KEPT_MAX + 1)
+    numbers = range(oldest, record.rounds + 1)
+    rounds = [Persist(ROUNDS, round_key(record.task, one), None) for one in numbers]
+    return [Persist(TASKS, task_key(record.task), None), *rounds]
 
 
 def _write(record: TaskRecord) -> Persist:

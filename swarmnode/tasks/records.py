@@ -111,6 +111,10 @@ class TaskRecord(Record, frozen=True):
     Empty for a task of a version that knew none."""
     person: str = ""
     """Whose it is, of several people of one machine; empty for the machine's owner."""
+    owner: PeerId = PeerId("")
+    """The machine it was submitted to, where we act for it while that is away; empty for ours."""
+    fence_floor: int = 0
+    """Fences are above it: whoever acted before may have used those below without our knowing."""
 
 
 class Grant(Record, frozen=True):
@@ -145,6 +149,8 @@ class JobRecord(Record, frozen=True):
     """By which `ctx.state` is encrypted."""
     right: Right | None = None
     """To put what it leaves in the name of its task's owner."""
+    term: int = 0
+    """Of whoever claimed the attempt last and is its buyer since."""
 
     @property
     def job(self) -> str:

@@ -20,10 +20,12 @@ JOBS: Final = "jobs"
 FENCES: Final = "fences"
 LOG_PAGES: Final = "log_pages"
 LOG_STREAMS: Final = "log_streams"
+GUARDS: Final = "guards"
+"""Tasks that this machine keeps, its own included (swarmnode.market.guard)."""
 OWNER: Final = "owner"
 """What this machine's owner has asked for: one key, `paused`."""
 
-TABLES: Final = (TASKS, ROUNDS, JOBS, FENCES, LOG_PAGES, LOG_STREAMS, OWNER)
+TABLES: Final = (TASKS, ROUNDS, JOBS, FENCES, LOG_PAGES, LOG_STREAMS, OWNER, GUARDS)
 PAUSED_KEY: Final = b"paused"
 _PAGE: Final = 500
 
@@ -56,20 +58,21 @@ def load_tasks(view: ReadView) -> list[TaskRecord]:
     """Every task ever submitted here that was not forgotten."""
     return [
         stored(TaskRecord, raw, "state.lmdb", TASK_RECORD_BYTES_MAX)
-        for _, raw in _scan(view, TASKS)
+        for _, raw in scan_all(view, TASKS)
     ]
 
 
 def load_rounds(view: ReadView, task: TaskId) -> list[RoundRecord]:
     """The auctions kept for one task, in order."""
-    found = _scan(view, ROUNDS, task_key(task))
+    found = scan_all(view, ROUNDS, task_key(task))
     return [stored(RoundRecord, raw, "state.lmdb", TASK_RECORD_BYTES_MAX) for _, raw in found]
 
 
 def load_jobs(view: ReadView) -> list[JobRecord]:
     """Every job that was not settled when this node stopped."""
     return [
-        stored(JobRecord, raw, "state.lmdb", TASK_RECORD_BYTES_MAX) for _, raw in _scan(view, JOBS)
+        stored(JobRecord, raw, "state.lmdb", TASK_RECORD_BYTES_MAX)
+        for _, raw in scan_all(view, JOBS)
     ]
 
 
@@ -77,7 +80,7 @@ def load_fences(view: ReadView) -> dict[TaskId, FenceRecord]:
     """The newest fence accepted here for each task, oldest note first."""
     found = [
         (TaskId(key.decode()), stored(FenceRecord, raw, "state.lmdb"))
-        for key, raw in _scan(view, FENCES)
+        for key, raw in scan_all(view, FENCES)
     ]
     return dict(sorted(found, key=lambda pair: (pair[1].noted_ms, pair[0])))
 
@@ -87,7 +90,8 @@ def load_paused(view: ReadView) -> bool:
     return view.get(OWNER, PAUSED_KEY) is not None
 
 
-def _scan(view: ReadView, table: str, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+def scan_all(view: ReadView, table: str, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+    """Every pair of a table whose key begins so, in order."""
     after: bytes | None = None
     while page := view.scan(table, prefix, after=after, limit=_PAGE):
         yield from page

@@ -49,6 +49,22 @@ from storage.records.names.messages import (
     NameRead,
     NameRecord,
 )
+from swarmnode.market.guard.messages import (
+    CLAIM_DOMAIN,
+    AskVote,
+    Claim,
+    ClaimTerms,
+    GuardBeat,
+    GuardHeard,
+    GuardLine,
+    KeepTaken,
+    KeepTask,
+    KeptLog,
+    ReadKeptLog,
+    Relieve,
+    Vote,
+)
+from swarmnode.market.guard.records import GuardRecord
 from swarmnode.market.messages import (
     AWARD_DOMAIN,
     Accept,
@@ -82,7 +98,7 @@ from swarmnode.tasks.messages import (
     ResultTerms,
     State,
 )
-from swarmnode.tasks.records import Outcome
+from swarmnode.tasks.records import Outcome, TaskRecord
 from swarmnode.tasks.spec import PriorityClass, Shape, TaskSpec
 from testnet.sim.callers import machine_of
 from testnet.sim.clock import START_MS
@@ -368,10 +384,34 @@ _SAID: dict[str, Act] = {
     ),
     "state": as_seller(lambda s: State(s.task, s.fence, Phase.UNKNOWN)),
     "notice": as_seller(lambda s: PreemptNotice(s.task, s.fence, 1)),
+    "beat of a higher term": as_seller(
+        lambda s: GuardBeat(1, (GuardLine(s.task, 1 << 60, 1), GuardLine(s.task, 99, 1)))
+    ),
+    "answer of a higher term": as_seller(
+        lambda s: GuardHeard(0, (GuardLine(s.task, 1 << 60, 1), GuardLine(s.task, 99, 1)))
+    ),
+    "call for votes": as_seller(lambda s: AskVote(s.task, 99, 99, 99)),
+    "vote": as_seller(lambda s: Vote(s.task, 99, granted=False, known_term=99)),
+    "relief": as_seller(lambda s: Relieve(s.task, is_over=True)),
+    "claim with another key": as_buyer(
+        lambda s: Claim(s.seal(CLAIM_DOMAIN, ClaimTerms(s.task, s.fence, MALLORY, 99)))
+    ),
     "checkpoint": as_seller(lambda s: Checkpointed(s.task, s.fence, _STEP)),
 }
 for _name, _act in _SAID.items():
     ROWS[f"{_name} of anothers task"] = (_act, "told", "told")
+
+
+@row("malformed")
+async def keeping_a_task_without_its_key(scene: Scene) -> object:
+    kept = TaskRecord(scene.task, TaskSpec(("true",)), START_MS, key=bytes(32))
+    record = GuardRecord(scene.task, scene.victim, 99, 1, MALLORY, (MALLORY,), (), kept)
+    return await scene.ask(KeepTask(scene.task), KeepTaken, encode(record))
+
+
+@row("unknown")
+async def log_that_a_guardian_keeps(scene: Scene) -> object:
+    return await scene.ask(ReadKeptLog(scene.task, "stdout", 0, 0), KeptLog)
 
 
 @row("stale")

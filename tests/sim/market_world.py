@@ -27,11 +27,16 @@ from swarmnode.market.auction import HEARD, Buyer
 from swarmnode.market.auction_config import AuctionConfig
 from swarmnode.market.contractor import Contractor
 from swarmnode.market.contractor_config import ContractorConfig
+from swarmnode.market.guard import events as g
+from swarmnode.market.guard.messages import CLAIM_DOMAIN, Claim, ClaimTerms
+from swarmnode.market.guard.records import GuardRecord
+from swarmnode.market.guard.store import load_guards
 from swarmnode.market.messages import AWARD_DOMAIN, Award, AwardTerms, Call, Release
 from swarmnode.market.room import Capacity
 from swarmnode.resources.advert import ResourceAdvert
 from swarmnode.tasks.checkpoint import Checkpoint
 from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.keys import task_id_of
 from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.lifecycle import TASK_ENDS, JobState, TaskState
 from swarmnode.tasks.messages import (
@@ -150,9 +155,13 @@ class MarketWorld:
 
     def submit(self, name: str, spec: TaskSpec) -> TaskId:
         self._tasks += 1
-        task = TaskId(f"{self._tasks:016d}".translate(str.maketrans("0189", "abcd")))
-        self._buy(self.machines[name], be.Submitted(task, spec))
+        key = self._tasks.to_bytes(32)
+        task = task_id_of(KeyedHashSigner(PeerId(name)).from_seed(key).peer_id)
+        self._buy(self.machines[name], be.Submitted(task, spec, key))
         return task
+
+    def cancel(self, name: str, task: TaskId) -> None:
+        self._buy(self.machines[name], be.CancelAsked(task))
 
     def run(self, for_s: float) -> None:
         until_s = self.now_s + for_s
@@ -189,7 +198,7 @@ class MarketWorld:
         jobs, fences = tuple(load_jobs(machine.disk)), tuple(load_fences(machine.disk).items())
         self._sell(machine, se.Loaded(jobs, fences, load_paused(machine.disk)))
         self._sell(machine, se.Surveyed(CAPACITY, (), (), ""))
-        self._buy(machine, be.Begin(load_tasks(machine.disk)))
+        self._buy(machine, be.Begin(load_tasks(machine.disk), load_guards(machine.disk)))
         for other in self.machines.values():
             if other.is_up:
                 self._buy(machine, be.MemberStands(other.peer, Liveness.ALIVE))
@@ -290,6 +299,18 @@ class MarketWorld:
             if sender == to or self.rng.random() >= self.weather.loss:
                 self._after(delay_s, lambda: self._deliver(sender, to, packed))
 
+    def _carry(self, sender: PeerId, to: PeerId, record: GuardRecord) -> None:
+        """What a service does by a call."""
+
+        def come() -> None:
+            machine = self.machines[to]
+            if machine.is_up and frozenset((sender, to)) not in self._cut:
+                self.counts["carried"] += 1
+                self._buy(machine, g.KeepHeard(sender, record))
+
+        if self.rng.random() >= self.weather.loss:
+            self._after(self.rng.uniform(0.001, self.weather.delay_max_s), come)
+
     def _deliver(self, sender: PeerId, to: PeerId, packed: bytes) -> None:
         machine = self.machines[to]
         if not machine.is_up or frozenset((sender, to)) in self._cut:
@@ -310,6 +331,11 @@ class MarketWorld:
                 signer = KeyedHashSigner(to)
                 receipt = open_signed(signer, NETWORK, RECEIPT_DOMAIN, ReceiptTerms, sealed)
                 self._sell(machine, se.ReceiptHeard(sender, receipt))
+            case Claim(sealed):
+                claim = open_signed(KeyedHashSigner(to), NETWORK, CLAIM_DOMAIN, ClaimTerms, sealed)
+                assert task_id_of(sealed.sender) == claim.task
+                assert claim.machine == sender
+                self._sell(machine, se.ClaimHeard(sender, claim))
             case Renew() | Query() | CancelJob():
                 self._sell(machine, se.JobHeard(sender, message))
             case _:
@@ -324,6 +350,8 @@ class MarketWorld:
                 pass  # it starts when it is Leased
             case se.Begin(record):
                 self._reattach(machine, record)
+            case g.Carry(peer, record):
+                self._carry(machine.peer, peer, record)
             case se.Leased(job, until_s):
                 self._lease(machine, job, until_s)
             case TaskChanged(task, state=TaskState.FAILED):

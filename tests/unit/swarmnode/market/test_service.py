@@ -352,3 +352,39 @@ async def test_a_slow_reader_is_told_of_its_gap_and_slows_nobody() -> None:
         assert await anext(reader) == EventsMissed(10)
         feed.tell(changed(5000))
         assert await anext(reader) == changed(5000)
+
+
+# -- the submitter goes away
+
+TRAINED = b"".join(
+    line + b"\n"
+    for line in (
+        b'{"first_step": 0}',
+        *(b'{"step": %d}' % step for step in range(1, 61)),
+        b'{"total": 1830}',
+    )
+)
+
+
+@simulated
+async def test_a_task_ends_under_a_guardian_and_its_submitter_finds_result_and_log() -> None:
+    async with MarketLab("alice", "bob", "carol", lends=["bob", "carol"]).running() as lab:
+        alice = lab["alice"].market
+        task_id = await alice.submit(task("train", "60", "1", "1"))
+        await trio.sleep(8)
+        keepers = alice.task(task_id).keepers
+        assert keepers is not None
+        assert set(keepers.roster) == {"alice", "bob", "carol"}
+        await lab.kill("alice")
+        lab.lose("alice")
+        await trio.sleep(300)
+        for other in ("bob", "carol"):
+            assert lab[other].market.tasks() == ()  # it is not theirs to see
+        lab.find("alice")
+        await lab.start("alice")
+        with trio.fail_after(60):
+            view = await lab["alice"].market.wait(task_id)
+        assert view.state is TaskState.DONE
+        assert len(view.record.attempts) == 1
+        await trio.sleep(30)
+        assert await log_of(lab["alice"].market, task_id) == TRAINED

@@ -1,0 +1,59 @@
+"""What a keeper does for one task, as a table, and what it knows of the other keepers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from p2p.ids import PeerId
+from swarmnode.market.guard.records import GuardRecord
+
+
+class Post(StrEnum):
+    """What a keeper does for a task."""
+
+    KEEPS = "keeps"
+    STANDS = "stands"  # has asked for votes
+    ACTS = "acts"
+
+
+class Turn(StrEnum):
+    """What happens to a keeper."""
+
+    SILENT = "silent"  # nobody acts, as far as it heard
+    LOST = "lost"
+    WON = "won"
+    OUTRANKED = "outranked"
+
+
+STEPS: Final[Mapping[tuple[Post, Turn], Post]] = {
+    (Post.KEEPS, Turn.SILENT): Post.STANDS,
+    (Post.KEEPS, Turn.OUTRANKED): Post.KEEPS,
+    (Post.STANDS, Turn.SILENT): Post.STANDS,  # again, under a higher term
+    (Post.STANDS, Turn.LOST): Post.KEEPS,
+    (Post.STANDS, Turn.OUTRANKED): Post.KEEPS,
+    (Post.STANDS, Turn.WON): Post.ACTS,
+    (Post.ACTS, Turn.OUTRANKED): Post.KEEPS,
+}
+
+
+@dataclass(slots=True)
+class Kept:
+    """One task at this keeper."""
+
+    record: GuardRecord
+    post: Post
+    heard_s: float
+    """When who acts was last heard; of ours while we act: never."""
+    has: dict[PeerId, tuple[int, int]] = field(default_factory=dict)
+    """Version that each other keeper said it holds, while we act."""
+    heard_by: dict[PeerId, float] = field(default_factory=dict)
+    """When we said what each other keeper has answered last, while we act in this term."""
+    carried_s: dict[PeerId, tuple[tuple[int, int], float]] = field(default_factory=dict)
+    """Version that is on its way to each, and since when."""
+    term: int = 0
+    """That we stand for."""
+    asked_s: float = 0.0
+    votes: set[PeerId] = field(default_factory=set)
+    known_term: int = 0
+    """The highest one heard of."""

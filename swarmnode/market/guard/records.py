@@ -1,0 +1,85 @@
+"""What the keepers of a task hold, and when they agree."""
+
+from collections.abc import Container
+from typing import Final
+
+import msgspec
+from blake3 import blake3
+
+from p2p.ids import PeerId
+from p2p.wire.codec import Record
+from storage.rights import Right
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.records import TaskRecord
+
+
+class GuardRecord(Record, frozen=True):
+    """A task among its keepers. The newest is the one with the highest (term, seq)."""
+
+    task: TaskId
+    owner: PeerId
+    """The machine it was submitted to."""
+    term: int
+    """Grows with every taking over."""
+    seq: int
+    """Grows with every change made by the one who acts."""
+    acting: PeerId
+    """Who acts in this term."""
+    roster: tuple[PeerId, ...]
+    """Who has a vote."""
+    before: tuple[PeerId, ...]
+    """Who had one, while the change to `roster` is not agreed by both; else empty."""
+    kept: TaskRecord
+    rights: tuple[tuple[PeerId, Right], ...] = ()
+    """Of each keeper that has one: to let a worker put what the task leaves in its owner's name."""
+    promised: int = 0
+    """The highest term this keeper has voted for; of no meaning to others."""
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Orders the records of one task."""
+        return self.term, self.seq
+
+    def right_of(self, peer: PeerId) -> Right | None:
+        """What that keeper was given."""
+        return next((right for keeper, right in self.rights if keeper == peer), None)
+
+    def is_party(self, peer: PeerId) -> bool:
+        """Whether a machine has a say, or had one."""
+        return peer in (self.owner, self.acting, *self.roster, *self.before)
+
+    @property
+    def keepers(self) -> tuple[PeerId, ...]:
+        """Everybody who should hold it, also during a change."""
+        return tuple(dict.fromkeys((*self.roster, *self.before)))
+
+    def settled(self, among: Container[PeerId]) -> bool:
+        """Whether nobody else can decide otherwise: as `agreed`, but of two keepers both."""
+        both = (self.roster, self.before) if self.before else (self.roster,)
+        return all(sum(peer in among for peer in one) > len(one) // 2 for one in both)
+
+    def agreed(self, among: Container[PeerId]) -> bool:
+        """Whether these are enough to decide who acts."""
+        return is_majority(self.roster, among) and (
+            not self.before or is_majority(self.before, among)
+        )
+
+
+TERM_MAX: Final = 2**53
+"""No keeper counts further: a number that somebody made up ends nothing but their own turn."""
+
+
+def is_majority(roster: tuple[PeerId, ...], among: Container[PeerId]) -> bool:
+    """More than half; of two keepers one, as neither could go on without the other."""
+    needed = 1 if len(roster) <= 2 else len(roster) // 2 + 1
+    return sum(peer in among for peer in roster) >= needed
+
+
+def rank(task: TaskId, peer: PeerId) -> bytes:
+    """The order in which members become keepers of a task: the same for everybody."""
+    return blake3(f"{task} {peer}".encode(), derive_key_context="swarm task keepers 1").digest(16)
+
+
+def grown(record: GuardRecord, **changes: object) -> GuardRecord:
+    """The next version of a record, by the one who acts."""
+    return msgspec.structs.replace(record, seq=record.seq + 1, **changes)

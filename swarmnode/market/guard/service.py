@@ -1,0 +1,172 @@
+"""Calls among the keepers of tasks: records are carried to them, and logs brought home."""
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import trio
+
+from p2p.errors import (
+    CallTimeoutError,
+    PeerUnreachableError,
+    RefusalError,
+    RemoteRefusalError,
+    WireError,
+)
+from p2p.host.rpc import Rpc
+from p2p.identity.caller import Caller
+from p2p.ids import PeerId, TrafficClass
+from p2p.wire.codec import decode_as, encode
+from p2p.wire.envelope import Signer
+from storage.errors import StoreFullError
+from swarmnode.errors import LogStaleError, SpecError
+from swarmnode.limits import CARRIED_AT_ONCE, GUARD_RECORD_BYTES_MAX, KEEPERS_MAX
+from swarmnode.market.guard import events as g
+from swarmnode.market.guard.messages import KeepTaken, KeepTask, KeptLog, ReadKeptLog
+from swarmnode.market.guard.records import TERM_MAX, GuardRecord
+from swarmnode.market.logbook import STREAMS, LogBook
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.keys import SEED_BYTES, task_id_of
+from swarmnode.tasks.spec import TaskSpec
+from swarmnode.tasks.spec_load import spec_as_dict, spec_from_dict
+
+CARRY_TIMEOUT_S: Final = 5.0
+"""A keeper that does not take a record within a beat is tried again at the next one."""
+LOGS_TIMEOUT_S: Final = 60.0
+"""What was printed while we were away comes within this, or is left where it is."""
+LOGS_AGAIN_S: Final = 1.0
+
+
+def _is_sound(spec: TaskSpec) -> bool:
+    """Whether the local API would have taken it."""
+    try:
+        spec_from_dict(spec_as_dict(spec))
+    except SpecError:
+        return False
+    return True
+
+
+class Keeping(Protocol):
+    """The part of the buyer's core that is needed here."""
+
+    def keepers(self, task: TaskId) -> GuardRecord | None: ...
+
+
+class KeeperService:
+    """`post` hands the core an event."""
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        signer: Signer,
+        core: Keeping,
+        logbook: LogBook,
+        post: Callable[[object], object],
+    ) -> None:
+        self._rpc, self._signer, self._core = rpc, signer, core
+        self._logbook, self._post = logbook, post
+        self._limiter = trio.CapacityLimiter(CARRIED_AT_ONCE)
+        self._nursery: trio.Nursery | None = None
+        self._fetching: set[TaskId] = set()
+        rpc.serve(KeepTask, self._on_keep)
+        rpc.serve(ReadKeptLog, self._on_read_log, reply_bytes=lambda _request, _body: 32 * 1024)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Carry and fetch until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            await trio.sleep_forever()
+
+    def is_fetching(self, task: TaskId) -> bool:
+        """Whether older logs of a task are still to come before newer ones."""
+        return task in self._fetching
+
+    def carry(self, peer: PeerId, record: GuardRecord) -> None:
+        """Bring a record to a keeper; whether it has come, it casts."""
+        assert self._nursery is not None
+        self._nursery.start_soon(self._carry, peer, record)
+
+    def fetch_logs(self, task: TaskId, peer: PeerId) -> None:
+        """Bring home what a task of ours printed while that peer acted for it."""
+        assert self._nursery is not None
+        self._fetching.add(task)
+        self._nursery.start_soon(self._fetch_all, task, peer)
+
+    async def _carry(self, peer: PeerId, record: GuardRecord) -> None:
+        async with self._limiter:
+            try:
+                await self._rpc.call(
+                    peer,
+                    KeepTask(record.task),
+                    KeepTaken,
+                    traffic_class=TrafficClass.NORMAL,
+                    timeout_s=CARRY_TIMEOUT_S,
+                    body=encode(record),
+                )
+            except (PeerUnreachableError, CallTimeoutError, RemoteRefusalError):
+                return  # the next beat shows that it lacks it
+
+    async def _on_keep(self, caller: Caller, ask: KeepTask, body: bytes) -> tuple[KeepTaken, bytes]:
+        await trio.lowlevel.checkpoint()
+        try:
+            record = decode_as(GuardRecord, body, GUARD_RECORD_BYTES_MAX)
+        except WireError as exc:
+            raise RefusalError("malformed", str(exc)) from exc
+        if fault := self._fault_of(caller.peer, record):
+            raise RefusalError("malformed", fault)
+        self._post(g.KeepHeard(caller.peer, record))
+        return KeepTaken(), b""
+
+    def _fault_of(self, peer: PeerId, record: GuardRecord) -> str:
+        """Only who has the task's key can have made a record of it."""
+        key = record.kept.key
+        if len(key) != SEED_BYTES or task_id_of(self._signer.from_seed(key).peer_id) != record.task:
+            return "that is not the key of this task"
+        kept, numbers = record.kept, (record.term, record.seq, record.kept.fence)
+        if kept.task != record.task or kept.owner or not _is_sound(kept.spec):
+            return "no record that a keeper could have made"
+        if min(numbers) < 0 or max(numbers) > TERM_MAX or len(record.keepers) > KEEPERS_MAX:
+            return "a record that counts too far"
+        if peer not in (record.owner, record.acting, *record.keepers):
+            return "none of its keepers"
+        return ""
+
+    async def _on_read_log(
+        self, caller: Caller, ask: ReadKeptLog, _body: bytes
+    ) -> tuple[KeptLog, bytes]:
+        await trio.lowlevel.checkpoint()
+        record = self._core.keepers(ask.task)
+        if record is None or record.owner != caller.peer or ask.stream not in STREAMS:
+            raise RefusalError("unknown", "no log of such a task of yours")
+        if ask.offset < 0:
+            raise RefusalError("malformed", "an offset before the beginning")
+        found = self._logbook.piece_after(ask.task, ask.stream, ask.fence, ask.offset)
+        return KeptLog(found[0], found[1]), found[2]
+
+    async def _fetch_all(self, task: TaskId, peer: PeerId) -> None:
+        with trio.move_on_after(LOGS_TIMEOUT_S):
+            for stream in STREAMS:
+                await self._fetch(task, stream, peer)
+        self._fetching.discard(task)
+
+    async def _fetch(self, task: TaskId, stream: str, peer: PeerId) -> None:
+        while True:
+            fence, have = self._logbook.reach(task, stream)
+            try:
+                reply, body = await self._rpc.call(
+                    peer,
+                    ReadKeptLog(task, stream, fence, have),
+                    KeptLog,
+                    traffic_class=TrafficClass.NORMAL,
+                    timeout_s=CARRY_TIMEOUT_S,
+                )
+                if not body or reply.fence < max(fence, 1):
+                    return
+                grown = await self._logbook.take(task, reply.fence, stream, reply.offset, body)
+            except (PeerUnreachableError, CallTimeoutError, StoreFullError):
+                await trio.sleep(LOGS_AGAIN_S)
+                continue
+            except (RemoteRefusalError, LogStaleError):
+                return
+            if reply.fence == fence and grown <= have:
+                return  # a gap that is not kept: the rest cannot be joined to it

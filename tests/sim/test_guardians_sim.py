@@ -1,0 +1,154 @@
+"""A submitter goes away, for a while or for good, and its tasks go on."""
+
+import random
+
+import pytest
+
+from swarmnode.market.guard.kept import Post
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.lifecycle import TASK_ENDS, TaskState
+from swarmnode.tasks.records import TaskRecord
+from swarmnode.tasks.spec import Effects
+from tests.sim.market_world import MarketWorld, Weather, steps_task
+
+LEASE_AND_GRACE_S = 75.0
+ROUGH = Weather(loss=0.05, doubled=0.05, delay_max_s=0.15)
+
+
+def names(count: int) -> list[str]:
+    return [f"node-{number}" for number in range(count)]
+
+
+def best_known(world: MarketWorld, task: TaskId) -> TaskRecord:
+    """The task as the keeper with the newest record has it."""
+    found = [
+        record
+        for machine in world.machines.values()
+        if machine.is_up and (record := machine.buyer.keepers(task)) is not None
+    ]
+    assert found, "nobody keeps it"
+    return max(found, key=lambda record: record.version).kept
+
+
+def actors(world: MarketWorld, task: TaskId) -> list[str]:
+    return [
+        name
+        for name, machine in world.machines.items()
+        if machine.is_up and machine.buyer.post_of(task) is Post.ACTS
+    ]
+
+
+def run_until_kept_ended(world: MarketWorld, tasks: list[TaskId], within_s: float) -> None:
+    until_s = world.now_s + within_s
+    while not all(best_known(world, task).state in TASK_ENDS for task in tasks):
+        states = {task: best_known(world, task) for task in tasks}
+        assert world.now_s < until_s, states
+        world.run(5.0)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 9])
+@pytest.mark.parametrize("seed", range(3))
+def test_tasks_go_on_when_their_submitter_is_gone_for_good(count: int, seed: int) -> None:
+    world = MarketWorld(seed, names(count), ROUGH)
+    world.run(1)
+    tasks = [world.submit("node-0", steps_task(dice)) for dice in (30, 60, 90)]
+    world.run(10 + world.rng.uniform(0, 15))
+    world.kill("node-0", power=True)
+    run_until_kept_ended(world, tasks, 600)
+    assert all(best_known(world, task).state is TaskState.DONE for task in tasks)
+    assert world.overlap_s() <= LEASE_AND_GRACE_S
+    for task in tasks:
+        assert len(actors(world, task)) == 1
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 9])
+def test_a_worker_goes_on_under_a_guardian_without_starting_again(count: int) -> None:
+    world = MarketWorld(1, names(count))
+    world.run(1)
+    task = world.submit("node-0", steps_task(120, avoid=("node-0",)))
+    world.run(20)
+    world.kill("node-0", power=True)
+    run_until_kept_ended(world, [task], 200)
+    record = best_known(world, task)
+    assert record.state is TaskState.DONE
+    assert world.started[task] == 1
+    assert len(record.attempts) == 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_submitter_that_was_away_for_an_hour_finds_everything(seed: int) -> None:
+    world = MarketWorld(seed, names(5))
+    world.run(1)
+    tasks = [world.submit("node-0", steps_task(n, avoid=("node-0",))) for n in (30, 60, 4000)]
+    world.run(20)
+    world.kill("node-0")
+    world.run(3600)
+    world.start("node-0")
+    world.run(60)
+    ledger = world.machines["node-0"].buyer.ledger
+    assert [ledger.get(task).state for task in tasks[:2]] == [TaskState.DONE] * 2
+    assert ledger.get(tasks[2]).state is TaskState.RUNNING
+    assert all(world.started[task] == 1 for task in tasks)
+    assert actors(world, tasks[2]) == ["node-0"]
+    world.run_until_all_ended(1000)
+    world.run(150)
+    assert ledger.get(tasks[2]).state is TaskState.DONE
+    for machine in world.machines.values():  # everybody has been relieved
+        assert not any(machine.buyer.keepers(task) for task in tasks), machine.peer
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_guardians_that_die_one_after_another_are_replaced(seed: int) -> None:
+    world = MarketWorld(seed, names(9), ROUGH)
+    world.run(1)
+    task = world.submit("node-0", steps_task(400, avoid=("node-0",)))
+    world.run(20)
+    world.kill("node-0", power=True)
+    for _ in range(5):
+        world.run(60)
+        (acting,) = actors(world, task)
+        world.kill(acting, power=True)
+    run_until_kept_ended(world, [task], 1500)
+    assert best_known(world, task).state is TaskState.DONE
+    assert world.overlap_s() <= LEASE_AND_GRACE_S
+
+
+@pytest.mark.parametrize("effects", list(Effects))
+@pytest.mark.parametrize("seed", range(6))
+def test_across_a_cut_two_attempts_overlap_by_lease_and_grace_at_most(
+    effects: Effects, seed: int
+) -> None:
+    world = MarketWorld(seed, names(5), ROUGH)
+    world.run(1)
+    tasks = [world.submit("node-0", steps_task(n, effects=effects)) for n in (100, 200, 300)]
+    world.run(15)
+    dice = random.Random(seed)
+    for _ in range(6):
+        side = dice.sample(names(5), dice.choice([1, 2]))
+        for left in side:
+            for right in set(names(5)) - set(side):
+                world.cut(left, right)
+        world.run(dice.uniform(20, 200))
+        world.heal()
+        world.run(dice.uniform(5, 60))
+    world.run_until_all_ended(2500)
+    assert world.overlap_s() <= LEASE_AND_GRACE_S
+    ledger = world.machines["node-0"].buyer.ledger
+    for task in tasks:
+        if effects is Effects.ONCE:
+            assert world.started[task] <= 1
+        else:
+            assert ledger.get(task).state is TaskState.DONE
+
+
+def test_a_cancelled_task_stops_though_its_submitter_was_away_in_between() -> None:
+    world = MarketWorld(3, names(5))
+    world.run(1)
+    task = world.submit("node-0", steps_task(5000, avoid=("node-0",)))
+    world.run(20)
+    world.kill("node-0")
+    world.run(120)
+    world.start("node-0")
+    world.cancel("node-0", task)
+    world.run(60)
+    world.assert_nothing_is_left()
