@@ -17,7 +17,7 @@ from p2p.wire.codec import Message, decode_as, encode
 from p2p.wire.envelope import Signer
 from storage.engine.port import Tables, WriteView
 from storage.errors import StoreFullError
-from swarmnode.errors import LogStaleError, TaskUnknownError, TooManyTasksError
+from swarmnode.errors import LogStaleError, SpecError, TaskUnknownError, TooManyTasksError
 from swarmnode.limits import LOG_PUSH_BYTES_MAX, TASKS_OPEN_MAX
 from swarmnode.market import auction_events as e
 from swarmnode.market.auction import HEARD, Buyer
@@ -36,7 +36,7 @@ from swarmnode.tasks.ledger import TaskChanged, TaskForgotten
 from swarmnode.tasks.lifecycle import TASK_ENDS, TaskState
 from swarmnode.tasks.messages import AskFiles, FilesTold, LogTaken, PushLog
 from swarmnode.tasks.records import RoundRecord, TaskRecord
-from swarmnode.tasks.spec import TaskSpec
+from swarmnode.tasks.spec import PriorityClass, TaskSpec
 from swarmnode.tasks.store import TASKS, load_rounds, load_tasks, task_key, write_all
 
 ADVERTS_EVERY_S: Final = 5.0
@@ -44,6 +44,10 @@ ADVERTS_EVERY_S: Final = 5.0
 
 FILES_TIMEOUT_S: Final = 600.0
 """A provider has this long to store the outputs of a job that runs: gigabytes on a slow line."""
+
+_NOT_THE_OWNER: Final = (
+    "class owner is for the person in this machine's certificate: submit without it"
+)
 
 FULL_DISK_AGAIN_S: Final = 1.0
 """How often a decision that found the disk full is tried to be written; nothing is said before."""
@@ -138,9 +142,11 @@ class BuyerService:
     async def submit(self, spec: TaskSpec, person: str = "") -> TaskId:
         """Take a task of a person on; it survives any crash once this returns.
 
-        Raises StoreFullError, TooManyTasksError; then nothing was taken on.
+        Raises StoreFullError, TooManyTasksError, SpecError; then nothing was taken on.
         """
         await self._begun.wait()
+        if person and spec.priority_class is PriorityClass.OWNER:
+            raise SpecError(_NOT_THE_OWNER)
         if self._core.tasks_open >= TASKS_OPEN_MAX:
             raise TooManyTasksError(f"{TASKS_OPEN_MAX} tasks are unfinished: wait, or cancel some")
         key = self._entropy(SEED_BYTES)

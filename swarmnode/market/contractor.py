@@ -19,6 +19,7 @@ from swarmnode.errors import SpecError
 from swarmnode.limits import FENCES_MAX
 from swarmnode.market import contractor_events as e
 from swarmnode.market.contractor_config import ContractorConfig
+from swarmnode.market.contractor_guests import in_the_way
 from swarmnode.market.contractor_jobs import Jobs
 from swarmnode.market.contractor_offers import Offers
 from swarmnode.market.messages import Accept, AwardTerms, Decline
@@ -45,7 +46,7 @@ class Contractor:
         self.room = CapacityBook()
         self.offers = Offers(config, self.room, rng)
         self.jobs = Jobs(config, self.room, rng)
-        self._me = me
+        self._me, self._config = me, config
         self._wall_ms = wall_ms
         self._fences: dict[TaskId, FenceRecord] = {}
         jobs = self.jobs
@@ -98,7 +99,7 @@ class Contractor:
         self._fences.update(event.fences)
         effects = self.jobs.load(event.jobs, now_s, event.node_died_ms)
         if event.is_paused:  # the crash came between the pause and the stops
-            effects += self.jobs.preempt(0.0, now_s)
+            effects += self.jobs.preempt(0.0, now_s, "paused")
         return effects
 
     def _on_surveyed(self, event: e.Surveyed, _now_s: float) -> list[Effect]:
@@ -112,7 +113,7 @@ class Contractor:
         self.offers.withdraw()
         return [
             Persist(OWNER, PAUSED_KEY, b"1"),
-            *self.jobs.preempt(event.grace_s, now_s),
+            *self.jobs.preempt(event.grace_s, now_s, "paused"),
             Notify(e.RoomChanged()),
         ]
 
@@ -124,7 +125,12 @@ class Contractor:
 
     def _on_call(self, event: e.CallHeard, now_s: float) -> list[Effect]:
         jobs_now, eta_s = self.jobs.using_room(), self.jobs.eta_s(now_s)
-        return self.offers.on_call(event, now_s, jobs_now, eta_s)
+        effects = self.offers.on_call(event, now_s, jobs_now, eta_s)
+        if not event.is_owners or not self.offers.waits_for(event):
+            return effects
+        config, records = self._config, self.jobs.records()
+        guests = in_the_way(self.room, event.call.shape, records, config.tasks_max)
+        return effects + self.jobs.preempt(config.owner_notice_s, now_s, "owner", guests)
 
     def _on_release(self, event: e.ReleaseHeard, _now_s: float) -> list[Effect]:
         self.offers.on_release(event.peer, event.auction)
@@ -167,6 +173,7 @@ class Contractor:
             restore=terms.restore,
             names_grant=terms.names_grant,
             state_key=terms.state_key,
+            is_owners=hold.heard.is_owner,
             right=terms.right,
         )
         self.room.hand_over(taker, record.job)

@@ -31,6 +31,8 @@ class ContractorConfig:
     """A timer this late tells that this machine was stopped: it asks before it judges others."""
     ask_s: float = 3.0
     """So long it waits for the answer."""
+    owner_notice_s: float = 3.0
+    """What guests in the way of the owner's own task get: with it there is room within 5 s."""
     cancel_grace_s: float = 2.0
     """A job that is not wanted gets this long to end by itself."""
     result_keep_s: float = 600.0

@@ -14,6 +14,7 @@ from swarmnode.tasks.checkpoint import Checkpoint
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.messages import CancelJob, Query, ReceiptTerms, Renew
 from swarmnode.tasks.records import FenceRecord, JobRecord, Outcome
+from swarmnode.tasks.spec import PriorityClass
 
 # -- heard from buyers
 
@@ -28,6 +29,13 @@ class CallHeard:
     is_ours: bool
     """Whether it is of our own lab."""
     call: Call
+    is_owner: bool = False
+    """Whether it is a machine of the person whose machine this is, by its certificate."""
+
+    @property
+    def is_owners(self) -> bool:
+        """The owner of this machine wants it for a task of their own."""
+        return self.is_owner and self.call.priority_class is PriorityClass.OWNER
 
 
 @dataclass(frozen=True, slots=True)

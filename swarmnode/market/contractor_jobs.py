@@ -8,7 +8,7 @@ except that a newer fence tells that this attempt is no longer the task's.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -347,18 +347,20 @@ class Jobs:
 
     # -- the owner
 
-    def preempt(self, grace_s: float, now_s: float) -> list[Effect]:
-        """Give the machine back: notice to every buyer, then stop."""
+    def preempt(
+        self, grace_s: float, now_s: float, reason: str, only: Container[str] | None = None
+    ) -> list[Effect]:
+        """Give the machine back, or the room of some jobs: notice to their buyers, then stop."""
         effects: list[Effect] = []
         for job in list(self._jobs.values()):
             record = job.record
-            if record.state is JobState.REPORTING:
+            if record.state is JobState.REPORTING or (only is not None and record.job not in only):
                 continue
             if record.state is JobState.STOPPING:  # perhaps with a longer grace
                 effects.append(Notify(e.Stop(record.job, grace_s, record.stop_reason)))
                 continue
             notice = PreemptNotice(record.task, record.fence, int(grace_s * 1000))
-            effects += [Send(record.buyer, notice), *self._stop(job, grace_s, "paused")]
+            effects += [Send(record.buyer, notice), *self._stop(job, grace_s, reason)]
         return effects
 
     # -- inside

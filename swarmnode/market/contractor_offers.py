@@ -106,6 +106,10 @@ class Offers:
             return None
         return self._holds.pop(bid)
 
+    def waits_for(self, heard: CallHeard) -> bool:
+        """Whether that auction keeps a place."""
+        return (heard.peer, heard.call.auction) in self._waiting
+
     def withdraw(self) -> None:
         """The owner wants the machine: nothing is held and nobody waits any more."""
         for hold in list(self._holds.values()):
@@ -136,6 +140,8 @@ class Offers:
             return "admission", "this machine runs no tasks"
         if self.is_paused:
             return "paused", "its owner has paused this machine"
+        if call.priority_class is PriorityClass.OWNER and not heard.is_owner:
+            return "owner", "class owner is for the owner of this machine: submit without it"
         if policy.trouble:
             return "capacity", policy.trouble
         if call.env and call.env not in policy.environments:
@@ -168,6 +174,8 @@ class Offers:
             return []
         if not self._within_share(heard, grant):
             return []
+        if not heard.is_owners and any(one.heard.is_owners for one in self._waiting.values()):
+            return []  # what becomes free is the owner's
         hold_s = min(max(call.hold_ms, 0) / 1000, self._config.hold_max_s)
         bid = Bid(
             call.auction,

@@ -4,6 +4,7 @@ Invariant R1: what is taken never exceeds the capacity, per resource, and a GPU 
 (A capacity that shrinks under running jobs takes nothing away from them; it stops new ones.)
 """
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from swarmnode.tasks.records import Grant
@@ -77,13 +78,7 @@ class CapacityBook:
 
     def taken(self) -> Grant:
         """The sum of all grants."""
-        grants = self._grants.values()
-        return Grant(
-            sum(grant.cpu_millis for grant in grants),
-            sum(grant.memory_bytes for grant in grants),
-            sum(grant.disk_bytes for grant in grants),
-            tuple(sorted(uuid for grant in grants for uuid in grant.gpus)),
-        )
+        return _sum(self._grants.values())
 
     def free(self) -> Capacity:
         """What nobody has; never negative, also after the capacity has shrunk."""
@@ -96,6 +91,12 @@ class CapacityBook:
     def grant_for(self, shape: Shape) -> Grant | None:
         """Room for the shape now, the smallest GPUs that do; None when there is not enough."""
         return _grant(self.free(), shape)
+
+    def would_fit(self, shape: Shape, gone: Iterable[str]) -> bool:
+        """Whether the shape fits now or once these takers have gone."""
+        without = set(gone)
+        left = [grant for taker, grant in self._grants.items() if taker not in without]
+        return _grant(_less(self.capacity, _sum(left)), shape) is not None
 
     def waste_micro(self, grant: Grant) -> int:
         """Millionths of the machine that would be left over and of little use after a grant.
@@ -128,6 +129,15 @@ def share_of(grant: Grant, whole: Capacity) -> float:
         (len(grant.gpus), len(whole.gpus)),
     )
     return max((have / of for have, of in parts if of > 0), default=0.0)
+
+
+def _sum(grants: Collection[Grant]) -> Grant:
+    return Grant(
+        sum(grant.cpu_millis for grant in grants),
+        sum(grant.memory_bytes for grant in grants),
+        sum(grant.disk_bytes for grant in grants),
+        tuple(sorted(uuid for grant in grants for uuid in grant.gpus)),
+    )
 
 
 def _less(room: Capacity, grant: Grant) -> Capacity:

@@ -197,7 +197,8 @@ class SellerService:
 
     def _on_call(self, caller: Caller, call: Call) -> None:
         is_ours = caller.is_me or caller.lab == self._rpc.me.lab
-        self._post(e.CallHeard(caller.peer, caller.lab, is_ours, call))
+        is_owner = caller.is_me or caller.member == self._rpc.me.member
+        self._post(e.CallHeard(caller.peer, caller.lab, is_ours, call, is_owner))
 
     def _on_release(self, caller: Caller, message: Release) -> None:
         self._post(e.ReleaseHeard(caller.peer, message.auction))

@@ -151,6 +151,8 @@ class JobRecord(Record, frozen=True):
     """To put what it leaves in the name of its task's owner."""
     term: int = 0
     """Of whoever claimed the attempt last and is its buyer since."""
+    is_owners: bool = False
+    """It is of the person whose machine this is; all others are guests."""
 
     @property
     def job(self) -> str:

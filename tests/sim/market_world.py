@@ -375,7 +375,8 @@ class MarketWorld:
     def _end_with_lease(self, machine: Machine, job: str) -> None:
         """What a shim does by itself."""
         process = machine.processes.get(job)
-        if process is None or process.outcome is not None or machine.leases[job] > self.now_s:
+        is_renewed = machine.leases[job] > self.now_s + 1e-6
+        if process is None or process.outcome is not None or is_renewed:
             return
         self.counts["leases ended"] += 1
         outcome = Outcome("stopped", -1, "lease")

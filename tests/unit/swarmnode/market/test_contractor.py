@@ -651,3 +651,67 @@ def test_a_bid_of_an_earlier_life_is_not_taken_for_a_new_one() -> None:
     answer(reborn, heard(call()))
     effects = reborn.handle(e.AwardHeard(ALICE, terms(old)), 0.1)
     assert only(sent(effects, Decline)).reason == "expired"
+
+
+# -- the owner's own tasks
+
+
+def owners_call(shape: Shape, auction: int = 50, peer: PeerId = ALICE) -> e.CallHeard:
+    asked = call(auction, shape, priority_class=PriorityClass.OWNER)
+    return e.CallHeard(peer, LAB, True, asked, is_owner=peer == ALICE)
+
+
+def guest(seller: Contractor, number: int, shape: Shape) -> None:
+    """A running job of somebody else."""
+    bid = answer(seller, heard(call(number, shape), CAROL))
+    task = TaskId(chr(ord("b") + number) * 16)
+    seller.handle(e.AwardHeard(CAROL, terms(bid, 1, task, shape)), 0.0)
+    seller.handle(e.Staged(task, 1), 0.0)
+
+
+def test_class_owner_is_refused_to_everybody_but_the_owner() -> None:
+    seller = contractor()
+    bid = answer(seller, owners_call(SMALL, peer=CAROL))
+    assert (bid.kind, bid.reason) == (BidKind.REFUSED, "owner")
+    assert "owner of this machine" in bid.detail
+    assert answer(seller, owners_call(SMALL)).kind is BidKind.HELD
+
+
+def test_guests_in_the_owner_s_way_are_told_and_moved_the_newest_first() -> None:
+    seller = contractor()
+    half = Shape(cpu_millis=2000, memory_bytes=MIB, disk_bytes=0)
+    guest(seller, 1, half)
+    guest(seller, 2, half)
+    effects = seller.handle(owners_call(half), 1.0)
+    newest = TaskId("d" * 16)
+    assert only(told(effects, e.Stop)) == e.Stop(f"{newest}.1", 3.0, "owner")
+    assert only(sent(effects, PreemptNotice)) == PreemptNotice(newest, 1, 3000)
+    assert only(sent(effects, Bid)).kind is BidKind.QUEUED
+    assert not told(seller.handle(owners_call(half), 1.5), e.Stop)  # asked again: it leaves already
+    # Whoever asks meanwhile waits behind the owner.
+    freed = seller.handle(e.ProcessGone(newest, 1), 3.0)
+    offer = only([f for f in freed if isinstance(f, Send)])
+    assert offer.peer == ALICE
+    assert isinstance(offer.message, Bid)
+    assert offer.message.kind is BidKind.HELD
+
+
+def test_nobody_moves_when_that_would_not_make_room_enough() -> None:
+    seller = contractor()
+    whole = Shape(cpu_millis=4000, memory_bytes=MIB, disk_bytes=0)
+    bid = answer(seller, owners_call(Shape(cpu_millis=1000, memory_bytes=MIB, disk_bytes=0), 1))
+    seller.handle(e.AwardHeard(ALICE, terms(bid, shape=bid_shape(1000))), 0.0)
+    guest(seller, 2, Shape(cpu_millis=2000, memory_bytes=MIB, disk_bytes=0))
+    assert not told(seller.handle(owners_call(whole), 1.0), e.Stop)
+
+
+def bid_shape(cpu_millis: int) -> Shape:
+    return Shape(cpu_millis=cpu_millis, memory_bytes=MIB, disk_bytes=0)
+
+
+def test_an_owner_s_other_task_is_no_guest() -> None:
+    seller = contractor()
+    whole = bid_shape(4000)
+    bid = answer(seller, owners_call(whole, 1))
+    seller.handle(e.AwardHeard(ALICE, terms(bid, shape=whole)), 0.0)
+    assert not told(seller.handle(owners_call(whole, 2), 1.0), e.Stop)

@@ -12,7 +12,7 @@ from p2p.host.rpc import Rpc
 from p2p.ids import PeerId, TrafficClass
 from storage.engine.memory_tables import MemoryTables
 from storage.errors import StoreFullError
-from swarmnode.errors import TaskUnknownError, TooManyTasksError
+from swarmnode.errors import SpecError, TaskUnknownError, TooManyTasksError
 from swarmnode.limits import EVENTS_BUFFERED_MAX
 from swarmnode.market import buyer
 from swarmnode.market.buyer_feed import EventFeed
@@ -22,7 +22,7 @@ from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.messages import LogTaken, PushLog
-from swarmnode.tasks.spec import CheckpointSpec, Shape, TaskSpec
+from swarmnode.tasks.spec import CheckpointSpec, PriorityClass, Shape, TaskSpec
 from testnet.sim.seeded import simulated
 from tests.market_lab import MarketLab
 
@@ -388,3 +388,46 @@ async def test_a_task_ends_under_a_guardian_and_its_submitter_finds_result_and_l
         assert len(view.record.attempts) == 1
         await trio.sleep(30)
         assert await log_of(lab["alice"].market, task_id) == TRAINED
+
+
+# -- class owner
+
+
+@simulated
+async def test_the_owner_s_own_task_has_room_within_five_seconds_and_the_guest_goes_on() -> None:
+    async with MarketLab("alice", "bob", "carol", lends=["alice", "carol"]).running() as lab:
+        alice, bob = lab["alice"].market, lab["bob"].market
+        whole = Shape(lab["alice"].market.seller_stats().capacity.cpu_millis, 64 * MIB, 64 * MIB)
+        kept = CheckpointSpec("checkpoint", every_ms=1000)
+        spec = task("train", "100", "1", "1", shape=whole, avoid=("carol",), checkpoint=kept)
+        guest = await bob.submit(spec)
+        assert await running(bob, guest) == "alice"
+        await trio.sleep(10)
+        began_s = trio.current_time()
+        mine = await alice.submit(
+            task("sleep", "30", shape=whole, require=("alice",), priority_class=PriorityClass.OWNER)
+        )
+        assert await running(alice, mine) == "alice"
+        assert trio.current_time() - began_s <= 5
+        view = await alice.wait(mine)
+        assert view.state is TaskState.DONE
+        view = await bob.wait(guest)
+        assert view.state is TaskState.DONE
+        assert view.record.attempts[-1].restored_step > 5
+
+
+@simulated
+async def test_class_owner_elsewhere_is_refused_with_the_reason() -> None:
+    async with MarketLab("alice", "bob", lends=["bob"]).running() as lab:
+        alice = lab["alice"].market
+        found = await alice.dry_run(task("sleep", "30", priority_class=PriorityClass.OWNER))
+        (line,) = [bid for bid in found.rounds[0].bids if bid.peer == "bob"]
+        assert (line.kind, line.reason.partition(":")[0]) == ("refused", "owner")
+
+
+@simulated
+async def test_another_person_of_the_machine_is_not_its_owner() -> None:
+    async with MarketLab("alice").running() as lab:
+        spec = task("sleep", "30", priority_class=PriorityClass.OWNER)
+        with pytest.raises(SpecError):
+            await lab["alice"].market.submit(spec, "eve")
