@@ -120,7 +120,7 @@ class Node:
     def _on_out(self, out: Mapping[PeerId, str]) -> None:
         """Some machines were removed: they are no members any more, and nothing runs for them."""
         self.membership.expel(out)
-        self.market.end_of(frozenset(out))
+        self.market.end_of(frozenset(out), self.register.people_out())
 
     def _discovery(self, seeds: Sequence[str]) -> DiscoveryService:
         edges = self.edges

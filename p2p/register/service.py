@@ -12,7 +12,7 @@ from p2p.host.rpc import Rpc
 from p2p.identity.caller import Caller
 from p2p.identity.register.records import KEY_BYTES, digest_of
 from p2p.identity.register.register import Entry
-from p2p.ids import PeerId
+from p2p.ids import MemberId, PeerId
 from p2p.limits import FORGERY_COST, REMOVALS_MAX, USES_MAX
 from p2p.membership.bucket import Buckets
 from p2p.register.limits import (
@@ -86,6 +86,12 @@ class RegisterService:
     def out(self) -> Mapping[PeerId, str]:
         """Machines that are out for good, with the reason, as of the last look."""
         return self._out
+
+    def people_out(self) -> frozenset[MemberId]:
+        """People none of whose machines is a member any more."""
+        everybody = self.book.everybody().items()
+        staying = {who.member for peer, who in everybody if peer not in self._out}
+        return frozenset(who.member for _, who in everybody if who.member not in staying)
 
     def is_clock_wrong(self) -> bool:
         """Whether most of those connected have another time than we."""

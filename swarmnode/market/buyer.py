@@ -256,6 +256,10 @@ class BuyerService:
             **self._core.counts,
         }
 
+    def end_of(self, owners: frozenset[PeerId]) -> None:
+        """These machines were removed: nothing is kept here for them any more."""
+        self._driver.order(g.OwnersRemoved(owners))
+
     # -- what others say
 
     def _on_message(self, caller: Caller, message: Message) -> None:

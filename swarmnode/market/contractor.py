@@ -61,7 +61,7 @@ class Contractor:
             e.ReceiptHeard: lambda event, _now_s: jobs.on_receipt(event),
             e.PauseAsked: self._on_pause,
             e.ResumeAsked: self._on_resume,
-            e.BuyersRemoved: lambda event, now_s: jobs.end_of(event.buyers, now_s),
+            e.BuyersRemoved: lambda event, now_s: jobs.end_of(event, now_s),
             e.Staged: jobs.on_staged,
             e.CheckpointStored: lambda event, _now_s: jobs.on_checkpoint(event),
             e.CheckpointTrouble: jobs.on_trouble,

@@ -6,7 +6,7 @@ Messages come with the peer that sent them; sealed ones have been opened and ver
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from p2p.ids import LabId, PeerId
+from p2p.ids import LabId, MemberId, PeerId
 from swarmnode.market.guard.messages import ClaimTerms
 from swarmnode.market.messages import AwardTerms, Call
 from swarmnode.market.room import Capacity
@@ -121,6 +121,8 @@ class BuyersRemoved:
     """These machines were removed from the network, with their people."""
 
     buyers: frozenset[PeerId]
+    people: frozenset[MemberId] = frozenset()
+    """Those none of whose machines is a member any more; others may act for their tasks."""
 
 
 # -- the job's runner

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from p2p.effects import Persist
 from p2p.wire.codec import encode
+from storage.rights import named_in
+from swarmnode.market import contractor_events as e
 from swarmnode.tasks.records import JobRecord
 from swarmnode.tasks.store import JOBS, job_key
 
@@ -33,3 +35,10 @@ class Job:
 def written(record: JobRecord) -> Persist:
     """Write the record down."""
     return Persist(JOBS, job_key(record.task, record.fence), encode(record))
+
+
+def is_for(record: JobRecord, removed: e.BuyersRemoved) -> bool:
+    """Whether a job is of somebody who was removed, whoever acts for it now."""
+    if record.buyer in removed.buyers:
+        return True
+    return record.right is not None and named_in(record.right).owner in removed.people

@@ -17,7 +17,7 @@ from p2p.effects import Effect, Notify, Persist, Rng, Send, WakeAt
 from p2p.ids import PeerId
 from swarmnode.market import contractor_events as e
 from swarmnode.market.contractor_config import ContractorConfig
-from swarmnode.market.contractor_job import Job, written
+from swarmnode.market.contractor_job import Job, is_for, written
 from swarmnode.market.messages import Accept
 from swarmnode.market.room import CapacityBook
 from swarmnode.tasks.checkpoint import is_newer
@@ -330,12 +330,12 @@ class Jobs:
 
     # -- who may no longer be here
 
-    def end_of(self, buyers: frozenset[PeerId], now_s: float) -> list[Effect]:
-        """These buyers were removed from the network: nothing runs for them any more."""
+    def end_of(self, removed: e.BuyersRemoved, now_s: float) -> list[Effect]:
+        """They were removed from the network: nothing runs for them any more."""
         effects: list[Effect] = []
         for job in list(self._jobs.values()):
             record = job.record
-            if record.buyer not in buyers or record.stop_reason == "removed":
+            if not is_for(record, removed) or record.stop_reason == "removed":
                 continue
             if record.state is JobState.REPORTING:
                 effects += self._settle(job, JobFact.WRITTEN_OFF)

@@ -15,7 +15,7 @@ from p2p.effects import Persist, Rng, Send
 from p2p.errors import RefusalError, WireError
 from p2p.host.rpc import Rpc
 from p2p.identity.caller import Caller
-from p2p.ids import NetworkId, PeerId
+from p2p.ids import MemberId, NetworkId, PeerId
 from p2p.limits import CLOCK_SKEW_MAX_MS
 from p2p.membership.view import View
 from p2p.service import Driver, Performer
@@ -175,9 +175,9 @@ class SellerService:
         """Lend the machine again."""
         await self._driver.do(e.ResumeAsked())
 
-    def end_of(self, buyers: frozenset[PeerId]) -> None:
-        """These machines were removed: their jobs here stop, and their results go nowhere."""
-        self._driver.order(e.BuyersRemoved(buyers))
+    def end_of(self, buyers: frozenset[PeerId], people: frozenset[MemberId]) -> None:
+        """These were removed: their jobs here stop, and their results go nowhere."""
+        self._driver.order(e.BuyersRemoved(buyers, people))
 
     def stats(self) -> SellerStats:
         """What is lent, free and running now."""

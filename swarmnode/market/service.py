@@ -6,7 +6,7 @@ import trio
 
 from p2p.effects import Rng
 from p2p.host.rpc import Rpc
-from p2p.ids import NetworkId, PeerId
+from p2p.ids import MemberId, NetworkId, PeerId
 from p2p.wire.envelope import Signer
 from storage.engine.port import Tables
 from storage.facade import Objects
@@ -143,9 +143,13 @@ class MarketService:
         """Lend it again."""
         await self._seller.resume()
 
-    def end_of(self, buyers: frozenset[PeerId]) -> None:
-        """These machines were removed from the network: nothing runs here for them any more."""
-        self._seller.end_of(buyers)
+    def end_of(self, buyers: frozenset[PeerId], people: frozenset[MemberId]) -> None:
+        """These machines were removed from the network, and people with all their machines.
+
+        Nothing runs here for them any more, and nothing is kept here for them.
+        """
+        self._seller.end_of(buyers, people)
+        self._buyer.end_of(buyers)
 
     def seller_stats(self) -> SellerStats:
         """What is lent, free and running here now."""

@@ -49,6 +49,7 @@ class Guardian:
             g.Loaded: self._on_loaded,
             g.MemberStands: self._on_member_stands,
             g.KeepHeard: self._on_keep,
+            g.OwnersRemoved: self._on_owners_removed,
             g.YoungDue: self._on_young_due,
             g.GuardTick: self._on_tick,
             g.StandDue: self._voting.on_stand_due,
@@ -226,16 +227,28 @@ class Guardian:
         kept = self._shelf.kept.get(message.task)
         if kept is not None and peer not in (kept.record.owner, kept.record.acting):
             return []
-        effects: list[Effect] = []
-        if kept is not None:
-            if kept.post is Post.ACTS:
-                self._shelf.rest(kept.record)
-            self._shelf.decisions.append(g.Forgotten(message.task))
-            note(self._shelf.dropped, message.task, kept.record.term)
-            effects = self._shelf.forget(message.task)
+        effects = [] if kept is None else self._drop(kept)
         if message.is_over:
             note(self._shelf.relieved, message.task, 0)
         return [*effects, Send(peer, GuardHeard(0, (GuardLine(message.task, 0, 0),)))]
+
+    def _on_owners_removed(self, event: g.OwnersRemoved, _now_s: float) -> list[Effect]:
+        effects: list[Effect] = []
+        for task, kept in list(self._shelf.kept.items()):
+            owner = kept.record.owner
+            if owner in event.owners and owner != self._shelf.me:
+                effects += self._drop(kept)
+                note(self._shelf.relieved, task, 0)
+        return effects
+
+    def _drop(self, kept: Kept) -> list[Effect]:
+        """Keep a task no longer; if we acted for it, its lease ends by itself."""
+        record = kept.record
+        if kept.post is Post.ACTS:
+            self._shelf.rest(record)
+        self._shelf.decisions.append(g.Forgotten(record.task))
+        note(self._shelf.dropped, record.task, record.term)
+        return self._shelf.forget(record.task)
 
 
 def _bare(record: TaskRecord) -> TaskRecord:

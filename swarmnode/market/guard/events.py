@@ -34,6 +34,13 @@ class KeepHeard:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnersRemoved:
+    """These machines were removed from the network: nobody keeps anything for them."""
+
+    owners: frozenset[PeerId]
+
+
+@dataclass(frozen=True, slots=True)
 class YoungDue:
     """Timer: a task is old enough to need keepers."""
 

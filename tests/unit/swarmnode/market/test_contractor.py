@@ -8,11 +8,14 @@ import msgspec
 import pytest
 
 from p2p.effects import Effect, Notify, Persist, Send, WakeAt
-from p2p.ids import LabId, PeerId
-from p2p.wire.codec import decode_as
+from p2p.ids import LabId, MemberId, NetworkId, PeerId
+from p2p.wire.codec import decode_as, encode
+from p2p.wire.envelope import Signed
+from storage.rights import Right, RightLink
 from swarmnode.market import contractor_events as e
 from swarmnode.market.contractor import Contractor
 from swarmnode.market.contractor_config import ContractorConfig
+from swarmnode.market.contractor_job import is_for
 from swarmnode.market.messages import Accept, AwardTerms, Bid, BidKind, Call, Decline
 from swarmnode.market.room import Capacity, GpuRoom
 from swarmnode.tasks.checkpoint import Checkpoint
@@ -28,7 +31,7 @@ from swarmnode.tasks.messages import (
     Renew,
     State,
 )
-from swarmnode.tasks.records import FenceRecord, JobRecord, Outcome
+from swarmnode.tasks.records import FenceRecord, Grant, JobRecord, Outcome
 from swarmnode.tasks.spec import GpuWant, PriorityClass, Shape, TaskSpec
 from swarmnode.tasks.store import FENCES, JOBS, OWNER, job_key
 
@@ -715,3 +718,36 @@ def test_an_owner_s_other_task_is_no_guest() -> None:
     bid = answer(seller, owners_call(whole, 1))
     seller.handle(e.AwardHeard(ALICE, terms(bid, shape=whole)), 0.0)
     assert not told(seller.handle(owners_call(whole, 2), 1.0), e.Stop)
+
+
+# -- who may no longer be here
+
+
+def removed(*buyers: PeerId, people: tuple[str, ...] = ()) -> e.BuyersRemoved:
+    return e.BuyersRemoved(frozenset(buyers), frozenset(MemberId(one) for one in people))
+
+
+def test_the_job_of_a_buyer_who_was_removed_stops_at_once_and_no_other() -> None:
+    seller = running()
+    assert told(seller.handle(removed(CAROL), 2.0), e.Stop) == []
+    stop = only(told(seller.handle(removed(ALICE), 3.0), e.Stop))
+    assert (stop.grace_s, stop.reason) == (0.0, "removed")
+    assert told(seller.handle(removed(ALICE, CAROL), 4.0), e.Stop) == []
+    ended = seller.handle(e.Ended(TASK, 1, Outcome("stopped", 143, "killed")), 5.0)
+    assert only(told(ended, e.Settle)).record.task == TASK  # nobody is told, nothing is kept
+
+
+def test_a_result_of_a_buyer_who_was_removed_goes_nowhere() -> None:
+    seller = running()
+    seller.handle(e.Ended(TASK, 1, DONE), 2.0)
+    assert only(told(seller.handle(removed(ALICE), 3.0), e.Settle)).record.task == TASK
+
+
+def test_a_job_that_others_act_for_stops_with_the_person_it_is_of() -> None:
+    link = RightLink(MemberId("ann"), LAB, BOB, TASK)
+    sealed = Signed(1, NetworkId("net"), "right", CAROL, 0, 0, encode(link))
+    bare = JobRecord(TASK, 1, CAROL, 1, TaskSpec(("true",), shape=SMALL), Grant(0, 0, 0), 0)
+    record = msgspec.structs.replace(bare, right=Right((sealed,)))
+    assert is_for(record, removed(people=("ann",)))
+    assert not is_for(record, removed(ALICE, people=("bob",)))
+    assert not is_for(bare, removed(people=("ann",)))
