@@ -56,6 +56,7 @@ class HttpConnection:
                     return
                 self._on_busy(True)
                 await self._answer(request)
+                self._pass_over_body()
                 self._on_busy(False)
                 if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
                     return
@@ -84,6 +85,12 @@ class HttpConnection:
         while (event := self._http.next_event()) is h11.NEED_DATA:
             self._http.receive_data(bytes(await self._stream.receive_some(API_RECEIVE_BYTES)))
         return event
+
+    def _pass_over_body(self) -> None:
+        """What the app did not read of a body that has come; one that has not ends it all."""
+        while self._http.their_state is h11.SEND_BODY:
+            if not isinstance(self._http.next_event(), h11.Data | h11.EndOfMessage):
+                return
 
     async def _answer(self, request: h11.Request) -> None:
         self._scope = trio.CancelScope()

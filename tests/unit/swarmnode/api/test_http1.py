@@ -86,6 +86,24 @@ async def test_requests_follow_one_another_on_one_connection() -> None:
         assert wire.busy == [True, False, True, False]
 
 
+async def deaf(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
+    head = [(b"content-length", b"4")]
+    await send({"type": "http.response.start", "status": 200, "headers": head})
+    await send({"type": "http.response.body", "body": b"deaf"})
+
+
+async def test_a_connection_stays_when_the_app_reads_no_body() -> None:
+    async with wired(deaf) as wire:
+        for _ in range(3):
+            await wire.stream.send_all(GET)
+            await wire.until(b"deaf")
+        await wire.stream.send_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc")
+        await wire.until(b"deaf")
+        assert not wire.ended.is_set()
+        await wire.stream.send_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nabc")
+        assert (await wire.rest()).endswith(b"deaf")  # the rest of that body is not waited for
+
+
 async def test_a_request_sent_ahead_is_answered_in_its_turn() -> None:
     async with wired(echo) as wire:
         await wire.stream.send_all(GET + GET.replace(b"/", b"/second", 1))
