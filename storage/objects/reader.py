@@ -193,6 +193,6 @@ class ObjectReader:
 def _opened(
     manifest: Manifest, cap: ReadCap, index: int, ref: SegmentRef, shards: dict[int, bytes]
 ) -> bytes:
-    width = max(manifest.n, *(number + 1 for number in shards))
+    width = max([manifest.n, *(number + 1 for number in shards)])
     sealed = Code(manifest.k, width).decode(shards, ref.length)
     return unseal(manifest.cipher, cap.key, index, sealed)

@@ -205,13 +205,13 @@ def _wide(row: Row, width: int) -> Row:
 
 def _width(order: Mend, holding: Holding) -> int:
     wanted = (shard + 1 for _, shards in order.segments for shard in shards)
-    return max(len(holding.rows[0]), *wanted)
+    return max([len(holding.rows[0]), *wanted])
 
 
 def _as_narrow_as_can_be(rows: list[Row], least: int) -> list[Row]:
     """Without columns for added shards that found no home anywhere."""
-    used = (at + 1 for row in rows for at, peer in enumerate(row) if peer is not None)
-    width = max(least, *used)
+    used = [at + 1 for row in rows for at, peer in enumerate(row) if peer is not None]
+    width = max([least, *used])
     return [row[:width] for row in rows]
 
 

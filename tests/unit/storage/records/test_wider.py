@@ -8,6 +8,7 @@ from storage.ids import Address, LeaseId, ShardRoot
 from storage.manifest import Manifest, SegmentRef, address_of
 from storage.records.holders import NO_MORE, Holding, fits, seal_holders
 from storage.records.wider import UNMADE, MoreRoots, placed, read_more, write_more
+from storage.repair.mender import _as_narrow_as_can_be
 from testnet.sim.signer import KeyedHashSigner
 
 ALICE, BOB, CAROL, DAVE = (PeerId(name) for name in ("alice", "bob", "carol", "dave"))
@@ -79,3 +80,8 @@ def test_bytes_that_are_not_what_the_record_names_are_refused() -> None:
         read_more(holding((ALICE, BOB, CAROL), address_of(b"else")), 2, data)
     with pytest.raises(ManifestError, match="not the roots"):
         read_more(holding((ALICE, BOB, CAROL), address_of(b"junk")), 2, b"junk")
+
+
+def test_a_row_without_any_holder_stays_as_wide_as_it_was() -> None:
+    assert _as_narrow_as_can_be([(None, None, None)], 2) == [(None, None)]
+    assert _as_narrow_as_can_be([(None, None, ALICE)], 2) == [(None, None, ALICE)]
