@@ -165,9 +165,11 @@ def test_a_machine_that_moves_is_found_at_its_new_address_within_ten_seconds() -
             )
             until(lambda: connected(a, "b"), within_s=5, what="a connection")
             assert time.monotonic() - began < MOVES_S
-            noted = (b.home / "run" / "addresses.json").read_text()
-            assert "10.78.0.9" in noted
-            assert "10.78.0.2/" not in noted
+            noted = b.home / "run" / "addresses.json"
+            until(
+                lambda: "10.78.0.9" in noted.read_text(), within_s=5, what="it in the next invite"
+            )
+            assert "10.78.0.2/" not in noted.read_text()
 
 
 def test_a_failed_join_says_of_each_address_what_happened() -> None:
