@@ -46,6 +46,8 @@ class HttpConnection:
         self._scope = trio.CancelScope()
         self._read = trio.Lock()
         self._ended = False
+        self._is_head = False
+        """The answer is told by its head alone: HEAD."""
 
     async def run(self, stopping: trio.Event) -> None:
         """Serve until either side is done, or `stopping` is set and nothing is open."""
@@ -74,8 +76,11 @@ class HttpConnection:
             event = await self._next_event()
         if not isinstance(event, h11.Request):
             return None
+        self._is_head = event.method == b"HEAD"
         if event.http_version not in (b"1.0", b"1.1"):
             raise h11.RemoteProtocolError("this speaks one version of HTTP, 1.1", 505)
+        if event.method == b"CONNECT":
+            raise h11.RemoteProtocolError("this is no proxy", HTTPStatus.NOT_IMPLEMENTED)
         names = {name for name, _ in event.headers}
         if b"content-length" in names and b"transfer-encoding" in names:
             raise h11.RemoteProtocolError("Content-Length with Transfer-Encoding")
@@ -169,7 +174,7 @@ class HttpConnection:
             )
             return
         body = message.get("body", b"")
-        if body:
+        if body and not self._is_head:
             await self._write(self._http.send(h11.Data(data=body)))
         if not message.get("more_body", False):
             await self._write(self._http.send(h11.EndOfMessage()))
@@ -192,9 +197,7 @@ class HttpConnection:
         body = f"{status} {detail}\n".encode()
         head = [("content-type", "text/plain"), ("content-length", str(len(body)))]
         head.append(("connection", "close"))
-        for event in (
-            h11.Response(status_code=status, headers=head),
-            h11.Data(data=body),
-            h11.EndOfMessage(),
-        ):
-            await self._write(self._http.send(event))
+        await self._write(self._http.send(h11.Response(status_code=status, headers=head)))
+        if not self._is_head:
+            await self._write(self._http.send(h11.Data(data=body)))
+        await self._write(self._http.send(h11.EndOfMessage()))

@@ -225,3 +225,35 @@ async def test_a_body_that_breaks_off_is_no_bug(caplog: pytest.LogCaptureFixture
         await wire.stream.aclose()
         await wire.ended.wait()
     assert caplog.text == ""
+
+
+async def broken(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
+    raise RuntimeError("a bug in a route")
+
+
+@pytest.mark.parametrize(
+    ("app", "words", "status"),
+    [
+        (echo, b"HEAD / HTTP/1.1\r\nhost: swarm\r\nconnection: close\r\n\r\n", b"200"),
+        (broken, b"HEAD / HTTP/1.1\r\nhost: swarm\r\n\r\n", b"500"),
+        (
+            echo,
+            b"HEAD / HTTP/1.1\r\nhost: swarm\r\ncontent-length: 1\r\n"
+            b"transfer-encoding: chunked\r\n\r\n",
+            b"400",
+        ),
+        (echo, b"HEAD / HTTP/1.2\r\nhost: swarm\r\n\r\n", b"505"),
+        (echo, b"CONNECT x:1 HTTP/1.1\r\nhost: swarm\r\n\r\nabc", b"501"),
+    ],
+)
+async def test_what_has_no_body_to_answer_with_ends_its_own_connection_only(
+    app: App, words: bytes, status: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with wired(app) as wire:
+        await wire.stream.send_all(words)
+        answer = await wire.rest()
+        await wire.ended.wait()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 " + status)
+    assert (body == b"") == words.startswith(b"HEAD")
+    assert len(caplog.records) == (app is broken)
