@@ -109,6 +109,10 @@ class Buyer:
         """Who keeps a task, as far as this machine does."""
         return self._book.guards.find(task)
 
+    def is_kept(self, task: TaskId) -> bool:
+        """Whether it would go on without this machine."""
+        return self._book.guards.is_kept(task)
+
     def is_others(self, task: TaskId) -> bool:
         """Another machine acts for a task that is none of our ledger."""
         return self._book.guards.is_others(task)

@@ -372,4 +372,5 @@ class BuyerService:
     def _view(self, record: TaskRecord) -> TaskView:
         core, task = self._core, record.task
         may_act = core.may_act(task, trio.current_time())
-        return TaskView(record, core.phase(task), core.keepers(task), may_act)
+        keepers = core.keepers(task) if core.is_kept(task) else None
+        return TaskView(record, core.phase(task), keepers, may_act)

@@ -19,7 +19,7 @@ class TaskView:
     phase: Phase = Phase.UNKNOWN
     """What its provider said last; UNKNOWN while there is none or it has not spoken yet."""
     keepers: GuardRecord | None = None
-    """Who keeps it alive; None of a task that has just begun, or has ended."""
+    """Who would go on with it; None while too few hold it: it has just begun, or has ended."""
     may_act: bool = True
     """Whether this machine acts for it now, and not one of its guardians."""
 

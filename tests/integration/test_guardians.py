@@ -20,6 +20,11 @@ def test_a_task_outlives_the_machine_it_was_submitted_to() -> None:
         spec = {"run": ["/bin/sh", "-c", COUNT], "outputs": ["result.txt"]}
         task = submit(owner, spec | {"require": [provider.peer]})
         until(
+            lambda: view(owner, task)["state"] == "running",
+            within_s=30,
+            what="it runs",
+        )
+        until(
             lambda: len(view(owner, task)["guardians"]) == 2,
             within_s=30,
             what="two guardians",

@@ -104,6 +104,15 @@ class Guardian:
         knows = kept.record.kept.fence >= fence
         return knows and kept.record.settled({*holders, self._shelf.me})
 
+    def is_kept(self, task: TaskId) -> bool:
+        """Whether enough keepers hold it to go on without us."""
+        kept = self._shelf.kept.get(task)
+        if kept is None or kept.record.before:
+            return False
+        holders = {peer for peer, has in kept.has.items() if has[0] == kept.record.term}
+        is_ours = kept.post is Post.ACTS
+        return not is_ours or kept.record.settled({*holders, self._shelf.me})
+
     def may_judge(self, task: TaskId, now_s: float) -> bool:
         """Whether no other keeper can think otherwise of a task: for what may not run twice."""
         kept = self._shelf.kept.get(task)
