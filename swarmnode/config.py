@@ -158,6 +158,8 @@ class ApiSection(_Section):
     """`host:port` to listen on as well, for those who hold a token; empty for none."""
     token_file: str = ""
     """Private file with the bearer tokens for `tcp` and their scopes."""
+    shared: str = ""
+    """Socket for other users of this machine (`person add`), such as /run/swarm/api.sock."""
     hosts: tuple[str, ...] = ()
     """Host names accepted on the socket besides `swarm` and `localhost`: of a proxy before it."""
 

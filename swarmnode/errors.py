@@ -61,6 +61,22 @@ class RemovalRefusedError(SwarmError):
     """That member cannot be removed from here; the text says by whom, or what to say first."""
 
 
+class PersonUnknownError(SwarmError):
+    """Nobody of that name is let in to this node: see `swarmnode person ls`."""
+
+
+class PersonRefusedError(SwarmError):
+    """Somebody cannot be let in; the text says why."""
+
+
+class TokenUnknownError(SwarmError):
+    """No token of the asker's has that id or name: see `swarmnode token ls`."""
+
+
+class NotAllowedError(SwarmError):
+    """Whoever asked may not do that; the text says who may."""
+
+
 class TaskUnknownError(SwarmError):
     """No task with that id is known to this node."""
 

@@ -164,6 +164,10 @@ INPUT_KEPT_MS: Final = 600_000
 INPUT_UNUSED_MS: Final = 3_600_000
 """An input that no task has used is freed after this: its upload was for nothing."""
 
+# People
+PEOPLE_MAX: Final = 1024
+"""Users of one machine that may ever have been let in: their names stay taken."""
+
 # Market
 CALLEES_MAX: Final = 32
 """Machines asked in one auction; 8 are enough (research: d = 8 waits 0.28 s at load 0.9)."""

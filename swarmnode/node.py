@@ -29,6 +29,7 @@ from swarmnode.estate.service import EstateService
 from swarmnode.market.service import MarketService
 from swarmnode.memory.service import MemoryService
 from swarmnode.peer_cache import TablePeerCache
+from swarmnode.people.book import People
 from swarmnode.register_store import TableEntryStore
 from swarmnode.resources.publisher import AdvertPublisher
 from swarmnode.roster import Roster
@@ -61,6 +62,7 @@ class Node:
         adverts = settings.adverts(config)
         self.adverts = AdvertPublisher(adverts, self.gossip, self.market.advert)
         self.estate = EstateService(self.market, self.storage.objects, edges.state, edges.wall_ms)
+        self.people = People(edges.state, edges.wall_ms)
         self.stopped = trio.Event()
         self.register.on_out(self._on_out)
         self.roster = Roster(self.register, edges.papers, self.membership.view, edges.wall_ms)

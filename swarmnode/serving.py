@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Final
 
 import trio
@@ -20,7 +21,8 @@ from swarmnode.api.app import build_app
 from swarmnode.api.events import EventHub
 from swarmnode.api.routes import all_routes
 from swarmnode.api.server import ApiServer
-from swarmnode.api.tokens import read_tokens, token_file
+from swarmnode.api.tokens import TokenBook, read_tokens, token_file
+from swarmnode.api.users import who_is
 from swarmnode.config import Config
 from swarmnode.descriptors import Shares, raise_limit, shares_of
 from swarmnode.home import Home, write_addresses
@@ -51,16 +53,21 @@ async def _serve(config: Config, home: Home, real: Real, shares: Shares) -> None
     notices = OutNotices(real.edges.book)
     node.register.on_out(notices.tell)
     node.register.on_lapsed = notices.tell_lapsed
-    tokens = read_tokens(token_file(config.api.token_file, home.state)) if config.api.tcp else {}
+    tokens = token_file(config.api.token_file, home.state)
+    if config.api.tcp:
+        read_tokens(tokens)  # a file that cannot be used is told now
+    book = TokenBook(tokens)
     hub = EventHub(node.market.events, os.urandom(8).hex(), node.person_of)
     node.storage.objects.own.on_change = hub.tell_object
     api = ApiServer(
-        build_app(all_routes(node, hub), node.has_started),
+        build_app(all_routes(node, hub, book), node.has_started),
         home.api_socket,
         config.api.tcp or None,
-        tokens,
+        book,
         config.api.hosts,
         (hub.run,),
+        shared=Path(config.api.shared) if config.api.shared else None,
+        who=who_is(node.people, node.has_started),
         seats_max=shares.api,
     )
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1) as signals:

@@ -13,6 +13,7 @@ import msgspec
 import trio
 
 from p2p.ids import PeerId
+from storage.engine.memory_tables import MemoryTables
 from storage.ids import Address
 from swarmnode.api.app import Asgi, build_app
 from swarmnode.api.events import EventHub
@@ -28,6 +29,7 @@ from swarmnode.api.schema import (
 from swarmnode.api.server import ApiServer
 from swarmnode.errors import MemberUnknownError, TaskUnknownError
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
+from swarmnode.people.book import People
 from swarmnode.tasks.checkpoint import StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import TaskChanged
@@ -200,6 +202,8 @@ class FakeNode:
         self.market = FakeMarket()
         self.objects = MemoryObjects(Pool(), ADA)
         self.estate = FakeEstate()
+        self.tables = MemoryTables()
+        self.people = People(self.tables, lambda: 0)
         self.reasons: tuple[str, ...] = ()
 
     @property

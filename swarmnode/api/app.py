@@ -4,10 +4,8 @@ DNS rebinding makes Origin equal Host, so a fixed Host list and, on TCP, a beare
 (research: Tailscale local API, Syncthing #4819). There are no CORS headers.
 """
 
-import hashlib
-import hmac
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -19,6 +17,7 @@ from swarmnode.api.asker import KEY as ASKER
 from swarmnode.api.asker import OWNER, Asker
 from swarmnode.api.problems import PROBLEMS, on_expected_error, problem_response
 from swarmnode.api.schema import Problem
+from swarmnode.api.tokens import FixedTokens
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -30,10 +29,14 @@ HOSTS_ALWAYS: Final = frozenset({"swarm", "localhost", "127.0.0.1", "[::1]"})
 SCOPES: Final[Mapping[str, frozenset[str]]] = {
     "read": frozenset({"GET"}),
     "submit": frozenset({"GET", "POST"}),
+    "person": frozenset({"GET", "POST", "PUT", "DELETE"}),
     "admin": frozenset({"GET", "POST", "PUT", "DELETE"}),
 }
-"""Token scope -> methods it may use; `submit` may not steer the node (ADMIN_PATHS)."""
-ADMIN_PATHS: Final = ("/api/v1/node/", "/api/v1/join", "/api/v1/members/")
+"""Scope -> methods it may use; only `admin` may steer the node (ADMIN_PATHS).
+
+`person` is that of a user of this machine whom its owner let in, on the shared socket.
+"""
+ADMIN_PATHS: Final = ("/api/v1/node/", "/api/v1/join", "/api/v1/members/", "/api/v1/people")
 ANSWERED_WHILE_STARTING: Final = OPEN_PATHS | {
     "/api/v1/status",
     "/api/v1/openapi.json",
@@ -44,19 +47,45 @@ STARTING: Final = Problem(
 )
 
 
+UID: Final = "swarm.uid"
+"""Where a connection's user id stands in the ASGI scope."""
+
+
+class Tokens(Protocol):
+    """What the gatekeeper needs of `swarmnode.api.tokens.TokenBook`."""
+
+    def asker(self, token: str) -> Asker | None: ...
+
+
 class Gatekeeper:
     """Lets a request through to the app, or answers it with a problem.
 
-    `tokens` maps SHA-256 (hex) of a bearer token to its scope; None means a unix socket, where
-    file permissions have already decided.
+    `tokens` knows the bearer tokens, or maps their SHA-256 (hex) to a scope; None means a unix
+    socket. Who connects there decides `who`; without it file permissions have decided already.
     """
 
     def __init__(
-        self, app: Asgi, tokens: Mapping[str, str] | None, hosts: Sequence[str] = ()
+        self,
+        app: Asgi,
+        tokens: Tokens | Mapping[str, str] | None,
+        hosts: Sequence[str] = (),
+        who: Callable[[int], Asker | Problem] | None = None,
     ) -> None:
         self._app = app
-        self._tokens = tokens
+        self._tokens = FixedTokens(tokens) if isinstance(tokens, Mapping) else tokens
         self._hosts = HOSTS_ALWAYS | frozenset(hosts)
+        self._who = who
+
+    def for_user(self, uid: int | None) -> Asgi:
+        """The entry for connections of a user of this machine; None: not from a unix socket."""
+        if uid is None or self._who is None:
+            return self
+
+        async def entry(scope: Scope, receive: Receive, send: Send) -> None:
+            scope[UID] = uid
+            await self(scope, receive, send)
+
+        return entry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry."""
@@ -81,26 +110,33 @@ class Gatekeeper:
         if "origin" in headers:
             return Problem(403, "bad_origin", "requests from web pages are refused")
         if self._tokens is None:
-            return OWNER
+            return OWNER if self._who is None else self._user(scope, self._who)
         if scope["path"] in OPEN_PATHS:
             return Asker(scope="read")
-        return self._bearer(scope, headers)
+        return self._bearer(scope, headers, self._tokens)
 
-    def _bearer(self, scope: Scope, headers: Headers) -> Asker | Problem:
+    def _user(self, scope: Scope, who: Callable[[int], Asker | Problem]) -> Asker | Problem:
+        found = who(scope[UID])
+        if isinstance(found, Problem) or _may(found, scope):
+            return found
+        hint = "only its owner steers this node"
+        return Problem(403, "not_allowed", "you may not do that", hint)
+
+    def _bearer(self, scope: Scope, headers: Headers, tokens: Tokens) -> Asker | Problem:
         kind, _, token = headers.get("authorization", "").partition(" ")
-        digest = hashlib.sha256(token.encode()).hexdigest()
-        granted = None
-        for known, token_scope in (self._tokens or {}).items():
-            if hmac.compare_digest(known, digest):
-                granted = token_scope
-        if kind.lower() != "bearer" or granted is None:
-            hint = "send `Authorization: Bearer TOKEN`; `swarmnode api token` makes one"
+        asker = tokens.asker(token)
+        if kind.lower() != "bearer" or asker is None:
+            hint = "send `Authorization: Bearer TOKEN`; `swarmnode token new` makes one"
             return Problem(401, "token_needed", "a valid token is needed", hint)
-        steers = str(scope["path"]).startswith(ADMIN_PATHS)
-        if scope["method"] not in SCOPES[granted] or (steers and granted != "admin"):
-            hint = "`swarmnode api token --scope` makes one that may"
-            return Problem(403, "scope", f"a token of scope {granted} may not do that", hint)
-        return Asker(scope=granted)
+        if not _may(asker, scope):
+            hint = "`swarmnode token new --scope` makes one that may"
+            return Problem(403, "scope", f"a token of scope {asker.scope} may not do that", hint)
+        return asker
+
+
+def _may(asker: Asker, scope: Scope) -> bool:
+    steers = str(scope["path"]).startswith(ADMIN_PATHS)
+    return scope["method"] in SCOPES[asker.scope] and (not steers or asker.scope == "admin")
 
 
 class StartGate:

@@ -69,7 +69,7 @@ class ApiDoor:
             await self._left.wait()
 
     async def _serve(self, stream: trio.SocketStream) -> None:
-        client, source = _peer_of(stream.socket)
+        client, source, uid = _peer_of(stream.socket)
         scope = trio.CancelScope()
         seat = self.seats.take(source, scope.cancel)
         if seat is None:
@@ -78,7 +78,9 @@ class ApiDoor:
         try:
             with scope:
                 busy = partial(self._changed, seat)
-                await HttpConnection(self._gate, stream, client, busy).run(self._stopping)
+                await HttpConnection(self._gate.for_user(uid), stream, client, busy).run(
+                    self._stopping
+                )
         finally:
             self.seats.leave(seat)
             self._stir()
@@ -107,15 +109,15 @@ class ApiDoor:
         self._left = trio.Event()
 
 
-def _peer_of(sock: trio.socket.SocketType) -> tuple[tuple[str, int] | None, str]:
-    """Address of a client for the app, and the source its places are counted by."""
+def _peer_of(sock: trio.socket.SocketType) -> tuple[tuple[str, int] | None, str, int | None]:
+    """Address of a client for the app, the source its places are counted by, its user id."""
     if sock.family == socket.AF_UNIX:
         _, uid, _ = _UCRED.unpack(
             sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
         )
-        return None, f"user {uid}"
+        return None, f"user {uid}", uid
     try:
         host, port = sock.getpeername()[:2]
     except OSError:  # it has gone again
-        return None, ""
-    return (host, port), host
+        return None, "", None
+    return (host, port), host, None

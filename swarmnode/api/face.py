@@ -8,6 +8,7 @@ from storage.facade import Names, Objects
 from storage.ids import Address
 from swarmnode.api.schema import MemberLine, PeerLine, RemovalDone, Status
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
+from swarmnode.people.book import People
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.messages import FilesTold
 from swarmnode.tasks.spec import TaskSpec
@@ -78,6 +79,9 @@ class NodeFace(Protocol):
 
     @property
     def names(self) -> Names: ...
+
+    @property
+    def people(self) -> People: ...
 
     @property
     def estate(self) -> EstateFace: ...

@@ -6,7 +6,13 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from p2p.errors import CallTimeoutError, DialError, PeerUnreachableError, RemoteRefusalError
+from p2p.errors import (
+    CallTimeoutError,
+    DialError,
+    IdentityError,
+    PeerUnreachableError,
+    RemoteRefusalError,
+)
 from storage.errors import (
     CapabilityError,
     NameConflictError,
@@ -20,15 +26,20 @@ from storage.errors import (
 )
 from swarmnode.api.schema import Problem
 from swarmnode.errors import (
+    ConfigError,
     EnvironmentUnknownError,
     LimitNotEnforceableError,
     MemberAmbiguousError,
     MemberUnknownError,
+    NotAllowedError,
+    PersonRefusedError,
+    PersonUnknownError,
     RemovalRefusedError,
     SpecError,
     SwarmError,
     TaskNotEndedError,
     TaskUnknownError,
+    TokenUnknownError,
 )
 
 PROBLEMS: Final[dict[type[Exception], tuple[int, str, str]]] = {
@@ -40,6 +51,12 @@ PROBLEMS: Final[dict[type[Exception], tuple[int, str, str]]] = {
     TaskUnknownError: (404, "task_unknown", "no such task"),
     MemberUnknownError: (404, "member_unknown", "no such member"),
     MemberAmbiguousError: (409, "member_ambiguous", "several members are called that"),
+    PersonUnknownError: (404, "person_unknown", "nobody of that name"),
+    TokenUnknownError: (404, "token_unknown", "no such token"),
+    PersonRefusedError: (409, "person_refused", "not let in"),
+    NotAllowedError: (403, "not_allowed", "not allowed"),
+    ConfigError: (500, "config", "the configuration cannot be used"),
+    IdentityError: (500, "files", "the node's files cannot be used"),
     RemovalRefusedError: (409, "removal_refused", "not removed"),
     TaskNotEndedError: (409, "task_not_ended", "the task has not ended"),
     NameConflictError: (409, "name_conflict", "another write came first"),

@@ -10,7 +10,9 @@ from swarmnode.api.openapi import OpenApiRoutes
 from swarmnode.api.routes_events import EventRoutes
 from swarmnode.api.routes_node import NodeRoutes
 from swarmnode.api.routes_objects import ObjectRoutes
+from swarmnode.api.routes_people import PeopleRoutes
 from swarmnode.api.routes_tasks import TaskRoutes
+from swarmnode.api.tokens import NO_TOKENS, TokenBook
 
 
 class MetricsRoutes:
@@ -30,7 +32,7 @@ class MetricsRoutes:
         return Response(render(self._node.status()), media_type=CONTENT_TYPE)
 
 
-def all_routes(node: NodeFace, hub: EventHub) -> list[Route]:
+def all_routes(node: NodeFace, hub: EventHub, tokens: TokenBook = NO_TOKENS) -> list[Route]:
     """The whole table. `hub` must run beside the app: give `hub.run` to the ApiServer."""
     routes = [
         *NodeRoutes(node).routes(),
@@ -38,5 +40,6 @@ def all_routes(node: NodeFace, hub: EventHub) -> list[Route]:
         *ObjectRoutes(node).routes(),
         *TaskRoutes(node).routes(),
         *EventRoutes(hub).routes(),
+        *PeopleRoutes(node.people, tokens).routes(),
     ]
     return [*routes, *OpenApiRoutes(routes).routes()]

@@ -15,10 +15,10 @@ from swarmnode.api.face import NodeFace
 from swarmnode.api.reply import Stream, body_bytes, flag, number, reply
 from swarmnode.api.schema_tasks import FilesLine, Forgotten, Retried, Submitted
 from swarmnode.api.task_views import detail_of, explanation_of, left_by, line_of, outputs_of
-from swarmnode.errors import TaskNotEndedError, TaskUnknownError
+from swarmnode.errors import SpecError, TaskNotEndedError, TaskUnknownError
 from swarmnode.market.explain import TaskView
 from swarmnode.tasks.ids import TaskId
-from swarmnode.tasks.spec import TaskSpec
+from swarmnode.tasks.spec import PriorityClass, TaskSpec
 from swarmnode.tasks.spec_load import spec_from_json, spec_from_toml
 
 WAIT_S: Final = 30.0
@@ -57,6 +57,8 @@ class TaskRoutes:
             found = await self._node.market.dry_run(spec)
             return reply(shown(request, explanation_of(found)))
         person = asker_of(request).person
+        if person and spec.priority_class is PriorityClass.OWNER:
+            raise SpecError("class owner is for the owner of this machine: choose another class")
         return reply(Submitted(await self._node.market.submit(spec, person)), 201)
 
     async def ls(self, request: Request) -> Response:

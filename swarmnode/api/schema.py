@@ -1,6 +1,6 @@
 """What the local API says, as typed structs: the one thing that server, CLI and SDK share."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -269,3 +269,48 @@ class Pong(msgspec.Struct, frozen=True):
 
     peer: str
     rtt_ms: tuple[float, ...]
+
+
+class Me(msgspec.Struct, frozen=True):
+    """Who asks: `person` is empty for the machine's owner."""
+
+    person: str
+    scope: str
+    """read, submit or admin of a token; person or admin on the socket."""
+
+
+class PersonLine(msgspec.Struct, frozen=True):
+    """A user of this machine whom its owner let in."""
+
+    name: str
+    uid: int
+    since_ms: int
+
+
+class NewPerson(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whom to let in; `uid` null: that of the login of this name."""
+
+    name: str
+    uid: Annotated[int, msgspec.Meta(ge=0, le=2**32 - 2)] | None = None
+
+
+class TokenLine(msgspec.Struct, frozen=True):
+    """A token of the asker's."""
+
+    id: str
+    scope: str
+    name: str
+
+
+class NewToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A token to be made."""
+
+    scope: Literal["read", "submit", "admin"] = "read"
+    name: str = ""
+
+
+class TokenMade(msgspec.Struct, frozen=True):
+    """Shown once."""
+
+    token: str
+    scope: str

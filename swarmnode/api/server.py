@@ -17,13 +17,16 @@ from typing import Final
 import trio
 from starlette.applications import Starlette
 
-from swarmnode.api.app import Gatekeeper
+from swarmnode.api.app import Gatekeeper, Tokens
+from swarmnode.api.asker import Asker
 from swarmnode.api.door import ApiDoor
+from swarmnode.api.schema import Problem
 from swarmnode.api.seats import Seats
 from swarmnode.errors import AlreadyRunningError, SwarmError
 from swarmnode.limits import API_BACKLOG, API_CONNECTIONS_MAX, API_CONNECTIONS_PER_SOURCE_MAX
 
 UNIX_UMASK: Final = 0o177
+SHARED_UMASK: Final = 0o111
 SHUTDOWN_S: Final = 1.0
 """What answers in progress get to end once the node stops."""
 
@@ -39,18 +42,24 @@ class ApiServer:
     app: Starlette
     socket_path: Path
     tcp: str | None = None
-    tokens: Mapping[str, str] = field(default_factory=dict)
+    tokens: Tokens | Mapping[str, str] = field(default_factory=dict)
     hosts: Sequence[str] = ()
     services: Sequence[Callable[..., Awaitable[None]]] = ()
     """What the app needs running beside it, each as `run(*, task_status)`."""
     seats_max: int = API_CONNECTIONS_MAX
     """Connections to each listener."""
+    shared: Path | None = None
+    """A second unix socket, for every user of this machine whom `who` knows."""
+    who: Callable[[int], Asker | Problem] | None = None
+    """Who a user id is, on the shared socket."""
     stopping: trio.Event = field(default_factory=trio.Event)
     bound: tuple[str, ...] = ()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Bind, say so, serve. Raises AlreadyRunningError, ApiAddressError."""
-        _clear_socket(self.socket_path)
+        sockets = [one for one in (self.socket_path, self.shared) if one is not None]
+        for path in sockets:
+            _clear_socket(path)
         try:
             async with trio.open_nursery() as nursery:
                 for service in self.services:
@@ -65,12 +74,17 @@ class ApiServer:
                         await door.drained()
                 nursery.cancel_scope.cancel()
         finally:
-            self.socket_path.unlink(missing_ok=True)
+            for path in sockets:
+                path.unlink(missing_ok=True)
 
     def _doors(self) -> list[ApiDoor]:
         with ExitStack() as undo:
             unix = undo.enter_context(_unix_listener(self.socket_path))
             doors, bound = [self._door(unix, None)], [f"unix:{self.socket_path}"]
+            if self.shared is not None:
+                listener = undo.enter_context(_unix_listener(self.shared, SHARED_UMASK))
+                doors.append(self._door(listener, None, self.who))
+                bound.append(f"unix:{self.shared}")
             if self.tcp is not None:
                 listener = undo.enter_context(_listener(self.tcp))
                 host, port = listener.getsockname()[:2]
@@ -80,19 +94,25 @@ class ApiServer:
         self.bound = tuple(bound)
         return doors
 
-    def _door(self, listener: socket.socket, tokens: Mapping[str, str] | None) -> ApiDoor:
+    def _door(
+        self,
+        listener: socket.socket,
+        tokens: Tokens | Mapping[str, str] | None,
+        who: Callable[[int], Asker | Problem] | None = None,
+    ) -> ApiDoor:
         listener.listen(API_BACKLOG)
         listener.setblocking(False)
         where = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
         per_source_max = min(API_CONNECTIONS_PER_SOURCE_MAX, max(1, self.seats_max * 3 // 4))
         seats = Seats(self.seats_max, per_source_max)
-        return ApiDoor(Gatekeeper(self.app, tokens, self.hosts), where, seats, self.stopping)
+        gate = Gatekeeper(self.app, tokens, self.hosts, who)
+        return ApiDoor(gate, where, seats, self.stopping)
 
 
-def _unix_listener(path: Path) -> socket.socket:
-    """Only its owner may connect, from the first moment on. Raises SwarmError."""
+def _unix_listener(path: Path, umask: int = UNIX_UMASK) -> socket.socket:
+    """Only whom the umask allows may connect, from the first moment on. Raises SwarmError."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    before = os.umask(UNIX_UMASK)
+    before = os.umask(umask)
     try:
         listener.bind(str(path))
     except OSError as exc:

@@ -28,7 +28,8 @@ def api() -> None:
 def token(scope: str, name: str, fmt: str) -> None:
     """Make a bearer token and print it, once: only its hash is kept.
 
-    The node reads the file when it starts, and serves the API where api.tcp says.
+    Works without a node, for a first token; with one use `swarmnode token`. A running node sees it
+    at once, and serves the API where api.tcp says.
     """
     with reporting():
         from swarmnode.api.tokens import add_token, token_file
@@ -41,6 +42,6 @@ def token(scope: str, name: str, fmt: str) -> None:
         made = add_token(file, scope, name, os.urandom)
     if fmt == "table":
         click.echo(made)
-        click.echo(f"scope {scope}; its hash is in {file}; a running node must restart", err=True)
+        click.echo(f"scope {scope}; its hash is in {file}", err=True)
     else:
         emit({"token": made, "scope": scope, "file": str(file)}, fmt)

@@ -29,10 +29,12 @@ COMMANDS: Final[dict[str, str]] = {
     "node": "swarmnode.cli.node_commands:node_group",
     "obj": "swarmnode.cli.obj_commands:obj",
     "peer": "swarmnode.cli.node_commands:peer",
+    "person": "swarmnode.cli.people_commands:person",
     "ping": "swarmnode.cli.node_commands:ping",
     "run": "swarmnode.cli.run_command:run",
     "status": "swarmnode.cli.node_commands:status",
     "task": "swarmnode.cli.task_commands:task",
+    "token": "swarmnode.cli.people_commands:token",
 }
 """Command name to `module:attribute` of a click command."""
 
@@ -48,10 +50,12 @@ SUMMARIES: Final[dict[str, str]] = {
     "node": "This machine, by its owner: take it back, lend it again.",
     "obj": "Store bytes in the pool and read them anywhere.",
     "peer": "The members of the network, as this node sees them.",
+    "person": "Other users of this machine who may use its node.",
     "ping": "Measure round trips to a member.",
     "run": "Run the node in the foreground.",
     "status": "Show the health of this node, then what it lends and keeps.",
     "task": "Run commands on the pool's machines.",
+    "token": "Your bearer tokens for the API on TCP (api.tcp).",
 }
 """What `--help` says of each command: the first line of its docstring."""
 

@@ -3,11 +3,12 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 
-from swarmnode.cli import exits
+from swarmnode.cli import exits, neighbours
 from swarmnode.cli.client import (
     ApiError,
     Client,
@@ -31,6 +32,10 @@ EXIT_OF_CODE: Final[Mapping[str, int]] = {
     "task_not_ended": exits.TEMPORARY,
     "token_needed": exits.AUTH,
     "scope": exits.AUTH,
+    "not_let_in": exits.AUTH,
+    "not_allowed": exits.AUTH,
+    "person_unknown": exits.NOT_FOUND,
+    "token_unknown": exits.NOT_FOUND,
     "bad_host": exits.AUTH,
     "object_degraded": exits.DEGRADED,
     "too_few_peers": exits.TEMPORARY,
@@ -61,14 +66,17 @@ def node(wait_s: float = 0.0) -> Iterator[Client]:
     with reporting():
         from swarmnode.home import locate
 
-        home_socket = locate(os.environ).api_socket
+        home = locate(os.environ)
+        home_socket = _socket_of(home.api_socket)
     try:
         client = client_from_environment(home_socket)
         if wait_s > 0:
             client.wait_ready(wait_s)
         yield client
     except NodeUnreachableError as error:
-        raise exits.CliError(str(error), exits.UNREACHABLE) from error
+        has_own = home.machine_key.exists() or os.environ.get("SWARM_API")
+        words = str(error) if has_own else neighbours.whom_to_ask() or str(error)
+        raise exits.CliError(words, exits.UNREACHABLE) from error
     except ClientSettingError as error:
         raise exits.CliError(str(error), exits.USAGE) from error
     except ApiError as error:
@@ -76,6 +84,12 @@ def node(wait_s: float = 0.0) -> Iterator[Client]:
         raise exits.CliError(str(error), code) from error
     except EOFError as error:
         raise exits.CliError(str(error), exits.DEGRADED) from error
+
+
+def _socket_of(own: Path) -> Path:
+    """Our own node's, or that of the node which serves all users of this machine."""
+    shared = neighbours.SHARED_SOCKET
+    return shared if not own.exists() and shared.exists() else own
 
 
 def human_bytes(size: float) -> str:

@@ -1,0 +1,44 @@
+"""Nodes of other people on this machine: where to find one, and whom to ask."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+SHARED_SOCKET: Final = Path("/run/swarm/api.sock")
+"""Where a node serves all users of its machine, if its owner says so (api.shared)."""
+
+
+def others_here(proc: Path = Path("/proc")) -> list[str]:
+    """Logins of other people whose node runs on this machine, as far as we may see."""
+    from swarmnode.people.book import login_of
+
+    found: dict[int, None] = {}
+    for folder in sorted(proc.iterdir()):
+        if folder.name.isdecimal():
+            try:
+                uid, words = folder.stat().st_uid, (folder / "cmdline").read_bytes().split(b"\0")
+            except OSError:  # it has ended, or is not for us to see
+                continue
+            if uid != os.geteuid() and _is_node(words):
+                found[uid] = None
+    return [login_of(uid) for uid in found]
+
+
+def whom_to_ask() -> str:
+    """For somebody without a node of their own; empty when there is nobody to ask."""
+    others = others_here()
+    if not others:
+        return ""
+    from swarmnode.people.book import add_command
+
+    return (
+        f"a node of {' and '.join(others)} runs on this machine: ask for "
+        f"`{add_command(os.geteuid())}` there, or start one of your own with `swarmnode run`"
+    )
+
+
+def _is_node(words: list[bytes]) -> bool:
+    names = [os.path.basename(word) for word in words]
+    if b"swarmnode.daemon" in words:
+        return True
+    return b"run" in words and any(name in (b"swarmnode", b"swarm") for name in names[:2])

@@ -1,0 +1,105 @@
+"""`person` and `token`: who else may use this node, and by what."""
+
+import click
+
+from swarmnode.cli.each import each
+from swarmnode.cli.groups import NearestGroup
+from swarmnode.cli.output import emit, emit_rows, output_option, stamp
+from swarmnode.cli.talk import node
+
+SCOPES = ("read", "submit", "admin")
+
+
+@click.group(cls=NearestGroup)
+def person() -> None:
+    """Other users of this machine who may use its node."""
+
+
+@person.command("add")
+@click.argument("name")
+@click.option("--uid", type=click.IntRange(0), help="User id  [default: that of the login NAME].")
+@output_option
+def person_add(name: str, uid: int | None, fmt: str) -> None:
+    """Let a user of this machine in: with objects and tasks of their own.
+
+    They connect to the socket that `api.shared` names; /run/swarm/api.sock is found by itself.
+    """
+    with node() as client:
+        emit(client.call("POST", "/api/v1/people", {"name": name, "uid": uid}), fmt)
+
+
+@person.command("ls")
+@output_option
+def person_ls(fmt: str) -> None:
+    """List the users of this machine who were let in."""
+    with node() as client:
+        rows = client.get("/api/v1/people")
+    if fmt == "table":
+        for row in rows:
+            row["since"] = stamp(row["since_ms"])
+    emit_rows(rows, fmt, ("name", "uid", "since"))
+
+
+@person.command("rm")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@output_option
+def person_rm(names: tuple[str, ...], fmt: str) -> int:
+    """Let users of this machine in no more; what they stored and run stays, their tokens end."""
+    with node() as client:
+        rows, code = each(
+            names, lambda one: {"name": one, **client.call("DELETE", f"/api/v1/people/{one}")}
+        )
+    emit_rows(rows, fmt, ("name", "changed"))
+    return code
+
+
+@click.group(cls=NearestGroup)
+def token() -> None:
+    """Your bearer tokens for the API on TCP (api.tcp)."""
+
+
+@token.command("new")
+@click.option(
+    "--scope",
+    type=click.Choice(SCOPES),
+    default="read",
+    show_default=True,
+    help="read: look; submit: run tasks and store objects, too; admin: everything.",
+)
+@click.option("--name", default="", help="What it is for; it can be ended by this name.")
+@output_option
+def token_new(scope: str, name: str, fmt: str) -> None:
+    """Make a token and print it, once. It works at once and acts as you."""
+    with node() as client:
+        made = client.call("POST", "/api/v1/tokens", {"scope": scope, "name": name})
+    if fmt == "table":
+        click.echo(made["token"])
+    else:
+        emit(made, fmt)
+
+
+@token.command("ls")
+@output_option
+def token_ls(fmt: str) -> None:
+    """List your tokens by id; the tokens themselves are not kept anywhere."""
+    with node() as client:
+        emit_rows(client.get("/api/v1/tokens"), fmt, ("id", "scope", "name"))
+
+
+@token.command("rm")
+@click.argument("which", nargs=-1, required=True, metavar="ID_OR_NAME...")
+@output_option
+def token_rm(which: tuple[str, ...], fmt: str) -> int:
+    """End tokens at once."""
+    from urllib.parse import quote
+
+    with node() as client:
+        rows, code = each(
+            which,
+            lambda one: {
+                "token": one,
+                **client.call("DELETE", f"/api/v1/tokens/{quote(one, safe='')}"),
+            },
+        )
+    emit_rows(rows, fmt, ("token", "changed"))
+    return code

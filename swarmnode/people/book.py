@@ -1,0 +1,105 @@
+"""Who besides its owner may use this daemon: a durable table of names and user ids."""
+
+import pwd
+import re
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from p2p.wire.codec import Record, decode_as, encode
+from storage.engine.port import Tables
+from swarmnode.errors import PersonRefusedError, PersonUnknownError
+from swarmnode.limits import PEOPLE_MAX
+
+TABLE: Final = "people"
+"""name -> PersonRow."""
+
+NAME: Final = re.compile(r"[a-z_][a-z0-9_.-]{0,31}")
+"""As login names are (useradd(8)): it stands in records, token files and tables."""
+
+
+class PersonRow(Record, frozen=True):
+    """One person."""
+
+    name: str
+    uid: int
+    since_ms: int
+    is_in: bool = True
+    """False once removed: the name stays taken, as things may still be theirs."""
+
+
+class People:
+    """Reads and changes the table; `tables` must run."""
+
+    def __init__(self, tables: Tables, wall_ms: Callable[[], int]) -> None:
+        self._tables, self._wall_ms = tables, wall_ms
+
+    def all(self) -> Sequence[PersonRow]:
+        """Everybody who may use this daemon, by name."""
+        return [row for row in self._rows() if row.is_in]
+
+    def of_user(self, uid: int) -> str | None:
+        """The person with that user id; None when there is none."""
+        return next((row.name for row in self.all() if row.uid == uid), None)
+
+    async def add(self, name: str, uid: int | None = None) -> bool:
+        """Let somebody in; False when nothing changed. Raises PersonRefusedError, StoreFullError.
+
+        Without a user id it is that of the login of the same name.
+        """
+        if NAME.fullmatch(name) is None:
+            raise PersonRefusedError(f"{name!r} is not a valid name: use a login name")
+        number = user_id_of(name) if uid is None else uid
+        rows = self._rows()
+        known = next((row for row in rows if row.name == name), None)
+        if known is not None and known.uid != number:
+            raise PersonRefusedError(
+                f"{name} was user {known.uid} before, and what is of that name is theirs"
+            )
+        if known is not None and known.is_in:
+            return False
+        if any(row.uid == number and row.is_in for row in rows):
+            raise PersonRefusedError(f"user {number} is in already, under another name")
+        if known is None and len(rows) >= PEOPLE_MAX:
+            raise PersonRefusedError(f"{PEOPLE_MAX} people were let in: that is the most")
+        await self._put(PersonRow(name, number, self._wall_ms()))
+        return True
+
+    async def remove(self, name: str) -> None:
+        """Let somebody in no more. Raises PersonUnknownError, StoreFullError."""
+        found = next((row for row in self.all() if row.name == name), None)
+        if found is None:
+            raise PersonUnknownError(f"nobody is let in as {name!r}: see `swarmnode person ls`")
+        await self._put(PersonRow(found.name, found.uid, self._wall_ms(), is_in=False))
+
+    def _rows(self) -> list[PersonRow]:
+        return [decode_as(PersonRow, value) for _, value in self._tables.scan(TABLE)]
+
+    async def _put(self, row: PersonRow) -> None:
+        data = encode(row)
+        await self._tables.transact(lambda view: view.put(TABLE, row.name.encode(), data))
+
+
+def user_id_of(name: str) -> int:
+    """Raises PersonRefusedError when there is no such login."""
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError as exc:
+        raise PersonRefusedError(
+            f"this machine has no login {name!r}: give the user id with --uid"
+        ) from exc
+
+
+def add_command(uid: int) -> str:
+    """What a node's owner types to let that user in."""
+    try:
+        return f"swarmnode person add {pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"swarmnode person add NAME --uid {uid}"
+
+
+def login_of(uid: int) -> str:
+    """A user's login, or their number."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
