@@ -38,6 +38,8 @@ class Kind(StrEnum):
     INPUT = "input"
     OUTPUT = "output"
     CHECKPOINT = "checkpoint"
+    KEYRING = "keyring"
+    """The copy of a keyring: it is in no copy itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import trio
 
@@ -18,6 +19,27 @@ from storage.rights import NO_PROOFS, Proofs
 from storage.shards.port import ShardStore
 from swarmnode.executor.port import Executor
 from swarmnode.resources.port import Machine
+
+
+class Vault(Protocol):
+    """The person's key on this machine: `swarmnode.recovery.home_vault` on a node."""
+
+    @property
+    def seed(self) -> bytes:
+        """Of the person's key; empty when it is on another machine of theirs."""
+        ...
+
+    def is_recovering(self) -> bool:
+        """Whether what the pool keeps is still to be brought back."""
+        ...
+
+    def keys(self) -> tuple[bytes, bytes]:
+        """Seeds of the lab's and the network's key, empty where they are not here."""
+        ...
+
+    def recovered(self, lab_seed: bytes, network_seed: bytes) -> None:
+        """All is back: keep these keys where they are missing."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +69,8 @@ class Edges:
     """None where machines have no certificates: in simulations."""
     boot_s: Callable[[], float] = trio.current_time
     """A clock in seconds that goes on while the machine sleeps, which the others do not."""
+    vault: Vault | None = None
+    """The person's key, where it lies on this machine; None in simulations."""
     proofs: Proofs = NO_PROOFS
     """What this machine can show and check of who puts for whom."""
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from blake3 import blake3
+
 from p2p.errors import AdmissionError, IdentityError, WireError
 from p2p.identity.admission import Admitted, Anchor, Clocks, check_token
 from p2p.identity.invites import Invite, contacts_of, decode_invite
@@ -82,11 +84,12 @@ def found_network(
                 "elsewhere: use another SWARM_HOME for a second one"
             )
         return standing(home, False, now_ms)
-    network = _key(home.network_key, entropy)
+    member = _key(home.member_key, entropy)
+    network = _founders(home.network_key, member, "network")
     keys = Keys(
         machine=_key(home.machine_key, entropy),
-        member=_key(home.member_key, entropy),
-        lab=_key(home.lab_key, entropy),
+        member=member,
+        lab=_founders(home.lab_key, member, "lab"),
         network=network,
     )
     anchor = Anchor(network_id_of(network.peer_id), network.peer_id, is_open)
@@ -301,3 +304,48 @@ def save_membership(home: Home, membership: Membership) -> None:
 
 def _key(path: Path, entropy: Entropy) -> KeySigner:
     return load_key_file(path) if path.exists() else create_key_file(path, entropy(_SEED_BYTES))
+
+
+def recover(
+    home: Home,
+    seed: bytes,
+    invite: Invite | None,
+    names: Names,
+    entropy: Entropy,
+    now_ms: int,
+    *,
+    addresses: Sequence[str] = (),
+    is_open: bool = False,
+) -> Standing:
+    """Make this blank home the person's whose key has this seed; the node brings back the rest.
+
+    With an invite of anybody in the same lab; who founded the network needs none, but addresses.
+    Raises IdentityError, and when the home belongs to somebody already.
+    """
+    home.make()
+    person = KeySigner.from_seed(seed)
+    if home.member_key.exists() and load_key_file(home.member_key).peer_id != person.peer_id:
+        raise IdentityError(f"{home.member_key} is another person's: use another SWARM_HOME")
+    if home.membership_file.exists():
+        raise IdentityError(
+            f"this home belongs to network {load_membership(home).anchor.network} already: "
+            "recover into a blank one (another SWARM_HOME)"
+        )
+    if not home.member_key.exists():
+        create_key_file(home.member_key, seed)
+    replace_private_file(home.recovering_file, b"")
+    if invite is not None:
+        return join(home, invite, names, entropy, now_ms)
+    found_network(home, names, entropy, now_ms, is_open=is_open)
+    made = load_membership(home)
+    contacts = Invite(made.anchor.root, contacts_of(addresses)).addresses()
+    save_membership(home, Membership(made.anchor, made.token, contacts))
+    return standing(home, True, now_ms)
+
+
+def _founders(path: Path, member: KeySigner, what: str) -> KeySigner:
+    """The key of what a person founded, made from the person's own: the phrase brings it back."""
+    if path.exists():
+        return load_key_file(path)
+    context = f"swarm {what} key of its founder 1"
+    return create_key_file(path, blake3(member.seed(), derive_key_context=context).digest())

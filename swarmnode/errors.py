@@ -61,6 +61,14 @@ class RemovalRefusedError(SwarmError):
     """That member cannot be removed from here; the text says by whom, or what to say first."""
 
 
+class PhraseError(SwarmError):
+    """What was typed is no recovery phrase; the text names the fault."""
+
+
+class SnapshotError(SwarmError):
+    """The copy of the keyring in the pool cannot be used here; the text says why."""
+
+
 class PersonUnknownError(SwarmError):
     """Nobody of that name is let in to this node: see `swarmnode person ls`."""
 

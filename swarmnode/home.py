@@ -66,6 +66,11 @@ class Home:
         return self.state / "membership.json"
 
     @property
+    def recovering_file(self) -> Path:
+        """Here while what the pool keeps of a person is still to be brought back."""
+        return self.state / "recovering"
+
+    @property
     def revoked_file(self) -> Path:
         """Ids that are no longer trusted, one a line; `#` begins a comment."""
         return self.state / "revoked.txt"

@@ -164,6 +164,10 @@ INPUT_KEPT_MS: Final = 600_000
 INPUT_UNUSED_MS: Final = 3_600_000
 """An input that no task has used is freed after this: its upload was for nothing."""
 
+# Recovery
+SNAPSHOT_BYTES_MAX: Final = 1024**3
+"""A copy of a keyring: a million objects and ten thousand tasks stay far below it."""
+
 # People
 PEOPLE_MAX: Final = 1024
 """Users of one machine that may ever have been let in: their names stay taken."""

@@ -30,6 +30,7 @@ from swarmnode.market.service import MarketService
 from swarmnode.memory.service import MemoryService
 from swarmnode.peer_cache import TablePeerCache
 from swarmnode.people.book import People
+from swarmnode.recovery.service import RecoveryService
 from swarmnode.register_store import TableEntryStore
 from swarmnode.resources.publisher import AdvertPublisher
 from swarmnode.roster import Roster
@@ -62,6 +63,7 @@ class Node:
         adverts = settings.adverts(config)
         self.adverts = AdvertPublisher(adverts, self.gossip, self.market.advert)
         self.estate = EstateService(self.market, self.storage.objects, edges.state, edges.wall_ms)
+        self.recovery = self._recovery()
         self.people = People(edges.state, edges.wall_ms)
         self.stopped = trio.Event()
         self.register.on_out(self._on_out)
@@ -185,6 +187,23 @@ class Node:
         view = self.membership.view()
         return not any(member.peer != view.me for member in view.alive())
 
+    def _recovery(self) -> RecoveryService | None:
+        """Where the key of this machine's person lies."""
+        edges, vault = self.edges, self.edges.vault
+        if vault is None or not vault.seed:
+            return None
+        names = self.storage.names.person(edges.signer.from_seed(vault.seed))
+        storage, me = self.storage, edges.host.peer_id
+        parts = (
+            storage.objects,
+            storage.objects.keyring,
+            self.market,
+            edges.state,
+            me,
+            self.waits_for_others,
+        )
+        return RecoveryService(vault, names, *parts, entropy=edges.entropy, wall_ms=edges.wall_ms)
+
     def _right_of(self, task: TaskId, provider: PeerId, expires_ms: int) -> Right:
         """That machine may put what this task of ours leaves in our name."""
         edges, who = self.edges, self.identity
@@ -241,6 +260,8 @@ class Node:
                 await nursery.start(part)
             if self.renewal is not None:
                 await nursery.start(self.renewal.run)
+            if self.recovery is not None:
+                await nursery.start(self.recovery.run)
             self._reader.runs = True
             task_status.started()
 

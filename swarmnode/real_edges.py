@@ -12,6 +12,7 @@ from p2p.host.admit import OpenNetworkAdmission, TokenAdmission
 from p2p.host.libp2p.host import HostConfig, Libp2pHost
 from p2p.host.libp2p.index import Libp2pIndex
 from p2p.host.proofs import TokenProofs
+from p2p.identity.admission import Admitted
 from p2p.identity.keys import KeySigner
 from p2p.link.guard import GuardConfig
 from p2p.workers import ThreadWorkers, Workers
@@ -30,6 +31,7 @@ from swarmnode.executor.shim_lease import boot_s
 from swarmnode.home import Home
 from swarmnode.memory import ctx
 from swarmnode.papers import HomePapers
+from swarmnode.recovery.home_vault import HomeVault
 from swarmnode.resources.local import LocalMachine
 from swarmnode.revoked import RevokedFile
 
@@ -86,10 +88,13 @@ def build_edges(config: Config, home: Home, shares: Shares) -> Real:
         papers=HomePapers(home, admission),
         boot_s=boot_s,
         proofs=admission,
+        vault=HomeVault(home),
     )
-    me = admission.me
-    identity = Identity(me.name, me.lab, me.lab_name, me.member, me.site, config.node.roles)
-    return Real(edges, identity, membership.addresses)
+    return Real(edges, _identity(admission.me, config), membership.addresses)
+
+
+def _identity(me: Admitted, config: Config) -> Identity:
+    return Identity(me.name, me.lab, me.lab_name, me.member, me.site, config.node.roles)
 
 
 def _host_config(shares: Shares) -> HostConfig:

@@ -29,6 +29,7 @@ from swarmnode.api.schema import API_VERSION, ComputeStatus, PeerLine, Status, S
 from swarmnode.config import Config
 from swarmnode.edges import Edges, Identity
 from swarmnode.market.service import MarketService
+from swarmnode.recovery.service import RecoveryService
 from swarmnode.resources.advert import ResourceAdvert
 
 AdvertT = TypeVar("AdvertT", ResourceAdvert, StorageAdvert)
@@ -61,6 +62,7 @@ class Parts(Protocol):
     discovery: DiscoveryService
     storage: StorageService
     market: MarketService
+    recovery: RecoveryService | None
     lends_compute: bool
     lends_storage: bool
 
@@ -143,6 +145,8 @@ class StatusReader:
             found += node.storage.clock.words(names)
         if node.lends_storage and node.edges.shards.free_bytes() <= 0:
             found.append("no room for more shards: free disk space or raise storage.quota_gib")
+        if node.recovery is not None and node.recovery.warning:
+            found.append(node.recovery.warning)
         return (*found, *self._copies())
 
     def _copies(self) -> tuple[str, ...]:
@@ -215,6 +219,7 @@ class StatusReader:
             "membership_dropped": node.membership.dropped,
             "rpc_casts_unknown": rpc.casts_unknown,
             "rpc_casts_dropped": rpc.casts_dropped,
+            "keyring_behind": int(node.recovery is not None and node.recovery.is_behind),
             **_traffic(node.edges.host.stats()),
             **node.market.counters,
         }

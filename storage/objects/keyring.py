@@ -4,7 +4,7 @@ A second table of the same form holds what this machine put in the name of other
 keyring has it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -13,7 +13,7 @@ from p2p.ids import PeerId
 from p2p.wire.codec import Record, encode
 from storage.engine.port import Tables, WriteView
 from storage.engine.stored import stored
-from storage.facade import Mark, ObjectEntry, ReadCap
+from storage.facade import Kind, Mark, ObjectEntry, ReadCap
 from storage.ids import Address, LeaseId, ObjectKey
 
 TABLE: Final = "keyring"
@@ -62,6 +62,8 @@ class Keyring:
     def __init__(self, tables: Tables, table: str = TABLE) -> None:
         self._tables = tables
         self._table = table
+        self.on_change: Callable[[], None] = lambda: None
+        """Called after each change that is durable, but for copies of the keyring itself."""
 
     def get(self, address: Address) -> KeyRow | None:
         """The object of that address, if it is here."""
@@ -82,6 +84,17 @@ class Keyring:
             if row is not None:
                 found.append(_entry(address, row))
         return found
+
+    def dump(self) -> list[tuple[bytes, bytes]]:
+        """Every row as it lies here, without copies of the keyring."""
+        found = self.rows()
+        return [(address, encode(row)) for address, row in found if row.kind != Kind.KEYRING]
+
+    async def restore(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        """Take in rows of `dump`; those that are here stay. Raises StoreFullError."""
+        for key, value in pairs:
+            if self.get(Address(key)) is None:
+                await self.add(Address(key), stored(KeyRow, value, "store.lmdb"))
 
     def rows(self) -> list[tuple[Address, KeyRow]]:
         """All objects by address."""
@@ -107,6 +120,8 @@ class Keyring:
                     view.put(DIGESTS, row.digest + address, b"")
 
         await self._tables.transact(write)
+        if row.kind != Kind.KEYRING:
+            self.on_change()
 
     async def remove(self, address: Address) -> bool:
         """Forget an object; False when it was not there. Raises StoreFullError."""

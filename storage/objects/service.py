@@ -12,6 +12,7 @@ from storage.facade import (
     PLAIN,
     Durability,
     Forgotten,
+    Kind,
     Mark,
     ObjectEntry,
     ObjectStat,
@@ -23,7 +24,7 @@ from storage.facade import (
 from storage.ids import Address, LeaseId
 from storage.objects.dropping import NO_ADDRESS, Dropping
 from storage.objects.keeper import Keeper
-from storage.objects.keyring import KeyRow, keyrings_in
+from storage.objects.keyring import Keyring, KeyRow, keyrings_in
 from storage.objects.parts import Parts
 from storage.objects.put_list import PutList
 from storage.objects.reader import ObjectReader, SegmentCache
@@ -184,7 +185,14 @@ class ObjectService:
         if not await self.dropping.begin(address, row, holders, books):
             return None
         self._parts.catalog.forget(address)
+        if row.kind != Kind.KEYRING:
+            self._keyring.on_change()
         return await self.dropping.try_now(row.lease)
+
+    @property
+    def keyring(self) -> Keyring:
+        """What is ours, for who keeps a copy of it."""
+        return self._keyring
 
     async def renew(self) -> int:
         """Renew the leases of all our objects now; how many were."""

@@ -67,7 +67,7 @@ class ObjectRoutes:
     async def ls(self, request: Request) -> Response:
         """The asker's objects, oldest first; with `?survives=1` what each survives now."""
         await self._node.estate.settled()
-        entries = self._entries(request)
+        entries = [one for one in self._entries(request) if one.mark.kind != Kind.KEYRING]
         survives: dict[Address, str] = {}
         if flag(request, "survives"):
             survives = await survivals(self._node.objects, [one.cap.address for one in entries])

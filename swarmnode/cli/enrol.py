@@ -44,7 +44,7 @@ class Duration(click.ParamType[int]):
         return int(found[1]) * _UNITS_MS[found[2]]
 
 
-def _naming_options(command: CommandT) -> CommandT:
+def naming_options(command: CommandT) -> CommandT:
     """What this machine and its owner are to be called; kept in config.toml."""
     for option in (
         click.option("--profile", type=click.Choice(list(PROFILES)), help="Kind of machine."),
@@ -61,7 +61,7 @@ def _naming_options(command: CommandT) -> CommandT:
 @click.command()
 @click.option("--new-network", is_flag=True, help="Found a network; this machine is its first.")
 @click.option("--open", "is_open", is_flag=True, help="Let any lab into the new network.")
-@_naming_options
+@naming_options
 @output_option
 def init(new_network: bool, is_open: bool, fmt: str, **naming: Any) -> None:  # noqa: ANN401
     """Create this machine's keys, and with --new-network a network of your own.
@@ -71,8 +71,8 @@ def init(new_network: bool, is_open: bool, fmt: str, **naming: Any) -> None:  # 
     if is_open and not new_network:
         raise click.UsageError("--open needs --new-network")
     with reporting():
-        home, config, names = _start(naming)
-        now_ms = _wall_ms()
+        home, config, names = start(naming)
+        now_ms = wall_ms()
         if new_network:
             found = enrol.found_network(home, names, os.urandom, now_ms, is_open=is_open)
             steps = "swarmnode run (and for others: swarmnode invite)"
@@ -81,8 +81,9 @@ def init(new_network: bool, is_open: bool, fmt: str, **naming: Any) -> None:  # 
             joined = found.membership is not None
             first = "swarmnode join <invite> (or: swarmnode init --new-network)"
             steps = "swarmnode run" if joined else first
-        wrote = _write_config(home, config, names)
-        emit(_report(home, found, found.changed or wrote, steps), fmt)
+        wrote = write_config(home, config, names)
+        emit(report(home, found, found.changed or wrote, steps), fmt)
+        tell_phrase(home, found, fmt)
 
 
 @click.command()
@@ -116,7 +117,7 @@ def invite(
     grant = Grant(uses, expires, max(expires, valid), can_invite, new_lab, own_machine)
     with reporting():
         home = locate(os.environ)
-        now_ms = _wall_ms()
+        now_ms = wall_ms()
         where = addresses or _own_addresses(home, now_ms)
         made = enrol.make_invite(home, where, grant, os.urandom, now_ms)
         text = encode_invite(made)
@@ -136,7 +137,7 @@ def invite(
 
 @click.command()
 @click.argument("invite", metavar="INVITE")
-@_naming_options
+@naming_options
 @output_option
 def join(invite: str, fmt: str, **naming: Any) -> None:  # noqa: ANN401
     """Join a network with an invite.
@@ -146,11 +147,12 @@ def join(invite: str, fmt: str, **naming: Any) -> None:  # noqa: ANN401
     """
     text = _read_line() if invite == "-" else invite
     with reporting():
-        home, config, names = _start(naming)
-        now_ms = _wall_ms()
+        home, config, names = start(naming)
+        now_ms = wall_ms()
         found = enrol.join(home, enrol.read_invite(text, now_ms), names, os.urandom, now_ms)
-        wrote = _write_config(home, config, names)
-        emit(_report(home, found, found.changed or wrote, "swarmnode run"), fmt)
+        wrote = write_config(home, config, names)
+        emit(report(home, found, found.changed or wrote, "swarmnode run"), fmt)
+        tell_phrase(home, found, fmt)
 
 
 def _read_line() -> str:
@@ -161,7 +163,7 @@ def _read_line() -> str:
     return next((line for line in lines if line.strip()), "")
 
 
-def _start(naming: dict[str, Any]) -> tuple[Home, Config, Names]:
+def start(naming: dict[str, Any]) -> tuple[Home, Config, Names]:
     """The home, its configuration with these flags, and the names that follow from both."""
     home = locate(os.environ)
     home.check_socket_paths()
@@ -183,7 +185,22 @@ def _login() -> str:
         return f"user-{os.getuid()}"
 
 
-def _write_config(home: Home, config: Config, names: Names) -> bool:
+def tell_phrase(home: Home, found: enrol.Standing, fmt: str) -> None:
+    """Say once by which words a person comes back whose machine is gone; never in a document."""
+    if fmt != "table" or not found.changed or not home.member_key.exists():
+        return
+    from p2p.identity.keys import load_key_file
+    from swarmnode.recovery.phrase import words_of
+
+    words = words_of(load_key_file(home.member_key).seed())
+    click.echo(
+        f"\nrecovery phrase: {words}\nWrite it down and keep it away from this machine: with it "
+        "`swarmnode recover` brings back what is yours. `swarmnode key phrase` shows it again.",
+        err=True,
+    )
+
+
+def write_config(home: Home, config: Config, names: Names) -> bool:
     """A first config.toml that says what was chosen; an existing one is left alone."""
     if home.config_file.exists():
         return False
@@ -203,7 +220,7 @@ def _toml(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _report(home: Home, found: enrol.Standing, changed: bool, next_step: str) -> dict[str, object]:
+def report(home: Home, found: enrol.Standing, changed: bool, next_step: str) -> dict[str, object]:
     report: dict[str, object] = {"changed": changed, "peer": found.peer}
     if found.membership is not None:
         report["network"] = found.membership.anchor.network
@@ -260,5 +277,5 @@ def _date(wall_ms: int) -> str:
     return datetime.fromtimestamp(wall_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _wall_ms() -> int:
+def wall_ms() -> int:
     return time.time_ns() // 1_000_000

@@ -88,14 +88,14 @@ def complain(message: str) -> None:
 def reporting() -> Iterator[None]:
     """Turn the errors of identity and configuration into exit codes and one line."""
     from p2p.errors import IdentityError, InviteError
-    from swarmnode.errors import ConfigError
+    from swarmnode.errors import ConfigError, PhraseError
 
     try:
         yield
     except InviteError as exc:
         code = exits.AUTH if exc.part == "expired" else exits.USAGE
         raise exits.CliError(str(exc), code) from exc
-    except ConfigError as exc:
+    except (ConfigError, PhraseError) as exc:
         raise exits.CliError(str(exc), exits.USAGE) from exc
     except IdentityError as exc:
         raise exits.CliError(str(exc)) from exc

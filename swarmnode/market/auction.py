@@ -55,6 +55,7 @@ class Buyer:
         self._rounds = Rounds(self._book, self._leases, rng)
         self._handlers: dict[type, Callable[..., list[Effect]]] = {
             e.Begin: self._on_begin,
+            e.TakenUp: self._on_taken_up,
             e.Submitted: self._on_submitted,
             e.CancelAsked: self._on_cancel_asked,
             e.ForgetAsked: lambda event, _now_s: self._book.ledger.forget(event.task),
@@ -157,15 +158,31 @@ class Buyer:
             if record.owner and guards.post_of(record.task) is not Post.ACTS:
                 effects += self._book.ledger.drop(record.task)
         for record in self._book.ledger.unfinished():
-            effects += self._pursue(record, now_s)
-            effects += guards.expect(record, now_s)
-            if record.state in HELD_BY_PROVIDER:
-                effects += self._leases.on_restart(record, now_s)
-                continue
-            if record.state is TaskState.AUCTIONED:
-                effects += self._book.step(record.task, Fact.INTERRUPTED, "this node restarted")
-            effects += self._book.retry(record.task, now_s)
+            effects += self._go_on(record, now_s)
         return effects
+
+    def _on_taken_up(self, event: e.TakenUp, now_s: float) -> list[Effect]:
+        self._book.ledger.load(event.records)
+        effects: list[Effect] = []
+        for record in event.records:
+            if record.state in TASK_ENDS:
+                continue
+            if record.spec.effects is Effects.ONCE and record.state not in HELD_BY_PROVIDER:
+                effects += self._pursue(record, now_s)  # what was known of it is seconds old
+                why = "its submitter's machine was lost; it may have run and must not run twice"
+                effects += self._book.give_up(record.task, "lost", why)
+                continue
+            effects += self._go_on(record, now_s)
+        return effects
+
+    def _go_on(self, record: TaskRecord, now_s: float) -> list[Effect]:
+        effects = self._pursue(record, now_s)
+        effects += self._book.guards.expect(record, now_s)
+        if record.state in HELD_BY_PROVIDER:
+            return [*effects, *self._leases.on_restart(record, now_s)]
+        if record.state is TaskState.AUCTIONED:
+            effects += self._book.step(record.task, Fact.INTERRUPTED, "this node restarted")
+        return [*effects, *self._book.retry(record.task, now_s)]
 
     def _on_submitted(self, event: e.Submitted, now_s: float) -> list[Effect]:
         now_ms = self._book.wall_ms()

@@ -22,6 +22,13 @@ class Begin:
 
 
 @dataclass(frozen=True, slots=True)
+class TakenUp:
+    """Tasks of another machine of this person, which is gone; written down before."""
+
+    records: Sequence[TaskRecord]
+
+
+@dataclass(frozen=True, slots=True)
 class Submitted:
     """A new task; its id was given by the caller."""
 

@@ -160,6 +160,21 @@ class BuyerService:
         await self._driver.do(e.Submitted(task, spec, key, person))
         return task
 
+    async def take_up(self, records: Sequence[TaskRecord]) -> None:
+        """Go on with tasks that another machine of this person had submitted.
+
+        Those known here stay as they are. Raises StoreFullError; then none is taken up.
+        """
+        await self._begun.wait()
+        new = [one for one in records if one.task not in self._core.ledger]
+
+        def write(view: WriteView) -> None:
+            for one in new:
+                view.put(TASKS, task_key(one.task), encode(one))
+
+        await self._tables.transact(write)
+        await self._driver.do(e.TakenUp(new))
+
     def tasks(self) -> Sequence[TaskView]:
         """Every task not forgotten, oldest first."""
         return tuple(self._view(one) for one in self._core.ledger.all() if not one.owner)

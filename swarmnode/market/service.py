@@ -21,6 +21,7 @@ from swarmnode.resources.advert import ResourceAdvert
 from swarmnode.resources.port import Machine
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.messages import FilesTold
+from swarmnode.tasks.records import TaskRecord
 from swarmnode.tasks.spec import TaskSpec
 
 
@@ -81,6 +82,10 @@ class MarketService:
         Raises StoreFullError, TooManyTasksError; then nothing was taken on.
         """
         return await self._buyer.submit(spec, person)
+
+    async def take_up(self, records: Sequence[TaskRecord]) -> None:
+        """Go on with tasks that another machine of this person had submitted."""
+        await self._buyer.take_up(records)
 
     def tasks(self) -> Sequence[TaskView]:
         """Every task not forgotten, oldest first."""

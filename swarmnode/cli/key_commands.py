@@ -1,0 +1,88 @@
+"""`key phrase` and `recover`: the way back for a person whose machine is gone."""
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from swarmnode import enrol
+from swarmnode.cli.enrol import naming_options, report, start, wall_ms, write_config
+from swarmnode.cli.groups import NearestGroup
+from swarmnode.cli.output import emit, output_option, reporting
+from swarmnode.home import locate
+
+PHRASE_BYTES_MAX = 4096
+
+
+@click.group(cls=NearestGroup)
+def key() -> None:
+    """Your own key, from which everything of yours can be brought back."""
+
+
+@key.command("phrase")
+@output_option
+def phrase(fmt: str) -> None:
+    """Print your recovery phrase: 24 words, to be kept on paper, away from this machine.
+
+    Whoever has it is you: they read all that is yours and may remove it.
+    """
+    with reporting():
+        from p2p.errors import IdentityError
+        from p2p.identity.keys import load_key_file
+        from swarmnode.recovery.phrase import words_of
+
+        home = locate(os.environ)
+        if not home.member_key.exists():
+            raise IdentityError(
+                f"your key is not here ({home.member_key}): it lies on the machine on which you "
+                "founded or first joined the network"
+            )
+        words = words_of(load_key_file(home.member_key).seed())
+    if fmt == "table":
+        click.echo(words)
+    else:
+        emit({"phrase": words}, fmt)
+
+
+@click.command()
+@click.argument("invite", required=False)
+@click.option("--address", "addresses", multiple=True, help="Where to call, without an invite.")
+@click.option("--open", "is_open", is_flag=True, help="The network you founded is an open one.")
+@naming_options
+@output_option
+def recover(
+    invite: str | None,
+    addresses: tuple[str, ...],
+    is_open: bool,
+    fmt: str,
+    **naming: Any,  # noqa: ANN401
+) -> None:
+    """Become yourself again on a blank machine, by the recovery phrase on stdin.
+
+    INVITE is one of anybody in your lab, for yourself. If you founded the network you need none:
+    give the --address of any node of it. The node then brings back objects, tasks and results.
+    """
+    if (invite is None) == (not addresses):
+        raise click.UsageError("give an INVITE, or --address if you founded the network")
+    with reporting():
+        from swarmnode.recovery.phrase import seed_of
+
+        seed = seed_of(_read_phrase())
+        home, config, names = start(naming)
+        now_ms = wall_ms()
+        given = None if invite is None else enrol.read_invite(invite, now_ms)
+        found = enrol.recover(
+            home, seed, given, names, os.urandom, now_ms, addresses=addresses, is_open=is_open
+        )
+        write_config(home, config, names)
+        steps = "swarmnode run (it brings back your objects, tasks and results)"
+        emit(report(home, found, True, steps), fmt)
+
+
+def _read_phrase() -> str:
+    """From a terminal without showing it, else all of stdin."""
+    if sys.stdin.isatty():
+        found: str = click.prompt("recovery phrase", hide_input=True, err=True)
+        return found
+    return sys.stdin.read(PHRASE_BYTES_MAX)

@@ -1,0 +1,71 @@
+"""A recovery phrase gives the same key back, and says what is wrong with a wrong one."""
+
+import os
+
+import pytest
+
+from p2p.ids import PeerId
+from swarmnode.errors import PhraseError, SnapshotError
+from swarmnode.recovery.phrase import seed_of, words_of
+from swarmnode.recovery.snapshot import (
+    Pointer,
+    Row,
+    Snapshot,
+    open_pointer,
+    pack,
+    seal_pointer,
+    unpack,
+)
+
+ZERO = "abandon " * 23 + "art"
+
+
+def test_a_phrase_is_the_standard_s() -> None:
+    assert words_of(bytes(32)) == ZERO  # test vector of BIP-39
+    assert seed_of(ZERO) == bytes(32)
+
+
+def test_a_phrase_gives_its_seed_back_in_any_case_and_spacing() -> None:
+    for _ in range(20):
+        seed = os.urandom(32)
+        words = words_of(seed)
+        assert len(words.split()) == 24
+        assert seed_of(f"\n  {words.upper().replace(' ', '   ')}\n") == seed
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "24 words, not 0"),
+        ("abandon " * 12, "24 words, not 12"),
+        ("abandon " * 24, "not in their order"),
+        (
+            "abandom " + "abandon " * 22 + "art",
+            "word 1, 'abandom', is not on the list: is it 'aban",
+        ),
+        ("abandon " * 23 + "xyzzy", "word 24, 'xyzzy', is not on the list"),
+        ("art " + "abandon " * 23, "not in their order"),
+    ],
+)
+def test_a_wrong_phrase_is_refused_with_its_fault(text: str, fault: str) -> None:
+    with pytest.raises(PhraseError, match=fault.replace("(", r"\(")):
+        seed_of(text)
+
+
+def test_where_the_keyring_is_only_its_phrase_tells() -> None:
+    seed, pointer = bytes(32), Pointer("swarm:cap", PeerId("laptop"))
+    value = seal_pointer(seed, pointer, os.urandom)
+    assert b"swarm:cap" not in value
+    assert open_pointer(seed, value) == pointer
+    for wrong in (value[:-1], b"", value[:20] + b"\0" + value[21:]):
+        with pytest.raises(SnapshotError, match="not of this phrase"):
+            open_pointer(seed, wrong)
+    with pytest.raises(SnapshotError):
+        open_pointer(b"\1" * 32, value)
+
+
+def test_a_copy_is_read_back_and_nonsense_is_not() -> None:
+    made = Snapshot(7, ((b"a", b"b"),), (Row("tasks", b"k", b"v"),), b"lab")
+    assert unpack(pack(made)) == made
+    with pytest.raises(SnapshotError, match="upgrade"):
+        unpack(b"nonsense")
