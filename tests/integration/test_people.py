@@ -21,7 +21,7 @@ from swarmnode.cli.main import run
 from swarmnode.home import Home
 from tests.integration.test_operator import DAEMON, NOW_MS, environ
 
-ANN, BEN, CY = 61901, 61902, 61903
+ANN, BEN, CY = 1_999_999_901, 1_999_999_902, 1_999_999_903
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be several users")
 

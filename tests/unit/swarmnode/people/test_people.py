@@ -26,7 +26,7 @@ async def test_people_are_known_by_their_user_id_while_they_are_let_in() -> None
     assert await people.add("ben", 1001)
     assert not await people.add("ben", 1001)
     assert people.of_user(1001) == "ben"
-    assert people.of_user(1002) is None
+    assert people.of_user(1_999_999_902) is None
     await people.remove("ben")
     assert (people.of_user(1001), people.all()) == (None, [])
     with pytest.raises(PersonUnknownError, match="person ls"):
@@ -42,7 +42,7 @@ async def test_a_name_is_never_given_to_another_user_nor_a_user_another_name() -
         await people.add("benny", 1001)
     await people.remove("ben")
     with pytest.raises(PersonRefusedError, match="what is of that name is theirs"):
-        await people.add("ben", 1002)
+        await people.add("ben", 1_999_999_902)
     with pytest.raises(PersonRefusedError, match="no login"):
         await people.add("nobody-of-that-name")
     for name in ("", "Ben", "a b", "x" * 40, "../etc", "person=x"):
@@ -54,15 +54,15 @@ async def test_a_name_is_never_given_to_another_user_nor_a_user_another_name() -
 async def test_on_the_shared_socket_root_and_the_node_s_user_are_its_owner() -> None:
     people = People(MemoryTables(), lambda: 7)
     await people.add("ben", 1001)
-    who = who_is(people, lambda: True, owner=999)
-    assert who(999) == who(0) == OWNER
+    who = who_is(people, lambda: True, owner=1_999_999_999)
+    assert who(1_999_999_999) == who(0) == OWNER
     assert who(1001) == Asker("ben", "person")
-    found = who(1002)
+    found = who(1_999_999_902)
     assert isinstance(found, Problem)
     assert (found.status, found.code) == (403, "not_let_in")
-    assert "swarmnode person add NAME --uid 1002" in found.detail
-    assert "ask user 999" in found.detail
-    early = who_is(people, lambda: False, owner=999)(1001)
+    assert "swarmnode person add NAME --uid 1999999902" in found.detail
+    assert "ask user 1999999999" in found.detail
+    early = who_is(people, lambda: False, owner=1_999_999_999)(1001)
     assert isinstance(early, Problem)
     assert early.code == "starting"
 
