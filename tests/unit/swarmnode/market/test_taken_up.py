@@ -1,0 +1,62 @@
+"""A person comes back on another machine: the buyer goes on with the tasks of the lost one."""
+
+import pytest
+
+from p2p.ids import PeerId
+from swarmnode.market import auction_events as e
+from swarmnode.market.messages import Call
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.lifecycle import TaskState
+from swarmnode.tasks.messages import Phase, Query, State
+from swarmnode.tasks.records import AttemptRecord, TaskRecord
+from swarmnode.tasks.spec import Effects, TaskSpec
+from tests.buyer_lab import BOB, Desk
+
+TASK = TaskId("t" * 26)
+IDLE = frozenset({TaskState.SUBMITTED, TaskState.AUCTIONED, TaskState.LOST})
+
+
+def record(state: TaskState, effects: Effects = Effects.IDEMPOTENT) -> TaskRecord:
+    spec = TaskSpec(("true",), effects=effects)
+    if state in IDLE:
+        return TaskRecord(TASK, spec, 1000, state)
+    attempt = AttemptRecord(1, BOB, 1000)
+    return TaskRecord(TASK, spec, 1000, state, 1, BOB, (attempt,))
+
+
+def desk_with(one: TaskRecord) -> Desk:
+    desk = Desk()
+    desk.know(BOB, PeerId("carol"))
+    desk.do(e.TakenUp([one]))
+    return desk
+
+
+@pytest.mark.parametrize("state", sorted(IDLE))
+def test_a_task_that_waited_is_put_to_auction(state: TaskState) -> None:
+    desk = desk_with(record(state))
+    desk.run_for(5)
+    assert desk.take(Call)
+
+
+def test_a_task_that_ran_is_asked_for_and_runs_again_when_its_machine_does_not_know_us() -> None:
+    desk = desk_with(record(TaskState.RUNNING))
+    assert [peer for peer, _ in desk.take(Query)] == [BOB]
+    desk.hear(BOB, State(TASK, 1, Phase.UNKNOWN))
+    desk.run_for(5)
+    assert desk.take(Call)
+
+
+@pytest.mark.parametrize("state", [*sorted(IDLE), TaskState.RUNNING])
+def test_a_task_that_must_not_run_twice_never_runs_again(state: TaskState) -> None:
+    desk = desk_with(record(state, Effects.ONCE))
+    desk.hear(BOB, State(TASK, 1, Phase.UNKNOWN))
+    desk.run_for(300)
+    assert desk.take(Call) == []
+    assert desk.record(TASK).state is TaskState.FAILED
+
+
+def test_a_task_that_has_ended_is_only_shown() -> None:
+    desk = desk_with(record(TaskState.DONE))
+    desk.run_for(60)
+    assert desk.take(Call) == []
+    assert desk.take(Query) == []
