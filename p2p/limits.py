@@ -107,11 +107,29 @@ REFUSAL_CHARS_MAX: Final = 300
 ADMIT_FRAME_BYTES_MAX: Final = 16 * 1024
 """A frame of the admission exchange: a token with its chain of certificates is under 2 KiB."""
 
-REMOVALS_MAX: Final = 1024
+REMOVALS_OF_NETWORK_MAX: Final = 256
+"""Removals signed by the network's key: it has this room whatever all others have filled."""
+
+REMOVALS_OF_LABS_MAX: Final = 512
+"""Removals signed by labs' keys: nor can people use up what their labs need to remove them."""
+
+REMOVALS_OF_PEOPLE_MAX: Final = 256
+"""Removals signed by people: of those they invited and of their own machines, which are few."""
+
+REMOVALS_MAX: Final = REMOVALS_OF_NETWORK_MAX + REMOVALS_OF_LABS_MAX + REMOVALS_OF_PEOPLE_MAX
 """Removals held: more than a network of 300 machines loses in years, 8 MiB at the very worst."""
 
-REMOVALS_PER_SIGNER_MAX: Final = 256
-"""The same of one key: a person who may invite cannot use up the room of all others."""
+REMOVALS_PER_LAB_MAX: Final = 192
+"""The same of one lab's key: three hostile labs leave room for a fourth's."""
+
+REMOVALS_PER_LABS_PEOPLE_MAX: Final = 128
+"""The same of all people of one lab."""
+
+REMOVALS_PER_PERSON_MAX: Final = 64
+"""The same of one person with all whom they invited: they can make as many keys as they like."""
+
+PROOFS_KEPT: Final = 256
+"""Proofs of signers that were checked once: about one per signer is in use."""
 
 REMOVAL_BYTES_MAX: Final = 8 * 1024
 """One removal: ids, a name and the certificates of its signer take under 2 KiB."""
@@ -119,8 +137,12 @@ REMOVAL_BYTES_MAX: Final = 8 * 1024
 USES_MAX: Final = 4096
 """Uses of invites held: one per person or machine that came with an invite, 12 MiB at most."""
 
-USES_PER_WITNESS_MAX: Final = 1024
-"""The same of one witness: others witness what it has no room for."""
+USES_PER_LAB_MAX: Final = USES_MAX // 2
+"""The same as witnessed by all machines of one lab."""
+
+USES_PER_PERSON_MAX: Final = 512
+"""The same as witnessed by one person's machines and those of whom they invited, who may be as
+many as the person likes: others witness what these have no room for."""
 
 USE_BYTES_MAX: Final = 12 * 1024
 """One use: a certificate and the token of its witness take under 3 KiB."""

@@ -5,19 +5,25 @@ that was signed after its signer had been removed counts for nothing. Both are d
 alone, so that nodes which heard the same removals in any order agree.
 """
 
-from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from p2p.errors import WireError
 from p2p.identity.admission import Admitted, Anchor, Clocks, check_name, check_signer
 from p2p.identity.lineage import Link, may_remove
+from p2p.identity.records import LAB_DOMAIN
 from p2p.identity.register.records import NEVER_MS, REMOVAL_DOMAIN, Removal, digest_of, key_of
+from p2p.identity.register.room import Room
 from p2p.limits import (
     CLOCK_SKEW_MAX_MS,
+    PROOFS_KEPT,
     REMOVAL_BYTES_MAX,
-    REMOVALS_MAX,
-    REMOVALS_PER_SIGNER_MAX,
+    REMOVALS_OF_LABS_MAX,
+    REMOVALS_OF_NETWORK_MAX,
+    REMOVALS_OF_PEOPLE_MAX,
+    REMOVALS_PER_LAB_MAX,
+    REMOVALS_PER_LABS_PEOPLE_MAX,
+    REMOVALS_PER_PERSON_MAX,
 )
 from p2p.wire.codec import encode
 from p2p.wire.envelope import Signed, Signer, open_signed
@@ -63,6 +69,12 @@ class Removals:
         """Invites that let nobody in any more, though those who came may stay."""
         self._digest = digest_of([])
         self._proved: dict[tuple[Signed, ...], tuple[Link, ...]] = {}
+        root, own = anchor.root, REMOVALS_OF_NETWORK_MAX
+        self._of_network = Room(root, own, own, own)
+        self._of_labs = Room(root, REMOVALS_OF_LABS_MAX, REMOVALS_PER_LAB_MAX, REMOVALS_PER_LAB_MAX)
+        self._of_people = Room(
+            root, REMOVALS_OF_PEOPLE_MAX, REMOVALS_PER_LABS_PEOPLE_MAX, REMOVALS_PER_PERSON_MAX
+        )
 
     # -- reading
 
@@ -105,12 +117,21 @@ class Removals:
         if key in self._held:
             return None
         removed = self._verified(key, sealed, now_ms)
-        counts = Counter(one.sealed.sender for one in self._held.values())
-        if counts[sealed.sender] >= REMOVALS_PER_SIGNER_MAX or len(self._held) >= REMOVALS_MAX:
+        room = self._room_of(removed)
+        if not room.has_place(sealed.sender, removed.proof):
             return None
+        room.count(sealed.sender, removed.proof)
         self._held[key] = removed
         self._count_anew()
         return removed
+
+    def _room_of(self, removed: Removed) -> Room:
+        """People's removals fill nothing that a lab needs, and labs' nothing of the network's."""
+        signer = removed.sealed.sender
+        if signer == self._anchor.root:
+            return self._of_network
+        is_lab = any(one.subject == signer and one.domain == LAB_DOMAIN for one in removed.proof)
+        return self._of_labs if is_lab else self._of_people
 
     def _verified(self, key: bytes, sealed: Signed, now_ms: int) -> Removed:
         if sealed.domain != REMOVAL_DOMAIN or len(encode(sealed)) > REMOVAL_BYTES_MAX:
@@ -134,7 +155,7 @@ class Removals:
             return links
         at = Clocks(sealed.sequence)
         links = check_signer(removal.proof, sealed.sender, self._anchor, self._verifier, at)
-        if len(self._proved) >= REMOVALS_PER_SIGNER_MAX:
+        if len(self._proved) >= PROOFS_KEPT:
             self._proved.clear()
         self._proved[removal.proof] = links
         return links

@@ -5,21 +5,22 @@ that let somebody in on two sides of a cut both witness it, and afterwards the e
 Of one user only the earliest witness is kept, so that all nodes come to hold the same.
 """
 
-from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from p2p.errors import AdmissionError, WireError
 from p2p.identity.admission import Admitted, Anchor, Clocks, UsedInvite, check_token
-from p2p.identity.lineage import link_of
+from p2p.identity.lineage import Link, link_of
 from p2p.identity.records import CERTIFICATES, INVITE_DOMAIN
 from p2p.identity.register.records import NEVER_MS, USE_DOMAIN, Use, digest_of, key_of
+from p2p.identity.register.room import Room
 from p2p.ids import PeerId
 from p2p.limits import (
     CLOCK_SKEW_MAX_MS,
     USE_BYTES_MAX,
     USES_MAX,
-    USES_PER_WITNESS_MAX,
+    USES_PER_LAB_MAX,
+    USES_PER_PERSON_MAX,
 )
 from p2p.wire.codec import decode_as, encode
 from p2p.wire.envelope import Signed, Signer, open_signed
@@ -37,6 +38,8 @@ class Used:
     """Of the user, as its certificate says."""
     ends_ms: int
     """When the certificate ends, and the use with it."""
+    lineage: tuple[Link, ...] = ()
+    """What the witness stands on."""
 
     @property
     def at_ms(self) -> int:
@@ -56,6 +59,7 @@ class Uses:
         self._held: dict[bytes, Used] = {}
         self._of_invite: dict[str, dict[str, Used]] = {}
         self._digest = digest_of([])
+        self._room = Room(anchor.root, USES_MAX, USES_PER_LAB_MAX, USES_PER_PERSON_MAX)
         self.dropped: list[bytes] = []
         """Keys no longer held; whoever keeps entries on disk empties this."""
 
@@ -99,10 +103,11 @@ class Uses:
         held = users.get(used.user)
         if used.ends_ms + CLOCK_SKEW_MAX_MS < now_ms or (held and _age(held) <= _age(used)):
             return None
-        if held is None and not self._has_room(sealed.sender):
+        if held is None and not self._room.has_place(sealed.sender, used.lineage):
             return None
         if held is not None:
             self._drop(held)
+        self._room.count(sealed.sender, used.lineage)
         users[used.user] = self._held[key] = used
         self._digest = digest_of(self.keys())
         return used
@@ -120,11 +125,8 @@ class Uses:
 
     def _drop(self, used: Used) -> None:
         del self._held[used.key]
+        self._room.count(used.sealed.sender, used.lineage, -1)
         self.dropped.append(used.key)
-
-    def _has_room(self, witness: PeerId) -> bool:
-        counts = Counter(one.sealed.sender for one in self._held.values())
-        return counts[witness] < USES_PER_WITNESS_MAX and len(self._held) < USES_MAX
 
     def _verified(self, key: bytes, sealed: Signed, now_ms: int) -> Used:
         if sealed.domain != USE_DOMAIN or len(encode(sealed)) > USE_BYTES_MAX:
@@ -145,8 +147,9 @@ class Uses:
         if link.subject in (witness.peer, witness.member, witness.lab):
             raise AdmissionError("signature", "nobody is a witness for themselves")
         return Used(
-            key, sealed, certificate.sender, link.subject, link.name, certificate.expires_ms
-        )
+            key, sealed, certificate.sender, link.subject, link.name, certificate.expires_ms,
+            witness.lineage,
+        )  # fmt: skip
 
 
 def uses_in(who: Admitted) -> tuple[UsedInvite, ...]:

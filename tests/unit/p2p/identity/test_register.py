@@ -12,10 +12,23 @@ from p2p.identity.issue import DAY_MS, Grant, Keys, Names, accept, found, proof_
 from p2p.identity.issue import invite as certify_invite
 from p2p.identity.keys import KeySigner, network_id_of
 from p2p.identity.lineage import Link, may_remove
-from p2p.identity.records import MEMBER_DOMAIN, MembershipToken
+from p2p.identity.records import (
+    INVITE_DOMAIN,
+    MEMBER_DOMAIN,
+    MachineCert,
+    MemberCert,
+    MembershipToken,
+    certify,
+)
 from p2p.identity.register.register import Register, remove, witness
 from p2p.identity.register.uses import certificate_of, uses_in
-from p2p.limits import CLOCK_SKEW_MAX_MS, REMOVALS_PER_SIGNER_MAX
+from p2p.ids import MemberId
+from p2p.limits import (
+    CLOCK_SKEW_MAX_MS,
+    REMOVALS_PER_LAB_MAX,
+    REMOVALS_PER_PERSON_MAX,
+    USES_PER_PERSON_MAX,
+)
 from p2p.wire.envelope import Signed
 
 NOW = 1_800_000_000_000
@@ -148,11 +161,64 @@ def test_one_key_cannot_fill_the_register() -> None:
     assert BOB.keys.member is not None
     proof = proof_of(BOB.keys.member, ANCHOR, BOB.token)
     made = Register(ANCHOR, ROOT)
-    for number in range(REMOVALS_PER_SIGNER_MAX + 10):
+    for number in range(REMOVALS_PER_PERSON_MAX + 10):
         made.take(remove(BOB.keys.member, ANCHOR.network, link, proof, NOW - number), NOW)
-    assert len(made.removals.keys()) == REMOVALS_PER_SIGNER_MAX
+    assert len(made.removals.keys()) == REMOVALS_PER_PERSON_MAX
     made.take(ANN.removes(BOB, signer=ANN.keys.lab), NOW)
     assert is_out(made, BOB)
+
+
+def test_people_who_make_people_leave_room_for_their_lab_and_their_network() -> None:
+    made = Register(ANCHOR, ROOT)
+    crowd = [child for mate in (BOB, DAVE) for child in mate.invites(f"{mate.name}'s", "x", "y")]
+    for person in (*crowd, CAROL, BOB, DAVE):
+        for number in range(REMOVALS_PER_PERSON_MAX):
+            made.take(person.removes(ZOE, NOW - number), NOW)
+    assert len(made.removals.keys()) == 2 * REMOVALS_PER_PERSON_MAX
+    made.take(ANN.removes(BOB, signer=ANN.keys.lab), NOW)
+    assert is_out(made, BOB)
+    for number in range(REMOVALS_PER_LAB_MAX + 9):
+        made.take(ZOE.removes(ANN, NOW - number, ZOE.keys.lab), NOW)
+    assert len(made.removals.keys()) == 2 * REMOVALS_PER_PERSON_MAX + 1 + REMOVALS_PER_LAB_MAX
+    made.take(ANN.removes(DAVE, signer=ANN.keys.lab), NOW)
+    made.take(ANN.removes(ZOE, signer=ROOT), NOW)
+    assert [is_out(made, one) for one in (DAVE, ZOE)] == [True, True]
+
+
+def test_certificates_of_others_beside_ones_own_charge_nobody_else() -> None:
+    """Tokens are no secrets: anybody may lay the invite of another lab before their own chain."""
+    guest = ANN.invites("guest")[0]
+    (borrowed,) = [one for one in guest.token.certificates if one.domain == INVITE_DOMAIN]
+    assert BOB.keys.member is not None
+    proof = proof_of(BOB.keys.member, ANCHOR, BOB.token)
+    link = Link(MEMBER_DOMAIN, "12D3", "", "x")
+    made = Register(ANCHOR, ROOT)
+    for number in range(REMOVALS_PER_PERSON_MAX + 9):
+        shown = (proof[0], borrowed, *proof[1:]) if number % 2 else proof
+        made.take(remove(BOB.keys.member, ANCHOR.network, link, shown, NOW - number), NOW)
+    assert made.refused == 0
+    assert len(made.removals.keys()) == REMOVALS_PER_PERSON_MAX
+
+
+def test_machines_by_the_dozen_of_one_person_leave_room_for_true_uses() -> None:
+    made = Register(ANCHOR, ROOT)
+    assert BOB.keys.member is not None
+    proof = proof_of(BOB.keys.member, ANCHOR, BOB.token)
+    fake = key("an invite that nobody gave")
+    for machine in range(3):
+        mine = key(f"bob's {machine}")
+        cert = MachineCert(mine.peer_id, BOB.who.lab, BOB.who.member, f"b-{machine}", "", ())
+        ends = BOB.who.expires_ms
+        own = certify(BOB.keys.member, ANCHOR.network, cert, issued_ms=NOW, expires_ms=ends)
+        token = MembershipToken((*proof, own))
+        for number in range(USES_PER_PERSON_MAX // 2):
+            user = MemberCert(MemberId(f"nobody-{machine}-{number}"), "x", BOB.who.lab, False)
+            seen = certify(fake, ANCHOR.network, user, issued_ms=NOW, expires_ms=ends)
+            made.take(witness(mine, ANCHOR.network, token, seen, NOW), NOW)
+    assert len(made.uses.keys()) == USES_PER_PERSON_MAX
+    one, two = ANN.invites("here", "there")
+    made.take_all((let_in(ANN, one, NOW - 9), let_in(ANN, two, NOW)), NOW)
+    assert [is_out(made, person) for person in (one, two)] == [False, True]
 
 
 def used_by(newcomer: Person) -> Signed | None:

@@ -1,0 +1,66 @@
+"""How many entries may be held of each branch of a network: nobody uses up the room of all others.
+
+A person makes as many keys as they like: machines, and with invites people. So an entry is charged
+to its signer and to all who stand above it in the certificates that it shows. What a lab's key or
+the network's signs has room of its own, whatever people below them have filled.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from p2p.identity.lineage import Link
+from p2p.identity.records import LAB_DOMAIN
+from p2p.ids import PeerId
+
+_SELF_MADE = "labs that certify themselves"
+"""Whoever brings their own lab (open networks) shares with all others who do."""
+
+
+@dataclass(slots=True)
+class Room:
+    """Counts what is held, in all and below each key."""
+
+    root: PeerId
+    most: int
+    most_per_lab: int
+    """Below one certificate of the network's key."""
+    most_per_key: int
+    """Of one key and all that stand below it, where that is no lab's."""
+    _held: int = 0
+    _below: Counter[str] = field(default_factory=Counter)
+
+    def has_place(self, signer: str, lineage: Sequence[Link]) -> bool:
+        """Whether one more entry of that signer may be held."""
+        keys, lab = _above(signer, lineage, self.root)
+        return (
+            self._held < self.most
+            and self._below[lab] < self.most_per_lab
+            and all(self._below[key] < self.most_per_key for key in keys)
+        )
+
+    def count(self, signer: str, lineage: Sequence[Link], by: int = 1) -> None:
+        """Note that one is held; with `by` -1 that it is not held any more."""
+        keys, lab = _above(signer, lineage, self.root)
+        self._held += by
+        self._below.update(dict.fromkeys({*keys, lab}, by))
+
+
+def _above(signer: str, lineage: Sequence[Link], root: PeerId) -> tuple[frozenset[str], str]:
+    """The keys an entry is charged to, and the certificate of the network's key they stand on.
+
+    Only who signed for whom is followed. What stands beside it counts where the lab's key wrote it
+    down: it is no newcomer's to choose.
+    """
+    links = {link.subject: link for link in lineage}
+    labs = {link.subject for link in lineage if link.domain == LAB_DOMAIN}
+    keys: dict[str, None] = {}
+    at = signer
+    while (link := links.get(at)) is not None and at not in keys and link.signer != at:
+        if link.signer == root:
+            return frozenset(keys) - labs, at
+        keys[at] = None
+        if link.signer in labs and link.beside:
+            keys[link.beside] = None
+        at = link.signer
+    return frozenset(keys) - labs, root if signer == root else _SELF_MADE
