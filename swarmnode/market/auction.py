@@ -163,6 +163,7 @@ class Buyer:
 
     def _on_taken_up(self, event: e.TakenUp, now_s: float) -> list[Effect]:
         self._book.ledger.load(event.records)
+        self._book.guards.come_home(event.records, now_s)
         effects: list[Effect] = []
         for record in event.records:
             if record.state in TASK_ENDS:

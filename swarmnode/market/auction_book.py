@@ -18,7 +18,14 @@ from swarmnode.market.auction_events import RetryDue, Tick
 from swarmnode.market.auction_fit import Seen
 from swarmnode.market.auction_round import Round
 from swarmnode.market.guard.core import Guardian
-from swarmnode.market.guard.messages import CLAIM_DOMAIN, Claim, ClaimTerms
+from swarmnode.market.guard.messages import (
+    CLAIM_DOMAIN,
+    HOME_DOMAIN,
+    Claim,
+    ClaimTerms,
+    ComeHome,
+    HomeTerms,
+)
 from swarmnode.market.guard.records import GuardRecord
 from swarmnode.market.messages import AWARD_DOMAIN, Award, AwardTerms
 from swarmnode.tasks.checkpoint import Checkpoint, fits_award, is_newer
@@ -129,7 +136,9 @@ class Book:
         self.awake_s = -math.inf
         """Since when this machine was not stopped, as far as we know."""
         self._tick_due_s = math.inf
-        self.guards = Guardian(config.guard, signer.peer_id, self.ledger.find, self._hand_on)
+        self.guards = Guardian(
+            config.guard, signer.peer_id, self.ledger.find, self._hand_on, self._home
+        )
         self._signer, self._network = signer, network
 
     @property
@@ -276,6 +285,14 @@ class Book:
         expires_ms = self.wall_ms() + _RECEIPT_VALID_MS
         sealed = seal(key, self._network, CLAIM_DOMAIN, terms, sequence=term, expires_ms=expires_ms)
         return Claim(sealed)
+
+    def _home(self, record: TaskRecord) -> ComeHome:
+        """Sealed by the task's key: its owner is at this machine now."""
+        key, expires_ms = self._signer.from_seed(record.key), self.wall_ms() + _AWARD_VALID_MS
+        terms = HomeTerms(record.task, self.me)
+        return ComeHome(
+            seal(key, self._network, HOME_DOMAIN, terms, sequence=0, expires_ms=expires_ms)
+        )
 
     def receipt(self, terms: ReceiptTerms) -> Receipt:
         """Sealed."""

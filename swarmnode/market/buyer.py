@@ -97,7 +97,8 @@ class BuyerService:
         self._tables, self._entropy, self._wall_ms = tables, entropy, wall_ms
         self._driver = Driver(self._core, Performer(self._send, self._notify, self._persist))
         self._logbook = LogBook(tables)
-        self._keeper = KeeperService(rpc, signer, self._core, self._logbook, self._post_begun)
+        keeping = (rpc, signer, network, self._core, self._logbook)
+        self._keeper = KeeperService(*keeping, self._post_begun)
         self._feed = EventFeed()
         self._begun = trio.Event()
         self._bodies: dict[PeerId, bytes] = {}

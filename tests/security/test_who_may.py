@@ -51,12 +51,15 @@ from storage.records.names.messages import (
 )
 from swarmnode.market.guard.messages import (
     CLAIM_DOMAIN,
+    HOME_DOMAIN,
     AskVote,
     Claim,
     ClaimTerms,
+    ComeHome,
     GuardBeat,
     GuardHeard,
     GuardLine,
+    HomeTerms,
     KeepTaken,
     KeepTask,
     KeptLog,
@@ -395,6 +398,9 @@ _SAID: dict[str, Act] = {
     "relief": as_seller(lambda s: Relieve(s.task, is_over=True)),
     "claim with another key": as_buyer(
         lambda s: Claim(s.seal(CLAIM_DOMAIN, ClaimTerms(s.task, s.fence, MALLORY, 99)))
+    ),
+    "homecoming with another key": as_seller(
+        lambda s: ComeHome(s.seal(HOME_DOMAIN, HomeTerms(s.task, MALLORY)))
     ),
     "checkpoint": as_seller(lambda s: Checkpointed(s.task, s.fence, _STEP)),
 }

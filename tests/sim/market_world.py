@@ -28,7 +28,14 @@ from swarmnode.market.auction_config import AuctionConfig
 from swarmnode.market.contractor import Contractor
 from swarmnode.market.contractor_config import ContractorConfig
 from swarmnode.market.guard import events as g
-from swarmnode.market.guard.messages import CLAIM_DOMAIN, Claim, ClaimTerms
+from swarmnode.market.guard.messages import (
+    CLAIM_DOMAIN,
+    HOME_DOMAIN,
+    Claim,
+    ClaimTerms,
+    ComeHome,
+    HomeTerms,
+)
 from swarmnode.market.guard.records import GuardRecord
 from swarmnode.market.guard.store import load_guards
 from swarmnode.market.messages import AWARD_DOMAIN, Award, AwardTerms, Call, Release
@@ -50,7 +57,7 @@ from swarmnode.tasks.messages import (
     Result,
     ResultTerms,
 )
-from swarmnode.tasks.records import JobRecord, Outcome
+from swarmnode.tasks.records import JobRecord, Outcome, TaskRecord
 from swarmnode.tasks.spec import Effects, TaskSpec
 from swarmnode.tasks.store import load_fences, load_jobs, load_paused, load_tasks
 from testnet.sim.signer import KeyedHashSigner
@@ -159,6 +166,10 @@ class MarketWorld:
         task = task_id_of(KeyedHashSigner(PeerId(name)).from_seed(key).peer_id)
         self._buy(self.machines[name], be.Submitted(task, spec, key))
         return task
+
+    def recover(self, name: str, records: list[TaskRecord]) -> None:
+        """A blank machine takes up the tasks of one that is gone."""
+        self._buy(self.machines[name], be.TakenUp(records))
 
     def cancel(self, name: str, task: TaskId) -> None:
         self._buy(self.machines[name], be.CancelAsked(task))
@@ -336,6 +347,10 @@ class MarketWorld:
                 assert task_id_of(sealed.sender) == claim.task
                 assert claim.machine == sender
                 self._sell(machine, se.ClaimHeard(sender, claim))
+            case ComeHome(sealed):
+                home = open_signed(KeyedHashSigner(to), NETWORK, HOME_DOMAIN, HomeTerms, sealed)
+                assert (task_id_of(sealed.sender), home.machine) == (home.task, sender)
+                self._buy(machine, g.HomeHeard(sender, home.task))
             case Renew() | Query() | CancelJob():
                 self._sell(machine, se.JobHeard(sender, message))
             case _:

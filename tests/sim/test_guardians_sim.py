@@ -152,3 +152,40 @@ def test_a_cancelled_task_stops_though_its_submitter_was_away_in_between() -> No
     world.cancel("node-0", task)
     world.run(60)
     world.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_recovered_machine_finds_who_kept_its_tasks_meanwhile(seed: int) -> None:
+    world = MarketWorld(seed, names(6))
+    world.run(1)
+    world.kill("node-5", power=True)
+    away = ("node-0", "node-5")
+    tasks = [world.submit("node-0", steps_task(n, avoid=away)) for n in (60, 600)]
+    world.run(20)
+    snapshot = [world.machines["node-0"].buyer.ledger.get(task) for task in tasks]
+    world.kill("node-0", power=True)
+    world.run(120)
+    world.start("node-5")
+    world.run(5)
+    world.recover("node-5", snapshot)
+    world.run(60)
+    ledger = world.machines["node-5"].buyer.ledger
+    assert ledger.get(tasks[0]).state is TaskState.DONE
+    assert ledger.get(tasks[1]).state is TaskState.RUNNING
+    assert actors(world, tasks[1]) == ["node-5"]
+    world.run(700)
+    assert ledger.get(tasks[1]).state is TaskState.DONE
+    assert all(world.started[task] == 1 for task in tasks)
+
+
+def test_a_recovered_task_that_nobody_kept_goes_on_by_itself() -> None:
+    world = MarketWorld(1, names(3))
+    world.run(1)
+    task = world.submit("node-0", steps_task(30, avoid=("node-0",)))
+    world.run(1)
+    snapshot = [world.machines["node-0"].buyer.ledger.get(task)]
+    world.kill("node-0", power=True)
+    world.run(150)
+    world.recover("node-2", snapshot)
+    world.run(200)
+    assert world.machines["node-2"].buyer.ledger.get(task).state is TaskState.DONE

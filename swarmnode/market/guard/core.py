@@ -8,8 +8,9 @@ See the package for the idea. It decides by `decisions`; `swarmnode.market.aucti
 out in the same step, so that no renewal leaves under a term that has ended.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
+from typing import Final
 
 import msgspec
 
@@ -20,13 +21,24 @@ from swarmnode.market.guard import events as g
 from swarmnode.market.guard.acting import REPORT_EVERY, Acting
 from swarmnode.market.guard.config import GuardConfig
 from swarmnode.market.guard.kept import Kept, Post
-from swarmnode.market.guard.messages import AskVote, GuardBeat, GuardHeard, GuardLine, Relieve, Vote
+from swarmnode.market.guard.messages import (
+    AskVote,
+    ComeHome,
+    GuardBeat,
+    GuardHeard,
+    GuardLine,
+    Relieve,
+    Vote,
+)
 from swarmnode.market.guard.records import GuardRecord, grown
 from swarmnode.market.guard.shelf import Decision, HandOn, Shelf, note
 from swarmnode.market.guard.voting import Voting
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TASK_ENDS
 from swarmnode.tasks.records import TaskRecord
+
+HOMING_LEASES: Final = 3.0
+"""Leases in which keepers of a recovered task answer, before it is held to have none."""
 
 
 class Guardian:
@@ -38,11 +50,17 @@ class Guardian:
         me: PeerId,
         find: Callable[[TaskId], TaskRecord | None],
         hand_on: HandOn,
+        home: Callable[[TaskRecord], ComeHome],
     ) -> None:
-        """`find` gives the record of a task of the ledger, `hand_on` the right of a new keeper."""
-        self._shelf = Shelf(config, me, find, hand_on)
+        """`find` gives the record of a task of the ledger, `hand_on` the right of a new keeper.
+
+        `home` seals where its owner is now.
+        """
+        self._shelf, self._home = Shelf(config, me, find, hand_on), home
         self._voting = Voting(self._shelf)
         self._acting = Acting(self._shelf, self._voting)
+        self._homing: dict[TaskId, float] = {}
+        """Tasks of a machine that is gone, taken up here: until when keepers may still be found."""
         self._ticks = 0
         self._tick_due_s = inf
         self._handlers: dict[type, Callable[..., list[Effect]]] = {
@@ -53,6 +71,7 @@ class Guardian:
             g.YoungDue: self._on_young_due,
             g.GuardTick: self._on_tick,
             g.StandDue: self._voting.on_stand_due,
+            g.HomeHeard: self._on_home,
         }
         self._readers: dict[type, Callable[..., list[Effect]]] = {
             GuardBeat: self._voting.on_beat,
@@ -154,7 +173,8 @@ class Guardian:
 
     def expect(self, record: TaskRecord, now_s: float) -> list[Effect]:
         """One of our own tasks has begun, or was found after a restart."""
-        if record.task in self._shelf.kept or not record.key or record.owner:
+        is_known = record.task in self._shelf.kept or record.task in self._homing
+        if is_known or not record.key or record.owner:
             return []
         return [WakeAt(now_s + self._shelf.config.after_s, g.YoungDue(record.task))]
 
@@ -165,6 +185,46 @@ class Guardian:
             return []
         kept.record = grown(kept.record, kept=_bare(record))
         return [self._shelf.write(kept), *self._shelf.carry_all(kept, now_s)]
+
+    def come_home(self, records: Sequence[TaskRecord], now_s: float) -> None:
+        """Another machine of our owner had submitted these: its keepers have to be found first."""
+        for record in records:
+            kept = self._shelf.kept.get(record.task)
+            if kept is not None and kept.post is not Post.ACTS:  # we keep it ourselves
+                kept.record = msgspec.structs.replace(kept.record, owner=self._shelf.me)
+                self._shelf.count(kept, now_s)
+            elif kept is None and record.key and record.state not in TASK_ENDS:
+                self._shelf.acting_until[record.task] = -inf
+                self._homing[record.task] = now_s + HOMING_LEASES * self._shelf.config.lease_s
+
+    def _call_home(self, now_s: float) -> list[Effect]:
+        """Ask everybody for the tasks that were taken up; go on alone when nobody keeps them."""
+        effects: list[Effect] = []
+        for task, until_s in list(self._homing.items()):
+            record = self._shelf.find(task)
+            if record is None or task in self._shelf.kept:
+                del self._homing[task]
+            elif now_s >= until_s:
+                del self._homing[task]
+                del self._shelf.acting_until[task]
+                effects += self.expect(record, now_s)
+            else:
+                message = self._home(record)
+                effects += [Send(peer, message) for peer in self._shelf.roster.alive()]
+        return effects
+
+    def _on_home(self, event: g.HomeHeard, now_s: float) -> list[Effect]:
+        kept, peer = self._shelf.kept.get(event.task), event.peer
+        if kept is None or kept.record.owner == self._shelf.me:
+            return []
+        effects: list[Effect] = []
+        if kept.record.owner != peer:
+            self._shelf.owners[kept.record.owner] -= 1
+            self._shelf.owners[peer] += 1
+            moved = msgspec.structs.replace(kept.record, owner=peer)
+            kept.record = grown(moved) if kept.post is Post.ACTS else moved
+            effects = [self._shelf.write(kept), *self._shelf.carry_all(kept, now_s)]
+        return [*effects, self._shelf.carry(peer, kept.record)]
 
     def _on_young_due(self, event: g.YoungDue, now_s: float) -> list[Effect]:
         record = self._shelf.find(event.task)
@@ -188,6 +248,7 @@ class Guardian:
                 effects += self._acting.tend(kept, now_s)
             elif (due_s := self._voting.vacant_s(kept)) < now_s + self._shelf.config.beat_s:
                 effects.append(WakeAt(max(now_s, due_s), g.StandDue(kept.record.task)))
+        effects += self._call_home(now_s)
         self._ticks += 1
         if self._ticks % REPORT_EVERY == 0:
             effects += self._acting.report(now_s)
@@ -214,6 +275,9 @@ class Guardian:
         if kept is None:
             fresh = msgspec.structs.replace(record, promised=0)
             kept = self._shelf.add(Kept(fresh, Post.KEEPS, now_s))
+            if record.owner == self._shelf.me:  # ours, from before this machine was recovered
+                self._shelf.count(kept, now_s)
+                return self._voting.stand(kept, now_s)
             return [self._shelf.write(kept), Send(peer, GuardHeard(0, (self._shelf.line(kept),)))]
         effects: list[Effect] = []
         if record.version > kept.record.version:

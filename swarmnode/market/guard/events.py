@@ -41,6 +41,14 @@ class OwnersRemoved:
 
 
 @dataclass(frozen=True, slots=True)
+class HomeHeard:
+    """The owner of a task is at that machine now; the task's key has signed it."""
+
+    peer: PeerId
+    task: TaskId
+
+
+@dataclass(frozen=True, slots=True)
 class YoungDue:
     """Timer: a task is old enough to need keepers."""
 

@@ -8,6 +8,7 @@ from p2p.wire.envelope import Signed
 from swarmnode.tasks.ids import TaskId
 
 CLAIM_DOMAIN: Final = "swarm/market/claim/1"
+HOME_DOMAIN: Final = "swarm/market/home/1"
 
 
 class GuardLine(Record, frozen=True):
@@ -83,6 +84,19 @@ class Relieve(Message, frozen=True, tag=117):
 
     task: TaskId
     is_over: bool
+
+
+class HomeTerms(Record, frozen=True):
+    """Where the owner of a task is now, signed by the task's key."""
+
+    task: TaskId
+    machine: PeerId
+
+
+class ComeHome(Message, frozen=True, tag=120):
+    """To every member from a machine that its owner has recovered: sealed HomeTerms."""
+
+    sealed: Signed
 
 
 class ReadKeptLog(Message, frozen=True, tag=118):

@@ -22,6 +22,11 @@ class Roster:
     def __contains__(self, peer: PeerId) -> bool:
         return peer in self._members
 
+    def alive(self) -> list[PeerId]:
+        """Everybody else who can be asked."""
+        living = (p for p, (how, _) in self._members.items() if how is Liveness.ALIVE)
+        return sorted(peer for peer in living if peer != self._me)
+
     def stays(self, peer: PeerId) -> bool:
         """It is not gone, as far as is known."""
         known = self._members.get(peer)

@@ -14,14 +14,22 @@ from p2p.errors import (
 )
 from p2p.host.rpc import Rpc
 from p2p.identity.caller import Caller
-from p2p.ids import PeerId, TrafficClass
+from p2p.ids import NetworkId, PeerId, TrafficClass
 from p2p.wire.codec import decode_as, encode
-from p2p.wire.envelope import Signer
+from p2p.wire.envelope import Signer, open_signed
 from storage.errors import StoreFullError
 from swarmnode.errors import LogStaleError, SpecError
 from swarmnode.limits import CARRIED_AT_ONCE, GUARD_RECORD_BYTES_MAX, KEEPERS_MAX
 from swarmnode.market.guard import events as g
-from swarmnode.market.guard.messages import KeepTaken, KeepTask, KeptLog, ReadKeptLog
+from swarmnode.market.guard.messages import (
+    HOME_DOMAIN,
+    ComeHome,
+    HomeTerms,
+    KeepTaken,
+    KeepTask,
+    KeptLog,
+    ReadKeptLog,
+)
 from swarmnode.market.guard.records import TERM_MAX, GuardRecord
 from swarmnode.market.logbook import STREAMS, LogBook
 from swarmnode.tasks.ids import TaskId
@@ -58,6 +66,7 @@ class KeeperService:
         self,
         rpc: Rpc,
         signer: Signer,
+        network: NetworkId,
         core: Keeping,
         logbook: LogBook,
         post: Callable[[object], object],
@@ -67,6 +76,8 @@ class KeeperService:
         self._limiter = trio.CapacityLimiter(CARRIED_AT_ONCE)
         self._nursery: trio.Nursery | None = None
         self._fetching: set[TaskId] = set()
+        self._network = network
+        rpc.listen(ComeHome, self._on_come_home)
         rpc.serve(KeepTask, self._on_keep)
         rpc.serve(ReadKeptLog, self._on_read_log, reply_bytes=lambda _request, _body: 32 * 1024)
 
@@ -91,6 +102,13 @@ class KeeperService:
         assert self._nursery is not None
         self._fetching.add(task)
         self._nursery.start_soon(self._fetch_all, task, peer)
+
+    def _on_come_home(self, caller: Caller, message: ComeHome) -> None:
+        sealed = message.sealed
+        terms = open_signed(self._signer, self._network, HOME_DOMAIN, HomeTerms, sealed)
+        if task_id_of(sealed.sender) != terms.task or terms.machine != caller.peer:
+            raise WireError(f"{caller.peer} has not the key of {terms.task}")
+        self._post(g.HomeHeard(caller.peer, terms.task))
 
     async def _carry(self, peer: PeerId, record: GuardRecord) -> None:
         async with self._limiter:

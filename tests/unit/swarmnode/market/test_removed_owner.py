@@ -5,6 +5,7 @@ from p2p.ids import PeerId
 from swarmnode.market.guard import events as g
 from swarmnode.market.guard.config import GuardConfig
 from swarmnode.market.guard.core import Guardian
+from swarmnode.market.guard.messages import ComeHome
 from swarmnode.market.guard.records import GuardRecord
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import TaskRecord
@@ -18,8 +19,12 @@ def record(task: TaskId, owner: PeerId) -> GuardRecord:
     return GuardRecord(task, owner, 1, 1, owner, (owner, ME, BOB), (), kept)
 
 
+def nowhere(_record: TaskRecord) -> ComeHome:
+    raise AssertionError("nothing was recovered here")
+
+
 def test_what_was_kept_for_it_is_forgotten_and_what_is_of_others_stays() -> None:
-    keeper = Guardian(GuardConfig(), ME, lambda _task: None, lambda _record, _peer: None)
+    keeper = Guardian(GuardConfig(), ME, lambda _task: None, lambda _record, _peer: None, nowhere)
     hers, his = TaskId("a" * 16), TaskId("b" * 16)
     keeper.handle(g.Loaded((record(hers, ALICE), record(his, BOB))), 0.0)
     keeper.take_decisions()
