@@ -40,7 +40,7 @@ class Day:
             "PATH": f"{programs}:/usr/bin:/bin",
             "HOME": str(self.folder(who)),
             "SWARM_HOME": str(self.folder(who) / "s"),
-            "SWARM_TIMERS__ORPHAN_GRACE_S": "4",
+            "SWARM_TIMERS__ORPHAN_GRACE_S": "20",
             "SWARM_STORAGE__MIN_FREE_GIB": "0.1",
             **{f"SWARM_{k}": v for k, v in os.environ.items() if k.startswith("DAY_")},
         }
