@@ -1,0 +1,83 @@
+"""When keepers agree, who becomes one, and the table of what a keeper does."""
+
+from itertools import product
+
+import pytest
+
+from p2p.ids import LabId, PeerId
+from p2p.membership.view import Liveness
+from swarmnode.market.guard.kept import STEPS, Post, Turn
+from swarmnode.market.guard.records import GuardRecord, is_majority
+from swarmnode.market.guard.roster import Roster
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.records import TaskRecord
+from swarmnode.tasks.spec import TaskSpec
+
+ALICE, BOB, CAROL, DAVE = (PeerId(name) for name in ("alice", "bob", "carol", "dave"))
+TASK = TaskId("a" * 16)
+
+
+def record(*roster: PeerId, before: tuple[PeerId, ...] = ()) -> GuardRecord:
+    kept = TaskRecord(TASK, TaskSpec(("true",)), 1000)
+    return GuardRecord(TASK, ALICE, 1, 1, ALICE, roster, before, kept)
+
+
+@pytest.mark.parametrize(("post", "turn"), list(product(Post, Turn)))
+def test_only_who_stands_can_win_and_only_who_acts_or_keeps_can_be_outranked(
+    post: Post, turn: Turn
+) -> None:
+    after = STEPS.get((post, turn))
+    match turn:
+        case Turn.WON:
+            assert after is (Post.ACTS if post is Post.STANDS else None)
+        case Turn.OUTRANKED:
+            assert after is Post.KEEPS
+        case Turn.SILENT:
+            assert after is (None if post is Post.ACTS else Post.STANDS)
+        case Turn.LOST:
+            assert after is (Post.KEEPS if post is Post.STANDS else None)
+
+
+def test_two_of_three_agree_and_of_two_one_is_enough() -> None:
+    three = (ALICE, BOB, CAROL)
+    assert not is_majority(three, {ALICE})
+    assert is_majority(three, {BOB, CAROL})
+    assert not is_majority(three, {ALICE, DAVE})
+    assert is_majority((ALICE, BOB), {BOB})
+
+
+def test_what_may_not_run_twice_needs_both_of_two() -> None:
+    assert record(ALICE, BOB).agreed({BOB})
+    assert not record(ALICE, BOB).settled({BOB})
+    assert record(ALICE, BOB).settled({ALICE, BOB})
+
+
+def test_a_change_of_keepers_is_agreed_by_those_before_and_after_it() -> None:
+    changing = record(ALICE, BOB, DAVE, before=(ALICE, BOB, CAROL))
+    assert changing.agreed({ALICE, BOB})
+    assert not changing.agreed({ALICE, CAROL})
+    assert not changing.agreed({BOB, DAVE})
+
+
+def members(**liveness: Liveness) -> Roster:
+    roster = Roster(ALICE, 2)
+    for name, how in liveness.items():
+        roster.stands(PeerId(name), how, LabId("lab"))
+    return roster
+
+
+def test_a_dead_keeper_is_replaced_and_kept_where_nobody_can_replace_it() -> None:
+    three = record(ALICE, BOB, CAROL)
+    up = Liveness.ALIVE
+    replaced = members(alice=up, bob=up, carol=Liveness.DEAD, dave=up).wanted(three)
+    assert replaced == (ALICE, BOB, DAVE)
+    assert members(alice=up, bob=up, carol=Liveness.DEAD).wanted(three) == (ALICE, BOB, CAROL)
+    assert members(alice=up, bob=up, carol=Liveness.LEFT).wanted(three) == (ALICE, BOB)
+
+
+def test_members_of_the_same_lab_keep_a_task_first() -> None:
+    roster = Roster(ALICE, 2)
+    labs = {ALICE: "physics", BOB: "biology", CAROL: "physics", DAVE: "physics"}
+    for peer, lab in labs.items():
+        roster.stands(peer, Liveness.ALIVE, LabId(lab))
+    assert roster.wanted(record(ALICE)) == (ALICE, CAROL, DAVE)
