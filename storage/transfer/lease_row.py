@@ -28,6 +28,8 @@ class LeaseRow(Record, frozen=True):
     is_hold: bool
     payer: Payer = NOBODY
     """Whose machine brought it, and of which lab that is: it counts to their share."""
+    is_proved: bool = False
+    """The putter is a machine of the owner, or showed a right; else who mended only named it."""
 
 
 def renewed(

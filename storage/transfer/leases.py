@@ -323,16 +323,19 @@ class LeaseBook:
             self.shares.check(payer)
         elif (old.owner, old.lab) != (terms.owner, terms.lab):
             raise RefusalError("not-yours", "that lease is somebody else's")
-        peer = putter.peer
+        peer, is_proved = putter.peer, putter.member == terms.owner or terms.right is not None
         if old is not None and not old.is_hold:
             if terms.is_hold or terms.until_ms <= old.until_ms:
                 return None  # a late shard of a committed object, or a repair
-            peer = old.putter
+            peer, is_proved = old.putter, old.is_proved
+        elif old is not None and old.is_proved and not is_proved:
+            peer, is_proved = old.putter, True  # nobody takes over another's put
         elif old is None and not terms.is_hold and terms.putter:
             peer = terms.putter  # who mends names the machine that put it
         row = LeaseRow(
-            terms.owner, terms.lab, peer, terms.storage_class, terms.until_ms, terms.is_hold, payer
-        )
+            terms.owner, terms.lab, peer, terms.storage_class, terms.until_ms, terms.is_hold,
+            payer, is_proved,
+        )  # fmt: skip
         view.put(LEASES, terms.lease, encode(row))
         return payer if old is None else None
 

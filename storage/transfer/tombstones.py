@@ -81,7 +81,9 @@ class Tombstones:
         if stone.lease != lease:
             return False
         known = self._callers.caller(sealed.sender)
-        if sealed.sender == row.putter or (known is not None and known.member == row.owner):
+        if known is not None and known.member == row.owner:
+            return True
+        if row.is_proved and sealed.sender == row.putter:
             return True
         proved = self._proofs.owner_of(sealed.sender, stone.token) if stone.token else None
         return proved == (row.owner, row.lab)
