@@ -8,6 +8,7 @@ What answers a digest is news to one member only and is not passed on, except by
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from p2p.buckets import Buckets
 from p2p.effects import Effect, Notify, Rng, Send, WakeAt
 from p2p.errors import WireError
 from p2p.gossip import events as e
@@ -18,7 +19,6 @@ from p2p.gossip.messages import Digest, Push, Want
 from p2p.gossip.pages import batches, digest_of, pages_in, read_digest, read_want, want_of
 from p2p.gossip.table import KEY_MAX, Row
 from p2p.ids import NetworkId, PeerId
-from p2p.membership.bucket import Buckets
 from p2p.membership.view import View
 from p2p.wire.envelope import Signer
 

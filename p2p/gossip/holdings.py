@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from p2p.buckets import Buckets
 from p2p.errors import WireError
 from p2p.gossip.items import Item
 from p2p.gossip.messages import DOMAINS, KINDS, Carried, Fact
@@ -25,7 +26,6 @@ from p2p.limits import (
     GOSSIP_TTL_S_MAX,
     INCARNATION_MAX,
 )
-from p2p.membership.bucket import Buckets
 from p2p.membership.view import Liveness, View
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
 

@@ -6,11 +6,12 @@ before any signature is checked.
 
 import contextlib
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final, NoReturn
 
 import trio
 
+from p2p.buckets import Buckets
 from p2p.errors import AdmissionError, WireError
 from p2p.host.admit_book import AdmissionBook, nobody_revoked
 from p2p.host.admit_messages import Hello, Refusal, Welcome
@@ -46,24 +47,6 @@ HEARD_S: Final = 60.0
 _VALID_MS: Final = 3650 * 86_400_000  # ten years, for what a machine certifies about itself
 
 
-@dataclass(slots=True)
-class _Buckets:
-    """How often each peer may still ask: full at first, refilled as time goes by."""
-
-    _left: dict[PeerId, tuple[float, float]] = field(default_factory=dict)
-
-    def take(self, peer: PeerId, now_s: float) -> bool:
-        """Use one try of the peer's; False when it has none."""
-        tries, since_s = self._left.pop(peer, (float(ADMISSION_TRIES_BURST), now_s))
-        tries += (now_s - since_s) * ADMISSION_TRIES_PER_S
-        tries = min(tries, float(ADMISSION_TRIES_BURST))
-        allowed = tries >= 1.0
-        self._left[peer] = (tries - 1.0 if allowed else tries, now_s)
-        if len(self._left) > ADMITTED_MAX:
-            del self._left[next(iter(self._left))]
-        return allowed
-
-
 class TokenAdmission:
     """Admits machines whose token leads to our network's key (`admit_port.Admission`)."""
 
@@ -78,7 +61,7 @@ class TokenAdmission:
     ) -> None:
         """Raises AdmissionError when our own token is no good: peers would refuse it too."""
         self.signer, self.anchor, self.wall_ms = signer, anchor, wall_ms
-        self._buckets = _Buckets()
+        self._buckets = Buckets(ADMISSION_TRIES_BURST, ADMISSION_TRIES_PER_S, ADMITTED_MAX)
         self._began_s: float | None = None
         self.book = AdmissionBook(Register(anchor, signer), revoked)
         self.adopt(token)
@@ -190,7 +173,7 @@ class TokenAdmission:
     ) -> tuple[Hello, Admitted]:
         """The peer's Hello, verified; whatever is wrong with it is told to the peer."""
         try:
-            if not self._buckets.take(peer, trio.current_time()):
+            if not self._buckets.take(peer, 1, trio.current_time()):
                 raise AdmissionError("busy", "too many attempts: wait a few seconds")
             match decoded(frame):
                 case Hello() as hello:

@@ -7,11 +7,11 @@ each method returns what must be told to our own side (MemberChanged) and when t
 import math
 from dataclasses import dataclass
 
+from p2p.buckets import Buckets
 from p2p.effects import Effect, Notify, Rng, Send, WakeAt
 from p2p.identity.proofs import Proofs
 from p2p.ids import LabId, NetworkId, PeerId
 from p2p.limits import ADDRESS_CHARS_MAX, ADDRESSES_PER_PEER_MAX, FORGERY_COST
-from p2p.membership.bucket import Buckets
 from p2p.membership.config import MembershipConfig
 from p2p.membership.events import Expelled, SpreadDue, SuspicionOver
 from p2p.membership.lives import ANSWER_AGAIN_S

@@ -5,6 +5,7 @@ from typing import Final, Protocol
 
 import trio
 
+from p2p.buckets import Buckets
 from p2p.effects import Rng
 from p2p.host.admit_book import AdmissionBook
 from p2p.host.port import Host
@@ -14,7 +15,6 @@ from p2p.identity.register.records import KEY_BYTES, digest_of
 from p2p.identity.register.register import Entry
 from p2p.ids import MemberId, PeerId
 from p2p.limits import FORGERY_COST, REMOVALS_MAX, USES_MAX
-from p2p.membership.bucket import Buckets
 from p2p.register.limits import (
     ANSWER_MESSAGES_MAX,
     ENTRIES_BURST,
@@ -140,6 +140,8 @@ class RegisterService:
         uses = self.register.uses
         uses.forget(self._wall_ms())
         old, uses.dropped = uses.dropped, []
+        for key in old:
+            self._unkept.pop(key, None)  # or a disk with room again would keep it for good
         if old:
             await self._store.forget(old)
 

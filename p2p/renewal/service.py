@@ -5,6 +5,7 @@ from typing import Final
 
 import trio
 
+from p2p.buckets import Buckets
 from p2p.errors import (
     AdmissionError,
     CallTimeoutError,
@@ -24,7 +25,6 @@ from p2p.identity.records import MembershipToken, decode_token, encode_token
 from p2p.identity.renew import Applicant, Renewer, complete, half_life_ms, renew_own
 from p2p.ids import PeerId, TrafficClass
 from p2p.limits import CLOCK_SKEW_MAX_MS
-from p2p.membership.bucket import Buckets
 from p2p.renewal.limits import (
     ASK_EVERY_S_MAX,
     ASK_EVERY_S_MIN,

@@ -4,6 +4,7 @@ import struct
 
 import pytest
 
+from p2p.buckets import Buckets
 from p2p.effects import Effect, WakeAt
 from p2p.gossip import events as e
 from p2p.gossip.config import PROFILES, GossipConfig
@@ -18,7 +19,6 @@ from p2p.limits import (
     PAYLOAD_BYTES_MAX,
     PEERS_MAX,
 )
-from p2p.membership.bucket import Buckets
 from p2p.membership.view import Liveness
 from p2p.wire.codec import encode
 from tests.gossip_lab import ALICE, BOB, CAROL, GossipLab, sent, told

@@ -178,3 +178,18 @@ async def test_a_later_use_of_an_invite_is_out_once_both_sides_of_a_cut_have_met
         assert "was used before, by here" in dave.out()[there.who.peer]
         assert ann.out() == {}
         assert ann.register.why_out(there.who) is not None
+
+
+@simulated
+async def test_what_a_better_entry_replaced_while_the_disk_was_full_is_never_written() -> None:
+    (newcomer,) = ANN.invites("newcomer")
+    async with lab((ANN.who.peer,)) as one:
+        store, register = one.stores[ANN.who.peer], one.services[ANN.who.peer].register
+        store.is_full = True
+        register.take(let_in(ANN, newcomer, NOW), NOW)
+        await trio.sleep(2)
+        register.take(let_in(DAVE, newcomer, NOW - 10), NOW)
+        await trio.sleep(2)
+        store.is_full = False
+        await trio.sleep(3)
+        assert list(store.kept) == register.uses.keys()

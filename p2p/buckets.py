@@ -12,6 +12,7 @@ class Buckets:
 
     burst: float
     per_s: float
+    peers_max: int = PEERS_MAX
     _left: dict[PeerId, tuple[float, float]] = field(default_factory=dict)
 
     def take(self, peer: PeerId, wanted: int, now_s: float) -> int:
@@ -20,7 +21,7 @@ class Buckets:
         tokens = min(self.burst, tokens + (now_s - since_s) * self.per_s)
         taken = max(0, min(wanted, int(tokens)))
         self._left[peer] = (tokens - taken, now_s)
-        if len(self._left) > PEERS_MAX:
+        if len(self._left) > self.peers_max:
             del self._left[next(iter(self._left))]
         return taken
 
