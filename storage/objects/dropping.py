@@ -6,7 +6,7 @@ A holder that is away, frozen or full keeps its part; it is asked again when it 
 the holders that did hear keep our tombstone, so that nobody who asks them makes more copies.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -132,7 +132,7 @@ class Dropping:
 
     async def _go_on(self, lease: LeaseId, drop: DropRow) -> None:
         if self._parts.wall_ms() >= drop.until_ms:
-            await self._write(lease, None)
+            await self._free(lambda view: view.delete(TABLE, lease))
             return
         if any(self._parts.pool.is_alive(peer) for peer in drop.waiting):
             await self._ask(lease, drop, self._parts.config.call_timeout_s)
@@ -158,36 +158,49 @@ class Dropping:
                 for peer in alive:
                     nursery.start_soon(ask, peer)
         if done:
-            left = tuple(peer for peer in drop.waiting if peer not in done)
-            await self._write(lease, msgspec.structs.replace(drop, waiting=left))
+            await self.note(lease, done=done)
         return done
 
     async def _leave_stones(self, lease: LeaseId, drop: DropRow) -> None:
         """Those who have heard tell those who come back while we are away."""
         stone = self._parts.tombstones.seal(lease, drop.address)
-        told = list(drop.has_stone)
+        told: list[PeerId] = []
         for peer in drop.holders:
-            if peer in drop.waiting or peer in told or not self._parts.pool.is_alive(peer):
+            if peer in (*drop.waiting, *drop.has_stone) or not self._parts.pool.is_alive(peer):
                 continue
             try:
                 await self._parts.transfer.drop_lease(peer, lease, stone)
             except HolderFailedError:
                 continue
             told.append(peer)
-        if len(told) > len(drop.has_stone):
-            await self._write(lease, msgspec.structs.replace(drop, has_stone=tuple(told)))
+        if told:
+            await self.note(lease, told=told)
 
     def _row(self, lease: LeaseId) -> DropRow | None:
         data = self._tables.get(TABLE, lease)
         return None if data is None else decode_as(DropRow, data)
 
-    async def _write(self, lease: LeaseId, drop: DropRow | None) -> None:
-        def apply(view: WriteView) -> None:
-            if drop is None or not drop.waiting:
-                view.delete(TABLE, lease)
-            else:
-                view.put(TABLE, lease, encode(drop))
+    async def note(
+        self, lease: LeaseId, *, done: Sequence[PeerId] = (), told: Sequence[PeerId] = ()
+    ) -> None:
+        """In the row as it is now: who removes and who works the list off may both have asked."""
 
+        def apply(view: WriteView) -> None:
+            data = view.get(TABLE, lease)
+            if data is None:
+                return
+            drop = decode_as(DropRow, data)
+            left = tuple(peer for peer in drop.waiting if peer not in done)
+            has_stone = tuple(dict.fromkeys((*drop.has_stone, *told)))
+            if left:
+                row = msgspec.structs.replace(drop, waiting=left, has_stone=has_stone)
+                view.put(TABLE, lease, encode(row))
+            else:
+                view.delete(TABLE, lease)
+
+        await self._free(apply)
+
+    async def _free(self, apply: Callable[[WriteView], object]) -> None:
         try:
             await self._tables.free(apply)
         except StoreFullError:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import trio
@@ -191,3 +192,22 @@ async def test_a_holder_that_was_away_longer_than_tombstones_are_kept_brings_not
             await trio.sleep(1)
             assert not any(keeper.shards.used_bytes() for keeper in others)
         assert used(lab) == 0
+
+
+@simulated
+async def test_two_that_ask_the_holders_at_once_undo_nothing_of_each_other() -> None:
+    async with storage_lab(4, config=SLOW) as lab:
+        receipt = await put(lab["p0"])
+        away = [peer for peer in receipt.holders if peer != "p0"]
+        for peer in away:
+            lab.kill(peer)
+        await lab["p0"].objects.forget(receipt.cap.address)
+        dropping = lab["p0"].objects.dropping
+        ((lease, row),) = dropping.rows()
+        assert sorted(row.waiting) == sorted(away)
+        async with trio.open_nursery() as nursery:
+            for peer in away:  # as if each had answered another one of those who ask
+                nursery.start_soon(partial(dropping.note, lease, done=[peer]))
+        assert not dropping.rows()
+        await dropping.note(lease, done=away[:1])  # an answer that comes late
+        assert not dropping.rows()

@@ -216,14 +216,14 @@ class NameHolder:
             view.delete(TABLE, key)
             return entry
 
-        entry = await self._tables.transact(apply)
+        entry = await self._tables.free(apply)
         if entry is not None:
             self._accounts.add(entry.payer, is_pending=entry.state.sealed is None, count=-1)
         return entry is not None
 
     async def _forget_unsigned(self) -> None:
         while page := self._tables.scan(UNSIGNED_TABLE, limit=NAMES_PER_SCAN):
-            await self._tables.transact(partial(_delete_all, [key for key, _ in page]))
+            await self._tables.free(partial(_delete_all, [key for key, _ in page]))
 
 
 def _is_over(entry: NameEntry, now_ms: int) -> bool:

@@ -7,6 +7,7 @@ apart, so that no task can use up what its provider's owner needs for names of t
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from p2p.errors import RefusalError
 from p2p.ids import LabId, MemberId
@@ -17,6 +18,8 @@ from storage.limits import (
     NAMES_PER_LAB_MAX,
     NAMES_PER_MEMBER_MAX,
 )
+
+KeyT = TypeVar("KeyT")
 
 
 class Payer(Record, frozen=True):
@@ -54,11 +57,21 @@ class Accounts:
         """Charge a name; with `count` -1 give it back."""
         account = payer.member, payer.is_grant
         self.held += count
-        self._members[account] += count
-        self._labs[payer.lab] += count
+        _count(self._members, account, count)
+        _count(self._labs, payer.lab, count)
         if is_pending:
-            self._pending[account] += count
+            _count(self._pending, account, count)
 
     def written(self, payer: Payer) -> None:
         """A name got its first record."""
-        self._pending[payer.member, payer.is_grant] -= 1
+        _count(self._pending, (payer.member, payer.is_grant), -1)
+
+    def __len__(self) -> int:
+        """Accounts that are open: only of those who have something here."""
+        return len(self._members) + len(self._labs) + len(self._pending)
+
+
+def _count(counts: Counter[KeyT], key: KeyT, by: int) -> None:
+    counts[key] += by
+    if not counts[key]:
+        del counts[key]

@@ -4,7 +4,7 @@ import pytest
 import trio
 from msgspec.structs import replace
 
-from p2p.ids import PeerId
+from p2p.ids import LabId, MemberId, PeerId
 from p2p.membership.view import Liveness
 from p2p.wire.codec import decode_as, encode
 from storage.errors import NameConflictError, StaleFenceError, TooFewPeersError
@@ -13,6 +13,7 @@ from storage.limits import NAME_VALUE_BYTES_MAX
 from storage.records.names.asker import NamesConfig
 from storage.records.names.holder import TABLE, NameEntry
 from storage.records.names.messages import Ballot
+from storage.records.names.quota import Accounts, Payer
 from testnet.sim.seeded import simulated
 from tests.names_lab import OwnView, Truth, key_of, names_lab
 
@@ -221,3 +222,23 @@ async def test_a_holder_that_counts_beyond_all_bounds_is_not_believed(counter: i
         lab.nodes["peer2"].tables.overwrite(TABLE, key, encode(replace(entry, state=insane)))
         assert await lab["peer0"].read(NAME) == wrote
         assert (await lab["peer1"].write(NAME, b"more", expected=1, fence=1)).sequence == 2
+
+
+@simulated
+async def test_names_that_are_over_go_on_a_full_disk_too() -> None:
+    async with names_lab(["peer0"], config=NamesConfig(watch_s=1e6)) as lab:
+        await lab["peer0"].write(NAME, b"value", expected=0, fence=0)
+        lab.nodes["peer0"].tables.is_full = True
+        await trio.sleep(402 * 24 * 3600)
+        assert lab["peer0"].stats().held == 0
+
+
+def test_an_account_ends_with_its_last_name() -> None:
+    accounts = Accounts()
+    for at in range(100):
+        payer = Payer(MemberId(f"person{at}"), LabId(f"lab{at}"), False)
+        accounts.add(payer, is_pending=True)
+        if at % 2:
+            accounts.written(payer)
+        accounts.add(payer, is_pending=not at % 2, count=-1)
+    assert (accounts.held, len(accounts)) == (0, 0)
