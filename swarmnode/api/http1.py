@@ -60,6 +60,8 @@ class HttpConnection:
                 await self._answer(request)
                 self._pass_over_body()
                 self._on_busy(False)
+                if self._ended:
+                    return  # the client got a part of its answer only: nothing may follow it
                 if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
                     return
                 self._http.start_next_cycle()

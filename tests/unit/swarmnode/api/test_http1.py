@@ -257,3 +257,23 @@ async def test_what_has_no_body_to_answer_with_ends_its_own_connection_only(
     assert head.startswith(b"HTTP/1.1 " + status)
     assert (body == b"") == words.startswith(b"HEAD")
     assert len(caplog.records) == (app is broken)
+
+
+async def test_nothing_follows_an_answer_that_was_taken_in_part_only(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def pieces(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"piece"})
+
+    ours, theirs = trio.testing.lockstep_stream_pair()
+    busy: list[bool] = []
+    async with trio.open_nursery() as nursery:
+        connection = HttpConnection(pieces, theirs, None, busy.append)
+        nursery.start_soon(connection.run, trio.Event())
+        await ours.send_all(GET + GET)
+        taken = b""
+        while b"piece" not in taken:
+            taken += bytes(await ours.receive_some())
+        await trio.sleep(API_REPLY_STALL_S + 1)  # the end of the answer finds no taker
+    assert busy == [True, False]
