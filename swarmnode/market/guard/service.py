@@ -76,6 +76,8 @@ class KeeperService:
         self._limiter = trio.CapacityLimiter(CARRIED_AT_ONCE)
         self._nursery: trio.Nursery | None = None
         self._fetching: set[TaskId] = set()
+        self._waiting: dict[tuple[PeerId, TaskId], GuardRecord] = {}
+        """What is to be carried, the newest of each task to each keeper."""
         self._network = network
         rpc.listen(ComeHome, self._on_come_home)
         rpc.serve(KeepTask, self._on_keep)
@@ -93,9 +95,16 @@ class KeeperService:
         return task in self._fetching
 
     def carry(self, peer: PeerId, record: GuardRecord) -> None:
-        """Bring a record to a keeper; whether it has come, it casts."""
+        """Bring a record to a keeper; whether it has come, it casts.
+
+        It takes the place of an older one that still waits: a keeper that answers nothing delays
+        the others, but nothing piles up.
+        """
         assert self._nursery is not None
-        self._nursery.start_soon(self._carry, peer, record)
+        key = peer, record.task
+        if key not in self._waiting:
+            self._nursery.start_soon(self._carry, *key)
+        self._waiting[key] = record
 
     def fetch_logs(self, task: TaskId, peer: PeerId) -> None:
         """Bring home what a task of ours printed while that peer acted for it."""
@@ -110,12 +119,13 @@ class KeeperService:
             raise WireError(f"{caller.peer} has not the key of {terms.task}")
         self._post(g.HomeHeard(caller.peer, terms.task))
 
-    async def _carry(self, peer: PeerId, record: GuardRecord) -> None:
+    async def _carry(self, peer: PeerId, task: TaskId) -> None:
         async with self._limiter:
+            record = self._waiting.pop((peer, task))
             try:
                 await self._rpc.call(
                     peer,
-                    KeepTask(record.task),
+                    KeepTask(task),
                     KeepTaken,
                     traffic_class=TrafficClass.NORMAL,
                     timeout_s=CARRY_TIMEOUT_S,

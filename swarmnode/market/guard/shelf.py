@@ -87,7 +87,10 @@ class Shelf:
         return [Send(peer, Relieve(task, is_over=True))] if is_over else []
 
     def forget(self, task: TaskId) -> list[Effect]:
-        self.owners[self.kept.pop(task).record.owner] -= 1
+        owner = self.kept.pop(task).record.owner
+        self.owners[owner] -= 1
+        if not self.owners[owner]:
+            del self.owners[owner]
         self.acting_until.pop(task, None)
         return [Persist(GUARDS, task_key(task), None)]
 
@@ -161,6 +164,7 @@ class Shelf:
 
 def note(tasks: dict[TaskId, int], task: TaskId, number: int) -> None:
     """Remember a task among the newest."""
+    tasks.pop(task, None)
     tasks[task] = number
     if len(tasks) > RELIEVED_KEPT_MAX:
         del tasks[next(iter(tasks))]

@@ -1,0 +1,80 @@
+"""Records on their way to the other keepers of a task."""
+
+import trio
+
+from p2p.identity.caller import Caller
+from p2p.ids import NetworkId, PeerId
+from p2p.wire.codec import decode_as
+from storage.engine.memory_tables import MemoryTables
+from swarmnode.limits import CARRIED_AT_ONCE, RELIEVED_KEPT_MAX
+from swarmnode.market.guard.config import GuardConfig
+from swarmnode.market.guard.kept import Kept, Post
+from swarmnode.market.guard.messages import KeepTaken, KeepTask
+from swarmnode.market.guard.records import GuardRecord
+from swarmnode.market.guard.service import KeeperService
+from swarmnode.market.guard.shelf import Shelf, note
+from swarmnode.market.logbook import LogBook
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.records import TaskRecord
+from swarmnode.tasks.spec import TaskSpec
+from testnet.sim.peers import rpc_peers
+from testnet.sim.seeded import simulated
+from testnet.sim.signer import KeyedHashSigner
+
+ME, BOB, NETWORK = PeerId("me"), PeerId("bob"), NetworkId("net")
+
+
+def record(task: str, seq: int = 1, owner: PeerId = ME) -> GuardRecord:
+    kept = TaskRecord(TaskId(task), TaskSpec(("true",)), 1000)
+    return GuardRecord(TaskId(task), owner, 1, seq, owner, (ME, BOB), (), kept)
+
+
+class NoRecords:
+    def keepers(self, task: TaskId) -> GuardRecord | None:
+        return None
+
+
+@simulated
+async def test_of_what_waits_behind_a_keeper_that_answers_nothing_the_newest_is_carried() -> None:
+    got: list[GuardRecord] = []
+    thaw = trio.Event()
+
+    async def frozen(caller: Caller, ask: KeepTask, body: bytes) -> tuple[KeepTaken, bytes]:
+        got.append(decode_as(GuardRecord, body))
+        await thaw.wait()
+        return KeepTaken(), b""
+
+    async with rpc_peers((ME, BOB)) as peers, trio.open_nursery() as nursery:
+        peers[BOB].serve(KeepTask, frozen)
+        logs = LogBook(MemoryTables())
+        keeper = KeeperService(
+            peers[ME], KeyedHashSigner(ME), NETWORK, NoRecords(), logs, lambda _event: None
+        )
+        await nursery.start(keeper.run)
+        for at in range(CARRIED_AT_ONCE):
+            keeper.carry(BOB, record(f"task{at}"))
+        await trio.sleep(1)
+        for seq in range(1, 100):
+            keeper.carry(BOB, record("late", seq))
+        thaw.set()
+        await trio.sleep(1)
+        assert [one.seq for one in got if one.task == "late"] == [99]
+        nursery.cancel_scope.cancel()
+
+
+def test_a_submitter_of_whom_nothing_is_kept_any_more_is_not_counted() -> None:
+    shelf = Shelf(GuardConfig(), ME, lambda _task: None, lambda _record, _peer: None)
+    for at in range(10):
+        kept = shelf.add(Kept(record(f"task{at}", owner=PeerId(f"owner{at}")), Post.KEEPS, 0.0))
+        shelf.forget(kept.record.task)
+    assert len(shelf.owners) == 0
+
+
+def test_a_task_that_is_noted_again_is_among_the_newest() -> None:
+    tasks: dict[TaskId, int] = {}
+    for at in range(RELIEVED_KEPT_MAX):
+        note(tasks, TaskId(f"{at}"), 0)
+    note(tasks, TaskId("0"), 1)
+    note(tasks, TaskId("new"), 0)
+    assert tasks[TaskId("0")] == 1
+    assert TaskId("1") not in tasks
