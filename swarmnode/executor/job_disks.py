@@ -31,10 +31,7 @@ class JobDisks:
                 self._held[folder.path] = disk
 
     def make(self, folder: JobFolder, disk_bytes: int) -> None:
-        """Idempotent. Where none can be had just now, the job does without, and its exit says so.
-
-        Raises OSError when the disk of the machine is full.
-        """
+        """Idempotent. Where none can be had just now the job does without, and its exit says so."""
         if folder.path in self._held:
             return
         try:

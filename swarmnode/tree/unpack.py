@@ -179,10 +179,14 @@ class Unpacker:
             fd = os.open(parts[-1], _WRITE_FLAGS, 0o600, dir_fd=above)
         except OSError as error:
             raise _in_the_way(parts, error) from error
-        self._note(os.fstat(fd), parts)
-        if self._owner:
-            os.fchown(fd, self._owner, self._owner)
-        os.fchmod(fd, entry.mode)
+        try:
+            self._note(os.fstat(fd), parts)
+            if self._owner:
+                os.fchown(fd, self._owner, self._owner)
+            os.fchmod(fd, entry.mode)
+        except (OSError, TreeRefusedError):
+            os.close(fd)
+            raise
         return fd
 
     def _folder_of(self, parts: Parts) -> int:

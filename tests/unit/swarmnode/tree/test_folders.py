@@ -1,5 +1,6 @@
 """Real folders into trees and back, with everything in them."""
 
+import errno
 import os
 import socket
 from pathlib import Path
@@ -212,3 +213,19 @@ def test_a_link_by_the_folders_own_absolute_name_becomes_relative() -> None:
     assert inside(b"/srv/jobs/1/work/") == b"."
     assert inside(b"/worker") == b"/worker"
     assert parts_of(b"a") == (b"a",)
+
+
+def test_a_file_that_cannot_be_handed_over_leaves_no_descriptor_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(fd: int, uid: int, gid: int) -> None:
+        raise PermissionError(errno.EPERM, "not yours to give")
+
+    monkeypatch.setattr(os, "fchown", refuse)
+    entries = (Entry(b"", Kind.FOLDER, 0o755), Entry(b"a", Kind.FILE, 0o644, 1))
+    unpacker = Unpacker(str(tmp_path), (), owner=61_000)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(PermissionError):
+        unpacker.feed(write_index(entries))
+    unpacker.close()
+    assert len(os.listdir("/proc/self/fd")) == before
