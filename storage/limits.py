@@ -205,3 +205,9 @@ OPEN_AGAIN_S: Final = 0.05
 
 OPEN_TRIES_MAX: Final = 60
 """Three seconds in all, before a write is refused and a read ends the store."""
+
+HOLDERS_SEQUENCE_MAX: Final = 1 << 53
+"""Of holder records: no page is mended so often, and every number above it fits the wire."""
+
+HOLDERS_LEAP_MAX: Final = 1 << 20
+"""Mendings that a machine may have missed: who may write a record cannot end the counting."""

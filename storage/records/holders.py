@@ -15,7 +15,14 @@ from p2p.wire.codec import Record, decode_as, encode
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
 from storage.engine.port import ReadView, Tables, WriteView
 from storage.ids import Address
-from storage.limits import HOLDERS_MAX, MANIFESTS_KEPT, SHARDS_MAX, TOUCHED_PAGES_MAX
+from storage.limits import (
+    HOLDERS_LEAP_MAX,
+    HOLDERS_MAX,
+    HOLDERS_SEQUENCE_MAX,
+    MANIFESTS_KEPT,
+    SHARDS_MAX,
+    TOUCHED_PAGES_MAX,
+)
 from storage.manifest import HASH_BYTES, Manifest
 
 HOLDERS_DOMAIN: Final = "swarm/holders"
@@ -93,6 +100,8 @@ def seal_holders(
 def open_holders(signer: Signer, network: NetworkId, sealed: Signed) -> Holding:
     """Verify and unpack. WireError for a wrong signature or senseless content."""
     record = open_signed(signer, network, HOLDERS_DOMAIN, HolderRecord, sealed)
+    if not 0 <= sealed.sequence <= HOLDERS_SEQUENCE_MAX:
+        raise WireError(f"holder record of number {sealed.sequence}")
     return Holding(
         record.address, record.page, sealed.sequence, sealed.sender, _rows_of(record), sealed,
         Address(record.more),
@@ -126,7 +135,12 @@ def replaces(new: Holding, old: Holding | None) -> bool:
         return True
     if new.signer != old.signer and new.signer not in old.peers():
         return False
-    return (new.sequence, new.signer) > (old.sequence, old.signer)
+    return is_near(new, old) and (new.sequence, new.signer) > (old.sequence, old.signer)
+
+
+def is_near(new: Holding, old: Holding) -> bool:
+    """Whether so many mendings may lie between: nobody writes a record that no other can follow."""
+    return new.sequence - old.sequence <= HOLDERS_LEAP_MAX
 
 
 def fits(holding: Holding, manifest: Manifest, segments: int) -> bool:
@@ -158,6 +172,7 @@ class HolderBook:
         more: Address = NO_MORE,
     ) -> Holding:
         """A new record in our own name; it is not kept until `accept`."""
+        sequence = min(sequence, HOLDERS_SEQUENCE_MAX)
         sealed = seal_holders(self._signer, self._network, address, page, rows, sequence, more)
         me = self._signer.peer_id
         return Holding(address, page, sequence, me, rows, sealed, more)
@@ -195,7 +210,7 @@ class HolderBook:
 
         def apply(view: WriteView) -> Holding:
             old = self._read(view, holding.address, holding.page)
-            if old is not None and old.sequence <= holding.sequence:
+            if old is not None and old.sequence <= holding.sequence and is_near(holding, old):
                 view.delete(TABLE, _key(holding.address, holding.page))
             return self.write(view, holding)
 
