@@ -30,6 +30,7 @@ from swarmnode.recovery.snapshot import (
     open_pointer,
     pack,
     seal_pointer,
+    tasks_in,
     unpack,
 )
 from swarmnode.tasks.ledger import TaskChanged
@@ -192,11 +193,9 @@ class RecoveryService:
             pointer = open_pointer(self._vault.seed, known.value)
             cap = parse_cap(pointer.cap)
             snapshot = unpack(b"".join([part async for part in self._objects.get(cap)]))
+            tasks = tasks_in(snapshot)
             await self._keyring.restore(snapshot.objects)
             await self._restore_rows(snapshot)
-            tasks = [
-                decode_as(TaskRecord, one.value) for one in snapshot.rows if one.table == TASKS
-            ]
             await self._market.take_up(tasks)
             value = seal_pointer(self._vault.seed, Pointer(pointer.cap, self._me), self._entropy)
             await self._names.write(NAME, value, expected=known.sequence, fence=0)

@@ -1,6 +1,13 @@
-"""A copy of the keyring and the ledger, and how it is sealed for its owner alone."""
+"""A copy of the keyring and the ledger, and how it is sealed for its owner alone.
 
-from collections.abc import Callable
+    length  Head     length  Row     length  Row ...
+
+Each part is a record by itself, after its length in four bytes: one record of everything would be
+over the bounds of what is decoded at once as soon as there are some 1,300 objects.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from blake3 import blake3
@@ -9,11 +16,17 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from p2p.errors import WireError
 from p2p.ids import PeerId
+from p2p.limits import CONTROL_FRAME_BYTES_MAX
 from p2p.wire.codec import Record, decode_as, encode
 from swarmnode.errors import SnapshotError
 from swarmnode.limits import SNAPSHOT_BYTES_MAX
+from swarmnode.tasks.records import TaskRecord
+from swarmnode.tasks.store import TASKS
 
 NONCE_BYTES: Final = 12
+LENGTH_BYTES: Final = 4
+PART_BYTES_MAX: Final = CONTROL_FRAME_BYTES_MAX + 1024
+"""A row of a table is a record of at most a control frame; its table and key stand beside it."""
 _KEY_CONTEXT: Final = "swarm keyring pointer key 1"
 
 
@@ -25,7 +38,18 @@ class Row(Record, frozen=True):
     value: bytes
 
 
-class Snapshot(Record, frozen=True):
+class Head(Record, frozen=True):
+    """What a copy begins with."""
+
+    taken_ms: int
+    objects: int
+    """So many rows of the keyring come first; their table has no name."""
+    lab_seed: bytes
+    network_seed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
     """Everything that a person's node could not make again."""
 
     taken_ms: int
@@ -46,15 +70,47 @@ class Pointer(Record, frozen=True):
 
 def pack(snapshot: Snapshot) -> bytes:
     """The bytes of the object."""
-    return encode(snapshot)
+    objects, rows = snapshot.objects, snapshot.rows
+    head = Head(snapshot.taken_ms, len(objects), snapshot.lab_seed, snapshot.network_seed)
+    parts = [encode(head), *(encode(Row("", *one)) for one in objects), *map(encode, rows)]
+    return b"".join(len(part).to_bytes(LENGTH_BYTES) + part for part in parts)
 
 
 def unpack(data: bytes) -> Snapshot:
     """Raises SnapshotError."""
     try:
-        return decode_as(Snapshot, data, SNAPSHOT_BYTES_MAX)
+        parts = _parts(data)
+        head = decode_as(Head, next(parts, b""), PART_BYTES_MAX)
+        rows = [decode_as(Row, part, PART_BYTES_MAX) for part in parts]
     except WireError as exc:
         raise SnapshotError(f"the keyring in the pool cannot be read ({exc}): upgrade") from exc
+    if not 0 <= head.objects <= len(rows):
+        raise SnapshotError("the keyring in the pool cannot be read (it ends early): upgrade")
+    objects = tuple((row.key, row.value) for row in rows[: head.objects])
+    others = tuple(rows[head.objects :])
+    return Snapshot(head.taken_ms, objects, others, head.lab_seed, head.network_seed)
+
+
+def tasks_in(snapshot: Snapshot) -> list[TaskRecord]:
+    """Raises SnapshotError."""
+    rows = (row for row in snapshot.rows if row.table == TASKS)
+    try:
+        return [decode_as(TaskRecord, row.value) for row in rows]
+    except WireError as exc:
+        raise SnapshotError(f"a task in the pool cannot be read ({exc}): upgrade") from exc
+
+
+def _parts(data: bytes) -> Iterator[bytes]:
+    """Raises WireError."""
+    if len(data) > SNAPSHOT_BYTES_MAX:
+        raise WireError(f"{len(data)} bytes")
+    at = 0
+    while at < len(data):
+        start = at + LENGTH_BYTES
+        at = start + int.from_bytes(data[at:start])
+        if at > len(data):
+            raise WireError("it ends early")
+        yield data[start:at]
 
 
 def seal_pointer(seed: bytes, pointer: Pointer, entropy: Callable[[int], bytes]) -> bytes:

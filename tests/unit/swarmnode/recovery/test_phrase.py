@@ -5,6 +5,9 @@ import os
 import pytest
 
 from p2p.ids import PeerId
+from p2p.limits import CONTROL_FRAME_BYTES_MAX
+from p2p.wire.codec import encode
+from storage.limits import KEY_BYTES_MAX
 from swarmnode.errors import PhraseError, SnapshotError
 from swarmnode.recovery.phrase import seed_of, words_of
 from swarmnode.recovery.snapshot import (
@@ -14,8 +17,13 @@ from swarmnode.recovery.snapshot import (
     open_pointer,
     pack,
     seal_pointer,
+    tasks_in,
     unpack,
 )
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.records import TaskRecord
+from swarmnode.tasks.spec import TaskSpec
+from swarmnode.tasks.store import TASKS
 
 ZERO = "abandon " * 23 + "art"
 
@@ -69,3 +77,26 @@ def test_a_copy_is_read_back_and_nonsense_is_not() -> None:
     assert unpack(pack(made)) == made
     with pytest.raises(SnapshotError, match="upgrade"):
         unpack(b"nonsense")
+
+
+def test_a_copy_of_any_number_of_objects_and_tasks_is_read_back() -> None:
+    objects = tuple((at.to_bytes(32), bytes(200)) for at in range(20_000))
+    tasks = [TaskRecord(TaskId(f"task{at}"), TaskSpec(("true",)), at) for at in range(2_000)]
+    rows = tuple(Row(TASKS, task.task.encode(), encode(task)) for task in tasks)
+    made = Snapshot(7, objects, rows, b"lab", b"network")
+    assert unpack(pack(made)) == made
+    assert tasks_in(made) == tasks
+
+
+def test_the_longest_row_of_a_table_is_read_back_and_a_cut_copy_is_not() -> None:
+    row = Row("t" * 32, b"k" * KEY_BYTES_MAX, bytes(CONTROL_FRAME_BYTES_MAX))
+    data = pack(Snapshot(7, (), (row,)))
+    assert unpack(data).rows == (row,)
+    for cut in (1, len(data) // 2, len(data) - 2):
+        with pytest.raises(SnapshotError, match="upgrade"):
+            unpack(data[:-cut])
+
+
+def test_a_task_of_another_version_in_a_copy_is_said_so() -> None:
+    with pytest.raises(SnapshotError, match="a task in the pool cannot be read"):
+        tasks_in(Snapshot(7, (), (Row(TASKS, b"k", b"nonsense"),)))
