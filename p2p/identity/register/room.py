@@ -43,7 +43,10 @@ class Room:
         """Note that one is held; with `by` -1 that it is not held any more."""
         keys, lab = _above(signer, lineage, self.root)
         self._held += by
-        self._below.update(dict.fromkeys({*keys, lab}, by))
+        for key in {*keys, lab}:
+            self._below[key] += by
+            if not self._below[key]:
+                del self._below[key]
 
 
 def _above(signer: str, lineage: Sequence[Link], root: PeerId) -> tuple[frozenset[str], str]:
