@@ -212,12 +212,6 @@ RELIEVED_KEPT_MAX: Final = 4096
 EVENTS_BUFFERED_MAX: Final = 1024
 """Events waiting for one reader of the event stream: beyond that it is told of a gap."""
 
-GPUS_PER_MACHINE_MAX: Final = 64
-"""GPUs in one advert: an eight-GPU machine cut into eight MIG slices each."""
-
-ENVIRONMENTS_MAX: Final = 64
-"""Environments one machine may advertise."""
-
 UNFIT_KEPT_MAX: Final = 64
 """Machines that could not run a task named in one auction's record: more nobody reads."""
 

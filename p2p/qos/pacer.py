@@ -243,11 +243,6 @@ class UplinkPacer(Generic[K]):
         return dict(zip(self._paths, fair_shares(budget, wanted), strict=True))
 
     @property
-    def uplink_rate(self) -> float | None:
-        """Bytes of bulk a second that the uplink carries, as far as is known."""
-        return self._uplink.rate
-
-    @property
     def line_rate(self) -> float | None:
         """Bytes of everything a second that the uplink carried at its best; None before long."""
         return None if self._uplink.rate is None else self._all.best

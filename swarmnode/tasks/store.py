@@ -25,7 +25,6 @@ GUARDS: Final = "guards"
 OWNER: Final = "owner"
 """What this machine's owner has asked for: one key, `paused`."""
 
-TABLES: Final = (TASKS, ROUNDS, JOBS, FENCES, LOG_PAGES, LOG_STREAMS, OWNER, GUARDS)
 PAUSED_KEY: Final = b"paused"
 _PAGE: Final = 500
 
