@@ -112,18 +112,32 @@ class _Bringing:
         self.code = self.code or code
 
     def _object(self, one: dict[str, Any], place: str) -> None:
-        from swarmnode.tree.names import joined, parts_in
+        from swarmnode.tree.names import joined, parts_in, text_of
 
         chunks = self._client.download("/api/v1/objects/read", {"cap": one["cap"]})
         base = (*parts_in(place), *parts_in(one["name"]))
         if one["tree"]:
             files, size = folders.unpack_into(chunks, self._folder, base)
         else:
-            path = self._folder / os.fsdecode(joined(base))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            files, size = 1, _copy(chunks, path)
+            files, size = 1, self._file(chunks, text_of(joined(base)))
         self.files += files
         self.size += size
+
+    def _file(self, pieces: Iterator[bytes], name: str) -> int:
+        """Write it through no link: one tree may have brought what leads another's name away."""
+        from swarmnode.errors import OutputUnsafeError
+        from swarmnode.executor.safe_files import create_file
+
+        try:
+            fd = create_file(str(self._folder), name, 0)
+        except OutputUnsafeError as error:
+            raise exits.CliError(str(error)) from error
+        try:
+            os.umask(umask := os.umask(0))
+            os.fchmod(fd, 0o666 & ~umask)
+            return _copied(pieces, fd)
+        finally:
+            os.close(fd)
 
     def _log(self, task: str, stream: str) -> None:
         path = self._folder / "logs" / stream
@@ -136,10 +150,14 @@ class _Bringing:
 def _copy(pieces: Iterator[bytes], path: Path) -> int:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
     try:
-        size = 0
-        for piece in pieces:
-            write_all(fd, piece)
-            size += len(piece)
+        return _copied(pieces, fd)
     finally:
         os.close(fd)
+
+
+def _copied(pieces: Iterator[bytes], fd: int) -> int:
+    size = 0
+    for piece in pieces:
+        write_all(fd, piece)
+        size += len(piece)
     return size
