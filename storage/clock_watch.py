@@ -49,8 +49,8 @@ class ClockWatch:
 
     async def check(self) -> Verdict:
         """Ask some of the living, at once; what that shows."""
-        alive = [m.peer for m in self.members.view().alive() if m.peer != self.rpc.peer_id]
-        asked = self.rng.sample(alive, min(CLOCKS_ASKED_MAX, len(alive)))
+        voices = self._voices()
+        asked = self.rng.sample(voices, min(CLOCKS_ASKED_MAX, len(voices)))
         offsets: dict[PeerId, int] = {}
 
         async def ask(peer: PeerId) -> None:
@@ -62,9 +62,20 @@ class ClockWatch:
             for peer in asked:
                 nursery.start_soon(ask, peer)
         self._asked_s, self._asked_ms = trio.current_time(), self.wall_ms()
-        self._had_others = self._had_others or bool(alive)
+        self._had_others = self._had_others or bool(voices)
         self.verdict = judge(dict(sorted(offsets.items())))
         return self.verdict
+
+    def _voices(self) -> list[PeerId]:
+        """Those that may be asked: of each other person one machine, so that nobody is a majority
+        by having many. Machines of our own person do not lie to us."""
+        ours = self.rpc.me.member
+        groups: dict[str, list[PeerId]] = {}
+        for one in self.members.view().alive():
+            if one.peer != self.rpc.peer_id:
+                whose = one.peer if one.member in ("", ours) else one.member
+                groups.setdefault(whose, []).append(one.peer)
+        return [self.rng.choice(machines) for machines in groups.values()]
 
     def is_wrong(self) -> bool:
         """Whether most others agree on another time than ours."""

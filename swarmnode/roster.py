@@ -111,7 +111,7 @@ class Roster:
                 f"{', '.join(along)} came with an invite of {_called(link)} and would be removed, "
                 "too: give them a new invite first, or say --with-invited"
             )
-        if self.register.is_clock_wrong():
+        if self.register.is_clock_wrong(but_for=link.subject):
             raise RemovalRefusedError(
                 "this machine's clock differs from most others', who would not believe a removal "
                 "from then: set it"

@@ -8,7 +8,7 @@ from typing import Final
 
 from p2p.identity.admission import Admitted
 from p2p.identity.register.register import Register
-from p2p.ids import PeerId
+from p2p.ids import MemberId, PeerId
 from p2p.limits import ADMITTED_MAX, CLOCK_SKEW_MAX_MS
 
 
@@ -62,15 +62,22 @@ class AdmissionBook:
         if len(self._heard_of) > ADMITTED_MAX:
             del self._heard_of[next(iter(self._heard_of))]
 
-    def is_clock_wrong(self, peers: Iterable[PeerId]) -> bool:
-        """Whether most of these have another time: what we sign now would be from then.
+    def is_clock_wrong(self, peers: Iterable[PeerId], but_for: str = "") -> bool:
+        """Whether most people have another time: what we sign now would be from then.
 
-        As they told when they were admitted, and as our own clock was set since.
+        As their machines told when they were admitted, and as our own clock was set since. Each
+        person has one voice, however many machines; `but_for` (of a machine, person or lab that is
+        to be removed) and those who stand on it have none.
         """
         now_ms = self.clock_ms()
-        known = [who for peer in peers if (who := self._admitted.get(peer)) is not None]
-        skews = [who.skew_ms - (now_ms - self._clocks_ms.get(who.peer, now_ms)) for who in known]
-        return bool(skews) and abs(statistics.median(skews)) > CLOCK_SKEW_MAX_MS
+        skews: dict[MemberId, list[int]] = {}
+        for peer in peers:
+            who = self._admitted.get(peer)
+            if who is not None and all(link.subject != but_for for link in who.lineage):
+                skew_ms = who.skew_ms - (now_ms - self._clocks_ms.get(peer, now_ms))
+                skews.setdefault(who.member, []).append(skew_ms)
+        voices = [statistics.median(several) for several in skews.values()]
+        return bool(voices) and abs(statistics.median(voices)) > CLOCK_SKEW_MAX_MS
 
     def enter(self, who: Admitted) -> None:
         """Remember an admitted peer; the one admitted longest ago is forgotten when full."""

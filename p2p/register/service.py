@@ -93,9 +93,9 @@ class RegisterService:
         staying = {who.member for peer, who in everybody if peer not in self._out}
         return frozenset(who.member for _, who in everybody if who.member not in staying)
 
-    def is_clock_wrong(self) -> bool:
-        """Whether most of those connected have another time than we."""
-        return self.book.is_clock_wrong(self._host.peers())
+    def is_clock_wrong(self, but_for: str = "") -> bool:
+        """Whether most people connected have another time than we; see AdmissionBook."""
+        return self.book.is_clock_wrong(self._host.peers(), but_for)
 
     def on_out(self, listener: Callable[[Mapping[PeerId, str]], None]) -> None:
         """Be told all that are out whenever that has changed; must not block."""

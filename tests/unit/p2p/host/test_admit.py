@@ -312,6 +312,24 @@ def test_a_clock_that_was_set_since_is_taken_into_account() -> None:
     assert not some.is_clock_wrong([])
 
 
+def test_nobody_keeps_others_from_removing_them_by_clocks_that_lie() -> None:
+    """One person makes as many machines as they like, and each tells its own time."""
+    some = book()
+    machines = [replace(entry(number), member=MemberId("mallory")) for number in range(9)]
+    honest = [replace(entry(10 + number), member=MemberId(f"p{number}")) for number in range(2)]
+    for who in machines:
+        some.enter(replace(who, skew_ms=40 * DAY_MS))
+    for who in honest:
+        some.enter(replace(who, skew_ms=0))
+    assert not some.is_clock_wrong([who.peer for who in (*machines, *honest)])
+    alone = [who.peer for who in machines]
+    assert some.is_clock_wrong(alone)
+    for who in machines:
+        link = Link("swarm/member", "mallory", "", "mallory")
+        some.enter(replace(who, skew_ms=40 * DAY_MS, lineage=(link,)))
+    assert not some.is_clock_wrong(alone, but_for="mallory")
+
+
 def test_who_is_out_is_looked_at_anew_when_anything_has_changed() -> None:
     ids: list[str] = []
     some = AdmissionBook(Register(ANCHOR, ALICE), lambda: ids)
