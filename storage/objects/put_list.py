@@ -5,13 +5,14 @@
 Without that their holders keep the bytes until the holds end, minutes after the put's last word.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import trio
 
 from p2p.ids import PeerId
 from p2p.wire.codec import Record, decode_as, encode
-from storage.engine.port import Tables
+from storage.engine.port import Tables, WriteView
 from storage.errors import HolderFailedError, StoreFullError
 from storage.ids import LeaseId
 from storage.limits import CANDIDATES_MAX
@@ -41,7 +42,21 @@ class PutList:
 
     async def begin(self, lease: LeaseId) -> None:
         """Write a put down. It goes from the list with the commit that makes its object ours."""
-        await self._write(lease, PutRow(self._parts.wall_ms()))
+        data = encode(PutRow(self._parts.wall_ms()))
+        await self._change(lambda view: view.put(PUTS, lease, data))
+
+    async def note(self, lease: LeaseId, size: int) -> None:
+        """How far a put has come, unless it has ended while this was on its way.
+
+        Written then, the row would have the next start give up an object that is ours by now.
+        """
+        data = encode(PutRow(self._parts.wall_ms(), size))
+
+        def apply(view: WriteView) -> None:
+            if view.get(PUTS, lease) is not None:
+                view.put(PUTS, lease, data)
+
+        await self._change(apply)
 
     async def end(self, lease: LeaseId) -> None:
         """It failed, and whoever could be told has been."""
@@ -55,7 +70,7 @@ class PutList:
         while True:
             await trio.sleep(self._parts.config.hold_s / HOLDS_PER_TERM)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._write, put.lease, PutRow(self._parts.wall_ms(), put.size))
+                nursery.start_soon(self.note, put.lease, put.size)
                 for peer in put.asked:
                     nursery.start_soon(self._hold_at, peer, put.lease)
 
@@ -78,10 +93,9 @@ class PutList:
             except StoreFullError:
                 return  # the next start tries again
 
-    async def _write(self, lease: LeaseId, row: PutRow) -> None:
-        data = encode(row)
+    async def _change(self, apply: Callable[[WriteView], None]) -> None:
         try:
-            await self._tables.transact(lambda view: view.put(PUTS, lease, data))
+            await self._tables.transact(apply)
         except StoreFullError:
             return  # the put will say so itself
 

@@ -106,3 +106,21 @@ async def test_a_put_that_pauses_for_long_keeps_what_it_has_put() -> None:
         await until(lambda: bool(done), 60)
         assert done == [DATA]
         assert not lab["p0"].objects.unfinished()
+
+
+@simulated
+async def test_a_word_of_a_put_that_comes_after_its_end_costs_nothing_at_the_next_start() -> None:
+    async with storage_lab(3, config=SLOW) as lab:
+        await trio.sleep(3)
+        receipt = await lab["p0"].objects.put(one_piece(), name="kept")
+        ((lease, _),) = lab["p0"].leases.all()
+        await lab["p0"].objects._put_list.note(lease, receipt.size)  # it was queued before the end
+        lab.kill("p0")
+        await lab.start("p0")
+        await trio.sleep(60)
+        assert not lab["p0"].objects.unfinished()
+        assert b"".join([part async for part in lab["p1"].objects.get(receipt.cap)]) == b"kept"
+
+
+async def one_piece() -> AsyncIterator[bytes]:
+    yield b"kept"
