@@ -1,5 +1,6 @@
 """The bench itself, in namespaces of its own: `python -m bench.keep.inside MINUTES SEED`."""
 
+import os
 import random
 import shutil
 import sys
@@ -12,11 +13,30 @@ from bench.keep.faults import START_S, Faults
 from bench.keep.ledger import Ledger
 from bench.keep.load import Load
 from bench.keep.machine import LEASE_GRACE_S, Machine, command, pause
+from p2p.identity.issue import Names
+from p2p.identity.keys import load_key_file
+from swarmnode import enrol
 from swarmnode.demo.launcher import LocalSwarm, new_root
+from swarmnode.home import Home
 
 NODES = 7
 CALM_S = 300.0
 """A whole round of faults; shorter runs scale what happens to it."""
+
+
+class KeepSwarm(LocalSwarm):
+    """All machines are one person's; a machine that replaces a lost one recovers what it had."""
+
+    is_recovering: bool = False
+
+    def _enrol(self, home: Path, names: Names) -> str:
+        if not self.is_recovering:
+            return LocalSwarm._enrol(self, home, names)
+        place = Home(home, home, home / "cache", home / "run")
+        first = self.nodes[0].home
+        seed = load_key_file(Home(first, first, first, first).member_key).seed()
+        now_ms = time.time_ns() // 1_000_000
+        return enrol.recover(place, seed, self.invite(now_ms), names, os.urandom, now_ms).peer
 
 
 class Bench:
@@ -24,7 +44,7 @@ class Bench:
 
     def __init__(self, minutes: float, seed: int, root: Path) -> None:
         self._seconds, self._seed, self._root = minutes * 60.0, seed, root
-        self._swarm = LocalSwarm(root)
+        self._swarm = KeepSwarm(root)
         self._machines: list[Machine] = []
         self._all: list[Machine] = []
         """Those that are gone, too."""
@@ -88,6 +108,7 @@ class Bench:
         return machine
 
     def _replaced(self, gone: Machine) -> Machine:
+        self._swarm.is_recovering = True
         machine = self._founded()
         machine.start(START_S)
         for number, where in self._owner_of.items():

@@ -1,16 +1,18 @@
 """Reads everything back and says what was not kept."""
 
 import json
-import subprocess
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from bench.keep.ledger import Job, Ledger, Put
 from bench.keep.load import FAILURES, read
 from bench.keep.machine import Machine, pause
 from swarmnode.cli.client import ApiError
+
+_ERROR: Final = re.compile(r"[\w.]*(Error|Exception|Interrupt|Group)\b.*: ")
 
 
 @dataclass(slots=True)
@@ -90,15 +92,8 @@ def tracebacks(machines: Sequence[Machine]) -> list[str]:
         log = machine.home / "node.log"
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
         for at, line in enumerate(lines):
-            if "Traceback" in line:
-                last = next((x for x in lines[at + 1 :] if x and not x.startswith((" ", "|"))), "")
+            if line.startswith("Traceback") or "Exception Group Traceback" in line:
+                rest = (x.lstrip(" |") for x in lines[at + 1 :])
+                last = next((x for x in rest if _ERROR.match(x)), "")
                 found.append(f"m{machine.number}: {last}")
     return found
-
-
-def recover(machine: Machine, phrase: str) -> None:
-    """Make a blank machine its lost owner's, by the recovery phrase on standard input."""
-    subprocess.run(  # noqa: S603 - our own interpreter
-        [*machine.inside, sys.executable, "-m", "swarmnode.cli", "recover", "-"],
-        env=machine.node.environ, input=phrase, text=True, check=True, capture_output=True,
-    )  # fmt: skip

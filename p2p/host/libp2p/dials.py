@@ -69,11 +69,12 @@ class Dials:
             await joined.done.wait()
             if joined.error is None or self._is_up(peer):
                 return
+            if not addresses:  # nobody knew any but those that were just tried
+                raise _again(joined.error)
         dial = self._under_way.get(peer) or self.start(peer, addresses)
         await dial.done.wait()
         if dial.error is not None and not self._is_up(peer):
-            error = dial.error
-            raise DialError(error.address, error.cause, error.detail, error.tried)
+            raise _again(dial.error)
 
     def start(self, peer: PeerId, addresses: Sequence[Address]) -> Dial:
         """Begin to dial in the background."""
@@ -102,3 +103,8 @@ class Dials:
         if dial.error is not None and not self._is_up(peer):
             self._book.failed(peer, trio.current_time(), dial.error.detail)
             self._on_failed(peer)
+
+
+def _again(error: DialError) -> DialError:
+    """The same for another who waits: an exception raised twice would gather both traces."""
+    return DialError(error.address, error.cause, error.detail, error.tried)
