@@ -49,6 +49,6 @@ class TableEntryStore:
                 view.delete(TABLE, key)
 
         try:
-            await self._tables.transact(write)
+            await self._tables.free(write)
         except StoreFullError:
             return

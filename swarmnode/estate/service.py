@@ -184,7 +184,7 @@ class EstateService:
 
         if gone:
             with suppress(StoreFullError):
-                await self._tables.transact(write)
+                await self._tables.free(write)
 
     def _row(self, task: TaskId) -> EstateRow:
         data = self._tables.get(ESTATES, task.encode())

@@ -149,7 +149,7 @@ class LogBook:
                 view.delete(LOG_STREAMS, _stream_key(task, stream))
             return len(pages)
 
-        while await self._tables.transact(apply) == _DELETED_PER_COMMIT:
+        while await self._tables.free(apply) == _DELETED_PER_COMMIT:
             pass
 
     async def _wait_for_news(self, task: TaskId, stream: str, at: int) -> None:

@@ -149,3 +149,14 @@ async def test_a_reader_that_stops_early_is_no_follower_any_more() -> None:
         assert await anext(reader) == b"x"
         assert book.is_followed(TASK, "stdout")
     assert not book.is_followed(TASK, "stdout")
+
+
+@simulated
+async def test_logs_of_a_forgotten_task_go_on_a_full_disk_too() -> None:
+    tables = MemoryTables()
+    book = LogBook(tables)
+    await push_all(book, b"line" * 100_000)
+    tables.is_full = True
+    await book.forget(TASK)
+    assert book.tasks() == []
+    assert not tables.scan(LOG_PAGES)
