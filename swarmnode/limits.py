@@ -168,6 +168,12 @@ INPUT_UNUSED_MS: Final = 3_600_000
 SNAPSHOT_BYTES_MAX: Final = 1024**3
 """A copy of a keyring: a million objects and ten thousand tasks stay far below it."""
 
+MACHINES_PER_PERSON_MAX: Final = 64
+"""Machines of a person with a copy: 200 bytes each, of the 32 KiB under the person's name."""
+
+TAKEN_OVER_KEPT_MAX: Final = 64
+"""Machines known to be taken over: one that is forgotten and returns writes a copy of its own."""
+
 # People
 PEOPLE_MAX: Final = 1024
 """Users of one machine that may ever have been let in: their names stay taken."""

@@ -30,7 +30,10 @@ from swarmnode.market.service import MarketService
 from swarmnode.memory.service import MemoryService
 from swarmnode.peer_cache import TablePeerCache
 from swarmnode.people.book import People
+from swarmnode.recovery.others import Others
+from swarmnode.recovery.retrieval import Retrieval
 from swarmnode.recovery.service import RecoveryService
+from swarmnode.recovery.shelf import Shelf
 from swarmnode.register_store import TableEntryStore
 from swarmnode.resources.publisher import AdvertPublisher
 from swarmnode.roster import Roster
@@ -193,16 +196,17 @@ class Node:
         if vault is None or not vault.seed:
             return None
         names = self.storage.names.person(edges.signer.from_seed(vault.seed))
-        storage, me = self.storage, edges.host.peer_id
-        parts = (
-            storage.objects,
-            storage.objects.keyring,
-            self.market,
-            edges.state,
-            me,
+        shelf, objects = Shelf(names, vault.seed, edges.entropy), self.storage.objects
+        others = Others(self.membership, self.echo.ping, self.storage.arrival.is_settled)
+        things = (objects, objects.keyring, self.market, edges.state, edges.host.peer_id)
+        return RecoveryService(
+            vault,
+            shelf,
+            *things,
             self.waits_for_others,
+            Retrieval(vault, shelf, *things, others.life),
+            wall_ms=edges.wall_ms,
         )
-        return RecoveryService(vault, names, *parts, entropy=edges.entropy, wall_ms=edges.wall_ms)
 
     def _right_of(self, task: TaskId, provider: PeerId, expires_ms: int) -> Right:
         """That machine may put what this task of ours leaves in our name."""

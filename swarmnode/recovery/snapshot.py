@@ -15,11 +15,11 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from p2p.errors import WireError
-from p2p.ids import PeerId
 from p2p.limits import CONTROL_FRAME_BYTES_MAX
 from p2p.wire.codec import Record, decode_as, encode
 from swarmnode.errors import SnapshotError
 from swarmnode.limits import SNAPSHOT_BYTES_MAX
+from swarmnode.recovery.copies import Copies, Pointer
 from swarmnode.tasks.records import TaskRecord
 from swarmnode.tasks.store import TASKS
 
@@ -59,13 +59,6 @@ class Snapshot:
     """Tasks, what was taken over of them, and the people of the machine."""
     lab_seed: bytes = b""
     network_seed: bytes = b""
-
-
-class Pointer(Record, frozen=True):
-    """Where the newest snapshot is, and which machine of the person writes it."""
-
-    cap: str
-    writer: PeerId
 
 
 def pack(snapshot: Snapshot) -> bytes:
@@ -113,20 +106,28 @@ def _parts(data: bytes) -> Iterator[bytes]:
         yield data[start:at]
 
 
-def seal_pointer(seed: bytes, pointer: Pointer, entropy: Callable[[int], bytes]) -> bytes:
+def seal_copies(seed: bytes, copies: Copies, entropy: Callable[[int], bytes]) -> bytes:
     """The value of the name: any member sees it, only the phrase opens it."""
     nonce = entropy(NONCE_BYTES)
-    return nonce + ChaCha20Poly1305(_key(seed)).encrypt(nonce, encode(pointer), None)
+    return nonce + ChaCha20Poly1305(_key(seed)).encrypt(nonce, encode(copies), None)
 
 
-def open_pointer(seed: bytes, value: bytes) -> Pointer:
+def open_copies(seed: bytes, value: bytes) -> Copies:
     """Raises SnapshotError."""
     nonce, sealed = value[:NONCE_BYTES], value[NONCE_BYTES:]
     try:
         plain = ChaCha20Poly1305(_key(seed)).decrypt(nonce, sealed, None)
-        return decode_as(Pointer, plain)
+        return _read(plain)
     except (InvalidTag, WireError, ValueError) as exc:
         raise SnapshotError("what the pool keeps under your name is not of this phrase") from exc
+
+
+def _read(plain: bytes) -> Copies:
+    """Also the one pointer that nodes wrote while the pool kept a single copy for each person."""
+    try:
+        return decode_as(Copies, plain)
+    except WireError:
+        return Copies((decode_as(Pointer, plain),))
 
 
 def _key(seed: bytes) -> bytes:

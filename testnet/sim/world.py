@@ -26,7 +26,7 @@ from storage.engine.memory_tables import MemoryTables
 from storage.shards.memory_store import MemoryShardStore
 from swarmnode.config import Config
 from swarmnode.config_load import load
-from swarmnode.edges import Edges, Identity
+from swarmnode.edges import Edges, Identity, Vault
 from swarmnode.executor.fake import FakeExecutor
 from swarmnode.node import Node
 from swarmnode.resources.fake import FakeMachine
@@ -99,6 +99,8 @@ class World:
         }
         self.guests: dict[PeerId, Caller] = {}
         """Members that are no machines of this world: tests speak for them."""
+        self.vaults: dict[str, Vault] = {}
+        """Persons' keys, by machine; machines without one keep no copy of their keyring."""
         self._nursery: trio.Nursery | None = None
         self.on_start: Callable[[str, Node], None] = lambda name, node: None
         """Told of every Node just started."""
@@ -192,6 +194,7 @@ class World:
             workers=InlineWorkers(),
             presence_proofs=KnownMachines(machine.peer, callers),
             book=AdmissionBook(Register(ANCHOR, KeyedHashSigner(machine.peer, self.seed))),
+            vault=self.vaults.get(machine.name),
             proofs=self,
         )
 

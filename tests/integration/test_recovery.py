@@ -1,9 +1,12 @@
 """A machine is gone with all that was on it, and its person comes back by 24 words."""
 
+import io
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,13 +27,40 @@ def typed(home: Path, *words: str, stdin: str = "") -> subprocess.CompletedProce
     )  # fmt: skip
 
 
+@contextmanager
+def running(home: Path) -> Iterator[Client]:
+    """A node in a home, killed at the end."""
+    own = {
+        "SWARM_HOME": str(home),
+        "SWARM_LISTEN__ADDRESSES": "/ip4/127.0.0.1/tcp/0",
+        "SWARM_NODE__PROFILE": "test",
+        "SWARM_STORAGE__MIN_FREE_GIB": "0",
+    }
+    program = [sys.executable, "-m", "swarmnode.daemon"]
+    with subprocess.Popen(program, env=os.environ | own, stderr=subprocess.DEVNULL) as daemon:
+        try:
+            client = Client(home / "run/api.sock")
+            client.wait_ready(30)
+            yield client
+        finally:
+            daemon.kill()
+            daemon.wait(20)
+
+
+def recover(friend: LocalNode, blank: Path, phrase: str) -> None:
+    """Make a blank home that person's, with an invite of a machine that runs."""
+    invite = typed(friend.home, "invite").stdout.strip()
+    said = typed(blank, "recover", invite, stdin=phrase)
+    assert said.returncode == 0, said.stderr
+
+
 def text_of(client: Client, cap: str) -> bytes:
     return b"".join(client.download("/api/v1/objects/read", {"cap": cap}))
 
 
-def is_copied(node: LocalNode) -> bool:
+def is_copied(client: Client) -> bool:
     """Whether the pool has all that the node knows."""
-    return not node.client.get("/api/v1/status")["counters"]["keyring_behind"]
+    return not client.get("/api/v1/status")["counters"]["keyring_behind"]
 
 
 def test_a_submitter_s_home_is_deleted_and_everything_is_read_back(tmp_path: Path) -> None:
@@ -50,7 +80,7 @@ def test_a_submitter_s_home_is_deleted_and_everything_is_read_back(tmp_path: Pat
         assert done["state"] == "done"
         until(lambda: len(gone.client.get("/api/v1/objects")) == 2, within_s=20, what="both")
         addresses = friend.client.get("/api/v1/status")["addresses"]
-        until(lambda: is_copied(gone), within_s=60, what="a copy in the pool")
+        until(lambda: is_copied(gone.client), within_s=60, what="a copy in the pool")
         swarm.kill_daemon(gone)
         shutil.rmtree(home)
 
@@ -61,37 +91,46 @@ def test_a_submitter_s_home_is_deleted_and_everything_is_read_back(tmp_path: Pat
         said = typed(blank, "recover", "--address", addresses[0], stdin=phrase)
         assert said.returncode == 0, said.stderr
         assert phrase.split()[5] + " " + phrase.split()[6] not in said.stdout
-        with subprocess.Popen(
-            [sys.executable, "-m", "swarmnode.daemon"],
-            env={
-                **os.environ,
-                "SWARM_HOME": str(blank),
-                "SWARM_LISTEN__ADDRESSES": "/ip4/127.0.0.1/tcp/0",
-                "SWARM_NODE__PROFILE": "test",
-                "SWARM_STORAGE__MIN_FREE_GIB": "0",
-            },
-            stderr=subprocess.DEVNULL,
-        ) as daemon:
-            try:
-                client = Client(blank / "run/api.sock")
-                client.wait_ready(30)
-                until(lambda: len(client.get("/api/v1/objects")) == 2, within_s=60, what="objects")
-                until(lambda: bool(client.get("/api/v1/tasks")), within_s=20, what="tasks")
-                assert text_of(client, kept["cap"]) == b"a year of work" * 1000
-                found = client.get(f"/api/v1/tasks/{task}")
-                assert found["state"] == "done"
-                assert text_of(client, found["outputs"][0]["cap"]) == b"result\n"
-                rows = client.get("/api/v1/objects")
-                assert {one["name"] for one in rows} == {"thesis", f"output/{task}/out.txt"}
-                removed = client.call("DELETE", f"/api/v1/objects/{kept['address']}")
-                assert removed["changed"], "they are its owner's again"
-                with pytest.raises(ApiError):
-                    client.call("DELETE", f"/api/v1/objects/{kept['address']}")
-                assert (blank / "keys/lab.key").exists()
-                assert not (blank / "recovering").exists()
-            finally:
-                daemon.terminate()
-                daemon.wait(20)
+        with running(blank) as client:
+            until(lambda: len(client.get("/api/v1/objects")) == 2, within_s=60, what="objects")
+            until(lambda: bool(client.get("/api/v1/tasks")), within_s=20, what="tasks")
+            assert text_of(client, kept["cap"]) == b"a year of work" * 1000
+            found = client.get(f"/api/v1/tasks/{task}")
+            assert found["state"] == "done"
+            assert text_of(client, found["outputs"][0]["cap"]) == b"result\n"
+            rows = client.get("/api/v1/objects")
+            assert {one["name"] for one in rows} == {"thesis", f"output/{task}/out.txt"}
+            removed = client.call("DELETE", f"/api/v1/objects/{kept['address']}")
+            assert removed["changed"], "they are its owner's again"
+            with pytest.raises(ApiError):
+                client.call("DELETE", f"/api/v1/objects/{kept['address']}")
+            assert (blank / "keys/lab.key").exists()
+            assert not (blank / "recovering").exists()
+
+
+def test_the_second_machine_of_a_person_is_destroyed_and_the_first_goes_on(tmp_path: Path) -> None:
+    with swarm_of(3) as swarm:
+        first = swarm.nodes[0]
+        phrase = typed(first.home, "key", "phrase").stdout
+        put(first, b"of the first", "first")
+        second, third = tmp_path / "2", tmp_path / "3"
+        recover(first, second, phrase)
+        with running(second) as client:
+            until(lambda: not (second / "recovering").exists(), within_s=60, what="an end")
+            assert client.get("/api/v1/objects") == [], "what lives is left where it is"
+            path = "/api/v1/objects?name=second"
+            kept = client.upload(path, io.BytesIO(b"of the second"))
+            until(lambda: is_copied(client), within_s=60, what="a copy of the second")
+        until(lambda: is_copied(first.client), within_s=60, what="a copy of the first")
+        shutil.rmtree(second)
+        recover(first, third, phrase)
+        with running(third) as client:
+            until(lambda: not (third / "recovering").exists(), within_s=60, what="an end")
+            rows = client.get("/api/v1/objects")
+            assert [one["name"] for one in rows] == ["second"]
+            assert text_of(client, kept["cap"]) == b"of the second"
+            warnings = first.client.get("/api/v1/status")["warnings"]
+            assert not [one for one in warnings if "machine of yours" in one]
 
 
 def test_a_home_that_is_somebody_s_is_not_recovered_into(tmp_path: Path) -> None:

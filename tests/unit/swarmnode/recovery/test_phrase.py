@@ -9,14 +9,14 @@ from p2p.limits import CONTROL_FRAME_BYTES_MAX
 from p2p.wire.codec import encode
 from storage.limits import KEY_BYTES_MAX
 from swarmnode.errors import PhraseError, SnapshotError
+from swarmnode.recovery.copies import Copies, Pointer
 from swarmnode.recovery.phrase import seed_of, words_of
 from swarmnode.recovery.snapshot import (
-    Pointer,
     Row,
     Snapshot,
-    open_pointer,
+    open_copies,
     pack,
-    seal_pointer,
+    seal_copies,
     tasks_in,
     unpack,
 )
@@ -61,15 +61,15 @@ def test_a_wrong_phrase_is_refused_with_its_fault(text: str, fault: str) -> None
 
 
 def test_where_the_keyring_is_only_its_phrase_tells() -> None:
-    seed, pointer = bytes(32), Pointer("swarm:cap", PeerId("laptop"))
-    value = seal_pointer(seed, pointer, os.urandom)
+    seed, copies = bytes(32), Copies((Pointer("swarm:cap", PeerId("laptop")),))
+    value = seal_copies(seed, copies, os.urandom)
     assert b"swarm:cap" not in value
-    assert open_pointer(seed, value) == pointer
+    assert open_copies(seed, value) == copies
     for wrong in (value[:-1], b"", value[:20] + b"\0" + value[21:]):
         with pytest.raises(SnapshotError, match="not of this phrase"):
-            open_pointer(seed, wrong)
+            open_copies(seed, wrong)
     with pytest.raises(SnapshotError):
-        open_pointer(b"\1" * 32, value)
+        open_copies(b"\1" * 32, value)
 
 
 def test_a_copy_is_read_back_and_nonsense_is_not() -> None:

@@ -1,0 +1,71 @@
+"""Which machine's copy of its keyring lies where, and whose was taken over by whom. Plain rules.
+
+All of a person's machines share this one value, so a change touches what is its machine's own.
+"""
+
+from collections.abc import Sequence
+
+from p2p.ids import PeerId
+from p2p.wire.codec import Record
+from swarmnode.errors import SnapshotError, TakenOverError
+from swarmnode.limits import MACHINES_PER_PERSON_MAX, TAKEN_OVER_KEPT_MAX
+
+
+class Pointer(Record, frozen=True):
+    """Where the newest copy of one machine is, and which machine of the person writes it."""
+
+    cap: str
+    writer: PeerId
+
+
+class Taken(Record, frozen=True):
+    """A machine that was gone, and the one that has its things now."""
+
+    writer: PeerId
+    by: PeerId
+
+
+class Copies(Record, frozen=True):
+    """The copies of all machines of a person."""
+
+    pointers: tuple[Pointer, ...] = ()
+    """One of each machine; more where one has just taken over those of others."""
+    taken: tuple[Taken, ...] = ()
+    """The oldest first."""
+
+
+def check_may_write(copies: Copies, me: PeerId) -> None:
+    """Raises TakenOverError, and SnapshotError when there is no room for one more machine."""
+    for one in copies.taken:
+        if one.writer == me:
+            raise TakenOverError(one.by)
+    others = sum(one.writer != me for one in copies.pointers)
+    if others >= MACHINES_PER_PERSON_MAX:
+        raise SnapshotError(
+            f"{others} machines of yours have one already, and there is no room for more: "
+            "`recover` on a blank machine takes over those of machines that are gone"
+        )
+
+
+def with_copy(copies: Copies, mine: Pointer) -> Copies:
+    """This machine's newest copy in place of what it had, and of what it took over.
+
+    Raises TakenOverError, SnapshotError.
+    """
+    check_may_write(copies, mine.writer)
+    others = tuple(one for one in copies.pointers if one.writer != mine.writer)
+    return Copies((*others, mine), copies.taken)
+
+
+def taken_over(copies: Copies, gone: Sequence[Pointer], me: PeerId) -> Copies:
+    """Copies of machines that are gone are this machine's from now on.
+
+    Raises SnapshotError when one is no longer as it was: its machine lives, or somebody was faster.
+    """
+    if not set(gone) <= set(copies.pointers):
+        raise SnapshotError("the copies have changed meanwhile")
+    pointers = tuple(Pointer(one.cap, me) if one in gone else one for one in copies.pointers)
+    writers = dict.fromkeys(one.writer for one in gone)
+    before = tuple(one for one in copies.taken if one.writer not in writers)
+    taken = (*before, *(Taken(writer, me) for writer in writers))
+    return Copies(pointers, taken[-TAKEN_OVER_KEPT_MAX:])

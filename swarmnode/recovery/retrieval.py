@@ -1,0 +1,159 @@
+"""Brings the things of machines that are gone to this one, from the copies that they left.
+
+who is gone -> their copies read -> theirs become ours in the list -> objects, people and tasks
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol
+
+import trio
+
+from p2p.ids import PeerId
+from storage.caps import parse_cap
+from storage.engine.port import Tables, WriteView
+from storage.errors import StorageError
+from storage.facade import Objects
+from storage.objects.keyring import Keyring
+from swarmnode.edges import Vault
+from swarmnode.errors import SnapshotError
+from swarmnode.estate.service import ESTATES
+from swarmnode.people.book import TABLE as PEOPLE
+from swarmnode.recovery.copies import Copies, Pointer, taken_over
+from swarmnode.recovery.others import Life
+from swarmnode.recovery.shelf import Shelf
+from swarmnode.recovery.snapshot import Snapshot, tasks_in, unpack
+from swarmnode.tasks.records import TaskRecord
+
+NOTHING_S: Final = 600.0
+"""What could not be had, or known, for so long after the first other was met is not to be had."""
+
+log = logging.getLogger("swarm.recovery")
+
+
+class Ledger(Protocol):
+    """The part of MarketService that is needed here."""
+
+    async def take_up(self, records: Sequence[TaskRecord]) -> None:
+        """Go on with tasks that another machine of ours had submitted."""
+        ...
+
+
+class Retrieval:
+    """What `recover` asked for, tried again until all is here. Each step may be repeated."""
+
+    def __init__(
+        self,
+        vault: Vault,
+        shelf: Shelf,
+        objects: Objects,
+        keyring: Keyring,
+        market: Ledger,
+        tables: Tables,
+        me: PeerId,
+        life: Callable[[PeerId], Awaitable[Life]],
+    ) -> None:
+        self._vault, self._shelf, self._objects, self._me = vault, shelf, objects, me
+        self._keyring, self._market, self._tables, self._life = keyring, market, tables, life
+        self.warning = ""
+        """Why things are not back; for status."""
+        self._met_s: float | None = None
+        """When somebody was asked for the copies first."""
+        self._back: set[str] = set()
+        """Copies whose things are here."""
+        self._seeds = (b"", b"")
+
+    async def go_on(self) -> bool:
+        """Whether there is nothing more to bring back."""
+        if self._met_s is None:
+            self._met_s = trio.current_time()
+        is_late = trio.current_time() >= self._met_s + NOTHING_S
+        try:
+            copies = await self._shelf.read()
+            if not copies.pointers:
+                return self._found_nothing(is_late)
+            found = await self._lives(copies)
+            troubles = await self._bring(copies, found)
+        except (StorageError, SnapshotError) as exc:
+            self.warning = f"your things are not back yet: {exc}"
+            return False
+        unsure = [peer for peer, life in found.items() if life is Life.UNSURE]
+        troubles += [f"{peer} does not answer, and may still live" for peer in unsure]
+        living = [peer for peer, life in found.items() if life is Life.LIVES]
+        if troubles and not (is_late and (self._back or living or unsure)):
+            self.warning = f"not all of your things are back yet: {'; '.join(troubles)}"
+            return False
+        self._end(troubles, living)
+        return True
+
+    def _end(self, troubles: Sequence[str], living: Sequence[PeerId]) -> None:
+        for words in troubles:
+            log.warning("the copy of a machine of yours was left where it is: %s", words)
+        for peer in living:
+            log.warning(
+                "another machine of yours, %s, is up: what was put there stays there. To move "
+                "here, stop it and recover into a blank SWARM_HOME",
+                peer,
+            )
+        self._vault.recovered(*self._seeds)
+        self.warning = ""
+
+    def _found_nothing(self, is_late: bool) -> bool:
+        """Those who keep it may not have been met yet: only after a while there is none."""
+        self.warning = "your things are not back yet: nobody who was met keeps your keyring"
+        if not is_late:
+            return False
+        log.warning("the pool keeps no keyring under your name: nothing is brought back")
+        self._end((), ())
+        return True
+
+    async def _lives(self, copies: Copies) -> dict[PeerId, Life]:
+        found: dict[PeerId, Life] = {}
+
+        async def look(peer: PeerId) -> None:
+            found[peer] = await self._life(peer)
+
+        async with trio.open_nursery() as nursery:
+            for peer in {one.writer for one in copies.pointers} - {self._me}:
+                nursery.start_soon(look, peer)
+        return found
+
+    async def _bring(self, copies: Copies, found: dict[PeerId, Life]) -> list[str]:
+        """What stands in the way of some copies; the things of all others are here."""
+        gone = [one for one in copies.pointers if found.get(one.writer) is Life.GONE]
+        ours = [one for one in copies.pointers if one.writer == self._me]
+        # Taken over by an earlier try: no end without them, as our next copy replaces them.
+        read = {one: await self._fetch(one) for one in ours if one.cap not in self._back}
+        troubles = []
+        for pointer in gone:
+            try:
+                read[pointer] = await self._fetch(pointer)
+            except (StorageError, SnapshotError) as exc:
+                troubles.append(f"the copy of {pointer.writer} cannot be read: {exc}")
+        taken = [one for one in gone if one in read]
+        if taken:  # before its tasks go on here: a machine that returns must not go on, too
+            await self._shelf.change(lambda now: taken_over(now, taken, self._me))
+        newest_first = sorted(read.items(), key=lambda pair: -pair[1][0].taken_ms)
+        for pointer, (snapshot, tasks) in newest_first:
+            await self._restore(snapshot, tasks)
+            self._back.add(pointer.cap)
+        return troubles
+
+    async def _fetch(self, pointer: Pointer) -> tuple[Snapshot, list[TaskRecord]]:
+        parts = [part async for part in self._objects.get(parse_cap(pointer.cap))]
+        snapshot = unpack(b"".join(parts))
+        return snapshot, tasks_in(snapshot)
+
+    async def _restore(self, snapshot: Snapshot, tasks: Sequence[TaskRecord]) -> None:
+        await self._keyring.restore(snapshot.objects)
+
+        def write(view: WriteView) -> None:
+            for row in snapshot.rows:
+                if row.table in (ESTATES, PEOPLE) and view.get(row.table, row.key) is None:
+                    view.put(row.table, row.key, row.value)
+
+        await self._tables.transact(write)
+        await self._market.take_up(tasks)
+        lab, network = self._seeds
+        self._seeds = (lab or snapshot.lab_seed, network or snapshot.network_seed)
+        log.info("%d objects and %d tasks are back", len(snapshot.objects), len(tasks))

@@ -1,0 +1,224 @@
+"""Several machines of one person, on virtual time: losing any of them loses nothing."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import cast
+
+import pytest
+import trio
+
+from p2p.ids import PeerId
+from storage.caps import text_of_cap
+from storage.facade import Kind, ReadCap
+from storage.ids import Address, ObjectKey
+from swarmnode.node import Node
+from swarmnode.recovery.copies import Copies, Pointer, with_copy
+from swarmnode.recovery.shelf import NAME, Shelf
+from swarmnode.recovery.snapshot import seal_copies
+from swarmnode.tasks.spec import Shape, TaskSpec
+from testnet.sim.chaos import SETTINGS
+from testnet.sim.seeded import simulated, until
+from testnet.sim.world import World
+
+NAMES = ["m0", "m1", "m2", "laptop", "server", "blank"]
+SEED = bytes(range(32))
+NOWHERE = TaskSpec(run=("true",), shape=Shape(cpu_millis=10**9))
+"""A task that waits for a machine that nobody has."""
+
+
+@dataclass
+class FakeVault:
+    """As HomeVault."""
+
+    seed: bytes = SEED
+    recovering: bool = False
+
+    def is_recovering(self) -> bool:
+        return self.recovering
+
+    def keys(self) -> tuple[bytes, bytes]:
+        return b"", b""
+
+    def recovered(self, lab_seed: bytes, network_seed: bytes) -> None:
+        self.recovering = False
+
+
+@asynccontextmanager
+async def machines(seed: int = 5) -> AsyncIterator[World]:
+    """Three strangers, and `laptop` and `server` of one person; `blank` is not there yet."""
+    world = World(seed, NAMES, settings=SETTINGS, labs=1)
+    world.vaults = {"laptop": FakeVault(), "server": FakeVault()}
+    world.vaults["blank"] = FakeVault(recovering=True)
+    async with world.running(start=False):
+        for name in NAMES[:-1]:
+            await world.start(name)
+        await trio.sleep(20)
+        yield world
+
+
+async def put(node: Node, text: str) -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        yield text.encode()
+
+    await node.objects.put(parts(), name=text)
+
+
+def things(node: Node) -> set[str]:
+    return {one.name for one in node.objects.entries() if one.mark.kind != Kind.KEYRING}
+
+
+def copies_held(node: Node) -> int:
+    return sum(one.mark.kind == Kind.KEYRING for one in node.objects.entries())
+
+
+async def is_copied(*nodes: Node) -> None:
+    for node in nodes:
+        assert node.recovery is not None
+        recovery = node.recovery
+        await until(lambda: not recovery.is_behind, within_s=120, look_s=0.1)  # noqa: B023
+
+
+def shelf(node: Node) -> Shelf:
+    key = node.edges.signer.from_seed(SEED)
+    return Shelf(node.storage.names.person(key), SEED, node.edges.entropy)
+
+
+def is_back(world: World) -> bool:
+    vault = world.vaults["blank"]
+    return not vault.is_recovering()
+
+
+async def recover(world: World) -> Node:
+    node = await world.start("blank")
+    await until(partial(is_back, world), within_s=300, look_s=0.1)
+    return node
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("dies", ["laptop", "server"])
+@simulated
+async def test_the_machine_that_dies_is_brought_back_and_the_living_one_left_alone(
+    dies: str, *, at_once: bool
+) -> None:
+    lives = "server" if dies == "laptop" else "laptop"
+    async with machines() as world:
+        for name in (dies, lives):
+            await put(world[name].up, f"of {name}")
+            if not at_once:
+                await is_copied(world[name].up)
+        lost = await world[dies].up.market.submit(NOWHERE)
+        await world[lives].up.market.submit(NOWHERE)
+        await is_copied(world[dies].up, world[lives].up)
+        await world.power_cut(dies)
+        world.lose_disk(dies)
+        blank = await recover(world)
+        assert things(blank) == {f"of {dies}"}
+        assert [one.record.task for one in blank.market.tasks()] == [lost]
+        await put(world[lives].up, "later")
+        await is_copied(blank, world[lives].up)
+        assert not [one for one in world[lives].up.status().warnings if "machine of yours" in one]
+        found = await shelf(blank).read()
+        writers = {one.writer for one in found.pointers}
+        assert writers == {world["blank"].peer, world[lives].peer}
+        assert len(found.pointers) == 2
+        assert copies_held(world[lives].up) == copies_held(blank) == 1
+
+
+@simulated
+async def test_both_machines_die_and_all_is_back() -> None:
+    async with machines() as world:
+        for name in ("laptop", "server"):
+            await put(world[name].up, f"of {name}")
+        await is_copied(world["laptop"].up, world["server"].up)
+        for name in ("laptop", "server"):
+            await world.power_cut(name)
+            world.lose_disk(name)
+        blank = await recover(world)
+        assert things(blank) == {"of laptop", "of server"}
+        await is_copied(blank)
+        found = await shelf(blank).read()
+        assert [one.writer for one in found.pointers] == [world["blank"].peer]
+
+
+@simulated
+async def test_of_many_writes_at_once_none_is_lost() -> None:
+    async with machines() as world:
+        for round_ in range(5):
+            async with trio.open_nursery() as nursery:
+                for name in ("laptop", "server"):
+                    nursery.start_soon(put, world[name].up, f"{name} {round_}")
+            await is_copied(world["laptop"].up, world["server"].up)
+            writers = {one.writer for one in (await shelf(world["m0"].up).read()).pointers}
+            assert writers == {world["laptop"].peer, world["server"].peer}
+
+
+@simulated
+async def test_while_all_others_live_there_is_nothing_to_take_over() -> None:
+    async with machines() as world:
+        await put(world["laptop"].up, "of laptop")
+        await is_copied(world["laptop"].up, world["server"].up)
+        blank = await recover(world)
+        assert things(blank) == set()
+        await put(blank, "of blank")
+        await is_copied(blank)
+        found = await shelf(blank).read()
+        assert len(found.pointers) == 3
+        assert found.taken == ()
+
+
+@simulated
+async def test_a_copy_that_cannot_be_read_is_left_and_holds_up_no_other() -> None:
+    async with machines() as world:
+        await put(world["laptop"].up, "of laptop")
+        await is_copied(world["laptop"].up, world["server"].up)
+        lost = Pointer(
+            text_of_cap(ReadCap(Address(bytes(32)), ObjectKey(bytes(32)))), PeerId("old")
+        )
+        await shelf(world["m0"].up).change(lambda now: with_copy(now, lost))
+        await world.power_cut("laptop")
+        blank = await world.start("blank")
+        await until(lambda: things(blank) == {"of laptop"}, within_s=300, look_s=0.1)
+        assert blank.recovery is not None
+        recovery = blank.recovery
+        await until(lambda: "copy of old cannot be read" in recovery.warning, within_s=60)
+        await until(partial(is_back, world), within_s=700, look_s=0.5)
+        await is_copied(blank)
+        assert recovery.warning == ""
+        assert lost in (await shelf(blank).read()).pointers
+
+
+@simulated
+async def test_a_machine_whose_things_were_taken_over_says_so_and_overwrites_nothing() -> None:
+    async with machines() as world:
+        await put(world["laptop"].up, "of laptop")
+        await is_copied(world["laptop"].up)
+        await world.power_cut("laptop")
+        blank = await recover(world)
+        await is_copied(blank)
+        before = await shelf(blank).read()
+        laptop = await world.start("laptop")
+        await put(laptop, "after its return")
+        assert laptop.recovery is not None
+        recovery = laptop.recovery
+        await until(lambda: "took over" in recovery.warning, within_s=120, look_s=0.1)
+        assert world["blank"].peer in recovery.warning
+        assert await shelf(blank).read() == before
+
+
+@simulated
+async def test_the_single_copy_that_an_older_node_left_is_brought_back() -> None:
+    async with machines() as world:
+        await put(world["laptop"].up, "of laptop")
+        await is_copied(world["laptop"].up, world["server"].up)
+        copies = await shelf(world["m0"].up).read()
+        mine = next(one for one in copies.pointers if one.writer == world["laptop"].peer)
+        node = world["m0"].up
+        names = node.storage.names.person(node.edges.signer.from_seed(SEED))
+        known = await names.read(NAME)
+        assert known is not None
+        value = seal_copies(SEED, cast("Copies", mine), node.edges.entropy)
+        await names.write(NAME, value, expected=known.sequence, fence=0)
+        await world.power_cut("laptop")
+        assert things(await recover(world)) == {"of laptop"}
