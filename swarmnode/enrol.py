@@ -153,10 +153,13 @@ def read_invite(argument: str, now_ms: int) -> Invite:
 def join(home: Home, invite: Invite, names: Names, entropy: Entropy, now_ms: int) -> Standing:
     """Use an invite: create keys, sign our certificates, remember whom to call.
 
+    The same invite again changes nothing; another one replaces the one we came with, since ours
+    may have been used up by somebody else before we were let in. Who came with none stays as is.
+
     Raises IdentityError when this home belongs to another network or the invite proves nothing.
     """
     home.make()
-    if home.membership_file.exists() and not _wants_renewal(home, invite, now_ms):
+    if home.membership_file.exists() and not _is_wanted(home, invite, now_ms):
         return standing(home, False, now_ms)
     granted = invite.grant()
     brings_lab = granted is None or granted.new_lab
@@ -175,8 +178,8 @@ def join(home: Home, invite: Invite, names: Names, entropy: Entropy, now_ms: int
     return standing(home, True, now_ms)
 
 
-def _wants_renewal(home: Home, invite: Invite, now_ms: int) -> bool:
-    """True if our membership of the invite's network has ended or soon will."""
+def _is_wanted(home: Home, invite: Invite, now_ms: int) -> bool:
+    """True if the invite gives more than our membership, which ends soon or came with another."""
     now = load_membership(home)
     if now.anchor != invite.anchor:
         raise IdentityError(
@@ -184,7 +187,12 @@ def _wants_renewal(home: Home, invite: Invite, now_ms: int) -> bool:
             f"{invite.anchor.network}: use another SWARM_HOME for a second one"
         )
     me = standing(home, False, now_ms).me
-    return me is None or me.expires_ms - now_ms < RENEW_WITHIN_MS
+    if me is None or me.expires_ms - now_ms < RENEW_WITHIN_MS:
+        return True
+    granted = invite.grant()
+    return (
+        granted is not None and me.came_with is not None and me.came_with.invite != granted.invite
+    )
 
 
 def standing(home: Home, changed: bool, now_ms: int) -> Standing:

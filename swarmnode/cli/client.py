@@ -174,9 +174,11 @@ class Client:
         return _UnixConnection(self.socket_path, timeout_s)
 
     def _unreachable(self, error: BaseException) -> str:
+        where = self.url or self.socket_path
+        if isinstance(error, PermissionError):
+            return f"{where} belongs to another user: set SWARM_HOME to a folder of your own"
         plain = isinstance(error, FileNotFoundError | ConnectionRefusedError)
         why = "" if plain else f" ({error})"
-        where = self.url or self.socket_path
         return f"no node answers at {where}{why}: start one with `swarmnode run`"
 
     def _went_away(self, error: BaseException) -> str:

@@ -17,6 +17,7 @@ from p2p.errors import IdentityError
 from p2p.identity.invites import encode_invite
 from p2p.identity.issue import DAY_MS, Grant, Names
 from p2p.identity.private_files import replace_private_file
+from p2p.identity.records import InviteCert
 from p2p.ids import PeerId
 from p2p.limits import INVITE_ADDRESSES_MAX, INVITE_CHARS_MAX
 from swarmnode import enrol
@@ -125,7 +126,7 @@ def invite(
     if fmt == "table":
         click.echo(text)
         until = "" if given is None else f" until {_date(given.join_by_ms)}"
-        click.echo(f"whoever reads it may join{until}: swarmnode join <invite>", err=True)
+        click.echo(f"{_whom(given)} may join{until}: swarmnode join <invite>", err=True)
         return
     document: dict[str, object] = {"invite": text, "network": made.anchor.network}
     document["addresses"] = list(made.addresses())
@@ -133,6 +134,14 @@ def invite(
         document |= {"id": given.invite, "uses": given.uses, "join_by_ms": given.join_by_ms}
         document |= {"valid_until_ms": made.certificates[-1].expires_ms}
     emit(document, fmt)
+
+
+def _whom(given: InviteCert | None) -> str:
+    """Whoever reads an invite uses it up: most people have more machines than one."""
+    if given is None:
+        return "whoever reads it"
+    one = "whoever reads it first, one machine only (more: --uses N),"
+    return one if given.uses == 1 else f"the first {given.uses} who read it"
 
 
 @click.command()
@@ -143,7 +152,8 @@ def join(invite: str, fmt: str, **naming: Any) -> None:  # noqa: ANN401
     """Join a network with an invite.
 
     INVITE is the string `swarm1...`, `-` to read that line from stdin (so that it is not seen in
-    the process list), or the .toml file of an open network. Repeating it changes nothing.
+    the process list), or the .toml file of an open network. Repeating it changes nothing; another
+    invite replaces the one this machine came with (a node that runs has to be started again).
     """
     text = _read_line() if invite == "-" else invite
     with reporting():

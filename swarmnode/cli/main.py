@@ -3,12 +3,13 @@
 Every command is one row of COMMANDS and one of SUMMARIES: `--help` imports click alone.
 """
 
+import contextlib
 import errno
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -81,10 +82,34 @@ class LazyGroup(NearestGroup):
         assert isinstance(command, click.Command)
         return command
 
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,  # noqa: ANN401
+    ) -> click.Context:
+        """As click's, which prints `--help` and `--version` here."""
+        with _reader_may_go():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
+        """As click's, which would end with code 1 when nobody reads our output."""
+        with _reader_may_go():
+            return super().invoke(ctx)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List names and summaries without importing anything."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, SUMMARIES[name]) for name in self.list_commands(ctx)])
+
+
+@contextlib.contextmanager
+def _reader_may_go() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise exits.ReaderGoneError from error
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -104,7 +129,8 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=(
         "Exit codes: 0 ok, 1 error, 2 usage, 3 node unreachable, 4 not allowed, 5 not found, "
-        "6 degraded, 75 try again later, 125-127 task could not run, 130 interrupted."
+        "6 degraded, 75 try again later, 125-127 task could not run, 130 interrupted, "
+        "141 nobody reads the output."
     ),
 )
 @click.option(

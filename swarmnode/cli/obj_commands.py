@@ -23,13 +23,23 @@ DURABILITIES = ("durable", "quorum", "local")
 KINDS = ("put", "input", "output", "checkpoint")
 
 
+class _Place(click.Path):
+    """A path that is not empty, as that of a variable that was never set, which means `.`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """As click's."""
+        if value == "":
+            self.fail("the name is empty: `.` is this folder", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 @click.group(cls=NearestGroup)
 def obj() -> None:
     """Store bytes in the pool and read them anywhere."""
 
 
 @obj.command("put")
-@click.argument("file", type=click.Path(allow_dash=True, path_type=Path), metavar="FILE|FOLDER|-")
+@click.argument("file", type=_Place(allow_dash=True, path_type=Path), metavar="FILE|FOLDER|-")
 @click.option("--name", default="", help="A name for `obj ls`  [default: the file's].")
 @click.option("--durability", type=click.Choice(DURABILITIES), default="durable")
 @output_option
@@ -59,7 +69,7 @@ def put(file: Path, name: str, durability: str, fmt: str) -> None:
 
 @obj.command("get")
 @click.argument("cap")
-@click.argument("file", type=click.Path(allow_dash=True, path_type=Path), metavar="FILE|FOLDER|-")
+@click.argument("file", type=_Place(allow_dash=True, path_type=Path), metavar="FILE|FOLDER|-")
 @click.option("--force", is_flag=True, help="Replace FILE when it exists; regular files only.")
 @click.option("--raw", is_flag=True, help="The bytes as they are, also those of a folder.")
 @output_option

@@ -98,7 +98,7 @@ def _stay_with(client: Client, made: str, fmt: str, cancel_on_interrupt: bool) -
     if detail is None:
         task_logs.leave_quietly()
         task_follow.say(f"nobody reads its output; see swarmnode task show {made}")
-        return exits.INTERRUPTED
+        return exits.READER_GONE
     if not as_table:
         emit(detail, fmt)
     elif words := task_follow.ending_of(detail):
@@ -145,7 +145,7 @@ def show(task_id: str, fmt: str) -> None:
 @click.option("--stream", type=click.Choice(["both", *task_follow.STREAMS]), default="both")
 @click.option("--attempt", type=click.IntRange(0), default=0, help="Only this one (see task show).")
 @output_option
-def logs(task_id: str, follow: bool, stream: str, attempt: int, fmt: str) -> None:
+def logs(task_id: str, follow: bool, stream: str, attempt: int, fmt: str) -> int:
     """Print what a task printed: its stdout to ours, its stderr to ours.
 
     Of all its attempts, those that were lost among them. With -o jsonl every line is an object, as
@@ -164,11 +164,12 @@ def logs(task_id: str, follow: bool, stream: str, attempt: int, fmt: str) -> Non
         copier = task_logs.Copier(client, found, sinks, follow=follow, attempt=attempt)
         if not copier.finish():
             task_logs.leave_quietly()
-            return
+            return exits.READER_GONE
     if fmt == "jsonl":
         lines.end()
     elif fmt == "json":
         emit(whole.texts(), fmt)
+    return exits.OK
 
 
 @task.command("explain")

@@ -159,7 +159,7 @@ def _checkpoint(reader: Reader | None) -> CheckpointSpec | None:
 
 def _text(given: object) -> str:
     if not isinstance(given, str) or len(given) > 128 or not given.isprintable():
-        raise ValueError(f"{given!r} is not a short printable text")
+        raise ValueError(f"{str(given)[:40]!r} is no printable text of at most 128 characters")
     return given
 
 

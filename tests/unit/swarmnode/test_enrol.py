@@ -115,9 +115,10 @@ def test_joining_makes_a_member_who_knows_whom_to_call(alpha: Home, beta: Home) 
 def test_joining_again_changes_nothing_until_the_membership_is_nearly_over(
     alpha: Home, beta: Home
 ) -> None:
-    peer = enrol.join(beta, invite_from(alpha), BOB, os.urandom, NOW).peer
+    invite = invite_from(alpha)
+    peer = enrol.join(beta, invite, BOB, os.urandom, NOW).peer
     before = contents(beta)
-    assert not enrol.join(beta, invite_from(alpha), BOB, os.urandom, NOW).changed
+    assert not enrol.join(beta, invite, BOB, os.urandom, NOW).changed
     assert contents(beta) == before
     later_ms = NOW + 400 * DAY_MS
     assert enrol.standing(beta, False, later_ms).me is None
@@ -125,6 +126,26 @@ def test_joining_again_changes_nothing_until_the_membership_is_nearly_over(
     assert renewed.changed
     assert renewed.peer == peer
     assert renewed.me is not None
+
+
+def test_another_invite_replaces_one_that_somebody_else_used_up(alpha: Home, beta: Home) -> None:
+    first = enrol.join(beta, invite_from(alpha), BOB, os.urandom, NOW)
+    other = invite_from(alpha)
+    joined = enrol.join(beta, other, BOB, os.urandom, NOW)
+    granted = other.grant()
+    assert granted is not None
+    assert first.me is not None
+    assert joined.me is not None
+    assert joined.changed
+    assert joined.me.came_with is not None
+    assert joined.me.came_with.invite == granted.invite
+    assert (joined.peer, joined.me.member) == (first.peer, first.me.member)
+
+
+def test_a_founder_who_pastes_an_invite_stays_the_founder(alpha: Home) -> None:
+    before = contents(alpha)
+    assert not enrol.join(alpha, invite_from(alpha), BOB, os.urandom, NOW).changed
+    assert contents(alpha) == before
 
 
 def test_one_home_belongs_to_one_network(alpha: Home, beta: Home, tmp_path: Path) -> None:

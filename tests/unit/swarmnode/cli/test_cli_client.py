@@ -1,5 +1,6 @@
 """The CLI's way to the node when the node is not as it should be."""
 
+import http.client
 import io
 import os
 import socket
@@ -69,6 +70,17 @@ def test_a_node_that_is_starting_is_waited_for(tmp_path: Path) -> None:
     starting = answer("503 Starting", STARTING)
     with answering(path, starting, starting, answer("200 OK", b"[]")):
         assert Client(path).get("/api/v1/tasks") == []
+
+
+def test_the_socket_of_another_user_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: http.client.HTTPConnection) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("swarmnode.cli.client._UnixConnection.connect", refuse)
+    with pytest.raises(NodeUnreachableError, match="another user: set SWARM_HOME to a folder of y"):
+        Client(tmp_path / "api.sock").get("/api/v1/tasks")
 
 
 @pytest.mark.parametrize(

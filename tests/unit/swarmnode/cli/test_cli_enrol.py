@@ -65,7 +65,10 @@ def test_from_nothing_to_two_members(tmp_path: Path) -> None:
     shown = swarmnode(alpha, "invite")
     assert shown.stdout.startswith("swarm1")
     assert shown.stdout.count("\n") == 1
-    assert "whoever reads it may join until 20" in shown.stderr
+    assert (
+        "whoever reads it first, one machine only (more: --uses N), may join until 20"
+        in shown.stderr
+    )
 
     joined = document(
         swarmnode(

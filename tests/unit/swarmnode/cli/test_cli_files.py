@@ -247,6 +247,32 @@ def test_a_reader_that_goes_away_ends_the_command_without_a_word(
         assert child.wait(30) == 141
 
 
+@pytest.mark.parametrize(
+    "words", ["status", "peer ls", "obj ls", "task ls", "config show", "--help"]
+)
+def test_every_command_ends_as_documented_when_nobody_reads_it(
+    words: str, node: ServedNode
+) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    try:
+        done = swarm(*words.split(), stdout=theirs)
+    finally:
+        os.close(theirs)
+    assert done.returncode == 141, done.stderr
+    assert done.stderr == b""
+
+
+def test_an_empty_name_is_not_the_current_folder(
+    node: ServedNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/secret").write_text("stays here")
+    monkeypatch.chdir(tmp_path / "here")
+    assert run(["obj", "put", ""]) == 2
+    assert objects(node) == 0
+
+
 def test_progress_shows_itself_on_long_transfers_alone() -> None:
     said: list[str] = []
     now = [0.0]
