@@ -225,6 +225,9 @@ AUCTIONS_CLOSED_MAX: Final = 1024
 """Awarded auctions whose winner is remembered, so that its late bids do not release its room."""
 
 # The local API
+API_TOKENS_MAX: Final = 256
+"""Tokens in one file: each request is compared with all of them."""
+
 API_CONNECTIONS_MAX: Final = 512
 """Connections to one listener: a sweep's `task wait` each, a dashboard, a proxy; 40 KB each."""
 

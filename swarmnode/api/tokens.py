@@ -19,10 +19,9 @@ from p2p.errors import IdentityError
 from p2p.identity.private_files import read_private_file, replace_private_file
 from swarmnode.api.asker import Asker
 from swarmnode.errors import ConfigError, TokenUnknownError
+from swarmnode.limits import API_TOKENS_MAX
 
 TOKEN_SCOPES: Final = ("read", "submit", "admin")
-TOKENS_MAX: Final = 256
-"""Tokens in one file: each request is compared with all of them."""
 ID_CHARS: Final = 12
 """Of the hash, to name a token by."""
 _TOKEN_BYTES: Final = 32
@@ -93,8 +92,8 @@ def add_token(
 
     Raises ConfigError, IdentityError (the file or its folder is open to others).
     """
-    if len(read_granted(file)) >= TOKENS_MAX:
-        raise ConfigError(f"{file} holds {TOKENS_MAX} tokens already: remove some lines")
+    if len(read_granted(file)) >= API_TOKENS_MAX:
+        raise ConfigError(f"{file} holds {API_TOKENS_MAX} tokens already: remove some lines")
     token = f"swarm-{scope}-{entropy(_TOKEN_BYTES).hex()}"
     before = read_private_file(file) if file.exists() else b""
     shown = "".join(char for char in name if char.isprintable()).replace("#", "")[:64]
