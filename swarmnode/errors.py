@@ -69,14 +69,6 @@ class SnapshotError(SwarmError):
     """The copy of the keyring in the pool cannot be used here; the text says why."""
 
 
-class TakenOverError(SwarmError):
-    """This machine was thought gone, and another one of its person has its things now."""
-
-    def __init__(self, by: str) -> None:
-        super().__init__(f"{by} took over what was copied from here")
-        self.by = by
-
-
 class PersonUnknownError(SwarmError):
     """Nobody of that name is let in to this node: see `swarmnode person ls`."""
 

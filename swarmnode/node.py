@@ -204,7 +204,7 @@ class Node:
             shelf,
             *things,
             self.waits_for_others,
-            Retrieval(vault, shelf, *things, others.life),
+            Retrieval(vault, shelf, *things, others.life, wall_ms=edges.wall_ms),
             wall_ms=edges.wall_ms,
         )
 

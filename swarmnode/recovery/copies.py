@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from p2p.ids import PeerId
 from p2p.wire.codec import Record
-from swarmnode.errors import SnapshotError, TakenOverError
+from swarmnode.errors import SnapshotError
 from swarmnode.limits import MACHINES_PER_PERSON_MAX, TAKEN_OVER_KEPT_MAX
 
 
@@ -23,6 +23,8 @@ class Taken(Record, frozen=True):
 
     writer: PeerId
     by: PeerId
+    at_ms: int = 0
+    """By the taker's clock: tasks of the other that are older are the taker's."""
 
 
 class Copies(Record, frozen=True):
@@ -34,11 +36,13 @@ class Copies(Record, frozen=True):
     """The oldest first."""
 
 
-def check_may_write(copies: Copies, me: PeerId) -> None:
-    """Raises TakenOverError, and SnapshotError when there is no room for one more machine."""
-    for one in copies.taken:
-        if one.writer == me:
-            raise TakenOverError(one.by)
+def taken_from(copies: Copies, me: PeerId) -> Taken | None:
+    """Whether this machine was thought gone, and by whom."""
+    return next((one for one in copies.taken if one.writer == me), None)
+
+
+def check_room(copies: Copies, me: PeerId) -> None:
+    """Raises SnapshotError when there is no room for one more machine."""
     others = sum(one.writer != me for one in copies.pointers)
     if others >= MACHINES_PER_PERSON_MAX:
         raise SnapshotError(
@@ -47,17 +51,19 @@ def check_may_write(copies: Copies, me: PeerId) -> None:
         )
 
 
-def with_copy(copies: Copies, mine: Pointer) -> Copies:
+def with_copy(copies: Copies, mine: Pointer, known: Taken | None) -> Copies:
     """This machine's newest copy in place of what it had, and of what it took over.
 
-    Raises TakenOverError, SnapshotError.
+    `known` is who had taken it over when the copy was made. Raises SnapshotError.
     """
-    check_may_write(copies, mine.writer)
+    check_room(copies, mine.writer)
+    if taken_from(copies, mine.writer) != known:
+        raise SnapshotError("another machine of yours has just taken over what was here")
     others = tuple(one for one in copies.pointers if one.writer != mine.writer)
     return Copies((*others, mine), copies.taken)
 
 
-def taken_over(copies: Copies, gone: Sequence[Pointer], me: PeerId) -> Copies:
+def taken_over(copies: Copies, gone: Sequence[Pointer], me: PeerId, now_ms: int) -> Copies:
     """Copies of machines that are gone are this machine's from now on.
 
     Raises SnapshotError when one is no longer as it was: its machine lives, or somebody was faster.
@@ -67,5 +73,5 @@ def taken_over(copies: Copies, gone: Sequence[Pointer], me: PeerId) -> Copies:
     pointers = tuple(Pointer(one.cap, me) if one in gone else one for one in copies.pointers)
     writers = dict.fromkeys(one.writer for one in gone)
     before = tuple(one for one in copies.taken if one.writer not in writers)
-    taken = (*before, *(Taken(writer, me) for writer in writers))
+    taken = (*before, *(Taken(writer, me, now_ms) for writer in writers))
     return Copies(pointers, taken[-TAKEN_OVER_KEPT_MAX:])

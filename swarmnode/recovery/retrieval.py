@@ -52,9 +52,12 @@ class Retrieval:
         tables: Tables,
         me: PeerId,
         life: Callable[[PeerId], Awaitable[Life]],
+        *,
+        wall_ms: Callable[[], int],
     ) -> None:
         self._vault, self._shelf, self._objects, self._me = vault, shelf, objects, me
         self._keyring, self._market, self._tables, self._life = keyring, market, tables, life
+        self._wall_ms = wall_ms
         self.warning = ""
         """Why things are not back; for status."""
         self._met_s: float | None = None
@@ -131,8 +134,9 @@ class Retrieval:
             except (StorageError, SnapshotError) as exc:
                 troubles.append(f"the copy of {pointer.writer} cannot be read: {exc}")
         taken = [one for one in gone if one in read]
+        now_ms = self._wall_ms()
         if taken:  # before its tasks go on here: a machine that returns must not go on, too
-            await self._shelf.change(lambda now: taken_over(now, taken, self._me))
+            await self._shelf.change(lambda now: taken_over(now, taken, self._me, now_ms))
         newest_first = sorted(read.items(), key=lambda pair: -pair[1][0].taken_ms)
         for pointer, (snapshot, tasks) in newest_first:
             await self._restore(snapshot, tasks)

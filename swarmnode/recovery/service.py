@@ -3,6 +3,7 @@
 a put, task or checkpoint -> a moment of rest -> snapshot put -> its place under the person's name
 """
 
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from typing import Final, Protocol
@@ -17,11 +18,11 @@ from storage.errors import StorageError, StoreFullError
 from storage.facade import Kind, Mark, Objects, ReadCap
 from storage.objects.keyring import Keyring
 from swarmnode.edges import Vault
-from swarmnode.errors import SnapshotError, TakenOverError
+from swarmnode.errors import SnapshotError
 from swarmnode.estate.service import ESTATES
 from swarmnode.market.explain import EventsMissed, TaskEvent
 from swarmnode.people.book import TABLE as PEOPLE
-from swarmnode.recovery.copies import Pointer, check_may_write, with_copy
+from swarmnode.recovery.copies import Pointer, Taken, check_room, taken_from, with_copy
 from swarmnode.recovery.retrieval import Retrieval
 from swarmnode.recovery.shelf import Shelf
 from swarmnode.recovery.snapshot import Row, Snapshot, pack
@@ -40,6 +41,7 @@ AGAIN_S: Final = 10.0
 MEET_S: Final = 1.0
 """Between two looks for others, and for the copies, after a start."""
 PIECE_BYTES: Final = 256 * 1024
+log = logging.getLogger("swarm.recovery")
 _FACTS: Final = frozenset({"submitted", "checkpointed"})
 
 
@@ -73,6 +75,8 @@ class RecoveryService:
         self._news = trio.Event()
         self._trouble = ""
         self._is_copying = False
+        self._taken: Taken | None = None
+        """Who had taken us over at the last copy."""
         keyring.on_change = self._stir
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -121,43 +125,54 @@ class RecoveryService:
         if self._waits_for_others():
             return False
         try:
-            check_may_write(await self._shelf.read(), self._me)
-            data = pack(self._snapshot())
+            copies = await self._shelf.read()
+            check_room(copies, self._me)
+            taken = self._noted(taken_from(copies, self._me))
+            data = pack(self._snapshot(taken))
             receipt = await self._objects.put(
                 _pieces(data), name="keyring", mark=Mark(Kind.KEYRING)
             )
-            await self._point(receipt.cap)
-        except TakenOverError as exc:
-            self._trouble = (
-                f"another machine of yours, {exc.by}, took over what was copied from here when "
-                "this one was gone: what is put here since then is in no copy. To have one, use "
-                "that machine, or recover into a blank SWARM_HOME"
-            )
-            return True
+            await self._point(receipt.cap, taken)
         except (StorageError, SnapshotError) as exc:
             self._trouble = f"the copy of your keyring in the pool is behind: {exc}"
             return False
         self._trouble = ""
         return True
 
-    async def _point(self, cap: ReadCap) -> None:
+    def _noted(self, taken: Taken | None) -> Taken | None:
+        if taken is not None and taken != self._taken:
+            log.warning(
+                "this machine was thought gone, and another one of yours, %s, took over what was "
+                "here: tasks of before go on there; what is put here since then has a copy again",
+                taken.by,
+            )
+        self._taken = taken
+        return taken
+
+    async def _point(self, cap: ReadCap, taken: Taken | None) -> None:
         mine = Pointer(text_of_cap(cap), self._me)
-        await self._shelf.change(lambda now: with_copy(now, mine))
+        await self._shelf.change(lambda now: with_copy(now, mine, taken))
         for entry in self._objects.entries():  # copies of other machines are never in it
             if entry.mark.kind == Kind.KEYRING and entry.cap.address != cap.address:
                 with suppress(StoreFullError):
                     await self._objects.forget(entry.cap.address)
 
-    def _snapshot(self) -> Snapshot:
+    def _snapshot(self, taken: Taken | None) -> Snapshot:
+        since_ms = -1 if taken is None else taken.at_ms
         lab_seed, network_seed = self._vault.keys()
         rows = [
             Row(table, key, value)
             for table in (TASKS, ESTATES, PEOPLE)
             for key, value in _all(self._tables, table)
-            if table != TASKS or not decode_as(TaskRecord, value).owner  # not what we guard
+            if table != TASKS or _is_ours(decode_as(TaskRecord, value), since_ms)
         ]
         objects = tuple(self._keyring.dump())
         return Snapshot(self._wall_ms(), objects, tuple(rows), lab_seed, network_seed)
+
+
+def _is_ours(task: TaskRecord, since_ms: int) -> bool:
+    """Not what we guard for others, nor what another machine of ours has taken over."""
+    return not task.owner and task.submitted_ms > since_ms
 
 
 def _matters(event: TaskChanged) -> bool:

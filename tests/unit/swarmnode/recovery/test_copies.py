@@ -11,9 +11,9 @@ from storage.caps import text_of_cap
 from storage.facade import ReadCap
 from storage.ids import Address, ObjectKey
 from storage.limits import NAME_VALUE_BYTES_MAX
-from swarmnode.errors import SnapshotError, TakenOverError
+from swarmnode.errors import SnapshotError
 from swarmnode.limits import MACHINES_PER_PERSON_MAX, TAKEN_OVER_KEPT_MAX
-from swarmnode.recovery.copies import Copies, Pointer, Taken, taken_over, with_copy
+from swarmnode.recovery.copies import Copies, Pointer, Taken, taken_from, taken_over, with_copy
 from swarmnode.recovery.snapshot import _key, open_copies, seal_copies
 
 LAPTOP, SERVER, NEW = PeerId("laptop"), PeerId("server"), PeerId("new")
@@ -21,44 +21,55 @@ BOTH = Copies((Pointer("l1", LAPTOP), Pointer("s1", SERVER)))
 
 
 def test_a_machine_replaces_its_own_copy_alone() -> None:
-    assert with_copy(Copies(), Pointer("l1", LAPTOP)).pointers == (Pointer("l1", LAPTOP),)
-    found = with_copy(BOTH, Pointer("l2", LAPTOP))
+    assert with_copy(Copies(), Pointer("l1", LAPTOP), None).pointers == (Pointer("l1", LAPTOP),)
+    found = with_copy(BOTH, Pointer("l2", LAPTOP), None)
     assert set(found.pointers) == {Pointer("s1", SERVER), Pointer("l2", LAPTOP)}
 
 
-def test_what_was_taken_over_stays_until_the_next_copy_and_its_machine_is_told_by_whom() -> None:
-    found = taken_over(BOTH, [Pointer("l1", LAPTOP)], NEW)
+def test_what_was_taken_over_stays_until_the_next_copy_of_its_taker() -> None:
+    found = taken_over(BOTH, [Pointer("l1", LAPTOP)], NEW, 7)
     assert found.pointers == (Pointer("l1", NEW), Pointer("s1", SERVER))
-    with pytest.raises(TakenOverError, match="new took over"):
-        with_copy(found, Pointer("l2", LAPTOP))
-    assert Pointer("s2", SERVER) in with_copy(found, Pointer("s2", SERVER)).pointers
-    found = with_copy(found, Pointer("n1", NEW))
+    assert Pointer("s2", SERVER) in with_copy(found, Pointer("s2", SERVER), None).pointers
+    found = with_copy(found, Pointer("n1", NEW), None)
     assert found.pointers == (Pointer("s1", SERVER), Pointer("n1", NEW))
-    assert found.taken == (Taken(LAPTOP, NEW),)
+    assert found.taken == (Taken(LAPTOP, NEW, 7),)
+
+
+def test_a_machine_that_returns_writes_beside_its_taker_once_it_knows_of_it() -> None:
+    found = taken_over(BOTH, [Pointer("l1", LAPTOP)], NEW, 7)
+    with pytest.raises(SnapshotError, match="just taken over"):
+        with_copy(found, Pointer("l2", LAPTOP), None)
+    known = taken_from(found, LAPTOP)
+    pointers = with_copy(found, Pointer("l2", LAPTOP), known).pointers
+    assert pointers == (Pointer("l1", NEW), Pointer("s1", SERVER), Pointer("l2", LAPTOP))
 
 
 def test_the_taker_of_several_has_them_all_and_can_be_taken_over_itself() -> None:
-    found = taken_over(taken_over(BOTH, BOTH.pointers, NEW), (), NEW)
+    found = taken_over(BOTH, BOTH.pointers, NEW, 7)
     again = PeerId("again")
-    assert [one.writer for one in taken_over(found, found.pointers, again).pointers] == [again] * 2
+    assert [one.writer for one in taken_over(found, found.pointers, again, 8).pointers] == [
+        again
+    ] * 2
 
 
 def test_a_copy_that_changed_meanwhile_is_not_taken_over() -> None:
-    now = with_copy(BOTH, Pointer("l2", LAPTOP))
+    now = with_copy(BOTH, Pointer("l2", LAPTOP), None)
     with pytest.raises(SnapshotError, match="changed"):
-        taken_over(now, [Pointer("l1", LAPTOP)], NEW)
+        taken_over(now, [Pointer("l1", LAPTOP)], NEW, 7)
 
 
 def test_a_full_list_refuses_one_more_machine_and_drops_none_and_fits_under_a_name() -> None:
     cap = text_of_cap(ReadCap(Address(bytes(32)), ObjectKey(bytes(32))))
     long = [PeerId(f"12D3KooW{number:044}") for number in range(MACHINES_PER_PERSON_MAX)]
-    copies = Copies(taken=tuple(Taken(one, one) for one in long[:TAKEN_OVER_KEPT_MAX]))
+    copies = Copies(taken=tuple(Taken(one, one, 2**41) for one in long[:TAKEN_OVER_KEPT_MAX]))
     copies = Copies(tuple(Pointer(cap, one) for one in long), copies.taken)
     assert len(seal_copies(bytes(32), copies, os.urandom)) <= NAME_VALUE_BYTES_MAX
     with pytest.raises(SnapshotError, match=f"{MACHINES_PER_PERSON_MAX} machines of yours"):
-        with_copy(copies, Pointer(cap, NEW))
+        with_copy(copies, Pointer(cap, NEW), None)
     copies = Copies(copies.pointers)
-    assert len(with_copy(copies, Pointer("newer", long[0])).pointers) == MACHINES_PER_PERSON_MAX
+    assert (
+        len(with_copy(copies, Pointer("newer", long[0]), None).pointers) == MACHINES_PER_PERSON_MAX
+    )
 
 
 def test_the_single_copy_of_older_nodes_is_a_list_of_one() -> None:
