@@ -1,12 +1,15 @@
 """Commands that take several things go through all of them, and say which could not be done."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from swarmnode.cli import exits
 from swarmnode.cli.client import ApiError
 from swarmnode.cli.output import complain, printable
 from swarmnode.cli.talk import EXIT_OF_CODE
+
+_CAP_CHARS: Final = 14
+"""Enough to tell one capability from another, and no help to a reader."""
 
 
 def each(
@@ -14,17 +17,22 @@ def each(
 ) -> tuple[list[dict[str, Any]], int]:
     """What came of each, in order, and the exit code: of the first that failed, else 0.
 
-    A node that cannot be reached ends it all at once.
+    What is named twice is done once. A node that cannot be reached ends it all at once.
     """
     rows: list[dict[str, Any]] = []
     code = exits.OK
-    for name in names:
+    for name in dict.fromkeys(names):
         try:
             rows.append(act(name))
         except ApiError as error:
-            complain(f"{printable(name)}: {error}")
+            complain(f"{_shown(name)}: {error}")
             code = code or EXIT_OF_CODE.get(error.code, exits.ERROR)
         except exits.CliError as error:
-            complain(f"{printable(name)}: {error.format_message()}")
+            complain(f"{_shown(name)}: {error.format_message()}")
             code = code or error.exit_code
     return rows, code
+
+
+def _shown(name: str) -> str:
+    """For a message, which may end in a log: the whole of a capability lets others read."""
+    return f"{name[:_CAP_CHARS]}..." if name.startswith("swarm:") else printable(name)

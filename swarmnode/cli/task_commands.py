@@ -26,7 +26,21 @@ def task() -> None:
     """Run commands on the pool's machines."""
 
 
-@task.command("submit")
+class _Submit(click.Command):
+    """Says where options of the task's own command go."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click's."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            words = f"{error.message} Options of COMMAND itself go behind --."
+            raise click.NoSuchOption(
+                error.option_name, words, error.possibilities, error.ctx
+            ) from error
+
+
+@task.command("submit", cls=_Submit)
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="[--] COMMAND...")
 @submit_options
 @wait_option

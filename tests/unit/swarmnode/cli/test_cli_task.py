@@ -207,6 +207,7 @@ def test_every_flag_reaches_the_spec_and_wins_over_the_file(
         ("task submit --in nothing.bin -- x", "No such file"),
         ("task submit --spec nothing.toml", "No such file"),
         ("task submit --prioritty 1 -- x", "'--priority'"),
+        ("task submit ls -l", "Options of COMMAND itself go behind --."),
         ("task sbmit", "did you mean 'submit'"),
         ("tsk ls", "did you mean 'task'"),
         ("task submit -o xml -- x", "json"),
