@@ -228,6 +228,9 @@ AUCTIONS_CLOSED_MAX: Final = 1024
 API_TOKENS_MAX: Final = 256
 """Tokens in one file: each request is compared with all of them."""
 
+API_TOKENS_PER_PERSON_MAX: Final = 16
+"""Of one who was let in: they leave room for the owner's, and for each other's."""
+
 API_CONNECTIONS_MAX: Final = 512
 """Connections to one listener: a sweep's `task wait` each, a dashboard, a proxy; 40 KB each."""
 

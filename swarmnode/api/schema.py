@@ -248,8 +248,8 @@ class ReadRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which bytes to read; the capability travels in the body, never in a URL."""
 
     cap: str
-    start: int = 0
-    length: int | None = None
+    start: Annotated[int, msgspec.Meta(ge=0)] = 0
+    length: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
 
 class PauseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -18,8 +18,8 @@ from typing import Final
 from p2p.errors import IdentityError
 from p2p.identity.private_files import read_private_file, replace_private_file
 from swarmnode.api.asker import Asker
-from swarmnode.errors import ConfigError, TokenUnknownError
-from swarmnode.limits import API_TOKENS_MAX
+from swarmnode.errors import ConfigError, NotAllowedError, TokenUnknownError
+from swarmnode.limits import API_TOKENS_MAX, API_TOKENS_PER_PERSON_MAX
 
 TOKEN_SCOPES: Final = ("read", "submit", "admin")
 ID_CHARS: Final = 12
@@ -90,9 +90,12 @@ def add_token(
 ) -> str:
     """Make a token of that scope, write its hash down (0600), return it.
 
-    Raises ConfigError, IdentityError (the file or its folder is open to others).
+    Raises NotAllowedError, ConfigError, IdentityError (file or folder are open to others).
     """
-    if len(read_granted(file)) >= API_TOKENS_MAX:
+    there, most = read_granted(file), API_TOKENS_PER_PERSON_MAX
+    if person and sum(one.person == person for one in there) >= most:
+        raise NotAllowedError(f"{person} has {most} tokens already: end some")
+    if len(there) >= API_TOKENS_MAX:
         raise ConfigError(f"{file} holds {API_TOKENS_MAX} tokens already: remove some lines")
     token = f"swarm-{scope}-{entropy(_TOKEN_BYTES).hex()}"
     before = read_private_file(file) if file.exists() else b""

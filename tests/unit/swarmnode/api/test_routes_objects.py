@@ -198,3 +198,12 @@ def _cap() -> Any:  # noqa: ANN401
 
 async def _bytes(size: int) -> Any:  # noqa: ANN401
     yield b"x" * size
+
+
+@pytest.mark.parametrize("wrong", [{"start": -1}, {"length": -5}])
+async def test_bytes_that_no_object_can_have_are_the_askers_mistake(wrong: dict[str, int]) -> None:
+    node = FakeNode()
+    app = app_of(node)
+    made = (await call(app, "POST", "/api/v1/objects", b"12345")).json()
+    asked = json.dumps({"cap": made["cap"], **wrong}).encode()
+    assert (await call(app, "POST", "/api/v1/objects/read", asked)).status == 400

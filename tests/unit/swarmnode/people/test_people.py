@@ -12,10 +12,12 @@ from swarmnode.api.tokens import TokenBook, add_token, hash_of
 from swarmnode.api.users import who_is
 from swarmnode.errors import (
     ConfigError,
+    NotAllowedError,
     PersonRefusedError,
     PersonUnknownError,
     TokenUnknownError,
 )
+from swarmnode.limits import API_TOKENS_PER_PERSON_MAX
 from swarmnode.people.book import People
 from testnet.sim.seeded import simulated
 
@@ -124,3 +126,13 @@ def test_a_token_s_name_cannot_make_it_somebody_else_s(tmp_path: Path) -> None:
     for name in ("person=ben", "person=person=ben", "# gone", "a\nadmin " + "0" * 64):
         assert book.asker(book.make("read", name, "")) == Asker("", "read"), name
     assert book.of("ben") == []
+
+
+def test_nobody_who_was_let_in_uses_up_the_tokens_of_all(tmp_path: Path) -> None:
+    book = TokenBook(tmp_path / "tokens")
+    for number in range(API_TOKENS_PER_PERSON_MAX):
+        book.make("read", f"t{number}", "guest")
+    with pytest.raises(NotAllowedError, match="guest has"):
+        book.make("read", "more", "guest")
+    assert book.make("admin", "mine", "")
+    assert book.make("read", "theirs", "other")
