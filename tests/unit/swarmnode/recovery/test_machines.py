@@ -143,6 +143,23 @@ async def test_both_machines_die_and_all_is_back() -> None:
 
 
 @simulated
+async def test_of_two_machines_that_recover_at_once_one_has_the_tasks() -> None:
+    async with machines() as world:
+        await put(world["laptop"].up, "of laptop")
+        lost = await world["laptop"].up.market.submit(NOWHERE)
+        await is_copied(world["laptop"].up, world["server"].up)
+        await world.power_cut("laptop")
+        world.vaults["later"] = FakeVault(recovering=True)
+        nodes = [await world.start("blank"), await world.start("later")]
+        for name in ("blank", "later"):
+            vault = world.vaults[name]
+            await until(lambda: not vault.is_recovering(), within_s=300, look_s=0.1)  # noqa: B023
+        assert sorted(len(things(node)) for node in nodes) == [0, 1]
+        tasks = [one.record.task for node in nodes for one in node.market.tasks()]
+        assert tasks == [lost]
+
+
+@simulated
 async def test_of_many_writes_at_once_none_is_lost() -> None:
     async with machines() as world:
         for round_ in range(5):
