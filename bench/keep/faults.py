@@ -50,7 +50,7 @@ class Faults:
             self._departures += 1
             machine = self._victims(1)[0]
             machine.power_off()
-            if self._departures % 3 == 0:
+            if self._departures % 3 == 2:  # the second, so that five minutes see it
                 self.counts["gone"] = self.counts.get("gone", 0) + 1
                 pause(AWAY_S * self.scale / 2)
                 self.machines[self.machines.index(machine)] = self.replace(machine)
