@@ -125,6 +125,9 @@ OUTPUTS_MAX: Final = 256
 MANIFEST_BYTES_MAX: Final = 48 * 1024
 """The list of a task's outputs: it travels in one signed result."""
 
+TASK_MEMORY_BYTES_MIN: Final = 1024 * 1024
+"""Nothing starts in less: who writes `--mem 4` means 4G, and would be told of a lack of memory."""
+
 RETRIES_MAX: Final = 100
 """Times a failing task is tried again: beyond that somebody should look."""
 

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 from p2p.ids import PeerId
 from storage.caps import parse_cap
 from storage.errors import CapabilityError
-from swarmnode.limits import PATTERNS_MAX, RETRIES_MAX
+from swarmnode.limits import PATTERNS_MAX, RETRIES_MAX, TASK_MEMORY_BYTES_MIN
 from swarmnode.tasks.sizes import parse_bytes, parse_cores, parse_duration_ms
 from swarmnode.tasks.spec import (
     CheckpointSpec,
@@ -105,7 +105,7 @@ def _shape(reader: Reader | None) -> Shape:
     plain = Shape()
     shape = Shape(
         cpu_millis=reader.take("cpu", _cores, plain.cpu_millis),
-        memory_bytes=reader.take("mem", _positive_bytes, plain.memory_bytes),
+        memory_bytes=reader.take("mem", _memory_bytes, plain.memory_bytes),
         disk_bytes=reader.take("disk", parse_bytes, plain.disk_bytes),
         gpu=_gpu(reader),
         net=_net(reader.table("net")),
@@ -278,10 +278,10 @@ def _cores(given: object) -> int:
     return millis
 
 
-def _positive_bytes(given: object) -> int:
+def _memory_bytes(given: object) -> int:
     size = parse_bytes(given)
-    if size == 0:
-        raise ValueError("must be more than nothing")
+    if size < TASK_MEMORY_BYTES_MIN:
+        raise ValueError(f"is {size} bytes, too little for any program: write 4G or 512M")
     return size
 
 

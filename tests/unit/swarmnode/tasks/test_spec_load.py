@@ -109,6 +109,7 @@ def test_every_fault_is_told_at_once_with_the_nearest_key() -> None:
         ({"outputs": ["x" * 2000]}, "more than 1024 characters"),
         ({"timeout": "9999999999999d"}, "is no duration"),
         ({"deadline": 10**400}, "is no duration"),
+        ({"shape": {"mem": 4}}, "is 4 bytes, too little for any program: write 4G"),
         ({"shape": {"mem": 10**400}}, "is no size"),
         ({"shape": {"mem": "99999999999T"}}, "is no size"),
         ({"shape": {"cpu": 10**400}}, "is no number of cores"),
