@@ -6,6 +6,7 @@ import shutil
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from bench.keep import QUIET_S, judge, watch
@@ -13,7 +14,7 @@ from bench.keep.faults import START_S, Faults
 from bench.keep.ledger import Ledger
 from bench.keep.load import Load
 from bench.keep.machine import LEASE_GRACE_S, Machine, command, pause
-from p2p.identity.issue import Names
+from p2p.identity.issue import DAY_MS, Grant, Names
 from p2p.identity.keys import load_key_file
 from swarmnode import enrol
 from swarmnode.demo.launcher import LocalSwarm, new_root
@@ -25,18 +26,29 @@ CALM_S = 300.0
 
 
 class KeepSwarm(LocalSwarm):
-    """All machines are one person's; a machine that replaces a lost one recovers what it had."""
+    """One lab, a person for each machine; a machine that replaces a lost one is its owner's."""
 
-    is_recovering: bool = False
+    seed: bytes = b""
+    """The key of the person whose machine is made next; empty for somebody new."""
 
     def _enrol(self, home: Path, names: Names) -> str:
-        if not self.is_recovering:
-            return LocalSwarm._enrol(self, home, names)
-        place = Home(home, home, home / "cache", home / "run")
-        first = self.nodes[0].home
-        seed = load_key_file(Home(first, first, first, first).member_key).seed()
-        now_ms = time.time_ns() // 1_000_000
-        return enrol.recover(place, seed, self.invite(now_ms), names, os.urandom, now_ms).peer
+        place, now_ms = home_at(home), time.time_ns() // 1_000_000
+        names = replace(names, member=names.machine)
+        if not self.nodes:
+            return enrol.found_network(place, names, os.urandom, now_ms).peer
+        first = self.nodes[0]
+        grant = Grant(1, DAY_MS, DAY_MS)
+        invite = enrol.make_invite(
+            home_at(first.home), [first.listen], grant, os.urandom, now_ms
+        )  # fmt: skip
+        if self.seed:
+            return enrol.recover(place, self.seed, invite, names, os.urandom, now_ms).peer
+        return enrol.join(place, invite, names, os.urandom, now_ms).peer
+
+
+def home_at(path: Path) -> Home:
+    """The home of a node that LocalSwarm made there."""
+    return Home(path, path, path / "cache", path / "run")
 
 
 class Bench:
@@ -49,6 +61,8 @@ class Bench:
         self._all: list[Machine] = []
         """Those that are gone, too."""
         self._owner_of: dict[int, Machine] = {}
+        self._seeds: dict[int, bytes] = {}
+        """The keys of all persons, by machine: what their recovery phrases say."""
         self._broken = False
         self._ledger, self._stop = Ledger(), threading.Event()
 
@@ -104,12 +118,14 @@ class Bench:
         machine = Machine(len(self._all) + 1, self._root, self._swarm)
         machine.make()
         self._all.append(machine)
+        self._seeds[machine.number] = load_key_file(home_at(machine.home).member_key).seed()
         self._owner_of[machine.number] = machine
         return machine
 
     def _replaced(self, gone: Machine) -> Machine:
-        self._swarm.is_recovering = True
+        self._swarm.seed = self._seeds[gone.number]  # as its owner has it on paper
         machine = self._founded()
+        self._swarm.seed = b""
         machine.start(START_S)
         for number, where in self._owner_of.items():
             if where is gone:

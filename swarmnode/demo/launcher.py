@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from p2p.identity.invites import Invite
 from p2p.identity.issue import Grant, Names
 from swarmnode import enrol
 from swarmnode.cli.client import ApiError, Client, NodeUnreachableError
@@ -107,14 +106,11 @@ class LocalSwarm:
         now_ms = time_ns() // 1_000_000
         if not self.nodes:
             return enrol.found_network(place, names, os.urandom, now_ms).peer
-        return enrol.join(place, self.invite(now_ms), names, os.urandom, now_ms).peer
-
-    def invite(self, now_ms: int) -> Invite:
-        """For one more machine of the founder's."""
         first = self.nodes[0]
         founder = Home(first.home, first.home, first.home / "cache", first.home / "run")
         grant = Grant(1, DAY_MS, DAY_MS, False, False, True)
-        return enrol.make_invite(founder, [first.listen], grant, os.urandom, now_ms)
+        invite = enrol.make_invite(founder, [first.listen], grant, os.urandom, now_ms)
+        return enrol.join(place, invite, names, os.urandom, now_ms).peer
 
     def start(self, node: LocalNode, program: Sequence[str] = _DAEMON) -> None:
         """Start one daemon; its output goes to node.log in its home."""
