@@ -1,6 +1,7 @@
 """Floods at every door of a node that has few descriptors: it serves on, and forgets them."""
 
 import os
+import resource
 import socket
 import sys
 import time
@@ -32,6 +33,17 @@ UPGRADE = (
 
 def descriptors(node: LocalNode) -> int:
     return len(os.listdir(f"/proc/{node.pid}/fd"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def room_for_our_own_ends() -> Iterator[None]:
+    """The other ends of all connections are in this process, whose limit may be 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2 * CONNECTIONS:
+        pytest.skip(f"{hard} files may be open, needs {2 * CONNECTIONS}: raise ulimit -Hn")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * CONNECTIONS), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture(scope="module")
