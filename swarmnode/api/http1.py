@@ -109,7 +109,9 @@ class HttpConnection:
                 self._ended = True  # in the middle of a body: nobody is there to be told
             except Exception:
                 # A bug in one route: its client is told, the log has the trace, the node lives.
-                log.exception("a request failed: %s %s", request.method.decode(), request.target)
+                # Not the whole target: what stands behind the collection may be a capability.
+                where = b"/".join(request.target.partition(b"?")[0].split(b"/")[:4])
+                log.exception("a request failed: %s %s", request.method.decode(), where)
             if self._http.our_state is h11.SEND_RESPONSE and not self._ended:
                 await self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "see the node's log")
 
