@@ -131,9 +131,14 @@ def _shards(config: Config, home: Home, workers: Workers, store: Tables) -> Segm
 def _executor(
     config: Config, tasks: Path, workers: Workers, machine: LocalMachine
 ) -> ProcessExecutor:
+    compute = config.compute
     executor = ProcessExecutor(
         tasks,
-        ExecutorConfig(sandbox=config.compute.sandbox, ctx_module=Path(ctx.__file__)),
+        ExecutorConfig(
+            sandbox=compute.sandbox,
+            ctx_module=Path(ctx.__file__),
+            given_bytes_max=int(compute.disk_gib * GIB),
+        ),
         {name: Path(one.path) for name, one in config.env.items()},
         workers,
         gpu_device=machine.gpu_device,

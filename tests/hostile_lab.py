@@ -124,7 +124,7 @@ async def _run(
         "cpu_millis": 1000, "memory_bytes": 256 * MIB, "pids_max": 32, "disk_bytes": 32 * MIB,
         "wall_s": TRY_S, **changes,
     }  # fmt: skip
-    await executor.prepare(job, int(shape["disk_bytes"]))
+    await executor.prepare(job)
     await executor.start(
         JobSpec(job=job, argv=(PYTHON, "-c", script), env={"JOB": str(job)}, **shape)  # type: ignore[arg-type]
     )

@@ -69,7 +69,7 @@ async def running_executor(
 
 async def run_job(executor: Executor, what: JobSpec) -> tuple[JobExit, str, str]:
     """Start, wait, and read both logs."""
-    await executor.prepare(what.job, what.disk_bytes)
+    await executor.prepare(what.job)
     await executor.start(what)
     ended = await executor.wait(what.job)
     logs = [await executor.read_log(what.job, name, 0, MIB) for name in ("stdout", "stderr")]

@@ -37,6 +37,8 @@ class ExecutorConfig:
     """`swarmnode/memory/ctx.py`; None leaves tasks without `swarm_ctx`."""
     # Logs are kept on the worker until fetched: enough for weeks of a chatty training.
     log_bytes: int = 256 * 1024 * 1024
+    # What all jobs together may be given, beside what they may write: as much as is lent for that.
+    given_bytes_max: int = 20 * 1024**3
     # Open files: data loaders hold some hundreds.
     nofile: int = 16_384
     # Users [first, first + count) are ours, no account has them: a node that is root runs each job

@@ -37,6 +37,8 @@ def _virtual_ms() -> int:
 class _Job:
     process: Process
     spec: JobSpec | None = None
+    given_bytes: int = 0
+    """What its folder held at the start: not counted as its disk."""
     pid: int = 0
     started_ms: int = 0
     started_s: float = 0.0
@@ -137,7 +139,7 @@ class FakeExecutor:
         self.power_cut()
         self._jobs.clear()
 
-    async def prepare(self, job: JobId, disk_bytes: int = 0) -> None:
+    async def prepare(self, job: JobId) -> None:
         """Make the job's folder."""
         await trio.lowlevel.checkpoint()
         self._refuse_if_troubled()
@@ -200,7 +202,7 @@ class FakeExecutor:
     def _launch(self, job: _Job, spec: JobSpec) -> None:
         self._pids += 1
         now_s = trio.current_time()
-        job.spec, job.pid = spec, self._pids
+        job.spec, job.pid, job.given_bytes = spec, self._pids, job.process.disk_use()
         job.started_ms, job.started_s, job.due_s = self._wall_ms(), now_s, now_s
         job.kill_at_s = now_s + spec.wall_s
         program = self._programs.get(spec.argv[0], fake_programs.not_found)
@@ -222,7 +224,7 @@ class FakeExecutor:
                 self._step(job, job.spec, at_s)
 
     def _step(self, job: _Job, spec: JobSpec, at_s: float) -> None:
-        process = job.process
+        process, disk_bytes = job.process, job.given_bytes + spec.disk_bytes
         process.now_ns = job.started_ms * 1_000_000 + int((at_s - job.started_s) * 1e9)
         try:
             job.due_s = at_s + next(job.steps)
@@ -230,7 +232,7 @@ class FakeExecutor:
             self._end(job, ended.value or 0, "exit", at_s)
         if process.memory_bytes > spec.memory_bytes and not self._limits[Limit.MEMORY]:
             self._end(job, _KILLED, "oom", at_s)
-        elif process.disk_use() > spec.disk_bytes and not self._limits[Limit.DISK]:
+        elif process.disk_use() > disk_bytes and not self._limits[Limit.DISK]:
             self._end(job, _KILLED, "disk", at_s)
 
     def _end(self, job: _Job, code: int, reason: str, at_s: float) -> None:

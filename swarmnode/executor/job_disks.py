@@ -3,12 +3,22 @@
 import logging
 import os
 import subprocess
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
-from swarmnode.executor.job_folder import JobFolder
+import trio
+
+from p2p.workers import Workers
+from swarmnode.executor.job_folder import CrashRecord, JobFolder
+from swarmnode.executor.shim import FD_DISK
+from swarmnode.executor.watch import kill_left_over
 from swarmnode.executor.work_disk import WorkDisk, WorkDisks
+from swarmnode.executor.work_use import IMAGE
+from swarmnode.limits import JOB_START_TIMEOUT_S
 
 log = logging.getLogger("swarm")
+_LOOK_S = 0.01
 
 
 class JobDisks:
@@ -18,29 +28,53 @@ class JobDisks:
         self._disks = WorkDisks(templates)
         self._held: dict[Path, WorkDisk] = {}
 
-    def adopt(self, jobs: Path) -> None:
+    async def adopt(
+        self, workers: Workers, jobs: Path, records: Mapping[Path, CrashRecord]
+    ) -> None:
         """Find those of a node before us. One that is beyond help costs its job, not the node."""
         for name in sorted(os.listdir(jobs)):
             folder = JobFolder(jobs / name)
+            if not (folder.path / IMAGE).exists():
+                continue
+            find = partial(self._find, folder, records.get(folder.path))
             try:
-                disk = self._disks.find(folder.path, is_in_use=folder.shim_lives())
+                with trio.move_on_after(JOB_START_TIMEOUT_S):
+                    while True:
+                        if await workers.run(find):
+                            break
+                        await trio.sleep(_LOOK_S)  # its shim has just been started
             except OSError as exc:
                 log.warning("work folder of %s cannot be read any more: %s", name, exc)
-                continue
-            if disk is not None:
-                self._held[folder.path] = disk
 
-    def make(self, folder: JobFolder, disk_bytes: int) -> None:
-        """Idempotent. Where none can be had just now the job does without, and its exit says so."""
-        if folder.path in self._held:
-            return
-        try:
-            self._held[folder.path] = self._disks.make(folder.path, disk_bytes)
-        except (OSError, subprocess.SubprocessError) as exc:
-            log.warning("%s gets no file system of its own: %s", folder.path.name, exc)
+    def _find(self, folder: JobFolder, record: CrashRecord | None) -> bool:
+        """Two views of one disk would disagree: a job that runs is looked at through its shim's.
 
-    def of(self, folder: JobFolder) -> WorkDisk | None:
-        """None for a job without."""
+        False while a shim that lives does not show its own.
+        """
+        if folder.shim_lives():
+            state = folder.read_state()
+            if state is None:
+                return False
+            try:
+                place = f"/proc/{state.shim}/fd/{FD_DISK}"
+                fd = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            except FileNotFoundError:  # it ended just now
+                return False
+            self._held[folder.path] = WorkDisk(fd)
+            return True
+        if record is not None:
+            kill_left_over(folder, record)
+        self._held[folder.path] = self._disks.find(folder.path, folder.work)
+        return True
+
+    def make(self, folder: JobFolder, disk_bytes: int) -> WorkDisk | None:
+        """Over what is in the work folder now. None where none can be had just now: the job does
+        without, and its exit says so."""
+        if folder.path not in self._held:
+            try:
+                self._held[folder.path] = self._disks.make(folder.path, folder.work, disk_bytes)
+            except (OSError, subprocess.SubprocessError) as exc:
+                log.warning("%s gets no file system of its own: %s", folder.path.name, exc)
         return self._held.get(folder.path)
 
     def root_of(self, folder: JobFolder) -> str:

@@ -4,7 +4,8 @@
                lock          held by the shim for as long as it lives
                order, control, state, exit, shim.log        see shim.py
                stdout, stderr                               append-only
-               work/         the task's files               ctx/  swarm_ctx.py and ctx.sock
+               work/         the task's files, or those it was given: see overlay.py
+               ctx/          swarm_ctx.py and ctx.sock
                tmp/          only for the `container` sandbox
 """
 
@@ -42,6 +43,8 @@ class CrashRecord:
     """A user nothing runs as, from which that user's processes are killed; 0 in a namespace."""
     cpus: tuple[int, ...] = ()
     """Processors it runs on."""
+    given_bytes: int = 0
+    """What its work folder held at the start."""
 
     @property
     def is_container(self) -> bool:
@@ -131,6 +134,7 @@ class JobFolder:
             "uid": record.uid,
             "guard_uid": record.guard_uid,
             "cpus": record.cpus,
+            "given_bytes": record.given_bytes,
         }
         temporary = self.path / "record.new"
         with open(temporary, "w", opener=_private) as file:

@@ -58,16 +58,16 @@ def attach(tree: int, target: str) -> None:
     _call("syscall", _MOVE_MOUNT, tree, b"", AT_FDCWD, os.fsencode(target), _FROM_EMPTY_PATH)
 
 
-def open_file_system(kind: str, device: str, flags: "tuple[str, ...]") -> int:
-    """A descriptor of a device's file system, which no mount namespace holds. Raises OSError.
+def open_file_system(kind: str, settings: "dict[str, str]", flags: "tuple[str, ...]" = ()) -> int:
+    """A descriptor of a file system, which no mount namespace holds. Raises OSError.
 
     It goes when the last descriptor of it is closed, however that comes about. Two of one device
     are one file system.
     """
     context = _call("syscall", _FSOPEN, kind.encode(), _CLOEXEC)
     try:
-        source = os.fsencode(device)
-        _call("syscall", _FSCONFIG, context, _SET_STRING, b"source", source, 0)
+        for key, value in settings.items():
+            _call("syscall", _FSCONFIG, context, _SET_STRING, key.encode(), os.fsencode(value), 0)
         for flag in flags:
             _call("syscall", _FSCONFIG, context, _SET_FLAG, flag.encode(), None, 0)
         _call("syscall", _FSCONFIG, context, _CREATE, None, None, 0)

@@ -15,6 +15,7 @@ from swarmnode.executor import bubblewrap, pairs
 from swarmnode.executor.capability import CONTAINER, Capability, ExecutorConfig
 from swarmnode.executor.cgroup import JobCgroup
 from swarmnode.executor.cpus import as_list
+from swarmnode.executor.given import given_bytes
 from swarmnode.executor.job_folder import CrashRecord, JobFolder, boot_id
 from swarmnode.executor.port import JobSpec, Limit
 from swarmnode.executor.sandbox import (
@@ -104,14 +105,19 @@ class Launcher:
         cgroup = self.capability.parents.plan(f"swarm-{place}-{spec.job}")
         is_container = self.config.sandbox == CONTAINER
         guard = self.config.uid_first + self.config.uid_count - 1 if is_container else 0
-        record = CrashRecord(spec, boot_id(), cgroup, uid, guard, cpus)
+        given = given_bytes(folder.work)
+        record = CrashRecord(spec, boot_id(), cgroup, uid, guard, cpus, given)
         folder.write_record(record)
         return record
 
     def start(
-        self, record: CrashRecord, folder: JobFolder, disk: WorkDisk | None, lease: str = ""
+        self,
+        record: CrashRecord,
+        folder: JobFolder,
+        make_disk: Callable[[], WorkDisk | None],
+        lease: str = "",
     ) -> tuple[int, int] | None:
-        """Make the groups, write the order, spawn. (shim pid, fd that says it runs).
+        """Make groups and disk, write the order, spawn. (shim pid, fd that says it runs).
 
         None when a shim has the lock already.
         """
@@ -121,6 +127,7 @@ class Launcher:
         try:
             cgroup = JobCgroup(record.cgroup)
             spec = record.spec
+            disk = self._make_disk(record, folder, make_disk)
             pids_max = spec.pids_max + (0 if record.is_container else _SANDBOX_PIDS)
             took = cgroup.make(spec.memory_bytes, pids_max, spec.cpu_millis)
             enforced = self._enforced(took, has_disk=disk is not None)
@@ -128,13 +135,24 @@ class Launcher:
                 cgroup.remove()
                 (folder.path / "record.json").unlink()
                 raise refusal(missing, self.capability.limits)
-            if record.uid:
-                folder.give_to(record.uid, disk.root if disk else str(folder.work))
             order = [*self._order(record, folder, cgroup, enforced), ("lease", lease)]
             pairs.write_pairs(str(folder.path / "order"), order, durable=False)
             return self._spawn(folder, lock, disk)
         finally:
             os.close(lock)
+
+    def _make_disk(
+        self, record: CrashRecord, folder: JobFolder, make_disk: Callable[[], WorkDisk | None]
+    ) -> WorkDisk | None:
+        """The work folder as its user gets it; what lies beneath a disk changes no more."""
+        if record.uid:
+            folder.give_to(record.uid, str(folder.work))
+        disk = make_disk()
+        if disk is not None and disk.holds_all:
+            folder.give_to(record.uid, disk.root)
+        elif disk is not None:
+            os.chown(disk.root, record.uid, record.uid)
+        return disk
 
     def _enforced(self, took: tuple[str, ...], *, has_disk: bool) -> tuple[Limit, ...]:
         """Which limits hold for this very job, given what its groups took."""
@@ -158,6 +176,7 @@ class Launcher:
         order = [
             ("wall_s", repr(spec.wall_s)),
             ("disk_bytes", str(spec.disk_bytes)),
+            ("given_bytes", str(record.given_bytes)),
             ("memory_bytes", str(spec.memory_bytes)),
             ("log_bytes", str(self.config.log_bytes)),
             ("entries_max", str(WALKED_ENTRIES_MAX)),

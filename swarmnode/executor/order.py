@@ -24,6 +24,7 @@ class Order:
         self.seccomp = single["seccomp"]
         self.cpus = [int(cpu) for cpu in single.get("cpus", "").split()]
         self.has_disk = bool(single.get("has_disk"))
+        self.given_bytes = int(single.get("given_bytes", 0))
         self.bwrap_args = single.get("bwrap_args", "")
         self.stage = [value for key, value in entries if key == "stage"]
         self.uid = int(single.get("uid", 0))

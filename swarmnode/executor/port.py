@@ -122,10 +122,10 @@ class Executor(Protocol):
     def on_call(self, answer: JobCall) -> None:
         """Set who answers the tasks' `ctx` requests; once, before run."""
 
-    async def prepare(self, job: JobId, disk_bytes: int = 0) -> None:
+    async def prepare(self, job: JobId) -> None:
         """Make the job's private folder, idempotent. Files come in after it.
 
-        `disk_bytes` is the limit that `start` will name: what comes in must fit into it, too.
+        What comes before the start is not counted as the job's disk: see `start`.
         """
 
     async def put_file(self, job: JobId, name: str, chunks: AsyncIterable[bytes]) -> None:
@@ -156,7 +156,10 @@ class Executor(Protocol):
         ...
 
     async def start(self, spec: JobSpec) -> JobView:
-        """Write the crash record, then start. Idempotent by job id."""
+        """Write the crash record, then start. Idempotent by job id.
+
+        `disk_bytes` is what the job may write, in addition to what its folder holds by now.
+        """
         ...
 
     def renew(self, job: JobId, left_s: float, notice_s: float) -> None:

@@ -7,12 +7,8 @@ begins by reading them again.
 import contextlib
 import os
 import random
-from collections.abc import (
-    Awaitable,
-    Callable,
-    Mapping,
-    Sequence,
-)
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -37,6 +33,7 @@ from swarmnode.executor.capability import (
 )
 from swarmnode.executor.cpus import choose
 from swarmnode.executor.environments import checked_environment
+from swarmnode.executor.given import GivenRoom
 from swarmnode.executor.job import Job
 from swarmnode.executor.job_disks import JobDisks
 from swarmnode.executor.job_folder import CrashRecord, JobFolder, read_jobs
@@ -52,6 +49,7 @@ from swarmnode.executor.port import (
 from swarmnode.executor.proc import parent_of
 from swarmnode.executor.shim_lease import boot_s
 from swarmnode.executor.watch import final_exit, kill_left_over, until_gone
+from swarmnode.executor.work_disk import WorkDisk
 from swarmnode.limits import JOB_START_TIMEOUT_S, KILL_TIMEOUT_S, LOG_READ_BYTES_MAX
 
 ResultT = TypeVar("ResultT")
@@ -62,6 +60,10 @@ _LOOK_S = 0.05
 
 async def _nobody(_job: JobId, _request: bytes) -> bytes:
     return b'{"error": "this node answers no ctx requests"}'
+
+
+def _charged(_size: int) -> None:
+    """What comes into the folder of a job that runs is its own disk's."""
 
 
 def _no_gpus(uuid: str) -> str:
@@ -96,13 +98,15 @@ class ProcessExecutor(work_files.WorkFiles):
         """Of jobs that are still to be started, as their shims will read them."""
         self._life = life.Life(self._folder)
         self._disks = JobDisks(templates_in(self._folder))
+        self._given = GivenRoom(self._folder, config.given_bytes_max)
         self._starting = trio.Lock()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Find out what can be enforced, re-attach to every job, serve until cancelled."""
         launcher = await self._workers.run(self._prepare_machine)
         found = await self._workers.run(lambda: list(read_jobs(launcher.jobs)))
-        await self._workers.run(partial(self._disks.adopt, launcher.jobs))
+        records = {folder.path: record for folder, record in found}
+        await self._disks.adopt(self._workers, launcher.jobs, records)
         self._life.begin(folder for folder, _ in found)
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
@@ -143,6 +147,7 @@ class ProcessExecutor(work_files.WorkFiles):
     def _adopt(self, folder: JobFolder, record: CrashRecord) -> None:
         job = self._jobs[record.spec.job] = Job(folder, record)
         job.look()
+        self._given.note(record.spec.job, record.given_bytes)
         assert self._nursery is not None
         self._nursery.start_soon(self._attend, job, 0, -1)
 
@@ -192,22 +197,10 @@ class ProcessExecutor(work_files.WorkFiles):
         """Set who answers the tasks' `ctx` requests."""
         self._answer = answer
 
-    async def prepare(self, job: JobId, disk_bytes: int = 0) -> None:
+    async def prepare(self, job: JobId) -> None:
         """Make the job's private folder; idempotent. Raises ExecutorUnavailableError."""
         self._refuse_if_troubled()
-        folder = self._folder_of(job)
-
-        def prepare() -> None:
-            self._ready_launcher().prepare_job(folder)
-            if disk_bytes:
-                self._give_disk(folder, disk_bytes)
-
-        await self._write(prepare)
-
-    def _give_disk(self, folder: JobFolder, disk_bytes: int) -> None:
-        is_late = any(folder.work.iterdir())  # files came before anybody said how large it is
-        if not self._capability.limits[Limit.DISK_FS] and not is_late:
-            self._disks.make(folder, disk_bytes)
+        await self._write(partial(self._ready_launcher().prepare_job, self._folder_of(job)))
 
     async def start(self, spec: JobSpec) -> JobView:
         """Write the crash record, then start; the job of an id starts once only.
@@ -243,11 +236,15 @@ class ProcessExecutor(work_files.WorkFiles):
 
         def launch() -> tuple[CrashRecord, tuple[int, int] | None]:
             launcher.prepare_job(folder)
-            self._give_disk(folder, spec.disk_bytes)
             cpus = self._free_cpus(spec)
             record = launcher.record_start(spec, folder, self._free_user(), cpus)
-            disk, lease = self._disks.of(folder), self._leases.get(spec.job, "")
-            return record, launcher.start(record, folder, disk, lease)
+            lease = self._leases.get(spec.job, "")
+            return record, launcher.start(record, folder, make_disk, lease)
+
+        def make_disk() -> WorkDisk | None:
+            if self._capability.limits[Limit.DISK_FS]:
+                return None
+            return self._disks.make(folder, spec.disk_bytes)
 
         with trio.CancelScope(shield=True):  # a shim that runs must be known
             record, spawned = await self._write(launch)
@@ -372,6 +369,7 @@ class ProcessExecutor(work_files.WorkFiles):
 
     def _remove(self, folder: JobFolder) -> None:
         self._disks.drop(folder)
+        self._given.drop(JobId(folder.path.name))
         safe_files.remove_tree(str(folder.path))
 
     def _known(self, job: JobId) -> Job:
@@ -386,6 +384,9 @@ class ProcessExecutor(work_files.WorkFiles):
     def _owner(self, job: JobId) -> int:
         found = self._jobs.get(job)
         return found.record.uid if found else 0
+
+    def _taking(self, job: JobId) -> AbstractContextManager[Callable[[int], None]]:
+        return nullcontext(_charged) if job in self._jobs else self._given.taking(job)
 
     def _work(self, job: JobId) -> str:
         folder = self._folder_of(job)

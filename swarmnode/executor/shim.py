@@ -75,7 +75,7 @@ class Shim:
         self._lease = Lease(self._order.lease)
         self._disk = DiskWatch(
             folder,
-            self._order.disk_bytes,
+            self._order.disk_bytes + (0 if self._order.has_disk else self._order.given_bytes),
             self._order.log_bytes,
             self._order.entries_max,
             FD_DISK if self._order.has_disk else -1,
@@ -158,7 +158,8 @@ class Shim:
         use_cpus(order.cpus)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         # One file alone cannot pass all limits before the next look; scratch lies in memory.
-        largest = max(order.disk_bytes, order.log_bytes, order.memory_bytes) + _FSIZE_SLACK_BYTES
+        disk_bytes = order.disk_bytes + order.given_bytes  # an input may be changed in its place
+        largest = max(disk_bytes, order.log_bytes, order.memory_bytes) + _FSIZE_SLACK_BYTES
         lower(resource.RLIMIT_FSIZE, largest, largest)
         lower(resource.RLIMIT_NOFILE, 1024, order.nofile)
         if order.is_container and order.pids_rlimit:

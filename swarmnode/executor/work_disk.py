@@ -1,10 +1,11 @@
 """A work folder that is a file system of its own: ext4 in a sparse file of the job's size.
 
 Whatever a job does to hide what it wrote (deleted files that it holds or sends to itself, names by
-the hundred thousand, holes and preallocation), its disk ends where the file system does. It is
-mounted in no namespace: the node holds it by a descriptor, the shim mounts its own in a namespace
-that ends with the job. So `mount` and `df` of the machine never show it, and nothing is left of it
-after a kill but the file in the job's folder. Blocking; node-side.
+the hundred thousand, holes and preallocation), its disk ends where the file system does. What the
+job was given lies beneath it, outside: see overlay.py. Both together are mounted in no namespace:
+the node and the shim hold them by a descriptor, the shim mounts it in a namespace that ends with
+the job. So `mount` and `df` of the machine never show it, and nothing is left of it after a kill
+but the file in the job's folder. Blocking; node-side.
 """
 
 import contextlib
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from swarmnode.executor import kernel
+from swarmnode.executor.overlay import SCRATCH, UPPER, laid_over
 from swarmnode.executor.work_use import IMAGE
 from swarmnode.limits import DISK_SLACK_PARTS, DISK_TEMPLATES_MAX, WALKED_ENTRIES_MAX
 
@@ -38,12 +40,12 @@ _FD_FIRST, _FD_COUNT = 4096, 4096
 
 
 class WorkDisk:
-    """One job's file system, held by this process until `close`."""
+    """One job's work folder, held by this process until `close`."""
 
-    def __init__(self, device: str) -> None:
-        """Raises OSError."""
-        self._device = device
-        self._fd = _place_high(_mounted(device))
+    def __init__(self, fd: int, *, holds_all: bool = False) -> None:
+        self._fd = _place_high(fd)
+        self.holds_all = holds_all
+        """Of a version before: what the job was given is in there, too."""
 
     @property
     def root(self) -> str:
@@ -51,8 +53,8 @@ class WorkDisk:
         return f"/proc/self/fd/{self._fd}/."
 
     def another(self) -> int:
-        """A descriptor of the same file system, for a shim to mount. Raises OSError."""
-        return _mounted(self._device)
+        """A descriptor of the same folder, for a shim to mount. Raises OSError."""
+        return os.dup(self._fd)
 
     def close(self) -> None:
         """Let go; the kernel frees the device once the job's own mount is gone, too."""
@@ -77,45 +79,38 @@ class WorkDisks:
         try:
             place.mkdir(parents=True)
             try:
-                self.make(place, _MIB).close()
+                self.make(place, place, _MIB).close()
             finally:
                 shutil.rmtree(place, ignore_errors=True)
         except (OSError, subprocess.SubprocessError) as exc:
-            return f"a loop device with ext4 cannot be had here ({exc})"
+            return f"a loop device with ext4 and overlayfs cannot be had here ({exc})"
         return ""
 
-    def make(self, folder: Path, disk_bytes: int) -> WorkDisk:
-        """A new one, its image in `folder`. Raises OSError, subprocess.SubprocessError."""
+    def make(self, folder: Path, below: Path, disk_bytes: int) -> WorkDisk:
+        """A new one over a folder that changes no more. Raises OSError, SubprocessError."""
         image = folder / IMAGE
         try:
             self._copy_template(disk_bytes, image)
             with _new_loop(image) as device:
-                disk = WorkDisk(device)
+                return _over(below, device)
         except (OSError, subprocess.SubprocessError):
             image.unlink(missing_ok=True)
             raise
-        os.rmdir(f"{disk.root}/lost+found")
-        os.chmod(disk.root, 0o700)
-        return disk
 
-    def find(self, folder: Path, *, is_in_use: bool) -> WorkDisk | None:
-        """That of a job of a node before us: as its shim has it, or as it left it. Raises OSError.
+    def find(self, folder: Path, below: Path) -> WorkDisk:
+        """That of a job of a node before us, of which no process lives. Raises OSError.
 
-        Two devices of one image would ruin it, so one that is in use must be found.
+        Two devices of one image would ruin it, so one that is still there must be found.
         """
         image = folder / IMAGE
-        if not image.exists():
-            return None
         with _present_loop(image) as device:
             if device:
-                return WorkDisk(device)
-        if is_in_use:
-            raise FileNotFoundError(f"{image} is in use, but its loop device cannot be found")
+                return _over(below, device)
         with _new_loop(image) as device:
-            return WorkDisk(device)
+            return _over(below, device)
 
     def _copy_template(self, disk_bytes: int, image: Path) -> None:
-        template = self._templates / f"{disk_bytes}.ext4"
+        template = self._templates / f"{disk_bytes}-2.ext4"  # without a number: no folders in it
         with self._lock:
             if not template.exists():
                 self._make_template(template, disk_bytes)
@@ -140,6 +135,8 @@ class WorkDisks:
             ],
             check=True, capture_output=True, timeout=_MKFS_S,
         )  # fmt: skip
+        with _new_loop(draft) as device:
+            _furnish(device)
         draft.rename(template)
 
 
@@ -165,7 +162,30 @@ def slack_bytes(disk_bytes: int) -> int:
 
 
 def _mounted(device: str) -> int:
-    return kernel.open_file_system("ext4", device, ("nobarrier", "noinit_itable"))
+    return kernel.open_file_system("ext4", {"source": device}, ("nobarrier", "noinit_itable"))
+
+
+def _furnish(device: str) -> None:
+    """Make the two folders of a new file system; it is written whole when this returns."""
+    disk = _mounted(device)
+    try:
+        root = f"/proc/self/fd/{disk}"
+        os.rmdir(f"{root}/lost+found")
+        for name in (UPPER, SCRATCH):
+            os.mkdir(f"{root}/{name}", 0o700)
+    finally:
+        os.close(disk)
+
+
+def _over(below: Path, device: str) -> WorkDisk:
+    """The file system of a device over a folder."""
+    disk = _mounted(device)
+    try:
+        if not os.path.isdir(f"/proc/self/fd/{disk}/{UPPER}"):
+            return WorkDisk(os.dup(disk), holds_all=True)
+        return WorkDisk(laid_over(str(below), disk))
+    finally:
+        os.close(disk)
 
 
 _numbers = count()

@@ -3,7 +3,8 @@
 import contextlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 
 from p2p.workers import Workers
@@ -34,6 +35,10 @@ class WorkFiles(ABC):
     def _owner(self, job: JobId) -> int:
         """Who gets what is made there; 0: ourselves."""
 
+    @abstractmethod
+    def _taking(self, job: JobId) -> AbstractContextManager[Callable[[int], None]]:
+        """Asked for room before each piece that comes in; raises ExecutorUnavailableError."""
+
     async def put_file(self, job: JobId, name: str, chunks: AsyncIterable[bytes]) -> None:
         """Write a file into the work folder, parents made; nothing is left of a broken stream.
 
@@ -43,8 +48,10 @@ class WorkFiles(ABC):
         fd = await self._workers.run(partial(safe_files.create_file, root, name, owner))
         whole = False
         try:
-            async for chunk in chunks:
-                await self._workers.run(partial(_write_all, fd, chunk))
+            with self._taking(job) as take:
+                async for chunk in chunks:
+                    take(len(chunk))
+                    await self._workers.run(partial(_write_all, fd, chunk))
             whole = True
         finally:
             os.close(fd)
@@ -111,9 +118,11 @@ class WorkFiles(ABC):
         """Make a tree's folder. Raises OutputUnsafeError, ExecutorUnavailableError (no room)."""
         unpacker = Unpacker(self._work(job), base, self._owner(job))
         try:
-            async for chunk in chunks:
-                await self._workers.run(partial(unpacker.feed, chunk))
-            await self._workers.run(unpacker.finish)
+            with self._taking(job) as take:
+                async for chunk in chunks:
+                    take(len(chunk))
+                    await self._workers.run(partial(unpacker.feed, chunk))
+                await self._workers.run(unpacker.finish)
         except OSError as exc:
             raise ExecutorUnavailableError(f"writing into the work folder: {exc.strerror}") from exc
         finally:

@@ -19,10 +19,19 @@ def is_host_tight(folder: str) -> bool:
     Past that, what the job writes would be lost after it was told that all is well.
     """
     image = os.stat(f"{folder}/{IMAGE}")
-    host = os.statvfs(folder)
-    floor = min(_FLOOR_BYTES, host.f_blocks * host.f_frsize // _FLOOR_PARTS)
     missing = image.st_size - image.st_blocks * 512
-    return host.f_bavail * host.f_frsize < min(floor, missing)
+    host = os.statvfs(folder)
+    return host.f_bavail * host.f_frsize < min(_floor(host), missing)
+
+
+def has_host_room(folder: str, size: int) -> bool:
+    """Whether the machine's disk can take so many bytes more and is not nearly full then."""
+    host = os.statvfs(folder)
+    return host.f_bavail * host.f_frsize - size >= _floor(host)
+
+
+def _floor(host: os.statvfs_result) -> int:
+    return min(_FLOOR_BYTES, host.f_blocks * host.f_frsize // _FLOOR_PARTS)
 
 
 def is_whole(folder: str, fd: int) -> bool:

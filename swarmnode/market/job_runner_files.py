@@ -54,7 +54,7 @@ async def stage(
     """Make the work folder as the task expects it; may be done again. Raises JobOverError."""
     job = JobId(record.job)
     try:
-        await executor.prepare(job, record.grant.disk_bytes)
+        await executor.prepare(job)
         for name, text in record.spec.inputs:
             put = partial(_put_input, executor, objects, net, job, name, parse_cap(text))
             await _fetch(f"input {name}", put)

@@ -168,6 +168,17 @@ async def test_files_go_in_and_come_out(machine: Machine) -> None:
         await executor.forget(JOB)
 
 
+async def test_what_a_job_was_given_is_not_counted_as_its_disk(machine: Machine) -> None:
+    async with machine.node() as executor:
+        await executor.prepare(JOB)
+        await executor.put_file(JOB, "data", pieces(*[bytes(MIB)] * 4))
+        ended, _, err = await run_job(
+            executor, spec("t.1", *machine.argv("write out x"), disk_bytes=2 * MIB)
+        )
+        assert (ended.code, ended.reason) == (0, "exit"), err
+        await executor.forget(JOB)
+
+
 async def test_nothing_is_left_of_a_file_whose_stream_broke(machine: Machine) -> None:
     async with machine.node() as executor:
         await executor.prepare(JOB)

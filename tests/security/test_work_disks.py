@@ -1,5 +1,6 @@
 """A work folder is a file system of its own, where the node is root; what becomes of it."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from swarmnode.errors import JobUnknownError, LimitNotEnforceableError
 from swarmnode.executor.capability import ExecutorConfig
 from swarmnode.executor.port import JobId, Limit
 from swarmnode.executor.process import ProcessExecutor
-from swarmnode.executor.work_disk import image_bytes
+from swarmnode.executor.work_disk import WorkDisks, image_bytes
 from swarmnode.executor.work_use import IMAGE
 from tests.job_lab import MIB, SH, needs_bwrap, needs_root, run_job, running_executor, spec
 from tests.small_disk import small_disk
@@ -87,11 +88,11 @@ async def test_all_of_a_disk_can_be_used_and_little_more(tmp_path: Path, mib: in
 async def test_files_are_reached_before_during_and_after_a_task_and_by_the_next_node(
     tmp_path: Path,
 ) -> None:
-    script = "cat in; echo one > a; while [ ! -e go ]; do sleep 0.02; done; echo two > b"
+    script = "cat in; rm in; echo one > a; while [ ! -e go ]; do sleep 0.02; done; echo two > b"
     what = spec(JOB, SH, "-c", script)
     async with running_on(tmp_path / "x") as executor:
         skip_without_disks(executor)
-        await executor.prepare(JOB, what.disk_bytes)
+        await executor.prepare(JOB)
         await executor.put_file(JOB, "in", some(b"given\n"))
         await executor.start(what)
         await executor.log_grew(JOB, "stdout", 0)
@@ -100,10 +101,12 @@ async def test_files_are_reached_before_during_and_after_a_task_and_by_the_next_
                 await trio.sleep(0.02)
     async with running_on(tmp_path / "x") as executor:
         assert await read(executor, "a") == b"one\n"
+        assert await executor.list_files(JOB, "in") == ()
         await executor.put_file(JOB, "go", some(b""))
         ended = await executor.wait(JOB)
     async with running_on(tmp_path / "x") as executor:  # the image is in nobody's hands now
         assert [await read(executor, name) for name in ("a", "b")] == [b"one\n", b"two\n"]
+        assert await executor.list_files(JOB, "in") == ()
         await executor.sweep(frozenset())
     assert ended.code == 0
     assert Limit.DISK_FS in ended.enforced
@@ -136,7 +139,7 @@ from tests.job_lab import running_executor, spec
 async def main():
     async with running_executor(Path(sys.argv[1])) as executor:
         for job in ("run.1", "ready.1"):
-            await executor.prepare(job, 32 << 20)
+            await executor.prepare(job)
         await executor.start(spec("run.1", "/bin/sh", "-c", "echo up; sleep 600"))
         await executor.log_grew("run.1", "stdout", 0)
         print(executor._known("run.1").folder.read_state().shim, flush=True)
@@ -164,7 +167,7 @@ async def test_nothing_is_left_of_disks_when_node_and_shim_are_killed(tmp_path: 
         skip_without_disks(executor)
         await executor.sweep(frozenset())
         assert list((folder / "jobs").iterdir()) == []
-    assert len(had) == 2
+    assert len(had) == 1
 
 
 async def test_a_full_disk_of_the_machine_ends_the_task_and_not_the_node(tmp_path: Path) -> None:
@@ -181,11 +184,31 @@ async def test_a_full_disk_of_the_machine_ends_the_task_and_not_the_node(tmp_pat
     assert (again.code, out) == (0, "fine\n"), err
 
 
+async def test_a_disk_that_cannot_be_furnished_leaves_neither_device_nor_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(path: str, **_: object) -> None:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), path)
+
+    disks = WorkDisks(tmp_path / "templates")
+    if why := disks.trouble():
+        pytest.skip(why)
+    (tmp_path / "job" / "work").mkdir(parents=True)
+    before = os.listdir("/proc/self/fd")
+    monkeypatch.setattr("swarmnode.executor.work_disk.os.rmdir", refuses)
+    with pytest.raises(OSError, match="busy"):
+        disks.make(tmp_path / "job", tmp_path / "job" / "work", 3 * MIB)
+    monkeypatch.undo()
+    assert os.listdir("/proc/self/fd") == before
+    await until_no_loop(tmp_path)
+    disks.make(tmp_path / "job", tmp_path / "job" / "work", 3 * MIB).close()
+
+
 async def test_a_job_that_is_forgotten_while_it_is_looked_at_is_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running_executor(tmp_path / "x") as executor:
-        await executor.prepare(JOB, MIB)
+        await executor.prepare(JOB)
         monkeypatch.setattr(executor, "_work", lambda _job: str(tmp_path / "gone"))
         with pytest.raises(JobUnknownError):
             await executor.scan(JOB)
