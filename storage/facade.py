@@ -87,6 +87,8 @@ class PutReceipt:
     """For people: `any 1 machine`, `any 5 machines`, `nothing: stored on this machine only`."""
     one_site: bool
     seconds: float
+    one_person: bool = False
+    """All holders are machines of one person who does not own it."""
 
 
 class Health(StrEnum):

@@ -13,9 +13,14 @@ from enum import IntEnum
 
 from blake3 import blake3
 
-from p2p.ids import LabId, PeerId
+from p2p.ids import LabId, MemberId, PeerId
 
 SMALL_COPIES_MAX = 5
+
+PERSON_SHARE = 4
+"""At most a fourth of the machines considered are one person's, where others lend too."""
+
+_UNKNOWN = MemberId("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,13 @@ class Candidate:
     weight: int
     """Bytes it lends: twice as many are chosen twice as often."""
     free_bytes: int
+    member: MemberId = _UNKNOWN
+    """The person in its certificate; empty counts as one of its own."""
+
+    @property
+    def person(self) -> str:
+        """Whose machine it is, as far as placement cares."""
+        return self.member or self.peer
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,26 +114,46 @@ def peers_in_order(key: bytes, peers: Sequence[PeerId]) -> list[PeerId]:
     return sorted(peers, key=lambda peer: (-_hash(key, peer), peer))
 
 
+def shortlist(order: Sequence[Candidate], count: int) -> list[Candidate]:
+    """The first `count` of an order, in which one person with many machines leaves others room."""
+    persons: Counter[str] = Counter()
+    first, rest = list[int](), list[int]()
+    for at, candidate in enumerate(order):
+        persons[candidate.person] += 1
+        is_many = persons[candidate.person] > count // PERSON_SHARE
+        (rest if is_many else first).append(at)
+    return [order[at] for at in sorted([*first, *rest][:count])]
+
+
 def spread(
-    order: Sequence[Candidate], count: int, present: Sequence[Candidate] = ()
+    order: Sequence[Candidate],
+    count: int,
+    present: Sequence[Candidate] = (),
+    *,
+    per_person: int | None = None,
 ) -> list[Candidate]:
     """`count` more candidates (or all there are) in rendezvous order, as far apart as can be.
 
     `present` hold something of the same segment already: they are not chosen and their labs and
-    sites count.
+    sites count. More than `per_person` go to one person's machines only where there are no others.
     """
     labs = Counter(c.lab for c in present)
     sites = Counter((c.lab, c.site) for c in present)
+    persons = Counter(c.person for c in present)
     taken = {c.peer for c in present}
     left = [c for c in order if c.peer not in taken]
     chosen: list[Candidate] = []
+
+    def cost(at: int) -> tuple[bool, int, int, int]:
+        c = left[at]
+        has_enough = per_person is not None and persons[c.person] >= per_person
+        return has_enough, labs[c.lab], sites[c.lab, c.site], at
+
     while left and len(chosen) < count:
-        at = min(
-            range(len(left)), key=lambda i: (labs[left[i].lab], sites[left[i].lab, left[i].site], i)
-        )
-        best = left.pop(at)
+        best = left.pop(min(range(len(left)), key=cost))
         labs[best.lab] += 1
         sites[best.lab, best.site] += 1
+        persons[best.person] += 1
         chosen.append(best)
     return chosen
 

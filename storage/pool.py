@@ -58,7 +58,7 @@ class Pool:
         member = self._members.view().find(peer)
         if member is None:
             return None
-        return Candidate(peer, member.lab, member.site, 0, 0)
+        return Candidate(peer, member.lab, member.site, 0, 0, member.member)
 
     def lab_of(self, peer: PeerId) -> LabId | None:
         """The lab in a machine's certificate."""
@@ -85,5 +85,6 @@ def _decoded(body: bytes) -> StorageAdvert | None:
 
 def _candidate(member: Member, advert: StorageAdvert) -> Candidate:
     return Candidate(
-        member.peer, member.lab, member.site, advert.quota_bytes, max(0, advert.free_bytes)
-    )
+        member.peer, member.lab, member.site, advert.quota_bytes, max(0, advert.free_bytes),
+        member.member,
+    )  # fmt: skip

@@ -10,7 +10,7 @@ import trio
 from p2p.host.memory_host import MemoryHost, memory_address
 from p2p.host.memory_network import LinkModel, MemoryNetwork
 from p2p.host.rpc import Rpc
-from p2p.ids import LabId, NetworkId, PeerId
+from p2p.ids import LabId, MemberId, NetworkId, PeerId
 from p2p.membership.view import Liveness, Member, MemberChanged, View
 from storage.engine.memory_tables import MemoryTables
 from storage.facade import NameValue, OwnedNames
@@ -31,6 +31,8 @@ class Truth:
 
     members: dict[PeerId, Member] = field(default_factory=dict)
     listeners: list[Callable[[MemberChanged], None]] = field(default_factory=list)
+    persons: dict[str, MemberId] = field(default_factory=dict)
+    """Whose machine each is; of nobody known unless the test says so."""
 
     def set(self, name: str, liveness: Liveness) -> None:
         """Change one member, and tell whoever listens."""
@@ -38,7 +40,8 @@ class Truth:
         before = self.members.get(peer)
         now_s = trio.current_time()
         lab, site = LabId("lab"), f"site-{name}"
-        member = Member(peer, liveness, 0, (), name, lab, site, now_s)
+        whose = self.persons.get(name, MemberId(""))
+        member = Member(peer, liveness, 0, (), name, lab, site, now_s, whose)
         self.members[peer] = member
         for listener in self.listeners:
             listener(MemberChanged(member, before.liveness if before else None))

@@ -192,6 +192,8 @@ async def storage_lab(
         lab = StorageLab(network, nursery, seed)
         for number in range(count):
             name = f"p{number}"
+            whose = (owners or {}).get(name, MemberId(f"owner-{name}"))
+            lab.truth.persons[name] = whose
             quota = (quotas or {}).get(name, 1 << 40)
             tables = MemoryTables(commit_s=0.001)
             lab.keepers[name] = Keeper(
@@ -202,7 +204,7 @@ async def storage_lab(
                 OwnView(PeerId(name), lab.truth),
                 VirtualWall(),
                 (labs or {}).get(name, LAB),
-                (owners or {}).get(name, MemberId(f"owner-{name}")),
+                whose,
             )
         for name in lab.names():
             await lab.start(name)

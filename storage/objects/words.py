@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from p2p.ids import PeerId
+from p2p.ids import MemberId, PeerId
 from storage.placement import Plan
 from storage.pool import Pool
 
@@ -41,3 +41,10 @@ def are_one_site(holders: Sequence[PeerId], pool: Pool) -> bool:
     known = [pool.candidate(peer) for peer in holders]
     places = {(c.lab, c.site) for c in known if c is not None}
     return len(places) <= 1
+
+
+def are_anothers(holders: Sequence[PeerId], pool: Pool, owner: MemberId) -> bool:
+    """Whether all holders are machines of one other person, who could keep it from its owner."""
+    known = [pool.candidate(peer) for peer in holders]
+    persons = {c.person for c in known if c is not None}
+    return len(persons) == 1 and persons != {owner}

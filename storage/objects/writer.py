@@ -25,8 +25,8 @@ from storage.manifest import VERSION, Manifest, SegmentRef, Written, write_manif
 from storage.merkle import root_of
 from storage.messages import LeaseTerms
 from storage.objects.parts import Parts
-from storage.objects.words import are_one_site, follows_words, survives_words
-from storage.placement import Candidate, Plan, plan_for, quorum_of, rendezvous
+from storage.objects.words import are_anothers, are_one_site, follows_words, survives_words
+from storage.placement import Candidate, Plan, plan_for, quorum_of, rendezvous, shortlist
 from storage.records.holders import Holding, Rows
 from storage.transfer.push import PushLog, PushOrder
 
@@ -166,7 +166,7 @@ class ObjectWriter:
         if not usable:
             raise TooFewPeersError(0, 1, f"no machine lends storage: {REMEDY}")
         self._plan = plan_for(len(usable), small=is_small)
-        self._candidates = rendezvous(self.lease, usable)[:CANDIDATES_MAX]
+        self._candidates = shortlist(rendezvous(self.lease, usable), CANDIDATES_MAX)
 
     async def _send(self, index: int, box: list[bytes], scope: trio.CancelScope) -> None:
         try:
@@ -192,6 +192,7 @@ class ObjectWriter:
             rendezvous(self.lease + (index // RUN_SEGMENTS).to_bytes(8), self._candidates),
             self._terms(is_hold=True),
             self._ack(),
+            per_person=max(1, code.n - code.k),
         )
         holders = await self._parts.pusher.push(order, self._log)
         self._check(sum(holder is not None for holder in holders), len(shards[0][1]))
@@ -297,6 +298,7 @@ class ObjectWriter:
             holders=holders,
             survives=survives_words(plan.k, worst, pool.me) + follows_words(plan, len(worst)),
             one_site=are_one_site(holders, pool),
+            one_person=are_anothers(holders, pool, self._owner),
             seconds=trio.current_time() - self._begun_s,
         )
 

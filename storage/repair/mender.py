@@ -14,7 +14,7 @@ from storage.limits import CANDIDATES_MAX
 from storage.manifest import Manifest, SegmentRef
 from storage.merkle import root_of
 from storage.messages import LeaseTerms
-from storage.placement import rendezvous
+from storage.placement import rendezvous, shortlist
 from storage.pool import Pool
 from storage.ports import Workers
 from storage.records.holders import NO_MORE, HolderBook, Holding
@@ -112,18 +112,15 @@ class Mender:
         shards = await self.fetcher.fetch(sources, traffic_class=TrafficClass.BACKGROUND)
         made = await self.workers.run(lambda: _rebuilt(code, roots, shards, lost[: len(free)]))
         named = {shard: root_of(data) for shard, data in made.items()}
-        present = [
-            candidate
-            for peer in kept
-            if peer is not None and (candidate := self.pool.candidate(peer)) is not None
-        ]
+        present = [self.pool.candidate(peer) for peer in kept if peer is not None]
         order = PushOrder(
             [(named[shard], data) for shard, data in made.items()],
-            rendezvous(manifest.lease + at.to_bytes(8), free)[:CANDIDATES_MAX],
+            shortlist(rendezvous(manifest.lease + at.to_bytes(8), free), CANDIDATES_MAX),
             self._terms(manifest),
             len(made),
-            present,
+            [candidate for candidate in present if candidate is not None],
             TrafficClass.BACKGROUND,
+            max(1, len(row) - manifest.k),
         )
         homes = await self.pusher.push(order)
         placed = {s: home for s, home in zip(made, homes, strict=True) if home is not None}
@@ -153,7 +150,8 @@ class Mender:
         ]
 
     async def _tell(self, peer: PeerId, manifest: Manifest, holding: Holding) -> bool:
-        address, terms = holding.address, self._terms(manifest)
+        address = holding.address
+        terms = self._terms(manifest)
         has_more = holding.more and self.leases.manifest(holding.more) is not None
         more = (holding.more,) if has_more else ()
         parts = [*manifest.page_addresses(), *more, address]

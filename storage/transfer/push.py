@@ -28,6 +28,9 @@ class PushOrder:
     present: Sequence[Candidate] = ()
     """Machines that hold something of the segment already: they get nothing more of it."""
     traffic_class: TrafficClass = TrafficClass.NORMAL
+    per_person: int | None = None
+    """So many of the segment's shards may be lost: no more go to one person's machines, where
+    others lend, too."""
 
 
 @dataclass(slots=True)
@@ -60,7 +63,8 @@ class _Segment:
             and c.peer not in self.chosen
             and c.free_bytes >= length
         ]
-        found = spread(fit, count, [*self.order.present, *self.chosen.values()])
+        present = [*self.order.present, *self.chosen.values()]
+        found = spread(fit, count, present, per_person=self.order.per_person)
         self.chosen.update((c.peer, c) for c in found)
         self.log.asked.update((c.peer, None) for c in found)
         return found

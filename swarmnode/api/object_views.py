@@ -28,6 +28,7 @@ def receipt_json(receipt: PutReceipt) -> Receipt:
         survives=receipt.survives,
         one_site=receipt.one_site,
         seconds=receipt.seconds,
+        one_person=receipt.one_person,
     )
 
 

@@ -156,6 +156,7 @@ class Receipt(msgspec.Struct, frozen=True):
     survives: str
     one_site: bool
     seconds: float
+    one_person: bool = False
 
 
 class ObjectLine(msgspec.Struct, frozen=True):

@@ -59,6 +59,8 @@ def put(file: Path, name: str, durability: str, fmt: str) -> None:
     click.echo(receipt["cap"])
     holders = len(receipt["holders"])
     site = "; all holders are at one site" if receipt["one_site"] and holders > 1 else ""
+    if receipt["one_person"]:
+        site += "; all holders are machines of one other person"
     click.echo(
         f"{human_bytes(receipt['size'])} as {receipt['k']} of {receipt['n']} on "
         f"{holders} machine{'' if holders == 1 else 's'} in {receipt['seconds']:.1f} s; "

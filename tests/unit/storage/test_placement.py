@@ -1,8 +1,9 @@
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
-from p2p.ids import LabId, PeerId
+from p2p.ids import LabId, MemberId, PeerId
 from storage.placement import (
     Candidate,
     Domain,
@@ -11,9 +12,18 @@ from storage.placement import (
     quorum_of,
     rendezvous,
     shards_wanted,
+    shortlist,
     spread,
     survives,
 )
+
+
+def of_persons(*persons: str) -> list[Candidate]:
+    """Machines of these people, all of one lab and site."""
+    return [
+        Candidate(PeerId(f"p{at}"), LabId("a"), "1", 100, 1 << 40, MemberId(person))
+        for at, person in enumerate(persons)
+    ]
 
 
 def machines(*labs_and_sites: str, weight: int = 100) -> list[Candidate]:
@@ -111,3 +121,45 @@ def test_a_replacement_keeps_away_from_those_that_have_something() -> None:
     pool = machines("a1", "a1", "b1", "c1")
     assert [c.peer for c in spread(pool, 1, present=[pool[0], pool[2]])] == ["p3"]
     assert [c.peer for c in spread(pool, 9, present=[pool[0], pool[2]])] == ["p3", "p1"]
+
+
+def test_one_person_gets_no_more_than_may_be_lost_where_others_lend() -> None:
+    pool = of_persons(*["mallory"] * 30, "ann", "ben", "cem", "dora")
+    for number in range(100):
+        order = rendezvous(number.to_bytes(4), pool)
+        chosen = spread(order, 8, per_person=4)
+        assert Counter(c.person for c in chosen)["mallory"] == 4
+        copies = Counter(c.person for c in spread(order, 3, per_person=2))
+        assert copies["mallory"] <= 2
+
+
+def test_what_a_person_has_of_it_already_counts() -> None:
+    pool = of_persons("mallory", "mallory", "mallory", "ann")
+    (chosen,) = spread(pool, 1, present=pool[:2], per_person=2)
+    assert chosen.person == "ann"
+
+
+def test_where_others_do_not_suffice_nobody_gets_fewer_shards() -> None:
+    pool = of_persons(*["mallory"] * 7, "ann")
+    chosen = spread(rendezvous(b"key", pool), 6, per_person=3)
+    assert len(chosen) == 6
+    assert "ann" in {c.person for c in chosen}
+
+
+def test_a_pool_of_one_person_is_used_as_if_nobody_looked_at_persons() -> None:
+    mine = of_persons(*["me"] * 9)
+    unknown = of_persons(*[""] * 9)
+    for number in range(100):
+        order = rendezvous(number.to_bytes(4), mine)
+        assert spread(order, 8, per_person=4) == spread(order, 8)
+        assert shortlist(order, 4) == order[:4]
+        order = rendezvous(number.to_bytes(4), unknown)
+        assert spread(order, 8, per_person=4) == spread(order, 8)
+
+
+def test_a_person_with_very_many_machines_leaves_others_among_those_considered() -> None:
+    pool = [*of_persons(*["mallory"] * 1000), *machines(*["b1"] * 60)]
+    claimed = [replace(c, weight=1 << 60) if c.member else c for c in pool]
+    short = shortlist(rendezvous(b"key", claimed), 64)
+    assert len(short) == 64
+    assert Counter(c.person for c in short)["mallory"] == 16
