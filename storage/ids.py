@@ -13,3 +13,6 @@ ObjectKey = NewType("ObjectKey", bytes)
 
 LeaseId = NewType("LeaseId", bytes)
 """16 random bytes naming all leases of one put: known before its address is."""
+
+LeaseKey = NewType("LeaseKey", bytes)
+"""Where a lease stands in this machine's tables: its id, and whose and what it is for."""

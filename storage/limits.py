@@ -32,6 +32,12 @@ SHARDS_MAX: Final = 64
 LEASE_ID_BYTES: Final = 16
 """Random, so that no two puts ever share one."""
 
+LEASE_TAG_BYTES: Final = 16
+"""Whose and what a lease is for, in its key: nobody finds another tag that is the same."""
+
+ROWS_OF_ONE_LEASE_MAX: Final = 4
+"""Leases of one id that one person's machines brought here: who mends an object needs one."""
+
 HOLDERS_MAX: Final = 256
 """Different holders in one holder record: with 54 bytes each it stays below a control frame."""
 
@@ -52,6 +58,9 @@ TOMBSTONES_PER_ANSWER_MAX: Final = 24
 
 TOMBSTONES_MAX: Final = 100_000
 """Tombstones kept: 30 MB at most. Without one a removed object may be kept until its lease ends."""
+
+TOMBSTONES_PER_MEMBER_MAX: Final = TOMBSTONES_MAX // 4
+"""Of these, such as give up what is one person's: nobody's fill the table for all others."""
 
 DROPS_AT_ONCE: Final = 8
 """Leases given up at a time at machines that were away: they have just come back."""

@@ -30,6 +30,8 @@ class LeaseTerms(Record, frozen=True):
     """Why the putter may put for `owner`, when it is not a machine of theirs."""
     putter: PeerId = PeerId("")
     """From who mends: the machine that put the object."""
+    address: Address = Address(b"")
+    """From who mends: the object. What is brought of different ones is never mixed up."""
 
 
 class Receipt(Record, frozen=True):

@@ -25,7 +25,7 @@ from storage.config import StorageClass, StorageConfig
 from storage.engine.port import Tables
 from storage.errors import StoreFullError
 from storage.facade import Health
-from storage.ids import LeaseId
+from storage.ids import LeaseKey
 from storage.objects.parts import Parts
 from storage.objects.service import ObjectService
 from storage.pool import Pool
@@ -40,6 +40,7 @@ from storage.rights import NO_PROOFS, Proofs, Rights
 from storage.shards.port import ShardStore
 from storage.transfer.client import Transfer
 from storage.transfer.fetch import Fetcher
+from storage.transfer.lease_keys import lease_of
 from storage.transfer.lease_row import LeaseRow
 from storage.transfer.leases import LeaseBook
 from storage.transfer.lookup import Catalog
@@ -198,11 +199,11 @@ class StorageService:
                 elif self.clock.may_free_ours():
                     self._swept_bytes += await self.leases.sweep(self._is_anothers)
 
-    def _is_wanted(self, lease: LeaseId, row: LeaseRow) -> bool:
+    def _is_wanted(self, lease: LeaseKey, row: LeaseRow) -> bool:
         """What stands in our keyring is renewed by us: it never ends before we give it up."""
-        return row.storage_class != StorageClass.SCRATCH and self.objects.wants(lease)
+        return row.storage_class != StorageClass.SCRATCH and self.objects.wants(lease_of(lease))
 
-    def _is_anothers(self, lease: LeaseId, row: LeaseRow) -> bool:
+    def _is_anothers(self, lease: LeaseKey, row: LeaseRow) -> bool:
         return row.putter != self.pool.me or self._is_wanted(lease, row)
 
     def _on_lie(self, peer: object) -> None:

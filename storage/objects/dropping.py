@@ -149,9 +149,10 @@ class Dropping:
             async with self._limiter:
                 try:
                     await self._parts.transfer.drop_lease(peer, lease)
-                except HolderFailedError:
-                    return  # asked again
-            done.append(peer)
+                except HolderFailedError as error:
+                    if error.code != "not-yours":
+                        return  # asked again
+            done.append(peer)  # of what is not ours there, nothing is ours
 
         with trio.move_on_after(within_s):
             async with trio.open_nursery() as nursery:

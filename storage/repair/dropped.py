@@ -10,12 +10,13 @@ from p2p.errors import WireError
 from p2p.ids import PeerId
 from p2p.wire.envelope import Signed
 from storage.errors import HolderFailedError, StoreFullError
-from storage.ids import Address, LeaseId
+from storage.ids import Address, LeaseId, LeaseKey
 from storage.limits import ASKED_AT_ONCE, ASKED_MAX
 from storage.pool import Pool
 from storage.records.holders import HolderBook
 from storage.transfer.client import Transfer
-from storage.transfer.leases import LeaseBook
+from storage.transfer.lease_keys import lease_of
+from storage.transfer.leases import EVERYBODY, LeaseBook
 from storage.transfer.lookup import ASKED_BY_DICE, LATE_S, Catalog
 from storage.transfer.tombstones import Tombstones
 
@@ -38,7 +39,8 @@ class DroppedElsewhere:
         peers = [peer for peer in self.pool.alive() if peer != self.pool.me]
         if dice is not None:
             peers = dice.sample(peers, min(ASKED_BY_DICE, len(peers)))
-        await self._learn([lease for lease, row in self.leases.all() if not row.is_hold], peers)
+        kept = dict.fromkeys(lease_of(key) for key, row in self.leases.all() if not row.is_hold)
+        await self._learn(list(kept), peers)
 
     async def is_dropped(self, address: Address, page: int, lease: LeaseId) -> bool:
         """Ask those who would know of one object; True when it was freed here just now."""
@@ -46,14 +48,14 @@ class DroppedElsewhere:
         named = () if holding is None else holding.peers()
         peers = dict.fromkeys([*named, *self.catalog.homes(address)])
         await self._learn([lease], [peer for peer in peers if peer != self.pool.me])
-        return self.leases.row(lease) is None
+        return not self.leases.is_of(lease, address)
 
     async def _learn(self, leases: Sequence[LeaseId], peers: Sequence[PeerId]) -> None:
         asked = [peer for peer in peers if self.pool.is_alive(peer)][:ASKED_MAX]
         if not leases or not asked:
             return
         limiter = trio.CapacityLimiter(ASKED_AT_ONCE)
-        found: dict[LeaseId, Signed] = {}
+        found: dict[LeaseKey, Signed] = {}
 
         async def ask(peer: PeerId) -> None:
             async with limiter:
@@ -68,26 +70,26 @@ class DroppedElsewhere:
             async with trio.open_nursery() as nursery:
                 for peer in asked:
                     nursery.start_soon(ask, peer)
-        for lease, sealed in found.items():
-            await self._free(lease, sealed)
+        for key, sealed in found.items():
+            await self._free(key, sealed)
 
     def _patience_s(self, leases: int) -> float:
         """A frozen machine is not waited for; many questions take their time."""
         return LATE_S + leases / 1000
 
-    def _take(self, sealed: Signed, found: dict[LeaseId, Signed]) -> None:
+    def _take(self, sealed: Signed, found: dict[LeaseKey, Signed]) -> None:
         try:
             lease = self.tombstones.open(sealed).lease
         except WireError:
             return
-        row = self.leases.row(lease)
-        if row is not None and self.tombstones.binds(sealed, lease, row):
-            found[lease] = sealed
+        for key, row in self.leases.rows(lease):
+            if self.tombstones.binds(sealed, lease, row):
+                found[key] = sealed
 
-    async def _free(self, lease: LeaseId, sealed: Signed) -> None:
+    async def _free(self, key: LeaseKey, sealed: Signed) -> None:
         address = self.tombstones.open(sealed).address
         try:
-            await self.leases.drop(lease, tombstone=sealed)
+            await self.leases.drop_one(key, given=EVERYBODY, tombstone=sealed)
         except StoreFullError:
             return
         self.catalog.forget(address)

@@ -67,7 +67,7 @@ class Mender:
             lost = tuple(shard for shard in shards if not self._lives(work[at].row[shard]))
             async with limiter:
                 try:
-                    await self._mend_segment(manifest, work[at], at, lost)
+                    await self._mend_segment(manifest, address, work[at], at, lost)
                 except (ObjectDegradedError, ManifestError):
                     return  # the others may be better off; this one is tried again later
 
@@ -93,12 +93,12 @@ class Mender:
         part, data = write_more([one.roots[manifest.n : width] for one in work])
         if part != holding.more:
             peers = list(dict.fromkeys(p for row in rows for p in row if p is not None))
-            terms = self._terms(manifest)
+            terms = self._terms(manifest, holding.address)
             await self.catalog.publish_part(holding.address, part, data, terms, peers)
         return part
 
     async def _mend_segment(
-        self, manifest: Manifest, work: "_Work", at: int, lost: tuple[int, ...]
+        self, manifest: Manifest, address: Address, work: "_Work", at: int, lost: tuple[int, ...]
     ) -> None:
         """Rebuild the lost shards, or make those that are added, and place them."""
         ref, row, roots = work.ref, work.row, work.roots
@@ -116,7 +116,7 @@ class Mender:
         order = PushOrder(
             [(named[shard], data) for shard, data in made.items()],
             shortlist(rendezvous(manifest.lease + at.to_bytes(8), free), CANDIDATES_MAX),
-            self._terms(manifest),
+            self._terms(manifest, address),
             len(made),
             [candidate for candidate in present if candidate is not None],
             TrafficClass.BACKGROUND,
@@ -151,7 +151,7 @@ class Mender:
 
     async def _tell(self, peer: PeerId, manifest: Manifest, holding: Holding) -> bool:
         address = holding.address
-        terms = self._terms(manifest)
+        terms = self._terms(manifest, address)
         has_more = holding.more and self.leases.manifest(holding.more) is not None
         more = (holding.more,) if has_more else ()
         parts = [*manifest.page_addresses(), *more, address]
@@ -165,16 +165,16 @@ class Mender:
             return False
         return True
 
-    def _terms(self, manifest: Manifest) -> LeaseTerms:
+    def _terms(self, manifest: Manifest, address: Address) -> LeaseTerms:
         """The lease the other shards have here, or a fresh one."""
-        row = self.leases.row(manifest.lease)
+        row = self.leases.row(manifest.lease, address)
         until_ms = self.config.lease_ms(manifest.storage_class, self.wall_ms())
         if row is not None and not row.is_hold:
             until_ms = row.until_ms
         putter = self.pool.me if row is None else row.putter
         return LeaseTerms(
             manifest.lease, manifest.owner, manifest.lab, manifest.storage_class, until_ms, False,
-            putter=putter,
+            putter=putter, address=address,
         )  # fmt: skip
 
     def _lives(self, peer: PeerId | None) -> bool:

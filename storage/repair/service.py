@@ -243,7 +243,7 @@ class RepairService:
         lease = (await self._catalog.manifest(address)).lease
         if not self._leases.is_of(lease, address):
             return False
-        if self._leases.has_ended(lease):
+        if self._leases.has_ended(lease, address):
             return True  # we were away for longer than anybody remembers
         return await self._dropped_elsewhere.is_dropped(address, number, lease)
 
@@ -293,7 +293,7 @@ class RepairService:
         if not self._leases.is_of(manifest.lease, holding.address):
             return  # a manifest that names a lease of somebody else
         try:
-            await self._leases.drop(manifest.lease, is_final=False)
+            await self._leases.drop(manifest.lease, holding.address)
         except StoreFullError:
             return
         self._catalog.forget(holding.address)
@@ -302,7 +302,7 @@ class RepairService:
     async def _is_surplus(self, agreed: Holding, manifest: Manifest) -> bool:
         """Whether all we keep of an object is kept by those its records name, and says so."""
         me, address = self._pool.me, agreed.address
-        ours = self._leases.roots(manifest.lease)
+        ours = self._leases.roots(manifest.lease, address)
         if me in self._catalog.homes(address):
             return False
         for page in range(manifest.page_count):

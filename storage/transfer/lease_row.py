@@ -1,19 +1,19 @@
 """One lease as it is kept: whose, since whose word, until when."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
-import msgspec
+from msgspec.structs import replace
 
 from p2p.ids import LabId, MemberId, PeerId
 from p2p.wire.codec import Record, encode
 from storage.engine.port import ReadView, WriteView
 from storage.engine.stored import stored
-from storage.ids import LeaseId
+from storage.ids import LeaseKey
 from storage.transfer.shares import NOBODY, Payer
 
 LEASES: Final = "leases"
-"""lease -> LeaseRow"""
+"""key of a lease (storage.transfer.lease_keys) -> LeaseRow"""
 
 
 class LeaseRow(Record, frozen=True):
@@ -34,33 +34,43 @@ class LeaseRow(Record, frozen=True):
 
 def renewed(
     view: WriteView,
-    lease: LeaseId,
+    rows: Sequence[tuple[LeaseKey, LeaseRow]],
     until_ms: int,
     least_ms: Callable[[int], int],
     lab: LabId | None,
 ) -> bool:
-    """Until then, or by our own clock as long as a lease of its class is taken for."""
-    row = row_of(view, lease)
-    if row is None or (lab is not None and row.lab != lab):
-        return False
-    until_ms = max(until_ms, least_ms(row.storage_class))
-    if until_ms > row.until_ms or row.is_hold:
-        until_ms = max(until_ms, row.until_ms)
-        kept = msgspec.structs.replace(row, until_ms=until_ms, is_hold=False)
-        view.put(LEASES, lease, encode(kept))
-    return True
+    """Until then, or by our own clock as long as a lease of its class is taken for.
+
+    Of several rows under one id, such as others brought and only hold become leases if there is
+    nothing else.
+    """
+    theirs = [(key, row) for key, row in rows if lab is None or row.lab == lab]
+    kept = [(key, row) for key, row in theirs if row.is_proved or not row.is_hold] or theirs
+    for key, row in kept:
+        ends_ms = max(until_ms, least_ms(row.storage_class))
+        if ends_ms > row.until_ms or row.is_hold:
+            ends_ms = max(ends_ms, row.until_ms)
+            view.put(LEASES, key, encode(replace(row, until_ms=ends_ms, is_hold=False)))
+    return bool(theirs)
 
 
-def held_on(view: WriteView, lease: LeaseId, until_ms: int, putter: PeerId) -> bool:
-    """Prolong a hold of that machine; what has been committed needs none."""
-    row = row_of(view, lease)
-    if row is None or row.putter != putter:
-        return False
-    if row.is_hold:
-        view.put(LEASES, lease, encode(msgspec.structs.replace(row, until_ms=until_ms)))
-    return True
+def held_on(
+    view: WriteView, rows: Sequence[tuple[LeaseKey, LeaseRow]], until_ms: int, putter: PeerId
+) -> bool:
+    """Prolong holds of that machine; what has been committed needs none."""
+    theirs = [(key, row) for key, row in rows if row.putter == putter]
+    for key, row in theirs:
+        if row.is_hold:
+            view.put(LEASES, key, encode(replace(row, until_ms=until_ms)))
+    return bool(theirs)
 
 
-def row_of(view: ReadView, lease: LeaseId) -> LeaseRow | None:
-    data = view.get(LEASES, lease)
-    return None if data is None else stored(LeaseRow, data, "store.lmdb")
+def row_of(view: ReadView, key: LeaseKey) -> LeaseRow | None:
+    """The lease of that key."""
+    data = view.get(LEASES, key)
+    return None if data is None else read_row(data)
+
+
+def read_row(data: bytes) -> LeaseRow:
+    """What the table has. Raises RecordCorruptError."""
+    return stored(LeaseRow, data, "store.lmdb")

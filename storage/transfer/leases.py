@@ -1,19 +1,12 @@
 """The leases on this machine: what is kept here, for whom, until when, and what may be freed.
 
-A lease id covers everything one put left here. A shard is freed when its last lease goes.
-
-    leases           lease            -> LeaseRow
-    lease_shards     lease + root     -> ""
-    shard_leases     root + lease     -> ""
-    lease_manifests  lease + part     -> address of the object
-    manifests        part             -> bytes of a manifest or page
-    orphans          root             -> "": lost its last lease; its bytes may not be freed yet
+A lease covers everything one put left here. A shard is freed when its last lease goes. Which of
+the leases of one id somebody's words reach is decided by `storage.transfer.lease_keys`.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Final
 
 import msgspec
 import trio
@@ -24,30 +17,44 @@ from p2p.ids import LabId, MemberId, PeerId
 from p2p.wire.codec import encode
 from p2p.wire.envelope import Signed
 from storage.config import StorageClass, StorageConfig
-from storage.engine.port import ReadView, Tables, WriteView
-from storage.engine.stored import stored
-from storage.ids import Address, LeaseId, ShardRoot
-from storage.limits import DROPPED_LEASES_KEPT, LEASE_ID_BYTES, LEASE_ROWS_PER_SCAN
+from storage.engine.port import Tables, WriteView
+from storage.ids import Address, LeaseId, LeaseKey, ShardRoot
+from storage.limits import DROPPED_LEASES_KEPT, LEASE_ROWS_PER_SCAN
 from storage.messages import LeaseTerms
 from storage.records.holders import HolderBook, Holding
 from storage.shards.port import ShardStore
 from storage.shards.uninterrupted import uninterrupted
-from storage.transfer.lease_row import LEASES, LeaseRow, held_on, renewed, row_of
+from storage.transfer.lease_keys import (
+    bound_to,
+    check_rows,
+    key_for,
+    keys_of,
+    lease_of,
+    payer_of,
+    rows_of,
+)
+from storage.transfer.lease_row import LEASES, LeaseRow, held_on, read_row, renewed, row_of
+from storage.transfer.lease_tables import (
+    MANIFESTS,
+    ORPHANS,
+    SHARD_LEASES,
+    forget_orphans,
+    link_part,
+    link_shard,
+    shards_of,
+    unlink,
+)
 from storage.transfer.shares import Charged, Payer, Shares
 from storage.transfer.tombstones import Tombstones
 
-LEASE_SHARDS: Final = "lease_shards"
-SHARD_LEASES: Final = "shard_leases"
-LEASE_MANIFESTS: Final = "lease_manifests"
-MANIFESTS: Final = "manifests"
-ORPHANS: Final = "orphans"
+EVERYBODY = PeerId("")
+"""Whose late puts are refused under a lease that its owner gave up here."""
+
+Given = tuple[LeaseId, MemberId, LabId, PeerId]
+"""Of whom nothing is taken any more under an id, and who would have to bring it."""
 
 
-EVERYBODY: Final = MemberId("")
-"""Whose late puts are refused under a lease that was given up here."""
-
-
-def nothing(_lease: LeaseId, _row: LeaseRow) -> bool:
+def nothing(_lease: LeaseKey, _row: LeaseRow) -> bool:
     """Spare nothing."""
     return False
 
@@ -72,56 +79,60 @@ class LeaseBook:
         self._wall_ms = wall_ms
         self._putting: dict[ShardRoot, int] = {}
         self._dropping: set[ShardRoot] = set()
-        self._locks: dict[LeaseId, trio.Lock] = {}
-        self._dropped: dict[tuple[LeaseId, MemberId], LeaseRow | None] = {}
+        self._locks: dict[LeaseKey, trio.Lock] = {}
+        self._dropped: dict[Given, LeaseRow | None] = {}
         """What was given up lately, and whose it is: what is late of it is refused."""
         self.shares = Shares()
 
     # -- reading
 
-    def row(self, lease: LeaseId) -> LeaseRow | None:
-        """The lease, if anything is kept under it here."""
-        return row_of(self._tables, lease)
+    def row(self, lease: LeaseId, address: Address | None = None) -> LeaseRow | None:
+        """What is kept under an id, if anything; of that object if one is named."""
+        keys = None if address is None else keys_of(self._tables, lease, address)
+        rows = self.rows(lease)
+        return next((row for key, row in rows if keys is None or key in keys), None)
+
+    def rows(self, lease: LeaseId) -> list[tuple[LeaseKey, LeaseRow]]:
+        """All that is kept under an id."""
+        return rows_of(self._tables, lease)
 
     def manifest(self, part: Address) -> bytes | None:
         """The bytes of a manifest or page kept here."""
         return self._tables.get(MANIFESTS, part)
 
     def is_of(self, lease: LeaseId, address: Address) -> bool:
-        """Whether the lease is the one under which that object's manifest is kept here."""
-        return self._tables.get(LEASE_MANIFESTS, lease + address) is not None
+        """Whether that object's manifest is kept here under the lease."""
+        return any(bound_to(self._tables, key) == address for key, _ in self.rows(lease))
 
-    def all(self) -> Iterator[tuple[LeaseId, LeaseRow]]:
+    def all(self) -> Iterator[tuple[LeaseKey, LeaseRow]]:
         """Every lease here, read in steps; what comes meanwhile may be missed."""
         after: bytes | None = None
         while rows := self._tables.scan(LEASES, after=after, limit=LEASE_ROWS_PER_SCAN):
             after = rows[-1][0]
-            yield from (
-                (LeaseId(key), stored(LeaseRow, value, "store.lmdb")) for key, value in rows
-            )
+            yield from ((LeaseKey(key), read_row(value)) for key, value in rows)
 
-    def has_ended(self, lease: LeaseId) -> bool:
-        """Whether nothing more is owed under a lease: it is over, or not here at all."""
-        row = self.row(lease)
-        return row is None or self._is_over(row, self._wall_ms())
+    def has_ended(self, lease: LeaseId, address: Address) -> bool:
+        """Whether nothing more is owed to an object: its lease is over, or not here at all."""
+        rows = [row_of(self._tables, key) for key in keys_of(self._tables, lease, address)]
+        return all(row is None or self._is_over(row, self._wall_ms()) for row in rows)
 
-    def dropped_row(self, lease: LeaseId) -> LeaseRow | None:
-        """The row of a lease that was given up here lately."""
-        return self._dropped.get((lease, EVERYBODY))
+    def dropped_rows(self, lease: LeaseId) -> list[LeaseRow]:
+        """What was given up here lately under an id."""
+        return [row for given, row in self._dropped.items() if given[0] == lease and row]
 
-    def roots(self, lease: LeaseId) -> list[ShardRoot]:
-        """The shards kept here under a lease."""
-        return [ShardRoot(key[LEASE_ID_BYTES:]) for key in _keys(self._tables, LEASE_SHARDS, lease)]
+    def roots(self, lease: LeaseId, address: Address) -> list[ShardRoot]:
+        """The shards of an object kept here under a lease."""
+        keys = keys_of(self._tables, lease, address)
+        return [root for key in keys for root in shards_of(self._tables, key)]
 
     # -- writing
 
     def count(self) -> None:
         """Learn whose leases are kept here; once, before the first is taken."""
-        self.shares, after = Shares(), None
-        while rows := self._tables.scan(LEASES, after=after, limit=LEASE_ROWS_PER_SCAN):
-            after = rows[-1][0]
-            for _, value in rows:
-                self.shares.add(stored(LeaseRow, value, "store.lmdb").payer)
+        self.shares = Shares()
+        for _, row in self.all():
+            self.shares.add(row.payer)
+        self._tombstones.count()
 
     async def put_shard(
         self, root: ShardRoot, data: bytes, terms: LeaseTerms, putter: Caller
@@ -139,13 +150,14 @@ class LeaseBook:
         charged = Charged(self.shares)
 
         def also(view: WriteView) -> None:
-            charged.now(self._write_terms(view, terms, putter))
-            view.put(LEASE_SHARDS, terms.lease + root, b"")
-            view.put(SHARD_LEASES, root + terms.lease, b"")
+            key, payer = self._write_terms(view, terms, putter, terms.address or None)
+            charged.now(payer)
+            link_shard(view, key, root)
 
         async with self._putting_one(root):
-            await self._shards.put(root, data, also)
-        charged.keep()
+            with self.shares.coming(payer_of(putter, terms), terms.lease):
+                await self._shards.put(root, data, also)
+                charged.keep()
 
     async def put_manifest(
         self,
@@ -158,24 +170,23 @@ class LeaseBook:
     ) -> None:
         """Store a manifest or page, its holder records and its lease in one transaction.
 
-        A lease is bound to the first object that comes under it, so that nobody can have what is
-        kept under it given up by naming it in a manifest of his own. Then RefusalError.
+        A lease is bound to the first object that comes under it: of another one of the same owner
+        nothing is taken. Then RefusalError.
         """
-
         charged = Charged(self.shares)
 
         def apply(view: WriteView) -> None:
-            bound = view.scan(LEASE_MANIFESTS, terms.lease, limit=1)
-            if bound and bound[0][1] != address:
+            key, payer = self._write_terms(view, terms, putter, address)
+            if bound_to(view, key) not in (None, address):
                 raise RefusalError("not-yours", "that lease is another object's")
-            charged.now(self._write_terms(view, terms, putter))
-            view.put(MANIFESTS, part, data)
-            view.put(LEASE_MANIFESTS, terms.lease + part, address)
+            charged.now(payer)
+            link_part(view, key, part, address, data)
             for holding in holdings:
                 self._holders.write(view, holding)
 
-        await self._tables.transact(apply)
-        charged.keep()
+        with self.shares.coming(payer_of(putter, terms), terms.lease):
+            await self._tables.transact(apply)
+            charged.keep()
 
     async def renew(
         self, leases: Sequence[LeaseId], until_ms: int, lab: LabId | None
@@ -184,7 +195,8 @@ class LeaseBook:
 
         def apply(view: WriteView) -> list[bool]:
             least_ms = partial(self._config.lease_ms, now_ms=self._wall_ms())
-            return [renewed(view, lease, until_ms, least_ms, lab) for lease in leases]
+            found = (rows_of(view, lease) for lease in leases)
+            return [renewed(view, rows, until_ms, least_ms, lab) for rows in found]
 
         return await self._tables.transact(apply)
 
@@ -193,49 +205,74 @@ class LeaseBook:
         until_ms = self._wall_ms() + int(self._config.hold_s * 1000)
 
         def apply(view: WriteView) -> list[bool]:
-            return [held_on(view, lease, until_ms, putter) for lease in leases]
+            found = (rows_of(view, lease) for lease in leases)
+            return [held_on(view, rows, until_ms, putter) for rows in found]
 
         return await self._tables.transact(apply)
 
-    async def drop(
-        self,
-        lease: LeaseId,
-        whose: MemberId = EVERYBODY,
-        *,
-        tombstone: Signed | None = None,
-        is_final: bool = True,
-    ) -> int:
-        """Give a lease up; the bytes freed. What other leases keep stays. Raises StoreFullError.
+    async def drop(self, lease: bytes, address: Address | None = None) -> int:
+        """Give up what is kept under an id or a key for good, or of it what is of one object: then
+        others keep that, and may give it back. The bytes freed. Raises StoreFullError."""
+        if address is None:
+            rows = rows_of(self._tables, lease)
+            return sum([await self.drop_one(key, given=EVERYBODY) for key, _ in rows])
+        keys = keys_of(self._tables, LeaseId(lease), address)
+        return sum([await self.drop_one(key) for key in keys])
 
-        What comes late under it is refused, if it is named as this person's, unless this is not
-        final: others keep it and may give it back to us. With a tombstone nothing is taken under
-        it again, whoever brings it.
+    async def drop_one(
+        self, key: LeaseKey, *, given: PeerId | None = None, tombstone: Signed | None = None
+    ) -> int:
+        """Give one lease up; the bytes freed. What others keep stays. Raises StoreFullError.
+
+        What that machine (or EVERYBODY) brings late under it is refused. With a tombstone nothing
+        of its owner's is taken under its id again, whoever brings it.
         """
-        lock = self._locks.setdefault(lease, trio.Lock())
+        lock = self._locks.setdefault(key, trio.Lock())
         try:
             async with lock:  # who asks twice, having given up once, waits for the first
-                return await self._drop(lease, whose, tombstone, is_final=is_final)
+                return await self._drop(key, given, tombstone)
         finally:
             if lock.statistics().tasks_waiting == 0 and not lock.locked():
-                self._locks.pop(lease, None)
+                self._locks.pop(key, None)
 
-    async def _drop(
-        self, lease: LeaseId, whose: MemberId, tombstone: Signed | None, *, is_final: bool
-    ) -> int:
-        roots = self.roots(lease)
+    def refuse(self, lease: LeaseId, row: LeaseRow | Caller, peer: PeerId = EVERYBODY) -> None:
+        """Take nothing more of an owner's under an id for a while, if that machine brings it."""
+        owner = row.owner if isinstance(row, LeaseRow) else row.member
+        given = (lease, owner, row.lab, peer)
+        kept = row if isinstance(row, LeaseRow) else self._dropped.get(given)
+        self._dropped.pop(given, None)
+        self._dropped[given] = kept
+        if len(self._dropped) > DROPPED_LEASES_KEPT:
+            del self._dropped[next(iter(self._dropped))]
+
+    async def bury(self, lease: LeaseId, row: LeaseRow, tombstone: Signed) -> None:
+        """Keep a tombstone of what has been given up already. Raises StoreFullError."""
+        until_ms = self._gone_by_ms()
+        await self._tables.free(
+            lambda view: self._tombstones.write(view, lease, row, tombstone, until_ms)
+        )
+
+    async def _drop(self, key: LeaseKey, given: PeerId | None, tombstone: Signed | None) -> int:
+        row = row_of(self._tables, key)
+        if row is None:
+            return 0
+        roots = shards_of(self._tables, key)
         busy = {root for root in roots if root in self._putting or root in self._dropping}
         mine = [root for root in roots if root not in busy]
         self._dropping.update(mine)
-        row = self.row(lease)
-        if is_final:
-            self._dropped[lease, whose] = row or self._dropped.get((lease, whose))
-        if len(self._dropped) > DROPPED_LEASES_KEPT:
-            del self._dropped[next(iter(self._dropped))]
+        if given is not None:
+            self.refuse(lease_of(key), row, given)
+        until_ms = self._gone_by_ms()
+
+        def apply(view: WriteView) -> set[ShardRoot]:
+            if tombstone is not None:
+                self._tombstones.write(view, lease_of(key), row, tombstone, until_ms)
+            return unlink(view, key, self._holders)
+
         try:
             async with uninterrupted():  # whoever asked may give up; half of this frees nothing
-                orphans = await self._tables.free(lambda view: self._unlink(view, lease, tombstone))
-                if row is not None:
-                    self.shares.add(row.payer, -1)
+                orphans = await self._tables.free(apply)
+                self.shares.add(row.payer, -1)
                 return await self._shards.delete([root for root in mine if root in orphans])
         finally:
             self._dropping.difference_update(mine)
@@ -254,7 +291,7 @@ class LeaseBook:
         finally:
             self._dropping.discard(root)
 
-    async def sweep(self, spared: Callable[[LeaseId, LeaseRow], bool] = nothing) -> int:
+    async def sweep(self, spared: Callable[[LeaseKey, LeaseRow], bool] = nothing) -> int:
         """Free everything whose lease ended, committed objects after their time in the trash.
 
         `spared` is left alone whatever the clock says. Raises StoreFullError: then the rest is
@@ -266,9 +303,10 @@ class LeaseBook:
         while rows := self._tables.scan(LEASES, after=after, limit=LEASE_ROWS_PER_SCAN):
             after = rows[-1][0]
             for key, value in rows:
-                lease, row = LeaseId(key), stored(LeaseRow, value, "store.lmdb")
+                lease, row = LeaseKey(key), read_row(value)
                 if self._is_over(row, now_ms) and not spared(lease, row):
-                    freed += await self.drop(lease)
+                    given = row.putter if row.is_proved else None
+                    freed += await self.drop_one(lease, given=given)
         return freed
 
     async def sweep_orphans(self) -> int:
@@ -282,7 +320,7 @@ class LeaseBook:
             try:
                 async with uninterrupted():
                     freed += await self._shards.delete([r for r in roots if r not in kept])
-                    await self._tables.free(partial(_forget_orphans, roots))
+                    await self._tables.free(partial(forget_orphans, roots=roots))
             finally:
                 self._dropping.difference_update(roots)
         return freed
@@ -311,33 +349,38 @@ class LeaseBook:
         kept_ms = int(self._config.trash_s * 1000) if is_soft else 0
         return now_ms >= row.until_ms + kept_ms
 
-    def _write_terms(self, view: WriteView, terms: LeaseTerms, putter: Caller) -> Payer | None:
-        """Keep the terms of a put; to whom a lease that is new here is charged."""
-        was_dropped = any((terms.lease, one) in self._dropped for one in (EVERYBODY, terms.owner))
-        if was_dropped or self._tombstones.has(view, terms.lease):
+    def _write_terms(
+        self, view: WriteView, terms: LeaseTerms, putter: Caller, address: Address | None
+    ) -> tuple[LeaseKey, Payer | None]:
+        """Keep the terms of a put: under which key, and to whom a new lease is charged."""
+        whose = (terms.lease, terms.owner, terms.lab)
+        was_dropped = any((*whose, peer) in self._dropped for peer in (EVERYBODY, putter.peer))
+        if was_dropped or self._tombstones.has(view, *whose):
             raise RefusalError("not-yours", "that lease was given up while this was on its way")
         terms = self._by_our_clock(terms)
-        old = row_of(view, terms.lease)
-        payer = _payer_of(putter, terms) if old is None else old.payer
+        is_owners = putter.member == terms.owner
+        is_proved = is_owners or terms.right is not None
+        key = key_for(view, terms, address, is_proved=is_proved)
+        old = row_of(view, key)
+        payer = payer_of(putter, terms) if old is None else old.payer
+        peer = putter.peer
         if old is None:
             self.shares.check(payer)
-        elif (old.owner, old.lab) != (terms.owner, terms.lab):
-            raise RefusalError("not-yours", "that lease is somebody else's")
-        peer, is_proved = putter.peer, putter.member == terms.owner or terms.right is not None
-        if old is not None and not old.is_hold:
+            check_rows(view, terms.lease, payer)
+            if not terms.is_hold and terms.putter:
+                peer = terms.putter  # who mends names the machine that put it
+        elif not old.is_hold:
             if terms.is_hold or terms.until_ms <= old.until_ms:
-                return None  # a late shard of a committed object, or a repair
+                return key, None  # a late shard of a committed object, or a repair
             peer, is_proved = old.putter, old.is_proved
-        elif old is not None and old.is_proved and not is_proved:
+        elif old.is_proved and not is_owners:
             peer, is_proved = old.putter, True  # nobody takes over another's put
-        elif old is None and not terms.is_hold and terms.putter:
-            peer = terms.putter  # who mends names the machine that put it
         row = LeaseRow(
             terms.owner, terms.lab, peer, terms.storage_class, terms.until_ms, terms.is_hold,
             payer, is_proved,
         )  # fmt: skip
-        view.put(LEASES, terms.lease, encode(row))
-        return payer if old is None else None
+        view.put(LEASES, key, encode(row))
+        return key, payer if old is None else None
 
     def _by_our_clock(self, terms: LeaseTerms) -> LeaseTerms:
         """The same terms, ending by the clock that will end them: the putter's may be wrong.
@@ -352,45 +395,3 @@ class LeaseBook:
         elif not terms.putter:
             until_ms = max(until_ms, self._config.lease_ms(terms.storage_class, now_ms))
         return msgspec.structs.replace(terms, until_ms=until_ms)
-
-    def _unlink(self, view: WriteView, lease: LeaseId, tombstone: Signed | None) -> set[ShardRoot]:
-        """Remove all of a lease; the shards that nothing keeps any more."""
-        orphans = set()
-        if tombstone is not None:
-            self._tombstones.write(view, lease, tombstone, self._gone_by_ms())
-        for key in _keys(view, LEASE_SHARDS, lease):
-            root = ShardRoot(key[LEASE_ID_BYTES:])
-            view.delete(LEASE_SHARDS, key)
-            view.delete(SHARD_LEASES, root + lease)
-            if not view.scan(SHARD_LEASES, root, limit=1):
-                orphans.add(root)
-                view.put(ORPHANS, root, b"")
-        for key, address in _pairs(view, LEASE_MANIFESTS, lease):
-            view.delete(LEASE_MANIFESTS, key)
-            view.delete(MANIFESTS, key[LEASE_ID_BYTES:])
-            self._holders.remove(view, Address(address))
-        view.delete(LEASES, lease)
-        return orphans
-
-
-def _forget_orphans(roots: Sequence[ShardRoot], view: WriteView) -> None:
-    for root in roots:
-        view.delete(ORPHANS, root)
-
-
-def _payer_of(putter: Caller, terms: LeaseTerms) -> Payer:
-    """Whoever proved to put for somebody else puts on their account."""
-    if terms.right is not None:
-        return Payer(terms.owner, terms.lab)
-    return Payer(putter.member, putter.lab)
-
-
-def _pairs(view: ReadView, table: str, prefix: bytes) -> list[tuple[bytes, bytes]]:
-    pairs: list[tuple[bytes, bytes]] = []
-    while more := view.scan(table, prefix, after=pairs[-1][0] if pairs else None):
-        pairs += more
-    return pairs
-
-
-def _keys(view: ReadView, table: str, prefix: bytes) -> list[bytes]:
-    return [key for key, _ in _pairs(view, table, prefix)]

@@ -12,7 +12,7 @@ from typing import Any, Final
 from p2p.errors import RefusalError, WireError
 from p2p.host.rpc import Rpc, no_body
 from p2p.identity.caller import Caller
-from p2p.ids import NetworkId
+from p2p.ids import NetworkId, PeerId
 from p2p.wire.codec import Message
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
 from storage import messages as m
@@ -235,25 +235,37 @@ class ShardServer:
     async def _drop_lease(
         self, caller: Caller, request: m.DropLease, body: bytes
     ) -> tuple[Message, bytes]:
-        _check_lease(request.lease)
-        row = self._leases.row(request.lease)
-        if row is not None and not self._may_drop(caller, row, request):
-            raise RefusalError("not-yours", "only its owner, or the key of the lab, may give it up")
+        """Of all that is kept under that id, what the caller may give up."""
+        lease = request.lease
+        _check_lease(lease)
+        rows, freed, done = self._leases.rows(lease), 0, False
         try:
-            # What is not here yet, and comes late, is refused if it is the caller's own.
-            whose = caller.member if row is None else EVERYBODY
-            freed = await self._leases.drop(
-                request.lease, whose, tombstone=self._tombstone(caller, request)
-            )
+            for key, row in rows:
+                given = self._given(caller, row, request)
+                if given is not None:
+                    stone = request.tombstone if self._binds(caller, row, request) else None
+                    freed += await self._leases.drop_one(key, given=given, tombstone=stone)
+                    done = True
+            if not any(row.owner == caller.member for _, row in rows):
+                self._leases.refuse(lease, caller)  # their own, if it comes late
+            for row in () if done else self._leases.dropped_rows(lease):
+                if request.tombstone is not None and self._binds(caller, row, request):
+                    await self._leases.bury(lease, row, request.tombstone)
+                    done = True
         except StoreFullError as error:
             raise RefusalError("full", str(error)) from error
+        if rows and not done:
+            raise RefusalError("not-yours", "only its owner, or the key of the lab, may give it up")
         return m.LeaseDropped(freed), b""
 
-    def _may_drop(self, caller: Caller, row: LeaseRow, request: m.DropLease) -> bool:
-        if caller.is_me or caller.member == row.owner:
-            return True
-        if row.is_hold and caller.peer == row.putter:
-            return True  # of a put, or repair, that failed
+    def _given(self, caller: Caller, row: LeaseRow, request: m.DropLease) -> PeerId | None:
+        """Of whom nothing more is taken, when they may give that up; else None."""
+        if caller.is_me or caller.member == row.owner or self._is_ordered(caller, row, request):
+            return EVERYBODY
+        # Of a put, or repair, that failed.
+        return caller.peer if row.is_hold and caller.peer == row.putter else None
+
+    def _is_ordered(self, caller: Caller, row: LeaseRow, request: m.DropLease) -> bool:
         sealed = request.order
         if sealed is None or sealed.sender not in (str(row.owner), str(row.lab)):
             return False
@@ -270,14 +282,12 @@ class ShardServer:
             )  # fmt: skip
         return True
 
-    def _tombstone(self, caller: Caller, request: m.DropLease) -> Signed | None:
-        """The tombstone that came along, unless it is not theirs to set."""
-        lease = request.lease
-        row = self._leases.row(lease) or self._leases.dropped_row(lease)
+    def _binds(self, caller: Caller, row: LeaseRow, request: m.DropLease) -> bool:
+        """Whether the tombstone that came along is the caller's own, and theirs to set."""
         sealed = request.tombstone
-        if sealed is None or row is None or sealed.sender != caller.peer:
-            return None
-        return sealed if self._tombstones.binds(sealed, lease, row) else None
+        if sealed is None or sealed.sender != caller.peer:
+            return False
+        return self._tombstones.binds(sealed, request.lease, row)
 
     async def _ask_dropped(
         self, caller: Caller, request: m.AskDropped, body: bytes

@@ -5,12 +5,14 @@ owner: so nothing is won by naming somebody else.
 """
 
 from collections import Counter
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final
 
 from p2p.errors import RefusalError
 from p2p.ids import LabId, MemberId
 from p2p.wire.codec import Record
+from storage.coming import Coming
 from storage.limits import LEASES_HELD_MAX, LEASES_PER_LAB_MAX, LEASES_PER_MEMBER_MAX
 
 
@@ -20,6 +22,8 @@ class Payer(Record, frozen=True):
     member: MemberId
     lab: LabId
 
+
+_ALL: Final = "all"
 
 NOBODY: Final = Payer(MemberId(""), LabId(""))
 """Of leases that were taken before shares were counted."""
@@ -33,13 +37,20 @@ class Shares:
     _members: Counter[MemberId] = field(default_factory=Counter)
     _labs: Counter[LabId] = field(default_factory=Counter)
 
+    _coming: Coming = field(default_factory=Coming)
+
+    def coming(self, payer: Payer, lease: bytes) -> AbstractContextManager[None]:
+        """Count a lease while something is put under it, whether or not it turns out to be new."""
+        return self._coming.of([(payer.member, 0), (payer.lab,), _ALL], lease)
+
     def check(self, payer: Payer) -> None:
         """Raise RefusalError unless one more may be kept for this payer."""
-        if self._members[payer.member] >= LEASES_PER_MEMBER_MAX:
+        theirs = self._members[payer.member] + self._coming.with_one((payer.member, 0))
+        if theirs > LEASES_PER_MEMBER_MAX:
             raise RefusalError("full", f"one person may have {LEASES_PER_MEMBER_MAX} leases here")
-        if self._labs[payer.lab] >= LEASES_PER_LAB_MAX:
+        if self._labs[payer.lab] + self._coming.with_one((payer.lab,)) > LEASES_PER_LAB_MAX:
             raise RefusalError("full", f"one lab may have {LEASES_PER_LAB_MAX} leases here")
-        if self.held >= LEASES_HELD_MAX:
+        if self.held + self._coming.with_one(_ALL) > LEASES_HELD_MAX:
             raise RefusalError("full", "no room for another lease here")
 
     def add(self, payer: Payer, count: int = 1) -> None:

@@ -1,24 +1,30 @@
 """Leases that were given up while a holder was away: signed words that stay until it has heard.
 
-    tombstones   lease -> TombRow
+    tombstones   lease, or lease + tag of its owner -> TombRow
 
 A machine that comes back, or is about to mend an object, asks the others for them. What one says of
 another's object counts only if whoever signed it had put the object, or is a machine of its owner.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
 
 from p2p.errors import WireError
 from p2p.identity.caller import Caller
-from p2p.ids import NetworkId, PeerId
+from p2p.ids import LabId, MemberId, NetworkId, PeerId
 from p2p.wire.codec import Record, encode
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
 from storage.engine.port import ReadView, Tables, WriteView
 from storage.engine.stored import stored
-from storage.ids import Address, LeaseId
-from storage.limits import LEASE_ROWS_PER_SCAN, TOMBSTONES_MAX
+from storage.ids import Address, LeaseId, LeaseKey
+from storage.limits import (
+    LEASE_ROWS_PER_SCAN,
+    TOMBSTONES_MAX,
+    TOMBSTONES_PER_MEMBER_MAX,
+)
 from storage.rights import Proofs
+from storage.transfer.lease_keys import key_of
 from storage.transfer.lease_row import LeaseRow
 
 TABLE: Final = "tombstones"
@@ -40,6 +46,8 @@ class TombRow(Record, frozen=True):
     sealed: Signed
     until_ms: int
     """By then every lease of that id has ended anyway (wall clock)."""
+    owner: MemberId = MemberId("")
+    """Whose it was; empty of such as were kept before owners were noted."""
 
 
 class Callers(Protocol):
@@ -62,6 +70,7 @@ class Tombstones:
         self._tables, self._signer, self._network = tables, signer, network
         self._callers, self._proofs = callers, proofs
         self._count = 0
+        self._by_owner: Counter[MemberId] = Counter()
 
     def seal(self, lease: LeaseId, address: Address) -> Signed:
         """Our own word that we gave an object up."""
@@ -90,34 +99,50 @@ class Tombstones:
 
     def of(self, leases: Sequence[LeaseId]) -> list[Signed]:
         """What is kept of these."""
-        found = (self._tables.get(TABLE, lease) for lease in leases)
-        return [stored(TombRow, data, "store.lmdb").sealed for data in found if data is not None]
+        rows = (self._tables.scan(TABLE, lease, limit=1000) for lease in leases)
+        return [_read(data).sealed for found in rows for _, data in found]
 
-    def has(self, view: ReadView, lease: LeaseId) -> bool:
-        """Whether nothing shall be kept under that lease any more."""
-        return view.get(TABLE, lease) is not None
+    def has(self, view: ReadView, lease: LeaseId, owner: MemberId, lab: LabId) -> bool:
+        """Whether nothing of that owner's shall be kept under that lease any more."""
+        keys = (LeaseKey(lease), key_of(lease, owner, lab))
+        return any(view.get(TABLE, key) is not None for key in keys)
 
-    def write(self, view: WriteView, lease: LeaseId, sealed: Signed, until_ms: int) -> None:
+    def write(
+        self, view: WriteView, lease: LeaseId, row: LeaseRow, sealed: Signed, until_ms: int
+    ) -> None:
         """Keep one if there is room, inside somebody's transaction; the first of a lease stays."""
-        if self._count < TOMBSTONES_MAX and not self.has(view, lease):
-            view.put(TABLE, lease, encode(TombRow(sealed, until_ms)))
+        is_full = self._count >= TOMBSTONES_MAX
+        if is_full or self._by_owner[row.owner] >= TOMBSTONES_PER_MEMBER_MAX:
+            return
+        if not self.has(view, lease, row.owner, row.lab):
+            stone = TombRow(sealed, until_ms, row.owner)
+            view.put(TABLE, key_of(lease, row.owner, row.lab), encode(stone))
             self._count += 1
+            self._by_owner[row.owner] += 1
+
+    def count(self) -> None:
+        """Learn how many are kept; before the first is taken."""
+        self._count, self._by_owner = 0, Counter()
+        for _, row in self._all():
+            self._count += 1
+            self._by_owner[row.owner] += 1
 
     async def sweep(self, now_ms: int) -> None:
-        """Forget those whose leases have ended, and count the rest. Raises StoreFullError."""
+        """Forget those whose leases have ended. Raises StoreFullError."""
+        over = [key for key, row in self._all() if row.until_ms <= now_ms]
+        for at in range(0, len(over), LEASE_ROWS_PER_SCAN):
+            await self._tables.free(_forget(over[at : at + LEASE_ROWS_PER_SCAN]))
+        self.count()
+
+    def _all(self) -> Iterator[tuple[bytes, TombRow]]:
         after: bytes | None = None
-        count = 0
         while rows := self._tables.scan(TABLE, after=after, limit=LEASE_ROWS_PER_SCAN):
             after = rows[-1][0]
-            over = [
-                key
-                for key, value in rows
-                if stored(TombRow, value, "store.lmdb").until_ms <= now_ms
-            ]
-            count += len(rows) - len(over)
-            if over:
-                await self._tables.free(_forget(over))
-        self._count = count
+            yield from ((key, _read(value)) for key, value in rows)
+
+
+def _read(data: bytes) -> TombRow:
+    return stored(TombRow, data, "store.lmdb")
 
 
 def _forget(keys: Sequence[bytes]) -> Callable[[WriteView], None]:

@@ -176,7 +176,7 @@ class Scene:
         kept = []
         for machine in self.world.machines.values():
             storage = machine.up.storage
-            row = storage.leases.row(self.lease)
+            row = storage.leases.row(self.lease, self.receipt.cap.address)
             assert row is not None, f"{machine.name} gave the lease up"
             holding = storage.holders.get(self.receipt.cap.address)
             assert holding is not None
@@ -225,15 +225,16 @@ async def put_of_her_own(scene: Scene) -> object:
     return await scene.ask(what, m.ShardStored, DATA)
 
 
-@row("not-yours")
+@row("ShardStored")
 async def put_under_anothers_lease(scene: Scene) -> object:
     return await scene.ask(
         m.PutShard(root_of(DATA), len(DATA), terms(scene, scene.lease)), m.ShardStored, DATA
     )
 
 
-@row("not-yours")
+@row("ManifestStored")
 async def manifest_under_anothers_lease(scene: Scene) -> object:
+    """What she keeps under that id is her own, and beside it."""
     bare = Manifest(
         1, 1000, 4096, 1, 1, 1, scene.lease, scene.who.member, scene.who.lab, 1, 0,
         (SegmentRef(1016, root_of(DATA)),),
@@ -242,6 +243,16 @@ async def manifest_under_anothers_lease(scene: Scene) -> object:
     address = address_of(data)
     what = m.PutManifest(address, address, replace(terms(scene, scene.lease), is_hold=False))
     return await scene.ask(what, m.ManifestStored, data)
+
+
+@row("LeaseDropped")
+async def drop_of_her_own_under_anothers_lease(scene: Scene) -> object:
+    return await scene.ask(m.DropLease(scene.lease), m.LeaseDropped)
+
+
+@row("not-yours")
+async def drop_of_anothers_lease(scene: Scene) -> object:
+    return await scene.ask(m.DropLease(scene.lease), m.LeaseDropped)
 
 
 @row("not-yours")
@@ -262,11 +273,6 @@ async def holder_record_by_one_without_a_say(scene: Scene) -> object:
     address, rows = scene.receipt.cap.address, ((MALLORY,) * scene.manifest.n,)
     sealed = seal_holders(scene.signer, NETWORK, address, 0, rows, 1 << 40)
     return await scene.ask(m.PutHolders(sealed), m.HoldersStored)
-
-
-@row("not-yours")
-async def drop_of_anothers_lease(scene: Scene) -> object:
-    return await scene.ask(m.DropLease(scene.lease), m.LeaseDropped)
 
 
 @row("not-yours")

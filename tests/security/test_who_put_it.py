@@ -73,6 +73,7 @@ async def test_nobody_takes_over_a_put_that_goes_on_and_ends_it() -> None:
         await put(lab, OWNERS_MACHINE, terms(is_hold=True))
         for caller in (LAB_MATE, STRANGER):
             await put(lab, caller, terms(is_hold=True))
+            assert await drop(lab, caller) == 0  # what they brought of it themselves
             with pytest.raises(RefusalError, match="not-yours"):
                 await drop(lab, caller)
         reply, _ = await server(lab).answer(OWNERS_MACHINE, m.HoldLeases(LEASE), b"")

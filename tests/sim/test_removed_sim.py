@@ -16,6 +16,7 @@ from storage.facade import PutReceipt
 from storage.objects.dropping import NOW_S
 from storage.service import StorageService
 from storage.shards.memory_store import MemoryShardStore
+from storage.transfer.lease_keys import lease_of
 from testnet.sim.clock import VirtualWall
 from testnet.sim.seeded import simulated
 from tests.names_lab import OwnView
@@ -150,11 +151,11 @@ async def test_a_full_disk_can_still_delete() -> None:
 async def test_a_strangers_tombstone_frees_nothing() -> None:
     async with storage_lab(4, config=SLOW) as lab:
         receipt = await put(lab["p0"])
-        lease = next(lease for lease, _ in lab["p0"].leases.all())
+        lease, row = next((lease_of(key), row) for key, row in lab["p0"].leases.all())
         thief, victim = lab["p3"], lab["p1"]
         forged = thief.tombstones.seal(lease, receipt.cap.address)
         await thief.tombstones._tables.transact(
-            lambda view: thief.tombstones.write(view, lease, forged, 1 << 60)
+            lambda view: thief.tombstones.write(view, lease, row, forged, 1 << 60)
         )
         before = used(lab)
         await victim.repair._dropped_elsewhere.learn_all(None)
@@ -184,7 +185,8 @@ async def test_a_holder_that_was_away_longer_than_tombstones_are_kept_brings_not
         for keeper in lab.keepers.values():
             keeper.wall.step(90 * 24 * 3600 * 1000)
         await trio.sleep(150)
-        assert not any(lab["p0"].tombstones.of([lease]) for lease, _ in lab["p0"].leases.all())
+        kept = [lease_of(key) for key, _ in lab["p0"].leases.all()]
+        assert not lab["p0"].tombstones.of(kept)
         assert not lab["p0"].objects.dropping.rows()
         await lab.start(away)
         others = [keeper for name, keeper in lab.keepers.items() if name != away]

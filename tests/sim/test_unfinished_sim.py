@@ -7,6 +7,7 @@ from dataclasses import replace
 import trio
 
 from storage.clock_watch import EVERY_S
+from storage.transfer.lease_keys import lease_of
 from testnet.sim.seeded import simulated
 from tests.sim.test_repair_sim import CONFIG
 from tests.storage_lab import KIB, StorageLab, storage_lab
@@ -114,7 +115,8 @@ async def test_a_word_of_a_put_that_comes_after_its_end_costs_nothing_at_the_nex
         await trio.sleep(3)
         receipt = await lab["p0"].objects.put(one_piece(), name="kept")
         ((lease, _),) = lab["p0"].leases.all()
-        await lab["p0"].objects._put_list.note(lease, receipt.size)  # it was queued before the end
+        note = lab["p0"].objects._put_list.note
+        await note(lease_of(lease), receipt.size)  # it was queued before the end
         lab.kill("p0")
         await lab.start("p0")
         await trio.sleep(60)

@@ -129,11 +129,12 @@ class NameHolder:
             return NameHeld(True, changed), old, entry
 
         try:
-            held, old, entry = await self._tables.transact(apply)
+            with self._accounts.coming(payer, key):
+                held, old, entry = await self._tables.transact(apply)
+                if entry is not None:
+                    self._charge(old, entry)
         except StoreFullError as error:
             raise RefusalError("full", str(error)) from error
-        if entry is not None:
-            self._charge(old, entry)
         return held
 
     def _charge(self, old: NameEntry | None, entry: NameEntry) -> None:

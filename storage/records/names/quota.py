@@ -6,12 +6,14 @@ apart, so that no task can use up what its provider's owner needs for names of t
 """
 
 from collections import Counter
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from p2p.errors import RefusalError
 from p2p.ids import LabId, MemberId
 from p2p.wire.codec import Record
+from storage.coming import Coming
 from storage.limits import (
     NAMES_HELD_MAX,
     NAMES_PENDING_MAX,
@@ -20,6 +22,7 @@ from storage.limits import (
 )
 
 KeyT = TypeVar("KeyT")
+_ALL: Final = "all"
 
 
 class Payer(Record, frozen=True):
@@ -41,16 +44,23 @@ class Accounts:
     _pending: Counter[tuple[MemberId, bool]] = field(default_factory=Counter)
     """Names without a record."""
 
+    _coming: Coming = field(default_factory=Coming)
+
+    def coming(self, payer: Payer, key: bytes) -> AbstractContextManager[None]:
+        """Count a name while it is written, whether or not it turns out to be new."""
+        return self._coming.of([(payer.member, payer.is_grant), (payer.lab,), _ALL], key)
+
     def check(self, payer: Payer) -> None:
         """Raise RefusalError unless one more may be kept for this payer."""
         account = payer.member, payer.is_grant
-        if self._pending[account] >= NAMES_PENDING_MAX:
+        here = self._coming.with_one(account)
+        if self._pending[account] + here > NAMES_PENDING_MAX:
             raise RefusalError("full", f"{NAMES_PENDING_MAX} names of yours were never written")
-        if self._members[account] >= NAMES_PER_MEMBER_MAX:
+        if self._members[account] + here > NAMES_PER_MEMBER_MAX:
             raise RefusalError("full", f"one person may have {NAMES_PER_MEMBER_MAX} names here")
-        if self._labs[payer.lab] >= NAMES_PER_LAB_MAX:
+        if self._labs[payer.lab] + self._coming.with_one((payer.lab,)) > NAMES_PER_LAB_MAX:
             raise RefusalError("full", f"one lab may have {NAMES_PER_LAB_MAX} names here")
-        if self.held >= NAMES_HELD_MAX:
+        if self.held + self._coming.with_one(_ALL) > NAMES_HELD_MAX:
             raise RefusalError("full", "no room for another name here")
 
     def add(self, payer: Payer, *, is_pending: bool, count: int = 1) -> None:

@@ -4,6 +4,7 @@ import pytest
 import trio
 from msgspec.structs import replace
 
+from p2p.errors import RefusalError
 from p2p.ids import LabId, MemberId, PeerId
 from p2p.membership.view import Liveness
 from p2p.wire.codec import decode_as, encode
@@ -242,3 +243,14 @@ def test_an_account_ends_with_its_last_name() -> None:
             accounts.written(payer)
         accounts.add(payer, is_pending=not at % 2, count=-1)
     assert (accounts.held, len(accounts)) == (0, 0)
+
+
+def test_names_on_their_way_count_against_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storage.records.names.quota.NAMES_PER_MEMBER_MAX", 2)
+    accounts, payer = Accounts(), Payer(MemberId("person"), LabId("lab"), False)
+    accounts.add(payer, is_pending=False)
+    with accounts.coming(payer, b"one"), accounts.coming(payer, b"one"):
+        accounts.check(payer)
+        with accounts.coming(payer, b"two"), pytest.raises(RefusalError, match="one person"):
+            accounts.check(payer)
+    accounts.check(payer)

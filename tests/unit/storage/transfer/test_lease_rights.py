@@ -126,14 +126,15 @@ async def test_any_machine_of_the_lab_renews_and_nobody_for_ever(
         assert row.until_ms < START_MS + 100 * DAY_MS
 
 
-@pytest.mark.parametrize("wrong", [terms("m2"), terms(lab=OTHERS)])
+@pytest.mark.parametrize("others", [terms("m2"), terms(lab=OTHERS)])
 @simulated
-async def test_a_lease_stays_with_its_owner(wrong: m.LeaseTerms) -> None:
+async def test_a_lease_stays_with_its_owner(others: m.LeaseTerms) -> None:
     async with storage_lab(1) as lab:
         await put(lab, OWNERS_MACHINE, terms(is_hold=True))
+        ((key_, before),) = lab["p0"].leases.rows(LEASE)
         for caller in (LAB_MATE, STRANGER):
-            with pytest.raises(RefusalError, match="somebody else's"):
-                await put(lab, caller, wrong)
+            await put(lab, caller, others)
+        assert dict(lab["p0"].leases.rows(LEASE))[key_] == before
 
 
 @simulated
@@ -198,6 +199,32 @@ async def test_each_person_has_a_share_of_the_leases_and_gets_it_back(
             await bring(lab, LAB_MATE, 3)
         await server(lab).answer(LAB_MATE, m.DropLease(LeaseId(bytes(16))), b"")
         await bring(lab, LAB_MATE, 3)
+
+
+@simulated
+async def test_puts_at_once_do_not_pass_a_persons_share_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shares, "LEASES_PER_MEMBER_MAX", 3)
+    codes: list[str] = []
+
+    async def bring(lab: StorageLab, number: int) -> None:
+        what = m.LeaseTerms(LeaseId(bytes([number]) * 16), OWNER, LAB, 1, FAR_MS, True)
+        try:
+            await server(lab).answer(LAB_MATE, m.PutShard(ROOT, len(DATA), what), DATA)
+        except RefusalError as error:
+            codes.append(error.code)
+
+    async with storage_lab(1) as lab:
+        for number in range(2):
+            await bring(lab, number)
+        async with trio.open_nursery() as nursery:
+            for number in range(2, 40):
+                nursery.start_soon(bring, lab, number)
+        assert sum(1 for _ in lab["p0"].leases.all()) <= 3
+        assert set(codes) == {"full"}
+        await bring(lab, 50)
+        assert sum(1 for _ in lab["p0"].leases.all()) == 3
 
 
 async def _chunks(data: bytes) -> AsyncIterator[bytes]:
