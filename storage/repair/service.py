@@ -20,7 +20,6 @@ from p2p.service import Driver, Performer, persist_nothing
 from storage.config import StorageConfig
 from storage.erasure import Code
 from storage.errors import HolderFailedError, ManifestError, ObjectUnknownError, StoreFullError
-from storage.ids import Address, ShardRoot
 from storage.limits import RECORDS_PER_STEP, TOUCHED_PAGES_MAX
 from storage.manifest import Manifest, SegmentRef, read_manifest, read_page
 from storage.ports import Members
@@ -40,7 +39,7 @@ from storage.repair.events import (
     PageKey,
 )
 from storage.repair.mender import Mender
-from storage.repair.witnesses import is_one_persons_word
+from storage.repair.surplus import Surplus
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +86,7 @@ class RepairService:
         self._small_bytes = storage.small_object_bytes
         self._holders, self._leases, self._catalog = mender.holders, mender.leases, mender.catalog
         self._mender, self._auditor, self._dropped_elsewhere = mender, auditor, dropped
+        self._surplus = Surplus(pool, members, mender.leases, mender.catalog, mender.transfer, rng)
         self._rng = rng
         self._missed: dict[PeerId, None] = {}
         """Who came back since we last compared records."""
@@ -285,7 +285,9 @@ class RepairService:
             agreed = await self._catalog.agreed(holding.address, manifest, holding.page, dice)
             if agreed is None or not _differs(agreed, holding):
                 return
-            if self._pool.me in agreed.peers() or not await self._is_surplus(agreed, manifest):
+            if self._pool.me in agreed.peers() or not await self._surplus.is_all(
+                holding.address, manifest
+            ):
                 await self._holders.adopt(agreed)
                 return
         except (HolderFailedError, ManifestError, ObjectUnknownError, StoreFullError):
@@ -298,50 +300,6 @@ class RepairService:
             return
         self._catalog.forget(holding.address)
         self._dropped += 1
-
-    async def _is_surplus(self, agreed: Holding, manifest: Manifest) -> bool:
-        """Whether all we keep of an object is kept by those its records name, and says so."""
-        me, address = self._pool.me, agreed.address
-        ours = self._leases.roots(manifest.lease, address)
-        if me in self._catalog.homes(address):
-            return False
-        for page in range(manifest.page_count):
-            holding = await self._catalog.agreed(address, manifest, page)
-            if holding is None or me in holding.peers():
-                return False
-            rows = await self._rows_of_roots(address, manifest, holding)
-            keepers = [peer for root, peer in rows if peer is not None and root in ours]
-            trusted = (manifest.owner, self._person_of(me))
-            word = holding.signer, keepers, trusted
-            if keepers and is_one_persons_word(*word, self._person_of):
-                return False
-            for peer in holding.peers():
-                theirs = [root for root, holder in rows if holder == peer and root in ours]
-                if theirs and not await self._has_all(peer, theirs):
-                    return False
-            if any(holder is None and root in ours for root, holder in rows):
-                return False
-        return True
-
-    def _person_of(self, peer: PeerId) -> str:
-        member = self._members.view().find(peer)
-        return peer if member is None else member.member or peer
-
-    async def _has_all(self, peer: PeerId, roots: Sequence[ShardRoot]) -> bool:
-        try:
-            return all(await self._mender.transfer.have(peer, roots))
-        except HolderFailedError:
-            return False
-
-    async def _rows_of_roots(
-        self, address: Address, manifest: Manifest, holding: Holding
-    ) -> list[tuple[ShardRoot, PeerId | None]]:
-        segments = await self._catalog.placed(address, manifest, holding.page, holding)
-        return [
-            (root, peer)
-            for segment in segments
-            for root, peer in zip(segment.roots, segment.row, strict=True)
-        ]
 
 
 def _send_nothing(effect: Send) -> None:

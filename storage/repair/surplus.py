@@ -1,0 +1,119 @@
+"""May we free what we keep of an object, since its records name others in our place?
+
+Only when those others say, and show by a piece of it, that they have it, and the object can be read
+without us and without any two persons of those who say so. In doubt it stays until its lease ends.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from p2p.effects import Rng
+from p2p.ids import PeerId
+from storage.erasure import Code
+from storage.errors import HolderFailedError
+from storage.ids import Address, ShardRoot
+from storage.limits import LEAF_BYTES
+from storage.manifest import Manifest
+from storage.pool import Pool
+from storage.ports import Members
+from storage.records.holders import Holding
+from storage.records.wider import Placed
+from storage.repair.witnesses import is_one_persons_word, stands_without
+from storage.transfer.client import Transfer
+from storage.transfer.leases import LeaseBook
+from storage.transfer.lookup import Catalog
+
+SHOWN: Final = 3
+"""Of the shards somebody keeps in our place so many are looked into, one leaf of each."""
+
+
+@dataclass(slots=True)
+class Surplus:
+    """Judges what we keep by what others have."""
+
+    pool: Pool
+    members: Members
+    leases: LeaseBook
+    catalog: Catalog
+    transfer: Transfer
+    rng: Rng
+
+    async def is_all(self, address: Address, manifest: Manifest) -> bool:
+        """Whether nothing is lost if all we keep of an object is freed.
+
+        Raises HolderFailedError, ManifestError, ObjectUnknownError when nobody can tell.
+        """
+        me, ours = self.pool.me, self.leases.roots(manifest.lease, address)
+        if me in self.catalog.homes(address):
+            return False
+        for page in range(manifest.page_count):
+            holding = await self.catalog.agreed(address, manifest, page)
+            if holding is None or me in holding.peers():
+                return False
+            places = await self.catalog.placed(address, manifest, page, holding)
+            concerned = [one for one in places if not set(ours).isdisjoint(one.roots)]
+            if not await self._is_kept(manifest, holding, concerned, set(ours)):
+                return False
+        return True
+
+    async def _is_kept(
+        self, manifest: Manifest, holding: Holding, places: Sequence[Placed], ours: set[ShardRoot]
+    ) -> bool:
+        trusted = (manifest.owner, self._person_of(self.pool.me))
+        taken = [
+            (one, root, peer)
+            for one in places
+            for root, peer in zip(one.roots, one.row, strict=True)
+            if root in ours
+        ]
+        keepers = [peer for _, _, peer in taken if peer is not None]
+        if len(keepers) < len(taken):
+            return False
+        if keepers and is_one_persons_word(holding.signer, keepers, trusted, self._person_of):
+            return False
+        held = {peer: await self._held(peer, places) for peer in holding.peers()}
+        if any(root not in held[peer] for _, root, peer in taken if peer is not None):
+            return False
+        for one in places:
+            found = zip(one.roots, one.row, strict=True)
+            persons = [self._person_of(p) for root, p in found if p and root in held[p]]
+            if not stands_without(manifest.k, persons, trusted):
+                return False
+        shards = [(root, peer, one.ref.length) for one, root, peer in taken if peer is not None]
+        return await self._is_shown(manifest, shards)
+
+    async def _held(self, peer: PeerId, places: Sequence[Placed]) -> set[ShardRoot]:
+        """What a machine says it has of the shards that are its own."""
+        roots = [
+            root
+            for one in places
+            for root, holder in zip(one.roots, one.row, strict=True)
+            if holder == peer
+        ]
+        try:
+            said = await self.transfer.have(peer, roots)
+        except HolderFailedError:
+            return set()
+        return {root for root, has_it in zip(roots, said, strict=True) if has_it}
+
+    async def _is_shown(
+        self, manifest: Manifest, shards: Sequence[tuple[ShardRoot, PeerId, int]]
+    ) -> bool:
+        """Whether each of those who keep what is ours has the leaves that we ask for."""
+        by_peer: dict[PeerId, list[tuple[ShardRoot, int]]] = {}
+        for root, peer, length in shards:
+            by_peer.setdefault(peer, []).append((root, length))
+        for peer, theirs in by_peer.items():
+            for root, length in self.rng.sample(theirs, min(SHOWN, len(theirs))):
+                shard_bytes = Code(manifest.k, manifest.n).shard_bytes(length)
+                leaf = self.rng.randrange(0, max(1, -(-shard_bytes // LEAF_BYTES)))
+                try:
+                    await self.transfer.get_leaves(peer, root, shard_bytes, leaf, 1)
+                except HolderFailedError:
+                    return False
+        return True
+
+    def _person_of(self, peer: PeerId) -> str:
+        member = self.members.view().find(peer)
+        return peer if member is None else member.member or peer
