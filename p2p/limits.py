@@ -113,20 +113,26 @@ REMOVALS_OF_NETWORK_MAX: Final = 256
 REMOVALS_OF_LABS_MAX: Final = 512
 """Removals signed by labs' keys: nor can people use up what their labs need to remove them."""
 
-REMOVALS_OF_PEOPLE_MAX: Final = 256
+REMOVALS_OF_PEOPLE_MAX: Final = 1024
 """Removals signed by people: of those they invited and of their own machines, which are few."""
 
 REMOVALS_MAX: Final = REMOVALS_OF_NETWORK_MAX + REMOVALS_OF_LABS_MAX + REMOVALS_OF_PEOPLE_MAX
-"""Removals held: more than a network of 300 machines loses in years, 8 MiB at the very worst."""
+"""Removals held: more than a network of 300 machines loses in years, 14 MiB at the very worst."""
+
+REMOVALS_TOLD_MAX: Final = 1024
+"""Told at admission, as many as nodes took when there could be no more; the rest comes after it."""
 
 REMOVALS_PER_LAB_MAX: Final = 192
 """The same of one lab's key: three hostile labs leave room for a fourth's."""
 
-REMOVALS_PER_LABS_PEOPLE_MAX: Final = 128
-"""The same of all people of one lab."""
+REMOVALS_PER_LABS_PEOPLE_MAX: Final = 512
+"""The same of all people of one lab: five who fill all they have leave room for a sixth."""
 
 REMOVALS_PER_PERSON_MAX: Final = 64
-"""The same of one person with all whom they invited: they can make as many keys as they like."""
+"""The same of all whom one person invited, together: they can be as many as the person likes."""
+
+REMOVALS_OF_ONE_PERSON_MAX: Final = 32
+"""The same of one person's own key: nobody below them can fill it."""
 
 PROOFS_KEPT: Final = 256
 """Proofs of signers that were checked once: about one per signer is in use."""

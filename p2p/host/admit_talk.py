@@ -25,7 +25,7 @@ from p2p.wire.envelope import Signed
 
 async def ask_removals(register: Register, stream: AdmitStream, wall_ms: Callable[[], int]) -> None:
     """The dialler's half. Raises AdmissionError."""
-    await stream.send(encode(Removals(b"".join(register.removals.keys()))))
+    await stream.send(encode(Removals(b"".join(register.removals.told()))))
     wanted = await _take(register, stream, wall_ms)
     for page in _pages(register, wanted, is_last=True):
         await stream.send(encode(page))

@@ -26,5 +26,11 @@ ENTRIES_BURST: Final = 256
 ENTRIES_PER_S: Final = 20.0
 """And in the long run: two percent of a core."""
 
+COMPARED_BURST: Final = 16
+"""Comparisons one peer may ask for at once: it has come up a few times within a minute."""
+
+COMPARED_PER_S: Final = 0.5
+"""And in the long run: it compares every ten seconds, and an answer is up to 700 KB."""
+
 UNKEPT_MAX: Final = 4096
 """Entries that wait to be written while the disk is full; beyond that they are heard again."""

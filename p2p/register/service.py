@@ -17,6 +17,8 @@ from p2p.ids import MemberId, PeerId
 from p2p.limits import FORGERY_COST, REMOVALS_MAX, USES_MAX
 from p2p.register.limits import (
     ANSWER_MESSAGES_MAX,
+    COMPARED_BURST,
+    COMPARED_PER_S,
     ENTRIES_BURST,
     ENTRIES_BYTES_MAX,
     ENTRIES_PER_MESSAGE_MAX,
@@ -65,6 +67,8 @@ class RegisterService:
         self._rpc, self._host, self._store = rpc, host, store
         self._rng, self._wall_ms = rng, wall_ms
         self._buckets = Buckets(ENTRIES_BURST, ENTRIES_PER_S)
+        self._compared = Buckets(COMPARED_BURST, COMPARED_PER_S)
+        self._answered = Buckets(COMPARED_BURST, COMPARED_PER_S)
         self._fresh: list[tuple[Entry, PeerId | None]] = []
         self._unkept: dict[bytes, Signed] = {}
         self._wake = trio.Event()
@@ -74,7 +78,7 @@ class RegisterService:
         self.on_lapsed: Callable[[PeerId, str], None] = lambda _peer, _why: None
         """Told of each connection that is ended because certificates have; must not block."""
         self.throttled = 0
-        """Entries dropped because the peer that brought them brought too many."""
+        """Entries and comparisons dropped because a peer brought too many."""
         self.register.listeners.append(self._on_entry)
         rpc.listen(Held, self._on_held)
         rpc.listen(Keys, self._on_keys)
@@ -137,9 +141,10 @@ class RegisterService:
         if waiting and await self._store.keep(waiting):
             for key in waiting:
                 self._unkept.pop(key, None)
-        uses = self.register.uses
+        uses, removals = self.register.uses, self.register.removals
         uses.forget(self._wall_ms())
-        old, uses.dropped = uses.dropped, []
+        old = [*uses.dropped, *removals.dropped]
+        uses.dropped, removals.dropped = [], []
         for key in old:
             self._unkept.pop(key, None)  # or a disk with room again would keep it for good
         if old:
@@ -182,13 +187,23 @@ class RegisterService:
         if is_up:
             self._rpc.cast(peer, Held(digest_of(self._keys())))
 
+    def _has_turn(self, buckets: Buckets, peer: PeerId) -> bool:
+        """Whether a peer may compare now: few bytes of a question make many of an answer."""
+        has_turn = buckets.take(peer, 1, trio.current_time()) == 1
+        self.throttled += not has_turn
+        return has_turn
+
     def _on_held(self, caller: Caller, message: Held) -> None:
+        if not self._has_turn(self._compared, caller.peer):
+            return
         keys = self._keys()
         if message.digest != digest_of(keys):
             self._rpc.cast(caller.peer, Keys(b"".join(keys)))
 
     def _on_keys(self, caller: Caller, message: Keys) -> None:
         if len(message.keys) % KEY_BYTES or len(message.keys) > _KEYS_BYTES_MAX:
+            return
+        if not self._has_turn(self._answered, caller.peer):
             return
         step = range(0, len(message.keys), KEY_BYTES)
         theirs = {message.keys[at : at + KEY_BYTES] for at in step}

@@ -21,7 +21,7 @@ class Register:
 
     def __init__(self, anchor: Anchor, verifier: Signer) -> None:
         self.removals = Removals(anchor, verifier)
-        self.uses = Uses(anchor, verifier)
+        self.uses = Uses(anchor, verifier, self.removals.are_out)
         self.refused = 0
         """Entries that were no good, since the start."""
         self.changes = 0

@@ -20,10 +20,12 @@ from p2p.limits import (
     REMOVAL_BYTES_MAX,
     REMOVALS_OF_LABS_MAX,
     REMOVALS_OF_NETWORK_MAX,
+    REMOVALS_OF_ONE_PERSON_MAX,
     REMOVALS_OF_PEOPLE_MAX,
     REMOVALS_PER_LAB_MAX,
     REMOVALS_PER_LABS_PEOPLE_MAX,
     REMOVALS_PER_PERSON_MAX,
+    REMOVALS_TOLD_MAX,
 )
 from p2p.wire.codec import encode
 from p2p.wire.envelope import Signed, Signer, open_signed
@@ -67,24 +69,34 @@ class Removals:
         self._by_subject: dict[str, list[Removed]] = {}
         self._closed: dict[str, list[Removed]] = {}
         """Invites that let nobody in any more, though those who came may stay."""
-        self._digest = digest_of([])
+        self._is_counted = True
+        """Whether what counts has been worked out since the last change."""
+        self.dropped: list[bytes] = []
+        """Keys no longer held; whoever keeps entries on disk empties this."""
         self._proved: dict[tuple[Signed, ...], tuple[Link, ...]] = {}
         root, own = anchor.root, REMOVALS_OF_NETWORK_MAX
         self._of_network = Room(root, own, own, own)
         self._of_labs = Room(root, REMOVALS_OF_LABS_MAX, REMOVALS_PER_LAB_MAX, REMOVALS_PER_LAB_MAX)
         self._of_people = Room(
-            root, REMOVALS_OF_PEOPLE_MAX, REMOVALS_PER_LABS_PEOPLE_MAX, REMOVALS_PER_PERSON_MAX
-        )
+            root, REMOVALS_OF_PEOPLE_MAX, REMOVALS_PER_LABS_PEOPLE_MAX, REMOVALS_PER_PERSON_MAX,
+            REMOVALS_OF_ONE_PERSON_MAX,
+        )  # fmt: skip
 
     # -- reading
 
     def digest(self) -> bytes:
         """Equal where the same removals are held."""
-        return self._digest
+        return digest_of(self.keys())
 
     def keys(self) -> list[bytes]:
         """Of all that are held, sorted."""
         return sorted(self._held)
+
+    def told(self) -> list[bytes]:
+        """The same as far as they are told at admission, those of labs and the network first."""
+        held = self._held.values()
+        order = sorted((self._room_of(one) is self._of_people, one.key) for one in held)
+        return [key for _, key in order][:REMOVALS_TOLD_MAX]
 
     def find(self, key: bytes) -> Removed | None:
         """The removal with this key."""
@@ -92,25 +104,36 @@ class Removals:
 
     def all(self) -> tuple[Removed, ...]:
         """Every removal that counts, oldest first."""
+        self._count_anew()
         found = [one for several in self._by_subject.values() for one in several]
         return tuple(sorted(found, key=_age))
 
     def closing(self, who: Admitted, invite: str) -> Removed | None:
         """What closed an invite on which a machine's certificates stand, or None."""
+        self._count_anew()
         above = may_remove(who.lineage, invite)
         found = [one for one in self._closed.get(invite, ()) if one.sealed.sender in above]
         return min(found, key=_age) if found else None
 
     def against(self, who: Admitted) -> Removed | None:
         """The removal that keeps a machine out, or None: the oldest, where there are several."""
+        self._count_anew()
         found = self._against(who.lineage)
         return min(found, key=_age) if found else None
+
+    def are_out(self, lineage: tuple[Link, ...]) -> bool:
+        """Whether a lab's key or the network's removed somebody in a chain, and so all of it."""
+        self._count_anew()
+        labs = {link.subject for link in lineage if link.domain == LAB_DOMAIN}
+        above = {self._anchor.root, *labs}
+        return any(one.sealed.sender in above for one in self._against(lineage))
 
     # -- learning
 
     def take(self, sealed: Signed, now_ms: int) -> Removed | None:
         """Hold a removal; None when it is known already or there is no room for it.
 
+        Where its room is full those give way whose signers are out, or stand on somebody who is.
         Raises WireError, AdmissionError for one that is no good.
         """
         key = key_of(sealed)
@@ -119,11 +142,25 @@ class Removals:
         removed = self._verified(key, sealed, now_ms)
         room = self._room_of(removed)
         if not room.has_place(sealed.sender, removed.proof):
+            self._clear(room)
+        if not room.has_place(sealed.sender, removed.proof):
             return None
         room.count(sealed.sender, removed.proof)
         self._held[key] = removed
-        self._count_anew()
+        self._is_counted = False
         return removed
+
+    def _clear(self, room: Room) -> None:
+        """Drop what those have signed whom a lab's key or the network's has put out, or somebody
+        above them: whom they removed stands on them, and so is out with them."""
+        self._count_anew()
+        idle = [one for one in self._held.values() if self.are_out(one.proof)]
+        for one in idle:
+            if self._room_of(one) is room:
+                room.count(one.sealed.sender, one.proof, -1)
+                del self._held[one.key]
+                self.dropped.append(one.key)
+                self._is_counted = False
 
     def _room_of(self, removed: Removed) -> Room:
         """People's removals fill nothing that a lab needs, and labs' nothing of the network's."""
@@ -164,7 +201,9 @@ class Removals:
 
     def _count_anew(self) -> None:
         """Look at all, oldest first: those of removed signers fall away."""
-        self._digest = digest_of(self.keys())
+        if self._is_counted:
+            return
+        self._is_counted = True
         self._by_subject, self._closed = {}, {}
         for one in sorted(self._held.values(), key=_age):
             if not any(older.at_ms < one.at_ms for older in self._against(one.proof)):

@@ -2,7 +2,8 @@
 
 A person makes as many keys as they like: machines, and with invites people. So an entry is charged
 to its signer and to all who stand above it in the certificates that it shows. What a lab's key or
-the network's signs has room of its own, whatever people below them have filled.
+the network's signs has room of its own, whatever people below them have filled; and where a key's
+own entries are counted apart (removals), nobody below a person fills what that person needs.
 """
 
 from collections import Counter
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from p2p.identity.lineage import Link
-from p2p.identity.records import LAB_DOMAIN
+from p2p.identity.records import INVITE_DOMAIN, LAB_DOMAIN
 from p2p.ids import PeerId
 
 _SELF_MADE = "labs that certify themselves"
@@ -27,26 +28,44 @@ class Room:
     """Below one certificate of the network's key."""
     most_per_key: int
     """Of one key and all that stand below it, where that is no lab's."""
+    most_own: int = 0
+    """Of what a key signs itself, where that is counted apart from what those below it sign."""
     _held: int = 0
     _below: Counter[str] = field(default_factory=Counter)
+    _own: Counter[str] = field(default_factory=Counter)
 
     def has_place(self, signer: str, lineage: Sequence[Link]) -> bool:
         """Whether one more entry of that signer may be held."""
-        keys, lab = _above(signer, lineage, self.root)
+        keys, lab = self._charged(signer, lineage)
         return (
             self._held < self.most
             and self._below[lab] < self.most_per_lab
+            and (not self.most_own or self._own[signer] < self.most_own)
             and all(self._below[key] < self.most_per_key for key in keys)
         )
 
     def count(self, signer: str, lineage: Sequence[Link], by: int = 1) -> None:
         """Note that one is held; with `by` -1 that it is not held any more."""
-        keys, lab = _above(signer, lineage, self.root)
+        keys, lab = self._charged(signer, lineage)
         self._held += by
         for key in {*keys, lab}:
-            self._below[key] += by
-            if not self._below[key]:
-                del self._below[key]
+            _count(self._below, key, by)
+        if self.most_own:
+            _count(self._own, signer, by)
+
+    def _charged(self, signer: str, lineage: Sequence[Link]) -> tuple[frozenset[str], str]:
+        keys, lab = _above(signer, lineage, self.root)
+        if not self.most_own:
+            return keys, lab
+        # An invite is nobody: who stands above those who came with it is whoever gave it.
+        invites = {link.subject for link in lineage if link.domain == INVITE_DOMAIN}
+        return keys - invites - {signer}, lab
+
+
+def _count(counts: Counter[str], key: str, by: int) -> None:
+    counts[key] += by
+    if not counts[key]:
+        del counts[key]
 
 
 def _above(signer: str, lineage: Sequence[Link], root: PeerId) -> tuple[frozenset[str], str]:

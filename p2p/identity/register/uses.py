@@ -5,6 +5,7 @@ that let somebody in on two sides of a cut both witness it, and afterwards the e
 Of one user only the earliest witness is kept, so that all nodes come to hold the same.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -54,11 +55,16 @@ class Used:
 class Uses:
     """The uses of invites of one network."""
 
-    def __init__(self, anchor: Anchor, verifier: Signer) -> None:
-        self._anchor, self._verifier = anchor, verifier
+    def __init__(
+        self,
+        anchor: Anchor,
+        verifier: Signer,
+        are_out: Callable[[tuple[Link, ...]], bool] = lambda _lineage: False,
+    ) -> None:
+        """`are_out` tells whether a lab or the network removed somebody in a witness's chain."""
+        self._anchor, self._verifier, self._are_out = anchor, verifier, are_out
         self._held: dict[bytes, Used] = {}
         self._of_invite: dict[str, dict[str, Used]] = {}
-        self._digest = digest_of([])
         self._room = Room(anchor.root, USES_MAX, USES_PER_LAB_MAX, USES_PER_PERSON_MAX)
         self.dropped: list[bytes] = []
         """Keys no longer held; whoever keeps entries on disk empties this."""
@@ -67,7 +73,7 @@ class Uses:
 
     def digest(self) -> bytes:
         """Equal where the same uses are held."""
-        return self._digest
+        return digest_of(self.keys())
 
     def keys(self) -> list[bytes]:
         """Of all that are held, sorted."""
@@ -93,7 +99,9 @@ class Uses:
 
     def take(self, sealed: Signed, now_ms: int) -> Used | None:
         """Hold a use; None when it is known, when an earlier one of the same user is, or when there
-        is no room. Raises WireError, AdmissionError for one that is no good.
+        is no room: then the words of witnesses who are out give way.
+
+        Raises WireError, AdmissionError for one that is no good.
         """
         key = key_of(sealed)
         if key in self._held:
@@ -104,24 +112,28 @@ class Uses:
         if used.ends_ms + CLOCK_SKEW_MAX_MS < now_ms or (held and _age(held) <= _age(used)):
             return None
         if held is None and not self._room.has_place(sealed.sender, used.lineage):
-            return None
+            self._forget_all([one for one in self._held.values() if self._are_out(one.lineage)])
+            users = self._of_invite.setdefault(used.invite, {})
+            if not self._room.has_place(sealed.sender, used.lineage):
+                return None
         if held is not None:
             self._drop(held)
         self._room.count(sealed.sender, used.lineage)
         users[used.user] = self._held[key] = used
-        self._digest = digest_of(self.keys())
         return used
 
     def forget(self, now_ms: int) -> None:
         """Drop those whose certificates have ended."""
-        old = [one for one in self._held.values() if one.ends_ms + CLOCK_SKEW_MAX_MS < now_ms]
+        self._forget_all(
+            [one for one in self._held.values() if one.ends_ms + CLOCK_SKEW_MAX_MS < now_ms]
+        )
+
+    def _forget_all(self, old: list[Used]) -> None:
         for one in old:
             self._drop(one)
             del self._of_invite[one.invite][one.user]
             if not self._of_invite[one.invite]:
                 del self._of_invite[one.invite]
-        if old:
-            self._digest = digest_of(self.keys())
 
     def _drop(self, used: Used) -> None:
         del self._held[used.key]

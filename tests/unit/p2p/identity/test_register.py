@@ -25,7 +25,9 @@ from p2p.identity.register.uses import certificate_of, uses_in
 from p2p.ids import MemberId
 from p2p.limits import (
     CLOCK_SKEW_MAX_MS,
+    REMOVALS_OF_ONE_PERSON_MAX,
     REMOVALS_PER_LAB_MAX,
+    REMOVALS_PER_LABS_PEOPLE_MAX,
     REMOVALS_PER_PERSON_MAX,
     USES_PER_PERSON_MAX,
 )
@@ -161,9 +163,9 @@ def test_one_key_cannot_fill_the_register() -> None:
     assert BOB.keys.member is not None
     proof = proof_of(BOB.keys.member, ANCHOR, BOB.token)
     made = Register(ANCHOR, ROOT)
-    for number in range(REMOVALS_PER_PERSON_MAX + 10):
+    for number in range(REMOVALS_OF_ONE_PERSON_MAX + 10):
         made.take(remove(BOB.keys.member, ANCHOR.network, link, proof, NOW - number), NOW)
-    assert len(made.removals.keys()) == REMOVALS_PER_PERSON_MAX
+    assert len(made.removals.keys()) == REMOVALS_OF_ONE_PERSON_MAX
     made.take(ANN.removes(BOB, signer=ANN.keys.lab), NOW)
     assert is_out(made, BOB)
 
@@ -174,12 +176,13 @@ def test_people_who_make_people_leave_room_for_their_lab_and_their_network() -> 
     for person in (*crowd, CAROL, BOB, DAVE):
         for number in range(REMOVALS_PER_PERSON_MAX):
             made.take(person.removes(ZOE, NOW - number), NOW)
-    assert len(made.removals.keys()) == 2 * REMOVALS_PER_PERSON_MAX
+    filled = 2 * (REMOVALS_PER_PERSON_MAX + REMOVALS_OF_ONE_PERSON_MAX)
+    assert len(made.removals.keys()) == filled
     made.take(ANN.removes(BOB, signer=ANN.keys.lab), NOW)
     assert is_out(made, BOB)
     for number in range(REMOVALS_PER_LAB_MAX + 9):
         made.take(ZOE.removes(ANN, NOW - number, ZOE.keys.lab), NOW)
-    assert len(made.removals.keys()) == 2 * REMOVALS_PER_PERSON_MAX + 1 + REMOVALS_PER_LAB_MAX
+    assert len(made.removals.keys()) == filled + 1 + REMOVALS_PER_LAB_MAX
     made.take(ANN.removes(DAVE, signer=ANN.keys.lab), NOW)
     made.take(ANN.removes(ZOE, signer=ROOT), NOW)
     assert [is_out(made, one) for one in (DAVE, ZOE)] == [True, True]
@@ -197,7 +200,43 @@ def test_certificates_of_others_beside_ones_own_charge_nobody_else() -> None:
         shown = (proof[0], borrowed, *proof[1:]) if number % 2 else proof
         made.take(remove(BOB.keys.member, ANCHOR.network, link, shown, NOW - number), NOW)
     assert made.refused == 0
-    assert len(made.removals.keys()) == REMOVALS_PER_PERSON_MAX
+    assert len(made.removals.keys()) == REMOVALS_OF_ONE_PERSON_MAX
+
+
+def fill(made: Register, person: Person) -> None:
+    for number in range(REMOVALS_PER_PERSON_MAX):
+        made.take(person.removes(ZOE, NOW - 10_000 - number), NOW)
+
+
+def test_a_person_always_has_room_to_remove_those_they_invited() -> None:
+    made = Register(ANCHOR, ROOT)
+    for child in BOB.invites("bob's", "x", "y"):
+        fill(made, child)
+    made.take(BOB.removes(CAROL), NOW)
+    assert is_out(made, CAROL)
+
+
+def test_when_people_have_filled_their_labs_room_their_removal_makes_room_again() -> None:
+    made = Register(ANCHOR, ROOT)
+    mates = ANN.invites("the mates", *(f"m{number}" for number in range(5)), uses=9)
+    lab = ANN.keys.lab
+    assert lab is not None
+    for mate in mates:
+        for one in (mate, *mate.invites(f"{mate.name}'s", f"{mate.name}'s other")):
+            fill(made, one)
+    full = len(made.removals.keys())
+    assert full == REMOVALS_PER_LABS_PEOPLE_MAX
+    made.take(BOB.removes(CAROL), NOW)
+    assert not is_out(made, CAROL), "as long as nobody did anything about those who filled it"
+    made.take(ANN.removes(mates[0], NOW, lab), NOW)
+    made.take(BOB.removes(CAROL), NOW)
+    assert is_out(made, CAROL)
+    assert made.removals.dropped
+    assert len(made.removals.keys()) < full
+    left = (made.removals.find(one) for one in made.removals.keys())  # noqa: SIM118
+    again = register(*(one.sealed for one in left if one is not None))
+    assert is_out(again, CAROL)
+    assert is_out(again, mates[0])
 
 
 def test_machines_by_the_dozen_of_one_person_leave_room_for_true_uses() -> None:
@@ -219,6 +258,24 @@ def test_machines_by_the_dozen_of_one_person_leave_room_for_true_uses() -> None:
     one, two = ANN.invites("here", "there")
     made.take_all((let_in(ANN, one, NOW - 9), let_in(ANN, two, NOW)), NOW)
     assert [is_out(made, person) for person in (one, two)] == [False, True]
+
+
+def test_when_witnesses_have_filled_the_room_their_removal_makes_room_for_true_uses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("p2p.identity.register.uses.USES_PER_LAB_MAX", 4)
+    made = Register(ANCHOR, ROOT)
+    fakes = ANN.invites(*(f"fake {number}" for number in range(6)), uses=9)
+    made.take_all((let_in(BOB, one) for one in fakes), NOW)
+    one, two = ANN.invites("here", "there")
+    uses = (let_in(ANN, one, NOW - 9), let_in(ANN, two, NOW))
+    made.take_all(uses, NOW)
+    assert len(made.uses.keys()) == 4
+    assert not is_out(made, two)
+    made.take(ANN.removes(BOB, NOW, ANN.keys.lab), NOW)
+    made.take_all(uses, NOW)
+    assert [is_out(made, person) for person in (one, two)] == [False, True]
+    assert len(made.uses.dropped) == 4
 
 
 def used_by(newcomer: Person) -> Signed | None:

@@ -11,7 +11,8 @@ from p2p.host.admit_book import AdmissionBook
 from p2p.identity.register.register import Register
 from p2p.ids import PeerId
 from p2p.limits import CLOCK_SKEW_MAX_MS
-from p2p.register.limits import RECONCILE_S
+from p2p.register.limits import COMPARED_BURST, RECONCILE_S
+from p2p.register.messages import Held, Keys
 from p2p.register.service import RegisterService
 from p2p.wire.envelope import Signed
 from testnet.sim.peers import Peers, rpc_peers
@@ -110,6 +111,22 @@ async def test_a_removal_is_kept_before_it_is_told_and_ends_the_connections() ->
         people = one.services[DAVE.who.peer].people_out()
         assert people == {BOB.who.member, CAROL.who.member}
         assert one.is_connected(ANN.who.peer, DAVE.who.peer)
+
+
+@simulated
+async def test_few_bytes_do_not_make_many_again_and_again() -> None:
+    async with lab() as one:
+        ann, eve = ANN.who.peer, DAVE.who.peer
+        await one.services[ann].add(ANN.removes(BOB, signer=ANN.keys.lab))
+        await trio.sleep(3)
+        sent = one.peers.network.frames_delivered
+        for _ in range(1000):
+            one.peers[eve].cast(ann, Keys(b"", is_answer=True))
+            one.peers[eve].cast(ann, Held(b"something else"))
+        await trio.sleep(1)
+        answers = one.peers.network.frames_delivered - sent - 2000
+        assert answers <= 4 * COMPARED_BURST
+        assert one.services[ann].throttled >= 1900
 
 
 @simulated
