@@ -8,7 +8,7 @@ from p2p.ids import PeerId
 from swarmnode.market.guard.beats import Beats
 from swarmnode.market.guard.kept import Kept, Post
 from swarmnode.market.guard.messages import GuardHeard, GuardLine, Relieve
-from swarmnode.market.guard.records import TERM_MAX, grown
+from swarmnode.market.guard.records import grown, is_near
 from swarmnode.market.guard.shelf import Shelf
 from swarmnode.market.guard.voting import Voting
 from swarmnode.tasks.lifecycle import TASK_ENDS
@@ -76,13 +76,13 @@ class Acting:
     def on_heard(self, peer: PeerId, message: GuardHeard, now_s: float) -> list[Effect]:
         said_s = self._beats.said_s(message.number)
         effects: list[Effect] = []
-        for line in message.lines:
+        for line in {line.task: line for line in message.lines}.values():
             kept = self._shelf.kept.get(line.task)
             if kept is None:
                 effects += self._shelf.if_over(peer, line.task) if line.term else []
                 continue
             is_keeper = peer in kept.record.keepers
-            if not kept.record.is_party(peer) or line.term > TERM_MAX:
+            if not kept.record.is_party(peer) or not is_near(line.term, kept.known):
                 is_stale = kept.post is Post.ACTS and line.term
                 effects += [Send(peer, Relieve(line.task, is_over=False))] if is_stale else []
             elif self._voting.is_outranked(kept, line.term):

@@ -30,7 +30,7 @@ from swarmnode.market.guard.messages import (
     Relieve,
     Vote,
 )
-from swarmnode.market.guard.records import GuardRecord, grown
+from swarmnode.market.guard.records import GuardRecord, grown, is_near
 from swarmnode.market.guard.shelf import Decision, HandOn, Shelf, note
 from swarmnode.market.guard.voting import Voting
 from swarmnode.tasks.ids import TaskId
@@ -280,6 +280,8 @@ class Guardian:
                 return self._voting.stand(kept, now_s)
             return [self._shelf.write(kept), Send(peer, GuardHeard(0, (self._shelf.line(kept),)))]
         effects: list[Effect] = []
+        if not _may_follow(record, kept):
+            return []
         if record.version > kept.record.version:
             if record.term == kept.record.term and kept.post is Post.ACTS:
                 return []  # nobody but us changes a record of our term
@@ -322,6 +324,15 @@ class Guardian:
         self._shelf.decisions.append(g.Forgotten(record.task))
         note(self._shelf.dropped, record.task, record.term)
         return self._shelf.forget(record.task)
+
+
+def _may_follow(record: GuardRecord, kept: Kept) -> bool:
+    """Whether honest keepers could have come from what we keep to that: whoever has the task's key
+    can write any record, but takes the task from nobody's counting, nor makes another task of it.
+    """
+    ours = kept.record.kept
+    is_counted = is_near(record.term, kept.known) and is_near(record.kept.fence, ours.fence)
+    return is_counted and record.kept.spec == ours.spec
 
 
 def _bare(record: TaskRecord) -> TaskRecord:

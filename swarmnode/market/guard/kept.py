@@ -57,3 +57,8 @@ class Kept:
     votes: set[PeerId] = field(default_factory=set)
     known_term: int = 0
     """The highest one heard of."""
+
+    @property
+    def known(self) -> int:
+        """The highest term that we stand for, have voted for, or heard of."""
+        return max(self.record.term, self.record.promised, self.known_term, self.term)

@@ -66,7 +66,16 @@ class GuardRecord(Record, frozen=True):
 
 
 TERM_MAX: Final = 2**53
-"""No keeper counts further: a number that somebody made up ends nothing but their own turn."""
+"""No keeper counts further."""
+
+LEAP_MAX: Final = 2**26
+"""Terms and fences that a keeper may have missed: one stands every few seconds, for years. A number
+that somebody made up cannot end the counting, and with it the turns of all others."""
+
+
+def is_near(number: int, known: int) -> bool:
+    """Whether a term or fence may be true for whoever knows of that one."""
+    return number <= min(TERM_MAX, known + LEAP_MAX)
 
 
 def is_majority(roster: tuple[PeerId, ...], among: Container[PeerId]) -> bool:

@@ -9,7 +9,7 @@ from p2p.ids import PeerId
 from swarmnode.market.guard import events as g
 from swarmnode.market.guard.kept import STEPS, Kept, Post, Turn
 from swarmnode.market.guard.messages import AskVote, GuardBeat, GuardHeard, GuardLine, Vote
-from swarmnode.market.guard.records import TERM_MAX, rank
+from swarmnode.market.guard.records import is_near, rank
 from swarmnode.market.guard.shelf import Shelf
 from swarmnode.tasks.lifecycle import TASK_ENDS
 
@@ -22,13 +22,13 @@ class Voting:
 
     def on_beat(self, peer: PeerId, message: GuardBeat, now_s: float) -> list[Effect]:
         effects, lines = list[Effect](), list[GuardLine]()
-        for line in message.lines:
+        for line in {line.task: line for line in message.lines}.values():
             kept = self._shelf.kept.get(line.task)
             if kept is None:
                 lines.append(GuardLine(line.task, 0, 0))
                 effects += self._shelf.if_over(peer, line.task)
                 continue
-            is_party = kept.record.is_party(peer) and line.term <= TERM_MAX
+            is_party = kept.record.is_party(peer) and is_near(line.term, kept.known)
             if is_party and self.is_outranked(kept, line.term):
                 kept.known_term = max(kept.known_term, line.term)
                 effects += self.outranked(kept, now_s)
@@ -98,7 +98,7 @@ class Voting:
         )
         may = peer == record.owner or (is_vacant and peer in record.keepers)
         is_newest = (ask.seen_term, ask.seen_seq) >= record.version
-        granted = may and is_newest and known < ask.term <= TERM_MAX
+        granted = may and is_newest and known < ask.term and is_near(ask.term, kept.known)
         effects: list[Effect] = []
         if granted:
             self._give_way(kept, now_s)
@@ -117,7 +117,9 @@ class Voting:
 
     def on_vote(self, peer: PeerId, vote: Vote, now_s: float) -> list[Effect]:
         kept = self._shelf.kept.get(vote.task)
-        if kept is None or not kept.record.is_party(peer) or vote.known_term > TERM_MAX:
+        if kept is None or not kept.record.is_party(peer):
+            return []
+        if not is_near(vote.known_term, kept.known):
             return []
         kept.known_term = max(kept.known_term, vote.known_term)
         if vote.known_term == 0 and self._shelf.is_over(kept):
