@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from p2p.errors import WireError
 from p2p.gossip.items import STORAGE, Item
 from p2p.ids import LabId, PeerId
+from p2p.membership import view as roles
 from p2p.membership.view import Liveness, Member
 from p2p.wire.codec import decode_as
 from storage.advert import StorageAdvert
@@ -39,7 +40,7 @@ class Pool:
         found = []
         for member in view.alive():
             advert = own if member.peer == self.me else self._advert_of(items, member.peer)
-            if advert is not None and advert.lends:
+            if advert is not None and advert.lends and member.may_offer(roles.STORAGE):
                 found.append(_candidate(member, advert))
         self._usable, self._usable_by = tuple(found), (items, view, own)
         return self._usable

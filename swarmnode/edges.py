@@ -85,3 +85,4 @@ class Identity:
     member: MemberId
     site: str
     roles: tuple[str, ...]
+    """What it offers, of what its certificate lets it offer."""

@@ -94,7 +94,8 @@ def build_edges(config: Config, home: Home, shares: Shares) -> Real:
 
 
 def _identity(me: Admitted, config: Config) -> Identity:
-    return Identity(me.name, me.lab, me.lab_name, me.member, me.site, config.node.roles)
+    roles = tuple(role for role in config.node.roles if not me.roles or role in me.roles)
+    return Identity(me.name, me.lab, me.lab_name, me.member, me.site, roles)
 
 
 def _host_config(shares: Shares) -> HostConfig:

@@ -17,7 +17,8 @@ from p2p.host.admit_book import AdmissionBook
 from p2p.host.rpc import Rpc
 from p2p.ids import PeerId, TrafficClass
 from p2p.membership.service import MembershipService
-from p2p.membership.view import Liveness, Member
+from p2p.membership.view import COMPUTE, Liveness, Member
+from p2p.membership.view import STORAGE as STORAGE_ROLE
 from p2p.qos.scheduler import ClassStats
 from p2p.register.service import RegisterService
 from p2p.renewal.service import RenewalService
@@ -168,8 +169,14 @@ class StatusReader:
         if papers is None or renewal is None:
             return []
         now_ms = node.edges.wall_ms()
-        found = membership_end.warning(papers.token, papers.me, now_ms, renewal.trouble)
-        return [found] if found else []
+        ends = membership_end.warning(papers.token, papers.me, now_ms, renewal.trouble)
+        barred = [
+            f"the certificate of this machine does not let it offer {role}, so nobody asks it for "
+            f"that: join again with --role {role}, or take it out of node.roles"
+            for role in (COMPUTE, STORAGE_ROLE)
+            if role in node.config.node.roles and role not in node.identity.roles
+        ]
+        return [*([ends] if ends else []), *barred]
 
     def _storage(self) -> StorageStatus:
         stats = self.node.storage.stats()

@@ -4,10 +4,15 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from enum import IntEnum
 from operator import attrgetter
+from typing import Final
 
 from p2p.ids import LabId, MemberId, PeerId
 
 _NOBODY = MemberId("")
+COMPUTE: Final = "compute"
+"""Role of a machine that runs others' tasks."""
+STORAGE: Final = "storage"
+"""Role of a machine that keeps others' bytes."""
 
 
 class Liveness(IntEnum):
@@ -38,6 +43,10 @@ class Member:
     """The person it belongs to, as its certificate says."""
     roles: tuple[str, ...] = ()
     lab_name: str = ""
+
+    def may_offer(self, role: str) -> bool:
+        """Whether its certificate lets it be that to others; one without roles says nothing."""
+        return not self.roles or role in self.roles
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from p2p.gossip.items import RESOURCES, Item
 from p2p.host.rpc import Rpc
 from p2p.identity.caller import Caller
 from p2p.ids import NetworkId, PeerId, TrafficClass
-from p2p.membership.view import MemberChanged, View
+from p2p.membership.view import COMPUTE, MemberChanged, View
 from p2p.service import Driver, Performer
 from p2p.wire.codec import Message, decode_as, encode
 from p2p.wire.envelope import Signer
@@ -315,12 +315,17 @@ class BuyerService:
         if self._bodies.get(item.origin) == item.body:
             return
         self._bodies[item.origin] = item.body
+        self._driver.order(e.Advertised(item.origin, self._lent(item)))
+
+    def _lent(self, item: Item) -> ResourceAdvert | None:
+        """What it lends; nothing if its certificate is not that of a provider."""
+        member = self._members.view().find(item.origin)
+        if member is not None and not member.may_offer(COMPUTE):
+            return None
         try:
-            advert = decode_as(ResourceAdvert, item.body)
+            return decode_as(ResourceAdvert, item.body)
         except WireError:  # of another version, or nonsense: it is not asked
-            self._driver.order(e.Advertised(item.origin, None))
-        else:
-            self._driver.order(e.Advertised(item.origin, advert))
+            return None
 
     def _look_at_adverts(self) -> None:
         items = self._adverts.items(RESOURCES)

@@ -57,6 +57,8 @@ class SimMachine:
     config: Config
     node: Node | None = None
     starts: int = 0
+    roles: tuple[str, ...] = ROLES
+    """In its certificate; it offers all of them, whatever that says."""
     _scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     _ended: trio.Event = field(default_factory=trio.Event)
     _clients: dict[trio.CancelScope, None] = field(default_factory=dict)
@@ -209,7 +211,7 @@ class World:
 
     def _caller(self, machine: SimMachine) -> Caller:
         who = machine_of(machine.peer, machine.lab, self._identity(machine).member)
-        return replace(who, name=machine.name, site=machine.site, roles=ROLES)
+        return replace(who, name=machine.name, site=machine.site, roles=machine.roles)
 
     def _identity(self, machine: SimMachine) -> Identity:
         member = MemberId(f"member-{machine.lab}")

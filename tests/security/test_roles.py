@@ -1,0 +1,55 @@
+"""Only a machine whose certificate lets it be a provider is taken for one, whatever it says."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+
+from p2p.ids import LabId, PeerId
+from p2p.membership.view import COMPUTE, STORAGE, Liveness, Member
+from swarmnode.tasks.lifecycle import TaskState
+from swarmnode.tasks.spec import TaskSpec
+from testnet.sim.seeded import simulated
+from testnet.sim.world import World
+
+
+@pytest.mark.parametrize(
+    ("roles", "computes", "stores"),
+    [
+        ((), True, True),  # a certificate without roles says nothing
+        (("compute", "storage"), True, True),
+        (("storage",), False, True),
+        (("compute", "bootstrap"), True, False),
+        (("client",), False, False),
+    ],
+)
+def test_a_machine_offers_what_its_certificate_names(
+    roles: tuple[str, ...], computes: bool, stores: bool
+) -> None:
+    member = Member(PeerId("m"), Liveness.ALIVE, 1, (), "m", LabId("l"), "", 0.0, roles=roles)
+    assert (member.may_offer(COMPUTE), member.may_offer(STORAGE)) == (computes, stores)
+
+
+async def chunks() -> AsyncIterator[bytes]:
+    yield bytes(range(256)) * 100
+
+
+@simulated
+async def test_a_client_that_says_it_lends_gets_neither_shards_nor_tasks() -> None:
+    world = World(3, ["m0", "m1", "m2"], labs=1)
+    world["m2"].roles = ("client",)
+    async with world.running():
+        await trio.sleep(20)
+        node, client = world["m0"].up, world["m2"]
+        view = node.membership.view().find(client.peer)
+        assert view is not None
+        assert view.liveness is Liveness.ALIVE
+        receipt = await node.objects.put(chunks())
+        assert sorted(receipt.holders) == sorted((world["m0"].peer, world["m1"].peer))
+        spec = TaskSpec(("sleep", "100000"))
+        tasks = [await node.market.submit(spec) for _ in range(6)]
+        await trio.sleep(60)
+        found = [node.market.task(task).record for task in tasks]
+        assert any(record.state is TaskState.RUNNING for record in found)
+        assert all(record.provider != client.peer for record in found)
+        assert not client.executor.jobs()
