@@ -57,3 +57,13 @@ def say_and_exit(words: str, code: int) -> None:
     """Last words in the job's stderr."""
     os.write(2, words.encode(errors="replace") + b"\n")
     os._exit(code)
+
+
+def code_of_failure(stderr: str) -> int:
+    """bubblewrap itself gave up; its last words say why."""
+    with open(stderr, "rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
+        words = file.read().rsplit(b"bwrap: ", 1)[-1]
+    if not words.startswith(b"execvp "):
+        return CODE_CANNOT_START
+    return CODE_NOT_FOUND if b"No such file" in words else CODE_CANNOT_EXECUTE

@@ -29,12 +29,16 @@ class CpuUse:
         """Note what each process has used until now."""
         if now_s < self._due_s:
             return
+        self.look_again(pids)
+        # On a machine with very many processes a look costs at most a twentieth of a core.
+        self._due_s = time.monotonic() + max(_EVERY_S, 20 * (time.monotonic() - now_s))
+
+    def look_again(self, pids: "Callable[[], list[int]]") -> None:
+        """The same at once: they are about to be killed."""
         for pid in pids():
             started, ticks = times_of(pid)
             if started and len(self._ticks) < _PROCESSES_MAX:
                 self._ticks[pid, started] = ticks
-        # On a machine with very many processes a look costs at most a twentieth of a core.
-        self._due_s = time.monotonic() + max(_EVERY_S, 20 * (time.monotonic() - now_s))
 
     def total_s(self, waited_s: float) -> float:
         """Seconds used, given what wait(2) told."""

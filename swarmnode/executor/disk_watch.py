@@ -25,12 +25,9 @@ _COST_PARTS, _COST_PARTS_URGENT = 20, 4
 class DiskWatch:
     """One job's disk: its own file system by descriptor, or the folders it may write."""
 
-    def __init__(
-        self, folder: str, disk_bytes: int, log_bytes: int, entries_max: int, own_fd: int
-    ) -> None:
+    def __init__(self, folder: str, disk_bytes: int, entries_max: int, own_fd: int) -> None:
         self._folder = folder
         self._disk_bytes = disk_bytes
-        self._log_bytes = log_bytes
         self._entries_max = entries_max
         self._own_fd = own_fd
         """-1 for a job that is measured."""
@@ -42,7 +39,7 @@ class DiskWatch:
         self._written_then = 0
 
     def verdict(self, now_s: float, pids: "Callable[[], list[int]]") -> str:
-        """Why the job must end, or "": disk, log, files, or lost: the machine's disk is full."""
+        """Why the job must end, or "": disk, files, or lost: the machine's disk is full."""
         is_shrinking = self._free_then - self._free() > self._disk_bytes - self._used
         if now_s < self._due_s and not (is_shrinking and now_s >= self._urgent_s):
             return ""
@@ -57,10 +54,6 @@ class DiskWatch:
     def final(self, pids: "Callable[[], list[int]]") -> str:
         """The same without a thought of cost."""
         folder = self._folder
-        if max(os.stat(f"{folder}/{name}").st_size for name in ("stdout", "stderr")) > (
-            self._log_bytes
-        ):
-            return "log"
         self._free_then = self._free()
         if self._own_fd >= 0:
             self._used = work_use.used_bytes(self._own_fd)

@@ -196,7 +196,7 @@ class Launcher:
         return order + self._bwrap_order(record, folder, has_disk=Limit.DISK_FS in enforced)
 
     def _write_filter(self, record: CrashRecord, folder: JobFolder) -> None:
-        largest = max(record.spec.disk_bytes, self.config.log_bytes) + _RESERVE_SLACK_BYTES
+        largest = record.spec.disk_bytes + record.given_bytes + _RESERVE_SLACK_BYTES
         program = filter_program(
             os.uname().machine, is_apart=not record.is_container, reserve_max=largest
         )

@@ -105,8 +105,8 @@ MACHINES: Final[Mapping[str, _Machine]] = {"x86_64": _X86_64, "aarch64": _AARCH6
 def filter_program(machine: str, *, is_apart: bool = True, reserve_max: int = 1 << 40) -> bytes:
     """The filter for a machine as `os.uname().machine` names it.
 
-    No more than `reserve_max` bytes of a file can be reserved at once: a log lies outside the
-    job's own file system, and looking at it takes a moment. With `is_apart` False the task has
+    No more than `reserve_max` bytes of a file can be reserved at once: a folder that is measured
+    may lie on any disk, and looking at it takes a moment. With `is_apart` False the task has
     no namespaces of its own: then only AF_UNIX sockets can be made. Raises
     ExecutorUnavailableError for a machine without a table.
     """

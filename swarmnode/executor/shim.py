@@ -8,7 +8,8 @@ files of the job folder only, so a node that was killed finds everything where i
     control   FIFO; the node writes `stop GRACE_SECONDS` and `lease UNTIL NOTICE`, see shim_lease
     state     pid and start of shim and job, once the job runs
     exit      how it ended, written last and fsynced
-    stdout, stderr, shim.log
+    stdout, stderr                what the job printed, see shim_logs
+    shim.log
 
 It imports little, so that it starts in milliseconds. If it dies, the sandbox dies with it.
 """
@@ -27,6 +28,7 @@ from swarmnode.executor.child import (
     CODE_CANNOT_START,
     CODE_NOT_FOUND,
     become_staged,
+    code_of_failure,
     execute,
     lower,
     say_and_exit,
@@ -37,6 +39,7 @@ from swarmnode.executor.disk_watch import DiskWatch
 from swarmnode.executor.order import Order
 from swarmnode.executor.proc import has_child, start_ticks
 from swarmnode.executor.shim_lease import Lease
+from swarmnode.executor.shim_logs import Logs
 
 FD_DISK = 29
 """Where the shim finds the job's file system, if it has one; mounted nowhere yet."""
@@ -72,14 +75,15 @@ class Shim:
         self._started_s = time.monotonic()
         self._kill_at_s = self._started_s + self._order.wall_s
         self._kill_reason = "wall"
+        self._look_at_s = 0.0
         self._lease = Lease(self._order.lease)
         self._disk = DiskWatch(
             folder,
             self._order.disk_bytes + (0 if self._order.has_disk else self._order.given_bytes),
-            self._order.log_bytes,
             self._order.entries_max,
             FD_DISK if self._order.has_disk else -1,
         )
+        self._logs = Logs(folder, self._order.log_bytes)
         self._cpu = CpuUse()
         self._is_killed = self._notice_due = False
         self._wait_status: int | None = None
@@ -96,6 +100,7 @@ class Shim:
         for fd in (self._wake, self._control, self._status):
             if fd >= 0:
                 poll.register(fd, select.POLLIN)
+        self._logs.watch(poll)
         while self._wait_status is None:
             self._wait(poll)
             self._reap()
@@ -141,14 +146,8 @@ class Shim:
         self._status = status_read
 
     def _redirect(self) -> None:
-        null = os.open("/dev/null", os.O_RDONLY)
-        os.dup2(null, 0)
-        for number, name in ((1, "stdout"), (2, "stderr")):
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-            log = os.open(f"{self._folder}/{name}", flags, 0o600)
-            if self._order.uid:
-                os.fchown(log, self._order.uid, self._order.uid)  # it may open /dev/stdout
-            os.dup2(log, number)
+        os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+        self._logs.hand_over(self._order.uid)
 
     def _limit_resources(self) -> None:
         signal.set_wakeup_fd(-1)
@@ -159,7 +158,7 @@ class Shim:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         # One file alone cannot pass all limits before the next look; scratch lies in memory.
         disk_bytes = order.disk_bytes + order.given_bytes  # an input may be changed in its place
-        largest = max(disk_bytes, order.log_bytes, order.memory_bytes) + _FSIZE_SLACK_BYTES
+        largest = max(disk_bytes, order.memory_bytes) + _FSIZE_SLACK_BYTES
         lower(resource.RLIMIT_FSIZE, largest, largest)
         lower(resource.RLIMIT_NOFILE, 1024, order.nofile)
         if order.is_container and order.pids_rlimit:
@@ -167,14 +166,25 @@ class Shim:
 
     def _wait(self, poll: "select.poll") -> None:
         tick_s = _RETRY_S if self._notice_due else _TICK_S
-        left_s = min(tick_s, max(0.0, self._kill_at_s - time.monotonic()))
+        now_s = time.monotonic()
+        left_s = min(tick_s, max(0.0, self._kill_at_s - now_s), self._logs.wake(now_s, poll))
         for fd, _ in poll.poll(left_s * 1000 + 1):
             if fd == self._wake:
                 os.read(fd, 4096)
             elif fd == self._control:
                 self._obey(os.read(fd, 1 << 16))
-            else:
+            elif fd == self._status:
                 self._hear(poll)
+            else:
+                self._hear_log(fd, poll)
+
+    def _hear_log(self, fd: int, poll: "select.poll") -> None:
+        try:
+            self._logs.hear(fd, poll)
+        except OSError:  # the machine's disk is full: nothing the job does could be kept
+            self._kill("lost")
+        if self._logs.is_over:
+            self._kill("log")
 
     def _hear(self, poll: "select.poll") -> None:
         """bubblewrap reports the job's pid, later its exit code, one JSON object a line."""
@@ -246,7 +256,12 @@ class Shim:
         now_s = time.monotonic()
         if now_s >= self._kill_at_s:
             self._kill(self._kill_reason)
-        elif self._order.cgroup.oom_kills():
+        elif now_s >= self._look_at_s:  # and not for every line that the job prints
+            self._look_at_s = now_s + _TICK_S
+            self._look(now_s)
+
+    def _look(self, now_s: float) -> None:
+        if self._order.cgroup.oom_kills():
             self._kill("oom")
         elif reason := self._disk.verdict(now_s, self._processes):
             self._kill(reason)
@@ -263,6 +278,8 @@ class Shim:
 
     def _kill(self, reason: str) -> None:
         """End everything. Killing the first process of a pid namespace takes all of it along."""
+        if not (self._is_killed or self._order.cgroup.dirs):
+            self._cpu.look_again(self._processes)
         self._reason = reason
         self._kill_at_s = time.monotonic() + 1.0  # again, should anything be left
         # bubblewrap outside is left alone at first: it hands on what the inside used of the CPU.
@@ -337,6 +354,12 @@ class Shim:
                 self._said += said
         except BlockingIOError:
             pass
+        try:
+            self._logs.hear_rest()
+        except OSError:
+            self._reason = self._reason or "lost"
+        if self._logs.is_over:
+            self._reason = self._reason or "log"
 
     def _verdict(self) -> "tuple[int, str]":
         """Exit code as a shell would show it, and why it ended."""
@@ -352,16 +375,9 @@ class Shim:
             return code, "signal" if os.WIFSIGNALED(status) else "exit"
         if b'"exit-code":' in self._said:
             return code, "signal" if 128 < code <= 192 else "exit"
-        return (code, "signal") if code > 128 else (self._setup_failure(), "exit")
-
-    def _setup_failure(self) -> int:
-        """bubblewrap itself gave up; its last words on stderr say why."""
-        with open(self._folder + "/stderr", "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
-            words = file.read().rsplit(b"bwrap: ", 1)[-1]
-        if not words.startswith(b"execvp "):
-            return CODE_CANNOT_START
-        return CODE_NOT_FOUND if b"No such file" in words else CODE_CANNOT_EXECUTE
+        return (
+            (code, "signal") if code > 128 else (code_of_failure(self._folder + "/stderr"), "exit")
+        )
 
 
 def _number_after(text: bytes, key: bytes) -> int:
