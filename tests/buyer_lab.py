@@ -23,7 +23,7 @@ from swarmnode.tasks.checkpoint import Checkpoint
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.messages import RESULT_DOMAIN, Phase, Result, ResultTerms, State
 from swarmnode.tasks.records import Outcome, RoundRecord, TaskRecord
-from swarmnode.tasks.spec import TaskSpec
+from swarmnode.tasks.spec import Effects, TaskSpec
 from swarmnode.tasks.store import ROUNDS, TASKS
 from testnet.sim.signer import KeyedHashSigner
 
@@ -48,6 +48,8 @@ ADVERT = ResourceAdvert(
 )
 BUSY = msgspec.structs.replace(ADVERT, cpu_free_millis=0, tasks_free=0)
 DONE = Outcome("done", 0, "exit")
+STOPPED = Outcome("stopped", -1, "paused")
+ONCE = TaskSpec(("true",), effects=Effects.ONCE)
 MessageT = TypeVar("MessageT", bound=Message)
 
 

@@ -21,6 +21,7 @@ from p2p.wire.envelope import open_signed, seal
 from storage.caps import parse_cap, text_of_cap
 from storage.engine.memory_tables import MemoryTables
 from swarmnode.executor.fake import FakeExecutor
+from swarmnode.executor.fake_programs import Process, Run
 from swarmnode.executor.port import JobId
 from swarmnode.market.contractor_config import ContractorConfig
 from swarmnode.market.messages import (
@@ -53,7 +54,8 @@ from swarmnode.tasks.messages import (
     ResultTerms,
     State,
 )
-from swarmnode.tasks.spec import TaskSpec
+from swarmnode.tasks.spec import CheckpointSpec, Shape, TaskSpec
+from swarmnode.tasks.store import JOBS
 from testnet.sim.callers import machine_of
 from testnet.sim.clock import VirtualWall
 from testnet.sim.memory_objects import MemoryNames, MemoryObjects, Pool
@@ -63,6 +65,9 @@ T = TypeVar("T")
 NETWORK = NetworkId("net")
 ALICE, BOB = PeerId("alice"), PeerId("bob")
 FOREVER_MS = 2**60
+TASK = TaskId("a" * 16)
+MIB = 1024 * 1024
+CHECKPOINTS = CheckpointSpec("checkpoint", every_ms=1000)
 TERMS = ContractorConfig(lease_s=15, lease_renew_s=5, orphan_grace_s=60)
 
 
@@ -308,3 +313,34 @@ class SellerLab:
 
     def job_ids(self) -> list[JobId]:
         return [view.job for view in self.bobs_executor.jobs()]
+
+
+def task(*run: str, **changes: object) -> TaskSpec:
+    values: dict[str, object] = {"shape": Shape(1000, 64 * MIB, 64 * MIB), **changes}
+    return TaskSpec(run, **values)  # type: ignore[arg-type]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Looks ten times a (virtual) second: some things that happen tell nobody."""
+    while not condition():  # noqa: ASYNC110
+        await trio.sleep(0.1)
+
+
+async def until_settled(lab: SellerLab) -> None:
+    """Everything of the job is gone at bob's."""
+    await until(lambda: not lab.tables.scan(JOBS) and not lab.job_ids())
+
+
+def chatty(process: Process, _arguments: object) -> Run:
+    for line in range(200):
+        process.say(f"line {line}")
+        process.say(f"warning {line}", "stderr")
+        yield 0.05
+    return 0
+
+
+WHOLE_LOG = b"".join(b"line %d\n" % line for line in range(200))
+
+
+def chatty_lab(seed: int = 0) -> SellerLab:
+    return SellerLab(executor=FakeExecutor(programs={"chatty": chatty}), seed=seed)

@@ -2,7 +2,7 @@
 
 A Host carries opaque frames, ordered per (peer, class), between peers that have admitted each
 other. Bodies: `p2p.host.libp2p` on a node, `p2p.host.memory_host` in a simulation; both pass
-tests/contract/test_host.py. Nobody but `p2p.host.rpc` sees frames.
+tests/contract/host. Nobody but `p2p.host.rpc` sees frames.
 """
 
 import math

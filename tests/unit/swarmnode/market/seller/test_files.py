@@ -13,8 +13,7 @@ from swarmnode.tasks.messages import AskFiles, CancelJob, FilesTold, Phase, Stat
 from swarmnode.tree.format import Entry, Kind, write_index
 from swarmnode.tree.unpack import IndexReader
 from testnet.sim.seeded import simulated
-from tests.seller_lab import BOB, Alice, SellerLab
-from tests.unit.swarmnode.market.test_seller import TASK, task, until
+from tests.seller_lab import BOB, TASK, Alice, SellerLab, task, until
 
 TREE = (
     write_index(

@@ -1,0 +1,102 @@
+"""One contractor on the bench: calls, awards, and what it answers."""
+
+import random
+from collections.abc import Iterable
+from typing import TypeVar
+
+import msgspec
+
+from p2p.effects import Effect, Notify, Send, WakeAt
+from p2p.ids import LabId, PeerId
+from swarmnode.market import contractor_events as e
+from swarmnode.market.contractor import Contractor
+from swarmnode.market.contractor_config import ContractorConfig
+from swarmnode.market.messages import AwardTerms, Bid, Call
+from swarmnode.market.room import Capacity, GpuRoom
+from swarmnode.tasks.checkpoint import Checkpoint
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.records import Outcome
+from swarmnode.tasks.spec import PriorityClass, Shape, TaskSpec
+
+T = TypeVar("T")
+MIB = 1024**2
+ALICE, BOB, CAROL, MALLORY = (PeerId(name) for name in ("alice", "bob", "carol", "mallory"))
+LAB, OTHER_LAB = LabId("lab"), LabId("other lab")
+TASK = TaskId("a" * 16)
+SMALL = Shape(cpu_millis=1000, memory_bytes=256 * MIB, disk_bytes=MIB)
+PLAIN = ContractorConfig()
+DONE = Outcome("done", 0, "exit")
+MACHINE = Capacity(
+    cpu_millis=4000,
+    memory_bytes=4096 * MIB,
+    disk_bytes=1024 * MIB,
+    gpus=(GpuRoom("gpu-big", "Tesla V100", 32), GpuRoom("gpu-small", "Tesla T4", 16)),
+)
+
+
+def survey(capacity: Capacity = MACHINE, trouble: str = "") -> e.Surveyed:
+    return e.Surveyed(capacity, ("torch",), ("memory", "pids"), trouble)
+
+
+def contractor(config: ContractorConfig = PLAIN, seed: int = 0) -> Contractor:
+    made = Contractor(config, BOB, random.Random(seed), lambda: 1_000)
+    made.handle(survey(), 0.0)
+    return made
+
+
+def call(auction: int = 1, shape: Shape = SMALL, **changes: object) -> Call:
+    plain = Call(auction, shape, "", (), PriorityClass.BATCH, 5, 2000)
+    return msgspec.structs.replace(plain, **changes)
+
+
+def heard(asked: Call, peer: PeerId = ALICE, lab: LabId = LAB) -> e.CallHeard:
+    return e.CallHeard(peer, lab, lab == LAB, asked)
+
+
+def sent(effects: Iterable[Effect], kind: type[T]) -> list[T]:
+    return [f.message for f in effects if isinstance(f, Send) and isinstance(f.message, kind)]
+
+
+def told(effects: Iterable[Effect], kind: type[T]) -> list[T]:
+    return [f.event for f in effects if isinstance(f, Notify) and isinstance(f.event, kind)]
+
+
+def only(found: list[T]) -> T:
+    assert len(found) == 1
+    return found[0]
+
+
+def answer(seller: Contractor, event: e.CallHeard, now_s: float = 0.0) -> Bid:
+    return only(sent(seller.handle(event, now_s), Bid))
+
+
+def terms(bid: Bid, fence: int = 1, task: TaskId = TASK, shape: Shape = SMALL) -> AwardTerms:
+    return AwardTerms(task, fence, BOB, bid.bid, TaskSpec(("true",), shape=shape))
+
+
+def award(
+    seller: Contractor, fence: int = 1, task: TaskId = TASK, peer: PeerId = ALICE
+) -> list[Effect]:
+    """A call, a bid and its award."""
+    bid = answer(seller, heard(call(auction=1000 * fence), peer))
+    return seller.handle(e.AwardHeard(peer, terms(bid, fence, task)), 0.0)
+
+
+def running(config: ContractorConfig = PLAIN) -> Contractor:
+    """A seller on which attempt 1 of TASK runs, for alice."""
+    seller = contractor(config)
+    award(seller)
+    seller.handle(e.Staged(TASK, 1), 1.0)
+    return seller
+
+
+def timers(effects: Iterable[Effect], kind: type[T]) -> list[tuple[float, T]]:
+    return [
+        (f.deadline_s, f.timer)
+        for f in effects
+        if isinstance(f, WakeAt) and isinstance(f.timer, kind)
+    ]
+
+
+def checkpoint(step: int) -> Checkpoint:
+    return Checkpoint(step, (), 0)

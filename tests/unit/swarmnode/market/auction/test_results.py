@@ -1,0 +1,146 @@
+"""Results of a buyer's tasks: taken once, receipted as often as they come."""
+
+import msgspec
+
+from p2p.effects import Persist, Send
+from p2p.membership.view import Liveness
+from p2p.wire.envelope import open_signed
+from swarmnode.market import auction_events as e
+from swarmnode.market.auction_config import AuctionConfig
+from swarmnode.market.messages import Release
+from swarmnode.tasks.checkpoint import Checkpoint, StoredFile
+from swarmnode.tasks.ledger import TaskChanged
+from swarmnode.tasks.lifecycle import TaskState
+from swarmnode.tasks.messages import RECEIPT_DOMAIN, Checkpointed, Receipt, ReceiptTerms
+from swarmnode.tasks.records import Outcome
+from swarmnode.tasks.spec import TaskSpec
+from testnet.sim.signer import KeyedHashSigner
+from tests.buyer_lab import BOB, CAROL, DONE, NETWORK, TASK, Desk, held, result
+
+FAILED = Outcome("failed", 3, "exit")
+
+
+def test_a_result_is_taken_once_and_its_receipt_given_again_and_again() -> None:
+    desk = Desk()
+    terms = desk.running()
+    for _ in range(3):
+        desk.hear(BOB, result(terms))
+        ((peer, receipt),) = desk.take(Receipt)
+        opened = open_signed(
+            KeyedHashSigner(BOB), NETWORK, RECEIPT_DOMAIN, ReceiptTerms, receipt.sealed
+        )
+        assert (peer, opened) == (BOB, ReceiptTerms(TASK, terms.fence, BOB))
+    record = desk.record()
+    assert (record.state, record.outcome) == (TaskState.DONE, DONE)
+    ends = [t for t in desk.told if isinstance(t, TaskChanged) and t.state is TaskState.DONE]
+    assert len(ends) == 1
+
+
+def test_the_receipt_leaves_only_with_the_result_on_disk() -> None:
+    desk = Desk()
+    terms = desk.running()
+    effects = desk.buyer.handle(e.Heard(BOB, result(terms)), desk.now_s)
+    assert isinstance(effects[0], Persist)
+    assert isinstance(effects[-1], Send)
+    assert isinstance(effects[-1].message, Receipt)
+
+
+def test_a_result_is_proof_of_an_award_whose_acceptance_was_lost() -> None:
+    desk = Desk()
+    desk.hear(BOB, result(desk.awarded()))
+    assert desk.record().state is TaskState.DONE
+
+
+def test_a_false_result_is_not_taken() -> None:
+    desk = Desk()
+    terms = desk.running()
+    desk.hear(BOB, result(terms, signer=CAROL))
+    desk.hear(CAROL, result(terms, signer=CAROL))
+    desk.hear(BOB, result(terms, buyer=CAROL))
+    good = result(terms)
+    forged = msgspec.structs.replace(good.sealed, payload=good.sealed.payload + b"x")
+    desk.hear(BOB, type(good)(forged))
+    assert desk.record().state is TaskState.RUNNING
+    assert desk.buyer.results_refused == 3
+    assert not desk.take(Receipt)
+
+
+def test_a_result_that_comes_after_its_attempt_was_given_up_still_counts_if_no_other_began() -> (
+    None
+):
+    desk = Desk()
+    terms = desk.running()
+    desk.do(e.MemberStands(BOB, Liveness.DEAD))
+    assert desk.record().attempts[0].ended_as == "lost"
+    desk.hear(BOB, result(terms))
+    desk.hear(BOB, result(terms))
+    assert desk.record().state is TaskState.DONE
+    assert desk.record().attempts[0].ended_as == "done"
+    assert len(desk.take(Receipt)) == 2
+
+
+def test_an_open_auction_is_called_off_when_the_late_result_comes() -> None:
+    desk = Desk()
+    terms = desk.running()
+    desk.know(CAROL)
+    desk.run_for(3)
+    desk.do(e.MemberStands(BOB, Liveness.DEAD))
+    desk.run_for(0)
+    calls = desk.calls()
+    desk.hear(BOB, result(terms))
+    assert [peer for peer, _ in desk.take(Release)] == [CAROL]
+    desk.hear(CAROL, held(calls[CAROL]))
+    assert not desk.awards()
+    assert desk.buyer.rounds_open == 0
+
+
+def test_a_failure_is_tried_again_as_often_as_was_asked() -> None:
+    desk = Desk()
+    spec = TaskSpec(("x",), retries=1)
+    terms = desk.running(BOB, spec)
+    desk.hear(BOB, result(terms, FAILED))
+    assert desk.take(Receipt)
+    assert desk.record().retries_used == 1
+    desk.run_for(1)
+    terms = desk.running(BOB, spec)
+    desk.hear(BOB, result(terms, FAILED))
+    record = desk.record()
+    assert (record.state, record.outcome) == (TaskState.FAILED, FAILED)
+    assert [one.ended_as for one in record.attempts] == ["failed", "failed"]
+
+
+def test_a_task_that_can_be_started_nowhere_fails_in_the_end() -> None:
+    desk = Desk(AuctionConfig(unfit_max=3, shun_s=0.5))
+    unfit = Outcome("unfit", -1, "inputs", "object unknown")
+    for _ in range(3):
+        assert desk.buyer.ledger.find(TASK) is None or desk.record().state is TaskState.SUBMITTED
+        desk.run_for(2)
+        desk.hear(BOB, result(desk.running(), unfit))
+    record = desk.record()
+    assert record.state is TaskState.FAILED
+    assert record.why == "could not be started anywhere: inputs: object unknown"
+
+
+def test_an_outcome_of_an_unknown_kind_is_the_providers_doing() -> None:
+    desk = Desk()
+    desk.hear(BOB, result(desk.running(), Outcome("exploded", 1, "?")))
+    assert desk.record().state is TaskState.LOST
+
+
+def test_what_a_provider_says_can_always_be_read_back_from_disk() -> None:
+    desk = Desk()
+    spec = TaskSpec(("x",) * 900)
+    files = tuple(StoredFile(f"{number}", 1, "") for number in range(800))
+    terms = desk.running(BOB, spec)
+    desk.hear(BOB, Checkpointed(TASK, terms.fence, Checkpoint(1, files, 0)))
+    desk.hear(BOB, Checkpointed(TASK, terms.fence, Checkpoint(2, files[:256], 0)))
+    desk.hear(BOB, result(terms, Outcome("done", 0, "exit", "", files)))
+    assert desk.record().state is TaskState.LOST
+    assert desk.record().checkpoint == Checkpoint(2, files[:256], 0)
+    desk.know(CAROL)
+    desk.run_for(1.1)
+    terms = desk.running(CAROL, spec)
+    desk.hear(CAROL, result(terms, Outcome("done", 0, "exit", "x" * 9999, files[:256])))
+    assert desk.record().state is TaskState.DONE
+    desk.restart()
+    assert desk.record().state is TaskState.DONE
