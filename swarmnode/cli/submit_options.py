@@ -1,15 +1,20 @@
 """The flags of `task submit`; sizes, cores and durations are checked by the node, all at once."""
 
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 
+from swarmnode.tasks.choices import Effects, Limit, PriorityClass
+
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
-CLASSES: Final = ("owner", "latency", "critical", "batch", "scavenger")
-LIMITS: Final = ("memory", "pids", "cpu", "disk", "disk-fs", "wall", "net", "syscalls")
+
+def _words(kind: type[StrEnum]) -> list[str]:
+    return [one.value for one in kind]
+
 
 _OPTIONS: Final = (
     click.option("--name", help="A name for people."),
@@ -31,15 +36,18 @@ _OPTIONS: Final = (
         "--out", "outputs", multiple=True, metavar="GLOB", help="Files it leaves become objects."
     ),
     click.option("--priority", type=click.IntRange(0, 9), help="In its class; lower is sooner."),
-    click.option("--class", "priority_class", type=click.Choice(CLASSES), help="Whose work."),
+    click.option(
+        "--class", "priority_class", type=click.Choice(_words(PriorityClass)), help="Whose work."
+    ),
     click.option("--timeout", metavar="TIME", help="Longest run, such as 90s, 2h  [default: 30d]."),
     click.option("--deadline", metavar="TIME", help="From now; give up after it."),
     click.option("--retries", type=click.IntRange(0), help="When the command itself fails."),
+    click.option("--effects", type=click.Choice(_words(Effects)), help="once: never run it twice."),
     click.option(
-        "--effects", type=click.Choice(["idempotent", "once"]), help="once: never run it twice."
-    ),
-    click.option(
-        "--enforce", multiple=True, type=click.Choice(LIMITS), help="Only where this is enforced."
+        "--enforce",
+        multiple=True,
+        type=click.Choice(_words(Limit)),
+        help="Only where this is enforced.",
     ),
     click.option("--checkpoint", metavar="FOLDER", help="Watched; what is in it moves along."),
     click.option("--checkpoint-every", metavar="TIME", help="Shortest time between two."),

@@ -3,9 +3,11 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from swarmnode.cli import exits
+
+ValueT = TypeVar("ValueT", list[Any], dict[str, Any])
 
 _PLAIN: Final = (
     ("name", "name"), ("env", "env"), ("priority", "priority"), ("priority_class", "class"),
@@ -41,21 +43,21 @@ def read_spec(file: Path | None) -> dict[str, Any]:
 def merge_flags(spec: dict[str, Any], flags: Mapping[str, Any], argv: Sequence[str]) -> None:
     """Put what was given as flags over what the file says."""
     _take(spec, flags, _PLAIN)
-    shape = dict(spec.get("shape") or {})
+    shape = _table(spec, "shape")
     _take(shape, flags, _SHAPE)
     given = shape.get("gpu") or {}
     gpu = dict(given) if isinstance(given, Mapping) else {"count": given}
     _take(gpu, flags, _GPU)
     _put(shape, "gpu", gpu)
     _put(spec, "shape", shape)
-    checkpoint = dict(spec.get("checkpoint") or {})
+    checkpoint = _table(spec, "checkpoint")
     _take(checkpoint, flags, _CHECKPOINT)
     _put(spec, "checkpoint", checkpoint)
     for flag, key in (("outputs", "outputs"), ("enforce", "enforce")):
         if flags[flag]:
-            spec[key] = [*spec.get(key, ()), *flags[flag]]
+            spec[key] = [*_given(spec, key, list, "list"), *flags[flag]]
     variables = dict(_pair(one, "--set", "NAME=VALUE") for one in flags["variables"])
-    _put(spec, "variables", {**spec.get("variables", {}), **variables})
+    _put(spec, "variables", {**_table(spec, "variables"), **variables})
     if argv:
         spec["run"] = list(argv)
 
@@ -64,6 +66,20 @@ def _take(target: dict[str, Any], flags: Mapping[str, Any], names: Sequence[Any]
     for flag, key in names:
         if flags[flag] is not None:
             target[key] = flags[flag]
+
+
+def _table(spec: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return dict(_given(spec, key, dict, "table"))
+
+
+def _given(spec: Mapping[str, Any], key: str, kind: type[ValueT], called: str) -> ValueT:
+    """What a file says of a key that flags add to. Raises CliError when that cannot be."""
+    value = spec.get(key) or kind()
+    if not isinstance(value, kind):
+        raise exits.CliError(
+            f"the task spec is wrong: {key}: {value!r} is not a {called}", exits.USAGE
+        )
+    return value
 
 
 def _put(target: dict[str, Any], key: str, value: dict[str, Any]) -> None:

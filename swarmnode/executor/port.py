@@ -8,32 +8,15 @@ A job is one attempt of one task; its id is `<task id>.<fence>`.
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import NewType, Protocol
 
 import trio
 
+from swarmnode.tasks.choices import Limit as Limit
 from swarmnode.tree.names import Parts
 from swarmnode.tree.scan import Found, Scan
 
 JobId = NewType("JobId", str)
-
-
-class Limit(StrEnum):
-    """What a job can be limited in.
-
-    `disk` alone is measured some times a second; with `disk-fs` the work folder is a file system of
-    its own, which nothing can be written past.
-    """
-
-    MEMORY = "memory"
-    PIDS = "pids"
-    CPU = "cpu"
-    DISK = "disk"
-    DISK_FS = "disk-fs"
-    WALL = "wall"
-    NET = "net"
-    SYSCALLS = "syscalls"
 
 
 @dataclass(frozen=True, slots=True)

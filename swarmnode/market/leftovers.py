@@ -3,10 +3,10 @@
 from p2p.effects import Effect
 from swarmnode.limits import OUTPUTS_MAX
 from swarmnode.tasks.checkpoint import fits_award, is_newer
+from swarmnode.tasks.choices import Limit
 from swarmnode.tasks.ledger import Ledger
 from swarmnode.tasks.messages import ResultTerms
 from swarmnode.tasks.records import AttemptRecord, Outcome, TaskRecord
-from swarmnode.tasks.spec_read import LIMITS
 
 
 def left_over(
@@ -24,5 +24,5 @@ def left_over(
 
 def sound(outcome: Outcome) -> Outcome:
     """The outcome, or one in its place when it could not be read back from our tables."""
-    is_sound = len(outcome.outputs) <= OUTPUTS_MAX and len(outcome.not_enforced) <= len(LIMITS)
+    is_sound = len(outcome.outputs) <= OUTPUTS_MAX and len(outcome.not_enforced) <= len(Limit)
     return outcome if is_sound else Outcome("stopped", -1, "outputs", "its machine told too many")

@@ -4,31 +4,12 @@ People write TOML, JSON or flags; `swarmnode.tasks.spec_load` turns those into a
 everything that is wrong at once. Maps are tuples of pairs here: their encoding is stable.
 """
 
-from enum import StrEnum
 from typing import Final
 
 from p2p.ids import PeerId
 from p2p.wire.codec import Record
-
-
-class PriorityClass(StrEnum):
-    """Whose work goes first; members in order of urgency."""
-
-    OWNER = "owner"
-    LATENCY = "latency"
-    CRITICAL = "critical"
-    BATCH = "batch"
-    SCAVENGER = "scavenger"
-
-
-class Effects(StrEnum):
-    """Whether running a task twice does harm."""
-
-    IDEMPOTENT = "idempotent"
-    """At least once: after a loss it runs again."""
-    ONCE = "once"
-    """At most once: after a loss that may have come too late it fails instead."""
-
+from swarmnode.tasks.choices import Effects as Effects
+from swarmnode.tasks.choices import PriorityClass as PriorityClass
 
 DEFAULT_TIMEOUT_MS: Final = 30 * 86_400_000
 """A month: long trainings end before it, forgotten loops do not occupy a machine for ever."""
@@ -96,7 +77,7 @@ class TaskSpec(Record, frozen=True):
     checkpoint: CheckpointSpec | None = None
     effects: Effects = Effects.IDEMPOTENT
     enforce: tuple[str, ...] = ()
-    """Limits (swarmnode.executor.port.Limit) without which the task must not run."""
+    """Limits (swarmnode.tasks.choices.Limit) without which the task must not run."""
     avoid: tuple[PeerId, ...] = ()
     require: tuple[PeerId, ...] = ()
     """When given, only these machines are asked."""

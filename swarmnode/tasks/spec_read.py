@@ -3,27 +3,23 @@
 import difflib
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from p2p.ids import PeerId
 from storage.caps import parse_cap
 from storage.errors import CapabilityError
 from swarmnode.limits import PATTERNS_MAX, RETRIES_MAX, TASK_MEMORY_BYTES_MIN
+from swarmnode.tasks.choices import Effects, Limit, PriorityClass
 from swarmnode.tasks.sizes import parse_bytes, parse_cores, parse_duration_ms
 from swarmnode.tasks.spec import (
     CheckpointSpec,
-    Effects,
     GpuWant,
     NetWant,
-    PriorityClass,
     Shape,
     TaskSpec,
 )
 from swarmnode.tree.names import normal
 from swarmnode.tree.pattern import Pattern
-
-LIMITS: Final = ("memory", "pids", "cpu", "disk", "disk-fs", "wall", "net", "syscalls")
-"""What `enforce` may name; a test holds it equal to swarmnode.executor.port.Limit."""
 
 ValueT = TypeVar("ValueT")
 ChoiceT = TypeVar("ChoiceT", bound=StrEnum)
@@ -243,9 +239,9 @@ def _folder(given: object) -> str:
 def _limits(given: object) -> tuple[str, ...]:
     names = _texts(given)
     for one in names:
-        if one not in LIMITS:
-            raise ValueError(f"no limit {one!r}: known are {', '.join(LIMITS)}")
-    return tuple(name for name in LIMITS if name in names)
+        if one not in tuple(Limit):
+            raise ValueError(f"no limit {one!r}: known are {', '.join(Limit)}")
+    return tuple(limit.value for limit in Limit if limit in names)
 
 
 def _peers(given: object) -> tuple[PeerId, ...]:

@@ -4,9 +4,10 @@ from p2p.ids import PeerId
 from storage.caps import text_of_cap
 from storage.facade import ReadCap
 from storage.ids import Address, ObjectKey
+from swarmnode.cli.task_commands import submit
 from swarmnode.errors import SpecError
-from swarmnode.executor.port import Limit
 from swarmnode.limits import SPEC_BYTES_MAX
+from swarmnode.tasks.choices import Limit
 from swarmnode.tasks.ids import is_task_id
 from swarmnode.tasks.keys import task_id_of
 from swarmnode.tasks.sizes import parse_bytes, parse_cores, parse_duration_ms
@@ -17,7 +18,6 @@ from swarmnode.tasks.spec_load import (
     spec_from_json,
     spec_from_toml,
 )
-from swarmnode.tasks.spec_read import LIMITS
 
 WHOLE = """
 name = "digits"
@@ -140,8 +140,12 @@ def test_a_task_too_large_for_an_award_is_refused() -> None:
         spec_from_dict({"run": ["x"] * 2000})
 
 
-def test_the_limits_a_task_may_insist_on_are_those_of_the_executor() -> None:
-    assert sorted(LIMITS) == sorted(limit.value for limit in Limit)
+def test_a_task_may_insist_on_each_limit_and_its_flag_offers_the_same() -> None:
+    every = [limit.value for limit in Limit]
+    assert spec_from_dict({"run": ["x"], "enforce": every[::-1]}).enforce == tuple(every)
+    options = {one.name: one.type for one in submit.params}
+    for name, kind in (("enforce", Limit), ("priority_class", PriorityClass), ("effects", Effects)):
+        assert tuple(kind) == getattr(options[name], "choices", ())
 
 
 def test_an_input_is_a_capability() -> None:

@@ -1,0 +1,42 @@
+"""Words that a task spec may choose from: one list for the spec, the flags and whoever enforces.
+
+It imports nothing heavy: the command line shows these words in its help.
+"""
+
+from enum import StrEnum
+
+
+class PriorityClass(StrEnum):
+    """Whose work goes first; members in order of urgency."""
+
+    OWNER = "owner"
+    LATENCY = "latency"
+    CRITICAL = "critical"
+    BATCH = "batch"
+    SCAVENGER = "scavenger"
+
+
+class Effects(StrEnum):
+    """Whether running a task twice does harm."""
+
+    IDEMPOTENT = "idempotent"
+    """At least once: after a loss it runs again."""
+    ONCE = "once"
+    """At most once: after a loss that may have come too late it fails instead."""
+
+
+class Limit(StrEnum):
+    """What a job can be limited in.
+
+    `disk` alone is measured some times a second; with `disk-fs` the work folder is a file system of
+    its own, which nothing can be written past.
+    """
+
+    MEMORY = "memory"
+    PIDS = "pids"
+    CPU = "cpu"
+    DISK = "disk"
+    DISK_FS = "disk-fs"
+    WALL = "wall"
+    NET = "net"
+    SYSCALLS = "syscalls"
