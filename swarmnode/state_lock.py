@@ -18,6 +18,7 @@ from typing import Final
 from p2p.errors import UnwritableFileError
 from swarmnode.errors import AlreadyRunningError
 from swarmnode.home import Home
+from swarmnode.resources.mounts import mounts_in
 
 LOCK_NAME: Final = "node.lock"
 _NOTE_BYTES_MAX: Final = 512
@@ -53,14 +54,9 @@ def only_one(home: Home, tasks_folder: str = "") -> Iterator[None]:
 def file_system_of(folder: Path, mounts: str) -> str:
     """Type of the file system a folder lies on, as /proc/self/mountinfo (`mounts`) tells."""
     best, kind = "", ""
-    for line in mounts.splitlines():
-        before, _, after = line.partition(" - ")
-        fields = before.split()
-        if len(fields) < 5 or not after:
-            continue
-        place = fields[4].encode().decode("unicode_escape")  # spaces are written as \040
-        if folder.is_relative_to(place) and len(place) >= len(best):
-            best, kind = place, after.split()[0]
+    for mount in mounts_in(mounts):
+        if folder.is_relative_to(mount.point) and len(mount.point) >= len(best):
+            best, kind = mount.point, mount.kind
     return kind
 
 

@@ -6,16 +6,17 @@ from typing import Final
 from swarmnode.cli.checks import OK, WARN, Check
 from swarmnode.cli.client import ApiError, Client, NodeUnreachableError
 from swarmnode.home import Home
+from swarmnode.resources.mounts import MOUNTINFO, read_proc
 from swarmnode.state_lock import NETWORK_FILE_SYSTEMS, file_system_of
 
-_MOUNTS: Final = Path("/proc/self/mountinfo")
+_MOUNTS: Final = Path(MOUNTINFO)
 _ANSWER_S: Final = 2.0
 
 
 def file_system(home: Home, mounts: Path = _MOUNTS) -> Check:
     """Is the state on a disk of this machine? Locks and memory maps need one."""
     try:
-        kind = file_system_of(home.state.resolve(), mounts.read_text(errors="replace"))
+        kind = file_system_of(home.state.resolve(), read_proc(str(mounts)))
     except OSError as exc:
         return Check("state", WARN, f"{mounts} cannot be read: {exc.strerror}", "mount /proc")
     if kind in NETWORK_FILE_SYSTEMS:

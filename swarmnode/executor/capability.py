@@ -17,6 +17,7 @@ from swarmnode.executor.cgroup import JobCgroup, Parents, find_parents, hand_dow
 from swarmnode.executor.port import Limit
 from swarmnode.executor.seccomp import MACHINES
 from swarmnode.executor.work_disk import WorkDisks
+from swarmnode.resources.mounts import MEMBERSHIP, MOUNTINFO, read_proc
 
 BWRAP: Final = "bwrap"
 CONTAINER: Final = "container"
@@ -118,9 +119,7 @@ def free_user(config: ExecutorConfig, capability: Capability, taken: Collection[
 
 
 def _own_parents() -> Parents:
-    parents = find_parents(
-        Path("/proc/self/mountinfo").read_text(), Path("/proc/self/cgroup").read_text()
-    )
+    parents = find_parents(read_proc(MOUNTINFO), read_proc(MEMBERSHIP))
     hand_down_controllers(parents, os.getpid())
     return parents
 

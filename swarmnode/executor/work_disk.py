@@ -25,6 +25,7 @@ from swarmnode.executor import kernel
 from swarmnode.executor.overlay import SCRATCH, UPPER, laid_over
 from swarmnode.executor.work_use import IMAGE
 from swarmnode.limits import DISK_SLACK_PARTS, DISK_TEMPLATES_MAX, WALKED_ENTRIES_MAX
+from swarmnode.resources.mounts import read_proc
 
 _MIB: Final = 1024 * 1024
 _BLOCK: Final = 4096
@@ -243,7 +244,7 @@ def _present_loop(image: Path) -> Iterator[str]:
 
 def _backing(name: str) -> str:
     try:
-        return Path(f"/sys/block/{name}/loop/backing_file").read_text().removesuffix("\n")
+        return read_proc(f"/sys/block/{name}/loop/backing_file").removesuffix("\n")
     except OSError:
         return ""
 

@@ -1,7 +1,9 @@
-"""Where this process is in the control groups, from /proc. Shim-side: imports nothing.
+"""Where this process is in the control groups, from /proc. Shim-side: imports little.
 
 Format: proc(5), /proc/pid/mountinfo and cgroups(7), /proc/pid/cgroup.
 """
+
+from swarmnode.resources.mounts import mounts_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +16,7 @@ def own_groups(mountinfo: str, membership: str) -> "dict[str, tuple[str, str]]":
     """Controller (or "v2") to (mount point, our own directory beneath it)."""
     mounts = _mounts(mountinfo)
     found: dict[str, tuple[str, str]] = {}
-    for line in membership.splitlines():
+    for line in filter(None, membership.split("\n")):
         _, controllers, path = line.split(":", 2)
         for kind in controllers.split(",") if controllers else [V2]:
             if kind in mounts:
@@ -27,12 +29,10 @@ def own_groups(mountinfo: str, membership: str) -> "dict[str, tuple[str, str]]":
 def _mounts(mountinfo: str) -> "Mapping[str, tuple[str, str]]":
     """Controller (or "v2") to (root inside the hierarchy, mount point)."""
     found: dict[str, tuple[str, str]] = {}
-    for line in mountinfo.splitlines():
-        place, _, kind = line.partition(" - ")
-        fields, (fstype, _, options) = place.split(), kind.split(" ", 2)
-        if fstype == "cgroup2":
-            found[V2] = (fields[3], fields[4])
-        elif fstype == "cgroup":
-            for option in options.strip().split(","):
-                found[option] = (fields[3], fields[4])
+    for mount in mounts_in(mountinfo):
+        if mount.kind == "cgroup2":
+            found[V2] = (mount.root, mount.point)
+        elif mount.kind == "cgroup":
+            for option in mount.options.split(","):
+                found[option] = (mount.root, mount.point)
     return found

@@ -8,6 +8,7 @@ import psutil
 import trio
 
 from swarmnode.resources.container_limits import ContainerLimits, container_limits
+from swarmnode.resources.mounts import MEMBERSHIP, MOUNTINFO, read_proc
 from swarmnode.resources.nvml import NvmlReader
 from swarmnode.resources.port import Gpu, Snapshot
 
@@ -37,9 +38,7 @@ class LocalMachine:
         return (self._nvml or NvmlReader()).device_file(uuid)
 
     def _read(self) -> Snapshot:
-        limits = container_limits(
-            Path("/proc/self/mountinfo").read_text(), Path("/proc/self/cgroup").read_text()
-        )
+        limits = container_limits(read_proc(MOUNTINFO), read_proc(MEMBERSHIP))
         cores = len(os.sched_getaffinity(0)) * 1000
         cpu_millis = min(cores, limits.cpu_millis or cores)
         busy_millis = int(psutil.cpu_percent() * 10 * (psutil.cpu_count() or 1))

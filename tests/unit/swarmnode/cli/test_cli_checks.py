@@ -1,5 +1,6 @@
 """What doctor makes of other machines than this one."""
 
+import os
 import socket
 from pathlib import Path
 
@@ -149,16 +150,26 @@ def test_a_list_prints_as_table_json_and_lines(capsys: pytest.CaptureFixture[str
 
 @pytest.mark.parametrize(
     ("home", "status", "kind"),
-    [("/home/ann/n", "ok", "ext4"), ("/home/my lab/n", "warn", "nfs4"), ("/n", "ok", "overlay")],
+    [
+        ("/home/ann/n", "ok", "ext4"),
+        ("/home/my lab/n", "warn", "nfs4"),
+        ("/n", "ok", "overlay"),
+        ("/labor/Größe/n", "warn", "cifs"),
+        ("/labor/\udcff\n\u2028\u00a0#\\040/n", "warn", "ceph"),
+    ],
 )
 def test_a_state_folder_on_a_network_file_system_is_warned_of(
     tmp_path: Path, home: str, status: str, kind: str
 ) -> None:
     mounts = tmp_path / "mountinfo"
-    mounts.write_text(
-        "21 1 0:20 / / rw,relatime - overlay overlay rw\n"
-        "22 21 8:1 / /home rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
-        "23 22 0:50 / /home/my\\040lab rw,relatime - nfs4 server:/export rw\n"
+    mounts.write_bytes(
+        os.fsencode(
+            "21 1 0:20 / / rw,relatime - overlay overlay rw\n"
+            "22 21 8:1 / /home rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+            "23 22 0:50 / /home/my\\040lab rw,relatime - nfs4 server:/export rw\n"
+            "24 21 0:51 / /labor/Größe rw - cifs //server/Größe rw\n"
+            "25 21 0:52 / /labor/\udcff\\012\u2028\u00a0\\043\\134040 rw - ceph a:/ rw\n"
+        )
     )
     found = checks_state.file_system(locate({"SWARM_HOME": home}), mounts)
     assert (found.status, kind in found.detail) == (status, True)
