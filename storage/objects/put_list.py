@@ -11,8 +11,9 @@ from typing import Final
 import trio
 
 from p2p.ids import PeerId
-from p2p.wire.codec import Record, decode_as, encode
+from p2p.wire.codec import Record, encode
 from storage.engine.port import Tables, WriteView
+from storage.engine.stored import stored
 from storage.errors import HolderFailedError, StoreFullError
 from storage.ids import LeaseId
 from storage.limits import CANDIDATES_MAX
@@ -76,7 +77,8 @@ class PutList:
 
     def left(self) -> list[tuple[LeaseId, PutRow]]:
         """What an earlier run did not finish; ask before the first put begins."""
-        return [(LeaseId(key), decode_as(PutRow, row)) for key, row in self._tables.scan(PUTS)]
+        rows = self._tables.scan(PUTS)
+        return [(LeaseId(key), stored(PutRow, row, "store.lmdb")) for key, row in rows]
 
     async def give_up(self, left: list[tuple[LeaseId, PutRow]]) -> None:
         """Drop those puts at their holders, at those that are away when they are back."""

@@ -11,9 +11,10 @@ from typing import Final, TypeAlias
 
 from p2p.errors import WireError
 from p2p.ids import NetworkId, PeerId
-from p2p.wire.codec import Record, decode_as, encode
+from p2p.wire.codec import Record, encode
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
 from storage.engine.port import ReadView, Tables, WriteView
+from storage.engine.stored import stored
 from storage.ids import Address
 from storage.limits import (
     HOLDERS_LEAP_MAX,
@@ -185,7 +186,7 @@ class HolderBook:
             return None
         opened = self._opened.pop(key, None)
         if opened is None or opened[0] != data:
-            opened = (data, self.open(decode_as(Signed, data)))
+            opened = (data, self.open(stored(Signed, data, "store.lmdb")))
         self._opened[key] = opened
         if len(self._opened) > MANIFESTS_KEPT:
             del self._opened[next(iter(self._opened))]
@@ -194,7 +195,7 @@ class HolderBook:
     def scan(self, after: bytes | None = None, limit: int = 100) -> list[tuple[bytes, Holding]]:
         """Records by key (address + page), for whoever walks over all of them in steps."""
         pairs = self._tables.scan(TABLE, after=after, limit=limit)
-        return [(key, self.open(decode_as(Signed, value))) for key, value in pairs]
+        return [(key, self.open(stored(Signed, value, "store.lmdb"))) for key, value in pairs]
 
     async def accept(self, holding: Holding) -> Holding:
         """Keep it durably if it replaces ours; the record that holds afterwards."""
@@ -237,7 +238,7 @@ class HolderBook:
 
     def _read(self, view: ReadView, address: Address, page: int) -> Holding | None:
         data = view.get(TABLE, _key(address, page))
-        return None if data is None else self.open(decode_as(Signed, data))
+        return None if data is None else self.open(stored(Signed, data, "store.lmdb"))
 
 
 def newest(records: Sequence[Holding]) -> Holding | None:

@@ -70,7 +70,7 @@ def read_more(holding: Holding, n: int, data: bytes) -> list[tuple[ShardRoot, ..
         segments = decode_as(MoreRoots, data, MANIFEST_BYTES_MAX).segments
     except WireError as error:
         raise ManifestError(f"not the roots of added shards: {error}") from error
-    added = len(holding.rows[0]) - n
+    added = len(holding.rows[0]) - n if holding.rows else 0
     is_whole = all(len(one) == added * HASH_BYTES for one in segments)
     if not 0 < added <= SHARDS_MAX or len(segments) != len(holding.rows) or not is_whole:
         raise ManifestError("roots of added shards for another record")

@@ -5,8 +5,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from p2p.wire.codec import Record, decode_as, encode
+from p2p.wire.codec import Record, encode
 from storage.engine.port import Tables
+from storage.engine.stored import stored
 from swarmnode.errors import PersonRefusedError, PersonUnknownError
 from swarmnode.limits import PEOPLE_MAX
 
@@ -72,7 +73,8 @@ class People:
         await self._put(PersonRow(found.name, found.uid, self._wall_ms(), is_in=False))
 
     def _rows(self) -> list[PersonRow]:
-        return [decode_as(PersonRow, value) for _, value in self._tables.scan(TABLE)]
+        rows = self._tables.scan(TABLE, limit=PEOPLE_MAX)
+        return [stored(PersonRow, value, "state.lmdb") for _, value in rows]
 
     async def _put(self, row: PersonRow) -> None:
         data = encode(row)

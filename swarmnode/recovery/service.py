@@ -11,7 +11,6 @@ from typing import Final, Protocol
 import trio
 
 from p2p.ids import PeerId
-from p2p.wire.codec import decode_as
 from storage.caps import text_of_cap
 from storage.engine.port import Tables
 from storage.errors import StorageError, StoreFullError
@@ -29,7 +28,7 @@ from swarmnode.recovery.snapshot import Row, Snapshot, pack
 from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.lifecycle import TASK_ENDS
 from swarmnode.tasks.records import TaskRecord
-from swarmnode.tasks.store import TASKS
+from swarmnode.tasks.store import TASKS, task_of
 
 REST_S: Final = 2.0
 """Changes come in bursts: a loop of submits is one copy."""
@@ -164,7 +163,7 @@ class RecoveryService:
             Row(table, key, value)
             for table in (TASKS, ESTATES, PEOPLE)
             for key, value in _all(self._tables, table)
-            if table != TASKS or _is_ours(decode_as(TaskRecord, value), since_ms)
+            if table != TASKS or _is_ours(task_of(value), since_ms)
         ]
         objects = tuple(self._keyring.dump())
         return Snapshot(self._wall_ms(), objects, tuple(rows), lab_seed, network_seed)

@@ -15,18 +15,17 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from p2p.errors import WireError
-from p2p.limits import CONTROL_FRAME_BYTES_MAX
 from p2p.wire.codec import Record, decode_as, encode
 from swarmnode.errors import SnapshotError
-from swarmnode.limits import SNAPSHOT_BYTES_MAX
+from swarmnode.limits import SNAPSHOT_BYTES_MAX, TASK_RECORD_BYTES_MAX
 from swarmnode.recovery.copies import Copies, Pointer
 from swarmnode.tasks.records import TaskRecord
 from swarmnode.tasks.store import TASKS
 
 NONCE_BYTES: Final = 12
 LENGTH_BYTES: Final = 4
-PART_BYTES_MAX: Final = CONTROL_FRAME_BYTES_MAX + 1024
-"""A row of a table is a record of at most a control frame; its table and key stand beside it."""
+PART_BYTES_MAX: Final = TASK_RECORD_BYTES_MAX + 1024
+"""The largest row of a table is a task; its table and key stand beside it."""
 _KEY_CONTEXT: Final = "swarm keyring pointer key 1"
 
 
@@ -88,7 +87,7 @@ def tasks_in(snapshot: Snapshot) -> list[TaskRecord]:
     """Raises SnapshotError."""
     rows = (row for row in snapshot.rows if row.table == TASKS)
     try:
-        return [decode_as(TaskRecord, row.value) for row in rows]
+        return [decode_as(TaskRecord, row.value, TASK_RECORD_BYTES_MAX) for row in rows]
     except WireError as exc:
         raise SnapshotError(f"a task in the pool cannot be read ({exc}): upgrade") from exc
 

@@ -53,12 +53,14 @@ def write_all(view: WriteView, writes: Sequence[Persist]) -> None:
             view.put(write.table, write.key, write.value)
 
 
+def task_of(raw: bytes) -> TaskRecord:
+    """A row of TASKS."""
+    return stored(TaskRecord, raw, "state.lmdb", TASK_RECORD_BYTES_MAX)
+
+
 def load_tasks(view: ReadView) -> list[TaskRecord]:
     """Every task ever submitted here that was not forgotten."""
-    return [
-        stored(TaskRecord, raw, "state.lmdb", TASK_RECORD_BYTES_MAX)
-        for _, raw in scan_all(view, TASKS)
-    ]
+    return [task_of(raw) for _, raw in scan_all(view, TASKS)]
 
 
 def load_rounds(view: ReadView, task: TaskId) -> list[RoundRecord]:
