@@ -1,7 +1,8 @@
-"""Whose wall clock is right: what others say the time is, put against ours. Pure.
+"""Whether our wall clock may end leases: what others say the time is, put against ours. Pure.
 
-Leases end by the wall clock, so a clock that is wrong would free what others count on. Time counts
-only while more than half of all that were asked, ourselves included, agree on it.
+A clock that is wrong would free what others count on. Time counts only while more than half of all
+that were asked, ourselves included, agree on it. (Whether what we sign would be dated wrong is
+AdmissionBook's to say, of those connected: there a doubt stops nothing but one signature.)
 """
 
 from collections.abc import Mapping, Sequence

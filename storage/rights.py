@@ -10,11 +10,12 @@ switched off.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from blake3 import blake3
 
 from p2p.errors import RefusalError, WireError
+from p2p.identity.proofs import Proofs, owner_of
 from p2p.ids import LabId, MemberId, NetworkId, PeerId
 from p2p.limits import CLOCK_SKEW_MAX_MS
 from p2p.wire.codec import Record, decode_as, encode
@@ -39,33 +40,6 @@ class Right(Record, frozen=True):
     links: tuple[Signed, ...]
     token: bytes = b""
     """Certificates of the first signer (p2p.identity.records), where the network has such."""
-
-
-class Proofs(Protocol):
-    """What a machine can show and check of certificates."""
-
-    def certificates(self) -> bytes:
-        """Our own certificates; empty where there are none."""
-        ...
-
-    def owner_of(self, peer: PeerId, token: bytes) -> tuple[MemberId, LabId] | None:
-        """Whose machine that is, by its certificates; None when they prove nothing."""
-        ...
-
-
-class NoProofs:
-    """Where nobody has certificates no right can be proved, and none is believed."""
-
-    def certificates(self) -> bytes:
-        """None."""
-        return b""
-
-    def owner_of(self, peer: PeerId, token: bytes) -> tuple[MemberId, LabId] | None:
-        """Nobody's."""
-        return None
-
-
-NO_PROOFS: Final[Proofs] = NoProofs()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +82,13 @@ class Rights:
     """Checks rights; those seen lately are checked once."""
 
     def __init__(
-        self, signer: Signer, network: NetworkId, proofs: Proofs, wall_ms: Callable[[], int]
+        self,
+        signer: Signer,
+        network: NetworkId,
+        proofs: Proofs | None,
+        wall_ms: Callable[[], int],
     ) -> None:
+        """Without `proofs`, where nobody has certificates, no right is believed."""
         self._signer, self._network = signer, network
         self._proofs, self._wall_ms = proofs, wall_ms
         self._known: dict[bytes, Opened] = {}
@@ -148,7 +127,7 @@ class Rights:
         if len(first.task) > TASK_LABEL_CHARS_MAX:
             raise RefusalError("not-yours", "the task's name in the right is too long")
         signer = right.links[0].sender
-        if self._proofs.owner_of(signer, right.token) != (first.owner, first.lab):
+        if owner_of(self._proofs, signer, right.token) != (first.owner, first.lab):
             raise RefusalError("not-yours", "the right is not signed by a machine of that owner")
         expires_ms = min(sealed.expires_ms for sealed in right.links)
         return Opened(first.owner, first.lab, last.putter, first.task, expires_ms)

@@ -13,6 +13,7 @@ import trio
 from p2p.effects import Rng
 from p2p.gossip.items import STORAGE
 from p2p.host.rpc import Rpc
+from p2p.identity.proofs import Proofs
 from p2p.ids import LabId, MemberId, NetworkId
 from p2p.wire.codec import encode
 from p2p.wire.envelope import Signer
@@ -36,7 +37,7 @@ from storage.repair.audit import Auditor
 from storage.repair.dropped import DroppedElsewhere
 from storage.repair.mender import Mender
 from storage.repair.service import RepairService, RepairStats
-from storage.rights import NO_PROOFS, Proofs, Rights
+from storage.rights import Rights
 from storage.shards.port import ShardStore
 from storage.transfer.client import Transfer
 from storage.transfer.fetch import Fetcher
@@ -91,7 +92,7 @@ class StorageService:
         workers: Workers,
         rng: Rng,
         waits_for_others: Callable[[], bool] = lambda: False,
-        proofs: Proofs = NO_PROOFS,
+        proofs: Proofs | None = None,
     ) -> None:
         """Run `tables` and `shards` before a peer connects; without `proofs` no right counts."""
         self._config, self._gossip, self._shards = config, gossip, shards

@@ -1,4 +1,4 @@
-"""The outside world as one argument: real bodies come from daemon.py, in-memory ones from tests."""
+"""The outside world as one argument: real bodies are made in real_edges.py, others in tests."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,12 +10,11 @@ from p2p.effects import Rng
 from p2p.host.admit_book import AdmissionBook
 from p2p.host.port import Host, Index
 from p2p.identity.papers import Papers
-from p2p.identity.proofs import Proofs as PresenceProofs
+from p2p.identity.proofs import Proofs
 from p2p.ids import LabId, MemberId, NetworkId
 from p2p.wire.envelope import Signer
 from p2p.workers import Workers
 from storage.engine.port import Tables
-from storage.rights import NO_PROOFS, Proofs
 from storage.shards.port import ShardStore
 from swarmnode.executor.port import Executor
 from swarmnode.resources.port import Machine
@@ -63,16 +62,14 @@ class Edges:
     workers: Workers
     book: AdmissionBook
     """Who everybody is who was admitted, and the register of the removed."""
-    presence_proofs: PresenceProofs | None = None
-    """Who machines are that were never met; None where there are no certificates."""
+    proofs: Proofs | None = None
+    """What our certificates and others' prove, also of machines never met; None without any."""
     papers: Papers | None = None
     """None where machines have no certificates: in simulations."""
     boot_s: Callable[[], float] = trio.current_time
     """A clock in seconds that goes on while the machine sleeps, which the others do not."""
     vault: Vault | None = None
     """The person's key, where it lies on this machine; None in simulations."""
-    proofs: Proofs = NO_PROOFS
-    """What this machine can show and check of who puts for whom."""
 
 
 @dataclass(frozen=True, slots=True)

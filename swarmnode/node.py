@@ -1,6 +1,6 @@
 """The composition root: every part of a node is made here, from its edges, and started in order.
 
-Nobody else looks anything up. On a machine `daemon.py` hands over real edges, in a simulation
+Nobody else looks anything up. On a machine `real_edges.py` hands over real edges, in a simulation
 `testnet.sim.swarm` hands over in-memory ones; the Node is the same.
 """
 
@@ -84,7 +84,7 @@ class Node:
             addresses=edges.host.addresses,
             rng=edges.rng,
             incarnation=edges.wall_ms(),
-            proofs=edges.presence_proofs,
+            proofs=edges.proofs,
         )
 
     def _gossip(self) -> GossipService:
@@ -126,8 +126,8 @@ class Node:
 
     def _on_out(self, out: Mapping[PeerId, str]) -> None:
         """Some machines were removed: they are no members any more, and nothing runs for them."""
-        self.membership.expel(out)
         self.market.end_of(frozenset(out), self.register.people_out())
+        self.membership.expel(out)  # after it: what is lost there is lost because of that
 
     def _discovery(self, seeds: Sequence[str]) -> DiscoveryService:
         edges = self.edges
@@ -212,7 +212,8 @@ class Node:
         """That machine may put what this task of ours leaves in our name."""
         edges, who = self.edges, self.identity
         link = RightLink(who.member, who.lab, provider, task)
-        return grant(edges.signer, edges.network, edges.proofs.certificates(), link, expires_ms)
+        token = b"" if edges.proofs is None else edges.proofs.token()
+        return grant(edges.signer, edges.network, token, link, expires_ms)
 
     def person_of(self, task: TaskId) -> str:
         """Whose task that is, of several people of this machine."""

@@ -84,10 +84,9 @@ def build_edges(config: Config, home: Home, shares: Shares) -> Real:
         wall_ms=wall_ms,
         workers=workers,
         book=admission.book,
-        presence_proofs=TokenProofs(admission),
+        proofs=TokenProofs(admission),
         papers=HomePapers(home, admission),
         boot_s=boot_s,
-        proofs=admission,
         vault=HomeVault(home),
     )
     return Real(edges, _identity(admission.me, config), membership.addresses)

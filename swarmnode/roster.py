@@ -31,8 +31,8 @@ KINDS = {
     MEMBER_DOMAIN: "person",
     MACHINE_DOMAIN: "machine",
 }
-_END_CHARS_MIN = 8
-"""`..` and six characters: as many as are shown."""
+_END_CHARS_MIN = 6
+"""Of an id behind `..`: as many as are shown."""
 
 _FIRST = (MEMBER_DOMAIN, MACHINE_DOMAIN, LAB_DOMAIN, INVITE_DOMAIN)
 """What a name is looked for among, first one first: people are removed most often."""
@@ -111,7 +111,7 @@ class Roster:
                 f"{', '.join(along)} came with an invite of {_called(link)} and would be removed, "
                 "too: give them a new invite first, or say --with-invited"
             )
-        if self.register.is_clock_wrong(but_for=link.subject):
+        if self.register.would_misdate(but_for=link.subject):
             raise RemovalRefusedError(
                 "this machine's clock differs from most others', who would not believe a removal "
                 "from then: set it"
@@ -211,9 +211,12 @@ def _inviter(who: Admitted) -> str:
 
 
 def _is_called(link: Link, text: str) -> bool:
-    """By id, by name, or by the end of the id as `member ls` shows it."""
-    is_end = text.startswith("..") and len(text) >= _END_CHARS_MIN
-    return text in (link.subject, link.name) or (is_end and link.subject.endswith(text[2:]))
+    """By id, by name, or by the end of the id as `member ls` shows it, alone or behind the name."""
+    if text in (link.subject, link.name):
+        return True
+    name, dots, end = text.rpartition("..")
+    is_end = bool(dots) and len(end) >= _END_CHARS_MIN and link.subject.endswith(end)
+    return is_end and name in ("", link.name)
 
 
 def _called(link: Link) -> str:

@@ -20,7 +20,6 @@ from p2p.host.admit_talk import ask_removals, decoded, receive, refused, tell_re
 from p2p.identity.admission import Admitted, Anchor, Clocks, check_token
 from p2p.identity.caller import Caller, caller_of
 from p2p.identity.records import (
-    TOKEN_BYTES_MAX,
     LabCert,
     MachineCert,
     MemberCert,
@@ -76,22 +75,6 @@ class TokenAdmission:
     def our_caller(self, own: PeerId) -> Caller:
         """Who our calls to ourselves come from."""
         return caller_of(self.me, is_me=True)
-
-    def certificates(self) -> bytes:
-        """Our token as it travels."""
-        return encode_token(self.token)
-
-    def owner_of(self, peer: PeerId, token: bytes) -> tuple[MemberId, LabId] | None:
-        """Whose machine a token proves `peer` to be, connected or not; None: it proves nothing."""
-        if len(token) > TOKEN_BYTES_MAX:
-            return None
-        try:
-            decoded, clocks = decode_token(token), Clocks(self.wall_ms())
-            revoked = self.book.revoked()
-            who = check_token(decoded, peer, self.anchor, self.signer, clocks, revoked)
-        except (AdmissionError, WireError):
-            return None
-        return None if self.book.register.why_out(who) else (who.member, who.lab)
 
     async def admit(self, peer: PeerId, stream: AdmitStream, initiator: bool) -> Caller:
         """Show our token, check the peer's, and enter it in the book.
@@ -159,7 +142,7 @@ class TokenAdmission:
         """Tell everybody with which invite a newcomer came, if we are the first to know."""
         register, now_ms = self.book.register, self.wall_ms()
         others = (peer for peer in self.book.everybody() if peer not in (who.peer, self.me.peer))
-        if self.book.is_clock_wrong(others):
+        if self.book.would_misdate(others):
             return  # the order of uses is told by clocks: somebody with a right one is a witness
         certificates, network = decode_token(hello.token).certificates, self.anchor.network
         for use in uses_in(who):

@@ -62,9 +62,11 @@ class AdmissionBook:
         if len(self._heard_of) > ADMITTED_MAX:
             del self._heard_of[next(iter(self._heard_of))]
 
-    def is_clock_wrong(self, peers: Iterable[PeerId], but_for: str = "") -> bool:
-        """Whether most people have another time: what we sign now would be from then.
+    def would_misdate(self, peers: Iterable[PeerId], but_for: str = "") -> bool:
+        """Whether most people have another time: what we sign now would bear a date of ours alone.
 
+        This is about dates that others are to believe, and asks nobody. Whether our time may end
+        what others keep here is another question, put to machines anew each time: `storage.clocks`.
         As their machines told when they were admitted, and as our own clock was set since. Each
         person has one voice, however many machines; `but_for` (of a machine, person or lab that is
         to be removed) and those who stand on it have none.

@@ -1,4 +1,4 @@
-"""Who machines are whose presences come from others: by the tokens that came along, or by the book.
+"""Who machines are of whom others tell: by the tokens that came along, or by the book.
 
 A token is checked once, as at the door: signatures, times, removals. What was found is remembered,
 as a machine shows the same token in every presence until its membership is renewed.
@@ -14,7 +14,7 @@ from p2p.identity.admission import Admitted, Clocks, check_token
 from p2p.identity.caller import Caller, caller_of
 from p2p.identity.records import decode_token, encode_token
 from p2p.ids import PeerId
-from p2p.limits import CLOCK_SKEW_MAX_MS, PRESENCE_TOKEN_BYTES_MAX, PROOFS_KEPT_MAX
+from p2p.limits import CLOCK_SKEW_MAX_MS, PROOFS_KEPT_MAX
 
 _NOT_NOW: Final = frozenset({"expired", "clock", "revoked", "used"})
 """What may be wrong with a token that was good, or will be by another's clock."""
@@ -28,9 +28,8 @@ class TokenProofs:
         self._known: dict[bytes, Admitted] = {}
 
     def token(self) -> bytes:
-        """Ours, unless it is too long."""
-        packed = encode_token(self._admission.token)
-        return packed if len(packed) <= PRESENCE_TOKEN_BYTES_MAX else b""
+        """Ours."""
+        return encode_token(self._admission.token)
 
     def me(self) -> Caller:
         """Who we are."""
@@ -57,8 +56,6 @@ class TokenProofs:
         return known
 
     def _check(self, peer: PeerId, token: bytes) -> Admitted | None:
-        if len(token) > PRESENCE_TOKEN_BYTES_MAX:
-            raise WireError(f"a token of {len(token)} bytes in a presence")
         admission = self._admission
         clocks = Clocks(admission.wall_ms())
         try:

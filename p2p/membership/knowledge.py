@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from p2p.buckets import Buckets
 from p2p.effects import Effect, Notify, Rng, Send, WakeAt
-from p2p.identity.proofs import Proofs
+from p2p.identity.proofs import Proofs, token_for_presence
 from p2p.ids import LabId, NetworkId, PeerId
 from p2p.limits import ADDRESS_CHARS_MAX, ADDRESSES_PER_PEER_MAX, FORGERY_COST
 from p2p.membership.config import MembershipConfig
@@ -121,7 +121,7 @@ class Knowledge:
             profile.site,
             self.has_left,
             self._life,
-            b"" if self._proofs is None else self._proofs.token(),
+            token_for_presence(self._proofs),
         )
         sealed = seal(
             self._signer,

@@ -9,7 +9,7 @@ from p2p.effects import Rng, Send
 from p2p.errors import PeerUnreachableError
 from p2p.host.rpc import Rpc
 from p2p.identity.caller import Caller
-from p2p.identity.proofs import Proofs
+from p2p.identity.proofs import Proofs, token_for_presence
 from p2p.ids import NetworkId, PeerId
 from p2p.membership import events as e
 from p2p.membership.config import MembershipConfig
@@ -156,7 +156,7 @@ class MembershipService:
         return self._driver.dropped
 
     def _token(self) -> bytes:
-        return b"" if self._proofs is None else self._proofs.token()
+        return token_for_presence(self._proofs)
 
     def _on_message(self, caller: Caller, message: Message) -> None:
         self._driver.post(e.Heard(caller.peer, message))

@@ -23,6 +23,7 @@ from p2p.limits import (
     MACHINES_PER_MEMBER_MAX,
     NAME_CHARS_MAX,
     PRESENCE_BYTES_MAX,
+    PRESENCE_TOKEN_BYTES_MAX,
 )
 from p2p.membership.lives import Lives
 from p2p.membership.messages import PRESENCE_DOMAIN, News, Opinion, Presence
@@ -235,13 +236,14 @@ class Table:
 
 
 def is_sound(presence: Presence) -> bool:
-    """Whether every text in it has an acceptable length."""
+    """Whether everything in it has an acceptable length."""
     texts = (presence.name, presence.site)
     return (
         len(presence.addresses) <= ADDRESSES_PER_PEER_MAX
         and all(len(address) <= ADDRESS_CHARS_MAX for address in presence.addresses)
         and all(len(text) <= NAME_CHARS_MAX for text in texts)
         and len(presence.lab) <= ADDRESS_CHARS_MAX
+        and len(presence.token) <= PRESENCE_TOKEN_BYTES_MAX
     )
 
 

@@ -97,9 +97,9 @@ class RegisterService:
         staying = {who.member for peer, who in everybody if peer not in self._out}
         return frozenset(who.member for _, who in everybody if who.member not in staying)
 
-    def is_clock_wrong(self, but_for: str = "") -> bool:
-        """Whether most people connected have another time than we; see AdmissionBook."""
-        return self.book.is_clock_wrong(self._host.peers(), but_for)
+    def would_misdate(self, but_for: str = "") -> bool:
+        """Whether what we sign now would be dated wrong in most eyes; see AdmissionBook."""
+        return self.book.would_misdate(self._host.peers(), but_for)
 
     def on_out(self, listener: Callable[[Mapping[PeerId, str]], None]) -> None:
         """Be told all that are out whenever that has changed; must not block."""

@@ -79,7 +79,7 @@ class RenewalService:
     # -- ours
 
     async def _renew(self) -> None:
-        if self._is_clock_wrong():
+        if self._would_misdate():
             self.trouble = "this machine's clock differs from most others': set it"
             return
         try:
@@ -132,8 +132,8 @@ class RenewalService:
 
         return sorted(self._host.peers(), key=place)
 
-    def _is_clock_wrong(self) -> bool:
-        return self._book.is_clock_wrong(self._host.peers())
+    def _would_misdate(self) -> bool:
+        return self._book.would_misdate(self._host.peers())
 
     # -- those of others
 
@@ -152,7 +152,7 @@ class RenewalService:
         old = self._applicant(caller.peer, request.token, is_with_lab=request.lab_key)
         if self._wall_ms() + CLOCK_SKEW_MAX_MS < half_life_ms(old.token):
             raise RefusalError("early", "certificates are renewed from half of their life")
-        if self._is_clock_wrong():
+        if self._would_misdate():
             raise RefusalError("clock", "this machine's clock is wrong")
         papers = self._papers
         renewer = Renewer(papers.anchor, papers.token, papers.me, keys)

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from p2p.errors import WireError
 from p2p.identity.caller import Caller
+from p2p.identity.proofs import Proofs, owner_of
 from p2p.ids import LabId, MemberId, NetworkId, PeerId
 from p2p.wire.codec import Record, encode
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
@@ -23,7 +24,6 @@ from storage.limits import (
     TOMBSTONES_MAX,
     TOMBSTONES_PER_MEMBER_MAX,
 )
-from storage.rights import Proofs
 from storage.transfer.lease_keys import key_of
 from storage.transfer.lease_row import LeaseRow
 
@@ -65,7 +65,7 @@ class Tombstones:
         signer: Signer,
         network: NetworkId,
         callers: Callers,
-        proofs: Proofs,
+        proofs: Proofs | None,
     ) -> None:
         self._tables, self._signer, self._network = tables, signer, network
         self._callers, self._proofs = callers, proofs
@@ -74,7 +74,8 @@ class Tombstones:
 
     def seal(self, lease: LeaseId, address: Address) -> Signed:
         """Our own word that we gave an object up."""
-        stone = Tombstone(lease, address, self._proofs.certificates())
+        token = b"" if self._proofs is None else self._proofs.token()
+        stone = Tombstone(lease, address, token)
         return seal(self._signer, self._network, DOMAIN, stone, sequence=0, expires_ms=0)
 
     def open(self, sealed: Signed) -> Tombstone:
@@ -94,8 +95,7 @@ class Tombstones:
             return True
         if row.is_proved and sealed.sender == row.putter:
             return True
-        proved = self._proofs.owner_of(sealed.sender, stone.token) if stone.token else None
-        return proved == (row.owner, row.lab)
+        return owner_of(self._proofs, sealed.sender, stone.token) == (row.owner, row.lab)
 
     def of(self, leases: Sequence[LeaseId]) -> list[Signed]:
         """What is kept of these."""

@@ -194,20 +194,10 @@ class World:
             entropy=dice.randbytes,
             wall_ms=machine.wall,
             workers=InlineWorkers(),
-            presence_proofs=KnownMachines(machine.peer, callers),
+            proofs=KnownMachines(machine.peer, callers),
             book=AdmissionBook(Register(ANCHOR, KeyedHashSigner(machine.peer, self.seed))),
             vault=self.vaults.get(machine.name),
-            proofs=self,
         )
-
-    def certificates(self) -> bytes:
-        """Nobody has any here: the world knows who is who."""
-        return b""
-
-    def owner_of(self, peer: PeerId, token: bytes) -> tuple[MemberId, LabId] | None:
-        """As storage.rights.Proofs."""
-        machine = next((one for one in self.machines.values() if one.peer == peer), None)
-        return None if machine is None else (MemberId(f"member-{machine.lab}"), machine.lab)
 
     def _caller(self, machine: SimMachine) -> Caller:
         who = machine_of(machine.peer, machine.lab, self._identity(machine).member)

@@ -7,7 +7,6 @@ from p2p.ids import LabId, MemberId, NetworkId, PeerId
 from p2p.wire.envelope import seal
 from storage.limits import RIGHTS_KEPT
 from storage.rights import (
-    NO_PROOFS,
     RIGHT_DOMAIN,
     Right,
     RightLink,
@@ -15,6 +14,7 @@ from storage.rights import (
     extended,
     grant,
 )
+from testnet.sim.callers import KnownMachines, machine_of
 from testnet.sim.signer import KeyedHashSigner
 
 NET = NetworkId("net")
@@ -23,16 +23,12 @@ LAPTOP, WORKER, GUARDIAN, HOLDER = map(PeerId, ("laptop", "worker", "guardian", 
 HOUR_MS = 3_600_000
 
 
-class AnnasLaptop:
-    def certificates(self) -> bytes:
-        return b"certificates"
-
-    def owner_of(self, peer: PeerId, token: bytes) -> tuple[MemberId, LabId] | None:
-        return (ANNA, LAB) if (peer, token) == (LAPTOP, b"certificates") else None
+ANNAS_TOKEN = KnownMachines(LAPTOP, {}).token()
 
 
 def rights(now_ms: int = 0) -> Rights:
-    return Rights(KeyedHashSigner(HOLDER), NET, AnnasLaptop(), lambda: now_ms)
+    proofs = KnownMachines(HOLDER, {LAPTOP: machine_of(LAPTOP, LAB, ANNA)})
+    return Rights(KeyedHashSigner(HOLDER), NET, proofs, lambda: now_ms)
 
 
 def link(putter: PeerId = WORKER, owner: MemberId = ANNA, task: str = "t") -> RightLink:
@@ -40,7 +36,7 @@ def link(putter: PeerId = WORKER, owner: MemberId = ANNA, task: str = "t") -> Ri
 
 
 def right(one: RightLink | None = None, signer: PeerId = LAPTOP) -> Right:
-    return grant(KeyedHashSigner(signer), NET, b"certificates", one or link(), HOUR_MS)
+    return grant(KeyedHashSigner(signer), NET, ANNAS_TOKEN, one or link(), HOUR_MS)
 
 
 def test_whom_a_machine_of_the_owner_named_may_put_in_the_owners_name() -> None:
@@ -105,7 +101,8 @@ def test_a_right_with_a_wrong_signature_or_too_many_links_is_refused() -> None:
 
 def test_a_right_ends_also_for_who_has_seen_it_before() -> None:
     now_ms = 0
-    book = Rights(KeyedHashSigner(HOLDER), NET, AnnasLaptop(), lambda: now_ms)
+    proofs = KnownMachines(HOLDER, {LAPTOP: machine_of(LAPTOP, LAB, ANNA)})
+    book = Rights(KeyedHashSigner(HOLDER), NET, proofs, lambda: now_ms)
     book.open(right())
     now_ms = 2 * HOUR_MS
     with pytest.raises(RefusalError, match="has ended"):
@@ -121,4 +118,4 @@ def test_rights_seen_lately_are_a_bounded_number() -> None:
 
 def test_where_nobody_has_certificates_no_right_is_believed() -> None:
     with pytest.raises(RefusalError):
-        Rights(KeyedHashSigner(HOLDER), NET, NO_PROOFS, lambda: 0).open(right())
+        Rights(KeyedHashSigner(HOLDER), NET, None, lambda: 0).open(right())

@@ -302,14 +302,14 @@ def test_a_clock_that_was_set_since_is_taken_into_account() -> None:
     peers = [entry(number).peer for number in range(3)]
     for number in range(3):
         some.enter(replace(entry(number), skew_ms=40 * DAY_MS))  # ours is behind
-    assert some.is_clock_wrong(peers)
+    assert some.would_misdate(peers)
     clock_ms[0] = 40 * DAY_MS  # somebody set it
-    assert not some.is_clock_wrong(peers)
+    assert not some.would_misdate(peers)
     some.renew(entry(1))
     renewed = some.admitted(peers[1])
     assert renewed is not None
     assert renewed.skew_ms == 40 * DAY_MS
-    assert not some.is_clock_wrong([])
+    assert not some.would_misdate([])
 
 
 def test_nobody_keeps_others_from_removing_them_by_clocks_that_lie() -> None:
@@ -321,13 +321,13 @@ def test_nobody_keeps_others_from_removing_them_by_clocks_that_lie() -> None:
         some.enter(replace(who, skew_ms=40 * DAY_MS))
     for who in honest:
         some.enter(replace(who, skew_ms=0))
-    assert not some.is_clock_wrong([who.peer for who in (*machines, *honest)])
+    assert not some.would_misdate([who.peer for who in (*machines, *honest)])
     alone = [who.peer for who in machines]
-    assert some.is_clock_wrong(alone)
+    assert some.would_misdate(alone)
     for who in machines:
         link = Link("swarm/member", "mallory", "", "mallory")
         some.enter(replace(who, skew_ms=40 * DAY_MS, lineage=(link,)))
-    assert not some.is_clock_wrong(alone, but_for="mallory")
+    assert not some.would_misdate(alone, but_for="mallory")
 
 
 def test_who_is_out_is_looked_at_anew_when_anything_has_changed() -> None:
