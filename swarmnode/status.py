@@ -38,6 +38,10 @@ STARTING: Final = "starting"
 JOINING: Final = "joining"
 READY: Final = "ready"
 STOPPING: Final = "stopping"
+REMOVED: Final = "removed"
+_REMOVED: Final = " was removed by "
+_USED: Final = "ask for a new"
+"""As p2p.identity.register says that somebody is out: removed, or come with a used invite."""
 
 
 @cache
@@ -81,11 +85,13 @@ class StatusReader:
     stops: bool = False
 
     def state(self) -> str:
-        """starting, joining, ready or stopping."""
+        """starting, joining, ready, removed or stopping."""
         if self.stops:
             return STOPPING
         if not self.runs:
             return STARTING
+        if self._me in self.node.register.out():
+            return REMOVED
         return JOINING if self._waits_for_others() else READY
 
     def not_ready(self) -> tuple[str, ...]:
@@ -93,10 +99,16 @@ class StatusReader:
         state = self.state()
         if state == READY:
             return ()
+        if state == REMOVED:
+            return (removal_words(self.node.register.out()[self._me]),)
         if state != JOINING:
             return (f"the node is {state}",)
         step = self.node.discovery.status
         return ("no other member has answered yet", *_failure_lines(step.failures))
+
+    @property
+    def _me(self) -> PeerId:
+        return self.node.edges.host.peer_id
 
     def _waits_for_others(self) -> bool:
         return self.node.waits_for_others()
@@ -104,7 +116,8 @@ class StatusReader:
     def status(self) -> Status:
         """Health first, then everything `swarmnode status` shows."""
         node, began_s = self.node, self.began_s
-        members = node.membership.view().members
+        out = node.register.out()
+        members = [one for one in node.membership.view().members if one.peer not in out]
         count = {one: sum(m.liveness is one for m in members) for one in Liveness}
         joining = node.discovery.status
         return Status(
@@ -132,11 +145,14 @@ class StatusReader:
         )
 
     def _warnings(self) -> tuple[str, ...]:
-        node, found = self.node, []
+        node, out = self.node, self.node.register.out()
+        found = [removal_words(out[self._me])] if self._me in out else []
         if self.state() == JOINING:
-            found.append("alone: no other member has answered yet")
+            told = (how for _, _, how in node.discovery.status.failures if _is_out(how))
+            out_words = next((removal_words(how) for how in told), "")
+            found.append(out_words or "alone: no other member has answered yet")
         found += self._membership_warnings()
-        found += standing_warnings(node.edges.book, node.edges.host.peer_id, node.register.out())
+        found += standing_warnings(node.edges.book, self._me, out)
         trouble = node.edges.executor.trouble() if self.runs else ""
         if trouble and node.lends_compute:
             found.append(f"no task can run here: {trouble}")
@@ -152,7 +168,7 @@ class StatusReader:
 
     def _copies(self) -> tuple[str, ...]:
         """A line for each key with which two machines run."""
-        node, me = self.node, self.node.edges.host.peer_id
+        node, me = self.node, self._me
         view, found = node.membership.view(), {}
         for peer, places in (*node.edges.host.copies().items(), *node.membership.twins().items()):
             member = view.find(peer)
@@ -264,8 +280,8 @@ class StatusReader:
             name=member.name,
             lab=member.lab,
             site=member.site,
-            liveness=member.liveness.name.lower(),
-            me=member.peer == self.node.edges.host.peer_id,
+            liveness=REMOVED if member.peer in self.node.register.out() else _name(member),
+            me=member.peer == self._me,
             connected=connected,
             rtt_ms=None if rtt_s is None else round(rtt_s * 1000, 3),
             addresses=member.addresses,
@@ -278,10 +294,29 @@ class StatusReader:
         )
 
 
+def _name(member: Member) -> str:
+    return member.liveness.name.lower()
+
+
+def removal_words(why: str) -> str:
+    """That this machine is out, by whom and since when, and what to do."""
+    told = f"this machine is out of the network: {why}"
+    if _REMOVED in why:
+        remedy = (
+            "these keys are out for good: ask for a new invite, and join in an empty SWARM_HOME"
+        )
+        return f"{told}: {remedy}"
+    return f"{told}, `swarmnode join` it, and start the node again" if _USED in why else told
+
+
+def _is_out(why: str) -> bool:
+    """Whether those who refuse this machine say that it is out for good."""
+    return _REMOVED in why or _USED in why
+
+
 def standing_warnings(book: AdmissionBook, me: PeerId, out: Mapping[PeerId, str]) -> list[str]:
-    """That we were removed; and who came with an invite that had been used before."""
+    """What is wrong with our list of those out; and who came with an invite used before."""
     found = [trouble] if (trouble := book.trouble()) else []
-    found += [f"this machine is out of the network: {out[me]}"] if me in out else []
     for peer, why in out.items():
         who = book.admitted(peer)
         if peer != me and who is not None and book.register.is_surplus(who):

@@ -118,7 +118,7 @@ class ComputeStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """Health first. `state` is starting, joining, ready or stopping."""
+    """Health first. `state` is starting, joining, ready, removed or stopping."""
 
     v: int
     state: str

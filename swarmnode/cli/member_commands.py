@@ -1,5 +1,6 @@
 """`member`: the people of the network, and removing one of them."""
 
+from collections import Counter
 from typing import Any
 
 import click
@@ -23,14 +24,24 @@ def member_ls(wait_s: float, fmt: str) -> None:
     with node(wait_s) as client:
         rows = client.get("/api/v1/members")
     if fmt == "table":
+        people = Counter(row["name"] for row in rows)
+        machines = Counter(one["name"] for row in rows for one in row["machines"])
         for row in rows:
             row["lab"] = row["lab_name"] or "-"
+            row["name"] = _label(row["name"], row["member"], people)
             row["name"] += " (me)" if row["is_me"] else ""
-            row["machines"] = [machine["name"] for machine in row["machines"]]
+            row["machines"] = [
+                _label(one["name"], one["peer"], machines) for one in row["machines"]
+            ]
             row["until"] = stamp(row["valid_until_ms"])[:10]
             row["standing"] = row["why"] or row["standing"]
             row["id"] = short(row["member"])
     emit_rows(rows, fmt, ("name", "lab", "machines", "until", "invited_by", "standing", "id"))
+
+
+def _label(name: str, identity: str, names: Counter[str]) -> str:
+    """A name, with the end of the id where others have the same: `remove` takes both."""
+    return name if names[name] == 1 else f"{name}{short(identity)}"
 
 
 @member.command("remove")

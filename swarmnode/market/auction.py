@@ -90,6 +90,8 @@ class Buyer:
 
     def _take(self, event: object, now_s: float) -> list[Effect]:
         guards = self._book.guards
+        if isinstance(event, g.OwnersRemoved):
+            self._book.out = event.owners
         if guards.knows(event):
             return guards.handle(event, now_s)
         if isinstance(event, e.Heard) and guards.reads(event.message):
@@ -303,7 +305,11 @@ class Buyer:
             case Liveness.SUSPECT:
                 return []  # it gets no new work; its lease decides about the old
             case Liveness.DEAD:
-                return self._leases.on_gone(event.peer, "its machine is dead", now_s)
+                is_out = event.peer in self._book.out
+                why = (
+                    "its machine was removed from the network" if is_out else "its machine is dead"
+                )
+                return self._leases.on_gone(event.peer, why, now_s)
             case Liveness.LEFT:
                 return self._leases.on_gone(event.peer, "its machine has left", now_s)
 

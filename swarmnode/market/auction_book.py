@@ -128,6 +128,8 @@ class Book:
         self.ledger = Ledger()
         self.wall_ms = wall_ms
         self.machines: dict[PeerId, Seen] = {}
+        self.out: frozenset[PeerId] = frozenset()
+        """Machines that were removed from the network."""
         self.pursuits: dict[TaskId, Pursuit] = {}
         self.rounds: dict[int, Round] = {}
         """Open auctions, and those whose callees may still offer themselves."""
@@ -158,6 +160,12 @@ class Book:
             return 0.0
         self._tick_due_s, self.awake_s = now_s, now_s
         return late_s
+
+    def out_because(self, peer: PeerId) -> str:
+        """Why a machine is out of the network, or out of ours; empty while it is in it."""
+        if self.me in self.out and peer != self.me:
+            return "this machine was removed from the network"
+        return "was removed from the network" if peer in self.out else ""
 
     def machine(self, peer: PeerId) -> Seen:
         """What is known of a machine."""

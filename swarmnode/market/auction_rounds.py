@@ -174,7 +174,8 @@ class Rounds:
         nothing, fit = Seen(), list[PeerId]()
         unfit: list[tuple[PeerId, str]] = []
         for peer in sorted({*self._book.machines, *spec.require}):
-            why = unfit_because(spec, peer, self._book.machines.get(peer, nothing))
+            seen = self._book.machines.get(peer, nothing)
+            why = self._book.out_because(peer) or unfit_because(spec, peer, seen)
             if not why and pursuit.shunned.get(peer, now_s) > now_s:
                 why = "could not do it a moment ago"
             if why:

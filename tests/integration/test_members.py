@@ -121,6 +121,11 @@ def test_a_removed_person_is_out_within_seconds_for_good_and_for_those_that_were
             within_s=60,
             what="carol to be told why",
         )
+        first, words, *_ = command(carol, "status").stdout.splitlines()
+        assert first in ("removed", "joining")
+        assert "out of the network: carol-person was removed by physics on" in words
+        assert "ask for a new invite, and join in an empty SWARM_HOME" in words
+        assert command(carol, "status", "--check").returncode == 6
 
 
 def _lacks(node: LocalNode, name: str) -> bool:

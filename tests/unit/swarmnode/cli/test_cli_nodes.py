@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from p2p.ids import PeerId
-from swarmnode.api.schema import PeerLine, Status, StorageStatus
+from swarmnode.api.schema import MemberLine, MemberMachine, PeerLine, Status, StorageStatus
 from swarmnode.cli.main import run
 from tests.api_lab import ADA, BOB, FakeNode, ServedNode, served_node
 
@@ -108,6 +108,23 @@ def test_the_owners_notice_is_the_configured_one_unless_said(node: ServedNode) -
     assert run(["node", "pause", "--grace", "0"]) == 0
     assert run(["node", "pause", "--grace", "-1"]) == 2
     assert node.do(lambda market: market.paused) == [4.5, 0]
+
+
+def test_people_and_machines_of_one_name_are_told_apart(
+    node: ServedNode, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = tuple(
+        MemberLine(
+            f"12D3person{end}", name, "12D3lab", "physics", "member",
+            machines=(MemberMachine(f"12D3box{end}", "box", "alive"),),
+        )
+        for name, end in (("ann", "one111"), ("ann", "two222"), ("bob", "three3"))
+    )  # fmt: skip
+    monkeypatch.setattr(FakeNode, "member_lines", lambda _node: lines)
+    assert run(["member", "ls"]) == 0
+    _, *rows = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert [row[0] for row in rows] == ["ann..one111", "ann..two222", "bob"]
+    assert [row[2] for row in rows] == ["box..one111", "box..two222", "box..three3"]
 
 
 def test_members_are_listed_by_name_and_removed_by_name(

@@ -1,7 +1,9 @@
-"""What the keepers of a task do when its owner's machine was removed from the network."""
+"""What becomes of tasks when a machine is removed from the network: its owner's, a provider's."""
 
 from p2p.effects import Persist
 from p2p.ids import PeerId
+from p2p.membership.view import Liveness
+from swarmnode.market import auction_events as e
 from swarmnode.market.guard import events as g
 from swarmnode.market.guard.config import GuardConfig
 from swarmnode.market.guard.core import Guardian
@@ -10,6 +12,7 @@ from swarmnode.market.guard.records import GuardRecord
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import TaskRecord
 from swarmnode.tasks.spec import TaskSpec
+from tests.buyer_lab import CAROL, SPEC, TASK, Desk
 
 ME, ALICE, BOB = PeerId("me"), PeerId("alice"), PeerId("bob")
 
@@ -32,3 +35,28 @@ def test_what_was_kept_for_it_is_forgotten_and_what_is_of_others_stays() -> None
     assert [f.value for f in effects if isinstance(f, Persist)] == [None]
     assert keeper.take_decisions() == [g.Forgotten(hers)]
     assert keeper.handle(g.OwnersRemoved(frozenset({ALICE})), 2.0) == []
+
+
+def refusals(desk: Desk) -> dict[PeerId, str]:
+    """Why a dry run asks nobody."""
+    desk.told.clear()
+    desk.do(e.DryRunAsked(1, SPEC))
+    ended = next(one for one in desk.told if isinstance(one, e.DryRunEnded))
+    return dict(ended.record.unfit)
+
+
+def test_a_removed_machine_is_called_that_and_not_dead() -> None:
+    desk = Desk()
+    desk.running(BOB)
+    desk.do(g.OwnersRemoved(frozenset({BOB})), e.MemberStands(BOB, Liveness.DEAD))
+    assert desk.record(TASK).attempts[0].detail == "its machine was removed from the network"
+    assert refusals(desk)[BOB] == "was removed from the network"
+    desk.do(g.OwnersRemoved(frozenset()), e.MemberStands(CAROL, Liveness.DEAD))
+    assert refusals(desk)[CAROL] == "is dead"
+
+
+def test_on_a_machine_that_is_out_itself_the_others_are_not_called_dead() -> None:
+    desk = Desk()  # alice's
+    desk.know(BOB)
+    desk.do(g.OwnersRemoved(frozenset({ALICE})), e.MemberStands(BOB, Liveness.DEAD))
+    assert refusals(desk)[BOB] == "this machine was removed from the network"
