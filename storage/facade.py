@@ -131,6 +131,17 @@ class Forgotten:
 
 
 @dataclass(frozen=True, slots=True)
+class Gone:
+    """An object that its owner gave up on this machine."""
+
+    name: str
+    at_ms: int
+    """Wall clock."""
+    person: str = ""
+    """Whose it was, of several people of one machine."""
+
+
+@dataclass(frozen=True, slots=True)
 class ObjectEntry:
     """A line of `obj ls`: objects this owner put, from the keyring."""
 
@@ -202,6 +213,10 @@ class Objects(Protocol):
 
     def same(self, digest: bytes) -> Sequence[ObjectEntry]:
         """Objects of the keyring with that BLAKE3 of their plaintext."""
+        ...
+
+    def removed(self, address: Address) -> Gone | None:
+        """What was given up here under that address, as far as is remembered."""
         ...
 
     def unfinished(self) -> Sequence[Unfinished]:

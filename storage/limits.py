@@ -179,6 +179,12 @@ NAME_GRANTED_KEPT_MS: Final = 60 * 24 * 3600 * 1000
 NAMES_PER_SCAN: Final = 64
 """Names looked at before others get a turn: 2 MiB at the worst."""
 
+REMOVED_KEPT: Final = 4096
+"""Objects given up that are remembered by name: less than a megabyte, for some months of use."""
+
+REMOVED_NAME_CHARS_MAX: Final = 128
+"""Of such a name, to be recognised by."""
+
 CANDIDATES_MAX: Final = 64
 """Machines considered for one object: placement stays fast and holder records small."""
 

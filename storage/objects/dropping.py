@@ -14,8 +14,9 @@ import trio
 
 from p2p.ids import PeerId
 from p2p.membership.view import Liveness, MemberChanged
-from p2p.wire.codec import Record, decode_as, encode
+from p2p.wire.codec import Record, encode
 from storage.engine.port import Tables, WriteView
+from storage.engine.stored import stored
 from storage.errors import HolderFailedError, StoreFullError
 from storage.facade import Forgotten
 from storage.ids import Address, LeaseId
@@ -68,13 +69,19 @@ class Dropping:
         pairs: list[tuple[bytes, bytes]] = []
         while more := self._tables.scan(TABLE, after=pairs[-1][0] if pairs else None):
             pairs += more
-        return [(LeaseId(key), decode_as(DropRow, value)) for key, value in pairs]
+        return [(LeaseId(key), stored(DropRow, value, "store.lmdb")) for key, value in pairs]
 
     async def begin(
-        self, address: Address, row: KeyRow, holders: Sequence[PeerId], books: Sequence[Keyring]
+        self,
+        address: Address,
+        row: KeyRow,
+        holders: Sequence[PeerId],
+        books: Sequence[Keyring],
+        note: Callable[[WriteView], None] = lambda _view: None,
     ) -> bool:
         """Out of the keyrings and onto the list, durable on return; False when it is gone already.
 
+        `note` is written along with it.
         Raises StoreFullError when the disk has no room for that, not even the room set aside.
         """
         kept_ms = int((self._parts.config.lease_s + self._parts.config.trash_s) * 1000)
@@ -86,6 +93,7 @@ class Dropping:
             if not any(taken):
                 return False
             view.put(TABLE, row.lease, encode(drop))
+            note(view)
             return True
 
         return await self._tables.free(apply)
@@ -179,7 +187,7 @@ class Dropping:
 
     def _row(self, lease: LeaseId) -> DropRow | None:
         data = self._tables.get(TABLE, lease)
-        return None if data is None else decode_as(DropRow, data)
+        return None if data is None else stored(DropRow, data, "store.lmdb")
 
     async def note(
         self, lease: LeaseId, *, done: Sequence[PeerId] = (), told: Sequence[PeerId] = ()
@@ -190,7 +198,7 @@ class Dropping:
             data = view.get(TABLE, lease)
             if data is None:
                 return
-            drop = decode_as(DropRow, data)
+            drop = stored(DropRow, data, "store.lmdb")
             left = tuple(peer for peer in drop.waiting if peer not in done)
             has_stone = tuple(dict.fromkeys((*drop.has_stone, *told)))
             if left:

@@ -7,11 +7,12 @@ from blake3 import blake3
 
 from p2p.ids import PeerId
 from storage.config import StorageClass
-from storage.engine.port import Tables
+from storage.engine.port import Tables, WriteView
 from storage.facade import (
     PLAIN,
     Durability,
     Forgotten,
+    Gone,
     Kind,
     Mark,
     ObjectEntry,
@@ -28,6 +29,7 @@ from storage.objects.keyring import Keyring, KeyRow, keyrings_in
 from storage.objects.parts import Parts
 from storage.objects.put_list import PutList
 from storage.objects.reader import ObjectReader, SegmentCache
+from storage.objects.removed import RemovedBook
 from storage.objects.standing import OwnObjects, stat_of
 from storage.objects.writer import ObjectWriter, Stored
 
@@ -41,6 +43,7 @@ class ObjectService:
         self._reader = ObjectReader(parts, cache)
         self._keeper = Keeper(parts, self._keyring)
         self.dropping = Dropping(parts, tables)
+        self._removed = RemovedBook(tables)
         self._put_list = PutList(parts, tables, self.dropping)
         self.own = OwnObjects(parts, self._keyring)
         self._coding = trio.Lock()
@@ -143,6 +146,10 @@ class ObjectService:
         """See storage.facade.Objects.same."""
         return self._keyring.same(digest)
 
+    def removed(self, address: Address) -> Gone | None:
+        """See storage.facade.Objects.removed."""
+        return self._removed.get(address)
+
     def unfinished(self) -> Sequence[Unfinished]:
         """Puts under way, and those that a restart cut off and some holders keep still."""
         cut = [row.size for _, row in self.dropping.rows() if row.address == NO_ADDRESS]
@@ -177,13 +184,21 @@ class ObjectService:
 
     async def forget(self, address: Address) -> Forgotten | None:
         """See storage.facade.Objects.forget. What is both ours and entrusted goes from both."""
-        row = self._keyring.get(address) or self._entrusted.get(address)
+        ours = self._keyring.get(address)
+        row = ours or self._entrusted.get(address)
         if row is None:
             return None
         holders = await self._keeper.everybody(address, row)
         books = (self._keyring, self._entrusted)
-        if not await self.dropping.begin(address, row, holders, books):
+        gone = Gone(row.name, self._parts.wall_ms(), row.person)
+
+        def note(view: WriteView) -> None:
+            if ours is not None and row.kind not in (Kind.KEYRING, Kind.CHECKPOINT):
+                self._removed.write(view, address, gone)
+
+        if not await self.dropping.begin(address, row, holders, books, note):
             return None
+        await self._removed.prune()
         self._parts.catalog.forget(address)
         if row.kind != Kind.KEYRING:
             self._keyring.on_change()

@@ -13,6 +13,7 @@ import trio
 
 from p2p.effects import Rng
 from p2p.ids import PeerId
+from storage.caps import text_of_address
 from storage.errors import HolderFailedError, ManifestError, ObjectUnknownError
 from storage.ids import Address, ShardRoot
 from storage.limits import ASKED_AT_ONCE, ASKED_MAX, MANIFESTS_KEPT
@@ -262,7 +263,7 @@ class Catalog:
         answers = await any_of(1, attempts, lambda: ASK_MORE_S)
         if not answers.results:
             raise ObjectUnknownError(
-                f"none of {len(others)} peers has {part.hex()[:16]}: "
+                f"none of {len(others)} machines that were asked has {text_of_address(part)}: "
                 "check the address, or wait until its holders are back"
             )
         return answers.results[0]

@@ -1,6 +1,7 @@
 """Objects as the API tells them, and what they survive and cost."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 import trio
@@ -14,6 +15,11 @@ from swarmnode.api.schema import CostLine, ObjectDetail, ObjectLine, Receipt, Sh
 STATS_AT_ONCE: Final = 16
 STATS_S: Final = 5.0
 """A list shows what is known by then: a machine that is silent must not hold it up for ever."""
+
+
+def day_and_time(wall_ms: int) -> str:
+    """For a sentence."""
+    return datetime.fromtimestamp(wall_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def receipt_json(receipt: PutReceipt) -> Receipt:

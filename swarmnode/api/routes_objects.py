@@ -1,7 +1,7 @@
 """Objects over HTTP: streams in, streams out, never a whole file in memory."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
 
 import msgspec
 from starlette.requests import Request
@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from storage.caps import parse_cap
-from storage.errors import ObjectUnknownError
+from storage.errors import ObjectDegradedError, ObjectUnknownError
 from storage.facade import Durability, Kind, Mark, ObjectEntry, ReadCap
 from storage.ids import Address
 from swarmnode.api.asker import asker_of, shown
@@ -17,6 +17,7 @@ from swarmnode.api.face import NodeFace
 from swarmnode.api.object_views import (
     address_of,
     costs_of,
+    day_and_time,
     detail_json,
     is_whole,
     line_json,
@@ -99,9 +100,11 @@ class ObjectRoutes:
     async def read(self, request: Request) -> Response:
         """Stream plaintext. Errors before the first byte are problems, later ones cut it short."""
         wanted = await body_as(ReadRequest, request)
-        chunks = self._chunks(parse_cap(wanted.cap), wanted)
+        cap = parse_cap(wanted.cap)
+        chunks = self._chunks(cap, wanted)
         assert isinstance(chunks, AsyncGenerator)
-        first = await anext(chunks, b"")
+        with self._removed_is_named(request, cap.address):
+            first = await anext(chunks, b"")
 
         async def stream() -> AsyncIterator[bytes]:
             async with aclosing(chunks):
@@ -111,20 +114,38 @@ class ObjectRoutes:
 
         return Stream(stream(), media_type="application/octet-stream")
 
+    @contextmanager
+    def _removed_is_named(self, request: Request, address: Address) -> Iterator[None]:
+        """What the asker removed is said to be that, and not an address that nobody knows."""
+        try:
+            yield
+        except (ObjectUnknownError, ObjectDegradedError) as error:
+            gone = self._node.objects.removed(address)
+            if gone is None or gone.person != asker_of(request).person:
+                raise
+            raise ObjectUnknownError(
+                f"{gone.name or 'it'} was removed on {day_and_time(gone.at_ms)}: put it again if "
+                "you have it still"
+            ) from error
+
     def _chunks(self, cap: ReadCap, wanted: ReadRequest) -> AsyncIterator[bytes]:
         return self._node.objects.get(cap, start=wanted.start, length=wanted.length)
 
     async def stat(self, request: Request) -> Response:
         """Where the shards are and what the object survives now."""
         address = address_of(request.path_params["address"])
-        return reply(detail_json(await self._node.objects.stat(address)))
+        with self._removed_is_named(request, address):
+            return reply(detail_json(await self._node.objects.stat(address)))
 
     async def rm(self, request: Request) -> Response:
         """Give up an object of the asker's; holders that are away do so when they are back."""
         address = address_of(request.path_params["address"])
         await self._node.estate.settled()
         if all(one.cap.address != address for one in self._entries(request)):
-            raise ObjectUnknownError("no object of yours has that address: see `swarmnode obj ls`")
+            with self._removed_is_named(request, address):
+                raise ObjectUnknownError(
+                    "no object of yours has that address: see `swarmnode obj ls`"
+                )
         gone = await self._node.objects.forget(address)
         if gone is None:
             return reply(Removed(changed=False))

@@ -23,6 +23,7 @@ from storage.facade import (
     PLAIN,
     Durability,
     Forgotten,
+    Gone,
     Mark,
     NameValue,
     ObjectEntry,
@@ -63,6 +64,7 @@ class MemoryObjects:
         self._wall_ms = wall_ms
         self._entries: dict[Address, ObjectEntry] = {}
         self._entrusted: dict[Address, ObjectEntry] = {}
+        self._removed: dict[Address, Gone] = {}
         self._count = 0
 
     async def put(
@@ -123,7 +125,13 @@ class MemoryObjects:
         if not any(found):
             return None
         self._pool.objects.pop(address, None)
+        if (ours := found[0]) is not None:
+            self._removed[address] = Gone(ours.name, self._wall_ms(), ours.mark.person)
         return Forgotten((self._me,), ())
+
+    def removed(self, address: Address) -> Gone | None:
+        """What was forgotten here."""
+        return self._removed.get(address)
 
     def entrusted(self) -> Sequence[ObjectEntry]:
         """What was put here for others, oldest first."""

@@ -111,6 +111,25 @@ async def test_the_same_bytes_are_found_and_claimed_while_they_are_whole() -> No
     assert (await call(app, "POST", "/api/v1/objects/same", wanted)).status == 404
 
 
+async def test_what_its_owner_removed_is_named_and_dated_for_nobody_else() -> None:
+    node = FakeNode()
+    app = app_of(node)
+    made = (await call(app, "POST", "/api/v1/objects?name=thesis", b"12345")).json()
+    path = f"/api/v1/objects/{made['address']}"
+    assert (await call(app, "DELETE", path)).json()["changed"] is True
+    asked = (
+        ("GET", path, b""),
+        ("DELETE", path, b""),
+        ("POST", "/api/v1/objects/read", {"cap": made["cap"]}),
+    )
+    for method, where, body in asked:
+        answer = await call(app, method, where, body)
+        assert (answer.status, answer.json()["code"]) == (404, "object_unknown")
+        assert answer.json()["detail"].startswith("thesis was removed on "), method
+        other = await call(as_person(app, "bob"), method, where, body)
+        assert "thesis" not in other.json()["detail"]
+
+
 async def test_costs_are_summed_by_task_and_kind_the_dearest_first() -> None:
     node = FakeNode()
     for kind, task, size in (("", "", 10), (Kind.OUTPUT, "t1", 7), (Kind.OUTPUT, "t1", 5)):
@@ -127,7 +146,8 @@ async def test_what_is_not_ones_own_cannot_be_removed_and_the_answer_says_so() -
     app = app_of(node)
     made = (await call(app, "POST", "/api/v1/objects?name=a", b"12345")).json()
     assert (await call(app, "DELETE", f"/api/v1/objects/{made['address']}")).json()["changed"]
-    again = await call(app, "DELETE", f"/api/v1/objects/{made['address']}")
+    other = as_person(app, "bob")
+    again = await call(other, "DELETE", f"/api/v1/objects/{made['address']}")
     assert (again.status, again.json()["code"]) == (404, "object_unknown")
     assert "obj ls" in again.json()["detail"]
 
