@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -16,6 +17,11 @@ CHUNK_BYTES = 256 * 1024
 WAIT_STEP_S = 0.05
 START_S = 15.0
 """A node that has just been started loads its tables: seconds on a busy machine."""
+
+
+_ADDRESS = re.compile(
+    r"http://[^/?#@:\[\]\s]+(:[0-9]{1,5})?/?|http://\[[0-9a-fA-F:.]+\](:[0-9]{1,5})?/?"
+)
 
 
 class Source(Protocol):
@@ -85,8 +91,7 @@ class Client:
         """One JSON request. Raises NodeUnreachableError, ApiError."""
         data = None if body is None else json.dumps(body).encode()
         with self._request(method, path, data, timeout_s) as response:
-            text = response.read()
-        return json.loads(text) if text else None
+            return self._document(response)
 
     def upload(self, path: str, source: Source) -> Any:  # noqa: ANN401
         """POST a stream of any length, chunked.
@@ -96,7 +101,15 @@ class Client:
         self._wait_started()
         chunks = iter(lambda: source.read(CHUNK_BYTES), b"")
         with self._request("POST", path, chunks, None, no_limit=True) as response:
-            return json.loads(response.read())
+            return self._document(response)
+
+    def _document(self, response: http.client.HTTPResponse) -> Any:  # noqa: ANN401
+        text = response.read()
+        try:
+            return json.loads(text) if text else None
+        except (ValueError, RecursionError) as error:
+            where = self.url or self.socket_path
+            raise NodeUnreachableError(f"what answers at {where} is no node") from error
 
     def download(self, path: str, body: object) -> Iterator[bytes]:
         """POST a JSON request, yield the answer's bytes as they come.
@@ -128,7 +141,7 @@ class Client:
             connection = self._connection(limit_s)
             try:
                 response = self._answer(connection, method, path, data)
-                if response.status < 400:
+                if response.status < 300:
                     yield response
                     return
                 problem = _api_error(response)
@@ -153,7 +166,7 @@ class Client:
         chunked = not isinstance(data, bytes | None)
         try:
             connection.connect()
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter: what is no name of a host
             raise NodeUnreachableError(self._unreachable(error)) from error
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -241,7 +254,7 @@ def client_from_environment(home_socket: Path) -> Client:
         return Client(home_socket)
     if api.startswith("/"):
         return Client(Path(api))
-    if not api.startswith("http://"):
+    if not _ADDRESS.fullmatch(api):
         raise ClientSettingError(f"SWARM_API={api}: write http://HOST:PORT or a socket's path")
     return Client(home_socket, api, _token(os.environ.get("SWARM_TOKEN_FILE", "")))
 

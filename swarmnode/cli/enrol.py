@@ -167,6 +167,8 @@ def join(invite: str, fmt: str, **naming: Any) -> None:  # noqa: ANN401
 
 def _read_line() -> str:
     """The first line of stdin that is not empty; the rest is left alone."""
+    if sys.stdin is None:
+        raise click.UsageError("standard input is closed: give the invite itself")
     if sys.stdin.isatty():
         click.echo("paste the invite: ", nl=False, err=True)
     lines = iter(lambda: sys.stdin.readline(2 * INVITE_CHARS_MAX), "")

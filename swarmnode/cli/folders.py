@@ -21,9 +21,10 @@ from swarmnode.cli.local_files import Steady, standard_input
 class Pieces(io.RawIOBase):
     """A stream of pieces as the file that an upload reads."""
 
-    def __init__(self, pieces: Iterator[bytes]) -> None:
+    def __init__(self, pieces: Iterator[bytes], size: int | None = None) -> None:
+        """`size` is about how much comes, where that is known."""
         super().__init__()
-        self._pieces = pieces
+        self._pieces, self.size = pieces, size
 
     def read(self, size: int = -1) -> bytes:
         """The next piece, of whatever size it has."""
@@ -75,7 +76,8 @@ def source(path: Path) -> Iterator[Source]:
         yield standard_input()
         return
     if is_tree(path):
-        yield Pieces(packed(path).pieces)
+        tree = packed(path)
+        yield Pieces(tree.pieces, tree.size)
         return
     try:
         file = path.open("rb")

@@ -82,6 +82,8 @@ def recover(
 
 def _read_phrase() -> str:
     """From a terminal without showing it, else all of stdin."""
+    if sys.stdin is None:
+        raise click.UsageError("standard input is closed: the phrase is read from there")
     if sys.stdin.isatty():
         found: str = click.prompt("recovery phrase", hide_input=True, err=True)
         return found

@@ -22,6 +22,7 @@ _KINDS: Final = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+_OPEN_FILES: Final = Path("/proc/self/fd")
 _PART_BYTES_MAX: Final = 200
 """Of the file's name in that of its draft: a name may have 255 bytes."""
 
@@ -119,12 +120,16 @@ def write_whole(chunks: Iterable[bytes], file: Path, shown: str) -> int:
     part = file.with_name(f".{name}.part{os.getpid()}")
     size, is_ours = 0, False
     try:
-        with part.open("xb") as out:
-            is_ours = True
+        unnamed = _unnamed_in(file.parent)
+        with part.open("xb") if unnamed is None else open(unnamed, "wb") as out:
+            is_ours = unnamed is None
             for chunk in chunks:
                 size += out.write(chunk)
             out.flush()
             os.fsync(out.fileno())
+            if unnamed is not None:
+                os.link(_OPEN_FILES / str(unnamed), part, src_dir_fd=unnamed)
+                is_ours = True
         part.replace(file)
         is_ours = False
     except OSError as error:
@@ -134,6 +139,16 @@ def write_whole(chunks: Iterable[bytes], file: Path, shown: str) -> int:
             with suppress(OSError):
                 part.unlink()
     return size
+
+
+def _unnamed_in(folder: Path) -> int | None:
+    """A file without a name, so that nothing is left of it if we are killed; None: not there."""
+    if not _OPEN_FILES.is_dir():
+        return None
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+    except OSError:  # no such kind on this file system; any other fault shows with a name, too
+        return None
 
 
 def write_out(chunks: Iterable[bytes]) -> int:

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any, Final
 
 import click
@@ -16,8 +17,15 @@ import click
 from swarmnode.cli import exits
 from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.output import complain
+from swarmnode.early import leave_on_interrupt, raise_on_interrupt
 
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_UNWRITABLE: Final = {
+    errno.ENOSPC: "free some space there",
+    errno.EDQUOT: "free some space there",
+    errno.EFBIG: "free some space there",
+    errno.EIO: "look at that disk or terminal",
+    errno.EBADF: "it is closed, or only to be read",
+}
 COMMANDS: Final[dict[str, str]] = {
     "api": "swarmnode.cli.api_commands:api",
     "config": "swarmnode.cli.configure:config",
@@ -80,6 +88,7 @@ class LazyGroup(NearestGroup):
         module, _, attribute = target.partition(":")
         command = getattr(import_module(module), attribute)
         assert isinstance(command, click.Command)
+        raise_on_interrupt()  # from here on there may be something to say of it
         return command
 
     def make_context(
@@ -167,19 +176,27 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def main() -> None:
-    """Entry point of `swarmnode` and `swarm`."""
+    """What both names run once it is loaded (`swarmnode.cli.entry`)."""
+    # What the locale cannot show, or is no text, must not be what a command ends of.
+    for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace")):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors=errors)
     try:
         code = run(sys.argv[1:])
+        leave_on_interrupt()
         if sys.stdout is not None:
             sys.stdout.flush()
+    except KeyboardInterrupt:  # again, while the first was being told
+        code = exits.INTERRUPTED
     except (BrokenPipeError, exits.ReaderGoneError):  # as in `| head`
         code = exits.READER_GONE
         _write_no_more()
     except OSError as error:
-        if error.filename is not None or error.errno not in _FULL:
+        if error.filename is not None or error.errno not in _UNWRITABLE:
             raise
         _write_no_more()
-        complain(f"cannot write standard output: {error.strerror}: free some space there")
+        remedy = _UNWRITABLE[error.errno]
+        complain(f"cannot write standard output: {error.strerror}: {remedy}")
         code = exits.ERROR
     sys.exit(code)
 

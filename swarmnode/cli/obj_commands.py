@@ -3,7 +3,6 @@
 from collections import Counter
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import click
 
@@ -15,7 +14,7 @@ from swarmnode.cli.local_files import ChangedError, check_target, write_out, wri
 from swarmnode.cli.machines import Machines
 from swarmnode.cli.output import complain, emit, emit_rows, output_option, stamp
 from swarmnode.cli.progress import Progress
-from swarmnode.cli.talk import human_bytes, node
+from swarmnode.cli.talk import human_bytes, in_path, node
 
 PUT_TRIES_MAX = 3
 """Times a file that changes while it is read is read anew."""
@@ -50,9 +49,9 @@ def put(file: Path, name: str, durability: str, fmt: str) -> None:
     has the capability can read the object; without it nobody can.
     """
     shown = name or ("" if str(file) == "-" else folders.base_name(file))
-    path = f"/api/v1/objects?name={quote(shown)}&durability={durability}"
+    path = f"/api/v1/objects?name={shown and in_path(shown)}&durability={durability}"
     with node() as client:
-        receipt = _upload(client, path, file)
+        receipt = _upload(client, path, file, fmt)
     if fmt != "table":
         emit(receipt, fmt)
         return
@@ -85,7 +84,7 @@ def get(cap: str, file: Path, force: bool, raw: bool, fmt: str) -> None:
     if not is_stdout:
         check_target(file, shown, force=force)
     with node() as client:
-        progress = Progress("get")
+        progress = Progress("get", fmt=fmt, is_stdout=is_stdout)
         chunks = progress.passing(client.download("/api/v1/objects/read", {"cap": cap}))
         is_tree, chunks = folders.begins_as_tree(chunks)
         if is_tree and not raw:
@@ -101,11 +100,11 @@ def get(cap: str, file: Path, force: bool, raw: bool, fmt: str) -> None:
     emit(told | {"size": human_bytes(size) if fmt == "table" else size}, fmt)
 
 
-def _upload(client: Client, path: str, file: Path) -> dict[str, Any]:
+def _upload(client: Client, path: str, file: Path, fmt: str) -> dict[str, Any]:
     """Send a file, folder or `-`; what changed while it was read is read again. The receipt."""
     for left in reversed(range(PUT_TRIES_MAX)):
         with folders.source(file) as source:
-            progress = Progress("put", getattr(source, "size", None))
+            progress = Progress("put", getattr(source, "size", None), fmt=fmt)
             try:
                 receipt: dict[str, Any] = client.upload(path, progress.reading(source))
             except ChangedError as error:
@@ -127,7 +126,8 @@ def cat(cap: str, start: int, length: int | None) -> None:
     """Write the object, or a range of it, to stdout."""
     wanted = {"cap": cap, "start": start, "length": length}
     with node() as client:
-        write_out(Progress("read").passing(client.download("/api/v1/objects/read", wanted)))
+        chunks = client.download("/api/v1/objects/read", wanted)
+        write_out(Progress("read", is_stdout=True).passing(chunks))
 
 
 @obj.command("ls")
@@ -246,7 +246,7 @@ def removal_words(holders: int, dropped: int, waiting: list[str]) -> str:
 def _address(text: str) -> str:
     """The address part of a capability: the key never travels in a URL."""
     if not text.startswith("swarm:"):
-        return quote(text, safe="")
+        return in_path(text)
     from storage.caps import parse_cap, text_of_address
     from storage.errors import CapabilityError
 

@@ -80,7 +80,7 @@ def stamp(wall_ms: int) -> str:
 
 def complain(message: str) -> None:
     """One line on stderr (further faults indented below it)."""
-    first, *others = message.splitlines() or [""]
+    first, *others = map(printable, message.splitlines() or [""])
     click.echo("\n".join([f"error: {first}", *(f"  {one.lstrip()}" for one in others)]), err=True)
 
 

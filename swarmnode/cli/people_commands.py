@@ -5,7 +5,7 @@ import click
 from swarmnode.cli.each import each
 from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.output import emit, emit_rows, output_option, stamp
-from swarmnode.cli.talk import node
+from swarmnode.cli.talk import in_path, node
 
 SCOPES = ("read", "submit", "admin")
 
@@ -47,7 +47,8 @@ def person_rm(names: tuple[str, ...], fmt: str) -> int:
     """Let users of this machine in no more; what they stored and run stays, their tokens end."""
     with node() as client:
         rows, code = each(
-            names, lambda one: {"name": one, **client.call("DELETE", f"/api/v1/people/{one}")}
+            names,
+            lambda one: {"name": one, **client.call("DELETE", f"/api/v1/people/{in_path(one)}")},
         )
     emit_rows(rows, fmt, ("name", "changed"))
     return code
@@ -91,14 +92,12 @@ def token_ls(fmt: str) -> None:
 @output_option
 def token_rm(which: tuple[str, ...], fmt: str) -> int:
     """End tokens at once."""
-    from urllib.parse import quote
-
     with node() as client:
         rows, code = each(
             which,
             lambda one: {
                 "token": one,
-                **client.call("DELETE", f"/api/v1/tokens/{quote(one, safe='')}"),
+                **client.call("DELETE", f"/api/v1/tokens/{in_path(one)}"),
             },
         )
     emit_rows(rows, fmt, ("token", "changed"))

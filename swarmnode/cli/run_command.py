@@ -6,6 +6,7 @@ import sys
 import click
 
 from swarmnode.config import PROFILES
+from swarmnode.early import hold_interrupts
 
 
 @click.command()
@@ -28,4 +29,5 @@ def run(
         "SWARM_LOG__LEVEL": log_level or "",
     }
     environ = dict(os.environ) | {key: value for key, value in flags.items() if value}
+    hold_interrupts()
     os.execve(sys.executable, [sys.executable, "-m", "swarmnode.daemon"], environ)  # noqa: S606

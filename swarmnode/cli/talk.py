@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 import click
 
@@ -48,12 +49,40 @@ EXIT_OF_CODE: Final[Mapping[str, int]] = {
 """Problem code -> exit code; anything else is 1."""
 
 
+class Seconds(click.ParamType[float]):
+    """A time to wait: a number that is not negative and not `nan`."""
+
+    name = "seconds"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """Text to seconds."""
+        try:
+            found = float(value)
+        except ValueError:
+            found = -1.0
+        if not found >= 0:
+            self.fail(f"{value!r} is no number of seconds: write 30 or 0.5", param, ctx)
+        return found
+
+
+def in_path(text: str) -> str:
+    """Any text of the command line as part of a URL. Raises CliError for none."""
+    if not text:
+        raise exits.CliError("a name is empty: was a variable meant that is not set?", exits.USAGE)
+    return quote(text, safe="", errors="surrogateescape")
+
+
 def wait_option(command: CommandT) -> CommandT:
     """Give a command `--wait SECONDS`: how long the node may still take to be ready."""
     return click.option(
         "--wait",
         "wait_s",
-        type=float,
+        type=Seconds(),
         default=0.0,
         metavar="SECONDS",
         help="Wait this long for the node to be ready.",

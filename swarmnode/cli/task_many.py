@@ -11,7 +11,7 @@ from swarmnode.cli.client import Client
 from swarmnode.cli.each import each
 from swarmnode.cli.machines import Machines
 from swarmnode.cli.output import emit, emit_rows, output_option, stamp
-from swarmnode.cli.talk import node, wait_option
+from swarmnode.cli.talk import Seconds, node, wait_option
 from swarmnode.cli.task_names import resolve
 from swarmnode.cli.task_print import why_of
 
@@ -56,7 +56,7 @@ def ls(
     query = [("state", state) for state in states] + [("name", name), ("since_ms", str(since_ms))]
     with node(wait_s) as client:
         machines = Machines.seen_by(client) if as_table or machine else Machines(())
-        rows = client.get(f"/api/v1/tasks?{urlencode(query)}")
+        rows = client.get(f"/api/v1/tasks?{urlencode(query, errors='surrogateescape')}")
     if machine:
         names = {row["provider"]: machines.label(row["provider"]) for row in rows}
         rows = [row for row in rows if machine in (row["provider"], names[row["provider"]])]
@@ -102,7 +102,9 @@ def _took(row: dict[str, Any]) -> str:
 
 @click.command("wait")
 @click.argument("task_ids", nargs=-1, required=True, metavar="TASK...")
-@click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="Then exit with 75.")
+@click.option(
+    "--timeout", "timeout_s", type=Seconds(), metavar="SECONDS", help="Then exit with 75."
+)
 @output_option
 def wait(task_ids: tuple[str, ...], timeout_s: float | None, fmt: str) -> int:
     """Wait until tasks have ended; the exit code is the task's, of several the first bad one."""

@@ -13,7 +13,6 @@ import pytest
 
 from swarmnode.cli import local_files
 from swarmnode.cli.main import run
-from swarmnode.cli.progress import Progress
 from tests.api_lab import ServedNode, served_node
 
 DATA = os.urandom(3_000_000)
@@ -273,19 +272,36 @@ def test_an_empty_name_is_not_the_current_folder(
     assert objects(node) == 0
 
 
-def test_progress_shows_itself_on_long_transfers_alone() -> None:
-    said: list[str] = []
-    now = [0.0]
-    progress = Progress("put", 1000 * 2**20, write=said.append, now_s=lambda: now[0])
-    for _ in range(100):
-        now[0] += 0.1
-        progress.add(2**20)
-    assert said[0].endswith("put 20.0 MiB of 1000.0 MiB (2 %), 10.0 MiB/s, 1:38 left")
-    assert 20 < len(said) < 40
-    progress.end()
-    assert said[-1] == "\r\x1b[K"
-    short: list[str] = []
-    quick = Progress("get", write=short.append, now_s=lambda: now[0])
-    quick.add(5000)
-    quick.end()
-    assert short == []
+@pytest.mark.parametrize("has_unnamed", [True, False])
+def test_of_a_get_that_is_killed_nothing_is_left_where_the_disk_can_do_that(
+    has_unnamed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_unnamed:
+        monkeypatch.setattr(local_files, "_OPEN_FILES", tmp_path / "none")
+
+    def chunks() -> Iterator[bytes]:
+        yield b"12"
+        seen.extend(one.name for one in tmp_path.iterdir())
+        yield b"345"
+
+    seen: list[str] = []
+    target = tmp_path / "x"
+    for text in (b"", b"old"):
+        target.write_bytes(text)
+        target.chmod(0o600)
+        assert local_files.write_whole(chunks(), target, "x") == 5
+        assert target.read_bytes() == b"12345"
+        assert [one.name for one in tmp_path.iterdir()] == ["x"]
+    parts = [name for name in seen if name != "x"]
+    assert bool(parts) != (has_unnamed and can_be_unnamed(tmp_path))
+    os.umask(mask := os.umask(0))
+    assert target.stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def can_be_unnamed(folder: Path) -> bool:
+    """Whether the file system of these tests has files without a name."""
+    try:
+        os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY))
+    except OSError:
+        return False
+    return True

@@ -92,4 +92,4 @@ def test_removing_what_is_not_there_is_said_and_ends_with_5(
     cap = capfd.readouterr().out.split()[0]
     assert run(["obj", "rm", cap]) == 0
     assert run(["obj", "rm", cap]) == 5
-    assert "no object of yours has that address" in capfd.readouterr().err
+    assert "data was removed on 1970-01-01" in capfd.readouterr().err

@@ -1,0 +1,77 @@
+"""Ctrl-C while modules are being loaded: which ones have been is told by the interpreter itself."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[4]
+ENTRY = ("-m", "swarmnode.cli.entry")
+IMPORT = "import time:"
+
+
+def interrupted_after(
+    words: Sequence[str], modules: Sequence[str], home: Path, number: int = signal.SIGINT
+) -> tuple[int, str]:
+    """Exit code and what was said, of a program that got a signal once it had these modules."""
+    environ = os.environ | {"SWARM_HOME": str(home), "PYTHONPROFILEIMPORTTIME": "1"}
+    with subprocess.Popen(
+        [sys.executable, *words], cwd=ROOT, env=environ, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stderr is not None
+        for module in modules:
+            while not (line := child.stderr.readline()).rstrip().endswith(f" {module}"):
+                assert line, f"{module} was never loaded"
+        child.send_signal(number)
+        said = [line for line in child.stderr if not line.startswith(IMPORT)]
+        return child.wait(30), "".join(said)
+
+
+@pytest.mark.parametrize(
+    "module", ["click._compat", "click", "swarmnode.cli.exits", "swarmnode.cli.client"]
+)
+def test_ctrl_c_while_a_command_is_loaded_is_130_without_a_word(
+    module: str, tmp_path: Path
+) -> None:
+    words = (*ENTRY, "status", "--wait", "60")
+    code, said = interrupted_after(words, [module], tmp_path)
+    assert (code, said) == (130, "")
+
+
+def test_ctrl_c_in_a_command_is_one_line(tmp_path: Path) -> None:
+    words = (*ENTRY, "status", "--wait", "60")
+    code, said = interrupted_after(words, ["swarmnode.home"], tmp_path)
+    assert code == 130
+    assert said.strip() in ("", "error: interrupted")
+
+
+@pytest.mark.parametrize("module", ["p2p.errors", "storage.errors", "swarmnode.errors"])
+def test_ctrl_c_while_the_node_is_loaded_is_130_without_a_word(module: str, tmp_path: Path) -> None:
+    code, said = interrupted_after(("-m", "swarmnode.daemon"), [module], tmp_path)
+    assert (code, said) == (130, "")
+
+
+@pytest.mark.parametrize("modules", [["swarmnode.config"], ["swarmnode.early", "site"]])
+def test_ctrl_c_while_a_command_becomes_the_node_is_130_without_a_word(
+    modules: list[str], tmp_path: Path
+) -> None:
+    code, said = interrupted_after((*ENTRY, "run"), modules, tmp_path)
+    assert code == 130
+    assert said.strip() in ("", "error: interrupted")
+
+
+def test_sigterm_while_a_command_is_loaded_ends_it_without_a_word(tmp_path: Path) -> None:
+    words = (*ENTRY, "status", "--wait", "60")
+    code, said = interrupted_after(words, ["click"], tmp_path, signal.SIGTERM)
+    assert (code, said) == (-signal.SIGTERM, "")
+
+
+def test_a_job_in_the_background_goes_on_ignoring_ctrl_c(tmp_path: Path) -> None:
+    ignoring = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+    script = f"{ignoring}; from swarmnode.early import leave_on_interrupt; leave_on_interrupt()"
+    check = "assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN"
+    subprocess.run([sys.executable, "-c", f"{script}; {check}"], cwd=ROOT, check=True)
