@@ -38,6 +38,8 @@ _SANDBOX_PIDS: Final = 2
 
 _FILTER: Final = "seccomp.bpf"
 _RESERVE_SLACK_BYTES: Final = 1 << 20
+_RESERVE_LEAST_BYTES: Final = 256 << 20
+"""Who reserves so much of a small disk is told that it is full, not that the file is too large."""
 _PROGRAM_PARTS: Final = 16
 """Scratch may hold the task's memory but this part, which a program needs to live: so who fills it
 is told that it is full, and is not killed for it."""
@@ -196,7 +198,8 @@ class Launcher:
         return order + self._bwrap_order(record, folder, has_disk=Limit.DISK_FS in enforced)
 
     def _write_filter(self, record: CrashRecord, folder: JobFolder) -> None:
-        largest = record.spec.disk_bytes + record.given_bytes + _RESERVE_SLACK_BYTES
+        disk_bytes = record.spec.disk_bytes + record.given_bytes
+        largest = max(disk_bytes, _RESERVE_LEAST_BYTES) + _RESERVE_SLACK_BYTES
         program = filter_program(
             os.uname().machine, is_apart=not record.is_container, reserve_max=largest
         )
