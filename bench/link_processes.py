@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,11 @@ from typing import Any, Final
 
 _CPUCLOCK_SCHED: Final = 2
 """Of the clock ids the kernel makes from process ids: user plus system time, to the nanosecond."""
+
+_LOOK_EVERY_S: Final = 0.1
+_BUSY_SHARE: Final = 0.1
+"""Of one core, all processes together: less is keep-alives."""
+_SETTLE_S_MAX: Final = 60.0
 
 
 class Process:
@@ -44,6 +50,10 @@ class Process:
         return int(line.split()[1]) / 1024
 
 
+_RUNNING: Final[list[Process]] = []
+"""Of this bench, now."""
+
+
 @contextmanager
 def spawned(module: str, *arguments: str) -> Iterator[Process]:
     """Run `python -m module arguments` and terminate it afterwards."""
@@ -53,11 +63,34 @@ def spawned(module: str, *arguments: str) -> Iterator[Process]:
         stdout=subprocess.PIPE,
         text=True,
     )
+    process = Process(popen)
+    _RUNNING.append(process)
     try:
-        yield Process(popen)
+        yield process
     finally:
+        _RUNNING.remove(process)
         popen.kill()
         popen.communicate()
+
+
+def settle() -> None:
+    """Return when no process of the bench is at work: what is under way belongs to the last figure.
+
+    Raises TimeoutError after a minute.
+    """
+    until_s = time.monotonic() + _SETTLE_S_MAX
+    before_s = _all_cpu_s()
+    while time.monotonic() < until_s:
+        threading.Event().wait(_LOOK_EVERY_S)
+        now_s = _all_cpu_s()
+        if now_s - before_s < _BUSY_SHARE * _LOOK_EVERY_S:
+            return
+        before_s = now_s
+    raise TimeoutError("a process of the bench did not come to rest")
+
+
+def _all_cpu_s() -> float:
+    return sum(process.cpu_s() for process in _RUNNING)
 
 
 class Worker:
@@ -82,9 +115,10 @@ class Worker:
         return values
 
     def _answer(self, figure: str, size: int) -> Any:  # noqa: ANN401
+        settle()
         self._client.tell(f"{figure} {size}")
         return json.loads(self._client.line())[figure]
 
     def cpu_s(self) -> float:
-        """Of both ends so far."""
+        """Of both ends so far, at rest."""
         return self._client.cpu_s() + self._server.cpu_s()

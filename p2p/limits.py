@@ -180,17 +180,17 @@ STREAM_WINDOW_BYTES: Final = 1024 * 1024
 STREAM_WINDOW_BYTES_MAX: Final = 4 * 1024 * 1024
 """The same once a stream has shown that the path needs it: 400 Mbit/s at 80 ms."""
 
-STREAM_WINDOW_GROWN_BYTES_MAX: Final = 32 * 1024 * 1024
-"""The same out of what the node has room for: 2.5 Gbit/s at 100 ms."""
+STREAM_WINDOW_GROWN_BYTES_MAX: Final = 96 * 1024 * 1024
+"""The same out of what the node has room for: 8 Gbit/s at 100 ms."""
 
 LINK_UNREAD_BYTES_MAX: Final = 16 * 1024 * 1024
 """Received bytes of one connection that nobody has read yet: beyond that its streams are reset."""
 
-NODE_UNREAD_BYTES_MAX: Final = 128 * 1024 * 1024
+NODE_UNREAD_BYTES_MAX: Final = 224 * 1024 * 1024
 """The same for all connections of a node: beyond that whoever holds most is closed."""
 
-NODE_WINDOWS_BYTES_MAX: Final = 96 * 1024 * 1024
-"""Of these, what grown windows may promise: three of the largest, or 24 at 10 Gbit/s and 6 ms."""
+NODE_WINDOWS_BYTES_MAX: Final = 192 * 1024 * 1024
+"""Of these, what grown windows may promise: two of the largest, or 48 at 10 Gbit/s and 6 ms."""
 
 LINK_OUTPUT_BYTES_MAX: Final = 1024 * 1024
 """Bytes queued for one socket: beyond that we stop reading what would make us answer more."""

@@ -55,14 +55,14 @@ class LinkStream:
 
         Raises StreamResetError or LinkClosedError; when cancelled, a part may have been queued.
         """
-        view = memoryview(data)
+        left: bytes | memoryview = data
         await trio.lowlevel.checkpoint_if_cancelled()
-        while view:
+        while left:
             self._raise_failure()
             if not self.link.has_room():
                 await self.link.wait_for_room()
-            elif sent := self.link.core.write(self.stream_id, view):
-                view = view[sent:]
+            elif sent := self.link.core.write(self.stream_id, left):
+                left = memoryview(left)[sent:]
                 if self.link.flush_if_full():
                     await trio.lowlevel.checkpoint()
                 else:
@@ -75,10 +75,12 @@ class LinkStream:
 
         Raises StreamResetError when the stream was reset, LinkClosedError when the link ended.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._chunks:
+            await trio.lowlevel.checkpoint_if_cancelled()
         while not self._chunks:
             self._raise_failure()
             if self._is_ended:
+                await trio.lowlevel.checkpoint_if_cancelled()
                 return b""
             await self._readers.park()
         chunk = self._chunks.popleft()
@@ -142,8 +144,9 @@ class LinkStream:
         self._writers.unpark_all()
 
     def _consumed(self, size: int) -> None:
-        self.link.core.consumed(self.stream_id, size, trio.current_time())
-        self.link.wake_writer()
+        if self.link.core.consumed(self.stream_id, size):
+            self.link.core.grant(self.stream_id, trio.current_time())
+            self.link.wake_writer()
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

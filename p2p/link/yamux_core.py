@@ -1,7 +1,7 @@
 """Yamux, sans-I/O: bytes in, events out; streams written to, bytes to send out.
 
     feed(bytes) -> [Opened | Received | Finished | WasReset | WindowGrew | Ponged | PeerLeft]
-    open_stream, write, finish, reset, consumed, ping, leave -> output, taken by take_output()
+    open_stream, write, finish, reset, consumed, grant, ping, leave -> output, for take_output()
 
 A frame is 12 bytes: version 0, type, flags, stream id, length; a data frame is followed by
 `length` bytes. Receive windows are accounted here: who sends more than it was granted, or
@@ -16,9 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from p2p.errors import StreamLimitError, WireError
-from p2p.limits import (
-    PONGS_WAITING_MAX,
-)
+from p2p.limits import PONGS_WAITING_MAX
 from p2p.link import yamux_events as events
 from p2p.link.config import WINDOW_START_BYTES, YamuxConfig
 from p2p.link.grown import GrownWindows
@@ -35,6 +33,9 @@ DATA_BYTES_MAX: Final = PLAIN_BYTES_MAX - HEADER.size
 
 _GRANT_BYTES: Final = 256 * 1024
 """Windows grow back in such steps: what has been read and not granted yet is idle path."""
+
+_SMALL_BYTES: Final = 4096
+"""Data that costs less to copy than to look at twice: most calls and their answers."""
 
 _STREAM_ID_MAX: Final = 2**32 - 1
 
@@ -258,21 +259,26 @@ class YamuxCore:
         if stream is None or not stream.is_send_open:
             return 0
         size = min(len(data), stream.send_window)
+        stream.send_window -= size
+        if stream_id != self._last_id and 0 < size == len(data) <= _SMALL_BYTES:
+            self._put_data(stream_id, bytes(data))  # most calls: no views, nothing to cut or join
+            return size
         view = memoryview(data)
         if not view.readonly:
             view = memoryview(bytes(view[:size]))
-        stream.send_window -= size
         joined = 0
         if stream_id == self._last_id:
             joined = min(size, DATA_BYTES_MAX - self._last_bytes)
             self._join_last(view[:joined])
         for at in range(joined, size, DATA_BYTES_MAX):
-            piece = view[at : min(at + DATA_BYTES_MAX, size)]
-            self._put(HEADER.pack(0, DATA, 0, stream_id, len(piece)))
-            self._put(piece)
-            self._last_id, self._last_bytes = stream_id, len(piece)
-            self._last_at = len(self._output) - 2
+            self._put_data(stream_id, view[at : min(at + DATA_BYTES_MAX, size)])
         return size
+
+    def _put_data(self, stream_id: int, piece: bytes | memoryview) -> None:
+        size = len(piece)
+        self._last_id, self._last_bytes, self._last_at = stream_id, size, len(self._output)
+        self._output += (HEADER.pack(0, DATA, 0, stream_id, size), piece)
+        self.output_bytes += HEADER.size + size
 
     def _join_last(self, data: memoryview) -> None:
         """Writes to one stream fill its last frame first: the other end wakes up less often."""
@@ -282,24 +288,27 @@ class YamuxCore:
         self._output.append(data)
         self.output_bytes += len(data)
 
-    def consumed(self, stream_id: int, size: int, now_s: float = math.inf) -> None:
-        """`size` received bytes have been read: grant the peer more, half a window at the most.
+    def consumed(self, stream_id: int, size: int) -> bool:
+        """`size` received bytes have been read; True when the peer should be granted more."""
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return False
+        stream.unread -= size
+        self._release(size)
+        window = stream.window
+        free = window - stream.unread - stream.receive_window
+        return stream.is_receive_open and free >= min(window // 2, _GRANT_BYTES)
+
+    def grant(self, stream_id: int, now_s: float = math.inf) -> None:
+        """Let the peer send as much more as has been read of what it sent.
 
         A stream that takes in its window within four round trips (`rtt_s`) is held up by it: the
         window doubles, up to `window_bytes_max` and a quarter of what the connection may hold, and
         beyond that as long as the node has room for a larger promise.
         """
-        stream = self._streams.get(stream_id)
-        if stream is None:
-            return
-        stream.unread -= size
-        self._release(size)
-        if not stream.is_receive_open:
-            return
+        stream = self._streams[stream_id]
         window = stream.window
         free = window - stream.unread - stream.receive_window
-        if free < min(window // 2, _GRANT_BYTES):
-            return
         if (now_s - stream.granted_s) * window < 4 * self.rtt_s * free:
             self._widen(stream)
             free += stream.window - window

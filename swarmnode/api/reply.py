@@ -5,6 +5,7 @@ from contextlib import aclosing
 from typing import TypeVar
 
 import msgspec
+import trio
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -21,14 +22,29 @@ def reply(value: object, status: int = 200) -> Response:
 
 
 class Stream(StreamingResponse):
-    """An answer in pieces, whose source is closed when its reader goes away in the middle."""
+    """An answer in pieces, whose source is closed when its reader goes away in the middle.
+
+    Starlette's own watches its reader through anyio, whose backend is imported by the first answer:
+    the whole node would stand still for it.
+    """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry."""
         pieces = self.body_iterator
         assert isinstance(pieces, AsyncGenerator)
-        async with aclosing(pieces):
-            await super().__call__(scope, receive, send)
+        try:
+            async with aclosing(pieces), trio.open_nursery() as nursery:
+                nursery.start_soon(self._until_gone, receive, nursery.cancel_scope)
+                await self.stream_response(send)
+                nursery.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            if len(group.exceptions) > 1:
+                raise
+            raise group.exceptions[0] from None
+
+    async def _until_gone(self, receive: Receive, scope: trio.CancelScope) -> None:
+        await self.listen_for_disconnect(receive)
+        scope.cancel()
 
 
 async def body_as(kind: type[StructT], request: Request) -> StructT:

@@ -9,6 +9,7 @@ from p2p.errors import WireError
 from p2p.link import yamux_core as y
 from p2p.link import yamux_events as ev
 from p2p.link.yamux_core import YamuxCore
+from tests.yamux_lab import consume
 
 STEPS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 400_000), st.booleans()), max_size=30)
 
@@ -29,7 +30,7 @@ def test_every_byte_arrives_once_and_in_order(steps: list[tuple[int, int, bool]]
                     expected = pattern(event.stream_id, got[event.stream_id], len(event.data))
                     assert event.data == expected
                     got[event.stream_id] += len(event.data)
-                    bob.consumed(event.stream_id, len(event.data))
+                    consume(bob, event.stream_id, len(event.data))
         list(alice.feed(bob.take_output()))
 
     for which, size, flush in steps:
@@ -80,7 +81,7 @@ def test_any_sequence_of_frames_keeps_the_books_balanced(
             header = y.HEADER.pack(0, kind, flags, stream, length)
             for event in core.feed(header + body):
                 if isinstance(event, ev.Received):
-                    core.consumed(event.stream_id, len(event.data))
+                    consume(core, event.stream_id, len(event.data))
         is_refused = False
     for stream in range(1, 8):
         core.reset(stream)

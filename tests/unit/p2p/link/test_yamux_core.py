@@ -8,6 +8,7 @@ from p2p.link import yamux_core as y
 from p2p.link import yamux_events as ev
 from p2p.link.config import WINDOW_START_BYTES, YamuxConfig
 from p2p.link.yamux_core import HEADER, YamuxCore
+from tests.yamux_lab import consume
 
 
 class Pair:
@@ -65,7 +66,7 @@ def test_a_writer_stops_at_the_window_and_goes_on_when_it_grows() -> None:
     assert sent == WINDOW_START_BYTES
     assert pair.alice.write(one, b"more") == 0
     received = sum(len(e.data) for e in pair.to_bob() if isinstance(e, ev.Received))
-    pair.bob.consumed(one, received)
+    consume(pair.bob, one, received)
     assert list(pair.alice.feed(pair.bob.take_output())) == [ev.WindowGrew(one)]
     assert pair.alice.window_of(one) == YamuxConfig().window_bytes
 
@@ -77,9 +78,9 @@ def test_small_reads_grant_nothing_until_half_a_window_is_free() -> None:
     pair.alice.write(one, bytes(WINDOW_START_BYTES))
     pair.to_bob()
     pair.bob.take_output()
-    pair.bob.consumed(one, WINDOW_START_BYTES // 2 - 1)
+    consume(pair.bob, one, WINDOW_START_BYTES // 2 - 1)
     assert pair.bob.output_bytes == 0
-    pair.bob.consumed(one, 1)
+    consume(pair.bob, one, 1)
     assert pair.bob.output_bytes == HEADER.size
 
 
@@ -142,7 +143,7 @@ def test_unread_bytes_of_all_streams_together_are_bounded() -> None:
     pair.alice.write(one, bytes(80))
     pair.alice.write(two, bytes(80))
     assert ev.WasReset(two) in pair.to_bob()
-    pair.bob.consumed(one, 80)
+    consume(pair.bob, one, 80)
     three = pair.alice.open_stream()
     pair.alice.write(three, bytes(80))
     assert ev.Received(three, bytes(80)) in pair.to_bob()

@@ -4,6 +4,8 @@ import http.client
 import json
 import socket
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -140,3 +142,25 @@ async def test_a_port_in_use_is_named(tmp_path: Path) -> None:
         found = pytest.RaisesExc(ApiAddressError, match=f"{where}: Address already in use")
         with trio.fail_after(20), pytest.RaisesGroup(found, flatten_subgroups=True):
             await server.run()
+
+
+def test_an_answer_in_pieces_imports_nothing_while_the_node_runs(tmp_path: Path) -> None:
+    path = tmp_path / "api.sock"
+    program = f"""
+import sys
+from pathlib import Path
+from swarmnode.cli.client import Client
+from tests.api_lab import served_node
+with served_node(Path({str(path)!r})) as served:
+    client = Client(Path({str(path)!r}))
+    client.call("POST", "/api/v1/tasks", {{"run": ["x"]}})
+    before = set(sys.modules)
+    pieces = client.stream("/api/v1/events")
+    next(pieces)
+    pieces.close()
+    print([name for name in sys.modules if name not in before and name.startswith("anyio")])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "[]\n"
