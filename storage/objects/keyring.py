@@ -28,6 +28,9 @@ LEASES_OF: Final = "keyring_leases"
 DIGESTS: Final = "keyring_digests"
 """digest + address -> "": ours by their plaintext."""
 
+RESTORED_AT_ONCE: Final = 512
+"""Rows taken in by one commit: each costs its fsync, and fsyncs are slow."""
+
 PUTS: Final = "puts"
 """lease -> a put that has begun (storage.objects.put_list)."""
 
@@ -92,9 +95,18 @@ class Keyring:
 
     async def restore(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         """Take in rows of `dump`; those that are here stay. Raises StoreFullError."""
-        for key, value in pairs:
-            if self.get(Address(key)) is None:
-                await self.add(Address(key), stored(KeyRow, value, "store.lmdb"))
+        for at in range(0, len(pairs), RESTORED_AT_ONCE):
+            await self._tables.transact(self._restoring(pairs[at : at + RESTORED_AT_ONCE]))
+        if pairs:
+            self.on_change()
+
+    def _restoring(self, pairs: Sequence[tuple[bytes, bytes]]) -> Callable[[WriteView], None]:
+        def write(view: WriteView) -> None:
+            for key, value in pairs:
+                if view.get(self._table, key) is None:
+                    self._put(view, Address(key), stored(KeyRow, value, "store.lmdb"))
+
+        return write
 
     def rows(self) -> list[tuple[Address, KeyRow]]:
         """All objects by address."""
@@ -110,18 +122,17 @@ class Keyring:
 
     async def add(self, address: Address, row: KeyRow) -> None:
         """Durable on return. Raises StoreFullError."""
-
-        def write(view: WriteView) -> None:
-            view.put(self._table, address, encode(row))
-            view.delete(PUTS, row.lease)
-            if self._table == TABLE:
-                view.put(LEASES_OF, row.lease, address)
-                if row.digest:
-                    view.put(DIGESTS, row.digest + address, b"")
-
-        await self._tables.transact(write)
+        await self._tables.transact(lambda view: self._put(view, address, row))
         if row.kind != Kind.KEYRING:
             self.on_change()
+
+    def _put(self, view: WriteView, address: Address, row: KeyRow) -> None:
+        view.put(self._table, address, encode(row))
+        view.delete(PUTS, row.lease)
+        if self._table == TABLE:
+            view.put(LEASES_OF, row.lease, address)
+            if row.digest:
+                view.put(DIGESTS, row.digest + address, b"")
 
     async def remove(self, address: Address) -> bool:
         """Forget an object; False when it was not there. Raises StoreFullError."""
