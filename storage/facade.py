@@ -38,6 +38,8 @@ class Kind(StrEnum):
     INPUT = "input"
     OUTPUT = "output"
     CHECKPOINT = "checkpoint"
+    LOG = "log"
+    """Logs of tasks that have ended, of one or of several."""
     KEYRING = "keyring"
     """The copy of a keyring: it is in no copy itself."""
 

@@ -155,6 +155,9 @@ LOG_HEAD_PAGES: Final = 1024
 LOG_TAIL_PAGES: Final = 1024
 """Kept from the end of each of the two streams: 16 MiB, so 64 MiB per task."""
 
+LOGS_TOGETHER_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Logs of ended tasks that go into the pool as one object: a sweep of small tasks is a few puts."""
+
 LOG_PUSH_BYTES_MAX: Final = 256 * 1024
 """Piece of a log sent to the submitter at once: one body chunk."""
 

@@ -65,7 +65,8 @@ class Node:
         self.market = self._market()
         adverts = settings.adverts(config)
         self.adverts = AdvertPublisher(adverts, self.gossip, self.market.advert)
-        self.estate = EstateService(self.market, self.storage.objects, edges.state, edges.wall_ms)
+        left = (self.market, self.market.logbook, self.storage.objects)
+        self.estate = EstateService(*left, edges.state, edges.wall_ms)
         self.recovery = self._recovery()
         self.people = People(edges.state, edges.wall_ms)
         self.stopped = trio.Event()
@@ -204,6 +205,7 @@ class Node:
             shelf,
             *things,
             self.waits_for_others,
+            self.estate.logs.settled,
             Retrieval(vault, shelf, *things, others.life, wall_ms=edges.wall_ms),
             wall_ms=edges.wall_ms,
         )

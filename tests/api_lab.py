@@ -194,6 +194,9 @@ class FakeEstate:
     def claim(self, address: Address) -> None:
         self.claimed.append(address)
 
+    async def bring_log(self, task: TaskId) -> None:
+        await trio.lowlevel.checkpoint()
+
 
 class FakeNode:
     """A node whose pool is this machine's memory."""

@@ -70,6 +70,10 @@ class EstateFace(Protocol):
         """A task about to be submitted will read it."""
         ...
 
+    async def bring_log(self, task: TaskId) -> None:
+        """Have its log here where another machine of its person had it. StorageError."""
+        ...
+
 
 class NodeFace(Protocol):
     """The node, as far as its owner may steer it through the API."""

@@ -27,6 +27,9 @@ from swarmnode.api.object_views import (
 from swarmnode.api.reply import Stream, body_as, flag, reply
 from swarmnode.api.schema import ReadRequest, Removed, SameRequest
 
+_HIDDEN = (Kind.KEYRING, Kind.LOG)
+"""What a node keeps for itself: `task logs` shows logs."""
+
 
 class ObjectRoutes:
     """Handlers under /api/v1/objects."""
@@ -68,7 +71,7 @@ class ObjectRoutes:
     async def ls(self, request: Request) -> Response:
         """The asker's objects, oldest first; with `?survives=1` what each survives now."""
         await self._node.estate.settled()
-        entries = [one for one in self._entries(request) if one.mark.kind != Kind.KEYRING]
+        entries = [one for one in self._entries(request) if one.mark.kind not in _HIDDEN]
         survives: dict[Address, str] = {}
         if flag(request, "survives"):
             survives = await survivals(self._node.objects, [one.cap.address for one in entries])

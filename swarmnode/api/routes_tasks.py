@@ -140,6 +140,7 @@ class TaskRoutes:
         offset = int(number(request, "offset", 0, 0, 2**53))
         attempt = int(number(request, "attempt", 0, 0, 2**53))
         follow = flag(request, "follow")
+        await self._node.estate.bring_log(task)
         pieces = self._node.market.logs(task, stream, follow=follow, attempt=attempt)
         return Stream(_from(pieces, offset), media_type="application/octet-stream")
 

@@ -1,6 +1,6 @@
 """What is to be taken over and what may go: decided from records alone."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -89,6 +89,22 @@ def unneeded(
             if now_ms >= (until_ms or entry.put_ms + INPUT_UNUSED_MS):
                 found.append(address)
     return found
+
+
+def logs_of_nobody(
+    needed: Collection[bytes], entries: Iterable[ObjectEntry], now_ms: int
+) -> list[Address]:
+    """Objects with the logs of tasks that are all forgotten, or of which there are newer ones.
+
+    A young one may be about to be noted.
+    """
+    return [
+        entry.cap.address
+        for entry in entries
+        if entry.mark.kind == Kind.LOG
+        and entry.cap.address not in needed
+        and now_ms >= entry.put_ms + INPUT_KEPT_MS
+    ]
 
 
 def _used_until(

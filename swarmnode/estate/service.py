@@ -1,28 +1,28 @@
 """Follows the tasks of this node and keeps its people's keyring as they go."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
-from typing import Final, Protocol
+from typing import Final
 
+import msgspec
 import trio
 
-from p2p.wire.codec import Record, encode
+from p2p.wire.codec import encode
 from storage.caps import parse_cap
 from storage.engine.port import Tables, WriteView
-from storage.engine.stored import stored
 from storage.errors import CapabilityError, ManifestError, ObjectUnknownError, StoreFullError
 from storage.facade import Objects
 from storage.ids import Address
-from swarmnode.estate.plan import Heirloom, due, inputs_of, unneeded
+from swarmnode.estate.logs import ESTATES, LogKeeper, Tasks, row_of
+from swarmnode.estate.plan import Heirloom, due, inputs_of, logs_of_nobody, unneeded
 from swarmnode.limits import INPUT_UNUSED_MS
-from swarmnode.market.explain import EventsMissed, TaskEvent, TaskView
+from swarmnode.market.explain import EventsMissed
+from swarmnode.market.logbook import LogBook
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.lifecycle import TASK_ENDS
 from swarmnode.tasks.records import TaskRecord
 
-ESTATES: Final = "estates"
-"""task -> EstateRow."""
 AGAIN_S: Final = 5.0
 """Between two tries to take over what nobody who holds it could be asked for."""
 LOOK_S: Final = 60.0
@@ -33,30 +33,18 @@ SETTLE_S: Final = 2.0
 """Whoever lists or removes objects waits so long for what has just come."""
 
 
-class EstateRow(Record, frozen=True):
-    """What was taken over of a task: it is not done twice, whatever a person removed since."""
-
-    step: int = 0
-    """Newest checkpoint."""
-    has_outputs: bool = False
-    taken_ms: int = 0
-    """When that was taken: it may be taken again."""
-
-
-class Tasks(Protocol):
-    """The part of MarketService that is needed here."""
-
-    def tasks(self) -> Sequence[TaskView]: ...
-
-    def events(self) -> AsyncGenerator[TaskEvent, None]: ...
-
-
 class EstateService:
     """Takes over what providers put in our name; frees what tasks need no more."""
 
     def __init__(
-        self, market: Tasks, objects: Objects, tables: Tables, wall_ms: Callable[[], int]
+        self,
+        market: Tasks,
+        logbook: LogBook,
+        objects: Objects,
+        tables: Tables,
+        wall_ms: Callable[[], int],
     ) -> None:
+        self.logs = LogKeeper(market, logbook, objects, tables)
         self._market, self._objects = market, objects
         self._tables, self._wall_ms = tables, wall_ms
         self._claims: dict[Address, int] = {}
@@ -67,6 +55,7 @@ class EstateService:
         """Follow until cancelled."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self._follow)
+            await nursery.start(self.logs.run)
             task_status.started()
             await self._forget_rows()
             while True:
@@ -91,6 +80,10 @@ class EstateService:
         self._claims = {one: until for one, until in self._claims.items() if until > now_ms}
         self._claims[address] = now_ms + INPUT_UNUSED_MS
 
+    async def bring_log(self, task: TaskId) -> None:
+        """Have a task's log here, where another machine of its person had it. StorageError."""
+        await self.logs.bring(task)
+
     # -- inside
 
     async def _follow(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -103,22 +96,22 @@ class EstateService:
     async def _take_over(self) -> bool:
         """Whether nothing is left to be tried again."""
         is_whole = True
-        for record, row, wanted in self._wanted():
+        for record, wanted in self._wanted():
             if await self._adopt_all(wanted):
-                await self._note(record, row)
+                await self._note(record)
             else:
                 is_whole = False
         return is_whole
 
-    def _wanted(self) -> list[tuple[TaskRecord, EstateRow, list[Heirloom]]]:
+    def _wanted(self) -> list[tuple[TaskRecord, list[Heirloom]]]:
         found = []
         for view in self._market.tasks():
             record = view.record
             if record.checkpoint is None and record.outcome is None:
                 continue
-            row = self._row(record.task)
+            row = row_of(self._tables, record.task)
             if wanted := due(record, row.taken_ms, has_outputs=row.has_outputs):
-                found.append((record, row, wanted))
+                found.append((record, wanted))
         return found
 
     async def _adopt_all(self, wanted: Sequence[Heirloom]) -> bool:
@@ -144,15 +137,19 @@ class EstateService:
             return True
         return True
 
-    async def _note(self, record: TaskRecord, row: EstateRow) -> None:
-        newest = record.checkpoint
-        step, taken_ms = (
-            (row.step, row.taken_ms) if newest is None else (newest.step, newest.taken_ms)
-        )
+    async def _note(self, record: TaskRecord) -> None:
+        newest, key = record.checkpoint, record.task.encode()
         has_ended = record.state in TASK_ENDS and record.outcome is not None
-        made = encode(EstateRow(step, has_ended or row.has_outputs, taken_ms))
+
+        def write(view: WriteView) -> None:
+            row = row_of(view, record.task)
+            if newest is not None:
+                row = msgspec.structs.replace(row, step=newest.step, taken_ms=newest.taken_ms)
+            row = msgspec.structs.replace(row, has_outputs=has_ended or row.has_outputs)
+            view.put(ESTATES, key, encode(row))
+
         with suppress(StoreFullError):  # it is taken over once more, which changes nothing
-            await self._tables.transact(lambda view: view.put(ESTATES, record.task.encode(), made))
+            await self._tables.transact(write)
 
     async def _free(self) -> None:
         for address in self._unneeded():
@@ -166,9 +163,12 @@ class EstateService:
         for task, record in records.items():
             if task not in self._inputs:
                 self._inputs[task] = inputs_of(record)
-        return unneeded(
-            records, self._inputs, self._objects.entries(), self._wall_ms(), self._claims
-        )
+        entries, now_ms = self._objects.entries(), self._wall_ms()
+        needed = {row_of(self._tables, task).log_at for task in records}
+        return [
+            *unneeded(records, self._inputs, entries, now_ms, self._claims),
+            *logs_of_nobody(needed, entries, now_ms),
+        ]
 
     async def _forget_rows(self) -> None:
         """Of tasks that are forgotten: once, at the start."""
@@ -185,10 +185,6 @@ class EstateService:
         if gone:
             with suppress(StoreFullError):
                 await self._tables.free(write)
-
-    def _row(self, task: TaskId) -> EstateRow:
-        data = self._tables.get(ESTATES, task.encode())
-        return EstateRow() if data is None else stored(EstateRow, data, "state.lmdb")
 
 
 def _leaves_something(event: TaskChanged) -> bool:

@@ -96,7 +96,7 @@ class BuyerService:
         self._rpc, self._members, self._adverts = rpc, members, adverts
         self._tables, self._entropy, self._wall_ms = tables, entropy, wall_ms
         self._driver = Driver(self._core, Performer(self._send, self._notify, self._persist))
-        self._logbook = LogBook(tables)
+        self.logbook = self._logbook = LogBook(tables)
         keeping = (rpc, signer, network, self._core, self._logbook)
         self._keeper = KeeperService(*keeping, self._post_begun)
         self._feed = EventFeed()

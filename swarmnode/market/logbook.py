@@ -6,7 +6,7 @@
 A provider pushes from the offset that we have; whatever comes twice or too early changes nothing.
 """
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from typing import Final
 
 import trio
@@ -21,6 +21,8 @@ from swarmnode.tasks.store import LOG_PAGES, LOG_STREAMS, task_key
 
 STREAMS: Final = ("stdout", "stderr")
 _DELETED_PER_COMMIT: Final = 512
+_READ_AT_ONCE: Final = 16
+_WRITTEN_AT_ONCE: Final = 64
 
 
 class StreamRecord(Record, frozen=True):
@@ -129,6 +131,42 @@ class LogBook:
                     return attempt, at - base, piece
         return 0, 0, b""
 
+    def length(self, task: TaskId) -> int:
+        """Bytes of both streams, also of those not kept any more."""
+        return sum(self._stream(self._tables, task, stream).length for stream in STREAMS)
+
+    def streams(self, task: TaskId) -> tuple[StreamRecord, ...]:
+        """How far each of STREAMS is kept, in that order."""
+        return tuple(self._stream(self._tables, task, stream) for stream in STREAMS)
+
+    def pages(self, task: TaskId) -> Iterator[tuple[bytes, bytes]]:
+        """What is kept, as `take_back` wants it."""
+        after: bytes | None = None
+        while some := self._tables.scan(
+            LOG_PAGES, task_key(task), after=after, limit=_READ_AT_ONCE
+        ):
+            yield from ((key[len(task_key(task)) :], page) for key, page in some)
+            after = some[-1][0]
+
+    async def take_back(
+        self, task: TaskId, streams: Sequence[StreamRecord], pages: Sequence[tuple[bytes, bytes]]
+    ) -> None:
+        """Keep what another machine had kept of a task, unless there is something of it here.
+
+        Raises StoreFullError; then, as after a crash, it may be said again.
+        """
+        if self.length(task) or len(streams) != len(STREAMS):
+            return
+        for at in range(0, len(pages), _WRITTEN_AT_ONCE):
+            await self._tables.transact(_putting(task, pages[at : at + _WRITTEN_AT_ONCE]))
+
+        def end(view: WriteView) -> None:
+            for stream, record in zip(STREAMS, streams, strict=True):
+                if view.get(LOG_STREAMS, _stream_key(task, stream)) is None:
+                    view.put(LOG_STREAMS, _stream_key(task, stream), encode(record))
+
+        await self._tables.transact(end)
+
     def tasks(self) -> list[TaskId]:
         """Every task of which something is kept."""
         found: dict[TaskId, None] = {}
@@ -202,6 +240,14 @@ class LogBook:
     def _stream(self, view: "Tables | WriteView", task: TaskId, stream: str) -> StreamRecord:
         raw = view.get(LOG_STREAMS, _stream_key(task, stream))
         return StreamRecord() if raw is None else stored(StreamRecord, raw, "state.lmdb")
+
+
+def _putting(task: TaskId, pages: Sequence[tuple[bytes, bytes]]) -> Callable[[WriteView], None]:
+    def apply(view: WriteView) -> None:
+        for place, page in pages:
+            view.put(LOG_PAGES, task_key(task) + place, page)
+
+    return apply
 
 
 def _stream_key(task: TaskId, stream: str) -> bytes:

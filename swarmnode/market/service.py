@@ -15,6 +15,7 @@ from swarmnode.market.auction_book import RightOf, no_right
 from swarmnode.market.buyer import Adverts, BuyerService, Members
 from swarmnode.market.config import MarketConfig
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
+from swarmnode.market.logbook import LogBook
 from swarmnode.market.seller import SellerMemory, SellerService
 from swarmnode.market.seller_view import SellerStats
 from swarmnode.resources.advert import ResourceAdvert
@@ -130,6 +131,11 @@ class MarketService:
         Of all attempts, or of one. Raises TaskUnknownError, ValueError for another stream.
         """
         return self._buyer.logs(task, stream, follow=follow, attempt=attempt)
+
+    @property
+    def logbook(self) -> LogBook:
+        """Where they lie, for who keeps them in the pool."""
+        return self._buyer.logbook
 
     def events(self) -> AsyncGenerator[TaskEvent, None]:
         """What happens to tasks from now on; EventsMissed where a slow reader has a gap.

@@ -17,7 +17,7 @@ from storage.facade import Objects
 from storage.objects.keyring import Keyring
 from swarmnode.edges import Vault
 from swarmnode.errors import SnapshotError
-from swarmnode.estate.service import ESTATES
+from swarmnode.estate.logs import ESTATES
 from swarmnode.people.book import TABLE as PEOPLE
 from swarmnode.recovery.copies import Copies, Pointer, taken_over
 from swarmnode.recovery.others import Life
@@ -149,7 +149,7 @@ class Retrieval:
         return snapshot, tasks_in(snapshot)
 
     async def _restore(self, snapshot: Snapshot, tasks: Sequence[TaskRecord]) -> None:
-        await self._keyring.restore(snapshot.objects)
+        """Objects last: what belongs to a task that is not known is freed."""
 
         def write(view: WriteView) -> None:
             for row in snapshot.rows:
@@ -158,6 +158,6 @@ class Retrieval:
 
         await self._tables.transact(write)
         await self._market.take_up(tasks)
+        await self._keyring.restore(snapshot.objects)
         lab, network = self._seeds
         self._seeds = (lab or snapshot.lab_seed, network or snapshot.network_seed)
-        log.info("%d objects and %d tasks are back", len(snapshot.objects), len(tasks))

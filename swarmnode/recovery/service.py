@@ -4,7 +4,7 @@ a put, task or checkpoint -> a moment of rest -> snapshot put -> its place under
 """
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from typing import Final, Protocol
 
@@ -18,7 +18,7 @@ from storage.facade import Kind, Mark, Objects, ReadCap
 from storage.objects.keyring import Keyring
 from swarmnode.edges import Vault
 from swarmnode.errors import SnapshotError
-from swarmnode.estate.service import ESTATES
+from swarmnode.estate.logs import ESTATES
 from swarmnode.market.explain import EventsMissed, TaskEvent
 from swarmnode.people.book import TABLE as PEOPLE
 from swarmnode.recovery.copies import Pointer, Taken, check_room, taken_from, with_copy
@@ -63,13 +63,16 @@ class RecoveryService:
         tables: Tables,
         me: PeerId,
         waits_for_others: Callable[[], bool],
+        settled: Callable[[], Awaitable[None]],
         retrieval: Retrieval,
         *,
         wall_ms: Callable[[], int],
     ) -> None:
+        """`settled` returns once what tasks have left is on the keyring, or cannot be."""
         self._vault, self._shelf, self._objects, self._me = vault, shelf, objects, me
         self._keyring, self._market, self._tables = keyring, market, tables
         self._waits_for_others, self._retrieval = waits_for_others, retrieval
+        self._settled = settled
         self._wall_ms = wall_ms
         self._news = trio.Event()
         self._trouble = ""
@@ -123,6 +126,7 @@ class RecoveryService:
         """Whether the pool has what we have now."""
         if self._waits_for_others():
             return False
+        await self._settled()
         try:
             copies = await self._shelf.read()
             check_room(copies, self._me)

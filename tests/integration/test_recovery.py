@@ -71,7 +71,7 @@ def test_a_submitter_s_home_is_deleted_and_everything_is_read_back(tmp_path: Pat
         assert len(phrase.split()) == 24
         kept = put(gone, b"a year of work" * 1000, "thesis")
         spec = {
-            "run": ["sh", "-c", "echo result >out.txt"],
+            "run": ["sh", "-c", "echo result >out.txt; echo printed"],
             "outputs": ["out.txt"],
             "require": [friend.peer],
         }
@@ -98,6 +98,8 @@ def test_a_submitter_s_home_is_deleted_and_everything_is_read_back(tmp_path: Pat
             found = client.get(f"/api/v1/tasks/{task}")
             assert found["state"] == "done"
             assert text_of(client, found["outputs"][0]["cap"]) == b"result\n"
+            path = f"/api/v1/tasks/{task}/logs?stream=stdout"
+            assert b"".join(client.stream(path)) == b"printed\n"
             rows = client.get("/api/v1/objects")
             assert {one["name"] for one in rows} == {"thesis", f"output/{task}/out.txt"}
             removed = client.call("DELETE", f"/api/v1/objects/{kept['address']}")

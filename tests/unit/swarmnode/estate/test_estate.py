@@ -6,7 +6,7 @@ import trio
 from storage.caps import parse_cap
 from storage.engine.port import ReadView
 from storage.facade import Kind
-from swarmnode.estate.service import ESTATES
+from swarmnode.estate.logs import ESTATES
 from swarmnode.node import Node
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
@@ -35,7 +35,11 @@ async def ready(world: World) -> Node:
 
 
 def kinds(node: Node) -> list[tuple[str, str]]:
-    return [(one.mark.kind, one.name.split("/")[0]) for one in node.objects.entries()]
+    return [
+        (one.mark.kind, one.name.split("/")[0])
+        for one in node.objects.entries()
+        if one.mark.kind != Kind.LOG
+    ]
 
 
 async def ended(node: Node, task: TaskId, within_s: float = 300) -> TaskState:
@@ -68,7 +72,8 @@ async def test_outputs_are_the_submitters_and_outlive_the_machine_that_made_them
         with trio.fail_after(60):
             data = b"".join([part async for part in node.objects.get(cap)])
         assert data == b'{"total": 28}'
-        assert await node.storage.objects.renew() == 1
+        await node.estate.logs.settled()
+        assert await node.storage.objects.renew() == len(node.objects.entries()) == 2
         assert await node.objects.forget(cap.address)
         assert not await node.objects.forget(cap.address)
 
@@ -119,7 +124,9 @@ async def test_what_a_person_removed_does_not_come_back_with_a_restart() -> None
     async with world.running():
         node = await ready(world)
         await ended(node, await node.market.submit(training(world, "m1", 7)))
-        assert await node.objects.forget(node.objects.entries()[0].cap.address)
+        await node.estate.logs.settled()
+        for one in node.objects.entries():
+            assert await node.objects.forget(one.cap.address)
         await world.kill("m0")
         node = await world.start("m0")
         await trio.sleep(30)
@@ -133,7 +140,7 @@ async def test_what_a_crash_kept_from_the_keyring_is_taken_over_at_the_next_star
         node = await ready(world)
         task = await node.market.submit(training(world, "m1", 7))
         await ended(node, task)
-        row = node.objects.entries()[0]
+        row = next(one for one in node.objects.entries() if one.mark.kind == Kind.OUTPUT)
         tables = world["m0"].store  # as if the node had ended before it was written
         await tables.transact(lambda view: view.delete("keyring", row.cap.address))
         await tables.transact(lambda view: view.delete("keyring_leases", _lease_of(view)))
@@ -164,3 +171,29 @@ async def test_a_cancelled_task_leaves_nothing_at_its_provider() -> None:
 def _step(node: Node, task: TaskId) -> int:
     made = node.market.task(task).record.checkpoint
     return 0 if made is None else made.step
+
+
+@simulated
+async def test_logs_of_tasks_that_end_together_are_one_object_and_go_with_the_last_of_them() -> (
+    None
+):
+    world = World(9, NAMES, settings=SETTINGS)
+    async with world.running():
+        node = await ready(world)
+        spec = TaskSpec(run=("echo", "hello"), shape=SHAPE)
+        tasks = [await node.market.submit(spec) for _ in range(8)]
+        for task in tasks:
+            assert await ended(node, task) is TaskState.DONE
+        await node.estate.logs.settled()
+        assert 1 <= len(logs_of(node)) <= 4
+        for task in tasks[1:]:
+            await node.market.forget(task)
+        await trio.sleep(700)
+        last = logs_of(node)
+        assert len(last) == 1
+        await node.market.forget(tasks[0])
+        await until(lambda: not logs_of(node), within_s=120)
+
+
+def logs_of(node: Node) -> list[str]:
+    return [one.name for one in node.objects.entries() if one.mark.kind == Kind.LOG]

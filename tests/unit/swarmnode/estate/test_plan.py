@@ -5,7 +5,7 @@ from typing import Any
 from storage.caps import text_of_cap
 from storage.facade import Kind, Mark, ObjectEntry, ReadCap
 from storage.ids import Address, ObjectKey
-from swarmnode.estate.plan import due, files_until_ms, inputs_of, unneeded
+from swarmnode.estate.plan import due, files_until_ms, inputs_of, logs_of_nobody, unneeded
 from swarmnode.limits import INPUT_KEPT_MS, INPUT_UNUSED_MS, TASK_FILES_KEPT_MS
 from swarmnode.tasks.checkpoint import Checkpoint, OlderStep, StoredFile
 from swarmnode.tasks.ids import TaskId
@@ -107,3 +107,10 @@ def test_what_a_person_put_and_what_a_task_gave_back_never_goes_by_itself() -> N
 
 def test_an_input_that_is_no_capability_is_the_tasks_affair() -> None:
     assert inputs_of(record(spec=TaskSpec(("true",), inputs=(("x", "nonsense"),)))) == frozenset()
+
+
+def test_logs_go_when_no_task_has_its_own_in_them_any_more() -> None:
+    entries = [entry(1, "log/a", Kind.LOG), entry(2, "log/b", Kind.LOG), entry(3, "x", Kind.NONE)]
+    needed = {cap(1).address}
+    assert logs_of_nobody(needed, entries, INPUT_KEPT_MS) == [cap(2).address]
+    assert logs_of_nobody(needed, entries, INPUT_KEPT_MS - 1) == [], "about to be noted"

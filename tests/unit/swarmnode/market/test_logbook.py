@@ -160,3 +160,23 @@ async def test_logs_of_a_forgotten_task_go_on_a_full_disk_too() -> None:
     await book.forget(TASK)
     assert book.tasks() == []
     assert not tables.scan(LOG_PAGES)
+
+
+@simulated
+async def test_a_log_comes_whole_to_another_machine_and_replaces_none() -> None:
+    book, tables = LogBook(MemoryTables()), MemoryTables()
+    other = LogBook(tables)
+    data = bytes(range(256)) * 5000
+    await push_all(book, b"lost attempt ")
+    await push_all(book, data, fence=2)
+    await book.take(TASK, 2, "stderr", 0, b"oh")
+    assert book.length(TASK) == 13 + len(data) + 2
+    await other.take_back(TASK, book.streams(TASK), list(book.pages(TASK)))
+    tables.crash()
+    other = LogBook(tables)
+    assert await kept(other) == b"lost attempt " + data
+    assert await kept(other, stream="stderr") == b"oh"
+    assert other.reach(TASK, "stdout") == (2, len(data))
+    await other.take(TASK, 2, "stdout", len(data), b"!")
+    await other.take_back(TASK, book.streams(TASK), list(book.pages(TASK)))
+    assert (await kept(other))[-1:] == b"!"

@@ -13,6 +13,7 @@ from p2p.ids import PeerId
 from storage.caps import text_of_cap
 from storage.facade import Kind, ReadCap
 from storage.ids import Address, ObjectKey
+from swarmnode.estate.logs import row_of
 from swarmnode.node import Node
 from swarmnode.recovery.copies import Copies, Pointer, with_copy
 from swarmnode.recovery.shelf import NAME, Shelf
@@ -66,7 +67,8 @@ async def put(node: Node, text: str) -> None:
 
 
 def things(node: Node) -> set[str]:
-    return {one.name for one in node.objects.entries() if one.mark.kind != Kind.KEYRING}
+    hidden = (Kind.KEYRING, Kind.LOG)
+    return {one.name for one in node.objects.entries() if one.mark.kind not in hidden}
 
 
 def copies_held(node: Node) -> int:
@@ -248,3 +250,26 @@ async def test_the_single_copy_that_an_older_node_left_is_brought_back() -> None
         await names.write(NAME, value, expected=known.sequence, fence=0)
         await world.power_cut("laptop")
         assert things(await recover(world)) == {"of laptop"}
+
+
+@simulated
+async def test_the_log_of_a_task_that_had_ended_comes_back_with_its_person() -> None:
+    async with machines() as world:
+        laptop = world["laptop"].up
+        spec = TaskSpec(run=("echo", "hello"), shape=Shape(cpu_millis=100))
+        tasks = [await laptop.market.submit(spec) for _ in range(3)]
+        for task in tasks:
+            with trio.fail_after(120):
+                await laptop.market.wait(task)
+        await is_copied(laptop)
+        await world.power_cut("laptop")
+        world.lose_disk("laptop")
+        blank = await recover(world)
+        for task in tasks:
+            await blank.estate.bring_log(task)
+            pieces = blank.market.logs(task, "stdout", follow=False)
+            assert b"".join([piece async for piece in pieces]) == b"hello\n"
+        await is_copied(blank)
+        row = row_of(blank.edges.state, tasks[0])
+        assert row.log_bytes == 6
+        assert any(one.cap.address == row.log_at for one in blank.objects.entries())

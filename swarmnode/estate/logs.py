@@ -1,0 +1,170 @@
+"""Logs of tasks that have ended, in the pool: they outlive the machine that had them.
+
+a task ends -> a moment of rest -> its log put, with those of others that ended meanwhile -> noted
+a log is asked for that is not here -> the object that holds it is read -> kept here again
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Final, Protocol
+
+import msgspec
+import trio
+
+from p2p.wire.codec import Record, encode
+from storage.engine.port import ReadView, Tables, WriteView
+from storage.engine.stored import stored
+from storage.errors import StorageError
+from storage.facade import Kind, Mark, ObjectEntry, Objects
+from storage.ids import Address
+from swarmnode.estate.log_bundle import pack_logs, unpack_log
+from swarmnode.limits import LOGS_TOGETHER_BYTES_MAX
+from swarmnode.market.explain import EventsMissed, TaskEvent, TaskView
+from swarmnode.market.logbook import LogBook
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.lifecycle import TASK_ENDS
+from swarmnode.tasks.records import TaskRecord
+
+ESTATES: Final = "estates"
+"""task -> EstateRow."""
+REST_S: Final = 1.0
+"""After a task's end: its last lines may be on their way, and others end with it."""
+LOOK_S: Final = 60.0
+"""How often it is looked whether a log has grown after its task's end."""
+AGAIN_S: Final = 10.0
+"""After the pool could not take one."""
+SETTLE_S: Final = 4.0
+"""A copy of the keyring waits so long for logs to be in it."""
+
+
+class EstateRow(Record, frozen=True):
+    """What was taken over of a task: it is not done twice, whatever a person removed since."""
+
+    step: int = 0
+    """Newest checkpoint."""
+    has_outputs: bool = False
+    taken_ms: int = 0
+    """When that was taken: it may be taken again."""
+    log_bytes: int = 0
+    """How long its log was when it was put into the pool; 0: it was not."""
+    log_at: bytes = b""
+    """The address of the object that it is in."""
+
+
+class Tasks(Protocol):
+    """The part of MarketService that is needed here."""
+
+    def tasks(self) -> Sequence[TaskView]: ...
+
+    def events(self) -> AsyncGenerator[TaskEvent, None]: ...
+
+
+class LogKeeper:
+    """Puts logs into the pool, and has them back where they are missing."""
+
+    def __init__(self, market: Tasks, logbook: LogBook, objects: Objects, tables: Tables) -> None:
+        self._market, self._logbook = market, logbook
+        self._objects, self._tables = objects, tables
+        self._news, self._turn = trio.Event(), trio.Event()
+        self._has_failed = False
+        """The pool could not take a log at the last try."""
+        self._bringing = trio.Lock()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Put what ends until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._follow)
+            task_status.started()
+            while True:
+                self._news = trio.Event()
+                self._has_failed = not await self._keep_all()
+                self._turn.set()
+                self._turn = trio.Event()
+                with trio.move_on_after(AGAIN_S if self._has_failed else LOOK_S):
+                    await self._news.wait()
+                await trio.sleep(REST_S)
+
+    async def settled(self) -> None:
+        """Return once the logs of all that have ended are in the pool, or cannot be for now."""
+        with trio.move_on_after(SETTLE_S):
+            while not self._has_failed and self._unkept():
+                self._news.set()
+                await self._turn.wait()
+
+    async def bring(self, task: TaskId) -> None:
+        """Have the log of a task here that another machine of its person had. StorageError."""
+        async with self._bringing:
+            row = row_of(self._tables, task)
+            entry = self._entry(row.log_at)
+            if entry is None or self._logbook.length(task):
+                return
+            data = b"".join([piece async for piece in self._objects.get(entry.cap)])
+            found = unpack_log(data, task)
+            if found is not None:
+                await self._logbook.take_back(task, *found)
+
+    # -- inside
+
+    async def _follow(self) -> None:
+        async with aclosing(self._market.events()) as events:
+            async for event in events:
+                if isinstance(event, EventsMissed) or event.state in TASK_ENDS:
+                    self._news.set()
+
+    async def _keep_all(self) -> bool:
+        """Whether nothing is left to be tried again."""
+        while some := self._next_few():
+            try:
+                await self._keep(some)
+            except StorageError:  # the pool is not known, too small or full: later
+                return False
+        return True
+
+    async def _keep(self, some: Sequence[tuple[TaskRecord, int]]) -> None:
+        """Put their logs as one object and note where. Raises StorageError."""
+        tasks = [record.task for record, _ in some]
+        mark = Mark(Kind.LOG, tasks[0] if len(tasks) == 1 else "", some[0][0].person)
+        name = f"log/{tasks[0]}" + (f" and {len(tasks) - 1} more" if len(tasks) > 1 else "")
+        receipt = await self._objects.put(pack_logs(self._logbook, tasks), name=name, mark=mark)
+        address = receipt.cap.address
+
+        def note(view: WriteView) -> None:
+            for record, length in some:
+                row = row_of(view, record.task)
+                row = msgspec.structs.replace(row, log_bytes=length, log_at=address)
+                view.put(ESTATES, record.task.encode(), encode(row))
+
+        await self._tables.transact(note)
+
+    def _next_few(self) -> list[tuple[TaskRecord, int]]:
+        """Tasks of one person whose logs go together, and how long those are."""
+        few: list[tuple[TaskRecord, int]] = []
+        total = 0
+        for record, length in self._unkept():
+            total += length
+            if few and (record.person != few[0][0].person or total > LOGS_TOGETHER_BYTES_MAX):
+                total -= length
+            else:
+                few.append((record, length))
+        return few
+
+    def _unkept(self) -> list[tuple[TaskRecord, int]]:
+        found = []
+        for view in self._market.tasks():
+            if view.has_ended:
+                length = self._logbook.length(view.task)
+                if length > row_of(self._tables, view.task).log_bytes:
+                    found.append((view.record, length))
+        return found
+
+    def _entry(self, address: bytes) -> ObjectEntry | None:
+        if not address:
+            return None
+        wanted = Address(address)
+        return next((one for one in self._objects.entries() if one.cap.address == wanted), None)
+
+
+def row_of(view: ReadView, task: TaskId) -> EstateRow:
+    """What is known of one task."""
+    data = view.get(ESTATES, task.encode())
+    return EstateRow() if data is None else stored(EstateRow, data, "state.lmdb")
