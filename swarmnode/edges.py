@@ -11,7 +11,7 @@ from p2p.host.admit_book import AdmissionBook
 from p2p.host.port import Host, Index
 from p2p.identity.papers import Papers
 from p2p.identity.proofs import Proofs
-from p2p.ids import LabId, MemberId, NetworkId
+from p2p.ids import LabId, MemberId, NetworkId, PeerId
 from p2p.wire.envelope import Signer
 from p2p.workers import Workers
 from storage.engine.port import Tables
@@ -26,6 +26,19 @@ class Vault(Protocol):
     @property
     def seed(self) -> bytes:
         """Of the person's key; empty when it is on another machine of theirs."""
+        ...
+
+    @property
+    def person(self) -> PeerId:
+        """The id of the person's key."""
+        ...
+
+    def seal(self, text: bytes) -> bytes:
+        """For the person alone, also where their key is not. Raises SnapshotError."""
+        ...
+
+    def unseal(self, sealed: bytes) -> bytes:
+        """What was sealed for the person whose key is here. Raises SnapshotError."""
         ...
 
     def is_recovering(self) -> bool:

@@ -30,7 +30,9 @@ from swarmnode.market.service import MarketService
 from swarmnode.memory.service import MemoryService
 from swarmnode.peer_cache import TablePeerCache
 from swarmnode.people.book import People
+from swarmnode.recovery.finding import Finder
 from swarmnode.recovery.others import Others
+from swarmnode.recovery.place import LineOfList, NameOfItsOwn
 from swarmnode.recovery.retrieval import Retrieval
 from swarmnode.recovery.service import RecoveryService
 from swarmnode.recovery.shelf import Shelf
@@ -192,23 +194,36 @@ class Node:
         return not any(member.peer != view.me for member in view.alive())
 
     def _recovery(self) -> RecoveryService | None:
-        """Where the key of this machine's person lies."""
+        """What a machine of a person keeps of itself in the pool, and brings back from there."""
         edges, vault = self.edges, self.edges.vault
-        if vault is None or not vault.seed:
+        if vault is None:
             return None
-        names = self.storage.names.person(edges.signer.from_seed(vault.seed))
-        shelf, objects = Shelf(names, vault.seed, edges.entropy), self.storage.objects
+        names, me, objects = self.storage.names, edges.host.peer_id, self.storage.objects
+        things = (objects, objects.keyring, self.market, edges.state, me)
+        rest = (*things, self.waits_for_others, self.estate.logs.settled)
+        if not vault.seed:
+            apart = NameOfItsOwn(names.machine(), names.of(vault.person), me, vault.seal)
+            return RecoveryService(vault, apart, *rest, wall_ms=edges.wall_ms)
+        persons = names.person(edges.signer.from_seed(vault.seed))
+        shelf = Shelf(persons, vault.seed, edges.entropy)
         others = Others(self.membership, self.echo.ping, self.storage.arrival.is_settled)
-        things = (objects, objects.keyring, self.market, edges.state, edges.host.peer_id)
+        finder = Finder(shelf, names.of, vault.unseal, self._siblings, others.life, me)
         return RecoveryService(
             vault,
-            shelf,
-            *things,
-            self.waits_for_others,
-            self.estate.logs.settled,
-            Retrieval(vault, shelf, *things, others.life, wall_ms=edges.wall_ms),
+            LineOfList(shelf, me, self._siblings),
+            *rest,
+            finder=finder,
+            retrieval=Retrieval(vault, shelf, *things, finder, persons, wall_ms=edges.wall_ms),
             wall_ms=edges.wall_ms,
         )
+
+    def _siblings(self) -> list[PeerId]:
+        """Other machines of this machine's owner that others know of."""
+        owner, me, book = self.identity.member, self.edges.host.peer_id, self.register.book
+        found = [one.peer for one in self.membership.view().members if one.member == owner]
+        found += [peer for peer, who in book.everybody().items() if who.member == owner]
+        found += self.register.register.uses.machines_of(owner)
+        return [peer for peer in dict.fromkeys(found) if peer != me]
 
     def _right_of(self, task: TaskId, provider: PeerId, expires_ms: int) -> Right:
         """That machine may put what this task of ours leaves in our name."""

@@ -87,7 +87,7 @@ def build_edges(config: Config, home: Home, shares: Shares) -> Real:
         proofs=TokenProofs(admission),
         papers=HomePapers(home, admission),
         boot_s=boot_s,
-        vault=HomeVault(home),
+        vault=HomeVault(home, admission.me.member, admission.me.lab, membership.anchor.root),
     )
     return Real(edges, _identity(admission.me, config), membership.addresses)
 

@@ -30,6 +30,7 @@ from swarmnode.api.schema import API_VERSION, ComputeStatus, PeerLine, Status, S
 from swarmnode.config import Config
 from swarmnode.edges import Edges, Identity
 from swarmnode.market.service import MarketService
+from swarmnode.recovery.finding import notes_of
 from swarmnode.recovery.service import RecoveryService
 from swarmnode.resources.advert import ResourceAdvert
 
@@ -142,7 +143,15 @@ class StatusReader:
             compute=self._compute(),
             counters=self._counters(),
             valid_until_ms=0 if node.edges.papers is None else node.edges.papers.me.expires_ms,
+            notes=self._notes(),
         )
+
+    def _notes(self) -> tuple[str, ...]:
+        node = self.node
+        if node.recovery is None:
+            return ()
+        names = {member.peer: member.name for member in node.membership.view().members}
+        return notes_of(node.recovery.waiting, names)
 
     def _warnings(self) -> tuple[str, ...]:
         node, out = self.node, self.node.register.out()

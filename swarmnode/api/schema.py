@@ -142,6 +142,8 @@ class Status(msgspec.Struct, frozen=True):
     counters: dict[str, int]
     valid_until_ms: int = 0
     """When this machine's membership ends, unless it is renewed before."""
+    notes: tuple[str, ...] = ()
+    """What its owner should know and is no fault."""
 
 
 class Receipt(msgspec.Struct, frozen=True):

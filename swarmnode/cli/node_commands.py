@@ -31,12 +31,7 @@ def status(check: bool, wait_s: float, fmt: str) -> int:
 
 
 def _print_status(found: dict[str, Any]) -> None:
-    state = str(found["state"])
-    click.echo(paint(f"{state}", STATE_COLOURS.get(state, "red")))
-    for warning in found["warnings"]:
-        click.echo(paint(f"  ! {warning}", "yellow"))
-    for failure in found["join_failures"]:
-        click.echo(f"    {printable(failure)}")
+    _print_health(found)
     storage, compute = found["storage"], found["compute"]
     lent = f"{compute['cpu_free_millis'] / 1000:g} of {compute['cpu_millis'] / 1000:g} cores free"
     lent += f", {human_bytes(compute['memory_free_bytes'])} memory free"
@@ -69,6 +64,17 @@ def _print_status(found: dict[str, Any]) -> None:
         limits.setdefault(why, []).append(limit)
     for why, names in limits.items():
         click.echo(f"not enforced here: {', '.join(names)}: {why}")
+
+
+def _print_health(found: dict[str, Any]) -> None:
+    state = str(found["state"])
+    click.echo(paint(f"{state}", STATE_COLOURS.get(state, "red")))
+    for warning in found["warnings"]:
+        click.echo(paint(f"  ! {warning}", "yellow"))
+    for note in found.get("notes", ()):
+        click.echo(f"  - {printable(note)}")
+    for failure in found["join_failures"]:
+        click.echo(f"    {printable(failure)}")
 
 
 def _lacking(storage: dict[str, Any]) -> str:

@@ -25,6 +25,8 @@ class Taken(Record, frozen=True):
     by: PeerId
     at_ms: int = 0
     """By the taker's clock: tasks of the other that are older are the taker's."""
+    cap: str = ""
+    """Which copy that was, of a machine that keeps its own place: it cannot be taken out there."""
 
 
 class Copies(Record, frozen=True):
@@ -34,6 +36,13 @@ class Copies(Record, frozen=True):
     """One of each machine; more where one has just taken over those of others."""
     taken: tuple[Taken, ...] = ()
     """The oldest first."""
+    siblings: tuple[PeerId, ...] = ()
+    """Other machines of the person that were seen, the newest last: some keep their own place."""
+
+
+def is_taken(copies: Copies, pointer: Pointer) -> bool:
+    """Whether a copy that lies at its machine's own place was taken over already."""
+    return any((one.writer, one.cap) == (pointer.writer, pointer.cap) for one in copies.taken)
 
 
 def taken_from(copies: Copies, me: PeerId) -> Taken | None:
@@ -51,27 +60,35 @@ def check_room(copies: Copies, me: PeerId) -> None:
         )
 
 
-def with_copy(copies: Copies, mine: Pointer, known: Taken | None) -> Copies:
+def with_copy(
+    copies: Copies, mine: Pointer, known: Taken | None, siblings: Sequence[PeerId] = ()
+) -> Copies:
     """This machine's newest copy in place of what it had, and of what it took over.
 
-    `known` is who had taken it over when the copy was made. Raises SnapshotError.
+    `known` is who had taken it over when the copy was made; `siblings` are machines of the person
+    that it knows of. Raises SnapshotError.
     """
     check_room(copies, mine.writer)
     if taken_from(copies, mine.writer) != known:
         raise SnapshotError("another machine of yours has just taken over what was here")
     others = tuple(one for one in copies.pointers if one.writer != mine.writer)
-    return Copies((*others, mine), copies.taken)
+    seen = tuple(dict.fromkeys((*copies.siblings, *siblings)))[-MACHINES_PER_PERSON_MAX:]
+    return Copies((*others, mine), copies.taken, seen)
 
 
-def taken_over(copies: Copies, gone: Sequence[Pointer], me: PeerId, now_ms: int) -> Copies:
+def taken_over(
+    copies: Copies, gone: Sequence[Pointer], me: PeerId, now_ms: int, apart: Sequence[Pointer] = ()
+) -> Copies:
     """Copies of machines that are gone are this machine's from now on.
 
-    Raises SnapshotError when one is no longer as it was: its machine lives, or somebody was faster.
+    `apart` are those that lie at their machines' own places. Raises SnapshotError when one is no
+    longer as it was: its machine lives, or somebody was faster.
     """
-    if not set(gone) <= set(copies.pointers):
+    if not set(gone) <= set(copies.pointers) or any(is_taken(copies, one) for one in apart):
         raise SnapshotError("the copies have changed meanwhile")
-    pointers = tuple(Pointer(one.cap, me) if one in gone else one for one in copies.pointers)
-    writers = dict.fromkeys(one.writer for one in gone)
-    before = tuple(one for one in copies.taken if one.writer not in writers)
-    taken = (*before, *(Taken(writer, me, now_ms) for writer in writers))
-    return Copies(pointers, taken[-TAKEN_OVER_KEPT_MAX:])
+    pointers = [Pointer(one.cap, me) if one in gone else one for one in copies.pointers]
+    pointers += [Pointer(one.cap, me) for one in apart]
+    caps = {one.writer: "" for one in gone} | {one.writer: one.cap for one in apart}
+    before = tuple(one for one in copies.taken if one.writer not in caps)
+    taken = (*before, *(Taken(writer, me, now_ms, cap) for writer, cap in caps.items()))
+    return Copies(tuple(pointers), taken[-TAKEN_OVER_KEPT_MAX:], copies.siblings)

@@ -4,7 +4,7 @@ who is gone -> their copies read -> theirs become ours in the list -> objects, p
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import trio
@@ -13,14 +13,16 @@ from p2p.ids import PeerId
 from storage.caps import parse_cap
 from storage.engine.port import Tables, WriteView
 from storage.errors import StorageError
-from storage.facade import Objects
+from storage.facade import Objects, OwnedNames
 from storage.objects.keyring import Keyring
 from swarmnode.edges import Vault
 from swarmnode.errors import SnapshotError
 from swarmnode.estate.logs import ESTATES
 from swarmnode.people.book import TABLE as PEOPLE
-from swarmnode.recovery.copies import Copies, Pointer, taken_over
+from swarmnode.recovery.copies import Pointer, Taken, taken_over
+from swarmnode.recovery.finding import Finder, Sight
 from swarmnode.recovery.others import Life
+from swarmnode.recovery.place import tell_taken
 from swarmnode.recovery.shelf import Shelf
 from swarmnode.recovery.snapshot import Snapshot, tasks_in, unpack
 from swarmnode.tasks.records import TaskRecord
@@ -51,13 +53,14 @@ class Retrieval:
         market: Ledger,
         tables: Tables,
         me: PeerId,
-        life: Callable[[PeerId], Awaitable[Life]],
+        finder: Finder,
+        persons: OwnedNames,
         *,
         wall_ms: Callable[[], int],
     ) -> None:
         self._vault, self._shelf, self._objects, self._me = vault, shelf, objects, me
-        self._keyring, self._market, self._tables, self._life = keyring, market, tables, life
-        self._wall_ms = wall_ms
+        self._keyring, self._market, self._tables = keyring, market, tables
+        self._finder, self._persons, self._wall_ms = finder, persons, wall_ms
         self.warning = ""
         """Why things are not back; for status."""
         self._met_s: float | None = None
@@ -72,17 +75,16 @@ class Retrieval:
             self._met_s = trio.current_time()
         is_late = trio.current_time() >= self._met_s + NOTHING_S
         try:
-            copies = await self._shelf.read()
-            if not copies.pointers:
+            sight = await self._finder.look()
+            if not sight.copies.pointers and not sight.apart:
                 return self._found_nothing(is_late)
-            found = await self._lives(copies)
-            troubles = await self._bring(copies, found)
+            troubles = [*sight.troubles, *await self._bring(sight)]
         except (StorageError, SnapshotError) as exc:
             self.warning = f"your things are not back yet: {exc}"
             return False
-        unsure = [peer for peer, life in found.items() if life is Life.UNSURE]
+        unsure = [peer for peer, life in sight.lives.items() if life is Life.UNSURE]
         troubles += [f"{peer} does not answer, and may still live" for peer in unsure]
-        living = [peer for peer, life in found.items() if life is Life.LIVES]
+        living = [peer for peer, life in sight.lives.items() if life is Life.LIVES]
         if troubles and not (is_late and (self._back or living or unsure)):
             self.warning = f"not all of your things are back yet: {'; '.join(troubles)}"
             return False
@@ -110,38 +112,43 @@ class Retrieval:
         self._end((), ())
         return True
 
-    async def _lives(self, copies: Copies) -> dict[PeerId, Life]:
-        found: dict[PeerId, Life] = {}
-
-        async def look(peer: PeerId) -> None:
-            found[peer] = await self._life(peer)
-
-        async with trio.open_nursery() as nursery:
-            for peer in {one.writer for one in copies.pointers} - {self._me}:
-                nursery.start_soon(look, peer)
-        return found
-
-    async def _bring(self, copies: Copies, found: dict[PeerId, Life]) -> list[str]:
+    async def _bring(self, sight: Sight) -> list[str]:
         """What stands in the way of some copies; the things of all others are here."""
-        gone = [one for one in copies.pointers if found.get(one.writer) is Life.GONE]
+        copies, dead = sight.copies, frozenset(sight.gone())
+        await self._tell(copies.taken)
+        gone = [one for one in copies.pointers if one.writer in dead]
+        apart = [one for one in sight.apart if one.writer in dead]
         ours = [one for one in copies.pointers if one.writer == self._me]
         # Taken over by an earlier try: no end without them, as our next copy replaces them.
         read = {one: await self._fetch(one) for one in ours if one.cap not in self._back}
         troubles = []
-        for pointer in gone:
+        for pointer in (*gone, *apart):
             try:
                 read[pointer] = await self._fetch(pointer)
             except (StorageError, SnapshotError) as exc:
                 troubles.append(f"the copy of {pointer.writer} cannot be read: {exc}")
-        taken = [one for one in gone if one in read]
-        now_ms = self._wall_ms()
-        if taken:  # before its tasks go on here: a machine that returns must not go on, too
-            await self._shelf.change(lambda now: taken_over(now, taken, self._me, now_ms))
+        await self._take(
+            [one for one in gone if one in read], [one for one in apart if one in read]
+        )
         newest_first = sorted(read.items(), key=lambda pair: -pair[1][0].taken_ms)
         for pointer, (snapshot, tasks) in newest_first:
             await self._restore(snapshot, tasks)
             self._back.add(pointer.cap)
         return troubles
+
+    async def _take(self, gone: list[Pointer], apart: list[Pointer]) -> None:
+        """Before tasks go on here: a machine that returns must not go on with them, too."""
+        if not gone and not apart:
+            return
+        now_ms = self._wall_ms()
+        await self._shelf.change(lambda now: taken_over(now, gone, self._me, now_ms, apart))
+        await self._tell([Taken(one.writer, self._me, now_ms, one.cap) for one in apart])
+
+    async def _tell(self, taken: Sequence[Taken]) -> None:
+        """Machines that cannot read the list, should they return; also after a crash."""
+        for one in taken:
+            if one.by == self._me and one.cap:
+                await tell_taken(self._persons, Taken(one.writer, one.by, one.at_ms))
 
     async def _fetch(self, pointer: Pointer) -> tuple[Snapshot, list[TaskRecord]]:
         parts = [part async for part in self._objects.get(parse_cap(pointer.cap))]

@@ -21,9 +21,10 @@ from swarmnode.errors import SnapshotError
 from swarmnode.estate.logs import ESTATES
 from swarmnode.market.explain import EventsMissed, TaskEvent
 from swarmnode.people.book import TABLE as PEOPLE
-from swarmnode.recovery.copies import Pointer, Taken, check_room, taken_from, with_copy
+from swarmnode.recovery.copies import Taken
+from swarmnode.recovery.finding import Finder
+from swarmnode.recovery.place import Place
 from swarmnode.recovery.retrieval import Retrieval
-from swarmnode.recovery.shelf import Shelf
 from swarmnode.recovery.snapshot import Row, Snapshot, pack
 from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.lifecycle import TASK_ENDS
@@ -39,6 +40,8 @@ AGAIN_S: Final = 10.0
 """After the pool could not take or give a copy."""
 MEET_S: Final = 1.0
 """Between two looks for others, and for the copies, after a start."""
+LOOK_S: Final = 30.0
+"""Between two looks at which machines of the person are gone."""
 PIECE_BYTES: Final = 256 * 1024
 log = logging.getLogger("swarm.recovery")
 _FACTS: Final = frozenset({"submitted", "checkpointed"})
@@ -56,7 +59,7 @@ class RecoveryService:
     def __init__(
         self,
         vault: Vault,
-        shelf: Shelf,
+        place: Place,
         objects: Objects,
         keyring: Keyring,
         market: Events,
@@ -64,21 +67,27 @@ class RecoveryService:
         me: PeerId,
         waits_for_others: Callable[[], bool],
         settled: Callable[[], Awaitable[None]],
-        retrieval: Retrieval,
         *,
+        retrieval: Retrieval | None = None,
+        finder: Finder | None = None,
         wall_ms: Callable[[], int],
     ) -> None:
-        """`settled` returns once what tasks have left is on the keyring, or cannot be."""
-        self._vault, self._shelf, self._objects, self._me = vault, shelf, objects, me
+        """`settled` returns once what tasks have left is on the keyring, or cannot be.
+
+        The last two where the person's key lies.
+        """
+        self._vault, self._place, self._objects, self._me = vault, place, objects, me
         self._keyring, self._market, self._tables = keyring, market, tables
-        self._waits_for_others, self._retrieval = waits_for_others, retrieval
-        self._settled = settled
+        self._waits_for_others, self._settled = waits_for_others, settled
+        self._retrieval, self._finder = retrieval, finder
         self._wall_ms = wall_ms
         self._news = trio.Event()
         self._trouble = ""
         self._is_copying = False
         self._taken: Taken | None = None
         """Who had taken us over at the last copy."""
+        self.waiting: tuple[PeerId, ...] = ()
+        """Machines of the person that are gone, whose things nobody took over."""
         keyring.on_change = self._stir
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -86,9 +95,10 @@ class RecoveryService:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow)
             task_status.started()
-            while self._vault.is_recovering():
-                if self._waits_for_others() or not await self._retrieval.go_on():
-                    await trio.sleep(MEET_S)
+            if self._retrieval is not None:
+                await self._bring_back(self._retrieval)
+            if self._finder is not None:
+                nursery.start_soon(self._look_around, self._finder)
             self._news.set()
             while True:
                 await self._news.wait()
@@ -103,10 +113,22 @@ class RecoveryService:
                 took_s = trio.current_time() - began_s
                 await trio.sleep(max(EVERY_S - REST_S, SHARE * took_s))
 
+    async def _bring_back(self, retrieval: Retrieval) -> None:
+        while self._vault.is_recovering():
+            if self._waits_for_others() or not await retrieval.go_on():
+                await trio.sleep(MEET_S)
+
+    async def _look_around(self, finder: Finder) -> None:
+        while True:
+            if not self._waits_for_others():
+                with suppress(StorageError, SnapshotError):  # what is wrong, the copy says
+                    self.waiting = tuple((await finder.look()).gone())
+            await trio.sleep(LOOK_S)
+
     @property
     def warning(self) -> str:
         """Why things are not back, or the copy in the pool is not kept; for status."""
-        return self._retrieval.warning or self._trouble
+        return (self._retrieval.warning if self._retrieval else "") or self._trouble
 
     @property
     def is_behind(self) -> bool:
@@ -128,9 +150,7 @@ class RecoveryService:
             return False
         await self._settled()
         try:
-            copies = await self._shelf.read()
-            check_room(copies, self._me)
-            taken = self._noted(taken_from(copies, self._me))
+            taken = self._noted(await self._place.taken())
             data = pack(self._snapshot(taken))
             receipt = await self._objects.put(
                 _pieces(data), name="keyring", mark=Mark(Kind.KEYRING)
@@ -153,8 +173,7 @@ class RecoveryService:
         return taken
 
     async def _point(self, cap: ReadCap, taken: Taken | None) -> None:
-        mine = Pointer(text_of_cap(cap), self._me)
-        await self._shelf.change(lambda now: with_copy(now, mine, taken))
+        await self._place.point(text_of_cap(cap), taken)
         for entry in self._objects.entries():  # copies of other machines are never in it
             if entry.mark.kind == Kind.KEYRING and entry.cap.address != cap.address:
                 with suppress(StoreFullError):

@@ -115,11 +115,23 @@ def test_the_second_machine_of_a_person_is_destroyed_and_the_first_goes_on(tmp_p
         first = swarm.nodes[0]
         phrase = typed(first.home, "key", "phrase").stdout
         put(first, b"of the first", "first")
-        second, third = tmp_path / "2", tmp_path / "3"
+        second, third, own = tmp_path / "2", tmp_path / "3", tmp_path / "own"
+        invite = typed(first.home, "invite", "--own-machine").stdout.strip()
+        assert typed(own, "join", invite, "--name", "own").returncode == 0
+        assert not (own / "keys/member.key").exists()
+        with running(own) as client:
+            apart = client.upload("/api/v1/objects?name=own", io.BytesIO(b"of its own"))
+            until(lambda: is_copied(client), within_s=60, what="a copy of the one without the key")
+        shutil.rmtree(own)
+        until(lambda: first.client.get("/api/v1/status")["notes"], within_s=60, what="a note")
+        said = typed(first.home, "status")
+        assert "own is off or gone" in said.stdout
         recover(first, second, phrase)
         with running(second) as client:
             until(lambda: not (second / "recovering").exists(), within_s=60, what="an end")
-            assert client.get("/api/v1/objects") == [], "what lives is left where it is"
+            rows = client.get("/api/v1/objects")
+            assert [one["name"] for one in rows] == ["own"], "what lives is left where it is"
+            assert text_of(client, apart["cap"]) == b"of its own"
             path = "/api/v1/objects?name=second"
             kept = client.upload(path, io.BytesIO(b"of the second"))
             until(lambda: is_copied(client), within_s=60, what="a copy of the second")
@@ -129,7 +141,7 @@ def test_the_second_machine_of_a_person_is_destroyed_and_the_first_goes_on(tmp_p
         with running(third) as client:
             until(lambda: not (third / "recovering").exists(), within_s=60, what="an end")
             rows = client.get("/api/v1/objects")
-            assert [one["name"] for one in rows] == ["second"]
+            assert {one["name"] for one in rows} == {"own", "second"}
             assert text_of(client, kept["cap"]) == b"of the second"
             warnings = first.client.get("/api/v1/status")["warnings"]
             assert not [one for one in warnings if "machine of yours" in one]

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from p2p.errors import AdmissionError, WireError
 from p2p.identity.admission import Admitted, Anchor, Clocks, UsedInvite, check_token
 from p2p.identity.lineage import Link, link_of
-from p2p.identity.records import CERTIFICATES, INVITE_DOMAIN
+from p2p.identity.records import CERTIFICATES, INVITE_DOMAIN, MachineCert
 from p2p.identity.register.records import NEVER_MS, USE_DOMAIN, Use, digest_of, key_of
 from p2p.identity.register.room import Room
 from p2p.ids import PeerId
@@ -41,6 +41,8 @@ class Used:
     """When the certificate ends, and the use with it."""
     lineage: tuple[Link, ...] = ()
     """What the witness stands on."""
+    owner: str = ""
+    """Whose machine the user is, where it came alone: with an invite for one's own machines."""
 
     @property
     def at_ms(self) -> int:
@@ -94,6 +96,10 @@ class Uses:
         if len(first) < use.uses or any(one.user == use.user for one in first):
             return ()
         return tuple(first)
+
+    def machines_of(self, owner: str) -> list[PeerId]:
+        """Machines that came with an invite of a person for machines of their own."""
+        return [PeerId(one.user) for one in self._held.values() if owner and one.owner == owner]
 
     # -- learning
 
@@ -160,7 +166,7 @@ class Uses:
             raise AdmissionError("signature", "nobody is a witness for themselves")
         return Used(
             key, sealed, certificate.sender, link.subject, link.name, certificate.expires_ms,
-            witness.lineage,
+            witness.lineage, record.member if isinstance(record, MachineCert) else "",
         )  # fmt: skip
 
 

@@ -13,7 +13,15 @@ from storage.ids import Address, ObjectKey
 from storage.limits import NAME_VALUE_BYTES_MAX
 from swarmnode.errors import SnapshotError
 from swarmnode.limits import MACHINES_PER_PERSON_MAX, TAKEN_OVER_KEPT_MAX
-from swarmnode.recovery.copies import Copies, Pointer, Taken, taken_from, taken_over, with_copy
+from swarmnode.recovery.copies import (
+    Copies,
+    Pointer,
+    Taken,
+    is_taken,
+    taken_from,
+    taken_over,
+    with_copy,
+)
 from swarmnode.recovery.snapshot import _key, open_copies, seal_copies
 
 LAPTOP, SERVER, NEW = PeerId("laptop"), PeerId("server"), PeerId("new")
@@ -62,7 +70,7 @@ def test_a_full_list_refuses_one_more_machine_and_drops_none_and_fits_under_a_na
     cap = text_of_cap(ReadCap(Address(bytes(32)), ObjectKey(bytes(32))))
     long = [PeerId(f"12D3KooW{number:044}") for number in range(MACHINES_PER_PERSON_MAX)]
     copies = Copies(taken=tuple(Taken(one, one, 2**41) for one in long[:TAKEN_OVER_KEPT_MAX]))
-    copies = Copies(tuple(Pointer(cap, one) for one in long), copies.taken)
+    copies = Copies(tuple(Pointer(cap, one) for one in long), copies.taken, tuple(long))
     assert len(seal_copies(bytes(32), copies, os.urandom)) <= NAME_VALUE_BYTES_MAX
     with pytest.raises(SnapshotError, match=f"{MACHINES_PER_PERSON_MAX} machines of yours"):
         with_copy(copies, Pointer(cap, NEW), None)
@@ -80,3 +88,25 @@ def test_the_single_copy_of_older_nodes_is_a_list_of_one() -> None:
     seed, nonce = bytes(32), bytes(12)
     value = nonce + ChaCha20Poly1305(_key(seed)).encrypt(nonce, encode(Old("l1", LAPTOP)), None)
     assert open_copies(seed, value) == Copies((Pointer("l1", LAPTOP),))
+
+
+def test_a_copy_at_its_machines_own_place_is_taken_over_once() -> None:
+    own = Pointer("o1", PeerId("own"))
+    found = taken_over(BOTH, [], NEW, 7, [own])
+    assert found.pointers == (*BOTH.pointers, Pointer("o1", NEW))
+    assert is_taken(found, own)
+    with pytest.raises(SnapshotError, match="changed"):
+        taken_over(found, [], PeerId("slower"), 8, [own])
+    after_its_return = Pointer("o2", PeerId("own"))
+    assert not is_taken(found, after_its_return)
+    found = taken_over(found, [], NEW, 9, [after_its_return])
+    assert is_taken(found, after_its_return)
+    assert len(found.taken) == 1
+
+
+def test_machines_that_were_seen_are_remembered_as_many_as_fit() -> None:
+    found = with_copy(BOTH, Pointer("l2", LAPTOP), None, [SERVER])
+    found = with_copy(found, Pointer("l3", LAPTOP), None, [NEW, SERVER])
+    assert found.siblings == (SERVER, NEW)
+    many = [PeerId(f"m{number}") for number in range(MACHINES_PER_PERSON_MAX)]
+    assert with_copy(found, Pointer("l4", LAPTOP), None, many).siblings == tuple(many)

@@ -1,5 +1,6 @@
 """Several machines of one person, on virtual time: losing any of them loses nothing."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,18 +10,21 @@ from typing import cast
 import pytest
 import trio
 
+from p2p.identity.keys import KeySigner
 from p2p.ids import PeerId
 from storage.caps import text_of_cap
 from storage.facade import Kind, ReadCap
 from storage.ids import Address, ObjectKey
 from swarmnode.estate.logs import row_of
 from swarmnode.node import Node
+from swarmnode.recovery.box import open_box, seal_to
 from swarmnode.recovery.copies import Copies, Pointer, with_copy
 from swarmnode.recovery.shelf import NAME, Shelf
 from swarmnode.recovery.snapshot import seal_copies
 from swarmnode.tasks.spec import Shape, TaskSpec
 from testnet.sim.chaos import SETTINGS
 from testnet.sim.seeded import simulated, until
+from testnet.sim.signer import KeyedHashSigner
 from testnet.sim.world import World
 
 NAMES = ["m0", "m1", "m2", "laptop", "server", "blank", "later"]
@@ -34,7 +38,15 @@ class FakeVault:
     """As HomeVault."""
 
     seed: bytes = SEED
+    """Empty: as of a home joined by `invite --own-machine`."""
     recovering: bool = False
+    person: PeerId = KeyedHashSigner(PeerId("")).from_seed(SEED).peer_id
+
+    def seal(self, text: bytes) -> bytes:
+        return seal_to(KeySigner.from_seed(SEED).peer_id, "test", text, os.urandom)
+
+    def unseal(self, sealed: bytes) -> bytes:
+        return open_box(self.seed, "test", sealed)
 
     def is_recovering(self) -> bool:
         return self.recovering
@@ -273,3 +285,55 @@ async def test_the_log_of_a_task_that_had_ended_comes_back_with_its_person() -> 
         row = row_of(blank.edges.state, tasks[0])
         assert row.log_bytes == 6
         assert any(one.cap.address == row.log_at for one in blank.objects.entries())
+
+
+@simulated
+async def test_a_machine_without_the_key_is_lost_and_its_person_has_what_was_there() -> None:
+    async with machines() as world:
+        world.vaults["m2"] = FakeVault(seed=b"")
+        await world.kill("m2")
+        own = await world.start("m2")
+        await put(own, "of m2")
+        lost = await own.market.submit(NOWHERE)
+        await is_copied(own, world["laptop"].up, world["server"].up)
+        assert world["m2"].peer in (await shelf(own).read()).siblings
+        await world.power_cut("m2")
+        world.lose_disk("m2")
+        server = world["server"].up
+        assert server.recovery is not None
+        recovery = server.recovery
+        await until(lambda: recovery.waiting == (world["m2"].peer,), within_s=120)
+        note = next(iter(server.status().notes))
+        assert "m2 is off or gone" in note
+        assert "swarmnode recover" in note
+        blank = await recover(world)
+        assert things(blank) == {"of m2"}
+        assert [one.record.task for one in blank.market.tasks()] == [lost]
+        await is_copied(blank)
+        await until(lambda: not recovery.waiting, within_s=120)
+        assert server.status().notes == ()
+
+
+@simulated
+async def test_a_machine_without_the_key_that_comes_back_has_a_copy_of_what_is_new_alone() -> None:
+    async with machines() as world:
+        world.vaults["m2"] = FakeVault(seed=b"")
+        await world.kill("m2")
+        own = await world.start("m2")
+        before = await own.market.submit(NOWHERE)
+        await put(own, "before")
+        await is_copied(own)
+        await world.power_cut("m2")
+        blank = await recover(world)
+        await is_copied(blank)
+        assert [one.record.task for one in blank.market.tasks()] == [before]
+        own = await world.start("m2")
+        after = await own.market.submit(NOWHERE)
+        await put(own, "after")
+        await is_copied(own)
+        await world.power_cut("m2")
+        world.vaults["later"] = FakeVault(recovering=True)
+        later = await world.start("later")
+        await until(lambda: not world.vaults["later"].is_recovering(), within_s=300, look_s=0.1)
+        assert "after" in things(later)
+        assert [one.record.task for one in later.market.tasks()] == [after]
