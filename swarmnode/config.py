@@ -103,6 +103,8 @@ class NodeSection(_Section):
     """Failure domain below the lab: a room, a building; empty if the lab has only one."""
     roles: tuple[str, ...] = field(default=("compute", "storage"), metadata={"choices": ROLES})
     profile: str = _choice("server", *PROFILES)
+    lab_recovery: str = _choice("", "", "on", "off")
+    """Whether the lab's key brings your person back, too; empty: as it stands. Needs your key."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,10 @@ class SnapshotError(SwarmError):
     """The copy of the keyring in the pool cannot be used here; the text says why."""
 
 
+class RecoveryRefusedError(SwarmError):
+    """The lab's key does not bring that person back from here; the text says why."""
+
+
 class PersonUnknownError(SwarmError):
     """Nobody of that name is let in to this node: see `swarmnode person ls`."""
 

@@ -180,6 +180,9 @@ MACHINES_PER_PERSON_MAX: Final = 64
 TAKEN_OVER_KEPT_MAX: Final = 64
 """Machines known to be taken over: one that is forgotten and returns writes a copy of its own."""
 
+OPENINGS_KEPT_MAX: Final = 32
+"""Uses of a lab's key for somebody's phrase that are told: some 200 bytes each, in one name."""
+
 # People
 PEOPLE_MAX: Final = 1024
 """Users of one machine that may ever have been let in: their names stay taken."""

@@ -21,16 +21,17 @@ from storage.facade import Names, Objects
 from storage.rights import Right, RightLink, grant
 from storage.service import StorageService
 from swarmnode import settings
-from swarmnode.api.schema import MemberLine, PeerLine, RemovalDone, Status
+from swarmnode.api.schema import MemberLine, PeerLine, PhraseShown, RemovalDone, Status
 from swarmnode.config import Config
 from swarmnode.edges import Edges, Identity
-from swarmnode.errors import TaskUnknownError
+from swarmnode.errors import RecoveryRefusedError, TaskUnknownError
 from swarmnode.estate.service import EstateService
 from swarmnode.market.service import MarketService
 from swarmnode.memory.service import MemoryService
 from swarmnode.peer_cache import TablePeerCache
 from swarmnode.people.book import People
 from swarmnode.recovery.finding import Finder
+from swarmnode.recovery.lab import LabRecovery, phrase_by_lab
 from swarmnode.recovery.others import Others
 from swarmnode.recovery.place import LineOfList, NameOfItsOwn
 from swarmnode.recovery.retrieval import Retrieval
@@ -70,6 +71,7 @@ class Node:
         left = (self.market, self.market.logbook, self.storage.objects)
         self.estate = EstateService(*left, edges.state, edges.wall_ms)
         self.recovery = self._recovery()
+        self.lab = self._lab_recovery()
         self.people = People(edges.state, edges.wall_ms)
         self.stopped = trio.Event()
         self.register.on_out(self._on_out)
@@ -217,6 +219,23 @@ class Node:
             wall_ms=edges.wall_ms,
         )
 
+    def _lab_recovery(self) -> LabRecovery | None:
+        """Whether the lab's key brings this person back, and whom it brought back."""
+        edges, vault, names = self.edges, self.edges.vault, self.storage.names
+        if vault is None:
+            return None
+        has_key = bool(vault.seed)
+        return LabRecovery(
+            self.identity.lab,
+            names.of(self.identity.lab),
+            self.config.node.lab_recovery,
+            self.waits_for_others,
+            edges.entropy,
+            edges.wall_ms,
+            persons=names.person(edges.signer.from_seed(vault.seed)) if has_key else None,
+            seed=vault.seed,
+        )
+
     def _siblings(self) -> list[PeerId]:
         """Other machines of this machine's owner that others know of."""
         owner, me, book = self.identity.member, self.edges.host.peer_id, self.register.book
@@ -284,6 +303,8 @@ class Node:
                 await nursery.start(self.renewal.run)
             if self.recovery is not None:
                 await nursery.start(self.recovery.run)
+            if self.lab is not None:
+                await nursery.start(self.lab.run)
             self._reader.runs = True
             task_status.started()
 
@@ -312,6 +333,25 @@ class Node:
     async def remove_member(self, who: str, *, with_invited: bool) -> RemovalDone:
         """Remove for everybody and for good. Raises MemberUnknownError, RemovalRefusedError."""
         return await self.roster.remove(who, takes_along=with_invited)
+
+    async def phrase_by_lab(self, who: str) -> PhraseShown:
+        """Raises MemberUnknownError, RecoveryRefusedError, StorageError."""
+        papers, names = self.edges.papers, self.storage.names
+        lab = papers.keys().lab if papers is not None else None
+        if papers is None or lab is None:
+            raise RecoveryRefusedError("this needs the lab's key, which is not on this machine")
+        person, me = self.roster.person(who), papers.me
+        name = person.name or person.subject
+        phrase = await phrase_by_lab(
+            person.subject,
+            name,
+            f"{me.member_name} ({me.name})",
+            lab.seed(),
+            names.of(person.subject),
+            names.person(lab),
+            self.edges.wall_ms(),
+        )
+        return PhraseShown(person.subject, name, phrase)
 
     def peer_lines(self) -> tuple[PeerLine, ...]:
         """Every member we know."""

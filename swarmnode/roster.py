@@ -127,6 +127,13 @@ class Roster:
         closed = await self._close_invites(link, lineage)
         return msgspec.structs.replace(done, closed=closed)
 
+    def person(self, text: str) -> Link:
+        """A person by name or id. Raises MemberUnknownError, MemberAmbiguousError."""
+        link, _ = self._find(text)
+        if link.domain != MEMBER_DOMAIN:
+            raise MemberUnknownError(f"{text!r} is a {KINDS[link.domain]}, not a person")
+        return link
+
     async def _close_invites(self, link: Link, lineage: Sequence[Link]) -> tuple[str, ...]:
         """Invites for several, with which the removed could come back under new keys."""
         assert self.papers is not None

@@ -31,6 +31,7 @@ from swarmnode.config import Config
 from swarmnode.edges import Edges, Identity
 from swarmnode.market.service import MarketService
 from swarmnode.recovery.finding import notes_of
+from swarmnode.recovery.lab import LabRecovery
 from swarmnode.recovery.service import RecoveryService
 from swarmnode.resources.advert import ResourceAdvert
 
@@ -69,6 +70,7 @@ class Parts(Protocol):
     storage: StorageService
     market: MarketService
     recovery: RecoveryService | None
+    lab: LabRecovery | None
     lends_compute: bool
     lends_storage: bool
 
@@ -148,10 +150,9 @@ class StatusReader:
 
     def _notes(self) -> tuple[str, ...]:
         node = self.node
-        if node.recovery is None:
-            return ()
         names = {member.peer: member.name for member in node.membership.view().members}
-        return notes_of(node.recovery.waiting, names)
+        waiting = () if node.recovery is None else notes_of(node.recovery.waiting, names)
+        return (*waiting, *(() if node.lab is None else node.lab.notes()))
 
     def _warnings(self) -> tuple[str, ...]:
         node, out = self.node, self.node.register.out()

@@ -22,12 +22,13 @@ from swarmnode.api.schema import (
     ComputeStatus,
     MemberLine,
     PeerLine,
+    PhraseShown,
     RemovalDone,
     Status,
     StorageStatus,
 )
 from swarmnode.api.server import ApiServer
-from swarmnode.errors import MemberUnknownError, TaskUnknownError
+from swarmnode.errors import MemberUnknownError, RecoveryRefusedError, TaskUnknownError
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.people.book import People
 from swarmnode.tasks.checkpoint import StoredFile
@@ -238,6 +239,12 @@ class FakeNode:
         if who != "bob":
             raise MemberUnknownError(f"nobody {who!r}")
         return RemovalDone(True, "12D3bob", who, "person", ("carol",) if with_invited else ())
+
+    async def phrase_by_lab(self, who: str) -> PhraseShown:
+        await trio.lowlevel.checkpoint()
+        if who != "bob":
+            raise RecoveryRefusedError(f"{who} has not let this lab's key bring them back")
+        return PhraseShown("12D3bob", who, "zoo " * 24)
 
     def peer_lines(self) -> tuple[PeerLine, ...]:
         return (PeerLine(ADA, "ada", "lab", "site", "alive", True, True, 0.0, ()),)

@@ -6,7 +6,7 @@ from typing import Protocol
 from p2p.ids import PeerId
 from storage.facade import Names, Objects
 from storage.ids import Address
-from swarmnode.api.schema import MemberLine, PeerLine, RemovalDone, Status
+from swarmnode.api.schema import MemberLine, PeerLine, PhraseShown, RemovalDone, Status
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.people.book import People
 from swarmnode.tasks.ids import TaskId
@@ -110,6 +110,10 @@ class NodeFace(Protocol):
 
     async def remove_member(self, who: str, *, with_invited: bool) -> RemovalDone:
         """Raises MemberUnknownError, RemovalRefusedError."""
+        ...
+
+    async def phrase_by_lab(self, who: str) -> PhraseShown:
+        """Raises MemberUnknownError, RecoveryRefusedError, StorageError."""
         ...
 
     def peer_lines(self) -> tuple[PeerLine, ...]: ...

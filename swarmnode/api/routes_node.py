@@ -8,7 +8,7 @@ from starlette.routing import Route
 from p2p.ids import PeerId
 from swarmnode.api.face import NodeFace
 from swarmnode.api.reply import body_as, reply
-from swarmnode.api.schema import JoinRequest, PauseRequest, Pong, RemoveRequest
+from swarmnode.api.schema import JoinRequest, PauseRequest, PhraseRequest, Pong, RemoveRequest
 
 PINGS_MAX = 20
 
@@ -29,6 +29,7 @@ class NodeRoutes:
             Route("/api/v1/peers/{peer}/ping", self.ping, methods=["POST"]),
             Route("/api/v1/members", self.members, methods=["GET"]),
             Route("/api/v1/members/remove", self.remove, methods=["POST"]),
+            Route("/api/v1/members/phrase", self.phrase, methods=["POST"]),
             Route("/api/v1/join", self.join, methods=["POST"]),
             Route("/api/v1/node/pause", self.pause, methods=["POST"]),
             Route("/api/v1/node/resume", self.resume, methods=["POST"]),
@@ -69,6 +70,11 @@ class NodeRoutes:
         wanted = await body_as(RemoveRequest, request)
         done = await self._node.remove_member(wanted.who, with_invited=wanted.with_invited)
         return reply(done)
+
+    async def phrase(self, request: Request) -> Response:
+        """The recovery phrase of somebody who let the lab's key bring them back; all are told."""
+        wanted = await body_as(PhraseRequest, request)
+        return reply(await self._node.phrase_by_lab(wanted.who))
 
     async def join(self, request: Request) -> Response:
         """Join through an address now."""

@@ -71,6 +71,20 @@ class RemoveRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Those who came with an invite of theirs, too."""
 
 
+class PhraseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose recovery phrase: a person's name or id."""
+
+    who: str
+
+
+class PhraseShown(msgspec.Struct, frozen=True):
+    """Whoever has it is that person."""
+
+    id: str
+    name: str
+    phrase: str
+
+
 class RemovalDone(msgspec.Struct, frozen=True):
     """What was removed. `changed` is false when it had been before."""
 

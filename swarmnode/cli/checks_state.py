@@ -5,6 +5,7 @@ from typing import Final
 
 from swarmnode.cli.checks import OK, WARN, Check
 from swarmnode.cli.client import ApiError, Client, NodeUnreachableError
+from swarmnode.config import Config
 from swarmnode.home import Home
 from swarmnode.resources.mounts import MOUNTINFO, read_proc
 from swarmnode.state_lock import NETWORK_FILE_SYSTEMS, file_system_of
@@ -24,6 +25,19 @@ def file_system(home: Home, mounts: Path = _MOUNTS) -> Check:
         fix = "set SWARM_HOME to a folder on a disk of this machine"
         return Check("state", WARN, detail, fix)
     return Check("state", OK, f"{home.state} is on {kind or 'a disk of this machine'}")
+
+
+def recovery(home: Home, config: Config) -> Check:
+    """By what the owner comes back when this machine is gone."""
+    if not home.member_key.exists():
+        return Check("recovery", OK, "your key is on another machine: its phrase brings all back")
+    try:
+        notes = Client(home.api_socket, timeout_s=_ANSWER_S).get("/api/v1/status")["notes"]
+    except (NodeUnreachableError, ApiError):
+        notes = ["lab recovery is on"] if config.node.lab_recovery == "on" else []
+    if any(line.startswith("lab recovery is on") for line in notes):
+        return Check("recovery", OK, "by your phrase, and by whoever holds the lab's key")
+    return Check("recovery", OK, "by your phrase alone (swarmnode key phrase)")
 
 
 def copies(home: Home) -> Check:

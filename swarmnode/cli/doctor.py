@@ -51,6 +51,7 @@ def examine(home: Home) -> list[checks.Check]:
         lambda: checks_state.file_system(home),
         lambda: checks.identity(home, now_ms),
         lambda: checks_state.copies(home),
+        lambda: checks_state.recovery(home, config),
         lambda: checks.ports(home, config),
         checks_machine.gpu,
         lambda: checks_machine.sandbox(needed=config.compute.enabled),

@@ -59,9 +59,17 @@ def naming_options(command: CommandT) -> CommandT:
     return command
 
 
+lab_recovery_option = click.option(
+    "--lab-recovery",
+    is_flag=True,
+    help="Let whoever holds the lab's key bring you back when phrase and machine are lost.",
+)
+
+
 @click.command()
 @click.option("--new-network", is_flag=True, help="Found a network; this machine is its first.")
 @click.option("--open", "is_open", is_flag=True, help="Let any lab into the new network.")
+@lab_recovery_option
 @naming_options
 @output_option
 def init(new_network: bool, is_open: bool, fmt: str, **naming: Any) -> None:  # noqa: ANN401
@@ -71,6 +79,8 @@ def init(new_network: bool, is_open: bool, fmt: str, **naming: Any) -> None:  # 
     """
     if is_open and not new_network:
         raise click.UsageError("--open needs --new-network")
+    if naming["lab_recovery"] and not new_network:
+        raise click.UsageError("--lab-recovery needs --new-network, or goes with join")
     with reporting():
         home, config, names = start(naming)
         now_ms = wall_ms()
@@ -146,6 +156,7 @@ def _whom(given: InviteCert | None) -> str:
 
 @click.command()
 @click.argument("invite", metavar="INVITE")
+@lab_recovery_option
 @naming_options
 @output_option
 def join(invite: str, fmt: str, **naming: Any) -> None:  # noqa: ANN401
@@ -159,7 +170,13 @@ def join(invite: str, fmt: str, **naming: Any) -> None:  # noqa: ANN401
     with reporting():
         home, config, names = start(naming)
         now_ms = wall_ms()
-        found = enrol.join(home, enrol.read_invite(text, now_ms), names, os.urandom, now_ms)
+        given = enrol.read_invite(text, now_ms)
+        granted = given.grant()
+        if naming["lab_recovery"] and granted is not None and granted.owner:
+            raise IdentityError(
+                "--lab-recovery goes with the machine on which your key lies, not with one more"
+            )
+        found = enrol.join(home, given, names, os.urandom, now_ms)
         wrote = write_config(home, config, names)
         emit(report(home, found, found.changed or wrote, "swarmnode run"), fmt)
         tell_phrase(home, found, fmt)
@@ -183,11 +200,24 @@ def start(naming: dict[str, Any]) -> tuple[Home, Config, Names]:
     flags = {key: naming[option] for option, key in keys.items() if naming[option]}
     if naming["roles"]:
         flags["node.roles"] = tuple(dict.fromkeys(naming["roles"]))
+    if naming.get("lab_recovery"):
+        flags["node.lab_recovery"] = "on"
     config = load(home.config_file, os.environ, flags)
+    if naming.get("lab_recovery") and home.config_file.exists():
+        _check_lab_recovery(home)
     machine = config.node.name or socket.gethostname()
     person = naming["person"] or _login()
     lab = naming["lab"] or f"{person}-lab"
     return home, config, Names(machine, person, lab, config.node.site, config.node.roles)
+
+
+def _check_lab_recovery(home: Home) -> None:
+    """Raises IdentityError where the flag would be forgotten: an existing file is left alone."""
+    if load(home.config_file, os.environ).node.lab_recovery != "on":
+        raise IdentityError(
+            f'{home.config_file} is there already: write lab_recovery = "on" into its [node] '
+            "in place of --lab-recovery"
+        )
 
 
 def _login() -> str:
@@ -224,6 +254,8 @@ def write_config(home: Home, config: Config, names: Names) -> bool:
         f"roles = [{', '.join(_toml(role) for role in names.roles)}]",
         f"profile = {_toml(config.node.profile)}",
     ]
+    if config.node.lab_recovery:
+        lines.append(f"lab_recovery = {_toml(config.node.lab_recovery)}")
     replace_private_file(home.config_file, "\n".join([*lines, ""]).encode())
     return True
 

@@ -10,6 +10,7 @@ from swarmnode import enrol
 from swarmnode.cli.enrol import naming_options, report, start, wall_ms, write_config
 from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.output import emit, output_option, reporting
+from swarmnode.cli.talk import node
 from swarmnode.home import locate
 
 PHRASE_BYTES_MAX = 4096
@@ -21,12 +22,24 @@ def key() -> None:
 
 
 @key.command("phrase")
+@click.option("--of", "person", help="Of somebody else, by the lab's key, which must lie here.")
 @output_option
-def phrase(fmt: str) -> None:
+def phrase(person: str | None, fmt: str) -> None:
     """Print your recovery phrase: 24 words, to be kept on paper, away from this machine.
 
     Whoever has it is you: they read all that is yours and may remove it.
+
+    With --of it is that of a person who joined with --lab-recovery and lost machine and phrase: for
+    them to `swarmnode recover`. It is written down for the whole lab, whose nodes all tell it.
     """
+    if person is not None:
+        with node() as client:
+            shown = client.call("POST", "/api/v1/members/phrase", {"who": person})
+        if fmt == "table":
+            click.echo(shown["phrase"])
+        else:
+            emit(shown, fmt)
+        return
     with reporting():
         from p2p.errors import IdentityError
         from p2p.identity.keys import load_key_file

@@ -40,7 +40,7 @@ AGAIN_S: Final = 10.0
 """After the pool could not take or give a copy."""
 MEET_S: Final = 1.0
 """Between two looks for others, and for the copies, after a start."""
-LOOK_S: Final = 30.0
+LOOK_S: Final = 15.0
 """Between two looks at which machines of the person are gone."""
 PIECE_BYTES: Final = 256 * 1024
 log = logging.getLogger("swarm.recovery")
@@ -103,6 +103,7 @@ class RecoveryService:
             while True:
                 await self._news.wait()
                 await trio.sleep(REST_S)
+                await self._settled()
                 self._is_copying, self._news = True, trio.Event()
                 began_s = trio.current_time()
                 is_done = await self._copy()
@@ -148,7 +149,6 @@ class RecoveryService:
         """Whether the pool has what we have now."""
         if self._waits_for_others():
             return False
-        await self._settled()
         try:
             taken = self._noted(await self._place.taken())
             data = pack(self._snapshot(taken))

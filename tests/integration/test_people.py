@@ -115,6 +115,7 @@ def test_a_person_steers_nothing_and_takes_no_place_of_the_owner(place: Path) ->
         ("POST", "/api/v1/node/pause"),
         ("POST", "/api/v1/join"),
         ("POST", "/api/v1/members/remove"),
+        ("POST", "/api/v1/members/phrase"),
         ("POST", "/api/v1/people"),
         ("GET", "/api/v1/people"),
         ("DELETE", "/api/v1/people/ann"),

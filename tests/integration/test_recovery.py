@@ -123,6 +123,7 @@ def test_the_second_machine_of_a_person_is_destroyed_and_the_first_goes_on(tmp_p
             apart = client.upload("/api/v1/objects?name=own", io.BytesIO(b"of its own"))
             until(lambda: is_copied(client), within_s=60, what="a copy of the one without the key")
         shutil.rmtree(own)
+        _lose_ben(first, tmp_path / "ben")
         until(lambda: first.client.get("/api/v1/status")["notes"], within_s=60, what="a note")
         said = typed(first.home, "status")
         assert "own is off or gone" in said.stdout
@@ -145,6 +146,22 @@ def test_the_second_machine_of_a_person_is_destroyed_and_the_first_goes_on(tmp_p
             assert text_of(client, kept["cap"]) == b"of the second"
             warnings = first.client.get("/api/v1/status")["warnings"]
             assert not [one for one in warnings if "machine of yours" in one]
+
+
+def _lose_ben(first: LocalNode, home: Path) -> None:
+    """Of a person who wanted that, machine and phrase are lost: the lab's key has the phrase."""
+    invite = typed(first.home, "invite").stdout.strip()
+    assert typed(home, "join", invite, "--person", "ben", "--lab-recovery").returncode == 0
+    phrase = typed(home, "key", "phrase").stdout
+    with running(home) as client:
+        until(lambda: client.get("/api/v1/status")["notes"], within_s=60, what="lab recovery")
+        assert "lab recovery is on" in typed(home, "status").stdout
+        assert "by whoever holds the lab's key" in typed(home, "doctor").stdout
+    shutil.rmtree(home)
+    assert typed(first.home, "key", "phrase", "--of", "ben").stdout == phrase
+    said = typed(first.home, "key", "phrase", "--of", "nobody")
+    assert said.returncode != 0
+    assert "nobody" in said.stderr
 
 
 def test_a_home_that_is_somebody_s_is_not_recovered_into(tmp_path: Path) -> None:

@@ -126,6 +126,19 @@ def test_wrong_flags_are_usage_errors_that_name_the_help(alpha: Path) -> None:
     assert "must look like" in complaint(swarmnode(alpha, "invite", "--address", "10.0.0.1"), 1)
 
 
+def test_lab_recovery_is_written_down_or_refused_before_anything_is_made(tmp_path: Path) -> None:
+    home = tmp_path / "n"
+    assert "needs --new-network" in complaint(swarmnode(home, "init", "--lab-recovery"), 2)
+    done = swarmnode(home, "init", "--new-network", "--lab-recovery")
+    assert done.returncode == 0, done.stderr
+    assert 'lab_recovery = "on"' in (home / "config.toml").read_text()
+    other = tmp_path / "o"
+    assert swarmnode(other, "init").returncode == 0
+    line = complaint(swarmnode(other, "init", "--new-network", "--lab-recovery"), 1)
+    assert 'write lab_recovery = "on"' in line
+    assert not (other / "membership.json").exists()
+
+
 def test_loose_keys_are_refused_with_the_command_that_mends_them(alpha: Path) -> None:
     key = alpha / "keys/machine.key"
     key.chmod(0o644)
