@@ -110,6 +110,14 @@ class Rights:
         if (found.putter, found.owner, found.lab) != (putter, owner, lab):
             raise RefusalError("not-yours", "the right is another machine's or another owner's")
 
+    def giver(self, right: Right, task: str) -> tuple[MemberId, LabId] | None:
+        """Who gave a right for that task: whose it is; None when it proves nothing now."""
+        try:
+            found = self.open(right)
+        except RefusalError:
+            return None
+        return (found.owner, found.lab) if found.task == task else None
+
     def _checked(self, right: Right) -> Opened:
         if not 1 <= len(right.links) <= RIGHT_LINKS_MAX:
             raise RefusalError("not-yours", f"a right of {len(right.links)} links")

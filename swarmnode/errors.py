@@ -93,6 +93,10 @@ class TaskUnknownError(SwarmError):
     """No task with that id is known to this node."""
 
 
+class TaskUnreachableError(SwarmError):
+    """The task is somebody's here, but nobody can act for it just now: try again."""
+
+
 class IllegalTransitionError(SwarmError):
     """A bug: a lifecycle was asked for a step it does not have."""
 

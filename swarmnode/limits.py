@@ -215,6 +215,15 @@ GUARD_LINES_MAX: Final = 500
 GUARD_RECORD_BYTES_MAX: Final = 384 * 1024
 """A kept task: its record, and who keeps it."""
 
+FIND_ASKED_MAX: Final = 64
+"""Machines asked for a task of ours that is not here: its keepers are among the first of them."""
+
+FIND_ASKED_AT_ONCE: Final = 16
+"""Of them at once: silent ones hold up a quarter of the others for a moment only."""
+
+LAB_REASON_CHARS_MAX: Final = 200
+"""Why the lab's key acts, for the owner of what it ends: two lines on a screen."""
+
 CARRIED_AT_ONCE: Final = 32
 """Records on their way to other keepers: the rest waits, no longer than a beat."""
 

@@ -17,6 +17,7 @@ from p2p.membership.knowledge import Profile
 from p2p.membership.service import MembershipService
 from p2p.register.service import RegisterService
 from p2p.renewal.service import RenewalService
+from p2p.wire.envelope import Signer
 from storage.facade import Names, Objects
 from storage.rights import Right, RightLink, grant
 from storage.service import StorageService
@@ -24,8 +25,9 @@ from swarmnode import settings
 from swarmnode.api.schema import MemberLine, PeerLine, PhraseShown, RemovalDone, Status
 from swarmnode.config import Config
 from swarmnode.edges import Edges, Identity
-from swarmnode.errors import RecoveryRefusedError, TaskUnknownError
+from swarmnode.errors import NotAllowedError, RecoveryRefusedError, TaskUnknownError
 from swarmnode.estate.service import EstateService
+from swarmnode.market.explain import TaskView
 from swarmnode.market.service import MarketService
 from swarmnode.memory.service import MemoryService
 from swarmnode.peer_cache import TablePeerCache
@@ -186,6 +188,7 @@ class Node:
             boot_s=edges.boot_s,
             lends=self.lends_compute,
             right_of=self._right_of,
+            whose=self.storage.rights.giver,
         )
 
     def waits_for_others(self) -> bool:
@@ -352,6 +355,19 @@ class Node:
             self.edges.wall_ms(),
         )
         return PhraseShown(person.subject, name, phrase)
+
+    def _lab_key(self) -> Signer:
+        papers = self.edges.papers
+        key = None if papers is None else papers.keys().lab
+        if key is None:
+            raise NotAllowedError(
+                "the key of the lab is not on this machine: it is on that of whoever founded it"
+            )
+        return key
+
+    async def cancel_as_lab(self, task: TaskId, reason: str) -> TaskView:
+        """A task of anybody of the lab whose key lies here. Raises NotAllowedError."""
+        return await self.market.cancel_as_lab(task, self._lab_key(), reason)
 
     def peer_lines(self) -> tuple[PeerLine, ...]:
         """Every member we know."""

@@ -61,6 +61,8 @@ class FakeMarket:
 
     def __init__(self) -> None:
         self.views: dict[TaskId, TaskView] = {}
+        self.others: dict[TaskId, TaskView] = {}
+        """Submitted on other machines of this owner."""
         self.printed: dict[TaskId, dict[str, bytearray]] = {}
         self.running_files: tuple[StoredFile, ...] = ()
         """Outputs of a task that runs."""
@@ -133,6 +135,16 @@ class FakeMarket:
             self.finish(task, Outcome("stopped", 143, "killed"), TaskState.CANCELLED)
         return self.task(task)
 
+    async def elsewhere(self, task: TaskId, *, cancel: bool = False) -> TaskView:
+        await trio.lowlevel.checkpoint()
+        if task not in self.others:
+            raise TaskUnknownError(f"no task {task} was submitted here")
+        if cancel and not self.others[task].has_ended:
+            record = self.others[task].record
+            ended = msgspec.structs.replace(record, state=TaskState.CANCELLED, ended_ms=2000)
+            self.others[task] = TaskView(ended)
+        return self.others[task]
+
     async def files_now(self, task: TaskId) -> FilesTold:
         await trio.lowlevel.checkpoint()
         return FilesTold(self.running_files, "one changed while it was read")
@@ -166,6 +178,12 @@ class FakeMarket:
                     await self._changed.wait()
         finally:
             self.reading -= 1
+
+    async def logs_elsewhere(
+        self, task: TaskId, stream: str, *, follow: bool, attempt: int = 0
+    ) -> AsyncIterator[bytes]:
+        await trio.lowlevel.checkpoint()
+        yield f"{stream} of {task}".encode()
 
     async def pause(self, *, grace_s: float) -> None:
         await trio.lowlevel.checkpoint()
@@ -208,6 +226,7 @@ class FakeNode:
         self.estate = FakeEstate()
         self.tables = MemoryTables()
         self.people = People(self.tables, lambda: 0)
+        self.cancelled_as_lab: list[tuple[TaskId, str]] = []
         self.reasons: tuple[str, ...] = ()
 
     @property
@@ -245,6 +264,10 @@ class FakeNode:
         if who != "bob":
             raise RecoveryRefusedError(f"{who} has not let this lab's key bring them back")
         return PhraseShown("12D3bob", who, "zoo " * 24)
+
+    async def cancel_as_lab(self, task: TaskId, reason: str) -> TaskView:
+        self.cancelled_as_lab.append((task, reason))
+        return await self.market.elsewhere(task, cancel=True)
 
     def peer_lines(self) -> tuple[PeerLine, ...]:
         return (PeerLine(ADA, "ada", "lab", "site", "alive", True, True, 0.0, ()),)

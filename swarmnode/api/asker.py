@@ -7,6 +7,9 @@ from typing import Any, Final
 import msgspec
 from starlette.requests import Request
 
+from swarmnode.errors import NotAllowedError
+from swarmnode.limits import LAB_REASON_CHARS_MAX
+
 KEY: Final = "swarm.asker"
 """Where the gatekeeper leaves it in the ASGI scope."""
 _CAPABILITY: Final = re.compile(r"swarm:[a-z2-7]{100,}", re.IGNORECASE)
@@ -30,6 +33,16 @@ def asker_of(request: Request) -> Asker:
     found = request.scope.get(KEY, OWNER)
     assert isinstance(found, Asker)
     return found
+
+
+def lab_reason(request: Request) -> str:
+    """Why the lab's key is to act: only the machine's owner has it do so. NotAllowedError."""
+    asker, reason = asker_of(request), request.query_params.get("reason", "")
+    if asker.person or asker.scope != "admin":
+        raise NotAllowedError("only the owner of this machine uses the key of the lab")
+    if len(reason) > LAB_REASON_CHARS_MAX:
+        raise msgspec.ValidationError(f"a reason has {LAB_REASON_CHARS_MAX} characters")
+    return reason
 
 
 def shown(request: Request, value: Any) -> Any:  # noqa: ANN401  (any answer)

@@ -35,6 +35,13 @@ class MarketFace(Protocol):
         """Idempotent. Raises TaskUnknownError."""
         ...
 
+    async def elsewhere(self, task: TaskId, *, cancel: bool = False) -> TaskView:
+        """A task of our owner's submitted on another machine of theirs.
+
+        Raises TaskUnknownError, TaskUnreachableError.
+        """
+        ...
+
     async def files_now(self, task: TaskId) -> FilesTold:
         """What there is of a task's outputs, also while it runs."""
         ...
@@ -49,6 +56,10 @@ class MarketFace(Protocol):
     async def dry_run(self, spec: TaskSpec) -> Explanation: ...
 
     def logs(
+        self, task: TaskId, stream: str, *, follow: bool, attempt: int = 0
+    ) -> AsyncIterator[bytes]: ...
+
+    def logs_elsewhere(
         self, task: TaskId, stream: str, *, follow: bool, attempt: int = 0
     ) -> AsyncIterator[bytes]: ...
 
@@ -114,6 +125,10 @@ class NodeFace(Protocol):
 
     async def phrase_by_lab(self, who: str) -> PhraseShown:
         """Raises MemberUnknownError, RecoveryRefusedError, StorageError."""
+        ...
+
+    async def cancel_as_lab(self, task: TaskId, reason: str) -> TaskView:
+        """Raises NotAllowedError, TaskUnknownError, TaskUnreachableError."""
         ...
 
     def peer_lines(self) -> tuple[PeerLine, ...]: ...

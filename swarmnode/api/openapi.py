@@ -100,7 +100,7 @@ ANSWERS: Final[dict[tuple[str, str], Answer]] = {
     ("GET", "/api/v1/tasks"): Answer(list[TaskLine], query=("state", "name", "since_ms", "limit")),
     ("GET", "/api/v1/tasks/{task}"): Answer(TaskDetail),
     ("DELETE", "/api/v1/tasks/{task}"): Answer(TaskDetail),
-    ("POST", "/api/v1/tasks/{task}/cancel"): Answer(TaskDetail),
+    ("POST", "/api/v1/tasks/{task}/cancel"): Answer(TaskDetail, query=("as_lab", "reason")),
     ("POST", "/api/v1/tasks/{task}/files"): Answer(FilesLine),
     ("POST", "/api/v1/tasks/{task}/retry"): Answer(Retried, status=201),
     ("POST", "/api/v1/tasks/{task}/forget"): Answer(Forgotten),

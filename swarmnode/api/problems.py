@@ -40,6 +40,7 @@ from swarmnode.errors import (
     SwarmError,
     TaskNotEndedError,
     TaskUnknownError,
+    TaskUnreachableError,
     TokenUnknownError,
 )
 
@@ -50,6 +51,7 @@ PROBLEMS: Final[dict[type[Exception], tuple[int, str, str]]] = {
     msgspec.DecodeError: (400, "bad_request", "the request body is not JSON"),
     ObjectUnknownError: (404, "object_unknown", "no such object"),
     TaskUnknownError: (404, "task_unknown", "no such task"),
+    TaskUnreachableError: (503, "task_unreachable", "the task cannot be reached now"),
     MemberUnknownError: (404, "member_unknown", "no such member"),
     MemberAmbiguousError: (409, "member_ambiguous", "several members are called that"),
     PersonUnknownError: (404, "person_unknown", "nobody of that name"),

@@ -1,7 +1,7 @@
 """Tasks over HTTP: submit, look, wait, cancel, explain, read the logs as they grow."""
 
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Final
 
 import msgspec
@@ -10,20 +10,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from swarmnode.api.asker import Asker, asker_of, shown
+from swarmnode.api.asker import Asker, asker_of, lab_reason, shown
 from swarmnode.api.face import NodeFace
 from swarmnode.api.reply import Stream, body_bytes, flag, number, reply
 from swarmnode.api.schema_tasks import FilesLine, Forgotten, Retried, Submitted
 from swarmnode.api.task_views import detail_of, explanation_of, left_by, line_of, outputs_of
 from swarmnode.errors import SpecError, TaskNotEndedError, TaskUnknownError
 from swarmnode.market.explain import TaskView
-from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.ids import TaskId, is_task_id
 from swarmnode.tasks.spec import PriorityClass, TaskSpec
 from swarmnode.tasks.spec_load import spec_from_json, spec_from_toml
 
 WAIT_S: Final = 30.0
 """How long a wait lasts when nobody says: below the patience of common clients and proxies."""
 WAIT_S_MAX: Final = 600.0
+LOOK_S: Final = 2.0
+"""How often a task of another machine of ours is looked at, while somebody waits for it."""
 STREAMS: Final = ("stdout", "stderr")
 
 
@@ -83,20 +85,37 @@ class TaskRoutes:
 
     async def show(self, request: Request) -> Response:
         """Everything about one task."""
-        return reply(shown(request, detail_of(self._view(request))))
+        return reply(shown(request, detail_of(await self._anywhere(request))))
 
     async def wait(self, request: Request) -> Response:
         """Answer when the task has ended or `?timeout_s=` is over, whichever comes first."""
         timeout_s = number(request, "timeout_s", WAIT_S, 0, WAIT_S_MAX)
-        task = self._view(request).task
+        view = await self._anywhere(request)
         with trio.move_on_after(timeout_s):
-            await self._node.market.wait(task)
-        return reply(shown(request, detail_of(self._node.market.task(task))))
+            while view.record.owner and not view.has_ended:
+                await trio.sleep(LOOK_S)
+                with suppress(TaskUnknownError):  # who knows it may be away for a moment
+                    view = await self._node.market.elsewhere(view.task)
+            if not view.record.owner:
+                await self._node.market.wait(view.task)
+        if not view.record.owner:
+            view = self._node.market.task(view.task)
+        return reply(shown(request, detail_of(view)))
 
     async def cancel(self, request: Request) -> Response:
-        """End the task wherever it is; harmless when it has ended."""
-        task = self._view(request).task
-        return reply(shown(request, detail_of(await self._node.market.cancel(task))))
+        """End the task wherever it is; harmless when it has ended.
+
+        With `?as_lab=1` a task of anybody of the lab whose key lies here; `?reason=` says why.
+        """
+        if flag(request, "as_lab"):
+            task, reason = TaskId(request.path_params["task"]), lab_reason(request)
+            return reply(detail_of(await self._node.cancel_as_lab(task, reason)))
+        view = await self._anywhere(request)
+        if view.record.owner:
+            view = await self._node.market.elsewhere(view.task, cancel=True)
+        else:
+            view = await self._node.market.cancel(view.task)
+        return reply(shown(request, detail_of(view)))
 
     async def files(self, request: Request) -> Response:
         """What there is of its outputs: of a task that runs its provider stores them now."""
@@ -133,16 +152,29 @@ class TaskRoutes:
 
         With `?attempt=` only what that attempt printed.
         """
-        task = self._view(request).task  # unknown tasks are a problem, not a broken stream
+        view = await self._anywhere(request)  # unknown tasks are a problem, not a broken stream
         stream = request.query_params.get("stream", "stdout")
         if stream not in STREAMS:
             raise msgspec.ValidationError(f"stream is one of {', '.join(STREAMS)}")
         offset = int(number(request, "offset", 0, 0, 2**53))
         attempt = int(number(request, "attempt", 0, 0, 2**53))
         follow = flag(request, "follow")
-        await self._node.estate.bring_log(task)
-        pieces = self._node.market.logs(task, stream, follow=follow, attempt=attempt)
+        market, read = self._node.market, self._node.market.logs_elsewhere
+        if not view.record.owner:
+            await self._node.estate.bring_log(view.task)
+            read = market.logs
+        pieces = read(view.task, stream, follow=follow, attempt=attempt)
         return Stream(_from(pieces, offset), media_type="application/octet-stream")
+
+    async def _anywhere(self, request: Request) -> TaskView:
+        """The task asked for, also one that another machine of this node's owner submitted."""
+        try:
+            return self._view(request)
+        except TaskUnknownError:
+            task = TaskId(request.path_params["task"])
+            if asker_of(request).person or not is_task_id(task):
+                raise
+            return await self._node.market.elsewhere(task)
 
     def _view(self, request: Request) -> TaskView:
         """The task asked for. Raises TaskUnknownError, also for another person's."""

@@ -31,6 +31,7 @@ EXIT_OF_CODE: Final[Mapping[str, int]] = {
     "member_ambiguous": exits.USAGE,
     "removal_refused": exits.AUTH,
     "task_not_ended": exits.TEMPORARY,
+    "task_unreachable": exits.TEMPORARY,
     "token_needed": exits.AUTH,
     "scope": exits.AUTH,
     "not_let_in": exits.AUTH,

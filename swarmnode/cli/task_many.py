@@ -1,6 +1,7 @@
 """`task ls | wait | cancel | retry | rm`: many tasks at once, each of which is done or named."""
 
 import time
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -142,10 +143,32 @@ def _code_of(detail: dict[str, Any]) -> int:
 
 @click.command("cancel")
 @click.argument("task_ids", nargs=-1, required=True, metavar="TASK...")
+@click.option("--as-lab", is_flag=True, help="Anybody's of the lab, by its key, which lies here.")
+@click.option("--reason", default="", metavar="TEXT", help="With --as-lab: shown to the owner.")
 @output_option
-def cancel(task_ids: tuple[str, ...], fmt: str) -> int:
-    """End tasks wherever they run; harmless for those that have ended."""
-    return _post(task_ids, "cancel", fmt, ("task", "state", "why"))
+def cancel(task_ids: tuple[str, ...], as_lab: bool, reason: str, fmt: str) -> int:
+    """End tasks wherever they run; harmless for those that have ended.
+
+    A task that another machine of yours submitted, or with --as-lab anybody's of the lab, goes by
+    its whole id.
+    """
+    columns = ("task", "state", "why")
+    if not as_lab:
+        if reason:
+            raise click.UsageError("--reason goes with --as-lab")
+        return _post(task_ids, "cancel", fmt, columns)
+    query = urlencode({"as_lab": 1, "reason": reason})
+    return _post_all(
+        task_ids, lambda _client, text: f"{_of_lab(text)}/cancel?{query}", fmt, columns
+    )
+
+
+def _of_lab(text: str) -> str:
+    from swarmnode.tasks.ids import is_task_id
+
+    if not is_task_id(text):
+        raise exits.CliError("with --as-lab a task goes by its whole id", exits.USAGE)
+    return f"/api/v1/tasks/{text}"
 
 
 @click.command("retry")
@@ -165,10 +188,19 @@ def rm(task_ids: tuple[str, ...], fmt: str) -> int:
 
 
 def _post(task_ids: tuple[str, ...], verb: str, fmt: str, columns: tuple[str, ...]) -> int:
+    return _post_all(task_ids, lambda client, text: _path(client, text, verb), fmt, columns)
+
+
+def _post_all(
+    task_ids: tuple[str, ...],
+    path_of: Callable[[Client, str], str],
+    fmt: str,
+    columns: tuple[str, ...],
+) -> int:
     with node() as client:
 
         def act(text: str) -> dict[str, Any]:
-            found: dict[str, Any] = client.call("POST", _path(client, text, verb))
+            found: dict[str, Any] = client.call("POST", path_of(client, text))
             return found
 
         rows, code = each(task_ids, act)

@@ -205,7 +205,7 @@ class Buyer:
         if event.task not in self._book.pursuits:
             return []
         stop = self._leases.end_attempt(self._book.ledger.get(event.task), "cancelled")
-        return [*self._book.close(event.task, Fact.CANCEL_ASKED, "cancelled"), *stop]
+        return [*self._book.close(event.task, Fact.CANCEL_ASKED, event.why), *stop]
 
     def _on_deadline_passed(self, event: e.DeadlinePassed, now_s: float) -> list[Effect]:
         if event.task not in self._book.pursuits:

@@ -49,9 +49,10 @@ class ForgetAsked:
 
 @dataclass(frozen=True, slots=True)
 class CancelAsked:
-    """The submitter does not want a task any more. Nothing happens to one that has ended."""
+    """Its owner does not want a task any more. Nothing happens to one that has ended."""
 
     task: TaskId
+    why: str = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)

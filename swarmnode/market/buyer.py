@@ -24,6 +24,7 @@ from swarmnode.market.auction import HEARD, Buyer
 from swarmnode.market.auction_book import RightOf, no_right
 from swarmnode.market.auction_config import AuctionConfig
 from swarmnode.market.buyer_feed import EventFeed
+from swarmnode.market.elsewhere import Elsewhere, WhoseTask, nobodys
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.market.guard import events as g
 from swarmnode.market.guard.service import KeeperService
@@ -86,11 +87,9 @@ class BuyerService:
         wall_ms: Callable[[], int],
         boot_s: Callable[[], float] = trio.current_time,
         right_of: RightOf = no_right,
+        whose: WhoseTask = nobodys,
     ) -> None:
-        """`entropy(n)` gives n unpredictable bytes, for ids; `wall_ms` as for the core.
-
-        `boot_s` goes on while the machine sleeps.
-        """
+        """`entropy(n)`: n bytes for ids; `boot_s` goes on while the machine sleeps."""
         self._config, self._signer, self._boot_s = config, signer, boot_s
         self._core = Buyer(config, signer, network, rng, wall_ms, right_of)
         self._rpc, self._members, self._adverts = rpc, members, adverts
@@ -99,13 +98,14 @@ class BuyerService:
         self.logbook = self._logbook = LogBook(tables)
         keeping = (rpc, signer, network, self._core, self._logbook)
         self._keeper = KeeperService(*keeping, self._post_begun)
-        self._feed = EventFeed()
-        self._begun = trio.Event()
+        self._feed, self._begun = EventFeed(), trio.Event()
+        ours = (self._core, self._driver.do, self._begun, wall_ms, whose)
+        self.elsewhere = Elsewhere(rpc, members, signer, network, *ours)
+        self._keeper.may_read = self.elsewhere.may_read
         self._bodies: dict[PeerId, bytes] = {}
         self._ends: dict[TaskId, trio.Event] = {}
         self._dry_runs: dict[int, tuple[trio.Event, list[RoundRecord]]] = {}
-        self._dry_run = 0
-        self._disk_full = 0
+        self._dry_run = self._disk_full = 0
         self._forgotten_in, self._forgotten = trio.open_memory_channel[TaskId](TASKS_OPEN_MAX)
         for kind in HEARD:
             rpc.listen(kind, self._on_message)

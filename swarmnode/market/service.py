@@ -14,6 +14,7 @@ from swarmnode.executor.port import Executor
 from swarmnode.market.auction_book import RightOf, no_right
 from swarmnode.market.buyer import Adverts, BuyerService, Members
 from swarmnode.market.config import MarketConfig
+from swarmnode.market.elsewhere import WhoseTask, nobodys
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.market.logbook import LogBook
 from swarmnode.market.seller import SellerMemory, SellerService
@@ -49,23 +50,17 @@ class MarketService:
         boot_s: Callable[[], float] = trio.current_time,
         lends: bool,
         right_of: RightOf = no_right,
+        whose: WhoseTask = nobodys,
     ) -> None:
-        """`lends` False: this machine runs nobody's tasks. `right_of`: to put in our name."""
+        """`lends` False: this machine runs nobody's tasks. `right_of`: to put in our name.
+
+        `whose` tells from such a right whose task it was given for.
+        """
         parts = (rpc, members, gossip, tables, signer, network, rng, entropy, wall_ms)
-        self._buyer = BuyerService(config.auction, *parts, boot_s, right_of)
+        self._buyer = BuyerService(config.auction, *parts, boot_s, right_of, whose)
+        lent = (executor, machine, tables, objects, memory, signer, network)
         self._seller = SellerService(
-            config.seller,
-            rpc,
-            members,
-            executor,
-            machine,
-            tables,
-            objects,
-            memory,
-            *(signer, network),
-            rng=rng,
-            wall_ms=wall_ms,
-            lends=lends,
+            config.seller, rpc, members, *lent, rng=rng, wall_ms=wall_ms, lends=lends
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -104,6 +99,22 @@ class MarketService:
         """Stop a task; one that has ended stays as it is. Raises TaskUnknownError."""
         return await self._buyer.cancel(task)
 
+    async def elsewhere(self, task: TaskId, *, cancel: bool = False) -> TaskView:
+        """A task that another machine of our owner submitted; with `cancel` it has ended.
+
+        Its record names that machine. Raises TaskUnknownError, TaskUnreachableError.
+        """
+        return TaskView(await self._buyer.elsewhere.find(task, cancel=cancel))
+
+    async def cancel_as_lab(self, task: TaskId, key: Signer, reason: str) -> TaskView:
+        """End a task of anybody of the lab whose key this is, wherever it was submitted.
+
+        Raises TaskUnknownError, TaskUnreachableError.
+        """
+        elsewhere = self._buyer.elsewhere
+        order = elsewhere.order(key, task, reason)
+        return TaskView(await elsewhere.find(task, cancel=True, order=order))
+
     async def files_now(self, task: TaskId) -> FilesTold:
         """What there is of a task's outputs, also while it runs.
 
@@ -136,6 +147,12 @@ class MarketService:
     def logbook(self) -> LogBook:
         """Where they lie, for who keeps them in the pool."""
         return self._buyer.logbook
+
+    def logs_elsewhere(
+        self, task: TaskId, stream: str, *, follow: bool, attempt: int = 0
+    ) -> AsyncGenerator[bytes, None]:
+        """The same of a task that another machine of our owner submitted. TaskUnknownError."""
+        return self._buyer.elsewhere.log(task, stream, follow=follow, attempt=attempt)
 
     def events(self) -> AsyncGenerator[TaskEvent, None]:
         """What happens to tasks from now on; EventsMissed where a slow reader has a gap.

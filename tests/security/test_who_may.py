@@ -52,10 +52,12 @@ from storage.records.names.messages import (
 from swarmnode.market.guard.messages import (
     CLAIM_DOMAIN,
     HOME_DOMAIN,
+    TASK_ORDER_DOMAIN,
     AskVote,
     Claim,
     ClaimTerms,
     ComeHome,
+    FindTask,
     GuardBeat,
     GuardHeard,
     GuardLine,
@@ -65,6 +67,8 @@ from swarmnode.market.guard.messages import (
     KeptLog,
     ReadKeptLog,
     Relieve,
+    TaskFound,
+    TaskOrder,
     Vote,
 )
 from swarmnode.market.guard.records import GuardRecord
@@ -139,6 +143,10 @@ class Scene:
     @property
     def provider(self) -> PeerId:
         return self.world["m0"].up.market.task(self.task).record.provider
+
+    @property
+    def guardian(self) -> PeerId:
+        return next(one.peer for one in self.world.machines.values() if one.peer != self.victim)
 
     @property
     def lease(self) -> LeaseId:
@@ -424,6 +432,53 @@ async def keeping_a_task_without_its_key(scene: Scene) -> object:
 @row("unknown")
 async def log_that_a_guardian_keeps(scene: Scene) -> object:
     return await scene.ask(ReadKeptLog(scene.task, "stdout", 0, 0), KeptLog)
+
+
+@row("unknown")
+async def looking_at_anothers_task(scene: Scene) -> object:
+    return await scene.ask(FindTask(scene.task), TaskFound)
+
+
+@row("unknown")
+async def cancelling_anothers_task_at_its_submitter(scene: Scene) -> object:
+    return await scene.ask(FindTask(scene.task, cancel=True), TaskFound)
+
+
+@row("unknown")
+async def cancelling_anothers_task_at_a_guardian(scene: Scene) -> object:
+    return await scene.ask(FindTask(scene.task, cancel=True), TaskFound, to=scene.guardian)
+
+
+def task_order(scene: Scene, key: str, machine: PeerId, expires_ms: int = FAR_MS) -> FindTask:
+    """As the key of a lab would have it."""
+    signer = KeyedHashSigner(PeerId(key), scene.world.seed)
+    terms = TaskOrder(scene.task, machine, "mine")
+    sealed = seal(signer, NETWORK, TASK_ORDER_DOMAIN, terms, sequence=0, expires_ms=expires_ms)
+    return FindTask(scene.task, cancel=True, order=sealed)
+
+
+@row("unknown")
+async def cancelling_by_the_key_of_another_lab(scene: Scene) -> object:
+    return await scene.ask(task_order(scene, "elsewhere", MALLORY), TaskFound)
+
+
+@row("not-yours")
+async def cancelling_by_an_order_given_to_another(scene: Scene) -> object:
+    return await scene.ask(task_order(scene, "lab-0", scene.guardian), TaskFound)
+
+
+@row("not-yours")
+async def cancelling_by_an_order_that_has_expired(scene: Scene) -> object:
+    late = task_order(scene, "lab-0", MALLORY, START_MS - 600_000)
+    return await scene.ask(late, TaskFound)
+
+
+@row("malformed")
+async def cancelling_by_an_order_that_somebody_else_signed(scene: Scene) -> object:
+    real = task_order(scene, "lab-0", MALLORY)
+    assert real.order is not None
+    forged = replace(real.order, signature=bytes(len(real.order.signature)))
+    return await scene.ask(replace(real, order=forged), TaskFound)
 
 
 @row("stale")

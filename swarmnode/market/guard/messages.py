@@ -1,4 +1,4 @@
-"""Messages among the keepers of a task, and from them to its worker: numbers 110-119."""
+"""Messages among the keepers of a task, to its worker and its owner: numbers 110-122."""
 
 from typing import Final
 
@@ -9,6 +9,8 @@ from swarmnode.tasks.ids import TaskId
 
 CLAIM_DOMAIN: Final = "swarm/market/claim/1"
 HOME_DOMAIN: Final = "swarm/market/home/1"
+FOUND_DOMAIN: Final = "swarm/market/found/1"
+TASK_ORDER_DOMAIN: Final = "swarm/market/order/1"
 
 
 class GuardLine(Record, frozen=True):
@@ -100,7 +102,7 @@ class ComeHome(Message, frozen=True, tag=120):
 
 
 class ReadKeptLog(Message, frozen=True, tag=118):
-    """Call from the owner to who acted meanwhile: what did the task print, from there on?"""
+    """Call from its owner to who acted or acts: what did the task print, from there on?"""
 
     task: TaskId
     stream: str
@@ -117,3 +119,40 @@ class KeptLog(Message, frozen=True, tag=119):
     """The attempt the piece belongs to; 0 when there is nothing more."""
     offset: int
     """Where it belongs."""
+
+
+class TaskOrder(Record, frozen=True):
+    """Cancel a task of somebody of our lab: signed by the lab's key."""
+
+    task: TaskId
+    machine: PeerId
+    """Who may bring it: it is answered with the task's record."""
+    reason: str
+
+
+class FindTask(Message, frozen=True, tag=121):
+    """Call from another machine of a task's owner: how does it stand? Refusal: unknown."""
+
+    task: TaskId
+    cancel: bool = False
+    """End it first, if it was submitted to you or you act for it."""
+    order: Signed | None = None
+    """From the lab's key, for the task of another person: a sealed TaskOrder that has not ended."""
+
+
+class FoundTerms(Record, frozen=True):
+    """What a keeper says of a task, signed by the task's key."""
+
+    task: TaskId
+    machine: PeerId
+    """Whom it tells."""
+    is_newest: bool
+    """It acts for the task, or did when that ended: nobody can know more of it."""
+    digest: bytes
+    """BLAKE3 of the body."""
+
+
+class TaskFound(Message, frozen=True, tag=122):
+    """Reply: sealed FoundTerms; the body is the task's record without its key."""
+
+    sealed: Signed

@@ -1,16 +1,21 @@
 """Tasks through the local API, against a market that does what the test says."""
 
+from typing import Any
+
 import pytest
 import trio
 from starlette.applications import Starlette
 
 from swarmnode.api.app import build_app
+from swarmnode.api.asker import KEY, Asker
 from swarmnode.api.events import EventHub
 from swarmnode.api.routes import all_routes
+from swarmnode.market.explain import TaskView
 from swarmnode.tasks.checkpoint import StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
-from swarmnode.tasks.records import Outcome, Usage
+from swarmnode.tasks.records import Outcome, TaskRecord, Usage
+from swarmnode.tasks.spec import TaskSpec
 from testnet.sim.seeded import simulated
 from tests.api_lab import ADA, BOB, Answered, FakeNode, call
 
@@ -206,3 +211,62 @@ def test_wrong_requests_are_problems(method: str, path: str, status: int, code: 
         assert (answer.status, answer.json()["code"]) == (status, code)
 
     problem()
+
+
+ELSEWHERE = TaskId("a234567a234567aa")
+
+
+def submitted_elsewhere(node: FakeNode) -> None:
+    spec = TaskSpec(("sleep", "1000"))
+    record = TaskRecord(ELSEWHERE, spec, 1000, state=TaskState.RUNNING, owner=BOB)
+    node.market.others[ELSEWHERE] = TaskView(record)
+
+
+@simulated
+async def test_a_task_of_another_machine_of_ours_is_shown_and_cancelled() -> None:
+    node = FakeNode()
+    submitted_elsewhere(node)
+    app, path = app_of(node), f"/api/v1/tasks/{ELSEWHERE}"
+    assert (await call(app, "GET", path)).json()["state"] == "running"
+    log = await call(app, "GET", f"{path}/logs?stream=stderr")
+    assert bytes(log.body) == f"stderr of {ELSEWHERE}".encode()
+    for _ in range(2):  # twice is no harm
+        told = await call(app, "POST", f"{path}/cancel")
+        assert (told.status, told.json()["state"]) == (200, "cancelled")
+    assert (await call(app, "GET", f"{path}/wait")).json()["state"] == "cancelled"
+    assert (await call(app, "POST", f"{path}/forget")).json()["code"] == "task_unknown"
+
+
+@simulated
+async def test_waiting_for_a_task_of_another_machine_ends_with_it_or_with_its_time() -> None:
+    node = FakeNode()
+    submitted_elsewhere(node)
+    app, path = app_of(node), f"/api/v1/tasks/{ELSEWHERE}/wait"
+    assert (await call(app, "GET", f"{path}?timeout_s=5")).json()["state"] == "running"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_cancel_later, node)
+        assert (await call(app, "GET", f"{path}?timeout_s=60")).json()["state"] == "cancelled"
+
+
+async def _cancel_later(node: FakeNode) -> None:
+    await trio.sleep(7)
+    await node.market.elsewhere(ELSEWHERE, cancel=True)
+
+
+@simulated
+async def test_one_who_was_let_in_reaches_no_task_of_the_owners_other_machines() -> None:
+    node = FakeNode()
+    submitted_elsewhere(node)
+    app = app_of(node)
+
+    async def as_bob(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
+        await app({**scope, KEY: Asker("bob", "person")}, receive, send)
+
+    for method, tail in (("GET", ""), ("POST", "/cancel")):
+        told = await call(as_bob, method, f"/api/v1/tasks/{ELSEWHERE}{tail}")
+        assert (told.status, told.json()["code"]) == (404, "task_unknown")
+    told = await call(as_bob, "POST", f"/api/v1/tasks/{ELSEWHERE}/cancel?as_lab=1")
+    assert (told.status, told.json()["code"]) == (403, "not_allowed")
+    path = f"/api/v1/tasks/{ELSEWHERE}/cancel?as_lab=1&reason=by%20mistake"
+    assert (await call(app, "POST", path)).json()["state"] == "cancelled"
+    assert node.cancelled_as_lab == [(ELSEWHERE, "by mistake")]
