@@ -30,6 +30,7 @@ from swarmnode.api.schema import (
 from swarmnode.api.server import ApiServer
 from swarmnode.errors import MemberUnknownError, RecoveryRefusedError, TaskUnknownError
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
+from swarmnode.market.guard.kept import Guarded
 from swarmnode.people.book import People
 from swarmnode.tasks.checkpoint import StoredFile
 from swarmnode.tasks.ids import TaskId
@@ -66,6 +67,7 @@ class FakeMarket:
         self.printed: dict[TaskId, dict[str, bytearray]] = {}
         self.running_files: tuple[StoredFile, ...] = ()
         """Outputs of a task that runs."""
+        self.guards = Guarded((BOB,), 1)
         self.paused: list[float | None] = []
         self.reading = 0
         """Log readers that have not ended."""
@@ -74,13 +76,17 @@ class FakeMarket:
         self._changed = trio.Event()
         self._events: list[trio.MemorySendChannel[TaskEvent]] = []
 
-    async def submit(self, spec: TaskSpec, person: str = "") -> TaskId:
+    async def submit(self, spec: TaskSpec, person: str = "", *, detached: bool = False) -> TaskId:
         await trio.lowlevel.checkpoint()
         task = TaskId(f"t{len(self.views) + 1}")
         self.printed[task] = {"stdout": bytearray(), "stderr": bytearray()}
         self._set(TaskView(TaskRecord(task, spec, 1000, person=person)), "submitted")
         self.on_submit(task)
         return task
+
+    async def guarded(self, task: TaskId) -> Guarded:
+        await trio.lowlevel.checkpoint()
+        return self.guards
 
     def start(self, task: TaskId, provider: PeerId = ADA) -> None:
         """A provider begins."""

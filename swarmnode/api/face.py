@@ -8,6 +8,7 @@ from storage.facade import Names, Objects
 from storage.ids import Address
 from swarmnode.api.schema import MemberLine, PeerLine, PhraseShown, RemovalDone, Status
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
+from swarmnode.market.guard.kept import Guarded
 from swarmnode.people.book import People
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.messages import FilesTold
@@ -17,8 +18,12 @@ from swarmnode.tasks.spec import TaskSpec
 class MarketFace(Protocol):
     """What the API needs of `swarmnode.market.service.MarketService`."""
 
-    async def submit(self, spec: TaskSpec, person: str = "") -> TaskId:
+    async def submit(self, spec: TaskSpec, person: str = "", *, detached: bool = False) -> TaskId:
         """For a person of this machine. Durable when it returns."""
+        ...
+
+    async def guarded(self, task: TaskId) -> Guarded:
+        """Return once others hold a task that was submitted as detached, or soon."""
         ...
 
     def tasks(self) -> Sequence[TaskView]: ...

@@ -95,7 +95,7 @@ ANSWERS: Final[dict[tuple[str, str], Answer]] = {
     ("GET", "/api/v1/objects/{address}"): Answer(ObjectDetail),
     ("DELETE", "/api/v1/objects/{address}"): Answer(Removed),
     ("POST", "/api/v1/tasks"): Answer(
-        Submitted, dict[str, Any], ("dry_run",), 201, ExplanationDetail
+        Submitted, dict[str, Any], ("dry_run", "detach"), 201, ExplanationDetail
     ),
     ("GET", "/api/v1/tasks"): Answer(list[TaskLine], query=("state", "name", "since_ms", "limit")),
     ("GET", "/api/v1/tasks/{task}"): Answer(TaskDetail),

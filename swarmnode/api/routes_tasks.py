@@ -17,6 +17,7 @@ from swarmnode.api.schema_tasks import FilesLine, Forgotten, Retried, Submitted
 from swarmnode.api.task_views import detail_of, explanation_of, left_by, line_of, outputs_of
 from swarmnode.errors import SpecError, TaskNotEndedError, TaskUnknownError
 from swarmnode.market.explain import TaskView
+from swarmnode.market.guard.kept import Guarded
 from swarmnode.tasks.ids import TaskId, is_task_id
 from swarmnode.tasks.spec import PriorityClass, TaskSpec
 from swarmnode.tasks.spec_load import spec_from_json, spec_from_toml
@@ -53,7 +54,10 @@ class TaskRoutes:
         ]
 
     async def submit(self, request: Request) -> Response:
-        """Submit a task; with `?dry_run=1` only hold the auction and say who would win."""
+        """Submit a task; with `?dry_run=1` only hold the auction and say who would win.
+
+        With `?detach=1` it answers when others would go on with it without this machine.
+        """
         spec = await _spec_in(request)
         if flag(request, "dry_run"):
             found = await self._node.market.dry_run(spec)
@@ -61,7 +65,14 @@ class TaskRoutes:
         person = asker_of(request).person
         if person and spec.priority_class is PriorityClass.OWNER:
             raise SpecError("class owner is for the owner of this machine: choose another class")
-        return reply(Submitted(await self._node.market.submit(spec, person)), 201)
+        if not flag(request, "detach"):
+            return reply(Submitted(await self._node.market.submit(spec, person)), 201)
+        made, guarded = await self._submit_detached(spec, person)
+        return reply(Submitted(made, guarded.holders, guarded.note), 201)
+
+    async def _submit_detached(self, spec: TaskSpec, person: str) -> tuple[TaskId, Guarded]:
+        made = await self._node.market.submit(spec, person, detached=True)
+        return made, await self._node.market.guarded(made)
 
     async def ls(self, request: Request) -> Response:
         """Tasks that were submitted here, oldest first; of some `?state=`, `?name=`, `?since_ms=`.
@@ -126,8 +137,8 @@ class TaskRoutes:
         """Submit a task that has ended once more, as it was."""
         view = self._ended(request)
         record = view.record
-        made = await self._node.market.submit(record.spec, record.person)
-        return reply(Retried(made, view.task), 201)
+        made, guarded = await self._submit_detached(record.spec, record.person)
+        return reply(Retried(made, view.task, guarded.holders, guarded.note), 201)
 
     async def forget(self, request: Request) -> Response:
         """Forget a task that has ended, with its logs; what it left is freed."""

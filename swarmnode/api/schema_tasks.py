@@ -155,6 +155,10 @@ class Submitted(msgspec.Struct, frozen=True):
     """The task is written down: from here on it survives any crash."""
 
     task: str
+    guardians: tuple[str, ...] = ()
+    """With `?detach=1`: machines that hold it and go on with it when this one goes away."""
+    note: str = ""
+    """With `?detach=1`: what to know before this machine is switched off; empty: it may be."""
 
 
 class FilesLine(msgspec.Struct, frozen=True):
@@ -166,10 +170,12 @@ class FilesLine(msgspec.Struct, frozen=True):
 
 
 class Retried(msgspec.Struct, frozen=True):
-    """A task that was submitted again."""
+    """A task that was submitted again, as with `?detach=1`."""
 
     task: str
     of: str
+    guardians: tuple[str, ...] = ()
+    note: str = ""
 
 
 class Forgotten(msgspec.Struct, frozen=True):

@@ -58,7 +58,9 @@ _OPTIONS: Final = (
         type=click.Path(dir_okay=False, path_type=Path),
         help="A .toml or .json file; flags win over it.",
     ),
-    click.option("--detach", is_flag=True, help="Print the task's id and return."),
+    click.option(
+        "--detach", is_flag=True, help="Print the task's id and return, once others keep it."
+    ),
     click.option("--dry-run", is_flag=True, help="Only hold the auction: who would run it?"),
     click.option("--cancel-on-interrupt", is_flag=True, help="Ctrl-C cancels the task, too."),
 )

@@ -61,7 +61,7 @@ def submit(
 
     Its output is copied here and its exit code is ours: 125 it could not be started, 126 not
     executed, 127 not found, 75 nobody could run it just now. After --detach, or after Ctrl-C, the
-    task goes on by itself.
+    task goes on by itself; --detach returns when it would do so without this machine.
     """
     spec = read_spec(spec_file)
     merge_flags(spec, flags, argv)
@@ -75,18 +75,21 @@ def submit(
             spec["inputs"] = {**(spec.get("inputs") or {}), **stored}
         if dry_run:
             return _show_dry_run(client, client.call("POST", "/api/v1/tasks?dry_run=1", spec), fmt)
-        made: str = client.call("POST", "/api/v1/tasks", spec)["task"]
         if detach:
-            _print_id(made, fmt)
+            _print_made(client.call("POST", "/api/v1/tasks?detach=1", spec), fmt)
             return exits.OK
+        made: str = client.call("POST", "/api/v1/tasks", spec)["task"]
         return _stay_with(client, made, fmt, cancel_on_interrupt)
 
 
-def _print_id(made: str, fmt: str) -> None:
+def _print_made(made: dict[str, Any], fmt: str) -> None:
+    """The id, for scripts; beside it who holds the task, where that is not as it should be."""
     if fmt == "table":
-        click.echo(made)
+        click.echo(made["task"])
+        if note := made.get("note"):
+            task_follow.say(f"{made['task']}: {note}")
     else:
-        emit({"task": made}, fmt)
+        emit(made, fmt)
 
 
 def _stay_with(client: Client, made: str, fmt: str, cancel_on_interrupt: bool) -> int:

@@ -201,6 +201,8 @@ def _post_all(
 
         def act(text: str) -> dict[str, Any]:
             found: dict[str, Any] = client.call("POST", path_of(client, text))
+            if "of" in found and (note := found.get("note")):  # of a retry
+                task_follow.say(f"{found['task']}: {note}")
             return found
 
         rows, code = each(task_ids, act)

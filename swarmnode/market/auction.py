@@ -22,7 +22,7 @@ from swarmnode.market.auction_config import AuctionConfig
 from swarmnode.market.auction_lease import Leases
 from swarmnode.market.auction_rounds import Rounds
 from swarmnode.market.guard import events as g
-from swarmnode.market.guard.kept import Post
+from swarmnode.market.guard.kept import Guarded, Post
 from swarmnode.market.guard.messages import AskVote, GuardBeat, GuardHeard, Relieve, Vote
 from swarmnode.market.guard.records import GuardRecord
 from swarmnode.market.messages import Accept, Bid, Decline
@@ -116,6 +116,10 @@ class Buyer:
         """Whether it would go on without this machine."""
         return self._book.guards.is_kept(task)
 
+    def guarded(self, task: TaskId) -> Guarded:
+        """Which guardians hold a task that was just submitted."""
+        return self._book.guards.guarded(task)
+
     def is_others(self, task: TaskId) -> bool:
         """Another machine acts for a task that is none of our ledger."""
         return self._book.guards.is_others(task)
@@ -191,7 +195,8 @@ class Buyer:
         now_ms = self._book.wall_ms()
         effects = self._book.ledger.submit(event.task, event.spec, now_ms, event.key, event.person)
         record = self._book.ledger.get(event.task)
-        effects += self._pursue(record, now_s) + self._book.guards.expect(record, now_s)
+        effects += self._pursue(record, now_s)
+        effects += self._book.guards.expect(record, now_s, at_once=event.is_detached)
         return [*effects, *self._rounds.enqueue(event.task)]
 
     def _pursue(self, record: TaskRecord, now_s: float) -> list[Effect]:

@@ -38,6 +38,8 @@ class Submitted:
     """Seed of the key that the id was made from."""
     person: str = ""
     """Whose it is, of several people of this machine."""
+    is_detached: bool = False
+    """Its submitter may go away right now: its keepers are found at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from swarmnode.market.buyer_feed import EventFeed
 from swarmnode.market.elsewhere import Elsewhere, WhoseTask, nobodys
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.market.guard import events as g
+from swarmnode.market.guard.kept import Guarded
 from swarmnode.market.guard.service import KeeperService
 from swarmnode.market.guard.store import load_guards
 from swarmnode.market.logbook import STREAMS, LogBook
@@ -140,7 +141,7 @@ class BuyerService:
 
     # -- what the owner may ask
 
-    async def submit(self, spec: TaskSpec, person: str = "") -> TaskId:
+    async def submit(self, spec: TaskSpec, person: str = "", *, detached: bool = False) -> TaskId:
         """Take a task of a person on; it survives any crash once this returns.
 
         Raises StoreFullError, TooManyTasksError, SpecError; then nothing was taken on.
@@ -158,8 +159,12 @@ class BuyerService:
             view.put(TASKS, task_key(task), encode(record))
 
         await self._tables.transact(write)  # here a full disk is the caller's to know
-        await self._driver.do(e.Submitted(task, spec, key, person))
+        await self._driver.do(e.Submitted(task, spec, key, person, detached))
         return task
+
+    async def guarded(self, task: TaskId) -> Guarded:
+        """Wait until others hold a task that was submitted as detached, 5 s at most."""
+        return await self._keeper.guarded(task)
 
     async def take_up(self, records: Sequence[TaskRecord]) -> None:
         """Go on with tasks that another machine of this person had submitted.
@@ -354,12 +359,15 @@ class BuyerService:
         match event:
             case g.Carry(peer, record):
                 self._keeper.carry(peer, record)
+            case g.Confirmed(task):
+                self._keeper.confirmed(task)
             case g.LogsWanted(task, peer):
                 self._keeper.fetch_logs(task, peer)
             case TaskChanged() if self._is_ours(event.task):
                 self._feed.tell(event)
                 if event.state in TASK_ENDS:
                     self._logbook.wake(event.task)
+                    self._keeper.confirmed(event.task)
                     if (ended := self._ends.pop(event.task, None)) is not None:
                         ended.set()
             case TaskForgotten(task):

@@ -16,6 +16,7 @@ from swarmnode.market.buyer import Adverts, BuyerService, Members
 from swarmnode.market.config import MarketConfig
 from swarmnode.market.elsewhere import WhoseTask, nobodys
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
+from swarmnode.market.guard.kept import Guarded
 from swarmnode.market.logbook import LogBook
 from swarmnode.market.seller import SellerMemory, SellerService
 from swarmnode.market.seller_view import SellerStats
@@ -72,12 +73,17 @@ class MarketService:
 
     # -- this owner's tasks
 
-    async def submit(self, spec: TaskSpec, person: str = "") -> TaskId:
+    async def submit(self, spec: TaskSpec, person: str = "", *, detached: bool = False) -> TaskId:
         """Take a task on; it survives any crash once this returns.
 
+        `detached`: others are to keep it at once, and not only when it is two seconds old.
         Raises StoreFullError, TooManyTasksError; then nothing was taken on.
         """
-        return await self._buyer.submit(spec, person)
+        return await self._buyer.submit(spec, person, detached=detached)
+
+    async def guarded(self, task: TaskId) -> Guarded:
+        """Wait until others hold a task that was just submitted as detached, 5 s at most."""
+        return await self._buyer.guarded(task)
 
     async def take_up(self, records: Sequence[TaskRecord]) -> None:
         """Go on with tasks that another machine of this person had submitted."""

@@ -14,6 +14,22 @@ COUNT = (
 HASTY = {"TIMERS__ORPHAN_GRACE_S": "14"}
 
 
+def test_a_detached_task_outlives_a_machine_that_goes_away_at_once() -> None:
+    with swarm_of(3, **HASTY) as swarm:
+        owner, provider, third = swarm.nodes
+        provider.client.call("POST", "/api/v1/node/pause", {"grace_s": 0})
+        spec = {"run": ["/bin/sleep", "3"], "require": [provider.peer]}
+        made = owner.client.call("POST", "/api/v1/tasks?detach=1", spec)
+        swarm.kill_machine(owner)
+        assert (set(made["guardians"]), made["note"]) == ({provider.peer, third.peer}, "")
+        provider.client.call("POST", "/api/v1/node/resume")
+        jobs = provider.home / "tasks"
+        until(lambda: processes_of(jobs), within_s=30, what="it begins without its submitter")
+        swarm.start(owner)
+        swarm.wait_ready(30)
+        assert wait(owner, made["task"])["state"] == "done"
+
+
 def test_a_task_outlives_the_machine_it_was_submitted_to() -> None:
     with swarm_of(3, **HASTY) as swarm:
         owner, provider, _ = swarm.nodes

@@ -3,8 +3,9 @@
 from math import inf
 from typing import Final
 
-from p2p.effects import Effect, Send
+from p2p.effects import Effect, Notify, Send
 from p2p.ids import PeerId
+from swarmnode.market.guard import events as g
 from swarmnode.market.guard.beats import Beats
 from swarmnode.market.guard.kept import Kept, Post
 from swarmnode.market.guard.messages import GuardHeard, GuardLine, Relieve
@@ -37,6 +38,7 @@ class Acting:
             if not self._shelf.agreed(kept):
                 return []
             kept.record = grown(record, before=())
+            kept.firm = kept.record.version
             left = [peer for peer in record.before if peer not in (*record.roster, record.owner)]
             gone = [Send(peer, Relieve(record.task, is_over=False)) for peer in left]
         elif (
@@ -98,7 +100,7 @@ class Acting:
     def _confirmed(
         self, kept: Kept, peer: PeerId, line: GuardLine, said_s: float, now_s: float
     ) -> list[Effect]:
-        record = kept.record
+        record, had = kept.record, kept.has.get(peer)
         kept.has[peer] = (line.term, line.seq)
         version, carried_s = kept.carried_s.get(peer, ((0, 0), -inf))
         if version == (line.term, line.seq):
@@ -110,5 +112,7 @@ class Acting:
             return self._shelf.part(kept, now_s)
         self._shelf.count(kept, now_s)
         effects = self.review(kept, now_s)
+        if kept.has[peer] != had:
+            effects.append(Notify(g.Confirmed(record.task)))
         lacks = peer in kept.record.keepers and kept.has[peer] != kept.record.version
         return [*effects, *(self._shelf.carry_all(kept, now_s) if lacks else ())]

@@ -20,7 +20,7 @@ from swarmnode.limits import GUARDED_MAX
 from swarmnode.market.guard import events as g
 from swarmnode.market.guard.acting import REPORT_EVERY, Acting
 from swarmnode.market.guard.config import GuardConfig
-from swarmnode.market.guard.kept import Kept, Post
+from swarmnode.market.guard.kept import Guarded, Kept, Post
 from swarmnode.market.guard.messages import (
     AskVote,
     ComeHome,
@@ -132,6 +132,18 @@ class Guardian:
         is_ours = kept.post is Post.ACTS
         return not is_ours or kept.record.settled({*holders, self._shelf.me})
 
+    def guarded(self, task: TaskId) -> Guarded:
+        """Which guardians hold a task that we act for, so that they need us no more."""
+        record, kept = self._shelf.find(task), self._shelf.kept.get(task)
+        if record is None or record.state in TASK_ENDS:
+            return Guarded(has_ended=True)
+        if kept is None:
+            return Guarded()
+        others = [peer for peer in kept.record.roster if peer != self._shelf.me]
+        is_firm = not kept.record.before
+        holders = (one for one in others if is_firm and kept.has.get(one, (-1, -1)) >= kept.firm)
+        return Guarded(tuple(holders), len(others))
+
     def may_judge(self, task: TaskId, now_s: float) -> bool:
         """Whether no other keeper can think otherwise of a task: for what may not run twice."""
         kept = self._shelf.kept.get(task)
@@ -171,11 +183,16 @@ class Guardian:
         self._shelf.roster.stands(event.peer, event.liveness, event.lab)
         return []
 
-    def expect(self, record: TaskRecord, now_s: float) -> list[Effect]:
-        """One of our own tasks has begun, or was found after a restart."""
+    def expect(self, record: TaskRecord, now_s: float, *, at_once: bool = False) -> list[Effect]:
+        """One of our own tasks has begun, or was found after a restart.
+
+        `at_once`: its submitter may go away now; else one that is over soon needs no keepers.
+        """
         is_known = record.task in self._shelf.kept or record.task in self._homing
         if is_known or not record.key or record.owner:
             return []
+        if at_once:
+            return self._on_young_due(g.YoungDue(record.task), now_s)
         return [WakeAt(now_s + self._shelf.config.after_s, g.YoungDue(record.task))]
 
     def on_noted(self, record: TaskRecord, now_s: float) -> list[Effect]:

@@ -76,6 +76,13 @@ class Carry:
 
 
 @dataclass(frozen=True, slots=True)
+class Confirmed:
+    """For the service: a keeper holds more of a task than it said before."""
+
+    task: TaskId
+
+
+@dataclass(frozen=True, slots=True)
 class LogsWanted:
     """For the service: what a task of ours printed while another acted for it is there."""
 

@@ -57,8 +57,38 @@ class Kept:
     votes: set[PeerId] = field(default_factory=set)
     known_term: int = 0
     """The highest one heard of."""
+    firm: tuple[int, int] = (0, 0)
+    """Version from which on the keepers it names can do without those before them."""
 
     @property
     def known(self) -> int:
         """The highest term that we stand for, have voted for, or heard of."""
         return max(self.record.term, self.record.promised, self.known_term, self.term)
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """Who would go on with a task of ours, were this machine to go away now."""
+
+    holders: tuple[PeerId, ...] = ()
+    """Guardians that have it on their disks."""
+    wanted: int = 0
+    """How many should; 0: there is nobody else."""
+    has_ended: bool = False
+
+    @property
+    def is_enough(self) -> bool:
+        """Nothing is to be waited for."""
+        return self.has_ended or len(self.holders) >= self.wanted
+
+    @property
+    def note(self) -> str:
+        """What to know before this machine is switched off; empty: it may be."""
+        if self.has_ended:
+            return ""
+        if not self.wanted:
+            return "kept by this machine alone: no other could go on with it while this one is off"
+        if self.is_enough:
+            return ""
+        count = f"{len(self.holders)} of {self.wanted}"
+        return f"{count} guardians hold it so far: leave this machine on for a while"

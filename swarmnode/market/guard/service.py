@@ -21,6 +21,7 @@ from storage.errors import StoreFullError
 from swarmnode.errors import LogStaleError, SpecError
 from swarmnode.limits import CARRIED_AT_ONCE, GUARD_RECORD_BYTES_MAX, KEEPERS_MAX
 from swarmnode.market.guard import events as g
+from swarmnode.market.guard.kept import Guarded
 from swarmnode.market.guard.messages import (
     HOME_DOMAIN,
     ComeHome,
@@ -42,6 +43,8 @@ CARRY_TIMEOUT_S: Final = 5.0
 LOGS_TIMEOUT_S: Final = 60.0
 """What was printed while we were away comes within this, or is left where it is."""
 LOGS_AGAIN_S: Final = 1.0
+GUARDED_WITHIN_S: Final = 5.0
+"""Who submits and leaves waits so long for the guardians: two round trips and their disks."""
 
 
 def _is_sound(spec: TaskSpec) -> bool:
@@ -57,6 +60,8 @@ class Keeping(Protocol):
     """The part of the buyer's core that is needed here."""
 
     def keepers(self, task: TaskId) -> GuardRecord | None: ...
+
+    def guarded(self, task: TaskId) -> Guarded: ...
 
 
 class KeeperService:
@@ -78,6 +83,7 @@ class KeeperService:
         self._fetching: set[TaskId] = set()
         self._waiting: dict[tuple[PeerId, TaskId], GuardRecord] = {}
         """What is to be carried, the newest of each task to each keeper."""
+        self._confirmed: dict[TaskId, trio.Event] = {}
         self._network = network
         self.may_read: Callable[[Caller, TaskId], bool] = lambda _caller, _task: False
         """Whether a caller is another machine of a task's owner."""
@@ -107,6 +113,19 @@ class KeeperService:
         if key not in self._waiting:
             self._nursery.start_soon(self._carry, *key)
         self._waiting[key] = record
+
+    def confirmed(self, task: TaskId) -> None:
+        """Something has changed about who holds a task."""
+        if (waited_for := self._confirmed.pop(task, None)) is not None:
+            waited_for.set()
+
+    async def guarded(self, task: TaskId) -> Guarded:
+        """Return once all guardians hold a task of ours, or soon."""
+        with trio.move_on_after(GUARDED_WITHIN_S):
+            while not self._core.guarded(task).is_enough:
+                await self._confirmed.setdefault(task, trio.Event()).wait()
+        self.confirmed(task)
+        return self._core.guarded(task)
 
     def fetch_logs(self, task: TaskId, peer: PeerId) -> None:
         """Bring home what a task of ours printed while that peer acted for it."""

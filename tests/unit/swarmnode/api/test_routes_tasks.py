@@ -31,12 +31,23 @@ async def test_a_task_is_submitted_as_json_and_shown() -> None:
     node = FakeNode()
     app = app_of(node)
     made = await call(app, "POST", "/api/v1/tasks", {**HELLO, "name": "greet", "priority": 3})
-    assert (made.status, made.json()) == (201, {"task": "t1"})
+    assert (made.status, made.json()) == (201, {"task": "t1", "guardians": [], "note": ""})
     shown = (await call(app, "GET", "/api/v1/tasks/t1")).json()
     assert shown["spec"] == {**HELLO, "name": "greet", "priority": 3}
     assert (shown["state"], shown["phase"], shown["exit_code"]) == ("submitted", "unknown", None)
     (line,) = (await call(app, "GET", "/api/v1/tasks")).json()
     assert (line["task"], line["name"], line["run"]) == ("t1", "greet", ["echo", "hello"])
+
+
+@simulated
+async def test_a_task_is_submitted_as_detached_and_the_answer_names_its_guardians() -> None:
+    node = FakeNode()
+    app = app_of(node)
+    made = await call(app, "POST", "/api/v1/tasks?detach=1", HELLO)
+    assert (made.status, made.json()) == (201, {"task": "t1", "guardians": [BOB], "note": ""})
+    node.market.finish(TaskId("t1"))
+    again = (await call(app, "POST", "/api/v1/tasks/t1/retry")).json()
+    assert again == {"task": "t2", "of": "t1", "guardians": [BOB], "note": ""}
 
 
 @simulated

@@ -16,7 +16,7 @@ from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.records import Outcome
 from swarmnode.tree.format import Entry, Kind, write_index
-from tests.api_lab import FakeMarket, ServedNode, served_node
+from tests.api_lab import BOB, FakeMarket, ServedNode, served_node
 
 T1, T2 = TaskId("t1"), TaskId("t2")
 
@@ -111,7 +111,8 @@ def test_retry_submits_ended_tasks_again_and_rm_forgets_them(
 ) -> None:
     submit("a", "b")
     finish(node, T1, 3)
-    assert rows(["task", "retry", "a"], capfd) == [{"task": "t3", "of": "t1"}]
+    again = {"task": "t3", "of": "t1", "guardians": [BOB], "note": ""}
+    assert rows(["task", "retry", "a"], capfd) == [again]
     market = node.node.market
     assert market.views[TaskId("t3")].record.spec == market.views[T1].record.spec
     capfd.readouterr()

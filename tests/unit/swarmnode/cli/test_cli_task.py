@@ -15,6 +15,7 @@ from swarmnode.cli import task_follow
 from swarmnode.cli.main import run
 from swarmnode.cli.task_many import STATES
 from swarmnode.demo.report import until
+from swarmnode.market.guard.kept import Guarded
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.records import Outcome
@@ -289,6 +290,23 @@ def test_ls_show_wait_cancel_and_explain_in_every_form(
             assert ADA in out or "ada" in out or words[0] == "cancel"
     assert run(["task", "wait", "t1"]) == 130
     assert run(["task", "wait", "t1", "-o", "json"]) == 130
+
+
+def test_detach_prints_the_id_and_says_when_nobody_else_keeps_the_task(
+    node: ServedNode, capfd: pytest.CaptureFixture[str]
+) -> None:
+    detach = ["task", "submit", "--detach"]
+    assert run([*detach, "--", "x"]) == 0
+    assert capfd.readouterr() == ("t1\n", "")
+    node.node.market.guards = Guarded()
+    assert run([*detach, "--", "x"]) == 0
+    out, err = capfd.readouterr()
+    assert out == "t2\n"
+    assert "t2: kept by this machine alone" in err
+    assert run([*detach, "-o", "json", "--", "x"]) == 0
+    made = json.loads(capfd.readouterr().out)
+    assert (made["task"], made["guardians"]) == ("t3", [])
+    assert "kept by this machine alone" in made["note"]
 
 
 def test_wait_gives_up_with_75(node: ServedNode, capsys: pytest.CaptureFixture[str]) -> None:

@@ -390,6 +390,72 @@ async def test_a_task_ends_under_a_guardian_and_its_submitter_finds_result_and_l
         assert await log_of(lab["alice"].market, task_id) == TRAINED
 
 
+@simulated
+async def test_a_detached_task_outlives_a_submitter_that_goes_away_at_once() -> None:
+    async with MarketLab("alice", "bob", "carol", lends=["bob", "carol"]).running() as lab:
+        await trio.sleep(20)  # everybody knows everybody
+        alice = lab["alice"].market
+        began_s = trio.current_time()
+        task_id = await alice.submit(task("train", "60", "1", "1"), detached=True)
+        guarded = await alice.guarded(task_id)
+        assert trio.current_time() - began_s < 1
+        assert (set(guarded.holders), guarded.note) == ({"bob", "carol"}, "")
+        await lab.kill("alice")
+        lab.lose("alice")
+        await trio.sleep(300)
+        lab.find("alice")
+        await lab.start("alice")
+        with trio.fail_after(60):
+            view = await lab["alice"].market.wait(task_id)
+        assert view.state is TaskState.DONE
+        assert view.record.outcome is not None
+        ended_ms = view.record.attempts[-1].awarded_ms + view.record.outcome.usage.wall_ms
+        assert ended_ms < lab.wall() - 60_000, "it ran while its submitter was away"
+
+
+@simulated
+async def test_in_a_pool_of_two_the_other_one_is_waited_for() -> None:
+    async with MarketLab("alice", "bob").running() as lab:
+        alice = lab["alice"].market
+        guarded = await alice.guarded(await alice.submit(task("sleep", "30"), detached=True))
+        assert (guarded.holders, guarded.note) == (("bob",), "")
+
+
+@simulated
+async def test_a_detached_task_of_a_node_alone_is_kept_by_it_alone_and_nobody_is_waited_for() -> (
+    None
+):
+    async with MarketLab("alice").running() as lab:
+        alice = lab["alice"].market
+        began_s = trio.current_time()
+        guarded = await alice.guarded(await alice.submit(task("sleep", "30"), detached=True))
+        assert trio.current_time() - began_s < 1
+        assert "kept by this machine alone" in guarded.note
+
+
+@simulated
+async def test_guardians_that_do_not_answer_are_waited_for_five_seconds_and_named() -> None:
+    async with MarketLab("alice", "bob", "carol").running() as lab:
+        alice = lab["alice"].market
+        await lab.kill("carol")  # nobody has noticed yet
+        began_s = trio.current_time()
+        guarded = await alice.guarded(await alice.submit(task("sleep", "30"), detached=True))
+        assert 4.9 < trio.current_time() - began_s < 5.5
+        assert guarded.holders == ("bob",)
+        assert "1 of 2 guardians hold it" in guarded.note
+
+
+@simulated
+async def test_a_detached_task_that_is_over_at_once_is_not_waited_for() -> None:
+    async with MarketLab("alice", "bob", "carol").running() as lab:
+        alice = lab["alice"].market
+        task_id = await alice.submit(task("echo", "x"), detached=True)
+        await alice.wait(task_id)
+        began_s = trio.current_time()
+        assert (await alice.guarded(task_id)).note == ""
+        assert trio.current_time() == began_s
+
+
 # -- class owner
 
 

@@ -8,7 +8,7 @@ from p2p.wire.codec import decode_as
 from storage.engine.memory_tables import MemoryTables
 from swarmnode.limits import CARRIED_AT_ONCE, RELIEVED_KEPT_MAX
 from swarmnode.market.guard.config import GuardConfig
-from swarmnode.market.guard.kept import Kept, Post
+from swarmnode.market.guard.kept import Guarded, Kept, Post
 from swarmnode.market.guard.messages import KeepTaken, KeepTask
 from swarmnode.market.guard.records import GuardRecord
 from swarmnode.market.guard.service import KeeperService
@@ -32,6 +32,9 @@ def record(task: str, seq: int = 1, owner: PeerId = ME) -> GuardRecord:
 class NoRecords:
     def keepers(self, task: TaskId) -> GuardRecord | None:
         return None
+
+    def guarded(self, task: TaskId) -> Guarded:
+        return Guarded()
 
 
 @simulated
