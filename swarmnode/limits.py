@@ -85,6 +85,9 @@ JOB_PIDS_MAX: Final = 2048
 CHECKPOINTS_KEPT_MIN: Final = 2
 """Newest checkpoints of a task that are kept: the last may turn out to be bad."""
 
+CHECKPOINT_TRIES_MAX: Final = 2
+"""Attempts that may fail from one checkpoint: the first by chance; then an older one is tried."""
+
 CHECKPOINT_FILES_MAX: Final = 256
 """Files of one checkpoint: a shard per process of a large job, and the list fits one message."""
 

@@ -90,7 +90,7 @@ class TaskDetail(TaskLine, frozen=True):
     status: str
     """How the last attempt ended: done, failed, stopped or unfit; empty while there is none."""
     reason: str
-    """exit, signal, oom, wall, disk, killed, lost, inputs, outputs, environment, limit ..."""
+    """exit, signal, oom, wall, disk, killed, lost, inputs, checkpoint, outputs, environment ..."""
     detail: str
     usage: UsageLine | None
     not_enforced: tuple[str, ...]

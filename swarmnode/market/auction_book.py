@@ -28,6 +28,7 @@ from swarmnode.market.guard.messages import (
 )
 from swarmnode.market.guard.records import GuardRecord
 from swarmnode.market.messages import AWARD_DOMAIN, Award, AwardTerms
+from swarmnode.market.starts import base_of
 from swarmnode.tasks.checkpoint import Checkpoint, fits_award, is_newer
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.keys import state_key_of
@@ -234,7 +235,7 @@ class Book:
 
     def keep(self, record: TaskRecord, checkpoint: Checkpoint) -> list[Effect]:
         """Remember newer progress of a task, if it can be read back."""
-        is_wanted = record.state not in TASK_ENDS and is_newer(checkpoint, record.checkpoint)
+        is_wanted = record.state not in TASK_ENDS and is_newer(checkpoint, base_of(record))
         if not is_wanted or not fits_award(checkpoint):
             return []
         return self.ledger.checkpointed(record.task, checkpoint, self.wall_ms())

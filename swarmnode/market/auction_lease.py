@@ -7,13 +7,11 @@ whoever else speaks for it is told to stop.
 from p2p.effects import Effect, Send, WakeAt
 from p2p.errors import WireError
 from p2p.ids import PeerId
-from swarmnode.limits import (
-    REASON_CHARS_MAX,
-)
+from swarmnode.limits import REASON_CHARS_MAX
 from swarmnode.market import auction_events as e
-from swarmnode.market import held_back
+from swarmnode.market import held_back, starts
 from swarmnode.market.auction_book import HELD_BY_PROVIDER, MAY_HAVE_RUN, Book, Pursuit
-from swarmnode.market.auction_ends import attempt_of
+from swarmnode.market.auction_ends import attempt_of, failed, unfit
 from swarmnode.market.leftovers import left_over, sound
 from swarmnode.market.messages import Accept, AwardTerms, Bid, Decline
 from swarmnode.tasks.ids import TaskId
@@ -30,7 +28,7 @@ from swarmnode.tasks.messages import (
     ResultTerms,
     State,
 )
-from swarmnode.tasks.records import AttemptRecord, Outcome, TaskRecord
+from swarmnode.tasks.records import AttemptRecord, TaskRecord
 from swarmnode.tasks.spec import Effects
 
 REPORTED = frozenset({"done", "failed", "stopped", "unfit"})
@@ -51,13 +49,18 @@ class Leases:
         """Promise a task to the machine whose bid won, under the next fence."""
         book, config = self._book, self._book.config
         record, pursuit = book.ledger.get(task), book.pursuits[task]
-        fence, restore = max(record.fence, record.fence_floor) + 1, record.checkpoint
+        fence, restore = max(record.fence, record.fence_floor) + 1, starts.start_of(record)
         grant, state_key = book.grant(record, winner, fence)
         terms = AwardTerms(task, fence, winner, bid.bid, record.spec, restore, grant, state_key)
         pursuit.award = book.award(terms)
-        step = 0 if restore is None else restore.step
+        step, taken_ms = (0, 0) if restore is None else (restore.step, restore.taken_ms)
         attempt = AttemptRecord(
-            fence, winner, book.wall_ms(), restored_step=step, alone_ms=bid.alone_ms
+            fence,
+            winner,
+            book.wall_ms(),
+            restored_step=step,
+            alone_ms=bid.alone_ms,
+            restored_ms=taken_ms,
         )
         # What must not run twice waits until whatever the award may have begun has ended.
         once = record.spec.effects is Effects.ONCE
@@ -223,7 +226,7 @@ class Leases:
     def _renew(self, record: TaskRecord, pursuit: Pursuit) -> Effect:
         if pursuit.ending[0]:
             return Send(record.provider, CancelJob(record.task, record.fence, pursuit.ending[0]))
-        newest = record.checkpoint
+        newest = starts.base_of(record)
         step, taken_ms = (0, 0) if newest is None else (newest.step, newest.taken_ms)
         renew = Renew(record.task, record.fence, step, pursuit.beat, taken_ms)
         return Send(record.provider, renew)
@@ -237,6 +240,8 @@ class Leases:
             record = self._book.ledger.find(message.task)
             if record is None or (record.provider, record.fence) != (peer, message.fence):
                 return self._stop(peer, message.task, message.fence)
+            if record.attempts[-1].ended_as in REPORTED:
+                return []  # its result told of all there was, and was judged by that
         return self._book.keep(record, message.checkpoint)
 
     def on_preempt_notice(self, peer: PeerId, message: PreemptNotice, now_s: float) -> list[Effect]:
@@ -306,8 +311,10 @@ class Leases:
         if not was_live and status != "done":
             return effects  # lost already, and on its way to another machine
         why = f"{outcome.reason}: {outcome.detail}" if outcome.detail else outcome.reason
-        why = why[:REASON_CHARS_MAX]
-        self._close_attempt(record, status, why)
+        record = book.ledger.get(task)
+        why = "; ".join(filter(None, (why[:REASON_CHARS_MAX], starts.falls_back(record, outcome))))
+        is_bad = starts.is_bad_start(outcome)
+        book.ledger.end_attempt(task, book.wall_ms(), status, why, is_bad_start=is_bad)
         seen = book.machine(record.provider)
         if status == "done":
             seen.failures = max(0, seen.failures - 1)
@@ -315,31 +322,13 @@ class Leases:
             return [*effects, *book.close(task, Fact.FINISHED, why)]
         book.pursuits[task].phase = Phase.UNKNOWN
         if status == "failed":
-            return [*effects, *self._failed(record, outcome, why, now_s)]
+            return [*effects, *failed(book, record, outcome, why, now_s)]
         if status == "unfit":
-            return [*effects, *self._unfit(record, outcome, why, now_s)]
+            return [*effects, *unfit(book, record, outcome, why, now_s)]
         if record.spec.effects is Effects.ONCE:
             return [*effects, *book.give_up(task, "lost", f"{why}; {MAY_HAVE_RUN}")]
         book.shun(task, record.provider, now_s)
         return [*effects, *book.step(task, Fact.PROVIDER_LOST, why), *book.retry(task, now_s)]
-
-    def _failed(self, record: TaskRecord, outcome: Outcome, why: str, now_s: float) -> list[Effect]:
-        task, spec, book = record.task, record.spec, self._book
-        if record.retries_used >= spec.retries or spec.effects is Effects.ONCE:
-            book.ledger.set_outcome(task, outcome)
-            return book.close(task, Fact.GAVE_UP, why)
-        book.ledger.use_retry(task)
-        told = f"retry {record.retries_used + 1} of {spec.retries} after {why}"
-        return [*book.step(task, Fact.TRY_AGAIN, told), *book.retry(task, now_s)]
-
-    def _unfit(self, record: TaskRecord, outcome: Outcome, why: str, now_s: float) -> list[Effect]:
-        task, book = record.task, self._book
-        before = [one for one in record.attempts if one.ended_as == "unfit"]
-        if len(before) + 1 >= book.config.unfit_max:
-            book.ledger.set_outcome(task, outcome)
-            return book.close(task, Fact.GAVE_UP, f"could not be started anywhere: {why}")
-        book.shun(task, record.provider, now_s)
-        return [*book.step(task, Fact.TRY_AGAIN, why), *book.retry(task, now_s)]
 
     # -- inside
 

@@ -31,11 +31,12 @@ def death_of(record: TaskRecord | None, peer: PeerId, message: State) -> str:
 
 def reason(record: TaskRecord) -> str:
     """Why the task must not go on, or empty: deaths on too many machines since its last step."""
-    step = 0 if record.checkpoint is None else record.checkpoint.step
+    newest = record.checkpoint
+    step, taken_ms = (0, 0) if newest is None else (newest.step, newest.taken_ms)
     machines = {
-        attempt.provider
-        for attempt in record.attempts
-        if attempt.node_died_ms and attempt.restored_step >= step
+        one.provider
+        for one in record.attempts
+        if one.node_died_ms and (one.restored_step >= step or 0 < taken_ms == one.restored_ms)
     }
     if len(machines) < NODE_DEATHS_MAX:
         return ""

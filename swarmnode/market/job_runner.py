@@ -260,7 +260,7 @@ def watch_spec(record: JobRecord) -> WatchSpec:
         state_key=record.state_key,
         right=record.right,
         last=last,
-        is_restored=record.checkpoint is None and last is not None,
+        is_restored=record.checkpoint is None and last is not None and bool(last.files),
     )
 
 

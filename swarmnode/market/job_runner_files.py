@@ -19,6 +19,7 @@ from swarmnode.errors import ExecutorUnavailableError, OutputUnsafeError
 from swarmnode.executor.port import Executor, JobId
 from swarmnode.limits import REASON_CHARS_MAX
 from swarmnode.market.job_net import JobNet
+from swarmnode.market.starts import UNREADABLE
 from swarmnode.tasks.checkpoint import Checkpoint
 from swarmnode.tasks.records import JobRecord, Outcome
 from swarmnode.tree.names import parts_in
@@ -57,10 +58,10 @@ async def stage(
         await executor.prepare(job)
         for name, text in record.spec.inputs:
             put = partial(_put_input, executor, objects, net, job, name, parse_cap(text))
-            await _fetch(f"input {name}", put)
+            await _fetch("inputs", f"input {name}", put)
         if record.restore is not None:
             restore = partial(memory.restore, job, record.restore)
-            await _fetch(f"checkpoint of step {record.restore.step}", restore)
+            await _fetch(UNREADABLE, f"step {record.restore.step}", restore)
     except CapabilityError as exc:
         raise over("failed", "inputs", str(exc)) from exc
     except OutputUnsafeError as exc:
@@ -79,14 +80,14 @@ async def _put_input(
         await executor.put_file(job, name, chunks)
 
 
-async def _fetch(what: str, get: Callable[[], Awaitable[None]]) -> None:
+async def _fetch(reason: str, what: str, get: Callable[[], Awaitable[None]]) -> None:
     """Try a few times. Raises JobOverError when the pool does not give it."""
     for tries_left in range(FETCH_TRIES - 1, -1, -1):
         try:
             await get()
         except (ObjectUnknownError, ObjectDegradedError, ManifestError, TooFewPeersError) as exc:
             if not tries_left:
-                raise over("unfit", "inputs", f"{what}: {exc}") from exc
+                raise over("unfit", reason, f"{what}: {exc}") from exc
             await trio.sleep(FETCH_AGAIN_S)
         else:
             return

@@ -2,6 +2,7 @@
 
 from p2p.effects import Effect
 from swarmnode.limits import OUTPUTS_MAX
+from swarmnode.market.starts import base_of
 from swarmnode.tasks.checkpoint import fits_award, is_newer
 from swarmnode.tasks.choices import Limit
 from swarmnode.tasks.ledger import Ledger
@@ -17,7 +18,7 @@ def left_over(
     if not is_last or record.outcome is not None:
         return []
     newest = terms.checkpoint
-    if newest is None or not fits_award(newest) or not is_newer(newest, record.checkpoint):
+    if newest is None or not fits_award(newest) or not is_newer(newest, base_of(record)):
         newest = record.checkpoint
     return ledger.left_over(record.task, sound(terms.outcome), newest, now_ms)
 

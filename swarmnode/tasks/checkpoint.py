@@ -100,4 +100,5 @@ class WatchSpec(Record, frozen=True):
     last: Checkpoint | None = None
     """The newest one known."""
     is_restored: bool = False
-    """It was brought back before the start; else an earlier life of this node took it."""
+    """It was brought back before the start; else an earlier life of this node took it, or it is
+    of step 0 and has no files."""

@@ -123,7 +123,15 @@ class Ledger:
             task, attempts=(*kept, attempt), fence=attempt.fence, provider=attempt.provider
         )
 
-    def end_attempt(self, task: TaskId, at_ms: int, ended_as: str, detail: str = "") -> None:
+    def end_attempt(
+        self,
+        task: TaskId,
+        at_ms: int,
+        ended_as: str,
+        detail: str = "",
+        *,
+        is_bad_start: bool = False,
+    ) -> None:
         """Close the newest attempt; the following `step` writes it.
 
         A result tells better how an attempt ended than we, who had given it up.
@@ -131,7 +139,11 @@ class Ledger:
         record = self.get(task)
         if record.attempts and record.attempts[-1].ended_as in _GIVEN_UP:
             last = msgspec.structs.replace(
-                record.attempts[-1], ended_ms=at_ms, ended_as=ended_as, detail=detail
+                record.attempts[-1],
+                ended_ms=at_ms,
+                ended_as=ended_as,
+                detail=detail,
+                is_bad_start=is_bad_start,
             )
             self._change(task, attempts=(*record.attempts[:-1], last))
 

@@ -33,7 +33,7 @@ class Outcome(Record, frozen=True):
     """done, failed (the task's own doing), stopped (the provider's) or unfit (never started)."""
     exit_code: int
     reason: str
-    """exit, signal, oom, wall, disk, killed, lost, inputs, outputs, environment, limit ..."""
+    """exit, signal, oom, wall, disk, killed, lost, inputs, checkpoint, outputs, environment ..."""
     detail: str = ""
     outputs: tuple[StoredFile, ...] = ()
     usage: Usage = Usage()
@@ -57,6 +57,10 @@ class AttemptRecord(Record, frozen=True):
     """How long it may run there after its lease was renewed last; 0 is not known."""
     node_died_ms: int = 0
     """The machine's node process died when the job had run for so long; 0: it did not."""
+    restored_ms: int = 0
+    """When the checkpoint that it began from, or an older step of which it did, was taken."""
+    is_bad_start: bool = False
+    """Its end may be the doing of that: it failed, or it could not be brought back."""
 
 
 class BidLine(Record, frozen=True):
