@@ -1,6 +1,7 @@
 """A task as a table: what a person asks first stands first."""
 
 import json
+import time
 from typing import Any
 
 from swarmnode.cli.machines import Machines
@@ -56,8 +57,9 @@ def _facts(detail: dict[str, Any], machines: Machines) -> dict[str, object]:
     found |= {"auctions": detail["rounds"], "attempts": detail["attempts"]}
     if detail["checkpoint_step"]:
         found["checkpoint_step"] = detail["checkpoint_step"]
-    if detail.get("checkpoints") and detail.get("files_until_ms"):
-        found["checkpoints_kept_until"] = stamp(detail["files_until_ms"])
+    if detail.get("checkpoints") and (until_ms := detail.get("files_until_ms")):
+        is_past = until_ms <= time.time() * 1000
+        found["checkpoints_freed" if is_past else "checkpoints_kept_until"] = stamp(until_ms)
     if detail.get("note"):
         found["note"] = detail["note"]
     if (usage := detail["usage"]) is not None and detail["attempts"]:

@@ -226,7 +226,7 @@ def test_show_says_until_when_progress_is_kept_and_of_a_task_that_is_done_nothin
     leaves(node, TaskState.FAILED, ())
     capfd.readouterr()
     assert run(["task", "show", "digits"]) == 0
-    assert "checkpoints kept until  1970-01-08 00:00:02 UTC" in capfd.readouterr().out
+    assert "checkpoints freed  1970-01-08 00:00:02 UTC" in capfd.readouterr().out
     done = msgspec.structs.replace(node.node.market.views[T1].record, state=TaskState.DONE)
     node.node.market.views[T1] = TaskView(done)
     assert run(["task", "get", "digits", "here"]) == 0

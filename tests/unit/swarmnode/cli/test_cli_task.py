@@ -6,16 +6,20 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from swarmnode.cli import task_follow
 from swarmnode.cli.main import run
 from swarmnode.cli.task_many import STATES
 from swarmnode.demo.report import until
+from swarmnode.market.explain import TaskView
 from swarmnode.market.guard.kept import Guarded
+from swarmnode.tasks.checkpoint import Checkpoint, StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.records import Outcome
@@ -290,6 +294,44 @@ def test_ls_show_wait_cancel_and_explain_in_every_form(
             assert ADA in out or "ada" in out or words[0] == "cancel"
     assert run(["task", "wait", "t1"]) == 130
     assert run(["task", "wait", "t1", "-o", "json"]) == 130
+
+
+@pytest.mark.parametrize(
+    ("state", "ended_s_ago", "key"),
+    [
+        (TaskState.RUNNING, 0, ""),
+        (TaskState.FAILED, 60, "checkpoints kept until"),
+        (TaskState.CANCELLED, 6 * 86_400, "checkpoints kept until"),
+        (TaskState.CANCELLED, 8 * 86_400, "checkpoints freed"),
+        (TaskState.DONE, 60, ""),
+    ],
+)
+def test_show_says_when_the_checkpoints_of_an_ended_task_are_freed(
+    node: ServedNode,
+    capsys: pytest.CaptureFixture[str],
+    state: TaskState,
+    ended_s_ago: int,
+    key: str,
+) -> None:
+    run(["task", "submit", "--detach", "--", "x"])
+    ended_ms = int((time.time() - ended_s_ago) * 1000) if ended_s_ago else 0
+
+    def act(market: FakeMarket) -> None:
+        kept = Checkpoint(3, (StoredFile(".", 1, "swarm:x", tree=True),), 5)
+        record = market.views[T1].record
+        changed = msgspec.structs.replace(record, state=state, ended_ms=ended_ms, checkpoint=kept)
+        market.views[T1] = TaskView(changed)
+
+    node.do(act)
+    capsys.readouterr()
+    assert run(["task", "show", "t1"]) == 0
+    lines = [
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("checkpoints ")
+    ]
+    assert [line.partition("  ")[0] for line in lines] == ([key] if key else [])
+    if key:
+        until = time.gmtime(ended_ms / 1000 + 7 * 86_400)
+        assert time.strftime("%Y-%m-%d", until) in lines[0]
 
 
 def test_detach_prints_the_id_and_says_when_nobody_else_keeps_the_task(
