@@ -87,6 +87,7 @@ class TaskDetail(TaskLine, frozen=True):
     rounds: int
     history: tuple[AttemptLine, ...]
     outputs: tuple[OutputLine, ...]
+    """Of a task that is tried again: what its last failed attempt left."""
     status: str
     """How the last attempt ended: done, failed, stopped or unfit; empty while there is none."""
     reason: str

@@ -74,7 +74,7 @@ def detail_of(view: TaskView) -> TaskDetail:
         retries_used=record.retries_used,
         rounds=record.rounds,
         history=_history(record.attempts),
-        outputs=outputs_of(outcome.outputs if outcome else ()),
+        outputs=outputs_of(outcome.outputs if outcome else record.left),
         status=outcome.status if outcome else "",
         reason=outcome.reason if outcome else "",
         detail=outcome.detail if outcome else "",
@@ -142,7 +142,7 @@ def _history(attempts: Sequence[AttemptRecord]) -> tuple[AttemptLine, ...]:
 
 def left_by(record: TaskRecord) -> list[Address]:
     """The objects that a task gave back or saved its progress in."""
-    files = list(record.outcome.outputs if record.outcome else ())
+    files = [*(record.outcome.outputs if record.outcome else ()), *record.left]
     if record.checkpoint is not None:
         files += [*record.checkpoint.files, *(one.file for one in record.checkpoint.older)]
     found: dict[Address, None] = {}

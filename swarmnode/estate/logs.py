@@ -49,6 +49,8 @@ class EstateRow(Record, frozen=True):
     """How long its log was when it was put into the pool; 0: it was not."""
     log_at: bytes = b""
     """The address of the object that it is in."""
+    left_fence: int = 0
+    """The newest failed attempt whose outputs were taken over."""
 
 
 class Tasks(Protocol):

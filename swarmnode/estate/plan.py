@@ -15,11 +15,15 @@ from swarmnode.limits import (
     INPUT_UNUSED_MS,
     TASK_FILES_KEPT_MS,
 )
+from swarmnode.tasks.checkpoint import StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TASK_ENDS, TaskState
 from swarmnode.tasks.records import TaskRecord
 
 NEVER_MS: Final = 2**62
+
+_ATTEMPT: Final = "attempt/"
+"""How names of what a failed attempt left begin: only those go when a later one stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +35,13 @@ class Heirloom:
     mark: Mark
 
 
-def due(record: TaskRecord, taken_ms: int, *, has_outputs: bool) -> list[Heirloom]:
-    """What a task has left since: the checkpoint taken after that time, and its outputs."""
+def due(
+    record: TaskRecord, taken_ms: int, *, has_outputs: bool, left_fence: int = 0
+) -> list[Heirloom]:
+    """What a task has left since: the checkpoint taken after that time, and its outputs.
+
+    `left_fence`: of the last failed attempt whose outputs were taken over.
+    """
     found: list[Heirloom] = []
     newest = record.checkpoint
     if newest is not None and newest.taken_ms > taken_ms and record.state is not TaskState.DONE:
@@ -41,6 +50,10 @@ def due(record: TaskRecord, taken_ms: int, *, has_outputs: bool) -> list[Heirloo
         parts += [(one.step, "0", one.file.cap) for one in newest.older]
         stem = f"checkpoint/{record.task}"
         found += [Heirloom(cap, f"{stem}/{step}/{part}", mark) for step, part, cap in parts]
+    if record.left and record.left_fence > left_fence:
+        mark = Mark(Kind.OUTPUT, record.task, record.person)
+        stem = f"{_ATTEMPT}{record.task}/{record.left_fence}"
+        found += [Heirloom(one.cap, f"{stem}/{one.name}", mark) for one in record.left]
     if record.outcome is not None and record.state in TASK_ENDS and not has_outputs:
         mark = Mark(Kind.OUTPUT, record.task, record.person)
         found += [
@@ -80,7 +93,7 @@ def unneeded(
     claims: Mapping[Address, int] = MappingProxyType({}),
 ) -> list[Address]:
     """Objects on the keyring that no task needs any more; `claims`: until when another will."""
-    found = _old_checkpoints(records, entries, now_ms)
+    found = [*_old_checkpoints(records, entries, now_ms), *_old_attempts(records, entries)]
     used_until = _used_until(records, inputs)
     for entry in entries:
         if entry.mark.kind == Kind.INPUT:
@@ -131,14 +144,36 @@ def _old_checkpoints(
     ]
 
 
+def _old_attempts(
+    records: Mapping[TaskId, TaskRecord], entries: Iterable[ObjectEntry]
+) -> list[Address]:
+    """Outputs of failed attempts that a later attempt has replaced by its own."""
+    found = []
+    for entry in entries:
+        record = records.get(TaskId(entry.mark.task))
+        is_left = entry.mark.kind == Kind.OUTPUT and entry.name.startswith(_ATTEMPT)
+        if record is not None and is_left and entry.cap.address not in _outputs_of(record):
+            found.append(entry.cap.address)
+    return found
+
+
+def _outputs_of(record: TaskRecord) -> frozenset[Address]:
+    outputs = record.outcome.outputs if record.outcome else ()
+    return _addresses([*outputs, *record.left])
+
+
+def _addresses(files: Iterable[StoredFile]) -> frozenset[Address]:
+    found = set()
+    for file in files:
+        with suppress(CapabilityError):  # its provider made it up: nothing of ours
+            found.add(parse_cap(file.cap).address)
+    return frozenset(found)
+
+
 def _checkpoint_of(record: TaskRecord, now_ms: int) -> frozenset[Address]:
     """The objects of a task's newest checkpoint and of the steps kept with it."""
     until_ms = files_until_ms(record)
     if record.checkpoint is None or record.state is TaskState.DONE or 0 < until_ms <= now_ms:
         return frozenset()
     older = [one.file for one in record.checkpoint.older]
-    found = set()
-    for file in (*record.checkpoint.files, *older):
-        with suppress(CapabilityError):  # its provider made it up: nothing of ours
-            found.add(parse_cap(file.cap).address)
-    return frozenset(found)
+    return _addresses([*record.checkpoint.files, *older])

@@ -20,7 +20,7 @@ from swarmnode.market.explain import EventsMissed
 from swarmnode.market.logbook import LogBook
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import TaskChanged
-from swarmnode.tasks.lifecycle import TASK_ENDS
+from swarmnode.tasks.lifecycle import TASK_ENDS, Fact
 from swarmnode.tasks.records import TaskRecord
 
 AGAIN_S: Final = 5.0
@@ -107,10 +107,12 @@ class EstateService:
         found = []
         for view in self._market.tasks():
             record = view.record
-            if record.checkpoint is None and record.outcome is None:
+            if record.checkpoint is None and record.outcome is None and not record.left:
                 continue
             row = row_of(self._tables, record.task)
-            if wanted := due(record, row.taken_ms, has_outputs=row.has_outputs):
+            if wanted := due(
+                record, row.taken_ms, has_outputs=row.has_outputs, left_fence=row.left_fence
+            ):
                 found.append((record, wanted))
         return found
 
@@ -145,7 +147,11 @@ class EstateService:
             row = row_of(view, record.task)
             if newest is not None:
                 row = msgspec.structs.replace(row, step=newest.step, taken_ms=newest.taken_ms)
-            row = msgspec.structs.replace(row, has_outputs=has_ended or row.has_outputs)
+            row = msgspec.structs.replace(
+                row,
+                has_outputs=has_ended or row.has_outputs,
+                left_fence=max(row.left_fence, record.left_fence),
+            )
             view.put(ESTATES, key, encode(row))
 
         with suppress(StoreFullError):  # it is taken over once more, which changes nothing
@@ -188,4 +194,4 @@ class EstateService:
 
 
 def _leaves_something(event: TaskChanged) -> bool:
-    return event.state in TASK_ENDS or event.fact == "checkpointed"
+    return event.state in TASK_ENDS or event.fact in ("checkpointed", Fact.TRY_AGAIN)

@@ -30,7 +30,7 @@ from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import Ledger, TaskChanged, TaskForgotten
 from swarmnode.tasks.lifecycle import TASK_ENDS, Fact, TaskState
 from swarmnode.tasks.messages import CancelJob, Checkpointed, Phase, PreemptNotice, Result, State
-from swarmnode.tasks.records import TaskRecord
+from swarmnode.tasks.records import Outcome, TaskRecord
 from swarmnode.tasks.spec import Effects
 
 AMONG_KEEPERS = (GuardBeat, GuardHeard, AskVote, Vote, Relieve)
@@ -209,7 +209,10 @@ class Buyer:
     def _on_cancel_asked(self, event: e.CancelAsked, now_s: float) -> list[Effect]:
         if event.task not in self._book.pursuits:
             return []
-        stop = self._leases.end_attempt(self._book.ledger.get(event.task), "cancelled")
+        record = self._book.ledger.get(event.task)
+        stop = self._leases.end_attempt(record, "cancelled")
+        if record.left and not stop:  # nobody else will tell what there is
+            self._book.ledger.set_outcome(event.task, Outcome("stopped", -1, "cancelled"))
         return [*self._book.close(event.task, Fact.CANCEL_ASKED, event.why), *stop]
 
     def _on_deadline_passed(self, event: e.DeadlinePassed, now_s: float) -> list[Effect]:

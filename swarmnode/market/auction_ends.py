@@ -23,6 +23,7 @@ def failed(
         book.ledger.set_outcome(task, outcome)
         return book.close(task, Fact.GAVE_UP, why)
     book.ledger.use_retry(task)
+    book.ledger.set_left(task, record.fence, outcome.outputs)
     told = f"retry {record.retries_used + 1} of {spec.retries} after {why}"
     return [*book.step(task, Fact.TRY_AGAIN, told), *book.retry(task, now_s)]
 

@@ -211,7 +211,7 @@ class BuyerService:
         """
         record = self._core.ledger.get(task)
         if record.state is not TaskState.RUNNING:
-            return FilesTold(record.outcome.outputs if record.outcome else ())
+            return FilesTold(record.outcome.outputs if record.outcome else record.left)
         told, _ = await self._rpc.call(
             record.provider,
             AskFiles(task, record.fence),

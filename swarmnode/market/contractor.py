@@ -24,6 +24,7 @@ from swarmnode.market.contractor_jobs import Jobs
 from swarmnode.market.contractor_offers import Offers
 from swarmnode.market.messages import Accept, AwardTerms, Decline
 from swarmnode.market.room import CapacityBook
+from swarmnode.tasks.checkpoint import fits_award
 from swarmnode.tasks.ids import TaskId, is_task_id
 from swarmnode.tasks.records import FenceRecord, JobRecord
 from swarmnode.tasks.spec import TaskSpec
@@ -187,6 +188,8 @@ class Contractor:
             return "stale"
         if terms.seller != self._me or not is_task_id(terms.task) or not _is_sound(terms.spec):
             return "shape"
+        if terms.restore is not None and not fits_award(terms.restore):
+            return "shape"  # written down, it could not be read back
         return "" if _may_put(terms, self._me) else "shape"
 
     def _fence_before(self, peer: PeerId, terms: AwardTerms) -> int:

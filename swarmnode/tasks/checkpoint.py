@@ -51,7 +51,9 @@ class Checkpoint(Record, frozen=True):
 
 def fits_award(checkpoint: Checkpoint) -> bool:
     """Whether it can be written down and handed to the next machine."""
-    is_short = len(checkpoint.files) <= CHECKPOINT_FILES_MAX
+    files, older = len(checkpoint.files), len(checkpoint.older)
+    # In values of a message, of which a task's record holds so many at most: 5 a file, 8 a step.
+    is_short = 5 * files + 8 * older <= 5 * CHECKPOINT_FILES_MAX
     return is_short and len(encode(checkpoint)) <= CHECKPOINT_BYTES_MAX
 
 

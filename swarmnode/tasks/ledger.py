@@ -13,8 +13,13 @@ from p2p.effects import Effect, Notify, Persist
 from p2p.ids import PeerId
 from p2p.wire.codec import encode
 from swarmnode.errors import TaskUnknownError
-from swarmnode.limits import ATTEMPTS_KEPT_MAX, ROUNDS_KEPT_MAX, TASKS_FINISHED_MAX
-from swarmnode.tasks.checkpoint import Checkpoint
+from swarmnode.limits import (
+    ATTEMPTS_KEPT_MAX,
+    OUTPUTS_APART_MAX,
+    ROUNDS_KEPT_MAX,
+    TASKS_FINISHED_MAX,
+)
+from swarmnode.tasks.checkpoint import Checkpoint, StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TASK_ENDS, Fact, TaskState, next_task_state
 from swarmnode.tasks.records import AttemptRecord, Outcome, RoundRecord, TaskRecord
@@ -167,16 +172,22 @@ class Ledger:
         """Count a failure of the task itself; the following `step` writes it."""
         self._change(task, retries_used=self.get(task).retries_used + 1)
 
+    def set_left(self, task: TaskId, fence: int, outputs: tuple[StoredFile, ...]) -> None:
+        """Keep what a failed attempt left; the following `step` writes it."""
+        if 0 < len(outputs) <= OUTPUTS_APART_MAX:
+            self._change(task, left=outputs, left_fence=fence)
+
     def set_outcome(self, task: TaskId, outcome: Outcome) -> None:
         """Keep how the task ended; the following `step` writes it."""
-        self._change(task, outcome=outcome)
+        self._change(task, **_with_left(self.get(task), outcome))
 
     def left_over(
         self, task: TaskId, outcome: Outcome, checkpoint: Checkpoint | None, at_ms: int
     ) -> list[Effect]:
         """What a cancelled task had made until it was stopped."""
-        record = self._change(task, outcome=outcome, checkpoint=checkpoint)
-        files = f"{len(outcome.outputs)} outputs are kept"
+        kept = _with_left(self.get(task), outcome)
+        record = self._change(task, checkpoint=checkpoint, **kept)
+        files = f"{len(record.outcome.outputs if record.outcome else ())} outputs are kept"
         event = TaskChanged(task, at_ms, "noted", record.state, record.provider, files)
         return [_write(record), Notify(event)]
 
@@ -229,6 +240,13 @@ class Ledger:
         del self._ended[task]
         record = self._records.pop(task)
         return [*_erased(record), Notify(TaskForgotten(task))]
+
+
+def _with_left(record: TaskRecord, outcome: Outcome) -> dict[str, object]:
+    """How it ended, with the outputs of an earlier attempt where the last has none."""
+    if record.left and not outcome.outputs and outcome.status != "done":
+        outcome = msgspec.structs.replace(outcome, outputs=record.left)
+    return {"outcome": outcome, "left": ()}
 
 
 def _erased(record: TaskRecord) -> list[Effect]:

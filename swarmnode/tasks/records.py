@@ -119,6 +119,11 @@ class TaskRecord(Record, frozen=True):
     """The machine it was submitted to, where we act for it while that is away; empty for ours."""
     fence_floor: int = 0
     """Fences are above it: whoever acted before may have used those below without our knowing."""
+    left: tuple[StoredFile, ...] = ()
+    """Outputs of the newest attempt that failed and was followed by another: they stay until one
+    of those leaves its own, or are the task's when none does."""
+    left_fence: int = 0
+    """Of that attempt."""
 
 
 class Grant(Record, frozen=True):

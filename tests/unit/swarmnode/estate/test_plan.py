@@ -59,6 +59,25 @@ def test_outputs_of_a_failed_task_are_its_owners_too() -> None:
     assert len(due(failed, 0, has_outputs=False)) == 1
 
 
+def test_what_a_failed_attempt_left_is_taken_over_until_a_later_one_stands() -> None:
+    again = record(left=(stored(1, "x"),), left_fence=2)
+    found = due(again, 0, has_outputs=False, left_fence=1)
+    assert [(one.name, one.mark.kind) for one in found] == [(f"attempt/{T}/2/x", Kind.OUTPUT)]
+    assert due(again, 0, has_outputs=False, left_fence=2) == []
+    both = [
+        entry(1, f"attempt/{T}/1/x", Kind.OUTPUT),
+        entry(2, f"attempt/{T}/2/x", Kind.OUTPUT),
+        entry(3, f"output/{T}/x", Kind.OUTPUT),
+    ]
+    assert left(record(left=(stored(1),), left_fence=1), both[:1], 0) == []
+    assert left(record(left=(stored(2),), left_fence=2), both, 0) == [1]
+    outcome = Outcome("failed", 1, "exit", outputs=(stored(2),))
+    assert left(record(TaskState.FAILED, outcome=outcome), both, 0) == [1]
+    outcome = Outcome("done", 0, "exit", outputs=(stored(3),))
+    assert left(record(TaskState.DONE, outcome=outcome), both, 0) == [1, 2]
+    assert unneeded({}, {}, both, 0) == []  # nobody knows what became of its task
+
+
 def test_what_the_newest_checkpoint_is_made_of_stays_and_what_it_replaced_goes() -> None:
     steps = [entry(n, f"checkpoint/{T}/{n}/0", Kind.CHECKPOINT) for n in range(1, 7)]
     older = (OlderStep(4, stored(4), beside=True), OlderStep(2, stored(2), beside=True))
