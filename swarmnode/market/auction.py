@@ -17,6 +17,7 @@ from p2p.ids import LabId, NetworkId, PeerId
 from p2p.membership.view import Liveness
 from p2p.wire.envelope import Signer
 from swarmnode.market import auction_events as e
+from swarmnode.market import once
 from swarmnode.market.auction_book import HELD_BY_PROVIDER, Book, Pursuit, RightOf, no_right
 from swarmnode.market.auction_config import AuctionConfig
 from swarmnode.market.auction_lease import Leases
@@ -163,23 +164,21 @@ class Buyer:
         for record in self._book.ledger.all():
             if record.owner and guards.post_of(record.task) is not Post.ACTS:
                 effects += self._book.ledger.drop(record.task)
-        for record in self._book.ledger.unfinished():
+        unfinished = self._book.ledger.unfinished()
+        lost = [one for one in unfinished if one.taken_up_ms]
+        guards.come_home(lost, now_s, self._book.patience_s)
+        for record in unfinished:
             effects += self._go_on(record, now_s)
         return effects
 
     def _on_taken_up(self, event: e.TakenUp, now_s: float) -> list[Effect]:
-        self._book.ledger.load(event.records)
-        self._book.guards.come_home(event.records, now_s)
-        effects: list[Effect] = []
-        for record in event.records:
-            if record.state in TASK_ENDS:
-                continue
-            if record.spec.effects is Effects.ONCE and record.state not in HELD_BY_PROVIDER:
-                effects += self._pursue(record, now_s)  # what was known of it is seconds old
-                why = "its submitter's machine was lost; it may have run and must not run twice"
-                effects += self._book.give_up(record.task, "lost", why)
-                continue
-            effects += self._go_on(record, now_s)
+        now_ms, effects = self._book.wall_ms(), list[Effect]()
+        records = [once.taken_up(one, now_ms) for one in event.records]
+        self._book.ledger.load(records)
+        self._book.guards.come_home(records, now_s, self._book.patience_s)
+        for record in records:
+            if record.state not in TASK_ENDS:
+                effects += self._go_on(record, now_s)
         return effects
 
     def _go_on(self, record: TaskRecord, now_s: float) -> list[Effect]:
@@ -223,6 +222,9 @@ class Buyer:
         why = f"its deadline has passed{waited}"
         if record.spec.effects is Effects.ONCE and record.state in HELD_BY_PROVIDER:
             return self._leases.end_surely(record, "deadline", why)
+        if once.may_have_begun(record):  # told when its keepers have, or can no more
+            self._book.pursuits[event.task].ending = ("deadline", why)
+            return []
         stop = self._leases.end_attempt(record, "deadline")
         return [*self._book.give_up(event.task, "deadline", why), *stop]
 

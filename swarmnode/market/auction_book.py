@@ -43,7 +43,7 @@ from swarmnode.tasks.messages import (
     ResultTerms,
 )
 from swarmnode.tasks.records import AttemptRecord, Outcome, TaskRecord
-from swarmnode.tasks.spec import PriorityClass, TaskSpec
+from swarmnode.tasks.spec import Effects, PriorityClass, TaskSpec
 
 WAITING = frozenset({TaskState.SUBMITTED, TaskState.LOST})
 HELD_BY_PROVIDER = frozenset({TaskState.AWARDED, TaskState.RUNNING})
@@ -57,6 +57,8 @@ COUNTED = {
     Fact.GAVE_UP: "tasks_failed",
 }
 """Facts that telemetry counts, by the name they have there."""
+
+_NO_ATTEMPT: Final = AttemptRecord(0, PeerId(""), 0)
 
 NOTED_EVERY_S: Final = 1.0
 
@@ -218,6 +220,12 @@ class Book:
         config = self.config
         told_s = attempt.alone_ms / 1000 if attempt.alone_ms > 0 else config.alone_s
         return min(max(told_s, config.lease_s), config.alone_max_s) + config.alone_slack_s
+
+    def patience_s(self, record: TaskRecord) -> float:
+        """The same for a task that is known from a copy; an award after that is not known."""
+        if record.spec.effects is not Effects.ONCE:
+            return 0.0
+        return self.alone_s(record.attempts[-1] if record.attempts else _NO_ATTEMPT)
 
     def fail_once(self, record: TaskRecord, why: str) -> list[Effect]:
         """End what may have run and may not run again."""

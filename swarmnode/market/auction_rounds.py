@@ -15,6 +15,7 @@ from swarmnode.market.auction_fit import Seen, has_room, unfit_because
 from swarmnode.market.auction_lease import Leases
 from swarmnode.market.auction_round import Asked, Round
 from swarmnode.market.messages import Bid, BidKind, Release
+from swarmnode.market.once import NOBODY_KNOWS, may_have_begun
 from swarmnode.market.pricing import slack_ms
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import Fact
@@ -60,7 +61,9 @@ class Rounds:
             if record is None or record.state not in WAITING:
                 continue
             if self._book.guards.may_act(record.task, now_s):
-                effects += self._open(record, now_s)
+                begun = may_have_begun(record)
+                give_up = self._book.fail_once(record, NOBODY_KNOWS) if begun else []
+                effects += give_up or self._open(record, now_s)
             else:  # perhaps another machine acts for it
                 effects += self._book.retry(record.task, now_s, self._book.config.renew_s)
         return effects

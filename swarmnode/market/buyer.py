@@ -1,7 +1,7 @@
 """Runs the buyer core over Rpc and the tables: this machine's own tasks, wherever they run."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import trio
 
@@ -11,7 +11,7 @@ from p2p.gossip.items import RESOURCES, Item
 from p2p.host.rpc import Rpc
 from p2p.identity.caller import Caller
 from p2p.ids import NetworkId, PeerId, TrafficClass
-from p2p.membership.view import COMPUTE, MemberChanged, View
+from p2p.membership.view import COMPUTE, MemberChanged
 from p2p.service import Driver, Performer
 from p2p.wire.codec import Message, decode_as, encode
 from p2p.wire.envelope import Signer
@@ -31,6 +31,8 @@ from swarmnode.market.guard.kept import Guarded
 from swarmnode.market.guard.service import KeeperService
 from swarmnode.market.guard.store import load_guards
 from swarmnode.market.logbook import STREAMS, LogBook
+from swarmnode.market.neighbours import Adverts, Members
+from swarmnode.market.once import taken_up
 from swarmnode.resources.advert import ResourceAdvert
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.keys import SEED_BYTES, task_id_of
@@ -53,22 +55,6 @@ _NOT_THE_OWNER: Final = (
 
 FULL_DISK_AGAIN_S: Final = 1.0
 """How often a decision that found the disk full is tried to be written; nothing is said before."""
-
-
-class Members(Protocol):
-    """The part of the membership service that the market needs."""
-
-    def view(self) -> View: ...
-
-    def on_change(self, listener: Callable[[MemberChanged], None]) -> None: ...
-
-
-class Adverts(Protocol):
-    """The part of the gossip service that the market needs."""
-
-    def items(self, kind: int) -> Mapping[PeerId, Item]: ...
-
-    def on_item(self, kind: int, listener: Callable[[Item], None]) -> None: ...
 
 
 class BuyerService:
@@ -172,7 +158,8 @@ class BuyerService:
         Those known here stay as they are. Raises StoreFullError; then none is taken up.
         """
         await self._begun.wait()
-        new = [one for one in records if one.task not in self._core.ledger]
+        now_ms, ledger = self._wall_ms(), self._core.ledger
+        new = [taken_up(one, now_ms) for one in records if one.task not in ledger]
 
         def write(view: WriteView) -> None:
             for one in new:

@@ -12,12 +12,14 @@ from storage.engine.port import Tables
 from storage.facade import Objects
 from swarmnode.executor.port import Executor
 from swarmnode.market.auction_book import RightOf, no_right
-from swarmnode.market.buyer import Adverts, BuyerService, Members
+from swarmnode.market.buyer import BuyerService
 from swarmnode.market.config import MarketConfig
 from swarmnode.market.elsewhere import WhoseTask, nobodys
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.market.guard.kept import Guarded
 from swarmnode.market.logbook import LogBook
+
+from swarmnode.market.neighbours import Adverts, Members
 from swarmnode.market.seller import SellerMemory, SellerService
 from swarmnode.market.seller_view import SellerStats
 from swarmnode.resources.advert import ResourceAdvert

@@ -124,6 +124,9 @@ class TaskRecord(Record, frozen=True):
     of those leaves its own, or are the task's when none does."""
     left_fence: int = 0
     """Of that attempt."""
+    taken_up_ms: int = 0
+    """When its owner brought it back here because its machine was lost; 0 once its keepers have
+    told how it stands."""
 
 
 class Grant(Record, frozen=True):

@@ -39,6 +39,7 @@ from swarmnode.market.guard.messages import (
 from swarmnode.market.guard.records import GuardRecord
 from swarmnode.market.guard.store import load_guards
 from swarmnode.market.messages import AWARD_DOMAIN, Award, AwardTerms, Call, Release
+from swarmnode.market.once import taken_up
 from swarmnode.market.room import Capacity
 from swarmnode.resources.advert import ResourceAdvert
 from swarmnode.tasks.checkpoint import Checkpoint
@@ -59,7 +60,14 @@ from swarmnode.tasks.messages import (
 )
 from swarmnode.tasks.records import JobRecord, Outcome, TaskRecord
 from swarmnode.tasks.spec import Effects, TaskSpec
-from swarmnode.tasks.store import load_fences, load_jobs, load_paused, load_tasks
+from swarmnode.tasks.store import (
+    TASKS,
+    load_fences,
+    load_jobs,
+    load_paused,
+    load_tasks,
+    task_key,
+)
 from testnet.sim.signer import KeyedHashSigner
 
 NETWORK: Final = NetworkId("net")
@@ -169,6 +177,9 @@ class MarketWorld:
 
     def recover(self, name: str, records: list[TaskRecord]) -> None:
         """A blank machine takes up the tasks of one that is gone."""
+        records = [taken_up(one, self.wall_ms()) for one in records]
+        for one in records:
+            self.machines[name].disk.write(Persist(TASKS, task_key(one.task), encode(one)))
         self._buy(self.machines[name], be.TakenUp(records))
 
     def cancel(self, name: str, task: TaskId) -> None:

@@ -189,3 +189,60 @@ def test_a_recovered_task_that_nobody_kept_goes_on_by_itself() -> None:
     world.recover("node-2", snapshot)
     world.run(200)
     assert world.machines["node-2"].buyer.ledger.get(task).state is TaskState.DONE
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("age_s", [0.0, 4.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_recovered_task_that_must_not_run_twice_is_not_failed_while_its_guardians_run_it(
+    seed: int, age_s: float, restarts: bool
+) -> None:
+    """The copy of it is older than its award, or not. The world sees to it that none that is
+    failed runs."""
+    world = MarketWorld(seed, names(6))
+    world.run(1)
+    world.kill("node-5", power=True)
+    away = ("node-0", "node-5")
+    task = world.submit("node-0", steps_task(400, avoid=away, effects=Effects.ONCE))
+    world.run(age_s)
+    snapshot = [world.machines["node-0"].buyer.ledger.get(task)]
+    world.run(20)
+    world.kill("node-0", power=True)
+    world.run(60)
+    world.start("node-5")
+    world.run(5)
+    world.recover("node-5", snapshot)
+    if restarts:
+        world.run(0.1)
+        world.kill("node-5")
+        world.run(1)
+        world.start("node-5")
+    world.run(60)
+    ledger = world.machines["node-5"].buyer.ledger
+    assert ledger.get(task).state is TaskState.RUNNING
+    world.run(600)
+    assert ledger.get(task).state is TaskState.DONE
+    assert world.started[task] == 1
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_one_that_nobody_kept_is_failed_when_it_can_run_no_more(restarts: bool) -> None:
+    world = MarketWorld(1, names(3))
+    world.run(1)
+    task = world.submit("node-0", steps_task(5000, avoid=("node-0",), effects=Effects.ONCE))
+    snapshot = [world.machines["node-0"].buyer.ledger.get(task)]
+    world.run(1)
+    assert world.started[task] == 1
+    world.kill("node-0", power=True)
+    world.recover("node-2", snapshot)
+    world.run(30)
+    if restarts:
+        world.kill("node-2")
+        world.run(1)
+        world.start("node-2")
+    assert world.machines["node-2"].buyer.ledger.get(task).state is not TaskState.FAILED
+    world.run(200)
+    record = world.machines["node-2"].buyer.ledger.get(task)
+    assert record.state is TaskState.FAILED
+    assert "none of its guardians answered" in record.why
+    assert world.started[task] == 1

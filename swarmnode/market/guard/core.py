@@ -203,8 +203,16 @@ class Guardian:
         kept.record = grown(kept.record, kept=_bare(record))
         return [self._shelf.write(kept), *self._shelf.carry_all(kept, now_s)]
 
-    def come_home(self, records: Sequence[TaskRecord], now_s: float) -> None:
-        """Another machine of our owner had submitted these: its keepers have to be found first."""
+    def come_home(
+        self,
+        records: Sequence[TaskRecord],
+        now_s: float,
+        patience_s: Callable[[TaskRecord], float],
+    ) -> None:
+        """Another machine of our owner had submitted these: its keepers have to be found first.
+
+        `patience_s`: how long they are asked at least.
+        """
         for record in records:
             kept = self._shelf.kept.get(record.task)
             if kept is not None and kept.post is not Post.ACTS:  # we keep it ourselves
@@ -212,7 +220,8 @@ class Guardian:
                 self._shelf.count(kept, now_s)
             elif kept is None and record.key and record.state not in TASK_ENDS:
                 self._shelf.acting_until[record.task] = -inf
-                self._homing[record.task] = now_s + HOMING_LEASES * self._shelf.config.lease_s
+                leases_s = HOMING_LEASES * self._shelf.config.lease_s
+                self._homing[record.task] = now_s + max(leases_s, patience_s(record))
 
     def _call_home(self, now_s: float) -> list[Effect]:
         """Ask everybody for the tasks that were taken up; go on alone when nobody keeps them."""
@@ -354,7 +363,7 @@ def _may_follow(record: GuardRecord, kept: Kept) -> bool:
 
 def _bare(record: TaskRecord) -> TaskRecord:
     """As its owner would write it down."""
-    return msgspec.structs.replace(record, owner=PeerId(""))
+    return msgspec.structs.replace(record, owner=PeerId(""), taken_up_ms=0)
 
 
 def _same(one: TaskRecord, other: TaskRecord) -> bool:
