@@ -18,7 +18,7 @@ from p2p.membership.view import Liveness
 from p2p.wire.envelope import Signer
 from swarmnode.market import auction_events as e
 from swarmnode.market import once
-from swarmnode.market.auction_book import HELD_BY_PROVIDER, Book, Pursuit, RightOf, no_right
+from swarmnode.market.auction_book import Book, Pursuit, RightOf, no_right
 from swarmnode.market.auction_config import AuctionConfig
 from swarmnode.market.auction_lease import Leases
 from swarmnode.market.auction_rounds import Rounds
@@ -29,7 +29,7 @@ from swarmnode.market.guard.records import GuardRecord
 from swarmnode.market.messages import Accept, Bid, Decline
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import Ledger, TaskChanged, TaskForgotten
-from swarmnode.tasks.lifecycle import TASK_ENDS, Fact, TaskState
+from swarmnode.tasks.lifecycle import HELD_BY_PROVIDER, TASK_ENDS, Fact, TaskState
 from swarmnode.tasks.messages import CancelJob, Checkpointed, Phase, PreemptNotice, Result, State
 from swarmnode.tasks.records import Outcome, TaskRecord
 from swarmnode.tasks.spec import Effects

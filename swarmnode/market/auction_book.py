@@ -46,7 +46,6 @@ from swarmnode.tasks.records import AttemptRecord, Outcome, TaskRecord
 from swarmnode.tasks.spec import Effects, PriorityClass, TaskSpec
 
 WAITING = frozenset({TaskState.SUBMITTED, TaskState.LOST})
-HELD_BY_PROVIDER = frozenset({TaskState.AWARDED, TaskState.RUNNING})
 _URGENCY = {one: rank for rank, one in enumerate(PriorityClass)}
 COUNTED = {
     Fact.BIDDING_OPENED: "auctions",
@@ -220,6 +219,15 @@ class Book:
         config = self.config
         told_s = attempt.alone_ms / 1000 if attempt.alone_ms > 0 else config.alone_s
         return min(max(told_s, config.lease_s), config.alone_max_s) + config.alone_slack_s
+
+    def may_judge(self, record: TaskRecord, now_s: float) -> bool:
+        """Whether what must not run twice may be ended for its provider's silence.
+
+        Nobody else lets it go on, or its timeout is over there as well.
+        """
+        silent_s = now_s - self.pursuits[record.task].heard_s
+        outlived_s = record.spec.timeout_ms / 1000 + self.alone_s(record.attempts[-1])
+        return silent_s >= outlived_s or self.guards.may_judge(record.task, now_s)
 
     def patience_s(self, record: TaskRecord) -> float:
         """The same for a task that is known from a copy; an award after that is not known."""

@@ -10,12 +10,13 @@ from p2p.ids import PeerId
 from swarmnode.limits import REASON_CHARS_MAX
 from swarmnode.market import auction_events as e
 from swarmnode.market import held_back, starts
-from swarmnode.market.auction_book import HELD_BY_PROVIDER, MAY_HAVE_RUN, Book, Pursuit
+from swarmnode.market.auction_book import MAY_HAVE_RUN, Book, Pursuit
 from swarmnode.market.auction_ends import attempt_of, failed, unfit
 from swarmnode.market.leftovers import left_over, sound
 from swarmnode.market.messages import Accept, AwardTerms, Bid, Decline
+from swarmnode.market.once import UNDECIDED
 from swarmnode.tasks.ids import TaskId
-from swarmnode.tasks.lifecycle import TASK_ENDS, Fact, TaskState
+from swarmnode.tasks.lifecycle import HELD_BY_PROVIDER, TASK_ENDS, Fact, TaskState
 from swarmnode.tasks.messages import (
     CancelJob,
     Checkpointed,
@@ -52,7 +53,7 @@ class Leases:
         fence, restore = max(record.fence, record.fence_floor) + 1, starts.start_of(record)
         grant, state_key = book.grant(record, winner, fence)
         terms = AwardTerms(task, fence, winner, bid.bid, record.spec, restore, grant, state_key)
-        pursuit.award = book.award(terms)
+        pursuit.award, pursuit.heard_s = book.award(terms), now_s
         step, taken_ms = (0, 0) if restore is None else (restore.step, restore.taken_ms)
         attempt = AttemptRecord(
             fence,
@@ -84,7 +85,7 @@ class Leases:
         pursuit, guards = self._book.pursuits[event.task], self._book.guards
         again = WakeAt(now_s + self._book.config.award_repeat_s, event)
         once = record.spec.effects is Effects.ONCE
-        may_end = not once or guards.may_judge(event.task, now_s)
+        may_end = not once or self._book.may_judge(record, now_s)
         if not guards.may_act(event.task, now_s) or not may_end:
             pursuit.award_until_s += self._book.config.award_repeat_s
             return [again]
@@ -176,6 +177,8 @@ class Leases:
         pursuit.claim = None
         pursuit.heard_s, pursuit.phase, pursuit.beat = now_s, message.phase, message.beat
         noted = self._book.note(record, message.note[:REASON_CHARS_MAX], now_s)
+        if record.why == UNDECIDED:
+            noted += self._book.ledger.set_why(record.task, "", self._book.wall_ms())
         if record.state is TaskState.AWARDED:
             return [*noted, *self._accepted(record, now_s)]
         # It may have little time left: whoever was away, it or we, is answered at once.
@@ -196,9 +199,11 @@ class Leases:
         silent_s = now_s - pursuit.heard_s
         once = record.spec.effects is Effects.ONCE
         is_lost = silent_s >= (self._book.alone_s(record.attempts[-1]) if once else config.lease_s)
-        if is_lost and (not once or self._book.guards.may_judge(event.task, now_s)):
+        if is_lost and (not once or self._book.may_judge(record, now_s)):
             return self._lost(record, "lost", f"silent for {silent_s:.0f} s", now_s)
         messages: list[Effect] = [self._renew(record, pursuit)]
+        if is_lost and record.why != UNDECIDED and not pursuit.ending[0]:
+            messages += self._book.ledger.set_why(record.task, UNDECIDED, self._book.wall_ms())
         is_silent = silent_s >= 1.5 * config.renew_s or pursuit.phase is Phase.UNKNOWN
         if is_silent or pursuit.ending[0]:
             messages.insert(0, self._ask(record, pursuit))

@@ -15,12 +15,12 @@ from swarmnode.market.auction_fit import Seen, has_room, unfit_because
 from swarmnode.market.auction_lease import Leases
 from swarmnode.market.auction_round import Asked, Round
 from swarmnode.market.messages import Bid, BidKind, Release
-from swarmnode.market.once import NOBODY_KNOWS, may_have_begun
+from swarmnode.market.once import NOBODY_KNOWS, UNHEARD, may_have_begun
 from swarmnode.market.pricing import slack_ms
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import Fact
 from swarmnode.tasks.records import RoundRecord, TaskRecord
-from swarmnode.tasks.spec import TaskSpec
+from swarmnode.tasks.spec import Effects, TaskSpec
 
 Unfit = tuple[tuple[PeerId, str], ...]
 
@@ -60,13 +60,20 @@ class Rounds:
             record = self._book.ledger.find(heapq.heappop(self._ready)[1])
             if record is None or record.state not in WAITING:
                 continue
-            if self._book.guards.may_act(record.task, now_s):
-                begun = may_have_begun(record)
-                give_up = self._book.fail_once(record, NOBODY_KNOWS) if begun else []
-                effects += give_up or self._open(record, now_s)
-            else:  # perhaps another machine acts for it
-                effects += self._book.retry(record.task, now_s, self._book.config.renew_s)
+            effects += self._turn(record, now_s)
         return effects
+
+    def _turn(self, record: TaskRecord, now_s: float) -> list[Effect]:
+        book, task = self._book, record.task
+        if not book.guards.may_act(task, now_s):  # perhaps another machine acts for it
+            return book.retry(task, now_s, book.config.renew_s)
+        if may_have_begun(record):
+            return book.fail_once(record, NOBODY_KNOWS)
+        if record.spec.effects is Effects.ONCE and not book.guards.may_judge(task, now_s):
+            is_said = record.why == UNHEARD
+            told = [] if is_said else book.ledger.set_why(task, UNHEARD, book.wall_ms())
+            return [*told, *book.retry(task, now_s, book.config.award_repeat_s)]
+        return self._open(record, now_s)
 
     def on_dry_run(self, event: e.DryRunAsked, now_s: float) -> list[Effect]:
         """Ask, score and release."""
@@ -215,7 +222,7 @@ class Rounds:
     def _close(self, one: Round, now_s: float) -> list[Effect]:
         one.is_open = False
         self._book.rounds_open -= 1
-        winner = one.winner() if self._book.guards.may_act(one.task, now_s) else None
+        winner = one.winner() if self._may_award(one, now_s) else None
         if one.dry_run:
             del self._book.rounds[one.auction]
             outcome = one.words() if winner is None else "would be awarded"
@@ -234,11 +241,16 @@ class Rounds:
 
     def _on_late_offer(self, one: Round, now_s: float) -> list[Effect]:
         winner = one.winner()
-        if winner is None or not self._book.guards.may_act(one.task, now_s):
+        if winner is None or not self._may_award(one, now_s):
             return []
         self._book.pursuits[one.task].retry_due_s = None
         opened = self._book.step(one.task, Fact.BIDDING_OPENED, "a machine offered itself")
         return [*opened, *self._award(one, winner, now_s)]
+
+    def _may_award(self, one: Round, now_s: float) -> bool:
+        """Of what must not run twice others have to know where it runs."""
+        guards, once = self._book.guards, one.spec.effects is Effects.ONCE
+        return guards.may_act(one.task, now_s) and (not once or guards.may_judge(one.task, now_s))
 
     def _award(self, one: Round, winner: PeerId, now_s: float) -> list[Effect]:
         del self._book.rounds[one.auction]

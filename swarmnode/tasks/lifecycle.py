@@ -96,6 +96,8 @@ TASK_STEPS: Final[Mapping[tuple[TaskState, Fact], TaskState]] = {
     (_S.LOST, _F.CANCEL_ASKED): _S.CANCELLED,
 }
 
+HELD_BY_PROVIDER: Final = frozenset({TaskState.AWARDED, TaskState.RUNNING})
+"""A process of it may live."""
 TASK_ENDS: Final = frozenset({TaskState.DONE, TaskState.FAILED, TaskState.CANCELLED})
 
 _J, _E = JobState, JobFact

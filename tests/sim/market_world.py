@@ -227,6 +227,12 @@ class MarketWorld:
         self._stand(name, Liveness.ALIVE, after_s=0.5)
         self._advertise(machine)
 
+    def hold_for(self, name: str, liveness: Liveness) -> None:
+        """What all others think of a machine, whatever it does."""
+        for one in self.machines.values():
+            if one.is_up and one.peer != name:
+                self._buy(one, be.MemberStands(self.machines[name].peer, liveness))
+
     def pause(self, name: str) -> None:
         self._sell(self.machines[name], se.PauseAsked(3.0))
         self._advertise(self.machines[name])

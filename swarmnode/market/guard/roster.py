@@ -1,5 +1,7 @@
 """Which members keep a task: chosen alike by everybody who sees the same members."""
 
+import msgspec
+
 from p2p.ids import LabId, PeerId
 from p2p.membership.view import Liveness
 from swarmnode.market.guard.records import GuardRecord, rank
@@ -31,6 +33,15 @@ class Roster:
         """It is not gone, as far as is known."""
         known = self._members.get(peer)
         return known is not None and known[0] in (Liveness.ALIVE, Liveness.SUSPECT)
+
+    def without_left(self, record: GuardRecord) -> GuardRecord:
+        """Without those who said goodbye: they let nothing go on by themselves."""
+        gone = {p for p in record.keepers if self._members.get(p, (None,))[0] is Liveness.LEFT}
+        roster, before = (
+            tuple(peer for peer in one if peer not in gone)
+            for one in (record.roster, record.before)
+        )
+        return msgspec.structs.replace(record, roster=roster, before=before)
 
     def is_staffed(self, record: GuardRecord) -> bool:
         """Nothing is to be changed: quick, as it is asked about every task every few seconds."""

@@ -19,8 +19,9 @@ from swarmnode.market.guard.messages import GuardLine, Relieve
 from swarmnode.market.guard.records import GuardRecord, grown
 from swarmnode.market.guard.roster import Roster
 from swarmnode.tasks.ids import TaskId
-from swarmnode.tasks.lifecycle import TASK_ENDS
+from swarmnode.tasks.lifecycle import HELD_BY_PROVIDER, TASK_ENDS
 from swarmnode.tasks.records import TaskRecord
+from swarmnode.tasks.spec import Effects
 from swarmnode.tasks.store import GUARDS, task_key
 
 Decision: TypeAlias = g.Acts | g.Rests | g.Forgotten
@@ -98,10 +99,17 @@ class Shelf:
         return Persist(GUARDS, task_key(kept.record.task), encode(kept.record))
 
     def agreed(self, kept: Kept) -> bool:
-        """Enough keepers hold the newest record."""
-        version = kept.record.version
-        holders = {peer for peer, has in kept.has.items() if has == version} | {self.me}
-        return kept.record.agreed(holders)
+        """Enough keepers hold the newest record.
+
+        Of two keepers one alone may replace the other; but not where that may let a task run on
+        which must not run twice: then those who are left could think it over.
+        """
+        record = kept.record
+        holders = {peer for peer, has in kept.has.items() if has == record.version} | {self.me}
+        is_once = record.kept.spec.effects is Effects.ONCE
+        if is_once and (record.owner != self.me or record.kept.state in HELD_BY_PROVIDER):
+            return self.roster.without_left(record).settled(holders)
+        return record.agreed(holders)
 
     def count(self, kept: Kept, now_s: float) -> None:
         """Until when a majority lets us act."""
