@@ -14,6 +14,11 @@ def attempt_of(record: TaskRecord, peer: PeerId, fence: int) -> AttemptRecord | 
     return next(found, None)
 
 
+def failed_on(record: TaskRecord) -> list[PeerId]:
+    """Where the command itself failed: it may be that machine, so others are tried first."""
+    return [one.provider for one in record.attempts if one.ended_as == "failed"]
+
+
 def failed(
     book: Book, record: TaskRecord, outcome: Outcome, why: str, now_s: float
 ) -> list[Effect]:

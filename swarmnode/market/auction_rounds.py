@@ -11,12 +11,13 @@ from p2p.membership.view import Liveness
 from swarmnode.limits import AUCTIONS_CLOSED_MAX, REASON_CHARS_MAX, UNFIT_KEPT_MAX
 from swarmnode.market import auction_events as e
 from swarmnode.market.auction_book import WAITING, Book, Pursuit
+from swarmnode.market.auction_ends import failed_on
 from swarmnode.market.auction_fit import Seen, has_room, unfit_because
 from swarmnode.market.auction_lease import Leases
 from swarmnode.market.auction_round import Asked, Round
 from swarmnode.market.messages import Bid, BidKind, Release
 from swarmnode.market.once import NOBODY_KNOWS, UNHEARD, may_have_begun
-from swarmnode.market.pricing import slack_ms
+from swarmnode.market.pricing import FAILED_HERE, slack_ms
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import Fact
 from swarmnode.tasks.records import RoundRecord, TaskRecord
@@ -155,14 +156,15 @@ class Rounds:
         book, config = self._book, self._book.config
         seen = {peer: book.machine(peer) for peer in chosen}
         slow_s = max(one.slow_rtt_s(config.rtt_unknown_s) for one in seen.values())
+        record = book.ledger.find(task)
+        failed_at = {} if record is None else Counter(failed_on(record))
         asked = {
             peer: Asked(
                 round((config.rtt_unknown_s if one.rtt_s is None else one.rtt_s) * 1000),
-                one.failures,
+                one.failures + FAILED_HERE * failed_at.get(peer, 0),
             )
             for peer, one in seen.items()
         }
-        record = book.ledger.find(task)
         left = None if record is None else book.deadline_left_ms(spec, record.submitted_ms)
         self._last_auction += 1
         return Round(

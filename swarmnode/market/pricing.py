@@ -30,6 +30,9 @@ FAILURE_MICRO: Final = 100_000
 FAILURES_MAX: Final = 5
 """More losses than this weigh no more: half a credit never outweighs the only free machine."""
 
+FAILED_HERE: Final = 2
+"""A machine on which the very task has failed weighs like so many losses: others are tried."""
+
 NUMBER_MAX: Final = 10**15
 """A seller may claim any 64-bit number: sums of clamped ones can still be written down."""
 

@@ -18,7 +18,6 @@ from swarmnode.market.elsewhere import WhoseTask, nobodys
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.market.guard.kept import Guarded
 from swarmnode.market.logbook import LogBook
-
 from swarmnode.market.neighbours import Adverts, Members
 from swarmnode.market.seller import SellerMemory, SellerService
 from swarmnode.market.seller_view import SellerStats

@@ -109,6 +109,27 @@ def test_a_failure_is_tried_again_as_often_as_was_asked() -> None:
     assert [one.ended_as for one in record.attempts] == ["failed", "failed"]
 
 
+def test_a_retry_goes_to_another_machine_where_there_is_one() -> None:
+    """One bad machine, quick to fail, would use up all retries."""
+    desk, spec = Desk(), TaskSpec(("x",), retries=5)
+    desk.know(BOB, CAROL)
+    desk.submit(spec)
+    ran: list[str] = []
+    for number in range(4):
+        desk.run_for(1 if number else 0)
+        calls = desk.calls()
+        for peer in (BOB, CAROL):
+            desk.hear(peer, held(calls[peer]))
+        (terms,) = desk.awards()
+        ran.append(terms.seller)
+        desk.hear(terms.seller, result(terms, FAILED))
+    assert ran[0] != ran[1]
+    assert sorted(ran) == [BOB, BOB, CAROL, CAROL]
+    desk.do(e.MemberStands(CAROL, Liveness.DEAD))
+    desk.run_for(1)
+    assert set(desk.calls()) == {BOB}  # the only one is good enough
+
+
 def test_a_task_that_can_be_started_nowhere_fails_in_the_end() -> None:
     desk = Desk(AuctionConfig(unfit_max=3, shun_s=0.5))
     unfit = Outcome("unfit", -1, "inputs", "object unknown")
