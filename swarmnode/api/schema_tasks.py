@@ -41,6 +41,8 @@ class AttemptLine(msgspec.Struct, frozen=True):
     """Empty while open."""
     detail: str
     restored_step: int
+    node_died_ms: int = 0
+    """Its machine's node died when it had run for so long; 0: it did not, or later than 2 min."""
 
 
 class OutputLine(msgspec.Struct, frozen=True):

@@ -135,6 +135,7 @@ def _history(attempts: Sequence[AttemptRecord]) -> tuple[AttemptLine, ...]:
             one.ended_as,
             one.detail,
             one.restored_step,
+            one.node_died_ms,
         )
         for one in attempts
     )

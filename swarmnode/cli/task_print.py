@@ -30,7 +30,7 @@ def print_task(detail: dict[str, Any], machines: Machines) -> None:
             "awarded": stamp(one["awarded_ms"]),
             "ended": one["ended_as"],
             "from_step": one["restored_step"] or None,
-            "detail": one["detail"],
+            "detail": _detail_of(one),
         }
         for one in detail["history"]
     ]
@@ -39,6 +39,12 @@ def print_task(detail: dict[str, Any], machines: Machines) -> None:
     outputs = [{**one, "size": human_bytes(one["size"])} for one in detail["outputs"]]
     if outputs:
         emit_rows(outputs, "table", ("name", "size", "cap"))
+
+
+def _detail_of(attempt: dict[str, Any]) -> str:
+    died_ms = attempt.get("node_died_ms")
+    died = f"its machine's node died {died_ms / 1000:.0f} s after the start" if died_ms else ""
+    return "; ".join(dict.fromkeys(word for word in (attempt["detail"], died) if word))
 
 
 def _facts(detail: dict[str, Any], machines: Machines) -> dict[str, object]:

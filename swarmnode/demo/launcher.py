@@ -72,6 +72,8 @@ class LocalSwarm:
     environ: dict[str, str] = field(default_factory=dict)
     nodes: list[LocalNode] = field(default_factory=list)
     keep: bool = False
+    own_people: bool = False
+    """Each node is another person's, all of one lab; else all are the founder's."""
     _groups: list[str] = field(default_factory=list)
     """Control groups of every task that ran here; they must be gone in the end."""
 
@@ -108,7 +110,7 @@ class LocalSwarm:
             return enrol.found_network(place, names, os.urandom, now_ms).peer
         first = self.nodes[0]
         founder = Home(first.home, first.home, first.home / "cache", first.home / "run")
-        grant = Grant(1, DAY_MS, DAY_MS, False, False, True)
+        grant = Grant(1, DAY_MS, DAY_MS, own_machine=not self.own_people)
         invite = enrol.make_invite(founder, [first.listen], grant, os.urandom, now_ms)
         return enrol.join(place, invite, names, os.urandom, now_ms).peer
 

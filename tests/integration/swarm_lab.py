@@ -3,7 +3,7 @@
 import io
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,22 @@ ENVIRONMENT = "test"
 @contextmanager
 def swarm_of(nodes: int, **settings: str) -> Iterator[LocalSwarm]:
     """So many nodes that all see each other; `settings` are SECTION__KEY values of each."""
+    with _running(nodes, settings, own_people=False) as swarm:
+        yield swarm
+
+
+@contextmanager
+def people_of(nodes: int, **settings: str) -> Iterator[LocalSwarm]:
+    """The same, each node another person's."""
+    with _running(nodes, settings, own_people=True) as swarm:
+        yield swarm
+
+
+@contextmanager
+def _running(nodes: int, settings: Mapping[str, str], *, own_people: bool) -> Iterator[LocalSwarm]:
     environ = {f"SWARM_{key}": value for key, value in settings.items()}
     environ[f"SWARM_ENV__{ENVIRONMENT.upper()}__PATH"] = sys.prefix
-    swarm = LocalSwarm(new_root(), environ=environ)
+    swarm = LocalSwarm(new_root(), environ=environ, own_people=own_people)
     try:
         for number in range(nodes):
             swarm.add(f"n{number}")

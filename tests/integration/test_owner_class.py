@@ -3,7 +3,7 @@
 import time
 
 from swarmnode.demo.report import until
-from tests.integration.swarm_lab import json_lines, log, submit, swarm_of, view, wait
+from tests.integration.swarm_lab import json_lines, log, people_of, submit, view, wait
 
 ROOM_WITHIN_S = 5.0
 STUBBORN = """
@@ -23,7 +23,7 @@ WHOLE = {"cpu": 1, "mem": "64M", "disk": "64M"}
 
 
 def test_a_guest_in_the_owners_way_gets_three_seconds_saves_and_goes_on_elsewhere() -> None:
-    with swarm_of(3, COMPUTE__CPU_MILLIS="1000") as swarm:
+    with people_of(3, COMPUTE__CPU_MILLIS="1000") as swarm:
         owner, guest, third = swarm.nodes
         third.client.call("POST", "/api/v1/node/pause", {"grace_s": 0})
         spec = {"run": ["/bin/sh", "-c", STUBBORN], "shape": WHOLE, "avoid": [guest.peer]}
@@ -53,7 +53,7 @@ def starts(text: bytes) -> list[int]:
 
 
 def test_class_owner_is_refused_by_every_other_machine_with_the_reason() -> None:
-    with swarm_of(2) as swarm:
+    with people_of(2) as swarm:
         owner, other = swarm.nodes
         spec = {"run": ["/bin/true"], "shape": WHOLE, "class": "owner"}
         found = other.client.call("POST", "/api/v1/tasks?dry_run=1", spec)
