@@ -60,6 +60,9 @@ DISK_SLACK_PARTS: Final = 64
 DISK_TEMPLATES_MAX: Final = 8
 """Empty file systems kept for the next task of that size: to copy one takes 1 ms, to make it 10."""
 
+DISK_SPARES_MAX: Final = 2
+"""File systems that are ready for the next task of their size: a loop device and 1 MB each."""
+
 LOG_READ_BYTES_MAX: Final = 1024 * 1024
 """Largest piece of a log read at once: the largest frame it may travel in."""
 

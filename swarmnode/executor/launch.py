@@ -1,9 +1,7 @@
 """From a JobSpec to a running shim: the crash record, the order, the spawn. All blocking."""
 
-import fcntl
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -30,6 +28,7 @@ from swarmnode.executor.sandbox import (
 )
 from swarmnode.executor.seccomp import filter_program
 from swarmnode.executor.shim import FD_DISK
+from swarmnode.executor.spawn import Shims
 from swarmnode.executor.work_disk import WorkDisk
 from swarmnode.limits import WALKED_ENTRIES_MAX
 
@@ -43,11 +42,6 @@ _RESERVE_LEAST_BYTES: Final = 256 << 20
 _PROGRAM_PARTS: Final = 16
 """Scratch may hold the task's memory but this part, which a program needs to live: so who fills it
 is told that it is full, and is not killed for it."""
-_READY_FD, _LOCK_FD = 30, 31  # FD_DISK is 29
-_SHIM: Final = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from swarmnode.executor.shim import main; "
-    f"main(sys.argv[2], {_READY_FD}, {_LOCK_FD})"
-)
 
 
 def refusal(missing: Iterable[Limit], limits: Mapping[Limit, str]) -> LimitNotEnforceableError:
@@ -67,6 +61,7 @@ class Launcher:
     capability: Capability
     gpu_device: Callable[[str], str]
     """UUID of a GPU to its device file."""
+    shims: Shims
 
     @property
     def jobs(self) -> Path:
@@ -266,30 +261,18 @@ class Launcher:
         return task_environment(asked, home=home, tmp=tmp, ctx=ctx, bins=bins)
 
     def _spawn(self, folder: JobFolder, lock: int, disk: WorkDisk | None) -> tuple[int, int]:
-        """posix_spawn, and not subprocess: nothing here may end or wait with this process."""
         ready_read, ready_write = os.pipe2(os.O_CLOEXEC)
-        log = os.open(
-            folder.path / "shim.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
-        given = {1: log, 2: log, _READY_FD: ready_write, _LOCK_FD: lock}
-        opened = [log, ready_write]
-        if disk is not None:
-            given[FD_DISK] = disk.another()
-            opened.append(given[FD_DISK])
-        # Sources above every target, so that no dup2 overwrites one still to be copied.
-        sources = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in given.values()]
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        opened = [os.open(folder.path / "shim.log", flags, 0o600), ready_write]
+        given = [*opened, lock]
         try:
-            pid = os.posix_spawn(
-                sys.executable,
-                [sys.executable, "-I", "-S", "-c", _SHIM, bubblewrap.ROOT, str(folder.path)],
-                {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
-                file_actions=[
-                    (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-                    *((os.POSIX_SPAWN_DUP2, fd, to) for fd, to in zip(sources, given, strict=True)),
-                ],
-                setsid=True,
-            )
+            if disk is not None:
+                opened.append(disk.another())
+                given.append(opened[-1])
+            return self.shims.start(folder.path, given), ready_read
+        except OSError:
+            os.close(ready_read)
+            raise
         finally:
-            for fd in (*opened, *sources):
+            for fd in opened:
                 os.close(fd)
-        return pid, ready_read

@@ -11,6 +11,15 @@ def parent_of(pid: int) -> int:
     return _stat(pid, 1)
 
 
+def descends(pid: int, ancestors: "set[int]") -> bool:
+    """Whether a process is one of these, or comes from one."""
+    for _ in range(64):
+        if pid in ancestors or pid <= 1:
+            return pid > 1
+        pid = parent_of(pid)
+    return False
+
+
 def times_of(pid: int) -> "tuple[int, int]":
     """When a process started, and what it has used of the processor itself, both in ticks."""
     try:

@@ -1,7 +1,7 @@
 """One small process per job that outlives the node: starts the sandbox, limits it, notes its end.
 
-Started as `python -I -S -c "... main(folder, ready_fd)"` in a session of its own, holding the
-job's lock file: whoever can take that lock knows that the shim is gone. It talks to the node by
+Started by shim_door, in a session of its own, holding the job's lock file: whoever can take that
+lock knows that the shim is gone. It talks to the node by
 files of the job folder only, so a node that was killed finds everything where it left it:
 
     order     what to run and within which limits (written by the node, read once)
@@ -18,7 +18,6 @@ import fcntl
 import os
 import resource
 import select
-import signal
 import time
 
 from swarmnode.executor import disk_use, pairs, uid_mode, work_use
@@ -31,6 +30,7 @@ from swarmnode.executor.child import (
     code_of_failure,
     execute,
     lower,
+    number_after,
     say_and_exit,
     use_cpus,
 )
@@ -41,6 +41,12 @@ from swarmnode.executor.proc import has_child, start_ticks
 from swarmnode.executor.shim_lease import Lease
 from swarmnode.executor.shim_logs import Logs
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # without the enums of `signal`, which cost five milliseconds
+
 FD_DISK = 29
 """Where the shim finds the job's file system, if it has one; mounted nowhere yet."""
 FD_ARGS, FD_SECCOMP, FD_STATUS, FD_BLOCK = 40, 41, 42, 43
@@ -48,7 +54,7 @@ FD_ARGS, FD_SECCOMP, FD_STATUS, FD_BLOCK = 40, 41, 42, 43
 
 _SIGTERM_GRACE_S = 10.0
 _KILL_TIMEOUT_S = 5.0
-_TICK_S, _RETRY_S, _FDS_MAX = 0.25, 0.01, 1 << 20
+_TICK_S, _RETRY_S, FDS_MAX = 0.25, 0.01, 1 << 20
 _FSIZE_SLACK_BYTES = 1 << 20
 
 
@@ -192,7 +198,7 @@ class Shim:
         if not said:
             poll.unregister(self._status)
         self._said += said
-        pid = _number_after(self._said, b'"child-pid":')
+        pid = number_after(self._said, b'"child-pid":')
         if pid and not self._pid:
             if self._order.pids_rlimit:
                 limit = self._order.pids_rlimit
@@ -380,16 +386,10 @@ class Shim:
         )
 
 
-def _number_after(text: bytes, key: bytes) -> int:
-    _, found, rest = text.partition(key)
-    digits = rest.strip().split(b",")[0].split(b"}")[0].strip() if found else b""
-    return int(digits) if digits.isdigit() else 0
-
-
 def main(folder: str, ready_fd: int, lock_fd: int) -> None:
     """Body of the process. The lock is ours already: the node took it and handed it on."""
-    os.closerange(3, FD_DISK)  # nothing else of the node's lives on here, no socket of its API
-    os.closerange(lock_fd + 1, _FDS_MAX)
+    os.closerange(3, FD_DISK)
+    os.closerange(lock_fd + 1, FDS_MAX)
     for fd in (FD_DISK, ready_fd, lock_fd):
         try:  # noqa: SIM105
             os.set_inheritable(fd, False)

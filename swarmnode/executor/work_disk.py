@@ -17,6 +17,7 @@ import struct
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -24,7 +25,12 @@ from typing import Final
 from swarmnode.executor import kernel
 from swarmnode.executor.overlay import SCRATCH, UPPER, laid_over
 from swarmnode.executor.work_use import IMAGE
-from swarmnode.limits import DISK_SLACK_PARTS, DISK_TEMPLATES_MAX, WALKED_ENTRIES_MAX
+from swarmnode.limits import (
+    DISK_SLACK_PARTS,
+    DISK_SPARES_MAX,
+    DISK_TEMPLATES_MAX,
+    WALKED_ENTRIES_MAX,
+)
 from swarmnode.resources.mounts import read_proc
 
 _MIB: Final = 1024 * 1024
@@ -69,6 +75,8 @@ class WorkDisks:
         self._templates = templates
         self._mkfs = shutil.which("mkfs.ext4", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
         self._lock = threading.Lock()
+        self._spares: dict[int, _Spare] | None = {}
+        """By size, the least recently wanted first; None: no more are kept."""
 
     def trouble(self) -> str:
         """ "" when a work disk can be made here, tried with a small one, else why not."""
@@ -79,6 +87,8 @@ class WorkDisks:
         place = self._templates / f"trial-{os.getpid()}"
         try:
             place.mkdir(parents=True)
+            for left in self._templates.glob("spare-*"):  # of a node before us
+                left.unlink()
             try:
                 self.make(place, place, _MIB).close()
             finally:
@@ -91,9 +101,47 @@ class WorkDisks:
         """A new one over a folder that changes no more. Raises OSError, SubprocessError."""
         image = folder / IMAGE
         try:
+            spare = self._take_spare(disk_bytes)
+            disk = self._new(image, disk_bytes) if spare is None else spare.moved_to(image)
+            return _over(below, disk)
+        except (OSError, subprocess.SubprocessError):
+            image.unlink(missing_ok=True)
+            raise
+
+    def stock(self, disk_bytes: int) -> None:
+        """Have one of this size ready for the next job. Raises OSError, SubprocessError."""
+        with self._lock:
+            if self._spares is None or disk_bytes in self._spares:
+                return
+        image = self._templates / f"spare-{disk_bytes}"
+        spare = _Spare(image, self._new(image, disk_bytes))
+        with self._lock:
+            if self._spares is None or disk_bytes in self._spares:
+                over = [spare]
+            else:
+                self._spares[disk_bytes] = spare
+                kept = list(self._spares)[-DISK_SPARES_MAX:]
+                over = [self._spares.pop(size) for size in list(self._spares) if size not in kept]
+        for one in over:
+            one.close()
+
+    def _take_spare(self, disk_bytes: int) -> "_Spare | None":
+        with self._lock:
+            return (self._spares or {}).pop(disk_bytes, None)
+
+    def let_go(self) -> None:
+        """No spares any more."""
+        with self._lock:
+            spares, self._spares = self._spares, None
+        for one in (spares or {}).values():
+            one.close()
+
+    def _new(self, image: Path, disk_bytes: int) -> int:
+        """A descriptor of a new file system in an image."""
+        try:
             self._copy_template(disk_bytes, image)
             with _new_loop(image) as device:
-                return _over(below, device)
+                return _mounted(device)
         except (OSError, subprocess.SubprocessError):
             image.unlink(missing_ok=True)
             raise
@@ -106,9 +154,9 @@ class WorkDisks:
         image = folder / IMAGE
         with _present_loop(image) as device:
             if device:
-                return _over(below, device)
+                return _over(below, _mounted(device))
         with _new_loop(image) as device:
-            return _over(below, device)
+            return _over(below, _mounted(device))
 
     def _copy_template(self, disk_bytes: int, image: Path) -> None:
         template = self._templates / f"{disk_bytes}-2.ext4"  # without a number: no folders in it
@@ -178,15 +226,36 @@ def _furnish(device: str) -> None:
         os.close(disk)
 
 
-def _over(below: Path, device: str) -> WorkDisk:
-    """The file system of a device over a folder."""
-    disk = _mounted(device)
+def _over(below: Path, disk: int) -> WorkDisk:
+    """A file system over a folder; the descriptor is closed here."""
     try:
         if not os.path.isdir(f"/proc/self/fd/{disk}/{UPPER}"):
             return WorkDisk(os.dup(disk), holds_all=True)
         return WorkDisk(laid_over(str(below), disk))
     finally:
         os.close(disk)
+
+
+@dataclass(frozen=True, slots=True)
+class _Spare:
+    """A file system that is ready: to make one takes longer than a job's start should."""
+
+    image: Path
+    disk: int
+
+    def moved_to(self, image: Path) -> int:
+        """Its descriptor; it is a job's now. Raises OSError."""
+        try:
+            self.image.rename(image)
+        except OSError:
+            self.close()
+            raise
+        return self.disk
+
+    def close(self) -> None:
+        """Nobody wanted it."""
+        os.close(self.disk)
+        self.image.unlink(missing_ok=True)
 
 
 _numbers = count()

@@ -20,7 +20,7 @@ JOB = JobId("t.1")
 ROOT = Entry(b"", Kind.FOLDER, 0o755)
 
 
-async def some(*pieces: bytes) -> AsyncIterator[bytes]:
+async def some(*pieces: bytes) -> AsyncGenerator[bytes, None]:
     for piece in pieces:
         yield piece
 
@@ -186,8 +186,9 @@ async def test_a_link_out_of_an_input_is_refused_and_one_that_a_task_makes_leads
     script = f"rm in; ln -s {secret} in; ln -s /proc/self/root{secret} b; cat in b; ls -l in"
     async with running_executor(tmp_path / "x") as executor:
         await executor.prepare(JOB)
-        with pytest.raises(OutputUnsafeError):
-            await executor.unpack(JOB, (b"in",), forged(os.fsencode(f"../../../..{secret}")))
+        async with aclosing(forged(os.fsencode(f"../../../..{secret}"))) as chunks:
+            with pytest.raises(OutputUnsafeError):
+                await executor.unpack(JOB, (b"in",), chunks)
         await executor.put_file(JOB, "in", some(b"given"))
         _, out, _ = await ran(executor, SH, "-c", script)
         assert out.startswith("l")
@@ -196,7 +197,7 @@ async def test_a_link_out_of_an_input_is_refused_and_one_that_a_task_makes_leads
     assert secret.read_text() == "secret"
 
 
-def forged(target: bytes) -> AsyncIterator[bytes]:
+def forged(target: bytes) -> AsyncGenerator[bytes, None]:
     """A tree with a link that we would not write."""
     page = encode(TreePage((ROOT, Entry(b"l", Kind.LINK, target=target))))
     framed = len(page).to_bytes(4) + page

@@ -167,7 +167,25 @@ async def test_nothing_is_left_of_disks_when_node_and_shim_are_killed(tmp_path: 
         skip_without_disks(executor)
         await executor.sweep(frozenset())
         assert list((folder / "jobs").iterdir()) == []
-    assert len(had) == 1
+        assert list((folder / "shared" / "disks").glob("spare-*")) == []
+    assert [path for path in had if "spare" not in path] == [f"{folder}/jobs/run.1/{IMAGE}\n"]
+
+
+async def test_the_disk_that_is_kept_ready_is_the_next_tasks_and_an_empty_one(
+    tmp_path: Path,
+) -> None:
+    script = "ls -A; df -k . | tail -n 1; echo mine > f"
+    async with running_executor(tmp_path / "x") as executor:
+        skip_without_disks(executor)
+        ready = tmp_path / "x" / "shared" / "disks" / f"spare-{32 * MIB}"
+        for number in range(3):
+            _, out, err = await run_job(executor, spec(f"t.{number}", SH, "-c", script))
+            assert len(out.splitlines()) == 1, err
+            with trio.fail_after(10):
+                while not ready.exists():  # noqa: ASYNC110 - nobody is told of it
+                    await trio.sleep(0.02)
+    assert not ready.exists()
+    await until_no_loop(tmp_path)
 
 
 async def test_a_full_disk_of_the_machine_ends_the_task_and_not_the_node(tmp_path: Path) -> None:

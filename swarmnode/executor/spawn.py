@@ -1,0 +1,89 @@
+"""Spawns shims. One waits with its interpreter and modules ready, so the next job starts sooner.
+
+It is given its job by a socket: the folder's path and the descriptors, the job's lock among them.
+A node that ends or dies closes the socket, and what waits ends. posix_spawn, and not subprocess:
+no shim may end or wait with this process. Blocking; node-side.
+"""
+
+import fcntl
+import os
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from swarmnode.executor import bubblewrap
+
+_SHIM: Final = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from swarmnode.executor import shim_door; "
+    "shim_door.wait()"
+)
+_ABOVE: Final = 64
+"""No descriptor of ours below this, so that none is where a new process has its own."""
+
+
+class Shims:
+    """Those of one executor."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: tuple[int, socket.socket] | None = None
+        self._is_open = True
+
+    def start(self, folder: Path, fds: Sequence[int]) -> int:
+        """Give a job to a shim, its descriptors in the order of shim_door; the shim's pid."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            try:
+                return _begin(waiting, folder, fds)
+            except OSError:  # somebody ended it while it waited
+                os.waitpid(waiting[0], os.WNOHANG)
+        return _begin(_spawned(), folder, fds)
+
+    def stock(self) -> None:
+        """Have one that waits. Raises OSError."""
+        with self._lock:
+            if self._is_open and self._waiting is None:
+                self._waiting = _spawned()
+
+    def let_go(self) -> None:
+        """None waits any more."""
+        with self._lock:
+            waiting, self._waiting, self._is_open = self._waiting, None, False
+        if waiting is not None:
+            waiting[1].close()
+            os.waitpid(waiting[0], 0)
+
+
+def _begin(shim: tuple[int, socket.socket], folder: Path, fds: Sequence[int]) -> int:
+    pid, door = shim
+    with door:
+        socket.send_fds(door, [os.fsencode(folder)], fds)
+    return pid
+
+
+def _spawned() -> tuple[int, socket.socket]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        door = fcntl.fcntl(theirs, fcntl.F_DUPFD_CLOEXEC, _ABOVE)
+    try:
+        pid = os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-I", "-S", "-c", _SHIM, bubblewrap.ROOT],
+            {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, door, 0),
+                (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0),
+            ],
+            setsid=True,
+        )
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        os.close(door)
+    return pid, ours
