@@ -1,4 +1,8 @@
-"""Capabilities and addresses as text: base32, lower case, with a checksum against typing errors."""
+"""Capabilities and addresses as text: base32, lower case, with a checksum against typing errors.
+
+swarm:ADDRESS+KEY        whoever has it can read the object
+sealed:ADDRESS+BOX       as it rests for a person: only their key opens the box
+"""
 
 import base64
 
@@ -9,7 +13,10 @@ from storage.facade import ReadCap
 from storage.ids import Address, ObjectKey
 
 PREFIX = "swarm:"
+SEALED_PREFIX = "sealed:"
 ADDRESS_BYTES = KEY_BYTES = 32
+SEALED_KEY_BYTES = 92
+"""A key that was sealed for its person: never as long as one in clear (swarmnode.people.seals)."""
 CHECKSUM_BYTES = 4
 
 
@@ -36,8 +43,14 @@ def _from_text(text: str, size: int, what: str) -> bytes:
 
 
 def text_of_cap(cap: ReadCap) -> str:
-    """`swarm:` and the text of address and key: whoever has it can read the object."""
-    return PREFIX + _to_text(cap.address + cap.key)
+    """`swarm:` and the text of address and key; `sealed:` where the key is sealed."""
+    prefix = SEALED_PREFIX if is_sealed(cap) else PREFIX
+    return prefix + _to_text(cap.address + cap.key)
+
+
+def is_sealed(cap: ReadCap) -> bool:
+    """Whether its key must be opened by a person's key first."""
+    return len(cap.key) == SEALED_KEY_BYTES
 
 
 def parse_cap(text: str) -> ReadCap:
@@ -45,7 +58,18 @@ def parse_cap(text: str) -> ReadCap:
     stripped = text.strip()
     if not stripped.startswith(PREFIX):
         raise CapabilityError(f"a capability begins with {PREFIX}")
-    body = _from_text(stripped[len(PREFIX) :], ADDRESS_BYTES + KEY_BYTES, "the capability")
+    return _read(stripped[len(PREFIX) :], KEY_BYTES, "the capability")
+
+
+def parse_kept(text: str) -> ReadCap:
+    """Read a capability as our tables have it: it may be sealed. Raises CapabilityError."""
+    if not text.startswith(SEALED_PREFIX):
+        return parse_cap(text)
+    return _read(text[len(SEALED_PREFIX) :], SEALED_KEY_BYTES, "the sealed capability")
+
+
+def _read(text: str, key_bytes: int, what: str) -> ReadCap:
+    body = _from_text(text, ADDRESS_BYTES + key_bytes, what)
     return ReadCap(Address(body[:ADDRESS_BYTES]), ObjectKey(body[ADDRESS_BYTES:]))
 
 

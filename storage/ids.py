@@ -9,7 +9,10 @@ ShardRoot = NewType("ShardRoot", bytes)
 """Merkle root of a shard's 16 KiB leaves (32 bytes)."""
 
 ObjectKey = NewType("ObjectKey", bytes)
-"""The 32-byte AEAD key of one object: with the address it is the capability to read."""
+"""The 32-byte AEAD key of one object: with the address it is the capability to read.
+
+In tables, of an object of one of several people of a machine: sealed for them (storage.caps).
+"""
 
 LeaseId = NewType("LeaseId", bytes)
 """16 random bytes naming all leases of one put: known before its address is."""

@@ -81,6 +81,14 @@ class PersonRefusedError(SwarmError):
     """Somebody cannot be let in; the text says why."""
 
 
+class PersonLockedError(SwarmError):
+    """It is sealed, and its person's key is not unlocked here; the text says what they can do."""
+
+
+class PersonKeyError(SwarmError):
+    """A key was brought that is not the one this node knows of the person; the text says more."""
+
+
 class TokenUnknownError(SwarmError):
     """No token of the asker's has that id or name: see `swarmnode token ls`."""
 

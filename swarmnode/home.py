@@ -53,6 +53,11 @@ class Home:
         return self.keys / "member.key"
 
     @property
+    def person_key(self) -> Path:
+        """Of somebody who uses another's node: opens what rests there of them (people/seals.py)."""
+        return self.keys / "person.key"
+
+    @property
     def lab_key(self) -> Path:
         return self.keys / "lab.key"
 
@@ -111,6 +116,11 @@ class Home:
     def make(self) -> None:
         """Create what is missing, 0700. Raises IdentityError when others could look in."""
         for folder in (self.config, self.state, self.cache, self.runtime, self.keys):
+            make_private_folder(folder)
+
+    def make_keys(self) -> None:
+        """The folder of keys alone, for who has no node. Raises IdentityError."""
+        for folder in (self.state, self.keys):
             make_private_folder(folder)
 
     def check_socket_paths(self) -> None:

@@ -193,6 +193,9 @@ OPENINGS_KEPT_MAX: Final = 32
 PEOPLE_MAX: Final = 1024
 """Users of one machine that may ever have been let in: their names stay taken."""
 
+SEALING_KEYS_MAX: Final = 1024
+"""Kept of those that opened a person's boxes; each start of the daemon makes a new one."""
+
 # Market
 CALLEES_MAX: Final = 32
 """Machines asked in one auction; 8 are enough (research: d = 8 waits 0.28 s at load 0.9)."""

@@ -5,6 +5,7 @@ Nobody else looks anything up. On a machine `real_edges.py` hands over real edge
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import trio
 
@@ -32,6 +33,9 @@ from swarmnode.market.service import MarketService
 from swarmnode.memory.service import MemoryService
 from swarmnode.peer_cache import TablePeerCache
 from swarmnode.people.book import People
+from swarmnode.people.sealed_tasks import at_rest
+from swarmnode.people.seals import Seals
+from swarmnode.people.unlocking import Unlocking
 from swarmnode.recovery.finding import Finder
 from swarmnode.recovery.lab import LabRecovery, phrase_by_lab
 from swarmnode.recovery.others import Others
@@ -63,7 +67,9 @@ class Node:
         self.register = self._register()
         self.renewal = self._renewal()
         self.discovery = self._discovery(seeds)
+        self.people = People(edges.state, edges.wall_ms)
         self.storage = self._storage()
+        self.seals = Seals(self.people, edges.entropy)
         self.memory = MemoryService(
             edges.executor, self.storage.objects, self.storage.names, wall_ms=edges.wall_ms
         )
@@ -74,7 +80,7 @@ class Node:
         self.estate = EstateService(*left, edges.state, edges.wall_ms)
         self.recovery = self._recovery()
         self.lab = self._lab_recovery()
-        self.people = People(edges.state, edges.wall_ms)
+        self.unlocking = self._unlocking()
         self.stopped = trio.Event()
         self.register.on_out(self._on_out)
         self.roster = Roster(self.register, edges.papers, self.membership.view, edges.wall_ms)
@@ -197,6 +203,14 @@ class Node:
             return False
         view = self.membership.view()
         return not any(member.peer != view.me for member in view.alive())
+
+    def _unlocking(self) -> Unlocking:
+        """From here on what is of other people of this machine rests sealed."""
+        keyring, seals = self.storage.objects.keyring, self.seals
+        keyring.seal = seals.seal_key
+        self.market.rest_as(partial(at_rest, seals))
+        self.estate.logs.open_cap = seals.open_cap
+        return Unlocking(self.people, seals, keyring, self.edges.state)
 
     def _recovery(self) -> RecoveryService | None:
         """What a machine of a person keeps of itself in the pool, and brings back from there."""

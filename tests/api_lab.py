@@ -1,6 +1,7 @@
 """A node that exists for the API's tests only, and a way to call an ASGI app without sockets."""
 
 import json
+import os
 import queue
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -15,6 +16,7 @@ import trio
 from p2p.ids import PeerId
 from storage.engine.memory_tables import MemoryTables
 from storage.ids import Address
+from storage.objects.keyring import Keyring
 from swarmnode.api.app import Asgi, build_app
 from swarmnode.api.events import EventHub
 from swarmnode.api.routes import all_routes
@@ -32,6 +34,8 @@ from swarmnode.errors import MemberUnknownError, RecoveryRefusedError, TaskUnkno
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.market.guard.kept import Guarded
 from swarmnode.people.book import People
+from swarmnode.people.seals import Seals
+from swarmnode.people.unlocking import Unlocking
 from swarmnode.tasks.checkpoint import StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import TaskChanged
@@ -232,6 +236,8 @@ class FakeNode:
         self.estate = FakeEstate()
         self.tables = MemoryTables()
         self.people = People(self.tables, lambda: 0)
+        self.seals = Seals(self.people, os.urandom)
+        self.unlocking = Unlocking(self.people, self.seals, Keyring(self.tables), self.tables)
         self.cancelled_as_lab: list[tuple[TaskId, str]] = []
         self.reasons: tuple[str, ...] = ()
 

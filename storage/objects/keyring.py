@@ -39,6 +39,7 @@ class KeyRow(Record, frozen=True):
     """One object."""
 
     key: ObjectKey
+    """Sealed where `person` has a key of their own."""
     lease: LeaseId
     name: str
     size: int
@@ -67,6 +68,8 @@ class Keyring:
         self._table = table
         self.on_change: Callable[[], None] = lambda: None
         """Called after each change that is durable, but for copies of the keyring itself."""
+        self.seal: Callable[[str, Address, ObjectKey], ObjectKey] = _in_clear
+        """A person's key of an object as it is to rest; what is sealed already stays as it is."""
 
     def get(self, address: Address) -> KeyRow | None:
         """The object of that address, if it is here."""
@@ -101,10 +104,13 @@ class Keyring:
             self.on_change()
 
     def _restoring(self, pairs: Sequence[tuple[bytes, bytes]]) -> Callable[[WriteView], None]:
+        read = [(Address(key), stored(KeyRow, value, "store.lmdb")) for key, value in pairs]
+        rows = [(address, self._at_rest(address, row)) for address, row in read]
+
         def write(view: WriteView) -> None:
-            for key, value in pairs:
-                if view.get(self._table, key) is None:
-                    self._put(view, Address(key), stored(KeyRow, value, "store.lmdb"))
+            for address, row in rows:
+                if view.get(self._table, address) is None:
+                    self._put(view, address, row)
 
         return write
 
@@ -122,6 +128,7 @@ class Keyring:
 
     async def add(self, address: Address, row: KeyRow) -> None:
         """Durable on return. Raises StoreFullError."""
+        row = self._at_rest(address, row)
         await self._tables.transact(lambda view: self._put(view, address, row))
         if row.kind != Kind.KEYRING:
             self.on_change()
@@ -133,6 +140,31 @@ class Keyring:
             view.put(LEASES_OF, row.lease, address)
             if row.digest:
                 view.put(DIGESTS, row.digest + address, b"")
+
+    async def seal_all(self, person: str) -> int:
+        """Seal what rests in clear of a person; how many were. Raises StoreFullError."""
+        rows = [(address, row) for address, row in self.rows() if row.person == person]
+        sealed = {
+            address: now.key
+            for address, row in rows
+            if (now := self._at_rest(address, row)).key != row.key
+        }
+
+        def write(view: WriteView) -> None:
+            for address, key in sealed.items():
+                data = view.get(self._table, address)
+                if data is not None:  # it may have been forgotten meanwhile
+                    row = stored(KeyRow, data, "store.lmdb")
+                    view.put(self._table, address, encode(msgspec.structs.replace(row, key=key)))
+
+        if sealed:
+            await self._tables.transact(write)
+        return len(sealed)
+
+    def _at_rest(self, address: Address, row: KeyRow) -> KeyRow:
+        if not row.person:
+            return row
+        return msgspec.structs.replace(row, key=self.seal(row.person, address, row.key))
 
     async def remove(self, address: Address) -> bool:
         """Forget an object; False when it was not there. Raises StoreFullError."""
@@ -168,6 +200,10 @@ class Keyring:
 def keyrings_in(tables: Tables) -> tuple[Keyring, Keyring]:
     """Ours, and what was entrusted to us."""
     return Keyring(tables), Keyring(tables, ENTRUSTED)
+
+
+def _in_clear(person: str, address: Address, key: ObjectKey) -> ObjectKey:
+    return key
 
 
 def _entry(address: Address, row: KeyRow) -> ObjectEntry:

@@ -10,6 +10,8 @@ from swarmnode.api.schema import MemberLine, PeerLine, PhraseShown, RemovalDone,
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.market.guard.kept import Guarded
 from swarmnode.people.book import People
+from swarmnode.people.seals import Seals
+from swarmnode.people.unlocking import Unlocking
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.messages import FilesTold
 from swarmnode.tasks.spec import TaskSpec
@@ -102,6 +104,12 @@ class NodeFace(Protocol):
 
     @property
     def people(self) -> People: ...
+
+    @property
+    def seals(self) -> Seals: ...
+
+    @property
+    def unlocking(self) -> Unlocking: ...
 
     @property
     def estate(self) -> EstateFace: ...

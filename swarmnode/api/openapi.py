@@ -39,6 +39,7 @@ from swarmnode.api.schema import (
     Status,
     TokenLine,
     TokenMade,
+    UnlockRequest,
 )
 from swarmnode.api.schema_tasks import (
     ExplanationDetail,
@@ -78,6 +79,8 @@ ANSWERS: Final[dict[tuple[str, str], Answer]] = {
     ("POST", "/api/v1/members/remove"): Answer(RemovalDone, RemoveRequest),
     ("POST", "/api/v1/members/phrase"): Answer(PhraseShown, PhraseRequest),
     ("GET", "/api/v1/me"): Answer(Me),
+    ("POST", "/api/v1/me/key"): Answer(Me, UnlockRequest),
+    ("DELETE", "/api/v1/me/key"): Answer(dict[str, bool]),
     ("GET", "/api/v1/people"): Answer(list[PersonLine]),
     ("POST", "/api/v1/people"): Answer(dict[str, bool], NewPerson),
     ("DELETE", "/api/v1/people/{name}"): Answer(dict[str, bool]),

@@ -40,6 +40,6 @@ def all_routes(node: NodeFace, hub: EventHub, tokens: TokenBook = NO_TOKENS) -> 
         *ObjectRoutes(node).routes(),
         *TaskRoutes(node).routes(),
         *EventRoutes(hub).routes(),
-        *PeopleRoutes(node.people, tokens).routes(),
+        *PeopleRoutes(node, tokens).routes(),
     ]
     return [*routes, *OpenApiRoutes(routes).routes()]

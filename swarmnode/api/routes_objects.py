@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -12,7 +13,7 @@ from storage.caps import parse_cap
 from storage.errors import ObjectDegradedError, ObjectUnknownError
 from storage.facade import Durability, Kind, Mark, ObjectEntry, ReadCap
 from storage.ids import Address
-from swarmnode.api.asker import asker_of, shown
+from swarmnode.api.asker import LOCKED, asker_of, shown
 from swarmnode.api.face import NodeFace
 from swarmnode.api.object_views import (
     address_of,
@@ -26,6 +27,8 @@ from swarmnode.api.object_views import (
 )
 from swarmnode.api.reply import Stream, body_as, flag, reply
 from swarmnode.api.schema import ReadRequest, Removed, SameRequest
+from swarmnode.errors import PersonLockedError
+from swarmnode.people.seals import HINT
 
 _HIDDEN = (Kind.KEYRING, Kind.LOG)
 """What a node keeps for itself: `task logs` shows logs."""
@@ -76,7 +79,7 @@ class ObjectRoutes:
         if flag(request, "survives"):
             survives = await survivals(self._node.objects, [one.cap.address for one in entries])
         lines = [line_json(one, survives.get(one.cap.address, "")) for one in entries]
-        return reply(shown(request, lines))
+        return reply(self._shown(request, lines))
 
     async def same(self, request: Request) -> Response:
         """The asker's object with the same plaintext, if it is whole; it stays for an hour."""
@@ -84,9 +87,11 @@ class ObjectRoutes:
         person = asker_of(request).person
         for entry in self._node.objects.same(bytes.fromhex(wanted.digest)):
             address = entry.cap.address
-            if entry.mark.person == person and await is_whole(self._node.objects, address):
+            if entry.mark.person != person or self._is_locked(entry):
+                continue
+            if await is_whole(self._node.objects, address):
                 self._node.estate.claim(address)
-                return reply(shown(request, line_json(entry)))
+                return reply(self._shown(request, line_json(entry)))
         raise ObjectUnknownError("nothing of yours has that content: store it")
 
     async def costs(self, request: Request) -> Response:
@@ -96,6 +101,16 @@ class ObjectRoutes:
         puts = [one for one in self._node.objects.unfinished() if one.mark.person == person]
         return reply(costs_of(self._entries(request), puts))
 
+    def _shown(self, request: Request, value: Any) -> Any:  # noqa: ANN401  (any answer)
+        return shown(request, value, self._node.seals)
+
+    def _is_locked(self, entry: ObjectEntry) -> bool:
+        try:
+            self._node.seals.open_cap(entry.mark.person, entry.cap)
+        except PersonLockedError:
+            return True
+        return False
+
     def _entries(self, request: Request) -> list[ObjectEntry]:
         person = asker_of(request).person
         return [one for one in self._node.objects.entries() if one.mark.person == person]
@@ -103,6 +118,8 @@ class ObjectRoutes:
     async def read(self, request: Request) -> Response:
         """Stream plaintext. Errors before the first byte are problems, later ones cut it short."""
         wanted = await body_as(ReadRequest, request)
+        if wanted.cap == LOCKED:
+            raise PersonLockedError(f"what rests here of you is sealed: {HINT}")
         cap = parse_cap(wanted.cap)
         chunks = self._chunks(cap, wanted)
         assert isinstance(chunks, AsyncGenerator)
@@ -138,7 +155,10 @@ class ObjectRoutes:
         """Where the shards are and what the object survives now."""
         address = address_of(request.path_params["address"])
         with self._removed_is_named(request, address):
-            return reply(detail_json(await self._node.objects.stat(address)))
+            found = detail_json(await self._node.objects.stat(address))
+        if all(one.cap.address != address for one in self._entries(request)):
+            found = msgspec.structs.replace(found, name="", expires_ms=0)  # another's, if at all
+        return reply(found)
 
     async def rm(self, request: Request) -> Response:
         """Give up an object of the asker's; holders that are away do so when they are back."""

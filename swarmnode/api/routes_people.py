@@ -6,12 +6,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from swarmnode.api.asker import asker_of
+from swarmnode.api.asker import Asker, asker_of
+from swarmnode.api.face import NodeFace
 from swarmnode.api.reply import body_as, reply
-from swarmnode.api.schema import Me, NewPerson, NewToken, PersonLine, TokenLine, TokenMade
+from swarmnode.api.schema import (
+    Me,
+    NewPerson,
+    NewToken,
+    PersonLine,
+    TokenLine,
+    TokenMade,
+    UnlockRequest,
+)
 from swarmnode.api.tokens import ID_CHARS, TokenBook
 from swarmnode.errors import NotAllowedError
-from swarmnode.people.book import People
 
 MAKERS: Final = frozenset({"admin", "person"})
 """Who may make tokens: a token of scope submit cannot outlive itself in another."""
@@ -20,13 +28,16 @@ MAKERS: Final = frozenset({"admin", "person"})
 class PeopleRoutes:
     """Handlers under /api/v1/people, /api/v1/tokens and /api/v1/me."""
 
-    def __init__(self, people: People, tokens: TokenBook) -> None:
-        self._people, self._tokens = people, tokens
+    def __init__(self, node: NodeFace, tokens: TokenBook) -> None:
+        self._people, self._seals, self._unlocking = node.people, node.seals, node.unlocking
+        self._tokens = tokens
 
     def routes(self) -> list[Route]:
         """The table of paths."""
         return [
             Route("/api/v1/me", self.me, methods=["GET"]),
+            Route("/api/v1/me/key", self.unlock, methods=["POST"]),
+            Route("/api/v1/me/key", self.lock, methods=["DELETE"]),
             Route("/api/v1/people", self.ls, methods=["GET"]),
             Route("/api/v1/people", self.add, methods=["POST"]),
             Route("/api/v1/people/{name}", self.rm, methods=["DELETE"]),
@@ -37,8 +48,28 @@ class PeopleRoutes:
 
     async def me(self, request: Request) -> Response:
         """Who asks, as this node sees it."""
-        asker = asker_of(request)
-        return reply(Me(asker.person, asker.scope))
+        return reply(self._me(asker_of(request)))
+
+    def _me(self, asker: Asker) -> Me:
+        if not asker.person:
+            return Me(asker.person, asker.scope)
+        has_key = self._seals.has_key(asker.person)
+        key = "locked" if has_key else "none"
+        if self._seals.is_unlocked(asker.person):
+            key = "unlocked"
+        return Me(asker.person, asker.scope, key, self._people.salt_of(asker.person).hex())
+
+    async def unlock(self, request: Request) -> Response:
+        """Take the asker's key in: what rests here of them can be opened until it is locked."""
+        asker = _person_of(request)
+        wanted = await body_as(UnlockRequest, request)
+        secret, salt = bytes.fromhex(wanted.secret), bytes.fromhex(wanted.salt)
+        await self._unlocking.unlock(asker.person, secret, salt, anew=wanted.anew)
+        return reply(self._me(asker))
+
+    async def lock(self, request: Request) -> Response:
+        """Forget the asker's key; what is theirs is renewed, and their tasks go on."""
+        return reply({"changed": self._seals.lock(_person_of(request).person)})
 
     async def ls(self, request: Request) -> Response:
         """Everybody whom the owner of this machine let in."""
@@ -54,6 +85,7 @@ class PeopleRoutes:
         name = request.path_params["name"]
         await self._people.remove(name)
         self._tokens.end_all(name)
+        self._seals.lock(name)
         return reply({"changed": True})
 
     async def token_ls(self, request: Request) -> Response:
@@ -78,3 +110,13 @@ class PeopleRoutes:
             raise NotAllowedError("a token cannot end tokens: do it on the node's own socket")
         self._tokens.remove(request.path_params["token"], asker.person)
         return reply({"changed": True})
+
+
+def _person_of(request: Request) -> Asker:
+    """Whoever the kernel says it is. Raises NotAllowedError, for tokens and the owner, too."""
+    asker = asker_of(request)
+    if not asker.person:
+        raise NotAllowedError("the keys of this machine's owner are the node's own: see init")
+    if asker.scope != "person":
+        raise NotAllowedError("a key is brought on the node's own socket only, never by a token")
+    return asker

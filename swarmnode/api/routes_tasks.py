@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import trio
@@ -18,6 +18,7 @@ from swarmnode.api.task_views import detail_of, explanation_of, left_by, line_of
 from swarmnode.errors import SpecError, TaskNotEndedError, TaskUnknownError
 from swarmnode.market.explain import TaskView
 from swarmnode.market.guard.kept import Guarded
+from swarmnode.people.sealed_tasks import spec_in_clear
 from swarmnode.tasks.ids import TaskId, is_task_id
 from swarmnode.tasks.spec import PriorityClass, TaskSpec
 from swarmnode.tasks.spec_load import spec_from_json, spec_from_toml
@@ -61,7 +62,7 @@ class TaskRoutes:
         spec = await _spec_in(request)
         if flag(request, "dry_run"):
             found = await self._node.market.dry_run(spec)
-            return reply(shown(request, explanation_of(found)))
+            return reply(self._shown(request, explanation_of(found)))
         person = asker_of(request).person
         if person and spec.priority_class is PriorityClass.OWNER:
             raise SpecError("class owner is for the owner of this machine: choose another class")
@@ -92,11 +93,11 @@ class TaskRoutes:
             and name in view.record.spec.name.casefold()
             and view.record.submitted_ms >= since_ms
         ]
-        return reply(shown(request, [line_of(view) for view in found[-limit:]]))
+        return reply(self._shown(request, [line_of(view) for view in found[-limit:]]))
 
     async def show(self, request: Request) -> Response:
         """Everything about one task."""
-        return reply(shown(request, detail_of(await self._anywhere(request))))
+        return reply(self._shown(request, detail_of(await self._anywhere(request))))
 
     async def wait(self, request: Request) -> Response:
         """Answer when the task has ended or `?timeout_s=` is over, whichever comes first."""
@@ -111,7 +112,7 @@ class TaskRoutes:
                 await self._node.market.wait(view.task)
         if not view.record.owner:
             view = self._node.market.task(view.task)
-        return reply(shown(request, detail_of(view)))
+        return reply(self._shown(request, detail_of(view)))
 
     async def cancel(self, request: Request) -> Response:
         """End the task wherever it is; harmless when it has ended.
@@ -126,18 +127,19 @@ class TaskRoutes:
             view = await self._node.market.elsewhere(view.task, cancel=True)
         else:
             view = await self._node.market.cancel(view.task)
-        return reply(shown(request, detail_of(view)))
+        return reply(self._shown(request, detail_of(view)))
 
     async def files(self, request: Request) -> Response:
         """What there is of its outputs: of a task that runs its provider stores them now."""
         told = await self._node.market.files_now(self._view(request).task)
-        return reply(shown(request, FilesLine(outputs_of(told.files), told.fault)))
+        return reply(self._shown(request, FilesLine(outputs_of(told.files), told.fault)))
 
     async def retry(self, request: Request) -> Response:
         """Submit a task that has ended once more, as it was."""
         view = self._ended(request)
         record = view.record
-        made, guarded = await self._submit_detached(record.spec, record.person)
+        spec = spec_in_clear(self._node.seals, record)
+        made, guarded = await self._submit_detached(spec, record.person)
         return reply(Retried(made, view.task, guarded.holders, guarded.note), 201)
 
     async def forget(self, request: Request) -> Response:
@@ -156,7 +158,7 @@ class TaskRoutes:
     async def explain(self, request: Request) -> Response:
         """Every auction with its bids, score parts and refusals."""
         found = self._node.market.explain(self._view(request).task)
-        return reply(shown(request, explanation_of(found)))
+        return reply(self._shown(request, explanation_of(found)))
 
     async def logs(self, request: Request) -> Response:
         """What the task printed: `?stream=stdout|stderr`, from `?offset=`, on with `?follow=1`.
@@ -176,6 +178,9 @@ class TaskRoutes:
             read = market.logs
         pieces = read(view.task, stream, follow=follow, attempt=attempt)
         return Stream(_from(pieces, offset), media_type="application/octet-stream")
+
+    def _shown(self, request: Request, value: Any) -> Any:  # noqa: ANN401  (any answer)
+        return shown(request, value, self._node.seals)
 
     async def _anywhere(self, request: Request) -> TaskView:
         """The task asked for, also one that another machine of this node's owner submitted."""

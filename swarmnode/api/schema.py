@@ -294,6 +294,20 @@ class Me(msgspec.Struct, frozen=True):
     person: str
     scope: str
     """read, submit or admin of a token; person or admin on the socket."""
+    key: str = ""
+    """Of a person: none (not brought yet), locked or unlocked; empty for the machine's owner."""
+    salt: str = ""
+    """With which the secret was derived from the key in their home."""
+
+
+class UnlockRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A person's secret, from the key file in their home; on the socket only, kept in memory."""
+
+    secret: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    salt: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+    """That of `Me`; a random one the first time, or anew."""
+    anew: bool = False
+    """It takes the place of the one that is known."""
 
 
 class PersonLine(msgspec.Struct, frozen=True):

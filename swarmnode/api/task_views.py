@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from storage.caps import parse_cap
+from storage.caps import parse_kept
 from storage.errors import CapabilityError
 from storage.ids import Address
 from swarmnode.api.schema_tasks import (
@@ -149,7 +149,7 @@ def left_by(record: TaskRecord) -> list[Address]:
     found: dict[Address, None] = {}
     for file in files:
         with suppress(CapabilityError):  # its provider made it up: nothing of ours
-            found[parse_cap(file.cap).address] = None
+            found[parse_kept(file.cap).address] = None
     return list(found)
 
 

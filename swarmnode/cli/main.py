@@ -35,6 +35,7 @@ COMMANDS: Final[dict[str, str]] = {
     "join": "swarmnode.cli.enrol:join",
     "key": "swarmnode.cli.key_commands:key",
     "demo": "swarmnode.cli.demo_command:demo",
+    "lock": "swarmnode.cli.person_key:lock",
     "member": "swarmnode.cli.member_commands:member",
     "node": "swarmnode.cli.node_commands:node_group",
     "obj": "swarmnode.cli.obj_commands:obj",
@@ -46,6 +47,7 @@ COMMANDS: Final[dict[str, str]] = {
     "status": "swarmnode.cli.node_commands:status",
     "task": "swarmnode.cli.task_commands:task",
     "token": "swarmnode.cli.people_commands:token",
+    "unlock": "swarmnode.cli.person_key:unlock",
 }
 """Command name to `module:attribute` of a click command."""
 
@@ -59,6 +61,7 @@ SUMMARIES: Final[dict[str, str]] = {
     "key": "Your own key, from which everything of yours can be brought back.",
     "recover": "Become yourself again on a blank machine, by the recovery phrase on stdin.",
     "demo": "Nine measured steps on a swarm of real nodes on this machine.",
+    "lock": "Let the node of this machine that you use forget your key, until your next command.",
     "member": "The people of the network; remove one.",
     "node": "This machine, by its owner: take it back, lend it again.",
     "obj": "Store bytes in the pool and read them anywhere.",
@@ -69,6 +72,7 @@ SUMMARIES: Final[dict[str, str]] = {
     "status": "Show the health of this node, then what it lends and keeps.",
     "task": "Run commands on the pool's machines.",
     "token": "Your bearer tokens for the API on TCP (api.tcp).",
+    "unlock": "Bring your key to the node of this machine that you use: any command does so, too.",
 }
 """What `--help` says of each command: the first line of its docstring."""
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import click
 
-from swarmnode.cli import exits, neighbours
+from swarmnode.cli import exits, neighbours, person_key
 from swarmnode.cli.client import (
     ApiError,
     Client,
@@ -18,6 +18,7 @@ from swarmnode.cli.client import (
     client_from_environment,
 )
 from swarmnode.cli.output import reporting
+from swarmnode.home import Home, locate
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -36,6 +37,8 @@ EXIT_OF_CODE: Final[Mapping[str, int]] = {
     "scope": exits.AUTH,
     "not_let_in": exits.AUTH,
     "not_allowed": exits.AUTH,
+    "locked": exits.AUTH,
+    "other_key": exits.AUTH,
     "person_unknown": exits.NOT_FOUND,
     "token_unknown": exits.NOT_FOUND,
     "bad_host": exits.AUTH,
@@ -91,17 +94,19 @@ def wait_option(command: CommandT) -> CommandT:
 
 
 @contextmanager
-def node(wait_s: float = 0.0) -> Iterator[Client]:
-    """The local node's client; its errors end the command with one line and the right code."""
-    with reporting():
-        from swarmnode.home import locate
+def node(wait_s: float = 0.0, *, unlocks: bool = True) -> Iterator[Client]:
+    """The local node's client; its errors end the command with one line and the right code.
 
-        home = locate(os.environ)
-        home_socket = _socket_of(home.api_socket)
+    At somebody else's node of this machine it unlocks what is ours there first.
+    """
+    home = here()
+    home_socket = _socket_of(home.api_socket)
     try:
         client = client_from_environment(home_socket)
         if wait_s > 0:
             client.wait_ready(wait_s)
+        if unlocks and not client.url and client.socket_path != home.api_socket:
+            person_key.offer(client, home)
         yield client
     except NodeUnreachableError as error:
         has_own = home.machine_key.exists() or os.environ.get("SWARM_API")
@@ -114,6 +119,12 @@ def node(wait_s: float = 0.0) -> Iterator[Client]:
         raise exits.CliError(str(error), code) from error
     except EOFError as error:
         raise exits.CliError(str(error), exits.DEGRADED) from error
+
+
+def here() -> Home:
+    """The folders of whoever types; a fault in the environment ends the command."""
+    with reporting():
+        return locate(os.environ)
 
 
 def _socket_of(own: Path) -> Path:

@@ -4,7 +4,7 @@ a task ends -> a moment of rest -> its log put, with those of others that ended 
 a log is asked for that is not here -> the object that holds it is read -> kept here again
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Final, Protocol
 
@@ -15,7 +15,7 @@ from p2p.wire.codec import Record, encode
 from storage.engine.port import ReadView, Tables, WriteView
 from storage.engine.stored import stored
 from storage.errors import StorageError
-from storage.facade import Kind, Mark, ObjectEntry, Objects
+from storage.facade import Kind, Mark, ObjectEntry, Objects, ReadCap
 from storage.ids import Address
 from swarmnode.estate.log_bundle import pack_logs, unpack_log
 from swarmnode.limits import LOGS_TOGETHER_BYTES_MAX
@@ -71,6 +71,8 @@ class LogKeeper:
         self._has_failed = False
         """The pool could not take a log at the last try."""
         self._bringing = trio.Lock()
+        self.open_cap: Callable[[str, ReadCap], ReadCap] = lambda person, cap: cap
+        """A person's capability in clear, where it rests sealed. Raises PersonLockedError."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Put what ends until cancelled."""
@@ -94,13 +96,17 @@ class LogKeeper:
                 await self._turn.wait()
 
     async def bring(self, task: TaskId) -> None:
-        """Have the log of a task here that another machine of its person had. StorageError."""
+        """Have the log of a task here that another machine of its person had.
+
+        Raises StorageError, PersonLockedError.
+        """
         async with self._bringing:
             row = row_of(self._tables, task)
             entry = self._entry(row.log_at)
             if entry is None or self._logbook.length(task):
                 return
-            data = b"".join([piece async for piece in self._objects.get(entry.cap)])
+            cap = self.open_cap(entry.mark.person, entry.cap)
+            data = b"".join([piece async for piece in self._objects.get(cap)])
             found = unpack_log(data, task)
             if found is not None:
                 await self._logbook.take_back(task, *found)

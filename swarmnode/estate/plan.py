@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from storage.caps import parse_cap
+from storage.caps import parse_kept
 from storage.errors import CapabilityError
 from storage.facade import Kind, Mark, ObjectEntry
 from storage.ids import Address
@@ -79,7 +79,7 @@ def inputs_of(record: TaskRecord) -> frozenset[Address]:
     found = set()
     for _, text in record.spec.inputs:
         try:
-            found.add(parse_cap(text).address)
+            found.add(parse_kept(text).address)
         except CapabilityError:  # the task will say so itself
             continue
     return frozenset(found)
@@ -166,7 +166,7 @@ def _addresses(files: Iterable[StoredFile]) -> frozenset[Address]:
     found = set()
     for file in files:
         with suppress(CapabilityError):  # its provider made it up: nothing of ours
-            found.add(parse_cap(file.cap).address)
+            found.add(parse_kept(file.cap).address)
     return frozenset(found)
 
 

@@ -8,7 +8,7 @@ import msgspec
 import trio
 
 from p2p.wire.codec import encode
-from storage.caps import parse_cap
+from storage.caps import parse_kept
 from storage.engine.port import Tables, WriteView
 from storage.errors import CapabilityError, ManifestError, ObjectUnknownError, StoreFullError
 from storage.facade import Objects
@@ -132,7 +132,7 @@ class EstateService:
     async def _adopt(self, one: Heirloom) -> bool:
         """False when it should be tried again. What is not ours, or no object, is left alone."""
         try:
-            await self._objects.adopt(parse_cap(one.cap), one.name, one.mark)
+            await self._objects.adopt(parse_kept(one.cap), one.name, one.mark)
         except (ObjectUnknownError, StoreFullError):
             return False
         except (CapabilityError, ManifestError):

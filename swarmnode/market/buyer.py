@@ -141,10 +141,8 @@ class BuyerService:
         task = task_id_of(self._signer.from_seed(key).peer_id)
         record = TaskRecord(task, spec, self._wall_ms(), key=key, person=person)
 
-        def write(view: WriteView) -> None:
-            view.put(TASKS, task_key(task), encode(record))
-
-        await self._tables.transact(write)  # here a full disk is the caller's to know
+        # Here a full disk is the caller's to know.
+        await self._tables.transact(lambda view: view.put(TASKS, task_key(task), encode(record)))
         await self._driver.do(e.Submitted(task, spec, key, person, detached))
         return task
 
@@ -167,6 +165,10 @@ class BuyerService:
 
         await self._tables.transact(write)
         await self._driver.do(e.TakenUp(new))
+
+    def rest_as(self, at_rest: Callable[[TaskRecord], TaskRecord]) -> None:
+        """In which form records are written down."""
+        self._core.ledger.at_rest = at_rest
 
     def tasks(self) -> Sequence[TaskView]:
         """Every task not forgotten, oldest first."""

@@ -90,6 +90,10 @@ class MarketService:
         """Go on with tasks that another machine of this person had submitted."""
         await self._buyer.take_up(records)
 
+    def rest_as(self, at_rest: Callable[[TaskRecord], TaskRecord]) -> None:
+        """In which form records of tasks are written down; they stay in memory as they are."""
+        self._buyer.rest_as(at_rest)
+
     def tasks(self) -> Sequence[TaskView]:
         """Every task not forgotten, oldest first."""
         return self._buyer.tasks()

@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import msgspec
+
 from p2p.wire.codec import Record, encode
 from storage.engine.port import Tables
 from storage.engine.stored import stored
@@ -26,6 +28,11 @@ class PersonRow(Record, frozen=True):
     since_ms: int
     is_in: bool = True
     """False once removed: the name stays taken, as things may still be theirs."""
+    key: bytes = b""
+    """Public half of what opens what is sealed for them (swarmnode.people.seals); empty until
+    they brought it."""
+    salt: bytes = b""
+    """With it that was derived from the key in their home: at each node another."""
 
 
 class People:
@@ -41,6 +48,24 @@ class People:
     def of_user(self, uid: int) -> str | None:
         """The person with that user id; None when there is none."""
         return next((row.name for row in self.all() if row.uid == uid), None)
+
+    def key_of(self, name: str) -> bytes:
+        """The public half of a person's key, also of one who was removed; empty without one."""
+        row = self._find(name)
+        return b"" if row is None else row.key
+
+    def salt_of(self, name: str) -> bytes:
+        """What a person's key is derived with for this node; empty without one."""
+        row = self._find(name)
+        return b"" if row is None else row.salt
+
+    async def set_key(self, name: str, key: bytes, salt: bytes) -> None:
+        """Note the public half of a person's key. Raises PersonUnknownError, StoreFullError."""
+        await self._put(msgspec.structs.replace(self._named(name), key=key, salt=salt))
+
+    def _find(self, name: str) -> PersonRow | None:
+        data = self._tables.get(TABLE, name.encode()) if name else None
+        return None if data is None else stored(PersonRow, data, "state.lmdb")
 
     async def add(self, name: str, uid: int | None = None) -> bool:
         """Let somebody in; False when nothing changed. Raises PersonRefusedError, StoreFullError.
@@ -62,15 +87,20 @@ class People:
             raise PersonRefusedError(f"user {number} is in already, under another name")
         if known is None and len(rows) >= PEOPLE_MAX:
             raise PersonRefusedError(f"{PEOPLE_MAX} people were let in: that is the most")
-        await self._put(PersonRow(name, number, self._wall_ms()))
+        row = known or PersonRow(name, number, 0)
+        await self._put(msgspec.structs.replace(row, since_ms=self._wall_ms(), is_in=True))
         return True
 
     async def remove(self, name: str) -> None:
         """Let somebody in no more. Raises PersonUnknownError, StoreFullError."""
+        found = self._named(name)
+        await self._put(msgspec.structs.replace(found, since_ms=self._wall_ms(), is_in=False))
+
+    def _named(self, name: str) -> PersonRow:
         found = next((row for row in self.all() if row.name == name), None)
         if found is None:
             raise PersonUnknownError(f"nobody is let in as {name!r}: see `swarmnode person ls`")
-        await self._put(PersonRow(found.name, found.uid, self._wall_ms(), is_in=False))
+        return found
 
     def _rows(self) -> list[PersonRow]:
         rows = self._tables.scan(TABLE, limit=PEOPLE_MAX)

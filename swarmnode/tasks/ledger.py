@@ -3,7 +3,7 @@
 It decides nothing about providers; `swarmnode.market.auction` does, and writes here.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -56,6 +56,8 @@ class Ledger:
         self._records: dict[TaskId, TaskRecord] = {}
         self._ended: dict[TaskId, None] = {}
         """Tasks that have ended, the one that ended first is first."""
+        self.at_rest: Callable[[TaskRecord], TaskRecord] = lambda record: record
+        """A record as it is to be written: what is secret of one that has ended may be sealed."""
 
     def load(self, records: Iterable[TaskRecord]) -> None:
         """Take over what an earlier life of this node wrote."""
@@ -93,7 +95,7 @@ class Ledger:
         """Begin a task; forgets those that ended first when there are too many."""
         record = self._records[task] = TaskRecord(task, spec, at_ms, key=key, person=person)
         event = TaskChanged(task, at_ms, "submitted", record.state, PeerId(""))
-        return [_write(record), Notify(event), *self._forget_oldest()]
+        return [self._write(record), Notify(event), *self._forget_oldest()]
 
     def adopt(self, record: TaskRecord, at_ms: int, why: str) -> list[Effect]:
         """Go on with a task as another machine has left it."""
@@ -101,7 +103,7 @@ class Ledger:
         if record.state in TASK_ENDS:
             self._ended[record.task] = None
         event = TaskChanged(record.task, at_ms, "taken over", record.state, record.provider, why)
-        return [_write(record), Notify(event)]
+        return [self._write(record), Notify(event)]
 
     def drop(self, task: TaskId) -> list[Effect]:
         """Another machine goes on with a task that is not ours."""
@@ -118,7 +120,7 @@ class Ledger:
         if state in TASK_ENDS:
             self._ended[task] = None
         event = TaskChanged(task, at_ms, fact.value, state, record.provider, why)
-        return [_write(record), Notify(event)]
+        return [self._write(record), Notify(event)]
 
     def award(self, task: TaskId, attempt: AttemptRecord) -> None:
         """Put a new attempt on the record; the following `step` writes it."""
@@ -189,27 +191,27 @@ class Ledger:
         record = self._change(task, checkpoint=checkpoint, **kept)
         files = f"{len(record.outcome.outputs if record.outcome else ())} outputs are kept"
         event = TaskChanged(task, at_ms, "noted", record.state, record.provider, files)
-        return [_write(record), Notify(event)]
+        return [self._write(record), Notify(event)]
 
     def checkpointed(self, task: TaskId, checkpoint: Checkpoint, at_ms: int) -> list[Effect]:
         """Remember newer progress."""
         record = self._change(task, checkpoint=checkpoint)
         step = f"step {checkpoint.step}"
         event = TaskChanged(task, at_ms, "checkpointed", record.state, record.provider, step)
-        return [_write(record), Notify(event)]
+        return [self._write(record), Notify(event)]
 
     def set_why(self, task: TaskId, why: str, at_ms: int) -> list[Effect]:
         """Say in words what a task waits for."""
         record = self._change(task, why=why)
         event = TaskChanged(task, at_ms, "noted", record.state, record.provider, why)
-        return [_write(record), Notify(event)]
+        return [self._write(record), Notify(event)]
 
     def set_note(self, task: TaskId, note: str, at_ms: int) -> list[Effect]:
         """What a provider tells besides: why a checkpoint is not kept; empty takes it back."""
         record = self._change(task, note=note)
         words = note or "checkpoints are kept again"
         event = TaskChanged(task, at_ms, "noted", record.state, record.provider, words)
-        return [_write(record), Notify(event)]
+        return [self._write(record), Notify(event)]
 
     def count_round(self, task: TaskId) -> int:
         """Number of the auction that now opens; the following `step` writes it."""
@@ -222,6 +224,9 @@ class Ledger:
             oldest = round_key(task, entry.number - ROUNDS_KEPT_MAX)
             found.append(Persist(ROUNDS, oldest, None))
         return found
+
+    def _write(self, record: TaskRecord) -> Persist:
+        return Persist(TASKS, task_key(record.task), encode(self.at_rest(record)))
 
     def _change(self, task: TaskId, **changes: object) -> TaskRecord:
         record = self._records[task] = msgspec.structs.replace(self.get(task), **changes)
@@ -254,7 +259,3 @@ def _erased(record: TaskRecord) -> list[Effect]:
     numbers = range(oldest, record.rounds + 1)
     rounds = [Persist(ROUNDS, round_key(record.task, one), None) for one in numbers]
     return [Persist(TASKS, task_key(record.task), None), *rounds]
-
-
-def _write(record: TaskRecord) -> Persist:
-    return Persist(TASKS, task_key(record.task), encode(record))

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from typing import Final
 
 HIDDEN: Final = "(hidden)"
+SEALED: Final = "sealed-value:"
+"""A value that looked secret, sealed for its person (swarmnode.people.sealed_tasks)."""
 
 _NAME: Final = re.compile(
     r"(^|_)(api)?(token|secret|passw(or)?d|passphrase|pwd|pass|key|apikey|credentials?|auth|cookie|"
@@ -18,7 +20,7 @@ _JOINED: Final = re.compile(
 
 _VALUE: Final = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY|^(gh[pousr]_|github_pat_|glpat-|sk-|hf_|xox[abps]-|AKIA|ASIA|"
-    r"eyJ[A-Za-z0-9_-]+\.eyJ|swarm:[a-z2-7]{100}|swarm-(read|submit|admin)-)|://[^/@\s]*:[^/@\s]+@"
+    r"eyJ[A-Za-z0-9_-]+\.eyJ|(swarm|sealed):[a-z2-7]{100}|sealed-value:|swarm-(read|submit|admin)-)|://[^/@\s]*:[^/@\s]+@"
 )
 """Forms of well-known services, JSON web tokens, keys, and addresses with a password."""
 

@@ -112,7 +112,9 @@ class MemoryObjects:
         if data is None:
             raise ObjectUnknownError(f"nobody holds {address.hex()[:16]}")
         holders = ((0, 0, self._me, True),)
-        return ObjectStat(address, "", len(data), 1, 1, 1, 1, "any 1 machine", holders, 0)
+        own = self._entries.get(address)
+        name = "" if own is None else own.name
+        return ObjectStat(address, name, len(data), 1, 1, 1, 1, "any 1 machine", holders, 0)
 
     def entries(self) -> Sequence[ObjectEntry]:
         """What was put here and not forgotten, oldest first."""

@@ -43,6 +43,9 @@ def place() -> Iterator[Path]:
             for name, uid in (("ann", ANN), ("ben", BEN)):
                 wanted = {"name": name, "uid": uid}
                 Client(home.api_socket).call("POST", "/api/v1/people", wanted)
+                (folder / str(uid)).mkdir()
+                (folder / str(uid)).chmod(0o700)
+                os.chown(folder / str(uid), uid, uid)
             yield folder
         finally:
             daemon.terminate()
@@ -90,7 +93,7 @@ def typed(place: Path, uid: int, *words: str) -> tuple[int, str]:
         said = io.StringIO()
         neighbours.SHARED_SOCKET = place / "api.sock"  # type: ignore[misc]
         os.environ.pop("SWARM_API", None)
-        os.environ["SWARM_HOME"] = f"/nonexistent/{uid}"
+        os.environ["SWARM_HOME"] = str(place / str(uid))
         with redirect_stdout(said), redirect_stderr(said):
             code = run(list(words))
         return [code, said.getvalue()]
@@ -129,6 +132,8 @@ def test_a_person_steers_nothing_and_takes_no_place_of_the_owner(place: Path) ->
 def test_who_is_not_let_in_is_told_whom_to_ask_for_what(place: Path) -> None:
     code, text = typed(place, CY, "task", "ls")
     assert code == 4
+    for path in ("/api/v1/status", "/api/v1/peers", "/api/v1/me", "/metrics", "/healthz"):
+        assert asked(place, CY, "GET", path) == [403, "not_let_in"], path
     assert f"ask root, whose node this is, for `swarmnode person add NAME --uid {CY}`" in text
 
 

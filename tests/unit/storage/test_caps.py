@@ -4,7 +4,16 @@ from collections.abc import Callable
 
 import pytest
 
-from storage.caps import PREFIX, parse_address, parse_cap, text_of_address, text_of_cap
+from storage.caps import (
+    PREFIX,
+    SEALED_KEY_BYTES,
+    SEALED_PREFIX,
+    parse_address,
+    parse_cap,
+    parse_kept,
+    text_of_address,
+    text_of_cap,
+)
 from storage.errors import CapabilityError
 from storage.facade import ReadCap
 from storage.ids import Address, ObjectKey
@@ -17,6 +26,17 @@ def test_a_capability_reads_back() -> None:
     assert parse_cap(text) == CAP
     assert parse_cap(f"  {text}\n") == CAP
     assert text == text.lower()
+
+
+def test_a_sealed_capability_reads_back_from_our_tables_and_is_none_to_anybody() -> None:
+    cap = ReadCap(CAP.address, ObjectKey(bytes(SEALED_KEY_BYTES)))
+    text = text_of_cap(cap)
+    assert text.startswith(SEALED_PREFIX)
+    assert (parse_kept(text), parse_kept(text_of_cap(CAP))) == (cap, CAP)
+    with pytest.raises(CapabilityError, match="begins with swarm:"):
+        parse_cap(text)
+    with pytest.raises(CapabilityError, match="sealed capability"):
+        parse_kept(text[:-1])
 
 
 def test_an_address_reads_back() -> None:

@@ -1,0 +1,99 @@
+"""Unlocking what rests of us at somebody else's node of this machine: `unlock`, `lock`, by itself.
+
+The secret goes over the node's unix socket, in a request's body, and nowhere else.
+"""
+
+import os
+from typing import Any, Final
+
+import click
+
+from swarmnode.cli.client import ApiError, Client
+from swarmnode.cli.output import emit, output_option, reporting
+from swarmnode.home import Home
+
+NOT_OURS: Final = "other_key"
+SALT_BYTES: Final = 16
+
+
+def offer(client: Client, home: Home, *, is_again: bool = False) -> None:
+    """Bring our key, if the node knows us as one of several people and has it not.
+
+    A key that is missing or wrong is told and hinders nothing: only sealed capabilities stay shut.
+    """
+    me = client.get("/api/v1/me")
+    if not me["person"] or me.get("key") not in ("none", "locked"):
+        return
+    from p2p.errors import IdentityError
+
+    try:
+        bring(client, home, me)
+    except IdentityError as error:
+        _warn(f"{error}: {_consequence(me['key'])}")
+    except ApiError as error:
+        if error.code != NOT_OURS:
+            raise
+        if me["key"] == "none" and not is_again:  # another command of ours was the first
+            offer(client, home, is_again=True)
+            return
+        _warn(f"{home.person_key}: {error}")
+
+
+def bring(client: Client, home: Home, me: dict[str, str], *, anew: bool = False) -> Any:  # noqa: ANN401
+    """Who the node, which said `me`, says we are then. Raises IdentityError, ApiError.
+
+    Only the first time, or `anew`, a missing key is made.
+    """
+    from swarmnode.people.key_file import load_person_key, make_person_key, sealing_secret_of
+
+    is_first = anew or not me.get("salt")
+    key = make_person_key(home) if is_first else load_person_key(home)
+    salt = os.urandom(SALT_BYTES) if is_first else bytes.fromhex(me["salt"])
+    body = {"secret": sealing_secret_of(key, salt).hex(), "salt": salt.hex(), "anew": anew}
+    return client.call("POST", "/api/v1/me/key", body)
+
+
+def _warn(words: str) -> None:
+    click.echo(f"warning: {words}", err=True)
+
+
+def _consequence(state: str) -> str:
+    if state == "none":
+        return "without a key of yours, whoever reads the node's disk can read your objects"
+    return "until your key is back, capabilities that rest at the node stay shut (swarmnode unlock)"
+
+
+@click.command()
+@click.option(
+    "--new-key",
+    "anew",
+    is_flag=True,
+    help="Take the key that is here now (made if there is none): the former one is lost.",
+)
+@output_option
+def unlock(anew: bool, fmt: str) -> None:
+    """Bring your key to the node of this machine that you use: any command does so, too.
+
+    It opens the capabilities that rest there sealed for you, until the node ends or you `lock`.
+    """
+    from swarmnode.cli.talk import here, node
+
+    with reporting(), node(unlocks=False) as client:
+        me = client.get("/api/v1/me")
+        if me["person"]:
+            me = bring(client, here(), me, anew=anew)
+        emit({**me, "file": str(here().person_key)} if me["person"] else me, fmt)
+
+
+@click.command()
+@output_option
+def lock(fmt: str) -> None:
+    """Let the node of this machine that you use forget your key, until your next command.
+
+    Your tasks run on, and what is yours is kept. A token lists your objects, but not how to
+    read them.
+    """
+    from swarmnode.cli.talk import node
+
+    with node(unlocks=False) as client:
+        emit(client.call("DELETE", "/api/v1/me/key"), fmt)

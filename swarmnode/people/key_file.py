@@ -1,0 +1,36 @@
+"""A person's key in their own home: one seed, of which each use has a secret of its own."""
+
+import os
+
+from blake3 import blake3
+
+from p2p.errors import IdentityError
+from p2p.identity.keys import KeySigner, create_key_file, load_key_file
+from swarmnode.home import Home
+
+SEED_BYTES = 32
+
+
+def load_person_key(home: Home) -> KeySigner:
+    """The key of this home. Raises IdentityError."""
+    return load_key_file(home.person_key)
+
+
+def make_person_key(home: Home) -> KeySigner:
+    """The key of this home, made when there is none. Raises IdentityError."""
+    home.make_keys()
+    if not home.person_key.exists():
+        try:
+            return create_key_file(home.person_key, os.urandom(SEED_BYTES))
+        except IdentityError:
+            if not home.person_key.exists():  # else another command of ours was faster
+                raise
+    return load_person_key(home)
+
+
+def sealing_secret_of(key: KeySigner, salt: bytes) -> bytes:
+    """The 32 bytes that open what is sealed at the node of that salt.
+
+    The key itself never leaves the home, and one node's secret opens nothing at another.
+    """
+    return blake3(key.seed() + salt, derive_key_context="swarm person sealing 1").digest()
