@@ -61,6 +61,11 @@ class Pool:
             return None
         return Candidate(peer, member.lab, member.site, 0, 0, member.member)
 
+    def person(self, peer: PeerId) -> str:
+        """Whose machine it is by its certificate; one that is not known is its own."""
+        found = self.candidate(peer)
+        return peer if found is None else found.person
+
     def lab_of(self, peer: PeerId) -> LabId | None:
         """The lab in a machine's certificate."""
         member = self._members.view().find(peer)

@@ -35,7 +35,7 @@ class Keeper:
         wanted: dict[PeerId, list[tuple[Address, LeaseId]]] = {}
         for address, row in self._keyring.rows():
             if row.storage_class != StorageClass.SCRATCH:
-                for peer in await self.holders(address):
+                for peer in await self.holders(address, row):
                     wanted.setdefault(peer, []).append((address, row.lease))
         until_ms = self._parts.config.lease_ms(StorageClass.NORMAL, self._parts.wall_ms())
         renewed: dict[Address, None] = {}
@@ -68,13 +68,17 @@ class Keeper:
                 await self._parts.transfer.renew(peer, [row.lease], until_ms)
 
         async with trio.open_nursery() as nursery:
-            for peer in await self.holders(address):
+            for peer in await self.holders(address, row):
                 nursery.start_soon(ask, peer)
 
-    async def holders(self, address: Address) -> list[PeerId]:
-        """Living machines that keep something of an object: shards, manifest or records."""
+    async def holders(self, address: Address, row: KeyRow) -> list[PeerId]:
+        """Living machines that keep something of an object: shards, manifest or records.
+
+        Those that took it when it was put are among them, whatever records say by now.
+        """
         pool = self._parts.pool
-        return [peer for peer in await self._named(address) if pool.is_alive(peer)]
+        peers = dict.fromkeys([*await self._named(address), *row.holders])
+        return [peer for peer in peers if pool.is_alive(peer)]
 
     async def everybody(self, address: Address, row: KeyRow) -> list[PeerId]:
         """All that may keep something of an object, living or not, as far as is known soon."""
@@ -86,14 +90,12 @@ class Keeper:
     async def _named(self, address: Address) -> list[PeerId]:
         catalog = self._parts.catalog
         peers = dict.fromkeys(catalog.homes(address))
-        try:
+        with suppress(ManifestError, ObjectUnknownError):
             manifest = await catalog.manifest(address)
             for page in range(manifest.page_count):
                 holding = await catalog.holding(address, manifest, page)
                 if holding is not None:
                     peers.update(dict.fromkeys(holding.peers()))
-        except (ManifestError, ObjectUnknownError):
-            return []
         return list(peers)
 
     async def drop(self, lease: LeaseId, peers: list[PeerId]) -> None:

@@ -6,7 +6,7 @@ in rendezvous order of its address.
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 import trio
@@ -21,13 +21,15 @@ from storage.manifest import Manifest, SegmentRef, Written, read_manifest, read_
 from storage.messages import LeaseTerms
 from storage.placement import SMALL_COPIES_MAX, peers_in_order
 from storage.pool import Pool
-from storage.records.holders import HolderBook, Holding, fits, latest, newest, prevailing
+from storage.records.holders import HolderBook, Holding, fits, latest, newest, prevailing, replaces
 from storage.records.wider import Placed, placed, read_more
 from storage.transfer.client import Transfer
 from storage.transfer.leases import LeaseBook
 from storage.transfer.race import Attempt, any_of
 
 ResultT = TypeVar("ResultT")
+Told: TypeAlias = tuple[PeerId, Holding]
+"""Who tells a record, and the record."""
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
@@ -98,7 +100,8 @@ class Catalog:
         known = await self._known(address, manifest, page)
         if known is not None and not is_fresh:
             return known
-        best = newest(await self._records(address, manifest, page))
+        found = await self._records(address, manifest, page)
+        best = newest(self._credible(manifest, address, page, found))
         if best is not None:
             self._remember_holding(best)
         return best
@@ -133,10 +136,13 @@ class Catalog:
         most of all they name keep. With `dice` only a few are asked, others each time, unless
         these disagree.
         """
-        records = await self._records(address, manifest, page, dice=dice)
-        if len({record.signer for record in latest(records)}) > 1:
-            named = [peer for record in records for peer in record.peers()]
-            records = await self._records(address, manifest, page, named)
+        found = await self._records(address, manifest, page, dice=dice)
+        records = self._credible(manifest, address, page, found)
+        is_doubted = len(records) < len(found)
+        if is_doubted or len({record.signer for record in latest(records)}) > 1:
+            named = [peer for _, record in found for peer in record.peers()]
+            found = await self._records(address, manifest, page, named)
+            records = self._credible(manifest, address, page, found)
         best = prevailing(records)
         if best is not None:
             _remember(self._holdings, (address, page), best)
@@ -230,22 +236,48 @@ class Catalog:
         page: int,
         named: Sequence[PeerId] = (),
         dice: Rng | None = None,
-    ) -> list[Holding]:
-        """What we, homes, holders and `named` keep."""
+    ) -> list[Told]:
+        """What we, homes, holders and `named` keep, with who tells it."""
         segments = len(await self.segments(address, manifest, page))
         known = await self._known(address, manifest, page)
         asked = dict.fromkeys([*self.homes(address), *(known.peers() if known else ()), *named])
         others = [peer for peer in asked if peer != self._pool.me and self._pool.is_alive(peer)]
         if dice is not None:
             others = dice.sample(others, min(ASKED_BY_DICE, len(others)))
-        found = await self._ask_all(
-            others[:ASKED_MAX], lambda peer: self._transfer.get_holders(peer, address, page)
-        )
-        fitting = [h for h in found if h is not None and fits(h, manifest, segments)]
-        return fitting if known is None else [*fitting, known]
+
+        async def ask(peer: PeerId) -> tuple[PeerId, Holding | None]:
+            return peer, await self._transfer.get_holders(peer, address, page)
+
+        found = await self._ask_all(others[:ASKED_MAX], ask)
+        fitting = [(p, h) for p, h in found if h is not None and fits(h, manifest, segments)]
+        return fitting if known is None else [*fitting, (self._pool.me, known)]
+
+    def _credible(
+        self,
+        manifest: Manifest,
+        address: Address,
+        page: int,
+        found: Sequence[Told],
+    ) -> list[Holding]:
+        """Those that may be true: one person alone, who had no say before, makes no record up."""
+        here = self._holders.get(address, page)
+        trusted = (manifest.owner, self._pool.person(self._pool.me))
+        voices: dict[bytes, set[str]] = {}
+        for peer, record in found:
+            heard = voices.setdefault(record.sealed.signature, set())
+            if peer != self._pool.me or record == here:  # else we only have it from somebody
+                heard.add(self._pool.person(peer))
+        sure = [
+            record
+            for _, record in found
+            if len(voices[record.sealed.signature]) > 1
+            or self._pool.person(record.signer) in trusted
+            or (here is not None and (record.sequence <= here.sequence or replaces(record, here)))
+        ]
+        return sure if sure or here is not None else [record for _, record in found]
 
     def _remember_holding(self, holding: Holding) -> None:
-        """The highest sequence counts here, whoever signed it: shards are verified by root."""
+        """The highest sequence counts where nothing is kept: shards are verified by root."""
         key = (holding.address, holding.page)
         known = self._holdings.get(key)
         if known is None or newest([known, holding]) is holding:
@@ -276,7 +308,7 @@ class Catalog:
             self._transfer.on_lie(peer)
             raise HolderFailedError(peer, "lied", str(error)) from error
         for holding in holdings:
-            if holding.address == part:
+            if holding.address == part and self._holders.get(part) is None:
                 self._remember_holding(holding)
         return data
 
