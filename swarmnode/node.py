@@ -84,7 +84,7 @@ class Node:
         self.stopped = trio.Event()
         self.register.on_out(self._on_out)
         self.roster = Roster(self.register, edges.papers, self.membership.view, edges.wall_ms)
-        self._reader = StatusReader(self)
+        self.reader = StatusReader(self)
 
     def _membership(self) -> MembershipService:
         edges, who = self.edges, self.identity
@@ -296,7 +296,7 @@ class Node:
         Started means that every part runs; whether others were found is `not_ready`'s to say.
         """
         edges = self.edges
-        self._reader.began_s = trio.current_time()
+        self.reader.began_s = trio.current_time()
         async with trio.open_nursery() as nursery:
             for part in (
                 edges.state.run,
@@ -322,26 +322,26 @@ class Node:
                 await nursery.start(self.recovery.run)
             if self.lab is not None:
                 await nursery.start(self.lab.run)
-            self._reader.runs = True
+            self.reader.runs = True
             task_status.started()
 
     async def drain(self) -> None:
         """No new work from here on; what runs stays under its shim."""
-        self._reader.stops = True
+        self.reader.stops = True
         self.edges.executor.leave()
         await trio.lowlevel.checkpoint()
 
     def has_started(self) -> bool:
         """Whether every part runs and what was kept is loaded."""
-        return self._reader.runs
+        return self.reader.runs
 
     def status(self) -> Status:
         """Health first, then everything `swarmnode status` shows."""
-        return self._reader.status()
+        return self.reader.status()
 
     def not_ready(self) -> tuple[str, ...]:
         """Reasons why /readyz says no; empty when the node is ready."""
-        return self._reader.not_ready()
+        return self.reader.not_ready()
 
     def member_lines(self) -> tuple[MemberLine, ...]:
         """The people, as their certificates say, and those who were removed."""
@@ -385,7 +385,7 @@ class Node:
 
     def peer_lines(self) -> tuple[PeerLine, ...]:
         """Every member we know."""
-        return self._reader.peer_lines()
+        return self.reader.peer_lines()
 
     async def ping(self, peer: PeerId, count: int) -> tuple[float, ...]:
         """Round trips in milliseconds. Raises PeerUnreachableError, CallTimeoutError."""

@@ -9,12 +9,21 @@ import trio
 
 from p2p.host.admit_book import AdmissionBook
 from p2p.ids import PeerId
-from swarmnode.api.schema import Status
 
 LOOK_S: Final = 1.0
 """A failed join is known within 10 s; a second more does not matter."""
 
 log = logging.getLogger("swarm")
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What of a node's status its log tells changes of."""
+
+    state: str
+    warnings: tuple[str, ...]
+    join_failures: tuple[str, ...]
+    members_alive: int
 
 
 @dataclass(slots=True)
@@ -24,7 +33,7 @@ class Notices:
     state: str = ""
     told: tuple[str, ...] = ()
 
-    def changed(self, now: Status) -> list[tuple[int, str]]:
+    def changed(self, now: Health) -> list[tuple[int, str]]:
         """Level and text of every line worth logging."""
         lines = []
         if now.state != self.state and now.state == "ready":
@@ -68,10 +77,10 @@ class OutNotices:
             log.warning("%s", line)
 
 
-async def tell_changes(status: Callable[[], Status]) -> None:
+async def tell_changes(health: Callable[[], Health]) -> None:
     """Log them until cancelled."""
     notices = Notices()
     while True:
-        for level, text in notices.changed(status()):
+        for level, text in notices.changed(health()):
             log.log(level, "%s", text)
         await trio.sleep(LOOK_S)

@@ -101,7 +101,7 @@ async def _run_node(node: Node, home: Home, scope: trio.CancelScope) -> None:
                 supervisor.tell(supervisor.READY)
                 running.start_soon(supervisor.feed)
                 running.start_soon(_follow_addresses, node, home, addresses)
-                running.start_soon(tell_changes, node.status)
+                running.start_soon(tell_changes, node.reader.health)
     finally:
         node.stopped.set()
 

@@ -30,6 +30,7 @@ from swarmnode.api.schema import API_VERSION, ComputeStatus, PeerLine, Status, S
 from swarmnode.config import Config
 from swarmnode.edges import Edges, Identity
 from swarmnode.market.service import MarketService
+from swarmnode.notices import Health
 from swarmnode.recovery.finding import notes_of
 from swarmnode.recovery.lab import LabRecovery
 from swarmnode.recovery.service import RecoveryService
@@ -116,12 +117,24 @@ class StatusReader:
     def _waits_for_others(self) -> bool:
         return self.node.waits_for_others()
 
+    def health(self) -> Health:
+        """What is looked at every second, and nothing more than that."""
+        return Health(
+            state=self.state(),
+            warnings=self._warnings(),
+            join_failures=_failure_lines(self.node.discovery.status.failures),
+            members_alive=self._members()[Liveness.ALIVE],
+        )
+
+    def _members(self) -> dict[Liveness, int]:
+        out = self.node.register.out()
+        members = [one for one in self.node.membership.view().members if one.peer not in out]
+        return {one: sum(m.liveness is one for m in members) for one in Liveness}
+
     def status(self) -> Status:
         """Health first, then everything `swarmnode status` shows."""
         node, began_s = self.node, self.began_s
-        out = node.register.out()
-        members = [one for one in node.membership.view().members if one.peer not in out]
-        count = {one: sum(m.liveness is one for m in members) for one in Liveness}
+        count = self._members()
         joining = node.discovery.status
         return Status(
             v=API_VERSION,

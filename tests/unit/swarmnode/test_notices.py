@@ -1,16 +1,14 @@
 """What the log says of a node's health."""
 
 import logging
+from dataclasses import replace
 
-import msgspec
-
-from swarmnode.notices import Notices
-from tests.api_lab import FakeNode
+from swarmnode.notices import Health, Notices
 
 
 def test_each_change_is_told_once_and_again_when_it_comes_back() -> None:
-    plain, notices = FakeNode().status(), Notices()
-    failing = msgspec.structs.replace(
+    plain, notices = Health("ready", (), (), members_alive=3), Notices()
+    failing = replace(
         plain,
         state="joining",
         warnings=("alone",),
@@ -20,7 +18,7 @@ def test_each_change_is_told_once_and_again_when_it_comes_back() -> None:
         (logging.WARNING, "alone"),
         (logging.WARNING, "cannot join through /ip4/192.0.2.1/tcp/1: port: refused"),
     ]
-    began = msgspec.structs.replace(failing, join_failures=())
+    began = replace(failing, join_failures=())
     assert notices.changed(began) == []
     assert notices.changed(failing) == told
     assert notices.changed(failing) == []
