@@ -171,9 +171,9 @@ class StatusReader:
         node, out = self.node, self.node.register.out()
         found = [removal_words(out[self._me])] if self._me in out else []
         if self.state() == JOINING:
-            told = (how for _, _, how in node.discovery.status.failures if _is_out(how))
-            out_words = next((removal_words(how) for how in told), "")
-            found.append(out_words or "alone: no other member has answered yet")
+            told = (_of_us(how) for _, _, how in node.discovery.status.failures)
+            why = next((how for how in told if how), "")
+            found.append(removal_words(why) if why else "alone: no other member has answered yet")
         found += self._membership_warnings()
         found += standing_warnings(node.edges.book, self._me, out)
         trouble = node.edges.executor.trouble() if self.runs else ""
@@ -332,9 +332,10 @@ def removal_words(why: str) -> str:
     return f"{told}, `swarmnode join` it, and start the node again" if _USED in why else told
 
 
-def _is_out(why: str) -> bool:
-    """Whether those who refuse this machine say that it is out for good."""
-    return _REMOVED in why or _USED in why
+def _of_us(failure: str) -> str:
+    """Why somebody says that we are out; empty where we refused, or for another reason."""
+    why = failure.partition(" refused us: ")[2]
+    return why if _REMOVED in why or _USED in why else ""
 
 
 def standing_warnings(book: AdmissionBook, me: PeerId, out: Mapping[PeerId, str]) -> list[str]:

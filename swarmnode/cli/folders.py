@@ -15,7 +15,7 @@ from pathlib import Path
 
 from swarmnode.cli import exits
 from swarmnode.cli.client import Source
-from swarmnode.cli.local_files import Steady, standard_input
+from swarmnode.cli.local_files import Steady, cannot_write, standard_input
 
 
 class Pieces(io.RawIOBase):
@@ -162,8 +162,13 @@ def begins_as_tree(chunks: Iterator[bytes]) -> tuple[bool, Iterator[bytes]]:
     return held.startswith(MAGIC), whole()
 
 
-def unpack_into(chunks: Iterator[bytes], folder: Path, base: tuple[bytes, ...]) -> tuple[int, int]:
-    """Make a tree at `base` in a folder that is there: names and bytes. Raises CliError."""
+def unpack_into(
+    chunks: Iterator[bytes], folder: Path, base: tuple[bytes, ...], called: str = ""
+) -> tuple[int, int]:
+    """Make a tree at `base` in a folder that is there: names and bytes.
+
+    Raises CliError, of what is `called` so, or of the folder.
+    """
     from swarmnode.errors import OutputUnsafeError
     from swarmnode.tree.unpack import Unpacker
 
@@ -178,7 +183,7 @@ def unpack_into(chunks: Iterator[bytes], folder: Path, base: tuple[bytes, ...]) 
     except OutputUnsafeError as error:
         raise exits.CliError(f"{shown(folder)}: {error}") from error
     except OSError as error:
-        raise exits.CliError(f"cannot write {shown(folder)}: {error.strerror}") from error
+        raise cannot_write(called or shown(folder), error) from error
     return index.files, index.content_bytes
 
 
@@ -189,10 +194,11 @@ def write_tree(chunks: Iterator[bytes], target: Path) -> tuple[int, int]:
     """
     part = target.with_name(f".{target.name[:200]}.part{os.getpid()}")
     try:
-        found = unpack_into(chunks, target.absolute().parent, (os.fsencode(part.name),))
+        base = (os.fsencode(part.name),)
+        found = unpack_into(chunks, target.absolute().parent, base, shown(target))
         part.rename(target)
     except OSError as error:
-        raise exits.CliError(f"cannot write {shown(target)}: {error.strerror}") from error
+        raise cannot_write(shown(target), error) from error
     finally:
         remove(part)
     return found

@@ -173,10 +173,22 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as exc:
         complain(exc.format_message())
         return exc.exit_code
+    except OSError as exc:
+        if not isinstance(exc.filename, str | bytes):
+            raise  # of a stream: told by `main`
+        complain(f"{os.fsdecode(exc.filename)}: {exc.strerror}{_remedy(exc)}")
+        return exits.AUTH if isinstance(exc, PermissionError) else exits.ERROR
     except (click.Abort, KeyboardInterrupt):
         complain("interrupted")
         return exits.INTERRUPTED
     return result if isinstance(result, int) else exits.OK
+
+
+def _remedy(fault: OSError) -> str:
+    """What to do about a file of this machine that no command had expected to be at fault."""
+    if isinstance(fault, PermissionError):
+        return ": it is another user's: set SWARM_HOME to a folder of your own"
+    return f": {_UNWRITABLE[fault.errno]}" if fault.errno in _UNWRITABLE else ""
 
 
 def main() -> None:

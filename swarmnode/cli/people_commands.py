@@ -50,7 +50,8 @@ def person_rm(names: tuple[str, ...], fmt: str) -> int:
             names,
             lambda one: {"name": one, **client.call("DELETE", f"/api/v1/people/{in_path(one)}")},
         )
-    emit_rows(rows, fmt, ("name", "changed"))
+    if rows or fmt != "table":
+        emit_rows(rows, fmt, ("name", "changed"))
     return code
 
 
@@ -100,5 +101,6 @@ def token_rm(which: tuple[str, ...], fmt: str) -> int:
                 **client.call("DELETE", f"/api/v1/tokens/{in_path(one)}"),
             },
         )
-    emit_rows(rows, fmt, ("token", "changed"))
+    if rows or fmt != "table":
+        emit_rows(rows, fmt, ("token", "changed"))
     return code

@@ -109,7 +109,7 @@ def node(wait_s: float = 0.0, *, unlocks: bool = True) -> Iterator[Client]:
             person_key.offer(client, home)
         yield client
     except NodeUnreachableError as error:
-        has_own = home.machine_key.exists() or os.environ.get("SWARM_API")
+        has_own = _is_there(home.machine_key) or os.environ.get("SWARM_API")
         words = str(error) if has_own else neighbours.whom_to_ask() or str(error)
         raise exits.CliError(words, exits.UNREACHABLE) from error
     except ClientSettingError as error:
@@ -130,7 +130,15 @@ def here() -> Home:
 def _socket_of(own: Path) -> Path:
     """Our own node's, or that of the node which serves all users of this machine."""
     shared = neighbours.SHARED_SOCKET
-    return shared if not own.exists() and shared.exists() else own
+    return shared if not _is_there(own) and _is_there(shared) else own
+
+
+def _is_there(path: Path) -> bool:
+    """Whether it is; where we may not look, whoever uses it is told that it is another's."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return True
 
 
 def human_bytes(size: float) -> str:

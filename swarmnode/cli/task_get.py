@@ -9,6 +9,7 @@ import click
 
 from swarmnode.cli import exits, folders, task_follow
 from swarmnode.cli.client import ApiError, Client
+from swarmnode.cli.local_files import cannot_write
 from swarmnode.cli.output import complain, emit, output_option
 from swarmnode.cli.talk import EXIT_OF_CODE, human_bytes, node
 from swarmnode.cli.task_logs import write_all
@@ -37,7 +38,9 @@ def get(task_id: str, folder: Path | None, only: tuple[str, ...], fmt: str) -> i
         detail = client.get(f"/api/v1/tasks/{found}")
         target = folder or Path(detail["name"] if _may_be_folder(detail["name"]) else found)
         if os.path.lexists(target):
-            raise exits.CliError(f"{target} exists: name another FOLDER", exits.USAGE)
+            raise exits.CliError(
+                f"{folders.shown(target)} exists: name another FOLDER", exits.USAGE
+            )
         part = target.with_name(f".{target.name[:200]}.part{os.getpid()}")
         bringing = _Bringing(client, part)
         try:
@@ -45,7 +48,7 @@ def get(task_id: str, folder: Path | None, only: tuple[str, ...], fmt: str) -> i
             bringing.bring(detail, only or PARTS)
             part.rename(target)
         except OSError as error:
-            raise exits.CliError(f"cannot write {target}: {error.strerror}") from error
+            raise cannot_write(folders.shown(target), error) from error
         finally:
             folders.remove(part)
     size = human_bytes(bringing.size) if fmt == "table" else bringing.size

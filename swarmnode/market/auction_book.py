@@ -165,7 +165,7 @@ class Book:
 
     def out_because(self, peer: PeerId) -> str:
         """Why a machine is out of the network, or out of ours; empty while it is in it."""
-        if self.me in self.out and peer != self.me:
+        if self.me in self.out:
             return "this machine was removed from the network"
         return "was removed from the network" if peer in self.out else ""
 

@@ -126,6 +126,8 @@ def test_a_removed_person_is_out_within_seconds_for_good_and_for_those_that_were
         assert "out of the network: carol-person was removed by physics on" in words
         assert "ask for a new invite, and join in an empty SWARM_HOME" in words
         assert command(carol, "status", "--check").returncode == 6
+        for node in (ann, bob, dave):  # who may have dialled her, and heard the same words
+            assert "this machine is out" not in command(node, "status").stdout
 
 
 def _lacks(node: LocalNode, name: str) -> bool:

@@ -90,7 +90,7 @@ def test_the_socket_of_another_user_is_told_as_such(
         ({"SWARM_API": "127.0.0.1:1"}, 2, "write http://HOST:PORT"),
         ({"SWARM_API": "http://x:1", "SWARM_TOKEN_FILE": "/nothing"}, 2, "No such file"),
         ({"SWARM_API": "http://x:1", "SWARM_TOKEN_FILE": os.devnull}, 3, "no node answers"),
-        ({"SWARM_API": "http://127.0.0.1:1"}, 3, "http://127.0.0.1:1: start one"),
+        ({"SWARM_API": "http://127.0.0.1:1"}, 3, "http://127.0.0.1:1: correct SWARM_API"),
         ({"SWARM_HOME": "relative"}, 1, "must be an absolute path"),
     ],
 )

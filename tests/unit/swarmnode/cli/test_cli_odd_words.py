@@ -117,3 +117,26 @@ def test_a_screen_that_cannot_show_a_name_is_no_fault(node: ServedNode, tmp_path
     done = subprocess.run([*command, "obj", "ls"], env=environ, check=False, capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"Gr\\xf6\\xdfe" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["status", "key phrase", "invite", "init", "join x", "api token", "doctor", "config show",
+     "task ls", "obj get x y", "member ls"],
+)  # fmt: skip
+def test_a_home_that_cannot_be_one_is_named(
+    words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SWARM_HOME", "/" + "x" * 300)
+    code = run(words.split())
+    said = capsys.readouterr()
+    assert code in (1, 2, 3, 4, 6)
+    assert "xxx" in said.err + said.out
+
+
+@pytest.mark.parametrize("words", ["token rm nobody", "person rm nobody"])
+def test_nothing_done_is_no_table(
+    words: str, node: ServedNode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words.split()) == 5
+    assert capsys.readouterr().out == ""
