@@ -286,8 +286,7 @@ class Jobs:
         job = self._jobs.get((event.task, event.fence))
         if job is None or job.record.state is not JobState.REPORTING or job.logs_delivered:
             return []
-        job.logs_delivered = True
-        job.result_again_s = self._config.result_again_s
+        job.logs_delivered, job.result_again_s = True, self._config.result_again_s
         return self._report(job, now_s)
 
     # -- timers
@@ -386,7 +385,8 @@ class Jobs:
 
     def _report(self, job: Job, now_s: float) -> list[Effect]:
         again = e.ResultDue(job.record.task, job.record.fence)
-        return [Notify(e.Report(job.record)), WakeAt(now_s + job.result_again_s, again)]
+        died = self._tell_state(job, now_s) if job.node_died_ms else []  # before its last word
+        return [*died, Notify(e.Report(job.record)), WakeAt(now_s + job.result_again_s, again)]
 
     def _tell_state(self, job: Job, now_s: float) -> list[Effect]:
         record = job.record

@@ -6,9 +6,12 @@ from swarmnode.market import contractor_events as e
 from swarmnode.market.contractor import Contractor
 from swarmnode.market.contractor_config import ContractorConfig
 from swarmnode.market.messages import Decline
+from swarmnode.tasks.messages import State
 from tests.contractor_lab import (
     ALICE,
     BOB,
+    DONE,
+    PLAIN,
     TASK,
     answer,
     call,
@@ -42,3 +45,17 @@ def test_a_bid_of_an_earlier_life_is_not_taken_for_a_new_one() -> None:
     answer(reborn, heard(call()))
     effects = reborn.handle(e.AwardHeard(ALICE, terms(old)), 0.1)
     assert only(sent(effects, Decline)).reason == "expired"
+
+
+def test_that_a_node_died_is_told_with_every_result_too() -> None:
+    """At the start nobody may be connected yet, and a result that comes too late ends the job."""
+    before = running()
+    job = before.jobs.records()[0].job
+    after = Contractor(PLAIN, BOB, random.Random(1), lambda: 2_000)
+    died = {job: 4000}
+    after.handle(e.Loaded(before.jobs.records(), (), is_paused=False, node_died_ms=died), 0.0)
+    after.handle(e.Ended(TASK, 1, DONE), 1.0)
+    effects = after.handle(e.LogsDelivered(TASK, 1), 2.0)
+    assert [one.node_died_ms for one in sent(effects, State)] == [4000]
+    again = after.handle(e.ResultDue(TASK, 1), 3.0)
+    assert [one.node_died_ms for one in sent(again, State)] == [4000]
