@@ -43,6 +43,7 @@ from swarmnode.recovery.place import LineOfList, NameOfItsOwn
 from swarmnode.recovery.retrieval import Retrieval
 from swarmnode.recovery.service import RecoveryService
 from swarmnode.recovery.shelf import Shelf
+from swarmnode.recovery.siblings import Siblings
 from swarmnode.register_store import TableEntryStore
 from swarmnode.resources.publisher import AdvertPublisher
 from swarmnode.roster import Roster
@@ -220,16 +221,19 @@ class Node:
         names, me, objects = self.storage.names, edges.host.peer_id, self.storage.objects
         things = (objects, objects.keyring, self.market, edges.state, me)
         rest = (*things, self.waits_for_others, self.estate.logs.settled)
+        who = (me, self.identity.member, self.membership, self.register)
+        siblings = Siblings(*who, edges.proofs)
         if not vault.seed:
-            apart = NameOfItsOwn(names.machine(), names.of(vault.person), me, vault.seal)
+            owned = (names.machine(), names.of(vault.person))
+            apart = NameOfItsOwn(*owned, me, vault.seal, siblings.token)
             return RecoveryService(vault, apart, *rest, wall_ms=edges.wall_ms)
         persons = names.person(edges.signer.from_seed(vault.seed))
         shelf = Shelf(persons, vault.seed, edges.entropy)
         others = Others(self.membership, self.echo.ping, self.storage.arrival.is_settled)
-        finder = Finder(shelf, names.of, vault.unseal, self._siblings, others.life, me)
+        finder = Finder(shelf, names.of, vault.unseal, siblings, others.life, me)
         return RecoveryService(
             vault,
-            LineOfList(shelf, me, self._siblings),
+            LineOfList(shelf, me, siblings.said),
             *rest,
             finder=finder,
             retrieval=Retrieval(vault, shelf, *things, finder, persons, wall_ms=edges.wall_ms),
@@ -252,14 +256,6 @@ class Node:
             persons=names.person(edges.signer.from_seed(vault.seed)) if has_key else None,
             seed=vault.seed,
         )
-
-    def _siblings(self) -> list[PeerId]:
-        """Other machines of this machine's owner that others know of."""
-        owner, me, book = self.identity.member, self.edges.host.peer_id, self.register.book
-        found = [one.peer for one in self.membership.view().members if one.member == owner]
-        found += [peer for peer, who in book.everybody().items() if who.member == owner]
-        found += self.register.register.uses.machines_of(owner)
-        return [peer for peer in dict.fromkeys(found) if peer != me]
 
     def _right_of(self, task: TaskId, provider: PeerId, expires_ms: int) -> Right:
         """That machine may put what this task of ours leaves in our name."""

@@ -1,5 +1,6 @@
 """Which copies there are, whose machines live, and what waits for somebody to take it over."""
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,8 +14,11 @@ from swarmnode.errors import SnapshotError
 from swarmnode.limits import MACHINES_PER_PERSON_MAX
 from swarmnode.recovery.copies import Copies, Pointer, is_taken
 from swarmnode.recovery.others import Life
-from swarmnode.recovery.place import OWN_NAME
+from swarmnode.recovery.place import OWN_NAME, Apart
 from swarmnode.recovery.shelf import Shelf
+from swarmnode.recovery.siblings import Siblings
+
+log = logging.getLogger("swarm.recovery")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,6 @@ class Sight:
     """Of machines without the person's key, which nobody took over."""
     lives: Mapping[PeerId, Life]
     """Of all other machines that have a copy."""
-    troubles: tuple[str, ...]
 
     def gone(self) -> list[PeerId]:
         """Machines that are gone and have a copy, each once."""
@@ -41,7 +44,7 @@ class Finder:
         shelf: Shelf,
         names_of: Callable[[str], OwnedNames],
         unseal: Callable[[bytes], bytes],
-        siblings: Callable[[], list[PeerId]],
+        siblings: Siblings,
         life: Callable[[PeerId], Awaitable[Life]],
         me: PeerId,
     ) -> None:
@@ -51,7 +54,7 @@ class Finder:
     async def look(self) -> Sight:
         """Raises StorageError, SnapshotError."""
         copies = await self._shelf.read()
-        apart, troubles = await self._apart(copies)
+        apart = await self._apart(copies)
         writers = {one.writer: None for one in (*copies.pointers, *apart) if one.writer != self._me}
         lives: dict[PeerId, Life] = dict.fromkeys(writers, Life.UNSURE)
 
@@ -61,13 +64,16 @@ class Finder:
         async with trio.open_nursery() as nursery:
             for peer in writers:
                 nursery.start_soon(see, peer)
-        return Sight(copies, tuple(apart), lives, tuple(troubles))
+        return Sight(copies, tuple(apart), lives)
 
-    async def _apart(self, copies: Copies) -> tuple[list[Pointer], list[str]]:
-        """Copies of machines that keep their own place, and what stands in the way of some."""
+    async def _apart(self, copies: Copies) -> list[Pointer]:
+        """Copies of machines that keep their own place.
+
+        Who is named as such a machine and does not prove it is passed over: that may be anybody.
+        """
         listed = {one.writer for one in copies.pointers}
-        peers = dict.fromkeys((*self._siblings(), *copies.siblings))
-        found, troubles = [], []
+        peers = dict.fromkeys((*self._siblings.said(), *copies.siblings))
+        found = []
         for peer in list(peers)[: 2 * MACHINES_PER_PERSON_MAX]:
             if peer in listed or peer == self._me:
                 continue
@@ -75,13 +81,15 @@ class Finder:
             if known is None:
                 continue
             try:
-                pointer = decode_as(Pointer, self._unseal(known.value))
+                left = decode_as(Apart, self._unseal(known.value))
             except (SnapshotError, WireError) as exc:
-                troubles.append(f"the copy of {peer} cannot be read: {exc}")
+                log.debug("%s has left nothing that can be read: %s", peer, exc)
                 continue
-            if pointer.writer == peer and not is_taken(copies, pointer):
+            pointer = Pointer(left.cap, peer)
+            is_proved = left.writer == peer and self._siblings.is_proved(peer, left.token)
+            if is_proved and not is_taken(copies, pointer):
                 found.append(pointer)
-        return found, troubles
+        return found
 
 
 def notes_of(gone: Sequence[PeerId], names: Mapping[PeerId, str]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from p2p.errors import WireError
 from p2p.ids import PeerId
-from p2p.wire.codec import decode_as, encode
+from p2p.wire.codec import Record, decode_as, encode
 from storage.errors import NameConflictError
 from storage.facade import OwnedNames
 from swarmnode.errors import SnapshotError
@@ -56,14 +56,29 @@ class LineOfList:
         await self._shelf.change(lambda now: with_copy(now, mine, known, siblings))
 
 
+class Apart(Record, frozen=True):
+    """What lies, sealed for the person, at the place of a machine without their key."""
+
+    cap: str
+    writer: PeerId
+    token: bytes = b""
+    """That the writer is a machine of the person: anybody can seal something for them."""
+
+
 class NameOfItsOwn:
     """The place of a machine without its person's key."""
 
     def __init__(
-        self, own: OwnedNames, persons: OwnedNames, me: PeerId, seal: Callable[[bytes], bytes]
+        self,
+        own: OwnedNames,
+        persons: OwnedNames,
+        me: PeerId,
+        seal: Callable[[bytes], bytes],
+        token: Callable[[], bytes],
     ) -> None:
         """Names of the machine, and of its person, which are only read."""
-        self._own, self._persons, self._me, self._seal = own, persons, me, seal
+        self._own, self._persons, self._me = own, persons, me
+        self._seal, self._token = seal, token
 
     async def taken(self) -> Taken | None:
         """See Place."""
@@ -81,7 +96,7 @@ class NameOfItsOwn:
             raise SnapshotError("another machine of yours has just taken over what was here")
         before = await self._own.read(OWN_NAME)
         sequence = 0 if before is None else before.sequence
-        value = self._seal(encode(Pointer(cap, self._me)))
+        value = self._seal(encode(Apart(cap, self._me, self._token())))
         await self._own.write(OWN_NAME, value, expected=sequence, fence=0)  # nobody else writes it
 
 

@@ -78,7 +78,7 @@ class Retrieval:
             sight = await self._finder.look()
             if not sight.copies.pointers and not sight.apart:
                 return self._found_nothing(is_late)
-            troubles = [*sight.troubles, *await self._bring(sight)]
+            troubles = await self._bring(sight)
         except (StorageError, SnapshotError) as exc:
             self.warning = f"your things are not back yet: {exc}"
             return False

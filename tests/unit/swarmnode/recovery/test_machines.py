@@ -12,6 +12,7 @@ import trio
 
 from p2p.identity.keys import KeySigner
 from p2p.ids import PeerId
+from p2p.wire.codec import encode
 from storage.caps import text_of_cap
 from storage.facade import Kind, ReadCap
 from storage.ids import Address, ObjectKey
@@ -19,6 +20,7 @@ from swarmnode.estate.logs import row_of
 from swarmnode.node import Node
 from swarmnode.recovery.box import open_box, seal_to
 from swarmnode.recovery.copies import Copies, Pointer, with_copy
+from swarmnode.recovery.place import OWN_NAME, Apart
 from swarmnode.recovery.shelf import NAME, Shelf
 from swarmnode.recovery.snapshot import seal_copies
 from swarmnode.tasks.spec import Shape, TaskSpec
@@ -337,3 +339,20 @@ async def test_a_machine_without_the_key_that_comes_back_has_a_copy_of_what_is_n
         await until(lambda: not world.vaults["later"].is_recovering(), within_s=300, look_s=0.1)
         assert "after" in things(later)
         assert [one.record.task for one in later.market.tasks()] == [after]
+
+
+@simulated
+async def test_what_a_stranger_leaves_as_if_of_a_person_s_machine_is_not_taken_over() -> None:
+    """Anybody can seal something for a person, and have a machine of theirs told to be theirs."""
+    async with machines() as world:
+        mallory, victim = world["m0"].up, world["server"].up
+        await put(mallory, "bait")
+        cap = text_of_cap(mallory.objects.entries()[0].cap)
+        names = mallory.storage.names.machine()
+        for number, token in enumerate((b"", b"token of peer-server")):
+            sealed = FakeVault().seal(encode(Apart(cap, world["m0"].peer, token)))
+            await names.write(OWN_NAME, sealed, expected=number, fence=0)
+            await world.power_cut("m0") if number else None
+            assert victim.recovery is not None
+            await trio.sleep(60)
+            assert victim.recovery.waiting == ()

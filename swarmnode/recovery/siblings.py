@@ -1,0 +1,45 @@
+"""Other machines of a person: who is said to be one, and who proves it."""
+
+from dataclasses import dataclass
+
+from p2p.errors import WireError
+from p2p.identity.proofs import Proofs
+from p2p.ids import MemberId, PeerId
+from p2p.register.service import RegisterService
+from swarmnode.recovery.others import Members
+
+
+@dataclass(frozen=True, slots=True)
+class Siblings:
+    """Of this machine."""
+
+    me: PeerId
+    owner: MemberId
+    members: Members
+    register: RegisterService
+    proofs: Proofs | None
+    """None where there are no certificates."""
+
+    def said(self) -> list[PeerId]:
+        """Machines that are said to be the owner's; what the register has of that proves nothing:
+        any member may tell of a use of an invite that there never was.
+        """
+        found = [one.peer for one in self.members.view().members if one.member == self.owner]
+        everybody = self.register.book.everybody().items()
+        found += [peer for peer, who in everybody if who.member == self.owner]
+        found += self.register.register.uses.machines_of(self.owner)
+        return [peer for peer in dict.fromkeys(found) if peer != self.me]
+
+    def is_proved(self, peer: PeerId, token: bytes) -> bool:
+        """Whether a token shows a machine to be the owner's, whose membership has not ended."""
+        if not token or self.proofs is None:
+            return False
+        try:
+            who = self.proofs.whose(peer, token)
+        except WireError:
+            return False
+        return who is not None and who.member == self.owner
+
+    def token(self) -> bytes:
+        """That this machine is the owner's."""
+        return b"" if self.proofs is None else self.proofs.token()
