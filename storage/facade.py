@@ -101,6 +101,8 @@ class Health(StrEnum):
     """It can be read, but shards that it should have are missing or out of reach."""
     UNREADABLE = "unreadable"
     """Fewer than k shards of a segment can be reached now."""
+    REMOVED = "removed"
+    """The lab's key has removed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,9 @@ class ObjectEntry:
     """BLAKE3 of the plaintext, where it was put here."""
     stored: int = 0
     """Bytes on all its holders together when it was put; 0 where nobody counted."""
+    removed_ms: int = 0
+    """When the lab's key removed it; 0 for all that is kept."""
+    removed_why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +246,16 @@ class Objects(Protocol):
 
         None when it is neither ours nor entrusted. Raises StoreFullError: a disk that is quite
         full, the room set aside included, cannot even forget.
+        """
+        ...
+
+    async def remove(
+        self, address: Address, *, lab_key: Signer | None = None, reason: str = ""
+    ) -> Forgotten | None:
+        """Give up what another machine of our owner put, or by the lab's key anybody of that lab.
+
+        Who put it is told of it. None when it is neither our owner's nor of that lab. Raises
+        ObjectUnknownError, ManifestError, StoreFullError.
         """
         ...
 

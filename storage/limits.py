@@ -203,6 +203,9 @@ POOL_SETTLES_S: Final = 15.0
 LENDERS_REMEMBERED_MAX: Final = 1024
 """Lenders remembered across a restart: 54 KiB; of a larger pool these are enough to judge it."""
 
+REMOVAL_REASON_CHARS_MAX: Final = 200
+"""Why the lab's key removed an object, for its owner: two lines on a screen."""
+
 RIGHT_LINKS_MAX: Final = 3
 """Owner's machine, guardian, worker: nobody hands a right on further."""
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from p2p.errors import WireError
 from p2p.gossip.items import STORAGE, Item
-from p2p.ids import LabId, PeerId
+from p2p.ids import LabId, MemberId, PeerId
 from p2p.membership import view as roles
 from p2p.membership.view import Liveness, Member
 from p2p.wire.codec import decode_as
@@ -70,6 +70,11 @@ class Pool:
         """The lab in a machine's certificate."""
         member = self._members.view().find(peer)
         return None if member is None else member.lab
+
+    def machines_of(self, person: MemberId) -> list[PeerId]:
+        """That person's machines, living or not, as far as they are known; not ourselves."""
+        members = self._members.view().members
+        return [one.peer for one in members if one.member == person and one.peer != self.me]
 
     def _advert_of(self, items: Mapping[PeerId, Item], peer: PeerId) -> StorageAdvert | None:
         item = items.get(peer)

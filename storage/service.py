@@ -25,7 +25,7 @@ from storage.clock_watch import ClockWatch
 from storage.config import StorageClass, StorageConfig
 from storage.engine.port import Tables
 from storage.errors import StoreFullError
-from storage.facade import Health
+from storage.facade import Health, ObjectEntry
 from storage.ids import LeaseKey
 from storage.objects.parts import Parts
 from storage.objects.service import ObjectService
@@ -64,6 +64,8 @@ class StorageStats:
     own_degraded: int
     """Of these: so many lack copies, but can be read."""
     own_unreadable: int
+    own_removed: ObjectEntry | None
+    """The newest of ours that the lab's key removed, while it is on the list still."""
     swept_bytes: int
     """Freed because a lease ended, since the start."""
     cache: CacheStats
@@ -111,7 +113,8 @@ class StorageService:
         self.objects = ObjectService(self.parts, tables, self._cache)
         self.names = NameService(rpc, members, tables, signer, network, wall_ms=wall_ms, rng=rng)
         self.names.may_sweep = self.clock.may_free_ours
-        self.repair = _repair_of(self.parts, members, rng)
+        server.on_stone = self.objects.heard
+        self.repair = _repair_of(self.parts, members, rng, self.objects)
         members.on_change(self.objects.dropping.on_member)
 
     def _server(
@@ -160,13 +163,16 @@ class StorageService:
 
     def stats(self) -> StorageStats:
         """A snapshot for status and metrics."""
+        entries = self.objects.entries()
+        removed = [entry for entry in entries if entry.removed_ms]
         return StorageStats(
             used_bytes=self._shards.used_bytes(),
             free_bytes=self._shards.free_bytes(),
-            objects=len(self.objects.entries()),
+            objects=len(entries) - len(removed),
             lies=self._lies,
             own_degraded=self.objects.own.count(Health.DEGRADED),
             own_unreadable=self.objects.own.count(Health.UNREADABLE),
+            own_removed=max(removed, key=lambda entry: entry.removed_ms, default=None),
             swept_bytes=self._swept_bytes,
             cache=self._cache.stats(),
             repair=self.repair.stats(),
@@ -211,11 +217,13 @@ class StorageService:
         self._lies += 1
 
 
-def _repair_of(p: Parts, members: Members, rng: Rng) -> RepairService:
+def _repair_of(p: Parts, members: Members, rng: Rng, objects: ObjectService) -> RepairService:
     mender = Mender(
         p.config, p.pool, p.holders, p.leases, p.catalog, p.transfer, p.fetcher, p.pusher,
         p.workers, p.wall_ms,
     )  # fmt: skip
     auditor = Auditor(p.pool, p.holders, p.catalog, p.transfer)
-    dropped = DroppedElsewhere(p.pool, p.holders, p.leases, p.catalog, p.transfer, p.tombstones)
+    dropped = DroppedElsewhere(
+        p.pool, p.holders, p.leases, p.catalog, p.transfer, p.tombstones, objects.heard
+    )
     return RepairService(p.config, members, mender, auditor, dropped, rng=rng)

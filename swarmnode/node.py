@@ -18,8 +18,8 @@ from p2p.membership.knowledge import Profile
 from p2p.membership.service import MembershipService
 from p2p.register.service import RegisterService
 from p2p.renewal.service import RenewalService
-from p2p.wire.envelope import Signer
-from storage.facade import Names, Objects
+from storage.facade import Forgotten, Names, Objects
+from storage.ids import Address
 from storage.rights import Right, RightLink, grant
 from storage.service import StorageService
 from swarmnode import settings
@@ -366,18 +366,16 @@ class Node:
         )
         return PhraseShown(person.subject, name, phrase)
 
-    def _lab_key(self) -> Signer:
-        papers = self.edges.papers
-        key = None if papers is None else papers.keys().lab
-        if key is None:
-            raise NotAllowedError(
-                "the key of the lab is not on this machine: it is on that of whoever founded it"
-            )
-        return key
+    async def remove_as_lab(self, address: Address, reason: str) -> Forgotten:
+        """An object of anybody of the lab whose key lies here. Raises NotAllowedError."""
+        gone = await self.objects.remove(address, lab_key=self.roster.lab_key(), reason=reason)
+        if gone is None:
+            raise NotAllowedError("that object is of another lab than the key on this machine")
+        return gone
 
     async def cancel_as_lab(self, task: TaskId, reason: str) -> TaskView:
         """A task of anybody of the lab whose key lies here. Raises NotAllowedError."""
-        return await self.market.cancel_as_lab(task, self._lab_key(), reason)
+        return await self.market.cancel_as_lab(task, self.roster.lab_key(), reason)
 
     def peer_lines(self) -> tuple[PeerLine, ...]:
         """Every member we know."""

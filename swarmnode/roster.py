@@ -23,7 +23,12 @@ from p2p.membership.view import Liveness, View
 from p2p.register.service import RegisterService
 from p2p.wire.envelope import Signed
 from swarmnode.api.schema import MemberLine, MemberMachine, RemovalDone
-from swarmnode.errors import MemberAmbiguousError, MemberUnknownError, RemovalRefusedError
+from swarmnode.errors import (
+    MemberAmbiguousError,
+    MemberUnknownError,
+    NotAllowedError,
+    RemovalRefusedError,
+)
 
 KINDS = {
     LAB_DOMAIN: "lab",
@@ -88,6 +93,15 @@ class Roster:
         member = self.view().find(who.peer)
         liveness = Liveness.DEAD if member is None else member.liveness
         return MemberMachine(who.peer, who.name, liveness.name.lower(), why_out)
+
+    def lab_key(self) -> KeySigner:
+        """That of the lab, where it lies here. Raises NotAllowedError."""
+        key = None if self.papers is None else self.papers.keys().lab
+        if key is None:
+            raise NotAllowedError(
+                "the key of the lab is not on this machine: it is on that of whoever founded it"
+            )
+        return key
 
     # -- removing
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, Protocol, TypeVar
@@ -24,6 +25,7 @@ from p2p.register.service import RegisterService
 from p2p.renewal.service import RenewalService
 from p2p.wire.codec import decode_as
 from storage.advert import StorageAdvert
+from storage.caps import text_of_address
 from storage.service import StorageService, StorageStats
 from swarmnode import membership_end
 from swarmnode.api.schema import API_VERSION, ComputeStatus, PeerLine, Status, StorageStatus
@@ -353,6 +355,13 @@ def _trouble_of(stats: StorageStats) -> list[str]:
     found = []
     if stats.own_unreadable:
         found.append("objects of yours cannot be read now: their holders are away (obj stat)")
+    if (gone := stats.own_removed) is not None:
+        at = datetime.fromtimestamp(gone.removed_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        found.append(
+            f"the key of the lab removed an object of yours on {at}, "
+            f"{text_of_address(gone.cap.address)}: {gone.removed_why} (obj ls shows all such; obj "
+            "rm takes them off the list)"
+        )
     if stats.own_degraded:
         found.append("objects of yours lack copies: they are made anew when machines are there")
     if stats.repair.unreadable:

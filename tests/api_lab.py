@@ -15,6 +15,7 @@ import trio
 
 from p2p.ids import PeerId
 from storage.engine.memory_tables import MemoryTables
+from storage.facade import Forgotten
 from storage.ids import Address
 from storage.objects.keyring import Keyring
 from swarmnode.api.app import Asgi, build_app
@@ -238,6 +239,7 @@ class FakeNode:
         self.people = People(self.tables, lambda: 0)
         self.seals = Seals(self.people, os.urandom)
         self.unlocking = Unlocking(self.people, self.seals, Keyring(self.tables), self.tables)
+        self.removed_as_lab: list[tuple[Address, str]] = []
         self.cancelled_as_lab: list[tuple[TaskId, str]] = []
         self.reasons: tuple[str, ...] = ()
 
@@ -276,6 +278,11 @@ class FakeNode:
         if who != "bob":
             raise RecoveryRefusedError(f"{who} has not let this lab's key bring them back")
         return PhraseShown("12D3bob", who, "zoo " * 24)
+
+    async def remove_as_lab(self, address: Address, reason: str) -> Forgotten:
+        await trio.lowlevel.checkpoint()
+        self.removed_as_lab.append((address, reason))
+        return Forgotten((ADA, BOB), (BOB,))
 
     async def cancel_as_lab(self, task: TaskId, reason: str) -> TaskView:
         self.cancelled_as_lab.append((task, reason))

@@ -15,6 +15,7 @@ import trio
 from p2p.ids import PeerId
 from p2p.membership.view import Liveness, MemberChanged
 from p2p.wire.codec import Record, encode
+from p2p.wire.envelope import Signed
 from storage.engine.port import Tables, WriteView
 from storage.engine.stored import stored
 from storage.errors import HolderFailedError, StoreFullError
@@ -54,6 +55,10 @@ class DropRow(Record, frozen=True):
     """Those who keep our tombstone."""
     size: int = 0
     """Plaintext of a put that was cut off, as far as it had come when it was last noted."""
+    stone: Signed | None = None
+    """The tombstone that all get at once, where another machine put it: that has to learn of it."""
+    order: Signed | None = None
+    """Of the lab's key, where it is not our owner's."""
 
 
 class Dropping:
@@ -97,6 +102,24 @@ class Dropping:
             return True
 
         return await self._tables.free(apply)
+
+    async def begin_anothers(
+        self,
+        address: Address,
+        lease: LeaseId,
+        holders: Sequence[PeerId],
+        stone: Signed,
+        order: Signed | None,
+    ) -> None:
+        """What another machine put goes onto the list, durable on return. Raises StoreFullError."""
+        peers = tuple(holders)
+        drop = DropRow(address, self.gone_by_ms(), peers, peers, stone=stone, order=order)
+        await self._tables.free(lambda view: view.put(TABLE, lease, encode(drop)))
+
+    def gone_by_ms(self) -> int:
+        """When every lease that is taken or renewed until now is over everywhere."""
+        kept_ms = int((self._parts.config.lease_s + self._parts.config.trash_s) * 1000)
+        return self._parts.wall_ms() + kept_ms
 
     async def give_up(self, lease: LeaseId, peers: tuple[PeerId, ...], size: int) -> None:
         """Take a put that was cut off from its list onto this one. Raises StoreFullError."""
@@ -156,7 +179,7 @@ class Dropping:
         async def ask(peer: PeerId) -> None:
             async with self._limiter:
                 try:
-                    await self._parts.transfer.drop_lease(peer, lease)
+                    await self._parts.transfer.drop_lease(peer, lease, drop.stone, drop.order)
                 except HolderFailedError as error:
                     if error.code != "not-yours":
                         return  # asked again
@@ -167,12 +190,12 @@ class Dropping:
                 for peer in alive:
                     nursery.start_soon(ask, peer)
         if done:
-            await self.note(lease, done=done)
+            await self.note(lease, done=done, told=() if drop.stone is None else done)
         return done
 
     async def _leave_stones(self, lease: LeaseId, drop: DropRow) -> None:
         """Those who have heard tell those who come back while we are away."""
-        stone = self._parts.tombstones.seal(lease, drop.address)
+        stone = drop.stone or self._parts.tombstones.seal(lease, drop.address)
         told: list[PeerId] = []
         for peer in drop.holders:
             if peer in (*drop.waiting, *drop.has_stone) or not self._parts.pool.is_alive(peer):

@@ -34,7 +34,7 @@ class Keeper:
         """Renew all leases at all living holders, one question each; objects that were renewed."""
         wanted: dict[PeerId, list[tuple[Address, LeaseId]]] = {}
         for address, row in self._keyring.rows():
-            if row.storage_class != StorageClass.SCRATCH:
+            if row.storage_class != StorageClass.SCRATCH and not row.removed_ms:
                 for peer in await self.holders(address, row):
                     wanted.setdefault(peer, []).append((address, row.lease))
         until_ms = self._parts.config.lease_ms(StorageClass.NORMAL, self._parts.wall_ms())
@@ -82,10 +82,14 @@ class Keeper:
 
     async def everybody(self, address: Address, row: KeyRow) -> list[PeerId]:
         """All that may keep something of an object, living or not, as far as is known soon."""
+        return list(dict.fromkeys([*row.holders, *await self.named(address)]))
+
+    async def named(self, address: Address) -> list[PeerId]:
+        """The same of an object that was put elsewhere."""
         named: list[PeerId] = []
         with trio.move_on_after(NAMED_S):
             named = await self._named(address)
-        return list(dict.fromkeys([*row.holders, *named, *self._parts.catalog.homes(address)]))
+        return list(dict.fromkeys([*named, *self._parts.catalog.homes(address)]))
 
     async def _named(self, address: Address) -> list[PeerId]:
         catalog = self._parts.catalog

@@ -58,6 +58,9 @@ class KeyRow(Record, frozen=True):
     """Bytes on all its holders together when it was put; 0 where nobody counted."""
     holders: tuple[PeerId, ...] = ()
     """Machines that may have got something of it when it was put."""
+    removed_ms: int = 0
+    """When the lab's key removed it; it stays here until its owner takes it off."""
+    removed_why: str = ""
 
 
 class Keyring:
@@ -87,7 +90,7 @@ class Keyring:
         for key, _ in self._tables.scan(DIGESTS, digest):
             address = Address(key[len(digest) :])
             row = self.get(address)
-            if row is not None:
+            if row is not None and not row.removed_ms:
                 found.append(_entry(address, row))
         return found
 
@@ -170,6 +173,20 @@ class Keyring:
         """Forget an object; False when it was not there. Raises StoreFullError."""
         return await self._tables.free(lambda view: self.take_out(view, address))
 
+    async def mark_removed(self, address: Address, at_ms: int, why: str) -> bool:
+        """It is gone, and not by its owner's wish; False when that was known. StoreFullError."""
+
+        def write(view: WriteView) -> bool:
+            data = view.get(self._table, address)
+            row = None if data is None else stored(KeyRow, data, "store.lmdb")
+            if row is None or row.removed_ms:
+                return False
+            marked = msgspec.structs.replace(row, removed_ms=max(1, at_ms), removed_why=why)
+            view.put(self._table, address, encode(marked))
+            return True
+
+        return await self._tables.free(write)
+
     def take_out(self, view: WriteView, address: Address) -> bool:
         """The same inside somebody else's transaction."""
         data = view.get(self._table, address)
@@ -210,5 +227,6 @@ def _entry(address: Address, row: KeyRow) -> ObjectEntry:
     mark = Mark(row.kind, row.task, row.person)
     cap = ReadCap(address, row.key)
     return ObjectEntry(
-        cap, row.name, row.size, row.put_ms, mark, row.until_ms, row.digest, row.stored
-    )
+        cap, row.name, row.size, row.put_ms, mark, row.until_ms, row.digest, row.stored,
+        row.removed_ms, row.removed_why,
+    )  # fmt: skip

@@ -48,6 +48,11 @@ class RemovedBook:
         row = RemovedRow(gone.name[:REMOVED_NAME_CHARS_MAX], gone.at_ms, gone.person)
         view.put(TABLE, address, encode(row))
 
+    async def add(self, address: Address, gone: Gone) -> None:
+        """Note one by itself. Raises StoreFullError."""
+        await self._tables.free(lambda view: self.write(view, address, gone))
+        await self.prune()
+
     async def prune(self) -> None:
         """Forget the oldest where there are too many; to be called after each that was written."""
         self._written += 1

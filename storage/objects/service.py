@@ -1,18 +1,23 @@
 """The face of storage for whole objects: satisfies storage.facade.Objects."""
 
+import logging
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
+from contextlib import suppress
 
 import trio
 from blake3 import blake3
 
 from p2p.ids import PeerId
+from p2p.wire.envelope import Signed, Signer
 from storage.config import StorageClass
 from storage.engine.port import Tables, WriteView
+from storage.errors import HolderFailedError, ObjectUnknownError, StoreFullError
 from storage.facade import (
     PLAIN,
     Durability,
     Forgotten,
     Gone,
+    Health,
     Kind,
     Mark,
     ObjectEntry,
@@ -23,6 +28,7 @@ from storage.facade import (
     Unfinished,
 )
 from storage.ids import Address, LeaseId
+from storage.limits import ASKED_MAX
 from storage.objects.dropping import NO_ADDRESS, Dropping
 from storage.objects.keeper import Keeper
 from storage.objects.keyring import Keyring, KeyRow, keyrings_in
@@ -30,8 +36,11 @@ from storage.objects.parts import Parts
 from storage.objects.put_list import PutList
 from storage.objects.reader import ObjectReader, SegmentCache
 from storage.objects.removed import RemovedBook
-from storage.objects.standing import OwnObjects, stat_of
+from storage.objects.standing import OwnObjects, Trouble, stat_of
 from storage.objects.writer import ObjectWriter, Stored
+from storage.transfer.tombstones import Tombstone
+
+log = logging.getLogger("swarm.storage")
 
 
 class ObjectService:
@@ -45,7 +54,7 @@ class ObjectService:
         self.dropping = Dropping(parts, tables)
         self._removed = RemovedBook(tables)
         self._put_list = PutList(parts, tables, self.dropping)
-        self.own = OwnObjects(parts, self._keyring)
+        self.own = OwnObjects(parts, self._keyring, self._is_given_up)
         self._coding = trio.Lock()
         self._puts: dict[ObjectWriter, tuple[str, Mark]] = {}
         self._nursery: trio.Nursery | None = None
@@ -124,15 +133,19 @@ class ObjectService:
         self, cap: ReadCap, *, start: int = 0, length: int | None = None
     ) -> AsyncIterator[bytes]:
         """See storage.facade.Objects.get."""
+        self._refuse_removed(cap.address)
         return self._reader.read(self._running(), cap, start, length)
 
     async def stat(self, address: Address, *, ask: bool = True) -> ObjectStat:
         """See storage.facade.Objects.stat."""
+        self._refuse_removed(address)
         return await stat_of(self._parts, address, self._keyring.get(address), ask=ask)
 
     def wants(self, lease: LeaseId) -> bool:
         """Whether an object of ours is kept under that lease."""
-        return self._keyring.holder_of(lease) is not None
+        address = self._keyring.holder_of(lease)
+        row = None if address is None else self._keyring.get(address)
+        return row is not None and not row.removed_ms
 
     def entries(self) -> Sequence[ObjectEntry]:
         """Objects put from this machine, the oldest first."""
@@ -203,6 +216,74 @@ class ObjectService:
         if row.kind != Kind.KEYRING:
             self._keyring.on_change()
         return await self.dropping.try_now(row.lease)
+
+    async def remove(
+        self, address: Address, *, lab_key: Signer | None = None, reason: str = ""
+    ) -> Forgotten | None:
+        """See storage.facade.Objects.remove."""
+        parts = self._parts
+        manifest = await parts.catalog.manifest(address)
+        lease, order = manifest.lease, None
+        if lab_key is not None and lab_key.peer_id == str(manifest.lab):
+            word = Tombstone(lease, address, b"", parts.wall_ms(), reason)
+            stone = parts.tombstones.seal_with(lab_key, word)
+            order = parts.tombstones.order(lab_key, lease, self.dropping.gone_by_ms())
+        elif lab_key is None and (manifest.owner, manifest.lab) == (parts.owner, parts.lab):
+            stone = parts.tombstones.seal(lease, address)
+        else:
+            return None
+        named = [*await self._keeper.named(address), *parts.pool.machines_of(manifest.owner)]
+        holders = list(dict.fromkeys([parts.pool.me, *named]))
+        await self.dropping.begin_anothers(address, lease, holders, stone, order)
+        parts.catalog.forget(address)
+        return await self.dropping.try_now(lease)
+
+    async def heard(self, lease: LeaseId, sealed: Signed) -> None:
+        """A tombstone came, perhaps of an object of ours.
+
+        What another machine of our owner gave up is ours no more; what the lab's key removed is
+        shown as that until its owner takes it off.
+        """
+        parts, address = self._parts, self._keyring.holder_of(lease)
+        row = None if address is None else self._keyring.get(address)
+        if address is None or row is None:
+            return
+        stone = parts.tombstones.given_up(sealed, lease, parts.owner, parts.lab)
+        if stone is None or stone.address != address:
+            return
+        with suppress(StoreFullError):  # it is found out again when it cannot be read
+            if sealed.sender != str(parts.lab):
+                await self._keyring.remove(address)
+                log.info("%s was removed from %s", address.hex()[:16], sealed.sender)
+                await self._removed.add(address, Gone(row.name, parts.wall_ms(), row.person))
+            elif not await self._keyring.mark_removed(
+                address, min(stone.at_ms, parts.wall_ms()), stone.why
+            ):
+                return
+            else:
+                trouble = Trouble(address, row.name, row.person, Health.REMOVED, stone.why)
+                self.own.troubles.pop(address, None)
+                self.own.on_change(trouble)
+            self._keyring.on_change()
+        parts.catalog.forget(address)
+
+    def _refuse_removed(self, address: Address) -> None:
+        row = self._keyring.get(address)
+        if row is not None and row.removed_ms:
+            raise ObjectUnknownError(f"the key of its lab removed it: {row.removed_why}")
+
+    async def _is_given_up(self, address: Address, row: KeyRow) -> bool:
+        """Ask who may have had an object of ours that cannot be read whether it was removed."""
+        parts = self._parts
+        peers = dict.fromkeys([*row.holders, *parts.catalog.homes(address)])
+        for peer in [peer for peer in peers if parts.pool.is_alive(peer)][:ASKED_MAX]:
+            with suppress(HolderFailedError):
+                for sealed in await parts.transfer.ask_dropped(peer, [row.lease]):
+                    await self.heard(row.lease, sealed)
+            now = self._keyring.get(address)
+            if now is None or now.removed_ms:
+                return True
+        return False
 
     @property
     def keyring(self) -> Keyring:

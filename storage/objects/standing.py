@@ -1,6 +1,6 @@
 """How objects stand: one by asking its holders, all of ours by what is known of the machines."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -113,6 +113,8 @@ class Trouble:
     person: str
     """Whose it is, of several people of one machine."""
     health: Health
+    why: str = ""
+    """That it was removed, if it was, and by whom."""
 
 
 @dataclass(slots=True)
@@ -121,6 +123,8 @@ class OwnObjects:
 
     parts: Parts
     keyring: Keyring
+    is_given_up: Callable[[Address, KeyRow], Awaitable[bool]]
+    """Whether somebody who may has given up an object of ours that cannot be read."""
     troubles: dict[Address, Trouble] = field(default_factory=dict)
     """Those that are not whole."""
     on_change: Callable[[Trouble], None] = lambda trouble: None
@@ -133,7 +137,7 @@ class OwnObjects:
             await trio.sleep(LOOK_S)
             if not self.parts.arrival.is_settled():
                 continue  # nobody has answered yet; that says nothing of our objects
-            rows = self.keyring.rows()
+            rows = [pair for pair in self.keyring.rows() if not pair[1].removed_ms]
             ours = {address for address, _ in rows}
             for address in [address for address in self.troubles if address not in ours]:
                 del self.troubles[address]
@@ -144,8 +148,16 @@ class OwnObjects:
                 if asked > OWN_ASKED_MAX:
                     break  # the others are for the next time
                 self._after += 1
-                self._note(Trouble(address, row.name, row.person, await self._health(address)))
+                health = await self._health(address)
+                if health is Health.UNREADABLE and await self._is_gone(address, row):
+                    continue
+                self._note(Trouble(address, row.name, row.person, health))
                 await trio.lowlevel.checkpoint()
+
+    async def _is_gone(self, address: Address, row: KeyRow) -> bool:
+        with trio.move_on_after(STAT_S):
+            return await self.is_given_up(address, row)
+        return False
 
     def count(self, health: Health) -> int:
         """How many stand so."""

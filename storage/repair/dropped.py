@@ -1,6 +1,6 @@
 """What was given up while we were away: learnt from those who heard, and freed here."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -31,6 +31,8 @@ class DroppedElsewhere:
     catalog: Catalog
     transfer: Transfer
     tombstones: Tombstones
+    on_stone: Callable[[LeaseId, Signed], Awaitable[None]]
+    """Told of each that was taken: of an object of ours, perhaps."""
     dropped: int = 0
     """Objects freed because their owner had given them up, since the start."""
 
@@ -83,14 +85,18 @@ class DroppedElsewhere:
         except WireError:
             return
         for key, row in self.leases.rows(lease):
-            if self.tombstones.binds(sealed, lease, row):
+            if self.tombstones.binds(sealed, lease, row) and self.tombstones.names(sealed, key):
                 found[key] = sealed
 
     async def _free(self, key: LeaseKey, sealed: Signed) -> None:
-        address = self.tombstones.open(sealed).address
+        stone = self.tombstones.open(sealed)
+        row = next((row for one, row in self.leases.rows(stone.lease) if one == key), None)
         try:
             await self.leases.drop_one(key, given=EVERYBODY, tombstone=sealed)
         except StoreFullError:
             return
-        self.catalog.forget(address)
+        self.catalog.forget(stone.address)
         self.dropped += 1
+        if row is not None:
+            self.tombstones.note(sealed, row, self.pool.me)
+        await self.on_stone(stone.lease, sealed)

@@ -189,10 +189,14 @@ class Transfer:
         return next((h for h in opened if (h.address, h.page) == (address, page)), None)
 
     async def drop_lease(
-        self, holder: PeerId, lease: LeaseId, tombstone: Signed | None = None
+        self,
+        holder: PeerId,
+        lease: LeaseId,
+        tombstone: Signed | None = None,
+        order: Signed | None = None,
     ) -> int:
-        """Give a lease up there, and leave a tombstone; the bytes it freed."""
-        request = m.DropLease(lease, tombstone=tombstone)
+        """Give a lease up there, by an order if it is not ours; leave a tombstone. Bytes freed."""
+        request = m.DropLease(lease, order, tombstone)
         reply, _ = await self._ask(holder, request, m.LeaseDropped)
         return reply.freed_bytes
 

@@ -4,7 +4,6 @@ Every method is the answer to one message; nothing is answered before it is dura
 short codes that tell the asker to try somebody else.
 """
 
-import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -37,8 +36,6 @@ from storage.transfer.lease_row import LeaseRow
 from storage.transfer.leases import EVERYBODY, LeaseBook
 from storage.transfer.tombstones import Tombstones
 
-log = logging.getLogger("swarm.storage")
-
 Answer = Callable[[Caller, Any, bytes], Awaitable[tuple[Message, bytes]]]
 ReplyBytes = Callable[[Any, int], int]
 
@@ -69,6 +66,8 @@ class ShardServer:
         self._rights = rights
         self.is_clock_wrong: Callable[[], bool] = lambda: False
         """Asked before anything new is taken: what ends by a wrong clock ends too soon."""
+        self.on_stone: Callable[[LeaseId, Signed], Awaitable[None]] = _nothing
+        """Told of tombstones that came, unchecked: of an object of ours, perhaps."""
         self._answers: Final[dict[type[Message], Answer]] = {
             m.PutShard: self._put_shard,
             m.GetShard: self._get_shard,
@@ -235,16 +234,21 @@ class ShardServer:
     async def _drop_lease(
         self, caller: Caller, request: m.DropLease, body: bytes
     ) -> tuple[Message, bytes]:
-        """Of all that is kept under that id, what the caller may give up."""
+        """Of all that is kept under that id, what the caller may give up.
+
+        With a tombstone only of the object that it names: who gives up what another machine put has
+        its lease from a manifest that anybody made.
+        """
         lease = request.lease
         _check_lease(lease)
         rows, freed, done = self._leases.rows(lease), 0, False
         try:
             for key, row in rows:
                 given = self._given(caller, row, request)
-                if given is not None:
+                if given is not None and self._tombstones.names(request.tombstone, key):
                     stone = request.tombstone if self._binds(caller, row, request) else None
                     freed += await self._leases.drop_one(key, given=given, tombstone=stone)
+                    self._tombstones.note(stone or request.order, row, caller.peer)
                     done = True
             if not any(row.owner == caller.member for _, row in rows):
                 self._leases.refuse(lease, caller)  # their own, if it comes late
@@ -254,18 +258,20 @@ class ShardServer:
                     done = True
         except StoreFullError as error:
             raise RefusalError("full", str(error)) from error
+        if request.tombstone is not None:
+            await self.on_stone(lease, request.tombstone)
         if rows and not done:
             raise RefusalError("not-yours", "only its owner, or the key of the lab, may give it up")
         return m.LeaseDropped(freed), b""
 
     def _given(self, caller: Caller, row: LeaseRow, request: m.DropLease) -> PeerId | None:
         """Of whom nothing more is taken, when they may give that up; else None."""
-        if caller.is_me or caller.member == row.owner or self._is_ordered(caller, row, request):
+        if caller.is_me or caller.member == row.owner or self._is_ordered(row, request):
             return EVERYBODY
         # Of a put, or repair, that failed.
         return caller.peer if row.is_hold and caller.peer == row.putter else None
 
-    def _is_ordered(self, caller: Caller, row: LeaseRow, request: m.DropLease) -> bool:
+    def _is_ordered(self, row: LeaseRow, request: m.DropLease) -> bool:
         sealed = request.order
         if sealed is None or sealed.sender not in (str(row.owner), str(row.lab)):
             return False
@@ -273,19 +279,12 @@ class ShardServer:
             order = open_signed(self._signer, self._network, m.DROP_DOMAIN, m.DropOrder, sealed)
         except WireError:
             return False
-        if order.lease != request.lease or sealed.expires_ms < self._wall_ms():
-            return False
-        if sealed.sender == str(row.lab):
-            log.warning(
-                "the key of lab %s gave up lease %s of %s; %s brought the order",
-                row.lab, request.lease.hex(), row.owner, caller.peer,
-            )  # fmt: skip
-        return True
+        return order.lease == request.lease and sealed.expires_ms >= self._wall_ms()
 
     def _binds(self, caller: Caller, row: LeaseRow, request: m.DropLease) -> bool:
-        """Whether the tombstone that came along is the caller's own, and theirs to set."""
+        """Whether the tombstone that came along is the caller's own, or the lab's, to set."""
         sealed = request.tombstone
-        if sealed is None or sealed.sender != caller.peer:
+        if sealed is None or sealed.sender not in (caller.peer, str(row.lab)):
             return False
         return self._tombstones.binds(sealed, request.lease, row)
 
@@ -344,6 +343,10 @@ class ShardServer:
             return self._holders.open(sealed)
         except WireError as error:
             raise RefusalError("corrupt", str(error)) from error
+
+
+async def _nothing(_lease: LeaseId, _sealed: Signed) -> None:
+    pass
 
 
 def _manifest_bytes(_request: Message, _body_len: int) -> int:

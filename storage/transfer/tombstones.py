@@ -3,9 +3,11 @@
     tombstones   lease, or lease + tag of its owner -> TombRow
 
 A machine that comes back, or is about to mend an object, asks the others for them. What one says of
-another's object counts only if whoever signed it had put the object, or is a machine of its owner.
+another's object counts only if whoever signed it had put the object, or is a machine of its owner,
+or is the key of the owner's lab.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
@@ -16,16 +18,21 @@ from p2p.identity.proofs import Proofs, owner_of
 from p2p.ids import LabId, MemberId, NetworkId, PeerId
 from p2p.wire.codec import Record, encode
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
+from storage.caps import text_of_address
 from storage.engine.port import ReadView, Tables, WriteView
 from storage.engine.stored import stored
 from storage.ids import Address, LeaseId, LeaseKey
 from storage.limits import (
     LEASE_ROWS_PER_SCAN,
+    REMOVAL_REASON_CHARS_MAX,
     TOMBSTONES_MAX,
     TOMBSTONES_PER_MEMBER_MAX,
 )
-from storage.transfer.lease_keys import key_of
+from storage.messages import DROP_DOMAIN, DropOrder
+from storage.transfer.lease_keys import bound_to, key_of
 from storage.transfer.lease_row import LeaseRow
+
+log = logging.getLogger("swarm.storage")
 
 TABLE: Final = "tombstones"
 DOMAIN: Final = "swarm/tombstone"
@@ -38,6 +45,16 @@ class Tombstone(Record, frozen=True):
     address: Address
     token: bytes = b""
     """Certificates of the signer, where the network has such: whose machine it is."""
+    at_ms: int = 0
+    """When the lab's key signed it, by the clock of who did (wall clock)."""
+    reason: str = ""
+    """Why, in that case: for the owner of the object."""
+
+    @property
+    def why(self) -> str:
+        """The reason as one line that a log may hold."""
+        told = self.reason[:REMOVAL_REASON_CHARS_MAX]
+        return "".join(c if c.isprintable() else "?" for c in told) or "no reason given"
 
 
 class TombRow(Record, frozen=True):
@@ -78,6 +95,38 @@ class Tombstones:
         stone = Tombstone(lease, address, token)
         return seal(self._signer, self._network, DOMAIN, stone, sequence=0, expires_ms=0)
 
+    def seal_with(self, key: Signer, stone: Tombstone) -> Signed:
+        """The word of a lab's key, which lies here."""
+        return seal(key, self._network, DOMAIN, stone, sequence=0, expires_ms=0)
+
+    def order(self, key: Signer, lease: LeaseId, until_ms: int) -> Signed:
+        """What lets anybody who brings it have a lease given up, until then."""
+        drop = DropOrder(lease)
+        return seal(key, self._network, DROP_DOMAIN, drop, sequence=0, expires_ms=until_ms)
+
+    def note(self, sealed: Signed | None, row: LeaseRow, bringer: PeerId) -> None:
+        """Log what the lab's key has freed here, by a tombstone or a bare order."""
+        if sealed is None or sealed.sender != str(row.lab):
+            return
+        what, why = "an object", ""
+        if sealed.domain == DOMAIN:
+            stone = self.open(sealed)
+            what, why = f"object {text_of_address(stone.address)}", f" ({stone.why})"
+        log.warning(
+            "the key of lab %s gave up %s%s of %s; %s brought the order",
+            row.lab, what, why, row.owner, bringer,
+        )  # fmt: skip
+
+    def names(self, sealed: Signed | None, key: LeaseKey) -> bool:
+        """Whether a tombstone may be of the object that is kept under a key; without one any is."""
+        if sealed is None:
+            return True
+        try:
+            address = self.open(sealed).address
+        except WireError:
+            return False
+        return bound_to(self._tables, key) in (None, address)
+
     def open(self, sealed: Signed) -> Tombstone:
         """Verify the signature. Raises WireError."""
         return open_signed(self._signer, self._network, DOMAIN, Tombstone, sealed)
@@ -90,12 +139,21 @@ class Tombstones:
             return False
         if stone.lease != lease:
             return False
+        if sealed.sender == str(row.lab):
+            return True
         known = self._callers.caller(sealed.sender)
         if known is not None and known.member == row.owner:
             return True
         if row.is_proved and sealed.sender == row.putter:
             return True
         return owner_of(self._proofs, sealed.sender, stone.token) == (row.owner, row.lab)
+
+    def given_up(
+        self, sealed: Signed, lease: LeaseId, owner: MemberId, lab: LabId
+    ) -> Tombstone | None:
+        """What it says, if whoever signed it may give up what that owner keeps under the lease."""
+        row = LeaseRow(owner, lab, PeerId(""), 0, 0, is_hold=False)
+        return self.open(sealed) if self.binds(sealed, lease, row) else None
 
     def of(self, leases: Sequence[LeaseId]) -> list[Signed]:
         """What is kept of these."""

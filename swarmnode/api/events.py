@@ -65,7 +65,7 @@ class EventHub:
         address = text_of_address(now.address)
         self._add(
             "object",
-            msgspec.json.encode(ObjectEvent(address, now.name, now.health.value)),
+            msgspec.json.encode(ObjectEvent(address, now.name, now.health.value, now.why)),
             now.person,
         )
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from p2p.ids import PeerId
-from storage.facade import Names, Objects
+from storage.facade import Forgotten, Names, Objects
 from storage.ids import Address
 from swarmnode.api.schema import MemberLine, PeerLine, PhraseShown, RemovalDone, Status
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
@@ -138,6 +138,10 @@ class NodeFace(Protocol):
 
     async def phrase_by_lab(self, who: str) -> PhraseShown:
         """Raises MemberUnknownError, RecoveryRefusedError, StorageError."""
+        ...
+
+    async def remove_as_lab(self, address: Address, reason: str) -> Forgotten:
+        """Raises NotAllowedError, ObjectUnknownError, ManifestError, StoreFullError."""
         ...
 
     async def cancel_as_lab(self, task: TaskId, reason: str) -> TaskView:

@@ -70,9 +70,11 @@ def line_json(entry: ObjectEntry, survives: str = "") -> ObjectLine:
         put_ms=entry.put_ms,
         kind=entry.mark.kind,
         task=entry.mark.task,
-        survives=survives,
+        survives="" if entry.removed_ms else survives,
         until_ms=entry.until_ms,
         stored=entry.stored,
+        removed_ms=entry.removed_ms,
+        removed_why=entry.removed_why,
     )
 
 

@@ -96,7 +96,7 @@ ANSWERS: Final[dict[tuple[str, str], Answer]] = {
     ("GET", "/api/v1/costs"): Answer(list[CostLine]),
     ("POST", "/api/v1/objects/read"): Answer(BYTES, ReadRequest),
     ("GET", "/api/v1/objects/{address}"): Answer(ObjectDetail),
-    ("DELETE", "/api/v1/objects/{address}"): Answer(Removed),
+    ("DELETE", "/api/v1/objects/{address}"): Answer(Removed, query=("as_lab", "reason")),
     ("POST", "/api/v1/tasks"): Answer(
         Submitted, dict[str, Any], ("dry_run", "detach"), 201, ExplanationDetail
     ),

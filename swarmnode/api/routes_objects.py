@@ -1,7 +1,7 @@
 """Objects over HTTP: streams in, streams out, never a whole file in memory."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -10,10 +10,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from storage.caps import parse_cap
-from storage.errors import ObjectDegradedError, ObjectUnknownError
-from storage.facade import Durability, Kind, Mark, ObjectEntry, ReadCap
+from storage.errors import ManifestError, ObjectDegradedError, ObjectUnknownError
+from storage.facade import Durability, Forgotten, Kind, Mark, ObjectEntry, ReadCap
 from storage.ids import Address
-from swarmnode.api.asker import LOCKED, asker_of, shown
+from swarmnode.api.asker import LOCKED, asker_of, lab_reason, shown
 from swarmnode.api.face import NodeFace
 from swarmnode.api.object_views import (
     address_of,
@@ -77,7 +77,8 @@ class ObjectRoutes:
         entries = [one for one in self._entries(request) if one.mark.kind not in _HIDDEN]
         survives: dict[Address, str] = {}
         if flag(request, "survives"):
-            survives = await survivals(self._node.objects, [one.cap.address for one in entries])
+            kept = [one.cap.address for one in entries if not one.removed_ms]
+            survives = await survivals(self._node.objects, kept)
         lines = [line_json(one, survives.get(one.cap.address, "")) for one in entries]
         return reply(self._shown(request, lines))
 
@@ -99,7 +100,8 @@ class ObjectRoutes:
         await self._node.estate.settled()
         person = asker_of(request).person
         puts = [one for one in self._node.objects.unfinished() if one.mark.person == person]
-        return reply(costs_of(self._entries(request), puts))
+        kept = [one for one in self._entries(request) if not one.removed_ms]
+        return reply(costs_of(kept, puts))
 
     def _shown(self, request: Request, value: Any) -> Any:  # noqa: ANN401  (any answer)
         return shown(request, value, self._node.seals)
@@ -161,16 +163,38 @@ class ObjectRoutes:
         return reply(found)
 
     async def rm(self, request: Request) -> Response:
-        """Give up an object of the asker's; holders that are away do so when they are back."""
+        """Give up an object of the asker's; holders that are away do so when they are back.
+
+        With `?as_lab=1` an object of anybody of the lab whose key lies here; `?reason=` says why.
+        """
         address = address_of(request.path_params["address"])
+        if flag(request, "as_lab"):
+            return _removed(await self._node.remove_as_lab(address, lab_reason(request)))
         await self._node.estate.settled()
-        if all(one.cap.address != address for one in self._entries(request)):
-            with self._removed_is_named(request, address):
-                raise ObjectUnknownError(
-                    "no object of yours has that address: see `swarmnode obj ls`"
-                )
-        gone = await self._node.objects.forget(address)
-        if gone is None:
-            return reply(Removed(changed=False))
-        holders, waiting = len(gone.holders), gone.waiting
-        return reply(Removed(True, holders, holders - len(waiting), waiting))
+        if any(one.cap.address == address for one in self._entries(request)):
+            gone = await self._node.objects.forget(address)
+        else:
+            gone = await self._put_elsewhere(request, address)
+        return _removed(gone)
+
+    async def _put_elsewhere(self, request: Request, address: Address) -> Forgotten:
+        """Give up what another machine of this node's owner put. Raises ObjectUnknownError."""
+        is_listed = any(one.cap.address == address for one in self._node.objects.entries())
+        if not is_listed and not asker_of(request).person:
+            with suppress(ObjectUnknownError, ManifestError):
+                gone = await self._node.objects.remove(address)
+                if gone is not None:
+                    return gone
+        with self._removed_is_named(request, address):
+            raise ObjectUnknownError(
+                "no object of yours has that address: see `swarmnode obj ls` here, and where you "
+                "put it"
+            )
+        raise AssertionError
+
+
+def _removed(gone: Forgotten | None) -> Response:
+    if gone is None:
+        return reply(Removed(changed=False))
+    holders, waiting = len(gone.holders), gone.waiting
+    return reply(Removed(True, holders, holders - len(waiting), waiting))

@@ -193,6 +193,9 @@ class ObjectLine(msgspec.Struct, frozen=True):
     """When its leases end unless they are renewed."""
     stored: int = 0
     """Bytes on all its holders when it was put."""
+    removed_ms: int = 0
+    """When the key of the lab removed it; 0 for all that is kept."""
+    removed_why: str = ""
 
 
 class SameRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -246,7 +249,9 @@ class ObjectEvent(msgspec.Struct, frozen=True):
     address: str
     name: str
     health: str
-    """whole, degraded or unreadable."""
+    """whole, degraded, unreadable, or removed by the lab's key."""
+    why: str = ""
+    """Why it was removed."""
 
 
 class Removed(msgspec.Struct, frozen=True):

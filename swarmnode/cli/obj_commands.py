@@ -3,6 +3,7 @@
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import click
 
@@ -147,6 +148,9 @@ def ls(kind: str | None, task_id: str, fmt: str) -> None:
         for row in rows:
             row |= {"put": stamp(row["put_ms"]), "size": human_bytes(row["size"])}
             row["kind"] = row["kind"] or "put"
+            if at_ms := row.get("removed_ms"):
+                words = f"removed by the lab's key, {stamp(at_ms)}: {row['removed_why']}"
+                row["survives"] = words
     emit_rows(rows, fmt, ("put", "size", "kind", "task", "survives", "name", "cap"))
 
 
@@ -206,16 +210,23 @@ def _holders(shards: list[dict[str, Any]], machines: Machines) -> list[dict[str,
 
 @obj.command("rm")
 @click.argument("caps_or_addresses", nargs=-1, required=True, metavar="CAP_OR_ADDRESS...")
+@click.option("--as-lab", is_flag=True, help="Anybody's of the lab, by its key, which lies here.")
+@click.option("--reason", default="", metavar="TEXT", help="With --as-lab: shown to the owner.")
 @output_option
-def rm(caps_or_addresses: tuple[str, ...], fmt: str) -> int:
+def rm(caps_or_addresses: tuple[str, ...], as_lab: bool, reason: str, fmt: str) -> int:
     """Give up our leases on objects: their holders free the space.
 
-    A holder that is away does so when it returns; until then nobody makes new copies.
+    What you put on another machine of yours goes, too. A holder that is away frees it when it
+    returns; until then nobody makes new copies.
     """
+    if reason and not as_lab:
+        raise click.UsageError("--reason goes with --as-lab")
+    query = f"?{urlencode({'as_lab': 1, 'reason': reason})}" if as_lab else ""
     with node() as client:
 
         def remove(text: str) -> dict[str, Any]:
-            found: dict[str, Any] = client.call("DELETE", f"/api/v1/objects/{_address(text)}")
+            path = f"/api/v1/objects/{_address(text)}{query}"
+            found: dict[str, Any] = client.call("DELETE", path)
             return {"address": _address(text), **found}
 
         rows, code = each(caps_or_addresses, remove)

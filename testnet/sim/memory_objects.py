@@ -135,6 +135,13 @@ class MemoryObjects:
         """What was forgotten here."""
         return self._removed.get(address)
 
+    async def remove(
+        self, address: Address, *, lab_key: Signer | None = None, reason: str = ""
+    ) -> Forgotten | None:
+        """Nothing says whose the others' are."""
+        await trio.lowlevel.checkpoint()
+        raise ObjectUnknownError(f"nobody holds {address.hex()[:16]}")
+
     def entrusted(self) -> Sequence[ObjectEntry]:
         """What was put here for others, oldest first."""
         return tuple(self._entrusted.values())

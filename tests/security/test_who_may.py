@@ -49,6 +49,8 @@ from storage.records.names.messages import (
     NameRead,
     NameRecord,
 )
+from storage.transfer.tombstones import DOMAIN as STONE_DOMAIN
+from storage.transfer.tombstones import Tombstone
 from swarmnode.market.guard.messages import (
     CLAIM_DOMAIN,
     HOME_DOMAIN,
@@ -287,6 +289,50 @@ async def holder_record_by_one_without_a_say(scene: Scene) -> object:
 async def drop_by_an_order_of_her_own(scene: Scene) -> object:
     order = scene.seal(m.DROP_DOMAIN, m.DropOrder(scene.lease))
     return await scene.ask(m.DropLease(scene.lease, order), m.LeaseDropped)
+
+
+def ordered(
+    scene: Scene, key: str, lease: LeaseId, expires_ms: int = FAR_MS, *, is_whole: bool = False
+) -> m.DropLease:
+    """As the key of a lab would have it."""
+    signer, order = KeyedHashSigner(PeerId(key), scene.world.seed), m.DropOrder(lease)
+    stone = Tombstone(scene.lease, scene.receipt.cap.address, b"", START_MS, "mine")
+    sealed = seal(signer, NETWORK, m.DROP_DOMAIN, order, sequence=0, expires_ms=expires_ms)
+    along = seal(signer, NETWORK, STONE_DOMAIN, stone, sequence=0, expires_ms=0)
+    return m.DropLease(scene.lease, sealed, along if is_whole else None)
+
+
+@row("not-yours")
+async def drop_by_the_key_of_another_lab(scene: Scene) -> object:
+    return await scene.ask(ordered(scene, "elsewhere", scene.lease), m.LeaseDropped)
+
+
+@row("not-yours")
+async def drop_by_an_order_of_the_lab_that_has_expired(scene: Scene) -> object:
+    late = ordered(scene, "lab-0", scene.lease, START_MS - 1)
+    return await scene.ask(late, m.LeaseDropped)
+
+
+@row("not-yours")
+async def drop_by_an_order_of_the_lab_for_another_lease(scene: Scene) -> object:
+    return await scene.ask(ordered(scene, "lab-0", LeaseId(b"m" * 16)), m.LeaseDropped)
+
+
+@row("not-yours")
+async def drop_by_an_order_that_somebody_else_signed(scene: Scene) -> object:
+    real = ordered(scene, "lab-0", scene.lease)
+    assert real.order is not None
+    forged = replace(real.order, signature=bytes(len(real.order.signature)))
+    return await scene.ask(replace(real, order=forged), m.LeaseDropped)
+
+
+@row("LeaseDropped")
+async def drop_with_a_tombstone_of_her_own(scene: Scene) -> object:
+    """Of what was hers under that id; `standing` says that all else stays."""
+    stone = Tombstone(scene.lease, scene.receipt.cap.address, b"token of mallory")
+    return await scene.ask(
+        m.DropLease(scene.lease, tombstone=scene.seal(STONE_DOMAIN, stone)), m.LeaseDropped
+    )
 
 
 @row(m.LeasesRenewed(b"\1"), m.LeasesRenewed(b"\0"))
@@ -599,6 +645,20 @@ async def test_a_member_changes_nothing_of_anothers(who: Caller) -> None:
         assert b"".join([part async for part in node.objects.get(scene.receipt.cap)]) == DATA
         assert await node.objects.forget(scene.receipt.cap.address)
         assert (await node.market.cancel(scene.task)).record.state is TaskState.CANCELLED
+
+
+@pytest.mark.parametrize("who", [MATE, OTHER], ids=["of the lab", "of another lab"])
+@simulated
+async def test_anybody_may_bring_the_order_of_the_labs_key(who: Caller) -> None:
+    async with scene_with(who) as scene:
+        whole = ordered(scene, "lab-0", scene.lease, is_whole=True)
+        came = await scene.ask(whole, m.LeaseDropped)
+        assert isinstance(came, m.LeaseDropped)
+        node = scene.world["m0"].up
+        assert node.storage.leases.row(scene.lease) is None
+        assert node.storage.tombstones.of([scene.lease])
+        (entry,) = node.objects.entries()
+        assert entry.removed_why == "mine"
 
 
 # -- those who have no connection

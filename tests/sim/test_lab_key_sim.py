@@ -1,20 +1,176 @@
-"""What the key of a lab ends stays so, and its owner is told by whom and why."""
+"""What the key of a lab removes is gone, stays so, and its owner is told by whom and why."""
+
+import logging
+from collections.abc import Callable
 
 import pytest
+import trio
 
 from p2p.ids import PeerId
+from storage.errors import ObjectUnknownError
+from storage.facade import Health, ObjectEntry, PutReceipt
+from storage.objects.standing import Trouble
 from swarmnode.errors import TaskUnknownError
 from swarmnode.tasks.lifecycle import TaskState
 from testnet.sim.seeded import simulated
 from testnet.sim.signer import KeyedHashSigner
 from testnet.sim.world import World
-from tests.sim.test_my_machines_sim import nothing_runs, running_task, until
+from tests.sim.test_my_machines_sim import nothing_runs, put, running_task, until, used
 
 WHY = "it was put by mistake"
 
 
 def key_of(world: World, lab: str) -> KeyedHashSigner:
     return KeyedHashSigner(PeerId(lab), world.seed)
+
+
+async def removed(world: World, receipt: PutReceipt, *, at: str = "n0", by: str = "lab-0") -> bool:
+    """With the lab's key, on a machine that need not be of that lab."""
+    objects, key = world[at].up.objects, key_of(world, by)
+    return await objects.remove(receipt.cap.address, lab_key=key, reason=WHY) is not None
+
+
+def only(world: World, name: str) -> ObjectEntry:
+    (entry,) = world[name].up.objects.entries()
+    return entry
+
+
+def is_marked(world: World, name: str) -> Callable[[], bool]:
+    return lambda: only(world, name).removed_ms > 0
+
+
+@simulated
+async def test_it_is_gone_everywhere_and_its_owner_is_told() -> None:
+    world = World(1, ["m0", "n0", "m1", "n1"], labs=2)
+    async with world.running():
+        receipt, told = await put(world, "m0"), list[Trouble]()
+        node = world["m0"].up
+        node.storage.objects.own.on_change = told.append
+        assert await removed(world, receipt)
+        assert used(world) == 0
+        entry = only(world, "m0")
+        assert (entry.removed_ms > 0, entry.removed_why) == (True, WHY)
+        assert [(one.health, one.why) for one in told] == [(Health.REMOVED, WHY)]
+        (words,) = [one for one in node.status().warnings if "the key of the lab removed" in one]
+        assert WHY in words
+        for ask in (node.objects.stat(entry.cap.address), _read(world, receipt)):
+            with pytest.raises(ObjectUnknownError, match=WHY):
+                await ask
+        await node.storage.objects.renew()
+        await trio.sleep(60)
+        assert used(world) == 0
+        assert len(told) == 1
+        assert await node.objects.forget(entry.cap.address) is not None
+        assert not node.objects.entries()
+        assert not node.status().warnings
+
+
+async def _read(world: World, receipt: PutReceipt) -> bytes:
+    return b"".join([part async for part in world["m0"].up.objects.get(receipt.cap)])
+
+
+def test_each_holder_logs_it_once(caplog: pytest.LogCaptureFixture) -> None:
+    @simulated
+    async def logged() -> None:
+        world = World(2, ["m0", "n0", "m1", "n1"], labs=2)
+        async with world.running():
+            receipt = await put(world, "m0")
+            kept = sum(one.shards.used_bytes() > 0 for one in world.machines.values())
+            with caplog.at_level(logging.WARNING, "swarm.storage"):
+                assert await removed(world, receipt)
+                await trio.sleep(60)
+            lines = [one.getMessage() for one in caplog.records if WHY in one.getMessage()]
+            assert len(lines) >= kept > 1
+            assert len(lines) <= len(world.machines)
+            assert all("lab-0" in line and "member-lab-0" in line for line in lines)
+
+    logged()
+
+
+def test_a_holder_that_was_away_gives_it_up_though_the_remover_is_gone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    @simulated
+    async def away() -> None:
+        world = World(3, ["m0", "n0", "m1", "n1", "m2"], labs=2)
+        async with world.running():
+            receipt = await put(world, "m0")
+            holder = next(
+                name
+                for name, one in world.machines.items()
+                if one.peer in receipt.holders and name not in ("m0", "n0")
+            )
+            await world.kill(holder)
+            assert await removed(world, receipt)
+            await trio.sleep(10)
+            await world.power_cut("n0")
+            assert used(world) > 0
+            with caplog.at_level(logging.WARNING, "swarm.storage"):
+                await world.start(holder)
+                left = [one for name, one in world.machines.items() if name != "n0"]
+                await until(lambda: not any(one.shards.used_bytes() for one in left), 120)
+            assert WHY in caplog.text
+            await trio.sleep(90)
+            assert not any(one.shards.used_bytes() for one in left)
+
+    away()
+
+
+@simulated
+async def test_its_owner_learns_of_it_on_its_return() -> None:
+    world = World(4, ["m0", "n0", "m1", "n1", "m2"], labs=2)
+    async with world.running():
+        receipt = await put(world, "m0")
+        await world.kill("m0")
+        await trio.sleep(20)
+        assert await removed(world, receipt)
+        await trio.sleep(10)
+        await world.power_cut("n0")
+        await world.start("m0")
+        await until(is_marked(world, "m0"), 120)
+        assert only(world, "m0").removed_why == WHY
+        assert not world["m0"].up.storage.objects.own.troubles
+        await world.kill("m0")
+        await world.start("m0")
+        assert is_marked(world, "m0")()
+
+
+@simulated
+async def test_the_key_of_another_lab_removes_nothing() -> None:
+    world = World(5, ["m0", "n0", "m1", "n1"], labs=2)
+    async with world.running():
+        receipt = await put(world, "m0")
+        before = used(world)
+        assert not await removed(world, receipt, by="lab-1")
+        await trio.sleep(60)
+        assert used(world) == before
+        assert only(world, "m0").removed_ms == 0
+
+
+@simulated
+async def test_removing_it_twice_and_with_its_owner_at_once_is_one_removal() -> None:
+    world = World(6, ["m0", "n0", "m1", "n1"], labs=2)
+    async with world.running():
+        receipt = await put(world, "m0")
+        found: list[object] = []
+
+        async def by_lab(at: str) -> None:
+            try:
+                found.append(await removed(world, receipt, at=at))
+            except ObjectUnknownError:
+                found.append("unknown")
+
+        async def by_owner() -> None:
+            found.append(await world["m0"].up.objects.forget(receipt.cap.address) is not None)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(by_lab, "n0")
+            nursery.start_soon(by_lab, "m1")
+            nursery.start_soon(by_owner)
+        assert len(found) == 3
+        await trio.sleep(120)
+        assert used(world) == 0
+        assert all(one.removed_ms for one in world["m0"].up.objects.entries())
 
 
 # -- tasks

@@ -1,6 +1,7 @@
 """Objects through the API: what is listed, to whom, and what it costs."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -8,8 +9,9 @@ import pytest
 import trio
 from blake3 import blake3
 
-from storage.caps import parse_cap, text_of_cap
+from storage.caps import parse_cap, text_of_address, text_of_cap
 from storage.facade import Kind, Mark
+from storage.ids import Address
 from swarmnode.api.app import Asgi, Gatekeeper, build_app
 from swarmnode.api.asker import KEY, Asker
 from swarmnode.api.events import EventHub
@@ -18,7 +20,7 @@ from swarmnode.api.tokens import hash_of
 from swarmnode.tasks.checkpoint import StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import Outcome
-from tests.api_lab import Answered, FakeNode, call
+from tests.api_lab import BOB, Answered, FakeNode, call
 
 SCOPES = ("read", "submit", "admin")
 
@@ -227,3 +229,28 @@ async def test_bytes_that_no_object_can_have_are_the_askers_mistake(wrong: dict[
     made = (await call(app, "POST", "/api/v1/objects", b"12345")).json()
     asked = json.dumps({"cap": made["cap"], **wrong}).encode()
     assert (await call(app, "POST", "/api/v1/objects/read", asked)).status == 400
+
+
+async def test_the_labs_key_removes_for_the_owner_of_the_machine_alone() -> None:
+    node = FakeNode()
+    app = app_of(node)
+    address = text_of_address(Address(bytes(32)))
+    path = f"/api/v1/objects/{address}?as_lab=1&reason=by%20mistake"
+    assert (await call(as_person(app, "bob"), "DELETE", path)).status == 403
+    assert not node.removed_as_lab
+    told = (await call(app, "DELETE", path)).json()
+    assert (told["holders"], told["dropped"], told["waiting"]) == (2, 1, [BOB])
+    assert node.removed_as_lab == [(bytes(32), "by mistake")]
+    assert (await call(app, "DELETE", f"{path}{'!' * 200}")).status == 400
+
+
+async def test_what_the_labs_key_removed_is_listed_as_that_and_costs_nothing() -> None:
+    node = FakeNode()
+    app = app_of(node)
+    await call(app, "POST", "/api/v1/objects?name=a", b"12345")
+    (address,) = node.objects._entries
+    gone = replace(node.objects._entries[address], removed_ms=1000, removed_why="by mistake")
+    node.objects._entries[address] = gone
+    (line,) = (await call(app, "GET", "/api/v1/objects?survives=1")).json()
+    assert (line["removed_ms"], line["removed_why"], line["survives"]) == (1000, "by mistake", "")
+    assert (await call(app, "GET", "/api/v1/costs")).json() == []

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,21 @@ def test_removing_what_is_not_there_is_said_and_ends_with_5(
     assert run(["obj", "rm", cap]) == 0
     assert run(["obj", "rm", cap]) == 5
     assert "data was removed on 1970-01-01" in capfd.readouterr().err
+
+
+def test_the_labs_key_removes_by_its_own_option_and_the_list_says_so(
+    node: ServedNode, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").write_bytes(b"x")
+    assert run(["obj", "put", str(tmp_path / "data")]) == 0
+    cap = capfd.readouterr().out.split()[0]
+    assert run(["obj", "rm", cap, "--reason", "of no use"]) == 2
+    assert run(["obj", "rm", "--as-lab", "--reason", "by mistake", cap]) == 0
+    assert "1 of 2 holders gave it up; the other when it returns" in capfd.readouterr().out
+    assert [why for _, why in node.node.removed_as_lab] == ["by mistake"]
+    (address, entry), *_ = node.node.objects._entries.items()
+    gone = replace(entry, removed_ms=1000, removed_why="by mistake")
+    node.node.objects._entries[address] = gone
+    assert run(["obj", "ls"]) == 0
+    words = "removed by the lab's key, 1970-01-01 00:00:01 UTC: by mistake"
+    assert words in capfd.readouterr().out
