@@ -233,7 +233,7 @@ class Node:
         finder = Finder(shelf, names.of, vault.unseal, siblings, others.life, me)
         return RecoveryService(
             vault,
-            LineOfList(shelf, me, siblings.said),
+            LineOfList(shelf, me, siblings.seen),
             *rest,
             finder=finder,
             retrieval=Retrieval(vault, shelf, *things, finder, persons, wall_ms=edges.wall_ms),

@@ -72,9 +72,10 @@ class Finder:
         Who is named as such a machine and does not prove it is passed over: that may be anybody.
         """
         listed = {one.writer for one in copies.pointers}
-        peers = dict.fromkeys((*self._siblings.said(), *copies.siblings))
+        seen = (*self._siblings.seen(), *copies.siblings)  # first: nobody can make these up
+        peers = dict.fromkeys((*seen, *self._siblings.told()))
         found = []
-        for peer in list(peers)[: 2 * MACHINES_PER_PERSON_MAX]:
+        for peer in list(peers)[: 4 * MACHINES_PER_PERSON_MAX]:
             if peer in listed or peer == self._me:
                 continue
             known = await self._names_of(peer).read(OWN_NAME)

@@ -20,15 +20,16 @@ class Siblings:
     proofs: Proofs | None
     """None where there are no certificates."""
 
-    def said(self) -> list[PeerId]:
-        """Machines that are said to be the owner's; what the register has of that proves nothing:
-        any member may tell of a use of an invite that there never was.
-        """
+    def seen(self) -> list[PeerId]:
+        """Machines that showed certificates of the owner's since this node started."""
         found = [one.peer for one in self.members.view().members if one.member == self.owner]
         everybody = self.register.book.everybody().items()
         found += [peer for peer, who in everybody if who.member == self.owner]
-        found += self.register.register.uses.machines_of(self.owner)
         return [peer for peer in dict.fromkeys(found) if peer != self.me]
+
+    def told(self) -> list[PeerId]:
+        """Machines that the register tells of; any member may tell of what never was."""
+        return self.register.register.uses.machines_of(self.owner)
 
     def is_proved(self, peer: PeerId, token: bytes) -> bool:
         """Whether a token shows a machine to be the owner's, whose membership has not ended."""
