@@ -99,7 +99,7 @@ class ProcessExecutor(work_files.WorkFiles):
         """Of jobs that are still to be started, as their shims will read them."""
         self._life = life.Life(self._folder)
         self._disks = JobDisks(templates_in(self._folder))
-        self._shims = Shims()
+        self._shims = Shims(self._folder)
         self._given = GivenRoom(self._folder, config.given_bytes_max)
         self._starting = trio.Lock()
 

@@ -27,7 +27,10 @@ _ABOVE: Final = 64
 class Shims:
     """Those of one executor."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        """`folder`, of their executor, is the last word of their command lines: a list of processes
+        tells whose each is, and who ends a node's tasks with it finds them."""
+        self._folder = folder
         self._lock = threading.Lock()
         self._waiting: tuple[int, socket.socket] | None = None
         self._is_open = True
@@ -41,13 +44,13 @@ class Shims:
                 return _begin(waiting, folder, fds)
             except OSError:  # somebody ended it while it waited
                 os.waitpid(waiting[0], os.WNOHANG)
-        return _begin(_spawned(), folder, fds)
+        return _begin(_spawned(self._folder), folder, fds)
 
     def stock(self) -> None:
         """Have one that waits. Raises OSError."""
         with self._lock:
             if self._is_open and self._waiting is None:
-                self._waiting = _spawned()
+                self._waiting = _spawned(self._folder)
 
     def let_go(self) -> None:
         """None waits any more."""
@@ -65,14 +68,14 @@ def _begin(shim: tuple[int, socket.socket], folder: Path, fds: Sequence[int]) ->
     return pid
 
 
-def _spawned() -> tuple[int, socket.socket]:
+def _spawned(folder: Path) -> tuple[int, socket.socket]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         door = fcntl.fcntl(theirs, fcntl.F_DUPFD_CLOEXEC, _ABOVE)
     try:
         pid = os.posix_spawn(
             sys.executable,
-            [sys.executable, "-I", "-S", "-c", _SHIM, bubblewrap.ROOT],
+            [sys.executable, "-I", "-S", "-c", _SHIM, bubblewrap.ROOT, str(folder / "jobs")],
             {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, door, 0),

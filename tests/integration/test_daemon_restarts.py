@@ -70,10 +70,11 @@ def processes_of(jobs: Path) -> list[int]:
         try:
             text = Path("/proc", name, "cmdline").read_bytes()
             stat = Path("/proc", name, "stat").read_text()
+            is_shim = mark in text and not os.readlink(f"/proc/{name}/fd/0").startswith("socket:")
         except OSError:
             continue  # it has just ended
         parents[int(name)] = int(stat.rpartition(")")[2].split()[1])
-        if mark in text:
+        if is_shim:  # one that has a job, and does not wait for one at its socket
             shims.append(int(name))
     found = set(shims)
     while below := {pid for pid, parent in parents.items() if parent in found} - found:

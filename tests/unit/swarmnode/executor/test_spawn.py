@@ -8,14 +8,15 @@ from pathlib import Path
 
 import trio
 
-from tests.job_lab import SH, needs_bwrap, run_job, running_executor, spec
+from tests.job_lab import SH, needs_bwrap, processes_with, run_job, running_executor, spec
 
 pytestmark = needs_bwrap
 ROOT = Path(__file__).resolve().parents[4]
 NODE = """
 import sys, time
+from pathlib import Path
 from swarmnode.executor.spawn import Shims
-shims = Shims()
+shims = Shims(Path("x"))
 shims.stock()
 print(shims._waiting[0], flush=True)
 time.sleep(600)
@@ -53,6 +54,13 @@ async def test_the_next_job_is_given_to_the_shim_that_waits(tmp_path: Path) -> N
     assert state is not None
     assert state.shim == shim != another
     assert is_gone(another)
+
+
+async def test_a_list_of_processes_tells_whose_shim_each_is(tmp_path: Path) -> None:
+    async with running_executor(tmp_path / "x") as executor:
+        await run_job(executor, spec("t.1", SH, "-c", "true"))
+        shim = await waiting(executor)
+        assert shim in processes_with(str(tmp_path / "x"))
 
 
 async def test_a_waiting_shim_that_was_ended_is_not_missed(tmp_path: Path) -> None:
