@@ -14,7 +14,8 @@ from swarmnode.market.explain import TaskView
 from swarmnode.tasks.checkpoint import Checkpoint, OlderStep, StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
-from swarmnode.tasks.records import Outcome
+from swarmnode.tasks.records import Outcome, TaskRecord
+from swarmnode.tasks.spec import TaskSpec
 from swarmnode.tree.format import Entry, Kind, write_index
 from tests.api_lab import BOB, FakeMarket, ServedNode, served_node
 
@@ -238,3 +239,19 @@ def test_rm_frees_what_the_task_left(node: ServedNode, capfd: pytest.CaptureFixt
     leaves(node, TaskState.FAILED, (stored(node, "model", b"x"),))
     assert rows(["task", "rm", "digits"], capfd) == [{"task": "t1", "objects": 3}]
     assert not node.node.objects.entries()
+
+
+def test_a_task_of_another_machine_is_cancelled_by_its_id_by_its_owner_or_the_lab(
+    node: ServedNode, capfd: pytest.CaptureFixture[str]
+) -> None:
+    task = TaskId("a234567a234567aa")
+    record = TaskRecord(task, TaskSpec(("sleep", "9")), 1000, state=TaskState.RUNNING, owner=BOB)
+    for words in (["--as-lab", "--reason", "by mistake"], [], []):
+        node.node.market.others.setdefault(task, TaskView(record))
+        assert run(["task", "cancel", *words, task]) == 0
+        assert "cancelled" in capfd.readouterr().out
+    assert node.node.cancelled_as_lab == [(task, "by mistake")]
+    assert run(["task", "cancel", "--as-lab", "train"]) == 2
+    assert "its whole id" in capfd.readouterr().err
+    assert run(["task", "cancel", "--reason", "by mistake", task]) == 2
+    assert run(["task", "cancel", "b234567a234567aa"]) == 5
