@@ -19,7 +19,7 @@ from swarmnode.memory.service import MemoryService
 from swarmnode.tasks.checkpoint import Checkpoint, WatchSpec
 from swarmnode.tasks.ids import TaskId
 from testnet.sim.memory_objects import MemoryNames, MemoryObjects, Pool
-from tests.job_lab import PYTHON, needs_bwrap, needs_python, spec
+from tests.job_lab import MIB, PYTHON, needs_bwrap, needs_python, spec
 from tests.task_keys import STATE_KEY, grant_for
 
 TASK = TaskId("a" * 16)
@@ -89,7 +89,10 @@ class Site:
                     watch = replace(watch, folder=folder, last=restore, is_restored=bool(restore))
                 ears = (self.on_checkpoint, self.on_trouble)
                 await nursery.start(self.memory.watch, job, watch, *ears)
-                await self.executor.start(spec(job, PYTHON, "program.py", *arguments))
+                what = spec(
+                    job, PYTHON, "program.py", *arguments, disk_bytes=64 * MIB
+                )  # 10,000 files
+                await self.executor.start(what)
                 try:
                     yield job
                 finally:

@@ -14,6 +14,7 @@ from swarmnode.executor.process import ProcessExecutor
 from swarmnode.executor.work_use import IMAGE
 from swarmnode.tree.format import MAGIC, Entry, Kind, TreeHead, TreePage, write_index
 from tests.job_lab import MIB, PYTHON, SH, needs_bwrap, needs_python, running_executor, spec
+from tests.small_disk import small_disk
 
 pytestmark = needs_bwrap
 JOB = JobId("t.1")
@@ -216,6 +217,16 @@ async def test_inputs_of_all_tasks_together_are_bounded(tmp_path: Path) -> None:
         assert await executor.list_files(JobId("b.1"), "**") == ()
         await executor.forget(JobId("a.1"))
         await put_large(executor, JobId("b.1"), 2)
+
+
+async def test_inputs_leave_the_machines_disk_some_room(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "small", 48) as disk:
+        async with running_executor(disk / "x") as executor:
+            await executor.prepare(JOB)
+            with pytest.raises(ExecutorUnavailableError, match="no room"):
+                await put_large(executor, JOB, 47)
+            assert await names(executor) == []
+            await put_large(executor, JOB, 16)
 
 
 async def test_what_the_next_node_finds_given_counts_there_too(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tests.job_lab import (
     running_executor,
     spec,
 )
+from tests.small_disk import small_disk
 
 pytestmark = needs_bwrap
 JOB = JobId("t.1")
@@ -104,6 +105,19 @@ async def test_not_a_byte_of_a_log_goes_past_its_bound(tmp_path: Path, sandbox: 
         sizes = [(job / name).stat().st_size for name in ("stdout", "stderr")]
     assert ended.reason == "log"
     assert sizes == [2 * MIB, 1_000_000]
+
+
+async def test_a_log_that_the_machines_disk_cannot_take_ends_the_task_and_not_the_node(
+    tmp_path: Path,
+) -> None:
+    with small_disk(tmp_path / "small", 48) as disk:
+        async with running_executor(disk / "x") as executor:
+            what = spec(JOB, SH, "-c", "cat /dev/zero", disk_bytes=MIB)
+            ended, _, _ = await run_job(executor, what)
+            await executor.forget(JOB)
+            again, out, err = await run_job(executor, spec("t.2", SH, "-c", "echo fine"))
+    assert ended.reason == "lost"
+    assert (again.code, out) == (0, "fine\n"), err
 
 
 async def test_a_task_whose_shim_is_killed_does_not_wait_for_a_reader(
