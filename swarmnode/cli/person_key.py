@@ -22,7 +22,7 @@ def offer(client: Client, home: Home, *, is_again: bool = False) -> None:
     A key that is missing or wrong is told and hinders nothing: only sealed capabilities stay shut.
     """
     me = client.get("/api/v1/me")
-    if not me["person"] or me.get("key") not in ("none", "locked"):
+    if not me.get("person") or me.get("key") not in ("none", "locked"):
         return
     from p2p.errors import IdentityError
 

@@ -76,10 +76,20 @@ def submit(
         if dry_run:
             return _show_dry_run(client, client.call("POST", "/api/v1/tasks?dry_run=1", spec), fmt)
         if detach:
-            _print_made(client.call("POST", "/api/v1/tasks?detach=1", spec), fmt)
+            _print_made(_posted(client, "?detach=1", spec), fmt)
             return exits.OK
-        made: str = client.call("POST", "/api/v1/tasks", spec)["task"]
+        made: str = _posted(client, "", spec)["task"]
         return _stay_with(client, made, fmt, cancel_on_interrupt)
+
+
+def _posted(client: Client, query: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """What the node answers to a task; whoever does not wait for it is told where to look."""
+    try:
+        made: dict[str, Any] = client.call("POST", f"/api/v1/tasks{query}", spec)
+    except KeyboardInterrupt:
+        task_follow.say("whether the task was taken on is not known: see swarmnode task ls")
+        raise
+    return made
 
 
 def _print_made(made: dict[str, Any], fmt: str) -> None:

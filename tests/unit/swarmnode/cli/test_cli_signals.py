@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -75,3 +76,25 @@ def test_a_job_in_the_background_goes_on_ignoring_ctrl_c(tmp_path: Path) -> None
     script = f"{ignoring}; from swarmnode.early import leave_on_interrupt; leave_on_interrupt()"
     check = "assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN"
     subprocess.run([sys.executable, "-c", f"{script}; {check}"], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("options", [[], ["--detach"]])
+def test_ctrl_c_before_the_node_has_answered_a_task_says_where_to_look(
+    options: list[str], tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(str(tmp_path / "api.sock"))
+        door.listen()
+        environ = os.environ | {"SWARM_API": str(tmp_path / "api.sock")}
+        words = [*ENTRY, "task", "submit", *options, "--", "x"]
+        with subprocess.Popen(
+            [sys.executable, *words], cwd=ROOT, env=environ, stderr=subprocess.PIPE, text=True
+        ) as child:
+            while not (asked := door.accept()[0]).recv(65536).startswith(b"POST /api/v1/tasks"):
+                asked.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{"person": ""}')
+                asked.close()
+            with asked:
+                child.send_signal(signal.SIGINT)
+                _, said = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert said.splitlines()[0].endswith("see swarmnode task ls")
