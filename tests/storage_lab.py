@@ -1,7 +1,7 @@
 """Several whole storage services on one network in memory, with a membership the test decides."""
 
 import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -11,6 +11,7 @@ from p2p.gossip.items import Item
 from p2p.host.memory_host import MemoryHost, memory_address
 from p2p.host.memory_network import LinkModel, MemoryNetwork
 from p2p.host.rpc import Rpc
+from p2p.identity.caller import Caller
 from p2p.ids import LabId, MemberId, NetworkId, PeerId
 from p2p.membership.view import Liveness
 from p2p.workers import InlineWorkers
@@ -18,7 +19,7 @@ from storage.config import StorageConfig
 from storage.engine.memory_tables import MemoryTables
 from storage.service import StorageService
 from storage.shards.memory_store import MemoryShardStore
-from testnet.sim.callers import LAB, machine_of
+from testnet.sim.callers import LAB, KnownMachines, machine_of
 from testnet.sim.clock import VirtualWall
 from testnet.sim.signer import KeyedHashSigner
 from tests.names_lab import OwnView, Truth
@@ -87,6 +88,23 @@ class Keeper:
     """Whoever uses its service: cancelled when that ends."""
 
 
+@dataclass(frozen=True, slots=True)
+class Certificates(Mapping[PeerId, Caller]):
+    """Whose machine each is, of all that ever were in the lab."""
+
+    keepers: Mapping[str, Keeper]
+
+    def __getitem__(self, peer: PeerId) -> Caller:
+        keeper = self.keepers[peer]
+        return machine_of(peer, keeper.lab, keeper.member)
+
+    def __iter__(self) -> Iterator[PeerId]:
+        return map(PeerId, self.keepers)
+
+    def __len__(self) -> int:
+        return len(self.keepers)
+
+
 @dataclass(slots=True)
 class StorageLab:
     """A few machines that keep objects for each other."""
@@ -140,6 +158,7 @@ class StorageLab:
             wall_ms=keeper.wall,
             workers=InlineWorkers(),
             rng=dice,
+            proofs=KnownMachines(keeper.peer, Certificates(self.keepers)),
         )
         with trio.CancelScope() as keeper.scope:
             async with trio.open_nursery() as nursery:

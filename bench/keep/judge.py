@@ -58,7 +58,10 @@ class Judge:
                 return
             raise
         if stat["shards_live"] >= stat["k"]:
-            self.returned.append(f"{put.address} put at m{put.owner}: {stat['shards_live']} shards")
+            names = {one.node.peer: f"m{one.number}" for one in self.machines}
+            holders = (names.get(x["holder"], "?") for x in stat["shards"] if x["alive"])
+            at = ", ".join(holders)
+            self.returned.append(f"{put.address} put at m{put.owner}, {stat['k']} of it at {at}")
 
     def _must_have_ended(self, job: Job) -> None:
         client = self.owner_of[job.owner].node.client
@@ -73,8 +76,9 @@ class Judge:
         if seen["state"] == "failed" and job.is_once:
             self.once_failed += 1  # it says so, and did not run twice
         elif seen["state"] != "done" or job.says.encode() not in said:
-            why = f"{seen['state']} {seen.get('reason', '')} {said[-40:]!r}"
-            self.tasks_lost.append(f"{job.task} of m{job.owner}: {why}")
+            tried = client.get(f"/api/v1/tasks/{job.task}/explain")["history"]
+            lines = [str(x) for x in (seen["state"], seen.get("detail", ""), *tried, said[-40:])]
+            self.tasks_lost.append(f"{job.task} of m{job.owner}: " + "\n  ".join(lines))
 
 
 def tell(figures: Mapping[str, object], details: Mapping[str, Sequence[str]]) -> None:

@@ -2,8 +2,9 @@
 
     dropping   lease -> DropRow
 
-A holder that is away, frozen or full keeps its part; it is asked again when it is back. Until then
-the holders that did hear keep our tombstone, so that nobody who asks them makes more copies.
+A holder that is away, frozen or full keeps its part; it is asked again when it is back. Whoever
+gives its part up keeps our tombstone, and so do we: a machine that once had a part, which others
+took over while it was away, is on nobody's list, and asks them before it makes more copies.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from storage.ids import Address, LeaseId
 from storage.limits import DROPS_AT_ONCE
 from storage.objects.keyring import PUTS, Keyring, KeyRow
 from storage.objects.parts import Parts
+from storage.transfer.tombstones import whose
 
 TABLE: Final = "dropping"
 
@@ -89,15 +91,18 @@ class Dropping:
         `note` is written along with it.
         Raises StoreFullError when the disk has no room for that, not even the room set aside.
         """
-        kept_ms = int((self._parts.config.lease_s + self._parts.config.trash_s) * 1000)
-        until_ms = max(row.until_ms, self._parts.wall_ms()) + kept_ms
+        parts = self._parts
+        kept_ms = int((parts.config.lease_s + parts.config.trash_s) * 1000)
+        until_ms = max(row.until_ms, parts.wall_ms()) + kept_ms
         drop = DropRow(address, until_ms, tuple(holders), tuple(holders))
+        stone = parts.tombstones.seal(row.lease, address)
 
         def apply(view: WriteView) -> bool:
             taken = [book.take_out(view, address) for book in books]
             if not any(taken):
                 return False
             view.put(TABLE, row.lease, encode(drop))
+            parts.tombstones.write(view, row.lease, whose(parts.owner, parts.lab), stone, until_ms)
             note(view)
             return True
 
@@ -175,11 +180,12 @@ class Dropping:
         """Who has given it up now; noted durably."""
         done: list[PeerId] = []
         alive = [peer for peer in drop.waiting if self._parts.pool.is_alive(peer)]
+        stone = self._stone(lease, drop)
 
         async def ask(peer: PeerId) -> None:
             async with self._limiter:
                 try:
-                    await self._parts.transfer.drop_lease(peer, lease, drop.stone, drop.order)
+                    await self._parts.transfer.drop_lease(peer, lease, stone, drop.order)
                 except HolderFailedError as error:
                     if error.code != "not-yours":
                         return  # asked again
@@ -190,12 +196,20 @@ class Dropping:
                 for peer in alive:
                     nursery.start_soon(ask, peer)
         if done:
-            await self.note(lease, done=done, told=() if drop.stone is None else done)
+            await self.note(lease, done=done, told=() if stone is None else done)
         return done
 
+    def _stone(self, lease: LeaseId, drop: DropRow) -> Signed | None:
+        """None of a put that was cut off: it has no address, and nobody else mends it."""
+        if drop.stone is not None or drop.address == NO_ADDRESS:
+            return drop.stone
+        return self._parts.tombstones.seal(lease, drop.address)
+
     async def _leave_stones(self, lease: LeaseId, drop: DropRow) -> None:
-        """Those who have heard tell those who come back while we are away."""
-        stone = drop.stone or self._parts.tombstones.seal(lease, drop.address)
+        """Those who have heard, before they were told with a tombstone, keep ours too."""
+        stone = self._stone(lease, drop)
+        if stone is None:
+            return
         told: list[PeerId] = []
         for peer in drop.holders:
             if peer in (*drop.waiting, *drop.has_stone) or not self._parts.pool.is_alive(peer):

@@ -152,8 +152,7 @@ class Tombstones:
         self, sealed: Signed, lease: LeaseId, owner: MemberId, lab: LabId
     ) -> Tombstone | None:
         """What it says, if whoever signed it may give up what that owner keeps under the lease."""
-        row = LeaseRow(owner, lab, PeerId(""), 0, 0, is_hold=False)
-        return self.open(sealed) if self.binds(sealed, lease, row) else None
+        return self.open(sealed) if self.binds(sealed, lease, whose(owner, lab)) else None
 
     def of(self, leases: Sequence[LeaseId]) -> list[Signed]:
         """What is kept of these."""
@@ -197,6 +196,11 @@ class Tombstones:
         while rows := self._tables.scan(TABLE, after=after, limit=LEASE_ROWS_PER_SCAN):
             after = rows[-1][0]
             yield from ((key, _read(value)) for key, value in rows)
+
+
+def whose(owner: MemberId, lab: LabId) -> LeaseRow:
+    """A lease of theirs of which nothing is kept here."""
+    return LeaseRow(owner, lab, PeerId(""), 0, 0, is_hold=False)
 
 
 def _read(data: bytes) -> TombRow:

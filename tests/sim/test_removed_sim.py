@@ -106,6 +106,32 @@ async def test_a_holder_that_was_cut_off_makes_no_new_copies_of_it() -> None:
 
 
 @simulated
+@pytest.mark.parametrize("is_owner_there", [True, False])
+async def test_a_machine_whose_part_others_took_over_gives_it_up_when_it_returns(
+    is_owner_there: bool,
+) -> None:
+    async with storage_lab(3, config=CONFIG) as lab:
+        receipt = await put(lab["p0"])
+        lab.kill("p1")
+        await join(lab, "p3")
+        await until(lambda: "p3" in newest_record(lab, receipt).peers(), 60)
+        lab.kill("p3")
+        await lab.start("p1")
+        await until(lambda: "p3" not in newest_record(lab, receipt).peers(), 60)
+        await trio.sleep(60)
+        gone = await lab["p0"].objects.forget(receipt.cap.address)
+        assert gone is not None
+        assert gone.waiting == ()
+        assert used(lab) > 0
+        if not is_owner_there:
+            lab.kill("p0")
+        await lab.start("p3")
+        await until(lambda: used(lab) == 0, 60)
+        await trio.sleep(300)
+        assert used(lab) == 0
+
+
+@simulated
 async def test_a_frozen_holder_costs_the_removal_a_moment_only() -> None:
     async with storage_lab(3, config=SLOW) as lab:
         receipt = await put(lab["p0"])
