@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from p2p.wire.codec import Record, encode
-from storage.engine.port import Tables
+from storage.engine.port import Tables, WriteView
 from storage.engine.stored import stored
 from swarmnode.errors import PersonRefusedError, PersonUnknownError
 from swarmnode.limits import PEOPLE_MAX
@@ -59,9 +59,24 @@ class People:
         row = self._find(name)
         return b"" if row is None else row.salt
 
-    async def set_key(self, name: str, key: bytes, salt: bytes) -> None:
-        """Note the public half of a person's key. Raises PersonUnknownError, StoreFullError."""
-        await self._put(msgspec.structs.replace(self._named(name), key=key, salt=salt))
+    async def set_key(self, name: str, key: bytes, salt: bytes, *, instead_of: bytes) -> bool:
+        """Note the public half of a person's key; False when theirs is another than that by now.
+
+        Two first commands at once would else each seal with a key, and one of them is lost.
+        Raises PersonUnknownError, StoreFullError.
+        """
+        self._named(name)
+
+        def apply(view: WriteView) -> bool:
+            data = view.get(TABLE, name.encode())
+            row = None if data is None else stored(PersonRow, data, "state.lmdb")
+            if row is None or row.key != instead_of:
+                return False
+            noted = msgspec.structs.replace(row, key=key, salt=salt)
+            view.put(TABLE, name.encode(), encode(noted))
+            return True
+
+        return await self._tables.transact(apply)
 
     def _find(self, name: str) -> PersonRow | None:
         data = self._tables.get(TABLE, name.encode()) if name else None

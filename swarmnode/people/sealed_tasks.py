@@ -28,8 +28,12 @@ OnText = Callable[[str], str]
 
 
 def at_rest(seals: Seals, record: TaskRecord) -> TaskRecord:
-    """The record as it is to be written."""
-    person = record.person
+    """The record as it is to be written.
+
+    A task of another machine goes back to that one, whose people have keys of their own, and
+    perhaps the same names as ours.
+    """
+    person = "" if record.owner else record.person
     if not person or record.state not in TASK_ENDS or not seals.has_key(person):
         return record
 

@@ -28,7 +28,9 @@ class Unlocking:
                 "kept, listed and removed, but its capabilities are lost"
             )
         if known != public:
-            await self._people.set_key(person, public, salt)
+            await self._people.set_key(person, public, salt, instead_of=known)
+            if self._people.key_of(person) != public:
+                raise PersonKeyError("another command of yours brought its key first: try again")
         self._seals.unlock(person, secret)
         await self._keyring.seal_all(person)
         await seal_ended(self._seals, self._tables, person)

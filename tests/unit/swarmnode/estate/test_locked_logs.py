@@ -36,7 +36,7 @@ async def test_they_are_opened_with_their_person_s_key_and_a_locked_person_is_to
     people = People(tables, lambda: 0)
     seals = Seals(people, os.urandom)
     await people.add("ben", 1001)
-    await people.set_key("ben", public_of(SECRET), b"")
+    await people.set_key("ben", public_of(SECRET), b"", instead_of=b"")
     address, key = receipt.cap.address, receipt.cap.key
     sealed = ReadCap(address, seals.seal_key("ben", address, key))
     objects._entries[address] = replace(objects._entries[address], cap=sealed)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 import pytest
+import trio
 
 from p2p.ids import PeerId
 from p2p.wire.codec import encode
@@ -213,6 +214,44 @@ async def test_a_task_that_has_ended_rests_with_sealed_capabilities_and_secrets(
     lab.seals.lock("ben")
     with pytest.raises(PersonLockedError):
         spec_in_clear(lab.seals, made)
+
+
+@simulated
+async def test_a_task_that_is_kept_for_another_machine_is_not_sealed_for_a_namesake_of_ours() -> (
+    None
+):
+    lab = Lab()
+    await lab.people.add("ben", 1001)
+    await lab.unlocking.unlock("ben", BEN, SALT)
+    theirs = msgspec.structs.replace(ended(), owner=PeerId("bob"))
+    assert at_rest(lab.seals, theirs) == theirs
+    await lab.tables.transact(lambda view: view.put(TASKS, task_key(TaskId("t1")), encode(theirs)))
+    await lab.unlocking.unlock("ben", BEN, SALT)
+    assert lab.task() == theirs
+
+
+@simulated
+async def test_of_two_first_commands_at_once_one_key_counts_and_it_opens_everything() -> None:
+    lab = Lab()
+    lab.tables = MemoryTables(commit_s=0.01)
+    lab.start()
+    await lab.people.add("ben", 1001)
+    await lab.keyring.add(ADDRESS, row_of("ben"))
+    refused: list[PersonKeyError] = []
+
+    async def bring(secret: bytes, salt: bytes, after_s: float) -> None:
+        await trio.sleep(after_s)
+        try:
+            await lab.unlocking.unlock("ben", secret, salt)
+        except PersonKeyError as error:
+            refused.append(error)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bring, BEN, SALT, 0.0)
+        nursery.start_soon(bring, OTHER, bytes([1] * 16), 0.005)
+    assert len(refused) == 1
+    assert lab.people.salt_of("ben") == SALT
+    assert lab.seals.open_cap("ben", lab.keyring.entries()[0].cap) == CAP
 
 
 @simulated
