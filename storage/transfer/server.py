@@ -248,7 +248,8 @@ class ShardServer:
                 if given is not None and self._tombstones.names(request.tombstone, key):
                     stone = request.tombstone if self._binds(caller, row, request) else None
                     freed += await self._leases.drop_one(key, given=given, tombstone=stone)
-                    self._tombstones.note(stone or request.order, row, caller.peer)
+                    order = request.order if self._is_ordered(row, request) else None
+                    self._tombstones.note(stone or order, row, caller.peer)
                     done = True
             if not any(row.owner == caller.member for _, row in rows):
                 self._leases.refuse(lease, caller)  # their own, if it comes late

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from p2p.errors import RefusalError
 from p2p.identity.caller import Caller
@@ -19,6 +20,7 @@ from storage.manifest import Manifest, SegmentRef, address_of
 from storage.merkle import root_of
 from storage.transfer import shares
 from storage.transfer.server import ShardServer
+from storage.transfer.tombstones import DOMAIN as TOMBSTONE
 from testnet.sim.callers import LAB, machine_of
 from testnet.sim.clock import START_MS
 from testnet.sim.seeded import simulated
@@ -72,6 +74,20 @@ async def test_nobody_else_gives_up_a_lease(caller: Caller) -> None:
         with pytest.raises(RefusalError, match="not-yours"):
             await drop(lab, caller)
         assert await drop(lab, OWNERS_OTHER_MACHINE) >= len(DATA)
+
+
+@pytest.mark.parametrize("domain", [m.DROP_DOMAIN, TOMBSTONE])
+@simulated
+async def test_an_order_that_only_names_the_lab_is_never_told_of_as_the_labs(
+    domain: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    true = order(key(LAB), until_ms=FAR_MS)
+    forged = replace(true, domain=domain, signature=bytes(len(true.signature)))
+    async with storage_lab(1) as lab:
+        await put(lab, OWNERS_MACHINE, terms())
+        with caplog.at_level(logging.WARNING, "swarm.storage"):
+            assert await drop(lab, OWNERS_MACHINE, forged) >= len(DATA)
+    assert not caplog.records
 
 
 @simulated
