@@ -82,7 +82,7 @@ async def as_the_owners_and_given_up(lab: StorageLab) -> None:
 
 async def with_a_tombstone(lab: StorageLab) -> None:
     await as_her_own(lab)
-    stone = Tombstone(LEASE, TRUE)
+    stone = Tombstone(LEASE, manifest_of(7, MALLORY.member)[0])
     sealed = seal(key(MALLORY.peer), NETWORK, DOMAIN, stone, sequence=0, expires_ms=0)
     await server(lab).answer(MALLORY, m.DropLease(LEASE, tombstone=sealed), b"")
     assert lab["p0"].tombstones.of([LEASE]) == [sealed]
