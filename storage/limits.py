@@ -57,10 +57,14 @@ TOMBSTONES_PER_ANSWER_MAX: Final = 24
 """Tombstones in one answer: with the signer's certificates each may have 2 KiB of its frame."""
 
 TOMBSTONES_MAX: Final = 100_000
-"""Tombstones kept: 30 MB at most. Without one a removed object may be kept until its lease ends."""
+"""Tombstones kept: 30 MB, or 100 with their signers' certificates. Without one a removed object may
+be kept until its lease ends."""
 
 TOMBSTONES_PER_MEMBER_MAX: Final = TOMBSTONES_MAX // 4
 """Of these, such as give up what is one person's: nobody's fill the table for all others."""
+
+TOMBSTONES_CLEARED_PART: Final = 16
+"""Of a person's this part gives way to newer ones at once: to look at all of them takes a while."""
 
 DROPS_AT_ONCE: Final = 8
 """Leases given up at a time at machines that were away: they have just come back."""

@@ -20,7 +20,7 @@ from p2p.wire.envelope import Signed
 from storage.engine.port import Tables, WriteView
 from storage.engine.stored import stored
 from storage.errors import HolderFailedError, StoreFullError
-from storage.facade import Forgotten
+from storage.facade import Forgotten, Kind
 from storage.ids import Address, LeaseId
 from storage.limits import DROPS_AT_ONCE
 from storage.objects.keyring import PUTS, Keyring, KeyRow
@@ -61,6 +61,9 @@ class DropRow(Record, frozen=True):
     """The tombstone that all get at once, where another machine put it: that has to learn of it."""
     order: Signed | None = None
     """Of the lab's key, where it is not our owner's."""
+    is_replaced: bool = False
+    """A newer one has taken its place, as of copies of the keyring, some thousand a day: it leaves
+    no tombstone, so that those of what a person removed stay."""
 
 
 class Dropping:
@@ -94,15 +97,17 @@ class Dropping:
         parts = self._parts
         kept_ms = int((parts.config.lease_s + parts.config.trash_s) * 1000)
         until_ms = max(row.until_ms, parts.wall_ms()) + kept_ms
-        drop = DropRow(address, until_ms, tuple(holders), tuple(holders))
-        stone = parts.tombstones.seal(row.lease, address)
+        peers, is_replaced = tuple(holders), row.kind == Kind.KEYRING
+        drop = DropRow(address, until_ms, peers, peers, is_replaced=is_replaced)
+        stone, ours = self._stone(row.lease, drop), whose(parts.owner, parts.lab)
 
         def apply(view: WriteView) -> bool:
             taken = [book.take_out(view, address) for book in books]
             if not any(taken):
                 return False
             view.put(TABLE, row.lease, encode(drop))
-            parts.tombstones.write(view, row.lease, whose(parts.owner, parts.lab), stone, until_ms)
+            if stone is not None:
+                parts.tombstones.write(view, row.lease, ours, stone, until_ms)
             note(view)
             return True
 
@@ -201,7 +206,7 @@ class Dropping:
 
     def _stone(self, lease: LeaseId, drop: DropRow) -> Signed | None:
         """None of a put that was cut off: it has no address, and nobody else mends it."""
-        if drop.stone is not None or drop.address == NO_ADDRESS:
+        if drop.stone is not None or drop.address == NO_ADDRESS or drop.is_replaced:
             return drop.stone
         return self._parts.tombstones.seal(lease, drop.address)
 

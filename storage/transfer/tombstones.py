@@ -25,6 +25,7 @@ from storage.ids import Address, LeaseId, LeaseKey
 from storage.limits import (
     LEASE_ROWS_PER_SCAN,
     REMOVAL_REASON_CHARS_MAX,
+    TOMBSTONES_CLEARED_PART,
     TOMBSTONES_MAX,
     TOMBSTONES_PER_MEMBER_MAX,
 )
@@ -167,40 +168,56 @@ class Tombstones:
     def write(
         self, view: WriteView, lease: LeaseId, row: LeaseRow, sealed: Signed, until_ms: int
     ) -> None:
-        """Keep one if there is room, inside somebody's transaction; the first of a lease stays."""
-        is_full = self._count >= TOMBSTONES_MAX
-        if is_full or self._by_owner[row.owner] >= TOMBSTONES_PER_MEMBER_MAX:
+        """Keep one, inside somebody's transaction; the first of a lease stays.
+
+        Where there is no room those that end first give way: what was removed long ago is known to
+        more machines, and its leases are sooner over.
+        """
+        if self.has(view, lease, row.owner, row.lab):
             return
-        if not self.has(view, lease, row.owner, row.lab):
-            stone = TombRow(sealed, until_ms, row.owner)
-            view.put(TABLE, key_of(lease, row.owner, row.lab), encode(stone))
-            self._count += 1
-            self._by_owner[row.owner] += 1
+        if self._by_owner[row.owner] >= TOMBSTONES_PER_MEMBER_MAX:
+            self._clear(view, row.owner)
+        elif self._count >= TOMBSTONES_MAX:
+            self._clear(view, self._by_owner.most_common(1)[0][0])
+        view.put(
+            TABLE, key_of(lease, row.owner, row.lab), encode(TombRow(sealed, until_ms, row.owner))
+        )
+        self._count += 1
+        self._by_owner[row.owner] += 1
+
+    def _clear(self, view: WriteView, owner: MemberId) -> None:
+        theirs = sorted((row.until_ms, key) for key, row in _all(view) if row.owner == owner)
+        # Many at a time, as all have to be looked at for it.
+        for _, key in theirs[: max(1, TOMBSTONES_PER_MEMBER_MAX // TOMBSTONES_CLEARED_PART)]:
+            view.delete(TABLE, key)
+            self._count -= 1
+            self._by_owner[owner] -= 1
 
     def count(self) -> None:
         """Learn how many are kept; before the first is taken."""
         self._count, self._by_owner = 0, Counter()
-        for _, row in self._all():
+        for _, row in _all(self._tables):
             self._count += 1
             self._by_owner[row.owner] += 1
 
     async def sweep(self, now_ms: int) -> None:
         """Forget those whose leases have ended. Raises StoreFullError."""
-        over = [key for key, row in self._all() if row.until_ms <= now_ms]
+        over = [key for key, row in _all(self._tables) if row.until_ms <= now_ms]
         for at in range(0, len(over), LEASE_ROWS_PER_SCAN):
             await self._tables.free(_forget(over[at : at + LEASE_ROWS_PER_SCAN]))
         self.count()
-
-    def _all(self) -> Iterator[tuple[bytes, TombRow]]:
-        after: bytes | None = None
-        while rows := self._tables.scan(TABLE, after=after, limit=LEASE_ROWS_PER_SCAN):
-            after = rows[-1][0]
-            yield from ((key, _read(value)) for key, value in rows)
 
 
 def whose(owner: MemberId, lab: LabId) -> LeaseRow:
     """A lease of theirs of which nothing is kept here."""
     return LeaseRow(owner, lab, PeerId(""), 0, 0, is_hold=False)
+
+
+def _all(view: ReadView) -> Iterator[tuple[bytes, TombRow]]:
+    after: bytes | None = None
+    while rows := view.scan(TABLE, after=after, limit=LEASE_ROWS_PER_SCAN):
+        after = rows[-1][0]
+        yield from ((key, _read(value)) for key, value in rows)
 
 
 def _read(data: bytes) -> TombRow:

@@ -206,11 +206,24 @@ async def test_one_person_does_not_fill_the_table_of_tombstones(
         return len(lab["p0"].tombstones.of([lease]))
 
     async with storage_lab(1) as lab:
-        assert [await bury(lab, MALLORY, number) for number in range(3)] == [1, 1, 0]
+
+        def kept() -> list[int]:
+            leases = [LeaseId(bytes([number]) * 16) for number in range(9)]
+            return [number for number in range(9) if lab["p0"].tombstones.of([leases[number]])]
+
+        assert [await bury(lab, MALLORY, number) for number in range(2)] == [1, 1]
+        assert await bury(lab, OWNERS_MACHINE, 2) == 1
+        await trio.sleep(1)
+        assert await bury(lab, MALLORY, 3) == 1
+        assert len(kept()) == 3
+        assert {2, 3} < set(kept()), "her older ones give way, and to hers alone"
         lab.kill("p0")
         await lab.start("p0")
-        assert await bury(lab, MALLORY, 3) == 0  # counted from the start on
-        assert await bury(lab, OWNERS_MACHINE, 4) == 1
+        assert await bury(lab, MALLORY, 4) == 1
+        assert kept() == [2, 3, 4], "counted from the start on"
+        monkeypatch.setattr("storage.transfer.tombstones.TOMBSTONES_MAX", 3)
+        assert await bury(lab, OWNERS_MACHINE, 5) == 1
+        assert kept() == [2, 4, 5], "where all is full, those of who has most"
 
 
 @simulated

@@ -12,7 +12,7 @@ from p2p.ids import PeerId
 from p2p.membership.view import Liveness
 from storage.engine.memory_tables import MemoryTables
 from storage.errors import ObjectUnknownError, StoreFullError
-from storage.facade import PutReceipt
+from storage.facade import Kind, Mark, PutReceipt
 from storage.objects.dropping import NOW_S
 from storage.service import StorageService
 from storage.shards.memory_store import MemoryShardStore
@@ -187,6 +187,19 @@ async def test_a_strangers_tombstone_frees_nothing() -> None:
         await victim.repair._dropped_elsewhere.learn_all(None)
         assert used(lab) == before
         assert victim.stats().repair.given_up == 0
+
+
+@simulated
+async def test_a_copy_of_the_keyring_goes_from_all_holders_and_leaves_no_tombstone() -> None:
+    async with storage_lab(3, config=SLOW) as lab:
+        objects = lab["p0"].objects
+        copy = await objects.put(chunks_of(b"k" * 100), mark=Mark(Kind.KEYRING))
+        lease = lease_of(next(lab["p0"].leases.all())[0])
+        lab.kill("p1")
+        assert await objects.forget(copy.cap.address) is not None
+        await lab.start("p1")
+        await until(lambda: used(lab) == 0 and not objects.dropping.rows(), 60)
+        assert not any(lab[name].tombstones.of([lease]) for name in lab.keepers)
 
 
 @simulated
