@@ -194,7 +194,8 @@ class Elsewhere:
             may_grow = record.state not in TASK_ENDS and not 0 < attempt < record.fence
             while True:
                 told, body = await self._read(found.peer, ReadKeptLog(task, stream, fence, have))
-                if not body or told.fence < fence or (attempt and told.fence != attempt):
+                is_known = (told.fence, told.offset) < (fence, have)
+                if not body or is_known or (attempt and told.fence != attempt):
                     break
                 fence, have = told.fence, told.offset + len(body)
                 yield body
@@ -247,9 +248,11 @@ class Elsewhere:
         await self._begun.wait()
         asker, why = self._asker(caller, ask)
         here = self._here(asker, ask.task)
-        if here is not None and ask.cancel and here.may_cancel:
-            if asker.lab is not None and here.record.state not in TASK_ENDS:
-                log.warning("task %s: %s; %s brought the order", ask.task, why, caller.peer)
+        cancels = here is not None and ask.cancel and here.may_cancel
+        if here is not None and asker.lab is not None:
+            told = why if cancels and here.record.state not in TASK_ENDS else "its lab's key saw it"
+            log.warning("task %s: %s; %s brought the order", ask.task, told, caller.peer)
+        if cancels:
             await self._do(CancelAsked(ask.task, why))
             here = self._here(asker, ask.task)
         if here is None or len(here.record.key) != SEED_BYTES:

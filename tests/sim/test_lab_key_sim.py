@@ -201,6 +201,25 @@ def test_a_task_is_cancelled_and_says_by_whom_and_why(is_away: bool, person: str
     cancelled()
 
 
+def test_that_the_labs_key_was_shown_a_task_is_in_the_log_also_when_it_had_ended(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    @simulated
+    async def shown() -> None:
+        world = World(10, ["m0", "n0", "m1", "n1", "m2"], labs=2)
+        async with world.running():
+            task = await running_task(world, "m0")
+            await world["m0"].up.market.cancel(task)
+            await until(lambda: nothing_runs(world), 30)
+            with caplog.at_level(logging.WARNING, "swarm.market"):
+                await world["n0"].up.market.cancel_as_lab(task, key_of(world, "lab-0"), WHY)
+
+    shown()
+    said = [one.getMessage() for one in caplog.records if one.name == "swarm.market"]
+    assert any("its lab's key saw it; " in line for line in said)
+    assert not any("cancelled" in line for line in said)
+
+
 @simulated
 async def test_the_key_of_another_lab_cancels_nothing() -> None:
     world = World(8, ["m0", "n0", "m1", "n1"], labs=2)

@@ -113,19 +113,17 @@ class Uses:
         if key in self._held:
             return None
         used = self._verified(key, sealed, now_ms)
-        users = self._of_invite.setdefault(used.invite, {})
-        held = users.get(used.user)
+        held = self._of_invite.get(used.invite, {}).get(used.user)
         if used.ends_ms + CLOCK_SKEW_MAX_MS < now_ms or (held and _age(held) <= _age(used)):
             return None
         if held is None and not self._room.has_place(sealed.sender, used.lineage):
             self._forget_all([one for one in self._held.values() if self._are_out(one.lineage)])
-            users = self._of_invite.setdefault(used.invite, {})
             if not self._room.has_place(sealed.sender, used.lineage):
                 return None
         if held is not None:
             self._drop(held)
         self._room.count(sealed.sender, used.lineage)
-        users[used.user] = self._held[key] = used
+        self._of_invite.setdefault(used.invite, {})[used.user] = self._held[key] = used
         return used
 
     def forget(self, now_ms: int) -> None:

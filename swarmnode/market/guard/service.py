@@ -121,10 +121,12 @@ class KeeperService:
 
     async def guarded(self, task: TaskId) -> Guarded:
         """Return once all guardians hold a task of ours, or soon."""
-        with trio.move_on_after(GUARDED_WITHIN_S):
-            while not self._core.guarded(task).is_enough:
-                await self._confirmed.setdefault(task, trio.Event()).wait()
-        self.confirmed(task)
+        try:
+            with trio.move_on_after(GUARDED_WITHIN_S):
+                while not self._core.guarded(task).is_enough:
+                    await self._confirmed.setdefault(task, trio.Event()).wait()
+        finally:  # also when nobody waits any more
+            self.confirmed(task)
         return self._core.guarded(task)
 
     def fetch_logs(self, task: TaskId, peer: PeerId) -> None:

@@ -340,6 +340,20 @@ def test_uses_go_when_their_certificates_have_ended() -> None:
     assert len(made.uses.dropped) == 1
 
 
+def test_uses_that_are_not_held_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("p2p.identity.register.uses.USES_PER_LAB_MAX", 0)
+    made = Register(ANCHOR, ROOT)
+    for number in range(3):
+        user = MemberCert(MemberId(f"nobody-{number}"), "x", ANN.who.lab, False)
+        made_up = key(f"invite {number}")
+        seen = certify(made_up, ANCHOR.network, user, issued_ms=NOW, expires_ms=NOW + DAY_MS)
+        entry = witness(BOB.keys.machine, ANCHOR.network, BOB.token, seen, NOW)
+        made.take(entry, NOW)  # no room
+        made.take(entry, NOW + 2 * DAY_MS)  # over
+    assert not made.uses.keys()
+    assert not made.uses._of_invite
+
+
 def test_entries_of_other_kinds_are_none() -> None:
     made = register(ANN.token.certificates[0])
     assert (made.refused, made.removals.keys(), made.uses.keys()) == (0, [], [])
