@@ -164,6 +164,10 @@ LOG_TAIL_PAGES: Final = 1024
 LOGS_TOGETHER_BYTES_MAX: Final = 4 * 1024 * 1024
 """Logs of ended tasks that go into the pool as one object: a sweep of small tasks is a few puts."""
 
+LOG_OFFSET_MAX: Final = 1 << 53
+"""A place in what one attempt printed, as others tell it: no log is so long, and the kernel and the
+wire take it. Whoever tells of a later one is not gone on with."""
+
 LOG_PUSH_BYTES_MAX: Final = 256 * 1024
 """Piece of a log sent to the submitter at once: one body chunk."""
 

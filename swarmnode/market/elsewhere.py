@@ -37,6 +37,7 @@ from swarmnode.limits import (
     FIND_ASKED_MAX,
     GUARD_RECORD_BYTES_MAX,
     LAB_REASON_CHARS_MAX,
+    LOG_OFFSET_MAX,
 )
 from swarmnode.market.auction import Buyer
 from swarmnode.market.auction_events import CancelAsked
@@ -148,6 +149,13 @@ def standing(
     return Here(msgspec.structs.replace(newest, owner=kept.owner), is_newest, is_newest)
 
 
+def _goes_on(told: KeptLog, fence: int, have: int, newest: int) -> bool:
+    """Whether a piece comes after what we have: one that made places up could give it for ever."""
+    if told.fence == fence:
+        return have <= told.offset <= LOG_OFFSET_MAX
+    return fence < told.fence <= newest and 0 <= told.offset <= LOG_OFFSET_MAX
+
+
 class Elsewhere:
     """Answers other machines about the tasks here, and asks them."""
 
@@ -194,8 +202,7 @@ class Elsewhere:
             may_grow = record.state not in TASK_ENDS and not 0 < attempt < record.fence
             while True:
                 told, body = await self._read(found.peer, ReadKeptLog(task, stream, fence, have))
-                is_known = (told.fence, told.offset) < (fence, have)
-                if not body or is_known or (attempt and told.fence != attempt):
+                if not body or not _goes_on(told, fence, have, attempt or record.fence):
                     break
                 fence, have = told.fence, told.offset + len(body)
                 yield body

@@ -12,7 +12,7 @@ from p2p.errors import CallTimeoutError, PeerUnreachableError, RemoteRefusalErro
 from p2p.host.rpc import Rpc
 from p2p.ids import TrafficClass
 from swarmnode.executor.port import Executor, JobId
-from swarmnode.limits import LOG_PUSH_BYTES_MAX
+from swarmnode.limits import LOG_OFFSET_MAX, LOG_PUSH_BYTES_MAX
 from swarmnode.tasks.messages import LogTaken, PushLog
 from swarmnode.tasks.records import JobRecord
 
@@ -102,8 +102,8 @@ class LogPusher:
                 if refusal.code not in _PASSING and buyer == self._record.buyer:
                     raise LogUnwantedError(refusal.detail) from refusal
             else:
-                if reply.have < 0:
-                    raise LogUnwantedError("the submitter counts below nothing")
+                if not 0 <= reply.have <= LOG_OFFSET_MAX:
+                    raise LogUnwantedError(f"no log has {reply.have} bytes")
                 return reply
             await trio.sleep(again_s)
             again_s = min(again_s * 2, AGAIN_MAX_S)

@@ -133,7 +133,9 @@ class KeeperService:
         """Bring home what a task of ours printed while that peer acted for it."""
         assert self._nursery is not None
         self._fetching.add(task)
-        self._nursery.start_soon(self._fetch_all, task, peer)
+        record = self._core.keepers(task)
+        newest = 0 if record is None else record.kept.fence
+        self._nursery.start_soon(self._fetch_all, task, peer, newest)
 
     def _on_come_home(self, caller: Caller, message: ComeHome) -> None:
         sealed = message.sealed
@@ -196,13 +198,15 @@ class KeeperService:
         found = self._logbook.piece_after(ask.task, ask.stream, ask.fence, ask.offset)
         return KeptLog(found[0], found[1]), found[2]
 
-    async def _fetch_all(self, task: TaskId, peer: PeerId) -> None:
+    async def _fetch_all(self, task: TaskId, peer: PeerId, newest: int) -> None:
         with trio.move_on_after(LOGS_TIMEOUT_S):
             for stream in STREAMS:
-                await self._fetch(task, stream, peer)
+                await self._fetch(task, stream, peer, newest)
         self._fetching.discard(task)
 
-    async def _fetch(self, task: TaskId, stream: str, peer: PeerId) -> None:
+    async def _fetch(self, task: TaskId, stream: str, peer: PeerId, newest: int) -> None:
+        """`newest` is the last attempt that peer can know of: were anything kept of a later one
+        that it makes up, the log of the true ones would be refused."""
         while True:
             fence, have = self._logbook.reach(task, stream)
             try:
@@ -213,7 +217,7 @@ class KeeperService:
                     traffic_class=TrafficClass.NORMAL,
                     timeout_s=CARRY_TIMEOUT_S,
                 )
-                if not body or reply.fence < max(fence, 1):
+                if not body or not max(fence, 1) <= reply.fence <= newest:
                     return
                 grown = await self._logbook.take(task, reply.fence, stream, reply.offset, body)
             except (PeerUnreachableError, CallTimeoutError, StoreFullError):
