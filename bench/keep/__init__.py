@@ -1,6 +1,7 @@
 """Whether promises are kept: seven real nodes under load while everything happens to them.
 
-Per minute at least twenty puts (1 KiB to 64 MiB), gets, removals and four tasks. One kind of fault
+Per minute at least twenty puts (1 KiB to 64 MiB), gets, removals and four tasks, submitted with
+`--detach`, as by somebody who closes the laptop then. One kind of fault
 after another, each at least once in five minutes, counted in `faults`:
 
 kill       SIGKILL of a daemon; its tasks live on under their shims; it is started again

@@ -104,7 +104,7 @@ class Load:
             "checkpoint": {"dir": "checkpoint", "every_s": 2},
             "effects": "once" if is_once else "idempotent",
         }
-        accepted = machine.node.client.call("POST", "/api/v1/tasks", spec)
+        accepted = machine.node.client.call("POST", "/api/v1/tasks?detach=1", spec)
         self.ledger.jobs.append(Job(accepted["task"], number, machine.number, is_once, says))
         self.ledger.count("tasks")
 
