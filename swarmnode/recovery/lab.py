@@ -35,6 +35,8 @@ AGAIN_S: Final = 5.0
 """After names could not be read, or others are still to be met."""
 TOLD_MS: Final = 30 * 86_400_000
 """An opening is told in `status` for so long: whoever was on holiday should see it."""
+MS_MAX: Final = 253_402_300_800_000
+"""The end of the year 9999, the last that has a date."""
 
 log = logging.getLogger("swarm.recovery")
 
@@ -56,6 +58,11 @@ class Opening(Record, frozen=True):
     by: str
     """The person and machine that did it, as its certificate says."""
     at_ms: int
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it can be told: whoever has the lab's key can write anything there."""
+        return 0 <= self.at_ms < MS_MAX and f"{self.name}{self.by}".isprintable()
 
     def __str__(self) -> str:
         when = datetime.fromtimestamp(self.at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -196,7 +203,8 @@ def sealed_in(value: bytes) -> Sealed | None:
 
 
 def openings_in(value: bytes) -> Openings:
-    """Nothing where it is not understood."""
+    """Nothing where it is not understood, and of it what can be told."""
     with suppress(WireError):
-        return decode_as(Openings, value) if value else Openings()
+        found = decode_as(Openings, value).last if value else ()
+        return Openings(tuple(one for one in found if one.is_sound))
     return Openings()

@@ -8,12 +8,20 @@ import pytest
 import trio
 
 from p2p.identity.keys import KeySigner
+from p2p.wire.codec import encode
 from storage.facade import OwnedNames
 from swarmnode.errors import RecoveryRefusedError
 from swarmnode.limits import OPENINGS_KEPT_MAX
 from swarmnode.node import Node
 from swarmnode.recovery import lab as lab_room
-from swarmnode.recovery.lab import OPENED_NAME, LabRecovery, openings_in, phrase_by_lab
+from swarmnode.recovery.lab import (
+    OPENED_NAME,
+    LabRecovery,
+    Opening,
+    Openings,
+    openings_in,
+    phrase_by_lab,
+)
 from swarmnode.recovery.phrase import seed_of
 from testnet.sim.chaos import SETTINGS
 from testnet.sim.seeded import simulated, until
@@ -107,3 +115,18 @@ async def test_the_newest_openings_are_told() -> None:
         known = await owned(node, LAB).read(OPENED_NAME)
         assert known is not None
         assert len(openings_in(known.value).last) == OPENINGS_KEPT_MAX
+
+
+@simulated
+async def test_what_cannot_be_told_of_openings_ends_no_node() -> None:
+    async with network() as node:
+        now_ms = node.edges.wall_ms()
+        true = Opening(ANN, "ann", "bob (desk)", now_ms)
+        made_up = [
+            Opening(ANN, "ann", "bob", 2**60),
+            Opening(ANN, "ann", "bob", -1),
+            Opening(ANN, "ann\nroot: all is well", "bob", now_ms),
+        ]
+        value = encode(Openings((*made_up, true)))
+        await owned(node, LAB).write(OPENED_NAME, value, expected=0, fence=0)
+        assert await look(recovery(node, "")) == (str(true),)
