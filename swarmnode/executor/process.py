@@ -49,9 +49,9 @@ from swarmnode.executor.port import (
 from swarmnode.executor.proc import descends
 from swarmnode.executor.shim_lease import boot_s
 from swarmnode.executor.spawn import Shims
-from swarmnode.executor.watch import final_exit, kill_left_over, until_gone
+from swarmnode.executor.watch import final_exit, kill_left_over, until_gone, until_ready
 from swarmnode.executor.work_disk import WorkDisk
-from swarmnode.limits import JOB_START_TIMEOUT_S, KILL_TIMEOUT_S, LOG_READ_BYTES_MAX
+from swarmnode.limits import KILL_TIMEOUT_S, LOG_READ_BYTES_MAX
 
 ResultT = TypeVar("ResultT")
 
@@ -162,7 +162,8 @@ class ProcessExecutor(work_files.WorkFiles):
                 answer = self._answer_for(job)
                 await nursery.start(ctx_server.run, job.folder, job.record.uid, answer)
             if ready >= 0:
-                await self._await_ready(job, ready)
+                await until_ready(job.folder, shim, ready)
+                job.look()
                 nursery.start_soon(self._workers.run, partial(self._stock, job))
             job.started.set()
             await until_gone(job.folder, shim)
@@ -178,13 +179,6 @@ class ProcessExecutor(work_files.WorkFiles):
         self._disks.stock(job.folder, job.record.spec.disk_bytes)
         with contextlib.suppress(OSError):  # the next start will say why
             self._shims.stock()
-
-    async def _await_ready(self, job: Job, ready: int) -> None:
-        """The shim says one word, or closes its end because the job is over already."""
-        async with trio.lowlevel.FdStream(ready) as stream:
-            with trio.move_on_after(JOB_START_TIMEOUT_S):
-                await stream.receive_some(64)
-        job.look()
 
     def _answer_for(self, job: Job) -> Callable[[bytes], Awaitable[bytes]]:
         async def answer(request: bytes) -> bytes:

@@ -7,6 +7,7 @@ no shim may end or wait with this process. Blocking; node-side.
 
 import fcntl
 import os
+import signal
 import socket
 import sys
 import threading
@@ -43,7 +44,7 @@ class Shims:
             try:
                 return _begin(waiting, folder, fds)
             except OSError:  # somebody ended it while it waited
-                os.waitpid(waiting[0], os.WNOHANG)
+                _end(*waiting)
         return _begin(_spawned(self._folder), folder, fds)
 
     def stock(self) -> None:
@@ -57,8 +58,14 @@ class Shims:
         with self._lock:
             waiting, self._waiting, self._is_open = self._waiting, None, False
         if waiting is not None:
-            waiting[1].close()
-            os.waitpid(waiting[0], 0)
+            _end(*waiting)
+
+
+def _end(pid: int, door: socket.socket) -> None:
+    """Of one that has no job: it may be frozen, and would not notice that its socket is closed."""
+    door.close()
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
 
 
 def _begin(shim: tuple[int, socket.socket], folder: Path, fds: Sequence[int]) -> int:

@@ -12,10 +12,24 @@ from swarmnode.executor.cgroup import JobCgroup
 from swarmnode.executor.job_folder import CrashRecord, JobFolder, boot_id, lost_exit
 from swarmnode.executor.port import JobExit
 from swarmnode.executor.proc import start_ticks
-from swarmnode.limits import KILL_TIMEOUT_S
+from swarmnode.limits import JOB_START_TIMEOUT_S, KILL_TIMEOUT_S
 
 _LOOK_S = 0.05
 log = logging.getLogger("swarm")
+
+
+async def until_ready(folder: JobFolder, shim: int, ready: int) -> None:
+    """Return once a shim, our child, has said that its job runs, or is over already.
+
+    One that says neither is ended: it may be frozen, and nothing could stop or bound its job.
+    """
+    async with trio.lowlevel.FdStream(ready) as stream:
+        with trio.move_on_after(JOB_START_TIMEOUT_S) as late:
+            await stream.receive_some(64)
+    if late.cancelled_caught and folder.read_state() is None:
+        log.warning("%s was not started in time: it is given up here", folder.path.name)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(shim, signal.SIGKILL)
 
 
 async def until_gone(folder: JobFolder, shim: int) -> None:
