@@ -64,13 +64,22 @@ class StorageStats:
     own_degraded: int
     """Of these: so many lack copies, but can be read."""
     own_unreadable: int
-    own_removed: ObjectEntry | None
-    """The newest of ours that the lab's key removed, while it is on the list still."""
     swept_bytes: int
     """Freed because a lease ended, since the start."""
     cache: CacheStats
     repair: RepairStats
     names: NamesStats
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectTroubles:
+    """Of objects of ours and those kept here; cheap to know, however many there are."""
+
+    own_degraded: int
+    own_unreadable: int
+    own_removed: ObjectEntry | None
+    """The newest of ours that the lab's key removed, while it is on the list still."""
+    repair: RepairStats
 
 
 class StorageService:
@@ -161,18 +170,25 @@ class StorageService:
             nursery.start_soon(self._sweep)
             task_status.started()
 
+    def troubles(self) -> ObjectTroubles:
+        """What is wrong with objects now."""
+        return ObjectTroubles(
+            own_degraded=self.objects.own.count(Health.DEGRADED),
+            own_unreadable=self.objects.own.count(Health.UNREADABLE),
+            own_removed=self.objects.keyring.newest_removed(),
+            repair=self.repair.stats(),
+        )
+
     def stats(self) -> StorageStats:
         """A snapshot for status and metrics."""
         entries = self.objects.entries()
-        removed = [entry for entry in entries if entry.removed_ms]
         return StorageStats(
             used_bytes=self._shards.used_bytes(),
             free_bytes=self._shards.free_bytes(),
-            objects=len(entries) - len(removed),
+            objects=sum(not entry.removed_ms for entry in entries),
             lies=self._lies,
             own_degraded=self.objects.own.count(Health.DEGRADED),
             own_unreadable=self.objects.own.count(Health.UNREADABLE),
-            own_removed=max(removed, key=lambda entry: entry.removed_ms, default=None),
             swept_bytes=self._swept_bytes,
             cache=self._cache.stats(),
             repair=self.repair.stats(),

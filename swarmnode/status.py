@@ -26,7 +26,7 @@ from p2p.renewal.service import RenewalService
 from p2p.wire.codec import decode_as
 from storage.advert import StorageAdvert
 from storage.caps import text_of_address
-from storage.service import StorageService, StorageStats
+from storage.service import ObjectTroubles, StorageService
 from swarmnode import membership_end
 from swarmnode.api.schema import API_VERSION, ComputeStatus, PeerLine, Status, StorageStatus
 from swarmnode.config import Config
@@ -182,7 +182,7 @@ class StatusReader:
         if trouble and node.lends_compute:
             found.append(f"no task can run here: {trouble}")
         if self.runs:
-            found += _trouble_of(node.storage.stats())
+            found += _trouble_of(node.storage.troubles())
             names = {member.peer: member.name for member in node.membership.view().members}
             found += node.storage.clock.words(names)
         if node.lends_storage and node.edges.shards.free_bytes() <= 0:
@@ -350,7 +350,7 @@ def standing_warnings(book: AdmissionBook, me: PeerId, out: Mapping[PeerId, str]
     return found
 
 
-def _trouble_of(stats: StorageStats) -> list[str]:
+def _trouble_of(stats: ObjectTroubles) -> list[str]:
     """Objects that cannot be read, or not lose as much as they should; no numbers: they change."""
     found = []
     if stats.own_unreadable:

@@ -28,6 +28,9 @@ LEASES_OF: Final = "keyring_leases"
 DIGESTS: Final = "keyring_digests"
 """digest + address -> "": ours by their plaintext."""
 
+REMOVED_BY_LAB: Final = "keyring_removed"
+"""address -> "": ours that the lab's key removed, of which there are few."""
+
 RESTORED_AT_ONCE: Final = 512
 """Rows taken in by one commit: each costs its fsync, and fsyncs are slow."""
 
@@ -129,6 +132,13 @@ class Keyring:
         found = [_entry(address, row) for address, row in self.rows()]
         return sorted(found, key=lambda entry: (entry.put_ms, entry.cap.address))
 
+    def newest_removed(self) -> ObjectEntry | None:
+        """The newest that the lab's key removed; looked for every second, so not among all."""
+        keys = (Address(key) for key, _ in self._tables.scan(REMOVED_BY_LAB))
+        rows = [(key, row) for key in keys if (row := self.get(key)) is not None]
+        newest = max(rows, key=lambda pair: pair[1].removed_ms, default=None)
+        return None if newest is None else _entry(*newest)
+
     async def add(self, address: Address, row: KeyRow) -> None:
         """Durable on return. Raises StoreFullError."""
         row = self._at_rest(address, row)
@@ -143,6 +153,8 @@ class Keyring:
             view.put(LEASES_OF, row.lease, address)
             if row.digest:
                 view.put(DIGESTS, row.digest + address, b"")
+            if row.removed_ms:
+                view.put(REMOVED_BY_LAB, address, b"")
 
     async def seal_all(self, person: str) -> int:
         """Seal what rests in clear of a person; how many were. Raises StoreFullError."""
@@ -183,6 +195,7 @@ class Keyring:
                 return False
             marked = msgspec.structs.replace(row, removed_ms=max(1, at_ms), removed_why=why)
             view.put(self._table, address, encode(marked))
+            view.put(REMOVED_BY_LAB, address, b"")
             return True
 
         return await self._tables.free(write)
@@ -197,6 +210,7 @@ class Keyring:
             view.delete(LEASES_OF, row.lease)
             if row.digest:
                 view.delete(DIGESTS, row.digest + address)
+            view.delete(REMOVED_BY_LAB, address)
         return view.delete(self._table, address)
 
     async def renewed(self, addresses: Sequence[Address], until_ms: int) -> None:
