@@ -51,6 +51,10 @@ UID: Final = "swarm.uid"
 """Where a connection's user id stands in the ASGI scope."""
 
 
+GIVES_WAY: Final = "swarm.gives_way"
+"""Where the ASGI scope has what lets a connection end for a newcomer while it is answered."""
+
+
 class Tokens(Protocol):
     """What the gatekeeper needs of `swarmnode.api.tokens.TokenBook`."""
 
@@ -94,6 +98,8 @@ class Gatekeeper:
             return
         if scope["type"] == "http":
             found = self._asker(scope)
+            if (isinstance(found, Problem) or scope["path"] in OPEN_PATHS) and GIVES_WAY in scope:
+                scope[GIVES_WAY]()  # who may ask nothing can also take the answer never
             if isinstance(found, Problem):
                 await problem_response(found)(scope, receive, send)
                 return

@@ -7,6 +7,7 @@ with Transfer-Encoding, a broken head) is answered 400 and ends the connection.
 
 import logging
 from collections.abc import Callable, MutableMapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import unquote
@@ -15,6 +16,7 @@ import h11
 import trio
 from starlette.requests import ClientDisconnect
 
+from swarmnode.api.app import GIVES_WAY
 from swarmnode.limits import (
     API_BODY_STALL_S,
     API_HEAD_BYTES_MAX,
@@ -130,6 +132,7 @@ class HttpConnection:
             "headers": [(name, value) for name, value in request.headers if name not in _UPGRADES],
             "client": self._client,
             "server": None,
+            GIVES_WAY: partial(self._on_busy, False),
         }
 
     async def _receive(self) -> Message:
