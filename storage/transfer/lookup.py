@@ -58,7 +58,9 @@ class Catalog:
         self._pool = pool
         self._manifests: dict[Address, Manifest] = {}
         self._pages: dict[Address, tuple[SegmentRef, ...]] = {}
-        self._more: dict[Address, list[tuple[ShardRoot, ...]]] = {}
+        self._more: dict[tuple[Address, int, int], list[tuple[ShardRoot, ...]]] = {}
+        """Roots by their address, and for how many segments and added shards they were checked: any
+        record can name them."""
         self._holdings: dict[tuple[Address, int], Holding] = {}
 
     # -- reading
@@ -116,7 +118,9 @@ class Catalog:
         refs = await self.segments(address, manifest, page)
         if holding is None or manifest.k == 1 or not holding.more:
             return placed(manifest, refs, holding)
-        more = self._more.get(holding.more)
+        width = len(holding.rows[0]) if holding.rows else 0
+        key = (holding.more, len(holding.rows), width - manifest.n)
+        more = self._more.get(key)
         if more is None:
             check = partial(read_more, holding, manifest.n)
             try:
@@ -124,7 +128,7 @@ class Catalog:
             except ObjectUnknownError:
                 return placed(manifest, refs, holding)
             more = check(data)
-            _remember(self._more, holding.more, more)
+            _remember(self._more, key, more)
         return placed(manifest, refs, holding, more)
 
     async def agreed(

@@ -1,4 +1,7 @@
+import dataclasses
+
 import pytest
+from msgspec.structs import replace
 
 from p2p.ids import LabId, MemberId, NetworkId, PeerId
 from p2p.wire.codec import encode
@@ -9,7 +12,10 @@ from storage.manifest import Manifest, SegmentRef, address_of
 from storage.records.holders import NO_MORE, Holding, fits, seal_holders
 from storage.records.wider import UNMADE, MoreRoots, placed, read_more, write_more
 from storage.repair.mender import _as_narrow_as_can_be
+from storage.transfer.lease_tables import MANIFESTS
+from testnet.sim.seeded import simulated
 from testnet.sim.signer import KeyedHashSigner
+from tests.storage_lab import storage_lab
 
 ALICE, BOB, CAROL, DAVE = (PeerId(name) for name in ("alice", "bob", "carol", "dave"))
 A, B, C = (ShardRoot(bytes([one]) * 32) for one in (1, 2, 3))
@@ -85,3 +91,23 @@ def test_bytes_that_are_not_what_the_record_names_are_refused() -> None:
 def test_a_row_without_any_holder_stays_as_wide_as_it_was() -> None:
     assert _as_narrow_as_can_be([(None, None, None)], 2) == [(None, None)]
     assert _as_narrow_as_can_be([(None, None, ALICE)], 2) == [(None, None, ALICE)]
+
+
+@simulated
+async def test_roots_that_are_known_of_one_record_are_checked_against_another_that_names_them() -> (
+    None
+):
+    part, data = write_more([(C, UNMADE)])
+    one = manifest(2, 2, A + B)
+    two = replace(one, segments=one.segments * 2)
+    row = (ALICE, BOB, CAROL, None)
+    async with storage_lab(1) as lab:
+        tables, catalog = lab.keepers["p0"].tables, lab["p0"].parts.catalog
+        await tables.transact(lambda view: view.put(MANIFESTS, part, data))
+        wide = holding(row, part)
+        (place,) = await catalog.placed(wide.address, one, 0, wide)
+        assert place.roots == (A, B, C, UNMADE)
+        for rows, of in (((row, row), two), ((row[:3],), one)):
+            other = dataclasses.replace(wide, rows=rows)
+            with pytest.raises(ManifestError, match="another record"):
+                await catalog.placed(other.address, of, 0, other)
