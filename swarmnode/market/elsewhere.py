@@ -175,6 +175,8 @@ class Elsewhere:
         self._rpc, self._members, self._signer, self._network = rpc, members, signer, network
         self._core, self._do, self._begun = core, do, begun
         self._wall_ms, self._whose = wall_ms, whose
+        self._told = (TaskId(""), "", PeerId(""))
+        """What the lab's key did, as was logged last."""
         rpc.serve(FindTask, self._on_find, reply_bytes=lambda _ask, _len: GUARD_RECORD_BYTES_MAX)
 
     def order(self, key: Signer, task: TaskId, reason: str) -> Signed:
@@ -258,7 +260,7 @@ class Elsewhere:
         cancels = here is not None and ask.cancel and here.may_cancel
         if here is not None and asker.lab is not None:
             told = why if cancels and here.record.state not in TASK_ENDS else "its lab's key saw it"
-            log.warning("task %s: %s; %s brought the order", ask.task, told, caller.peer)
+            self._tell(ask.task, told, caller.peer)
         if cancels:
             await self._do(CancelAsked(ask.task, why))
             here = self._here(asker, ask.task)
@@ -269,6 +271,12 @@ class Elsewhere:
         key, expires_ms = self._signer.from_seed(here.record.key), self._wall_ms() + _VALID_MS
         sealed = seal(key, self._network, FOUND_DOMAIN, terms, sequence=0, expires_ms=expires_ms)
         return TaskFound(sealed), body
+
+    def _tell(self, task: TaskId, what: str, bringer: PeerId) -> None:
+        """Log it, once while somebody asks every second until keepers have agreed who acts."""
+        if (task, what, bringer) != self._told:
+            self._told = (task, what, bringer)
+            log.warning("task %s: %s; %s brought the order", *self._told)
 
     def _asker(self, caller: Caller, ask: FindTask) -> tuple[WhoAsks, str]:
         """Who asks, and what a task that they cancel says of it. Raises RefusalError."""

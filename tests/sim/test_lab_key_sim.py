@@ -212,11 +212,13 @@ def test_that_the_labs_key_was_shown_a_task_is_in_the_log_also_when_it_had_ended
             await world["m0"].up.market.cancel(task)
             await until(lambda: nothing_runs(world), 30)
             with caplog.at_level(logging.WARNING, "swarm.market"):
-                await world["n0"].up.market.cancel_as_lab(task, key_of(world, "lab-0"), WHY)
+                for _ in range(3):
+                    await world["n0"].up.market.cancel_as_lab(task, key_of(world, "lab-0"), WHY)
 
     shown()
     said = [one.getMessage() for one in caplog.records if one.name == "swarm.market"]
-    assert any("its lab's key saw it; " in line for line in said)
+    assert sum("its lab's key saw it; " in line for line in said) >= 1
+    assert len(said) <= 5, "each machine tells it once"
     assert not any("cancelled" in line for line in said)
 
 
