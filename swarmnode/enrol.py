@@ -23,7 +23,7 @@ from p2p.identity.keys import KeySigner, create_key_file, load_key_file, network
 from p2p.identity.private_files import read_private_file, replace_private_file
 from p2p.identity.records import MembershipToken, decode_token, encode_token
 from p2p.identity.renew import Applicant, renew_own
-from p2p.ids import PeerId
+from p2p.ids import LabId, MemberId, PeerId
 from swarmnode import membership_end
 from swarmnode.home import Home
 
@@ -158,6 +158,8 @@ def join(home: Home, invite: Invite, names: Names, entropy: Entropy, now_ms: int
 
     Raises IdentityError when this home belongs to another network or the invite proves nothing.
     """
+    if home.member_key.exists():
+        _check_whose(invite, load_key_file(home.member_key).peer_id, str(home.member_key))
     home.make()
     if home.membership_file.exists() and not _is_wanted(home, invite, now_ms):
         return standing(home, False, now_ms)
@@ -176,6 +178,35 @@ def join(home: Home, invite: Invite, names: Names, entropy: Entropy, now_ms: int
         token = accept(invite.anchor, invite.certificates, invite_key, keys, names, now_ms)
     save_membership(home, Membership(invite.anchor, token, invite.addresses()))
     return standing(home, True, now_ms)
+
+
+def _check_whose(invite: Invite, person: PeerId, where: str) -> None:
+    """A machine of somebody else with our key would keep under their name what is ours."""
+    granted = invite.grant()
+    if granted is not None and granted.owner and granted.owner != MemberId(person):
+        raise IdentityError(
+            "the invite is for one more machine of another person (it was made with "
+            f"--own-machine), and {where} is yours: ask for an invite without it, or use "
+            "another SWARM_HOME"
+        )
+
+
+def names_before(home: Home, now_ms: int) -> tuple[str, str]:
+    """What our person, and the lab we founded, are called in the membership this home has.
+
+    Also in one that has ended; empty where our keys are not here. Raises IdentityError.
+    """
+    if not home.membership_file.exists():
+        return "", ""
+    membership = load_membership(home)
+    ends_ms = min(one.expires_ms for one in membership.token.certificates)
+    try:
+        me = whoami(membership, load_machine(home), min(now_ms, ends_ms))
+    except AdmissionError:
+        return "", ""
+    keys = load_keys(home)
+    person = me.member_name if keys.member and MemberId(keys.member.peer_id) == me.member else ""
+    return person, me.lab_name if keys.lab and LabId(keys.lab.peer_id) == me.lab else ""
 
 
 def _is_wanted(home: Home, invite: Invite, now_ms: int) -> bool:
@@ -330,8 +361,10 @@ def recover(
     With an invite of anybody in the same lab; who founded the network needs none, but addresses.
     Raises IdentityError, and when the home belongs to somebody already.
     """
-    home.make()
     person = KeySigner.from_seed(seed)
+    if invite is not None:
+        _check_whose(invite, person.peer_id, "the phrase")
+    home.make()
     if home.member_key.exists() and load_key_file(home.member_key).peer_id != person.peer_id:
         raise IdentityError(f"{home.member_key} is another person's: use another SWARM_HOME")
     if home.membership_file.exists():

@@ -164,7 +164,8 @@ def join(invite: str, fmt: str, **naming: Any) -> None:  # noqa: ANN401
 
     INVITE is the string `swarm1...`, `-` to read that line from stdin (so that it is not seen in
     the process list), or the .toml file of an open network. Repeating it changes nothing; another
-    invite replaces the one this machine came with (a node that runs has to be started again).
+    invite replaces the one this machine came with (a node that runs has to be started again), and
+    names stay as they were where none are given.
     """
     text = _read_line() if invite == "-" else invite
     with reporting():
@@ -178,8 +179,21 @@ def join(invite: str, fmt: str, **naming: Any) -> None:  # noqa: ANN401
             )
         found = enrol.join(home, given, names, os.urandom, now_ms)
         wrote = write_config(home, config, names)
-        emit(report(home, found, found.changed or wrote, "swarmnode run"), fmt)
+        again = "stop the node that runs here, and start it again: it goes by what it came with"
+        step = again if found.changed and _runs(home) else "swarmnode run"
+        emit(report(home, found, found.changed or wrote, step), fmt)
         tell_phrase(home, found, fmt)
+
+
+def _runs(home: Home) -> bool:
+    """Whether a node of this home answers now."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(home.api_socket))
+        except OSError:
+            return False
+    return True
 
 
 def _read_line() -> str:
@@ -206,8 +220,9 @@ def start(naming: dict[str, Any]) -> tuple[Home, Config, Names]:
     if naming.get("lab_recovery") and home.config_file.exists():
         _check_lab_recovery(home)
     machine = config.node.name or socket.gethostname()
-    person = naming["person"] or _login()
-    lab = naming["lab"] or f"{person}-lab"
+    person_before, lab_before = enrol.names_before(home, wall_ms())
+    person = naming["person"] or person_before or _login()
+    lab = naming["lab"] or lab_before or f"{person}-lab"
     return home, config, Names(machine, person, lab, config.node.site, config.node.roles)
 
 

@@ -9,6 +9,7 @@ import pytest
 from p2p.errors import AdmissionError, IdentityError, InviteError
 from p2p.identity.invites import Invite, decode_invite, encode_invite
 from p2p.identity.issue import DAY_MS, Grant, Names
+from p2p.identity.keys import load_key_file
 from swarmnode import enrol
 from swarmnode.home import Home, locate
 
@@ -167,6 +168,33 @@ def test_a_second_machine_of_a_person_has_no_key_of_the_persons(alpha: Home, bet
     assert {path.name for path in beta.keys.iterdir()} == {"machine.key"}
     with pytest.raises(IdentityError, match="member key, which is not on this machine"):
         invite_from(beta)
+
+
+def test_a_home_with_a_key_of_its_own_becomes_no_machine_of_another_person(
+    alpha: Home, beta: Home, tmp_path: Path
+) -> None:
+    enrol.join(beta, invite_from(alpha), BOB, os.urandom, NOW)
+    before, anns = contents(beta), invite_from(alpha, Grant(own_machine=True))
+    with pytest.raises(IdentityError, match=r"of another person .*member.key is yours"):
+        enrol.join(beta, anns, BOB, os.urandom, NOW)
+    assert contents(beta) == before
+    blank = locate({"SWARM_HOME": str(tmp_path / "blank")})
+    with pytest.raises(IdentityError, match=r"of another person .*the phrase is yours"):
+        enrol.recover(blank, bytes(32), anns, BOB, os.urandom, NOW)
+    assert not blank.state.exists()
+    seed = load_key_file(alpha.member_key).seed()
+    assert enrol.recover(blank, seed, anns, BOB, os.urandom, NOW).me is not None
+
+
+def test_the_names_of_a_membership_are_known_after_its_end_where_its_keys_lie(
+    alpha: Home, beta: Home
+) -> None:
+    assert enrol.names_before(beta, NOW) == ("", "")
+    assert enrol.names_before(alpha, NOW + 4000 * DAY_MS) == ("ann", "physics")
+    enrol.join(beta, invite_from(alpha), BOB, os.urandom, NOW)
+    assert enrol.names_before(beta, NOW + 400 * DAY_MS) == ("bob", "")
+    beta.member_key.unlink()
+    assert enrol.names_before(beta, NOW) == ("", "")
 
 
 def test_a_new_lab_comes_in_with_keys_of_its_own(alpha: Home, beta: Home) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,20 @@ def alpha(tmp_path: Path) -> Path:
     home = tmp_path / "alpha"
     assert swarmnode(home, "init", "--new-network", *NAMES).returncode == 0
     return home
+
+
+def test_who_joins_again_keeps_their_name_and_is_told_to_restart_a_node_that_runs(
+    alpha: Path, tmp_path: Path
+) -> None:
+    beta = tmp_path / "beta"
+    first, other = (swarmnode(alpha, "invite").stdout.strip() for _ in range(2))
+    assert document(swarmnode(beta, "join", first, "--person", "Bob", "-o", "json"))["changed"]
+    with socket.socket(socket.AF_UNIX) as node:
+        node.bind(str(beta / "run" / "api.sock"))
+        node.listen()
+        again = document(swarmnode(beta, "join", other, "-o", "json"))
+    assert (again["changed"], again["person"]) == (True, "Bob")
+    assert "start it again" in again["next"]
 
 
 def test_from_nothing_to_two_members(tmp_path: Path) -> None:
