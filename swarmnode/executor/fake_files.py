@@ -13,7 +13,7 @@ from swarmnode.tree.format import Kind, write_index
 from swarmnode.tree.names import Parts, joined, parts_in, text_of
 from swarmnode.tree.pattern import Pattern
 from swarmnode.tree.scan import Found, Scan, entries_of
-from swarmnode.tree.unpack import IndexReader
+from swarmnode.tree.unpack import NAMELESS, IndexReader
 
 
 async def put(process: Process, name: str, chunks: AsyncIterable[bytes], now_ms: int) -> None:
@@ -99,6 +99,8 @@ async def unpack(process: Process, base: Parts, chunks: AsyncIterable[bytes], no
     if whole is None:
         raise TreeRefusedError("the tree ends early")
     index, data = whole
+    if index.is_file and not base:
+        raise TreeRefusedError(NAMELESS)
     if len(data) != index.content_bytes:
         raise TreeRefusedError("the tree ends early")
     for entry in index.entries:

@@ -25,6 +25,7 @@ from swarmnode.tree.format import (
 from swarmnode.tree.names import Parts
 from swarmnode.tree.scan import FOLDER_FLAGS, open_folder
 
+NAMELESS: Final = "it is one file and no folder: give it a name, such as NAME=swarm:..."
 _WRITE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -82,6 +83,8 @@ class Unpacker:
             if whole is None:
                 return
             self.index, data = whole
+            if self.index.is_file and not self._base:
+                raise TreeRefusedError(NAMELESS)
             self._make_folders(self.index)
             self._files = [entry for entry in self.index.entries if entry.kind is Kind.FILE]
             self._open_next()
