@@ -77,6 +77,8 @@ class WorkDisks:
         self._lock = threading.Lock()
         self._spares: dict[int, _Spare] | None = {}
         """By size, the least recently wanted first; None: no more are kept."""
+        self._making: set[int] = set()
+        """Sizes of which a spare is being made: tasks that start together want it all at once."""
 
     def trouble(self) -> str:
         """ "" when a work disk can be made here, tried with a small one, else why not."""
@@ -111,10 +113,19 @@ class WorkDisks:
     def stock(self, disk_bytes: int) -> None:
         """Have one of this size ready for the next job. Raises OSError, SubprocessError."""
         with self._lock:
-            if self._spares is None or disk_bytes in self._spares:
+            if self._spares is None or disk_bytes in (*self._spares, *self._making):
                 return
-        image = self._templates / f"spare-{disk_bytes}"
-        spare = _Spare(image, self._new(image, disk_bytes))
+            self._making.add(disk_bytes)
+        try:
+            # Of a name of its own: the one before may just be on its way to a job.
+            image = self._templates / f"spare-{disk_bytes}-{next(_numbers)}"
+            spare = _Spare(image, self._new(image, disk_bytes))
+        finally:
+            with self._lock:
+                self._making.discard(disk_bytes)
+        self._keep(spare, disk_bytes)
+
+    def _keep(self, spare: "_Spare", disk_bytes: int) -> None:
         with self._lock:
             if self._spares is None or disk_bytes in self._spares:
                 over = [spare]
@@ -259,6 +270,7 @@ class _Spare:
 
 
 _numbers = count()
+"""Of descriptors and of spare images: none means another's."""
 
 
 def _place_high(fd: int) -> int:

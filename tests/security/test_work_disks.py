@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -177,14 +178,18 @@ async def test_the_disk_that_is_kept_ready_is_the_next_tasks_and_an_empty_one(
     script = "ls -A; df -k . | tail -n 1; echo mine > f"
     async with running_executor(tmp_path / "x") as executor:
         skip_without_disks(executor)
-        ready = tmp_path / "x" / "shared" / "disks" / f"spare-{32 * MIB}"
+        disks = tmp_path / "x" / "shared" / "disks"
+
+        def ready() -> list[Path]:
+            return list(disks.glob(f"spare-{32 * MIB}-*"))
+
         for number in range(3):
             _, out, err = await run_job(executor, spec(f"t.{number}", SH, "-c", script))
             assert len(out.splitlines()) == 1, err
             with trio.fail_after(10):
-                while not ready.exists():  # noqa: ASYNC110 - nobody is told of it
+                while not ready():  # noqa: ASYNC110 - nobody is told of it
                     await trio.sleep(0.02)
-    assert not ready.exists()
+    assert not ready()
     await until_no_loop(tmp_path)
 
 
@@ -220,6 +225,26 @@ async def test_a_disk_that_cannot_be_furnished_leaves_neither_device_nor_descrip
     assert os.listdir("/proc/self/fd") == before
     await until_no_loop(tmp_path)
     disks.make(tmp_path / "job", tmp_path / "job" / "work", 3 * MIB).close()
+
+
+def test_tasks_that_start_together_get_a_whole_disk_each(tmp_path: Path) -> None:
+    disks = WorkDisks(tmp_path / "templates")
+    if why := disks.trouble():
+        pytest.skip(why)
+
+    def start(number: int) -> None:
+        folder = tmp_path / f"job{number}"
+        (folder / "work").mkdir(parents=True)
+        disk = disks.make(folder, folder / "work", 8 * MIB)
+        disks.stock(8 * MIB)
+        Path(disk.root, "a").write_bytes(bytes(MIB))
+        assert Path(disk.root, "a").read_bytes() == bytes(MIB)
+        disk.close()
+
+    with ThreadPoolExecutor(max_workers=4) as threads:
+        list(threads.map(start, range(40)))
+    disks.let_go()
+    assert not list((tmp_path / "templates").glob("spare-*"))
 
 
 async def test_a_job_that_is_forgotten_while_it_is_looked_at_is_unknown(
