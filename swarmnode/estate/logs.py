@@ -70,7 +70,8 @@ class LogKeeper:
         self._news, self._turn = trio.Event(), trio.Event()
         self._has_failed = False
         """The pool could not take a log at the last try."""
-        self._bringing = trio.Lock()
+        self._bringing: dict[bytes, trio.Lock] = {}
+        """By the object that holds a log: who asks for it twice waits for the first."""
         self.open_cap: Callable[[str, ReadCap], ReadCap] = lambda person, cap: cap
         """A person's capability in clear, where it rests sealed. Raises PersonLockedError."""
 
@@ -100,18 +101,28 @@ class LogKeeper:
 
         Raises StorageError, PersonLockedError.
         """
-        async with self._bringing:
-            row = row_of(self._tables, task)
-            entry = self._entry(row.log_at)
-            if entry is None or self._logbook.length(task):
-                return
-            cap = self.open_cap(entry.mark.person, entry.cap)
-            data = b"".join([piece async for piece in self._objects.get(cap)])
-            found = unpack_log(data, task)
-            if found is not None:
-                await self._logbook.take_back(task, *found)
+        at = row_of(self._tables, task).log_at
+        if not at or self._logbook.length(task):
+            return  # nobody waits for another's log that comes slowly
+        lock = self._bringing.setdefault(at, trio.Lock())
+        try:
+            async with lock:
+                await self._bring(task, at)
+        finally:
+            if lock.statistics().tasks_waiting == 0 and not lock.locked():
+                self._bringing.pop(at, None)
 
     # -- inside
+
+    async def _bring(self, task: TaskId, at: bytes) -> None:
+        entry = self._entry(at)
+        if entry is None or self._logbook.length(task):
+            return
+        cap = self.open_cap(entry.mark.person, entry.cap)
+        data = b"".join([piece async for piece in self._objects.get(cap)])
+        found = unpack_log(data, task)
+        if found is not None:
+            await self._logbook.take_back(task, *found)
 
     async def _follow(self) -> None:
         async with aclosing(self._market.events()) as events:
@@ -166,8 +177,6 @@ class LogKeeper:
         return found
 
     def _entry(self, address: bytes) -> ObjectEntry | None:
-        if not address:
-            return None
         wanted = Address(address)
         return next((one for one in self._objects.entries() if one.cap.address == wanted), None)
 

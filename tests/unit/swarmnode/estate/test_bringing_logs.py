@@ -1,0 +1,70 @@
+"""A log that comes slowly from the pool holds up nobody who reads another."""
+
+from collections.abc import AsyncIterator
+from functools import partial
+
+import trio
+import trio.testing
+
+from p2p.ids import PeerId
+from p2p.wire.codec import encode
+from storage.engine.memory_tables import MemoryTables
+from storage.engine.port import WriteView
+from storage.facade import Kind, Mark, ReadCap
+from swarmnode.estate.log_bundle import pack_logs
+from swarmnode.estate.logs import ESTATES, EstateRow, LogKeeper
+from swarmnode.market.logbook import LogBook
+from swarmnode.tasks.ids import TaskId
+from testnet.sim.memory_objects import MemoryObjects, Pool
+from testnet.sim.seeded import simulated
+from tests.api_lab import FakeMarket
+
+SLOW, QUICK, HERE = (TaskId(letter * 16) for letter in "abc")
+
+
+def _write(task: TaskId, row: bytes, view: WriteView) -> None:
+    view.put(ESTATES, task.encode(), row)
+
+
+class OneIsSlow(MemoryObjects):
+    """Objects of which one comes when `go` is set."""
+
+    def __init__(self) -> None:
+        super().__init__(Pool(), PeerId("me"))
+        self.go, self.slow, self.reads = trio.Event(), b"", 0
+
+    async def get(
+        self, cap: ReadCap, *, start: int = 0, length: int | None = None
+    ) -> AsyncIterator[bytes]:
+        self.reads += 1
+        if cap.address == self.slow:
+            await self.go.wait()
+        async for piece in super().get(cap, start=start, length=length):
+            yield piece
+
+
+@simulated
+async def test_a_slow_one_is_fetched_once_and_nobody_else_waits_for_it() -> None:
+    tables, objects, here = MemoryTables(), OneIsSlow(), LogBook(MemoryTables())
+    await here.take(HERE, 1, "stdout", 0, b"here\n")
+    for task in (SLOW, QUICK, HERE):
+        had = LogBook(MemoryTables())
+        await had.take(task, 1, "stdout", 0, b"kept\n")
+        put = await objects.put(pack_logs(had, [task]), mark=Mark(Kind.LOG, task))
+        row = encode(EstateRow(log_bytes=5, log_at=put.cap.address))
+        await tables.transact(partial(_write, task, row))
+        objects.slow = objects.slow or put.cap.address
+    keeper = LogKeeper(FakeMarket(), here, objects, tables)  # type: ignore[arg-type]
+    async with trio.open_nursery() as nursery:
+        for _ in range(2):
+            nursery.start_soon(keeper.bring, SLOW)
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.fail_after(1):
+            await keeper.bring(QUICK)
+            await keeper.bring(HERE)
+        assert here.length(QUICK) == 5
+        assert here.length(SLOW) == 0
+        objects.go.set()
+    assert here.length(SLOW) == 5
+    assert objects.reads == 2
+    assert not keeper._bringing
