@@ -122,6 +122,10 @@ CHECKPOINT_BYTES_MAX: Final = 40 * 1024
 PATTERNS_MAX: Final = 256
 """Patterns of outputs in one spec: each is tried on every name of the work folder."""
 
+OUTPUT_MATCHES_MAX: Final = 1_000_000
+"""Names that may be held against patterns with wildcards, each with each: half a minute of a thread
+at the very worst. 100,000 names are as many as ten such patterns may choose from."""
+
 OUTPUTS_APART_MAX: Final = 32
 """Files and folders that become objects of their own; of more the task gives back one tree."""
 

@@ -23,7 +23,9 @@ from swarmnode.executor.fake_programs import Process, Program
 from swarmnode.executor.port import FileStat, JobCall, JobExit, JobId, JobSpec, JobView, Limit
 from swarmnode.limits import LOG_READ_BYTES_MAX
 from swarmnode.tree.names import Parts
+from swarmnode.tree.pattern import Pattern
 from swarmnode.tree.scan import Found, Scan
+from swarmnode.tree.select import Selection, select
 
 _TERMINATED, _KILLED, _NOT_STARTED = 143, 137, 125
 _FIRST_PID = 1000
@@ -162,6 +164,11 @@ class FakeExecutor:
         """Files, the folders they lie in, and links."""
         await trio.lowlevel.checkpoint()
         return fake_files.scan(self._folder(job).process, base)
+
+    async def select(self, job: JobId, patterns: Sequence[Pattern]) -> tuple[Scan, Selection]:
+        """The same, and what patterns mean in it."""
+        looked = await self.scan(job)
+        return looked, select(looked.found, patterns)
 
     def pack(
         self, job: JobId, base: Parts, found: Sequence[Found], *, may_grow: bool = False

@@ -14,7 +14,9 @@ import trio
 
 from swarmnode.tasks.choices import Limit as Limit
 from swarmnode.tree.names import Parts
+from swarmnode.tree.pattern import Pattern
 from swarmnode.tree.scan import Found, Scan
+from swarmnode.tree.select import Selection
 
 JobId = NewType("JobId", str)
 
@@ -120,6 +122,10 @@ class Executor(Protocol):
 
     async def scan(self, job: JobId, base: Parts = ()) -> Scan:
         """Everything in a folder of the work folder (or one file), as it is now."""
+        ...
+
+    async def select(self, job: JobId, patterns: Sequence[Pattern]) -> tuple[Scan, Selection]:
+        """The same of the whole work folder, and what the patterns mean in it."""
         ...
 
     def pack(

@@ -14,7 +14,9 @@ from swarmnode.executor.port import FileStat, JobId
 from swarmnode.limits import FILE_CHUNK_BYTES
 from swarmnode.tree.names import Parts, joined, text_of
 from swarmnode.tree.pack import packed
+from swarmnode.tree.pattern import Pattern
 from swarmnode.tree.scan import Found, Scan, entries_of, inside_of, scan
+from swarmnode.tree.select import Selection, select
 from swarmnode.tree.unpack import Unpacker
 
 WORK = b"/work"
@@ -93,6 +95,14 @@ class WorkFiles(ABC):
             return await self._workers.run(look)
         except OSError as exc:
             raise OutputUnsafeError(f"the work folder cannot be read: {exc.strerror}") from exc
+
+    async def select(self, job: JobId, patterns: Sequence[Pattern]) -> tuple[Scan, Selection]:
+        """The same of the whole work folder, and what the patterns mean in it.
+
+        In a thread: of many names and patterns it takes long, and the task chose both.
+        """
+        looked = await self.scan(job)
+        return looked, await self._workers.run(partial(select, looked.found, patterns))
 
     def pack(
         self, job: JobId, base: Parts, found: Sequence[Found], *, may_grow: bool = False

@@ -21,7 +21,7 @@ from swarmnode.tasks.records import JobRecord
 from swarmnode.tree.names import joined, text_of
 from swarmnode.tree.pattern import Pattern
 from swarmnode.tree.scan import Scan, Special
-from swarmnode.tree.select import Piece, select
+from swarmnode.tree.select import Piece
 
 STORE_PATIENCE_S: Final = 120.0
 """Outputs wait this long for a pool that cannot take them; then the work is given back."""
@@ -46,8 +46,7 @@ async def collect(
         return Collected()
     job = JobId(record.job)
     try:
-        looked = await executor.scan(job)
-        chosen = select(looked.found, [Pattern(one) for one in record.spec.outputs])
+        looked, chosen = await executor.select(job, [Pattern(one) for one in record.spec.outputs])
     except (OutputUnsafeError, JobUnknownError) as exc:
         return Collected(fault=str(exc))
     faults = [*chosen.faults, *(f"no file matches {one!r}" for one in chosen.missing)]
@@ -76,8 +75,7 @@ async def snapshot(executor: Executor, objects: Objects, record: JobRecord) -> C
     stored: list[StoredFile] = []
     faults: list[str] = []
     try:
-        looked = await executor.scan(job)
-        chosen = select(looked.found, [Pattern(one) for one in record.spec.outputs])
+        _, chosen = await executor.select(job, [Pattern(one) for one in record.spec.outputs])
         for piece in chosen.pieces:
             name = text_of(joined(piece.name)) or "."
             chunks = executor.pack(job, piece.base, piece.found, may_grow=True)

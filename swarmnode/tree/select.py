@@ -5,11 +5,11 @@ the right to run) a tree of its own. A link that is meant by itself stands for w
 asks for `latest.pt` wants a model, not a way to where it was. Many single files are one tree.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from swarmnode.errors import TreeRefusedError
-from swarmnode.limits import OUTPUTS_APART_MAX
+from swarmnode.limits import OUTPUT_MATCHES_MAX, OUTPUTS_APART_MAX
 from swarmnode.tree.format import Kind, shown
 from swarmnode.tree.links import Links
 from swarmnode.tree.names import Parts
@@ -41,16 +41,19 @@ class Selection:
 
 
 def select(found: Sequence[Found], patterns: Iterable[Pattern]) -> Selection:
-    """Cut what was found (everything beneath a folder, in order) into the objects to be made."""
+    """Cut what was found (everything beneath a folder, in order) into the objects to be made.
+
+    In time that grows with names times patterns. Raises TreeRefusedError for too many of both.
+    """
     meant = _Meant(found, tuple(patterns))
-    pieces = [
-        Piece(top, top, tuple(one for one in meant.chosen if one.parts[: len(top)] == top), True)
-        for top in meant.tops
-    ]
+    pieces = [Piece(top, top, tuple(beneath), True) for top, beneath in meant.tops]
     faults: list[str] = []
+    places = _Places(found)
     for one in meant.loose:
+        if len(pieces) > OUTPUTS_APART_MAX:
+            break
         try:
-            pieces.append(_alone(one, found))
+            pieces.append(places.alone(one))
         except TreeRefusedError as error:
             faults.append(str(error))
     if len(pieces) > OUTPUTS_APART_MAX:
@@ -63,7 +66,8 @@ class _Meant:
     """Which names the patterns mean."""
 
     def __init__(self, found: Sequence[Found], patterns: tuple[Pattern, ...]) -> None:
-        self.tops: list[Parts] = []
+        self.tops: list[tuple[Parts, list[Found]]] = []
+        """Folders, each with what is beneath it."""
         self.loose: list[Found] = []
         self.chosen: list[Found] = []
         self._names: dict[Parts, list[Pattern]] = {}
@@ -71,6 +75,11 @@ class _Meant:
             if pattern.name is not None:
                 self._names.setdefault(pattern.name, []).append(pattern)
         self._wild = [pattern for pattern in patterns if pattern.name is None]
+        if len(found) * len(self._wild) > OUTPUT_MATCHES_MAX:
+            raise TreeRefusedError(
+                f"{len(found)} names are too many for {len(self._wild)} patterns of outputs: "
+                "name folders instead"
+            )
         self._open = dict.fromkeys(pattern.text for pattern in patterns)
         for one in found:
             self._look(one)
@@ -78,12 +87,14 @@ class _Meant:
 
     def _look(self, one: Found) -> None:
         is_meant = self._is_meant(one)
-        if self.tops and one.parts[: len(self.tops[-1])] == self.tops[-1]:
+        top, beneath = self.tops[-1] if self.tops else (one.parts, [])
+        if self.tops and one.parts[: len(top)] == top:
             self.chosen.append(one)
+            beneath.append(one)
         elif is_meant:
             self.chosen.append(one)
             if one.kind is Kind.FOLDER:
-                self.tops.append(one.parts)
+                self.tops.append((one.parts, [one]))
             else:
                 self.loose.append(one)
 
@@ -96,27 +107,34 @@ class _Meant:
         return bool(by)
 
 
-def _alone(one: Found, found: Sequence[Found]) -> Piece:
-    """A single file, under its own name or that of a link to it. Raises TreeRefusedError."""
-    places = {other.parts: other for other in found}
-    if one.kind is not Kind.LINK:
-        return Piece(one.parts, one.parts, (one,), bool(one.mode & 0o111))
-    target = _end_of(one, places)
-    if target.kind is Kind.FOLDER:
-        depth = len(target.parts)
-        beneath = tuple(other for other in found if other.parts[:depth] == target.parts)
-        return Piece(one.parts, target.parts, beneath, True)
-    return Piece(one.parts, target.parts, (target,), bool(target.mode & 0o111))
+class _Places:
+    """Where single files are, and what links lead to."""
 
+    def __init__(self, found: Sequence[Found]) -> None:
+        self._found = found
+        self._at = {one.parts: one for one in found}
+        self._links = Links({one.parts: one.target for one in found if one.target})
 
-def _end_of(one: Found, places: Mapping[Parts, Found]) -> Found:
-    links = Links({parts: other.target for parts, other in places.items() if other.target})
-    if links.leads_out(one.parts):
-        raise TreeRefusedError(f"{shown(one.parts)} is a link that leads out of the work folder")
-    end = links.end_of(one.parts)
-    if end is None or end not in places:
-        raise TreeRefusedError(f"{shown(one.parts)} is a link that leads nowhere")
-    return places[end]
+    def alone(self, one: Found) -> Piece:
+        """A single file, under its own name or that of a link to it. Raises TreeRefusedError."""
+        if one.kind is not Kind.LINK:
+            return Piece(one.parts, one.parts, (one,), bool(one.mode & 0o111))
+        target = self._end_of(one)
+        if target.kind is Kind.FOLDER:
+            depth = len(target.parts)
+            beneath = (other for other in self._found if other.parts[:depth] == target.parts)
+            return Piece(one.parts, target.parts, tuple(beneath), True)
+        return Piece(one.parts, target.parts, (target,), bool(target.mode & 0o111))
+
+    def _end_of(self, one: Found) -> Found:
+        if self._links.leads_out(one.parts):
+            raise TreeRefusedError(
+                f"{shown(one.parts)} is a link that leads out of the work folder"
+            )
+        end = self._links.end_of(one.parts)
+        if end is None or end not in self._at:
+            raise TreeRefusedError(f"{shown(one.parts)} is a link that leads nowhere")
+        return self._at[end]
 
 
 def _together(chosen: Sequence[Found], found: Sequence[Found]) -> Piece:

@@ -1,0 +1,82 @@
+"""Outputs chosen by patterns: a task that leaves many names, and asks for many, freezes no node."""
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from swarmnode.errors import OutputUnsafeError
+from swarmnode.executor.port import JobId
+from swarmnode.limits import OUTPUT_MATCHES_MAX, OUTPUTS_APART_MAX
+from swarmnode.tree.format import Entry, Kind, write_index
+from swarmnode.tree.pattern import Pattern
+from swarmnode.tree.scan import Found
+from swarmnode.tree.select import select
+from tests.job_lab import needs_bwrap, running_executor
+
+JOB = JobId("t.1")
+MANY = 30_000
+LONG_S = 10.0
+"""What takes time for every two names takes minutes; each of these takes a second."""
+SLOW = [Pattern(f"**/*a*a*a*a*b{number}") for number in range(250)]
+
+
+def names(kind: Kind, target: bytes = b"") -> list[Found]:
+    made = [f"n{number:05}".encode() for number in range(MANY)]
+    return [Found((one,), kind, 0o644, target=target) for one in made]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        names(Kind.FOLDER),
+        names(Kind.FILE),
+        names(Kind.LINK, b"nowhere"),
+        names(Kind.LINK, b"n00000"),
+    ],
+    ids=["folders", "files", "links that lead nowhere", "links in a ring"],
+)
+def test_many_names_are_chosen_in_time_that_grows_with_them(found: list[Found]) -> None:
+    began_s = time.thread_time()
+    chosen = select(found, [Pattern("*"), Pattern("n*")])
+    assert time.thread_time() - began_s < LONG_S
+    assert len(chosen.pieces) <= OUTPUTS_APART_MAX
+
+
+def test_more_names_than_so_many_patterns_may_choose_from_are_refused_with_the_remedy() -> None:
+    many = [*names(Kind.FILE)][: OUTPUT_MATCHES_MAX // len(SLOW) + 1]
+    with pytest.raises(OutputUnsafeError, match="name folders instead"):
+        select(many, SLOW)
+    assert select(many, [Pattern(f"n{number:05}") for number in range(250)]).missing == ()
+
+
+async def pieces(data: bytes) -> AsyncIterator[bytes]:
+    await trio.lowlevel.checkpoint()
+    yield data
+
+
+@needs_bwrap
+async def test_a_node_goes_on_while_it_looks_for_outputs(tmp_path: Path) -> None:
+    made = [Entry(b"a" * 60 + str(number).encode(), Kind.FILE) for number in range(300)]
+    tree = [Entry(b"", Kind.FOLDER, 0o755), *sorted(made, key=lambda one: one.parts)]
+    beats = 0
+
+    async def beat(*, task_status: trio.TaskStatus[None]) -> None:
+        nonlocal beats
+        task_status.started()
+        while True:
+            await trio.sleep(0.001)
+            beats += 1
+
+    async with running_executor(tmp_path / "x") as executor, trio.open_nursery() as nursery:
+        await executor.prepare(JOB)
+        await executor.unpack(JOB, (b"d",), pieces(write_index(tree)))
+        await executor.scan(JOB)
+        await nursery.start(beat)
+        before = beats
+        _, chosen = await executor.select(JOB, SLOW)
+        assert beats > before + 2
+        assert len(chosen.missing) == len(SLOW)
+        nursery.cancel_scope.cancel()
