@@ -89,7 +89,8 @@ class BuyerService:
         ours = (self._core, self._driver.do, self._begun, wall_ms, whose)
         self.elsewhere = Elsewhere(rpc, members, signer, network, *ours)
         self._keeper.may_read = self.elsewhere.may_read
-        self._bodies: dict[PeerId, bytes] = {}
+        self._told: dict[PeerId, tuple[bytes, bool]] = {}
+        """Advert of each machine, and whether its certificate lets it lend."""
         self._ends: dict[TaskId, trio.Event] = {}
         self._dry_runs: dict[int, tuple[trio.Event, list[RoundRecord]]] = {}
         self._dry_run = self._disk_full = 0
@@ -306,27 +307,20 @@ class BuyerService:
         self._driver.order(e.MemberStands(member.peer, member.liveness, member.lab))
 
     def _on_advert(self, item: Item) -> None:
-        if self._bodies.get(item.origin) == item.body:
-            return
-        self._bodies[item.origin] = item.body
-        self._driver.order(e.Advertised(item.origin, self._lent(item)))
-
-    def _lent(self, item: Item) -> ResourceAdvert | None:
-        """What it lends; nothing if its certificate is not that of a provider."""
+        """What it lends; nothing if its certificate, which may come later, is no provider's."""
         member = self._members.view().find(item.origin)
-        if member is not None and not member.may_offer(COMPUTE):
-            return None
-        try:
-            return decode_as(ResourceAdvert, item.body)
-        except WireError:  # of another version, or nonsense: it is not asked
-            return None
+        told = item.body, member is None or member.may_offer(COMPUTE)
+        if self._told.get(item.origin) == told:
+            return
+        self._told[item.origin] = told
+        self._driver.order(e.Advertised(item.origin, _lent(item.body) if told[1] else None))
 
     def _look_at_adverts(self) -> None:
         items = self._adverts.items(RESOURCES)
         for item in items.values():
             self._on_advert(item)
-        for peer in [peer for peer in self._bodies if peer not in items]:
-            del self._bodies[peer]
+        for peer in [peer for peer in self._told if peer not in items]:
+            del self._told[peer]
             self._driver.order(e.Advertised(peer, None))
 
     # -- effects
@@ -392,3 +386,10 @@ class BuyerService:
         may_act = core.may_act(task, trio.current_time())
         keepers = core.keepers(task) if core.is_kept(task) else None
         return TaskView(record, core.phase(task), keepers, may_act)
+
+
+def _lent(body: bytes) -> ResourceAdvert | None:
+    try:
+        return decode_as(ResourceAdvert, body)
+    except WireError:  # of another version, or nonsense: it is not asked
+        return None

@@ -1,6 +1,7 @@
 """Only a machine whose certificate lets it be a provider is taken for one, whatever it says."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 import trio
@@ -9,6 +10,7 @@ from p2p.ids import LabId, PeerId
 from p2p.membership.view import COMPUTE, STORAGE, Liveness, Member
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.spec import TaskSpec
+from testnet.sim.callers import KnownMachines
 from testnet.sim.seeded import simulated
 from testnet.sim.world import World
 
@@ -53,3 +55,23 @@ async def test_a_client_that_says_it_lends_gets_neither_shards_nor_tasks() -> No
         assert any(record.state is TaskState.RUNNING for record in found)
         assert all(record.provider != client.peer for record in found)
         assert not client.executor.jobs()
+
+
+@simulated
+async def test_a_machine_whose_certificate_says_so_only_later_gets_no_tasks_from_then_on() -> None:
+    world = World(4, ["m0", "m1", "m2"], labs=1)
+    async with world.running():
+        await trio.sleep(20)
+        node, client = world["m0"].up, world["m2"]
+        await world.kill("m2")
+        proofs = node.edges.proofs
+        assert isinstance(proofs, KnownMachines)
+        assert isinstance(proofs.machines, dict)
+        proofs.machines[client.peer] = replace(proofs.machines[client.peer], roles=("client",))
+        await world.start("m2")  # and what it says of its room is what it said before
+        await trio.sleep(30)
+        tasks = [await node.market.submit(TaskSpec(("sleep", "100000"))) for _ in range(6)]
+        await trio.sleep(60)
+        found = [node.market.task(task).record for task in tasks]
+        assert any(record.state is TaskState.RUNNING for record in found)
+        assert all(record.provider != client.peer for record in found)
