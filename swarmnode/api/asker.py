@@ -63,6 +63,9 @@ def shown(request: Request, value: Any, seals: Seals) -> Any:  # noqa: ANN401  (
         return _without_capabilities(msgspec.to_builtins(value))
     if not asker.person:
         return value
+    if seals.has_key(asker.person) and not seals.is_unlocked(asker.person):
+        # What ended since the node began is in its memory as it came: it is not told either.
+        return _with_texts(msgspec.to_builtins(value), partial(_CAPABILITY.sub, LOCKED))
     opened = partial(_opened, seals, asker.person)
     return _with_texts(msgspec.to_builtins(value), partial(_SEALED.sub, opened))
 

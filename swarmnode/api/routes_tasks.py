@@ -18,7 +18,7 @@ from swarmnode.api.task_views import detail_of, explanation_of, left_by, line_of
 from swarmnode.errors import SpecError, TaskNotEndedError, TaskUnknownError
 from swarmnode.market.explain import TaskView
 from swarmnode.market.guard.kept import Guarded
-from swarmnode.people.sealed_tasks import spec_in_clear
+from swarmnode.people.sealed_tasks import at_rest, spec_in_clear
 from swarmnode.tasks.ids import TaskId, is_task_id
 from swarmnode.tasks.spec import PriorityClass, TaskSpec
 from swarmnode.tasks.spec_load import spec_from_json, spec_from_toml
@@ -138,7 +138,8 @@ class TaskRoutes:
         """Submit a task that has ended once more, as it was."""
         view = self._ended(request)
         record = view.record
-        spec = spec_in_clear(self._node.seals, record)
+        seals = self._node.seals
+        spec = spec_in_clear(seals, at_rest(seals, record))
         made, guarded = await self._submit_detached(spec, record.person)
         return reply(Retried(made, view.task, guarded.holders, guarded.note), 201)
 

@@ -156,6 +156,12 @@ def _a_day_of(place: Place) -> tuple[str, list[str]]:
 def test_while_locked_tasks_run_and_are_stored_and_the_rest_says_what_to_do(place: Place) -> None:
     task, caps = _a_day_of(place)
     token = place.ben("token", "new", "--scope", "submit").strip()
+    assert place.by_token(token, "GET", f"/api/v1/tasks/{task}")["outputs"][0]["cap"] in caps
+    place.ben("lock")
+    told = json.dumps(place.by_token(token, "GET", f"/api/v1/tasks/{task}"))
+    assert "(locked)" in told
+    assert not any(cap in told for cap in caps)
+    assert place.by_token(token, "POST", f"/api/v1/tasks/{task}/retry") == [423, "locked"]
     place.stop()
     place.daemon = place.start()
     rows = place.by_token(token, "GET", "/api/v1/objects")
