@@ -65,6 +65,10 @@ class IdentityError(P2PError):
     """A key, token or certificate on this machine cannot be used: the text names the remedy."""
 
 
+class DamagedKeyError(IdentityError):
+    """The file of a key holds none of ours: the text names it."""
+
+
 class UnwritableFileError(IdentityError):
     """A private file or folder cannot be written: free the disk, or choose another SWARM_HOME."""
 

@@ -31,6 +31,7 @@ from swarmnode.api.schema import (
     StorageStatus,
 )
 from swarmnode.api.server import ApiServer
+from swarmnode.config import Config
 from swarmnode.errors import MemberUnknownError, RecoveryRefusedError, TaskUnknownError
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.market.guard.kept import Guarded
@@ -236,6 +237,7 @@ class FakeNode:
         self.objects = MemoryObjects(Pool(), ADA)
         self.estate = FakeEstate()
         self.tables = MemoryTables()
+        self.config = Config()
         self.people = People(self.tables, lambda: 0)
         self.seals = Seals(self.people, os.urandom)
         self.unlocking = Unlocking(self.people, self.seals, Keyring(self.tables), self.tables)

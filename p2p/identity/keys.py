@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from p2p.errors import IdentityError
+from p2p.errors import DamagedKeyError, IdentityError
 from p2p.identity.base58 import base58_decode, base58_encode
 from p2p.identity.private_files import create_private_file, read_private_file
 from p2p.ids import NetworkId, PeerId
@@ -117,7 +117,7 @@ def load_key_file(path: Path) -> KeySigner:
     try:
         key = load_pem_private_key(read_private_file(path), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
-        raise IdentityError(f"{path} is damaged or no key: restore it from a backup") from exc
+        raise DamagedKeyError(f"{path} is damaged or no key: restore it from a backup") from exc
     if not isinstance(key, Ed25519PrivateKey):
-        raise IdentityError(f"{path} is not an Ed25519 key: restore the right one from a backup")
+        raise DamagedKeyError(f"{path} is not an Ed25519 key: restore the right one from a backup")
     return KeySigner(key)

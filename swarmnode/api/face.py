@@ -7,6 +7,7 @@ from p2p.ids import PeerId
 from storage.facade import Forgotten, Names, Objects
 from storage.ids import Address
 from swarmnode.api.schema import MemberLine, PeerLine, PhraseShown, RemovalDone, Status
+from swarmnode.config import Config
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.market.guard.kept import Guarded
 from swarmnode.people.book import People
@@ -95,6 +96,9 @@ class EstateFace(Protocol):
 
 class NodeFace(Protocol):
     """The node, as far as its owner may steer it through the API."""
+
+    @property
+    def config(self) -> Config: ...
 
     @property
     def objects(self) -> Objects: ...

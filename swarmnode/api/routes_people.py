@@ -1,5 +1,6 @@
 """Who may use this node over HTTP: people of this machine, and tokens."""
 
+import os
 from typing import Final
 
 from starlette.requests import Request
@@ -13,13 +14,15 @@ from swarmnode.api.schema import (
     Me,
     NewPerson,
     NewToken,
+    PersonAdded,
     PersonLine,
     TokenLine,
     TokenMade,
     UnlockRequest,
 )
 from swarmnode.api.tokens import ID_CHARS, TokenBook
-from swarmnode.errors import NotAllowedError
+from swarmnode.errors import NotAllowedError, PersonRefusedError
+from swarmnode.people.book import login_of, user_id_of
 
 MAKERS: Final = frozenset({"admin", "person"})
 """Who may make tokens: a token of scope submit cannot outlive itself in another."""
@@ -30,7 +33,7 @@ class PeopleRoutes:
 
     def __init__(self, node: NodeFace, tokens: TokenBook) -> None:
         self._people, self._seals, self._unlocking = node.people, node.seals, node.unlocking
-        self._tokens = tokens
+        self._tokens, self._shared = tokens, node.config.api.shared
 
     def routes(self) -> list[Route]:
         """The table of paths."""
@@ -78,7 +81,12 @@ class PeopleRoutes:
     async def add(self, request: Request) -> Response:
         """Let a user of this machine in."""
         wanted = await body_as(NewPerson, request)
-        return reply({"changed": await self._people.add(wanted.name, wanted.uid)})
+        uid = user_id_of(wanted.name) if wanted.uid is None else wanted.uid
+        if uid in (0, os.geteuid()):
+            raise PersonRefusedError(
+                f"{login_of(uid)} is the owner of this node, and is let in without it"
+            )
+        return reply(PersonAdded(await self._people.add(wanted.name, uid), self._shared))
 
     async def rm(self, request: Request) -> Response:
         """Let somebody in no more; their tokens end, what they stored and run goes on."""

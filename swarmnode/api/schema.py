@@ -330,6 +330,13 @@ class NewPerson(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     uid: Annotated[int, msgspec.Meta(ge=0, le=2**32 - 2)] | None = None
 
 
+class PersonAdded(msgspec.Struct, frozen=True):
+    """Whether that changed anything, and the socket for other users; empty: there is none yet."""
+
+    changed: bool
+    socket: str
+
+
 class TokenLine(msgspec.Struct, frozen=True):
     """A token of the asker's."""
 

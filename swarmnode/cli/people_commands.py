@@ -4,6 +4,7 @@ import click
 
 from swarmnode.cli.each import each
 from swarmnode.cli.groups import NearestGroup
+from swarmnode.cli.neighbours import SHARED_SOCKET
 from swarmnode.cli.output import emit, emit_rows, output_option, stamp
 from swarmnode.cli.talk import in_path, node
 
@@ -22,10 +23,27 @@ def person() -> None:
 def person_add(name: str, uid: int | None, fmt: str) -> None:
     """Let a user of this machine in: with objects and tasks of their own.
 
-    They connect to the socket that `api.shared` names; /run/swarm/api.sock is found by itself.
+    They connect to the socket that `api.shared` names: /run/swarm/api.sock is found by itself,
+    another where SWARM_API names it.
     """
     with node() as client:
-        emit(client.call("POST", "/api/v1/people", {"name": name, "uid": uid}), fmt)
+        found = client.call("POST", "/api/v1/people", {"name": name, "uid": uid})
+    if fmt == "table":
+        emit({"changed": found["changed"], "next": _next(found["socket"])}, fmt)
+    else:
+        emit(found, fmt)
+
+
+def _next(shared: str) -> str:
+    """What is still to be done until that user's commands get through."""
+    if not shared:
+        return (
+            "set api.shared in config.toml and restart the node: "
+            "it has no socket yet that others may connect to"
+        )
+    if shared == str(SHARED_SOCKET):
+        return "they type, say, swarmnode status"
+    return f"they type, say, SWARM_API={shared} swarmnode status"
 
 
 @person.command("ls")

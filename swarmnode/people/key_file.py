@@ -4,16 +4,28 @@ import os
 
 from blake3 import blake3
 
-from p2p.errors import IdentityError
+from p2p.errors import DamagedKeyError, IdentityError
 from p2p.identity.keys import KeySigner, create_key_file, load_key_file
 from swarmnode.home import Home
 
 SEED_BYTES = 32
+BEGIN_ANEW = "swarmnode unlock --new-key"
 
 
 def load_person_key(home: Home) -> KeySigner:
-    """The key of this home. Raises IdentityError."""
-    return load_key_file(home.person_key)
+    """The key of this home. Raises IdentityError that says how to go on without it."""
+    path = home.person_key
+    if not os.path.lexists(path):
+        raise IdentityError(
+            f"your key {path} is not here: bring the file back from a backup, or begin anew "
+            f"with `{BEGIN_ANEW}`"
+        )
+    try:
+        return load_key_file(path)
+    except DamagedKeyError as error:
+        raise DamagedKeyError(
+            f"{error}, or begin anew: move it away, then `{BEGIN_ANEW}`"
+        ) from error
 
 
 def make_person_key(home: Home) -> KeySigner:

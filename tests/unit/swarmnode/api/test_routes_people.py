@@ -13,6 +13,7 @@ from swarmnode.api.app import Asgi, build_app
 from swarmnode.api.asker import KEY, LOCKED, Asker
 from swarmnode.api.events import EventHub
 from swarmnode.api.routes import all_routes
+from swarmnode.config import ApiSection, Config
 from swarmnode.market.explain import TaskView
 from swarmnode.tasks.checkpoint import StoredFile
 from swarmnode.tasks.ids import TaskId
@@ -161,3 +162,19 @@ async def test_who_is_let_in_no_more_is_locked(lab: Lab) -> None:
     await lab.bring()
     await lab.said("DELETE", "/api/v1/people/ben", asker=Asker())
     assert not lab.node.seals.is_unlocked("ben")
+
+
+async def test_who_lets_somebody_in_learns_where_they_get_in_and_the_owner_needs_it_not(
+    lab: Lab,
+) -> None:
+    cy = {"name": "cy", "uid": 1002}
+    said = await lab.said("POST", "/api/v1/people", cy, asker=Asker())
+    assert said == {"changed": True, "socket": ""}
+    lab.node.config = Config(api=ApiSection(shared="/run/swarm/api.sock"))
+    lab.app = build_app(all_routes(lab.node, EventHub(lab.node.market.events, "boot")))
+    said = await lab.said("POST", "/api/v1/people", cy, asker=Asker())
+    assert said == {"changed": False, "socket": "/run/swarm/api.sock"}
+    owner = {"name": "me", "uid": os.geteuid()}
+    said = await lab.said("POST", "/api/v1/people", owner, asker=Asker())
+    assert (said["status"], said["code"]) == (409, "person_refused")
+    assert "is the owner of this node" in said["detail"]
