@@ -7,7 +7,7 @@ A checkpoint names the newest step, the few before it, and what lies beside them
 """
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +18,7 @@ from storage.caps import text_of_cap
 from storage.errors import PUT_LATER
 from storage.facade import Objects, trust_of
 from swarmnode.errors import JobUnknownError, OutputUnsafeError, TreeChangedError
-from swarmnode.limits import CHECKPOINT_BYTES_MAX, CHECKPOINTS_KEPT_MIN
+from swarmnode.limits import CHECKPOINT_BYTES_MAX, CHECKPOINTS_KEPT_MIN, STEP_MAX
 from swarmnode.memory.ctx import FOLDER
 from swarmnode.memory.entries import MARKER, Entry, Look, look_at, marked_step
 from swarmnode.memory.kept import caps_of, forget_all_but, hand_over, object_name
@@ -249,6 +249,8 @@ class Keeper:
             if step and (is_older or not self._still.is_new(draft)):
                 return  # while it waited for its turn
             step = step or self.stored_step + 1
+            if step > STEP_MAX:  # a step.json can name any number
+                raise CheckpointRefusedError(f"steps end at {STEP_MAX}: number them anew")
             began_s = trio.current_time()
             main = self._same_main(draft, step) or await self._put(step, "step", draft.entry.found)
             files = [main, *await self._put_beside(draft, step)]
@@ -296,10 +298,9 @@ class Keeper:
 
     async def _check_same(self, found: tuple[Found, ...]) -> None:
         """Nothing came or went in the meantime. Raises TreeChangedError."""
-        tops = {one.parts for one in found if one.parts[:-1] not in {two.parts for two in found}}
-        for top in sorted(tops):
+        for top, before in by_top(found).items():
             now = (await self._executor.scan(self._job, top)).found
-            if now != tuple(one for one in found if one.parts[: len(top)] == top):
+            if now != tuple(before):
                 raise TreeChangedError(f"{text_of(joined(top))!r} changed while it was read")
 
     def _older(self, step: int, is_beside: bool) -> tuple[OlderStep, ...]:
@@ -346,9 +347,21 @@ def _above(found: tuple[Found, ...]) -> tuple[Found, ...]:
     return tuple(Found(parts, Kind.FOLDER, 0o755) for parts in sorted(wanted))
 
 
+def by_top(found: Sequence[Found]) -> dict[Parts, list[Found]]:
+    """What was found, in order, by that of it which lies in nothing else of it."""
+    groups: dict[Parts, list[Found]] = {}
+    top: Parts | None = None
+    for one in found:
+        if top is None or one.parts[: len(top)] != top:
+            top = one.parts
+            groups[top] = []
+        groups[top].append(one)
+    return groups
+
+
 def told_of(step: object, name: object) -> Told:
     """What a `ctx.checkpoint` means. Raises CheckpointRefusedError."""
-    if isinstance(step, bool) or not isinstance(step, int) or not 0 < step < 10**18:
+    if isinstance(step, bool) or not isinstance(step, int) or not 0 < step <= STEP_MAX:
         raise CheckpointRefusedError(f"a step is a whole number above 0, not {step!r}")
     if name not in ("", f"step-{step}"):
         raise CheckpointRefusedError(f"{name!r} is not the folder of step {step}")

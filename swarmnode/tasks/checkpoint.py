@@ -4,7 +4,12 @@ from p2p.ids import PeerId
 from p2p.wire.codec import Record, encode
 from p2p.wire.envelope import Signed
 from storage.rights import Right
-from swarmnode.limits import CHECKPOINT_BYTES_MAX, CHECKPOINT_FILES_MAX
+from swarmnode.limits import (
+    CHECKPOINT_BYTES_MAX,
+    CHECKPOINT_FILES_MAX,
+    STEP_MAX,
+    TAKEN_MS_MAX,
+)
 from swarmnode.tasks.ids import TaskId
 
 
@@ -51,6 +56,9 @@ class Checkpoint(Record, frozen=True):
 
 def fits_award(checkpoint: Checkpoint) -> bool:
     """Whether it can be written down and handed to the next machine."""
+    steps = (checkpoint.step, *(one.step for one in checkpoint.older))
+    if min(steps) < 0 or max(steps) > STEP_MAX or not 0 <= checkpoint.taken_ms <= TAKEN_MS_MAX:
+        return False
     files, older = len(checkpoint.files), len(checkpoint.older)
     # In values of a message, of which a task's record holds so many at most: 5 a file, 8 a step.
     is_short = 5 * files + 8 * older <= 5 * CHECKPOINT_FILES_MAX

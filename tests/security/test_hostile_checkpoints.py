@@ -1,0 +1,58 @@
+"""Checkpoints with any number and of any size: they end no node, whoever tells of them."""
+
+import time
+
+import pytest
+import trio
+
+from swarmnode.limits import STEP_MAX, TAKEN_MS_MAX
+from swarmnode.memory.keeper import by_top
+from swarmnode.tasks.checkpoint import Checkpoint, OlderStep, StoredFile, fits_award
+from swarmnode.tree.format import Kind
+from swarmnode.tree.scan import Found
+from testnet.sim.seeded import simulated
+from tests.memory_lab import Lab
+
+FILE = StoredFile(".", 1, "swarm:x", tree=True)
+HUGE = [STEP_MAX + 1, 2**63, 2**64 - 1, 2**64, 10**30]
+
+
+@pytest.mark.parametrize("step", HUGE)
+@simulated
+async def test_a_marker_that_names_any_number_is_trouble_and_ends_nothing(step: int) -> None:
+    lab = Lab()
+    async with lab.watching():
+        await lab.write("checkpoint/model", b"x")
+        await lab.write("checkpoint/step.json", b'{"step": %d}' % step)
+        await trio.sleep(100)
+        assert lab.reported == []
+        assert "steps end at" in lab.troubles[-1]
+        await lab.write("checkpoint/step.json", b'{"step": 7}')
+        assert (await lab.until_step(7)).step == 7
+
+
+@simulated
+async def test_a_whole_folder_after_the_last_step_there_is_ends_nothing() -> None:
+    lab = Lab()
+    async with lab.watching(last_step=STEP_MAX):
+        await lab.write("checkpoint/model", b"x")
+        await trio.sleep(100)
+        assert "steps end at" in lab.troubles[-1]
+
+
+def test_a_checkpoint_that_could_not_be_counted_on_from_is_nobodys() -> None:
+    assert fits_award(Checkpoint(STEP_MAX, (FILE,), TAKEN_MS_MAX))
+    for step in (-1, STEP_MAX + 1, 2**64 - 1):
+        assert not fits_award(Checkpoint(step, (FILE,), 1))
+        assert not fits_award(Checkpoint(7, (FILE,), 1, (OlderStep(step, FILE, beside=True),)))
+    for taken_ms in (-1, TAKEN_MS_MAX + 1, 2**64 - 1):
+        assert not fits_award(Checkpoint(7, (FILE,), taken_ms))
+
+
+def test_a_checkpoint_of_many_files_is_looked_over_in_time_that_grows_with_them() -> None:
+    names = [(b"checkpoint", b"step-1", b"%05d" % number) for number in range(30_000)]
+    found = [Found(names[0][:2], Kind.FOLDER, 0o755), *(Found(n, Kind.FILE, 0o644) for n in names)]
+    began_s = time.thread_time()
+    assert by_top(found) == {names[0][:2]: found}
+    assert by_top(found[1:]) == {one.parts: [one] for one in found[1:]}
+    assert time.thread_time() - began_s < 5
