@@ -126,6 +126,13 @@ class WhoAsks:
         return lab == self.lab if self.lab is not None else person == self.person and not guest
 
 
+def was_removed(core: Buyer, task: TaskId, me: PeerId) -> bool:
+    """Whether its owner removed it here, and its keepers have not all been told yet."""
+    kept = core.keepers(task)
+    is_over = kept is not None and kept.owner == me and kept.kept.state in TASK_ENDS
+    return is_over and core.ledger.find(task) is None
+
+
 def standing(
     core: Buyer,
     task: TaskId,
@@ -136,6 +143,8 @@ def standing(
 ) -> Here | None:
     """What `asker` may know and do here about a task; None as well when it is somebody else's."""
     record, kept = core.ledger.find(task), core.keepers(task)
+    if was_removed(core, task, me.peer):
+        return None
     if record is not None and not record.owner:
         if not asker.may((me.member, me.lab), record.person):
             return None
@@ -196,7 +205,8 @@ class Elsewhere:
         Bytes that are not kept are passed over. Raises TaskUnknownError.
         """
         fence, have, ask = attempt, 0, FindTask(task)
-        found = await self._ask_all(ask, ())
+        is_gone = was_removed(self._core, task, self._rpc.peer_id)
+        found = None if is_gone else await self._ask_all(ask, ())
         if found is None:
             raise TaskUnknownError(f"no task {task} of yours is known to who can be asked now")
         while True:
@@ -231,8 +241,9 @@ class Elsewhere:
         """
         give_up_s, ask = trio.current_time() + AGREE_S, FindTask(task, cancel, order)
         submitter: list[PeerId] = []
+        is_gone = was_removed(self._core, task, self._rpc.peer_id)
         while True:
-            found = await self._ask_all(ask, submitter)
+            found = None if is_gone else await self._ask_all(ask, submitter)
             if found is None:
                 raise TaskUnknownError(
                     f"no task {task} was submitted here, and no machine that can be asked now "
