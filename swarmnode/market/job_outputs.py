@@ -26,6 +26,7 @@ from swarmnode.tree.select import Piece
 STORE_PATIENCE_S: Final = 120.0
 """Outputs wait this long for a pool that cannot take them; then the work is given back."""
 STORE_AGAIN_S: Final = 3.0
+TOO_LONG: Final = "the names of the outputs are too long: put them into one folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,8 @@ async def collect(
             stored.append(await _store(executor, objects, net, record, piece))
         except OutputUnsafeError as exc:
             faults.append(str(exc))
-    if sum(len(encode(file)) for file in stored) > MANIFEST_BYTES_MAX:
-        return Collected(fault="the names of the outputs are too long: put them into one folder")
+    if _are_too_long(stored):
+        return Collected(fault=TOO_LONG)
     return Collected(tuple(stored), "; ".join(faults)[:REASON_CHARS_MAX], note[:REASON_CHARS_MAX])
 
 
@@ -86,7 +87,15 @@ async def snapshot(executor: Executor, objects: Objects, record: JobRecord) -> C
             stored.append(StoredFile(name, receipt.size, text_of_cap(receipt.cap), piece.is_tree))
     except (OutputUnsafeError, JobUnknownError, *PUT_LATER) as exc:
         faults.append(str(exc))
+    if _are_too_long(stored):
+        await _forget_snapshot(objects, record)
+        return Collected(fault=TOO_LONG)
     return Collected(tuple(stored), "; ".join(faults)[:REASON_CHARS_MAX])
+
+
+def _are_too_long(stored: Sequence[StoredFile]) -> bool:
+    """One message tells of all of them."""
+    return sum(len(encode(file)) for file in stored) > MANIFEST_BYTES_MAX
 
 
 def _snapshot_label(record: JobRecord) -> str:

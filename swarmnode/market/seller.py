@@ -124,7 +124,7 @@ class SellerService:
         self._listeners: list[Callable[[], None]] = []
         self._nursery: trio.Nursery | None = None
         self._snapshot: Snapshot | None = None
-        self._is_open = False
+        self._is_open, self._stores_files_of = False, set[str]()
         rpc.listen(Call, self._on_call)
         rpc.listen(Award, self._on_award)
         rpc.listen(Release, self._on_release)
@@ -231,7 +231,13 @@ class SellerService:
         record = self._core.jobs.find(asked.task, asked.fence)
         if record is None or record.buyer != caller.peer or record.state is not JobState.RUNNING:
             raise RefusalError("unknown", "that attempt does not run here")
-        found = await snapshot(self._executor, self._objects, record)
+        if record.job in self._stores_files_of:
+            raise RefusalError("busy", "its outputs are being stored just now: ask again")
+        self._stores_files_of.add(record.job)
+        try:
+            found = await snapshot(self._executor, self._objects, record)
+        finally:
+            self._stores_files_of.discard(record.job)
         return FilesTold(found.files, found.fault), b""
 
     def _opened(

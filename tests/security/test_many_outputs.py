@@ -1,20 +1,27 @@
 """Outputs chosen by patterns: a task that leaves many names, and asks for many, freezes no node."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 import trio
 
+from p2p.errors import RemoteRefusalError
 from swarmnode.errors import OutputUnsafeError
+from swarmnode.executor.fake import FakeExecutor
+from swarmnode.executor.fake_programs import Process, Run
 from swarmnode.executor.port import JobId
-from swarmnode.limits import OUTPUT_MATCHES_MAX, OUTPUTS_APART_MAX
+from swarmnode.limits import FILE_NAME_BYTES_MAX, OUTPUT_MATCHES_MAX, OUTPUTS_APART_MAX
+from swarmnode.tasks.messages import AskFiles, Phase, State
 from swarmnode.tree.format import Entry, Kind, write_index
 from swarmnode.tree.pattern import Pattern
 from swarmnode.tree.scan import Found
 from swarmnode.tree.select import select
+from testnet.sim.seeded import simulated
 from tests.job_lab import needs_bwrap, running_executor
+from tests.seller_lab import TASK, SellerLab, task
+from tests.unit.swarmnode.market.seller.test_files import ask_files
 
 JOB = JobId("t.1")
 MANY = 30_000
@@ -79,4 +86,38 @@ async def test_a_node_goes_on_while_it_looks_for_outputs(tmp_path: Path) -> None
         _, chosen = await executor.select(JOB, SLOW)
         assert beats > before + 2
         assert len(chosen.missing) == len(SLOW)
+        nursery.cancel_scope.cancel()
+
+
+def long_names(process: Process, _arguments: Sequence[str]) -> Run:
+    for number in range(OUTPUTS_APART_MAX):
+        folders = "/".join([f"{number:02}" + "x" * 198] * (FILE_NAME_BYTES_MAX // 201))
+        process.write(f"{folders}/f", b"x")
+    yield 1e6
+    return 0
+
+
+@simulated
+async def test_outputs_whose_names_fit_no_message_are_a_fault_and_stored_once_at_a_time() -> None:
+    lab = SellerLab(executor=FakeExecutor(programs={"long": long_names}))
+    async with lab.running() as alice, trio.open_nursery() as nursery:
+        await alice.award(task("long", outputs=("**/f",)), TASK)
+        await alice.until(State, lambda state: state.phase is Phase.RUNNING)
+        busy = 0
+
+        async def ask() -> None:
+            nonlocal busy
+            try:
+                told, _ = await ask_files(alice, AskFiles(TASK, 1))
+            except RemoteRefusalError as refusal:
+                busy += refusal.code == "busy"
+            else:
+                assert (told.files, "names" in told.fault) == ((), True)
+
+        async with trio.open_nursery() as asking:
+            for _ in range(5):
+                asking.start_soon(ask)
+        assert busy == 4
+        await ask()
+        assert not lab.pool.objects
         nursery.cancel_scope.cancel()
