@@ -200,6 +200,9 @@ MACHINES_PER_PERSON_MAX: Final = 64
 TAKEN_OVER_KEPT_MAX: Final = 64
 """Machines known to be taken over: one that is forgotten and returns writes a copy of its own."""
 
+COPIES_WAITING_MAX: Final = 4
+"""Copies of a keyring whose place could not be written: any of them may be there after all."""
+
 OPENINGS_KEPT_MAX: Final = 32
 """Uses of a lab's key for somebody's phrase that are told: some 200 bytes each, in one name."""
 

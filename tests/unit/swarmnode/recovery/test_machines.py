@@ -16,10 +16,12 @@ from p2p.wire.codec import encode
 from storage.caps import text_of_cap
 from storage.facade import Kind, ReadCap
 from storage.ids import Address, ObjectKey
+from swarmnode.errors import SnapshotError
 from swarmnode.estate.logs import row_of
+from swarmnode.limits import COPIES_WAITING_MAX
 from swarmnode.node import Node
 from swarmnode.recovery.box import open_box, seal_to
-from swarmnode.recovery.copies import Copies, Pointer, with_copy
+from swarmnode.recovery.copies import Copies, Pointer, Taken, with_copy
 from swarmnode.recovery.place import OWN_NAME, Apart
 from swarmnode.recovery.shelf import NAME, Shelf
 from swarmnode.recovery.snapshot import seal_copies
@@ -356,3 +358,35 @@ async def test_what_a_stranger_leaves_as_if_of_a_person_s_machine_is_not_taken_o
             assert victim.recovery is not None
             await trio.sleep(60)
             assert victim.recovery.waiting == ()
+
+
+class Refusing:
+    """A place that can be read, and not be written."""
+
+    async def taken(self) -> Taken | None:
+        await trio.lowlevel.checkpoint()
+        return None
+
+    async def point(self, cap: str, known: Taken | None) -> None:
+        await trio.lowlevel.checkpoint()
+        raise SnapshotError("no room for the name")
+
+
+@simulated
+async def test_while_its_place_cannot_be_written_no_more_than_a_few_copies_are_made() -> None:
+    async with machines() as world:
+        node = world["laptop"].up
+        recovery = node.recovery
+        assert recovery is not None
+        await is_copied(node)
+        place, recovery._place = recovery._place, Refusing()
+        for number in range(24):
+            await put(node, f"thing {number}")
+            await trio.sleep(60)
+        assert 1 < copies_held(node) <= COPIES_WAITING_MAX + 1
+        assert "no room for the name" in recovery.warning
+        recovery._place = place
+        await until(
+            lambda: copies_held(node) == 1 and not recovery.is_behind, within_s=900, look_s=1
+        )
+        assert not recovery.warning
