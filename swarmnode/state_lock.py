@@ -22,6 +22,7 @@ from swarmnode.resources.mounts import mounts_in
 
 LOCK_NAME: Final = "node.lock"
 _NOTE_BYTES_MAX: Final = 512
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _HELD: Final = (errno.EWOULDBLOCK, errno.EACCES)
 NETWORK_FILE_SYSTEMS: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "fuse.sshfs"}
@@ -77,11 +78,22 @@ def _locked(folder: Path) -> Iterator[None]:
         ) from exc
     try:
         _take(fd, path)
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
+        _note(fd)
         yield
     finally:
         os.close(fd)
+
+
+def _note(fd: int) -> None:
+    """Who has it, for whoever is refused: a full disk keeps no node from its own folder."""
+    note = f"{os.getpid()} {socket.gethostname()}\n".encode()
+    try:
+        os.pwrite(fd, note, 0)
+        os.ftruncate(fd, len(note))
+    except OSError as exc:
+        if exc.errno not in _FULL:
+            raise
+        os.ftruncate(fd, 0)
 
 
 def _take(fd: int, path: Path) -> None:

@@ -4,6 +4,7 @@ A new store is made complete beside its place and renamed into it, so that whate
 without our mark is not ours to overwrite.
 """
 
+import errno
 import os
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +22,8 @@ UNWRITTEN_BYTES_MAX = 16 * COMMIT_BYTES_MAX
 """Far more than some commits that freed all they wrote can leave at the end of the file."""
 
 DATA_FILE, LOCK_FILE = "data.mdb", "lock.mdb"
+LOCK_FILE_BYTES = 128 + 64 * TABLES_READERS_MAX
+"""As LMDB makes it; where it is longer, LMDB takes it for one with more readers."""
 REMEDY = TABLES_REMEDY
 
 
@@ -33,9 +36,9 @@ def open_store(path: Path, map_bytes: int) -> tuple[Any, dict[str, Handle]]:
             raise StoreFailedError(f"{path} is no store of ours, {DATA_FILE} is missing: {REMEDY}")
         environment = _open(path, map_bytes)
     except OSError as error:
-        raise StoreFailedError(
-            f"{path} cannot be opened ({error}): make it readable and writable for this user"
-        ) from error
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "free some space" if is_full else "make it readable and writable for this user"
+        raise StoreFailedError(f"{path} cannot be opened ({error}): {remedy}") from error
     with ExitStack() as undo:
         undo.callback(environment.close)
         _mend_size(path, environment)  # first: the others read pages
@@ -66,6 +69,8 @@ def _create(path: Path, map_bytes: int) -> None:
         with environment.begin(write=True) as txn:
             table = environment.open_db(MARK_TABLE.encode(), txn=txn)
             txn.put(MARK_KEY, seal(MARK_TABLE, MARK_KEY, MARK), db=table)
+    except lmdb.Error as error:
+        raise StoreFailedError(f"{path} cannot be made ({error}): free some space") from error
     finally:
         environment.close()
     sync_folder(fresh)
@@ -74,6 +79,7 @@ def _create(path: Path, map_bytes: int) -> None:
 
 
 def _open(path: Path, map_bytes: int) -> Any:  # noqa: ANN401 - lmdb has no types
+    _make_room_for_locks(path / LOCK_FILE)
     try:
         return lmdb.open(
             str(path),
@@ -90,6 +96,15 @@ def _open(path: Path, map_bytes: int) -> Any:  # noqa: ANN401 - lmdb has no type
         raise StoreFailedError(
             f"{path} cannot be opened ({error}): give this user the rights to it, and room"
         ) from error
+
+
+def _make_room_for_locks(path: Path) -> None:
+    """LMDB writes this file by a map of it: on a full disk that would end the process (SIGBUS)."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.posix_fallocate(fd, 0, LOCK_FILE_BYTES)
+    finally:
+        os.close(fd)
 
 
 def _handles(environment: Any) -> dict[str, Handle]:  # noqa: ANN401

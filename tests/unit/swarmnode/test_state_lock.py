@@ -10,6 +10,7 @@ from p2p.errors import UnwritableFileError
 from swarmnode.errors import AlreadyRunningError
 from swarmnode.home import Home, locate
 from swarmnode.state_lock import LOCK_NAME, folders_of, only_one
+from tests.small_disk import small_disk
 
 
 def home_at(root: Path, runtime: str = "run") -> Home:
@@ -99,3 +100,17 @@ def test_a_link_in_the_place_of_a_lock_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(UnwritableFileError, match=r"node\.lock"), only_one(home):
         pass
     assert victim.read_text() == "precious"
+
+
+def test_a_full_disk_keeps_no_node_from_its_own_folder_nor_lets_a_second_in(
+    tmp_path: Path,
+) -> None:
+    with small_disk(tmp_path / "disk", megabytes=1) as disk:
+        home = locate({"SWARM_HOME": str(disk / "h")})
+        home.make()
+        (disk / "theirs").write_bytes(bytes(1 << 20))
+        with only_one(home):
+            assert_refused(home, "a node already runs in .*pid unknown")
+        (disk / "theirs").unlink()
+        with only_one(home):
+            assert_refused(home, f"pid {os.getpid()}")

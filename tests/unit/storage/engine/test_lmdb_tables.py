@@ -2,6 +2,8 @@
 
 import os
 import resource
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
@@ -321,3 +323,23 @@ async def test_a_disk_that_others_filled_up_still_lets_go_of_things(tmp_path: Pa
 
 def deleted(key: bytes, view: WriteView) -> bool:
     return view.delete("t", key)
+
+
+@pytest.mark.parametrize("left_kib", [0, 8, 16, 20])
+def test_a_store_that_has_no_room_to_begin_says_so_and_begins_when_there_is(
+    tmp_path: Path, left_kib: int
+) -> None:
+    with small_disk(tmp_path / "disk", megabytes=1) as disk:
+        (disk / "theirs").write_bytes(bytes((1 << 20) - (left_kib << 10)))
+        begin = (
+            "import sys; from pathlib import Path\n"
+            "from storage.engine.lmdb_tables import LmdbTables\n"
+            "LmdbTables(Path(sys.argv[1])).close()"
+        )
+        words = [sys.executable, "-c", begin, str(disk / "s")]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert done.returncode == 1, "a signal would have ended it without a word"
+        assert "StoreFailedError" in done.stderr
+        assert "room" in done.stderr or "free some space" in done.stderr
+        (disk / "theirs").unlink()
+        subprocess.run(words, check=True)
