@@ -54,7 +54,13 @@ LEASES_PER_QUESTION_MAX: Final = 256
 """Leases in one AskDropped."""
 
 TOMBSTONES_PER_ANSWER_MAX: Final = 24
-"""Tombstones in one answer: with the signer's certificates each may have 2 KiB of its frame."""
+"""Tombstones in one answer; fewer where they are long (TOMBSTONES_ANSWER_BYTES_MAX)."""
+
+TOMBSTONE_BYTES_MAX: Final = 8 * 1024
+"""One of them with its signature, certificates and reason."""
+
+TOMBSTONES_ANSWER_BYTES_MAX: Final = 56 * 1024
+"""All of one answer: it must fit a message."""
 
 TOMBSTONES_MAX: Final = 100_000
 """Tombstones kept: 30 MB, or 100 with their signers' certificates. Without one a removed object may

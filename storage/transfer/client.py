@@ -32,13 +32,13 @@ from storage.limits import (
     LEASES_PER_QUESTION_MAX,
     LEASES_PER_RENEWAL_MAX,
     ROOTS_PER_QUESTION_MAX,
-    TOMBSTONES_PER_ANSWER_MAX,
 )
 from storage.merkle import HASH_BYTES, root_of, verify_leaf
 from storage.messages import LeaseTerms
 from storage.ports import Workers
 from storage.records.holders import HolderBook, Holding
 from storage.transfer.server import ShardServer
+from storage.transfer.tombstones import may_be_cut
 
 ReplyT = TypeVar("ReplyT", bound=Message)
 
@@ -211,7 +211,7 @@ class Transfer:
             part = leases[at : at + LEASES_PER_QUESTION_MAX]
             reply, _ = await self._ask(holder, m.AskDropped(b"".join(part)), m.LeasesDropped)
             found += reply.tombstones
-            for lease in part if len(reply.tombstones) == TOMBSTONES_PER_ANSWER_MAX else ():
+            for lease in part if may_be_cut(reply.tombstones) else ():
                 more, _ = await self._ask(holder, m.AskDropped(lease), m.LeasesDropped)
                 found += more.tombstones  # the others had no room in one answer
         return found

@@ -25,7 +25,6 @@ from storage.limits import (
     LEAVES_PER_RANGE_MAX,
     MANIFEST_BYTES_MAX,
     SHARD_BYTES_MAX,
-    TOMBSTONES_PER_ANSWER_MAX,
 )
 from storage.manifest import address_of, read_manifest
 from storage.merkle import HASH_BYTES
@@ -34,7 +33,7 @@ from storage.rights import Rights
 from storage.shards.port import ShardStore
 from storage.transfer.lease_row import LeaseRow
 from storage.transfer.leases import EVERYBODY, LeaseBook
-from storage.transfer.tombstones import Tombstones
+from storage.transfer.tombstones import Tombstones, answer_of
 
 Answer = Callable[[Caller, Any, bytes], Awaitable[tuple[Message, bytes]]]
 ReplyBytes = Callable[[Any, int], int]
@@ -294,7 +293,7 @@ class ShardServer:
     ) -> tuple[Message, bytes]:
         leases = _leases_in(request.leases)
         found = self._tombstones.of(leases[:LEASES_PER_QUESTION_MAX])
-        return m.LeasesDropped(tuple(found[:TOMBSTONES_PER_ANSWER_MAX])), b""
+        return m.LeasesDropped(answer_of(found)), b""
 
     async def _ask_clock(
         self, caller: Caller, request: m.AskClock, body: bytes

@@ -25,8 +25,11 @@ from storage.ids import Address, LeaseId, LeaseKey
 from storage.limits import (
     LEASE_ROWS_PER_SCAN,
     REMOVAL_REASON_CHARS_MAX,
+    TOMBSTONE_BYTES_MAX,
+    TOMBSTONES_ANSWER_BYTES_MAX,
     TOMBSTONES_CLEARED_PART,
     TOMBSTONES_MAX,
+    TOMBSTONES_PER_ANSWER_MAX,
     TOMBSTONES_PER_MEMBER_MAX,
 )
 from storage.messages import DROP_DOMAIN, DropOrder
@@ -133,7 +136,9 @@ class Tombstones:
         return open_signed(self._signer, self._network, DOMAIN, Tombstone, sealed)
 
     def binds(self, sealed: Signed, lease: LeaseId, row: LeaseRow) -> bool:
-        """Whether it is of that lease, and by somebody who may give it up."""
+        """Whether it is of that lease, and by somebody who may give it up; and fits an answer."""
+        if not _fits(sealed):
+            return False
         try:
             stone = self.open(sealed)
         except WireError:
@@ -158,7 +163,8 @@ class Tombstones:
     def of(self, leases: Sequence[LeaseId]) -> list[Signed]:
         """What is kept of these."""
         rows = (self._tables.scan(TABLE, lease, limit=1000) for lease in leases)
-        return [_read(data).sealed for found in rows for _, data in found]
+        stones = [_read(data).sealed for found in rows for _, data in found]
+        return [one for one in stones if _fits(one)]  # longer ones are of a version before
 
     def has(self, view: ReadView, lease: LeaseId, owner: MemberId, lab: LabId) -> bool:
         """Whether nothing of that owner's shall be kept under that lease any more."""
@@ -218,6 +224,29 @@ def _all(view: ReadView) -> Iterator[tuple[bytes, TombRow]]:
     while rows := view.scan(TABLE, after=after, limit=LEASE_ROWS_PER_SCAN):
         after = rows[-1][0]
         yield from ((key, _read(value)) for key, value in rows)
+
+
+def _fits(sealed: Signed) -> bool:
+    return len(encode(sealed)) <= TOMBSTONE_BYTES_MAX
+
+
+def answer_of(stones: Sequence[Signed]) -> tuple[Signed, ...]:
+    """As many as one message takes, the shortest first."""
+    sized = sorted((len(encode(one)), at) for at, one in enumerate(stones))
+    left, taken = TOMBSTONES_ANSWER_BYTES_MAX, list[Signed]()
+    for size, at in sized[:TOMBSTONES_PER_ANSWER_MAX]:
+        left -= size
+        if left < 0:
+            break
+        taken.append(stones[at])
+    return tuple(taken)
+
+
+def may_be_cut(stones: Sequence[Signed]) -> bool:
+    """Whether an answer may have had no room for more."""
+    size = sum(len(encode(one)) for one in stones)
+    is_long = size > TOMBSTONES_ANSWER_BYTES_MAX - TOMBSTONE_BYTES_MAX
+    return is_long or len(stones) == TOMBSTONES_PER_ANSWER_MAX
 
 
 def _read(data: bytes) -> TombRow:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from p2p.errors import RefusalError
 from p2p.identity.caller import Caller
 from p2p.ids import LabId, MemberId, PeerId
+from p2p.limits import PAYLOAD_BYTES_MAX
 from p2p.wire.codec import encode
 from p2p.wire.envelope import seal
 from storage import messages as m
@@ -282,3 +283,27 @@ async def test_an_object_is_mended_where_a_holder_had_taken_its_lease() -> None:
         assert set(record.peers()) & set(free)
         await trio.sleep(1)
         assert await got(lab["p0"], receipt.cap) == data
+
+
+@pytest.mark.parametrize(("size", "kept"), [(40_000, 0), (7_000, 12)])
+@pytest.mark.parametrize("what", ["token", "reason"])
+@simulated
+async def test_tombstones_that_together_fit_no_message_end_no_node_that_is_asked(
+    what: str, size: int, kept: int
+) -> None:
+    async with storage_lab(2) as lab:
+        leases = [LeaseId(bytes([number]) * 16) for number in range(12)]
+        for lease in leases:
+            await put(lab, MALLORY, replace(terms(MALLORY.member), lease=lease))
+            stone = replace(
+                Tombstone(lease, TRUE), **{what: bytes(size) if what == "token" else "x" * size}
+            )
+            sealed = seal(key(MALLORY.peer), NETWORK, DOMAIN, stone, sequence=0, expires_ms=0)
+            await server(lab).answer(MALLORY, m.DropLease(lease, tombstone=sealed), b"")
+        assert len(lab["p0"].tombstones.of(leases)) == kept
+        answer, _ = await server(lab).answer(MALLORY, m.AskDropped(b"".join(leases)), b"")
+        assert len(encode(answer)) < PAYLOAD_BYTES_MAX
+        found = await lab["p1"].parts.transfer.ask_dropped(PeerId("p0"), leases)
+        assert {one.payload for one in found} == {
+            one.payload for one in lab["p0"].tombstones.of(leases)
+        }
