@@ -12,7 +12,7 @@ import trio
 
 from p2p.workers import ThreadWorkers
 from swarmnode.executor import bubblewrap
-from swarmnode.executor.capability import BWRAP, ExecutorConfig
+from swarmnode.executor.capability import BWRAP, CONTAINER, ExecutorConfig
 from swarmnode.executor.port import Executor, JobExit, JobId, JobSpec
 from swarmnode.executor.process import ProcessExecutor
 from swarmnode.executor.work_use import IMAGE
@@ -51,7 +51,12 @@ async def running_executor(
     environments: Mapping[str, Path] | None = None,
     **settings: Any,  # noqa: ANN401
 ) -> AsyncIterator[ProcessExecutor]:
-    """An executor that serves; at the end every job is swept."""
+    """An executor that serves; at the end every job is swept.
+
+    In the mode `container` it ends whatever its users run: here they are not those of other nodes.
+    """
+    if sandbox == CONTAINER:
+        settings.setdefault("uid_first", 62_000)
     config = ExecutorConfig(sandbox=sandbox, **settings)
     executor = ProcessExecutor(folder, config, environments or {}, ThreadWorkers())
     async with trio.open_nursery() as nursery:
