@@ -1,5 +1,6 @@
 """Calls of others: let in within bounds, and answered by whoever serves them."""
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar, cast
@@ -22,6 +23,8 @@ from p2p.limits import (
     PAYLOAD_BYTES_MAX,
 )
 from p2p.wire.codec import Message, decode_as, encode, number_in, number_of
+
+log = logging.getLogger("swarm")
 
 M = TypeVar("M", bound=Message)
 ReplyBytes = Callable[[Message, int], int]
@@ -142,9 +145,19 @@ class Answering:
                     if len(reply_body) > served.reply_bytes:
                         size = f"{len(reply_body)} bytes, {served.reply_bytes} were promised"
                         raise ValueError(f"{type(reply).__name__} has a body of {size}")
-                    channel.reply(served, packed(reply), reply_body)
+                    self._reply(channel, served, reply, reply_body)
         finally:
             channel.end_serving(served)
+
+    def _reply(self, channel: Channel, served: Serving, reply: Message, body: bytes) -> None:
+        """A reply is made of what others brought, too: one that fits no message ends nothing."""
+        try:
+            payload = packed(reply)
+        except (ValueError, OverflowError) as fault:
+            log.debug("%s asked for what no message can tell: %s", channel.peer, fault)
+            channel.refuse_served(served, "too-long", str(fault))
+        else:
+            channel.reply(served, payload, body)
 
     async def cancel_all(self, handlers: list[Serving]) -> None:
         """Stop the handlers of a peer that is gone, a few in each turn."""
