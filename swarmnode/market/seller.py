@@ -271,9 +271,10 @@ class SellerService:
         self._rpc.cast(effect.peer, effect.message, effect.traffic_class)
 
     async def _persist(self, writes: Sequence[Persist]) -> None:
+        """By the room set aside, too: what fills the disk may go only once its end is written."""
         while True:
             try:
-                await self._tables.transact(lambda view: write_all(view, writes))
+                await self._tables.free(lambda view: write_all(view, writes))
                 return
             except StoreFullError:
                 await trio.sleep(FULL_DISK_AGAIN_S)

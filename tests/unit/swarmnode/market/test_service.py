@@ -294,6 +294,17 @@ async def test_a_submit_that_finds_the_disk_full_takes_nothing_on() -> None:
 
 
 @simulated
+async def test_a_job_that_filled_its_machine_s_disk_ends_by_the_room_set_aside() -> None:
+    async with MarketLab("alice", "bob", lends=["bob"]).running() as lab:
+        alice = lab["alice"].market
+        task_id = await alice.submit(task("sleep", "5"))
+        await running(alice, task_id)
+        lab["bob"].tables.is_full = True  # until the job's folder is gone, which waits for its end
+        with trio.fail_after(60):
+            assert (await alice.wait(task_id)).state is TaskState.DONE
+
+
+@simulated
 async def test_too_many_unfinished_tasks_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(buyer, "TASKS_OPEN_MAX", 2)
     async with MarketLab("alice", lends=[]).running() as lab:
