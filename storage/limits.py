@@ -41,6 +41,12 @@ ROWS_OF_ONE_LEASE_MAX: Final = 4
 HOLDERS_MAX: Final = 256
 """Different holders in one holder record: with 54 bytes each it stays below a control frame."""
 
+HOLDERS_BYTES_MAX: Final = 60 * 1024
+"""A holder record as it is signed: whoever mends adds a machine, and sends it in one message."""
+
+HOLDER_ID_CHARS_MAX: Final = 128
+"""The id of a machine in it; a real one has 52."""
+
 ROOTS_PER_QUESTION_MAX: Final = 1024
 """Roots in one HaveShards: 32 KiB."""
 

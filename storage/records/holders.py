@@ -17,6 +17,8 @@ from storage.engine.port import ReadView, Tables, WriteView
 from storage.engine.stored import stored
 from storage.ids import Address
 from storage.limits import (
+    HOLDER_ID_CHARS_MAX,
+    HOLDERS_BYTES_MAX,
     HOLDERS_LEAP_MAX,
     HOLDERS_MAX,
     HOLDERS_SEQUENCE_MAX,
@@ -101,6 +103,8 @@ def seal_holders(
 def open_holders(signer: Signer, network: NetworkId, sealed: Signed) -> Holding:
     """Verify and unpack. WireError for a wrong signature or senseless content."""
     record = open_signed(signer, network, HOLDERS_DOMAIN, HolderRecord, sealed)
+    if len(sealed.payload) > HOLDERS_BYTES_MAX:
+        raise WireError(f"holder record of {len(sealed.payload)} bytes")
     if not 0 <= sealed.sequence <= HOLDERS_SEQUENCE_MAX:
         raise WireError(f"holder record of number {sealed.sequence}")
     return Holding(
@@ -117,8 +121,9 @@ def _rows_of(record: HolderRecord) -> Rows:
         raise WireError(f"holder record of page {record.page}")
     if not 1 <= record.width <= SHARDS_MAX or len(record.slots) % row_bytes:
         raise WireError(f"holder record of width {record.width}, {len(record.slots)} bytes")
-    if len(record.peers) > HOLDERS_MAX:
-        raise WireError(f"holder record names {len(record.peers)} peers")
+    longest = max(map(len, record.peers), default=0)
+    if len(record.peers) > HOLDERS_MAX or longest > HOLDER_ID_CHARS_MAX:
+        raise WireError(f"holder record names {len(record.peers)} peers, by {longest} characters")
     slots = record.slots
     numbers = [int.from_bytes(slots[at : at + _SLOT_BYTES]) for at in range(0, len(slots), 2)]
     if any(number != _NOBODY and number >= len(record.peers) for number in numbers):

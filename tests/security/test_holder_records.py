@@ -3,6 +3,7 @@
 import pytest
 
 from p2p.errors import RefusalError
+from p2p.ids import PeerId
 from storage import messages as m
 from storage.records.holders import seal_holders
 from testnet.sim.callers import machine_of
@@ -33,6 +34,25 @@ async def test_a_record_of_any_number_ends_neither_a_node_nor_all_mending(number
         await until(lambda: is_whole(lab, receipt), within_s=120)
         assert dead not in newest_record(lab, receipt).peers()
         assert await got(lab["p0"], receipt.cap) == data
+
+
+@pytest.mark.parametrize("length", [129, 30_000, 65_000])
+@simulated
+async def test_a_record_that_names_a_machine_without_end_is_taken_by_nobody(length: int) -> None:
+    async with storage_lab(5, config=CONFIG) as lab:
+        receipt = await put(lab["p0"], some_bytes(40_000))
+        honest = newest_record(lab, receipt)
+        liar = next(peer for peer in honest.peers() if peer != "p0")
+        rows = tuple((PeerId("x" * length), *row[1:]) for row in honest.rows)
+        number = honest.sequence + 1
+        record = seal_holders(KeyedHashSigner(liar), NETWORK, honest.address, 0, rows, number)
+        for service in lab.up():
+            with pytest.raises(RefusalError) as caught:
+                await service.parts.transfer._server.answer(
+                    machine_of(liar), m.PutHolders(record), b""
+                )
+            assert caught.value.code in ("corrupt", "missing")
+        assert newest_record(lab, receipt) == honest
 
 
 @simulated
