@@ -11,6 +11,7 @@ from p2p.host.admit_book import AdmissionBook
 from p2p.host.port import Host, Index
 from p2p.identity.papers import Papers
 from p2p.identity.proofs import Proofs
+from p2p.identity.records import MembershipToken
 from p2p.ids import LabId, MemberId, NetworkId, PeerId
 from p2p.wire.envelope import Signer
 from p2p.workers import Workers
@@ -51,6 +52,14 @@ class Vault(Protocol):
 
     def recovered(self, lab_seed: bytes, network_seed: bytes) -> None:
         """All is back: keep these keys where they are missing."""
+        ...
+
+    def names(self) -> tuple[str, str]:
+        """What the person, and the lab whose key is here, are called; empty if not known."""
+        ...
+
+    def named(self, person: str, lab: str) -> MembershipToken | None:
+        """Certificates with these names, where `recover` was not told them; before `recovered`."""
         ...
 
 

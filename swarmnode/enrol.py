@@ -355,6 +355,7 @@ def recover(
     *,
     addresses: Sequence[str] = (),
     is_open: bool = False,
+    note: Callable[[Home, Invite | None], None] | None = None,
 ) -> Standing:
     """Make this blank home the person's whose key has this seed; the node brings back the rest.
 
@@ -375,6 +376,8 @@ def recover(
     if not home.member_key.exists():
         create_key_file(home.member_key, seed)
     replace_private_file(home.recovering_file, b"")
+    if note is not None:
+        note(home, invite)
     if invite is not None:
         return join(home, invite, names, entropy, now_ms)
     found_network(home, names, entropy, now_ms, is_open=is_open)

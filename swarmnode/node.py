@@ -231,12 +231,15 @@ class Node:
         shelf = Shelf(persons, vault.seed, edges.entropy)
         others = Others(self.membership, self.echo.ping, self.storage.arrival.is_settled)
         finder = Finder(shelf, names.of, vault.unseal, siblings, others.life, me)
+        adopt = None if self.renewal is None else self.renewal.adopt
+        named = (siblings.known_as, adopt, edges.wall_ms)
+        retrieval = Retrieval(vault, shelf, *things, finder, persons, *named)
         return RecoveryService(
             vault,
             LineOfList(shelf, me, siblings.seen),
             *rest,
             finder=finder,
-            retrieval=Retrieval(vault, shelf, *things, finder, persons, wall_ms=edges.wall_ms),
+            retrieval=retrieval,
             wall_ms=edges.wall_ms,
         )
 

@@ -95,11 +95,15 @@ class RenewalService:
                     "invited, or of this person"
                 )
                 return
-            self._papers.replace(token)
+            self.adopt(token)
         except (IdentityError, AdmissionError) as exc:
             self.trouble = str(exc)
             return
         self.trouble = ""
+
+    def adopt(self, token: MembershipToken) -> None:
+        """Keep and show these certificates of ours. Raises AdmissionError, IdentityError."""
+        self._papers.replace(token)
         shown = TokenShown(encode_token(token))
         for peer in self._host.peers():
             self._rpc.cast(peer, shown)

@@ -79,6 +79,7 @@ def recover(
     if (invite is None) == (not addresses):
         raise click.UsageError("give an INVITE, or --address if you founded the network")
     with reporting():
+        from swarmnode.recovery.naming import note_unnamed
         from swarmnode.recovery.phrase import seed_of
 
         seed = seed_of(_read_phrase())
@@ -86,10 +87,16 @@ def recover(
         now_ms = wall_ms()
         given = None if invite is None else enrol.read_invite(invite, now_ms)
         found = enrol.recover(
-            home, seed, given, names, os.urandom, now_ms, addresses=addresses, is_open=is_open
-        )
+            home, seed, given, names, os.urandom, now_ms, addresses=addresses, is_open=is_open,
+            note=None if naming["person"] else note_unnamed,
+        )  # fmt: skip
         write_config(home, config, names)
         steps = "swarmnode run (it brings back your objects, tasks and results)"
+        if not naming["person"]:
+            steps = (
+                "swarmnode run (it brings back your objects, tasks and results, and your name: "
+                f"until then you are called {names.member})"
+            )
         emit(report(home, found, True, steps), fmt)
 
 

@@ -1,13 +1,16 @@
 """The person's key in the files of a home."""
 
 import os
+import time
 from pathlib import Path
 from typing import Final
 
 from p2p.identity.keys import KeySigner, create_key_file, load_key_file
+from p2p.identity.records import MembershipToken
 from p2p.ids import PeerId
 from swarmnode.home import Home
 from swarmnode.recovery.box import open_box, seal_to
+from swarmnode.recovery.naming import named, names_here
 
 PURPOSE: Final = "keyring"
 
@@ -42,6 +45,14 @@ class HomeVault:
         )
         return lab, network
 
+    def names(self) -> tuple[str, str]:
+        """See swarmnode.edges.Vault."""
+        return names_here(self._home, _wall_ms())
+
+    def named(self, person: str, lab: str) -> MembershipToken | None:
+        """See swarmnode.edges.Vault."""
+        return named(self._home, person, lab, _wall_ms())
+
     def recovered(self, lab_seed: bytes, network_seed: bytes) -> None:
         """Keep what came, then forget that there was something to bring back."""
         _keep(self._home.lab_key, lab_seed, self._lab)
@@ -52,6 +63,10 @@ class HomeVault:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _keep(file: Path, seed: bytes, owner: str) -> None:

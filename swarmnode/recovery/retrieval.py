@@ -9,6 +9,8 @@ from typing import Final, Protocol
 
 import trio
 
+from p2p.errors import AdmissionError, IdentityError
+from p2p.identity.records import MembershipToken
 from p2p.ids import PeerId
 from storage.caps import parse_cap
 from storage.engine.port import Tables, WriteView
@@ -55,9 +57,11 @@ class Retrieval:
         me: PeerId,
         finder: Finder,
         persons: OwnedNames,
-        *,
+        known_as: Callable[[], str],
+        adopt: Callable[[MembershipToken], None] | None,
         wall_ms: Callable[[], int],
     ) -> None:
+        """`known_as`: the person's name in the certificates of other machines of theirs."""
         self._vault, self._shelf, self._objects, self._me = vault, shelf, objects, me
         self._keyring, self._market, self._tables = keyring, market, tables
         self._finder, self._persons, self._wall_ms = finder, persons, wall_ms
@@ -68,6 +72,8 @@ class Retrieval:
         self._back: set[str] = set()
         """Copies whose things are here."""
         self._seeds = (b"", b"")
+        self._names = ("", "")
+        self._known_as, self._adopt = known_as, adopt
 
     async def go_on(self) -> bool:
         """Whether there is nothing more to bring back."""
@@ -88,10 +94,18 @@ class Retrieval:
         if troubles and not (is_late and (self._back or living or unsure)):
             self.warning = f"not all of your things are back yet: {'; '.join(troubles)}"
             return False
-        self._end(troubles, living)
-        return True
+        return self._end(troubles, living)
 
-    def _end(self, troubles: Sequence[str], living: Sequence[PeerId]) -> None:
+    def _end(self, troubles: Sequence[str], living: Sequence[PeerId]) -> bool:
+        """Whether our name is noted, too: the disk may have no room for that."""
+        person, lab = self._names
+        try:
+            token = self._vault.named(person or self._known_as(), lab)
+            if token is not None and self._adopt is not None:
+                self._adopt(token)
+        except (IdentityError, AdmissionError) as exc:
+            self.warning = f"your name is not back yet: {exc}"
+            return False
         for words in troubles:
             log.warning("the copy of a machine of yours was left where it is: %s", words)
         for peer in living:
@@ -102,6 +116,7 @@ class Retrieval:
             )
         self._vault.recovered(*self._seeds)
         self.warning = ""
+        return True
 
     def _found_nothing(self, is_late: bool) -> bool:
         """Those who keep it may not have been met yet: only after a while there is none."""
@@ -109,8 +124,7 @@ class Retrieval:
         if not is_late:
             return False
         log.warning("the pool keeps no keyring under your name: nothing is brought back")
-        self._end((), ())
-        return True
+        return self._end((), ())
 
     async def _bring(self, sight: Sight) -> list[str]:
         """What stands in the way of some copies; the things of all others are here."""
@@ -168,3 +182,5 @@ class Retrieval:
         await self._keyring.restore(snapshot.objects)
         lab, network = self._seeds
         self._seeds = (lab or snapshot.lab_seed, network or snapshot.network_seed)
+        person, lab_name = self._names
+        self._names = (person or snapshot.names[0], lab_name or snapshot.names[1])

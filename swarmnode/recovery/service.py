@@ -205,7 +205,8 @@ class RecoveryService:
             if table != TASKS or _is_ours(task_of(value), since_ms)
         ]
         objects = tuple(self._keyring.dump())
-        return Snapshot(self._wall_ms(), objects, tuple(rows), lab_seed, network_seed)
+        names = self._vault.names()
+        return Snapshot(self._wall_ms(), objects, tuple(rows), lab_seed, network_seed, names)
 
 
 def _is_ours(task: TaskRecord, since_ms: int) -> bool:

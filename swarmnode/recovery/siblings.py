@@ -27,6 +27,12 @@ class Siblings:
         found += [peer for peer, who in everybody if who.member == self.owner]
         return [peer for peer in dict.fromkeys(found) if peer != self.me]
 
+    def known_as(self) -> str:
+        """What they call the owner; empty where none is known."""
+        everybody = self.register.book.everybody()
+        found = (everybody.get(peer) for peer in self.seen())
+        return next((who.member_name for who in found if who and who.member == self.owner), "")
+
     def told(self) -> list[PeerId]:
         """Machines that the register tells of; any member may tell of what never was."""
         return self.register.register.uses.machines_of(self.owner)

@@ -45,6 +45,9 @@ class Head(Record, frozen=True):
     """So many rows of the keyring come first; their table has no name."""
     lab_seed: bytes
     network_seed: bytes
+    person: str = ""
+    lab: str = ""
+    """What the person, and the lab whose key was there, are called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +61,15 @@ class Snapshot:
     """Tasks, what was taken over of them, and the people of the machine."""
     lab_seed: bytes = b""
     network_seed: bytes = b""
+    names: tuple[str, str] = ("", "")
+    """Of the person, and of the lab whose key was there."""
 
 
 def pack(snapshot: Snapshot) -> bytes:
     """The bytes of the object."""
     objects, rows = snapshot.objects, snapshot.rows
-    head = Head(snapshot.taken_ms, len(objects), snapshot.lab_seed, snapshot.network_seed)
+    seeds = (snapshot.lab_seed, snapshot.network_seed)
+    head = Head(snapshot.taken_ms, len(objects), *seeds, *snapshot.names)
     parts = [encode(head), *(encode(Row("", *one)) for one in objects), *map(encode, rows)]
     return b"".join(len(part).to_bytes(LENGTH_BYTES) + part for part in parts)
 
@@ -80,7 +86,8 @@ def unpack(data: bytes) -> Snapshot:
         raise SnapshotError("the keyring in the pool cannot be read (it ends early): upgrade")
     objects = tuple((row.key, row.value) for row in rows[: head.objects])
     others = tuple(rows[head.objects :])
-    return Snapshot(head.taken_ms, objects, others, head.lab_seed, head.network_seed)
+    seeds, names = (head.lab_seed, head.network_seed), (head.person, head.lab)
+    return Snapshot(head.taken_ms, objects, others, *seeds, names)
 
 
 def tasks_in(snapshot: Snapshot) -> list[TaskRecord]:

@@ -58,6 +58,13 @@ def text_of(client: Client, cap: str) -> bytes:
     return b"".join(client.download("/api/v1/objects/read", {"cap": cap}))
 
 
+def called(client: Client, peer: str) -> tuple[str, str]:
+    """What the owner of a machine, and their lab, are called there."""
+    rows = client.get("/api/v1/members")
+    mine = [row for row in rows if any(one["peer"] == peer for one in row["machines"])]
+    return mine[0]["name"], mine[0]["lab_name"]
+
+
 def is_copied(client: Client) -> bool:
     """Whether the pool has all that the node knows."""
     return not client.get("/api/v1/status")["counters"]["keyring_behind"]
@@ -67,6 +74,7 @@ def test_a_submitter_s_home_is_deleted_and_everything_is_read_back(tmp_path: Pat
     with swarm_of(4) as swarm:
         gone, friend = swarm.nodes[0], swarm.nodes[1]
         home = gone.home
+        names = called(gone.client, gone.peer)
         phrase = typed(home, "key", "phrase").stdout
         assert len(phrase.split()) == 24
         kept = put(gone, b"a year of work" * 1000, "thesis")
@@ -91,6 +99,7 @@ def test_a_submitter_s_home_is_deleted_and_everything_is_read_back(tmp_path: Pat
         said = typed(blank, "recover", "--address", addresses[0], stdin=phrase)
         assert said.returncode == 0, said.stderr
         assert phrase.split()[5] + " " + phrase.split()[6] not in said.stdout
+        assert "your name: until then you are called" in said.stdout
         with running(blank) as client:
             until(lambda: len(client.get("/api/v1/objects")) == 2, within_s=60, what="objects")
             until(lambda: bool(client.get("/api/v1/tasks")), within_s=20, what="tasks")
@@ -108,6 +117,10 @@ def test_a_submitter_s_home_is_deleted_and_everything_is_read_back(tmp_path: Pat
                 client.call("DELETE", f"/api/v1/objects/{kept['address']}")
             assert (blank / "keys/lab.key").exists()
             assert not (blank / "recovering").exists()
+            peer = client.get("/api/v1/status")["peer"]
+            heard = friend.client
+            until(lambda: called(heard, peer) == names, within_s=20, what="the name at a friend")
+            assert called(client, peer) == names
 
 
 def test_the_second_machine_of_a_person_is_destroyed_and_the_first_goes_on(tmp_path: Path) -> None:
@@ -172,6 +185,29 @@ def test_a_home_that_is_somebody_s_is_not_recovered_into(tmp_path: Path) -> None
     said = typed(home, "recover", "--address", where, stdin=phrase)
     assert said.returncode == 1
     assert "belongs to network" in said.stderr
+
+
+def test_who_comes_back_by_an_invite_has_their_name_again_and_is_removed_by_it(
+    tmp_path: Path,
+) -> None:
+    with swarm_of(3) as swarm:
+        first = swarm.nodes[0]
+        home, blank = tmp_path / "ben", tmp_path / "blank"
+        invite = typed(first.home, "invite").stdout.strip()
+        assert typed(home, "join", invite, "--person", "ben").returncode == 0
+        phrase = typed(home, "key", "phrase").stdout
+        with running(home) as client:
+            client.upload("/api/v1/objects?name=his", io.BytesIO(b"of ben"))
+            until(lambda: is_copied(client), within_s=60, what="a copy")
+        shutil.rmtree(home)
+        recover(first, blank, phrase)
+        with running(blank) as client:
+            until(lambda: not (blank / "recovering").exists(), within_s=60, what="an end")
+            peer = client.get("/api/v1/status")["peer"]
+            assert called(client, peer)[0] == "ben"
+            heard = first.client
+            until(lambda: called(heard, peer)[0] == "ben", within_s=20, what="the name")
+            assert typed(first.home, "member", "remove", "ben").returncode == 0
 
 
 def test_init_says_the_phrase_once_and_never_in_a_document(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from p2p.identity.keys import KeySigner
+from p2p.identity.records import MembershipToken
 from p2p.ids import PeerId
 from p2p.wire.codec import encode
 from storage.caps import text_of_cap
@@ -57,6 +58,12 @@ class FakeVault:
 
     def keys(self) -> tuple[bytes, bytes]:
         return b"", b""
+
+    def names(self) -> tuple[str, str]:
+        return "ann", ""
+
+    def named(self, person: str, lab: str) -> MembershipToken | None:
+        return None
 
     def recovered(self, lab_seed: bytes, network_seed: bytes) -> None:
         self.recovering = False
