@@ -48,6 +48,9 @@ WALKED_ENTRIES_MAX: Final = 200_000
 NODE_DEATHS_MAX: Final = 3
 """Machines whose node died soon after a task began there: two may be chance, three are the task."""
 
+NODE_FAULTS_MAX: Final = 8
+"""Attempts that met a fault of their nodes, on however few machines: a pool may have one only."""
+
 NODE_DEATHS_HERE_MAX: Final = 5
 """A node that comes back and dies as often under one job stops it: else it would never move on."""
 

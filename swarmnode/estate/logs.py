@@ -17,6 +17,7 @@ from storage.engine.stored import stored
 from storage.errors import StorageError
 from storage.facade import Kind, Mark, ObjectEntry, Objects, ReadCap
 from storage.ids import Address
+from swarmnode.contained import contained
 from swarmnode.estate.log_bundle import pack_logs, unpack_log
 from swarmnode.limits import LOGS_TOGETHER_BYTES_MAX
 from swarmnode.market.explain import EventsMissed, TaskEvent, TaskView
@@ -68,6 +69,9 @@ class LogKeeper:
         self._market, self._logbook = market, logbook
         self._objects, self._tables = objects, tables
         self._news, self._turn = trio.Event(), trio.Event()
+        self._faulted: set[TaskId] = set()
+        """Tasks under whose logs a bug of ours came up: left alone until the next start."""
+        self._alone: set[TaskId] = set()
         self._has_failed = False
         """The pool could not take a log at the last try."""
         self._bringing: dict[bytes, trio.Lock] = {}
@@ -133,10 +137,14 @@ class LogKeeper:
     async def _keep_all(self) -> bool:
         """Whether nothing is left to be tried again."""
         while some := self._next_few():
-            try:
-                await self._keep(some)
-            except StorageError:  # the pool is not known, too small or full: later
-                return False
+            tasks = [record.task for record, _ in some]
+            with contained(f"the keeping of logs of {', '.join(tasks)}") as bound:
+                try:
+                    await self._keep(some)
+                except StorageError:  # the pool is not known, too small or full: later
+                    return False
+            if bound.has_faulted:  # one of them may be why: each by itself
+                (self._alone if len(tasks) > 1 else self._faulted).update(tasks)
         return True
 
     async def _keep(self, some: Sequence[tuple[TaskRecord, int]]) -> None:
@@ -161,7 +169,9 @@ class LogKeeper:
         total = 0
         for record, length in self._unkept():
             total += length
-            if few and (record.person != few[0][0].person or total > LOGS_TOGETHER_BYTES_MAX):
+            is_other = record.person != few[0][0].person if few else False
+            is_alone = bool(self._alone & {record.task, *(one.task for one, _ in few)})
+            if few and (is_other or is_alone or total > LOGS_TOGETHER_BYTES_MAX):
                 total -= length
             else:
                 few.append((record, length))
@@ -170,7 +180,7 @@ class LogKeeper:
     def _unkept(self) -> list[tuple[TaskRecord, int]]:
         found = []
         for view in self._market.tasks():
-            if view.has_ended:
+            if view.has_ended and view.task not in self._faulted:
                 length = self._logbook.length(view.task)
                 if length > row_of(self._tables, view.task).log_bytes:
                     found.append((view.record, length))

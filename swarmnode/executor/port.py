@@ -45,7 +45,7 @@ class JobSpec:
 class JobExit:
     """How a job ended.
 
-    `reason` is exit, signal, oom, wall, disk, log, files, killed, lease or lost.
+    `reason` is exit, signal, oom, wall, disk, log, files, killed, lease, lost or node-fault.
     """
 
     code: int

@@ -7,7 +7,7 @@ begins by reading them again.
 import contextlib
 import os
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import TypeVar
 import trio
 
 from p2p.workers import Workers
+from swarmnode.contained import contained
 from swarmnode.errors import (
     EnvironmentUnknownError,
     ExecutorUnavailableError,
@@ -36,22 +37,16 @@ from swarmnode.executor.environments import checked_environment
 from swarmnode.executor.given import GivenRoom
 from swarmnode.executor.job import Job
 from swarmnode.executor.job_disks import JobDisks
-from swarmnode.executor.job_folder import CrashRecord, JobFolder, read_jobs
+from swarmnode.executor.job_folder import CrashRecord, JobFolder, lost_exit, read_jobs
 from swarmnode.executor.launch import Launcher, refusal
-from swarmnode.executor.port import (
-    JobCall,
-    JobExit,
-    JobId,
-    JobSpec,
-    JobView,
-    Limit,
-)
+from swarmnode.executor.port import JobCall, JobExit, JobId, JobSpec, JobView, Limit
 from swarmnode.executor.proc import descends
 from swarmnode.executor.shim_lease import boot_s
 from swarmnode.executor.spawn import Shims
 from swarmnode.executor.watch import final_exit, kill_left_over, until_gone, until_ready
 from swarmnode.executor.work_disk import WorkDisk
 from swarmnode.limits import KILL_TIMEOUT_S, LOG_READ_BYTES_MAX
+from swarmnode.tasks.records import FAULT
 
 ResultT = TypeVar("ResultT")
 
@@ -150,16 +145,28 @@ class ProcessExecutor(work_files.WorkFiles):
 
     def _adopt(self, folder: JobFolder, record: CrashRecord) -> None:
         job = self._jobs[record.spec.job] = Job(folder, record)
-        job.look()
+        with contained(f"the look at job {record.spec.job}"):
+            job.look()
         self._given.note(record.spec.job, record.given_bytes)
         assert self._nursery is not None
         self._nursery.start_soon(self._attend, job, 0, -1)
 
     async def _attend(self, job: Job, shim: int, ready: int) -> None:
-        """From the spawn, or from the re-attachment, to the end of the job."""
+        """See the job to its end; what nobody foresaw is its end, and no other's."""
+        with contained(f"job {job.record.spec.job}") as bound:
+            await self._see_to_its_end(job, shim, ready)
+        if bound.has_faulted:
+            with contained(f"the end of job {job.record.spec.job}"):
+                await self._workers.run(partial(kill_left_over, job.folder, job.record))
+            job.exit = lost_exit(FAULT)
+            job.started.set()
+            job.ended.set()
+
+    async def _see_to_its_end(self, job: Job, shim: int, ready: int) -> None:
+        """From the spawn, or from the re-attachment."""
         async with trio.open_nursery() as nursery:
             if shim or job.folder.shim_lives():
-                answer = self._answer_for(job)
+                answer = partial(self._answer, job.record.spec.job)
                 await nursery.start(ctx_server.run, job.folder, job.record.uid, answer)
             if ready >= 0:
                 await until_ready(job.folder, shim, ready)
@@ -179,12 +186,6 @@ class ProcessExecutor(work_files.WorkFiles):
         self._disks.stock(job.folder, job.record.spec.disk_bytes)
         with contextlib.suppress(OSError):  # the next start will say why
             self._shims.stock()
-
-    def _answer_for(self, job: Job) -> Callable[[bytes], Awaitable[bytes]]:
-        async def answer(request: bytes) -> bytes:
-            return await self._answer(job.record.spec.job, request)
-
-        return answer
 
     def enforceable(self) -> Mapping[Limit, str]:
         """Each limit -> "" when enforced here, else the reason and remedy in one line."""
@@ -357,12 +358,13 @@ class ProcessExecutor(work_files.WorkFiles):
             job = JobId(name)
             if job in keep:
                 continue
-            if job in self._jobs:
-                await self.stop(job, 0)
-                await self.forget(job)
-            else:
-                await self._write(partial(self._remove, JobFolder(jobs / name)))
-            removed.append(job)
+            with contained(f"the sweep of job {job}"):
+                if job in self._jobs:
+                    await self.stop(job, 0)
+                    await self.forget(job)
+                else:
+                    await self._write(partial(self._remove, JobFolder(jobs / name)))
+                removed.append(job)
         return tuple(removed)
 
     def _remove(self, folder: JobFolder) -> None:

@@ -318,8 +318,10 @@ class Leases:
         why = f"{outcome.reason}: {outcome.detail}" if outcome.detail else outcome.reason
         record = book.ledger.get(task)
         why = "; ".join(filter(None, (why[:REASON_CHARS_MAX], starts.falls_back(record, outcome))))
-        is_bad = starts.is_bad_start(outcome)
-        book.ledger.end_attempt(task, book.wall_ms(), status, why, is_bad_start=is_bad)
+        is_bad, has_faulted = starts.is_bad_start(outcome), held_back.is_fault(outcome)
+        book.ledger.end_attempt(
+            task, book.wall_ms(), status, why, is_bad_start=is_bad, node_faulted=has_faulted
+        )
         seen = book.machine(record.provider)
         if status == "done":
             seen.failures = max(0, seen.failures - 1)
@@ -332,6 +334,8 @@ class Leases:
             return [*effects, *unfit(book, record, outcome, why, now_s)]
         if record.spec.effects is Effects.ONCE:
             return [*effects, *book.give_up(task, "lost", f"{why}; {MAY_HAVE_RUN}")]
+        if has_faulted and (reason := held_back.reason(book.ledger.get(task))):
+            return [*effects, *book.give_up(task, held_back.REASON, reason)]
         book.shun(task, record.provider, now_s)
         return [*effects, *book.step(task, Fact.PROVIDER_LOST, why), *book.retry(task, now_s)]
 

@@ -3,16 +3,17 @@
 A node that comes back after its process died names the jobs that had begun shortly before. Three
 machines of which that was said, with no checkpoint in between, are no accident: the task ends as
 failed instead of going on to a fourth. A machine that left, paused, slept or lost power says
-nothing of the kind (swarmnode/executor/life.py).
+nothing of the kind (swarmnode/executor/life.py). A node that lived and told of a fault of its own
+under the task counts the same; where there are no three machines, so many faults on any.
 """
 
 from typing import Final
 
 from p2p.ids import PeerId
-from swarmnode.limits import NODE_DEATH_SOON_MS, NODE_DEATHS_MAX
+from swarmnode.limits import NODE_DEATH_SOON_MS, NODE_DEATHS_MAX, NODE_FAULTS_MAX
 from swarmnode.tasks.lifecycle import TASK_ENDS
 from swarmnode.tasks.messages import State
-from swarmnode.tasks.records import TaskRecord
+from swarmnode.tasks.records import FAULT, Outcome, TaskRecord
 
 REASON: Final = "held-back"
 
@@ -29,17 +30,30 @@ def death_of(record: TaskRecord | None, peer: PeerId, message: State) -> str:
     return ""
 
 
+def is_fault(outcome: Outcome) -> bool:
+    """Whether an attempt ended by what its machine's node did not foresee."""
+    return (outcome.status, outcome.reason) == ("stopped", FAULT)
+
+
 def reason(record: TaskRecord) -> str:
     """Why the task must not go on, or empty: deaths on too many machines since its last step."""
     newest = record.checkpoint
     step, taken_ms = (0, 0) if newest is None else (newest.step, newest.taken_ms)
-    machines = {
-        one.provider
+    counted = [
+        one
         for one in record.attempts
-        if one.node_died_ms and (one.restored_step >= step or 0 < taken_ms == one.restored_ms)
-    }
-    if len(machines) < NODE_DEATHS_MAX:
+        if one.restored_step >= step or 0 < taken_ms == one.restored_ms
+    ]
+    machines = {one.provider for one in counted if one.node_died_ms or one.node_faulted}
+    faulted = [one.provider for one in counted if one.node_faulted]
+    if len(machines) < NODE_DEATHS_MAX and len(faulted) < NODE_FAULTS_MAX:
         return ""
+    if faulted:
+        return (
+            f"held back: on {len(machines)} machines the node met a fault of its own under it, or "
+            "died, and no checkpoint came between; report what those nodes' logs say before it "
+            "is submitted again"
+        )
     return (
         f"held back: on {len(machines)} machines the node's process died within "
         f"{NODE_DEATH_SOON_MS // 1000} s of its start, and no checkpoint came between; look at "

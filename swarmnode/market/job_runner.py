@@ -8,6 +8,7 @@ done again. What the job is worth to its buyer is the contractor's affair, not t
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final, Protocol
 
 import trio
@@ -15,10 +16,12 @@ from msgspec.structs import replace
 
 from p2p.host.rpc import Rpc
 from storage.facade import Objects
+from swarmnode.contained import contained
 from swarmnode.errors import (
     EnvironmentUnknownError,
     ExecutorUnavailableError,
     GpuUnknownError,
+    JobUnknownError,
     LimitNotEnforceableError,
 )
 from swarmnode.executor.port import Executor, JobExit, JobId, JobSpec, Limit
@@ -31,7 +34,7 @@ from swarmnode.market.job_runner_files import JobOverError, over, stage
 from swarmnode.market.job_runner_logs import STREAMS, LogPusher
 from swarmnode.tasks.checkpoint import Checkpoint, WatchSpec
 from swarmnode.tasks.lifecycle import JobState
-from swarmnode.tasks.records import JobRecord, Outcome, Usage
+from swarmnode.tasks.records import FAULT, FAULT_WORDS, JobRecord, Outcome, Usage
 from swarmnode.tasks.spec import Effects
 
 FLUSH_S: Final = 60.0
@@ -88,16 +91,31 @@ class JobRunner:
         self._staging = trio.CancelScope()
         self._leased = trio.Event()
         self._nursery: trio.Nursery | None = None
-        self._is_started = False
+        self._is_started = self._has_faulted = False
         self._grace_s = 0.0
         self._pushers = tuple(LogPusher(rpc, executor, record, stream) for stream in STREAMS)
 
     async def run(self) -> None:
-        """Bring the job to its end and its log to the buyer; ends early by `cancel`."""
+        """Bring the job to its end and its log to the buyer; ends early by `cancel`.
+
+        What nobody foresaw ends this job and no other: its task goes elsewhere.
+        """
         try:
-            await self._run()
+            with contained(f"job {self._job}") as bound:
+                await self._run()
+            if bound.has_faulted or self._has_faulted:
+                await self._give_up()
         finally:
             self.has_ended.set()
+
+    async def _give_up(self) -> None:
+        """No process stays, at the latest when its lease ends; the buyer hears why."""
+        with contained(f"the stop of job {self._job}"), suppress(JobUnknownError):
+            await self._executor.stop(self._job, 0.0)
+        self.has_no_process.set()
+        outcome = Outcome("stopped", -1, FAULT, FAULT_WORDS)
+        await self._tell(e.Ended(self.record.task, self.record.fence, outcome))
+        await self._tell(e.LogsDelivered(self.record.task, self.record.fence))
 
     async def _run(self) -> None:
         with self._scope:
@@ -113,7 +131,11 @@ class JobRunner:
 
     def renew(self, left_s: float, notice_s: float) -> None:
         """The attempt is wanted for so long from now; only then it is started."""
-        self._executor.renew(self._job, left_s, notice_s)
+        with contained(f"job {self._job}") as bound:
+            self._executor.renew(self._job, left_s, notice_s)
+        if bound.has_faulted:
+            self._has_faulted = True
+            self._scope.cancel()
         self._leased.set()
 
     def turn_to(self, record: JobRecord) -> None:
@@ -126,8 +148,9 @@ class JobRunner:
         """End the job's processes: SIGTERM now, the end after the grace. May be said again."""
         self._stop_reason, self._grace_s = reason, grace_s
         self._staging.cancel()
-        if self._is_started and self._nursery is not None:
-            self._nursery.start_soon(self._executor.stop, self._job, grace_s)
+        nursery = self._nursery
+        if self._is_started and nursery is not None and not nursery.cancel_scope.cancel_called:
+            nursery.start_soon(self._executor.stop, self._job, grace_s)
 
     def cancel(self) -> None:
         """Nobody wants to know how it goes on; only for a job without processes."""
@@ -272,6 +295,8 @@ def outcome_of(record: JobRecord, ended: JobExit, stop_reason: str) -> Outcome:
         status, reason, detail = "stopped", stop_reason, "stopped by its provider"
     elif ended.reason == "lease":
         status, reason, detail = "stopped", "lease", "nobody renewed its lease"
+    elif ended.reason == FAULT:
+        status, reason, detail = "stopped", FAULT, FAULT_WORDS
     elif ended.reason in ("lost", "killed"):
         status, reason, detail = "stopped", ended.reason, "its machine went down or ended it"
     elif _is_success(ended):

@@ -25,6 +25,7 @@ from storage.engine.port import Tables
 from storage.errors import StoreFullError
 from storage.facade import Objects
 from storage.records.names.messages import GRANT_DOMAIN, NameGrant
+from swarmnode.contained import contained
 from swarmnode.errors import JobUnknownError
 from swarmnode.executor.port import Executor, JobId
 from swarmnode.limits import KILL_TIMEOUT_S
@@ -54,7 +55,7 @@ from swarmnode.tasks.messages import (
     Result,
     ResultTerms,
 )
-from swarmnode.tasks.records import JobRecord
+from swarmnode.tasks.records import FAULT, FAULT_WORDS, JobRecord
 from swarmnode.tasks.store import load_fences, load_jobs, load_paused, write_all
 
 RecordT = TypeVar("RecordT", bound=Record)
@@ -235,10 +236,12 @@ class SellerService:
             raise RefusalError("busy", "its outputs are being stored just now: ask again")
         self._stores_files_of.add(record.job)
         try:
-            found = await snapshot(self._executor, self._objects, record)
+            with contained(f"the look at the files of job {record.job}"):
+                found = await snapshot(self._executor, self._objects, record)
+                return FilesTold(found.files, found.fault), b""
         finally:
             self._stores_files_of.discard(record.job)
-        return FilesTold(found.files, found.fault), b""
+        raise RefusalError(FAULT, FAULT_WORDS)
 
     def _opened(
         self, peer: PeerId, domain: str, kind: type[RecordT], sealed: Signed
@@ -326,11 +329,12 @@ class SellerService:
         record = settled.record
         await self._runners[record.job].has_ended.wait()
         del self._runners[record.job]
-        with suppress(JobUnknownError):  # its folder was never made
-            await self._executor.forget(JobId(record.job))
-        await let_go(self._objects, record, is_wanted=settled.is_wanted)
-        if settled.is_done:
-            await self._memory.discard(record.task)
+        with contained(f"the clearing of job {record.job}"), suppress(JobUnknownError):
+            await self._executor.forget(JobId(record.job))  # else the next start sweeps it
+        with contained(f"the letting go of what job {record.job} left"):
+            await let_go(self._objects, record, is_wanted=settled.is_wanted)
+            if settled.is_done:
+                await self._memory.discard(record.task)
 
     def _spawn(self, task: Callable[[], Awaitable[None]]) -> None:
         assert self._nursery is not None

@@ -138,6 +138,7 @@ class Ledger:
         detail: str = "",
         *,
         is_bad_start: bool = False,
+        node_faulted: bool = False,
     ) -> None:
         """Close the newest attempt; the following `step` writes it.
 
@@ -151,6 +152,7 @@ class Ledger:
                 ended_as=ended_as,
                 detail=detail,
                 is_bad_start=is_bad_start,
+                node_faulted=node_faulted,
             )
             self._change(task, attempts=(*record.attempts[:-1], last))
 

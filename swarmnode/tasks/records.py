@@ -4,6 +4,8 @@ Times are wall-clock milliseconds since 1970 for people; no decision depends on 
 task's deadline across a restart.
 """
 
+from typing import Final
+
 from p2p.ids import PeerId
 from p2p.wire.codec import Record
 from p2p.wire.envelope import Signed
@@ -24,6 +26,11 @@ class Usage(Record, frozen=True):
     """Of inputs."""
     up_bytes: int = 0
     """Of outputs."""
+
+
+FAULT: Final = "node-fault"
+"""Reason of an attempt that ended by what its machine's node had not foreseen: a bug of ours."""
+FAULT_WORDS: Final = "a fault of this machine's node, see its log"
 
 
 class Outcome(Record, frozen=True):
@@ -61,6 +68,8 @@ class AttemptRecord(Record, frozen=True):
     """When the checkpoint that it began from, or an older step of which it did, was taken."""
     is_bad_start: bool = False
     """Its end may be the doing of that: it failed, or it could not be brought back."""
+    node_faulted: bool = False
+    """It ended by a fault of its machine's node that nobody had foreseen."""
 
 
 class BidLine(Record, frozen=True):

@@ -20,10 +20,15 @@ BLIND_SLEEPS = frozenset(
 )
 """The shim has no event loop: it polls its child and its groups. The others run inside a task."""
 FENCES = frozenset(
-    {"p2p/host/libp2p/gate.py", "p2p/host/libp2p/interop.py", "swarmnode/api/http1.py"}
+    {
+        "p2p/host/libp2p/gate.py",
+        "p2p/host/libp2p/interop.py",
+        "swarmnode/api/http1.py",
+        "swarmnode/contained.py",
+    }
 )
-"""Where anything may be raised by libp2p's handlers, or by a route of the API, and must end one
-stream or request, not the node."""
+"""Where anything may be raised by libp2p's handlers, by a route of the API, or under one job, and
+must end one stream, request or job, not the node."""
 
 
 def tree_of(path: Path) -> ast.Module:
