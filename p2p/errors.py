@@ -53,6 +53,17 @@ class RemoteRefusalError(P2PError):
         self.peer, self.code, self.detail = peer, code, detail
 
 
+class UnsayableError(RemoteRefusalError):
+    """What was to be asked fits no message: nothing was sent, and no later try does better.
+
+    Of the peer's refusals, so that whoever asks has to foresee this one, too: what a request is
+    made of may have come from others.
+    """
+
+    def __init__(self, peer: PeerId, detail: str) -> None:
+        super().__init__(peer, "too-long", detail)
+
+
 class RefusalError(P2PError):
     """Raised by a handler to refuse a call; the caller gets RemoteRefusalError."""
 

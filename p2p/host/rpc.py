@@ -7,6 +7,7 @@ Messages to our own peer id take the same way, without the host.
         call() -> Channel queue -> pump -> Host.send ~~> on_frame -> Channel -> handler task
 """
 
+import logging
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -19,10 +20,11 @@ from p2p.errors import (
     CallTimeoutError,
     PeerUnreachableError,
     RemoteRefusalError,
+    UnsayableError,
     WireError,
 )
 from p2p.host.port import Host
-from p2p.host.rpc_answering import Answering, RpcConfig, packed
+from p2p.host.rpc_answering import UNSAYABLE, Answering, RpcConfig, packed
 from p2p.host.rpc_calls import Asking
 from p2p.host.rpc_channel import Channel
 from p2p.host.rpc_messages import Call, Cancel, Cast, Chunk, Credit, Opened, Refused, Reply
@@ -38,6 +40,8 @@ from p2p.limits import (
     REFUSAL_CHARS_MAX,
 )
 from p2p.wire.codec import Message, decode_as, encode, number_in, number_of
+
+log = logging.getLogger("swarm")
 
 M = TypeVar("M", bound=Message)
 R = TypeVar("R", bound=Message)
@@ -135,8 +139,16 @@ class Rpc:
         message: Message,
         traffic_class: TrafficClass = TrafficClass.CONTROL,
     ) -> None:
-        """Send without waiting and without a promise; dials when needed."""
-        frame = encode(Cast(packed(message)))
+        """Send without waiting and without a promise; dials when needed.
+
+        What fits no message is dropped, counted and named in the log.
+        """
+        try:
+            frame = encode(Cast(packed(message)))
+        except UNSAYABLE as fault:
+            log.warning("%s was not told: %s", peer, fault)
+            self._casts_dropped += 1
+            return
         if peer != self._host.peer_id:
             self._host.cast(peer, traffic_class, frame)
         elif len(self._loopback) < OUTBOX_FRAMES_MAX:
@@ -156,17 +168,16 @@ class Rpc:
     ) -> tuple[R, bytes]:
         """Ask a peer; returns its reply and the reply's body.
 
-        Raises PeerUnreachableError, CallTimeoutError, RemoteRefusalError. Cancelling the call
-        cancels the handler over there.
+        Raises PeerUnreachableError, CallTimeoutError, RemoteRefusalError (UnsayableError for what
+        fits no message). Cancelling the call cancels the handler over there.
         """
-        if len(body) > BODY_BYTES_MAX:
-            raise ValueError(f"body of {len(body)} bytes, limit {BODY_BYTES_MAX}")
+        payload = _sayable(peer, request, body)
         channel = self._channel(peer, traffic_class)
         self._last_id += 1
         expires_s = trio.current_time() + timeout_s
         asking = Asking(self._last_id, type(request).__name__, reply, expires_s)
         deadline_ms = math.ceil(min(max(timeout_s, 0.0), CALL_TIMEOUT_S_MAX) * 1000)
-        channel.ask(asking, packed(request), body, deadline_ms)
+        channel.ask(asking, payload, body, deadline_ms)
         try:
             with trio.move_on_after(timeout_s):
                 await asking.done.wait()
@@ -327,6 +338,17 @@ class Rpc:
             for _ in range(len(self._loopback)):  # what these cause waits for the next round
                 traffic_class, frame = self._loopback.popleft()
                 self.on_frame(self._host.peer_id, traffic_class, frame)
+
+
+def _sayable(peer: PeerId, request: Message, body: bytes) -> bytes:
+    """The request as a payload. Raises UnsayableError."""
+    if len(body) > BODY_BYTES_MAX:
+        raise UnsayableError(peer, f"body of {len(body)} bytes, limit {BODY_BYTES_MAX}")
+    try:
+        return packed(request)
+    except UNSAYABLE as fault:
+        log.warning("%s was not asked: %s", peer, fault)
+        raise UnsayableError(peer, str(fault)) from fault
 
 
 def _decode_frame(frame: bytes) -> Message:

@@ -29,6 +29,8 @@ log = logging.getLogger("swarm")
 M = TypeVar("M", bound=Message)
 ReplyBytes = Callable[[Message, int], int]
 
+UNSAYABLE: Final = (ValueError, OverflowError)
+"""What `packed` raises: too long, a number that no message has, a text that is no UTF-8."""
 _CANCELLED_AT_ONCE: Final = 8
 """Handlers cancelled in one turn: each costs about 0.1 ms, and a peer may have hundreds."""
 
@@ -153,7 +155,7 @@ class Answering:
         """A reply is made of what others brought, too: one that fits no message ends nothing."""
         try:
             payload = packed(reply)
-        except (ValueError, OverflowError) as fault:
+        except UNSAYABLE as fault:
             log.debug("%s asked for what no message can tell: %s", channel.peer, fault)
             channel.refuse_served(served, "too-long", str(fault))
         else:
@@ -192,7 +194,7 @@ class Answering:
 
 
 def packed(message: Message) -> bytes:
-    """A message as the payload of a frame. Raises ValueError for one that is too long."""
+    """A message as the payload of a frame. Raises one of UNSAYABLE."""
     payload = encode(message)
     if len(payload) > PAYLOAD_BYTES_MAX:
         size = f"{len(payload)} bytes, limit {PAYLOAD_BYTES_MAX}"
