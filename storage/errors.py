@@ -58,6 +58,10 @@ class ObjectUnknownError(StorageError):
     """No peer we can reach holds a manifest of that address: check it or wait for its holders."""
 
 
+class ObjectRemovedError(ObjectUnknownError):
+    """Nobody has a manifest of that address, and somebody was told that it was removed."""
+
+
 class ObjectDegradedError(StorageError):
     """Fewer than k shards of a segment can be had now: try again when more holders are back."""
 
@@ -108,7 +112,7 @@ class HolderFailedError(StorageError):
 
     def __init__(self, holder: PeerId, code: str, detail: str) -> None:
         super().__init__(f"{holder} as a holder: {detail} ({code})")
-        self.holder, self.code = holder, code
+        self.holder, self.code, self.detail = holder, code, detail
 
 
 PUT_LATER: Final = (TooFewPeersError, PoolUnknownError, StoreFullError)

@@ -13,6 +13,8 @@ from storage.rights import Right
 
 RECEIPT_DOMAIN: Final = "swarm/shard-receipt"
 DROP_DOMAIN: Final = "swarm/lease/drop"
+REMOVED: Final = "removed"
+"""Refusal: what was asked for was here once, and was removed."""
 
 
 class LeaseTerms(Record, frozen=True):
@@ -95,7 +97,7 @@ class ManifestStored(Message, frozen=True, tag=65):
 
 
 class GetManifest(Message, frozen=True, tag=66):
-    """Send a manifest or page. Refusal: missing."""
+    """Send a manifest or page. Refusals: missing, removed (and by whom, as it was told)."""
 
     part: Address
 

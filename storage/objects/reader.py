@@ -101,6 +101,7 @@ class ObjectReader:
         try:
             shards = await self._parts.fetcher.fetch(sources)
         except ObjectDegradedError:
+            await self._parts.catalog.refuse_removed(cap.address)
             ref, sources = await self._sources(cap, manifest, index, is_fresh=True)
             shards = await self._parts.fetcher.fetch(sources)
         run = self._parts.workers.run

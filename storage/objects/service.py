@@ -222,6 +222,7 @@ class ObjectService:
     ) -> Forgotten | None:
         """See storage.facade.Objects.remove."""
         parts = self._parts
+        await parts.catalog.refuse_removed(address)  # what is remembered may be of before
         manifest = await parts.catalog.manifest(address)
         lease, order = manifest.lease, None
         if lab_key is not None and lab_key.peer_id == str(manifest.lab):

@@ -47,6 +47,8 @@ async def stat_of(parts: Parts, address: Address, row: KeyRow | None, *, ask: bo
         for at, one in enumerate(places)
     ]
     worst = min(live, key=lambda peers: len(set(peers)))
+    if ask and len(set(worst)) < manifest.k:
+        await parts.catalog.refuse_removed(address)
     width = max(len(one.row) for one in places)
     return ObjectStat(
         address=address,

@@ -302,6 +302,7 @@ class LeaseBook:
         now_ms, after, freed = self._wall_ms(), None, 0
         while rows := self._tables.scan(LEASES, after=after, limit=LEASE_ROWS_PER_SCAN):
             after = rows[-1][0]
+            await trio.lowlevel.checkpoint()
             for key, value in rows:
                 lease, row = LeaseKey(key), read_row(value)
                 if self._is_over(row, now_ms) and not spared(lease, row):

@@ -14,11 +14,16 @@ import trio
 from p2p.effects import Rng
 from p2p.ids import PeerId
 from storage.caps import text_of_address
-from storage.errors import HolderFailedError, ManifestError, ObjectUnknownError
+from storage.errors import (
+    HolderFailedError,
+    ManifestError,
+    ObjectRemovedError,
+    ObjectUnknownError,
+)
 from storage.ids import Address, ShardRoot
 from storage.limits import ASKED_AT_ONCE, ASKED_MAX, MANIFESTS_KEPT
 from storage.manifest import Manifest, SegmentRef, Written, read_manifest, read_page
-from storage.messages import LeaseTerms
+from storage.messages import REMOVED, LeaseTerms
 from storage.placement import SMALL_COPIES_MAX, peers_in_order
 from storage.pool import Pool
 from storage.records.holders import HolderBook, Holding, fits, latest, newest, prevailing, replaces
@@ -298,11 +303,38 @@ class Catalog:
         attempts = [Attempt(0, partial(self._get, peer, part, check)) for peer in others]
         answers = await any_of(1, attempts, lambda: ASK_MORE_S)
         if not answers.results:
+            await self._refuse_removed(address, answers.failures)
             raise ObjectUnknownError(
                 f"none of {len(others)} machines that were asked has {text_of_address(part)}: "
                 "check the address, or wait until its holders are back"
             )
         return answers.results[0]
+
+    async def _refuse_removed(
+        self, address: Address, failures: Sequence[HolderFailedError]
+    ) -> None:
+        """Raises ObjectRemovedError where somebody says so: we, or one that was asked."""
+        heard = [*failures]
+        try:
+            await self._transfer.get_manifest(self._pool.me, address)
+        except HolderFailedError as own:
+            heard.insert(0, own)
+        for one in heard:
+            if one.code == REMOVED:
+                words = "".join(c if c.isprintable() else "?" for c in one.detail)
+                said = "" if one.holder == self._pool.me else f" (as {one.holder} was told)"
+                raise ObjectRemovedError(f"{words}{said}")
+
+    async def refuse_removed(self, address: Address) -> None:
+        """Of an object that cannot be read. Raises ObjectRemovedError if it was removed."""
+        known = self._manifests.pop(address, None)
+        try:
+            await self.manifest(address)
+        except ObjectRemovedError:
+            raise
+        except ObjectUnknownError:
+            if known is not None:
+                _remember(self._manifests, address, known)
 
     async def _get(self, peer: PeerId, part: Address, check: Callable[[bytes], object]) -> bytes:
         data, holdings = await self._transfer.get_manifest(peer, part)

@@ -202,6 +202,8 @@ class ShardServer:
     ) -> tuple[Message, bytes]:
         _check_hash(request.part)
         data = self._leases.manifest(request.part)
+        if data is None and (told := self._tombstones.told(request.part)):
+            raise RefusalError(m.REMOVED, told)
         if data is None:
             raise RefusalError("missing", "that manifest is not here")
         known = self._holders.get(request.part)

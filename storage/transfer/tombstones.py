@@ -1,6 +1,7 @@
 """Leases that were given up while a holder was away: signed words that stay until it has heard.
 
-    tombstones   lease, or lease + tag of its owner -> TombRow
+    tombstones           lease, or lease + tag of its owner -> TombRow
+    tombstones_named     address + that key -> ""; those of a version before stand in none
 
 A machine that comes back, or is about to mend an object, asks the others for them. What one says of
 another's object counts only if whoever signed it had put the object, or is a machine of its owner,
@@ -10,13 +11,16 @@ or is the key of the owner's lab.
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Final, Protocol
+
+import trio
 
 from p2p.errors import WireError
 from p2p.identity.caller import Caller
 from p2p.identity.proofs import Proofs, owner_of
 from p2p.ids import LabId, MemberId, NetworkId, PeerId
-from p2p.wire.codec import Record, encode
+from p2p.wire.codec import Record, decode_as, encode
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
 from storage.caps import text_of_address
 from storage.engine.port import ReadView, Tables, WriteView
@@ -33,13 +37,16 @@ from storage.limits import (
     TOMBSTONES_PER_MEMBER_MAX,
 )
 from storage.messages import DROP_DOMAIN, DropOrder
-from storage.transfer.lease_keys import bound_to, key_of
+from storage.transfer.lease_keys import bound_to, key_of, lease_of
 from storage.transfer.lease_row import LeaseRow
 
 log = logging.getLogger("swarm.storage")
 
 TABLE: Final = "tombstones"
+NAMED: Final = "tombstones_named"
 DOMAIN: Final = "swarm/tombstone"
+MS_MAX: Final = 253_402_300_800_000
+"""The end of the year 9999, the last that has a date."""
 
 
 class Tombstone(Record, frozen=True):
@@ -188,14 +195,26 @@ class Tombstones:
         view.put(
             TABLE, key_of(lease, row.owner, row.lab), encode(TombRow(sealed, until_ms, row.owner))
         )
+        view.put(NAMED, _named(key_of(lease, row.owner, row.lab), sealed), b"")
         self._count += 1
         self._by_owner[row.owner] += 1
+
+    def told(self, address: Address) -> str:
+        """That an object was removed, when and by whom, as far as one kept here says; or empty."""
+        for named, _ in self._tables.scan(NAMED, address, limit=1):
+            key = named[len(address) :]
+            data = self._tables.get(TABLE, key)
+            if data is not None:
+                row = _read(data)
+                by_lab = key == key_of(lease_of(key), row.owner, LabId(row.sealed.sender))
+                return _words(row.sealed.sender, decode_as(Tombstone, row.sealed.payload), by_lab)
+        return ""
 
     def _clear(self, view: WriteView, owner: MemberId) -> None:
         theirs = sorted((row.until_ms, key) for key, row in _all(view) if row.owner == owner)
         # Many at a time, as all have to be looked at for it.
         for _, key in theirs[: max(1, TOMBSTONES_PER_MEMBER_MAX // TOMBSTONES_CLEARED_PART)]:
-            view.delete(TABLE, key)
+            _delete(view, key)
             self._count -= 1
             self._by_owner[owner] -= 1
 
@@ -207,11 +226,24 @@ class Tombstones:
             self._by_owner[row.owner] += 1
 
     async def sweep(self, now_ms: int) -> None:
-        """Forget those whose leases have ended. Raises StoreFullError."""
-        over = [key for key, row in _all(self._tables) if row.until_ms <= now_ms]
-        for at in range(0, len(over), LEASE_ROWS_PER_SCAN):
-            await self._tables.free(_forget(over[at : at + LEASE_ROWS_PER_SCAN]))
-        self.count()
+        """Forget those whose leases have ended, and count the others. Raises StoreFullError.
+
+        In steps: of what comes meanwhile some may be counted by the next sweep only.
+        """
+        count, by_owner, after = 0, Counter[MemberId](), None
+        while rows := self._tables.scan(TABLE, after=after, limit=LEASE_ROWS_PER_SCAN):
+            after, over = rows[-1][0], []
+            for key, value in rows:
+                row = _read(value)
+                if row.until_ms <= now_ms:
+                    over.append(key)
+                else:
+                    count += 1
+                    by_owner[row.owner] += 1
+            if over:
+                await self._tables.free(_forget(over))
+            await trio.lowlevel.checkpoint()
+        self._count, self._by_owner = count, by_owner
 
 
 def whose(owner: MemberId, lab: LabId) -> LeaseRow:
@@ -253,9 +285,30 @@ def _read(data: bytes) -> TombRow:
     return stored(TombRow, data, "store.lmdb")
 
 
+def _delete(view: WriteView, key: bytes) -> None:
+    data = view.get(TABLE, key)
+    if data is not None:
+        view.delete(NAMED, _named(key, _read(data).sealed))
+        view.delete(TABLE, key)
+
+
+def _named(key: bytes, sealed: Signed) -> bytes:
+    return decode_as(Tombstone, sealed.payload).address + key
+
+
+def _words(sender: str, stone: Tombstone, by_lab: bool) -> str:
+    if not by_lab:
+        return f"it was removed, from machine {sender}"
+    when = ""
+    if 0 < stone.at_ms < MS_MAX:
+        found = datetime.fromtimestamp(stone.at_ms / 1000, UTC)
+        when = f" on {found.strftime('%Y-%m-%d %H:%M UTC')}"
+    return f"the key of its lab removed it{when}: {stone.why}"
+
+
 def _forget(keys: Sequence[bytes]) -> Callable[[WriteView], None]:
     def apply(view: WriteView) -> None:
         for key in keys:
-            view.delete(TABLE, key)
+            _delete(view, key)
 
     return apply

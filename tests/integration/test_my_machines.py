@@ -75,6 +75,8 @@ def _objects(ann: LocalNode, bob: LocalNode, second: LocalNode, carol: LocalNode
     done = command(ann, "obj", "rm", "--as-lab", "--reason", "by mistake", two)
     assert done.returncode == 0, done.stderr
     until(lambda: objects_of(bob)["two"]["removed_why"] == "by mistake", within_s=30, what="why")
+    again = command(ann, "obj", "rm", "--as-lab", "--reason", "by mistake", two)
+    assert (again.returncode, "removed it on" in again.stderr) == (5, True), again.stderr
     said = command(bob, "status", "--check")
     assert (said.returncode, "by mistake" in said.stdout + said.stderr) == (6, True)
     read = command(bob, "obj", "get", objects_of(bob)["two"]["cap"], "-")

@@ -65,6 +65,31 @@ async def test_it_is_gone_everywhere_and_its_owner_is_told() -> None:
         assert not node.status().warnings
 
 
+@simulated
+async def test_who_removes_it_again_or_holds_its_capability_hears_that_it_was_removed() -> None:
+    world = World(7, ["m0", "n0", "m1", "n1", "m2"], labs=2)
+    async with world.running():
+        receipt, kept = await put(world, "m0"), await put(world, "m0")
+        reader = world["n1"].up.objects
+        for one in (receipt, kept):
+            assert [part async for part in reader.get(one.cap)]
+        assert await removed(world, receipt)
+        assert await world["m0"].up.objects.forget(kept.cap.address) is not None
+        await trio.sleep(30)
+        for at in ("n0", "m1"):
+            with pytest.raises(ObjectUnknownError, match=rf"lab removed it on .*{WHY}"):
+                await removed(world, receipt, at=at)
+        by_owner = f"it was removed, from machine {world['m0'].peer}"
+        for name in ("n1", "m2"):
+            objects = world[name].up.objects
+            for one, words in ((receipt, WHY), (kept, by_owner)):
+                with pytest.raises(ObjectUnknownError, match=words):
+                    await objects.stat(one.cap.address)
+                if name == "m2":
+                    with pytest.raises(ObjectUnknownError, match=words):
+                        await anext(aiter(objects.get(one.cap)))
+
+
 async def _read(world: World, receipt: PutReceipt) -> bytes:
     return b"".join([part async for part in world["m0"].up.objects.get(receipt.cap)])
 
