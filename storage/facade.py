@@ -254,7 +254,8 @@ class Objects(Protocol):
     ) -> Forgotten | None:
         """Give up what another machine of our owner put, or by the lab's key anybody of that lab.
 
-        Who put it is told of it. None when it is neither our owner's nor of that lab. Raises
+        Who put it is told of it. None when it is neither our owner's own (what another person of
+        their machine put is that person's) nor of that lab. Raises
         ObjectUnknownError, ManifestError, StoreFullError.
         """
         ...

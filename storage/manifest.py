@@ -62,6 +62,8 @@ class Manifest(Record, frozen=True):
     """The segments themselves, or none when there are pages."""
     pages: bytes = b""
     """BLAKE3 of each page, one after another."""
+    is_guests: bool = False
+    """It is of another person of the machine that put it, not of that machine's owner."""
 
     @property
     def segment_count(self) -> int:
@@ -118,7 +120,7 @@ def write_manifest(manifest: Manifest, segments: tuple[SegmentRef, ...]) -> Writ
     m = manifest
     whole = Manifest(
         m.version, m.size, m.segment_bytes, m.k, m.n, m.cipher, m.lease, m.owner, m.lab,
-        m.storage_class, m.until_ms, inside, names,
+        m.storage_class, m.until_ms, inside, names, m.is_guests,
     )  # fmt: skip
     data = encode(whole)
     return Written(whole, address_of(data), data, pages)

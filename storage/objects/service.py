@@ -85,7 +85,8 @@ class ObjectService:
     ) -> PutReceipt:
         """See storage.facade.Objects.put."""
         nursery = self._running()
-        writer = ObjectWriter(self._parts, nursery, durability, storage_class, self._coding, trust)
+        given = (self._parts, nursery, durability, storage_class, self._coding, trust)
+        writer = ObjectWriter(*given, is_guests=bool(mark.person))
         book = self._keyring if trust is None else self._entrusted
         hashed = _Hashed(source)
         is_kept = False
@@ -229,6 +230,8 @@ class ObjectService:
             word = Tombstone(lease, address, b"", parts.wall_ms(), reason)
             stone = parts.tombstones.seal_with(lab_key, word)
             order = parts.tombstones.order(lab_key, lease, self.dropping.gone_by_ms())
+        elif lab_key is None and manifest.is_guests:
+            return None  # as on the machine where it was put
         elif lab_key is None and (manifest.owner, manifest.lab) == (parts.owner, parts.lab):
             stone = parts.tombstones.seal(lease, address)
         else:

@@ -84,12 +84,15 @@ class ObjectWriter:
         storage_class: int,
         coding: trio.Lock,
         trust: Trust | None = None,
+        *,
+        is_guests: bool = False,
     ) -> None:
         """`nursery` outlives the put: segments run there, so that no error is wrapped on its way.
 
         `coding` is shared by all puts: one segment is sealed and coded at a time. With `trust`
-        the object is another owner's.
+        the object is another owner's; `is_guests`: of another person of this machine.
         """
+        self._is_guests = is_guests
         self._parts = parts
         self._nursery = nursery
         self._durability = durability
@@ -246,6 +249,7 @@ class ObjectWriter:
         bare = Manifest(
             VERSION, self._size, parts.config.segment_bytes, self._plan.k, self._plan.n,
             parts.cipher, self.lease, self._owner, self._lab, self._class, 0,
+            is_guests=self._is_guests,
         )  # fmt: skip
         written = write_manifest(bare, tuple(self._refs[index] for index in range(count)))
         holdings = self._holdings(written, tuple(self._rows[index] for index in range(count)))

@@ -14,7 +14,7 @@ from p2p.membership.service import MembershipService
 from p2p.membership.view import View
 from p2p.wire.codec import encode
 from storage.errors import ObjectUnknownError
-from storage.facade import PutReceipt
+from storage.facade import Mark, PutReceipt
 from storage.manifest import address_of
 from swarmnode.errors import TaskUnknownError, TaskUnreachableError
 from swarmnode.market.elsewhere import Here
@@ -23,6 +23,7 @@ from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.spec import Effects, Shape, TaskSpec
 from testnet.sim.seeded import simulated
+from testnet.sim.signer import KeyedHashSigner
 from testnet.sim.world import World
 
 SHAPE = Shape(cpu_millis=1000, memory_bytes=1 << 30, disk_bytes=1 << 20)
@@ -403,3 +404,22 @@ async def test_a_manifest_that_names_the_lease_of_another_object_removes_nothing
         await node.objects.remove(address)
         assert used(world) == before
         assert listed(world, "m0") == ["precious"]
+
+
+@simulated
+async def test_what_a_guest_of_one_machine_put_is_removed_from_no_other_by_its_owner() -> None:
+    world = World(31, ["m0", "n0", "m1", "n1", "m2", "n2", "m3"], labs=2)
+    async with world.running():
+
+        async def chunks() -> AsyncIterator[bytes]:
+            await trio.lowlevel.checkpoint()
+            yield DATA
+
+        await trio.sleep(20)
+        mark = Mark(person="ann")
+        receipt = await world["m0"].up.objects.put(chunks(), name="hers", mark=mark)
+        address = receipt.cap.address
+        assert await world["m3"].up.objects.remove(address) is None
+        assert used(world) > 0
+        key = KeyedHashSigner(PeerId("lab-0"), world.seed)
+        assert await world["n0"].up.objects.remove(address, lab_key=key, reason="why") is not None
