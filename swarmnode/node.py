@@ -72,7 +72,11 @@ class Node:
         self.storage = self._storage()
         self.seals = Seals(self.people, edges.entropy)
         self.memory = MemoryService(
-            edges.executor, self.storage.objects, self.storage.names, wall_ms=edges.wall_ms
+            edges.executor,
+            self.storage.objects,
+            self.storage.names,
+            workers=edges.workers,
+            wall_ms=edges.wall_ms,
         )
         self.market = self._market()
         adverts = settings.adverts(config)

@@ -15,6 +15,7 @@ from p2p.host.rpc import Rpc
 from p2p.ids import LabId, NetworkId, PeerId
 from p2p.membership.view import Liveness, Member, MemberChanged, View
 from p2p.wire.codec import encode
+from p2p.workers import InlineWorkers
 from storage.engine.memory_tables import MemoryTables
 from swarmnode.executor.fake import FakeExecutor
 from swarmnode.market.config import MarketConfig
@@ -176,7 +177,9 @@ class MarketLab:
             stand.hardware,
             stand.tables,
             objects,
-            MemoryService(stand.executor, objects, names, wall_ms=self.wall),
+            MemoryService(
+                stand.executor, objects, names, workers=InlineWorkers(), wall_ms=self.wall
+            ),
             KeyedHashSigner(stand.peer),
             NETWORK,
             rng=self.dice,

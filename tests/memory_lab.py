@@ -9,6 +9,7 @@ from typing import Any
 import trio
 
 from p2p.ids import PeerId
+from p2p.workers import InlineWorkers, Workers
 from swarmnode.executor.fake import FakeExecutor
 from swarmnode.executor.port import JobId, JobSpec
 from swarmnode.memory.service import MemoryService
@@ -33,6 +34,7 @@ class Lab:
     pool: Pool = field(default_factory=Pool)
     fence: int = 1
     programs: dict[str, Any] = field(default_factory=dict)
+    workers: Workers = field(default_factory=InlineWorkers)
     reported: list[Checkpoint] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
 
@@ -42,7 +44,9 @@ class Lab:
         self.executor = FakeExecutor(programs=self.programs, wall_ms=self.wall)
         self.objects = MemoryObjects(self.pool, PeerId("bob"), self.wall)
         self.names = MemoryNames(self.pool, PeerId("bob"))
-        self.memory = MemoryService(self.executor, self.objects, self.names, wall_ms=self.wall)
+        self.memory = MemoryService(
+            self.executor, self.objects, self.names, workers=self.workers, wall_ms=self.wall
+        )
         self.came = trio.Event()
 
     async def on_checkpoint(self, checkpoint: Checkpoint) -> None:

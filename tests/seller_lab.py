@@ -18,6 +18,7 @@ from p2p.ids import LabId, NetworkId, PeerId
 from p2p.membership.view import Liveness, Member, View
 from p2p.wire.codec import Message
 from p2p.wire.envelope import open_signed, seal
+from p2p.workers import InlineWorkers
 from storage.caps import parse_cap, text_of_cap
 from storage.engine.memory_tables import MemoryTables
 from swarmnode.executor.fake import FakeExecutor
@@ -273,7 +274,11 @@ class SellerLab:
         rpc = Rpc(host)
         executor = self.bobs_executor
         memory = MemoryService(
-            executor, self.objects, MemoryNames(self.pool, BOB), wall_ms=self.wall
+            executor,
+            self.objects,
+            MemoryNames(self.pool, BOB),
+            workers=InlineWorkers(),
+            wall_ms=self.wall,
         )
         self.bob = SellerService(
             SellerConfig(self.terms),

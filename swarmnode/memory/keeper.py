@@ -9,11 +9,13 @@ A checkpoint names the newest step, the few before it, and what lies beside them
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from p2p.wire.codec import encode
+from p2p.workers import Workers
 from storage.caps import text_of_cap
 from storage.errors import PUT_LATER
 from storage.facade import Objects, trust_of
@@ -84,12 +86,15 @@ class Keeper:
         executor: "Executor",
         objects: Objects,
         ears: KeeperEars,
+        workers: Workers,
         wall_ms: Callable[[], int],
         config: KeeperConfig,
     ) -> None:
+        """`workers` look through what the task left: it may be many names."""
         self.spec = spec
         self._folder: Parts = parts_in(spec.folder) if spec.folder else ()
         self._job, self._executor, self._objects = job, executor, objects
+        self._workers = workers
         self._ears, self._wall_ms, self._config = ears, wall_ms, config
         self._newest = spec.last
         """What the pool keeps and the submitter will know."""
@@ -197,7 +202,8 @@ class Keeper:
         if self._folder and self.spec.is_restored:
             self._still.resumed(await self._look())
         looked = await self._executor.scan(self._job, _TOLD_FOLDER)
-        for entry in look_at(_TOLD_FOLDER, looked.found, 0).entries:
+        sort = partial(look_at, _TOLD_FOLDER, looked.found, 0)
+        for entry in (await self._workers.run(sort)).entries:
             name = f"step-{entry.step}"
             if entry.step > self.stored_step and entry.found[0].parts[1:] == (name.encode(),):
                 self.tell(Told(entry.step, name))
@@ -228,7 +234,7 @@ class Keeper:
         if marker is not None and marker.kind is Kind.FILE and marker.size <= MARKER_BYTES_MAX:
             chunks = self._executor.read_file(self._job, text_of(joined(marker.parts)))
             step = marked_step(b"".join([part async for part in chunks]))
-        return look_at(self._folder, found, step)
+        return await self._workers.run(partial(look_at, self._folder, found, step))
 
     async def _draft_of(self, told: Told) -> Draft:
         """Raises CheckpointRefusedError when nothing is there."""
@@ -288,7 +294,7 @@ class Keeper:
         self, step: int, part: str, found: tuple[Found, ...], *, may_grow: bool = False
     ) -> StoredFile:
         """What is put and then not used goes when a newer one is acknowledged."""
-        whole = tuple(sorted((*_above(found), *found), key=lambda one: one.parts))
+        whole = await self._workers.run(partial(_whole, found))
         chunks = self._executor.pack(self._job, (), whole, may_grow=may_grow)
         name = object_name(self.spec.task, step, part)
         receipt = await self._objects.put(chunks, name=name, trust=trust_of(self.spec.right))
@@ -298,7 +304,7 @@ class Keeper:
 
     async def _check_same(self, found: tuple[Found, ...]) -> None:
         """Nothing came or went in the meantime. Raises TreeChangedError."""
-        for top, before in by_top(found).items():
+        for top, before in (await self._workers.run(partial(by_top, found))).items():
             now = (await self._executor.scan(self._job, top)).found
             if now != tuple(before):
                 raise TreeChangedError(f"{text_of(joined(top))!r} changed while it was read")
@@ -345,6 +351,11 @@ def _above(found: tuple[Found, ...]) -> tuple[Found, ...]:
     wanted = {one.parts[:depth] for one in found for depth in range(len(one.parts))}
     wanted -= {one.parts for one in found}
     return tuple(Found(parts, Kind.FOLDER, 0o755) for parts in sorted(wanted))
+
+
+def _whole(found: tuple[Found, ...]) -> tuple[Found, ...]:
+    """With the folders above, in order."""
+    return tuple(sorted((*_above(found), *found), key=lambda one: one.parts))
 
 
 def by_top(found: Sequence[Found]) -> dict[Parts, list[Found]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
+from p2p.workers import Workers
 from storage.caps import parse_cap
 from storage.errors import PUT_LATER, StoreFullError
 from storage.facade import Kind, Names, Objects
@@ -51,6 +52,7 @@ class MemoryService:
         objects: Objects,
         names: Names,
         *,
+        workers: Workers,
         wall_ms: Callable[[], int],
         config: KeeperConfig = _CONFIG,
     ) -> None:
@@ -58,6 +60,7 @@ class MemoryService:
         self._executor = executor
         self._objects = objects
         self._names = names
+        self._workers = workers
         self._wall_ms = wall_ms
         self._config = config
         self._keepers: dict[JobId, Keeper] = {}
@@ -96,6 +99,7 @@ class MemoryService:
             self._executor,
             self._objects,
             KeeperEars(on_checkpoint, on_trouble),
+            self._workers,
             self._wall_ms,
             self._config,
         )

@@ -10,7 +10,7 @@ import trio
 from msgspec.structs import replace
 
 from p2p.ids import PeerId
-from p2p.workers import ThreadWorkers
+from p2p.workers import InlineWorkers, ThreadWorkers
 from swarmnode.executor.capability import ExecutorConfig
 from swarmnode.executor.port import JobId
 from swarmnode.executor.process import ProcessExecutor
@@ -46,7 +46,9 @@ class Site:
         self.executor = ProcessExecutor(folder, config, {}, ThreadWorkers())
         objects = MemoryObjects(pool, PeerId("bob"))
         names = MemoryNames(pool, PeerId("bob"))
-        self.memory = MemoryService(self.executor, objects, names, wall_ms=lambda: 0)
+        self.memory = MemoryService(
+            self.executor, objects, names, workers=InlineWorkers(), wall_ms=lambda: 0
+        )
         self.kept: list[Checkpoint] = []
         self.troubles: list[str] = []
         self.news = trio.Event()

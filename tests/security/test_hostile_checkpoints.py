@@ -1,11 +1,15 @@
 """Checkpoints with any number and of any size: they end no node, whoever tells of them."""
 
 import time
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
 import pytest
 import trio
 
 from swarmnode.limits import STEP_MAX, TAKEN_MS_MAX
+from swarmnode.memory.entries import look_at
 from swarmnode.memory.keeper import by_top
 from swarmnode.tasks.checkpoint import Checkpoint, OlderStep, StoredFile, fits_award
 from swarmnode.tree.format import Kind
@@ -13,6 +17,7 @@ from swarmnode.tree.scan import Found
 from testnet.sim.seeded import simulated
 from tests.memory_lab import Lab
 
+T = TypeVar("T")
 FILE = StoredFile(".", 1, "swarm:x", tree=True)
 HUGE = [STEP_MAX + 1, 2**63, 2**64 - 1, 2**64, 10**30]
 
@@ -56,3 +61,25 @@ def test_a_checkpoint_of_many_files_is_looked_over_in_time_that_grows_with_them(
     assert by_top(found) == {names[0][:2]: found}
     assert by_top(found[1:]) == {one.parts: [one] for one in found[1:]}
     assert time.thread_time() - began_s < 5
+
+
+class Noted:
+    """Workers that note what they are given."""
+
+    def __init__(self) -> None:
+        self.works: list[object] = []
+
+    async def run(self, work: Callable[[], T]) -> T:
+        self.works.append(work.func if isinstance(work, partial) else work)
+        await trio.lowlevel.checkpoint()
+        return work()
+
+
+@simulated
+async def test_names_of_a_checkpoint_are_sorted_where_they_hold_up_nobody() -> None:
+    noted = Noted()
+    lab = Lab(workers=noted)
+    async with lab.watching():
+        await lab.write("checkpoint/model-7.pt", b"x")
+        assert (await lab.until_step(7)).step == 7
+    assert {look_at, by_top} <= set(noted.works)
