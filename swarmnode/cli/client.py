@@ -104,12 +104,18 @@ class Client:
             return self._document(response)
 
     def _document(self, response: http.client.HTTPResponse) -> Any:  # noqa: ANN401
-        text = response.read()
+        text = self._all_of(response)
         try:
             return json.loads(text) if text else None
         except (ValueError, RecursionError) as error:
             where = self.url or self.socket_path
             raise NodeUnreachableError(f"what answers at {where} is no node") from error
+
+    def _all_of(self, response: http.client.HTTPResponse) -> bytes:
+        try:
+            return response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise NodeUnreachableError(self._went_away(error)) from error
 
     def download(self, path: str, body: object) -> Iterator[bytes]:
         """POST a JSON request, yield the answer's bytes as they come.
@@ -144,7 +150,7 @@ class Client:
                 if response.status < 300:
                     yield response
                     return
-                problem = _api_error(response)
+                problem = _api_error(response, self._all_of(response))
             finally:
                 connection.close()
             may_repeat = isinstance(data, bytes | None) and time.monotonic() < give_up
@@ -230,8 +236,7 @@ def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
         yield chunk
 
 
-def _api_error(response: http.client.HTTPResponse) -> ApiError:
-    text = response.read()
+def _api_error(response: http.client.HTTPResponse, text: bytes) -> ApiError:
     try:
         problem = json.loads(text)
     except (ValueError, RecursionError):

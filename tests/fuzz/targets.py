@@ -176,15 +176,9 @@ class _Answer:
 
     status, reason = 500, "Server Error"
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def read(self) -> bytes:
-        return self._data
-
 
 def _problem(data: bytes) -> None:
-    assert str(_api_error(_Answer(data)))  # type: ignore[arg-type]
+    assert str(_api_error(_Answer(), data))  # type: ignore[arg-type]
 
 
 def _samples(kind: type[msgspec.Struct], count: int) -> list[bytes]:

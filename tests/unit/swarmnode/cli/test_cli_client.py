@@ -65,6 +65,16 @@ def test_a_node_that_goes_away_in_the_middle_is_not_told_as_one_that_never_ran(
         Client(path).upload("/api/v1/objects", io.BytesIO(bytes(50_000_000)))
 
 
+@pytest.mark.parametrize("whole", [answer("200 OK", READY), answer("507 No Room", FULL)])
+def test_a_node_that_dies_while_it_answers_is_one_line_too(tmp_path: Path, whole: bytes) -> None:
+    path = tmp_path / "api.sock"
+    with (
+        answering(path, whole[:-9]),
+        pytest.raises(NodeUnreachableError, match="went away in the middle"),
+    ):
+        Client(path).get("/api/v1/tasks")
+
+
 def test_a_node_that_is_starting_is_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "api.sock"
     starting = answer("503 Starting", STARTING)
