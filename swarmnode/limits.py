@@ -125,6 +125,12 @@ SPEC_VALUES_MAX: Final = 1024
 TASK_RECORD_BYTES_MAX: Final = 256 * 1024
 """A stored task: spec, checkpoint, outputs and attempts, each at its own limit."""
 
+KEPT_TASK_BYTES_MAX: Final = 168 * 1024
+"""A task that another keeper brings: with the next checkpoint and list of outputs it still fits."""
+
+COUNT_MAX: Final = 1 << 53
+"""Fences, rounds, tries and times in a task that another keeper brings: one more fits a message."""
+
 CHECKPOINT_BYTES_MAX: Final = 40 * 1024
 """A checkpoint's list of files: with the spec it fits the 64 KiB of an award."""
 

@@ -15,7 +15,6 @@ from p2p.errors import WireError
 from p2p.ids import PeerId
 from p2p.wire.codec import encode
 from storage.rights import named_in
-from swarmnode.errors import SpecError
 from swarmnode.limits import FENCES_MAX
 from swarmnode.market import contractor_events as e
 from swarmnode.market.contractor_config import ContractorConfig
@@ -27,8 +26,7 @@ from swarmnode.market.room import CapacityBook
 from swarmnode.tasks.checkpoint import fits_award
 from swarmnode.tasks.ids import TaskId, is_task_id
 from swarmnode.tasks.records import FenceRecord, JobRecord
-from swarmnode.tasks.spec import TaskSpec
-from swarmnode.tasks.spec_load import spec_as_dict, spec_from_dict
+from swarmnode.tasks.spec_load import is_sound
 from swarmnode.tasks.store import FENCES, OWNER, PAUSED_KEY, task_key
 
 _FENCE_MAX = 2**63 - 1
@@ -186,7 +184,7 @@ class Contractor:
             return "paused"
         if not self._fence_before(peer, terms) < terms.fence <= _FENCE_MAX:
             return "stale"
-        if terms.seller != self._me or not is_task_id(terms.task) or not _is_sound(terms.spec):
+        if terms.seller != self._me or not is_task_id(terms.task) or not is_sound(terms.spec):
             return "shape"
         if terms.restore is not None and not fits_award(terms.restore):
             return "shape"  # written down, it could not be read back
@@ -230,12 +228,3 @@ def _may_put(terms: AwardTerms, me: PeerId) -> bool:
     except WireError:
         return False
     return (link.putter, link.task) == (me, terms.task)
-
-
-def _is_sound(spec: TaskSpec) -> bool:
-    """Whether a spec from the wire is one that the local API would have taken."""
-    try:
-        spec_from_dict(spec_as_dict(spec))
-    except SpecError:
-        return False
-    return True

@@ -55,6 +55,19 @@ def spec_from_dict(given: Mapping[str, object]) -> TaskSpec:
     return spec
 
 
+def is_sound(spec: TaskSpec) -> bool:
+    """Whether a spec from the wire is one that the local API would have taken.
+
+    What is in it twice (a variable, an input, a limit) is read once: checked like that it would be
+    kept longer than it may be, and could not be read back.
+    """
+    try:
+        read = spec_from_dict(spec_as_dict(spec))
+    except SpecError:
+        return False
+    return len(encode(read)) == len(encode(spec))
+
+
 def spec_as_dict(spec: TaskSpec) -> dict[str, object]:
     """The spec as `spec_from_dict` reads it; what is at its default is left out."""
     defaults = every_key(TaskSpec(()))

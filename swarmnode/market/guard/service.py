@@ -18,8 +18,8 @@ from p2p.ids import NetworkId, PeerId, TrafficClass
 from p2p.wire.codec import decode_as, encode
 from p2p.wire.envelope import Signer, open_signed
 from storage.errors import StoreFullError
-from swarmnode.errors import LogStaleError, SpecError
-from swarmnode.limits import CARRIED_AT_ONCE, GUARD_RECORD_BYTES_MAX, KEEPERS_MAX
+from swarmnode.errors import LogStaleError
+from swarmnode.limits import CARRIED_AT_ONCE, GUARD_RECORD_BYTES_MAX
 from swarmnode.market.guard import events as g
 from swarmnode.market.guard.kept import Guarded
 from swarmnode.market.guard.messages import (
@@ -31,12 +31,11 @@ from swarmnode.market.guard.messages import (
     KeptLog,
     ReadKeptLog,
 )
-from swarmnode.market.guard.records import TERM_MAX, GuardRecord
+from swarmnode.market.guard.records import GuardRecord
+from swarmnode.market.guard.sound import fault_in
 from swarmnode.market.logbook import STREAMS, LogBook
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.keys import SEED_BYTES, task_id_of
-from swarmnode.tasks.spec import TaskSpec
-from swarmnode.tasks.spec_load import spec_as_dict, spec_from_dict
 
 CARRY_TIMEOUT_S: Final = 5.0
 """A keeper that does not take a record within a beat is tried again at the next one."""
@@ -45,15 +44,6 @@ LOGS_TIMEOUT_S: Final = 60.0
 LOGS_AGAIN_S: Final = 1.0
 GUARDED_WITHIN_S: Final = 5.0
 """Who submits and leaves waits so long for the guardians: two round trips and their disks."""
-
-
-def _is_sound(spec: TaskSpec) -> bool:
-    """Whether the local API would have taken it."""
-    try:
-        spec_from_dict(spec_as_dict(spec))
-    except SpecError:
-        return False
-    return True
 
 
 class Keeping(Protocol):
@@ -175,11 +165,8 @@ class KeeperService:
         key = record.kept.key
         if len(key) != SEED_BYTES or task_id_of(self._signer.from_seed(key).peer_id) != record.task:
             return "that is not the key of this task"
-        kept, numbers = record.kept, (record.term, record.seq, record.kept.fence)
-        if kept.task != record.task or kept.owner or not _is_sound(kept.spec):
-            return "no record that a keeper could have made"
-        if min(numbers) < 0 or max(numbers) > TERM_MAX or len(record.keepers) > KEEPERS_MAX:
-            return "a record that counts too far"
+        if fault := fault_in(record):
+            return fault
         if peer not in (record.owner, record.acting, *record.keepers):
             return "none of its keepers"
         return ""
