@@ -3,7 +3,7 @@
 import logging
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import trio
 
 from p2p.workers import Workers
+from swarmnode.contained import contained
 from swarmnode.executor.job_folder import CrashRecord, JobFolder
 from swarmnode.executor.shim import FD_DISK
 from swarmnode.executor.watch import kill_left_over
@@ -38,14 +39,18 @@ class JobDisks:
             if not (folder.path / IMAGE).exists():
                 continue
             find = partial(self._find, folder, records.get(folder.path))
-            try:
-                with trio.move_on_after(JOB_START_TIMEOUT_S):
-                    while True:
-                        if await workers.run(find):
-                            break
-                        await trio.sleep(_LOOK_S)  # its shim has just been started
-            except OSError as exc:
-                log.warning("work folder of %s cannot be read any more: %s", name, exc)
+            with contained(f"the look at the disk of job {name}"):
+                await self._find_soon(workers, find, name)
+
+    async def _find_soon(self, workers: Workers, find: Callable[[], bool], name: str) -> None:
+        try:
+            with trio.move_on_after(JOB_START_TIMEOUT_S):
+                while True:
+                    if await workers.run(find):
+                        break
+                    await trio.sleep(_LOOK_S)  # its shim has just been started
+        except OSError as exc:
+            log.warning("work folder of %s cannot be read any more: %s", name, exc)
 
     def _find(self, folder: JobFolder, record: CrashRecord | None) -> bool:
         """Two views of one disk would disagree: a job that runs is looked at through its shim's.

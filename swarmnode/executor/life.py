@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from swarmnode.contained import contained
 from swarmnode.executor import pairs
 from swarmnode.executor.job_folder import JobFolder, boot_id
 from swarmnode.limits import NODE_DEATH_SOON_MS
@@ -38,7 +39,8 @@ class Life:
         except FileNotFoundError:
             was, began_ms, died_ms = "", "", 0
         for folder in jobs if was == boot and began_ms.isdigit() else ():
-            _note(folder, int(began_ms), died_ms)
+            with contained(f"the look at how job {folder.path.name} ended"):
+                _note(folder, int(began_ms), died_ms)
         with contextlib.suppress(OSError):  # a full disk: nothing will be told of our death
             self._mark.write_text(f"{boot} {time.time_ns() // 1_000_000}")
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterable, Callable, Sequence
+from pathlib import Path
 
 import pytest
 import trio
@@ -18,6 +19,8 @@ from swarmnode.tree.scan import Scan
 from swarmnode.tree.select import Selection
 from testnet.sim.seeded import simulated
 from testnet.sim.world import World
+from tests.job_lab import PYTHON, SH, needs_bwrap, needs_python, processes_with, running_executor
+from tests.job_lab import spec as job_spec
 from tests.seller_lab import TASK, SellerLab, task, until, until_settled
 
 PLACES = (
@@ -180,3 +183,29 @@ async def test_the_only_machine_of_a_pool_ends_it_after_some_tries() -> None:
         assert ended.record.outcome is not None
         assert ended.record.outcome.reason == REASON
         assert executor.faults == 8
+
+
+@needs_bwrap
+@needs_python
+async def test_a_request_of_a_task_that_its_node_cannot_bear_ends_that_task_only(
+    tmp_path: Path,
+) -> None:
+    async def faulty(_job: JobId, _request: bytes) -> bytes:
+        await trio.lowlevel.checkpoint()
+        raise OverflowError("nobody foresaw that request")
+
+    asks = (
+        "import socket, time; s = socket.socket(socket.AF_UNIX); s.connect('/run/swarm/ctx.sock');"
+        "s.sendall(b'\\0\\0\\0\\x02{}'); time.sleep(600)"
+    )
+    async with running_executor(tmp_path / "x") as executor:
+        executor.on_call(faulty)
+        for job in ("a.1", "b.1"):
+            await executor.prepare(JobId(job))
+        await executor.start(job_spec("b.1", SH, "-c", "sleep 2; exit 7"))
+        await executor.start(job_spec("a.1", PYTHON, "-c", asks))
+        assert (await executor.wait(JobId("a.1"))).reason == FAULT
+        assert not processes_with("time.sleep(600)")
+        await executor.forget(JobId("a.1"))
+        assert [view.job for view in executor.jobs()] == ["b.1"]
+        assert (await executor.wait(JobId("b.1"))).code == 7
