@@ -5,6 +5,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from p2p.identity.caller import Caller
 from p2p.ids import LabId, MemberId, PeerId
 from p2p.wire.codec import Record, encode
 from storage.engine.port import ReadView, WriteView
@@ -37,14 +38,14 @@ def renewed(
     rows: Sequence[tuple[LeaseKey, LeaseRow]],
     until_ms: int,
     least_ms: Callable[[int], int],
-    lab: LabId | None,
+    asker: Caller,
 ) -> bool:
     """Until then, or by our own clock as long as a lease of its class is taken for.
 
     Of several rows under one id, such as others brought and only hold become leases if there is
     nothing else.
     """
-    theirs = [(key, row) for key, row in rows if lab is None or row.lab == lab]
+    theirs = [(key, row) for key, row in rows if _may_renew(asker, row)]
     kept = [(key, row) for key, row in theirs if row.is_proved or not row.is_hold] or theirs
     for key, row in kept:
         ends_ms = max(until_ms, least_ms(row.storage_class))
@@ -52,6 +53,11 @@ def renewed(
             ends_ms = max(ends_ms, row.until_ms)
             view.put(LEASES, key, encode(replace(row, until_ms=ends_ms, is_hold=False)))
     return bool(theirs)
+
+
+def _may_renew(asker: Caller, row: LeaseRow) -> bool:
+    """Machines of its lab; and of its owner, who may be of another lab since."""
+    return asker.is_me or asker.lab == row.lab or asker.member == row.owner
 
 
 def held_on(

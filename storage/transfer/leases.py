@@ -188,15 +188,13 @@ class LeaseBook:
             await self._tables.transact(apply)
             charged.keep()
 
-    async def renew(
-        self, leases: Sequence[LeaseId], until_ms: int, lab: LabId | None
-    ) -> list[bool]:
-        """Keep leases of that lab until then (never shorter); which of them are known here."""
+    async def renew(self, leases: Sequence[LeaseId], until_ms: int, asker: Caller) -> list[bool]:
+        """Keep leases that the asker may renew until then (never shorter); which are known here."""
 
         def apply(view: WriteView) -> list[bool]:
             least_ms = partial(self._config.lease_ms, now_ms=self._wall_ms())
             found = (rows_of(view, lease) for lease in leases)
-            return [renewed(view, rows, until_ms, least_ms, lab) for rows in found]
+            return [renewed(view, rows, until_ms, least_ms, asker) for rows in found]
 
         return await self._tables.transact(apply)
 

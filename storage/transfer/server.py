@@ -306,10 +306,9 @@ class ShardServer:
         self, caller: Caller, request: m.RenewLeases, body: bytes
     ) -> tuple[Message, bytes]:
         leases = _leases_in(request.leases)
-        lab = None if caller.is_me else caller.lab
         until_ms = min(request.until_ms, self._longest_ms())
         try:
-            known = await self._leases.renew(leases, until_ms, lab)
+            known = await self._leases.renew(leases, until_ms, caller)
         except StoreFullError as error:
             raise RefusalError("full", str(error)) from error
         return m.LeasesRenewed(bytes(known)), b""

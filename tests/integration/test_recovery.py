@@ -210,6 +210,34 @@ def test_who_comes_back_by_an_invite_has_their_name_again_and_is_removed_by_it(
             assert typed(first.home, "member", "remove", "ben").returncode == 0
 
 
+def test_an_invite_to_another_lab_brings_back_what_was_put_in_the_one_before(
+    tmp_path: Path,
+) -> None:
+    with swarm_of(3) as swarm:
+        first = swarm.nodes[0]
+        home, blank = tmp_path / "ben", tmp_path / "blank"
+        invite = typed(first.home, "invite").stdout.strip()
+        assert typed(home, "join", invite, "--person", "ben").returncode == 0
+        phrase = typed(home, "key", "phrase").stdout
+        with running(home) as client:
+            kept = client.upload("/api/v1/objects?name=his", io.BytesIO(b"of ben"))
+            until(lambda: is_copied(client), within_s=60, what="a copy")
+            was = client.get("/api/v1/status")["peer"]
+        shutil.rmtree(home)
+        invite = typed(first.home, "invite", "--new-lab").stdout.strip()
+        said = typed(blank, "recover", invite, "--lab", "other", stdin=phrase)
+        assert said.returncode == 0, said.stderr
+        with running(blank) as client:
+            until(lambda: not (blank / "recovering").exists(), within_s=60, what="an end")
+            peer = client.get("/api/v1/status")["peer"]
+            assert called(client, peer) == ("ben", "other")
+            assert text_of(client, kept["cap"]) == b"of ben"
+            assert [one["name"] for one in client.get("/api/v1/objects")] == ["his"]
+            removed = client.call("DELETE", f"/api/v1/objects/{kept['address']}")
+            assert removed["changed"]
+            assert set(removed["waiting"]) <= {was}, "who lives has given it up"
+
+
 def test_init_says_the_phrase_once_and_never_in_a_document(tmp_path: Path) -> None:
     first = typed(tmp_path / "h", "init", "--new-network")
     assert "recovery phrase:" in first.stderr

@@ -127,10 +127,13 @@ async def test_an_order_of_the_owner_or_of_the_lab_is_obeyed_whoever_brings_it(
 
 @pytest.mark.parametrize(
     ("caller", "known"),
-    [(OWNERS_MACHINE, 1), (OWNERS_OTHER_MACHINE, 1), (LAB_MATE, 1), (STRANGER, 0)],
-)
+    [
+        (OWNERS_MACHINE, 1), (OWNERS_OTHER_MACHINE, 1), (LAB_MATE, 1), (STRANGER, 0),
+        (machine_of(PeerId("m1"), OTHERS, OWNER), 1),
+    ],
+)  # fmt: skip
 @simulated
-async def test_any_machine_of_the_lab_renews_and_nobody_for_ever(
+async def test_any_machine_of_the_lab_or_the_owner_renews_and_nobody_for_ever(
     caller: Caller, known: int
 ) -> None:
     async with storage_lab(1) as lab:
