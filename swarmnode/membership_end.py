@@ -37,3 +37,25 @@ def warning(token: MembershipToken, me: Admitted, now_ms: int, trouble: str = ""
         f"this machine's membership ends on {date(me.expires_ms)} and was not renewed{why}: start "
         f"a machine that holds the lab's key, or one of whoever invited, or {REMEDY}"
     )
+
+
+_REMOVED: Final = " was removed by "
+_USED: Final = "ask for a new"
+"""As p2p.identity.register says that somebody is out: removed, or come with a used invite."""
+
+
+def removal_words(why: str) -> str:
+    """That this machine is out, by whom and since when, and what to do."""
+    told = f"this machine is out of the network: {why}"
+    if _REMOVED in why:
+        remedy = (
+            "these keys are out for good: ask for a new invite, and join in an empty SWARM_HOME"
+        )
+        return f"{told}: {remedy}"
+    return f"{told}, `swarmnode join` it, and start the node again" if _USED in why else told
+
+
+def of_us(failure: str) -> str:
+    """Why somebody says that we are out; empty where we refused, or for another reason."""
+    why = failure.partition(" refused us: ")[2]
+    return why if _REMOVED in why or _USED in why else ""

@@ -32,6 +32,7 @@ from swarmnode.api.schema import API_VERSION, ComputeStatus, PeerLine, Status, S
 from swarmnode.config import Config
 from swarmnode.edges import Edges, Identity
 from swarmnode.market.service import MarketService
+from swarmnode.membership_end import of_us, removal_words
 from swarmnode.notices import Health
 from swarmnode.recovery.finding import notes_of
 from swarmnode.recovery.lab import LabRecovery
@@ -44,9 +45,6 @@ JOINING: Final = "joining"
 READY: Final = "ready"
 STOPPING: Final = "stopping"
 REMOVED: Final = "removed"
-_REMOVED: Final = " was removed by "
-_USED: Final = "ask for a new"
-"""As p2p.identity.register says that somebody is out: removed, or come with a used invite."""
 
 
 @cache
@@ -89,6 +87,8 @@ class StatusReader:
     """When its parts began to start; None before."""
     runs: bool = False
     stops: bool = False
+    told: str = ""
+    """Why we are out, by the last refusal that said so, until somebody lets us in."""
 
     def state(self) -> str:
         """starting, joining, ready, removed or stopping."""
@@ -96,9 +96,19 @@ class StatusReader:
             return STOPPING
         if not self.runs:
             return STARTING
-        if self._me in self.node.register.out():
+        if self._why_out():
             return REMOVED
         return JOINING if self._waits_for_others() else READY
+
+    def _why_out(self) -> str:
+        """Why this machine is out, by what is known here or by what whoever refused it said."""
+        known = self.node.register.out().get(self._me, "")
+        if known or not self.runs or not self._waits_for_others():
+            self.told = ""
+            return known
+        told = (of_us(how) for _, _, how in self.node.discovery.status.failures)
+        self.told = next((how for how in told if how), self.told)
+        return self.told
 
     def not_ready(self) -> tuple[str, ...]:
         """Why /readyz says no; empty when the node can serve."""
@@ -106,7 +116,7 @@ class StatusReader:
         if state == READY:
             return ()
         if state == REMOVED:
-            return (removal_words(self.node.register.out()[self._me]),)
+            return (removal_words(self._why_out()),)
         if state != JOINING:
             return (f"the node is {state}",)
         step = self.node.discovery.status
@@ -171,11 +181,9 @@ class StatusReader:
 
     def _warnings(self) -> tuple[str, ...]:
         node, out = self.node, self.node.register.out()
-        found = [removal_words(out[self._me])] if self._me in out else []
+        found = [removal_words(why)] if (why := self._why_out()) else []
         if self.state() == JOINING:
-            told = (_of_us(how) for _, _, how in node.discovery.status.failures)
-            why = next((how for how in told if how), "")
-            found.append(removal_words(why) if why else "alone: no other member has answered yet")
+            found.append("alone: no other member has answered yet")
         found += self._membership_warnings()
         found += standing_warnings(node.edges.book, self._me, out)
         trouble = node.edges.executor.trouble() if self.runs else ""
@@ -321,23 +329,6 @@ class StatusReader:
 
 def _name(member: Member) -> str:
     return member.liveness.name.lower()
-
-
-def removal_words(why: str) -> str:
-    """That this machine is out, by whom and since when, and what to do."""
-    told = f"this machine is out of the network: {why}"
-    if _REMOVED in why:
-        remedy = (
-            "these keys are out for good: ask for a new invite, and join in an empty SWARM_HOME"
-        )
-        return f"{told}: {remedy}"
-    return f"{told}, `swarmnode join` it, and start the node again" if _USED in why else told
-
-
-def _of_us(failure: str) -> str:
-    """Why somebody says that we are out; empty where we refused, or for another reason."""
-    why = failure.partition(" refused us: ")[2]
-    return why if _REMOVED in why or _USED in why else ""
 
 
 def standing_warnings(book: AdmissionBook, me: PeerId, out: Mapping[PeerId, str]) -> list[str]:
