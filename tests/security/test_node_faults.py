@@ -11,8 +11,10 @@ from swarmnode.executor.fake import FakeExecutor
 from swarmnode.executor.port import JobExit, JobId, JobSpec, JobView
 from swarmnode.market.held_back import REASON
 from swarmnode.tasks.lifecycle import TaskState
+from swarmnode.tasks.messages import Phase, State
 from swarmnode.tasks.records import FAULT, FAULT_WORDS
 from swarmnode.tasks.spec import Shape, TaskSpec
+from swarmnode.tasks.store import JOBS
 from swarmnode.tree.names import Parts
 from swarmnode.tree.pattern import Pattern
 from swarmnode.tree.scan import Scan
@@ -21,7 +23,7 @@ from testnet.sim.seeded import simulated
 from testnet.sim.world import World
 from tests.job_lab import PYTHON, SH, needs_bwrap, needs_python, processes_with, running_executor
 from tests.job_lab import spec as job_spec
-from tests.seller_lab import TASK, SellerLab, task, until, until_settled
+from tests.seller_lab import CHECKPOINTS, TASK, SellerLab, task, until, until_settled
 
 PLACES = (
     "prepare", "put_file", "start", "renew", "wait", "read_log", "log_grew", "select", "scan",
@@ -148,6 +150,26 @@ async def test_a_job_whose_end_faulted_ends_no_node_that_comes_back() -> None:
         alice.gives_receipts = True
         assert not lab.gone.is_set()
         await until_settled(lab)
+
+
+@pytest.mark.parametrize("place", ["wait", "scan", "start", "renew"])
+@simulated
+async def test_a_job_that_was_left_and_faults_at_the_next_start_ends_no_node(place: str) -> None:
+    executor = FaultyExecutor()
+    lab = SellerLab(executor=executor)
+    async with lab.running() as alice:
+        await alice.award(task("sleep", "1000", checkpoint=CHECKPOINTS), TASK)
+        await alice.until(State, lambda said: said.phase is Phase.RUNNING)
+        await lab.kill_bob()
+        executor.places = place.split()
+        await lab.start_bob()
+        outcome = (await alice.result(TASK)).outcome
+        assert (outcome.status, outcome.reason) == ("stopped", FAULT)
+        await until(lambda: not lab.tables.scan(JOBS))
+        await lab.kill_bob()
+        await lab.start_bob()
+        await until_settled(lab)
+        assert not lab.gone.is_set()
 
 
 @simulated

@@ -18,6 +18,7 @@ from p2p.ids import NetworkId, PeerId, TrafficClass
 from p2p.wire.codec import decode_as, encode
 from p2p.wire.envelope import Signer, open_signed
 from storage.errors import StoreFullError
+from swarmnode.contained import contained
 from swarmnode.errors import LogStaleError
 from swarmnode.limits import CARRIED_AT_ONCE, GUARD_RECORD_BYTES_MAX
 from swarmnode.market.guard import events as g
@@ -186,7 +187,7 @@ class KeeperService:
         return KeptLog(found[0], found[1]), found[2]
 
     async def _fetch_all(self, task: TaskId, peer: PeerId, newest: int) -> None:
-        with trio.move_on_after(LOGS_TIMEOUT_S):
+        with contained(f"the bringing of task {task}'s log"), trio.move_on_after(LOGS_TIMEOUT_S):
             for stream in STREAMS:
                 await self._fetch(task, stream, peer, newest)
         self._fetching.discard(task)
