@@ -46,6 +46,11 @@ def phrase(person: str | None, fmt: str) -> None:
         from swarmnode.recovery.phrase import words_of
 
         home = locate(os.environ)
+        if not home.member_key.exists() and home.person_key.exists():
+            raise IdentityError(
+                f"your key is {home.person_key}, which has no phrase: keep a copy of that file. It "
+                "opens what is yours at the node of somebody else that you use on this machine"
+            )
         if not home.member_key.exists():
             raise IdentityError(
                 f"your key is not here ({home.member_key}): it lies on the machine on which you "

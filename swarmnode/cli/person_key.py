@@ -4,6 +4,7 @@ The secret goes over the node's unix socket, in a request's body, and nowhere el
 """
 
 import os
+import sys
 from typing import Any, Final
 
 import click
@@ -42,10 +43,17 @@ def offer(client: Client, home: Home, *, is_again: bool = False) -> None:
 def bring(client: Client, home: Home, me: dict[str, str], *, anew: bool = False) -> Any:  # noqa: ANN401
     """Who the node, which said `me`, says we are then. Raises IdentityError, ApiError.
 
-    Only the first time, or `anew`, a missing key is made.
+    Only the first time, or `anew`, a missing key is made. A key that is here and is the one known
+    there is kept also `anew`: what was sealed with it would be lost.
     """
     from swarmnode.people.key_file import load_person_key, make_person_key, sealing_secret_of
 
+    if anew and me.get("salt") and home.person_key.exists():
+        try:
+            return bring(client, home, me)
+        except ApiError as error:
+            if error.code != NOT_OURS:
+                raise
     is_first = anew or not me.get("salt")
     key = make_person_key(home) if is_first else load_person_key(home)
     salt = os.urandom(SALT_BYTES) if is_first else bytes.fromhex(me["salt"])
@@ -70,8 +78,9 @@ def _consequence(state: str) -> str:
     is_flag=True,
     help="Take the key that is here now (made if there is none): the former one is lost.",
 )
+@click.option("--yes", is_flag=True, help="Do not ask whether the former key may be lost.")
 @output_option
-def unlock(anew: bool, fmt: str) -> None:
+def unlock(anew: bool, yes: bool, fmt: str) -> None:
     """Bring your key to the node of this machine that you use: any command does so, too.
 
     It opens the capabilities that rest there sealed for you, until the node ends or you `lock`.
@@ -81,8 +90,24 @@ def unlock(anew: bool, fmt: str) -> None:
     with reporting(), node(unlocks=False) as client:
         me = client.get("/api/v1/me")
         if me["person"]:
+            if anew and me.get("salt") and not yes:
+                _ask(here())
             me = bring(client, here(), me, anew=anew)
         emit({**me, "file": str(here().person_key)} if me["person"] else me, fmt)
+
+
+def _ask(home: Home) -> None:
+    """On a terminal only: who writes a script has thought of it. Raises IdentityError."""
+    from p2p.errors import IdentityError
+
+    if sys.stdin is None or not sys.stdin.isatty():
+        return
+    words = (
+        f"Unless {home.person_key} is the key that the node knows, whatever was sealed for you "
+        "until now can be read by nobody any more. Go on?"
+    )
+    if not click.confirm(words, err=True):
+        raise IdentityError("nothing was changed")
 
 
 @click.command()

@@ -221,6 +221,25 @@ def test_a_lost_key_is_told_and_hinders_nothing_but_sealed_capabilities(place: P
     assert "--new-key" in text
 
 
+def test_a_new_key_loses_nothing_while_the_former_is_in_place(
+    place: Place,
+) -> None:
+    place.ben("obj", "ls")
+
+    def put() -> str:
+        client = Client(place.folder / "api.sock")
+        cap: str = client.upload("/api/v1/objects?name=kept", io.BytesIO(b"x"))["cap"]
+        return cap
+
+    cap = as_user(BEN, put)
+    assert json.loads(place.ben("unlock", "--new-key", "-o", "json"))["key"] == "unlocked"
+    assert json.loads(place.ben("obj", "ls", "-o", "json"))["items"][0]["cap"] == cap
+
+    kept = place.folder / str(BEN) / "keys/person.key"
+    code, text = typed(place.folder, BEN, "key", "phrase")
+    assert (code, str(kept) in text, "member.key" in text) == (1, True, False)
+
+
 def test_the_log_names_no_secret(place: Place) -> None:
     place.ben("obj", "ls")
     place.stop()
