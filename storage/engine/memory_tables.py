@@ -81,6 +81,8 @@ class MemoryTables:
         self.capacity_bytes = capacity_bytes
         """No write may make the tables grow beyond this."""
         self.is_full = False
+        self.is_reserve_gone = False
+        """With it a full disk takes nothing at all."""
         """No commit succeeds, deletions neither: as LMDB on a file system without a free page."""
         self._bytes = 0
 
@@ -140,7 +142,7 @@ class MemoryTables:
         return await self._enqueue(Entry(apply))
 
     async def free(self, apply: Callable[[WriteView], ResultT]) -> ResultT:
-        """See the port. Here the room set aside has no end."""
+        """See the port. Here the room set aside has no end, but `is_reserve_gone`."""
         await trio.lowlevel.checkpoint_if_cancelled()
         entry = Entry(apply)
         entry.may_use_reserve = True
@@ -167,7 +169,7 @@ class MemoryTables:
         view, before = _Write(self), self._bytes
         if not entry.try_on(view):
             view.undo()
-        elif entry.may_use_reserve:
+        elif entry.may_use_reserve and not self.is_reserve_gone:
             pass
         elif self.is_full:
             view.undo()

@@ -149,6 +149,10 @@ class Offers:
             return "environment", f"no environment {call.env!r} here; have: {have}"
         if missing := [name for name in call.enforce if name not in policy.enforced]:
             return "limit", f"cannot enforce {', '.join(missing)} here"
+        free_bytes = self._room.capacity.disk_bytes
+        if call.shape.disk_bytes > free_bytes:
+            mib = (call.shape.disk_bytes >> 20, free_bytes >> 20)
+            return "capacity", "no room: it wants {} MiB of disk, {} are lent or free".format(*mib)
         if not is_plausible(call.shape) or not self._room.could_fit(call.shape):
             return "capacity", "the task is larger than what this machine lends"
         return None

@@ -35,7 +35,15 @@ from swarmnode.market.contractor_config import ContractorConfig
 from swarmnode.market.guard.messages import CLAIM_DOMAIN, Claim, ClaimTerms
 from swarmnode.market.job_outputs import let_go, snapshot
 from swarmnode.market.job_runner import JobMemory, JobRunner
-from swarmnode.market.messages import AWARD_DOMAIN, Award, AwardTerms, Call, Release
+from swarmnode.market.messages import (
+    AWARD_DOMAIN,
+    Award,
+    AwardTerms,
+    Bid,
+    BidKind,
+    Call,
+    Release,
+)
 from swarmnode.market.seller_view import Lent, SellerStats, advert_of, lent_now, stats_of
 from swarmnode.resources.advert import ResourceAdvert
 from swarmnode.resources.port import Machine, Snapshot
@@ -126,6 +134,8 @@ class SellerService:
         self._nursery: trio.Nursery | None = None
         self._snapshot: Snapshot | None = None
         self._is_open, self._stores_files_of = False, set[str]()
+        self._is_full = False
+        """What was decided cannot be written down: until it is, nothing else is decided."""
         rpc.listen(Call, self._on_call)
         rpc.listen(Award, self._on_award)
         rpc.listen(Release, self._on_release)
@@ -197,6 +207,9 @@ class SellerService:
     # -- what buyers say
 
     def _on_call(self, caller: Caller, call: Call) -> None:
+        if self._is_full:
+            self._rpc.cast(caller.peer, _no_room(call))
+            return
         is_ours = caller.is_me or caller.lab == self._rpc.me.lab
         is_owner = caller.is_me or caller.member == self._rpc.me.member
         self._post(e.CallHeard(caller.peer, caller.lab, is_ours, call, is_owner))
@@ -278,8 +291,10 @@ class SellerService:
         while True:
             try:
                 await self._tables.free(lambda view: write_all(view, writes))
+                self._is_full = False
                 return
             except StoreFullError:
+                self._is_full = True
                 await trio.sleep(FULL_DISK_AGAIN_S)
 
     def _notify(self, event: object) -> None:
@@ -353,3 +368,8 @@ class SellerService:
                 self._executor.trouble(),
             )
         )
+
+
+def _no_room(call: Call) -> Bid:
+    words = "no room: the disk of this machine is full"
+    return Bid(call.auction, 0, BidKind.REFUSED, reason="disk", detail=words)

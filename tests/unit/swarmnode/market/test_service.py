@@ -305,6 +305,20 @@ async def test_a_job_that_filled_its_machine_s_disk_ends_by_the_room_set_aside()
 
 
 @simulated
+async def test_a_machine_whose_disk_takes_nothing_says_so_to_who_asks_for_room() -> None:
+    async with MarketLab("alice", "bob", lends=["bob"]).running() as lab:
+        alice, tables = lab["alice"].market, lab["bob"].tables
+        tables.is_full = tables.is_reserve_gone = True
+        task_id = await alice.submit(task("sleep", "5"))
+        with trio.fail_after(120):
+            while "the disk of this machine is full" not in repr(alice.task(task_id)):  # noqa: ASYNC110
+                await trio.sleep(0.5)
+        tables.is_full = False
+        with trio.fail_after(120):
+            assert (await alice.wait(task_id)).state is TaskState.DONE
+
+
+@simulated
 async def test_too_many_unfinished_tasks_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(buyer, "TASKS_OPEN_MAX", 2)
     async with MarketLab("alice", lends=[]).running() as lab:
