@@ -42,8 +42,6 @@ def phrase(person: str | None, fmt: str) -> None:
         return
     with reporting():
         from p2p.errors import IdentityError
-        from p2p.identity.keys import load_key_file
-        from swarmnode.recovery.phrase import words_of
 
         home = locate(os.environ)
         if not home.member_key.exists() and home.person_key.exists():
@@ -56,6 +54,9 @@ def phrase(person: str | None, fmt: str) -> None:
                 f"your key is not here ({home.member_key}): it lies on the machine on which you "
                 "founded or first joined the network"
             )
+        from p2p.identity.keys import load_key_file
+        from swarmnode.recovery.phrase import words_of
+
         words = words_of(load_key_file(home.member_key).seed())
     if fmt == "table":
         click.echo(words)

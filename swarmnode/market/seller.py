@@ -133,9 +133,7 @@ class SellerService:
         self._listeners: list[Callable[[], None]] = []
         self._nursery: trio.Nursery | None = None
         self._snapshot: Snapshot | None = None
-        self._is_open, self._stores_files_of = False, set[str]()
-        self._is_full = False
-        """What was decided cannot be written down: until it is, nothing else is decided."""
+        self._is_open, self._is_full, self._stores_files_of = False, False, set[str]()
         rpc.listen(Call, self._on_call)
         rpc.listen(Award, self._on_award)
         rpc.listen(Release, self._on_release)
@@ -287,7 +285,10 @@ class SellerService:
         self._rpc.cast(effect.peer, effect.message, effect.traffic_class)
 
     async def _persist(self, writes: Sequence[Persist]) -> None:
-        """By the room set aside, too: what fills the disk may go only once its end is written."""
+        """Until it is written down nothing else is decided: who asks meanwhile hears why.
+
+        By the room set aside, too: what fills the disk may go only once its end is written.
+        """
         while True:
             try:
                 await self._tables.free(lambda view: write_all(view, writes))
