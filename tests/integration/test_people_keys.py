@@ -9,7 +9,6 @@ import signal
 import socket
 import stat
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +23,6 @@ from storage.engine.stored import stored
 from storage.objects.keyring import TABLE, KeyRow
 from swarmnode import enrol
 from swarmnode.cli.client import ApiError, Client
-from swarmnode.cli.main import run
 from swarmnode.home import Home
 from swarmnode.tasks.store import TASKS
 from tests.integration.test_operator import DAEMON, NOW_MS, environ
@@ -236,24 +234,6 @@ def test_a_new_key_loses_nothing_while_the_former_is_in_place(
     cap = as_user(BEN, put)
     assert json.loads(place.ben("unlock", "--new-key", "-o", "json"))["key"] == "unlocked"
     assert json.loads(place.ben("obj", "ls", "-o", "json"))["items"][0]["cap"] == cap
-
-    def at_terminal() -> int:
-        master, slave = os.openpty()
-        os.write(master, b"n\n")
-        sys.stdin = os.fdopen(slave)
-        os.environ["SWARM_HOME"] = str(place.folder / str(BEN))
-        os.environ["SWARM_API"] = str(place.folder / "api.sock")
-        return run(["unlock", "--new-key"])
-
-    kept = place.folder / str(BEN) / "keys/person.key"
-    kept.rename(kept.with_name("elsewhere"))
-    place.ben("lock")
-    assert as_user(BEN, at_terminal) != 0
-    assert not kept.exists()
-    kept.with_name("elsewhere").rename(kept)
-    assert json.loads(place.ben("obj", "ls", "-o", "json"))["items"][0]["cap"] == cap
-    code, text = typed(place.folder, BEN, "key", "phrase")
-    assert (code, str(kept) in text, "member.key" in text) == (1, True, False)
 
 
 def test_the_log_names_no_secret(place: Place) -> None:
