@@ -26,7 +26,7 @@ from p2p.renewal.service import RenewalService
 from p2p.wire.codec import decode_as
 from storage.advert import StorageAdvert
 from storage.caps import text_of_address
-from storage.service import ObjectTroubles, StorageService
+from storage.service import ObjectTroubles, StorageService, StorageStats
 from swarmnode import membership_end
 from swarmnode.api.schema import API_VERSION, ComputeStatus, PeerLine, Status, StorageStatus
 from swarmnode.config import Config
@@ -147,7 +147,7 @@ class StatusReader:
         """Health first, then everything `swarmnode status` shows."""
         node, began_s = self.node, self.began_s
         count = self._members()
-        joining = node.discovery.status
+        joining, storage = node.discovery.status, node.storage.stats()
         return Status(
             v=API_VERSION,
             state=self.state(),
@@ -166,9 +166,9 @@ class StatusReader:
             members_suspect=count[Liveness.SUSPECT],
             members_dead=count[Liveness.DEAD],
             addresses=node.edges.host.addresses(),
-            storage=self._storage(),
+            storage=self._storage(storage),
             compute=self._compute(),
-            counters=self._counters(),
+            counters=self._counters(storage),
             valid_until_ms=0 if node.edges.papers is None else node.edges.papers.me.expires_ms,
             notes=self._notes(),
         )
@@ -227,8 +227,7 @@ class StatusReader:
         ]
         return [*([ends] if ends else []), *barred]
 
-    def _storage(self) -> StorageStatus:
-        stats = self.node.storage.stats()
+    def _storage(self, stats: StorageStats) -> StorageStatus:
         return StorageStatus(
             used_bytes=stats.used_bytes,
             free_bytes=stats.free_bytes,
@@ -259,9 +258,9 @@ class StatusReader:
             not_enforced={limit.value: why for limit, why in limits.items() if why},
         )
 
-    def _counters(self) -> dict[str, int]:
+    def _counters(self, storage: StorageStats) -> dict[str, int]:
         node = self.node
-        storage, rpc = node.storage.stats(), node.rpc.stats()
+        rpc = node.rpc.stats()
         return {
             "storage_lies": storage.lies,
             "storage_degraded": storage.repair.degraded,
