@@ -21,6 +21,8 @@ read back and judged:
 acknowledged_lost       objects whose put was acknowledged, not removed, that cannot be read
 removed_returned        objects whose removal was acknowledged that some machine still serves
 tasks_lost              submitted tasks that have not ended as they should, seen by their owner
+unguarded_gone          of those whose answer said that not all guardians held them yet, the ones
+                        that went with their machine
 attempts_overlapping_s  the longest time two attempts of one task ran at once; frozen ones do not
 lease_grace_s           what they may overlap across a cut
 nodes_not_starting      starts after which a node was not ready in time

@@ -141,6 +141,7 @@ class Bench:
             "faults": faults.counts, "load": self._ledger.counts, "refusals": sorted(load.trouble),
             "acknowledged_lost": len(verdict.lost), "removed_returned": len(verdict.returned),
             "tasks_lost": len(verdict.tasks_lost), "once_failed": verdict.once_failed,
+            "unguarded_gone": verdict.unguarded_gone,
             "attempts_overlapping_s": round(seen.overlaps.longest_s, 1),
             "lease_grace_s": LEASE_GRACE_S,
             "nodes_not_starting": sum(machine.not_started for machine in self._all),

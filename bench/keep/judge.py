@@ -27,6 +27,7 @@ class Judge:
     tasks_lost: list[str] = field(default_factory=list)
     wrong_bytes: int = 0
     once_failed: int = 0
+    unguarded_gone: int = 0
 
     def judge(self) -> None:
         """Everything, from machines that did not put it where there are others."""
@@ -71,6 +72,9 @@ class Judge:
             )
             said = b"".join(client.stream(f"/api/v1/tasks/{job.task}/logs?stream=stdout"))
         except FAILURES as error:
+            if job.warned and getattr(error, "code", "") == "task_unknown":
+                self.unguarded_gone += 1  # its submitter was told that this could be
+                return
             self.tasks_lost.append(f"{job.task} of m{job.owner}: {error}")
             return
         if seen["state"] == "failed" and job.is_once:

@@ -30,6 +30,8 @@ class Job:
     is_once: bool
     says: str
     """The last line of what it prints."""
+    warned: str = ""
+    """What the answer said of who does not hold it yet; such a task may go with its machine."""
 
 
 @dataclass(slots=True)

@@ -105,7 +105,8 @@ class Load:
             "effects": "once" if is_once else "idempotent",
         }
         accepted = machine.node.client.call("POST", "/api/v1/tasks?detach=1", spec)
-        self.ledger.jobs.append(Job(accepted["task"], number, machine.number, is_once, says))
+        task, warned = accepted["task"], accepted["note"]
+        self.ledger.jobs.append(Job(task, number, machine.number, is_once, says, warned))
         self.ledger.count("tasks")
 
 
