@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
+import trio
 
 from p2p.ids import PeerId
 from p2p.wire.codec import Record, encode
@@ -126,6 +127,14 @@ class Keyring:
         while more := self._tables.scan(self._table, after=pairs[-1][0] if pairs else None):
             pairs += more
         return [(Address(key), stored(KeyRow, value, "store.lmdb")) for key, value in pairs]
+
+    async def rows_in_steps(self) -> list[tuple[Address, KeyRow]]:
+        """The same, with a pause after each thousand; what comes meanwhile may be missed."""
+        found: list[tuple[Address, KeyRow]] = []
+        while pairs := self._tables.scan(self._table, after=found[-1][0] if found else None):
+            found += [(Address(key), stored(KeyRow, value, "store.lmdb")) for key, value in pairs]
+            await trio.lowlevel.checkpoint()
+        return found
 
     def entries(self) -> Sequence[ObjectEntry]:
         """All objects, the oldest first."""

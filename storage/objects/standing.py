@@ -139,7 +139,8 @@ class OwnObjects:
             await trio.sleep(LOOK_S)
             if not self.parts.arrival.is_settled():
                 continue  # nobody has answered yet; that says nothing of our objects
-            rows = [pair for pair in self.keyring.rows() if not pair[1].removed_ms]
+            known = await self.keyring.rows_in_steps()
+            rows = [pair for pair in known if not pair[1].removed_ms]
             ours = {address for address, _ in rows}
             for address in [address for address in self.troubles if address not in ours]:
                 del self.troubles[address]
