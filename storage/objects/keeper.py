@@ -33,7 +33,7 @@ class Keeper:
     async def renew(self) -> int:
         """Renew all leases at all living holders, one question each; objects that were renewed."""
         wanted: dict[PeerId, list[tuple[Address, LeaseId]]] = {}
-        for address, row in self._keyring.rows():
+        for address, row in await self._keyring.rows_in_steps():
             if row.storage_class != StorageClass.SCRATCH and not row.removed_ms:
                 for peer in await self.holders(address, row):
                     wanted.setdefault(peer, []).append((address, row.lease))
