@@ -2,7 +2,8 @@
 
 import random
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ NAMES = (b"a", b"b", b"c", b"..", b"a\0b", b"\xff", b"x" * 256, b"a/../b", b"/a"
 TARGETS = (b"", b"a", b"b", b"../x", b"/etc", b"a/../..", b".", b"a\0b", b"x" * 5000, b"b/a", b"c")
 
 
-async def some(data: bytes) -> AsyncIterator[bytes]:
+async def some(data: bytes) -> AsyncGenerator[bytes, None]:
     await trio.lowlevel.checkpoint()
     yield data
 
@@ -37,8 +38,9 @@ async def some(data: bytes) -> AsyncIterator[bytes]:
 async def test_one_file_cannot_be_the_work_folder(tmp_path: Path) -> None:
     async with running_executor(tmp_path / "x") as executor:
         await executor.prepare(JOB)
-        with pytest.raises(OutputUnsafeError, match="no folder"):
-            await executor.unpack(JOB, (), some(ONE_FILE))
+        async with aclosing(some(ONE_FILE)) as source:
+            with pytest.raises(OutputUnsafeError, match="no folder"):
+                await executor.unpack(JOB, (), source)
         await executor.unpack(JOB, (b"run",), some(ONE_FILE))
         assert [one.name for one in await executor.list_files(JOB, "**")] == ["run"]
 

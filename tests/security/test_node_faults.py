@@ -227,7 +227,8 @@ async def test_a_request_of_a_task_that_its_node_cannot_bear_ends_that_task_only
         await executor.start(job_spec("b.1", SH, "-c", "sleep 2; exit 7"))
         await executor.start(job_spec("a.1", PYTHON, "-c", asks))
         assert (await executor.wait(JobId("a.1"))).reason == FAULT
-        assert not processes_with("time.sleep(600)")
+        while processes_with("time.sleep(600)"):  # noqa: ASYNC110 - the kernel tells nobody
+            await trio.sleep(0.01)
         await executor.forget(JobId("a.1"))
         assert [view.job for view in executor.jobs()] == ["b.1"]
         assert (await executor.wait(JobId("b.1"))).code == 7
