@@ -70,7 +70,7 @@ class Roster:
     def _line(
         self, machines: Sequence[Admitted], out: Mapping[PeerId, str], now_ms: int
     ) -> MemberLine:
-        first = machines[0]
+        first = max(machines, key=self._weight)
         reasons = [out.get(one.peer, "") for one in machines]
         has_ended = all(one.expires_ms < now_ms for one in machines)
         standing = "removed" if all(reasons) else "ended" if has_ended else "member"
@@ -88,6 +88,11 @@ class Roster:
             machines=tuple(map(self._machine, machines, reasons)),
             is_me=self.papers is not None and self.papers.me.member == first.member,
         )
+
+    def _weight(self, who: Admitted) -> tuple[bool, int]:
+        """Which of a person's machines says what they are called and where they are now."""
+        member = self.view().find(who.peer)
+        return member is not None and member.liveness is Liveness.ALIVE, who.expires_ms
 
     def _machine(self, who: Admitted, why_out: str) -> MemberMachine:
         member = self.view().find(who.peer)
