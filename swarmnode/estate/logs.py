@@ -18,9 +18,11 @@ from storage.errors import StorageError
 from storage.facade import Kind, Mark, ObjectEntry, Objects, ReadCap
 from storage.ids import Address
 from swarmnode.contained import contained
+from swarmnode.errors import TaskUnknownError
+from swarmnode.estate.changed import Changed, TaskList
 from swarmnode.estate.log_bundle import pack_logs, unpack_log
 from swarmnode.limits import LOGS_TOGETHER_BYTES_MAX
-from swarmnode.market.explain import EventsMissed, TaskEvent, TaskView
+from swarmnode.market.explain import EventsMissed, TaskEvent
 from swarmnode.market.logbook import LogBook
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TASK_ENDS
@@ -54,10 +56,8 @@ class EstateRow(Record, frozen=True):
     """The newest failed attempt whose outputs were taken over."""
 
 
-class Tasks(Protocol):
-    """The part of MarketService that is needed here."""
-
-    def tasks(self) -> Sequence[TaskView]: ...
+class Tasks(TaskList, Protocol):
+    """The same with what happens to them."""
 
     def events(self) -> AsyncGenerator[TaskEvent, None]: ...
 
@@ -68,6 +68,9 @@ class LogKeeper:
     def __init__(self, market: Tasks, logbook: LogBook, objects: Objects, tables: Tables) -> None:
         self._market, self._logbook = market, logbook
         self._objects, self._tables = objects, tables
+        self._changed = Changed(market)
+        self._waiting: dict[TaskId, None] = {}
+        """Ended, and their logs may have to be put; in the order in which they ended."""
         self._news, self._turn = trio.Event(), trio.Event()
         self._faulted: set[TaskId] = set()
         """Tasks under whose logs a bug of ours came up: left alone until the next start."""
@@ -89,14 +92,16 @@ class LogKeeper:
                 self._has_failed = not await self._keep_all()
                 self._turn.set()
                 self._turn = trio.Event()
-                with trio.move_on_after(AGAIN_S if self._has_failed else LOOK_S):
+                with trio.move_on_after(AGAIN_S if self._has_failed else LOOK_S) as pause:
                     await self._news.wait()
+                if pause.cancelled_caught:
+                    self._changed.note_all()
                 await trio.sleep(REST_S)
 
     async def settled(self) -> None:
         """Return once the logs of all that have ended are in the pool, or cannot be for now."""
         with trio.move_on_after(SETTLE_S):
-            while not self._has_failed and self._unkept():
+            while not self._has_failed and await self._unkept():
                 self._news.set()
                 await self._turn.wait()
 
@@ -131,12 +136,17 @@ class LogKeeper:
     async def _follow(self) -> None:
         async with aclosing(self._market.events()) as events:
             async for event in events:
-                if isinstance(event, EventsMissed) or event.state in TASK_ENDS:
-                    self._news.set()
+                if isinstance(event, EventsMissed):
+                    self._changed.note_all()
+                elif event.state in TASK_ENDS:
+                    self._changed.note(event.task)
+                else:
+                    continue
+                self._news.set()
 
     async def _keep_all(self) -> bool:
         """Whether nothing is left to be tried again."""
-        while some := self._next_few():
+        while some := await self._next_few():
             tasks = [record.task for record, _ in some]
             with contained(f"the keeping of logs of {', '.join(tasks)}") as bound:
                 try:
@@ -163,11 +173,11 @@ class LogKeeper:
 
         await self._tables.transact(note)
 
-    def _next_few(self) -> list[tuple[TaskRecord, int]]:
+    async def _next_few(self) -> list[tuple[TaskRecord, int]]:
         """Tasks of one person whose logs go together, and how long those are."""
         few: list[tuple[TaskRecord, int]] = []
         total = 0
-        for record, length in self._unkept():
+        for record, length in await self._unkept():
             total += length
             is_other = record.person != few[0][0].person if few else False
             is_alone = bool(self._alone & {record.task, *(one.task for one, _ in few)})
@@ -177,14 +187,29 @@ class LogKeeper:
                 few.append((record, length))
         return few
 
-    def _unkept(self) -> list[tuple[TaskRecord, int]]:
-        found = []
-        for view in self._market.tasks():
-            if view.has_ended and view.task not in self._faulted:
-                length = self._logbook.length(view.task)
-                if length > row_of(self._tables, view.task).log_bytes:
-                    found.append((view.record, length))
-        return found
+    async def _unkept(self) -> list[tuple[TaskRecord, int]]:
+        async for view in self._changed.take():
+            if view.has_ended:
+                self._look_at(view.record)
+        return [found for task in list(self._waiting) if (found := self._log_of(task))]
+
+    def _look_at(self, record: TaskRecord) -> None:
+        length = self._logbook.length(record.task)
+        if length > row_of(self._tables, record.task).log_bytes:
+            self._waiting[record.task] = None
+
+    def _log_of(self, task: TaskId) -> tuple[TaskRecord, int] | None:
+        """A task and how long its log is; None once that is kept, or nobody wants it any more."""
+        try:
+            record = self._market.task(task).record
+        except TaskUnknownError:
+            del self._waiting[task]
+            return None
+        length = self._logbook.length(task)
+        if task in self._faulted or length <= row_of(self._tables, task).log_bytes:
+            del self._waiting[task]
+            return None
+        return record, length
 
     def _entry(self, address: bytes) -> ObjectEntry | None:
         wanted = Address(address)

@@ -1,5 +1,6 @@
 """Follows the tasks of this node and keeps its people's keyring as they go."""
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
 from typing import Final
@@ -14,6 +15,8 @@ from storage.errors import CapabilityError, ManifestError, ObjectUnknownError, S
 from storage.facade import Objects
 from storage.ids import Address
 from swarmnode.contained import contained
+from swarmnode.errors import TaskUnknownError
+from swarmnode.estate.changed import Changed
 from swarmnode.estate.logs import ESTATES, LogKeeper, Tasks, row_of
 from swarmnode.estate.plan import Heirloom, due, inputs_of, logs_of_nobody, unneeded
 from swarmnode.limits import INPUT_UNUSED_MS
@@ -28,6 +31,8 @@ AGAIN_S: Final = 5.0
 """Between two tries to take over what nobody who holds it could be asked for."""
 LOOK_S: Final = 60.0
 """How often it is looked whether something's time is over."""
+REST_S: Final = 1.0
+"""Between two looks at all objects, the least; and twenty times what the last one took."""
 AT_ONCE: Final = 8
 """Files of one task taken over side by side: each is one small question."""
 SETTLE_S: Final = 2.0
@@ -50,8 +55,13 @@ class EstateService:
         self._tables, self._wall_ms = tables, wall_ms
         self._claims: dict[Address, int] = {}
         self._inputs: dict[TaskId, frozenset[Address]] = {}
+        self._changed = Changed(market)
+        self._waiting: dict[TaskId, None] = {}
+        """They left what is to be taken over; in the order in which it was noticed."""
         self._faulted: set[TaskId] = set()
         """Tasks under which a bug of ours came up: left alone until the next start."""
+        self._rested_s = -math.inf
+        """From then on all objects may be looked at again."""
         self._news, self._turn = trio.Event(), trio.Event()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -64,16 +74,22 @@ class EstateService:
             while True:
                 self._news = trio.Event()
                 is_whole = await self._take_over()
-                await self._free()
+                rest_s = self._rested_s - trio.current_time()
+                if rest_s <= 0:
+                    await self._free()
                 self._turn.set()
                 self._turn = trio.Event()
-                with trio.move_on_after(LOOK_S if is_whole else AGAIN_S):
+                pause_s = LOOK_S if is_whole else AGAIN_S
+                with trio.move_on_after(rest_s if rest_s > 0 else pause_s) as pause:
                     await self._news.wait()
+                if pause.cancelled_caught and rest_s <= 0:
+                    self._changed.note_all()
 
     async def settled(self) -> None:
         """Return once what tasks have left until now is on the keyring, or soon."""
         with trio.move_on_after(SETTLE_S):
-            while self._wanted() or self._unneeded():
+            while await self._wanted() or self._unneeded():
+                self._rested_s = -math.inf
                 self._news.set()
                 await self._turn.wait()
 
@@ -93,13 +109,18 @@ class EstateService:
         task_status.started()
         async with aclosing(self._market.events()) as events:
             async for event in events:
-                if isinstance(event, EventsMissed) or _leaves_something(event):
-                    self._news.set()
+                if isinstance(event, EventsMissed):
+                    self._changed.note_all()
+                elif _leaves_something(event):
+                    self._changed.note(event.task)
+                else:
+                    continue
+                self._news.set()
 
     async def _take_over(self) -> bool:
         """Whether nothing is left to be tried again."""
         is_whole = True
-        for record, wanted in self._wanted():
+        for record, wanted in await self._wanted():
             with contained(f"the taking over of what task {record.task} left") as bound:
                 if await self._adopt_all(wanted):
                     await self._note(record)
@@ -109,20 +130,30 @@ class EstateService:
                 self._faulted.add(record.task)
         return is_whole
 
-    def _wanted(self) -> list[tuple[TaskRecord, list[Heirloom]]]:
-        found = []
-        for view in self._market.tasks():
-            record = view.record
-            if record.checkpoint is None and record.outcome is None and not record.left:
-                continue
-            if record.task in self._faulted:
-                continue
-            row = row_of(self._tables, record.task)
-            if wanted := due(
-                record, row.taken_ms, has_outputs=row.has_outputs, left_fence=row.left_fence
-            ):
-                found.append((record, wanted))
-        return found
+    async def _wanted(self) -> list[tuple[TaskRecord, list[Heirloom]]]:
+        async for view in self._changed.take():
+            if self._due(view.record):
+                self._waiting[view.task] = None
+        return [found for task in list(self._waiting) if (found := self._left_by(task))]
+
+    def _left_by(self, task: TaskId) -> tuple[TaskRecord, list[Heirloom]] | None:
+        """A task with what it left; None once nothing of that is to be taken over any more."""
+        try:
+            record = self._market.task(task).record
+        except TaskUnknownError:
+            del self._waiting[task]
+            return None
+        wanted = [] if task in self._faulted else self._due(record)
+        if not wanted:
+            del self._waiting[task]
+            return None
+        return record, wanted
+
+    def _due(self, record: TaskRecord) -> list[Heirloom]:
+        if record.checkpoint is None and record.outcome is None and not record.left:
+            return []
+        row = row_of(self._tables, record.task)
+        return due(record, row.taken_ms, has_outputs=row.has_outputs, left_fence=row.left_fence)
 
     async def _adopt_all(self, wanted: Sequence[Heirloom]) -> bool:
         limiter, failed = trio.CapacityLimiter(AT_ONCE), list[Heirloom]()
@@ -166,7 +197,11 @@ class EstateService:
             await self._tables.transact(write)
 
     async def _free(self) -> None:
-        for address in self._unneeded():
+        began_s = trio.current_time()
+        found = self._unneeded()
+        now_s = trio.current_time()
+        self._rested_s = now_s + max(REST_S, 20 * (now_s - began_s))
+        for address in found:
             with suppress(StoreFullError):  # a full disk cannot even forget: next time
                 await self._objects.forget(address)
 

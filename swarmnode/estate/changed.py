@@ -1,0 +1,56 @@
+"""Which tasks there may be something new of: those that events name, or all of them."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from typing import Final, Protocol
+
+import trio
+
+from swarmnode.errors import TaskUnknownError
+from swarmnode.market.explain import TaskView
+from swarmnode.tasks.ids import TaskId
+
+_STEP: Final = 256
+"""Tasks between two pauses: some 5 ms, while there may be tens of thousands."""
+
+
+class TaskList(Protocol):
+    """The part of MarketService that is needed here."""
+
+    def tasks(self) -> Sequence[TaskView]: ...
+
+    def task(self, task: TaskId) -> TaskView: ...
+
+
+class Changed:
+    """Every task at first; afterwards those that were noted since the last look."""
+
+    def __init__(self, market: TaskList) -> None:
+        self._market = market
+        self._noted: set[TaskId] = set()
+        self._is_all = True
+        """Any may have changed: names were missed, or time has passed."""
+
+    def note(self, task: TaskId) -> None:
+        """Look at it next time."""
+        self._noted.add(task)
+
+    def note_all(self) -> None:
+        """Look at every task next time."""
+        self._is_all = True
+
+    async def take(self) -> AsyncIterator[TaskView]:
+        """Those to look at, each once; what is noted meanwhile counts for the next time."""
+        views = self._market.tasks() if self._is_all else self._named()
+        self._noted, self._is_all = set(), False
+        for at, view in enumerate(views, 1):
+            yield view
+            if at % _STEP == 0:
+                await trio.lowlevel.checkpoint()
+
+    def _named(self) -> list[TaskView]:
+        found = []
+        for task in self._noted:
+            with suppress(TaskUnknownError):  # forgotten since
+                found.append(self._market.task(task))
+        return found
