@@ -12,6 +12,9 @@ WARN_MS: Final = 30 * 86_400_000
 _SHARE_LEFT: Final = 0.45
 """Short memberships are renewed from half of their life: a little later it has not worked."""
 REMEDY: Final = "ask a member for a new invite, then: swarmnode join <invite>"
+_REMOVED: Final = " was removed by "
+_USED: Final = "ask for a new"
+"""As p2p.identity.register says that somebody is out: removed, or come with a used invite."""
 
 
 def date(wall_ms: int) -> str:
@@ -37,11 +40,6 @@ def warning(token: MembershipToken, me: Admitted, now_ms: int, trouble: str = ""
         f"this machine's membership ends on {date(me.expires_ms)} and was not renewed{why}: start "
         f"a machine that holds the lab's key, or one of whoever invited, or {REMEDY}"
     )
-
-
-_REMOVED: Final = " was removed by "
-_USED: Final = "ask for a new"
-"""As p2p.identity.register says that somebody is out: removed, or come with a used invite."""
 
 
 def removal_words(why: str) -> str:

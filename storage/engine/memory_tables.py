@@ -81,9 +81,9 @@ class MemoryTables:
         self.capacity_bytes = capacity_bytes
         """No write may make the tables grow beyond this."""
         self.is_full = False
+        """No commit succeeds, deletions neither: as LMDB on a file system without a free page."""
         self.is_reserve_gone = False
         """With it a full disk takes nothing at all."""
-        """No commit succeeds, deletions neither: as LMDB on a file system without a free page."""
         self._bytes = 0
 
     @property

@@ -135,8 +135,8 @@ class TaskRoutes:
         return reply(self._shown(request, FilesLine(outputs_of(told.files), told.fault)))
 
     async def retry(self, request: Request) -> Response:
-        """Submit a task that has ended once more, as it was."""
-        view = self._ended(request)
+        """Submit a task that has ended once more, as it was; also one of another machine of ours."""
+        view = _ended(await self._anywhere(request))
         record = view.record
         seals = self._node.seals
         spec = spec_in_clear(seals, at_rest(seals, record))
@@ -145,16 +145,10 @@ class TaskRoutes:
 
     async def forget(self, request: Request) -> Response:
         """Forget a task that has ended, with its logs; what it left is freed."""
-        view = self._ended(request)
+        view = _ended(self._view(request))
         freed = [await self._node.objects.forget(address) for address in left_by(view.record)]
         await self._node.market.forget(view.task)
         return reply(Forgotten(view.task, sum(one is not None for one in freed)))
-
-    def _ended(self, request: Request) -> TaskView:
-        view = self._view(request)
-        if not view.has_ended:
-            raise TaskNotEndedError(f"{view.task} is {view.state}: wait for it, or cancel it first")
-        return view
 
     async def explain(self, request: Request) -> Response:
         """Every auction with its bids, score parts and refusals."""
@@ -197,6 +191,12 @@ class TaskRoutes:
         """The task asked for. Raises TaskUnknownError, also for another person's."""
         view = self._node.market.task(TaskId(request.path_params["task"]))
         return _theirs(view, asker_of(request))
+
+
+def _ended(view: TaskView) -> TaskView:
+    if not view.has_ended:
+        raise TaskNotEndedError(f"{view.task} is {view.state}: wait for it, or cancel it first")
+    return view
 
 
 def _theirs(view: TaskView, asker: Asker) -> TaskView:

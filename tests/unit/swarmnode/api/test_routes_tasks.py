@@ -249,6 +249,20 @@ async def test_a_task_of_another_machine_of_ours_is_shown_and_cancelled() -> Non
 
 
 @simulated
+async def test_a_task_of_another_machine_of_ours_is_submitted_again_here_once_it_has_ended() -> (
+    None
+):
+    node = FakeNode()
+    submitted_elsewhere(node)
+    app, path = app_of(node), f"/api/v1/tasks/{ELSEWHERE}"
+    assert (await call(app, "POST", f"{path}/retry")).json()["code"] == "task_not_ended"
+    await call(app, "POST", f"{path}/cancel")
+    told = (await call(app, "POST", f"{path}/retry")).json()
+    assert told["of"] == ELSEWHERE
+    assert node.market.task(told["task"]).record.spec.run == ("sleep", "1000")
+
+
+@simulated
 async def test_waiting_for_a_task_of_another_machine_ends_with_it_or_with_its_time() -> None:
     node = FakeNode()
     submitted_elsewhere(node)
