@@ -34,8 +34,12 @@ INDEX_S: Final = 1.0
 INDEX_EVERY_S: Final = 300.0
 """We are announced this often; records in the index live for hours."""
 
+SEEDS_FIRST_S: Final = 2.0
+"""So soon after the start those that are no members are tried: machines that start together, as
+after a power cut, may each find another one before the seed listens, and be two swarms."""
+
 SEEDS_EVERY_S: Final = 60.0
-"""Seeds that are not members are tried this often, so that one network never stays two swarms."""
+"""The pauses between these tries double up to this: one network never stays two swarms."""
 
 CACHED_PEERS_MAX: Final = 64
 """Peers remembered across restarts: some of so many will be up."""
@@ -135,7 +139,8 @@ class DiscoveryService:
         return not any(m.peer != view.me for m in view.alive())
 
     async def _join_forever(self) -> None:
-        pause_s, seeds_due_s = RETRY_FIRST_S, trio.current_time() + SEEDS_EVERY_S
+        pause_s, seeds_pause_s = RETRY_FIRST_S, SEEDS_FIRST_S
+        seeds_due_s = trio.current_time() + seeds_pause_s
         while True:
             self._changed = trio.Event()
             if self._is_alone():
@@ -150,8 +155,10 @@ class DiscoveryService:
             with trio.move_on_at(look_s):
                 await self._changed.wait()
             if trio.current_time() >= seeds_due_s:
-                seeds_due_s = trio.current_time() + SEEDS_EVERY_S
-                await self._dial_all([] if self._is_alone() else self._absent_seeds())
+                is_young = seeds_pause_s < SEEDS_EVERY_S
+                seeds_pause_s = min(2 * seeds_pause_s, SEEDS_EVERY_S)
+                seeds_due_s = trio.current_time() + seeds_pause_s
+                await self._dial_all([] if self._is_alone() else self._absent(is_young))
 
     def _known(self) -> list[str]:
         """Addresses of the invite or config and of earlier runs, without our own."""
@@ -172,10 +179,12 @@ class DiscoveryService:
         self._rounds += 1
         return [*every[start:], *every[:start]][:DIALS_MAX]
 
-    def _absent_seeds(self) -> list[str]:
-        """Seeds that name a peer which is no living member."""
+    def _absent(self, is_young: bool) -> list[str]:
+        """Seeds that name a peer which is no living member; soon after the start whoever else is
+        remembered, too: a seed may have moved since."""
         ends = tuple(f"/{member.peer}" for member in self.members.view().alive())
-        named = (a for a in self._foreign([*self.seeds, *self._extra]) if "/p2p/" in a)
+        known = self._known() if is_young else self._foreign([*self.seeds, *self._extra])
+        named = (address for address in known if "/p2p/" in address)
         return [address for address in named if not address.endswith(ends)][:DIALS_MAX]
 
     async def _indexed(self) -> list[tuple[PeerId, tuple[str, ...]]]:

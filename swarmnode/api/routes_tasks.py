@@ -135,7 +135,7 @@ class TaskRoutes:
         return reply(self._shown(request, FilesLine(outputs_of(told.files), told.fault)))
 
     async def retry(self, request: Request) -> Response:
-        """Submit a task that has ended once more, as it was; also one of another machine of ours."""
+        """Submit an ended task once more, as it was; also one of another machine of ours."""
         view = _ended(await self._anywhere(request))
         record = view.record
         seals = self._node.seals

@@ -42,10 +42,24 @@ def test_a_persons_machines_act_for_each_other_and_the_labs_key_for_all() -> Non
         swarm.wait_ready(30)
         until(lambda: all_see_all(swarm), within_s=30, what="everybody seen by everybody")
         ann, bob, second, carol = swarm.nodes
+        _brought_and_tried_again(bob, second)
         _tasks(swarm, bob, second, carol)
         _objects(ann, bob, second, carol)
     finally:
         swarm.destroy()
+
+
+def _brought_and_tried_again(bob: LocalNode, second: LocalNode) -> None:
+    task = submit(bob, {"run": ["/bin/sh", "-c", "echo said; echo left > out"], "outputs": ["out"]})
+    until(lambda: view(bob, task)["state"] == "done", within_s=30, what="it has ended")
+    folder = second.home / "brought"
+    done = command(second, "task", "get", task, str(folder))
+    assert done.returncode == 0, done.stderr
+    assert (folder / "outputs" / "out").read_text() == "left\n"
+    assert (folder / "logs" / "stdout").read_text() == "said\n"
+    done = command(second, "task", "retry", task, "-o", "jsonl")
+    again = json.loads(done.stdout)["task"]
+    until(lambda: view(second, again)["state"] == "done", within_s=30, what="it was tried again")
 
 
 def _tasks(swarm: Machines, bob: LocalNode, second: LocalNode, carol: LocalNode) -> None:

@@ -1,5 +1,7 @@
 """Finding the swarm: seeds, remembered peers, the index; what a failure says; alone and ready."""
 
+from functools import partial
+
 import pytest
 import trio
 
@@ -167,6 +169,34 @@ async def test_two_swarms_become_one_once_the_seed_of_one_is_up() -> None:
         await until(
             lambda: lab.all_see("alice", "bob", "carol", "dave"), within_s=SEEDS_EVERY_S + 5
         )
+
+
+@simulated
+async def test_two_swarms_of_machines_that_start_together_are_one_within_seconds() -> None:
+    """As after a power cut: each pair had met before the seed listened."""
+    async with p2p_lab() as lab:
+        seed = "/memory/alice/p2p/alice"
+        await lab.start("bob", [seed])
+        await lab.start("carol", [seed, at("bob")])
+        await until(lambda: lab.all_see("bob", "carol"), within_s=2)
+        await lab.start("alice")
+        await lab.start("dave", [seed])
+        await until(lambda: lab.all_see("alice", "bob", "carol", "dave"), within_s=5)
+
+
+@simulated
+async def test_two_swarms_after_a_restart_meet_by_what_they_remember_when_the_seed_has_moved() -> (
+    None
+):
+    async with p2p_lab() as lab:
+        for name, known in (("alice", "dave"), ("dave", "bob"), ("carol", "bob"), ("bob", "carol")):
+            node = lab.make(name, ["/memory/moved/p2p/alice"])
+            await node.cache.save(PeerId(known), (f"/memory/{known}/p2p/{known}",))
+        for left, right in (("alice", "dave"), ("bob", "carol")):
+            await lab.nursery.start(lab[left].run)
+            await lab.nursery.start(lab[right].run)
+            await until(partial(lab.all_see, left, right), within_s=2)
+        await until(lambda: lab.all_see("alice", "bob", "carol", "dave"), within_s=20)
 
 
 @simulated
