@@ -7,7 +7,8 @@ from importlib import import_module
 from typing import Final
 
 BENCHES: Final = {
-    name: f"bench.{name}" for name in ("attack", "core", "emulator", "keep", "link", "qos")
+    **{name: f"bench.{name}" for name in ("attack", "core", "emulator", "keep", "qos")},
+    "link": "bench.link.figures",
 }
 
 

@@ -20,10 +20,10 @@ from typing import Any, Final
 import trio
 
 from bench.rpc_server import NETWORK
-from p2p.host.admit_port import OpenAdmission
-from p2p.host.echo import Echo, EchoReply, EchoRequest
+from p2p.host.admission.port import OpenAdmission
 from p2p.host.libp2p.host import Libp2pHost
-from p2p.host.rpc import Rpc
+from p2p.host.rpc.echo import Echo, EchoReply, EchoRequest
+from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller
 from p2p.ids import PeerId, TrafficClass
 from p2p.wire.codec import Message

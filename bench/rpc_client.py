@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import trio
 
 from bench.rpc_server import NETWORK
-from p2p.host.admit_port import OpenAdmission
-from p2p.host.echo import EchoReply, EchoRequest
+from p2p.host.admission.port import OpenAdmission
 from p2p.host.libp2p.host import Libp2pHost
-from p2p.host.rpc import Rpc
+from p2p.host.rpc.echo import EchoReply, EchoRequest
+from p2p.host.rpc.service import Rpc
 from p2p.ids import PeerId, TrafficClass
 
 ONE_BY_ONE = 500

@@ -5,10 +5,10 @@ import signal
 
 import trio
 
-from p2p.host.admit_port import OpenAdmission
-from p2p.host.echo import Echo
+from p2p.host.admission.port import OpenAdmission
 from p2p.host.libp2p.host import Libp2pHost
-from p2p.host.rpc import Rpc
+from p2p.host.rpc.echo import Echo
+from p2p.host.rpc.service import Rpc
 from p2p.ids import NetworkId
 
 NETWORK = NetworkId("bench")

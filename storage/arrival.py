@@ -11,13 +11,14 @@ from typing import Final
 import trio
 
 from p2p.gossip.items import STORAGE
+from p2p.gossip.port import ItemBoard
 from p2p.ids import PeerId
+from p2p.membership.port import Members
 from p2p.membership.view import Liveness
 from storage.engine.port import Tables
 from storage.errors import PoolUnknownError, StoreFullError
 from storage.limits import LENDERS_REMEMBERED_MAX, POOL_SETTLES_S
-from storage.pool import Pool
-from storage.ports import Gossip, Members
+from storage.placement.pool import Pool
 
 TABLE: Final = "pool"
 KEY: Final = b"lenders"
@@ -37,7 +38,7 @@ class Arrival:
         self,
         tables: Tables,
         members: Members,
-        gossip: Gossip,
+        gossip: ItemBoard,
         pool: Pool,
         waits_for_others: Callable[[], bool],
     ) -> None:

@@ -111,7 +111,7 @@ class HolderFailedError(StorageError):
     """
 
     def __init__(self, holder: PeerId, code: str, detail: str) -> None:
-        super().__init__(f"{holder} as a holder: {detail} ({code})")
+        super().__init__(f"holder {holder} failed: {detail} ({code})")
         self.holder, self.code, self.detail = holder, code, detail
 
 

@@ -25,13 +25,13 @@ class Durability(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReadCap:
-    """The right to read one object; as text `swarm:` + base32(address + key), see storage.caps."""
+    """The right to read one object; as text `swarm:` + base32(address + key)."""
 
     address: Address
     key: ObjectKey
 
 
-class Kind(StrEnum):
+class ObjectKind(StrEnum):
     """What a task makes of an object."""
 
     NONE = ""
@@ -48,7 +48,7 @@ class Kind(StrEnum):
 class Mark:
     """What an object is for, in the keyring."""
 
-    kind: str = Kind.NONE
+    kind: str = ObjectKind.NONE
     """A Kind; a newer node may have written others."""
     task: str = ""
     person: str = ""
@@ -93,7 +93,7 @@ class PutReceipt:
     """All holders are machines of one person who does not own it."""
 
 
-class Health(StrEnum):
+class ObjectHealth(StrEnum):
     """How an object stands, the better first."""
 
     WHOLE = "whole"
@@ -121,7 +121,7 @@ class ObjectStat:
     holders: tuple[tuple[int, int, PeerId, bool], ...]
     """(segment, shard, holder, whether it says that it has it)"""
     expires_ms: int
-    health: Health = Health.WHOLE
+    health: ObjectHealth = ObjectHealth.WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +294,7 @@ class OwnedNames(Protocol):
         ...
 
 
-class Names(Protocol):
+class NameStore(Protocol):
     """Mutable names: each belongs to a key, and only who has it may write (docs/protocol.md)."""
 
     def machine(self) -> OwnedNames:

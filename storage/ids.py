@@ -11,7 +11,7 @@ ShardRoot = NewType("ShardRoot", bytes)
 ObjectKey = NewType("ObjectKey", bytes)
 """The 32-byte AEAD key of one object: with the address it is the capability to read.
 
-In tables, of an object of one of several people of a machine: sealed for them (storage.caps).
+In tables, of an object of one of several people of a machine: sealed for them.
 """
 
 LeaseId = NewType("LeaseId", bytes)

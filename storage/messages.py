@@ -36,7 +36,7 @@ class LeaseTerms(Record, frozen=True):
     """From who mends: the object. What is brought of different ones is never mixed up."""
 
 
-class Receipt(Record, frozen=True):
+class ShardReceiptTerms(Record, frozen=True):
     """Signed by a holder once a shard is on its disk; the envelope names the holder."""
 
     root: ShardRoot
@@ -54,7 +54,7 @@ class PutShard(Message, frozen=True, tag=60):
 
 
 class ShardStored(Message, frozen=True, tag=61):
-    """It is durable; `receipt` holds a Receipt."""
+    """It is durable; `receipt` holds sealed ShardReceiptTerms."""
 
     receipt: Signed
 

@@ -43,7 +43,7 @@ class Right(Record, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedRight:
     """What a chain proves."""
 
     owner: MemberId
@@ -91,9 +91,9 @@ class Rights:
         """Without `proofs`, where nobody has certificates, no right is believed."""
         self._signer, self._network = signer, network
         self._proofs, self._wall_ms = proofs, wall_ms
-        self._known: dict[bytes, Opened] = {}
+        self._known: dict[bytes, OpenedRight] = {}
 
-    def open(self, right: Right) -> Opened:
+    def open(self, right: Right) -> OpenedRight:
         """Who may put for whom. Raises RefusalError `not-yours` that says what is wrong."""
         name = blake3(encode(right)).digest()
         found = self._known.pop(name, None) or self._checked(right)
@@ -118,7 +118,7 @@ class Rights:
             return None
         return (found.owner, found.lab) if found.task == task else None
 
-    def _checked(self, right: Right) -> Opened:
+    def _checked(self, right: Right) -> OpenedRight:
         if not 1 <= len(right.links) <= RIGHT_LINKS_MAX:
             raise RefusalError("not-yours", f"a right of {len(right.links)} links")
         try:
@@ -138,7 +138,7 @@ class Rights:
         if owner_of(self._proofs, signer, right.token) != (first.owner, first.lab):
             raise RefusalError("not-yours", "the right is not signed by a machine of that owner")
         expires_ms = min(sealed.expires_ms for sealed in right.links)
-        return Opened(first.owner, first.lab, last.putter, first.task, expires_ms)
+        return OpenedRight(first.owner, first.lab, last.putter, first.task, expires_ms)
 
 
 def _whose(link: RightLink) -> tuple[MemberId, LabId, str]:

@@ -12,25 +12,32 @@ import trio
 
 from p2p.effects import Rng
 from p2p.gossip.items import STORAGE
-from p2p.host.rpc import Rpc
+from p2p.gossip.port import ItemBoard
+from p2p.host.rpc.service import Rpc
 from p2p.identity.proofs import Proofs
 from p2p.ids import LabId, MemberId, NetworkId
+from p2p.membership.port import Members
 from p2p.wire.codec import encode
 from p2p.wire.envelope import Signer
-from storage.advert import StorageAdvert, is_news
+from p2p.workers import Workers
 from storage.arrival import Arrival
 from storage.cache.cache import CacheStats, SegmentCache
-from storage.cipher import preferred_cipher
-from storage.clock_watch import ClockWatch
+from storage.clocks.service import ClockWatch
+from storage.coding.cipher import preferred_cipher
 from storage.config import StorageClass, StorageConfig
 from storage.engine.port import Tables
 from storage.errors import StoreFullError
-from storage.facade import Health, ObjectEntry
+from storage.facade import ObjectEntry, ObjectHealth
+from storage.holder.leases.book import LeaseBook
+from storage.holder.leases.keys import lease_of
+from storage.holder.leases.row import LeaseRow
+from storage.holder.server import ShardServer
+from storage.holder.tombstones import Tombstones
 from storage.ids import LeaseKey
-from storage.objects.parts import Parts
+from storage.objects.parts import ObjectParts
 from storage.objects.service import ObjectService
-from storage.pool import Pool
-from storage.ports import Gossip, Members, Workers
+from storage.placement.advert import StorageAdvert, is_news
+from storage.placement.pool import Pool
 from storage.records.holders import HolderBook
 from storage.records.names.service import NameService, NamesStats
 from storage.repair.audit import Auditor
@@ -38,17 +45,12 @@ from storage.repair.dropped import DroppedElsewhere
 from storage.repair.mender import Mender
 from storage.repair.service import RepairService, RepairStats
 from storage.rights import Rights
-from storage.shards.port import ShardStore
 from storage.transfer.client import Transfer
 from storage.transfer.fetch import Fetcher
-from storage.transfer.lease_keys import lease_of
-from storage.transfer.lease_row import LeaseRow
-from storage.transfer.leases import LeaseBook
 from storage.transfer.lookup import Catalog
 from storage.transfer.push import Pusher
 from storage.transfer.rates import Rates
-from storage.transfer.server import ShardServer
-from storage.transfer.tombstones import Tombstones
+from storage.volumes.port import ShardStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ class StorageService:
         config: StorageConfig,
         rpc: Rpc,
         members: Members,
-        gossip: Gossip,
+        gossip: ItemBoard,
         tables: Tables,
         shards: ShardStore,
         signer: Signer,
@@ -146,13 +148,13 @@ class StorageService:
         workers: Workers,
         entropy: Callable[[int], bytes],
         wall_ms: Callable[[], int],
-    ) -> Parts:
+    ) -> ObjectParts:
         config, transfer.on_lie = self._config, self._on_lie
         members.on_change(transfer.on_member)
         rates = Rates(config.hedge_s, config.hedge_max_s)
         catalog = Catalog(transfer, self.leases, self.holders, self.pool)
         fetcher, pusher = Fetcher(transfer, self.pool, rates), Pusher(config, transfer, rates)
-        return Parts(
+        return ObjectParts(
             config, owner, lab, preferred_cipher(), self.pool, self.arrival, transfer, catalog,
             fetcher, pusher, self.holders, self.leases, self.tombstones, workers, entropy, wall_ms,
         )  # fmt: skip
@@ -173,8 +175,8 @@ class StorageService:
     def troubles(self) -> ObjectTroubles:
         """What is wrong with objects now."""
         return ObjectTroubles(
-            own_degraded=self.objects.own.count(Health.DEGRADED),
-            own_unreadable=self.objects.own.count(Health.UNREADABLE),
+            own_degraded=self.objects.own.count(ObjectHealth.DEGRADED),
+            own_unreadable=self.objects.own.count(ObjectHealth.UNREADABLE),
             own_removed=self.objects.keyring.newest_removed(),
             repair=self.repair.stats(),
         )
@@ -187,8 +189,8 @@ class StorageService:
             free_bytes=self._shards.free_bytes(),
             objects=sum(not entry.removed_ms for entry in entries),
             lies=self._lies,
-            own_degraded=self.objects.own.count(Health.DEGRADED),
-            own_unreadable=self.objects.own.count(Health.UNREADABLE),
+            own_degraded=self.objects.own.count(ObjectHealth.DEGRADED),
+            own_unreadable=self.objects.own.count(ObjectHealth.UNREADABLE),
             swept_bytes=self._swept_bytes,
             cache=self._cache.stats(),
             repair=self.repair.stats(),
@@ -233,7 +235,7 @@ class StorageService:
         self._lies += 1
 
 
-def _repair_of(p: Parts, members: Members, rng: Rng, objects: ObjectService) -> RepairService:
+def _repair_of(p: ObjectParts, members: Members, rng: Rng, objects: ObjectService) -> RepairService:
     mender = Mender(
         p.config, p.pool, p.holders, p.leases, p.catalog, p.transfer, p.fetcher, p.pusher,
         p.workers, p.wall_ms,

@@ -2,14 +2,14 @@
 
 import sys
 
-from swarmnode.early import keep_standard_streams, leave_on_interrupt
+from swarmnode.boot.early import keep_standard_streams, leave_on_interrupt
 
 
 def main() -> int:
     """Start, serve, stop; the exit code."""
     leave_on_interrupt()
     keep_standard_streams()
-    from swarmnode.node_process import main as node_process
+    from swarmnode.boot.process import main as node_process
 
     return node_process()
 

@@ -7,7 +7,7 @@ from typing import Protocol
 import trio
 
 from p2p.effects import Rng
-from p2p.host.admit_book import AdmissionBook
+from p2p.host.admission.book import AdmissionBook
 from p2p.host.port import Host, Index
 from p2p.identity.papers import Papers
 from p2p.identity.proofs import Proofs
@@ -16,7 +16,7 @@ from p2p.ids import LabId, MemberId, NetworkId, PeerId
 from p2p.wire.envelope import Signer
 from p2p.workers import Workers
 from storage.engine.port import Tables
-from storage.shards.port import ShardStore
+from storage.volumes.port import ShardStore
 from swarmnode.executor.port import Executor
 from swarmnode.resources.port import Machine
 

@@ -45,7 +45,7 @@ class JobRunningError(SwarmError):
     """The job has not ended: stop it first."""
 
 
-class StaleAttemptError(SwarmError):
+class SupersededAttemptError(SwarmError):
     """A newer attempt of the task owns its state: this one must stop."""
 
 

@@ -11,27 +11,30 @@ import trio
 
 from p2p.discovery.service import DiscoveryService
 from p2p.gossip.service import GossipService
-from p2p.host.echo import Echo
-from p2p.host.rpc import Rpc
+from p2p.host.rpc.echo import Echo
+from p2p.host.rpc.service import Rpc
 from p2p.ids import PeerId
 from p2p.membership.knowledge import Profile
 from p2p.membership.service import MembershipService
 from p2p.register.service import RegisterService
 from p2p.renewal.service import RenewalService
-from storage.facade import Forgotten, Names, Objects
+from storage.facade import Forgotten, NameStore, Objects
 from storage.ids import Address
 from storage.rights import Right, RightLink, grant
 from storage.service import StorageService
 from swarmnode import settings
-from swarmnode.api.schema import MemberLine, PeerLine, PhraseShown, RemovalDone, Status
-from swarmnode.config import Config
+from swarmnode.api.schema.node import MemberLine, PeerLine, PhraseShown, RemovalDone, Status
 from swarmnode.edges import Edges, Identity
 from swarmnode.errors import NotAllowedError, RecoveryRefusedError, TaskUnknownError
 from swarmnode.estate.service import EstateService
+from swarmnode.home.config import Config
+from swarmnode.home.peer_cache import TablePeerCache
+from swarmnode.home.register_store import TableEntryStore
 from swarmnode.market.explain import TaskView
 from swarmnode.market.service import MarketService
 from swarmnode.memory.service import MemoryService
-from swarmnode.peer_cache import TablePeerCache
+from swarmnode.overview.roster import Roster
+from swarmnode.overview.status import StatusReader
 from swarmnode.people.book import People
 from swarmnode.people.sealed_tasks import at_rest
 from swarmnode.people.seals import Seals
@@ -42,12 +45,9 @@ from swarmnode.recovery.others import Others
 from swarmnode.recovery.place import LineOfList, NameOfItsOwn
 from swarmnode.recovery.retrieval import Retrieval
 from swarmnode.recovery.service import RecoveryService
-from swarmnode.recovery.shelf import Shelf
+from swarmnode.recovery.shelf import CopyShelf
 from swarmnode.recovery.siblings import Siblings
-from swarmnode.register_store import TableEntryStore
 from swarmnode.resources.publisher import AdvertPublisher
-from swarmnode.roster import Roster
-from swarmnode.status import StatusReader
 from swarmnode.tasks.ids import TaskId
 
 
@@ -232,7 +232,7 @@ class Node:
             apart = NameOfItsOwn(*owned, me, vault.seal, siblings.token)
             return RecoveryService(vault, apart, *rest, wall_ms=edges.wall_ms)
         persons = names.person(edges.signer.from_seed(vault.seed))
-        shelf = Shelf(persons, vault.seed, edges.entropy)
+        shelf = CopyShelf(persons, vault.seed, edges.entropy)
         others = Others(self.membership, self.echo.ping, self.storage.arrival.is_settled)
         finder = Finder(shelf, names.of, vault.unseal, siblings, others.life, me)
         adopt = None if self.renewal is None else self.renewal.adopt
@@ -284,7 +284,7 @@ class Node:
         return self.storage.objects
 
     @property
-    def names(self) -> Names:
+    def names(self) -> NameStore:
         """Small mutable values."""
         return self.storage.names
 

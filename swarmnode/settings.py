@@ -12,12 +12,12 @@ from p2p.gossip.config import GossipConfig
 from p2p.membership.config import PROFILES as MEMBERSHIP_PROFILES
 from p2p.membership.config import MembershipConfig
 from storage.config import StorageConfig
-from swarmnode.config import Config
-from swarmnode.market.auction_config import AuctionConfig
+from swarmnode.home.config import Config
+from swarmnode.market.buyer.config import BuyerConfig
 from swarmnode.market.config import MarketConfig
-from swarmnode.market.contractor_config import ContractorConfig
-from swarmnode.market.seller import SellerConfig
-from swarmnode.market.seller_view import Lent
+from swarmnode.market.seller.config import SellerConfig
+from swarmnode.market.seller.service import SellerServiceConfig
+from swarmnode.market.seller.view import Lent
 from swarmnode.resources.publisher import AdvertConfig
 
 GIB: Final = 1024**3
@@ -64,14 +64,14 @@ def storage(config: Config, *, lends: bool) -> StorageConfig:
 def market(config: Config) -> MarketConfig:
     """How this machine buys, what it sells and on which terms."""
     timers, compute = config.timers, config.compute
-    auction = AuctionConfig(
+    auction = BuyerConfig(
         lease_s=timers.lease_s,
         renew_s=timers.lease_renew_s,
         alone_s=timers.lease_s + timers.orphan_grace_s,
     )
     if _part_profile(config) == "test":  # on one machine nothing pauses for seconds
         auction = replace(auction, shun_s=3.0, backoff_max_s=5.0)
-    contractor = ContractorConfig(
+    contractor = SellerConfig(
         tasks_max=compute.tasks_max,
         lease_s=timers.lease_s,
         lease_renew_s=timers.lease_renew_s,
@@ -82,5 +82,5 @@ def market(config: Config) -> MarketConfig:
     )
     return MarketConfig(
         auction,
-        SellerConfig(contractor, lent),
+        SellerServiceConfig(contractor, lent),
     )

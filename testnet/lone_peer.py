@@ -11,9 +11,9 @@ import math
 
 import trio
 
-from p2p.host.admit_port import Admission, OpenAdmission
+from p2p.host.admission.port import Admission, OpenAdmission
 from p2p.host.libp2p.host import HostConfig, Libp2pHost
-from p2p.host.rpc import Rpc
+from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller
 from p2p.ids import NetworkId
 from p2p.wire.codec import Message

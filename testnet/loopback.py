@@ -16,9 +16,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from swarmnode.config import PROFILES
 from swarmnode.demo.launcher import LocalNode, LocalSwarm, new_root
 from swarmnode.demo.report import StepFailedError
+from swarmnode.home.config import PROFILES
 
 FILE: Final = Path(__file__).parent / "networks" / "local.toml"
 NODES_MAX: Final = 64

@@ -20,8 +20,8 @@ from storage.ids import Address
 from storage.objects.keyring import Keyring
 from swarmnode.api.app import Asgi, build_app
 from swarmnode.api.events import EventHub
-from swarmnode.api.routes import all_routes
-from swarmnode.api.schema import (
+from swarmnode.api.routes.paths import all_routes
+from swarmnode.api.schema.node import (
     ComputeStatus,
     MemberLine,
     PeerLine,
@@ -30,11 +30,11 @@ from swarmnode.api.schema import (
     Status,
     StorageStatus,
 )
-from swarmnode.api.server import ApiServer
-from swarmnode.config import Config
+from swarmnode.api.server.service import ApiServer
 from swarmnode.errors import MemberUnknownError, RecoveryRefusedError, TaskUnknownError
+from swarmnode.home.config import Config
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
-from swarmnode.market.guard.kept import Guarded
+from swarmnode.market.guardians.kept import Guarded
 from swarmnode.people.book import People
 from swarmnode.people.seals import Seals
 from swarmnode.people.unlocking import Unlocking
@@ -43,7 +43,7 @@ from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.lifecycle import TASK_ENDS, TaskState
 from swarmnode.tasks.messages import FilesTold, Phase
-from swarmnode.tasks.records import AttemptRecord, BidLine, Outcome, RoundRecord, TaskRecord
+from swarmnode.tasks.records import AttemptRecord, BidRecord, Outcome, RoundRecord, TaskRecord
 from swarmnode.tasks.spec import TaskSpec
 from testnet.sim.memory_objects import MemoryObjects, Pool
 
@@ -56,8 +56,8 @@ ROUND = RoundRecord(
     window_ms=200,
     outcome="awarded",
     bids=(
-        BidLine(ADA, "held", 0, 150, (("price", 100), ("eta", 50)), "", won=True),
-        BidLine(BOB, "refused", reason="capacity"),
+        BidRecord(ADA, "held", 0, 150, (("price", 100), ("eta", 50)), "", won=True),
+        BidRecord(BOB, "refused", reason="capacity"),
     ),
     unfit=((PeerId("12D3cy"), "no GPU"),),
 )

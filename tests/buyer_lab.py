@@ -14,16 +14,24 @@ from p2p.membership.view import Liveness
 from p2p.wire.codec import Message, decode_as
 from p2p.wire.envelope import open_signed, seal
 from swarmnode.limits import TASK_RECORD_BYTES_MAX
-from swarmnode.market import auction_events as e
-from swarmnode.market.auction import Buyer
-from swarmnode.market.auction_config import AuctionConfig
-from swarmnode.market.messages import AWARD_DOMAIN, Accept, Award, AwardTerms, Bid, BidKind, Call
+from swarmnode.market.buyer import events as e
+from swarmnode.market.buyer.config import BuyerConfig
+from swarmnode.market.buyer.core import Buyer
+from swarmnode.market.messages import (
+    AWARD_DOMAIN,
+    Accept,
+    Award,
+    AwardTerms,
+    Bid,
+    BidKind,
+    CallForBids,
+)
 from swarmnode.resources.advert import GpuLine, ResourceAdvert
-from swarmnode.tasks.checkpoint import Checkpoint
+from swarmnode.tasks.checkpoint import CheckpointRecord
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.messages import RESULT_DOMAIN, Phase, Result, ResultTerms, State
 from swarmnode.tasks.records import Outcome, RoundRecord, TaskRecord
-from swarmnode.tasks.spec import Effects, TaskSpec
+from swarmnode.tasks.spec import Repeatability, TaskSpec
 from swarmnode.tasks.store import ROUNDS, TASKS
 from testnet.sim.signer import KeyedHashSigner
 
@@ -49,7 +57,7 @@ ADVERT = ResourceAdvert(
 BUSY = msgspec.structs.replace(ADVERT, cpu_free_millis=0, tasks_free=0)
 DONE = Outcome("done", 0, "exit")
 STOPPED = Outcome("stopped", -1, "paused")
-ONCE = TaskSpec(("true",), effects=Effects.ONCE)
+ONCE = TaskSpec(("true",), effects=Repeatability.ONCE)
 MessageT = TypeVar("MessageT", bound=Message)
 
 
@@ -57,7 +65,7 @@ MessageT = TypeVar("MessageT", bound=Message)
 class Desk:
     """One buyer, alice, with its disk; time passes only by `run_for`."""
 
-    config: AuctionConfig = field(default_factory=AuctionConfig)
+    config: BuyerConfig = field(default_factory=BuyerConfig)
     seed: int = 0
     now_s: float = 100.0
     disk: dict[tuple[str, bytes], bytes] = field(default_factory=dict)
@@ -79,7 +87,7 @@ class Desk:
         self.buyer = Buyer(self.config, signer, NETWORK, rng, self.wall_ms)
         self.timers.clear()
         self.sent.clear()
-        self.do(e.Begin(self.records()))
+        self.do(e.TasksLoaded(self.records()))
 
     def records(self) -> list[TaskRecord]:
         raw = [value for (table, _), value in sorted(self.disk.items()) if table == TASKS]
@@ -128,7 +136,7 @@ class Desk:
             self.do(e.MemberStands(peer, Liveness.ALIVE), e.Advertised(peer, advert))
 
     def hear(self, peer: PeerId, message: Message) -> None:
-        self.do(e.Heard(peer, message))
+        self.do(e.MessageHeard(peer, message))
 
     def submit(self, spec: TaskSpec = SPEC, task: TaskId = TASK) -> None:
         self.do(e.Submitted(task, spec))
@@ -141,7 +149,7 @@ class Desk:
 
     def calls(self) -> dict[PeerId, int]:
         """Who was called since the last look, with the auction's number."""
-        return {peer: call.auction for peer, call in self.take(Call)}
+        return {peer: call.auction for peer, call in self.take(CallForBids)}
 
     def awards(self) -> list[AwardTerms]:
         """Awards since the last look, opened as their seller opens them."""
@@ -186,7 +194,7 @@ def beat(terms: AwardTerms, phase: Phase = Phase.RUNNING) -> State:
 def result(
     terms: AwardTerms,
     outcome: Outcome = DONE,
-    checkpoint: Checkpoint | None = None,
+    checkpoint: CheckpointRecord | None = None,
     signer: PeerId | None = None,
     buyer: PeerId = ALICE,
 ) -> Result:

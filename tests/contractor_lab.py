@@ -8,12 +8,13 @@ import msgspec
 
 from p2p.effects import Effect, Notify, Send, WakeAt
 from p2p.ids import LabId, PeerId
-from swarmnode.market import contractor_events as e
-from swarmnode.market.contractor import Contractor
-from swarmnode.market.contractor_config import ContractorConfig
-from swarmnode.market.messages import AwardTerms, Bid, Call
-from swarmnode.market.room import Capacity, GpuRoom
-from swarmnode.tasks.checkpoint import Checkpoint
+from swarmnode.market.messages import AwardTerms, Bid, CallForBids
+from swarmnode.market.run import events as run_events
+from swarmnode.market.seller import events as e
+from swarmnode.market.seller.config import SellerConfig
+from swarmnode.market.seller.core import Seller
+from swarmnode.market.seller.room import Capacity, GpuRoom
+from swarmnode.tasks.checkpoint import CheckpointRecord
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import Outcome
 from swarmnode.tasks.spec import PriorityClass, Shape, TaskSpec
@@ -24,7 +25,7 @@ ALICE, BOB, CAROL, MALLORY = (PeerId(name) for name in ("alice", "bob", "carol",
 LAB, OTHER_LAB = LabId("lab"), LabId("other lab")
 TASK = TaskId("a" * 16)
 SMALL = Shape(cpu_millis=1000, memory_bytes=256 * MIB, disk_bytes=MIB)
-PLAIN = ContractorConfig()
+PLAIN = SellerConfig()
 DONE = Outcome("done", 0, "exit")
 MACHINE = Capacity(
     cpu_millis=4000,
@@ -38,18 +39,18 @@ def survey(capacity: Capacity = MACHINE, trouble: str = "") -> e.Surveyed:
     return e.Surveyed(capacity, ("torch",), ("memory", "pids"), trouble)
 
 
-def contractor(config: ContractorConfig = PLAIN, seed: int = 0) -> Contractor:
-    made = Contractor(config, BOB, random.Random(seed), lambda: 1_000)
+def contractor(config: SellerConfig = PLAIN, seed: int = 0) -> Seller:
+    made = Seller(config, BOB, random.Random(seed), lambda: 1_000)
     made.handle(survey(), 0.0)
     return made
 
 
-def call(auction: int = 1, shape: Shape = SMALL, **changes: object) -> Call:
-    plain = Call(auction, shape, "", (), PriorityClass.BATCH, 5, 2000)
+def call(auction: int = 1, shape: Shape = SMALL, **changes: object) -> CallForBids:
+    plain = CallForBids(auction, shape, "", (), PriorityClass.BATCH, 5, 2000)
     return msgspec.structs.replace(plain, **changes)
 
 
-def heard(asked: Call, peer: PeerId = ALICE, lab: LabId = LAB) -> e.CallHeard:
+def heard(asked: CallForBids, peer: PeerId = ALICE, lab: LabId = LAB) -> e.CallHeard:
     return e.CallHeard(peer, lab, lab == LAB, asked)
 
 
@@ -66,7 +67,7 @@ def only(found: list[T]) -> T:
     return found[0]
 
 
-def answer(seller: Contractor, event: e.CallHeard, now_s: float = 0.0) -> Bid:
+def answer(seller: Seller, event: e.CallHeard, now_s: float = 0.0) -> Bid:
     return only(sent(seller.handle(event, now_s), Bid))
 
 
@@ -75,18 +76,18 @@ def terms(bid: Bid, fence: int = 1, task: TaskId = TASK, shape: Shape = SMALL) -
 
 
 def award(
-    seller: Contractor, fence: int = 1, task: TaskId = TASK, peer: PeerId = ALICE
+    seller: Seller, fence: int = 1, task: TaskId = TASK, peer: PeerId = ALICE
 ) -> list[Effect]:
     """A call, a bid and its award."""
     bid = answer(seller, heard(call(auction=1000 * fence), peer))
     return seller.handle(e.AwardHeard(peer, terms(bid, fence, task)), 0.0)
 
 
-def running(config: ContractorConfig = PLAIN) -> Contractor:
+def running(config: SellerConfig = PLAIN) -> Seller:
     """A seller on which attempt 1 of TASK runs, for alice."""
     seller = contractor(config)
     award(seller)
-    seller.handle(e.Staged(TASK, 1), 1.0)
+    seller.handle(run_events.Staged(TASK, 1), 1.0)
     return seller
 
 
@@ -98,5 +99,5 @@ def timers(effects: Iterable[Effect], kind: type[T]) -> list[tuple[float, T]]:
     ]
 
 
-def checkpoint(step: int) -> Checkpoint:
-    return Checkpoint(step, (), 0)
+def checkpoint(step: int) -> CheckpointRecord:
+    return CheckpointRecord(step, (), 0)

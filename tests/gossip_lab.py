@@ -8,7 +8,7 @@ from p2p.gossip import events as e
 from p2p.gossip.config import GossipConfig
 from p2p.gossip.core import Gossip
 from p2p.gossip.items import RESOURCES, Item
-from p2p.gossip.messages import DOMAINS, Carried, Fact, Push
+from p2p.gossip.messages import DOMAINS, Carried, ItemFact, Push
 from p2p.ids import LabId, NetworkId, PeerId
 from p2p.membership.view import Liveness, Member, View
 from p2p.wire.codec import Message
@@ -89,13 +89,13 @@ class GossipLab:
             KeyedHashSigner(origin),
             NET,
             domain or DOMAINS[kind],
-            Fact(ttl_ms, body),
+            ItemFact(ttl_ms, body),
             sequence=sequence,
             expires_ms=at_ms + ttl_ms,
         )
 
     def hear(self, message: Message, peer: PeerId = BOB) -> list[Effect]:
-        return self.core.handle(e.Heard(peer, message), self.now_s)
+        return self.core.handle(e.GossipHeard(peer, message), self.now_s)
 
     def push(
         self, *words: Signed, peer: PeerId = BOB, hops: int = 3, left_ms: int = 35_000

@@ -10,10 +10,10 @@ import pytest
 import trio
 
 from p2p.errors import AdmissionError, WireError
-from p2p.host.admit_port import AdmitStream
+from p2p.host.admission.port import AdmitStream
 from p2p.host.libp2p.host import Libp2pHost
-from p2p.host.memory_host import MemoryHost, memory_address
-from p2p.host.memory_network import MemoryNetwork
+from p2p.host.memory.host import MemoryHost, memory_address
+from p2p.host.memory.network import MemoryNetwork
 from p2p.host.port import Host
 from p2p.identity.caller import Caller
 from p2p.identity.keys import KeySigner

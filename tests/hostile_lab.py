@@ -17,10 +17,10 @@ import pytest
 import trio
 
 from p2p.workers import ThreadWorkers
-from swarmnode.executor.capability import ExecutorConfig
 from swarmnode.executor.port import JobId, JobSpec, Limit
 from swarmnode.executor.process import ProcessExecutor
-from swarmnode.memory import ctx
+from swarmnode.executor.sandbox.capability import ExecutorConfig
+from swarmnode.sdk import ctx
 from tests.job_lab import MIB, PYTHON, processes_with
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,11 +11,11 @@ import pytest
 import trio
 
 from p2p.workers import ThreadWorkers
-from swarmnode.executor import bubblewrap
-from swarmnode.executor.capability import BWRAP, CONTAINER, ExecutorConfig
+from swarmnode.executor.disk.work_use import IMAGE
 from swarmnode.executor.port import Executor, JobExit, JobId, JobSpec
 from swarmnode.executor.process import ProcessExecutor
-from swarmnode.executor.work_use import IMAGE
+from swarmnode.executor.sandbox import bubblewrap
+from swarmnode.executor.sandbox.capability import BWRAP, CONTAINER, ExecutorConfig
 
 MIB = 1024 * 1024
 SH = "/bin/sh"

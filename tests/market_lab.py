@@ -9,15 +9,15 @@ import trio
 import trio.testing
 
 from p2p.gossip.items import RESOURCES, Item
-from p2p.host.memory_host import MemoryHost, memory_address
-from p2p.host.memory_network import LinkModel, MemoryNetwork
-from p2p.host.rpc import Rpc
+from p2p.host.memory.host import MemoryHost, memory_address
+from p2p.host.memory.network import LinkModel, MemoryNetwork
+from p2p.host.rpc.service import Rpc
 from p2p.ids import LabId, NetworkId, PeerId
 from p2p.membership.view import Liveness, Member, MemberChanged, View
 from p2p.wire.codec import encode
 from p2p.workers import InlineWorkers
 from storage.engine.memory_tables import MemoryTables
-from swarmnode.executor.fake import FakeExecutor
+from swarmnode.executor.fake.executor import FakeExecutor
 from swarmnode.market.config import MarketConfig
 from swarmnode.market.service import MarketService
 from swarmnode.memory.service import MemoryService

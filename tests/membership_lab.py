@@ -46,7 +46,7 @@ class Lab:
             random.Random(1),
             incarnation=10,
         )
-        self.tell(e.Begin(("/memory/me",)))
+        self.tell(e.MembershipBegan(("/memory/me",)))
         for peer in others:
             self.hear(Spread(News((presence(peer),))), peer)
         self.tell(e.SpreadDue())
@@ -55,7 +55,7 @@ class Lab:
         return self.core.handle(event, self.now_s)
 
     def hear(self, message: Message, peer: PeerId = ALICE) -> list[Effect]:
-        return self.tell(e.Heard(peer, message))
+        return self.tell(e.MembershipHeard(peer, message))
 
     def accuse(
         self, peer: PeerId, liveness: Liveness, incarnation: int = 1, by: PeerId = ALICE

@@ -10,10 +10,10 @@ import trio
 
 from p2p.ids import PeerId
 from p2p.workers import InlineWorkers, Workers
-from swarmnode.executor.fake import FakeExecutor
+from swarmnode.executor.fake.executor import FakeExecutor
 from swarmnode.executor.port import JobId, JobSpec
 from swarmnode.memory.service import MemoryService
-from swarmnode.tasks.checkpoint import Checkpoint, WatchSpec
+from swarmnode.tasks.checkpoint import CheckpointRecord, WatchSpec
 from swarmnode.tasks.ids import TaskId
 from testnet.sim.clock import VirtualWall
 from testnet.sim.memory_objects import MemoryNames, MemoryObjects, Pool
@@ -35,7 +35,7 @@ class Lab:
     fence: int = 1
     programs: dict[str, Any] = field(default_factory=dict)
     workers: Workers = field(default_factory=InlineWorkers)
-    reported: list[Checkpoint] = field(default_factory=list)
+    reported: list[CheckpointRecord] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -49,7 +49,7 @@ class Lab:
         )
         self.came = trio.Event()
 
-    async def on_checkpoint(self, checkpoint: Checkpoint) -> None:
+    async def on_checkpoint(self, checkpoint: CheckpointRecord) -> None:
         self.reported.append(checkpoint)
         self.came.set()
         self.came = trio.Event()
@@ -85,7 +85,7 @@ class Lab:
                 yield
             nursery.cancel_scope.cancel()
 
-    async def until_step(self, step: int) -> Checkpoint:
+    async def until_step(self, step: int) -> CheckpointRecord:
         while not self.reported or self.reported[-1].step < step:
             await self.came.wait()
         return self.reported[-1]

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 
 import trio
 
-from p2p.host.memory_host import MemoryHost, memory_address
-from p2p.host.memory_network import LinkModel, MemoryNetwork
-from p2p.host.rpc import Rpc
+from p2p.host.memory.host import MemoryHost, memory_address
+from p2p.host.memory.network import LinkModel, MemoryNetwork
+from p2p.host.rpc.service import Rpc
 from p2p.ids import LabId, MemberId, NetworkId, PeerId
 from p2p.membership.view import Liveness, Member, MemberChanged, View
 from storage.engine.memory_tables import MemoryTables
 from storage.facade import NameValue, OwnedNames
-from storage.records.names.asker import NamesConfig
+from storage.records.names.client import NamesConfig
 from storage.records.names.core import Holders, name_key
 from storage.records.names.service import NameService, NamesStats
 from testnet.sim.callers import machine_of

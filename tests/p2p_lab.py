@@ -10,9 +10,9 @@ import trio
 from p2p.discovery.service import DiscoveryService
 from p2p.gossip.config import PROFILES as GOSSIP_PROFILES
 from p2p.gossip.service import GossipService
-from p2p.host.memory_host import MemoryHost, memory_address
-from p2p.host.memory_network import LinkModel, MemoryNetwork
-from p2p.host.rpc import Rpc
+from p2p.host.memory.host import MemoryHost, memory_address
+from p2p.host.memory.network import LinkModel, MemoryNetwork
+from p2p.host.rpc.service import Rpc
 from p2p.ids import LabId, NetworkId, PeerId, TrafficClass
 from p2p.membership.config import PROFILES
 from p2p.membership.knowledge import Profile

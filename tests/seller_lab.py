@@ -10,21 +10,20 @@ import trio
 from msgspec import Struct
 
 from p2p.errors import RefusalError
-from p2p.host.memory_host import MemoryHost, memory_address
-from p2p.host.memory_network import LinkModel, MemoryNetwork
-from p2p.host.rpc import Rpc
+from p2p.host.memory.host import MemoryHost, memory_address
+from p2p.host.memory.network import LinkModel, MemoryNetwork
+from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller
 from p2p.ids import LabId, NetworkId, PeerId
 from p2p.membership.view import Liveness, Member, View
 from p2p.wire.codec import Message
 from p2p.wire.envelope import open_signed, seal
 from p2p.workers import InlineWorkers
-from storage.caps import parse_cap, text_of_cap
 from storage.engine.memory_tables import MemoryTables
-from swarmnode.executor.fake import FakeExecutor
-from swarmnode.executor.fake_programs import Process, Run
+from storage.manifests.capability import parse_cap, text_of_cap
+from swarmnode.executor.fake.executor import FakeExecutor
+from swarmnode.executor.fake.programs import Process, Run
 from swarmnode.executor.port import JobId
-from swarmnode.market.contractor_config import ContractorConfig
 from swarmnode.market.messages import (
     AWARD_DOMAIN,
     Accept,
@@ -32,14 +31,15 @@ from swarmnode.market.messages import (
     AwardTerms,
     Bid,
     BidKind,
-    Call,
+    CallForBids,
     Decline,
     Release,
 )
-from swarmnode.market.seller import SellerConfig, SellerService
+from swarmnode.market.seller.config import SellerConfig
+from swarmnode.market.seller.service import SellerService, SellerServiceConfig
 from swarmnode.memory.service import MemoryService
 from swarmnode.resources.fake import FakeMachine
-from swarmnode.tasks.checkpoint import Checkpoint, StoredFile
+from swarmnode.tasks.checkpoint import CheckpointRecord, StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.messages import (
     RECEIPT_DOMAIN,
@@ -48,10 +48,10 @@ from swarmnode.tasks.messages import (
     LogTaken,
     PreemptNotice,
     PushLog,
-    Receipt,
     ReceiptTerms,
     Renew,
     Result,
+    ResultReceipt,
     ResultTerms,
     State,
 )
@@ -69,7 +69,7 @@ FOREVER_MS = 2**60
 TASK = TaskId("a" * 16)
 MIB = 1024 * 1024
 CHECKPOINTS = CheckpointSpec("checkpoint", every_ms=1000)
-TERMS = ContractorConfig(lease_s=15, lease_renew_s=5, orphan_grace_s=60)
+TERMS = SellerConfig(lease_s=15, lease_renew_s=5, orphan_grace_s=60)
 
 
 class Everybody:
@@ -121,14 +121,16 @@ class Alice:
         """One call, repeated while bob does not answer."""
         self._auction += 1
         auction = self._auction
-        call = Call(auction, spec.shape, spec.env, spec.enforce, spec.priority_class, 5, 2000)
+        call = CallForBids(
+            auction, spec.shape, spec.env, spec.enforce, spec.priority_class, 5, 2000
+        )
         while True:
             self.rpc.cast(BOB, call)
             with trio.move_on_after(1):
                 return await self.until(Bid, lambda bid: bid.auction == auction)
 
     async def award(
-        self, spec: TaskSpec, task: TaskId, fence: int = 1, restore: Checkpoint | None = None
+        self, spec: TaskSpec, task: TaskId, fence: int = 1, restore: CheckpointRecord | None = None
     ) -> Message:
         """From the call to bob's Accept or Decline."""
         bid = await self.bid_for(spec)
@@ -197,7 +199,7 @@ class Alice:
                 sequence=terms.fence,
                 expires_ms=FOREVER_MS,
             )
-            self.rpc.cast(BOB, Receipt(sealed))
+            self.rpc.cast(BOB, ResultReceipt(sealed))
 
     async def _on_push_log(
         self, _caller: Caller, push: PushLog, body: bytes
@@ -216,7 +218,7 @@ class Alice:
 class SellerLab:
     """Bob's disk, machine and executor, which outlive his node; the network and alice."""
 
-    terms: ContractorConfig = TERMS
+    terms: SellerConfig = TERMS
     executor: FakeExecutor | None = None
     seed: int = 0
     pool: Pool = field(default_factory=Pool)
@@ -281,7 +283,7 @@ class SellerLab:
             wall_ms=self.wall,
         )
         self.bob = SellerService(
-            SellerConfig(self.terms),
+            SellerServiceConfig(self.terms),
             rpc,
             Everybody(),
             executor,

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 import trio
 
 from p2p.gossip.items import Item
-from p2p.host.memory_host import MemoryHost, memory_address
-from p2p.host.memory_network import LinkModel, MemoryNetwork
-from p2p.host.rpc import Rpc
+from p2p.host.memory.host import MemoryHost, memory_address
+from p2p.host.memory.network import LinkModel, MemoryNetwork
+from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller
 from p2p.ids import LabId, MemberId, NetworkId, PeerId
 from p2p.membership.view import Liveness
@@ -18,7 +18,7 @@ from p2p.workers import InlineWorkers
 from storage.config import StorageConfig
 from storage.engine.memory_tables import MemoryTables
 from storage.service import StorageService
-from storage.shards.memory_store import MemoryShardStore
+from storage.volumes.memory import MemoryShardStore
 from testnet.sim.callers import LAB, KnownMachines, machine_of
 from testnet.sim.clock import VirtualWall
 from testnet.sim.signer import KeyedHashSigner

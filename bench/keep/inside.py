@@ -16,9 +16,9 @@ from bench.keep.load import Load
 from bench.keep.machine import LEASE_GRACE_S, Machine, command, pause
 from p2p.identity.issue import DAY_MS, Grant, Names
 from p2p.identity.keys import load_key_file
-from swarmnode import enrol
 from swarmnode.demo.launcher import LocalSwarm, new_root
-from swarmnode.home import Home
+from swarmnode.home import enrol
+from swarmnode.home.folders import Home
 
 NODES = 7
 CALM_S = 300.0

@@ -4,7 +4,7 @@ Sources, all at once: addresses of the invite or config, peers remembered from e
 Kademlia index. Two answers are enough; after that membership spreads by itself.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -13,7 +13,8 @@ import trio
 from p2p.errors import DialError, PeerUnreachableError
 from p2p.host.port import Host, Index
 from p2p.ids import NetworkId, PeerId
-from p2p.membership.view import Liveness, MemberChanged, View
+from p2p.membership.port import Members
+from p2p.membership.view import Liveness, MemberChanged
 
 ANSWERS_WANTED: Final = 2
 """The second answer covers a first from a peer that is alone itself."""
@@ -59,12 +60,8 @@ class PeerCache(Protocol):
     async def save(self, peer: PeerId, addresses: tuple[str, ...]) -> None: ...
 
 
-class Members(Protocol):
-    """The part of the membership service that discovery needs."""
-
-    def view(self) -> View: ...
-
-    def on_change(self, listener: Callable[[MemberChanged], None]) -> None: ...
+class JoinedMembers(Members, Protocol):
+    """Membership, and how to come into it."""
 
     async def join(self, peer: PeerId) -> None: ...
 
@@ -89,7 +86,7 @@ class DiscoveryService:
 
     host: Host
     index: Index
-    members: Members
+    members: JoinedMembers
     cache: PeerCache
     network: NetworkId
     seeds: Sequence[str]

@@ -17,7 +17,7 @@ from p2p.gossip.holdings import Holdings
 from p2p.gossip.items import Item
 from p2p.gossip.messages import Digest, Push, Want
 from p2p.gossip.pages import batches, digest_of, pages_in, read_digest, read_want, want_of
-from p2p.gossip.table import KEY_MAX, Row
+from p2p.gossip.table import KEY_MAX, ItemRow
 from p2p.ids import NetworkId, PeerId
 from p2p.membership.view import View
 from p2p.wire.envelope import Signer
@@ -43,9 +43,9 @@ class Gossip:
         self._asked_s: dict[int, float] = {}
         self._malformed = 0
         self._handlers: dict[type, Callable[..., list[Effect]]] = {
-            e.Begin: self._on_begin,
+            e.GossipBegan: self._on_begin,
             e.Publish: self._on_publish,
-            e.Heard: self._on_heard,
+            e.GossipHeard: self._on_heard,
             e.MemberUp: self._on_member_up,
             e.ReconcileDue: self._on_reconcile_due,
         }
@@ -79,7 +79,7 @@ class Gossip:
         row = self._held.publish(event.kind, event.body, event.ttl_s, now_s)
         return [] if row is None else self._spread([row], self._config.hops_max, now_s)
 
-    def _on_heard(self, event: e.Heard, now_s: float) -> list[Effect]:
+    def _on_heard(self, event: e.GossipHeard, now_s: float) -> list[Effect]:
         try:
             return self._readers[type(event.message)](event.peer, event.message, now_s)
         except WireError:
@@ -97,7 +97,7 @@ class Gossip:
         ]
 
     def _spread(
-        self, rows: Sequence[Row], hops: int, now_s: float, but: PeerId | None = None
+        self, rows: Sequence[ItemRow], hops: int, now_s: float, but: PeerId | None = None
     ) -> list[Effect]:
         """Tell our own side, and a few members while hops are left."""
         effects: list[Effect] = [Notify(e.Accepted(row.item)) for row in rows]
@@ -111,7 +111,7 @@ class Gossip:
 
     # -- digests
 
-    def _on_begin(self, event: e.Begin, now_s: float) -> list[Effect]:
+    def _on_begin(self, event: e.GossipBegan, now_s: float) -> list[Effect]:
         first_s = self._rng.random() * self._config.reconcile_s
         return [WakeAt(now_s + first_s, e.ReconcileDue())]
 
@@ -159,7 +159,7 @@ class Gossip:
             return False
         return self._held.lacks(key, sequence)
 
-    def _answer(self, peer: PeerId, rows: Iterable[Row], now_s: float) -> list[Effect]:
+    def _answer(self, peer: PeerId, rows: Iterable[ItemRow], now_s: float) -> list[Effect]:
         """Push what a digest showed to be missing: as much as the peer may cause."""
         chosen = list(rows)
         chosen = chosen[: self._buckets.take(peer, len(chosen), now_s)]

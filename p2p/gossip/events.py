@@ -8,7 +8,7 @@ from p2p.wire.codec import Message
 
 
 @dataclass(frozen=True, slots=True)
-class Begin:
+class GossipBegan:
     """Start to reconcile with others."""
 
 
@@ -22,7 +22,7 @@ class Publish:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class GossipHeard:
     """A peer sent a message."""
 
     peer: PeerId

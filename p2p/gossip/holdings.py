@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from p2p.buckets import Buckets
 from p2p.errors import WireError
 from p2p.gossip.items import Item
-from p2p.gossip.messages import DOMAINS, KINDS, Carried, Fact
-from p2p.gossip.table import Row, Table, key_of
+from p2p.gossip.messages import DOMAINS, KINDS, Carried, ItemFact
+from p2p.gossip.table import ItemRow, ItemTable, key_of
 from p2p.ids import MemberId, NetworkId, PeerId
 from p2p.limits import (
     CLOCK_SKEW_MAX_MS,
@@ -64,7 +64,7 @@ class Holdings:
         buckets: Buckets,
     ) -> None:
         self.me = signer.peer_id
-        self.table = Table(GOSSIP_ROWS_MAX)
+        self.table = ItemTable(GOSSIP_ROWS_MAX)
         self.refused = 0
         """Items with a wrong signature, content or time, since the start."""
         self.throttled = 0
@@ -107,7 +107,7 @@ class Holdings:
 
     # -- our own words
 
-    def publish(self, kind: int, body: bytes, ttl_s: float, now_s: float) -> Row | None:
+    def publish(self, kind: int, body: bytes, ttl_s: float, now_s: float) -> ItemRow | None:
         """Hold our newest word of a kind; None when the table is full of live items."""
         wall_ms, ttl_ms = self._wall_ms(), round(ttl_s * 1000)
         self._sequence = max(self._sequence + 1, wall_ms)
@@ -115,7 +115,7 @@ class Holdings:
             self._signer,
             self._network,
             DOMAINS[kind],
-            Fact(ttl_ms, body),
+            ItemFact(ttl_ms, body),
             sequence=self._sequence,
             expires_ms=wall_ms + ttl_ms,
         )
@@ -123,7 +123,7 @@ class Holdings:
 
     # -- the words of others
 
-    def take(self, peer: PeerId, carried: Carried, now_s: float) -> Row | None:
+    def take(self, peer: PeerId, carried: Carried, now_s: float) -> ItemRow | None:
         """The row of an item that is new to us and live, or None; see the module.
 
         An item of ours from an earlier life whose clock was ahead has us speak again, louder:
@@ -153,7 +153,7 @@ class Holdings:
         limit_s = now_s + min(fact.ttl_ms, self._left_ms(sealed) + CLOCK_SKEW_MAX_MS) / 1000
         return self._hold(sealed, kind, fact.body, now_s, min(ends_s, limit_s), limit_s)
 
-    def welcome(self, origin: PeerId, now_s: float) -> list[Row]:
+    def welcome(self, origin: PeerId, now_s: float) -> list[ItemRow]:
         """Take what has waited for this origin to become a member."""
         keys = [key for key, (sealed, _) in self._waiting.items() if sealed.sender == origin]
         rows = []
@@ -197,12 +197,12 @@ class Holdings:
             and -CLOCK_SKEW_MAX_MS < self._left_ms(sealed) <= TTL_MS_MAX + CLOCK_SKEW_MAX_MS
         )
 
-    def _open(self, peer: PeerId, sealed: Signed, now_s: float) -> Fact | None:
+    def _open(self, peer: PeerId, sealed: Signed, now_s: float) -> ItemFact | None:
         if not self._buckets.take(peer, 1, now_s):
             self.throttled += 1
             return None
         try:
-            fact = open_signed(self._signer, self._network, sealed.domain, Fact, sealed)
+            fact = open_signed(self._signer, self._network, sealed.domain, ItemFact, sealed)
         except WireError:
             self._buckets.charge(peer, FORGERY_COST, now_s)
             fact = None
@@ -211,14 +211,14 @@ class Holdings:
             return None
         return fact
 
-    def _is_sound(self, fact: Fact, sealed: Signed) -> bool:
+    def _is_sound(self, fact: ItemFact, sealed: Signed) -> bool:
         return (
             0 < fact.ttl_ms <= TTL_MS_MAX
             and len(fact.body) <= GOSSIP_BODY_BYTES_MAX
             and self._left_ms(sealed) <= fact.ttl_ms + CLOCK_SKEW_MAX_MS
         )
 
-    def _speak_again(self, sealed: Signed, held: Row | None, now_s: float) -> Row | None:
+    def _speak_again(self, sealed: Signed, held: ItemRow | None, now_s: float) -> ItemRow | None:
         self._sequence = max(self._sequence, sealed.sequence)
         if held is None or not held.is_live(now_s):
             return None
@@ -232,8 +232,8 @@ class Holdings:
 
     def _hold(
         self, sealed: Signed, kind: int, body: bytes, now_s: float, ends_s: float, limit_s: float
-    ) -> Row | None:
+    ) -> ItemRow | None:
         item = Item(sealed.sender, kind, sealed.sequence, sealed.expires_ms, body)
         key = key_of(item.origin, kind)
-        row = Row(key, item, sealed, ends_s, limit_s, now_s + MARK_S)
+        row = ItemRow(key, item, sealed, ends_s, limit_s, now_s + MARK_S)
         return row if self.table.put(row, now_s) else None

@@ -9,7 +9,7 @@ RESOURCES: Final = 1
 """Kind: what a machine lends to tasks (swarmnode.resources.advert)."""
 
 STORAGE: Final = 2
-"""Kind: what a machine keeps for others (storage.advert)."""
+"""Kind: what a machine keeps for others (storage.placement.advert)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ DOMAINS: Final[Mapping[int, str]] = {
 KINDS: Final[Mapping[str, int]] = {domain: kind for kind, domain in DOMAINS.items()}
 
 
-class Fact(Record, frozen=True):
+class ItemFact(Record, frozen=True):
     """The signed part. The envelope's `sequence` grows with every word of an origin and kind."""
 
     ttl_ms: int

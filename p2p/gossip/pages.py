@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from p2p.errors import WireError
 from p2p.gossip.messages import Carried, Digest, Want
-from p2p.gossip.table import KEY_BYTES, KEY_MAX, Row
+from p2p.gossip.table import KEY_BYTES, KEY_MAX, ItemRow
 from p2p.limits import GOSSIP_DIGEST_ENTRIES_MAX, GOSSIP_PUSH_ITEMS_MAX, NEWS_BYTES_MAX
 
 _ENTRY = struct.Struct(">QQ")
@@ -14,7 +14,7 @@ _ENVELOPE_BYTES = 256
 """A sealed item without its payload: ids, numbers and a signature."""
 
 
-def digest_of(rows: Sequence[Row], page: int) -> Digest:
+def digest_of(rows: Sequence[ItemRow], page: int) -> Digest:
     """Part `page` of all live rows, by key; together the parts cover every key there is."""
     start = page * GOSSIP_DIGEST_ENTRIES_MAX
     end = start + GOSSIP_DIGEST_ENTRIES_MAX
@@ -24,7 +24,7 @@ def digest_of(rows: Sequence[Row], page: int) -> Digest:
     return Digest(low, high, b"".join(entries))
 
 
-def pages_in(rows: Sequence[Row]) -> int:
+def pages_in(rows: Sequence[ItemRow]) -> int:
     """Digests that these rows take: at least one."""
     return max(1, -(-len(rows) // GOSSIP_DIGEST_ENTRIES_MAX))
 
@@ -49,7 +49,7 @@ def read_want(want: Want) -> list[int]:
     return [key for (key,) in _KEY.iter_unpack(want.keys)]
 
 
-def batches(rows: Iterable[Row], now_s: float) -> Iterator[tuple[Carried, ...]]:
+def batches(rows: Iterable[ItemRow], now_s: float) -> Iterator[tuple[Carried, ...]]:
     """Live rows as they travel, as many at once as a message holds."""
     batch: list[Carried] = []
     size = 0

@@ -1,7 +1,7 @@
 """Runs the gossip core over Rpc: everybody's newest signed words, for the rest of the node."""
 
 from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from typing import Final
 
 import trio
 
@@ -11,24 +11,17 @@ from p2p.gossip.config import GossipConfig
 from p2p.gossip.core import Gossip
 from p2p.gossip.items import Item
 from p2p.gossip.messages import DOMAINS, Digest, Push, Want
-from p2p.host.rpc import Rpc
+from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller
 from p2p.ids import NetworkId, PeerId
 from p2p.limits import GOSSIP_BODY_BYTES_MAX, GOSSIP_TTL_S_MAX
-from p2p.membership.view import Liveness, MemberChanged, View
+from p2p.membership.port import Members
+from p2p.membership.view import Liveness, MemberChanged
 from p2p.service import Driver, Performer, persist_nothing
 from p2p.wire.codec import Message
 from p2p.wire.envelope import Signer
 
 _KINDS: Final[tuple[type[Message], ...]] = (Push, Digest, Want)
-
-
-class Members(Protocol):
-    """The part of the membership service that gossip needs."""
-
-    def view(self) -> View: ...
-
-    def on_change(self, listener: Callable[[MemberChanged], None]) -> None: ...
 
 
 class GossipService:
@@ -78,7 +71,7 @@ class GossipService:
         """Spread and reconcile until cancelled."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self._driver.run)
-            await self._driver.do(e.Begin())
+            await self._driver.do(e.GossipBegan())
             task_status.started()
 
     @property
@@ -97,7 +90,7 @@ class GossipService:
         return self._driver.dropped
 
     def _on_message(self, caller: Caller, message: Message) -> None:
-        self._driver.post(e.Heard(caller.peer, message))
+        self._driver.post(e.GossipHeard(caller.peer, message))
 
     def _on_change(self, change: MemberChanged) -> None:
         is_up = change.member.liveness is Liveness.ALIVE

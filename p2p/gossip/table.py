@@ -19,7 +19,7 @@ KEY_MAX = (1 << 64) - 1
 
 
 @dataclass(slots=True, eq=False)
-class Row:
+class ItemRow:
     """One origin's newest word of one kind."""
 
     key: int
@@ -37,12 +37,12 @@ class Row:
         return now_s < self.ends_s
 
 
-class Table:
+class ItemTable:
     """Rows by key, in the order of keys."""
 
     def __init__(self, rows_max: int) -> None:
         self._rows_max = rows_max
-        self._rows: dict[int, Row] = {}
+        self._rows: dict[int, ItemRow] = {}
         self._order: list[int] = []
         self._versions: Counter[int] = Counter()
 
@@ -53,14 +53,14 @@ class Table:
         """Changes with every row of a kind that is put, prolonged or dropped."""
         return self._versions[kind]
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[ItemRow]:
         return (self._rows[key] for key in self._order)
 
-    def get(self, key: int) -> Row | None:
+    def get(self, key: int) -> ItemRow | None:
         """The row of a key, live or not."""
         return self._rows.get(key)
 
-    def put(self, row: Row, now_s: float) -> bool:
+    def put(self, row: ItemRow, now_s: float) -> bool:
         """Take a row in the place of an older one; False when there is no room for it."""
         if row.key not in self._rows:
             if len(self._rows) >= self._rows_max and not self._make_room(now_s):
@@ -70,14 +70,14 @@ class Table:
         self._versions[row.item.kind] += 1
         return True
 
-    def prolong(self, row: Row, sealed: Signed, ends_s: float) -> None:
+    def prolong(self, row: ItemRow, sealed: Signed, ends_s: float) -> None:
         """Another copy of the item of a row: a carrier may have told too short a life."""
         ends_s = min(ends_s, row.limit_s)
         if ends_s > row.ends_s and sealed == row.sealed:
             row.ends_s = ends_s
             self._versions[row.item.kind] += 1
 
-    def live(self, low: int, high: int, now_s: float) -> list[Row]:
+    def live(self, low: int, high: int, now_s: float) -> list[ItemRow]:
         """Live rows with low <= key <= high."""
         keys = self._order[bisect_left(self._order, low) : bisect_right(self._order, high)]
         return [self._rows[key] for key in keys if self._rows[key].is_live(now_s)]

@@ -1,8 +1,8 @@
 """The network as the rest of the node sees it: frames to and from admitted peers.
 
 A Host carries opaque frames, ordered per (peer, class), between peers that have admitted each
-other. Bodies: `p2p.host.libp2p` on a node, `p2p.host.memory_host` in a simulation; both pass
-tests/contract/host. Nobody but `p2p.host.rpc` sees frames.
+other. Bodies: `p2p.host.libp2p` on a node, `p2p.host.memory.host` in a simulation; both pass
+tests/contract/host. Nobody but `p2p.host.rpc.service` sees frames.
 """
 
 import math

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from p2p.errors import AdmissionError, WireError
-from p2p.identity.lineage import Link, link_of, subject_of
+from p2p.identity.lineage import CertLink, link_of, subject_of
 from p2p.identity.records import (
     CERTIFICATES,
     INVITE_DOMAIN,
@@ -75,7 +75,7 @@ class Admitted:
     came_with: "UsedInvite | None" = None
     skew_ms: int = 0
     """Its wall clock minus ours when it was admitted."""
-    lineage: tuple[Link, ...] = ()
+    lineage: tuple[CertLink, ...] = ()
     """Its certificates, in the order they build on one another."""
 
 
@@ -140,13 +140,13 @@ def check_invite_chain(
         walk.add(sealed, verifier, ())
     invite = next(reversed(walk.invites.values()), None)
     if invite is None or certificates[-1].domain != INVITE_DOMAIN:
-        raise AdmissionError("signature", "the last certificate is no invite")
+        raise AdmissionError("signature", "the last certificate is not an invite")
     return invite
 
 
 def check_signer(
     certificates: tuple[Signed, ...], signer: str, anchor: Anchor, verifier: Signer, clocks: Clocks
-) -> tuple[Link, ...]:
+) -> tuple[CertLink, ...]:
     """Verify that `signer` is the network's key, or a lab or person by these certificates.
 
     Returns the certificates' links. Raises AdmissionError.
@@ -196,7 +196,7 @@ def _check_fields(sealed: Signed, anchor: Anchor) -> None:
     if sealed.network != anchor.network:
         raise AdmissionError("network", f"the token is for another network than {anchor.network}")
     if sealed.domain not in CERTIFICATES or len(sealed.payload) > CERTIFICATE_BYTES_MAX:
-        raise AdmissionError("malformed", "the token holds something that is no certificate")
+        raise AdmissionError("malformed", "the token holds something that is not a certificate")
     if not 0 <= sealed.sequence <= sealed.expires_ms <= _WALL_MS_MAX:
         raise AdmissionError("malformed", "a certificate's times make no sense")
     _check_id(sealed.sender)
@@ -204,7 +204,7 @@ def _check_fields(sealed: Signed, anchor: Anchor) -> None:
 
 def _check_id(text: str) -> None:
     if not 1 <= len(text) <= NAME_CHARS_MAX or not text.isascii() or not text.isprintable():
-        raise AdmissionError("malformed", "a certificate holds something that is no id")
+        raise AdmissionError("malformed", "a certificate holds something that is not an id")
 
 
 def _check_time(sealed: Signed, clocks: Clocks) -> None:
@@ -233,7 +233,7 @@ class _Chain:
     members: dict[str, MemberCert] = field(default_factory=dict)
     invites: dict[str, InviteCert] = field(default_factory=dict)
     machine: MachineCert | None = None
-    lineage: list[Link] = field(default_factory=list)
+    lineage: list[CertLink] = field(default_factory=list)
     expires_ms: int = _WALL_MS_MAX
 
     def add(self, sealed: Signed, verifier: Signer, revoked: Collection[str]) -> None:

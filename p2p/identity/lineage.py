@@ -23,7 +23,7 @@ from p2p.wire.envelope import Signed
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class CertLink:
     """One certificate of a chain: who was empowered by whom."""
 
     domain: str
@@ -48,25 +48,25 @@ def subject_of(record: Record) -> str:
             return member
         case MachineCert(peer=peer):
             return peer
-    raise TypeError(f"{type(record).__name__} is no certificate")
+    raise TypeError(f"{type(record).__name__} is not a certificate")
 
 
-def link_of(record: Record, sealed: Signed) -> Link:
+def link_of(record: Record, sealed: Signed) -> CertLink:
     """The link that a verified certificate makes."""
     subject = subject_of(record)
     match record:
         case LabCert(name=name):
-            return Link(sealed.domain, subject, sealed.sender, name)
+            return CertLink(sealed.domain, subject, sealed.sender, name)
         case MemberCert(name=name, invited_by=invited_by):
-            return Link(sealed.domain, subject, sealed.sender, name, invited_by)
+            return CertLink(sealed.domain, subject, sealed.sender, name, invited_by)
         case MachineCert(name=name, member=owner):
-            return Link(sealed.domain, subject, sealed.sender, name, owner)
+            return CertLink(sealed.domain, subject, sealed.sender, name, owner)
         case InviteCert(uses=uses):
-            return Link(sealed.domain, subject, sealed.sender, uses=uses)
-    raise TypeError(f"{type(record).__name__} is no certificate")
+            return CertLink(sealed.domain, subject, sealed.sender, uses=uses)
+    raise TypeError(f"{type(record).__name__} is not a certificate")
 
 
-def may_remove(lineage: Sequence[Link], subject: str) -> frozenset[str]:
+def may_remove(lineage: Sequence[CertLink], subject: str) -> frozenset[str]:
     """The keys that stand above a subject in its chain; empty when it is not in it."""
     links = {link.subject: link for link in lineage}
     above: dict[str, None] = {}

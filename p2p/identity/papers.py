@@ -8,7 +8,7 @@ from p2p.identity.records import MembershipToken
 
 
 class Papers(Protocol):
-    """This machine's own; `swarmnode.papers.HomePapers` on a node."""
+    """This machine's own; `swarmnode.home.papers.HomePapers` on a node."""
 
     @property
     def token(self) -> MembershipToken:

@@ -13,7 +13,7 @@ from p2p.limits import PRESENCE_TOKEN_BYTES_MAX
 
 
 class Proofs(Protocol):
-    """`p2p.host.proofs.TokenProofs` on a node; simulations know who is who."""
+    """`p2p.host.admission.proofs.TokenProofs` on a node; simulations know who is who."""
 
     def token(self) -> bytes:
         """Our certificates, whole."""

@@ -17,7 +17,7 @@ from p2p.errors import AdmissionError
 from p2p.identity.admission import Admitted, Anchor, Clocks, check_token
 from p2p.identity.issue import Keys, proof_of
 from p2p.identity.keys import KeySigner
-from p2p.identity.lineage import Link
+from p2p.identity.lineage import CertLink
 from p2p.identity.records import (
     INVITE_DOMAIN,
     LAB_DOMAIN,
@@ -57,7 +57,7 @@ class Applicant:
         """Its certificate of a kind: the last one, which is its own."""
         return next(one for one in reversed(self.token.certificates) if one.domain == domain)
 
-    def link(self, subject: str) -> Link:
+    def link(self, subject: str) -> CertLink:
         """The link of one of its ids."""
         return next(one for one in self.who.lineage if one.subject == subject)
 

@@ -269,7 +269,7 @@ class Connection:
             case events.WindowGrew(stream_id):
                 if stream := self._streams.get(stream_id):
                     stream.window_grew()
-            case events.Opened(stream_id):
+            case events.StreamOpened(stream_id):
                 if len(self._arrivals) > 2 * self.config.yamux.streams_inbound_max:
                     self._arrivals = deque(s for s in self._arrivals if self.core.has(s.stream_id))
                 self._arrivals.append(self._new_stream(stream_id))

@@ -12,7 +12,7 @@ from p2p.link.yamux_core import YamuxCore
 _READ_BYTES_MAX: Final = 1024 * 1024
 
 
-class Link(Protocol):
+class StreamCarrier(Protocol):
     """What a stream needs of its connection."""
 
     @property
@@ -29,7 +29,7 @@ class Link(Protocol):
 class LinkStream:
     """One stream of a connection."""
 
-    def __init__(self, link: Link, stream_id: int) -> None:
+    def __init__(self, link: StreamCarrier, stream_id: int) -> None:
         self.link = link
         self.stream_id = stream_id
         self.on_writable: Callable[[], None] | None = None

@@ -195,7 +195,7 @@ class YamuxCore:
         self._inbound += 1
         self._streams[stream_id] = _Stream(self._config.window_bytes)
         self._put(HEADER.pack(0, WINDOW_UPDATE, ACK, stream_id, 0))
-        yield events.Opened(stream_id)
+        yield events.StreamOpened(stream_id)
 
     def _on_body(self, data: bytes | memoryview) -> Iterator[events.Event]:
         self._body_left -= len(data)

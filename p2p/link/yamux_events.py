@@ -5,7 +5,7 @@ from typing import TypeAlias
 import msgspec
 
 
-class Opened(msgspec.Struct, frozen=True):
+class StreamOpened(msgspec.Struct, frozen=True):
     """The peer opened a stream."""
 
     stream_id: int
@@ -52,7 +52,9 @@ class Paused(msgspec.Struct, frozen=True):
     """Many frames were looked at, whatever they meant: others may want a turn."""
 
 
-Event: TypeAlias = Opened | Received | Finished | WasReset | WindowGrew | Ponged | PeerLeft | Paused
+Event: TypeAlias = (
+    StreamOpened | Received | Finished | WasReset | WindowGrew | Ponged | PeerLeft | Paused
+)
 
 
 def piece(data: bytes, at: int, end: int) -> bytes | memoryview:

@@ -53,9 +53,9 @@ class Membership:
         self._known = Knowledge(config, signer, network, profile, incarnation, prober, rng, proofs)
         self._asked_s: dict[PeerId, float] = {}
         self._handlers: dict[type, Callable[..., list[Effect]]] = {
-            e.Begin: self._on_begin,
+            e.MembershipBegan: self._on_begin,
             e.Readdressed: self._on_readdressed,
-            e.Heard: self._on_heard,
+            e.MembershipHeard: self._on_heard,
             e.PeerUp: self._on_peer_up,
             e.PeerDown: self._on_peer_down,
             e.Join: self._on_join,
@@ -117,7 +117,7 @@ class Membership:
 
     # -- our own life
 
-    def _on_begin(self, event: e.Begin, now_s: float) -> list[Effect]:
+    def _on_begin(self, event: e.MembershipBegan, now_s: float) -> list[Effect]:
         self._known.addresses = event.addresses
         config, dice = self._config, self._rng
         return [
@@ -202,7 +202,7 @@ class Membership:
 
     # -- pings of others
 
-    def _on_heard(self, event: e.Heard, now_s: float) -> list[Effect]:
+    def _on_heard(self, event: e.MembershipHeard, now_s: float) -> list[Effect]:
         effects: list[Effect] = self._readers[type(event.message)](event.peer, event.message, now_s)
         if event.peer not in self._known.table.rows:
             effects = [*effects, *self._ask_stranger(event.peer, now_s)]

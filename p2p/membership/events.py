@@ -7,7 +7,7 @@ from p2p.wire.codec import Message
 
 
 @dataclass(frozen=True, slots=True)
-class Begin:
+class MembershipBegan:
     """Start probing; others may reach us at these addresses."""
 
     addresses: tuple[str, ...]
@@ -21,7 +21,7 @@ class Readdressed:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class MembershipHeard:
     """A peer sent a message."""
 
     peer: PeerId

@@ -18,7 +18,7 @@ from p2p.membership.lives import ANSWER_AGAIN_S
 from p2p.membership.messages import PRESENCE_DOMAIN, News, Opinion, Presence, Spread
 from p2p.membership.news import NewsQueue
 from p2p.membership.probing import Prober
-from p2p.membership.table import GONE, Row, Table
+from p2p.membership.table import GONE, MemberRow, MemberTable
 from p2p.membership.view import Liveness, Member, MemberChanged, View
 from p2p.wire.envelope import Signed, Signer, seal
 
@@ -54,7 +54,7 @@ class Knowledge:
         """When we last answered a presence of our own key that is not ours."""
         self.has_left = False
         self.addresses: tuple[str, ...] = ()
-        self.table = Table(signer, network, config.members_max, proofs)
+        self.table = MemberTable(signer, network, config.members_max, proofs)
         self._config = config
         self._signer = signer
         self._network = network
@@ -297,7 +297,7 @@ class Knowledge:
         due_s = self._suspicion_ends_s(self.table.rows[opinion.peer])
         return [*effects, WakeAt(due_s, SuspicionOver(opinion.peer, opinion.incarnation))]
 
-    def _suspicion_ends_s(self, row: Row) -> float:
+    def _suspicion_ends_s(self, row: MemberRow) -> float:
         """Shrinks from the longest to the shortest time with the logarithm of confirmations."""
         shortest_s = self._config.suspicion_s
         if row.confirmations_wanted == 0:

@@ -7,7 +7,7 @@ import trio
 
 from p2p.effects import Rng, Send
 from p2p.errors import PeerUnreachableError
-from p2p.host.rpc import Rpc
+from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller
 from p2p.identity.proofs import Proofs, token_for_presence
 from p2p.ids import NetworkId, PeerId
@@ -128,7 +128,7 @@ class MembershipService:
         async with trio.open_nursery() as nursery:
             await nursery.start(self._driver.run)
             self._told = (self._addresses(), self._token())
-            await self._driver.do(e.Begin(self._told[0]))
+            await self._driver.do(e.MembershipBegan(self._told[0]))
             task_status.started()
             while True:
                 await trio.sleep(ADDRESSES_EVERY_S)
@@ -159,7 +159,7 @@ class MembershipService:
         return token_for_presence(self._proofs)
 
     def _on_message(self, caller: Caller, message: Message) -> None:
-        self._driver.post(e.Heard(caller.peer, message))
+        self._driver.post(e.MembershipHeard(caller.peer, message))
 
     def _on_peer(self, peer: PeerId, is_up: bool) -> None:
         if is_up:

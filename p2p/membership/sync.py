@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from p2p.ids import PeerId
 from p2p.limits import NEWS_BYTES_MAX, NEWS_MEMBERS_MAX
 from p2p.membership.messages import News, Opinion, SyncPage
-from p2p.membership.table import Row
+from p2p.membership.table import MemberRow
 from p2p.membership.view import Liveness, Member
 
 NOBODY = PeerId("")
@@ -15,7 +15,7 @@ Judge = Callable[[Member, Liveness], Opinion]
 
 
 def pages(
-    rows: Iterable[Row],
+    rows: Iterable[MemberRow],
     judge: Judge,
     low: PeerId = NOBODY,
     high: PeerId = NOBODY,
@@ -33,8 +33,8 @@ def pages(
     return made
 
 
-def _grouped(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    group: list[Row] = []
+def _grouped(rows: Iterable[MemberRow]) -> Iterator[list[MemberRow]]:
+    group: list[MemberRow] = []
     size = 0
     for row in rows:
         if group and (size + row.size > NEWS_BYTES_MAX or len(group) >= NEWS_MEMBERS_MAX):
@@ -46,7 +46,7 @@ def _grouped(rows: Iterable[Row]) -> Iterator[list[Row]]:
         yield group
 
 
-def _news(group: list[Row], judge: Judge) -> News:
+def _news(group: list[MemberRow], judge: Judge) -> News:
     doubted = (Liveness.SUSPECT, Liveness.DEAD)
     return News(
         tuple(row.sealed for row in group),

@@ -35,7 +35,7 @@ GONE = (Liveness.DEAD, Liveness.LEFT)
 
 
 @dataclass(slots=True, eq=False)
-class Row:
+class MemberRow:
     """One machine: its newest signed presence and what we think of it."""
 
     member: Member
@@ -48,7 +48,7 @@ class Row:
     confirmations_wanted: int = 0
 
 
-class Table:
+class MemberTable:
     """All rows, ourselves included, by peer id."""
 
     def __init__(
@@ -63,7 +63,7 @@ class Table:
         self._network = network
         self._members_max = members_max
         self._order: list[PeerId] = []
-        self.rows: dict[PeerId, Row] = {}
+        self.rows: dict[PeerId, MemberRow] = {}
         self.lives = Lives()
         """Runs of each of them, which tell a copied home."""
         self.refused = 0
@@ -73,7 +73,7 @@ class Table:
         self._persons: Counter[MemberId] = Counter()
         self._labs: Counter[LabId] = Counter()
 
-    def in_order(self) -> list[Row]:
+    def in_order(self) -> list[MemberRow]:
         """All rows by peer id."""
         return [self.rows[peer] for peer in self._order]
 
@@ -96,7 +96,7 @@ class Table:
             self._count(old.member, -1)
         self._count(member, 1)
         self.lives.heard(member.peer, presence.life, presence.addresses, now_s)
-        self.rows[member.peer] = Row(member, sealed, size)
+        self.rows[member.peer] = MemberRow(member, sealed, size)
         return _changed(member, old.member if old else None)
 
     def suspect(
@@ -158,25 +158,25 @@ class Table:
                 hashed.update(f"{row.member.peer} {row.member.incarnation}\n".encode())
         return hashed.digest()
 
-    def between(self, low: PeerId, high: PeerId) -> list[Row]:
+    def between(self, low: PeerId, high: PeerId) -> list[MemberRow]:
         """Rows with low < id <= high; an empty `high` is no bound."""
         start = bisect_left(self._order, low)
         rows = (self.rows[peer] for peer in self._order[start:])
         return [r for r in rows if low < r.member.peer and (not high or r.member.peer <= high)]
 
-    def better_than(self, news: News, low: PeerId, high: PeerId) -> list[Row]:
+    def better_than(self, news: News, low: PeerId, high: PeerId) -> list[MemberRow]:
         """Rows of a range of which the author of `news` knows nothing, or something older."""
         told = {sealed.sender: sealed.sequence for sealed in news.presences}
         doubted = {(o.peer, o.incarnation): o.liveness for o in news.opinions}
         return [row for row in self.between(low, high) if _is_news_to(row, told, doubted)]
 
-    def _accused(self, opinion: Opinion) -> Row | None:
+    def _accused(self, opinion: Opinion) -> MemberRow | None:
         row = self.rows.get(opinion.peer)
         if row is None or row.member.liveness in GONE:
             return None
         return row if row.member.incarnation == opinion.incarnation else None
 
-    def _mark(self, row: Row, liveness: Liveness, now_s: float) -> MemberChanged:
+    def _mark(self, row: MemberRow, liveness: Liveness, now_s: float) -> MemberChanged:
         before = row.member
         row.member = replace(before, liveness=liveness, since_s=now_s)
         return MemberChanged(row.member, before.liveness)
@@ -271,7 +271,9 @@ def _changed(member: Member, old: Member | None) -> MemberChanged:
     return MemberChanged(member, None if old is None else old.liveness)
 
 
-def _is_news_to(row: Row, told: dict[PeerId, int], doubted: dict[tuple[PeerId, int], int]) -> bool:
+def _is_news_to(
+    row: MemberRow, told: dict[PeerId, int], doubted: dict[tuple[PeerId, int], int]
+) -> bool:
     member = row.member
     theirs = told.get(member.peer)
     if theirs is None:

@@ -5,8 +5,8 @@
     A  Entries(what B lacks), Keys(all of A, is_answer) --> B
     A  <------------ Entries(what A lacks) B
 
-Removals are exchanged at admission already (`p2p.host.admit_talk`); this is for those made since,
-and for uses of invites.
+Removals are exchanged at admission already (`p2p.host.admission.frames`); this is for those made
+since, and for uses of invites.
 """
 
 from p2p.wire.codec import Message
@@ -14,12 +14,12 @@ from p2p.wire.envelope import Signed
 
 
 class Held(Message, frozen=True, tag=43):
-    """A digest of all entries the sender holds; answered by Keys where the receiver's differs."""
+    """A digest of all entries the sender holds; RegisterKeys answer one that differs."""
 
     digest: bytes
 
 
-class Keys(Message, frozen=True, tag=44):
+class RegisterKeys(Message, frozen=True, tag=44):
     """The keys of all entries the sender holds, 8 bytes each; answered by Entries."""
 
     keys: bytes

@@ -7,9 +7,9 @@ import trio
 
 from p2p.buckets import Buckets
 from p2p.effects import Rng
-from p2p.host.admit_book import AdmissionBook
+from p2p.host.admission.book import AdmissionBook
 from p2p.host.port import Host
-from p2p.host.rpc import Rpc
+from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller
 from p2p.identity.register.records import KEY_BYTES, digest_of
 from p2p.identity.register.register import Entry
@@ -28,7 +28,7 @@ from p2p.register.limits import (
     SWEEP_S,
     UNKEPT_MAX,
 )
-from p2p.register.messages import Entries, Held, Keys
+from p2p.register.messages import Entries, Held, RegisterKeys
 from p2p.wire.codec import encode
 from p2p.wire.envelope import Signed
 
@@ -81,7 +81,7 @@ class RegisterService:
         """Entries and comparisons dropped because a peer brought too many."""
         self.register.listeners.append(self._on_entry)
         rpc.listen(Held, self._on_held)
-        rpc.listen(Keys, self._on_keys)
+        rpc.listen(RegisterKeys, self._on_keys)
         rpc.listen(Entries, self._on_entries)
         rpc.on_peer(self._on_peer)
 
@@ -198,9 +198,9 @@ class RegisterService:
             return
         keys = self._keys()
         if message.digest != digest_of(keys):
-            self._rpc.cast(caller.peer, Keys(b"".join(keys)))
+            self._rpc.cast(caller.peer, RegisterKeys(b"".join(keys)))
 
-    def _on_keys(self, caller: Caller, message: Keys) -> None:
+    def _on_keys(self, caller: Caller, message: RegisterKeys) -> None:
         if len(message.keys) % KEY_BYTES or len(message.keys) > _KEYS_BYTES_MAX:
             return
         if not self._has_turn(self._answered, caller.peer):
@@ -210,7 +210,7 @@ class RegisterService:
         ours = self._keys()
         self._send_entries(caller.peer, [key for key in ours if key not in theirs])
         if not message.is_answer:
-            self._rpc.cast(caller.peer, Keys(b"".join(ours), is_answer=True))
+            self._rpc.cast(caller.peer, RegisterKeys(b"".join(ours), is_answer=True))
 
     def _send_entries(self, peer: PeerId, keys: list[bytes]) -> None:
         batch: list[Signed] = []

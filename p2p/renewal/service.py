@@ -15,9 +15,9 @@ from p2p.errors import (
     RemoteRefusalError,
     WireError,
 )
-from p2p.host.admit_book import AdmissionBook
+from p2p.host.admission.book import AdmissionBook
 from p2p.host.port import Host
-from p2p.host.rpc import Rpc
+from p2p.host.rpc.service import Rpc
 from p2p.identity.admission import Admitted, Clocks, check_token
 from p2p.identity.caller import Caller
 from p2p.identity.papers import Papers

@@ -15,7 +15,7 @@ ResultT = TypeVar("ResultT")
 
 
 @dataclass(slots=True, eq=False)
-class Entry(Generic[ResultT]):
+class QueuedWrite(Generic[ResultT]):
     """One `transact`: what to run, and what came of it once `done` is set."""
 
     apply: Callable[[WriteView], ResultT]

@@ -33,7 +33,9 @@ def open_store(path: Path, map_bytes: int) -> tuple[Any, dict[str, Handle]]:
         if not path.exists() or not any(path.iterdir()):
             _create(path, map_bytes)
         if not (path / DATA_FILE).is_file():
-            raise StoreFailedError(f"{path} is no store of ours, {DATA_FILE} is missing: {REMEDY}")
+            raise StoreFailedError(
+                f"{path} is not a store of ours, {DATA_FILE} is missing: {REMEDY}"
+            )
         environment = _open(path, map_bytes)
     except OSError as error:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -125,9 +127,7 @@ def _check_mark(path: Path, environment: Any, handles: dict[str, Handle]) -> Non
     except RecordCorruptError as error:
         raise StoreFailedError(f"{path} is damaged (its mark fails its hash): {REMEDY}") from error
     if mark != MARK:
-        raise StoreFailedError(
-            f"{path} is no store of ours, or of another version ({mark!r}): {REMEDY}"
-        )
+        raise StoreFailedError(f"{path} is not a store of this version ({mark!r}): {REMEDY}")
 
 
 def _mend_size(path: Path, environment: Any) -> None:  # noqa: ANN401

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import lmdb
 import trio
 
-from storage.engine.entries import Entry
+from storage.engine.entries import QueuedWrite
 from storage.engine.lmdb_file import open_store
 from storage.engine.lmdb_records import (
     Handle,
@@ -111,7 +111,7 @@ class LmdbTables:
         self._reserve = Reserve(path)
         self._reserve.fill()
         self._pid = os.getpid()
-        self._queue: deque[Entry[Any]] = deque()
+        self._queue: deque[QueuedWrite[Any]] = deque()
         self._wake = trio.Event()
         self._writer = trio.CapacityLimiter(1)
         self._turn = trio.Lock()
@@ -158,7 +158,7 @@ class LmdbTables:
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._ended:
             raise StoreFailedError(f"{self._path} takes no writes: {self._ended}")
-        entry = Entry(apply)
+        entry = QueuedWrite(apply)
         self._queue.append(entry)
         self._wake.set()
         if self._stopped:  # parts that end after us may still have something to save
@@ -220,7 +220,7 @@ class LmdbTables:
             entry.fail(error)
         entry.done.set()
 
-    def _write(self, group: Sequence[Entry[Any]]) -> int:
+    def _write(self, group: Sequence[QueuedWrite[Any]]) -> int:
         """Commit the first entries of a group, in the writer's thread; how many were handled."""
         fresh: dict[str, Handle] = {}
         handled = written = 0
@@ -245,7 +245,7 @@ class LmdbTables:
             self._handles = {**self._handles, **fresh}
         return handled
 
-    def _nest(self, txn: Transaction, entry: Entry[Any], fresh: dict[str, Handle]) -> int:
+    def _nest(self, txn: Transaction, entry: QueuedWrite[Any], fresh: dict[str, Handle]) -> int:
         """Run one `apply`; the bytes it wrote. Handles of tables it made are good for its group."""
         child = self._environment.begin(write=True, parent=txn, buffers=True)
         known = {**self._handles, **fresh}

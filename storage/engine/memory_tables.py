@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import trio
 
-from storage.engine.entries import Entry
+from storage.engine.entries import QueuedWrite
 from storage.engine.port import WriteView, check_key
 from storage.errors import StoreFailedError, StoreFullError
 
@@ -75,7 +75,7 @@ class MemoryTables:
 
     def __init__(self, *, commit_s: float = 0.0, capacity_bytes: int | None = None) -> None:
         self._tables: dict[str, _Table] = {}
-        self._queue: list[Entry[Any]] = []
+        self._queue: list[QueuedWrite[Any]] = []
         self._committing = False
         self._commit_s = commit_s
         self.capacity_bytes = capacity_bytes
@@ -139,16 +139,16 @@ class MemoryTables:
     async def transact(self, apply: Callable[[WriteView], ResultT]) -> ResultT:
         """See the port."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        return await self._enqueue(Entry(apply))
+        return await self._enqueue(QueuedWrite(apply))
 
     async def free(self, apply: Callable[[WriteView], ResultT]) -> ResultT:
         """See the port. Here the room set aside has no end, but `is_reserve_gone`."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        entry = Entry(apply)
+        entry = QueuedWrite(apply)
         entry.may_use_reserve = True
         return await self._enqueue(entry)
 
-    async def _enqueue(self, entry: Entry[ResultT]) -> ResultT:
+    async def _enqueue(self, entry: QueuedWrite[ResultT]) -> ResultT:
         self._queue.append(entry)
         if not self._committing:
             self._committing = True
@@ -165,7 +165,7 @@ class MemoryTables:
         finally:
             self._committing = False
 
-    def _commit(self, entry: Entry[ResultT]) -> None:
+    def _commit(self, entry: QueuedWrite[ResultT]) -> None:
         view, before = _Write(self), self._bytes
         if not entry.try_on(view):
             view.undo()

@@ -20,12 +20,12 @@ from p2p.wire.envelope import Signed
 from storage.engine.port import Tables, WriteView
 from storage.engine.stored import stored
 from storage.errors import HolderFailedError, StoreFullError
-from storage.facade import Forgotten, Kind
+from storage.facade import Forgotten, ObjectKind
+from storage.holder.tombstones import whose
 from storage.ids import Address, LeaseId
 from storage.limits import DROPS_AT_ONCE
 from storage.objects.keyring import PUTS, Keyring, KeyRow
-from storage.objects.parts import Parts
-from storage.transfer.tombstones import whose
+from storage.objects.parts import ObjectParts
 
 TABLE: Final = "dropping"
 
@@ -69,7 +69,7 @@ class DropRow(Record, frozen=True):
 class Dropping:
     """The list of what is to be dropped, and who works it off."""
 
-    def __init__(self, parts: Parts, tables: Tables) -> None:
+    def __init__(self, parts: ObjectParts, tables: Tables) -> None:
         self._parts, self._tables = parts, tables
         self._wake = trio.Event()
         self._limiter = trio.CapacityLimiter(DROPS_AT_ONCE)
@@ -97,7 +97,7 @@ class Dropping:
         parts = self._parts
         kept_ms = int((parts.config.lease_s + parts.config.trash_s) * 1000)
         until_ms = max(row.until_ms, parts.wall_ms()) + kept_ms
-        peers, is_replaced = tuple(holders), row.kind == Kind.KEYRING
+        peers, is_replaced = tuple(holders), row.kind == ObjectKind.KEYRING
         drop = DropRow(address, until_ms, peers, peers, is_replaced=is_replaced)
         stone, ours = self._stone(row.lease, drop), whose(parts.owner, parts.lab)
 

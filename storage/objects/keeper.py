@@ -9,7 +9,7 @@ from storage.config import StorageClass
 from storage.errors import HolderFailedError, ManifestError, ObjectUnknownError, StoreFullError
 from storage.ids import Address, LeaseId
 from storage.objects.keyring import Keyring, KeyRow
-from storage.objects.parts import Parts
+from storage.objects.parts import ObjectParts
 
 RENEWALS_AT_ONCE = 4
 
@@ -17,10 +17,10 @@ NAMED_S = 1.0
 """Who gives an object up does not wait longer to learn who has it: most of it is known here."""
 
 
-class Keeper:
+class LeaseRenewer:
     """Renews what stands in the keyring; scratch objects are left to end."""
 
-    def __init__(self, parts: Parts, keyring: Keyring) -> None:
+    def __init__(self, parts: ObjectParts, keyring: Keyring) -> None:
         self._parts = parts
         self._keyring = keyring
 

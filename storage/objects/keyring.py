@@ -14,7 +14,7 @@ from p2p.ids import PeerId
 from p2p.wire.codec import Record, encode
 from storage.engine.port import Tables, WriteView
 from storage.engine.stored import stored
-from storage.facade import Kind, Mark, ObjectEntry, ReadCap
+from storage.facade import Mark, ObjectEntry, ObjectKind, ReadCap
 from storage.ids import Address, LeaseId, ObjectKey
 
 TABLE: Final = "keyring"
@@ -101,7 +101,7 @@ class Keyring:
     def dump(self) -> list[tuple[bytes, bytes]]:
         """Every row as it lies here, without copies of the keyring."""
         found = self.rows()
-        return [(address, encode(row)) for address, row in found if row.kind != Kind.KEYRING]
+        return [(address, encode(row)) for address, row in found if row.kind != ObjectKind.KEYRING]
 
     async def restore(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         """Take in rows of `dump`; those that are here stay. Raises StoreFullError."""
@@ -152,7 +152,7 @@ class Keyring:
         """Durable on return. Raises StoreFullError."""
         row = self._at_rest(address, row)
         await self._tables.transact(lambda view: self._put(view, address, row))
-        if row.kind != Kind.KEYRING:
+        if row.kind != ObjectKind.KEYRING:
             self.on_change()
 
     def _put(self, view: WriteView, address: Address, row: KeyRow) -> None:

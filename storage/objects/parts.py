@@ -4,21 +4,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from p2p.ids import LabId, MemberId
+from p2p.workers import Workers
 from storage.arrival import Arrival
 from storage.config import StorageConfig
-from storage.pool import Pool
-from storage.ports import Workers
+from storage.holder.leases.book import LeaseBook
+from storage.holder.tombstones import Tombstones
+from storage.placement.pool import Pool
 from storage.records.holders import HolderBook
 from storage.transfer.client import Transfer
 from storage.transfer.fetch import Fetcher
-from storage.transfer.leases import LeaseBook
 from storage.transfer.lookup import Catalog
 from storage.transfer.push import Pusher
-from storage.transfer.tombstones import Tombstones
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class ObjectParts:
     """One node's means of storage, joined in storage/service.py."""
 
     config: StorageConfig

@@ -11,20 +11,20 @@ from typing import Protocol
 
 import trio
 
-from storage.cipher import unseal, unseal_part
-from storage.erasure import Code
+from storage.coding.cipher import unseal, unseal_part
+from storage.coding.erasure import Code
 from storage.errors import CapabilityError, HolderFailedError, ObjectDegradedError, StorageError
 from storage.facade import ReadCap
 from storage.limits import LEAF_BYTES, LEAVES_PER_RANGE_MAX, PAGE_SEGMENTS
-from storage.manifest import Manifest, SegmentRef
-from storage.objects.parts import Parts
+from storage.manifests.manifest import Manifest, SegmentRef
+from storage.objects.parts import ObjectParts
 from storage.transfer.fetch import SegmentSources
 
 SMALL_RANGE_PART = 4
 """A range of less than this part of a segment is read by its leaves."""
 
 
-class SegmentCache(Protocol):
+class SegmentReads(Protocol):
     """Plaintext segments kept for the next reader (storage.cache.cache)."""
 
     def get(self, cap: ReadCap, index: int) -> bytes | None: ...
@@ -47,7 +47,7 @@ class _Pending:
 class ObjectReader:
     """Reads objects by capability."""
 
-    def __init__(self, parts: Parts, cache: SegmentCache) -> None:
+    def __init__(self, parts: ObjectParts, cache: SegmentReads) -> None:
         self._parts = parts
         self._cache = cache
 

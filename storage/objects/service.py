@@ -17,28 +17,28 @@ from storage.facade import (
     Durability,
     Forgotten,
     Gone,
-    Health,
-    Kind,
     Mark,
     ObjectEntry,
+    ObjectHealth,
+    ObjectKind,
     ObjectStat,
     PutReceipt,
     ReadCap,
     Trust,
     Unfinished,
 )
+from storage.holder.tombstones import Tombstone
 from storage.ids import Address, LeaseId
 from storage.limits import ASKED_MAX
 from storage.objects.dropping import NO_ADDRESS, Dropping
-from storage.objects.keeper import Keeper
+from storage.objects.keeper import LeaseRenewer
 from storage.objects.keyring import Keyring, KeyRow, keyrings_in
-from storage.objects.parts import Parts
+from storage.objects.parts import ObjectParts
 from storage.objects.put_list import PutList
-from storage.objects.reader import ObjectReader, SegmentCache
+from storage.objects.reader import ObjectReader, SegmentReads
 from storage.objects.removed import RemovedBook
-from storage.objects.standing import OwnObjects, Trouble, stat_of
+from storage.objects.standing import ObjectTrouble, OwnObjects, stat_of
 from storage.objects.writer import ObjectWriter, Stored
-from storage.transfer.tombstones import Tombstone
 
 log = logging.getLogger("swarm.storage")
 
@@ -46,11 +46,11 @@ log = logging.getLogger("swarm.storage")
 class ObjectService:
     """Puts, gets and keeps objects. Calls are served while `run` runs."""
 
-    def __init__(self, parts: Parts, tables: Tables, cache: SegmentCache) -> None:
+    def __init__(self, parts: ObjectParts, tables: Tables, cache: SegmentReads) -> None:
         self._parts = parts
         self._keyring, self._entrusted = keyrings_in(tables)
         self._reader = ObjectReader(parts, cache)
-        self._keeper = Keeper(parts, self._keyring)
+        self._keeper = LeaseRenewer(parts, self._keyring)
         self.dropping = Dropping(parts, tables)
         self._removed = RemovedBook(tables)
         self._put_list = PutList(parts, tables, self.dropping)
@@ -207,14 +207,14 @@ class ObjectService:
         gone = Gone(row.name, self._parts.wall_ms(), row.person)
 
         def note(view: WriteView) -> None:
-            if ours is not None and row.kind not in (Kind.KEYRING, Kind.CHECKPOINT):
+            if ours is not None and row.kind not in (ObjectKind.KEYRING, ObjectKind.CHECKPOINT):
                 self._removed.write(view, address, gone)
 
         if not await self.dropping.begin(address, row, holders, books, note):
             return None
         await self._removed.prune()
         self._parts.catalog.forget(address)
-        if row.kind != Kind.KEYRING:
+        if row.kind != ObjectKind.KEYRING:
             self._keyring.on_change()
         return await self.dropping.try_now(row.lease)
 
@@ -265,7 +265,9 @@ class ObjectService:
             ):
                 return
             else:
-                trouble = Trouble(address, row.name, row.person, Health.REMOVED, stone.why)
+                trouble = ObjectTrouble(
+                    address, row.name, row.person, ObjectHealth.REMOVED, stone.why
+                )
                 self.own.troubles.pop(address, None)
                 self.own.on_change(trouble)
             self._keyring.on_change()

@@ -8,12 +8,12 @@ import trio
 
 from p2p.ids import PeerId
 from storage.errors import HolderFailedError, ManifestError, ObjectUnknownError
-from storage.facade import Health, ObjectStat
+from storage.facade import ObjectHealth, ObjectStat
 from storage.ids import Address
 from storage.limits import ASKED_AT_ONCE, OWN_ASKED_MAX, OWN_LOOKED_AT_MAX
-from storage.manifest import Manifest
+from storage.manifests.manifest import Manifest
 from storage.objects.keyring import Keyring, KeyRow
-from storage.objects.parts import Parts
+from storage.objects.parts import ObjectParts
 from storage.objects.words import survives_words
 from storage.records.wider import Placed
 
@@ -24,14 +24,16 @@ LOOK_S: Final = 10.0
 """How often we look how our objects stand."""
 
 
-def health_of(k: int, shards: int, live: int) -> Health:
+def health_of(k: int, shards: int, live: int) -> ObjectHealth:
     """Of an object whose worst segment has so many live shards of those it should have."""
     if live < k:
-        return Health.UNREADABLE
-    return Health.WHOLE if live >= shards else Health.DEGRADED
+        return ObjectHealth.UNREADABLE
+    return ObjectHealth.WHOLE if live >= shards else ObjectHealth.DEGRADED
 
 
-async def stat_of(parts: Parts, address: Address, row: KeyRow | None, *, ask: bool) -> ObjectStat:
+async def stat_of(
+    parts: ObjectParts, address: Address, row: KeyRow | None, *, ask: bool
+) -> ObjectStat:
     """How an object stands now, as its holders say themselves, or as who lives lets us think.
 
     Raises ObjectUnknownError.
@@ -70,7 +72,7 @@ async def stat_of(parts: Parts, address: Address, row: KeyRow | None, *, ask: bo
     )
 
 
-async def _held(parts: Parts, places: Sequence[Placed]) -> set[tuple[int, int]]:
+async def _held(parts: ObjectParts, places: Sequence[Placed]) -> set[tuple[int, int]]:
     """(segment, shard) of all that their holders say they have."""
     wanted: dict[PeerId, list[tuple[int, int]]] = {}
     for at, one in enumerate(places):
@@ -96,7 +98,7 @@ async def _held(parts: Parts, places: Sequence[Placed]) -> set[tuple[int, int]]:
     return held
 
 
-def _thought(parts: Parts, places: Sequence[Placed]) -> set[tuple[int, int]]:
+def _thought(parts: ObjectParts, places: Sequence[Placed]) -> set[tuple[int, int]]:
     """(segment, shard) of all whose holders live."""
     return {
         (at, number)
@@ -107,14 +109,14 @@ def _thought(parts: Parts, places: Sequence[Placed]) -> set[tuple[int, int]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class ObjectTrouble:
     """One of our objects is not whole, or is whole again."""
 
     address: Address
     name: str
     person: str
     """Whose it is, of several people of one machine."""
-    health: Health
+    health: ObjectHealth
     why: str = ""
     """That it was removed, if it was, and by whom."""
 
@@ -123,13 +125,13 @@ class Trouble:
 class OwnObjects:
     """Looks after ours: which of them cannot be read now, and which lack copies."""
 
-    parts: Parts
+    parts: ObjectParts
     keyring: Keyring
     is_given_up: Callable[[Address, KeyRow], Awaitable[bool]]
     """Whether somebody who may has given up an object of ours that cannot be read."""
-    troubles: dict[Address, Trouble] = field(default_factory=dict)
+    troubles: dict[Address, ObjectTrouble] = field(default_factory=dict)
     """Those that are not whole."""
-    on_change: Callable[[Trouble], None] = lambda trouble: None
+    on_change: Callable[[ObjectTrouble], None] = lambda trouble: None
     """Told of each whose health has changed."""
     _after: int = 0
 
@@ -152,9 +154,9 @@ class OwnObjects:
                     break  # the others are for the next time
                 self._after += 1
                 health = await self._health(address)
-                if health is Health.UNREADABLE and await self._is_gone(address, row):
+                if health is ObjectHealth.UNREADABLE and await self._is_gone(address, row):
                     continue
-                self._note(Trouble(address, row.name, row.person, health))
+                self._note(ObjectTrouble(address, row.name, row.person, health))
                 await trio.lowlevel.checkpoint()
 
     async def _is_gone(self, address: Address, row: KeyRow) -> bool:
@@ -162,19 +164,19 @@ class OwnObjects:
             return await self.is_given_up(address, row)
         return False
 
-    def count(self, health: Health) -> int:
+    def count(self, health: ObjectHealth) -> int:
         """How many stand so."""
         return sum(one.health is health for one in self.troubles.values())
 
-    def _note(self, now: Trouble) -> None:
+    def _note(self, now: ObjectTrouble) -> None:
         before = self.troubles.pop(now.address, None)
-        if now.health is not Health.WHOLE:
+        if now.health is not ObjectHealth.WHOLE:
             self.troubles[now.address] = now
-        was = Health.WHOLE if before is None else before.health
+        was = ObjectHealth.WHOLE if before is None else before.health
         if was is not now.health:
             self.on_change(now)
 
-    async def _health(self, address: Address) -> Health:
+    async def _health(self, address: Address) -> ObjectHealth:
         """By who lives and the records known here; newer ones are asked for where these look bad.
 
         Nobody is waited for long.
@@ -183,14 +185,16 @@ class OwnObjects:
             with trio.fail_after(STAT_S):
                 manifest = await self.parts.catalog.manifest(address)
                 found = await self._judged(address, manifest, is_fresh=False)
-                if found is not Health.WHOLE:  # others may have mended it long ago
+                if found is not ObjectHealth.WHOLE:  # others may have mended it long ago
                     found = await self._judged(address, manifest, is_fresh=True)
                 return found
         except (ManifestError, ObjectUnknownError, trio.TooSlowError):
-            return Health.UNREADABLE
+            return ObjectHealth.UNREADABLE
 
-    async def _judged(self, address: Address, manifest: Manifest, *, is_fresh: bool) -> Health:
-        pool, worst = self.parts.pool, Health.WHOLE
+    async def _judged(
+        self, address: Address, manifest: Manifest, *, is_fresh: bool
+    ) -> ObjectHealth:
+        pool, worst = self.parts.pool, ObjectHealth.WHOLE
         for page in range(manifest.page_count):
             holding = await self.parts.catalog.holding(address, manifest, page, is_fresh=is_fresh)
             for row in () if holding is None else holding.rows:
@@ -199,5 +203,5 @@ class OwnObjects:
         return worst
 
 
-def _rank(health: Health) -> int:
-    return tuple(Health).index(health)
+def _rank(health: ObjectHealth) -> int:
+    return tuple(ObjectHealth).index(health)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from p2p.ids import MemberId, PeerId
-from storage.placement import Plan
-from storage.pool import Pool
+from storage.placement.pool import Pool
+from storage.placement.rendezvous import Plan
 
 ORDINALS = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
 

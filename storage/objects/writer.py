@@ -14,21 +14,21 @@ import msgspec
 import trio
 
 from p2p.ids import PeerId
-from storage.chunking import segments
-from storage.cipher import KEY_BYTES, seal
-from storage.erasure import Code
+from storage.coding.chunking import segments
+from storage.coding.cipher import KEY_BYTES, seal
+from storage.coding.erasure import Code
+from storage.coding.merkle import root_of
 from storage.errors import StorageError, StoreFullError, TooFewPeersError
 from storage.facade import Durability, PutReceipt, ReadCap, Trust
 from storage.ids import LeaseId, ObjectKey, ShardRoot
 from storage.limits import CANDIDATES_MAX, LEASE_ID_BYTES, PAGE_SEGMENTS, RUN_SEGMENTS
-from storage.manifest import VERSION, Manifest, SegmentRef, Written, write_manifest
-from storage.merkle import root_of
+from storage.manifests.manifest import VERSION, Manifest, SegmentRef, Written, write_manifest
 from storage.messages import LeaseTerms
-from storage.objects.parts import Parts
+from storage.objects.parts import ObjectParts
 from storage.objects.words import are_anothers, are_one_site, follows_words, survives_words
-from storage.placement import Candidate, Plan, plan_for, quorum_of, rendezvous, shortlist
-from storage.records.holders import Holding, Rows
-from storage.transfer.push import PushLog, PushOrder
+from storage.placement.rendezvous import Candidate, Plan, plan_for, quorum_of, rendezvous, shortlist
+from storage.records.holding import Holding, Rows
+from storage.transfer.push import PushOrder, PushOutcomes
 
 FIRST_SEQUENCE = 1
 TOLD_AGAIN_S = (1.0, 10.0, 60.0, 600.0)
@@ -78,7 +78,7 @@ class ObjectWriter:
 
     def __init__(
         self,
-        parts: Parts,
+        parts: ObjectParts,
         nursery: trio.Nursery,
         durability: Durability,
         storage_class: int,
@@ -107,7 +107,7 @@ class ObjectWriter:
         self._size = 0
         self._plan = Plan(1, 1, 1, 1)
         self._candidates: list[Candidate] = []
-        self._log = PushLog()
+        self._log = PushOutcomes()
         self._flight = _Flight()
         self._refs: dict[int, SegmentRef] = {}
         self._rows: dict[int, tuple[PeerId | None, ...]] = {}

@@ -15,8 +15,8 @@ from p2p.wire.codec import Record, decode_as, encode
 from storage.errors import ManifestError
 from storage.ids import Address, ShardRoot
 from storage.limits import MANIFEST_BYTES_MAX, SHARDS_MAX
-from storage.manifest import HASH_BYTES, Manifest, SegmentRef, address_of
-from storage.records.holders import Holding
+from storage.manifests.manifest import HASH_BYTES, Manifest, SegmentRef, address_of
+from storage.records.holding import Holding
 
 UNMADE = ShardRoot(bytes(HASH_BYTES))
 """In place of the root of a shard that nobody has made yet."""

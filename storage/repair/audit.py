@@ -12,8 +12,9 @@ from storage.errors import (
     ObjectUnknownError,
     StoreFullError,
 )
-from storage.pool import Pool
-from storage.records.holders import HolderBook, Holding
+from storage.placement.pool import Pool
+from storage.records.holders import HolderBook
+from storage.records.holding import Holding
 from storage.repair.events import PageKey
 from storage.transfer.client import Transfer
 from storage.transfer.lookup import Catalog

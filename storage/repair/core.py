@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from p2p.effects import Effect, Notify, Rng, WakeAt
 from p2p.ids import PeerId
 from p2p.membership.view import Liveness
-from storage.placement import peers_in_order, shards_wanted
-from storage.records.holders import Rows
+from storage.placement.rendezvous import peers_in_order, shards_wanted
+from storage.records.holding import Rows
 from storage.repair.config import (
     BRAKE_MEMBERS,
     BRAKE_SHARE,
@@ -31,7 +31,7 @@ from storage.repair.events import (
     Event,
     HomesAre,
     JobEnded,
-    Look,
+    LookDue,
     MemberIs,
     Mend,
     PageGone,
@@ -113,9 +113,9 @@ class Repair:
                 self._on_homes(peers, now_s)
             case JobEnded():
                 self._on_ended(event, now_s)
-            case Look():
+            case LookDue():
                 self._judge_strangers(now_s)
-                wake = WakeAt(now_s + self._config.look_s, Look())
+                wake = WakeAt(now_s + self._config.look_s, LookDue())
                 return [*self._start(now_s), wake]
         return []
 

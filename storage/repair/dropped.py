@@ -10,15 +10,15 @@ from p2p.errors import WireError
 from p2p.ids import PeerId
 from p2p.wire.envelope import Signed
 from storage.errors import HolderFailedError, StoreFullError
+from storage.holder.leases.book import EVERYBODY, LeaseBook
+from storage.holder.leases.keys import lease_of
+from storage.holder.tombstones import Tombstones
 from storage.ids import Address, LeaseId, LeaseKey
 from storage.limits import ASKED_AT_ONCE, ASKED_MAX
-from storage.pool import Pool
+from storage.placement.pool import Pool
 from storage.records.holders import HolderBook
 from storage.transfer.client import Transfer
-from storage.transfer.lease_keys import lease_of
-from storage.transfer.leases import EVERYBODY, LeaseBook
 from storage.transfer.lookup import ASKED_BY_DICE, LATE_S, Catalog
-from storage.transfer.tombstones import Tombstones
 
 
 @dataclass(slots=True)

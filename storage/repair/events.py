@@ -6,7 +6,7 @@ from typing import TypeAlias
 from p2p.ids import PeerId
 from p2p.membership.view import Liveness
 from storage.ids import Address
-from storage.records.holders import Rows
+from storage.records.holding import Rows
 
 PageKey: TypeAlias = tuple[Address, int]
 """An object's address and the page of its manifest: what a holder record is about."""
@@ -57,11 +57,11 @@ class JobEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class LookDue:
     """Time to see what is due."""
 
 
-Event: TypeAlias = MemberIs | PageIs | PageGone | HomesAre | JobEnded | Look
+Event: TypeAlias = MemberIs | PageIs | PageGone | HomesAre | JobEnded | LookDue
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,24 +6,25 @@ from dataclasses import dataclass
 import trio
 
 from p2p.ids import PeerId, TrafficClass
+from p2p.workers import Workers
+from storage.coding.erasure import Code
+from storage.coding.merkle import root_of
 from storage.config import StorageConfig
-from storage.erasure import Code
 from storage.errors import HolderFailedError, ManifestError, ObjectDegradedError
+from storage.holder.leases.book import LeaseBook
 from storage.ids import Address, ShardRoot
 from storage.limits import CANDIDATES_MAX
-from storage.manifest import Manifest, SegmentRef
-from storage.merkle import root_of
+from storage.manifests.manifest import Manifest, SegmentRef
 from storage.messages import LeaseTerms
-from storage.placement import rendezvous, shortlist
-from storage.pool import Pool
-from storage.ports import Workers
-from storage.records.holders import NO_MORE, HolderBook, Holding
+from storage.placement.pool import Pool
+from storage.placement.rendezvous import rendezvous, shortlist
+from storage.records.holders import HolderBook
+from storage.records.holding import NO_MORE, Holding
 from storage.records.wider import UNMADE, Placed, write_more
 from storage.repair.config import SEGMENTS_AT_ONCE
 from storage.repair.events import Mend
 from storage.transfer.client import Transfer
 from storage.transfer.fetch import Fetcher, SegmentSources
-from storage.transfer.leases import LeaseBook
 from storage.transfer.lookup import Catalog
 from storage.transfer.push import Pusher, PushOrder
 

@@ -15,15 +15,15 @@ import trio
 
 from p2p.effects import Rng, Send
 from p2p.ids import PeerId
+from p2p.membership.port import Members
 from p2p.membership.view import Liveness, MemberChanged
 from p2p.service import Driver, Performer, persist_nothing
+from storage.coding.erasure import Code
 from storage.config import StorageConfig
-from storage.erasure import Code
 from storage.errors import HolderFailedError, ManifestError, ObjectUnknownError, StoreFullError
 from storage.limits import RECORDS_PER_STEP, TOUCHED_PAGES_MAX
-from storage.manifest import Manifest, SegmentRef, read_manifest, read_page
-from storage.ports import Members
-from storage.records.holders import Holding, fits
+from storage.manifests.manifest import Manifest, SegmentRef, read_manifest, read_page
+from storage.records.holding import Holding, fits
 from storage.repair.audit import Auditor
 from storage.repair.config import RepairConfig
 from storage.repair.core import Repair
@@ -31,7 +31,7 @@ from storage.repair.dropped import DroppedElsewhere
 from storage.repair.events import (
     HomesAre,
     JobEnded,
-    Look,
+    LookDue,
     MemberIs,
     Mend,
     PageGone,
@@ -138,7 +138,7 @@ class RepairService:
     async def _watch(self) -> None:
         """All records once, then those that change; who may be given shards."""
         await self._read_all()
-        self._driver.post(Look())
+        self._driver.post(LookDue())
         while True:
             if len(self._holders.touched) == TOUCHED_PAGES_MAX:
                 self._holders.touched.clear()

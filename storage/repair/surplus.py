@@ -10,18 +10,18 @@ from typing import Final
 
 from p2p.effects import Rng
 from p2p.ids import PeerId
-from storage.erasure import Code
+from p2p.membership.port import Members
+from storage.coding.erasure import Code
 from storage.errors import HolderFailedError
+from storage.holder.leases.book import LeaseBook
 from storage.ids import Address, ShardRoot
 from storage.limits import LEAF_BYTES
-from storage.manifest import Manifest
-from storage.pool import Pool
-from storage.ports import Members
-from storage.records.holders import Holding
+from storage.manifests.manifest import Manifest
+from storage.placement.pool import Pool
+from storage.records.holding import Holding
 from storage.records.wider import Placed
 from storage.repair.witnesses import is_one_persons_word, stands_without
 from storage.transfer.client import Transfer
-from storage.transfer.leases import LeaseBook
 from storage.transfer.lookup import Catalog
 
 SHOWN: Final = 3

@@ -18,14 +18,18 @@ from p2p.errors import (
     RemoteRefusalError,
     WireError,
 )
-from p2p.host.rpc import Rpc
+from p2p.host.rpc.service import Rpc
 from p2p.ids import NetworkId, PeerId, TrafficClass
 from p2p.membership.view import Liveness, MemberChanged
 from p2p.wire.codec import Message
 from p2p.wire.envelope import Signed, Signer, open_signed
+from p2p.workers import Workers
 from storage import messages as m
+from storage.coding.merkle import HASH_BYTES, root_of, verify_leaf
 from storage.config import StorageConfig
 from storage.errors import HolderFailedError
+from storage.holder.server import ShardServer
+from storage.holder.tombstones import may_be_cut
 from storage.ids import Address, LeaseId, ShardRoot
 from storage.limits import (
     LEAF_BYTES,
@@ -33,12 +37,9 @@ from storage.limits import (
     LEASES_PER_RENEWAL_MAX,
     ROOTS_PER_QUESTION_MAX,
 )
-from storage.merkle import HASH_BYTES, root_of, verify_leaf
 from storage.messages import LeaseTerms
-from storage.ports import Workers
-from storage.records.holders import HolderBook, Holding
-from storage.transfer.server import ShardServer
-from storage.transfer.tombstones import may_be_cut
+from storage.records.holders import HolderBook
+from storage.records.holding import Holding
 
 ReplyT = TypeVar("ReplyT", bound=Message)
 
@@ -90,7 +91,7 @@ class Transfer:
         reply, _ = await self._ask(holder, request, m.ShardStored, data, len(data), traffic_class)
         try:
             receipt = open_signed(
-                self._signer, self._network, m.RECEIPT_DOMAIN, m.Receipt, reply.receipt
+                self._signer, self._network, m.RECEIPT_DOMAIN, m.ShardReceiptTerms, reply.receipt
             )
         except WireError as error:
             raise self._lied(holder, str(error)) from error

@@ -10,7 +10,7 @@ from p2p.ids import PeerId, TrafficClass
 from storage.errors import HolderFailedError, ObjectDegradedError
 from storage.ids import ShardRoot
 from storage.limits import ASKED_AT_ONCE, ASKED_MAX
-from storage.pool import Pool
+from storage.placement.pool import Pool
 from storage.transfer.client import Transfer
 from storage.transfer.race import Answers, Attempt, any_of
 from storage.transfer.rates import Rates

@@ -13,23 +13,24 @@ import trio
 
 from p2p.effects import Rng
 from p2p.ids import PeerId
-from storage.caps import text_of_address
 from storage.errors import (
     HolderFailedError,
     ManifestError,
     ObjectRemovedError,
     ObjectUnknownError,
 )
+from storage.holder.leases.book import LeaseBook
 from storage.ids import Address, ShardRoot
 from storage.limits import ASKED_AT_ONCE, ASKED_MAX, MANIFESTS_KEPT
-from storage.manifest import Manifest, SegmentRef, Written, read_manifest, read_page
+from storage.manifests.capability import text_of_address
+from storage.manifests.manifest import Manifest, SegmentRef, Written, read_manifest, read_page
 from storage.messages import REMOVED, LeaseTerms
-from storage.placement import SMALL_COPIES_MAX, peers_in_order
-from storage.pool import Pool
-from storage.records.holders import HolderBook, Holding, fits, latest, newest, prevailing, replaces
+from storage.placement.pool import Pool
+from storage.placement.rendezvous import SMALL_COPIES_MAX, peers_in_order
+from storage.records.holders import HolderBook
+from storage.records.holding import Holding, fits, latest, newest, prevailing, replaces
 from storage.records.wider import Placed, placed, read_more
 from storage.transfer.client import Transfer
-from storage.transfer.leases import LeaseBook
 from storage.transfer.race import Attempt, any_of
 
 ResultT = TypeVar("ResultT")

@@ -10,7 +10,7 @@ from storage.config import StorageConfig
 from storage.errors import HolderFailedError
 from storage.ids import ShardRoot
 from storage.messages import LeaseTerms
-from storage.placement import Candidate, spread
+from storage.placement.rendezvous import Candidate, spread
 from storage.transfer.client import Transfer
 from storage.transfer.rates import Rates
 
@@ -34,7 +34,7 @@ class PushOrder:
 
 
 @dataclass(slots=True)
-class PushLog:
+class PushOutcomes:
     """What many pushes of one put learn about machines."""
 
     failed: dict[PeerId, str] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class PushLog:
 @dataclass(slots=True)
 class _Segment:
     order: PushOrder
-    log: PushLog
+    log: PushOutcomes
     chosen: dict[PeerId, Candidate] = field(default_factory=dict)
     """Everybody who has, or is being given, a shard of this segment."""
     holders: dict[int, PeerId] = field(default_factory=dict)
@@ -78,13 +78,15 @@ class Pusher:
         self._transfer = transfer
         self._rates = rates
 
-    async def push(self, order: PushOrder, log: PushLog | None = None) -> tuple[PeerId | None, ...]:
+    async def push(
+        self, order: PushOrder, log: PushOutcomes | None = None
+    ) -> tuple[PeerId | None, ...]:
         """The holder of each shard, by a verified receipt; None where no home was found.
 
         Returns when all are placed, when no machine is left to try, or a little after `ack` are.
         `log` collects machines that failed, so that the next segments leave them out.
         """
-        segment = _Segment(order, PushLog() if log is None else log)
+        segment = _Segment(order, PushOutcomes() if log is None else log)
         homes = segment.next_home(len(order.shards))
         begun_s = trio.current_time()
         async with trio.open_nursery() as nursery:

@@ -13,11 +13,11 @@ from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from swarmnode.api.asker import KEY as ASKER
-from swarmnode.api.asker import OWNER, Asker
-from swarmnode.api.problems import PROBLEMS, on_expected_error, problem_response
-from swarmnode.api.schema import Problem
-from swarmnode.api.tokens import FixedTokens
+from swarmnode.api.access.asker import KEY as ASKER
+from swarmnode.api.access.asker import OWNER, Principal
+from swarmnode.api.access.tokens import FixedTokens
+from swarmnode.api.problems import PROBLEMS, STARTING, on_expected_error, problem_response
+from swarmnode.api.schema.node import Problem
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -42,11 +42,6 @@ ANSWERED_WHILE_STARTING: Final = OPEN_PATHS | {
     "/api/v1/openapi.json",
     "/metrics",
 }
-STARTING: Final = Problem(
-    503, "starting", "the node is starting", "try again in a second, or add --wait 10"
-)
-
-
 UID: Final = "swarm.uid"
 """Where a connection's user id stands in the ASGI scope."""
 
@@ -56,9 +51,9 @@ GIVES_WAY: Final = "swarm.gives_way"
 
 
 class Tokens(Protocol):
-    """What the gatekeeper needs of `swarmnode.api.tokens.TokenBook`."""
+    """What the gatekeeper needs of `swarmnode.api.access.tokens.TokenBook`."""
 
-    def asker(self, token: str) -> Asker | None: ...
+    def asker(self, token: str) -> Principal | None: ...
 
 
 class Gatekeeper:
@@ -73,7 +68,7 @@ class Gatekeeper:
         app: Asgi,
         tokens: Tokens | Mapping[str, str] | None,
         hosts: Sequence[str] = (),
-        who: Callable[[int], Asker | Problem] | None = None,
+        who: Callable[[int], Principal | Problem] | None = None,
     ) -> None:
         self._app = app
         self._tokens = FixedTokens(tokens) if isinstance(tokens, Mapping) else tokens
@@ -106,7 +101,7 @@ class Gatekeeper:
             scope[ASKER] = found
         await self._app(scope, receive, send)
 
-    def _asker(self, scope: Scope) -> Asker | Problem:
+    def _asker(self, scope: Scope) -> Principal | Problem:
         """Who asks, or why they get no answer."""
         headers = Headers(scope=scope)
         host = headers.get("host", "").rsplit(":", 1)[0].lower()
@@ -118,17 +113,17 @@ class Gatekeeper:
         if self._tokens is None:
             return OWNER if self._who is None else self._user(scope, self._who)
         if scope["path"] in OPEN_PATHS:
-            return Asker(scope="read")
+            return Principal(scope="read")
         return self._bearer(scope, headers, self._tokens)
 
-    def _user(self, scope: Scope, who: Callable[[int], Asker | Problem]) -> Asker | Problem:
+    def _user(self, scope: Scope, who: Callable[[int], Principal | Problem]) -> Principal | Problem:
         found = who(scope[UID])
         if isinstance(found, Problem) or _may(found, scope):
             return found
         hint = "only its owner steers this node"
         return Problem(403, "not_allowed", "you may not do that", hint)
 
-    def _bearer(self, scope: Scope, headers: Headers, tokens: Tokens) -> Asker | Problem:
+    def _bearer(self, scope: Scope, headers: Headers, tokens: Tokens) -> Principal | Problem:
         kind, _, token = headers.get("authorization", "").partition(" ")
         asker = tokens.asker(token)
         if kind.lower() != "bearer" or asker is None:
@@ -140,7 +135,7 @@ class Gatekeeper:
         return asker
 
 
-def _may(asker: Asker, scope: Scope) -> bool:
+def _may(asker: Principal, scope: Scope) -> bool:
     steers = str(scope["path"]).startswith(ADMIN_PATHS)
     return scope["method"] in SCOPES[asker.scope] and (not steers or asker.scope == "admin")
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import msgspec
 import trio
 
-from storage.caps import text_of_address
-from storage.objects.standing import Trouble
-from swarmnode.api.schema import ObjectEvent
-from swarmnode.api.schema_tasks import GapLine
-from swarmnode.api.task_views import event_of
+from storage.manifests.capability import text_of_address
+from storage.objects.standing import ObjectTrouble
+from swarmnode.api.schema.node import ObjectEvent
+from swarmnode.api.schema.tasks import GapLine
+from swarmnode.api.views.tasks import event_of
 from swarmnode.limits import EVENTS_BUFFERED_MAX
 from swarmnode.market.explain import EventsMissed, TaskEvent
 from swarmnode.tasks.ids import TaskId
@@ -60,7 +60,7 @@ class EventHub:
                     data = msgspec.json.encode(event_of(event))
                     self._add("task", data, self._person_of(event.task))
 
-    def tell_object(self, now: Trouble) -> None:
+    def tell_object(self, now: ObjectTrouble) -> None:
         """An object of ours stands otherwise than before."""
         address = text_of_address(now.address)
         self._add(

@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from p2p.ids import PeerId
-from storage.facade import Forgotten, Names, Objects
+from storage.facade import Forgotten, NameStore, Objects
 from storage.ids import Address
-from swarmnode.api.schema import MemberLine, PeerLine, PhraseShown, RemovalDone, Status
-from swarmnode.config import Config
+from swarmnode.api.schema.node import MemberLine, PeerLine, PhraseShown, RemovalDone, Status
+from swarmnode.home.config import Config
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
-from swarmnode.market.guard.kept import Guarded
+from swarmnode.market.guardians.kept import Guarded
 from swarmnode.people.book import People
 from swarmnode.people.seals import Seals
 from swarmnode.people.unlocking import Unlocking
@@ -104,7 +104,7 @@ class NodeFace(Protocol):
     def objects(self) -> Objects: ...
 
     @property
-    def names(self) -> Names: ...
+    def names(self) -> NameStore: ...
 
     @property
     def people(self) -> People: ...

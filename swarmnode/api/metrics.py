@@ -7,7 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from swarmnode.api.schema import Status
+from swarmnode.api.schema.node import Status
 
 PREFIX = "swarm_"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from swarmnode.api.reply import reply
-from swarmnode.api.schema import (
+from swarmnode.api.schema.node import (
     API_VERSION,
     CostLine,
     JoinRequest,
@@ -31,10 +31,10 @@ from swarmnode.api.schema import (
     PhraseShown,
     Pong,
     Problem,
+    PutReply,
     ReadRequest,
-    Receipt,
     RemovalDone,
-    Removed,
+    RemoveReply,
     RemoveRequest,
     SameRequest,
     Status,
@@ -42,13 +42,13 @@ from swarmnode.api.schema import (
     TokenMade,
     UnlockRequest,
 )
-from swarmnode.api.schema_tasks import (
+from swarmnode.api.schema.tasks import (
     ExplanationDetail,
     FilesLine,
-    Forgotten,
+    ForgetReply,
     GapLine,
     Retried,
-    Submitted,
+    SubmitReply,
     TaskDetail,
     TaskEventLine,
     TaskLine,
@@ -91,15 +91,15 @@ ANSWERS: Final[dict[tuple[str, str], Answer]] = {
     ("POST", "/api/v1/join"): Answer(dict[str, str], JoinRequest),
     ("POST", "/api/v1/node/pause"): Answer(dict[str, bool], PauseRequest),
     ("POST", "/api/v1/node/resume"): Answer(dict[str, bool]),
-    ("POST", "/api/v1/objects"): Answer(Receipt, BYTES, ("name", "durability", "kind"), 201),
+    ("POST", "/api/v1/objects"): Answer(PutReply, BYTES, ("name", "durability", "kind"), 201),
     ("GET", "/api/v1/objects"): Answer(list[ObjectLine], query=("survives",)),
     ("POST", "/api/v1/objects/same"): Answer(ObjectLine, SameRequest),
     ("GET", "/api/v1/costs"): Answer(list[CostLine]),
     ("POST", "/api/v1/objects/read"): Answer(BYTES, ReadRequest),
     ("GET", "/api/v1/objects/{address}"): Answer(ObjectDetail),
-    ("DELETE", "/api/v1/objects/{address}"): Answer(Removed, query=("as_lab", "reason")),
+    ("DELETE", "/api/v1/objects/{address}"): Answer(RemoveReply, query=("as_lab", "reason")),
     ("POST", "/api/v1/tasks"): Answer(
-        Submitted, dict[str, Any], ("dry_run", "detach"), 201, ExplanationDetail
+        SubmitReply, dict[str, Any], ("dry_run", "detach"), 201, ExplanationDetail
     ),
     ("GET", "/api/v1/tasks"): Answer(list[TaskLine], query=("state", "name", "since_ms", "limit")),
     ("GET", "/api/v1/tasks/{task}"): Answer(TaskDetail),
@@ -107,7 +107,7 @@ ANSWERS: Final[dict[tuple[str, str], Answer]] = {
     ("POST", "/api/v1/tasks/{task}/cancel"): Answer(TaskDetail, query=("as_lab", "reason")),
     ("POST", "/api/v1/tasks/{task}/files"): Answer(FilesLine),
     ("POST", "/api/v1/tasks/{task}/retry"): Answer(Retried, status=201),
-    ("POST", "/api/v1/tasks/{task}/forget"): Answer(Forgotten),
+    ("POST", "/api/v1/tasks/{task}/forget"): Answer(ForgetReply),
     ("GET", "/api/v1/tasks/{task}/wait"): Answer(TaskDetail, query=("timeout_s",)),
     ("POST", "/api/v1/tasks/{task}/wait"): Answer(TaskDetail, query=("timeout_s",)),
     ("GET", "/api/v1/tasks/{task}/explain"): Answer(ExplanationDetail),

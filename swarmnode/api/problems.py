@@ -24,7 +24,7 @@ from storage.errors import (
     StoreFullError,
     TooFewPeersError,
 )
-from swarmnode.api.schema import Problem
+from swarmnode.api.schema.node import Problem
 from swarmnode.errors import (
     ConfigError,
     EnvironmentUnknownError,
@@ -44,6 +44,10 @@ from swarmnode.errors import (
     TaskUnknownError,
     TaskUnreachableError,
     TokenUnknownError,
+)
+
+STARTING: Final = Problem(
+    503, "starting", "the node is starting", "try again in a second, or add --wait 10"
 )
 
 PROBLEMS: Final[dict[type[Exception], tuple[int, str, str]]] = {

@@ -109,7 +109,7 @@ class Client:
             return json.loads(text) if text else None
         except (ValueError, RecursionError) as error:
             where = self.url or self.socket_path
-            raise NodeUnreachableError(f"what answers at {where} is no node") from error
+            raise NodeUnreachableError(f"what answers at {where} is not a Swarm node") from error
 
     def _all_of(self, response: http.client.HTTPResponse) -> bytes:
         try:
@@ -273,7 +273,7 @@ def _token(file: str) -> str:
     try:
         token = Path(file).read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no text"
+        why = getattr(error, "strerror", None) or "it is not text"
         raise ClientSettingError(f"SWARM_TOKEN_FILE={file} cannot be read: {why}") from error
     if not token.isascii() or not token.isprintable():
         raise ClientSettingError(f"SWARM_TOKEN_FILE={file} does not hold a token")

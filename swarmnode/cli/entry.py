@@ -1,6 +1,6 @@
 """Where `swarmnode` and `swarm` begin: Ctrl-C is answered before the command line is loaded."""
 
-from swarmnode.early import keep_standard_streams, leave_on_interrupt
+from swarmnode.boot.early import keep_standard_streams, leave_on_interrupt
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 import click
 
-from swarmnode.exit_codes import (
+from swarmnode.boot.exit_codes import (
     AUTH,
     DEGRADED,
     ERROR,

@@ -4,7 +4,7 @@ import os
 import sys
 
 from swarmnode.cli.client import ApiError, Client, NodeUnreachableError
-from swarmnode.home import locate
+from swarmnode.home.folders import locate
 
 TIMEOUT_S = 4.0
 

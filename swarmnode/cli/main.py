@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import click
 
+from swarmnode.boot.early import leave_on_interrupt, raise_on_interrupt
 from swarmnode.cli import exits
 from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.output import complain
-from swarmnode.early import leave_on_interrupt, raise_on_interrupt
 
 _UNWRITABLE: Final = {
     errno.ENOSPC: "free some space there",
@@ -27,26 +27,26 @@ _UNWRITABLE: Final = {
     errno.EBADF: "it is closed, or only to be read",
 }
 COMMANDS: Final[dict[str, str]] = {
-    "api": "swarmnode.cli.api_commands:api",
-    "config": "swarmnode.cli.configure:config",
-    "doctor": "swarmnode.cli.doctor:doctor",
-    "init": "swarmnode.cli.enrol:init",
-    "invite": "swarmnode.cli.enrol:invite",
-    "join": "swarmnode.cli.enrol:join",
-    "key": "swarmnode.cli.key_commands:key",
-    "demo": "swarmnode.cli.demo_command:demo",
+    "api": "swarmnode.cli.nouns.api:api",
+    "config": "swarmnode.cli.nouns.config:config",
+    "doctor": "swarmnode.cli.doctor.command:doctor",
+    "init": "swarmnode.cli.nouns.enrol:init",
+    "invite": "swarmnode.cli.nouns.enrol:invite",
+    "join": "swarmnode.cli.nouns.enrol:join",
+    "key": "swarmnode.cli.nouns.key:key",
+    "demo": "swarmnode.demo.command:demo",
     "lock": "swarmnode.cli.person_key:lock",
-    "member": "swarmnode.cli.member_commands:member",
-    "node": "swarmnode.cli.node_commands:node_group",
-    "obj": "swarmnode.cli.obj_commands:obj",
-    "peer": "swarmnode.cli.node_commands:peer",
-    "person": "swarmnode.cli.people_commands:person",
-    "ping": "swarmnode.cli.node_commands:ping",
-    "recover": "swarmnode.cli.key_commands:recover",
-    "run": "swarmnode.cli.run_command:run",
-    "status": "swarmnode.cli.node_commands:status",
-    "task": "swarmnode.cli.task_commands:task",
-    "token": "swarmnode.cli.people_commands:token",
+    "member": "swarmnode.cli.nouns.member:member",
+    "node": "swarmnode.cli.nouns.node:node_group",
+    "obj": "swarmnode.cli.nouns.obj:obj",
+    "peer": "swarmnode.cli.nouns.node:peer",
+    "person": "swarmnode.cli.nouns.people:person",
+    "ping": "swarmnode.cli.nouns.node:ping",
+    "recover": "swarmnode.cli.nouns.key:recover",
+    "run": "swarmnode.cli.nouns.run:run",
+    "status": "swarmnode.cli.nouns.node:status",
+    "task": "swarmnode.cli.task.commands:task",
+    "token": "swarmnode.cli.nouns.people:token",
     "unlock": "swarmnode.cli.person_key:unlock",
 }
 """Command name to `module:attribute` of a click command."""

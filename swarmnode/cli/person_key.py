@@ -11,7 +11,7 @@ import click
 
 from swarmnode.cli.client import ApiError, Client
 from swarmnode.cli.output import emit, output_option, reporting
-from swarmnode.home import Home
+from swarmnode.home.folders import Home
 
 NOT_OURS: Final = "other_key"
 SALT_BYTES: Final = 16

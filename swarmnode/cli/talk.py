@@ -18,7 +18,7 @@ from swarmnode.cli.client import (
     client_from_environment,
 )
 from swarmnode.cli.output import reporting
-from swarmnode.home import Home, locate
+from swarmnode.home.folders import Home, locate
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -70,7 +70,7 @@ class Seconds(click.ParamType[float]):
         except ValueError:
             found = -1.0
         if not found >= 0:
-            self.fail(f"{value!r} is no number of seconds: write 30 or 0.5", param, ctx)
+            self.fail(f"{value!r} is not a valid number of seconds: write 30 or 0.5", param, ctx)
         return found
 
 

@@ -18,14 +18,14 @@ from functools import partial
 from pathlib import Path
 
 from p2p.identity.issue import Grant, Names
-from swarmnode import enrol
 from swarmnode.cli.client import ApiError, Client, NodeUnreachableError
 from swarmnode.demo.report import StepFailedError, until
 from swarmnode.demo.stage import StageNode
 from swarmnode.errors import JobDamagedError
-from swarmnode.executor.cgroup import JobCgroup
 from swarmnode.executor.job_folder import JobFolder
-from swarmnode.home import Home
+from swarmnode.executor.kernel.cgroup import JobCgroup
+from swarmnode.home import enrol
+from swarmnode.home.folders import Home
 
 READY_S = 20.0
 STOP_S = 10.0

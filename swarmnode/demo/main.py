@@ -7,7 +7,7 @@ from types import FrameType
 
 from swarmnode.demo import steps
 from swarmnode.demo.launcher import LocalNode, LocalSwarm, new_root
-from swarmnode.demo.report import Report, StepFailedError
+from swarmnode.demo.report import DemoReport, StepFailedError
 
 SUBMITTER = "lea"
 ENVIRONMENT = "demo"
@@ -17,7 +17,7 @@ WORKERS = ("ada", "bob", "cy", "dan", "eve", "fay", "gus", "hal", "ina", "jo", "
 
 def run_demo(nodes: int, *, fast: bool, keep: bool, seed: int, as_json: bool) -> int:
     """All nine steps; the exit code: 0 when all pass, 1 when one fails, 130 on Ctrl-C."""
-    report = Report(steps.STEPS, as_json)
+    report = DemoReport(steps.STEPS, as_json)
     # The training task runs in the Python that runs this: it need not be the system's.
     python = {f"SWARM_ENV__{ENVIRONMENT.upper()}__PATH": sys.prefix}
     swarm = LocalSwarm(new_root(), environ=python, keep=keep)
@@ -56,7 +56,7 @@ def _stage(swarm: LocalSwarm, nodes: int) -> LocalNode:
     return submitter
 
 
-def _tell_limits(swarm: LocalSwarm, report: Report) -> None:
+def _tell_limits(swarm: LocalSwarm, report: DemoReport) -> None:
     missing = swarm.nodes[0].client.get("/api/v1/status")["compute"]["not_enforced"]
     who = "root" if os.geteuid() == 0 else "a normal user"
     if not missing:

@@ -26,7 +26,7 @@ class StepResult:
 
 
 @dataclass(slots=True)
-class Report:
+class DemoReport:
     """Collects steps; prints them as they end unless the output is JSON."""
 
     total: int

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-from swarmnode.demo.report import Report, StepFailedError, StepResult, until
+from swarmnode.demo.report import DemoReport, StepFailedError, StepResult, until
 from swarmnode.demo.stage import Stage, StageNode
 
 MIB = 1024 * 1024
@@ -36,7 +36,7 @@ class Demo:
     """What one step leaves for the next."""
 
     swarm: Stage
-    report: Report
+    report: DemoReport
     seed: int
     submitter: StageNode
     environment: str = ""

@@ -15,7 +15,7 @@ from p2p.wire.codec import Record, encode
 from storage.engine.port import ReadView, Tables, WriteView
 from storage.engine.stored import stored
 from storage.errors import StorageError
-from storage.facade import Kind, Mark, ObjectEntry, Objects, ReadCap
+from storage.facade import Mark, ObjectEntry, ObjectKind, Objects, ReadCap
 from storage.ids import Address
 from swarmnode.contained import contained
 from swarmnode.errors import TaskUnknownError
@@ -160,7 +160,7 @@ class LogKeeper:
     async def _keep(self, some: Sequence[tuple[TaskRecord, int]]) -> None:
         """Put their logs as one object and note where. Raises StorageError."""
         tasks = [record.task for record, _ in some]
-        mark = Mark(Kind.LOG, tasks[0] if len(tasks) == 1 else "", some[0][0].person)
+        mark = Mark(ObjectKind.LOG, tasks[0] if len(tasks) == 1 else "", some[0][0].person)
         name = f"log/{tasks[0]}" + (f" and {len(tasks) - 1} more" if len(tasks) > 1 else "")
         receipt = await self._objects.put(pack_logs(self._logbook, tasks), name=name, mark=mark)
         address = receipt.cap.address

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from storage.caps import parse_kept
 from storage.errors import CapabilityError
-from storage.facade import Kind, Mark, ObjectEntry
+from storage.facade import Mark, ObjectEntry, ObjectKind
 from storage.ids import Address
+from storage.manifests.capability import parse_kept
 from swarmnode.limits import (
     INPUT_KEPT_MS,
     INPUT_UNUSED_MS,
@@ -45,17 +45,17 @@ def due(
     found: list[Heirloom] = []
     newest = record.checkpoint
     if newest is not None and newest.taken_ms > taken_ms and record.state is not TaskState.DONE:
-        mark = Mark(Kind.CHECKPOINT, record.task, record.person)
+        mark = Mark(ObjectKind.CHECKPOINT, record.task, record.person)
         parts = [(newest.step, str(at), one.cap) for at, one in enumerate(newest.files)]
         parts += [(one.step, "0", one.file.cap) for one in newest.older]
         stem = f"checkpoint/{record.task}"
         found += [Heirloom(cap, f"{stem}/{step}/{part}", mark) for step, part, cap in parts]
     if record.left and record.left_fence > left_fence:
-        mark = Mark(Kind.OUTPUT, record.task, record.person)
+        mark = Mark(ObjectKind.OUTPUT, record.task, record.person)
         stem = f"{_ATTEMPT}{record.task}/{record.left_fence}"
         found += [Heirloom(one.cap, f"{stem}/{one.name}", mark) for one in record.left]
     if record.outcome is not None and record.state in TASK_ENDS and not has_outputs:
-        mark = Mark(Kind.OUTPUT, record.task, record.person)
+        mark = Mark(ObjectKind.OUTPUT, record.task, record.person)
         found += [
             Heirloom(one.cap, f"output/{record.task}/{one.name}", mark)
             for one in record.outcome.outputs
@@ -96,7 +96,7 @@ def unneeded(
     found = [*_old_checkpoints(records, entries, now_ms), *_old_attempts(records, entries)]
     used_until = _used_until(records, inputs)
     for entry in entries:
-        if entry.mark.kind == Kind.INPUT:
+        if entry.mark.kind == ObjectKind.INPUT:
             address = entry.cap.address
             until_ms = max(used_until.get(address, 0), claims.get(address, 0))
             if now_ms >= (until_ms or entry.put_ms + INPUT_UNUSED_MS):
@@ -114,7 +114,7 @@ def logs_of_nobody(
     return [
         entry.cap.address
         for entry in entries
-        if entry.mark.kind == Kind.LOG
+        if entry.mark.kind == ObjectKind.LOG
         and entry.cap.address not in needed
         and now_ms >= entry.put_ms + INPUT_KEPT_MS
     ]
@@ -139,7 +139,7 @@ def _old_checkpoints(
     return [
         entry.cap.address
         for entry in entries
-        if entry.mark.kind == Kind.CHECKPOINT
+        if entry.mark.kind == ObjectKind.CHECKPOINT
         and entry.cap.address not in needed.get(TaskId(entry.mark.task), ())
     ]
 
@@ -151,7 +151,7 @@ def _old_attempts(
     found = []
     for entry in entries:
         record = records.get(TaskId(entry.mark.task))
-        is_left = entry.mark.kind == Kind.OUTPUT and entry.name.startswith(_ATTEMPT)
+        is_left = entry.mark.kind == ObjectKind.OUTPUT and entry.name.startswith(_ATTEMPT)
         if record is not None and is_left and entry.cap.address not in _outputs_of(record):
             found.append(entry.cap.address)
     return found

@@ -9,11 +9,11 @@ import msgspec
 import trio
 
 from p2p.wire.codec import encode
-from storage.caps import parse_kept
 from storage.engine.port import Tables, WriteView
 from storage.errors import CapabilityError, ManifestError, ObjectUnknownError, StoreFullError
 from storage.facade import Objects
 from storage.ids import Address
+from storage.manifests.capability import parse_kept
 from swarmnode.contained import contained
 from swarmnode.errors import TaskUnknownError
 from swarmnode.estate.changed import Changed

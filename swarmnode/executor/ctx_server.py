@@ -66,12 +66,12 @@ async def run(
             await trio.sleep(_RETRY_S)
     if not is_told:
         task_status.started()
-    seats = Seats(CTX_CONNECTIONS_MAX)
+    seats = CtxSeats(CTX_CONNECTIONS_MAX)
     serve = partial(_converse, answer, seats)
     await accept_forever(listener, serve, seats, what=f"connections of {folder.path.name}")
 
 
-class Seats:
+class CtxSeats:
     """How many connections one job may hold; the next one waits in the kernel, unaccepted."""
 
     def __init__(self, count: int) -> None:
@@ -96,7 +96,7 @@ class Seats:
 
 
 async def _converse(
-    answer: Callable[[bytes], Awaitable[bytes]], seats: Seats, stream: trio.SocketStream
+    answer: Callable[[bytes], Awaitable[bytes]], seats: CtxSeats, stream: trio.SocketStream
 ) -> None:
     with seats.taken():
         try:

@@ -10,7 +10,7 @@ from swarmnode.executor.port import JobExit, JobView
 
 
 @dataclass(slots=True)
-class Job:
+class ExecutorJob:
     """From its start, or from when a node found it, until it is forgotten."""
 
     folder: JobFolder

@@ -12,11 +12,11 @@ import trio
 
 from p2p.workers import Workers
 from swarmnode.contained import contained
+from swarmnode.executor.disk.work_disk import WorkDisk, WorkDisks
+from swarmnode.executor.disk.work_use import IMAGE
 from swarmnode.executor.job_folder import CrashRecord, JobFolder
-from swarmnode.executor.shim import FD_DISK
+from swarmnode.executor.shim.main import FD_DISK
 from swarmnode.executor.watch import kill_left_over
-from swarmnode.executor.work_disk import WorkDisk, WorkDisks
-from swarmnode.executor.work_use import IMAGE
 from swarmnode.limits import JOB_START_TIMEOUT_S
 
 log = logging.getLogger("swarm")

@@ -2,7 +2,7 @@
 
 <folder>/<job>/record.json   what was to run and where: fsynced before anything starts
                lock          held by the shim for as long as it lives
-               order, control, state, exit, shim.log        see shim.py
+               order, control, state, exit, shim.log        see shim/
                stdout, stderr                               append-only
                work/         the task's files, or those it was given: see overlay.py
                ctx/          swarm_ctx.py and ctx.sock
@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Final
 
 from swarmnode.errors import JobDamagedError, JobUnknownError
-from swarmnode.executor import pairs
-from swarmnode.executor.child import CODE_CANNOT_START
 from swarmnode.executor.port import JobExit, JobId, JobSpec, Limit
+from swarmnode.executor.shim import pairs
+from swarmnode.executor.shim.child import CODE_CANNOT_START
 from swarmnode.limits import JOB_ID_CHARS_MAX
 
 log = logging.getLogger("swarm")

@@ -9,27 +9,28 @@ from pathlib import Path
 from typing import Final
 
 from swarmnode.errors import LimitNotEnforceableError
-from swarmnode.executor import bubblewrap, pairs
-from swarmnode.executor.capability import CONTAINER, Capability, ExecutorConfig
-from swarmnode.executor.cgroup import JobCgroup
 from swarmnode.executor.cpus import as_list
-from swarmnode.executor.given import given_bytes
+from swarmnode.executor.disk.given import given_bytes
+from swarmnode.executor.disk.work_disk import WorkDisk
 from swarmnode.executor.job_folder import CrashRecord, JobFolder, boot_id
+from swarmnode.executor.kernel.cgroup import JobCgroup
 from swarmnode.executor.port import JobSpec, Limit
-from swarmnode.executor.sandbox import (
+from swarmnode.executor.sandbox import bubblewrap
+from swarmnode.executor.sandbox.capability import CONTAINER, Capability, ExecutorConfig
+from swarmnode.executor.sandbox.command import (
     CTX,
     WORK,
+    SandboxView,
     Sources,
-    View,
     bwrap_argv,
     bwrap_options,
     environment_options,
     task_environment,
 )
-from swarmnode.executor.seccomp import filter_program
-from swarmnode.executor.shim import FD_DISK
+from swarmnode.executor.sandbox.seccomp import filter_program
+from swarmnode.executor.shim import pairs
+from swarmnode.executor.shim.main import FD_DISK
 from swarmnode.executor.spawn import Shims
-from swarmnode.executor.work_disk import WorkDisk
 from swarmnode.limits import WALKED_ENTRIES_MAX
 
 _SANDBOX_PIDS: Final = 2
@@ -207,7 +208,7 @@ class Launcher:
         sources = Sources(is_staged=self.capability.is_staged)
         root = self.environments[spec.environment] if spec.environment else None
         options = bwrap_options(
-            View(
+            SandboxView(
                 work=sources.held(FD_DISK) if has_disk else sources(folder.work),
                 ctx=folder.ctx,
                 etc=self.shared,

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from swarmnode.contained import contained
-from swarmnode.executor import pairs
 from swarmnode.executor.job_folder import JobFolder, boot_id
+from swarmnode.executor.shim import pairs
 from swarmnode.limits import NODE_DEATH_SOON_MS
 
 TOUCH_S: Final = 5.0
@@ -24,7 +24,7 @@ TOUCH_S: Final = 5.0
 _DEATHS: Final = "deaths"
 
 
-class Life:
+class NodeLife:
     """The mark of this node's process, in the executor's folder."""
 
     def __init__(self, folder: Path) -> None:

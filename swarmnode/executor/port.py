@@ -1,7 +1,7 @@
 """Where tasks run: start, watch and stop sandboxed jobs that outlive the node.
 
 Bodies: `swarmnode.executor.process` (shim + bubblewrap + cgroup + seccomp) and
-`swarmnode.executor.fake` (virtual time, for simulations), under one contract test:
+`swarmnode.executor.fake.executor` (virtual time, for simulations), under one contract test:
 tests/contract/test_executor.py.
 A job is one attempt of one task; its id is `<task id>.<fence>`.
 """

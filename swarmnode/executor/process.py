@@ -1,4 +1,4 @@
-"""Runs jobs for real: a shim per job, in a sandbox, in control groups. See shim.py, sandbox.py.
+"""Runs jobs for real: a shim per job, in a sandbox, in control groups. See shim/, sandbox/.
 
 This service can be killed at any moment: everything it knows is in the job folders, and `run`
 begins by reading them again.
@@ -24,27 +24,28 @@ from swarmnode.errors import (
     JobRunningError,
     JobUnknownError,
 )
-from swarmnode.executor import ctx_server, life, safe_files, work_files
-from swarmnode.executor.capability import (
+from swarmnode.executor import ctx_server, life
+from swarmnode.executor.cpus import choose
+from swarmnode.executor.disk import safe_files, work_files
+from swarmnode.executor.disk.given import GivenRoom
+from swarmnode.executor.disk.work_disk import WorkDisk
+from swarmnode.executor.environments import checked_environment
+from swarmnode.executor.job import ExecutorJob
+from swarmnode.executor.job_disks import JobDisks
+from swarmnode.executor.job_folder import CrashRecord, JobFolder, lost_exit, read_jobs
+from swarmnode.executor.kernel.proc import descends
+from swarmnode.executor.launch import Launcher, refusal
+from swarmnode.executor.port import JobCall, JobExit, JobId, JobSpec, JobView, Limit
+from swarmnode.executor.sandbox.capability import (
     Capability,
     ExecutorConfig,
     free_user,
     probe,
     templates_in,
 )
-from swarmnode.executor.cpus import choose
-from swarmnode.executor.environments import checked_environment
-from swarmnode.executor.given import GivenRoom
-from swarmnode.executor.job import Job
-from swarmnode.executor.job_disks import JobDisks
-from swarmnode.executor.job_folder import CrashRecord, JobFolder, lost_exit, read_jobs
-from swarmnode.executor.launch import Launcher, refusal
-from swarmnode.executor.port import JobCall, JobExit, JobId, JobSpec, JobView, Limit
-from swarmnode.executor.proc import descends
-from swarmnode.executor.shim_lease import boot_s
+from swarmnode.executor.shim.lease import boot_s
 from swarmnode.executor.spawn import Shims
 from swarmnode.executor.watch import final_exit, kill_left_over, until_gone, until_ready
-from swarmnode.executor.work_disk import WorkDisk
 from swarmnode.limits import KILL_TIMEOUT_S, LOG_READ_BYTES_MAX
 from swarmnode.tasks.records import FAULT
 
@@ -89,10 +90,10 @@ class ProcessExecutor(work_files.WorkFiles):
         self._answer: JobCall = _nobody
         self._launcher: Launcher | None = None
         self._nursery: trio.Nursery | None = None
-        self._jobs: dict[JobId, Job] = {}
+        self._jobs: dict[JobId, ExecutorJob] = {}
         self._leases: dict[JobId, str] = {}
         """Of jobs that are still to be started, as their shims will read them."""
-        self._life = life.Life(self._folder)
+        self._life = life.NodeLife(self._folder)
         self._disks = JobDisks(templates_in(self._folder))
         self._shims = Shims(self._folder)
         self._given = GivenRoom(self._folder, config.given_bytes_max)
@@ -144,14 +145,14 @@ class ProcessExecutor(work_files.WorkFiles):
         return self._ready_launcher().capability
 
     def _adopt(self, folder: JobFolder, record: CrashRecord) -> None:
-        job = self._jobs[record.spec.job] = Job(folder, record)
+        job = self._jobs[record.spec.job] = ExecutorJob(folder, record)
         with contained(f"the look at job {record.spec.job}"):
             job.look()
         self._given.note(record.spec.job, record.given_bytes)
         assert self._nursery is not None
         self._nursery.start_soon(self._attend, job, 0, -1)
 
-    async def _attend(self, job: Job, shim: int, ready: int) -> None:
+    async def _attend(self, job: ExecutorJob, shim: int, ready: int) -> None:
         """See the job to its end; what nobody foresaw is its end, and no other's."""
         with contained(f"job {job.record.spec.job}") as bound:
             await self._see_to_its_end(job, shim, ready)
@@ -162,7 +163,7 @@ class ProcessExecutor(work_files.WorkFiles):
             job.started.set()
             job.ended.set()
 
-    async def _see_to_its_end(self, job: Job, shim: int, ready: int) -> None:
+    async def _see_to_its_end(self, job: ExecutorJob, shim: int, ready: int) -> None:
         """From the spawn, or from the re-attachment."""
         async with trio.open_nursery() as nursery:
             if shim or job.folder.shim_lives():
@@ -181,7 +182,7 @@ class ProcessExecutor(work_files.WorkFiles):
             job.ended.set()
             nursery.cancel_scope.cancel()
 
-    def _stock(self, job: Job) -> None:
+    def _stock(self, job: ExecutorJob) -> None:
         """Be quicker for the next one like it."""
         self._disks.stock(job.folder, job.record.spec.disk_bytes)
         with contextlib.suppress(OSError):  # the next start will say why
@@ -254,7 +255,7 @@ class ProcessExecutor(work_files.WorkFiles):
 
         with trio.CancelScope(shield=True):  # a shim that runs must be known
             record, spawned = await self._write(launch)
-            self._jobs[spec.job] = job = Job(folder, record)
+            self._jobs[spec.job] = job = ExecutorJob(folder, record)
             if lease := self._leases.pop(spec.job, ""):  # it may have grown meanwhile
                 folder.order_lease(lease)
         # A node that stops may have ended `run` meanwhile: the next one finds this job.
@@ -372,7 +373,7 @@ class ProcessExecutor(work_files.WorkFiles):
         self._given.drop(JobId(folder.path.name))
         safe_files.remove_tree(str(folder.path))
 
-    def _known(self, job: JobId) -> Job:
+    def _known(self, job: JobId) -> ExecutorJob:
         found = self._jobs.get(job)
         if found is None:
             raise JobUnknownError(f"no job {job!r} here")

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from swarmnode.executor import bubblewrap
+from swarmnode.executor.sandbox import bubblewrap
 
 _SHIM: Final = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from swarmnode.executor import shim_door; "
-    "shim_door.wait()"
+    "import sys; sys.path.insert(0, sys.argv[1]); from swarmnode.executor.shim import door; "
+    "door.wait()"
 )
 _ABOVE: Final = 64
 """No descriptor of ours below this, so that none is where a new process has its own."""
@@ -37,7 +37,7 @@ class Shims:
         self._is_open = True
 
     def start(self, folder: Path, fds: Sequence[int]) -> int:
-        """Give a job to a shim, its descriptors in the order of shim_door; the shim's pid."""
+        """Give a job to a shim, its descriptors in the order of shim.door; the shim's pid."""
         with self._lock:
             waiting, self._waiting = self._waiting, None
         if waiting is not None:

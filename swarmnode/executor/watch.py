@@ -7,11 +7,11 @@ import signal
 
 import trio
 
-from swarmnode.executor import uid_mode
-from swarmnode.executor.cgroup import JobCgroup
 from swarmnode.executor.job_folder import CrashRecord, JobFolder, boot_id, lost_exit
+from swarmnode.executor.kernel.cgroup import JobCgroup
+from swarmnode.executor.kernel.proc import start_ticks
 from swarmnode.executor.port import JobExit
-from swarmnode.executor.proc import start_ticks
+from swarmnode.executor.shim import uid_mode
 from swarmnode.limits import JOB_START_TIMEOUT_S, KILL_TIMEOUT_S
 
 _LOOK_S = 0.05

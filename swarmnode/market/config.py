@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, field
 
-from swarmnode.market.auction_config import AuctionConfig
-from swarmnode.market.seller import SellerConfig
+from swarmnode.market.buyer.config import BuyerConfig
+from swarmnode.market.seller.service import SellerServiceConfig
 
 
 @dataclass(frozen=True, slots=True)
 class MarketConfig:
     """Both sides of the market."""
 
-    auction: AuctionConfig = field(default_factory=AuctionConfig)
-    seller: SellerConfig = field(default_factory=SellerConfig)
+    auction: BuyerConfig = field(default_factory=BuyerConfig)
+    seller: SellerServiceConfig = field(default_factory=SellerServiceConfig)

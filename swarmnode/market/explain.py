@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from swarmnode.market.guard.records import GuardRecord
+from swarmnode.market.guardians.records import GuardRecord
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.lifecycle import TASK_ENDS, TaskState

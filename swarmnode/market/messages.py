@@ -7,7 +7,7 @@ from p2p.ids import PeerId
 from p2p.wire.codec import Message, Record
 from p2p.wire.envelope import Signed
 from storage.rights import Right
-from swarmnode.tasks.checkpoint import Checkpoint
+from swarmnode.tasks.checkpoint import CheckpointRecord
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.spec import PriorityClass, Shape, TaskSpec
 
@@ -22,7 +22,7 @@ class BidKind(IntEnum):
     REFUSED = 3  # it will not run this, asking again is no use
 
 
-class Call(Message, frozen=True, tag=100):
+class CallForBids(Message, frozen=True, tag=100):
     """Buyer to a few machines: who can run this? `auction` is the buyer's number for the round."""
 
     auction: int
@@ -62,7 +62,7 @@ class AwardTerms(Record, frozen=True):
     seller: PeerId
     bid: int
     spec: TaskSpec
-    restore: Checkpoint | None = None
+    restore: CheckpointRecord | None = None
     names_grant: Signed | None = None
     """By the task's key: the seller may write the task's names under this fence; and proof that
     the award is the task's own, as the id is made from that key."""

@@ -5,22 +5,23 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 import trio
 
 from p2p.effects import Rng
-from p2p.host.rpc import Rpc
+from p2p.gossip.port import ItemSource
+from p2p.host.rpc.service import Rpc
 from p2p.ids import MemberId, NetworkId, PeerId
+from p2p.membership.port import Members
 from p2p.wire.envelope import Signer
 from storage.engine.port import Tables
 from storage.facade import Objects
 from swarmnode.executor.port import Executor
-from swarmnode.market.auction_book import RightOf, no_right
-from swarmnode.market.buyer import BuyerService
+from swarmnode.market.buyer.book import RightOf, no_right
+from swarmnode.market.buyer.elsewhere import WhoseTask, nobodys
+from swarmnode.market.buyer.service import BuyerService
 from swarmnode.market.config import MarketConfig
-from swarmnode.market.elsewhere import WhoseTask, nobodys
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
-from swarmnode.market.guard.kept import Guarded
+from swarmnode.market.guardians.kept import Guarded
 from swarmnode.market.logbook import LogBook
-from swarmnode.market.neighbours import Adverts, Members
-from swarmnode.market.seller import SellerMemory, SellerService
-from swarmnode.market.seller_view import SellerStats
+from swarmnode.market.seller.service import SellerMemory, SellerService
+from swarmnode.market.seller.view import SellerStats
 from swarmnode.resources.advert import ResourceAdvert
 from swarmnode.resources.port import Machine
 from swarmnode.tasks.ids import TaskId
@@ -37,7 +38,7 @@ class MarketService:
         config: MarketConfig,
         rpc: Rpc,
         members: Members,
-        gossip: Adverts,
+        gossip: ItemSource,
         executor: Executor,
         machine: Machine,
         tables: Tables,

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from swarmnode.tree.format import Kind
+from swarmnode.tree.format import EntryKind
 from swarmnode.tree.names import Parts
 from swarmnode.tree.scan import Found
 
@@ -28,7 +28,7 @@ _UNFINISHED: Final = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CheckpointEntry:
     """One checkpoint in the work folder."""
 
     step: int
@@ -53,16 +53,16 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class FolderLook:
     """What a folder held at one moment."""
 
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[CheckpointEntry, ...] = ()
     """The lowest step first."""
     loose: tuple[Found, ...] = ()
     """What lies beside numbered ones."""
 
 
-def look_at(folder: Parts, found: Sequence[Found], marked: int) -> Look:
+def look_at(folder: Parts, found: Sequence[Found], marked: int) -> FolderLook:
     """Sort what was found in a folder; `marked` is the step its marker names, 0 for none."""
     depth = len(folder)
     tops: dict[bytes, list[Found]] = {}
@@ -74,22 +74,26 @@ def look_at(folder: Parts, found: Sequence[Found], marked: int) -> Look:
     for name, parts in tops.items():
         step = _step_of(name, parts[0].kind, has_marker=MARKER in tops)
         (loose if step is None else steps.setdefault(step, [])).extend(parts)
-    entries = [Entry(step, tuple(parts)) for step, parts in sorted(steps.items())]
+    entries = [CheckpointEntry(step, tuple(parts)) for step, parts in sorted(steps.items())]
     everything = tuple(one for parts in tops.values() for one in parts)
-    has_file = any(one.kind is Kind.FILE for one in everything)
+    has_file = any(one.kind is EntryKind.FILE for one in everything)
     if marked:
-        entries.append(Entry(marked, everything, is_marked=True, is_beside=False))
+        entries.append(CheckpointEntry(marked, everything, is_marked=True, is_beside=False))
         loose = []
     elif not entries and has_file and MARKER not in tops:
-        return Look((Entry(0, everything, is_beside=False),))
+        return FolderLook((CheckpointEntry(0, everything, is_beside=False),))
     ordered = sorted(entries, key=lambda entry: entry.step)
-    return Look(tuple(ordered), tuple(loose) if entries else ())
+    return FolderLook(tuple(ordered), tuple(loose) if entries else ())
 
 
-def _step_of(name: bytes, kind: Kind, *, has_marker: bool) -> int | None:
-    if name.startswith(b".") or kind is Kind.LINK or (kind is not Kind.FOLDER and has_marker):
+def _step_of(name: bytes, kind: EntryKind, *, has_marker: bool) -> int | None:
+    if (
+        name.startswith(b".")
+        or kind is EntryKind.LINK
+        or (kind is not EntryKind.FOLDER and has_marker)
+    ):
         return None
-    number = (_FOLDER_STEP if kind is Kind.FOLDER else _FILE_STEP).search(name)
+    number = (_FOLDER_STEP if kind is EntryKind.FOLDER else _FILE_STEP).search(name)
     return int(number[1]) if number and int(number[1]) > 0 else None
 
 

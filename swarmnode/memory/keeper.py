@@ -16,17 +16,23 @@ import trio
 
 from p2p.wire.codec import encode
 from p2p.workers import Workers
-from storage.caps import text_of_cap
 from storage.errors import PUT_LATER
 from storage.facade import Objects, trust_of
+from storage.manifests.capability import text_of_cap
 from swarmnode.errors import JobUnknownError, OutputUnsafeError, TreeChangedError
 from swarmnode.limits import CHECKPOINT_BYTES_MAX, CHECKPOINTS_KEPT_MIN, STEP_MAX
-from swarmnode.memory.ctx import FOLDER
-from swarmnode.memory.entries import MARKER, Entry, Look, look_at, marked_step
+from swarmnode.memory.entries import MARKER, CheckpointEntry, FolderLook, look_at, marked_step
 from swarmnode.memory.kept import caps_of, forget_all_but, hand_over, object_name
 from swarmnode.memory.stillness import Draft, Stillness, StillnessConfig
-from swarmnode.tasks.checkpoint import Checkpoint, OlderStep, StoredFile, WatchSpec, resume_step
-from swarmnode.tree.format import Kind
+from swarmnode.sdk.ctx import FOLDER
+from swarmnode.tasks.checkpoint import (
+    CheckpointRecord,
+    OlderStep,
+    StoredFile,
+    WatchSpec,
+    resume_step,
+)
+from swarmnode.tree.format import EntryKind
 from swarmnode.tree.names import Parts, joined, parts_in, text_of
 from swarmnode.tree.scan import Found
 
@@ -59,7 +65,7 @@ class KeeperConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class CheckpointTold:
     """What a task says through its ctx: this step is staged, in a folder of its own or as it is."""
 
     step: int
@@ -71,12 +77,12 @@ class Told:
 class KeeperEars:
     """Who is told what becomes of a job's checkpoints."""
 
-    on_checkpoint: Callable[[Checkpoint], Awaitable[None]]
+    on_checkpoint: Callable[[CheckpointRecord], Awaitable[None]]
     on_trouble: Callable[[str], Awaitable[None]]
     """Why the newest one is not kept, in words; empty once one is."""
 
 
-class Keeper:
+class CheckpointKeeper:
     """One job under watch; `run` it until the job has ended, then `flush`."""
 
     def __init__(
@@ -103,7 +109,7 @@ class Keeper:
             self._still.is_sure = spec.last.sure
         self._storing = trio.Lock()
         self._wake = trio.Event()
-        self._told: Told | None = None
+        self._told: CheckpointTold | None = None
         self._is_new = True
         self._look_s = 0.0
         """When the folder is looked at next: two looks in quick succession would prove nothing."""
@@ -156,7 +162,7 @@ class Keeper:
             self._trouble = trouble
             await self._ears.on_trouble(trouble)
 
-    def tell(self, told: Told) -> None:
+    def tell(self, told: CheckpointTold) -> None:
         """The task has staged a checkpoint: store it when its turn comes, or a newer one."""
         if self._told is None or told.step > self._told.step:
             self._told = told
@@ -176,14 +182,14 @@ class Keeper:
         if self._is_new:
             await self._begin()
         told, now_ns = self._pending(), self._wall_ms() * 1_000_000
-        look = await self._look() if self._folder else Look()
+        look = await self._look() if self._folder else FolderLook()
         draft = self._still.last_words(look, now_ns, is_orderly=is_orderly)
         if told is not None and (draft is None or draft.entry.step <= told.step):
             await self.store(told)
         elif draft is not None:
             await self._store(draft, draft.entry.step)
 
-    async def store(self, told: Told) -> None:
+    async def store(self, told: CheckpointTold) -> None:
         """Make what the task staged durable and tell; nothing is done when it is kept already.
 
         Raises CheckpointRefusedError, OutputUnsafeError (TreeChangedError among them),
@@ -206,7 +212,7 @@ class Keeper:
         for entry in (await self._workers.run(sort)).entries:
             name = f"step-{entry.step}"
             if entry.step > self.stored_step and entry.found[0].parts[1:] == (name.encode(),):
-                self.tell(Told(entry.step, name))
+                self.tell(CheckpointTold(entry.step, name))
 
     async def _find(self) -> Draft | None:
         """What should be stored now of what has come to rest in the folder."""
@@ -227,23 +233,23 @@ class Keeper:
             )
         return draft
 
-    async def _look(self) -> Look:
+    async def _look(self) -> FolderLook:
         found = (await self._executor.scan(self._job, self._folder)).found
         marker = next((one for one in found if one.parts == (*self._folder, MARKER)), None)
         step = 0
-        if marker is not None and marker.kind is Kind.FILE and marker.size <= MARKER_BYTES_MAX:
+        if marker is not None and marker.kind is EntryKind.FILE and marker.size <= MARKER_BYTES_MAX:
             chunks = self._executor.read_file(self._job, text_of(joined(marker.parts)))
             step = marked_step(b"".join([part async for part in chunks]))
         return await self._workers.run(partial(look_at, self._folder, found, step))
 
-    async def _draft_of(self, told: Told) -> Draft:
+    async def _draft_of(self, told: CheckpointTold) -> Draft:
         """Raises CheckpointRefusedError when nothing is there."""
         base = (*_TOLD_FOLDER, told.name.encode()) if told.name else _TOLD_FOLDER
         found = (await self._executor.scan(self._job, base)).found
-        if not any(one.kind is Kind.FILE for one in found):
+        if not any(one.kind is EntryKind.FILE for one in found):
             raise CheckpointRefusedError(f"no file is in {text_of(joined(base))}")
         beside = (await self._look()).loose if self._folder and told.name else ()
-        entry = Entry(told.step, found, is_marked=True, is_beside=bool(told.name))
+        entry = CheckpointEntry(told.step, found, is_marked=True, is_beside=bool(told.name))
         return Draft(entry, beside, is_sure=True)
 
     # -- into the pool
@@ -262,7 +268,7 @@ class Keeper:
             files = [main, *await self._put_beside(draft, step)]
             taken_ms = max(self._wall_ms(), before.taken_ms + 1 if before else 0)
             older = self._older(step, draft.entry.is_beside)
-            made = Checkpoint(
+            made = CheckpointRecord(
                 step, tuple(files), taken_ms, older, draft.is_sure, draft.entry.is_beside
             )
             if len(encode(made)) > CHECKPOINT_BYTES_MAX:
@@ -282,7 +288,7 @@ class Keeper:
         return newest.files[0] if newest.files and newest.files[0].tree else None
 
     async def _put_beside(self, draft: Draft, step: int) -> list[StoredFile]:
-        loose = tuple(one for one in draft.loose if one.kind is not Kind.FOLDER)
+        loose = tuple(one for one in draft.loose if one.kind is not EntryKind.FOLDER)
         if not loose:
             return []
         before = () if self._newest is None else self._newest.files[1:]
@@ -322,7 +328,7 @@ class Keeper:
 
     # -- turns
 
-    def _pending(self) -> Told | None:
+    def _pending(self) -> CheckpointTold | None:
         """What the task told and is not stored yet."""
         told = self._told
         return told if told is not None and told.step > self.stored_step else None
@@ -350,7 +356,7 @@ def _above(found: tuple[Found, ...]) -> tuple[Found, ...]:
     """The folders above, down from the work folder: a tree knows where it is to be."""
     wanted = {one.parts[:depth] for one in found for depth in range(len(one.parts))}
     wanted -= {one.parts for one in found}
-    return tuple(Found(parts, Kind.FOLDER, 0o755) for parts in sorted(wanted))
+    return tuple(Found(parts, EntryKind.FOLDER, 0o755) for parts in sorted(wanted))
 
 
 def _whole(found: tuple[Found, ...]) -> tuple[Found, ...]:
@@ -370,10 +376,10 @@ def by_top(found: Sequence[Found]) -> dict[Parts, list[Found]]:
     return groups
 
 
-def told_of(step: object, name: object) -> Told:
+def told_of(step: object, name: object) -> CheckpointTold:
     """What a `ctx.checkpoint` means. Raises CheckpointRefusedError."""
     if isinstance(step, bool) or not isinstance(step, int) or not 0 < step <= STEP_MAX:
         raise CheckpointRefusedError(f"a step is a whole number above 0, not {step!r}")
     if name not in ("", f"step-{step}"):
         raise CheckpointRefusedError(f"{name!r} is not the folder of step {step}")
-    return Told(step, str(name))
+    return CheckpointTold(step, str(name))

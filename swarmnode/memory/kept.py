@@ -3,10 +3,10 @@
 from collections.abc import Collection
 from contextlib import suppress
 
-from storage.caps import text_of_cap
 from storage.errors import StoreFullError
-from storage.facade import Kind, ObjectEntry, Objects
-from swarmnode.tasks.checkpoint import Checkpoint
+from storage.facade import ObjectEntry, ObjectKind, Objects
+from storage.manifests.capability import text_of_cap
+from swarmnode.tasks.checkpoint import CheckpointRecord
 from swarmnode.tasks.ids import TaskId, is_task_id
 
 
@@ -22,7 +22,7 @@ def task_of(name: str) -> TaskId | None:
     return TaskId(parts[1]) if is_ours else None
 
 
-def caps_of(checkpoint: Checkpoint) -> frozenset[str]:
+def caps_of(checkpoint: CheckpointRecord) -> frozenset[str]:
     """Everything a checkpoint is made of."""
     older = [one.file.cap for one in checkpoint.older]
     return frozenset([*(file.cap for file in checkpoint.files), *older])
@@ -34,7 +34,7 @@ async def forget_all_but(objects: Objects, task: TaskId, needed: Collection[str]
     What its submitter keeps here as its own stays. On a full disk nothing can be forgotten: it
     goes with the next step, or later.
     """
-    mine = [one for one in objects.entries() if one.mark.kind == Kind.NONE]
+    mine = [one for one in objects.entries() if one.mark.kind == ObjectKind.NONE]
     for entry in (*mine, *objects.entrusted()):
         if _is_of(entry, task) and text_of_cap(entry.cap) not in needed:
             with suppress(StoreFullError):

@@ -1,6 +1,6 @@
 """Durable memory of the jobs that run here: checkpoints and `ctx.state`, whoever runs them next.
 
-Answers the requests a task makes through its `ctx` (swarmnode/memory/ctx.py has the other end).
+Answers the requests a task makes through its `ctx` (swarmnode/sdk/ctx.py has the other end).
 A request and its answer are JSON objects: {"op": ...} and {"ok": true, ...}, or {"error": code,
 "message": words} with the codes stale, unavailable and bad_request.
 """
@@ -13,21 +13,26 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from p2p.workers import Workers
-from storage.caps import parse_cap
 from storage.errors import PUT_LATER, StoreFullError
-from storage.facade import Kind, Names, Objects
-from swarmnode.errors import JobUnknownError, OutputUnsafeError, StaleAttemptError, TreeChangedError
+from storage.facade import NameStore, ObjectKind, Objects
+from storage.manifests.capability import parse_cap
+from swarmnode.errors import (
+    JobUnknownError,
+    OutputUnsafeError,
+    SupersededAttemptError,
+    TreeChangedError,
+)
 from swarmnode.memory.keeper import (
+    CheckpointKeeper,
     CheckpointRefusedError,
-    Keeper,
     KeeperConfig,
     KeeperEars,
     told_of,
 )
 from swarmnode.memory.kept import forget_all_but, task_of
 from swarmnode.memory.sealed import StateSeal
-from swarmnode.memory.state import StateConflictError, StateUnknownError, TaskState
-from swarmnode.tasks.checkpoint import Checkpoint, WatchSpec, resumed_files
+from swarmnode.memory.state import CtxState, StateConflictError, StateUnknownError
+from swarmnode.tasks.checkpoint import CheckpointRecord, WatchSpec, resumed_files
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tree.names import parts_in
 
@@ -50,7 +55,7 @@ class MemoryService:
         self,
         executor: "Executor",
         objects: Objects,
-        names: Names,
+        names: NameStore,
         *,
         workers: Workers,
         wall_ms: Callable[[], int],
@@ -63,11 +68,11 @@ class MemoryService:
         self._workers = workers
         self._wall_ms = wall_ms
         self._config = config
-        self._keepers: dict[JobId, Keeper] = {}
+        self._keepers: dict[JobId, CheckpointKeeper] = {}
         self._arrived = trio.Event()
         executor.on_call(self.answer)
 
-    async def restore(self, job: "JobId", checkpoint: Checkpoint) -> None:
+    async def restore(self, job: "JobId", checkpoint: CheckpointRecord) -> None:
         """Put a checkpoint's files into the work folder, before the start.
 
         Raises CapabilityError, ObjectUnknownError, ObjectDegradedError, OutputUnsafeError,
@@ -84,7 +89,7 @@ class MemoryService:
         self,
         job: "JobId",
         spec: WatchSpec,
-        on_checkpoint: Callable[[Checkpoint], Awaitable[None]],
+        on_checkpoint: Callable[[CheckpointRecord], Awaitable[None]],
         on_trouble: Callable[[str], Awaitable[None]],
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
@@ -93,7 +98,7 @@ class MemoryService:
 
         `on_trouble` is told why the newest one is not kept, and "" once one is.
         """
-        keeper = Keeper(
+        keeper = CheckpointKeeper(
             job,
             spec,
             self._executor,
@@ -148,7 +153,7 @@ class MemoryService:
         for entry in (*self._objects.entries(), *self._objects.entrusted()):
             task = task_of(entry.name)
             if (
-                entry.mark.kind == Kind.NONE
+                entry.mark.kind == ObjectKind.NONE
                 and task is not None
                 and task not in in_use
                 and entry.put_ms < before_ms
@@ -169,7 +174,7 @@ class MemoryService:
             return _refusal("unavailable", "the node does not watch this job")
         try:
             found = await self._do(keeper, asked)
-        except StaleAttemptError as exc:
+        except SupersededAttemptError as exc:
             return _refusal("stale", str(exc))
         except (TreeChangedError, JobUnknownError) as exc:
             return _refusal("unavailable", str(exc))
@@ -179,13 +184,13 @@ class MemoryService:
             return _refusal("unavailable", str(exc))
         return json.dumps({"ok": True, **found}).encode()
 
-    async def _keeper_of(self, job: "JobId") -> Keeper | None:
+    async def _keeper_of(self, job: "JobId") -> CheckpointKeeper | None:
         with trio.move_on_after(WATCHED_WITHIN_S):
             while job not in self._keepers:
                 await self._arrived.wait()
         return self._keepers.get(job)
 
-    async def _do(self, keeper: Keeper, asked: dict[str, Any]) -> dict[str, Any]:
+    async def _do(self, keeper: CheckpointKeeper, asked: dict[str, Any]) -> dict[str, Any]:
         key, value = asked.get("key"), asked.get("value")
         match asked.get("op"):
             case "checkpoint":
@@ -203,7 +208,7 @@ class MemoryService:
             case other:
                 raise ValueError(f"this node knows no request {str(other)[:32]!r}")
 
-    def _state(self, keeper: Keeper) -> TaskState:
+    def _state(self, keeper: CheckpointKeeper) -> CtxState:
         spec = keeper.spec
         if spec.names_grant is None:
             raise StateUnknownError(
@@ -211,9 +216,9 @@ class MemoryService:
                 "write state: submit it again"
             )
         names = self._names.attempt(spec.names_grant)
-        return TaskState(names, StateSeal(spec.state_key), spec.task, spec.fence)
+        return CtxState(names, StateSeal(spec.state_key), spec.task, spec.fence)
 
-    async def _checkpoint(self, keeper: Keeper, asked: dict[str, Any]) -> None:
+    async def _checkpoint(self, keeper: CheckpointKeeper, asked: dict[str, Any]) -> None:
         """A step told again is fine: the first answer may have been lost."""
         told = told_of(asked.get("step"), asked.get("name"))
         if told.step < keeper.stored_step:

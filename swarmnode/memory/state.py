@@ -11,7 +11,7 @@ from typing import Any
 
 from storage.errors import NameConflictError, StaleFenceError
 from storage.facade import OwnedNames
-from swarmnode.errors import StaleAttemptError
+from swarmnode.errors import SupersededAttemptError
 from swarmnode.limits import STATE_KEY_CHARS_MAX, STATE_RETRIES_MAX, STATE_VALUE_BYTES_MAX
 from swarmnode.memory.sealed import StateSeal
 from swarmnode.tasks.ids import TaskId
@@ -25,7 +25,7 @@ class StateUnknownError(Exception):
     """The task has no state that its provider could reach."""
 
 
-class TaskState:
+class CtxState:
     """The values of one attempt's task. All methods raise TooFewPeersError, ValueError."""
 
     def __init__(self, names: OwnedNames, seal: StateSeal, task: TaskId, fence: int) -> None:
@@ -86,7 +86,7 @@ class TaskState:
         try:
             await self._names.write(name, sealed, expected=expected, fence=self._fence)
         except StaleFenceError as exc:
-            raise StaleAttemptError(f"a newer attempt of task {self._task} runs") from exc
+            raise SupersededAttemptError(f"a newer attempt of task {self._task} runs") from exc
 
     def _name(self, key: object) -> str:
         if not isinstance(key, str) or not 0 < len(key) <= STATE_KEY_CHARS_MAX:

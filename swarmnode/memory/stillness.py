@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from swarmnode.memory.entries import Entry, Look
+from swarmnode.memory.entries import CheckpointEntry, FolderLook
 from swarmnode.tree.names import Parts
 from swarmnode.tree.scan import Found
 
@@ -31,7 +31,7 @@ class StillnessConfig:
 class Draft:
     """What should be stored now."""
 
-    entry: Entry
+    entry: CheckpointEntry
     loose: tuple[Found, ...]
     is_sure: bool
 
@@ -66,14 +66,14 @@ class Stillness:
         is_same = draft.entry.step == self.step and draft.entry.found == self.found
         return not is_same or loose != self.loose or draft.is_sure is not self.is_sure
 
-    def resumed(self, look: Look) -> None:
+    def resumed(self, look: FolderLook) -> None:
         """What is in the folder now is what the last checkpoint brought back."""
         for entry in look.entries:
             if entry.step in (0, self.step):
                 self.found = entry.found
                 self.loose = {one.parts: one for one in look.loose}
 
-    def look(self, look: Look, now_s: float) -> Draft | None:
+    def look(self, look: FolderLook, now_s: float) -> Draft | None:
         """The newest one to be stored, if one has come to rest."""
         draft = self._calm(look, now_s)
         has_news = any(self._is_news(entry, is_sure=False) for entry in look.entries)
@@ -87,7 +87,7 @@ class Stillness:
         """For how long there has been something new that never came to rest."""
         return max(0.0, now_s - self._restless_s)
 
-    def _calm(self, look: Look, now_s: float) -> Draft | None:
+    def _calm(self, look: FolderLook, now_s: float) -> Draft | None:
         calm = [entry for entry in look.entries if self._rest_s(entry, now_s) is not None]
         rests = {id(entry): self._rest_s(entry, now_s) or 0.0 for entry in calm}
         self._remember(look, now_s)
@@ -105,7 +105,7 @@ class Stillness:
                 return Draft(entry, look.loose, is_sure)
         return None
 
-    def last_words(self, look: Look, now_ns: int, *, is_orderly: bool) -> Draft | None:
+    def last_words(self, look: FolderLook, now_ns: int, *, is_orderly: bool) -> Draft | None:
         """The newest one after the end of its program, which may have been killed in the middle.
 
         `now_ns` is the clock of the files' times: nobody may have looked for a while.
@@ -121,17 +121,17 @@ class Stillness:
                 return Draft(entry, look.loose, is_whole or self._is_sure(entry, rest_s, highest))
         return None
 
-    def _is_sure(self, entry: Entry, rest_s: float, highest: int) -> bool:
+    def _is_sure(self, entry: CheckpointEntry, rest_s: float, highest: int) -> bool:
         is_whole = entry.is_marked or entry.was_placed
         return is_whole or rest_s >= self.config.sure_s or highest > entry.step
 
-    def _is_news(self, entry: Entry, *, is_sure: bool) -> bool:
+    def _is_news(self, entry: CheckpointEntry, *, is_sure: bool) -> bool:
         if 0 < entry.step < self.step:
             return False
         is_other = entry.step > self.step or entry.found != self.found
         return is_other or (is_sure and not self.is_sure)
 
-    def _is_beside_news(self, look: Look, calm: Sequence[Found]) -> bool:
+    def _is_beside_news(self, look: FolderLook, calm: Sequence[Found]) -> bool:
         """Something beside the steps came to rest otherwise than it was stored, or is gone.
 
         What grows without end is no news by itself; it comes along with what is.
@@ -140,12 +140,12 @@ class Stillness:
         has_changed = any(self.loose.get(one.parts) != one for one in calm)
         return has_changed or any(parts not in here for parts in self.loose)
 
-    def _rest_s(self, entry: Entry, now_s: float) -> float | None:
+    def _rest_s(self, entry: CheckpointEntry, now_s: float) -> float | None:
         """For how long it has been as it is; None when it was not so at the look before."""
         seen = self._since.get(entry.step)
         return now_s - seen[1] if seen is not None and seen[0] == entry.found else None
 
-    def _remember(self, look: Look, now_s: float) -> None:
+    def _remember(self, look: FolderLook, now_s: float) -> None:
         before = self._since
         self._since = {}
         for entry in look.entries:

@@ -6,7 +6,7 @@ from blake3 import blake3
 
 from p2p.errors import DamagedKeyError, IdentityError
 from p2p.identity.keys import KeySigner, create_key_file, load_key_file
-from swarmnode.home import Home
+from swarmnode.home.folders import Home
 
 SEED_BYTES = 32
 BEGIN_ANEW = "swarmnode unlock --new-key"

@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 
 from p2p.wire.codec import encode
-from storage.caps import parse_kept, text_of_cap
 from storage.engine.port import Tables, WriteView
 from storage.engine.stored import stored
 from storage.errors import CapabilityError
 from storage.facade import ReadCap
+from storage.manifests.capability import parse_kept, text_of_cap
 from swarmnode.limits import TASK_RECORD_BYTES_MAX
 from swarmnode.people.seals import Seals
 from swarmnode.tasks.checkpoint import StoredFile

@@ -19,9 +19,9 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from storage.caps import SEALED_KEY_BYTES, is_sealed
 from storage.facade import ReadCap
 from storage.ids import Address, ObjectKey
+from storage.manifests.capability import SEALED_KEY_BYTES, is_sealed
 from swarmnode.errors import PersonLockedError
 from swarmnode.limits import SEALING_KEYS_MAX
 from swarmnode.people.book import People

@@ -37,7 +37,7 @@ def seal_to(owner: str, purpose: str, text: bytes, entropy: Callable[[int], byte
         ours = X25519PrivateKey.from_private_bytes(entropy(KEY_BYTES))
         shared = ours.exchange(X25519PublicKey.from_public_bytes(point))
     except (IdentityError, ValueError) as exc:
-        raise SnapshotError(f"nothing can be sealed for {owner}: it is no good key") from exc
+        raise SnapshotError(f"nothing can be sealed for {owner}: that is not a valid key") from exc
     public = ours.public_key().public_bytes_raw()
     cipher = ChaCha20Poly1305(_key(shared, public, point))
     return public + cipher.encrypt(_ONCE, text, purpose.encode())

@@ -29,7 +29,7 @@ class Taken(Record, frozen=True):
     """Which copy that was, of a machine that keeps its own place: it cannot be taken out there."""
 
 
-class Copies(Record, frozen=True):
+class KeyringCopies(Record, frozen=True):
     """The copies of all machines of a person."""
 
     pointers: tuple[Pointer, ...] = ()
@@ -40,17 +40,17 @@ class Copies(Record, frozen=True):
     """Other machines of the person that were seen, the newest last: some keep their own place."""
 
 
-def is_taken(copies: Copies, pointer: Pointer) -> bool:
+def is_taken(copies: KeyringCopies, pointer: Pointer) -> bool:
     """Whether a copy that lies at its machine's own place was taken over already."""
     return any((one.writer, one.cap) == (pointer.writer, pointer.cap) for one in copies.taken)
 
 
-def taken_from(copies: Copies, me: PeerId) -> Taken | None:
+def taken_from(copies: KeyringCopies, me: PeerId) -> Taken | None:
     """Whether this machine was thought gone, and by whom."""
     return next((one for one in copies.taken if one.writer == me), None)
 
 
-def check_room(copies: Copies, me: PeerId) -> None:
+def check_room(copies: KeyringCopies, me: PeerId) -> None:
     """Raises SnapshotError when there is no room for one more machine."""
     others = sum(one.writer != me for one in copies.pointers)
     if others >= MACHINES_PER_PERSON_MAX:
@@ -61,8 +61,8 @@ def check_room(copies: Copies, me: PeerId) -> None:
 
 
 def with_copy(
-    copies: Copies, mine: Pointer, known: Taken | None, siblings: Sequence[PeerId] = ()
-) -> Copies:
+    copies: KeyringCopies, mine: Pointer, known: Taken | None, siblings: Sequence[PeerId] = ()
+) -> KeyringCopies:
     """This machine's newest copy in place of what it had, and of what it took over.
 
     `known` is who had taken it over when the copy was made; `siblings` are machines of the person
@@ -73,12 +73,16 @@ def with_copy(
         raise SnapshotError("another machine of yours has just taken over what was here")
     others = tuple(one for one in copies.pointers if one.writer != mine.writer)
     seen = tuple(dict.fromkeys((*copies.siblings, *siblings)))[-MACHINES_PER_PERSON_MAX:]
-    return Copies((*others, mine), copies.taken, seen)
+    return KeyringCopies((*others, mine), copies.taken, seen)
 
 
 def taken_over(
-    copies: Copies, gone: Sequence[Pointer], me: PeerId, now_ms: int, apart: Sequence[Pointer] = ()
-) -> Copies:
+    copies: KeyringCopies,
+    gone: Sequence[Pointer],
+    me: PeerId,
+    now_ms: int,
+    apart: Sequence[Pointer] = (),
+) -> KeyringCopies:
     """Copies of machines that are gone are this machine's from now on.
 
     `apart` are those that lie at their machines' own places. Raises SnapshotError when one is no
@@ -91,4 +95,4 @@ def taken_over(
     caps = {one.writer: "" for one in gone} | {one.writer: one.cap for one in apart}
     before = tuple(one for one in copies.taken if one.writer not in caps)
     taken = (*before, *(Taken(writer, me, now_ms, cap) for writer, cap in caps.items()))
-    return Copies(tuple(pointers), taken[-TAKEN_OVER_KEPT_MAX:], copies.siblings)
+    return KeyringCopies(tuple(pointers), taken[-TAKEN_OVER_KEPT_MAX:], copies.siblings)

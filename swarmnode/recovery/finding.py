@@ -12,10 +12,10 @@ from p2p.wire.codec import decode_as
 from storage.facade import OwnedNames
 from swarmnode.errors import SnapshotError
 from swarmnode.limits import MACHINES_PER_PERSON_MAX
-from swarmnode.recovery.copies import Copies, Pointer, is_taken
-from swarmnode.recovery.others import Life
+from swarmnode.recovery.copies import KeyringCopies, Pointer, is_taken
+from swarmnode.recovery.others import MachineLife
 from swarmnode.recovery.place import OWN_NAME, Apart
-from swarmnode.recovery.shelf import Shelf
+from swarmnode.recovery.shelf import CopyShelf
 from swarmnode.recovery.siblings import Siblings
 
 log = logging.getLogger("swarm.recovery")
@@ -25,15 +25,15 @@ log = logging.getLogger("swarm.recovery")
 class Sight:
     """What one look at the copies of a person found."""
 
-    copies: Copies
+    copies: KeyringCopies
     apart: tuple[Pointer, ...]
     """Of machines without the person's key, which nobody took over."""
-    lives: Mapping[PeerId, Life]
+    lives: Mapping[PeerId, MachineLife]
     """Of all other machines that have a copy."""
 
     def gone(self) -> list[PeerId]:
         """Machines that are gone and have a copy, each once."""
-        return [peer for peer, life in self.lives.items() if life is Life.GONE]
+        return [peer for peer, life in self.lives.items() if life is MachineLife.GONE]
 
 
 class Finder:
@@ -41,11 +41,11 @@ class Finder:
 
     def __init__(
         self,
-        shelf: Shelf,
+        shelf: CopyShelf,
         names_of: Callable[[str], OwnedNames],
         unseal: Callable[[bytes], bytes],
         siblings: Siblings,
-        life: Callable[[PeerId], Awaitable[Life]],
+        life: Callable[[PeerId], Awaitable[MachineLife]],
         me: PeerId,
     ) -> None:
         self._shelf, self._names_of, self._unseal = shelf, names_of, unseal
@@ -56,7 +56,7 @@ class Finder:
         copies = await self._shelf.read()
         apart = await self._apart(copies)
         writers = {one.writer: None for one in (*copies.pointers, *apart) if one.writer != self._me}
-        lives: dict[PeerId, Life] = dict.fromkeys(writers, Life.UNSURE)
+        lives: dict[PeerId, MachineLife] = dict.fromkeys(writers, MachineLife.UNSURE)
 
         async def see(peer: PeerId) -> None:
             lives[peer] = await self._life(peer)
@@ -66,7 +66,7 @@ class Finder:
                 nursery.start_soon(see, peer)
         return Sight(copies, tuple(apart), lives)
 
-    async def _apart(self, copies: Copies) -> list[Pointer]:
+    async def _apart(self, copies: KeyringCopies) -> list[Pointer]:
         """Copies of machines that keep their own place.
 
         Who is named as such a machine and does not prove it is passed over: that may be anybody.

@@ -8,7 +8,7 @@ from typing import Final
 from p2p.identity.keys import KeySigner, create_key_file, load_key_file
 from p2p.identity.records import MembershipToken
 from p2p.ids import PeerId
-from swarmnode.home import Home
+from swarmnode.home.folders import Home
 from swarmnode.recovery.box import open_box, seal_to
 from swarmnode.recovery.naming import named, names_here
 

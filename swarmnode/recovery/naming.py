@@ -14,8 +14,8 @@ from p2p.identity.issue import Names, accept, found
 from p2p.identity.keys import KeySigner
 from p2p.identity.private_files import read_private_file, replace_private_file
 from p2p.identity.records import MembershipToken
-from swarmnode import enrol
-from swarmnode.home import Home
+from swarmnode.home import enrol
+from swarmnode.home.folders import Home
 
 _INVITE: Final = "invite"
 log = logging.getLogger("swarm.recovery")

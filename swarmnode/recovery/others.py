@@ -2,19 +2,20 @@
 
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
-from typing import Final, Protocol
+from typing import Final
 
 import trio
 
 from p2p.errors import CallTimeoutError, PeerUnreachableError, RemoteRefusalError
 from p2p.ids import PeerId
-from p2p.membership.view import Liveness, View
+from p2p.membership.port import Views
+from p2p.membership.view import Liveness
 
 UNKNOWN_S: Final = 5.0
 """A machine of which nobody has told for so long since the first look is no member any more."""
 
 
-class Life(Enum):
+class MachineLife(Enum):
     """Of a machine."""
 
     LIVES = auto()
@@ -23,18 +24,12 @@ class Life(Enum):
     """Nobody calls it dead, and it does not answer."""
 
 
-class Members(Protocol):
-    """The part of MembershipService that is needed here."""
-
-    def view(self) -> View: ...
-
-
 class Others:
     """Asks, because whoever has just died is still held for alive by everybody."""
 
     def __init__(
         self,
-        members: Members,
+        members: Views,
         ping: Callable[[PeerId, int], Awaitable[object]],
         is_settled: Callable[[], bool],
     ) -> None:
@@ -42,22 +37,22 @@ class Others:
         self._members, self._ping, self._is_settled = members, ping, is_settled
         self._since_s: float | None = None
 
-    async def life(self, peer: PeerId) -> Life:
+    async def life(self, peer: PeerId) -> MachineLife:
         """Takes as long as an echo."""
         if not self._is_settled():
-            return Life.UNSURE
+            return MachineLife.UNSURE
         if self._since_s is None:
             self._since_s = trio.current_time()
         member = self._members.view().find(peer)
         if member is None:
             is_over = trio.current_time() >= self._since_s + UNKNOWN_S
-            return Life.GONE if is_over else Life.UNSURE
+            return MachineLife.GONE if is_over else MachineLife.UNSURE
         if member.liveness in (Liveness.DEAD, Liveness.LEFT):
-            return Life.GONE
+            return MachineLife.GONE
         try:
             await self._ping(peer, 1)
         except RemoteRefusalError:
-            return Life.LIVES
+            return MachineLife.LIVES
         except (PeerUnreachableError, CallTimeoutError):
-            return Life.UNSURE
-        return Life.LIVES
+            return MachineLife.UNSURE
+        return MachineLife.LIVES

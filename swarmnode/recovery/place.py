@@ -16,7 +16,7 @@ from storage.errors import NameConflictError
 from storage.facade import OwnedNames
 from swarmnode.errors import SnapshotError
 from swarmnode.recovery.copies import Pointer, Taken, check_room, taken_from, with_copy
-from swarmnode.recovery.shelf import TRIES, Shelf
+from swarmnode.recovery.shelf import TRIES, CopyShelf
 
 OWN_NAME: Final = "keyring"
 """Of a machine: where its copy is."""
@@ -40,7 +40,7 @@ class Place(Protocol):
 class LineOfList:
     """The place of a machine that has its person's key."""
 
-    def __init__(self, shelf: Shelf, me: PeerId, siblings: Callable[[], list[PeerId]]) -> None:
+    def __init__(self, shelf: CopyShelf, me: PeerId, siblings: Callable[[], list[PeerId]]) -> None:
         """`siblings`: other machines of the person, for who looks for their copies one day."""
         self._shelf, self._me, self._siblings = shelf, me, siblings
 

@@ -12,10 +12,10 @@ import trio
 from p2p.errors import AdmissionError, IdentityError
 from p2p.identity.records import MembershipToken
 from p2p.ids import PeerId
-from storage.caps import parse_cap
 from storage.engine.port import Tables, WriteView
 from storage.errors import StorageError
 from storage.facade import Objects, OwnedNames
+from storage.manifests.capability import parse_cap
 from storage.objects.keyring import Keyring
 from swarmnode.edges import Vault
 from swarmnode.errors import SnapshotError
@@ -23,10 +23,10 @@ from swarmnode.estate.logs import ESTATES
 from swarmnode.people.book import TABLE as PEOPLE
 from swarmnode.recovery.copies import Pointer, Taken, taken_over
 from swarmnode.recovery.finding import Finder, Sight
-from swarmnode.recovery.others import Life
+from swarmnode.recovery.others import MachineLife
 from swarmnode.recovery.place import tell_taken
-from swarmnode.recovery.shelf import Shelf
-from swarmnode.recovery.snapshot import Snapshot, tasks_in, unpack
+from swarmnode.recovery.shelf import CopyShelf
+from swarmnode.recovery.snapshot import KeyringSnapshot, tasks_in, unpack
 from swarmnode.tasks.records import TaskRecord
 
 NOTHING_S: Final = 600.0
@@ -35,7 +35,7 @@ NOTHING_S: Final = 600.0
 log = logging.getLogger("swarm.recovery")
 
 
-class Ledger(Protocol):
+class TaskReceiver(Protocol):
     """The part of MarketService that is needed here."""
 
     async def take_up(self, records: Sequence[TaskRecord]) -> None:
@@ -49,10 +49,10 @@ class Retrieval:
     def __init__(
         self,
         vault: Vault,
-        shelf: Shelf,
+        shelf: CopyShelf,
         objects: Objects,
         keyring: Keyring,
-        market: Ledger,
+        market: TaskReceiver,
         tables: Tables,
         me: PeerId,
         finder: Finder,
@@ -88,9 +88,9 @@ class Retrieval:
         except (StorageError, SnapshotError) as exc:
             self.warning = f"your things are not back yet: {exc}"
             return False
-        unsure = [peer for peer, life in sight.lives.items() if life is Life.UNSURE]
+        unsure = [peer for peer, life in sight.lives.items() if life is MachineLife.UNSURE]
         troubles += [f"{peer} does not answer, and may still live" for peer in unsure]
-        living = [peer for peer, life in sight.lives.items() if life is Life.LIVES]
+        living = [peer for peer, life in sight.lives.items() if life is MachineLife.LIVES]
         if troubles and not (is_late and (self._back or living or unsure)):
             self.warning = f"not all of your things are back yet: {'; '.join(troubles)}"
             return False
@@ -164,12 +164,12 @@ class Retrieval:
             if one.by == self._me and one.cap:
                 await tell_taken(self._persons, Taken(one.writer, one.by, one.at_ms))
 
-    async def _fetch(self, pointer: Pointer) -> tuple[Snapshot, list[TaskRecord]]:
+    async def _fetch(self, pointer: Pointer) -> tuple[KeyringSnapshot, list[TaskRecord]]:
         parts = [part async for part in self._objects.get(parse_cap(pointer.cap))]
         snapshot = unpack(b"".join(parts))
         return snapshot, tasks_in(snapshot)
 
-    async def _restore(self, snapshot: Snapshot, tasks: Sequence[TaskRecord]) -> None:
+    async def _restore(self, snapshot: KeyringSnapshot, tasks: Sequence[TaskRecord]) -> None:
         """Objects last: what belongs to a task that is not known is freed."""
 
         def write(view: WriteView) -> None:

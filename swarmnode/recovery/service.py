@@ -11,10 +11,10 @@ from typing import Final, Protocol
 import trio
 
 from p2p.ids import PeerId
-from storage.caps import text_of_cap
 from storage.engine.port import Tables
 from storage.errors import StorageError, StoreFullError
-from storage.facade import Kind, Mark, Objects, ReadCap
+from storage.facade import Mark, ObjectKind, Objects, ReadCap
+from storage.manifests.capability import text_of_cap
 from storage.objects.keyring import Keyring
 from swarmnode.edges import Vault
 from swarmnode.errors import SnapshotError
@@ -26,7 +26,7 @@ from swarmnode.recovery.copies import Taken
 from swarmnode.recovery.finding import Finder
 from swarmnode.recovery.place import Place
 from swarmnode.recovery.retrieval import Retrieval
-from swarmnode.recovery.snapshot import Row, Snapshot, pack
+from swarmnode.recovery.snapshot import KeyringSnapshot, SnapshotRow, pack
 from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.lifecycle import TASK_ENDS
 from swarmnode.tasks.records import TaskRecord
@@ -167,13 +167,13 @@ class RecoveryService:
 
     async def _put(self, taken: Taken | None) -> ReadCap:
         """A new copy; the last one again where many wait for a place that cannot be written."""
-        waiting = sum(one.mark.kind == Kind.KEYRING for one in self._objects.entries())
+        waiting = sum(one.mark.kind == ObjectKind.KEYRING for one in self._objects.entries())
         if self._unpointed is not None and waiting > COPIES_WAITING_MAX:
             cap, known = self._unpointed
             if known == taken:
                 self._reused = True
                 return cap
-        data, mark = pack(self._snapshot(taken)), Mark(Kind.KEYRING)
+        data, mark = pack(self._snapshot(taken)), Mark(ObjectKind.KEYRING)
         receipt = await self._objects.put(_pieces(data), name="keyring", mark=mark)
         self._unpointed, self._reused = (receipt.cap, taken), False
         return receipt.cap
@@ -191,22 +191,22 @@ class RecoveryService:
     async def _point(self, cap: ReadCap, taken: Taken | None) -> None:
         await self._place.point(text_of_cap(cap), taken)
         for entry in self._objects.entries():  # copies of other machines are never in it
-            if entry.mark.kind == Kind.KEYRING and entry.cap.address != cap.address:
+            if entry.mark.kind == ObjectKind.KEYRING and entry.cap.address != cap.address:
                 with suppress(StoreFullError):
                     await self._objects.forget(entry.cap.address)
 
-    def _snapshot(self, taken: Taken | None) -> Snapshot:
+    def _snapshot(self, taken: Taken | None) -> KeyringSnapshot:
         since_ms = -1 if taken is None else taken.at_ms
         lab_seed, network_seed = self._vault.keys()
         rows = [
-            Row(table, key, value)
+            SnapshotRow(table, key, value)
             for table in (TASKS, ESTATES, PEOPLE)
             for key, value in _all(self._tables, table)
             if table != TASKS or _is_ours(task_of(value), since_ms)
         ]
         objects = tuple(self._keyring.dump())
         names = self._vault.names()
-        return Snapshot(self._wall_ms(), objects, tuple(rows), lab_seed, network_seed, names)
+        return KeyringSnapshot(self._wall_ms(), objects, tuple(rows), lab_seed, network_seed, names)
 
 
 def _is_ours(task: TaskRecord, since_ms: int) -> bool:

@@ -7,7 +7,7 @@ from storage.errors import NameConflictError
 from storage.facade import OwnedNames
 from storage.limits import NAME_VALUE_BYTES_MAX
 from swarmnode.errors import SnapshotError
-from swarmnode.recovery.copies import Copies
+from swarmnode.recovery.copies import KeyringCopies
 from swarmnode.recovery.snapshot import open_copies, seal_copies
 
 NAME: Final = "keyring"
@@ -15,17 +15,17 @@ TRIES: Final = 16
 """Each conflict is another machine's write that succeeded: no person has so many at once."""
 
 
-class Shelf:
+class CopyShelf:
     """Where the copies of one person's machines are."""
 
     def __init__(self, names: OwnedNames, seed: bytes, entropy: Callable[[int], bytes]) -> None:
         self._names, self._seed, self._entropy = names, seed, entropy
 
-    async def read(self) -> Copies:
+    async def read(self) -> KeyringCopies:
         """Raises StorageError, and SnapshotError for what this person's key does not open."""
         return (await self._read())[0]
 
-    async def change(self, changed: Callable[[Copies], Copies]) -> None:
+    async def change(self, changed: Callable[[KeyringCopies], KeyringCopies]) -> None:
         """Replace what is there; `changed` is asked again when another machine was faster.
 
         Raises StorageError, and what `changed` raises.
@@ -43,9 +43,9 @@ class Shelf:
                 return
         raise conflict
 
-    async def _read(self) -> tuple[Copies, int]:
+    async def _read(self) -> tuple[KeyringCopies, int]:
         known = await self._names.read(NAME)
         if known is None:
-            return Copies(), 0
-        copies = open_copies(self._seed, known.value) if known.value else Copies()
+            return KeyringCopies(), 0
+        copies = open_copies(self._seed, known.value) if known.value else KeyringCopies()
         return copies, known.sequence

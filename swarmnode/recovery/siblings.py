@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from p2p.errors import WireError
 from p2p.identity.proofs import Proofs
 from p2p.ids import MemberId, PeerId
+from p2p.membership.port import Views
 from p2p.register.service import RegisterService
-from swarmnode.recovery.others import Members
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class Siblings:
 
     me: PeerId
     owner: MemberId
-    members: Members
+    members: Views
     register: RegisterService
     proofs: Proofs | None
     """None where there are no certificates."""

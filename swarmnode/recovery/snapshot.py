@@ -18,7 +18,7 @@ from p2p.errors import WireError
 from p2p.wire.codec import Record, decode_as, encode
 from swarmnode.errors import SnapshotError
 from swarmnode.limits import SNAPSHOT_BYTES_MAX, TASK_RECORD_BYTES_MAX
-from swarmnode.recovery.copies import Copies, Pointer
+from swarmnode.recovery.copies import KeyringCopies, Pointer
 from swarmnode.tasks.records import TaskRecord
 from swarmnode.tasks.store import TASKS
 
@@ -29,7 +29,7 @@ PART_BYTES_MAX: Final = TASK_RECORD_BYTES_MAX + 1024
 _KEY_CONTEXT: Final = "swarm keyring pointer key 1"
 
 
-class Row(Record, frozen=True):
+class SnapshotRow(Record, frozen=True):
     """One row of a table, as it lies there."""
 
     table: str
@@ -51,13 +51,13 @@ class Head(Record, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class KeyringSnapshot:
     """Everything that a person's node could not make again."""
 
     taken_ms: int
     objects: tuple[tuple[bytes, bytes], ...]
     """(address, KeyRow) of the keyring."""
-    rows: tuple[Row, ...]
+    rows: tuple[SnapshotRow, ...]
     """Tasks, what was taken over of them, and the people of the machine."""
     lab_seed: bytes = b""
     network_seed: bytes = b""
@@ -65,21 +65,21 @@ class Snapshot:
     """Of the person, and of the lab whose key was there."""
 
 
-def pack(snapshot: Snapshot) -> bytes:
+def pack(snapshot: KeyringSnapshot) -> bytes:
     """The bytes of the object."""
     objects, rows = snapshot.objects, snapshot.rows
     seeds = (snapshot.lab_seed, snapshot.network_seed)
     head = Head(snapshot.taken_ms, len(objects), *seeds, *snapshot.names)
-    parts = [encode(head), *(encode(Row("", *one)) for one in objects), *map(encode, rows)]
+    parts = [encode(head), *(encode(SnapshotRow("", *one)) for one in objects), *map(encode, rows)]
     return b"".join(len(part).to_bytes(LENGTH_BYTES) + part for part in parts)
 
 
-def unpack(data: bytes) -> Snapshot:
+def unpack(data: bytes) -> KeyringSnapshot:
     """Raises SnapshotError."""
     try:
         parts = _parts(data)
         head = decode_as(Head, next(parts, b""), PART_BYTES_MAX)
-        rows = [decode_as(Row, part, PART_BYTES_MAX) for part in parts]
+        rows = [decode_as(SnapshotRow, part, PART_BYTES_MAX) for part in parts]
     except WireError as exc:
         raise SnapshotError(f"the keyring in the pool cannot be read ({exc}): upgrade") from exc
     if not 0 <= head.objects <= len(rows):
@@ -87,10 +87,10 @@ def unpack(data: bytes) -> Snapshot:
     objects = tuple((row.key, row.value) for row in rows[: head.objects])
     others = tuple(rows[head.objects :])
     seeds, names = (head.lab_seed, head.network_seed), (head.person, head.lab)
-    return Snapshot(head.taken_ms, objects, others, *seeds, names)
+    return KeyringSnapshot(head.taken_ms, objects, others, *seeds, names)
 
 
-def tasks_in(snapshot: Snapshot) -> list[TaskRecord]:
+def tasks_in(snapshot: KeyringSnapshot) -> list[TaskRecord]:
     """Raises SnapshotError."""
     rows = (row for row in snapshot.rows if row.table == TASKS)
     try:
@@ -112,13 +112,13 @@ def _parts(data: bytes) -> Iterator[bytes]:
         yield data[start:at]
 
 
-def seal_copies(seed: bytes, copies: Copies, entropy: Callable[[int], bytes]) -> bytes:
+def seal_copies(seed: bytes, copies: KeyringCopies, entropy: Callable[[int], bytes]) -> bytes:
     """The value of the name: any member sees it, only the phrase opens it."""
     nonce = entropy(NONCE_BYTES)
     return nonce + ChaCha20Poly1305(_key(seed)).encrypt(nonce, encode(copies), None)
 
 
-def open_copies(seed: bytes, value: bytes) -> Copies:
+def open_copies(seed: bytes, value: bytes) -> KeyringCopies:
     """Raises SnapshotError."""
     nonce, sealed = value[:NONCE_BYTES], value[NONCE_BYTES:]
     try:
@@ -128,12 +128,12 @@ def open_copies(seed: bytes, value: bytes) -> Copies:
         raise SnapshotError("what the pool keeps under your name is not of this phrase") from exc
 
 
-def _read(plain: bytes) -> Copies:
+def _read(plain: bytes) -> KeyringCopies:
     """Also the one pointer that nodes wrote while the pool kept a single copy for each person."""
     try:
-        return decode_as(Copies, plain)
+        return decode_as(KeyringCopies, plain)
     except WireError:
-        return Copies((decode_as(Pointer, plain),))
+        return KeyringCopies((decode_as(Pointer, plain),))
 
 
 def _key(seed: bytes) -> bytes:

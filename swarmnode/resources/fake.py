@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import trio
 
-from swarmnode.resources.port import Gpu, Snapshot
+from swarmnode.resources.port import Gpu, MachineSnapshot
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -37,12 +37,12 @@ class FakeMachine:
         disk_bytes: int = 100 * GIB,
         gpus: tuple[Gpu, ...] = (),
     ) -> None:
-        self.snapshot = Snapshot(
+        self.snapshot = MachineSnapshot(
             cpu_millis, 0, memory_bytes, memory_bytes, disk_bytes, disk_bytes, gpus
         )
         """What the next reading says; replace it to let something happen."""
 
-    async def read(self) -> Snapshot:
+    async def read(self) -> MachineSnapshot:
         """The snapshot as it is."""
         await trio.lowlevel.checkpoint()
         return self.snapshot

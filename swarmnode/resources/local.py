@@ -10,7 +10,7 @@ import trio
 from swarmnode.resources.container_limits import ContainerLimits, container_limits
 from swarmnode.resources.mounts import MEMBERSHIP, MOUNTINFO, read_proc
 from swarmnode.resources.nvml import NvmlReader
-from swarmnode.resources.port import Gpu, Snapshot
+from swarmnode.resources.port import Gpu, MachineSnapshot
 
 
 class LocalMachine:
@@ -29,7 +29,7 @@ class LocalMachine:
         if self._nvml is not None:
             self._nvml.owns = owns
 
-    async def read(self) -> Snapshot:
+    async def read(self) -> MachineSnapshot:
         """A fresh reading, in a thread: a busy driver may take long to answer."""
         return await trio.to_thread.run_sync(self._read)
 
@@ -37,14 +37,14 @@ class LocalMachine:
         """A GPU's device file. Raises GpuUnknownError."""
         return (self._nvml or NvmlReader()).device_file(uuid)
 
-    def _read(self) -> Snapshot:
+    def _read(self) -> MachineSnapshot:
         limits = container_limits(read_proc(MOUNTINFO), read_proc(MEMBERSHIP))
         cores = len(os.sched_getaffinity(0)) * 1000
         cpu_millis = min(cores, limits.cpu_millis or cores)
         busy_millis = int(psutil.cpu_percent() * 10 * (psutil.cpu_count() or 1))
         memory_bytes, memory_free_bytes = _memory(limits)
         disk = psutil.disk_usage(str(_existing(self._folder)))
-        return Snapshot(
+        return MachineSnapshot(
             cpu_millis=cpu_millis,
             cpu_busy_millis=min(busy_millis, cpu_millis),
             memory_bytes=memory_bytes,

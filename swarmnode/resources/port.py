@@ -23,7 +23,7 @@ class Gpu:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class MachineSnapshot:
     """One reading of the machine. cpu_millis counts thousandths of a core."""
 
     cpu_millis: int
@@ -38,6 +38,6 @@ class Snapshot:
 class Machine(Protocol):
     """Reads the machine; never changes it."""
 
-    async def read(self) -> Snapshot:
+    async def read(self) -> MachineSnapshot:
         """A fresh reading; GPUs are an empty tuple where there is no driver (that is normal)."""
         ...

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import trio
 
 from p2p.gossip.items import RESOURCES
+from p2p.gossip.port import ItemSink
 from p2p.wire.codec import encode
 from swarmnode.errors import ConfigError
 from swarmnode.resources.advert import ResourceAdvert
@@ -36,17 +37,11 @@ class AdvertConfig:
             raise ConfigError("adverts need 0 < look_s <= every_s < ttl_s and 0 < change <= 1")
 
 
-class Gossip(Protocol):
-    """The part of the gossip service that is needed here."""
-
-    def publish(self, kind: int, body: bytes, *, ttl_s: float) -> None: ...
-
-
 class AdvertPublisher:
     """Publishes what `advert` says; None says nothing yet."""
 
     def __init__(
-        self, config: AdvertConfig, gossip: Gossip, advert: Callable[[], ResourceAdvert | None]
+        self, config: AdvertConfig, gossip: ItemSink, advert: Callable[[], ResourceAdvert | None]
     ) -> None:
         self._config = config
         self._gossip = gossip

@@ -19,7 +19,7 @@ class StoredFile(Record, frozen=True):
     name: str
     size: int
     cap: str
-    """Capability as text (storage.caps): whoever has it can read the file."""
+    """Capability as text (storage.manifests.capability): whoever has it can read the file."""
     tree: bool = False
     """The object is a tree (swarmnode.tree): a folder, or a file with its rights."""
 
@@ -33,7 +33,7 @@ class OlderStep(Record, frozen=True):
     """It lies beside the newest one; else in its place, and only one of them can be there."""
 
 
-class Checkpoint(Record, frozen=True):
+class CheckpointRecord(Record, frozen=True):
     """Saved progress. Steps only grow within a task; the highest one is restored.
 
     One of the same step that was taken later replaces an earlier one: its folder had changed.
@@ -54,7 +54,7 @@ class Checkpoint(Record, frozen=True):
     """As in OlderStep."""
 
 
-def fits_award(checkpoint: Checkpoint) -> bool:
+def fits_award(checkpoint: CheckpointRecord) -> bool:
     """Whether it can be written down and handed to the next machine."""
     steps = (checkpoint.step, *(one.step for one in checkpoint.older))
     if min(steps) < 0 or max(steps) > STEP_MAX or not 0 <= checkpoint.taken_ms <= TAKEN_MS_MAX:
@@ -65,7 +65,7 @@ def fits_award(checkpoint: Checkpoint) -> bool:
     return is_short and len(encode(checkpoint)) <= CHECKPOINT_BYTES_MAX
 
 
-def is_newer(checkpoint: Checkpoint, known: Checkpoint | None) -> bool:
+def is_newer(checkpoint: CheckpointRecord, known: CheckpointRecord | None) -> bool:
     """Whether it replaces the one that is known."""
     if known is None or checkpoint.step > known.step:
         return True
@@ -73,7 +73,7 @@ def is_newer(checkpoint: Checkpoint, known: Checkpoint | None) -> bool:
     return is_later and (checkpoint.step == known.step or not known.sure)
 
 
-def resumed_files(checkpoint: Checkpoint) -> tuple[StoredFile, ...]:
+def resumed_files(checkpoint: CheckpointRecord) -> tuple[StoredFile, ...]:
     """What is brought back, in this order: later ones replace earlier ones."""
     beside = checkpoint.files[1:] if checkpoint.beside else ()
     if not checkpoint.sure and checkpoint.older:
@@ -84,7 +84,7 @@ def resumed_files(checkpoint: Checkpoint) -> tuple[StoredFile, ...]:
     return (*(one.file for one in reversed(older)), *beside, *main)
 
 
-def resume_step(checkpoint: Checkpoint) -> int:
+def resume_step(checkpoint: CheckpointRecord) -> int:
     """The newest step that is brought back."""
     is_older = not checkpoint.sure and checkpoint.older
     return checkpoint.older[0].step if is_older else checkpoint.step
@@ -107,7 +107,7 @@ class WatchSpec(Record, frozen=True):
     """As in the JobRecord."""
     right: Right | None = None
     """To put checkpoints in the name of the task's owner."""
-    last: Checkpoint | None = None
+    last: CheckpointRecord | None = None
     """The newest one known."""
     is_restored: bool = False
     """It was brought back before the start; else an earlier life of this node took it, or it is

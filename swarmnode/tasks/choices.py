@@ -16,7 +16,7 @@ class PriorityClass(StrEnum):
     SCAVENGER = "scavenger"
 
 
-class Effects(StrEnum):
+class Repeatability(StrEnum):
     """Whether running a task twice does harm."""
 
     IDEMPOTENT = "idempotent"

@@ -1,6 +1,6 @@
 """The submitter's book of tasks: every change is a Persist first and an event after it.
 
-It decides nothing about providers; `swarmnode.market.auction` does, and writes here.
+It decides nothing about providers; `swarmnode.market.buyer.core` does, and writes here.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +19,7 @@ from swarmnode.limits import (
     ROUNDS_KEPT_MAX,
     TASKS_FINISHED_MAX,
 )
-from swarmnode.tasks.checkpoint import Checkpoint, StoredFile
+from swarmnode.tasks.checkpoint import CheckpointRecord, StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TASK_ENDS, Fact, TaskState, next_task_state
 from swarmnode.tasks.records import AttemptRecord, Outcome, RoundRecord, TaskRecord
@@ -186,7 +186,7 @@ class Ledger:
         self._change(task, **_with_left(self.get(task), outcome))
 
     def left_over(
-        self, task: TaskId, outcome: Outcome, checkpoint: Checkpoint | None, at_ms: int
+        self, task: TaskId, outcome: Outcome, checkpoint: CheckpointRecord | None, at_ms: int
     ) -> list[Effect]:
         """What a cancelled task had made until it was stopped."""
         kept = _with_left(self.get(task), outcome)
@@ -195,7 +195,7 @@ class Ledger:
         event = TaskChanged(task, at_ms, "noted", record.state, record.provider, files)
         return [self._write(record), Notify(event)]
 
-    def checkpointed(self, task: TaskId, checkpoint: Checkpoint, at_ms: int) -> list[Effect]:
+    def checkpointed(self, task: TaskId, checkpoint: CheckpointRecord, at_ms: int) -> list[Effect]:
         """Remember newer progress."""
         record = self._change(task, checkpoint=checkpoint)
         step = f"step {checkpoint.step}"

@@ -12,7 +12,7 @@ from typing import Final
 from p2p.ids import PeerId
 from p2p.wire.codec import Message, Record
 from p2p.wire.envelope import Signed
-from swarmnode.tasks.checkpoint import Checkpoint, StoredFile
+from swarmnode.tasks.checkpoint import CheckpointRecord, StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import JobState
 from swarmnode.tasks.records import Outcome
@@ -47,7 +47,7 @@ class ResultTerms(Record, frozen=True):
     fence: int
     buyer: PeerId
     outcome: Outcome
-    checkpoint: Checkpoint | None = None
+    checkpoint: CheckpointRecord | None = None
 
 
 class ReceiptTerms(Record, frozen=True):
@@ -65,7 +65,7 @@ class Result(Message, frozen=True, tag=150):
     sealed: Signed
 
 
-class Receipt(Message, frozen=True, tag=151):
+class ResultReceipt(Message, frozen=True, tag=151):
     """Buyer to seller: sealed ReceiptTerms. The seller may forget the job."""
 
     sealed: Signed
@@ -131,7 +131,7 @@ class Checkpointed(Message, frozen=True, tag=157):
 
     task: TaskId
     fence: int
-    checkpoint: Checkpoint
+    checkpoint: CheckpointRecord
 
 
 class PushLog(Message, frozen=True, tag=158):

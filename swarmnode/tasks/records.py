@@ -10,7 +10,7 @@ from p2p.ids import PeerId
 from p2p.wire.codec import Record
 from p2p.wire.envelope import Signed
 from storage.rights import Right
-from swarmnode.tasks.checkpoint import Checkpoint, StoredFile
+from swarmnode.tasks.checkpoint import CheckpointRecord, StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import JobState, TaskState
 from swarmnode.tasks.spec import TaskSpec
@@ -72,7 +72,7 @@ class AttemptRecord(Record, frozen=True):
     """It ended by a fault of its machine's node that nobody had foreseen."""
 
 
-class BidLine(Record, frozen=True):
+class BidRecord(Record, frozen=True):
     """One answer to one call for bids; parts and score are micro-credits, lower wins."""
 
     peer: PeerId
@@ -92,7 +92,7 @@ class RoundRecord(Record, frozen=True):
     opened_ms: int
     window_ms: int
     outcome: str
-    bids: tuple[BidLine, ...]
+    bids: tuple[BidRecord, ...]
     unfit: tuple[tuple[PeerId, str], ...]
     """Machines that were not asked, and why."""
 
@@ -111,7 +111,7 @@ class TaskRecord(Record, frozen=True):
     retries_used: int = 0
     rounds: int = 0
     """Auctions held so far."""
-    checkpoint: Checkpoint | None = None
+    checkpoint: CheckpointRecord | None = None
     why: str = ""
     """Why it waits, or how it ended, in words."""
     outcome: Outcome | None = None
@@ -138,7 +138,7 @@ class TaskRecord(Record, frozen=True):
     told how it stands."""
 
 
-class Grant(Record, frozen=True):
+class RoomGrant(Record, frozen=True):
     """Room set aside on this machine."""
 
     cpu_millis: int
@@ -156,11 +156,11 @@ class JobRecord(Record, frozen=True):
     buyer: PeerId
     bid: int
     spec: TaskSpec
-    grant: Grant
+    grant: RoomGrant
     leased_ms: int
     state: JobState = JobState.LEASED
-    restore: Checkpoint | None = None
-    checkpoint: Checkpoint | None = None
+    restore: CheckpointRecord | None = None
+    checkpoint: CheckpointRecord | None = None
     """The newest one taken here."""
     stop_reason: str = ""
     outcome: Outcome | None = None

@@ -35,7 +35,7 @@ def parse_bytes(given: object) -> int:
         number, unit = _split(given)
     factor = _BYTES.get(unit.upper())
     if factor is None or not 0 <= number * factor < _AMOUNT_MAX:
-        raise ValueError(f"{given!r} is no size: write 512M or 2GiB")
+        raise ValueError(f"{given!r} is not a valid size: write 512M or 2GiB")
     return int(number * factor)
 
 
@@ -46,7 +46,7 @@ def parse_cores(given: object) -> int:
     else:
         number, unit = _split(given)
     if unit not in ("", "m") or not 0 <= number < 1e9:
-        raise ValueError(f"{given!r} is no number of cores: write 2, 0.5 or 500m")
+        raise ValueError(f"{given!r} is not a valid number of cores: write 2, 0.5 or 500m")
     return round(number) if unit == "m" else round(number * 1000)
 
 
@@ -58,7 +58,7 @@ def parse_duration_ms(given: object) -> int:
         number, unit = _split(given)
     factor = _DURATIONS_MS.get(unit.lower())
     if factor is None or not 0 <= number * factor < _AMOUNT_MAX:
-        raise ValueError(f"{given!r} is no duration: write 90s, 5m, 2h or 3d")
+        raise ValueError(f"{given!r} is not a valid duration: write 90s, 5m, 2h or 3d")
     return round(number * factor)
 
 

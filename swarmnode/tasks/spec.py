@@ -8,8 +8,8 @@ from typing import Final
 
 from p2p.ids import PeerId
 from p2p.wire.codec import Record
-from swarmnode.tasks.choices import Effects as Effects
 from swarmnode.tasks.choices import PriorityClass as PriorityClass
+from swarmnode.tasks.choices import Repeatability as Repeatability
 
 DEFAULT_TIMEOUT_MS: Final = 30 * 86_400_000
 """A month: long trainings end before it, forgotten loops do not occupy a machine for ever."""
@@ -75,7 +75,7 @@ class TaskSpec(Record, frozen=True):
     retries: int = 0
     """Further attempts after a failure of the task itself; losing a machine never uses one."""
     checkpoint: CheckpointSpec | None = None
-    effects: Effects = Effects.IDEMPOTENT
+    effects: Repeatability = Repeatability.IDEMPOTENT
     enforce: tuple[str, ...] = ()
     """Limits (swarmnode.tasks.choices.Limit) without which the task must not run."""
     avoid: tuple[PeerId, ...] = ()

@@ -6,10 +6,10 @@ from enum import StrEnum
 from typing import TypeVar
 
 from p2p.ids import PeerId
-from storage.caps import parse_cap
 from storage.errors import CapabilityError
+from storage.manifests.capability import parse_cap
 from swarmnode.limits import PATTERNS_MAX, RETRIES_MAX, TASK_MEMORY_BYTES_MIN
-from swarmnode.tasks.choices import Effects, Limit, PriorityClass
+from swarmnode.tasks.choices import Limit, PriorityClass, Repeatability
 from swarmnode.tasks.sizes import parse_bytes, parse_cores, parse_duration_ms
 from swarmnode.tasks.spec import (
     CheckpointSpec,
@@ -84,7 +84,7 @@ def read_task(reader: Reader) -> TaskSpec:
         deadline_ms=reader.take("deadline", parse_duration_ms, 0),
         retries=reader.take("retries", _count(0, RETRIES_MAX), 0),
         checkpoint=_checkpoint(reader.table("checkpoint")),
-        effects=reader.take("effects", _choice(Effects), Effects.IDEMPOTENT),
+        effects=reader.take("effects", _choice(Repeatability), Repeatability.IDEMPOTENT),
         enforce=reader.take("enforce", _limits, ()),
         avoid=reader.take("avoid", _peers, ()),
         require=reader.take("require", _peers, ()),
@@ -155,7 +155,7 @@ def _checkpoint(reader: Reader | None) -> CheckpointSpec | None:
 
 def _text(given: object) -> str:
     if not isinstance(given, str) or len(given) > 128 or not given.isprintable():
-        raise ValueError(f"{str(given)[:40]!r} is no printable text of at most 128 characters")
+        raise ValueError(f"{str(given)[:40]!r} is not printable text of at most 128 characters")
     return given
 
 
@@ -178,7 +178,7 @@ def _kind(given: object) -> str:
 
 def _texts(given: object) -> tuple[str, ...]:
     if not isinstance(given, list | tuple):
-        raise ValueError(f"{given!r} is not a list of texts")
+        raise ValueError(f"{given!r} is not a list of strings")
     for one in given:
         if not _is_text(one):
             raise ValueError(f"{one!r} is not a text")
@@ -194,7 +194,7 @@ def _argv(given: object) -> tuple[str, ...]:
 
 def _pairs(given: object) -> tuple[tuple[str, str], ...]:
     if not isinstance(given, Mapping):
-        raise ValueError(f"{given!r} is not a table of texts")
+        raise ValueError(f"{given!r} is not a table of strings")
     for key, value in given.items():
         if not _is_text(key) or not _is_text(value):
             raise ValueError(f"{key!r} = {value!r} is not a text")
@@ -205,7 +205,7 @@ def _variables(given: object) -> tuple[tuple[str, str], ...]:
     pairs = _pairs(given)
     for key, _ in pairs:
         if not key or "=" in key:
-            raise ValueError(f"{key!r} is no name of a variable")
+            raise ValueError(f"{key!r} is not a valid variable name")
     return pairs
 
 
@@ -284,5 +284,5 @@ def _memory_bytes(given: object) -> int:
 def _positive_ms(given: object) -> int:
     millis = parse_duration_ms(given)
     if millis == 0:
-        raise ValueError("must be more than nothing")
+        raise ValueError("must be greater than 0")
     return millis

@@ -34,7 +34,7 @@ RIGHTS: Final = 0o777
 _SIZE_MAX: Final = 1 << 60
 
 
-class Kind(IntEnum):
+class EntryKind(IntEnum):
     """What a name stands for."""
 
     FOLDER = 0
@@ -43,12 +43,12 @@ class Kind(IntEnum):
     NAME = 3  # one more name of a file that has come before (a hard link)
 
 
-class Entry(Record, frozen=True):
+class TreeEntry(Record, frozen=True):
     """One name. What does not belong to its kind is 0 or empty."""
 
     path: bytes
     """Relative, with slashes; empty for the tree's own folder or file."""
-    kind: Kind
+    kind: EntryKind
     mode: int = 0
     """Rights of a folder or file."""
     size: int = 0
@@ -65,7 +65,7 @@ class Entry(Record, frozen=True):
 class TreePage(Record, frozen=True):
     """Some entries of the index."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[TreeEntry, ...]
 
 
 class TreeHead(Record, frozen=True):
@@ -79,10 +79,10 @@ class TreeHead(Record, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Index:
+class TreeIndex:
     """A whole index, checked."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[TreeEntry, ...]
 
     @property
     def content_bytes(self) -> int:
@@ -92,15 +92,15 @@ class Index:
     @property
     def files(self) -> int:
         """Names that are not folders."""
-        return sum(entry.kind is not Kind.FOLDER for entry in self.entries)
+        return sum(entry.kind is not EntryKind.FOLDER for entry in self.entries)
 
     @property
     def is_file(self) -> bool:
         """The tree is one file with its rights, and no folder."""
-        return self.entries[0].kind is Kind.FILE
+        return self.entries[0].kind is EntryKind.FILE
 
 
-def write_index(entries: Sequence[Entry]) -> bytes:
+def write_index(entries: Sequence[TreeEntry]) -> bytes:
     """Everything that comes before the contents. Raises TreeRefusedError."""
     check(entries)
     pages = b"".join(_framed(encode(page)) for page in _pages(entries))
@@ -131,9 +131,9 @@ def read_head(data: bytes) -> TreeHead:
     return head
 
 
-def read_pages(head: TreeHead, data: bytes) -> Index:
+def read_pages(head: TreeHead, data: bytes) -> TreeIndex:
     """All pages. Raises TreeRefusedError for any tree that we would not write like this."""
-    entries: list[Entry] = []
+    entries: list[TreeEntry] = []
     at = 0
     for _ in range(head.pages):
         length = int.from_bytes(data[at : at + LENGTH_BYTES])
@@ -146,7 +146,7 @@ def read_pages(head: TreeHead, data: bytes) -> Index:
         if len(entries) > head.entries:
             break
     check(entries)
-    index = Index(tuple(entries))
+    index = TreeIndex(tuple(entries))
     is_canonical = b"".join(_framed(encode(page)) for page in _pages(entries)) == data
     counts = (len(entries), index.content_bytes)
     if counts != (head.entries, head.content_bytes) or not is_canonical:
@@ -154,26 +154,26 @@ def read_pages(head: TreeHead, data: bytes) -> Index:
     return index
 
 
-def check(entries: Sequence[Entry]) -> None:
+def check(entries: Sequence[TreeEntry]) -> None:
     """Refuse whatever is no honest folder. Raises TreeRefusedError, which names the entry."""
     if not 1 <= len(entries) <= TREE_ENTRIES_MAX:
         raise TreeRefusedError(
             f"{len(entries)} names in one tree, limit {TREE_ENTRIES_MAX}: split the folder"
         )
-    kinds: dict[Parts, Kind] = {}
-    paths: dict[bytes, Kind] = {}
+    kinds: dict[Parts, EntryKind] = {}
+    paths: dict[bytes, EntryKind] = {}
     before: Parts | None = None
     for entry in entries:
         parts = entry.parts
         _check_entry(entry, parts, paths)
         if before is not None and parts <= before:
             raise _refused(entry, "comes twice or out of order")
-        if parts and kinds.get(parts[:-1]) is not Kind.FOLDER:
+        if parts and kinds.get(parts[:-1]) is not EntryKind.FOLDER:
             raise _refused(entry, "lies in what is not a folder of the tree")
         kinds[parts], paths[entry.path], before = entry.kind, entry.kind, parts
-    if before is None or kinds.get(()) not in (Kind.FOLDER, Kind.FILE):
+    if before is None or kinds.get(()) not in (EntryKind.FOLDER, EntryKind.FILE):
         raise TreeRefusedError("a tree begins with its own folder or file")
-    targets = {entry.parts: entry.target for entry in entries if entry.kind is Kind.LINK}
+    targets = {entry.parts: entry.target for entry in entries if entry.kind is EntryKind.LINK}
     links = Links(targets)
     for place, target in targets.items():
         if links.leads_out(place):
@@ -188,27 +188,30 @@ def shown(parts: Parts) -> str:
     return repr(text_of(b"/".join(parts)) or ".")
 
 
-def _check_entry(entry: Entry, parts: Parts, paths: dict[bytes, Kind]) -> None:
+def _check_entry(entry: TreeEntry, parts: Parts, paths: dict[bytes, EntryKind]) -> None:
     try:
         check_parts(parts)
     except NameRefusedError as error:
         raise TreeRefusedError(str(error)) from error
     is_rights = 0 <= entry.mode <= RIGHTS
     match entry.kind:
-        case Kind.FOLDER:
+        case EntryKind.FOLDER:
             is_sound = is_rights and (entry.size, entry.target) == (0, b"")
-        case Kind.FILE:
+        case EntryKind.FILE:
             is_sound = is_rights and 0 <= entry.size <= _SIZE_MAX and not entry.target
-        case Kind.LINK:
+        case EntryKind.LINK:
             is_target = 0 < len(entry.target) <= LINK_BYTES_MAX and b"\0" not in entry.target
             is_sound = is_target and (entry.mode, entry.size) == (0, 0)
-        case Kind.NAME:
-            is_sound = paths.get(entry.target) is Kind.FILE and (entry.mode, entry.size) == (0, 0)
+        case EntryKind.NAME:
+            is_sound = paths.get(entry.target) is EntryKind.FILE and (entry.mode, entry.size) == (
+                0,
+                0,
+            )
     if not is_sound:
         raise _refused(entry, "is not what its kind can be")
 
 
-def _refused(entry: Entry, words: str) -> TreeRefusedError:
+def _refused(entry: TreeEntry, words: str) -> TreeRefusedError:
     return TreeRefusedError(f"{shown(entry.parts)} {words}")
 
 
@@ -216,9 +219,9 @@ def _framed(data: bytes) -> bytes:
     return len(data).to_bytes(LENGTH_BYTES) + data
 
 
-def _pages(entries: Sequence[Entry]) -> Iterable[TreePage]:
+def _pages(entries: Sequence[TreeEntry]) -> Iterable[TreePage]:
     """The one way to cut the entries into pages."""
-    held: list[Entry] = []
+    held: list[TreeEntry] = []
     size = 0
     for entry in entries:
         length = len(encode(entry))

@@ -11,7 +11,7 @@ from typing import Self
 
 from swarmnode.errors import TreeChangedError, TreeRefusedError
 from swarmnode.limits import FILE_CHUNK_BYTES
-from swarmnode.tree.format import RIGHTS, Entry, Kind, shown, write_index
+from swarmnode.tree.format import RIGHTS, EntryKind, TreeEntry, shown, write_index
 from swarmnode.tree.names import Parts
 from swarmnode.tree.scan import Found, changed, entries_of, open_folder, same_file
 
@@ -22,7 +22,7 @@ _FILE_FLAGS = _OPEN_FLAGS | os.O_NOFOLLOW
 def packed(
     root: str | int,
     found: Sequence[Found],
-    entries: Sequence[Entry],
+    entries: Sequence[TreeEntry],
     *,
     may_grow: bool = False,
 ) -> Iterator[bytes]:
@@ -33,7 +33,7 @@ def packed(
     """
     yield write_index(entries)
     pairs = zip(found, entries, strict=True)
-    files = [one for one, entry in pairs if entry.kind is Kind.FILE and entry.size]
+    files = [one for one, entry in pairs if entry.kind is EntryKind.FILE and entry.size]
     with _Opener(root) as opener:
         yield from _gather(files, opener.open, may_grow=may_grow)
 
@@ -43,14 +43,14 @@ def gathered(files: Mapping[Parts, Path]) -> Iterator[bytes]:
 
     Links are followed. Raises as `packed` does.
     """
-    found: dict[Parts, Found] = {(): Found((), Kind.FOLDER, 0o755)}
+    found: dict[Parts, Found] = {(): Found((), EntryKind.FOLDER, 0o755)}
     for parts, path in files.items():
         info = path.stat()
         for depth in range(1, len(parts)):
-            found.setdefault(parts[:depth], Found(parts[:depth], Kind.FOLDER, 0o755))
+            found.setdefault(parts[:depth], Found(parts[:depth], EntryKind.FOLDER, 0o755))
         found[parts] = Found(
             parts,
-            Kind.FILE,
+            EntryKind.FILE,
             stat.S_IMODE(info.st_mode) & RIGHTS,
             info.st_size,
             info.st_mtime_ns,

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from swarmnode.errors import NameRefusedError, TreeChangedError, TreeRefusedError
 from swarmnode.limits import PATH_PARTS_MAX, TREE_ENTRIES_MAX, WALKED_ENTRIES_MAX
-from swarmnode.tree.format import RIGHTS, Entry, Kind, shown
+from swarmnode.tree.format import RIGHTS, EntryKind, TreeEntry, shown
 from swarmnode.tree.names import Parts, check_parts, joined
 
 FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -25,7 +25,7 @@ class Found:
     """One name beneath a folder, as it was at the look."""
 
     parts: Parts
-    kind: Kind
+    kind: EntryKind
     mode: int
     size: int = 0
     modified_ns: int = 0
@@ -158,17 +158,17 @@ class _Look:
             check_parts(parts)
         except NameRefusedError as error:
             raise TreeRefusedError(str(error)) from error
-        is_shared = kind is Kind.FILE and info.st_nlink > 1
+        is_shared = kind is EntryKind.FILE and info.st_nlink > 1
         if is_shared and self._owned_by is not None and info.st_uid != self._owned_by:
             raise TreeRefusedError(f"{shown(parts)} is another user's file under one more name")
-        if kind is Kind.FOLDER and len(parts) <= PATH_PARTS_MAX:
+        if kind is EntryKind.FOLDER and len(parts) <= PATH_PARTS_MAX:
             self.folders.append(parts)
         self.found.append(
             Found(
                 parts,
                 kind,
-                0 if kind is Kind.LINK else stat.S_IMODE(info.st_mode) & RIGHTS,
-                info.st_size if kind is Kind.FILE else 0,
+                0 if kind is EntryKind.LINK else stat.S_IMODE(info.st_mode) & RIGHTS,
+                info.st_size if kind is EntryKind.FILE else 0,
                 info.st_mtime_ns,
                 info.st_ctime_ns,
                 (info.st_dev, info.st_ino),
@@ -204,12 +204,12 @@ def inside_of(*folders: bytes) -> Callable[[bytes], bytes]:
     return rest
 
 
-def _kind_of(mode: int) -> Kind | None:
+def _kind_of(mode: int) -> EntryKind | None:
     if stat.S_ISREG(mode):
-        return Kind.FILE
+        return EntryKind.FILE
     if stat.S_ISDIR(mode):
-        return Kind.FOLDER
-    return Kind.LINK if stat.S_ISLNK(mode) else None
+        return EntryKind.FOLDER
+    return EntryKind.LINK if stat.S_ISLNK(mode) else None
 
 
 def _special(mode: int) -> str:
@@ -220,7 +220,7 @@ def _special(mode: int) -> str:
 
 def entries_of(
     found: Sequence[Found], base: Parts, *, inside: Callable[[bytes], bytes] = bytes
-) -> tuple[Entry, ...]:
+) -> tuple[TreeEntry, ...]:
     """The entries of a tree whose own folder is `base`; what is found must be in order.
 
     A second name of a file becomes one here too. `inside` (see `inside_of`) makes links
@@ -232,19 +232,19 @@ def entries_of(
             f"{len(found)} names in one tree, limit {TREE_ENTRIES_MAX}: split the folder"
         )
     first: dict[tuple[int, int], bytes] = {}
-    entries: list[Entry] = []
+    entries: list[TreeEntry] = []
     for one in found:
         parts = one.parts[len(base) :]
         path = joined(parts)
-        if one.kind is Kind.FILE and one.links > 1 and one.inode in first:
-            entries.append(Entry(path, Kind.NAME, target=first[one.inode]))
+        if one.kind is EntryKind.FILE and one.links > 1 and one.inode in first:
+            entries.append(TreeEntry(path, EntryKind.NAME, target=first[one.inode]))
             continue
-        if one.kind is Kind.FILE:
+        if one.kind is EntryKind.FILE:
             first[one.inode] = path
         target = one.target
         if target.startswith(b"/") and not (target := inside(target)).startswith(b"/"):
             target = b"/".join([b".."] * (len(parts) - 1) + [target])
-        entries.append(Entry(path, one.kind, one.mode, one.size, target))
+        entries.append(TreeEntry(path, one.kind, one.mode, one.size, target))
     return tuple(entries)
 
 

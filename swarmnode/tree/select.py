@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from swarmnode.errors import TreeRefusedError
 from swarmnode.limits import OUTPUT_MATCHES_MAX, OUTPUTS_APART_MAX
-from swarmnode.tree.format import Kind, shown
+from swarmnode.tree.format import EntryKind, shown
 from swarmnode.tree.links import Links
 from swarmnode.tree.names import Parts
 from swarmnode.tree.pattern import Pattern
@@ -93,7 +93,7 @@ class _Meant:
             beneath.append(one)
         elif is_meant:
             self.chosen.append(one)
-            if one.kind is Kind.FOLDER:
+            if one.kind is EntryKind.FOLDER:
                 self.tops.append((one.parts, [one]))
             else:
                 self.loose.append(one)
@@ -101,7 +101,7 @@ class _Meant:
     def _is_meant(self, one: Found) -> bool:
         by = list(self._names.get(one.parts, ()))
         by += [pattern for pattern in self._wild if pattern.matches(one.parts)]
-        by = [pattern for pattern in by if one.kind is Kind.FOLDER or not pattern.is_folder]
+        by = [pattern for pattern in by if one.kind is EntryKind.FOLDER or not pattern.is_folder]
         for pattern in by:
             self._open.pop(pattern.text, None)
         return bool(by)
@@ -117,10 +117,10 @@ class _Places:
 
     def alone(self, one: Found) -> Piece:
         """A single file, under its own name or that of a link to it. Raises TreeRefusedError."""
-        if one.kind is not Kind.LINK:
+        if one.kind is not EntryKind.LINK:
             return Piece(one.parts, one.parts, (one,), bool(one.mode & 0o111))
         target = self._end_of(one)
-        if target.kind is Kind.FOLDER:
+        if target.kind is EntryKind.FOLDER:
             depth = len(target.parts)
             beneath = (other for other in self._found if other.parts[:depth] == target.parts)
             return Piece(one.parts, target.parts, tuple(beneath), True)

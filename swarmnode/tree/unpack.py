@@ -14,10 +14,10 @@ from swarmnode.tree.format import (
     HEAD_BYTES_MAX,
     LENGTH_BYTES,
     MAGIC,
-    Entry,
-    Index,
-    Kind,
+    EntryKind,
+    TreeEntry,
     TreeHead,
+    TreeIndex,
     read_head,
     read_pages,
     shown,
@@ -36,7 +36,7 @@ class IndexReader:
         self._held = bytearray()
         self._head: TreeHead | None = None
 
-    def feed(self, data: bytes) -> tuple[Index, bytes] | None:
+    def feed(self, data: bytes) -> tuple[TreeIndex, bytes] | None:
         """The index and the bytes that follow it, once it is there. Raises TreeRefusedError."""
         self._held += data
         if not self._held.startswith(MAGIC[: len(self._held)]):
@@ -66,8 +66,8 @@ class Unpacker:
     def __init__(self, root: str | int, base: Parts, owner: int = 0) -> None:
         self._root, self._base, self._owner = root, base, owner
         self._reader = IndexReader()
-        self.index: Index | None = None
-        self._files: list[Entry] = []
+        self.index: TreeIndex | None = None
+        self._files: list[TreeEntry] = []
         self._next = 0
         self._left = 0
         self._file = -1
@@ -86,7 +86,7 @@ class Unpacker:
             if self.index.is_file and not self._base:
                 raise TreeRefusedError(NAMELESS)
             self._make_folders(self.index)
-            self._files = [entry for entry in self.index.entries if entry.kind is Kind.FILE]
+            self._files = [entry for entry in self.index.entries if entry.kind is EntryKind.FILE]
             self._open_next()
         view = memoryview(data)
         while view:
@@ -98,15 +98,15 @@ class Unpacker:
             if not self._left:
                 self._open_next()
 
-    def finish(self) -> Index:
+    def finish(self) -> TreeIndex:
         """All bytes were fed: links and rights follow."""
         if self.index is None or self._file >= 0:
             raise TreeRefusedError("the tree ends early")
         for entry in self.index.entries:
-            if entry.kind in (Kind.LINK, Kind.NAME):
+            if entry.kind in (EntryKind.LINK, EntryKind.NAME):
                 self._link(entry)
         for entry in reversed(self.index.entries):
-            if entry.kind is Kind.FOLDER and (entry.parts or self._base):
+            if entry.kind is EntryKind.FOLDER and (entry.parts or self._base):
                 self._set_rights(entry)
         return self.index
 
@@ -122,13 +122,13 @@ class Unpacker:
 
     # -- inside
 
-    def _make_folders(self, index: Index) -> None:
+    def _make_folders(self, index: TreeIndex) -> None:
         above = self._base[:-1] if index.is_file else self._base
         for depth in range(1, len(above) + 1):
             is_own = depth == len(self._base) and not index.is_file
             self._make_folder(above[:depth], is_tree=is_own)
         for entry in index.entries:
-            if entry.kind is Kind.FOLDER and entry.parts:
+            if entry.kind is EntryKind.FOLDER and entry.parts:
                 self._make_folder((*self._base, *entry.parts), is_tree=True)
 
     def _make_folder(self, parts: Parts, *, is_tree: bool) -> None:
@@ -174,7 +174,7 @@ class Unpacker:
                 return
             os.close(fd)
 
-    def _create(self, entry: Entry) -> int:
+    def _create(self, entry: TreeEntry) -> int:
         parts = (*self._base, *entry.parts)
         above = self._folder_of(parts)
         try:
@@ -217,12 +217,12 @@ class Unpacker:
                 raise TreeRefusedError(f"{shown(parts)} is a folder here already")
             os.unlink(parts[-1], dir_fd=above)
 
-    def _link(self, entry: Entry) -> None:
+    def _link(self, entry: TreeEntry) -> None:
         parts = (*self._base, *entry.parts)
         above = open_folder(self._root, parts[:-1])
         try:
             self._clear(parts, above)
-            if entry.kind is Kind.LINK:
+            if entry.kind is EntryKind.LINK:
                 os.symlink(entry.target, parts[-1], dir_fd=above)
                 if self._owner:
                     os.chown(
@@ -240,7 +240,7 @@ class Unpacker:
         finally:
             os.close(above)
 
-    def _set_rights(self, entry: Entry) -> None:
+    def _set_rights(self, entry: TreeEntry) -> None:
         folder = open_folder(self._root, (*self._base, *entry.parts))
         try:
             os.fchmod(folder, entry.mode)

@@ -9,7 +9,7 @@ import trio
 
 from p2p.errors import DialError, LinkClosedError, StreamLimitError, StreamResetError
 from p2p.gossip.messages import DOMAINS, Carried, Push
-from p2p.host.rpc_messages import BodyKind, Call, Cancel, Cast, Chunk, Opened
+from p2p.host.rpc.messages import BodyKind, Call, Cancel, Cast, ChannelOpened, Chunk
 from p2p.ids import NetworkId, PeerId, TrafficClass
 from p2p.link.agreement import opening
 from p2p.link.stream import LinkStream
@@ -238,7 +238,7 @@ async def half_frames(address: str, on: On) -> None:
 
 
 async def _talking(eve: Eve, traffic_class: TrafficClass = TrafficClass.CONTROL) -> LinkStream:
-    return await eve.lane(traffic_class, _framed(Opened(1)))
+    return await eve.lane(traffic_class, _framed(ChannelOpened(1)))
 
 
 async def _repeat(lane: LinkStream, frame_bytes: bytes) -> None:

@@ -17,7 +17,7 @@ import trio
 from p2p.gossip.config import GossipConfig
 from p2p.gossip.service import GossipService
 from p2p.host.libp2p.host import HostConfig
-from p2p.host.rpc import Rpc
+from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller
 from p2p.identity.keys import KeySigner
 from p2p.ids import LabId, PeerId

@@ -12,7 +12,7 @@ from typing import Final
 import trio
 
 from p2p.errors import P2PError
-from p2p.host.rpc import Rpc
+from p2p.host.rpc.service import Rpc
 from p2p.ids import TrafficClass
 from testnet.attack.victim import Health, Vitals
 from testnet.lone_peer import Ask, Told, lone_host

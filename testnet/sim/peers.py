@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import trio
 
-from p2p.host.memory_host import MemoryHost, memory_address
-from p2p.host.memory_network import LinkModel, MemoryNetwork
-from p2p.host.rpc import Rpc
-from p2p.host.rpc_answering import RpcConfig
+from p2p.host.memory.host import MemoryHost, memory_address
+from p2p.host.memory.network import LinkModel, MemoryNetwork
+from p2p.host.rpc.answering import RpcConfig
+from p2p.host.rpc.service import Rpc
 from p2p.ids import LabId, PeerId
 from testnet.sim.callers import LAB, machine_of
 

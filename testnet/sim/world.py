@@ -13,21 +13,21 @@ from pathlib import Path
 
 import trio
 
-from p2p.host.admit_book import AdmissionBook
-from p2p.host.memory_host import MemoryHost, memory_address
-from p2p.host.memory_index import IndexTable, MemoryIndex
-from p2p.host.memory_network import LinkModel, MemoryNetwork
+from p2p.host.admission.book import AdmissionBook
+from p2p.host.memory.host import MemoryHost, memory_address
+from p2p.host.memory.index import IndexTable, MemoryIndex
+from p2p.host.memory.network import LinkModel, MemoryNetwork
 from p2p.identity.admission import Anchor
 from p2p.identity.caller import Caller
 from p2p.identity.register.register import Register
 from p2p.ids import LabId, MemberId, NetworkId, PeerId
 from p2p.workers import InlineWorkers
 from storage.engine.memory_tables import MemoryTables
-from storage.shards.memory_store import MemoryShardStore
-from swarmnode.config import Config
-from swarmnode.config_load import load
+from storage.volumes.memory import MemoryShardStore
 from swarmnode.edges import Edges, Identity, Vault
-from swarmnode.executor.fake import FakeExecutor
+from swarmnode.executor.fake.executor import FakeExecutor
+from swarmnode.home.config import Config
+from swarmnode.home.config_load import load
 from swarmnode.node import Node
 from swarmnode.resources.fake import FakeMachine
 from testnet.sim.callers import KnownMachines, machine_of

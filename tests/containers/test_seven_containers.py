@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from swarmnode.cli.client import ApiError, Client
-from swarmnode.demo.report import Report, until
+from swarmnode.demo.report import DemoReport, until
 from swarmnode.demo.steps import STEPS, Demo
 from testnet import compose
 from tests.containers.container_swarm import ContainerNode, ContainerSwarm
@@ -128,6 +128,6 @@ def test_containers_run_without_root_and_without_capabilities(swarm: ContainerSw
 def test_seven_containers_pass_the_nine_steps_from_outside(swarm: ContainerSwarm) -> None:
     """The last one: its ninth step stops everything."""
     lea = named(swarm, "lea")
-    report = Report(STEPS, as_json=False)
+    report = DemoReport(STEPS, as_json=False)
     Demo(swarm, report, SEED, lea, fast=True).run()
     assert report.passed

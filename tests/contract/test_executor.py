@@ -17,12 +17,12 @@ from swarmnode.errors import (
     OutputUnsafeError,
     TreeChangedError,
 )
-from swarmnode.executor.capability import ExecutorConfig
-from swarmnode.executor.fake import FakeExecutor
-from swarmnode.executor.fake_programs import Process, Run
+from swarmnode.executor.fake.executor import FakeExecutor
+from swarmnode.executor.fake.programs import Process, Run
 from swarmnode.executor.port import Executor, JobId, JobSpec
 from swarmnode.executor.process import ProcessExecutor
-from swarmnode.tree.format import MAGIC, Entry, Kind, TreeHead, TreePage, write_index
+from swarmnode.executor.sandbox.capability import ExecutorConfig
+from swarmnode.tree.format import MAGIC, EntryKind, TreeEntry, TreeHead, TreePage, write_index
 from tests.job_lab import MIB, needs_bwrap, run_job, spec
 
 JOB = JobId("t.1")
@@ -203,11 +203,11 @@ async def test_every_name_goes_in_and_comes_out(machine: Machine, name: str) -> 
 async def test_a_folder_goes_in_and_comes_out_as_one_tree(machine: Machine) -> None:
     tree = write_index(
         (
-            Entry(b"", Kind.FOLDER, 0o755),
-            Entry(b".env", Kind.FILE, 0o644, 2),
-            Entry(b"bin", Kind.FOLDER, 0o755),
-            Entry(b"bin/run", Kind.FILE, 0o755, 3),
-            Entry(b"now", Kind.LINK, target=b"bin/run"),
+            TreeEntry(b"", EntryKind.FOLDER, 0o755),
+            TreeEntry(b".env", EntryKind.FILE, 0o644, 2),
+            TreeEntry(b"bin", EntryKind.FOLDER, 0o755),
+            TreeEntry(b"bin/run", EntryKind.FILE, 0o755, 3),
+            TreeEntry(b"now", EntryKind.LINK, target=b"bin/run"),
         )
     )
     async with machine.node() as executor:
@@ -235,8 +235,8 @@ async def test_nothing_is_packed_of_files_that_changed_since_the_look(machine: M
 
 
 async def test_a_hostile_tree_leaves_nothing(machine: Machine) -> None:
-    root = Entry(b"", Kind.FOLDER, 0o755)
-    forged = encode(TreePage((root, Entry(b"../x", Kind.FILE, 0o644, 1))))
+    root = TreeEntry(b"", EntryKind.FOLDER, 0o755)
+    forged = encode(TreePage((root, TreeEntry(b"../x", EntryKind.FILE, 0o644, 1))))
     framed = len(forged).to_bytes(4) + forged
     head = encode(TreeHead(2, 1, len(framed), 1))
     data = MAGIC + len(head).to_bytes(4) + head + framed + b"x"

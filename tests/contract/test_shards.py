@@ -9,17 +9,17 @@ import pytest
 import trio
 
 from p2p.workers import ThreadWorkers
+from storage.coding.merkle import root_of, split_path, verify_leaf
 from storage.engine.lmdb_tables import LmdbTables
 from storage.engine.memory_tables import MemoryTables
 from storage.engine.port import Tables, WriteView
 from storage.errors import ShardCorruptError, ShardMissingError, StoreFullError
 from storage.ids import ShardRoot
 from storage.limits import INLINE_SHARD_BYTES, LEAF_BYTES, SHARD_BYTES_MAX
-from storage.merkle import root_of, split_path, verify_leaf
-from storage.shards.layout import footprint
-from storage.shards.memory_store import MemoryShardStore
-from storage.shards.port import ShardStore
-from storage.shards.segment_store import SegmentStore
+from storage.volumes.layout import footprint
+from storage.volumes.memory import MemoryShardStore
+from storage.volumes.port import ShardStore
+from storage.volumes.store import VolumeStore
 
 QUOTA = 24 * 1024 * 1024
 SIZES = (0, 1, 4096, INLINE_SHARD_BYTES, INLINE_SHARD_BYTES + 1, 65_536, 100_000, 1 << 20)
@@ -47,7 +47,7 @@ def segment_lab(folder: Path) -> Lab:
     tables = LmdbTables(folder / "tables")
 
     def store() -> ShardStore:
-        return SegmentStore(
+        return VolumeStore(
             folder / "segments", tables, ThreadWorkers(), quota_bytes=QUOTA, min_free_bytes=0
         )
 

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import inspect
 from msgspec.structs import replace
 
-from p2p.host.memory_host import MemoryHost
+from p2p.host.memory.host import MemoryHost
 from p2p.host.port import FrameSink
 from p2p.identity.caller import Caller
 from p2p.ids import PeerId, TrafficClass

@@ -12,19 +12,19 @@ import trio
 
 from p2p.errors import P2PError, RefusalError, WireError
 from p2p.gossip.items import RESOURCES, STORAGE
-from p2p.gossip.messages import DOMAINS, Carried, Fact, Push
-from p2p.host.memory_host import MemoryHost, memory_address
-from p2p.host.rpc import Rpc
-from p2p.host.rpc_messages import Call, Cast, Reply
+from p2p.gossip.messages import DOMAINS, Carried, ItemFact, Push
+from p2p.host.memory.host import MemoryHost, memory_address
+from p2p.host.rpc.messages import Call, Cast, Reply
+from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller
 from p2p.ids import LabId, PeerId, TrafficClass
 from p2p.limits import BODY_BYTES_MAX
 from p2p.membership.messages import PRESENCE_DOMAIN, Ack, News, Ping, Presence, Spread
 from p2p.wire.codec import Message, decode, decode_as, encode, number_in, number_of
 from p2p.wire.envelope import Signed, seal
-from storage.advert import StorageAdvert
 from storage.messages import RECEIPT_DOMAIN
-from storage.records.holders import HOLDERS_DOMAIN
+from storage.placement.advert import StorageAdvert
+from storage.records.holding import HOLDERS_DOMAIN
 from storage.records.names.messages import NAME_DOMAIN
 from swarmnode.market.messages import AWARD_DOMAIN
 from swarmnode.tasks import messages as task_messages
@@ -133,7 +133,7 @@ class Mallory:
             case Cast(payload) if number_in(payload) == number_of(Push):
                 for carried in decode_as(Push, payload).items:
                     if carried.sealed.domain == DOMAINS[RESOURCES]:
-                        self._advert = decode_as(Fact, carried.sealed.payload).body
+                        self._advert = decode_as(ItemFact, carried.sealed.payload).body
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Be a member and talk; two hundred messages a second."""
@@ -164,7 +164,7 @@ class Mallory:
                     self.words.signer,
                     NETWORK,
                     DOMAINS[kind],
-                    Fact(60_000, body),
+                    ItemFact(60_000, body),
                     sequence=wall_ms,
                     expires_ms=wall_ms + 60_000,
                 ),

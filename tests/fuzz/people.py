@@ -9,15 +9,16 @@ import msgspec
 import trio
 
 from p2p.errors import P2PError
-from storage.caps import text_of_cap
 from storage.errors import StorageError
 from storage.facade import ReadCap
-from swarmnode.api import object_views, task_views
+from storage.manifests.capability import text_of_cap
+from swarmnode.api.views import objects as object_views
+from swarmnode.api.views import tasks as task_views
 from swarmnode.errors import SwarmError
 from swarmnode.executor.port import JobId
 from swarmnode.node import Node
 from swarmnode.tasks.ids import TaskId
-from swarmnode.tasks.spec import CheckpointSpec, Effects, Shape, TaskSpec
+from swarmnode.tasks.spec import CheckpointSpec, Repeatability, Shape, TaskSpec
 from testnet.sim.world import World
 from tests.fuzz.liar import WHO
 
@@ -102,7 +103,7 @@ class People:
             inputs=(("data", text_of_cap(cap)),) if cap and has_input else (),
             checkpoint=CheckpointSpec("checkpoint", every_ms=1000) if is_training else None,
             outputs=("result.json",) if is_training else (),
-            effects=dice.choice(list(Effects)),
+            effects=dice.choice(list(Repeatability)),
             avoid=(me,),
             require=() if other == me or dice.random() < 0.4 else (other,),
             retries=1,

@@ -11,7 +11,7 @@ import msgspec
 
 from p2p.errors import AdmissionError, InviteError, WireError
 from p2p.host.addresses import parse_address
-from p2p.host.admit_messages import Hello, Refusal, Welcome
+from p2p.host.admission.messages import Hello, Refusal, Welcome
 from p2p.identity.admission import Clocks, check_token
 from p2p.identity.invites import INVITE_PREFIX, _wrap, decode_invite
 from p2p.identity.records import decode_token
@@ -28,19 +28,19 @@ from p2p.wire.bounds import check_bounds
 from p2p.wire.codec import Message, decode, decode_as, encode, number_in, number_of
 from p2p.wire.envelope import _signed_bytes, seal
 from p2p.wire.frames import FrameReader, frame
-from storage.caps import parse_address as parse_object_address
-from storage.caps import parse_cap, text_of_address, text_of_cap
 from storage.errors import CapabilityError, ManifestError
 from storage.facade import ReadCap
 from storage.ids import Address, LeaseId, ObjectKey
-from storage.manifest import Manifest, SegmentRef, address_of, read_manifest, read_page
-from storage.records.holders import HOLDERS_DOMAIN, HolderRecord, open_holders
+from storage.manifests.capability import parse_address as parse_object_address
+from storage.manifests.capability import parse_cap, text_of_address, text_of_cap
+from storage.manifests.manifest import Manifest, SegmentRef, address_of, read_manifest, read_page
+from storage.records.holding import HOLDERS_DOMAIN, HolderRecord, open_holders
 from swarmnode.cli.client import _api_error
 from swarmnode.errors import NameRefusedError, SpecError, TreeRefusedError
 from swarmnode.memory.entries import marked_step
 from swarmnode.tasks.sizes import parse_bytes, parse_cores, parse_duration_ms
 from swarmnode.tasks.spec_load import spec_from_json, spec_from_toml
-from swarmnode.tree.format import Entry, Kind, write_index
+from swarmnode.tree.format import EntryKind, TreeEntry, write_index
 from swarmnode.tree.names import parts_in
 from swarmnode.tree.pattern import Pattern
 from swarmnode.tree.unpack import IndexReader
@@ -233,11 +233,11 @@ _SPEC_TOML: Final = (
 
 _TREE: Final = write_index(
     (
-        Entry(b"", Kind.FOLDER, 0o755),
-        Entry(b"a", Kind.FOLDER, 0o755),
-        Entry(b"a/b", Kind.FILE, 0o644, 3),
-        Entry(b"a/c", Kind.LINK, target=b"../d"),
-        Entry(b"d", Kind.NAME, target=b"a/b"),
+        TreeEntry(b"", EntryKind.FOLDER, 0o755),
+        TreeEntry(b"a", EntryKind.FOLDER, 0o755),
+        TreeEntry(b"a/b", EntryKind.FILE, 0o644, 3),
+        TreeEntry(b"a/c", EntryKind.LINK, target=b"../d"),
+        TreeEntry(b"d", EntryKind.NAME, target=b"a/b"),
     )
 )
 

@@ -11,19 +11,19 @@ from pathlib import Path
 import trio
 
 from p2p.workers import ThreadWorkers
+from storage.coding.merkle import root_of
 from storage.engine.lmdb_tables import LmdbTables
 from storage.engine.port import WriteView
-from storage.merkle import root_of
-from storage.shards.segment_store import SegmentStore
+from storage.volumes.store import VolumeStore
 
 FILE_BYTES = 4 << 20
 SIZES = (100, 16_000, 20_000, 100_000, 700_000)
 
 
-def store_in(folder: Path) -> tuple[LmdbTables, SegmentStore]:
-    """The parts a node would build, with small segment files so that several come and go."""
+def store_in(folder: Path) -> tuple[LmdbTables, VolumeStore]:
+    """The parts a node would build, with small volumes so that several come and go."""
     tables = LmdbTables(folder / "tables", map_bytes=1 << 32)
-    store = SegmentStore(
+    store = VolumeStore(
         folder / "segments",
         tables,
         ThreadWorkers(),
@@ -38,7 +38,7 @@ def _lease(root: bytes, view: WriteView) -> None:
     view.put("leases", root, b"held")
 
 
-async def _churn(store: SegmentStore, dice: random.Random) -> None:
+async def _churn(store: VolumeStore, dice: random.Random) -> None:
     while True:
         data = dice.randbytes(dice.choice(SIZES))
         root = root_of(data)

@@ -8,8 +8,8 @@ import pytest
 import trio
 
 from p2p.errors import DialError
-from p2p.host.admit import OpenNetworkAdmission, TokenAdmission
-from p2p.host.admit_port import Admission, OpenAdmission
+from p2p.host.admission.exchange import OpenNetworkAdmission, TokenAdmission
+from p2p.host.admission.port import Admission, OpenAdmission
 from p2p.host.libp2p.host import HostConfig, Libp2pHost
 from p2p.identity.admission import Anchor
 from p2p.identity.caller import Caller

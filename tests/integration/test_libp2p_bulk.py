@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import trio
 
-from p2p.host.libp2p.bulk import BulkConfig
 from p2p.host.libp2p.host import HostConfig, Libp2pHost
+from p2p.host.peers.bulk import BulkConfig
 from p2p.identity.caller import Caller
 from p2p.ids import PeerId, TrafficClass
 from testnet.lone_peer import lone_host

@@ -7,8 +7,8 @@ import pytest
 import trio
 
 from p2p.errors import DialError, PeerUnreachableError
-from p2p.host.libp2p.book import BackOffConfig
 from p2p.host.libp2p.host import HostConfig, Libp2pHost
+from p2p.host.peers.address_book import BackOffConfig
 from p2p.identity.caller import Caller
 from p2p.ids import PeerId, TrafficClass
 from testnet.lone_peer import lone_host

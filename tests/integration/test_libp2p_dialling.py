@@ -7,9 +7,9 @@ import pytest
 import trio
 
 from p2p.errors import DialError
-from p2p.host.libp2p.dialer import DialConfig
 from p2p.host.libp2p.host import HostConfig, Libp2pHost
-from p2p.host.rpc import Rpc
+from p2p.host.peers.config import DialConfig
+from p2p.host.rpc.service import Rpc
 from p2p.ids import TrafficClass
 from testnet.lone_peer import lone_host
 

@@ -9,9 +9,9 @@ import pytest
 import trio
 
 from p2p.errors import PeerUnreachableError
-from p2p.host.libp2p.book import BackOffConfig
 from p2p.host.libp2p.host import HostConfig, Libp2pHost
-from p2p.host.rpc import Rpc
+from p2p.host.peers.address_book import BackOffConfig
+from p2p.host.rpc.service import Rpc
 from p2p.ids import PeerId, TrafficClass
 from p2p.link.config import LinkConfig
 from testnet.lone_peer import Ask, Told, lone_host

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import trio
 
-from p2p.host.admit import OpenNetworkAdmission
+from p2p.host.admission.exchange import OpenNetworkAdmission
 from p2p.host.libp2p.host import Libp2pHost
 from p2p.host.libp2p.index import Libp2pIndex
-from p2p.host.rpc import Rpc
+from p2p.host.rpc.service import Rpc
 from p2p.identity.admission import Anchor
 from p2p.identity.keys import KeySigner, network_id_of
 

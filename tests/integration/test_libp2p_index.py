@@ -8,7 +8,7 @@ import trio
 
 from p2p.host.libp2p.host import Libp2pHost
 from p2p.host.libp2p.index import IndexConfig, Libp2pIndex
-from p2p.host.rpc import Rpc
+from p2p.host.rpc.service import Rpc
 from testnet.lone_peer import lone_host
 
 QUICK = IndexConfig(announce_within_s=5.0, find_within_s=2.0)

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import trio
 
-from swarmnode import enrol
-from swarmnode.config import Config, NetworkSection
-from swarmnode.descriptors import shares_of
+from swarmnode.boot.descriptors import shares_of
+from swarmnode.boot.real_edges import build_edges, wall_ms
 from swarmnode.errors import ConfigError
-from swarmnode.home import Home
-from swarmnode.real_edges import build_edges, wall_ms
+from swarmnode.home import enrol
+from swarmnode.home.config import Config, NetworkSection
+from swarmnode.home.folders import Home
 from tests.interop.open_node import key, node
 from tests.unit.swarmnode.test_enrol import ANN
 

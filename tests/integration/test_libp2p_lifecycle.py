@@ -8,10 +8,10 @@ import pytest
 import trio
 
 from p2p.errors import DialError, ListenError, PeerUnreachableError
-from p2p.host.admit_port import OpenAdmission
+from p2p.host.admission.port import OpenAdmission
 from p2p.host.libp2p.host import Libp2pHost
 from p2p.host.libp2p.index import Libp2pIndex
-from p2p.host.rpc import Rpc
+from p2p.host.rpc.service import Rpc
 from p2p.ids import NetworkId, TrafficClass
 from testnet.lone_peer import Ask, Told, answer, lone_host, reply_bytes
 

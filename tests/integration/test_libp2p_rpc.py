@@ -9,7 +9,7 @@ import trio
 
 from p2p.errors import CallTimeoutError, RefusalError, RemoteRefusalError
 from p2p.host.libp2p.host import HostConfig
-from p2p.host.rpc import Rpc
+from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller
 from p2p.ids import TrafficClass
 from p2p.limits import BODY_BYTES_MAX, CALLS_INBOUND_MAX

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from p2p.identity.invites import Invite
 from p2p.identity.issue import DAY_MS, Grant, Names
-from swarmnode import enrol
 from swarmnode.cli.client import NodeUnreachableError
 from swarmnode.demo.launcher import LocalNode, LocalSwarm, new_root
 from swarmnode.demo.report import until
-from swarmnode.home import Home
+from swarmnode.home import enrol
+from swarmnode.home.folders import Home
 from tests.integration.swarm_lab import all_see_all, put, submit, view
 
 HEARS_S = 5.0

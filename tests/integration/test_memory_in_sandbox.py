@@ -11,12 +11,12 @@ from msgspec.structs import replace
 
 from p2p.ids import PeerId
 from p2p.workers import InlineWorkers, ThreadWorkers
-from swarmnode.executor.capability import ExecutorConfig
 from swarmnode.executor.port import JobId
 from swarmnode.executor.process import ProcessExecutor
-from swarmnode.memory import ctx as ctx_source
+from swarmnode.executor.sandbox.capability import ExecutorConfig
 from swarmnode.memory.service import MemoryService
-from swarmnode.tasks.checkpoint import Checkpoint, WatchSpec
+from swarmnode.sdk import ctx as ctx_source
+from swarmnode.tasks.checkpoint import CheckpointRecord, WatchSpec
 from swarmnode.tasks.ids import TaskId
 from testnet.sim.memory_objects import MemoryNames, MemoryObjects, Pool
 from tests.job_lab import MIB, PYTHON, needs_bwrap, needs_python, spec
@@ -49,11 +49,11 @@ class Site:
         self.memory = MemoryService(
             self.executor, objects, names, workers=InlineWorkers(), wall_ms=lambda: 0
         )
-        self.kept: list[Checkpoint] = []
+        self.kept: list[CheckpointRecord] = []
         self.troubles: list[str] = []
         self.news = trio.Event()
 
-    async def on_checkpoint(self, checkpoint: Checkpoint) -> None:
+    async def on_checkpoint(self, checkpoint: CheckpointRecord) -> None:
         self.kept.append(checkpoint)
         self.news.set()
         self.news = trio.Event()
@@ -71,7 +71,7 @@ class Site:
         program: bytes,
         *arguments: str,
         fence: int,
-        restore: Checkpoint | None = None,
+        restore: CheckpointRecord | None = None,
         folder: str = "",
     ) -> AsyncIterator[JobId]:
         job = JobId(f"{TASK}.{fence}")

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from p2p.identity.issue import DAY_MS, Grant, Names
-from swarmnode import enrol
 from swarmnode.demo.launcher import LocalNode, new_root
 from swarmnode.demo.report import until
+from swarmnode.home import enrol
 from tests.integration.swarm_lab import all_see_all, put, submit, view
 from tests.integration.test_members import Lab, _home, command
 

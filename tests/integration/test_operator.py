@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from p2p.identity.issue import Grant, Names
-from swarmnode import enrol
 from swarmnode.cli.client import ApiError, Client
-from swarmnode.home import Home
+from swarmnode.home import enrol
+from swarmnode.home.folders import Home
 
 NAMES = Names("box", "ann", "ann-lab", "", ("compute", "storage"))
 NOW_MS = time.time_ns() // 1_000_000

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from p2p.identity.issue import Names
-from swarmnode import enrol
 from swarmnode.cli import neighbours
 from swarmnode.cli.client import ApiError, Client
 from swarmnode.cli.main import run
-from swarmnode.home import Home
+from swarmnode.home import enrol
+from swarmnode.home.folders import Home
 from tests.integration.test_operator import DAEMON, NOW_MS, environ
 
 ANN, BEN, CY = 1_999_999_901, 1_999_999_902, 1_999_999_903

@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 
 from p2p.identity.issue import Names
-from storage.caps import PREFIX
 from storage.engine.lmdb_tables import LmdbTables
 from storage.engine.stored import stored
+from storage.manifests.capability import PREFIX
 from storage.objects.keyring import TABLE, KeyRow
-from swarmnode import enrol
 from swarmnode.cli.client import ApiError, Client
-from swarmnode.home import Home
+from swarmnode.home import enrol
+from swarmnode.home.folders import Home
 from swarmnode.tasks.store import TASKS
 from tests.integration.test_operator import DAEMON, NOW_MS, environ
 from tests.integration.test_people import ANN, BEN, as_user, asked, typed

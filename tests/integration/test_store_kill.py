@@ -8,7 +8,7 @@ from pathlib import Path
 import trio
 
 from storage.ids import ShardRoot
-from storage.shards.layout import footprint
+from storage.volumes.layout import footprint
 from tests.integration.store_child import store_in
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ import trio
 from p2p.host.addresses import parse_address
 from p2p.host.libp2p.dialer import Dialer
 from p2p.host.libp2p.swarm import build
-from p2p.host.libp2p.talk import check_answer
+from p2p.host.peers.framing import check_answer
 from p2p.ids import PeerId
 from p2p.link.agreement import opening
 from p2p.link.config import LinkConfig

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import trio
 
-from p2p.host.admit import OpenNetworkAdmission, TokenAdmission
+from p2p.host.admission.exchange import OpenNetworkAdmission, TokenAdmission
 from p2p.host.libp2p.host import HostConfig, Libp2pHost
 from p2p.host.libp2p.index import PROTOCOL, Libp2pIndex
 from p2p.host.libp2p.interop import Interop
-from p2p.host.rpc import Rpc
+from p2p.host.rpc.service import Rpc
 from p2p.identity.admission import Anchor
 from p2p.identity.issue import Keys, Names, found
 from p2p.identity.keys import KeySigner, network_id_of

@@ -10,9 +10,9 @@ from typing import Any
 
 from p2p.host.libp2p.index import PROTOCOL
 from p2p.identity.issue import Names
-from swarmnode import enrol
 from swarmnode.demo.launcher import LocalNode, LocalSwarm, new_root
-from swarmnode.home import Home
+from swarmnode.home import enrol
+from swarmnode.home.folders import Home
 
 
 class OpenSwarm(LocalSwarm):

@@ -7,7 +7,7 @@ from p2p.ids import PeerId
 from p2p.wire.codec import Message, encode
 from swarmnode.limits import SPEC_VALUES_MAX
 from swarmnode.market.messages import Accept, Bid, BidKind, Decline
-from swarmnode.tasks.checkpoint import Checkpoint, StoredFile
+from swarmnode.tasks.checkpoint import CheckpointRecord, StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.messages import Checkpointed, Phase, PreemptNotice, State
 from swarmnode.tasks.records import Outcome, Usage
@@ -20,7 +20,7 @@ tasks = st.sampled_from([TASK, TaskId("b" * 16)]) | texts.map(TaskId)
 files = st.lists(st.builds(StoredFile, texts, ints, texts), max_size=3).map(tuple) | st.integers(
     0, 900
 ).map(lambda count: (StoredFile("", 0, ""),) * count)
-checkpoints = st.builds(Checkpoint, ints, files, ints)
+checkpoints = st.builds(CheckpointRecord, ints, files, ints)
 outcomes = st.builds(
     Outcome,
     st.sampled_from(["done", "failed", "stopped", "unfit"]) | texts,
@@ -53,7 +53,7 @@ peers = st.sampled_from([BOB, CAROL, PeerId("mallory")])
 def test_nothing_a_peer_says_stops_the_buyer_or_spoils_its_disk(
     given_messages: list[tuple[PeerId, Message]],
     outcome: Outcome,
-    checkpoint: Checkpoint | None,
+    checkpoint: CheckpointRecord | None,
     retries: int,
 ) -> None:
     desk = Desk()

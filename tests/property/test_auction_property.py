@@ -14,7 +14,7 @@ from p2p.membership.view import Liveness
 from p2p.wire.codec import decode_as
 from p2p.wire.envelope import open_signed
 from swarmnode.limits import TASK_RECORD_BYTES_MAX
-from swarmnode.market import auction_events as e
+from swarmnode.market.buyer import events as e
 from swarmnode.market.messages import (
     AWARD_DOMAIN,
     Accept,
@@ -22,10 +22,10 @@ from swarmnode.market.messages import (
     AwardTerms,
     Bid,
     BidKind,
-    Call,
+    CallForBids,
     Decline,
 )
-from swarmnode.tasks.checkpoint import Checkpoint
+from swarmnode.tasks.checkpoint import CheckpointRecord
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.lifecycle import TASK_ENDS, TaskState
@@ -34,12 +34,12 @@ from swarmnode.tasks.messages import (
     Checkpointed,
     Phase,
     PreemptNotice,
-    Receipt,
     ReceiptTerms,
+    ResultReceipt,
     State,
 )
 from swarmnode.tasks.records import Outcome, TaskRecord
-from swarmnode.tasks.spec import Effects, TaskSpec
+from swarmnode.tasks.spec import Repeatability, TaskSpec
 from swarmnode.tasks.store import TASKS, task_key
 from testnet.sim.signer import KeyedHashSigner
 from tests.buyer_lab import ADVERT, ALICE, BOB, CAROL, DAVE, NETWORK, Desk, held, result
@@ -127,7 +127,7 @@ def test_a_result_repeated_and_reordered_among_beats_has_the_same_effect(
     for message in messages:
         desk.hear(BOB, message)
     assert desk.record() == plain.record()
-    assert len(desk.take(Receipt)) == copies
+    assert len(desk.take(ResultReceipt)) == copies
 
 
 # -- T1, T2: whatever happens, an acknowledged task ends once, and a result counts at most once
@@ -209,7 +209,7 @@ class Trial(Desk):
 
     def _check(self, effect: Effect) -> None:
         match effect:
-            case Send(peer, Call(auction=number)):
+            case Send(peer, CallForBids(auction=number)):
                 self.calls_made.append((peer, number))
             case Send(peer, Award(sealed)):
                 signer = KeyedHashSigner(peer)
@@ -219,7 +219,7 @@ class Trial(Desk):
                 record = self._on_disk(terms.task)
                 assert record is not None
                 assert (record.fence, record.provider) == (terms.fence, peer)
-            case Send(peer, Receipt(sealed)):
+            case Send(peer, ResultReceipt(sealed)):
                 signer = KeyedHashSigner(peer)
                 receipt = open_signed(signer, NETWORK, RECEIPT_DOMAIN, ReceiptTerms, sealed)
                 record = self._on_disk(receipt.task)
@@ -241,7 +241,7 @@ class Trial(Desk):
         match what:
             case "submit" | "submit once":
                 task = TaskId(f"{len(self.acknowledged):016}")
-                kind = Effects.ONCE if what == "submit once" else Effects.IDEMPOTENT
+                kind = Repeatability.ONCE if what == "submit once" else Repeatability.IDEMPOTENT
                 deadline_ms = 20_000 if b == 0 else 0
                 spec = TaskSpec(("x",), retries=c % 3, effects=kind, deadline_ms=deadline_ms)
                 self.submit(spec, task)
@@ -279,7 +279,7 @@ class Trial(Desk):
                 message = Decline(task, fence, "expired") if b == 0 else Accept(task, fence)
                 self.hear(peer, message)
             case "result":
-                checkpoint = Checkpoint(c, (), 0) if c else None
+                checkpoint = CheckpointRecord(c, (), 0) if c else None
                 self.hear(peer, result(terms, OUTCOMES[b % 4], checkpoint))
             case "forge":
                 other = PEERS[(PEERS.index(peer) + 1) % 4]
@@ -288,7 +288,7 @@ class Trial(Desk):
             case "beat":
                 self.hear(peer, State(task, fence, Phase(b % 5), c))
             case "checkpoint":
-                self.hear(peer, Checkpointed(task, fence, Checkpoint(c, (), 0)))
+                self.hear(peer, Checkpointed(task, fence, CheckpointRecord(c, (), 0)))
             case "notice":
                 self.hear(peer, PreemptNotice(task, fence, 3000))
 
@@ -324,7 +324,7 @@ def test_an_acknowledged_task_reaches_exactly_one_end(seed: int, given_ops: list
         record = trial.record(task)
         assert record.state in TASK_ENDS, record
         assert record.ended_ms
-        once = record.spec.effects is Effects.ONCE
+        once = record.spec.effects is Repeatability.ONCE
         accepted = [one for one in record.attempts if one.accepted_ms]
         began = [one for one in accepted if one.ended_as != "unfit"]
         assert not once or len(began) <= 1

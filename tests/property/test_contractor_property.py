@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from p2p.effects import Effect, Notify, Persist, Send, WakeAt
 from p2p.ids import LabId, PeerId
 from storage.engine.port import ReadView
-from swarmnode.market import contractor_events as e
-from swarmnode.market.contractor import Contractor
-from swarmnode.market.contractor_config import ContractorConfig
-from swarmnode.market.messages import Accept, AwardTerms, Bid, BidKind, Call
-from swarmnode.market.room import Capacity, GpuRoom
+from swarmnode.market.messages import Accept, AwardTerms, Bid, BidKind, CallForBids
+from swarmnode.market.run import events as run_events
+from swarmnode.market.seller import events as e
+from swarmnode.market.seller.config import SellerConfig
+from swarmnode.market.seller.core import Seller
+from swarmnode.market.seller.room import Capacity, GpuRoom
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import JobState
 from swarmnode.tasks.messages import CancelJob, Query, ReceiptTerms, Renew
@@ -26,7 +27,7 @@ PEERS = {PeerId("alice"): LabId("lab"), PeerId("mallory"): LabId("foreign")}
 TASKS = [TaskId(letter * 16) for letter in "abc"]
 MACHINE = Capacity(4000, 4000, 4000, (GpuRoom("gpu-0", "T4", 16), GpuRoom("gpu-1", "V100", 32)))
 SURVEY = e.Surveyed(MACHINE, (), (), "")
-CONFIG = ContractorConfig(tasks_max=6, lease_s=10, orphan_grace_s=20, calls_burst=1000)
+CONFIG = SellerConfig(tasks_max=6, lease_s=10, orphan_grace_s=20, calls_burst=1000)
 
 
 class Disk(ReadView):
@@ -66,13 +67,13 @@ class World:
         self.timers: list[tuple[float, object]] = []
         self.seller = self.reborn()
 
-    def reborn(self) -> Contractor:
+    def reborn(self) -> Seller:
         self.timers.clear()
-        made = Contractor(CONFIG, BOB, self.dice, lambda: int(self.now_s * 1000))
+        made = Seller(CONFIG, BOB, self.dice, lambda: int(self.now_s * 1000))
         self.seller = made
         fences = tuple(load_fences(self.disk).items())
         self.tell(SURVEY)
-        self.tell(e.Loaded(tuple(load_jobs(self.disk)), fences, load_paused(self.disk)))
+        self.tell(e.JobsLoaded(tuple(load_jobs(self.disk)), fences, load_paused(self.disk)))
         return made
 
     def tell(self, event: object) -> None:
@@ -92,7 +93,7 @@ class World:
                     self.accepted[task] = fence
                 case WakeAt(at_s, timer):
                     self.timers.append((at_s, timer))
-                case Notify(e.Begin(record)):
+                case Notify(e.StartJob(record)):
                     self.processes[record.task, record.fence] = record.state
                     if record.state is not JobState.REPORTING and record.grant.cpu_millis:
                         self.alive.add((record.task, record.fence))
@@ -137,7 +138,9 @@ class Play:
         gpu = GpuWant(count=dice.randrange(0, 3))
         shape = Shape(dice.randrange(1, 3000), dice.randrange(1, 3000), dice.randrange(0, 99), gpu)
         self.world.shapes[peer, self.auction] = shape
-        asked = Call(self.auction, shape, "", (), PriorityClass.BATCH, 5, dice.randrange(0, 5000))
+        asked = CallForBids(
+            self.auction, shape, "", (), PriorityClass.BATCH, 5, dice.randrange(0, 5000)
+        )
         self.world.tell(e.CallHeard(peer, PEERS[peer], peer == "alice", asked))
 
     def award(self) -> None:
@@ -159,20 +162,20 @@ class Play:
         self.world.tell(e.JobHeard(self.peer(), self.world.dice.choice(kinds)))
 
     def stage(self) -> None:
-        self.world.tell(e.Staged(*self.attempt()))
+        self.world.tell(run_events.Staged(*self.attempt()))
 
     def exit(self) -> None:
         attempt = self.attempt()
         self.world.alive.discard(attempt)
-        self.world.tell(e.ProcessGone(*attempt))
+        self.world.tell(run_events.ProcessGone(*attempt))
 
     def end(self) -> None:
         attempt = self.attempt()
         self.world.alive.discard(attempt)
-        self.world.tell(e.Ended(*attempt, Outcome("done", 0, "exit")))
+        self.world.tell(run_events.Ended(*attempt, Outcome("done", 0, "exit")))
 
     def deliver(self) -> None:
-        self.world.tell(e.LogsDelivered(*self.attempt()))
+        self.world.tell(run_events.LogsDelivered(*self.attempt()))
 
     def receipt(self) -> None:
         task, fence = self.attempt()
@@ -222,6 +225,6 @@ def test_every_reservation_ends_when_nobody_speaks_any_more(seed: int) -> None:
         for timer in [timer for _, timer in world.timers]:
             world.tell(timer)
         for task, fence in sorted(world.processes):
-            world.tell(e.Ended(task, fence, Outcome("stopped", 0, "orphaned")))
+            world.tell(run_events.Ended(task, fence, Outcome("stopped", 0, "orphaned")))
     assert world.seller.room.taken().cpu_millis == 0
     assert not world.seller.jobs.records()

@@ -11,7 +11,7 @@ from p2p.effects import Send, WakeAt
 from p2p.gossip import events as e
 from p2p.gossip.config import GossipConfig
 from p2p.gossip.core import Gossip
-from p2p.gossip.messages import DOMAINS, Carried, Digest, Fact, Push, Want
+from p2p.gossip.messages import DOMAINS, Carried, Digest, ItemFact, Push, Want
 from p2p.ids import PeerId
 from p2p.limits import CLOCK_SKEW_MAX_MS
 from p2p.membership.view import Liveness, View
@@ -81,7 +81,7 @@ class Story:
 
     def arrive(self, mail: Mail) -> None:
         self.past.append(mail)
-        self.tell(mail.to, e.Heard(mail.sender, decode(mail.packed)))
+        self.tell(mail.to, e.GossipHeard(mail.sender, decode(mail.packed)))
 
     def settle(self) -> None:
         """Deliver everything, and reconcile until every pair has met."""
@@ -142,7 +142,7 @@ def forged(packed: bytes) -> bytes:
                     msgspec.structs.replace(
                         carried.sealed,
                         sequence=carried.sealed.sequence + 1,
-                        payload=encode(Fact(30_000, b"forged")),
+                        payload=encode(ItemFact(30_000, b"forged")),
                     ),
                 )
                 for carried in message.items

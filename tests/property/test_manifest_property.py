@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from p2p.ids import LabId, MemberId, NetworkId, PeerId
 from storage.errors import ManifestError
 from storage.ids import Address, LeaseId
-from storage.manifest import (
+from storage.manifests.manifest import (
     TAG_BYTES,
     Manifest,
     SegmentRef,
@@ -13,7 +13,7 @@ from storage.manifest import (
     read_page,
     write_manifest,
 )
-from storage.records.holders import open_holders, seal_holders
+from storage.records.holding import open_holders, seal_holders
 from testnet.sim.signer import KeyedHashSigner
 
 

@@ -105,7 +105,7 @@ class Alone:
             random.Random(self.me),
             incarnation=2,
         )
-        self.tell(e.Begin((f"/memory/{self.me}",)))
+        self.tell(e.MembershipBegan((f"/memory/{self.me}",)))
 
     def tell(self, event: object) -> None:
         self.perform(self.core.handle(event, self.now_s))
@@ -148,7 +148,7 @@ def test_knowledge_only_grows_and_nothing_raises(
         else:
             assert isinstance(which, str)
             assert message is not None
-            one.tell(e.Heard(PeerId(which), message))
+            one.tell(e.MembershipHeard(PeerId(which), message))
         after = one.members()
         assert list(after) == sorted(after)
         assert after[ME].liveness in (Liveness.ALIVE, Liveness.LEFT)
@@ -178,11 +178,11 @@ def test_two_who_compare_their_views_agree(
     for sealed, to_one, to_other in presences:
         for lab, hears in ((one, to_one), (other, to_other)):
             if hears and sealed.sender not in (ME, YOU):
-                lab.tell(e.Heard(PEERS[0], Spread(News((sealed,)))))
+                lab.tell(e.MembershipHeard(PEERS[0], Spread(News((sealed,)))))
     for opinion, to_one, to_other in opinions:
         for lab, hears in ((one, to_one), (other, to_other)):
             if hears and opinion.peer not in (ME, YOU):
-                lab.tell(e.Heard(PEERS[0], Spread(News((), (opinion,)))))
+                lab.tell(e.MembershipHeard(PEERS[0], Spread(News((), (opinion,)))))
     for asks, answers in ((one, other), (other, one), (one, other)):
         one.sent, other.sent = [], []
         asks.tell(e.Join(answers.me))
@@ -191,7 +191,7 @@ def test_two_who_compare_their_views_agree(
                 mail, lab.sent = lab.sent, []
                 for to, message in mail:
                     if to == reader.me:
-                        reader.tell(e.Heard(lab.me, message))
+                        reader.tell(e.MembershipHeard(lab.me, message))
     mine, theirs = one.members(), other.members()
     for peer in mine.keys() & theirs.keys():
         a, b = mine[peer], theirs[peer]

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2p.ids import LabId, PeerId
-from storage.placement import Candidate, Domain, plan_for, rendezvous, spread, survives
+from storage.placement.rendezvous import Candidate, Domain, plan_for, rendezvous, spread, survives
 
 pools = st.lists(
     st.tuples(st.sampled_from("abcd"), st.sampled_from("123"), st.integers(0, 1 << 44)),

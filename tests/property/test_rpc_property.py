@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2p.errors import CallTimeoutError, PeerUnreachableError, RefusalError, RemoteRefusalError
-from p2p.host.memory_network import LinkModel
+from p2p.host.memory.network import LinkModel
 from p2p.identity.caller import Caller
 from p2p.ids import PeerId, TrafficClass
 from p2p.limits import BODY_BYTES_MAX

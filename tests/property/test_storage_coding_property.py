@@ -5,9 +5,9 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.erasure import Code
+from storage.coding.erasure import Code
+from storage.coding.merkle import Tree, root_of, verify_leaf
 from storage.limits import LEAF_BYTES
-from storage.merkle import Tree, root_of, verify_leaf
 
 
 @st.composite

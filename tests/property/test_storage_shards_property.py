@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2p.workers import InlineWorkers
+from storage.coding.merkle import root_of
 from storage.engine.lmdb_tables import LmdbTables
 from storage.engine.memory_tables import MemoryTables
 from storage.errors import StorageError
 from storage.ids import ShardRoot
-from storage.merkle import root_of
-from storage.shards.memory_store import MemoryShardStore
-from storage.shards.port import ShardStore
-from storage.shards.punch import punch_hole
-from storage.shards.segment_store import SegmentStore
+from storage.volumes.memory import MemoryShardStore
+from storage.volumes.port import ShardStore
+from storage.volumes.punch import punch_hole
+from storage.volumes.store import VolumeStore
 
 SIZES = (0, 1, 4096, 16_384, 16_385, 40_000, 65_536, 150_000)
 SHARDS = [random.Random(at).randbytes(size) for at, size in enumerate(SIZES)]
@@ -88,7 +88,7 @@ class Pair:
         """One life of the process. A crash leaves a copy of the files as they are, unclosed."""
         folder = self._folder / str(self._lives)
         tables = LmdbTables(folder / "tables", map_bytes=1 << 28)
-        real = SegmentStore(
+        real = VolumeStore(
             folder / "segments",
             tables,
             InlineWorkers(),

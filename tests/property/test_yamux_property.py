@@ -87,4 +87,4 @@ def test_any_sequence_of_frames_keeps_the_books_balanced(
         core.reset(stream)
     if not is_refused:
         fresh = list(core.feed(y.HEADER.pack(0, y.WINDOW_UPDATE, y.SYN, 101, 0)))
-        assert fresh == [ev.Opened(101)]
+        assert fresh == [ev.StreamOpened(101)]

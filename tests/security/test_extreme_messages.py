@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 import trio
 
-from swarmnode.executor.fake_programs import Process, Program, Run
+from swarmnode.executor.fake.programs import Process, Program, Run
 from testnet.sim.seeded import run_seeded
 from testnet.sim.world import SimMachine, World
 from tests.fuzz.liar import WHO, Liar, told_by

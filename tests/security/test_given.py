@@ -9,16 +9,16 @@ import pytest
 
 from p2p.wire.codec import encode
 from swarmnode.errors import ExecutorUnavailableError, OutputUnsafeError
+from swarmnode.executor.disk.work_use import IMAGE
 from swarmnode.executor.port import JobId, Limit
 from swarmnode.executor.process import ProcessExecutor
-from swarmnode.executor.work_use import IMAGE
-from swarmnode.tree.format import MAGIC, Entry, Kind, TreeHead, TreePage, write_index
+from swarmnode.tree.format import MAGIC, EntryKind, TreeEntry, TreeHead, TreePage, write_index
 from tests.job_lab import MIB, PYTHON, SH, needs_bwrap, needs_python, running_executor, spec
 from tests.small_disk import small_disk
 
 pytestmark = needs_bwrap
 JOB = JobId("t.1")
-ROOT = Entry(b"", Kind.FOLDER, 0o755)
+ROOT = TreeEntry(b"", EntryKind.FOLDER, 0o755)
 
 
 async def some(*pieces: bytes) -> AsyncGenerator[bytes, None]:
@@ -35,7 +35,7 @@ async def put_large(executor: ProcessExecutor, job: JobId, mib: int) -> None:
         await executor.put_file(job, "data", chunks)
 
 
-def tree(entries: Sequence[Entry], contents: bytes) -> AsyncIterator[bytes]:
+def tree(entries: Sequence[TreeEntry], contents: bytes) -> AsyncIterator[bytes]:
     return some(write_index([ROOT, *entries]), contents)
 
 
@@ -79,11 +79,11 @@ async def test_an_input_is_never_copied_into_the_disk_of_a_task(tmp_path: Path) 
 
 async def test_a_task_may_change_rename_and_remove_what_it_was_given(tmp_path: Path) -> None:
     entries = [
-        Entry(b"a", Kind.FILE, 0o644, 3),
-        Entry(b"deep", Kind.FOLDER, 0o755),
-        Entry(b"deep/b", Kind.FILE, 0o644, 3),
-        Entry(b"link", Kind.LINK, target=b"deep/b"),
-        Entry(b"run", Kind.FILE, 0o755, 19),
+        TreeEntry(b"a", EntryKind.FILE, 0o644, 3),
+        TreeEntry(b"deep", EntryKind.FOLDER, 0o755),
+        TreeEntry(b"deep/b", EntryKind.FILE, 0o644, 3),
+        TreeEntry(b"link", EntryKind.LINK, target=b"deep/b"),
+        TreeEntry(b"run", EntryKind.FILE, 0o755, 19),
     ]
     script = (
         "code/run && echo more >> code/a && mv code/deep code/deeper && rm code/link && "
@@ -97,7 +97,7 @@ async def test_a_task_may_change_rename_and_remove_what_it_was_given(tmp_path: P
         assert (code, out) == (0, "ran\nonemore\ntwo"), err
         assert await names(executor) == ["code/a", "code/deeper/b", "code/deeper/c", "code/run"]
         found = (await executor.scan(JOB, (b"code",))).found
-        assert [one.parts for one in found if one.kind is Kind.LINK] == []
+        assert [one.parts for one in found if one.kind is EntryKind.LINK] == []
         if not executor.enforceable()[Limit.DISK_FS]:
             given = tmp_path / "x" / "jobs" / JOB / "work" / "code"
             assert (given / "a").read_bytes() == b"one"
@@ -117,7 +117,7 @@ async def test_what_a_task_changes_of_its_inputs_counts_as_its_disk(tmp_path: Pa
 
 
 async def test_ten_thousand_inputs_are_one_mount(tmp_path: Path) -> None:
-    entries = [Entry(b"%05d" % number, Kind.FILE, 0o644, 1) for number in range(10_000)]
+    entries = [TreeEntry(b"%05d" % number, EntryKind.FILE, 0o644, 1) for number in range(10_000)]
     script = "grep -c . /proc/self/mountinfo; ls in | wc -l; cat in/0999* | wc -c"
     async with running_executor(tmp_path / "x") as executor:
         await executor.prepare(JOB)
@@ -203,7 +203,7 @@ async def test_a_link_out_of_an_input_is_refused_and_one_that_a_task_makes_leads
 
 def forged(target: bytes) -> AsyncGenerator[bytes, None]:
     """A tree with a link that we would not write."""
-    page = encode(TreePage((ROOT, Entry(b"l", Kind.LINK, target=target))))
+    page = encode(TreePage((ROOT, TreeEntry(b"l", EntryKind.LINK, target=target))))
     framed = len(page).to_bytes(4) + page
     head = encode(TreeHead(2, 1, len(framed), 0))
     return some(MAGIC + len(head).to_bytes(4) + head + framed)

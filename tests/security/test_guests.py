@@ -11,7 +11,7 @@ from p2p.host.addresses import parse_address
 from p2p.host.libp2p.dialer import Dialer
 from p2p.host.libp2p.index import PROTOCOL
 from p2p.host.libp2p.swarm import build
-from p2p.host.libp2p.talk import check_answer
+from p2p.host.peers.framing import check_answer
 from p2p.limits import GUEST_ECHO_BYTES_MAX, GUESTS_MAX
 from p2p.link.agreement import opening
 from p2p.link.config import LinkConfig

@@ -5,7 +5,7 @@ import pytest
 from p2p.errors import RefusalError
 from p2p.ids import PeerId
 from storage import messages as m
-from storage.records.holders import seal_holders
+from storage.records.holding import seal_holders
 from testnet.sim.callers import machine_of
 from testnet.sim.seeded import simulated, until
 from testnet.sim.signer import KeyedHashSigner

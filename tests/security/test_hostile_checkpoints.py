@@ -11,8 +11,8 @@ import trio
 from swarmnode.limits import STEP_MAX, TAKEN_MS_MAX
 from swarmnode.memory.entries import look_at
 from swarmnode.memory.keeper import by_top
-from swarmnode.tasks.checkpoint import Checkpoint, OlderStep, StoredFile, fits_award
-from swarmnode.tree.format import Kind
+from swarmnode.tasks.checkpoint import CheckpointRecord, OlderStep, StoredFile, fits_award
+from swarmnode.tree.format import EntryKind
 from swarmnode.tree.scan import Found
 from testnet.sim.seeded import simulated
 from tests.memory_lab import Lab
@@ -46,17 +46,22 @@ async def test_a_whole_folder_after_the_last_step_there_is_ends_nothing() -> Non
 
 
 def test_a_checkpoint_that_could_not_be_counted_on_from_is_nobodys() -> None:
-    assert fits_award(Checkpoint(STEP_MAX, (FILE,), TAKEN_MS_MAX))
+    assert fits_award(CheckpointRecord(STEP_MAX, (FILE,), TAKEN_MS_MAX))
     for step in (-1, STEP_MAX + 1, 2**64 - 1):
-        assert not fits_award(Checkpoint(step, (FILE,), 1))
-        assert not fits_award(Checkpoint(7, (FILE,), 1, (OlderStep(step, FILE, beside=True),)))
+        assert not fits_award(CheckpointRecord(step, (FILE,), 1))
+        assert not fits_award(
+            CheckpointRecord(7, (FILE,), 1, (OlderStep(step, FILE, beside=True),))
+        )
     for taken_ms in (-1, TAKEN_MS_MAX + 1, 2**64 - 1):
-        assert not fits_award(Checkpoint(7, (FILE,), taken_ms))
+        assert not fits_award(CheckpointRecord(7, (FILE,), taken_ms))
 
 
 def test_a_checkpoint_of_many_files_is_looked_over_in_time_that_grows_with_them() -> None:
     names = [(b"checkpoint", b"step-1", b"%05d" % number) for number in range(30_000)]
-    found = [Found(names[0][:2], Kind.FOLDER, 0o755), *(Found(n, Kind.FILE, 0o644) for n in names)]
+    found = [
+        Found(names[0][:2], EntryKind.FOLDER, 0o755),
+        *(Found(n, EntryKind.FILE, 0o644) for n in names),
+    ]
     began_s = time.thread_time()
     assert by_top(found) == {names[0][:2]: found}
     assert by_top(found[1:]) == {one.parts: [one] for one in found[1:]}

@@ -10,12 +10,12 @@ import pytest
 import trio
 
 from p2p.wire.codec import encode
-from storage.caps import text_of_cap
+from storage.manifests.capability import text_of_cap
 from swarmnode.errors import OutputUnsafeError
 from swarmnode.executor.port import JobId
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.spec import Shape, TaskSpec
-from swarmnode.tree.format import MAGIC, Entry, Kind, TreeHead, TreePage, write_index
+from swarmnode.tree.format import MAGIC, EntryKind, TreeEntry, TreeHead, TreePage, write_index
 from swarmnode.tree.unpack import Unpacker
 from testnet.sim.seeded import simulated
 from testnet.sim.world import World
@@ -23,7 +23,7 @@ from tests.job_lab import needs_bwrap, running_executor
 
 JOB = JobId("t.1")
 SHAPE = Shape(cpu_millis=1000, memory_bytes=1 << 30, disk_bytes=1 << 20)
-ONE_FILE = write_index([Entry(b"", Kind.FILE, 0o755, 4)]) + b"text"
+ONE_FILE = write_index([TreeEntry(b"", EntryKind.FILE, 0o755, 4)]) + b"text"
 CASES = 3000
 NAMES = (b"a", b"b", b"c", b"..", b"a\0b", b"\xff", b"x" * 256, b"a/../b", b"/a", b"b/a", b"a/b/c")
 TARGETS = (b"", b"a", b"b", b"../x", b"/etc", b"a/../..", b".", b"a\0b", b"x" * 5000, b"b/a", b"c")
@@ -60,10 +60,16 @@ async def test_a_task_that_is_given_one_file_as_its_folder_fails_and_ends_no_nod
         assert "no folder" in ended.record.outcome.detail
 
 
-def entry(dice: random.Random, path: bytes, kind: Kind) -> Entry:
-    mode = dice.choice((0o755, 0o7777, -1, 1 << 40)) if kind in (Kind.FOLDER, Kind.FILE) else 0
-    size = dice.choice((0, 1, 5, -1, 1 << 62)) if kind is Kind.FILE else 0
-    return Entry(path, kind, mode, size, dice.choice(TARGETS) if kind >= Kind.LINK else b"")
+def entry(dice: random.Random, path: bytes, kind: EntryKind) -> TreeEntry:
+    mode = (
+        dice.choice((0o755, 0o7777, -1, 1 << 40))
+        if kind in (EntryKind.FOLDER, EntryKind.FILE)
+        else 0
+    )
+    size = dice.choice((0, 1, 5, -1, 1 << 62)) if kind is EntryKind.FILE else 0
+    return TreeEntry(
+        path, kind, mode, size, dice.choice(TARGETS) if kind >= EntryKind.LINK else b""
+    )
 
 
 def tree(dice: random.Random) -> bytes:
@@ -71,8 +77,8 @@ def tree(dice: random.Random) -> bytes:
     paths = sorted(
         {dice.choice(NAMES) for _ in range(dice.randrange(7))}, key=lambda p: p.split(b"/")
     )
-    top = Entry(b"", dice.choice((Kind.FOLDER, Kind.FOLDER, Kind.FILE)), 0o755)
-    entries = (top, *(entry(dice, path, Kind(dice.randrange(4))) for path in paths))
+    top = TreeEntry(b"", dice.choice((EntryKind.FOLDER, EntryKind.FOLDER, EntryKind.FILE)), 0o755)
+    entries = (top, *(entry(dice, path, EntryKind(dice.randrange(4))) for path in paths))
     page, content = encode(TreePage(entries)), sum(one.size for one in entries)
     head = encode(TreeHead(len(entries), 1, 4 + len(page), max(0, content)))
     framed = b"".join(len(part).to_bytes(4) + part for part in (head, page))

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from swarmnode.cli import exits
-from swarmnode.cli.task_get import _Bringing
-from swarmnode.tree.format import Entry, Kind, write_index
+from swarmnode.cli.task.get import _Bringing
+from swarmnode.tree.format import EntryKind, TreeEntry, write_index
 
-ROOT = Entry(b"", Kind.FOLDER, 0o755)
+ROOT = TreeEntry(b"", EntryKind.FOLDER, 0o755)
 
 
 class Lying:
@@ -29,12 +29,12 @@ def test_trees_that_together_lead_out_of_the_folder_lead_no_file_out(tmp_path: P
     """Each stays inside by itself: the second makes links of what the first took for folders."""
     target = tmp_path / "a" / "b" / "got"
     target.mkdir(parents=True)
-    away = Entry(b"away", Kind.LINK, target=b"in/1/2/3/4/5/../../../../../..")
-    here = [Entry(b"in/%d" % one, Kind.LINK, target=b".") for one in range(1, 6)]
+    away = TreeEntry(b"away", EntryKind.LINK, target=b"in/1/2/3/4/5/../../../../../..")
+    here = [TreeEntry(b"in/%d" % one, EntryKind.LINK, target=b".") for one in range(1, 6)]
     client = Lying(
         {
             "first": write_index([ROOT, away]),
-            "second": write_index([ROOT, Entry(b"in", Kind.FOLDER, 0o755), *here]),
+            "second": write_index([ROOT, TreeEntry(b"in", EntryKind.FOLDER, 0o755), *here]),
             "evil": b"ssh-ed25519 AAAA mallory\n",
         }
     )

@@ -7,9 +7,9 @@ from p2p.ids import PeerId
 from p2p.wire.codec import decode_as, encode
 from storage.rights import Right
 from swarmnode.limits import GUARD_RECORD_BYTES_MAX
-from swarmnode.market.guard.records import GuardRecord
-from swarmnode.market.guard.sound import fault_in
-from swarmnode.tasks.checkpoint import Checkpoint, StoredFile
+from swarmnode.market.guardians.records import GuardRecord
+from swarmnode.market.guardians.sound import fault_in
+from swarmnode.tasks.checkpoint import CheckpointRecord, StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import AttemptRecord, Outcome, TaskRecord
 from swarmnode.tasks.spec import TaskSpec
@@ -21,7 +21,7 @@ SPEC = TaskSpec(("true",), variables=(("B", ""), ("A", "")), enforce=("memory", 
 FILE = StoredFile("name", 1, "swarm:cap")
 KEPT = TaskRecord(
     TASK, SPEC, 1_800_000_000_000, attempts=(AttemptRecord(1, ME, 5),),
-    checkpoint=Checkpoint(3, (FILE,), 5), outcome=Outcome("done", -1, "exit"), left=(FILE,),
+    checkpoint=CheckpointRecord(3, (FILE,), 5), outcome=Outcome("done", -1, "exit"), left=(FILE,),
 )  # fmt: skip
 RECORD = GuardRecord(TASK, ME, 1, 1, ME, (ME,), (), KEPT)
 
@@ -83,8 +83,8 @@ def test_numbers_of_a_kept_task_can_be_counted_on(number: int) -> None:
         {"left": (FILE,) * 33},
         {"outcome": Outcome("done", 0, "", outputs=(FILE,) * 257)},
         {"outcome": Outcome("done", 0, "", not_enforced=("x",) * 3000)},
-        {"checkpoint": Checkpoint(2**63, (), 1)},
-        {"checkpoint": Checkpoint(1, (FILE,) * 600, 1)},
+        {"checkpoint": CheckpointRecord(2**63, (), 1)},
+        {"checkpoint": CheckpointRecord(1, (FILE,) * 600, 1)},
         {"spec": msgspec.structs.replace(SPEC, variables=(("A", ""),) * 1300)},
     ],
 )

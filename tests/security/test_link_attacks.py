@@ -15,9 +15,9 @@ from p2p.errors import (
     StreamResetError,
 )
 from p2p.host.addresses import parse_address
-from p2p.host.admit_port import Admission, AdmitStream, OpenAdmission
+from p2p.host.admission.port import Admission, AdmitStream, OpenAdmission
 from p2p.host.libp2p.host import Libp2pHost
-from p2p.host.rpc import Rpc
+from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller
 from p2p.ids import NetworkId, PeerId, TrafficClass
 from p2p.limits import (

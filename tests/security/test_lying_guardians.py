@@ -11,11 +11,11 @@ from msgspec.structs import replace
 from p2p.effects import Effect, Notify, Send, WakeAt
 from p2p.ids import LabId, PeerId
 from p2p.membership.view import Liveness
-from swarmnode.market.guard import events as g
-from swarmnode.market.guard.config import GuardConfig
-from swarmnode.market.guard.core import Guardian
-from swarmnode.market.guard.kept import Post
-from swarmnode.market.guard.messages import (
+from swarmnode.market.guardians import events as g
+from swarmnode.market.guardians.config import GuardianConfig
+from swarmnode.market.guardians.core import Guardian
+from swarmnode.market.guardians.kept import Post
+from swarmnode.market.guardians.messages import (
     AskVote,
     ComeHome,
     GuardBeat,
@@ -23,7 +23,7 @@ from swarmnode.market.guard.messages import (
     GuardLine,
     Vote,
 )
-from swarmnode.market.guard.records import LEAP_MAX, TERM_MAX, GuardRecord
+from swarmnode.market.guardians.records import LEAP_MAX, TERM_MAX, GuardRecord
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import TaskRecord
 from swarmnode.tasks.spec import TaskSpec
@@ -54,11 +54,11 @@ class Three:
     def begin(self) -> None:
         for me in (ALICE, BOB):
             self.keepers[me] = Guardian(
-                GuardConfig(), me, lambda _task: None, lambda _record, _peer: None, no_home
+                GuardianConfig(), me, lambda _task: None, lambda _record, _peer: None, no_home
             )
             for peer in (ALICE, BOB, CAROL):
-                self.post(me, g.MemberStands(peer, Liveness.ALIVE, LabId("lab")), 0)
-            self.post(me, g.Loaded((RECORD,)), 0)
+                self.post(me, g.KeeperStands(peer, Liveness.ALIVE, LabId("lab")), 0)
+            self.post(me, g.GuardsLoaded((RECORD,)), 0)
 
     def post(self, to: PeerId, what: object, at_s: float, by: PeerId | None = None) -> None:
         heapq.heappush(self.due, (at_s, next(self.numbers), to, what, by))

@@ -7,11 +7,11 @@ import trio
 
 from p2p.ids import PeerId
 from swarmnode.executor.port import JobId
-from swarmnode.market.job_runner_logs import LogPusher
+from swarmnode.market.run.logs import LogPusher
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.messages import LogTaken
-from swarmnode.tasks.records import Grant, JobRecord
+from swarmnode.tasks.records import JobRecord, RoomGrant
 from swarmnode.tasks.spec import TaskSpec
 from testnet.sim.seeded import simulated
 from testnet.sim.world import World
@@ -39,7 +39,7 @@ async def test_a_submitter_that_has_more_than_any_log_ends_no_node(
     tmp_path: Path, have: int
 ) -> None:
     record = JobRecord(
-        TaskId("t"), 1, PeerId("alice"), 0, TaskSpec((SH,)), Grant(0, 0, 0), leased_ms=0
+        TaskId("t"), 1, PeerId("alice"), 0, TaskSpec((SH,)), RoomGrant(0, 0, 0), leased_ms=0
     )
     async with running_executor(tmp_path / "x") as executor:
         await run_job(executor, spec(JOB, SH, "-c", "echo hi"))

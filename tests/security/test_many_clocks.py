@@ -5,7 +5,7 @@ from dataclasses import replace
 import trio
 
 from p2p.ids import MemberId, PeerId
-from storage.clocks import Standing
+from storage.clocks.core import ClockStanding
 from testnet.sim.seeded import simulated
 from tests.sim.test_clocks_sim import SLOW, put
 from tests.storage_lab import storage_lab
@@ -24,7 +24,7 @@ async def test_nobody_decides_what_time_it_is_by_having_many_machines() -> None:
             lab.keepers[name].wall.step(DAYS_MS)
         await trio.sleep(120)
         honest = [lab[f"p{number}"] for number in range(4)]
-        assert {one.clock.verdict.standing for one in honest} == {Standing.RIGHT}
+        assert {one.clock.verdict.standing for one in honest} == {ClockStanding.RIGHT}
         assert not any(one.clock.is_wrong() for one in honest)
         receipt = await put(honest[0])
         assert set(receipt.holders) & {"p1", "p2", "p3"}

@@ -9,12 +9,12 @@ import trio
 
 from p2p.errors import RemoteRefusalError
 from swarmnode.errors import OutputUnsafeError
-from swarmnode.executor.fake import FakeExecutor
-from swarmnode.executor.fake_programs import Process, Run
+from swarmnode.executor.fake.executor import FakeExecutor
+from swarmnode.executor.fake.programs import Process, Run
 from swarmnode.executor.port import JobId
 from swarmnode.limits import FILE_NAME_BYTES_MAX, OUTPUT_MATCHES_MAX, OUTPUTS_APART_MAX
 from swarmnode.tasks.messages import AskFiles, Phase, State
-from swarmnode.tree.format import Entry, Kind, write_index
+from swarmnode.tree.format import EntryKind, TreeEntry, write_index
 from swarmnode.tree.pattern import Pattern
 from swarmnode.tree.scan import Found
 from swarmnode.tree.select import select
@@ -30,7 +30,7 @@ LONG_S = 10.0
 SLOW = [Pattern(f"**/*a*a*a*a*b{number}") for number in range(250)]
 
 
-def names(kind: Kind, target: bytes = b"") -> list[Found]:
+def names(kind: EntryKind, target: bytes = b"") -> list[Found]:
     made = [f"n{number:05}".encode() for number in range(MANY)]
     return [Found((one,), kind, 0o644, target=target) for one in made]
 
@@ -38,10 +38,10 @@ def names(kind: Kind, target: bytes = b"") -> list[Found]:
 @pytest.mark.parametrize(
     "found",
     [
-        names(Kind.FOLDER),
-        names(Kind.FILE),
-        names(Kind.LINK, b"nowhere"),
-        names(Kind.LINK, b"n00000"),
+        names(EntryKind.FOLDER),
+        names(EntryKind.FILE),
+        names(EntryKind.LINK, b"nowhere"),
+        names(EntryKind.LINK, b"n00000"),
     ],
     ids=["folders", "files", "links that lead nowhere", "links in a ring"],
 )
@@ -53,7 +53,7 @@ def test_many_names_are_chosen_in_time_that_grows_with_them(found: list[Found]) 
 
 
 def test_more_names_than_so_many_patterns_may_choose_from_are_refused_with_the_remedy() -> None:
-    many = [*names(Kind.FILE)][: OUTPUT_MATCHES_MAX // len(SLOW) + 1]
+    many = [*names(EntryKind.FILE)][: OUTPUT_MATCHES_MAX // len(SLOW) + 1]
     with pytest.raises(OutputUnsafeError, match="name folders instead"):
         select(many, SLOW)
     assert select(many, [Pattern(f"n{number:05}") for number in range(250)]).missing == ()
@@ -66,8 +66,8 @@ async def pieces(data: bytes) -> AsyncIterator[bytes]:
 
 @needs_bwrap
 async def test_a_node_goes_on_while_it_looks_for_outputs(tmp_path: Path) -> None:
-    made = [Entry(b"a" * 60 + str(number).encode(), Kind.FILE) for number in range(300)]
-    tree = [Entry(b"", Kind.FOLDER, 0o755), *sorted(made, key=lambda one: one.parts)]
+    made = [TreeEntry(b"a" * 60 + str(number).encode(), EntryKind.FILE) for number in range(300)]
+    tree = [TreeEntry(b"", EntryKind.FOLDER, 0o755), *sorted(made, key=lambda one: one.parts)]
     beats = 0
 
     async def beat(*, task_status: trio.TaskStatus[None]) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from swarmnode.executor.fake import FakeExecutor
+from swarmnode.executor.fake.executor import FakeExecutor
 from swarmnode.executor.port import JobExit, JobId, JobSpec, JobView
-from swarmnode.market.held_back import REASON
+from swarmnode.market.buyer.verdicts.held_back import REASON
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.messages import Phase, State
 from swarmnode.tasks.records import FAULT, FAULT_WORDS

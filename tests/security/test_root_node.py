@@ -10,9 +10,9 @@ from uuid import uuid4
 import pytest
 
 from swarmnode.errors import ConfigError
-from swarmnode.executor import bubblewrap
 from swarmnode.executor.port import JobId
-from swarmnode.memory import ctx
+from swarmnode.executor.sandbox import bubblewrap
+from swarmnode.sdk import ctx
 from tests.job_lab import (
     MIB,
     PYTHON,

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import trio
 
+from swarmnode.api.access.tokens import hash_of
 from swarmnode.api.app import build_app
 from swarmnode.api.events import EventHub
-from swarmnode.api.routes import all_routes
-from swarmnode.api.server import ApiServer
-from swarmnode.api.tokens import hash_of
+from swarmnode.api.routes.paths import all_routes
+from swarmnode.api.server.service import ApiServer
 from tests.api_lab import FakeNode
 
 SEATS = 8

@@ -4,7 +4,7 @@ import pytest
 import trio
 
 from p2p.ids import PeerId
-from storage.records.holders import Holding
+from storage.records.holding import Holding
 from storage.repair.witnesses import stands_without
 from testnet.sim.seeded import simulated
 from tests.sim.test_repair_sim import CONFIG, got, newest_record, put, some_bytes, until

@@ -13,12 +13,12 @@ from p2p.limits import PAYLOAD_BYTES_MAX
 from p2p.wire.codec import encode
 from p2p.wire.envelope import seal
 from storage import messages as m
+from storage.holder.leases.keys import key_of, lease_of
+from storage.holder.leases.row import LEASES, LeaseRow
+from storage.holder.tombstones import DOMAIN, Tombstone
 from storage.ids import Address, LeaseId, LeaseKey
 from storage.limits import ROWS_OF_ONE_LEASE_MAX
-from storage.manifest import Manifest, SegmentRef, address_of
-from storage.transfer.lease_keys import key_of, lease_of
-from storage.transfer.lease_row import LEASES, LeaseRow
-from storage.transfer.tombstones import DOMAIN, Tombstone
+from storage.manifests.manifest import Manifest, SegmentRef, address_of
 from testnet.sim.callers import LAB, machine_of
 from testnet.sim.seeded import simulated
 from tests.sim.test_repair_sim import CONFIG, got, is_whole, newest_record, some_bytes, until
@@ -196,7 +196,7 @@ async def test_one_person_does_not_fill_an_id_with_leases() -> None:
 async def test_one_person_does_not_fill_the_table_of_tombstones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("storage.transfer.tombstones.TOMBSTONES_PER_MEMBER_MAX", 2)
+    monkeypatch.setattr("storage.holder.tombstones.TOMBSTONES_PER_MEMBER_MAX", 2)
 
     async def bury(lab: StorageLab, caller: Caller, number: int) -> int:
         lease = LeaseId(bytes([number]) * 16)
@@ -222,7 +222,7 @@ async def test_one_person_does_not_fill_the_table_of_tombstones(
         await lab.start("p0")
         assert await bury(lab, MALLORY, 4) == 1
         assert kept() == [2, 3, 4], "counted from the start on"
-        monkeypatch.setattr("storage.transfer.tombstones.TOMBSTONES_MAX", 3)
+        monkeypatch.setattr("storage.holder.tombstones.TOMBSTONES_MAX", 3)
         assert await bury(lab, OWNERS_MACHINE, 5) == 1
         assert kept() == [2, 4, 5], "where all is full, those of who has most"
 

@@ -15,11 +15,11 @@ from msgspec.structs import replace
 
 from p2p.errors import AdmissionError, PeerUnreachableError, RemoteRefusalError
 from p2p.gossip.items import STORAGE
-from p2p.gossip.messages import DOMAINS, Carried, Digest, Fact, Push, Want
-from p2p.host.admit import TokenAdmission
-from p2p.host.echo import EchoReply, EchoRequest
-from p2p.host.memory_host import MemoryHost, memory_address
-from p2p.host.rpc import Rpc
+from p2p.gossip.messages import DOMAINS, Carried, Digest, ItemFact, Push, Want
+from p2p.host.admission.exchange import TokenAdmission
+from p2p.host.memory.host import MemoryHost, memory_address
+from p2p.host.rpc.echo import EchoReply, EchoRequest
+from p2p.host.rpc.service import Rpc
 from p2p.identity.admission import Anchor, Clocks, check_token
 from p2p.identity.caller import Caller
 from p2p.identity.issue import DAY_MS, Keys, Names, found
@@ -32,11 +32,13 @@ from p2p.renewal.messages import RenewRequest
 from p2p.wire.codec import Message, encode
 from p2p.wire.envelope import Signed, seal
 from storage import messages as m
+from storage.coding.merkle import root_of
 from storage.facade import NameValue, PutReceipt
+from storage.holder.tombstones import DOMAIN as STONE_DOMAIN
+from storage.holder.tombstones import Tombstone
 from storage.ids import LeaseId, ShardRoot
-from storage.manifest import Manifest, SegmentRef, address_of, read_manifest
-from storage.merkle import root_of
-from storage.records.holders import seal_holders
+from storage.manifests.manifest import Manifest, SegmentRef, address_of, read_manifest
+from storage.records.holding import seal_holders
 from storage.records.names.core import name_key
 from storage.records.names.messages import (
     BALLOT_DOMAIN,
@@ -49,9 +51,7 @@ from storage.records.names.messages import (
     NameRead,
     NameRecord,
 )
-from storage.transfer.tombstones import DOMAIN as STONE_DOMAIN
-from storage.transfer.tombstones import Tombstone
-from swarmnode.market.guard.messages import (
+from swarmnode.market.guardians.messages import (
     CLAIM_DOMAIN,
     HOME_DOMAIN,
     TASK_ORDER_DOMAIN,
@@ -73,7 +73,7 @@ from swarmnode.market.guard.messages import (
     TaskOrder,
     Vote,
 )
-from swarmnode.market.guard.records import GuardRecord
+from swarmnode.market.guardians.records import GuardRecord
 from swarmnode.market.messages import (
     AWARD_DOMAIN,
     Accept,
@@ -84,8 +84,8 @@ from swarmnode.market.messages import (
     Decline,
     Release,
 )
-from swarmnode.market.messages import Call as AskForBids
-from swarmnode.tasks.checkpoint import Checkpoint
+from swarmnode.market.messages import CallForBids as AskForBids
+from swarmnode.tasks.checkpoint import CheckpointRecord
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.messages import (
@@ -100,10 +100,10 @@ from swarmnode.tasks.messages import (
     PreemptNotice,
     PushLog,
     Query,
-    Receipt,
     ReceiptTerms,
     Renew,
     Result,
+    ResultReceipt,
     ResultTerms,
     State,
 )
@@ -430,14 +430,14 @@ def as_seller(message: Callable[[Scene], Message]) -> Act:
 
 
 _DONE = Outcome("done", 0, "exit")
-_STEP = Checkpoint(99, (), START_MS)
+_STEP = CheckpointRecord(99, (), START_MS)
 _SAID: dict[str, Act] = {
     "cancel": as_buyer(lambda s: CancelJob(s.task, s.fence, "mine")),
     "cancel of a newer attempt": as_buyer(lambda s: CancelJob(s.task, s.fence + 9, "mine")),
     "renew": as_buyer(lambda s: Renew(s.task, s.fence, 99)),
     "query": as_buyer(lambda s: Query(s.task, s.fence)),
     "receipt": as_buyer(
-        lambda s: Receipt(s.seal(RECEIPT_DOMAIN, ReceiptTerms(s.task, s.fence, s.provider)))
+        lambda s: ResultReceipt(s.seal(RECEIPT_DOMAIN, ReceiptTerms(s.task, s.fence, s.provider)))
     ),
     "bid": as_seller(lambda s: Bid(1, 1, BidKind.HELD, hold_ms=3000)),
     "accept": as_seller(lambda s: Accept(s.task, s.fence)),
@@ -568,7 +568,7 @@ async def hearsay_of_a_death(scene: Scene) -> object:
 
 @row("told")
 async def gossip_in_anothers_name(scene: Scene) -> object:
-    said = scene.seal(DOMAINS[STORAGE], Fact(60_000, b""))
+    said = scene.seal(DOMAINS[STORAGE], ItemFact(60_000, b""))
     lie = replace(said, sender=PeerId("peer-m1"), expires_ms=START_MS + 120_000)
     return await scene.tell(Push(3, (Carried(60_000, lie),)))
 

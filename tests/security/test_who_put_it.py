@@ -7,8 +7,8 @@ from p2p.errors import RefusalError
 from p2p.ids import PeerId
 from p2p.wire.envelope import seal
 from storage import messages as m
+from storage.holder.tombstones import DOMAIN, Tombstone
 from storage.ids import Address
-from storage.transfer.tombstones import DOMAIN, Tombstone
 from testnet.sim.seeded import simulated
 from tests.storage_lab import NETWORK, StorageLab, storage_lab
 from tests.unit.storage.transfer.test_lease_rights import (

@@ -14,11 +14,11 @@ import trio
 
 from p2p.workers import ThreadWorkers
 from swarmnode.errors import JobUnknownError, LimitNotEnforceableError
-from swarmnode.executor.capability import ExecutorConfig
+from swarmnode.executor.disk.work_disk import WorkDisks, image_bytes
+from swarmnode.executor.disk.work_use import IMAGE
 from swarmnode.executor.port import JobId, Limit
 from swarmnode.executor.process import ProcessExecutor
-from swarmnode.executor.work_disk import WorkDisks, image_bytes
-from swarmnode.executor.work_use import IMAGE
+from swarmnode.executor.sandbox.capability import ExecutorConfig
 from tests.job_lab import MIB, SH, needs_bwrap, needs_root, run_job, running_executor, spec
 from tests.small_disk import small_disk
 
@@ -218,7 +218,7 @@ async def test_a_disk_that_cannot_be_furnished_leaves_neither_device_nor_descrip
         pytest.skip(why)
     (tmp_path / "job" / "work").mkdir(parents=True)
     before = os.listdir("/proc/self/fd")
-    monkeypatch.setattr("swarmnode.executor.work_disk.os.rmdir", refuses)
+    monkeypatch.setattr("swarmnode.executor.disk.work_disk.os.rmdir", refuses)
     with pytest.raises(OSError, match="busy"):
         disks.make(tmp_path / "job", tmp_path / "job" / "work", 3 * MIB)
     monkeypatch.undo()
@@ -260,7 +260,7 @@ async def test_a_job_that_is_forgotten_while_it_is_looked_at_is_unknown(
 async def test_a_machine_without_the_means_says_so_and_measures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("swarmnode.executor.work_disk.shutil.which", lambda *_, **__: None)
+    monkeypatch.setattr("swarmnode.executor.disk.work_disk.shutil.which", lambda *_, **__: None)
     async with running_executor(tmp_path / "x") as executor:
         why = executor.enforceable()[Limit.DISK_FS]
         assert "mkfs.ext4 is missing" in why

@@ -21,14 +21,12 @@ from p2p.membership.view import Liveness
 from p2p.wire.codec import Message, decode, encode
 from p2p.wire.envelope import open_signed, seal
 from storage.engine.port import ReadView
-from swarmnode.market import auction_events as be
-from swarmnode.market import contractor_events as se
-from swarmnode.market.auction import HEARD, Buyer
-from swarmnode.market.auction_config import AuctionConfig
-from swarmnode.market.contractor import Contractor
-from swarmnode.market.contractor_config import ContractorConfig
-from swarmnode.market.guard import events as g
-from swarmnode.market.guard.messages import (
+from swarmnode.market.buyer import events as be
+from swarmnode.market.buyer.config import BuyerConfig
+from swarmnode.market.buyer.core import HEARD, Buyer
+from swarmnode.market.buyer.verdicts.once import taken_up
+from swarmnode.market.guardians import events as g
+from swarmnode.market.guardians.messages import (
     CLAIM_DOMAIN,
     HOME_DOMAIN,
     Claim,
@@ -36,13 +34,16 @@ from swarmnode.market.guard.messages import (
     ComeHome,
     HomeTerms,
 )
-from swarmnode.market.guard.records import GuardRecord
-from swarmnode.market.guard.store import load_guards
-from swarmnode.market.messages import AWARD_DOMAIN, Award, AwardTerms, Call, Release
-from swarmnode.market.once import taken_up
-from swarmnode.market.room import Capacity
+from swarmnode.market.guardians.records import GuardRecord
+from swarmnode.market.guardians.store import load_guards
+from swarmnode.market.messages import AWARD_DOMAIN, Award, AwardTerms, CallForBids, Release
+from swarmnode.market.run import events as run_events
+from swarmnode.market.seller import events as se
+from swarmnode.market.seller.config import SellerConfig
+from swarmnode.market.seller.core import Seller
+from swarmnode.market.seller.room import Capacity
 from swarmnode.resources.advert import ResourceAdvert
-from swarmnode.tasks.checkpoint import Checkpoint
+from swarmnode.tasks.checkpoint import CheckpointRecord
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.keys import task_id_of
 from swarmnode.tasks.ledger import TaskChanged
@@ -52,14 +53,14 @@ from swarmnode.tasks.messages import (
     RESULT_DOMAIN,
     CancelJob,
     Query,
-    Receipt,
     ReceiptTerms,
     Renew,
     Result,
+    ResultReceipt,
     ResultTerms,
 )
 from swarmnode.tasks.records import JobRecord, Outcome, TaskRecord
-from swarmnode.tasks.spec import Effects, TaskSpec
+from swarmnode.tasks.spec import Repeatability, TaskSpec
 from swarmnode.tasks.store import (
     TASKS,
     load_fences,
@@ -129,7 +130,7 @@ class Machine:
     life: int = 0
     is_up: bool = False
     buyer: Buyer = field(init=False)
-    seller: Contractor = field(init=False)
+    seller: Seller = field(init=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,12 +216,12 @@ class MarketWorld:
         machine.life += 1
         machine.is_up = True
         signer, dice = KeyedHashSigner(machine.peer), random.Random(self.rng.getrandbits(32))
-        machine.buyer = Buyer(AuctionConfig(), signer, NETWORK, dice, self.wall_ms)
-        machine.seller = Contractor(ContractorConfig(), machine.peer, dice, self.wall_ms)
+        machine.buyer = Buyer(BuyerConfig(), signer, NETWORK, dice, self.wall_ms)
+        machine.seller = Seller(SellerConfig(), machine.peer, dice, self.wall_ms)
         jobs, fences = tuple(load_jobs(machine.disk)), tuple(load_fences(machine.disk).items())
-        self._sell(machine, se.Loaded(jobs, fences, load_paused(machine.disk)))
+        self._sell(machine, se.JobsLoaded(jobs, fences, load_paused(machine.disk)))
         self._sell(machine, se.Surveyed(CAPACITY, (), (), ""))
-        self._buy(machine, be.Begin(load_tasks(machine.disk), load_guards(machine.disk)))
+        self._buy(machine, be.TasksLoaded(load_tasks(machine.disk), load_guards(machine.disk)))
         for other in self.machines.values():
             if other.is_up:
                 self._buy(machine, be.MemberStands(other.peer, Liveness.ALIVE))
@@ -347,7 +348,7 @@ class MarketWorld:
         self.counts[type(message).__name__] += 1
         self._trace.update(f"{self.now_s!r} {sender} {to} ".encode() + packed)
         match message:
-            case Call():
+            case CallForBids():
                 self._sell(machine, se.CallHeard(sender, LAB, True, message))
             case Release(auction):
                 self._sell(machine, se.ReleaseHeard(sender, auction))
@@ -355,7 +356,7 @@ class MarketWorld:
                 signer = KeyedHashSigner(to)
                 award = open_signed(signer, NETWORK, AWARD_DOMAIN, AwardTerms, sealed)
                 self._sell(machine, se.AwardHeard(sender, award))
-            case Receipt(sealed):
+            case ResultReceipt(sealed):
                 signer = KeyedHashSigner(to)
                 receipt = open_signed(signer, NETWORK, RECEIPT_DOMAIN, ReceiptTerms, sealed)
                 self._sell(machine, se.ReceiptHeard(sender, receipt))
@@ -372,15 +373,15 @@ class MarketWorld:
                 self._sell(machine, se.JobHeard(sender, message))
             case _:
                 assert isinstance(message, HEARD)
-                self._buy(machine, be.Heard(sender, message))
+                self._buy(machine, be.MessageHeard(sender, message))
 
     # -- jobs that only pass time
 
     def _run_job(self, machine: Machine, event: object) -> None:
         match event:
-            case se.Begin(record) if record.state is JobState.LEASED:
+            case se.StartJob(record) if record.state is JobState.LEASED:
                 pass  # it starts when it is Leased
-            case se.Begin(record):
+            case se.StartJob(record):
                 self._reattach(machine, record)
             case g.Carry(peer, record):
                 self._carry(machine.peer, peer, record)
@@ -391,7 +392,7 @@ class MarketWorld:
             case se.Stop(job, grace_s, reason):
                 stop = self._in_this_life(machine, lambda: self._end(machine, job, reason))
                 self._after(min(grace_s, 0.5), stop)
-            case se.Report(record):
+            case se.SendResult(record):
                 self._report(machine, record)
             case se.Settle(record):
                 machine.processes.pop(record.job, None)
@@ -419,7 +420,7 @@ class MarketWorld:
 
     def _assert_stopped(self, machine: Machine, task: TaskId) -> None:
         record = machine.buyer.ledger.get(task)
-        if record.spec.effects is Effects.ONCE:
+        if record.spec.effects is Repeatability.ONCE:
             living = [one for one in self.ran[task] if one.ended_s > self.now_s]
             assert not living, f"{task} was reported failed and runs"
 
@@ -429,7 +430,7 @@ class MarketWorld:
         found = machine.seller.jobs.find(record.task, record.fence)
         if found is None or found.state is not JobState.LEASED:
             return
-        self._sell(machine, se.Staged(record.task, record.fence))
+        self._sell(machine, run_events.Staged(record.task, record.fence))
         first = 0 if record.restore is None else record.restore.step
         self.counts["restored"] += first > 0
         self.started[record.task] += 1
@@ -446,8 +447,8 @@ class MarketWorld:
         if step >= int(record.spec.run[0]):
             self._finish(machine, process, Outcome("done", 0, "exit"))
             return
-        checkpoint = Checkpoint(step, (), 0)
-        self._sell(machine, se.CheckpointStored(record.task, record.fence, checkpoint))
+        checkpoint = CheckpointRecord(step, (), 0)
+        self._sell(machine, run_events.CheckpointStored(record.task, record.fence, checkpoint))
         self._after(STEP_S, self._in_this_life(machine, lambda: self._tick(machine, record)))
 
     def _reattach(self, machine: Machine, record: JobRecord) -> None:
@@ -486,8 +487,8 @@ class MarketWorld:
             process.ended_s = min(process.ended_s, self.now_s)
         assert record is not None
         task, fence = record.task, record.fence
-        self._sell(machine, se.Ended(task, fence, outcome))
-        delivered = se.LogsDelivered(task, fence)
+        self._sell(machine, run_events.Ended(task, fence, outcome))
+        delivered = run_events.LogsDelivered(task, fence)
         self._after(0.05, self._in_this_life(machine, lambda: self._sell(machine, delivered)))
 
     def _report(self, machine: Machine, record: JobRecord) -> None:

@@ -41,8 +41,8 @@ class MemberWorld:
         incarnation = 1_000_000 + int(self.heap.now_s * 1000)
         core = Membership(self.config, signer, NET, profile, dice, incarnation)
         self.cores[peer] = core
-        self.heap.seat(peer, core, e.Heard)
-        self.heap.tell(peer, e.Begin((f"/memory/{peer}",)))
+        self.heap.seat(peer, core, e.MembershipHeard)
+        self.heap.tell(peer, e.MembershipBegan((f"/memory/{peer}",)))
         return core
 
     def swarm(self, count: int) -> list[PeerId]:

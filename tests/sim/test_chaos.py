@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from testnet.sim.chaos import run_many
-from testnet.sim.chaos_options import COUNTERS, Outcome
+from testnet.sim.chaos.options import COUNTERS, Outcome
+from testnet.sim.chaos.run import run_many
 
 RUNS = [
     *((seed, 1, 300.0) for seed in range(3)),
@@ -20,7 +20,7 @@ RUNS = [
 """(seed, nodes, virtual seconds)"""
 
 ONE = """
-from testnet.sim.chaos import run_chaos
+from testnet.sim.chaos.run import run_chaos
 print(run_chaos(5, nodes=9, seconds=60).trace_hash)
 """
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import trio
 
-from storage.clock_watch import EVERY_S
-from storage.clocks import Standing
+from storage.clocks.core import ClockStanding
+from storage.clocks.service import EVERY_S
 from storage.config import StorageClass
 from storage.facade import PutReceipt, ReadCap
 from storage.service import StorageService
@@ -36,7 +36,7 @@ async def got(service: StorageService, cap: ReadCap) -> bytes:
         return b"".join([part async for part in service.objects.get(cap)])
 
 
-def standing(lab: StorageLab, name: str) -> Standing:
+def standing(lab: StorageLab, name: str) -> ClockStanding:
     return lab[name].clock.verdict.standing
 
 
@@ -54,14 +54,14 @@ async def test_a_holder_whose_clock_is_wrong_frees_nobodys_bytes(by_d: int) -> N
         await trio.sleep(3600)
         assert used(lab, "p2") == before
         assert await got(lab["p2"], receipt.cap) == DATA, "it goes on serving what it has"
-        assert standing(lab, "p2") is Standing.WRONG
+        assert standing(lab, "p2") is ClockStanding.WRONG
         assert [peer for peer, _ in lab["p0"].clock.verdict.ahead_ms] == ["p2"]
         fresh = await put(lab["p0"])
         assert "p2" not in fresh.holders
         assert "p2" not in {c.peer for c in lab["p1"].pool.usable()}
         lab.keepers["p2"].wall.step(-by_d * DAY_S * 1000)
         await trio.sleep(2 * EVERY_S)
-        assert standing(lab, "p2") is Standing.RIGHT
+        assert standing(lab, "p2") is ClockStanding.RIGHT
         assert "p2" in (await put(lab["p0"])).holders
 
 
@@ -72,7 +72,7 @@ async def test_without_a_majority_both_go_on_and_free_nothing() -> None:
         lab.keepers["p1"].wall.step(40 * DAY_S * 1000)
         await trio.sleep(3600)
         assert used(lab, "p1") > 0
-        assert {lab[name].clock.verdict.standing for name in ("p0", "p1")} == {Standing.UNSURE}
+        assert {lab[name].clock.verdict.standing for name in ("p0", "p1")} == {ClockStanding.UNSURE}
         assert (await put(lab["p0"])).n == 2
         assert (await put(lab["p1"])).n == 2
         assert await got(lab["p1"], gone.cap) == DATA

@@ -8,7 +8,7 @@ import trio
 from storage.errors import StorageError, StoreFullError
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.spec import CheckpointSpec, Shape, TaskSpec
-from testnet.sim.chaos import SETTINGS
+from testnet.sim.chaos.run import SETTINGS
 from testnet.sim.seeded import simulated
 from testnet.sim.world import World
 

@@ -10,7 +10,7 @@ from p2p.gossip import events as e
 from p2p.gossip.config import PROFILES
 from p2p.gossip.core import Gossip
 from p2p.gossip.items import RESOURCES
-from p2p.gossip.messages import DOMAINS, Carried, Fact, Push
+from p2p.gossip.messages import DOMAINS, Carried, ItemFact, Push
 from p2p.ids import NetworkId, PeerId
 from p2p.membership.view import Liveness, View
 from p2p.wire.envelope import seal
@@ -37,8 +37,8 @@ class Village:
             dice, view = random.Random(f"{seed}/{peer}"), partial(self.views.__getitem__, peer)
             core = Gossip(DEFAULT, KeyedHashSigner(peer), NET, view, dice, self.wall_ms)
             self.cores[peer] = core
-            self.heap.seat(peer, core, e.Heard)
-            self.heap.tell(peer, e.Begin())
+            self.heap.seat(peer, core, e.GossipHeard)
+            self.heap.tell(peer, e.GossipBegan())
 
     def believe(self, those: list[PeerId], alive: list[PeerId]) -> None:
         """Their membership holds these for alive and all others for dead."""
@@ -137,7 +137,7 @@ def test_replayed_stale_and_forged_words_never_change_a_table() -> None:
         KeyedHashSigner(victim),
         NET,
         DOMAINS[RESOURCES],
-        Fact(35_000, b"old"),
+        ItemFact(35_000, b"old"),
         sequence=village.wall_ms() - 10_000,
         expires_ms=village.wall_ms() + 25_000,
     )
@@ -145,7 +145,7 @@ def test_replayed_stale_and_forged_words_never_change_a_table() -> None:
         KeyedHashSigner(victim, seed=666),
         NET,
         DOMAINS[RESOURCES],
-        Fact(35_000, b"forged"),
+        ItemFact(35_000, b"forged"),
         sequence=village.wall_ms() + 10_000,
         expires_ms=village.wall_ms() + 35_000,
     )
@@ -154,7 +154,7 @@ def test_replayed_stale_and_forged_words_never_change_a_table() -> None:
     for _ in range(50):
         for peer in village.peers[:8]:
             push = Push(6, (Carried(35_000, old), Carried(35_000, forged)))
-            village.heap.tell(peer, e.Heard(mallory, push))
+            village.heap.tell(peer, e.GossipHeard(mallory, push))
         village.heap.run(0.2)
         for peer in village.peers:
             assert village.bodies(peer).get(victim) in (b"two", None)

@@ -5,11 +5,11 @@ import random
 import pytest
 
 from p2p.membership.view import Liveness
-from swarmnode.market.guard.kept import Post
+from swarmnode.market.guardians.kept import Post
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TASK_ENDS, TaskState
 from swarmnode.tasks.records import TaskRecord
-from swarmnode.tasks.spec import Effects
+from swarmnode.tasks.spec import Repeatability
 from tests.sim.market_world import MarketWorld, Weather, steps_task
 
 LEASE_AND_GRACE_S = 75.0
@@ -114,10 +114,10 @@ def test_guardians_that_die_one_after_another_are_replaced(seed: int) -> None:
     assert world.overlap_s() <= LEASE_AND_GRACE_S
 
 
-@pytest.mark.parametrize("effects", list(Effects))
+@pytest.mark.parametrize("effects", list(Repeatability))
 @pytest.mark.parametrize("seed", range(6))
 def test_across_a_cut_two_attempts_overlap_by_lease_and_grace_at_most(
-    effects: Effects, seed: int
+    effects: Repeatability, seed: int
 ) -> None:
     world = MarketWorld(seed, names(5), ROUGH)
     world.run(1)
@@ -136,7 +136,7 @@ def test_across_a_cut_two_attempts_overlap_by_lease_and_grace_at_most(
     assert world.overlap_s() <= LEASE_AND_GRACE_S
     ledger = world.machines["node-0"].buyer.ledger
     for task in tasks:
-        if effects is Effects.ONCE:
+        if effects is Repeatability.ONCE:
             assert world.started[task] <= 1
         else:
             assert ledger.get(task).state is TaskState.DONE
@@ -204,7 +204,7 @@ def test_a_recovered_task_that_must_not_run_twice_is_not_failed_while_its_guardi
     world.run(1)
     world.kill("node-5", power=True)
     away = ("node-0", "node-5")
-    task = world.submit("node-0", steps_task(400, avoid=away, effects=Effects.ONCE))
+    task = world.submit("node-0", steps_task(400, avoid=away, effects=Repeatability.ONCE))
     world.run(age_s)
     snapshot = [world.machines["node-0"].buyer.ledger.get(task)]
     world.run(20)
@@ -230,7 +230,7 @@ def test_a_recovered_task_that_must_not_run_twice_is_not_failed_while_its_guardi
 def test_one_that_nobody_kept_is_failed_when_it_can_run_no_more(restarts: bool) -> None:
     world = MarketWorld(1, names(3))
     world.run(1)
-    task = world.submit("node-0", steps_task(5000, avoid=("node-0",), effects=Effects.ONCE))
+    task = world.submit("node-0", steps_task(5000, avoid=("node-0",), effects=Repeatability.ONCE))
     snapshot = [world.machines["node-0"].buyer.ledger.get(task)]
     world.run(1)
     assert world.started[task] == 1
@@ -256,7 +256,7 @@ def once_on_node_1(world: MarketWorld, steps: int, timeout_s: int) -> TaskId:
     """Submitted at node-0, it runs on node-1, which is its guardian as well."""
     world.run(1)
     spec = steps_task(
-        steps, avoid=("node-0", "node-2"), effects=Effects.ONCE, timeout_ms=timeout_s * 1000
+        steps, avoid=("node-0", "node-2"), effects=Repeatability.ONCE, timeout_ms=timeout_s * 1000
     )
     task = world.submit("node-0", spec)
     world.run(15)
@@ -331,7 +331,7 @@ def test_one_that_waits_goes_to_a_machine_that_joins_when_the_other_of_two_is_go
     world.run(1)
     world.kill("node-2", power=True)
     world.run(6)
-    spec = steps_task(20, require=("node-2",), effects=Effects.ONCE)
+    spec = steps_task(20, require=("node-2",), effects=Repeatability.ONCE)
     task = world.submit("node-0", spec)
     world.run(15)
     world.kill("node-1", power=True)

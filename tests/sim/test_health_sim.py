@@ -7,8 +7,8 @@ from dataclasses import replace
 import trio
 
 from p2p.membership.view import Liveness
-from storage.facade import Health, PutReceipt
-from storage.objects.standing import LOOK_S, Trouble
+from storage.facade import ObjectHealth, PutReceipt
+from storage.objects.standing import LOOK_S, ObjectTrouble
 from storage.service import StorageService
 from testnet.sim.seeded import simulated
 from testnet.sim.world import World
@@ -35,7 +35,7 @@ async def test_stat_asks_the_holders_instead_of_remembering() -> None:
         address = receipt.cap.address
         stat = await lab["p0"].objects.stat(address)
         assert (stat.health, stat.shards_live, stat.survives) == (
-            Health.WHOLE,
+            ObjectHealth.WHOLE,
             3,
             "any 2 machines",
         )
@@ -43,7 +43,7 @@ async def test_stat_asks_the_holders_instead_of_remembering() -> None:
         await lab["p1"].leases.drop(lease)  # as with a clock that is wrong
         stat = await lab["p0"].objects.stat(address)
         assert (stat.health, stat.shards_live, stat.survives) == (
-            Health.DEGRADED,
+            ObjectHealth.DEGRADED,
             2,
             "any 1 machine",
         )
@@ -62,14 +62,14 @@ async def test_an_object_without_its_holders_is_unreadable_not_well() -> None:
         for name in others[:5]:
             lab.kill(name)
         stat = await lab["p0"].objects.stat(receipt.cap.address)
-        assert stat.health is Health.UNREADABLE
+        assert stat.health is ObjectHealth.UNREADABLE
         assert stat.survives.startswith("unreadable now")
 
 
 @simulated
 async def test_an_owner_is_told_when_objects_lack_copies_and_when_they_are_whole() -> None:
     async with storage_lab(3, config=SLOW) as lab:
-        told: list[Trouble] = []
+        told: list[ObjectTrouble] = []
         own = lab["p0"].objects.own
         own.on_change = told.append
         receipt = await put(lab["p0"])
@@ -78,13 +78,13 @@ async def test_an_owner_is_told_when_objects_lack_copies_and_when_they_are_whole
         lab.kill("p2")
         await trio.sleep(2 * LOOK_S)
         lab.truth.set("p2", Liveness.DEAD)
-        assert [one.health for one in told] == [Health.DEGRADED]
+        assert [one.health for one in told] == [ObjectHealth.DEGRADED]
         assert lab["p0"].stats().own_degraded == 1
         assert lab["p0"].stats().repair.degraded == 1
         assert lab["p0"].stats().repair.unreadable == 0
         await lab.start("p2")
         await trio.sleep(2 * LOOK_S)
-        assert [one.health for one in told] == [Health.DEGRADED, Health.WHOLE]
+        assert [one.health for one in told] == [ObjectHealth.DEGRADED, ObjectHealth.WHOLE]
         assert lab["p0"].stats().own_degraded == 0
         await lab["p0"].objects.forget(receipt.cap.address)
 

@@ -8,8 +8,8 @@ import trio
 
 from p2p.ids import PeerId
 from storage.errors import ObjectUnknownError
-from storage.facade import Health, ObjectEntry, PutReceipt
-from storage.objects.standing import Trouble
+from storage.facade import ObjectEntry, ObjectHealth, PutReceipt
+from storage.objects.standing import ObjectTrouble
 from swarmnode.errors import TaskUnknownError
 from swarmnode.tasks.lifecycle import TaskState
 from testnet.sim.seeded import simulated
@@ -43,14 +43,14 @@ def is_marked(world: World, name: str) -> Callable[[], bool]:
 async def test_it_is_gone_everywhere_and_its_owner_is_told() -> None:
     world = World(1, ["m0", "n0", "m1", "n1"], labs=2)
     async with world.running():
-        receipt, told = await put(world, "m0"), list[Trouble]()
+        receipt, told = await put(world, "m0"), list[ObjectTrouble]()
         node = world["m0"].up
         node.storage.objects.own.on_change = told.append
         assert await removed(world, receipt)
         assert used(world) == 0
         entry = only(world, "m0")
         assert (entry.removed_ms > 0, entry.removed_why) == (True, WHY)
-        assert [(one.health, one.why) for one in told] == [(Health.REMOVED, WHY)]
+        assert [(one.health, one.why) for one in told] == [(ObjectHealth.REMOVED, WHY)]
         (words,) = [one for one in node.status().warnings if "the key of the lab removed" in one]
         assert WHY in words
         for ask in (node.objects.stat(entry.cap.address), _read(world, receipt)):

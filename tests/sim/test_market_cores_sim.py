@@ -5,7 +5,7 @@ import pytest
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.records import TaskRecord
-from swarmnode.tasks.spec import Effects
+from swarmnode.tasks.spec import Repeatability
 from tests.sim.market_world import MarketWorld, Weather, steps_task
 
 NAMES = [f"node-{number}" for number in range(6)]
@@ -137,7 +137,7 @@ def storm(seed: int, weather: Weather = ROUGH) -> tuple[MarketWorld, list[tuple[
     for _ in range(40):
         up = [name for name in NAMES if name not in down]
         for name in dice.sample(up, 1):
-            effects = Effects.ONCE if dice.random() < 0.2 else Effects.IDEMPOTENT
+            effects = Repeatability.ONCE if dice.random() < 0.2 else Repeatability.IDEMPOTENT
             spec = steps_task(dice.randrange(1, 15), effects=effects)
             made.append((name, world.submit(name, spec)))
         fault = dice.random()
@@ -171,7 +171,7 @@ def test_every_task_ends_once_whatever_happens_to_messages_and_machines(seed: in
     world, made = storm(seed)
     for name, task in made:
         record = record_of(world, name, task)
-        if record.spec.effects is Effects.ONCE:
+        if record.spec.effects is Repeatability.ONCE:
             assert world.started[task] <= 1, record
             assert record.state is not TaskState.DONE or world.started[task] == 1
         else:
@@ -195,7 +195,7 @@ def test_a_job_whose_node_stays_dead_ends_with_its_lease() -> None:
 def test_a_node_that_was_away_for_an_hour_starts_nothing_that_was_given_up() -> None:
     world = MarketWorld(11, NAMES)
     world.run(1)
-    spec = steps_task(500, avoid=("node-0",), effects=Effects.ONCE)
+    spec = steps_task(500, avoid=("node-0",), effects=Repeatability.ONCE)
     task = world.submit("node-0", spec)
     while record_of(world, "node-0", task).state is not TaskState.RUNNING:
         world.run(0.01)  # accepted, and not started yet

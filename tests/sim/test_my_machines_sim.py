@@ -15,13 +15,13 @@ from p2p.membership.view import View
 from p2p.wire.codec import encode
 from storage.errors import ObjectUnknownError
 from storage.facade import Mark, PutReceipt
-from storage.manifest import address_of
+from storage.manifests.manifest import address_of
 from swarmnode.errors import TaskUnknownError, TaskUnreachableError
-from swarmnode.market.elsewhere import Here
-from swarmnode.market.guard.kept import Post
+from swarmnode.market.buyer.elsewhere import Here
+from swarmnode.market.guardians.kept import Post
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
-from swarmnode.tasks.spec import Effects, Shape, TaskSpec
+from swarmnode.tasks.spec import Repeatability, Shape, TaskSpec
 from testnet.sim.seeded import simulated
 from testnet.sim.signer import KeyedHashSigner
 from testnet.sim.world import World
@@ -41,7 +41,7 @@ async def running_task(
     world: World,
     name: str,
     argv: tuple[str, ...] = HOURS,
-    effects: Effects = Effects.IDEMPOTENT,
+    effects: Repeatability = Repeatability.IDEMPOTENT,
     person: str = "",
 ) -> TaskId:
     """Submitted there, run elsewhere, kept by guardians."""
@@ -84,8 +84,8 @@ async def test_a_task_is_shown_and_cancelled_from_another_machine_of_its_owner()
         await until(lambda: nothing_runs(world), 30)
 
 
-@pytest.mark.parametrize("effects", list(Effects))
-def test_guardians_cancel_it_while_its_submitter_is_away(effects: Effects) -> None:
+@pytest.mark.parametrize("effects", list(Repeatability))
+def test_guardians_cancel_it_while_its_submitter_is_away(effects: Repeatability) -> None:
     @simulated
     async def away() -> None:
         world = World(2, ["m0", "m1", "m2", "m3", "m4"], labs=1)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import trio
 
-from p2p.host.memory_network import LinkModel
+from p2p.host.memory.network import LinkModel
 from p2p.membership.view import Liveness
 from storage.errors import ObjectDegradedError, TooFewPeersError
 from storage.facade import PutReceipt, ReadCap

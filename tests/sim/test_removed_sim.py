@@ -12,11 +12,11 @@ from p2p.ids import PeerId
 from p2p.membership.view import Liveness
 from storage.engine.memory_tables import MemoryTables
 from storage.errors import ObjectUnknownError, StoreFullError
-from storage.facade import Kind, Mark, PutReceipt
+from storage.facade import Mark, ObjectKind, PutReceipt
+from storage.holder.leases.keys import lease_of
 from storage.objects.dropping import NOW_S
 from storage.service import StorageService
-from storage.shards.memory_store import MemoryShardStore
-from storage.transfer.lease_keys import lease_of
+from storage.volumes.memory import MemoryShardStore
 from testnet.sim.clock import VirtualWall
 from testnet.sim.seeded import simulated
 from tests.names_lab import OwnView
@@ -193,7 +193,7 @@ async def test_a_strangers_tombstone_frees_nothing() -> None:
 async def test_a_copy_of_the_keyring_goes_from_all_holders_and_leaves_no_tombstone() -> None:
     async with storage_lab(3, config=SLOW) as lab:
         objects = lab["p0"].objects
-        copy = await objects.put(chunks_of(b"k" * 100), mark=Mark(Kind.KEYRING))
+        copy = await objects.put(chunks_of(b"k" * 100), mark=Mark(ObjectKind.KEYRING))
         lease = lease_of(next(lab["p0"].leases.all())[0])
         lab.kill("p1")
         assert await objects.forget(copy.cap.address) is not None

@@ -9,8 +9,8 @@ from functools import partial
 import pytest
 import trio
 
-from p2p.host.memory_network import LinkModel
-from p2p.host.rpc_messages import Call
+from p2p.host.memory.network import LinkModel
+from p2p.host.rpc.messages import Call
 from p2p.ids import PeerId, TrafficClass
 from p2p.membership.view import Liveness
 from p2p.wire.codec import decode_as, number_in, number_of
@@ -19,11 +19,12 @@ from storage.engine.memory_tables import MemoryTables
 from storage.facade import PutReceipt, ReadCap
 from storage.ids import ShardRoot
 from storage.messages import GetHolders
-from storage.placement import peers_in_order
-from storage.records.holders import HolderBook, Holding
+from storage.placement.rendezvous import peers_in_order
+from storage.records.holders import HolderBook
+from storage.records.holding import Holding
 from storage.repair.events import Mend
 from storage.service import StorageService
-from storage.shards.memory_store import MemoryShardStore
+from storage.volumes.memory import MemoryShardStore
 from testnet.sim.clock import VirtualWall
 from testnet.sim.seeded import simulated
 from tests.names_lab import OwnView

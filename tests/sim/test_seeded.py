@@ -7,7 +7,7 @@ import sys
 import pytest
 import trio
 
-from p2p.host.memory_network import LinkModel
+from p2p.host.memory.network import LinkModel
 from p2p.ids import PeerId, TrafficClass
 from testnet.sim.seeded import run_seeded, simulated, until
 from tests.p2p_lab import at, p2p_lab

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import trio
 
-from storage.clock_watch import EVERY_S
-from storage.transfer.lease_keys import lease_of
+from storage.clocks.service import EVERY_S
+from storage.holder.leases.keys import lease_of
 from testnet.sim.seeded import simulated
 from tests.sim.test_repair_sim import CONFIG
 from tests.storage_lab import KIB, StorageLab, storage_lab

@@ -14,9 +14,9 @@ import p2p
 import storage
 import swarmnode
 from p2p.wire.codec import Message, number_of
-from swarmnode import exit_codes
 from swarmnode.api.metrics import render
-from swarmnode.config import SECTIONS, EnvSection
+from swarmnode.boot import exit_codes
+from swarmnode.home.config import SECTIONS, EnvSection
 from swarmnode.tasks.spec import TaskSpec
 from swarmnode.tasks.spec_load import every_key
 from tests.api_lab import FakeNode
@@ -29,7 +29,7 @@ def messages() -> list[type[Message]]:
     """Every message of the three packages, by number."""
     for package in (p2p, storage, swarmnode):
         for module in walk_packages(package.__path__, f"{package.__name__}."):
-            if module.name.endswith("messages") or module.name == "p2p.host.echo":
+            if module.name.endswith("messages") or module.name == "p2p.host.rpc.echo":
                 import_module(module.name)
     kinds = (kind for kind in Message.__subclasses__() if not kind.__module__.startswith("test"))
     return sorted(kinds, key=number_of)
@@ -51,7 +51,6 @@ def test_every_message_says_who_may_send_it() -> None:
     text = (DOCS / "protocol.md").read_text().partition("## Who may")[2].partition("\n## ")[0]
     rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| ")]
     named = {name.strip() for row in rows for name in row.split(",")}
-    # `Call` names two messages: one of RPC, one of the market.
     assert sorted({kind.__name__ for kind in messages()} - named) == []
 
 

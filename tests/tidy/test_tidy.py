@@ -12,10 +12,10 @@ FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 40
 BLIND_SLEEPS = frozenset(
     {
-        "swarmnode/executor/shim.py",
-        "swarmnode/executor/cgroup.py",
+        "swarmnode/executor/shim/main.py",
+        "swarmnode/executor/kernel/cgroup.py",
         "swarmnode/demo/trainee.py",
-        "swarmnode/memory/ctx.py",
+        "swarmnode/sdk/ctx.py",
     }
 )
 """The shim has no event loop: it polls its child and its groups. The others run inside a task."""
@@ -23,7 +23,7 @@ FENCES = frozenset(
     {
         "p2p/host/libp2p/gate.py",
         "p2p/host/libp2p/interop.py",
-        "swarmnode/api/http1.py",
+        "swarmnode/api/server/http1.py",
         "swarmnode/contained.py",
     }
 )

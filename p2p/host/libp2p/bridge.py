@@ -30,9 +30,10 @@ from libp2p.stream_muxer.exceptions import (
 from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_ID
 from multiaddr import Multiaddr
+from trio.socket import SocketType
 
 from p2p.errors import LinkClosedError, StreamLimitError, StreamResetError, WireError
-from p2p.host.libp2p.heard import HeardStream, check_asked
+from p2p.host.libp2p.handshake_socket import HeardStream, check_asked
 from p2p.limits import (
     MULTISTREAM_LINE_BYTES_MAX,
     NODE_UNREAD_BYTES_MAX,
@@ -231,6 +232,11 @@ class MuxedLink(IMuxedConn):
     def is_initiator(self) -> bool:
         """True when we dialled."""
         return self.secured_conn.is_initiator
+
+    @property
+    def socket(self) -> SocketType:
+        """Under it all."""
+        return self.secured_conn.socket
 
     @property
     def is_established(self) -> bool:

@@ -2,7 +2,6 @@
 
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 import trio
 from libp2p.peer.id import ID
@@ -11,30 +10,14 @@ from libp2p.transport.upgrader import TransportUpgrader
 from p2p.errors import DialError, IdentityError
 from p2p.host.addresses import Address
 from p2p.host.libp2p.bridge import MuxedLink
-from p2p.host.libp2p.heard import is_multistream
+from p2p.host.libp2p.handshake_socket import is_multistream
 from p2p.host.libp2p.upgrade import UpgradeError, upgrade
+from p2p.host.peers.config import DialConfig
 from p2p.identity.keys import public_key_of
 from p2p.ids import PeerId
 from p2p.limits import ADDRESSES_PER_PEER_MAX
 
 _CAUSES_BY_WORTH = ("dns", "port", "proxy", "peer")
-
-
-@dataclass(frozen=True, slots=True)
-class DialConfig:
-    """Deadlines of one attempt."""
-
-    resolve_within_s: float = 3.0
-    connect_within_s: float = 4.0
-    upgrade_within_s: float = 4.0
-    # Resolving, connecting and shaking hands, each slow, at four addresses still tells by 10 s.
-    within_s: float = 8.0
-    # A second address is tried beside the first when that has not answered by then (RFC 8305).
-    stagger_s: float = 0.25
-
-    def __post_init__(self) -> None:
-        if min(self.resolve_within_s, self.connect_within_s, self.upgrade_within_s) <= 0:
-            raise ValueError("deadlines must be positive")
 
 
 Attempt = Callable[[], Awaitable[tuple[MuxedLink, Address]]]

@@ -23,8 +23,8 @@ from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicat
 from p2p.errors import WireError
 from p2p.host.libp2p.bridge import MuxedLink, MuxedStream
 from p2p.host.libp2p.guests import Guests
-from p2p.host.libp2p.heard import check_asked
-from p2p.host.libp2p.peer import PeerConn
+from p2p.host.libp2p.handshake_socket import check_asked
+from p2p.host.peers.peer import PeerConn
 from p2p.limits import MULTISTREAM_LINE_BYTES_MAX
 from p2p.link.agreement import opening
 from p2p.link.stream import LinkStream

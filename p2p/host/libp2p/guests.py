@@ -18,7 +18,7 @@ from libp2p.network.stream.net_stream import NetStream
 
 from p2p.errors import StreamLimitError
 from p2p.host.libp2p.bridge import MuxedStream
-from p2p.host.libp2p.peer import PeerConn
+from p2p.host.peers.peer import PeerConn
 from p2p.ids import PeerId
 from p2p.limits import (
     GUEST_UNREAD_BYTES_MAX,
@@ -120,7 +120,7 @@ class Guests:
             return False
         if conn.is_guest:
             return True
-        if conn.muxed.is_initiator or conn.admit_stream is not None or conn.decided.is_set():
+        if conn.carrier.is_initiator or conn.admit_stream is not None or conn.decided.is_set():
             return False
         if len(self._here) >= GUESTS_MAX:
             oldest = next(iter(self._here))

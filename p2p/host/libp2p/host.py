@@ -17,24 +17,24 @@ from libp2p.peer.id import ID
 
 from p2p.errors import DialError, PeerUnreachableError
 from p2p.host.addresses import Address
-from p2p.host.admit_port import Admission
-from p2p.host.libp2p.book import AddressBook
-from p2p.host.libp2p.boxes import Boxes
+from p2p.host.admission.port import Admission
 from p2p.host.libp2p.bridge import MuxedLink
-from p2p.host.libp2p.bulk import BulkLinks
-from p2p.host.libp2p.config import HostConfig
-from p2p.host.libp2p.copies import settled
 from p2p.host.libp2p.dialer import Dialer
-from p2p.host.libp2p.dials import Dials
-from p2p.host.libp2p.entrance import Entrance
 from p2p.host.libp2p.gate import Gate
-from p2p.host.libp2p.joining import Joining
-from p2p.host.libp2p.lanes import Lanes, framed
-from p2p.host.libp2p.listener import Door, Pending
-from p2p.host.libp2p.peer import PeerBox, PeerConn
 from p2p.host.libp2p.swarm import build
 from p2p.host.libp2p.upgrade import UpgradeError, upgrade
-from p2p.host.libp2p.whereabouts import Whereabouts, together
+from p2p.host.peers.address_book import AddressBook
+from p2p.host.peers.bulk import BulkLinks
+from p2p.host.peers.config import HostConfig
+from p2p.host.peers.copies import settled
+from p2p.host.peers.joining import Joining
+from p2p.host.peers.lanes import Lanes, framed
+from p2p.host.peers.listener import Door, Pending
+from p2p.host.peers.open_dials import Dials
+from p2p.host.peers.outboxes import Boxes
+from p2p.host.peers.own_addresses import Entrance
+from p2p.host.peers.peer import Carrier, PeerBox, PeerConn
+from p2p.host.peers.whereabouts import Whereabouts, together
 from p2p.host.port import FrameSink
 from p2p.identity.caller import Caller
 from p2p.ids import NetworkId, PeerId, TrafficClass
@@ -61,7 +61,8 @@ class Libp2pHost:
         """`key_bytes` is a raw Ed25519 private key (32 bytes); `announce` replaces the addresses
         that others are told. ListenError for a listen address that cannot be one."""
         self._config = config or HostConfig()
-        self._conns: dict[MuxedLink, PeerConn] = {}
+        self._conns: dict[Carrier, PeerConn] = {}
+        self._swarm_conns: dict[PeerConn, SwarmConn] = {}  # the same, as libp2p knows them
         self._where = Whereabouts(Entrance(listen, announce), lambda: self._conns.values())
         self.libp2p, self._swarm = build(key_bytes, self._config.link, self._where.bare)
         self._peer_id = self._where.me = PeerId(str(self.libp2p.get_id()))
@@ -296,7 +297,7 @@ class Libp2pHost:
             self.learn(peer, [str(addr) for addr in self.libp2p.get_peerstore().addrs(peer_id)])
         box = await self._connected_box(peer)
         assert box.conn is not None
-        return box.conn.swarm_conn
+        return self._swarm_conns[box.conn]
 
     async def _welcome(self, socket: trio.SocketStream, pending: Pending) -> None:
         """An inbound socket, for its whole life."""
@@ -321,7 +322,8 @@ class Libp2pHost:
 
     def _adopt(self, muxed: MuxedLink, address: str) -> PeerConn:
         peer = PeerId(str(muxed.peer_id))
-        conn = PeerConn(muxed, self._swarm.adopt(muxed), peer, address)
+        conn = PeerConn(muxed, peer, address)
+        self._swarm_conns[conn] = self._swarm.adopt(muxed)
         conn.link.core.unread_bytes_max = STRANGER_UNREAD_BYTES_MAX
         muxed.take_ours = partial(self.gate.take_ours, conn)
         self._conns[muxed] = conn
@@ -329,10 +331,11 @@ class Libp2pHost:
 
     async def _carry(self, conn: PeerConn, pending: Pending | None = None) -> None:
         """Run a connection from handshake to end."""
+        swarm_conn = self._swarm_conns[conn]
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(conn.muxed.start)
-                nursery.start_soon(conn.swarm_conn.start)
+                nursery.start_soon(conn.carrier.start)
+                nursery.start_soon(swarm_conn.start)
                 nursery.start_soon(self._joining.join, conn)
                 nursery.start_soon(conn.give_up_when_closed)
                 await conn.decided.wait()
@@ -340,14 +343,14 @@ class Libp2pHost:
                     self._door.passed(pending)
                 is_first = conn.is_live and not conn.is_bulk
                 if is_first or conn.is_guest:
-                    await self._swarm.register(conn.swarm_conn)
+                    await self._swarm.register(swarm_conn)
                 if is_first:
                     for listener in self.up_listeners:
                         listener(conn.peer)
                 await conn.link.closed.wait()
                 self._down(conn)
         finally:
-            del self._conns[conn.muxed]
+            del self._conns[conn.carrier], self._swarm_conns[conn]
             self.gate.guests.left(conn)
             conn.decided.set()
             self._down(conn)

@@ -10,7 +10,7 @@ from libp2p.transport.upgrader import TransportUpgrader
 
 from p2p.errors import P2PError
 from p2p.host.libp2p.bridge import MuxedLink
-from p2p.host.libp2p.heard import HeardStream
+from p2p.host.libp2p.handshake_socket import HeardStream
 
 
 class UpgradeError(P2PError):

@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from p2p.errors import AdmissionError, WireError
 from p2p.identity.admission import Admitted, Anchor, UsedInvite
-from p2p.identity.lineage import Link
+from p2p.identity.lineage import CertLink
 from p2p.identity.records import MembershipToken
 from p2p.identity.register.records import NEVER_MS, REMOVAL_DOMAIN, USE_DOMAIN, Removal, Use
 from p2p.identity.register.removals import Removals, Removed
@@ -91,7 +91,7 @@ class Register:
 def remove(
     signer: Signer,
     network: NetworkId,
-    subject: Link,
+    subject: CertLink,
     proof: tuple[Signed, ...],
     now_ms: int,
     *,

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from p2p.errors import WireError
 from p2p.identity.admission import Admitted, Anchor, Clocks, check_name, check_signer
-from p2p.identity.lineage import Link, may_remove
+from p2p.identity.lineage import CertLink, may_remove
 from p2p.identity.records import LAB_DOMAIN
 from p2p.identity.register.records import NEVER_MS, REMOVAL_DOMAIN, Removal, digest_of, key_of
 from p2p.identity.register.room import Room
@@ -39,7 +39,7 @@ class Removed:
     sealed: Signed
     subject: str
     name: str
-    proof: tuple[Link, ...]
+    proof: tuple[CertLink, ...]
     """What the signer stands on; empty for the network's key."""
     closes: bool = False
     """It only closes an invite: those who came with it before may stay."""
@@ -73,7 +73,7 @@ class Removals:
         """Whether what counts has been worked out since the last change."""
         self.dropped: list[bytes] = []
         """Keys no longer held; whoever keeps entries on disk empties this."""
-        self._proved: dict[tuple[Signed, ...], tuple[Link, ...]] = {}
+        self._proved: dict[tuple[Signed, ...], tuple[CertLink, ...]] = {}
         root, own = anchor.root, REMOVALS_OF_NETWORK_MAX
         self._of_network = Room(root, own, own, own)
         self._of_labs = Room(root, REMOVALS_OF_LABS_MAX, REMOVALS_PER_LAB_MAX, REMOVALS_PER_LAB_MAX)
@@ -121,7 +121,7 @@ class Removals:
         found = self._against(who.lineage)
         return min(found, key=_age) if found else None
 
-    def are_out(self, lineage: tuple[Link, ...]) -> bool:
+    def are_out(self, lineage: tuple[CertLink, ...]) -> bool:
         """Whether a lab's key or the network's removed somebody in a chain, and so all of it."""
         self._count_anew()
         labs = {link.subject for link in lineage if link.domain == LAB_DOMAIN}
@@ -172,7 +172,7 @@ class Removals:
 
     def _verified(self, key: bytes, sealed: Signed, now_ms: int) -> Removed:
         if sealed.domain != REMOVAL_DOMAIN or len(encode(sealed)) > REMOVAL_BYTES_MAX:
-            raise WireError("that is no removal")
+            raise WireError("that is not a removal")
         if not 0 <= sealed.sequence <= now_ms + CLOCK_SKEW_MAX_MS or sealed.expires_ms != NEVER_MS:
             raise WireError("a removal from the future, or one that ends")
         removal = open_signed(self._verifier, self._anchor.network, REMOVAL_DOMAIN, Removal, sealed)
@@ -182,7 +182,7 @@ class Removals:
         proof = self._prove(removal, sealed)
         return Removed(key, sealed, removal.subject, removal.name, proof, removal.closes)
 
-    def _prove(self, removal: Removal, sealed: Signed) -> tuple[Link, ...]:
+    def _prove(self, removal: Removal, sealed: Signed) -> tuple[CertLink, ...]:
         """What the signer stands on; a proof once checked is not checked again while it lasts."""
         links = self._proved.get(removal.proof)
         begins_ms = max((one.sequence for one in removal.proof), default=0)
@@ -210,7 +210,7 @@ class Removals:
                 place = self._closed if one.closes else self._by_subject
                 place.setdefault(one.subject, []).append(one)
 
-    def _against(self, lineage: tuple[Link, ...]) -> list[Removed]:
+    def _against(self, lineage: tuple[CertLink, ...]) -> list[Removed]:
         return [
             one
             for link in lineage

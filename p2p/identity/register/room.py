@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from p2p.identity.lineage import Link
+from p2p.identity.lineage import CertLink
 from p2p.identity.records import INVITE_DOMAIN, LAB_DOMAIN
 from p2p.ids import PeerId
 
@@ -34,7 +34,7 @@ class Room:
     _below: Counter[str] = field(default_factory=Counter)
     _own: Counter[str] = field(default_factory=Counter)
 
-    def has_place(self, signer: str, lineage: Sequence[Link]) -> bool:
+    def has_place(self, signer: str, lineage: Sequence[CertLink]) -> bool:
         """Whether one more entry of that signer may be held."""
         keys, lab = self._charged(signer, lineage)
         return (
@@ -44,7 +44,7 @@ class Room:
             and all(self._below[key] < self.most_per_key for key in keys)
         )
 
-    def count(self, signer: str, lineage: Sequence[Link], by: int = 1) -> None:
+    def count(self, signer: str, lineage: Sequence[CertLink], by: int = 1) -> None:
         """Note that one is held; with `by` -1 that it is not held any more."""
         keys, lab = self._charged(signer, lineage)
         self._held += by
@@ -53,7 +53,7 @@ class Room:
         if self.most_own:
             _count(self._own, signer, by)
 
-    def _charged(self, signer: str, lineage: Sequence[Link]) -> tuple[frozenset[str], str]:
+    def _charged(self, signer: str, lineage: Sequence[CertLink]) -> tuple[frozenset[str], str]:
         keys, lab = _above(signer, lineage, self.root)
         if not self.most_own:
             return keys, lab
@@ -68,7 +68,7 @@ def _count(counts: Counter[str], key: str, by: int) -> None:
         del counts[key]
 
 
-def _above(signer: str, lineage: Sequence[Link], root: PeerId) -> tuple[frozenset[str], str]:
+def _above(signer: str, lineage: Sequence[CertLink], root: PeerId) -> tuple[frozenset[str], str]:
     """The keys an entry is charged to, and the certificate of the network's key they stand on.
 
     Only who signed for whom is followed. What stands beside it counts where the lab's key wrote it

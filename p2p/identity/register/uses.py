@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from p2p.errors import AdmissionError, WireError
 from p2p.identity.admission import Admitted, Anchor, Clocks, UsedInvite, check_token
-from p2p.identity.lineage import Link, link_of
+from p2p.identity.lineage import CertLink, link_of
 from p2p.identity.records import CERTIFICATES, INVITE_DOMAIN, MachineCert
 from p2p.identity.register.records import NEVER_MS, USE_DOMAIN, Use, digest_of, key_of
 from p2p.identity.register.room import Room
@@ -39,7 +39,7 @@ class Used:
     """Of the user, as its certificate says."""
     ends_ms: int
     """When the certificate ends, and the use with it."""
-    lineage: tuple[Link, ...] = ()
+    lineage: tuple[CertLink, ...] = ()
     """What the witness stands on."""
     owner: str = ""
     """Whose machine the user is, where it came alone: with an invite for one's own machines."""
@@ -61,7 +61,7 @@ class Uses:
         self,
         anchor: Anchor,
         verifier: Signer,
-        are_out: Callable[[tuple[Link, ...]], bool] = lambda _lineage: False,
+        are_out: Callable[[tuple[CertLink, ...]], bool] = lambda _lineage: False,
     ) -> None:
         """`are_out` tells whether a lab or the network removed somebody in a witness's chain."""
         self._anchor, self._verifier, self._are_out = anchor, verifier, are_out
@@ -146,7 +146,7 @@ class Uses:
 
     def _verified(self, key: bytes, sealed: Signed, now_ms: int) -> Used:
         if sealed.domain != USE_DOMAIN or len(encode(sealed)) > USE_BYTES_MAX:
-            raise WireError("that is no use of an invite")
+            raise WireError("that is not a use of an invite")
         if not 0 <= sealed.sequence <= now_ms + CLOCK_SKEW_MAX_MS or sealed.expires_ms != NEVER_MS:
             raise WireError("a use from the future, or one that ends")
         use = open_signed(self._verifier, self._anchor.network, USE_DOMAIN, Use, sealed)

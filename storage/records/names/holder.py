@@ -26,8 +26,8 @@ from storage.records.names.messages import (
     NameRecord,
     NameState,
 )
-from storage.records.names.quota import Accounts, Payer
-from storage.records.names.rights import Rights
+from storage.records.names.quota import Accounts, NamePayer
+from storage.records.names.rights import NameRights
 
 TABLE: Final = "name_entries"
 UNSIGNED_TABLE: Final = "names"
@@ -40,7 +40,7 @@ class NameEntry(Record, frozen=True):
     """A name as it is kept here."""
 
     state: NameState
-    payer: Payer
+    payer: NamePayer
     noted_ms: int
     """Wall clock of its first promise or record."""
 
@@ -51,7 +51,7 @@ class NameHolder:
     def __init__(
         self,
         tables: Tables,
-        rights: Rights,
+        rights: NameRights,
         wall_ms: Callable[[], int],
         find: Callable[[PeerId], Member | None] = lambda _peer: None,
     ) -> None:
@@ -91,7 +91,7 @@ class NameHolder:
         is_grant = self._check_claim(request.key, ballot, claim)
         if is_grant and claim is not None and claim.sender != caller.peer:
             raise RefusalError("not-yours", "that grant is another machine's")
-        payer = Payer(caller.member, caller.lab, is_grant)
+        payer = NamePayer(caller.member, caller.lab, is_grant)
         held = await self._change(request.key, payer, lambda old: promise(old, ballot, claim))
         return held, b""
 
@@ -111,7 +111,7 @@ class NameHolder:
         return NameHeld(held.done, state), b""
 
     async def _change(
-        self, key: bytes, payer: Payer, change: Callable[[NameState], NameState | None]
+        self, key: bytes, payer: NamePayer, change: Callable[[NameState], NameState | None]
     ) -> NameHeld:
         def apply(view: WriteView) -> tuple[NameHeld, NameEntry | None, NameEntry | None]:
             packed = view.get(TABLE, key)
@@ -144,12 +144,12 @@ class NameHolder:
         elif old.state.sealed is None and not is_pending:
             self._accounts.written(entry.payer)
 
-    def _payer(self, caller: Caller, claim: Signed | None, is_grant: bool) -> Payer:
+    def _payer(self, caller: Caller, claim: Signed | None, is_grant: bool) -> NamePayer:
         """Whoever wrote it, if that is a machine we know; else whoever brings it."""
         writer = None if claim is None else self._find(claim.sender)
         if writer is None or not writer.member:
-            return Payer(caller.member, caller.lab, is_grant)
-        return Payer(writer.member, writer.lab, is_grant)
+            return NamePayer(caller.member, caller.lab, is_grant)
+        return NamePayer(writer.member, writer.lab, is_grant)
 
     def _check_claim(self, key: bytes, ballot: Ballot, claim: Signed | None) -> bool:
         """Raise RefusalError unless the ballot is its signer's; True when that is by a grant."""

@@ -6,16 +6,16 @@ from p2p.ids import PeerId
 from storage.facade import NameValue
 from storage.limits import NAME_CHARS_MAX, NAME_NUMBER_MAX, NAME_VALUE_BYTES_MAX
 from storage.records.names.messages import NameRecord
-from storage.records.names.rights import Right
+from storage.records.names.rights import NameRight
 
-Reader = Callable[[Right, str], Awaitable[NameValue | None]]
-Writer = Callable[[Right, NameRecord], Awaitable[NameValue]]
+Reader = Callable[[NameRight, str], Awaitable[NameValue | None]]
+Writer = Callable[[NameRight, NameRecord], Awaitable[NameValue]]
 
 
-class OwnedNames:
+class PersonNames:
     """Satisfies storage.facade.OwnedNames."""
 
-    def __init__(self, right: Right, read: Reader, write: Writer) -> None:
+    def __init__(self, right: NameRight, read: Reader, write: Writer) -> None:
         self._right, self._read, self._write = right, read, write
 
     @property

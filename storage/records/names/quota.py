@@ -25,7 +25,7 @@ KeyT = TypeVar("KeyT")
 _ALL: Final = "all"
 
 
-class Payer(Record, frozen=True):
+class NamePayer(Record, frozen=True):
     """To whom a name is charged."""
 
     member: MemberId
@@ -46,11 +46,11 @@ class Accounts:
 
     _coming: Coming = field(default_factory=Coming)
 
-    def coming(self, payer: Payer, key: bytes) -> AbstractContextManager[None]:
+    def coming(self, payer: NamePayer, key: bytes) -> AbstractContextManager[None]:
         """Count a name while it is written, whether or not it turns out to be new."""
         return self._coming.of([(payer.member, payer.is_grant), (payer.lab,), _ALL], key)
 
-    def check(self, payer: Payer) -> None:
+    def check(self, payer: NamePayer) -> None:
         """Raise RefusalError unless one more may be kept for this payer."""
         account = payer.member, payer.is_grant
         here = self._coming.with_one(account)
@@ -63,7 +63,7 @@ class Accounts:
         if self.held + self._coming.with_one(_ALL) > NAMES_HELD_MAX:
             raise RefusalError("full", "no room for another name here")
 
-    def add(self, payer: Payer, *, is_pending: bool, count: int = 1) -> None:
+    def add(self, payer: NamePayer, *, is_pending: bool, count: int = 1) -> None:
         """Charge a name; with `count` -1 give it back."""
         account = payer.member, payer.is_grant
         self.held += count
@@ -72,7 +72,7 @@ class Accounts:
         if is_pending:
             _count(self._pending, account, count)
 
-    def written(self, payer: Payer) -> None:
+    def written(self, payer: NamePayer) -> None:
         """A name got its first record."""
         _count(self._pending, (payer.member, payer.is_grant), -1)
 

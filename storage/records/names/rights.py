@@ -43,7 +43,7 @@ def grant_names(
 
 
 @dataclass(frozen=True, slots=True)
-class Right:
+class NameRight:
     """What somebody may do with the names of one owner."""
 
     owner: str
@@ -54,7 +54,7 @@ class Right:
     """The only fence of a grant."""
 
 
-class Rights:
+class NameRights:
     """Opens what is signed about names; remembers what it has checked."""
 
     def __init__(self, verifier: Signer, network: NetworkId) -> None:

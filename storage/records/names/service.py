@@ -18,8 +18,9 @@ from blake3 import blake3
 
 from p2p.effects import Rng
 from p2p.errors import WireError
-from p2p.host.rpc import Rpc
+from p2p.host.rpc.service import Rpc
 from p2p.ids import NetworkId, PeerId
+from p2p.membership.port import Views
 from p2p.wire.envelope import Signed, Signer, seal
 from storage.engine.port import Tables
 from storage.errors import (
@@ -30,7 +31,7 @@ from storage.errors import (
 )
 from storage.facade import NameValue
 from storage.limits import NAME_GRANTED_KEPT_MS, NAME_KEPT_MS
-from storage.records.names.asker import Asker, Members, NamesConfig
+from storage.records.names.client import NameClient, NamesConfig
 from storage.records.names.core import (
     Holders,
     Poll,
@@ -49,8 +50,8 @@ from storage.records.names.messages import (
     NameRecord,
     NameState,
 )
-from storage.records.names.owned import OwnedNames
-from storage.records.names.rights import Right, Rights
+from storage.records.names.owned import PersonNames
+from storage.records.names.rights import NameRight, NameRights
 
 _CONFIG: Final = NamesConfig()
 
@@ -73,7 +74,7 @@ class NameService:
     def __init__(
         self,
         rpc: Rpc,
-        members: Members,
+        members: Views,
         tables: Tables,
         signer: Signer,
         network: NetworkId,
@@ -87,11 +88,11 @@ class NameService:
         """Whether time counts now: names end by the wall clock, which may be wrong."""
         self._signer, self._network = signer, network
         self._wall_ms, self._rng, self._config = wall_ms, rng, config
-        self._rights = Rights(signer, network)
+        self._rights = NameRights(signer, network)
         self._holder = NameHolder(
             tables, self._rights, wall_ms, lambda peer: members.view().find(peer)
         )
-        self._asker = Asker(rpc, members, self._rights, config)
+        self._asker = NameClient(rpc, members, self._rights, config)
         self._counter = 0
         self._locks: dict[bytes, trio.Lock] = {}
         self._reads = self._writes = self._conflicts = self._stale = self._handed_over = 0
@@ -101,19 +102,19 @@ class NameService:
 
     # -- storage.facade.Names
 
-    def machine(self) -> OwnedNames:
+    def machine(self) -> PersonNames:
         """Names of this machine."""
-        return self._owned(Right(self._signer.peer_id, self._signer))
+        return self._owned(NameRight(self._signer.peer_id, self._signer))
 
-    def person(self, key: Signer) -> OwnedNames:
+    def person(self, key: Signer) -> PersonNames:
         """Names of the person whose key this is."""
-        return self._owned(Right(key.peer_id, key))
+        return self._owned(NameRight(key.peer_id, key))
 
-    def task(self, key: Signer) -> OwnedNames:
+    def task(self, key: Signer) -> PersonNames:
         """Names of the task whose key this is."""
-        return self._owned(Right(key.peer_id, key))
+        return self._owned(NameRight(key.peer_id, key))
 
-    def attempt(self, grant: Signed) -> OwnedNames:
+    def attempt(self, grant: Signed) -> PersonNames:
         """Names of the task that lets this machine write them under one fence.
 
         Raises WireError for a grant that is forged, or another machine's.
@@ -121,16 +122,16 @@ class NameService:
         granted = self._rights.grant(grant)
         if granted.machine != self._signer.peer_id:
             raise WireError(f"that grant is for {granted.machine}")
-        return self._owned(Right(grant.sender, self._signer, grant, granted.fence))
+        return self._owned(NameRight(grant.sender, self._signer, grant, granted.fence))
 
-    def of(self, owner: str) -> OwnedNames:
+    def of(self, owner: str) -> PersonNames:
         """Names of any key, to be read."""
-        return self._owned(Right(owner))
+        return self._owned(NameRight(owner))
 
-    def _owned(self, right: Right) -> OwnedNames:
-        return OwnedNames(right, self._read, self._write)
+    def _owned(self, right: NameRight) -> PersonNames:
+        return PersonNames(right, self._read, self._write)
 
-    async def _read(self, right: Right, name: str) -> NameValue | None:
+    async def _read(self, right: NameRight, name: str) -> NameValue | None:
         self._reads += 1
         key = name_key(right.owner, name)
         for attempt in range(self._config.tries):
@@ -140,7 +141,7 @@ class NameService:
             await self._back_off(attempt)
         raise self._too_few(poll, poll.holders.quorum)
 
-    async def _settle(self, right: Right, name: str, poll: Poll) -> bool:
+    async def _settle(self, right: NameRight, name: str, poll: Poll) -> bool:
         """Have the newest record decided, so that no later reader sees an older one."""
         newest, heard = poll.newest, poll.highest_ballot()
         if newest.accepted is None or newest.sealed is None or heard is None:
@@ -160,7 +161,7 @@ class NameService:
             return False
         return await self._finish(poll.key, ballot, claim, again.newest.sealed)
 
-    async def _write(self, right: Right, wanted: NameRecord) -> NameValue:
+    async def _write(self, right: NameRight, wanted: NameRecord) -> NameValue:
         key = name_key(right.owner, wanted.name)
         lock = self._locks.setdefault(key, trio.Lock())
         try:
@@ -170,7 +171,7 @@ class NameService:
             if lock.statistics().tasks_waiting == 0 and not lock.locked():
                 self._locks.pop(key, None)
 
-    async def _write_locked(self, key: bytes, right: Right, wanted: NameRecord) -> NameValue:
+    async def _write_locked(self, key: bytes, right: NameRight, wanted: NameRecord) -> NameValue:
         heard: Ballot | None = None
         for attempt in range(self._config.tries):
             ballot = self._ballot(wanted.fence, heard)
@@ -196,7 +197,7 @@ class NameService:
     async def _replace(
         self,
         key: bytes,
-        right: Right,
+        right: NameRight,
         under: tuple[Ballot, Signed],
         sealed: Signed | None,
         wanted: NameRecord,
@@ -231,7 +232,7 @@ class NameService:
 
     # -- records and ballots
 
-    def _seal(self, right: Right, record: NameRecord) -> Signed:
+    def _seal(self, right: NameRight, record: NameRecord) -> Signed:
         assert right.signer is not None, "checked by OwnedNames"
         kept_ms = NAME_KEPT_MS if right.grant is None else NAME_GRANTED_KEPT_MS
         return seal(
@@ -239,7 +240,7 @@ class NameService:
             sequence=record.sequence, expires_ms=self._wall_ms() + kept_ms,
         )  # fmt: skip
 
-    def _claim(self, right: Right, name: str, ballot: Ballot) -> Signed:
+    def _claim(self, right: NameRight, name: str, ballot: Ballot) -> Signed:
         assert right.signer is not None, "checked by OwnedNames"
         claim = BallotClaim(right.owner, name, ballot, right.grant)
         return seal(
@@ -342,7 +343,9 @@ class NameService:
         return is_whole
 
 
-def _is_same(present: NameRecord, sealed: Signed | None, right: Right, wanted: NameRecord) -> bool:
+def _is_same(
+    present: NameRecord, sealed: Signed | None, right: NameRight, wanted: NameRecord
+) -> bool:
     """Whether an earlier try of the same write has become the present record."""
     same = (present.sequence, present.fence, present.value)
     if sealed is None or right.signer is None or sealed.sender != right.signer.peer_id:

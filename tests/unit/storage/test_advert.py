@@ -2,7 +2,7 @@
 
 import pytest
 
-from storage.advert import StorageAdvert, is_news
+from storage.placement.advert import StorageAdvert, is_news
 
 GIB = 1 << 30
 TOLD = StorageAdvert(lends=True, free_bytes=GIB, quota_bytes=2 * GIB)

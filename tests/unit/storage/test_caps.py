@@ -4,7 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from storage.caps import (
+from storage.errors import CapabilityError
+from storage.facade import ReadCap
+from storage.ids import Address, ObjectKey
+from storage.manifests.capability import (
     PREFIX,
     SEALED_KEY_BYTES,
     SEALED_PREFIX,
@@ -14,9 +17,6 @@ from storage.caps import (
     text_of_address,
     text_of_cap,
 )
-from storage.errors import CapabilityError
-from storage.facade import ReadCap
-from storage.ids import Address, ObjectKey
 
 CAP = ReadCap(Address(bytes(range(32))), ObjectKey(bytes(range(100, 132))))
 

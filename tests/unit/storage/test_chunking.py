@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterable
 
 import pytest
 
-from storage.chunking import segments
+from storage.coding.chunking import segments
 
 
 async def stream(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:

@@ -1,6 +1,6 @@
 import pytest
 
-from storage.cipher import Cipher, preferred_cipher, seal, unseal, unseal_part
+from storage.coding.cipher import Cipher, preferred_cipher, seal, unseal, unseal_part
 from storage.errors import CapabilityError, ManifestError
 from storage.ids import ObjectKey
 

@@ -2,7 +2,7 @@ import pytest
 
 from p2p.ids import PeerId
 from p2p.limits import CLOCK_SKEW_MAX_MS
-from storage.clocks import Standing, Verdict, judge, span_words, words_for
+from storage.clocks.core import ClockStanding, ClockVerdict, judge, span_words, words_for
 
 DAY_MS = 24 * 3600 * 1000
 LATE = -40 * DAY_MS
@@ -16,21 +16,21 @@ def told(*offsets_ms: int) -> dict[PeerId, int]:
 @pytest.mark.parametrize(
     ("offsets_ms", "standing"),
     [
-        ((), Standing.ALONE),
-        ((0,), Standing.RIGHT),
-        ((CLOCK_SKEW_MAX_MS, -CLOCK_SKEW_MAX_MS), Standing.RIGHT),
-        ((LATE,), Standing.UNSURE),
-        ((0, LATE), Standing.RIGHT),
-        ((LATE, LATE), Standing.WRONG),
-        ((LATE, LATE + 1000, 0), Standing.UNSURE),
-        ((LATE, LATE + 1000, LATE - 1000, 0), Standing.WRONG),
-        ((LATE, -LATE), Standing.UNSURE),
-        ((LATE, -LATE, 3 * LATE), Standing.UNSURE),
-        ((0, 0, LATE, LATE), Standing.RIGHT),
+        ((), ClockStanding.ALONE),
+        ((0,), ClockStanding.RIGHT),
+        ((CLOCK_SKEW_MAX_MS, -CLOCK_SKEW_MAX_MS), ClockStanding.RIGHT),
+        ((LATE,), ClockStanding.UNSURE),
+        ((0, LATE), ClockStanding.RIGHT),
+        ((LATE, LATE), ClockStanding.WRONG),
+        ((LATE, LATE + 1000, 0), ClockStanding.UNSURE),
+        ((LATE, LATE + 1000, LATE - 1000, 0), ClockStanding.WRONG),
+        ((LATE, -LATE), ClockStanding.UNSURE),
+        ((LATE, -LATE, 3 * LATE), ClockStanding.UNSURE),
+        ((0, 0, LATE, LATE), ClockStanding.RIGHT),
     ],
 )
 def test_time_counts_while_more_than_half_agree_on_it(
-    offsets_ms: tuple[int, ...], standing: Standing
+    offsets_ms: tuple[int, ...], standing: ClockStanding
 ) -> None:
     assert judge(told(*offsets_ms)).standing is standing
 
@@ -45,7 +45,7 @@ def test_who_differs_is_named_on_both_sides() -> None:
     (words,) = words_for(judge(told(LATE)), {PeerId("p0"): "alpha"})
     assert "alpha is 40 d behind ours" in words
     assert "nothing is freed" in words
-    assert words_for(Verdict(Standing.RIGHT), {}) == ()
+    assert words_for(ClockVerdict(ClockStanding.RIGHT), {}) == ()
 
 
 def test_spans_are_told_in_the_unit_that_fits() -> None:

@@ -4,7 +4,7 @@ from itertools import combinations
 
 import pytest
 
-from storage.erasure import Code
+from storage.coding.erasure import Code
 
 
 def test_any_k_shards_give_the_data_back() -> None:

@@ -8,7 +8,7 @@ from p2p.wire.codec import encode
 from storage.errors import ManifestError
 from storage.ids import LeaseId
 from storage.limits import PAGE_SEGMENTS, SEGMENT_BYTES
-from storage.manifest import (
+from storage.manifests.manifest import (
     TAG_BYTES,
     Manifest,
     SegmentRef,

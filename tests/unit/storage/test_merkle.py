@@ -3,8 +3,8 @@
 import pytest
 from blake3 import blake3
 
+from storage.coding.merkle import Tree, leaf_hash, root_of, split_path, verify_leaf
 from storage.limits import LEAF_BYTES
-from storage.merkle import Tree, leaf_hash, root_of, split_path, verify_leaf
 
 LENGTHS = (0, 1, LEAF_BYTES - 1, LEAF_BYTES, LEAF_BYTES + 1, 3 * LEAF_BYTES, 7 * LEAF_BYTES + 5)
 

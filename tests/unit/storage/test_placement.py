@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from p2p.ids import LabId, MemberId, PeerId
-from storage.placement import (
+from storage.placement.rendezvous import (
     Candidate,
     Domain,
     Plan,

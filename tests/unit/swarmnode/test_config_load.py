@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from swarmnode.config import PROFILES, SECTIONS, Config, StorageSection, TimersSection
-from swarmnode.config_load import load, shown
 from swarmnode.errors import ConfigError
+from swarmnode.home.config import PROFILES, SECTIONS, Config, StorageSection, TimersSection
+from swarmnode.home.config_load import load, shown
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_environments_are_named_tables_with_an_absolute_path(file: Path) -> None
     told = "\n".join(faults(file))
     assert "[env.torch] path = 'opt' must be an absolute path" in told
     assert "no such key; did you mean 'path'?" in told
-    assert "'Bad Name' is no name for an environment" in told
+    assert "'Bad Name' is not a valid environment name" in told
 
 
 def test_lists_come_from_toml_lists_and_comma_separated_variables(file: Path) -> None:

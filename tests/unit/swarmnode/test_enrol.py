@@ -10,8 +10,8 @@ from p2p.errors import AdmissionError, IdentityError, InviteError
 from p2p.identity.invites import Invite, decode_invite, encode_invite
 from p2p.identity.issue import DAY_MS, Grant, Names
 from p2p.identity.keys import load_key_file
-from swarmnode import enrol
-from swarmnode.home import Home, locate
+from swarmnode.home import enrol
+from swarmnode.home.folders import Home, locate
 
 NOW = 1_800_000_000_000
 ANN, BOB = Names("alpha", "ann", "physics"), Names("beta", "bob", "chem", "room 2", ("storage",))

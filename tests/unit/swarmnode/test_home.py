@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from p2p.errors import IdentityError
-from swarmnode.home import locate, read_addresses, read_revoked, write_addresses
+from swarmnode.home.folders import locate, read_addresses, read_revoked, write_addresses
 
 
 def test_swarm_home_holds_everything(tmp_path: Path) -> None:

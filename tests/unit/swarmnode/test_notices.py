@@ -3,11 +3,11 @@
 import logging
 from dataclasses import replace
 
-from swarmnode.notices import Health, Notices
+from swarmnode.overview.notices import NodeHealth, Notices
 
 
 def test_each_change_is_told_once_and_again_when_it_comes_back() -> None:
-    plain, notices = Health("ready", (), (), members_alive=3), Notices()
+    plain, notices = NodeHealth("ready", (), (), members_alive=3), Notices()
     failing = replace(
         plain,
         state="joining",

@@ -3,7 +3,7 @@
 from p2p.discovery.service import CACHED_PEERS_MAX
 from p2p.ids import PeerId
 from storage.engine.memory_tables import MemoryTables
-from swarmnode.peer_cache import TABLE, TablePeerCache
+from swarmnode.home.peer_cache import TABLE, TablePeerCache
 from testnet.sim.seeded import simulated
 
 

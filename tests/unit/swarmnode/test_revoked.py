@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from swarmnode.home import Home, locate
-from swarmnode.revoked import RevokedFile
+from swarmnode.home.folders import Home, locate
+from swarmnode.home.revoked import RevokedFile
 
 
 def write(home: Home, text: str, mode: int = 0o600) -> None:

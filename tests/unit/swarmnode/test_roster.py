@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 import trio
 
-from p2p.host.admit_book import AdmissionBook
+from p2p.host.admission.book import AdmissionBook
 from p2p.identity.admission import Admitted, Anchor
 from p2p.identity.issue import Keys
 from p2p.identity.records import MembershipToken
@@ -16,7 +16,7 @@ from p2p.ids import PeerId
 from p2p.membership.view import View
 from p2p.register.service import RegisterService
 from swarmnode.errors import MemberAmbiguousError, MemberUnknownError, RemovalRefusedError
-from swarmnode.roster import Roster
+from swarmnode.overview.roster import Roster
 from testnet.sim.peers import rpc_peers
 from tests.unit.p2p.identity.test_register import ANCHOR, ANN, BOB, CAROL, DAVE, NOW, ROOT, Person
 from tests.unit.p2p.register.test_register_service import MemoryStore

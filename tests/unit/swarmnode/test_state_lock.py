@@ -8,8 +8,8 @@ import pytest
 
 from p2p.errors import UnwritableFileError
 from swarmnode.errors import AlreadyRunningError
-from swarmnode.home import Home, locate
-from swarmnode.state_lock import LOCK_NAME, folders_of, only_one
+from swarmnode.home.folders import Home, locate
+from swarmnode.home.lock import LOCK_NAME, folders_of, only_one
 from tests.small_disk import small_disk
 
 

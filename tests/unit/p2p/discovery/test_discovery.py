@@ -7,8 +7,8 @@ import trio
 
 from p2p.discovery.service import RETRY_MAX_S, SEEDS_EVERY_S
 from p2p.errors import DialError
-from p2p.host.memory_host import MemoryHost
-from p2p.host.rpc import Rpc
+from p2p.host.memory.host import MemoryHost
+from p2p.host.rpc.service import Rpc
 from p2p.ids import PeerId
 from testnet.sim.seeded import simulated, until
 from tests.p2p_lab import NET, P2PLab, at, p2p_lab

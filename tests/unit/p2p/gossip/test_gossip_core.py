@@ -11,7 +11,7 @@ from p2p.gossip.config import PROFILES, GossipConfig
 from p2p.gossip.items import RESOURCES, STORAGE, Item
 from p2p.gossip.messages import Carried, Digest, Push, Want
 from p2p.gossip.pages import digest_of, pages_in, read_digest
-from p2p.gossip.table import KEY_MAX, Row, Table, key_of
+from p2p.gossip.table import KEY_MAX, ItemRow, ItemTable, key_of
 from p2p.ids import PeerId
 from p2p.limits import (
     GOSSIP_BODY_BYTES_MAX,
@@ -31,9 +31,9 @@ def pushes(effects: list[Effect]) -> list[tuple[PeerId, Push]]:
     return [(p, m) for p, m in sent(effects) if isinstance(m, Push)]
 
 
-def row_of(peer: PeerId) -> Row:
+def row_of(peer: PeerId) -> ItemRow:
     item = Item(peer, RESOURCES, 1, 0, b"")
-    return Row(key_of(peer, RESOURCES), item, GossipLab().word(peer), 9e9, 9e9, 9e9)
+    return ItemRow(key_of(peer, RESOURCES), item, GossipLab().word(peer), 9e9, 9e9, 9e9)
 
 
 def lab_of(count: int, **settings: int) -> GossipLab:
@@ -161,7 +161,7 @@ def test_one_peer_can_make_us_send_only_so_much() -> None:
 
 
 def test_a_table_larger_than_a_digest_is_compared_in_parts_that_leave_no_gap() -> None:
-    table = Table(GOSSIP_DIGEST_ENTRIES_MAX * 3)
+    table = ItemTable(GOSSIP_DIGEST_ENTRIES_MAX * 3)
     peers = [PeerId(f"member-{at}") for at in range(GOSSIP_DIGEST_ENTRIES_MAX * 2 + 5)]
     assert all(table.put(row_of(peer), 0.0) for peer in peers)
     rows = table.live(0, KEY_MAX, 0.0)
@@ -174,7 +174,7 @@ def test_a_table_larger_than_a_digest_is_compared_in_parts_that_leave_no_gap() -
 
 
 def test_a_full_table_gives_up_what_is_over_but_nothing_live() -> None:
-    rows, table = [row_of(peer) for peer in MANY[:3]], Table(2)
+    rows, table = [row_of(peer) for peer in MANY[:3]], ItemTable(2)
     rows[0].ends_s = 5.0
     assert table.put(rows[0], 0.0)
     assert table.put(rows[1], 0.0)
@@ -196,7 +196,7 @@ def test_a_newcomer_is_compared_with_by_a_few_of_many() -> None:
 def test_reconciling_goes_on_with_jitter() -> None:
     lab = lab_of(3)
     period_s = lab.config.reconcile_s
-    [first] = [f for f in lab.core.handle(e.Begin(), 0.0) if isinstance(f, WakeAt)]
+    [first] = [f for f in lab.core.handle(e.GossipBegan(), 0.0) if isinstance(f, WakeAt)]
     assert 0 <= first.deadline_s <= period_s
     dues = set()
     for _ in range(20):

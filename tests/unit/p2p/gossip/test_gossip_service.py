@@ -10,9 +10,9 @@ import trio
 
 from p2p.gossip.config import PROFILES, GossipConfig
 from p2p.gossip.items import RESOURCES, STORAGE, Item
-from p2p.gossip.messages import DOMAINS, Carried, Fact, Push
+from p2p.gossip.messages import DOMAINS, Carried, ItemFact, Push
 from p2p.gossip.service import GossipService
-from p2p.host.memory_network import LinkModel
+from p2p.host.memory.network import LinkModel
 from p2p.ids import LabId, NetworkId, PeerId
 from p2p.limits import GOSSIP_BODY_BYTES_MAX, GOSSIP_TTL_S_MAX
 from p2p.membership.view import Liveness, Member, MemberChanged, View
@@ -105,7 +105,7 @@ def word(
         KeyedHashSigner(origin),
         NET,
         DOMAINS[RESOURCES],
-        Fact(ttl_ms, body),
+        ItemFact(ttl_ms, body),
         sequence=sequence,
         expires_ms=wall() + ttl_ms,
     )

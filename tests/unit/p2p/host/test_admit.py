@@ -7,14 +7,14 @@ import pytest
 import trio
 
 from p2p.errors import AdmissionError
-from p2p.host.admit import OpenNetworkAdmission, TokenAdmission
-from p2p.host.admit_book import AdmissionBook
-from p2p.host.admit_messages import Hello, Refusal, Welcome
+from p2p.host.admission.book import AdmissionBook
+from p2p.host.admission.exchange import OpenNetworkAdmission, TokenAdmission
+from p2p.host.admission.messages import Hello, Refusal, Welcome
 from p2p.identity.admission import Admitted, Anchor
 from p2p.identity.issue import DAY_MS, Grant, Keys, Names, accept, found, proof_of
 from p2p.identity.issue import invite as certify_invite
 from p2p.identity.keys import KeySigner, network_id_of
-from p2p.identity.lineage import Link
+from p2p.identity.lineage import CertLink
 from p2p.identity.records import MembershipToken, encode_token
 from p2p.identity.register.register import Register, remove
 from p2p.ids import LabId, MemberId, NetworkId, PeerId
@@ -249,8 +249,8 @@ def entry(number: int) -> Admitted:
     peer = PeerId(f"peer-{number:05}")
     lab, member = LabId("lab"), MemberId(f"member-{number}")
     lineage = (
-        Link("swarm/member", member, "lab", "m"),
-        Link("swarm/machine", peer, member, "n", member),
+        CertLink("swarm/member", member, "lab", "m"),
+        CertLink("swarm/machine", peer, member, "n", member),
     )
     return Admitted(peer, lab, "lab", member, "m", "n", "", (), False, NOW, None, 0, lineage)
 
@@ -278,7 +278,7 @@ def test_peers_whose_time_is_up_or_who_were_revoked_are_found() -> None:
 
 def removal(subject: str, name: str, at_ms: int = NOW) -> Signed:
     """By the lab's key, which alice's machine has."""
-    link = Link("swarm/member", subject, "", name)
+    link = CertLink("swarm/member", subject, "", name)
     assert FOUNDER.lab is not None
     proof = proof_of(FOUNDER.lab, ANCHOR, ALICES)
     return remove(FOUNDER.lab, ANCHOR.network, link, proof, at_ms)
@@ -325,7 +325,7 @@ def test_nobody_keeps_others_from_removing_them_by_clocks_that_lie() -> None:
     alone = [who.peer for who in machines]
     assert some.would_misdate(alone)
     for who in machines:
-        link = Link("swarm/member", "mallory", "", "mallory")
+        link = CertLink("swarm/member", "mallory", "", "mallory")
         some.enter(replace(who, skew_ms=40 * DAY_MS, lineage=(link,)))
     assert not some.would_misdate(alone, but_for="mallory")
 

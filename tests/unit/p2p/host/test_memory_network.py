@@ -4,8 +4,8 @@ import random
 
 import trio
 
-from p2p.host.memory_host import MemoryHost, memory_address
-from p2p.host.memory_network import LinkModel, MemoryNetwork
+from p2p.host.memory.host import MemoryHost, memory_address
+from p2p.host.memory.network import LinkModel, MemoryNetwork
 from p2p.identity.caller import Caller
 from p2p.ids import PeerId, TrafficClass
 from testnet.sim.seeded import simulated

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from p2p.errors import WireError
-from p2p.host.admit import TokenAdmission
-from p2p.host.proofs import TokenProofs
+from p2p.host.admission.exchange import TokenAdmission
+from p2p.host.admission.proofs import TokenProofs
 from p2p.identity.issue import DAY_MS
 from p2p.identity.proofs import token_for_presence
 from p2p.identity.records import TOKEN_BYTES_MAX, MembershipToken, encode_token

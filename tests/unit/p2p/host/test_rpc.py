@@ -11,8 +11,8 @@ from p2p.errors import (
     UnsayableError,
     WireError,
 )
-from p2p.host.memory_network import LinkModel
-from p2p.host.rpc_messages import Call, Cast, Chunk, Credit, Opened, Reply
+from p2p.host.memory.network import LinkModel
+from p2p.host.rpc.messages import Call, Cast, ChannelOpened, Chunk, Credit, Reply
 from p2p.identity.caller import Caller
 from p2p.ids import LabId, PeerId
 from p2p.limits import (
@@ -229,7 +229,7 @@ async def test_a_bad_frame_is_a_wire_error(frame: bytes) -> None:
         peers["bob"].serve(Question, echo, as_long)
         peers["bob"].listen(Question, lambda peer, message: None)
         peers["bob"].on_up(machine_of(ALICE))
-        peers["bob"].on_frame(ALICE, NORMAL, encode(Opened(1)))
+        peers["bob"].on_frame(ALICE, NORMAL, encode(ChannelOpened(1)))
         with pytest.raises(WireError):
             peers["bob"].on_frame(ALICE, NORMAL, frame)
 
@@ -240,7 +240,7 @@ async def test_dribbled_bodies_and_bodies_without_credit_are_wire_errors() -> No
         bob = peers["bob"]
         bob.serve(Question, never)
         bob.on_up(machine_of(ALICE))
-        bob.on_frame(ALICE, NORMAL, encode(Opened(1)))
+        bob.on_frame(ALICE, NORMAL, encode(ChannelOpened(1)))
         bob.on_frame(ALICE, NORMAL, encode(Call(1, 1000, 10_000, encode(Question("x")))))
         with pytest.raises(WireError, match="middle"):
             bob.on_frame(ALICE, NORMAL, encode(Chunk(1, 0, memoryview(b"x"))))
@@ -283,7 +283,7 @@ async def test_a_frame_of_a_peer_that_was_not_admitted_is_a_wire_error() -> None
         peers["bob"].listen(Other, lambda caller, message: None)
         with pytest.raises(WireError, match="not admitted"):
             peers["bob"].on_frame(ALICE, NORMAL, encode(Cast(encode(Other()))))
-        peers["bob"].on_frame(ALICE, NORMAL, encode(Opened(1)))
+        peers["bob"].on_frame(ALICE, NORMAL, encode(ChannelOpened(1)))
         with pytest.raises(WireError, match="not admitted"):
             peers["bob"].on_frame(ALICE, NORMAL, encode(Call(1, 1000, 0, encode(Question("x")))))
 

@@ -11,9 +11,9 @@ from p2p.errors import (
     RemoteRefusalError,
     WireError,
 )
-from p2p.host.memory_network import LinkModel
-from p2p.host.rpc_answering import RpcConfig
-from p2p.host.rpc_messages import Call, Opened
+from p2p.host.memory.network import LinkModel
+from p2p.host.rpc.answering import RpcConfig
+from p2p.host.rpc.messages import Call, ChannelOpened
 from p2p.identity.caller import Caller
 from p2p.ids import PeerId
 from p2p.limits import (
@@ -238,7 +238,7 @@ async def test_a_peer_that_asks_on_and_takes_no_answers_breaks_the_protocol() ->
     async with rpc_peers(["alice", "bob"]) as peers:
         bob = peers["bob"]
         bob.on_up(machine_of(ALICE))
-        bob.on_frame(ALICE, NORMAL, encode(Opened(1)))
+        bob.on_frame(ALICE, NORMAL, encode(ChannelOpened(1)))
         unknown = encode(Call(1, 1000, 0, encode(Other())))
         for _ in range(ANSWERS_WAITING_MAX):
             bob.on_frame(ALICE, NORMAL, unknown)

@@ -9,11 +9,11 @@ import trio
 import trio.testing
 
 from p2p.errors import RefusalError, RemoteRefusalError, WireError
-from p2p.host.memory_host import MemoryHost
-from p2p.host.rpc import Rpc
-from p2p.host.rpc_answered import Answered
-from p2p.host.rpc_answering import RpcConfig
-from p2p.host.rpc_messages import Call, Opened, Refused, Reply
+from p2p.host.memory.host import MemoryHost
+from p2p.host.rpc.answered import Answered
+from p2p.host.rpc.answering import RpcConfig
+from p2p.host.rpc.messages import Call, ChannelOpened, Refused, Reply
+from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller
 from p2p.ids import PeerId, TrafficClass
 from p2p.limits import ANSWER_KEPT_BYTES_MAX, ANSWERS_KEPT_MAX
@@ -144,7 +144,7 @@ async def test_a_call_that_comes_again_gets_the_answer_it_had_or_is_told_that_it
         assert isinstance(alice, Recorder)
         bob.serve(Question, counting.answer)
         bob.on_up(machine_of(ALICE))
-        hears(bob, Opened(1))
+        hears(bob, ChannelOpened(1))
         for number in range(ANSWERS_KEPT_MAX + 2):
             hears(bob, call(100 + number, number))
             await trio.testing.wait_all_tasks_blocked()
@@ -172,7 +172,7 @@ async def test_a_call_with_a_body_may_not_come_twice() -> None:
         bob = peers["bob"]
         bob.serve(Question, Counting().answer)
         bob.on_up(machine_of(ALICE))
-        hears(bob, Opened(1))
+        hears(bob, ChannelOpened(1))
         hears(bob, call(1, 1, body_len=5000))
         with pytest.raises(WireError, match="twice"):
             hears(bob, call(1, 1, body_len=5000))

@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from p2p.host.rpc_workers import Workers
+from p2p.host.rpc.workers import RpcWorkers
 from p2p.limits import WORKERS_IDLE_MAX, WORKERS_IDLE_S
 
 
@@ -19,7 +19,7 @@ async def test_one_job_after_the_other_takes_one_task() -> None:
         await trio.lowlevel.checkpoint()
         seen.append((trio.lowlevel.current_task(), number))
 
-    workers = Workers(work)
+    workers = RpcWorkers(work)
     async with trio.open_nursery() as nursery:
         for number in range(10):
             workers.start(nursery, number)
@@ -37,7 +37,7 @@ async def test_a_job_never_waits_for_another() -> None:
         begun += 1
         await go.wait()
 
-    workers = Workers(work)
+    workers = RpcWorkers(work)
     async with trio.open_nursery() as nursery:
         for _ in range(3 * WORKERS_IDLE_MAX):
             workers.start(nursery)
@@ -53,7 +53,7 @@ async def test_tasks_that_are_not_needed_are_let_go(autojump_clock: MockClock) -
     async def work() -> None:
         await trio.lowlevel.checkpoint()
 
-    workers = Workers(work)
+    workers = RpcWorkers(work)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(workers.run)
         await wait_all_tasks_blocked()
@@ -79,7 +79,7 @@ async def test_a_job_that_was_given_up_leaves_a_task_that_works() -> None:
             await trio.lowlevel.checkpoint()
             done += 1
 
-    workers = Workers(work)
+    workers = RpcWorkers(work)
     async with trio.open_nursery() as nursery:
         given_up = trio.CancelScope()
         given_up.cancel()
@@ -97,7 +97,7 @@ async def test_what_a_job_raises_is_a_bug_and_ends_the_nursery() -> None:
         if number:
             raise KeyError(number)
 
-    workers = Workers(work)
+    workers = RpcWorkers(work)
     with pytest.RaisesGroup(KeyError):
         async with trio.open_nursery() as nursery:
             workers.start(nursery, 0)

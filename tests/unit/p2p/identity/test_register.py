@@ -11,7 +11,7 @@ from p2p.identity.admission import Admitted, Anchor, Clocks, check_token
 from p2p.identity.issue import DAY_MS, Grant, Keys, Names, accept, found, proof_of
 from p2p.identity.issue import invite as certify_invite
 from p2p.identity.keys import KeySigner, network_id_of
-from p2p.identity.lineage import Link, may_remove
+from p2p.identity.lineage import CertLink, may_remove
 from p2p.identity.records import (
     INVITE_DOMAIN,
     MEMBER_DOMAIN,
@@ -69,7 +69,7 @@ class Person:
         """A removal of another person, with the member key unless told otherwise."""
         signer = signer or self.keys.member
         assert signer is not None
-        link = Link(MEMBER_DOMAIN, other.who.member, "", other.name)
+        link = CertLink(MEMBER_DOMAIN, other.who.member, "", other.name)
         return remove(signer, ANCHOR.network, link, proof_of(signer, ANCHOR, self.token), at_ms)
 
 
@@ -129,7 +129,7 @@ def test_whoever_is_removed_takes_along_those_they_invited() -> None:
 
 def test_a_removal_without_a_good_proof_or_signature_is_refused() -> None:
     good = BOB.removes(CAROL)
-    link = Link(MEMBER_DOMAIN, CAROL.who.member, "", "carol")
+    link = CertLink(MEMBER_DOMAIN, CAROL.who.member, "", "carol")
     by_invite = key("i-carol")
     for bad in (
         remove(key("nobody"), ANCHOR.network, link, (), NOW),
@@ -159,7 +159,7 @@ def test_what_a_removed_one_signs_afterwards_counts_for_nothing_in_any_order() -
 
 
 def test_one_key_cannot_fill_the_register() -> None:
-    link = Link(MEMBER_DOMAIN, "12D3", "", "x")
+    link = CertLink(MEMBER_DOMAIN, "12D3", "", "x")
     assert BOB.keys.member is not None
     proof = proof_of(BOB.keys.member, ANCHOR, BOB.token)
     made = Register(ANCHOR, ROOT)
@@ -194,7 +194,7 @@ def test_certificates_of_others_beside_ones_own_charge_nobody_else() -> None:
     (borrowed,) = [one for one in guest.token.certificates if one.domain == INVITE_DOMAIN]
     assert BOB.keys.member is not None
     proof = proof_of(BOB.keys.member, ANCHOR, BOB.token)
-    link = Link(MEMBER_DOMAIN, "12D3", "", "x")
+    link = CertLink(MEMBER_DOMAIN, "12D3", "", "x")
     made = Register(ANCHOR, ROOT)
     for number in range(REMOVALS_PER_PERSON_MAX + 9):
         shown = (proof[0], borrowed, *proof[1:]) if number % 2 else proof

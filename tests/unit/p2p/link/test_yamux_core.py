@@ -42,7 +42,7 @@ def test_a_stream_carries_bytes_both_ways_and_ends_each_way() -> None:
     one = pair.alice.open_stream()
     pair.alice.write(one, b"hello")
     pair.alice.finish(one)
-    assert pair.to_bob() == [ev.Opened(one), ev.Received(one, b"hello"), ev.Finished(one)]
+    assert pair.to_bob() == [ev.StreamOpened(one), ev.Received(one, b"hello"), ev.Finished(one)]
     pair.bob.write(one, b"bye")
     pair.bob.finish(one)
     assert pair.to_alice() == [ev.Received(one, b"bye"), ev.Finished(one)]
@@ -120,13 +120,13 @@ def test_what_the_specification_forbids_is_refused(frame: bytes) -> None:
 def test_a_stream_too_many_is_refused_not_left_hanging() -> None:
     pair = Pair(YamuxConfig(streams_inbound_max=2))
     ids = [pair.alice.open_stream() for _ in range(3)]
-    assert pair.to_bob() == [ev.Opened(ids[0]), ev.Opened(ids[1])]
+    assert pair.to_bob() == [ev.StreamOpened(ids[0]), ev.StreamOpened(ids[1])]
     assert ev.WasReset(ids[2]) in pair.to_alice()
     pair.alice.reset(ids[0])
     pair.to_bob()
     assert pair.to_bob() == []
     again = pair.alice.open_stream()
-    assert pair.to_bob() == [ev.Opened(again)]
+    assert pair.to_bob() == [ev.StreamOpened(again)]
 
 
 def test_our_own_streams_have_a_limit_too() -> None:
@@ -153,7 +153,7 @@ def test_bytes_for_a_stream_we_reset_are_thrown_away() -> None:
     bob = YamuxCore(is_initiator=False)
     list(bob.feed(syn(1)))
     bob.reset(1)
-    assert list(bob.feed(data(1, b"late", y.FIN) + syn(3))) == [ev.Opened(3)]
+    assert list(bob.feed(data(1, b"late", y.FIN) + syn(3))) == [ev.StreamOpened(3)]
 
 
 def test_a_ping_is_answered_with_its_value() -> None:
@@ -176,7 +176,7 @@ def test_a_goodbye_carries_its_code_and_ends_new_streams() -> None:
 def test_a_data_frame_may_open_its_stream() -> None:
     bob = YamuxCore(is_initiator=False)
     assert list(bob.feed(data(1, b"hi", y.SYN | y.FIN))) == [
-        ev.Opened(1),
+        ev.StreamOpened(1),
         ev.Received(1, b"hi"),
         ev.Finished(1),
     ]

@@ -4,9 +4,9 @@ import pytest
 import trio
 
 from p2p.errors import PeerUnreachableError
-from p2p.host.memory_host import MemoryHost
-from p2p.host.memory_network import LinkModel
-from p2p.host.rpc import Rpc
+from p2p.host.memory.host import MemoryHost
+from p2p.host.memory.network import LinkModel
+from p2p.host.rpc.service import Rpc
 from p2p.ids import PeerId
 from p2p.membership.messages import Ping, SyncPage
 from p2p.membership.service import JOIN_S

@@ -39,10 +39,10 @@ class Lab:
             10,
             KnownMachines(ME, machines),
         )
-        self.core.handle(e.Begin(("/memory/me",)), 100.0)
+        self.core.handle(e.MembershipBegan(("/memory/me",)), 100.0)
 
     def hear(self, *presences: Signed, by: PeerId = ALICE) -> list[Effect]:
-        return self.core.handle(e.Heard(by, Spread(News(presences))), 100.0)
+        return self.core.handle(e.MembershipHeard(by, Spread(News(presences))), 100.0)
 
 
 def said(

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import trio
 
-from p2p.host.admit_book import AdmissionBook
+from p2p.host.admission.book import AdmissionBook
 from p2p.identity.register.register import Register
 from p2p.ids import PeerId
 from p2p.limits import CLOCK_SKEW_MAX_MS
 from p2p.register.limits import COMPARED_BURST, RECONCILE_S
-from p2p.register.messages import Held, Keys
+from p2p.register.messages import Held, RegisterKeys
 from p2p.register.service import RegisterService
 from p2p.wire.envelope import Signed
 from testnet.sim.peers import Peers, rpc_peers
@@ -121,7 +121,7 @@ async def test_few_bytes_do_not_make_many_again_and_again() -> None:
         await trio.sleep(3)
         sent = one.peers.network.frames_delivered
         for _ in range(1000):
-            one.peers[eve].cast(ann, Keys(b"", is_answer=True))
+            one.peers[eve].cast(ann, RegisterKeys(b"", is_answer=True))
             one.peers[eve].cast(ann, Held(b"something else"))
         await trio.sleep(1)
         answers = one.peers.network.frames_delivered - sent - 2000

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import trio
 
-from p2p.host.admit_book import AdmissionBook
+from p2p.host.admission.book import AdmissionBook
 from p2p.identity.admission import Admitted
 from p2p.identity.records import MembershipToken
 from p2p.identity.register.register import Register

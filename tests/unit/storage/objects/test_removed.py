@@ -2,7 +2,7 @@
 
 from storage.engine.memory_tables import MemoryTables
 from storage.engine.port import WriteView
-from storage.facade import Gone, Kind, Mark
+from storage.facade import Gone, Mark, ObjectKind
 from storage.ids import Address
 from storage.limits import REMOVED_KEPT
 from storage.objects.removed import RemovedBook
@@ -16,7 +16,7 @@ async def test_what_was_removed_is_named_and_dated_also_after_a_restart() -> Non
     async with storage_lab(3) as lab:
         put = lab["p0"].objects.put
         thesis = await put(chunks_of(b"1" * 100), name="thesis")
-        step = await put(chunks_of(b"2" * 100), name="step", mark=Mark(Kind.CHECKPOINT, "t"))
+        step = await put(chunks_of(b"2" * 100), name="step", mark=Mark(ObjectKind.CHECKPOINT, "t"))
         assert lab["p0"].objects.removed(thesis.cap.address) is None
         for one in (thesis, step):
             assert await lab["p0"].objects.forget(one.cap.address) is not None

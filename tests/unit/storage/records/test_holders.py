@@ -9,9 +9,9 @@ from p2p.ids import NetworkId, PeerId
 from p2p.wire.envelope import Signed, seal
 from storage.engine.memory_tables import MemoryTables
 from storage.ids import Address
-from storage.records.holders import (
+from storage.records.holders import HolderBook
+from storage.records.holding import (
     HOLDERS_DOMAIN,
-    HolderBook,
     HolderRecord,
     Holding,
     latest,

@@ -11,10 +11,10 @@ from p2p.wire.codec import decode_as, encode
 from storage.errors import NameConflictError, StaleFenceError, TooFewPeersError
 from storage.facade import NameValue
 from storage.limits import NAME_VALUE_BYTES_MAX
-from storage.records.names.asker import NamesConfig
+from storage.records.names.client import NamesConfig
 from storage.records.names.holder import TABLE, NameEntry
 from storage.records.names.messages import Ballot
-from storage.records.names.quota import Accounts, Payer
+from storage.records.names.quota import Accounts, NamePayer
 from testnet.sim.seeded import simulated
 from tests.names_lab import OwnView, Truth, key_of, names_lab
 
@@ -237,7 +237,7 @@ async def test_names_that_are_over_go_on_a_full_disk_too() -> None:
 def test_an_account_ends_with_its_last_name() -> None:
     accounts = Accounts()
     for at in range(100):
-        payer = Payer(MemberId(f"person{at}"), LabId(f"lab{at}"), False)
+        payer = NamePayer(MemberId(f"person{at}"), LabId(f"lab{at}"), False)
         accounts.add(payer, is_pending=True)
         if at % 2:
             accounts.written(payer)
@@ -247,7 +247,7 @@ def test_an_account_ends_with_its_last_name() -> None:
 
 def test_names_on_their_way_count_against_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("storage.records.names.quota.NAMES_PER_MEMBER_MAX", 2)
-    accounts, payer = Accounts(), Payer(MemberId("person"), LabId("lab"), False)
+    accounts, payer = Accounts(), NamePayer(MemberId("person"), LabId("lab"), False)
     accounts.add(payer, is_pending=False)
     with accounts.coming(payer, b"one"), accounts.coming(payer, b"one"):
         accounts.check(payer)

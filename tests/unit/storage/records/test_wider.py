@@ -5,14 +5,14 @@ from msgspec.structs import replace
 
 from p2p.ids import LabId, MemberId, NetworkId, PeerId
 from p2p.wire.codec import encode
-from storage.erasure import Code
+from storage.coding.erasure import Code
 from storage.errors import ManifestError
+from storage.holder.leases.tables import MANIFESTS
 from storage.ids import Address, LeaseId, ShardRoot
-from storage.manifest import Manifest, SegmentRef, address_of
-from storage.records.holders import NO_MORE, Holding, fits, seal_holders
+from storage.manifests.manifest import Manifest, SegmentRef, address_of
+from storage.records.holding import NO_MORE, Holding, fits, seal_holders
 from storage.records.wider import UNMADE, MoreRoots, placed, read_more, write_more
 from storage.repair.mender import _as_narrow_as_can_be
-from storage.transfer.lease_tables import MANIFESTS
 from testnet.sim.seeded import simulated
 from testnet.sim.signer import KeyedHashSigner
 from tests.storage_lab import storage_lab

@@ -10,14 +10,14 @@ from p2p.effects import Notify
 from p2p.ids import PeerId
 from p2p.membership.view import Liveness
 from storage.ids import Address
-from storage.placement import peers_in_order
+from storage.placement.rendezvous import peers_in_order
 from storage.repair.config import RepairConfig
 from storage.repair.core import Repair, repair_at
 from storage.repair.events import (
     Event,
     HomesAre,
     JobEnded,
-    Look,
+    LookDue,
     MemberIs,
     Mend,
     PageGone,
@@ -71,7 +71,7 @@ class Seat:
     def look(self, at_s: float) -> list[Mend]:
         """What it would mend at that time."""
         self.now_s = at_s
-        found = [e.event for e in self.core.handle(Look(), at_s) if isinstance(e, Notify)]
+        found = [e.event for e in self.core.handle(LookDue(), at_s) if isinstance(e, Notify)]
         assert all(isinstance(event, Mend) for event in found)
         return [event for event in found if isinstance(event, Mend)]
 

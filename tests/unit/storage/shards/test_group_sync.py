@@ -8,7 +8,7 @@ import trio
 
 from p2p.workers import InlineWorkers
 from storage.errors import StoreFailedError, StoreFullError
-from storage.shards.group_sync import GroupSync
+from storage.volumes.group_sync import GroupSync
 from testnet.sim.seeded import simulated
 
 

@@ -3,11 +3,11 @@
 import pytest
 import trio
 
+from storage.coding.merkle import root_of
 from storage.engine.memory_tables import MemoryTables
 from storage.errors import ShardCorruptError
 from storage.ids import ShardRoot
-from storage.merkle import root_of
-from storage.shards.memory_store import MemoryShardStore
+from storage.volumes.memory import MemoryShardStore
 from testnet.sim.seeded import simulated
 
 

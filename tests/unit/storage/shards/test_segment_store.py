@@ -1,4 +1,4 @@
-"""Shards in segment files: what only a real disk can do wrong."""
+"""Shards in volumes: what only a real disk can do wrong."""
 
 import os
 import random
@@ -10,14 +10,14 @@ import pytest
 import trio
 
 from p2p.workers import ThreadWorkers
+from storage.coding.merkle import root_of, split_path, verify_leaf
 from storage.engine.lmdb_tables import LmdbTables
 from storage.errors import ShardCorruptError, ShardMissingError, StoreFailedError, StoreFullError
 from storage.ids import ShardRoot
 from storage.limits import BLOCK_BYTES, LEAF_BYTES
-from storage.merkle import root_of, split_path, verify_leaf
-from storage.shards.layout import INDEX_TABLE, extent_bytes, footprint
-from storage.shards.punch import punch_hole
-from storage.shards.segment_store import SegmentStore
+from storage.volumes.layout import INDEX_TABLE, extent_bytes, footprint
+from storage.volumes.punch import punch_hole
+from storage.volumes.store import VolumeStore
 from tests.small_disk import small_disk
 
 MIB = 1 << 20
@@ -41,9 +41,9 @@ async def opened(
     min_free_bytes: int = 0,
     file_bytes: int = 64 * MIB,
     punch: Punch = punch_hole,
-) -> AsyncIterator[SegmentStore]:
+) -> AsyncIterator[VolumeStore]:
     tables = LmdbTables(folder / "tables", map_bytes=1 << 30)
-    store = SegmentStore(
+    store = VolumeStore(
         folder / "segments",
         tables,
         ThreadWorkers(),
@@ -351,7 +351,7 @@ async def test_a_put_on_its_way_ends_well_when_everything_is_stopped_at_once(
     tmp_path: Path,
 ) -> None:
     tables = LmdbTables(tmp_path / "tables", map_bytes=1 << 30)
-    store = SegmentStore(
+    store = VolumeStore(
         tmp_path / "segments", tables, ThreadWorkers(), quota_bytes=1 << 30, min_free_bytes=0
     )
     async with trio.open_nursery() as nursery:

@@ -1,6 +1,6 @@
 """Where the next shard goes."""
 
-from storage.shards.space import Extent, Space
+from storage.volumes.space import Extent, Space
 
 
 def test_shards_are_appended_until_the_file_is_full() -> None:

@@ -14,13 +14,13 @@ from p2p.ids import LabId, MemberId, PeerId
 from p2p.wire.codec import encode
 from p2p.wire.envelope import Signed, Signer, seal
 from storage import messages as m
+from storage.coding.merkle import root_of
 from storage.errors import HolderFailedError
+from storage.holder.leases import shares
+from storage.holder.server import ShardServer
+from storage.holder.tombstones import DOMAIN as TOMBSTONE
 from storage.ids import LeaseId
-from storage.manifest import Manifest, SegmentRef, address_of
-from storage.merkle import root_of
-from storage.transfer import shares
-from storage.transfer.server import ShardServer
-from storage.transfer.tombstones import DOMAIN as TOMBSTONE
+from storage.manifests.manifest import Manifest, SegmentRef, address_of
 from testnet.sim.callers import LAB, machine_of
 from testnet.sim.clock import START_MS
 from testnet.sim.seeded import simulated

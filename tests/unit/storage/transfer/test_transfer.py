@@ -6,19 +6,19 @@ import pytest
 import trio
 
 from p2p.errors import RefusalError
-from p2p.host.memory_network import LinkModel
+from p2p.host.memory.network import LinkModel
 from p2p.ids import LabId, MemberId, PeerId, TrafficClass
 from p2p.wire.codec import Message, encode
 from storage import messages as m
+from storage.coding.merkle import root_of
 from storage.errors import HolderFailedError, ObjectDegradedError, StorageError
 from storage.facade import ReadCap
 from storage.ids import Address, LeaseId, ObjectKey, ShardRoot
-from storage.manifest import Manifest, SegmentRef, address_of
-from storage.merkle import root_of
-from storage.placement import rendezvous
+from storage.manifests.manifest import Manifest, SegmentRef, address_of
+from storage.placement.rendezvous import rendezvous
 from storage.transfer.client import Transfer
 from storage.transfer.fetch import SegmentSources
-from storage.transfer.push import PushLog, PushOrder
+from storage.transfer.push import PushOrder, PushOutcomes
 from testnet.sim.callers import machine_of
 from testnet.sim.seeded import simulated
 from tests.storage_lab import CONFIG, KIB, StorageLab, storage_lab
@@ -203,7 +203,7 @@ async def test_a_stalling_holder_is_replaced_by_the_next_in_order() -> None:
         parts = lab["p0"].parts
         order = rendezvous(b"key", parts.pool.usable())
         lab.network.cut([P0], [c.peer for c in order[:2] if c.peer != P0])
-        log = PushLog()
+        log = PushOutcomes()
         with trio.fail_after(60):
             holders = await parts.pusher.push(
                 PushOrder([(root, data)] * 3, order, terms(), ack=3), log

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import trio
 
+from swarmnode.api.access.tokens import add_token, hash_of, read_tokens
 from swarmnode.api.app import Gatekeeper, build_app
 from swarmnode.api.events import EventHub
 from swarmnode.api.openapi import ANSWERS, document
-from swarmnode.api.routes import all_routes
-from swarmnode.api.tokens import add_token, hash_of, read_tokens
+from swarmnode.api.routes.paths import all_routes
 from swarmnode.errors import ConfigError
 from testnet.sim.seeded import simulated
 from tests.api_lab import FakeNode, call

@@ -9,8 +9,8 @@ from starlette.applications import Starlette
 
 from swarmnode.api.app import build_app
 from swarmnode.api.events import EventHub
-from swarmnode.api.routes import all_routes
-from swarmnode.api.routes_events import HEARTBEAT_S
+from swarmnode.api.routes.events import HEARTBEAT_S
+from swarmnode.api.routes.paths import all_routes
 from swarmnode.limits import EVENTS_BUFFERED_MAX
 from swarmnode.market.explain import EventsMissed, TaskEvent
 from swarmnode.tasks.ids import TaskId

@@ -9,14 +9,14 @@ import pytest
 import trio
 from blake3 import blake3
 
-from storage.caps import parse_cap, text_of_address, text_of_cap
-from storage.facade import Kind, Mark
+from storage.facade import Mark, ObjectKind
 from storage.ids import Address
+from storage.manifests.capability import parse_cap, text_of_address, text_of_cap
+from swarmnode.api.access.asker import KEY, Principal
+from swarmnode.api.access.tokens import hash_of
 from swarmnode.api.app import Asgi, Gatekeeper, build_app
-from swarmnode.api.asker import KEY, Asker
 from swarmnode.api.events import EventHub
-from swarmnode.api.routes import all_routes
-from swarmnode.api.tokens import hash_of
+from swarmnode.api.routes.paths import all_routes
 from swarmnode.tasks.checkpoint import StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import Outcome
@@ -31,7 +31,7 @@ def app_of(node: FakeNode) -> Asgi:
 
 def as_person(app: Asgi, person: str) -> Asgi:
     async def asked(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
-        await app({**scope, KEY: Asker(person)}, receive, send)
+        await app({**scope, KEY: Principal(person)}, receive, send)
 
     return asked
 
@@ -134,7 +134,11 @@ async def test_what_its_owner_removed_is_named_and_dated_for_nobody_else() -> No
 
 async def test_costs_are_summed_by_task_and_kind_the_dearest_first() -> None:
     node = FakeNode()
-    for kind, task, size in (("", "", 10), (Kind.OUTPUT, "t1", 7), (Kind.OUTPUT, "t1", 5)):
+    for kind, task, size in (
+        ("", "", 10),
+        (ObjectKind.OUTPUT, "t1", 7),
+        (ObjectKind.OUTPUT, "t1", 5),
+    ):
         await node.objects.put(_bytes(size), mark=Mark(kind, task))
     rows = (await call(app_of(node), "GET", "/api/v1/costs")).json()
     assert [(one["task"], one["kind"], one["objects"], one["stored"]) for one in rows] == [
@@ -203,7 +207,7 @@ async def test_events_are_told_to_whom_they_concern() -> None:
 
 
 def test_what_is_hidden_is_hidden_in_any_shape_of_answer() -> None:
-    from swarmnode.api.asker import _without_capabilities
+    from swarmnode.api.access.asker import _without_capabilities
 
     cap = text_of_cap(_cap())
     value = {"a": [f"--data={cap}", {"b": (cap, 3)}], "c": cap.upper()}

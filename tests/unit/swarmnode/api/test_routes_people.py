@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from storage.caps import parse_cap, text_of_cap
 from storage.facade import ReadCap
+from storage.manifests.capability import parse_cap, text_of_cap
+from swarmnode.api.access.asker import KEY, LOCKED, Principal
 from swarmnode.api.app import Asgi, build_app
-from swarmnode.api.asker import KEY, LOCKED, Asker
 from swarmnode.api.events import EventHub
-from swarmnode.api.routes import all_routes
-from swarmnode.config import ApiSection, Config
+from swarmnode.api.routes.paths import all_routes
+from swarmnode.home.config import ApiSection, Config
 from swarmnode.market.explain import TaskView
 from swarmnode.tasks.checkpoint import StoredFile
 from swarmnode.tasks.ids import TaskId
@@ -21,7 +21,7 @@ from swarmnode.tasks.records import Outcome
 from tests.api_lab import FakeNode, call
 
 SECRET, SALT = bytes([7] * 32).hex(), bytes([1] * 16).hex()
-BEN = Asker("ben", "person")
+BEN = Principal("ben", "person")
 OBJECTS = "/api/v1/objects"
 
 
@@ -32,7 +32,7 @@ class Lab:
         self.node = FakeNode()
         self.app = build_app(all_routes(self.node, EventHub(self.node.market.events, "boot")))
 
-    def asked_by(self, asker: Asker) -> Asgi:
+    def asked_by(self, asker: Principal) -> Asgi:
         async def asked(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
             await self.app({**scope, KEY: asker}, receive, send)
 
@@ -43,11 +43,11 @@ class Lab:
         method: str,
         path: str,
         body: Any = b"",  # noqa: ANN401
-        asker: Asker = BEN,
+        asker: Principal = BEN,
     ) -> Any:  # noqa: ANN401
         return (await call(self.asked_by(asker), method, path, body)).json()
 
-    async def bring(self, secret: str = SECRET, asker: Asker = BEN, **more: bool) -> Any:  # noqa: ANN401
+    async def bring(self, secret: str = SECRET, asker: Principal = BEN, **more: bool) -> Any:  # noqa: ANN401
         return await self.said(
             "POST", "/api/v1/me/key", {"secret": secret, "salt": SALT, **more}, asker
         )
@@ -79,11 +79,16 @@ async def test_a_person_is_told_whether_their_key_is_known_and_unlocked(lab: Lab
     assert await lab.said("DELETE", "/api/v1/me/key") == {"changed": True}
     assert await lab.said("DELETE", "/api/v1/me/key") == {"changed": False}
     assert await key() == "locked"
-    assert (await lab.said("GET", "/api/v1/me", asker=Asker()))["key"] == ""
+    assert (await lab.said("GET", "/api/v1/me", asker=Principal()))["key"] == ""
 
 
 async def test_a_key_is_brought_by_its_person_s_own_connection_only(lab: Lab) -> None:
-    for asker in (Asker("ben", "submit"), Asker("ben", "read"), Asker(), Asker("", "submit")):
+    for asker in (
+        Principal("ben", "submit"),
+        Principal("ben", "read"),
+        Principal(),
+        Principal("", "submit"),
+    ):
         refused = await lab.bring(asker=asker)
         assert refused["code"] == "not_allowed", asker
     assert not lab.node.seals.has_key("ben")
@@ -106,7 +111,7 @@ async def test_capabilities_show_while_unlocked_and_a_locked_person_is_told_what
     await lab.bring()
     made = await lab.said("POST", f"{OBJECTS}?name=a", b"12345")
     lab.seal_entries()
-    script = Asker("ben", "submit")
+    script = Principal("ben", "submit")
     (row,) = await lab.said("GET", OBJECTS, asker=script)
     assert row["cap"] == made["cap"]
     lab.node.seals.lock("ben")
@@ -124,7 +129,7 @@ async def test_a_read_token_sees_no_capability_of_an_unlocked_person_either(lab:
     await lab.bring()
     await lab.said("POST", f"{OBJECTS}?name=a", b"12345")
     lab.seal_entries()
-    (row,) = await lab.said("GET", OBJECTS, asker=Asker("ben", "read"))
+    (row,) = await lab.said("GET", OBJECTS, asker=Principal("ben", "read"))
     assert row["cap"] == "(hidden)"
 
 
@@ -154,13 +159,13 @@ async def test_a_stranger_who_knows_an_address_learns_no_name(lab: Lab) -> None:
     made = await lab.said("POST", f"{OBJECTS}?name=secret-plan", b"12345")
     path = f"{OBJECTS}/{made['address']}"
     assert (await lab.said("GET", path))["name"] == "secret-plan"
-    for other in (Asker("ann", "person"), Asker()):
+    for other in (Principal("ann", "person"), Principal()):
         assert (await lab.said("GET", path, asker=other))["name"] == ""
 
 
 async def test_who_is_let_in_no_more_is_locked(lab: Lab) -> None:
     await lab.bring()
-    await lab.said("DELETE", "/api/v1/people/ben", asker=Asker())
+    await lab.said("DELETE", "/api/v1/people/ben", asker=Principal())
     assert not lab.node.seals.is_unlocked("ben")
 
 
@@ -168,13 +173,13 @@ async def test_who_lets_somebody_in_learns_where_they_get_in_and_the_owner_needs
     lab: Lab,
 ) -> None:
     cy = {"name": "cy", "uid": 1002}
-    said = await lab.said("POST", "/api/v1/people", cy, asker=Asker())
+    said = await lab.said("POST", "/api/v1/people", cy, asker=Principal())
     assert said == {"changed": True, "socket": ""}
     lab.node.config = Config(api=ApiSection(shared="/run/swarm/api.sock"))
     lab.app = build_app(all_routes(lab.node, EventHub(lab.node.market.events, "boot")))
-    said = await lab.said("POST", "/api/v1/people", cy, asker=Asker())
+    said = await lab.said("POST", "/api/v1/people", cy, asker=Principal())
     assert said == {"changed": False, "socket": "/run/swarm/api.sock"}
     owner = {"name": "me", "uid": os.geteuid()}
-    said = await lab.said("POST", "/api/v1/people", owner, asker=Asker())
+    said = await lab.said("POST", "/api/v1/people", owner, asker=Principal())
     assert (said["status"], said["code"]) == (409, "person_refused")
     assert "is the owner of this node" in said["detail"]

@@ -6,10 +6,10 @@ import pytest
 import trio
 from starlette.applications import Starlette
 
+from swarmnode.api.access.asker import KEY, Principal
 from swarmnode.api.app import build_app
-from swarmnode.api.asker import KEY, Asker
 from swarmnode.api.events import EventHub
-from swarmnode.api.routes import all_routes
+from swarmnode.api.routes.paths import all_routes
 from swarmnode.market.explain import TaskView
 from swarmnode.tasks.checkpoint import StoredFile
 from swarmnode.tasks.ids import TaskId
@@ -285,7 +285,7 @@ async def test_one_who_was_let_in_reaches_no_task_of_the_owners_other_machines()
     app = app_of(node)
 
     async def as_bob(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
-        await app({**scope, KEY: Asker("bob", "person")}, receive, send)
+        await app({**scope, KEY: Principal("bob", "person")}, receive, send)
 
     for method, tail in (("GET", ""), ("POST", "/cancel")):
         told = await call(as_bob, method, f"/api/v1/tasks/{ELSEWHERE}{tail}")

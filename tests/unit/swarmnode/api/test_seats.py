@@ -1,6 +1,6 @@
 """Who keeps a place at the API when there are too many."""
 
-from swarmnode.api.seats import Seat, Seats
+from swarmnode.api.server.seats import Seat, Seats
 
 
 class Room:

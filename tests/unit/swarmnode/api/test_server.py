@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import trio
 
+from swarmnode.api.access.tokens import hash_of
 from swarmnode.api.app import build_app
 from swarmnode.api.events import EventHub
-from swarmnode.api.routes import all_routes
-from swarmnode.api.server import ApiAddressError, ApiServer
-from swarmnode.api.tokens import hash_of
+from swarmnode.api.routes.paths import all_routes
+from swarmnode.api.server.service import ApiAddressError, ApiServer
 from swarmnode.cli.client import Client
 from swarmnode.errors import AlreadyRunningError
 from swarmnode.tasks.ids import TaskId

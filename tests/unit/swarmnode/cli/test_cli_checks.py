@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from swarmnode.cli import checks, checks_machine, checks_state, output
-from swarmnode.config import Config, ListenSection, StorageSection
-from swarmnode.home import Home, locate
+from swarmnode.cli import output
+from swarmnode.cli.doctor import machine as checks_machine
+from swarmnode.cli.doctor import state as checks_state
+from swarmnode.cli.doctor import surroundings as checks
+from swarmnode.home.config import Config, ListenSection, StorageSection
+from swarmnode.home.folders import Home, locate
 
 BWRAP = '#!/bin/sh\n[ "$1" = --version ] && echo bubblewrap 0.9.0 && exit 0\n'
 BROKEN_BWRAP = BWRAP + "echo 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from swarmnode.cli import local_files
+from swarmnode.cli.files import local as local_files
 from swarmnode.cli.main import run
 from tests.api_lab import ServedNode, served_node
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from storage.caps import parse_cap
+from storage.manifests.capability import parse_cap
 from swarmnode.cli.main import run
 from swarmnode.tree.unpack import IndexReader
 from tests.api_lab import ServedNode, served_node
@@ -81,7 +81,7 @@ def node_cap(node: ServedNode, tmp_path: Path) -> str:
     """Something that is in the pool."""
     (tmp_path / "pooled").write_text("pooled")
     assert run(["obj", "put", "pooled", "--name", "p"]) == 0
-    from storage.caps import text_of_cap
+    from storage.manifests.capability import text_of_cap
 
     return text_of_cap(node.node.objects.entries()[-1].cap)
 

@@ -8,11 +8,11 @@ import pytest
 import trio
 
 from p2p.ids import PeerId
-from storage.caps import text_of_address
-from storage.facade import Forgotten, Health, ObjectEntry, ObjectStat, ReadCap
+from storage.facade import Forgotten, ObjectEntry, ObjectHealth, ObjectStat, ReadCap
 from storage.ids import Address, ObjectKey
+from storage.manifests.capability import text_of_address
 from swarmnode.cli.main import run
-from swarmnode.cli.obj_commands import removal_words
+from swarmnode.cli.nouns.obj import removal_words
 from testnet.sim.memory_objects import MemoryObjects
 from tests.api_lab import ADA, BOB, served_node
 
@@ -83,13 +83,13 @@ def test_a_removal_is_told_in_words() -> None:
 
 @pytest.mark.parametrize(
     ("health", "live", "code"),
-    [(Health.WHOLE, 3, 0), (Health.DEGRADED, 2, 6), (Health.UNREADABLE, 0, 6)],
+    [(ObjectHealth.WHOLE, 3, 0), (ObjectHealth.DEGRADED, 2, 6), (ObjectHealth.UNREADABLE, 0, 6)],
 )
 @pytest.mark.parametrize("fmt", ["table", "json"])
 def test_stat_tells_by_its_exit_code_that_shards_are_missing(
     objects: Objects,
     capsys: pytest.CaptureFixture[str],
-    health: Health,
+    health: ObjectHealth,
     live: int,
     code: int,
     fmt: str,

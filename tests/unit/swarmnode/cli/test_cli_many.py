@@ -8,15 +8,15 @@ import msgspec
 import pytest
 import trio
 
-from storage.caps import text_of_cap
+from storage.manifests.capability import text_of_cap
 from swarmnode.cli.main import run
 from swarmnode.market.explain import TaskView
-from swarmnode.tasks.checkpoint import Checkpoint, OlderStep, StoredFile
+from swarmnode.tasks.checkpoint import CheckpointRecord, OlderStep, StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.records import Outcome, TaskRecord
 from swarmnode.tasks.spec import TaskSpec
-from swarmnode.tree.format import Entry, Kind, write_index
+from swarmnode.tree.format import EntryKind, TreeEntry, write_index
 from tests.api_lab import BOB, FakeMarket, ServedNode, served_node
 
 T1, T2 = TaskId("t1"), TaskId("t2")
@@ -139,15 +139,19 @@ def stored(node: ServedNode, name: str, data: bytes, *, tree: bool = False) -> S
 
 
 def tree_of(**files: bytes) -> bytes:
-    entries = [Entry(name.encode(), Kind.FILE, 0o755, len(data)) for name, data in files.items()]
-    return write_index((Entry(b"", Kind.FOLDER, 0o755), *entries)) + b"".join(files.values())
+    entries = [
+        TreeEntry(name.encode(), EntryKind.FILE, 0o755, len(data)) for name, data in files.items()
+    ]
+    return write_index((TreeEntry(b"", EntryKind.FOLDER, 0o755), *entries)) + b"".join(
+        files.values()
+    )
 
 
 def leaves(node: ServedNode, state: TaskState, outputs: tuple[StoredFile, ...]) -> None:
     """Ends like this, with two steps of progress."""
     one = stored(node, ".", tree_of(one=b"1"), tree=True)
     two = stored(node, ".", tree_of(two=b"2"), tree=True)
-    kept = Checkpoint(2, (two,), 5, (OlderStep(1, one, beside=True),))
+    kept = CheckpointRecord(2, (two,), 5, (OlderStep(1, one, beside=True),))
 
     def act(market: FakeMarket) -> None:
         market.start(T1)

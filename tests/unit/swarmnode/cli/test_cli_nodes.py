@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from p2p.ids import PeerId
-from swarmnode.api.schema import MemberLine, MemberMachine, PeerLine, Status, StorageStatus
+from swarmnode.api.schema.node import MemberLine, MemberMachine, PeerLine, Status, StorageStatus
 from swarmnode.cli.main import run
 from tests.api_lab import ADA, BOB, FakeNode, ServedNode, served_node
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.facade import Kind
+from storage.facade import ObjectKind
 from swarmnode.cli.main import run
 from tests.api_lab import ServedNode, served_node
 from tests.unit.swarmnode.cli.test_cli_task import ends
@@ -65,7 +65,7 @@ def test_inputs_that_are_to_be_kept_are_ordinary_objects(
     (tmp_path / "data").write_text("one")
     words = ["task", "submit", "--keep-inputs", "--in", str(tmp_path / "data"), "--", "true"]
     assert run(words) == 0
-    assert [one["kind"] for one in listed(capfd, "ls")] == [Kind.NONE]
+    assert [one["kind"] for one in listed(capfd, "ls")] == [ObjectKind.NONE]
 
 
 def test_the_list_says_when_what_for_and_what_is_survived(

@@ -56,7 +56,7 @@ def test_a_time_that_is_none_is_refused(
 ) -> None:
     for words in (["status", "--wait", text], ["task", "wait", "t1", "--timeout", text]):
         assert run(words) == 2
-        assert "no number of seconds" in capsys.readouterr().err
+        assert "not a valid number of seconds" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_what_is_no_node_is_called_that(
         Thread(target=server.handle_request, daemon=True).start()
         monkeypatch.setenv("SWARM_API", f"http://127.0.0.1:{server.server_port}")
         assert run(["peer", "ls"]) == 3
-    assert "is no node" in capsys.readouterr().err
+    assert "is not a Swarm node" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])

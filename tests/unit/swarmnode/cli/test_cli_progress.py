@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from swarmnode.cli import progress as progress_module
+from swarmnode.cli.files import progress as progress_module
+from swarmnode.cli.files.progress import Progress
 from swarmnode.cli.main import run
-from swarmnode.cli.progress import Progress
 from tests.api_lab import ServedNode, served_node
 
 DATA = os.urandom(3_000_000)

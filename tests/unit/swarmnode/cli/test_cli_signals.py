@@ -45,7 +45,7 @@ def test_ctrl_c_while_a_command_is_loaded_is_130_without_a_word(
 
 def test_ctrl_c_in_a_command_is_one_line(tmp_path: Path) -> None:
     words = (*ENTRY, "status", "--wait", "60")
-    code, said = interrupted_after(words, ["swarmnode.home"], tmp_path)
+    code, said = interrupted_after(words, ["swarmnode.home.folders"], tmp_path)
     assert code == 130
     assert said.strip() in ("", "error: interrupted")
 
@@ -56,7 +56,7 @@ def test_ctrl_c_while_the_node_is_loaded_is_130_without_a_word(module: str, tmp_
     assert (code, said) == (130, "")
 
 
-@pytest.mark.parametrize("modules", [["swarmnode.config"], ["swarmnode.early", "site"]])
+@pytest.mark.parametrize("modules", [["swarmnode.home.config"], ["swarmnode.boot.early", "site"]])
 def test_ctrl_c_while_a_command_becomes_the_node_is_130_without_a_word(
     modules: list[str], tmp_path: Path
 ) -> None:
@@ -73,7 +73,8 @@ def test_sigterm_while_a_command_is_loaded_ends_it_without_a_word(tmp_path: Path
 
 def test_a_job_in_the_background_goes_on_ignoring_ctrl_c(tmp_path: Path) -> None:
     ignoring = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
-    script = f"{ignoring}; from swarmnode.early import leave_on_interrupt; leave_on_interrupt()"
+    early = "from swarmnode.boot.early import leave_on_interrupt"
+    script = f"{ignoring}; {early}; leave_on_interrupt()"
     check = "assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN"
     subprocess.run([sys.executable, "-c", f"{script}; {check}"], cwd=ROOT, check=True)
 

@@ -13,13 +13,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from swarmnode.cli import task_follow
 from swarmnode.cli.main import run
-from swarmnode.cli.task_many import STATES
+from swarmnode.cli.task import follow as task_follow
+from swarmnode.cli.task.many import STATES
 from swarmnode.demo.report import until
 from swarmnode.market.explain import TaskView
-from swarmnode.market.guard.kept import Guarded
-from swarmnode.tasks.checkpoint import Checkpoint, StoredFile
+from swarmnode.market.guardians.kept import Guarded
+from swarmnode.tasks.checkpoint import CheckpointRecord, StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.records import Outcome
@@ -206,7 +206,7 @@ def test_every_flag_reaches_the_spec_and_wins_over_the_file(
     ("line", "words"),
     [
         ("task submit", "COMMAND"),
-        ("task submit --cpu lots -- x", "cpu: 'lots' is no number of cores"),
+        ("task submit --cpu lots -- x", "cpu: 'lots' is not a valid number of cores"),
         ("task submit --set X -- x", "NAME=VALUE"),
         ("task submit --in swarm:abc -- x", "needs a name"),
         ("task submit --in nothing.bin -- x", "No such file"),
@@ -317,7 +317,7 @@ def test_show_says_when_the_checkpoints_of_an_ended_task_are_freed(
     ended_ms = int((time.time() - ended_s_ago) * 1000) if ended_s_ago else 0
 
     def act(market: FakeMarket) -> None:
-        kept = Checkpoint(3, (StoredFile(".", 1, "swarm:x", tree=True),), 5)
+        kept = CheckpointRecord(3, (StoredFile(".", 1, "swarm:x", tree=True),), 5)
         record = market.views[T1].record
         changed = msgspec.structs.replace(record, state=state, ended_ms=ended_ms, checkpoint=kept)
         market.views[T1] = TaskView(changed)

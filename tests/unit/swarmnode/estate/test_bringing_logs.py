@@ -10,7 +10,7 @@ from p2p.ids import PeerId
 from p2p.wire.codec import encode
 from storage.engine.memory_tables import MemoryTables
 from storage.engine.port import WriteView
-from storage.facade import Kind, Mark, ReadCap
+from storage.facade import Mark, ObjectKind, ReadCap
 from swarmnode.estate.log_bundle import pack_logs
 from swarmnode.estate.logs import ESTATES, EstateRow, LogKeeper
 from swarmnode.market.logbook import LogBook
@@ -50,7 +50,7 @@ async def test_a_slow_one_is_fetched_once_and_nobody_else_waits_for_it() -> None
     for task in (SLOW, QUICK, HERE):
         had = LogBook(MemoryTables())
         await had.take(task, 1, "stdout", 0, b"kept\n")
-        put = await objects.put(pack_logs(had, [task]), mark=Mark(Kind.LOG, task))
+        put = await objects.put(pack_logs(had, [task]), mark=Mark(ObjectKind.LOG, task))
         row = encode(EstateRow(log_bytes=5, log_at=put.cap.address))
         await tables.transact(partial(_write, task, row))
         objects.slow = objects.slow or put.cap.address

@@ -3,15 +3,15 @@
 import pytest
 import trio
 
-from storage.caps import parse_cap
 from storage.engine.port import ReadView
-from storage.facade import Kind
+from storage.facade import ObjectKind
+from storage.manifests.capability import parse_cap
 from swarmnode.estate.logs import ESTATES
 from swarmnode.node import Node
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.spec import CheckpointSpec, Shape, TaskSpec
-from testnet.sim.chaos import SETTINGS
+from testnet.sim.chaos.run import SETTINGS
 from testnet.sim.seeded import simulated, until
 from testnet.sim.world import World
 
@@ -38,7 +38,7 @@ def kinds(node: Node) -> list[tuple[str, str]]:
     return [
         (one.mark.kind, one.name.split("/")[0])
         for one in node.objects.entries()
-        if one.mark.kind != Kind.LOG
+        if one.mark.kind != ObjectKind.LOG
     ]
 
 
@@ -62,7 +62,7 @@ async def test_outputs_are_the_submitters_and_outlive_the_machine_that_made_them
         assert await ended(node, task) is TaskState.DONE
         outcome = node.market.task(task).record.outcome
         assert outcome is not None
-        assert kinds(node) == [(Kind.OUTPUT, "output")]
+        assert kinds(node) == [(ObjectKind.OUTPUT, "output")]
         provider = world["m1"].up
         await until(lambda: not provider.objects.entrusted(), within_s=30)
         assert provider.objects.entries() == []
@@ -91,7 +91,7 @@ async def test_checkpoints_are_the_submitters_as_many_as_were_asked_for() -> Non
         assert all(name.startswith(f"checkpoint/{task}/") for name in names)
         assert world["m1"].up.objects.entrusted() == []
         assert await ended(node, task) is TaskState.DONE
-        await until(lambda: kinds(node) == [(Kind.OUTPUT, "output")], within_s=5)
+        await until(lambda: kinds(node) == [(ObjectKind.OUTPUT, "output")], within_s=5)
 
 
 @simulated
@@ -115,7 +115,7 @@ async def test_a_task_goes_on_from_a_checkpoint_whose_machine_is_gone() -> None:
         world.lose_disk(first)
         assert await ended(node, task, within_s=600) is TaskState.DONE
         assert max(one.restored_step for one in node.market.task(task).record.attempts) >= 10
-        await until(lambda: kinds(node) == [(Kind.OUTPUT, "output")], within_s=5)
+        await until(lambda: kinds(node) == [(ObjectKind.OUTPUT, "output")], within_s=5)
 
 
 @simulated
@@ -140,14 +140,14 @@ async def test_what_a_crash_kept_from_the_keyring_is_taken_over_at_the_next_star
         node = await ready(world)
         task = await node.market.submit(training(world, "m1", 7))
         await ended(node, task)
-        row = next(one for one in node.objects.entries() if one.mark.kind == Kind.OUTPUT)
+        row = next(one for one in node.objects.entries() if one.mark.kind == ObjectKind.OUTPUT)
         tables = world["m0"].store  # as if the node had ended before it was written
         await tables.transact(lambda view: view.delete("keyring", row.cap.address))
         await tables.transact(lambda view: view.delete("keyring_leases", _lease_of(view)))
         await node.edges.state.transact(lambda view: view.delete(ESTATES, task.encode()))
         await world.kill("m0")
         node = await world.start("m0")
-        await until(lambda: kinds(node) == [(Kind.OUTPUT, "output")], within_s=60)
+        await until(lambda: kinds(node) == [(ObjectKind.OUTPUT, "output")], within_s=60)
 
 
 def _lease_of(view: ReadView) -> bytes:
@@ -196,4 +196,4 @@ async def test_logs_of_tasks_that_end_together_are_one_object_and_go_with_the_la
 
 
 def logs_of(node: Node) -> list[str]:
-    return [one.name for one in node.objects.entries() if one.mark.kind == Kind.LOG]
+    return [one.name for one in node.objects.entries() if one.mark.kind == ObjectKind.LOG]

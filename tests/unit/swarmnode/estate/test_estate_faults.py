@@ -5,9 +5,9 @@ from collections.abc import AsyncIterable
 import trio
 
 from p2p.ids import PeerId
-from storage.caps import text_of_cap
 from storage.engine.memory_tables import MemoryTables
 from storage.facade import PLAIN, Durability, Mark, PutReceipt, ReadCap, Trust
+from storage.manifests.capability import text_of_cap
 from swarmnode.estate.log_bundle import unpack_log
 from swarmnode.estate.logs import LogKeeper, row_of
 from swarmnode.estate.service import EstateService

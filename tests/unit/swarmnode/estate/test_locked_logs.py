@@ -8,7 +8,7 @@ import pytest
 from p2p.ids import PeerId
 from p2p.wire.codec import encode
 from storage.engine.memory_tables import MemoryTables
-from storage.facade import Kind, Mark, ReadCap
+from storage.facade import Mark, ObjectKind, ReadCap
 from swarmnode.errors import PersonLockedError
 from swarmnode.estate.log_bundle import pack_logs
 from swarmnode.estate.logs import ESTATES, EstateRow, LogKeeper
@@ -29,7 +29,7 @@ async def test_they_are_opened_with_their_person_s_key_and_a_locked_person_is_to
     tables, objects = MemoryTables(), MemoryObjects(Pool(), PeerId("me"))
     had, blank = LogBook(MemoryTables()), LogBook(MemoryTables())
     await had.take(TASK, 1, "stdout", 0, b"hello\n")
-    mark = Mark(Kind.LOG, TASK, "ben")
+    mark = Mark(ObjectKind.LOG, TASK, "ben")
     receipt = await objects.put(pack_logs(had, [TASK]), mark=mark)
     row = encode(EstateRow(log_bytes=6, log_at=receipt.cap.address))
     await tables.transact(lambda view: view.put(ESTATES, TASK.encode(), row))

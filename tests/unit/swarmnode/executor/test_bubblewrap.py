@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from swarmnode.executor import bubblewrap, capability
-from swarmnode.executor.capability import ExecutorConfig
+from swarmnode.executor.sandbox import bubblewrap, capability
+from swarmnode.executor.sandbox.capability import ExecutorConfig
 
 DENIED = """#!/bin/sh
 [ "$1" = --version ] && echo bubblewrap 0.9.0 && exit 0

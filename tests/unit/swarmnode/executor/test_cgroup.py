@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from swarmnode.executor.cgroup import (
+from swarmnode.executor.kernel.cgroup import (
     LEAF,
     JobCgroup,
     Parents,

@@ -8,11 +8,11 @@ import pytest
 import trio
 
 from p2p.workers import ThreadWorkers
-from swarmnode.executor.capability import ExecutorConfig
 from swarmnode.executor.port import JobId
 from swarmnode.executor.process import ProcessExecutor
+from swarmnode.executor.sandbox.capability import ExecutorConfig
 from swarmnode.limits import CTX_REQUEST_BYTES_MAX
-from swarmnode.memory import ctx
+from swarmnode.sdk import ctx
 from tests.job_lab import MIB, PYTHON, needs_bwrap, needs_python, spec
 
 pytestmark = [needs_bwrap, needs_python]

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from swarmnode.errors import ExecutorUnavailableError, JobUnknownError, LimitNotEnforceableError
-from swarmnode.executor.fake import FakeExecutor
+from swarmnode.executor.fake.executor import FakeExecutor
 from swarmnode.executor.port import JobId, Limit
 from testnet.sim.seeded import simulated
 from tests.job_lab import MIB, run_job, spec

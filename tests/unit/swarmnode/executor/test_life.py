@@ -7,11 +7,11 @@ import pytest
 import trio
 
 from p2p.workers import ThreadWorkers
-from swarmnode.executor.capability import ExecutorConfig
 from swarmnode.executor.job_folder import JobFolder
-from swarmnode.executor.life import Life, deaths_of
+from swarmnode.executor.life import NodeLife, deaths_of
 from swarmnode.executor.port import JobId
 from swarmnode.executor.process import ProcessExecutor
+from swarmnode.executor.sandbox.capability import ExecutorConfig
 from swarmnode.limits import NODE_DEATH_SOON_MS
 from tests.job_lab import SH, needs_bwrap, spec
 
@@ -27,14 +27,14 @@ def job_in(tmp_path: Path, started_ms: int) -> JobFolder:
     return folder
 
 
-def mark(tmp_path: Path, died_ms: int) -> Life:
+def mark(tmp_path: Path, died_ms: int) -> NodeLife:
     """A node that began an hour before, was last seen alive then, and is gone."""
-    life = Life(tmp_path)
+    life = NodeLife(tmp_path)
     life.begin(())
     boot = (tmp_path / "alive").read_text().split()[0]
     (tmp_path / "alive").write_text(f"{boot} {died_ms - 3_600_000}")
     os.utime(tmp_path / "alive", ns=(died_ms * 1_000_000,) * 2)
-    return Life(tmp_path)
+    return NodeLife(tmp_path)
 
 
 def test_a_death_soon_after_the_start_is_noted_once_and_counted(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_a_late_death_an_orderly_end_and_a_loss_of_power_are_not(tmp_path: Path)
     orderly.begin([folder])
     mark(tmp_path, NOW_MS + 7000)
     (tmp_path / "alive").write_text(f"another-boot {NOW_MS}")
-    Life(tmp_path).begin([folder])
+    NodeLife(tmp_path).begin([folder])
     assert deaths_of(folder) == (0, 0)
 
 

@@ -20,7 +20,7 @@ SCRIPT = """
 import json, sys, trio
 from pathlib import Path
 from p2p.workers import ThreadWorkers
-from swarmnode.executor.capability import ExecutorConfig
+from swarmnode.executor.sandbox.capability import ExecutorConfig
 from swarmnode.executor.port import JobId, JobSpec
 from swarmnode.executor.process import ProcessExecutor
 

@@ -15,10 +15,10 @@ import trio
 import trio.testing
 
 from p2p.workers import ThreadWorkers
-from swarmnode.executor.capability import ExecutorConfig
 from swarmnode.executor.job_folder import JobFolder
 from swarmnode.executor.port import JobId
 from swarmnode.executor.process import ProcessExecutor
+from swarmnode.executor.sandbox.capability import ExecutorConfig
 from tests.job_lab import MIB, SH, needs_bwrap, processes_with, running_executor, spec
 
 pytestmark = needs_bwrap
@@ -30,7 +30,7 @@ NODE = """
 import sys, trio
 from pathlib import Path
 from p2p.workers import ThreadWorkers
-from swarmnode.executor.capability import ExecutorConfig
+from swarmnode.executor.sandbox.capability import ExecutorConfig
 from swarmnode.executor.process import ProcessExecutor
 from tests.job_lab import spec
 

@@ -6,9 +6,9 @@ import pytest
 
 from p2p.ids import LabId, PeerId
 from p2p.membership.view import Liveness
-from swarmnode.market.guard.kept import STEPS, Post, Turn
-from swarmnode.market.guard.records import GuardRecord, is_majority
-from swarmnode.market.guard.roster import Roster
+from swarmnode.market.guardians.kept import STEPS, Post, Turn
+from swarmnode.market.guardians.records import GuardRecord, is_majority
+from swarmnode.market.guardians.roster import KeeperRoster
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import TaskRecord
 from swarmnode.tasks.spec import TaskSpec
@@ -59,8 +59,8 @@ def test_a_change_of_keepers_is_agreed_by_those_before_and_after_it() -> None:
     assert not changing.agreed({BOB, DAVE})
 
 
-def members(**liveness: Liveness) -> Roster:
-    roster = Roster(ALICE, 2)
+def members(**liveness: Liveness) -> KeeperRoster:
+    roster = KeeperRoster(ALICE, 2)
     for name, how in liveness.items():
         roster.stands(PeerId(name), how, LabId("lab"))
     return roster
@@ -76,7 +76,7 @@ def test_a_dead_keeper_is_replaced_and_kept_where_nobody_can_replace_it() -> Non
 
 
 def test_members_of_the_same_lab_keep_a_task_first() -> None:
-    roster = Roster(ALICE, 2)
+    roster = KeeperRoster(ALICE, 2)
     labs = {ALICE: "physics", BOB: "biology", CAROL: "physics", DAVE: "physics"}
     for peer, lab in labs.items():
         roster.stands(peer, Liveness.ALIVE, LabId(lab))

@@ -3,10 +3,10 @@
 from p2p.ids import PeerId
 from p2p.membership.view import Liveness
 from swarmnode.limits import NODE_DEATH_SOON_MS
-from swarmnode.market import auction_events as e
-from swarmnode.market.held_back import REASON
+from swarmnode.market.buyer import events as e
+from swarmnode.market.buyer.verdicts.held_back import REASON
 from swarmnode.market.messages import AwardTerms
-from swarmnode.tasks.checkpoint import Checkpoint
+from swarmnode.tasks.checkpoint import CheckpointRecord
 from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.messages import CancelJob, Checkpointed, Phase, State
@@ -72,7 +72,7 @@ def test_a_checkpoint_in_between_starts_the_count_anew() -> None:
     for peer in (BOB, CAROL):
         lost_on(desk, peer)
     terms = desk.running(DAVE)
-    desk.hear(DAVE, Checkpointed(TASK, terms.fence, Checkpoint(3, (), 0)))
+    desk.hear(DAVE, Checkpointed(TASK, terms.fence, CheckpointRecord(3, (), 0)))
     desk.hear(DAVE, died(terms))
     assert desk.record().state is TaskState.RUNNING
 

@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from swarmnode.market.job_net import JobNet
+from swarmnode.market.run.net import JobNet
 from swarmnode.tasks.records import Usage
 from swarmnode.tasks.spec import NetWant
 

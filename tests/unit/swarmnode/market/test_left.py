@@ -9,8 +9,8 @@ from swarmnode.limits import (
     SPEC_VALUES_MAX,
     TASK_RECORD_BYTES_MAX,
 )
-from swarmnode.market import auction_events as e
-from swarmnode.tasks.checkpoint import Checkpoint, OlderStep, StoredFile, fits_award
+from swarmnode.market.buyer import events as e
+from swarmnode.tasks.checkpoint import CheckpointRecord, OlderStep, StoredFile, fits_award
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.messages import Checkpointed
 from swarmnode.tasks.records import AttemptRecord, Outcome, TaskRecord
@@ -99,8 +99,10 @@ def test_a_cancelled_attempt_that_leaves_nothing_does_not_take_it_away() -> None
 # -- everything at its limit can be read back
 
 
-def longest_checkpoint() -> Checkpoint:
-    return Checkpoint(7, tuple(StoredFile("f", 1, "") for _ in range(CHECKPOINT_FILES_MAX)), 5)
+def longest_checkpoint() -> CheckpointRecord:
+    return CheckpointRecord(
+        7, tuple(StoredFile("f", 1, "") for _ in range(CHECKPOINT_FILES_MAX)), 5
+    )
 
 
 def test_a_record_with_everything_at_its_limit_can_be_read_back() -> None:
@@ -122,10 +124,10 @@ def test_a_checkpoint_of_very_many_older_steps_is_not_written_down() -> None:
     desk = Desk()
     terms = desk.running(BOB, TaskSpec(("x",) * 900))
     steps = tuple(OlderStep(1, StoredFile("f", 1, ""), beside=True) for _ in range(400))
-    torn = Checkpoint(2, (StoredFile("f", 1, ""),), 1, steps)
+    torn = CheckpointRecord(2, (StoredFile("f", 1, ""),), 1, steps)
     assert not fits_award(torn)
     desk.hear(BOB, Checkpointed(TASK, terms.fence, torn))
     assert desk.record().checkpoint is None
     assert fits_award(longest_checkpoint())
-    kept = Checkpoint(101, (StoredFile("f", 1, ""),) * 2, 1, steps[:99])  # keep = 100
+    kept = CheckpointRecord(101, (StoredFile("f", 1, ""),) * 2, 1, steps[:99])  # keep = 100
     assert fits_award(kept)

@@ -13,7 +13,7 @@ from swarmnode.market.pricing import (
     total,
 )
 from swarmnode.tasks.ids import TaskId
-from swarmnode.tasks.records import BidLine
+from swarmnode.tasks.records import BidRecord
 from swarmnode.tasks.spec import PriorityClass
 
 BID = Bid(1, 1, BidKind.HELD)
@@ -37,7 +37,7 @@ def test_numbers_that_make_no_sense_are_clamped_and_can_be_written_down() -> Non
     wild = Bid(1, 1, BidKind.HELD, eta_ms=2**63, price_microcredits=-(2**63), waste_micro=2**63)
     parts = score_parts(wild, rtt_ms=0, slack=1, failures=0)
     assert dict(parts) == {"price": 0, "waiting": NUMBER_MAX, "waste": NUMBER_MAX, "failures": 0}
-    assert encode(BidLine(PeerId("bob"), "held", wild.eta_ms, total(parts), parts))
+    assert encode(BidRecord(PeerId("bob"), "held", wild.eta_ms, total(parts), parts))
 
 
 def test_a_near_deadline_makes_waiting_dearer() -> None:

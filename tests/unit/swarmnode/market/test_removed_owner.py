@@ -3,12 +3,12 @@
 from p2p.effects import Persist
 from p2p.ids import PeerId
 from p2p.membership.view import Liveness
-from swarmnode.market import auction_events as e
-from swarmnode.market.guard import events as g
-from swarmnode.market.guard.config import GuardConfig
-from swarmnode.market.guard.core import Guardian
-from swarmnode.market.guard.messages import ComeHome
-from swarmnode.market.guard.records import GuardRecord
+from swarmnode.market.buyer import events as e
+from swarmnode.market.guardians import events as g
+from swarmnode.market.guardians.config import GuardianConfig
+from swarmnode.market.guardians.core import Guardian
+from swarmnode.market.guardians.messages import ComeHome
+from swarmnode.market.guardians.records import GuardRecord
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import TaskRecord
 from swarmnode.tasks.spec import TaskSpec
@@ -27,13 +27,15 @@ def nowhere(_record: TaskRecord) -> ComeHome:
 
 
 def test_what_was_kept_for_it_is_forgotten_and_what_is_of_others_stays() -> None:
-    keeper = Guardian(GuardConfig(), ME, lambda _task: None, lambda _record, _peer: None, nowhere)
+    keeper = Guardian(
+        GuardianConfig(), ME, lambda _task: None, lambda _record, _peer: None, nowhere
+    )
     hers, his = TaskId("a" * 16), TaskId("b" * 16)
-    keeper.handle(g.Loaded((record(hers, ALICE), record(his, BOB))), 0.0)
+    keeper.handle(g.GuardsLoaded((record(hers, ALICE), record(his, BOB))), 0.0)
     keeper.take_decisions()
     effects = keeper.handle(g.OwnersRemoved(frozenset({ALICE, ME})), 1.0)
     assert [f.value for f in effects if isinstance(f, Persist)] == [None]
-    assert keeper.take_decisions() == [g.Forgotten(hers)]
+    assert keeper.take_decisions() == [g.TaskLetGo(hers)]
     assert keeper.handle(g.OwnersRemoved(frozenset({ALICE})), 2.0) == []
 
 

@@ -7,15 +7,15 @@ import trio
 
 from p2p.errors import RemoteRefusalError
 from p2p.gossip.items import RESOURCES
-from p2p.host.memory_host import MemoryHost, memory_address
-from p2p.host.rpc import Rpc
+from p2p.host.memory.host import MemoryHost, memory_address
+from p2p.host.rpc.service import Rpc
 from p2p.ids import PeerId, TrafficClass
 from storage.engine.memory_tables import MemoryTables
 from storage.errors import StoreFullError
 from swarmnode.errors import SpecError, TaskUnknownError, TooManyTasksError
 from swarmnode.limits import EVENTS_BUFFERED_MAX
-from swarmnode.market import buyer
-from swarmnode.market.buyer_feed import EventFeed
+from swarmnode.market.buyer import service as buyer
+from swarmnode.market.buyer.feed import EventFeed
 from swarmnode.market.explain import EventsMissed
 from swarmnode.market.service import MarketService
 from swarmnode.tasks.ids import TaskId

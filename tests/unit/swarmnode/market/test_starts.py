@@ -4,16 +4,16 @@ import pytest
 from msgspec.structs import replace
 
 from p2p.membership.view import Liveness
-from swarmnode.market import auction_events as e
+from swarmnode.market.buyer import events as e
+from swarmnode.market.buyer.verdicts.starts import base_of, start_of
 from swarmnode.market.messages import AwardTerms
-from swarmnode.market.starts import base_of, start_of
-from swarmnode.tasks.checkpoint import Checkpoint, OlderStep, StoredFile, resumed_files
+from swarmnode.tasks.checkpoint import CheckpointRecord, OlderStep, StoredFile, resumed_files
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.messages import Checkpointed, Renew
 from swarmnode.tasks.records import AttemptRecord, Outcome, TaskRecord
-from swarmnode.tasks.spec import Effects, TaskSpec
+from swarmnode.tasks.spec import Repeatability, TaskSpec
 from tests.buyer_lab import BOB, TASK, Desk, beat, result
 
 FAILED = Outcome("failed", 1, "exit", "exit code 1")
@@ -26,10 +26,10 @@ def file(name: str) -> StoredFile:
     return StoredFile(".", 1, name, tree=True)
 
 
-def kept(step: int, *older: int, taken_ms: int = 1000) -> Checkpoint:
+def kept(step: int, *older: int, taken_ms: int = 1000) -> CheckpointRecord:
     """A step, with those before it, and a file beside them."""
     steps = tuple(OlderStep(one, file(f"step {one}"), beside=True) for one in older)
-    return Checkpoint(step, (file(f"step {step}"), file("beside")), taken_ms, steps)
+    return CheckpointRecord(step, (file(f"step {step}"), file("beside")), taken_ms, steps)
 
 
 def attempts(*began: tuple[int, str]) -> tuple[AttemptRecord, ...]:
@@ -212,6 +212,6 @@ def test_the_count_outlives_the_submitters_node() -> None:
 
 def test_what_must_not_run_twice_fails_at_its_first_failure() -> None:
     desk = Desk()
-    spec = TaskSpec(("x",), retries=5, effects=Effects.ONCE)
+    spec = TaskSpec(("x",), retries=5, effects=Repeatability.ONCE)
     desk.hear(BOB, result(desk.running(BOB, spec), FAILED))
     assert desk.record().state is TaskState.FAILED

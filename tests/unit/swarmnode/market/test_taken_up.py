@@ -3,20 +3,20 @@
 import pytest
 
 from p2p.ids import PeerId
-from swarmnode.market import auction_events as e
-from swarmnode.market.messages import Call
+from swarmnode.market.buyer import events as e
+from swarmnode.market.messages import CallForBids
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.messages import Phase, Query, State
 from swarmnode.tasks.records import AttemptRecord, TaskRecord
-from swarmnode.tasks.spec import Effects, TaskSpec
+from swarmnode.tasks.spec import Repeatability, TaskSpec
 from tests.buyer_lab import BOB, Desk
 
 TASK = TaskId("t" * 26)
 IDLE = frozenset({TaskState.SUBMITTED, TaskState.AUCTIONED, TaskState.LOST})
 
 
-def record(state: TaskState, effects: Effects = Effects.IDEMPOTENT) -> TaskRecord:
+def record(state: TaskState, effects: Repeatability = Repeatability.IDEMPOTENT) -> TaskRecord:
     spec = TaskSpec(("true",), effects=effects)
     if state in IDLE:
         return TaskRecord(TASK, spec, 1000, state)
@@ -35,7 +35,7 @@ def desk_with(one: TaskRecord) -> Desk:
 def test_a_task_that_waited_is_put_to_auction(state: TaskState) -> None:
     desk = desk_with(record(state))
     desk.run_for(5)
-    assert desk.take(Call)
+    assert desk.take(CallForBids)
 
 
 def test_a_task_that_ran_is_asked_for_and_runs_again_when_its_machine_does_not_know_us() -> None:
@@ -43,20 +43,20 @@ def test_a_task_that_ran_is_asked_for_and_runs_again_when_its_machine_does_not_k
     assert [peer for peer, _ in desk.take(Query)] == [BOB]
     desk.hear(BOB, State(TASK, 1, Phase.UNKNOWN))
     desk.run_for(5)
-    assert desk.take(Call)
+    assert desk.take(CallForBids)
 
 
 @pytest.mark.parametrize("state", [*sorted(IDLE), TaskState.RUNNING])
 def test_a_task_that_must_not_run_twice_never_runs_again(state: TaskState) -> None:
-    desk = desk_with(record(state, Effects.ONCE))
+    desk = desk_with(record(state, Repeatability.ONCE))
     desk.hear(BOB, State(TASK, 1, Phase.UNKNOWN))
     desk.run_for(300)
-    assert desk.take(Call) == []
+    assert desk.take(CallForBids) == []
     assert desk.record(TASK).state is TaskState.FAILED
 
 
 def test_a_task_that_has_ended_is_only_shown() -> None:
     desk = desk_with(record(TaskState.DONE))
     desk.run_for(60)
-    assert desk.take(Call) == []
+    assert desk.take(CallForBids) == []
     assert desk.take(Query) == []

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import pytest
 import trio
 
-from swarmnode.memory import ctx as ctx_source
+from swarmnode.sdk import ctx as ctx_source
 
 T = TypeVar("T")
 SOURCE = Path(ctx_source.__file__)

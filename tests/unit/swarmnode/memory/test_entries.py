@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from swarmnode.memory.entries import Entry, Look, look_at, marked_step
+from swarmnode.memory.entries import CheckpointEntry, FolderLook, look_at, marked_step
 from swarmnode.memory.stillness import Draft, Stillness
-from swarmnode.tree.format import Kind
+from swarmnode.tree.format import EntryKind
 from swarmnode.tree.names import joined, parts_of
 from swarmnode.tree.scan import Found
 
@@ -19,12 +19,14 @@ def found(*names: str, in_place: bool = False, size: int = 1) -> list[Found]:
     for name in names:
         parts = parts_of(name.encode())
         for depth in range(1, len(parts)):
-            places[parts[:depth]] = Found(parts[:depth], Kind.FOLDER, 0o755, 0, 5, 6 - in_place)
-        places[parts] = Found(parts, Kind.FILE, 0o644, size, 5, 6 - in_place)
+            places[parts[:depth]] = Found(
+                parts[:depth], EntryKind.FOLDER, 0o755, 0, 5, 6 - in_place
+            )
+        places[parts] = Found(parts, EntryKind.FILE, 0o644, size, 5, 6 - in_place)
     return sorted(places.values(), key=lambda one: one.parts)
 
 
-def look(*names: str, in_place: bool = False, size: int = 1) -> Look:
+def look(*names: str, in_place: bool = False, size: int = 1) -> FolderLook:
     return look_at(OUT, found(*names, in_place=in_place, size=size), 0)
 
 
@@ -89,7 +91,9 @@ def test_what_was_renamed_into_place_is_known() -> None:
     assert not added.was_placed
 
 
-def until_taken(still: Stillness, seen: Look, from_s: int, to_s: int) -> tuple[int, Draft] | None:
+def until_taken(
+    still: Stillness, seen: FolderLook, from_s: int, to_s: int
+) -> tuple[int, Draft] | None:
     for now_s in range(from_s, to_s):
         if draft := still.look(seen, now_s):
             still.stored(draft, draft.entry.step or still.step + 1)
@@ -147,8 +151,8 @@ def test_what_lies_beside_is_news_once_it_rests_and_no_news_while_it_grows() -> 
     step = look("out/step-1/a").entries
     for size in range(2, 20):
         beside = tuple(found("out/log", size=size))[1:] + look("out/s-1", "out/best.txt").loose
-        assert still.look(Look(step, beside), 10 + size) is None
-    draft = still.look(Look(step, beside), 40)
+        assert still.look(FolderLook(step, beside), 10 + size) is None
+    draft = still.look(FolderLook(step, beside), 40)
     assert draft is not None
     assert names_of(draft.loose) == ["out/log", "out/best.txt"]
 
@@ -177,4 +181,4 @@ def test_what_was_brought_back_is_no_news() -> None:
     still.resumed(look("out/step-2/a", "out/step-3/a", "out/best.txt"))
     seen = look("out/step-2/a", "out/step-3/a", "out/best.txt")
     assert until_taken(still, seen, 0, 60) is None
-    assert Entry(1, ()).was_placed is False
+    assert CheckpointEntry(1, ()).was_placed is False

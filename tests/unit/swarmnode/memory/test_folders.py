@@ -5,7 +5,7 @@ import json
 import pytest
 import trio
 
-from swarmnode.executor.fake_programs import Process, Run
+from swarmnode.executor.fake.programs import Process, Run
 from testnet.sim.seeded import simulated
 from tests.memory_lab import Lab
 

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import trio
 
-from swarmnode.executor.fake_programs import Process, Run
+from swarmnode.executor.fake.programs import Process, Run
 from swarmnode.tasks.checkpoint import is_newer, resume_step
 from testnet.sim.seeded import simulated
 from tests.memory_lab import TASK, Lab, _once, job_spec

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from p2p.errors import IdentityError
-from swarmnode.home import locate
+from swarmnode.home.folders import locate
 from swarmnode.people.key_file import load_person_key, make_person_key, sealing_secret_of
 
 SALT = bytes(16)

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from storage.engine.memory_tables import MemoryTables
-from swarmnode.api.asker import OWNER, Asker
-from swarmnode.api.schema import Problem
-from swarmnode.api.tokens import TokenBook, add_token, hash_of
-from swarmnode.api.users import who_is
+from swarmnode.api.access.asker import OWNER, Principal
+from swarmnode.api.access.tokens import TokenBook, add_token, hash_of
+from swarmnode.api.access.users import who_is
+from swarmnode.api.schema.node import Problem
 from swarmnode.errors import (
     ConfigError,
     NotAllowedError,
@@ -58,7 +58,7 @@ async def test_on_the_shared_socket_root_and_the_node_s_user_are_its_owner() -> 
     await people.add("ben", 1001)
     who = who_is(people, lambda: True, owner=1_999_999_999)
     assert who(1_999_999_999) == who(0) == OWNER
-    assert who(1001) == Asker("ben", "person")
+    assert who(1001) == Principal("ben", "person")
     found = who(1_999_999_902)
     assert isinstance(found, Problem)
     assert (found.status, found.code) == (403, "not_let_in")
@@ -74,14 +74,14 @@ def test_a_token_is_good_from_the_moment_it_is_made_until_it_is_ended(tmp_path: 
     book = TokenBook(tmp_path / "tokens")
     first = book.make("read", "grafana", "")
     second = book.make("submit", "script", "ben")
-    assert book.asker(first) == Asker("", "read")
-    assert book.asker(second) == Asker("ben", "submit")
+    assert book.asker(first) == Principal("", "read")
+    assert book.asker(second) == Principal("ben", "submit")
     assert book.asker("swarm-read-0") is None
     assert [(one.scope, one.name) for one in book.of("ben")] == [("submit", "script")]
     with pytest.raises(TokenUnknownError, match="token ls"):
         book.remove("grafana", "ben")
     book.remove(hash_of(second)[:12], "ben")
-    assert (book.asker(second), book.asker(first)) == (None, Asker("", "read"))
+    assert (book.asker(second), book.asker(first)) == (None, Principal("", "read"))
     book.remove("grafana", "")
     assert book.asker(first) is None
 
@@ -109,7 +109,7 @@ def test_two_tokens_of_one_name_are_told_apart_by_their_ids(tmp_path: Path) -> N
     with pytest.raises(TokenUnknownError, match="2 tokens are called 'x'"):
         book.remove("x", "")
     book.remove(hash_of(first)[:12], "")
-    assert (book.asker(first), book.asker(second)) == (None, Asker("", "read"))
+    assert (book.asker(first), book.asker(second)) == (None, Principal("", "read"))
 
 
 def test_when_somebody_is_let_in_no_more_their_tokens_end(tmp_path: Path) -> None:
@@ -117,14 +117,14 @@ def test_when_somebody_is_let_in_no_more_their_tokens_end(tmp_path: Path) -> Non
     book = TokenBook(tmp_path / "tokens")
     ours, theirs = book.make("read", "", ""), book.make("read", "", "ben")
     book.end_all("ben")
-    assert (book.asker(theirs), book.asker(ours)) == (None, Asker("", "read"))
+    assert (book.asker(theirs), book.asker(ours)) == (None, Principal("", "read"))
 
 
 def test_a_token_s_name_cannot_make_it_somebody_else_s(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     book = TokenBook(tmp_path / "tokens")
     for name in ("person=ben", "person=person=ben", "# gone", "a\nadmin " + "0" * 64):
-        assert book.asker(book.make("read", name, "")) == Asker("", "read"), name
+        assert book.asker(book.make("read", name, "")) == Principal("", "read"), name
     assert book.of("ben") == []
 
 

@@ -9,11 +9,11 @@ import trio
 
 from p2p.ids import PeerId
 from p2p.wire.codec import encode
-from storage.caps import is_sealed, parse_kept, text_of_cap
 from storage.engine.memory_tables import MemoryTables
 from storage.engine.stored import stored
 from storage.facade import ReadCap
 from storage.ids import Address, LeaseId, ObjectKey
+from storage.manifests.capability import is_sealed, parse_kept, text_of_cap
 from storage.objects.keyring import TABLE, Keyring, KeyRow
 from swarmnode.errors import PersonKeyError, PersonLockedError
 from swarmnode.people.book import TABLE as PEOPLE
@@ -21,7 +21,7 @@ from swarmnode.people.book import People
 from swarmnode.people.sealed_tasks import at_rest, spec_in_clear
 from swarmnode.people.seals import Seals
 from swarmnode.people.unlocking import Unlocking
-from swarmnode.tasks.checkpoint import Checkpoint, OlderStep, StoredFile
+from swarmnode.tasks.checkpoint import CheckpointRecord, OlderStep, StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.records import Outcome, TaskRecord
@@ -80,7 +80,7 @@ def ended(person: str = "ben") -> TaskRecord:
     )
     return TaskRecord(
         TaskId("t1"), spec, 1, TaskState.DONE, person=person,
-        checkpoint=Checkpoint(2, (file,), 1, (OlderStep(1, file, beside=True),)),
+        checkpoint=CheckpointRecord(2, (file,), 1, (OlderStep(1, file, beside=True),)),
         outcome=Outcome("done", 0, "exit", outputs=(file,)), left=(file,),
     )  # fmt: skip
 

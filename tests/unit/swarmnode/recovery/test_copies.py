@@ -7,14 +7,14 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from p2p.ids import PeerId
 from p2p.wire.codec import Record, encode
-from storage.caps import text_of_cap
 from storage.facade import ReadCap
 from storage.ids import Address, ObjectKey
 from storage.limits import NAME_VALUE_BYTES_MAX
+from storage.manifests.capability import text_of_cap
 from swarmnode.errors import SnapshotError
 from swarmnode.limits import MACHINES_PER_PERSON_MAX, TAKEN_OVER_KEPT_MAX
 from swarmnode.recovery.copies import (
-    Copies,
+    KeyringCopies,
     Pointer,
     Taken,
     is_taken,
@@ -25,11 +25,13 @@ from swarmnode.recovery.copies import (
 from swarmnode.recovery.snapshot import _key, open_copies, seal_copies
 
 LAPTOP, SERVER, NEW = PeerId("laptop"), PeerId("server"), PeerId("new")
-BOTH = Copies((Pointer("l1", LAPTOP), Pointer("s1", SERVER)))
+BOTH = KeyringCopies((Pointer("l1", LAPTOP), Pointer("s1", SERVER)))
 
 
 def test_a_machine_replaces_its_own_copy_alone() -> None:
-    assert with_copy(Copies(), Pointer("l1", LAPTOP), None).pointers == (Pointer("l1", LAPTOP),)
+    assert with_copy(KeyringCopies(), Pointer("l1", LAPTOP), None).pointers == (
+        Pointer("l1", LAPTOP),
+    )
     found = with_copy(BOTH, Pointer("l2", LAPTOP), None)
     assert set(found.pointers) == {Pointer("s1", SERVER), Pointer("l2", LAPTOP)}
 
@@ -69,12 +71,14 @@ def test_a_copy_that_changed_meanwhile_is_not_taken_over() -> None:
 def test_a_full_list_refuses_one_more_machine_and_drops_none_and_fits_under_a_name() -> None:
     cap = text_of_cap(ReadCap(Address(bytes(32)), ObjectKey(bytes(32))))
     long = [PeerId(f"12D3KooW{number:044}") for number in range(MACHINES_PER_PERSON_MAX)]
-    copies = Copies(taken=tuple(Taken(one, one, 2**41) for one in long[:TAKEN_OVER_KEPT_MAX]))
-    copies = Copies(tuple(Pointer(cap, one) for one in long), copies.taken, tuple(long))
+    copies = KeyringCopies(
+        taken=tuple(Taken(one, one, 2**41) for one in long[:TAKEN_OVER_KEPT_MAX])
+    )
+    copies = KeyringCopies(tuple(Pointer(cap, one) for one in long), copies.taken, tuple(long))
     assert len(seal_copies(bytes(32), copies, os.urandom)) <= NAME_VALUE_BYTES_MAX
     with pytest.raises(SnapshotError, match=f"{MACHINES_PER_PERSON_MAX} machines of yours"):
         with_copy(copies, Pointer(cap, NEW), None)
-    copies = Copies(copies.pointers)
+    copies = KeyringCopies(copies.pointers)
     assert (
         len(with_copy(copies, Pointer("newer", long[0]), None).pointers) == MACHINES_PER_PERSON_MAX
     )
@@ -87,7 +91,7 @@ def test_the_single_copy_of_older_nodes_is_a_list_of_one() -> None:
 
     seed, nonce = bytes(32), bytes(12)
     value = nonce + ChaCha20Poly1305(_key(seed)).encrypt(nonce, encode(Old("l1", LAPTOP)), None)
-    assert open_copies(seed, value) == Copies((Pointer("l1", LAPTOP),))
+    assert open_copies(seed, value) == KeyringCopies((Pointer("l1", LAPTOP),))
 
 
 def test_a_copy_at_its_machines_own_place_is_taken_over_once() -> None:

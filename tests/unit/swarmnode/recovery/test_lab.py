@@ -23,7 +23,7 @@ from swarmnode.recovery.lab import (
     phrase_by_lab,
 )
 from swarmnode.recovery.phrase import seed_of
-from testnet.sim.chaos import SETTINGS
+from testnet.sim.chaos.run import SETTINGS
 from testnet.sim.seeded import simulated, until
 from testnet.sim.world import World
 

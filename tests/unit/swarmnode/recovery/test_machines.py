@@ -14,20 +14,20 @@ from p2p.identity.keys import KeySigner
 from p2p.identity.records import MembershipToken
 from p2p.ids import PeerId
 from p2p.wire.codec import encode
-from storage.caps import text_of_cap
-from storage.facade import Kind, ReadCap
+from storage.facade import ObjectKind, ReadCap
 from storage.ids import Address, ObjectKey
+from storage.manifests.capability import text_of_cap
 from swarmnode.errors import SnapshotError
 from swarmnode.estate.logs import row_of
 from swarmnode.limits import COPIES_WAITING_MAX
 from swarmnode.node import Node
 from swarmnode.recovery.box import open_box, seal_to
-from swarmnode.recovery.copies import Copies, Pointer, Taken, with_copy
+from swarmnode.recovery.copies import KeyringCopies, Pointer, Taken, with_copy
 from swarmnode.recovery.place import OWN_NAME, Apart
-from swarmnode.recovery.shelf import NAME, Shelf
+from swarmnode.recovery.shelf import NAME, CopyShelf
 from swarmnode.recovery.snapshot import seal_copies
 from swarmnode.tasks.spec import Shape, TaskSpec
-from testnet.sim.chaos import SETTINGS
+from testnet.sim.chaos.run import SETTINGS
 from testnet.sim.seeded import simulated, until
 from testnet.sim.signer import KeyedHashSigner
 from testnet.sim.world import World
@@ -90,12 +90,12 @@ async def put(node: Node, text: str) -> None:
 
 
 def things(node: Node) -> set[str]:
-    hidden = (Kind.KEYRING, Kind.LOG)
+    hidden = (ObjectKind.KEYRING, ObjectKind.LOG)
     return {one.name for one in node.objects.entries() if one.mark.kind not in hidden}
 
 
 def copies_held(node: Node) -> int:
-    return sum(one.mark.kind == Kind.KEYRING for one in node.objects.entries())
+    return sum(one.mark.kind == ObjectKind.KEYRING for one in node.objects.entries())
 
 
 async def is_copied(*nodes: Node) -> None:
@@ -105,9 +105,9 @@ async def is_copied(*nodes: Node) -> None:
         await until(lambda: not recovery.is_behind, within_s=120, look_s=0.1)  # noqa: B023
 
 
-def shelf(node: Node) -> Shelf:
+def shelf(node: Node) -> CopyShelf:
     key = node.edges.signer.from_seed(SEED)
-    return Shelf(node.storage.names.person(key), SEED, node.edges.entropy)
+    return CopyShelf(node.storage.names.person(key), SEED, node.edges.entropy)
 
 
 def is_back(world: World) -> bool:
@@ -269,7 +269,7 @@ async def test_the_single_copy_that_an_older_node_left_is_brought_back() -> None
         names = node.storage.names.person(node.edges.signer.from_seed(SEED))
         known = await names.read(NAME)
         assert known is not None
-        value = seal_copies(SEED, cast("Copies", mine), node.edges.entropy)
+        value = seal_copies(SEED, cast("KeyringCopies", mine), node.edges.entropy)
         await names.write(NAME, value, expected=known.sequence, fence=0)
         await world.power_cut("laptop")
         assert things(await recover(world)) == {"of laptop"}

@@ -6,7 +6,7 @@ import trio
 from p2p.errors import PeerUnreachableError
 from p2p.ids import LabId, PeerId
 from p2p.membership.view import Liveness, Member, View
-from swarmnode.recovery.others import UNKNOWN_S, Life, Others
+from swarmnode.recovery.others import UNKNOWN_S, MachineLife, Others
 from testnet.sim.seeded import simulated
 
 ME, LAPTOP = PeerId("me"), PeerId("laptop")
@@ -36,16 +36,16 @@ class Seen:
 @pytest.mark.parametrize(
     ("liveness", "answers", "life"),
     [
-        (Liveness.ALIVE, True, Life.LIVES),
-        (Liveness.SUSPECT, True, Life.LIVES),
-        (Liveness.ALIVE, False, Life.UNSURE),
-        (Liveness.DEAD, False, Life.GONE),
-        (Liveness.LEFT, False, Life.GONE),
+        (Liveness.ALIVE, True, MachineLife.LIVES),
+        (Liveness.SUSPECT, True, MachineLife.LIVES),
+        (Liveness.ALIVE, False, MachineLife.UNSURE),
+        (Liveness.DEAD, False, MachineLife.GONE),
+        (Liveness.LEFT, False, MachineLife.GONE),
     ],
 )
 @simulated
 async def test_a_machine_lives_when_it_answers_and_is_gone_when_it_is_called_dead(
-    liveness: Liveness, life: Life, *, answers: bool
+    liveness: Liveness, life: MachineLife, *, answers: bool
 ) -> None:
     assert await Seen(liveness, answers=answers).others().life(LAPTOP) is life
 
@@ -53,13 +53,13 @@ async def test_a_machine_lives_when_it_answers_and_is_gone_when_it_is_called_dea
 @simulated
 async def test_a_machine_that_nobody_knows_is_gone_after_a_while() -> None:
     others = Seen(None).others()
-    assert await others.life(LAPTOP) is Life.UNSURE
+    assert await others.life(LAPTOP) is MachineLife.UNSURE
     await trio.sleep(UNKNOWN_S)
-    assert await others.life(LAPTOP) is Life.GONE
+    assert await others.life(LAPTOP) is MachineLife.GONE
 
 
 @simulated
 async def test_while_the_pool_is_not_known_nobody_is_gone() -> None:
     seen = Seen(Liveness.DEAD)
     seen.is_settled = False
-    assert await seen.others().life(LAPTOP) is Life.UNSURE
+    assert await seen.others().life(LAPTOP) is MachineLife.UNSURE

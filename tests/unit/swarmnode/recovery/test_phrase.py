@@ -9,11 +9,11 @@ from p2p.limits import CONTROL_FRAME_BYTES_MAX
 from p2p.wire.codec import encode
 from storage.limits import KEY_BYTES_MAX
 from swarmnode.errors import PhraseError, SnapshotError
-from swarmnode.recovery.copies import Copies, Pointer
+from swarmnode.recovery.copies import KeyringCopies, Pointer
 from swarmnode.recovery.phrase import seed_of, words_of
 from swarmnode.recovery.snapshot import (
-    Row,
-    Snapshot,
+    KeyringSnapshot,
+    SnapshotRow,
     open_copies,
     pack,
     seal_copies,
@@ -61,7 +61,7 @@ def test_a_wrong_phrase_is_refused_with_its_fault(text: str, fault: str) -> None
 
 
 def test_where_the_keyring_is_only_its_phrase_tells() -> None:
-    seed, copies = bytes(32), Copies((Pointer("swarm:cap", PeerId("laptop")),))
+    seed, copies = bytes(32), KeyringCopies((Pointer("swarm:cap", PeerId("laptop")),))
     value = seal_copies(seed, copies, os.urandom)
     assert b"swarm:cap" not in value
     assert open_copies(seed, value) == copies
@@ -73,7 +73,7 @@ def test_where_the_keyring_is_only_its_phrase_tells() -> None:
 
 
 def test_a_copy_is_read_back_and_nonsense_is_not() -> None:
-    made = Snapshot(7, ((b"a", b"b"),), (Row("tasks", b"k", b"v"),), b"lab")
+    made = KeyringSnapshot(7, ((b"a", b"b"),), (SnapshotRow("tasks", b"k", b"v"),), b"lab")
     assert unpack(pack(made)) == made
     with pytest.raises(SnapshotError, match="upgrade"):
         unpack(b"nonsense")
@@ -82,15 +82,15 @@ def test_a_copy_is_read_back_and_nonsense_is_not() -> None:
 def test_a_copy_of_any_number_of_objects_and_tasks_is_read_back() -> None:
     objects = tuple((at.to_bytes(32), bytes(200)) for at in range(20_000))
     tasks = [TaskRecord(TaskId(f"task{at}"), TaskSpec(("true",)), at) for at in range(2_000)]
-    rows = tuple(Row(TASKS, task.task.encode(), encode(task)) for task in tasks)
-    made = Snapshot(7, objects, rows, b"lab", b"network")
+    rows = tuple(SnapshotRow(TASKS, task.task.encode(), encode(task)) for task in tasks)
+    made = KeyringSnapshot(7, objects, rows, b"lab", b"network")
     assert unpack(pack(made)) == made
     assert tasks_in(made) == tasks
 
 
 def test_the_longest_row_of_a_table_is_read_back_and_a_cut_copy_is_not() -> None:
-    row = Row("t" * 32, b"k" * KEY_BYTES_MAX, bytes(CONTROL_FRAME_BYTES_MAX))
-    data = pack(Snapshot(7, (), (row,)))
+    row = SnapshotRow("t" * 32, b"k" * KEY_BYTES_MAX, bytes(CONTROL_FRAME_BYTES_MAX))
+    data = pack(KeyringSnapshot(7, (), (row,)))
     assert unpack(data).rows == (row,)
     for cut in (1, len(data) // 2, len(data) - 2):
         with pytest.raises(SnapshotError, match="upgrade"):
@@ -99,4 +99,4 @@ def test_the_longest_row_of_a_table_is_read_back_and_a_cut_copy_is_not() -> None
 
 def test_a_task_of_another_version_in_a_copy_is_said_so() -> None:
     with pytest.raises(SnapshotError, match="a task in the pool cannot be read"):
-        tasks_in(Snapshot(7, (), (Row(TASKS, b"k", b"nonsense"),)))
+        tasks_in(KeyringSnapshot(7, (), (SnapshotRow(TASKS, b"k", b"nonsense"),)))

@@ -2,7 +2,7 @@
 
 from p2p.wire.codec import encode
 from swarmnode.limits import TASK_RECORD_BYTES_MAX
-from swarmnode.recovery.snapshot import Row, Snapshot, pack, tasks_in, unpack
+from swarmnode.recovery.snapshot import KeyringSnapshot, SnapshotRow, pack, tasks_in, unpack
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import TaskRecord
 from swarmnode.tasks.spec import TaskSpec
@@ -14,7 +14,9 @@ def test_the_largest_task_that_the_tables_hold_comes_back_and_hides_nothing_else
     spare = TASK_RECORD_BYTES_MAX - len(encode(task)) - 8
     large = TaskRecord(task.task, task.spec, 5, why="x" * spare)
     assert 64 * 1024 < len(encode(large)) <= TASK_RECORD_BYTES_MAX
-    snapshot = Snapshot(7, ((b"address", b"row"),), (Row(TASKS, b"t", encode(large)),))
+    snapshot = KeyringSnapshot(
+        7, ((b"address", b"row"),), (SnapshotRow(TASKS, b"t", encode(large)),)
+    )
     found = unpack(pack(snapshot))
     assert found == snapshot
     assert tasks_in(found) == [large]

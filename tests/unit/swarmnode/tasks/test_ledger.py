@@ -5,7 +5,7 @@ from p2p.ids import PeerId
 from p2p.wire.codec import decode_as
 from swarmnode.errors import IllegalTransitionError, TaskUnknownError
 from swarmnode.limits import ATTEMPTS_KEPT_MAX, ROUNDS_KEPT_MAX, TASKS_FINISHED_MAX
-from swarmnode.tasks.checkpoint import Checkpoint
+from swarmnode.tasks.checkpoint import CheckpointRecord
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import Ledger, TaskChanged, TaskForgotten
 from swarmnode.tasks.lifecycle import Fact, TaskState
@@ -56,7 +56,7 @@ def test_a_reloaded_ledger_is_the_same() -> None:
     ledger.step(task, Fact.AWARD_SENT, 2)
     ledger.accept_attempt(task, 3)
     ledger.step(task, Fact.ACCEPTED, 3)
-    effects = ledger.checkpointed(task, Checkpoint(7, (), 4), 4)
+    effects = ledger.checkpointed(task, CheckpointRecord(7, (), 4), 4)
     ledger.end_attempt(task, 5, "done")
     ledger.set_outcome(task, Outcome("done", 0, "exit"))
     effects = ledger.step(task, Fact.FINISHED, 5)

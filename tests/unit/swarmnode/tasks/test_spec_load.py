@@ -1,17 +1,17 @@
 import pytest
 
 from p2p.ids import PeerId
-from storage.caps import text_of_cap
 from storage.facade import ReadCap
 from storage.ids import Address, ObjectKey
-from swarmnode.cli.task_commands import submit
+from storage.manifests.capability import text_of_cap
+from swarmnode.cli.task.commands import submit
 from swarmnode.errors import SpecError
 from swarmnode.limits import SPEC_BYTES_MAX
 from swarmnode.tasks.choices import Limit
 from swarmnode.tasks.ids import is_task_id
 from swarmnode.tasks.keys import task_id_of
 from swarmnode.tasks.sizes import parse_bytes, parse_cores, parse_duration_ms
-from swarmnode.tasks.spec import Effects, GpuWant, NetWant, PriorityClass, TaskSpec
+from swarmnode.tasks.spec import GpuWant, NetWant, PriorityClass, Repeatability, TaskSpec
 from swarmnode.tasks.spec_load import (
     spec_as_dict,
     spec_from_dict,
@@ -55,7 +55,7 @@ def test_a_whole_toml_task_is_read() -> None:
     spec = spec_from_toml(WHOLE)
     assert spec.run == ("python", "train.py")
     assert spec.priority_class is PriorityClass.CRITICAL
-    assert spec.effects is Effects.ONCE
+    assert spec.effects is Repeatability.ONCE
     assert spec.enforce == ("memory", "wall")
     assert spec.shape.cpu_millis == 1500
     assert spec.shape.memory_bytes == 2 * 1024**3
@@ -93,27 +93,27 @@ def test_every_fault_is_told_at_once_with_the_nearest_key() -> None:
         ({"outputs": ["../secret"]}, "not a name inside the folder"),
         ({"outputs": ["/etc/passwd"]}, "is absolute"),
         ({"inputs": {"a": "not a capability"}}, "inputs: a:"),
-        ({"variables": {"A=B": "c"}}, "no name of a variable"),
+        ({"variables": {"A=B": "c"}}, "not a valid variable name"),
         ({"kind": "wasm"}, "the only kind is 'exec'"),
         ({"enforce": ["vram"]}, "no limit 'vram'"),
-        ({"timeout": "soon"}, "'soon' is no duration: write 90s, 5m, 2h or 3d"),
-        ({"shape": {"cpu": "-1"}}, "'-1' is no number of cores: write 2, 0.5 or 500m"),
-        ({"shape": {"mem": "much"}}, "'much' is no size: write 512M or 2GiB"),
-        ({"name": "x" * 300}, "'" + "x" * 40 + "' is no printable text of at most 128 characters"),
+        ({"timeout": "soon"}, "'soon' is not a valid duration: write 90s, 5m, 2h or 3d"),
+        ({"shape": {"cpu": "-1"}}, "'-1' is not a valid number of cores: write 2, 0.5 or 500m"),
+        ({"shape": {"mem": "much"}}, "'much' is not a valid size: write 512M or 2GiB"),
+        ({"name": "x" * 300}, "'" + "x" * 40 + "' is not printable text of at most 128 characters"),
         ({"class": "urgent"}, "none of owner"),
-        ({"run": "true"}, "is not a list of texts"),
+        ({"run": "true"}, "is not a list of strings"),
         ({"run": ["a\0b"]}, "is not a text"),
         ({"run": ["a\udc80"]}, "is not a text"),
         ({"variables": {"A": "\ud800"}}, "is not a text"),
         ({"checkpoint": {"dir": "\ud800"}}, "a byte that is not UTF-8"),
         ({"outputs": ["x" * 2000]}, "more than 1024 characters"),
-        ({"timeout": "9999999999999d"}, "is no duration"),
-        ({"deadline": 10**400}, "is no duration"),
+        ({"timeout": "9999999999999d"}, "is not a valid duration"),
+        ({"deadline": 10**400}, "is not a valid duration"),
         ({"shape": {"mem": 4}}, "is 4 bytes, too little for any program: write 4G"),
-        ({"shape": {"mem": 10**400}}, "is no size"),
-        ({"shape": {"mem": "99999999999T"}}, "is no size"),
-        ({"shape": {"cpu": 10**400}}, "is no number of cores"),
-        ({"shape": {"gpu": {"vram": -1}}}, "is no size"),
+        ({"shape": {"mem": 10**400}}, "is not a valid size"),
+        ({"shape": {"mem": "99999999999T"}}, "is not a valid size"),
+        ({"shape": {"cpu": 10**400}}, "is not a valid number of cores"),
+        ({"shape": {"gpu": {"vram": -1}}}, "is not a valid size"),
     ],
 )
 def test_a_bad_value_is_named(given: dict[str, object], fault: str) -> None:
@@ -144,7 +144,11 @@ def test_a_task_may_insist_on_each_limit_and_its_flag_offers_the_same() -> None:
     every = [limit.value for limit in Limit]
     assert spec_from_dict({"run": ["x"], "enforce": every[::-1]}).enforce == tuple(every)
     options = {one.name: one.type for one in submit.params}
-    for name, kind in (("enforce", Limit), ("priority_class", PriorityClass), ("effects", Effects)):
+    for name, kind in (
+        ("enforce", Limit),
+        ("priority_class", PriorityClass),
+        ("effects", Repeatability),
+    ):
         assert tuple(kind) == getattr(options[name], "choices", ())
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from swarmnode.errors import TreeChangedError, TreeRefusedError
-from swarmnode.tree.format import Entry, Kind, write_index
+from swarmnode.tree.format import EntryKind, TreeEntry, write_index
 from swarmnode.tree.names import parts_of
 from swarmnode.tree.pack import packed
 from swarmnode.tree.scan import entries_of, inside_of, scan
@@ -176,8 +176,8 @@ def test_a_folder_that_is_a_link_here_is_never_entered(tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     (tmp_path / "target").mkdir()
     (tmp_path / "target/d").symlink_to(tmp_path / "outside")
-    index = write_index((Entry(b"", Kind.FOLDER, 0o755), Entry(b"d", Kind.FOLDER, 0o755),
-                         Entry(b"d/x", Kind.FILE, 0o644, 1)))  # fmt: skip
+    folders = (TreeEntry(b"", EntryKind.FOLDER, 0o755), TreeEntry(b"d", EntryKind.FOLDER, 0o755))
+    index = write_index((*folders, TreeEntry(b"d/x", EntryKind.FILE, 0o644, 1)))
     with pytest.raises(TreeRefusedError):
         unpack(index + b"x", tmp_path / "target")
     assert not list((tmp_path / "outside").iterdir())
@@ -185,8 +185,8 @@ def test_a_folder_that_is_a_link_here_is_never_entered(tmp_path: Path) -> None:
 
 def test_two_names_that_are_one_here_are_refused(tmp_path: Path) -> None:
     """As on a file system without upper case: the second finds the first in its place."""
-    entries = (Entry(b"", Kind.FOLDER, 0o755), Entry(b"A", Kind.FILE, 0o644, 1),
-               Entry(b"B", Kind.FILE, 0o644, 1))  # fmt: skip
+    entries = (TreeEntry(b"", EntryKind.FOLDER, 0o755), TreeEntry(b"A", EntryKind.FILE, 0o644, 1),
+               TreeEntry(b"B", EntryKind.FILE, 0o644, 1))  # fmt: skip
     target = tmp_path / "target"
     target.mkdir()
     unpacker = Unpacker(str(target), ())
@@ -222,7 +222,7 @@ def test_a_file_that_cannot_be_handed_over_leaves_no_descriptor_open(
         raise PermissionError(errno.EPERM, "not yours to give")
 
     monkeypatch.setattr(os, "fchown", refuse)
-    entries = (Entry(b"", Kind.FOLDER, 0o755), Entry(b"a", Kind.FILE, 0o644, 1))
+    entries = (TreeEntry(b"", EntryKind.FOLDER, 0o755), TreeEntry(b"a", EntryKind.FILE, 0o644, 1))
     unpacker = Unpacker(str(tmp_path), (), owner=61_000)
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(PermissionError):

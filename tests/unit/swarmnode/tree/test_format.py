@@ -9,25 +9,33 @@ from hypothesis import strategies as st
 from p2p.wire.codec import encode
 from swarmnode.errors import TreeRefusedError
 from swarmnode.limits import TREE_ENTRIES_MAX
-from swarmnode.tree.format import MAGIC, Entry, Index, Kind, TreeHead, TreePage, write_index
+from swarmnode.tree.format import (
+    MAGIC,
+    EntryKind,
+    TreeEntry,
+    TreeHead,
+    TreeIndex,
+    TreePage,
+    write_index,
+)
 from swarmnode.tree.unpack import IndexReader
 
-ROOT = Entry(b"", Kind.FOLDER, 0o755)
+ROOT = TreeEntry(b"", EntryKind.FOLDER, 0o755)
 
 
-def file(path: bytes, size: int = 0, mode: int = 0o644) -> Entry:
-    return Entry(path, Kind.FILE, mode, size)
+def file(path: bytes, size: int = 0, mode: int = 0o644) -> TreeEntry:
+    return TreeEntry(path, EntryKind.FILE, mode, size)
 
 
-def folder(path: bytes) -> Entry:
-    return Entry(path, Kind.FOLDER, 0o755)
+def folder(path: bytes) -> TreeEntry:
+    return TreeEntry(path, EntryKind.FOLDER, 0o755)
 
 
-def link(path: bytes, target: bytes) -> Entry:
-    return Entry(path, Kind.LINK, target=target)
+def link(path: bytes, target: bytes) -> TreeEntry:
+    return TreeEntry(path, EntryKind.LINK, target=target)
 
 
-def read(data: bytes, piece: int = 1 << 20) -> tuple[Index, bytes]:
+def read(data: bytes, piece: int = 1 << 20) -> tuple[TreeIndex, bytes]:
     reader = IndexReader()
     for at in range(0, len(data), piece):
         if (whole := reader.feed(data[at : at + piece])) is not None:
@@ -36,7 +44,12 @@ def read(data: bytes, piece: int = 1 << 20) -> tuple[Index, bytes]:
 
 
 def test_the_bytes_of_a_tree_never_change() -> None:
-    tree = (ROOT, file(b"a", 3, 0o755), Entry(b"b", Kind.NAME, target=b"a"), link(b"c", b"a"))
+    tree = (
+        ROOT,
+        file(b"a", 3, 0o755),
+        TreeEntry(b"b", EntryKind.NAME, target=b"a"),
+        link(b"c", b"a"),
+    )
     assert write_index(tree).hex() == (
         "737761726d207472656520310a"  # MAGIC
         "00000005" "9404012f03"  # 4 entries on 1 page of 43 bytes, 3 bytes of contents
@@ -50,7 +63,7 @@ def test_what_is_written_is_read_however_it_is_cut() -> None:
     tree = (ROOT, folder(b"d"), file(b"d/\xff\n", 5), file(b"e"), link(b"f", b"d/../e"))
     data = write_index(tree) + b"hello"
     for piece in (1, 7, 1000):
-        assert read(data, piece) == (Index(tree), b"hello")
+        assert read(data, piece) == (TreeIndex(tree), b"hello")
 
 
 def test_ten_thousand_names_take_several_pages() -> None:
@@ -83,7 +96,7 @@ HOSTILE = {
     "set-user-id": (file(b"a", mode=0o4755),),
     "negative size": (file(b"a", -1),),
     "enormous size": (file(b"a", 1 << 61),),
-    "folder with size": (Entry(b"a", Kind.FOLDER, 0o755, 1),),
+    "folder with size": (TreeEntry(b"a", EntryKind.FOLDER, 0o755, 1),),
     "link to nothing": (link(b"a", b""),),
     "link with NUL": (link(b"a", b"x\0"),),
     "link up": (link(b"a", b".."),),
@@ -92,9 +105,9 @@ HOSTILE = {
     "link through a link": (
         folder(b"a"), folder(b"a/b"), link(b"a/b/top", b"../.."), link(b"l", b"a/b/top/../etc"),
     ),
-    "name of nothing": (Entry(b"b", Kind.NAME, target=b"a"),),
-    "name of a later file": (Entry(b"a", Kind.NAME, target=b"b"), file(b"b")),
-    "name of a link": (file(b"a"), link(b"b", b"a"), Entry(b"c", Kind.NAME, target=b"b")),
+    "name of nothing": (TreeEntry(b"b", EntryKind.NAME, target=b"a"),),
+    "name of a later file": (TreeEntry(b"a", EntryKind.NAME, target=b"b"), file(b"b")),
+    "name of a link": (file(b"a"), link(b"b", b"a"), TreeEntry(b"c", EntryKind.NAME, target=b"b")),
     "second root": (folder(b""),),
 }  # fmt: skip
 
@@ -133,7 +146,7 @@ def framed(data: bytes) -> bytes:
     return len(data).to_bytes(4) + data
 
 
-def forged(tree: tuple[Entry, ...], **changes: int) -> bytes:
+def forged(tree: tuple[TreeEntry, ...], **changes: int) -> bytes:
     """The bytes of a tree as somebody writes it who does not check."""
     page = framed(encode(TreePage(tree)))
     values = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from swarmnode.tree.format import Kind
+from swarmnode.tree.format import EntryKind
 from swarmnode.tree.names import joined, parts_of
 from swarmnode.tree.pattern import Pattern
 from swarmnode.tree.scan import Found
@@ -21,12 +21,12 @@ LINKS = {
 
 
 def everything() -> list[Found]:
-    found = [Found(parts_of(name), Kind.FOLDER, 0o755) for name in FOLDERS]
+    found = [Found(parts_of(name), EntryKind.FOLDER, 0o755) for name in FOLDERS]
     found += [
-        Found(parts_of(name), Kind.FILE, 0o755 if name.endswith(b".sh") else 0o644, 1)
+        Found(parts_of(name), EntryKind.FILE, 0o755 if name.endswith(b".sh") else 0o644, 1)
         for name in FILES
     ]
-    found += [Found(parts_of(name), Kind.LINK, 0, target=to) for name, to in LINKS.items()]
+    found += [Found(parts_of(name), EntryKind.LINK, 0, target=to) for name, to in LINKS.items()]
     return sorted(found, key=lambda one: one.parts)
 
 
@@ -96,8 +96,8 @@ def test_a_program_keeps_its_right_to_run() -> None:
 
 
 def test_many_single_files_are_one_object() -> None:
-    found = [Found((), Kind.FOLDER, 0o755), Found((b"d",), Kind.FOLDER, 0o700)]
-    found += [Found((b"d", b"%03d" % number), Kind.FILE, 0o644) for number in range(300)]
-    found += [Found((b"other",), Kind.FILE, 0o644)]
+    found = [Found((), EntryKind.FOLDER, 0o755), Found((b"d",), EntryKind.FOLDER, 0o700)]
+    found += [Found((b"d", b"%03d" % number), EntryKind.FILE, 0o644) for number in range(300)]
+    found += [Found((b"other",), EntryKind.FILE, 0o644)]
     (piece,) = select(found, [Pattern("d/*")]).pieces
     assert (piece.name, piece.base, len(piece.found)) == ((), (), 302)

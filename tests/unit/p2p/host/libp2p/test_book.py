@@ -2,7 +2,7 @@
 
 import pytest
 
-from p2p.host.libp2p.book import AddressBook, BackOffConfig
+from p2p.host.peers.address_book import AddressBook, BackOffConfig
 from p2p.ids import PeerId
 from p2p.limits import ADDRESS_BOOK_PEERS_MAX, ADDRESSES_PER_PEER_MAX
 

@@ -7,8 +7,8 @@ import trio
 from trio.testing import MockClock
 
 from p2p.errors import DialError
-from p2p.host.libp2p.book import AddressBook
-from p2p.host.libp2p.dials import Dials
+from p2p.host.peers.address_book import AddressBook
+from p2p.host.peers.open_dials import Dials
 from p2p.ids import PeerId
 
 BOB = PeerId("12D3KooWBob")

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from p2p.errors import ListenError
-from p2p.host.libp2p.entrance import Entrance, Own, best_first
+from p2p.host.peers.own_addresses import Entrance, Own, best_first
 
 HOSTS = ("127.0.0.1", "172.17.0.1", "192.168.1.7", "::1", "2001:db8::7", "fe80::1", "169.254.0.9")
 

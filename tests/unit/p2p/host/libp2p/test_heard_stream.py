@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from p2p.errors import WireError
-from p2p.host.libp2p.heard import HeardStream
+from p2p.host.libp2p.handshake_socket import HeardStream
 from p2p.limits import HANDSHAKE_READ_BYTES_MAX
 
 from libp2p.io.exceptions import ConnectionClosedError  # isort: skip

@@ -3,7 +3,7 @@
 import msgspec
 
 from p2p.membership.view import Liveness
-from swarmnode.market import auction_events as e
+from swarmnode.market.buyer import events as e
 from swarmnode.market.messages import Accept
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.messages import CancelJob, Phase

@@ -1,11 +1,11 @@
 """What the submitter ends: by cancelling, by a deadline."""
 
 from p2p.membership.view import Liveness
-from swarmnode.market import auction_events as e
+from swarmnode.market.buyer import events as e
 from swarmnode.market.messages import Release
 from swarmnode.tasks.checkpoint import StoredFile
 from swarmnode.tasks.lifecycle import TaskState
-from swarmnode.tasks.messages import CancelJob, Receipt
+from swarmnode.tasks.messages import CancelJob, ResultReceipt
 from swarmnode.tasks.records import Outcome
 from swarmnode.tasks.spec import TaskSpec
 from tests.buyer_lab import BOB, CAROL, TASK, Desk, beat, result
@@ -29,7 +29,7 @@ def test_what_a_cancelled_task_left_is_taken_once_and_receipted_as_often_as_it_c
     left = Outcome("stopped", 143, "cancelled", outputs=(StoredFile("log", 1, "swarm:a"),))
     desk.hear(BOB, result(terms, left))
     desk.hear(BOB, result(terms, Outcome("stopped", 143, "cancelled")))
-    assert len(desk.take(Receipt)) == 2
+    assert len(desk.take(ResultReceipt)) == 2
     record = desk.record()
     assert (record.state, record.outcome) == (TaskState.CANCELLED, left)
 

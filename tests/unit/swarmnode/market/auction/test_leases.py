@@ -3,9 +3,9 @@
 import pytest
 
 from p2p.membership.view import Liveness
-from swarmnode.market import auction_events as e
+from swarmnode.market.buyer import events as e
 from swarmnode.market.messages import Accept, Decline
-from swarmnode.tasks.checkpoint import Checkpoint
+from swarmnode.tasks.checkpoint import CheckpointRecord
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.messages import (
     CancelJob,
@@ -13,8 +13,8 @@ from swarmnode.tasks.messages import (
     Phase,
     PreemptNotice,
     Query,
-    Receipt,
     Renew,
+    ResultReceipt,
     State,
 )
 from tests.buyer_lab import BOB, CAROL, STOPPED, TASK, Desk, beat, held, result
@@ -83,7 +83,7 @@ def test_the_award_carries_the_newest_checkpoint() -> None:
     desk = Desk()
     terms = desk.running()
     for step in (3, 9, 5):
-        desk.hear(BOB, Checkpointed(TASK, terms.fence, Checkpoint(step, (), 0)))
+        desk.hear(BOB, Checkpointed(TASK, terms.fence, CheckpointRecord(step, (), 0)))
     desk.do(e.MemberStands(BOB, Liveness.DEAD))
     assert desk.record().state in (TaskState.LOST, TaskState.AUCTIONED)
     desk.run_for(1)
@@ -160,12 +160,12 @@ def test_a_notice_of_the_owner_is_shown_and_its_machine_not_asked_again() -> Non
     desk.hear(BOB, PreemptNotice(TASK, terms.fence, 3000))
     assert desk.record().why == "its machine is wanted back within 3 s"
     desk.know(CAROL)
-    desk.hear(BOB, result(terms, STOPPED, Checkpoint(4, (), 0)))
-    assert desk.take(Receipt)
+    desk.hear(BOB, result(terms, STOPPED, CheckpointRecord(4, (), 0)))
+    assert desk.take(ResultReceipt)
     desk.run_for(1)
     calls = desk.calls()
     assert set(calls) == {CAROL}
     desk.hear(CAROL, held(calls[CAROL]))
     (award,) = desk.awards()
-    assert award.restore == Checkpoint(4, (), 0)
+    assert award.restore == CheckpointRecord(4, (), 0)
     assert desk.record().retries_used == 0

@@ -2,7 +2,7 @@
 
 from swarmnode.market.messages import Award
 from swarmnode.tasks.lifecycle import TaskState
-from swarmnode.tasks.messages import CancelJob, Phase, Query, Receipt, Renew
+from swarmnode.tasks.messages import CancelJob, Phase, Query, Renew, ResultReceipt
 from swarmnode.tasks.spec import TaskSpec
 from tests.buyer_lab import BOB, CAROL, TASK, Desk, beat, held, result
 
@@ -67,7 +67,7 @@ def test_a_receipt_is_given_again_after_a_restart() -> None:
     desk.hear(BOB, result(terms))
     desk.restart()
     desk.hear(BOB, result(terms))
-    assert desk.take(Receipt)
+    assert desk.take(ResultReceipt)
 
 
 def test_a_deadline_holds_across_a_restart() -> None:

@@ -5,13 +5,13 @@ import msgspec
 from p2p.effects import Persist, Send
 from p2p.membership.view import Liveness
 from p2p.wire.envelope import open_signed
-from swarmnode.market import auction_events as e
-from swarmnode.market.auction_config import AuctionConfig
+from swarmnode.market.buyer import events as e
+from swarmnode.market.buyer.config import BuyerConfig
 from swarmnode.market.messages import Release
-from swarmnode.tasks.checkpoint import Checkpoint, StoredFile
+from swarmnode.tasks.checkpoint import CheckpointRecord, StoredFile
 from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.lifecycle import TaskState
-from swarmnode.tasks.messages import RECEIPT_DOMAIN, Checkpointed, Receipt, ReceiptTerms
+from swarmnode.tasks.messages import RECEIPT_DOMAIN, Checkpointed, ReceiptTerms, ResultReceipt
 from swarmnode.tasks.records import Outcome
 from swarmnode.tasks.spec import TaskSpec
 from testnet.sim.signer import KeyedHashSigner
@@ -25,7 +25,7 @@ def test_a_result_is_taken_once_and_its_receipt_given_again_and_again() -> None:
     terms = desk.running()
     for _ in range(3):
         desk.hear(BOB, result(terms))
-        ((peer, receipt),) = desk.take(Receipt)
+        ((peer, receipt),) = desk.take(ResultReceipt)
         opened = open_signed(
             KeyedHashSigner(BOB), NETWORK, RECEIPT_DOMAIN, ReceiptTerms, receipt.sealed
         )
@@ -39,10 +39,10 @@ def test_a_result_is_taken_once_and_its_receipt_given_again_and_again() -> None:
 def test_the_receipt_leaves_only_with_the_result_on_disk() -> None:
     desk = Desk()
     terms = desk.running()
-    effects = desk.buyer.handle(e.Heard(BOB, result(terms)), desk.now_s)
+    effects = desk.buyer.handle(e.MessageHeard(BOB, result(terms)), desk.now_s)
     assert isinstance(effects[0], Persist)
     assert isinstance(effects[-1], Send)
-    assert isinstance(effects[-1].message, Receipt)
+    assert isinstance(effects[-1].message, ResultReceipt)
 
 
 def test_a_result_is_proof_of_an_award_whose_acceptance_was_lost() -> None:
@@ -62,7 +62,7 @@ def test_a_false_result_is_not_taken() -> None:
     desk.hear(BOB, type(good)(forged))
     assert desk.record().state is TaskState.RUNNING
     assert desk.buyer.results_refused == 3
-    assert not desk.take(Receipt)
+    assert not desk.take(ResultReceipt)
 
 
 def test_a_result_that_comes_after_its_attempt_was_given_up_still_counts_if_no_other_began() -> (
@@ -76,7 +76,7 @@ def test_a_result_that_comes_after_its_attempt_was_given_up_still_counts_if_no_o
     desk.hear(BOB, result(terms))
     assert desk.record().state is TaskState.DONE
     assert desk.record().attempts[0].ended_as == "done"
-    assert len(desk.take(Receipt)) == 2
+    assert len(desk.take(ResultReceipt)) == 2
 
 
 def test_an_open_auction_is_called_off_when_the_late_result_comes() -> None:
@@ -99,7 +99,7 @@ def test_a_failure_is_tried_again_as_often_as_was_asked() -> None:
     spec = TaskSpec(("x",), retries=1)
     terms = desk.running(BOB, spec)
     desk.hear(BOB, result(terms, FAILED))
-    assert desk.take(Receipt)
+    assert desk.take(ResultReceipt)
     assert desk.record().retries_used == 1
     desk.run_for(1)
     terms = desk.running(BOB, spec)
@@ -131,7 +131,7 @@ def test_a_retry_goes_to_another_machine_where_there_is_one() -> None:
 
 
 def test_a_task_that_can_be_started_nowhere_fails_in_the_end() -> None:
-    desk = Desk(AuctionConfig(unfit_max=3, shun_s=0.5))
+    desk = Desk(BuyerConfig(unfit_max=3, shun_s=0.5))
     unfit = Outcome("unfit", -1, "inputs", "object unknown")
     for _ in range(3):
         assert desk.buyer.ledger.find(TASK) is None or desk.record().state is TaskState.SUBMITTED
@@ -153,11 +153,11 @@ def test_what_a_provider_says_can_always_be_read_back_from_disk() -> None:
     spec = TaskSpec(("x",) * 900)
     files = tuple(StoredFile(f"{number}", 1, "") for number in range(800))
     terms = desk.running(BOB, spec)
-    desk.hear(BOB, Checkpointed(TASK, terms.fence, Checkpoint(1, files, 0)))
-    desk.hear(BOB, Checkpointed(TASK, terms.fence, Checkpoint(2, files[:256], 0)))
+    desk.hear(BOB, Checkpointed(TASK, terms.fence, CheckpointRecord(1, files, 0)))
+    desk.hear(BOB, Checkpointed(TASK, terms.fence, CheckpointRecord(2, files[:256], 0)))
     desk.hear(BOB, result(terms, Outcome("done", 0, "exit", "", files)))
     assert desk.record().state is TaskState.LOST
-    assert desk.record().checkpoint == Checkpoint(2, files[:256], 0)
+    assert desk.record().checkpoint == CheckpointRecord(2, files[:256], 0)
     desk.know(CAROL)
     desk.run_for(1.1)
     terms = desk.running(CAROL, spec)

@@ -5,9 +5,9 @@ import pytest
 
 from p2p.effects import Persist, Send
 from p2p.membership.view import Liveness
-from swarmnode.market import auction_events as e
-from swarmnode.market.auction_config import AuctionConfig
-from swarmnode.market.messages import Award, Call, Release
+from swarmnode.market.buyer import events as e
+from swarmnode.market.buyer.config import BuyerConfig
+from swarmnode.market.messages import Award, CallForBids, Release
 from swarmnode.resources.advert import ResourceAdvert
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import TaskChanged
@@ -57,7 +57,7 @@ def test_the_award_is_written_down_before_it_is_sent() -> None:
     desk.know(BOB)
     desk.submit()
     bid = held(desk.calls()[BOB])
-    effects = desk.buyer.handle(e.Heard(BOB, bid), desk.now_s)
+    effects = desk.buyer.handle(e.MessageHeard(BOB, bid), desk.now_s)
     kinds = [one for one in effects if isinstance(one, Persist | Send)]
     first_send = next(at for at, one in enumerate(kinds) if isinstance(one, Send))
     assert any(isinstance(one, Persist) and one.table == "tasks" for one in kinds[:first_send])
@@ -183,14 +183,14 @@ def test_a_bid_after_the_end_is_released_but_never_that_of_the_winner() -> None:
 
 
 def test_so_many_auctions_are_open_at_once_and_the_urgent_go_first() -> None:
-    desk = Desk(AuctionConfig(rounds_open_max=1))
+    desk = Desk(BuyerConfig(rounds_open_max=1))
     desk.know(BOB)
     for number, kind in enumerate(("batch", "scavenger", "latency")):
         spec = TaskSpec(("x",), priority_class=PriorityClass(kind))
         desk.submit(spec, TaskId(f"{number:016}"))
     order = []
     for number in range(3):
-        ((peer, call),) = desk.take(Call)
+        ((peer, call),) = desk.take(CallForBids)
         order.append(call.priority_class.value)
         desk.hear(peer, held(call.auction, bid=number))
     assert order == ["batch", "latency", "scavenger"]
@@ -221,7 +221,7 @@ def test_it_asks_again_with_growing_pauses_and_gives_up_old_places() -> None:
         before_s = desk.now_s
         auction = desk.calls()[BOB]
         desk.hear(BOB, refused(auction))
-        while not any(isinstance(one.message, Call) for one in desk.sent):
+        while not any(isinstance(one.message, CallForBids) for one in desk.sent):
             desk.run_for(0.1)
         asked.append(desk.now_s - before_s)
     assert 0.9 < asked[0] < 1.3
@@ -256,7 +256,7 @@ def test_no_task_is_put_to_auction_more_than_once_a_second() -> None:
     desk.submit()
     calls = 0
     for _ in range(100):
-        for peer, call in desk.take(Call):
+        for peer, call in desk.take(CallForBids):
             calls += 1
             desk.hear(peer, refused(call.auction))
         desk.know(BOB)

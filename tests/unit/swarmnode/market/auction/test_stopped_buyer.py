@@ -3,7 +3,7 @@
 import pytest
 
 from p2p.membership.view import Liveness
-from swarmnode.market import auction_events as e
+from swarmnode.market.buyer import events as e
 from swarmnode.market.messages import Accept, Decline
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.messages import Query

@@ -5,8 +5,9 @@ import pytest
 
 from p2p.effects import Persist, Send
 from p2p.wire.codec import decode_as
-from swarmnode.market import contractor_events as e
 from swarmnode.market.messages import Accept, AwardTerms, Decline
+from swarmnode.market.run import events as run_events
+from swarmnode.market.seller import events as e
 from swarmnode.tasks.lifecycle import JobState
 from swarmnode.tasks.records import FenceRecord, JobRecord
 from swarmnode.tasks.spec import TaskSpec
@@ -61,7 +62,7 @@ def test_a_repeated_award_is_accepted_again_and_begins_nothing() -> None:
     first = seller.handle(e.AwardHeard(ALICE, terms(bid)), 0.0)
     again = seller.handle(e.AwardHeard(ALICE, terms(bid)), 0.3)
     assert only(sent(first, Accept)) == only(sent(again, Accept))
-    assert not told(again, e.Begin)
+    assert not told(again, e.StartJob)
 
 
 @pytest.mark.parametrize("fence", [0, 1, 2, 2**63])
@@ -75,7 +76,7 @@ def test_an_award_with_an_old_or_absurd_fence_is_stale(fence: int) -> None:
 
 def test_a_fence_is_remembered_across_a_restart() -> None:
     seller = contractor()
-    seller.handle(e.Loaded((), ((TASK, FenceRecord(5, 1)),), is_paused=False), 0.0)
+    seller.handle(e.JobsLoaded((), ((TASK, FenceRecord(5, 1)),), is_paused=False), 0.0)
     bid = answer(seller, heard(call()))
     assert only(sent(seller.handle(e.AwardHeard(ALICE, terms(bid, 5)), 0.0), Decline)).reason == (
         "stale"
@@ -128,6 +129,6 @@ def test_a_newer_attempt_here_ends_the_older_one_for_good() -> None:
     seller = running()
     effects = award(seller, fence=2)
     assert only(told(effects, e.Stop)) == e.Stop(f"{TASK}.1", 0.0, "superseded")
-    ended = seller.handle(e.Ended(TASK, 1, DONE), 2.0)
+    ended = seller.handle(run_events.Ended(TASK, 1, DONE), 2.0)
     assert only(told(ended, e.Settle)).is_done is False
-    assert not told(ended, e.Report)
+    assert not told(ended, e.SendResult)

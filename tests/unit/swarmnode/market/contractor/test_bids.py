@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from p2p.effects import Send
-from swarmnode.market import contractor_events as e
-from swarmnode.market.contractor_config import ContractorConfig
-from swarmnode.market.messages import Bid, BidKind, Call
+from swarmnode.market.messages import Bid, BidKind, CallForBids
+from swarmnode.market.seller import events as e
+from swarmnode.market.seller.config import SellerConfig
 from swarmnode.tasks.spec import GpuWant, PriorityClass, Shape
 from tests.contractor_lab import (
     ALICE,
@@ -114,7 +114,7 @@ def test_a_released_place_is_not_offered_room() -> None:
         (call(enforce=("memory", "disk")), "limit"),
     ],
 )
-def test_what_can_never_run_here_is_refused_with_a_code(asked: Call, reason: str) -> None:
+def test_what_can_never_run_here_is_refused_with_a_code(asked: CallForBids, reason: str) -> None:
     bid = answer(contractor(), heard(asked))
     assert (bid.kind, bid.reason) == (BidKind.REFUSED, reason)
     assert bid.detail
@@ -135,7 +135,7 @@ def test_the_smallest_gpu_that_does_is_granted() -> None:
     shape = msgspec.structs.replace(SMALL, gpu=GpuWant(count=1, vram_bytes=10))
     bid = answer(seller, heard(call(shape=shape)))
     effects = seller.handle(e.AwardHeard(ALICE, terms(bid, shape=shape)), 0.0)
-    assert only(told(effects, e.Begin)).record.grant.gpus == ("gpu-small",)
+    assert only(told(effects, e.StartJob)).record.grant.gpus == ("gpu-small",)
 
 
 def test_a_gpu_has_one_holder() -> None:
@@ -147,7 +147,7 @@ def test_a_gpu_has_one_holder() -> None:
 
 
 def test_tasks_are_bounded_in_number() -> None:
-    seller = contractor(ContractorConfig(tasks_max=2))
+    seller = contractor(SellerConfig(tasks_max=2))
     bids = [answer(seller, heard(call(auction=n))) for n in range(3)]
     assert [bid.kind for bid in bids] == [BidKind.HELD, BidKind.HELD, BidKind.QUEUED]
 
@@ -161,7 +161,7 @@ def test_a_foreign_lab_holds_a_quarter_of_the_machine_and_ones_own_all_of_it() -
 
 
 def test_a_foreign_machine_that_calls_too_often_is_refused() -> None:
-    seller = contractor(ContractorConfig(calls_burst=3, calls_per_s=1.0))
+    seller = contractor(SellerConfig(calls_burst=3, calls_per_s=1.0))
     reasons = [answer(seller, heard(call(auction=n), MALLORY, OTHER_LAB)).reason for n in range(5)]
     assert reasons == ["", "", "", "quota", "quota"]
     assert answer(seller, heard(call(auction=9), MALLORY, OTHER_LAB), 2.0).reason == ""

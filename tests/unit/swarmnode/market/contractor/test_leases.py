@@ -5,8 +5,9 @@ from collections.abc import Iterable
 import pytest
 
 from p2p.effects import Effect, Persist, Send
-from swarmnode.market import contractor_events as e
-from swarmnode.market.contractor_config import ContractorConfig
+from swarmnode.market.run import events as run_events
+from swarmnode.market.seller import events as e
+from swarmnode.market.seller.config import SellerConfig
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.messages import CancelJob, Phase, Query, Renew, State
 from swarmnode.tasks.store import JOBS, job_key
@@ -26,14 +27,14 @@ from tests.contractor_lab import (
 
 
 def test_a_renewed_lease_never_ends() -> None:
-    seller = running(ContractorConfig(lease_s=15, orphan_grace_s=60))
+    seller = running(SellerConfig(lease_s=15, orphan_grace_s=60))
     for now_s in range(0, 300, 5):
         seller.handle(e.JobHeard(ALICE, Renew(TASK, 1)), float(now_s))
         assert not told(seller.handle(e.LeaseDue(TASK, 1), float(now_s)), e.Stop)
 
 
 def test_a_job_without_a_buyer_goes_on_for_the_grace_and_then_stops() -> None:
-    seller = running(ContractorConfig(lease_s=15, orphan_grace_s=60))
+    seller = running(SellerConfig(lease_s=15, orphan_grace_s=60))
     deadline_s, again = only(timers(seller.handle(e.LeaseDue(TASK, 1), 15.0), e.LeaseDue))
     assert deadline_s == 65.0  # with the notice it has ended at 75
     effects = seller.handle(again, deadline_s)
@@ -55,7 +56,7 @@ def leased_until(effects: Iterable[Effect]) -> float:
 
 
 def test_a_renewal_counts_from_the_word_it_answers_however_late_it_comes() -> None:
-    seller = running(ContractorConfig(lease_s=15, orphan_grace_s=60))
+    seller = running(SellerConfig(lease_s=15, orphan_grace_s=60))
     said = only(sent(seller.handle(e.BeatDue(TASK, 1), 5.0), State))
     effects = seller.handle(e.JobHeard(ALICE, Renew(TASK, 1, beat=said.beat)), 9.0)
     assert leased_until(effects) == 80.0
@@ -70,11 +71,11 @@ def test_a_renewal_that_answers_nothing_we_said_promises_nothing() -> None:
 
 
 def test_a_new_job_is_leased_at_once_and_one_found_after_a_restart_only_by_its_buyer() -> None:
-    effects = award(contractor(ContractorConfig(lease_s=15, orphan_grace_s=60)))
+    effects = award(contractor(SellerConfig(lease_s=15, orphan_grace_s=60)))
     assert leased_until(effects) == 75.0
-    record = only(told(effects, e.Begin)).record
+    record = only(told(effects, e.StartJob)).record
     after = contractor(seed=1)
-    loaded = after.handle(e.Loaded((record,), (), is_paused=False), 1000.0)
+    loaded = after.handle(e.JobsLoaded((record,), (), is_paused=False), 1000.0)
     assert not told(loaded, e.Leased)
     said = only(sent(loaded, State))  # so that its buyer can answer without delay
     renewed = after.handle(e.JobHeard(ALICE, Renew(TASK, 1, beat=said.beat)), 1001.0)
@@ -82,7 +83,7 @@ def test_a_new_job_is_leased_at_once_and_one_found_after_a_restart_only_by_its_b
 
 
 def test_a_machine_that_was_stopped_itself_asks_before_it_gives_a_job_up() -> None:
-    seller = running(ContractorConfig(lease_s=15, orphan_grace_s=60))
+    seller = running(SellerConfig(lease_s=15, orphan_grace_s=60))
     seller.handle(e.LeaseDue(TASK, 1), 15.0)
     effects = seller.handle(e.LeaseDue(TASK, 1), 70.0)  # due at 65
     assert not told(effects, e.Stop)
@@ -93,7 +94,7 @@ def test_a_machine_that_was_stopped_itself_asks_before_it_gives_a_job_up() -> No
 
 
 def test_a_machine_that_was_stopped_for_too_long_does_not_ask_any_more() -> None:
-    seller = running(ContractorConfig(lease_s=15, orphan_grace_s=60))
+    seller = running(SellerConfig(lease_s=15, orphan_grace_s=60))
     seller.handle(e.LeaseDue(TASK, 1), 15.0)
     assert only(told(seller.handle(e.LeaseDue(TASK, 1), 75.0), e.Stop)).grace_s == 0
 
@@ -140,8 +141,8 @@ def test_a_cancelled_job_is_stopped_and_tells_what_it_left_until_the_receipt() -
     seller = running()
     cancel = e.JobHeard(ALICE, CancelJob(TASK, 1, "cancelled"))
     assert only(told(seller.handle(cancel, 3.0), e.Stop)).reason == "cancelled"
-    seller.handle(e.Ended(TASK, 1, DONE), 4.0)
-    assert told(seller.handle(e.LogsDelivered(TASK, 1), 4.0), e.Report)
+    seller.handle(run_events.Ended(TASK, 1, DONE), 4.0)
+    assert told(seller.handle(run_events.LogsDelivered(TASK, 1), 4.0), e.SendResult)
     assert not seller.handle(cancel, 5.0)  # it goes on telling until it has been heard
     assert seller.jobs.find(TASK, 1) is not None
 
@@ -150,7 +151,7 @@ def test_a_job_that_nobody_wants_any_more_is_stopped_and_its_result_kept_to_itse
     seller = running()
     effects = seller.handle(e.JobHeard(ALICE, CancelJob(TASK, 1, "stale")), 3.0)
     assert only(told(effects, e.Stop)).reason == "unwanted"
-    ended = seller.handle(e.Ended(TASK, 1, DONE), 4.0)
+    ended = seller.handle(run_events.Ended(TASK, 1, DONE), 4.0)
     assert Persist(JOBS, job_key(TASK, 1), None) in ended
     assert told(ended, e.Settle)
     assert seller.room.taken().cpu_millis == 0

@@ -7,13 +7,14 @@ from p2p.ids import MemberId, NetworkId, PeerId
 from p2p.wire.codec import encode
 from p2p.wire.envelope import Signed
 from storage.rights import Right, RightLink
-from swarmnode.market import contractor_events as e
-from swarmnode.market.contractor import Contractor
-from swarmnode.market.contractor_job import is_for
 from swarmnode.market.messages import Bid, BidKind, Decline
+from swarmnode.market.run import events as run_events
+from swarmnode.market.seller import events as e
+from swarmnode.market.seller.core import Seller
+from swarmnode.market.seller.job import is_for
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.messages import PreemptNotice
-from swarmnode.tasks.records import Grant, JobRecord, Outcome
+from swarmnode.tasks.records import JobRecord, Outcome, RoomGrant
 from swarmnode.tasks.spec import PriorityClass, Shape, TaskSpec
 from swarmnode.tasks.store import OWNER
 from tests.contractor_lab import (
@@ -58,7 +59,7 @@ def test_a_paused_machine_bids_for_nothing_and_takes_nothing() -> None:
 
 def test_a_paused_machine_is_still_paused_after_a_restart() -> None:
     seller = contractor()
-    seller.handle(e.Loaded((), (), is_paused=True), 0.0)
+    seller.handle(e.JobsLoaded((), (), is_paused=True), 0.0)
     assert answer(seller, heard(call())).reason == "paused"
 
 
@@ -67,12 +68,12 @@ def owners_call(shape: Shape, auction: int = 50, peer: PeerId = ALICE) -> e.Call
     return e.CallHeard(peer, LAB, True, asked, is_owner=peer == ALICE)
 
 
-def guest(seller: Contractor, number: int, shape: Shape) -> None:
+def guest(seller: Seller, number: int, shape: Shape) -> None:
     """A running job of somebody else."""
     bid = answer(seller, heard(call(number, shape), CAROL))
     task = TaskId(chr(ord("b") + number) * 16)
     seller.handle(e.AwardHeard(CAROL, terms(bid, 1, task, shape)), 0.0)
-    seller.handle(e.Staged(task, 1), 0.0)
+    seller.handle(run_events.Staged(task, 1), 0.0)
 
 
 def test_class_owner_is_refused_to_everybody_but_the_owner() -> None:
@@ -95,7 +96,7 @@ def test_guests_in_the_owner_s_way_are_told_and_moved_the_newest_first() -> None
     assert only(sent(effects, Bid)).kind is BidKind.QUEUED
     assert not told(seller.handle(owners_call(half), 1.5), e.Stop)  # asked again: it leaves already
     # Whoever asks meanwhile waits behind the owner.
-    freed = seller.handle(e.ProcessGone(newest, 1), 3.0)
+    freed = seller.handle(run_events.ProcessGone(newest, 1), 3.0)
     offer = only([f for f in freed if isinstance(f, Send)])
     assert offer.peer == ALICE
     assert isinstance(offer.message, Bid)
@@ -133,20 +134,20 @@ def test_the_job_of_a_buyer_who_was_removed_stops_at_once_and_no_other() -> None
     stop = only(told(seller.handle(removed(ALICE), 3.0), e.Stop))
     assert (stop.grace_s, stop.reason) == (0.0, "removed")
     assert told(seller.handle(removed(ALICE, CAROL), 4.0), e.Stop) == []
-    ended = seller.handle(e.Ended(TASK, 1, Outcome("stopped", 143, "killed")), 5.0)
+    ended = seller.handle(run_events.Ended(TASK, 1, Outcome("stopped", 143, "killed")), 5.0)
     assert only(told(ended, e.Settle)).record.task == TASK  # nobody is told, nothing is kept
 
 
 def test_a_result_of_a_buyer_who_was_removed_goes_nowhere() -> None:
     seller = running()
-    seller.handle(e.Ended(TASK, 1, DONE), 2.0)
+    seller.handle(run_events.Ended(TASK, 1, DONE), 2.0)
     assert only(told(seller.handle(removed(ALICE), 3.0), e.Settle)).record.task == TASK
 
 
 def test_a_job_that_others_act_for_stops_with_the_person_it_is_of() -> None:
     link = RightLink(MemberId("ann"), LAB, BOB, TASK)
     sealed = Signed(1, NetworkId("net"), "right", CAROL, 0, 0, encode(link))
-    bare = JobRecord(TASK, 1, CAROL, 1, TaskSpec(("true",), shape=SMALL), Grant(0, 0, 0), 0)
+    bare = JobRecord(TASK, 1, CAROL, 1, TaskSpec(("true",), shape=SMALL), RoomGrant(0, 0, 0), 0)
     record = msgspec.structs.replace(bare, right=Right((sealed,)))
     assert is_for(record, removed(people=("ann",)))
     assert not is_for(record, removed(ALICE, people=("bob",)))

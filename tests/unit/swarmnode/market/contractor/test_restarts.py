@@ -2,10 +2,11 @@
 
 import random
 
-from swarmnode.market import contractor_events as e
-from swarmnode.market.contractor import Contractor
-from swarmnode.market.contractor_config import ContractorConfig
 from swarmnode.market.messages import Decline
+from swarmnode.market.run import events as run_events
+from swarmnode.market.seller import events as e
+from swarmnode.market.seller.config import SellerConfig
+from swarmnode.market.seller.core import Seller
 from swarmnode.tasks.messages import State
 from tests.contractor_lab import (
     ALICE,
@@ -30,11 +31,11 @@ from tests.contractor_lab import (
 
 def test_jobs_of_an_earlier_life_keep_their_room_and_go_on() -> None:
     before = running()
-    before.handle(e.CheckpointStored(TASK, 1, checkpoint(10)), 3.0)
-    after = Contractor(ContractorConfig(), BOB, random.Random(1), lambda: 2_000)
-    effects = after.handle(e.Loaded(before.jobs.records(), (), is_paused=False), 0.0)
+    before.handle(run_events.CheckpointStored(TASK, 1, checkpoint(10)), 3.0)
+    after = Seller(SellerConfig(), BOB, random.Random(1), lambda: 2_000)
+    effects = after.handle(e.JobsLoaded(before.jobs.records(), (), is_paused=False), 0.0)
     after.handle(survey(), 0.0)
-    assert only(told(effects, e.Begin)).record.checkpoint == checkpoint(10)
+    assert only(told(effects, e.StartJob)).record.checkpoint == checkpoint(10)
     assert after.room.taken().cpu_millis == 1000
     assert only(timers(effects, e.LeaseDue))[0] == 15.0
 
@@ -51,11 +52,11 @@ def test_that_a_node_died_is_told_with_every_result_too() -> None:
     """At the start nobody may be connected yet, and a result that comes too late ends the job."""
     before = running()
     job = before.jobs.records()[0].job
-    after = Contractor(PLAIN, BOB, random.Random(1), lambda: 2_000)
+    after = Seller(PLAIN, BOB, random.Random(1), lambda: 2_000)
     died = {job: 4000}
-    after.handle(e.Loaded(before.jobs.records(), (), is_paused=False, node_died_ms=died), 0.0)
-    after.handle(e.Ended(TASK, 1, DONE), 1.0)
-    effects = after.handle(e.LogsDelivered(TASK, 1), 2.0)
+    after.handle(e.JobsLoaded(before.jobs.records(), (), is_paused=False, node_died_ms=died), 0.0)
+    after.handle(run_events.Ended(TASK, 1, DONE), 1.0)
+    effects = after.handle(run_events.LogsDelivered(TASK, 1), 2.0)
     assert [one.node_died_ms for one in sent(effects, State)] == [4000]
     again = after.handle(e.ResultDue(TASK, 1), 3.0)
     assert [one.node_died_ms for one in sent(again, State)] == [4000]

@@ -3,9 +3,10 @@
 import random
 
 from p2p.effects import Persist
-from swarmnode.market import contractor_events as e
-from swarmnode.market.contractor import Contractor
-from swarmnode.tasks.checkpoint import Checkpoint
+from swarmnode.market.run import events as run_events
+from swarmnode.market.seller import events as e
+from swarmnode.market.seller.core import Seller
+from swarmnode.tasks.checkpoint import CheckpointRecord
 from swarmnode.tasks.messages import Checkpointed, ReceiptTerms, Renew, State
 from tests.contractor_lab import (
     ALICE,
@@ -24,20 +25,20 @@ from tests.contractor_lab import (
 
 
 def test_a_checkpoint_is_written_down_and_then_told() -> None:
-    effects = running().handle(e.CheckpointStored(TASK, 1, checkpoint(10)), 3.0)
+    effects = running().handle(run_events.CheckpointStored(TASK, 1, checkpoint(10)), 3.0)
     assert isinstance(effects[0], Persist)
     assert only(sent(effects, Checkpointed)).checkpoint.step == 10
 
 
 def test_steps_only_grow() -> None:
     seller = running()
-    seller.handle(e.CheckpointStored(TASK, 1, checkpoint(10)), 3.0)
-    assert not seller.handle(e.CheckpointStored(TASK, 1, checkpoint(9)), 4.0)
+    seller.handle(run_events.CheckpointStored(TASK, 1, checkpoint(10)), 3.0)
+    assert not seller.handle(run_events.CheckpointStored(TASK, 1, checkpoint(9)), 4.0)
 
 
 def test_a_checkpoint_the_buyer_lacks_is_repeated_and_one_it_has_lets_older_ones_go() -> None:
     seller = running()
-    seller.handle(e.CheckpointStored(TASK, 1, checkpoint(10)), 3.0)
+    seller.handle(run_events.CheckpointStored(TASK, 1, checkpoint(10)), 3.0)
     lacks = seller.handle(e.JobHeard(ALICE, Renew(TASK, 1, checkpoint_step=5)), 5.0)
     assert only(sent(lacks, Checkpointed)).checkpoint.step == 10
     has = seller.handle(e.JobHeard(ALICE, Renew(TASK, 1, checkpoint_step=10)), 10.0)
@@ -46,9 +47,11 @@ def test_a_checkpoint_the_buyer_lacks_is_repeated_and_one_it_has_lets_older_ones
 
 def test_a_checkpoint_that_was_taken_again_replaces_the_one_before() -> None:
     seller = running()
-    seller.handle(e.CheckpointStored(TASK, 1, Checkpoint(10, (), 5, sure=False)), 3.0)
-    assert not seller.handle(e.CheckpointStored(TASK, 1, Checkpoint(10, (), 5)), 4.0)
-    again = seller.handle(e.CheckpointStored(TASK, 1, Checkpoint(10, (), 6)), 4.0)
+    seller.handle(
+        run_events.CheckpointStored(TASK, 1, CheckpointRecord(10, (), 5, sure=False)), 3.0
+    )
+    assert not seller.handle(run_events.CheckpointStored(TASK, 1, CheckpointRecord(10, (), 5)), 4.0)
+    again = seller.handle(run_events.CheckpointStored(TASK, 1, CheckpointRecord(10, (), 6)), 4.0)
     assert only(sent(again, Checkpointed)).checkpoint.sure
     lacks = seller.handle(e.JobHeard(ALICE, Renew(TASK, 1, 10, checkpoint_ms=5)), 5.0)
     assert only(sent(lacks, Checkpointed)).checkpoint.taken_ms == 6
@@ -58,31 +61,33 @@ def test_a_checkpoint_that_was_taken_again_replaces_the_one_before() -> None:
 
 def test_that_a_checkpoint_is_not_kept_is_told_with_every_beat_until_one_is() -> None:
     seller = running()
-    trouble = e.CheckpointTrouble(TASK, 1, "checkpoint not kept: it is a socket")
+    trouble = run_events.CheckpointTrouble(TASK, 1, "checkpoint not kept: it is a socket")
     assert only(sent(seller.handle(trouble, 3.0), State)).note == trouble.note
     assert not seller.handle(trouble, 4.0)
     assert only(sent(seller.handle(e.BeatDue(TASK, 1), 5.0), State)).note == trouble.note
-    assert only(sent(seller.handle(e.CheckpointTrouble(TASK, 1, ""), 6.0), State)).note == ""
+    assert (
+        only(sent(seller.handle(run_events.CheckpointTrouble(TASK, 1, ""), 6.0), State)).note == ""
+    )
 
 
 def test_room_is_free_as_soon_as_no_process_lives() -> None:
     seller = running()
-    effects = seller.handle(e.Ended(TASK, 1, DONE), 9.0)
+    effects = seller.handle(run_events.Ended(TASK, 1, DONE), 9.0)
     assert seller.room.taken().cpu_millis == 0
     assert told(effects, e.RoomChanged)
 
 
 def test_a_result_waits_for_the_log_and_is_repeated_until_its_receipt() -> None:
     seller = running()
-    assert not told(seller.handle(e.Ended(TASK, 1, DONE), 9.0), e.Report)
-    effects = seller.handle(e.LogsDelivered(TASK, 1), 9.5)
-    assert only(told(effects, e.Report)).record.outcome == DONE
+    assert not told(seller.handle(run_events.Ended(TASK, 1, DONE), 9.0), e.SendResult)
+    effects = seller.handle(run_events.LogsDelivered(TASK, 1), 9.5)
+    assert only(told(effects, e.SendResult)).record.outcome == DONE
     waits = []
     for _ in range(8):
         deadline_s, timer = only(timers(effects, e.ResultDue))
         waits.append(deadline_s)
         effects = seller.handle(timer, deadline_s)
-        assert told(effects, e.Report)
+        assert told(effects, e.SendResult)
     gaps = [round(b - a, 3) for a, b in zip([9.5, *waits], waits, strict=False)]
     assert gaps == [0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0]
     settled = seller.handle(e.ReceiptHeard(ALICE, ReceiptTerms(TASK, 1, BOB)), 99.0)
@@ -92,13 +97,13 @@ def test_a_result_waits_for_the_log_and_is_repeated_until_its_receipt() -> None:
 
 def test_a_receipt_of_another_peer_settles_nothing() -> None:
     seller = running()
-    seller.handle(e.Ended(TASK, 1, DONE), 9.0)
+    seller.handle(run_events.Ended(TASK, 1, DONE), 9.0)
     assert not seller.handle(e.ReceiptHeard(MALLORY, ReceiptTerms(TASK, 1, BOB)), 10.0)
 
 
 def test_a_result_nobody_asks_for_is_dropped_after_ten_minutes() -> None:
     seller = running()
-    ended = seller.handle(e.Ended(TASK, 1, DONE), 9.0)
+    ended = seller.handle(run_events.Ended(TASK, 1, DONE), 9.0)
     deadline_s, timer = only(timers(ended, e.PatienceOver))
     assert deadline_s == 609.0
     assert only(told(seller.handle(timer, deadline_s), e.Settle)).is_done is False
@@ -106,9 +111,9 @@ def test_a_result_nobody_asks_for_is_dropped_after_ten_minutes() -> None:
 
 def test_room_that_an_ended_process_left_is_not_taken_back_by_a_restart() -> None:
     before = running()
-    before.handle(e.ProcessGone(TASK, 1), 2.0)
+    before.handle(run_events.ProcessGone(TASK, 1), 2.0)
     assert before.room.taken().cpu_millis == 0
-    after = Contractor(PLAIN, BOB, random.Random(1), lambda: 2_000)
-    after.handle(e.Loaded(before.jobs.records(), (), is_paused=False), 0.0)
+    after = Seller(PLAIN, BOB, random.Random(1), lambda: 2_000)
+    after.handle(e.JobsLoaded(before.jobs.records(), (), is_paused=False), 0.0)
     assert after.room.taken().cpu_millis == 0
-    assert told(after.handle(e.Ended(TASK, 1, DONE), 1.0), e.Settle) == []
+    assert told(after.handle(run_events.Ended(TASK, 1, DONE), 1.0), e.Settle) == []

@@ -7,12 +7,12 @@ from p2p.ids import NetworkId, PeerId
 from p2p.wire.codec import decode_as
 from storage.engine.memory_tables import MemoryTables
 from swarmnode.limits import CARRIED_AT_ONCE, RELIEVED_KEPT_MAX
-from swarmnode.market.guard.config import GuardConfig
-from swarmnode.market.guard.kept import Guarded, Kept, Post
-from swarmnode.market.guard.messages import KeepTaken, KeepTask
-from swarmnode.market.guard.records import GuardRecord
-from swarmnode.market.guard.service import KeeperService
-from swarmnode.market.guard.shelf import Shelf, note
+from swarmnode.market.guardians.config import GuardianConfig
+from swarmnode.market.guardians.kept import Guarded, Kept, Post
+from swarmnode.market.guardians.messages import KeepTaken, KeepTask
+from swarmnode.market.guardians.records import GuardRecord
+from swarmnode.market.guardians.service import KeeperService
+from swarmnode.market.guardians.shelf import TaskShelf, note
 from swarmnode.market.logbook import LogBook
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import TaskRecord
@@ -66,7 +66,7 @@ async def test_of_what_waits_behind_a_keeper_that_answers_nothing_the_newest_is_
 
 
 def test_a_submitter_of_whom_nothing_is_kept_any_more_is_not_counted() -> None:
-    shelf = Shelf(GuardConfig(), ME, lambda _task: None, lambda _record, _peer: None)
+    shelf = TaskShelf(GuardianConfig(), ME, lambda _task: None, lambda _record, _peer: None)
     for at in range(10):
         kept = shelf.add(Kept(record(f"task{at}", owner=PeerId(f"owner{at}")), Post.KEEPS, 0.0))
         shelf.forget(kept.record.task)

@@ -4,7 +4,7 @@ import json
 
 import trio
 
-from swarmnode.tasks.checkpoint import Checkpoint
+from swarmnode.tasks.checkpoint import CheckpointRecord
 from swarmnode.tasks.messages import CancelJob, Checkpointed
 from testnet.sim.seeded import simulated
 from tests.seller_lab import BOB, CHECKPOINTS, TASK, SellerLab, task, until_settled
@@ -47,7 +47,7 @@ async def test_a_checkpoint_that_cannot_be_restored_makes_the_machine_unfit() ->
         spec = task("train", "60", "1", "10", checkpoint=CHECKPOINTS)
         await alice.award(spec, TASK)
         told = await alice.until(Checkpointed)
-        lost: Checkpoint = told.checkpoint
+        lost: CheckpointRecord = told.checkpoint
         lab.pool.objects.clear()
         await alice.award(spec, TASK, 2, restore=lost)
         assert (await alice.result(TASK, 2)).outcome.status == "unfit"

@@ -6,11 +6,11 @@ import pytest
 
 from p2p.errors import RemoteRefusalError
 from p2p.ids import TrafficClass
-from swarmnode.executor.fake import FakeExecutor
-from swarmnode.executor.fake_programs import Process, Run
+from swarmnode.executor.fake.executor import FakeExecutor
+from swarmnode.executor.fake.programs import Process, Run
 from swarmnode.tasks.checkpoint import StoredFile
 from swarmnode.tasks.messages import AskFiles, CancelJob, FilesTold, Phase, State
-from swarmnode.tree.format import Entry, Kind, write_index
+from swarmnode.tree.format import EntryKind, TreeEntry, write_index
 from swarmnode.tree.unpack import IndexReader
 from testnet.sim.seeded import simulated
 from tests.seller_lab import BOB, TASK, Alice, SellerLab, task, until
@@ -18,10 +18,10 @@ from tests.seller_lab import BOB, TASK, Alice, SellerLab, task, until
 TREE = (
     write_index(
         (
-            Entry(b"", Kind.FOLDER, 0o755),
-            Entry(b".env", Kind.FILE, 0o600, 3),
-            Entry(b"\xff", Kind.FOLDER, 0o755),
-            Entry(b"\xff/run", Kind.FILE, 0o755, 3),
+            TreeEntry(b"", EntryKind.FOLDER, 0o755),
+            TreeEntry(b".env", EntryKind.FILE, 0o600, 3),
+            TreeEntry(b"\xff", EntryKind.FOLDER, 0o755),
+            TreeEntry(b"\xff/run", EntryKind.FILE, 0o755, 3),
         )
     )
     + b"envrun"

@@ -5,9 +5,9 @@ import random
 import pytest
 import trio
 
-from swarmnode.executor.fake import FakeExecutor
-from swarmnode.market.contractor_config import ContractorConfig
+from swarmnode.executor.fake.executor import FakeExecutor
 from swarmnode.market.messages import AwardTerms, BidKind, Decline
+from swarmnode.market.seller.config import SellerConfig
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.messages import Phase, Query, State
 from swarmnode.tasks.store import JOBS
@@ -130,7 +130,7 @@ async def test_no_task_and_no_byte_is_lost_over_random_restarts(seed: int) -> No
 
 @simulated
 async def test_room_frees_for_a_buyer_who_waits() -> None:
-    lab = SellerLab(terms=ContractorConfig(tasks_max=1))
+    lab = SellerLab(terms=SellerConfig(tasks_max=1))
     async with lab.running() as alice:
         await alice.award(task("sleep", "20"), TASK)
         queued = await alice.bid_for(task("echo", "x"))
@@ -145,4 +145,4 @@ async def test_room_frees_for_a_buyer_who_waits() -> None:
 
 
 def test_the_terms_of_these_tests_are_the_defaults() -> None:
-    assert ContractorConfig() == TERMS
+    assert SellerConfig() == TERMS

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 import trio
 
-from swarmnode.executor.fake import FakeExecutor
+from swarmnode.executor.fake.executor import FakeExecutor
 from swarmnode.executor.port import Limit
 from swarmnode.market.messages import Accept, Award, AwardTerms, BidKind, Decline
 from swarmnode.tasks.messages import Phase, State

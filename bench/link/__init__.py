@@ -1,0 +1,1 @@
+"""The link against its rivals: `python -m bench link`."""

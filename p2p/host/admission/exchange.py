@@ -1,0 +1,235 @@
+"""Admission of peers by token: the exchange of `messages`.
+
+Refusing costs a stranger a handshake and us a dictionary look-up: a token bucket per peer stands
+before any signature is checked.
+"""
+
+import contextlib
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import Final, NoReturn
+
+import trio
+
+from p2p.buckets import Buckets
+from p2p.errors import AdmissionError, WireError
+from p2p.host.admission.book import AdmissionBook, nobody_revoked
+from p2p.host.admission.frames import ask_removals, decoded, receive, refused, tell_removals
+from p2p.host.admission.messages import Hello, Refusal, Welcome
+from p2p.host.admission.port import AdmitStream
+from p2p.identity.admission import Admitted, Anchor, Clocks, check_token
+from p2p.identity.caller import Caller, caller_of
+from p2p.identity.records import (
+    LabCert,
+    MachineCert,
+    MemberCert,
+    MembershipToken,
+    certify,
+    decode_token,
+    encode_token,
+)
+from p2p.identity.register.register import Register, witness
+from p2p.identity.register.uses import certificate_of, uses_in
+from p2p.ids import LabId, MemberId, PeerId
+from p2p.limits import (
+    ADMISSION_TRIES_BURST,
+    ADMISSION_TRIES_PER_S,
+    ADMITTED_MAX,
+    REFUSAL_CHARS_MAX,
+)
+from p2p.wire.codec import encode
+from p2p.wire.envelope import WIRE_VERSION, Signer
+
+HEARD_S: Final = 60.0
+"""By then a node that has just started has compared its register with several peers."""
+
+_VALID_MS: Final = 3650 * 86_400_000  # ten years, for what a machine certifies about itself
+
+
+class TokenAdmission:
+    """Admits machines whose token leads to our network's key (`admit_port.Admission`)."""
+
+    def __init__(
+        self,
+        signer: Signer,
+        token: MembershipToken,
+        anchor: Anchor,
+        wall_ms: Callable[[], int],
+        *,
+        revoked: Callable[[], Collection[str]] = nobody_revoked,
+    ) -> None:
+        """Raises AdmissionError when our own token is no good: peers would refuse it too."""
+        self.signer, self.anchor, self.wall_ms = signer, anchor, wall_ms
+        self._buckets = Buckets(ADMISSION_TRIES_BURST, ADMISSION_TRIES_PER_S, ADMITTED_MAX)
+        self._began_s: float | None = None
+        self.book = AdmissionBook(Register(anchor, signer), revoked)
+        self.adopt(token)
+
+    def adopt(self, token: MembershipToken) -> None:
+        """Show this token from now on. Raises AdmissionError when it is no good."""
+        clocks = Clocks(self.wall_ms())
+        self.me = check_token(token, self.signer.peer_id, self.anchor, self.signer, clocks)
+        self.token = token
+        self.book.enter(self.me)
+
+    def our_caller(self, own: PeerId) -> Caller:
+        """Who our calls to ourselves come from."""
+        return caller_of(self.me, is_me=True)
+
+    async def admit(self, peer: PeerId, stream: AdmitStream, initiator: bool) -> Caller:
+        """Show our token, check the peer's, and enter it in the book.
+
+        Raises AdmissionError with the same code on both ends when either refuses.
+        """
+        self.book.clock_ms = self._clock_ms  # from here on, as there is a loop with a clock
+        ours = self._hello()
+        if initiator:
+            await stream.send(encode(ours))
+            theirs, who = await self._check(peer, stream, await receive(stream))
+            await self._catch_up(who, stream, (ours, theirs), initiator)
+            await stream.send(encode(Welcome()))
+            if self._has_heard():
+                self._witness(who, theirs)
+        else:
+            theirs, who = await self._check(peer, stream, await receive(stream))
+            await stream.send(encode(ours))
+            await self._catch_up(who, stream, (ours, theirs), initiator)
+            await self._expect_welcome(peer, stream)
+            self._witness(who, theirs)
+        self.book.enter(who)
+        return caller_of(who)
+
+    def _clock_ms(self) -> int:
+        return self.wall_ms() - round(trio.current_time() * 1000)
+
+    def _hello(self) -> Hello:
+        digest = self.book.register.removals.digest()
+        token = encode_token(self.token)
+        return Hello(WIRE_VERSION, self.anchor.network, self.wall_ms(), token, digest)
+
+    async def _catch_up(
+        self, who: Admitted, stream: AdmitStream, hellos: tuple[Hello, Hello], initiator: bool
+    ) -> None:
+        """Exchange removals, and look again whether the peer is one of them."""
+        ours, theirs = hellos
+        if not theirs.removals or ours.removals == theirs.removals:
+            return
+        register = self.book.register
+        exchange = ask_removals if initiator else tell_removals
+        await exchange(register, stream, self.wall_ms)
+        why = register.why_out(who)
+        if why is None:
+            return
+        if initiator:
+            await self._refuse(stream, why)
+        raise why  # the peer speaks next: it learns why when the connection ends
+
+    async def _refuse(self, stream: AdmitStream, why: AdmissionError) -> NoReturn:
+        with contextlib.suppress(AdmissionError):  # a peer that has gone needs no reason
+            await stream.send(encode(Refusal(why.code, why.detail[:REFUSAL_CHARS_MAX])))
+        raise why
+
+    def _has_heard(self) -> bool:
+        """Whether we have run long enough to know the uses of invites that others know.
+
+        A newcomer that dials the old members would else witness all of them anew.
+        """
+        now_s = trio.current_time()
+        self._began_s = now_s if self._began_s is None else self._began_s
+        return now_s - self._began_s > HEARD_S
+
+    def _witness(self, who: Admitted, hello: Hello) -> None:
+        """Tell everybody with which invite a newcomer came, if we are the first to know."""
+        register, now_ms = self.book.register, self.wall_ms()
+        others = (peer for peer in self.book.everybody() if peer not in (who.peer, self.me.peer))
+        if self.book.would_misdate(others):
+            return  # the order of uses is told by clocks: somebody with a right one is a witness
+        certificates, network = decode_token(hello.token).certificates, self.anchor.network
+        for use in uses_in(who):
+            certificate = certificate_of(use, certificates)
+            if certificate is not None and register.uses.of(use) is None:
+                sealed = witness(self.signer, network, self.token, certificate, now_ms)
+                register.take(sealed, now_ms)
+
+    async def _check(
+        self, peer: PeerId, stream: AdmitStream, frame: bytes
+    ) -> tuple[Hello, Admitted]:
+        """The peer's Hello, verified; whatever is wrong with it is told to the peer."""
+        try:
+            if not self._buckets.take(peer, 1, trio.current_time()):
+                raise AdmissionError("busy", "too many attempts: wait a few seconds")
+            match decoded(frame):
+                case Hello() as hello:
+                    return hello, self._verified(peer, hello)
+                case Refusal() as refusal:
+                    said = refusal
+                case other:
+                    raise AdmissionError("malformed", f"{type(other).__name__} instead of Hello")
+        except AdmissionError as exc:
+            await self._refuse(stream, exc)
+        refused(peer, said)
+
+    def _verified(self, peer: PeerId, hello: Hello) -> Admitted:
+        if hello.version != WIRE_VERSION:
+            raise AdmissionError(
+                "version", f"wire versions differ, {hello.version} and {WIRE_VERSION}: upgrade"
+            )
+        if hello.network != self.anchor.network:
+            raise AdmissionError("network", "this machine is in another network")
+        try:
+            token = decode_token(hello.token)
+        except WireError as exc:
+            raise AdmissionError("malformed", str(exc)) from exc
+        clocks = Clocks(self.wall_ms(), hello.wall_ms)
+        revoked = self.book.revoked()
+        who = check_token(token, peer, self.anchor, self.signer, clocks, revoked)
+        why = self.book.register.why_out(who)
+        if why is not None:
+            raise why
+        return who
+
+    async def _expect_welcome(self, peer: PeerId, stream: AdmitStream) -> None:
+        match decoded(await receive(stream)):
+            case Welcome():
+                return
+            case Refusal() as refusal:
+                refused(peer, refusal)
+            case other:
+                raise AdmissionError("malformed", f"{type(other).__name__} instead of Welcome")
+
+
+class OpenNetworkAdmission(TokenAdmission):
+    """For open networks: a machine is its own lab and member and certifies itself."""
+
+    def __init__(
+        self,
+        signer: Signer,
+        anchor: Anchor,
+        wall_ms: Callable[[], int],
+        *,
+        name: str,
+        site: str = "",
+        roles: tuple[str, ...] = (),
+        revoked: Callable[[], Collection[str]] = nobody_revoked,
+    ) -> None:
+        token = self_certified(signer, anchor, wall_ms(), name=name, site=site, roles=roles)
+        super().__init__(signer, token, replace(anchor, is_open=True), wall_ms, revoked=revoked)
+
+
+def self_certified(
+    signer: Signer, anchor: Anchor, now_ms: int, *, name: str, site: str, roles: tuple[str, ...]
+) -> MembershipToken:
+    """A token by which one key is lab, member and machine; only an open network accepts it."""
+    peer = signer.peer_id
+    lab, member = LabId(peer), MemberId(peer)
+    records = (
+        LabCert(lab, name),
+        MemberCert(member, name, lab, can_invite=True),
+        MachineCert(peer, lab, member, name, site, roles),
+    )
+    return MembershipToken(
+        tuple(
+            certify(signer, anchor.network, record, issued_ms=now_ms, expires_ms=now_ms + _VALID_MS)
+            for record in records
+        )
+    )

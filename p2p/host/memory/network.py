@@ -1,0 +1,358 @@
+"""A network in one process, on trio's clock: delays, lost casts, broken and cut connections.
+
+It behaves as TCP does: frames of one class arrive in order or not at all, and a frame is lost
+only together with its connection, except casts when `cast_loss` says so. Everything that will
+happen lies on one heap that one task serves, so a frame costs a push and a pop. All chance comes
+from the dice given: one seed, one run.
+"""
+
+import heapq
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+
+import trio
+
+from p2p.effects import Rng
+from p2p.errors import AdmissionError, DialError, WireError
+from p2p.host.port import FrameSink
+from p2p.identity.caller import Caller
+from p2p.ids import PeerId, TrafficClass
+from p2p.limits import DIAL_DEADLINE_S
+
+Frame = tuple[TrafficClass, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkModel:
+    """How every connection behaves; change `MemoryNetwork.model` to change it for all."""
+
+    delay_s: float = 0.01
+    """One way."""
+    jitter_s: float = 0.0
+    """Up to this much is added to each frame; it never reorders a class."""
+    cast_loss: float = 0.0
+    """Share of casts that vanish silently."""
+    cast_twice: float = 0.0
+    """Share of casts that arrive once more, up to a second later and out of order."""
+    break_rate: float = 0.0
+    """Share of sends after which the connection breaks, the frame lost with it."""
+    bytes_per_s: float = math.inf
+    """Bandwidth of each direction of each connection."""
+    detect_s: float = 10.0
+    """How long a silent peer (cut off, or dead without a word) goes unnoticed."""
+    backlog_s: float = 0.1
+    """A send waits while this much is queued before it; casts are dropped at ten times as much."""
+
+
+@dataclass(slots=True, eq=False)
+class Port:
+    """One machine's socket, as the network sees it."""
+
+    who: Caller
+    """What its certificates prove to the others."""
+    sink: FrameSink | None = None
+    is_open: bool = False
+
+    @property
+    def peer(self) -> PeerId:
+        return self.who.peer
+
+
+@dataclass(slots=True, eq=False)
+class MemoryLink:
+    """A connection between two ports."""
+
+    ends: tuple[Port, Port]
+    is_open: bool = True
+    stalled: list[tuple[Port, TrafficClass, bytes]] = field(default_factory=list)
+    arrives_s: dict[tuple[PeerId, TrafficClass], float] = field(default_factory=dict)
+    free_s: dict[PeerId, float] = field(default_factory=dict)
+
+    def other(self, port: Port) -> Port:
+        return self.ends[1] if self.ends[0] is port else self.ends[0]
+
+
+@dataclass(slots=True, eq=False)
+class MemoryDial:
+    """A connection being opened; frames wait for it."""
+
+    caller: Port
+    peer: PeerId
+    address: str
+    done: trio.Event = field(default_factory=trio.Event)
+    failure: DialError | None = None
+    frames: list[Frame] = field(default_factory=list)
+
+
+Pair = tuple[PeerId, PeerId]
+
+
+def _pair(a: PeerId, b: PeerId) -> Pair:
+    return (a, b) if a < b else (b, a)
+
+
+class MemoryNetwork:
+    """Joins any number of MemoryHosts. `run` must be running for anything to happen."""
+
+    def __init__(
+        self,
+        rng: Rng,
+        model: LinkModel = LinkModel(),
+        *,
+        delay_s: Callable[[PeerId, PeerId], float] | None = None,
+        admit: Callable[[PeerId, PeerId], None] | None = None,
+        trace: Callable[[float, PeerId, PeerId, TrafficClass, bytes], None] | None = None,
+    ) -> None:
+        """`admit(caller, callee)` may raise AdmissionError; `trace` sees each delivered frame."""
+        self.model = model
+        self.frames_delivered = 0
+        self._rng = rng
+        self._delay_s = delay_s
+        self._admit = admit
+        self.trace = trace
+        self._ports: dict[PeerId, Port] = {}
+        self._links: dict[Pair, MemoryLink] = {}
+        self._dials: dict[Pair, MemoryDial] = {}
+        self._cuts: dict[Pair, int] = {}
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = 0
+        self._scope = trio.CancelScope()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Deliver until cancelled. What a handler raises is a bug and escapes."""
+        task_status.started()
+        while True:
+            next_s = self._heap[0][0] if self._heap else math.inf
+            with trio.CancelScope(deadline=next_s) as self._scope:
+                await trio.sleep_forever()
+            now_s = trio.current_time()
+            while self._heap and self._heap[0][0] <= now_s:
+                heapq.heappop(self._heap)[2]()
+
+    # -- faults
+
+    def cut(self, left: Iterable[PeerId], right: Iterable[PeerId]) -> None:
+        """Frames between the two groups get stuck; connections end after `detect_s`."""
+        others = list(right)
+        for a in left:
+            for b in others:
+                if a != b and _pair(a, b) not in self._cuts:
+                    self._cut_pair(_pair(a, b))
+
+    def heal(self) -> None:
+        """End all cuts; what got stuck in connections that still live arrives now."""
+        healed, self._cuts = self._cuts, {}
+        for pair in healed:
+            link = self._links.get(pair)
+            if link is not None:
+                stalled, link.stalled = link.stalled, []
+                for to, traffic_class, frame in stalled:
+                    self._fly(link, to, traffic_class, frame)
+
+    def break_connection(self, a: PeerId, b: PeerId) -> None:
+        """Reset the connection between two peers; frames on their way are lost."""
+        link = self._links.get(_pair(a, b))
+        if link is not None:
+            self._end(link, "the connection was reset")
+
+    def crash(self, peer: PeerId, *, silent: bool = False) -> None:
+        """End a machine: others notice at once, or (silent: power cut) after `detect_s`."""
+        port = self._ports.get(peer)
+        if port is not None:
+            self.close(port, silent=silent)
+
+    def is_connected(self, a: PeerId, b: PeerId) -> bool:
+        """True while a connection between the two exists, cut or not."""
+        return _pair(a, b) in self._links
+
+    # -- what MemoryHost uses
+
+    def open(self, port: Port) -> None:
+        """Accept connections for this port; it replaces an older one of the same peer."""
+        older = self._ports.get(port.peer)
+        if older is not None and older is not port:
+            self.close(older)
+        self._ports[port.peer] = port
+        port.is_open = True
+
+    def close(self, port: Port, *, silent: bool = False) -> None:
+        """The machine is gone; its peers learn it as the network would tell them."""
+        if not port.is_open:
+            return
+        port.is_open = False
+        for link in list(self._links.values()):
+            if port in link.ends:
+                wait_s = self.model.detect_s if silent else self._one_way_s(link.ends)
+                self._later(wait_s, partial(self._end, link, "the peer is gone"))
+
+    def link(self, port: Port, peer: PeerId) -> MemoryLink | None:
+        """The live connection between this port and a peer."""
+        link = self._links.get(_pair(port.peer, peer))
+        return link if link is not None and port in link.ends and port.is_open else None
+
+    def links_of(self, port: Port) -> list[PeerId]:
+        """Peers connected to this port, oldest connection first."""
+        return [link.other(port).peer for link in self._links.values() if port in link.ends]
+
+    def disconnect(self, port: Port, peer: PeerId, reason: str) -> None:
+        """Close a connection from our side."""
+        link = self.link(port, peer)
+        if link is not None:
+            self._end(link, reason)
+
+    def backlog_s(self, port: Port, link: MemoryLink) -> float:
+        """How long a frame sent now would wait before it leaves."""
+        return link.free_s.get(port.peer, 0.0) - trio.current_time()
+
+    def transmit(
+        self,
+        port: Port,
+        link: MemoryLink,
+        traffic_class: TrafficClass,
+        frame: bytes,
+        *,
+        is_cast: bool,
+    ) -> None:
+        """Put one frame on its way."""
+        if is_cast and self._chance(self.model.cast_loss):
+            return
+        if not is_cast and self._chance(self.model.break_rate):
+            self._later(0.0, lambda: self._end(link, "the connection was reset"))
+            return
+        to = link.other(port)
+        if is_cast and self._chance(self.model.cast_twice):
+            again = partial(self._arrive, link, to, traffic_class, frame)
+            self._later(self._rng.random(), again)
+        self._fly(link, to, traffic_class, frame)
+
+    def dial(self, port: Port, peer: PeerId, address: str) -> MemoryDial:
+        """Open a connection, or join the attempt that is under way."""
+        dial = self._dials.get((port.peer, peer))
+        if dial is not None and dial.caller is port:
+            return dial
+        dial = self._dials[port.peer, peer] = MemoryDial(port, peer, address)
+        is_cut = _pair(port.peer, peer) in self._cuts
+        wait_s = DIAL_DEADLINE_S if is_cut else 2 * self._pair_delay_s(port.peer, peer)
+        self._later(wait_s, lambda: self._end_dial(dial))
+        return dial
+
+    def rtt_s(self, port: Port, peer: PeerId) -> float:
+        """Two delays and the mean jitter."""
+        return 2 * self._pair_delay_s(port.peer, peer) + self.model.jitter_s
+
+    # -- inside
+
+    def _chance(self, share: float) -> bool:
+        return share > 0 and self._rng.random() < share
+
+    def _pair_delay_s(self, a: PeerId, b: PeerId) -> float:
+        return self.model.delay_s if self._delay_s is None else self._delay_s(a, b)
+
+    def _one_way_s(self, ends: tuple[Port, Port]) -> float:
+        jitter_s = self.model.jitter_s
+        extra_s = self._rng.random() * jitter_s if jitter_s else 0.0
+        return self._pair_delay_s(ends[0].peer, ends[1].peer) + extra_s
+
+    def _later(self, wait_s: float, act: Callable[[], None]) -> None:
+        self._at(trio.current_time() + wait_s, act)
+
+    def _at(self, at_s: float, act: Callable[[], None]) -> None:
+        self._count += 1
+        heapq.heappush(self._heap, (at_s, self._count, act))
+        if at_s < self._scope.deadline:
+            self._scope.deadline = at_s
+
+    def _cut_pair(self, pair: Pair) -> None:
+        self._count += 1
+        token = self._cuts[pair] = self._count
+        link = self._links.get(pair)
+        if link is not None:
+            self._later(self.model.detect_s, lambda: self._detect(pair, link, token))
+
+    def _detect(self, pair: Pair, link: MemoryLink, token: int) -> None:
+        if self._cuts.get(pair) == token:
+            self._end(link, "no answer for too long")
+
+    def _fly(self, link: MemoryLink, to: Port, traffic_class: TrafficClass, frame: bytes) -> None:
+        now_s = trio.current_time()
+        sender = link.other(to).peer
+        leaves_s = max(now_s, link.free_s.get(sender, 0.0)) + len(frame) / self.model.bytes_per_s
+        link.free_s[sender] = leaves_s
+        key = (to.peer, traffic_class)
+        arrives_s = max(leaves_s + self._one_way_s(link.ends), link.arrives_s.get(key, 0.0))
+        link.arrives_s[key] = arrives_s
+        self._at(arrives_s, lambda: self._arrive(link, to, traffic_class, frame))
+
+    def _arrive(
+        self, link: MemoryLink, to: Port, traffic_class: TrafficClass, frame: bytes
+    ) -> None:
+        if not link.is_open or not to.is_open or to.sink is None:
+            return
+        sender = link.other(to).peer
+        if _pair(sender, to.peer) in self._cuts:
+            link.stalled.append((to, traffic_class, frame))
+            return
+        self.frames_delivered += 1
+        if self.trace is not None:
+            self.trace(trio.current_time(), sender, to.peer, traffic_class, frame)
+        try:
+            to.sink.on_frame(sender, traffic_class, frame)
+        except WireError as error:
+            self._end(link, str(error))
+
+    def _end(self, link: MemoryLink, reason: str) -> None:
+        if not link.is_open:
+            return
+        link.is_open = False
+        del self._links[_pair(link.ends[0].peer, link.ends[1].peer)]
+        for port in link.ends:
+            if port.is_open and port.sink is not None:
+                port.sink.on_down(link.other(port).peer, reason)
+
+    def _end_dial(self, dial: MemoryDial) -> None:
+        if dial.done.is_set():
+            return  # the other side's attempt came first and served both
+        dial.failure = self._connect(dial) if dial.caller.is_open else _gone(dial)
+        link = self.link(dial.caller, dial.peer)
+        self._release(dial, link)
+        back = self._dials.get((dial.peer, dial.caller.peer))
+        if link is not None and back is not None and back.caller is link.other(dial.caller):
+            self._release(back, link)
+
+    def _release(self, dial: MemoryDial, link: MemoryLink | None) -> None:
+        if self._dials.get((dial.caller.peer, dial.peer)) is dial:
+            del self._dials[dial.caller.peer, dial.peer]
+        dial.done.set()
+        if link is not None:
+            for traffic_class, frame in dial.frames:
+                self._fly(link, link.other(dial.caller), traffic_class, frame)
+
+    def _connect(self, dial: MemoryDial) -> DialError | None:
+        pair = _pair(dial.caller.peer, dial.peer)
+        if pair in self._cuts:
+            return DialError(dial.address, "port", "no answer")
+        port = self._ports.get(dial.peer)
+        if port is None or not port.is_open:
+            return DialError(dial.address, "port", "nobody listens there")
+        older = self._links.get(pair)
+        if older is not None and port in older.ends and dial.caller in older.ends:
+            return None  # the other side dialled us meanwhile
+        try:
+            if self._admit is not None:
+                self._admit(dial.caller.peer, dial.peer)
+        except AdmissionError as error:
+            cause = "clock" if error.code == "clock" else "token"
+            return DialError(dial.address, cause, error.detail)
+        if older is not None:  # left over from an earlier life of one of the two
+            self._end(older, "replaced by a new connection")
+        self._links[pair] = MemoryLink((dial.caller, port))
+        for one, other in ((dial.caller, port), (port, dial.caller)):
+            if one.sink is not None:
+                one.sink.on_up(other.who)
+        return None
+
+
+def _gone(dial: MemoryDial) -> DialError:
+    return DialError(dial.address, "port", "this host has stopped")

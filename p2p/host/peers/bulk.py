@@ -1,0 +1,263 @@
+"""Second connections: bulk leaves the one that somebody waits on, and keeps queues short.
+
+    enough bulk passed -> the side that dialled dials again -> Joining -> bulk lanes move over
+    every tick: what TCP knows of each bulk connection -> UplinkPacer -> SO_MAX_PACING_RATE
+    no bulk for a minute -> that side's lanes move back, then the other's -> it is closed
+
+A peer is up as long as both connections are: what either loses is lost to the peer.
+"""
+
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import trio
+
+from p2p.errors import DialError, StreamLimitError
+from p2p.host.addresses import Address, address_of
+from p2p.host.peers.lanes import Lanes
+from p2p.host.peers.peer import BULK, PeerBox, PeerConn
+from p2p.ids import PeerId, TrafficClass
+from p2p.limits import BULK_BEGINS_BYTES, SLOW_LINE_BACKLOG_BYTES
+from p2p.qos import tcp
+from p2p.qos.losses import LossWatch
+from p2p.qos.pacer import PacerConfig, PathSample, UplinkPacer
+
+_CONGESTION: Final = ("cubic", "reno")
+_LOSSY_CONGESTION: Final = ("bbr", "cubic", "reno")
+"""For bulk where packets are lost for no reason (`p2p.qos.losses`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class BulkConfig:
+    """When a second connection is opened, and how its rate is steered."""
+
+    begins_bytes: int = BULK_BEGINS_BYTES
+    dial_within_s: float = 10.0
+    # A peer that could not be reached again: a firewall that let one connection through.
+    retry_s: float = 60.0
+    # A transfer that goes on by fits and starts keeps its connection, a peer at rest has one.
+    quiet_for_s: float = 60.0
+    tick_s: float = 0.025
+    rest_s: float = 0.25
+    # Nothing interactive for so long, and bulk gets the whole line.
+    urgent_for_s: float = 2.0
+    # Below this a frame's own length is felt: less of it is bound to the socket ahead of time.
+    slow_line_bytes_per_s: float = 12.5e6
+    pacer: PacerConfig = field(default_factory=PacerConfig)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.tick_s <= self.rest_s:
+            raise ValueError("tick_s must be positive and at most rest_s")
+
+
+Connect = Callable[[PeerId, Address], Awaitable[PeerConn]]
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What was seen of one second connection."""
+
+    losses: LossWatch = field(default_factory=LossWatch)
+    passed_bytes: int = -1
+    """Bulk of its peer so far."""
+    quiet_since_s: float = 0.0
+
+
+class BulkLinks:
+    """Opens, uses and paces the second connections of all peers."""
+
+    def __init__(
+        self,
+        boxes: Mapping[PeerId, PeerBox],
+        lanes: Lanes,
+        connect: Connect,
+        config: BulkConfig,
+    ) -> None:
+        """`connect` dials a peer for bulk; it returns a connection that is in use."""
+        self._boxes = boxes
+        self._lanes = lanes
+        self._connect = connect
+        self._config = config
+        lanes.on_ended = self._lane_ended
+        self._pacer: UplinkPacer[PeerId] = UplinkPacer(config.pacer)
+        self._wake = trio.Event()
+        self._seen: dict[PeerConn, _Seen] = {}
+        self._interactive_bytes = 0
+        self._interactive_s = -math.inf
+        self.nursery: trio.Nursery | None = None
+
+    # Their life
+
+    def watch(self, box: PeerBox, conn: PeerConn) -> None:
+        """A peer's first connection is in use: set it up, and see whether it gets busy."""
+        if conn.link.is_closing:  # its socket may be gone
+            return
+        tcp.use_congestion_control(conn.socket, _CONGESTION)
+        tcp.mark(conn.socket, tcp.DSCP_EF)
+        if conn.carrier.is_initiator:
+            box.want_bulk = lambda: self._start(box, conn)
+            box.bulk_bytes_quiet = self._config.begins_bytes
+
+    def is_wanted(self, conn: PeerConn) -> bool:
+        """True when a connection offered for bulk has a first one to stand beside."""
+        box = self._boxes.get(conn.peer)
+        main = None if box is None else box.conn
+        if box is None or main is None or box.bulk is not None or box.retired is not None:
+            return False
+        return main.is_live and main.carrier.is_initiator == conn.carrier.is_initiator
+
+    def use(self, conn: PeerConn) -> None:
+        """A second connection is admitted: bulk moves over to it."""
+        box = self._boxes.get(conn.peer)
+        is_late = conn.link.is_closing or not self.is_wanted(conn)
+        if is_late or box is None or box.conn is None or box.pump is None:
+            conn.link.close("the connection it stood beside is gone")
+            return
+        box.bulk = conn
+        self._seen[conn] = _Seen()
+        conn.main = box.conn
+        conn.turns = box.conn.turns
+        tcp.use_congestion_control(conn.socket, _CONGESTION)
+        tcp.mark(conn.socket, tcp.DSCP_CS1)
+        conn.link.on_room = box.pump_now
+        conn.link.core.unread_bytes_max = box.conn.link.core.unread_bytes_max
+        conn.joined.set()
+        self._move(box, conn)
+        self._wake.set()
+
+    def down(self, conn: PeerConn) -> None:
+        """A second connection ended: the frames it lost end the first as well."""
+        box = self._boxes.get(conn.peer)
+        conn.link.on_room = None
+        self._seen.pop(conn, None)
+        if box is None or box.conn is None or conn not in (box.bulk, box.retired):
+            return
+        box.bulk = box.retired = None
+        if conn.lanes_ended < len(BULK):
+            box.conn.link.close(f"its connection for bulk ended: {conn.link.reason}")
+        elif box.conn.carrier.is_initiator:
+            box.bulk_bytes_quiet = box.bulk_bytes() + self._config.begins_bytes
+
+    def _move(self, box: PeerBox, conn: PeerConn) -> None:
+        """Bulk to this peer leaves by this connection from its next frames on."""
+        assert box.pump is not None
+        lanes = self._lanes.out(conn, box.pump_now)
+        try:
+            for traffic_class in BULK:
+                lanes[traffic_class].opened()
+                box.pump.move(traffic_class, lanes[traffic_class])
+        except StreamLimitError as exc:
+            conn.link.close(f"the peer has never ended its side of lanes: {exc}")
+        else:
+            box.pump_now()
+
+    def _retire(self, box: PeerBox) -> None:
+        """Bulk moves back to the first connection."""
+        assert box.conn is not None
+        box.bulk, box.retired = None, box.bulk
+        self._move(box, box.conn)
+
+    def _lane_ended(self, conn: PeerConn) -> None:
+        """The peer ended a lane: once it has ended all of a second connection, so do we."""
+        conn.lanes_ended += 1
+        box = self._boxes.get(conn.peer)
+        if not conn.is_bulk or conn.lanes_ended < len(BULK) or box is None:
+            return
+        if box.bulk is conn:
+            self._retire(box)
+        if conn.carrier.is_initiator:
+            conn.link.close("bulk has ended")
+
+    def _start(self, box: PeerBox, conn: PeerConn) -> None:
+        if self.nursery is not None:
+            self.nursery.start_soon(self._open, box, conn)
+
+    async def _open(self, box: PeerBox, main: PeerConn) -> None:
+        where = main.carrier.get_remote_address()
+        if where is None:
+            return
+        address = address_of(where[0], where[1], main.peer)
+        try:
+            with trio.fail_after(self._config.dial_within_s):
+                await self._connect(main.peer, address)
+        except (DialError, trio.TooSlowError):
+            # One connection does as well, only slower; the peer may be reachable again later.
+            await trio.sleep(self._config.retry_s)
+            if box.conn is main and box.bulk is None:
+                box.bulk_bytes_quiet = box.bulk_bytes() + self._config.begins_bytes
+
+    # Their rates
+
+    async def run(self) -> None:
+        """Steer the rates until cancelled."""
+        while True:
+            if not any(box.bulk for box in self._boxes.values()):
+                self._wake = trio.Event()
+                await self._wake.wait()
+            is_busy = self._tick(trio.current_time())
+            await trio.sleep(self._config.tick_s if is_busy else self._config.rest_s)
+
+    def _tick(self, now_s: float) -> bool:
+        """One look at every bulk connection; True when any of them has something to do."""
+        samples = {}
+        for peer, box in self._boxes.items():
+            if box.bulk is None or box.conn is None or not (box.bulk.is_live and box.conn.is_live):
+                continue
+            seen = self._seen[box.bulk]
+            if box.conn.carrier.is_initiator and self._is_quiet(box, seen, now_s):
+                self._retire(box)
+                continue
+            bulk, main = tcp.tcp_facts(box.bulk.socket), tcp.tcp_facts(box.conn.socket)
+            if bulk is not None and main is not None:
+                samples[peer] = sample = _sample(box, bulk, main)
+                if seen.losses.look(bulk.retransmits, sample.queue_s, now_s):
+                    tcp.use_congestion_control(box.bulk.socket, _LOSSY_CONGESTION)
+                    self._pacer.renew()
+        rates = self._pacer.tick(samples, now_s, is_urgent=self._is_urgent(now_s))
+        for peer, rate in rates.items():
+            self._set_rate(self._boxes[peer], rate)
+        return any(sample.is_backlogged for sample in samples.values())
+
+    def _set_rate(self, box: PeerBox, rate: float | None) -> None:
+        assert box.bulk is not None
+        assert box.conn is not None
+        tcp.pace(box.bulk.socket, rate)
+        line = self._pacer.line_rate
+        is_slow = line is not None and line < self._config.slow_line_bytes_per_s
+        box.scheduler.line_bytes_per_s = line if is_slow and line is not None else 0.0
+        for conn in (box.conn, box.bulk):
+            normal = conn.link.config.backlog_bytes
+            conn.link.backlog_bytes = SLOW_LINE_BACKLOG_BYTES if is_slow else normal
+        box.pump_now()
+
+    def _is_quiet(self, box: PeerBox, seen: _Seen, now_s: float) -> bool:
+        """True once no bulk has passed for long, and none waits."""
+        if seen.passed_bytes != box.bulk_bytes():
+            seen.passed_bytes, seen.quiet_since_s = box.bulk_bytes(), now_s
+        is_empty = not any(box.scheduler.waiting(one) for one in BULK)
+        return is_empty and now_s - seen.quiet_since_s >= self._config.quiet_for_s
+
+    def _is_urgent(self, now_s: float) -> bool:
+        """True while something interactive left this node not long ago.
+
+        Control does not count: heartbeats never pause, and bear a queue better than bulk bears
+        to leave a tenth of the line unused for ever.
+        """
+        sent = sum(
+            box.scheduler.sent_bytes(TrafficClass.INTERACTIVE) for box in self._boxes.values()
+        )
+        if sent != self._interactive_bytes:
+            self._interactive_bytes, self._interactive_s = sent, now_s
+        return now_s - self._interactive_s <= self._config.urgent_for_s
+
+
+def _sample(box: PeerBox, bulk: tcp.TcpFacts, main: tcp.TcpFacts) -> PathSample:
+    return PathSample(
+        rtt_s=bulk.rtt_s,
+        rtt_min_s=min(bulk.rtt_min_s, main.rtt_min_s),
+        acked_bytes=bulk.delivered_bytes,
+        is_backlogged=bulk.unsent_bytes > 0 or any(box.scheduler.waiting(one) for one in BULK),
+        beside_bytes=main.acked_bytes,
+    )

@@ -1,0 +1,48 @@
+"""Settings of the libp2p host."""
+
+from dataclasses import dataclass, field
+
+from p2p.host.peers.address_book import BackOffConfig
+from p2p.host.peers.bulk import BulkConfig
+from p2p.limits import ADMIT_DEADLINE_S, DIAL_DEADLINE_S, PEERS_MAX
+from p2p.link.config import LinkConfig
+from p2p.link.guard import GuardConfig
+from p2p.qos.scheduler import SchedulerConfig
+
+
+@dataclass(frozen=True, slots=True)
+class DialConfig:
+    """Deadlines of one attempt."""
+
+    resolve_within_s: float = 3.0
+    connect_within_s: float = 4.0
+    upgrade_within_s: float = 4.0
+    # Resolving, connecting and shaking hands, each slow, at four addresses still tells by 10 s.
+    within_s: float = 8.0
+    # A second address is tried beside the first when that has not answered by then (RFC 8305).
+    stagger_s: float = 0.25
+
+    def __post_init__(self) -> None:
+        if min(self.resolve_within_s, self.connect_within_s, self.upgrade_within_s) <= 0:
+            raise ValueError("deadlines must be positive")
+
+
+@dataclass(frozen=True, slots=True)
+class HostConfig:
+    """Settings of one host; the parts carry their own reasons."""
+
+    link: LinkConfig = field(default_factory=LinkConfig)
+    guard: GuardConfig = field(default_factory=GuardConfig)
+    dial: DialConfig = field(default_factory=DialConfig)
+    bulk: BulkConfig = field(default_factory=BulkConfig)
+    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
+    back_off: BackOffConfig = field(default_factory=BackOffConfig)
+    peers_max: int = PEERS_MAX
+    admit_within_s: float = ADMIT_DEADLINE_S
+    dial_within_s: float = DIAL_DEADLINE_S
+    # A heartbeat or a request that waited longer than a dial takes helps nobody.
+    urgent_cast_expires_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.admit_within_s < self.dial_within_s:
+            raise ValueError("admit_within_s must be positive and below dial_within_s")

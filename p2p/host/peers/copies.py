@@ -1,0 +1,64 @@
+"""Keys that dial in anew while their connection lives: two machines run with one of them.
+
+A process never dials a peer that it is connected to. Two processes may dial each other at once,
+which settles within a round trip; so a connection that has been in use for long and still answers
+is somebody else's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import trio
+
+from p2p.errors import DialError
+from p2p.host.addresses import Address
+from p2p.host.peers.peer import PeerBox, PeerConn
+from p2p.ids import PeerId
+
+SETTLED_S: Final = 10.0
+"""Dials at once have settled by then: a dial takes no longer."""
+
+NAMED_S: Final = 120.0
+"""How long they are named: a dial that failed is tried again within a minute."""
+
+SELF_SETTLES_S: Final = 3.0
+"""How long whoever is told that its peer has another connection with it waits to see that one."""
+
+IS_COPY: Final = (
+    "it is connected to another machine with this machine's key: a copied home runs twice; stop "
+    "one of them, and let the copy join anew from an empty SWARM_HOME"
+)
+
+
+async def settled(box: PeerBox, address: Address) -> None:
+    """The peer says that another connection is in use: return once we hear so there, too.
+
+    Raises DialError when there is none: then it is another machine's.
+    """
+    with trio.move_on_after(SELF_SETTLES_S):
+        while box.conn is None:
+            await box.changed.park()
+    if box.conn is None:
+        raise DialError(str(address), "peer", IS_COPY)
+
+
+@dataclass(slots=True)
+class ClonedKeys:
+    """Those that were noticed."""
+
+    _seen: dict[PeerId, tuple[float, tuple[str, ...]]] = field(default_factory=dict)
+
+    def refused(self, conn: PeerConn, other: PeerConn) -> None:
+        """`conn` was dialled to us, and gives way to `other`, which is in use and answers."""
+        now_s = trio.current_time()
+        if now_s - other.joined_s < SETTLED_S:
+            return
+        hosts = {where[0] for one in (conn, other) if (where := one.carrier.get_remote_address())}
+        self._seen[conn.peer] = (now_s, tuple(sorted(hosts)))
+
+    def now(self) -> Mapping[PeerId, tuple[str, ...]]:
+        """Keys that two machines have, and the hosts they call from."""
+        latest_s = trio.current_time() - NAMED_S
+        self._seen = {peer: seen for peer, seen in self._seen.items() if seen[0] >= latest_s}
+        return {peer: self._seen[peer][1] for peer in sorted(self._seen)}

@@ -1,0 +1,147 @@
+"""Admission and settlement: what happens between the handshake and the first frame.
+
+    dialler                                   acceptor
+      |---- admit stream, Admission.admit ------>|      both prove that they belong
+      |<--- Verdict (from the higher peer id) ---|      which connection counts
+      |==== frames, Kademlia, gossip ===========>|
+
+When two peers dial each other at once, two connections are admitted. The side with the higher
+peer id keeps the first that is alive and refuses the other, so that both use the same one and no
+frame is ever sent on a connection that loses.
+
+A second connection for bulk is admitted like the first. Only the side that dialled the first one
+dials it, so it is the other side that says whether it is wanted.
+"""
+
+from collections.abc import Callable
+
+import trio
+
+from p2p.errors import AdmissionError, LinkClosedError, StreamResetError, WireError
+from p2p.host.admission.port import Admission
+from p2p.host.peers.copies import ClonedKeys
+from p2p.host.peers.framing import FrameTalk
+from p2p.host.peers.peer import PeerConn, Verdict
+from p2p.identity.caller import Caller
+from p2p.ids import PeerId
+from p2p.link import yamux_core as yamux
+from p2p.link.agreement import opening
+
+_ALIVE_WITHIN_S = 1.0
+"""A connection that answers no ping for so long gives way to a newer one."""
+
+
+class Joining:
+    """Takes connections from the handshake to use, or to their end."""
+
+    def __init__(
+        self,
+        own: PeerId,
+        protocol: str,
+        admission: Admission,
+        deadline_s: float,
+        current: Callable[[PeerId], PeerConn | None],
+        has_place: Callable[[PeerId], bool],
+        use: Callable[[PeerConn], None],
+        wants_bulk: Callable[[PeerConn], bool],
+    ) -> None:
+        """`protocol` and `protocol` + "/bulk" are what a dialler opens its admission with."""
+        self._own = own
+        self._protocol = protocol
+        self._wants_bulk = wants_bulk
+        self._admission = admission
+        self._deadline_s = deadline_s
+        self._current = current
+        self._has_place = has_place
+        self._use = use
+        self.copies = ClonedKeys()
+
+    @property
+    def me(self) -> Caller:
+        """Who we are, as our own certificates say."""
+        return self._admission.our_caller(self._own)
+
+    async def join(self, conn: PeerConn) -> None:
+        """Admit and settle; afterwards `conn` is in use, a guest's or closing, and `decided`."""
+        try:
+            with trio.fail_after(self._deadline_s):
+                talk = await self._open_talk(conn)
+                if talk is None:  # a guest
+                    return
+                conn.caller = await self._admission.admit(
+                    conn.peer, talk, conn.carrier.is_initiator
+                )
+                await self._settle(conn, talk)
+        except AdmissionError as exc:
+            conn.refuse(exc)
+        except WireError as exc:
+            conn.refusal = AdmissionError("malformed", str(exc))
+            conn.link.close(f"the peer broke the protocol: {exc}", yamux.PROTOCOL_ERROR)
+        except trio.TooSlowError:
+            conn.refuse(AdmissionError("closed", f"no admission within {self._deadline_s:g} s"))
+        finally:
+            conn.decided.set()
+
+    async def _open_talk(self, conn: PeerConn) -> FrameTalk | None:
+        if not conn.carrier.is_initiator:
+            await conn.admit_arrived.wait()
+            if conn.is_guest:
+                return None
+            if conn.admit_stream is None:
+                raise AdmissionError("closed", f"the peer went away: {conn.link.reason}")
+            return FrameTalk(conn.admit_stream)
+        try:
+            stream = conn.admit_stream = conn.link.open_stream()
+            await stream.write(opening(self.protocol_of(conn)))
+        except (LinkClosedError, StreamResetError) as exc:
+            raise AdmissionError("closed", f"the peer went away while joining: {exc}") from exc
+        return FrameTalk(stream, unchecked=self.protocol_of(conn))
+
+    def protocol_of(self, conn: PeerConn) -> str:
+        """What admission of this connection is asked for by."""
+        return f"{self._protocol}/bulk" if conn.is_bulk else self._protocol
+
+    async def _settle(self, conn: PeerConn, talk: FrameTalk) -> None:
+        is_judge = not conn.carrier.is_initiator if conn.is_bulk else self._own > conn.peer
+        if is_judge:
+            await talk.agreed()
+            verdict = await self._judge(conn)
+            if verdict is Verdict.USE:
+                self._use(conn)
+            await talk.send(bytes([verdict]))
+        else:
+            verdict = _verdict_in(await talk.receive())
+            if verdict is Verdict.USE:
+                self._use(conn)
+        match verdict:
+            case Verdict.DUPLICATE:
+                conn.is_duplicate = True
+                conn.link.close("another connection to this peer is in use")
+            case Verdict.FULL:
+                raise AdmissionError("full", "the peer has as many connections as it can keep")
+
+    async def _judge(self, conn: PeerConn) -> Verdict:
+        if conn.is_bulk:
+            return Verdict.USE if self._wants_bulk(conn) else Verdict.DUPLICATE
+        while (other := self._current(conn.peer)) is not None:
+            if conn.carrier.is_initiator:
+                return Verdict.DUPLICATE
+            if await self._is_alive(other):
+                self.copies.refused(conn, other)
+                return Verdict.DUPLICATE
+            other.link.close("a newer connection to this peer replaces it")
+            await other.link.closed.wait()
+            await trio.lowlevel.checkpoint()
+        return Verdict.USE if self._has_place(conn.peer) else Verdict.FULL
+
+    async def _is_alive(self, conn: PeerConn) -> bool:
+        with trio.move_on_after(_ALIVE_WITHIN_S):
+            return await conn.link.answers_ping()
+        return False
+
+
+def _verdict_in(frame: bytes) -> Verdict:
+    try:
+        return Verdict(int.from_bytes(frame))
+    except ValueError as exc:
+        raise WireError(f"{frame[:8].hex()} is not a verdict") from exc

@@ -1,0 +1,110 @@
+"""Dials in progress: at most one per peer, shared by everybody who waits for that peer.
+
+A dial lives in the host's nursery, not with its callers: one that gives up waiting leaves it to
+the others. A dial that failed is not repeated before its pause is over (`AddressBook`).
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import trio
+
+from p2p.errors import DialError
+from p2p.host.addresses import Address
+from p2p.host.peers.address_book import AddressBook
+from p2p.ids import PeerId
+
+_AT_ONCE: Final = 32
+"""Dials under way at once: each is a dozen small messages and a signature."""
+
+
+@dataclass(eq=False, slots=True)
+class Dial:
+    """One dial; `error` is set by the time it is done, if it failed."""
+
+    done: trio.Event = field(default_factory=trio.Event)
+    error: DialError | None = None
+
+
+class Dials:
+    """Starts dials and lets callers wait for them."""
+
+    def __init__(
+        self,
+        book: AddressBook,
+        within_s: float,
+        connect: Callable[[PeerId, Sequence[Address]], Awaitable[None]],
+        is_up: Callable[[PeerId], bool],
+        on_failed: Callable[[PeerId], None],
+    ) -> None:
+        self._book = book
+        self._within_s = within_s
+        self._connect = connect
+        self._is_up = is_up
+        self._on_failed = on_failed
+        self._slots = trio.CapacityLimiter(_AT_ONCE)
+        self._under_way: dict[PeerId, Dial] = {}
+        self.nursery: trio.Nursery | None = None
+
+    def __contains__(self, peer: PeerId) -> bool:
+        return peer in self._under_way
+
+    def why_not(self, peer: PeerId) -> str | None:
+        """Why a dial of this peer cannot be started now, or None."""
+        if self.nursery is None:
+            return "this node is not running"
+        if not self._book.of(peer):
+            return "no address of it is known"
+        return self._book.reason_to_wait(peer, trio.current_time())
+
+    async def reach(self, peer: PeerId, addresses: Sequence[Address]) -> None:
+        """Return once the peer is up; DialError when it cannot be reached.
+
+        A dial already under way is joined, but its failure is not the last word: it may have
+        tried other addresses.
+        """
+        joined = self._under_way.get(peer)
+        if joined is not None:
+            await joined.done.wait()
+            if joined.error is None or self._is_up(peer):
+                return
+            if not addresses:  # nobody knew any but those that were just tried
+                raise _again(joined.error)
+        dial = self._under_way.get(peer) or self.start(peer, addresses)
+        await dial.done.wait()
+        if dial.error is not None and not self._is_up(peer):
+            raise _again(dial.error)
+
+    def start(self, peer: PeerId, addresses: Sequence[Address]) -> Dial:
+        """Begin to dial in the background."""
+        dial = Dial()
+        if self.nursery is None:
+            dial.error = DialError(str(addresses[0]), "port", "this node is not running")
+            dial.done.set()
+            return dial
+        self._under_way[peer] = dial
+        self.nursery.start_soon(self._run, dial, peer, addresses)
+        return dial
+
+    async def _run(self, dial: Dial, peer: PeerId, addresses: Sequence[Address]) -> None:
+        try:
+            with trio.fail_after(self._within_s):
+                async with self._slots:
+                    await self._connect(peer, addresses)
+        except DialError as exc:
+            dial.error = exc
+        except trio.TooSlowError:
+            detail = f"no connection within {self._within_s:g} s"
+            dial.error = DialError(str(addresses[0]), "port", detail)
+        finally:
+            del self._under_way[peer]
+            dial.done.set()
+        if dial.error is not None and not self._is_up(peer):
+            self._book.failed(peer, trio.current_time(), dial.error.detail)
+            self._on_failed(peer)
+
+
+def _again(error: DialError) -> DialError:
+    """The same for another who waits: an exception raised twice would gather both traces."""
+    return DialError(error.address, error.cause, error.detail, error.tried)

@@ -1,0 +1,361 @@
+"""Calls and casts between peers, over whatever Host carries the frames.
+
+A cast is a message without an answer. A call has one, within a deadline that travels along: the
+handler is cancelled when it passes, when the caller stops waiting and when the peer goes away.
+Messages to our own peer id take the same way, without the host.
+
+        call() -> Channel queue -> pump -> Host.send ~~> on_frame -> Channel -> handler task
+"""
+
+import logging
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar, cast
+
+import trio
+
+from p2p.errors import (
+    CallTimeoutError,
+    PeerUnreachableError,
+    RemoteRefusalError,
+    UnsayableError,
+    WireError,
+)
+from p2p.host.port import Host
+from p2p.host.rpc.answering import UNSAYABLE, Answering, RpcConfig, packed
+from p2p.host.rpc.calls import Asking
+from p2p.host.rpc.channel import Channel
+from p2p.host.rpc.messages import Call, Cancel, Cast, ChannelOpened, Chunk, Credit, Refused, Reply
+from p2p.identity.caller import Caller
+from p2p.ids import PeerId, TrafficClass
+from p2p.limits import (
+    BODY_BYTES_MAX,
+    BODY_WINDOW_BYTES,
+    CALL_TIMEOUT_S_MAX,
+    CONTROL_FRAME_BYTES_MAX,
+    DATA_FRAME_BYTES_MAX,
+    OUTBOX_FRAMES_MAX,
+    REFUSAL_CHARS_MAX,
+)
+from p2p.wire.codec import Message, decode_as, encode, number_in, number_of
+
+log = logging.getLogger("swarm")
+
+M = TypeVar("M", bound=Message)
+R = TypeVar("R", bound=Message)
+
+_FRAMES: Final[dict[int, type[Message]]] = {
+    number_of(kind): kind
+    for kind in (ChannelOpened, Call, Reply, Refused, Cancel, Chunk, Credit, Cast)
+}
+
+
+_DEFAULT: Final = RpcConfig()
+
+
+def no_body(_request: Message, _body_len: int) -> int:
+    """For calls whose replies have none."""
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class RpcStats:
+    """What is under way, and what was dropped since the start."""
+
+    channels: int
+    calls_out: int
+    calls_in: int
+    body_bytes_held: int
+    credit_bytes_out: int
+    casts_unknown: int
+    casts_dropped: int
+
+
+class Rpc:
+    """One node's calls and casts; the only one that sees the host's frames."""
+
+    def __init__(self, host: Host, config: RpcConfig = _DEFAULT) -> None:
+        self._host = host
+        self._listeners: dict[int, tuple[type[Message], Callable[[Caller, Message], None]]] = {}
+        self._callers: dict[PeerId, Caller] = {}
+        """Who is connected; and ourselves."""
+        self._on_peer: list[Callable[[PeerId, bool], None]] = []
+        self._channels: dict[tuple[PeerId, TrafficClass], Channel] = {}
+        self._nursery: trio.Nursery | None = None
+        self._answering = Answering(host.peer_id, self._channels, config, self._cut_off)
+        self._last_id = 0
+        self._last_epoch = 0
+        self._casts_unknown = 0
+        self._casts_dropped = 0
+        self._loopback: deque[tuple[TrafficClass, bytes]] = deque()
+        self._loopback_wake = trio.Event()
+        host.attach(self)
+
+    @property
+    def peer_id(self) -> PeerId:
+        """Who we are."""
+        return self._host.peer_id
+
+    @property
+    def me(self) -> Caller:
+        """Who we are, as our own certificates say."""
+        return self._host.me
+
+    # -- what services register, before or while running
+
+    def caller(self, peer: PeerId) -> Caller | None:
+        """Who a peer is by its certificates, while it is connected."""
+        return self.me if peer == self.peer_id else self._callers.get(peer)
+
+    def listen(self, kind: type[M], on_message: Callable[[Caller, M], None]) -> None:
+        """Have casts of this kind handed to `on_message`, which must not block."""
+        entry = (kind, cast("Callable[[Caller, Message], None]", on_message))
+        if self._listeners.setdefault(number_of(kind), entry) is not entry:
+            raise ValueError(f"{kind.__name__} has a listener already")
+
+    def serve(
+        self,
+        kind: type[M],
+        answer: Callable[[Caller, M, bytes], Awaitable[tuple[Message, bytes]]],
+        reply_bytes: Callable[[M, int], int] = no_body,
+    ) -> None:
+        """Have calls of this kind answered; RefusalError says no, any other error is a bug.
+
+        `reply_bytes` tells from a request and the length of its body how long the reply's body
+        will be at most: a handler does not start before there is room for it.
+        """
+        self._answering.serve(kind, answer, reply_bytes)
+
+    def on_peer(self, changed: Callable[[PeerId, bool], None]) -> None:
+        """Be told when a peer is connected (True) and when it no longer is (False)."""
+        self._on_peer.append(changed)
+
+    # -- what services do
+
+    def cast(
+        self,
+        peer: PeerId,
+        message: Message,
+        traffic_class: TrafficClass = TrafficClass.CONTROL,
+    ) -> None:
+        """Send without waiting and without a promise; dials when needed.
+
+        What fits no message is dropped, counted and named in the log.
+        """
+        try:
+            frame = encode(Cast(packed(message)))
+        except UNSAYABLE as fault:
+            log.warning("%s was not told: %s", peer, fault)
+            self._casts_dropped += 1
+            return
+        if peer != self._host.peer_id:
+            self._host.cast(peer, traffic_class, frame)
+        elif len(self._loopback) < OUTBOX_FRAMES_MAX:
+            self._loop_back(traffic_class, frame)
+        else:
+            self._casts_dropped += 1
+
+    async def call(
+        self,
+        peer: PeerId,
+        request: Message,
+        reply: type[R],
+        *,
+        traffic_class: TrafficClass,
+        timeout_s: float,
+        body: bytes = b"",
+    ) -> tuple[R, bytes]:
+        """Ask a peer; returns its reply and the reply's body.
+
+        Raises PeerUnreachableError, CallTimeoutError, RemoteRefusalError (UnsayableError for what
+        fits no message). Cancelling the call cancels the handler over there.
+        """
+        payload = _sayable(peer, request, body)
+        channel = self._channel(peer, traffic_class)
+        self._last_id += 1
+        expires_s = trio.current_time() + timeout_s
+        asking = Asking(self._last_id, type(request).__name__, reply, expires_s)
+        deadline_ms = math.ceil(min(max(timeout_s, 0.0), CALL_TIMEOUT_S_MAX) * 1000)
+        channel.ask(asking, payload, body, deadline_ms)
+        try:
+            with trio.move_on_after(timeout_s):
+                await asking.done.wait()
+            if asking.failure is not None:
+                raise asking.failure
+            if not asking.done.is_set() or asking.reply is None or asking.body is None:
+                raise CallTimeoutError(peer, asking.request, timeout_s)
+            return cast("R", asking.reply), asking.body.take()
+        finally:
+            channel.end_asking(asking)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Answer and send until cancelled; start it before the host."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._answering.run, nursery)
+            task_status.started()
+            await self._loop_back_forever()
+
+    def stats(self) -> RpcStats:
+        """A snapshot for telemetry and tests."""
+        channels = list(self._channels.values())
+        return RpcStats(
+            channels=len(channels),
+            calls_out=sum(len(c.asking) for c in channels),
+            calls_in=sum(len(c.serving) for c in channels),
+            body_bytes_held=sum(sum(c.held) for c in channels),
+            credit_bytes_out=sum(2 * BODY_WINDOW_BYTES - sum(c.window) for c in channels),
+            casts_unknown=self._casts_unknown,
+            casts_dropped=self._casts_dropped,
+        )
+
+    # -- what the host tells us (p2p.host.port.FrameSink)
+
+    def on_frame(self, peer: PeerId, traffic_class: TrafficClass, frame: bytes) -> None:
+        """Take one frame. Raises WireError for what no honest peer sends."""
+        message = _decode_frame(frame)
+        if isinstance(message, Cast):
+            self._on_cast(peer, message)
+            return
+        channel = self._channel(peer, traffic_class)
+        if isinstance(message, ChannelOpened):
+            if channel.remote_epoch not in (None, message.epoch):
+                self._close(channel, "the peer has started anew")
+                channel = self._channel(peer, traffic_class)
+            channel.remote_epoch = message.epoch
+        elif channel.remote_epoch is not None:
+            self._on_channel_frame(channel, message)
+        # else the peer has not noticed that we started anew: our Opened is on its way to it
+
+    def on_up(self, caller: Caller) -> None:
+        """Remember who it is, for the handlers of what it sends; tell the services."""
+        self._callers[caller.peer] = caller
+        for changed in self._on_peer:
+            changed(caller.peer, True)
+
+    def on_down(self, peer: PeerId, reason: str) -> None:
+        """Fail what waits for the peer, stop what works for it, tell the services."""
+        for traffic_class in TrafficClass:
+            channel = self._channels.get((peer, traffic_class))
+            if channel is not None:
+                self._close(channel, reason)
+        self._callers.pop(peer, None)
+        for changed in self._on_peer:
+            changed(peer, False)
+
+    # -- inside
+
+    def _on_cast(self, peer: PeerId, message: Cast) -> None:
+        listener = self._listeners.get(number_in(message.payload))
+        if listener is None:
+            self._casts_unknown += 1  # of a newer peer
+            return
+        kind, on_message = listener
+        on_message(self._caller(peer), decode_as(kind, message.payload))
+
+    def _on_channel_frame(self, channel: Channel, message: Message) -> None:
+        match message:
+            case Call():
+                self._answering.on_call(self._caller(channel.peer), channel, message)
+            case Reply(id=call_id):
+                asking = channel.asking.get(call_id)
+                if asking is not None:
+                    channel.on_reply(message, decode_as(asking.reply_kind, message.payload))
+            case Refused(call_id, code, detail):
+                asking = channel.asking.get(call_id)
+                if asking is not None:
+                    short = (code[:REFUSAL_CHARS_MAX], detail[:REFUSAL_CHARS_MAX])
+                    asking.fail(RemoteRefusalError(channel.peer, *short))
+            case Cancel(call_id):
+                channel.on_cancel(call_id)
+            case Credit():
+                channel.on_credit(message)
+            case Chunk():
+                channel.on_chunk(message)
+
+    def _caller(self, peer: PeerId) -> Caller:
+        caller = self._callers.get(peer)
+        if caller is None:
+            raise WireError("a frame of a peer that was not admitted")
+        return caller
+
+    def _channel(self, peer: PeerId, traffic_class: TrafficClass) -> Channel:
+        channel = self._channels.get((peer, traffic_class))
+        if channel is None:
+            self._last_epoch = max(self._last_epoch + 1, int(trio.current_time() * 1e6))
+            send = self._sender(peer, traffic_class)
+            start = self._answering.start
+            channel = Channel(peer, traffic_class, self._last_epoch, send, start)
+            self._channels[peer, traffic_class] = channel
+            self._nursery_now().start_soon(self._pump, channel)
+        return channel
+
+    def _sender(
+        self, peer: PeerId, traffic_class: TrafficClass
+    ) -> Callable[[bytes, float], Awaitable[None]]:
+        async def to_peer(frame: bytes, expires_s: float) -> None:
+            await self._host.send(peer, traffic_class, frame, expires_s)
+
+        async def to_ourselves(frame: bytes, _expires_s: float) -> None:
+            self._loop_back(traffic_class, frame)
+            await trio.lowlevel.checkpoint()
+
+        return to_ourselves if peer == self._host.peer_id else to_peer
+
+    async def _pump(self, channel: Channel) -> None:
+        try:
+            await channel.pump()
+        except PeerUnreachableError as error:
+            self._close(channel, error.why)
+
+    def _close(self, channel: Channel, why: str) -> None:
+        if self._channels.get((channel.peer, channel.traffic_class)) is channel:
+            del self._channels[channel.peer, channel.traffic_class]
+        if handlers := channel.close(why):
+            self._nursery_now().start_soon(self._answering.cancel_all, handlers)
+
+    def _cut_off(self, peer: PeerId, why: str) -> None:
+        for traffic_class in TrafficClass:
+            if (channel := self._channels.get((peer, traffic_class))) is not None:
+                self._close(channel, why)
+        self._nursery_now().start_soon(self._host.disconnect, peer, why)
+
+    def _nursery_now(self) -> trio.Nursery:
+        if self._nursery is None:
+            raise RuntimeError("Rpc.run must be started before calls are made or answered")
+        return self._nursery
+
+    def _loop_back(self, traffic_class: TrafficClass, frame: bytes) -> None:
+        self._loopback.append((traffic_class, frame))
+        self._loopback_wake.set()
+
+    async def _loop_back_forever(self) -> None:
+        while True:
+            await self._loopback_wake.wait()
+            self._loopback_wake = trio.Event()
+            self._callers[self._host.peer_id] = self._host.me
+            for _ in range(len(self._loopback)):  # what these cause waits for the next round
+                traffic_class, frame = self._loopback.popleft()
+                self.on_frame(self._host.peer_id, traffic_class, frame)
+
+
+def _sayable(peer: PeerId, request: Message, body: bytes) -> bytes:
+    """The request as a payload. Raises UnsayableError."""
+    if len(body) > BODY_BYTES_MAX:
+        raise UnsayableError(peer, f"body of {len(body)} bytes, limit {BODY_BYTES_MAX}")
+    try:
+        return packed(request)
+    except UNSAYABLE as fault:
+        log.warning("%s was not asked: %s", peer, fault)
+        raise UnsayableError(peer, str(fault)) from fault
+
+
+def _decode_frame(frame: bytes) -> Message:
+    number = number_in(frame)
+    kind = _FRAMES.get(number)
+    if kind is None:
+        raise WireError(f"no frame has the number {number}")
+    bytes_max = DATA_FRAME_BYTES_MAX if kind is Chunk else CONTROL_FRAME_BYTES_MAX
+    return decode_as(kind, frame, bytes_max)

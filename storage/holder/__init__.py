@@ -1,0 +1,1 @@
+"""What this machine keeps for others, and tells of it: shards, manifests, records and leases."""

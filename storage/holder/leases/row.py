@@ -1,0 +1,82 @@
+"""One lease as it is kept: whose, since whose word, until when."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from p2p.identity.caller import Caller
+from p2p.ids import LabId, MemberId, PeerId
+from p2p.wire.codec import Record, encode
+from storage.engine.port import ReadView, WriteView
+from storage.engine.stored import stored
+from storage.holder.leases.shares import NOBODY, LeasePayer
+from storage.ids import LeaseKey
+
+LEASES: Final = "leases"
+"""key of a lease (storage.holder.leases.keys) -> LeaseRow"""
+
+
+class LeaseRow(Record, frozen=True):
+    """One lease: whose, and until when."""
+
+    owner: MemberId
+    lab: LabId
+    putter: PeerId
+    """The machine that put the object; of old repairs the one that mended it."""
+    storage_class: int
+    until_ms: int
+    is_hold: bool
+    payer: LeasePayer = NOBODY
+    """Whose machine brought it, and of which lab that is: it counts to their share."""
+    is_proved: bool = False
+    """The putter is a machine of the owner, or showed a right; else who mended only named it."""
+
+
+def renewed(
+    view: WriteView,
+    rows: Sequence[tuple[LeaseKey, LeaseRow]],
+    until_ms: int,
+    least_ms: Callable[[int], int],
+    asker: Caller,
+) -> bool:
+    """Until then, or by our own clock as long as a lease of its class is taken for.
+
+    Of several rows under one id, such as others brought and only hold become leases if there is
+    nothing else.
+    """
+    theirs = [(key, row) for key, row in rows if _may_renew(asker, row)]
+    kept = [(key, row) for key, row in theirs if row.is_proved or not row.is_hold] or theirs
+    for key, row in kept:
+        ends_ms = max(until_ms, least_ms(row.storage_class))
+        if ends_ms > row.until_ms or row.is_hold:
+            ends_ms = max(ends_ms, row.until_ms)
+            view.put(LEASES, key, encode(replace(row, until_ms=ends_ms, is_hold=False)))
+    return bool(theirs)
+
+
+def _may_renew(asker: Caller, row: LeaseRow) -> bool:
+    """Machines of its lab; and of its owner, who may be of another lab since."""
+    return asker.is_me or asker.lab == row.lab or asker.member == row.owner
+
+
+def held_on(
+    view: WriteView, rows: Sequence[tuple[LeaseKey, LeaseRow]], until_ms: int, putter: PeerId
+) -> bool:
+    """Prolong holds of that machine; what has been committed needs none."""
+    theirs = [(key, row) for key, row in rows if row.putter == putter]
+    for key, row in theirs:
+        if row.is_hold:
+            view.put(LEASES, key, encode(replace(row, until_ms=until_ms)))
+    return bool(theirs)
+
+
+def row_of(view: ReadView, key: LeaseKey) -> LeaseRow | None:
+    """The lease of that key."""
+    data = view.get(LEASES, key)
+    return None if data is None else read_row(data)
+
+
+def read_row(data: bytes) -> LeaseRow:
+    """What the table has. Raises RecordCorruptError."""
+    return stored(LeaseRow, data, "store.lmdb")

@@ -1,0 +1,76 @@
+"""How many leases each person and lab may have here: nobody fills the tables for all others.
+
+A lease is charged to the machine that brought it, as its certificate names it, whoever it names as
+owner: so nothing is won by naming somebody else.
+"""
+
+from collections import Counter
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Final
+
+from p2p.errors import RefusalError
+from p2p.ids import LabId, MemberId
+from p2p.wire.codec import Record
+from storage.coming import Coming
+from storage.limits import LEASES_HELD_MAX, LEASES_PER_LAB_MAX, LEASES_PER_MEMBER_MAX
+
+
+class LeasePayer(Record, frozen=True):
+    """To whom a lease is charged."""
+
+    member: MemberId
+    lab: LabId
+
+
+_ALL: Final = "all"
+
+NOBODY: Final = LeasePayer(MemberId(""), LabId(""))
+"""Of leases that were taken before shares were counted."""
+
+
+@dataclass(slots=True)
+class LeaseShares:
+    """Who has how many leases here."""
+
+    held: int = 0
+    _members: Counter[MemberId] = field(default_factory=Counter)
+    _labs: Counter[LabId] = field(default_factory=Counter)
+
+    _coming: Coming = field(default_factory=Coming)
+
+    def coming(self, payer: LeasePayer, lease: bytes) -> AbstractContextManager[None]:
+        """Count a lease while something is put under it, whether or not it turns out to be new."""
+        return self._coming.of([(payer.member, 0), (payer.lab,), _ALL], lease)
+
+    def check(self, payer: LeasePayer) -> None:
+        """Raise RefusalError unless one more may be kept for this payer."""
+        theirs = self._members[payer.member] + self._coming.with_one((payer.member, 0))
+        if theirs > LEASES_PER_MEMBER_MAX:
+            raise RefusalError("full", f"one person may have {LEASES_PER_MEMBER_MAX} leases here")
+        if self._labs[payer.lab] + self._coming.with_one((payer.lab,)) > LEASES_PER_LAB_MAX:
+            raise RefusalError("full", f"one lab may have {LEASES_PER_LAB_MAX} leases here")
+        if self.held + self._coming.with_one(_ALL) > LEASES_HELD_MAX:
+            raise RefusalError("full", "no room for another lease here")
+
+    def add(self, payer: LeasePayer, count: int = 1) -> None:
+        """Charge a lease; with `count` -1 give it back."""
+        self.held += count
+        if payer != NOBODY:
+            self._members[payer.member] += count
+            self._labs[payer.lab] += count
+
+
+class Charged:
+    """A lease on its way into the table: it counts once that is certain."""
+
+    def __init__(self, shares: LeaseShares) -> None:
+        self._shares = shares
+        self._payer: LeasePayer | None = None
+
+    def now(self, payer: LeasePayer | None) -> None:
+        self._payer = payer
+
+    def keep(self) -> None:
+        if self._payer is not None:
+            self._shares.add(self._payer)

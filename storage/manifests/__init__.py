@@ -1,0 +1,1 @@
+"""What an object is made of, and the capability that lets somebody read it."""

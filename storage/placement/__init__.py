@@ -1,0 +1,1 @@
+"""Which machines should hold what: the pool as it is seen, and rendezvous hashing over it."""

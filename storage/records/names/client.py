@@ -1,0 +1,112 @@
+"""Asking the holders of a name: all of them at once, until enough have answered."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from p2p.errors import (
+    CallTimeoutError,
+    PeerUnreachableError,
+    RemoteRefusalError,
+    WireError,
+)
+from p2p.host.rpc.service import Rpc
+from p2p.ids import PeerId, TrafficClass
+from p2p.membership.port import Views
+from p2p.membership.view import Liveness
+from p2p.wire.codec import Message
+from storage.records.names.core import (
+    Holders,
+    Poll,
+    counted_members,
+    holders_of,
+    with_remembered,
+)
+from storage.records.names.messages import NameHeld
+from storage.records.names.rights import NameRights
+
+
+@dataclass(frozen=True, slots=True)
+class NamesConfig:
+    """Times in seconds."""
+
+    call_timeout_s: float = 3.0
+    """A holder answers after one commit: milliseconds when it is healthy."""
+    tries: int = 8
+    """Rounds of a read or write: lost to other writers, or to connections that broke."""
+    backoff_s: float = 0.05
+    """Wait up to this, doubled each time, so that rivals do not meet again."""
+    down_after_s: float = 15 * 60.0
+    """A dead member counts as a holder for so long: see core for what that guards."""
+    watch_s: float = 2.0
+    """How often we look whether the holders have changed and names must be handed over."""
+    sweep_s: float = 3600.0
+    """How often names that nobody wrote for a year, or never, are forgotten."""
+
+
+class NameClient:
+    """Knows who holds what, and asks them; what they answer is checked before it counts."""
+
+    def __init__(self, rpc: Rpc, members: Views, rights: NameRights, config: NamesConfig) -> None:
+        self._rpc, self._members, self._rights, self._config = rpc, members, rights, config
+        self._nursery: trio.Nursery | None = None
+        self._remembered: tuple[PeerId, ...] = ()
+        self._started_s = 0.0
+
+    def begin(self, nursery: trio.Nursery, remembered: tuple[PeerId, ...]) -> None:
+        """Ask within that nursery from now on; names were spread among the remembered before."""
+        self._nursery, self._remembered = nursery, remembered
+        self._started_s = trio.current_time()
+
+    def holders(self, key: bytes) -> Holders:
+        """Who holds a name now, by our view."""
+        return holders_of(key, self.counted())
+
+    def counted(self) -> tuple[PeerId, ...]:
+        view, now_s, patience_s = (
+            self._members.view(),
+            trio.current_time(),
+            self._config.down_after_s,
+        )
+        counted = counted_members(view, now_s, patience_s)
+        running_s = now_s - self._started_s
+        return with_remembered(counted, view, self._remembered, running_s, patience_s)
+
+    async def ask(self, key: bytes, request: Message, enough: Callable[[Poll], bool]) -> Poll:
+        """Ask everybody; returns when it is enough, or all have answered or failed.
+
+        The remaining questions go on: so that those who are late learn of the record too.
+        """
+        if self._nursery is None:
+            raise RuntimeError("NameService.run must be started before names are used")
+        poll = Poll(key, self.holders(key))
+        view, done = self._members.view(), trio.Event()
+        dead = [m.peer for m in view.members if m.liveness is Liveness.DEAD and m.peer != view.me]
+        asked = [peer for peer in poll.holders.asked if peer not in dead]
+        poll.waiting = len(asked)
+
+        async def ask(peer: PeerId) -> None:
+            held = await self.ask_one(peer, key, request)
+            poll.waiting -= 1
+            if held is not None and not done.is_set():
+                poll.answers[peer] = held
+            if enough(poll) or poll.waiting == 0:
+                done.set()
+
+        for peer in asked:
+            self._nursery.start_soon(ask, peer)
+        await done.wait()
+        return poll
+
+    async def ask_one(self, peer: PeerId, key: bytes, request: Message) -> NameHeld | None:
+        """What one of them answers, or None when that is nothing that can be trusted."""
+        try:
+            held, _ = await self._rpc.call(
+                peer, request, NameHeld,
+                traffic_class=TrafficClass.INTERACTIVE, timeout_s=self._config.call_timeout_s,
+            )  # fmt: skip
+            self._rights.check_state(key, held.state)
+        except (PeerUnreachableError, CallTimeoutError, RemoteRefusalError, WireError):
+            return None  # the others decide
+        return held

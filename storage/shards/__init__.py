@@ -1,1 +1,0 @@
-"""Shard bytes at rest, their leases and quotas."""

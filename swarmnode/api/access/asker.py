@@ -1,0 +1,94 @@
+"""Who asks the local API, as its connection or token proves it, and what they are not shown."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+
+from storage.errors import CapabilityError
+from storage.manifests.capability import parse_kept, text_of_cap
+from swarmnode.errors import NotAllowedError, PersonLockedError
+from swarmnode.limits import LAB_REASON_CHARS_MAX
+from swarmnode.people.seals import Seals
+
+KEY: Final = "swarm.asker"
+"""Where the gatekeeper leaves it in the ASGI scope."""
+_CAPABILITY: Final = re.compile(r"(swarm|sealed):[a-z2-7]{100,}", re.IGNORECASE)
+_SEALED: Final = re.compile(r"sealed:[a-z2-7]{100,}")
+HIDDEN: Final = "(hidden)"
+LOCKED: Final = "(locked)"
+"""In place of a capability that only its person's key opens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A person of this machine and what they may do."""
+
+    person: str = ""
+    """Empty for the machine's owner."""
+    scope: str = "admin"
+
+
+OWNER: Final = Principal()
+
+
+def asker_of(request: Request) -> Principal:
+    """Who sent a request."""
+    found = request.scope.get(KEY, OWNER)
+    assert isinstance(found, Principal)
+    return found
+
+
+def lab_reason(request: Request) -> str:
+    """Why the lab's key is to act: only the machine's owner has it do so. NotAllowedError."""
+    asker, reason = asker_of(request), request.query_params.get("reason", "")
+    if asker.person or asker.scope != "admin":
+        raise NotAllowedError("only the owner of this machine uses the key of the lab")
+    if len(reason) > LAB_REASON_CHARS_MAX:
+        raise msgspec.ValidationError(f"a reason has {LAB_REASON_CHARS_MAX} characters")
+    return reason
+
+
+def shown(request: Request, value: Any, seals: Seals) -> Any:  # noqa: ANN401  (any answer)
+    """What this asker may see of an answer: who may only look sees no capabilities.
+
+    Those of one of several people are opened with their key, while it is unlocked.
+    """
+    asker = asker_of(request)
+    if asker.scope == "read":
+        return _without_capabilities(msgspec.to_builtins(value))
+    if not asker.person:
+        return value
+    if seals.has_key(asker.person) and not seals.is_unlocked(asker.person):
+        # What ended since the node began is in its memory as it came: it is not told either.
+        return _with_texts(msgspec.to_builtins(value), partial(_CAPABILITY.sub, LOCKED))
+    opened = partial(_opened, seals, asker.person)
+    return _with_texts(msgspec.to_builtins(value), partial(_SEALED.sub, opened))
+
+
+def _without_capabilities(value: Any) -> Any:  # noqa: ANN401
+    return _with_texts(value, partial(_CAPABILITY.sub, HIDDEN))
+
+
+def _opened(seals: Seals, person: str, found: re.Match[str]) -> str:
+    try:
+        return text_of_cap(seals.open_cap(person, parse_kept(found.group())))
+    except PersonLockedError:
+        return LOCKED
+    except CapabilityError:  # it only looks like one
+        return found.group()
+
+
+def _with_texts(value: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401
+    match value:
+        case str():
+            return change(value)
+        case dict():
+            return {key: _with_texts(one, change) for key, one in value.items()}
+        case list() | tuple():
+            return [_with_texts(one, change) for one in value]
+    return value

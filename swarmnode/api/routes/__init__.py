@@ -1,0 +1,1 @@
+"""Every path of the local API, by noun."""

@@ -1,0 +1,223 @@
+"""Tasks over HTTP: submit, look, wait, cancel, explain, read the logs as they grow."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing, suppress
+from typing import Any, Final
+
+import msgspec
+import trio
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from swarmnode.api.access.asker import Principal, asker_of, lab_reason, shown
+from swarmnode.api.face import NodeFace
+from swarmnode.api.reply import Stream, body_bytes, flag, number, reply
+from swarmnode.api.schema.tasks import FilesLine, ForgetReply, Retried, SubmitReply
+from swarmnode.api.views.tasks import detail_of, explanation_of, left_by, line_of, outputs_of
+from swarmnode.errors import SpecError, TaskNotEndedError, TaskUnknownError
+from swarmnode.market.explain import TaskView
+from swarmnode.market.guardians.kept import Guarded
+from swarmnode.people.sealed_tasks import at_rest, spec_in_clear
+from swarmnode.tasks.ids import TaskId, is_task_id
+from swarmnode.tasks.spec import PriorityClass, TaskSpec
+from swarmnode.tasks.spec_load import spec_from_json, spec_from_toml
+
+WAIT_S: Final = 30.0
+"""How long a wait lasts when nobody says: below the patience of common clients and proxies."""
+WAIT_S_MAX: Final = 600.0
+LOOK_S: Final = 2.0
+"""How often a task of another machine of ours is looked at, while somebody waits for it."""
+STREAMS: Final = ("stdout", "stderr")
+
+
+class TaskRoutes:
+    """Handlers under /api/v1/tasks."""
+
+    def __init__(self, node: NodeFace) -> None:
+        self._node = node
+
+    def routes(self) -> list[Route]:
+        """The table of paths."""
+        one = "/api/v1/tasks/{task}"
+        return [
+            Route("/api/v1/tasks", self.submit, methods=["POST"]),
+            Route("/api/v1/tasks", self.ls, methods=["GET"]),
+            Route(one, self.show, methods=["GET"]),
+            Route(one, self.cancel, methods=["DELETE"]),
+            Route(f"{one}/cancel", self.cancel, methods=["POST"]),
+            Route(f"{one}/files", self.files, methods=["POST"]),
+            Route(f"{one}/retry", self.retry, methods=["POST"]),
+            Route(f"{one}/forget", self.forget, methods=["POST"]),
+            Route(f"{one}/wait", self.wait, methods=["GET", "POST"]),
+            Route(f"{one}/explain", self.explain, methods=["GET"]),
+            Route(f"{one}/logs", self.logs, methods=["GET"]),
+        ]
+
+    async def submit(self, request: Request) -> Response:
+        """Submit a task; with `?dry_run=1` only hold the auction and say who would win.
+
+        With `?detach=1` it answers when others would go on with it without this machine.
+        """
+        spec = await _spec_in(request)
+        if flag(request, "dry_run"):
+            found = await self._node.market.dry_run(spec)
+            return reply(self._shown(request, explanation_of(found)))
+        person = asker_of(request).person
+        if person and spec.priority_class is PriorityClass.OWNER:
+            raise SpecError("class owner is for the owner of this machine: choose another class")
+        if not flag(request, "detach"):
+            return reply(SubmitReply(await self._node.market.submit(spec, person)), 201)
+        made, guarded = await self._submit_detached(spec, person)
+        return reply(SubmitReply(made, guarded.holders, guarded.note), 201)
+
+    async def _submit_detached(self, spec: TaskSpec, person: str) -> tuple[TaskId, Guarded]:
+        made = await self._node.market.submit(spec, person, detached=True)
+        return made, await self._node.market.guarded(made)
+
+    async def ls(self, request: Request) -> Response:
+        """Tasks that were submitted here, oldest first; of some `?state=`, `?name=`, `?since_ms=`.
+
+        `?limit=` keeps the newest; states may be given several times, a name is a part of one.
+        """
+        states = frozenset(request.query_params.getlist("state"))
+        name = request.query_params.get("name", "").casefold()
+        since_ms = number(request, "since_ms", 0, 0, 2**53)
+        limit = int(number(request, "limit", 0, 0, 2**53))
+        person = asker_of(request).person
+        found = [
+            view
+            for view in self._node.market.tasks()
+            if view.record.person == person
+            and (not states or view.state.value in states)
+            and name in view.record.spec.name.casefold()
+            and view.record.submitted_ms >= since_ms
+        ]
+        return reply(self._shown(request, [line_of(view) for view in found[-limit:]]))
+
+    async def show(self, request: Request) -> Response:
+        """Everything about one task."""
+        return reply(self._shown(request, detail_of(await self._anywhere(request))))
+
+    async def wait(self, request: Request) -> Response:
+        """Answer when the task has ended or `?timeout_s=` is over, whichever comes first."""
+        timeout_s = number(request, "timeout_s", WAIT_S, 0, WAIT_S_MAX)
+        view = await self._anywhere(request)
+        with trio.move_on_after(timeout_s):
+            while view.record.owner and not view.has_ended:
+                await trio.sleep(LOOK_S)
+                with suppress(TaskUnknownError):  # who knows it may be away for a moment
+                    view = await self._node.market.elsewhere(view.task)
+            if not view.record.owner:
+                await self._node.market.wait(view.task)
+        if not view.record.owner:
+            view = self._node.market.task(view.task)
+        return reply(self._shown(request, detail_of(view)))
+
+    async def cancel(self, request: Request) -> Response:
+        """End the task wherever it is; harmless when it has ended.
+
+        With `?as_lab=1` a task of anybody of the lab whose key lies here; `?reason=` says why.
+        """
+        if flag(request, "as_lab"):
+            task, reason = TaskId(request.path_params["task"]), lab_reason(request)
+            return reply(detail_of(await self._node.cancel_as_lab(task, reason)))
+        view = await self._anywhere(request)
+        if view.record.owner:
+            view = await self._node.market.elsewhere(view.task, cancel=True)
+        else:
+            view = await self._node.market.cancel(view.task)
+        return reply(self._shown(request, detail_of(view)))
+
+    async def files(self, request: Request) -> Response:
+        """What there is of its outputs: of a task that runs its provider stores them now."""
+        told = await self._node.market.files_now(self._view(request).task)
+        return reply(self._shown(request, FilesLine(outputs_of(told.files), told.fault)))
+
+    async def retry(self, request: Request) -> Response:
+        """Submit an ended task once more, as it was; also one of another machine of ours."""
+        view = _ended(await self._anywhere(request))
+        record = view.record
+        seals = self._node.seals
+        spec = spec_in_clear(seals, at_rest(seals, record))
+        made, guarded = await self._submit_detached(spec, record.person)
+        return reply(Retried(made, view.task, guarded.holders, guarded.note), 201)
+
+    async def forget(self, request: Request) -> Response:
+        """Forget a task that has ended, with its logs; what it left is freed."""
+        view = _ended(self._view(request))
+        freed = [await self._node.objects.forget(address) for address in left_by(view.record)]
+        await self._node.market.forget(view.task)
+        return reply(ForgetReply(view.task, sum(one is not None for one in freed)))
+
+    async def explain(self, request: Request) -> Response:
+        """Every auction with its bids, score parts and refusals."""
+        found = self._node.market.explain(self._view(request).task)
+        return reply(self._shown(request, explanation_of(found)))
+
+    async def logs(self, request: Request) -> Response:
+        """What the task printed: `?stream=stdout|stderr`, from `?offset=`, on with `?follow=1`.
+
+        With `?attempt=` only what that attempt printed.
+        """
+        view = await self._anywhere(request)  # unknown tasks are a problem, not a broken stream
+        stream = request.query_params.get("stream", "stdout")
+        if stream not in STREAMS:
+            raise msgspec.ValidationError(f"stream is one of {', '.join(STREAMS)}")
+        offset = int(number(request, "offset", 0, 0, 2**53))
+        attempt = int(number(request, "attempt", 0, 0, 2**53))
+        follow = flag(request, "follow")
+        market, read = self._node.market, self._node.market.logs_elsewhere
+        if not view.record.owner:
+            await self._node.estate.bring_log(view.task)
+            read = market.logs
+        pieces = read(view.task, stream, follow=follow, attempt=attempt)
+        return Stream(_from(pieces, offset), media_type="application/octet-stream")
+
+    def _shown(self, request: Request, value: Any) -> Any:  # noqa: ANN401  (any answer)
+        return shown(request, value, self._node.seals)
+
+    async def _anywhere(self, request: Request) -> TaskView:
+        """The task asked for, also one that another machine of this node's owner submitted."""
+        try:
+            return self._view(request)
+        except TaskUnknownError:
+            task = TaskId(request.path_params["task"])
+            if asker_of(request).person or not is_task_id(task):
+                raise
+            return await self._node.market.elsewhere(task)
+
+    def _view(self, request: Request) -> TaskView:
+        """The task asked for. Raises TaskUnknownError, also for another person's."""
+        view = self._node.market.task(TaskId(request.path_params["task"]))
+        return _theirs(view, asker_of(request))
+
+
+def _ended(view: TaskView) -> TaskView:
+    if not view.has_ended:
+        raise TaskNotEndedError(f"{view.task} is {view.state}: wait for it, or cancel it first")
+    return view
+
+
+def _theirs(view: TaskView, asker: Principal) -> TaskView:
+    """The view, if its task is the asker's: another person's is as good as none."""
+    if view.record.person != asker.person:
+        raise TaskUnknownError(f"no task {view.task} was submitted here")
+    return view
+
+
+async def _spec_in(request: Request) -> TaskSpec:
+    """The body as a spec: JSON, or TOML when the content type says so. Raises SpecError."""
+    body = await body_bytes(request)
+    if request.headers.get("content-type", "").partition(";")[0].strip() == "application/toml":
+        return spec_from_toml(body.decode(errors="replace"))
+    return spec_from_json(body)
+
+
+async def _from(pieces: AsyncIterator[bytes], offset: int) -> AsyncIterator[bytes]:
+    """The pieces without their first `offset` bytes."""
+    async with aclosing(pieces) as stream:  # type: ignore[type-var]
+        async for piece in stream:
+            if len(piece) > offset:
+                yield piece[offset:]
+            offset = max(0, offset - len(piece))

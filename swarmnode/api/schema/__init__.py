@@ -1,0 +1,1 @@
+"""What the local API says, as typed structs."""

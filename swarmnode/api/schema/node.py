@@ -1,0 +1,359 @@
+"""What the local API says, as typed structs: the one thing that server, CLI and SDK share."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+API_VERSION = 1
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An error, in the form of RFC 9457. `code` is stable; `detail` names the remedy."""
+
+    status: int
+    code: str
+    title: str
+    detail: str = ""
+
+
+class PeerLine(msgspec.Struct, frozen=True):
+    """A member as this node sees it. rtt_ms is null before the first measurement."""
+
+    peer: str
+    name: str
+    lab: str
+    site: str
+    liveness: str
+    me: bool
+    connected: bool
+    rtt_ms: float | None
+    addresses: tuple[str, ...]
+    cpu_free_millis: int | None = None
+    memory_free_bytes: int | None = None
+    gpus: tuple[str, ...] = ()
+    storage_free_bytes: int | None = None
+    paused: bool = False
+    lab_name: str = ""
+    """As its certificates say; empty for a member not met since the start."""
+
+
+class MemberMachine(msgspec.Struct, frozen=True):
+    """A machine of a person. `why_out` is empty unless it was removed."""
+
+    peer: str
+    name: str
+    liveness: str
+    why_out: str = ""
+
+
+class MemberLine(msgspec.Struct, frozen=True):
+    """A person, as their certificates say. `standing` is member, ended or removed."""
+
+    member: str
+    name: str
+    lab: str
+    lab_name: str
+    standing: str
+    why: str = ""
+    can_invite: bool = False
+    invited_by: str = ""
+    invite: str = ""
+    valid_until_ms: int = 0
+    machines: tuple[MemberMachine, ...] = ()
+    is_me: bool = False
+
+
+class RemoveRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whom to remove: a name or id of a person, machine, lab or invite."""
+
+    who: str
+    with_invited: bool = False
+    """Those who came with an invite of theirs, too."""
+
+
+class PhraseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose recovery phrase: a person's name or id."""
+
+    who: str
+
+
+class PhraseShown(msgspec.Struct, frozen=True):
+    """Whoever has it is that person."""
+
+    id: str
+    name: str
+    phrase: str
+
+
+class RemovalDone(msgspec.Struct, frozen=True):
+    """What was removed. `changed` is false when it had been before."""
+
+    changed: bool
+    id: str
+    name: str
+    kind: str
+    along: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
+    """Invites that let nobody in any more: the removed one could have come back with them."""
+
+
+class StorageStatus(msgspec.Struct, frozen=True):
+    """Bytes of other people's and our own shards on this machine."""
+
+    used_bytes: int
+    free_bytes: int
+    cache_bytes: int
+    objects: int
+    repairs_done: int
+    bytes_repaired: int
+    kept_degraded: int = 0
+    """Objects (pages of 2 GiB) kept here of which shards are missing or out of reach now ..."""
+    kept_unreadable: int = 0
+    """... and those of them that cannot be read by anybody now."""
+    own_degraded: int = 0
+    """The same of the objects this owner put; the unreadable are not counted as degraded."""
+    own_unreadable: int = 0
+
+
+class ComputeStatus(msgspec.Struct, frozen=True):
+    """What this machine lends and what is in use."""
+
+    enabled: bool
+    paused: bool
+    cpu_millis: int
+    cpu_free_millis: int
+    memory_bytes: int
+    memory_free_bytes: int
+    gpus: tuple[str, ...]
+    jobs_running: int
+    environments: tuple[str, ...]
+    not_enforced: dict[str, str]
+    """Limit -> why it is not enforced here and what would change that."""
+
+
+class Status(msgspec.Struct, frozen=True):
+    """Health first. `state` is starting, joining, ready, removed or stopping."""
+
+    v: int
+    state: str
+    warnings: tuple[str, ...]
+    peer: str
+    name: str
+    lab: str
+    network: str
+    version: str
+    profile: str
+    pid: int
+    uptime_s: float
+    join_step: str
+    join_failures: tuple[str, ...]
+    members_alive: int
+    members_suspect: int
+    members_dead: int
+    addresses: tuple[str, ...]
+    storage: StorageStatus
+    compute: ComputeStatus
+    counters: dict[str, int]
+    valid_until_ms: int = 0
+    """When this machine's membership ends, unless it is renewed before."""
+    notes: tuple[str, ...] = ()
+    """What its owner should know and is no fault."""
+
+
+class PutReply(msgspec.Struct, frozen=True):
+    """What a put achieved."""
+
+    cap: str
+    address: str
+    size: int
+    k: int
+    n: int
+    holders: tuple[str, ...]
+    survives: str
+    one_site: bool
+    seconds: float
+    one_person: bool = False
+
+
+class ObjectLine(msgspec.Struct, frozen=True):
+    """An object of the asker's."""
+
+    cap: str
+    """Whoever has it can read the object; hidden from tokens that may only look."""
+    address: str
+    name: str
+    size: int
+    put_ms: int
+    kind: str = ""
+    """input, output or checkpoint of a task; empty for what a person put."""
+    task: str = ""
+    survives: str = ""
+    """The loss of which machines, as far as is known here; empty when that was not asked for."""
+    until_ms: int = 0
+    """When its leases end unless they are renewed."""
+    stored: int = 0
+    """Bytes on all its holders when it was put."""
+    removed_ms: int = 0
+    """When the key of the lab removed it; 0 for all that is kept."""
+    removed_why: str = ""
+
+
+class SameRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Is the file with this BLAKE3 (64 hexadecimal digits) stored already?"""
+
+    digest: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class CostLine(msgspec.Struct, frozen=True):
+    """What the asker's things cost, those of one task together."""
+
+    task: str
+    """Empty for what belongs to no task."""
+    kind: str
+    """input, output, checkpoint, unfinished, or empty."""
+    objects: int
+    size: int
+    stored: int
+    """Bytes on all holders together, with the copies or parity."""
+
+
+class ShardLine(msgspec.Struct, frozen=True):
+    """Where one shard is."""
+
+    segment: int
+    shard: int
+    holder: str
+    alive: bool
+
+
+class ObjectDetail(msgspec.Struct, frozen=True):
+    """How an object stands now."""
+
+    address: str
+    name: str
+    size: int
+    k: int
+    n: int
+    segments: int
+    shards_live: int
+    survives: str
+    expires_ms: int
+    shards: tuple[ShardLine, ...]
+    health: str = "whole"
+    """whole, degraded (it can be read, but shards are missing) or unreadable."""
+
+
+class ObjectEvent(msgspec.Struct, frozen=True):
+    """`data` of an event of type `object`: how an object of this owner stands from now on."""
+
+    address: str
+    name: str
+    health: str
+    """whole, degraded, unreadable, or removed by the lab's key."""
+    why: str = ""
+    """Why it was removed."""
+
+
+class RemoveReply(msgspec.Struct, frozen=True):
+    """What a removal has come to; it is written down and goes on until every holder has heard."""
+
+    changed: bool
+    """False: it was not ours, or removed already."""
+    holders: int = 0
+    dropped: int = 0
+    """Holders that have given it up."""
+    waiting: tuple[str, ...] = ()
+    """Peers that could not be told yet: away, frozen or full. They give it up when they return."""
+
+
+class ReadRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which bytes to read; the capability travels in the body, never in a URL."""
+
+    cap: str
+    start: Annotated[int, msgspec.Meta(ge=0)] = 0
+    length: Annotated[int, msgspec.Meta(ge=0)] | None = None
+
+
+class PauseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The owner takes the machine back within `grace_s` seconds; null: timers.pause_grace_s."""
+
+    grace_s: Annotated[float, msgspec.Meta(ge=0, le=600)] | None = None
+
+
+class JoinRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An address to join through now."""
+
+    address: str
+
+
+class Pong(msgspec.Struct, frozen=True):
+    """Round trips to one peer, in milliseconds."""
+
+    peer: str
+    rtt_ms: tuple[float, ...]
+
+
+class Me(msgspec.Struct, frozen=True):
+    """Who asks: `person` is empty for the machine's owner."""
+
+    person: str
+    scope: str
+    """read, submit or admin of a token; person or admin on the socket."""
+    key: str = ""
+    """Of a person: none (not brought yet), locked or unlocked; empty for the machine's owner."""
+    salt: str = ""
+    """With which the secret was derived from the key in their home."""
+
+
+class UnlockRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A person's secret, from the key file in their home; on the socket only, kept in memory."""
+
+    secret: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    salt: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+    """That of `Me`; a random one the first time, or anew."""
+    anew: bool = False
+    """It takes the place of the one that is known."""
+
+
+class PersonLine(msgspec.Struct, frozen=True):
+    """A user of this machine whom its owner let in."""
+
+    name: str
+    uid: int
+    since_ms: int
+
+
+class NewPerson(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whom to let in; `uid` null: that of the login of this name."""
+
+    name: str
+    uid: Annotated[int, msgspec.Meta(ge=0, le=2**32 - 2)] | None = None
+
+
+class PersonAdded(msgspec.Struct, frozen=True):
+    """Whether that changed anything, and the socket for other users; empty: there is none yet."""
+
+    changed: bool
+    socket: str
+
+
+class TokenLine(msgspec.Struct, frozen=True):
+    """A token of the asker's."""
+
+    id: str
+    scope: str
+    name: str
+
+
+class NewToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A token to be made."""
+
+    scope: Literal["read", "submit", "admin"] = "read"
+    name: str = ""
+
+
+class TokenMade(msgspec.Struct, frozen=True):
+    """Shown once."""
+
+    token: str
+    scope: str

@@ -1,0 +1,1 @@
+"""How the local API is reached: sockets, seats and HTTP/1.1."""

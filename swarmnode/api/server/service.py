@@ -1,0 +1,166 @@
+"""Serves the local API: a unix socket 0600 always, TCP with bearer tokens when asked.
+
+A socket file that is left behind is probed first: one that answers belongs to a running node, one
+that does not is removed. Each listener has its own places (`door`), so that a flood at one does
+not lock out the other.
+"""
+
+import os
+import socket
+import stat
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import trio
+from starlette.applications import Starlette
+
+from swarmnode.api.access.asker import Principal
+from swarmnode.api.app import Gatekeeper, Tokens
+from swarmnode.api.schema.node import Problem
+from swarmnode.api.server.door import ApiDoor
+from swarmnode.api.server.seats import Seats
+from swarmnode.errors import AlreadyRunningError, SwarmError
+from swarmnode.limits import API_BACKLOG, API_CONNECTIONS_MAX, API_CONNECTIONS_PER_SOURCE_MAX
+
+UNIX_UMASK: Final = 0o177
+SHARED_UMASK: Final = 0o111
+SHUTDOWN_S: Final = 1.0
+"""What answers in progress get to end once the node stops."""
+
+
+class ApiAddressError(SwarmError):
+    """The API cannot be served at `api.tcp`: the text names the cause and the remedy."""
+
+
+@dataclass(slots=True)
+class ApiServer:
+    """Runs the app until `stopping` is set or it is cancelled."""
+
+    app: Starlette
+    socket_path: Path
+    tcp: str | None = None
+    tokens: Tokens | Mapping[str, str] = field(default_factory=dict)
+    hosts: Sequence[str] = ()
+    services: Sequence[Callable[..., Awaitable[None]]] = ()
+    """What the app needs running beside it, each as `run(*, task_status)`."""
+    seats_max: int = API_CONNECTIONS_MAX
+    """Connections to each listener."""
+    shared: Path | None = None
+    """A second unix socket, for every user of this machine whom `who` knows."""
+    who: Callable[[int], Principal | Problem] | None = None
+    """Who a user id is, on the shared socket."""
+    stopping: trio.Event = field(default_factory=trio.Event)
+    bound: tuple[str, ...] = ()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Bind, say so, serve. Raises AlreadyRunningError, ApiAddressError."""
+        sockets = [one for one in (self.socket_path, self.shared) if one is not None]
+        for path in sockets:
+            _clear_socket(path)
+        try:
+            async with trio.open_nursery() as nursery:
+                for service in self.services:
+                    await nursery.start(service)
+                doors = self._doors()
+                for door in doors:
+                    await nursery.start(door.run)
+                task_status.started()
+                await self.stopping.wait()
+                with trio.move_on_after(SHUTDOWN_S):
+                    for door in doors:
+                        await door.drained()
+                nursery.cancel_scope.cancel()
+        finally:
+            for path in sockets:
+                path.unlink(missing_ok=True)
+
+    def _doors(self) -> list[ApiDoor]:
+        with ExitStack() as undo:
+            unix = undo.enter_context(_unix_listener(self.socket_path))
+            doors, bound = [self._door(unix, None)], [f"unix:{self.socket_path}"]
+            if self.shared is not None:
+                listener = undo.enter_context(_unix_listener(self.shared, SHARED_UMASK))
+                doors.append(self._door(listener, None, self.who))
+                bound.append(f"unix:{self.shared}")
+            if self.tcp is not None:
+                listener = undo.enter_context(_listener(self.tcp))
+                host, port = listener.getsockname()[:2]
+                doors.append(self._door(listener, self.tokens))
+                bound.append(f"http://{host}:{port}")
+            undo.pop_all()  # they are the doors' now
+        self.bound = tuple(bound)
+        return doors
+
+    def _door(
+        self,
+        listener: socket.socket,
+        tokens: Tokens | Mapping[str, str] | None,
+        who: Callable[[int], Principal | Problem] | None = None,
+    ) -> ApiDoor:
+        listener.listen(API_BACKLOG)
+        listener.setblocking(False)
+        where = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+        per_source_max = min(API_CONNECTIONS_PER_SOURCE_MAX, max(1, self.seats_max * 3 // 4))
+        seats = Seats(self.seats_max, per_source_max)
+        gate = Gatekeeper(self.app, tokens, self.hosts, who)
+        return ApiDoor(gate, where, seats, self.stopping)
+
+
+def _unix_listener(path: Path, umask: int = UNIX_UMASK) -> socket.socket:
+    """Only whom the umask allows may connect, from the first moment on. Raises SwarmError."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    before = os.umask(umask)
+    try:
+        listener.bind(str(path))
+    except OSError as exc:
+        listener.close()
+        raise ApiAddressError(
+            f"the API cannot be served at {path}: {exc.strerror}: set another SWARM_HOME"
+        ) from exc
+    finally:
+        os.umask(before)
+    return listener
+
+
+def _listener(address: str) -> socket.socket:
+    """A socket bound to `host:port` or `[host]:port`. Raises ApiAddressError."""
+    host, _, port = address.rpartition(":")
+    try:
+        number = int(port)
+        if not 0 <= number < 65_536:  # the C library would take it modulo 65536
+            raise ValueError(port)
+        family, kind, _, _, where = socket.getaddrinfo(
+            host.strip("[]"), number, type=socket.SOCK_STREAM
+        )[0]
+        listener = socket.socket(family, kind)
+    except (ValueError, OSError) as exc:
+        remedy = "api.tcp is HOST:PORT, such as 127.0.0.1:4851"
+        raise ApiAddressError(f"the API cannot be served at {address!r}: {remedy}") from exc
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(where)
+    except OSError as exc:
+        listener.close()
+        raise ApiAddressError(
+            f"the API cannot be served at {address}: {exc.strerror}: choose another api.tcp"
+        ) from exc
+    return listener
+
+
+def _clear_socket(path: Path) -> None:
+    if not path.exists():
+        return
+    if not stat.S_ISSOCK(path.lstat().st_mode):
+        raise AlreadyRunningError(f"{path} is not a socket: move it away")
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            path.unlink()
+            return
+    raise AlreadyRunningError(
+        f"a node already answers on {path}: stop it or set another SWARM_HOME"
+    )

@@ -1,0 +1,198 @@
+"""From the market's records to what the API says: plain renaming, nothing is decided here."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from storage.errors import CapabilityError
+from storage.ids import Address
+from storage.manifests.capability import parse_kept
+from swarmnode.api.schema.tasks import (
+    AttemptLine,
+    BidLine,
+    CheckpointLine,
+    ExplanationDetail,
+    OutputLine,
+    RoundLine,
+    TaskDetail,
+    TaskEventLine,
+    TaskLine,
+    UnfitLine,
+    UsageLine,
+)
+from swarmnode.estate.plan import files_until_ms
+from swarmnode.market.explain import Explanation, TaskView
+from swarmnode.tasks.checkpoint import StoredFile
+from swarmnode.tasks.ledger import TaskChanged
+from swarmnode.tasks.lifecycle import TaskState
+from swarmnode.tasks.records import AttemptRecord, RoundRecord, TaskRecord, Usage
+from swarmnode.tasks.secrets import masked
+from swarmnode.tasks.spec import TaskSpec
+from swarmnode.tasks.spec_load import spec_as_dict
+
+
+def line_of(view: TaskView) -> TaskLine:
+    """A task in a list."""
+    return TaskLine(**_line(view))  # type: ignore[arg-type]
+
+
+def _line(view: TaskView) -> dict[str, object]:
+    record = view.record
+    return {
+        "task": record.task,
+        "name": record.spec.name,
+        "run": record.spec.run,
+        "state": record.state.value,
+        "phase": view.phase.name.lower(),
+        "provider": record.provider,
+        "attempts": len(record.attempts),
+        "checkpoint_step": record.checkpoint.step if record.checkpoint else 0,
+        "exit_code": _exit_code(record) if view.has_ended else None,
+        "why": record.why,
+        "submitted_ms": record.submitted_ms,
+        "started_ms": record.attempts[-1].accepted_ms if record.attempts else 0,
+        "ended_ms": record.ended_ms,
+    }
+
+
+def _exit_code(record: TaskRecord) -> int | None:
+    """Of the program itself; none when it never ran or its end was not its own."""
+    outcome = record.outcome
+    if outcome is None or outcome.status not in ("done", "failed") or outcome.exit_code < 0:
+        return None
+    return outcome.exit_code
+
+
+def detail_of(view: TaskView) -> TaskDetail:
+    """Everything about a task."""
+    record, outcome = view.record, view.record.outcome
+    usage = outcome.usage if outcome else None
+    return TaskDetail(
+        **_line(view),  # type: ignore[arg-type]
+        spec=_spec_shown(record.spec),
+        fence=record.fence,
+        retries_used=record.retries_used,
+        rounds=record.rounds,
+        history=_history(record.attempts),
+        outputs=outputs_of(outcome.outputs if outcome else record.left),
+        status=outcome.status if outcome else "",
+        reason=outcome.reason if outcome else "",
+        detail=outcome.detail if outcome else "",
+        usage=_usage_line(usage) if usage else None,
+        not_enforced=outcome.not_enforced if outcome else (),
+        note=record.note,
+        checkpoints=_checkpoints(record),
+        files_until_ms=files_until_ms(record),
+        **_keepers(view),  # type: ignore[arg-type]
+    )
+
+
+def _checkpoints(record: TaskRecord) -> tuple[CheckpointLine, ...]:
+    """Those that can still be had: of a task that is done none are kept."""
+    kept = record.checkpoint
+    if kept is None or record.state is TaskState.DONE:
+        return ()
+    newest = [(kept.step, file, True) for file in kept.files]
+    older = [(one.step, one.file, one.beside) for one in kept.older]
+    return tuple(
+        CheckpointLine(step, file.name, file.size, file.cap, file.tree, beside)
+        for step, file, beside in (*newest, *older)
+    )
+
+
+def _spec_shown(spec: TaskSpec) -> dict[str, Any]:
+    """As it was given, but for what looks secret."""
+    found = spec_as_dict(spec)
+    if "variables" in found:
+        found["variables"] = masked(dict(spec.variables))
+    return found
+
+
+def outputs_of(files: Sequence[StoredFile]) -> tuple[OutputLine, ...]:
+    """Files and folders that a task left."""
+    return tuple(OutputLine(one.name, one.size, one.cap, one.tree) for one in files)
+
+
+def _keepers(view: TaskView) -> dict[str, object]:
+    kept = view.keepers
+    if kept is None or view.has_ended:
+        return {}
+    return {
+        "guardians": tuple(peer for peer in kept.roster if peer != kept.owner),
+        "acting": kept.acting,
+        "is_cut_off": not view.may_act,
+    }
+
+
+def _history(attempts: Sequence[AttemptRecord]) -> tuple[AttemptLine, ...]:
+    return tuple(
+        AttemptLine(
+            one.fence,
+            one.provider,
+            one.awarded_ms,
+            one.accepted_ms,
+            one.ended_ms,
+            one.ended_as,
+            one.detail,
+            one.restored_step,
+            one.node_died_ms,
+        )
+        for one in attempts
+    )
+
+
+def left_by(record: TaskRecord) -> list[Address]:
+    """The objects that a task gave back or saved its progress in."""
+    files = [*(record.outcome.outputs if record.outcome else ()), *record.left]
+    if record.checkpoint is not None:
+        files += [*record.checkpoint.files, *(one.file for one in record.checkpoint.older)]
+    found: dict[Address, None] = {}
+    for file in files:
+        with suppress(CapabilityError):  # its provider made it up: nothing of ours
+            found[parse_kept(file.cap).address] = None
+    return list(found)
+
+
+def explanation_of(found: Explanation) -> ExplanationDetail:
+    """Every bid, score part and refusal."""
+    record = found.view.record
+    return ExplanationDetail(
+        task=record.task,
+        state=record.state.value,
+        why=record.why,
+        provider=record.provider,
+        history=_history(record.attempts),
+        rounds=tuple(_round(one) for one in found.rounds),
+    )
+
+
+def _round(found: RoundRecord) -> RoundLine:
+    return RoundLine(
+        number=found.number,
+        opened_ms=found.opened_ms,
+        window_ms=found.window_ms,
+        outcome=found.outcome,
+        bids=tuple(
+            BidLine(bid.peer, bid.kind, bid.eta_ms, bid.score, dict(bid.parts), bid.reason, bid.won)
+            for bid in found.bids
+        ),
+        unfit=tuple(UnfitLine(peer, reason) for peer, reason in found.unfit),
+    )
+
+
+def event_of(change: TaskChanged) -> TaskEventLine:
+    """A line of the event stream."""
+    return TaskEventLine(
+        change.task,
+        change.at_ms,
+        change.fact,
+        change.state.value,
+        change.provider,
+        change.detail,
+    )
+
+
+def _usage_line(usage: Usage) -> UsageLine:
+    return UsageLine(
+        usage.wall_ms, usage.cpu_ms, usage.memory_peak_bytes, usage.down_bytes, usage.up_bytes
+    )

@@ -1,0 +1,1 @@
+"""`swarmnode doctor`: everything that can be wrong with a machine, each with its fix."""

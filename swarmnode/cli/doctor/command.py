@@ -1,0 +1,79 @@
+"""`doctor`: everything that can be wrong with a machine, each with its fix."""
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable
+from typing import Final
+
+import click
+
+from swarmnode.cli import exits
+from swarmnode.cli.doctor import machine as checks_machine
+from swarmnode.cli.doctor import state as checks_state
+from swarmnode.cli.doctor import surroundings as checks
+from swarmnode.cli.output import emit_rows, output_option, paint, reporting
+from swarmnode.errors import ConfigError
+from swarmnode.home.config import Config
+from swarmnode.home.config_load import load
+from swarmnode.home.folders import Home, locate
+
+_COLOURS: Final = {checks.OK: "green", checks.WARN: "yellow", checks.FAIL: "red"}
+
+
+@click.command()
+@click.pass_context
+@output_option
+def doctor(ctx: click.Context, fmt: str) -> None:
+    """Check whether this machine can run a node, and say how to mend what cannot.
+
+    Ends with 0 unless something fails (then 6).
+    """
+    with reporting():
+        home = locate(os.environ)
+    found = examine(home)
+    if fmt == "table":
+        for one in found:
+            click.echo(f"{paint(f'{one.status:<4}', _COLOURS[one.status])}  {_line(one)}")
+    else:
+        emit_rows([dataclasses.asdict(one) for one in found], fmt, ())
+    if any(one.status == checks.FAIL for one in found):
+        ctx.exit(exits.DEGRADED)
+
+
+def examine(home: Home) -> list[checks.Check]:
+    """Every check, in the order in which one would mend them."""
+    config_check, config = _configuration(home)
+    now_ms = time.time_ns() // 1_000_000
+    examinations: tuple[Callable[[], checks.Check], ...] = (
+        checks.versions,
+        checks.imports,
+        lambda: checks.clock(now_ms),
+        checks.descriptors,
+        lambda: checks.disk(home, config),
+        lambda: checks_state.file_system(home),
+        lambda: checks.identity(home, now_ms),
+        lambda: checks_state.copies(home),
+        lambda: checks_state.recovery(home, config),
+        lambda: checks.ports(home, config),
+        checks_machine.gpu,
+        lambda: checks_machine.sandbox(needed=config.compute.enabled),
+        checks_machine.control_groups,
+        checks_machine.work_disks,
+    )
+    return [config_check, *(examination() for examination in examinations)]
+
+
+def _configuration(home: Home) -> tuple[checks.Check, Config]:
+    try:
+        config = load(home.config_file, os.environ)
+    except ConfigError as exc:
+        fix = "swarmnode config show says what is known; correct the file"
+        return checks.Check("config", checks.FAIL, str(exc), fix), Config()
+    where = str(home.config_file) if home.config_file.exists() else "all defaults"
+    return checks.Check("config", checks.OK, where), config
+
+
+def _line(one: checks.Check) -> str:
+    line = f"{one.check:<9} {one.detail}"
+    return line if not one.fix else f"{line}\n      {'':<9} fix: {one.fix}"

@@ -1,0 +1,113 @@
+"""What `doctor` looks at in the machine: GPU driver, sandbox, control groups.
+
+Everything is read below `root`, so that a test can show it another machine.
+"""
+
+import ctypes
+import os
+from pathlib import Path
+from typing import Final
+
+from swarmnode.cli.doctor.surroundings import FAIL, OK, WARN, Check
+from swarmnode.executor.sandbox import bubblewrap
+
+_LIMITS: Final = ("memory", "pids", "cpu")
+_DELEGATE_FIX: Final = (
+    "systemd-run --user --scope -p Delegate=yes swarmnode run (systemd unit: Delegate=yes)"
+)
+
+
+def gpu(root: Path = Path("/")) -> Check:
+    """Is there a GPU driver? None is normal: the machine then offers no GPUs."""
+    driver = _first_line(root / "proc/driver/nvidia/version")
+    device = any((root / "dev").glob("nvidia[0-9]*"))
+    if not driver and not device:
+        return Check("gpu", OK, "no NVIDIA driver: this machine offers no GPUs")
+    fix = "install the NVIDIA driver of the running kernel, then reboot: nvidia-smi must work"
+    if not driver or not device:
+        missing = "driver is not loaded" if device else "no /dev/nvidia0"
+        return Check("gpu", WARN, f"GPU found, driver incomplete: {missing}", fix)
+    try:
+        ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        return Check("gpu", WARN, "the driver's library libnvidia-ml.so.1 cannot be loaded", fix)
+    return Check("gpu", OK, driver.removeprefix("NVRM version: "))
+
+
+def sandbox(*, needed: bool, root: Path = Path("/"), bwrap: str | None = None) -> Check:
+    """Can a task be locked in? Tries it; what the kernel forbids explains a failure."""
+    program = bwrap
+    run: bubblewrap.Run = bubblewrap.run
+    if program is None:
+        program, run = bubblewrap.find(), bubblewrap.runner()
+    trouble = bubblewrap.trouble(program, root, run)
+    if trouble is None:
+        return Check("sandbox", OK, f"{program} works")
+    bad = FAIL if needed and not bubblewrap.is_in_container(root) else WARN
+    return Check("sandbox", bad, *trouble)
+
+
+def work_disks(root: Path = Path("/"), *, is_root: bool | None = None) -> Check:
+    """Does each task get a file system of its own? Where it does not, folders are measured."""
+    if not (os.geteuid() == 0 if is_root is None else is_root):
+        detail = "work folders are measured: only a node that is root can make them file systems"
+        return Check("work-disks", OK, detail)
+    if not any((root / place / "mkfs.ext4").exists() for place in ("usr/sbin", "sbin")):
+        fix = "apt install e2fsprogs"
+        return Check("work-disks", WARN, "work folders are measured: no mkfs.ext4", fix)
+    if not (root / "dev/loop-control").exists():
+        fix = "modprobe loop (in a container: share /dev/loop-control and /dev/loop*)"
+        return Check("work-disks", WARN, "work folders are measured: no loop devices", fix)
+    return Check("work-disks", OK, "each task has a file system of its own (disk-fs)")
+
+
+def control_groups(root: Path = Path("/")) -> Check:
+    """Can memory, processes and CPU of a task be limited? Which cannot is said, not hidden."""
+    groups, mount = _own_groups(root), root / "sys/fs/cgroup"
+    if (mount / "cgroup.controllers").exists():
+        folder = _existing(mount, groups.get("", "/"))
+        offered = (_first_line(folder / "cgroup.controllers") or "").split()
+        allowed = os.access(folder, os.W_OK) and os.access(folder / "cgroup.procs", os.W_OK)
+        open_ones = [name for name in _LIMITS if allowed and name in offered]
+        version, fix = 2, _DELEGATE_FIX
+    else:
+        open_ones = [
+            name
+            for name in _LIMITS
+            if (mount / name).is_dir()
+            and os.access(_existing(mount / name, groups.get(name, "/")), os.W_OK)
+        ]
+        version, fix = 1, "run as root, or give the user a control group of its own (cgcreate -a)"
+    closed = [name for name in _LIMITS if name not in open_ones]
+    if closed:
+        detail = f"version {version}: {', '.join(closed)} of a task cannot be limited"
+        return Check("cgroups", WARN, detail, fix)
+    return Check("cgroups", OK, f"version {version}: {', '.join(open_ones)} can be limited")
+
+
+def _own_groups(root: Path) -> dict[str, str]:
+    """Controller to our group's path; version 2 has the empty controller."""
+    found: dict[str, str] = {}
+    for line in _lines(root / "proc/self/cgroup"):
+        _, _, rest = line.partition(":")
+        names, _, path = rest.partition(":")
+        found |= dict.fromkeys(names.split(","), path)
+    return found
+
+
+def _existing(mount: Path, group: str) -> Path:
+    """The group's folder; the mount itself where a container sees only that."""
+    folder = mount / group.lstrip("/")
+    return folder if folder.is_dir() else mount
+
+
+def _first_line(path: Path) -> str | None:
+    lines = _lines(path)
+    return lines[0].strip() if lines else None
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(errors="replace").splitlines()
+    except OSError:
+        return []

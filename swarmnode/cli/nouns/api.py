@@ -1,0 +1,47 @@
+"""`api`: who may use this node's API over the network."""
+
+import os
+
+import click
+
+from swarmnode.cli.groups import NearestGroup
+from swarmnode.cli.output import emit, output_option, reporting
+
+SCOPES = ("read", "submit", "admin")
+
+
+@click.group(cls=NearestGroup)
+def api() -> None:
+    """Who may use this node's API over the network."""
+
+
+@api.command("token")
+@click.option(
+    "--scope",
+    type=click.Choice(SCOPES),
+    default="read",
+    show_default=True,
+    help="read: look; submit: run tasks and store objects, too; admin: everything.",
+)
+@click.option("--name", default="", help="Whom it is for; only to recognise it in the file.")
+@output_option
+def token(scope: str, name: str, fmt: str) -> None:
+    """Make a bearer token and print it, once: only its hash is kept.
+
+    Works without a node, for a first token; with one use `swarmnode token`. A running node sees it
+    at once, and serves the API where api.tcp says.
+    """
+    with reporting():
+        from swarmnode.api.access.tokens import add_token, token_file
+        from swarmnode.home.config_load import load
+        from swarmnode.home.folders import locate
+
+        home = locate(os.environ)
+        home.make()
+        file = token_file(load(home.config_file, os.environ).api.token_file, home.state)
+        made = add_token(file, scope, name, os.urandom)
+    if fmt == "table":
+        click.echo(made)
+        click.echo(f"scope {scope}; its hash is in {file}", err=True)
+    else:
+        emit({"token": made, "scope": scope, "file": str(file)}, fmt)

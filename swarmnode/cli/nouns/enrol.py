@@ -1,0 +1,340 @@
+"""`init`, `invite`, `join`: the offline half, writing the files of a home."""
+
+import getpass
+import json
+import os
+import re
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+import click
+
+from p2p.errors import IdentityError
+from p2p.identity.invites import encode_invite
+from p2p.identity.issue import DAY_MS, Grant, Names
+from p2p.identity.private_files import replace_private_file
+from p2p.identity.records import InviteCert
+from p2p.ids import PeerId
+from p2p.limits import INVITE_ADDRESSES_MAX, INVITE_CHARS_MAX
+from swarmnode.cli.output import emit, output_option, reporting
+from swarmnode.home import enrol
+from swarmnode.home.config import PROFILES, ROLES, Config
+from swarmnode.home.config_load import load
+from swarmnode.home.folders import Home, locate, read_addresses
+
+_UNITS_MS: Final = {"m": 60_000, "h": 3_600_000, "d": DAY_MS}
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+
+class Duration(click.ParamType[int]):
+    """`30m`, `12h` or `7d`, as milliseconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401
+        """Text to milliseconds; a usage error names the form."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"([1-9][0-9]{0,4})([mhd])", str(value))
+        if found is None:
+            self.fail(f"{value!r} is not a valid duration: write 30m, 12h or 7d", param, ctx)
+        return int(found[1]) * _UNITS_MS[found[2]]
+
+
+def naming_options(command: CommandT) -> CommandT:
+    """What this machine and its owner are to be called; kept in config.toml."""
+    for option in (
+        click.option("--profile", type=click.Choice(list(PROFILES)), help="Kind of machine."),
+        click.option("--role", "roles", multiple=True, type=click.Choice(ROLES)),
+        click.option("--lab", default="", help="Name of the lab, where one is created."),
+        click.option("--person", default="", help="Your name  [default: the login name]."),
+        click.option("--site", default="", help="Room or building: what fails together."),
+        click.option("--name", default="", help="Name of this machine  [default: host name]."),
+    ):
+        command = option(command)
+    return command
+
+
+lab_recovery_option = click.option(
+    "--lab-recovery",
+    is_flag=True,
+    help="Let whoever holds the lab's key bring you back when phrase and machine are lost.",
+)
+
+
+@click.command()
+@click.option("--new-network", is_flag=True, help="Found a network; this machine is its first.")
+@click.option("--open", "is_open", is_flag=True, help="Let any lab into the new network.")
+@lab_recovery_option
+@naming_options
+@output_option
+def init(new_network: bool, is_open: bool, fmt: str, **naming: Any) -> None:  # noqa: ANN401
+    """Create this machine's keys, and with --new-network a network of your own.
+
+    Repeating it changes nothing and says so.
+    """
+    if is_open and not new_network:
+        raise click.UsageError("--open needs --new-network")
+    if naming["lab_recovery"] and not new_network:
+        raise click.UsageError("--lab-recovery needs --new-network, or goes with join")
+    with reporting():
+        home, config, names = start(naming)
+        now_ms = wall_ms()
+        if new_network:
+            found = enrol.found_network(home, names, os.urandom, now_ms, is_open=is_open)
+            steps = "swarmnode run (and for others: swarmnode invite)"
+        else:
+            found = enrol.init_machine(home, os.urandom, now_ms)
+            joined = found.membership is not None
+            first = "swarmnode join <invite> (or: swarmnode init --new-network)"
+            steps = "swarmnode run" if joined else first
+        wrote = write_config(home, config, names)
+        emit(report(home, found, found.changed or wrote, steps), fmt)
+        tell_phrase(home, found, fmt)
+
+
+@click.command()
+@click.option("--uses", type=click.IntRange(1, 10_000), default=1, show_default=True)
+@click.option("--expires", type=Duration(), default="7d", help="Join within  [default: 7d].")
+@click.option("--valid", type=Duration(), default="365d", help="Membership lasts [default: 365d].")
+@click.option("--can-invite", is_flag=True, help="Who joins may invite others.")
+@click.option("--new-lab", is_flag=True, help="Who joins brings a lab of their own.")
+@click.option("--own-machine", is_flag=True, help="For one more machine of yours.")
+@click.option("--address", "addresses", multiple=True, help="Where to call; up to four.")
+@output_option
+def invite(
+    uses: int,
+    expires: int,
+    valid: int,
+    can_invite: bool,
+    new_lab: bool,
+    own_machine: bool,
+    addresses: tuple[str, ...],
+    fmt: str,
+) -> None:
+    """Make one string with which somebody else can join.
+
+    It holds a secret: whoever reads it may join until it expires or is used up. Its uses are told
+    to all members: whoever comes after as many as it is for is refused.
+    """
+    if new_lab and (own_machine or can_invite):
+        raise click.UsageError("--new-lab goes with neither --own-machine nor --can-invite")
+    if len(addresses) > INVITE_ADDRESSES_MAX:
+        raise click.UsageError(f"--address can be given {INVITE_ADDRESSES_MAX} times")
+    grant = Grant(uses, expires, max(expires, valid), can_invite, new_lab, own_machine)
+    with reporting():
+        home = locate(os.environ)
+        now_ms = wall_ms()
+        where = addresses or _own_addresses(home, now_ms)
+        made = enrol.make_invite(home, where, grant, os.urandom, now_ms)
+        text = encode_invite(made)
+    given = made.grant()
+    if fmt == "table":
+        click.echo(text)
+        until = "" if given is None else f" until {_date(given.join_by_ms)}"
+        click.echo(f"{_whom(given)} may join{until}: swarmnode join <invite>", err=True)
+        return
+    document: dict[str, object] = {"invite": text, "network": made.anchor.network}
+    document["addresses"] = list(made.addresses())
+    if given is not None:
+        document |= {"id": given.invite, "uses": given.uses, "join_by_ms": given.join_by_ms}
+        document |= {"valid_until_ms": made.certificates[-1].expires_ms}
+    emit(document, fmt)
+
+
+def _whom(given: InviteCert | None) -> str:
+    """Whoever reads an invite uses it up: most people have more machines than one."""
+    if given is None:
+        return "whoever reads it"
+    one = "whoever reads it first, one machine only (more: --uses N),"
+    return one if given.uses == 1 else f"the first {given.uses} who read it"
+
+
+@click.command()
+@click.argument("invite", metavar="INVITE")
+@lab_recovery_option
+@naming_options
+@output_option
+def join(invite: str, fmt: str, **naming: Any) -> None:  # noqa: ANN401
+    """Join a network with an invite.
+
+    INVITE is the string `swarm1...`, `-` to read that line from stdin (so that it is not seen in
+    the process list), or the .toml file of an open network. Repeating it changes nothing; another
+    invite replaces the one this machine came with (a node that runs has to be started again), and
+    names stay as they were where none are given.
+    """
+    text = _read_line() if invite == "-" else invite
+    with reporting():
+        home, config, names = start(naming)
+        now_ms = wall_ms()
+        given = enrol.read_invite(text, now_ms)
+        granted = given.grant()
+        if naming["lab_recovery"] and granted is not None and granted.owner:
+            raise IdentityError(
+                "--lab-recovery goes with the machine on which your key lies, not with one more"
+            )
+        found = enrol.join(home, given, names, os.urandom, now_ms)
+        wrote = write_config(home, config, names)
+        again = "stop the node that runs here, and start it again: it goes by what it came with"
+        step = again if found.changed and _runs(home) else "swarmnode run"
+        emit(report(home, found, found.changed or wrote, step), fmt)
+        tell_phrase(home, found, fmt)
+
+
+def _runs(home: Home) -> bool:
+    """Whether a node of this home answers now."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(home.api_socket))
+        except OSError:
+            return False
+    return True
+
+
+def _read_line() -> str:
+    """The first line of stdin that is not empty; the rest is left alone."""
+    if sys.stdin is None:
+        raise click.UsageError("standard input is closed: give the invite itself")
+    if sys.stdin.isatty():
+        click.echo("paste the invite: ", nl=False, err=True)
+    lines = iter(lambda: sys.stdin.readline(2 * INVITE_CHARS_MAX), "")
+    return next((line for line in lines if line.strip()), "")
+
+
+def start(naming: dict[str, Any]) -> tuple[Home, Config, Names]:
+    """The home, its configuration with these flags, and the names that follow from both."""
+    home = locate(os.environ)
+    home.check_socket_paths()
+    keys = {"name": "node.name", "site": "node.site", "profile": "node.profile"}
+    flags = {key: naming[option] for option, key in keys.items() if naming[option]}
+    if naming["roles"]:
+        flags["node.roles"] = tuple(dict.fromkeys(naming["roles"]))
+    if naming.get("lab_recovery"):
+        flags["node.lab_recovery"] = "on"
+    config = load(home.config_file, os.environ, flags)
+    if naming.get("lab_recovery") and home.config_file.exists():
+        _check_lab_recovery(home)
+    machine = config.node.name or socket.gethostname()
+    person_before, lab_before = enrol.names_before(home, wall_ms())
+    person = naming["person"] or person_before or _login()
+    lab = naming["lab"] or lab_before or f"{person}-lab"
+    return home, config, Names(machine, person, lab, config.node.site, config.node.roles)
+
+
+def _check_lab_recovery(home: Home) -> None:
+    """Raises IdentityError where the flag would be forgotten: an existing file is left alone."""
+    if load(home.config_file, os.environ).node.lab_recovery != "on":
+        raise IdentityError(
+            f'{home.config_file} is there already: write lab_recovery = "on" into its [node] '
+            "in place of --lab-recovery"
+        )
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user often has no name
+        return f"user-{os.getuid()}"
+
+
+def tell_phrase(home: Home, found: enrol.Enrolled, fmt: str) -> None:
+    """Say once by which words a person comes back whose machine is gone; never in a document."""
+    if fmt != "table" or not found.changed or not home.member_key.exists():
+        return
+    from p2p.identity.keys import load_key_file
+    from swarmnode.recovery.phrase import words_of
+
+    words = words_of(load_key_file(home.member_key).seed())
+    click.echo(
+        f"\nrecovery phrase: {words}\nWrite it down and keep it away from this machine: with it "
+        "`swarmnode recover` brings back what is yours. `swarmnode key phrase` shows it again.",
+        err=True,
+    )
+
+
+def write_config(home: Home, config: Config, names: Names) -> bool:
+    """A first config.toml that says what was chosen; an existing one is left alone."""
+    if home.config_file.exists():
+        return False
+    lines = [
+        "# Every key with its default: swarmnode config show --origin",
+        "[node]",
+        f"name = {_toml(names.machine)}",
+        f"site = {_toml(names.site)}",
+        f"roles = [{', '.join(_toml(role) for role in names.roles)}]",
+        f"profile = {_toml(config.node.profile)}",
+    ]
+    if config.node.lab_recovery:
+        lines.append(f"lab_recovery = {_toml(config.node.lab_recovery)}")
+    replace_private_file(home.config_file, "\n".join([*lines, ""]).encode())
+    return True
+
+
+def _toml(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def report(home: Home, found: enrol.Enrolled, changed: bool, next_step: str) -> dict[str, object]:
+    report: dict[str, object] = {"changed": changed, "peer": found.peer}
+    if found.membership is not None:
+        report["network"] = found.membership.anchor.network
+        report["root"] = found.membership.anchor.root
+    if found.me is not None:
+        me = found.me
+        report |= {"lab": me.lab_name, "lab_id": me.lab, "person": me.member_name}
+        report |= {"machine": me.name, "site": me.site, "roles": list(me.roles)}
+        report["valid_until"] = _date(me.expires_ms)
+    elif found.membership is not None:
+        next_step = "the membership has ended: swarmnode join <new invite>"
+    report |= {"config": str(home.config_file), "files": [str(path) for path in found.files]}
+    return report | {"next": next_step}
+
+
+def _own_addresses(home: Home, now_ms: int) -> Sequence[str]:
+    """Where the running node is, else where the configuration would put it."""
+    peer = enrol.standing(home, False, now_ms).peer
+    found = read_addresses(home)
+    if not found:
+        listen = load(home.config_file, os.environ).listen
+        found = tuple(_reachable(one, peer) for one in listen.announce or listen.addresses)
+    far = [one for one in found if not one.startswith(("/ip4/127.", "/ip6/::1/"))]
+    return (far or list(found))[:INVITE_ADDRESSES_MAX]
+
+
+def _reachable(address: str, peer: PeerId) -> str:
+    """A configured listen address as others would dial it. Raises IdentityError."""
+    if "/tcp/0" in address:
+        raise IdentityError(
+            "the node takes any free port and is not running: start it (swarmnode run), "
+            "or give --address"
+        )
+    for wildcard, family, far in (
+        ("/ip4/0.0.0.0/", socket.AF_INET, "192.0.2.1"),
+        ("/ip6/::/", socket.AF_INET6, "2001:db8::1"),
+    ):
+        if address.startswith(wildcard):
+            address = f"/{wildcard[1:4]}/{_outward(family, far)}/{address[len(wildcard) :]}"
+    return address if "/p2p/" in address else f"{address}/p2p/{peer}"
+
+
+def _outward(family: socket.AddressFamily, far: str) -> str:
+    """Our address on the way to the world: connecting a UDP socket sends nothing."""
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((far, 9))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return "127.0.0.1" if family == socket.AF_INET else "::1"
+
+
+def _date(wall_ms: int) -> str:
+    return datetime.fromtimestamp(wall_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def wall_ms() -> int:
+    return time.time_ns() // 1_000_000

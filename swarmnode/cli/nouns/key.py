@@ -1,0 +1,116 @@
+"""`key phrase` and `recover`: the way back for a person whose machine is gone."""
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from swarmnode.cli.groups import NearestGroup
+from swarmnode.cli.nouns.enrol import naming_options, report, start, wall_ms, write_config
+from swarmnode.cli.output import emit, output_option, reporting
+from swarmnode.cli.talk import node
+from swarmnode.home import enrol
+from swarmnode.home.folders import locate
+
+PHRASE_BYTES_MAX = 4096
+
+
+@click.group(cls=NearestGroup)
+def key() -> None:
+    """Your own key, from which everything of yours can be brought back."""
+
+
+@key.command("phrase")
+@click.option("--of", "person", help="Of somebody else, by the lab's key, which must lie here.")
+@output_option
+def phrase(person: str | None, fmt: str) -> None:
+    """Print your recovery phrase: 24 words, to be kept on paper, away from this machine.
+
+    Whoever has it is you: they read all that is yours and may remove it.
+
+    With --of it is that of a person who joined with --lab-recovery and lost machine and phrase: for
+    them to `swarmnode recover`. It is written down for the whole lab, whose nodes all tell it.
+    """
+    if person is not None:
+        with node() as client:
+            shown = client.call("POST", "/api/v1/members/phrase", {"who": person})
+        if fmt == "table":
+            click.echo(shown["phrase"])
+        else:
+            emit(shown, fmt)
+        return
+    with reporting():
+        from p2p.errors import IdentityError
+
+        home = locate(os.environ)
+        if not home.member_key.exists() and home.person_key.exists():
+            raise IdentityError(
+                f"your key is {home.person_key}, which has no phrase: keep a copy of that file. It "
+                "opens what is yours at the node of somebody else that you use on this machine"
+            )
+        if not home.member_key.exists():
+            raise IdentityError(
+                f"your key is not here ({home.member_key}): it lies on the machine on which you "
+                "founded or first joined the network"
+            )
+        from p2p.identity.keys import load_key_file
+        from swarmnode.recovery.phrase import words_of
+
+        words = words_of(load_key_file(home.member_key).seed())
+    if fmt == "table":
+        click.echo(words)
+    else:
+        emit({"phrase": words}, fmt)
+
+
+@click.command()
+@click.argument("invite", required=False)
+@click.option("--address", "addresses", multiple=True, help="Where to call, without an invite.")
+@click.option("--open", "is_open", is_flag=True, help="The network you founded is an open one.")
+@naming_options
+@output_option
+def recover(
+    invite: str | None,
+    addresses: tuple[str, ...],
+    is_open: bool,
+    fmt: str,
+    **naming: Any,  # noqa: ANN401
+) -> None:
+    """Become yourself again on a blank machine, by the recovery phrase on stdin.
+
+    INVITE is one of anybody in your lab, for yourself. If you founded the network you need none:
+    give the --address of any node of it. The node then brings back objects, tasks and results.
+    """
+    if (invite is None) == (not addresses):
+        raise click.UsageError("give an INVITE, or --address if you founded the network")
+    with reporting():
+        from swarmnode.recovery.naming import note_unnamed
+        from swarmnode.recovery.phrase import seed_of
+
+        seed = seed_of(_read_phrase())
+        home, config, names = start(naming)
+        now_ms = wall_ms()
+        given = None if invite is None else enrol.read_invite(invite, now_ms)
+        found = enrol.recover(
+            home, seed, given, names, os.urandom, now_ms, addresses=addresses, is_open=is_open,
+            note=None if naming["person"] else note_unnamed,
+        )  # fmt: skip
+        write_config(home, config, names)
+        steps = "swarmnode run (it brings back your objects, tasks and results)"
+        if not naming["person"]:
+            steps = (
+                "swarmnode run (it brings back your objects, tasks and results, and your name: "
+                f"until then you are called {names.member})"
+            )
+        emit(report(home, found, True, steps), fmt)
+
+
+def _read_phrase() -> str:
+    """From a terminal without showing it, else all of stdin."""
+    if sys.stdin is None:
+        raise click.UsageError("standard input is closed: the phrase is read from there")
+    if sys.stdin.isatty():
+        found: str = click.prompt("recovery phrase", hide_input=True, err=True)
+        return found
+    return sys.stdin.read(PHRASE_BYTES_MAX)

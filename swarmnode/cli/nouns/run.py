@@ -1,0 +1,33 @@
+"""`run`: becomes the node process; flags travel as SWARM_SECTION__KEY."""
+
+import os
+import sys
+
+import click
+
+from swarmnode.boot.early import hold_interrupts
+from swarmnode.home.config import PROFILES
+
+
+@click.command()
+@click.option("--profile", type=click.Choice(list(PROFILES)), help="Kind of machine.")
+@click.option("--listen", "addresses", multiple=True, metavar="MULTIADDR", help="Where to listen.")
+@click.option("--api-tcp", default="", metavar="HOST:PORT", help="Also serve the API here.")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
+def run(
+    profile: str | None, addresses: tuple[str, ...], api_tcp: str, log_level: str | None
+) -> None:
+    """Run the node in the foreground until SIGTERM or Ctrl-C.
+
+    The first signal drains: no new work, tasks keep running under their shims. A second one stops
+    at once.
+    """
+    flags = {
+        "SWARM_NODE__PROFILE": profile or "",
+        "SWARM_LISTEN__ADDRESSES": ",".join(addresses),
+        "SWARM_API__TCP": api_tcp,
+        "SWARM_LOG__LEVEL": log_level or "",
+    }
+    environ = dict(os.environ) | {key: value for key, value in flags.items() if value}
+    hold_interrupts()
+    os.execve(sys.executable, [sys.executable, "-m", "swarmnode.daemon"], environ)  # noqa: S606

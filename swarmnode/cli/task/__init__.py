@@ -1,0 +1,1 @@
+"""`swarmnode task`: submit, follow, look, bring."""

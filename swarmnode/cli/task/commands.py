@@ -1,0 +1,250 @@
+"""`task submit | show | logs | explain`, and the group of all `task` commands."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from swarmnode.cli import exits
+from swarmnode.cli.client import Client
+from swarmnode.cli.groups import NearestGroup
+from swarmnode.cli.machines import Machines
+from swarmnode.cli.output import emit, output_option, printable, table
+from swarmnode.cli.talk import node, wait_option
+from swarmnode.cli.task import follow as task_follow
+from swarmnode.cli.task import inputs as task_inputs
+from swarmnode.cli.task import logs as task_logs
+from swarmnode.cli.task.get import get
+from swarmnode.cli.task.many import cancel, ls, retry, rm, wait
+from swarmnode.cli.task.names import resolve
+from swarmnode.cli.task.options import submit_options
+from swarmnode.cli.task.spec import merge_flags, read_spec
+from swarmnode.cli.task.tables import print_task
+
+
+@click.group(cls=NearestGroup)
+def task() -> None:
+    """Run commands on the pool's machines."""
+
+
+class _Submit(click.Command):
+    """Says where options of the task's own command go."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click's."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            words = f"{error.message} Options of COMMAND itself go behind --."
+            raise click.NoSuchOption(
+                error.option_name, words, error.possibilities, error.ctx
+            ) from error
+
+
+@task.command("submit", cls=_Submit)
+@click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="[--] COMMAND...")
+@submit_options
+@wait_option
+@output_option
+def submit(
+    argv: tuple[str, ...],
+    spec_file: Path | None,
+    inputs: tuple[str, ...],
+    keep_inputs: bool,
+    detach: bool,
+    dry_run: bool,
+    cancel_on_interrupt: bool,
+    wait_s: float,
+    fmt: str,
+    **flags: Any,  # noqa: ANN401  (one per option)
+) -> int:
+    """Run COMMAND on whatever machine of the pool suits it best.
+
+    Its output is copied here and its exit code is ours: 125 it could not be started, 126 not
+    executed, 127 not found, 75 nobody could run it just now. After --detach, or after Ctrl-C, the
+    task goes on by itself; --detach returns when it would do so without this machine.
+    """
+    spec = read_spec(spec_file)
+    merge_flags(spec, flags, argv)
+    if spec_file is None and not argv:
+        raise click.UsageError("give a COMMAND after --, or a file with --spec")
+    wanted = task_inputs.read(inputs)
+    task_inputs.check(spec, wanted)
+    with node(wait_s) as client:
+        if wanted:
+            stored = task_inputs.upload(wanted, client, is_kept=keep_inputs)
+            spec["inputs"] = {**(spec.get("inputs") or {}), **stored}
+        if dry_run:
+            return _show_dry_run(client, client.call("POST", "/api/v1/tasks?dry_run=1", spec), fmt)
+        if detach:
+            _print_made(_posted(client, "?detach=1", spec), fmt)
+            return exits.OK
+        made: str = _posted(client, "", spec)["task"]
+        return _stay_with(client, made, fmt, cancel_on_interrupt)
+
+
+def _posted(client: Client, query: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """What the node answers to a task; whoever does not wait for it is told where to look."""
+    try:
+        made: dict[str, Any] = client.call("POST", f"/api/v1/tasks{query}", spec)
+    except KeyboardInterrupt:
+        task_follow.say("whether the task was taken on is not known: see swarmnode task ls")
+        raise
+    return made
+
+
+def _print_made(made: dict[str, Any], fmt: str) -> None:
+    """The id, for scripts; beside it who holds the task, where that is not as it should be."""
+    if fmt == "table":
+        click.echo(made["task"])
+        if note := made.get("note"):
+            task_follow.say(f"{made['task']}: {note}")
+    else:
+        emit(made, fmt)
+
+
+def _stay_with(client: Client, made: str, fmt: str, cancel_on_interrupt: bool) -> int:
+    as_table = fmt == "table"
+    watcher = Watcher(Machines.seen_by(client))
+    try:
+        task_follow.say(f"task {made}")
+        if as_table:
+            copier = task_logs.Copier(client, made, task_logs.to_our_own(), follow=True)
+            ended = task_follow.wait_for(client, made, None, watcher.tell, task_logs.reader_is_gone)
+            detail = ended if copier.finish() else None
+        else:
+            detail = task_follow.wait_for(client, made, None, watcher.tell)
+    except KeyboardInterrupt:
+        if cancel_on_interrupt:
+            client.call("POST", f"/api/v1/tasks/{made}/cancel")
+            task_follow.say(f"task {made} is cancelled")
+        else:
+            task_follow.say(
+                f"the task goes on: swarmnode task logs -f {made}, or swarmnode task cancel {made}"
+            )
+        return exits.INTERRUPTED
+    if detail is None:
+        task_logs.leave_quietly()
+        task_follow.say(f"nobody reads its output; see swarmnode task show {made}")
+        return exits.READER_GONE
+    if not as_table:
+        emit(detail, fmt)
+    elif words := task_follow.ending_of(detail):
+        task_follow.say(words)
+    return task_follow.exit_code_of(detail)
+
+
+@dataclass(slots=True)
+class Watcher:
+    """Says beside the task's own output where it stands, while it has not ended."""
+
+    machines: Machines
+    waits: str = ""
+
+    def tell(self, detail: dict[str, Any]) -> None:
+        """On a terminal every change; elsewhere only why it has to wait, for a script's log."""
+        if detail["state"] in task_follow.ENDS:
+            return
+        waits = detail["why"] if detail["state"] in ("submitted", "auctioned", "lost") else ""
+        if waits and waits != self.waits:
+            task_follow.say(f"  waiting: {printable(waits)} (Ctrl-C leaves it waiting)")
+        elif sys.stderr.isatty() and not waits:
+            where = f" on {self.machines.label(detail['provider'])}" if detail["provider"] else ""
+            task_follow.say(f"  {detail['state']}{where}")
+        self.waits = waits
+
+
+@task.command("show")
+@click.argument("task_id")
+@output_option
+def show(task_id: str, fmt: str) -> None:
+    """Show everything known about a task."""
+    with node() as client:
+        found = client.get(f"/api/v1/tasks/{resolve(client, task_id)}")
+        if fmt == "table":
+            print_task(found, Machines.seen_by(client))
+        else:
+            emit(found, fmt)
+
+
+@task.command("logs")
+@click.argument("task_id")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the task ends.")
+@click.option("--stream", type=click.Choice(["both", *task_follow.STREAMS]), default="both")
+@click.option("--attempt", type=click.IntRange(0), default=0, help="Only this one (see task show).")
+@output_option
+def logs(task_id: str, follow: bool, stream: str, attempt: int, fmt: str) -> int:
+    """Print what a task printed: its stdout to ours, its stderr to ours.
+
+    Of all its attempts, those that were lost among them. With -o jsonl every line is an object, as
+    soon as it has ended. Ends when nobody reads it any more.
+    """
+    kept = task_follow.STREAMS if stream == "both" else {stream: 1}
+    lines, whole = task_logs.Lines(kept), task_logs.Whole(kept)
+    sinks = {
+        "table": task_logs.to_our_own() if stream == "both" else task_logs.to_stdout(stream),
+        "jsonl": lines.sinks(),
+        "json": whole.sinks(),
+    }[fmt]
+    with node() as client:
+        found = resolve(client, task_id)
+        client.get(f"/api/v1/tasks/{found}")  # an unknown task is one line, not two streams
+        copier = task_logs.Copier(client, found, sinks, follow=follow, attempt=attempt)
+        if not copier.finish():
+            task_logs.leave_quietly()
+            return exits.READER_GONE
+    if fmt == "jsonl":
+        lines.end()
+    elif fmt == "json":
+        emit(whole.texts(), fmt)
+    return exits.OK
+
+
+@task.command("explain")
+@click.argument("task_id")
+@output_option
+def explain(task_id: str, fmt: str) -> None:
+    """Show why a task is where it is: every auction, bid, score part and refusal."""
+    with node() as client:
+        found = client.get(f"/api/v1/tasks/{resolve(client, task_id)}/explain")
+        if fmt == "table":
+            click.echo(f"{found['state']}{': ' + found['why'] if found['why'] else ''}")
+            _print_rounds(client, found["rounds"])
+        else:
+            emit(found, fmt)
+
+
+def _show_dry_run(client: Client, found: dict[str, Any], fmt: str) -> int:
+    if fmt == "table":
+        _print_rounds(client, found["rounds"])
+    else:
+        emit(found, fmt)
+    bids = [bid for one in found["rounds"] for bid in one["bids"]]
+    return exits.OK if any(bid["won"] for bid in bids) else exits.TEMPORARY
+
+
+def _print_rounds(client: Client, rounds: list[dict[str, Any]]) -> None:
+    machines = Machines.seen_by(client)
+    for one in rounds:
+        title = f"auction {one['number']}" if one["number"] else "dry run"
+        click.echo(f"\n{title}: {printable(one['outcome'])}")
+        cells = [_bid_cells(bid, machines) for bid in one["bids"]]
+        if cells:
+            click.echo(table(cells, ("machine", "bid", "score", "parts", "why")))
+        for left_out in one["unfit"]:
+            name = printable(machines.label(left_out["peer"]))
+            click.echo(f"not asked: {name}: {printable(left_out['reason'])}")
+
+
+def _bid_cells(bid: dict[str, Any], machines: Machines) -> list[str]:
+    parts = " ".join(f"{key}={value}" for key, value in bid["parts"].items())
+    why = "won" if bid["won"] else bid["reason"]
+    name = printable(machines.label(bid["peer"]))
+    score = str(bid["score"] or "-")
+    return [name, bid["kind"], score, printable(parts) or "-", printable(why) or "-"]
+
+
+for command in (ls, wait, cancel, retry, rm, get):
+    task.add_command(command)

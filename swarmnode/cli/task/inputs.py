@@ -1,0 +1,171 @@
+"""`--in`: files and folders of this machine into the work folder, refused before anything is sent.
+
+A folder is one object, a file another; where there are many files they go up together as one.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from swarmnode.cli import exits
+from swarmnode.cli.client import CHUNK_BYTES, ApiError, Client, Source
+from swarmnode.cli.files import folders
+
+TOGETHER_MIN: Final = 33
+"""So many single files go up as one object: a put each would take a round trip each."""
+WORK_FOLDER: Final = "."
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One `--in`: what is to be at `place`, a capability or something of this machine."""
+
+    place: str
+    cap: str = ""
+    path: Path = Path()
+
+
+def read(given: Sequence[str]) -> list[Input]:
+    """What was asked for, every place once. Raises CliError."""
+    found: dict[str, Input] = {}
+    for text in given:
+        one = _input(text)
+        if one.place in found:
+            raise exits.CliError(
+                f"--in: two are to be {one.place!r} in the work folder: write --in OTHER=... for "
+                "one of them",
+                exits.USAGE,
+            )
+        found[one.place] = one
+    return list(found.values())
+
+
+def _input(text: str) -> Input:
+    """`NAME=CAP`, `NAME=PATH` or just `PATH`, which keeps its own name.
+
+    What exists as it is written is a path, whatever is in its name; else the first `=` counts that
+    has a path or capability after it.
+    """
+    if os.path.lexists(text):
+        return Input(_place(folders.base_name(Path(text)), text), path=Path(text))
+    if text.startswith("swarm:"):
+        raise exits.CliError("--in needs a name: --in NAME=swarm:...", exits.USAGE)
+    for at in (at for at, char in enumerate(text) if char == "="):
+        name, value = text[:at], text[at + 1 :]
+        if name and value.startswith("swarm:"):
+            return Input(_place(folders.shown(name), text), cap=value)
+        if name and os.path.lexists(value):
+            return Input(_place(folders.shown(name), text), path=Path(value))
+    remedy = "give a file, a folder or NAME=swarm:..."
+    raise exits.CliError(f"--in {folders.shown(text)}: No such file or directory: {remedy}", 2)
+
+
+def _place(name: str, text: str) -> str:
+    from swarmnode.errors import NameRefusedError
+    from swarmnode.tree.names import normal
+
+    try:
+        return normal(name)
+    except NameRefusedError as error:
+        raise exits.CliError(f"--in {folders.shown(text)}: {error}", exits.USAGE) from error
+
+
+def check(spec: Mapping[str, Any], inputs: Sequence[Input]) -> None:
+    """Refuse now what the node would refuse once everything had been stored. Raises CliError."""
+    from storage.facade import ReadCap
+    from storage.ids import Address, ObjectKey
+    from storage.manifests.capability import text_of_cap
+    from swarmnode.errors import SpecError
+    from swarmnode.tasks.spec_load import spec_from_dict
+
+    stand_in = text_of_cap(ReadCap(Address(bytes(32)), ObjectKey(bytes(32))))
+    places = {one.place: one.cap or stand_in for one in _apart(inputs)[0]}
+    named = spec.get("inputs") or {}
+    whole = {**spec, "inputs": {**named, **places}} if isinstance(named, Mapping) else spec
+    try:
+        spec_from_dict(whole)
+    except SpecError as error:
+        raise exits.CliError(f"the task spec is wrong: {error}", exits.USAGE) from error
+    for one in inputs:
+        if not one.cap:
+            with folders.source(one.path):  # all of it was looked at, and can be kept
+                pass
+
+
+def upload(inputs: Sequence[Input], client: Client, *, is_kept: bool = False) -> dict[str, str]:
+    """Store what is of this machine and not stored yet: place -> capability.
+
+    It ends with the tasks that use it unless `is_kept`.
+    """
+    single, together = _apart(inputs)
+    found = {one.place: one.cap for one in single if one.cap}
+    for one in single:
+        if not one.cap and one is not _BUNDLE:
+            found[one.place] = _put(client, one.place, partial(folders.source, one.path), is_kept)
+    if together:
+        bundle = partial(_bundled, {one.place: one.path for one in together})
+        found[WORK_FOLDER] = _put(client, "inputs", bundle, is_kept)
+    return found
+
+
+def _put(
+    client: Client,
+    name: str,
+    opened: Callable[[], AbstractContextManager[Source]],
+    is_kept: bool,
+) -> str:
+    """The capability of what is stored already, or is now; it is read once more for that."""
+    if not is_kept:
+        with opened() as source:
+            known = _known(client, source)
+        if known:
+            return known
+    with opened() as source:
+        kind = "" if is_kept else "&kind=input"
+        cap: str = client.upload(f"/api/v1/objects?name={quote(name)}{kind}", source)["cap"]
+    return cap
+
+
+def _known(client: Client, source: Source) -> str:
+    """The capability of an object of ours with the same content, or an empty text."""
+    from blake3 import blake3
+
+    hashed = blake3()
+    while piece := source.read(CHUNK_BYTES):
+        hashed.update(piece)
+    try:
+        found = client.call("POST", "/api/v1/objects/same", {"digest": hashed.hexdigest()})
+    except ApiError as error:
+        if error.code in ("object_unknown", "no_such_path"):  # the latter: an older node
+            return ""
+        raise
+    return str(found["cap"])
+
+
+@contextmanager
+def _bundled(files: Mapping[str, Path]) -> Iterator[Source]:
+    yield folders.Pieces(_bundle(files))
+
+
+_BUNDLE: Final = Input(WORK_FOLDER)
+
+
+def _apart(inputs: Sequence[Input]) -> tuple[list[Input], list[Input]]:
+    """Those that are objects of their own, and the files that go up together."""
+    files = [one for one in inputs if not one.cap and one.path.is_file()]
+    if len(files) < TOGETHER_MIN or any(one.place == WORK_FOLDER for one in inputs):
+        return list(inputs), []
+    return [_BUNDLE, *(one for one in inputs if one not in files)], files
+
+
+def _bundle(files: Mapping[str, Path]) -> Iterator[bytes]:
+    """One tree of many files, from wherever they are."""
+    from swarmnode.tree.names import parts_in
+    from swarmnode.tree.pack import gathered
+
+    return folders.local(gathered({parts_in(place): path for place, path in files.items()}))

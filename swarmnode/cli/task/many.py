@@ -1,0 +1,216 @@
+"""`task ls | wait | cancel | retry | rm`: many tasks at once, each of which is done or named."""
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import click
+
+from swarmnode.cli import exits
+from swarmnode.cli.client import Client
+from swarmnode.cli.each import each
+from swarmnode.cli.machines import Machines
+from swarmnode.cli.output import emit, emit_rows, output_option, stamp
+from swarmnode.cli.talk import Seconds, node, wait_option
+from swarmnode.cli.task import follow as task_follow
+from swarmnode.cli.task.names import resolve
+from swarmnode.cli.task.tables import why_of
+
+STATES: Final = (
+    *("submitted", "auctioned", "awarded", "running", "lost"),
+    *task_follow.ENDS,
+)
+"""A test holds them equal to swarmnode.tasks.lifecycle.TaskState."""
+SHOWN: Final = 50
+"""Rows of a table that nobody limited: a screen."""
+_COLUMNS: Final = (
+    "task", "name", "state", "code", "submitted", "took", "attempts", "machine", "command",
+)  # fmt: skip
+
+
+@click.command("ls")
+@click.option(
+    "--state", "states", multiple=True, type=click.Choice(STATES), help="Only tasks in this state."
+)
+@click.option("--name", default="", metavar="TEXT", help="Only tasks with this in their name.")
+@click.option("--on", "machine", default="", metavar="MACHINE", help="Only those of this machine.")
+@click.option("--since", default="", metavar="TIME", help="Submitted within, such as 2h.")
+@click.option(
+    "--limit", type=click.IntRange(0), default=None, metavar="N",
+    help=f"Only the newest N, 0 for all  [default: {SHOWN} in a table].",
+)  # fmt: skip
+@wait_option
+@output_option
+def ls(
+    states: tuple[str, ...],
+    name: str,
+    machine: str,
+    since: str,
+    limit: int | None,
+    wait_s: float,
+    fmt: str,
+) -> None:
+    """List the tasks submitted here, oldest first: when, for how long, where."""
+    since_ms = _ago_ms(since) if since else 0
+    as_table = fmt == "table"
+    wanted = SHOWN if limit is None and as_table else limit or 0
+    query = [("state", state) for state in states] + [("name", name), ("since_ms", str(since_ms))]
+    with node(wait_s) as client:
+        machines = Machines.seen_by(client) if as_table or machine else Machines(())
+        rows = client.get(f"/api/v1/tasks?{urlencode(query, errors='surrogateescape')}")
+    if machine:
+        names = {row["provider"]: machines.label(row["provider"]) for row in rows}
+        rows = [row for row in rows if machine in (row["provider"], names[row["provider"]])]
+    left_out = max(0, len(rows) - wanted) if wanted else 0
+    rows = rows[left_out:]
+    if as_table:
+        rows = [row | _cells(row, machines) for row in rows]
+        if left_out:
+            task_follow.say(f"{left_out} older ones are not shown: --limit 0 shows all")
+    emit_rows(rows, fmt, _COLUMNS)
+
+
+def _ago_ms(text: str) -> int:
+    from swarmnode.tasks.sizes import parse_duration_ms
+
+    try:
+        return int(time.time() * 1000) - parse_duration_ms(text)
+    except ValueError as error:
+        raise exits.CliError(f"--since: {error}", exits.USAGE) from error
+
+
+def _cells(row: dict[str, Any], machines: Machines) -> dict[str, object]:
+    return {
+        "command": " ".join(row["run"])[:60],
+        "code": row["exit_code"],
+        "submitted": stamp(row["submitted_ms"]).removesuffix(" UTC"),
+        "took": _took(row),
+        "machine": machines.label(row["provider"]),
+    }
+
+
+def _took(row: dict[str, Any]) -> str:
+    """From the start of its newest attempt to its end, or until now."""
+    if not row["started_ms"]:
+        return ""
+    until_ms = row["ended_ms"] or int(time.time() * 1000)
+    seconds = max(0, until_ms - row["started_ms"]) / 1000
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    minutes, hours = int(seconds // 60), int(seconds // 3600)
+    return f"{minutes}m{seconds % 60:02.0f}s" if not hours else f"{hours}h{minutes % 60:02}m"
+
+
+@click.command("wait")
+@click.argument("task_ids", nargs=-1, required=True, metavar="TASK...")
+@click.option(
+    "--timeout", "timeout_s", type=Seconds(), metavar="SECONDS", help="Then exit with 75."
+)
+@output_option
+def wait(task_ids: tuple[str, ...], timeout_s: float | None, fmt: str) -> int:
+    """Wait until tasks have ended; the exit code is the task's, of several the first bad one."""
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    with node() as client:
+
+        def wait_one(text: str) -> dict[str, Any]:
+            found = resolve(client, text)
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            return task_follow.wait_for(client, found, left, lambda _detail: None)
+
+        details, code = each(task_ids, wait_one)
+    codes = [_code_of(detail) for detail in details]
+    shown = [
+        {key: detail[key] for key in ("task", "name", "state", "exit_code")}
+        | {"why": why_of(detail)}
+        for detail in details
+    ]
+    if fmt != "table" and len(task_ids) == 1 and details:
+        emit(details[0], fmt)
+    elif fmt != "table":
+        emit_rows(details, fmt, ())
+    elif len(task_ids) == 1 and shown:
+        emit({key: one for key, one in shown[0].items() if key != "name"}, fmt)
+    elif shown:
+        emit_rows(shown, fmt, tuple(shown[0]))
+    return code or next((one for one in codes if one), exits.OK)
+
+
+def _code_of(detail: dict[str, Any]) -> int:
+    if detail["state"] not in task_follow.ENDS:
+        return exits.TEMPORARY
+    return task_follow.exit_code_of(detail)
+
+
+@click.command("cancel")
+@click.argument("task_ids", nargs=-1, required=True, metavar="TASK...")
+@click.option("--as-lab", is_flag=True, help="Anybody's of the lab, by its key, which lies here.")
+@click.option("--reason", default="", metavar="TEXT", help="With --as-lab: shown to the owner.")
+@output_option
+def cancel(task_ids: tuple[str, ...], as_lab: bool, reason: str, fmt: str) -> int:
+    """End tasks wherever they run; harmless for those that have ended.
+
+    A task that another machine of yours submitted, or with --as-lab anybody's of the lab, goes by
+    its whole id.
+    """
+    columns = ("task", "state", "why")
+    if not as_lab:
+        if reason:
+            raise click.UsageError("--reason goes with --as-lab")
+        return _post(task_ids, "cancel", fmt, columns)
+    query = urlencode({"as_lab": 1, "reason": reason})
+    return _post_all(
+        task_ids, lambda _client, text: f"{_of_lab(text)}/cancel?{query}", fmt, columns
+    )
+
+
+def _of_lab(text: str) -> str:
+    from swarmnode.tasks.ids import is_task_id
+
+    if not is_task_id(text):
+        raise exits.CliError("with --as-lab a task goes by its whole id", exits.USAGE)
+    return f"/api/v1/tasks/{text}"
+
+
+@click.command("retry")
+@click.argument("task_ids", nargs=-1, required=True, metavar="TASK...")
+@output_option
+def retry(task_ids: tuple[str, ...], fmt: str) -> int:
+    """Submit ended tasks again as they were; prints the new ids."""
+    return _post(task_ids, "retry", fmt, ("task", "of"))
+
+
+@click.command("rm")
+@click.argument("task_ids", nargs=-1, required=True, metavar="TASK...")
+@output_option
+def rm(task_ids: tuple[str, ...], fmt: str) -> int:
+    """Forget ended tasks: their logs, outputs and checkpoints go, too."""
+    return _post(task_ids, "forget", fmt, ("task", "objects"))
+
+
+def _post(task_ids: tuple[str, ...], verb: str, fmt: str, columns: tuple[str, ...]) -> int:
+    return _post_all(task_ids, lambda client, text: _path(client, text, verb), fmt, columns)
+
+
+def _post_all(
+    task_ids: tuple[str, ...],
+    path_of: Callable[[Client, str], str],
+    fmt: str,
+    columns: tuple[str, ...],
+) -> int:
+    with node() as client:
+
+        def act(text: str) -> dict[str, Any]:
+            found: dict[str, Any] = client.call("POST", path_of(client, text))
+            if "of" in found and (note := found.get("note")):  # of a retry
+                task_follow.say(f"{found['task']}: {note}")
+            return found
+
+        rows, code = each(task_ids, act)
+    if rows or fmt != "table":
+        emit_rows(rows, fmt, columns)
+    return code
+
+
+def _path(client: Client, text: str, verb: str) -> str:
+    return f"/api/v1/tasks/{resolve(client, text)}/{verb}"

@@ -1,0 +1,83 @@
+"""A task as a table: what a person asks first stands first."""
+
+import json
+import time
+from typing import Any
+
+from swarmnode.cli.machines import Machines
+from swarmnode.cli.output import emit, emit_rows, stamp
+from swarmnode.cli.talk import human_bytes
+from swarmnode.cli.task.follow import ENDS
+
+
+def why_of(detail: dict[str, Any]) -> str:
+    """Why it waits or ended as it did; empty for a plain end."""
+    if detail["state"] == "done":
+        return ""
+    if detail["state"] == "failed":
+        words = (detail["reason"] or detail["why"], detail["detail"])
+        return ": ".join(dict.fromkeys(word for word in words if word))
+    return str(detail["why"])
+
+
+def print_task(detail: dict[str, Any], machines: Machines) -> None:
+    """Facts, then attempts, then outputs."""
+    emit(_facts(detail, machines), "table")
+    attempts = [
+        {
+            "attempt": one["fence"],
+            "machine": machines.label(one["provider"]),
+            "awarded": stamp(one["awarded_ms"]),
+            "ended": one["ended_as"],
+            "from_step": one["restored_step"] or None,
+            "detail": _detail_of(one),
+        }
+        for one in detail["history"]
+    ]
+    if attempts:
+        emit_rows(attempts, "table", tuple(attempts[0]))
+    outputs = [{**one, "size": human_bytes(one["size"])} for one in detail["outputs"]]
+    if outputs:
+        emit_rows(outputs, "table", ("name", "size", "cap"))
+
+
+def _detail_of(attempt: dict[str, Any]) -> str:
+    died_ms = attempt.get("node_died_ms")
+    died = f"its machine's node died {died_ms / 1000:.0f} s after the start" if died_ms else ""
+    return "; ".join(dict.fromkeys(word for word in (attempt["detail"], died) if word))
+
+
+def _facts(detail: dict[str, Any], machines: Machines) -> dict[str, object]:
+    found: dict[str, object] = {
+        "task": detail["task"],
+        "name": detail["name"],
+        "command": " ".join(detail["run"]),
+        "state": detail["state"],
+        "why": why_of(detail),
+        "exit_code": detail["exit_code"],
+        "machine": machines.label(detail["provider"]),
+    }
+    if detail["state"] not in ENDS and detail["provider"]:
+        found["phase"] = detail["phase"]
+    found |= {"submitted": stamp(detail["submitted_ms"]), "ended": stamp(detail["ended_ms"])}
+    found |= {"auctions": detail["rounds"], "attempts": detail["attempts"]}
+    if detail["checkpoint_step"]:
+        found["checkpoint_step"] = detail["checkpoint_step"]
+    if detail.get("checkpoints") and (until_ms := detail.get("files_until_ms")):
+        is_past = until_ms <= time.time() * 1000
+        found["checkpoints_freed" if is_past else "checkpoints_kept_until"] = stamp(until_ms)
+    if detail.get("note"):
+        found["note"] = detail["note"]
+    if (usage := detail["usage"]) is not None and detail["attempts"]:
+        found["usage"] = (
+            f"{usage['wall_ms'] / 1000:.1f} s, {usage['cpu_ms'] / 1000:.1f} s of CPU, "
+            f"{human_bytes(usage['memory_peak_bytes'])} of memory"
+        )
+    if guardians := detail.get("guardians"):
+        found["guarded_by"] = ", ".join(machines.label(peer) for peer in guardians)
+    if detail.get("is_cut_off"):
+        found["cut_off"] = "too few of its guardians can be reached: they may go on with it"
+    if detail["not_enforced"]:
+        found["not_enforced"] = detail["not_enforced"]
+    asked = {key: one for key, one in detail["spec"].items() if key not in ("run", "name")}
+    return found | {"spec": json.dumps(asked) if asked else None}

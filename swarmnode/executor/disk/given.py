@@ -1,0 +1,68 @@
+"""What tasks were given takes room of this machine, too, beside what they may write.
+
+Nobody knows the size of an input before it comes, so this is counted as it comes and bounded for
+all jobs together: nobody can fill the machine's disk by inputs.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from swarmnode.errors import ExecutorUnavailableError
+from swarmnode.executor.disk import disk_use, work_use
+from swarmnode.executor.port import JobId
+from swarmnode.limits import WALKED_ENTRIES_MAX
+
+_MIB: Final = 1024 * 1024
+
+
+def given_bytes(work: Path) -> int:
+    """What lies in the work folder of a job that has not begun; 0 when that is too many files."""
+    with suppress(disk_use.TooManyEntriesError):
+        return disk_use.disk_use(str(work), WALKED_ENTRIES_MAX)
+    return 0
+
+
+class GivenRoom:
+    """How much of it is taken, by job."""
+
+    def __init__(self, folder: Path, bytes_max: int) -> None:
+        self._folder = str(folder)
+        self._bytes_max = bytes_max
+        self._taken: dict[JobId, int] = {}
+
+    def note(self, job: JobId, size: int) -> None:
+        """A job that a node before us gave so much."""
+        self._taken[job] = size
+
+    def drop(self, job: JobId) -> None:
+        """Its folder is gone."""
+        self._taken.pop(job, None)
+
+    @contextmanager
+    def taking(self, job: JobId) -> Iterator[Callable[[int], None]]:
+        """One file or folder on its way in; what breaks off is not counted: it comes again."""
+        taken = 0
+
+        def take(size: int) -> None:
+            nonlocal taken
+            self._check(size)
+            self._taken[job] = self._taken.get(job, 0) + size
+            taken += size
+
+        try:
+            yield take
+        except BaseException:
+            self._taken[job] = max(0, self._taken.get(job, 0) - taken)
+            raise
+
+    def _check(self, size: int) -> None:
+        """Raises ExecutorUnavailableError."""
+        if sum(self._taken.values()) + size > self._bytes_max:
+            raise ExecutorUnavailableError(
+                f"the inputs of all tasks here would take more than {self._bytes_max // _MIB} MiB, "
+                "as much as this machine lends for work folders (compute.disk_gib)"
+            )
+        if not work_use.has_host_room(self._folder, size):
+            raise ExecutorUnavailableError("this machine's disk has no room for the task's inputs")

@@ -1,0 +1,148 @@
+"""Files and folders of jobs' work folders as the Executor's face has them: streams over threads."""
+
+import contextlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+
+from p2p.workers import Workers
+from swarmnode.errors import ExecutorUnavailableError, JobUnknownError, OutputUnsafeError
+from swarmnode.executor.disk import safe_files
+from swarmnode.executor.port import FileStat, JobId
+from swarmnode.limits import FILE_CHUNK_BYTES
+from swarmnode.tree.names import Parts, joined, text_of
+from swarmnode.tree.pack import packed
+from swarmnode.tree.pattern import Pattern
+from swarmnode.tree.scan import Found, Scan, entries_of, inside_of, scan
+from swarmnode.tree.select import Selection, select
+from swarmnode.tree.unpack import Unpacker
+
+WORK = b"/work"
+"""Where a task sees its work folder in most sandboxes (swarmnode.executor.sandbox.command)."""
+
+
+class WorkFiles(ABC):
+    """The part of an Executor that reads and writes work folders on disk."""
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+
+    @abstractmethod
+    def _work(self, job: JobId) -> str:
+        """The job's work folder. Raises JobUnknownError."""
+
+    @abstractmethod
+    def _owner(self, job: JobId) -> int:
+        """Who gets what is made there; 0: ourselves."""
+
+    @abstractmethod
+    def _taking(self, job: JobId) -> AbstractContextManager[Callable[[int], None]]:
+        """Asked for room before each piece that comes in; raises ExecutorUnavailableError."""
+
+    async def put_file(self, job: JobId, name: str, chunks: AsyncIterable[bytes]) -> None:
+        """Write a file into the work folder, parents made; nothing is left of a broken stream.
+
+        Raises OutputUnsafeError, ExecutorUnavailableError (no room), and what the stream raises.
+        """
+        root, owner = self._work(job), self._owner(job)
+        fd = await self._workers.run(partial(safe_files.create_file, root, name, owner))
+        whole = False
+        try:
+            with self._taking(job) as take:
+                async for chunk in chunks:
+                    take(len(chunk))
+                    await self._workers.run(partial(_write_all, fd, chunk))
+            whole = True
+        finally:
+            os.close(fd)
+            if not whole:
+                with contextlib.suppress(FileNotFoundError):
+                    safe_files.remove_file(root, name)
+
+    async def list_files(self, job: JobId, pattern: str) -> tuple[FileStat, ...]:
+        """Regular files of the work folder that match, by name. Raises OutputUnsafeError."""
+        try:
+            return await self._workers.run(partial(safe_files.list_files, self._work(job), pattern))
+        except OSError as exc:
+            raise OutputUnsafeError(f"the work folder cannot be read: {exc.strerror}") from exc
+
+    def read_file(self, job: JobId, name: str) -> AsyncIterator[bytes]:
+        """The bytes of a regular file beneath the work folder. Raises OutputUnsafeError."""
+        return self._read(self._work(job), name)
+
+    async def _read(self, root: str, name: str) -> AsyncIterator[bytes]:
+        fd = await self._workers.run(partial(safe_files.open_file, root, name))
+        try:
+            while piece := await self._workers.run(partial(os.read, fd, FILE_CHUNK_BYTES)):
+                yield piece
+        finally:
+            os.close(fd)
+
+    async def scan(self, job: JobId, base: Parts = ()) -> Scan:
+        """Everything in a folder of the work folder, or one file. Raises OutputUnsafeError."""
+        root = self._work(job)
+
+        def look() -> Scan:
+            try:
+                owner = os.stat(root).st_uid
+            except FileNotFoundError as exc:
+                raise JobUnknownError(f"job {job!r} was forgotten while it was looked at") from exc
+            return scan(root, base, owned_by=owner)
+
+        try:
+            return await self._workers.run(look)
+        except OSError as exc:
+            raise OutputUnsafeError(f"the work folder cannot be read: {exc.strerror}") from exc
+
+    async def select(self, job: JobId, patterns: Sequence[Pattern]) -> tuple[Scan, Selection]:
+        """The same of the whole work folder, and what the patterns mean in it.
+
+        In a thread: of many names and patterns it takes long, and the task chose both.
+        """
+        looked = await self.scan(job)
+        return looked, await self._workers.run(partial(select, looked.found, patterns))
+
+    def pack(
+        self, job: JobId, base: Parts, found: Sequence[Found], *, may_grow: bool = False
+    ) -> AsyncIterator[bytes]:
+        """The tree of what was found in `base`. Raises OutputUnsafeError."""
+        return self._pack(self._work(job), base, found, may_grow=may_grow)
+
+    async def _pack(
+        self, root: str, base: Parts, found: Sequence[Found], *, may_grow: bool
+    ) -> AsyncIterator[bytes]:
+        names = [b"/".join([top, *base]) for top in (WORK, os.fsencode(root))]
+        inside = inside_of(*names)
+        try:
+            entries = await self._workers.run(partial(entries_of, found, base, inside=inside))
+            pieces = packed(root, found, entries, may_grow=may_grow)
+            while (piece := await self._workers.run(partial(next, pieces, None))) is not None:
+                yield piece
+        except OSError as exc:
+            shown = text_of(joined(base)) or "the work folder"
+            raise OutputUnsafeError(f"{shown} cannot be read: {exc.strerror}") from exc
+
+    async def unpack(self, job: JobId, base: Parts, chunks: AsyncIterable[bytes]) -> None:
+        """Make a tree's folder. Raises OutputUnsafeError, ExecutorUnavailableError (no room)."""
+        unpacker = Unpacker(self._work(job), base, self._owner(job))
+        try:
+            with self._taking(job) as take:
+                async for chunk in chunks:
+                    take(len(chunk))
+                    await self._workers.run(partial(unpacker.feed, chunk))
+                await self._workers.run(unpacker.finish)
+        except OSError as exc:
+            raise ExecutorUnavailableError(f"writing into the work folder: {exc.strerror}") from exc
+        finally:
+            unpacker.close()
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[os.write(fd, view) :]
+    except OSError as exc:
+        raise ExecutorUnavailableError(f"writing into the work folder: {exc.strerror}") from exc

@@ -1,0 +1,1 @@
+"""An executor in memory on virtual time, for simulations."""

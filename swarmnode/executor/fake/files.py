@@ -1,0 +1,115 @@
+"""The work folder of a FakeExecutor's job: files are bytes by name, folders those they lie in."""
+
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from dataclasses import replace
+
+import trio
+
+from swarmnode.errors import OutputUnsafeError, TreeChangedError, TreeRefusedError
+from swarmnode.executor.fake.programs import File, Process
+from swarmnode.executor.port import FileStat
+from swarmnode.limits import FILE_CHUNK_BYTES
+from swarmnode.tree.format import EntryKind, write_index
+from swarmnode.tree.names import Parts, joined, parts_in, text_of
+from swarmnode.tree.pattern import Pattern
+from swarmnode.tree.scan import Found, Scan, entries_of
+from swarmnode.tree.unpack import NAMELESS, IndexReader
+
+
+async def put(process: Process, name: str, chunks: AsyncIterable[bytes], now_ms: int) -> None:
+    """Write a file once the stream is whole. Raises OutputUnsafeError."""
+    if not (parts := parts_in(name)):
+        raise OutputUnsafeError(f"{name!r} names no file")
+    data = b"".join([chunk async for chunk in chunks])
+    process.write(text_of(joined(parts)), data, now_ms * 1_000_000)
+
+
+def listed(process: Process, pattern: str) -> tuple[FileStat, ...]:
+    """Files that match, by name."""
+    meant = Pattern(f"{pattern}**" if pattern.endswith("/") else pattern)
+    return tuple(
+        FileStat(name, len(file.data), file.modified_ns)
+        for name, file in sorted(process.files.items())
+        if file.kind is EntryKind.FILE and meant.matches(parts_in(name))
+    )
+
+
+async def read(process: Process, name: str) -> AsyncIterator[bytes]:
+    """The bytes of one file. Raises OutputUnsafeError."""
+    parts_in(name)
+    if name not in process.files:
+        raise OutputUnsafeError(f"{name!r} cannot be opened: No such file or directory")
+    data = process.files[name].data
+    for start in range(0, len(data), FILE_CHUNK_BYTES):
+        await trio.lowlevel.checkpoint()
+        yield data[start : start + FILE_CHUNK_BYTES]
+
+
+def scan(process: Process, base: Parts) -> Scan:
+    """Everything beneath `base`, with the folders above each file."""
+    found: dict[Parts, Found] = {} if base else {(): Found((), EntryKind.FOLDER, 0o755)}
+    for name, file in process.files.items():
+        parts = parts_in(name)
+        if parts[: len(base)] != base:
+            continue
+        for depth in range(len(base), len(parts)):
+            above = parts[:depth]
+            older = found.get(above, Found(above, EntryKind.FOLDER, 0o755))
+            found[above] = replace(
+                older,
+                modified_ns=max(older.modified_ns, file.modified_ns),
+                changed_ns=max(older.changed_ns, file.modified_ns + (not file.in_place)),
+            )
+        is_link = file.kind is EntryKind.LINK
+        found[parts] = Found(
+            parts,
+            file.kind,
+            file.mode,
+            0 if is_link else len(file.data),
+            file.modified_ns,
+            file.modified_ns + (not file.in_place),
+            target=file.data if is_link else b"",
+        )
+    return Scan(tuple(sorted(found.values(), key=lambda one: one.parts)))
+
+
+async def pack(
+    process: Process, base: Parts, found: Sequence[Found], *, may_grow: bool = False
+) -> AsyncIterator[bytes]:
+    """The tree of what was found. Raises TreeRefusedError, TreeChangedError."""
+    await trio.lowlevel.checkpoint()
+    yield write_index(entries_of(found, base))
+    for one in found:
+        if one.kind is EntryKind.FILE:
+            await trio.lowlevel.checkpoint()
+            file = process.files.get(text_of(joined(one.parts)))
+            grew = file is not None and may_grow and len(file.data) > one.size
+            is_same = file is not None and (file.modified_ns, len(file.data)) == (
+                one.modified_ns,
+                one.size,
+            )
+            if file is None or not (is_same or grew):
+                raise TreeChangedError(f"{text_of(joined(one.parts))!r} changed while it was read")
+            yield file.data[: one.size]
+
+
+async def unpack(process: Process, base: Parts, chunks: AsyncIterable[bytes], now_ms: int) -> None:
+    """Make a tree's files. Raises TreeRefusedError."""
+    whole = IndexReader().feed(b"".join([chunk async for chunk in chunks]))
+    if whole is None:
+        raise TreeRefusedError("the tree ends early")
+    index, data = whole
+    if index.is_file and not base:
+        raise TreeRefusedError(NAMELESS)
+    if len(data) != index.content_bytes:
+        raise TreeRefusedError("the tree ends early")
+    for entry in index.entries:
+        name = text_of(joined((*base, *entry.parts)))
+        if entry.kind is EntryKind.FILE:
+            content, data = data[: entry.size], data[entry.size :]
+            process.files[name] = File(content, now_ms * 1_000_000, mode=entry.mode)
+        elif entry.kind is EntryKind.LINK:
+            process.files[name] = File(entry.target, now_ms * 1_000_000, EntryKind.LINK, 0)
+        elif entry.kind is EntryKind.NAME:
+            first = text_of(joined((*base, *entry.target.split(b"/"))))
+            process.files[name] = process.files[first]

@@ -1,0 +1,1 @@
+"""Single questions to the kernel: system calls, /proc, control groups. The shim uses it too."""

@@ -1,0 +1,205 @@
+"""What this machine can enforce, found out by trying it, and how to mend what it cannot.
+
+Nothing here falls back in silence: what cannot be done is a sentence that `status`, `doctor` and
+the refusal of a task repeat word for word.
+"""
+
+import os
+import re
+from collections.abc import Collection, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from swarmnode.errors import ConfigError, ExecutorUnavailableError
+from swarmnode.executor.disk.work_disk import WorkDisks
+from swarmnode.executor.kernel.cgroup import JobCgroup, Parents, find_parents, hand_down_controllers
+from swarmnode.executor.port import Limit
+from swarmnode.executor.sandbox import bubblewrap
+from swarmnode.executor.sandbox.seccomp import MACHINES
+from swarmnode.executor.shim import stage, uid_mode
+from swarmnode.resources.mounts import MEMBERSHIP, MOUNTINFO, read_proc
+
+BWRAP: Final = "bwrap"
+CONTAINER: Final = "container"
+_OWN_PID_COUNTS: Final = (5, 14)  # Linux counts processes per user namespace from here on
+_DELEGATE: Final = (
+    "run the node as a systemd service with Delegate=yes, or with "
+    "`systemd-run --user --scope -p Delegate=yes swarmnode run`"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorConfig:
+    """How jobs are confined on this machine."""
+
+    sandbox: str = BWRAP
+    """`bwrap`, or `container` for a node inside a container without user namespaces."""
+    ctx_module: Path | None = None
+    """`swarmnode/sdk/ctx.py`; None leaves tasks without `swarm_ctx`."""
+    # Logs are kept on the worker until fetched: enough for weeks of a chatty training.
+    log_bytes: int = 256 * 1024 * 1024
+    # What all jobs together may be given, beside what they may write: as much as is lent for that.
+    given_bytes_max: int = 20 * 1024**3
+    # Open files: data loaders hold some hundreds.
+    nofile: int = 16_384
+    # Users [first, first + count) are ours, no account has them: a node that is root runs each job
+    # as one of them. In the `container` sandbox the last one guards kills. systemd keeps 60578 to
+    # 61183 free: https://systemd.io/UIDS-GIDS/
+    uid_first: int = bubblewrap.UID_FIRST
+    uid_count: int = 65
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError."""
+        if self.sandbox not in (BWRAP, CONTAINER):
+            raise ConfigError(f"sandbox must be {BWRAP} or {CONTAINER}, not {self.sandbox!r}")
+        if self.uid_first < 1000 or self.uid_count < 2:
+            raise ConfigError("uid_first must be at least 1000 and uid_count at least 2")
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """The findings. `limits` is what `Executor.enforceable()` answers."""
+
+    trouble: str
+    """"" when jobs can run here, else why not and the remedy."""
+    limits: Mapping[Limit, str]
+    parents: Parents
+    bwrap: str
+    pids_rlimit: bool
+    """Processes are limited by resource limit, no cgroup being ours."""
+    is_staged: bool
+    """bubblewrap runs as the job's own user, the node being root."""
+
+
+def probe(config: ExecutorConfig, folder: Path) -> Capability:
+    """Try everything once; takes some 20 ms, the very first time twice that. Blocking."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="disks") as beside:
+        disks = beside.submit(_disk_trouble, config, folder)
+        return _probe(config, folder, disks)
+
+
+def _probe(config: ExecutorConfig, folder: Path, disks: "Future[str]") -> Capability:
+    bwrap = bubblewrap.find()
+    if config.sandbox == CONTAINER:
+        trouble = _container_trouble(Path("/proc/self/status").read_text(), folder)
+    else:
+        trouble = _root_trouble() or _bwrap_trouble(bwrap, config)
+    if not trouble and os.uname().machine not in MACHINES:
+        trouble = f"tasks run on {' and '.join(sorted(MACHINES))} only"
+    parents = _own_parents()
+    limits = _limits(config.sandbox, parents, _try_limits(parents))
+    limits[Limit.DISK_FS] = disks.result()
+    pids_rlimit = bool(limits[Limit.PIDS]) and _pids_rlimit_is_honest(config.sandbox)
+    if pids_rlimit:
+        limits[Limit.PIDS] = ""
+    if trouble:
+        limits = dict.fromkeys(limits, trouble)
+    is_staged = config.sandbox == BWRAP and os.geteuid() == 0
+    return Capability(trouble, limits, parents, bwrap, pids_rlimit, is_staged)
+
+
+def templates_in(folder: Path) -> Path:
+    """Where an executor keeps empty file systems."""
+    return folder / "shared" / "disks"
+
+
+def _disk_trouble(config: ExecutorConfig, folder: Path) -> str:
+    if config.sandbox == CONTAINER:
+        why = "tasks share the container's file system"
+    else:
+        why = WorkDisks(templates_in(folder)).trouble()
+    return why and f"{why}; work folders are measured four times a second instead"
+
+
+def free_user(config: ExecutorConfig, capability: Capability, taken: Collection[int]) -> int:
+    """A user for a job; 0 where jobs run as the node does. Raises ExecutorUnavailableError."""
+    if not (config.sandbox == CONTAINER or capability.is_staged):
+        return 0
+    first, guard = config.uid_first, config.uid_first + config.uid_count - 1
+    for uid in range(first, guard):
+        if uid not in taken:
+            return uid
+    if capability.is_staged:  # namespaces keep two jobs of one user apart, too
+        return first + len(taken) % (guard - first)
+    raise ExecutorUnavailableError(f"all {guard - first} task users are taken: forget old jobs")
+
+
+def _own_parents() -> Parents:
+    parents = find_parents(read_proc(MOUNTINFO), read_proc(MEMBERSHIP))
+    hand_down_controllers(parents, os.getpid())
+    return parents
+
+
+def _try_limits(parents: Parents) -> tuple[str, ...]:
+    """Which of memory, pids and cpu a group made here really takes."""
+    group = JobCgroup(parents.plan(f"swarm-probe-{os.getpid()}"))
+    try:
+        return group.make(memory_bytes=64 * 1024 * 1024, pids_max=16, cpu_millis=1000)
+    finally:
+        group.remove()
+
+
+def _limits(sandbox: str, parents: Parents, enforced: tuple[str, ...]) -> dict[Limit, str]:
+    limits = dict.fromkeys(Limit, "")
+    for limit in (Limit.MEMORY, Limit.PIDS, Limit.CPU):
+        if limit.value in enforced:
+            continue
+        why = parents.troubles.get(limit.value) or parents.troubles.get("v2", "")
+        why = why or f"no {limit.value} controller is mounted for us"
+        remedy = _DELEGATE
+        if sandbox == CONTAINER:
+            remedy = "give the container a writable cgroup, or a limit of its own"
+        limits[limit] = f"{why}; {remedy}"
+    return limits
+
+
+def _pids_rlimit_is_honest(sandbox: str) -> bool:
+    """RLIMIT_NPROC counts a user's processes: ours alone only where the user is the job's own.
+
+    In `container` each job has its user. In a user namespace of its own a job is counted apart
+    since Linux 5.14.
+    """
+    return sandbox == CONTAINER or _version(os.uname().release) >= _OWN_PID_COUNTS
+
+
+def _container_trouble(status: str, folder: Path) -> str:
+    missing = uid_mode.missing_capabilities(status, uid_mode.NEEDED_CAPABILITIES)
+    if missing:
+        added = " ".join(f"--cap-add {name}" for name in missing)
+        return (
+            "sandbox = container runs each task as a user of its own, for which the node must be "
+            f"root in its container with {', '.join(missing)}: start the container with {added}"
+        )
+    for path in folder.parents:
+        if path.exists() and not path.stat().st_mode & 0o001:
+            return (
+                f"tasks are other users and cannot pass {path}: set compute.tasks_folder to a "
+                "folder below which nobody is shut out, such as /var/lib/swarm-tasks"
+            )
+    return ""
+
+
+def _root_trouble() -> str:
+    """A node that is root gives each job a user of its own, and lays out what that user sees."""
+    if os.geteuid() != 0:
+        return ""
+    status = Path("/proc/self/status").read_text()
+    missing = uid_mode.missing_capabilities(status, stage.NEEDED_CAPABILITIES)
+    if not missing:
+        return ""
+    return (
+        f"the node is root but lacks {', '.join(missing)}, which it needs to run tasks as a user "
+        f"without rights: run it as a plain user, or inside a container set sandbox = {CONTAINER}"
+    )
+
+
+def _bwrap_trouble(bwrap: str, config: ExecutorConfig) -> str:
+    found = bubblewrap.trouble(bwrap, run=bubblewrap.runner(config.uid_first))
+    return "" if found is None else f"{found.detail}. Remedy: {found.fix}"
+
+
+def _version(text: str) -> tuple[int, int]:
+    found = re.search(r"(\d+)\.(\d+)", text)
+    return (int(found[1]), int(found[2])) if found else (0, 0)

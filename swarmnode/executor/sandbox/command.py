@@ -1,0 +1,190 @@
+"""The bubblewrap command line: what a task sees of this machine, which is almost nothing.
+
+No network, no other process, no home, no node folder; /usr read-only; user 65534 without
+capabilities or new privileges; private /tmp and /dev/shm of limited size; the work folder at
+/work. Options are handed over in a file, so that neither paths nor values show in `ps`.
+
+A node that is root gives each job a user of its own, who has no rights on this machine, and
+bubblewrap runs as that user. What only root may reach is handed to it under /tmp: see stage.py.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from swarmnode.executor.shim.main import FD_ARGS, FD_BLOCK, FD_SECCOMP, FD_STATUS
+from swarmnode.executor.shim.stage import HELD, staged_path
+
+USER: Final = 65534
+WORK: Final = "/work"
+CTX: Final = "/run/swarm"
+_SYSTEM_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
+_MERGED: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+_PROC_HIDDEN: Final = (
+    "kcore", "keys", "kmsg", "kpagecgroup", "kpagecount", "kpageflags", "latency_stats",
+    "sched_debug", "slabinfo", "sysrq-trigger", "timer_list", "vmallocinfo",
+)  # fmt: skip
+"""Files about the kernel that tell root more than others; Docker hides most of them, too."""
+
+_ETC: Final = (
+    "alternatives", "ca-certificates", "ld.so.cache", "localtime", "mime.types",
+    "pki/ca-trust/extracted", "pki/tls/cert.pem", "pki/tls/certs", "ssl/certs", "ssl/openssl.cnf",
+)  # fmt: skip
+"""What programs need to start and to check certificates; never ssl/private or pki/tls/private."""
+
+
+class Sources:
+    """Where bubblewrap finds what it binds: in place, or staged for a user who may not go there."""
+
+    def __init__(self, *, is_staged: bool) -> None:
+        self._is_staged = is_staged
+        self.staged: list[str] = []
+        """Paths in the order in which stage.py lays them out."""
+
+    def __call__(self, path: Path) -> str:
+        if not self._is_staged:
+            return str(path)
+        self.staged.append(str(path))
+        return staged_path(len(self.staged) - 1)
+
+    def held(self, number: int) -> str:
+        """Likewise for a file system that the shim holds by a descriptor."""
+        assert self._is_staged
+        self.staged.append(f"{HELD}{number}")
+        return staged_path(len(self.staged) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxView:
+    """What one job is to see."""
+
+    work: str
+    """Where `sources` has the work folder."""
+    ctx: Path
+    """Folder with `swarm_ctx.py` and `ctx.sock`, bound at /run/swarm."""
+    etc: Path
+    """Folder with our own passwd, group and hosts."""
+    env: Mapping[str, str]
+    tmp_bytes: int
+    """Of /tmp, and of /dev/shm: counted as the job's memory."""
+    cpus: str
+    """Where `sources` has the list of the job's processors."""
+    sources: Sources
+    environment: tuple[str, ...] = ()
+    """Options that show the environment asked for: `environment_options`."""
+    devices: tuple[str, ...] = ()
+    """Device files of granted GPUs."""
+    limit_pids: bool = False
+    """The shim limits processes by itself, before the task begins."""
+
+
+def bwrap_argv(bwrap: str, argv: Sequence[str], *, limit_pids: bool) -> list[str]:
+    """The visible part of the command line: numbers of files, and the task's own command."""
+    block = ["--block-fd", str(FD_BLOCK)] if limit_pids else []
+    return [
+        bwrap, "--args", str(FD_ARGS), "--seccomp", str(FD_SECCOMP),
+        "--json-status-fd", str(FD_STATUS), *block, "--", *argv,
+    ]  # fmt: skip
+
+
+def bwrap_options(view: SandboxView) -> list[str]:
+    """The options for `bwrap --args`."""
+    options = [
+        "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-net",
+        "--unshare-cgroup-try", "--uid", str(USER), "--gid", str(USER), "--cap-drop", "ALL",
+        "--disable-userns", "--die-with-parent", "--new-session", "--hostname", "swarm",
+        "--clearenv",
+    ]  # fmt: skip
+    options += [*_system(), *_scratch(view), *view.environment, *_gpus(view.devices)]
+    for name in ("online", "possible", "present"):  # what sysconf(3), so os.cpu_count(), reads
+        options += ["--ro-bind", view.cpus, f"/sys/devices/system/cpu/{name}"]
+    # bubblewrap's / and /dev are writable memory of half the machine's size unless remounted. A
+    # node that is root makes tasks that own /proc/sys, though without any capability: read-only.
+    for path in ("/proc", "/dev", "/"):
+        options += ["--remount-ro", path]
+    options += ["--chdir", WORK]
+    for key, value in view.env.items():
+        options += ["--setenv", key, value]
+    return options
+
+
+def _system() -> list[str]:
+    options = ["--ro-bind", "/usr", "/usr"]
+    for name in _MERGED:
+        path = f"/{name}"
+        if os.path.islink(path):
+            options += ["--symlink", os.readlink(path), path]
+        elif os.path.isdir(path):  # a system whose /usr is not merged
+            options += ["--ro-bind", path, path]
+    for name in _ETC:
+        options += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
+    return options
+
+
+def _scratch(view: SandboxView) -> list[str]:
+    size = ["--size", str(view.tmp_bytes), "--tmpfs"]
+    options = ["--proc", "/proc", "--dev", "/dev", *size, "/dev/shm", *size, "/tmp"]  # noqa: S108
+    for name in _PROC_HIDDEN:
+        if os.path.exists(f"/proc/{name}"):
+            options += ["--ro-bind", "/dev/null", f"/proc/{name}"]
+    for name in ("passwd", "group", "hosts"):
+        options += ["--ro-bind", view.sources(view.etc / name), f"/etc/{name}"]
+    return [*options, "--bind", view.work, WORK, "--ro-bind", view.sources(view.ctx), CTX]
+
+
+def _gpus(devices: Sequence[str]) -> list[str]:
+    """What CUDA needs: control and memory nodes, and of the GPUs only those granted."""
+    if not devices:
+        return []
+    shared = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-caps")
+    options = []
+    for path in (*shared, *devices):
+        options += ["--dev-bind-try", path, path]
+    return [*options, "--ro-bind-try", "/sys", "/sys"]
+
+
+def task_environment(
+    asked: Mapping[str, str], *, home: str, tmp: str, ctx: str, bins: Sequence[str]
+) -> dict[str, str]:
+    """The variables a task starts with; what it asked for wins, except where ours come first."""
+    path = ":".join([*bins, asked.get("PATH", _SYSTEM_PATH)])
+    modules = ":".join(part for part in (asked.get("PYTHONPATH", ""), ctx) if part)
+    return {
+        "HOME": home,
+        "TMPDIR": tmp,
+        "LANG": "C.UTF-8",
+        "USER": "swarm",
+        "LOGNAME": "swarm",
+        "PYTHONUNBUFFERED": "1",  # what a program prints is seen while it runs
+        **asked,
+        "PATH": path,
+        "PYTHONPATH": modules,
+        "SWARM_CTX": f"{ctx}/ctx.sock",
+        "SWARM_WORK": home,
+    }
+
+
+def environment_options(root: Path, sources: Sources) -> list[str]:
+    """Show an environment folder and, for a virtual environment, the interpreter it points to.
+
+    Everything lies in the sandbox at the path it has outside, so that links keep working. Only
+    an interpreter's own prefix is shown whole, never the folder that merely holds a link to it.
+    """
+    shown = [root]
+    options = ["--ro-bind", sources(root), str(root)]
+    link = root / "bin" / "python3"
+    for _ in range(16):  # python -> python3 -> /opt/python/bin/python3.11, one link at a time
+        if not link.is_symlink():
+            break
+        link = Path(os.path.normpath(link.parent / os.readlink(link)))
+        prefix = link.parent.parent
+        if any(link.is_relative_to(path) for path in (*shown, Path("/usr"), Path("/bin"))):
+            continue
+        if any(prefix.glob("lib/python3.*")):
+            shown.append(prefix)
+            options += ["--ro-bind", sources(prefix), str(prefix)]
+        elif link.is_symlink():
+            options += ["--symlink", os.readlink(link), str(link)]
+    return options

@@ -1,0 +1,1 @@
+"""The files of one node: where they lie, their lock, configuration, and how a home is enrolled."""

@@ -1,0 +1,396 @@
+"""Awards and what follows them: accept, beats, checkpoints, results, losses.
+
+Only the attempt with the newest fence, at the machine it was awarded to, may act for a task;
+whoever else speaks for it is told to stop.
+"""
+
+from p2p.effects import Effect, Send, WakeAt
+from p2p.errors import WireError
+from p2p.ids import PeerId
+from swarmnode.limits import REASON_CHARS_MAX
+from swarmnode.market.buyer import events as e
+from swarmnode.market.buyer.book import MAY_HAVE_RUN, Book, Pursuit
+from swarmnode.market.buyer.ends import attempt_of, failed, unfit
+from swarmnode.market.buyer.verdicts import held_back, starts
+from swarmnode.market.buyer.verdicts.leftovers import left_over
+from swarmnode.market.buyer.verdicts.once import UNDECIDED
+from swarmnode.market.messages import Accept, AwardTerms, Bid, Decline
+from swarmnode.market.outcomes import sound
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.lifecycle import HELD_BY_PROVIDER, TASK_ENDS, Fact, TaskState
+from swarmnode.tasks.messages import (
+    CancelJob,
+    Checkpointed,
+    Phase,
+    PreemptNotice,
+    Query,
+    ReceiptTerms,
+    Renew,
+    Result,
+    ResultTerms,
+    State,
+)
+from swarmnode.tasks.records import AttemptRecord, TaskRecord
+from swarmnode.tasks.spec import Repeatability
+
+REPORTED = frozenset({"done", "failed", "stopped", "unfit"})
+"""How an attempt can have ended whose result was written down: its receipt is given again."""
+
+
+class Attempts:
+    """The attempts of one buyer's tasks."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self.results_refused = 0
+        """Results with a wrong seal or for somebody else."""
+
+    # -- awards
+
+    def award(self, task: TaskId, winner: PeerId, bid: Bid, now_s: float) -> list[Effect]:
+        """Promise a task to the machine whose bid won, under the next fence."""
+        book, config = self._book, self._book.config
+        record, pursuit = book.ledger.get(task), book.pursuits[task]
+        fence, restore = max(record.fence, record.fence_floor) + 1, starts.start_of(record)
+        grant, state_key = book.grant(record, winner, fence)
+        terms = AwardTerms(task, fence, winner, bid.bid, record.spec, restore, grant, state_key)
+        pursuit.award, pursuit.heard_s = book.award(terms), now_s
+        step, taken_ms = (0, 0) if restore is None else (restore.step, restore.taken_ms)
+        attempt = AttemptRecord(
+            fence,
+            winner,
+            book.wall_ms(),
+            restored_step=step,
+            alone_ms=bid.alone_ms,
+            restored_ms=taken_ms,
+        )
+        # What must not run twice waits until whatever the award may have begun has ended.
+        once = record.spec.effects is Repeatability.ONCE
+        longest_s = config.hold_s + self._book.alone_s(attempt)
+        pursuit.award_until_s = now_s + (longest_s if once else config.award_timeout_s)
+        book.ledger.award(task, attempt)
+        stepped = book.step(task, Fact.AWARD_SENT)
+        # Whoever takes over from us must know of an attempt that may not be repeated.
+        sent = [] if once and not book.guards.is_alone(task) else [Send(winner, pursuit.award)]
+        return [
+            *stepped,
+            *sent,
+            WakeAt(now_s + config.award_repeat_s, e.AwardDue(task, fence)),
+        ]
+
+    def on_award_due(self, event: e.AwardDue, now_s: float) -> list[Effect]:
+        """Say an award again, or give it up."""
+        record = self._book.ledger.find(event.task)
+        if record is None or not _is_awarded(record, event.fence):
+            return []
+        pursuit, guards = self._book.pursuits[event.task], self._book.guards
+        again = WakeAt(now_s + self._book.config.award_repeat_s, event)
+        once = record.spec.effects is Repeatability.ONCE
+        may_end = not once or self._book.may_judge(record, now_s)
+        if not guards.may_act(event.task, now_s) or not may_end:
+            pursuit.award_until_s += self._book.config.award_repeat_s
+            return [again]
+        if now_s < pursuit.award_until_s:
+            if pursuit.award is None:
+                return [self._ask(record, pursuit), again]
+            is_safe = not once or guards.holds(event.task, event.fence)
+            return [*([Send(record.provider, pursuit.award)] if is_safe else ()), again]
+        stop = Send(record.provider, CancelJob(event.task, event.fence, "unanswered"))
+        return [*self._refused(record, "unanswered", "no answer to the award", now_s), stop]
+
+    def on_accept(self, peer: PeerId, message: Accept, now_s: float) -> list[Effect]:
+        """The lease runs."""
+        record = self._live(peer, message.task, message.fence)
+        if record is None:
+            return self._stop(peer, message.task, message.fence)
+        return self._accepted(record, now_s) if record.state is TaskState.AWARDED else []
+
+    def on_decline(self, peer: PeerId, message: Decline, now_s: float) -> list[Effect]:
+        """The machine does not want it: it never started."""
+        record = self._live(peer, message.task, message.fence)
+        if record is None or record.state is not TaskState.AWARDED:
+            return []
+        # A machine that knows the fence has had the award before: it may have begun and ended.
+        ended_as = "unanswered" if message.reason == "stale" else "refused"
+        return self._refused(record, ended_as, message.reason[:REASON_CHARS_MAX], now_s)
+
+    # -- life
+
+    def on_restart(self, record: TaskRecord, now_s: float) -> list[Effect]:
+        """Go on with an attempt of an earlier life of this node."""
+        config, pursuit = self._book.config, self._book.pursuits[record.task]
+        once = record.spec.effects is Repeatability.ONCE
+        wait_s = self._book.alone_s(record.attempts[-1]) if once else config.lease_s
+        pursuit.heard_s, pursuit.award_until_s = now_s, now_s + wait_s
+        query = self._ask(record, pursuit)
+        if record.state is TaskState.AWARDED:
+            timer: object = e.AwardDue(record.task, record.fence)
+            return [query, WakeAt(now_s + config.award_repeat_s, timer)]
+        return [query, self._beat_at(record, pursuit, now_s + config.renew_s)]
+
+    def on_claimed(self, record: TaskRecord, term: int, now_s: float) -> list[Effect]:
+        """Go on with an attempt that another machine began: its provider is told who we are."""
+        self._book.pursuits[record.task].claim = self._book.claim(record, term)
+        return self.on_restart(record, now_s)
+
+    def _ask(self, record: TaskRecord, pursuit: Pursuit) -> Effect:
+        return Send(record.provider, pursuit.claim or Query(record.task, record.fence))
+
+    def _beat_at(self, record: TaskRecord, pursuit: Pursuit, at_s: float) -> Effect:
+        pursuit.beat_due_s = at_s
+        return WakeAt(at_s, e.RenewalDue(record.task, record.fence, at_s))
+
+    def on_state(self, peer: PeerId, message: State, now_s: float) -> list[Effect]:
+        """A beat of the job, or the answer to a query."""
+        noted = self._note_death(peer, message) if message.node_died_ms > 0 else []
+        return [*noted, *self._on_state(peer, message, now_s)]
+
+    def _note_death(self, peer: PeerId, message: State) -> list[Effect]:
+        """Count the machines whose node died soon after the start; hold the task back at three."""
+        ledger, task = self._book.ledger, message.task
+        record = ledger.find(task)
+        why = held_back.death_of(record, peer, message)
+        if record is None or not why:
+            return []
+        ledger.note_death(task, message.fence, message.node_died_ms, why)
+        record = ledger.get(task)
+        if not (reason := held_back.reason(record)):
+            return ledger.set_why(task, why, self._book.wall_ms())
+        ended = self.end_attempt(record, held_back.REASON)
+        return [*ended, *self._book.give_up(task, held_back.REASON, reason)]
+
+    def _on_state(self, peer: PeerId, message: State, now_s: float) -> list[Effect]:
+        record = self._live(peer, message.task, message.fence)
+        if record is None:
+            is_gone = message.phase is Phase.UNKNOWN
+            return [] if is_gone else self._stop(peer, message.task, message.fence)
+        pursuit = self._book.pursuits[message.task]
+        if message.phase is Phase.UNKNOWN and not self._book.guards.may_act(message.task, now_s):
+            return []
+        if message.phase is Phase.UNKNOWN:
+            if record.state is TaskState.RUNNING:
+                return self._lost(record, "lost", "its machine does not know it any more", now_s)
+            is_asked = pursuit.award is None
+            why = "the award never came"
+            return self._refused(record, "unanswered", why, now_s) if is_asked else []
+        was_silent = now_s - pursuit.heard_s >= 1.5 * self._book.config.renew_s
+        is_first = pursuit.phase is Phase.UNKNOWN
+        pursuit.claim = None
+        pursuit.heard_s, pursuit.phase, pursuit.beat = now_s, message.phase, message.beat
+        noted = self._book.note(record, message.note[:REASON_CHARS_MAX], now_s)
+        if record.why == UNDECIDED:
+            noted += self._book.ledger.set_why(record.task, "", self._book.wall_ms())
+        if record.state is TaskState.AWARDED:
+            return [*noted, *self._accepted(record, now_s)]
+        # It may have little time left: whoever was away, it or we, is answered at once.
+        return [*noted, *([self._renew(record, pursuit)] if was_silent or is_first else [])]
+
+    def on_beat_due(self, event: e.RenewalDue, now_s: float) -> list[Effect]:
+        """Renew the lease, ask when nothing was heard, or give the provider up."""
+        record, config = self._book.ledger.find(event.task), self._book.config
+        if record is None or record.fence != event.fence or record.state is not TaskState.RUNNING:
+            return []
+        pursuit = self._book.pursuits[event.task]
+        if pursuit.beat_due_s != event.due_s:
+            return []  # it was taken over and back since
+        again = self._beat_at(record, pursuit, now_s + config.renew_s)
+        if not self._book.guards.may_act(event.task, now_s):
+            pursuit.heard_s = now_s  # nobody answers whom nobody asks
+            return [again]
+        silent_s = now_s - pursuit.heard_s
+        once = record.spec.effects is Repeatability.ONCE
+        is_lost = silent_s >= (self._book.alone_s(record.attempts[-1]) if once else config.lease_s)
+        if is_lost and (not once or self._book.may_judge(record, now_s)):
+            return self._lost(record, "lost", f"silent for {silent_s:.0f} s", now_s)
+        messages: list[Effect] = [self._renew(record, pursuit)]
+        if is_lost and record.why != UNDECIDED and not pursuit.ending[0]:
+            messages += self._book.ledger.set_why(record.task, UNDECIDED, self._book.wall_ms())
+        is_silent = silent_s >= 1.5 * config.renew_s or pursuit.phase is Phase.UNKNOWN
+        if is_silent or pursuit.ending[0]:
+            messages.insert(0, self._ask(record, pursuit))
+        return [*messages, again]
+
+    def on_woke(self, slept_s: float, now_s: float) -> list[Effect]:
+        """We were stopped, and nobody else was silent meanwhile: ask all before judging any."""
+        effects: list[Effect] = []
+        self._book.awake_s = now_s
+        for task, pursuit in self._book.pursuits.items():
+            record = self._book.ledger.get(task)
+            pursuit.heard_s = min(now_s, pursuit.heard_s + slept_s)
+            pursuit.award_until_s += slept_s
+            if record.state is TaskState.RUNNING:
+                effects += [self._ask(record, pursuit), self._renew(record, pursuit)]
+        return effects
+
+    def end_surely(self, record: TaskRecord, reason: str, why: str) -> list[Effect]:
+        """Stop what may not run any more once we say so; we say it when no process can live."""
+        self._book.pursuits[record.task].ending = (reason, why)
+        stop = Send(record.provider, CancelJob(record.task, record.fence, reason))
+        told = f"{why}; waiting for its machine to stop it"
+        return [*self._book.ledger.set_why(record.task, told, self._book.wall_ms()), stop]
+
+    def _renew(self, record: TaskRecord, pursuit: Pursuit) -> Effect:
+        if pursuit.ending[0]:
+            return Send(record.provider, CancelJob(record.task, record.fence, pursuit.ending[0]))
+        newest = starts.base_of(record)
+        step, taken_ms = (0, 0) if newest is None else (newest.step, newest.taken_ms)
+        renew = Renew(record.task, record.fence, step, pursuit.beat, taken_ms)
+        return Send(record.provider, renew)
+
+    def on_checkpointed(self, peer: PeerId, message: Checkpointed, now_s: float) -> list[Effect]:
+        """Progress was stored; also of an attempt just lost, as long as no newer one began."""
+        record = self._live(peer, message.task, message.fence)
+        if record is not None:
+            self._book.pursuits[message.task].heard_s = now_s
+        else:
+            record = self._book.ledger.find(message.task)
+            if record is None or (record.provider, record.fence) != (peer, message.fence):
+                return self._stop(peer, message.task, message.fence)
+            if record.attempts[-1].ended_as in REPORTED:
+                return []  # its result told of all there was, and was judged by that
+        return self._book.keep(record, message.checkpoint)
+
+    def on_preempt_notice(self, peer: PeerId, message: PreemptNotice, now_s: float) -> list[Effect]:
+        """Its owner wants the machine: the result that follows moves the task elsewhere."""
+        record = self._live(peer, message.task, message.fence)
+        if record is None:
+            return self._stop(peer, message.task, message.fence)
+        self._book.shun(message.task, peer, now_s)
+        why = f"its machine is wanted back within {message.grace_ms / 1000:.0f} s"
+        if record.why == why:
+            return []
+        return self._book.ledger.set_why(message.task, why, self._book.wall_ms())
+
+    def on_gone(self, peer: PeerId, why: str, now_s: float) -> list[Effect]:
+        """Membership has given a machine up; what may not run twice waits for its lease."""
+        if now_s < self._book.awake_s + self._book.config.lease_s:
+            return []  # perhaps it was us who were away; the lease decides
+        effects: list[Effect] = []
+        for task in list(self._book.pursuits):
+            record = self._book.ledger.get(task)
+            once = record.spec.effects is Repeatability.ONCE
+            may = self._book.guards.may_act(task, now_s)
+            if record.provider == peer and record.state in HELD_BY_PROVIDER and may and not once:
+                effects += self._lost(record, "lost", why, now_s)
+        return effects
+
+    # -- ends
+
+    def on_result(self, peer: PeerId, message: Result, now_s: float) -> list[Effect]:
+        """Take a result once, and give its receipt as often as it comes."""
+        try:
+            terms = self._book.open_result(message.sealed)
+        except WireError:
+            self.results_refused += 1
+            return []
+        if message.sealed.sender != peer or terms.buyer != self._book.me:
+            self.results_refused += 1
+            return []
+        record = self._book.ledger.find(terms.task)
+        if record is None:
+            return self._stop(peer, terms.task, terms.fence)
+        attempt = attempt_of(record, peer, terms.fence)
+        if attempt is None:
+            return self._stop(peer, terms.task, terms.fence)
+        receipt = Send(peer, self._book.receipt(ReceiptTerms(terms.task, terms.fence, peer)))
+        if record.state is TaskState.CANCELLED:
+            left = left_over(self._book.ledger, record, attempt, terms, self._book.wall_ms())
+            return [*left, receipt]
+        if attempt.ended_as in REPORTED:
+            return [receipt]
+        if terms.fence != record.fence or record.state in TASK_ENDS:
+            return self._stop(peer, terms.task, terms.fence)
+        return [*self._ended(record, terms, now_s), receipt]
+
+    def end_attempt(self, record: TaskRecord, reason: str) -> list[Effect]:
+        """The task ends by our own will: its provider, if it has one, is told to stop."""
+        if record.state not in HELD_BY_PROVIDER:
+            return []
+        self._book.ledger.end_attempt(record.task, self._book.wall_ms(), "cancelled", reason)
+        return [Send(record.provider, CancelJob(record.task, record.fence, reason))]
+
+    def _ended(self, record: TaskRecord, terms: ResultTerms, now_s: float) -> list[Effect]:
+        task, outcome, book = record.task, sound(terms.outcome), self._book
+        status = outcome.status if outcome.status in REPORTED else "stopped"
+        effects = [] if terms.checkpoint is None else self._book.keep(record, terms.checkpoint)
+        was_live = record.state in HELD_BY_PROVIDER
+        if not was_live and status != "done":
+            return effects  # lost already, and on its way to another machine
+        why = f"{outcome.reason}: {outcome.detail}" if outcome.detail else outcome.reason
+        record = book.ledger.get(task)
+        why = "; ".join(filter(None, (why[:REASON_CHARS_MAX], starts.falls_back(record, outcome))))
+        is_bad, has_faulted = starts.is_bad_start(outcome), held_back.is_fault(outcome)
+        book.ledger.end_attempt(
+            task, book.wall_ms(), status, why, is_bad_start=is_bad, node_faulted=has_faulted
+        )
+        seen = book.machine(record.provider)
+        if status == "done":
+            seen.failures = max(0, seen.failures - 1)
+            book.ledger.set_outcome(task, outcome)
+            return [*effects, *book.close(task, Fact.FINISHED, why)]
+        book.pursuits[task].phase = Phase.UNKNOWN
+        if status == "failed":
+            return [*effects, *failed(book, record, outcome, why, now_s)]
+        if status == "unfit":
+            return [*effects, *unfit(book, record, outcome, why, now_s)]
+        if record.spec.effects is Repeatability.ONCE:
+            return [*effects, *book.give_up(task, "lost", f"{why}; {MAY_HAVE_RUN}")]
+        if has_faulted and (reason := held_back.reason(book.ledger.get(task))):
+            return [*effects, *book.give_up(task, held_back.REASON, reason)]
+        book.shun(task, record.provider, now_s)
+        return [*effects, *book.step(task, Fact.PROVIDER_LOST, why), *book.retry(task, now_s)]
+
+    # -- inside
+
+    def _live(self, peer: PeerId, task: TaskId, fence: int) -> TaskRecord | None:
+        record = self._book.ledger.find(task)
+        if record is None or record.state not in HELD_BY_PROVIDER:
+            return None
+        return record if (record.provider, record.fence) == (peer, fence) else None
+
+    def _stop(self, peer: PeerId, task: TaskId, fence: int) -> list[Effect]:
+        record, guards = self._book.ledger.find(task), self._book.guards
+        if record is None and guards.is_others(task):
+            return []  # another machine acts for it, and will tell
+        if record is None:
+            return [Send(peer, CancelJob(task, fence, "unknown"))]
+        attempt = attempt_of(record, peer, fence)
+        if attempt is not None and attempt.ended_as in REPORTED:
+            return []  # it repeats its result until the receipt comes
+        reason = "cancelled" if record.state is TaskState.CANCELLED else "stale"
+        return [Send(peer, CancelJob(task, fence, reason))]
+
+    def _accepted(self, record: TaskRecord, now_s: float) -> list[Effect]:
+        book, pursuit = self._book, self._book.pursuits[record.task]
+        pursuit.heard_s, pursuit.award, pursuit.idle_rounds = now_s, None, 0
+        book.ledger.accept_attempt(record.task, book.wall_ms())
+        beat = self._beat_at(record, pursuit, now_s + book.config.renew_s)
+        return [*book.step(record.task, Fact.ACCEPTED), beat]
+
+    def _refused(self, record: TaskRecord, ended_as: str, why: str, now_s: float) -> list[Effect]:
+        task, book = record.task, self._book
+        self._close_attempt(record, ended_as, why)
+        if ended_as == "unanswered":
+            book.machine(record.provider).failures += 1
+            book.shun(task, record.provider, now_s)
+            if record.spec.effects is Repeatability.ONCE:
+                return self._book.fail_once(record, why)
+        told = f"the winner of the auction did not take it: {why}"
+        return [*book.step(task, Fact.AWARD_REFUSED, told), *book.retry(task, now_s)]
+
+    def _lost(self, record: TaskRecord, ended_as: str, why: str, now_s: float) -> list[Effect]:
+        task, book = record.task, self._book
+        self._close_attempt(record, ended_as, why)
+        book.machine(record.provider).failures += 1
+        if record.spec.effects is Repeatability.ONCE:
+            return self._book.fail_once(record, why)
+        book.shun(task, record.provider, now_s)
+        book.pursuits[task].phase = Phase.UNKNOWN
+        return [*book.step(task, Fact.PROVIDER_LOST, why), *book.retry(task, now_s)]
+
+    def _close_attempt(self, record: TaskRecord, ended_as: str, why: str) -> None:
+        self._book.ledger.end_attempt(record.task, self._book.wall_ms(), ended_as, why)
+
+
+def _is_awarded(record: TaskRecord, fence: int) -> bool:
+    return record.fence == fence and record.state is TaskState.AWARDED

@@ -1,0 +1,276 @@
+"""Puts waiting tasks to auction: whom to ask, when to close, when to try again."""
+
+import heapq
+from collections import Counter
+from collections.abc import Sequence
+from itertools import islice
+
+from p2p.effects import Effect, Notify, Rng, Send, WakeAt
+from p2p.ids import PeerId
+from p2p.membership.view import Liveness
+from swarmnode.limits import AUCTIONS_CLOSED_MAX, REASON_CHARS_MAX, UNFIT_KEPT_MAX
+from swarmnode.market.buyer import events as e
+from swarmnode.market.buyer.attempts import Attempts
+from swarmnode.market.buyer.auction import Asked, Auction
+from swarmnode.market.buyer.book import WAITING, Book, Pursuit
+from swarmnode.market.buyer.ends import failed_on
+from swarmnode.market.buyer.fit import Seen, has_room, unfit_because
+from swarmnode.market.buyer.verdicts.once import NOBODY_KNOWS, UNHEARD, may_have_begun
+from swarmnode.market.messages import Bid, BidKind, Release
+from swarmnode.market.pricing import FAILED_HERE, slack_ms
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.lifecycle import Fact
+from swarmnode.tasks.records import RoundRecord, TaskRecord
+from swarmnode.tasks.spec import Repeatability, TaskSpec
+
+Unfit = tuple[tuple[PeerId, str], ...]
+
+
+class Auctions:
+    """The auctions of one buyer."""
+
+    def __init__(self, book: Book, leases: Attempts, rng: Rng) -> None:
+        self._book, self._leases, self._rng = book, leases, rng
+        self._ready: list[tuple[tuple[int, int, int, TaskId], TaskId]] = []
+        """Heap of tasks that wait for an auction to end, most urgent first."""
+        self._winners: dict[int, PeerId] = {}
+        self._last_auction = 0
+
+    def begin(self) -> None:
+        """Number auctions from the clock on, so that no answer to an earlier life is mistaken."""
+        self._last_auction = self._book.wall_ms() * 1000
+
+    def on_retry_due(self, event: e.RetryDue, now_s: float) -> list[Effect]:
+        """A waiting task's turn has come."""
+        pursuit = self._book.pursuits.get(event.task)
+        if pursuit is None or pursuit.retry_due_s != event.due_s:
+            return []
+        pursuit.retry_due_s = None
+        return self.enqueue(event.task)
+
+    def enqueue(self, task: TaskId) -> list[Effect]:
+        """Let a task be put to auction as soon as there may be another one."""
+        urgency = self._book.urgency(self._book.ledger.get(task))
+        heapq.heappush(self._ready, (urgency, task))
+        return []
+
+    def pump(self, now_s: float) -> list[Effect]:
+        """Open auctions for tasks whose turn has come, as many as may be open."""
+        effects: list[Effect] = []
+        while self._ready and self._book.rounds_open < self._book.config.rounds_open_max:
+            record = self._book.ledger.find(heapq.heappop(self._ready)[1])
+            if record is None or record.state not in WAITING:
+                continue
+            effects += self._turn(record, now_s)
+        return effects
+
+    def _turn(self, record: TaskRecord, now_s: float) -> list[Effect]:
+        book, task = self._book, record.task
+        if not book.guards.may_act(task, now_s):  # perhaps another machine acts for it
+            return book.retry(task, now_s, book.config.renew_s)
+        if may_have_begun(record):
+            return book.fail_once(record, NOBODY_KNOWS)
+        if record.spec.effects is Repeatability.ONCE and not book.guards.may_judge(task, now_s):
+            is_said = record.why == UNHEARD
+            told = [] if is_said else book.ledger.set_why(task, UNHEARD, book.wall_ms())
+            return [*told, *book.retry(task, now_s, book.config.award_repeat_s)]
+        return self._open(record, now_s)
+
+    def on_dry_run(self, event: e.DryRunAsked, now_s: float) -> list[Effect]:
+        """Ask, score and release."""
+        chosen, unfit = self._choose(event.spec, Pursuit(), now_s)
+        if not chosen:
+            at_ms, why = self._book.wall_ms(), _unfit_words(unfit)
+            record = RoundRecord(0, at_ms, 0, why, (), unfit)
+            return [Notify(e.DryRunEnded(event.number, record))]
+        made = self._round(TaskId(""), event.spec, chosen, unfit, now_s)
+        made.dry_run = event.number
+        return self._call(made, now_s)
+
+    def on_bid(self, peer: PeerId, bid: Bid, now_s: float) -> list[Effect]:
+        """An answer, or a later offer of a machine that was busy."""
+        one = self._book.rounds.get(bid.auction)
+        if one is None or peer not in one.asked:
+            is_wanted = bid.kind is BidKind.REFUSED or self._winners.get(bid.auction) == peer
+            return [] if is_wanted else [Send(peer, Release(bid.auction))]
+        if one.is_open and peer not in one.bids:
+            self._book.machine(peer).measured(now_s - one.opened_s)
+        if not one.take(peer, bid):
+            return []
+        if one.is_open:
+            return self._close(one, now_s) if one.all_answered() else []
+        return self._on_late_offer(one, now_s)
+
+    def on_window_over(self, event: e.WindowOver, now_s: float) -> list[Effect]:
+        """Decide with the answers that have come."""
+        one = self._book.rounds.get(event.auction)
+        return self._close(one, now_s) if one is not None and one.is_open else []
+
+    def on_room(self, peer: PeerId, now_s: float) -> list[Effect]:
+        """A machine may have room: waiting tasks need not wait until they would ask again."""
+        seen = self._book.machine(peer)
+        if seen.advert is None or seen.liveness is not Liveness.ALIVE:
+            return []
+        advert = seen.advert
+        waiting = (
+            task
+            for task, pursuit in self._book.pursuits.items()
+            if pursuit.retry_due_s is not None
+            and pursuit.retry_due_s > now_s
+            and not (pursuit.places is not None and peer in pursuit.places.places())
+            and pursuit.shunned.get(peer, now_s) <= now_s
+        )
+        could = (
+            task
+            for task in waiting
+            if has_room(self._book.ledger.get(task).spec.shape, advert)
+            and not unfit_because(self._book.ledger.get(task).spec, peer, seen)
+        )
+        kicked = list(islice(could, self._book.config.kicked_max))
+        return [effect for task in kicked for effect in self._book.retry(task, now_s)]
+
+    # -- one auction
+
+    def _open(self, record: TaskRecord, now_s: float) -> list[Effect]:
+        book, pursuit = self._book, self._book.pursuits[record.task]
+        effects = book.drop_rounds(pursuit)
+        chosen, unfit = self._choose(record.spec, pursuit, now_s)
+        if not chosen:
+            return [*effects, *self._nobody_fits(record, pursuit, unfit, now_s)]
+        pursuit.last_round_s = now_s
+        made = pursuit.round = self._round(record.task, record.spec, chosen, unfit, now_s)
+        made.number = book.ledger.count_round(record.task)
+        why = f"asking {len(chosen)} machines"
+        opened = book.step(record.task, Fact.BIDDING_OPENED, why)
+        return [*effects, *opened, *self._call(made, now_s)]
+
+    def _call(self, made: Auction, now_s: float) -> list[Effect]:
+        self._book.rounds[made.auction] = made
+        self._book.rounds_open += 1
+        timer = WakeAt(now_s + made.window_s, e.WindowOver(made.auction))
+        return [*made.call(self._book.config.hold_s), timer]
+
+    def _round(
+        self, task: TaskId, spec: TaskSpec, chosen: Sequence[PeerId], unfit: Unfit, now_s: float
+    ) -> Auction:
+        book, config = self._book, self._book.config
+        seen = {peer: book.machine(peer) for peer in chosen}
+        slow_s = max(one.slow_rtt_s(config.rtt_unknown_s) for one in seen.values())
+        record = book.ledger.find(task)
+        failed_at = {} if record is None else Counter(failed_on(record))
+        asked = {
+            peer: Asked(
+                round((config.rtt_unknown_s if one.rtt_s is None else one.rtt_s) * 1000),
+                one.failures + FAILED_HERE * failed_at.get(peer, 0),
+            )
+            for peer, one in seen.items()
+        }
+        left = None if record is None else book.deadline_left_ms(spec, record.submitted_ms)
+        self._last_auction += 1
+        return Auction(
+            auction=self._last_auction,
+            task=task,
+            spec=spec,
+            number=0,
+            opened_s=now_s,
+            opened_ms=book.wall_ms(),
+            window_s=min(
+                max(config.window_rtts * slow_s, config.window_min_s), config.window_max_s
+            ),
+            slack_ms=slack_ms(spec.priority_class, left),
+            asked=asked,
+            unfit=unfit,
+        )
+
+    def _choose(self, spec: TaskSpec, pursuit: Pursuit, now_s: float) -> tuple[list[PeerId], Unfit]:
+        nothing, fit = Seen(), list[PeerId]()
+        unfit: list[tuple[PeerId, str]] = []
+        for peer in sorted({*self._book.machines, *spec.require}):
+            seen = self._book.machines.get(peer, nothing)
+            why = self._book.out_because(peer) or unfit_because(spec, peer, seen)
+            if not why and pursuit.shunned.get(peer, now_s) > now_s:
+                why = "could not do it a moment ago"
+            if why:
+                unfit.append((peer, why))
+            else:
+                fit.append(peer)
+        myself = self._book.me
+        me = [peer for peer in fit if peer == myself]
+        others = [peer for peer in fit if peer != myself]
+        count = min(self._book.config.callees - len(me), len(others))
+        return [*me, *self._rng.sample(others, count)], tuple(unfit[:UNFIT_KEPT_MAX])
+
+    def _nobody_fits(
+        self, record: TaskRecord, pursuit: Pursuit, unfit: Unfit, now_s: float
+    ) -> list[Effect]:
+        task, ledger, why = record.task, self._book.ledger, _unfit_words(unfit)
+        effects: list[Effect] = []
+        if why != record.why:  # said once, not at every attempt
+            number = ledger.count_round(task)
+            at_ms = self._book.wall_ms()
+            entry = RoundRecord(number, at_ms, 0, why, (), unfit)
+            effects = [*ledger.note_round(task, entry), *ledger.set_why(task, why, at_ms)]
+        return [*effects, *self._back_off(task, pursuit, now_s)]
+
+    def _back_off(self, task: TaskId, pursuit: Pursuit, now_s: float) -> list[Effect]:
+        config = self._book.config
+        pursuit.idle_rounds += 1
+        plain_s = config.round_every_s * 2.0 ** min(pursuit.idle_rounds - 1, 16)
+        if pursuit.places is not None and pursuit.places.places():
+            plain_s = config.place_s
+        delay_s = min(plain_s, config.backoff_max_s) * self._rng.uniform(0.9, 1.1)
+        return self._book.retry(task, now_s, delay_s)
+
+    def _close(self, one: Auction, now_s: float) -> list[Effect]:
+        one.is_open = False
+        self._book.rounds_open -= 1
+        winner = one.winner() if self._may_award(one, now_s) else None
+        if one.dry_run:
+            del self._book.rounds[one.auction]
+            outcome = one.words() if winner is None else "would be awarded"
+            told = e.DryRunEnded(one.dry_run, one.record(outcome, winner))
+            return [Notify(told), *one.release(None)]
+        pursuit = self._book.pursuits[one.task]
+        pursuit.round = None
+        if winner is not None:
+            return self._award(one, winner, now_s)
+        pursuit.places, why = one, one.words()
+        return [
+            *self._book.ledger.note_round(one.task, one.record(why, None)),
+            *self._book.step(one.task, Fact.NOBODY_HELD, why),
+            *self._back_off(one.task, pursuit, now_s),
+        ]
+
+    def _on_late_offer(self, one: Auction, now_s: float) -> list[Effect]:
+        winner = one.winner()
+        if winner is None or not self._may_award(one, now_s):
+            return []
+        self._book.pursuits[one.task].retry_due_s = None
+        opened = self._book.step(one.task, Fact.BIDDING_OPENED, "a machine offered itself")
+        return [*opened, *self._award(one, winner, now_s)]
+
+    def _may_award(self, one: Auction, now_s: float) -> bool:
+        """Of what must not run twice others have to know where it runs."""
+        guards, once = self._book.guards, one.spec.effects is Repeatability.ONCE
+        return guards.may_act(one.task, now_s) and (not once or guards.may_judge(one.task, now_s))
+
+    def _award(self, one: Auction, winner: PeerId, now_s: float) -> list[Effect]:
+        del self._book.rounds[one.auction]
+        self._book.pursuits[one.task].places = None
+        self._winners[one.auction] = winner
+        if len(self._winners) > AUCTIONS_CLOSED_MAX:
+            del self._winners[next(iter(self._winners))]
+        entry = one.record("awarded", winner)
+        return [
+            *self._book.ledger.note_round(one.task, entry),
+            *self._leases.award(one.task, winner, one.bids[winner], now_s),
+            *one.release(winner),
+        ]
+
+
+def _unfit_words(unfit: Unfit) -> str:
+    if not unfit:
+        return "no machine is known yet"
+    counts = Counter(why for _, why in unfit).most_common(3)
+    told = "; ".join(f"{why} ({count} of {len(unfit)})" for why, count in counts)
+    return f"no machine can run this: {told}"[:REASON_CHARS_MAX]

@@ -1,0 +1,336 @@
+"""What a buyer knows: its ledger, the machines, and what is not written down of open tasks."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+import msgspec
+
+from p2p.effects import Effect, WakeAt
+from p2p.ids import NetworkId, PeerId
+from p2p.wire.envelope import Signed, Signer, open_signed, seal
+from storage.limits import RIGHT_LINKS_MAX
+from storage.records.names.rights import grant_names
+from storage.rights import Right, extended
+from swarmnode.market.buyer.auction import Auction
+from swarmnode.market.buyer.config import BuyerConfig
+from swarmnode.market.buyer.events import RetryDue, Tick
+from swarmnode.market.buyer.fit import Seen
+from swarmnode.market.buyer.verdicts.starts import base_of
+from swarmnode.market.guardians.core import Guardian
+from swarmnode.market.guardians.messages import (
+    CLAIM_DOMAIN,
+    HOME_DOMAIN,
+    Claim,
+    ClaimTerms,
+    ComeHome,
+    HomeTerms,
+)
+from swarmnode.market.guardians.records import GuardRecord
+from swarmnode.market.messages import AWARD_DOMAIN, Award, AwardTerms
+from swarmnode.tasks.checkpoint import CheckpointRecord, fits_award, is_newer
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.keys import state_key_of
+from swarmnode.tasks.ledger import Ledger
+from swarmnode.tasks.lifecycle import TASK_ENDS, Fact, TaskState
+from swarmnode.tasks.messages import (
+    RECEIPT_DOMAIN,
+    RESULT_DOMAIN,
+    Phase,
+    ReceiptTerms,
+    ResultReceipt,
+    ResultTerms,
+)
+from swarmnode.tasks.records import AttemptRecord, Outcome, TaskRecord
+from swarmnode.tasks.spec import PriorityClass, Repeatability, TaskSpec
+
+WAITING = frozenset({TaskState.SUBMITTED, TaskState.LOST})
+_URGENCY = {one: rank for rank, one in enumerate(PriorityClass)}
+COUNTED = {
+    Fact.BIDDING_OPENED: "auctions",
+    Fact.AWARD_SENT: "awards",
+    Fact.AWARD_REFUSED: "awards_refused",
+    Fact.PROVIDER_LOST: "providers_lost",
+    Fact.FINISHED: "tasks_done",
+    Fact.GAVE_UP: "tasks_failed",
+}
+"""Facts that telemetry counts, by the name they have there."""
+
+_NO_ATTEMPT: Final = AttemptRecord(0, PeerId(""), 0)
+
+NOTED_EVERY_S: Final = 1.0
+
+MAY_HAVE_RUN = "may have run and must not run twice (effects = once)"
+
+_AWARD_VALID_MS = 600_000
+"""Far longer than an award is repeated: clocks may be minutes apart."""
+
+_RECEIPT_VALID_MS = 30 * 86_400_000
+"""A receipt is also what a provider can show later."""
+
+
+RightOf: TypeAlias = Callable[[TaskId, PeerId, int], Right | None]
+"""(task, provider, until when) -> the right to put what the task leaves in our name."""
+
+RIGHT_SPARE_MS: Final = 7 * 86_400_000
+"""A right outlives its attempt by a week: its results may wait for their submitter."""
+
+
+def no_right(task: TaskId, provider: PeerId, expires_ms: int) -> Right | None:
+    """Outputs are the provider's: for tests of the market alone."""
+    return None
+
+
+@dataclass(slots=True)
+class Pursuit:
+    """What is known of one open task besides its record."""
+
+    round: Auction | None = None
+    places: Auction | None = None
+    """An auction nobody won: its callees may still offer themselves."""
+    last_round_s: float = -math.inf
+    idle_rounds: int = 0
+    """Auctions in a row that nobody won."""
+    retry_due_s: float | None = None
+    shunned: dict[PeerId, float] = field(default_factory=dict)
+    """Machines not to be asked, until when."""
+    award: Award | None = None
+    """To be repeated; None after a restart, when the provider is queried instead."""
+    award_until_s: float = 0.0
+    heard_s: float = 0.0
+    """When the provider last showed that it has the job."""
+    beat: int = 0
+    """Number of the newest word of the provider: a renewal answers it."""
+    noted_s: float = -math.inf
+    """When its provider's note was last written down: more often than once a second it is not."""
+    beat_due_s: float = 0.0
+    """Of the one timer that renews the lease."""
+    claim: Claim | None = None
+    """To be said until the provider of another's attempt has answered us."""
+    ending: tuple[str, str] = ("", "")
+    """Reason and words to fail with once the provider's processes have ended."""
+    phase: Phase = Phase.UNKNOWN
+
+
+class Book:
+    """Shared by the parts of the buyer core."""
+
+    def __init__(
+        self,
+        config: BuyerConfig,
+        signer: Signer,
+        network: NetworkId,
+        wall_ms: Callable[[], int],
+        right_of: RightOf = no_right,
+    ) -> None:
+        """`wall_ms` is for people, for expiry and for deadlines across a restart."""
+        self.right_of = right_of
+        self.config = config
+        self.ledger = Ledger()
+        self.wall_ms = wall_ms
+        self.machines: dict[PeerId, Seen] = {}
+        self.out: frozenset[PeerId] = frozenset()
+        """Machines that were removed from the network."""
+        self.pursuits: dict[TaskId, Pursuit] = {}
+        self.rounds: dict[int, Auction] = {}
+        """Open auctions, and those whose callees may still offer themselves."""
+        self.rounds_open = 0
+        self.counts = dict.fromkeys(COUNTED.values(), 0)
+        self.awake_s = -math.inf
+        """Since when this machine was not stopped, as far as we know."""
+        self._tick_due_s = math.inf
+        self.guards = Guardian(
+            config.guard, signer.peer_id, self.ledger.find, self._hand_on, self._home
+        )
+        self._signer, self._network = signer, network
+
+    @property
+    def me(self) -> PeerId:
+        """This machine."""
+        return self._signer.peer_id
+
+    def tick(self, now_s: float) -> list[Effect]:
+        """Look at the clock again soon."""
+        self._tick_due_s = now_s + self.config.tick_s
+        return [WakeAt(self._tick_due_s, Tick())]
+
+    def slept_s(self, now_s: float) -> float:
+        """How long this machine was stopped until just now; 0 when it was not. Says it once."""
+        late_s = now_s - self._tick_due_s
+        if late_s < self.config.asleep_s:
+            return 0.0
+        self._tick_due_s, self.awake_s = now_s, now_s
+        return late_s
+
+    def out_because(self, peer: PeerId) -> str:
+        """Why a machine is out of the network, or out of ours; empty while it is in it."""
+        if self.me in self.out:
+            return "this machine was removed from the network"
+        return "was removed from the network" if peer in self.out else ""
+
+    def machine(self, peer: PeerId) -> Seen:
+        """What is known of a machine."""
+        return self.machines.setdefault(peer, Seen())
+
+    def step(self, task: TaskId, fact: Fact, why: str = "") -> list[Effect]:
+        """Move a task along its lifecycle."""
+        if fact in COUNTED:
+            self.counts[COUNTED[fact]] += 1
+        return self.ledger.step(task, fact, self.wall_ms(), why)
+
+    def retry(self, task: TaskId, now_s: float, delay_s: float = 0.0) -> list[Effect]:
+        """Put a waiting task to auction after a while, but not more often than is allowed."""
+        pursuit = self.pursuits[task]
+        due_s = max(now_s + delay_s, pursuit.last_round_s + self.config.round_every_s)
+        pursuit.retry_due_s = due_s
+        return [WakeAt(due_s, RetryDue(task, due_s))]
+
+    def shun(self, task: TaskId, peer: PeerId, now_s: float) -> None:
+        """Do not ask a machine for this task for a while."""
+        pursuit = self.pursuits[task]
+        shunned = {one: until for one, until in pursuit.shunned.items() if until > now_s}
+        pursuit.shunned = {**shunned, peer: now_s + self.config.shun_s}
+
+    def drop_rounds(self, pursuit: Pursuit) -> list[Effect]:
+        """End what is open for a task without a winner; its callees are told."""
+        effects: list[Effect] = []
+        for one in (pursuit.round, pursuit.places):
+            if one is not None:
+                self.rounds.pop(one.auction, None)
+                effects += one.release(None)
+        if pursuit.round is not None:
+            self.rounds_open -= 1
+        pursuit.round = pursuit.places = None
+        return effects
+
+    def close(self, task: TaskId, fact: Fact, why: str = "") -> list[Effect]:
+        """End a task by a last step."""
+        pursuit = self.pursuits.pop(task)
+        return [*self.step(task, fact, why), *self.drop_rounds(pursuit)]
+
+    def give_up(self, task: TaskId, reason: str, why: str) -> list[Effect]:
+        """End a task as failed for a reason that no provider gave."""
+        self.ledger.set_outcome(task, Outcome("failed", -1, reason, why))
+        return self.close(task, Fact.GAVE_UP, why)
+
+    def alone_s(self, attempt: AttemptRecord) -> float:
+        """No process of an attempt lives longer than this after we last heard of it."""
+        config = self.config
+        told_s = attempt.alone_ms / 1000 if attempt.alone_ms > 0 else config.alone_s
+        return min(max(told_s, config.lease_s), config.alone_max_s) + config.alone_slack_s
+
+    def may_judge(self, record: TaskRecord, now_s: float) -> bool:
+        """Whether what must not run twice may be ended for its provider's silence.
+
+        Nobody else lets it go on, or its timeout is over there as well.
+        """
+        silent_s = now_s - self.pursuits[record.task].heard_s
+        outlived_s = record.spec.timeout_ms / 1000 + self.alone_s(record.attempts[-1])
+        return silent_s >= outlived_s or self.guards.may_judge(record.task, now_s)
+
+    def patience_s(self, record: TaskRecord) -> float:
+        """The same for a task that is known from a copy; an award after that is not known."""
+        if record.spec.effects is not Repeatability.ONCE:
+            return 0.0
+        return self.alone_s(record.attempts[-1] if record.attempts else _NO_ATTEMPT)
+
+    def fail_once(self, record: TaskRecord, why: str) -> list[Effect]:
+        """End what may have run and may not run again."""
+        reason, words = self.pursuits[record.task].ending
+        words = f"{words}; {why}" if reason else f"{why}; it {MAY_HAVE_RUN}"
+        return self.give_up(record.task, reason or "lost", words)
+
+    def note(self, record: TaskRecord, note: str, now_s: float) -> list[Effect]:
+        """What the provider says of the checkpoints; written down when it is new."""
+        pursuit = self.pursuits[record.task]
+        if note == record.note or now_s - pursuit.noted_s < NOTED_EVERY_S:
+            return []  # the next beat says it again
+        pursuit.noted_s = now_s
+        return self.ledger.set_note(record.task, note, self.wall_ms())
+
+    def keep(self, record: TaskRecord, checkpoint: CheckpointRecord) -> list[Effect]:
+        """Remember newer progress of a task, if it can be read back."""
+        is_wanted = record.state not in TASK_ENDS and is_newer(checkpoint, base_of(record))
+        if not is_wanted or not fits_award(checkpoint):
+            return []
+        return self.ledger.checkpointed(record.task, checkpoint, self.wall_ms())
+
+    def urgency(self, record: TaskRecord) -> tuple[int, int, int, TaskId]:
+        """Sort key: the most urgent task first, then the oldest."""
+        spec = record.spec
+        rank = _URGENCY[spec.priority_class]
+        return (rank, spec.priority, record.submitted_ms, record.task)
+
+    def deadline_left_ms(self, spec: TaskSpec, submitted_ms: int) -> int | None:
+        """Milliseconds to the deadline, None without one."""
+        if not spec.deadline_ms:
+            return None
+        return max(0, submitted_ms + spec.deadline_ms - self.wall_ms())
+
+    def award(self, terms: AwardTerms) -> Award:
+        """Sealed, with the right to put what the task leaves in our name."""
+        kept, owner = self.guards.find(terms.task), self.ledger.get(terms.task).owner
+        if kept is not None and owner:
+            right = self._hand_on(kept, terms.seller)
+        else:
+            right = self._own_right(terms.task, terms.spec, terms.seller)
+        terms = msgspec.structs.replace(terms, right=right)
+        expires_ms = self.wall_ms() + _AWARD_VALID_MS
+        return Award(self._seal(AWARD_DOMAIN, terms, terms.fence, expires_ms))
+
+    def _own_right(self, task: TaskId, spec: TaskSpec, peer: PeerId) -> Right | None:
+        until_ms = self.wall_ms() + spec.timeout_ms + RIGHT_SPARE_MS
+        return self.right_of(task, peer, until_ms)
+
+    def _hand_on(self, kept: GuardRecord, peer: PeerId) -> Right | None:
+        """The right of a keeper, or of a worker of one, to put in the name of a task's owner."""
+        if kept.owner == self.me:
+            return self._own_right(kept.task, kept.kept.spec, peer)
+        mine = kept.right_of(self.me)
+        if mine is None or len(mine.links) >= RIGHT_LINKS_MAX:
+            return None
+        return extended(mine, self._signer, self._network, peer)
+
+    def grant(self, record: TaskRecord, winner: PeerId, fence: int) -> tuple[Signed | None, bytes]:
+        """By the task's key: what lets a provider write the task's names; and read their values.
+
+        Nothing for a task of a version that knew no such key.
+        """
+        if not record.key:
+            return None, b""
+        key = self._signer.from_seed(record.key)
+        grant = grant_names(key, self._network, winner, fence, self.wall_ms())
+        return grant, state_key_of(record.key)
+
+    def claim(self, record: TaskRecord, term: int) -> Claim:
+        """Sealed by the task's key: its attempt is ours to renew from here on."""
+        key = self._signer.from_seed(record.key)
+        terms = ClaimTerms(record.task, record.fence, self.me, term)
+        expires_ms = self.wall_ms() + _RECEIPT_VALID_MS
+        sealed = seal(key, self._network, CLAIM_DOMAIN, terms, sequence=term, expires_ms=expires_ms)
+        return Claim(sealed)
+
+    def _home(self, record: TaskRecord) -> ComeHome:
+        """Sealed by the task's key: its owner is at this machine now."""
+        key, expires_ms = self._signer.from_seed(record.key), self.wall_ms() + _AWARD_VALID_MS
+        terms = HomeTerms(record.task, self.me)
+        return ComeHome(
+            seal(key, self._network, HOME_DOMAIN, terms, sequence=0, expires_ms=expires_ms)
+        )
+
+    def receipt(self, terms: ReceiptTerms) -> ResultReceipt:
+        """Sealed."""
+        expires_ms = self.wall_ms() + _RECEIPT_VALID_MS
+        return ResultReceipt(self._seal(RECEIPT_DOMAIN, terms, terms.fence, expires_ms))
+
+    def open_result(self, sealed: Signed) -> ResultTerms:
+        """Verified. Raises WireError."""
+        return open_signed(self._signer, self._network, RESULT_DOMAIN, ResultTerms, sealed)
+
+    def _seal(
+        self, domain: str, terms: AwardTerms | ReceiptTerms, fence: int, expires_ms: int
+    ) -> Signed:
+        return seal(
+            self._signer, self._network, domain, terms, sequence=fence, expires_ms=expires_ms
+        )

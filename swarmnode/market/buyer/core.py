@@ -1,0 +1,328 @@
+"""The buyer: brings every task of this machine to exactly one end, as a pure state machine.
+
+    Submitted -> CALL a few machines -> bids -> AWARD the best -> accepted -> beats -> result
+        ^                                          |                |            |
+        +---------- nobody holds room, refused, unanswered, lost, to be tried again
+
+It decides, writes its decision down and then speaks: a crash at any point is followed by a
+restart that asks the providers and goes on. Simulated before: sampled contract net with holds.
+"""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from p2p.effects import Effect, Notify, Rng, Send, WakeAt
+from p2p.ids import LabId, NetworkId, PeerId
+from p2p.membership.view import Liveness
+from p2p.wire.envelope import Signer
+from swarmnode.market.buyer import events as e
+from swarmnode.market.buyer.attempts import Attempts
+from swarmnode.market.buyer.auctions import Auctions
+from swarmnode.market.buyer.book import Book, Pursuit, RightOf, no_right
+from swarmnode.market.buyer.config import BuyerConfig
+from swarmnode.market.buyer.verdicts import once
+from swarmnode.market.guardians import events as g
+from swarmnode.market.guardians.kept import Guarded, Post
+from swarmnode.market.guardians.messages import AskVote, GuardBeat, GuardHeard, Relieve, Vote
+from swarmnode.market.guardians.records import GuardRecord
+from swarmnode.market.messages import Accept, Bid, Decline
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.ledger import Ledger, TaskChanged, TaskForgotten
+from swarmnode.tasks.lifecycle import HELD_BY_PROVIDER, TASK_ENDS, Fact, TaskState
+from swarmnode.tasks.messages import CancelJob, Checkpointed, Phase, PreemptNotice, Result, State
+from swarmnode.tasks.records import Outcome, TaskRecord
+from swarmnode.tasks.spec import Repeatability
+
+AMONG_KEEPERS = (GuardBeat, GuardHeard, AskVote, Vote, Relieve)
+HEARD = (Bid, Accept, Decline, Result, State, PreemptNotice, Checkpointed, *AMONG_KEEPERS)
+"""Kinds of messages a buyer listens to."""
+
+
+class Buyer:
+    """One submitter's tasks. The first event is Begin."""
+
+    def __init__(
+        self,
+        config: BuyerConfig,
+        signer: Signer,
+        network: NetworkId,
+        rng: Rng,
+        wall_ms: Callable[[], int],
+        right_of: RightOf = no_right,
+    ) -> None:
+        self._book = Book(config, signer, network, wall_ms, right_of)
+        self._leases = Attempts(self._book)
+        self._rounds = Auctions(self._book, self._leases, rng)
+        self._handlers: dict[type, Callable[..., list[Effect]]] = {
+            e.TasksLoaded: self._on_begin,
+            e.TakenUp: self._on_taken_up,
+            e.Submitted: self._on_submitted,
+            e.CancelAsked: self._on_cancel_asked,
+            e.ForgetAsked: lambda event, _now_s: self._book.ledger.forget(event.task),
+            e.DryRunAsked: self._rounds.on_dry_run,
+            e.Advertised: self._on_advertised,
+            e.MemberStands: self._on_member_stands,
+            e.MessageHeard: self._on_heard,
+            e.RetryDue: self._rounds.on_retry_due,
+            e.WindowOver: self._rounds.on_window_over,
+            e.AwardDue: self._leases.on_award_due,
+            e.RenewalDue: self._leases.on_beat_due,
+            e.DeadlinePassed: self._on_deadline_passed,
+            e.Tick: lambda _event, now_s: self._book.tick(now_s),
+            e.Woke: self._on_woke,
+        }
+        self._readers: dict[type, Callable[..., list[Effect]]] = {
+            Bid: self._rounds.on_bid,
+            Accept: self._leases.on_accept,
+            Decline: self._leases.on_decline,
+            Result: self._leases.on_result,
+            State: self._leases.on_state,
+            PreemptNotice: self._leases.on_preempt_notice,
+            Checkpointed: self._leases.on_checkpointed,
+        }
+
+    def handle(self, event: object, now_s: float) -> list[Effect]:
+        """Take one event of swarmnode.market.buyer.events."""
+        slept_s = self._book.slept_s(now_s)
+        woken = self._leases.on_woke(slept_s, now_s) if slept_s else []
+        effects = woken + self._take(event, now_s)
+        return self._with_keepers(effects + self._rounds.pump(now_s), now_s)
+
+    def _take(self, event: object, now_s: float) -> list[Effect]:
+        guards = self._book.guards
+        if isinstance(event, g.OwnersRemoved):
+            self._book.out = event.owners
+        if guards.knows(event):
+            return guards.handle(event, now_s)
+        if isinstance(event, e.MessageHeard) and guards.reads(event.message):
+            return guards.hear(event.peer, event.message, now_s)
+        return self._handlers[type(event)](event, now_s)
+
+    @property
+    def ledger(self) -> Ledger:
+        """All tasks; to be read only."""
+        return self._book.ledger
+
+    def phase(self, task: TaskId) -> Phase:
+        """What the provider of a task said last."""
+        pursuit = self._book.pursuits.get(task)
+        return Phase.UNKNOWN if pursuit is None else pursuit.phase
+
+    def keepers(self, task: TaskId) -> GuardRecord | None:
+        """Who keeps a task, as far as this machine does."""
+        return self._book.guards.find(task)
+
+    def is_kept(self, task: TaskId) -> bool:
+        """Whether it would go on without this machine."""
+        return self._book.guards.is_kept(task)
+
+    def guarded(self, task: TaskId) -> Guarded:
+        """Which guardians hold a task that was just submitted."""
+        return self._book.guards.guarded(task)
+
+    def is_others(self, task: TaskId) -> bool:
+        """Another machine acts for a task that is none of our ledger."""
+        return self._book.guards.is_others(task)
+
+    def post_of(self, task: TaskId) -> Post | None:
+        """What this machine does for a task it keeps."""
+        return self._book.guards.post_of(task)
+
+    def may_act(self, task: TaskId, now_s: float) -> bool:
+        """Whether this machine acts for a task now."""
+        return self._book.guards.may_act(task, now_s)
+
+    @property
+    def tasks_open(self) -> int:
+        """Tasks that have not ended."""
+        return len(self._book.pursuits)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How often things happened to our tasks, since the start."""
+        return self._book.counts
+
+    @property
+    def rounds_open(self) -> int:
+        """Auctions under way."""
+        return self._book.rounds_open
+
+    @property
+    def results_refused(self) -> int:
+        """Results with a wrong seal or for somebody else, since the start."""
+        return self._leases.results_refused
+
+    # -- the submitter
+
+    def _on_begin(self, event: e.TasksLoaded, now_s: float) -> list[Effect]:
+        self._rounds.begin()
+        self._book.ledger.load(event.records)
+        effects = self._book.tick(now_s)
+        guards = self._book.guards
+        effects += guards.handle(g.GuardsLoaded(event.guarded), now_s)
+        for record in self._book.ledger.all():
+            if record.owner and guards.post_of(record.task) is not Post.ACTS:
+                effects += self._book.ledger.drop(record.task)
+        unfinished = self._book.ledger.unfinished()
+        lost = [one for one in unfinished if one.taken_up_ms]
+        guards.come_home(lost, now_s, self._book.patience_s)
+        for record in unfinished:
+            effects += self._go_on(record, now_s)
+        return effects
+
+    def _on_taken_up(self, event: e.TakenUp, now_s: float) -> list[Effect]:
+        now_ms, effects = self._book.wall_ms(), list[Effect]()
+        records = [once.taken_up(one, now_ms) for one in event.records]
+        self._book.ledger.load(records)
+        self._book.guards.come_home(records, now_s, self._book.patience_s)
+        for record in records:
+            if record.state not in TASK_ENDS:
+                effects += self._go_on(record, now_s)
+        return effects
+
+    def _go_on(self, record: TaskRecord, now_s: float) -> list[Effect]:
+        effects = self._pursue(record, now_s)
+        effects += self._book.guards.expect(record, now_s)
+        if record.state in HELD_BY_PROVIDER:
+            return [*effects, *self._leases.on_restart(record, now_s)]
+        if record.state is TaskState.AUCTIONED:
+            effects += self._book.step(record.task, Fact.INTERRUPTED, "this node restarted")
+        return [*effects, *self._book.retry(record.task, now_s)]
+
+    def _on_submitted(self, event: e.Submitted, now_s: float) -> list[Effect]:
+        now_ms = self._book.wall_ms()
+        effects = self._book.ledger.submit(event.task, event.spec, now_ms, event.key, event.person)
+        record = self._book.ledger.get(event.task)
+        effects += self._pursue(record, now_s)
+        effects += self._book.guards.expect(record, now_s, at_once=event.is_detached)
+        return [*effects, *self._rounds.enqueue(event.task)]
+
+    def _pursue(self, record: TaskRecord, now_s: float) -> list[Effect]:
+        self._book.pursuits[record.task] = Pursuit()
+        left_ms = self._book.deadline_left_ms(record.spec, record.submitted_ms)
+        if left_ms is None:
+            return []
+        return [WakeAt(now_s + left_ms / 1000, e.DeadlinePassed(record.task))]
+
+    def _on_cancel_asked(self, event: e.CancelAsked, now_s: float) -> list[Effect]:
+        if event.task not in self._book.pursuits:
+            return []
+        record = self._book.ledger.get(event.task)
+        stop = self._leases.end_attempt(record, "cancelled")
+        if record.left and not stop:  # nobody else will tell what there is
+            self._book.ledger.set_outcome(event.task, Outcome("stopped", -1, "cancelled"))
+        return [*self._book.close(event.task, Fact.CANCEL_ASKED, event.why), *stop]
+
+    def _on_deadline_passed(self, event: e.DeadlinePassed, now_s: float) -> list[Effect]:
+        if event.task not in self._book.pursuits:
+            return []
+        record = self._book.ledger.get(event.task)
+        waited = f"; it waited because {record.why}" if record.why else ""
+        why = f"its deadline has passed{waited}"
+        if record.spec.effects is Repeatability.ONCE and record.state in HELD_BY_PROVIDER:
+            return self._leases.end_surely(record, "deadline", why)
+        if once.may_have_begun(record):  # told when its keepers have, or can no more
+            self._book.pursuits[event.task].ending = ("deadline", why)
+            return []
+        stop = self._leases.end_attempt(record, "deadline")
+        return [*self._book.give_up(event.task, "deadline", why), *stop]
+
+    # -- keepers
+
+    def _on_woke(self, _event: e.Woke, now_s: float) -> list[Effect]:
+        self._book.guards.on_woke(now_s)
+        return self._leases.on_woke(0.0, now_s)
+
+    def _with_keepers(self, effects: list[Effect], now_s: float) -> list[Effect]:
+        """Tell the keepers what changed here and do what they decide, until nothing is left."""
+        guards, told = self._book.guards, 0
+        while True:
+            news = [f.event for f in effects[told:] if isinstance(f, Notify)]
+            changed = dict.fromkeys(one.task for one in news if isinstance(one, TaskChanged))
+            told = len(effects)
+            for task in changed:
+                if (record := self._book.ledger.find(task)) is not None:
+                    effects += guards.on_noted(record, now_s)
+            decisions = guards.take_decisions()
+            for decision in decisions:
+                match decision:
+                    case g.Acts(kept, before):
+                        effects += self._on_acts(kept, before, now_s)
+                    case g.Rests(task):
+                        effects += self._on_rests(task)
+                    case g.TaskLetGo(task):
+                        effects.append(Notify(TaskForgotten(task)))
+            if not changed and not decisions:
+                return effects
+
+    def _on_acts(self, kept: GuardRecord, before: PeerId, now_s: float) -> list[Effect]:
+        """Go on from what the keepers know; what we have ended ourselves stays ended."""
+        book, task = self._book, kept.task
+        is_mine, record = kept.owner == book.me, book.ledger.find(task)
+        logs = [Notify(g.LogsWanted(task, before))] if is_mine and before != book.me else []
+        if record is not None and record.state in TASK_ENDS:
+            stop: list[Effect] = []
+            if kept.kept.state in HELD_BY_PROVIDER:
+                job = CancelJob(task, kept.kept.fence, "cancelled")
+                messages = (book.claim(kept.kept, kept.term), job)
+                stop = [Send(kept.kept.provider, one) for one in messages]
+            return [*book.guards.on_noted(record, now_s), *stop, *logs]
+        changes = {"owner": PeerId("") if is_mine else kept.owner}
+        floor = kept.kept.fence + book.config.fence_gap
+        adopted = msgspec.structs.replace(kept.kept, fence_floor=floor, **changes)
+        why = "this machine is back" if is_mine else f"{kept.owner} is away"
+        effects = [
+            *logs,
+            *self._end_pursuit(task),
+            *book.ledger.adopt(adopted, book.wall_ms(), why),
+        ]
+        if adopted.state in TASK_ENDS:
+            return effects
+        effects += self._pursue(adopted, now_s)
+        if adopted.state in HELD_BY_PROVIDER:
+            return effects + self._leases.on_claimed(adopted, kept.term, now_s)
+        if adopted.state is TaskState.AUCTIONED:
+            effects += book.step(task, Fact.INTERRUPTED, why)
+        return effects + book.retry(task, now_s)
+
+    def _on_rests(self, task: TaskId) -> list[Effect]:
+        record = self._book.ledger.find(task)
+        if record is None or not record.owner:
+            return []  # ours: it waits until we act again
+        return [*self._end_pursuit(task), *self._book.ledger.drop(task)]
+
+    def _end_pursuit(self, task: TaskId) -> list[Effect]:
+        pursuit = self._book.pursuits.pop(task, None)
+        return [] if pursuit is None else self._book.drop_rounds(pursuit)
+
+    # -- the machines
+
+    def _on_advertised(self, event: e.Advertised, now_s: float) -> list[Effect]:
+        self._book.machine(event.peer).advert = event.advert
+        return self._rounds.on_room(event.peer, now_s)
+
+    def _on_member_stands(self, event: e.MemberStands, now_s: float) -> list[Effect]:
+        lab = LabId("") if event.lab is None else event.lab
+        self._book.guards.handle(g.KeeperStands(event.peer, event.liveness, lab), now_s)
+        if event.liveness is None:
+            self._book.machines.pop(event.peer, None)
+            return self._leases.on_gone(event.peer, "its machine is gone", now_s)
+        self._book.machine(event.peer).liveness = event.liveness
+        match event.liveness:
+            case Liveness.ALIVE:
+                return self._rounds.on_room(event.peer, now_s)
+            case Liveness.SUSPECT:
+                return []  # it gets no new work; its lease decides about the old
+            case Liveness.DEAD:
+                is_out = event.peer in self._book.out
+                why = (
+                    "its machine was removed from the network" if is_out else "its machine is dead"
+                )
+                return self._leases.on_gone(event.peer, why, now_s)
+            case Liveness.LEFT:
+                return self._leases.on_gone(event.peer, "its machine has left", now_s)
+
+    def _on_heard(self, event: e.MessageHeard, now_s: float) -> list[Effect]:
+        peer: PeerId = event.peer
+        return self._readers[type(event.message)](peer, event.message, now_s)

@@ -1,0 +1,147 @@
+"""What happens to a buyer: the events of `swarmnode.market.buyer.core` and what it tells."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from p2p.ids import LabId, PeerId
+from p2p.membership.view import Liveness
+from p2p.wire.codec import Message
+from swarmnode.market.guardians.records import GuardRecord
+from swarmnode.resources.advert import ResourceAdvert
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.records import RoundRecord, TaskRecord
+from swarmnode.tasks.spec import TaskSpec
+
+
+@dataclass(frozen=True, slots=True)
+class TasksLoaded:
+    """The node started; these tasks were written down by an earlier life."""
+
+    records: Sequence[TaskRecord]
+    guarded: Sequence[GuardRecord] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TakenUp:
+    """Tasks of another machine of this person, which is gone; written down before."""
+
+    records: Sequence[TaskRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A new task; its id was given by the caller."""
+
+    task: TaskId
+    spec: TaskSpec
+    key: bytes = b""
+    """Seed of the key that the id was made from."""
+    person: str = ""
+    """Whose it is, of several people of this machine."""
+    is_detached: bool = False
+    """Its submitter may go away right now: its keepers are found at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetAsked:
+    """The submitter wants a task that has ended to be no more."""
+
+    task: TaskId
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAsked:
+    """Its owner does not want a task any more. Nothing happens to one that has ended."""
+
+    task: TaskId
+    why: str = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class DryRunAsked:
+    """Hold an auction for nothing; told by DryRunEnded with the same number."""
+
+    number: int
+    spec: TaskSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Advertised:
+    """What a machine lends now; None when its word has expired or makes no sense."""
+
+    peer: PeerId
+    advert: ResourceAdvert | None
+
+
+@dataclass(frozen=True, slots=True)
+class MemberStands:
+    """What membership thinks of a machine; None when it has forgotten it."""
+
+    peer: PeerId
+    liveness: Liveness | None
+    lab: LabId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageHeard:
+    """A message came."""
+
+    peer: PeerId
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class DryRunEnded:
+    """Notification: the auction a dry run would have won or lost."""
+
+    number: int
+    record: RoundRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Woke:
+    """This machine slept, and no clock of ours shows it: others may have given us up meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Timer: comes late when this machine was stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryDue:
+    """Timer: put a waiting task to auction."""
+
+    task: TaskId
+    due_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class WindowOver:
+    """Timer: whoever wanted to bid has."""
+
+    auction: int
+
+
+@dataclass(frozen=True, slots=True)
+class AwardDue:
+    """Timer: say an award again, or give it up."""
+
+    task: TaskId
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalDue:
+    """Timer: renew a lease, or notice that its provider is gone."""
+
+    task: TaskId
+    fence: int
+    due_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlinePassed:
+    """Timer: a task had this long."""
+
+    task: TaskId

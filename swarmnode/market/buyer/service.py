@@ -1,0 +1,398 @@
+"""Runs the buyer core over Rpc and the tables: this machine's own tasks, wherever they run."""
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from typing import Final
+
+import trio
+
+from p2p.effects import Persist, Rng, Send
+from p2p.errors import RefusalError, WireError
+from p2p.gossip.items import RESOURCES, Item
+from p2p.gossip.port import ItemSource
+from p2p.host.rpc.service import Rpc
+from p2p.identity.caller import Caller
+from p2p.ids import NetworkId, PeerId, TrafficClass
+from p2p.membership.port import Members
+from p2p.membership.view import COMPUTE, MemberChanged
+from p2p.service import Driver, Performer
+from p2p.wire.codec import Message, decode_as, encode
+from p2p.wire.envelope import Signer
+from storage.engine.port import Tables, WriteView
+from storage.errors import StoreFullError
+from swarmnode.errors import LogStaleError, SpecError, TaskUnknownError, TooManyTasksError
+from swarmnode.limits import LOG_PUSH_BYTES_MAX, TASKS_OPEN_MAX
+from swarmnode.market.buyer import events as e
+from swarmnode.market.buyer.book import RightOf, no_right
+from swarmnode.market.buyer.config import BuyerConfig
+from swarmnode.market.buyer.core import HEARD, Buyer
+from swarmnode.market.buyer.elsewhere import Elsewhere, WhoseTask, nobodys
+from swarmnode.market.buyer.feed import EventFeed
+from swarmnode.market.buyer.verdicts.once import taken_up
+from swarmnode.market.explain import Explanation, TaskEvent, TaskView
+from swarmnode.market.guardians import events as g
+from swarmnode.market.guardians.kept import Guarded
+from swarmnode.market.guardians.service import KeeperService
+from swarmnode.market.guardians.store import load_guards
+from swarmnode.market.logbook import STREAMS, LogBook
+from swarmnode.resources.advert import ResourceAdvert
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.keys import SEED_BYTES, task_id_of
+from swarmnode.tasks.ledger import TaskChanged, TaskForgotten
+from swarmnode.tasks.lifecycle import TASK_ENDS, TaskState
+from swarmnode.tasks.messages import AskFiles, FilesTold, LogTaken, PushLog
+from swarmnode.tasks.records import RoundRecord, TaskRecord
+from swarmnode.tasks.spec import PriorityClass, TaskSpec
+from swarmnode.tasks.store import TASKS, load_rounds, load_tasks, task_key, write_all
+
+ADVERTS_EVERY_S: Final = 5.0
+"""How often adverts that have expired are noticed; new ones are at once."""
+
+FILES_TIMEOUT_S: Final = 600.0
+"""A provider has this long to store the outputs of a job that runs: gigabytes on a slow line."""
+
+_NOT_THE_OWNER: Final = (
+    "class owner is for the person in this machine's certificate: submit without it"
+)
+
+FULL_DISK_AGAIN_S: Final = 1.0
+"""How often a decision that found the disk full is tried to be written; nothing is said before."""
+
+
+class BuyerService:
+    """The tasks of this node's owner."""
+
+    def __init__(
+        self,
+        config: BuyerConfig,
+        rpc: Rpc,
+        members: Members,
+        adverts: ItemSource,
+        tables: Tables,
+        signer: Signer,
+        network: NetworkId,
+        rng: Rng,
+        entropy: Callable[[int], bytes],
+        wall_ms: Callable[[], int],
+        boot_s: Callable[[], float] = trio.current_time,
+        right_of: RightOf = no_right,
+        whose: WhoseTask = nobodys,
+    ) -> None:
+        """`entropy(n)`: n bytes for ids; `boot_s` goes on while the machine sleeps."""
+        self._config, self._signer, self._boot_s = config, signer, boot_s
+        self._core = Buyer(config, signer, network, rng, wall_ms, right_of)
+        self._rpc, self._members, self._adverts = rpc, members, adverts
+        self._tables, self._entropy, self._wall_ms = tables, entropy, wall_ms
+        self._driver = Driver(self._core, Performer(self._send, self._notify, self._persist))
+        self.logbook = self._logbook = LogBook(tables)
+        keeping = (rpc, signer, network, self._core, self._logbook)
+        self._keeper = KeeperService(*keeping, self._post_begun)
+        self._feed, self._begun = EventFeed(), trio.Event()
+        ours = (self._core, self._driver.do, self._begun, wall_ms, whose)
+        self.elsewhere = Elsewhere(rpc, members, signer, network, *ours)
+        self._keeper.may_read = self.elsewhere.may_read
+        self._told: dict[PeerId, tuple[bytes, bool]] = {}
+        """Advert of each machine, and whether its certificate lets it lend."""
+        self._ends: dict[TaskId, trio.Event] = {}
+        self._dry_runs: dict[int, tuple[trio.Event, list[RoundRecord]]] = {}
+        self._dry_run = self._disk_full = 0
+        self._forgotten_in, self._forgotten = trio.open_memory_channel[TaskId](TASKS_OPEN_MAX)
+        for kind in HEARD:
+            rpc.listen(kind, self._on_message)
+        rpc.serve(PushLog, self._on_push_log)
+        members.on_change(self._on_member)
+        adverts.on_item(RESOURCES, self._on_advert)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Go on with the tasks an earlier life left, and serve until cancelled."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._driver.run)
+            for member in self._members.view().members:
+                self._driver.order(e.MemberStands(member.peer, member.liveness, member.lab))
+            self._look_at_adverts()
+            await nursery.start(self._keeper.run)
+            await self._driver.do(
+                e.TasksLoaded(load_tasks(self._tables), load_guards(self._tables))
+            )
+            self._begun.set()
+            nursery.start_soon(self._forget_logs)
+            nursery.start_soon(self._notice_sleep)
+            task_status.started()
+            while True:
+                await trio.sleep(ADVERTS_EVERY_S)
+                self._look_at_adverts()
+
+    async def _notice_sleep(self) -> None:
+        """Timers do not see that a lid was closed: the boot clock does."""
+        while True:
+            before_s = self._boot_s() - trio.current_time()
+            await trio.sleep(self._config.tick_s)
+            if self._boot_s() - trio.current_time() - before_s >= self._config.asleep_s:
+                self._driver.order(e.Woke())
+
+    # -- what the owner may ask
+
+    async def submit(self, spec: TaskSpec, person: str = "", *, detached: bool = False) -> TaskId:
+        """Take a task of a person on; it survives any crash once this returns.
+
+        Raises StoreFullError, TooManyTasksError, SpecError; then nothing was taken on.
+        """
+        await self._begun.wait()
+        if person and spec.priority_class is PriorityClass.OWNER:
+            raise SpecError(_NOT_THE_OWNER)
+        if self._core.tasks_open >= TASKS_OPEN_MAX:
+            raise TooManyTasksError(f"{TASKS_OPEN_MAX} tasks are unfinished: wait, or cancel some")
+        key = self._entropy(SEED_BYTES)
+        task = task_id_of(self._signer.from_seed(key).peer_id)
+        record = TaskRecord(task, spec, self._wall_ms(), key=key, person=person)
+
+        # Here a full disk is the caller's to know.
+        await self._tables.transact(lambda view: view.put(TASKS, task_key(task), encode(record)))
+        await self._driver.do(e.Submitted(task, spec, key, person, detached))
+        return task
+
+    async def guarded(self, task: TaskId) -> Guarded:
+        """Wait until others hold a task that was submitted as detached, 5 s at most."""
+        return await self._keeper.guarded(task)
+
+    async def take_up(self, records: Sequence[TaskRecord]) -> None:
+        """Go on with tasks that another machine of this person had submitted.
+
+        Those known here stay as they are. Raises StoreFullError; then none is taken up.
+        """
+        await self._begun.wait()
+        now_ms, ledger = self._wall_ms(), self._core.ledger
+        new = [taken_up(one, now_ms) for one in records if one.task not in ledger]
+
+        def write(view: WriteView) -> None:
+            for one in new:
+                view.put(TASKS, task_key(one.task), encode(one))
+
+        await self._tables.transact(write)
+        await self._driver.do(e.TakenUp(new))
+
+    def rest_as(self, at_rest: Callable[[TaskRecord], TaskRecord]) -> None:
+        """In which form records are written down."""
+        self._core.ledger.at_rest = at_rest
+
+    def tasks(self) -> Sequence[TaskView]:
+        """Every task not forgotten, oldest first."""
+        return tuple(self._view(one) for one in self._core.ledger.all() if not one.owner)
+
+    def task(self, task: TaskId) -> TaskView:
+        """One task. Raises TaskUnknownError."""
+        record = self._core.ledger.get(task)
+        if record.owner:
+            raise TaskUnknownError(f"no task {task} was submitted here")
+        return self._view(record)
+
+    async def wait(self, task: TaskId) -> TaskView:
+        """Return once a task has ended. Raises TaskUnknownError."""
+        while not (view := self.task(task)).has_ended:
+            await self._ends.setdefault(task, trio.Event()).wait()
+        return view
+
+    async def cancel(self, task: TaskId) -> TaskView:
+        """Stop a task; one that has ended stays as it is. Raises TaskUnknownError."""
+        self.task(task)
+        await self._driver.do(e.CancelAsked(task))
+        return self.task(task)
+
+    async def files_now(self, task: TaskId) -> FilesTold:
+        """What there is of a task's outputs, also while it runs: its provider stores it.
+
+        Raises TaskUnknownError, PeerUnreachableError, CallTimeoutError, RemoteRefusalError.
+        """
+        record = self._core.ledger.get(task)
+        if record.state is not TaskState.RUNNING:
+            return FilesTold(record.outcome.outputs if record.outcome else record.left)
+        told, _ = await self._rpc.call(
+            record.provider,
+            AskFiles(task, record.fence),
+            FilesTold,
+            traffic_class=TrafficClass.NORMAL,
+            timeout_s=FILES_TIMEOUT_S,
+        )
+        return told
+
+    async def forget(self, task: TaskId) -> None:
+        """Forget a task that has ended, with its logs; harmless for any other."""
+        await self._driver.do(e.ForgetAsked(task))
+
+    def explain(self, task: TaskId) -> Explanation:
+        """Why a task is where it is. Raises TaskUnknownError."""
+        return Explanation(self.task(task), tuple(load_rounds(self._tables, task)))
+
+    async def dry_run(self, spec: TaskSpec) -> Explanation:
+        """Hold an auction for nothing: who would run it? Nothing is written down."""
+        self._dry_run += 1
+        number, ended, found = self._dry_run, trio.Event(), list[RoundRecord]()
+        self._dry_runs[number] = (ended, found)
+        try:
+            await self._driver.do(e.DryRunAsked(number, spec))
+            await ended.wait()
+        finally:
+            del self._dry_runs[number]
+        record = TaskRecord(TaskId(""), spec, self._wall_ms(), why=found[0].outcome)
+        return Explanation(TaskView(record), (found[0],))
+
+    def logs(
+        self, task: TaskId, stream: str, *, follow: bool, attempt: int = 0
+    ) -> AsyncGenerator[bytes, None]:
+        """What a task printed to stdout or stderr; with `follow` until it has ended.
+
+        Of all attempts, or of one. Raises TaskUnknownError, ValueError for another stream.
+        """
+        self.task(task)
+        if stream not in STREAMS:
+            raise ValueError(f"no stream {stream!r}: there are {' and '.join(STREAMS)}")
+
+        def may_grow() -> bool:
+            record = self._core.ledger.find(task)
+            is_open = record is not None and record.state not in TASK_ENDS
+            is_over = record is not None and 0 < attempt < record.fence
+            return follow and is_open and not is_over
+
+        return self._logbook.read(task, stream, follow=may_grow, attempt=attempt)
+
+    def events(self) -> AsyncGenerator[TaskEvent, None]:
+        """What happens to tasks from now on; close it when done (contextlib.aclosing)."""
+        return self._feed.read()
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """For telemetry: whole numbers, since the start or now."""
+        return {
+            "tasks_open": self._core.tasks_open,
+            "auctions_open": self._core.rounds_open,
+            "results_refused": self._core.results_refused,
+            "market_messages_dropped": self._driver.dropped,
+            "market_disk_full": self._disk_full,
+            **self._core.counts,
+        }
+
+    def end_of(self, owners: frozenset[PeerId]) -> None:
+        """These machines were removed: nothing is kept here for them any more."""
+        self._driver.order(g.OwnersRemoved(owners))
+
+    # -- what others say
+
+    def _on_message(self, caller: Caller, message: Message) -> None:
+        self._post_begun(e.MessageHeard(caller.peer, message))
+
+    def _post_begun(self, event: object) -> None:
+        # Before the ledger is read every task looks unknown: answering would stop its provider.
+        if self._begun.is_set():
+            self._driver.post(event)
+
+    async def _on_push_log(
+        self, caller: Caller, push: PushLog, body: bytes
+    ) -> tuple[LogTaken, bytes]:
+        await self._begun.wait()
+        record = self._core.ledger.find(push.task)
+        if record is None and self._core.is_others(push.task):
+            raise RefusalError("busy", "another machine acts for that task and will say so")
+        if record is None or (record.provider, record.fence) != (caller.peer, push.fence):
+            raise RefusalError("stale", "that attempt is not this task's newest one")
+        if self._keeper.is_fetching(push.task):
+            raise RefusalError("busy", "older parts of the log are still to come")
+        if push.stream not in STREAMS or len(body) > LOG_PUSH_BYTES_MAX:
+            raise RefusalError("malformed", f"stdout or stderr, {LOG_PUSH_BYTES_MAX} bytes at most")
+        try:
+            have = await self._logbook.take(push.task, push.fence, push.stream, push.offset, body)
+        except LogStaleError as exc:
+            raise RefusalError("stale", str(exc)) from exc
+        except StoreFullError as exc:
+            raise RefusalError("full", "the submitter's disk is full") from exc
+        return LogTaken(have, self._logbook.is_followed(push.task, push.stream)), b""
+
+    def _on_member(self, change: MemberChanged) -> None:
+        member = change.member
+        self._driver.order(e.MemberStands(member.peer, member.liveness, member.lab))
+
+    def _on_advert(self, item: Item) -> None:
+        """What it lends; nothing if its certificate, which may come later, is no provider's."""
+        member = self._members.view().find(item.origin)
+        told = item.body, member is None or member.may_offer(COMPUTE)
+        if self._told.get(item.origin) == told:
+            return
+        self._told[item.origin] = told
+        self._driver.order(e.Advertised(item.origin, _lent(item.body) if told[1] else None))
+
+    def _look_at_adverts(self) -> None:
+        items = self._adverts.items(RESOURCES)
+        for item in items.values():
+            self._on_advert(item)
+        for peer in [peer for peer in self._told if peer not in items]:
+            del self._told[peer]
+            self._driver.order(e.Advertised(peer, None))
+
+    # -- effects
+
+    def _send(self, effect: Send) -> None:
+        assert isinstance(effect.message, Message)
+        self._rpc.cast(effect.peer, effect.message, effect.traffic_class)
+
+    async def _persist(self, writes: Sequence[Persist]) -> None:
+        while True:
+            try:
+                await self._tables.transact(lambda view: write_all(view, writes))
+                return
+            except StoreFullError:
+                self._disk_full += 1
+                await trio.sleep(FULL_DISK_AGAIN_S)
+
+    def _notify(self, event: object) -> None:
+        match event:
+            case g.Carry(peer, record):
+                self._keeper.carry(peer, record)
+            case g.Confirmed(task):
+                self._keeper.confirmed(task)
+            case g.LogsWanted(task, peer):
+                self._keeper.fetch_logs(task, peer)
+            case TaskChanged() if self._is_ours(event.task):
+                self._feed.tell(event)
+                if event.state in TASK_ENDS:
+                    self._logbook.wake(event.task)
+                    self._keeper.confirmed(event.task)
+                    if (ended := self._ends.pop(event.task, None)) is not None:
+                        ended.set()
+            case TaskForgotten(task):
+                self._forgotten_in.send_nowait(task)
+            case e.DryRunEnded(number, round_record):
+                if number in self._dry_runs:
+                    ended, found = self._dry_runs[number]
+                    found.append(round_record)
+                    ended.set()
+
+    async def _forget_logs(self) -> None:
+        for task in self._logbook.tasks():  # a crash may have come between task and log
+            if task not in self._core.ledger:
+                await self._forget_log(task)
+        async for task in self._forgotten:
+            self._logbook.wake(task)
+            await self._forget_log(task)
+
+    async def _forget_log(self, task: TaskId) -> None:
+        while True:
+            try:
+                await self._logbook.forget(task)
+                return
+            except StoreFullError:
+                await trio.sleep(FULL_DISK_AGAIN_S)
+
+    def _is_ours(self, task: TaskId) -> bool:
+        record = self._core.ledger.find(task)
+        return record is None or not record.owner
+
+    def _view(self, record: TaskRecord) -> TaskView:
+        core, task = self._core, record.task
+        may_act = core.may_act(task, trio.current_time())
+        keepers = core.keepers(task) if core.is_kept(task) else None
+        return TaskView(record, core.phase(task), keepers, may_act)
+
+
+def _lent(body: bytes) -> ResourceAdvert | None:
+    try:
+        return decode_as(ResourceAdvert, body)
+    except WireError:  # of another version, or nonsense: it is not asked
+        return None

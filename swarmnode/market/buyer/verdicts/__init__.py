@@ -1,0 +1,1 @@
+"""What the end of an attempt means for its task: tried again from where, held back, or over."""

@@ -1,0 +1,118 @@
+"""What a keeper does while it acts: beats, carries its record, finds keepers."""
+
+from math import inf
+from typing import Final
+
+from p2p.effects import Effect, Notify, Send
+from p2p.ids import PeerId
+from swarmnode.market.guardians import events as g
+from swarmnode.market.guardians.beats import Beats
+from swarmnode.market.guardians.kept import Kept, Post
+from swarmnode.market.guardians.messages import GuardHeard, GuardLine, Relieve
+from swarmnode.market.guardians.records import grown, is_near
+from swarmnode.market.guardians.shelf import TaskShelf
+from swarmnode.market.guardians.voting import Voting
+from swarmnode.tasks.lifecycle import TASK_ENDS
+
+REPORT_EVERY: Final = 12
+"""Beats after which a keeper that hears nothing asks whether it is still one: a minute."""
+
+
+class Acting:
+    """The tasks this machine acts for."""
+
+    def __init__(self, shelf: TaskShelf, voting: Voting) -> None:
+        self._shelf, self._voting = shelf, voting
+        self._beats = Beats()
+
+    def tend(self, kept: Kept, now_s: float) -> list[Effect]:
+        self._shelf.count(kept, now_s)
+        if self._shelf.is_over(kept):
+            return self._shelf.part(kept, now_s)
+        return [*self.review(kept, now_s), *self._shelf.carry_all(kept, now_s)]
+
+    def review(self, kept: Kept, now_s: float) -> list[Effect]:
+        """Finish a change of keepers that is agreed, or begin one that is needed."""
+        record, gone = kept.record, list[Effect]()
+        if record.before:
+            if not self._shelf.agreed(kept):
+                return []
+            kept.record = grown(record, before=())
+            kept.firm = kept.record.version
+            left = [peer for peer in record.before if peer not in (*record.roster, record.owner)]
+            gone = [Send(peer, Relieve(record.task, is_over=False)) for peer in left]
+        elif (
+            not self._shelf.roster.is_staffed(record)
+            and (wanted := self._shelf.roster.wanted(record)) != record.roster
+        ):
+            kept.record = self._shelf.staffed(record, wanted)
+        else:
+            return []
+        self._shelf.count(kept, now_s)
+        return [self._shelf.write(kept), *self._shelf.carry_all(kept, now_s), *gone]
+
+    def report(self, now_s: float) -> list[Effect]:
+        """What nobody seems to want from us any more: whoever knows better says so."""
+        lines: dict[PeerId, list[GuardLine]] = {}
+        stale_s = now_s - REPORT_EVERY * self._shelf.config.beat_s
+        for kept in self._shelf.kept.values():
+            if kept.post is Post.KEEPS and kept.heard_s < stale_s:
+                for peer in dict.fromkeys((kept.record.owner, kept.record.acting)):
+                    if self._shelf.roster.stays(peer) and peer != self._shelf.me:
+                        lines.setdefault(peer, []).append(self._shelf.line(kept))
+        return self._beats.answers(lines)
+
+    def beat(self, now_s: float) -> list[Effect]:
+        lines: dict[PeerId, list[GuardLine]] = {}
+        for task, kept in self._shelf.kept.items():
+            record = kept.record
+            if kept.post is not Post.ACTS:
+                continue
+            line = GuardLine(task, record.term, record.seq)
+            for peer in dict.fromkeys((*record.keepers, record.owner)):
+                is_news = record.kept.state not in TASK_ENDS or kept.has.get(peer) != record.version
+                if peer != self._shelf.me and is_news and peer in self._shelf.roster:
+                    lines.setdefault(peer, []).append(line)
+        return self._beats.beat(lines, now_s)
+
+    def on_heard(self, peer: PeerId, message: GuardHeard, now_s: float) -> list[Effect]:
+        said_s = self._beats.said_s(message.number)
+        effects: list[Effect] = []
+        for line in {line.task: line for line in message.lines}.values():
+            kept = self._shelf.kept.get(line.task)
+            if kept is None:
+                effects += self._shelf.if_over(peer, line.task) if line.term else []
+                continue
+            is_keeper = peer in kept.record.keepers
+            if not kept.record.is_party(peer) or not is_near(line.term, kept.known):
+                is_stale = kept.post is Post.ACTS and line.term
+                effects += [Send(peer, Relieve(line.task, is_over=False))] if is_stale else []
+            elif self._voting.is_outranked(kept, line.term):
+                kept.known_term = max(kept.known_term, line.term)
+                effects += self._voting.outranked(kept, now_s)
+            elif kept.post is Post.ACTS and not is_keeper and line.term:
+                is_wanted = peer == kept.record.owner
+                effects += [] if is_wanted else [Send(peer, Relieve(line.task, is_over=False))]
+            elif kept.post is Post.ACTS:
+                effects += self._confirmed(kept, peer, line, said_s, now_s)
+        return effects
+
+    def _confirmed(
+        self, kept: Kept, peer: PeerId, line: GuardLine, said_s: float, now_s: float
+    ) -> list[Effect]:
+        record, had = kept.record, kept.has.get(peer)
+        kept.has[peer] = (line.term, line.seq)
+        version, carried_s = kept.carried_s.get(peer, ((0, 0), -inf))
+        if version == (line.term, line.seq):
+            said_s = max(said_s, carried_s)
+        if line.term == record.term:
+            kept.heard_by[peer] = max(said_s, kept.heard_by.get(peer, -inf))
+        is_over = record.kept.state in TASK_ENDS and record.owner == self._shelf.me
+        if is_over and (line.term, line.seq) == (0, 0):
+            return self._shelf.part(kept, now_s)
+        self._shelf.count(kept, now_s)
+        effects = self.review(kept, now_s)
+        if kept.has[peer] != had:
+            effects.append(Notify(g.Confirmed(record.task)))
+        lacks = peer in kept.record.keepers and kept.has[peer] != kept.record.version
+        return [*effects, *(self._shelf.carry_all(kept, now_s) if lacks else ())]

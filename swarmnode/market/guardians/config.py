@@ -1,0 +1,22 @@
+"""Settings of the keepers of tasks, with the reasons for their values."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class GuardianConfig:
+    """Times in seconds, on the monotonic clock."""
+
+    lease_s: float = 15.0
+    """Who acts and is not heard for so long may be replaced, and has stopped to act by then."""
+    beat_s: float = 5.0
+    after_s: float = 2.0
+    """A task that is over sooner needs no keepers."""
+    stagger_s: float = 2.0
+    """Keepers do not stand all at once: each waits so much longer than the one before it."""
+    vote_s: float = 3.0
+    """Answers to a call for votes come within this, or it is called again."""
+    asleep_s: float = 2.0
+    """A timer this late tells that this machine was stopped: nobody else was silent."""
+    guardians: int = 2
+    """Keepers besides the one who acts: with it they are the fewest that have a majority."""

@@ -1,0 +1,371 @@
+"""Who acts for a task while its submitter is away: a pure state machine at each of its keepers.
+
+    KEEPS --silent--> STANDS --won--> ACTS --outranked--> KEEPS
+      ^                  |             |
+      +-------lost-------+             +--relieved--> (gone)
+
+See the package for the idea. It decides by `decisions`; `swarmnode.market.buyer.core` carries them
+out in the same step, so that no renewal leaves under a term that has ended.
+"""
+
+from collections.abc import Callable, Sequence
+from math import inf
+from typing import Final
+
+import msgspec
+
+from p2p.effects import Effect, Send, WakeAt
+from p2p.ids import PeerId
+from swarmnode.limits import GUARDED_MAX
+from swarmnode.market.guardians import events as g
+from swarmnode.market.guardians.acting import REPORT_EVERY, Acting
+from swarmnode.market.guardians.config import GuardianConfig
+from swarmnode.market.guardians.kept import Guarded, Kept, Post
+from swarmnode.market.guardians.messages import (
+    AskVote,
+    ComeHome,
+    GuardBeat,
+    GuardHeard,
+    GuardLine,
+    Relieve,
+    Vote,
+)
+from swarmnode.market.guardians.records import GuardRecord, grown, is_near
+from swarmnode.market.guardians.shelf import Decision, HandOn, TaskShelf, note
+from swarmnode.market.guardians.voting import Voting
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.lifecycle import TASK_ENDS
+from swarmnode.tasks.records import TaskRecord
+
+HOMING_LEASES: Final = 3.0
+"""Leases in which keepers of a recovered task answer, before it is held to have none."""
+
+
+class Guardian:
+    """Every task this machine keeps, its own included."""
+
+    def __init__(
+        self,
+        config: GuardianConfig,
+        me: PeerId,
+        find: Callable[[TaskId], TaskRecord | None],
+        hand_on: HandOn,
+        home: Callable[[TaskRecord], ComeHome],
+    ) -> None:
+        """`find` gives the record of a task of the ledger, `hand_on` the right of a new keeper.
+
+        `home` seals where its owner is now.
+        """
+        self._shelf, self._home = TaskShelf(config, me, find, hand_on), home
+        self._voting = Voting(self._shelf)
+        self._acting = Acting(self._shelf, self._voting)
+        self._homing: dict[TaskId, float] = {}
+        """Tasks of a machine that is gone, taken up here: until when keepers may still be found."""
+        self._ticks = 0
+        self._tick_due_s = inf
+        self._handlers: dict[type, Callable[..., list[Effect]]] = {
+            g.GuardsLoaded: self._on_loaded,
+            g.KeeperStands: self._on_member_stands,
+            g.KeepHeard: self._on_keep,
+            g.OwnersRemoved: self._on_owners_removed,
+            g.YoungDue: self._on_young_due,
+            g.GuardTick: self._on_tick,
+            g.StandDue: self._voting.on_stand_due,
+            g.HomeHeard: self._on_home,
+        }
+        self._readers: dict[type, Callable[..., list[Effect]]] = {
+            GuardBeat: self._voting.on_beat,
+            GuardHeard: self._acting.on_heard,
+            AskVote: self._voting.on_ask_vote,
+            Vote: self._voting.on_vote,
+            Relieve: self._on_relieve,
+        }
+
+    def take_decisions(self) -> list[Decision]:
+        """What was decided since the last look; to be done in order."""
+        found, self._shelf.decisions = self._shelf.decisions, []
+        return found
+
+    def is_others(self, task: TaskId) -> bool:
+        """Another machine acts for it, as far as we know: what its worker says is not for us."""
+        shelf = self._shelf
+        return task in shelf.kept or (task in shelf.rested and task not in shelf.relieved)
+
+    def may_act(self, task: TaskId, now_s: float) -> bool:
+        """Whether this machine may renew, award and judge for a task now."""
+        return now_s < self._shelf.acting_until.get(task, inf)
+
+    def find(self, task: TaskId) -> GuardRecord | None:
+        """What is kept here of a task."""
+        kept = self._shelf.kept.get(task)
+        return kept.record if kept else None
+
+    def records(self) -> tuple[GuardRecord, ...]:
+        """Everything that is kept here."""
+        return tuple(kept.record for kept in self._shelf.kept.values())
+
+    def post_of(self, task: TaskId) -> Post | None:
+        """What we do for a task."""
+        kept = self._shelf.kept.get(task)
+        return kept.post if kept else None
+
+    def is_alone(self, task: TaskId) -> bool:
+        """Nobody else keeps it."""
+        kept = self._shelf.kept.get(task)
+        return kept is None or kept.record.keepers == (self._shelf.me,)
+
+    def holds(self, task: TaskId, fence: int) -> bool:
+        """Whether enough keepers know of an attempt, so that it cannot be forgotten."""
+        kept = self._shelf.kept.get(task)
+        if kept is None:
+            return True
+        holders = {peer for peer, has in kept.has.items() if has == kept.record.version}
+        knows = kept.record.kept.fence >= fence
+        return knows and kept.record.settled({*holders, self._shelf.me})
+
+    def is_kept(self, task: TaskId) -> bool:
+        """Whether enough keepers hold it to go on without us."""
+        kept = self._shelf.kept.get(task)
+        if kept is None or kept.record.before:
+            return False
+        holders = {peer for peer, has in kept.has.items() if has[0] == kept.record.term}
+        is_ours = kept.post is Post.ACTS
+        return not is_ours or kept.record.settled({*holders, self._shelf.me})
+
+    def guarded(self, task: TaskId) -> Guarded:
+        """Which guardians hold a task that we act for, so that they need us no more."""
+        record, kept = self._shelf.find(task), self._shelf.kept.get(task)
+        if record is None or record.state in TASK_ENDS:
+            return Guarded(has_ended=True)
+        if kept is None:
+            return Guarded()
+        others = [peer for peer in kept.record.roster if peer != self._shelf.me]
+        is_firm = not kept.record.before
+        holders = (one for one in others if is_firm and kept.has.get(one, (-1, -1)) >= kept.firm)
+        return Guarded(tuple(holders), len(others))
+
+    def may_judge(self, task: TaskId, now_s: float) -> bool:
+        """Whether no other keeper can think otherwise of a task: for what may not run twice."""
+        kept = self._shelf.kept.get(task)
+        if kept is None:
+            return True
+        fresh_s = now_s - self._shelf.config.lease_s
+        heard = {peer for peer, at_s in kept.heard_by.items() if at_s > fresh_s}
+        return kept.post is Post.ACTS and kept.record.settled({*heard, self._shelf.me})
+
+    def knows(self, event: object) -> bool:
+        """Whether an event is one of ours."""
+        return type(event) in self._handlers
+
+    def reads(self, message: object) -> bool:
+        """Whether a message is one of ours."""
+        return type(message) in self._readers
+
+    def handle(self, event: object, now_s: float) -> list[Effect]:
+        """Take one event of swarmnode.market.guardians.events."""
+        return self._handlers[type(event)](event, now_s)
+
+    def hear(self, peer: PeerId, message: object, now_s: float) -> list[Effect]:
+        """Take one message of another keeper."""
+        return self._readers[type(message)](peer, message, now_s)
+
+    def _on_loaded(self, event: g.GuardsLoaded, now_s: float) -> list[Effect]:
+        for record in event.records:
+            has_turn = record.acting == self._shelf.me and record.promised <= record.term
+            post = Post.ACTS if has_turn else Post.KEEPS
+            self._shelf.add(Kept(record, post, now_s))
+            if record.owner == self._shelf.me or post is Post.ACTS:
+                self._shelf.count(self._shelf.kept[record.task], now_s)
+        self._shelf.since_s = now_s
+        return self._tick_at(now_s)
+
+    def _on_member_stands(self, event: g.KeeperStands, now_s: float) -> list[Effect]:
+        self._shelf.roster.stands(event.peer, event.liveness, event.lab)
+        return []
+
+    def expect(self, record: TaskRecord, now_s: float, *, at_once: bool = False) -> list[Effect]:
+        """One of our own tasks has begun, or was found after a restart.
+
+        `at_once`: its submitter may go away now; else one that is over soon needs no keepers.
+        """
+        is_known = record.task in self._shelf.kept or record.task in self._homing
+        if is_known or not record.key or record.owner:
+            return []
+        if at_once:
+            return self._on_young_due(g.YoungDue(record.task), now_s)
+        return [WakeAt(now_s + self._shelf.config.after_s, g.YoungDue(record.task))]
+
+    def on_noted(self, record: TaskRecord, now_s: float) -> list[Effect]:
+        """A task of the ledger has changed: its keepers should know."""
+        kept = self._shelf.kept.get(record.task)
+        if kept is None or kept.post is not Post.ACTS or _same(kept.record.kept, record):
+            return []
+        kept.record = grown(kept.record, kept=_bare(record))
+        return [self._shelf.write(kept), *self._shelf.carry_all(kept, now_s)]
+
+    def come_home(
+        self,
+        records: Sequence[TaskRecord],
+        now_s: float,
+        patience_s: Callable[[TaskRecord], float],
+    ) -> None:
+        """Another machine of our owner had submitted these: its keepers have to be found first.
+
+        `patience_s`: how long they are asked at least.
+        """
+        for record in records:
+            kept = self._shelf.kept.get(record.task)
+            if kept is not None and kept.post is not Post.ACTS:  # we keep it ourselves
+                kept.record = msgspec.structs.replace(kept.record, owner=self._shelf.me)
+                self._shelf.count(kept, now_s)
+            elif kept is None and record.key and record.state not in TASK_ENDS:
+                self._shelf.acting_until[record.task] = -inf
+                leases_s = HOMING_LEASES * self._shelf.config.lease_s
+                self._homing[record.task] = now_s + max(leases_s, patience_s(record))
+
+    def _call_home(self, now_s: float) -> list[Effect]:
+        """Ask everybody for the tasks that were taken up; go on alone when nobody keeps them."""
+        effects: list[Effect] = []
+        for task, until_s in list(self._homing.items()):
+            record = self._shelf.find(task)
+            if record is None or task in self._shelf.kept:
+                del self._homing[task]
+            elif now_s >= until_s:
+                del self._homing[task]
+                del self._shelf.acting_until[task]
+                effects += self.expect(record, now_s)
+            else:
+                message = self._home(record)
+                effects += [Send(peer, message) for peer in self._shelf.roster.alive()]
+        return effects
+
+    def _on_home(self, event: g.HomeHeard, now_s: float) -> list[Effect]:
+        kept, peer = self._shelf.kept.get(event.task), event.peer
+        if kept is None or kept.record.owner == self._shelf.me:
+            return []
+        effects: list[Effect] = []
+        if kept.record.owner != peer:
+            self._shelf.owners[kept.record.owner] -= 1
+            self._shelf.owners[peer] += 1
+            moved = msgspec.structs.replace(kept.record, owner=peer)
+            kept.record = grown(moved) if kept.post is Post.ACTS else moved
+            effects = [self._shelf.write(kept), *self._shelf.carry_all(kept, now_s)]
+        return [*effects, self._shelf.carry(peer, kept.record)]
+
+    def _on_young_due(self, event: g.YoungDue, now_s: float) -> list[Effect]:
+        record = self._shelf.find(event.task)
+        if record is None or record.state in TASK_ENDS or event.task in self._shelf.kept:
+            return []
+        if len(self._shelf.kept) >= GUARDED_MAX:
+            return [WakeAt(now_s + self._shelf.config.lease_s, event)]
+        first = GuardRecord(
+            record.task, self._shelf.me, 1, 1, self._shelf.me, (self._shelf.me,), (), _bare(record)
+        )
+        kept = self._shelf.add(Kept(first, Post.ACTS, now_s))
+        self._shelf.count(kept, now_s)
+        return [self._shelf.write(kept), *self._acting.review(kept, now_s)]
+
+    def _on_tick(self, _event: g.GuardTick, now_s: float) -> list[Effect]:
+        if now_s > self._tick_due_s + self._shelf.config.asleep_s:
+            self.on_woke(now_s)
+        effects = self._tick_at(now_s + self._shelf.config.beat_s)
+        for kept in list(self._shelf.kept.values()):
+            if kept.post is Post.ACTS:
+                effects += self._acting.tend(kept, now_s)
+            elif (due_s := self._voting.vacant_s(kept)) < now_s + self._shelf.config.beat_s:
+                effects.append(WakeAt(max(now_s, due_s), g.StandDue(kept.record.task)))
+        effects += self._call_home(now_s)
+        self._ticks += 1
+        if self._ticks % REPORT_EVERY == 0:
+            effects += self._acting.report(now_s)
+        return effects + self._acting.beat(now_s)
+
+    def on_woke(self, now_s: float) -> None:
+        """We were stopped: that nobody was heard meanwhile says nothing about them."""
+        for kept in self._shelf.kept.values():
+            kept.heard_s = max(kept.heard_s, now_s)
+
+    def _tick_at(self, at_s: float) -> list[Effect]:
+        self._tick_due_s = at_s
+        return [WakeAt(at_s, g.GuardTick())]
+
+    def _on_keep(self, event: g.KeepHeard, now_s: float) -> list[Effect]:
+        record, peer = event.record, event.peer
+        kept = self._shelf.kept.get(record.task)
+        if kept is None and record.term < (term := self._shelf.dropped.get(record.task, 0)):
+            return [Send(peer, GuardHeard(0, (GuardLine(record.task, term, 0),)))]
+        if record.task in self._shelf.relieved or (
+            kept is None and not self._shelf.has_room(record.owner)
+        ):
+            return [Send(peer, GuardHeard(0, (GuardLine(record.task, 0, 0),)))]
+        if kept is None:
+            fresh = msgspec.structs.replace(record, promised=0)
+            kept = self._shelf.add(Kept(fresh, Post.KEEPS, now_s))
+            if record.owner == self._shelf.me:  # ours, from before this machine was recovered
+                self._shelf.count(kept, now_s)
+                return self._voting.stand(kept, now_s)
+            return [self._shelf.write(kept), Send(peer, GuardHeard(0, (self._shelf.line(kept),)))]
+        effects: list[Effect] = []
+        if not _may_follow(record, kept):
+            return []
+        if record.version > kept.record.version:
+            if record.term == kept.record.term and kept.post is Post.ACTS:
+                return []  # nobody but us changes a record of our term
+            promised, is_newer = kept.record.promised, record.term > kept.record.term
+            kept.record = msgspec.structs.replace(record, promised=promised)
+            effects.append(self._shelf.write(kept))
+            if kept.post is Post.STANDS and (
+                peer != record.acting or record.owner == self._shelf.me
+            ):
+                effects += self._voting.stand(kept, now_s)  # now we know whom to ask
+            elif is_newer:
+                effects += self._voting.outranked(kept, now_s)
+        if peer == record.acting and record.term >= kept.record.promised:
+            kept.heard_s = now_s
+        return [*effects, Send(peer, GuardHeard(0, (self._shelf.line(kept),)))]
+
+    def _on_relieve(self, peer: PeerId, message: Relieve, now_s: float) -> list[Effect]:
+        kept = self._shelf.kept.get(message.task)
+        if kept is not None and peer not in (kept.record.owner, kept.record.acting):
+            return []
+        effects = [] if kept is None else self._drop(kept)
+        if message.is_over:
+            note(self._shelf.relieved, message.task, 0)
+        return [*effects, Send(peer, GuardHeard(0, (GuardLine(message.task, 0, 0),)))]
+
+    def _on_owners_removed(self, event: g.OwnersRemoved, _now_s: float) -> list[Effect]:
+        effects: list[Effect] = []
+        for task, kept in list(self._shelf.kept.items()):
+            owner = kept.record.owner
+            if owner in event.owners and owner != self._shelf.me:
+                effects += self._drop(kept)
+                note(self._shelf.relieved, task, 0)
+        return effects
+
+    def _drop(self, kept: Kept) -> list[Effect]:
+        """Keep a task no longer; if we acted for it, its lease ends by itself."""
+        record = kept.record
+        if kept.post is Post.ACTS:
+            self._shelf.rest(record)
+        self._shelf.decisions.append(g.TaskLetGo(record.task))
+        note(self._shelf.dropped, record.task, record.term)
+        return self._shelf.forget(record.task)
+
+
+def _may_follow(record: GuardRecord, kept: Kept) -> bool:
+    """Whether honest keepers could have come from what we keep to that: whoever has the task's key
+    can write any record, but takes the task from nobody's counting, nor makes another task of it.
+    """
+    ours = kept.record.kept
+    is_counted = is_near(record.term, kept.known) and is_near(record.kept.fence, ours.fence)
+    return is_counted and record.kept.spec == ours.spec
+
+
+def _bare(record: TaskRecord) -> TaskRecord:
+    """As its owner would write it down."""
+    return msgspec.structs.replace(record, owner=PeerId(""), taken_up_ms=0)
+
+
+def _same(one: TaskRecord, other: TaskRecord) -> bool:
+    """Whether nothing differs that a keeper would need."""
+    return _bare(msgspec.structs.replace(other, why=one.why, rounds=one.rounds)) == one

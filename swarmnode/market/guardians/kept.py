@@ -1,0 +1,94 @@
+"""What a keeper does for one task, as a table, and what it knows of the other keepers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from p2p.ids import PeerId
+from swarmnode.market.guardians.records import GuardRecord
+
+
+class Post(StrEnum):
+    """What a keeper does for a task."""
+
+    KEEPS = "keeps"
+    STANDS = "stands"  # has asked for votes
+    ACTS = "acts"
+
+
+class Turn(StrEnum):
+    """What happens to a keeper."""
+
+    SILENT = "silent"  # nobody acts, as far as it heard
+    LOST = "lost"
+    WON = "won"
+    OUTRANKED = "outranked"
+
+
+STEPS: Final[Mapping[tuple[Post, Turn], Post]] = {
+    (Post.KEEPS, Turn.SILENT): Post.STANDS,
+    (Post.KEEPS, Turn.OUTRANKED): Post.KEEPS,
+    (Post.STANDS, Turn.SILENT): Post.STANDS,  # again, under a higher term
+    (Post.STANDS, Turn.LOST): Post.KEEPS,
+    (Post.STANDS, Turn.OUTRANKED): Post.KEEPS,
+    (Post.STANDS, Turn.WON): Post.ACTS,
+    (Post.ACTS, Turn.OUTRANKED): Post.KEEPS,
+}
+
+
+@dataclass(slots=True)
+class Kept:
+    """One task at this keeper."""
+
+    record: GuardRecord
+    post: Post
+    heard_s: float
+    """When who acts was last heard; of ours while we act: never."""
+    has: dict[PeerId, tuple[int, int]] = field(default_factory=dict)
+    """Version that each other keeper said it holds, while we act."""
+    heard_by: dict[PeerId, float] = field(default_factory=dict)
+    """When we said what each other keeper has answered last, while we act in this term."""
+    carried_s: dict[PeerId, tuple[tuple[int, int], float]] = field(default_factory=dict)
+    """Version that is on its way to each, and since when."""
+    term: int = 0
+    """That we stand for."""
+    asked_s: float = 0.0
+    votes: set[PeerId] = field(default_factory=set)
+    known_term: int = 0
+    """The highest one heard of."""
+    firm: tuple[int, int] = (0, 0)
+    """Version from which on the keepers it names can do without those before them."""
+
+    @property
+    def known(self) -> int:
+        """The highest term that we stand for, have voted for, or heard of."""
+        return max(self.record.term, self.record.promised, self.known_term, self.term)
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """Who would go on with a task of ours, were this machine to go away now."""
+
+    holders: tuple[PeerId, ...] = ()
+    """Guardians that have it on their disks."""
+    wanted: int = 0
+    """How many should; 0: there is nobody else."""
+    has_ended: bool = False
+
+    @property
+    def is_enough(self) -> bool:
+        """Nothing is to be waited for."""
+        return self.has_ended or len(self.holders) >= self.wanted
+
+    @property
+    def note(self) -> str:
+        """What to know before this machine is switched off; empty: it may be."""
+        if self.has_ended:
+            return ""
+        if not self.wanted:
+            return "kept by this machine alone: no other could go on with it while this one is off"
+        if self.is_enough:
+            return ""
+        count = f"{len(self.holders)} of {self.wanted}"
+        return f"{count} guardians hold it so far: leave this machine on for a while"

@@ -1,0 +1,76 @@
+"""Which members keep a task: chosen alike by everybody who sees the same members."""
+
+import msgspec
+
+from p2p.ids import LabId, PeerId
+from p2p.membership.view import Liveness
+from swarmnode.market.guardians.records import GuardRecord, rank
+
+
+class KeeperRoster:
+    """The members as this machine sees them."""
+
+    def __init__(self, me: PeerId, guardians: int) -> None:
+        self._me, self._guardians = me, guardians
+        self._members: dict[PeerId, tuple[Liveness, LabId]] = {}
+
+    def stands(self, peer: PeerId, liveness: Liveness | None, lab: LabId) -> None:
+        """What membership thinks of a machine; None when it has forgotten it."""
+        if liveness is None:
+            self._members.pop(peer, None)
+        else:
+            self._members[peer] = (liveness, lab)
+
+    def __contains__(self, peer: PeerId) -> bool:
+        return peer in self._members
+
+    def alive(self) -> list[PeerId]:
+        """Everybody else who can be asked."""
+        living = (p for p, (how, _) in self._members.items() if how is Liveness.ALIVE)
+        return sorted(peer for peer in living if peer != self._me)
+
+    def stays(self, peer: PeerId) -> bool:
+        """It is not gone, as far as is known."""
+        known = self._members.get(peer)
+        return known is not None and known[0] in (Liveness.ALIVE, Liveness.SUSPECT)
+
+    def without_left(self, record: GuardRecord) -> GuardRecord:
+        """Without those who said goodbye: they let nothing go on by themselves."""
+        gone = {p for p in record.keepers if self._members.get(p, (None,))[0] is Liveness.LEFT}
+        roster, before = (
+            tuple(peer for peer in one if peer not in gone)
+            for one in (record.roster, record.before)
+        )
+        return msgspec.structs.replace(record, roster=roster, before=before)
+
+    def is_staffed(self, record: GuardRecord) -> bool:
+        """Nothing is to be changed: quick, as it is asked about every task every few seconds."""
+        has_owner = record.owner in record.roster or not self.stays(record.owner)
+        others = [peer for peer in record.roster if peer != self._me]
+        is_full = len(others) >= self._guardians and self._me in record.roster
+        return is_full and has_owner and all(self.stays(peer) for peer in others)
+
+    def wanted(self, record: GuardRecord) -> tuple[PeerId, ...]:
+        """We, the owner while it lives, and whoever is first of the others, to be enough."""
+        alive = [
+            peer
+            for peer, (liveness, _) in self._members.items()
+            if liveness is Liveness.ALIVE and peer not in (self._me, record.owner)
+        ]
+        stay = [peer for peer in record.roster if self.stays(peer)]
+        first = [self._me]
+        if record.owner != self._me and self.stays(record.owner):
+            first.append(record.owner)
+        mine = self._members.get(self._me, (Liveness.ALIVE, LabId("")))[1]
+        order = sorted(alive, key=lambda p: (self._members[p][1] != mine, rank(record.task, p)))
+        wanted = dict.fromkeys((*first, *stay, *order))
+        chosen = list(wanted)[: 1 + self._guardians]
+        # A pool too small to replace a dead keeper keeps it: fewer would be no majority of it.
+        for peer in record.roster:
+            if len(chosen) < len(record.roster) and peer not in chosen and self._is_known(peer):
+                chosen.append(peer)
+        return tuple(sorted(chosen))
+
+    def _is_known(self, peer: PeerId) -> bool:
+        known = self._members.get(peer)
+        return known is not None and known[0] is not Liveness.LEFT

@@ -1,0 +1,217 @@
+"""Calls among the keepers of tasks: records are carried to them, and logs brought home."""
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import trio
+
+from p2p.errors import (
+    CallTimeoutError,
+    PeerUnreachableError,
+    RefusalError,
+    RemoteRefusalError,
+    WireError,
+)
+from p2p.host.rpc.service import Rpc
+from p2p.identity.caller import Caller
+from p2p.ids import NetworkId, PeerId, TrafficClass
+from p2p.wire.codec import decode_as, encode
+from p2p.wire.envelope import Signer, open_signed
+from storage.errors import StoreFullError
+from swarmnode.contained import contained
+from swarmnode.errors import LogStaleError
+from swarmnode.limits import CARRIED_AT_ONCE, GUARD_RECORD_BYTES_MAX
+from swarmnode.market.guardians import events as g
+from swarmnode.market.guardians.kept import Guarded
+from swarmnode.market.guardians.messages import (
+    HOME_DOMAIN,
+    ComeHome,
+    HomeTerms,
+    KeepTaken,
+    KeepTask,
+    KeptLog,
+    ReadKeptLog,
+)
+from swarmnode.market.guardians.records import GuardRecord
+from swarmnode.market.guardians.sound import fault_in
+from swarmnode.market.logbook import STREAMS, LogBook
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.keys import SEED_BYTES, task_id_of
+
+CARRY_TIMEOUT_S: Final = 5.0
+"""A keeper that does not take a record within a beat is tried again at the next one."""
+LOGS_TIMEOUT_S: Final = 60.0
+"""What was printed while we were away comes within this, or is left where it is."""
+LOGS_AGAIN_S: Final = 1.0
+GUARDED_WITHIN_S: Final = 5.0
+"""Who submits and leaves waits so long for the guardians: two round trips and their disks."""
+
+
+class Keeping(Protocol):
+    """The part of the buyer's core that is needed here."""
+
+    def keepers(self, task: TaskId) -> GuardRecord | None: ...
+
+    def guarded(self, task: TaskId) -> Guarded: ...
+
+
+class KeeperService:
+    """`post` hands the core an event."""
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        signer: Signer,
+        network: NetworkId,
+        core: Keeping,
+        logbook: LogBook,
+        post: Callable[[object], object],
+    ) -> None:
+        self._rpc, self._signer, self._core = rpc, signer, core
+        self._logbook, self._post = logbook, post
+        self._limiter = trio.CapacityLimiter(CARRIED_AT_ONCE)
+        self._nursery: trio.Nursery | None = None
+        self._fetching: set[TaskId] = set()
+        self._waiting: dict[tuple[PeerId, TaskId], GuardRecord] = {}
+        """What is to be carried, the newest of each task to each keeper."""
+        self._confirmed: dict[TaskId, trio.Event] = {}
+        self._network = network
+        self.may_read: Callable[[Caller, TaskId], bool] = lambda _caller, _task: False
+        """Whether a caller is another machine of a task's owner."""
+        rpc.listen(ComeHome, self._on_come_home)
+        rpc.serve(KeepTask, self._on_keep)
+        rpc.serve(ReadKeptLog, self._on_read_log, reply_bytes=lambda _request, _body: 32 * 1024)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Carry and fetch until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            await trio.sleep_forever()
+
+    def is_fetching(self, task: TaskId) -> bool:
+        """Whether older logs of a task are still to come before newer ones."""
+        return task in self._fetching
+
+    def carry(self, peer: PeerId, record: GuardRecord) -> None:
+        """Bring a record to a keeper; whether it has come, it casts.
+
+        It takes the place of an older one that still waits: a keeper that answers nothing delays
+        the others, but nothing piles up.
+        """
+        assert self._nursery is not None
+        key = peer, record.task
+        if key not in self._waiting:
+            self._nursery.start_soon(self._carry, *key)
+        self._waiting[key] = record
+
+    def confirmed(self, task: TaskId) -> None:
+        """Something has changed about who holds a task."""
+        if (waited_for := self._confirmed.pop(task, None)) is not None:
+            waited_for.set()
+
+    async def guarded(self, task: TaskId) -> Guarded:
+        """Return once all guardians hold a task of ours, or soon."""
+        try:
+            with trio.move_on_after(GUARDED_WITHIN_S):
+                while not self._core.guarded(task).is_enough:
+                    await self._confirmed.setdefault(task, trio.Event()).wait()
+        finally:  # also when nobody waits any more
+            self.confirmed(task)
+        return self._core.guarded(task)
+
+    def fetch_logs(self, task: TaskId, peer: PeerId) -> None:
+        """Bring home what a task of ours printed while that peer acted for it."""
+        assert self._nursery is not None
+        self._fetching.add(task)
+        record = self._core.keepers(task)
+        newest = 0 if record is None else record.kept.fence
+        self._nursery.start_soon(self._fetch_all, task, peer, newest)
+
+    def _on_come_home(self, caller: Caller, message: ComeHome) -> None:
+        sealed = message.sealed
+        terms = open_signed(self._signer, self._network, HOME_DOMAIN, HomeTerms, sealed)
+        if task_id_of(sealed.sender) != terms.task or terms.machine != caller.peer:
+            raise WireError(f"{caller.peer} has not the key of {terms.task}")
+        self._post(g.HomeHeard(caller.peer, terms.task))
+
+    async def _carry(self, peer: PeerId, task: TaskId) -> None:
+        async with self._limiter:
+            record = self._waiting.pop((peer, task))
+            try:
+                await self._rpc.call(
+                    peer,
+                    KeepTask(task),
+                    KeepTaken,
+                    traffic_class=TrafficClass.NORMAL,
+                    timeout_s=CARRY_TIMEOUT_S,
+                    body=encode(record),
+                )
+            except (PeerUnreachableError, CallTimeoutError, RemoteRefusalError):
+                return  # the next beat shows that it lacks it
+
+    async def _on_keep(self, caller: Caller, ask: KeepTask, body: bytes) -> tuple[KeepTaken, bytes]:
+        await trio.lowlevel.checkpoint()
+        try:
+            record = decode_as(GuardRecord, body, GUARD_RECORD_BYTES_MAX)
+        except WireError as exc:
+            raise RefusalError("malformed", str(exc)) from exc
+        if fault := self._fault_of(caller.peer, record):
+            raise RefusalError("malformed", fault)
+        self._post(g.KeepHeard(caller.peer, record))
+        return KeepTaken(), b""
+
+    def _fault_of(self, peer: PeerId, record: GuardRecord) -> str:
+        """Only who has the task's key can have made a record of it."""
+        key = record.kept.key
+        if len(key) != SEED_BYTES or task_id_of(self._signer.from_seed(key).peer_id) != record.task:
+            return "that is not the key of this task"
+        if fault := fault_in(record):
+            return fault
+        if peer not in (record.owner, record.acting, *record.keepers):
+            return "none of its keepers"
+        return ""
+
+    async def _on_read_log(
+        self, caller: Caller, ask: ReadKeptLog, _body: bytes
+    ) -> tuple[KeptLog, bytes]:
+        await trio.lowlevel.checkpoint()
+        record = self._core.keepers(ask.task)
+        is_owner = record is not None and record.owner == caller.peer
+        may_read = is_owner or self.may_read(caller, ask.task)
+        if not may_read or ask.stream not in STREAMS:
+            raise RefusalError("unknown", "no log of such a task of yours")
+        if ask.offset < 0:
+            raise RefusalError("malformed", "an offset before the beginning")
+        found = self._logbook.piece_after(ask.task, ask.stream, ask.fence, ask.offset)
+        return KeptLog(found[0], found[1]), found[2]
+
+    async def _fetch_all(self, task: TaskId, peer: PeerId, newest: int) -> None:
+        with contained(f"the bringing of task {task}'s log"), trio.move_on_after(LOGS_TIMEOUT_S):
+            for stream in STREAMS:
+                await self._fetch(task, stream, peer, newest)
+        self._fetching.discard(task)
+
+    async def _fetch(self, task: TaskId, stream: str, peer: PeerId, newest: int) -> None:
+        """`newest` is the last attempt that peer can know of: were anything kept of a later one
+        that it makes up, the log of the true ones would be refused."""
+        while True:
+            fence, have = self._logbook.reach(task, stream)
+            try:
+                reply, body = await self._rpc.call(
+                    peer,
+                    ReadKeptLog(task, stream, fence, have),
+                    KeptLog,
+                    traffic_class=TrafficClass.NORMAL,
+                    timeout_s=CARRY_TIMEOUT_S,
+                )
+                if not body or not max(fence, 1) <= reply.fence <= newest:
+                    return
+                grown = await self._logbook.take(task, reply.fence, stream, reply.offset, body)
+            except (PeerUnreachableError, CallTimeoutError, StoreFullError):
+                await trio.sleep(LOGS_AGAIN_S)
+                continue
+            except (RemoteRefusalError, LogStaleError):
+                return
+            if reply.fence == fence and grown <= have:
+                return  # a gap that is not kept: the rest cannot be joined to it

@@ -1,0 +1,178 @@
+"""What the parts of a guardian share: the tasks it keeps, and what it has decided."""
+
+from collections import Counter
+from collections.abc import Callable
+from math import inf
+from typing import TypeAlias
+
+import msgspec
+
+from p2p.effects import Effect, Notify, Persist, Send
+from p2p.ids import PeerId
+from p2p.wire.codec import encode
+from storage.rights import Right
+from swarmnode.limits import GUARDED_MAX, GUARDED_PER_OWNER_MAX, RELIEVED_KEPT_MAX
+from swarmnode.market.guardians import events as g
+from swarmnode.market.guardians.config import GuardianConfig
+from swarmnode.market.guardians.kept import Kept, Post
+from swarmnode.market.guardians.messages import GuardLine, Relieve
+from swarmnode.market.guardians.records import GuardRecord, grown
+from swarmnode.market.guardians.roster import KeeperRoster
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.lifecycle import HELD_BY_PROVIDER, TASK_ENDS
+from swarmnode.tasks.records import TaskRecord
+from swarmnode.tasks.spec import Repeatability
+from swarmnode.tasks.store import GUARDS, task_key
+
+Decision: TypeAlias = g.Acts | g.Rests | g.TaskLetGo
+
+HandOn: TypeAlias = Callable[[GuardRecord, PeerId], Right | None]
+"""The right of a new keeper, by the one who acts; None where there is none to hand on."""
+
+
+class TaskShelf:
+    """Every task that is kept here."""
+
+    def __init__(
+        self,
+        config: GuardianConfig,
+        me: PeerId,
+        find: Callable[[TaskId], TaskRecord | None],
+        hand_on: HandOn,
+    ) -> None:
+        """`find` gives the record of a task of the ledger."""
+        self.acting_until: dict[TaskId, float] = {}
+        """Of our own tasks and those we act for: when we must stop; not in it is never."""
+        self.decisions: list[Decision] = []
+        self.config, self.me, self.find = config, me, find
+        self.hand_on = hand_on
+        self.kept: dict[TaskId, Kept] = {}
+        self.owners: Counter[PeerId] = Counter()
+        """How much is kept for each."""
+        self.roster = KeeperRoster(me, config.guardians)
+        self.rested: dict[TaskId, int] = {}
+        """Tasks of others we acted for, the newest ones: their workers may not know yet."""
+        self.dropped: dict[TaskId, int] = {}
+        """Terms in which we were keepers of what we keep no more: whoever acted in an earlier one
+        does not find us ready to start again."""
+        self.relieved: dict[TaskId, int] = {}
+        """The newest ones, so that what was still on its way to us does not bring them back."""
+        self.since_s = 0.0
+        """When we began: membership knows everybody a lease later."""
+
+    def add(self, kept: Kept) -> Kept:
+        self.kept[kept.record.task] = kept
+        self.owners[kept.record.owner] += 1
+        return kept
+
+    def rest(self, record: GuardRecord) -> None:
+        self.acting_until[record.task] = -inf
+        self.decisions.append(g.Rests(record.task))
+        note(self.rested, record.task, 0)
+
+    def has_room(self, owner: PeerId) -> bool:
+        is_modest = self.owners[owner] < GUARDED_PER_OWNER_MAX
+        return is_modest and len(self.kept) < GUARDED_MAX
+
+    def line(self, kept: Kept) -> GuardLine:
+        """What we hold; a term we gave our vote to, when that is higher."""
+        record = kept.record
+        if record.promised > record.term:
+            return GuardLine(record.task, record.promised, 0)
+        return GuardLine(record.task, record.term, record.seq)
+
+    def if_over(self, peer: PeerId, task: TaskId) -> list[Effect]:
+        """Somebody keeps what has ended here long ago."""
+        record = self.find(task)
+        is_over = record is not None and not record.owner and record.state in TASK_ENDS
+        return [Send(peer, Relieve(task, is_over=True))] if is_over else []
+
+    def forget(self, task: TaskId) -> list[Effect]:
+        owner = self.kept.pop(task).record.owner
+        self.owners[owner] -= 1
+        if not self.owners[owner]:
+            del self.owners[owner]
+        self.acting_until.pop(task, None)
+        return [Persist(GUARDS, task_key(task), None)]
+
+    def write(self, kept: Kept) -> Persist:
+        return Persist(GUARDS, task_key(kept.record.task), encode(kept.record))
+
+    def agreed(self, kept: Kept) -> bool:
+        """Enough keepers hold the newest record.
+
+        Of two keepers one alone may replace the other; but not where that may let a task run on
+        which must not run twice: then those who are left could think it over.
+        """
+        record = kept.record
+        holders = {peer for peer, has in kept.has.items() if has == record.version} | {self.me}
+        is_once = record.kept.spec.effects is Repeatability.ONCE
+        if is_once and (record.owner != self.me or record.kept.state in HELD_BY_PROVIDER):
+            return self.roster.without_left(record).settled(holders)
+        return record.agreed(holders)
+
+    def count(self, kept: Kept, now_s: float) -> None:
+        """Until when a majority lets us act."""
+        record, lease_s = kept.record, self.config.lease_s
+        if kept.post is not Post.ACTS:
+            self.acting_until[record.task] = -inf
+            return
+        voters = record.before or record.roster
+        times = [inf if peer == self.me else kept.heard_by.get(peer, -inf) for peer in voters]
+        needed = 1 if len(voters) <= 2 else len(voters) // 2 + 1
+        if len(voters) <= 2 and self.me not in voters:
+            times.append(inf)
+        self.acting_until[record.task] = sorted(times, reverse=True)[needed - 1] + lease_s
+
+    def carry(self, peer: PeerId, record: GuardRecord) -> Effect:
+        return Notify(g.Carry(peer, msgspec.structs.replace(record, promised=0)))
+
+    def staffed(self, record: GuardRecord, wanted: tuple[PeerId, ...]) -> GuardRecord:
+        """With other keepers: those before have a say until all agree; the new ones get rights."""
+        rights = [(peer, right) for peer, right in record.rights if peer in wanted]
+        for peer in wanted:
+            is_new = peer not in (record.owner, *(one for one, _ in rights))
+            if is_new and (right := self.hand_on(record, peer)) is not None:
+                rights.append((peer, right))
+        return grown(record, roster=wanted, before=record.roster, rights=tuple(rights))
+
+    def is_over(self, kept: Kept) -> bool:
+        """It is ours and has ended here, whatever others may think."""
+        record = self.find(kept.record.task)
+        state = kept.record.kept.state if record is None else record.state
+        return kept.record.owner == self.me and state in TASK_ENDS
+
+    def part(self, kept: Kept, now_s: float) -> list[Effect]:
+        """It has ended here, at its owner: tell every keeper to forget it, then do so ourselves."""
+        record = kept.record
+        if now_s < self.since_s + self.config.lease_s:
+            return []
+        owed = [
+            peer
+            for peer in record.keepers
+            if peer != self.me and kept.has.get(peer) != (0, 0) and peer in self.roster
+        ]
+        if owed:
+            return [Send(peer, Relieve(record.task, is_over=True)) for peer in owed]
+        return self.forget(record.task)
+
+    def carry_all(self, kept: Kept, now_s: float) -> list[Effect]:
+        """Bring the newest record to every keeper that lacks it, and to the owner on its return."""
+        record, effects = kept.record, list[Effect]()
+        for peer in record.keepers:
+            if peer == self.me or kept.has.get(peer) == record.version:
+                continue
+            version, since_s = kept.carried_s.get(peer, ((0, 0), -inf))
+            if version == record.version and now_s < since_s + self.config.beat_s:
+                continue
+            kept.carried_s[peer] = (record.version, now_s)
+            effects.append(self.carry(peer, record))
+        return effects
+
+
+def note(tasks: dict[TaskId, int], task: TaskId, number: int) -> None:
+    """Remember a task among the newest."""
+    tasks.pop(task, None)
+    tasks[task] = number
+    if len(tasks) > RELIEVED_KEPT_MAX:
+        del tasks[next(iter(tasks))]

@@ -1,0 +1,63 @@
+"""Whether a record that another keeper brought is one that could be kept, and gone on with.
+
+Who has a task's key can make any record of it. What is accepted is written down, grows by what
+the next attempts leave, and is read again at the next start: so all of it keeps to the bounds
+that hold for a task of our own.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from p2p.wire.codec import encode
+from swarmnode.limits import (
+    ATTEMPTS_KEPT_MAX,
+    COUNT_MAX,
+    KEEPERS_MAX,
+    KEPT_TASK_BYTES_MAX,
+    OUTPUTS_APART_MAX,
+    STEP_MAX,
+)
+from swarmnode.market.guardians.records import TERM_MAX, GuardRecord
+from swarmnode.market.outcomes import sound
+from swarmnode.tasks.checkpoint import fits_award
+from swarmnode.tasks.records import TaskRecord
+from swarmnode.tasks.spec_load import is_sound
+
+_COUNTS_TOO_FAR: Final = "a record that counts too far"
+_TOO_LONG: Final = "a record with more in it than a task has"
+
+
+def fault_in(record: GuardRecord) -> str:
+    """Why it is refused; empty for one that any keeper could have made."""
+    kept = record.kept
+    if kept.task != record.task or kept.owner or not is_sound(kept.spec):
+        return "no record that a keeper could have made"
+    turns = (record.term, record.seq, record.promised, kept.fence)
+    if not all(0 <= one <= TERM_MAX for one in turns):
+        return _COUNTS_TOO_FAR
+    if not all(0 <= one <= COUNT_MAX for one in _counted(kept)):
+        return _COUNTS_TOO_FAR
+    if not all(0 <= one.restored_step <= STEP_MAX for one in kept.attempts):
+        return _COUNTS_TOO_FAR
+    rosters = (record.roster, record.before, record.keepers, record.rights)
+    if any(len(one) > KEEPERS_MAX for one in rosters):
+        return _COUNTS_TOO_FAR
+    return "" if _is_short(kept) else _TOO_LONG
+
+
+def _counted(kept: TaskRecord) -> Iterator[int]:
+    """What a submitter counts itself, and times by its clock; what a provider said is not."""
+    yield from (kept.submitted_ms, kept.ended_ms, kept.taken_up_ms)
+    yield from (kept.fence_floor, kept.left_fence, kept.retries_used, kept.rounds)
+    for one in kept.attempts:
+        yield from (one.fence, one.awarded_ms, one.accepted_ms, one.ended_ms, one.restored_ms)
+
+
+def _is_short(kept: TaskRecord) -> bool:
+    if len(kept.attempts) > ATTEMPTS_KEPT_MAX or len(kept.left) > OUTPUTS_APART_MAX:
+        return False
+    if kept.checkpoint is not None and not fits_award(kept.checkpoint):
+        return False
+    if kept.outcome is not None and sound(kept.outcome) is not kept.outcome:
+        return False
+    return len(encode(kept)) <= KEPT_TASK_BYTES_MAX

@@ -1,0 +1,147 @@
+"""Who acts next: whoever has not heard asks for votes, and each gives one a term."""
+
+from math import inf
+
+import msgspec
+
+from p2p.effects import Effect, Send, WakeAt
+from p2p.ids import PeerId
+from swarmnode.market.guardians import events as g
+from swarmnode.market.guardians.kept import STEPS, Kept, Post, Turn
+from swarmnode.market.guardians.messages import AskVote, GuardBeat, GuardHeard, GuardLine, Vote
+from swarmnode.market.guardians.records import is_near, rank
+from swarmnode.market.guardians.shelf import TaskShelf
+from swarmnode.tasks.lifecycle import TASK_ENDS
+
+
+class Voting:
+    """The tasks another machine acts for, or nobody."""
+
+    def __init__(self, shelf: TaskShelf) -> None:
+        self._shelf = shelf
+
+    def on_beat(self, peer: PeerId, message: GuardBeat, now_s: float) -> list[Effect]:
+        effects, lines = list[Effect](), list[GuardLine]()
+        for line in {line.task: line for line in message.lines}.values():
+            kept = self._shelf.kept.get(line.task)
+            if kept is None:
+                lines.append(GuardLine(line.task, 0, 0))
+                effects += self._shelf.if_over(peer, line.task)
+                continue
+            is_party = kept.record.is_party(peer) and is_near(line.term, kept.known)
+            if is_party and self.is_outranked(kept, line.term):
+                kept.known_term = max(kept.known_term, line.term)
+                effects += self.outranked(kept, now_s)
+            if is_party and line.term >= max(kept.record.term, kept.record.promised):
+                kept.heard_s = now_s
+            lines.append(self._shelf.line(kept))
+        return [*effects, Send(peer, GuardHeard(message.number, tuple(lines)))]
+
+    def is_outranked(self, kept: Kept, term: int) -> bool:
+        """A term above ours, unless we stand for that one or a higher one ourselves."""
+        ours = kept.term if kept.post is Post.STANDS else kept.record.term
+        return term > ours
+
+    def outranked(self, kept: Kept, now_s: float) -> list[Effect]:
+        """Somebody acts under a higher term: not we. Its owner asks for it back."""
+        was, record = kept.post, kept.record
+        kept.post = STEPS[was, Turn.OUTRANKED]
+        kept.has.clear()
+        kept.heard_by.clear()
+        kept.heard_s = now_s
+        if was is Post.ACTS:
+            self._shelf.rest(record)
+        return self.stand(kept, now_s) if record.owner == self._shelf.me else []
+
+    def on_stand_due(self, event: g.StandDue, now_s: float) -> list[Effect]:
+        kept = self._shelf.kept.get(event.task)
+        if kept is None or kept.post is Post.ACTS or now_s < self.vacant_s(kept):
+            return []
+        return self.stand(kept, now_s)
+
+    def vacant_s(self, kept: Kept) -> float:
+        """When it is our turn to stand, if nobody is heard: not all at once, or nobody wins."""
+        record, config = kept.record, self._shelf.config
+        if record.owner == self._shelf.me:
+            return kept.asked_s + config.vote_s if kept.post is Post.STANDS else -inf
+        if record.kept.state in TASK_ENDS or self._shelf.me not in record.keepers:
+            return inf
+        turn = sorted(record.keepers, key=lambda peer: rank(record.task, peer)).index(
+            self._shelf.me
+        )
+        patience_s = turn * config.stagger_s
+        if kept.post is Post.STANDS:
+            return kept.asked_s + config.vote_s + patience_s
+        return kept.heard_s + config.lease_s + patience_s
+
+    def stand(self, kept: Kept, now_s: float) -> list[Effect]:
+        record = kept.record
+        kept.post = STEPS[kept.post, Turn.SILENT]
+        kept.term = max(record.term, record.promised, kept.known_term, kept.term) + 1
+        kept.asked_s, kept.votes = now_s, {self._shelf.me}
+        kept.record = record = msgspec.structs.replace(record, promised=kept.term)
+        ask = AskVote(record.task, kept.term, record.term, record.seq)
+        whom = dict.fromkeys((*record.keepers, record.acting, record.owner))
+        asked: list[Effect] = [Send(peer, ask) for peer in whom if peer != self._shelf.me]
+        asked.append(WakeAt(self.vacant_s(kept), g.StandDue(record.task)))
+        return [self._shelf.write(kept), *asked, *self._close(kept, now_s)]
+
+    def on_ask_vote(self, peer: PeerId, ask: AskVote, now_s: float) -> list[Effect]:
+        kept = self._shelf.kept.get(ask.task)
+        if kept is None:
+            vote = Vote(ask.task, ask.term, granted=False, known_term=0)
+            return [Send(peer, vote), *self._shelf.if_over(peer, ask.task)]
+        record = kept.record
+        known = max(record.term, record.promised)
+        is_vacant = kept.post is not Post.ACTS and (
+            now_s >= kept.heard_s + self._shelf.config.lease_s or record.acting == peer
+        )
+        may = peer == record.owner or (is_vacant and peer in record.keepers)
+        is_newest = (ask.seen_term, ask.seen_seq) >= record.version
+        granted = may and is_newest and known < ask.term and is_near(ask.term, kept.known)
+        effects: list[Effect] = []
+        if granted:
+            self._give_way(kept, now_s)
+            kept.record = msgspec.structs.replace(kept.record, promised=ask.term)
+            effects.append(self._shelf.write(kept))
+        elif may and not is_newest:
+            effects.append(self._shelf.carry(peer, record))
+        vote = Vote(ask.task, ask.term, granted=granted, known_term=known)
+        return [*effects, Send(peer, vote)]
+
+    def _give_way(self, kept: Kept, now_s: float) -> None:
+        """We have given our vote away: until somebody wins with it nobody acts here."""
+        if kept.post is Post.ACTS:
+            self._shelf.rest(kept.record)
+        kept.post, kept.heard_s = Post.KEEPS, now_s
+
+    def on_vote(self, peer: PeerId, vote: Vote, now_s: float) -> list[Effect]:
+        kept = self._shelf.kept.get(vote.task)
+        if kept is None or not kept.record.is_party(peer):
+            return []
+        if not is_near(vote.known_term, kept.known):
+            return []
+        kept.known_term = max(kept.known_term, vote.known_term)
+        if vote.known_term == 0 and self._shelf.is_over(kept):
+            kept.has[peer] = (0, 0)  # relieved before we stopped in the middle of that
+            return self._shelf.part(kept, now_s)
+        if kept.post is not Post.STANDS or vote.term != kept.term or not vote.granted:
+            return []
+        kept.votes.add(peer)
+        return self._close(kept, now_s)
+
+    def _close(self, kept: Kept, now_s: float) -> list[Effect]:
+        """Act, if enough have voted for us."""
+        record = kept.record
+        if not record.agreed(kept.votes):
+            return []
+        kept.post = STEPS[kept.post, Turn.WON]
+        asked_s = kept.asked_s
+        kept.record = msgspec.structs.replace(
+            record, term=kept.term, seq=record.seq + 1, acting=self._shelf.me
+        )
+        kept.has, kept.carried_s = {}, {}
+        kept.heard_by = {peer: asked_s for peer in sorted(kept.votes) if peer != self._shelf.me}
+        self._shelf.count(kept, now_s)
+        self._shelf.decisions.append(g.Acts(kept.record, record.acting))
+        return [self._shelf.write(kept), *self._shelf.carry_all(kept, now_s)]

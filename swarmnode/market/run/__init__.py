@@ -1,0 +1,1 @@
+"""One job of another's task on this machine: its inputs, its run, its log and what it leaves."""

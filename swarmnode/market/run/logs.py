@@ -1,0 +1,109 @@
+"""Brings what a job prints to its submitter: every byte, in order, also across restarts.
+
+The submitter says how much it has, and we go on from there; so either side may forget and start
+again. Small pieces go at once while somebody reads along, else what has gathered in a second.
+"""
+
+from typing import Final
+
+import trio
+
+from p2p.errors import CallTimeoutError, PeerUnreachableError, RemoteRefusalError
+from p2p.host.rpc.service import Rpc
+from p2p.ids import TrafficClass
+from swarmnode.executor.port import Executor, JobId
+from swarmnode.limits import LOG_OFFSET_MAX, LOG_PUSH_BYTES_MAX
+from swarmnode.tasks.messages import LogTaken, PushLog
+from swarmnode.tasks.records import JobRecord
+
+STREAMS: Final = ("stdout", "stderr")
+GATHER_S: Final = 0.5
+"""How long output gathers while nobody reads along, so that whoever comes to read has it within a
+second; a chatty task is two messages a second."""
+CALL_TIMEOUT_S: Final = 10.0
+AGAIN_S: Final = 0.5
+AGAIN_MAX_S: Final = 5.0
+_PASSING: Final = ("busy", "full")
+"""Refusals after which a later try may do better."""
+
+
+class LogUnwantedError(Exception):
+    """The submitter no longer takes this attempt's log."""
+
+
+class LogPusher:
+    """Sends one stream of one job; `run` returns when all was taken, or is not wanted."""
+
+    def __init__(self, rpc: Rpc, executor: Executor, record: JobRecord, stream: str) -> None:
+        self._rpc = rpc
+        self._executor = executor
+        self._record = record
+        self._job = JobId(record.job)
+        self._stream = stream
+        self._has_ended = trio.Event()
+
+    def end(self) -> None:
+        """The job has ended: what is left goes without waiting for more."""
+        self._has_ended.set()
+
+    def turn_to(self, record: JobRecord) -> None:
+        """From the next push on to another machine; it says what it has."""
+        self._record = record
+
+    async def run(self) -> None:
+        """Push until the job has ended and the submitter has every byte."""
+        try:
+            taken = await self._push(0, b"")
+            while True:
+                await self._executor.log_grew(self._job, self._stream, taken.have)
+                if not taken.followed:
+                    with trio.move_on_after(GATHER_S):
+                        await self._has_ended.wait()
+                data = await self._executor.read_log(
+                    self._job, self._stream, taken.have, LOG_PUSH_BYTES_MAX
+                )
+                if data:
+                    taken = await self._push_on(taken, data)
+                elif self._has_ended.is_set():
+                    return
+                else:
+                    await self._until_ended_or(AGAIN_S)
+        except LogUnwantedError:
+            return
+
+    async def _push_on(self, before: LogTaken, data: bytes) -> LogTaken:
+        taken = await self._push(before.have, data)
+        if taken.have <= before.have:  # it has lost some, or cannot store: no haste
+            await trio.sleep(AGAIN_S)
+        return taken
+
+    async def _until_ended_or(self, seconds: float) -> None:
+        with trio.move_on_after(seconds):
+            await self._has_ended.wait()
+
+    async def _push(self, offset: int, data: bytes) -> LogTaken:
+        """Until the submitter answers. Raises LogUnwantedError."""
+        record, again_s = self._record, AGAIN_S
+        request = PushLog(record.task, record.fence, self._stream, offset)
+        while True:
+            buyer = self._record.buyer
+            try:
+                reply, _ = await self._rpc.call(
+                    buyer,
+                    request,
+                    LogTaken,
+                    traffic_class=TrafficClass.NORMAL,
+                    timeout_s=CALL_TIMEOUT_S,
+                    body=data,
+                )
+            except (PeerUnreachableError, CallTimeoutError):
+                pass  # it may be back soon
+            except RemoteRefusalError as refusal:
+                if refusal.code not in _PASSING and buyer == self._record.buyer:
+                    raise LogUnwantedError(refusal.detail) from refusal
+            else:
+                if not 0 <= reply.have <= LOG_OFFSET_MAX:
+                    raise LogUnwantedError(f"no log has {reply.have} bytes")
+                return reply
+            await trio.sleep(again_s)
+            again_s = min(again_s * 2, AGAIN_MAX_S)

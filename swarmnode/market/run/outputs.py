@@ -1,0 +1,154 @@
+"""What a job leaves: the files and folders its patterns mean, each an object of the pool."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from p2p.wire.codec import encode
+from storage.errors import PUT_LATER, StoreFullError
+from storage.facade import Objects, trust_of
+from storage.manifests.capability import text_of_cap
+from swarmnode.errors import JobUnknownError, OutputUnsafeError
+from swarmnode.executor.port import Executor, JobId
+from swarmnode.limits import MANIFEST_BYTES_MAX, REASON_CHARS_MAX
+from swarmnode.market.run.net import JobNet
+from swarmnode.market.run.staging import over
+from swarmnode.tasks.checkpoint import StoredFile
+from swarmnode.tasks.records import JobRecord
+from swarmnode.tree.names import joined, text_of
+from swarmnode.tree.pattern import Pattern
+from swarmnode.tree.scan import Scan, Special
+from swarmnode.tree.select import Piece
+
+STORE_PATIENCE_S: Final = 120.0
+"""Outputs wait this long for a pool that cannot take them; then the work is given back."""
+STORE_AGAIN_S: Final = 3.0
+TOO_LONG: Final = "the names of the outputs are too long: put them into one folder"
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """Outputs that are stored, and what was asked for and is not, in words."""
+
+    files: tuple[StoredFile, ...] = ()
+    fault: str = ""
+    note: str = ""
+    """What no object can hold and nobody asked for by its name."""
+
+
+async def collect(
+    executor: Executor, objects: Objects, net: JobNet, record: JobRecord
+) -> Collected:
+    """Store whatever there is of the outputs. Raises JobOverError when the pool cannot take it."""
+    if not record.spec.outputs:
+        return Collected()
+    job = JobId(record.job)
+    try:
+        looked, chosen = await executor.select(job, [Pattern(one) for one in record.spec.outputs])
+    except (OutputUnsafeError, JobUnknownError) as exc:
+        return Collected(fault=str(exc))
+    faults = [*chosen.faults, *(f"no file matches {one!r}" for one in chosen.missing)]
+    note = "; ".join(f"left out: {one}" for one in _special_in(looked, chosen.pieces))
+    stored: list[StoredFile] = []
+    for piece in chosen.pieces:
+        try:
+            stored.append(await _store(executor, objects, net, record, piece))
+        except OutputUnsafeError as exc:
+            faults.append(str(exc))
+    if _are_too_long(stored):
+        return Collected(fault=TOO_LONG)
+    return Collected(tuple(stored), "; ".join(faults)[:REASON_CHARS_MAX], note[:REASON_CHARS_MAX])
+
+
+def _special_in(looked: Scan, pieces: Sequence[Piece]) -> list[Special]:
+    """Sockets and the like in the folders that were asked for."""
+    tops = [piece.base for piece in pieces if piece.is_tree]
+    return [one for one in looked.left_out if any(one.parts[: len(top)] == top for top in tops)]
+
+
+async def snapshot(executor: Executor, objects: Objects, record: JobRecord) -> Collected:
+    """Store what there is of the outputs of a job that runs; the last snapshot goes."""
+    await _forget_snapshot(objects, record)
+    job, net, trust = JobId(record.job), JobNet(record.spec.shape.net), trust_of(record.right)
+    stored: list[StoredFile] = []
+    faults: list[str] = []
+    try:
+        _, chosen = await executor.select(job, [Pattern(one) for one in record.spec.outputs])
+        for piece in chosen.pieces:
+            name = text_of(joined(piece.name)) or "."
+            chunks = executor.pack(job, piece.base, piece.found, may_grow=True)
+            if not piece.is_tree:
+                chunks = executor.read_file(job, text_of(joined(piece.base)))
+            label = f"{_snapshot_label(record)}{name}"
+            receipt = await objects.put(net.up(chunks), name=label, trust=trust)
+            stored.append(StoredFile(name, receipt.size, text_of_cap(receipt.cap), piece.is_tree))
+    except (OutputUnsafeError, JobUnknownError, *PUT_LATER) as exc:
+        faults.append(str(exc))
+    if _are_too_long(stored):
+        await _forget_snapshot(objects, record)
+        return Collected(fault=TOO_LONG)
+    return Collected(tuple(stored), "; ".join(faults)[:REASON_CHARS_MAX])
+
+
+def _are_too_long(stored: Sequence[StoredFile]) -> bool:
+    """One message tells of all of them."""
+    return sum(len(encode(file)) for file in stored) > MANIFEST_BYTES_MAX
+
+
+def _snapshot_label(record: JobRecord) -> str:
+    return f"snapshot/{record.job}/"
+
+
+async def _forget_snapshot(objects: Objects, record: JobRecord) -> None:
+    for entry in (*objects.entrusted(), *objects.entries()):
+        if entry.name.startswith(_snapshot_label(record)):
+            with suppress(StoreFullError):  # it ends with its lease
+                await objects.forget(entry.cap.address)
+
+
+async def _store(
+    executor: Executor, objects: Objects, net: JobNet, record: JobRecord, piece: Piece
+) -> StoredFile:
+    """One output; what an earlier life of this node stored of an ended job is taken as it is."""
+    job, name = JobId(record.job), text_of(joined(piece.name)) or "."
+    label, trust = output_label(record.job, name), trust_of(record.right)
+    for entry in objects.entries() if trust is None else objects.entrusted():
+        if entry.name == label:
+            return StoredFile(name, entry.size, text_of_cap(entry.cap), piece.is_tree)
+    give_up_s = trio.current_time() + STORE_PATIENCE_S
+    while True:
+        if piece.is_tree:
+            chunks = executor.pack(job, piece.base, piece.found)
+        else:
+            chunks = executor.read_file(job, text_of(joined(piece.base)))
+        try:
+            receipt = await objects.put(net.up(chunks), name=label, trust=trust)
+        except PUT_LATER as exc:
+            if trio.current_time() >= give_up_s:
+                raise over("stopped", "outputs", f"{name}: {exc}") from exc
+            await trio.sleep(STORE_AGAIN_S)
+        else:
+            return StoredFile(name, receipt.size, text_of_cap(receipt.cap), piece.is_tree)
+
+
+def output_label(job: str, name: str) -> str:
+    """What an output is called here until its owner has it; every output's with an empty name."""
+    return f"output/{job}/{name}"
+
+
+async def let_go(objects: Objects, record: JobRecord, *, is_wanted: bool) -> None:
+    """The job is settled: its owner has what it left, or nobody wants it and holders free it.
+
+    On a full disk neither can be written down: then they end with their leases.
+    """
+    await _forget_snapshot(objects, record)
+    for entry in objects.entrusted():
+        if entry.name.startswith(output_label(record.job, "")):
+            with suppress(StoreFullError):
+                if is_wanted:
+                    await objects.hand_over(entry.cap.address)
+                else:
+                    await objects.forget(entry.cap.address)

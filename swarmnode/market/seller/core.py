@@ -1,0 +1,231 @@
+"""The seller's core: who may use this machine, on what terms, until when. A pure state machine.
+
+    Call -> Bid HELD | QUEUED | REFUSED;   Award -> Accept | Decline;   then see contractor_jobs
+
+Invariant R1: holds and grants together never exceed what the machine lends.
+Invariant R3: an award is taken only with a fence above every one known for its task, and an
+attempt acts only for its own buyer and fence. Both survive a crash: job and fence are durable
+before the Accept leaves.
+"""
+
+from collections.abc import Callable
+
+from p2p.effects import Effect, Notify, Persist, Rng, Send
+from p2p.errors import WireError
+from p2p.ids import PeerId
+from p2p.wire.codec import encode
+from storage.rights import named_in
+from swarmnode.limits import FENCES_MAX
+from swarmnode.market.messages import Accept, AwardTerms, Decline
+from swarmnode.market.run import events as run_events
+from swarmnode.market.seller import events as e
+from swarmnode.market.seller.config import SellerConfig
+from swarmnode.market.seller.guests import in_the_way
+from swarmnode.market.seller.jobs import Jobs
+from swarmnode.market.seller.offers import Offers
+from swarmnode.market.seller.room import CapacityBook
+from swarmnode.tasks.checkpoint import fits_award
+from swarmnode.tasks.ids import TaskId, is_task_id
+from swarmnode.tasks.records import FenceRecord, JobRecord
+from swarmnode.tasks.spec_load import is_sound
+from swarmnode.tasks.store import FENCES, OWNER, PAUSED_KEY, task_key
+
+_FENCE_MAX = 2**63 - 1
+
+
+class Seller:
+    """All that this machine has promised to anybody."""
+
+    def __init__(
+        self,
+        config: SellerConfig,
+        me: PeerId,
+        rng: Rng,
+        wall_ms: Callable[[], int],
+    ) -> None:
+        self.room = CapacityBook()
+        self.offers = Offers(config, self.room, rng)
+        self.jobs = Jobs(config, self.room, rng)
+        self._me, self._config = me, config
+        self._wall_ms = wall_ms
+        self._fences: dict[TaskId, FenceRecord] = {}
+        jobs = self.jobs
+        self._handlers: dict[type, Callable[..., list[Effect]]] = {
+            e.JobsLoaded: self._on_loaded,
+            e.Surveyed: self._on_surveyed,
+            e.CallHeard: self._on_call,
+            e.ReleaseHeard: self._on_release,
+            e.AwardHeard: self._on_award,
+            e.JobHeard: jobs.on_heard,
+            e.ClaimHeard: jobs.on_claim,
+            e.ReceiptHeard: lambda event, _now_s: jobs.on_receipt(event),
+            e.PauseAsked: self._on_pause,
+            e.ResumeAsked: self._on_resume,
+            e.BuyersRemoved: lambda event, now_s: jobs.end_of(event, now_s),
+            run_events.Staged: jobs.on_staged,
+            run_events.CheckpointStored: lambda event, _now_s: jobs.on_checkpoint(event),
+            run_events.CheckpointTrouble: jobs.on_trouble,
+            run_events.ProcessGone: lambda event, _now_s: jobs.on_process_gone(event),
+            run_events.Ended: jobs.on_ended,
+            run_events.LogsDelivered: jobs.on_logs_delivered,
+            e.HoldOver: self._on_hold_over,
+            e.WaitingOver: self._on_waiting_over,
+            e.LeaseDue: jobs.on_lease_due,
+            e.BeatDue: jobs.on_beat_due,
+            e.ResultDue: jobs.on_result_due,
+            e.PatienceOver: lambda event, _now_s: jobs.on_patience_over(event),
+        }
+
+    def handle(self, event: object, now_s: float) -> list[Effect]:
+        """Take one event of swarmnode.market.seller.events."""
+        version = self.room.version
+        effects = self._handlers[type(event)](event, now_s)
+        if self.room.has_freed:
+            self.room.has_freed = False
+            effects = effects + self.offers.offer_room(now_s, self.jobs.using_room())
+        if self.room.version != version:
+            effects = [*effects, Notify(e.RoomChanged())]
+        return effects
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether its owner uses the machine."""
+        return self.offers.is_paused
+
+    # -- this machine
+
+    def _on_loaded(self, event: e.JobsLoaded, now_s: float) -> list[Effect]:
+        self.offers.is_paused = event.is_paused
+        self._fences.update(event.fences)
+        effects = self.jobs.load(event.jobs, now_s, event.node_died_ms)
+        if event.is_paused:  # the crash came between the pause and the stops
+            effects += self.jobs.preempt(0.0, now_s, "paused")
+        return effects
+
+    def _on_surveyed(self, event: e.Surveyed, _now_s: float) -> list[Effect]:
+        changed = event != self.offers.policy
+        self.offers.policy = event
+        self.room.set_capacity(event.capacity)
+        return [Notify(e.RoomChanged())] if changed else []
+
+    def _on_pause(self, event: e.PauseAsked, now_s: float) -> list[Effect]:
+        self.offers.is_paused = True
+        self.offers.withdraw()
+        return [
+            Persist(OWNER, PAUSED_KEY, b"1"),
+            *self.jobs.preempt(event.grace_s, now_s, "paused"),
+            Notify(e.RoomChanged()),
+        ]
+
+    def _on_resume(self, _event: e.ResumeAsked, _now_s: float) -> list[Effect]:
+        self.offers.is_paused = False
+        return [Persist(OWNER, PAUSED_KEY, None), Notify(e.RoomChanged())]
+
+    # -- offers
+
+    def _on_call(self, event: e.CallHeard, now_s: float) -> list[Effect]:
+        jobs_now, eta_s = self.jobs.using_room(), self.jobs.eta_s(now_s)
+        effects = self.offers.on_call(event, now_s, jobs_now, eta_s)
+        if not event.is_owners or not self.offers.waits_for(event):
+            return effects
+        config, records = self._config, self.jobs.records()
+        guests = in_the_way(self.room, event.call.shape, records, config.tasks_max)
+        return effects + self.jobs.preempt(config.owner_notice_s, now_s, "owner", guests)
+
+    def _on_release(self, event: e.ReleaseHeard, _now_s: float) -> list[Effect]:
+        self.offers.on_release(event.peer, event.auction)
+        return []
+
+    def _on_hold_over(self, event: e.HoldOver, _now_s: float) -> list[Effect]:
+        self.offers.on_hold_over(event)
+        return []
+
+    def _on_waiting_over(self, event: e.WaitingOver, now_s: float) -> list[Effect]:
+        self.offers.on_waiting_over(event, now_s)
+        return []
+
+    # -- awards
+
+    def _on_award(self, event: e.AwardHeard, now_s: float) -> list[Effect]:
+        peer, terms = event.peer, event.terms
+        job = self.jobs.find(terms.task, terms.fence)
+        is_newest = self._fence_before(peer, terms) <= terms.fence
+        if job is not None and job.buyer == peer and job.bid == terms.bid and is_newest:
+            return [Send(peer, Accept(terms.task, terms.fence))]  # our first answer was lost
+        refusal = "stale" if job is not None else self._award_fault(peer, terms)
+        hold = None if refusal else self.offers.take_up(peer, terms.bid, now_s)
+        if hold is None:
+            return [Send(peer, Decline(terms.task, terms.fence, refusal or "expired"))]
+        taker = f"hold/{terms.bid}"
+        call = hold.heard.call
+        if (terms.spec.shape, terms.spec.env) != (call.shape, call.env):
+            self.room.give_back(taker)
+            return [Send(peer, Decline(terms.task, terms.fence, "shape"))]
+        now_ms = self._wall_ms()
+        record = JobRecord(
+            task=terms.task,
+            fence=terms.fence,
+            buyer=peer,
+            bid=terms.bid,
+            spec=terms.spec,
+            grant=hold.grant,
+            leased_ms=now_ms,
+            restore=terms.restore,
+            names_grant=terms.names_grant,
+            state_key=terms.state_key,
+            is_owners=hold.heard.is_owner,
+            right=terms.right,
+        )
+        self.room.hand_over(taker, record.job)
+        return [*self._note_fence(record, now_ms), *self.jobs.accept(record, now_s)]
+
+    def _award_fault(self, peer: PeerId, terms: AwardTerms) -> str:
+        """Why an award is refused whatever room is held for it; empty when it is not."""
+        if self.offers.is_paused:
+            return "paused"
+        if not self._fence_before(peer, terms) < terms.fence <= _FENCE_MAX:
+            return "stale"
+        if terms.seller != self._me or not is_task_id(terms.task) or not is_sound(terms.spec):
+            return "shape"
+        if terms.restore is not None and not fits_award(terms.restore):
+            return "shape"  # written down, it could not be read back
+        return "" if _may_put(terms, self._me) else "shape"
+
+    def _fence_before(self, peer: PeerId, terms: AwardTerms) -> int:
+        """The newest fence known for a task; `_FENCE_MAX` for who has no say in it.
+
+        Whoever has the task's key has it. Without such a proof the first who awarded it here has:
+        so nobody can lock a task out by awarding its id under a fence of their own.
+        """
+        known = self._fences.get(terms.task)
+        if known is None or known.owner in ("", _awarder(peer, terms)):
+            return known.fence if known else 0
+        return 0 if terms.names_grant is not None else _FENCE_MAX
+
+    def _note_fence(self, record: JobRecord, now_ms: int) -> list[Effect]:
+        grant = record.names_grant
+        noted = FenceRecord(record.fence, now_ms, record.buyer if grant is None else grant.sender)
+        self._fences.pop(record.task, None)
+        self._fences[record.task] = noted
+        effects: list[Effect] = [Persist(FENCES, task_key(record.task), encode(noted))]
+        if len(self._fences) > FENCES_MAX:
+            in_use = {job.task for job in self.jobs.records()} | {record.task}
+            oldest = next(task for task in self._fences if task not in in_use)
+            del self._fences[oldest]
+            effects.append(Persist(FENCES, task_key(oldest), None))
+        return effects
+
+
+def _awarder(peer: PeerId, terms: AwardTerms) -> str:
+    return peer if terms.names_grant is None else terms.names_grant.sender
+
+
+def _may_put(terms: AwardTerms, me: PeerId) -> bool:
+    """Whether the right in an award is for this machine and task; none at all is fine."""
+    if terms.right is None:
+        return True
+    try:
+        link = named_in(terms.right)
+    except WireError:
+        return False
+    return (link.putter, link.task) == (me, terms.task)

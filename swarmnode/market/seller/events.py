@@ -1,0 +1,239 @@
+"""What the contractor is told, what it asks to be reminded of, and what it asks its service to do.
+
+Messages come with the peer that sent them; sealed ones have been opened and verified before.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from p2p.ids import LabId, MemberId, PeerId
+from swarmnode.market.guardians.messages import ClaimTerms
+from swarmnode.market.messages import AwardTerms, CallForBids
+from swarmnode.market.seller.room import Capacity
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.messages import CancelJob, Query, ReceiptTerms, Renew
+from swarmnode.tasks.records import FenceRecord, JobRecord
+from swarmnode.tasks.spec import PriorityClass
+
+# -- heard from buyers
+
+
+@dataclass(frozen=True, slots=True)
+class CallHeard:
+    """Somebody asks who can run a task."""
+
+    peer: PeerId
+    lab: LabId
+    """Empty for a peer whose lab we do not know."""
+    is_ours: bool
+    """Whether it is of our own lab."""
+    call: CallForBids
+    is_owner: bool = False
+    """Whether it is a machine of the person whose machine this is, by its certificate."""
+
+    @property
+    def is_owners(self) -> bool:
+        """The owner of this machine wants it for a task of their own."""
+        return self.is_owner and self.call.priority_class is PriorityClass.OWNER
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseHeard:
+    """The buyer no longer needs what it asked for in an auction."""
+
+    peer: PeerId
+    auction: int
+
+
+@dataclass(frozen=True, slots=True)
+class AwardHeard:
+    """A verified award, signed by the peer that sent it."""
+
+    peer: PeerId
+    terms: AwardTerms
+
+
+@dataclass(frozen=True, slots=True)
+class JobHeard:
+    """The buyer speaks about an attempt."""
+
+    peer: PeerId
+    message: Renew | Query | CancelJob
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptHeard:
+    """A verified receipt, signed by the peer that sent it."""
+
+    peer: PeerId
+    terms: ReceiptTerms
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimHeard:
+    """Who acts for a task has changed; the task's key has signed it."""
+
+    peer: PeerId
+    terms: ClaimTerms
+
+
+# -- this machine
+
+
+@dataclass(frozen=True, slots=True)
+class JobsLoaded:
+    """What an earlier life of this node wrote down; the first event of all."""
+
+    jobs: tuple[JobRecord, ...]
+    fences: tuple[tuple[TaskId, FenceRecord], ...]
+    """Oldest note first."""
+    is_paused: bool
+    node_died_ms: Mapping[str, int] = field(default_factory=dict)
+    """Jobs soon after whose start the node's process died, and how soon."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyed:
+    """What the machine can do now."""
+
+    capacity: Capacity
+    environments: tuple[str, ...]
+    enforced: tuple[str, ...]
+    trouble: str
+    """Why no task can run here; empty when some can."""
+
+
+@dataclass(frozen=True, slots=True)
+class PauseAsked:
+    """The owner wants the machine back."""
+
+    grace_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeAsked:
+    """The owner lends the machine again."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuyersRemoved:
+    """These machines were removed from the network, with their people."""
+
+    buyers: frozenset[PeerId]
+    people: frozenset[MemberId] = frozenset()
+    """Those none of whose machines is a member any more; others may act for their tasks."""
+
+
+# -- timers
+
+
+@dataclass(frozen=True, slots=True)
+class HoldOver:
+    """Room held for a bid that nobody took up."""
+
+    bid: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingOver:
+    """A place in the queue that was kept long enough."""
+
+    peer: PeerId
+    auction: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseDue:
+    """Look whether the buyer still renews."""
+
+    task: TaskId
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class BeatDue:
+    """Tell the buyer how the job stands."""
+
+    task: TaskId
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResultDue:
+    """Tell the buyer the result once more."""
+
+    task: TaskId
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class PatienceOver:
+    """Nobody has asked for the result in all that time."""
+
+    task: TaskId
+    fence: int
+
+
+# -- for the service
+
+
+@dataclass(frozen=True, slots=True)
+class StartJob:
+    """Run the job, or go on with it after a restart; nothing is started before it is Leased."""
+
+    record: JobRecord
+
+
+@dataclass(frozen=True, slots=True)
+class BuyerChanged:
+    """Another machine acts for the job's task: it gets the log and the result."""
+
+    record: JobRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """The job may go on until then, whatever becomes of this node; it is told a while before."""
+
+    job: str
+    until_s: float
+    notice_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the job's processes: SIGTERM, then kill after the grace."""
+
+    job: str
+    grace_s: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendResult:
+    """Seal the job's outcome and send it to the buyer."""
+
+    record: JobRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """The job is over for good: forget its folder; its checkpoints too when it is done."""
+
+    record: JobRecord
+    is_done: bool
+    is_wanted: bool = True
+    """False when the buyer said so: what the job left is nobody's."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointHad:
+    """The buyer has written down the checkpoint taken then: what it replaced may go."""
+
+    job: str
+    taken_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoomChanged:
+    """What is free, or whether the machine lends at all, is no longer what it was."""

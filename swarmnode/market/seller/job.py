@@ -1,0 +1,44 @@
+"""One attempt at its provider, with what is not written down of it."""
+
+from dataclasses import dataclass, field
+
+from p2p.effects import Persist
+from p2p.wire.codec import encode
+from storage.rights import named_in
+from swarmnode.market.seller import events as e
+from swarmnode.tasks.records import JobRecord
+from swarmnode.tasks.store import JOBS, job_key
+
+
+@dataclass(slots=True)
+class SellerJob:
+    """A job that is not settled."""
+
+    record: JobRecord
+    lease_until_s: float
+    started_s: float
+    has_room: bool
+    """A process of it may live."""
+    beats: dict[int, float] = field(default_factory=dict)
+    """The newest States, by number, and when they were said."""
+    look_s: float = 0.0
+    """When its lease is looked at next."""
+    logs_delivered: bool = False
+    node_died_ms: int = 0
+    """See State."""
+    note: str = ""
+    """What its buyer should know besides: why a checkpoint is not kept."""
+    result_again_s: float = 0.0
+    """Until the next repetition; 0 while none is due."""
+
+
+def written(record: JobRecord) -> Persist:
+    """Write the record down."""
+    return Persist(JOBS, job_key(record.task, record.fence), encode(record))
+
+
+def is_for(record: JobRecord, removed: e.BuyersRemoved) -> bool:
+    """Whether a job is of somebody who was removed, whoever acts for it now."""
+    if record.buyer in removed.buyers:
+        return True
+    return record.right is not None and named_in(record.right).owner in removed.people

@@ -1,0 +1,227 @@
+"""The seller's open offers: room held for bids, and buyers that wait for room.
+
+A bid HELD has its room really set aside until it is awarded, released or its time is over. A
+buyer told QUEUED keeps a place; when room frees, the most urgent one that fits gets a new bid.
+"""
+
+from dataclasses import dataclass
+
+from p2p.effects import Effect, Rng, Send, WakeAt
+from p2p.ids import PeerId
+from swarmnode.limits import HOLDS_MAX, PEERS_METERED_MAX, REASON_CHARS_MAX, WAITING_MAX
+from swarmnode.market.messages import Bid, BidKind
+from swarmnode.market.seller.config import SellerConfig
+from swarmnode.market.seller.events import CallHeard, HoldOver, Surveyed, WaitingOver
+from swarmnode.market.seller.room import Capacity, CapacityBook, is_plausible, share_of
+from swarmnode.tasks.records import RoomGrant
+from swarmnode.tasks.spec import PriorityClass
+
+_RANKS = {kind: rank for rank, kind in enumerate(PriorityClass)}
+_BIDS: int = 2**52
+"""Bids are numbered from a random start, so that one of an earlier life is never taken for ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Room set aside for one bid; the grant is in the capacity book under `hold/<bid>`."""
+
+    bid: Bid
+    heard: CallHeard
+    grant: RoomGrant
+    until_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    heard: CallHeard
+    arrival: int
+    until_s: float
+
+    def urgency(self) -> tuple[int, int, int]:
+        call = self.heard.call
+        return _RANKS[call.priority_class], call.priority, self.arrival
+
+
+class Offers:
+    """Answers calls. `jobs_now` in its methods is the number of jobs that use room."""
+
+    def __init__(self, config: SellerConfig, room: CapacityBook, rng: Rng) -> None:
+        self.policy = Surveyed(Capacity(), (), (), "this machine has not been looked at yet")
+        self.is_paused = False
+        self._config = config
+        self._room = room
+        self._next_bid = rng.randrange(1, _BIDS)
+        self._holds: dict[int, Hold] = {}
+        self._waiting: dict[tuple[PeerId, int], _Place] = {}
+        self._arrivals = 0
+        self._tokens: dict[PeerId, tuple[float, float]] = {}
+        self.expired = 0
+        """Holds whose time was over before anybody took them up."""
+
+    def held(self) -> int:
+        """Bids with room set aside."""
+        return len(self._holds)
+
+    def waits(self) -> int:
+        """Buyers that wait for room."""
+        return len(self._waiting)
+
+    def on_call(self, heard: CallHeard, now_s: float, jobs_now: int, eta_s: float) -> list[Effect]:
+        """Answer with HELD, QUEUED or REFUSED."""
+        call, peer = heard.call, heard.peer
+        for hold in self._holds.values():
+            if (hold.heard.peer, hold.heard.call.auction) == (peer, call.auction):
+                return [Send(peer, hold.bid)]  # our first answer was lost
+        fault = self._fault_of(heard, now_s)
+        if fault is not None:
+            reason, detail = fault
+            words = detail[:REASON_CHARS_MAX]
+            return [Send(peer, Bid(call.auction, 0, BidKind.REFUSED, reason=reason, detail=words))]
+        return self._hold(heard, now_s, jobs_now) or self._queue(heard, now_s, eta_s)
+
+    def on_release(self, peer: PeerId, auction: int) -> None:
+        """Drop the hold and the place of one buyer's auction."""
+        self._waiting.pop((peer, auction), None)
+        for hold in list(self._holds.values()):
+            if (hold.heard.peer, hold.heard.call.auction) == (peer, auction):
+                self._drop(hold)
+
+    def on_hold_over(self, event: HoldOver) -> None:
+        """Free room that nobody took up."""
+        hold = self._holds.get(event.bid)
+        if hold is not None:
+            self.expired += 1
+            self._drop(hold)
+
+    def on_waiting_over(self, event: WaitingOver, now_s: float) -> None:
+        """Forget a place, unless the buyer has asked again since."""
+        place = self._waiting.get((event.peer, event.auction))
+        if place is not None and place.until_s <= now_s:
+            del self._waiting[event.peer, event.auction]
+
+    def take_up(self, peer: PeerId, bid: int, now_s: float) -> Hold | None:
+        """The hold behind a bid made to this peer, taken off the list; its room stays taken."""
+        hold = self._holds.get(bid)
+        if hold is None or hold.heard.peer != peer or hold.until_s < now_s:
+            return None
+        return self._holds.pop(bid)
+
+    def waits_for(self, heard: CallHeard) -> bool:
+        """Whether that auction keeps a place."""
+        return (heard.peer, heard.call.auction) in self._waiting
+
+    def withdraw(self) -> None:
+        """The owner wants the machine: nothing is held and nobody waits any more."""
+        for hold in list(self._holds.values()):
+            self._drop(hold)
+        self._waiting.clear()
+
+    def offer_room(self, now_s: float, jobs_now: int) -> list[Effect]:
+        """Give freed room to those who wait: the most urgent first, and whoever fits behind."""
+        effects: list[Effect] = []
+        if not self._lends():
+            return effects
+        for place in sorted(self._waiting.values(), key=_Place.urgency):
+            made = self._hold(place.heard, now_s, jobs_now)
+            if made:
+                del self._waiting[place.heard.peer, place.heard.call.auction]
+                effects += made
+        return effects
+
+    def _lends(self) -> bool:
+        return self._config.lends and not self.is_paused and not self.policy.trouble
+
+    def _fault_of(self, heard: CallHeard, now_s: float) -> tuple[str, str] | None:
+        """Why asking again is no use: a stable code, and words."""
+        call, policy = heard.call, self.policy
+        if not self._may_call(heard, now_s):
+            return "quota", "too many calls from this machine: ask less often"
+        if not self._config.lends:
+            return "admission", "this machine runs no tasks"
+        if self.is_paused:
+            return "paused", "its owner has paused this machine"
+        if call.priority_class is PriorityClass.OWNER and not heard.is_owner:
+            return "owner", "class owner is for the owner of this machine: submit without it"
+        if policy.trouble:
+            return "capacity", policy.trouble
+        if call.env and call.env not in policy.environments:
+            have = ", ".join(policy.environments) or "none"
+            return "environment", f"no environment {call.env!r} here; have: {have}"
+        if missing := [name for name in call.enforce if name not in policy.enforced]:
+            return "limit", f"cannot enforce {', '.join(missing)} here"
+        free_bytes = self._room.capacity.disk_bytes
+        if call.shape.disk_bytes > free_bytes:
+            mib = (call.shape.disk_bytes >> 20, free_bytes >> 20)
+            return "capacity", "no room: it wants {} MiB of disk, {} are lent or free".format(*mib)
+        if not is_plausible(call.shape) or not self._room.could_fit(call.shape):
+            return "capacity", "the task is larger than what this machine lends"
+        return None
+
+    def _may_call(self, heard: CallHeard, now_s: float) -> bool:
+        """A token bucket per foreign machine."""
+        if heard.is_ours:
+            return True
+        config = self._config
+        left, at_s = self._tokens.pop(heard.peer, (float(config.calls_burst), now_s))
+        left = min(config.calls_burst, left + (now_s - at_s) * config.calls_per_s)
+        self._tokens[heard.peer] = (left - 1 if left >= 1 else left, now_s)
+        if len(self._tokens) > PEERS_METERED_MAX:
+            del self._tokens[next(iter(self._tokens))]
+        return left >= 1
+
+    def _hold(self, heard: CallHeard, now_s: float, jobs_now: int) -> list[Effect]:
+        """Set room aside and bid; nothing when there is no room now."""
+        call = heard.call
+        grant = self._room.grant_for(call.shape)
+        full = jobs_now + len(self._holds) >= self._config.tasks_max
+        if grant is None or full or len(self._holds) >= HOLDS_MAX:
+            return []
+        if not self._within_share(heard, grant):
+            return []
+        if not heard.is_owners and any(one.heard.is_owners for one in self._waiting.values()):
+            return []  # what becomes free is the owner's
+        hold_s = min(max(call.hold_ms, 0) / 1000, self._config.hold_max_s)
+        bid = Bid(
+            call.auction,
+            self._next_bid,
+            BidKind.HELD,
+            hold_ms=int(hold_s * 1000),
+            waste_micro=self._room.waste_micro(grant),
+            alone_ms=round(self._config.alone_s * 1000),
+        )
+        self._next_bid += 1
+        self._room.take(f"hold/{bid.bid}", grant)
+        self._holds[bid.bid] = Hold(bid, heard, grant, now_s + hold_s)
+        return [Send(heard.peer, bid), WakeAt(now_s + hold_s, HoldOver(bid.bid))]
+
+    def _within_share(self, heard: CallHeard, grant: RoomGrant) -> bool:
+        """One foreign lab cannot keep the machine busy with offers it never takes up."""
+        theirs = [hold.grant for hold in self._holds.values() if hold.heard.lab == heard.lab]
+        if heard.is_ours or not theirs:
+            return True
+        total = RoomGrant(
+            sum(one.cpu_millis for one in (*theirs, grant)),
+            sum(one.memory_bytes for one in (*theirs, grant)),
+            0,
+            tuple(uuid for one in (*theirs, grant) for uuid in one.gpus),
+        )
+        return share_of(total, self._room.capacity) <= self._config.foreign_share
+
+    def _queue(self, heard: CallHeard, now_s: float, eta_s: float) -> list[Effect]:
+        key = (heard.peer, heard.call.auction)
+        held_s = min((hold.until_s - now_s for hold in self._holds.values()), default=eta_s)
+        eta_ms = int(max(0.0, min(held_s, eta_s)) * 1000)
+        self._arrivals += 1
+        before = self._waiting.pop(key, None)  # who asks again keeps its turn
+        arrival = before.arrival if before else self._arrivals
+        self._waiting[key] = _Place(heard, arrival, now_s + self._config.waiting_s)
+        if len(self._waiting) > WAITING_MAX:
+            del self._waiting[next(iter(self._waiting))]
+        return [
+            Send(heard.peer, Bid(heard.call.auction, 0, BidKind.QUEUED, eta_ms=eta_ms)),
+            WakeAt(now_s + self._config.waiting_s, WaitingOver(*key)),
+        ]
+
+    def _drop(self, hold: Hold) -> None:
+        del self._holds[hold.bid.bid]
+        self._room.give_back(f"hold/{hold.bid.bid}")

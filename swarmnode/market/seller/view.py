@@ -1,0 +1,121 @@
+"""What a seller lends of its machine, and how it shows that to others."""
+
+from dataclasses import dataclass
+
+from swarmnode.market.seller.config import SellerConfig
+from swarmnode.market.seller.core import Seller
+from swarmnode.market.seller.room import Capacity, GpuRoom
+from swarmnode.resources.advert import GpuLine, ResourceAdvert
+from swarmnode.resources.port import MachineSnapshot
+from swarmnode.tasks.records import RoomGrant
+
+
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """What the owner lends at most; 0 means all there is."""
+
+    cpu_millis: int = 0
+    memory_bytes: int = 0
+    disk_bytes: int = 0
+    gpus: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SellerStats:
+    """The seller's side in numbers."""
+
+    capacity: Capacity
+    """All that is lent now."""
+    free: Capacity
+    taken: RoomGrant
+    """The sum of all grants, holds included; never more than was lent when they were made."""
+    jobs_running: int
+    jobs_reporting: int
+    holds: int
+    waiting: int
+    """Buyers that wait for room."""
+    lends: bool
+    """It runs tasks for others: it may, it can, and its owner does not need it."""
+    paused: bool
+    trouble: str
+    """Why no task can run here, with the remedy; empty when some can."""
+    holds_expired: int = 0
+    """Since the start: holds nobody took up in time."""
+    leases_expired: int = 0
+    """Since the start: jobs stopped because their buyer was silent for too long."""
+
+
+def lent_now(lent: Lent, snapshot: MachineSnapshot, taken: RoomGrant) -> Capacity:
+    """Room for tasks: what the owner lends, and never more than is free or a task's already.
+
+    A GPU that its owner uses or that is not healthy is not lent; a task's own stays its own.
+    """
+    memory_bytes = min(
+        lent.memory_bytes or snapshot.memory_bytes,
+        snapshot.memory_bytes,
+        snapshot.memory_free_bytes + taken.memory_bytes,
+    )
+    disk_bytes = min(
+        lent.disk_bytes or snapshot.disk_bytes,
+        snapshot.disk_free_bytes + taken.disk_bytes,
+    )
+    gpus = tuple(
+        GpuRoom(gpu.uuid, gpu.model, gpu.vram_bytes)
+        for gpu in (snapshot.gpus if lent.gpus else ())
+        if gpu.uuid in taken.gpus or (gpu.healthy and not gpu.foreign_processes)
+    )
+    cpu_millis = min(lent.cpu_millis or snapshot.cpu_millis, snapshot.cpu_millis)
+    return Capacity(cpu_millis, memory_bytes, disk_bytes, gpus)
+
+
+def stats_of(core: Seller, config: SellerConfig) -> SellerStats:
+    """A reading of the contractor."""
+    running = core.jobs.using_room()
+    trouble = core.offers.policy.trouble
+    return SellerStats(
+        capacity=core.room.capacity,
+        free=core.room.free(),
+        taken=core.room.taken(),
+        jobs_running=running,
+        jobs_reporting=len(core.jobs.records()) - running,
+        holds=core.offers.held(),
+        waiting=core.offers.waits(),
+        lends=config.lends and not core.is_paused and not trouble,
+        paused=core.is_paused,
+        trouble=trouble,
+        holds_expired=core.offers.expired,
+        leases_expired=core.jobs.expired,
+    )
+
+
+def advert_of(core: Seller, config: SellerConfig, snapshot: MachineSnapshot) -> ResourceAdvert:
+    """What others should know."""
+    policy, capacity, free = core.offers.policy, core.room.capacity, core.room.free()
+    free_gpus = {gpu.uuid for gpu in free.gpus}
+    lent_gpus = {gpu.uuid for gpu in capacity.gpus}
+    return ResourceAdvert(
+        lends=config.lends and not policy.trouble,
+        paused=core.is_paused,
+        cpu_millis=capacity.cpu_millis,
+        cpu_free_millis=free.cpu_millis,
+        memory_bytes=capacity.memory_bytes,
+        memory_free_bytes=free.memory_bytes,
+        disk_bytes=capacity.disk_bytes,
+        disk_free_bytes=free.disk_bytes,
+        gpus=tuple(
+            GpuLine(
+                gpu.uuid,
+                gpu.model,
+                gpu.vram_bytes,
+                gpu.driver,
+                gpu.cuda,
+                gpu.capability,
+                gpu.uuid in free_gpus,
+            )
+            for gpu in snapshot.gpus
+            if gpu.uuid in lent_gpus
+        ),
+        environments=policy.environments,
+        enforced=policy.enforced,
+        tasks_free=max(0, config.tasks_max - core.jobs.using_room() - core.offers.held()),
+    )

@@ -1,0 +1,1 @@
+"""What a node tells people of itself and its network: status, notices, who is who."""

@@ -1,0 +1,385 @@
+"""What a node says about itself: read from its parts whenever somebody asks, never kept."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final, Protocol, TypeVar
+
+import trio
+
+from p2p.discovery.service import DiscoveryService
+from p2p.errors import WireError
+from p2p.gossip.items import RESOURCES, STORAGE
+from p2p.gossip.service import GossipService
+from p2p.host.admission.book import AdmissionBook
+from p2p.host.rpc.service import Rpc
+from p2p.ids import PeerId, TrafficClass
+from p2p.membership.service import MembershipService
+from p2p.membership.view import COMPUTE, Liveness, Member
+from p2p.membership.view import STORAGE as STORAGE_ROLE
+from p2p.qos.scheduler import ClassStats
+from p2p.register.service import RegisterService
+from p2p.renewal.service import RenewalService
+from p2p.wire.codec import decode_as
+from storage.manifests.capability import text_of_address
+from storage.placement.advert import StorageAdvert
+from storage.service import ObjectTroubles, StorageService, StorageStats
+from swarmnode.api.schema.node import API_VERSION, ComputeStatus, PeerLine, Status, StorageStatus
+from swarmnode.edges import Edges, Identity
+from swarmnode.home import membership_end
+from swarmnode.home.config import Config
+from swarmnode.home.membership_end import of_us, removal_words
+from swarmnode.market.service import MarketService
+from swarmnode.overview.notices import NodeHealth
+from swarmnode.recovery.finding import notes_of
+from swarmnode.recovery.lab import LabRecovery
+from swarmnode.recovery.service import RecoveryService
+from swarmnode.resources.advert import ResourceAdvert
+
+AdvertT = TypeVar("AdvertT", ResourceAdvert, StorageAdvert)
+STARTING: Final = "starting"
+JOINING: Final = "joining"
+READY: Final = "ready"
+STOPPING: Final = "stopping"
+REMOVED: Final = "removed"
+
+
+@cache
+def program_version() -> str:
+    """The installed version, or `source` when run from a checkout without installation."""
+    try:
+        return version("swarmpool")
+    except PackageNotFoundError:
+        return "source"
+
+
+class NodeParts(Protocol):
+    """What there is to read of a node; `swarmnode.node.Node` has it all."""
+
+    config: Config
+    edges: Edges
+    identity: Identity
+    rpc: Rpc
+    membership: MembershipService
+    gossip: GossipService
+    register: RegisterService
+    renewal: RenewalService | None
+    discovery: DiscoveryService
+    storage: StorageService
+    market: MarketService
+    recovery: RecoveryService | None
+    lab: LabRecovery | None
+    lends_compute: bool
+    lends_storage: bool
+
+    def waits_for_others(self) -> bool: ...
+
+
+@dataclass(slots=True)
+class StatusReader:
+    """Looks at one node."""
+
+    node: NodeParts
+    began_s: float | None = None
+    """When its parts began to start; None before."""
+    runs: bool = False
+    stops: bool = False
+    told: str = ""
+    """Why we are out, by the last refusal that said so, until somebody lets us in."""
+
+    def state(self) -> str:
+        """starting, joining, ready, removed or stopping."""
+        if self.stops:
+            return STOPPING
+        if not self.runs:
+            return STARTING
+        if self._why_out():
+            return REMOVED
+        return JOINING if self._waits_for_others() else READY
+
+    def _why_out(self) -> str:
+        """Why this machine is out, by what is known here or by what whoever refused it said."""
+        known = self.node.register.out().get(self._me, "")
+        if known or not self.runs or not self._waits_for_others():
+            self.told = ""
+            return known
+        told = (of_us(how) for _, _, how in self.node.discovery.status.failures)
+        self.told = next((how for how in told if how), self.told)
+        return self.told
+
+    def not_ready(self) -> tuple[str, ...]:
+        """Why /readyz says no; empty when the node can serve."""
+        state = self.state()
+        if state == READY:
+            return ()
+        if state == REMOVED:
+            return (removal_words(self._why_out()),)
+        if state != JOINING:
+            return (f"the node is {state}",)
+        step = self.node.discovery.status
+        return ("no other member has answered yet", *_failure_lines(step.failures))
+
+    @property
+    def _me(self) -> PeerId:
+        return self.node.edges.host.peer_id
+
+    def _waits_for_others(self) -> bool:
+        return self.node.waits_for_others()
+
+    def health(self) -> NodeHealth:
+        """What is looked at every second, and nothing more than that."""
+        return NodeHealth(
+            state=self.state(),
+            warnings=self._warnings(),
+            join_failures=_failure_lines(self.node.discovery.status.failures),
+            members_alive=self._members()[Liveness.ALIVE],
+        )
+
+    def _members(self) -> dict[Liveness, int]:
+        out = self.node.register.out()
+        members = [one for one in self.node.membership.view().members if one.peer not in out]
+        return {one: sum(m.liveness is one for m in members) for one in Liveness}
+
+    def status(self) -> Status:
+        """Health first, then everything `swarmnode status` shows."""
+        node, began_s = self.node, self.began_s
+        count = self._members()
+        joining, storage = node.discovery.status, node.storage.stats()
+        return Status(
+            v=API_VERSION,
+            state=self.state(),
+            warnings=self._warnings(),
+            peer=node.edges.host.peer_id,
+            name=node.identity.name,
+            lab=node.identity.lab_name,
+            network=node.edges.network,
+            version=program_version(),
+            profile=node.config.node.profile,
+            pid=os.getpid(),
+            uptime_s=0.0 if began_s is None else round(trio.current_time() - began_s, 3),
+            join_step=joining.step,
+            join_failures=_failure_lines(joining.failures),
+            members_alive=count[Liveness.ALIVE],
+            members_suspect=count[Liveness.SUSPECT],
+            members_dead=count[Liveness.DEAD],
+            addresses=node.edges.host.addresses(),
+            storage=self._storage(storage),
+            compute=self._compute(),
+            counters=self._counters(storage),
+            valid_until_ms=0 if node.edges.papers is None else node.edges.papers.me.expires_ms,
+            notes=self._notes(),
+        )
+
+    def _notes(self) -> tuple[str, ...]:
+        node = self.node
+        names = {member.peer: member.name for member in node.membership.view().members}
+        waiting = () if node.recovery is None else notes_of(node.recovery.waiting, names)
+        return (*waiting, *(() if node.lab is None else node.lab.notes()))
+
+    def _warnings(self) -> tuple[str, ...]:
+        node, out = self.node, self.node.register.out()
+        found = [removal_words(why)] if (why := self._why_out()) else []
+        if self.state() == JOINING:
+            found.append("alone: no other member has answered yet")
+        found += self._membership_warnings()
+        found += standing_warnings(node.edges.book, self._me, out)
+        trouble = node.edges.executor.trouble() if self.runs else ""
+        if trouble and node.lends_compute:
+            found.append(f"no task can run here: {trouble}")
+        if self.runs:
+            found += _trouble_of(node.storage.troubles())
+            names = {member.peer: member.name for member in node.membership.view().members}
+            found += node.storage.clock.words(names)
+        if node.lends_storage and node.edges.shards.free_bytes() <= 0:
+            found.append("no room for more shards: free disk space or raise storage.quota_gib")
+        if node.recovery is not None and node.recovery.warning:
+            found.append(node.recovery.warning)
+        return (*found, *self._copies())
+
+    def _copies(self) -> tuple[str, ...]:
+        """A line for each key with which two machines run."""
+        node, me = self.node, self._me
+        view, found = node.membership.view(), {}
+        for peer, places in (*node.edges.host.copies().items(), *node.membership.twins().items()):
+            member = view.find(peer)
+            named = "this machine" if peer == me else (member.name if member else "") or peer
+            found[peer] = (
+                f"two nodes run with the key of {named} ({peer}), at {' and '.join(places)}: a "
+                "copied home? Stop one; let the copy join anew from an empty SWARM_HOME"
+            )
+        return tuple(found[peer] for peer in sorted(found))
+
+    def _membership_warnings(self) -> list[str]:
+        node = self.node
+        papers, renewal = node.edges.papers, node.renewal
+        if papers is None or renewal is None:
+            return []
+        now_ms = node.edges.wall_ms()
+        ends = membership_end.warning(papers.token, papers.me, now_ms, renewal.trouble)
+        barred = [
+            f"the certificate of this machine does not let it offer {role}, so nobody asks it for "
+            f"that: join again with --role {role}, or take it out of node.roles"
+            for role in (COMPUTE, STORAGE_ROLE)
+            if role in node.config.node.roles and role not in node.identity.roles
+        ]
+        return [*([ends] if ends else []), *barred]
+
+    def _storage(self, stats: StorageStats) -> StorageStatus:
+        return StorageStatus(
+            used_bytes=stats.used_bytes,
+            free_bytes=stats.free_bytes,
+            cache_bytes=stats.cache.bytes,
+            objects=stats.objects,
+            repairs_done=stats.repair.repairs_done,
+            bytes_repaired=stats.repair.bytes_repaired,
+            kept_degraded=stats.repair.degraded,
+            kept_unreadable=stats.repair.unreadable,
+            own_degraded=stats.own_degraded,
+            own_unreadable=stats.own_unreadable,
+        )
+
+    def _compute(self) -> ComputeStatus:
+        node = self.node
+        stats = node.market.seller_stats()
+        limits = node.edges.executor.enforceable() if self.runs else {}
+        return ComputeStatus(
+            enabled=node.lends_compute,
+            paused=stats.paused,
+            cpu_millis=stats.capacity.cpu_millis,
+            cpu_free_millis=stats.free.cpu_millis,
+            memory_bytes=stats.capacity.memory_bytes,
+            memory_free_bytes=stats.free.memory_bytes,
+            gpus=tuple(gpu.model for gpu in stats.capacity.gpus),
+            jobs_running=stats.jobs_running,
+            environments=node.edges.executor.environments(),
+            not_enforced={limit.value: why for limit, why in limits.items() if why},
+        )
+
+    def _counters(self, storage: StorageStats) -> dict[str, int]:
+        node = self.node
+        rpc = node.rpc.stats()
+        return {
+            "storage_lies": storage.lies,
+            "storage_degraded": storage.repair.degraded,
+            "storage_unreadable": storage.repair.unreadable,
+            "storage_own_degraded": storage.own_degraded,
+            "storage_own_unreadable": storage.own_unreadable,
+            "storage_repairs_failed": storage.repair.repairs_failed,
+            "storage_surplus_dropped": storage.repair.dropped_surplus,
+            "storage_swept_bytes": storage.swept_bytes,
+            "membership_refused": node.membership.refused,
+            "membership_dropped": node.membership.dropped,
+            "rpc_casts_unknown": rpc.casts_unknown,
+            "rpc_casts_dropped": rpc.casts_dropped,
+            "keyring_behind": int(node.recovery is not None and node.recovery.is_behind),
+            **_traffic(node.edges.host.stats()),
+            **node.market.counters,
+        }
+
+    def peer_lines(self) -> tuple[PeerLine, ...]:
+        """Every member we know, with what it says it lends."""
+        node = self.node
+        connected = frozenset(node.edges.host.peers())
+        resources = node.gossip.items(RESOURCES)
+        stores = node.gossip.items(STORAGE)
+        lines = []
+        for member in node.membership.view().members:
+            lent = resources.get(member.peer)
+            kept = stores.get(member.peer)
+            lines.append(
+                self._line(
+                    member,
+                    member.peer in connected,
+                    None if lent is None else _decoded(ResourceAdvert, lent.body),
+                    None if kept is None else _decoded(StorageAdvert, kept.body),
+                )
+            )
+        return tuple(lines)
+
+    def _line(
+        self,
+        member: Member,
+        connected: bool,
+        lent: ResourceAdvert | None,
+        kept: StorageAdvert | None,
+    ) -> PeerLine:
+        rtt_s = self.node.edges.host.rtt_s(member.peer)
+        return PeerLine(
+            peer=member.peer,
+            name=member.name,
+            lab=member.lab,
+            site=member.site,
+            liveness=REMOVED if member.peer in self.node.register.out() else _name(member),
+            me=member.peer == self._me,
+            connected=connected,
+            rtt_ms=None if rtt_s is None else round(rtt_s * 1000, 3),
+            addresses=member.addresses,
+            cpu_free_millis=None if lent is None else lent.cpu_free_millis,
+            memory_free_bytes=None if lent is None else lent.memory_free_bytes,
+            gpus=() if lent is None else tuple(gpu.model for gpu in lent.gpus),
+            storage_free_bytes=None if kept is None else kept.free_bytes,
+            paused=lent is not None and lent.paused,
+            lab_name=member.lab_name,
+        )
+
+
+def _name(member: Member) -> str:
+    return member.liveness.name.lower()
+
+
+def standing_warnings(book: AdmissionBook, me: PeerId, out: Mapping[PeerId, str]) -> list[str]:
+    """What is wrong with our list of those out; and who came with an invite used before."""
+    found = [trouble] if (trouble := book.trouble()) else []
+    for peer, why in out.items():
+        who = book.admitted(peer)
+        if peer != me and who is not None and book.register.is_surplus(who):
+            found.append(f"{who.member_name} ({who.name}) is kept out: {why}")
+    return found
+
+
+def _trouble_of(stats: ObjectTroubles) -> list[str]:
+    """Objects that cannot be read, or not lose as much as they should; no numbers: they change."""
+    found = []
+    if stats.own_unreadable:
+        found.append("objects of yours cannot be read now: their holders are away (obj stat)")
+    if (gone := stats.own_removed) is not None:
+        at = datetime.fromtimestamp(gone.removed_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        found.append(
+            f"the key of the lab removed an object of yours on {at}, "
+            f"{text_of_address(gone.cap.address)}: {gone.removed_why} (obj ls shows all such; obj "
+            "rm takes them off the list)"
+        )
+    if stats.own_degraded:
+        found.append("objects of yours lack copies: they are made anew when machines are there")
+    if stats.repair.unreadable:
+        found.append("objects kept here cannot be read now: too many of their holders are away")
+    if stats.repair.degraded > stats.repair.unreadable:
+        found.append("objects kept here lack copies: they are made anew when machines are there")
+    return found
+
+
+def _traffic(stats: tuple[ClassStats, ...]) -> dict[str, int]:
+    """What was sent to peers and what was not, per class."""
+    counters = {}
+    for traffic_class, of_class in zip(TrafficClass, stats, strict=True):
+        name = f"net_{traffic_class.name.lower()}"
+        counters[f"{name}_sent_bytes"] = of_class.sent_bytes
+        counters[f"{name}_sent_frames"] = of_class.sent_frames
+        counters[f"{name}_dropped"] = of_class.dropped
+        counters[f"{name}_expired"] = of_class.expired
+    return counters
+
+
+def _failure_lines(failures: tuple[tuple[str, str, str], ...]) -> tuple[str, ...]:
+    return tuple(f"{address}: {cause}: {detail}" for address, cause, detail in failures)
+
+
+def _decoded(kind: type[AdvertT], body: bytes) -> AdvertT | None:
+    """An advert, or None where a newer peer says something this version cannot read."""
+    try:
+        return decode_as(kind, body)
+    except WireError:
+        return None
