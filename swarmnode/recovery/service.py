@@ -35,8 +35,10 @@ from swarmnode.tasks.store import TASKS, task_of
 REST_S: Final = 2.0
 """Changes come in bursts: a loop of submits is one copy."""
 EVERY_S: Final = 5.0
-"""At least so long between two copies; and twenty times as long as one took."""
-SHARE: Final = 20
+"""At least so long between two copies."""
+COPIES_BYTES_PER_S: Final = 256 * 1024
+"""Copies of a long keyring come more rarely, so that they are no more than this on average. How
+long one took says nothing: a holder that does not answer made the next one minutes late."""
 AGAIN_S: Final = 10.0
 """After the pool could not take or give a copy."""
 MEET_S: Final = 1.0
@@ -91,6 +93,8 @@ class RecoveryService:
         """The newest copy, which is not at its place yet, and who had taken us over then."""
         self._reused = False
         """It was made before the last try, so that it may lack something."""
+        self._bytes = 0
+        """Of the newest copy."""
         self.waiting: tuple[PeerId, ...] = ()
         """Machines of the person that are gone, whose things nobody took over."""
         keyring.on_change = self._stir
@@ -110,14 +114,12 @@ class RecoveryService:
                 await trio.sleep(REST_S)
                 await self._settled()
                 self._is_copying, self._news = True, trio.Event()
-                began_s = trio.current_time()
                 is_done = await self._copy()
                 self._is_copying = False
                 if not is_done:
                     self._news.set()
                     await trio.sleep(AGAIN_S)
-                took_s = trio.current_time() - began_s
-                await trio.sleep(max(EVERY_S - REST_S, SHARE * took_s))
+                await trio.sleep(max(EVERY_S - REST_S, self._bytes / COPIES_BYTES_PER_S))
 
     async def _bring_back(self, retrieval: Retrieval) -> None:
         while self._vault.is_recovering():
@@ -174,6 +176,7 @@ class RecoveryService:
                 self._reused = True
                 return cap
         data, mark = pack(self._snapshot(taken)), Mark(ObjectKind.KEYRING)
+        self._bytes = len(data)
         receipt = await self._objects.put(_pieces(data), name="keyring", mark=mark)
         self._unpointed, self._reused = (receipt.cap, taken), False
         return receipt.cap

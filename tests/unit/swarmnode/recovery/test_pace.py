@@ -1,0 +1,136 @@
+"""How soon what has changed is in the copy of a keyring, whatever holds a copy up."""
+
+from collections.abc import AsyncIterable, AsyncIterator
+from dataclasses import dataclass, field
+
+import trio
+
+from p2p.ids import PeerId
+from storage.engine.memory_tables import MemoryTables
+from storage.facade import PLAIN, Durability, Mark, PutReceipt, Trust
+from swarmnode.market.explain import TaskEvent
+from swarmnode.recovery.copies import Taken
+from swarmnode.recovery.service import COPIES_BYTES_PER_S, EVERY_S, RecoveryService
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.ledger import TaskChanged
+from swarmnode.tasks.lifecycle import TaskState
+from testnet.sim.memory_objects import MemoryObjects, Pool
+from testnet.sim.seeded import simulated
+
+ME = PeerId("me")
+
+
+class SlowObjects(MemoryObjects):
+    """A holder does not answer for a while."""
+
+    takes_s = 0.0
+
+    async def put(
+        self,
+        source: AsyncIterable[bytes],
+        *,
+        name: str = "",
+        durability: Durability = Durability.DURABLE,
+        mark: Mark = PLAIN,
+        trust: Trust | None = None,
+    ) -> PutReceipt:
+        await trio.sleep(self.takes_s)
+        return await super().put(source, name=name, durability=durability, mark=mark, trust=trust)
+
+
+@dataclass
+class FakeVault:
+    def is_recovering(self) -> bool:
+        return False
+
+    def keys(self) -> tuple[bytes, bytes]:
+        return b"", b""
+
+    def names(self) -> tuple[str, str]:
+        return "ann", ""
+
+
+@dataclass
+class FakePlace:
+    pointed_s: list[float] = field(default_factory=list)
+
+    async def taken(self) -> Taken | None:
+        await trio.lowlevel.checkpoint()
+        return None
+
+    async def point(self, _cap: str, _known: Taken | None) -> None:
+        await trio.lowlevel.checkpoint()
+        self.pointed_s.append(trio.current_time())
+
+
+@dataclass
+class FakeKeyring:
+    rows: list[tuple[bytes, bytes]] = field(default_factory=list)
+    on_change: object = None
+
+    def dump(self) -> list[tuple[bytes, bytes]]:
+        return self.rows
+
+
+class FakeTasks:
+    """Something happens to a task whenever `happen` is called."""
+
+    def __init__(self) -> None:
+        self._send, self._receive = trio.open_memory_channel[TaskEvent](100)
+
+    async def events(self) -> AsyncIterator[TaskEvent]:
+        async for event in self._receive:
+            yield event
+
+    def happen(self) -> None:
+        task = TaskChanged(TaskId("a" * 16), 1000, "submitted", TaskState.SUBMITTED, PeerId(""))
+        self._send.send_nowait(task)
+
+
+async def _settled() -> None:
+    await trio.lowlevel.checkpoint()
+
+
+class Lab:
+    def __init__(self) -> None:
+        self.objects, self.place = SlowObjects(Pool(), ME), FakePlace()
+        self.keyring, self.tasks = FakeKeyring(), FakeTasks()
+        self.service = RecoveryService(
+            FakeVault(),  # type: ignore[arg-type]
+            self.place,
+            self.objects,
+            self.keyring,  # type: ignore[arg-type]
+            self.tasks,  # type: ignore[arg-type]
+            MemoryTables(),
+            ME,
+            lambda: False,
+            _settled,
+            wall_ms=lambda: 1000,
+        )
+
+
+@simulated
+async def test_a_copy_that_a_silent_holder_held_up_makes_the_next_one_no_later() -> None:
+    lab = Lab()
+    async with trio.open_nursery() as nursery:
+        lab.objects.takes_s = 30.0
+        await nursery.start(lab.service.run)
+        await trio.sleep(40)
+        lab.objects.takes_s = 0.0
+        lab.tasks.happen()
+        await trio.sleep(2 * EVERY_S)
+        assert len(lab.place.pointed_s) == 2
+        nursery.cancel_scope.cancel()
+
+
+@simulated
+async def test_copies_of_a_long_keyring_come_no_faster_than_the_network_is_theirs() -> None:
+    lab = Lab()
+    lab.keyring.rows = [(b"a" * 32, bytes(60 * COPIES_BYTES_PER_S))]
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lab.service.run)
+        for _ in range(300):
+            await trio.sleep(1)
+            lab.tasks.happen()
+        assert 4 <= len(lab.place.pointed_s) <= 6
+        nursery.cancel_scope.cancel()
