@@ -98,6 +98,18 @@ def test_a_submitter_that_was_away_for_an_hour_finds_everything(seed: int) -> No
         assert not any(machine.buyer.keepers(task) for task in tasks), machine.peer
 
 
+@pytest.mark.parametrize("count", [2, 3, 9])
+def test_guardians_know_of_an_end_until_a_copy_of_the_keyring_has_it(count: int) -> None:
+    """Were the machine lost that it came to, nobody else would."""
+    world = MarketWorld(1, names(count))
+    world.run(1)
+    task = world.submit("node-0", steps_task(20, avoid=("node-0",)))
+    world.run_until_all_ended(60)
+    world.run(20)
+    world.kill("node-0", power=True)
+    assert best_known(world, task).state is TaskState.DONE
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_guardians_that_die_one_after_another_are_replaced(seed: int) -> None:
     world = MarketWorld(seed, names(9), ROUGH)

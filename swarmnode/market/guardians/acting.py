@@ -27,7 +27,7 @@ class Acting:
 
     def tend(self, kept: Kept, now_s: float) -> list[Effect]:
         self._shelf.count(kept, now_s)
-        if self._shelf.is_over(kept):
+        if self._shelf.may_part(kept, now_s):
             return self._shelf.part(kept, now_s)
         return [*self.review(kept, now_s), *self._shelf.carry_all(kept, now_s)]
 
@@ -107,8 +107,7 @@ class Acting:
             said_s = max(said_s, carried_s)
         if line.term == record.term:
             kept.heard_by[peer] = max(said_s, kept.heard_by.get(peer, -inf))
-        is_over = record.kept.state in TASK_ENDS and record.owner == self._shelf.me
-        if is_over and (line.term, line.seq) == (0, 0):
+        if (line.term, line.seq) == (0, 0) and self._shelf.may_part(kept, now_s):
             return self._shelf.part(kept, now_s)
         self._shelf.count(kept, now_s)
         effects = self.review(kept, now_s)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from math import inf
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -28,6 +28,9 @@ Decision: TypeAlias = g.Acts | g.Rests | g.TaskLetGo
 
 HandOn: TypeAlias = Callable[[GuardRecord, PeerId], Right | None]
 """The right of a new keeper, by the one who acts; None where there is none to hand on."""
+
+REST_LEASES: Final = 2.0
+"""What has ended is kept so long: its owner's keyring is copied every few seconds."""
 
 
 class TaskShelf:
@@ -141,6 +144,20 @@ class TaskShelf:
         record = self.find(kept.record.task)
         state = kept.record.kept.state if record is None else record.state
         return kept.record.owner == self.me and state in TASK_ENDS
+
+    def may_part(self, kept: Kept, now_s: float) -> bool:
+        """Whether its keepers are needed no more: it is over, and for long enough.
+
+        Until the end is in the copy of its owner's keyring, they alone would know of it if this
+        machine were lost. What its owner has removed they need not know at all.
+        """
+        if not self.is_over(kept):
+            return False
+        if self.find(kept.record.task) is None:
+            return True
+        if kept.over_s is None:
+            kept.over_s = now_s
+        return now_s >= kept.over_s + REST_LEASES * self.config.lease_s
 
     def part(self, kept: Kept, now_s: float) -> list[Effect]:
         """It has ended here, at its owner: tell every keeper to forget it, then do so ourselves."""

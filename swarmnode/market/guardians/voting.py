@@ -124,7 +124,7 @@ class Voting:
         kept.known_term = max(kept.known_term, vote.known_term)
         if vote.known_term == 0 and self._shelf.is_over(kept):
             kept.has[peer] = (0, 0)  # relieved before we stopped in the middle of that
-            return self._shelf.part(kept, now_s)
+            return self._shelf.part(kept, now_s) if self._shelf.may_part(kept, now_s) else []
         if kept.post is not Post.STANDS or vote.term != kept.term or not vote.granted:
             return []
         kept.votes.add(peer)
