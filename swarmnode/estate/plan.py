@@ -134,14 +134,31 @@ def _used_until(
 def _old_checkpoints(
     records: Mapping[TaskId, TaskRecord], entries: Iterable[ObjectEntry], now_ms: int
 ) -> list[Address]:
-    """Those that no task would go on from any more."""
+    """Those that no task would go on from any more.
+
+    One that is newer than what is known here of an open task is not: its keepers may know it.
+    """
     needed = {task: _checkpoint_of(record, now_ms) for task, record in records.items()}
     return [
         entry.cap.address
         for entry in entries
         if entry.mark.kind == ObjectKind.CHECKPOINT
         and entry.cap.address not in needed.get(TaskId(entry.mark.task), ())
+        and not _is_news(entry, records.get(TaskId(entry.mark.task)))
     ]
+
+
+def _is_news(entry: ObjectEntry, record: TaskRecord | None) -> bool:
+    if record is None or record.state in TASK_ENDS:
+        return False
+    newest = 0 if record.checkpoint is None else record.checkpoint.step
+    return _step_in(entry.name) > newest
+
+
+def _step_in(name: str) -> int:
+    """As `due` names them; 0 for another name."""
+    parts = name.split("/")
+    return int(parts[2]) if len(parts) == 4 and parts[2].isdecimal() else 0
 
 
 def _old_attempts(

@@ -87,6 +87,15 @@ def test_what_the_newest_checkpoint_is_made_of_stays_and_what_it_replaced_goes()
     assert left(again, steps, 0) == [3, 5, 6]
 
 
+def test_a_checkpoint_newer_than_what_is_known_of_an_open_task_stays() -> None:
+    """Its guardians may know it: who has just recovered knows an older one, or none."""
+    newer = [entry(7, f"checkpoint/{T}/24/0", ObjectKind.CHECKPOINT)]
+    known = CheckpointRecord(16, (stored(1),), 0)
+    assert left(record(checkpoint=known), newer, 0) == []
+    assert left(record(), newer, 0) == []
+    assert left(record(TaskState.DONE, ended_ms=5, checkpoint=known), newer, 5) == [7]
+
+
 def test_a_made_up_capability_keeps_nothing() -> None:
     odd = record(checkpoint=CheckpointRecord(6, (StoredFile(".", 1, "nonsense"),), 0))
     assert left(odd, [entry(1, f"checkpoint/{T}/6/0", ObjectKind.CHECKPOINT)], 0) == [1]
