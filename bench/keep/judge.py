@@ -80,8 +80,8 @@ class Judge:
         if seen["state"] == "failed" and job.is_once:
             self.once_failed += 1  # it says so, and did not run twice
         elif seen["state"] != "done" or job.says.encode() not in said:
-            tried = client.get(f"/api/v1/tasks/{job.task}/explain")["history"]
-            lines = [str(x) for x in (seen["state"], seen.get("detail", ""), *tried, said[-40:])]
+            told = (seen["state"], seen.get("detail", ""), *seen["history"], said[-40:])
+            lines = [str(x) for x in told]
             self.tasks_lost.append(f"{job.task} of m{job.owner}: " + "\n  ".join(lines))
 
 
