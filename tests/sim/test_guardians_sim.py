@@ -99,7 +99,7 @@ def test_a_submitter_that_was_away_for_an_hour_finds_everything(seed: int) -> No
 
 
 @pytest.mark.parametrize("count", [2, 3, 9])
-def test_guardians_know_of_an_end_until_a_copy_of_the_keyring_has_it(count: int) -> None:
+def test_guardians_know_of_an_end_for_two_leases_more(count: int) -> None:
     """Were the machine lost that it came to, nobody else would."""
     world = MarketWorld(1, names(count))
     world.run(1)

@@ -148,8 +148,9 @@ class TaskShelf:
     def may_part(self, kept: Kept, now_s: float) -> bool:
         """Whether its keepers are needed no more: it is over, and for long enough.
 
-        Until the end is in the copy of its owner's keyring, they alone would know of it if this
-        machine were lost. What its owner has removed they need not know at all.
+        Were this machine lost before its owner's keyring was copied again, they alone would know of
+        the end; they are given time for a copy, and not told whether there was one. What its owner
+        has removed they need not know at all.
         """
         if not self.is_over(kept):
             return False
