@@ -250,6 +250,12 @@ GUARD_LINES_MAX: Final = 500
 GUARD_RECORD_BYTES_MAX: Final = 384 * 1024
 """A kept task: its record, and who keeps it."""
 
+KEPT_TOLD_BYTES: Final = 256 * 1024
+"""Of kept tasks told at once to a machine that takes over: a hundred; one that is longer alone."""
+
+KEPT_PAGE_BYTES_MAX: Final = GUARD_RECORD_BYTES_MAX + 1024
+"""That one."""
+
 FIND_ASKED_MAX: Final = 64
 """Machines asked for a task of ours that is not here: its keepers are among the first of them."""
 

@@ -98,12 +98,14 @@ class LogKeeper:
                     self._changed.note_all()
                 await trio.sleep(REST_S)
 
-    async def settled(self) -> None:
-        """Return once the logs of all that have ended are in the pool, or cannot be for now."""
+    async def settled(self) -> bool:
+        """Once the logs of all that have ended are in the pool; False: they cannot be for now."""
         with trio.move_on_after(SETTLE_S):
             while not self._has_failed and await self._unkept():
                 self._news.set()
                 await self._turn.wait()
+            return not self._has_failed
+        return False
 
     async def bring(self, task: TaskId) -> None:
         """Have the log of a task here that another machine of its person had.

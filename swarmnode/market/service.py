@@ -87,9 +87,28 @@ class MarketService:
         """Wait until others hold a task that was just submitted as detached, 5 s at most."""
         return await self._buyer.guarded(task)
 
-    async def take_up(self, records: Sequence[TaskRecord]) -> None:
-        """Go on with tasks that another machine of this person had submitted."""
-        await self._buyer.take_up(records)
+    async def take_up(self, records: Sequence[TaskRecord], sure_ms: int) -> None:
+        """Go on with tasks that another machine of this person had submitted.
+
+        What had ended before `sure_ms` is known as it is; else others are asked.
+        """
+        await self._buyer.take_up(records, sure_ms)
+
+    async def kept_for(self, machine: PeerId) -> Sequence[TaskRecord]:
+        """Tasks of a machine of this person, which is gone, as their guardians know them."""
+        return await self._buyer.left_behind.kept_for(machine)
+
+    def keep_copies(self) -> None:
+        """From now on `copied` is said of what has ended: others remember it until then."""
+        self._buyer.keep_copies()
+
+    def uncopied(self) -> frozenset[TaskId]:
+        """Tasks of ours that have ended, of which the pool may not know yet."""
+        return self._buyer.uncopied()
+
+    def copied(self, tasks: frozenset[TaskId]) -> None:
+        """The pool knows of their ends, and has their logs."""
+        self._buyer.copied(tasks)
 
     def rest_as(self, at_rest: Callable[[TaskRecord], TaskRecord]) -> None:
         """In which form records of tasks are written down; they stay in memory as they are."""

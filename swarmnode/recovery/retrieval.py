@@ -21,7 +21,7 @@ from swarmnode.edges import Vault
 from swarmnode.errors import SnapshotError
 from swarmnode.estate.logs import ESTATES
 from swarmnode.people.book import TABLE as PEOPLE
-from swarmnode.recovery.copies import Pointer, Taken, taken_over
+from swarmnode.recovery.copies import KeyringCopies, Pointer, Taken, taken_over
 from swarmnode.recovery.finding import Finder, Sight
 from swarmnode.recovery.others import MachineLife
 from swarmnode.recovery.place import tell_taken
@@ -32,14 +32,26 @@ from swarmnode.tasks.records import TaskRecord
 NOTHING_S: Final = 600.0
 """What could not be had, or known, for so long after the first other was met is not to be had."""
 
+UNSURE_MS: Final = 600_000
+"""Of what ended so long before a copy was made, the copy has everything."""
+MORE_MS: Final = 300_000
+"""So long after a machine was taken over its guardians may still be met."""
+
 log = logging.getLogger("swarm.recovery")
 
 
 class TaskReceiver(Protocol):
     """The part of MarketService that is needed here."""
 
-    async def take_up(self, records: Sequence[TaskRecord]) -> None:
-        """Go on with tasks that another machine of ours had submitted."""
+    async def take_up(self, records: Sequence[TaskRecord], sure_ms: int) -> None:
+        """Go on with tasks that another machine of ours had submitted.
+
+        What had ended before `sure_ms` is known as it is; else their guardians are asked.
+        """
+        ...
+
+    async def kept_for(self, machine: PeerId) -> Sequence[TaskRecord]:
+        """Tasks of a machine of ours that is gone, as their guardians know them."""
         ...
 
 
@@ -146,9 +158,18 @@ class Retrieval:
         )
         newest_first = sorted(read.items(), key=lambda pair: -pair[1][0].taken_ms)
         for pointer, (snapshot, tasks) in newest_first:
-            await self._restore(snapshot, tasks)
+            await self._restore(snapshot, tasks, pointer.writer)
             self._back.add(pointer.cap)
         return troubles
+
+    async def look_for_more(self, copies: KeyringCopies) -> None:
+        """Ask again for tasks of machines that were taken over lately: not all may have answered.
+
+        Raises StoreFullError.
+        """
+        for one in copies.taken:
+            if one.by == self._me and self._wall_ms() - one.at_ms < MORE_MS:
+                await self._market.take_up(await self._market.kept_for(one.writer), 0)
 
     async def _take(self, gone: list[Pointer], apart: list[Pointer]) -> None:
         """Before tasks go on here: a machine that returns must not go on with them, too."""
@@ -169,7 +190,9 @@ class Retrieval:
         snapshot = unpack(b"".join(parts))
         return snapshot, tasks_in(snapshot)
 
-    async def _restore(self, snapshot: KeyringSnapshot, tasks: Sequence[TaskRecord]) -> None:
+    async def _restore(
+        self, snapshot: KeyringSnapshot, tasks: Sequence[TaskRecord], writer: PeerId
+    ) -> None:
         """Objects last: what belongs to a task that is not known is freed."""
 
         def write(view: WriteView) -> None:
@@ -178,7 +201,9 @@ class Retrieval:
                     view.put(row.table, row.key, row.value)
 
         await self._tables.transact(write)
-        await self._market.take_up(tasks)
+        await self._market.take_up(tasks, snapshot.taken_ms - UNSURE_MS)
+        if writer != self._me:
+            await self._market.take_up(await self._market.kept_for(writer), 0)
         await self._keyring.restore(snapshot.objects)
         lab, network = self._seeds
         self._seeds = (lab or snapshot.lab_seed, network or snapshot.network_seed)

@@ -27,6 +27,7 @@ from swarmnode.recovery.finding import Finder
 from swarmnode.recovery.place import Place
 from swarmnode.recovery.retrieval import Retrieval
 from swarmnode.recovery.snapshot import KeyringSnapshot, SnapshotRow, pack
+from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.lifecycle import TASK_ENDS
 from swarmnode.tasks.records import TaskRecord
@@ -50,10 +51,22 @@ log = logging.getLogger("swarm.recovery")
 _FACTS: Final = frozenset({"submitted", "checkpointed"})
 
 
-class Events(Protocol):
+class Ends(Protocol):
     """The part of MarketService that is needed here."""
 
     def events(self) -> AsyncGenerator[TaskEvent, None]: ...
+
+    def keep_copies(self) -> None:
+        """From now on `copied` is said of what has ended: others remember it until then."""
+        ...
+
+    def uncopied(self) -> frozenset[TaskId]:
+        """Tasks that have ended, of which the pool may not know yet."""
+        ...
+
+    def copied(self, tasks: frozenset[TaskId]) -> None:
+        """The pool knows of their ends, and has their logs."""
+        ...
 
 
 class RecoveryService:
@@ -65,17 +78,17 @@ class RecoveryService:
         place: Place,
         objects: Objects,
         keyring: Keyring,
-        market: Events,
+        market: Ends,
         tables: Tables,
         me: PeerId,
         waits_for_others: Callable[[], bool],
-        settled: Callable[[], Awaitable[None]],
+        settled: Callable[[], Awaitable[bool]],
         *,
         retrieval: Retrieval | None = None,
         finder: Finder | None = None,
         wall_ms: Callable[[], int],
     ) -> None:
-        """`settled` returns once what tasks have left is on the keyring, or cannot be.
+        """`settled` returns once the logs of ended tasks are on the keyring, or cannot be: False.
 
         The last two where the person's key lies.
         """
@@ -101,6 +114,7 @@ class RecoveryService:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Bring back what is to be, then keep the copy until cancelled."""
+        self._market.keep_copies()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow)
             task_status.started()
@@ -112,10 +126,13 @@ class RecoveryService:
             while True:
                 await self._news.wait()
                 await trio.sleep(REST_S)
-                await self._settled()
+                ended = self._market.uncopied()
+                has_logs = await self._settled()
                 self._is_copying, self._news = True, trio.Event()
                 is_done = await self._copy()
                 self._is_copying = False
+                if is_done and has_logs:
+                    self._market.copied(ended)
                 if not is_done:
                     self._news.set()
                     await trio.sleep(AGAIN_S)
@@ -130,7 +147,10 @@ class RecoveryService:
         while True:
             if not self._waits_for_others():
                 with suppress(StorageError, SnapshotError):  # what is wrong, the copy says
-                    self.waiting = tuple((await finder.look()).gone())
+                    sight = await finder.look()
+                    self.waiting = tuple(sight.gone())
+                    if self._retrieval is not None:
+                        await self._retrieval.look_for_more(sight.copies)
             await trio.sleep(LOOK_S)
 
     @property

@@ -14,7 +14,7 @@ import pytest
 from swarmnode.cli.client import ApiError, Client
 from swarmnode.demo.launcher import LocalNode
 from swarmnode.demo.report import until
-from tests.integration.swarm_lab import put, submit, swarm_of, wait
+from tests.integration.swarm_lab import people_of, put, submit, swarm_of, wait
 
 
 def typed(home: Path, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -121,6 +121,38 @@ def test_a_submitter_s_home_is_deleted_and_everything_is_read_back(tmp_path: Pat
             heard = friend.client
             until(lambda: called(heard, peer) == names, within_s=20, what="the name at a friend")
             assert called(client, peer) == names
+
+
+def test_what_ended_a_moment_before_its_machine_was_lost_comes_back_with_its_log(
+    tmp_path: Path,
+) -> None:
+    """No copy of the keyring knows of it: its guardians do, and its provider has the log."""
+    with people_of(4) as swarm:
+        friend, gone = swarm.nodes[0], swarm.nodes[1]
+        phrase = typed(gone.home, "key", "phrase").stdout
+        put(gone, b"a page", "page")
+        until(lambda: is_copied(gone.client), within_s=60, what="a copy in the pool")
+        spec = {
+            "run": ["sh", "-c", "echo first; sleep 0.5; echo last; echo result >out.txt"],
+            "outputs": ["out.txt"],
+            "require": [friend.peer],
+        }
+        task = gone.client.call("POST", "/api/v1/tasks?detach=1", spec)["task"]
+        assert wait(gone, task)["state"] == "done"
+        swarm.kill_daemon(gone)
+        shutil.rmtree(gone.home)
+
+        blank = tmp_path / "b"
+        recover(friend, blank, phrase)
+        with running(blank) as client:
+            until(lambda: bool(client.get("/api/v1/tasks")), within_s=60, what="the task")
+            found = client.get(f"/api/v1/tasks/{task}/wait?timeout_s=60")
+            assert found["state"] == "done"
+            path = f"/api/v1/tasks/{task}/logs?stream=stdout"
+            printed = b"first\nlast\n"
+            until(lambda: b"".join(client.stream(path)) == printed, within_s=120, what="its log")
+            assert text_of(client, found["outputs"][0]["cap"]) == b"result\n"
+            until(lambda: is_copied(client), within_s=60, what="a copy with it")
 
 
 def test_the_second_machine_of_a_person_is_destroyed_and_the_first_goes_on(tmp_path: Path) -> None:

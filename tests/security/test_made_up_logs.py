@@ -59,7 +59,7 @@ def test_an_attempt_that_a_guardian_makes_up_does_not_shut_the_log(place: tuple[
             await world.kill("m0")
             await trio.sleep(60)
             for name in ("m1", "m2", "m3", "m4"):
-                book = world[name].up.market._buyer._logbook
+                book = world[name].up.market._buyer.logbook
                 book.piece_after = lambda *_: (*place, b"lies")  # type: ignore[method-assign]
             with trio.fail_after(30):
                 assert len(await printed(world, "m4", task)) <= len(b"lies")

@@ -67,6 +67,8 @@ from swarmnode.market.guardians.messages import (
     KeepTaken,
     KeepTask,
     KeptLog,
+    KeptTold,
+    ReadKept,
     ReadKeptLog,
     Relieve,
     TaskFound,
@@ -483,6 +485,11 @@ async def log_that_a_guardian_keeps(scene: Scene) -> object:
 @row("unknown")
 async def looking_at_anothers_task(scene: Scene) -> object:
     return await scene.ask(FindTask(scene.task), TaskFound)
+
+
+@row("unknown")
+async def reading_what_is_kept_for_anothers_machine(scene: Scene) -> object:
+    return await scene.ask(ReadKept(scene.victim, TaskId("")), KeptTold, to=scene.guardian)
 
 
 @row("unknown")

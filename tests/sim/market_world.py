@@ -8,7 +8,7 @@ their owners. All dice come from one seed; `trace` is a hash of all that was del
 import heapq
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import combinations
@@ -181,7 +181,11 @@ class MarketWorld:
         records = [taken_up(one, self.wall_ms()) for one in records]
         for one in records:
             self.machines[name].disk.write(Persist(TASKS, task_key(one.task), encode(one)))
-        self._buy(self.machines[name], be.TakenUp(records))
+        self._buy(self.machines[name], be.TakenUp(records, 0))
+
+    def tell(self, name: str, event: object) -> None:
+        """What another part of the node says to the buyer."""
+        self._buy(self.machines[name], event)
 
     def cancel(self, name: str, task: TaskId) -> None:
         self._buy(self.machines[name], be.CancelAsked(task))
@@ -193,9 +197,11 @@ class MarketWorld:
             act()
         self.now_s = until_s
 
-    def run_until_all_ended(self, within_s: float) -> None:
+    def run_until_all_ended(self, within_s: float, but: Container[str] = ()) -> None:
+        """`but`: machines that are down."""
         until_s = self.now_s + within_s
-        while not all(m.is_up and m.buyer.tasks_open == 0 for m in self.machines.values()):
+        there = [one for name, one in self.machines.items() if name not in but]
+        while not all(m.is_up and m.buyer.tasks_open == 0 for m in there):
             open_now = [r for m in self.machines.values() for r in m.buyer.ledger.unfinished()]
             assert self.now_s < until_s, open_now
             self.run(1.0)

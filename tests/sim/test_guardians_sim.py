@@ -5,6 +5,7 @@ import random
 import pytest
 
 from p2p.membership.view import Liveness
+from swarmnode.market.buyer.events import EndsCopied
 from swarmnode.market.guardians.kept import Post
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TASK_ENDS, TaskState
@@ -29,6 +30,10 @@ def best_known(world: MarketWorld, task: TaskId) -> TaskRecord:
     ]
     assert found, "nobody keeps it"
     return max(found, key=lambda record: record.version).kept
+
+
+def nobody_keeps(world: MarketWorld, task: TaskId) -> bool:
+    return all(m.buyer.keepers(task) is None for m in world.machines.values() if m.is_up)
 
 
 def actors(world: MarketWorld, task: TaskId) -> list[str]:
@@ -99,15 +104,47 @@ def test_a_submitter_that_was_away_for_an_hour_finds_everything(seed: int) -> No
 
 
 @pytest.mark.parametrize("count", [2, 3, 9])
-def test_guardians_know_of_an_end_for_two_leases_more(count: int) -> None:
+def test_guardians_know_of_an_end_until_the_copy_of_the_keyring_has_it(count: int) -> None:
     """Were the machine lost that it came to, nobody else would."""
     world = MarketWorld(1, names(count))
     world.run(1)
+    world.tell("node-0", EndsCopied(frozenset()))
     task = world.submit("node-0", steps_task(20, avoid=("node-0",)))
     world.run_until_all_ended(60)
     world.run(20)
-    world.kill("node-0", power=True)
     assert best_known(world, task).state is TaskState.DONE
+    world.tell("node-0", EndsCopied(frozenset({task})))
+    world.run(20)
+    assert nobody_keeps(world, task)
+
+
+def test_guardians_do_not_wait_for_ever_for_a_copy_that_is_not_made() -> None:
+    world = MarketWorld(1, names(4))
+    world.run(1)
+    world.tell("node-0", EndsCopied(frozenset()))
+    task = world.submit("node-0", steps_task(20, avoid=("node-0",)))
+    world.run_until_all_ended(60)
+    world.run(90)
+    assert nobody_keeps(world, task)
+
+
+def test_who_recovers_is_told_what_ended_after_the_copy_and_relieves_the_guardians() -> None:
+    world = MarketWorld(1, names(6))
+    world.run(1)
+    world.kill("node-5", power=True)
+    world.tell("node-0", EndsCopied(frozenset()))
+    task = world.submit("node-0", steps_task(20, avoid=("node-0", "node-5")))
+    world.run_until_all_ended(60, but=("node-5",))
+    world.run(6)
+    world.kill("node-0", power=True)
+    world.run(30)
+    world.start("node-5")
+    world.run(5)
+    world.recover("node-5", [best_known(world, task)])
+    world.run(60)
+    assert world.machines["node-5"].buyer.ledger.get(task).state is TaskState.DONE
+    assert nobody_keeps(world, task)
+    assert world.started[task] == 1
 
 
 @pytest.mark.parametrize("seed", range(4))

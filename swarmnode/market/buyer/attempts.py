@@ -297,10 +297,14 @@ class Attempts:
             left = left_over(self._book.ledger, record, attempt, terms, self._book.wall_ms())
             return [*left, receipt]
         if attempt.ended_as in REPORTED:
-            return [receipt]
+            return self._book.receipts.again(terms.task, terms.fence, receipt, now_s)
         if terms.fence != record.fence or record.state in TASK_ENDS:
             return self._stop(peer, terms.task, terms.fence)
-        return [*self._ended(record, terms, now_s), receipt]
+        ended = self._ended(record, terms, now_s)
+        is_over = self._book.ledger.get(terms.task).state in TASK_ENDS
+        if is_over and not record.owner:
+            return [*ended, *self._book.receipts.hold(terms.task, terms.fence, receipt, now_s)]
+        return [*ended, receipt]
 
     def end_attempt(self, record: TaskRecord, reason: str) -> list[Effect]:
         """The task ends by our own will: its provider, if it has one, is told to stop."""

@@ -17,6 +17,7 @@ from swarmnode.market.buyer.auction import Auction
 from swarmnode.market.buyer.config import BuyerConfig
 from swarmnode.market.buyer.events import RetryDue, Tick
 from swarmnode.market.buyer.fit import Seen
+from swarmnode.market.buyer.receipts import Receipts
 from swarmnode.market.buyer.verdicts.starts import base_of
 from swarmnode.market.guardians.core import Guardian
 from swarmnode.market.guardians.messages import (
@@ -140,6 +141,7 @@ class Book:
         self.awake_s = -math.inf
         """Since when this machine was not stopped, as far as we know."""
         self._tick_due_s = math.inf
+        self.receipts = Receipts(config.guard.copy_s)
         self.guards = Guardian(
             config.guard, signer.peer_id, self.ledger.find, self._hand_on, self._home
         )

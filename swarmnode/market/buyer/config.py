@@ -1,9 +1,13 @@
 """Settings of the buyer's side, with the reasons for their values."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from swarmnode.limits import CALLEES_MAX
 from swarmnode.market.guardians.config import GuardianConfig
+
+MIN_COPY_S: Final = 30.0
+"""Copies do not come faster where leases are short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,4 +74,9 @@ class BuyerConfig:
     def guard(self) -> GuardianConfig:
         """Keepers of tasks count on the same lease as workers."""
         stagger_s = min(2.0, self.renew_s / 2)
-        return GuardianConfig(lease_s=self.lease_s, beat_s=self.renew_s, stagger_s=stagger_s)
+        return GuardianConfig(
+            lease_s=self.lease_s,
+            beat_s=self.renew_s,
+            stagger_s=stagger_s,
+            copy_s=max(MIN_COPY_S, 4 * self.lease_s),
+        )

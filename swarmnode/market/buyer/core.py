@@ -21,6 +21,7 @@ from swarmnode.market.buyer.attempts import Attempts
 from swarmnode.market.buyer.auctions import Auctions
 from swarmnode.market.buyer.book import Book, Pursuit, RightOf, no_right
 from swarmnode.market.buyer.config import BuyerConfig
+from swarmnode.market.buyer.fit import Seen
 from swarmnode.market.buyer.verdicts import once
 from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.kept import Guarded, Post
@@ -59,7 +60,8 @@ class Buyer:
             e.TakenUp: self._on_taken_up,
             e.Submitted: self._on_submitted,
             e.CancelAsked: self._on_cancel_asked,
-            e.ForgetAsked: lambda event, _now_s: self._book.ledger.forget(event.task),
+            e.ForgetAsked: self._on_forget_asked,
+            e.EndsCopied: self._on_ends_copied,
             e.DryRunAsked: self._rounds.on_dry_run,
             e.Advertised: self._on_advertised,
             e.MemberStands: self._on_member_stands,
@@ -133,10 +135,18 @@ class Buyer:
         """Whether this machine acts for a task now."""
         return self._book.guards.may_act(task, now_s)
 
+    def uncopied(self) -> frozenset[TaskId]:
+        """Tasks of ours that have ended, of which the pool may not know yet."""
+        return self._book.guards.over() | self._book.receipts.waiting()
+
     @property
     def tasks_open(self) -> int:
         """Tasks that have not ended."""
         return len(self._book.pursuits)
+
+    def guarded_records(self) -> tuple[GuardRecord, ...]:
+        """Everything this machine keeps, its own tasks included."""
+        return self._book.guards.records()
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -172,10 +182,12 @@ class Buyer:
         return effects
 
     def _on_taken_up(self, event: e.TakenUp, now_s: float) -> list[Effect]:
-        now_ms, effects = self._book.wall_ms(), list[Effect]()
-        records = [once.taken_up(one, now_ms) for one in event.records]
-        self._book.ledger.load(records)
-        self._book.guards.come_home(records, now_s, self._book.patience_s)
+        now_ms, ledger, effects = self._book.wall_ms(), self._book.ledger, list[Effect]()
+        records = [once.taken_up(one, now_ms) for one in event.records if one.task not in ledger]
+        ledger.load(records)
+        lost = [ledger.get(one.task) for one in event.records]
+        unsure = [one for one in lost if event.is_unsure(one)]
+        self._book.guards.come_home(unsure, now_s, self._book.patience_s)
         for record in records:
             if record.state not in TASK_ENDS:
                 effects += self._go_on(record, now_s)
@@ -213,6 +225,15 @@ class Buyer:
         if record.left and not stop:  # nobody else will tell what there is
             self._book.ledger.set_outcome(event.task, Outcome("stopped", -1, "cancelled"))
         return [*self._book.close(event.task, Fact.CANCEL_ASKED, event.why), *stop]
+
+    def _on_forget_asked(self, event: e.ForgetAsked, _now_s: float) -> list[Effect]:
+        forgotten = self._book.ledger.forget(event.task)
+        return [*forgotten, *(self._book.receipts.give(event.task) if forgotten else ())]
+
+    def _on_ends_copied(self, event: e.EndsCopied, _now_s: float) -> list[Effect]:
+        self._book.receipts.are_copies_kept = True
+        self._book.guards.copied(event.tasks)
+        return [one for task in sorted(event.tasks) for one in self._book.receipts.give(task)]
 
     def _on_deadline_passed(self, event: e.DeadlinePassed, now_s: float) -> list[Effect]:
         if event.task not in self._book.pursuits:
@@ -260,14 +281,16 @@ class Buyer:
         """Go on from what the keepers know; what we have ended ourselves stays ended."""
         book, task = self._book, kept.task
         is_mine, record = kept.owner == book.me, book.ledger.find(task)
-        logs = [Notify(g.LogsWanted(task, before))] if is_mine and before != book.me else []
+        up = book.machines.get(before, Seen()).liveness in (Liveness.ALIVE, Liveness.SUSPECT)
+        logs = [Notify(g.LogsWanted(task, before, up))] if is_mine and before != book.me else []
         if record is not None and record.state in TASK_ENDS:
             stop: list[Effect] = []
             if kept.kept.state in HELD_BY_PROVIDER:
                 job = CancelJob(task, kept.kept.fence, "cancelled")
                 messages = (book.claim(kept.kept, kept.term), job)
                 stop = [Send(kept.kept.provider, one) for one in messages]
-            return [*book.guards.on_noted(record, now_s), *stop, *logs]
+            log = self._ask_for_log(kept) if logs else []
+            return [*book.guards.on_noted(record, now_s), *stop, *logs, *log]
         changes = {"owner": PeerId("") if is_mine else kept.owner}
         floor = kept.kept.fence + book.config.fence_gap
         adopted = msgspec.structs.replace(kept.kept, fence_floor=floor, **changes)
@@ -278,13 +301,19 @@ class Buyer:
             *book.ledger.adopt(adopted, book.wall_ms(), why),
         ]
         if adopted.state in TASK_ENDS:
-            return effects
+            return effects + (self._ask_for_log(kept) if logs else [])
         effects += self._pursue(adopted, now_s)
         if adopted.state in HELD_BY_PROVIDER:
             return effects + self._leases.on_claimed(adopted, kept.term, now_s)
         if adopted.state is TaskState.AUCTIONED:
             effects += book.step(task, Fact.INTERRUPTED, why)
         return effects + book.retry(task, now_s)
+
+    def _ask_for_log(self, kept: GuardRecord) -> list[Effect]:
+        """Of what ended while another machine had it, its provider may still have the log."""
+        record = kept.kept
+        has_one = record.provider and record.state in TASK_ENDS
+        return [Send(record.provider, self._book.claim(record, kept.term))] if has_one else []
 
     def _on_rests(self, task: TaskId) -> list[Effect]:
         record = self._book.ledger.find(task)

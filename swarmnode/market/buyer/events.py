@@ -9,6 +9,7 @@ from p2p.wire.codec import Message
 from swarmnode.market.guardians.records import GuardRecord
 from swarmnode.resources.advert import ResourceAdvert
 from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.lifecycle import TASK_ENDS
 from swarmnode.tasks.records import RoundRecord, TaskRecord
 from swarmnode.tasks.spec import TaskSpec
 
@@ -23,9 +24,16 @@ class TasksLoaded:
 
 @dataclass(frozen=True, slots=True)
 class TakenUp:
-    """Tasks of another machine of this person, which is gone; written down before."""
+    """Tasks of another machine of this person, which is gone; those that are new here were written
+    down before."""
 
     records: Sequence[TaskRecord]
+    sure_ms: int
+    """What had ended before this is known as it is."""
+
+    def is_unsure(self, record: TaskRecord) -> bool:
+        """Whether its guardians and its provider may know more, or wait for us."""
+        return record.state not in TASK_ENDS or record.ended_ms >= self.sure_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +146,16 @@ class RenewalDue:
     task: TaskId
     fence: int
     due_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class EndsCopied:
+    """The keyring is copied into the pool; the copy has the ends of these tasks, and their logs.
+
+    Said first of none: from then on it is waited for.
+    """
+
+    tasks: frozenset[TaskId]
 
 
 @dataclass(frozen=True, slots=True)

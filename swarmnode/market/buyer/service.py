@@ -6,7 +6,7 @@ from typing import Final
 import trio
 
 from p2p.effects import Persist, Rng, Send
-from p2p.errors import RefusalError, WireError
+from p2p.errors import WireError
 from p2p.gossip.items import RESOURCES, Item
 from p2p.gossip.port import ItemSource
 from p2p.host.rpc.service import Rpc
@@ -19,14 +19,16 @@ from p2p.wire.codec import Message, decode_as, encode
 from p2p.wire.envelope import Signer
 from storage.engine.port import Tables, WriteView
 from storage.errors import StoreFullError
-from swarmnode.errors import LogStaleError, SpecError, TaskUnknownError, TooManyTasksError
-from swarmnode.limits import LOG_PUSH_BYTES_MAX, TASKS_OPEN_MAX
+from swarmnode.errors import SpecError, TaskUnknownError, TooManyTasksError
+from swarmnode.limits import TASKS_OPEN_MAX
 from swarmnode.market.buyer import events as e
 from swarmnode.market.buyer.book import RightOf, no_right
 from swarmnode.market.buyer.config import BuyerConfig
 from swarmnode.market.buyer.core import HEARD, Buyer
 from swarmnode.market.buyer.elsewhere import Elsewhere, WhoseTask, nobodys
 from swarmnode.market.buyer.feed import EventFeed
+from swarmnode.market.buyer.left_behind import LeftBehind
+from swarmnode.market.buyer.log_inbox import LogInbox
 from swarmnode.market.buyer.verdicts.once import taken_up
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.market.guardians import events as g
@@ -39,7 +41,7 @@ from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.keys import SEED_BYTES, task_id_of
 from swarmnode.tasks.ledger import TaskChanged, TaskForgotten
 from swarmnode.tasks.lifecycle import TASK_ENDS, TaskState
-from swarmnode.tasks.messages import AskFiles, FilesTold, LogTaken, PushLog
+from swarmnode.tasks.messages import AskFiles, FilesTold
 from swarmnode.tasks.records import RoundRecord, TaskRecord
 from swarmnode.tasks.spec import PriorityClass, TaskSpec
 from swarmnode.tasks.store import TASKS, load_rounds, load_tasks, task_key, write_all
@@ -83,12 +85,12 @@ class BuyerService:
         self._rpc, self._members, self._adverts = rpc, members, adverts
         self._tables, self._entropy, self._wall_ms = tables, entropy, wall_ms
         self._driver = Driver(self._core, Performer(self._send, self._notify, self._persist))
-        self.logbook = self._logbook = LogBook(tables)
-        keeping = (rpc, signer, network, self._core, self._logbook)
-        self._keeper = KeeperService(*keeping, self._post_begun)
+        book = self.logbook = LogBook(tables)
+        self._keeper = KeeperService(rpc, signer, network, self._core, book, self._post_begun)
         self._feed, self._begun = EventFeed(), trio.Event()
         ours = (self._core, self._driver.do, self._begun, wall_ms, whose)
         self.elsewhere = Elsewhere(rpc, members, signer, network, *ours)
+        self.left_behind = LeftBehind(rpc, members, signer, self._core, self._begun, whose)
         self._keeper.may_read = self.elsewhere.may_read
         self._told: dict[PeerId, tuple[bytes, bool]] = {}
         """Advert of each machine, and whether its certificate lets it lend."""
@@ -98,7 +100,7 @@ class BuyerService:
         self._forgotten_in, self._forgotten = trio.open_memory_channel[TaskId](TASKS_OPEN_MAX)
         for kind in HEARD:
             rpc.listen(kind, self._on_message)
-        rpc.serve(PushLog, self._on_push_log)
+        LogInbox(rpc, self._core, self._keeper, self.logbook, self._begun)
         members.on_change(self._on_member)
         adverts.on_item(RESOURCES, self._on_advert)
 
@@ -154,10 +156,11 @@ class BuyerService:
         """Wait until others hold a task that was submitted as detached, 5 s at most."""
         return await self._keeper.guarded(task)
 
-    async def take_up(self, records: Sequence[TaskRecord]) -> None:
+    async def take_up(self, records: Sequence[TaskRecord], sure_ms: int) -> None:
         """Go on with tasks that another machine of this person had submitted.
 
-        Those known here stay as they are. Raises StoreFullError; then none is taken up.
+        Those known here stay as they are. Of what had not ended before `sure_ms` the guardians are
+        asked, and of its log the provider. Raises StoreFullError; then none is taken up.
         """
         await self._begun.wait()
         now_ms, ledger = self._wall_ms(), self._core.ledger
@@ -168,7 +171,20 @@ class BuyerService:
                 view.put(TASKS, task_key(one.task), encode(one))
 
         await self._tables.transact(write)
-        await self._driver.do(e.TakenUp(new))
+        known = [one for one in records if one.task in ledger]
+        await self._driver.do(e.TakenUp([*new, *known], sure_ms))
+
+    def keep_copies(self) -> None:
+        """From now on `copied` is said of what has ended: others remember it until then."""
+        self._driver.order(e.EndsCopied(frozenset()))
+
+    def uncopied(self) -> frozenset[TaskId]:
+        """Tasks of ours that have ended, of which the pool may not know yet."""
+        return self._core.uncopied()
+
+    def copied(self, tasks: frozenset[TaskId]) -> None:
+        """The pool knows of their ends, and has their logs: nobody else need remember them."""
+        self._driver.order(e.EndsCopied(tasks))
 
     def rest_as(self, at_rest: Callable[[TaskRecord], TaskRecord]) -> None:
         """In which form records are written down."""
@@ -252,7 +268,7 @@ class BuyerService:
             is_over = record is not None and 0 < attempt < record.fence
             return follow and is_open and not is_over
 
-        return self._logbook.read(task, stream, follow=may_grow, attempt=attempt)
+        return self.logbook.read(task, stream, follow=may_grow, attempt=attempt)
 
     def events(self) -> AsyncGenerator[TaskEvent, None]:
         """What happens to tasks from now on; close it when done (contextlib.aclosing)."""
@@ -283,27 +299,6 @@ class BuyerService:
         # Before the ledger is read every task looks unknown: answering would stop its provider.
         if self._begun.is_set():
             self._driver.post(event)
-
-    async def _on_push_log(
-        self, caller: Caller, push: PushLog, body: bytes
-    ) -> tuple[LogTaken, bytes]:
-        await self._begun.wait()
-        record = self._core.ledger.find(push.task)
-        if record is None and self._core.is_others(push.task):
-            raise RefusalError("busy", "another machine acts for that task and will say so")
-        if record is None or (record.provider, record.fence) != (caller.peer, push.fence):
-            raise RefusalError("stale", "that attempt is not this task's newest one")
-        if self._keeper.is_fetching(push.task):
-            raise RefusalError("busy", "older parts of the log are still to come")
-        if push.stream not in STREAMS or len(body) > LOG_PUSH_BYTES_MAX:
-            raise RefusalError("malformed", f"stdout or stderr, {LOG_PUSH_BYTES_MAX} bytes at most")
-        try:
-            have = await self._logbook.take(push.task, push.fence, push.stream, push.offset, body)
-        except LogStaleError as exc:
-            raise RefusalError("stale", str(exc)) from exc
-        except StoreFullError as exc:
-            raise RefusalError("full", "the submitter's disk is full") from exc
-        return LogTaken(have, self._logbook.is_followed(push.task, push.stream)), b""
 
     def _on_member(self, change: MemberChanged) -> None:
         member = change.member
@@ -347,12 +342,12 @@ class BuyerService:
                 self._keeper.carry(peer, record)
             case g.Confirmed(task):
                 self._keeper.confirmed(task)
-            case g.LogsWanted(task, peer):
-                self._keeper.fetch_logs(task, peer)
+            case g.LogsWanted(task, peer, is_up):
+                self._keeper.fetch_logs(task, peer, is_up=is_up)
             case TaskChanged() if self._is_ours(event.task):
                 self._feed.tell(event)
                 if event.state in TASK_ENDS:
-                    self._logbook.wake(event.task)
+                    self.logbook.wake(event.task)
                     self._keeper.confirmed(event.task)
                     if (ended := self._ends.pop(event.task, None)) is not None:
                         ended.set()
@@ -365,17 +360,17 @@ class BuyerService:
                     ended.set()
 
     async def _forget_logs(self) -> None:
-        for task in self._logbook.tasks():  # a crash may have come between task and log
+        for task in self.logbook.tasks():  # a crash may have come between task and log
             if task not in self._core.ledger:
                 await self._forget_log(task)
         async for task in self._forgotten:
-            self._logbook.wake(task)
+            self.logbook.wake(task)
             await self._forget_log(task)
 
     async def _forget_log(self, task: TaskId) -> None:
         while True:
             try:
-                await self._logbook.forget(task)
+                await self.logbook.forget(task)
                 return
             except StoreFullError:
                 await trio.sleep(FULL_DISK_AGAIN_S)

@@ -18,5 +18,8 @@ class GuardianConfig:
     """Answers to a call for votes come within this, or it is called again."""
     asleep_s: float = 2.0
     """A timer this late tells that this machine was stopped: nobody else was silent."""
+    copy_s: float = 60.0
+    """What has ended is kept until the copy of its owner's keyring has it, so long at most: copies
+    come every few seconds, and one that cannot be made is tried again after 10 s."""
     guardians: int = 2
     """Keepers besides the one who acts: with it they are the fewest that have a majority."""

@@ -8,7 +8,7 @@ See the package for the idea. It decides by `decisions`; `swarmnode.market.buyer
 out in the same step, so that no renewal leaves under a term that has ended.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from math import inf
 from typing import Final
 
@@ -144,6 +144,20 @@ class Guardian:
         holders = (one for one in others if is_firm and kept.has.get(one, (-1, -1)) >= kept.firm)
         return Guarded(tuple(holders), len(others))
 
+    def over(self) -> frozenset[TaskId]:
+        """Tasks of ours that have ended, and are kept until the pool has that."""
+        return frozenset(
+            task
+            for task, kept in self._shelf.kept.items()
+            if not kept.is_copied and self._shelf.is_over(kept)
+        )
+
+    def copied(self, tasks: Container[TaskId]) -> None:
+        """The pool has the ends of these: at the next beat their keepers may go."""
+        self._shelf.are_copies_kept = True
+        for task, kept in self._shelf.kept.items():
+            kept.is_copied = kept.is_copied or (task in tasks and self._shelf.is_over(kept))
+
     def may_judge(self, task: TaskId, now_s: float) -> bool:
         """Whether no other keeper can think otherwise of a task: for what may not run twice."""
         kept = self._shelf.kept.get(task)
@@ -218,7 +232,7 @@ class Guardian:
             if kept is not None and kept.post is not Post.ACTS:  # we keep it ourselves
                 kept.record = msgspec.structs.replace(kept.record, owner=self._shelf.me)
                 self._shelf.count(kept, now_s)
-            elif kept is None and record.key and record.state not in TASK_ENDS:
+            elif kept is None and record.key:
                 self._shelf.acting_until[record.task] = -inf
                 leases_s = HOMING_LEASES * self._shelf.config.lease_s
                 self._homing[record.task] = now_s + max(leases_s, patience_s(record))

@@ -88,6 +88,8 @@ class LogsWanted:
 
     task: TaskId
     peer: PeerId
+    is_up: bool
+    """That machine lives, as far as is known."""
 
 
 @dataclass(frozen=True, slots=True)

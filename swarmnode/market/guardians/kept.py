@@ -61,6 +61,8 @@ class Kept:
     """Version from which on the keepers it names can do without those before them."""
     over_s: float | None = None
     """When we first found that it has ended here, at its owner."""
+    is_copied: bool = False
+    """The copy of its owner's keyring in the pool has its end."""
 
     @property
     def known(self) -> int:

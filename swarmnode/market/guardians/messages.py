@@ -1,4 +1,4 @@
-"""Messages among the keepers of a task, to its worker and its owner: numbers 110-122."""
+"""Messages among the keepers of a task, to its worker and its owner: numbers 110-124."""
 
 from typing import Final
 
@@ -156,3 +156,15 @@ class TaskFound(Message, frozen=True, tag=122):
     """Reply: sealed FoundTerms; the body is the task's record without its key."""
 
     sealed: Signed
+
+
+class ReadKept(Message, frozen=True, tag=123):
+    """Call from a machine that takes over for another of its person: what do you keep for that?"""
+
+    machine: PeerId
+    after: TaskId
+    """Tasks come in the order of their ids, from that one on; empty: from the first."""
+
+
+class KeptTold(Message, frozen=True, tag=124):
+    """Reply; the body is a KeptPage."""

@@ -65,6 +65,13 @@ class GuardRecord(Record, frozen=True):
         )
 
 
+class KeptPage(Record, frozen=True):
+    """Some of the tasks that are kept for one machine, in the order of their ids."""
+
+    records: tuple[GuardRecord, ...]
+    has_more: bool
+
+
 TERM_MAX: Final = 2**53
 """No keeper counts further."""
 

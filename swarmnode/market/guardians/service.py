@@ -42,6 +42,8 @@ CARRY_TIMEOUT_S: Final = 5.0
 """A keeper that does not take a record within a beat is tried again at the next one."""
 LOGS_TIMEOUT_S: Final = 60.0
 """What was printed while we were away comes within this, or is left where it is."""
+LOGS_DEAD_TIMEOUT_S: Final = 5.0
+"""From a machine that is held for dead: meanwhile a provider waits with what it has."""
 LOGS_AGAIN_S: Final = 1.0
 GUARDED_WITHIN_S: Final = 5.0
 """Who submits and leaves waits so long for the guardians: two round trips and their disks."""
@@ -120,13 +122,14 @@ class KeeperService:
             self.confirmed(task)
         return self._core.guarded(task)
 
-    def fetch_logs(self, task: TaskId, peer: PeerId) -> None:
+    def fetch_logs(self, task: TaskId, peer: PeerId, *, is_up: bool) -> None:
         """Bring home what a task of ours printed while that peer acted for it."""
         assert self._nursery is not None
         self._fetching.add(task)
         record = self._core.keepers(task)
         newest = 0 if record is None else record.kept.fence
-        self._nursery.start_soon(self._fetch_all, task, peer, newest)
+        within_s = LOGS_TIMEOUT_S if is_up else LOGS_DEAD_TIMEOUT_S
+        self._nursery.start_soon(self._fetch_all, task, peer, newest, within_s)
 
     def _on_come_home(self, caller: Caller, message: ComeHome) -> None:
         sealed = message.sealed
@@ -186,8 +189,8 @@ class KeeperService:
         found = self._logbook.piece_after(ask.task, ask.stream, ask.fence, ask.offset)
         return KeptLog(found[0], found[1]), found[2]
 
-    async def _fetch_all(self, task: TaskId, peer: PeerId, newest: int) -> None:
-        with contained(f"the bringing of task {task}'s log"), trio.move_on_after(LOGS_TIMEOUT_S):
+    async def _fetch_all(self, task: TaskId, peer: PeerId, newest: int, within_s: float) -> None:
+        with contained(f"the bringing of task {task}'s log"), trio.move_on_after(within_s):
             for stream in STREAMS:
                 await self._fetch(task, stream, peer, newest)
         self._fetching.discard(task)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from math import inf
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
@@ -28,9 +28,6 @@ Decision: TypeAlias = g.Acts | g.Rests | g.TaskLetGo
 
 HandOn: TypeAlias = Callable[[GuardRecord, PeerId], Right | None]
 """The right of a new keeper, by the one who acts; None where there is none to hand on."""
-
-REST_LEASES: Final = 2.0
-"""What has ended is kept so long: its owner's keyring is copied every few seconds."""
 
 
 class TaskShelf:
@@ -60,6 +57,8 @@ class TaskShelf:
         does not find us ready to start again."""
         self.relieved: dict[TaskId, int] = {}
         """The newest ones, so that what was still on its way to us does not bring them back."""
+        self.are_copies_kept = False
+        """The keyring is copied into the pool, and who does that says what the pool has."""
         self.since_s = 0.0
         """When we began: membership knows everybody a lease later."""
 
@@ -146,19 +145,20 @@ class TaskShelf:
         return kept.record.owner == self.me and state in TASK_ENDS
 
     def may_part(self, kept: Kept, now_s: float) -> bool:
-        """Whether its keepers are needed no more: it is over, and for long enough.
+        """Whether its keepers are needed no more: it is over, and the pool has its end.
 
         Were this machine lost before its owner's keyring was copied again, they alone would know of
-        the end; they are given time for a copy, and not told whether there was one. What its owner
-        has removed they need not know at all.
+        the end. What its owner has removed they need not know at all; and where no copy is made
+        they have waited long enough at some time.
         """
         if not self.is_over(kept):
             return False
-        if self.find(kept.record.task) is None:
+        is_known = kept.is_copied or not self.are_copies_kept
+        if is_known or self.find(kept.record.task) is None:
             return True
         if kept.over_s is None:
             kept.over_s = now_s
-        return now_s >= kept.over_s + REST_LEASES * self.config.lease_s
+        return now_s >= kept.over_s + self.config.copy_s
 
     def part(self, kept: Kept, now_s: float) -> list[Effect]:
         """It has ended here, at its owner: tell every keeper to forget it, then do so ourselves."""

@@ -1,6 +1,7 @@
 """One attempt at its provider, with what is not written down of it."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from p2p.effects import Persist
 from p2p.wire.codec import encode
@@ -8,6 +9,9 @@ from storage.rights import named_in
 from swarmnode.market.seller import events as e
 from swarmnode.tasks.records import JobRecord
 from swarmnode.tasks.store import JOBS, job_key
+
+_BEATS_KEPT: Final = 8
+"""An answer to an older word than that says nothing about now."""
 
 
 @dataclass(slots=True)
@@ -30,6 +34,12 @@ class SellerJob:
     """What its buyer should know besides: why a checkpoint is not kept."""
     result_again_s: float = 0.0
     """Until the next repetition; 0 while none is due."""
+
+    def note_beat(self, number: int, now_s: float) -> None:
+        """That State was said just now."""
+        self.beats[number] = now_s
+        if len(self.beats) > _BEATS_KEPT:
+            del self.beats[next(iter(self.beats))]
 
 
 def written(record: JobRecord) -> Persist:

@@ -44,8 +44,6 @@ NO_ROOM: Final = RoomGrant(0, 0, 0)
 """The grant of a job whose processes have ended."""
 
 _BEAT_BITS: Final = 48
-_BEATS_KEPT: Final = 8
-"""An answer to an older word than that says nothing about now."""
 
 
 class Jobs:
@@ -187,8 +185,9 @@ class Jobs:
                 return effects
             job.record = msgspec.structs.replace(job.record, buyer=peer, term=terms.term)
             effects += [written(job.record), Notify(e.BuyerChanged(job.record))]
-            if job.logs_delivered:  # to the one before: its result is not known to this one
-                effects.append(Notify(e.SendResult(job.record)))
+            if job.logs_delivered:  # to the one before: this one lacks log and result
+                job.logs_delivered = False
+                effects.append(Notify(e.StartJob(job.record)))
         return [*effects, *self._tell_state(job, now_s)]
 
     def _supersede(
@@ -285,8 +284,10 @@ class Jobs:
         job = self._jobs.get((event.task, event.fence))
         if job is None or job.record.state is not JobState.REPORTING or job.logs_delivered:
             return []
-        job.logs_delivered, job.result_again_s = True, self._config.result_again_s
-        return self._report(job, now_s)
+        was_said, job.logs_delivered = job.result_again_s > 0, True
+        job.result_again_s = self._config.result_again_s
+        # Said before to another buyer: the timer for the next time runs.
+        return [Notify(e.SendResult(job.record))] if was_said else self._report(job, now_s)
 
     # -- timers
 
@@ -383,17 +384,17 @@ class Jobs:
         return [forget, Notify(e.Settle(record, is_done, is_wanted))]
 
     def _report(self, job: SellerJob, now_s: float) -> list[Effect]:
-        again = e.ResultDue(job.record.task, job.record.fence)
+        again = WakeAt(now_s + job.result_again_s, e.ResultDue(job.record.task, job.record.fence))
+        if not job.logs_delivered:  # to a new buyer
+            return [again]
         died = self._tell_state(job, now_s) if job.node_died_ms else []  # before its last word
-        return [*died, Notify(e.SendResult(job.record)), WakeAt(now_s + job.result_again_s, again)]
+        return [*died, Notify(e.SendResult(job.record)), again]
 
     def _tell_state(self, job: SellerJob, now_s: float) -> list[Effect]:
         record = job.record
         step = record.checkpoint.step if record.checkpoint else 0
         self._beat += 1
-        job.beats[self._beat] = now_s
-        if len(job.beats) > _BEATS_KEPT:
-            del job.beats[next(iter(job.beats))]
+        job.note_beat(self._beat, now_s)
         phase, died_ms = PHASE_OF[record.state], job.node_died_ms
         state = State(record.task, record.fence, phase, step, self._beat, died_ms, job.note)
         return [Send(record.buyer, state)]

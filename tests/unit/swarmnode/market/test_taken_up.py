@@ -27,7 +27,7 @@ def record(state: TaskState, effects: Repeatability = Repeatability.IDEMPOTENT) 
 def desk_with(one: TaskRecord) -> Desk:
     desk = Desk()
     desk.know(BOB, PeerId("carol"))
-    desk.do(e.TakenUp([one]))
+    desk.do(e.TakenUp([one], 0))
     return desk
 
 

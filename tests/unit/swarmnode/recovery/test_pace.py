@@ -82,13 +82,24 @@ class FakeTasks:
         async for event in self._receive:
             yield event
 
+    def keep_copies(self) -> None:
+        self.copied_s: list[float] = []
+
+    def uncopied(self) -> frozenset[TaskId]:
+        return frozenset({TaskId("a" * 16)})
+
+    def copied(self, tasks: frozenset[TaskId]) -> None:
+        assert tasks == self.uncopied()
+        self.copied_s.append(trio.current_time())
+
     def happen(self) -> None:
         task = TaskChanged(TaskId("a" * 16), 1000, "submitted", TaskState.SUBMITTED, PeerId(""))
         self._send.send_nowait(task)
 
 
-async def _settled() -> None:
+async def _settled() -> bool:
     await trio.lowlevel.checkpoint()
+    return True
 
 
 class Lab:
@@ -133,4 +144,35 @@ async def test_copies_of_a_long_keyring_come_no_faster_than_the_network_is_their
             await trio.sleep(1)
             lab.tasks.happen()
         assert 4 <= len(lab.place.pointed_s) <= 6
+        nursery.cancel_scope.cancel()
+
+
+@simulated
+async def test_who_remembers_ends_is_told_when_the_pool_has_them() -> None:
+    lab = Lab()
+    async with trio.open_nursery() as nursery:
+        lab.objects.takes_s = 30.0
+        await nursery.start(lab.service.run)
+        await trio.sleep(20)
+        assert lab.tasks.copied_s == []
+        await trio.sleep(20)
+        assert len(lab.tasks.copied_s) == 1
+        assert lab.tasks.copied_s >= lab.place.pointed_s
+        nursery.cancel_scope.cancel()
+
+
+@simulated
+async def test_nobody_is_told_of_a_copy_without_the_logs() -> None:
+    lab = Lab()
+
+    async def unsettled() -> bool:
+        await trio.lowlevel.checkpoint()
+        return False
+
+    lab.service._settled = unsettled
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lab.service.run)
+        await trio.sleep(20)
+        assert len(lab.place.pointed_s) == 1
+        assert lab.tasks.copied_s == []
         nursery.cancel_scope.cancel()

@@ -36,6 +36,54 @@ def test_a_result_is_taken_once_and_its_receipt_given_again_and_again() -> None:
     assert len(ends) == 1
 
 
+def test_where_the_keyring_is_copied_a_receipt_waits_for_the_copy() -> None:
+    """Until then whoever takes over for this machine has the log from the provider."""
+    desk = Desk()
+    desk.do(e.EndsCopied(frozenset()))
+    terms = desk.running()
+    for _ in range(2):
+        desk.hear(BOB, result(terms))
+    assert desk.record().state is TaskState.DONE
+    assert desk.take(ResultReceipt) == []
+    assert desk.buyer.uncopied() == {TASK}
+    desk.do(e.EndsCopied(frozenset({TASK})))
+    assert len(desk.take(ResultReceipt)) == 1
+    assert desk.buyer.uncopied() == frozenset()
+    desk.hear(BOB, result(terms))
+    assert len(desk.take(ResultReceipt)) == 1, "the first may have been lost"
+
+
+def test_a_receipt_waits_no_longer_than_is_said() -> None:
+    desk = Desk()
+    desk.do(e.EndsCopied(frozenset()))
+    terms = desk.running()
+    desk.hear(BOB, result(terms))
+    desk.run_for(59)
+    desk.hear(BOB, result(terms))
+    assert desk.take(ResultReceipt) == []
+    desk.run_for(2)
+    desk.hear(BOB, result(terms))
+    assert len(desk.take(ResultReceipt)) == 1
+    assert desk.buyer.uncopied() == frozenset()
+
+
+def test_of_a_task_that_is_removed_the_receipt_is_given_at_once() -> None:
+    desk = Desk()
+    desk.do(e.EndsCopied(frozenset()))
+    terms = desk.running()
+    desk.hear(BOB, result(terms))
+    desk.do(e.ForgetAsked(TASK))
+    assert len(desk.take(ResultReceipt)) == 1
+
+
+def test_of_an_attempt_that_is_followed_by_another_the_receipt_waits_for_nothing() -> None:
+    desk = Desk()
+    desk.do(e.EndsCopied(frozenset()))
+    terms = desk.running(BOB, TaskSpec(("x",), retries=1))
+    desk.hear(BOB, result(terms, FAILED))
+    assert len(desk.take(ResultReceipt)) == 1
+
+
 def test_the_receipt_leaves_only_with_the_result_on_disk() -> None:
     desk = Desk()
     terms = desk.running()

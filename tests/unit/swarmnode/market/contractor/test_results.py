@@ -3,10 +3,12 @@
 import random
 
 from p2p.effects import Persist
+from swarmnode.market.guardians.messages import ClaimTerms
 from swarmnode.market.run import events as run_events
 from swarmnode.market.seller import events as e
 from swarmnode.market.seller.core import Seller
 from swarmnode.tasks.checkpoint import CheckpointRecord
+from swarmnode.tasks.lifecycle import JobState
 from swarmnode.tasks.messages import Checkpointed, ReceiptTerms, Renew, State
 from tests.contractor_lab import (
     ALICE,
@@ -93,6 +95,25 @@ def test_a_result_waits_for_the_log_and_is_repeated_until_its_receipt() -> None:
     settled = seller.handle(e.ReceiptHeard(ALICE, ReceiptTerms(TASK, 1, BOB)), 99.0)
     assert only(told(settled, e.Settle)).is_done
     assert not seller.handle(e.ResultDue(TASK, 1), 100.0)
+
+
+def test_whoever_takes_over_after_the_result_has_log_and_result_again() -> None:
+    seller = running()
+    seller.handle(run_events.Ended(TASK, 1, DONE), 9.0)
+    said = seller.handle(run_events.LogsDelivered(TASK, 1), 9.5)
+    due_s, timer = only(timers(said, e.ResultDue))
+    claimed = seller.handle(e.ClaimHeard(MALLORY, ClaimTerms(TASK, 1, MALLORY, 2)), 9.8)
+    assert only(told(claimed, e.BuyerChanged)).record.buyer == MALLORY
+    assert only(told(claimed, e.StartJob)).record.state is JobState.REPORTING
+    assert not told(claimed, e.SendResult), "the log comes first"
+    waits = seller.handle(timer, due_s)
+    assert not told(waits, e.SendResult)
+    assert only(timers(waits, e.ResultDue))
+    again = seller.handle(run_events.LogsDelivered(TASK, 1), 11.0)
+    assert only(told(again, e.SendResult)).record.buyer == MALLORY
+    assert not timers(again, e.ResultDue), "one is under way"
+    assert not seller.handle(e.ReceiptHeard(ALICE, ReceiptTerms(TASK, 1, BOB)), 12.0)
+    assert told(seller.handle(e.ReceiptHeard(MALLORY, ReceiptTerms(TASK, 1, BOB)), 13.0), e.Settle)
 
 
 def test_a_receipt_of_another_peer_settles_nothing() -> None:

@@ -1,0 +1,44 @@
+"""Takes what the providers of our tasks push of their logs, and says how much of it we have."""
+
+import trio
+
+from p2p.errors import RefusalError
+from p2p.host.rpc.service import Rpc
+from p2p.identity.caller import Caller
+from storage.errors import StoreFullError
+from swarmnode.errors import LogStaleError
+from swarmnode.limits import LOG_PUSH_BYTES_MAX
+from swarmnode.market.buyer.core import Buyer
+from swarmnode.market.guardians.service import KeeperService
+from swarmnode.market.logbook import STREAMS, LogBook
+from swarmnode.tasks.messages import LogTaken, PushLog
+
+
+class LogInbox:
+    """Only the provider of a task's newest attempt writes its log."""
+
+    def __init__(
+        self, rpc: Rpc, core: Buyer, keeper: KeeperService, logbook: LogBook, begun: trio.Event
+    ) -> None:
+        """`begun`: every task is loaded."""
+        self._core, self._keeper, self._logbook, self._begun = core, keeper, logbook, begun
+        rpc.serve(PushLog, self._on_push)
+
+    async def _on_push(self, caller: Caller, push: PushLog, body: bytes) -> tuple[LogTaken, bytes]:
+        await self._begun.wait()
+        record = self._core.ledger.find(push.task)
+        if record is None and self._core.is_others(push.task):
+            raise RefusalError("busy", "another machine acts for that task and will say so")
+        if record is None or (record.provider, record.fence) != (caller.peer, push.fence):
+            raise RefusalError("stale", "that attempt is not this task's newest one")
+        if self._keeper.is_fetching(push.task):
+            raise RefusalError("busy", "older parts of the log are still to come")
+        if push.stream not in STREAMS or len(body) > LOG_PUSH_BYTES_MAX:
+            raise RefusalError("malformed", f"stdout or stderr, {LOG_PUSH_BYTES_MAX} bytes at most")
+        try:
+            have = await self._logbook.take(push.task, push.fence, push.stream, push.offset, body)
+        except LogStaleError as exc:
+            raise RefusalError("stale", str(exc)) from exc
+        except StoreFullError as exc:
+            raise RefusalError("full", "the submitter's disk is full") from exc
+        return LogTaken(have, self._logbook.is_followed(push.task, push.stream)), b""
