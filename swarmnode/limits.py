@@ -251,10 +251,13 @@ GUARD_RECORD_BYTES_MAX: Final = 384 * 1024
 """A kept task: its record, and who keeps it."""
 
 KEPT_TOLD_BYTES: Final = 256 * 1024
-"""Of kept tasks told at once to a machine that takes over: a hundred; one that is longer alone."""
+"""Of kept tasks told at once to a machine that takes over; one that is longer alone."""
+
+KEPT_TOLD_MAX: Final = 100
+"""Of them at once: each is a signature to check, or several."""
 
 KEPT_PAGE_BYTES_MAX: Final = GUARD_RECORD_BYTES_MAX + 1024
-"""That one."""
+"""An answer with one that is as long as they may be."""
 
 FIND_ASKED_MAX: Final = 64
 """Machines asked for a task of ours that is not here: its keepers are among the first of them."""

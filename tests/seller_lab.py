@@ -24,6 +24,7 @@ from storage.manifests.capability import parse_cap, text_of_cap
 from swarmnode.executor.fake.executor import FakeExecutor
 from swarmnode.executor.fake.programs import Process, Run
 from swarmnode.executor.port import JobId
+from swarmnode.market.guardians.messages import CLAIM_DOMAIN, Claim, ClaimTerms
 from swarmnode.market.messages import (
     AWARD_DOMAIN,
     Accept,
@@ -158,6 +159,15 @@ class Alice:
         )
         return Award(sealed)
 
+    def claim(self, key: bytes, task: TaskId, term: int, fence: int = 1) -> None:
+        """That we act for a task, whose key that is, from now on."""
+        terms = ClaimTerms(task, fence, self.rpc.peer_id, term)
+        signer = self.signer.from_seed(key)
+        sealed = seal(
+            signer, NETWORK, CLAIM_DOMAIN, terms, sequence=term, expires_ms=FOREVER_MS
+        )  # fmt: skip
+        self.rpc.cast(BOB, Claim(sealed))
+
     def release(self, auction: int) -> None:
         self.rpc.cast(BOB, Release(auction))
 
@@ -251,6 +261,17 @@ class SellerLab:
             with trio.fail_after(2000):
                 yield self.alice
             nursery.cancel_scope.cancel()
+
+    async def another(self, name: PeerId) -> Alice:
+        """A buyer of another machine."""
+        assert self._nursery is not None
+        host = MemoryHost(self.network, name, machine_of(name))
+        host.learn(BOB, [memory_address(BOB)])
+        buyer = Alice(Rpc(host))
+        buyer.signer = KeyedHashSigner(name)
+        await self._nursery.start(buyer.rpc.run)
+        await self._nursery.start(host.run)
+        return buyer
 
     async def start_bob(self) -> None:
         """Bob's node, over what his machine still has."""

@@ -1,6 +1,6 @@
 """Which tasks there may be something new of: those that events name, or all of them."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -39,14 +39,21 @@ class Changed:
         """Look at every task next time."""
         self._is_all = True
 
-    async def take(self) -> AsyncIterator[TaskView]:
-        """Those to look at, each once; what is noted meanwhile counts for the next time."""
+    async def take(self) -> AsyncGenerator[TaskView, None]:
+        """Those to look at, each once; what is noted meanwhile counts for the next time.
+
+        To be closed by who stops before the end.
+        """
         views = self._market.tasks() if self._is_all else self._named()
         self._noted, self._is_all = set(), False
-        for at, view in enumerate(views, 1):
-            yield view
-            if at % _STEP == 0:
-                await trio.lowlevel.checkpoint()
+        rest = iter(views)
+        try:
+            for at, view in enumerate(rest, 1):
+                yield view
+                if at % _STEP == 0:
+                    await trio.lowlevel.checkpoint()
+        finally:  # who stops in between has not looked at the others
+            self._noted.update(view.task for view in rest)
 
     def _named(self) -> list[TaskView]:
         found = []

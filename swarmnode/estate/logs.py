@@ -4,8 +4,8 @@ a task ends -> a moment of rest -> its log put, with those of others that ended 
 a log is asked for that is not here -> the object that holds it is read -> kept here again
 """
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import aclosing, suppress
 from typing import Final, Protocol
 
 import msgspec
@@ -72,6 +72,8 @@ class LogKeeper:
         self._waiting: dict[TaskId, None] = {}
         """Ended, and their logs may have to be put; in the order in which they ended."""
         self._news, self._turn = trio.Event(), trio.Event()
+        self._looking = trio.Lock()
+        logbook.on_grown = self._on_grown
         self._faulted: set[TaskId] = set()
         """Tasks under whose logs a bug of ours came up: left alone until the next start."""
         self._alone: set[TaskId] = set()
@@ -98,14 +100,17 @@ class LogKeeper:
                     self._changed.note_all()
                 await trio.sleep(REST_S)
 
-    async def settled(self) -> bool:
-        """Once the logs of all that have ended are in the pool; False: they cannot be for now."""
+    async def settled(self, ended: frozenset[TaskId]) -> frozenset[TaskId]:
+        """Those of these tasks whose logs are in the pool; waits a moment for the others.
+
+        And for all others that have ended.
+        """
         with trio.move_on_after(SETTLE_S):
-            while not self._has_failed and await self._unkept():
+            while not self._has_failed and (await self._unkept() or self._without_log(ended)):
+                self._waiting.update(dict.fromkeys(self._without_log(ended)))
                 self._news.set()
                 await self._turn.wait()
-            return not self._has_failed
-        return False
+        return ended - frozenset(self._without_log(ended))
 
     async def bring(self, task: TaskId) -> None:
         """Have the log of a task here that another machine of its person had.
@@ -189,10 +194,25 @@ class LogKeeper:
                 few.append((record, length))
         return few
 
+    def _on_grown(self, task: TaskId) -> None:
+        """Of one that has ended no event tells."""
+        with suppress(TaskUnknownError):
+            if self._market.task(task).has_ended:
+                self._changed.note(task)
+                self._news.set()
+
+    def _without_log(self, tasks: Iterable[TaskId]) -> list[TaskId]:
+        return [task for task in tasks if self._lacks(task)]
+
+    def _lacks(self, task: TaskId) -> bool:
+        is_short = self._logbook.length(task) > row_of(self._tables, task).log_bytes
+        return is_short and task not in self._faulted
+
     async def _unkept(self) -> list[tuple[TaskRecord, int]]:
-        async for view in self._changed.take():
-            if view.has_ended:
-                self._look_at(view.record)
+        async with self._looking, aclosing(self._changed.take()) as views:
+            async for view in views:
+                if view.has_ended:
+                    self._look_at(view.record)
         return [found for task in list(self._waiting) if (found := self._log_of(task))]
 
     def _look_at(self, record: TaskRecord) -> None:

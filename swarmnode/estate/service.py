@@ -131,9 +131,10 @@ class EstateService:
         return is_whole
 
     async def _wanted(self) -> list[tuple[TaskRecord, list[Heirloom]]]:
-        async for view in self._changed.take():
-            if self._due(view.record):
-                self._waiting[view.task] = None
+        async with aclosing(self._changed.take()) as views:
+            async for view in views:
+                if self._due(view.record):
+                    self._waiting[view.task] = None
         return [found for task in list(self._waiting) if (found := self._left_by(task))]
 
     def _left_by(self, task: TaskId) -> tuple[TaskRecord, list[Heirloom]] | None:

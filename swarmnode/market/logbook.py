@@ -57,6 +57,7 @@ class LogBook:
         self._head, self._tail = head_pages, tail_pages
         self._news: dict[TaskId, trio.Event] = {}
         self._followers: dict[tuple[TaskId, str], int] = {}
+        self.on_grown: Callable[[TaskId], None] = lambda _task: None
 
     async def take(self, task: TaskId, fence: int, stream: str, offset: int, body: bytes) -> int:
         """Keep a piece of an attempt's stream; the bytes of it that are stored now.
@@ -69,6 +70,7 @@ class LogBook:
 
         have = await self._tables.transact(apply)
         self.wake(task)
+        self.on_grown(task)
         return have
 
     def is_followed(self, task: TaskId, stream: str) -> bool:

@@ -87,16 +87,18 @@ class MarketService:
         """Wait until others hold a task that was just submitted as detached, 5 s at most."""
         return await self._buyer.guarded(task)
 
-    async def take_up(self, records: Sequence[TaskRecord], sure_ms: int) -> None:
+    async def take_up(
+        self, records: Sequence[TaskRecord], sure_ms: int = 0, *, is_told: bool = False
+    ) -> None:
         """Go on with tasks that another machine of this person had submitted.
 
-        What had ended before `sure_ms` is known as it is; else others are asked.
+        `is_told`: by their guardians; else a copy knew of them, and their logs until `sure_ms`.
         """
-        await self._buyer.take_up(records, sure_ms)
+        await self._buyer.take_up(records, sure_ms, is_told=is_told)
 
-    async def kept_for(self, machine: PeerId) -> Sequence[TaskRecord]:
-        """Tasks of a machine of this person, which is gone, as their guardians know them."""
-        return await self._buyer.left_behind.kept_for(machine)
+    async def kept_for(self, machine: PeerId, until_ms: int) -> Sequence[TaskRecord]:
+        """What was submitted until then to a machine of this person that is gone, by guardians."""
+        return await self._buyer.left_behind.kept_for(machine, until_ms)
 
     def keep_copies(self) -> None:
         """From now on `copied` is said of what has ended: others remember it until then."""

@@ -33,9 +33,11 @@ NOTHING_S: Final = 600.0
 """What could not be had, or known, for so long after the first other was met is not to be had."""
 
 UNSURE_MS: Final = 600_000
-"""Of what ended so long before a copy was made, the copy has everything."""
-MORE_MS: Final = 300_000
-"""So long after a machine was taken over its guardians may still be met."""
+"""Of what ended so long before a copy was made, nobody who ran it has the log any more."""
+MORE_S: Final = 300.0
+"""Within this the guardians of what was taken over are met, or are gone."""
+RECENT_MS: Final = 86_400_000
+"""Machines that were taken over longer ago are not asked for again after a start."""
 
 log = logging.getLogger("swarm.recovery")
 
@@ -43,15 +45,17 @@ log = logging.getLogger("swarm.recovery")
 class TaskReceiver(Protocol):
     """The part of MarketService that is needed here."""
 
-    async def take_up(self, records: Sequence[TaskRecord], sure_ms: int) -> None:
+    async def take_up(
+        self, records: Sequence[TaskRecord], sure_ms: int = 0, *, is_told: bool = False
+    ) -> None:
         """Go on with tasks that another machine of ours had submitted.
 
-        What had ended before `sure_ms` is known as it is; else their guardians are asked.
+        `is_told`: by their guardians; else a copy knew of them, and their logs until `sure_ms`.
         """
         ...
 
-    async def kept_for(self, machine: PeerId) -> Sequence[TaskRecord]:
-        """Tasks of a machine of ours that is gone, as their guardians know them."""
+    async def kept_for(self, machine: PeerId, until_ms: int) -> Sequence[TaskRecord]:
+        """What was submitted until then to a machine of ours that is gone, by its guardians."""
         ...
 
 
@@ -83,6 +87,8 @@ class Retrieval:
         """When somebody was asked for the copies first."""
         self._back: set[str] = set()
         """Copies whose things are here."""
+        self._more_until_s = 0.0
+        """0: it is not counted yet."""
         self._seeds = (b"", b"")
         self._names = ("", "")
         self._known_as, self._adopt = known_as, adopt
@@ -158,18 +164,24 @@ class Retrieval:
         )
         newest_first = sorted(read.items(), key=lambda pair: -pair[1][0].taken_ms)
         for pointer, (snapshot, tasks) in newest_first:
-            await self._restore(snapshot, tasks, pointer.writer)
+            await self._restore(snapshot, tasks)
             self._back.add(pointer.cap)
         return troubles
 
     async def look_for_more(self, copies: KeyringCopies) -> None:
-        """Ask again for tasks of machines that were taken over lately: not all may have answered.
+        """Ask for what the copies did not know of: every time, as not all may have answered.
 
-        Raises StoreFullError.
+        From when this machine began, or has its things back, for MORE_S. Raises StoreFullError.
         """
+        now_s, now_ms = trio.current_time(), self._wall_ms()
+        if not self._more_until_s and not self._vault.is_recovering():
+            self._more_until_s = now_s + MORE_S
+        if self._more_until_s and now_s >= self._more_until_s:
+            return
         for one in copies.taken:
-            if one.by == self._me and self._wall_ms() - one.at_ms < MORE_MS:
-                await self._market.take_up(await self._market.kept_for(one.writer), 0)
+            if one.by == self._me and now_ms - one.at_ms < RECENT_MS:
+                found = await self._market.kept_for(one.writer, one.at_ms)
+                await self._market.take_up(found, is_told=True)
 
     async def _take(self, gone: list[Pointer], apart: list[Pointer]) -> None:
         """Before tasks go on here: a machine that returns must not go on with them, too."""
@@ -190,9 +202,7 @@ class Retrieval:
         snapshot = unpack(b"".join(parts))
         return snapshot, tasks_in(snapshot)
 
-    async def _restore(
-        self, snapshot: KeyringSnapshot, tasks: Sequence[TaskRecord], writer: PeerId
-    ) -> None:
+    async def _restore(self, snapshot: KeyringSnapshot, tasks: Sequence[TaskRecord]) -> None:
         """Objects last: what belongs to a task that is not known is freed."""
 
         def write(view: WriteView) -> None:
@@ -202,8 +212,6 @@ class Retrieval:
 
         await self._tables.transact(write)
         await self._market.take_up(tasks, snapshot.taken_ms - UNSURE_MS)
-        if writer != self._me:
-            await self._market.take_up(await self._market.kept_for(writer), 0)
         await self._keyring.restore(snapshot.objects)
         lab, network = self._seeds
         self._seeds = (lab or snapshot.lab_seed, network or snapshot.network_seed)

@@ -48,7 +48,7 @@ LOOK_S: Final = 15.0
 """Between two looks at which machines of the person are gone."""
 PIECE_BYTES: Final = 256 * 1024
 log = logging.getLogger("swarm.recovery")
-_FACTS: Final = frozenset({"submitted", "checkpointed"})
+_FACTS: Final = frozenset({"submitted", "checkpointed", "taken over", "taken up"})
 
 
 class Ends(Protocol):
@@ -82,22 +82,21 @@ class RecoveryService:
         tables: Tables,
         me: PeerId,
         waits_for_others: Callable[[], bool],
-        settled: Callable[[], Awaitable[bool]],
+        settled: Callable[[frozenset[TaskId]], Awaitable[frozenset[TaskId]]],
         *,
         retrieval: Retrieval | None = None,
         finder: Finder | None = None,
         wall_ms: Callable[[], int],
     ) -> None:
-        """`settled` returns once the logs of ended tasks are on the keyring, or cannot be: False.
+        """`settled` says of which ended tasks the logs are on the keyring, and waits for them.
 
         The last two where the person's key lies.
         """
         self._vault, self._place, self._objects, self._me = vault, place, objects, me
         self._keyring, self._market, self._tables = keyring, market, tables
         self._waits_for_others, self._settled = waits_for_others, settled
-        self._retrieval, self._finder = retrieval, finder
-        self._wall_ms = wall_ms
-        self._news = trio.Event()
+        self._retrieval, self._finder, self._wall_ms = retrieval, finder, wall_ms
+        self._news, self._brought = trio.Event(), trio.Event()
         self._trouble = ""
         self._is_copying = False
         self._taken: Taken | None = None
@@ -106,6 +105,8 @@ class RecoveryService:
         """The newest copy, which is not at its place yet, and who had taken us over then."""
         self._reused = False
         """It was made before the last try, so that it may lack something."""
+        self._ended: frozenset[TaskId] = frozenset()
+        """Tasks that have ended, according to it."""
         self._bytes = 0
         """Of the newest copy."""
         self.waiting: tuple[PeerId, ...] = ()
@@ -118,21 +119,21 @@ class RecoveryService:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow)
             task_status.started()
-            if self._retrieval is not None:
-                await self._bring_back(self._retrieval)
             if self._finder is not None:
                 nursery.start_soon(self._look_around, self._finder)
+            if self._retrieval is not None:
+                await self._bring_back(self._retrieval)
+            self._brought.set()
             self._news.set()
             while True:
                 await self._news.wait()
                 await trio.sleep(REST_S)
-                ended = self._market.uncopied()
-                has_logs = await self._settled()
+                ended = await self._settled(self._market.uncopied())
                 self._is_copying, self._news = True, trio.Event()
                 is_done = await self._copy()
                 self._is_copying = False
-                if is_done and has_logs:
-                    self._market.copied(ended)
+                if is_done:
+                    self._market.copied(ended & self._ended)
                 if not is_done:
                     self._news.set()
                     await trio.sleep(AGAIN_S)
@@ -151,7 +152,11 @@ class RecoveryService:
                     self.waiting = tuple(sight.gone())
                     if self._retrieval is not None:
                         await self._retrieval.look_for_more(sight.copies)
-            await trio.sleep(LOOK_S)
+            if self._brought.is_set():
+                await trio.sleep(LOOK_S)
+            else:
+                with trio.move_on_after(LOOK_S):
+                    await self._brought.wait()
 
     @property
     def warning(self) -> str:
@@ -221,11 +226,14 @@ class RecoveryService:
     def _snapshot(self, taken: Taken | None) -> KeyringSnapshot:
         since_ms = -1 if taken is None else taken.at_ms
         lab_seed, network_seed = self._vault.keys()
-        rows = [
+        tasks = [(key, value, task_of(value)) for key, value in _all(self._tables, TASKS)]
+        ours = [(key, value, task) for key, value, task in tasks if _is_ours(task, since_ms)]
+        self._ended = frozenset(task.task for _, _, task in ours if task.state in TASK_ENDS)
+        rows = [SnapshotRow(TASKS, key, value) for key, value, _ in ours]
+        rows += [
             SnapshotRow(table, key, value)
-            for table in (TASKS, ESTATES, PEOPLE)
+            for table in (ESTATES, PEOPLE)
             for key, value in _all(self._tables, table)
-            if table != TASKS or _is_ours(task_of(value), since_ms)
         ]
         objects = tuple(self._keyring.dump())
         names = self._vault.names()

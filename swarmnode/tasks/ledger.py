@@ -36,7 +36,8 @@ class TaskChanged:
     task: TaskId
     at_ms: int
     fact: str
-    """A Fact's text, `submitted`, `taken over` (by us), `checkpointed`; `noted`: a new detail."""
+    """A Fact's text, `submitted`, `checkpointed`; `taken over` (by us), `taken up` (of a machine of
+    ours that is gone); `noted`: a new detail."""
     state: TaskState
     provider: PeerId
     detail: str = ""
@@ -104,6 +105,14 @@ class Ledger:
             self._ended[record.task] = None
         event = TaskChanged(record.task, at_ms, "taken over", record.state, record.provider, why)
         return [self._write(record), Notify(event)]
+
+    def take_up(self, records: Sequence[TaskRecord], at_ms: int) -> list[Effect]:
+        """Tasks of another machine of ours, which is gone; written down before."""
+        self.load(records)
+        return [
+            Notify(TaskChanged(one.task, at_ms, "taken up", one.state, one.provider, one.why))
+            for one in records
+        ]
 
     def drop(self, task: TaskId) -> list[Effect]:
         """Another machine goes on with a task that is not ours."""

@@ -21,7 +21,7 @@ FENCES: Final = "fences"
 LOG_PAGES: Final = "log_pages"
 LOG_STREAMS: Final = "log_streams"
 GUARDS: Final = "guards"
-"""Tasks that this machine keeps, its own included (swarmnode.market.guard)."""
+"""Tasks that this machine keeps, its own included (swarmnode.market.guardians)."""
 OWNER: Final = "owner"
 """What this machine's owner has asked for: one key, `paused`."""
 

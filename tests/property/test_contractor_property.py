@@ -175,7 +175,9 @@ class Play:
         self.world.tell(run_events.Ended(*attempt, Outcome("done", 0, "exit")))
 
     def deliver(self) -> None:
-        self.world.tell(run_events.LogsDelivered(*self.attempt()))
+        record = self.world.seller.jobs.find(*self.attempt())
+        buyer = self.peer() if record is None else record.buyer
+        self.world.tell(run_events.LogsDelivered(*self.attempt(), buyer))
 
     def receipt(self) -> None:
         task, fence = self.attempt()

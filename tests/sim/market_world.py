@@ -176,12 +176,12 @@ class MarketWorld:
         self._buy(self.machines[name], be.Submitted(task, spec, key))
         return task
 
-    def recover(self, name: str, records: list[TaskRecord]) -> None:
+    def recover(self, name: str, records: list[TaskRecord], *, is_told: bool = False) -> None:
         """A blank machine takes up the tasks of one that is gone."""
         records = [taken_up(one, self.wall_ms()) for one in records]
         for one in records:
             self.machines[name].disk.write(Persist(TASKS, task_key(one.task), encode(one)))
-        self._buy(self.machines[name], be.TakenUp(records, 0))
+        self._buy(self.machines[name], be.TakenUp(records, 0, is_told))
 
     def tell(self, name: str, event: object) -> None:
         """What another part of the node says to the buyer."""
@@ -494,7 +494,7 @@ class MarketWorld:
         assert record is not None
         task, fence = record.task, record.fence
         self._sell(machine, run_events.Ended(task, fence, outcome))
-        delivered = run_events.LogsDelivered(task, fence)
+        delivered = run_events.LogsDelivered(task, fence, record.buyer)
         self._after(0.05, self._in_this_life(machine, lambda: self._sell(machine, delivered)))
 
     def _report(self, machine: Machine, record: JobRecord) -> None:

@@ -140,9 +140,29 @@ def test_who_recovers_is_told_what_ended_after_the_copy_and_relieves_the_guardia
     world.run(30)
     world.start("node-5")
     world.run(5)
-    world.recover("node-5", [best_known(world, task)])
+    world.recover("node-5", [best_known(world, task)], is_told=True)
     world.run(60)
     assert world.machines["node-5"].buyer.ledger.get(task).state is TaskState.DONE
+    assert nobody_keeps(world, task)
+    assert world.started[task] == 1
+
+
+@pytest.mark.parametrize("seconds", [30, 600])
+def test_who_recovers_where_the_task_is_acted_for_has_it_for_its_own(seconds: int) -> None:
+    """Also when it has ended there meanwhile."""
+    world = MarketWorld(1, names(5))
+    world.run(1)
+    task = world.submit("node-0", steps_task(seconds, avoid=("node-0",)))
+    world.run(20)
+    world.kill("node-0", power=True)
+    world.run(60)
+    (acting,) = actors(world, task)
+    world.recover(acting, [best_known(world, task)], is_told=True)
+    world.run(20)
+    record = world.machines[acting].buyer.ledger.get(task)
+    assert record.owner == ""
+    world.run(700)
+    assert world.machines[acting].buyer.ledger.get(task).state is TaskState.DONE
     assert nobody_keeps(world, task)
     assert world.started[task] == 1
 

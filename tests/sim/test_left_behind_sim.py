@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import pytest
 import trio
 from msgspec.structs import replace
 
@@ -10,9 +9,13 @@ from swarmnode.market.buyer import left_behind
 from swarmnode.market.buyer.left_behind import LeftBehind
 from swarmnode.market.guardians.records import GuardRecord
 from swarmnode.tasks.keys import task_id_of
+from swarmnode.tasks.spec import TaskSpec
+from testnet.sim.clock import START_MS
 from testnet.sim.seeded import simulated
 from testnet.sim.world import World
-from tests.sim.test_my_machines_sim import running_task
+from tests.sim.test_my_machines_sim import SHAPE, running_task
+
+FAR_MS = START_MS + 86_400_000
 
 
 def kept_of(world: World, name: str) -> GuardRecord:
@@ -35,6 +38,13 @@ class Telling:
         return self.records
 
 
+class Slowly:
+    """What a member waits for before it answers."""
+
+    async def wait(self) -> None:
+        await trio.sleep(left_behind.ANSWER_S - 0.1)
+
+
 def tells(world: World, name: str, records: list[GuardRecord]) -> None:
     part: LeftBehind = world[name].up.market._buyer.left_behind
     part._core = Telling(records)
@@ -46,7 +56,7 @@ async def test_a_machine_of_the_person_is_told_every_task_with_its_key() -> None
     async with world.running():
         tasks = {await running_task(world, "m0") for _ in range(3)}
         await world.kill("m0")
-        found = await world["m3"].up.market.kept_for(world["m0"].peer)
+        found = await world["m3"].up.market.kept_for(world["m0"].peer, FAR_MS)
         assert {one.task for one in found} == tasks
         signer = world["m3"].up.edges.signer
         assert all(task_id_of(signer.from_seed(one.key).peer_id) == one.task for one in found)
@@ -57,18 +67,63 @@ async def test_a_machine_of_another_person_is_told_nothing() -> None:
     world = World(1, ["m0", "m1", "m2", "m3"], labs=4)
     async with world.running():
         await running_task(world, "m0")
-        assert await world["m3"].up.market.kept_for(world["m0"].peer) == []
+        assert kept_of(world, "m0").rights
+        assert await world["m3"].up.market.kept_for(world["m0"].peer, FAR_MS) == []
 
 
 @simulated
-async def test_many_tasks_are_told_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hundreds_of_tasks_are_told() -> None:
     world = World(1, ["m0", "m1", "m2", "m3"], labs=1)
-    monkeypatch.setattr(left_behind, "KEPT_TOLD_BYTES", 1500)
     async with world.running():
-        tasks = {await running_task(world, "m0") for _ in range(5)}
+        await running_task(world, "m0")
+        market, tasks = world["m0"].up.market, set[str]()
+        for _ in range(250):
+            tasks.add(await market.submit(TaskSpec(("sleep", "1000"), shape=SHAPE)))
+        await trio.sleep(30)
         await world.kill("m0")
-        found = await world["m3"].up.market.kept_for(world["m0"].peer)
-        assert {one.task for one in found} == tasks
+        found = await world["m3"].up.market.kept_for(world["m0"].peer, FAR_MS)
+        assert tasks < {one.task for one in found}
+        assert len(found) == 251
+
+
+@simulated
+async def test_what_was_submitted_after_the_machine_was_taken_over_stays_its_own() -> None:
+    world = World(1, ["m0", "m1", "m2", "m3"], labs=1)
+    async with world.running():
+        before = await running_task(world, "m0")
+        taken_ms = world["m3"].up.edges.wall_ms()
+        await running_task(world, "m0")
+        found = await world["m3"].up.market.kept_for(world["m0"].peer, taken_ms)
+        assert [one.task for one in found] == [before]
+
+
+@simulated
+async def test_members_that_contradict_each_other_about_a_task_bring_it_to_nobody() -> None:
+    world = World(1, ["m0", "m1", "m2", "m3"], labs=1)
+    async with world.running():
+        await running_task(world, "m0")
+        real = kept_of(world, "m0")
+        await world.kill("m0")
+        other = replace(real.kept, spec=replace(real.kept.spec, run=("steal",)))
+        tells(world, "m1", [real])
+        tells(world, "m2", [replace(real, seq=real.seq + 9, kept=other)])
+        tells(world, "m3", [])
+        assert await world["m3"].up.market.kept_for(world["m0"].peer, FAR_MS) == []
+
+
+@simulated
+async def test_one_that_tells_slowly_and_for_ever_holds_up_nobody() -> None:
+    world = World(1, ["m0", "m1", "m2", "m3"], labs=1)
+    async with world.running():
+        for _ in range(2):
+            await running_task(world, "m0")
+        await world.kill("m0")
+        part: LeftBehind = world["m1"].up.market._buyer.left_behind
+        part._begun = Slowly()  # type: ignore[assignment]
+        asked = trio.current_time()
+        found = await world["m3"].up.market.kept_for(world["m0"].peer, FAR_MS)
+        assert len(found) == 2
+        assert trio.current_time() - asked <= left_behind.ROUND_S
 
 
 @simulated
@@ -82,13 +137,14 @@ async def test_what_a_guardian_makes_up_is_not_believed() -> None:
         real, others = kept_of(mine, "m0"), kept_of(mine, "m1")
         await mine.kill("m0")
         unsigned = replace(real, rights=())
-        moved = replace(others, owner=lost)
+        moved = replace(others, kept=replace(others.kept, key=real.kept.key), owner=lost)
         keyless = replace(real, kept=replace(real.kept, key=b"k" * 32))
-        for name in ("m1", "m2", "m3"):
-            tells(mine, name, [unsigned, moved, keyless])
-        assert await asks.kept_for(lost) == []
+        for lie in (unsigned, moved, keyless):
+            for name in ("m1", "m2", "m3"):
+                tells(mine, name, [lie])
+            assert await asks.kept_for(lost, FAR_MS) == []
         tells(mine, "m1", [real])
-        assert [one.task for one in await asks.kept_for(lost)] == [real.task]
+        assert [one.task for one in await asks.kept_for(lost, FAR_MS)] == [real.task]
 
 
 @simulated
@@ -103,7 +159,7 @@ async def test_of_two_guardians_the_one_that_knows_more_is_believed() -> None:
         tells(world, "m1", [real])
         tells(world, "m2", [newer])
         tells(world, "m3", [])
-        (found,) = await world["m3"].up.market.kept_for(lost)
+        (found,) = await world["m3"].up.market.kept_for(lost, FAR_MS)
         assert found.retries_used == 1
 
 
@@ -115,5 +171,5 @@ async def test_a_member_that_does_not_answer_holds_up_nobody_for_long() -> None:
         await world.kill("m0")
         await world.kill("m1")
         with trio.fail_after(60):
-            found = await world["m3"].up.market.kept_for(world["m0"].peer)
+            found = await world["m3"].up.market.kept_for(world["m0"].peer, FAR_MS)
         assert [one.task for one in found] == [task]

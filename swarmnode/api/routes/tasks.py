@@ -21,7 +21,7 @@ from swarmnode.market.guardians.kept import Guarded
 from swarmnode.people.sealed_tasks import at_rest, spec_in_clear
 from swarmnode.tasks.ids import TaskId, is_task_id
 from swarmnode.tasks.spec import PriorityClass, TaskSpec
-from swarmnode.tasks.spec_load import spec_from_json, spec_from_toml
+from swarmnode.tasks.spec_load import is_sound, spec_from_json, spec_from_toml
 
 WAIT_S: Final = 30.0
 """How long a wait lasts when nobody says: below the patience of common clients and proxies."""
@@ -140,7 +140,9 @@ class TaskRoutes:
         record = view.record
         seals = self._node.seals
         spec = spec_in_clear(seals, at_rest(seals, record))
-        made, guarded = await self._submit_detached(spec, record.person)
+        if record.owner and not is_sound(spec):
+            raise SpecError(f"what is told of {record.task} is no task that could be submitted")
+        made, guarded = await self._submit_detached(spec, asker_of(request).person)
         return reply(Retried(made, view.task, guarded.holders, guarded.note), 201)
 
     async def forget(self, request: Request) -> Response:

@@ -142,6 +142,7 @@ class Attempts:
 
     def on_state(self, peer: PeerId, message: State, now_s: float) -> list[Effect]:
         """A beat of the job, or the answer to a query."""
+        self._book.log_claims.answered(message.task, peer)
         noted = self._note_death(peer, message) if message.node_died_ms > 0 else []
         return [*noted, *self._on_state(peer, message, now_s)]
 
@@ -296,15 +297,14 @@ class Attempts:
         if record.state is TaskState.CANCELLED:
             left = left_over(self._book.ledger, record, attempt, terms, self._book.wall_ms())
             return [*left, receipt]
-        if attempt.ended_as in REPORTED:
-            return self._book.receipts.again(terms.task, terms.fence, receipt, now_s)
-        if terms.fence != record.fence or record.state in TASK_ENDS:
-            return self._stop(peer, terms.task, terms.fence)
-        ended = self._ended(record, terms, now_s)
-        is_over = self._book.ledger.get(terms.task).state in TASK_ENDS
-        if is_over and not record.owner:
-            return [*ended, *self._book.receipts.hold(terms.task, terms.fence, receipt, now_s)]
-        return [*ended, receipt]
+        ended: list[Effect] = []
+        if attempt.ended_as not in REPORTED:
+            if terms.fence != record.fence or record.state in TASK_ENDS:
+                return self._stop(peer, terms.task, terms.fence)
+            ended = self._ended(record, terms, now_s)
+        if record.owner or self._book.ledger.get(terms.task).state not in TASK_ENDS:
+            return [*ended, receipt]
+        return [*ended, *self._book.receipts.answer(terms.task, terms.fence, receipt, now_s)]
 
     def end_attempt(self, record: TaskRecord, reason: str) -> list[Effect]:
         """The task ends by our own will: its provider, if it has one, is told to stop."""

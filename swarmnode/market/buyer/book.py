@@ -17,6 +17,7 @@ from swarmnode.market.buyer.auction import Auction
 from swarmnode.market.buyer.config import BuyerConfig
 from swarmnode.market.buyer.events import RetryDue, Tick
 from swarmnode.market.buyer.fit import Seen
+from swarmnode.market.buyer.log_claims import LogClaims
 from swarmnode.market.buyer.receipts import Receipts
 from swarmnode.market.buyer.verdicts.starts import base_of
 from swarmnode.market.guardians.core import Guardian
@@ -141,7 +142,7 @@ class Book:
         self.awake_s = -math.inf
         """Since when this machine was not stopped, as far as we know."""
         self._tick_due_s = math.inf
-        self.receipts = Receipts(config.guard.copy_s)
+        self.receipts, self.log_claims = Receipts(config.guard.copy_s), LogClaims()
         self.guards = Guardian(
             config.guard, signer.peer_id, self.ledger.find, self._hand_on, self._home
         )
@@ -155,7 +156,7 @@ class Book:
     def tick(self, now_s: float) -> list[Effect]:
         """Look at the clock again soon."""
         self._tick_due_s = now_s + self.config.tick_s
-        return [WakeAt(self._tick_due_s, Tick())]
+        return [*self.log_claims.tick(now_s), WakeAt(self._tick_due_s, Tick())]
 
     def slept_s(self, now_s: float) -> float:
         """How long this machine was stopped until just now; 0 when it was not. Says it once."""

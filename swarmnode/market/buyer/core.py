@@ -36,6 +36,8 @@ from swarmnode.tasks.records import Outcome, TaskRecord
 from swarmnode.tasks.spec import Repeatability
 
 AMONG_KEEPERS = (GuardBeat, GuardHeard, AskVote, Vote, Relieve)
+FIRST_TERM = 1
+"""Of whoever takes up what has ended: a guardian that had acted knows the end itself."""
 HEARD = (Bid, Accept, Decline, Result, State, PreemptNotice, Checkpointed, *AMONG_KEEPERS)
 """Kinds of messages a buyer listens to."""
 
@@ -176,21 +178,23 @@ class Buyer:
                 effects += self._book.ledger.drop(record.task)
         unfinished = self._book.ledger.unfinished()
         lost = [one for one in unfinished if one.taken_up_ms]
-        guards.come_home(lost, now_s, self._book.patience_s)
+        effects += guards.come_home(lost, now_s, self._book.patience_s)
         for record in unfinished:
             effects += self._go_on(record, now_s)
         return effects
 
     def _on_taken_up(self, event: e.TakenUp, now_s: float) -> list[Effect]:
-        now_ms, ledger, effects = self._book.wall_ms(), self._book.ledger, list[Effect]()
+        now_ms, ledger, guards = self._book.wall_ms(), self._book.ledger, self._book.guards
         records = [once.taken_up(one, now_ms) for one in event.records if one.task not in ledger]
-        ledger.load(records)
+        effects = ledger.take_up(records, now_ms)
         lost = [ledger.get(one.task) for one in event.records]
-        unsure = [one for one in lost if event.is_unsure(one)]
-        self._book.guards.come_home(unsure, now_s, self._book.patience_s)
+        asked = [one for one in lost if event.is_told or one.state not in TASK_ENDS]
+        effects += guards.come_home(asked, now_s, self._book.patience_s)
         for record in records:
             if record.state not in TASK_ENDS:
                 effects += self._go_on(record, now_s)
+            elif record.ended_ms >= event.sure_ms and not event.is_told:
+                self._want_log(record, FIRST_TERM, now_s)
         return effects
 
     def _go_on(self, record: TaskRecord, now_s: float) -> list[Effect]:
@@ -289,8 +293,10 @@ class Buyer:
                 job = CancelJob(task, kept.kept.fence, "cancelled")
                 messages = (book.claim(kept.kept, kept.term), job)
                 stop = [Send(kept.kept.provider, one) for one in messages]
-            log = self._ask_for_log(kept) if logs else []
-            return [*book.guards.on_noted(record, now_s), *stop, *logs, *log]
+            if logs:
+                self._want_log(kept.kept, kept.term, now_s)
+            ours = self._made_ours(record) if is_mine else []
+            return [*ours, *book.guards.on_noted(record, now_s), *stop, *logs]
         changes = {"owner": PeerId("") if is_mine else kept.owner}
         floor = kept.kept.fence + book.config.fence_gap
         adopted = msgspec.structs.replace(kept.kept, fence_floor=floor, **changes)
@@ -301,7 +307,9 @@ class Buyer:
             *book.ledger.adopt(adopted, book.wall_ms(), why),
         ]
         if adopted.state in TASK_ENDS:
-            return effects + (self._ask_for_log(kept) if logs else [])
+            if logs:
+                self._want_log(kept.kept, kept.term, now_s)
+            return effects
         effects += self._pursue(adopted, now_s)
         if adopted.state in HELD_BY_PROVIDER:
             return effects + self._leases.on_claimed(adopted, kept.term, now_s)
@@ -309,11 +317,18 @@ class Buyer:
             effects += book.step(task, Fact.INTERRUPTED, why)
         return effects + book.retry(task, now_s)
 
-    def _ask_for_log(self, kept: GuardRecord) -> list[Effect]:
+    def _made_ours(self, record: TaskRecord) -> list[Effect]:
+        """It ended here while we acted for the machine that we take over now."""
+        if not record.owner:
+            return []
+        record = msgspec.structs.replace(record, owner=PeerId(""))
+        return self._book.ledger.adopt(record, self._book.wall_ms(), record.why)
+
+    def _want_log(self, record: TaskRecord, term: int, now_s: float) -> None:
         """Of what ended while another machine had it, its provider may still have the log."""
-        record = kept.kept
-        has_one = record.provider and record.state in TASK_ENDS
-        return [Send(record.provider, self._book.claim(record, kept.term))] if has_one else []
+        if record.provider and record.key and record.state in TASK_ENDS:
+            claim = self._book.claim(record, term)
+            self._book.log_claims.want(record.task, record.provider, claim, now_s)
 
     def _on_rests(self, task: TaskId) -> list[Effect]:
         record = self._book.ledger.find(task)

@@ -1,7 +1,7 @@
 """Tasks that another machine of this person submitted: found, read and cancelled from here.
 
 Nobody lists who keeps which task. So the person's own machines are asked, and after them the
-members that would be its keepers (swarmnode.market.guard). Each answers only a machine whose
+members that would be its keepers (swarmnode.market.guardians). Each answers only a machine whose
 certificate names the task's owner, and signs with the task's key, so that nobody else can answer
 in its place. A cancel is done by the machine it was submitted to, or by whoever acts meanwhile.
 The key of the owner's lab may have any task of the lab cancelled, by an order that it signed.

@@ -9,7 +9,6 @@ from p2p.wire.codec import Message
 from swarmnode.market.guardians.records import GuardRecord
 from swarmnode.resources.advert import ResourceAdvert
 from swarmnode.tasks.ids import TaskId
-from swarmnode.tasks.lifecycle import TASK_ENDS
 from swarmnode.tasks.records import RoundRecord, TaskRecord
 from swarmnode.tasks.spec import TaskSpec
 
@@ -29,11 +28,9 @@ class TakenUp:
 
     records: Sequence[TaskRecord]
     sure_ms: int
-    """What had ended before this is known as it is."""
-
-    def is_unsure(self, record: TaskRecord) -> bool:
-        """Whether its guardians and its provider may know more, or wait for us."""
-        return record.state not in TASK_ENDS or record.ended_ms >= self.sure_ms
+    """What had ended before this is known as it is; of the rest the log may be missing."""
+    is_told: bool = False
+    """By guardians, who wait for us; else a copy knew of them."""
 
 
 @dataclass(frozen=True, slots=True)

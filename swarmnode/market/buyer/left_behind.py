@@ -6,6 +6,7 @@ belonged; what they tell counts if the lost machine itself had signed, in the ri
 its guardians has, that the task is its own.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
@@ -22,17 +23,20 @@ from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller
 from p2p.ids import MemberId, PeerId, TrafficClass
 from p2p.membership.port import Views
+from p2p.membership.view import Member
 from p2p.wire.codec import decode_as, encode
 from p2p.wire.envelope import Signer
 from swarmnode.limits import (
     FIND_ASKED_AT_ONCE,
+    GUARD_RECORD_BYTES_MAX,
     GUARDED_PER_OWNER_MAX,
     KEPT_PAGE_BYTES_MAX,
     KEPT_TOLD_BYTES,
+    KEPT_TOLD_MAX,
 )
 from swarmnode.market.buyer.elsewhere import WhoseTask
 from swarmnode.market.guardians.messages import KeptTold, ReadKept
-from swarmnode.market.guardians.records import GuardRecord, KeptPage
+from swarmnode.market.guardians.records import GuardRecord, KeptPage, is_near
 from swarmnode.market.guardians.sound import fault_in
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.keys import SEED_BYTES, task_id_of
@@ -41,11 +45,13 @@ from swarmnode.tasks.records import TaskRecord
 ANSWER_S: Final = 5.0
 """A machine that does not answer within this is asked again at the next look."""
 
-STRANGERS_MAX: Final = 8
-"""Who asks for a machine of another person is told nothing after so many looks at its tasks."""
+ROUND_S: Final = 15.0
+"""Whoever goes on answering is listened to for so long."""
 
-RECORD_SPARE_BYTES: Final = 16
-"""What a page takes besides each record."""
+STRANGERS_MAX: Final = 64
+"""Looks at tasks of a machine that is known no more, until one shows whose machine it was."""
+
+log = logging.getLogger("swarm.market")
 
 
 class Keeps(Protocol):
@@ -71,26 +77,37 @@ class LeftBehind:
         self._core, self._begun, self._whose = core, begun, whose
         rpc.serve(ReadKept, self._on_read, reply_bytes=lambda _ask, _len: KEPT_PAGE_BYTES_MAX)
 
-    async def kept_for(self, machine: PeerId) -> Sequence[TaskRecord]:
-        """Its tasks, each as the guardian tells it that knows most; of all who answer now."""
-        best: dict[TaskId, GuardRecord] = {}
+    async def kept_for(self, machine: PeerId, until_ms: int) -> Sequence[TaskRecord]:
+        """Tasks that were submitted there until then, each as who knows most of it tells it.
+
+        Of all who answer now. A task of which two tell different things that never change is left
+        out: one of them makes it up.
+        """
+        told: dict[TaskId, list[GuardRecord]] = {}
         limiter = trio.CapacityLimiter(FIND_ASKED_AT_ONCE)
 
         async def ask(peer: PeerId) -> None:
             async with limiter:
-                for record in await self._ask(peer, machine):
-                    known = best.get(record.task)
-                    if known is None or record.version > known.version:
-                        best[record.task] = record
+                with trio.move_on_after(ROUND_S):
+                    await self._ask(peer, machine, told)
 
         async with trio.open_nursery() as nursery:
             for member in self._members.view().alive():
                 nursery.start_soon(ask, member.peer)
-        return [record.kept for record in best.values()]
+        found = []
+        for task, records in told.items():
+            if any(_fixed(one) != _fixed(records[0]) for one in records):
+                log.warning("members contradict each other about task %s: it is left alone", task)
+                continue
+            kept = max(records, key=lambda one: one.version).kept
+            if kept.submitted_ms <= until_ms:
+                found.append(kept)
+        return found
 
-    async def _ask(self, peer: PeerId, machine: PeerId) -> list[GuardRecord]:
-        """What it keeps for that machine, as far as it comes to an answer."""
-        found: list[GuardRecord] = []
+    async def _ask(
+        self, peer: PeerId, machine: PeerId, told: dict[TaskId, list[GuardRecord]]
+    ) -> None:
+        """Add what it keeps for that machine, until it has told all or tells what is not true."""
         after, looked_at = TaskId(""), 0
         while looked_at < GUARDED_PER_OWNER_MAX:  # nobody honest keeps more
             try:
@@ -102,50 +119,69 @@ class LeftBehind:
                     timeout_s=ANSWER_S,
                 )
                 page = decode_as(KeptPage, body, KEPT_PAGE_BYTES_MAX)
-            except (PeerUnreachableError, CallTimeoutError, RemoteRefusalError, WireError):
-                return found
-            for record in page.records:
-                await trio.lowlevel.checkpoint()
-                if self._is_true(record, machine):
-                    found.append(record)
-            if not page.records or not page.has_more or page.records[-1].task <= after:
-                return found
-            after, looked_at = page.records[-1].task, looked_at + len(page.records)
-        return found
+                for raw in page.records:
+                    await trio.lowlevel.checkpoint()  # a hundred signatures are not one stretch
+                    record = decode_as(GuardRecord, raw, GUARD_RECORD_BYTES_MAX)
+                    if record.task <= after or not self._is_true(record, machine):
+                        log.warning("%s tells of a task what cannot be true: not believed", peer)
+                        return
+                    told.setdefault(record.task, []).append(record)
+                    after, looked_at = record.task, looked_at + 1
+            except WireError as exc:
+                log.warning("%s tells of tasks what cannot be read: %s", peer, exc)
+                return
+            except (PeerUnreachableError, CallTimeoutError, RemoteRefusalError):
+                return
+            if not page.records or not page.has_more:
+                return
 
     async def _on_read(self, caller: Caller, ask: ReadKept, _body: bytes) -> tuple[KeptTold, bytes]:
         await self._begun.wait()
-        records = self._core.guarded_records()
-        kept = [one for one in records if one.owner == ask.machine and one.task > ask.after]
-        told, size, strangers, has_more = list[GuardRecord](), 0, 0, False
-        for record in sorted(kept, key=lambda one: one.task):
-            await trio.lowlevel.checkpoint()  # a hundred signatures are not one stretch
-            if not self._is_of(record, ask.machine, caller.member):
+        member = self._members.view().find(ask.machine)
+        is_known = member is not None and bool(member.member)
+        told, size, strangers, has_more = list[bytes](), 0, 0, False
+        for record in self._kept(ask) if not is_known or _is_of(member, caller) else []:
+            await trio.lowlevel.checkpoint()
+            if not self._is_persons(record, caller.member):
                 strangers += 1
-                if strangers > STRANGERS_MAX:
+                if strangers > STRANGERS_MAX and not told and not is_known:
                     break
                 continue
-            size += len(encode(record)) + RECORD_SPARE_BYTES
-            if told and size > KEPT_TOLD_BYTES:
+            raw = encode(record)
+            size += len(raw)
+            if told and (size > KEPT_TOLD_BYTES or len(told) == KEPT_TOLD_MAX):
                 has_more = True
                 break
-            told.append(record)
+            told.append(raw)
         if not told:
             raise RefusalError("unknown", "nothing is kept here for such a machine of yours")
         return KeptTold(), encode(KeptPage(tuple(told), has_more))
 
+    def _kept(self, ask: ReadKept) -> list[GuardRecord]:
+        records = self._core.guarded_records()
+        found = [one for one in records if one.owner == ask.machine and one.task > ask.after]
+        return sorted(found, key=lambda one: one.task)
+
     def _is_true(self, record: GuardRecord, machine: PeerId) -> bool:
-        """Whether another machine of ours had the task, and this is what a keeper can know."""
-        key = record.kept.key
+        """Whether that machine may have the task for its own, and a keeper can know this of it."""
+        key, kept = record.kept.key, record.kept
         if record.owner != machine or len(key) != SEED_BYTES or fault_in(record):
             return False
+        is_counted = is_near(record.term, 0) and is_near(kept.fence, 0)
         has_key = task_id_of(self._signer.from_seed(key).peer_id) == record.task
-        return has_key and self._is_of(record, machine, self._rpc.me.member)
+        return is_counted and has_key and self._is_persons(record, self._rpc.me.member)
 
-    def _is_of(self, record: GuardRecord, machine: PeerId, person: MemberId) -> bool:
-        """Whether that machine gave its guardians a right for the task, and is that person's."""
-        given = (right for _, right in record.rights if right.links)
-        owners = (
-            self._whose(right, record.task) for right in given if right.links[0].sender == machine
-        )
+    def _is_persons(self, record: GuardRecord, person: MemberId) -> bool:
+        """Whether a machine of that person gave a guardian its right for the task."""
+        owners = (self._whose(right, record.task) for _, right in record.rights)
         return any(owner is not None and owner[0] == person for owner in owners)
+
+
+def _is_of(member: Member | None, caller: Caller) -> bool:
+    return member is not None and member.member == caller.member
+
+
+def _fixed(record: GuardRecord) -> tuple[object, ...]:
+    """What no keeper changes."""
+    kept = record.kept
+    return kept.spec, kept.person, kept.submitted_ms, kept.key

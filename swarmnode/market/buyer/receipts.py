@@ -9,6 +9,7 @@ Until then a machine of the same person that takes over asks the provider for th
 from dataclasses import dataclass
 
 from p2p.effects import Effect
+from swarmnode.limits import RELIEVED_KEPT_MAX
 from swarmnode.tasks.ids import TaskId
 
 
@@ -24,24 +25,20 @@ class Receipts:
 
     def __init__(self, copy_s: float) -> None:
         self._copy_s = copy_s
+        self._held: dict[TaskId, _Held] = {}
+        self._given: dict[TaskId, int] = {}
+        """Fences of those given lately, the newest last."""
         self.are_copies_kept = False
         """Else there is nothing to wait for."""
-        self._held: dict[TaskId, _Held] = {}
 
-    def hold(self, task: TaskId, fence: int, receipt: Effect, now_s: float) -> list[Effect]:
-        """A task of ours has ended by that result."""
-        if not self.are_copies_kept:
+    def answer(self, task: TaskId, fence: int, receipt: Effect, now_s: float) -> list[Effect]:
+        """A result by which a task of ours has ended, at the first time or again."""
+        if not self.are_copies_kept or self._given.get(task) == fence:
             return [receipt]
-        self._held[task] = _Held(fence, receipt, now_s + self._copy_s)
-        return []
-
-    def again(self, task: TaskId, fence: int, receipt: Effect, now_s: float) -> list[Effect]:
-        """The result came once more: a receipt that is held is held on, any other given again."""
-        held = self._held.get(task)
-        if held is not None and held.fence == fence and now_s < held.until_s:
-            return []
-        self._held.pop(task, None)
-        return [receipt]
+        held = self._held.setdefault(task, _Held(fence, receipt, now_s + self._copy_s))
+        if held.fence != fence:  # of an earlier attempt, for which nobody waits
+            return [receipt]
+        return [] if now_s < held.until_s else self.give(task)
 
     def waiting(self) -> frozenset[TaskId]:
         """Tasks whose receipts are held."""
@@ -50,4 +47,9 @@ class Receipts:
     def give(self, task: TaskId) -> list[Effect]:
         """The copy has its end, or its owner has removed it."""
         held = self._held.pop(task, None)
-        return [] if held is None else [held.receipt]
+        if held is None:
+            return []
+        self._given[task] = held.fence
+        if len(self._given) > RELIEVED_KEPT_MAX:
+            del self._given[next(iter(self._given))]
+        return [held.receipt]

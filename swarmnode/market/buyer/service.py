@@ -156,11 +156,14 @@ class BuyerService:
         """Wait until others hold a task that was submitted as detached, 5 s at most."""
         return await self._keeper.guarded(task)
 
-    async def take_up(self, records: Sequence[TaskRecord], sure_ms: int) -> None:
+    async def take_up(
+        self, records: Sequence[TaskRecord], sure_ms: int = 0, *, is_told: bool = False
+    ) -> None:
         """Go on with tasks that another machine of this person had submitted.
 
-        Those known here stay as they are. Of what had not ended before `sure_ms` the guardians are
-        asked, and of its log the provider. Raises StoreFullError; then none is taken up.
+        Those known here stay as they are. `is_told`: by their guardians. Else a copy knew of them,
+        which may lack the logs of those that ended after `sure_ms`. Raises StoreFullError; then
+        none is taken up.
         """
         await self._begun.wait()
         now_ms, ledger = self._wall_ms(), self._core.ledger
@@ -168,19 +171,20 @@ class BuyerService:
 
         def write(view: WriteView) -> None:
             for one in new:
-                view.put(TASKS, task_key(one.task), encode(one))
+                view.put(TASKS, task_key(one.task), encode(ledger.at_rest(one)))
 
         await self._tables.transact(write)
         known = [one for one in records if one.task in ledger]
-        await self._driver.do(e.TakenUp([*new, *known], sure_ms))
+        await self._driver.do(e.TakenUp([*new, *known], sure_ms, is_told))
 
     def keep_copies(self) -> None:
         """From now on `copied` is said of what has ended: others remember it until then."""
         self._driver.order(e.EndsCopied(frozenset()))
 
     def uncopied(self) -> frozenset[TaskId]:
-        """Tasks of ours that have ended, of which the pool may not know yet."""
-        return self._core.uncopied()
+        """Tasks of ours that have ended, of which the pool may not know yet, and we know all."""
+        found = self._core.uncopied()
+        return frozenset(task for task in found if not self._keeper.is_fetching(task))
 
     def copied(self, tasks: frozenset[TaskId]) -> None:
         """The pool knows of their ends, and has their logs: nobody else need remember them."""

@@ -37,6 +37,8 @@ from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TASK_ENDS
 from swarmnode.tasks.records import TaskRecord
 
+HOMING_AT_ONCE: Final = 64
+"""Tasks for which everybody is asked in one step."""
 HOMING_LEASES: Final = 3.0
 """Leases in which keepers of a recovered task answer, before it is held to have none."""
 
@@ -61,6 +63,8 @@ class Guardian:
         self._acting = Acting(self._shelf, self._voting)
         self._homing: dict[TaskId, float] = {}
         """Tasks of a machine that is gone, taken up here: until when keepers may still be found."""
+        self._homed: dict[TaskId, int] = {}
+        """Those for which they were looked: somebody who says they keep one may not."""
         self._ticks = 0
         self._tick_due_s = inf
         self._handlers: dict[type, Callable[..., list[Effect]]] = {
@@ -222,25 +226,27 @@ class Guardian:
         records: Sequence[TaskRecord],
         now_s: float,
         patience_s: Callable[[TaskRecord], float],
-    ) -> None:
+    ) -> list[Effect]:
         """Another machine of our owner had submitted these: its keepers have to be found first.
 
-        `patience_s`: how long they are asked at least.
+        Each is looked for once. `patience_s`: how long they are asked at least.
         """
+        effects: list[Effect] = []
         for record in records:
             kept = self._shelf.kept.get(record.task)
-            if kept is not None and kept.post is not Post.ACTS:  # we keep it ourselves
-                kept.record = msgspec.structs.replace(kept.record, owner=self._shelf.me)
-                self._shelf.count(kept, now_s)
-            elif kept is None and record.key:
+            if kept is not None:  # we keep it ourselves
+                effects += self._shelf.move(kept, self._shelf.me, now_s)
+            elif record.key and record.task not in self._homed:
+                note(self._homed, record.task, 0)
                 self._shelf.acting_until[record.task] = -inf
                 leases_s = HOMING_LEASES * self._shelf.config.lease_s
                 self._homing[record.task] = now_s + max(leases_s, patience_s(record))
+        return effects
 
     def _call_home(self, now_s: float) -> list[Effect]:
         """Ask everybody for the tasks that were taken up; go on alone when nobody keeps them."""
         effects: list[Effect] = []
-        for task, until_s in list(self._homing.items()):
+        for task, until_s in list(self._homing.items())[:HOMING_AT_ONCE]:
             record = self._shelf.find(task)
             if record is None or task in self._shelf.kept:
                 del self._homing[task]
@@ -249,6 +255,7 @@ class Guardian:
                 del self._shelf.acting_until[task]
                 effects += self.expect(record, now_s)
             else:
+                self._homing[task] = self._homing.pop(task)  # the others have their turn, too
                 message = self._home(record)
                 effects += [Send(peer, message) for peer in self._shelf.roster.alive()]
         return effects
@@ -257,14 +264,8 @@ class Guardian:
         kept, peer = self._shelf.kept.get(event.task), event.peer
         if kept is None or kept.record.owner == self._shelf.me:
             return []
-        effects: list[Effect] = []
-        if kept.record.owner != peer:
-            self._shelf.owners[kept.record.owner] -= 1
-            self._shelf.owners[peer] += 1
-            moved = msgspec.structs.replace(kept.record, owner=peer)
-            kept.record = grown(moved) if kept.post is Post.ACTS else moved
-            effects = [self._shelf.write(kept), *self._shelf.carry_all(kept, now_s)]
-        return [*effects, self._shelf.carry(peer, kept.record)]
+        moved = self._shelf.move(kept, peer, now_s)
+        return [*moved, self._shelf.carry(peer, kept.record)]
 
     def _on_young_due(self, event: g.YoungDue, now_s: float) -> list[Effect]:
         record = self._shelf.find(event.task)

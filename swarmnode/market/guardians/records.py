@@ -68,7 +68,8 @@ class GuardRecord(Record, frozen=True):
 class KeptPage(Record, frozen=True):
     """Some of the tasks that are kept for one machine, in the order of their ids."""
 
-    records: tuple[GuardRecord, ...]
+    records: tuple[bytes, ...]
+    """Each an encoded GuardRecord."""
     has_more: bool
 
 

@@ -97,6 +97,22 @@ class TaskShelf:
         self.acting_until.pop(task, None)
         return [Persist(GUARDS, task_key(task), None)]
 
+    def move(self, kept: Kept, owner: PeerId, now_s: float) -> list[Effect]:
+        """Its owner is at that machine now: if that is this one, and we act, it becomes ours."""
+        if kept.record.owner == owner:
+            return []
+        self.owners[kept.record.owner] -= 1
+        if not self.owners[kept.record.owner]:
+            del self.owners[kept.record.owner]
+        self.owners[owner] += 1
+        moved = msgspec.structs.replace(kept.record, owner=owner)
+        kept.record = grown(moved) if kept.post is Post.ACTS else moved
+        if owner == self.me:
+            self.count(kept, now_s)
+            if kept.post is Post.ACTS:
+                self.decisions.append(g.Acts(kept.record, self.me))
+        return [self.write(kept), *self.carry_all(kept, now_s)]
+
     def write(self, kept: Kept) -> Persist:
         return Persist(GUARDS, task_key(kept.record.task), encode(kept.record))
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from p2p.ids import PeerId
 from swarmnode.tasks.checkpoint import CheckpointRecord
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import Outcome
@@ -60,3 +61,4 @@ class LogsDelivered:
 
     task: TaskId
     fence: int
+    buyer: PeerId

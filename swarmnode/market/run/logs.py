@@ -10,7 +10,7 @@ import trio
 
 from p2p.errors import CallTimeoutError, PeerUnreachableError, RemoteRefusalError
 from p2p.host.rpc.service import Rpc
-from p2p.ids import TrafficClass
+from p2p.ids import PeerId, TrafficClass
 from swarmnode.executor.port import Executor, JobId
 from swarmnode.limits import LOG_OFFSET_MAX, LOG_PUSH_BYTES_MAX
 from swarmnode.tasks.messages import LogTaken, PushLog
@@ -41,21 +41,32 @@ class LogPusher:
         self._job = JobId(record.job)
         self._stream = stream
         self._has_ended = trio.Event()
+        self.reader = PeerId("")
+        """Who said last how much of it there is."""
+        self._growing: trio.CancelScope | None = None
 
     def end(self) -> None:
         """The job has ended: what is left goes without waiting for more."""
         self._has_ended.set()
 
     def turn_to(self, record: JobRecord) -> None:
-        """From the next push on to another machine; it says what it has."""
+        """To another machine from now on; it is asked what it has."""
         self._record = record
+        if self._growing is not None:
+            self._growing.cancel()
 
     async def run(self) -> None:
         """Push until the job has ended and the submitter has every byte."""
         try:
             taken = await self._push(0, b"")
             while True:
-                await self._executor.log_grew(self._job, self._stream, taken.have)
+                if self.reader != self._record.buyer:
+                    taken = await self._push(0, b"")
+                with trio.CancelScope() as self._growing:
+                    await self._executor.log_grew(self._job, self._stream, taken.have)
+                self._growing = None
+                if self.reader != self._record.buyer:
+                    continue
                 if not taken.followed:
                     with trio.move_on_after(GATHER_S):
                         await self._has_ended.wait()
@@ -64,7 +75,7 @@ class LogPusher:
                 )
                 if data:
                     taken = await self._push_on(taken, data)
-                elif self._has_ended.is_set():
+                elif self._has_ended.is_set() and self.reader == self._record.buyer:
                     return
                 else:
                     await self._until_ended_or(AGAIN_S)
@@ -100,10 +111,12 @@ class LogPusher:
                 pass  # it may be back soon
             except RemoteRefusalError as refusal:
                 if refusal.code not in _PASSING and buyer == self._record.buyer:
+                    self.reader = buyer
                     raise LogUnwantedError(refusal.detail) from refusal
             else:
                 if not 0 <= reply.have <= LOG_OFFSET_MAX:
                     raise LogUnwantedError(f"no log has {reply.have} bytes")
+                self.reader = buyer
                 return reply
             await trio.sleep(again_s)
             again_s = min(again_s * 2, AGAIN_MAX_S)

@@ -115,7 +115,7 @@ class JobRunner:
         self.has_no_process.set()
         outcome = Outcome("stopped", -1, FAULT, FAULT_WORDS)
         await self._tell(run_events.Ended(self.record.task, self.record.fence, outcome))
-        await self._tell(run_events.LogsDelivered(self.record.task, self.record.fence))
+        await self._tell(self._delivered())
 
     async def _run(self) -> None:
         with self._scope:
@@ -127,7 +127,7 @@ class JobRunner:
                 else:
                     outcome = await self._outcome(nursery)
                     await self._tell(run_events.Ended(self.record.task, self.record.fence, outcome))
-            await self._tell(run_events.LogsDelivered(self.record.task, self.record.fence))
+            await self._tell(self._delivered())
 
     def renew(self, left_s: float, notice_s: float) -> None:
         """The attempt is wanted for so long from now; only then it is started."""
@@ -155,6 +155,12 @@ class JobRunner:
     def cancel(self) -> None:
         """Nobody wants to know how it goes on; only for a job without processes."""
         self._scope.cancel()
+
+    def _delivered(self) -> run_events.LogsDelivered:
+        """To one that has both streams; to the one before where one was over before the other."""
+        readers = (one.reader for one in self._pushers if one.reader)  # none: it never started
+        buyer = next((one for one in readers if one != self.record.buyer), self.record.buyer)
+        return run_events.LogsDelivered(self.record.task, self.record.fence, buyer)
 
     def _push_rest(self, nursery: trio.Nursery) -> None:
         """What was not delivered before the restart, of a job that ever started."""

@@ -73,7 +73,7 @@ class Seller:
             e.LeaseDue: jobs.on_lease_due,
             e.BeatDue: jobs.on_beat_due,
             e.ResultDue: jobs.on_result_due,
-            e.PatienceOver: lambda event, _now_s: jobs.on_patience_over(event),
+            e.PatienceOver: jobs.on_patience_over,
         }
 
     def handle(self, event: object, now_s: float) -> list[Effect]:

@@ -34,6 +34,8 @@ class SellerJob:
     """What its buyer should know besides: why a checkpoint is not kept."""
     result_again_s: float = 0.0
     """Until the next repetition; 0 while none is due."""
+    keep_until_s: float = 0.0
+    """Once it has ended: when nobody will ask for its result any more."""
 
     def note_beat(self, number: int, now_s: float) -> None:
         """That State was said just now."""

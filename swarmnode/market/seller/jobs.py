@@ -21,6 +21,7 @@ from swarmnode.market.run.events import UNWANTED
 from swarmnode.market.seller import events as e
 from swarmnode.market.seller.config import SellerConfig
 from swarmnode.market.seller.job import SellerJob, is_for, written
+from swarmnode.market.seller.reports import Reports
 from swarmnode.market.seller.room import CapacityBook
 from swarmnode.tasks.checkpoint import is_newer
 from swarmnode.tasks.ids import TaskId
@@ -51,7 +52,7 @@ class Jobs:
 
     def __init__(self, config: SellerConfig, room: CapacityBook, rng: Rng) -> None:
         self._config = config
-        self._room = room
+        self._room, self._reports = room, Reports(config)
         self._beat = rng.getrandbits(_BEAT_BITS)
         """Of the State said last; no number of an earlier life of this node comes again."""
         self._jobs: dict[JobKey, SellerJob] = {}
@@ -99,8 +100,7 @@ class Jobs:
             job.node_died_ms = node_died_ms.get(record.job, 0)
             effects += self._tell_state(job, now_s)
             if record.state is JobState.REPORTING:
-                until_s = now_s + self._config.result_keep_s
-                effects.append(WakeAt(until_s, e.PatienceOver(record.task, record.fence)))
+                effects.append(self._reports.keep(job, now_s))
         return effects
 
     def accept(self, record: JobRecord, now_s: float) -> list[Effect]:
@@ -185,9 +185,7 @@ class Jobs:
                 return effects
             job.record = msgspec.structs.replace(job.record, buyer=peer, term=terms.term)
             effects += [written(job.record), Notify(e.BuyerChanged(job.record))]
-            if job.logs_delivered:  # to the one before: this one lacks log and result
-                job.logs_delivered = False
-                effects.append(Notify(e.StartJob(job.record)))
+            effects += self._reports.turned(job, now_s)
         return [*effects, *self._tell_state(job, now_s)]
 
     def _supersede(
@@ -272,22 +270,15 @@ class Jobs:
         job.record = msgspec.structs.replace(
             job.record, outcome=event.outcome, checkpoint=kept, restore=None
         )
-        until_s = now_s + self._config.result_keep_s
-        return [
-            *self._step(job, JobFact.ENDED),
-            *self._tell_state(job, now_s),
-            WakeAt(until_s, e.PatienceOver(event.task, event.fence)),
-        ]
+        stepped = self._step(job, JobFact.ENDED)
+        return [*stepped, *self._tell_state(job, now_s), self._reports.keep(job, now_s)]
 
     def on_logs_delivered(self, event: run_events.LogsDelivered, now_s: float) -> list[Effect]:
         """The result is final now: say it."""
         job = self._jobs.get((event.task, event.fence))
         if job is None or job.record.state is not JobState.REPORTING or job.logs_delivered:
             return []
-        was_said, job.logs_delivered = job.result_again_s > 0, True
-        job.result_again_s = self._config.result_again_s
-        # Said before to another buyer: the timer for the next time runs.
-        return [Notify(e.SendResult(job.record))] if was_said else self._report(job, now_s)
+        return self._reports.delivered(job, event.buyer, self._last_word(job, now_s), now_s)
 
     # -- timers
 
@@ -319,13 +310,14 @@ class Jobs:
         job = self._jobs.get((event.task, event.fence))
         if job is None:
             return []
-        job.result_again_s = min(job.result_again_s * 2, self._config.result_again_max_s)
-        return self._report(job, now_s)
+        return self._reports.repeat(job, self._last_word(job, now_s), now_s)
 
-    def on_patience_over(self, event: e.PatienceOver) -> list[Effect]:
+    def on_patience_over(self, event: e.PatienceOver, now_s: float) -> list[Effect]:
         """Nobody asked for the result in all that time."""
         job = self._jobs.get((event.task, event.fence))
-        return [] if job is None else self._settle(job, JobFact.WRITTEN_OFF)
+        if job is None or now_s < job.keep_until_s:
+            return []
+        return self._settle(job, JobFact.WRITTEN_OFF)
 
     # -- who may no longer be here
 
@@ -383,12 +375,9 @@ class Jobs:
         forget = Persist(JOBS, job_key(record.task, record.fence), None)
         return [forget, Notify(e.Settle(record, is_done, is_wanted))]
 
-    def _report(self, job: SellerJob, now_s: float) -> list[Effect]:
-        again = WakeAt(now_s + job.result_again_s, e.ResultDue(job.record.task, job.record.fence))
-        if not job.logs_delivered:  # to a new buyer
-            return [again]
-        died = self._tell_state(job, now_s) if job.node_died_ms else []  # before its last word
-        return [*died, Notify(e.SendResult(job.record)), again]
+    def _last_word(self, job: SellerJob, now_s: float) -> list[Effect]:
+        """Before a result: that the node died under the job."""
+        return self._tell_state(job, now_s) if job.node_died_ms else []
 
     def _tell_state(self, job: SellerJob, now_s: float) -> list[Effect]:
         record = job.record

@@ -1,5 +1,7 @@
 """What a task leaves is looked for where something has changed, however many tasks there are."""
 
+from contextlib import aclosing
+
 import trio
 
 from storage.engine.memory_tables import MemoryTables
@@ -82,3 +84,18 @@ async def test_the_end_of_one_task_costs_no_look_at_the_logs_of_all_others() -> 
         assert row_of(tables, NEW).log_bytes == len(b"printed\n")
         assert logs.looks < 10
         nursery.cancel_scope.cancel()
+
+
+@simulated
+async def test_who_stops_in_the_middle_of_a_look_has_not_looked_at_the_rest() -> None:
+    market = market_with(MANY)
+    changed, seen = Changed(market), list[TaskId]()
+    with trio.move_on_after(1):
+        async with aclosing(changed.take()) as views:
+            async for view in views:
+                seen.append(view.task)
+                if len(seen) == MANY // 2:
+                    await trio.sleep(2)
+    rest = await taken(changed)
+    assert len(seen) == MANY // 2
+    assert {*seen, *rest} == set(market.views)

@@ -72,7 +72,7 @@ async def test_outputs_are_the_submitters_and_outlive_the_machine_that_made_them
         with trio.fail_after(60):
             data = b"".join([part async for part in node.objects.get(cap)])
         assert data == b'{"total": 28}'
-        await node.estate.logs.settled()
+        await node.estate.logs.settled(frozenset())
         assert await node.storage.objects.renew() == len(node.objects.entries()) == 2
         assert await node.objects.forget(cap.address)
         assert not await node.objects.forget(cap.address)
@@ -124,7 +124,7 @@ async def test_what_a_person_removed_does_not_come_back_with_a_restart() -> None
     async with world.running():
         node = await ready(world)
         await ended(node, await node.market.submit(training(world, "m1", 7)))
-        await node.estate.logs.settled()
+        await node.estate.logs.settled(frozenset())
         for one in node.objects.entries():
             assert await node.objects.forget(one.cap.address)
         await world.kill("m0")
@@ -184,7 +184,7 @@ async def test_logs_of_tasks_that_end_together_are_one_object_and_go_with_the_la
         tasks = [await node.market.submit(spec) for _ in range(8)]
         for task in tasks:
             assert await ended(node, task) is TaskState.DONE
-        await node.estate.logs.settled()
+        await node.estate.logs.settled(frozenset())
         assert 1 <= len(logs_of(node)) <= 4
         for task in tasks[1:]:
             await node.market.forget(task)

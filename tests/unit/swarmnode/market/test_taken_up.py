@@ -1,9 +1,11 @@
 """A person comes back on another machine: the buyer goes on with the tasks of the lost one."""
 
 import pytest
+from msgspec.structs import replace
 
 from p2p.ids import PeerId
 from swarmnode.market.buyer import events as e
+from swarmnode.market.guardians.messages import Claim
 from swarmnode.market.messages import CallForBids
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
@@ -53,6 +55,29 @@ def test_a_task_that_must_not_run_twice_never_runs_again(state: TaskState) -> No
     desk.run_for(300)
     assert desk.take(CallForBids) == []
     assert desk.record(TASK).state is TaskState.FAILED
+
+
+def test_the_log_of_what_had_just_ended_is_claimed_from_who_ran_it_until_that_answers() -> None:
+    desk = Desk()
+    desk.know(BOB, PeerId("carol"))
+    desk.do(e.TasksLoaded([]))
+    ended = replace(record(TaskState.DONE), key=b"k" * 32, ended_ms=5000)
+    desk.do(e.TakenUp([ended], 4000))
+    desk.run_for(12)
+    claims = desk.take(Claim)
+    assert [peer for peer, _ in claims] == [BOB, BOB, BOB]
+    desk.hear(BOB, State(TASK, 1, Phase.REPORTING))
+    desk.run_for(60)
+    assert desk.take(Claim) == []
+
+
+def test_the_log_of_what_ended_long_before_the_copy_is_in_the_copy() -> None:
+    desk = Desk()
+    desk.do(e.TasksLoaded([]))
+    ended = replace(record(TaskState.DONE), key=b"k" * 32, ended_ms=5000)
+    desk.do(e.TakenUp([ended], 6000))
+    desk.run_for(60)
+    assert desk.take(Claim) == []
 
 
 def test_a_task_that_has_ended_is_only_shown() -> None:

@@ -249,7 +249,9 @@ async def test_a_machine_that_was_only_away_overwrites_nothing_and_has_a_copy_ag
         found = await shelf(blank).read()
         assert len({one.writer for one in found.pointers}) == len(found.pointers)
         assert {taker, world["laptop"].peer} <= {one.writer for one in found.pointers}
+        await trio.sleep(60)  # time for the taker to ask for more
         await world.power_cut("laptop")
+        await trio.sleep(60)
         assert [one.record.task for one in blank.market.tasks()] == [before]
         world.vaults["later"] = FakeVault(recovering=True)
         later = await world.start("later")

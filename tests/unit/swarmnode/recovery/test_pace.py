@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import trio
 
 from p2p.ids import PeerId
+from p2p.wire.codec import encode
 from storage.engine.memory_tables import MemoryTables
 from storage.facade import PLAIN, Durability, Mark, PutReceipt, Trust
 from swarmnode.market.explain import TaskEvent
@@ -14,6 +15,9 @@ from swarmnode.recovery.service import COPIES_BYTES_PER_S, EVERY_S, RecoveryServ
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.lifecycle import TaskState
+from swarmnode.tasks.records import TaskRecord
+from swarmnode.tasks.spec import TaskSpec
+from swarmnode.tasks.store import TASKS, task_key
 from testnet.sim.memory_objects import MemoryObjects, Pool
 from testnet.sim.seeded import simulated
 
@@ -86,33 +90,37 @@ class FakeTasks:
         self.copied_s: list[float] = []
 
     def uncopied(self) -> frozenset[TaskId]:
-        return frozenset({TaskId("a" * 16)})
+        return frozenset({ENDED.task, TaskId("b" * 16)})
 
     def copied(self, tasks: frozenset[TaskId]) -> None:
-        assert tasks == self.uncopied()
-        self.copied_s.append(trio.current_time())
+        if tasks:
+            assert tasks == {ENDED.task}, "the copy does not know of the other one"
+            self.copied_s.append(trio.current_time())
 
     def happen(self) -> None:
         task = TaskChanged(TaskId("a" * 16), 1000, "submitted", TaskState.SUBMITTED, PeerId(""))
         self._send.send_nowait(task)
 
 
-async def _settled() -> bool:
+ENDED = TaskRecord(TaskId("a" * 16), TaskSpec(("true",)), 1000, TaskState.DONE)
+
+
+async def _settled(ended: frozenset[TaskId]) -> frozenset[TaskId]:
     await trio.lowlevel.checkpoint()
-    return True
+    return ended
 
 
 class Lab:
     def __init__(self) -> None:
         self.objects, self.place = SlowObjects(Pool(), ME), FakePlace()
-        self.keyring, self.tasks = FakeKeyring(), FakeTasks()
+        self.keyring, self.tasks, self.tables = FakeKeyring(), FakeTasks(), MemoryTables()
         self.service = RecoveryService(
             FakeVault(),  # type: ignore[arg-type]
             self.place,
             self.objects,
             self.keyring,  # type: ignore[arg-type]
             self.tasks,  # type: ignore[arg-type]
-            MemoryTables(),
+            self.tables,
             ME,
             lambda: False,
             _settled,
@@ -150,6 +158,7 @@ async def test_copies_of_a_long_keyring_come_no_faster_than_the_network_is_their
 @simulated
 async def test_who_remembers_ends_is_told_when_the_pool_has_them() -> None:
     lab = Lab()
+    await lab.tables.transact(lambda view: view.put(TASKS, task_key(ENDED.task), encode(ENDED)))
     async with trio.open_nursery() as nursery:
         lab.objects.takes_s = 30.0
         await nursery.start(lab.service.run)
@@ -165,11 +174,12 @@ async def test_who_remembers_ends_is_told_when_the_pool_has_them() -> None:
 async def test_nobody_is_told_of_a_copy_without_the_logs() -> None:
     lab = Lab()
 
-    async def unsettled() -> bool:
+    async def unsettled(_ended: frozenset[TaskId]) -> frozenset[TaskId]:
         await trio.lowlevel.checkpoint()
-        return False
+        return frozenset()
 
     lab.service._settled = unsettled
+    await lab.tables.transact(lambda view: view.put(TASKS, task_key(ENDED.task), encode(ENDED)))
     async with trio.open_nursery() as nursery:
         await nursery.start(lab.service.run)
         await trio.sleep(20)

@@ -53,6 +53,19 @@ def test_where_the_keyring_is_copied_a_receipt_waits_for_the_copy() -> None:
     assert len(desk.take(ResultReceipt)) == 1, "the first may have been lost"
 
 
+def test_a_receipt_waits_again_after_a_restart() -> None:
+    desk = Desk()
+    desk.do(e.EndsCopied(frozenset()))
+    terms = desk.running()
+    desk.hear(BOB, result(terms))
+    desk.restart()
+    desk.do(e.EndsCopied(frozenset()))
+    desk.hear(BOB, result(terms))
+    assert desk.take(ResultReceipt) == []
+    desk.do(e.EndsCopied(frozenset({TASK})))
+    assert len(desk.take(ResultReceipt)) == 1
+
+
 def test_a_receipt_waits_no_longer_than_is_said() -> None:
     desk = Desk()
     desk.do(e.EndsCopied(frozenset()))

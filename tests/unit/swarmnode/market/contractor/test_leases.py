@@ -142,7 +142,7 @@ def test_a_cancelled_job_is_stopped_and_tells_what_it_left_until_the_receipt() -
     cancel = e.JobHeard(ALICE, CancelJob(TASK, 1, "cancelled"))
     assert only(told(seller.handle(cancel, 3.0), e.Stop)).reason == "cancelled"
     seller.handle(run_events.Ended(TASK, 1, DONE), 4.0)
-    assert told(seller.handle(run_events.LogsDelivered(TASK, 1), 4.0), e.SendResult)
+    assert told(seller.handle(run_events.LogsDelivered(TASK, 1, ALICE), 4.0), e.SendResult)
     assert not seller.handle(cancel, 5.0)  # it goes on telling until it has been heard
     assert seller.jobs.find(TASK, 1) is not None
 

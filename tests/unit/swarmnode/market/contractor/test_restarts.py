@@ -56,7 +56,7 @@ def test_that_a_node_died_is_told_with_every_result_too() -> None:
     died = {job: 4000}
     after.handle(e.JobsLoaded(before.jobs.records(), (), is_paused=False, node_died_ms=died), 0.0)
     after.handle(run_events.Ended(TASK, 1, DONE), 1.0)
-    effects = after.handle(run_events.LogsDelivered(TASK, 1), 2.0)
+    effects = after.handle(run_events.LogsDelivered(TASK, 1, ALICE), 2.0)
     assert [one.node_died_ms for one in sent(effects, State)] == [4000]
     again = after.handle(e.ResultDue(TASK, 1), 3.0)
     assert [one.node_died_ms for one in sent(again, State)] == [4000]

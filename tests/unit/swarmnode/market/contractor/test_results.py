@@ -82,7 +82,7 @@ def test_room_is_free_as_soon_as_no_process_lives() -> None:
 def test_a_result_waits_for_the_log_and_is_repeated_until_its_receipt() -> None:
     seller = running()
     assert not told(seller.handle(run_events.Ended(TASK, 1, DONE), 9.0), e.SendResult)
-    effects = seller.handle(run_events.LogsDelivered(TASK, 1), 9.5)
+    effects = seller.handle(run_events.LogsDelivered(TASK, 1, ALICE), 9.5)
     assert only(told(effects, e.SendResult)).record.outcome == DONE
     waits = []
     for _ in range(8):
@@ -100,7 +100,7 @@ def test_a_result_waits_for_the_log_and_is_repeated_until_its_receipt() -> None:
 def test_whoever_takes_over_after_the_result_has_log_and_result_again() -> None:
     seller = running()
     seller.handle(run_events.Ended(TASK, 1, DONE), 9.0)
-    said = seller.handle(run_events.LogsDelivered(TASK, 1), 9.5)
+    said = seller.handle(run_events.LogsDelivered(TASK, 1, ALICE), 9.5)
     due_s, timer = only(timers(said, e.ResultDue))
     claimed = seller.handle(e.ClaimHeard(MALLORY, ClaimTerms(TASK, 1, MALLORY, 2)), 9.8)
     assert only(told(claimed, e.BuyerChanged)).record.buyer == MALLORY
@@ -109,7 +109,7 @@ def test_whoever_takes_over_after_the_result_has_log_and_result_again() -> None:
     waits = seller.handle(timer, due_s)
     assert not told(waits, e.SendResult)
     assert only(timers(waits, e.ResultDue))
-    again = seller.handle(run_events.LogsDelivered(TASK, 1), 11.0)
+    again = seller.handle(run_events.LogsDelivered(TASK, 1, MALLORY), 11.0)
     assert only(told(again, e.SendResult)).record.buyer == MALLORY
     assert not timers(again, e.ResultDue), "one is under way"
     assert not seller.handle(e.ReceiptHeard(ALICE, ReceiptTerms(TASK, 1, BOB)), 12.0)

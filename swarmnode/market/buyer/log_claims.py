@@ -1,0 +1,55 @@
+"""Logs of tasks that ended while another machine had them: claimed from who ran them.
+
+The provider answers a claim by its State, and brings log and result again when it still has them.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from p2p.effects import Effect, Send
+from p2p.ids import PeerId
+from swarmnode.market.guardians.messages import Claim
+from swarmnode.tasks.ids import TaskId
+
+AGAIN_S: Final = 5.0
+"""A provider may be restarting, or out of reach for a moment."""
+TRIES_MAX: Final = 60
+"""Five minutes: it keeps what nobody asks for twice as long."""
+AT_ONCE: Final = 64
+"""Claims said in one step: each is a message."""
+
+
+@dataclass(slots=True)
+class _Wanted:
+    provider: PeerId
+    claim: Claim
+    due_s: float
+    tries: int = 0
+
+
+class LogClaims:
+    """Of one buyer's tasks. `tick` is called every second."""
+
+    def __init__(self) -> None:
+        self._wanted: dict[TaskId, _Wanted] = {}
+
+    def want(self, task: TaskId, provider: PeerId, claim: Claim, now_s: float) -> None:
+        """From now on, until it answers."""
+        self._wanted[task] = _Wanted(provider, claim, now_s)
+
+    def answered(self, task: TaskId, provider: PeerId) -> None:
+        """It has said how the job stands there."""
+        wanted = self._wanted.get(task)
+        if wanted is not None and wanted.provider == provider:
+            del self._wanted[task]
+
+    def tick(self, now_s: float) -> list[Effect]:
+        """Claims that are due."""
+        effects: list[Effect] = []
+        due = [(task, one) for task, one in self._wanted.items() if one.due_s <= now_s]
+        for task, one in due[:AT_ONCE]:
+            one.due_s, one.tries = now_s + AGAIN_S, one.tries + 1
+            effects.append(Send(one.provider, one.claim))
+            if one.tries >= TRIES_MAX:
+                del self._wanted[task]
+        return effects
