@@ -113,6 +113,10 @@ class Executor(Protocol):
         What comes before the start is not counted as the job's disk: see `start`.
         """
 
+    def is_prepared(self, job: JobId) -> bool:
+        """Whether that folder is here, started or not."""
+        ...
+
     async def put_file(self, job: JobId, name: str, chunks: AsyncIterable[bytes]) -> None:
         """Write a file into the work folder (inputs, restored checkpoints); parents are made."""
 

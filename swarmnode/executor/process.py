@@ -209,6 +209,10 @@ class ProcessExecutor(work_files.WorkFiles):
         self._refuse_if_troubled()
         await self._write(partial(self._ready_launcher().prepare_job, self._folder_of(job)))
 
+    def is_prepared(self, job: JobId) -> bool:
+        """Whether its folder is here."""
+        return self._folder_of(job).path.exists()
+
     async def start(self, spec: JobSpec) -> JobView:
         """Write the crash record, then start; the job of an id starts once only.
 

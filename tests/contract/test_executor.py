@@ -151,6 +151,20 @@ async def test_the_job_of_an_id_starts_only_once(machine: Machine) -> None:
         await executor.forget(JOB)
 
 
+async def test_a_job_has_a_folder_from_its_preparation_until_it_is_forgotten(
+    machine: Machine,
+) -> None:
+    async with machine.node() as executor:
+        assert not executor.is_prepared(JOB)
+        await executor.prepare(JOB)
+        assert executor.is_prepared(JOB)
+        await executor.start(spec("t.1", *machine.argv("exit 0")))
+        await executor.wait(JOB)
+        assert executor.is_prepared(JOB)
+        await executor.forget(JOB)
+        assert not executor.is_prepared(JOB)
+
+
 async def test_files_go_in_and_come_out(machine: Machine) -> None:
     async with machine.node() as executor:
         await executor.prepare(JOB)

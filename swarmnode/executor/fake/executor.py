@@ -40,6 +40,7 @@ def _virtual_ms() -> int:
 class _Job:
     process: Process
     spec: JobSpec | None = None
+    is_prepared: bool = False
     given_bytes: int = 0
     """What its folder held at the start: not counted as its disk."""
     pid: int = 0
@@ -146,7 +147,11 @@ class FakeExecutor:
         """Make the job's folder."""
         await trio.lowlevel.checkpoint()
         self._refuse_if_troubled()
-        self._jobs.setdefault(job, _Job(Process(job)))
+        self._jobs.setdefault(job, _Job(Process(job))).is_prepared = True
+
+    def is_prepared(self, job: JobId) -> bool:
+        """Whether `prepare` was called, and `forget` not since."""
+        return job in self._jobs and self._jobs[job].is_prepared
 
     async def put_file(self, job: JobId, name: str, chunks: AsyncIterable[bytes]) -> None:
         """Write a file once the stream is whole."""

@@ -196,6 +196,8 @@ class JobRunner:
                     await stage(self._executor, self._objects, self._memory, self._net, self.record)
             if not self._stop_reason and not is_staged:
                 await self._tell(run_events.Staged(self.record.task, self.record.fence))
+            if not self._stop_reason and not self._executor.is_prepared(self._job):
+                raise over("stopped", "lost", "its folder was removed from this machine")
         if self._stop_reason and not is_here:
             raise over("stopped", self._stop_reason, "stopped before it started")
         try:

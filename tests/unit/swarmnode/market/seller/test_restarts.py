@@ -88,6 +88,22 @@ async def test_a_machine_that_lost_its_power_says_so() -> None:
 
 
 @simulated
+async def test_an_attempt_whose_folder_was_removed_meanwhile_does_not_begin_again() -> None:
+    """It would run without its inputs, and twice."""
+    lab = SellerLab()
+    async with lab.running() as alice:
+        await alice.award(task("sleep", "100000"), TASK)
+        await alice.until(State, lambda s: s.phase is Phase.RUNNING)
+        await lab.kill_bob()
+        lab.bobs_executor = FakeExecutor(wall_ms=lab.wall)
+        await lab.start_bob()
+        outcome = (await alice.result(TASK)).outcome
+        assert (outcome.status, outcome.reason) == ("stopped", "lost")
+        assert "removed from this machine" in outcome.detail
+        assert lab.job_ids() == []
+
+
+@simulated
 async def test_a_pause_that_a_crash_interrupted_is_carried_through() -> None:
     lab = SellerLab()
     async with lab.running() as alice:
