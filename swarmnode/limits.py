@@ -268,8 +268,14 @@ FIND_ASKED_AT_ONCE: Final = 16
 LAB_REASON_CHARS_MAX: Final = 200
 """Why the lab's key acts, for the owner of what it ends: two lines on a screen."""
 
+CARRIED_TO_ONE_AT_ONCE: Final = 4
+"""Of them to one keeper: eight that do not answer hold up the others."""
+
 CARRIED_AT_ONCE: Final = 32
 """Records on their way to other keepers: the rest waits, no longer than a beat."""
+
+RIGHT_BYTES_MAX: Final = 12 * 1024
+"""A right of a keeper: three links, and the certificates of its first signer (4 KiB at most)."""
 
 KEEPERS_MAX: Final = 8
 """Keepers of one task: three, and three more while they change."""

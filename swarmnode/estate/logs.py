@@ -198,8 +198,7 @@ class LogKeeper:
         """Of one that has ended no event tells."""
         with suppress(TaskUnknownError):
             if self._market.task(task).has_ended:
-                self._changed.note(task)
-                self._news.set()
+                self._changed.note(task)  # more may come: at the next look, or with the next copy
 
     def _without_log(self, tasks: Iterable[TaskId]) -> list[TaskId]:
         return [task for task in tasks if self._lacks(task)]

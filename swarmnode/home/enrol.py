@@ -362,7 +362,7 @@ def recover(
     With an invite of anybody in the same lab; who founded the network needs none, but addresses.
     Raises IdentityError, and when the home belongs to somebody already.
     """
-    person = KeySigner.from_seed(seed)
+    person, contacts = KeySigner.from_seed(seed), contacts_of(addresses)
     if invite is not None:
         _check_whose(invite, person.peer_id, "the phrase")
     home.make()
@@ -382,8 +382,8 @@ def recover(
         return join(home, invite, names, entropy, now_ms)
     found_network(home, names, entropy, now_ms, is_open=is_open)
     made = load_membership(home)
-    contacts = Invite(made.anchor.root, contacts_of(addresses)).addresses()
-    save_membership(home, Enrolment(made.anchor, made.token, contacts))
+    known = Invite(made.anchor.root, contacts).addresses()
+    save_membership(home, Enrolment(made.anchor, made.token, known))
     return standing(home, True, now_ms)
 
 

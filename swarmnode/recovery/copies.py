@@ -50,6 +50,15 @@ def taken_from(copies: KeyringCopies, me: PeerId) -> Taken | None:
     return next((one for one in copies.taken if one.writer == me), None)
 
 
+def taken_by(copies: KeyringCopies, me: PeerId) -> list[Taken]:
+    """Machines whose things are here: of one that had taken over others, theirs as well."""
+    ours, found = {me}, list[Taken]()
+    while more := [one for one in copies.taken if one.by in ours and one not in found]:
+        found += more
+        ours |= {one.writer for one in more}
+    return found
+
+
 def check_room(copies: KeyringCopies, me: PeerId) -> None:
     """Raises SnapshotError when there is no room for one more machine."""
     others = sum(one.writer != me for one in copies.pointers)

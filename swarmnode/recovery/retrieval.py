@@ -19,9 +19,10 @@ from storage.manifests.capability import parse_cap
 from storage.objects.keyring import Keyring
 from swarmnode.edges import Vault
 from swarmnode.errors import SnapshotError
-from swarmnode.estate.logs import ESTATES
+from swarmnode.estate.logs import ESTATES, row_of
+from swarmnode.estate.plan import NEVER_MS
 from swarmnode.people.book import TABLE as PEOPLE
-from swarmnode.recovery.copies import KeyringCopies, Pointer, Taken, taken_over
+from swarmnode.recovery.copies import KeyringCopies, Pointer, Taken, taken_by, taken_over
 from swarmnode.recovery.finding import Finder, Sight
 from swarmnode.recovery.others import MachineLife
 from swarmnode.recovery.place import tell_taken
@@ -178,8 +179,8 @@ class Retrieval:
             self._more_until_s = now_s + MORE_S
         if self._more_until_s and now_s >= self._more_until_s:
             return
-        for one in copies.taken:
-            if one.by == self._me and now_ms - one.at_ms < RECENT_MS:
+        for one in taken_by(copies, self._me):
+            if now_ms - one.at_ms < RECENT_MS:
                 found = await self._market.kept_for(one.writer, one.at_ms)
                 await self._market.take_up(found, is_told=True)
 
@@ -211,7 +212,10 @@ class Retrieval:
                     view.put(row.table, row.key, row.value)
 
         await self._tables.transact(write)
-        await self._market.take_up(tasks, snapshot.taken_ms - UNSURE_MS)
+        with_log = {one.task for one in tasks if row_of(self._tables, one.task).log_at}
+        unsure_ms = snapshot.taken_ms - UNSURE_MS
+        await self._market.take_up([one for one in tasks if one.task not in with_log], unsure_ms)
+        await self._market.take_up([one for one in tasks if one.task in with_log], NEVER_MS)
         await self._keyring.restore(snapshot.objects)
         lab, network = self._seeds
         self._seeds = (lab or snapshot.lab_seed, network or snapshot.network_seed)

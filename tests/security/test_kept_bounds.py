@@ -3,14 +3,16 @@
 import msgspec
 import pytest
 
-from p2p.ids import PeerId
+from p2p.ids import NetworkId, PeerId
 from p2p.wire.codec import decode_as, encode
+from p2p.wire.envelope import Signed
 from storage.rights import Right
 from swarmnode.limits import GUARD_RECORD_BYTES_MAX
 from swarmnode.market.guardians.records import GuardRecord
 from swarmnode.market.guardians.sound import fault_in
 from swarmnode.tasks.checkpoint import CheckpointRecord, StoredFile
 from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.records import AttemptRecord, Outcome, TaskRecord
 from swarmnode.tasks.spec import TaskSpec
 from swarmnode.tasks.spec_load import is_sound
@@ -20,7 +22,7 @@ ME = PeerId("me")
 SPEC = TaskSpec(("true",), variables=(("B", ""), ("A", "")), enforce=("memory", "cpu"))
 FILE = StoredFile("name", 1, "swarm:cap")
 KEPT = TaskRecord(
-    TASK, SPEC, 1_800_000_000_000, attempts=(AttemptRecord(1, ME, 5),),
+    TASK, SPEC, 1_800_000_000_000, fence=1, provider=ME, attempts=(AttemptRecord(1, ME, 5),),
     checkpoint=CheckpointRecord(3, (FILE,), 5), outcome=Outcome("done", -1, "exit"), left=(FILE,),
 )  # fmt: skip
 RECORD = GuardRecord(TASK, ME, 1, 1, ME, (ME,), (), KEPT)
@@ -49,6 +51,32 @@ def test_a_spec_with_something_twice_is_refused() -> None:
 def test_a_record_among_keepers_that_counts_too_far_is_refused(strange: dict[str, object]) -> None:
     assert not fault_in(RECORD)
     assert fault_in(msgspec.structs.replace(RECORD, **strange))
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        {"attempts": ()},
+        {"attempts": (), "fence": 0, "provider": PeerId(""), "state": TaskState.RUNNING},
+        {"fence": 2},
+        {"provider": PeerId("other")},
+        {"rounds": 2**40},
+        {"rounds": -1},
+    ],
+)
+def test_a_task_whose_parts_contradict_each_other_is_refused(strange: dict[str, object]) -> None:
+    """Each ended the node of whoever had to act for it."""
+    assert fault_in(msgspec.structs.replace(RECORD, kept=msgspec.structs.replace(KEPT, **strange)))
+
+
+LINK = Signed(1, NetworkId("net"), "d", ME, 0, 1, b"x", b"y")
+
+
+@pytest.mark.parametrize(
+    "right", [Right(()), Right((LINK,)), Right((LINK,) * 4), Right((LINK,), bytes(20_000))]
+)
+def test_a_right_that_nobody_could_hand_on_is_refused(right: Right) -> None:
+    assert fault_in(msgspec.structs.replace(RECORD, rights=((ME, right),)))
 
 
 _COUNTED = [

@@ -147,6 +147,47 @@ def test_who_recovers_is_told_what_ended_after_the_copy_and_relieves_the_guardia
     assert world.started[task] == 1
 
 
+def test_more_tasks_than_are_asked_for_at_once_come_home() -> None:
+    world = MarketWorld(1, names(6))
+    world.run(1)
+    world.kill("node-5", power=True)
+    nowhere = [world.submit("node-0", steps_task(10, avoid=tuple(names(6)))) for _ in range(700)]
+    world.run(30)
+    world.kill("node-0", power=True)
+    world.run(30)
+    world.start("node-5")
+    world.run(5)
+    told = [best_known(world, task) for task in nowhere]
+    world.recover("node-5", told, is_told=True)
+    world.run(120)
+    assert {tuple(actors(world, task)) for task in nowhere} == {("node-5",)}
+
+
+@pytest.mark.parametrize("count", [4, 6])
+@pytest.mark.parametrize("seconds", [20, 400])
+def test_a_guardian_that_misses_where_the_owner_is_hears_it_later(count: int, seconds: int) -> None:
+    world = MarketWorld(2, names(count))
+    spare = names(count)[-1]
+    world.run(1)
+    world.kill(spare, power=True)
+    task = world.submit("node-0", steps_task(seconds, avoid=("node-0", spare)))
+    world.run(15)
+    kept = world.machines["node-0"].buyer.keepers(task)
+    assert kept is not None
+    guardians = [peer for peer in kept.roster if peer != "node-0"]
+    told = kept.kept
+    world.kill("node-0", power=True)
+    world.kill(guardians[0])
+    world.run(5)
+    world.start(spare)
+    world.run(5)
+    world.recover(spare, [told], is_told=True)
+    world.run(60)
+    world.start(guardians[0])
+    world.run(900)
+    assert world.machines[spare].buyer.ledger.get(task).state is TaskState.DONE
+
+
 @pytest.mark.parametrize("seconds", [30, 600])
 def test_who_recovers_where_the_task_is_acted_for_has_it_for_its_own(seconds: int) -> None:
     """Also when it has ended there meanwhile."""

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -133,6 +134,7 @@ class _Bringing:
         from swarmnode.errors import OutputUnsafeError
         from swarmnode.executor.disk.safe_files import create_file
 
+        begun = [*islice(pieces, 1)]  # what cannot be read leaves no file
         try:
             fd = create_file(str(self._folder), name, 0)
         except OutputUnsafeError as error:
@@ -140,7 +142,7 @@ class _Bringing:
         try:
             os.umask(umask := os.umask(0))
             os.fchmod(fd, 0o666 & ~umask)
-            return _copied(pieces, fd)
+            return _copied(chain(begun, pieces), fd)
         finally:
             os.close(fd)
 

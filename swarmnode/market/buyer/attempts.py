@@ -81,7 +81,7 @@ class Attempts:
     def on_award_due(self, event: e.AwardDue, now_s: float) -> list[Effect]:
         """Say an award again, or give it up."""
         record = self._book.ledger.find(event.task)
-        if record is None or not _is_awarded(record, event.fence):
+        if record is None or (record.fence, record.state) != (event.fence, TaskState.AWARDED):
             return []
         pursuit, guards = self._book.pursuits[event.task], self._book.guards
         again = WakeAt(now_s + self._book.config.award_repeat_s, event)
@@ -120,7 +120,7 @@ class Attempts:
         """Go on with an attempt of an earlier life of this node."""
         config, pursuit = self._book.config, self._book.pursuits[record.task]
         once = record.spec.effects is Repeatability.ONCE
-        wait_s = self._book.alone_s(record.attempts[-1]) if once else config.lease_s
+        wait_s = self._book.alone_of(record) if once else config.lease_s
         pursuit.heard_s, pursuit.award_until_s = now_s, now_s + wait_s
         query = self._ask(record, pursuit)
         if record.state is TaskState.AWARDED:
@@ -200,7 +200,7 @@ class Attempts:
             return [again]
         silent_s = now_s - pursuit.heard_s
         once = record.spec.effects is Repeatability.ONCE
-        is_lost = silent_s >= (self._book.alone_s(record.attempts[-1]) if once else config.lease_s)
+        is_lost = silent_s >= (self._book.alone_of(record) if once else config.lease_s)
         if is_lost and (not once or self._book.may_judge(record, now_s)):
             return self._lost(record, "lost", f"silent for {silent_s:.0f} s", now_s)
         messages: list[Effect] = [self._renew(record, pursuit)]
@@ -247,7 +247,7 @@ class Attempts:
             record = self._book.ledger.find(message.task)
             if record is None or (record.provider, record.fence) != (peer, message.fence):
                 return self._stop(peer, message.task, message.fence)
-            if record.attempts[-1].ended_as in REPORTED:
+            if not record.attempts or record.attempts[-1].ended_as in REPORTED:
                 return []  # its result told of all there was, and was judged by that
         return self._book.keep(record, message.checkpoint)
 
@@ -288,12 +288,12 @@ class Attempts:
             self.results_refused += 1
             return []
         record = self._book.ledger.find(terms.task)
-        if record is None:
-            return self._stop(peer, terms.task, terms.fence)
-        attempt = attempt_of(record, peer, terms.fence)
-        if attempt is None:
-            return self._stop(peer, terms.task, terms.fence)
+        attempt = None if record is None else attempt_of(record, peer, terms.fence)
         receipt = Send(peer, self._book.receipt(ReceiptTerms(terms.task, terms.fence, peer)))
+        if record is None and self._book.receipts.was_given(terms.task, terms.fence):
+            return [receipt]  # forgotten since: what it left is not
+        if record is None or attempt is None:
+            return self._stop(peer, terms.task, terms.fence)
         if record.state is TaskState.CANCELLED:
             left = left_over(self._book.ledger, record, attempt, terms, self._book.wall_ms())
             return [*left, receipt]
@@ -302,7 +302,10 @@ class Attempts:
             if terms.fence != record.fence or record.state in TASK_ENDS:
                 return self._stop(peer, terms.task, terms.fence)
             ended = self._ended(record, terms, now_s)
-        if record.owner or self._book.ledger.get(terms.task).state not in TASK_ENDS:
+        if record.owner:  # another keeper has to know, too, before nobody else does
+            is_kept = self._book.guards.holds(terms.task, terms.fence)
+            return [*ended, receipt] if is_kept else ended
+        if self._book.ledger.get(terms.task).state not in TASK_ENDS:
             return [*ended, receipt]
         return [*ended, *self._book.receipts.answer(terms.task, terms.fence, receipt, now_s)]
 
@@ -394,7 +397,3 @@ class Attempts:
 
     def _close_attempt(self, record: TaskRecord, ended_as: str, why: str) -> None:
         self._book.ledger.end_attempt(record.task, self._book.wall_ms(), ended_as, why)
-
-
-def _is_awarded(record: TaskRecord, fence: int) -> bool:
-    return record.fence == fence and record.state is TaskState.AWARDED

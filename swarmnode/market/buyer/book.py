@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from p2p.effects import Effect, WakeAt
+from p2p.errors import WireError
 from p2p.ids import NetworkId, PeerId
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
 from storage.limits import RIGHT_LINKS_MAX
@@ -223,20 +224,24 @@ class Book:
         told_s = attempt.alone_ms / 1000 if attempt.alone_ms > 0 else config.alone_s
         return min(max(told_s, config.lease_s), config.alone_max_s) + config.alone_slack_s
 
+    def alone_of(self, record: TaskRecord) -> float:
+        """The same for the newest attempt of a task, if one is known."""
+        return self.alone_s(record.attempts[-1] if record.attempts else _NO_ATTEMPT)
+
     def may_judge(self, record: TaskRecord, now_s: float) -> bool:
         """Whether what must not run twice may be ended for its provider's silence.
 
         Nobody else lets it go on, or its timeout is over there as well.
         """
         silent_s = now_s - self.pursuits[record.task].heard_s
-        outlived_s = record.spec.timeout_ms / 1000 + self.alone_s(record.attempts[-1])
+        outlived_s = record.spec.timeout_ms / 1000 + self.alone_of(record)
         return silent_s >= outlived_s or self.guards.may_judge(record.task, now_s)
 
     def patience_s(self, record: TaskRecord) -> float:
         """The same for a task that is known from a copy; an award after that is not known."""
         if record.spec.effects is not Repeatability.ONCE:
             return 0.0
-        return self.alone_s(record.attempts[-1] if record.attempts else _NO_ATTEMPT)
+        return self.alone_of(record)
 
     def fail_once(self, record: TaskRecord, why: str) -> list[Effect]:
         """End what may have run and may not run again."""
@@ -293,7 +298,10 @@ class Book:
         mine = kept.right_of(self.me)
         if mine is None or len(mine.links) >= RIGHT_LINKS_MAX:
             return None
-        return extended(mine, self._signer, self._network, peer)
+        try:
+            return extended(mine, self._signer, self._network, peer)
+        except WireError:  # who made the record knew no better: the next one has none
+            return None
 
     def grant(self, record: TaskRecord, winner: PeerId, fence: int) -> tuple[Signed | None, bytes]:
         """By the task's key: what lets a provider write the task's names; and read their values.

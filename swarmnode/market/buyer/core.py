@@ -62,7 +62,7 @@ class Buyer:
             e.TakenUp: self._on_taken_up,
             e.Submitted: self._on_submitted,
             e.CancelAsked: self._on_cancel_asked,
-            e.ForgetAsked: self._on_forget_asked,
+            e.ForgetAsked: lambda event, _now_s: self._book.ledger.forget(event.task),
             e.EndsCopied: self._on_ends_copied,
             e.DryRunAsked: self._rounds.on_dry_run,
             e.Advertised: self._on_advertised,
@@ -137,6 +137,10 @@ class Buyer:
         """Whether this machine acts for a task now."""
         return self._book.guards.may_act(task, now_s)
 
+    def was_receipted(self, task: TaskId, fence: int) -> bool:
+        """Whether an attempt's provider was told that it need not remember it any more."""
+        return self._book.receipts.was_given(task, fence)
+
     def uncopied(self) -> frozenset[TaskId]:
         """Tasks of ours that have ended, of which the pool may not know yet."""
         return self._book.guards.over() | self._book.receipts.waiting()
@@ -201,7 +205,11 @@ class Buyer:
         effects = self._pursue(record, now_s)
         effects += self._book.guards.expect(record, now_s)
         if record.state in HELD_BY_PROVIDER:
-            return [*effects, *self._leases.on_restart(record, now_s)]
+            effects += self._leases.on_restart(record, now_s)
+            if record.taken_up_ms and record.key:  # its provider knows another buyer
+                claim = self._book.claim(record, FIRST_TERM)
+                self._book.pursuits[record.task].claim = claim
+            return effects
         if record.state is TaskState.AUCTIONED:
             effects += self._book.step(record.task, Fact.INTERRUPTED, "this node restarted")
         return [*effects, *self._book.retry(record.task, now_s)]
@@ -229,10 +237,6 @@ class Buyer:
         if record.left and not stop:  # nobody else will tell what there is
             self._book.ledger.set_outcome(event.task, Outcome("stopped", -1, "cancelled"))
         return [*self._book.close(event.task, Fact.CANCEL_ASKED, event.why), *stop]
-
-    def _on_forget_asked(self, event: e.ForgetAsked, _now_s: float) -> list[Effect]:
-        forgotten = self._book.ledger.forget(event.task)
-        return [*forgotten, *(self._book.receipts.give(event.task) if forgotten else ())]
 
     def _on_ends_copied(self, event: e.EndsCopied, _now_s: float) -> list[Effect]:
         self._book.receipts.are_copies_kept = True
@@ -266,6 +270,8 @@ class Buyer:
             news = [f.event for f in effects[told:] if isinstance(f, Notify)]
             changed = dict.fromkeys(one.task for one in news if isinstance(one, TaskChanged))
             told = len(effects)
+            for forgotten in (one.task for one in news if isinstance(one, TaskForgotten)):
+                effects += self._book.receipts.give(forgotten)
             for task in changed:
                 if (record := self._book.ledger.find(task)) is not None:
                     effects += guards.on_noted(record, now_s)

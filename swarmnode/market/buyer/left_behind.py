@@ -48,7 +48,10 @@ ANSWER_S: Final = 5.0
 ROUND_S: Final = 15.0
 """Whoever goes on answering is listened to for so long."""
 
-STRANGERS_MAX: Final = 64
+LIES_MAX: Final = 64
+"""Records that cannot be true, of one member: it may have been given them by another."""
+
+STRANGERS_MAX: Final = 1024
 """Looks at tasks of a machine that is known no more, until one shows whose machine it was."""
 
 log = logging.getLogger("swarm.market")
@@ -108,7 +111,7 @@ class LeftBehind:
         self, peer: PeerId, machine: PeerId, told: dict[TaskId, list[GuardRecord]]
     ) -> None:
         """Add what it keeps for that machine, until it has told all or tells what is not true."""
-        after, looked_at = TaskId(""), 0
+        after, looked_at, lies = TaskId(""), 0, 0
         while looked_at < GUARDED_PER_OWNER_MAX:  # nobody honest keeps more
             try:
                 _, body = await self._rpc.call(
@@ -122,11 +125,16 @@ class LeftBehind:
                 for raw in page.records:
                     await trio.lowlevel.checkpoint()  # a hundred signatures are not one stretch
                     record = decode_as(GuardRecord, raw, GUARD_RECORD_BYTES_MAX)
-                    if record.task <= after or not self._is_true(record, machine):
-                        log.warning("%s tells of a task what cannot be true: not believed", peer)
+                    if record.task <= after:
                         return
-                    told.setdefault(record.task, []).append(record)
                     after, looked_at = record.task, looked_at + 1
+                    if self._is_true(record, machine):
+                        told.setdefault(record.task, []).append(record)
+                        continue
+                    log.warning("%s tells of a task what cannot be true: not believed", peer)
+                    lies += 1
+                    if lies > LIES_MAX:
+                        return
             except WireError as exc:
                 log.warning("%s tells of tasks what cannot be read: %s", peer, exc)
                 return
@@ -170,6 +178,10 @@ class LeftBehind:
         is_counted = is_near(record.term, 0) and is_near(kept.fence, 0)
         has_key = task_id_of(self._signer.from_seed(key).peer_id) == record.task
         return is_counted and has_key and self._is_persons(record, self._rpc.me.member)
+
+    def is_ours(self, record: GuardRecord) -> bool:
+        """Whether a machine of this person gave a right for that task."""
+        return self._is_persons(record, self._rpc.me.member)
 
     def _is_persons(self, record: GuardRecord, person: MemberId) -> bool:
         """Whether a machine of that person gave a guardian its right for the task."""

@@ -31,6 +31,8 @@ class LogInbox:
             raise RefusalError("busy", "another machine acts for that task and will say so")
         if record is None or (record.provider, record.fence) != (caller.peer, push.fence):
             raise RefusalError("stale", "that attempt is not this task's newest one")
+        if body and self._core.was_receipted(push.task, push.fence):
+            raise RefusalError("stale", "that attempt has ended, and its log with it")
         if self._keeper.is_fetching(push.task):
             raise RefusalError("busy", "older parts of the log are still to come")
         if push.stream not in STREAMS or len(body) > LOG_PUSH_BYTES_MAX:

@@ -40,6 +40,10 @@ class Receipts:
             return [receipt]
         return [] if now_s < held.until_s else self.give(task)
 
+    def was_given(self, task: TaskId, fence: int) -> bool:
+        """Whether it was given lately."""
+        return self._given.get(task) == fence
+
     def waiting(self) -> frozenset[TaskId]:
         """Tasks whose receipts are held."""
         return frozenset(self._held)

@@ -91,7 +91,7 @@ class BuyerService:
         ours = (self._core, self._driver.do, self._begun, wall_ms, whose)
         self.elsewhere = Elsewhere(rpc, members, signer, network, *ours)
         self.left_behind = LeftBehind(rpc, members, signer, self._core, self._begun, whose)
-        self._keeper.may_read = self.elsewhere.may_read
+        self._keeper.asks(self.elsewhere.may_read, self.left_behind.is_ours)
         self._told: dict[PeerId, tuple[bytes, bool]] = {}
         """Advert of each machine, and whether its certificate lets it lend."""
         self._ends: dict[TaskId, trio.Event] = {}

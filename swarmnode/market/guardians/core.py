@@ -10,7 +10,6 @@ out in the same step, so that no renewal leaves under a term that has ended.
 
 from collections.abc import Callable, Container, Sequence
 from math import inf
-from typing import Final
 
 import msgspec
 
@@ -20,6 +19,7 @@ from swarmnode.limits import GUARDED_MAX
 from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.acting import REPORT_EVERY, Acting
 from swarmnode.market.guardians.config import GuardianConfig
+from swarmnode.market.guardians.homing import Homing
 from swarmnode.market.guardians.kept import Guarded, Kept, Post
 from swarmnode.market.guardians.messages import (
     AskVote,
@@ -37,11 +37,6 @@ from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TASK_ENDS
 from swarmnode.tasks.records import TaskRecord
 
-HOMING_AT_ONCE: Final = 64
-"""Tasks for which everybody is asked in one step."""
-HOMING_LEASES: Final = 3.0
-"""Leases in which keepers of a recovered task answer, before it is held to have none."""
-
 
 class Guardian:
     """Every task this machine keeps, its own included."""
@@ -58,13 +53,10 @@ class Guardian:
 
         `home` seals where its owner is now.
         """
-        self._shelf, self._home = TaskShelf(config, me, find, hand_on), home
+        self._shelf = TaskShelf(config, me, find, hand_on)
         self._voting = Voting(self._shelf)
         self._acting = Acting(self._shelf, self._voting)
-        self._homing: dict[TaskId, float] = {}
-        """Tasks of a machine that is gone, taken up here: until when keepers may still be found."""
-        self._homed: dict[TaskId, int] = {}
-        """Those for which they were looked: somebody who says they keep one may not."""
+        self._homing = Homing(self._shelf, home, self.expect)
         self._ticks = 0
         self._tick_due_s = inf
         self._handlers: dict[type, Callable[..., list[Effect]]] = {
@@ -229,36 +221,13 @@ class Guardian:
     ) -> list[Effect]:
         """Another machine of our owner had submitted these: its keepers have to be found first.
 
-        Each is looked for once. `patience_s`: how long they are asked at least.
+        `patience_s`: how long they are asked at least.
         """
-        effects: list[Effect] = []
-        for record in records:
-            kept = self._shelf.kept.get(record.task)
-            if kept is not None:  # we keep it ourselves
-                effects += self._shelf.move(kept, self._shelf.me, now_s)
-            elif record.key and record.task not in self._homed:
-                note(self._homed, record.task, 0)
-                self._shelf.acting_until[record.task] = -inf
-                leases_s = HOMING_LEASES * self._shelf.config.lease_s
-                self._homing[record.task] = now_s + max(leases_s, patience_s(record))
-        return effects
-
-    def _call_home(self, now_s: float) -> list[Effect]:
-        """Ask everybody for the tasks that were taken up; go on alone when nobody keeps them."""
-        effects: list[Effect] = []
-        for task, until_s in list(self._homing.items())[:HOMING_AT_ONCE]:
-            record = self._shelf.find(task)
-            if record is None or task in self._shelf.kept:
-                del self._homing[task]
-            elif now_s >= until_s:
-                del self._homing[task]
-                del self._shelf.acting_until[task]
-                effects += self.expect(record, now_s)
-            else:
-                self._homing[task] = self._homing.pop(task)  # the others have their turn, too
-                message = self._home(record)
-                effects += [Send(peer, message) for peer in self._shelf.roster.alive()]
-        return effects
+        return [
+            effect
+            for record in records
+            for effect in self._homing.begin(record, patience_s(record), now_s)
+        ]
 
     def _on_home(self, event: g.HomeHeard, now_s: float) -> list[Effect]:
         kept, peer = self._shelf.kept.get(event.task), event.peer
@@ -289,7 +258,7 @@ class Guardian:
                 effects += self._acting.tend(kept, now_s)
             elif (due_s := self._voting.vacant_s(kept)) < now_s + self._shelf.config.beat_s:
                 effects.append(WakeAt(max(now_s, due_s), g.StandDue(kept.record.task)))
-        effects += self._call_home(now_s)
+        effects += self._homing.call(now_s)
         self._ticks += 1
         if self._ticks % REPORT_EVERY == 0:
             effects += self._acting.report(now_s)
@@ -313,10 +282,13 @@ class Guardian:
             kept is None and not self._shelf.has_room(record.owner)
         ):
             return [Send(peer, GuardHeard(0, (GuardLine(record.task, 0, 0),)))]
+        is_mine = record.owner == self._shelf.me
+        if kept is None and is_mine and not event.is_ours and self._shelf.find(record.task) is None:
+            return []  # nothing shows that it was ever submitted here
         if kept is None:
             fresh = msgspec.structs.replace(record, promised=0)
             kept = self._shelf.add(Kept(fresh, Post.KEEPS, now_s))
-            if record.owner == self._shelf.me:  # ours, from before this machine was recovered
+            if is_mine:
                 self._shelf.count(kept, now_s)
                 return self._voting.stand(kept, now_s)
             return [self._shelf.write(kept), Send(peer, GuardHeard(0, (self._shelf.line(kept),)))]
@@ -328,6 +300,8 @@ class Guardian:
                 return []  # nobody but us changes a record of our term
             promised, is_newer = kept.record.promised, record.term > kept.record.term
             kept.record = msgspec.structs.replace(record, promised=promised)
+            if record.task in self._homing:  # its sender has not heard where we are
+                effects += self._shelf.move(kept, self._shelf.me, now_s)
             effects.append(self._shelf.write(kept))
             if kept.post is Post.STANDS and (
                 peer != record.acting or record.owner == self._shelf.me

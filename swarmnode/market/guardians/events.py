@@ -31,6 +31,8 @@ class KeepHeard:
 
     peer: PeerId
     record: GuardRecord
+    is_ours: bool = False
+    """A right in it shows that it was submitted to a machine of this person."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from p2p.wire.envelope import Signer, open_signed
 from storage.errors import StoreFullError
 from swarmnode.contained import contained
 from swarmnode.errors import LogStaleError
-from swarmnode.limits import CARRIED_AT_ONCE, GUARD_RECORD_BYTES_MAX
+from swarmnode.limits import CARRIED_AT_ONCE, CARRIED_TO_ONE_AT_ONCE, GUARD_RECORD_BYTES_MAX
 from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.kept import Guarded
 from swarmnode.market.guardians.messages import (
@@ -72,17 +72,26 @@ class KeeperService:
         self._rpc, self._signer, self._core = rpc, signer, core
         self._logbook, self._post = logbook, post
         self._limiter = trio.CapacityLimiter(CARRIED_AT_ONCE)
+        self._per_peer: dict[PeerId, trio.CapacityLimiter] = {}
+        """One that does not answer holds up itself."""
         self._nursery: trio.Nursery | None = None
         self._fetching: set[TaskId] = set()
         self._waiting: dict[tuple[PeerId, TaskId], GuardRecord] = {}
         """What is to be carried, the newest of each task to each keeper."""
         self._confirmed: dict[TaskId, trio.Event] = {}
         self._network = network
-        self.may_read: Callable[[Caller, TaskId], bool] = lambda _caller, _task: False
-        """Whether a caller is another machine of a task's owner."""
+        self._may_read: Callable[[Caller, TaskId], bool] = lambda _caller, _task: False
+        self._is_ours: Callable[[GuardRecord], bool] = lambda _record: False
         rpc.listen(ComeHome, self._on_come_home)
         rpc.serve(KeepTask, self._on_keep)
         rpc.serve(ReadKeptLog, self._on_read_log, reply_bytes=lambda _request, _body: 32 * 1024)
+
+    def asks(
+        self, may_read: Callable[[Caller, TaskId], bool], is_ours: Callable[[GuardRecord], bool]
+    ) -> None:
+        """Whether a caller is another machine of a task's owner; whether a right in a record was
+        given by a machine of this person."""
+        self._may_read, self._is_ours = may_read, is_ours
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Carry and fetch until cancelled."""
@@ -139,7 +148,8 @@ class KeeperService:
         self._post(g.HomeHeard(caller.peer, terms.task))
 
     async def _carry(self, peer: PeerId, task: TaskId) -> None:
-        async with self._limiter:
+        per_peer = self._per_peer.setdefault(peer, trio.CapacityLimiter(CARRIED_TO_ONE_AT_ONCE))
+        async with per_peer, self._limiter:
             record = self._waiting.pop((peer, task))
             try:
                 await self._rpc.call(
@@ -152,6 +162,9 @@ class KeeperService:
                 )
             except (PeerUnreachableError, CallTimeoutError, RemoteRefusalError):
                 return  # the next beat shows that it lacks it
+            finally:
+                if not per_peer.statistics().tasks_waiting and per_peer.borrowed_tokens == 1:
+                    self._per_peer.pop(peer, None)
 
     async def _on_keep(self, caller: Caller, ask: KeepTask, body: bytes) -> tuple[KeepTaken, bytes]:
         await trio.lowlevel.checkpoint()
@@ -161,7 +174,7 @@ class KeeperService:
             raise RefusalError("malformed", str(exc)) from exc
         if fault := self._fault_of(caller.peer, record):
             raise RefusalError("malformed", fault)
-        self._post(g.KeepHeard(caller.peer, record))
+        self._post(g.KeepHeard(caller.peer, record, self._is_ours(record)))
         return KeepTaken(), b""
 
     def _fault_of(self, peer: PeerId, record: GuardRecord) -> str:
@@ -181,7 +194,7 @@ class KeeperService:
         await trio.lowlevel.checkpoint()
         record = self._core.keepers(ask.task)
         is_owner = record is not None and record.owner == caller.peer
-        may_read = is_owner or self.may_read(caller, ask.task)
+        may_read = is_owner or self._may_read(caller, ask.task)
         if not may_read or ask.stream not in STREAMS:
             raise RefusalError("unknown", "no log of such a task of yours")
         if ask.offset < 0:

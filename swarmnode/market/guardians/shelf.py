@@ -105,7 +105,7 @@ class TaskShelf:
         if not self.owners[kept.record.owner]:
             del self.owners[kept.record.owner]
         self.owners[owner] += 1
-        moved = msgspec.structs.replace(kept.record, owner=owner)
+        moved = _inherited(kept.record, owner)
         kept.record = grown(moved) if kept.post is Post.ACTS else moved
         if owner == self.me:
             self.count(kept, now_s)
@@ -202,6 +202,22 @@ class TaskShelf:
             kept.carried_s[peer] = (record.version, now_s)
             effects.append(self.carry(peer, record))
         return effects
+
+
+def _inherited(record: GuardRecord, owner: PeerId) -> GuardRecord:
+    """With another machine as its owner, which has the vote of the one before.
+
+    Not for what must not run twice: were that one back, each could have a majority by itself, until
+    all keepers have heard of it.
+    """
+    is_once = record.kept.spec.effects is Repeatability.ONCE
+    if is_once or owner in record.keepers:
+        return msgspec.structs.replace(record, owner=owner)
+    roster, before = (
+        tuple(sorted(owner if peer == record.owner else peer for peer in one))
+        for one in (record.roster, record.before)
+    )
+    return msgspec.structs.replace(record, owner=owner, roster=roster, before=before)
 
 
 def note(tasks: dict[TaskId, int], task: TaskId, number: int) -> None:

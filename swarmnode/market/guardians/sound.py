@@ -8,21 +8,29 @@ that hold for a task of our own.
 from collections.abc import Iterator
 from typing import Final
 
+from p2p.errors import WireError
 from p2p.wire.codec import encode
+from storage.limits import RIGHT_LINKS_MAX
+from storage.rights import Right, named_in
 from swarmnode.limits import (
     ATTEMPTS_KEPT_MAX,
     COUNT_MAX,
+    GUARD_RECORD_BYTES_MAX,
     KEEPERS_MAX,
     KEPT_TASK_BYTES_MAX,
     OUTPUTS_APART_MAX,
+    RIGHT_BYTES_MAX,
     STEP_MAX,
 )
 from swarmnode.market.guardians.records import TERM_MAX, GuardRecord
 from swarmnode.market.outcomes import sound
 from swarmnode.tasks.checkpoint import fits_award
+from swarmnode.tasks.lifecycle import HELD_BY_PROVIDER
 from swarmnode.tasks.records import TaskRecord
 from swarmnode.tasks.spec_load import is_sound
 
+_ROUNDS_MAX: Final = 1 << 31
+"""The number of an auction is four bytes of its key."""
 _COUNTS_TOO_FAR: Final = "a record that counts too far"
 _TOO_LONG: Final = "a record with more in it than a task has"
 
@@ -37,18 +45,46 @@ def fault_in(record: GuardRecord) -> str:
         return _COUNTS_TOO_FAR
     if not all(0 <= one <= COUNT_MAX for one in _counted(kept)):
         return _COUNTS_TOO_FAR
+    if not 0 <= kept.rounds <= _ROUNDS_MAX:
+        return _COUNTS_TOO_FAR
     if not all(0 <= one.restored_step <= STEP_MAX for one in kept.attempts):
         return _COUNTS_TOO_FAR
     rosters = (record.roster, record.before, record.keepers, record.rights)
     if any(len(one) > KEEPERS_MAX for one in rosters):
         return _COUNTS_TOO_FAR
-    return "" if _is_short(kept) else _TOO_LONG
+    if not _holds_together(kept) or not all(_is_right(right) for _, right in record.rights):
+        return "no record that a keeper could have made"
+    return "" if _is_short(kept) and _leaves_room(record) else _TOO_LONG
+
+
+def _holds_together(kept: TaskRecord) -> bool:
+    """Whether state, provider and fence are those of its newest attempt."""
+    newest = kept.attempts[-1] if kept.attempts else None
+    if newest is None:
+        return not kept.fence and not kept.provider and kept.state not in HELD_BY_PROVIDER
+    return (newest.fence, newest.provider) == (kept.fence, kept.provider)
+
+
+def _is_right(right: Right) -> bool:
+    """Whether it can be handed on, or says why not."""
+    if not 1 <= len(right.links) <= RIGHT_LINKS_MAX:
+        return False
+    try:
+        named_in(right)
+    except WireError:
+        return False
+    return len(encode(right)) <= RIGHT_BYTES_MAX
+
+
+def _leaves_room(record: GuardRecord) -> bool:
+    """Each change by who acts makes it longer."""
+    return len(encode(record)) <= GUARD_RECORD_BYTES_MAX - KEEPERS_MAX * RIGHT_BYTES_MAX
 
 
 def _counted(kept: TaskRecord) -> Iterator[int]:
     """What a submitter counts itself, and times by its clock; what a provider said is not."""
     yield from (kept.submitted_ms, kept.ended_ms, kept.taken_up_ms)
-    yield from (kept.fence_floor, kept.left_fence, kept.retries_used, kept.rounds)
+    yield from (kept.fence_floor, kept.left_fence, kept.retries_used)
     for one in kept.attempts:
         yield from (one.fence, one.awarded_ms, one.accepted_ms, one.ended_ms, one.restored_ms)
 

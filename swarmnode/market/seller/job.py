@@ -36,6 +36,8 @@ class SellerJob:
     """Until the next repetition; 0 while none is due."""
     keep_until_s: float = 0.0
     """Once it has ended: when nobody will ask for its result any more."""
+    keep_last_s: float = 0.0
+    """It is not kept beyond that."""
 
     def note_beat(self, number: int, now_s: float) -> None:
         """That State was said just now."""

@@ -15,6 +15,7 @@ import msgspec
 
 from p2p.effects import Effect, Notify, Persist, Rng, Send, WakeAt
 from p2p.ids import PeerId
+from swarmnode.market.guardians.records import is_near
 from swarmnode.market.messages import Accept
 from swarmnode.market.run import events as run_events
 from swarmnode.market.run.events import UNWANTED
@@ -181,7 +182,7 @@ class Jobs:
         if job is None:
             return [*effects, Send(peer, State(terms.task, terms.fence, Phase.UNKNOWN))]
         if job.record.buyer != peer:
-            if terms.term <= job.record.term:
+            if terms.term <= job.record.term or not is_near(terms.term, job.record.term):
                 return effects
             job.record = msgspec.structs.replace(job.record, buyer=peer, term=terms.term)
             effects += [written(job.record), Notify(e.BuyerChanged(job.record))]

@@ -21,8 +21,10 @@ class Reports:
         self._config = config
 
     def keep(self, job: SellerJob, now_s: float) -> Effect:
-        """Somebody may want the result from now on."""
-        job.keep_until_s = now_s + self._config.result_keep_s
+        """Somebody may want the result from now on; twice as long at most, whoever claims it."""
+        keep_s = self._config.result_keep_s
+        job.keep_last_s = job.keep_last_s or now_s + 2 * keep_s
+        job.keep_until_s = min(now_s + keep_s, job.keep_last_s)
         return WakeAt(job.keep_until_s, e.PatienceOver(job.record.task, job.record.fence))
 
     def turned(self, job: SellerJob, now_s: float) -> list[Effect]:

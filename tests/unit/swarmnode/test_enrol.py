@@ -186,6 +186,13 @@ def test_a_home_with_a_key_of_its_own_becomes_no_machine_of_another_person(
     assert enrol.recover(blank, seed, anns, BOB, os.urandom, NOW).me is not None
 
 
+def test_an_address_that_is_none_makes_no_home(tmp_path: Path) -> None:
+    blank = locate({"SWARM_HOME": str(tmp_path / "blank")})
+    with pytest.raises(IdentityError, match="must look like"):
+        enrol.recover(blank, bytes(32), None, BOB, os.urandom, NOW, addresses=["foo"])
+    assert not blank.state.exists()
+
+
 def test_the_names_of_a_membership_are_known_after_its_end_where_its_keys_lie(
     alpha: Home, beta: Home
 ) -> None:

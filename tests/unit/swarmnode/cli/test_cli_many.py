@@ -218,6 +218,7 @@ def test_get_names_what_is_gone_and_brings_the_rest(
     assert run(["task", "get", "t1", "here"]) == 5
     said = capfd.readouterr().err
     assert "outputs/gone: no such object" in said
+    assert not (tmp_path / "here/outputs/gone").exists()
     assert "the head of the tree is too long" in said
     assert "'../../up' is not a name inside the folder" in said
     assert (tmp_path / "here/outputs/kept").read_bytes() == b"y"

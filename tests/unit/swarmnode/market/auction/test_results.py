@@ -11,7 +11,13 @@ from swarmnode.market.messages import Release
 from swarmnode.tasks.checkpoint import CheckpointRecord, StoredFile
 from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.lifecycle import TaskState
-from swarmnode.tasks.messages import RECEIPT_DOMAIN, Checkpointed, ReceiptTerms, ResultReceipt
+from swarmnode.tasks.messages import (
+    RECEIPT_DOMAIN,
+    CancelJob,
+    Checkpointed,
+    ReceiptTerms,
+    ResultReceipt,
+)
 from swarmnode.tasks.records import Outcome
 from swarmnode.tasks.spec import TaskSpec
 from testnet.sim.signer import KeyedHashSigner
@@ -87,6 +93,20 @@ def test_of_a_task_that_is_removed_the_receipt_is_given_at_once() -> None:
     desk.hear(BOB, result(terms))
     desk.do(e.ForgetAsked(TASK))
     assert len(desk.take(ResultReceipt)) == 1
+
+
+def test_a_result_of_a_task_that_was_forgotten_has_its_receipt_and_no_refusal() -> None:
+    """A refusal would free what the task has left."""
+    desk = Desk()
+    desk.do(e.EndsCopied(frozenset()))
+    terms = desk.running()
+    desk.hear(BOB, result(terms))
+    desk.do(e.ForgetAsked(TASK))
+    assert len(desk.take(ResultReceipt)) == 1
+    desk.hear(BOB, result(terms))
+    assert len(desk.take(ResultReceipt)) == 1
+    assert desk.take(CancelJob) == []
+    assert desk.buyer.uncopied() == frozenset()
 
 
 def test_of_an_attempt_that_is_followed_by_another_the_receipt_waits_for_nothing() -> None:

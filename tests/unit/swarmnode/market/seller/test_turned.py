@@ -92,6 +92,33 @@ async def test_who_takes_over_between_the_last_byte_and_the_result_lacks_neither
 
 
 @simulated
+async def test_a_claim_under_a_term_that_nobody_can_have_reached_is_not_obeyed() -> None:
+    lab = says_lab()
+    async with lab.running() as alice:
+        carol = await lab.another(CAROL)
+        await alice.award(task("says"), TASK)
+        await until(lambda: has_all(alice), within_s=10)
+        carol.claim(KEY, TASK, 2**62)
+        assert (await alice.result(TASK)).outcome.status == "done"
+        assert carol.log(TASK) == b""
+
+
+@simulated
+async def test_claims_keep_an_ended_job_twice_as_long_at_most() -> None:
+    lab = says_lab()
+    async with lab.running() as alice:
+        alice.gives_receipts = False
+        carol = await lab.another(CAROL)
+        carol.gives_receipts = False
+        await alice.award(task("says"), TASK)
+        await alice.result(TASK)
+        for number in range(2, 7):
+            (carol if number % 2 else alice).claim(KEY, TASK, number)
+            await trio.sleep(300)
+        assert lab.job_ids() == []
+
+
+@simulated
 async def test_a_claim_late_in_the_ten_minutes_has_its_own() -> None:
     lab = says_lab()
     async with lab.running() as alice:

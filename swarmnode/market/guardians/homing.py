@@ -1,0 +1,85 @@
+"""Finds who kept the tasks of a machine that is gone: for the machine that took them up.
+
+Everybody is told where the owner is now, again and again, until this machine acts; what nobody
+keeps goes on here alone.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from typing import Final
+
+from p2p.effects import Effect, Send
+from swarmnode.market.guardians.kept import Kept, Post
+from swarmnode.market.guardians.messages import ComeHome
+from swarmnode.market.guardians.shelf import TaskShelf, note
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.records import TaskRecord
+
+AT_ONCE: Final = 64
+"""Tasks for which everybody is asked in one step."""
+HOMING_LEASES: Final = 3.0
+"""Leases in which keepers of a recovered task answer, before it is held to have none."""
+
+
+@dataclass(slots=True)
+class _Sought:
+    patience_s: float
+    until_s: float = inf
+    """From the first time it was asked for; when it is held to have no keepers."""
+
+
+class Homing:
+    """The tasks of one machine that are sought."""
+
+    def __init__(
+        self,
+        shelf: TaskShelf,
+        home: Callable[[TaskRecord], ComeHome],
+        go_on: Callable[[TaskRecord, float], list[Effect]],
+    ) -> None:
+        """`home` seals where a task's owner is now; `go_on` is for one that nobody keeps."""
+        self._shelf, self._home, self._go_on = shelf, home, go_on
+        self._sought: dict[TaskId, _Sought] = {}
+        self._done: dict[TaskId, int] = {}
+        """Those that nobody kept: somebody who says later to keep one may not."""
+
+    def __contains__(self, task: TaskId) -> bool:
+        return task in self._sought
+
+    def begin(self, record: TaskRecord, patience_s: float, now_s: float) -> list[Effect]:
+        """It was taken up here. `patience_s`: how long its keepers are asked at least."""
+        task, kept = record.task, self._shelf.kept.get(record.task)
+        effects = [] if kept is None else self._shelf.move(kept, self._shelf.me, now_s)
+        is_over = self._is_home(kept) or (kept is None and task in self._done)
+        if is_over or not record.key or task in self._sought:
+            return effects
+        if kept is None:
+            self._shelf.acting_until[task] = -inf
+        leases_s = HOMING_LEASES * self._shelf.config.lease_s
+        self._sought[task] = _Sought(max(leases_s, patience_s))
+        return effects
+
+    def call(self, now_s: float) -> list[Effect]:
+        """Ask everybody for some of them."""
+        effects: list[Effect] = []
+        for task in list(self._sought)[:AT_ONCE]:
+            record, kept = self._shelf.find(task), self._shelf.kept.get(task)
+            sought = self._sought.pop(task)
+            if record is None or self._is_home(kept):
+                if kept is None:
+                    self._shelf.acting_until.pop(task, None)
+                continue
+            if kept is None and now_s >= sought.until_s:
+                note(self._done, task, 0)
+                self._shelf.acting_until.pop(task, None)
+                effects += self._go_on(record, now_s)
+                continue
+            sought.until_s = min(sought.until_s, now_s + sought.patience_s)
+            self._sought[task] = sought  # the others have their turn, too
+            message = self._home(record)
+            effects += [Send(peer, message) for peer in self._shelf.roster.alive()]
+        return effects
+
+    def _is_home(self, kept: Kept | None) -> bool:
+        return kept is not None and kept.post is Post.ACTS and kept.record.owner == self._shelf.me
