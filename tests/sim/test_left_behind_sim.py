@@ -112,7 +112,7 @@ async def test_members_that_contradict_each_other_about_a_task_bring_it_to_nobod
 
 
 @simulated
-async def test_one_that_tells_slowly_and_for_ever_holds_up_nobody() -> None:
+async def test_one_that_tells_slowly_holds_up_nobody_for_longer_than_a_round() -> None:
     world = World(1, ["m0", "m1", "m2", "m3"], labs=1)
     async with world.running():
         for _ in range(2):
