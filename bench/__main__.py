@@ -19,9 +19,13 @@ def main() -> int:
     parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
     parser.add_argument("--rounds", type=int, default=5, help="rounds per figure (median)")
     parser.add_argument("--minutes", type=float, default=60, help="how long `keep` goes on")
+    parser.add_argument("--seed", type=int, default=1, help="of what `keep` lets happen")
+    parser.add_argument("--logs", default="", help="folder in which `keep` leaves the nodes' logs")
     chosen = parser.parse_args()
     bench = import_module(BENCHES[chosen.name])
-    size = {"minutes": chosen.minutes} if chosen.name == "keep" else {"rounds": chosen.rounds}
+    size: dict[str, object] = {"rounds": chosen.rounds}
+    if chosen.name == "keep":
+        size = {"minutes": chosen.minutes, "seed": chosen.seed, "logs": chosen.logs}
     figures: dict[str, object] = bench.measure(**size)
     if chosen.output == "json":
         print(json.dumps({"bench": chosen.name, **size, **figures}))

@@ -39,13 +39,16 @@ from typing import Final
 QUIET_S: Final = 120.0
 
 
-def measure(minutes: float, seed: int = 1) -> dict[str, object]:
-    """Run for so long and judge. Needs root, mount(8), mkfs.ext4, ip(8)."""
+def measure(minutes: float, seed: int = 1, logs: str = "") -> dict[str, object]:
+    """Run for so long and judge; with `logs` the nodes' logs are left in that folder.
+
+    Needs root, mount(8), mkfs.ext4, ip(8).
+    """
     done = subprocess.run(  # noqa: S603 - our own interpreter
         [
             "/usr/bin/unshare", "--mount", "--propagation", "private", "--net", "--pid", "--fork",
             "--kill-child", "--mount-proc",
-            sys.executable, "-m", "bench.keep.inside", str(minutes), str(seed),
+            sys.executable, "-m", "bench.keep.inside", str(minutes), str(seed), logs,
         ],
         stdout=subprocess.PIPE, check=True,
     )  # fmt: skip

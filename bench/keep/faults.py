@@ -27,6 +27,8 @@ class Faults:
     """Makes a new machine whose owner was that of one that is gone."""
     stop: threading.Event
     rng: random.Random
+    note: Callable[[str], None]
+    """Told what happens, as it happens."""
     scale: float = 1.0
     """Below 1 in runs of less than five minutes: everything lasts shorter."""
     counts: dict[str, int] = field(default_factory=dict)
@@ -41,9 +43,7 @@ class Faults:
         while not self.stop.wait(SLOT_S * self.scale / 3):
             if not order:
                 order = self.rng.sample(KINDS, len(KINDS))
-            kind = order.pop()
-            self.counts[kind] = self.counts.get(kind, 0) + 1
-            getattr(self, f"_{kind}")()
+            getattr(self, f"_{self._count(order.pop())}")()
 
     def _departing(self) -> None:
         while not self.stop.wait(SLOT_S * self.scale):
@@ -51,11 +51,11 @@ class Faults:
             machine = self._victims(1)[0]
             machine.power_off()
             if self._departures % 3 == 2:  # the second, so that five minutes see it
-                self.counts["gone"] = self.counts.get("gone", 0) + 1
+                self._count("gone")
                 pause(AWAY_S * self.scale / 2)
                 self.machines[self.machines.index(machine)] = self.replace(machine)
                 continue
-            self.counts["away"] = self.counts.get("away", 0) + 1
+            self._count("away")
             pause(AWAY_S * self.scale)
             machine.power_on()
             self._back([machine])
@@ -108,11 +108,17 @@ class Faults:
 
     # -- inside
 
+    def _count(self, kind: str) -> str:
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        self.note(kind)
+        return kind
+
     def _victims(self, count: int) -> list[Machine]:
         there = [machine for machine in self.machines if not machine.is_out]
         chosen = self.rng.sample(there[1:], count)  # the first one enrols who replaces the gone
         for machine in chosen:
             machine.is_out = True
+        self.note(", ".join(machine.home.name for machine in chosen))
         return chosen
 
     def _last(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""The bench itself, in namespaces of its own: `python -m bench.keep.inside MINUTES SEED`."""
+"""The bench itself, in namespaces of its own: `... -m bench.keep.inside MINUTES SEED LOGS`."""
 
 import os
 import random
@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.keep import QUIET_S, judge, watch
@@ -54,8 +55,8 @@ def home_at(path: Path) -> Home:
 class Bench:
     """Builds the lab, lets things happen, judges."""
 
-    def __init__(self, minutes: float, seed: int, root: Path) -> None:
-        self._seconds, self._seed, self._root = minutes * 60.0, seed, root
+    def __init__(self, minutes: float, seed: int, logs: Path | None, root: Path) -> None:
+        self._seconds, self._seed, self._logs, self._root = minutes * 60.0, seed, logs, root
         self._swarm = KeepSwarm(root)
         self._machines: list[Machine] = []
         self._all: list[Machine] = []
@@ -79,6 +80,7 @@ class Bench:
         faults = Faults(
             self._machines, self._replaced, self._stop,
             random.Random(self._seed),  # noqa: S311
+            self._note,
             min(1.0, self._seconds / CALM_S),
         )  # fmt: skip
         seen = watch.Watch(lambda: [machine.home for machine in self._all], self._stop)
@@ -115,7 +117,7 @@ class Bench:
             pause(1.0)
 
     def _founded(self) -> Machine:
-        machine = Machine(len(self._all) + 1, self._root, self._swarm)
+        machine = Machine(len(self._all) + 1, self._root, self._swarm, self._logs)
         machine.make()
         self._all.append(machine)
         self._seeds[machine.number] = load_key_file(home_at(machine.home).member_key).seed()
@@ -127,10 +129,16 @@ class Bench:
         machine = self._founded()
         self._swarm.seed = b""
         machine.start(START_S)
+        self._note(f"{machine.home.name} for {gone.home.name}")
         for number, where in self._owner_of.items():
             if where is gone:
                 self._owner_of[number] = machine
         return machine
+
+    def _note(self, what: str) -> None:
+        if self._logs is not None:
+            with (self._logs / "events.log").open("a") as events:
+                print(f"{datetime.now(UTC):%H:%M:%S} {what}", file=events)
 
     def _judge(self, load: Load, faults: Faults, seen: watch.Watch) -> None:
         verdict = judge.Judge(self._ledger, self._machines, self._owner_of)
@@ -169,7 +177,8 @@ class Bench:
 def main(arguments: list[str]) -> int:
     """Run; nothing is left behind, whatever happens: see `bench.keep.measure`."""
     began = time.monotonic()
-    bench = Bench(float(arguments[0]), int(arguments[1]), new_root())
+    logs = Path(arguments[2]) if arguments[2] else None
+    bench = Bench(float(arguments[0]), int(arguments[1]), logs, new_root())
     try:
         bench.run()
         return 0

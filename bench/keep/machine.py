@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -45,6 +46,8 @@ class Machine:
     number: int
     root: Path
     swarm: LocalSwarm
+    logs: Path | None
+    """Where its log is left when it goes away and at the end; None: nowhere."""
     is_out: bool = False
     not_started: int = 0
     """Starts after which it was not ready in time."""
@@ -101,8 +104,14 @@ class Machine:
             self.ended.append(self.node.log_tail())
             self.start(within_s)
 
+    def leave_log(self) -> None:
+        """Copy its log so far out of its disk, where someone wants it."""
+        if self.logs is not None and (self.home / "node.log").exists():
+            shutil.copy(self.home / "node.log", self.logs / f"{self.home.name}.log")
+
     def close(self) -> None:
         """End it for good."""
+        self.leave_log()
         self.thaw()
         for pid in self._processes():
             with contextlib.suppress(ProcessLookupError):
@@ -119,6 +128,7 @@ class Machine:
     def power_off(self) -> None:
         """Every process dies at once, and what was not synced is gone."""
         self.freeze()  # so that nobody sees the disk fail before it dies
+        self.leave_log()
         processes, groups = self._processes(), groups_of(self.home)
         disk = os.open(self.home, os.O_RDONLY)
         try:
