@@ -139,7 +139,7 @@ class Desk:
         self.do(e.MessageHeard(peer, message))
 
     def submit(self, spec: TaskSpec = SPEC, task: TaskId = TASK) -> None:
-        self.do(e.Submitted(task, spec))
+        self.do(e.Submitted(TaskRecord(task, spec, self.wall_ms())))
 
     def take(self, kind: type[MessageT]) -> list[tuple[PeerId, MessageT]]:
         """Messages of one kind sent since the last look; the others stay."""

@@ -96,9 +96,13 @@ class MarketService:
         """
         await self._buyer.take_up(records, sure_ms, is_told=is_told)
 
-    async def kept_for(self, machine: PeerId, until_ms: int) -> Sequence[TaskRecord]:
-        """What was submitted until then to a machine of this person that is gone, by guardians."""
-        return await self._buyer.left_behind.kept_for(machine, until_ms)
+    async def kept_for(self, machine: PeerId, taken_ms: int) -> Sequence[TaskRecord]:
+        """What a machine of ours was submitted before it knew of that takeover, by guardians."""
+        return await self._buyer.left_behind.kept_for(machine, taken_ms)
+
+    async def hand_over(self, taken_ms: int) -> None:
+        """This machine was thought gone: what has gone on elsewhere since is not ours any more."""
+        await self._buyer.hand_over.look(taken_ms)
 
     def keep_copies(self) -> None:
         """From now on `copied` is said of what has ended: others remember it until then."""

@@ -37,8 +37,9 @@ UNSURE_MS: Final = 600_000
 """Of what ended so long before a copy was made, nobody who ran it has the log any more."""
 MORE_S: Final = 300.0
 """Within this the guardians of what was taken over are met, or are gone."""
-RECENT_MS: Final = 86_400_000
-"""Machines that were taken over longer ago are not asked for again after a start."""
+RECENT_MS: Final = 8 * 86_400_000
+"""Machines that were taken over longer ago are not asked for again after a start: rights to their
+tasks end a week after those. A day more, for clocks."""
 
 log = logging.getLogger("swarm.recovery")
 
@@ -55,8 +56,8 @@ class TaskReceiver(Protocol):
         """
         ...
 
-    async def kept_for(self, machine: PeerId, until_ms: int) -> Sequence[TaskRecord]:
-        """What was submitted until then to a machine of ours that is gone, by its guardians."""
+    async def kept_for(self, machine: PeerId, taken_ms: int) -> Sequence[TaskRecord]:
+        """What a machine of ours was submitted before it knew of that takeover, by guardians."""
         ...
 
 
@@ -190,7 +191,7 @@ class Retrieval:
             return
         now_ms = self._wall_ms()
         await self._shelf.change(lambda now: taken_over(now, gone, self._me, now_ms, apart))
-        await self._tell([Taken(one.writer, self._me, now_ms, one.cap) for one in apart])
+        await self._tell((await self._shelf.read()).taken)
 
     async def _tell(self, taken: Sequence[Taken]) -> None:
         """Machines that cannot read the list, should they return; also after a crash."""

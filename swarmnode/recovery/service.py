@@ -46,6 +46,8 @@ MEET_S: Final = 1.0
 """Between two looks for others, and for the copies, after a start."""
 LOOK_S: Final = 15.0
 """Between two looks at which machines of the person are gone."""
+HAND_OVER_S: Final = 600.0
+"""What nobody who took this machine over has by then is this machine's: as NOTHING_S there."""
 PIECE_BYTES: Final = 256 * 1024
 log = logging.getLogger("swarm.recovery")
 _FACTS: Final = frozenset({"submitted", "checkpointed", "taken over", "taken up"})
@@ -66,6 +68,10 @@ class Ends(Protocol):
 
     def copied(self, tasks: frozenset[TaskId]) -> None:
         """The pool knows of their ends, and has their logs."""
+        ...
+
+    async def hand_over(self, taken_ms: int) -> None:
+        """This machine was thought gone: what has gone on elsewhere since is not ours any more."""
         ...
 
 
@@ -101,6 +107,9 @@ class RecoveryService:
         self._is_copying = False
         self._taken: Taken | None = None
         """Who had taken us over at the last copy."""
+        self._was_taken = trio.Event()
+        self._is_handed_over = False
+        """What is here of before is ours."""
         self._unpointed: tuple[ReadCap, Taken | None] | None = None
         """The newest copy, which is not at its place yet, and who had taken us over then."""
         self._reused = False
@@ -119,6 +128,7 @@ class RecoveryService:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow)
             task_status.started()
+            nursery.start_soon(self._hand_over)
             if self._finder is not None:
                 nursery.start_soon(self._look_around, self._finder)
             if self._retrieval is not None:
@@ -157,6 +167,22 @@ class RecoveryService:
             else:
                 with trio.move_on_after(LOOK_S):
                     await self._brought.wait()
+
+    async def _hand_over(self) -> None:
+        """Whoever took us over may only just be bringing things back there: asked for a while."""
+        while True:
+            await self._was_taken.wait()
+            self._was_taken = trio.Event()
+            until_s = trio.current_time() + HAND_OVER_S
+            while self._taken and not self._was_taken.is_set():
+                if not self._waits_for_others():
+                    await self._market.hand_over(self._taken.at_ms)
+                if trio.current_time() >= until_s:
+                    self._is_handed_over = True
+                    self._stir()
+                    break
+                with trio.move_on_after(LOOK_S):
+                    await self._was_taken.wait()
 
     @property
     def warning(self) -> str:
@@ -213,7 +239,9 @@ class RecoveryService:
                 "here: tasks of before go on there; what is put here since then has a copy again",
                 taken.by,
             )
-        self._taken = taken
+        if taken != self._taken:
+            self._taken, self._is_handed_over = taken, False
+            self._was_taken.set()
         return taken
 
     async def _point(self, cap: ReadCap, taken: Taken | None) -> None:
@@ -224,10 +252,10 @@ class RecoveryService:
                     await self._objects.forget(entry.cap.address)
 
     def _snapshot(self, taken: Taken | None) -> KeyringSnapshot:
-        since_ms = -1 if taken is None else taken.at_ms
+        taken_ms = 0 if taken is None or self._is_handed_over else taken.at_ms
         lab_seed, network_seed = self._vault.keys()
         tasks = [(key, value, task_of(value)) for key, value in _all(self._tables, TASKS)]
-        ours = [(key, value, task) for key, value, task in tasks if _is_ours(task, since_ms)]
+        ours = [(key, value, task) for key, value, task in tasks if _is_ours(task, taken_ms)]
         self._ended = frozenset(task.task for _, _, task in ours if task.state in TASK_ENDS)
         rows = [SnapshotRow(TASKS, key, value) for key, value, _ in ours]
         rows += [
@@ -240,9 +268,10 @@ class RecoveryService:
         return KeyringSnapshot(self._wall_ms(), objects, tuple(rows), lab_seed, network_seed, names)
 
 
-def _is_ours(task: TaskRecord, since_ms: int) -> bool:
-    """Not what we guard for others, nor what another machine of ours has taken over."""
-    return not task.owner and task.submitted_ms > since_ms
+def _is_ours(task: TaskRecord, taken_ms: int) -> bool:
+    """Not what we guard for others, nor what another machine of ours may have taken over."""
+    is_after = task.submitted_ms > taken_ms or task.after_taken_ms >= taken_ms
+    return not task.owner and is_after
 
 
 def _matters(event: TaskChanged) -> bool:

@@ -3,7 +3,8 @@
 Adverts only rule machines out; how good a machine is for a task is decided by its bid.
 """
 
-from p2p.wire.codec import Record
+from p2p.errors import WireError
+from p2p.wire.codec import Record, decode_as
 
 
 class GpuLine(Record, frozen=True):
@@ -36,3 +37,11 @@ class ResourceAdvert(Record, frozen=True):
     enforced: tuple[str, ...] = ()
     """Limits (swarmnode.executor.port.Limit) that are enforced there."""
     tasks_free: int = 0
+
+
+def read_advert(body: bytes) -> ResourceAdvert | None:
+    """What a member gossips; None for what is of another version, or nonsense."""
+    try:
+        return decode_as(ResourceAdvert, body)
+    except WireError:
+        return None

@@ -23,7 +23,6 @@ from swarmnode.tasks.checkpoint import CheckpointRecord, StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TASK_ENDS, Fact, TaskState, next_task_state
 from swarmnode.tasks.records import AttemptRecord, Outcome, RoundRecord, TaskRecord
-from swarmnode.tasks.spec import TaskSpec
 from swarmnode.tasks.store import ROUNDS, TASKS, round_key, task_key
 
 _GIVEN_UP: Final = frozenset({"", "lost", "unanswered"})
@@ -90,11 +89,10 @@ class Ledger:
         """Tasks that have not ended, oldest first."""
         return tuple(one for one in self._records.values() if one.state not in TASK_ENDS)
 
-    def submit(
-        self, task: TaskId, spec: TaskSpec, at_ms: int, key: bytes = b"", person: str = ""
-    ) -> list[Effect]:
+    def submit(self, record: TaskRecord) -> list[Effect]:
         """Begin a task; forgets those that ended first when there are too many."""
-        record = self._records[task] = TaskRecord(task, spec, at_ms, key=key, person=person)
+        task, at_ms = record.task, record.submitted_ms
+        self._records[task] = record
         event = TaskChanged(task, at_ms, "submitted", record.state, PeerId(""))
         return [self._write(record), Notify(event), *self._forget_oldest()]
 

@@ -173,7 +173,9 @@ class MarketWorld:
         self._tasks += 1
         key = self._tasks.to_bytes(32)
         task = task_id_of(KeyedHashSigner(PeerId(name)).from_seed(key).peer_id)
-        self._buy(self.machines[name], be.Submitted(task, spec, key))
+        self._buy(
+            self.machines[name], be.Submitted(TaskRecord(task, spec, self.wall_ms(), key=key))
+        )
         return task
 
     def recover(self, name: str, records: list[TaskRecord], *, is_told: bool = False) -> None:

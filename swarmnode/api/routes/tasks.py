@@ -104,14 +104,17 @@ class TaskRoutes:
         timeout_s = number(request, "timeout_s", WAIT_S, 0, WAIT_S_MAX)
         view = await self._anywhere(request)
         with trio.move_on_after(timeout_s):
-            while view.record.owner and not view.has_ended:
-                await trio.sleep(LOOK_S)
-                with suppress(TaskUnknownError):  # who knows it may be away for a moment
-                    view = await self._node.market.elsewhere(view.task)
-            if not view.record.owner:
-                await self._node.market.wait(view.task)
+            while not view.has_ended:
+                if view.record.owner:
+                    await trio.sleep(LOOK_S)
+                    with suppress(TaskUnknownError):  # who knows it may be away for a moment
+                        view = await self._node.market.elsewhere(view.task)
+                    continue
+                with suppress(TaskUnknownError):  # another machine of ours goes on with it
+                    await self._node.market.wait(view.task)
+                view = await self._anywhere(request)
         if not view.record.owner:
-            view = self._node.market.task(view.task)
+            view = await self._anywhere(request)
         return reply(self._shown(request, detail_of(view)))
 
     async def cancel(self, request: Request) -> Response:

@@ -61,6 +61,7 @@ class Buyer:
             e.TasksLoaded: self._on_begin,
             e.TakenUp: self._on_taken_up,
             e.Submitted: self._on_submitted,
+            e.GoesOnElsewhere: self._on_goes_on_elsewhere,
             e.CancelAsked: self._on_cancel_asked,
             e.ForgetAsked: lambda event, _now_s: self._book.ledger.forget(event.task),
             e.EndsCopied: self._on_ends_copied,
@@ -215,12 +216,24 @@ class Buyer:
         return [*effects, *self._book.retry(record.task, now_s)]
 
     def _on_submitted(self, event: e.Submitted, now_s: float) -> list[Effect]:
-        now_ms = self._book.wall_ms()
-        effects = self._book.ledger.submit(event.task, event.spec, now_ms, event.key, event.person)
-        record = self._book.ledger.get(event.task)
+        record = event.record
+        effects = self._book.ledger.submit(record)
         effects += self._pursue(record, now_s)
         effects += self._book.guards.expect(record, now_s, at_once=event.is_detached)
-        return [*effects, *self._rounds.enqueue(event.task)]
+        return [*effects, *self._rounds.enqueue(record.task)]
+
+    def _on_goes_on_elsewhere(self, event: e.GoesOnElsewhere, _now_s: float) -> list[Effect]:
+        """Its attempt is not stopped: its provider hears from who has the task now."""
+        record = self._book.ledger.find(event.task)
+        if record is None or record.owner or record.state in TASK_ENDS:
+            return []
+        effects = self._book.guards.let_go(event.task)
+        return [
+            *effects,
+            *self._end_pursuit(event.task),
+            *self._book.ledger.drop(event.task),
+            Notify(TaskForgotten(event.task)),
+        ]
 
     def _pursue(self, record: TaskRecord, now_s: float) -> list[Effect]:
         self._book.pursuits[record.task] = Pursuit()

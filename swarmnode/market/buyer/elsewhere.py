@@ -337,7 +337,7 @@ class Elsewhere:
 
         async def ask_one(peer: PeerId) -> None:
             async with limiter:
-                told = await self._ask(peer, ask)
+                told = await self.ask(peer, ask)
             if told is not None:
                 found.append(told)
                 if told.is_newest:
@@ -349,7 +349,8 @@ class Elsewhere:
                     nursery.start_soon(ask_one, peer)
         return max(found, key=lambda one: one.is_newest, default=None)
 
-    async def _ask(self, peer: PeerId, ask: FindTask) -> TaskTold | None:
+    async def ask(self, peer: PeerId, ask: FindTask) -> TaskTold | None:
+        """What one machine knows of a task of ours; None where it does not say."""
         try:
             reply, body = await self._rpc.call(
                 peer, ask, TaskFound, traffic_class=TrafficClass.INTERACTIVE, timeout_s=ANSWER_S

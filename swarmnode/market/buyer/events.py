@@ -35,16 +35,18 @@ class TakenUp:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """A new task; its id was given by the caller."""
+    """A new task, as the caller has written it down."""
 
-    task: TaskId
-    spec: TaskSpec
-    key: bytes = b""
-    """Seed of the key that the id was made from."""
-    person: str = ""
-    """Whose it is, of several people of this machine."""
+    record: TaskRecord
     is_detached: bool = False
     """Its submitter may go away right now: its keepers are found at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class GoesOnElsewhere:
+    """A machine of this person that took this one over has that task of ours for its own."""
+
+    task: TaskId
 
 
 @dataclass(frozen=True, slots=True)

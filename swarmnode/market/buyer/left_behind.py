@@ -80,11 +80,11 @@ class LeftBehind:
         self._core, self._begun, self._whose = core, begun, whose
         rpc.serve(ReadKept, self._on_read, reply_bytes=lambda _ask, _len: KEPT_PAGE_BYTES_MAX)
 
-    async def kept_for(self, machine: PeerId, until_ms: int) -> Sequence[TaskRecord]:
-        """Tasks that were submitted there until then, each as who knows most of it tells it.
+    async def kept_for(self, machine: PeerId, taken_ms: int) -> Sequence[TaskRecord]:
+        """Tasks that were submitted there before it knew that it was taken over then.
 
-        Of all who answer now. A task of which two tell different things that never change is left
-        out: one of them makes it up.
+        Each as who knows most of it tells it, of all who answer now. A task of which two tell
+        different things that never change is left out: one of them makes it up.
         """
         told: dict[TaskId, list[GuardRecord]] = {}
         limiter = trio.CapacityLimiter(FIND_ASKED_AT_ONCE)
@@ -103,7 +103,7 @@ class LeftBehind:
                 log.warning("members contradict each other about task %s: it is left alone", task)
                 continue
             kept = max(records, key=lambda one: one.version).kept
-            if kept.submitted_ms <= until_ms:
+            if kept.after_taken_ms < taken_ms:
                 found.append(kept)
         return found
 

@@ -6,7 +6,6 @@ from typing import Final
 import trio
 
 from p2p.effects import Persist, Rng, Send
-from p2p.errors import WireError
 from p2p.gossip.items import RESOURCES, Item
 from p2p.gossip.port import ItemSource
 from p2p.host.rpc.service import Rpc
@@ -15,7 +14,7 @@ from p2p.ids import NetworkId, PeerId, TrafficClass
 from p2p.membership.port import Members
 from p2p.membership.view import COMPUTE, MemberChanged
 from p2p.service import Driver, Performer
-from p2p.wire.codec import Message, decode_as, encode
+from p2p.wire.codec import Message, encode
 from p2p.wire.envelope import Signer
 from storage.engine.port import Tables, WriteView
 from storage.errors import StoreFullError
@@ -27,6 +26,7 @@ from swarmnode.market.buyer.config import BuyerConfig
 from swarmnode.market.buyer.core import HEARD, Buyer
 from swarmnode.market.buyer.elsewhere import Elsewhere, WhoseTask, nobodys
 from swarmnode.market.buyer.feed import EventFeed
+from swarmnode.market.buyer.hand_over import HandOver
 from swarmnode.market.buyer.left_behind import LeftBehind
 from swarmnode.market.buyer.log_inbox import LogInbox
 from swarmnode.market.buyer.verdicts.once import taken_up
@@ -36,7 +36,7 @@ from swarmnode.market.guardians.kept import Guarded
 from swarmnode.market.guardians.service import KeeperService
 from swarmnode.market.guardians.store import load_guards
 from swarmnode.market.logbook import STREAMS, LogBook
-from swarmnode.resources.advert import ResourceAdvert
+from swarmnode.resources.advert import read_advert
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.keys import SEED_BYTES, task_id_of
 from swarmnode.tasks.ledger import TaskChanged, TaskForgotten
@@ -90,6 +90,7 @@ class BuyerService:
         self._feed, self._begun = EventFeed(), trio.Event()
         ours = (self._core, self._driver.do, self._begun, wall_ms, whose)
         self.elsewhere = Elsewhere(rpc, members, signer, network, *ours)
+        self.hand_over = HandOver(rpc.me, members, self.elsewhere.ask, *ours[:3])
         self.left_behind = LeftBehind(rpc, members, signer, self._core, self._begun, whose)
         self._keeper.asks(self.elsewhere.may_read, self.left_behind.is_ours)
         self._told: dict[PeerId, tuple[bytes, bool]] = {}
@@ -145,11 +146,14 @@ class BuyerService:
             raise TooManyTasksError(f"{TASKS_OPEN_MAX} tasks are unfinished: wait, or cancel some")
         key = self._entropy(SEED_BYTES)
         task = task_id_of(self._signer.from_seed(key).peer_id)
-        record = TaskRecord(task, spec, self._wall_ms(), key=key, person=person)
+        record = TaskRecord(
+            task, spec, self._wall_ms(), key=key, person=person,
+            after_taken_ms=self.hand_over.taken_ms,
+        )  # fmt: skip
 
         # Here a full disk is the caller's to know.
         await self._tables.transact(lambda view: view.put(TASKS, task_key(task), encode(record)))
-        await self._driver.do(e.Submitted(task, spec, key, person, detached))
+        await self._driver.do(e.Submitted(record, detached))
         return task
 
     async def guarded(self, task: TaskId) -> Guarded:
@@ -315,7 +319,7 @@ class BuyerService:
         if self._told.get(item.origin) == told:
             return
         self._told[item.origin] = told
-        self._driver.order(e.Advertised(item.origin, _lent(item.body) if told[1] else None))
+        self._driver.order(e.Advertised(item.origin, read_advert(item.body) if told[1] else None))
 
     def _look_at_adverts(self) -> None:
         items = self._adverts.items(RESOURCES)
@@ -353,15 +357,19 @@ class BuyerService:
                 if event.state in TASK_ENDS:
                     self.logbook.wake(event.task)
                     self._keeper.confirmed(event.task)
-                    if (ended := self._ends.pop(event.task, None)) is not None:
-                        ended.set()
+                    self._wake(event.task)
             case TaskForgotten(task):
                 self._forgotten_in.send_nowait(task)
+                self._wake(task)  # it may have gone on elsewhere
             case e.DryRunEnded(number, round_record):
                 if number in self._dry_runs:
                     ended, found = self._dry_runs[number]
                     found.append(round_record)
                     ended.set()
+
+    def _wake(self, task: TaskId) -> None:
+        if (ended := self._ends.pop(task, None)) is not None:
+            ended.set()
 
     async def _forget_logs(self) -> None:
         for task in self.logbook.tasks():  # a crash may have come between task and log
@@ -388,10 +396,3 @@ class BuyerService:
         may_act = core.may_act(task, trio.current_time())
         keepers = core.keepers(task) if core.is_kept(task) else None
         return TaskView(record, core.phase(task), keepers, may_act)
-
-
-def _lent(body: bytes) -> ResourceAdvert | None:
-    try:
-        return decode_as(ResourceAdvert, body)
-    except WireError:  # of another version, or nonsense: it is not asked
-        return None

@@ -148,6 +148,11 @@ class Guardian:
             if not kept.is_copied and self._shelf.is_over(kept)
         )
 
+    def let_go(self, task: TaskId) -> list[Effect]:
+        """Another machine has a task of ours for its own; its keepers know, or hear it there."""
+        kept = self._shelf.kept.get(task)
+        return [] if kept is None else self._drop(kept)
+
     def copied(self, tasks: Container[TaskId]) -> None:
         """The pool has the ends of these: at the next beat their keepers may go."""
         self._shelf.are_copies_kept = True

@@ -83,7 +83,7 @@ def _leaves_room(record: GuardRecord) -> bool:
 
 def _counted(kept: TaskRecord) -> Iterator[int]:
     """What a submitter counts itself, and times by its clock; what a provider said is not."""
-    yield from (kept.submitted_ms, kept.ended_ms, kept.taken_up_ms)
+    yield from (kept.submitted_ms, kept.ended_ms, kept.taken_up_ms, kept.after_taken_ms)
     yield from (kept.fence_floor, kept.left_fence, kept.retries_used)
     for one in kept.attempts:
         yield from (one.fence, one.awarded_ms, one.accepted_ms, one.ended_ms, one.restored_ms)

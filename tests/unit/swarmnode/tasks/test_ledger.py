@@ -28,7 +28,7 @@ def written(effects: list[Effect]) -> list[TaskRecord]:
 
 def test_every_step_writes_the_record_before_it_tells() -> None:
     ledger, task = Ledger(), task_id(1)
-    effects = ledger.submit(task, SPEC, at_ms=5)
+    effects = ledger.submit(TaskRecord(task, SPEC, 5))
     assert written(effects) == [TaskRecord(task, SPEC, 5)]
     assert effects[1] == Notify(TaskChanged(task, 5, "submitted", TaskState.SUBMITTED, PeerId("")))
     effects = ledger.step(task, Fact.BIDDING_OPENED, 6, "asking 3 machines")
@@ -39,7 +39,7 @@ def test_every_step_writes_the_record_before_it_tells() -> None:
 
 def test_an_illegal_step_changes_nothing() -> None:
     ledger, task = Ledger(), task_id(1)
-    ledger.submit(task, SPEC, 0)
+    ledger.submit(TaskRecord(task, SPEC, 0))
     before = ledger.get(task)
     with pytest.raises(IllegalTransitionError):
         ledger.step(task, Fact.ACCEPTED, 1)
@@ -50,7 +50,7 @@ def test_an_illegal_step_changes_nothing() -> None:
 
 def test_a_reloaded_ledger_is_the_same() -> None:
     ledger, task = Ledger(), task_id(1)
-    ledger.submit(task, SPEC, 0)
+    ledger.submit(TaskRecord(task, SPEC, 0))
     ledger.step(task, Fact.BIDDING_OPENED, 1)
     ledger.award(task, AttemptRecord(1, BOB, 2))
     ledger.step(task, Fact.AWARD_SENT, 2)
@@ -71,7 +71,7 @@ def test_a_reloaded_ledger_is_the_same() -> None:
 
 def test_the_first_and_the_newest_attempts_are_kept() -> None:
     ledger, task = Ledger(), task_id(1)
-    ledger.submit(task, SPEC, 0)
+    ledger.submit(TaskRecord(task, SPEC, 0))
     for fence in range(1, 100):
         ledger.award(task, AttemptRecord(fence, BOB, fence))
     fences = [one.fence for one in ledger.get(task).attempts]
@@ -81,10 +81,10 @@ def test_the_first_and_the_newest_attempts_are_kept() -> None:
 def test_ended_tasks_are_forgotten_oldest_first_with_their_rounds() -> None:
     ledger = Ledger()
     for number in range(TASKS_FINISHED_MAX + 1):
-        ledger.submit(task_id(number), SPEC, number)
+        ledger.submit(TaskRecord(task_id(number), SPEC, number))
         ledger.count_round(task_id(number))
         ledger.step(task_id(number), Fact.CANCEL_ASKED, number)
-    effects = ledger.submit(task_id(9999), SPEC, 9999)
+    effects = ledger.submit(TaskRecord(task_id(9999), SPEC, 9999))
     assert Persist(TASKS, task_key(task_id(0)), None) in effects
     assert Persist(ROUNDS, round_key(task_id(0), 1), None) in effects
     assert Notify(TaskForgotten(task_id(0))) in effects
@@ -95,7 +95,7 @@ def test_ended_tasks_are_forgotten_oldest_first_with_their_rounds() -> None:
 
 def test_only_the_newest_rounds_are_kept() -> None:
     ledger, task = Ledger(), task_id(1)
-    ledger.submit(task, SPEC, 0)
+    ledger.submit(TaskRecord(task, SPEC, 0))
     entry = RoundRecord(ROUNDS_KEPT_MAX + 1, 0, 40, "awarded", (), ())
     effects = ledger.note_round(task, entry)
     assert effects[1] == Persist(ROUNDS, round_key(task, 1), None)

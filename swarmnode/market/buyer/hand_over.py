@@ -1,0 +1,82 @@
+"""Lets go of tasks that another machine of this person has taken over.
+
+This machine was thought gone, and came back. Which of its tasks the other one has for its own that
+one says, under each task's key: what it does not know stays here, and is never dropped on a guess.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol
+
+import trio
+
+from p2p.identity.caller import Caller
+from p2p.ids import PeerId
+from p2p.membership.port import Views
+from swarmnode.limits import FIND_ASKED_AT_ONCE, MACHINES_PER_PERSON_MAX
+from swarmnode.market.buyer.elsewhere import TaskTold
+from swarmnode.market.buyer.events import GoesOnElsewhere
+from swarmnode.market.guardians.messages import FindTask
+from swarmnode.tasks.ledger import Ledger
+from swarmnode.tasks.records import TaskRecord
+
+ROUND_S: Final = 30.0
+"""A look at many tasks ends then; the others have their turn at the next one."""
+
+
+class Tasks(Protocol):
+    """The part of the buyer's core that is needed here."""
+
+    @property
+    def ledger(self) -> Ledger: ...
+
+
+class HandOver:
+    """Asks the person's other machines about the unfinished tasks of this one."""
+
+    def __init__(
+        self,
+        me: Caller,
+        members: Views,
+        ask: Callable[[PeerId, FindTask], Awaitable[TaskTold | None]],
+        core: Tasks,
+        do: Callable[[object], Awaitable[object]],
+        begun: trio.Event,
+    ) -> None:
+        """`do` hands the core an event and returns once it is durable; `begun`: all is loaded."""
+        self._me, self._members, self._core = me, members, core
+        self._ask, self._do, self._begun = ask, do, begun
+        self.taken_ms = 0
+        """The newest takeover of this machine that it knows of."""
+
+    async def look(self, taken_ms: int) -> None:
+        """Let go of what goes on elsewhere since this machine was taken over then."""
+        self.taken_ms = taken_ms
+        await self._begun.wait()
+        limiter = trio.CapacityLimiter(FIND_ASKED_AT_ONCE)
+        siblings = self._siblings()
+
+        async def ask(task: TaskRecord) -> None:
+            async with limiter:
+                await self._ask_about(task, siblings)
+
+        with trio.move_on_after(ROUND_S):
+            async with trio.open_nursery() as nursery:
+                for task in self._before(taken_ms):
+                    nursery.start_soon(ask, task)
+
+    def _before(self, taken_ms: int) -> list[TaskRecord]:
+        """Our unfinished tasks that whoever took us over may have."""
+        tasks = self._core.ledger.unfinished()
+        return [one for one in tasks if not one.owner and one.after_taken_ms < taken_ms]
+
+    def _siblings(self) -> list[PeerId]:
+        alive = self._members.view().alive()
+        found = [one.peer for one in alive if one.member == self._me.member]
+        return [peer for peer in found if peer != self._me.peer][:MACHINES_PER_PERSON_MAX]
+
+    async def _ask_about(self, task: TaskRecord, siblings: Sequence[PeerId]) -> None:
+        for peer in siblings:
+            told = await self._ask(peer, FindTask(task.task))
+            if told is not None and told.record.owner == peer:
+                await self._do(GoesOnElsewhere(task.task))
+                return
