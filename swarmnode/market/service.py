@@ -14,7 +14,7 @@ from storage.engine.port import Tables
 from storage.facade import Objects
 from swarmnode.executor.port import Executor
 from swarmnode.market.buyer.book import RightOf, no_right
-from swarmnode.market.buyer.elsewhere import WhoseTask, nobodys
+from swarmnode.market.buyer.own_machines.elsewhere import WhoseTask, nobodys
 from swarmnode.market.buyer.service import BuyerService
 from swarmnode.market.config import MarketConfig
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView

@@ -26,6 +26,7 @@ from swarmnode.recovery.copies import Taken
 from swarmnode.recovery.finding import Finder
 from swarmnode.recovery.place import Place
 from swarmnode.recovery.retrieval import Retrieval
+from swarmnode.recovery.returned import Return
 from swarmnode.recovery.snapshot import KeyringSnapshot, SnapshotRow, pack
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import TaskChanged
@@ -46,8 +47,6 @@ MEET_S: Final = 1.0
 """Between two looks for others, and for the copies, after a start."""
 LOOK_S: Final = 15.0
 """Between two looks at which machines of the person are gone."""
-HAND_OVER_S: Final = 600.0
-"""What nobody who took this machine over has by then is this machine's: as NOTHING_S there."""
 PIECE_BYTES: Final = 256 * 1024
 log = logging.getLogger("swarm.recovery")
 _FACTS: Final = frozenset({"submitted", "checkpointed", "taken over", "taken up"})
@@ -105,11 +104,7 @@ class RecoveryService:
         self._news, self._brought = trio.Event(), trio.Event()
         self._trouble = ""
         self._is_copying = False
-        self._taken: Taken | None = None
-        """Who had taken us over at the last copy."""
-        self._was_taken = trio.Event()
-        self._is_handed_over = False
-        """What is here of before is ours."""
+        self._return = Return(market.hand_over, waits_for_others, self._stir)
         self._unpointed: tuple[ReadCap, Taken | None] | None = None
         """The newest copy, which is not at its place yet, and who had taken us over then."""
         self._reused = False
@@ -128,7 +123,7 @@ class RecoveryService:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow)
             task_status.started()
-            nursery.start_soon(self._hand_over)
+            nursery.start_soon(self._return.run)
             if self._finder is not None:
                 nursery.start_soon(self._look_around, self._finder)
             if self._retrieval is not None:
@@ -168,22 +163,6 @@ class RecoveryService:
                 with trio.move_on_after(LOOK_S):
                     await self._brought.wait()
 
-    async def _hand_over(self) -> None:
-        """Whoever took us over may only just be bringing things back there: asked for a while."""
-        while True:
-            await self._was_taken.wait()
-            self._was_taken = trio.Event()
-            until_s = trio.current_time() + HAND_OVER_S
-            while self._taken and not self._was_taken.is_set():
-                if not self._waits_for_others():
-                    await self._market.hand_over(self._taken.at_ms)
-                if trio.current_time() >= until_s:
-                    self._is_handed_over = True
-                    self._stir()
-                    break
-                with trio.move_on_after(LOOK_S):
-                    await self._was_taken.wait()
-
     @property
     def warning(self) -> str:
         """Why things are not back, or the copy in the pool is not kept; for status."""
@@ -208,7 +187,7 @@ class RecoveryService:
         if self._waits_for_others():
             return False
         try:
-            taken = self._noted(await self._place.taken())
+            taken = self._return.note(await self._place.taken())
             cap = await self._put(taken)
             await self._point(cap, taken)
         except (StorageError, SnapshotError) as exc:
@@ -226,23 +205,11 @@ class RecoveryService:
             if known == taken:
                 self._reused = True
                 return cap
-        data, mark = pack(self._snapshot(taken)), Mark(ObjectKind.KEYRING)
+        data, mark = pack(self._snapshot()), Mark(ObjectKind.KEYRING)
         self._bytes = len(data)
         receipt = await self._objects.put(_pieces(data), name="keyring", mark=mark)
         self._unpointed, self._reused = (receipt.cap, taken), False
         return receipt.cap
-
-    def _noted(self, taken: Taken | None) -> Taken | None:
-        if taken is not None and taken != self._taken:
-            log.warning(
-                "this machine was thought gone, and another one of yours, %s, took over what was "
-                "here: tasks of before go on there; what is put here since then has a copy again",
-                taken.by,
-            )
-        if taken != self._taken:
-            self._taken, self._is_handed_over = taken, False
-            self._was_taken.set()
-        return taken
 
     async def _point(self, cap: ReadCap, taken: Taken | None) -> None:
         await self._place.point(text_of_cap(cap), taken)
@@ -251,8 +218,8 @@ class RecoveryService:
                 with suppress(StoreFullError):
                     await self._objects.forget(entry.cap.address)
 
-    def _snapshot(self, taken: Taken | None) -> KeyringSnapshot:
-        taken_ms = 0 if taken is None or self._is_handed_over else taken.at_ms
+    def _snapshot(self) -> KeyringSnapshot:
+        taken_ms = self._return.taken_ms
         lab_seed, network_seed = self._vault.keys()
         tasks = [(key, value, task_of(value)) for key, value in _all(self._tables, TASKS)]
         ours = [(key, value, task) for key, value, task in tasks if _is_ours(task, taken_ms)]

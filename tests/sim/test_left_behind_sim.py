@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import trio
 from msgspec.structs import replace
 
-from swarmnode.market.buyer import left_behind
-from swarmnode.market.buyer.left_behind import LeftBehind
+from swarmnode.market.buyer.own_machines import left_behind
+from swarmnode.market.buyer.own_machines.left_behind import LeftBehind
 from swarmnode.market.guardians.records import GuardRecord
 from swarmnode.tasks.keys import task_id_of
 from swarmnode.tasks.spec import TaskSpec

@@ -5,7 +5,7 @@ import trio
 from msgspec.structs import replace
 
 from swarmnode.errors import TaskUnknownError
-from swarmnode.market.buyer.elsewhere import Here
+from swarmnode.market.buyer.own_machines.elsewhere import Here
 from swarmnode.market.guardians.kept import Post
 from swarmnode.market.service import MarketService
 from swarmnode.tasks.ids import TaskId

@@ -57,7 +57,19 @@ class Buyer:
         self._book = Book(config, signer, network, wall_ms, right_of)
         self._leases = Attempts(self._book)
         self._rounds = Auctions(self._book, self._leases, rng)
-        self._handlers: dict[type, Callable[..., list[Effect]]] = {
+        self._handlers = self._all_handlers()
+        self._readers: dict[type, Callable[..., list[Effect]]] = {
+            Bid: self._rounds.on_bid,
+            Accept: self._leases.on_accept,
+            Decline: self._leases.on_decline,
+            Result: self._leases.on_result,
+            State: self._leases.on_state,
+            PreemptNotice: self._leases.on_preempt_notice,
+            Checkpointed: self._leases.on_checkpointed,
+        }
+
+    def _all_handlers(self) -> dict[type, Callable[..., list[Effect]]]:
+        return {
             e.TasksLoaded: self._on_begin,
             e.TakenUp: self._on_taken_up,
             e.Submitted: self._on_submitted,
@@ -76,15 +88,6 @@ class Buyer:
             e.DeadlinePassed: self._on_deadline_passed,
             e.Tick: lambda _event, now_s: self._book.tick(now_s),
             e.Woke: self._on_woke,
-        }
-        self._readers: dict[type, Callable[..., list[Effect]]] = {
-            Bid: self._rounds.on_bid,
-            Accept: self._leases.on_accept,
-            Decline: self._leases.on_decline,
-            Result: self._leases.on_result,
-            State: self._leases.on_state,
-            PreemptNotice: self._leases.on_preempt_notice,
-            Checkpointed: self._leases.on_checkpointed,
         }
 
     def handle(self, event: object, now_s: float) -> list[Effect]:

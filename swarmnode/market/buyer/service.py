@@ -24,11 +24,11 @@ from swarmnode.market.buyer import events as e
 from swarmnode.market.buyer.book import RightOf, no_right
 from swarmnode.market.buyer.config import BuyerConfig
 from swarmnode.market.buyer.core import HEARD, Buyer
-from swarmnode.market.buyer.elsewhere import Elsewhere, WhoseTask, nobodys
 from swarmnode.market.buyer.feed import EventFeed
-from swarmnode.market.buyer.hand_over import HandOver
-from swarmnode.market.buyer.left_behind import LeftBehind
 from swarmnode.market.buyer.log_inbox import LogInbox
+from swarmnode.market.buyer.own_machines.elsewhere import Elsewhere, WhoseTask, nobodys
+from swarmnode.market.buyer.own_machines.hand_over import HandOver
+from swarmnode.market.buyer.own_machines.left_behind import LeftBehind
 from swarmnode.market.buyer.verdicts.once import taken_up
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.market.guardians import events as g
@@ -87,7 +87,7 @@ class BuyerService:
         self._driver = Driver(self._core, Performer(self._send, self._notify, self._persist))
         book = self.logbook = LogBook(tables)
         self._keeper = KeeperService(rpc, signer, network, self._core, book, self._post_begun)
-        self._feed, self._begun = EventFeed(), trio.Event()
+        self._feed, self._begun, self._ends = EventFeed(), trio.Event(), dict[TaskId, trio.Event]()
         ours = (self._core, self._driver.do, self._begun, wall_ms, whose)
         self.elsewhere = Elsewhere(rpc, members, signer, network, *ours)
         self.hand_over = HandOver(rpc.me, members, self.elsewhere.ask, *ours[:3])
@@ -95,7 +95,6 @@ class BuyerService:
         self._keeper.asks(self.elsewhere.may_read, self.left_behind.is_ours)
         self._told: dict[PeerId, tuple[bytes, bool]] = {}
         """Advert of each machine, and whether its certificate lets it lend."""
-        self._ends: dict[TaskId, trio.Event] = {}
         self._dry_runs: dict[int, tuple[trio.Event, list[RoundRecord]]] = {}
         self._dry_run = self._disk_full = 0
         self._forgotten_in, self._forgotten = trio.open_memory_channel[TaskId](TASKS_OPEN_MAX)

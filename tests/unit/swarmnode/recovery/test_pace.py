@@ -92,6 +92,9 @@ class FakeTasks:
     def uncopied(self) -> frozenset[TaskId]:
         return frozenset({ENDED.task, TaskId("b" * 16)})
 
+    async def hand_over(self, taken_ms: int) -> None:
+        raise AssertionError("nobody took this machine over")
+
     def copied(self, tasks: frozenset[TaskId]) -> None:
         if tasks:
             assert tasks == {ENDED.task}, "the copy does not know of the other one"

@@ -13,8 +13,8 @@ from p2p.identity.caller import Caller
 from p2p.ids import PeerId
 from p2p.membership.port import Views
 from swarmnode.limits import FIND_ASKED_AT_ONCE, MACHINES_PER_PERSON_MAX
-from swarmnode.market.buyer.elsewhere import TaskTold
 from swarmnode.market.buyer.events import GoesOnElsewhere
+from swarmnode.market.buyer.own_machines.elsewhere import TaskTold
 from swarmnode.market.guardians.messages import FindTask
 from swarmnode.tasks.ledger import Ledger
 from swarmnode.tasks.records import TaskRecord
@@ -23,7 +23,7 @@ ROUND_S: Final = 30.0
 """A look at many tasks ends then; the others have their turn at the next one."""
 
 
-class Tasks(Protocol):
+class Books(Protocol):
     """The part of the buyer's core that is needed here."""
 
     @property
@@ -38,7 +38,7 @@ class HandOver:
         me: Caller,
         members: Views,
         ask: Callable[[PeerId, FindTask], Awaitable[TaskTold | None]],
-        core: Tasks,
+        core: Books,
         do: Callable[[object], Awaitable[object]],
         begun: trio.Event,
     ) -> None:

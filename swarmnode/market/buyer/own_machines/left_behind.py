@@ -34,7 +34,7 @@ from swarmnode.limits import (
     KEPT_TOLD_BYTES,
     KEPT_TOLD_MAX,
 )
-from swarmnode.market.buyer.elsewhere import WhoseTask
+from swarmnode.market.buyer.own_machines.elsewhere import WhoseTask
 from swarmnode.market.guardians.messages import KeptTold, ReadKept
 from swarmnode.market.guardians.records import GuardRecord, KeptPage, is_near
 from swarmnode.market.guardians.sound import fault_in

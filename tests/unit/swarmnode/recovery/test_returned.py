@@ -1,0 +1,82 @@
+"""A machine that was thought gone asks for a while what its taker has."""
+
+from dataclasses import dataclass, field
+
+import trio
+
+from p2p.ids import PeerId
+from swarmnode.recovery.copies import Taken
+from swarmnode.recovery.returned import HAND_OVER_S, LOOK_S, Return
+from testnet.sim.seeded import simulated
+
+TAKEN = Taken(PeerId("me"), PeerId("taker"), 7)
+
+
+@dataclass
+class Seen:
+    """What was done, and when."""
+
+    asked: list[tuple[float, int]] = field(default_factory=list)
+    changed_s: list[float] = field(default_factory=list)
+    is_alone: bool = False
+
+    async def hand_over(self, taken_ms: int) -> None:
+        await trio.lowlevel.checkpoint()
+        self.asked.append((trio.current_time(), taken_ms))
+
+    def on_change(self) -> None:
+        self.changed_s.append(trio.current_time())
+
+    def make(self) -> Return:
+        return Return(self.hand_over, lambda: self.is_alone, self.on_change)
+
+
+@simulated
+async def test_its_taker_is_asked_until_what_is_left_is_its_own() -> None:
+    seen = Seen()
+    back = seen.make()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(back.run)
+        began_s = trio.current_time()
+        back.note(TAKEN)
+        back.note(TAKEN)
+        assert back.taken_ms == TAKEN.at_ms
+        await trio.sleep(2 * HAND_OVER_S)
+        assert len(seen.asked) == HAND_OVER_S / LOOK_S + 1
+        assert [at - began_s for at in seen.changed_s] == [HAND_OVER_S]
+        assert back.taken_ms == 0
+        nursery.cancel_scope.cancel()
+
+
+@simulated
+async def test_another_takeover_is_another_one_to_be_asked_about() -> None:
+    seen = Seen()
+    back = seen.make()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(back.run)
+        back.note(TAKEN)
+        await trio.sleep(2 * HAND_OVER_S)
+        seen.asked.clear()
+        back.note(Taken(PeerId("me"), PeerId("other"), 9))
+        assert back.taken_ms == 9
+        await trio.sleep(1)
+        assert [taken_ms for _, taken_ms in seen.asked] == [9]
+        nursery.cancel_scope.cancel()
+
+
+@simulated
+async def test_nobody_is_asked_by_a_machine_that_was_not_taken_over_or_meets_nobody() -> None:
+    seen = Seen(is_alone=True)
+    back = seen.make()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(back.run)
+        back.note(None)
+        await trio.sleep(100)
+        assert back.taken_ms == 0
+        back.note(TAKEN)
+        await trio.sleep(100)
+        assert seen.asked == []
+        seen.is_alone = False
+        await trio.sleep(2 * LOOK_S)
+        assert seen.asked
+        nursery.cancel_scope.cancel()
