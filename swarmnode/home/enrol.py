@@ -16,7 +16,7 @@ from blake3 import blake3
 
 from p2p.errors import AdmissionError, IdentityError, WireError
 from p2p.identity.admission import Admitted, Anchor, Clocks, check_token
-from p2p.identity.invites import Invite, contacts_of, decode_invite
+from p2p.identity.invites import Invite, contacts_of, decode_invite, encode_invite
 from p2p.identity.issue import DAY_MS, Grant, Keys, Names, accept, found
 from p2p.identity.issue import invite as certify_invite
 from p2p.identity.keys import KeySigner, create_key_file, load_key_file, network_id_of
@@ -26,6 +26,7 @@ from p2p.identity.renew import Applicant, renew_own
 from p2p.ids import LabId, MemberId, PeerId
 from swarmnode.home import membership_end
 from swarmnode.home.folders import Home
+from swarmnode.home.unnamed import Unnamed, sign_later_with, write_unnamed
 
 RENEW_WITHIN_MS: Final = 30 * DAY_MS
 """A membership that ends sooner than this is renewed by the next invite."""
@@ -176,6 +177,7 @@ def join(home: Home, invite: Invite, names: Names, entropy: Entropy, now_ms: int
     else:
         invite_key = KeySigner.from_seed(invite.seed)
         token = accept(invite.anchor, invite.certificates, invite_key, keys, names, now_ms)
+    sign_later_with(home, encode_invite(invite))
     save_membership(home, Enrolment(invite.anchor, token, invite.addresses()))
     return standing(home, True, now_ms)
 
@@ -355,11 +357,12 @@ def recover(
     *,
     addresses: Sequence[str] = (),
     is_open: bool = False,
-    note: Callable[[Home, Invite | None], None] | None = None,
+    given: Unnamed | None = None,
 ) -> Enrolled:
     """Make this blank home the person's whose key has this seed; the node brings back the rest.
 
     With an invite of anybody in the same lab; who founded the network needs none, but addresses.
+    `given`: those of the `names` that the copies are not to change; None: all of them.
     Raises IdentityError, and when the home belongs to somebody already.
     """
     person, contacts = KeySigner.from_seed(seed), contacts_of(addresses)
@@ -373,11 +376,10 @@ def recover(
             f"this home belongs to network {load_membership(home).anchor.network} already: "
             "recover into a blank one (another SWARM_HOME)"
         )
-    if not home.member_key.exists():
-        create_key_file(home.member_key, seed)
+    _key(home.member_key, lambda _length: seed)
     replace_private_file(home.recovering_file, b"")
-    if note is not None:
-        note(home, invite)
+    if given is not None and not given.is_complete:
+        write_unnamed(home, given)
     if invite is not None:
         return join(home, invite, names, entropy, now_ms)
     found_network(home, names, entropy, now_ms, is_open=is_open)

@@ -85,7 +85,7 @@ def recover(
     if (invite is None) == (not addresses):
         raise click.UsageError("give an INVITE, or --address if you founded the network")
     with reporting():
-        from swarmnode.recovery.naming import note_unnamed
+        from swarmnode.home.unnamed import Unnamed
         from swarmnode.recovery.phrase import seed_of
 
         seed = seed_of(_read_phrase())
@@ -94,7 +94,7 @@ def recover(
         given = None if invite is None else enrol.read_invite(invite, now_ms)
         found = enrol.recover(
             home, seed, given, names, os.urandom, now_ms, addresses=addresses, is_open=is_open,
-            note=None if naming["person"] else note_unnamed,
+            given=Unnamed(person=naming["person"] or "", lab=naming["lab"] or ""),
         )  # fmt: skip
         write_config(home, config, names)
         steps = "swarmnode run (it brings back your objects, tasks and results)"
