@@ -244,6 +244,9 @@ GUARDED_MAX: Final = 30_000
 GUARDED_PER_OWNER_MAX: Final = 10_000
 """Of one submitter: as many as it may have unfinished."""
 
+GUARDED_OVER_MAX: Final = 1_000
+"""Ended tasks of one submitter that are kept until the pool has their ends: the oldest go first."""
+
 GUARD_LINES_MAX: Final = 500
 """Tasks in one beat between keepers: it fits one frame."""
 

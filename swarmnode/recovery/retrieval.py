@@ -28,6 +28,7 @@ from swarmnode.recovery.others import MachineLife
 from swarmnode.recovery.place import tell_taken
 from swarmnode.recovery.shelf import CopyShelf
 from swarmnode.recovery.snapshot import KeyringSnapshot, tasks_in, unpack
+from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import TaskRecord
 
 NOTHING_S: Final = 600.0
@@ -89,6 +90,8 @@ class Retrieval:
         """When somebody was asked for the copies first."""
         self._back: set[str] = set()
         """Copies whose things are here."""
+        self._tasks: set[TaskId] = set()
+        """Those that they knew of."""
         self._more_until_s = 0.0
         """0: it is not counted yet."""
         self._seeds = (b"", b"")
@@ -135,12 +138,21 @@ class Retrieval:
                 peer,
             )
         self._vault.recovered(*self._seeds)
+        if self._back:
+            log.info("back from the pool: %d objects, %d tasks", *self._count())
         self.warning = ""
         return True
 
+    def _count(self) -> tuple[int, int]:
+        return len(self._keyring.dump()), len(self._tasks)
+
     def _found_nothing(self, is_late: bool) -> bool:
         """Those who keep it may not have been met yet: only after a while there is none."""
-        self.warning = "your things are not back yet: nobody who was met keeps your keyring"
+        self.warning = (
+            "your things are not back yet: nobody who was met keeps your keyring (asked for ten "
+            "minutes; is it another network than you were in, or the phrase of somebody else? Then "
+            "recover again in a blank SWARM_HOME)"
+        )
         if not is_late:
             return False
         log.warning("the pool keeps no keyring under your name: nothing is brought back")
@@ -217,6 +229,7 @@ class Retrieval:
         unsure_ms = snapshot.taken_ms - UNSURE_MS
         await self._market.take_up([one for one in tasks if one.task not in with_log], unsure_ms)
         await self._market.take_up([one for one in tasks if one.task in with_log], NEVER_MS)
+        self._tasks.update(one.task for one in tasks)
         await self._keyring.restore(snapshot.objects)
         lab, network = self._seeds
         self._seeds = (lab or snapshot.lab_seed, network or snapshot.network_seed)

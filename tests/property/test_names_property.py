@@ -11,6 +11,7 @@ from p2p.wire.envelope import Signed
 from storage.records.names.core import (
     NOTHING,
     Holders,
+    NamePool,
     Poll,
     accept,
     holders_of,
@@ -66,6 +67,26 @@ def test_a_newcomer_moves_at_most_one_voter(count: int, salt: int) -> None:
     key = name_key("", f"name{salt}")
     before, after = holders_of(key, PEERS[:count]), holders_of(key, PEERS[: count + 1])
     assert len(set(before.voters) - set(after.voters)) <= 1
+
+
+@given(st.integers(1, 12), st.sets(st.integers(0, 11)), st.integers(0, 50))
+def test_who_gives_the_dead_up_and_who_does_not_yet_meet_in_every_decision(
+    count: int, numbers: set[int], salt: int
+) -> None:
+    """Of the living: the dead answer nobody. What one decided, no quorum of the other misses."""
+    key, members = name_key("", f"name{salt}"), tuple(PEERS[:count])
+    dead = frozenset(PEERS[number] for number in numbers if number < count)
+    patient, hasty = NamePool(members).holders(key), NamePool(members, dead, dead).holders(key)
+    if 2 * len(dead) >= count:
+        return  # nobody may be given up
+    for decides, asks in ((patient, hasty), (hasty, patient)):
+        living = set(asks.asked) - dead
+        deciding = set(decides.voters) - dead
+        silent = len(living) - asks.quorum
+        if silent < 0 or len(deciding) < decides.majority:
+            continue
+        apart = len(deciding - living)
+        assert decides.majority - apart > silent
 
 
 class _Register:

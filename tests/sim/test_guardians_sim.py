@@ -6,6 +6,7 @@ import pytest
 
 from p2p.membership.view import Liveness
 from swarmnode.market.buyer.events import EndsCopied
+from swarmnode.market.guardians import shelf as shelf_module
 from swarmnode.market.guardians.kept import Post
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TASK_ENDS, TaskState
@@ -118,14 +119,34 @@ def test_guardians_know_of_an_end_until_the_copy_of_the_keyring_has_it(count: in
     assert nobody_keeps(world, task)
 
 
-def test_guardians_do_not_wait_for_ever_for_a_copy_that_is_not_made() -> None:
+def test_guardians_wait_a_day_for_a_copy_that_is_not_made() -> None:
+    """Names cannot be written for minutes after machines died: nobody else knows of the end."""
     world = MarketWorld(1, names(4))
     world.run(1)
     world.tell("node-0", EndsCopied(frozenset()))
     task = world.submit("node-0", steps_task(20, avoid=("node-0",)))
     world.run_until_all_ended(60)
-    world.run(90)
+    world.run(1800)
+    assert best_known(world, task).state is TaskState.DONE
+    shelf = world.machines["node-0"].buyer._book.guards._shelf
+    shelf._overs[task] -= shelf.config.over_s
+    world.run(30)
     assert nobody_keeps(world, task)
+
+
+def test_they_remember_a_thousand_ends_of_one_submitter_the_oldest_go_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shelf_module, "GUARDED_OVER_MAX", 2)
+    world = MarketWorld(1, names(4))
+    world.run(1)
+    world.tell("node-0", EndsCopied(frozenset()))
+    tasks = []
+    for _ in range(4):
+        tasks.append(world.submit("node-0", steps_task(20, avoid=("node-0",))))
+        world.run_until_all_ended(100)
+    world.run(60)
+    assert [nobody_keeps(world, task) for task in tasks] == [True, True, False, False]
 
 
 def test_who_recovers_is_told_what_ended_after_the_copy_and_relieves_the_guardians() -> None:

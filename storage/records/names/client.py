@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import trio
 
@@ -14,17 +15,22 @@ from p2p.errors import (
 from p2p.host.rpc.service import Rpc
 from p2p.ids import PeerId, TrafficClass
 from p2p.membership.port import Views
-from p2p.membership.view import Liveness
+from p2p.membership.view import Liveness, View
 from p2p.wire.codec import Message
+from storage.limits import NAME_SPARES
 from storage.records.names.core import (
     Holders,
+    NamePool,
     Poll,
     counted_members,
-    holders_of,
+    pool_of,
     with_remembered,
 )
 from storage.records.names.messages import NameHeld
 from storage.records.names.rights import NameRights
+
+RETURNED_S: Final = 10.0
+"""Names are handed over within this to holders that have come back: a look every 2 s finds them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,8 @@ class NamesConfig:
     """Wait up to this, doubled each time, so that rivals do not meet again."""
     down_after_s: float = 15 * 60.0
     """A dead member counts as a holder for so long: see core for what that guards."""
+    given_up_after_s: float = 60.0
+    """So long where most members live: a machine is started anew within that."""
     watch_s: float = 2.0
     """How often we look whether the holders have changed and names must be handed over."""
     sweep_s: float = 3600.0
@@ -53,6 +61,10 @@ class NameClient:
         self._nursery: trio.Nursery | None = None
         self._remembered: tuple[PeerId, ...] = ()
         self._started_s = 0.0
+        self._given_up: frozenset[PeerId] = frozenset()
+        """Dead for so long that somebody may have decided without them."""
+        self._returned_s: dict[PeerId, float] = {}
+        """Those of them that came back, and when."""
 
     def begin(self, nursery: trio.Nursery, remembered: tuple[PeerId, ...]) -> None:
         """Ask within that nursery from now on; names were spread among the remembered before."""
@@ -61,17 +73,34 @@ class NameClient:
 
     def holders(self, key: bytes) -> Holders:
         """Who holds a name now, by our view."""
-        return holders_of(key, self.counted())
+        return self.pool().holders(key)
 
-    def counted(self) -> tuple[PeerId, ...]:
-        view, now_s, patience_s = (
-            self._members.view(),
-            trio.current_time(),
-            self._config.down_after_s,
-        )
-        counted = counted_members(view, now_s, patience_s)
+    def pool(self) -> NamePool:
+        """Among whom names are spread, by our view."""
+        view, now_s, config = self._members.view(), trio.current_time(), self._config
+        counted = counted_members(view, now_s, config.down_after_s)
         running_s = now_s - self._started_s
-        return with_remembered(counted, view, self._remembered, running_s, patience_s)
+        members = with_remembered(counted, view, self._remembered, running_s, config.down_after_s)
+        self._note_returned(view, now_s)
+        return pool_of(members, view, now_s, config.given_up_after_s)
+
+    def _note_returned(self, view: View, now_s: float) -> None:
+        dead_s = {m.peer: now_s - m.since_s for m in view.members if m.liveness is Liveness.DEAD}
+        for peer in self._given_up - dead_s.keys():
+            self._returned_s[peer] = now_s
+        patience_s = self._config.given_up_after_s
+        self._given_up = frozenset(peer for peer, one_s in dead_s.items() if one_s >= patience_s)
+        for peer in [p for p, at_s in self._returned_s.items() if now_s - at_s >= RETURNED_S]:
+            del self._returned_s[peer]
+
+    async def _let_them_hear(self, key: bytes) -> None:
+        """Many holders have come back at once: what was decided without them they are told now."""
+        while True:
+            asked = self.holders(key).asked
+            back_s = [at_s for peer, at_s in self._returned_s.items() if peer in asked]
+            if len(back_s) <= NAME_SPARES:
+                return
+            await trio.sleep_until(max(back_s) + RETURNED_S)
 
     async def ask(self, key: bytes, request: Message, enough: Callable[[Poll], bool]) -> Poll:
         """Ask everybody; returns when it is enough, or all have answered or failed.
@@ -80,6 +109,7 @@ class NameClient:
         """
         if self._nursery is None:
             raise RuntimeError("NameService.run must be started before names are used")
+        await self._let_them_hear(key)
         poll = Poll(key, self.holders(key))
         view, done = self._members.view(), trio.Event()
         dead = [m.peer for m in view.members if m.liveness is Liveness.DEAD and m.peer != view.me]

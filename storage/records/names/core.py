@@ -7,7 +7,12 @@ quorum, and has its own accepted by a majority. The fence is the leading digit o
 What holds. While the holder set stands still: any number of writers and readers, crashes, lost and
 late messages give one linearizable history, and once a majority has promised a fence no lower one
 is ever accepted. A dead member goes on counting as a holder for `down_after_s`, so deaths and
-partitions shorter than that leave the set as it is.
+partitions shorter than that leave the set as it is, but for one case: where most members live, and
+those who are dead are too few to decide anything about a name by themselves, they stop counting
+for it after `given_up_after_s`. A pool that loses machines one by one would else stop to write
+names until a quarter of an hour after the last loss. Nobody misses what is decided then: of all
+who count the dead as well, those alive are among the holders without them. When more than SPARES
+of them return at once, everybody waits RETURNED_S, in which they are told what they missed.
 
 When members come or are given up, everybody computes the new set from its own view. A prepare asks
 SPARES members beyond the voters and waits for so many answers that it meets every majority among
@@ -19,7 +24,8 @@ decide (membership spreads in about a second); a node that gave up a dead member
 only that member and less than a majority besides had when it died; and if a partition lasts longer
 than `down_after_s`, both sides may accept writes. Then the higher ballot, that is first of all the
 higher fence, wins everywhere. With two members no majority survives a loss, so a dead one stops
-counting at once and the other goes on.
+counting at once and the other goes on. Machines that were enrolled within the smaller part of a
+pool that fell apart may make it look like the larger one.
 """
 
 from collections.abc import Iterable, Sequence
@@ -72,6 +78,49 @@ def counted_members(view: View, now_s: float, down_after_s: float) -> tuple[Peer
         if m.peer == view.me or m.liveness is not Liveness.DEAD or now_s - m.since_s < patience_s
     ]
     return tuple(counted) if view.me in counted else (*counted, view.me)
+
+
+@dataclass(frozen=True, slots=True)
+class NamePool:
+    """Among whom names are spread."""
+
+    members: tuple[PeerId, ...]
+    dead: frozenset[PeerId] = frozenset()
+    given_up: frozenset[PeerId] = frozenset()
+    """Of the dead, those that need not count where the others can decide nothing."""
+
+    @property
+    def living(self) -> tuple[PeerId, ...]:
+        """All but those that are given up."""
+        return tuple(peer for peer in self.members if peer not in self.given_up)
+
+    @property
+    def decides(self) -> tuple[object, ...]:
+        """While this is the same, so are the holders of every name."""
+        return self.members, self.given_up, self.dead if self.given_up else ()
+
+    def holders(self, key: bytes) -> Holders:
+        """Who holds a name."""
+        everybody = holders_of(key, self.members)
+        away = sum(peer in self.dead for peer in everybody.asked)
+        if not self.given_up or away >= everybody.quorum:
+            return everybody
+        return holders_of(key, self.living)
+
+
+def pool_of(
+    members: Sequence[PeerId], view: View, now_s: float, given_up_after_s: float
+) -> NamePool:
+    """Among those who count by `counted_members`: whom most others may give up sooner."""
+    standing = {member.peer: member for member in view.members}
+    dead = {
+        peer: now_s - standing[peer].since_s
+        for peer in members
+        if peer != view.me and peer in standing and standing[peer].liveness is Liveness.DEAD
+    }
+    long_dead = frozenset(peer for peer, dead_s in dead.items() if dead_s >= given_up_after_s)
+    most_live = 2 * (len(members) - len(dead)) > len(members)
+    return NamePool(tuple(members), frozenset(dead), long_dead if most_live else frozenset())
 
 
 def with_remembered(

@@ -19,7 +19,7 @@ from blake3 import blake3
 from p2p.effects import Rng
 from p2p.errors import WireError
 from p2p.host.rpc.service import Rpc
-from p2p.ids import NetworkId, PeerId
+from p2p.ids import NetworkId
 from p2p.membership.port import Views
 from p2p.wire.envelope import Signed, Signer, seal
 from storage.engine.port import Tables
@@ -34,8 +34,8 @@ from storage.limits import NAME_GRANTED_KEPT_MS, NAME_KEPT_MS
 from storage.records.names.client import NameClient, NamesConfig
 from storage.records.names.core import (
     Holders,
+    NamePool,
     Poll,
-    holders_of,
     name_key,
 )
 from storage.records.names.holder import NameHolder
@@ -300,18 +300,18 @@ class NameService:
                 await self._holder.sweep()
 
     async def _hand_over_forever(self) -> None:
-        known, written = self._asker.counted(), None
+        known, written = self._asker.pool(), None
         while True:
-            present = self._asker.counted()
-            if present != written:
+            present = self._asker.pool()
+            if present.living != written:
                 with suppress(StoreFullError):  # written down once there is room
-                    await self._holder.remember(present)
-                    written = present
-            if present != known and await self._hand_over(known, present):
+                    await self._holder.remember(present.living)
+                    written = present.living
+            if present.decides != known.decides and await self._hand_over(known, present):
                 known = present
             await trio.sleep(self._config.watch_s)
 
-    async def _hand_over(self, old: tuple[PeerId, ...], new: tuple[PeerId, ...]) -> bool:
+    async def _hand_over(self, old: NamePool, new: NamePool) -> bool:
         """Tell the new holders what the old ones know; False: not all could be told.
 
         Two of the old holders do it, in case one of them is behind.
@@ -325,11 +325,11 @@ class NameService:
         return is_whole
 
     async def _hand_over_one(
-        self, key: bytes, state: NameState, old: tuple[PeerId, ...], new: tuple[PeerId, ...]
+        self, key: bytes, state: NameState, old: NamePool, new: NamePool
     ) -> bool:
         me = self._signer.peer_id
-        before, after = holders_of(key, old).asked, holders_of(key, new).asked
-        still_here = [peer for peer in before if peer in new]
+        before, after = old.holders(key).asked, new.holders(key).asked
+        still_here = [peer for peer in before if peer in new.members and peer not in new.dead]
         if before == after or me not in still_here[:2]:
             return True
         if state.accepted is None or state.sealed is None:

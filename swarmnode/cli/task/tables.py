@@ -76,7 +76,10 @@ def _facts(detail: dict[str, Any], machines: Machines) -> dict[str, object]:
     if guardians := detail.get("guardians"):
         found["guarded_by"] = ", ".join(machines.label(peer) for peer in guardians)
     if detail.get("is_cut_off"):
-        found["cut_off"] = "too few of its guardians can be reached: they may go on with it"
+        found["cut_off"] = (
+            "too few of its guardians can be reached: they may go on with it, so it waits. "
+            "If they are gone for good: task cancel, then task retry"
+        )
     if detail["not_enforced"]:
         found["not_enforced"] = detail["not_enforced"]
     asked = {key: one for key, one in detail["spec"].items() if key not in ("run", "name")}

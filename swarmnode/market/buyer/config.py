@@ -1,13 +1,9 @@
 """Settings of the buyer's side, with the reasons for their values."""
 
 from dataclasses import dataclass
-from typing import Final
 
 from swarmnode.limits import CALLEES_MAX
 from swarmnode.market.guardians.config import GuardianConfig
-
-MIN_COPY_S: Final = 30.0
-"""Copies do not come faster where leases are short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,5 +74,4 @@ class BuyerConfig:
             lease_s=self.lease_s,
             beat_s=self.renew_s,
             stagger_s=stagger_s,
-            copy_s=max(MIN_COPY_S, 4 * self.lease_s),
         )

@@ -18,8 +18,12 @@ class GuardianConfig:
     """Answers to a call for votes come within this, or it is called again."""
     asleep_s: float = 2.0
     """A timer this late tells that this machine was stopped: nobody else was silent."""
-    copy_s: float = 60.0
-    """What has ended is kept until the copy of its owner's keyring has it, so long at most: copies
-    come every few seconds, and one that cannot be made is tried again after 10 s."""
+    copy_s: float = 300.0
+    """A provider is asked to remember what has ended, with its log, until the copy of its owner's
+    keyring has it, so long at most. Copies come every few seconds, but none while too few of those
+    who hold their place live: 15 s until the dead are known, 60 s until they count no more."""
+    over_s: float = 86_400.0
+    """Keepers remember it for so long at most: that is all there is of it besides, and no more than
+    a record for each."""
     guardians: int = 2
     """Keepers besides the one who acts: with it they are the fewest that have a majority."""

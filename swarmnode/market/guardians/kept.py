@@ -59,8 +59,6 @@ class Kept:
     """The highest one heard of."""
     firm: tuple[int, int] = (0, 0)
     """Version from which on the keepers it names can do without those before them."""
-    over_s: float | None = None
-    """When we first found that it has ended here, at its owner."""
     is_copied: bool = False
     """The copy of its owner's keyring in the pool has its end."""
 

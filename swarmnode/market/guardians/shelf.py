@@ -11,7 +11,12 @@ from p2p.effects import Effect, Notify, Persist, Send
 from p2p.ids import PeerId
 from p2p.wire.codec import encode
 from storage.rights import Right
-from swarmnode.limits import GUARDED_MAX, GUARDED_PER_OWNER_MAX, RELIEVED_KEPT_MAX
+from swarmnode.limits import (
+    GUARDED_MAX,
+    GUARDED_OVER_MAX,
+    GUARDED_PER_OWNER_MAX,
+    RELIEVED_KEPT_MAX,
+)
 from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.config import GuardianConfig
 from swarmnode.market.guardians.kept import Kept, Post
@@ -57,6 +62,8 @@ class TaskShelf:
         does not find us ready to start again."""
         self.relieved: dict[TaskId, int] = {}
         """The newest ones, so that what was still on its way to us does not bring them back."""
+        self._overs: dict[TaskId, float] = {}
+        """Tasks of ours that wait for a copy, and since when; the one that ended first is first."""
         self.are_copies_kept = False
         """The keyring is copied into the pool, and who does that says what the pool has."""
         self.since_s = 0.0
@@ -90,6 +97,7 @@ class TaskShelf:
         return [Send(peer, Relieve(task, is_over=True))] if is_over else []
 
     def forget(self, task: TaskId) -> list[Effect]:
+        self._overs.pop(task, None)
         owner = self.kept.pop(task).record.owner
         self.owners[owner] -= 1
         if not self.owners[owner]:
@@ -164,17 +172,19 @@ class TaskShelf:
         """Whether its keepers are needed no more: it is over, and the pool has its end.
 
         Were this machine lost before its owner's keyring was copied again, they alone would know of
-        the end. What its owner has removed they need not know at all; and where no copy is made
-        they have waited long enough at some time.
+        the end. What its owner has removed they need not know at all; and where no copy can be made
+        they have waited long enough at some time, or for enough others.
         """
         if not self.is_over(kept):
             return False
         is_known = kept.is_copied or not self.are_copies_kept
         if is_known or self.find(kept.record.task) is None:
+            self._overs.pop(kept.record.task, None)
             return True
-        if kept.over_s is None:
-            kept.over_s = now_s
-        return now_s >= kept.over_s + self.config.copy_s
+        since_s = self._overs.setdefault(kept.record.task, now_s)
+        is_oldest = next(iter(self._overs)) == kept.record.task
+        is_late = now_s >= since_s + self.config.over_s
+        return is_late or (is_oldest and len(self._overs) > GUARDED_OVER_MAX)
 
     def part(self, kept: Kept, now_s: float) -> list[Effect]:
         """It has ended here, at its owner: tell every keeper to forget it, then do so ourselves."""

@@ -1,0 +1,41 @@
+"""Every guardian of a task is gone for good, and its submitter comes back."""
+
+import pytest
+
+from swarmnode.market.buyer.book import MAY_HAVE_RUN
+from swarmnode.tasks.lifecycle import TaskState
+from swarmnode.tasks.spec import Repeatability
+from testnet.sim.seeded import simulated
+from testnet.sim.world import World
+from tests.sim.test_my_machines_sim import nothing_runs, running_task, until
+
+
+@pytest.mark.parametrize("effects", list(Repeatability))
+def test_a_task_that_waits_for_them_is_cancelled_and_run_anew_or_has_failed(
+    effects: Repeatability,
+) -> None:
+    @simulated
+    async def gone() -> None:
+        world = World(1, ["m0", "m1", "m2", "m3", "m4", "m5"], labs=1)
+        async with world.running():
+            task = await running_task(world, "m0", effects=effects)
+            keepers = world["m0"].up.market.task(task).keepers
+            assert keepers is not None
+            names = {one.peer: name for name, one in world.machines.items()}
+            guardians = [names[peer] for peer in keepers.roster if names[peer] != "m0"]
+            await world.kill("m0")
+            for name in guardians:
+                await world.power_cut(name)
+                world.lose_disk(name)
+            market = (await world.start("m0")).market
+            await until(lambda: nothing_runs(world), 120)  # its lease has ended with them
+            view = market.task(task)
+            if effects is Repeatability.ONCE:
+                assert (view.state, MAY_HAVE_RUN in view.record.why) == (TaskState.FAILED, True)
+                return
+            assert (view.state, view.may_act) == (TaskState.LOST, False)
+            assert (await market.cancel(task)).state is TaskState.CANCELLED
+            again = await market.submit(view.record.spec)
+            await until(lambda: market.task(again).state is TaskState.RUNNING, 60)
+
+    gone()
