@@ -244,6 +244,12 @@ GUARDED_MAX: Final = 30_000
 GUARDED_PER_OWNER_MAX: Final = 10_000
 """Of one submitter: as many as it may have unfinished."""
 
+GUARDED_BYTES_MAX: Final = 256 * 1024 * 1024
+"""Of all records of tasks that one machine keeps, as they were when they came."""
+
+GUARDED_BYTES_PER_MEMBER_MAX: Final = 64 * 1024 * 1024
+"""Of those that one machine brought: 10,000 tasks of 6 KiB."""
+
 GUARDED_OVER_MAX: Final = 1_000
 """Ended tasks of one submitter that are kept until the pool has their ends: the oldest go first."""
 
@@ -285,6 +291,10 @@ KEEPERS_MAX: Final = 8
 
 RELIEVED_KEPT_MAX: Final = 4096
 """Tasks given back to their owner that are remembered, so that late messages revive none."""
+
+RELIEVED_EARLY_MAX: Final = 256
+"""Of each of so many members: tasks that it calls over and that are not kept here. Their records
+are at most on their way, 32 at once."""
 
 EVENTS_BUFFERED_MAX: Final = 1024
 """Events waiting for one reader of the event stream: beyond that it is told of a gap."""

@@ -9,6 +9,7 @@ from swarmnode.market.buyer.own_machines import left_behind
 from swarmnode.market.buyer.own_machines.left_behind import LeftBehind
 from swarmnode.market.guardians.records import GuardRecord
 from swarmnode.tasks.keys import task_id_of
+from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.spec import TaskSpec
 from testnet.sim.clock import START_MS
 from testnet.sim.seeded import simulated
@@ -84,6 +85,23 @@ async def test_hundreds_of_tasks_are_told() -> None:
         found = await world["m3"].up.market.kept_for(world["m0"].peer, FAR_MS)
         assert tasks < {one.task for one in found}
         assert len(found) == 251
+
+
+@simulated
+async def test_a_person_who_comes_back_after_a_month_is_told_of_what_ended_before_it() -> None:
+    """The rights to put for their tasks have ended: whose the tasks are has not."""
+    world = World(1, ["m0", "m1", "m2", "m3", "m4"], labs=1)
+    async with world.running():
+        world["m0"].up.market.keep_copies()  # and none is made
+        task = await running_task(world, "m0", ("sleep", "60"))
+        await world["m0"].up.market.wait(task)
+        await trio.sleep(5)
+        await world.power_cut("m0")
+        await trio.sleep(30)
+        for machine in world.machines.values():
+            machine.wall.step(30 * 86_400_000)
+        found = await world["m4"].up.market.kept_for(world["m0"].peer, FAR_MS)
+        assert [(one.task, one.state) for one in found] == [(task, TaskState.DONE)]
 
 
 @simulated

@@ -33,7 +33,7 @@ from swarmnode.market.guardians.messages import (
 from swarmnode.market.guardians.records import GuardRecord, grown, is_near
 from swarmnode.market.guardians.shelf import Decision, HandOn, TaskShelf, note
 from swarmnode.market.guardians.voting import Voting
-from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.ids import TaskId, is_task_id
 from swarmnode.tasks.lifecycle import TASK_ENDS
 from swarmnode.tasks.records import TaskRecord
 
@@ -283,8 +283,8 @@ class Guardian:
         kept = self._shelf.kept.get(record.task)
         if kept is None and record.term < (term := self._shelf.dropped.get(record.task, 0)):
             return [Send(peer, GuardHeard(0, (GuardLine(record.task, term, 0),)))]
-        if record.task in self._shelf.relieved or (
-            kept is None and not self._shelf.has_room(record.owner)
+        if self._shelf.is_relieved(record, peer) or (
+            kept is None and not self._shelf.has_room(record, peer)
         ):
             return [Send(peer, GuardHeard(0, (GuardLine(record.task, 0, 0),)))]
         is_mine = record.owner == self._shelf.me
@@ -292,7 +292,7 @@ class Guardian:
             return []  # nothing shows that it was ever submitted here
         if kept is None:
             fresh = msgspec.structs.replace(record, promised=0)
-            kept = self._shelf.add(Kept(fresh, Post.KEEPS, now_s))
+            kept = self._shelf.add(Kept(fresh, Post.KEEPS, now_s, bringer=peer))
             if is_mine:
                 self._shelf.count(kept, now_s)
                 return self._voting.stand(kept, now_s)
@@ -323,8 +323,10 @@ class Guardian:
         if kept is not None and peer not in (kept.record.owner, kept.record.acting):
             return []
         effects = [] if kept is None else self._drop(kept)
-        if message.is_over:
+        if message.is_over and kept is not None:
             note(self._shelf.relieved, message.task, 0)
+        elif message.is_over and is_task_id(message.task):
+            self._shelf.relieve_early(peer, message.task)
         return [*effects, Send(peer, GuardHeard(0, (GuardLine(message.task, 0, 0),)))]
 
     def _on_owners_removed(self, event: g.OwnersRemoved, _now_s: float) -> list[Effect]:

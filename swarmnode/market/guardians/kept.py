@@ -36,6 +36,8 @@ STEPS: Final[Mapping[tuple[Post, Turn], Post]] = {
     (Post.ACTS, Turn.OUTRANKED): Post.KEEPS,
 }
 
+_NOBODY: Final = PeerId("")
+
 
 @dataclass(slots=True)
 class Kept:
@@ -55,12 +57,20 @@ class Kept:
     """That we stand for."""
     asked_s: float = 0.0
     votes: set[PeerId] = field(default_factory=set)
+    strangers: set[PeerId] = field(default_factory=set)
+    """Who has answered that it does not keep it."""
+    in_vain: int = 0
+    """Calls for votes in a row that everybody answered like that."""
     known_term: int = 0
     """The highest one heard of."""
     firm: tuple[int, int] = (0, 0)
     """Version from which on the keepers it names can do without those before them."""
     is_copied: bool = False
     """The copy of its owner's keyring in the pool has its end."""
+    bringer: PeerId = _NOBODY
+    """Who brought it first; its owner where that is not known any more."""
+    size: int = 0
+    """Bytes of the record as it came."""
 
     @property
     def known(self) -> int:

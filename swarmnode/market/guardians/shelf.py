@@ -12,9 +12,12 @@ from p2p.ids import PeerId
 from p2p.wire.codec import encode
 from storage.rights import Right
 from swarmnode.limits import (
+    GUARDED_BYTES_MAX,
+    GUARDED_BYTES_PER_MEMBER_MAX,
     GUARDED_MAX,
     GUARDED_OVER_MAX,
     GUARDED_PER_OWNER_MAX,
+    RELIEVED_EARLY_MAX,
     RELIEVED_KEPT_MAX,
 )
 from swarmnode.market.guardians import events as g
@@ -54,6 +57,8 @@ class TaskShelf:
         self.kept: dict[TaskId, Kept] = {}
         self.owners: Counter[PeerId] = Counter()
         """How much is kept for each."""
+        self._bytes: Counter[PeerId] = Counter()
+        """Of what each member brought, when it did."""
         self.roster = KeeperRoster(me, config.guardians)
         self.rested: dict[TaskId, int] = {}
         """Tasks of others we acted for, the newest ones: their workers may not know yet."""
@@ -62,6 +67,9 @@ class TaskShelf:
         does not find us ready to start again."""
         self.relieved: dict[TaskId, int] = {}
         """The newest ones, so that what was still on its way to us does not bring them back."""
+        self._early: dict[PeerId, dict[TaskId, int]] = {}
+        """The same of what we never kept, by who said so: it holds for what that one brings, or
+        acts for."""
         self._overs: dict[TaskId, float] = {}
         """Tasks of ours that wait for a copy, and since when; the one that ended first is first."""
         self.are_copies_kept = False
@@ -72,6 +80,9 @@ class TaskShelf:
     def add(self, kept: Kept) -> Kept:
         self.kept[kept.record.task] = kept
         self.owners[kept.record.owner] += 1
+        kept.bringer = kept.bringer or kept.record.owner
+        kept.size = len(encode(kept.record))
+        self._bytes[kept.bringer] += kept.size
         return kept
 
     def rest(self, record: GuardRecord) -> None:
@@ -79,9 +90,27 @@ class TaskShelf:
         self.decisions.append(g.Rests(record.task))
         note(self.rested, record.task, 0)
 
-    def has_room(self, owner: PeerId) -> bool:
-        is_modest = self.owners[owner] < GUARDED_PER_OWNER_MAX
-        return is_modest and len(self.kept) < GUARDED_MAX
+    def relieve_early(self, peer: PeerId, task: TaskId) -> None:
+        """Somebody says that a task is over which we do not keep: its record may come yet."""
+        said = self._early.setdefault(peer, {})
+        note(said, task, 0)
+        if len(said) > RELIEVED_EARLY_MAX:
+            del said[next(iter(said))]
+        if len(self._early) > RELIEVED_EARLY_MAX:
+            del self._early[next(iter(self._early))]
+
+    def is_relieved(self, record: GuardRecord, bringer: PeerId) -> bool:
+        """Whether a record comes too late."""
+        said = (self._early.get(peer, {}) for peer in (bringer, record.owner, record.acting))
+        return record.task in self.relieved or any(record.task in one for one in said)
+
+    def has_room(self, record: GuardRecord, bringer: PeerId) -> bool:
+        """Of what one member brings only so much: who owns it anybody can make up."""
+        size = len(encode(record))
+        is_modest = self.owners[record.owner] < GUARDED_PER_OWNER_MAX
+        is_share = self._bytes[bringer] + size <= GUARDED_BYTES_PER_MEMBER_MAX
+        is_little = self._bytes.total() + size <= GUARDED_BYTES_MAX
+        return is_modest and is_share and is_little and len(self.kept) < GUARDED_MAX
 
     def line(self, kept: Kept) -> GuardLine:
         """What we hold; a term we gave our vote to, when that is higher."""
@@ -98,7 +127,11 @@ class TaskShelf:
 
     def forget(self, task: TaskId) -> list[Effect]:
         self._overs.pop(task, None)
-        owner = self.kept.pop(task).record.owner
+        kept = self.kept.pop(task)
+        owner = kept.record.owner
+        self._bytes[kept.bringer] -= kept.size
+        if not self._bytes[kept.bringer]:
+            del self._bytes[kept.bringer]
         self.owners[owner] -= 1
         if not self.owners[owner]:
             del self.owners[owner]

@@ -1,6 +1,7 @@
 """Who acts next: whoever has not heard asks for votes, and each gives one a term."""
 
 from math import inf
+from typing import Final
 
 import msgspec
 
@@ -12,6 +13,11 @@ from swarmnode.market.guardians.messages import AskVote, GuardBeat, GuardHeard, 
 from swarmnode.market.guardians.records import is_near, rank
 from swarmnode.market.guardians.shelf import TaskShelf
 from swarmnode.tasks.lifecycle import TASK_ENDS
+
+IN_VAIN_S: Final = 600.0
+IN_VAIN_MAX: Final = 10
+"""Where nobody keeps a task but us the pauses between calls for votes grow to ten minutes. It is
+not dropped: its owner may have lost its disk, and be about to recover."""
 
 
 class Voting:
@@ -71,13 +77,16 @@ class Voting:
         )
         patience_s = turn * config.stagger_s
         if kept.post is Post.STANDS:
-            return kept.asked_s + config.vote_s + patience_s
+            pause_s = min(config.vote_s * (1 << kept.in_vain), max(config.vote_s, IN_VAIN_S))
+            return kept.asked_s + pause_s + patience_s
         return kept.heard_s + config.lease_s + patience_s
 
     def stand(self, kept: Kept, now_s: float) -> list[Effect]:
         record = kept.record
         kept.post = STEPS[kept.post, Turn.SILENT]
         kept.term = max(record.term, record.promised, kept.known_term, kept.term) + 1
+        kept.in_vain = min(kept.in_vain + 1, IN_VAIN_MAX) if self._is_over_there(kept) else 0
+        kept.strangers.clear()
         kept.asked_s, kept.votes = now_s, {self._shelf.me}
         kept.record = record = msgspec.structs.replace(record, promised=kept.term)
         ask = AskVote(record.task, kept.term, record.term, record.seq)
@@ -85,6 +94,13 @@ class Voting:
         asked: list[Effect] = [Send(peer, ask) for peer in whom if peer != self._shelf.me]
         asked.append(WakeAt(self.vacant_s(kept), g.StandDue(record.task)))
         return [self._shelf.write(kept), *asked, *self._close(kept, now_s)]
+
+    def _is_over_there(self, kept: Kept) -> bool:
+        """Nobody who may know of it keeps it any more: it ended while we were away."""
+        record, roster = kept.record, self._shelf.roster
+        parties = {*record.keepers, record.acting, record.owner} - {self._shelf.me}
+        here = {peer for peer in parties if roster.stays(peer)}
+        return bool(here) and here <= kept.strangers
 
     def on_ask_vote(self, peer: PeerId, ask: AskVote, now_s: float) -> list[Effect]:
         kept = self._shelf.kept.get(ask.task)
@@ -122,6 +138,8 @@ class Voting:
         if not is_near(vote.known_term, kept.known):
             return []
         kept.known_term = max(kept.known_term, vote.known_term)
+        if vote.known_term == 0:
+            kept.strangers.add(peer)
         if vote.known_term == 0 and self._shelf.is_over(kept):
             kept.has[peer] = (0, 0)  # relieved before we stopped in the middle of that
             return self._shelf.part(kept, now_s) if self._shelf.may_part(kept, now_s) else []

@@ -1,0 +1,104 @@
+"""What a guardian is told too early or too late, and by whom."""
+
+import pytest
+from msgspec.structs import replace
+
+from p2p.ids import PeerId
+from swarmnode.limits import RELIEVED_EARLY_MAX
+from swarmnode.market.buyer.events import MessageHeard
+from swarmnode.market.guardians import shelf as shelf_module
+from swarmnode.market.guardians.events import KeepHeard
+from swarmnode.market.guardians.messages import Relieve
+from swarmnode.tasks.ids import TaskId
+from tests.sim.market_world import MarketWorld, steps_task
+from tests.sim.test_guardians_sim import names, nobody_keeps
+
+
+def test_who_has_nothing_to_say_about_a_task_leaves_it_its_guardians() -> None:
+    """Its provider knows its name before its guardians do."""
+    world = MarketWorld(1, names(5))
+    world.run(1)
+    task = world.submit("node-0", steps_task(300, avoid=("node-0",)))
+    world.run(1.0)
+    provider = world.machines["node-0"].buyer.ledger.get(task).provider
+    for name in names(5)[1:]:
+        world.tell(name, MessageHeard(provider, Relieve(task, is_over=True)))
+    world.run(60)
+    assert world.machines["node-0"].buyer.is_kept(task)
+    assert len(world.machines["node-0"].buyer.guarded(task).holders) == 2
+
+
+def test_what_its_owner_had_called_over_is_not_kept_when_it_comes_late() -> None:
+    world = MarketWorld(2, names(5))
+    world.run(1)
+    task = world.submit("node-0", steps_task(300, avoid=("node-0",)))
+    for name in names(5)[1:]:
+        world.tell(name, MessageHeard(PeerId("node-0"), Relieve(task, is_over=True)))
+    world.run(60)
+    assert world.machines["node-0"].buyer.guarded(task).holders == ()
+
+
+def test_a_member_that_calls_many_tasks_over_pushes_out_nobody_elses_word() -> None:
+    world = MarketWorld(3, names(5))
+    world.run(1)
+    task = world.submit("node-0", steps_task(300, avoid=("node-0",)))
+    shelf = world.machines["node-1"].buyer._book.guards._shelf
+    world.tell("node-1", MessageHeard(PeerId("node-0"), Relieve(task, is_over=True)))
+    for number in range(2 * RELIEVED_EARLY_MAX):
+        late = Relieve(TaskId(f"{number:016d}".translate(str.maketrans("0189", "abcd"))), True)
+        world.tell("node-1", MessageHeard(PeerId("mallory"), late))
+        world.tell("node-1", MessageHeard(PeerId("mallory"), Relieve(TaskId("x" * 9000), True)))
+    assert set(shelf._early[PeerId("node-0")]) == {task}
+    assert len(shelf._early[PeerId("mallory")]) <= RELIEVED_EARLY_MAX
+    assert all(len(one) == len(task) for one in shelf._early[PeerId("mallory")])
+
+
+def test_one_member_s_records_take_a_share_of_the_room_whoever_they_name_as_owner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shelf_module, "GUARDED_BYTES_PER_MEMBER_MAX", 5000)
+    world = MarketWorld(5, names(5))
+    world.run(1)
+    task = world.submit("node-0", steps_task(300, avoid=("node-0",)))
+    world.run(10)
+    record = world.machines["node-0"].buyer.keepers(task)
+    mallory = PeerId(next(n for n in names(5) if world.machines[n].buyer.keepers(task) is None))
+    keeper = next(name for name in names(5)[1:] if world.machines[name].buyer.keepers(task))
+    others = [name for name in names(5) if name != keeper]
+    shelf = world.machines[keeper].buyer._book.guards._shelf
+    assert record is not None
+    for number in range(100):
+        made_up = TaskId(f"{number:016d}".translate(str.maketrans("0189", "abcd")))
+        kept = replace(record.kept, task=made_up)
+        owner = PeerId(others[number % len(others)])
+        fake = replace(record, task=made_up, owner=owner, kept=kept)
+        world.tell(keeper, KeepHeard(mallory, fake, is_ours=False))
+    brought = [one for one in shelf.kept.values() if one.bringer == mallory]
+    assert 0 < sum(one.size for one in brought) <= 5000
+    other = world.submit("node-0", steps_task(300, avoid=("node-0",)))
+    world.run(30)
+    assert len(world.machines["node-0"].buyer.guarded(other).holders) == 2
+    for one in brought:
+        shelf.forget(one.record.task)
+    assert mallory not in shelf._bytes
+
+
+def test_a_guardian_that_was_away_while_a_task_ended_asks_for_it_less_and_less() -> None:
+    world = MarketWorld(4, names(6))
+    world.run(1)
+    task = world.submit("node-0", steps_task(60, avoid=("node-0",)))
+    world.run(10)
+    record = world.machines["node-0"].buyer.keepers(task)
+    provider = world.machines["node-0"].buyer.ledger.get(task).provider
+    assert record is not None
+    away = next(peer for peer in record.roster if peer not in ("node-0", provider))
+    world.kill(away)
+    world.run_until_all_ended(300, but=(away,))
+    world.run(90)
+    assert nobody_keeps(world, task)
+    world.machines["node-0"].buyer._book.ledger.forget(task)  # so that its owner says nothing
+    world.start(away)
+    world.run(60)
+    world.counts.clear()
+    world.run(3600)
+    assert world.counts["AskVote"] < 40
