@@ -17,6 +17,8 @@ from swarmnode.cli.client import ApiError, Client, NodeUnreachableError
 STREAMS: Final = {"stdout": 1, "stderr": 2}
 RECONNECT_S: Final = 60.0
 """A node is back within seconds of a crash or an upgrade; a minute is a generous bound."""
+UNSAID_S: Final = 3.0
+"""It restarts in less: nobody need hear of that."""
 POLL_S: Final = 2.0
 LOOK_S: Final = 0.5
 """While we copy its output: whether anybody still reads it is asked so often."""
@@ -72,13 +74,20 @@ def wait_for(
 
 def _patiently(client: Client, path: str) -> Any:  # noqa: ANN401  (a JSON document)
     """What GET answers, tried again while the node is away."""
-    give_up = time.monotonic() + RECONNECT_S
+    began, has_said = time.monotonic(), False
     while True:
         try:
             return client.get(path, timeout_s=30.0)
         except (NodeUnreachableError, ApiError) as error:
-            if not _is_away(error) or time.monotonic() > give_up:
+            away_s = time.monotonic() - began
+            if not _is_away(error) or away_s > RECONNECT_S:
                 raise
+            if away_s > UNSAID_S and not has_said:
+                has_said = True
+                say(
+                    "the node of this machine does not answer: waiting for it, for "
+                    f"{RECONNECT_S:.0f} s at most; what runs on other machines goes on"
+                )
             threading.Event().wait(_AGAIN_S)
 
 

@@ -1,0 +1,50 @@
+"""Who waits for a task whose node goes away is told, and is not left waiting for ever."""
+
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from swarmnode.cli.client import Client, NodeUnreachableError
+from swarmnode.cli.task import follow
+
+
+@dataclass
+class AwayClient:
+    """A node that does not answer for so long, on a clock of its own."""
+
+    away_s: float
+    now_s: float = 0.0
+    asked: list[float] = field(default_factory=list)
+
+    def get(self, path: str, timeout_s: float) -> dict[str, Any]:
+        self.asked.append(self.now_s)
+        self.now_s += 0.5
+        if self.now_s < self.away_s:
+            raise NodeUnreachableError("no node answers")
+        return {"state": "done", "provider": "", "why": ""}
+
+
+def waited(client: AwayClient, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.setattr("swarmnode.cli.task.follow.time.monotonic", lambda: client.now_s)
+    monkeypatch.setattr(follow, "_AGAIN_S", 0.0)
+    return follow.wait_for(cast("Client", client), "t", None, lambda _detail: None)
+
+
+@pytest.mark.parametrize(("away_s", "lines"), [(2.0, 0), (30.0, 1)])
+def test_a_node_that_is_back_in_time_is_waited_for_and_said_to_be_away_once(
+    away_s: float,
+    lines: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert waited(AwayClient(away_s), monkeypatch)["state"] == "done"
+    said = capsys.readouterr().err
+    assert said.count("does not answer: waiting for it") == lines
+
+
+def test_a_node_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = AwayClient(1e9)
+    with pytest.raises(NodeUnreachableError):
+        waited(client, monkeypatch)
+    assert client.now_s < follow.RECONNECT_S + 2
