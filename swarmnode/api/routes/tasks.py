@@ -16,6 +16,7 @@ from swarmnode.api.reply import Stream, body_bytes, flag, number, reply
 from swarmnode.api.schema.tasks import FilesLine, ForgetReply, Retried, SubmitReply
 from swarmnode.api.views.tasks import detail_of, explanation_of, left_by, line_of, outputs_of
 from swarmnode.errors import SpecError, TaskNotEndedError, TaskUnknownError
+from swarmnode.estate.inputs import with_own_inputs
 from swarmnode.market.explain import TaskView
 from swarmnode.market.guardians.kept import Guarded
 from swarmnode.people.sealed_tasks import at_rest, spec_in_clear
@@ -145,6 +146,8 @@ class TaskRoutes:
         spec = spec_in_clear(seals, at_rest(seals, record))
         if record.owner and not is_sound(spec):
             raise SpecError(f"what is told of {record.task} is no task that could be submitted")
+        if record.owner:
+            spec = await with_own_inputs(self._node.objects, spec, asker_of(request).person)
         made, guarded = await self._submit_detached(spec, asker_of(request).person)
         return reply(Retried(made, view.task, guarded.holders, guarded.note), 201)
 
