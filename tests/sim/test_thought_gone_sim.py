@@ -4,18 +4,20 @@ import pytest
 import trio
 from msgspec.structs import replace
 
+from p2p.limits import CLOCK_SKEW_MAX_MS
 from swarmnode.errors import TaskUnknownError
+from swarmnode.market.buyer.config import BuyerConfig
 from swarmnode.market.buyer.own_machines.elsewhere import Here
 from swarmnode.market.guardians.kept import Post
 from swarmnode.market.service import MarketService
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
-from swarmnode.tasks.spec import Repeatability
+from swarmnode.tasks.spec import Repeatability, TaskSpec
 from testnet.sim.seeded import simulated
 from testnet.sim.world import World
 from tests.sim.test_my_machines_sim import nothing_runs, running_task, until
 
-MINUTES = ("sleep", "150")
+MINUTES = ("sleep", "300")
 TAKEN_MS = 1
 """Later than what its tasks knew of: nothing."""
 
@@ -52,7 +54,7 @@ def test_its_tasks_are_its_takers_and_it_shows_how_they_end(effects: Repeatabili
             assert market.tasks() == ()
             found = (await market.elsewhere(task)).record
             assert (found.state, found.owner) == (TaskState.RUNNING, world["m3"].peer)
-            await until(lambda: world["m3"].up.market.task(task).has_ended, 300)
+            await until(lambda: world["m3"].up.market.task(task).has_ended, 500)
             ended = world["m3"].up.market.task(task).record
             assert (ended.state, len(ended.attempts)) == (TaskState.DONE, 1)
             assert (await market.elsewhere(task)).state is TaskState.DONE
@@ -70,13 +72,13 @@ async def test_what_its_taker_does_not_know_stays_and_runs_to_its_end() -> None:
     world = World(2, ["m0", "m1", "m2", "m3"], labs=1)
     async with world.running():
         known = await running_task(world, "m0", MINUTES)
-        unknown = await running_task(world, "m0", ("sleep", "151"))
+        unknown = await running_task(world, "m0", ("sleep", "301"))
         await taken_over(world, known)
         market = (await world.start("m0")).market
         await trio.sleep(20)
         await market.hand_over(TAKEN_MS)
         assert [one.task for one in market.tasks()] == [unknown]
-        await until(lambda: market.task(unknown).state is TaskState.DONE, 300)
+        await until(lambda: market.task(unknown).state is TaskState.DONE, 500)
 
 
 @simulated
@@ -104,3 +106,40 @@ async def test_a_machine_of_somebody_else_that_says_it_has_a_task_is_not_believe
         liar._here = lambda _asker, _task: said  # type: ignore[method-assign,assignment]
         await market.hand_over(TAKEN_MS)
         assert [one.task for one in market.tasks()] == [task]
+
+
+@simulated
+async def test_what_must_not_run_twice_is_not_begun_before_it_is_known_whose_it_is() -> None:
+    world = World(5, ["m0", "m1", "m2", "m3"], labs=1)
+    async with world.running():
+        await trio.sleep(20)
+        away = world["m3"].peer
+        spec = TaskSpec(("sleep", "5"), effects=Repeatability.ONCE, require=(away,))
+        await world.kill("m3")
+        task = await world["m0"].up.market.submit(spec)
+        await trio.sleep(20)
+        await world.kill("m0")
+        await world.start("m3")
+        market = (await world.start("m0")).market
+        await trio.sleep(BuyerConfig().returned_s - 1)
+        assert market.task(task).record.attempts == ()
+        await until(lambda: market.task(task).state is TaskState.DONE, 60)
+
+
+@simulated
+async def test_of_a_machine_that_is_back_only_what_is_old_is_taken() -> None:
+    """Its new tasks may not say yet that it knows."""
+    world = World(6, ["m0", "m1", "m2", "m3"], labs=1)
+    async with world.running():
+        old = await running_task(world, "m0", MINUTES)
+        await world.kill("m0")
+        await trio.sleep(40)
+        taken_ms = world["m3"].up.edges.wall_ms()
+        await world.start("m0")
+        await trio.sleep(CLOCK_SKEW_MAX_MS / 1000)
+        new = await running_task(world, "m0", MINUTES)
+        peer, market = world["m0"].peer, world["m3"].up.market
+        assert [one.task for one in await market.kept_for(peer, taken_ms)] == [old]
+        await world.kill("m0")
+        await trio.sleep(40)
+        assert {one.task for one in await market.kept_for(peer, taken_ms)} == {old, new}

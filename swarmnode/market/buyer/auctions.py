@@ -66,6 +66,8 @@ class Auctions:
 
     def _turn(self, record: TaskRecord, now_s: float) -> list[Effect]:
         book, task = self._book, record.task
+        if (wait_s := book.pursuits[task].not_before_s - now_s) > 0:
+            return book.retry(task, now_s, wait_s)
         if not book.guards.may_act(task, now_s):  # perhaps another machine acts for it
             return book.retry(task, now_s, book.config.renew_s)
         if may_have_begun(record):

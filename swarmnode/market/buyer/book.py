@@ -111,6 +111,8 @@ class Pursuit:
     """Of the one timer that renews the lease."""
     claim: Claim | None = None
     """To be said until the provider of another's attempt has answered us."""
+    not_before_s: float = 0.0
+    """It is not put to auction sooner: another machine may have it."""
     ending: tuple[str, str] = ("", "")
     """Reason and words to fail with once the provider's processes have ended."""
     phase: Phase = Phase.UNKNOWN

@@ -53,6 +53,9 @@ class BuyerConfig:
     fence_gap: int = 64
     """Fences skipped when a task is taken over: more awards than who acted before, at one a second,
     can have made between its last word to the keepers and the end of its turn."""
+    returned_s: float = 20.0
+    """What must not run twice and waited when this node stopped waits so long after its start: by
+    then it has heard whether another machine of its person has taken it over."""
     unfit_max: int = 8
     """Machines on which a task may turn out not to start before it is the task that is wrong."""
 

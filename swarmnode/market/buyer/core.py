@@ -189,6 +189,9 @@ class Buyer:
         effects += guards.come_home(lost, now_s, self._book.patience_s)
         for record in unfinished:
             effects += self._go_on(record, now_s)
+            if record.spec.effects is Repeatability.ONCE:
+                pursuit = self._book.pursuits[record.task]
+                pursuit.not_before_s = now_s + self._book.config.returned_s
         return effects
 
     def _on_taken_up(self, event: e.TakenUp, now_s: float) -> list[Effect]:

@@ -22,11 +22,13 @@ from p2p.errors import (
 from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller
 from p2p.ids import MemberId, PeerId, TrafficClass
+from p2p.limits import CLOCK_SKEW_MAX_MS
 from p2p.membership.port import Views
-from p2p.membership.view import Member
+from p2p.membership.view import Liveness, Member
 from p2p.wire.codec import decode_as, encode
 from p2p.wire.envelope import Signer
 from swarmnode.limits import (
+    COUNT_MAX,
     FIND_ASKED_AT_ONCE,
     GUARD_RECORD_BYTES_MAX,
     GUARDED_PER_OWNER_MAX,
@@ -83,9 +85,14 @@ class LeftBehind:
     async def kept_for(self, machine: PeerId, taken_ms: int) -> Sequence[TaskRecord]:
         """Tasks that were submitted there before it knew that it was taken over then.
 
+        Of a machine that is back, and may not know yet, only what is as old by its clock.
         Each as who knows most of it tells it, of all who answer now. A task of which two tell
         different things that never change is left out: one of them makes it up.
         """
+        member = self._members.view().find(machine)
+        is_back = member is not None and member.liveness is Liveness.ALIVE
+        # By two clocks; where it is gone for good its own does not matter.
+        until_ms = taken_ms + CLOCK_SKEW_MAX_MS if is_back else COUNT_MAX
         told: dict[TaskId, list[GuardRecord]] = {}
         limiter = trio.CapacityLimiter(FIND_ASKED_AT_ONCE)
 
@@ -103,7 +110,7 @@ class LeftBehind:
                 log.warning("members contradict each other about task %s: it is left alone", task)
                 continue
             kept = max(records, key=lambda one: one.version).kept
-            if kept.after_taken_ms < taken_ms:
+            if kept.after_taken_ms < taken_ms and kept.submitted_ms <= until_ms:
                 found.append(kept)
         return found
 
