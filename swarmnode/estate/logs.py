@@ -117,13 +117,15 @@ class LogKeeper:
 
         Raises StorageError, PersonLockedError.
         """
-        at = row_of(self._tables, task).log_at
-        if not at or self._logbook.length(task):
+        row = row_of(self._tables, task)
+        at = row.log_at
+        if not at or self._logbook.length(task) >= row.log_bytes:
             return  # nobody waits for another's log that comes slowly
         lock = self._bringing.setdefault(at, trio.Lock())
         try:
             async with lock:
-                await self._bring(task, at)
+                if self._logbook.length(task) < row.log_bytes:
+                    await self._bring(task, at)
         finally:
             if lock.statistics().tasks_waiting == 0 and not lock.locked():
                 self._bringing.pop(at, None)
@@ -132,7 +134,7 @@ class LogKeeper:
 
     async def _bring(self, task: TaskId, at: bytes) -> None:
         entry = self._entry(at)
-        if entry is None or self._logbook.length(task):
+        if entry is None:
             return
         cap = self.open_cap(entry.mark.person, entry.cap)
         data = b"".join([piece async for piece in self._objects.get(cap)])

@@ -153,12 +153,15 @@ class LogBook:
     async def take_back(
         self, task: TaskId, streams: Sequence[StreamRecord], pages: Sequence[tuple[bytes, bytes]]
     ) -> None:
-        """Keep what another machine had kept of a task, unless there is something of it here.
+        """Keep what another machine had kept of a task, unless as much of it is here.
 
         Raises StoreFullError; then, as after a crash, it may be said again.
         """
-        if self.length(task) or len(streams) != len(STREAMS):
+        have = self.length(task)
+        if len(streams) != len(STREAMS) or have >= sum(one.length for one in streams):
             return
+        if have:  # whoever ran it had begun to bring it
+            await self.forget(task)
         for at in range(0, len(pages), _WRITTEN_AT_ONCE):
             await self._tables.transact(_putting(task, pages[at : at + _WRITTEN_AT_ONCE]))
 

@@ -68,3 +68,26 @@ async def test_a_slow_one_is_fetched_once_and_nobody_else_waits_for_it() -> None
     assert here.length(SLOW) == 5
     assert objects.reads == 2
     assert not keeper._bringing
+
+
+@simulated
+async def test_half_a_log_that_came_from_elsewhere_does_not_hide_the_whole_one() -> None:
+    """Who ran the task began to bring it, and was lost."""
+    tables, objects, here = MemoryTables(), OneIsSlow(), LogBook(MemoryTables())
+    had = LogBook(MemoryTables())
+    whole = b"".join(b"line %d\n" % number for number in range(1000))
+    await had.take(QUICK, 1, "stdout", 0, whole)
+    put = await objects.put(pack_logs(had, [QUICK]), mark=Mark(ObjectKind.LOG, QUICK))
+    row = encode(EstateRow(log_bytes=had.length(QUICK), log_at=put.cap.address))
+    await tables.transact(partial(_write, QUICK, row))
+    await here.take(QUICK, 1, "stdout", 0, b"line 0\n")
+    keeper = LogKeeper(FakeMarket(), here, objects, tables)  # type: ignore[arg-type]
+    await keeper.bring(QUICK)
+    read = here.read(QUICK, "stdout", follow=lambda: False)
+    assert b"".join([piece async for piece in read]) == whole
+    await here.take(HERE, 1, "stdout", 0, b"more than was put")
+    await tables.transact(
+        partial(_write, HERE, encode(EstateRow(log_bytes=5, log_at=put.cap.address)))
+    )
+    await keeper.bring(HERE)
+    assert here.length(HERE) == 17
