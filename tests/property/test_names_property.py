@@ -89,6 +89,27 @@ def test_who_gives_the_dead_up_and_who_does_not_yet_meet_in_every_decision(
         assert decides.majority - apart > silent
 
 
+@settings(max_examples=1000)
+@given(st.integers(2, 12), st.randoms(use_true_random=False), st.integers(0, 50))
+def test_what_may_be_missed_when_some_of_the_dead_return_is_waited_for(
+    count: int, rng: random.Random, salt: int
+) -> None:
+    key, members = name_key("", f"name{salt}"), tuple(PEERS[:count])
+    dead = frozenset(rng.sample(members, rng.randint(0, (count - 1) // 2)))
+    returned = frozenset(rng.sample(sorted(dead), rng.randint(0, len(dead))))
+    left = dead - returned
+    before = NamePool(members, dead, dead).holders(key)
+    pool = NamePool(members, left, left)
+    asks = pool.holders(key)
+    deciding, answering = set(before.voters) - dead, set(asks.asked) - left
+    if len(deciding) < before.majority or len(answering) < asks.quorum:
+        return
+    heard = max(0, before.majority - len(deciding - answering))
+    if len(answering) - heard >= asks.quorum:
+        assert pool.may_miss(key, returned)
+    assert not pool.may_miss(key, frozenset())
+
+
 class _Register:
     """Proposers and holders whose messages arrive in any order, twice or never."""
 

@@ -23,14 +23,20 @@ def lose(lab: NamesLab, *names: str) -> None:
         lab.truth.set(name, Liveness.DEAD)
 
 
+def too_few_to_decide(lab: NamesLab) -> list[str]:
+    """Four holders, of whom three vote."""
+    holders = lab["peer0"].holders(key_of(NAME)).asked
+    return [str(peer) for peer in (*holders[:3], holders[-1])]
+
+
 @simulated
 async def test_the_dead_of_a_pool_that_mostly_lives_count_no_longer_after_a_minute() -> None:
     async with names_lab(ELEVEN, config=CONFIG) as lab:
-        holders = lab["peer0"].holders(key_of(NAME)).asked
-        for name in holders[:4]:
+        gone = too_few_to_decide(lab)
+        for name in gone:
             lose(lab, name)
             await trio.sleep(1)
-        writer, *others = [one for one in ELEVEN if PeerId(one) not in holders[:4]]
+        writer, *others = [one for one in ELEVEN if one not in gone]
         for away in others[:2]:
             lab.crash(away)  # for a moment: nobody calls them dead
         with pytest.raises(TooFewPeersError):
@@ -38,6 +44,56 @@ async def test_the_dead_of_a_pool_that_mostly_lives_count_no_longer_after_a_minu
         await trio.sleep(CONFIG.given_up_after_s)
         wrote = await lab[writer].write(NAME, b"value", expected=0, fence=0)
         assert await lab[others[2]].read(NAME) == wrote
+
+
+@simulated
+async def test_what_the_dead_may_have_decided_among_themselves_is_waited_for() -> None:
+    """A majority of the voters, with a ballot prepared before they were cut off."""
+    async with names_lab(ELEVEN, config=CONFIG) as lab:
+        holders = lab["peer0"].holders(key_of(NAME))
+        gone = [str(peer) for peer in holders.voters[: holders.majority]]
+        lose(lab, *gone)
+        await trio.sleep(2 * CONFIG.given_up_after_s)
+        writer = next(name for name in ELEVEN if name not in gone)
+        with pytest.raises(TooFewPeersError):
+            await lab[writer].write(NAME, b"value", expected=0, fence=0)
+        await trio.sleep(CONFIG.down_after_s)
+        await lab[writer].write(NAME, b"value", expected=0, fence=0)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_in_a_small_pool_two_that_return_are_waited_for(seed: int) -> None:
+    """Found by counting: of five, two may hide what the other three decided."""
+
+    @simulated
+    async def five() -> None:
+        model = LinkModel(jitter_s=0.05)
+        async with names_lab(ELEVEN[:5], model, seed=seed, config=CONFIG) as lab:
+            await lab["peer0"].write(NAME, b"old", expected=0, fence=0)
+            lose(lab, "peer3", "peer4")
+            await trio.sleep(CONFIG.given_up_after_s + 5)
+            lab.crash("peer2")
+            new = await lab["peer0"].write(NAME, b"new", expected=1, fence=0)
+            for name in ("peer2", "peer3", "peer4"):
+                await lab.start(name)
+            assert await lab["peer1"].read(NAME) == new
+
+    five()
+
+
+@simulated
+async def test_of_three_machines_with_one_dead_a_write_is_on_both_others() -> None:
+    async with names_lab(ELEVEN[:3], config=CONFIG) as lab:
+        await lab["peer0"].write(NAME, b"old", expected=0, fence=0)
+        lose(lab, "peer2")
+        await trio.sleep(CONFIG.given_up_after_s + 5)
+        lab.crash("peer1")
+        with pytest.raises(TooFewPeersError):
+            await lab["peer0"].write(NAME, b"alone", expected=1, fence=0)
+        await lab.start("peer1")
+        found = await lab["peer1"].read(NAME)
+        assert found is not None
+        await lab["peer0"].write(NAME, b"both", expected=found.sequence, fence=0)
 
 
 @simulated
@@ -71,10 +127,10 @@ def test_many_that_return_at_once_hear_what_was_decided_without_them(seed: int) 
         model = LinkModel(jitter_s=0.05)
         async with names_lab(ELEVEN, model, seed=seed, config=CONFIG) as lab:
             await lab["peer0"].write(NAME, b"old", expected=0, fence=0)
-            everybody = [str(peer) for peer in lab["peer0"].holders(key_of(NAME)).asked]
-            few = everybody[:4]
+            everybody = lab["peer0"].holders(key_of(NAME)).asked
+            few = too_few_to_decide(lab)
             many = [name for name in ELEVEN if name not in few]
-            behind = everybody[6:]
+            behind = [str(peer) for peer in everybody if peer not in few][2:]
             writer = next(name for name in many if name not in behind)
             fall_apart(lab, few, many, Liveness.DEAD)
             await trio.sleep(CONFIG.given_up_after_s + 5)

@@ -17,7 +17,6 @@ from p2p.ids import PeerId, TrafficClass
 from p2p.membership.port import Views
 from p2p.membership.view import Liveness, View
 from p2p.wire.codec import Message
-from storage.limits import NAME_SPARES
 from storage.records.names.core import (
     Holders,
     NamePool,
@@ -90,16 +89,14 @@ class NameClient:
             self._returned_s[peer] = now_s
         patience_s = self._config.given_up_after_s
         self._given_up = frozenset(peer for peer, one_s in dead_s.items() if one_s >= patience_s)
-        for peer in [p for p, at_s in self._returned_s.items() if now_s - at_s >= RETURNED_S]:
+        for peer in [p for p, at_s in self._returned_s.items() if at_s + RETURNED_S <= now_s]:
             del self._returned_s[peer]
 
     async def _let_them_hear(self, key: bytes) -> None:
-        """Many holders have come back at once: what was decided without them they are told now."""
-        while True:
+        """Many holders have come back: what was decided without them they are told now."""
+        while self.pool().may_miss(key, self._returned_s):
             asked = self.holders(key).asked
             back_s = [at_s for peer, at_s in self._returned_s.items() if peer in asked]
-            if len(back_s) <= NAME_SPARES:
-                return
             await trio.sleep_until(max(back_s) + RETURNED_S)
 
     async def ask(self, key: bytes, request: Message, enough: Callable[[Poll], bool]) -> Poll:

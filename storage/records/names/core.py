@@ -8,11 +8,13 @@ What holds. While the holder set stands still: any number of writers and readers
 late messages give one linearizable history, and once a majority has promised a fence no lower one
 is ever accepted. A dead member goes on counting as a holder for `down_after_s`, so deaths and
 partitions shorter than that leave the set as it is, but for one case: where most members live, and
-those who are dead are too few to decide anything about a name by themselves, they stop counting
-for it after `given_up_after_s`. A pool that loses machines one by one would else stop to write
-names until a quarter of an hour after the last loss. Nobody misses what is decided then: of all
-who count the dead as well, those alive are among the holders without them. When more than SPARES
-of them return at once, everybody waits RETURNED_S, in which they are told what they missed.
+those who are dead are too few to decide anything about a name by themselves, not even what was
+begun before they died, they stop counting for it after `given_up_after_s`. A pool that loses
+machines one by one would else stop to write names until a quarter of an hour after the last loss.
+Nobody misses what is decided then: of all who count the dead as well, those alive are among the
+holders without them. When dead ones return, and are so many that a quorum with them may miss what
+the others decided, whoever had given them up waits RETURNED_S, in which they are told what they
+missed. A node that has just started knows nothing of that: it is told within a look of the others.
 
 When members come or are given up, everybody computes the new set from its own view. A prepare asks
 SPARES members beyond the voters and waits for so many answers that it meets every majority among
@@ -28,8 +30,8 @@ counting at once and the other goes on. Machines that were enrolled within the s
 pool that fell apart may make it look like the larger one.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 from blake3 import blake3
 
@@ -56,6 +58,8 @@ class Holders:
     """An odd number; a majority of them decides."""
     asked: tuple[PeerId, ...]
     """The voters and the spares behind them, in rendezvous order."""
+    is_smaller: bool = False
+    """Dead ones count no more: then even one of two voters is not enough."""
 
     @property
     def majority(self) -> int:
@@ -103,9 +107,19 @@ class NamePool:
         """Who holds a name."""
         everybody = holders_of(key, self.members)
         away = sum(peer in self.dead for peer in everybody.asked)
-        if not self.given_up or away >= everybody.quorum:
+        voting = sum(peer in self.dead for peer in everybody.voters)
+        if not self.given_up or away >= everybody.quorum or voting >= everybody.majority:
             return everybody
-        return holders_of(key, self.living)
+        return replace(holders_of(key, self.living), is_smaller=True)
+
+    def may_miss(self, key: bytes, returned: Container[PeerId]) -> bool:
+        """Whether those who return are so many that what the others decided may not be heard."""
+        now = self.holders(key)
+        if not any(peer in returned for peer in now.asked):
+            return False
+        before = holders_of(key, [peer for peer in self.living if peer not in returned])
+        unheard = len(now.asked) - now.quorum + len(set(before.voters) - set(now.asked))
+        return before.majority <= unheard
 
 
 def pool_of(
@@ -212,6 +226,11 @@ class Poll:
     def is_kept_twice(self) -> bool:
         """A majority, and more than one machine where there are more."""
         return self.has_majority and len(self.granted) >= min(2, len(self.holders.asked))
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether a record that those took stays, whatever one of them does next."""
+        return self.is_kept_twice if self.holders.is_smaller else self.has_majority
 
     @property
     def newest(self) -> NameState:

@@ -19,7 +19,7 @@ from blake3 import blake3
 from p2p.effects import Rng
 from p2p.errors import WireError
 from p2p.host.rpc.service import Rpc
-from p2p.ids import NetworkId
+from p2p.ids import NetworkId, PeerId
 from p2p.membership.port import Views
 from p2p.wire.envelope import Signed, Signer, seal
 from storage.engine.port import Tables
@@ -54,6 +54,13 @@ from storage.records.names.owned import PersonNames
 from storage.records.names.rights import NameRight, NameRights
 
 _CONFIG: Final = NamesConfig()
+
+POOLS_OWED_MAX: Final = 8
+"""Pools one after another, none of which was handed over whole: as many machines came and went."""
+AGAIN_S: Final = 10.0
+"""Between two hand-overs of the same, while somebody cannot be told."""
+HANDED_OVER_AT_ONCE: Final = 16
+"""Names: each is a round trip to all its holders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +158,7 @@ class NameService:
             # As it was proposed: that needs no right, and fails only while another ballot is open.
             request = NameAccept(newest.accepted, newest.sealed, newest.accept_claim)
             told = await self._asker.ask(poll.key, request, lambda poll: poll.is_kept_twice)
-            return told.has_majority
+            return told.is_decided
         ballot = self._ballot(fence, heard)
         claim = self._claim(right, name, ballot)
         again = await self._asker.ask(
@@ -228,7 +235,7 @@ class NameService:
             return True
         request = NameAccept(ballot, sealed, claim)
         poll = await self._asker.ask(key, request, lambda poll: poll.is_kept_twice)
-        return poll.has_majority
+        return poll.is_decided
 
     # -- records and ballots
 
@@ -300,47 +307,63 @@ class NameService:
                 await self._holder.sweep()
 
     async def _hand_over_forever(self) -> None:
-        known, written = self._asker.pool(), None
+        """`owed`: pools of before, what was decided in which may not be known to all holders."""
+        owed, written, again_s = [self._asker.pool()], None, 0.0
         while True:
             present = self._asker.pool()
             if present.living != written:
                 with suppress(StoreFullError):  # written down once there is room
                     await self._holder.remember(present.living)
                     written = present.living
-            if present.decides != known.decides and await self._hand_over(known, present):
-                known = present
+            is_new = present.decides != owed[-1].decides
+            if is_new:
+                owed = [*owed[-POOLS_OWED_MAX:], present]
+            if len(owed) > 1 and (is_new or trio.current_time() >= again_s):
+                wholes = [await self._hand_over(old, present) for old in owed[:-1]]
+                again_s = trio.current_time() + AGAIN_S
+                owed = [present] if all(wholes) else owed
             await trio.sleep(self._config.watch_s)
 
     async def _hand_over(self, old: NamePool, new: NamePool) -> bool:
-        """Tell the new holders what the old ones know; False: not all could be told.
+        """Tell the new holders what the old ones know; False: not all could be told."""
+        after, limiter, untold = None, trio.CapacityLimiter(HANDED_OVER_AT_ONCE), list[bytes]()
 
-        Two of the old holders do it, in case one of them is behind.
-        """
-        is_whole, after = True, None
+        async def one(key: bytes, state: NameState) -> None:
+            async with limiter:
+                if not await self._hand_over_one(key, state, old, new):
+                    untold.append(key)
+
         while page := self._holder.page(after):
-            for key, state in page:
-                is_whole = await self._hand_over_one(key, state, old, new) and is_whole
+            async with trio.open_nursery() as nursery:
+                for key, state in page:
+                    nursery.start_soon(one, key, state)
             after = page[-1][0]
-            await trio.lowlevel.checkpoint()
-        return is_whole
+        return not untold
 
     async def _hand_over_one(
         self, key: bytes, state: NameState, old: NamePool, new: NamePool
     ) -> bool:
-        me = self._signer.peer_id
-        before, after = old.holders(key).asked, new.holders(key).asked
+        """So many of the old holders do it that one of them knows what was decided."""
+        await trio.lowlevel.checkpoint()
+        me, holders = self._signer.peer_id, old.holders(key)
+        before, after = holders.asked, new.holders(key).asked
         still_here = [peer for peer in before if peer in new.members and peer not in new.dead]
-        if before == after or me not in still_here[:2]:
+        if before == after or me not in still_here[: max(2, holders.majority)]:
             return True
         if state.accepted is None or state.sealed is None:
             return True
-        is_whole = True
-        request = NameAccept(state.accepted, state.sealed, state.accept_claim)
-        for peer in [peer for peer in after if peer != me]:
-            told = await self._asker.ask_one(peer, key, request)
-            self._handed_over += told is not None
-            is_whole = is_whole and told is not None
-        return is_whole
+        request, told = NameAccept(state.accepted, state.sealed, state.accept_claim), [me]
+
+        async def tell(peer: PeerId) -> None:
+            if await self._asker.ask_one(peer, key, request) is not None:
+                told.append(peer)
+
+        async with trio.open_nursery() as nursery:
+            for peer in after:
+                if peer != me and peer not in new.dead:
+                    nursery.start_soon(tell, peer)
+        self._handed_over += len(told) - 1
+        return set(after) <= set(told)
 
 
 def _is_same(
