@@ -241,6 +241,10 @@ class Objects(Protocol):
         """Its owner has it: forget what was entrusted, and leave its leases. StoreFullError."""
         ...
 
+    async def leave(self, address: Address) -> None:
+        """Another machine of its owner has it: off this keyring; leases stay. StoreFullError."""
+        ...
+
     async def forget(self, address: Address) -> Forgotten | None:
         """Give up our leases; holders free the space, those that are away when they are back.
 

@@ -224,7 +224,7 @@ class Node:
             return None
         names, me, objects = self.storage.names, edges.host.peer_id, self.storage.objects
         things = (objects, objects.keyring, self.market, edges.state, me)
-        rest = (*things, self.waits_for_others, self.estate.logs.settled)
+        rest = (*things, self.waits_for_others, self.estate.logs.settled, self.estate.leave)
         who = (me, self.identity.member, self.membership, self.register)
         siblings = Siblings(*who, edges.proofs)
         if not vault.seed:

@@ -196,6 +196,11 @@ class ObjectService:
         """See storage.facade.Objects.hand_over."""
         await self._entrusted.remove(address)
 
+    async def leave(self, address: Address) -> None:
+        """See storage.facade.Objects.leave."""
+        if await self._keyring.remove(address):
+            self._keyring.on_change()
+
     async def forget(self, address: Address) -> Forgotten | None:
         """See storage.facade.Objects.forget. What is both ours and entrusted goes from both."""
         ours = self._keyring.get(address)

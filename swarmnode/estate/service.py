@@ -11,7 +11,7 @@ import trio
 from p2p.wire.codec import encode
 from storage.engine.port import Tables, WriteView
 from storage.errors import CapabilityError, ManifestError, ObjectUnknownError, StoreFullError
-from storage.facade import Objects
+from storage.facade import ObjectKind, Objects
 from storage.ids import Address
 from storage.manifests.capability import parse_kept
 from swarmnode.contained import contained
@@ -98,6 +98,18 @@ class EstateService:
         now_ms = self._wall_ms()
         self._claims = {one: until for one, until in self._claims.items() if until > now_ms}
         self._claims[address] = now_ms + INPUT_UNUSED_MS
+
+    async def leave(self, record: TaskRecord) -> None:
+        """Another machine of our person goes on with a task: what belongs to it is that one's.
+
+        Raises StoreFullError.
+        """
+        others = [view.record for view in self._market.tasks() if view.task != record.task]
+        inputs = inputs_of(record).difference(*(inputs_of(other) for other in others))
+        for entry in self._objects.entries():
+            is_input = entry.mark.kind == ObjectKind.INPUT and entry.cap.address in inputs
+            if is_input or entry.mark.task == record.task:
+                await self._objects.leave(entry.cap.address)
 
     async def bring_log(self, task: TaskId) -> None:
         """Have a task's log here, where another machine of its person had it. StorageError."""

@@ -100,9 +100,13 @@ class MarketService:
         """What a machine of ours was submitted before it knew of that takeover, by guardians."""
         return await self._buyer.left_behind.kept_for(machine, taken_ms)
 
-    async def hand_over(self, taken_ms: int) -> None:
-        """This machine was thought gone: what has gone on elsewhere since is not ours any more."""
-        await self._buyer.hand_over.look(taken_ms)
+    async def gone_on(self, taken_ms: int) -> Sequence[TaskRecord]:
+        """What of ours goes on elsewhere since this machine was taken over then."""
+        return await self._buyer.hand_over.gone_on(taken_ms)
+
+    async def let_go(self, task: TaskId) -> None:
+        """A task that goes on elsewhere is not ours any more."""
+        await self._buyer.hand_over.let_go(task)
 
     def keep_copies(self) -> None:
         """From now on `copied` is said of what has ended: others remember it until then."""

@@ -24,7 +24,7 @@ class Taken(Record, frozen=True):
     writer: PeerId
     by: PeerId
     at_ms: int = 0
-    """By the taker's clock, later than of any takeover before. Tasks that were submitted there
+    """By the taker's clock, and later than of any takeover before. Tasks that were submitted there
     without knowing of it are the taker's."""
     cap: str = ""
     """Which copy that was, of a machine that keeps its own place: it cannot be taken out there."""
@@ -104,7 +104,7 @@ def taken_over(
     pointers += [Pointer(one.cap, me) for one in apart]
     caps = {one.writer: "" for one in gone} | {one.writer: one.cap for one in apart}
     before = tuple(one for one in copies.taken if one.writer not in caps)
-    last_ms = max((one.at_ms for one in copies.taken if one.writer in caps), default=0)
+    last_ms = max((one.at_ms for one in copies.taken), default=0)
     at_ms = max(now_ms, last_ms + 1)
     taken = (*before, *(Taken(writer, me, at_ms, cap) for writer, cap in caps.items()))
     return KeyringCopies(tuple(pointers), taken[-TAKEN_OVER_KEPT_MAX:], copies.siblings)

@@ -1,19 +1,37 @@
 """This machine was thought gone, another one of its person took it over, and it is back."""
 
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol
 
 import trio
 
+from storage.errors import StoreFullError
 from swarmnode.recovery.copies import Taken
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.records import TaskRecord
 
 LOOK_S: Final = 15.0
 """Between two looks at what the taker has."""
 HAND_OVER_S: Final = 600.0
-"""What nobody who took this machine over has by then is this machine's: they try for as long."""
+"""Who took this machine over brings things back there within this: what it has not by then is in
+the copies of this one again."""
+RARELY_S: Final = 60.0
+"""Between two looks after that: what its guardians tell the taker comes later."""
 
 log = logging.getLogger("swarm.recovery")
+
+
+class Moved(Protocol):
+    """The part of MarketService that is needed here."""
+
+    async def gone_on(self, taken_ms: int) -> Sequence[TaskRecord]:
+        """What of ours goes on elsewhere since this machine was taken over then."""
+        ...
+
+    async def let_go(self, task: TaskId) -> None:
+        """A task that goes on elsewhere is not ours any more."""
+        ...
 
 
 class Return:
@@ -21,16 +39,14 @@ class Return:
 
     def __init__(
         self,
-        hand_over: Callable[[int], Awaitable[None]],
+        market: Moved,
+        leave: Callable[[TaskRecord], Awaitable[None]],
         waits_for_others: Callable[[], bool],
         on_change: Callable[[], None],
     ) -> None:
-        """`hand_over` lets go of the tasks that go on elsewhere since a takeover then.
-
-        `on_change`: more is ours than was.
-        """
-        self._hand_over, self._waits_for_others = hand_over, waits_for_others
-        self._on_change = on_change
+        """`leave` takes what belongs to a task off our keyring; `on_change`: more is ours now."""
+        self._market, self._leave = market, leave
+        self._waits_for_others, self._on_change = waits_for_others, on_change
         self._taken: Taken | None = None
         self._is_news = trio.Event()
         self._is_over = False
@@ -54,16 +70,25 @@ class Return:
         return 0 if self._taken is None or self._is_over else self._taken.at_ms
 
     async def run(self) -> None:
-        """Whoever took us over may only just be bringing things back there: asked for a while."""
+        """Ask until cancelled: the taker may only just be bringing things back there."""
         while True:
             await self._is_news.wait()
             self._is_news = trio.Event()
             until_s = trio.current_time() + HAND_OVER_S
-            while self._taken and not (self._is_over or self._is_news.is_set()):
+            while self._taken and not self._is_news.is_set():
                 if not self._waits_for_others():
-                    await self._hand_over(self._taken.at_ms)
-                if trio.current_time() >= until_s:
+                    await self._hand_over(self._taken)
+                if not self._is_over and trio.current_time() >= until_s:
                     self._is_over = True
                     self._on_change()
-                with trio.move_on_after(LOOK_S):
+                with trio.move_on_after(RARELY_S if self._is_over else LOOK_S):
                     await self._is_news.wait()
+
+    async def _hand_over(self, taken: Taken) -> None:
+        for record in await self._market.gone_on(taken.at_ms):
+            try:
+                await self._leave(record)  # first: what is nobody's here would be freed for all
+            except StoreFullError:
+                return  # at the next look
+            await self._market.let_go(record.task)
+            log.info("task %s goes on at another machine of yours", record.task)

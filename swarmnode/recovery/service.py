@@ -4,7 +4,7 @@ a put, task or checkpoint -> a moment of rest -> snapshot put -> its place under
 """
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from typing import Final, Protocol
 
@@ -69,8 +69,12 @@ class Ends(Protocol):
         """The pool knows of their ends, and has their logs."""
         ...
 
-    async def hand_over(self, taken_ms: int) -> None:
-        """This machine was thought gone: what has gone on elsewhere since is not ours any more."""
+    async def gone_on(self, taken_ms: int) -> Sequence[TaskRecord]:
+        """What of ours goes on elsewhere since this machine was taken over then."""
+        ...
+
+    async def let_go(self, task: TaskId) -> None:
+        """A task that goes on elsewhere is not ours any more."""
         ...
 
 
@@ -88,6 +92,7 @@ class RecoveryService:
         me: PeerId,
         waits_for_others: Callable[[], bool],
         settled: Callable[[frozenset[TaskId]], Awaitable[frozenset[TaskId]]],
+        leave: Callable[[TaskRecord], Awaitable[None]],
         *,
         retrieval: Retrieval | None = None,
         finder: Finder | None = None,
@@ -95,16 +100,15 @@ class RecoveryService:
     ) -> None:
         """`settled` says of which ended tasks the logs are on the keyring, and waits for them.
 
-        The last two where the person's key lies.
+        `leave` takes off it what belongs to a task. The last two where the person's key lies.
         """
         self._vault, self._place, self._objects, self._me = vault, place, objects, me
         self._keyring, self._market, self._tables = keyring, market, tables
         self._waits_for_others, self._settled = waits_for_others, settled
         self._retrieval, self._finder, self._wall_ms = retrieval, finder, wall_ms
         self._news, self._brought = trio.Event(), trio.Event()
-        self._trouble = ""
-        self._is_copying = False
-        self._return = Return(market.hand_over, waits_for_others, self._stir)
+        self._trouble, self._is_copying = "", False
+        self._return = Return(market, leave, waits_for_others, self._stir)
         self._unpointed: tuple[ReadCap, Taken | None] | None = None
         """The newest copy, which is not at its place yet, and who had taken us over then."""
         self._reused = False

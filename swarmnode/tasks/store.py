@@ -26,6 +26,8 @@ OWNER: Final = "owner"
 """What this machine's owner has asked for: one key, `paused`."""
 
 PAUSED_KEY: Final = b"paused"
+TAKEN_KEY: Final = b"taken"
+"""When another machine of this person took this one over, eight bytes."""
 _PAGE: Final = 500
 
 
@@ -89,6 +91,11 @@ def load_fences(view: ReadView) -> dict[TaskId, FenceRecord]:
 def load_paused(view: ReadView) -> bool:
     """Whether the owner had paused this machine."""
     return view.get(OWNER, PAUSED_KEY) is not None
+
+
+def load_taken_ms(view: ReadView) -> int:
+    """The newest takeover of this machine that it knows of."""
+    return int.from_bytes((view.get(OWNER, TAKEN_KEY) or b"")[:8])
 
 
 def scan_all(view: ReadView, table: str, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:

@@ -120,6 +120,11 @@ class MemoryObjects:
         """What was put here and not forgotten, oldest first."""
         return tuple(self._entries.values())
 
+    async def leave(self, address: Address) -> None:
+        """The pool keeps it."""
+        await trio.lowlevel.checkpoint()
+        self._entries.pop(address, None)
+
     async def forget(self, address: Address) -> Forgotten | None:
         """Nobody else keeps it here, so the bytes go at once."""
         await trio.lowlevel.checkpoint()

@@ -110,7 +110,7 @@ async def test_what_was_submitted_after_the_machine_was_taken_over_stays_its_own
     async with world.running():
         before = await running_task(world, "m0")
         taken_ms = world["m3"].up.edges.wall_ms()
-        await world["m0"].up.market.hand_over(taken_ms)  # it has heard of that
+        await world["m0"].up.market.gone_on(taken_ms)  # it has heard of that
         await running_task(world, "m0")
         found = await world["m3"].up.market.kept_for(world["m0"].peer, taken_ms)
         assert [one.task for one in found] == [before]

@@ -1,21 +1,27 @@
 """A machine that was taken over returns: what goes on elsewhere is not its own any more."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 import trio
 from msgspec.structs import replace
 
 from p2p.limits import CLOCK_SKEW_MAX_MS
+from storage.facade import Mark, ObjectKind
+from storage.manifests.capability import text_of_cap
 from swarmnode.errors import TaskUnknownError
 from swarmnode.market.buyer.config import BuyerConfig
 from swarmnode.market.buyer.own_machines.elsewhere import Here
 from swarmnode.market.guardians.kept import Post
+from swarmnode.market.guardians.messages import FindTask
 from swarmnode.market.service import MarketService
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
-from swarmnode.tasks.spec import Repeatability, TaskSpec
+from swarmnode.tasks.spec import CheckpointSpec, Repeatability, TaskSpec
+from testnet.sim.chaos.run import SETTINGS
 from testnet.sim.seeded import simulated
 from testnet.sim.world import World
-from tests.sim.test_my_machines_sim import nothing_runs, running_task, until
+from tests.sim.test_my_machines_sim import SHAPE, nothing_runs, running_task, until
 
 MINUTES = ("sleep", "300")
 TAKEN_MS = 1
@@ -28,6 +34,14 @@ async def taken_over(world: World, *tasks: TaskId) -> None:
     await world.kill("m0")
     await trio.sleep(40)
     await world["m3"].up.market.take_up(records)
+
+
+async def hands_over(world: World) -> None:
+    """As m0 does every few seconds once it knows."""
+    node = world["m0"].up
+    for record in await node.market.gone_on(TAKEN_MS):
+        await node.estate.leave(record)
+        await node.market.let_go(record.task)
 
 
 async def is_told(market: MarketService, task: TaskId) -> None:
@@ -50,7 +64,7 @@ def test_its_tasks_are_its_takers_and_it_shows_how_they_end(effects: Repeatabili
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(is_told, market, task)
                 await trio.sleep(1)
-                await market.hand_over(TAKEN_MS)
+                await hands_over(world)
             assert market.tasks() == ()
             found = (await market.elsewhere(task)).record
             assert (found.state, found.owner) == (TaskState.RUNNING, world["m3"].peer)
@@ -76,7 +90,7 @@ async def test_what_its_taker_does_not_know_stays_and_runs_to_its_end() -> None:
         await taken_over(world, known)
         market = (await world.start("m0")).market
         await trio.sleep(20)
-        await market.hand_over(TAKEN_MS)
+        await hands_over(world)
         assert [one.task for one in market.tasks()] == [unknown]
         await until(lambda: market.task(unknown).state is TaskState.DONE, 500)
 
@@ -86,10 +100,10 @@ async def test_what_is_submitted_knowing_of_the_takeover_is_nobody_elses() -> No
     world = World(3, ["m0", "m1", "m2", "m3"], labs=1)
     async with world.running():
         market = world["m0"].up.market
-        await market.hand_over(TAKEN_MS)
+        await hands_over(world)
         task = await running_task(world, "m0", MINUTES)
         await world["m3"].up.market.take_up([market.task(task).record])
-        await market.hand_over(TAKEN_MS)
+        await hands_over(world)
         assert [one.task for one in market.tasks()] == [task]
         assert await world["m2"].up.market.kept_for(world["m0"].peer, TAKEN_MS) == []
 
@@ -103,8 +117,8 @@ async def test_a_machine_of_somebody_else_that_says_it_has_a_task_is_not_believe
         task = await running_task(world, "m0", MINUTES)
         said = Here(replace(market.task(task).record, owner=world["n0"].peer), True, True)
         liar = world["n0"].up.market._buyer.elsewhere
-        liar._here = lambda _asker, _task: said  # type: ignore[method-assign,assignment]
-        await market.hand_over(TAKEN_MS)
+        liar._taken = lambda _caller, _task: said  # type: ignore[method-assign,assignment]
+        await hands_over(world)
         assert [one.task for one in market.tasks()] == [task]
 
 
@@ -143,3 +157,90 @@ async def test_of_a_machine_that_is_back_only_what_is_old_is_taken() -> None:
         await world.kill("m0")
         await trio.sleep(40)
         assert {one.task for one in await market.kept_for(peer, taken_ms)} == {old, new}
+
+
+@simulated
+async def test_what_belongs_to_a_task_that_goes_on_elsewhere_is_not_freed_here() -> None:
+    """Its input, and the checkpoint that it goes on from when its machine is lost."""
+    world = World(7, ["m0", "m1", "m2", "m3", "m4"], labs=1, settings=SETTINGS)
+    async with world.running():
+        await trio.sleep(20)
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield b"photons" * 1000
+
+        mark = Mark(ObjectKind.INPUT)
+        given = await world["m0"].up.objects.put(pieces(), name="in", mark=mark)
+        market = world["m0"].up.market
+        spec = TaskSpec(
+            run=("train", "9000", "1", "5"),
+            inputs=(("in.csv", text_of_cap(given.cap)),),
+            checkpoint=CheckpointSpec("checkpoint", every_ms=60_000, keep=3),
+            shape=SHAPE,
+            avoid=(world["m0"].peer,),
+        )
+        task = await market.submit(spec)
+        await until(lambda: market.task(task).record.checkpoint is not None, 900)
+        await trio.sleep(3700)  # inputs that nobody uses are freed after an hour
+        rows = world["m0"].up.storage.objects.keyring.dump()
+        await taken_over(world, task)
+        await world["m3"].up.storage.objects.keyring.restore(rows)
+        market = (await world.start("m0")).market
+        await trio.sleep(30)
+        await hands_over(world)
+        assert market.tasks() == ()
+        await trio.sleep(200)
+        kinds = {one.mark.kind for one in world["m3"].up.objects.entries()}
+        assert kinds == {ObjectKind.INPUT, ObjectKind.CHECKPOINT}
+        assert not world["m0"].up.objects.entries()
+        read = [piece async for piece in world["m3"].up.objects.get(given.cap)]
+        assert b"".join(read) == b"photons" * 1000
+        taker = world["m3"].up.market
+        provider = taker.task(task).record.provider
+        await world.power_cut(next(name for name in world.machines if world[name].peer == provider))
+        await until(lambda: len(taker.task(task).record.attempts) == 2, 300)
+        await until(lambda: taker.task(task).state is TaskState.RUNNING, 300)
+        assert taker.task(task).record.attempts[-1].restored_step > 0
+
+
+@simulated
+async def test_a_guest_s_task_is_let_go_and_nobody_is_told_more_of_it() -> None:
+    world = World(8, ["m0", "m1", "m2", "m3"], labs=1)
+    async with world.running():
+        task = await running_task(world, "m0", MINUTES, person="bob")
+        await taken_over(world, task)
+        market = (await world.start("m0")).market
+        await trio.sleep(30)
+        asked = FindTask(task, is_taken=True)
+        told = await market._buyer.elsewhere.ask(world["m3"].peer, asked)
+        assert told is not None
+        assert (told.record.person, told.record.spec.run, told.record.submitted_ms) == ("", (), 0)
+        assert await market._buyer.elsewhere.ask(world["m3"].peer, FindTask(task)) is None
+        await hands_over(world)
+        assert market.tasks() == ()
+
+
+@simulated
+async def test_two_that_were_taken_over_do_not_give_a_task_to_each_other() -> None:
+    """The first one's taker was taken over itself, before it let go."""
+    world = World(9, ["m0", "m1", "m2", "m3"], labs=1)
+    async with world.running():
+        task = await running_task(world, "m0", MINUTES)
+        await taken_over(world, task)
+        await world["m3"].up.market.gone_on(TAKEN_MS)  # it is back, and knows
+        market = (await world.start("m0")).market
+        await trio.sleep(20)
+        await hands_over(world)
+        assert [one.task for one in market.tasks()] == [task]
+
+
+@simulated
+async def test_that_it_was_taken_over_is_known_after_a_restart() -> None:
+    world = World(10, ["m0", "m1"], labs=1)
+    async with world.running():
+        await trio.sleep(20)
+        await world["m0"].up.market.gone_on(77)
+        await world.kill("m0")
+        market = (await world.start("m0")).market
+        task = await market.submit(TaskSpec(("sleep", "5"), shape=SHAPE))
+        assert market.task(task).record.after_taken_ms == 77

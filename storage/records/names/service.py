@@ -307,8 +307,9 @@ class NameService:
                 await self._holder.sweep()
 
     async def _hand_over_forever(self) -> None:
-        """`owed`: pools of before, what was decided in which may not be known to all holders."""
-        owed, written, again_s = [self._asker.pool()], None, 0.0
+        """`owed`: pools of before, what was decided in which some holders have not been told."""
+        owed, written = [self._asker.pool()], None
+        untold, again_s = frozenset[PeerId](), 0.0
         while True:
             present = self._asker.pool()
             if present.living != written:
@@ -318,52 +319,54 @@ class NameService:
             is_new = present.decides != owed[-1].decides
             if is_new:
                 owed = [*owed[-POOLS_OWED_MAX:], present]
-            if len(owed) > 1 and (is_new or trio.current_time() >= again_s):
-                wholes = [await self._hand_over(old, present) for old in owed[:-1]]
-                again_s = trio.current_time() + AGAIN_S
-                owed = [present] if all(wholes) else owed
+            can_be_told = bool(untold - present.dead) and trio.current_time() >= again_s
+            if len(owed) > 1 and (is_new or can_be_told):
+                lists = [await self._hand_over(old, present) for old in owed[:-1]]
+                untold, again_s = frozenset().union(*lists), trio.current_time() + AGAIN_S
+                owed = owed if untold else [present]
             await trio.sleep(self._config.watch_s)
 
-    async def _hand_over(self, old: NamePool, new: NamePool) -> bool:
-        """Tell the new holders what the old ones know; False: not all could be told."""
-        after, limiter, untold = None, trio.CapacityLimiter(HANDED_OVER_AT_ONCE), list[bytes]()
+    async def _hand_over(self, old: NamePool, new: NamePool) -> set[PeerId]:
+        """Tell the new holders what the old ones know; who could not be told."""
+        after, limiter = None, trio.CapacityLimiter(HANDED_OVER_AT_ONCE)
+        untold = set[PeerId]()
 
         async def one(key: bytes, state: NameState) -> None:
             async with limiter:
-                if not await self._hand_over_one(key, state, old, new):
-                    untold.append(key)
+                untold.update(await self._hand_over_one(key, state, old, new))
 
         while page := self._holder.page(after):
             async with trio.open_nursery() as nursery:
                 for key, state in page:
                     nursery.start_soon(one, key, state)
             after = page[-1][0]
-        return not untold
+        return untold
 
     async def _hand_over_one(
         self, key: bytes, state: NameState, old: NamePool, new: NamePool
-    ) -> bool:
+    ) -> set[PeerId]:
         """So many of the old holders do it that one of them knows what was decided."""
         await trio.lowlevel.checkpoint()
         me, holders = self._signer.peer_id, old.holders(key)
         before, after = holders.asked, new.holders(key).asked
         still_here = [peer for peer in before if peer in new.members and peer not in new.dead]
         if before == after or me not in still_here[: max(2, holders.majority)]:
-            return True
+            return set()
         if state.accepted is None or state.sealed is None:
-            return True
-        request, told = NameAccept(state.accepted, state.sealed, state.accept_claim), [me]
+            return set()
+        request = NameAccept(state.accepted, state.sealed, state.accept_claim)
+        untold = set(after) - {me}
 
         async def tell(peer: PeerId) -> None:
             if await self._asker.ask_one(peer, key, request) is not None:
-                told.append(peer)
+                untold.discard(peer)
+                self._handed_over += 1
 
         async with trio.open_nursery() as nursery:
             for peer in after:
                 if peer != me and peer not in new.dead:
                     nursery.start_soon(tell, peer)
-        self._handed_over += len(told) - 1
-        return set(after) <= set(told)
+        return untold
 
 
 def _is_same(

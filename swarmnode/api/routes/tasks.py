@@ -111,11 +111,13 @@ class TaskRoutes:
                     with suppress(TaskUnknownError):  # who knows it may be away for a moment
                         view = await self._node.market.elsewhere(view.task)
                     continue
-                with suppress(TaskUnknownError):  # another machine of ours goes on with it
-                    await self._node.market.wait(view.task)
-                view = await self._anywhere(request)
+                try:
+                    view = await self._node.market.wait(view.task)
+                except TaskUnknownError:  # another machine of ours goes on with it, or it is gone
+                    view = await self._anywhere(request)
         if not view.record.owner:
-            view = await self._anywhere(request)
+            with suppress(TaskUnknownError):  # it has just gone: as it was
+                view = self._node.market.task(view.task)
         return reply(self._shown(request, detail_of(view)))
 
     async def cancel(self, request: Request) -> Response:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from p2p.effects import Effect, Notify, Rng, Send, WakeAt
+from p2p.effects import Effect, Notify, Persist, Rng, Send, WakeAt
 from p2p.ids import LabId, NetworkId, PeerId
 from p2p.membership.view import Liveness
 from p2p.wire.envelope import Signer
@@ -34,6 +34,7 @@ from swarmnode.tasks.lifecycle import HELD_BY_PROVIDER, TASK_ENDS, Fact, TaskSta
 from swarmnode.tasks.messages import CancelJob, Checkpointed, Phase, PreemptNotice, Result, State
 from swarmnode.tasks.records import Outcome, TaskRecord
 from swarmnode.tasks.spec import Repeatability
+from swarmnode.tasks.store import OWNER, TAKEN_KEY
 
 AMONG_KEEPERS = (GuardBeat, GuardHeard, AskVote, Vote, Relieve)
 FIRST_TERM = 1
@@ -57,6 +58,8 @@ class Buyer:
         self._book = Book(config, signer, network, wall_ms, right_of)
         self._leases = Attempts(self._book)
         self._rounds = Auctions(self._book, self._leases, rng)
+        self.taken_ms = 0
+        """The newest takeover of this machine that it knows of."""
         self._handlers = self._all_handlers()
         self._readers: dict[type, Callable[..., list[Effect]]] = {
             Bid: self._rounds.on_bid,
@@ -74,6 +77,7 @@ class Buyer:
             e.TakenUp: self._on_taken_up,
             e.Submitted: self._on_submitted,
             e.GoesOnElsewhere: self._on_goes_on_elsewhere,
+            e.WasTaken: self._on_was_taken,
             e.CancelAsked: self._on_cancel_asked,
             e.ForgetAsked: lambda event, _now_s: self._book.ledger.forget(event.task),
             e.EndsCopied: self._on_ends_copied,
@@ -177,6 +181,7 @@ class Buyer:
 
     def _on_begin(self, event: e.TasksLoaded, now_s: float) -> list[Effect]:
         self._rounds.begin()
+        self.taken_ms = event.taken_ms
         self._book.ledger.load(event.records)
         effects = self._book.tick(now_s)
         guards = self._book.guards
@@ -196,7 +201,8 @@ class Buyer:
 
     def _on_taken_up(self, event: e.TakenUp, now_s: float) -> list[Effect]:
         now_ms, ledger, guards = self._book.wall_ms(), self._book.ledger, self._book.guards
-        records = [once.taken_up(one, now_ms) for one in event.records if one.task not in ledger]
+        new = [one for one in event.records if one.task not in ledger]
+        records = [once.taken_up(one, now_ms, self.taken_ms) for one in new]
         effects = ledger.take_up(records, now_ms)
         lost = [ledger.get(one.task) for one in event.records]
         asked = [one for one in lost if event.is_told or one.state not in TASK_ENDS]
@@ -228,18 +234,17 @@ class Buyer:
         effects += self._book.guards.expect(record, now_s, at_once=event.is_detached)
         return [*effects, *self._rounds.enqueue(record.task)]
 
+    def _on_was_taken(self, event: e.WasTaken, _now_s: float) -> list[Effect]:
+        self.taken_ms = event.at_ms
+        return [Persist(OWNER, TAKEN_KEY, event.at_ms.to_bytes(8))]
+
     def _on_goes_on_elsewhere(self, event: e.GoesOnElsewhere, _now_s: float) -> list[Effect]:
         """Its attempt is not stopped: its provider hears from who has the task now."""
         record = self._book.ledger.find(event.task)
         if record is None or record.owner or record.state in TASK_ENDS:
             return []
-        effects = self._book.guards.let_go(event.task)
-        return [
-            *effects,
-            *self._end_pursuit(event.task),
-            *self._book.ledger.drop(event.task),
-            Notify(TaskForgotten(event.task)),
-        ]
+        effects = self._book.guards.let_go(event.task) + self._end_pursuit(event.task)
+        return [*effects, *self._book.ledger.drop(event.task), Notify(TaskForgotten(event.task))]
 
     def _pursue(self, record: TaskRecord, now_s: float) -> list[Effect]:
         self._book.pursuits[record.task] = Pursuit()
@@ -385,13 +390,10 @@ class Buyer:
                 return []  # it gets no new work; its lease decides about the old
             case Liveness.DEAD:
                 is_out = event.peer in self._book.out
-                why = (
-                    "its machine was removed from the network" if is_out else "its machine is dead"
-                )
-                return self._leases.on_gone(event.peer, why, now_s)
+                why = "was removed from the network" if is_out else "is dead"
+                return self._leases.on_gone(event.peer, f"its machine {why}", now_s)
             case Liveness.LEFT:
                 return self._leases.on_gone(event.peer, "its machine has left", now_s)
 
     def _on_heard(self, event: e.MessageHeard, now_s: float) -> list[Effect]:
-        peer: PeerId = event.peer
-        return self._readers[type(event.message)](peer, event.message, now_s)
+        return self._readers[type(event.message)](event.peer, event.message, now_s)

@@ -19,6 +19,8 @@ class TasksLoaded:
 
     records: Sequence[TaskRecord]
     guarded: Sequence[GuardRecord] = ()
+    taken_ms: int = 0
+    """The newest takeover of this machine that it knew of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,13 @@ class Submitted:
     record: TaskRecord
     is_detached: bool = False
     """Its submitter may go away right now: its keepers are found at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class WasTaken:
+    """Another machine of this person took this one over, by its clock."""
+
+    at_ms: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ from swarmnode.tasks.lifecycle import TASK_ENDS, TaskState
 from swarmnode.tasks.messages import AskFiles, FilesTold
 from swarmnode.tasks.records import RoundRecord, TaskRecord
 from swarmnode.tasks.spec import PriorityClass, TaskSpec
-from swarmnode.tasks.store import TASKS, load_rounds, load_tasks, task_key, write_all
+from swarmnode.tasks.store import TASKS, load_rounds, load_taken_ms, load_tasks, task_key, write_all
 
 ADVERTS_EVERY_S: Final = 5.0
 """How often adverts that have expired are noticed; new ones are at once."""
@@ -112,9 +112,8 @@ class BuyerService:
                 self._driver.order(e.MemberStands(member.peer, member.liveness, member.lab))
             self._look_at_adverts()
             await nursery.start(self._keeper.run)
-            await self._driver.do(
-                e.TasksLoaded(load_tasks(self._tables), load_guards(self._tables))
-            )
+            held = load_tasks(self._tables), load_guards(self._tables), load_taken_ms(self._tables)
+            await self._driver.do(e.TasksLoaded(*held))
             self._begun.set()
             nursery.start_soon(self._forget_logs)
             nursery.start_soon(self._notice_sleep)
@@ -147,7 +146,7 @@ class BuyerService:
         task = task_id_of(self._signer.from_seed(key).peer_id)
         record = TaskRecord(
             task, spec, self._wall_ms(), key=key, person=person,
-            after_taken_ms=self.hand_over.taken_ms,
+            after_taken_ms=self._core.taken_ms,
         )  # fmt: skip
 
         # Here a full disk is the caller's to know.
@@ -170,7 +169,8 @@ class BuyerService:
         """
         await self._begun.wait()
         now_ms, ledger = self._wall_ms(), self._core.ledger
-        new = [taken_up(one, now_ms) for one in records if one.task not in ledger]
+        fresh = [one for one in records if one.task not in ledger]
+        new = [taken_up(one, now_ms, self._core.taken_ms) for one in fresh]
 
         def write(view: WriteView) -> None:
             for one in new:

@@ -138,6 +138,8 @@ class FindTask(Message, frozen=True, tag=121):
     """End it first, if it was submitted to you or you act for it."""
     order: Signed | None = None
     """From the lab's key, for the task of another person: a sealed TaskOrder that has not ended."""
+    is_taken: bool = False
+    """Only whether you took it over from the machine that asks: nothing else of it is told."""
 
 
 class FoundTerms(Record, frozen=True):

@@ -217,7 +217,11 @@ class TaskShelf:
         since_s = self._overs.setdefault(kept.record.task, now_s)
         is_oldest = next(iter(self._overs)) == kept.record.task
         is_late = now_s >= since_s + self.config.over_s
-        return is_late or (is_oldest and len(self._overs) > GUARDED_OVER_MAX)
+        if not is_late and not (is_oldest and len(self._overs) > GUARDED_OVER_MAX):
+            return False
+        kept.is_copied = True  # as good as: the next one is the oldest now
+        del self._overs[kept.record.task]
+        return True
 
     def part(self, kept: Kept, now_s: float) -> list[Effect]:
         """It has ended here, at its owner: tell every keeper to forget it, then do so ourselves."""

@@ -57,6 +57,7 @@ from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.keys import SEED_BYTES, task_id_of
 from swarmnode.tasks.lifecycle import TASK_ENDS
 from swarmnode.tasks.records import TaskRecord
+from swarmnode.tasks.spec import TaskSpec
 
 ANSWER_S: Final = 5.0
 """A machine that does not answer within this is not waited for."""
@@ -261,7 +262,7 @@ class Elsewhere:
     ) -> tuple[TaskFound, bytes]:
         await self._begun.wait()
         asker, why = self._asker(caller, ask)
-        here = self._here(asker, ask.task)
+        here = self._taken(caller, ask.task) if ask.is_taken else self._here(asker, ask.task)
         cancels = here is not None and ask.cancel and here.may_cancel
         if here is not None and asker.lab is not None:
             told = why if cancels and here.record.state not in TASK_ENDS else "its lab's key saw it"
@@ -276,6 +277,16 @@ class Elsewhere:
         key, expires_ms = self._signer.from_seed(here.record.key), self._wall_ms() + _VALID_MS
         sealed = seal(key, self._network, FOUND_DOMAIN, terms, sequence=0, expires_ms=expires_ms)
         return TaskFound(sealed), body
+
+    def _taken(self, caller: Caller, task: TaskId) -> Here | None:
+        """Whether it is ours for certain: not what was here before we were taken over ourselves."""
+        record, core = self._core.ledger.find(task), self._core
+        if record is None or record.owner or caller.member != self._rpc.me.member:
+            return None
+        if record.after_taken_ms < core.taken_ms and record.state not in TASK_ENDS:
+            return None
+        bare = TaskRecord(task, TaskSpec(()), 0, key=record.key, owner=self._rpc.peer_id)
+        return Here(bare, True, False)
 
     def _tell(self, task: TaskId, what: str, bringer: PeerId) -> None:
         """Log it, once while somebody asks every second until keepers have agreed who acts."""

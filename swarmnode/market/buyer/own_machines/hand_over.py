@@ -13,9 +13,10 @@ from p2p.identity.caller import Caller
 from p2p.ids import PeerId
 from p2p.membership.port import Views
 from swarmnode.limits import FIND_ASKED_AT_ONCE, MACHINES_PER_PERSON_MAX
-from swarmnode.market.buyer.events import GoesOnElsewhere
+from swarmnode.market.buyer.events import GoesOnElsewhere, WasTaken
 from swarmnode.market.buyer.own_machines.elsewhere import TaskTold
 from swarmnode.market.guardians.messages import FindTask
+from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import Ledger
 from swarmnode.tasks.records import TaskRecord
 
@@ -25,6 +26,8 @@ ROUND_S: Final = 30.0
 
 class Books(Protocol):
     """The part of the buyer's core that is needed here."""
+
+    taken_ms: int
 
     @property
     def ledger(self) -> Ledger: ...
@@ -45,24 +48,29 @@ class HandOver:
         """`do` hands the core an event and returns once it is durable; `begun`: all is loaded."""
         self._me, self._members, self._core = me, members, core
         self._ask, self._do, self._begun = ask, do, begun
-        self.taken_ms = 0
-        """The newest takeover of this machine that it knows of."""
 
-    async def look(self, taken_ms: int) -> None:
-        """Let go of what goes on elsewhere since this machine was taken over then."""
-        self.taken_ms = taken_ms
+    async def gone_on(self, taken_ms: int) -> Sequence[TaskRecord]:
+        """What goes on elsewhere since this machine was taken over then."""
         await self._begun.wait()
-        limiter = trio.CapacityLimiter(FIND_ASKED_AT_ONCE)
+        if taken_ms != self._core.taken_ms:
+            await self._do(WasTaken(taken_ms))
+        limiter, found = trio.CapacityLimiter(FIND_ASKED_AT_ONCE), list[TaskRecord]()
         siblings = self._siblings()
 
         async def ask(task: TaskRecord) -> None:
             async with limiter:
-                await self._ask_about(task, siblings)
+                if await self._is_elsewhere(task, siblings):
+                    found.append(task)
 
         with trio.move_on_after(ROUND_S):
             async with trio.open_nursery() as nursery:
                 for task in self._before(taken_ms):
                     nursery.start_soon(ask, task)
+        return found
+
+    async def let_go(self, task: TaskId) -> None:
+        """It is another machine's."""
+        await self._do(GoesOnElsewhere(task))
 
     def _before(self, taken_ms: int) -> list[TaskRecord]:
         """Our unfinished tasks that whoever took us over may have."""
@@ -74,9 +82,9 @@ class HandOver:
         found = [one.peer for one in alive if one.member == self._me.member]
         return [peer for peer in found if peer != self._me.peer][:MACHINES_PER_PERSON_MAX]
 
-    async def _ask_about(self, task: TaskRecord, siblings: Sequence[PeerId]) -> None:
+    async def _is_elsewhere(self, task: TaskRecord, siblings: Sequence[PeerId]) -> bool:
         for peer in siblings:
-            told = await self._ask(peer, FindTask(task.task))
+            told = await self._ask(peer, FindTask(task.task, is_taken=True))
             if told is not None and told.record.owner == peer:
-                await self._do(GoesOnElsewhere(task.task))
-                return
+                return True
+        return False

@@ -92,7 +92,10 @@ class FakeTasks:
     def uncopied(self) -> frozenset[TaskId]:
         return frozenset({ENDED.task, TaskId("b" * 16)})
 
-    async def hand_over(self, taken_ms: int) -> None:
+    async def gone_on(self, taken_ms: int) -> list[TaskRecord]:
+        raise AssertionError("nobody took this machine over")
+
+    async def let_go(self, task: TaskId) -> None:
         raise AssertionError("nobody took this machine over")
 
     def copied(self, tasks: frozenset[TaskId]) -> None:
@@ -113,6 +116,10 @@ async def _settled(ended: frozenset[TaskId]) -> frozenset[TaskId]:
     return ended
 
 
+async def _leave(record: TaskRecord) -> None:
+    raise AssertionError("nobody took this machine over")
+
+
 class Lab:
     def __init__(self) -> None:
         self.objects, self.place = SlowObjects(Pool(), ME), FakePlace()
@@ -127,6 +134,7 @@ class Lab:
             ME,
             lambda: False,
             _settled,
+            _leave,
             wall_ms=lambda: 1000,
         )
 

@@ -5,8 +5,12 @@ from dataclasses import dataclass, field
 import trio
 
 from p2p.ids import PeerId
+from storage.errors import StoreFullError
 from swarmnode.recovery.copies import Taken
-from swarmnode.recovery.returned import HAND_OVER_S, LOOK_S, Return
+from swarmnode.recovery.returned import HAND_OVER_S, LOOK_S, RARELY_S, Return
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.records import TaskRecord
+from swarmnode.tasks.spec import TaskSpec
 from testnet.sim.seeded import simulated
 
 TAKEN = Taken(PeerId("me"), PeerId("taker"), 7)
@@ -19,16 +23,31 @@ class Seen:
     asked: list[tuple[float, int]] = field(default_factory=list)
     changed_s: list[float] = field(default_factory=list)
     is_alone: bool = False
+    is_full: bool = False
+    elsewhere: list[TaskRecord] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
 
-    async def hand_over(self, taken_ms: int) -> None:
+    async def gone_on(self, taken_ms: int) -> list[TaskRecord]:
         await trio.lowlevel.checkpoint()
         self.asked.append((trio.current_time(), taken_ms))
+        return self.elsewhere
+
+    async def leave(self, record: TaskRecord) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.is_full:
+            raise StoreFullError("no room")
+        self.done.append(f"leave {record.task}")
+
+    async def let_go(self, task: TaskId) -> None:
+        await trio.lowlevel.checkpoint()
+        self.done.append(f"let go {task}")
+        self.elsewhere = []
 
     def on_change(self) -> None:
         self.changed_s.append(trio.current_time())
 
     def make(self) -> Return:
-        return Return(self.hand_over, lambda: self.is_alone, self.on_change)
+        return Return(self, self.leave, lambda: self.is_alone, self.on_change)
 
 
 @simulated
@@ -41,8 +60,8 @@ async def test_its_taker_is_asked_until_what_is_left_is_its_own() -> None:
         back.note(TAKEN)
         back.note(TAKEN)
         assert back.taken_ms == TAKEN.at_ms
-        await trio.sleep(2 * HAND_OVER_S)
-        assert len(seen.asked) == HAND_OVER_S / LOOK_S + 1
+        await trio.sleep(HAND_OVER_S + 10 * RARELY_S + 1)
+        assert len(seen.asked) == HAND_OVER_S / LOOK_S + 1 + 10
         assert [at - began_s for at in seen.changed_s] == [HAND_OVER_S]
         assert back.taken_ms == 0
         nursery.cancel_scope.cancel()
@@ -55,7 +74,7 @@ async def test_another_takeover_is_another_one_to_be_asked_about() -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(back.run)
         back.note(TAKEN)
-        await trio.sleep(2 * HAND_OVER_S)
+        await trio.sleep(2 * HAND_OVER_S + 1)
         seen.asked.clear()
         back.note(Taken(PeerId("me"), PeerId("other"), 9))
         assert back.taken_ms == 9
@@ -79,4 +98,20 @@ async def test_nobody_is_asked_by_a_machine_that_was_not_taken_over_or_meets_nob
         seen.is_alone = False
         await trio.sleep(2 * LOOK_S)
         assert seen.asked
+        nursery.cancel_scope.cancel()
+
+
+@simulated
+async def test_what_belongs_to_a_task_is_left_before_the_task_is_let_go() -> None:
+    """On a full disk neither: it is tried again."""
+    seen = Seen(is_full=True, elsewhere=[TaskRecord(TaskId("t"), TaskSpec(("true",)), 0)])
+    back = seen.make()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(back.run)
+        back.note(TAKEN)
+        await trio.sleep(2 * LOOK_S)
+        assert seen.done == []
+        seen.is_full = False
+        await trio.sleep(2 * LOOK_S)
+        assert seen.done == ["leave t", "let go t"]
         nursery.cancel_scope.cancel()
