@@ -1,5 +1,6 @@
 """The list of the copies of a person's machines: each machine changes what is its own."""
 
+import itertools
 import os
 
 import pytest
@@ -18,6 +19,7 @@ from swarmnode.recovery.copies import (
     Pointer,
     Taken,
     is_taken,
+    taken_by,
     taken_from,
     taken_over,
     with_copy,
@@ -114,3 +116,23 @@ def test_machines_that_were_seen_are_remembered_as_many_as_fit() -> None:
     assert found.siblings == (SERVER, NEW)
     many = [PeerId(f"m{number}") for number in range(MACHINES_PER_PERSON_MAX)]
     assert with_copy(found, Pointer("l4", LAPTOP), None, many).siblings == tuple(many)
+
+
+def test_what_a_machine_has_is_that_of_all_it_took_over_and_of_those_they_had() -> None:
+    """Each once, whatever order they stand in."""
+    a, b, c, me = (PeerId(letter) for letter in ("a", "b", "c", "me"))
+    other = Taken(PeerId("x"), PeerId("y"), 1)
+    chain = (Taken(b, me, 3), Taken(a, b, 2), other, Taken(c, b, 1))
+    for taken in itertools.permutations(chain):
+        found = taken_by(KeyringCopies(taken=taken), me)
+        assert sorted(one.writer for one in found) == [a, b, c]
+    assert taken_by(KeyringCopies(taken=(other,)), me) == []
+
+
+def test_a_later_takeover_is_later_whatever_its_clock_says() -> None:
+    a, b, me = PeerId("a"), PeerId("b"), PeerId("me")
+    copies = KeyringCopies((Pointer("cap", a), Pointer("cap2", b)), (Taken(a, b, 5000),))
+    found = taken_over(copies, [copies.pointers[1]], me, 70)
+    assert [(one.writer, one.at_ms) for one in found.taken] == [(a, 5000), (b, 5001)]
+    found = taken_over(found, [found.pointers[0]], me, 80)
+    assert [(one.writer, one.at_ms) for one in found.taken] == [(b, 5001), (a, 5002)]

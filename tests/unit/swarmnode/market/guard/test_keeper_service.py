@@ -6,7 +6,7 @@ from p2p.identity.caller import Caller
 from p2p.ids import NetworkId, PeerId
 from p2p.wire.codec import decode_as
 from storage.engine.memory_tables import MemoryTables
-from swarmnode.limits import CARRIED_AT_ONCE, RELIEVED_KEPT_MAX
+from swarmnode.limits import CARRIED_AT_ONCE, CARRIED_TO_ONE_AT_ONCE, RELIEVED_KEPT_MAX
 from swarmnode.market.guardians.config import GuardianConfig
 from swarmnode.market.guardians.kept import Guarded, Kept, Post
 from swarmnode.market.guardians.messages import KeepTaken, KeepTask
@@ -62,6 +62,38 @@ async def test_of_what_waits_behind_a_keeper_that_answers_nothing_the_newest_is_
         thaw.set()
         await trio.sleep(1)
         assert [one.seq for one in got if one.task == "late"] == [99]
+        nursery.cancel_scope.cancel()
+
+
+@simulated
+async def test_a_keeper_that_answers_nothing_holds_a_few_places_and_no_more() -> None:
+    """What it is to keep may be hundreds of tasks; others are told meanwhile."""
+    carol, got, waiting = PeerId("carol"), trio.Event(), list[TaskId]()
+
+    async def frozen(caller: Caller, ask: KeepTask, body: bytes) -> tuple[KeepTaken, bytes]:
+        waiting.append(decode_as(GuardRecord, body).task)
+        await trio.sleep_forever()
+        return KeepTaken(), b""
+
+    async def takes(caller: Caller, ask: KeepTask, body: bytes) -> tuple[KeepTaken, bytes]:
+        got.set()
+        return KeepTaken(), b""
+
+    async with rpc_peers((ME, BOB, carol)) as peers, trio.open_nursery() as nursery:
+        peers[BOB].serve(KeepTask, frozen)
+        peers[carol].serve(KeepTask, takes)
+        logs = LogBook(MemoryTables())
+        keeper = KeeperService(
+            peers[ME], KeyedHashSigner(ME), NETWORK, NoRecords(), logs, lambda _event: None
+        )
+        await nursery.start(keeper.run)
+        for at in range(3 * CARRIED_AT_ONCE):
+            keeper.carry(BOB, record(f"task{at}"))
+        await trio.sleep(0.1)
+        keeper.carry(carol, record("hers"))
+        with trio.fail_after(1):
+            await got.wait()
+        assert len(waiting) == CARRIED_TO_ONE_AT_ONCE
         nursery.cancel_scope.cancel()
 
 
