@@ -30,7 +30,7 @@ counting at once and the other goes on. Machines that were enrolled within the s
 pool that fell apart may make it look like the larger one.
 """
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from blake3 import blake3
@@ -112,10 +112,10 @@ class NamePool:
             return everybody
         return replace(holders_of(key, self.living), is_smaller=True)
 
-    def may_miss(self, key: bytes, returned: Container[PeerId]) -> bool:
+    def may_miss(self, key: bytes, returned: Collection[PeerId]) -> bool:
         """Whether those who return are so many that what the others decided may not be heard."""
-        now = self.holders(key)
-        if not any(peer in returned for peer in now.asked):
+        now = self.holders(key) if returned else None
+        if now is None or not any(peer in returned for peer in now.asked):
             return False
         before = holders_of(key, [peer for peer in self.living if peer not in returned])
         unheard = len(now.asked) - now.quorum + len(set(before.voters) - set(now.asked))
