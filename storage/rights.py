@@ -95,10 +95,14 @@ class Rights:
 
     def open(self, right: Right) -> OpenedRight:
         """Who may put for whom. Raises RefusalError `not-yours` that says what is wrong."""
-        name = blake3(encode(right)).digest()
-        found = self._known.pop(name, None) or self._checked(right)
+        found = self._opened(right)
         if found.expires_ms + CLOCK_SKEW_MAX_MS < self._wall_ms():
             raise RefusalError("not-yours", "the right to put for that owner has ended")
+        return found
+
+    def _opened(self, right: Right) -> OpenedRight:
+        name = blake3(encode(right)).digest()
+        found = self._known.pop(name) if name in self._known else self._checked(right)
         self._known[name] = found
         if len(self._known) > RIGHTS_KEPT:
             del self._known[next(iter(self._known))]
@@ -116,7 +120,7 @@ class Rights:
         Whose a task is stays true when the right to put for it has ended.
         """
         try:
-            found = self._known.get(blake3(encode(right)).digest()) or self._checked(right)
+            found = self._opened(right)
         except RefusalError:
             return None
         return (found.owner, found.lab) if found.task == task else None

@@ -245,7 +245,7 @@ GUARDED_PER_OWNER_MAX: Final = 10_000
 """Of one submitter: as many as it may have unfinished."""
 
 GUARDED_BYTES_MAX: Final = 256 * 1024 * 1024
-"""Of all records of tasks that one machine keeps, as they were when they came."""
+"""Of all records of tasks that one machine keeps, as they came last."""
 
 GUARDED_BYTES_PER_MEMBER_MAX: Final = 64 * 1024 * 1024
 """Of those that one machine brought: 10,000 tasks of 6 KiB."""

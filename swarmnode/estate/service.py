@@ -35,6 +35,8 @@ REST_S: Final = 1.0
 """Between two looks at all objects, the least; and twenty times what the last one took."""
 AT_ONCE: Final = 8
 """Files of one task taken over side by side: each is one small question."""
+TASKS_LEFT_MAX: Final = 10_000
+"""As many as may be unfinished."""
 SETTLE_S: Final = 2.0
 """Whoever lists or removes objects waits so long for what has just come."""
 
@@ -60,6 +62,8 @@ class EstateService:
         """They left what is to be taken over; in the order in which it was noticed."""
         self._faulted: set[TaskId] = set()
         """Tasks under which a bug of ours came up: left alone until the next start."""
+        self._left: dict[TaskId, None] = {}
+        """Tasks that go on elsewhere, the newest last: what of theirs comes late is not ours."""
         self._rested_s = -math.inf
         """From then on all objects may be looked at again."""
         self._news, self._turn = trio.Event(), trio.Event()
@@ -104,8 +108,10 @@ class EstateService:
 
         Raises StoreFullError.
         """
-        others = [view.record for view in self._market.tasks() if view.task != record.task]
-        inputs = inputs_of(record).difference(*(inputs_of(other) for other in others))
+        self._left[record.task] = None
+        if len(self._left) > TASKS_LEFT_MAX:
+            del self._left[next(iter(self._left))]
+        inputs = inputs_of(record)  # whoever else reads them: that one frees them
         for entry in self._objects.entries():
             is_input = entry.mark.kind == ObjectKind.INPUT and entry.cap.address in inputs
             if is_input or entry.mark.task == record.task:
@@ -184,7 +190,10 @@ class EstateService:
     async def _adopt(self, one: Heirloom) -> bool:
         """False when it should be tried again. What is not ours, or no object, is left alone."""
         try:
-            await self._objects.adopt(parse_kept(one.cap), one.name, one.mark)
+            cap = parse_kept(one.cap)
+            await self._objects.adopt(cap, one.name, one.mark)
+            if TaskId(one.mark.task) in self._left:
+                await self._objects.leave(cap.address)
         except (ObjectUnknownError, StoreFullError):
             return False
         except (CapabilityError, ManifestError):

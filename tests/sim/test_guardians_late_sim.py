@@ -78,6 +78,14 @@ def test_one_member_s_records_take_a_share_of_the_room_whoever_they_name_as_owne
     other = world.submit("node-0", steps_task(300, avoid=("node-0",)))
     world.run(30)
     assert len(world.machines["node-0"].buyer.guarded(other).holders) == 2
+    newest = max(brought, key=lambda one: one.size)
+    grown = replace(
+        newest.record,
+        seq=newest.record.seq + 1,
+        kept=replace(newest.record.kept, why="x" * 4000),
+    )
+    world.tell(keeper, KeepHeard(mallory, grown, is_ours=False))
+    assert shelf.kept[grown.task].record.seq == newest.record.seq, "it grows past the share"
     for one in brought:
         shelf.forget(one.record.task)
     assert mallory not in shelf._bytes

@@ -183,16 +183,19 @@ async def test_what_belongs_to_a_task_that_goes_on_elsewhere_is_not_freed_here()
         await until(lambda: market.task(task).record.checkpoint is not None, 900)
         await trio.sleep(3700)  # inputs that nobody uses are freed after an hour
         rows = world["m0"].up.storage.objects.keyring.dump()
+        reads = TaskSpec(("sleep", "1"), inputs=spec.inputs, shape=SHAPE)
+        done = await market.submit(reads)  # another one that reads it, and is over there
+        await until(lambda: market.task(done).has_ended, 60)
         await taken_over(world, task)
         await world["m3"].up.storage.objects.keyring.restore(rows)
         market = (await world.start("m0")).market
         await trio.sleep(30)
         await hands_over(world)
-        assert market.tasks() == ()
-        await trio.sleep(200)
+        assert [one.task for one in market.tasks()] == [done]
+        await trio.sleep(1000)  # longer than inputs of what is done are kept
         kinds = {one.mark.kind for one in world["m3"].up.objects.entries()}
         assert kinds == {ObjectKind.INPUT, ObjectKind.CHECKPOINT}
-        assert not world["m0"].up.objects.entries()
+        assert {one.mark.kind for one in world["m0"].up.objects.entries()} <= {ObjectKind.LOG}
         read = [piece async for piece in world["m3"].up.objects.get(given.cap)]
         assert b"".join(read) == b"photons" * 1000
         taker = world["m3"].up.market

@@ -94,8 +94,8 @@ class NameClient:
 
     async def _let_them_hear(self, key: bytes) -> None:
         """Many holders have come back: what was decided without them they are told now."""
-        while self.pool().may_miss(key, self._returned_s):
-            asked = self.holders(key).asked
+        while (pool := self.pool()).may_miss(key, self._returned_s):
+            asked = pool.holders(key).asked
             back_s = [at_s for peer, at_s in self._returned_s.items() if peer in asked]
             await trio.sleep_until(max(back_s) + RETURNED_S)
 

@@ -34,10 +34,10 @@ from storage.limits import NAME_GRANTED_KEPT_MS, NAME_KEPT_MS
 from storage.records.names.client import NameClient, NamesConfig
 from storage.records.names.core import (
     Holders,
-    NamePool,
     Poll,
     name_key,
 )
+from storage.records.names.handing_over import NameHandOver
 from storage.records.names.holder import NameHolder
 from storage.records.names.messages import (
     BALLOT_DOMAIN,
@@ -58,9 +58,8 @@ _CONFIG: Final = NamesConfig()
 POOLS_OWED_MAX: Final = 8
 """Pools one after another, none of which was handed over whole: as many machines came and went."""
 AGAIN_S: Final = 10.0
-"""Between two hand-overs of the same, while somebody cannot be told."""
-HANDED_OVER_AT_ONCE: Final = 16
-"""Names: each is a round trip to all its holders."""
+"""Until the same is handed over again to who could not be told; twice as long each time ..."""
+AGAIN_MAX_S: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +308,7 @@ class NameService:
     async def _hand_over_forever(self) -> None:
         """`owed`: pools of before, what was decided in which some holders have not been told."""
         owed, written = [self._asker.pool()], None
-        untold, again_s = frozenset[PeerId](), 0.0
+        untold, pause_s, again_s = frozenset[PeerId](), AGAIN_S, 0.0
         while True:
             present = self._asker.pool()
             if present.living != written:
@@ -318,55 +317,18 @@ class NameService:
                     written = present.living
             is_new = present.decides != owed[-1].decides
             if is_new:
-                owed = [*owed[-POOLS_OWED_MAX:], present]
+                owed, pause_s = [*owed[-POOLS_OWED_MAX:], present], AGAIN_S
             can_be_told = bool(untold - present.dead) and trio.current_time() >= again_s
             if len(owed) > 1 and (is_new or can_be_told):
-                lists = [await self._hand_over(old, present) for old in owed[:-1]]
-                untold, again_s = frozenset().union(*lists), trio.current_time() + AGAIN_S
+                whom = None if is_new else untold
+                work = NameHandOver(
+                    self._signer.peer_id, self._asker, self._holder.page, owed[:-1], present, whom
+                )
+                untold = await work.run()
+                self._handed_over += work.told
+                again_s, pause_s = trio.current_time() + pause_s, min(2 * pause_s, AGAIN_MAX_S)
                 owed = owed if untold else [present]
             await trio.sleep(self._config.watch_s)
-
-    async def _hand_over(self, old: NamePool, new: NamePool) -> set[PeerId]:
-        """Tell the new holders what the old ones know; who could not be told."""
-        after, limiter = None, trio.CapacityLimiter(HANDED_OVER_AT_ONCE)
-        untold = set[PeerId]()
-
-        async def one(key: bytes, state: NameState) -> None:
-            async with limiter:
-                untold.update(await self._hand_over_one(key, state, old, new))
-
-        while page := self._holder.page(after):
-            async with trio.open_nursery() as nursery:
-                for key, state in page:
-                    nursery.start_soon(one, key, state)
-            after = page[-1][0]
-        return untold
-
-    async def _hand_over_one(
-        self, key: bytes, state: NameState, old: NamePool, new: NamePool
-    ) -> set[PeerId]:
-        """So many of the old holders do it that one of them knows what was decided."""
-        await trio.lowlevel.checkpoint()
-        me, holders = self._signer.peer_id, old.holders(key)
-        before, after = holders.asked, new.holders(key).asked
-        still_here = [peer for peer in before if peer in new.members and peer not in new.dead]
-        if before == after or me not in still_here[: max(2, holders.majority)]:
-            return set()
-        if state.accepted is None or state.sealed is None:
-            return set()
-        request = NameAccept(state.accepted, state.sealed, state.accept_claim)
-        untold = set(after) - {me}
-
-        async def tell(peer: PeerId) -> None:
-            if await self._asker.ask_one(peer, key, request) is not None:
-                untold.discard(peer)
-                self._handed_over += 1
-
-        async with trio.open_nursery() as nursery:
-            for peer in after:
-                if peer != me and peer not in new.dead:
-                    nursery.start_soon(tell, peer)
-        return untold
 
 
 def _is_same(

@@ -297,26 +297,28 @@ class Guardian:
                 self._shelf.count(kept, now_s)
                 return self._voting.stand(kept, now_s)
             return [self._shelf.write(kept), Send(peer, GuardHeard(0, (self._shelf.line(kept),)))]
-        effects: list[Effect] = []
         if not _may_follow(record, kept):
             return []
+        effects: list[Effect] = []
         if record.version > kept.record.version:
             if record.term == kept.record.term and kept.post is Post.ACTS:
                 return []  # nobody but us changes a record of our term
-            promised, is_newer = kept.record.promised, record.term > kept.record.term
-            kept.record = msgspec.structs.replace(record, promised=promised)
-            if record.task in self._homing:  # its sender has not heard where we are
-                effects += self._shelf.move(kept, self._shelf.me, now_s)
-            effects.append(self._shelf.write(kept))
-            if kept.post is Post.STANDS and (
-                peer != record.acting or record.owner == self._shelf.me
-            ):
-                effects += self._voting.stand(kept, now_s)  # now we know whom to ask
-            elif is_newer:
-                effects += self._voting.outranked(kept, now_s)
+            if self._shelf.may_grow(kept, record):
+                effects += self._renewed(kept, record, peer, now_s)
         if peer == record.acting and record.term >= kept.record.promised:
             kept.heard_s = now_s
         return [*effects, Send(peer, GuardHeard(0, (self._shelf.line(kept),)))]
+
+    def _renewed(self, kept: Kept, record: GuardRecord, peer: PeerId, now_s: float) -> list[Effect]:
+        """Keep a newer record of a task."""
+        promised, is_newer = kept.record.promised, record.term > kept.record.term
+        kept.record = msgspec.structs.replace(record, promised=promised)
+        is_sought = record.task in self._homing  # its sender has not heard where we are
+        moved = self._shelf.move(kept, self._shelf.me, now_s) if is_sought else []
+        effects = [*moved, self._shelf.write(kept)]
+        if kept.post is Post.STANDS and (peer != record.acting or record.owner == self._shelf.me):
+            return [*effects, *self._voting.stand(kept, now_s)]  # now we know whom to ask
+        return [*effects, *(self._voting.outranked(kept, now_s) if is_newer else ())]
 
     def _on_relieve(self, peer: PeerId, message: Relieve, now_s: float) -> list[Effect]:
         kept = self._shelf.kept.get(message.task)

@@ -70,7 +70,7 @@ class Kept:
     bringer: PeerId = _NOBODY
     """Who brought it first; its owner where that is not known any more."""
     size: int = 0
-    """Bytes of the record as it came."""
+    """Bytes of the record as it came last."""
 
     @property
     def known(self) -> int:

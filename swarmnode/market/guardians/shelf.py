@@ -58,7 +58,7 @@ class TaskShelf:
         self.owners: Counter[PeerId] = Counter()
         """How much is kept for each."""
         self._bytes: Counter[PeerId] = Counter()
-        """Of what each member brought, when it did."""
+        """Of what each member brought first, as it came last."""
         self.roster = KeeperRoster(me, config.guardians)
         self.rested: dict[TaskId, int] = {}
         """Tasks of others we acted for, the newest ones: their workers may not know yet."""
@@ -84,6 +84,16 @@ class TaskShelf:
         kept.size = len(encode(kept.record))
         self._bytes[kept.bringer] += kept.size
         return kept
+
+    def may_grow(self, kept: Kept, record: GuardRecord) -> bool:
+        """Count a newer record of a task instead; False where its bringer's share has no room."""
+        size = len(encode(record))
+        more = size - kept.size
+        if more > 0 and self._bytes[kept.bringer] + more > GUARDED_BYTES_PER_MEMBER_MAX:
+            return False
+        self._bytes[kept.bringer] += more
+        kept.size = size
+        return True
 
     def rest(self, record: GuardRecord) -> None:
         self.acting_until[record.task] = -inf

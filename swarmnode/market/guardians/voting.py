@@ -39,9 +39,14 @@ class Voting:
                 kept.known_term = max(kept.known_term, line.term)
                 effects += self.outranked(kept, now_s)
             if is_party and line.term >= max(kept.record.term, kept.record.promised):
-                kept.heard_s = now_s
+                self._hear(kept, now_s)
             lines.append(self._shelf.line(kept))
         return [*effects, Send(peer, GuardHeard(message.number, tuple(lines)))]
+
+    def _hear(self, kept: Kept, now_s: float) -> None:
+        """Somebody acts."""
+        kept.heard_s, kept.in_vain = now_s, 0
+        kept.strangers.clear()
 
     def is_outranked(self, kept: Kept, term: int) -> bool:
         """A term above ours, unless we stand for that one or a higher one ourselves."""
@@ -54,7 +59,7 @@ class Voting:
         kept.post = STEPS[was, Turn.OUTRANKED]
         kept.has.clear()
         kept.heard_by.clear()
-        kept.heard_s = now_s
+        self._hear(kept, now_s)
         if was is Post.ACTS:
             self._shelf.rest(record)
         return self.stand(kept, now_s) if record.owner == self._shelf.me else []
@@ -96,11 +101,11 @@ class Voting:
         return [self._shelf.write(kept), *asked, *self._close(kept, now_s)]
 
     def _is_over_there(self, kept: Kept) -> bool:
-        """Nobody who may know of it keeps it any more: it ended while we were away."""
+        """Nobody who may know of it is there and keeps it: it ended while we were away, perhaps."""
         record, roster = kept.record, self._shelf.roster
         parties = {*record.keepers, record.acting, record.owner} - {self._shelf.me}
         here = {peer for peer in parties if roster.stays(peer)}
-        return bool(here) and here <= kept.strangers
+        return here <= kept.strangers and kept.post is Post.STANDS
 
     def on_ask_vote(self, peer: PeerId, ask: AskVote, now_s: float) -> list[Effect]:
         kept = self._shelf.kept.get(ask.task)
