@@ -155,6 +155,39 @@ def test_what_ended_a_moment_before_its_machine_was_lost_comes_back_with_its_log
             until(lambda: is_copied(client), within_s=60, what="a copy with it")
 
 
+def test_a_machine_that_was_only_thought_gone_follows_its_task_where_that_goes_on(
+    tmp_path: Path,
+) -> None:
+    with people_of(4) as swarm:
+        friend, gone = swarm.nodes[0], swarm.nodes[1]
+        phrase = typed(gone.home, "key", "phrase").stdout
+        kept = put(gone, b"photons", "in")
+        spec = {
+            "run": ["sh", "-c", "cat in.txt; sleep 60; cat in.txt"],
+            "inputs": {"in.txt": kept["cap"]},
+            "require": [friend.peer],
+        }
+        task = gone.client.call("POST", "/api/v1/tasks?detach=1", spec)["task"]
+        until(lambda: is_copied(gone.client), within_s=60, what="a copy in the pool")
+        swarm.kill_daemon(gone)
+
+        blank = tmp_path / "b"
+        recover(friend, blank, phrase)
+        with running(blank) as client:
+            until(lambda: bool(client.get("/api/v1/tasks")), within_s=60, what="the task")
+            swarm.start(gone)
+            swarm.wait_ready(30)
+            until(lambda: gone.client.get("/api/v1/tasks") == [], within_s=60, what="it lets go")
+            shown = typed(gone.home, "task", "show", task)
+            assert shown.returncode == 0, shown.stderr
+            waited = typed(gone.home, "task", "wait", task)
+            assert waited.returncode == 0, waited.stderr
+            assert typed(gone.home, "task", "logs", task).stdout == "photonsphotons"
+            assert client.get(f"/api/v1/tasks/{task}")["state"] == "done"
+            assert len(client.get(f"/api/v1/tasks/{task}")["history"]) == 1, "it ran once"
+            assert "goes on at another machine of yours" in gone.log_tail()
+
+
 def test_the_second_machine_of_a_person_is_destroyed_and_the_first_goes_on(tmp_path: Path) -> None:
     with swarm_of(3) as swarm:
         first = swarm.nodes[0]
