@@ -6,8 +6,9 @@ effects of one batch of events every Persist is durable before the first Send le
 """
 
 from collections.abc import MutableSequence, Sequence
-from dataclasses import dataclass
 from typing import Protocol, TypeAlias, TypeVar
+
+import msgspec
 
 from p2p.ids import PeerId, TrafficClass
 
@@ -26,8 +27,7 @@ class Rng(Protocol):
     def shuffle(self, x: MutableSequence[ItemT]) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Persist:
+class Persist(msgspec.Struct, frozen=True):
     """Write `value` under `key`, or delete the key when value is None."""
 
     table: str
@@ -35,8 +35,7 @@ class Persist:
     value: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True):
     """Queue `message` (a `p2p.wire.codec.Message`) for `peer`; delivery is not promised."""
 
     peer: PeerId
@@ -44,16 +43,14 @@ class Send:
     traffic_class: TrafficClass = TrafficClass.CONTROL
 
 
-@dataclass(frozen=True, slots=True)
-class WakeAt:
+class WakeAt(msgspec.Struct, frozen=True):
     """Hand `timer` back to the core as an event once the clock reaches `deadline_s`."""
 
     deadline_s: float
     timer: object
 
 
-@dataclass(frozen=True, slots=True)
-class Notify:
+class Notify(msgspec.Struct, frozen=True):
     """Tell the service (and through it the application) that something happened."""
 
     event: object

@@ -301,23 +301,23 @@ class Node:
         edges = self.edges
         self.reader.began_s = trio.current_time()
         async with trio.open_nursery() as nursery:
-            for part in (
-                edges.state.run,
-                self.register.run,
-                edges.store.run,
-                edges.shards.run,
-                edges.executor.run,
-                self.rpc.run,
-                edges.host.run,
-                edges.index.run,
-                self.membership.run,
-                self.gossip.run,
-                self.storage.run,
-                self.market.run,
-                self.estate.run,
-                self.adverts.run,
-                self.discovery.run,
-            ):
+            async with trio.open_nursery() as trying:
+                # It finds out what the kernel enforces, mostly in other processes: beside the rest.
+                trying.start_soon(nursery.start, edges.executor.run)
+                for part in (
+                    edges.state.run,
+                    self.register.run,
+                    edges.store.run,
+                    edges.shards.run,
+                    self.rpc.run,
+                    edges.host.run,
+                    edges.index.run,
+                    self.membership.run,
+                    self.gossip.run,
+                    self.storage.run,
+                ):
+                    await nursery.start(part)
+            for part in (self.market.run, self.estate.run, self.adverts.run, self.discovery.run):
                 await nursery.start(part)
             if self.renewal is not None:
                 await nursery.start(self.renewal.run)

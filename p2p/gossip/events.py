@@ -1,19 +1,17 @@
 """What the gossip core is told, and what it asks to be reminded of."""
 
-from dataclasses import dataclass
+import msgspec
 
 from p2p.gossip.items import Item
 from p2p.ids import PeerId
 from p2p.wire.codec import Message
 
 
-@dataclass(frozen=True, slots=True)
-class GossipBegan:
+class GossipBegan(msgspec.Struct, frozen=True):
     """Start to reconcile with others."""
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(msgspec.Struct, frozen=True):
     """Our own newest word of a kind."""
 
     kind: int
@@ -21,28 +19,24 @@ class Publish:
     ttl_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class GossipHeard:
+class GossipHeard(msgspec.Struct, frozen=True):
     """A peer sent a message."""
 
     peer: PeerId
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class MemberUp:
+class MemberUp(msgspec.Struct, frozen=True):
     """A member is new, or back from the dead."""
 
     peer: PeerId
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True):
     """Notification: a new item, ours or another's."""
 
     item: Item
 
 
-@dataclass(frozen=True, slots=True)
-class ReconcileDue:
+class ReconcileDue(msgspec.Struct, frozen=True):
     """Timer: compare digests with somebody, drop what is over."""

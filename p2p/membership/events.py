@@ -1,122 +1,104 @@
 """What the membership core is told, and what it asks to be reminded of."""
 
-from dataclasses import dataclass
+import msgspec
 
 from p2p.ids import PeerId
 from p2p.wire.codec import Message
 
 
-@dataclass(frozen=True, slots=True)
-class MembershipBegan:
+class MembershipBegan(msgspec.Struct, frozen=True):
     """Start probing; others may reach us at these addresses."""
 
     addresses: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Readdressed:
+class Readdressed(msgspec.Struct, frozen=True):
     """Others may reach us elsewhere now."""
 
     addresses: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class MembershipHeard:
+class MembershipHeard(msgspec.Struct, frozen=True):
     """A peer sent a message."""
 
     peer: PeerId
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Expelled:
+class Expelled(msgspec.Struct, frozen=True):
     """These machines, and no others, are out for good: removed, or come with a used invite."""
 
     peers: frozenset[PeerId]
 
 
-@dataclass(frozen=True, slots=True)
-class PeerUp:
+class PeerUp(msgspec.Struct, frozen=True):
     """A connection to a peer stands."""
 
     peer: PeerId
 
 
-@dataclass(frozen=True, slots=True)
-class PeerDown:
+class PeerDown(msgspec.Struct, frozen=True):
     """The connection to a peer has ended: a hint, not a death."""
 
     peer: PeerId
 
 
-@dataclass(frozen=True, slots=True)
-class Join:
+class Join(msgspec.Struct, frozen=True):
     """Exchange views with a peer."""
 
     peer: PeerId
 
 
-@dataclass(frozen=True, slots=True)
-class Leave:
+class Leave(msgspec.Struct, frozen=True):
     """Say goodbye to everybody."""
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(msgspec.Struct, frozen=True):
     """Notification: a peer's whole view has been taken in."""
 
     peer: PeerId
 
 
-@dataclass(frozen=True, slots=True)
-class FarewellHeard:
+class FarewellHeard(msgspec.Struct, frozen=True):
     """Notification: somebody has taken note that we leave."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeDue:
+class ProbeDue(msgspec.Struct, frozen=True):
     """Timer: ping the next member."""
 
 
-@dataclass(frozen=True, slots=True)
-class PingLate:
+class PingLate(msgspec.Struct, frozen=True):
     """Timer: no answer to a ping yet: ask helpers."""
 
     sequence: int
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeOver:
+class ProbeOver(msgspec.Struct, frozen=True):
     """Timer: no answer by any way."""
 
     sequence: int
 
 
-@dataclass(frozen=True, slots=True)
-class RelayOver:
+class RelayOver(msgspec.Struct, frozen=True):
     """Timer: the target did not answer us in somebody's place."""
 
     sequence: int
 
 
-@dataclass(frozen=True, slots=True)
-class SuspicionOver:
+class SuspicionOver(msgspec.Struct, frozen=True):
     """Timer: a suspect had the time to object."""
 
     peer: PeerId
     incarnation: int
 
 
-@dataclass(frozen=True, slots=True)
-class SpreadDue:
+class SpreadDue(msgspec.Struct, frozen=True):
     """Timer: fresh news must go out now."""
 
 
-@dataclass(frozen=True, slots=True)
-class SyncDue:
+class SyncDue(msgspec.Struct, frozen=True):
     """Timer: compare views with somebody, forget those long gone."""
 
 
-@dataclass(frozen=True, slots=True)
-class RecontactDue:
+class RecontactDue(msgspec.Struct, frozen=True):
     """Timer: try one of the dead."""

@@ -1,7 +1,8 @@
 """What the repair core is told, and what it asks for."""
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+import msgspec
 
 from p2p.ids import PeerId
 from p2p.membership.view import Liveness
@@ -12,8 +13,7 @@ PageKey: TypeAlias = tuple[Address, int]
 """An object's address and the page of its manifest: what a holder record is about."""
 
 
-@dataclass(frozen=True, slots=True)
-class MemberIs:
+class MemberIs(msgspec.Struct, frozen=True):
     """How a member stands, since when (monotonic, on our clock)."""
 
     peer: PeerId
@@ -21,8 +21,7 @@ class MemberIs:
     since_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class PageIs:
+class PageIs(msgspec.Struct, frozen=True):
     """The newest holder record of a page, and how the page is coded."""
 
     page: PageKey
@@ -34,38 +33,33 @@ class PageIs:
     """Of an object that is kept as whole copies wherever it is put."""
 
 
-@dataclass(frozen=True, slots=True)
-class PageGone:
+class PageGone(msgspec.Struct, frozen=True):
     """The object was given up here."""
 
     page: PageKey
 
 
-@dataclass(frozen=True, slots=True)
-class HomesAre:
+class HomesAre(msgspec.Struct, frozen=True):
     """Machines that live and lend."""
 
     peers: tuple[PeerId, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class JobEnded:
+class JobEnded(msgspec.Struct, frozen=True):
     """A job is over; a record that changed was told before."""
 
     page: PageKey
     is_done: bool
 
 
-@dataclass(frozen=True, slots=True)
-class LookDue:
+class LookDue(msgspec.Struct, frozen=True):
     """Time to see what is due."""
 
 
 Event: TypeAlias = MemberIs | PageIs | PageGone | HomesAre | JobEnded | LookDue
 
 
-@dataclass(frozen=True, slots=True)
-class Mend:
+class Mend(msgspec.Struct, frozen=True):
     """Make these shards of a page, worst segment first: (segment, its lost shards).
 
     Numbers beyond the width of the record are shards to be added.

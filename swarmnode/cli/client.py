@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 CHUNK_BYTES = 256 * 1024
 WAIT_STEP_S = 0.05
+READY_STEP_S = 0.01
 START_S = 15.0
 """A node that has just been started loads its tables: seconds on a busy machine."""
 
@@ -221,7 +222,7 @@ class Client:
                 last = str(error)
             except ApiError as error:
                 last = str(error)
-            idle.wait(WAIT_STEP_S)
+            idle.wait(READY_STEP_S)
         raise NodeUnreachableError(f"not ready within {within_s:.0f} s: {last}")
 
 

@@ -1,7 +1,8 @@
 """What happens to a buyer: the events of `swarmnode.market.buyer.core` and what it tells."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from p2p.ids import LabId, PeerId
 from p2p.membership.view import Liveness
@@ -13,8 +14,7 @@ from swarmnode.tasks.records import RoundRecord, TaskRecord
 from swarmnode.tasks.spec import TaskSpec
 
 
-@dataclass(frozen=True, slots=True)
-class TasksLoaded:
+class TasksLoaded(msgspec.Struct, frozen=True):
     """The node started; these tasks were written down by an earlier life."""
 
     records: Sequence[TaskRecord]
@@ -23,8 +23,7 @@ class TasksLoaded:
     """The newest takeover of this machine that it knew of."""
 
 
-@dataclass(frozen=True, slots=True)
-class TakenUp:
+class TakenUp(msgspec.Struct, frozen=True):
     """Tasks of another machine of this person, which is gone; those that are new here were written
     down before."""
 
@@ -35,8 +34,7 @@ class TakenUp:
     """By guardians, who wait for us; else a copy knew of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Submitted:
+class Submitted(msgspec.Struct, frozen=True):
     """A new task, as the caller has written it down."""
 
     record: TaskRecord
@@ -44,53 +42,46 @@ class Submitted:
     """Its submitter may go away right now: its keepers are found at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class WasTaken:
+class WasTaken(msgspec.Struct, frozen=True):
     """Another machine of this person took this one over, by its clock."""
 
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class GoesOnElsewhere:
+class GoesOnElsewhere(msgspec.Struct, frozen=True):
     """A machine of this person that took this one over has that task of ours for its own."""
 
     task: TaskId
 
 
-@dataclass(frozen=True, slots=True)
-class ForgetAsked:
+class ForgetAsked(msgspec.Struct, frozen=True):
     """The submitter wants a task that has ended to be no more."""
 
     task: TaskId
 
 
-@dataclass(frozen=True, slots=True)
-class CancelAsked:
+class CancelAsked(msgspec.Struct, frozen=True):
     """Its owner does not want a task any more. Nothing happens to one that has ended."""
 
     task: TaskId
     why: str = "cancelled"
 
 
-@dataclass(frozen=True, slots=True)
-class DryRunAsked:
+class DryRunAsked(msgspec.Struct, frozen=True):
     """Hold an auction for nothing; told by DryRunEnded with the same number."""
 
     number: int
     spec: TaskSpec
 
 
-@dataclass(frozen=True, slots=True)
-class Advertised:
+class Advertised(msgspec.Struct, frozen=True):
     """What a machine lends now; None when its word has expired or makes no sense."""
 
     peer: PeerId
     advert: ResourceAdvert | None
 
 
-@dataclass(frozen=True, slots=True)
-class MemberStands:
+class MemberStands(msgspec.Struct, frozen=True):
     """What membership thinks of a machine; None when it has forgotten it."""
 
     peer: PeerId
@@ -98,57 +89,49 @@ class MemberStands:
     lab: LabId | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MessageHeard:
+class MessageHeard(msgspec.Struct, frozen=True):
     """A message came."""
 
     peer: PeerId
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class DryRunEnded:
+class DryRunEnded(msgspec.Struct, frozen=True):
     """Notification: the auction a dry run would have won or lost."""
 
     number: int
     record: RoundRecord
 
 
-@dataclass(frozen=True, slots=True)
-class Woke:
+class Woke(msgspec.Struct, frozen=True):
     """This machine slept, and no clock of ours shows it: others may have given us up meanwhile."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(msgspec.Struct, frozen=True):
     """Timer: comes late when this machine was stopped."""
 
 
-@dataclass(frozen=True, slots=True)
-class RetryDue:
+class RetryDue(msgspec.Struct, frozen=True):
     """Timer: put a waiting task to auction."""
 
     task: TaskId
     due_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class WindowOver:
+class WindowOver(msgspec.Struct, frozen=True):
     """Timer: whoever wanted to bid has."""
 
     auction: int
 
 
-@dataclass(frozen=True, slots=True)
-class AwardDue:
+class AwardDue(msgspec.Struct, frozen=True):
     """Timer: say an award again, or give it up."""
 
     task: TaskId
     fence: int
 
 
-@dataclass(frozen=True, slots=True)
-class RenewalDue:
+class RenewalDue(msgspec.Struct, frozen=True):
     """Timer: renew a lease, or notice that its provider is gone."""
 
     task: TaskId
@@ -156,8 +139,7 @@ class RenewalDue:
     due_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class EndsCopied:
+class EndsCopied(msgspec.Struct, frozen=True):
     """The keyring is copied into the pool; the copy has the ends of these tasks, and their logs.
 
     Said first of none: from then on it is waited for.
@@ -166,8 +148,7 @@ class EndsCopied:
     tasks: frozenset[TaskId]
 
 
-@dataclass(frozen=True, slots=True)
-class DeadlinePassed:
+class DeadlinePassed(msgspec.Struct, frozen=True):
     """Timer: a task had this long."""
 
     task: TaskId

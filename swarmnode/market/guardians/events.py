@@ -1,7 +1,8 @@
 """What happens to the keepers of tasks, and what they decide."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from p2p.ids import LabId, PeerId
 from p2p.membership.view import Liveness
@@ -9,15 +10,13 @@ from swarmnode.market.guardians.records import GuardRecord
 from swarmnode.tasks.ids import TaskId
 
 
-@dataclass(frozen=True, slots=True)
-class GuardsLoaded:
+class GuardsLoaded(msgspec.Struct, frozen=True):
     """What an earlier life of this node held."""
 
     records: Sequence[GuardRecord]
 
 
-@dataclass(frozen=True, slots=True)
-class KeeperStands:
+class KeeperStands(msgspec.Struct, frozen=True):
     """What membership thinks of a machine; None when it has forgotten it."""
 
     peer: PeerId
@@ -25,8 +24,7 @@ class KeeperStands:
     lab: LabId
 
 
-@dataclass(frozen=True, slots=True)
-class KeepHeard:
+class KeepHeard(msgspec.Struct, frozen=True):
     """A record came; that its sender knows the task's key was checked."""
 
     peer: PeerId
@@ -35,57 +33,49 @@ class KeepHeard:
     """A right in it shows that it was submitted to a machine of this person."""
 
 
-@dataclass(frozen=True, slots=True)
-class OwnersRemoved:
+class OwnersRemoved(msgspec.Struct, frozen=True):
     """These machines were removed from the network: nobody keeps anything for them."""
 
     owners: frozenset[PeerId]
 
 
-@dataclass(frozen=True, slots=True)
-class HomeHeard:
+class HomeHeard(msgspec.Struct, frozen=True):
     """The owner of a task is at that machine now; the task's key has signed it."""
 
     peer: PeerId
     task: TaskId
 
 
-@dataclass(frozen=True, slots=True)
-class YoungDue:
+class YoungDue(msgspec.Struct, frozen=True):
     """Timer: a task is old enough to need keepers."""
 
     task: TaskId
 
 
-@dataclass(frozen=True, slots=True)
-class StandDue:
+class StandDue(msgspec.Struct, frozen=True):
     """Timer: perhaps nobody acts for a task."""
 
     task: TaskId
 
 
-@dataclass(frozen=True, slots=True)
-class GuardTick:
+class GuardTick(msgspec.Struct, frozen=True):
     """Timer: beats, and whoever was not heard."""
 
 
-@dataclass(frozen=True, slots=True)
-class Carry:
+class Carry(msgspec.Struct, frozen=True):
     """For the service: bring a record to a keeper by KeepTask."""
 
     peer: PeerId
     record: GuardRecord
 
 
-@dataclass(frozen=True, slots=True)
-class Confirmed:
+class Confirmed(msgspec.Struct, frozen=True):
     """For the service: a keeper holds more of a task than it said before."""
 
     task: TaskId
 
 
-@dataclass(frozen=True, slots=True)
-class LogsWanted:
+class LogsWanted(msgspec.Struct, frozen=True):
     """For the service: what a task of ours printed while another acted for it is there."""
 
     task: TaskId
@@ -94,8 +84,7 @@ class LogsWanted:
     """That machine lives, as far as is known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Acts:
+class Acts(msgspec.Struct, frozen=True):
     """Decision: this machine acts for the task from here on, and goes on from this record."""
 
     record: GuardRecord
@@ -103,15 +92,13 @@ class Acts:
     """Who acted until now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rests:
+class Rests(msgspec.Struct, frozen=True):
     """Decision: another machine acts for the task."""
 
     task: TaskId
 
 
-@dataclass(frozen=True, slots=True)
-class TaskLetGo:
+class TaskLetGo(msgspec.Struct, frozen=True):
     """Decision: the owner has everything of a task that we kept for it."""
 
     task: TaskId

@@ -1,7 +1,8 @@
 """What the run of a job tells its seller, and reasons for which its result is unwanted."""
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from p2p.ids import PeerId
 from swarmnode.tasks.checkpoint import CheckpointRecord
@@ -12,16 +13,14 @@ UNWANTED: Final = ("unwanted", "superseded", "removed")
 """Reasons to stop after which nobody wants the result."""
 
 
-@dataclass(frozen=True, slots=True)
-class Staged:
+class Staged(msgspec.Struct, frozen=True):
     """Inputs and checkpoint are in place; the job is about to be started."""
 
     task: TaskId
     fence: int
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointStored:
+class CheckpointStored(msgspec.Struct, frozen=True):
     """The pool keeps a newer checkpoint of the job."""
 
     task: TaskId
@@ -29,8 +28,7 @@ class CheckpointStored:
     checkpoint: CheckpointRecord
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointTrouble:
+class CheckpointTrouble(msgspec.Struct, frozen=True):
     """Why the newest checkpoint of the job is not kept; empty once one is."""
 
     task: TaskId
@@ -38,16 +36,14 @@ class CheckpointTrouble:
     note: str
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessGone:
+class ProcessGone(msgspec.Struct, frozen=True):
     """No process of the job lives; its outputs are still to be stored."""
 
     task: TaskId
     fence: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True):
     """No process of the job lives, its outputs are stored."""
 
     task: TaskId
@@ -55,8 +51,7 @@ class Ended:
     outcome: Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class LogsDelivered:
+class LogsDelivered(msgspec.Struct, frozen=True):
     """The buyer has every byte the job wrote, or does not want them."""
 
     task: TaskId

@@ -4,7 +4,8 @@ Messages come with the peer that sent them; sealed ones have been opened and ver
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from p2p.ids import LabId, MemberId, PeerId
 from swarmnode.market.guardians.messages import ClaimTerms
@@ -18,8 +19,7 @@ from swarmnode.tasks.spec import PriorityClass
 # -- heard from buyers
 
 
-@dataclass(frozen=True, slots=True)
-class CallHeard:
+class CallHeard(msgspec.Struct, frozen=True):
     """Somebody asks who can run a task."""
 
     peer: PeerId
@@ -37,40 +37,35 @@ class CallHeard:
         return self.is_owner and self.call.priority_class is PriorityClass.OWNER
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseHeard:
+class ReleaseHeard(msgspec.Struct, frozen=True):
     """The buyer no longer needs what it asked for in an auction."""
 
     peer: PeerId
     auction: int
 
 
-@dataclass(frozen=True, slots=True)
-class AwardHeard:
+class AwardHeard(msgspec.Struct, frozen=True):
     """A verified award, signed by the peer that sent it."""
 
     peer: PeerId
     terms: AwardTerms
 
 
-@dataclass(frozen=True, slots=True)
-class JobHeard:
+class JobHeard(msgspec.Struct, frozen=True):
     """The buyer speaks about an attempt."""
 
     peer: PeerId
     message: Renew | Query | CancelJob
 
 
-@dataclass(frozen=True, slots=True)
-class ReceiptHeard:
+class ReceiptHeard(msgspec.Struct, frozen=True):
     """A verified receipt, signed by the peer that sent it."""
 
     peer: PeerId
     terms: ReceiptTerms
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimHeard:
+class ClaimHeard(msgspec.Struct, frozen=True):
     """Who acts for a task has changed; the task's key has signed it."""
 
     peer: PeerId
@@ -80,20 +75,18 @@ class ClaimHeard:
 # -- this machine
 
 
-@dataclass(frozen=True, slots=True)
-class JobsLoaded:
+class JobsLoaded(msgspec.Struct, frozen=True):
     """What an earlier life of this node wrote down; the first event of all."""
 
     jobs: tuple[JobRecord, ...]
     fences: tuple[tuple[TaskId, FenceRecord], ...]
     """Oldest note first."""
     is_paused: bool
-    node_died_ms: Mapping[str, int] = field(default_factory=dict)
+    node_died_ms: Mapping[str, int] = msgspec.field(default_factory=dict)
     """Jobs soon after whose start the node's process died, and how soon."""
 
 
-@dataclass(frozen=True, slots=True)
-class Surveyed:
+class Surveyed(msgspec.Struct, frozen=True):
     """What the machine can do now."""
 
     capacity: Capacity
@@ -103,20 +96,17 @@ class Surveyed:
     """Why no task can run here; empty when some can."""
 
 
-@dataclass(frozen=True, slots=True)
-class PauseAsked:
+class PauseAsked(msgspec.Struct, frozen=True):
     """The owner wants the machine back."""
 
     grace_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class ResumeAsked:
+class ResumeAsked(msgspec.Struct, frozen=True):
     """The owner lends the machine again."""
 
 
-@dataclass(frozen=True, slots=True)
-class BuyersRemoved:
+class BuyersRemoved(msgspec.Struct, frozen=True):
     """These machines were removed from the network, with their people."""
 
     buyers: frozenset[PeerId]
@@ -127,47 +117,41 @@ class BuyersRemoved:
 # -- timers
 
 
-@dataclass(frozen=True, slots=True)
-class HoldOver:
+class HoldOver(msgspec.Struct, frozen=True):
     """Room held for a bid that nobody took up."""
 
     bid: int
 
 
-@dataclass(frozen=True, slots=True)
-class WaitingOver:
+class WaitingOver(msgspec.Struct, frozen=True):
     """A place in the queue that was kept long enough."""
 
     peer: PeerId
     auction: int
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseDue:
+class LeaseDue(msgspec.Struct, frozen=True):
     """Look whether the buyer still renews."""
 
     task: TaskId
     fence: int
 
 
-@dataclass(frozen=True, slots=True)
-class BeatDue:
+class BeatDue(msgspec.Struct, frozen=True):
     """Tell the buyer how the job stands."""
 
     task: TaskId
     fence: int
 
 
-@dataclass(frozen=True, slots=True)
-class ResultDue:
+class ResultDue(msgspec.Struct, frozen=True):
     """Tell the buyer the result once more."""
 
     task: TaskId
     fence: int
 
 
-@dataclass(frozen=True, slots=True)
-class PatienceOver:
+class PatienceOver(msgspec.Struct, frozen=True):
     """Nobody has asked for the result in all that time."""
 
     task: TaskId
@@ -177,22 +161,19 @@ class PatienceOver:
 # -- for the service
 
 
-@dataclass(frozen=True, slots=True)
-class StartJob:
+class StartJob(msgspec.Struct, frozen=True):
     """Run the job, or go on with it after a restart; nothing is started before it is Leased."""
 
     record: JobRecord
 
 
-@dataclass(frozen=True, slots=True)
-class BuyerChanged:
+class BuyerChanged(msgspec.Struct, frozen=True):
     """Another machine acts for the job's task: it gets the log and the result."""
 
     record: JobRecord
 
 
-@dataclass(frozen=True, slots=True)
-class Leased:
+class Leased(msgspec.Struct, frozen=True):
     """The job may go on until then, whatever becomes of this node; it is told a while before."""
 
     job: str
@@ -200,8 +181,7 @@ class Leased:
     notice_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(msgspec.Struct, frozen=True):
     """End the job's processes: SIGTERM, then kill after the grace."""
 
     job: str
@@ -209,15 +189,13 @@ class Stop:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class SendResult:
+class SendResult(msgspec.Struct, frozen=True):
     """Seal the job's outcome and send it to the buyer."""
 
     record: JobRecord
 
 
-@dataclass(frozen=True, slots=True)
-class Settle:
+class Settle(msgspec.Struct, frozen=True):
     """The job is over for good: forget its folder; its checkpoints too when it is done."""
 
     record: JobRecord
@@ -226,14 +204,12 @@ class Settle:
     """False when the buyer said so: what the job left is nobody's."""
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointHad:
+class CheckpointHad(msgspec.Struct, frozen=True):
     """The buyer has written down the checkpoint taken then: what it replaced may go."""
 
     job: str
     taken_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class RoomChanged:
+class RoomChanged(msgspec.Struct, frozen=True):
     """What is free, or whether the machine lends at all, is no longer what it was."""
