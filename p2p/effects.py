@@ -6,13 +6,16 @@ effects of one batch of events every Persist is durable before the first Send le
 """
 
 from collections.abc import MutableSequence, Sequence
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
 from p2p.ids import PeerId, TrafficClass
+from p2p.wire.codec import Message
 
 ItemT = TypeVar("ItemT")
+EventT = TypeVar("EventT", covariant=True)
+NoticeT = TypeVar("NoticeT", covariant=True)
 
 
 class Rng(Protocol):
@@ -36,24 +39,25 @@ class Persist(msgspec.Struct, frozen=True):
 
 
 class Send(msgspec.Struct, frozen=True):
-    """Queue `message` (a `p2p.wire.codec.Message`) for `peer`; delivery is not promised."""
+    """Queue `message` for `peer`; delivery is not promised."""
 
     peer: PeerId
-    message: object
+    message: Message
     traffic_class: TrafficClass = TrafficClass.CONTROL
 
 
-class WakeAt(msgspec.Struct, frozen=True):
+class WakeAt(msgspec.Struct, Generic[EventT], frozen=True):
     """Hand `timer` back to the core as an event once the clock reaches `deadline_s`."""
 
     deadline_s: float
-    timer: object
+    timer: EventT
 
 
-class Notify(msgspec.Struct, frozen=True):
+class Notify(msgspec.Struct, Generic[NoticeT], frozen=True):
     """Tell the service (and through it the application) that something happened."""
 
-    event: object
+    event: NoticeT
 
 
-Effect: TypeAlias = Persist | Send | WakeAt | Notify
+Effect: TypeAlias = Persist | Send | WakeAt[EventT] | Notify[NoticeT]
+"""What a core may ask for that takes these events and gives these notices."""

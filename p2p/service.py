@@ -11,26 +11,30 @@ import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Generic, Protocol, TypeVar
 
 import trio
 
 from p2p.effects import Effect, Notify, Persist, Send, WakeAt
 from p2p.limits import INBOX_EVENTS_MAX, STEP_S_MAX
 
+EventT = TypeVar("EventT")
+NoticeT = TypeVar("NoticeT")
+_GivenT = TypeVar("_GivenT", covariant=True)
 
-class Core(Protocol):
-    """A pure state machine."""
 
-    def handle(self, event: Any, now_s: float) -> Iterable[Effect]: ...  # noqa: ANN401
+class Core(Protocol[EventT, _GivenT]):
+    """A pure state machine: what it may be told, and what it gives notice of."""
+
+    def handle(self, event: EventT, now_s: float) -> Iterable[Effect[EventT, _GivenT]]: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Performer:
+class Performer(Generic[NoticeT]):
     """How effects are carried out. `persist` returns once all writes are durable."""
 
     send: Callable[[Send], None]
-    notify: Callable[[object], None]
+    notify: Callable[[NoticeT], None]
     persist: Callable[[Sequence[Persist]], Awaitable[None]]
 
 
@@ -41,25 +45,25 @@ async def persist_nothing(writes: Sequence[Persist]) -> None:
 
 
 @dataclass(slots=True)
-class _Entry:
-    event: object
+class _Entry(Generic[EventT]):
+    event: EventT
     done: trio.Event | None = None
 
 
 @dataclass(slots=True)
-class Driver:
+class Driver(Generic[EventT, NoticeT]):
     """Feeds one core, one batch at a time; lives inside a service's nursery."""
 
-    core: Core
-    performer: Performer
+    core: Core[EventT, NoticeT]
+    performer: Performer[NoticeT]
     inbox_max: int = INBOX_EVENTS_MAX
     dropped: int = 0
-    _inbox: deque[_Entry] = field(default_factory=deque)
-    _timers: list[tuple[float, int, object]] = field(default_factory=list)
+    _inbox: deque[_Entry[EventT]] = field(default_factory=deque)
+    _timers: list[tuple[float, int, EventT]] = field(default_factory=list)
     _timer_count: int = 0
     _wake: trio.Event = field(default_factory=trio.Event)
 
-    def post(self, event: object) -> bool:
+    def post(self, event: EventT) -> bool:
         """Queue an event; False (and counted) when the inbox is full."""
         if len(self._inbox) >= self.inbox_max:
             self.dropped += 1
@@ -68,12 +72,12 @@ class Driver:
         self._wake.set()
         return True
 
-    def order(self, event: object) -> None:
+    def order(self, event: EventT) -> None:
         """Queue an event of our own side, however many are waiting: those are few."""
         self._inbox.append(_Entry(event))
         self._wake.set()
 
-    async def do(self, event: object) -> None:
+    async def do(self, event: EventT) -> None:
         """Queue an event and return once everything it caused has been performed."""
         done = trio.Event()
         self._inbox.append(_Entry(event, done))
@@ -108,8 +112,8 @@ class Driver:
         if self._wake.is_set():
             self._wake = trio.Event()
         now_s = trio.current_time()
-        effects: list[Effect] = []
-        batch: list[_Entry] = []
+        effects: list[Effect[EventT, NoticeT]] = []
+        batch: list[_Entry[EventT]] = []
         for _ in range(len(self._inbox)):
             batch.append(self._inbox.popleft())
             effects += self.core.handle(batch[-1].event, now_s)
@@ -122,7 +126,7 @@ class Driver:
             if entry.done is not None:
                 entry.done.set()
 
-    async def _perform(self, effects: Sequence[Effect]) -> None:
+    async def _perform(self, effects: Sequence[Effect[EventT, NoticeT]]) -> None:
         writes = [effect for effect in effects if isinstance(effect, Persist)]
         if writes:
             await self.performer.persist(writes)

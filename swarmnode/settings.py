@@ -71,7 +71,7 @@ def market(config: Config) -> MarketConfig:
     )
     if _part_profile(config) == "test":  # on one machine nothing pauses for seconds
         auction = replace(auction, shun_s=3.0, backoff_max_s=5.0)
-    contractor = SellerConfig(
+    terms = SellerConfig(
         tasks_max=compute.tasks_max,
         lease_s=timers.lease_s,
         lease_renew_s=timers.lease_renew_s,
@@ -82,5 +82,5 @@ def market(config: Config) -> MarketConfig:
     )
     return MarketConfig(
         auction,
-        SellerServiceConfig(contractor, lent),
+        SellerServiceConfig(terms, lent),
     )

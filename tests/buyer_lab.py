@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from p2p.effects import Effect, Notify, Persist, Send, WakeAt
+from p2p.effects import Notify, Persist, Send, WakeAt
 from p2p.ids import NetworkId, PeerId
 from p2p.membership.view import Liveness
 from p2p.wire.codec import Message, decode_as
@@ -103,11 +103,11 @@ class Desk:
         assert self.buyer.ledger.get(task) == found
         return found
 
-    def do(self, *events: object) -> None:
+    def do(self, *events: e.Event) -> None:
         for event in events:
             self.perform(self.buyer.handle(event, self.now_s))
 
-    def perform(self, effects: Sequence[Effect]) -> None:
+    def perform(self, effects: Sequence[e.Effect]) -> None:
         for effect in effects:
             match effect:
                 case Persist(table, key, None):

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
-from p2p.effects import Effect, Notify, Send, WakeAt
+from p2p.effects import Notify, Send, WakeAt
 from p2p.ids import LabId, PeerId
 from swarmnode.market.messages import AwardTerms, Bid, CallForBids
 from swarmnode.market.run import events as run_events
@@ -54,11 +54,11 @@ def heard(asked: CallForBids, peer: PeerId = ALICE, lab: LabId = LAB) -> e.CallH
     return e.CallHeard(peer, lab, lab == LAB, asked)
 
 
-def sent(effects: Iterable[Effect], kind: type[T]) -> list[T]:
+def sent(effects: Iterable[e.Effect], kind: type[T]) -> list[T]:
     return [f.message for f in effects if isinstance(f, Send) and isinstance(f.message, kind)]
 
 
-def told(effects: Iterable[Effect], kind: type[T]) -> list[T]:
+def told(effects: Iterable[e.Effect], kind: type[T]) -> list[T]:
     return [f.event for f in effects if isinstance(f, Notify) and isinstance(f.event, kind)]
 
 
@@ -77,7 +77,7 @@ def terms(bid: Bid, fence: int = 1, task: TaskId = TASK, shape: Shape = SMALL) -
 
 def award(
     seller: Seller, fence: int = 1, task: TaskId = TASK, peer: PeerId = ALICE
-) -> list[Effect]:
+) -> list[e.Effect]:
     """A call, a bid and its award."""
     bid = answer(seller, heard(call(auction=1000 * fence), peer))
     return seller.handle(e.AwardHeard(peer, terms(bid, fence, task)), 0.0)
@@ -91,7 +91,7 @@ def running(config: SellerConfig = PLAIN) -> Seller:
     return seller
 
 
-def timers(effects: Iterable[Effect], kind: type[T]) -> list[tuple[float, T]]:
+def timers(effects: Iterable[e.Effect], kind: type[T]) -> list[tuple[float, T]]:
     return [
         (f.deadline_s, f.timer)
         for f in effects

@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass, field
 
-from p2p.effects import Effect, Notify, Send
+from p2p.effects import Notify, Send
 from p2p.gossip import events as e
 from p2p.gossip.config import GossipConfig
 from p2p.gossip.core import Gossip
@@ -94,26 +94,26 @@ class GossipLab:
             expires_ms=at_ms + ttl_ms,
         )
 
-    def hear(self, message: Message, peer: PeerId = BOB) -> list[Effect]:
+    def hear(self, message: Message, peer: PeerId = BOB) -> list[e.Effect]:
         return self.core.handle(e.GossipHeard(peer, message), self.now_s)
 
     def push(
         self, *words: Signed, peer: PeerId = BOB, hops: int = 3, left_ms: int = 35_000
-    ) -> list[Effect]:
+    ) -> list[e.Effect]:
         return self.hear(Push(hops, tuple(Carried(left_ms, word) for word in words)), peer)
 
     def bodies(self, kind: int = RESOURCES) -> dict[PeerId, bytes]:
         return {p: item.body for p, item in self.core.items(kind, self.now_s).items()}
 
 
-def sent(effects: list[Effect], kind: type[Message] = Message) -> list[tuple[PeerId, Message]]:
+def sent(effects: list[e.Effect], kind: type[Message] = Message) -> list[tuple[PeerId, Message]]:
     """Messages of a kind among the effects."""
     return [
         (f.peer, f.message) for f in effects if isinstance(f, Send) and isinstance(f.message, kind)
     ]
 
 
-def told(effects: list[Effect]) -> list[Item]:
+def told(effects: list[e.Effect]) -> list[Item]:
     """Items our own side was told of."""
     return [
         f.event.item for f in effects if isinstance(f, Notify) and isinstance(f.event, e.Accepted)

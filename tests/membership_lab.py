@@ -2,13 +2,21 @@
 
 import random
 
-from p2p.effects import Effect, Notify, Send, WakeAt
+from p2p.effects import Notify, Send, WakeAt
 from p2p.ids import LabId, NetworkId, PeerId
 from p2p.membership import events as e
 from p2p.membership.config import MembershipConfig
 from p2p.membership.core import Membership
 from p2p.membership.knowledge import Profile
-from p2p.membership.messages import PRESENCE_DOMAIN, News, Opinion, Ping, Presence, Spread
+from p2p.membership.messages import (
+    PRESENCE_DOMAIN,
+    MembershipMessage,
+    News,
+    Opinion,
+    Ping,
+    Presence,
+    Spread,
+)
 from p2p.membership.view import Liveness, MemberChanged
 from p2p.wire.codec import Message
 from p2p.wire.envelope import Signed, seal
@@ -51,15 +59,15 @@ class Lab:
             self.hear(Spread(News((presence(peer),))), peer)
         self.tell(e.SpreadDue())
 
-    def tell(self, event: object) -> list[Effect]:
+    def tell(self, event: e.Event) -> list[e.Effect]:
         return self.core.handle(event, self.now_s)
 
-    def hear(self, message: Message, peer: PeerId = ALICE) -> list[Effect]:
+    def hear(self, message: MembershipMessage, peer: PeerId = ALICE) -> list[e.Effect]:
         return self.tell(e.MembershipHeard(peer, message))
 
     def accuse(
         self, peer: PeerId, liveness: Liveness, incarnation: int = 1, by: PeerId = ALICE
-    ) -> list[Effect]:
+    ) -> list[e.Effect]:
         return self.hear(Spread(News((), (Opinion(peer, incarnation, liveness, by),))), by)
 
     def probe(self) -> tuple[PeerId, int]:
@@ -79,17 +87,17 @@ class Lab:
         return member.incarnation
 
 
-def sent(effects: list[Effect], kind: type[Message]) -> list[tuple[PeerId, Message]]:
+def sent(effects: list[e.Effect], kind: type[Message]) -> list[tuple[PeerId, Message]]:
     return [
         (f.peer, f.message) for f in effects if isinstance(f, Send) and isinstance(f.message, kind)
     ]
 
 
-def timers(effects: list[Effect], kind: type) -> list[WakeAt]:
+def timers(effects: list[e.Effect], kind: type) -> list[WakeAt[e.Event]]:
     return [f for f in effects if isinstance(f, WakeAt) and isinstance(f.timer, kind)]
 
 
-def told(effects: list[Effect]) -> list[tuple[PeerId, Liveness]]:
+def told(effects: list[e.Effect]) -> list[tuple[PeerId, Liveness]]:
     return [
         (f.event.member.peer, f.event.member.liveness)
         for f in effects

@@ -7,9 +7,10 @@ What answers a digest is news to one member only and is not passed on, except by
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import assert_never
 
 from p2p.buckets import Buckets
-from p2p.effects import Effect, Notify, Rng, Send, WakeAt
+from p2p.effects import Notify, Rng, Send, WakeAt
 from p2p.errors import WireError
 from p2p.gossip import events as e
 from p2p.gossip.config import GossipConfig
@@ -42,22 +43,23 @@ class Gossip:
         self._held = Holdings(signer, network, view, wall_ms, self._buckets)
         self._asked_s: dict[int, float] = {}
         self._malformed = 0
-        self._handlers: dict[type, Callable[..., list[Effect]]] = {
-            e.GossipBegan: self._on_begin,
-            e.Publish: self._on_publish,
-            e.GossipHeard: self._on_heard,
-            e.MemberUp: self._on_member_up,
-            e.ReconcileDue: self._on_reconcile_due,
-        }
-        self._readers: dict[type, Callable[..., list[Effect]]] = {
-            Push: self._on_push,
-            Digest: self._on_digest,
-            Want: self._on_want,
-        }
 
-    def handle(self, event: object, now_s: float) -> list[Effect]:
-        """Take one event of p2p.gossip.events."""
-        return self._handlers[type(event)](event, now_s)
+    def handle(self, event: e.Event, now_s: float) -> list[e.Effect]:
+        """Take one event."""
+        match event:
+            case e.GossipHeard():
+                return self._on_heard(event, now_s)
+            case e.Publish():
+                return self._on_publish(event, now_s)
+            case e.MemberUp():
+                return self._on_member_up(event, now_s)
+            case e.ReconcileDue():
+                return self._on_reconcile_due(now_s)
+            case e.GossipBegan():
+                first_s = self._rng.random() * self._config.reconcile_s
+                return [WakeAt(now_s + first_s, e.ReconcileDue())]
+            case _:
+                assert_never(event)
 
     def items(self, kind: int, now_s: float) -> Mapping[PeerId, Item]:
         """Live items of members not known to be gone, ours included, sorted by origin."""
@@ -75,18 +77,27 @@ class Gossip:
 
     # -- push
 
-    def _on_publish(self, event: e.Publish, now_s: float) -> list[Effect]:
+    def _on_publish(self, event: e.Publish, now_s: float) -> list[e.Effect]:
         row = self._held.publish(event.kind, event.body, event.ttl_s, now_s)
         return [] if row is None else self._spread([row], self._config.hops_max, now_s)
 
-    def _on_heard(self, event: e.GossipHeard, now_s: float) -> list[Effect]:
+    def _on_heard(self, event: e.GossipHeard, now_s: float) -> list[e.Effect]:
+        peer = event.peer
         try:
-            return self._readers[type(event.message)](event.peer, event.message, now_s)
+            match event.message:
+                case Push() as push:
+                    return self._on_push(peer, push, now_s)
+                case Digest() as digest:
+                    return self._on_digest(peer, digest, now_s)
+                case Want() as want:
+                    return self._on_want(peer, want, now_s)
+                case _:
+                    assert_never(event.message)
         except WireError:
             self._malformed += 1
             return []
 
-    def _on_push(self, peer: PeerId, push: Push, now_s: float) -> list[Effect]:
+    def _on_push(self, peer: PeerId, push: Push, now_s: float) -> list[e.Effect]:
         taken = [self._held.take(peer, carried, now_s) for carried in push.items]
         fresh = [row for row in taken if row is not None]
         ours = [row for row in fresh if row.item.origin == self._held.me]
@@ -98,9 +109,9 @@ class Gossip:
 
     def _spread(
         self, rows: Sequence[ItemRow], hops: int, now_s: float, but: PeerId | None = None
-    ) -> list[Effect]:
+    ) -> list[e.Effect]:
         """Tell our own side, and a few members while hops are left."""
-        effects: list[Effect] = [Notify(e.Accepted(row.item)) for row in rows]
+        effects: list[e.Effect] = [Notify(e.Accepted(row.item)) for row in rows]
         if hops <= 0 or not rows:
             return effects
         could = [peer for peer in self._held.alive() if peer != but]
@@ -111,11 +122,7 @@ class Gossip:
 
     # -- digests
 
-    def _on_begin(self, event: e.GossipBegan, now_s: float) -> list[Effect]:
-        first_s = self._rng.random() * self._config.reconcile_s
-        return [WakeAt(now_s + first_s, e.ReconcileDue())]
-
-    def _on_reconcile_due(self, event: e.ReconcileDue, now_s: float) -> list[Effect]:
+    def _on_reconcile_due(self, now_s: float) -> list[e.Effect]:
         self._held.table.forget(now_s)
         since_s = now_s - self._config.ask_again_s
         self._asked_s = {key: at_s for key, at_s in self._asked_s.items() if at_s > since_s}
@@ -124,7 +131,7 @@ class Gossip:
         offer = [self._digest(self._rng.choice(alive), now_s)] if alive else []
         return [WakeAt(again_s, e.ReconcileDue()), *offer]
 
-    def _on_member_up(self, event: e.MemberUp, now_s: float) -> list[Effect]:
+    def _on_member_up(self, event: e.MemberUp, now_s: float) -> list[e.Effect]:
         """Compare with a newcomer at once; with many members a few of us do."""
         effects = self._spread(
             self._held.welcome(event.peer, now_s), self._config.hops_max, now_s, but=event.peer
@@ -138,7 +145,7 @@ class Gossip:
         rows = self._held.table.live(0, KEY_MAX, now_s)
         return Send(peer, digest_of(rows, self._rng.randrange(0, pages_in(rows))))
 
-    def _on_digest(self, peer: PeerId, digest: Digest, now_s: float) -> list[Effect]:
+    def _on_digest(self, peer: PeerId, digest: Digest, now_s: float) -> list[e.Effect]:
         told = read_digest(digest)
         rows = self._held.table.live(digest.low, digest.high, now_s)
         effects = self._answer(
@@ -149,7 +156,7 @@ class Gossip:
         self._asked_s.update(dict.fromkeys(wanted, now_s))
         return [*effects, Send(peer, want_of(wanted))] if wanted else effects
 
-    def _on_want(self, peer: PeerId, want: Want, now_s: float) -> list[Effect]:
+    def _on_want(self, peer: PeerId, want: Want, now_s: float) -> list[e.Effect]:
         rows = (self._held.table.get(key) for key in dict.fromkeys(read_want(want)))
         return self._answer(peer, (r for r in rows if r is not None and r.is_live(now_s)), now_s)
 
@@ -159,7 +166,7 @@ class Gossip:
             return False
         return self._held.lacks(key, sequence)
 
-    def _answer(self, peer: PeerId, rows: Iterable[ItemRow], now_s: float) -> list[Effect]:
+    def _answer(self, peer: PeerId, rows: Iterable[ItemRow], now_s: float) -> list[e.Effect]:
         """Push what a digest showed to be missing: as much as the peer may cause."""
         chosen = list(rows)
         chosen = chosen[: self._buckets.take(peer, len(chosen), now_s)]

@@ -1,10 +1,13 @@
-"""What the gossip core is told, and what it asks to be reminded of."""
+"""What the gossip core is told, asks to be reminded of and gives notice of."""
+
+from typing import TypeAlias
 
 import msgspec
 
+from p2p import effects
 from p2p.gossip.items import Item
+from p2p.gossip.messages import GossipMessage
 from p2p.ids import PeerId
-from p2p.wire.codec import Message
 
 
 class GossipBegan(msgspec.Struct, frozen=True):
@@ -23,7 +26,7 @@ class GossipHeard(msgspec.Struct, frozen=True):
     """A peer sent a message."""
 
     peer: PeerId
-    message: Message
+    message: GossipMessage
 
 
 class MemberUp(msgspec.Struct, frozen=True):
@@ -40,3 +43,7 @@ class Accepted(msgspec.Struct, frozen=True):
 
 class ReconcileDue(msgspec.Struct, frozen=True):
     """Timer: compare digests with somebody, drop what is over."""
+
+
+Event: TypeAlias = GossipBegan | Publish | GossipHeard | MemberUp | ReconcileDue
+Effect: TypeAlias = effects.Effect[Event, Accepted]

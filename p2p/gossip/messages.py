@@ -5,7 +5,7 @@ word is recognised from the envelope, before the signature is checked or the pay
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 from p2p.limits import GOSSIP_KINDS_MAX
 from p2p.wire.codec import Message, Record
@@ -55,3 +55,7 @@ class Want(Message, frozen=True, tag=42):
     """Please send the items with these keys: 8 bytes each, big-endian."""
 
     keys: bytes
+
+
+GossipMessage: TypeAlias = Push | Digest | Want
+"""Everything that members say to each other about items."""

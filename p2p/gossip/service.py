@@ -5,12 +5,12 @@ from typing import Final
 
 import trio
 
-from p2p.effects import Rng, Send
+from p2p.effects import Rng
 from p2p.gossip import events as e
 from p2p.gossip.config import GossipConfig
 from p2p.gossip.core import Gossip
 from p2p.gossip.items import Item
-from p2p.gossip.messages import DOMAINS, Digest, Push, Want
+from p2p.gossip.messages import DOMAINS, Digest, GossipMessage, Push, Want
 from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller
 from p2p.ids import NetworkId, PeerId
@@ -18,10 +18,9 @@ from p2p.limits import GOSSIP_BODY_BYTES_MAX, GOSSIP_TTL_S_MAX
 from p2p.membership.port import Members
 from p2p.membership.view import Liveness, MemberChanged
 from p2p.service import Driver, Performer, persist_nothing
-from p2p.wire.codec import Message
 from p2p.wire.envelope import Signer
 
-_KINDS: Final[tuple[type[Message], ...]] = (Push, Digest, Want)
+_KINDS: Final[tuple[type[GossipMessage], ...]] = (Push, Digest, Want)
 
 
 class GossipService:
@@ -39,8 +38,8 @@ class GossipService:
         wall_ms: Callable[[], int],
     ) -> None:
         self._core = Gossip(config, signer, network, members.view, rng, wall_ms)
-        self._rpc = rpc
-        self._driver = Driver(self._core, Performer(self._send, self._notify, persist_nothing))
+        self._me = rpc.peer_id
+        self._driver = Driver(self._core, Performer(rpc.send, self._notify, persist_nothing))
         self._listeners: dict[int, list[Callable[[Item], None]]] = {}
         for kind in _KINDS:
             rpc.listen(kind, self._on_message)
@@ -89,20 +88,15 @@ class GossipService:
         """Messages dropped because too many were waiting, since the start."""
         return self._driver.dropped
 
-    def _on_message(self, caller: Caller, message: Message) -> None:
+    def _on_message(self, caller: Caller, message: GossipMessage) -> None:
         self._driver.post(e.GossipHeard(caller.peer, message))
 
     def _on_change(self, change: MemberChanged) -> None:
         is_up = change.member.liveness is Liveness.ALIVE
         was_up = change.before in (Liveness.ALIVE, Liveness.SUSPECT)
-        if is_up and not was_up and change.member.peer != self._rpc.peer_id:
+        if is_up and not was_up and change.member.peer != self._me:
             self._driver.post(e.MemberUp(change.member.peer))
 
-    def _send(self, effect: Send) -> None:
-        assert isinstance(effect.message, Message)
-        self._rpc.cast(effect.peer, effect.message, effect.traffic_class)
-
-    def _notify(self, event: object) -> None:
-        assert isinstance(event, e.Accepted)
-        for listener in self._listeners.get(event.item.kind, ()):
-            listener(event.item)
+    def _notify(self, news: e.Accepted) -> None:
+        for listener in self._listeners.get(news.item.kind, ()):
+            listener(news.item)

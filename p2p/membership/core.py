@@ -6,9 +6,10 @@ News ride on pings; a comparison of views every half minute repairs what they mi
 nothing is probed; at two and three timeouts alone decide, as nobody could help or confirm.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import assert_never
 
-from p2p.effects import Effect, Notify, Rng, Send, WakeAt
+from p2p.effects import Notify, Rng, Send, WakeAt
 from p2p.identity.proofs import Proofs
 from p2p.ids import NetworkId, PeerId
 from p2p.limits import ADDRESS_CHARS_MAX, FAREWELLS_MAX, RELAYS_MAX, STRANGERS_MAX
@@ -17,6 +18,7 @@ from p2p.membership.config import MembershipConfig
 from p2p.membership.knowledge import Knowledge, Profile
 from p2p.membership.messages import (
     Ack,
+    MembershipMessage,
     Nack,
     Ping,
     PingRequest,
@@ -52,40 +54,49 @@ class Membership:
         self._config, self._rng, self._prober = config, rng, prober
         self._known = Knowledge(config, signer, network, profile, incarnation, prober, rng, proofs)
         self._asked_s: dict[PeerId, float] = {}
-        self._handlers: dict[type, Callable[..., list[Effect]]] = {
-            e.MembershipBegan: self._on_begin,
-            e.Readdressed: self._on_readdressed,
-            e.MembershipHeard: self._on_heard,
-            e.PeerUp: self._on_peer_up,
-            e.PeerDown: self._on_peer_down,
-            e.Join: self._on_join,
-            e.Leave: self._on_leave,
-            e.ProbeDue: self._on_probe_due,
-            e.PingLate: self._on_ping_late,
-            e.ProbeOver: self._on_probe_over,
-            e.RelayOver: self._on_relay_over,
-            e.SuspicionOver: self._known.on_suspicion_over,
-            e.Expelled: self._known.on_expelled,
-            e.SpreadDue: self._on_spread_due,
-            e.SyncDue: self._on_sync_due,
-            e.RecontactDue: self._on_recontact_due,
-        }
-        self._readers = self._make_readers()
 
-    def _make_readers(self) -> dict[type, Callable[..., list[Effect]]]:
-        return {
-            Ping: self._on_ping,
-            Ack: self._on_ack,
-            PingRequest: self._on_ping_request,
-            Nack: self._on_nack,
-            Spread: self._on_spread,
-            SyncOffer: self._on_sync_offer,
-            SyncPage: self._on_sync_page,
-        }
+    def handle(self, event: e.Event, now_s: float) -> list[e.Effect]:
+        """Take one event."""
+        match event:
+            case e.MembershipHeard():
+                return self._on_heard(event, now_s)
+            case e.ProbeDue():
+                return self._on_probe_due(now_s)
+            case e.PingLate():
+                return self._on_ping_late(event)
+            case e.ProbeOver():
+                return self._on_probe_over(event, now_s)
+            case e.RelayOver():
+                return self._on_relay_over(event)
+            case e.SuspicionOver():
+                return self._known.on_suspicion_over(event, now_s)
+            case e.SpreadDue():
+                return self._known.on_spread_due(now_s)
+            case e.SyncDue():
+                return self._on_sync_due(now_s)
+            case e.RecontactDue():
+                return self._on_recontact_due(now_s)
+            case _:
+                return self._on_our_side(event, now_s)
 
-    def handle(self, event: object, now_s: float) -> list[Effect]:
-        """Take one event of p2p.membership.events."""
-        return self._handlers[type(event)](event, now_s)
+    def _on_our_side(self, event: e.Told, now_s: float) -> list[e.Effect]:
+        match event:
+            case e.MembershipBegan():
+                return self._on_begin(event, now_s)
+            case e.Readdressed():
+                return self._on_readdressed(event, now_s)
+            case e.PeerUp():
+                return self._on_peer_up(event, now_s)
+            case e.PeerDown():
+                return self._on_peer_down(event, now_s)
+            case e.Join():
+                return self._on_join(event, now_s)
+            case e.Leave():
+                return self._on_leave(now_s)
+            case e.Expelled():
+                return self._known.on_expelled(event, now_s)
+            case _:
+                assert_never(event)
 
     def view(self) -> View:
         """Everybody we know, ourselves included."""
@@ -117,7 +128,7 @@ class Membership:
 
     # -- our own life
 
-    def _on_begin(self, event: e.MembershipBegan, now_s: float) -> list[Effect]:
+    def _on_begin(self, event: e.MembershipBegan, now_s: float) -> list[e.Effect]:
         self._known.addresses = event.addresses
         config, dice = self._config, self._rng
         return [
@@ -127,18 +138,18 @@ class Membership:
             WakeAt(now_s + dice.random() * config.recontact_s, e.RecontactDue()),
         ]
 
-    def _on_readdressed(self, event: e.Readdressed, now_s: float) -> list[Effect]:
+    def _on_readdressed(self, event: e.Readdressed, now_s: float) -> list[e.Effect]:
         self._known.addresses = event.addresses
         return [] if self._known.has_left else self._known.renew(now_s)
 
-    def _on_join(self, event: e.Join, now_s: float) -> list[Effect]:
-        effects: list[Effect] = []
+    def _on_join(self, event: e.Join, now_s: float) -> list[e.Effect]:
+        effects: list[e.Effect] = []
         if self._known.has_left:
             self._known.has_left = False
             effects = self._known.renew(now_s)
         return [*effects, *self._offer(event.peer)]
 
-    def _on_leave(self, event: e.Leave, now_s: float) -> list[Effect]:
+    def _on_leave(self, now_s: float) -> list[e.Effect]:
         if self._known.has_left:
             return []
         self._known.has_left = True
@@ -153,7 +164,7 @@ class Membership:
 
     # -- pings of ours
 
-    def _on_probe_due(self, event: e.ProbeDue, now_s: float) -> list[Effect]:
+    def _on_probe_due(self, now_s: float) -> list[e.Effect]:
         again = WakeAt(now_s + self._prober.period_s(), e.ProbeDue())
         if self._known.has_left:
             return [again]
@@ -161,7 +172,7 @@ class Membership:
         target = self._prober.next_target(members)
         return [again] if target is None else [again, *self._probe(target, now_s)]
 
-    def _probe(self, target: PeerId, now_s: float) -> list[Effect]:
+    def _probe(self, target: PeerId, now_s: float) -> list[e.Effect]:
         sequence, probe = self._prober.begin(target, now_s)
         return [
             Send(target, Ping(sequence, self._known.news_for(target))),
@@ -169,7 +180,7 @@ class Membership:
             WakeAt(self._prober.end_s(probe), e.ProbeOver(sequence)),
         ]
 
-    def _on_ping_late(self, event: e.PingLate, now_s: float) -> list[Effect]:
+    def _on_ping_late(self, event: e.PingLate) -> list[e.Effect]:
         probe = self._prober.probes.get(event.sequence)
         if probe is None:
             return []
@@ -180,13 +191,13 @@ class Membership:
             for helper in probe.helpers
         ]
 
-    def _on_probe_over(self, event: e.ProbeOver, now_s: float) -> list[Effect]:
+    def _on_probe_over(self, event: e.ProbeOver, now_s: float) -> list[e.Effect]:
         probe = self._prober.on_failed(event.sequence)
         if probe is None or self._known.has_left:
             return []
         return self._known.suspect(probe.target, now_s)
 
-    def _on_ack(self, peer: PeerId, message: Ack, now_s: float) -> list[Effect]:
+    def _on_ack(self, peer: PeerId, message: Ack, now_s: float) -> list[e.Effect]:
         effects = self._known.take(message.news, peer, now_s)
         relay = self._prober.relays.get(message.sequence)
         if relay is not None and relay.target == peer:
@@ -196,23 +207,39 @@ class Membership:
             effects.append(Notify(e.FarewellHeard()))
         return effects
 
-    def _on_nack(self, peer: PeerId, message: Nack, now_s: float) -> list[Effect]:
-        self._prober.on_nack(peer, message.sequence)
-        return []
-
     # -- pings of others
 
-    def _on_heard(self, event: e.MembershipHeard, now_s: float) -> list[Effect]:
-        effects: list[Effect] = self._readers[type(event.message)](event.peer, event.message, now_s)
+    def _on_heard(self, event: e.MembershipHeard, now_s: float) -> list[e.Effect]:
+        effects = self._read(event.peer, event.message, now_s)
         if event.peer not in self._known.table.rows:
             effects = [*effects, *self._ask_stranger(event.peer, now_s)]
         return effects
 
-    def _on_ping(self, peer: PeerId, message: Ping, now_s: float) -> list[Effect]:
+    def _read(self, peer: PeerId, message: MembershipMessage, now_s: float) -> list[e.Effect]:
+        match message:
+            case Ping():
+                return self._on_ping(peer, message, now_s)
+            case Ack():
+                return self._on_ack(peer, message, now_s)
+            case PingRequest():
+                return self._on_ping_request(peer, message, now_s)
+            case Nack():
+                self._prober.on_nack(peer, message.sequence)
+                return []
+            case Spread():
+                return self._known.take(message.news, peer, now_s)
+            case SyncOffer():
+                return self._on_sync_offer(peer, message)
+            case SyncPage():
+                return self._on_sync_page(peer, message, now_s)
+            case _:
+                assert_never(message)
+
+    def _on_ping(self, peer: PeerId, message: Ping, now_s: float) -> list[e.Effect]:
         effects = self._known.take(message.news, peer, now_s)
         return [*effects, Send(peer, Ack(message.sequence, self._known.news_for(peer)))]
 
-    def _on_ping_request(self, peer: PeerId, message: PingRequest, now_s: float) -> list[Effect]:
+    def _on_ping_request(self, peer: PeerId, message: PingRequest, now_s: float) -> list[e.Effect]:
         effects = self._known.take(message.news, peer, now_s)
         is_known = message.target in self._known.table.rows
         if not is_known or len(self._prober.relays) >= RELAYS_MAX:
@@ -224,19 +251,13 @@ class Membership:
             WakeAt(now_s + self._prober.timeout_s(message.target), e.RelayOver(sequence)),
         ]
 
-    def _on_relay_over(self, event: e.RelayOver, now_s: float) -> list[Effect]:
+    def _on_relay_over(self, event: e.RelayOver) -> list[e.Effect]:
         relay = self._prober.relays.pop(event.sequence, None)
         return [] if relay is None else [Send(relay.requester, Nack(relay.sequence))]
 
-    def _on_spread(self, peer: PeerId, message: Spread, now_s: float) -> list[Effect]:
-        return self._known.take(message.news, peer, now_s)
-
-    def _on_spread_due(self, event: e.SpreadDue, now_s: float) -> list[Effect]:
-        return self._known.on_spread_due(now_s)
-
     # -- whole views
 
-    def _on_sync_due(self, event: e.SyncDue, now_s: float) -> list[Effect]:
+    def _on_sync_due(self, now_s: float) -> list[e.Effect]:
         self._known.forget(now_s - self._config.forget_s)
         again = WakeAt(now_s + self._config.sync_s, e.SyncDue())
         alive = self._known.alive()
@@ -244,24 +265,24 @@ class Membership:
             return [again]
         return [again, *self._offer(self._rng.choice(alive))]
 
-    def _on_recontact_due(self, event: e.RecontactDue, now_s: float) -> list[Effect]:
+    def _on_recontact_due(self, now_s: float) -> list[e.Effect]:
         again = WakeAt(now_s + self._config.recontact_s, e.RecontactDue())
         dead = self._known.dead()
         if not dead or self._known.has_left:
             return [again]
         return [again, *self._offer(self._rng.choice(dead))]
 
-    def _offer(self, peer: PeerId) -> list[Effect]:
+    def _offer(self, peer: PeerId) -> list[e.Effect]:
         return [Send(peer, SyncOffer(self._known.table.digest()))]
 
-    def _on_sync_offer(self, peer: PeerId, message: SyncOffer, now_s: float) -> list[Effect]:
+    def _on_sync_offer(self, peer: PeerId, message: SyncOffer) -> list[e.Effect]:
         table = self._known.table
         is_equal = table.digest() == message.digest
         rows = [] if is_equal else table.in_order()
         made = pages(rows, self._known.opinion, wants_answer=not is_equal)
         return [Send(peer, page) for page in made]
 
-    def _on_sync_page(self, peer: PeerId, message: SyncPage, now_s: float) -> list[Effect]:
+    def _on_sync_page(self, peer: PeerId, message: SyncPage, now_s: float) -> list[e.Effect]:
         effects = self._known.take_page(message.news, peer, now_s)
         if message.is_last:
             effects.append(Notify(e.Joined(peer)))
@@ -276,13 +297,13 @@ class Membership:
 
     # -- connections
 
-    def _on_peer_up(self, event: e.PeerUp, now_s: float) -> list[Effect]:
+    def _on_peer_up(self, event: e.PeerUp, now_s: float) -> list[e.Effect]:
         row = self._known.table.rows.get(event.peer)
         if row is None or row.member.liveness in GONE:
             return self._ask_stranger(event.peer, now_s)
         return []
 
-    def _on_peer_down(self, event: e.PeerDown, now_s: float) -> list[Effect]:
+    def _on_peer_down(self, event: e.PeerDown, now_s: float) -> list[e.Effect]:
         row = self._known.table.rows.get(event.peer)
         if row is None or row.member.liveness in GONE or self._known.has_left:
             return []
@@ -290,7 +311,7 @@ class Membership:
             return []
         return self._probe(event.peer, now_s)
 
-    def _ask_stranger(self, peer: PeerId, now_s: float) -> list[Effect]:
+    def _ask_stranger(self, peer: PeerId, now_s: float) -> list[e.Effect]:
         last_s = self._asked_s.get(peer)
         if last_s is not None and now_s - last_s < self._config.ask_again_s:
             return []

@@ -1,9 +1,13 @@
-"""What the membership core is told, and what it asks to be reminded of."""
+"""What the membership core is told, asks to be reminded of and gives notice of."""
+
+from typing import TypeAlias
 
 import msgspec
 
+from p2p import effects
 from p2p.ids import PeerId
-from p2p.wire.codec import Message
+from p2p.membership.messages import MembershipMessage
+from p2p.membership.view import MemberChanged
 
 
 class MembershipBegan(msgspec.Struct, frozen=True):
@@ -22,7 +26,7 @@ class MembershipHeard(msgspec.Struct, frozen=True):
     """A peer sent a message."""
 
     peer: PeerId
-    message: Message
+    message: MembershipMessage
 
 
 class Expelled(msgspec.Struct, frozen=True):
@@ -102,3 +106,21 @@ class SyncDue(msgspec.Struct, frozen=True):
 
 class RecontactDue(msgspec.Struct, frozen=True):
     """Timer: try one of the dead."""
+
+
+Told: TypeAlias = MembershipBegan | Readdressed | Expelled | PeerUp | PeerDown | Join | Leave
+"""By our own side."""
+Event: TypeAlias = (
+    Told
+    | MembershipHeard
+    | ProbeDue
+    | PingLate
+    | ProbeOver
+    | RelayOver
+    | SuspicionOver
+    | SpreadDue
+    | SyncDue
+    | RecontactDue
+)
+Notice: TypeAlias = MemberChanged | Joined | FarewellHeard
+Effect: TypeAlias = effects.Effect[Event, Notice]

@@ -8,12 +8,12 @@ import math
 from dataclasses import dataclass
 
 from p2p.buckets import Buckets
-from p2p.effects import Effect, Notify, Rng, Send, WakeAt
+from p2p.effects import Notify, Rng, Send, WakeAt
 from p2p.identity.proofs import Proofs, token_for_presence
 from p2p.ids import LabId, NetworkId, PeerId
 from p2p.limits import ADDRESS_CHARS_MAX, ADDRESSES_PER_PEER_MAX, FORGERY_COST
 from p2p.membership.config import MembershipConfig
-from p2p.membership.events import Expelled, SpreadDue, SuspicionOver
+from p2p.membership.events import Effect, Expelled, SpreadDue, SuspicionOver
 from p2p.membership.lives import ANSWER_AGAIN_S
 from p2p.membership.messages import PRESENCE_DOMAIN, News, Opinion, Presence, Spread
 from p2p.membership.news import NewsQueue

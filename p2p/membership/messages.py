@@ -4,7 +4,7 @@ Facts about a machine are signed by that machine (Presence); what others think o
 hearsay about one incarnation of it, and the machine refutes it by a higher one.
 """
 
-from typing import Final
+from typing import Final, TypeAlias
 
 from p2p.ids import LabId, PeerId
 from p2p.wire.codec import Message, Record
@@ -93,3 +93,7 @@ class SyncPage(Message, frozen=True, tag=30):
     wants_answer: bool
     """Send back what you know better about this range."""
     is_last: bool
+
+
+MembershipMessage: TypeAlias = Ping | Ack | PingRequest | Nack | Spread | SyncOffer | SyncPage
+"""Everything that members say to each other about members."""

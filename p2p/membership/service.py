@@ -1,11 +1,11 @@
 """Runs the membership core over Rpc: who is alive, for everybody else in the node."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import Final, assert_never
 
 import trio
 
-from p2p.effects import Rng, Send
+from p2p.effects import Rng
 from p2p.errors import PeerUnreachableError
 from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller
@@ -15,10 +15,18 @@ from p2p.membership import events as e
 from p2p.membership.config import MembershipConfig
 from p2p.membership.core import Membership
 from p2p.membership.knowledge import Profile
-from p2p.membership.messages import Ack, Nack, Ping, PingRequest, Spread, SyncOffer, SyncPage
+from p2p.membership.messages import (
+    Ack,
+    MembershipMessage,
+    Nack,
+    Ping,
+    PingRequest,
+    Spread,
+    SyncOffer,
+    SyncPage,
+)
 from p2p.membership.view import MemberChanged, View
 from p2p.service import Driver, Performer, persist_nothing
-from p2p.wire.codec import Message
 from p2p.wire.envelope import Signer
 
 JOIN_S: Final = 5.0
@@ -34,7 +42,7 @@ ADDRESSES_EVERY_S: Final = 2.0
 """How often we look whether our own addresses, or our certificates, have changed: others know
 within 10 s."""
 
-_KINDS: Final[tuple[type[Message], ...]] = (
+_KINDS: Final[tuple[type[MembershipMessage], ...]] = (
     Ping,
     Ack,
     PingRequest,
@@ -65,8 +73,7 @@ class MembershipService:
         self._core = Membership(config, signer, network, profile, rng, incarnation, proofs)
         self._addresses, self._proofs = addresses, proofs
         self._told: tuple[tuple[str, ...], bytes] | None = None
-        self._rpc = rpc
-        performer = Performer(self._send, self._notify, persist_nothing)
+        performer = Performer(rpc.send, self._notify, persist_nothing)
         self._driver = Driver(self._core, performer)
         self._listeners: list[Callable[[MemberChanged], None]] = []
         self._joining: dict[PeerId, list[trio.Event]] = {}
@@ -158,7 +165,7 @@ class MembershipService:
     def _token(self) -> bytes:
         return token_for_presence(self._proofs)
 
-    def _on_message(self, caller: Caller, message: Message) -> None:
+    def _on_message(self, caller: Caller, message: MembershipMessage) -> None:
         self._driver.post(e.MembershipHeard(caller.peer, message))
 
     def _on_peer(self, peer: PeerId, is_up: bool) -> None:
@@ -166,11 +173,7 @@ class MembershipService:
             self._look_at_ourselves()  # what we say to the first from elsewhere is without loopback
         self._driver.post(e.PeerUp(peer) if is_up else e.PeerDown(peer))
 
-    def _send(self, effect: Send) -> None:
-        assert isinstance(effect.message, Message)
-        self._rpc.cast(effect.peer, effect.message, effect.traffic_class)
-
-    def _notify(self, event: object) -> None:
+    def _notify(self, event: e.Notice) -> None:
         match event:
             case MemberChanged():
                 for listener in self._listeners:
@@ -180,3 +183,5 @@ class MembershipService:
                     answered.set()
             case e.FarewellHeard():
                 self._farewell_heard.set()
+            case _:
+                assert_never(event)

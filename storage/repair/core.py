@@ -14,8 +14,9 @@ one of them wins everywhere, and the other's shards end with their lease.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import assert_never
 
-from p2p.effects import Effect, Notify, Rng, WakeAt
+from p2p.effects import Notify, Rng, WakeAt
 from p2p.ids import PeerId
 from p2p.membership.view import Liveness
 from storage.placement.rendezvous import peers_in_order, shards_wanted
@@ -28,6 +29,7 @@ from storage.repair.config import (
     RepairConfig,
 )
 from storage.repair.events import (
+    Effect,
     Event,
     HomesAre,
     JobEnded,
@@ -117,6 +119,8 @@ class Repair:
                 self._judge_strangers(now_s)
                 wake = WakeAt(now_s + self._config.look_s, LookDue())
                 return [*self._start(now_s), wake]
+            case _:
+                assert_never(event)
         return []
 
     @property

@@ -4,6 +4,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from p2p import effects
 from p2p.ids import PeerId
 from p2p.membership.view import Liveness
 from storage.ids import Address
@@ -68,3 +69,6 @@ class Mend(msgspec.Struct, frozen=True):
     page: PageKey
     sequence: int
     segments: tuple[tuple[int, tuple[int, ...]], ...]
+
+
+Effect: TypeAlias = effects.Effect[Event, Mend]

@@ -219,8 +219,7 @@ class RepairService:
 
     # -- what the core asks for
 
-    def _notify(self, event: object) -> None:
-        assert isinstance(event, Mend)
+    def _notify(self, event: Mend) -> None:
         assert self._nursery is not None
         self._nursery.start_soon(self._mend, event)
 

@@ -5,11 +5,11 @@ It decides nothing about providers; `swarmnode.market.buyer.core` does, and writ
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
-from p2p.effects import Effect, Notify, Persist
+from p2p.effects import Notify, Persist
 from p2p.ids import PeerId
 from p2p.wire.codec import encode
 from swarmnode.errors import TaskUnknownError
@@ -47,6 +47,9 @@ class TaskForgotten:
     """A task that ended long ago is gone; what is kept of its logs can go too."""
 
     task: TaskId
+
+
+LedgerEffect: TypeAlias = Persist | Notify[TaskChanged | TaskForgotten]
 
 
 class Ledger:
@@ -89,14 +92,14 @@ class Ledger:
         """Tasks that have not ended, oldest first."""
         return tuple(one for one in self._records.values() if one.state not in TASK_ENDS)
 
-    def submit(self, record: TaskRecord) -> list[Effect]:
+    def submit(self, record: TaskRecord) -> list[LedgerEffect]:
         """Begin a task; forgets those that ended first when there are too many."""
         task, at_ms = record.task, record.submitted_ms
         self._records[task] = record
         event = TaskChanged(task, at_ms, "submitted", record.state, PeerId(""))
         return [self._write(record), Notify(event), *self._forget_oldest()]
 
-    def adopt(self, record: TaskRecord, at_ms: int, why: str) -> list[Effect]:
+    def adopt(self, record: TaskRecord, at_ms: int, why: str) -> list[LedgerEffect]:
         """Go on with a task as another machine has left it."""
         self._records[record.task] = record
         if record.state in TASK_ENDS:
@@ -104,7 +107,7 @@ class Ledger:
         event = TaskChanged(record.task, at_ms, "taken over", record.state, record.provider, why)
         return [self._write(record), Notify(event)]
 
-    def take_up(self, records: Sequence[TaskRecord], at_ms: int) -> list[Effect]:
+    def take_up(self, records: Sequence[TaskRecord], at_ms: int) -> list[LedgerEffect]:
         """Tasks of another machine of ours, which is gone; written down before."""
         self.load(records)
         return [
@@ -112,12 +115,12 @@ class Ledger:
             for one in records
         ]
 
-    def drop(self, task: TaskId) -> list[Effect]:
+    def drop(self, task: TaskId) -> list[LedgerEffect]:
         """Another machine goes on with a task that is not ours."""
         self._ended.pop(task, None)
         return _erased(self._records.pop(task))
 
-    def step(self, task: TaskId, fact: Fact, at_ms: int, why: str = "") -> list[Effect]:
+    def step(self, task: TaskId, fact: Fact, at_ms: int, why: str = "") -> list[LedgerEffect]:
         """Move a task along its lifecycle. Raises IllegalTransitionError."""
         before = self.get(task)
         state = next_task_state(before.state, fact)
@@ -194,7 +197,7 @@ class Ledger:
 
     def left_over(
         self, task: TaskId, outcome: Outcome, checkpoint: CheckpointRecord | None, at_ms: int
-    ) -> list[Effect]:
+    ) -> list[LedgerEffect]:
         """What a cancelled task had made until it was stopped."""
         kept = _with_left(self.get(task), outcome)
         record = self._change(task, checkpoint=checkpoint, **kept)
@@ -202,20 +205,22 @@ class Ledger:
         event = TaskChanged(task, at_ms, "noted", record.state, record.provider, files)
         return [self._write(record), Notify(event)]
 
-    def checkpointed(self, task: TaskId, checkpoint: CheckpointRecord, at_ms: int) -> list[Effect]:
+    def checkpointed(
+        self, task: TaskId, checkpoint: CheckpointRecord, at_ms: int
+    ) -> list[LedgerEffect]:
         """Remember newer progress."""
         record = self._change(task, checkpoint=checkpoint)
         step = f"step {checkpoint.step}"
         event = TaskChanged(task, at_ms, "checkpointed", record.state, record.provider, step)
         return [self._write(record), Notify(event)]
 
-    def set_why(self, task: TaskId, why: str, at_ms: int) -> list[Effect]:
+    def set_why(self, task: TaskId, why: str, at_ms: int) -> list[LedgerEffect]:
         """Say in words what a task waits for."""
         record = self._change(task, why=why)
         event = TaskChanged(task, at_ms, "noted", record.state, record.provider, why)
         return [self._write(record), Notify(event)]
 
-    def set_note(self, task: TaskId, note: str, at_ms: int) -> list[Effect]:
+    def set_note(self, task: TaskId, note: str, at_ms: int) -> list[LedgerEffect]:
         """What a provider tells besides: why a checkpoint is not kept; empty takes it back."""
         record = self._change(task, note=note)
         words = note or "checkpoints are kept again"
@@ -226,9 +231,9 @@ class Ledger:
         """Number of the auction that now opens; the following `step` writes it."""
         return self._change(task, rounds=self.get(task).rounds + 1).rounds
 
-    def note_round(self, task: TaskId, entry: RoundRecord) -> list[Effect]:
+    def note_round(self, task: TaskId, entry: RoundRecord) -> list[LedgerEffect]:
         """Write an auction down for `explain`, and drop the one that is too old."""
-        found: list[Effect] = [Persist(ROUNDS, round_key(task, entry.number), encode(entry))]
+        found: list[LedgerEffect] = [Persist(ROUNDS, round_key(task, entry.number), encode(entry))]
         if entry.number > ROUNDS_KEPT_MAX:
             oldest = round_key(task, entry.number - ROUNDS_KEPT_MAX)
             found.append(Persist(ROUNDS, oldest, None))
@@ -241,13 +246,13 @@ class Ledger:
         record = self._records[task] = msgspec.structs.replace(self.get(task), **changes)
         return record
 
-    def _forget_oldest(self) -> list[Effect]:
-        found: list[Effect] = []
+    def _forget_oldest(self) -> list[LedgerEffect]:
+        found: list[LedgerEffect] = []
         while len(self._ended) > TASKS_FINISHED_MAX:
             found += self.forget(next(iter(self._ended)))
         return found
 
-    def forget(self, task: TaskId) -> list[Effect]:
+    def forget(self, task: TaskId) -> list[LedgerEffect]:
         """A task that has ended is no more; any other stays."""
         if task not in self._ended:
             return []
@@ -263,7 +268,7 @@ def _with_left(record: TaskRecord, outcome: Outcome) -> dict[str, object]:
     return {"outcome": outcome, "left": ()}
 
 
-def _erased(record: TaskRecord) -> list[Effect]:
+def _erased(record: TaskRecord) -> list[LedgerEffect]:
     oldest = max(1, record.rounds - ROUNDS_KEPT_MAX + 1)
     numbers = range(oldest, record.rounds + 1)
     rounds = [Persist(ROUNDS, round_key(record.task, one), None) for one in numbers]

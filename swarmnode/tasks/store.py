@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from p2p.effects import Persist
 from swarmnode.limits import TASK_RECORD_BYTES_MAX
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import FenceRecord, JobRecord, RoundRecord, TaskRecord
 
 if TYPE_CHECKING:  # cores name these tables, and the engine's port knows the event loop
-    from storage.engine.port import ReadView, WriteView
+    from storage.engine.port import ReadView
 from storage.engine.stored import stored
 
 TASKS: Final = "tasks"
@@ -44,15 +43,6 @@ def round_key(task: TaskId, number: int) -> bytes:
 def job_key(task: TaskId, fence: int) -> bytes:
     """Key of one attempt at its provider."""
     return task.encode() + fence.to_bytes(8)
-
-
-def write_all(view: WriteView, writes: Sequence[Persist]) -> None:
-    """Perform the Persist effects of one batch inside a transaction."""
-    for write in writes:
-        if write.value is None:
-            view.delete(write.table, write.key)
-        else:
-            view.put(write.table, write.key, write.value)
 
 
 def task_of(raw: bytes) -> TaskRecord:

@@ -9,20 +9,21 @@ import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any, Generic
 
 from p2p.effects import Notify, Rng, Send, WakeAt
 from p2p.ids import PeerId
-from p2p.service import Core
+from p2p.service import Core, EventT, NoticeT
 from p2p.wire.codec import Message, decode, encode
 
 
 @dataclass(slots=True, eq=False)
-class Seat:
+class Seat(Generic[EventT, NoticeT]):
     """One core and what happens to its machine."""
 
     peer: PeerId
-    core: Core
-    heard: Callable[[PeerId, Message], object]
+    core: Core[EventT, NoticeT]
+    heard: Callable[[PeerId, Any], EventT]
     """Makes the event by which the core is told of a message."""
     paused_until_s: float = 0.0
     is_up: bool = True
@@ -37,18 +38,18 @@ class Weather:
     delay_max_s: float = 0.05
 
 
-class HeapWorld:
+class HeapWorld(Generic[EventT, NoticeT]):
     """Time, the messages on their way, and the cores."""
 
     def __init__(self, rng: Rng, weather: Weather = Weather()) -> None:
         self.now_s = 0.0
         self.weather = weather
-        self.notified: list[tuple[float, PeerId, object]] = []
+        self.notified: list[tuple[float, PeerId, NoticeT]] = []
         """Everything the cores gave notice of."""
         self.messages = 0
         self._rng = rng
-        self._seats: dict[PeerId, Seat] = {}
-        self._heap: list[tuple[float, int, Seat, object]] = []
+        self._seats: dict[PeerId, Seat[EventT, NoticeT]] = {}
+        self._heap: list[tuple[float, int, Seat[EventT, NoticeT], EventT]] = []
         self._count = 0
         self._cuts: dict[tuple[PeerId, PeerId], None] = {}
         self._trace = blake2b(digest_size=16)
@@ -58,12 +59,17 @@ class HeapWorld:
         """A hash of all deliveries and notices so far."""
         return self._trace.hexdigest()
 
-    def seat(self, peer: PeerId, core: Core, heard: Callable[[PeerId, Message], object]) -> None:
+    def seat(
+        self,
+        peer: PeerId,
+        core: Core[EventT, NoticeT],
+        heard: Callable[[PeerId, Any], EventT],
+    ) -> None:
         """Put a core in its place; an earlier one of the same peer is gone for good."""
         self.crash(peer)
         self._seats[peer] = Seat(peer, core, heard)
 
-    def tell(self, peer: PeerId, event: object) -> None:
+    def tell(self, peer: PeerId, event: EventT) -> None:
         """Hand an event to a core now."""
         self._at(self.now_s, self._seats[peer], event)
 
@@ -108,11 +114,11 @@ class HeapWorld:
 
     # -- inside
 
-    def _at(self, at_s: float, seat: Seat, event: object) -> None:
+    def _at(self, at_s: float, seat: Seat[EventT, NoticeT], event: EventT) -> None:
         self._count += 1
         heapq.heappush(self._heap, (at_s, self._count, seat, event))
 
-    def _happen(self, seat: Seat, event: object) -> None:
+    def _happen(self, seat: Seat[EventT, NoticeT], event: EventT) -> None:
         if not seat.is_up:
             return
         if self.now_s < seat.paused_until_s:
@@ -121,7 +127,6 @@ class HeapWorld:
         for effect in seat.core.handle(event, self.now_s):
             match effect:
                 case Send(peer, message):
-                    assert isinstance(message, Message)
                     self._send(seat.peer, peer, message)
                 case WakeAt(deadline_s, timer):
                     self._at(max(deadline_s, self.now_s), seat, timer)

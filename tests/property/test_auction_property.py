@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2p.effects import Effect, Notify, Persist, Send
+from p2p.effects import Notify, Persist, Send
 from p2p.ids import PeerId
 from p2p.membership.view import Liveness
 from p2p.wire.codec import decode_as
@@ -179,7 +179,7 @@ class Trial(Desk):
     acknowledged: list[TaskId] = field(default_factory=list)
     done: list[TaskId] = field(default_factory=list)
 
-    def perform(self, effects: Sequence[Effect]) -> None:
+    def perform(self, effects: Sequence[e.Effect]) -> None:
         crash, self.crash = self.crash, ""
         if crash == "before":
             self.restart()
@@ -207,7 +207,7 @@ class Trial(Desk):
         assert new.fence in (old.fence, old.fence + 1)
         assert new.retries_used - old.retries_used in (0, 1)
 
-    def _check(self, effect: Effect) -> None:
+    def _check(self, effect: e.Effect) -> None:
         match effect:
             case Send(peer, CallForBids(auction=number)):
                 self.calls_made.append((peer, number))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2p.effects import Effect, Notify, Persist, Send, WakeAt
+from p2p.effects import Notify, Persist, Send, WakeAt
 from p2p.ids import LabId, PeerId
 from storage.engine.port import ReadView
 from swarmnode.market.messages import Accept, AwardTerms, Bid, BidKind, CallForBids
@@ -64,7 +64,7 @@ class World:
         self.processes: dict[tuple[TaskId, int], JobState] = {}
         self.alive: set[tuple[TaskId, int]] = set()
         """Attempts of which a process may live."""
-        self.timers: list[tuple[float, object]] = []
+        self.timers: list[tuple[float, e.Event]] = []
         self.seller = self.reborn()
 
     def reborn(self) -> Seller:
@@ -76,10 +76,10 @@ class World:
         self.tell(e.JobsLoaded(tuple(load_jobs(self.disk)), fences, load_paused(self.disk)))
         return made
 
-    def tell(self, event: object) -> None:
+    def tell(self, event: e.Event) -> None:
         self.perform(self.seller.handle(event, self.now_s))
 
-    def perform(self, effects: Iterable[Effect]) -> None:
+    def perform(self, effects: Iterable[e.Effect]) -> None:
         effects = list(effects)
         for effect in effects:
             if isinstance(effect, Persist):

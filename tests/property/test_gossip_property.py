@@ -73,10 +73,9 @@ class Story:
     def wall_ms(self) -> int:
         return START_MS + round(self.now_s * 1000)
 
-    def tell(self, peer: PeerId, event: object) -> None:
+    def tell(self, peer: PeerId, event: e.Event) -> None:
         for effect in self.cores[peer].handle(event, self.now_s):
             if isinstance(effect, Send):
-                assert isinstance(effect.message, Message)
                 self.mails.append(Mail(peer, effect.peer, encode(effect.message)))
 
     def arrive(self, mail: Mail) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2p.effects import Effect, Send, WakeAt
+from p2p.effects import Send, WakeAt
 from p2p.ids import LabId, NetworkId, PeerId
 from p2p.limits import INCARNATION_MAX
 from p2p.membership import events as e
@@ -92,7 +92,7 @@ class Alone:
 
     me: PeerId
     now_s: float = 0.0
-    timers: list[tuple[float, int, object]] = field(default_factory=list)
+    timers: list[tuple[float, int, e.Event]] = field(default_factory=list)
     timer_count: int = 0
     sent: list[tuple[PeerId, Message]] = field(default_factory=list)
 
@@ -107,16 +107,15 @@ class Alone:
         )
         self.tell(e.MembershipBegan((f"/memory/{self.me}",)))
 
-    def tell(self, event: object) -> None:
+    def tell(self, event: e.Event) -> None:
         self.perform(self.core.handle(event, self.now_s))
 
-    def perform(self, effects: list[Effect]) -> None:
+    def perform(self, effects: list[e.Effect]) -> None:
         for effect in effects:
             if isinstance(effect, WakeAt):
                 self.timer_count += 1
                 self.timers.append((effect.deadline_s, self.timer_count, effect.timer))
             elif isinstance(effect, Send):
-                assert isinstance(effect.message, Message)
                 self.sent.append((effect.peer, decode(encode(effect.message))))
 
     def wait(self, for_s: float) -> None:

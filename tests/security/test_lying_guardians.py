@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 from msgspec.structs import replace
 
-from p2p.effects import Effect, Notify, Send, WakeAt
+from p2p.effects import Notify, Send, WakeAt
 from p2p.ids import LabId, PeerId
 from p2p.membership.view import Liveness
 from swarmnode.market.guardians import events as g
@@ -81,7 +81,7 @@ class Three:
             for effect in effects:
                 self.perform(to, effect)
 
-    def perform(self, me: PeerId, effect: Effect) -> None:
+    def perform(self, me: PeerId, effect: g.Effect) -> None:
         match effect:
             case Send(peer, message):
                 self.post(peer, message, self.now_s + 0.01, me)

@@ -8,7 +8,7 @@ their owners. All dice come from one seed; `trace` is a hash of all that was del
 import heapq
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import combinations
@@ -18,6 +18,7 @@ from typing import Any, Final
 from p2p.effects import Effect, Notify, Persist, Send, WakeAt
 from p2p.ids import LabId, NetworkId, PeerId
 from p2p.membership.view import Liveness
+from p2p.service import EventT
 from p2p.wire.codec import Message, decode, encode
 from p2p.wire.envelope import open_signed, seal
 from storage.engine.port import ReadView
@@ -185,7 +186,7 @@ class MarketWorld:
             self.machines[name].disk.write(Persist(TASKS, task_key(one.task), encode(one)))
         self._buy(self.machines[name], be.TakenUp(records, 0, is_told))
 
-    def tell(self, name: str, event: object) -> None:
+    def tell(self, name: str, event: be.Event) -> None:
         """What another part of the node says to the buyer."""
         self._buy(self.machines[name], event)
 
@@ -305,14 +306,17 @@ class MarketWorld:
         self._after(0.5, tell)
         self._after(10.0, self._in_this_life(machine, lambda: self._advertise(machine)))
 
-    def _buy(self, machine: Machine, event: object) -> None:
+    def _buy(self, machine: Machine, event: be.Event) -> None:
         self._perform(machine, machine.buyer.handle(event, self.now_s), self._buy)
 
-    def _sell(self, machine: Machine, event: object) -> None:
+    def _sell(self, machine: Machine, event: se.Event) -> None:
         self._perform(machine, machine.seller.handle(event, self.now_s), self._sell)
 
     def _perform(
-        self, machine: Machine, effects: list[Effect], again: Callable[[Machine, object], None]
+        self,
+        machine: Machine,
+        effects: Sequence[Effect[EventT, be.Notice | se.Notice]],
+        again: Callable[[Machine, EventT], None],
     ) -> None:
         for effect in effects:
             if isinstance(effect, Persist):
@@ -320,7 +324,6 @@ class MarketWorld:
         for effect in effects:
             match effect:
                 case Send(peer, message):
-                    assert isinstance(message, Message)
                     self._send(machine.peer, peer, message)
                 case WakeAt(deadline_s, timer):
                     wake = self._in_this_life(machine, lambda t=timer: again(machine, t))  # type: ignore[misc]
@@ -385,7 +388,7 @@ class MarketWorld:
 
     # -- jobs that only pass time
 
-    def _run_job(self, machine: Machine, event: object) -> None:
+    def _run_job(self, machine: Machine, event: be.Notice | se.Notice) -> None:
         match event:
             case se.StartJob(record) if record.state is JobState.LEASED:
                 pass  # it starts when it is Leased

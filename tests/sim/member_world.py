@@ -31,7 +31,7 @@ class MemberWorld:
     lives: int = 0
 
     def __post_init__(self) -> None:
-        self.heap = HeapWorld(random.Random(self.seed), self.weather)
+        self.heap: HeapWorld[e.Event, e.Notice] = HeapWorld(random.Random(self.seed), self.weather)
 
     def start(self, peer: PeerId) -> Membership:
         self.lives += 1

@@ -29,7 +29,9 @@ class Village:
 
     def __init__(self, count: int, seed: int, loss: float = 0.0) -> None:
         self.peers = [PeerId(f"peer-{at:03}") for at in range(count)]
-        self.heap = HeapWorld(random.Random(seed), Weather(loss=loss))
+        self.heap: HeapWorld[e.Event, e.Accepted] = HeapWorld(
+            random.Random(seed), Weather(loss=loss)
+        )
         self.views: dict[PeerId, View] = {}
         self.cores: dict[PeerId, Gossip] = {}
         self.believe(self.peers, self.peers)

@@ -27,21 +27,21 @@ def best_known(world: MarketWorld, task: TaskId) -> TaskRecord:
     found = [
         record
         for machine in world.machines.values()
-        if machine.is_up and (record := machine.buyer.keepers(task)) is not None
+        if machine.is_up and (record := machine.buyer.guards.find(task)) is not None
     ]
     assert found, "nobody keeps it"
     return max(found, key=lambda record: record.version).kept
 
 
 def nobody_keeps(world: MarketWorld, task: TaskId) -> bool:
-    return all(m.buyer.keepers(task) is None for m in world.machines.values() if m.is_up)
+    return all(m.buyer.guards.find(task) is None for m in world.machines.values() if m.is_up)
 
 
 def actors(world: MarketWorld, task: TaskId) -> list[str]:
     return [
         name
         for name, machine in world.machines.items()
-        if machine.is_up and machine.buyer.post_of(task) is Post.ACTS
+        if machine.is_up and machine.buyer.guards.post_of(task) is Post.ACTS
     ]
 
 
@@ -101,7 +101,7 @@ def test_a_submitter_that_was_away_for_an_hour_finds_everything(seed: int) -> No
     world.run(150)
     assert ledger.get(tasks[2]).state is TaskState.DONE
     for machine in world.machines.values():  # everybody has been relieved
-        assert not any(machine.buyer.keepers(task) for task in tasks), machine.peer
+        assert not any(machine.buyer.guards.find(task) for task in tasks), machine.peer
 
 
 @pytest.mark.parametrize("count", [2, 3, 9])
@@ -193,7 +193,7 @@ def test_a_guardian_that_misses_where_the_owner_is_hears_it_later(count: int, se
     world.kill(spare, power=True)
     task = world.submit("node-0", steps_task(seconds, avoid=("node-0", spare)))
     world.run(15)
-    kept = world.machines["node-0"].buyer.keepers(task)
+    kept = world.machines["node-0"].buyer.guards.find(task)
     assert kept is not None
     guardians = [peer for peer in kept.roster if peer != "node-0"]
     told = kept.kept

@@ -16,6 +16,7 @@ from typing import Final, TypeVar, cast
 
 import trio
 
+from p2p.effects import Send
 from p2p.errors import (
     CallTimeoutError,
     PeerUnreachableError,
@@ -156,6 +157,10 @@ class Rpc:
             self._loop_back(traffic_class, frame)
         else:
             self._casts_dropped += 1
+
+    def send(self, effect: Send) -> None:
+        """Carry out what a core asks for: a cast."""
+        self.cast(effect.peer, effect.message, effect.traffic_class)
 
     async def call(
         self,

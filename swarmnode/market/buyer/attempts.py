@@ -4,7 +4,7 @@ Only the attempt with the newest fence, at the machine it was awarded to, may ac
 whoever else speaks for it is told to stop.
 """
 
-from p2p.effects import Effect, Send, WakeAt
+from p2p.effects import Send, WakeAt
 from p2p.errors import WireError
 from p2p.ids import PeerId
 from swarmnode.limits import REASON_CHARS_MAX
@@ -47,7 +47,7 @@ class Attempts:
 
     # -- awards
 
-    def award(self, task: TaskId, winner: PeerId, bid: Bid, now_s: float) -> list[Effect]:
+    def award(self, task: TaskId, winner: PeerId, bid: Bid, now_s: float) -> list[e.Effect]:
         """Promise a task to the machine whose bid won, under the next fence."""
         book, config = self._book, self._book.config
         record, pursuit = book.ledger.get(task), book.pursuits[task]
@@ -78,7 +78,7 @@ class Attempts:
             WakeAt(now_s + config.award_repeat_s, e.AwardDue(task, fence)),
         ]
 
-    def on_award_due(self, event: e.AwardDue, now_s: float) -> list[Effect]:
+    def on_award_due(self, event: e.AwardDue, now_s: float) -> list[e.Effect]:
         """Say an award again, or give it up."""
         record = self._book.ledger.find(event.task)
         if record is None or (record.fence, record.state) != (event.fence, TaskState.AWARDED):
@@ -98,14 +98,14 @@ class Attempts:
         stop = Send(record.provider, CancelJob(event.task, event.fence, "unanswered"))
         return [*self._refused(record, "unanswered", "no answer to the award", now_s), stop]
 
-    def on_accept(self, peer: PeerId, message: Accept, now_s: float) -> list[Effect]:
+    def on_accept(self, peer: PeerId, message: Accept, now_s: float) -> list[e.Effect]:
         """The lease runs."""
         record = self._live(peer, message.task, message.fence)
         if record is None:
             return self._stop(peer, message.task, message.fence)
         return self._accepted(record, now_s) if record.state is TaskState.AWARDED else []
 
-    def on_decline(self, peer: PeerId, message: Decline, now_s: float) -> list[Effect]:
+    def on_decline(self, peer: PeerId, message: Decline, now_s: float) -> list[e.Effect]:
         """The machine does not want it: it never started."""
         record = self._live(peer, message.task, message.fence)
         if record is None or record.state is not TaskState.AWARDED:
@@ -116,7 +116,7 @@ class Attempts:
 
     # -- life
 
-    def on_restart(self, record: TaskRecord, now_s: float) -> list[Effect]:
+    def on_restart(self, record: TaskRecord, now_s: float) -> list[e.Effect]:
         """Go on with an attempt of an earlier life of this node."""
         config, pursuit = self._book.config, self._book.pursuits[record.task]
         once = record.spec.effects is Repeatability.ONCE
@@ -124,29 +124,29 @@ class Attempts:
         pursuit.heard_s, pursuit.award_until_s = now_s, now_s + wait_s
         query = self._ask(record, pursuit)
         if record.state is TaskState.AWARDED:
-            timer: object = e.AwardDue(record.task, record.fence)
-            return [query, WakeAt(now_s + config.award_repeat_s, timer)]
+            due = e.AwardDue(record.task, record.fence)
+            return [query, WakeAt(now_s + config.award_repeat_s, due)]
         return [query, self._beat_at(record, pursuit, now_s + config.renew_s)]
 
-    def on_claimed(self, record: TaskRecord, term: int, now_s: float) -> list[Effect]:
+    def on_claimed(self, record: TaskRecord, term: int, now_s: float) -> list[e.Effect]:
         """Go on with an attempt that another machine began: its provider is told who we are."""
         self._book.pursuits[record.task].claim = self._book.claim(record, term)
         return self.on_restart(record, now_s)
 
-    def _ask(self, record: TaskRecord, pursuit: Pursuit) -> Effect:
+    def _ask(self, record: TaskRecord, pursuit: Pursuit) -> e.Effect:
         return Send(record.provider, pursuit.claim or Query(record.task, record.fence))
 
-    def _beat_at(self, record: TaskRecord, pursuit: Pursuit, at_s: float) -> Effect:
+    def _beat_at(self, record: TaskRecord, pursuit: Pursuit, at_s: float) -> e.Effect:
         pursuit.beat_due_s = at_s
         return WakeAt(at_s, e.RenewalDue(record.task, record.fence, at_s))
 
-    def on_state(self, peer: PeerId, message: State, now_s: float) -> list[Effect]:
+    def on_state(self, peer: PeerId, message: State, now_s: float) -> list[e.Effect]:
         """A beat of the job, or the answer to a query."""
         self._book.log_claims.answered(message.task, peer)
         noted = self._note_death(peer, message) if message.node_died_ms > 0 else []
         return [*noted, *self._on_state(peer, message, now_s)]
 
-    def _note_death(self, peer: PeerId, message: State) -> list[Effect]:
+    def _note_death(self, peer: PeerId, message: State) -> list[e.Effect]:
         """Count the machines whose node died soon after the start; hold the task back at three."""
         ledger, task = self._book.ledger, message.task
         record = ledger.find(task)
@@ -160,7 +160,7 @@ class Attempts:
         ended = self.end_attempt(record, held_back.REASON)
         return [*ended, *self._book.give_up(task, held_back.REASON, reason)]
 
-    def _on_state(self, peer: PeerId, message: State, now_s: float) -> list[Effect]:
+    def _on_state(self, peer: PeerId, message: State, now_s: float) -> list[e.Effect]:
         record = self._live(peer, message.task, message.fence)
         if record is None:
             is_gone = message.phase is Phase.UNKNOWN
@@ -186,7 +186,7 @@ class Attempts:
         # It may have little time left: whoever was away, it or we, is answered at once.
         return [*noted, *([self._renew(record, pursuit)] if was_silent or is_first else [])]
 
-    def on_beat_due(self, event: e.RenewalDue, now_s: float) -> list[Effect]:
+    def on_beat_due(self, event: e.RenewalDue, now_s: float) -> list[e.Effect]:
         """Renew the lease, ask when nothing was heard, or give the provider up."""
         record, config = self._book.ledger.find(event.task), self._book.config
         if record is None or record.fence != event.fence or record.state is not TaskState.RUNNING:
@@ -203,7 +203,7 @@ class Attempts:
         is_lost = silent_s >= (self._book.alone_of(record) if once else config.lease_s)
         if is_lost and (not once or self._book.may_judge(record, now_s)):
             return self._lost(record, "lost", f"silent for {silent_s:.0f} s", now_s)
-        messages: list[Effect] = [self._renew(record, pursuit)]
+        messages: list[e.Effect] = [self._renew(record, pursuit)]
         if is_lost and record.why != UNDECIDED and not pursuit.ending[0]:
             messages += self._book.ledger.set_why(record.task, UNDECIDED, self._book.wall_ms())
         is_silent = silent_s >= 1.5 * config.renew_s or pursuit.phase is Phase.UNKNOWN
@@ -211,9 +211,9 @@ class Attempts:
             messages.insert(0, self._ask(record, pursuit))
         return [*messages, again]
 
-    def on_woke(self, slept_s: float, now_s: float) -> list[Effect]:
+    def on_woke(self, slept_s: float, now_s: float) -> list[e.Effect]:
         """We were stopped, and nobody else was silent meanwhile: ask all before judging any."""
-        effects: list[Effect] = []
+        effects: list[e.Effect] = []
         self._book.awake_s = now_s
         for task, pursuit in self._book.pursuits.items():
             record = self._book.ledger.get(task)
@@ -223,14 +223,14 @@ class Attempts:
                 effects += [self._ask(record, pursuit), self._renew(record, pursuit)]
         return effects
 
-    def end_surely(self, record: TaskRecord, reason: str, why: str) -> list[Effect]:
+    def end_surely(self, record: TaskRecord, reason: str, why: str) -> list[e.Effect]:
         """Stop what may not run any more once we say so; we say it when no process can live."""
         self._book.pursuits[record.task].ending = (reason, why)
         stop = Send(record.provider, CancelJob(record.task, record.fence, reason))
         told = f"{why}; waiting for its machine to stop it"
         return [*self._book.ledger.set_why(record.task, told, self._book.wall_ms()), stop]
 
-    def _renew(self, record: TaskRecord, pursuit: Pursuit) -> Effect:
+    def _renew(self, record: TaskRecord, pursuit: Pursuit) -> e.Effect:
         if pursuit.ending[0]:
             return Send(record.provider, CancelJob(record.task, record.fence, pursuit.ending[0]))
         newest = starts.base_of(record)
@@ -238,7 +238,7 @@ class Attempts:
         renew = Renew(record.task, record.fence, step, pursuit.beat, taken_ms)
         return Send(record.provider, renew)
 
-    def on_checkpointed(self, peer: PeerId, message: Checkpointed, now_s: float) -> list[Effect]:
+    def on_checkpointed(self, peer: PeerId, message: Checkpointed, now_s: float) -> list[e.Effect]:
         """Progress was stored; also of an attempt just lost, as long as no newer one began."""
         record = self._live(peer, message.task, message.fence)
         if record is not None:
@@ -251,22 +251,22 @@ class Attempts:
                 return []  # its result told of all there was, and was judged by that
         return self._book.keep(record, message.checkpoint)
 
-    def on_preempt_notice(self, peer: PeerId, message: PreemptNotice, now_s: float) -> list[Effect]:
+    def on_preempt_notice(self, peer: PeerId, told: PreemptNotice, now_s: float) -> list[e.Effect]:
         """Its owner wants the machine: the result that follows moves the task elsewhere."""
-        record = self._live(peer, message.task, message.fence)
+        record = self._live(peer, told.task, told.fence)
         if record is None:
-            return self._stop(peer, message.task, message.fence)
-        self._book.shun(message.task, peer, now_s)
-        why = f"its machine is wanted back within {message.grace_ms / 1000:.0f} s"
+            return self._stop(peer, told.task, told.fence)
+        self._book.shun(told.task, peer, now_s)
+        why = f"its machine is wanted back within {told.grace_ms / 1000:.0f} s"
         if record.why == why:
             return []
-        return self._book.ledger.set_why(message.task, why, self._book.wall_ms())
+        return self._book.ledger.set_why(told.task, why, self._book.wall_ms())
 
-    def on_gone(self, peer: PeerId, why: str, now_s: float) -> list[Effect]:
+    def on_gone(self, peer: PeerId, why: str, now_s: float) -> list[e.Effect]:
         """Membership has given a machine up; what may not run twice waits for its lease."""
         if now_s < self._book.awake_s + self._book.config.lease_s:
             return []  # perhaps it was us who were away; the lease decides
-        effects: list[Effect] = []
+        effects: list[e.Effect] = []
         for task in list(self._book.pursuits):
             record = self._book.ledger.get(task)
             once = record.spec.effects is Repeatability.ONCE
@@ -277,7 +277,7 @@ class Attempts:
 
     # -- ends
 
-    def on_result(self, peer: PeerId, message: Result, now_s: float) -> list[Effect]:
+    def on_result(self, peer: PeerId, message: Result, now_s: float) -> list[e.Effect]:
         """Take a result once, and give its receipt as often as it comes."""
         try:
             terms = self._book.open_result(message.sealed)
@@ -297,7 +297,7 @@ class Attempts:
         if record.state is TaskState.CANCELLED:
             left = left_over(self._book.ledger, record, attempt, terms, self._book.wall_ms())
             return [*left, receipt]
-        ended: list[Effect] = []
+        ended: list[e.Effect] = []
         if attempt.ended_as not in REPORTED:
             if terms.fence != record.fence or record.state in TASK_ENDS:
                 return self._stop(peer, terms.task, terms.fence)
@@ -309,14 +309,14 @@ class Attempts:
             return [*ended, receipt]
         return [*ended, *self._book.receipts.answer(terms.task, terms.fence, receipt, now_s)]
 
-    def end_attempt(self, record: TaskRecord, reason: str) -> list[Effect]:
+    def end_attempt(self, record: TaskRecord, reason: str) -> list[e.Effect]:
         """The task ends by our own will: its provider, if it has one, is told to stop."""
         if record.state not in HELD_BY_PROVIDER:
             return []
         self._book.ledger.end_attempt(record.task, self._book.wall_ms(), "cancelled", reason)
         return [Send(record.provider, CancelJob(record.task, record.fence, reason))]
 
-    def _ended(self, record: TaskRecord, terms: ResultTerms, now_s: float) -> list[Effect]:
+    def _ended(self, record: TaskRecord, terms: ResultTerms, now_s: float) -> list[e.Effect]:
         task, outcome, book = record.task, sound(terms.outcome), self._book
         status = outcome.status if outcome.status in REPORTED else "stopped"
         effects = [] if terms.checkpoint is None else self._book.keep(record, terms.checkpoint)
@@ -355,7 +355,7 @@ class Attempts:
             return None
         return record if (record.provider, record.fence) == (peer, fence) else None
 
-    def _stop(self, peer: PeerId, task: TaskId, fence: int) -> list[Effect]:
+    def _stop(self, peer: PeerId, task: TaskId, fence: int) -> list[e.Effect]:
         record, guards = self._book.ledger.find(task), self._book.guards
         if record is None and guards.is_others(task):
             return []  # another machine acts for it, and will tell
@@ -367,14 +367,14 @@ class Attempts:
         reason = "cancelled" if record.state is TaskState.CANCELLED else "stale"
         return [Send(peer, CancelJob(task, fence, reason))]
 
-    def _accepted(self, record: TaskRecord, now_s: float) -> list[Effect]:
+    def _accepted(self, record: TaskRecord, now_s: float) -> list[e.Effect]:
         book, pursuit = self._book, self._book.pursuits[record.task]
         pursuit.heard_s, pursuit.award, pursuit.idle_rounds = now_s, None, 0
         book.ledger.accept_attempt(record.task, book.wall_ms())
         beat = self._beat_at(record, pursuit, now_s + book.config.renew_s)
         return [*book.step(record.task, Fact.ACCEPTED), beat]
 
-    def _refused(self, record: TaskRecord, ended_as: str, why: str, now_s: float) -> list[Effect]:
+    def _refused(self, record: TaskRecord, ended_as: str, why: str, now_s: float) -> list[e.Effect]:
         task, book = record.task, self._book
         self._close_attempt(record, ended_as, why)
         if ended_as == "unanswered":
@@ -385,7 +385,7 @@ class Attempts:
         told = f"the winner of the auction did not take it: {why}"
         return [*book.step(task, Fact.AWARD_REFUSED, told), *book.retry(task, now_s)]
 
-    def _lost(self, record: TaskRecord, ended_as: str, why: str, now_s: float) -> list[Effect]:
+    def _lost(self, record: TaskRecord, ended_as: str, why: str, now_s: float) -> list[e.Effect]:
         task, book = record.task, self._book
         self._close_attempt(record, ended_as, why)
         book.machine(record.provider).failures += 1

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from p2p.effects import Effect, Send
+from p2p.effects import Send
 from p2p.ids import PeerId
 from p2p.wire.codec import encode
 from swarmnode.limits import REASON_CHARS_MAX
+from swarmnode.market.buyer import events as e
 from swarmnode.market.messages import Bid, BidKind, CallForBids, Release
 from swarmnode.market.pricing import Parts, score_parts, tie_break, total
 from swarmnode.tasks.ids import TaskId
@@ -44,7 +45,7 @@ class Auction:
     """False once it was decided; places may remain."""
     bids: dict[PeerId, Bid] = field(default_factory=dict)
 
-    def call(self, hold_s: float) -> list[Effect]:
+    def call(self, hold_s: float) -> list[e.Effect]:
         """Ask everybody."""
         spec = self.spec
         message = CallForBids(
@@ -83,7 +84,7 @@ class Auction:
         keys = [(total(self._parts(p)), tie_break(self.task, p), p) for p in held]
         return min(keys)[2] if keys else None
 
-    def release(self, winner: PeerId | None) -> list[Effect]:
+    def release(self, winner: PeerId | None) -> list[e.Effect]:
         """Tell everybody else that the room or place is not needed."""
         return [Send(peer, Release(self.auction)) for peer in self.asked if peer != winner]
 

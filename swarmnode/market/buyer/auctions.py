@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 
-from p2p.effects import Effect, Notify, Rng, Send, WakeAt
+from p2p.effects import Notify, Rng, Send, WakeAt
 from p2p.ids import PeerId
 from p2p.membership.view import Liveness
 from swarmnode.limits import AUCTIONS_CLOSED_MAX, REASON_CHARS_MAX, UNFIT_KEPT_MAX
@@ -40,7 +40,7 @@ class Auctions:
         """Number auctions from the clock on, so that no answer to an earlier life is mistaken."""
         self._last_auction = self._book.wall_ms() * 1000
 
-    def on_retry_due(self, event: e.RetryDue, now_s: float) -> list[Effect]:
+    def on_retry_due(self, event: e.RetryDue, now_s: float) -> list[e.Effect]:
         """A waiting task's turn has come."""
         pursuit = self._book.pursuits.get(event.task)
         if pursuit is None or pursuit.retry_due_s != event.due_s:
@@ -48,15 +48,15 @@ class Auctions:
         pursuit.retry_due_s = None
         return self.enqueue(event.task)
 
-    def enqueue(self, task: TaskId) -> list[Effect]:
+    def enqueue(self, task: TaskId) -> list[e.Effect]:
         """Let a task be put to auction as soon as there may be another one."""
         urgency = self._book.urgency(self._book.ledger.get(task))
         heapq.heappush(self._ready, (urgency, task))
         return []
 
-    def pump(self, now_s: float) -> list[Effect]:
+    def pump(self, now_s: float) -> list[e.Effect]:
         """Open auctions for tasks whose turn has come, as many as may be open."""
-        effects: list[Effect] = []
+        effects: list[e.Effect] = []
         while self._ready and self._book.rounds_open < self._book.config.rounds_open_max:
             record = self._book.ledger.find(heapq.heappop(self._ready)[1])
             if record is None or record.state not in WAITING:
@@ -64,7 +64,7 @@ class Auctions:
             effects += self._turn(record, now_s)
         return effects
 
-    def _turn(self, record: TaskRecord, now_s: float) -> list[Effect]:
+    def _turn(self, record: TaskRecord, now_s: float) -> list[e.Effect]:
         book, task = self._book, record.task
         if (wait_s := book.pursuits[task].not_before_s - now_s) > 0:
             return book.retry(task, now_s, wait_s)
@@ -78,7 +78,7 @@ class Auctions:
             return [*told, *book.retry(task, now_s, book.config.award_repeat_s)]
         return self._open(record, now_s)
 
-    def on_dry_run(self, event: e.DryRunAsked, now_s: float) -> list[Effect]:
+    def on_dry_run(self, event: e.DryRunAsked, now_s: float) -> list[e.Effect]:
         """Ask, score and release."""
         chosen, unfit = self._choose(event.spec, Pursuit(), now_s)
         if not chosen:
@@ -89,7 +89,7 @@ class Auctions:
         made.dry_run = event.number
         return self._call(made, now_s)
 
-    def on_bid(self, peer: PeerId, bid: Bid, now_s: float) -> list[Effect]:
+    def on_bid(self, peer: PeerId, bid: Bid, now_s: float) -> list[e.Effect]:
         """An answer, or a later offer of a machine that was busy."""
         one = self._book.rounds.get(bid.auction)
         if one is None or peer not in one.asked:
@@ -103,12 +103,12 @@ class Auctions:
             return self._close(one, now_s) if one.all_answered() else []
         return self._on_late_offer(one, now_s)
 
-    def on_window_over(self, event: e.WindowOver, now_s: float) -> list[Effect]:
+    def on_window_over(self, event: e.WindowOver, now_s: float) -> list[e.Effect]:
         """Decide with the answers that have come."""
         one = self._book.rounds.get(event.auction)
         return self._close(one, now_s) if one is not None and one.is_open else []
 
-    def on_room(self, peer: PeerId, now_s: float) -> list[Effect]:
+    def on_room(self, peer: PeerId, now_s: float) -> list[e.Effect]:
         """A machine may have room: waiting tasks need not wait until they would ask again."""
         seen = self._book.machine(peer)
         if seen.advert is None or seen.liveness is not Liveness.ALIVE:
@@ -133,7 +133,7 @@ class Auctions:
 
     # -- one auction
 
-    def _open(self, record: TaskRecord, now_s: float) -> list[Effect]:
+    def _open(self, record: TaskRecord, now_s: float) -> list[e.Effect]:
         book, pursuit = self._book, self._book.pursuits[record.task]
         effects = book.drop_rounds(pursuit)
         chosen, unfit = self._choose(record.spec, pursuit, now_s)
@@ -146,7 +146,7 @@ class Auctions:
         opened = book.step(record.task, Fact.BIDDING_OPENED, why)
         return [*effects, *opened, *self._call(made, now_s)]
 
-    def _call(self, made: Auction, now_s: float) -> list[Effect]:
+    def _call(self, made: Auction, now_s: float) -> list[e.Effect]:
         self._book.rounds[made.auction] = made
         self._book.rounds_open += 1
         timer = WakeAt(now_s + made.window_s, e.WindowOver(made.auction))
@@ -204,9 +204,9 @@ class Auctions:
 
     def _nobody_fits(
         self, record: TaskRecord, pursuit: Pursuit, unfit: Unfit, now_s: float
-    ) -> list[Effect]:
+    ) -> list[e.Effect]:
         task, ledger, why = record.task, self._book.ledger, _unfit_words(unfit)
-        effects: list[Effect] = []
+        effects: list[e.Effect] = []
         if why != record.why:  # said once, not at every attempt
             number = ledger.count_round(task)
             at_ms = self._book.wall_ms()
@@ -214,7 +214,7 @@ class Auctions:
             effects = [*ledger.note_round(task, entry), *ledger.set_why(task, why, at_ms)]
         return [*effects, *self._back_off(task, pursuit, now_s)]
 
-    def _back_off(self, task: TaskId, pursuit: Pursuit, now_s: float) -> list[Effect]:
+    def _back_off(self, task: TaskId, pursuit: Pursuit, now_s: float) -> list[e.Effect]:
         config = self._book.config
         pursuit.idle_rounds += 1
         plain_s = config.round_every_s * 2.0 ** min(pursuit.idle_rounds - 1, 16)
@@ -223,7 +223,7 @@ class Auctions:
         delay_s = min(plain_s, config.backoff_max_s) * self._rng.uniform(0.9, 1.1)
         return self._book.retry(task, now_s, delay_s)
 
-    def _close(self, one: Auction, now_s: float) -> list[Effect]:
+    def _close(self, one: Auction, now_s: float) -> list[e.Effect]:
         one.is_open = False
         self._book.rounds_open -= 1
         winner = one.winner() if self._may_award(one, now_s) else None
@@ -243,7 +243,7 @@ class Auctions:
             *self._back_off(one.task, pursuit, now_s),
         ]
 
-    def _on_late_offer(self, one: Auction, now_s: float) -> list[Effect]:
+    def _on_late_offer(self, one: Auction, now_s: float) -> list[e.Effect]:
         winner = one.winner()
         if winner is None or not self._may_award(one, now_s):
             return []
@@ -256,7 +256,7 @@ class Auctions:
         guards, once = self._book.guards, one.spec.effects is Repeatability.ONCE
         return guards.may_act(one.task, now_s) and (not once or guards.may_judge(one.task, now_s))
 
-    def _award(self, one: Auction, winner: PeerId, now_s: float) -> list[Effect]:
+    def _award(self, one: Auction, winner: PeerId, now_s: float) -> list[e.Effect]:
         del self._book.rounds[one.auction]
         self._book.pursuits[one.task].places = None
         self._winners[one.auction] = winner

@@ -7,13 +7,14 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from p2p.effects import Effect, WakeAt
+from p2p.effects import WakeAt
 from p2p.errors import WireError
 from p2p.ids import NetworkId, PeerId
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
 from storage.limits import RIGHT_LINKS_MAX
 from storage.records.names.rights import grant_names
 from storage.rights import Right, extended
+from swarmnode.market.buyer import events as e
 from swarmnode.market.buyer.auction import Auction
 from swarmnode.market.buyer.config import BuyerConfig
 from swarmnode.market.buyer.events import RetryDue, Tick
@@ -156,7 +157,7 @@ class Book:
         """This machine."""
         return self._signer.peer_id
 
-    def tick(self, now_s: float) -> list[Effect]:
+    def tick(self, now_s: float) -> list[e.Effect]:
         """Look at the clock again soon."""
         self._tick_due_s = now_s + self.config.tick_s
         return [*self.log_claims.tick(now_s), WakeAt(self._tick_due_s, Tick())]
@@ -179,13 +180,13 @@ class Book:
         """What is known of a machine."""
         return self.machines.setdefault(peer, Seen())
 
-    def step(self, task: TaskId, fact: Fact, why: str = "") -> list[Effect]:
+    def step(self, task: TaskId, fact: Fact, why: str = "") -> list[e.Effect]:
         """Move a task along its lifecycle."""
         if fact in COUNTED:
             self.counts[COUNTED[fact]] += 1
         return self.ledger.step(task, fact, self.wall_ms(), why)
 
-    def retry(self, task: TaskId, now_s: float, delay_s: float = 0.0) -> list[Effect]:
+    def retry(self, task: TaskId, now_s: float, delay_s: float = 0.0) -> list[e.Effect]:
         """Put a waiting task to auction after a while, but not more often than is allowed."""
         pursuit = self.pursuits[task]
         due_s = max(now_s + delay_s, pursuit.last_round_s + self.config.round_every_s)
@@ -198,9 +199,9 @@ class Book:
         shunned = {one: until for one, until in pursuit.shunned.items() if until > now_s}
         pursuit.shunned = {**shunned, peer: now_s + self.config.shun_s}
 
-    def drop_rounds(self, pursuit: Pursuit) -> list[Effect]:
+    def drop_rounds(self, pursuit: Pursuit) -> list[e.Effect]:
         """End what is open for a task without a winner; its callees are told."""
-        effects: list[Effect] = []
+        effects: list[e.Effect] = []
         for one in (pursuit.round, pursuit.places):
             if one is not None:
                 self.rounds.pop(one.auction, None)
@@ -210,12 +211,12 @@ class Book:
         pursuit.round = pursuit.places = None
         return effects
 
-    def close(self, task: TaskId, fact: Fact, why: str = "") -> list[Effect]:
+    def close(self, task: TaskId, fact: Fact, why: str = "") -> list[e.Effect]:
         """End a task by a last step."""
         pursuit = self.pursuits.pop(task)
         return [*self.step(task, fact, why), *self.drop_rounds(pursuit)]
 
-    def give_up(self, task: TaskId, reason: str, why: str) -> list[Effect]:
+    def give_up(self, task: TaskId, reason: str, why: str) -> list[e.Effect]:
         """End a task as failed for a reason that no provider gave."""
         self.ledger.set_outcome(task, Outcome("failed", -1, reason, why))
         return self.close(task, Fact.GAVE_UP, why)
@@ -245,13 +246,13 @@ class Book:
             return 0.0
         return self.alone_of(record)
 
-    def fail_once(self, record: TaskRecord, why: str) -> list[Effect]:
+    def fail_once(self, record: TaskRecord, why: str) -> list[e.Effect]:
         """End what may have run and may not run again."""
         reason, words = self.pursuits[record.task].ending
         words = f"{words}; {why}" if reason else f"{why}; it {MAY_HAVE_RUN}"
         return self.give_up(record.task, reason or "lost", words)
 
-    def note(self, record: TaskRecord, note: str, now_s: float) -> list[Effect]:
+    def note(self, record: TaskRecord, note: str, now_s: float) -> list[e.Effect]:
         """What the provider says of the checkpoints; written down when it is new."""
         pursuit = self.pursuits[record.task]
         if note == record.note or now_s - pursuit.noted_s < NOTED_EVERY_S:
@@ -259,7 +260,7 @@ class Book:
         pursuit.noted_s = now_s
         return self.ledger.set_note(record.task, note, self.wall_ms())
 
-    def keep(self, record: TaskRecord, checkpoint: CheckpointRecord) -> list[Effect]:
+    def keep(self, record: TaskRecord, checkpoint: CheckpointRecord) -> list[e.Effect]:
         """Remember newer progress of a task, if it can be read back."""
         is_wanted = record.state not in TASK_ENDS and is_newer(checkpoint, base_of(record))
         if not is_wanted or not fits_award(checkpoint):

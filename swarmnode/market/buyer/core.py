@@ -8,11 +8,12 @@ It decides, writes its decision down and then speaks: a crash at any point is fo
 restart that asks the providers and goes on. Simulated before: sampled contract net with holds.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, assert_never
 
 import msgspec
 
-from p2p.effects import Effect, Notify, Persist, Rng, Send, WakeAt
+from p2p.effects import Notify, Persist, Rng, Send, WakeAt
 from p2p.ids import LabId, NetworkId, PeerId
 from p2p.membership.view import Liveness
 from p2p.wire.envelope import Signer
@@ -24,8 +25,15 @@ from swarmnode.market.buyer.config import BuyerConfig
 from swarmnode.market.buyer.fit import Seen
 from swarmnode.market.buyer.verdicts import once
 from swarmnode.market.guardians import events as g
-from swarmnode.market.guardians.kept import Guarded, Post
-from swarmnode.market.guardians.messages import AskVote, GuardBeat, GuardHeard, Relieve, Vote
+from swarmnode.market.guardians.core import Guardian
+from swarmnode.market.guardians.kept import Post
+from swarmnode.market.guardians.messages import (
+    AskVote,
+    GuardBeat,
+    GuardHeard,
+    Relieve,
+    Vote,
+)
 from swarmnode.market.guardians.records import GuardRecord
 from swarmnode.market.messages import Accept, Bid, Decline
 from swarmnode.tasks.ids import TaskId
@@ -36,15 +44,17 @@ from swarmnode.tasks.records import Outcome, TaskRecord
 from swarmnode.tasks.spec import Repeatability
 from swarmnode.tasks.store import OWNER, TAKEN_KEY
 
-AMONG_KEEPERS = (GuardBeat, GuardHeard, AskVote, Vote, Relieve)
-FIRST_TERM = 1
+FIRST_TERM: Final = 1
 """Of whoever takes up what has ended: a guardian that had acted knows the end itself."""
-HEARD = (Bid, Accept, Decline, Result, State, PreemptNotice, Checkpointed, *AMONG_KEEPERS)
+HEARD: Final[tuple[type[e.BuyerMessage], ...]] = (
+    *(Bid, Accept, Decline, Result, State, PreemptNotice, Checkpointed),
+    *(GuardBeat, GuardHeard, AskVote, Vote, Relieve),
+)
 """Kinds of messages a buyer listens to."""
 
 
 class Buyer:
-    """One submitter's tasks. The first event is Begin."""
+    """One submitter's tasks. The first event is TasksLoaded."""
 
     def __init__(
         self,
@@ -60,56 +70,86 @@ class Buyer:
         self._rounds = Auctions(self._book, self._leases, rng)
         self.taken_ms = 0
         """The newest takeover of this machine that it knows of."""
-        self._handlers = self._all_handlers()
-        self._readers: dict[type, Callable[..., list[Effect]]] = {
-            Bid: self._rounds.on_bid,
-            Accept: self._leases.on_accept,
-            Decline: self._leases.on_decline,
-            Result: self._leases.on_result,
-            State: self._leases.on_state,
-            PreemptNotice: self._leases.on_preempt_notice,
-            Checkpointed: self._leases.on_checkpointed,
-        }
 
-    def _all_handlers(self) -> dict[type, Callable[..., list[Effect]]]:
-        return {
-            e.TasksLoaded: self._on_begin,
-            e.TakenUp: self._on_taken_up,
-            e.Submitted: self._on_submitted,
-            e.GoesOnElsewhere: self._on_goes_on_elsewhere,
-            e.WasTaken: self._on_was_taken,
-            e.CancelAsked: self._on_cancel_asked,
-            e.ForgetAsked: lambda event, _now_s: self._book.ledger.forget(event.task),
-            e.EndsCopied: self._on_ends_copied,
-            e.DryRunAsked: self._rounds.on_dry_run,
-            e.Advertised: self._on_advertised,
-            e.MemberStands: self._on_member_stands,
-            e.MessageHeard: self._on_heard,
-            e.RetryDue: self._rounds.on_retry_due,
-            e.WindowOver: self._rounds.on_window_over,
-            e.AwardDue: self._leases.on_award_due,
-            e.RenewalDue: self._leases.on_beat_due,
-            e.DeadlinePassed: self._on_deadline_passed,
-            e.Tick: lambda _event, now_s: self._book.tick(now_s),
-            e.Woke: self._on_woke,
-        }
-
-    def handle(self, event: object, now_s: float) -> list[Effect]:
-        """Take one event of swarmnode.market.buyer.events."""
+    def handle(self, event: e.Event, now_s: float) -> list[e.Effect]:
+        """Take one event."""
         slept_s = self._book.slept_s(now_s)
         woken = self._leases.on_woke(slept_s, now_s) if slept_s else []
-        effects = woken + self._take(event, now_s)
+        effects = [*woken, *self._take(event, now_s)]
         return self._with_keepers(effects + self._rounds.pump(now_s), now_s)
 
-    def _take(self, event: object, now_s: float) -> list[Effect]:
-        guards = self._book.guards
+    def _take(self, event: e.Event, now_s: float) -> Sequence[e.Effect]:
         if isinstance(event, g.OwnersRemoved):
             self._book.out = event.owners
-        if guards.knows(event):
-            return guards.handle(event, now_s)
-        if isinstance(event, e.MessageHeard) and guards.reads(event.message):
-            return guards.hear(event.peer, event.message, now_s)
-        return self._handlers[type(event)](event, now_s)
+        match event:
+            case e.MessageHeard():
+                return self._on_heard(event.peer, event.message, now_s)
+            case e.Tick():
+                return self._book.tick(now_s)
+            case e.RetryDue():
+                return self._rounds.on_retry_due(event, now_s)
+            case e.WindowOver():
+                return self._rounds.on_window_over(event, now_s)
+            case e.AwardDue():
+                return self._leases.on_award_due(event, now_s)
+            case e.RenewalDue():
+                return self._leases.on_beat_due(event, now_s)
+            case e.DeadlinePassed():
+                return self._on_deadline_passed(event, now_s)
+            case e.Advertised():
+                return self._on_advertised(event, now_s)
+            case e.MemberStands():
+                return self._on_member_stands(event, now_s)
+            case e.Woke():
+                self._book.guards.on_woke(now_s)
+                return self._leases.on_woke(0.0, now_s)
+            case _ if isinstance(event, g.Event):
+                return self._book.guards.handle(event, now_s)
+            case _:
+                return self._on_our_side(event, now_s)
+
+    def _on_our_side(self, event: e.OwnersWord, now_s: float) -> Sequence[e.Effect]:
+        match event:
+            case e.Submitted():
+                return self._on_submitted(event, now_s)
+            case e.CancelAsked():
+                return self._on_cancel_asked(event)
+            case e.ForgetAsked():
+                return self._book.ledger.forget(event.task)
+            case e.DryRunAsked():
+                return self._rounds.on_dry_run(event, now_s)
+            case e.EndsCopied():
+                return self._on_ends_copied(event)
+            case e.TakenUp():
+                return self._on_taken_up(event, now_s)
+            case e.GoesOnElsewhere():
+                return self._on_goes_on_elsewhere(event)
+            case e.WasTaken():
+                self.taken_ms = event.at_ms
+                return [Persist(OWNER, TAKEN_KEY, event.at_ms.to_bytes(8))]
+            case e.TasksLoaded():
+                return self._on_begin(event, now_s)
+            case _:
+                assert_never(event)
+
+    def _on_heard(self, peer: PeerId, message: e.BuyerMessage, now_s: float) -> Sequence[e.Effect]:
+        match message:
+            case Bid():
+                return self._rounds.on_bid(peer, message, now_s)
+            case Accept():
+                return self._leases.on_accept(peer, message, now_s)
+            case Decline():
+                return self._leases.on_decline(peer, message, now_s)
+            case Result():
+                return self._leases.on_result(peer, message, now_s)
+            case State():
+                return self._leases.on_state(peer, message, now_s)
+            case PreemptNotice():
+                return self._leases.on_preempt_notice(peer, message, now_s)
+            case Checkpointed():
+                return self._leases.on_checkpointed(peer, message, now_s)
+            case _:
+                return self._book.guards.hear(peer, message, now_s)
 
     @property
     def ledger(self) -> Ledger:
@@ -121,29 +161,10 @@ class Buyer:
         pursuit = self._book.pursuits.get(task)
         return Phase.UNKNOWN if pursuit is None else pursuit.phase
 
-    def keepers(self, task: TaskId) -> GuardRecord | None:
-        """Who keeps a task, as far as this machine does."""
-        return self._book.guards.find(task)
-
-    def is_kept(self, task: TaskId) -> bool:
-        """Whether it would go on without this machine."""
-        return self._book.guards.is_kept(task)
-
-    def guarded(self, task: TaskId) -> Guarded:
-        """Which guardians hold a task that was just submitted."""
-        return self._book.guards.guarded(task)
-
-    def is_others(self, task: TaskId) -> bool:
-        """Another machine acts for a task that is none of our ledger."""
-        return self._book.guards.is_others(task)
-
-    def post_of(self, task: TaskId) -> Post | None:
-        """What this machine does for a task it keeps."""
-        return self._book.guards.post_of(task)
-
-    def may_act(self, task: TaskId, now_s: float) -> bool:
-        """Whether this machine acts for a task now."""
-        return self._book.guards.may_act(task, now_s)
+    @property
+    def guards(self) -> Guardian:
+        """Everything this machine keeps, its own tasks included; to be read only."""
+        return self._book.guards
 
     def was_receipted(self, task: TaskId, fence: int) -> bool:
         """Whether an attempt's provider was told that it need not remember it any more."""
@@ -152,15 +173,6 @@ class Buyer:
     def uncopied(self) -> frozenset[TaskId]:
         """Tasks of ours that have ended, of which the pool may not know yet."""
         return self._book.guards.over() | self._book.receipts.waiting()
-
-    @property
-    def tasks_open(self) -> int:
-        """Tasks that have not ended."""
-        return len(self._book.pursuits)
-
-    def guarded_records(self) -> tuple[GuardRecord, ...]:
-        """Everything this machine keeps, its own tasks included."""
-        return self._book.guards.records()
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -179,7 +191,7 @@ class Buyer:
 
     # -- the submitter
 
-    def _on_begin(self, event: e.TasksLoaded, now_s: float) -> list[Effect]:
+    def _on_begin(self, event: e.TasksLoaded, now_s: float) -> list[e.Effect]:
         self._rounds.begin()
         self.taken_ms = event.taken_ms
         self._book.ledger.load(event.records)
@@ -199,7 +211,7 @@ class Buyer:
                 pursuit.not_before_s = now_s + self._book.config.returned_s
         return effects
 
-    def _on_taken_up(self, event: e.TakenUp, now_s: float) -> list[Effect]:
+    def _on_taken_up(self, event: e.TakenUp, now_s: float) -> list[e.Effect]:
         now_ms, ledger, guards = self._book.wall_ms(), self._book.ledger, self._book.guards
         new = [one for one in event.records if one.task not in ledger]
         records = [once.taken_up(one, now_ms, self.taken_ms) for one in new]
@@ -214,7 +226,7 @@ class Buyer:
                 self._want_log(record, FIRST_TERM, now_s)
         return effects
 
-    def _go_on(self, record: TaskRecord, now_s: float) -> list[Effect]:
+    def _go_on(self, record: TaskRecord, now_s: float) -> list[e.Effect]:
         effects = self._pursue(record, now_s)
         effects += self._book.guards.expect(record, now_s)
         if record.state in HELD_BY_PROVIDER:
@@ -227,18 +239,14 @@ class Buyer:
             effects += self._book.step(record.task, Fact.INTERRUPTED, "this node restarted")
         return [*effects, *self._book.retry(record.task, now_s)]
 
-    def _on_submitted(self, event: e.Submitted, now_s: float) -> list[Effect]:
+    def _on_submitted(self, event: e.Submitted, now_s: float) -> list[e.Effect]:
         record = event.record
         effects = self._book.ledger.submit(record)
         effects += self._pursue(record, now_s)
         effects += self._book.guards.expect(record, now_s, at_once=event.is_detached)
         return [*effects, *self._rounds.enqueue(record.task)]
 
-    def _on_was_taken(self, event: e.WasTaken, _now_s: float) -> list[Effect]:
-        self.taken_ms = event.at_ms
-        return [Persist(OWNER, TAKEN_KEY, event.at_ms.to_bytes(8))]
-
-    def _on_goes_on_elsewhere(self, event: e.GoesOnElsewhere, _now_s: float) -> list[Effect]:
+    def _on_goes_on_elsewhere(self, event: e.GoesOnElsewhere) -> list[e.Effect]:
         """Its attempt is not stopped: its provider hears from who has the task now."""
         record = self._book.ledger.find(event.task)
         if record is None or record.owner or record.state in TASK_ENDS:
@@ -246,14 +254,14 @@ class Buyer:
         effects = self._book.guards.let_go(event.task) + self._end_pursuit(event.task)
         return [*effects, *self._book.ledger.drop(event.task), Notify(TaskForgotten(event.task))]
 
-    def _pursue(self, record: TaskRecord, now_s: float) -> list[Effect]:
+    def _pursue(self, record: TaskRecord, now_s: float) -> list[e.Effect]:
         self._book.pursuits[record.task] = Pursuit()
         left_ms = self._book.deadline_left_ms(record.spec, record.submitted_ms)
         if left_ms is None:
             return []
         return [WakeAt(now_s + left_ms / 1000, e.DeadlinePassed(record.task))]
 
-    def _on_cancel_asked(self, event: e.CancelAsked, now_s: float) -> list[Effect]:
+    def _on_cancel_asked(self, event: e.CancelAsked) -> list[e.Effect]:
         if event.task not in self._book.pursuits:
             return []
         record = self._book.ledger.get(event.task)
@@ -262,12 +270,12 @@ class Buyer:
             self._book.ledger.set_outcome(event.task, Outcome("stopped", -1, "cancelled"))
         return [*self._book.close(event.task, Fact.CANCEL_ASKED, event.why), *stop]
 
-    def _on_ends_copied(self, event: e.EndsCopied, _now_s: float) -> list[Effect]:
+    def _on_ends_copied(self, event: e.EndsCopied) -> list[e.Effect]:
         self._book.receipts.are_copies_kept = True
         self._book.guards.copied(event.tasks)
         return [one for task in sorted(event.tasks) for one in self._book.receipts.give(task)]
 
-    def _on_deadline_passed(self, event: e.DeadlinePassed, now_s: float) -> list[Effect]:
+    def _on_deadline_passed(self, event: e.DeadlinePassed, now_s: float) -> list[e.Effect]:
         if event.task not in self._book.pursuits:
             return []
         record = self._book.ledger.get(event.task)
@@ -283,11 +291,7 @@ class Buyer:
 
     # -- keepers
 
-    def _on_woke(self, _event: e.Woke, now_s: float) -> list[Effect]:
-        self._book.guards.on_woke(now_s)
-        return self._leases.on_woke(0.0, now_s)
-
-    def _with_keepers(self, effects: list[Effect], now_s: float) -> list[Effect]:
+    def _with_keepers(self, effects: list[e.Effect], now_s: float) -> list[e.Effect]:
         """Tell the keepers what changed here and do what they decide, until nothing is left."""
         guards, told = self._book.guards, 0
         while True:
@@ -311,14 +315,14 @@ class Buyer:
             if not changed and not decisions:
                 return effects
 
-    def _on_acts(self, kept: GuardRecord, before: PeerId, now_s: float) -> list[Effect]:
+    def _on_acts(self, kept: GuardRecord, before: PeerId, now_s: float) -> list[e.Effect]:
         """Go on from what the keepers know; what we have ended ourselves stays ended."""
         book, task = self._book, kept.task
         is_mine, record = kept.owner == book.me, book.ledger.find(task)
         up = book.machines.get(before, Seen()).liveness in (Liveness.ALIVE, Liveness.SUSPECT)
         logs = [Notify(g.LogsWanted(task, before, up))] if is_mine and before != book.me else []
         if record is not None and record.state in TASK_ENDS:
-            stop: list[Effect] = []
+            stop: list[e.Effect] = []
             if kept.kept.state in HELD_BY_PROVIDER:
                 job = CancelJob(task, kept.kept.fence, "cancelled")
                 messages = (book.claim(kept.kept, kept.term), job)
@@ -347,7 +351,7 @@ class Buyer:
             effects += book.step(task, Fact.INTERRUPTED, why)
         return effects + book.retry(task, now_s)
 
-    def _made_ours(self, record: TaskRecord) -> list[Effect]:
+    def _made_ours(self, record: TaskRecord) -> list[e.Effect]:
         """It ended here while we acted for the machine that we take over now."""
         if not record.owner:
             return []
@@ -360,23 +364,23 @@ class Buyer:
             claim = self._book.claim(record, term)
             self._book.log_claims.want(record.task, record.provider, claim, now_s)
 
-    def _on_rests(self, task: TaskId) -> list[Effect]:
+    def _on_rests(self, task: TaskId) -> list[e.Effect]:
         record = self._book.ledger.find(task)
         if record is None or not record.owner:
             return []  # ours: it waits until we act again
         return [*self._end_pursuit(task), *self._book.ledger.drop(task)]
 
-    def _end_pursuit(self, task: TaskId) -> list[Effect]:
+    def _end_pursuit(self, task: TaskId) -> list[e.Effect]:
         pursuit = self._book.pursuits.pop(task, None)
         return [] if pursuit is None else self._book.drop_rounds(pursuit)
 
     # -- the machines
 
-    def _on_advertised(self, event: e.Advertised, now_s: float) -> list[Effect]:
+    def _on_advertised(self, event: e.Advertised, now_s: float) -> list[e.Effect]:
         self._book.machine(event.peer).advert = event.advert
         return self._rounds.on_room(event.peer, now_s)
 
-    def _on_member_stands(self, event: e.MemberStands, now_s: float) -> list[Effect]:
+    def _on_member_stands(self, event: e.MemberStands, now_s: float) -> list[e.Effect]:
         lab = LabId("") if event.lab is None else event.lab
         self._book.guards.handle(g.KeeperStands(event.peer, event.liveness, lab), now_s)
         if event.liveness is None:
@@ -394,6 +398,3 @@ class Buyer:
                 return self._leases.on_gone(event.peer, f"its machine {why}", now_s)
             case Liveness.LEFT:
                 return self._leases.on_gone(event.peer, "its machine has left", now_s)
-
-    def _on_heard(self, event: e.MessageHeard, now_s: float) -> list[Effect]:
-        return self._readers[type(event.message)](event.peer, event.message, now_s)

@@ -1,7 +1,7 @@
 """Ends of attempts as their providers tell them, and what follows for the task."""
 
-from p2p.effects import Effect
 from p2p.ids import PeerId
+from swarmnode.market.buyer import events as e
 from swarmnode.market.buyer.book import Book
 from swarmnode.tasks.lifecycle import Fact
 from swarmnode.tasks.records import AttemptRecord, Outcome, TaskRecord
@@ -21,7 +21,7 @@ def failed_on(record: TaskRecord) -> list[PeerId]:
 
 def failed(
     book: Book, record: TaskRecord, outcome: Outcome, why: str, now_s: float
-) -> list[Effect]:
+) -> list[e.Effect]:
     """The command itself failed: once more, as often as was asked for."""
     task, spec = record.task, record.spec
     if record.retries_used >= spec.retries or spec.effects is Repeatability.ONCE:
@@ -33,7 +33,9 @@ def failed(
     return [*book.step(task, Fact.TRY_AGAIN, told), *book.retry(task, now_s)]
 
 
-def unfit(book: Book, record: TaskRecord, outcome: Outcome, why: str, now_s: float) -> list[Effect]:
+def unfit(
+    book: Book, record: TaskRecord, outcome: Outcome, why: str, now_s: float
+) -> list[e.Effect]:
     """It could not be started there; perhaps elsewhere."""
     task = record.task
     before = [one for one in record.attempts[:-1] if one.ended_as == "unfit"]

@@ -1,17 +1,27 @@
 """What happens to a buyer: the events of `swarmnode.market.buyer.core` and what it tells."""
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import msgspec
 
+from p2p import effects
 from p2p.ids import LabId, PeerId
 from p2p.membership.view import Liveness
-from p2p.wire.codec import Message
+from swarmnode.market.guardians import events as g
+from swarmnode.market.guardians.messages import KeeperMessage
 from swarmnode.market.guardians.records import GuardRecord
+from swarmnode.market.messages import Accept, Bid, Decline
 from swarmnode.resources.advert import ResourceAdvert
 from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.ledger import TaskChanged, TaskForgotten
+from swarmnode.tasks.messages import Checkpointed, PreemptNotice, Result, State
 from swarmnode.tasks.records import RoundRecord, TaskRecord
 from swarmnode.tasks.spec import TaskSpec
+
+ProviderMessage: TypeAlias = Bid | Accept | Decline | Result | State | PreemptNotice | Checkpointed
+"""What machines that bid, and providers, cast to a buyer."""
+BuyerMessage: TypeAlias = ProviderMessage | KeeperMessage
 
 
 class TasksLoaded(msgspec.Struct, frozen=True):
@@ -93,7 +103,7 @@ class MessageHeard(msgspec.Struct, frozen=True):
     """A message came."""
 
     peer: PeerId
-    message: Message
+    message: BuyerMessage
 
 
 class DryRunEnded(msgspec.Struct, frozen=True):
@@ -152,3 +162,21 @@ class DeadlinePassed(msgspec.Struct, frozen=True):
     """Timer: a task had this long."""
 
     task: TaskId
+
+
+OwnersWord: TypeAlias = (
+    TasksLoaded
+    | TakenUp
+    | Submitted
+    | WasTaken
+    | GoesOnElsewhere
+    | ForgetAsked
+    | CancelAsked
+    | DryRunAsked
+    | EndsCopied
+)
+Told: TypeAlias = OwnersWord | Woke | Advertised | MemberStands
+Timer: TypeAlias = Tick | RetryDue | WindowOver | AwardDue | RenewalDue | DeadlinePassed
+Event: TypeAlias = Told | Timer | MessageHeard | g.Event
+Notice: TypeAlias = TaskChanged | TaskForgotten | DryRunEnded | g.Notice
+Effect: TypeAlias = effects.Effect[Event, Notice]

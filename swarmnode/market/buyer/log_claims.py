@@ -6,8 +6,9 @@ The provider answers a claim by its State, and brings log and result again when 
 from dataclasses import dataclass
 from typing import Final
 
-from p2p.effects import Effect, Send
+from p2p.effects import Send
 from p2p.ids import PeerId
+from swarmnode.market.buyer import events as e
 from swarmnode.market.guardians.messages import Claim
 from swarmnode.tasks.ids import TaskId
 
@@ -43,9 +44,9 @@ class LogClaims:
         if wanted is not None and wanted.provider == provider:
             del self._wanted[task]
 
-    def tick(self, now_s: float) -> list[Effect]:
+    def tick(self, now_s: float) -> list[e.Effect]:
         """Claims that are due."""
-        effects: list[Effect] = []
+        effects: list[e.Effect] = []
         due = [(task, one) for task, one in self._wanted.items() if one.due_s <= now_s]
         for task, one in due[:AT_ONCE]:
             one.due_s, one.tries = now_s + AGAIN_S, one.tries + 1

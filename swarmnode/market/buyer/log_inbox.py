@@ -27,7 +27,7 @@ class LogInbox:
     async def _on_push(self, caller: Caller, push: PushLog, body: bytes) -> tuple[LogTaken, bytes]:
         await self._begun.wait()
         record = self._core.ledger.find(push.task)
-        if record is None and self._core.is_others(push.task):
+        if record is None and self._core.guards.is_others(push.task):
             raise RefusalError("busy", "another machine acts for that task and will say so")
         if record is None or (record.provider, record.fence) != (caller.peer, push.fence):
             raise RefusalError("stale", "that attempt is not this task's newest one")

@@ -8,15 +8,15 @@ Until then a machine of the same person that takes over asks the provider for th
 
 from dataclasses import dataclass
 
-from p2p.effects import Effect
 from swarmnode.limits import RELIEVED_KEPT_MAX
+from swarmnode.market.buyer import events as e
 from swarmnode.tasks.ids import TaskId
 
 
 @dataclass(frozen=True, slots=True)
 class _Held:
     fence: int
-    receipt: Effect
+    receipt: e.Effect
     until_s: float
 
 
@@ -31,7 +31,7 @@ class Receipts:
         self.are_copies_kept = False
         """Else there is nothing to wait for."""
 
-    def answer(self, task: TaskId, fence: int, receipt: Effect, now_s: float) -> list[Effect]:
+    def answer(self, task: TaskId, fence: int, receipt: e.Effect, now_s: float) -> list[e.Effect]:
         """A result by which a task of ours has ended, at the first time or again."""
         if not self.are_copies_kept or self._given.get(task) == fence:
             return [receipt]
@@ -48,7 +48,7 @@ class Receipts:
         """Tasks whose receipts are held."""
         return frozenset(self._held)
 
-    def give(self, task: TaskId) -> list[Effect]:
+    def give(self, task: TaskId) -> list[e.Effect]:
         """The copy has its end, or its owner has removed it."""
         held = self._held.pop(task, None)
         if held is None:

@@ -1,11 +1,11 @@
 """Runs the buyer core over Rpc and the tables: this machine's own tasks, wherever they run."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, assert_never
 
 import trio
 
-from p2p.effects import Persist, Rng, Send
+from p2p.effects import Rng
 from p2p.gossip.items import RESOURCES, Item
 from p2p.gossip.port import ItemSource
 from p2p.host.rpc.service import Rpc
@@ -14,7 +14,7 @@ from p2p.ids import NetworkId, PeerId, TrafficClass
 from p2p.membership.port import Members
 from p2p.membership.view import COMPUTE, MemberChanged
 from p2p.service import Driver, Performer
-from p2p.wire.codec import Message, encode
+from p2p.wire.codec import encode
 from p2p.wire.envelope import Signer
 from storage.engine.port import Tables, WriteView
 from storage.errors import StoreFullError
@@ -42,9 +42,10 @@ from swarmnode.tasks.keys import SEED_BYTES, task_id_of
 from swarmnode.tasks.ledger import TaskChanged, TaskForgotten
 from swarmnode.tasks.lifecycle import TASK_ENDS, TaskState
 from swarmnode.tasks.messages import AskFiles, FilesTold
+from swarmnode.tasks.patient_writer import FULL_DISK_AGAIN_S, PatientWriter
 from swarmnode.tasks.records import RoundRecord, TaskRecord
 from swarmnode.tasks.spec import PriorityClass, TaskSpec
-from swarmnode.tasks.store import TASKS, load_rounds, load_taken_ms, load_tasks, task_key, write_all
+from swarmnode.tasks.store import TASKS, load_rounds, load_taken_ms, load_tasks, task_key
 
 ADVERTS_EVERY_S: Final = 5.0
 """How often adverts that have expired are noticed; new ones are at once."""
@@ -55,9 +56,6 @@ FILES_TIMEOUT_S: Final = 600.0
 _NOT_THE_OWNER: Final = (
     "class owner is for the person in this machine's certificate: submit without it"
 )
-
-FULL_DISK_AGAIN_S: Final = 1.0
-"""How often a decision that found the disk full is tried to be written; nothing is said before."""
 
 
 class BuyerService:
@@ -84,19 +82,21 @@ class BuyerService:
         self._core = Buyer(config, signer, network, rng, wall_ms, right_of)
         self._rpc, self._members, self._adverts = rpc, members, adverts
         self._tables, self._entropy, self._wall_ms = tables, entropy, wall_ms
-        self._driver = Driver(self._core, Performer(self._send, self._notify, self._persist))
-        book = self.logbook = LogBook(tables)
-        self._keeper = KeeperService(rpc, signer, network, self._core, book, self._post_begun)
+        self._pen = PatientWriter(tables.transact)
+        self._driver = Driver(self._core, Performer(rpc.send, self._notify, self._pen.persist))
+        book, guards = LogBook(tables), self._core.guards
+        self.logbook = book
+        self._keeper = KeeperService(rpc, signer, network, guards, book, self._post_begun)
         self._feed, self._begun, self._ends = EventFeed(), trio.Event(), dict[TaskId, trio.Event]()
         ours = (self._core, self._driver.do, self._begun, wall_ms, whose)
         self.elsewhere = Elsewhere(rpc, members, signer, network, *ours)
         self.hand_over = HandOver(rpc.me, members, self.elsewhere.ask, *ours[:3])
-        self.left_behind = LeftBehind(rpc, members, signer, self._core, self._begun, whose)
+        self.left_behind = LeftBehind(rpc, members, signer, guards, self._begun, whose)
         self._keeper.asks(self.elsewhere.may_read, self.left_behind.is_ours)
         self._told: dict[PeerId, tuple[bytes, bool]] = {}
         """Advert of each machine, and whether its certificate lets it lend."""
         self._dry_runs: dict[int, tuple[trio.Event, list[RoundRecord]]] = {}
-        self._dry_run = self._disk_full = 0
+        self._dry_run = 0
         self._forgotten_in, self._forgotten = trio.open_memory_channel[TaskId](TASKS_OPEN_MAX)
         for kind in HEARD:
             rpc.listen(kind, self._on_message)
@@ -289,7 +289,7 @@ class BuyerService:
             "auctions_open": self._core.rounds_open,
             "results_refused": self._core.results_refused,
             "market_messages_dropped": self._driver.dropped,
-            "market_disk_full": self._disk_full,
+            "market_disk_full": self._pen.waits,
             **self._core.counts,
         }
 
@@ -299,10 +299,10 @@ class BuyerService:
 
     # -- what others say
 
-    def _on_message(self, caller: Caller, message: Message) -> None:
+    def _on_message(self, caller: Caller, message: e.BuyerMessage) -> None:
         self._post_begun(e.MessageHeard(caller.peer, message))
 
-    def _post_begun(self, event: object) -> None:
+    def _post_begun(self, event: e.Event) -> None:
         # Before the ledger is read every task looks unknown: answering would stop its provider.
         if self._begun.is_set():
             self._driver.post(event)
@@ -330,20 +330,7 @@ class BuyerService:
 
     # -- effects
 
-    def _send(self, effect: Send) -> None:
-        assert isinstance(effect.message, Message)
-        self._rpc.cast(effect.peer, effect.message, effect.traffic_class)
-
-    async def _persist(self, writes: Sequence[Persist]) -> None:
-        while True:
-            try:
-                await self._tables.transact(lambda view: write_all(view, writes))
-                return
-            except StoreFullError:
-                self._disk_full += 1
-                await trio.sleep(FULL_DISK_AGAIN_S)
-
-    def _notify(self, event: object) -> None:
+    def _notify(self, event: e.Notice) -> None:
         match event:
             case g.Carry(peer, record):
                 self._keeper.carry(peer, record)
@@ -365,6 +352,10 @@ class BuyerService:
                     ended, found = self._dry_runs[number]
                     found.append(round_record)
                     ended.set()
+            case TaskChanged():
+                pass  # of a task that we keep for another
+            case _:
+                assert_never(event)
 
     def _wake(self, task: TaskId) -> None:
         if (ended := self._ends.pop(task, None)) is not None:
@@ -392,6 +383,6 @@ class BuyerService:
 
     def _view(self, record: TaskRecord) -> TaskView:
         core, task = self._core, record.task
-        may_act = core.may_act(task, trio.current_time())
-        keepers = core.keepers(task) if core.is_kept(task) else None
+        may_act = core.guards.may_act(task, trio.current_time())
+        keepers = core.guards.find(task) if core.guards.is_kept(task) else None
         return TaskView(record, core.phase(task), keepers, may_act)

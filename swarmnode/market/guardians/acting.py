@@ -3,7 +3,7 @@
 from math import inf
 from typing import Final
 
-from p2p.effects import Effect, Notify, Send
+from p2p.effects import Notify, Send
 from p2p.ids import PeerId
 from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.beats import Beats
@@ -25,15 +25,15 @@ class Acting:
         self._shelf, self._voting = shelf, voting
         self._beats = Beats()
 
-    def tend(self, kept: Kept, now_s: float) -> list[Effect]:
+    def tend(self, kept: Kept, now_s: float) -> list[g.Effect]:
         self._shelf.count(kept, now_s)
         if self._shelf.may_part(kept, now_s):
             return self._shelf.part(kept, now_s)
         return [*self.review(kept, now_s), *self._shelf.carry_all(kept, now_s)]
 
-    def review(self, kept: Kept, now_s: float) -> list[Effect]:
+    def review(self, kept: Kept, now_s: float) -> list[g.Effect]:
         """Finish a change of keepers that is agreed, or begin one that is needed."""
-        record, gone = kept.record, list[Effect]()
+        record, gone = kept.record, list[g.Effect]()
         if record.before:
             if not self._shelf.agreed(kept):
                 return []
@@ -51,7 +51,7 @@ class Acting:
         self._shelf.count(kept, now_s)
         return [self._shelf.write(kept), *self._shelf.carry_all(kept, now_s), *gone]
 
-    def report(self, now_s: float) -> list[Effect]:
+    def report(self, now_s: float) -> list[g.Effect]:
         """What nobody seems to want from us any more: whoever knows better says so."""
         lines: dict[PeerId, list[GuardLine]] = {}
         stale_s = now_s - REPORT_EVERY * self._shelf.config.beat_s
@@ -62,7 +62,7 @@ class Acting:
                         lines.setdefault(peer, []).append(self._shelf.line(kept))
         return self._beats.answers(lines)
 
-    def beat(self, now_s: float) -> list[Effect]:
+    def beat(self, now_s: float) -> list[g.Effect]:
         lines: dict[PeerId, list[GuardLine]] = {}
         for task, kept in self._shelf.kept.items():
             record = kept.record
@@ -75,9 +75,9 @@ class Acting:
                     lines.setdefault(peer, []).append(line)
         return self._beats.beat(lines, now_s)
 
-    def on_heard(self, peer: PeerId, message: GuardHeard, now_s: float) -> list[Effect]:
+    def on_heard(self, peer: PeerId, message: GuardHeard, now_s: float) -> list[g.Effect]:
         said_s = self._beats.said_s(message.number)
-        effects: list[Effect] = []
+        effects: list[g.Effect] = []
         for line in {line.task: line for line in message.lines}.values():
             kept = self._shelf.kept.get(line.task)
             if kept is None:
@@ -99,7 +99,7 @@ class Acting:
 
     def _confirmed(
         self, kept: Kept, peer: PeerId, line: GuardLine, said_s: float, now_s: float
-    ) -> list[Effect]:
+    ) -> list[g.Effect]:
         record, had = kept.record, kept.has.get(peer)
         kept.has[peer] = (line.term, line.seq)
         version, carried_s = kept.carried_s.get(peer, ((0, 0), -inf))

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Final
 
-from p2p.effects import Effect, Send
+from p2p.effects import Send
 from p2p.ids import PeerId
 from swarmnode.limits import GUARD_LINES_MAX
+from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.messages import GuardBeat, GuardHeard, GuardLine
 
 _KEPT: Final = 16
@@ -20,7 +21,7 @@ class Beats:
         self._number = 0
         self._said_s: dict[int, float] = {}
 
-    def beat(self, lines: Mapping[PeerId, Sequence[GuardLine]], now_s: float) -> list[Effect]:
+    def beat(self, lines: Mapping[PeerId, Sequence[GuardLine]], now_s: float) -> list[g.Effect]:
         """One round: to each keeper what we do for the tasks it keeps."""
         self._number += 1
         self._said_s[self._number] = now_s
@@ -32,7 +33,7 @@ class Beats:
             for at in range(0, len(mine), GUARD_LINES_MAX)
         ]
 
-    def answers(self, lines: Mapping[PeerId, Sequence[GuardLine]]) -> list[Effect]:
+    def answers(self, lines: Mapping[PeerId, Sequence[GuardLine]]) -> list[g.Effect]:
         """What we hold, to who has not asked."""
         return [
             Send(peer, GuardHeard(0, tuple(mine[at : at + GUARD_LINES_MAX])))

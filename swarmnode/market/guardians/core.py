@@ -10,10 +10,11 @@ out in the same step, so that no renewal leaves under a term that has ended.
 
 from collections.abc import Callable, Container, Sequence
 from math import inf
+from typing import assert_never
 
 import msgspec
 
-from p2p.effects import Effect, Send, WakeAt
+from p2p.effects import Send, WakeAt
 from p2p.ids import PeerId
 from swarmnode.limits import GUARDED_MAX
 from swarmnode.market.guardians import events as g
@@ -27,11 +28,12 @@ from swarmnode.market.guardians.messages import (
     GuardBeat,
     GuardHeard,
     GuardLine,
+    KeeperMessage,
     Relieve,
     Vote,
 )
 from swarmnode.market.guardians.records import GuardRecord, grown, is_near
-from swarmnode.market.guardians.shelf import Decision, HandOn, TaskShelf, note
+from swarmnode.market.guardians.shelf import HandOn, TaskShelf, note
 from swarmnode.market.guardians.voting import Voting
 from swarmnode.tasks.ids import TaskId, is_task_id
 from swarmnode.tasks.lifecycle import TASK_ENDS
@@ -59,25 +61,8 @@ class Guardian:
         self._homing = Homing(self._shelf, home, self.expect)
         self._ticks = 0
         self._tick_due_s = inf
-        self._handlers: dict[type, Callable[..., list[Effect]]] = {
-            g.GuardsLoaded: self._on_loaded,
-            g.KeeperStands: self._on_member_stands,
-            g.KeepHeard: self._on_keep,
-            g.OwnersRemoved: self._on_owners_removed,
-            g.YoungDue: self._on_young_due,
-            g.GuardTick: self._on_tick,
-            g.StandDue: self._voting.on_stand_due,
-            g.HomeHeard: self._on_home,
-        }
-        self._readers: dict[type, Callable[..., list[Effect]]] = {
-            GuardBeat: self._voting.on_beat,
-            GuardHeard: self._acting.on_heard,
-            AskVote: self._voting.on_ask_vote,
-            Vote: self._voting.on_vote,
-            Relieve: self._on_relieve,
-        }
 
-    def take_decisions(self) -> list[Decision]:
+    def take_decisions(self) -> list[g.Decision]:
         """What was decided since the last look; to be done in order."""
         found, self._shelf.decisions = self._shelf.decisions, []
         return found
@@ -148,7 +133,7 @@ class Guardian:
             if not kept.is_copied and self._shelf.is_over(kept)
         )
 
-    def let_go(self, task: TaskId) -> list[Effect]:
+    def let_go(self, task: TaskId) -> list[g.Effect]:
         """Another machine has a task of ours for its own; its keepers know, or hear it there."""
         kept = self._shelf.kept.get(task)
         return [] if kept is None else self._drop(kept)
@@ -168,23 +153,46 @@ class Guardian:
         heard = {peer for peer, at_s in kept.heard_by.items() if at_s > fresh_s}
         return kept.post is Post.ACTS and kept.record.settled({*heard, self._shelf.me})
 
-    def knows(self, event: object) -> bool:
-        """Whether an event is one of ours."""
-        return type(event) in self._handlers
+    def handle(self, event: g.Event, now_s: float) -> list[g.Effect]:
+        """Take one event."""
+        match event:
+            case g.GuardTick():
+                return self._on_tick(now_s)
+            case g.StandDue():
+                return self._voting.on_stand_due(event, now_s)
+            case g.YoungDue():
+                return self._on_young_due(event, now_s)
+            case g.KeepHeard():
+                return self._on_keep(event, now_s)
+            case g.HomeHeard():
+                return self._on_home(event, now_s)
+            case g.KeeperStands():
+                self._shelf.roster.stands(event.peer, event.liveness, event.lab)
+                return []
+            case g.OwnersRemoved():
+                return self._on_owners_removed(event)
+            case g.GuardsLoaded():
+                return self._on_loaded(event, now_s)
+            case _:
+                assert_never(event)
 
-    def reads(self, message: object) -> bool:
-        """Whether a message is one of ours."""
-        return type(message) in self._readers
-
-    def handle(self, event: object, now_s: float) -> list[Effect]:
-        """Take one event of swarmnode.market.guardians.events."""
-        return self._handlers[type(event)](event, now_s)
-
-    def hear(self, peer: PeerId, message: object, now_s: float) -> list[Effect]:
+    def hear(self, peer: PeerId, message: KeeperMessage, now_s: float) -> list[g.Effect]:
         """Take one message of another keeper."""
-        return self._readers[type(message)](peer, message, now_s)
+        match message:
+            case GuardBeat():
+                return self._voting.on_beat(peer, message, now_s)
+            case GuardHeard():
+                return self._acting.on_heard(peer, message, now_s)
+            case AskVote():
+                return self._voting.on_ask_vote(peer, message, now_s)
+            case Vote():
+                return self._voting.on_vote(peer, message, now_s)
+            case Relieve():
+                return self._on_relieve(peer, message, now_s)
+            case _:
+                assert_never(message)
 
-    def _on_loaded(self, event: g.GuardsLoaded, now_s: float) -> list[Effect]:
+    def _on_loaded(self, event: g.GuardsLoaded, now_s: float) -> list[g.Effect]:
         for record in event.records:
             has_turn = record.acting == self._shelf.me and record.promised <= record.term
             post = Post.ACTS if has_turn else Post.KEEPS
@@ -194,11 +202,7 @@ class Guardian:
         self._shelf.since_s = now_s
         return self._tick_at(now_s)
 
-    def _on_member_stands(self, event: g.KeeperStands, now_s: float) -> list[Effect]:
-        self._shelf.roster.stands(event.peer, event.liveness, event.lab)
-        return []
-
-    def expect(self, record: TaskRecord, now_s: float, *, at_once: bool = False) -> list[Effect]:
+    def expect(self, record: TaskRecord, now_s: float, *, at_once: bool = False) -> list[g.Effect]:
         """One of our own tasks has begun, or was found after a restart.
 
         `at_once`: its submitter may go away now; else one that is over soon needs no keepers.
@@ -210,7 +214,7 @@ class Guardian:
             return self._on_young_due(g.YoungDue(record.task), now_s)
         return [WakeAt(now_s + self._shelf.config.after_s, g.YoungDue(record.task))]
 
-    def on_noted(self, record: TaskRecord, now_s: float) -> list[Effect]:
+    def on_noted(self, record: TaskRecord, now_s: float) -> list[g.Effect]:
         """A task of the ledger has changed: its keepers should know."""
         kept = self._shelf.kept.get(record.task)
         if kept is None or kept.post is not Post.ACTS or _same(kept.record.kept, record):
@@ -223,7 +227,7 @@ class Guardian:
         records: Sequence[TaskRecord],
         now_s: float,
         patience_s: Callable[[TaskRecord], float],
-    ) -> list[Effect]:
+    ) -> list[g.Effect]:
         """Another machine of our owner had submitted these: its keepers have to be found first.
 
         `patience_s`: how long they are asked at least.
@@ -234,14 +238,14 @@ class Guardian:
             for effect in self._homing.begin(record, patience_s(record), now_s)
         ]
 
-    def _on_home(self, event: g.HomeHeard, now_s: float) -> list[Effect]:
+    def _on_home(self, event: g.HomeHeard, now_s: float) -> list[g.Effect]:
         kept, peer = self._shelf.kept.get(event.task), event.peer
         if kept is None or kept.record.owner == self._shelf.me:
             return []
         moved = self._shelf.move(kept, peer, now_s)
         return [*moved, self._shelf.carry(peer, kept.record)]
 
-    def _on_young_due(self, event: g.YoungDue, now_s: float) -> list[Effect]:
+    def _on_young_due(self, event: g.YoungDue, now_s: float) -> list[g.Effect]:
         record = self._shelf.find(event.task)
         if record is None or record.state in TASK_ENDS or event.task in self._shelf.kept:
             return []
@@ -254,7 +258,7 @@ class Guardian:
         self._shelf.count(kept, now_s)
         return [self._shelf.write(kept), *self._acting.review(kept, now_s)]
 
-    def _on_tick(self, _event: g.GuardTick, now_s: float) -> list[Effect]:
+    def _on_tick(self, now_s: float) -> list[g.Effect]:
         if now_s > self._tick_due_s + self._shelf.config.asleep_s:
             self.on_woke(now_s)
         effects = self._tick_at(now_s + self._shelf.config.beat_s)
@@ -274,11 +278,11 @@ class Guardian:
         for kept in self._shelf.kept.values():
             kept.heard_s = max(kept.heard_s, now_s)
 
-    def _tick_at(self, at_s: float) -> list[Effect]:
+    def _tick_at(self, at_s: float) -> list[g.Effect]:
         self._tick_due_s = at_s
         return [WakeAt(at_s, g.GuardTick())]
 
-    def _on_keep(self, event: g.KeepHeard, now_s: float) -> list[Effect]:
+    def _on_keep(self, event: g.KeepHeard, now_s: float) -> list[g.Effect]:
         record, peer = event.record, event.peer
         kept = self._shelf.kept.get(record.task)
         if kept is None and record.term < (term := self._shelf.dropped.get(record.task, 0)):
@@ -299,7 +303,7 @@ class Guardian:
             return [self._shelf.write(kept), Send(peer, GuardHeard(0, (self._shelf.line(kept),)))]
         if not _may_follow(record, kept):
             return []
-        effects: list[Effect] = []
+        effects: list[g.Effect] = []
         if record.version > kept.record.version:
             if record.term == kept.record.term and kept.post is Post.ACTS:
                 return []  # nobody but us changes a record of our term
@@ -309,7 +313,9 @@ class Guardian:
             kept.heard_s = now_s
         return [*effects, Send(peer, GuardHeard(0, (self._shelf.line(kept),)))]
 
-    def _renewed(self, kept: Kept, record: GuardRecord, peer: PeerId, now_s: float) -> list[Effect]:
+    def _renewed(
+        self, kept: Kept, record: GuardRecord, peer: PeerId, now_s: float
+    ) -> list[g.Effect]:
         """Keep a newer record of a task."""
         promised, is_newer = kept.record.promised, record.term > kept.record.term
         kept.record = msgspec.structs.replace(record, promised=promised)
@@ -320,7 +326,7 @@ class Guardian:
             return [*effects, *self._voting.stand(kept, now_s)]  # now we know whom to ask
         return [*effects, *(self._voting.outranked(kept, now_s) if is_newer else ())]
 
-    def _on_relieve(self, peer: PeerId, message: Relieve, now_s: float) -> list[Effect]:
+    def _on_relieve(self, peer: PeerId, message: Relieve, now_s: float) -> list[g.Effect]:
         kept = self._shelf.kept.get(message.task)
         if kept is not None and peer not in (kept.record.owner, kept.record.acting):
             return []
@@ -331,8 +337,8 @@ class Guardian:
             self._shelf.relieve_early(peer, message.task)
         return [*effects, Send(peer, GuardHeard(0, (GuardLine(message.task, 0, 0),)))]
 
-    def _on_owners_removed(self, event: g.OwnersRemoved, _now_s: float) -> list[Effect]:
-        effects: list[Effect] = []
+    def _on_owners_removed(self, event: g.OwnersRemoved) -> list[g.Effect]:
+        effects: list[g.Effect] = []
         for task, kept in list(self._shelf.kept.items()):
             owner = kept.record.owner
             if owner in event.owners and owner != self._shelf.me:
@@ -340,7 +346,7 @@ class Guardian:
                 note(self._shelf.relieved, task, 0)
         return effects
 
-    def _drop(self, kept: Kept) -> list[Effect]:
+    def _drop(self, kept: Kept) -> list[g.Effect]:
         """Keep a task no longer; if we acted for it, its lease ends by itself."""
         record = kept.record
         if kept.post is Post.ACTS:

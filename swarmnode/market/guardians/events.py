@@ -1,9 +1,11 @@
 """What happens to the keepers of tasks, and what they decide."""
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import msgspec
 
+from p2p import effects
 from p2p.ids import LabId, PeerId
 from p2p.membership.view import Liveness
 from swarmnode.market.guardians.records import GuardRecord
@@ -102,3 +104,11 @@ class TaskLetGo(msgspec.Struct, frozen=True):
     """Decision: the owner has everything of a task that we kept for it."""
 
     task: TaskId
+
+
+Told: TypeAlias = GuardsLoaded | KeeperStands | KeepHeard | OwnersRemoved | HomeHeard
+Timer: TypeAlias = YoungDue | StandDue | GuardTick
+Event: TypeAlias = Told | Timer
+Notice: TypeAlias = Carry | Confirmed | LogsWanted
+Effect: TypeAlias = effects.Effect[Event, Notice]
+Decision: TypeAlias = Acts | Rests | TaskLetGo

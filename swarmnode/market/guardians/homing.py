@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final
 
-from p2p.effects import Effect, Send
+from p2p.effects import Send
+from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.kept import Kept, Post
 from swarmnode.market.guardians.messages import ComeHome
 from swarmnode.market.guardians.shelf import TaskShelf, note
@@ -36,7 +37,7 @@ class Homing:
         self,
         shelf: TaskShelf,
         home: Callable[[TaskRecord], ComeHome],
-        go_on: Callable[[TaskRecord, float], list[Effect]],
+        go_on: Callable[[TaskRecord, float], list[g.Effect]],
     ) -> None:
         """`home` seals where a task's owner is now; `go_on` is for one that nobody keeps."""
         self._shelf, self._home, self._go_on = shelf, home, go_on
@@ -47,7 +48,7 @@ class Homing:
     def __contains__(self, task: TaskId) -> bool:
         return task in self._sought
 
-    def begin(self, record: TaskRecord, patience_s: float, now_s: float) -> list[Effect]:
+    def begin(self, record: TaskRecord, patience_s: float, now_s: float) -> list[g.Effect]:
         """It was taken up here. `patience_s`: how long its keepers are asked at least."""
         task, kept = record.task, self._shelf.kept.get(record.task)
         effects = [] if kept is None else self._shelf.move(kept, self._shelf.me, now_s)
@@ -60,9 +61,9 @@ class Homing:
         self._sought[task] = _Sought(max(leases_s, patience_s))
         return effects
 
-    def call(self, now_s: float) -> list[Effect]:
+    def call(self, now_s: float) -> list[g.Effect]:
         """Ask everybody for some of them."""
-        effects: list[Effect] = []
+        effects: list[g.Effect] = []
         for task in list(self._sought)[:AT_ONCE]:
             record, kept = self._shelf.find(task), self._shelf.kept.get(task)
             sought = self._sought.pop(task)

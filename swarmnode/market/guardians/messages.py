@@ -1,6 +1,6 @@
 """Messages among the keepers of a task, to its worker and its owner: numbers 110-124."""
 
-from typing import Final
+from typing import Final, TypeAlias
 
 from p2p.ids import PeerId
 from p2p.wire.codec import Message, Record
@@ -170,3 +170,7 @@ class ReadKept(Message, frozen=True, tag=123):
 
 class KeptTold(Message, frozen=True, tag=124):
     """Reply; the body is a KeptPage."""
+
+
+KeeperMessage: TypeAlias = GuardBeat | GuardHeard | AskVote | Vote | Relieve
+"""What keepers of a task cast to each other."""

@@ -1,7 +1,7 @@
 """Calls among the keepers of tasks: records are carried to them, and logs brought home."""
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 import trio
 
@@ -22,6 +22,7 @@ from swarmnode.contained import contained
 from swarmnode.errors import LogStaleError
 from swarmnode.limits import CARRIED_AT_ONCE, CARRIED_TO_ONE_AT_ONCE, GUARD_RECORD_BYTES_MAX
 from swarmnode.market.guardians import events as g
+from swarmnode.market.guardians.core import Guardian
 from swarmnode.market.guardians.kept import Guarded
 from swarmnode.market.guardians.messages import (
     HOME_DOMAIN,
@@ -49,14 +50,6 @@ GUARDED_WITHIN_S: Final = 5.0
 """Who submits and leaves waits so long for the guardians: two round trips and their disks."""
 
 
-class Keeping(Protocol):
-    """The part of the buyer's core that is needed here."""
-
-    def keepers(self, task: TaskId) -> GuardRecord | None: ...
-
-    def guarded(self, task: TaskId) -> Guarded: ...
-
-
 class KeeperService:
     """`post` hands the core an event."""
 
@@ -65,9 +58,9 @@ class KeeperService:
         rpc: Rpc,
         signer: Signer,
         network: NetworkId,
-        core: Keeping,
+        core: Guardian,
         logbook: LogBook,
-        post: Callable[[object], object],
+        post: Callable[[g.Event], None],
     ) -> None:
         self._rpc, self._signer, self._core = rpc, signer, core
         self._logbook, self._post = logbook, post
@@ -135,7 +128,7 @@ class KeeperService:
         """Bring home what a task of ours printed while that peer acted for it."""
         assert self._nursery is not None
         self._fetching.add(task)
-        record = self._core.keepers(task)
+        record = self._core.find(task)
         newest = 0 if record is None else record.kept.fence
         within_s = LOGS_TIMEOUT_S if is_up else LOGS_DEAD_TIMEOUT_S
         self._nursery.start_soon(self._fetch_all, task, peer, newest, within_s)
@@ -192,7 +185,7 @@ class KeeperService:
         self, caller: Caller, ask: ReadKeptLog, _body: bytes
     ) -> tuple[KeptLog, bytes]:
         await trio.lowlevel.checkpoint()
-        record = self._core.keepers(ask.task)
+        record = self._core.find(ask.task)
         is_owner = record is not None and record.owner == caller.peer
         may_read = is_owner or self._may_read(caller, ask.task)
         if not may_read or ask.stream not in STREAMS:

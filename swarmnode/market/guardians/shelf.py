@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from p2p.effects import Effect, Notify, Persist, Send
+from p2p.effects import Notify, Persist, Send
 from p2p.ids import PeerId
 from p2p.wire.codec import encode
 from storage.rights import Right
@@ -32,8 +32,6 @@ from swarmnode.tasks.records import TaskRecord
 from swarmnode.tasks.spec import Repeatability
 from swarmnode.tasks.store import GUARDS, task_key
 
-Decision: TypeAlias = g.Acts | g.Rests | g.TaskLetGo
-
 HandOn: TypeAlias = Callable[[GuardRecord, PeerId], Right | None]
 """The right of a new keeper, by the one who acts; None where there is none to hand on."""
 
@@ -51,7 +49,7 @@ class TaskShelf:
         """`find` gives the record of a task of the ledger."""
         self.acting_until: dict[TaskId, float] = {}
         """Of our own tasks and those we act for: when we must stop; not in it is never."""
-        self.decisions: list[Decision] = []
+        self.decisions: list[g.Decision] = []
         self.config, self.me, self.find = config, me, find
         self.hand_on = hand_on
         self.kept: dict[TaskId, Kept] = {}
@@ -129,13 +127,13 @@ class TaskShelf:
             return GuardLine(record.task, record.promised, 0)
         return GuardLine(record.task, record.term, record.seq)
 
-    def if_over(self, peer: PeerId, task: TaskId) -> list[Effect]:
+    def if_over(self, peer: PeerId, task: TaskId) -> list[g.Effect]:
         """Somebody keeps what has ended here long ago."""
         record = self.find(task)
         is_over = record is not None and not record.owner and record.state in TASK_ENDS
         return [Send(peer, Relieve(task, is_over=True))] if is_over else []
 
-    def forget(self, task: TaskId) -> list[Effect]:
+    def forget(self, task: TaskId) -> list[g.Effect]:
         self._overs.pop(task, None)
         kept = self.kept.pop(task)
         owner = kept.record.owner
@@ -148,7 +146,7 @@ class TaskShelf:
         self.acting_until.pop(task, None)
         return [Persist(GUARDS, task_key(task), None)]
 
-    def move(self, kept: Kept, owner: PeerId, now_s: float) -> list[Effect]:
+    def move(self, kept: Kept, owner: PeerId, now_s: float) -> list[g.Effect]:
         """Its owner is at that machine now: if that is this one, and we act, it becomes ours."""
         if kept.record.owner == owner:
             return []
@@ -193,7 +191,7 @@ class TaskShelf:
             times.append(inf)
         self.acting_until[record.task] = sorted(times, reverse=True)[needed - 1] + lease_s
 
-    def carry(self, peer: PeerId, record: GuardRecord) -> Effect:
+    def carry(self, peer: PeerId, record: GuardRecord) -> g.Effect:
         return Notify(g.Carry(peer, msgspec.structs.replace(record, promised=0)))
 
     def staffed(self, record: GuardRecord, wanted: tuple[PeerId, ...]) -> GuardRecord:
@@ -233,7 +231,7 @@ class TaskShelf:
         del self._overs[kept.record.task]
         return True
 
-    def part(self, kept: Kept, now_s: float) -> list[Effect]:
+    def part(self, kept: Kept, now_s: float) -> list[g.Effect]:
         """It has ended here, at its owner: tell every keeper to forget it, then do so ourselves."""
         record = kept.record
         if now_s < self.since_s + self.config.lease_s:
@@ -247,9 +245,9 @@ class TaskShelf:
             return [Send(peer, Relieve(record.task, is_over=True)) for peer in owed]
         return self.forget(record.task)
 
-    def carry_all(self, kept: Kept, now_s: float) -> list[Effect]:
+    def carry_all(self, kept: Kept, now_s: float) -> list[g.Effect]:
         """Bring the newest record to every keeper that lacks it, and to the owner on its return."""
-        record, effects = kept.record, list[Effect]()
+        record, effects = kept.record, list[g.Effect]()
         for peer in record.keepers:
             if peer == self.me or kept.has.get(peer) == record.version:
                 continue

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from p2p.effects import Effect, Send, WakeAt
+from p2p.effects import Send, WakeAt
 from p2p.ids import PeerId
 from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.kept import STEPS, Kept, Post, Turn
@@ -26,8 +26,8 @@ class Voting:
     def __init__(self, shelf: TaskShelf) -> None:
         self._shelf = shelf
 
-    def on_beat(self, peer: PeerId, message: GuardBeat, now_s: float) -> list[Effect]:
-        effects, lines = list[Effect](), list[GuardLine]()
+    def on_beat(self, peer: PeerId, message: GuardBeat, now_s: float) -> list[g.Effect]:
+        effects, lines = list[g.Effect](), list[GuardLine]()
         for line in {line.task: line for line in message.lines}.values():
             kept = self._shelf.kept.get(line.task)
             if kept is None:
@@ -53,7 +53,7 @@ class Voting:
         ours = kept.term if kept.post is Post.STANDS else kept.record.term
         return term > ours
 
-    def outranked(self, kept: Kept, now_s: float) -> list[Effect]:
+    def outranked(self, kept: Kept, now_s: float) -> list[g.Effect]:
         """Somebody acts under a higher term: not we. Its owner asks for it back."""
         was, record = kept.post, kept.record
         kept.post = STEPS[was, Turn.OUTRANKED]
@@ -64,7 +64,7 @@ class Voting:
             self._shelf.rest(record)
         return self.stand(kept, now_s) if record.owner == self._shelf.me else []
 
-    def on_stand_due(self, event: g.StandDue, now_s: float) -> list[Effect]:
+    def on_stand_due(self, event: g.StandDue, now_s: float) -> list[g.Effect]:
         kept = self._shelf.kept.get(event.task)
         if kept is None or kept.post is Post.ACTS or now_s < self.vacant_s(kept):
             return []
@@ -86,7 +86,7 @@ class Voting:
             return kept.asked_s + pause_s + patience_s
         return kept.heard_s + config.lease_s + patience_s
 
-    def stand(self, kept: Kept, now_s: float) -> list[Effect]:
+    def stand(self, kept: Kept, now_s: float) -> list[g.Effect]:
         record = kept.record
         kept.post = STEPS[kept.post, Turn.SILENT]
         kept.term = max(record.term, record.promised, kept.known_term, kept.term) + 1
@@ -96,7 +96,7 @@ class Voting:
         kept.record = record = msgspec.structs.replace(record, promised=kept.term)
         ask = AskVote(record.task, kept.term, record.term, record.seq)
         whom = dict.fromkeys((*record.keepers, record.acting, record.owner))
-        asked: list[Effect] = [Send(peer, ask) for peer in whom if peer != self._shelf.me]
+        asked: list[g.Effect] = [Send(peer, ask) for peer in whom if peer != self._shelf.me]
         asked.append(WakeAt(self.vacant_s(kept), g.StandDue(record.task)))
         return [self._shelf.write(kept), *asked, *self._close(kept, now_s)]
 
@@ -107,7 +107,7 @@ class Voting:
         here = {peer for peer in parties if roster.stays(peer)}
         return here <= kept.strangers and kept.post is Post.STANDS
 
-    def on_ask_vote(self, peer: PeerId, ask: AskVote, now_s: float) -> list[Effect]:
+    def on_ask_vote(self, peer: PeerId, ask: AskVote, now_s: float) -> list[g.Effect]:
         kept = self._shelf.kept.get(ask.task)
         if kept is None:
             vote = Vote(ask.task, ask.term, granted=False, known_term=0)
@@ -120,7 +120,7 @@ class Voting:
         may = peer == record.owner or (is_vacant and peer in record.keepers)
         is_newest = (ask.seen_term, ask.seen_seq) >= record.version
         granted = may and is_newest and known < ask.term and is_near(ask.term, kept.known)
-        effects: list[Effect] = []
+        effects: list[g.Effect] = []
         if granted:
             self._give_way(kept, now_s)
             kept.record = msgspec.structs.replace(kept.record, promised=ask.term)
@@ -136,7 +136,7 @@ class Voting:
             self._shelf.rest(kept.record)
         kept.post, kept.heard_s = Post.KEEPS, now_s
 
-    def on_vote(self, peer: PeerId, vote: Vote, now_s: float) -> list[Effect]:
+    def on_vote(self, peer: PeerId, vote: Vote, now_s: float) -> list[g.Effect]:
         kept = self._shelf.kept.get(vote.task)
         if kept is None or not kept.record.is_party(peer):
             return []
@@ -153,7 +153,7 @@ class Voting:
         kept.votes.add(peer)
         return self._close(kept, now_s)
 
-    def _close(self, kept: Kept, now_s: float) -> list[Effect]:
+    def _close(self, kept: Kept, now_s: float) -> list[g.Effect]:
         """Act, if enough have voted for us."""
         record = kept.record
         if not record.agreed(kept.votes):

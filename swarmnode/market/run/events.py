@@ -1,6 +1,6 @@
 """What the run of a job tells its seller, and reasons for which its result is unwanted."""
 
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -57,3 +57,8 @@ class LogsDelivered(msgspec.Struct, frozen=True):
     task: TaskId
     fence: int
     buyer: PeerId
+
+
+RunEvent: TypeAlias = (
+    Staged | CheckpointStored | CheckpointTrouble | ProcessGone | Ended | LogsDelivered
+)

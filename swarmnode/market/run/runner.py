@@ -3,8 +3,8 @@
     stage -> start -> watch, push logs -> wait -> keep the last checkpoint | store outputs -> Ended
                                                                      -> rest of the log -> delivered
 
-The contractor's record says where an earlier life of this node had come to; every step may be
-done again. What the job is worth to its buyer is the contractor's affair, not the runner's.
+The seller's record says where an earlier life of this node had come to; every step may be
+done again. What the job is worth to its buyer is the seller's affair, not the runner's.
 """
 
 from collections.abc import Awaitable, Callable
@@ -27,7 +27,7 @@ from swarmnode.errors import (
 from swarmnode.executor.port import Executor, JobExit, JobId, JobSpec, Limit
 from swarmnode.limits import JOB_PIDS_MAX, NODE_DEATHS_HERE_MAX, REASON_CHARS_MAX
 from swarmnode.market.run import events as run_events
-from swarmnode.market.run.events import UNWANTED
+from swarmnode.market.run.events import UNWANTED, RunEvent
 from swarmnode.market.run.logs import STREAMS, LogPusher
 from swarmnode.market.run.net import JobNet
 from swarmnode.market.run.outputs import Collected, collect
@@ -63,7 +63,7 @@ class JobMemory(Protocol):
 
 
 class JobRunner:
-    """One attempt on this machine; `tell` hands the contractor an event and waits for its work."""
+    """One attempt on this machine; `tell` hands the seller an event and waits for its work."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class JobRunner:
         executor: Executor,
         objects: Objects,
         memory: JobMemory,
-        tell: Callable[[object], Awaitable[None]],
+        tell: Callable[[RunEvent], Awaitable[None]],
     ) -> None:
         self.record = record
         self.has_no_process = trio.Event()

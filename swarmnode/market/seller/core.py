@@ -1,6 +1,6 @@
 """The seller's core: who may use this machine, on what terms, until when. A pure state machine.
 
-    Call -> Bid HELD | QUEUED | REFUSED;   Award -> Accept | Decline;   then see contractor_jobs
+    Call -> Bid HELD | QUEUED | REFUSED;   Award -> Accept | Decline;   then see jobs.py
 
 Invariant R1: holds and grants together never exceed what the machine lends.
 Invariant R3: an award is taken only with a fence above every one known for its task, and an
@@ -9,15 +9,17 @@ before the Accept leaves.
 """
 
 from collections.abc import Callable
+from typing import assert_never
 
-from p2p.effects import Effect, Notify, Persist, Rng, Send
+from p2p.effects import Notify, Persist, Rng, Send
 from p2p.errors import WireError
 from p2p.ids import PeerId
 from p2p.wire.codec import encode
 from storage.rights import named_in
 from swarmnode.limits import FENCES_MAX
 from swarmnode.market.messages import Accept, AwardTerms, Decline
-from swarmnode.market.run import events as run_events
+from swarmnode.market.run import events as run
+from swarmnode.market.run.events import RunEvent
 from swarmnode.market.seller import events as e
 from swarmnode.market.seller.config import SellerConfig
 from swarmnode.market.seller.guests import in_the_way
@@ -49,43 +51,76 @@ class Seller:
         self._me, self._config = me, config
         self._wall_ms = wall_ms
         self._fences: dict[TaskId, FenceRecord] = {}
-        jobs = self.jobs
-        self._handlers: dict[type, Callable[..., list[Effect]]] = {
-            e.JobsLoaded: self._on_loaded,
-            e.Surveyed: self._on_surveyed,
-            e.CallHeard: self._on_call,
-            e.ReleaseHeard: self._on_release,
-            e.AwardHeard: self._on_award,
-            e.JobHeard: jobs.on_heard,
-            e.ClaimHeard: jobs.on_claim,
-            e.ReceiptHeard: lambda event, _now_s: jobs.on_receipt(event),
-            e.PauseAsked: self._on_pause,
-            e.ResumeAsked: self._on_resume,
-            e.BuyersRemoved: lambda event, now_s: jobs.end_of(event, now_s),
-            run_events.Staged: jobs.on_staged,
-            run_events.CheckpointStored: lambda event, _now_s: jobs.on_checkpoint(event),
-            run_events.CheckpointTrouble: jobs.on_trouble,
-            run_events.ProcessGone: lambda event, _now_s: jobs.on_process_gone(event),
-            run_events.Ended: jobs.on_ended,
-            run_events.LogsDelivered: jobs.on_logs_delivered,
-            e.HoldOver: self._on_hold_over,
-            e.WaitingOver: self._on_waiting_over,
-            e.LeaseDue: jobs.on_lease_due,
-            e.BeatDue: jobs.on_beat_due,
-            e.ResultDue: jobs.on_result_due,
-            e.PatienceOver: jobs.on_patience_over,
-        }
 
-    def handle(self, event: object, now_s: float) -> list[Effect]:
-        """Take one event of swarmnode.market.seller.events."""
+    def handle(self, event: e.Event, now_s: float) -> list[e.Effect]:
+        """Take one event."""
         version = self.room.version
-        effects = self._handlers[type(event)](event, now_s)
+        effects = self._take(event, now_s)
         if self.room.has_freed:
             self.room.has_freed = False
             effects = effects + self.offers.offer_room(now_s, self.jobs.using_room())
         if self.room.version != version:
             effects = [*effects, Notify(e.RoomChanged())]
         return effects
+
+    def _take(self, event: e.Event, now_s: float) -> list[e.Effect]:
+        match event:
+            case e.CallHeard():
+                return self._on_call(event, now_s)
+            case e.AwardHeard():
+                return self._on_award(event, now_s)
+            case e.JobHeard():
+                return self.jobs.on_heard(event, now_s)
+            case e.ReceiptHeard():
+                return self.jobs.on_receipt(event)
+            case e.ClaimHeard():
+                return self.jobs.on_claim(event, now_s)
+            case e.ReleaseHeard():
+                self.offers.on_release(event.peer, event.auction)
+                return []
+            case e.Surveyed():
+                return self._on_surveyed(event)
+            case e.PauseAsked():
+                return self._on_pause(event, now_s)
+            case e.ResumeAsked():
+                return self._on_resume()
+            case e.BuyersRemoved():
+                return self.jobs.end_of(event, now_s)
+            case e.JobsLoaded():
+                return self._on_loaded(event, now_s)
+            case _:
+                return self._on_run_or_timer(event, now_s)
+
+    def _on_run_or_timer(self, event: RunEvent | e.Timer, now_s: float) -> list[e.Effect]:
+        match event:
+            case run.Staged():
+                return self.jobs.on_staged(event, now_s)
+            case run.CheckpointStored():
+                return self.jobs.on_checkpoint(event)
+            case run.CheckpointTrouble():
+                return self.jobs.on_trouble(event, now_s)
+            case run.ProcessGone():
+                return self.jobs.on_process_gone(event)
+            case run.Ended():
+                return self.jobs.on_ended(event, now_s)
+            case run.LogsDelivered():
+                return self.jobs.on_logs_delivered(event, now_s)
+            case e.BeatDue():
+                return self.jobs.on_beat_due(event, now_s)
+            case e.LeaseDue():
+                return self.jobs.on_lease_due(event, now_s)
+            case e.ResultDue():
+                return self.jobs.on_result_due(event, now_s)
+            case e.PatienceOver():
+                return self.jobs.on_patience_over(event, now_s)
+            case e.HoldOver():
+                self.offers.on_hold_over(event)
+                return []
+            case e.WaitingOver():
+                self.offers.on_waiting_over(event, now_s)
+                return []
+            case _:
+                assert_never(event)
 
     @property
     def is_paused(self) -> bool:
@@ -94,7 +129,7 @@ class Seller:
 
     # -- this machine
 
-    def _on_loaded(self, event: e.JobsLoaded, now_s: float) -> list[Effect]:
+    def _on_loaded(self, event: e.JobsLoaded, now_s: float) -> list[e.Effect]:
         self.offers.is_paused = event.is_paused
         self._fences.update(event.fences)
         effects = self.jobs.load(event.jobs, now_s, event.node_died_ms)
@@ -102,13 +137,13 @@ class Seller:
             effects += self.jobs.preempt(0.0, now_s, "paused")
         return effects
 
-    def _on_surveyed(self, event: e.Surveyed, _now_s: float) -> list[Effect]:
+    def _on_surveyed(self, event: e.Surveyed) -> list[e.Effect]:
         changed = event != self.offers.policy
         self.offers.policy = event
         self.room.set_capacity(event.capacity)
         return [Notify(e.RoomChanged())] if changed else []
 
-    def _on_pause(self, event: e.PauseAsked, now_s: float) -> list[Effect]:
+    def _on_pause(self, event: e.PauseAsked, now_s: float) -> list[e.Effect]:
         self.offers.is_paused = True
         self.offers.withdraw()
         return [
@@ -117,13 +152,13 @@ class Seller:
             Notify(e.RoomChanged()),
         ]
 
-    def _on_resume(self, _event: e.ResumeAsked, _now_s: float) -> list[Effect]:
+    def _on_resume(self) -> list[e.Effect]:
         self.offers.is_paused = False
         return [Persist(OWNER, PAUSED_KEY, None), Notify(e.RoomChanged())]
 
     # -- offers
 
-    def _on_call(self, event: e.CallHeard, now_s: float) -> list[Effect]:
+    def _on_call(self, event: e.CallHeard, now_s: float) -> list[e.Effect]:
         jobs_now, eta_s = self.jobs.using_room(), self.jobs.eta_s(now_s)
         effects = self.offers.on_call(event, now_s, jobs_now, eta_s)
         if not event.is_owners or not self.offers.waits_for(event):
@@ -132,21 +167,9 @@ class Seller:
         guests = in_the_way(self.room, event.call.shape, records, config.tasks_max)
         return effects + self.jobs.preempt(config.owner_notice_s, now_s, "owner", guests)
 
-    def _on_release(self, event: e.ReleaseHeard, _now_s: float) -> list[Effect]:
-        self.offers.on_release(event.peer, event.auction)
-        return []
-
-    def _on_hold_over(self, event: e.HoldOver, _now_s: float) -> list[Effect]:
-        self.offers.on_hold_over(event)
-        return []
-
-    def _on_waiting_over(self, event: e.WaitingOver, now_s: float) -> list[Effect]:
-        self.offers.on_waiting_over(event, now_s)
-        return []
-
     # -- awards
 
-    def _on_award(self, event: e.AwardHeard, now_s: float) -> list[Effect]:
+    def _on_award(self, event: e.AwardHeard, now_s: float) -> list[e.Effect]:
         peer, terms = event.peer, event.terms
         job = self.jobs.find(terms.task, terms.fence)
         is_newest = self._fence_before(peer, terms) <= terms.fence
@@ -202,12 +225,12 @@ class Seller:
             return known.fence if known else 0
         return 0 if terms.names_grant is not None else _FENCE_MAX
 
-    def _note_fence(self, record: JobRecord, now_ms: int) -> list[Effect]:
+    def _note_fence(self, record: JobRecord, now_ms: int) -> list[e.Effect]:
         grant = record.names_grant
         noted = FenceRecord(record.fence, now_ms, record.buyer if grant is None else grant.sender)
         self._fences.pop(record.task, None)
         self._fences[record.task] = noted
-        effects: list[Effect] = [Persist(FENCES, task_key(record.task), encode(noted))]
+        effects: list[e.Effect] = [Persist(FENCES, task_key(record.task), encode(noted))]
         if len(self._fences) > FENCES_MAX:
             in_use = {job.task for job in self.jobs.records()} | {record.task}
             oldest = next(task for task in self._fences if task not in in_use)

@@ -1,15 +1,18 @@
-"""What the contractor is told, what it asks to be reminded of, and what it asks its service to do.
+"""What the seller is told, what it asks to be reminded of, and what it asks its service to do.
 
 Messages come with the peer that sent them; sealed ones have been opened and verified before.
 """
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import msgspec
 
+from p2p import effects
 from p2p.ids import LabId, MemberId, PeerId
 from swarmnode.market.guardians.messages import ClaimTerms
 from swarmnode.market.messages import AwardTerms, CallForBids
+from swarmnode.market.run.events import RunEvent
 from swarmnode.market.seller.room import Capacity
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.messages import CancelJob, Query, ReceiptTerms, Renew
@@ -213,3 +216,13 @@ class CheckpointHad(msgspec.Struct, frozen=True):
 
 class RoomChanged(msgspec.Struct, frozen=True):
     """What is free, or whether the machine lends at all, is no longer what it was."""
+
+
+Heard: TypeAlias = CallHeard | ReleaseHeard | AwardHeard | JobHeard | ClaimHeard | ReceiptHeard
+Told: TypeAlias = JobsLoaded | Surveyed | PauseAsked | ResumeAsked | BuyersRemoved
+Timer: TypeAlias = HoldOver | WaitingOver | LeaseDue | BeatDue | ResultDue | PatienceOver
+Event: TypeAlias = Heard | Told | Timer | RunEvent
+Notice: TypeAlias = (
+    StartJob | BuyerChanged | Leased | Stop | SendResult | Settle | CheckpointHad | RoomChanged
+)
+Effect: TypeAlias = effects.Effect[Event, Notice]

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from p2p.effects import Effect, Notify, Persist, Rng, Send, WakeAt
+from p2p.effects import Notify, Persist, Rng, Send, WakeAt
 from p2p.ids import PeerId
 from swarmnode.market.guardians.records import is_near
 from swarmnode.market.messages import Accept
@@ -86,13 +86,13 @@ class Jobs:
 
     def load(
         self, records: Iterable[JobRecord], now_s: float, node_died_ms: Mapping[str, int]
-    ) -> list[Effect]:
+    ) -> list[e.Effect]:
         """Go on with what an earlier life of this node left.
 
         How long each may still run its executor knows; what did not start yet starts when its
         buyer has renewed: meanwhile it may have been given up.
         """
-        effects: list[Effect] = []
+        effects: list[e.Effect] = []
         for record in sorted(records, key=lambda one: (one.leased_ms, one.task, one.fence)):
             if record.state is not JobState.REPORTING and record.grant != NO_ROOM:
                 self._room.take(record.job, record.grant)
@@ -104,7 +104,7 @@ class Jobs:
                 effects.append(self._reports.keep(job, now_s))
         return effects
 
-    def accept(self, record: JobRecord, now_s: float) -> list[Effect]:
+    def accept(self, record: JobRecord, now_s: float) -> list[e.Effect]:
         """A new job; its room has been taken under its name."""
         return [
             written(record),
@@ -117,24 +117,24 @@ class Jobs:
             self._leased(self._jobs[record.task, record.fence]),
         ]
 
-    def _leased(self, job: SellerJob) -> Effect:
+    def _leased(self, job: SellerJob) -> e.Effect:
         until_s = job.lease_until_s + self._config.orphan_grace_s
         return Notify(e.Leased(job.record.job, until_s, self._config.notice_s))
 
-    def _enter(self, record: JobRecord, now_s: float) -> list[Effect]:
+    def _enter(self, record: JobRecord, now_s: float) -> list[e.Effect]:
         config, key = self._config, (record.task, record.fence)
         has_room = record.state is not JobState.REPORTING and record.grant != NO_ROOM
         job = self._jobs[key] = SellerJob(record, now_s + config.lease_s, now_s, has_room)
         beat = WakeAt(now_s + config.lease_renew_s, e.BeatDue(*key))
         return [beat, self._look_at(job, now_s + config.lease_s)]
 
-    def _look_at(self, job: SellerJob, at_s: float) -> Effect:
+    def _look_at(self, job: SellerJob, at_s: float) -> e.Effect:
         job.look_s = at_s
         return WakeAt(at_s, e.LeaseDue(job.record.task, job.record.fence))
 
     # -- what the buyer says
 
-    def on_heard(self, heard: e.JobHeard, now_s: float) -> list[Effect]:
+    def on_heard(self, heard: e.JobHeard, now_s: float) -> list[e.Effect]:
         """Renew, Query or CancelJob; only the attempt's own buyer is obeyed."""
         peer, message = heard.peer, heard.message
         superseded = self._supersede(peer, message.task, message.fence, now_s)
@@ -152,9 +152,9 @@ class Jobs:
             case CancelJob():
                 return superseded + self._on_cancel(job, message.reason, now_s)
 
-    def _on_renew(self, job: SellerJob, message: Renew, now_s: float) -> list[Effect]:
+    def _on_renew(self, job: SellerJob, message: Renew, now_s: float) -> list[e.Effect]:
         record, newest = job.record, job.record.checkpoint
-        effects: list[Effect] = []
+        effects: list[e.Effect] = []
         said_s = job.beats.get(message.beat, -math.inf) if message.beat else now_s
         if said_s + self._config.lease_s >= job.lease_until_s:
             job.lease_until_s = said_s + self._config.lease_s
@@ -167,14 +167,14 @@ class Jobs:
         taken_ms = message.checkpoint_ms or newest.taken_ms
         return [*effects, Notify(e.CheckpointHad(record.job, taken_ms))]
 
-    def _on_cancel(self, job: SellerJob, reason: str, now_s: float) -> list[Effect]:
+    def _on_cancel(self, job: SellerJob, reason: str, now_s: float) -> list[e.Effect]:
         """What a person cancelled leaves its files to them; anything else nothing."""
         has_heirs = reason == "cancelled"
         if job.record.state is JobState.REPORTING:
             return [] if has_heirs else self._settle(job, JobFact.WRITTEN_OFF, is_wanted=False)
         return self._stop(job, self._config.cancel_grace_s, reason if has_heirs else "unwanted")
 
-    def on_claim(self, heard: e.ClaimHeard, now_s: float) -> list[Effect]:
+    def on_claim(self, heard: e.ClaimHeard, now_s: float) -> list[e.Effect]:
         """Somebody with the task's key acts for it now: obey the highest term."""
         peer, terms = heard.peer, heard.terms
         effects = self._supersede(None, terms.task, terms.fence, now_s)
@@ -191,12 +191,12 @@ class Jobs:
 
     def _supersede(
         self, buyer: PeerId | None, task: TaskId, fence: int, now_s: float
-    ) -> list[Effect]:
+    ) -> list[e.Effect]:
         """The buyer speaks of a newer attempt: older ones here no longer act for the task.
 
         None: whoever has the task's key, whoever was the buyer of the older ones.
         """
-        effects: list[Effect] = []
+        effects: list[e.Effect] = []
         for (other, older), job in list(self._jobs.items()):
             if other != task or older >= fence or buyer not in (None, job.record.buyer):
                 continue
@@ -206,7 +206,7 @@ class Jobs:
                 effects += self._stop(job, 0.0, "superseded")
         return effects
 
-    def on_receipt(self, event: e.ReceiptHeard) -> list[Effect]:
+    def on_receipt(self, event: e.ReceiptHeard) -> list[e.Effect]:
         """The buyer has written the result down."""
         job = self._jobs.get((event.terms.task, event.terms.fence))
         if job is None or job.record.buyer != event.peer:
@@ -217,14 +217,14 @@ class Jobs:
 
     # -- what the runner says
 
-    def on_staged(self, event: run_events.Staged, now_s: float) -> list[Effect]:
+    def on_staged(self, event: run_events.Staged, now_s: float) -> list[e.Effect]:
         """From here on a process of the job may live."""
         job = self._jobs.get((event.task, event.fence))
         if job is None or job.record.state is not JobState.LEASED:
             return []
         return [*self._step(job, JobFact.STAGED), *self._tell_state(job, now_s)]
 
-    def on_checkpoint(self, event: run_events.CheckpointStored) -> list[Effect]:
+    def on_checkpoint(self, event: run_events.CheckpointStored) -> list[e.Effect]:
         """Newer progress is kept: write it down, then tell the buyer."""
         job = self._jobs.get((event.task, event.fence))
         if job is None:
@@ -238,7 +238,7 @@ class Jobs:
         message = Checkpointed(record.task, record.fence, event.checkpoint)
         return [written(record), Send(record.buyer, message)]
 
-    def on_trouble(self, event: run_events.CheckpointTrouble, now_s: float) -> list[Effect]:
+    def on_trouble(self, event: run_events.CheckpointTrouble, now_s: float) -> list[e.Effect]:
         """A checkpoint is not kept: the buyer hears of it with every beat until one is."""
         job = self._jobs.get((event.task, event.fence))
         if job is None or job.note == event.note:
@@ -246,7 +246,7 @@ class Jobs:
         job.note = event.note
         return self._tell_state(job, now_s)
 
-    def on_process_gone(self, event: run_events.ProcessGone) -> list[Effect]:
+    def on_process_gone(self, event: run_events.ProcessGone) -> list[e.Effect]:
         """The room is free for others while the outputs are stored, also after a crash."""
         job = self._jobs.get((event.task, event.fence))
         if job is None or not job.has_room:
@@ -256,7 +256,7 @@ class Jobs:
         job.record = msgspec.structs.replace(job.record, grant=NO_ROOM)
         return [written(job.record)]
 
-    def on_ended(self, event: run_events.Ended, now_s: float) -> list[Effect]:
+    def on_ended(self, event: run_events.Ended, now_s: float) -> list[e.Effect]:
         """No process lives: report, unless nobody wants to know."""
         job = self._jobs.get((event.task, event.fence))
         if job is None or job.record.state is JobState.REPORTING:
@@ -274,7 +274,7 @@ class Jobs:
         stepped = self._step(job, JobFact.ENDED)
         return [*stepped, *self._tell_state(job, now_s), self._reports.keep(job, now_s)]
 
-    def on_logs_delivered(self, event: run_events.LogsDelivered, now_s: float) -> list[Effect]:
+    def on_logs_delivered(self, event: run_events.LogsDelivered, now_s: float) -> list[e.Effect]:
         """The result is final now: say it."""
         job = self._jobs.get((event.task, event.fence))
         if job is None or job.record.state is not JobState.REPORTING or job.logs_delivered:
@@ -283,14 +283,14 @@ class Jobs:
 
     # -- timers
 
-    def on_beat_due(self, event: e.BeatDue, now_s: float) -> list[Effect]:
+    def on_beat_due(self, event: e.BeatDue, now_s: float) -> list[e.Effect]:
         """Tell the buyer that the job lives."""
         job = self._jobs.get((event.task, event.fence))
         if job is None:
             return []
         return [*self._tell_state(job, now_s), WakeAt(now_s + self._config.lease_renew_s, event)]
 
-    def on_lease_due(self, event: e.LeaseDue, now_s: float) -> list[Effect]:
+    def on_lease_due(self, event: e.LeaseDue, now_s: float) -> list[e.Effect]:
         """Without its buyer a job goes on for the orphan grace; before the end it saves."""
         job, config = self._jobs.get((event.task, event.fence)), self._config
         if job is None or job.record.state is JobState.REPORTING:
@@ -306,14 +306,14 @@ class Jobs:
         self.expired += 1
         return self._stop(job, max(0.0, ends_s - now_s), "orphaned")
 
-    def on_result_due(self, event: e.ResultDue, now_s: float) -> list[Effect]:
+    def on_result_due(self, event: e.ResultDue, now_s: float) -> list[e.Effect]:
         """No receipt yet: repeat the result, less and less often."""
         job = self._jobs.get((event.task, event.fence))
         if job is None:
             return []
         return self._reports.repeat(job, self._last_word(job, now_s), now_s)
 
-    def on_patience_over(self, event: e.PatienceOver, now_s: float) -> list[Effect]:
+    def on_patience_over(self, event: e.PatienceOver, now_s: float) -> list[e.Effect]:
         """Nobody asked for the result in all that time."""
         job = self._jobs.get((event.task, event.fence))
         if job is None or now_s < job.keep_until_s:
@@ -322,9 +322,9 @@ class Jobs:
 
     # -- who may no longer be here
 
-    def end_of(self, removed: e.BuyersRemoved, now_s: float) -> list[Effect]:
+    def end_of(self, removed: e.BuyersRemoved, now_s: float) -> list[e.Effect]:
         """They were removed from the network: nothing runs for them any more."""
-        effects: list[Effect] = []
+        effects: list[e.Effect] = []
         for job in list(self._jobs.values()):
             record = job.record
             if not is_for(record, removed) or record.stop_reason == "removed":
@@ -341,9 +341,9 @@ class Jobs:
 
     def preempt(
         self, grace_s: float, now_s: float, reason: str, only: Container[str] | None = None
-    ) -> list[Effect]:
+    ) -> list[e.Effect]:
         """Give the machine back, or the room of some jobs: notice to their buyers, then stop."""
-        effects: list[Effect] = []
+        effects: list[e.Effect] = []
         for job in list(self._jobs.values()):
             record = job.record
             if record.state is JobState.REPORTING or (only is not None and record.job not in only):
@@ -357,17 +357,17 @@ class Jobs:
 
     # -- inside
 
-    def _stop(self, job: SellerJob, grace_s: float, reason: str) -> list[Effect]:
+    def _stop(self, job: SellerJob, grace_s: float, reason: str) -> list[e.Effect]:
         job.record = msgspec.structs.replace(job.record, stop_reason=reason)
         stepped = self._step(job, JobFact.STOP_ORDERED)
         return [*stepped, Notify(e.Stop(job.record.job, grace_s, reason))]
 
-    def _step(self, job: SellerJob, fact: JobFact) -> list[Effect]:
+    def _step(self, job: SellerJob, fact: JobFact) -> list[e.Effect]:
         state = next_job_state(job.record.state, fact)
         job.record = msgspec.structs.replace(job.record, state=state)
         return [written(job.record)]
 
-    def _settle(self, job: SellerJob, fact: JobFact, *, is_wanted: bool = True) -> list[Effect]:
+    def _settle(self, job: SellerJob, fact: JobFact, *, is_wanted: bool = True) -> list[e.Effect]:
         record = job.record
         next_job_state(record.state, fact)
         del self._jobs[record.task, record.fence]
@@ -376,11 +376,11 @@ class Jobs:
         forget = Persist(JOBS, job_key(record.task, record.fence), None)
         return [forget, Notify(e.Settle(record, is_done, is_wanted))]
 
-    def _last_word(self, job: SellerJob, now_s: float) -> list[Effect]:
+    def _last_word(self, job: SellerJob, now_s: float) -> list[e.Effect]:
         """Before a result: that the node died under the job."""
         return self._tell_state(job, now_s) if job.node_died_ms else []
 
-    def _tell_state(self, job: SellerJob, now_s: float) -> list[Effect]:
+    def _tell_state(self, job: SellerJob, now_s: float) -> list[e.Effect]:
         record = job.record
         step = record.checkpoint.step if record.checkpoint else 0
         self._beat += 1

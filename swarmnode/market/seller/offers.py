@@ -6,12 +6,12 @@ buyer told QUEUED keeps a place; when room frees, the most urgent one that fits 
 
 from dataclasses import dataclass
 
-from p2p.effects import Effect, Rng, Send, WakeAt
+from p2p.effects import Rng, Send, WakeAt
 from p2p.ids import PeerId
 from swarmnode.limits import HOLDS_MAX, PEERS_METERED_MAX, REASON_CHARS_MAX, WAITING_MAX
 from swarmnode.market.messages import Bid, BidKind
 from swarmnode.market.seller.config import SellerConfig
-from swarmnode.market.seller.events import CallHeard, HoldOver, Surveyed, WaitingOver
+from swarmnode.market.seller.events import CallHeard, Effect, HoldOver, Surveyed, WaitingOver
 from swarmnode.market.seller.room import Capacity, CapacityBook, is_plausible, share_of
 from swarmnode.tasks.records import RoomGrant
 from swarmnode.tasks.spec import PriorityClass

@@ -1,17 +1,17 @@
 """Sells this machine's room: bids, takes awards, runs the jobs, delivers results.
 
-The contractor decides; this service hears the buyers, writes down, and gives each job a runner.
+The core decides; this service hears the buyers, writes down, and gives each job a runner.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar, assert_never
 
 import trio
 
-from p2p.effects import Persist, Rng, Send
+from p2p.effects import Rng
 from p2p.errors import RefusalError, WireError
 from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller
@@ -19,10 +19,9 @@ from p2p.ids import MemberId, NetworkId, PeerId
 from p2p.limits import CLOCK_SKEW_MAX_MS
 from p2p.membership.port import Views
 from p2p.service import Driver, Performer
-from p2p.wire.codec import Message, Record
+from p2p.wire.codec import Record
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
 from storage.engine.port import Tables
-from storage.errors import StoreFullError
 from storage.facade import Objects
 from storage.records.names.messages import GRANT_DOMAIN, NameGrant
 from swarmnode.contained import contained
@@ -63,13 +62,11 @@ from swarmnode.tasks.messages import (
     ResultReceipt,
     ResultTerms,
 )
+from swarmnode.tasks.patient_writer import PatientWriter
 from swarmnode.tasks.records import FAULT, FAULT_WORDS, JobRecord
-from swarmnode.tasks.store import load_fences, load_jobs, load_paused, write_all
+from swarmnode.tasks.store import load_fences, load_jobs, load_paused
 
 RecordT = TypeVar("RecordT", bound=Record)
-
-FULL_DISK_AGAIN_S: Final = 1.0
-"""Between two attempts to write to a full disk: somebody has to make room first."""
 
 TIDY_EVERY_S: Final = 3600.0
 """How often checkpoints are looked for that nobody will want any more."""
@@ -79,7 +76,7 @@ TIDY_EVERY_S: Final = 3600.0
 class SellerServiceConfig:
     """What this machine lends, and on what terms."""
 
-    contractor: SellerConfig = field(default_factory=SellerConfig)
+    terms: SellerConfig = field(default_factory=SellerConfig)
     lent: Lent = field(default_factory=Lent)
     survey_s: float = 5.0
     """How often the machine is looked at: its owner's processes and GPUs come and go."""
@@ -116,18 +113,20 @@ class SellerService:
         lends: bool = True,
     ) -> None:
         """`lends` False: run nobody's tasks, whatever the configuration says."""
-        terms = replace(config.contractor, lends=config.contractor.lends and lends)
+        terms = replace(config.terms, lends=config.terms.lends and lends)
         self._terms, self._config = terms, config
         self._rpc, self._members, self._executor, self._machine = rpc, members, executor, machine
         self._tables, self._objects, self._memory = tables, objects, memory
         self._signer, self._network, self._wall_ms = signer, network, wall_ms
         self._core = Seller(terms, rpc.peer_id, rng, wall_ms)
-        self._driver = Driver(self._core, Performer(self._send, self._notify, self._persist))
+        # By the room set aside, too: what fills the disk may go only once its end is written.
+        self._pen = PatientWriter(tables.free)
+        self._driver = Driver(self._core, Performer(rpc.send, self._notify, self._pen.persist))
         self._runners: dict[str, JobRunner] = {}
         self._listeners: list[Callable[[], None]] = []
         self._nursery: trio.Nursery | None = None
         self._snapshot: MachineSnapshot | None = None
-        self._is_open, self._is_full, self._stores_files_of = False, False, set[str]()
+        self._is_open, self._stores_files_of = False, set[str]()
         rpc.listen(CallForBids, self._on_call)
         rpc.listen(Award, self._on_award)
         rpc.listen(Release, self._on_release)
@@ -199,7 +198,7 @@ class SellerService:
     # -- what buyers say
 
     def _on_call(self, caller: Caller, call: CallForBids) -> None:
-        if self._is_full:
+        if self._pen.is_waiting:
             self._rpc.cast(caller.peer, _no_room(call))
             return
         is_ours = caller.is_me or caller.lab == self._rpc.me.lab
@@ -268,31 +267,13 @@ class SellerService:
         if (grant.machine, grant.fence) != (terms.seller, terms.fence):
             raise WireError("an award with a grant for another attempt")
 
-    def _post(self, event: object) -> None:
+    def _post(self, event: e.Event) -> None:
         if self._is_open:
             self._driver.post(event)
 
-    # -- what the contractor wants done
+    # -- what the core wants done
 
-    def _send(self, effect: Send) -> None:
-        assert isinstance(effect.message, Message)
-        self._rpc.cast(effect.peer, effect.message, effect.traffic_class)
-
-    async def _persist(self, writes: Sequence[Persist]) -> None:
-        """Until it is written down nothing else is decided: who asks meanwhile hears why.
-
-        By the room set aside, too: what fills the disk may go only once its end is written.
-        """
-        while True:
-            try:
-                await self._tables.free(lambda view: write_all(view, writes))
-                self._is_full = False
-                return
-            except StoreFullError:
-                self._is_full = True
-                await trio.sleep(FULL_DISK_AGAIN_S)
-
-    def _notify(self, event: object) -> None:
+    def _notify(self, event: e.Notice) -> None:
         match event:
             case e.StartJob(record):
                 self._begin(record)
@@ -312,6 +293,8 @@ class SellerService:
             case e.RoomChanged():
                 for listener in self._listeners:
                     listener()
+            case _:
+                assert_never(event)
 
     def _begin(self, record: JobRecord) -> None:
         runner = self._runners[record.job] = JobRunner(

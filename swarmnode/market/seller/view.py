@@ -69,7 +69,7 @@ def lent_now(lent: Lent, snapshot: MachineSnapshot, taken: RoomGrant) -> Capacit
 
 
 def stats_of(core: Seller, config: SellerConfig) -> SellerStats:
-    """A reading of the contractor."""
+    """A reading of the seller."""
     running = core.jobs.using_room()
     trouble = core.offers.policy.trouble
     return SellerStats(

@@ -7,6 +7,7 @@ import pytest
 import trio
 
 from p2p.effects import Effect, Notify, Persist, Send, WakeAt
+from p2p.host.rpc.messages import Cast
 from p2p.ids import PeerId
 from p2p.service import Driver, Performer, persist_nothing
 from testnet.sim.seeded import simulated
@@ -20,7 +21,7 @@ class Scripted:
 
     seen: list[tuple[object, float]] = field(default_factory=list)
 
-    def handle(self, event: object, now_s: float) -> list[Effect]:
+    def handle(self, event: object, now_s: float) -> list[Effect[object, object]]:
         self.seen.append((event, now_s))
         if isinstance(event, Exception):
             raise event
@@ -34,7 +35,7 @@ class World:
     done: list[object] = field(default_factory=list)
     disk_s: float = 0.0
 
-    def performer(self) -> Performer:
+    def performer(self) -> Performer[object]:
         return Performer(self.done.append, self.done.append, self.persist)
 
     async def persist(self, writes: Sequence[Persist]) -> None:
@@ -43,7 +44,9 @@ class World:
         self.done.append("durable")
 
 
-async def driven(steps: Callable[[Driver, World], object], world: World, core: Scripted) -> None:
+async def driven(
+    steps: Callable[[Driver[object, object], World], object], world: World, core: Scripted
+) -> None:
     driver = Driver(core, world.performer())
     async with trio.open_nursery() as nursery:
         await nursery.start(driver.run)
@@ -58,9 +61,9 @@ async def driven(steps: Callable[[Driver, World], object], world: World, core: S
 async def test_everything_persisted_is_durable_before_the_first_message_leaves() -> None:
     world, core = World(disk_s=5), Scripted()
     one, two = Persist("t", b"1", b""), Persist("t", b"2", None)
-    send, note = Send(ALICE, "hello"), Notify("told")
+    send, note = Send(ALICE, Cast(b"hello")), Notify("told")
 
-    def steps(driver: Driver, world: World) -> None:
+    def steps(driver: Driver[object, object], world: World) -> None:
         driver.post((send, one))
         driver.post((note, two))
 
@@ -72,7 +75,7 @@ async def test_everything_persisted_is_durable_before_the_first_message_leaves()
 async def test_events_are_handled_in_the_order_in_which_they_came() -> None:
     world, core = World(), Scripted()
 
-    def steps(driver: Driver, world: World) -> None:
+    def steps(driver: Driver[object, object], world: World) -> None:
         for event in range(10):
             driver.post(event) if event % 2 else driver.order(event)
 
@@ -84,7 +87,7 @@ async def test_events_are_handled_in_the_order_in_which_they_came() -> None:
 async def test_timers_come_back_at_their_time_the_earliest_first_equal_ones_in_order() -> None:
     world, core = World(), Scripted()
 
-    def steps(driver: Driver, world: World) -> None:
+    def steps(driver: Driver[object, object], world: World) -> None:
         driver.post((WakeAt(3, "late"), WakeAt(1, "early"), WakeAt(3, "last"), WakeAt(-1, "past")))
 
     await driven(steps, world, core)
@@ -96,7 +99,7 @@ async def test_what_comes_while_the_disk_is_busy_makes_one_batch_after_it() -> N
     world, core = World(disk_s=5), Scripted()
     writes = [Persist("t", b"%d" % at, b"") for at in range(4)]
 
-    async def steps(driver: Driver, world: World) -> None:
+    async def steps(driver: Driver[object, object], world: World) -> None:
         driver.post((writes[0],))
         await trio.sleep(1)
         for write in writes[1:]:
@@ -110,8 +113,8 @@ async def test_what_comes_while_the_disk_is_busy_makes_one_batch_after_it() -> N
 async def test_do_returns_once_everything_it_caused_has_been_performed() -> None:
     world, core = World(disk_s=5), Scripted()
 
-    async def steps(driver: Driver, world: World) -> None:
-        await driver.do((Persist("t", b"", b""), Send(ALICE, "x")))
+    async def steps(driver: Driver[object, object], world: World) -> None:
+        await driver.do((Persist("t", b"", b""), Send(ALICE, Cast(b"x"))))
         assert trio.current_time() == 5
         assert len(world.done) == 3
 
@@ -150,7 +153,7 @@ async def test_a_step_is_not_cut_short_by_a_timer_that_falls_due_meanwhile() -> 
     world, core = World(disk_s=5), Scripted()
     write, note = Persist("t", b"1", b""), Notify("told")
 
-    def steps(driver: Driver, world: World) -> None:
+    def steps(driver: Driver[object, object], world: World) -> None:
         driver.post((WakeAt(3, ("timer",)),))
         driver.post((write, note))
 
@@ -165,7 +168,7 @@ async def test_an_event_and_a_timer_of_the_same_moment_are_both_handled_whole(se
     world, core = World(disk_s=5), Scripted()
     write, note = Persist("t", b"1", b""), Notify("told")
 
-    async def steps(driver: Driver, world: World) -> None:
+    async def steps(driver: Driver[object, object], world: World) -> None:
         driver.post((WakeAt(3, ("timer",)),))
         await trio.sleep_until(3)
         driver.post((write, note))
@@ -177,7 +180,7 @@ async def test_an_event_and_a_timer_of_the_same_moment_are_both_handled_whole(se
 
 async def test_a_flood_of_events_does_not_keep_the_node_from_other_work() -> None:
     class Slow:
-        def handle(self, event: object, now_s: float) -> list[Effect]:
+        def handle(self, event: object, now_s: float) -> list[Effect[object, object]]:
             until_s = trio.current_time() + 0.001
             while trio.current_time() < until_s:
                 pass

@@ -40,7 +40,7 @@ from swarmnode.limits import (
     LOG_OFFSET_MAX,
 )
 from swarmnode.market.buyer.core import Buyer
-from swarmnode.market.buyer.events import CancelAsked
+from swarmnode.market.buyer.events import CancelAsked, Event
 from swarmnode.market.guardians.kept import Post
 from swarmnode.market.guardians.messages import (
     FOUND_DOMAIN,
@@ -123,7 +123,7 @@ class WhoAsks:
 
 def was_removed(core: Buyer, task: TaskId, me: PeerId) -> bool:
     """Whether its owner removed it here, and its keepers have not all been told yet."""
-    kept = core.keepers(task)
+    kept = core.guards.find(task)
     is_over = kept is not None and kept.owner == me and kept.kept.state in TASK_ENDS
     return is_over and core.ledger.find(task) is None
 
@@ -137,19 +137,19 @@ def standing(
     whose: Callable[[GuardRecord], Whose | None],
 ) -> Here | None:
     """What `asker` may know and do here about a task; None as well when it is somebody else's."""
-    record, kept = core.ledger.find(task), core.keepers(task)
+    record, kept = core.ledger.find(task), core.guards.find(task)
     if was_removed(core, task, me.peer):
         return None
     if record is not None and not record.owner:
         if not asker.may((me.member, me.lab), record.person):
             return None
-        is_newest = record.state in TASK_ENDS or core.may_act(task, now_s)
+        is_newest = record.state in TASK_ENDS or core.guards.may_act(task, now_s)
         return Here(msgspec.structs.replace(record, owner=me.peer), is_newest, may_cancel=True)
     if kept is None or not asker.may(whose(kept), kept.kept.person):
         return None
     newest = kept.kept if record is None else record
-    acts = core.post_of(task) is Post.ACTS
-    is_newest = acts and (newest.state in TASK_ENDS or core.may_act(task, now_s))
+    acts = core.guards.post_of(task) is Post.ACTS
+    is_newest = acts and (newest.state in TASK_ENDS or core.guards.may_act(task, now_s))
     return Here(msgspec.structs.replace(newest, owner=kept.owner), is_newest, is_newest)
 
 
@@ -170,7 +170,7 @@ class Elsewhere:
         signer: Signer,
         network: NetworkId,
         core: Buyer,
-        do: Callable[[object], Awaitable[object]],
+        do: Callable[[Event], Awaitable[None]],
         begun: trio.Event,
         wall_ms: Callable[[], int],
         whose: WhoseTask,

@@ -13,7 +13,7 @@ from p2p.identity.caller import Caller
 from p2p.ids import PeerId
 from p2p.membership.port import Views
 from swarmnode.limits import FIND_ASKED_AT_ONCE, MACHINES_PER_PERSON_MAX
-from swarmnode.market.buyer.events import GoesOnElsewhere, WasTaken
+from swarmnode.market.buyer.events import Event, GoesOnElsewhere, WasTaken
 from swarmnode.market.buyer.own_machines.elsewhere import TaskTold
 from swarmnode.market.guardians.messages import FindTask
 from swarmnode.tasks.ids import TaskId
@@ -42,7 +42,7 @@ class HandOver:
         members: Views,
         ask: Callable[[PeerId, FindTask], Awaitable[TaskTold | None]],
         core: Books,
-        do: Callable[[object], Awaitable[object]],
+        do: Callable[[Event], Awaitable[None]],
         begun: trio.Event,
     ) -> None:
         """`do` hands the core an event and returns once it is durable; `begun`: all is loaded."""

@@ -7,8 +7,8 @@ its guardians has, that the task is its own.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
-from typing import Final, Protocol
+from collections.abc import Sequence
+from typing import Final
 
 import trio
 
@@ -37,6 +37,7 @@ from swarmnode.limits import (
     KEPT_TOLD_MAX,
 )
 from swarmnode.market.buyer.own_machines.elsewhere import WhoseTask
+from swarmnode.market.guardians.core import Guardian
 from swarmnode.market.guardians.messages import KeptTold, ReadKept
 from swarmnode.market.guardians.records import GuardRecord, KeptPage, is_near
 from swarmnode.market.guardians.sound import fault_in
@@ -59,12 +60,6 @@ STRANGERS_MAX: Final = 1024
 log = logging.getLogger("swarm.market")
 
 
-class Keeps(Protocol):
-    """The part of the buyer's core that is needed here."""
-
-    def guarded_records(self) -> Iterable[GuardRecord]: ...
-
-
 class LeftBehind:
     """Answers other machines about what is kept here for a machine of theirs, and asks them."""
 
@@ -73,7 +68,7 @@ class LeftBehind:
         rpc: Rpc,
         members: Views,
         signer: Signer,
-        core: Keeps,
+        core: Guardian,
         begun: trio.Event,
         whose: WhoseTask,
     ) -> None:
@@ -173,7 +168,7 @@ class LeftBehind:
         return KeptTold(), encode(KeptPage(tuple(told), has_more))
 
     def _kept(self, ask: ReadKept) -> list[GuardRecord]:
-        records = self._core.guarded_records()
+        records = self._core.records()
         found = [one for one in records if one.owner == ask.machine and one.task > ask.after]
         return sorted(found, key=lambda one: one.task)
 

@@ -1,6 +1,6 @@
 """What a cancelled attempt left is kept, too."""
 
-from p2p.effects import Effect
+from swarmnode.market.buyer import events as e
 from swarmnode.market.buyer.verdicts.starts import base_of
 from swarmnode.market.outcomes import sound
 from swarmnode.tasks.checkpoint import fits_award, is_newer
@@ -11,7 +11,7 @@ from swarmnode.tasks.records import AttemptRecord, TaskRecord
 
 def left_over(
     ledger: Ledger, record: TaskRecord, attempt: AttemptRecord, terms: ResultTerms, now_ms: int
-) -> list[Effect]:
+) -> list[e.Effect]:
     """What a cancelled attempt had made until then; of older attempts nothing is wanted."""
     is_last = terms.fence == record.fence and attempt.ended_as == "cancelled"
     if not is_last or record.outcome is not None:

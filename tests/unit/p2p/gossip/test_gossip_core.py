@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from p2p.buckets import Buckets
-from p2p.effects import Effect, WakeAt
+from p2p.effects import WakeAt
 from p2p.gossip import events as e
 from p2p.gossip.config import PROFILES, GossipConfig
 from p2p.gossip.items import RESOURCES, STORAGE, Item
@@ -27,7 +27,7 @@ MANY = tuple(PeerId(f"p{at:02}") for at in range(20))
 ALL = (0, KEY_MAX)
 
 
-def pushes(effects: list[Effect]) -> list[tuple[PeerId, Push]]:
+def pushes(effects: list[e.Effect]) -> list[tuple[PeerId, Push]]:
     return [(p, m) for p, m in sent(effects) if isinstance(m, Push)]
 
 

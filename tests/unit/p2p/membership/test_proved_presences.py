@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from p2p.effects import Effect
 from p2p.identity.caller import Caller
 from p2p.ids import LabId, MemberId, NetworkId, PeerId
 from p2p.limits import FORGERY_COST
@@ -41,7 +40,7 @@ class Lab:
         )
         self.core.handle(e.MembershipBegan(("/memory/me",)), 100.0)
 
-    def hear(self, *presences: Signed, by: PeerId = ALICE) -> list[Effect]:
+    def hear(self, *presences: Signed, by: PeerId = ALICE) -> list[e.Effect]:
         return self.core.handle(e.MembershipHeard(by, Spread(News(presences))), 100.0)
 
 

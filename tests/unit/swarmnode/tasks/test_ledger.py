@@ -1,13 +1,13 @@
 import pytest
 
-from p2p.effects import Effect, Notify, Persist
+from p2p.effects import Notify, Persist
 from p2p.ids import PeerId
 from p2p.wire.codec import decode_as
 from swarmnode.errors import IllegalTransitionError, TaskUnknownError
 from swarmnode.limits import ATTEMPTS_KEPT_MAX, ROUNDS_KEPT_MAX, TASKS_FINISHED_MAX
 from swarmnode.tasks.checkpoint import CheckpointRecord
 from swarmnode.tasks.ids import TaskId
-from swarmnode.tasks.ledger import Ledger, TaskChanged, TaskForgotten
+from swarmnode.tasks.ledger import Ledger, LedgerEffect, TaskChanged, TaskForgotten
 from swarmnode.tasks.lifecycle import Fact, TaskState
 from swarmnode.tasks.records import AttemptRecord, Outcome, RoundRecord, TaskRecord
 from swarmnode.tasks.spec import TaskSpec
@@ -21,7 +21,7 @@ def task_id(number: int) -> TaskId:
     return TaskId(f"{number:016d}")
 
 
-def written(effects: list[Effect]) -> list[TaskRecord]:
+def written(effects: list[LedgerEffect]) -> list[TaskRecord]:
     found = [one for one in effects if isinstance(one, Persist) and one.table == TASKS]
     return [decode_as(TaskRecord, one.value) for one in found if one.value is not None]
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from p2p.effects import Effect, Persist, Send
+from p2p.effects import Persist, Send
 from swarmnode.market.run import events as run_events
 from swarmnode.market.seller import events as e
 from swarmnode.market.seller.config import SellerConfig
@@ -51,7 +51,7 @@ def test_the_buyer_hears_of_every_job_all_the_time() -> None:
     assert only(timers(effects, e.BeatDue))[0] == 10.0
 
 
-def leased_until(effects: Iterable[Effect]) -> float:
+def leased_until(effects: Iterable[e.Effect]) -> float:
     return only(told(effects, e.Leased)).until_s
 
 

@@ -1,0 +1,45 @@
+"""How the decisions of a core that keeps tables come onto the disk."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+import trio
+
+from p2p.effects import Persist
+from storage.engine.port import WriteView
+from storage.errors import StoreFullError
+
+FULL_DISK_AGAIN_S: Final = 1.0
+"""Between two attempts to write to a full disk: somebody has to make room first."""
+
+
+class PatientWriter:
+    """Writes until there is room: nothing else is decided before, and nothing said."""
+
+    def __init__(self, write: Callable[[Callable[[WriteView], None]], Awaitable[None]]) -> None:
+        """`write`: `Tables.transact`, or `Tables.free` for what may use the room set aside."""
+        self._write = write
+        self.is_waiting = False
+        """The disk is full now."""
+        self.waits = 0
+        """How often it was found full, since the start."""
+
+    async def persist(self, writes: Sequence[Persist]) -> None:
+        """Return once a whole batch is durable."""
+
+        def put_all(view: WriteView) -> None:
+            for write in writes:
+                if write.value is None:
+                    view.delete(write.table, write.key)
+                else:
+                    view.put(write.table, write.key, write.value)
+
+        while True:
+            try:
+                await self._write(put_all)
+            except StoreFullError:
+                self.is_waiting, self.waits = True, self.waits + 1
+                await trio.sleep(FULL_DISK_AGAIN_S)
+            else:
+                self.is_waiting = False
+                return
