@@ -1,7 +1,7 @@
 """What the rest of the node may ask of storage: objects and mutable names.
 
-`storage.objects.service.ObjectService` and `storage.records.names.NameService` satisfy these;
-the market, memory and the local API know only this file.
+ObjectService (storage/objects) and NameService (storage/records/names) satisfy these.
+Rights, capabilities, ids, errors and bounds beside it are for everybody, too.
 """
 
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
@@ -49,7 +49,7 @@ class Mark:
     """What an object is for, in the keyring."""
 
     kind: str = ObjectKind.NONE
-    """A Kind; a newer node may have written others."""
+    """An ObjectKind; a newer node may have written others."""
     task: str = ""
     person: str = ""
     """Whose it is, of several people of one machine; empty for the machine's owner."""

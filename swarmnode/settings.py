@@ -1,7 +1,7 @@
 """From what an operator sets to the settings of each core: one function per part.
 
-Timers of profile `test` come with the configuration; what else differs there (how often views and
-digests are compared) is a profile of the part itself.
+Timers of profile `test` come with the configuration; what else differs there (how often digests are
+compared, how long a machine is shunned) is a profile of the part itself, or stands here.
 """
 
 from dataclasses import replace
@@ -9,7 +9,6 @@ from typing import Final
 
 from p2p.gossip.config import PROFILES as GOSSIP_PROFILES
 from p2p.gossip.config import GossipConfig
-from p2p.membership.config import PROFILES as MEMBERSHIP_PROFILES
 from p2p.membership.config import MembershipConfig
 from storage.config import StorageConfig
 from swarmnode.home.config import Config
@@ -31,11 +30,7 @@ def _part_profile(config: Config) -> str:
 def membership(config: Config) -> MembershipConfig:
     """When members are probed and held for dead."""
     timers = config.timers
-    return replace(
-        MEMBERSHIP_PROFILES[_part_profile(config)],
-        probe_s=timers.probe_s,
-        suspicion_s=timers.suspicion_s,
-    )
+    return MembershipConfig(probe_s=timers.probe_s, suspicion_s=timers.suspicion_s)
 
 
 def gossip(config: Config) -> GossipConfig:

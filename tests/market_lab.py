@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
 import trio
@@ -22,6 +22,9 @@ from swarmnode.market.config import MarketConfig
 from swarmnode.market.service import MarketService
 from swarmnode.memory.service import MemoryService
 from swarmnode.resources.fake import FakeMachine
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.lifecycle import TaskState
+from swarmnode.tasks.spec import Shape, TaskSpec
 from testnet.sim.callers import machine_of
 from testnet.sim.clock import VirtualWall
 from testnet.sim.memory_objects import MemoryNames, MemoryObjects, Pool
@@ -30,6 +33,8 @@ from testnet.sim.signer import KeyedHashSigner
 NETWORK = NetworkId("net")
 ADVERTS_EVERY_S = 5.0
 DEFAULT = MarketConfig()
+MIB = 1024**2
+SMALL = Shape(1000, 64 * MIB, 64 * MIB)
 
 
 class Roster:
@@ -51,6 +56,10 @@ class Roster:
         self._members[peer] = self._member(peer, liveness)
         for listener in self._listeners:
             listener(MemberChanged(self._members[peer], before))
+
+    def forget(self, peer: PeerId) -> None:
+        """It was gone for a day: nobody speaks of it any more."""
+        del self._members[peer]
 
     def _member(self, peer: PeerId, liveness: Liveness) -> Member:
         return Member(peer, liveness, 1, (), peer, LabId("lab"), "", 0.0)
@@ -207,3 +216,20 @@ class MarketLab:
         advert = stand.market.advert()
         if advert is not None:
             self.board.publish(stand.peer, encode(advert))
+
+
+def task(*run: str, **changes: object) -> TaskSpec:
+    values: dict[str, object] = {"shape": SMALL, **changes}
+    return TaskSpec(run, **values)  # type: ignore[arg-type]
+
+
+async def log_of(market: MarketService, task_id: TaskId, follow: bool = False) -> bytes:
+    return b"".join([piece async for piece in market.logs(task_id, "stdout", follow=follow)])
+
+
+async def running(market: MarketService, task_id: TaskId) -> str:
+    """Wait until a task runs; who runs it."""
+    async with aclosing(market.events()) as events:
+        while market.task(task_id).state is not TaskState.RUNNING:
+            await anext(events)
+    return market.task(task_id).record.provider

@@ -1,7 +1,7 @@
 """What one node holds of everybody's words: the newest of each origin and kind.
 
 A row outlives its item as a mark of the highest sequence seen, long enough that no older item
-can be accepted again (replayed). Times are monotonic; see p2p.gossip.core for how they are set.
+can be accepted again (replayed). Times are monotonic; see p2p.gossip.holdings for how they are set.
 """
 
 from bisect import bisect_left, bisect_right, insort

@@ -37,8 +37,13 @@ class MembershipConfig:
     spread_s: float = 0.2
     """Fresh news wait at most this long for a message to ride on."""
     spread_fanout: int = 3
+    """Members that are told at once when no ping takes fresh news along. More: sooner everywhere,
+    and more messages."""
     retransmit_factor: int = 4
+    """A piece of news rides on `retransmit_factor * ceil(log10(members + 1))` messages: 8 of ten
+    members, 12 of a thousand. Fewer: more is left to the comparison of views."""
     news_per_message: int = 8
+    """As many pieces fit into one packet beside the ping."""
     sync_s: float = 30.0
     """Full views are compared this often: repairs whatever the news missed."""
     recontact_s: float = 10.0
@@ -48,6 +53,7 @@ class MembershipConfig:
     forget_s: float = 24 * 3600.0
     """Gone members are remembered for a day: longer than a night's power cut."""
     members_max: int = MEMBERS_MAX
+    """Further ones are not taken in: what one peer can make us remember has an end."""
     burst: int = 4096
     """Presences one peer may bring at once: a whole view, for one that joins."""
     presences_per_s: float = 100.0

@@ -41,7 +41,7 @@ class _Load:
 
 
 class SegmentCache:
-    """Satisfies `storage.objects.reader.SegmentCache`."""
+    """Satisfies `storage.objects.reader.SegmentReads`."""
 
     def __init__(self, bytes_max: int) -> None:
         """With `bytes_max` 0 nothing is kept."""

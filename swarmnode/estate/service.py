@@ -24,7 +24,7 @@ from swarmnode.market.explain import EventsMissed
 from swarmnode.market.logbook import LogBook
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import TaskChanged
-from swarmnode.tasks.lifecycle import TASK_ENDS, Fact
+from swarmnode.tasks.lifecycle import TASK_ENDS, TaskFact
 from swarmnode.tasks.records import TaskRecord
 
 AGAIN_S: Final = 5.0
@@ -259,4 +259,4 @@ class EstateService:
 
 
 def _leaves_something(event: TaskChanged) -> bool:
-    return event.state in TASK_ENDS or event.fact in ("checkpointed", Fact.TRY_AGAIN)
+    return event.state in TASK_ENDS or event.fact in ("checkpointed", TaskFact.TRY_AGAIN)

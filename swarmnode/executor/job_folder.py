@@ -221,7 +221,7 @@ class JobFolder:
         return self._tell(f"stop {grace_s:.3f}\n")
 
     def order_lease(self, lease: str) -> bool:
-        """Tell the shim how long the job may go on now, as `Lease` of shim_lease reads it."""
+        """Tell the shim how long the job may go on now, as `Lease` of shim/lease.py reads it."""
         return self._tell(f"lease {lease}\n")
 
     def _tell(self, line: str) -> bool:

@@ -23,7 +23,7 @@ PROFILES: Final[Mapping[str, Mapping[str, object]]] = {
     },
     # A machine with GPUs: inputs of training are read again and again.
     "gpu": {"storage.cache_mib": 1024, "compute.tasks_max": 32},
-    # Demo, compose and benches: only these timers differ, so that a minute shows everything.
+    # Demo, compose and benches: a minute shows everything. See swarmnode/settings.py.
     "test": {
         "timers.down_after_s": 2.0,
         "timers.suspicion_s": 3.0,
@@ -173,7 +173,7 @@ class TimersSection(_Section):
     probe_s: float = _number(1.0, 0.05, 60)
     """Between two probes of membership."""
     suspicion_s: float = _number(6.5, 0.5, 600)
-    """From suspect to dead: two rounds of gossip in which a member may object."""
+    """From suspect to dead: longer than a healthy machine pauses (6 s), so that it can object."""
     down_after_s: float = _number(900.0, 0.5, 7 * 86400)
     """Until a silent holder's shards count as lost: machines that reboot come back sooner."""
     lease_s: float = _number(15.0, 1, 3600)

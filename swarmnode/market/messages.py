@@ -1,4 +1,4 @@
-"""Messages of the auction: numbers 100-106. An award carries a sealed record, the rest is plain."""
+"""Messages of the auction: numbers 100-105. An award carries a sealed record, the rest is plain."""
 
 from enum import IntEnum
 from typing import Final

@@ -21,7 +21,7 @@ from swarmnode.limits import (
 )
 from swarmnode.tasks.checkpoint import CheckpointRecord, StoredFile
 from swarmnode.tasks.ids import TaskId
-from swarmnode.tasks.lifecycle import TASK_ENDS, Fact, TaskState, next_task_state
+from swarmnode.tasks.lifecycle import TASK_ENDS, TaskFact, TaskState, next_task_state
 from swarmnode.tasks.records import AttemptRecord, Outcome, RoundRecord, TaskRecord
 from swarmnode.tasks.store import ROUNDS, TASKS, round_key, task_key
 
@@ -35,8 +35,8 @@ class TaskChanged:
     task: TaskId
     at_ms: int
     fact: str
-    """A Fact's text, `submitted`, `checkpointed`; `taken over` (by us), `taken up` (of a machine of
-    ours that is gone); `noted`: a new detail."""
+    """A TaskFact's text, `submitted`, `checkpointed`; `taken over` (by us); `taken up` (of another
+    machine of ours that is gone); `noted`: a new detail."""
     state: TaskState
     provider: PeerId
     detail: str = ""
@@ -120,7 +120,7 @@ class Ledger:
         self._ended.pop(task, None)
         return _erased(self._records.pop(task))
 
-    def step(self, task: TaskId, fact: Fact, at_ms: int, why: str = "") -> list[LedgerEffect]:
+    def step(self, task: TaskId, fact: TaskFact, at_ms: int, why: str = "") -> list[LedgerEffect]:
         """Move a task along its lifecycle. Raises IllegalTransitionError."""
         before = self.get(task)
         state = next_task_state(before.state, fact)

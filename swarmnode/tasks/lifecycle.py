@@ -1,10 +1,15 @@
 """The two lifecycles of compute, as tables: a task at its submitter, a job at its provider.
 
     submitted -> auctioned -> awarded -> running -> done | failed | cancelled
-        ^            |           |          |
-        +------------+-----------+--- lost <+      (a lost provider costs no retry)
+        ^            |  ^        |          |
+        +------------+--|--------+----------+      refused, or to be tried again
+                        +- lost <+----------+      (a lost provider costs no retry)
 
-Every legal step is one row; the absence of a row is the refusal (IllegalTransitionError).
+    leased -> running -> stopping -> reporting -> settled      (each may end early)
+
+Every legal step is one row; the absence of a row is the refusal (IllegalTransitionError). All moves
+go by these tables but one: `Ledger.adopt` takes a record over from other keepers as it stands.
+From every state before its end a task may be given up, cancelled, or finished by a late result.
 """
 
 from collections.abc import Mapping
@@ -18,16 +23,16 @@ class TaskState(StrEnum):
     """Where a task stands, at the machine it was submitted to."""
 
     SUBMITTED = "submitted"  # waiting for its next auction
-    AUCTIONED = "auctioned"
+    AUCTIONED = "auctioned"  # bids are awaited
     AWARDED = "awarded"  # promised to one provider that has not accepted yet
     RUNNING = "running"
     LOST = "lost"  # its provider is gone; the next auction restores its last checkpoint
-    DONE = "done"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
+    DONE = "done"  # an attempt ended well; its outcome is here
+    FAILED = "failed"  # no further attempt follows
+    CANCELLED = "cancelled"  # by its owner, or by the lab's key
 
 
-class Fact(StrEnum):
+class TaskFact(StrEnum):
     """What happened to a task."""
 
     BIDDING_OPENED = "bidding opened"
@@ -48,9 +53,9 @@ class JobState(StrEnum):
 
     LEASED = "leased"  # accepted; inputs are fetched
     RUNNING = "running"  # may have been started, from here on
-    STOPPING = "stopping"
+    STOPPING = "stopping"  # told to end, within a grace
     REPORTING = "reporting"  # ended; log and result are on their way to the submitter
-    SETTLED = "settled"
+    SETTLED = "settled"  # nobody wants anything of it any more
 
 
 class JobFact(StrEnum):
@@ -63,9 +68,9 @@ class JobFact(StrEnum):
     WRITTEN_OFF = "written off"  # stale, cancelled, or nobody asked for its result in time
 
 
-_S, _F = TaskState, Fact
+_S, _F = TaskState, TaskFact
 
-TASK_STEPS: Final[Mapping[tuple[TaskState, Fact], TaskState]] = {
+TASK_STEPS: Final[Mapping[tuple[TaskState, TaskFact], TaskState]] = {
     (_S.SUBMITTED, _F.BIDDING_OPENED): _S.AUCTIONED,
     (_S.SUBMITTED, _F.FINISHED): _S.DONE,  # the last attempt was given up too early
     (_S.SUBMITTED, _F.GAVE_UP): _S.FAILED,
@@ -100,25 +105,25 @@ HELD_BY_PROVIDER: Final = frozenset({TaskState.AWARDED, TaskState.RUNNING})
 """A process of it may live."""
 TASK_ENDS: Final = frozenset({TaskState.DONE, TaskState.FAILED, TaskState.CANCELLED})
 
-_J, _E = JobState, JobFact
+_J, _JF = JobState, JobFact
 
 JOB_STEPS: Final[Mapping[tuple[JobState, JobFact], JobState]] = {
-    (_J.LEASED, _E.STAGED): _J.RUNNING,
-    (_J.LEASED, _E.STOP_ORDERED): _J.STOPPING,
-    (_J.LEASED, _E.ENDED): _J.REPORTING,
-    (_J.LEASED, _E.WRITTEN_OFF): _J.SETTLED,
-    (_J.RUNNING, _E.STOP_ORDERED): _J.STOPPING,
-    (_J.RUNNING, _E.ENDED): _J.REPORTING,
-    (_J.RUNNING, _E.WRITTEN_OFF): _J.SETTLED,
-    (_J.STOPPING, _E.STOP_ORDERED): _J.STOPPING,
-    (_J.STOPPING, _E.ENDED): _J.REPORTING,
-    (_J.STOPPING, _E.WRITTEN_OFF): _J.SETTLED,
-    (_J.REPORTING, _E.RECEIPT_CAME): _J.SETTLED,
-    (_J.REPORTING, _E.WRITTEN_OFF): _J.SETTLED,
+    (_J.LEASED, _JF.STAGED): _J.RUNNING,
+    (_J.LEASED, _JF.STOP_ORDERED): _J.STOPPING,
+    (_J.LEASED, _JF.ENDED): _J.REPORTING,
+    (_J.LEASED, _JF.WRITTEN_OFF): _J.SETTLED,
+    (_J.RUNNING, _JF.STOP_ORDERED): _J.STOPPING,
+    (_J.RUNNING, _JF.ENDED): _J.REPORTING,
+    (_J.RUNNING, _JF.WRITTEN_OFF): _J.SETTLED,
+    (_J.STOPPING, _JF.STOP_ORDERED): _J.STOPPING,
+    (_J.STOPPING, _JF.ENDED): _J.REPORTING,
+    (_J.STOPPING, _JF.WRITTEN_OFF): _J.SETTLED,
+    (_J.REPORTING, _JF.RECEIPT_CAME): _J.SETTLED,
+    (_J.REPORTING, _JF.WRITTEN_OFF): _J.SETTLED,
 }
 
 
-def next_task_state(state: TaskState, fact: Fact) -> TaskState:
+def next_task_state(state: TaskState, fact: TaskFact) -> TaskState:
     """The state after a fact. Raises IllegalTransitionError."""
     after = TASK_STEPS.get((state, fact))
     if after is None:

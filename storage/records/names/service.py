@@ -75,7 +75,7 @@ class NamesStats:
 
 
 class NameService:
-    """Satisfies storage.facade.Names, and keeps names for others."""
+    """Satisfies storage.facade.NameStore, and keeps names for others."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class NameService:
         rpc.serve(NamePrepare, self._holder.on_prepare)
         rpc.serve(NameAccept, self._holder.on_accept)
 
-    # -- storage.facade.Names
+    # -- storage.facade.NameStore
 
     def machine(self) -> PersonNames:
         """Names of this machine."""
@@ -239,7 +239,7 @@ class NameService:
     # -- records and ballots
 
     def _seal(self, right: NameRight, record: NameRecord) -> Signed:
-        assert right.signer is not None, "checked by OwnedNames"
+        assert right.signer is not None, "PersonNames and write refuse others"
         kept_ms = NAME_KEPT_MS if right.grant is None else NAME_GRANTED_KEPT_MS
         return seal(
             right.signer, self._network, NAME_DOMAIN, record,
@@ -247,7 +247,7 @@ class NameService:
         )  # fmt: skip
 
     def _claim(self, right: NameRight, name: str, ballot: Ballot) -> Signed:
-        assert right.signer is not None, "checked by OwnedNames"
+        assert right.signer is not None, "PersonNames and write refuse others"
         claim = BallotClaim(right.owner, name, ballot, right.grant)
         return seal(
             right.signer, self._network, BALLOT_DOMAIN, claim,

@@ -5,10 +5,10 @@ lock knows that the shim is gone. It talks to the node by
 files of the job folder only, so a node that was killed finds everything where it left it:
 
     order     what to run and within which limits (written by the node, read once)
-    control   FIFO; the node writes `stop GRACE_SECONDS` and `lease UNTIL NOTICE`, see shim_lease
+    control   FIFO; the node writes `stop GRACE_SECONDS` and `lease UNTIL NOTICE`, see lease.py
     state     pid and start of shim and job, once the job runs
     exit      how it ended, written last and fsynced
-    stdout, stderr                what the job printed, see shim_logs
+    stdout, stderr                what the job printed, see logs.py
     shim.log
 
 It imports little, so that it starts in milliseconds. If it dies, the sandbox dies with it.

@@ -17,7 +17,7 @@ from swarmnode.market.buyer.verdicts.once import UNDECIDED
 from swarmnode.market.messages import Accept, AwardTerms, Bid, Decline
 from swarmnode.market.outcomes import sound
 from swarmnode.tasks.ids import TaskId
-from swarmnode.tasks.lifecycle import HELD_BY_PROVIDER, TASK_ENDS, Fact, TaskState
+from swarmnode.tasks.lifecycle import HELD_BY_PROVIDER, TASK_ENDS, TaskFact, TaskState
 from swarmnode.tasks.messages import (
     CancelJob,
     Checkpointed,
@@ -69,7 +69,7 @@ class Attempts:
         longest_s = config.hold_s + self._book.alone_s(attempt)
         pursuit.award_until_s = now_s + (longest_s if once else config.award_timeout_s)
         book.ledger.award(task, attempt)
-        stepped = book.step(task, Fact.AWARD_SENT)
+        stepped = book.step(task, TaskFact.AWARD_SENT)
         # Whoever takes over from us must know of an attempt that may not be repeated.
         sent = [] if once and not book.guards.is_alone(task) else [Send(winner, pursuit.award)]
         return [
@@ -334,7 +334,7 @@ class Attempts:
         if status == "done":
             seen.failures = max(0, seen.failures - 1)
             book.ledger.set_outcome(task, outcome)
-            return [*effects, *book.close(task, Fact.FINISHED, why)]
+            return [*effects, *book.close(task, TaskFact.FINISHED, why)]
         book.pursuits[task].phase = Phase.UNKNOWN
         if status == "failed":
             return [*effects, *failed(book, record, outcome, why, now_s)]
@@ -345,7 +345,7 @@ class Attempts:
         if has_faulted and (reason := held_back.reason(book.ledger.get(task))):
             return [*effects, *book.give_up(task, held_back.REASON, reason)]
         book.shun(task, record.provider, now_s)
-        return [*effects, *book.step(task, Fact.PROVIDER_LOST, why), *book.retry(task, now_s)]
+        return [*effects, *book.step(task, TaskFact.PROVIDER_LOST, why), *book.retry(task, now_s)]
 
     # -- inside
 
@@ -372,7 +372,7 @@ class Attempts:
         pursuit.heard_s, pursuit.award, pursuit.idle_rounds = now_s, None, 0
         book.ledger.accept_attempt(record.task, book.wall_ms())
         beat = self._beat_at(record, pursuit, now_s + book.config.renew_s)
-        return [*book.step(record.task, Fact.ACCEPTED), beat]
+        return [*book.step(record.task, TaskFact.ACCEPTED), beat]
 
     def _refused(self, record: TaskRecord, ended_as: str, why: str, now_s: float) -> list[e.Effect]:
         task, book = record.task, self._book
@@ -383,7 +383,7 @@ class Attempts:
             if record.spec.effects is Repeatability.ONCE:
                 return self._book.fail_once(record, why)
         told = f"the winner of the auction did not take it: {why}"
-        return [*book.step(task, Fact.AWARD_REFUSED, told), *book.retry(task, now_s)]
+        return [*book.step(task, TaskFact.AWARD_REFUSED, told), *book.retry(task, now_s)]
 
     def _lost(self, record: TaskRecord, ended_as: str, why: str, now_s: float) -> list[e.Effect]:
         task, book = record.task, self._book
@@ -393,7 +393,7 @@ class Attempts:
             return self._book.fail_once(record, why)
         book.shun(task, record.provider, now_s)
         book.pursuits[task].phase = Phase.UNKNOWN
-        return [*book.step(task, Fact.PROVIDER_LOST, why), *book.retry(task, now_s)]
+        return [*book.step(task, TaskFact.PROVIDER_LOST, why), *book.retry(task, now_s)]
 
     def _close_attempt(self, record: TaskRecord, ended_as: str, why: str) -> None:
         self._book.ledger.end_attempt(record.task, self._book.wall_ms(), ended_as, why)

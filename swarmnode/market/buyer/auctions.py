@@ -19,7 +19,7 @@ from swarmnode.market.buyer.verdicts.once import NOBODY_KNOWS, UNHEARD, may_have
 from swarmnode.market.messages import Bid, BidKind, Release
 from swarmnode.market.pricing import FAILED_HERE, slack_ms
 from swarmnode.tasks.ids import TaskId
-from swarmnode.tasks.lifecycle import Fact
+from swarmnode.tasks.lifecycle import TaskFact
 from swarmnode.tasks.records import RoundRecord, TaskRecord
 from swarmnode.tasks.spec import Repeatability, TaskSpec
 
@@ -143,7 +143,7 @@ class Auctions:
         made = pursuit.round = self._round(record.task, record.spec, chosen, unfit, now_s)
         made.number = book.ledger.count_round(record.task)
         why = f"asking {len(chosen)} machines"
-        opened = book.step(record.task, Fact.BIDDING_OPENED, why)
+        opened = book.step(record.task, TaskFact.BIDDING_OPENED, why)
         return [*effects, *opened, *self._call(made, now_s)]
 
     def _call(self, made: Auction, now_s: float) -> list[e.Effect]:
@@ -239,7 +239,7 @@ class Auctions:
         pursuit.places, why = one, one.words()
         return [
             *self._book.ledger.note_round(one.task, one.record(why, None)),
-            *self._book.step(one.task, Fact.NOBODY_HELD, why),
+            *self._book.step(one.task, TaskFact.NOBODY_HELD, why),
             *self._back_off(one.task, pursuit, now_s),
         ]
 
@@ -248,7 +248,7 @@ class Auctions:
         if winner is None or not self._may_award(one, now_s):
             return []
         self._book.pursuits[one.task].retry_due_s = None
-        opened = self._book.step(one.task, Fact.BIDDING_OPENED, "a machine offered itself")
+        opened = self._book.step(one.task, TaskFact.BIDDING_OPENED, "a machine offered itself")
         return [*opened, *self._award(one, winner, now_s)]
 
     def _may_award(self, one: Auction, now_s: float) -> bool:

@@ -37,7 +37,7 @@ from swarmnode.tasks.checkpoint import CheckpointRecord, fits_award, is_newer
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.keys import state_key_of
 from swarmnode.tasks.ledger import Ledger
-from swarmnode.tasks.lifecycle import TASK_ENDS, Fact, TaskState
+from swarmnode.tasks.lifecycle import TASK_ENDS, TaskFact, TaskState
 from swarmnode.tasks.messages import (
     RECEIPT_DOMAIN,
     RESULT_DOMAIN,
@@ -52,12 +52,12 @@ from swarmnode.tasks.spec import PriorityClass, Repeatability, TaskSpec
 WAITING = frozenset({TaskState.SUBMITTED, TaskState.LOST})
 _URGENCY = {one: rank for rank, one in enumerate(PriorityClass)}
 COUNTED = {
-    Fact.BIDDING_OPENED: "auctions",
-    Fact.AWARD_SENT: "awards",
-    Fact.AWARD_REFUSED: "awards_refused",
-    Fact.PROVIDER_LOST: "providers_lost",
-    Fact.FINISHED: "tasks_done",
-    Fact.GAVE_UP: "tasks_failed",
+    TaskFact.BIDDING_OPENED: "auctions",
+    TaskFact.AWARD_SENT: "awards",
+    TaskFact.AWARD_REFUSED: "awards_refused",
+    TaskFact.PROVIDER_LOST: "providers_lost",
+    TaskFact.FINISHED: "tasks_done",
+    TaskFact.GAVE_UP: "tasks_failed",
 }
 """Facts that telemetry counts, by the name they have there."""
 
@@ -180,7 +180,7 @@ class Book:
         """What is known of a machine."""
         return self.machines.setdefault(peer, Seen())
 
-    def step(self, task: TaskId, fact: Fact, why: str = "") -> list[e.Effect]:
+    def step(self, task: TaskId, fact: TaskFact, why: str = "") -> list[e.Effect]:
         """Move a task along its lifecycle."""
         if fact in COUNTED:
             self.counts[COUNTED[fact]] += 1
@@ -211,7 +211,7 @@ class Book:
         pursuit.round = pursuit.places = None
         return effects
 
-    def close(self, task: TaskId, fact: Fact, why: str = "") -> list[e.Effect]:
+    def close(self, task: TaskId, fact: TaskFact, why: str = "") -> list[e.Effect]:
         """End a task by a last step."""
         pursuit = self.pursuits.pop(task)
         return [*self.step(task, fact, why), *self.drop_rounds(pursuit)]
@@ -219,7 +219,7 @@ class Book:
     def give_up(self, task: TaskId, reason: str, why: str) -> list[e.Effect]:
         """End a task as failed for a reason that no provider gave."""
         self.ledger.set_outcome(task, Outcome("failed", -1, reason, why))
-        return self.close(task, Fact.GAVE_UP, why)
+        return self.close(task, TaskFact.GAVE_UP, why)
 
     def alone_s(self, attempt: AttemptRecord) -> float:
         """No process of an attempt lives longer than this after we last heard of it."""

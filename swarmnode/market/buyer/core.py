@@ -38,7 +38,7 @@ from swarmnode.market.guardians.records import GuardRecord
 from swarmnode.market.messages import Accept, Bid, Decline
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import Ledger, TaskChanged, TaskForgotten
-from swarmnode.tasks.lifecycle import HELD_BY_PROVIDER, TASK_ENDS, Fact, TaskState
+from swarmnode.tasks.lifecycle import HELD_BY_PROVIDER, TASK_ENDS, TaskFact, TaskState
 from swarmnode.tasks.messages import CancelJob, Checkpointed, Phase, PreemptNotice, Result, State
 from swarmnode.tasks.records import Outcome, TaskRecord
 from swarmnode.tasks.spec import Repeatability
@@ -236,7 +236,7 @@ class Buyer:
                 self._book.pursuits[record.task].claim = claim
             return effects
         if record.state is TaskState.AUCTIONED:
-            effects += self._book.step(record.task, Fact.INTERRUPTED, "this node restarted")
+            effects += self._book.step(record.task, TaskFact.INTERRUPTED, "this node restarted")
         return [*effects, *self._book.retry(record.task, now_s)]
 
     def _on_submitted(self, event: e.Submitted, now_s: float) -> list[e.Effect]:
@@ -268,7 +268,7 @@ class Buyer:
         stop = self._leases.end_attempt(record, "cancelled")
         if record.left and not stop:  # nobody else will tell what there is
             self._book.ledger.set_outcome(event.task, Outcome("stopped", -1, "cancelled"))
-        return [*self._book.close(event.task, Fact.CANCEL_ASKED, event.why), *stop]
+        return [*self._book.close(event.task, TaskFact.CANCEL_ASKED, event.why), *stop]
 
     def _on_ends_copied(self, event: e.EndsCopied) -> list[e.Effect]:
         self._book.receipts.are_copies_kept = True
@@ -348,7 +348,7 @@ class Buyer:
         if adopted.state in HELD_BY_PROVIDER:
             return effects + self._leases.on_claimed(adopted, kept.term, now_s)
         if adopted.state is TaskState.AUCTIONED:
-            effects += book.step(task, Fact.INTERRUPTED, why)
+            effects += book.step(task, TaskFact.INTERRUPTED, why)
         return effects + book.retry(task, now_s)
 
     def _made_ours(self, record: TaskRecord) -> list[e.Effect]:

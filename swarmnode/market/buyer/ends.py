@@ -3,7 +3,7 @@
 from p2p.ids import PeerId
 from swarmnode.market.buyer import events as e
 from swarmnode.market.buyer.book import Book
-from swarmnode.tasks.lifecycle import Fact
+from swarmnode.tasks.lifecycle import TaskFact
 from swarmnode.tasks.records import AttemptRecord, Outcome, TaskRecord
 from swarmnode.tasks.spec import Repeatability
 
@@ -26,11 +26,11 @@ def failed(
     task, spec = record.task, record.spec
     if record.retries_used >= spec.retries or spec.effects is Repeatability.ONCE:
         book.ledger.set_outcome(task, outcome)
-        return book.close(task, Fact.GAVE_UP, why)
+        return book.close(task, TaskFact.GAVE_UP, why)
     book.ledger.use_retry(task)
     book.ledger.set_left(task, record.fence, outcome.outputs)
     told = f"retry {record.retries_used + 1} of {spec.retries} after {why}"
-    return [*book.step(task, Fact.TRY_AGAIN, told), *book.retry(task, now_s)]
+    return [*book.step(task, TaskFact.TRY_AGAIN, told), *book.retry(task, now_s)]
 
 
 def unfit(
@@ -41,6 +41,6 @@ def unfit(
     before = [one for one in record.attempts[:-1] if one.ended_as == "unfit"]
     if len(before) + 1 >= book.config.unfit_max:
         book.ledger.set_outcome(task, outcome)
-        return book.close(task, Fact.GAVE_UP, f"could not be started anywhere: {why}")
+        return book.close(task, TaskFact.GAVE_UP, f"could not be started anywhere: {why}")
     book.shun(task, record.provider, now_s)
-    return [*book.step(task, Fact.TRY_AGAIN, why), *book.retry(task, now_s)]
+    return [*book.step(task, TaskFact.TRY_AGAIN, why), *book.retry(task, now_s)]

@@ -10,7 +10,7 @@ from p2p.gossip.items import RESOURCES, Item
 from p2p.gossip.port import ItemSource
 from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller
-from p2p.ids import NetworkId, PeerId, TrafficClass
+from p2p.ids import LabId, NetworkId, PeerId, TrafficClass
 from p2p.membership.port import Members
 from p2p.membership.view import COMPUTE, MemberChanged
 from p2p.service import Driver, Performer
@@ -48,7 +48,7 @@ from swarmnode.tasks.spec import PriorityClass, TaskSpec
 from swarmnode.tasks.store import TASKS, load_rounds, load_taken_ms, load_tasks, task_key
 
 ADVERTS_EVERY_S: Final = 5.0
-"""How often adverts that have expired are noticed; new ones are at once."""
+"""How often adverts that have expired, and members that are forgotten, are noticed."""
 
 FILES_TIMEOUT_S: Final = 600.0
 """A provider has this long to store the outputs of a job that runs: gigabytes on a slow line."""
@@ -95,6 +95,8 @@ class BuyerService:
         self._keeper.asks(self.elsewhere.may_read, self.left_behind.is_ours)
         self._told: dict[PeerId, tuple[bytes, bool]] = {}
         """Advert of each machine, and whether its certificate lets it lend."""
+        self._met: set[PeerId] = set()
+        """Whom membership has told us of, and not forgotten since."""
         self._dry_runs: dict[int, tuple[trio.Event, list[RoundRecord]]] = {}
         self._dry_run = 0
         self._forgotten_in, self._forgotten = trio.open_memory_channel[TaskId](TASKS_OPEN_MAX)
@@ -109,7 +111,7 @@ class BuyerService:
         async with trio.open_nursery() as nursery:
             await nursery.start(self._driver.run)
             for member in self._members.view().members:
-                self._driver.order(e.MemberStands(member.peer, member.liveness, member.lab))
+                self._on_member(MemberChanged(member, None))
             self._look_at_adverts()
             await nursery.start(self._keeper.run)
             held = load_tasks(self._tables), load_guards(self._tables), load_taken_ms(self._tables)
@@ -121,6 +123,7 @@ class BuyerService:
             while True:
                 await trio.sleep(ADVERTS_EVERY_S)
                 self._look_at_adverts()
+                self._forget_members()
 
     async def _notice_sleep(self) -> None:
         """Timers do not see that a lid was closed: the boot clock does."""
@@ -309,7 +312,15 @@ class BuyerService:
 
     def _on_member(self, change: MemberChanged) -> None:
         member = change.member
+        self._met.add(member.peer)
         self._driver.order(e.MemberStands(member.peer, member.liveness, member.lab))
+
+    def _forget_members(self) -> None:
+        """Membership says nothing of whom it forgets: those gone for a day."""
+        view = self._members.view()
+        for peer in sorted(peer for peer in self._met if view.find(peer) is None):
+            self._met.discard(peer)
+            self._driver.order(e.MemberStands(peer, None, LabId("")))
 
     def _on_advert(self, item: Item) -> None:
         """What it lends; nothing if its certificate, which may come later, is no provider's."""

@@ -1,8 +1,8 @@
 """Who acts for a task while its submitter is away: a pure state machine at each of its keepers.
 
-    KEEPS --silent--> STANDS --won--> ACTS --outranked--> KEEPS
+    KEEPS --silent--> STANDS --won--> ACTS --outranked, gave way--> KEEPS
       ^                  |             |
-      +-------lost-------+             +--relieved--> (gone)
+      +-----gave way-----+             +--relieved--> (gone)
 
 See the package for the idea. It decides by `decisions`; `swarmnode.market.buyer.core` carries them
 out in the same step, so that no renewal leaves under a term that has ended.

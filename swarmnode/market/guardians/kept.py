@@ -21,18 +21,20 @@ class Turn(StrEnum):
     """What happens to a keeper."""
 
     SILENT = "silent"  # nobody acts, as far as it heard
-    LOST = "lost"
+    GAVE_WAY = "gave way"  # gave its vote to another, and waits who wins
     WON = "won"
-    OUTRANKED = "outranked"
+    OUTRANKED = "outranked"  # heard of a higher term
 
 
 STEPS: Final[Mapping[tuple[Post, Turn], Post]] = {
     (Post.KEEPS, Turn.SILENT): Post.STANDS,
+    (Post.KEEPS, Turn.GAVE_WAY): Post.KEEPS,
     (Post.KEEPS, Turn.OUTRANKED): Post.KEEPS,
     (Post.STANDS, Turn.SILENT): Post.STANDS,  # again, under a higher term
-    (Post.STANDS, Turn.LOST): Post.KEEPS,
+    (Post.STANDS, Turn.GAVE_WAY): Post.KEEPS,
     (Post.STANDS, Turn.OUTRANKED): Post.KEEPS,
     (Post.STANDS, Turn.WON): Post.ACTS,
+    (Post.ACTS, Turn.GAVE_WAY): Post.KEEPS,
     (Post.ACTS, Turn.OUTRANKED): Post.KEEPS,
 }
 

@@ -134,7 +134,7 @@ class Voting:
         """We have given our vote away: until somebody wins with it nobody acts here."""
         if kept.post is Post.ACTS:
             self._shelf.rest(kept.record)
-        kept.post, kept.heard_s = Post.KEEPS, now_s
+        kept.post, kept.heard_s = STEPS[kept.post, Turn.GAVE_WAY], now_s
 
     def on_vote(self, peer: PeerId, vote: Vote, now_s: float) -> list[g.Effect]:
         kept = self._shelf.kept.get(vote.task)

@@ -15,7 +15,7 @@ from swarmnode.market.explain import TaskView
 from swarmnode.node import Node
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import TaskChanged
-from swarmnode.tasks.lifecycle import TASK_ENDS, Fact, TaskState
+from swarmnode.tasks.lifecycle import TASK_ENDS, TaskFact, TaskState
 from swarmnode.tasks.records import AttemptRecord, TaskRecord
 from swarmnode.tasks.spec import CheckpointSpec, Shape, TaskSpec
 from testnet.sim.chaos.objects import ObjectWork
@@ -127,9 +127,9 @@ class Work:
         promised = self._tasks.get(event.task)
         if promised is None:
             return
-        if event.fact == Fact.PROVIDER_LOST:
+        if event.fact == TaskFact.PROVIDER_LOST:
             promised.is_lost = True
-        elif event.fact == Fact.BIDDING_OPENED and promised.is_lost:
+        elif event.fact == TaskFact.BIDDING_OPENED and promised.is_lost:
             promised.is_lost = False
             self._outcome.reached["re-auction"] += 1
         if event.state in TASK_ENDS and event.fact != "noted":  # what it left may follow

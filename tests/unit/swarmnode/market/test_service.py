@@ -1,7 +1,5 @@
 """Alice submits, whoever has room runs it: both sides of the market together, on virtual time."""
 
-from contextlib import aclosing
-
 import pytest
 import trio
 
@@ -10,41 +8,17 @@ from p2p.gossip.items import RESOURCES
 from p2p.host.memory.host import MemoryHost, memory_address
 from p2p.host.rpc.service import Rpc
 from p2p.ids import PeerId, TrafficClass
+from p2p.membership.view import Liveness
 from storage.engine.memory_tables import MemoryTables
 from storage.errors import StoreFullError
-from swarmnode.errors import SpecError, TaskUnknownError, TooManyTasksError
-from swarmnode.limits import EVENTS_BUFFERED_MAX
+from swarmnode.errors import TaskUnknownError, TooManyTasksError
 from swarmnode.market.buyer import service as buyer
-from swarmnode.market.buyer.feed import EventFeed
-from swarmnode.market.explain import EventsMissed
-from swarmnode.market.service import MarketService
 from swarmnode.tasks.ids import TaskId
-from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.messages import LogTaken, PushLog
-from swarmnode.tasks.spec import CheckpointSpec, PriorityClass, Shape, TaskSpec
+from swarmnode.tasks.spec import CheckpointSpec
 from testnet.sim.seeded import simulated
-from tests.market_lab import MarketLab
-
-MIB = 1024**2
-SMALL = Shape(1000, 64 * MIB, 64 * MIB)
-
-
-def task(*run: str, **changes: object) -> TaskSpec:
-    values: dict[str, object] = {"shape": SMALL, **changes}
-    return TaskSpec(run, **values)  # type: ignore[arg-type]
-
-
-async def log_of(market: MarketService, task_id: TaskId, follow: bool = False) -> bytes:
-    return b"".join([piece async for piece in market.logs(task_id, "stdout", follow=follow)])
-
-
-async def running(market: MarketService, task_id: TaskId) -> str:
-    """Wait until a task runs; who runs it."""
-    async with aclosing(market.events()) as events:
-        while market.task(task_id).state is not TaskState.RUNNING:
-            await anext(events)
-    return market.task(task_id).record.provider
+from tests.market_lab import MarketLab, log_of, running, task
 
 
 @simulated
@@ -334,191 +308,15 @@ async def test_too_many_unfinished_tasks_are_refused(monkeypatch: pytest.MonkeyP
 # -- the event stream
 
 
-def changed(number: int) -> TaskChanged:
-    return TaskChanged(TaskId("a" * 16), number, "x", TaskState.DONE, PeerId(""))
-
-
 @simulated
-async def test_every_reader_gets_every_event_in_order() -> None:
-    feed = EventFeed()
-    got: list[list[object]] = [[], []]
-
-    async def read(into: list[object]) -> None:
-        async with aclosing(feed.read()) as events:
-            into += [await anext(events) for _ in range(3)]
-
-    async with trio.open_nursery() as nursery:
-        for into in got:
-            nursery.start_soon(read, into)
-        await trio.testing.wait_all_tasks_blocked()
-        for number in range(3):
-            feed.tell(changed(number))
-    assert got == [[changed(0), changed(1), changed(2)]] * 2
-
-
-@simulated
-async def test_a_slow_reader_is_told_of_its_gap_and_slows_nobody() -> None:
-    feed = EventFeed()
-    async with aclosing(feed.read()) as reader:
-        async with trio.open_nursery() as nursery:
-            first: list[object] = []
-
-            async def begin() -> None:
-                first.append(await anext(reader))
-
-            nursery.start_soon(begin)
-            await trio.testing.wait_all_tasks_blocked()
-            feed.tell(changed(0))
-        for number in range(1, EVENTS_BUFFERED_MAX + 11):
-            feed.tell(changed(number))
-        assert first == [changed(0)]
-        for number in range(1, EVENTS_BUFFERED_MAX + 1):
-            assert await anext(reader) == changed(number)
-        assert await anext(reader) == EventsMissed(10)
-        feed.tell(changed(5000))
-        assert await anext(reader) == changed(5000)
-
-
-# -- the submitter goes away
-
-TRAINED = b"".join(
-    line + b"\n"
-    for line in (
-        b'{"first_step": 0}',
-        *(b'{"step": %d}' % step for step in range(1, 61)),
-        b'{"total": 1830}',
-    )
-)
-
-
-@simulated
-async def test_a_task_ends_under_a_guardian_and_its_submitter_finds_result_and_log() -> None:
-    async with MarketLab("alice", "bob", "carol", lends=["bob", "carol"]).running() as lab:
-        alice = lab["alice"].market
-        task_id = await alice.submit(task("train", "60", "1", "1"))
-        await trio.sleep(8)
-        keepers = alice.task(task_id).keepers
-        assert keepers is not None
-        assert set(keepers.roster) == {"alice", "bob", "carol"}
-        await lab.kill("alice")
-        lab.lose("alice")
-        await trio.sleep(300)
-        for other in ("bob", "carol"):
-            assert lab[other].market.tasks() == ()  # it is not theirs to see
-        lab.find("alice")
-        await lab.start("alice")
-        with trio.fail_after(60):
-            view = await lab["alice"].market.wait(task_id)
-        assert view.state is TaskState.DONE
-        assert len(view.record.attempts) == 1
-        await trio.sleep(30)
-        assert await log_of(lab["alice"].market, task_id) == TRAINED
-
-
-@simulated
-async def test_a_detached_task_outlives_a_submitter_that_goes_away_at_once() -> None:
-    async with MarketLab("alice", "bob", "carol", lends=["bob", "carol"]).running() as lab:
-        await trio.sleep(20)  # everybody knows everybody
-        alice = lab["alice"].market
-        began_s = trio.current_time()
-        task_id = await alice.submit(task("train", "60", "1", "1"), detached=True)
-        guarded = await alice.guarded(task_id)
-        assert trio.current_time() - began_s < 1
-        assert (set(guarded.holders), guarded.note) == ({"bob", "carol"}, "")
-        await lab.kill("alice")
-        lab.lose("alice")
-        await trio.sleep(300)
-        lab.find("alice")
-        await lab.start("alice")
-        with trio.fail_after(60):
-            view = await lab["alice"].market.wait(task_id)
-        assert view.state is TaskState.DONE
-        assert view.record.outcome is not None
-        ended_ms = view.record.attempts[-1].awarded_ms + view.record.outcome.usage.wall_ms
-        assert ended_ms < lab.wall() - 60_000, "it ran while its submitter was away"
-
-
-@simulated
-async def test_in_a_pool_of_two_the_other_one_is_waited_for() -> None:
-    async with MarketLab("alice", "bob").running() as lab:
-        alice = lab["alice"].market
-        guarded = await alice.guarded(await alice.submit(task("sleep", "30"), detached=True))
-        assert (guarded.holders, guarded.note) == (("bob",), "")
-
-
-@simulated
-async def test_a_detached_task_of_a_node_alone_is_kept_by_it_alone_and_nobody_is_waited_for() -> (
-    None
-):
-    async with MarketLab("alice").running() as lab:
-        alice = lab["alice"].market
-        began_s = trio.current_time()
-        guarded = await alice.guarded(await alice.submit(task("sleep", "30"), detached=True))
-        assert trio.current_time() - began_s < 1
-        assert "kept by this machine alone" in guarded.note
-
-
-@simulated
-async def test_guardians_that_do_not_answer_are_waited_for_five_seconds_and_named() -> None:
-    async with MarketLab("alice", "bob", "carol").running() as lab:
-        alice = lab["alice"].market
-        await lab.kill("carol")  # nobody has noticed yet
-        began_s = trio.current_time()
-        guarded = await alice.guarded(await alice.submit(task("sleep", "30"), detached=True))
-        assert 4.9 < trio.current_time() - began_s < 5.5
-        assert guarded.holders == ("bob",)
-        assert "1 of 2 guardians hold it" in guarded.note
-
-
-@simulated
-async def test_a_detached_task_that_is_over_at_once_is_not_waited_for() -> None:
-    async with MarketLab("alice", "bob", "carol").running() as lab:
-        alice = lab["alice"].market
-        task_id = await alice.submit(task("echo", "x"), detached=True)
-        await alice.wait(task_id)
-        began_s = trio.current_time()
-        assert (await alice.guarded(task_id)).note == ""
-        assert trio.current_time() == began_s
-
-
-# -- class owner
-
-
-@simulated
-async def test_the_owner_s_own_task_has_room_within_five_seconds_and_the_guest_goes_on() -> None:
-    async with MarketLab("alice", "bob", "carol", lends=["alice", "carol"]).running() as lab:
-        alice, bob = lab["alice"].market, lab["bob"].market
-        whole = Shape(lab["alice"].market.seller_stats().capacity.cpu_millis, 64 * MIB, 64 * MIB)
-        kept = CheckpointSpec("checkpoint", every_ms=1000)
-        spec = task("train", "100", "1", "1", shape=whole, avoid=("carol",), checkpoint=kept)
-        guest = await bob.submit(spec)
-        assert await running(bob, guest) == "alice"
+async def test_a_machine_that_membership_forgets_is_forgotten_here_too() -> None:
+    async with MarketLab("alice", "bob", "carol", lends=["bob"]).running() as lab:
+        market, roster = lab["alice"].market, lab["alice"].roster
         await trio.sleep(10)
-        began_s = trio.current_time()
-        mine = await alice.submit(
-            task("sleep", "30", shape=whole, require=("alice",), priority_class=PriorityClass.OWNER)
-        )
-        assert await running(alice, mine) == "alice"
-        assert trio.current_time() - began_s <= 5
-        view = await alice.wait(mine)
-        assert view.state is TaskState.DONE
-        view = await bob.wait(guest)
-        assert view.state is TaskState.DONE
-        assert view.record.attempts[-1].restored_step > 5
-
-
-@simulated
-async def test_class_owner_elsewhere_is_refused_with_the_reason() -> None:
-    async with MarketLab("alice", "bob", lends=["bob"]).running() as lab:
-        alice = lab["alice"].market
-        found = await alice.dry_run(task("sleep", "30", priority_class=PriorityClass.OWNER))
-        (line,) = [bid for bid in found.rounds[0].bids if bid.peer == "bob"]
-        assert (line.kind, line.reason.partition(":")[0]) == ("refused", "owner")
-
-
-@simulated
-async def test_another_person_of_the_machine_is_not_its_owner() -> None:
-    async with MarketLab("alice").running() as lab:
-        spec = task("sleep", "30", priority_class=PriorityClass.OWNER)
-        with pytest.raises(SpecError):
-            await lab["alice"].market.submit(spec, "eve")
+        assert (await market.dry_run(task("true"))).rounds[0].asked
+        roster.stands(PeerId("carol"), Liveness.DEAD)
+        roster.forget(PeerId("carol"))
+        await trio.sleep(10)
+        core = market._buyer._core
+        assert set(core._book.machines) == {"alice", "bob"}
+        assert not core.guards._shelf.roster.stays(PeerId("carol"))

@@ -8,7 +8,7 @@ from swarmnode.limits import ATTEMPTS_KEPT_MAX, ROUNDS_KEPT_MAX, TASKS_FINISHED_
 from swarmnode.tasks.checkpoint import CheckpointRecord
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import Ledger, LedgerEffect, TaskChanged, TaskForgotten
-from swarmnode.tasks.lifecycle import Fact, TaskState
+from swarmnode.tasks.lifecycle import TaskFact, TaskState
 from swarmnode.tasks.records import AttemptRecord, Outcome, RoundRecord, TaskRecord
 from swarmnode.tasks.spec import TaskSpec
 from swarmnode.tasks.store import ROUNDS, TASKS, round_key, task_key
@@ -31,7 +31,7 @@ def test_every_step_writes_the_record_before_it_tells() -> None:
     effects = ledger.submit(TaskRecord(task, SPEC, 5))
     assert written(effects) == [TaskRecord(task, SPEC, 5)]
     assert effects[1] == Notify(TaskChanged(task, 5, "submitted", TaskState.SUBMITTED, PeerId("")))
-    effects = ledger.step(task, Fact.BIDDING_OPENED, 6, "asking 3 machines")
+    effects = ledger.step(task, TaskFact.BIDDING_OPENED, 6, "asking 3 machines")
     assert isinstance(effects[0], Persist)
     assert isinstance(effects[1], Notify)
     assert written(effects)[0].why == "asking 3 machines"
@@ -42,7 +42,7 @@ def test_an_illegal_step_changes_nothing() -> None:
     ledger.submit(TaskRecord(task, SPEC, 0))
     before = ledger.get(task)
     with pytest.raises(IllegalTransitionError):
-        ledger.step(task, Fact.ACCEPTED, 1)
+        ledger.step(task, TaskFact.ACCEPTED, 1)
     assert ledger.get(task) is before
     with pytest.raises(TaskUnknownError):
         ledger.get(task_id(2))
@@ -51,15 +51,15 @@ def test_an_illegal_step_changes_nothing() -> None:
 def test_a_reloaded_ledger_is_the_same() -> None:
     ledger, task = Ledger(), task_id(1)
     ledger.submit(TaskRecord(task, SPEC, 0))
-    ledger.step(task, Fact.BIDDING_OPENED, 1)
+    ledger.step(task, TaskFact.BIDDING_OPENED, 1)
     ledger.award(task, AttemptRecord(1, BOB, 2))
-    ledger.step(task, Fact.AWARD_SENT, 2)
+    ledger.step(task, TaskFact.AWARD_SENT, 2)
     ledger.accept_attempt(task, 3)
-    ledger.step(task, Fact.ACCEPTED, 3)
+    ledger.step(task, TaskFact.ACCEPTED, 3)
     effects = ledger.checkpointed(task, CheckpointRecord(7, (), 4), 4)
     ledger.end_attempt(task, 5, "done")
     ledger.set_outcome(task, Outcome("done", 0, "exit"))
-    effects = ledger.step(task, Fact.FINISHED, 5)
+    effects = ledger.step(task, TaskFact.FINISHED, 5)
     again = Ledger()
     again.load(written(effects))
     assert again.all() == ledger.all()
@@ -83,7 +83,7 @@ def test_ended_tasks_are_forgotten_oldest_first_with_their_rounds() -> None:
     for number in range(TASKS_FINISHED_MAX + 1):
         ledger.submit(TaskRecord(task_id(number), SPEC, number))
         ledger.count_round(task_id(number))
-        ledger.step(task_id(number), Fact.CANCEL_ASKED, number)
+        ledger.step(task_id(number), TaskFact.CANCEL_ASKED, number)
     effects = ledger.submit(TaskRecord(task_id(9999), SPEC, 9999))
     assert Persist(TASKS, task_key(task_id(0)), None) in effects
     assert Persist(ROUNDS, round_key(task_id(0), 1), None) in effects

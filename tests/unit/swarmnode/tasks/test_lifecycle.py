@@ -7,17 +7,17 @@ from swarmnode.tasks.lifecycle import (
     JOB_STEPS,
     TASK_ENDS,
     TASK_STEPS,
-    Fact,
     JobFact,
     JobState,
+    TaskFact,
     TaskState,
     next_job_state,
     next_task_state,
 )
 
 
-@pytest.mark.parametrize(("state", "fact"), list(product(TaskState, Fact)))
-def test_a_task_steps_as_its_table_says_and_no_other_way(state: TaskState, fact: Fact) -> None:
+@pytest.mark.parametrize(("state", "fact"), list(product(TaskState, TaskFact)))
+def test_a_task_steps_as_its_table_says_and_no_other_way(state: TaskState, fact: TaskFact) -> None:
     after = TASK_STEPS.get((state, fact))
     if after is not None:
         assert next_task_state(state, fact) is after
@@ -44,5 +44,5 @@ def test_nothing_follows_the_end_of_a_task_or_a_job() -> None:
 def test_every_task_that_has_not_ended_can_be_cancelled_and_can_be_given_up() -> None:
     for state in TaskState:
         if state not in TASK_ENDS:
-            assert next_task_state(state, Fact.CANCEL_ASKED) is TaskState.CANCELLED
-            assert next_task_state(state, Fact.GAVE_UP) is TaskState.FAILED
+            assert next_task_state(state, TaskFact.CANCEL_ASKED) is TaskState.CANCELLED
+            assert next_task_state(state, TaskFact.GAVE_UP) is TaskState.FAILED

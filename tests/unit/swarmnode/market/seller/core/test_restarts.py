@@ -1,4 +1,4 @@
-"""A contractor that was killed: its jobs, their room, its bids."""
+"""A seller that was killed: its jobs, their room, its bids."""
 
 import random
 
@@ -8,7 +8,7 @@ from swarmnode.market.seller import events as e
 from swarmnode.market.seller.config import SellerConfig
 from swarmnode.market.seller.core import Seller
 from swarmnode.tasks.messages import State
-from tests.contractor_lab import (
+from tests.seller_core_lab import (
     ALICE,
     BOB,
     DONE,
@@ -17,8 +17,8 @@ from tests.contractor_lab import (
     answer,
     call,
     checkpoint,
-    contractor,
     heard,
+    idle,
     only,
     running,
     sent,
@@ -41,8 +41,8 @@ def test_jobs_of_an_earlier_life_keep_their_room_and_go_on() -> None:
 
 
 def test_a_bid_of_an_earlier_life_is_not_taken_for_a_new_one() -> None:
-    old = answer(contractor(seed=1), heard(call()))
-    reborn = contractor(seed=2)
+    old = answer(idle(seed=1), heard(call()))
+    reborn = idle(seed=2)
     answer(reborn, heard(call()))
     effects = reborn.handle(e.AwardHeard(ALICE, terms(old)), 0.1)
     assert only(sent(effects, Decline)).reason == "expired"

@@ -1,4 +1,4 @@
-"""Checkpoints and results of a contractor: told until they are taken."""
+"""Checkpoints and results of a seller: told until they are taken."""
 
 import random
 
@@ -10,7 +10,7 @@ from swarmnode.market.seller.core import Seller
 from swarmnode.tasks.checkpoint import CheckpointRecord
 from swarmnode.tasks.lifecycle import JobState
 from swarmnode.tasks.messages import Checkpointed, ReceiptTerms, Renew, State
-from tests.contractor_lab import (
+from tests.seller_core_lab import (
     ALICE,
     BOB,
     DONE,

@@ -1,4 +1,4 @@
-"""One contractor on the bench: calls, awards, and what it answers."""
+"""One seller on the bench: calls, awards, and what it answers."""
 
 import random
 from collections.abc import Iterable
@@ -39,7 +39,7 @@ def survey(capacity: Capacity = MACHINE, trouble: str = "") -> e.Surveyed:
     return e.Surveyed(capacity, ("torch",), ("memory", "pids"), trouble)
 
 
-def contractor(config: SellerConfig = PLAIN, seed: int = 0) -> Seller:
+def idle(config: SellerConfig = PLAIN, seed: int = 0) -> Seller:
     made = Seller(config, BOB, random.Random(seed), lambda: 1_000)
     made.handle(survey(), 0.0)
     return made
@@ -85,7 +85,7 @@ def award(
 
 def running(config: SellerConfig = PLAIN) -> Seller:
     """A seller on which attempt 1 of TASK runs, for alice."""
-    seller = contractor(config)
+    seller = idle(config)
     award(seller)
     seller.handle(run_events.Staged(TASK, 1), 1.0)
     return seller

@@ -30,12 +30,10 @@ def test_only_who_stands_can_win_and_only_who_acts_or_keeps_can_be_outranked(
     match turn:
         case Turn.WON:
             assert after is (Post.ACTS if post is Post.STANDS else None)
-        case Turn.OUTRANKED:
+        case Turn.OUTRANKED | Turn.GAVE_WAY:
             assert after is Post.KEEPS
         case Turn.SILENT:
             assert after is (None if post is Post.ACTS else Post.STANDS)
-        case Turn.LOST:
-            assert after is (Post.KEEPS if post is Post.STANDS else None)
 
 
 def test_two_of_three_agree_and_of_two_one_is_enough() -> None:

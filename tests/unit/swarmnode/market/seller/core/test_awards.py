@@ -1,4 +1,4 @@
-"""Awards to a contractor: begun once, of the newest attempt only."""
+"""Awards to a seller: begun once, of the newest attempt only."""
 
 import msgspec
 import pytest
@@ -12,7 +12,7 @@ from swarmnode.tasks.lifecycle import JobState
 from swarmnode.tasks.records import FenceRecord, JobRecord
 from swarmnode.tasks.spec import TaskSpec
 from swarmnode.tasks.store import FENCES, JOBS
-from tests.contractor_lab import (
+from tests.seller_core_lab import (
     ALICE,
     BOB,
     DONE,
@@ -23,8 +23,8 @@ from tests.contractor_lab import (
     answer,
     award,
     call,
-    contractor,
     heard,
+    idle,
     only,
     running,
     sent,
@@ -34,7 +34,7 @@ from tests.contractor_lab import (
 
 
 def test_an_award_is_written_down_before_it_is_accepted() -> None:
-    effects = award(contractor())
+    effects = award(idle())
     kinds = [type(effect) for effect in effects]
     accept = next(
         n for n, f in enumerate(effects) if isinstance(f, Send) and isinstance(f.message, Accept)
@@ -49,7 +49,7 @@ def test_an_award_is_written_down_before_it_is_accepted() -> None:
 
 
 def test_an_award_turns_the_hold_into_the_job_s_room() -> None:
-    seller = contractor()
+    seller = idle()
     award(seller)
     seller.handle(e.HoldOver(bid=0), 5.0)
     assert seller.room.taken().cpu_millis == 1000
@@ -57,7 +57,7 @@ def test_an_award_turns_the_hold_into_the_job_s_room() -> None:
 
 
 def test_a_repeated_award_is_accepted_again_and_begins_nothing() -> None:
-    seller = contractor()
+    seller = idle()
     bid = answer(seller, heard(call()))
     first = seller.handle(e.AwardHeard(ALICE, terms(bid)), 0.0)
     again = seller.handle(e.AwardHeard(ALICE, terms(bid)), 0.3)
@@ -67,7 +67,7 @@ def test_a_repeated_award_is_accepted_again_and_begins_nothing() -> None:
 
 @pytest.mark.parametrize("fence", [0, 1, 2, 2**63])
 def test_an_award_with_an_old_or_absurd_fence_is_stale(fence: int) -> None:
-    seller = contractor()
+    seller = idle()
     award(seller, fence=2)
     bid = answer(seller, heard(call(auction=2)))
     effects = seller.handle(e.AwardHeard(ALICE, terms(bid, fence)), 0.0)
@@ -75,7 +75,7 @@ def test_an_award_with_an_old_or_absurd_fence_is_stale(fence: int) -> None:
 
 
 def test_a_fence_is_remembered_across_a_restart() -> None:
-    seller = contractor()
+    seller = idle()
     seller.handle(e.JobsLoaded((), ((TASK, FenceRecord(5, 1)),), is_paused=False), 0.0)
     bid = answer(seller, heard(call()))
     assert only(sent(seller.handle(e.AwardHeard(ALICE, terms(bid, 5)), 0.0), Decline)).reason == (
@@ -84,7 +84,7 @@ def test_a_fence_is_remembered_across_a_restart() -> None:
 
 
 def test_an_award_for_a_hold_that_is_over_is_declined() -> None:
-    seller = contractor()
+    seller = idle()
     bid = answer(seller, heard(call()))
     seller.handle(e.HoldOver(bid.bid), 2.0)
     effects = seller.handle(e.AwardHeard(ALICE, terms(bid)), 2.1)
@@ -92,7 +92,7 @@ def test_an_award_for_a_hold_that_is_over_is_declined() -> None:
 
 
 def test_nobody_takes_up_the_hold_of_another() -> None:
-    seller = contractor()
+    seller = idle()
     bid = answer(seller, heard(call()))
     effects = seller.handle(e.AwardHeard(MALLORY, terms(bid)), 0.1)
     assert only(sent(effects, Decline)).reason == "expired"
@@ -100,7 +100,7 @@ def test_nobody_takes_up_the_hold_of_another() -> None:
 
 
 def test_an_award_for_another_shape_is_declined_and_frees_the_hold() -> None:
-    seller = contractor()
+    seller = idle()
     bid = answer(seller, heard(call()))
     larger = msgspec.structs.replace(SMALL, memory_bytes=512 * MIB)
     effects = seller.handle(e.AwardHeard(ALICE, terms(bid, shape=larger)), 0.1)
@@ -109,7 +109,7 @@ def test_an_award_for_another_shape_is_declined_and_frees_the_hold() -> None:
 
 
 def test_a_spec_no_submitter_could_have_made_is_declined() -> None:
-    seller = contractor()
+    seller = idle()
     bid = answer(seller, heard(call()))
     spec = TaskSpec(("true",), shape=SMALL, inputs=(("../../etc/passwd", "swarm:x"),))
     bad = AwardTerms(TASK, 1, BOB, bid.bid, spec)
@@ -117,7 +117,7 @@ def test_a_spec_no_submitter_could_have_made_is_declined() -> None:
 
 
 def test_an_award_that_comes_again_after_a_newer_one_is_stale() -> None:
-    seller = contractor()
+    seller = idle()
     bid = answer(seller, heard(call()))
     seller.handle(e.AwardHeard(ALICE, terms(bid)), 0.0)
     award(seller, fence=2)

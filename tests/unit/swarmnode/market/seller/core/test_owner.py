@@ -17,7 +17,7 @@ from swarmnode.tasks.messages import PreemptNotice
 from swarmnode.tasks.records import JobRecord, Outcome, RoomGrant
 from swarmnode.tasks.spec import PriorityClass, Shape, TaskSpec
 from swarmnode.tasks.store import OWNER
-from tests.contractor_lab import (
+from tests.seller_core_lab import (
     ALICE,
     BOB,
     CAROL,
@@ -28,8 +28,8 @@ from tests.contractor_lab import (
     TASK,
     answer,
     call,
-    contractor,
     heard,
+    idle,
     only,
     running,
     sent,
@@ -47,7 +47,7 @@ def test_a_pause_gives_notice_stops_every_job_and_is_remembered() -> None:
 
 
 def test_a_paused_machine_bids_for_nothing_and_takes_nothing() -> None:
-    seller = contractor()
+    seller = idle()
     bid = answer(seller, heard(call()))
     seller.handle(e.PauseAsked(3.0), 0.5)
     assert answer(seller, heard(call(auction=2)), 0.6).reason == "paused"
@@ -58,7 +58,7 @@ def test_a_paused_machine_bids_for_nothing_and_takes_nothing() -> None:
 
 
 def test_a_paused_machine_is_still_paused_after_a_restart() -> None:
-    seller = contractor()
+    seller = idle()
     seller.handle(e.JobsLoaded((), (), is_paused=True), 0.0)
     assert answer(seller, heard(call())).reason == "paused"
 
@@ -77,7 +77,7 @@ def guest(seller: Seller, number: int, shape: Shape) -> None:
 
 
 def test_class_owner_is_refused_to_everybody_but_the_owner() -> None:
-    seller = contractor()
+    seller = idle()
     bid = answer(seller, owners_call(SMALL, peer=CAROL))
     assert (bid.kind, bid.reason) == (BidKind.REFUSED, "owner")
     assert "owner of this machine" in bid.detail
@@ -85,7 +85,7 @@ def test_class_owner_is_refused_to_everybody_but_the_owner() -> None:
 
 
 def test_guests_in_the_owner_s_way_are_told_and_moved_the_newest_first() -> None:
-    seller = contractor()
+    seller = idle()
     half = Shape(cpu_millis=2000, memory_bytes=MIB, disk_bytes=0)
     guest(seller, 1, half)
     guest(seller, 2, half)
@@ -104,7 +104,7 @@ def test_guests_in_the_owner_s_way_are_told_and_moved_the_newest_first() -> None
 
 
 def test_nobody_moves_when_that_would_not_make_room_enough() -> None:
-    seller = contractor()
+    seller = idle()
     whole = Shape(cpu_millis=4000, memory_bytes=MIB, disk_bytes=0)
     bid = answer(seller, owners_call(Shape(cpu_millis=1000, memory_bytes=MIB, disk_bytes=0), 1))
     seller.handle(e.AwardHeard(ALICE, terms(bid, shape=bid_shape(1000))), 0.0)
@@ -117,7 +117,7 @@ def bid_shape(cpu_millis: int) -> Shape:
 
 
 def test_an_owner_s_other_task_is_no_guest() -> None:
-    seller = contractor()
+    seller = idle()
     whole = bid_shape(4000)
     bid = answer(seller, owners_call(whole, 1))
     seller.handle(e.AwardHeard(ALICE, terms(bid, shape=whole)), 0.0)

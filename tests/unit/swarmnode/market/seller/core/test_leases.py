@@ -1,4 +1,4 @@
-"""Leases of a contractor: renewed, run out, cancelled."""
+"""Leases of a seller: renewed, run out, cancelled."""
 
 from collections.abc import Iterable
 
@@ -11,13 +11,13 @@ from swarmnode.market.seller.config import SellerConfig
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.messages import CancelJob, Phase, Query, Renew, State
 from swarmnode.tasks.store import JOBS, job_key
-from tests.contractor_lab import (
+from tests.seller_core_lab import (
     ALICE,
     DONE,
     MALLORY,
     TASK,
     award,
-    contractor,
+    idle,
     only,
     running,
     sent,
@@ -71,10 +71,10 @@ def test_a_renewal_that_answers_nothing_we_said_promises_nothing() -> None:
 
 
 def test_a_new_job_is_leased_at_once_and_one_found_after_a_restart_only_by_its_buyer() -> None:
-    effects = award(contractor(SellerConfig(lease_s=15, orphan_grace_s=60)))
+    effects = award(idle(SellerConfig(lease_s=15, orphan_grace_s=60)))
     assert leased_until(effects) == 75.0
     record = only(told(effects, e.StartJob)).record
-    after = contractor(seed=1)
+    after = idle(seed=1)
     loaded = after.handle(e.JobsLoaded((record,), (), is_paused=False), 1000.0)
     assert not told(loaded, e.Leased)
     said = only(sent(loaded, State))  # so that its buyer can answer without delay
@@ -101,7 +101,7 @@ def test_a_machine_that_was_stopped_for_too_long_does_not_ask_any_more() -> None
 
 @pytest.mark.parametrize("fence", [0, 3])
 def test_a_cancel_with_another_fence_stops_nothing_it_does_not_name(fence: int) -> None:
-    seller = contractor()
+    seller = idle()
     award(seller, fence=2)
     effects = seller.handle(e.JobHeard(MALLORY, CancelJob(TASK, fence, "cancelled")), 1.0)
     assert not told(effects, e.Stop)
@@ -123,7 +123,7 @@ def test_hearing_of_a_newer_attempt_stops_the_one_here() -> None:
 
 
 def test_hearing_of_an_older_attempt_changes_nothing() -> None:
-    seller = contractor()
+    seller = idle()
     award(seller, fence=2)
     effects = seller.handle(e.JobHeard(ALICE, Renew(TASK, 1)), 3.0)
     assert effects == [Send(ALICE, State(TASK, 1, Phase.UNKNOWN))]

@@ -1,4 +1,4 @@
-"""Bids of a contractor: what room it holds, for whom, and what it refuses."""
+"""Bids of a seller: what room it holds, for whom, and what it refuses."""
 
 import msgspec
 import pytest
@@ -8,7 +8,7 @@ from swarmnode.market.messages import Bid, BidKind, CallForBids
 from swarmnode.market.seller import events as e
 from swarmnode.market.seller.config import SellerConfig
 from swarmnode.tasks.spec import GpuWant, PriorityClass, Shape
-from tests.contractor_lab import (
+from tests.seller_core_lab import (
     ALICE,
     CAROL,
     MALLORY,
@@ -17,8 +17,8 @@ from tests.contractor_lab import (
     SMALL,
     answer,
     call,
-    contractor,
     heard,
+    idle,
     only,
     sent,
     survey,
@@ -29,18 +29,18 @@ from tests.contractor_lab import (
 
 
 def test_a_free_machine_holds_room_and_says_for_how_long() -> None:
-    seller = contractor()
+    seller = idle()
     bid = answer(seller, heard(call(hold_ms=2000)))
     assert (bid.kind, bid.hold_ms, bid.price_microcredits) == (BidKind.HELD, 2000, 0)
     assert seller.room.taken().cpu_millis == 1000
 
 
 def test_a_hold_is_never_longer_than_three_seconds() -> None:
-    assert answer(contractor(), heard(call(hold_ms=60_000))).hold_ms == 3000
+    assert answer(idle(), heard(call(hold_ms=60_000))).hold_ms == 3000
 
 
 def test_a_hold_nobody_takes_up_frees_its_room() -> None:
-    seller = contractor()
+    seller = idle()
     effects = seller.handle(heard(call()), 0.0)
     deadline_s, timer = only(timers(effects, e.HoldOver))
     assert deadline_s == 2.0
@@ -50,20 +50,20 @@ def test_a_hold_nobody_takes_up_frees_its_room() -> None:
 
 
 def test_a_repeated_call_gets_the_same_bid_and_no_second_hold() -> None:
-    seller = contractor()
+    seller = idle()
     assert answer(seller, heard(call())) == answer(seller, heard(call()), 0.1)
     assert seller.room.taken().cpu_millis == 1000
 
 
 def test_two_buyers_never_hold_the_same_room() -> None:
-    seller = contractor()
+    seller = idle()
     large = Shape(cpu_millis=3000, memory_bytes=MIB, disk_bytes=0)
     assert answer(seller, heard(call(shape=large))).kind is BidKind.HELD
     assert answer(seller, heard(call(shape=large), CAROL)).kind is BidKind.QUEUED
 
 
 def test_a_released_hold_makes_an_offer_to_whoever_waits() -> None:
-    seller = contractor()
+    seller = idle()
     whole = Shape(cpu_millis=4000, memory_bytes=MIB, disk_bytes=0)
     seller.handle(heard(call(auction=1, shape=whole)), 0.0)
     assert answer(seller, heard(call(auction=7, shape=whole), CAROL)).kind is BidKind.QUEUED
@@ -74,7 +74,7 @@ def test_a_released_hold_makes_an_offer_to_whoever_waits() -> None:
 
 
 def test_the_most_urgent_waiting_task_is_offered_room_first() -> None:
-    seller = contractor()
+    seller = idle()
     whole = Shape(cpu_millis=4000, memory_bytes=MIB, disk_bytes=0)
     seller.handle(heard(call(auction=1, shape=whole)), 0.0)
     seller.handle(heard(call(auction=2, shape=whole)), 0.0)
@@ -84,7 +84,7 @@ def test_the_most_urgent_waiting_task_is_offered_room_first() -> None:
 
 
 def test_a_buyer_who_asks_again_keeps_its_turn_and_its_place_longer() -> None:
-    seller = contractor()
+    seller = idle()
     whole = Shape(cpu_millis=4000, memory_bytes=MIB, disk_bytes=0)
     seller.handle(heard(call(auction=1, shape=whole)), 0.0)
     first = timers(seller.handle(heard(call(auction=2, shape=whole)), 0.0), e.WaitingOver)
@@ -95,7 +95,7 @@ def test_a_buyer_who_asks_again_keeps_its_turn_and_its_place_longer() -> None:
 
 
 def test_a_released_place_is_not_offered_room() -> None:
-    seller = contractor()
+    seller = idle()
     whole = Shape(cpu_millis=4000, memory_bytes=MIB, disk_bytes=0)
     seller.handle(heard(call(auction=1, shape=whole)), 0.0)
     seller.handle(heard(call(auction=2, shape=whole)), 0.0)
@@ -115,13 +115,13 @@ def test_a_released_place_is_not_offered_room() -> None:
     ],
 )
 def test_what_can_never_run_here_is_refused_with_a_code(asked: CallForBids, reason: str) -> None:
-    bid = answer(contractor(), heard(asked))
+    bid = answer(idle(), heard(asked))
     assert (bid.kind, bid.reason) == (BidKind.REFUSED, reason)
     assert bid.detail
 
 
 def test_a_machine_that_cannot_sandbox_says_why() -> None:
-    seller = contractor()
+    seller = idle()
     seller.handle(survey(trouble="bubblewrap is missing: apt install bubblewrap"), 1.0)
     bid = answer(seller, heard(call()), 1.0)
     assert (bid.kind, bid.detail) == (
@@ -131,7 +131,7 @@ def test_a_machine_that_cannot_sandbox_says_why() -> None:
 
 
 def test_the_smallest_gpu_that_does_is_granted() -> None:
-    seller = contractor()
+    seller = idle()
     shape = msgspec.structs.replace(SMALL, gpu=GpuWant(count=1, vram_bytes=10))
     bid = answer(seller, heard(call(shape=shape)))
     effects = seller.handle(e.AwardHeard(ALICE, terms(bid, shape=shape)), 0.0)
@@ -139,7 +139,7 @@ def test_the_smallest_gpu_that_does_is_granted() -> None:
 
 
 def test_a_gpu_has_one_holder() -> None:
-    seller = contractor()
+    seller = idle()
     shape = msgspec.structs.replace(SMALL, gpu=GpuWant(count=1))
     bids = [answer(seller, heard(call(auction=n, shape=shape))) for n in range(3)]
     assert [bid.kind for bid in bids] == [BidKind.HELD, BidKind.HELD, BidKind.QUEUED]
@@ -147,13 +147,13 @@ def test_a_gpu_has_one_holder() -> None:
 
 
 def test_tasks_are_bounded_in_number() -> None:
-    seller = contractor(SellerConfig(tasks_max=2))
+    seller = idle(SellerConfig(tasks_max=2))
     bids = [answer(seller, heard(call(auction=n))) for n in range(3)]
     assert [bid.kind for bid in bids] == [BidKind.HELD, BidKind.HELD, BidKind.QUEUED]
 
 
 def test_a_foreign_lab_holds_a_quarter_of_the_machine_and_ones_own_all_of_it() -> None:
-    seller = contractor()
+    seller = idle()
     foreign = [answer(seller, heard(call(auction=n), MALLORY, OTHER_LAB)) for n in range(2)]
     ours = [answer(seller, heard(call(auction=n))) for n in range(3)]
     assert [bid.kind for bid in foreign] == [BidKind.HELD, BidKind.QUEUED]
@@ -161,7 +161,7 @@ def test_a_foreign_lab_holds_a_quarter_of_the_machine_and_ones_own_all_of_it() -
 
 
 def test_a_foreign_machine_that_calls_too_often_is_refused() -> None:
-    seller = contractor(SellerConfig(calls_burst=3, calls_per_s=1.0))
+    seller = idle(SellerConfig(calls_burst=3, calls_per_s=1.0))
     reasons = [answer(seller, heard(call(auction=n), MALLORY, OTHER_LAB)).reason for n in range(5)]
     assert reasons == ["", "", "", "quota", "quota"]
     assert answer(seller, heard(call(auction=9), MALLORY, OTHER_LAB), 2.0).reason == ""
@@ -169,7 +169,7 @@ def test_a_foreign_machine_that_calls_too_often_is_refused() -> None:
 
 
 def test_a_bid_tells_what_it_would_waste() -> None:
-    seller = contractor()
+    seller = idle()
     even = Shape(cpu_millis=2000, memory_bytes=2048 * MIB, disk_bytes=0, gpu=GpuWant(count=1))
     lopsided = Shape(cpu_millis=4000, memory_bytes=1024 * MIB, disk_bytes=0)
     assert answer(seller, heard(call(auction=1, shape=even))).waste_micro == 0
