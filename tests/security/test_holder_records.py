@@ -9,7 +9,7 @@ from storage.records.holding import seal_holders
 from testnet.sim.callers import machine_of
 from testnet.sim.seeded import simulated, until
 from testnet.sim.signer import KeyedHashSigner
-from tests.sim.test_repair_sim import CONFIG, got, is_whole, newest_record, put, some_bytes
+from tests.repair_lab import CONFIG, got, is_whole, newest_record, put, some_bytes
 from tests.storage_lab import NETWORK, storage_lab
 
 

@@ -1,105 +1,42 @@
 """Hostile tasks, each tried on a node of root and on one of a plain user: all come to nothing."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from swarmnode.executor.port import Limit
 from tests.hostile_lab import Ended, Try, run_tries
+from tests.hostile_words import (
+    CALLS,
+    DEVICES,
+    MEMORY,
+    OUTSIDE,
+    PRIVATE,
+    SOCKETS,
+    WRITE,
+    is_all,
+    is_within_its_disk,
+)
 from tests.job_lab import needs_bwrap, needs_python
 
 pytestmark = [needs_bwrap, needs_python]
 
-_SOCKETS = """
-import errno, socket
-def tried(*what):
-    try: socket.socket(*what).close()
-    except OSError as exc: return errno.errorcode[exc.errno]
-    return "made"
-"""
-
-_MEMORY = """
-import ctypes, os
-libc = ctypes.CDLL(None, use_errno=True)
-class Piece(ctypes.Structure):
-    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
-secret = ctypes.create_string_buffer(b"shared", 7)
-def read(pid, address):
-    into = ctypes.create_string_buffer(7)
-    here, there = Piece(ctypes.addressof(into), 6), Piece(address, 6)
-    count = libc.process_vm_readv(pid, ctypes.byref(here), 1, ctypes.byref(there), 1, 0)
-    return into.value.decode() if count == 6 else os.strerror(ctypes.get_errno())
-"""
-
-_WRITE = """
-import array, errno, os, socket, sys, time
-block = bytes(1 << 20)
-written = 0
-def write(fd, mib):
-    global written
-    for _ in range(mib):
-        written += os.write(fd, block)
-def fresh(name="f"):
-    return os.open(name, os.O_CREAT | os.O_RDWR | os.O_TRUNC)
-def send(to, fd):
-    rights = array.array("i", [fd])
-    to.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
-def until_refused(step, most=160):
-    end = time.monotonic() + 6
-    try:
-        while written >> 20 < most and time.monotonic() < end: step()
-    except OSError as exc:
-        if exc.errno != errno.ENOSPC: raise
-    print(written >> 20, flush=True)
-"""
-
-
-def is_within_its_disk(ended: Ended) -> bool:
-    """It was refused more, or ended for it."""
-    said = ended.out.split()
-    return ended.reason == "disk" or (bool(said) and int(said[-1]) <= 36)
-
-
-_CALLS = """
-import ctypes, errno, os
-libc = ctypes.CDLL(None, use_errno=True)
-def call(name, *arguments):
-    ctypes.set_errno(0)
-    if getattr(libc, name)(*arguments) >= 0: return name
-    return errno.errorcode[ctypes.get_errno()]
-def tried(step):
-    try: step()
-    except OSError as exc: return errno.errorcode[exc.errno]
-    return "done"
-"""
-
-_OUTSIDE = ("/usr/x", "/etc/x", "/x", "/run/swarm/x", "/sys/x", "/proc/x")
-_PRIVATE = ("/etc/shadow", "/root", "/home", "/var", "/etc/ssh", "/etc/ssl/private", "/dev/mem")
-_DEVICES = ("/dev/mem", "/dev/kmsg", "/dev/loop0", "/dev/loop-control", "/dev/kvm", "/dev/fuse")
-
-
-def is_all(*allowed: str) -> Callable[[Ended], bool]:
-    """It printed words, all of them among these."""
-    return lambda ended: bool(ended.out.split()) and set(ended.out.split()) <= set(allowed)
-
-
 TRIES = [
     Try(
         "files of the machine and of its people",
-        _CALLS + f"print(*(tried(lambda: os.open(p, 0)) for p in {_PRIVATE}))",
+        CALLS + f"print(*(tried(lambda: os.open(p, 0)) for p in {PRIVATE}))",
         is_all("ENOENT", "EACCES", "EPERM"),
     ),
     Try(
         "devices of the machine",
-        _CALLS
-        + f"print(*(tried(lambda: os.open(p, 0)) for p in {_DEVICES}),\n"
+        CALLS
+        + f"print(*(tried(lambda: os.open(p, 0)) for p in {DEVICES}),\n"
         + "      tried(lambda: os.mknod('d', 0o20600, os.makedev(1, 1))))",
         is_all("ENOENT", "EACCES", "EPERM"),
     ),
     Try(
         "writing anywhere but in its own folders",
-        _CALLS + f"print(*(tried(lambda: os.open(p, 0o101)) for p in {_OUTSIDE}))",
+        CALLS + f"print(*(tried(lambda: os.open(p, 0o101)) for p in {OUTSIDE}))",
         is_all("EROFS", "EACCES", "ENOENT", "EPERM"),
     ),
     Try(
@@ -116,7 +53,7 @@ TRIES = [
     ),
     Try(
         "namespaces, mounts and other roots",
-        _CALLS
+        CALLS
         + "print(call('unshare', 0x10000000), call('unshare', 0x20000), call('setns', 0, 0),\n"
         + "      call('mount', b'none', b'/tmp', b'tmpfs', 0, None), call('umount', b'/work'),\n"
         + "      call('chroot', b'/tmp'), call('pivot_root', b'/tmp', b'/tmp'))",
@@ -124,7 +61,7 @@ TRIES = [
     ),
     Try(
         "the kernel's rarer doors",
-        _CALLS
+        CALLS
         + "numbers = {'x86_64': (101, 250, 321, 298, 323, 425, 304, 246, 175, 438, 312),\n"
         + "           'aarch64': (117, 219, 280, 241, 282, 425, 265, 104, 105, 438, 272)}\n"
         + "print(*(call('syscall', n, 0, 0, 0, 0, 0, 0) for n in numbers[os.uname().machine]))",
@@ -132,7 +69,7 @@ TRIES = [
     ),
     Try(
         "the machine's name, clock and power",
-        _CALLS
+        CALLS
         + "import time\n"
         + "print(call('sethostname', b'mine', 4), call('reboot', 0x1234567),\n"
         + "      tried(lambda: time.clock_settime(0, 1.0)), call('swapoff', b'/x'))",
@@ -140,7 +77,7 @@ TRIES = [
     ),
     Try(
         "being another user, or stronger",
-        _CALLS
+        CALLS
         + "print(tried(lambda: os.setuid(0)), tried(lambda: os.setgid(0)),\n"
         + "      tried(lambda: os.setgroups([0])), tried(lambda: os.chown('/work', 0, 0)),\n"
         + "      tried(lambda: os.setpriority(0, 0, -20)),\n"
@@ -244,7 +181,7 @@ TRIES = [
     ),
     Try(
         "its node's end of the door to it",
-        _CALLS
+        CALLS
         + "print(tried(lambda: os.unlink('/run/swarm/ctx.sock')),\n"
         + "      tried(lambda: os.rename('/run/swarm/ctx.sock', '/work/c')),\n"
         + "      tried(lambda: open('/run/swarm/swarm_ctx.py', 'w')))",
@@ -270,7 +207,7 @@ TRIES = [
     ),
     Try(
         "disk in files that are under way between sockets",
-        _WRITE
+        WRITE
         + "a, b = socket.socketpair()\n"
         + "def step():\n"
         + "    fd = fresh(); os.unlink('f'); write(fd, 16)\n"
@@ -280,7 +217,7 @@ TRIES = [
     ),
     Try(
         "disk in sockets that are themselves under way",
-        _WRITE
+        WRITE
         + "a, b = socket.socketpair()\n"
         + "def step():\n"
         + "    fd = fresh(); os.unlink('f'); write(fd, 16)\n"
@@ -291,14 +228,14 @@ TRIES = [
     ),
     Try(
         "disk in deleted files that stay open",
-        _WRITE
+        WRITE
         + "def step(): fd = fresh(); os.unlink('f'); write(fd, 8); time.sleep(0.1)\n"
         + "until_refused(step); time.sleep(2)",
         is_within_its_disk,
     ),
     Try(
         "disk in deleted files that are mapped and closed",
-        _WRITE
+        WRITE
         + "import mmap\n"
         + "maps = []\n"
         + "def step():\n"
@@ -332,7 +269,7 @@ TRIES = [
     ),
     Try(
         "disk under many thousand empty files",
-        _WRITE
+        WRITE
         + "os.mkdir('d')\n"
         + "made = 0\n"
         + "try:\n"
@@ -343,7 +280,7 @@ TRIES = [
     ),
     Try(
         "disk in folders closed to everybody",
-        _WRITE
+        WRITE
         + "os.makedirs('a/b'); fd = fresh('a/b/f'); os.chmod('a/b', 0); os.chmod('a', 0)\n"
         + "until_refused(lambda: (write(fd, 4), time.sleep(0.1))); time.sleep(2)",
         is_within_its_disk,
@@ -397,12 +334,12 @@ TRIES = [
     ),
     Try(
         "sockets of families that know no network namespace",
-        _SOCKETS + "print(*(tried(f, socket.SOCK_STREAM) for f in (40, 38, 31, 17, 5, 30, 44)))",
+        SOCKETS + "print(*(tried(f, socket.SOCK_STREAM) for f in (40, 38, 31, 17, 5, 30, 44)))",
         lambda ended: set(ended.out.split()) == {"EAFNOSUPPORT"},
     ),
     Try(
         "netlink beyond one's own routes",
-        _SOCKETS + "print(*(tried(16, 3, kind) for kind in (0, 2, 4, 9, 12, 15, 16, 21)))",
+        SOCKETS + "print(*(tried(16, 3, kind) for kind in (0, 2, 4, 9, 12, 15, 16, 21)))",
         lambda ended: ended.says("made", *["EPROTONOSUPPORT"] * 7),
     ),
     Try(
@@ -415,7 +352,7 @@ TRIES = [
     ),
     Try(
         "memory of the sandbox's own processes and of nobody else's",
-        _MEMORY
+        MEMORY
         + "pid = os.fork()\n"
         + "if pid == 0: os.read(os.pipe()[0], 1)\n"
         + "print(read(pid, ctypes.addressof(secret)))\n"

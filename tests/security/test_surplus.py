@@ -7,7 +7,7 @@ from p2p.ids import PeerId
 from storage.records.holding import Holding
 from storage.repair.witnesses import stands_without
 from testnet.sim.seeded import simulated
-from tests.sim.test_repair_sim import CONFIG, got, newest_record, put, some_bytes, until
+from tests.repair_lab import CONFIG, got, newest_record, put, some_bytes, until
 from tests.storage_lab import StorageLab, storage_lab
 
 

@@ -21,8 +21,8 @@ from storage.limits import ROWS_OF_ONE_LEASE_MAX
 from storage.manifests.manifest import Manifest, SegmentRef, address_of
 from testnet.sim.callers import LAB, machine_of
 from testnet.sim.seeded import simulated
-from tests.sim.test_repair_sim import CONFIG, got, is_whole, newest_record, some_bytes, until
-from tests.sim.test_repair_sim import put as put_object
+from tests.repair_lab import CONFIG, got, is_whole, newest_record, some_bytes, until
+from tests.repair_lab import put as put_object
 from tests.storage_lab import NETWORK, StorageLab, storage_lab
 from tests.unit.storage.transfer.test_lease_rights import (
     DATA,

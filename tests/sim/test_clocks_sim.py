@@ -14,7 +14,7 @@ from storage.facade import PutReceipt, ReadCap
 from storage.service import StorageService
 from testnet.sim.seeded import simulated
 from testnet.sim.world import World
-from tests.sim.test_repair_sim import CONFIG
+from tests.repair_lab import CONFIG
 from tests.storage_lab import StorageLab, storage_lab
 
 DAY_S = 24 * 3600

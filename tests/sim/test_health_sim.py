@@ -12,7 +12,7 @@ from storage.objects.standing import LOOK_S, ObjectTrouble
 from storage.service import StorageService
 from testnet.sim.seeded import simulated
 from testnet.sim.world import World
-from tests.sim.test_repair_sim import CONFIG
+from tests.repair_lab import CONFIG
 from tests.storage_lab import storage_lab
 
 SLOW = replace(CONFIG, down_after_s=900.0)

@@ -17,7 +17,7 @@ from storage.records.holders import HolderBook
 from storage.service import StorageService
 from testnet.sim.seeded import simulated
 from testnet.sim.world import World
-from tests.sim.test_repair_sim import CONFIG, is_whole, newest_record
+from tests.repair_lab import CONFIG, is_whole, newest_record
 from tests.storage_lab import StorageLab, storage_lab
 
 SLOW = replace(CONFIG, down_after_s=900.0)

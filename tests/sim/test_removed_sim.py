@@ -20,7 +20,7 @@ from storage.volumes.memory import MemoryShardStore
 from testnet.sim.clock import VirtualWall
 from testnet.sim.seeded import simulated
 from tests.names_lab import OwnView
-from tests.sim.test_repair_sim import CONFIG, newest_record
+from tests.repair_lab import CONFIG, newest_record
 from tests.storage_lab import Keeper, StorageLab, storage_lab
 
 SLOW = replace(CONFIG, down_after_s=900.0)

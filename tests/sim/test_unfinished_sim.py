@@ -9,7 +9,7 @@ import trio
 from storage.clocks.service import EVERY_S
 from storage.holder.leases.keys import lease_of
 from testnet.sim.seeded import simulated
-from tests.sim.test_repair_sim import CONFIG
+from tests.repair_lab import CONFIG
 from tests.storage_lab import KIB, StorageLab, storage_lab
 
 SLOW = replace(CONFIG, down_after_s=900.0, hold_s=120.0, sweep_s=30.0)

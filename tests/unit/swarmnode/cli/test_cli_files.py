@@ -13,18 +13,9 @@ import pytest
 
 from swarmnode.cli.files import local as local_files
 from swarmnode.cli.main import run
-from tests.api_lab import ServedNode, served_node
+from tests.api_lab import ServedNode
 
 DATA = os.urandom(3_000_000)
-
-
-@pytest.fixture
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServedNode]:
-    path = tmp_path / "api.sock"
-    monkeypatch.setenv("SWARM_API", str(path))
-    monkeypatch.setenv("SWARM_HOME", str(tmp_path))
-    with served_node(path) as served:
-        yield served
 
 
 @pytest.fixture

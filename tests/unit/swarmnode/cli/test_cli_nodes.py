@@ -1,8 +1,6 @@
 """`status`, `peer ls`, `ping` and `node`, as a person reads them."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -10,17 +8,9 @@ import pytest
 from p2p.ids import PeerId
 from swarmnode.api.schema.node import MemberLine, MemberMachine, PeerLine, Status, StorageStatus
 from swarmnode.cli.main import run
-from tests.api_lab import ADA, BOB, FakeNode, ServedNode, served_node
+from tests.api_lab import ADA, BOB, FakeNode, ServedNode
 
 CYD = PeerId("12D3cyd")
-
-
-@pytest.fixture
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServedNode]:
-    monkeypatch.setenv("SWARM_API", str(tmp_path / "api.sock"))
-    monkeypatch.setenv("SWARM_HOME", str(tmp_path))
-    with served_node(tmp_path / "api.sock") as served:
-        yield served
 
 
 def says(monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:

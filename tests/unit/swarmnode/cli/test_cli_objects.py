@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,17 +9,8 @@ import pytest
 
 from storage.facade import ObjectKind
 from swarmnode.cli.main import run
-from tests.api_lab import ServedNode, served_node
+from tests.api_lab import ServedNode
 from tests.unit.swarmnode.cli.test_cli_task import ends
-
-
-@pytest.fixture
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServedNode]:
-    socket = tmp_path / "api.sock"
-    monkeypatch.setenv("SWARM_API", str(socket))
-    monkeypatch.setenv("SWARM_HOME", str(tmp_path))
-    with served_node(socket) as served:
-        yield served
 
 
 def listed(capfd: pytest.CaptureFixture[str], *words: str) -> list[dict[str, object]]:

@@ -1,0 +1,96 @@
+"""`task wait` and `task logs` as a person, a script or a pipe that closes meets them."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from swarmnode.cli.main import run
+from swarmnode.demo.report import until
+from tests.api_lab import ServedNode
+from tests.unit.swarmnode.cli.test_cli_task import ROOT, T1, ends, when_submitted
+
+
+def test_wait_gives_up_with_75(node: ServedNode, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["task", "submit", "--detach", "--", "x"])
+    assert run(["task", "wait", "t1", "--timeout", "0.2"]) == 75
+
+
+def test_logs_in_every_form(node: ServedNode, capfd: pytest.CaptureFixture[str]) -> None:
+    ends(node, out="one\ntwo\n", err="oh\n")
+    run(["task", "submit", "--detach", "--", "x"])
+    capfd.readouterr()
+    assert run(["task", "logs", "-f", "t1"]) == 0
+    assert capfd.readouterr() == ("one\ntwo\n", "oh\n")
+    assert run(["task", "logs", "t1", "--stream", "stderr"]) == 0
+    assert capfd.readouterr() == ("oh\n", "")
+    assert run(["task", "logs", "t1", "-o", "json"]) == 0
+    assert json.loads(capfd.readouterr().out) == {"v": 1, "stdout": "one\ntwo\n", "stderr": "oh\n"}
+    assert run(["task", "logs", "t1", "-o", "jsonl"]) == 0
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert sorted(lines, key=lambda line: str(line["stream"])) == [
+        {"stream": "stderr", "line": "oh"},
+        {"stream": "stdout", "line": "one"},
+        {"stream": "stdout", "line": "two"},
+    ]
+
+
+@pytest.mark.parametrize("form", ["table", "json", "jsonl"])
+def test_logs_that_nobody_reads_any_more_end_within_a_second(node: ServedNode, form: str) -> None:
+    run(["task", "submit", "--detach", "--", "x"])
+    node.do(lambda market: market.start(T1))
+    node.do(lambda market: market.prints(T1, "one\n"))
+    command = [sys.executable, "-m", "swarmnode.cli.main", "task", "logs", "-f", "t1", "-o", form]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ, stdout=pipe, stderr=pipe) as ours:
+        assert ours.stdout is not None
+        assert ours.stderr is not None
+        if form != "json":
+            assert b"one" in ours.stdout.readline()
+        else:
+            until(lambda: bool(node.node.market.reading), within_s=20, what="somebody reads")
+        ours.stdout.close()
+        assert ours.wait(20) == 141
+        assert ours.stderr.read() == b""
+
+
+def test_submit_that_nobody_reads_any_more_leaves_its_task(node: ServedNode) -> None:
+    command = [sys.executable, "-m", "swarmnode.cli.main", "task", "submit", "--", "x"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ, stdout=pipe, stderr=pipe) as ours:
+        assert ours.stdout is not None
+        assert ours.stderr is not None
+        when_submitted(node)
+        node.do(lambda market: market.prints(T1, "one\n"))
+        assert ours.stdout.readline() == b"one\n"
+        ours.stdout.close()
+        assert ours.wait(20) == 141
+        assert b"Traceback" not in ours.stderr.read()
+    assert not node.node.market.views[T1].has_ended
+
+
+def test_jsonl_prints_each_line_while_the_task_runs(node: ServedNode) -> None:
+    run(["task", "submit", "--detach", "--", "x"])
+    node.do(lambda market: market.start(T1))
+    command = [
+        sys.executable,
+        "-m",
+        "swarmnode.cli.main",
+        "task",
+        "logs",
+        "-f",
+        "t1",
+        "-o",
+        "jsonl",
+    ]
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ, stdout=subprocess.PIPE) as ours:
+        assert ours.stdout is not None
+        node.do(lambda market: market.prints(T1, "one\ntw"))
+        assert json.loads(ours.stdout.readline()) == {"stream": "stdout", "line": "one"}
+        node.do(lambda market: market.prints(T1, "o\nthree"))
+        assert json.loads(ours.stdout.readline()) == {"stream": "stdout", "line": "two"}
+        node.do(lambda market: market.finish(T1))
+        assert json.loads(ours.stdout.readline()) == {"stream": "stdout", "line": "three"}
+        assert ours.wait(20) == 0
