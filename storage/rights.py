@@ -54,7 +54,7 @@ class OpenedRight:
     """When its first link ends."""
 
 
-def grant(
+def right_for(
     signer: Signer, network: NetworkId, token: bytes, link: RightLink, expires_ms: int
 ) -> Right:
     """A right given by a machine of the owner."""

@@ -20,7 +20,7 @@ from p2p.register.service import RegisterService
 from p2p.renewal.service import RenewalService
 from storage.facade import Forgotten, NameStore, Objects
 from storage.ids import Address
-from storage.rights import Right, RightLink, grant
+from storage.rights import Right, RightLink, right_for
 from storage.service import StorageService
 from swarmnode import settings
 from swarmnode.api.schema.node import MemberLine, PeerLine, PhraseShown, RemovalDone, Status
@@ -269,7 +269,7 @@ class Node:
         edges, who = self.edges, self.identity
         link = RightLink(who.member, who.lab, provider, task)
         token = b"" if edges.proofs is None else edges.proofs.token()
-        return grant(edges.signer, edges.network, token, link, expires_ms)
+        return right_for(edges.signer, edges.network, token, link, expires_ms)
 
     def person_of(self, task: TaskId) -> str:
         """Whose task that is, of several people of this machine."""

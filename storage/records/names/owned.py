@@ -12,7 +12,7 @@ Reader = Callable[[NameRight, str], Awaitable[NameValue | None]]
 Writer = Callable[[NameRight, NameRecord], Awaitable[NameValue]]
 
 
-class PersonNames:
+class NamesOfOne:
     """Satisfies storage.facade.OwnedNames."""
 
     def __init__(self, right: NameRight, read: Reader, write: Writer) -> None:

@@ -50,7 +50,7 @@ from storage.records.names.messages import (
     NameRecord,
     NameState,
 )
-from storage.records.names.owned import PersonNames
+from storage.records.names.owned import NamesOfOne
 from storage.records.names.rights import NameRight, NameRights
 
 _CONFIG: Final = NamesConfig()
@@ -108,19 +108,19 @@ class NameService:
 
     # -- storage.facade.NameStore
 
-    def machine(self) -> PersonNames:
+    def machine(self) -> NamesOfOne:
         """Names of this machine."""
         return self._owned(NameRight(self._signer.peer_id, self._signer))
 
-    def person(self, key: Signer) -> PersonNames:
+    def person(self, key: Signer) -> NamesOfOne:
         """Names of the person whose key this is."""
         return self._owned(NameRight(key.peer_id, key))
 
-    def task(self, key: Signer) -> PersonNames:
+    def task(self, key: Signer) -> NamesOfOne:
         """Names of the task whose key this is."""
         return self._owned(NameRight(key.peer_id, key))
 
-    def attempt(self, grant: Signed) -> PersonNames:
+    def attempt(self, grant: Signed) -> NamesOfOne:
         """Names of the task that lets this machine write them under one fence.
 
         Raises WireError for a grant that is forged, or another machine's.
@@ -130,12 +130,12 @@ class NameService:
             raise WireError(f"that grant is for {granted.machine}")
         return self._owned(NameRight(grant.sender, self._signer, grant, granted.fence))
 
-    def of(self, owner: str) -> PersonNames:
+    def of(self, owner: str) -> NamesOfOne:
         """Names of any key, to be read."""
         return self._owned(NameRight(owner))
 
-    def _owned(self, right: NameRight) -> PersonNames:
-        return PersonNames(right, self._read, self._write)
+    def _owned(self, right: NameRight) -> NamesOfOne:
+        return NamesOfOne(right, self._read, self._write)
 
     async def _read(self, right: NameRight, name: str) -> NameValue | None:
         self._reads += 1
@@ -239,7 +239,7 @@ class NameService:
     # -- records and ballots
 
     def _seal(self, right: NameRight, record: NameRecord) -> Signed:
-        assert right.signer is not None, "PersonNames and write refuse others"
+        assert right.signer is not None, "NamesOfOne and write refuse others"
         kept_ms = NAME_KEPT_MS if right.grant is None else NAME_GRANTED_KEPT_MS
         return seal(
             right.signer, self._network, NAME_DOMAIN, record,
@@ -247,7 +247,7 @@ class NameService:
         )  # fmt: skip
 
     def _claim(self, right: NameRight, name: str, ballot: Ballot) -> Signed:
-        assert right.signer is not None, "PersonNames and write refuse others"
+        assert right.signer is not None, "NamesOfOne and write refuse others"
         claim = BallotClaim(right.owner, name, ballot, right.grant)
         return seal(
             right.signer, self._network, BALLOT_DOMAIN, claim,

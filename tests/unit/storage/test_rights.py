@@ -12,7 +12,7 @@ from storage.rights import (
     RightLink,
     Rights,
     extended,
-    grant,
+    right_for,
 )
 from testnet.sim.callers import KnownMachines, machine_of
 from testnet.sim.signer import KeyedHashSigner
@@ -36,7 +36,7 @@ def link(putter: PeerId = WORKER, owner: MemberId = ANNA, task: str = "t") -> Ri
 
 
 def right(one: RightLink | None = None, signer: PeerId = LAPTOP) -> Right:
-    return grant(KeyedHashSigner(signer), NET, ANNAS_TOKEN, one or link(), HOUR_MS)
+    return right_for(KeyedHashSigner(signer), NET, ANNAS_TOKEN, one or link(), HOUR_MS)
 
 
 def test_whom_a_machine_of_the_owner_named_may_put_in_the_owners_name() -> None:
