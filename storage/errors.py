@@ -111,7 +111,8 @@ class HolderFailedError(StorageError):
     """
 
     def __init__(self, holder: PeerId, code: str, detail: str) -> None:
-        super().__init__(f"holder {holder} failed: {detail} ({code})")
+        said = "failed" if code in ("unreachable", "timeout", "lied") else "refused"
+        super().__init__(f"holder {holder} {said}: {detail} ({code})")
         self.holder, self.code, self.detail = holder, code, detail
 
 

@@ -23,6 +23,7 @@ from p2p.wire.envelope import Signed, Signer, open_signed, seal
 from storage.limits import RIGHT_LINKS_MAX, RIGHTS_KEPT, TASK_LABEL_CHARS_MAX
 
 RIGHT_DOMAIN: Final = "swarm/storage/right/1"
+_NOT_SIGNED: Final = "the right is not signed by a machine of that owner"
 
 
 class RightLink(Record, frozen=True):
@@ -98,7 +99,12 @@ class Rights:
         found = self._opened(right)
         if found.expires_ms + CLOCK_SKEW_MAX_MS < self._wall_ms():
             raise RefusalError("not-yours", "the right to put for that owner has ended")
+        if not self._is_proved(right, found.owner, found.lab):  # it may have been removed since
+            raise RefusalError("not-yours", _NOT_SIGNED)
         return found
+
+    def _is_proved(self, right: Right, owner: MemberId, lab: LabId) -> bool:
+        return owner_of(self._proofs, right.links[0].sender, right.token) == (owner, lab)
 
     def _opened(self, right: Right) -> OpenedRight:
         name = blake3(encode(right)).digest()
@@ -117,7 +123,8 @@ class Rights:
     def giver(self, right: Right, task: str) -> tuple[MemberId, LabId] | None:
         """Who gave a right for that task; None when it proves nothing.
 
-        Whose a task is stays true when the right to put for it has ended.
+        Whose a task is stays true when the right to put for it has ended. One that a machine gave
+        which was removed since, or whose certificates have ended, shows it to who saw it before.
         """
         try:
             found = self._opened(right)
@@ -141,9 +148,8 @@ class Rights:
                 raise RefusalError("not-yours", "the links of the right do not hold together")
         if len(first.task) > TASK_LABEL_CHARS_MAX:
             raise RefusalError("not-yours", "the task's name in the right is too long")
-        signer = right.links[0].sender
-        if owner_of(self._proofs, signer, right.token) != (first.owner, first.lab):
-            raise RefusalError("not-yours", "the right is not signed by a machine of that owner")
+        if not self._is_proved(right, first.owner, first.lab):
+            raise RefusalError("not-yours", _NOT_SIGNED)
         expires_ms = min(sealed.expires_ms for sealed in right.links)
         return OpenedRight(first.owner, first.lab, last.putter, first.task, expires_ms)
 

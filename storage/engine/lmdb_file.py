@@ -126,6 +126,8 @@ def _check_mark(path: Path, environment: Any, handles: dict[str, Handle]) -> Non
             mark = table and get_record(txn, table, str(path), MARK_TABLE, MARK_KEY)
     except RecordCorruptError as error:
         raise StoreFailedError(f"{path} is damaged (its mark fails its hash): {REMEDY}") from error
+    if mark is None:
+        raise StoreFailedError(f"{path} is another program's store: {REMEDY}")
     if mark != MARK:
         raise StoreFailedError(f"{path} is not a store of this version ({mark!r}): {REMEDY}")
 

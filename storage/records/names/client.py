@@ -81,7 +81,7 @@ class NameClient:
         running_s = now_s - self._started_s
         members = with_remembered(counted, view, self._remembered, running_s, config.down_after_s)
         self._note_returned(view, now_s)
-        return pool_of(members, view, now_s, config.given_up_after_s)
+        return pool_of(members, view, now_s, config.given_up_after_s, self._started_s)
 
     def _note_returned(self, view: View, now_s: float) -> None:
         dead_s = {m.peer: now_s - m.since_s for m in view.members if m.liveness is Liveness.DEAD}
@@ -112,6 +112,8 @@ class NameClient:
         dead = [m.peer for m in view.members if m.liveness is Liveness.DEAD and m.peer != view.me]
         asked = [peer for peer in poll.holders.asked if peer not in dead]
         poll.waiting = len(asked)
+        if not asked:
+            return poll
 
         async def ask(peer: PeerId) -> None:
             held = await self.ask_one(peer, key, request)
@@ -129,11 +131,18 @@ class NameClient:
     async def ask_one(self, peer: PeerId, key: bytes, request: Message) -> NameHeld | None:
         """What one of them answers, or None when that is nothing that can be trusted."""
         try:
-            held, _ = await self._rpc.call(
-                peer, request, NameHeld,
-                traffic_class=TrafficClass.INTERACTIVE, timeout_s=self._config.call_timeout_s,
-            )  # fmt: skip
-            self._rights.check_state(key, held.state)
+            return await self.tell_one(peer, key, request)
         except (PeerUnreachableError, CallTimeoutError, RemoteRefusalError, WireError):
             return None  # the others decide
+
+    async def tell_one(self, peer: PeerId, key: bytes, request: Message) -> NameHeld:
+        """What one of them answers.
+
+        Raises PeerUnreachableError, CallTimeoutError, RemoteRefusalError, WireError for a lie.
+        """
+        held, _ = await self._rpc.call(
+            peer, request, NameHeld,
+            traffic_class=TrafficClass.INTERACTIVE, timeout_s=self._config.call_timeout_s,
+        )  # fmt: skip
+        self._rights.check_state(key, held.state)
         return held

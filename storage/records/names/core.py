@@ -14,16 +14,19 @@ machines one by one would else stop to write names until a quarter of an hour af
 Nobody misses what is decided then: of all who count the dead as well, those alive are among the
 holders without them. When dead ones return, and are so many that a quorum with them may miss what
 the others decided, whoever had given them up waits RETURNED_S, in which they are told what they
-missed. A node that has just started knows nothing of that: it is told within a look of the others.
+missed. A node that has just started knows nothing of that, and may read an older value until it is
+told within a look of the others.
 
 When members come or are given up, everybody computes the new set from its own view. A prepare asks
 SPARES members beyond the voters and waits for so many answers that it meets every majority among
 all of them: a node that has learned of up to SPARES newcomers sees whatever was decided without
-them. The old holders then hand the record over to the new ones.
+them. The old holders then hand the record over to the new ones. Where the dead were given up a
+decision is at two machines at least, and a reader believes one only there.
 
 What does not hold. A node that has not yet heard of newcomers may miss a write they helped to
-decide (membership spreads in about a second); a node that gave up a dead member may miss a write
-only that member and less than a majority besides had when it died; and if a partition lasts longer
+decide (membership spreads in about a second); until records have been handed over, a minute after a
+death at the earliest, who gave the dead member up may miss a write that only it and less than a
+majority besides had when it died; and if a partition lasts longer
 than `down_after_s`, both sides may accept writes. Then the higher ballot, that is first of all the
 higher fence, wins everywhere. With two members no majority survives a loss, so a dead one stops
 counting at once and the other goes on. Machines that were enrolled within the smaller part of a
@@ -32,6 +35,8 @@ pool that fell apart may make it look like the larger one.
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
+from typing import Final
 
 from blake3 import blake3
 
@@ -42,6 +47,8 @@ from storage.limits import NAME_HOLDERS_MAX, NAME_JOIN_S, NAME_NUMBER_MAX, NAME_
 from storage.records.names.messages import Ballot, NameHeld, NameState
 
 NOTHING = NameState()
+RANKS_CACHED: Final = 4096
+"""A hand-over ranks the same members for one name once for each pool of before."""
 
 
 def name_key(owner: str, name: str) -> bytes:
@@ -65,6 +72,11 @@ class Holders:
     def majority(self) -> int:
         """Voters that must accept a record."""
         return len(self.voters) // 2 + 1
+
+    @property
+    def kept_at(self) -> int:
+        """Machines at least that have what was decided."""
+        return max(self.majority, min(2, len(self.asked))) if self.is_smaller else self.majority
 
     @property
     def quorum(self) -> int:
@@ -99,9 +111,10 @@ class NamePool:
         return tuple(peer for peer in self.members if peer not in self.given_up)
 
     @property
-    def decides(self) -> tuple[object, ...]:
+    def decides(self) -> tuple[frozenset[PeerId], frozenset[PeerId], frozenset[PeerId]]:
         """While this is the same, so are the holders of every name."""
-        return self.members, self.given_up, self.dead if self.given_up else ()
+        dead = self.dead if self.given_up else frozenset[PeerId]()
+        return frozenset(self.members), self.given_up, dead
 
     def holders(self, key: bytes) -> Holders:
         """Who holds a name."""
@@ -117,20 +130,30 @@ class NamePool:
         now = self.holders(key) if returned else None
         if now is None or not any(peer in returned for peer in now.asked):
             return False
-        before = holders_of(key, [peer for peer in self.living if peer not in returned])
+        stayed = [peer for peer in self.living if peer not in returned]
+        before = replace(holders_of(key, stayed), is_smaller=True)
         unheard = len(now.asked) - now.quorum + len(set(before.voters) - set(now.asked))
-        return before.majority <= unheard
+        return before.kept_at <= unheard
 
 
 def pool_of(
-    members: Sequence[PeerId], view: View, now_s: float, given_up_after_s: float
+    members: Sequence[PeerId],
+    view: View,
+    now_s: float,
+    given_up_after_s: float,
+    started_s: float,
 ) -> NamePool:
-    """Among those who count by `counted_members`: whom most others may give up sooner."""
-    standing = {member.peer: member for member in view.members}
+    """Among those who count by `counted_members`: whom most others may give up sooner.
+
+    Who is remembered, and unknown to the view, counts as dead since our start: nobody tells a node
+    that has just started of members that were dead before.
+    """
+    standing = {m.peer: m for m in view.members if m.liveness is not Liveness.DEAD}
+    since_s = {m.peer: m.since_s for m in view.members}
     dead = {
-        peer: now_s - standing[peer].since_s
+        peer: now_s - since_s.get(peer, started_s)
         for peer in members
-        if peer != view.me and peer in standing and standing[peer].liveness is Liveness.DEAD
+        if peer != view.me and peer not in standing
     }
     long_dead = frozenset(peer for peer, dead_s in dead.items() if dead_s >= given_up_after_s)
     most_live = 2 * (len(members) - len(dead)) > len(members)
@@ -157,9 +180,14 @@ def with_remembered(
 
 def holders_of(key: bytes, members: Sequence[PeerId]) -> Holders:
     """The first of the members by rendezvous hashing (Thaler, Ravishankar 1998)."""
-    ranked = sorted(members, key=lambda peer: blake3(key + peer.encode()).digest())
+    ranked = sorted(members, key=partial(_rank, key))
     voters = min(NAME_HOLDERS_MAX, len(ranked) - 1 + len(ranked) % 2)
     return Holders(tuple(ranked[:voters]), tuple(ranked[: voters + NAME_SPARES]))
+
+
+@lru_cache(maxsize=RANKS_CACHED)
+def _rank(key: bytes, peer: PeerId) -> bytes:
+    return blake3(key + peer.encode()).digest()
 
 
 # -- what is believed
@@ -248,7 +276,8 @@ class Poll:
             return True
         voters = [self.answers[peer] for peer in self.holders.voters if peer in self.answers]
         agreed = sum(held.state.accepted == newest for held in voters)
-        return agreed >= self.holders.majority
+        copies = sum(held.state.accepted == newest for held in self.answers.values())
+        return agreed >= self.holders.majority and copies >= self.holders.kept_at
 
     def highest_ballot(self) -> Ballot | None:
         """The highest ballot any of them has heard of."""

@@ -1,14 +1,16 @@
 """Tells the holders of names what was decided when others held them.
 
 One look at all names that are kept here. Who does not answer once is told nothing more in it, so
-that it holds up nobody; and it ends when the members have changed again.
+that it holds up nobody; who refuses one record is told of the others. A look ends when the members
+have changed again, and the next one begins where it ended: so none is left out for ever.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
 
 import trio
 
+from p2p.errors import CallTimeoutError, PeerUnreachableError, RemoteRefusalError, WireError
 from p2p.ids import PeerId
 from p2p.wire.codec import Message
 from storage.records.names.core import NamePool
@@ -23,7 +25,7 @@ class Asker(Protocol):
 
     def pool(self) -> NamePool: ...
 
-    async def ask_one(self, peer: PeerId, key: bytes, request: Message) -> NameHeld | None: ...
+    async def tell_one(self, peer: PeerId, key: bytes, request: Message) -> NameHeld: ...
 
 
 class NameHandOver:
@@ -37,31 +39,55 @@ class NameHandOver:
         olds: Sequence[NamePool],
         new: NamePool,
         whom: frozenset[PeerId] | None,
+        start: bytes | None = None,
     ) -> None:
-        """`page` gives the next few names after a key; `whom`: nobody else need be told."""
+        """`page` gives the next few names after a key; `whom`: nobody else need be told.
+
+        `start`: all names after this key come first.
+        """
         self._me, self._asker, self._page = me, asker, page
         self._olds, self._new, self._whom = olds, new, whom
+        self._start = self.reached = start
+        """The last name that was looked at."""
         self.told = 0
         """Records that others have taken."""
-        self._untold: set[PeerId] = set()
+        self._silent: set[PeerId] = set()
+        """Who did not answer, or is dead."""
+        self._full: set[PeerId] = set()
+        """Who had no room for something."""
 
     async def run(self) -> frozenset[PeerId]:
         """Who could not be told everything."""
-        after: bytes | None = None
         limiter = trio.CapacityLimiter(AT_ONCE)
 
         async def one(key: bytes, state: NameState) -> None:
             async with limiter:
                 await self._tell_all(key, state)
 
-        while page := self._page(after):
+        for page in self._pages():
             if self._asker.pool().decides != self._new.decides:
                 return frozenset(self._new.members) - {self._me}
             async with trio.open_nursery() as nursery:
                 for key, state in page:
                     nursery.start_soon(one, key, state)
+            self.reached = page[-1][0]
+        self.reached = None
+        return frozenset(self._silent | self._full)
+
+    def _pages(self) -> Iterator[list[tuple[bytes, NameState]]]:
+        """Everything once: from `start` to the end, then what lies before it."""
+        after = self._start
+        while page := self._page(after):
+            yield page
             after = page[-1][0]
-        return frozenset(self._untold)
+        after = None
+        while self._start and (page := self._page(after)):
+            before = [row for row in page if row[0] <= self._start]
+            if before:
+                yield before
+            if len(before) < len(page):
+                return
+            after = page[-1][0]
 
     async def _tell_all(self, key: bytes, state: NameState) -> None:
         await trio.lowlevel.checkpoint()
@@ -73,10 +99,12 @@ class NameHandOver:
         whom = [peer for peer in after if peer != self._me]
         request = NameAccept(state.accepted, state.sealed, state.accept_claim)
         async with trio.open_nursery() as nursery:
-            for peer in whom if self._whom is None else self._whom.intersection(whom):
+            for peer in whom:
+                if self._whom is not None and peer not in self._whom:
+                    continue
                 if peer in self._new.dead:
-                    self._untold.add(peer)
-                elif peer not in self._untold:
+                    self._silent.add(peer)
+                elif peer not in self._silent:
                     nursery.start_soon(self._tell, peer, key, request)
 
     def _is_ours(self, old: NamePool, key: bytes, after: Sequence[PeerId]) -> bool:
@@ -88,7 +116,14 @@ class NameHandOver:
         return self._me in here[: max(2, before.majority)]
 
     async def _tell(self, peer: PeerId, key: bytes, request: NameAccept) -> None:
-        if await self._asker.ask_one(peer, key, request) is None:
-            self._untold.add(peer)
+        try:
+            held = await self._asker.tell_one(peer, key, request)
+        except (PeerUnreachableError, CallTimeoutError):
+            self._silent.add(peer)
+        except RemoteRefusalError as refusal:
+            if refusal.code == "full":
+                self._full.add(peer)  # else it will never take this one: it has ended, say
+        except WireError:
+            return  # it lies: others know better
         else:
-            self.told += 1
+            self.told += held.done  # else it has promised a newer one

@@ -145,7 +145,7 @@ class NameService:
             if poll.is_settled or (poll.has_quorum and await self._settle(right, name, poll)):
                 return self._value(poll.newest)
             await self._back_off(attempt)
-        raise self._too_few(poll, poll.holders.quorum)
+        raise self._too_few(poll)
 
     async def _settle(self, right: NameRight, name: str, poll: Poll) -> bool:
         """Have the newest record decided, so that no later reader sees an older one."""
@@ -191,7 +191,7 @@ class NameService:
                 if done is not None:
                     return done
             await self._back_off(attempt)
-        raise self._too_few(poll, poll.holders.quorum)
+        raise self._too_few(poll, ballot)
 
     def _check_fence(self, wanted: NameRecord, heard: Ballot | None) -> None:
         if heard is not None and heard.fence > wanted.fence:
@@ -269,11 +269,16 @@ class NameService:
     async def _back_off(self, attempt: int) -> None:
         await trio.sleep(self._rng.uniform(0, self._config.backoff_s * 2**attempt))
 
-    def _too_few(self, poll: Poll, need: int) -> TooFewPeersError:
-        remedy = "wait until more of the swarm can be reached, then try again"
-        if poll.has_quorum:
+    def _too_few(self, poll: Poll, ours: Ballot | None = None) -> TooFewPeersError:
+        """`ours`: the ballot of the last try to write."""
+        highest = poll.highest_ballot()
+        if not poll.has_quorum:
+            remedy = "wait until more of the swarm can be reached, then try again"
+        elif ours is not None and highest is not None and highest > ours:
             remedy = "others are writing this name: try again"
-        return TooFewPeersError(len(poll.answers), need, remedy)
+        else:
+            remedy = "not all who keep this name took it (full, or just gone): try again later"
+        return TooFewPeersError(len(poll.answers), poll.holders.quorum, remedy)
 
     # -- running
 
@@ -309,22 +314,22 @@ class NameService:
         """`owed`: pools of before, what was decided in which some holders have not been told."""
         owed, written = [self._asker.pool()], None
         untold, pause_s, again_s = frozenset[PeerId](), AGAIN_S, 0.0
+        reached: bytes | None = None
         while True:
             present = self._asker.pool()
-            if present.living != written:
+            if present.members != written:
                 with suppress(StoreFullError):  # written down once there is room
-                    await self._holder.remember(present.living)
-                    written = present.living
+                    await self._holder.remember(present.members)
+                    written = present.members
             is_new = present.decides != owed[-1].decides
             if is_new:
                 owed, pause_s = [*owed[-POOLS_OWED_MAX:], present], AGAIN_S
             can_be_told = bool(untold - present.dead) and trio.current_time() >= again_s
             if len(owed) > 1 and (is_new or can_be_told):
                 whom = None if is_new else untold
-                work = NameHandOver(
-                    self._signer.peer_id, self._asker, self._holder.page, owed[:-1], present, whom
-                )
-                untold = await work.run()
+                pools, me = (owed[:-1], present), self._signer.peer_id
+                work = NameHandOver(me, self._asker, self._holder.page, *pools, whom, reached)
+                untold, reached = await work.run(), work.reached
                 self._handed_over += work.told
                 again_s, pause_s = trio.current_time() + pause_s, min(2 * pause_s, AGAIN_MAX_S)
                 owed = owed if untold else [present]

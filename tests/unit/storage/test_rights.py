@@ -109,6 +109,16 @@ def test_a_right_ends_also_for_who_has_seen_it_before() -> None:
         book.open(right())
 
 
+def test_a_right_of_a_machine_that_was_removed_ends_also_for_who_has_seen_it_before() -> None:
+    known = {LAPTOP: machine_of(LAPTOP, LAB, ANNA)}
+    checks = Rights(KeyedHashSigner(HOLDER), NET, KnownMachines(HOLDER, known), lambda: 0)
+    checks.check(WORKER, right(), ANNA, LAB)
+    del known[LAPTOP]
+    with pytest.raises(RefusalError, match="not signed by a machine"):
+        checks.check(WORKER, right(), ANNA, LAB)
+    assert checks.giver(right(), "t") == (ANNA, LAB)  # whose the task is does not change
+
+
 def test_rights_seen_lately_are_a_bounded_number() -> None:
     book = rights()
     for number in range(RIGHTS_KEPT + 5):
