@@ -44,6 +44,7 @@ class NameHandOver:
         self.told = 0
         """Records that others have taken."""
         self._untold: set[PeerId] = set()
+        """Holders that are dead or did not answer once: they hear nothing more in this look."""
 
     async def run(self) -> frozenset[PeerId]:
         """Who could not be told everything."""
