@@ -14,6 +14,7 @@ class Buckets:
     per_s: float
     peers_max: int = PEERS_MAX
     _left: dict[PeerId, tuple[float, float]] = field(default_factory=dict)
+    """Tokens (below 0: a debt) and when that was so; the longest unused first."""
 
     def take(self, peer: PeerId, wanted: int, now_s: float) -> int:
         """Take up to so many tokens; returns how many there were."""

@@ -48,6 +48,7 @@ async def persist_nothing(writes: Sequence[Persist]) -> None:
 class _Entry(Generic[EventT]):
     event: EventT
     done: trio.Event | None = None
+    """Set when all that the event caused has been performed."""
 
 
 @dataclass(slots=True)
@@ -57,11 +58,17 @@ class Driver(Generic[EventT, NoticeT]):
     core: Core[EventT, NoticeT]
     performer: Performer[NoticeT]
     inbox_max: int = INBOX_EVENTS_MAX
+    """Events that may wait for the core, but for those of our own side."""
     dropped: int = 0
+    """Events that found the inbox full, since the start."""
     _inbox: deque[_Entry[EventT]] = field(default_factory=deque)
+    """Events that wait, in order."""
     _timers: list[tuple[float, int, EventT]] = field(default_factory=list)
+    """A heap of (when due, number, timer): of those due at once the older comes first."""
     _timer_count: int = 0
+    """The number of the newest timer."""
     _wake: trio.Event = field(default_factory=trio.Event)
+    """Set when something was queued; a new one with each step."""
 
     def post(self, event: EventT) -> bool:
         """Queue an event; False (and counted) when the inbox is full."""

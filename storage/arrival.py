@@ -46,7 +46,9 @@ class Arrival:
         self._tables, self._members, self._gossip = tables, members, gossip
         self._pool, self._waits_for_others = pool, waits_for_others
         self._remembered: tuple[PeerId, ...] = ()
+        """Who lent storage when that was last written down by an earlier run."""
         self._until_s = 0.0
+        """Beyond this time whoever was not heard of counts as silent."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep in mind who lends, for the next start, until cancelled."""

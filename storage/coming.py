@@ -15,6 +15,7 @@ class Coming:
     """Different keys under way, by whom they count against."""
 
     _keys: dict[Hashable, Counter[bytes]] = field(default_factory=dict)
+    """By group: each key, and how often it is under way; no empty group."""
 
     @contextmanager
     def of(self, groups: Sequence[Hashable], key: bytes) -> Iterator[None]:

@@ -93,6 +93,7 @@ class Rights:
         self._signer, self._network = signer, network
         self._proofs, self._wall_ms = proofs, wall_ms
         self._known: dict[bytes, OpenedRight] = {}
+        """By a hash of the right: what it was found to give; the last used last."""
 
     def open(self, right: Right) -> OpenedRight:
         """Who may put for whom. Raises RefusalError `not-yours` that says what is wrong."""

@@ -90,12 +90,18 @@ class DiscoveryService:
     cache: PeerCache
     network: NetworkId
     seeds: Sequence[str]
+    """Addresses of the invite or the configuration."""
     status: JoinStatus = field(default_factory=lambda: JoinStatus("alone"))
     _changed: trio.Event = field(default_factory=trio.Event)
+    """Set when another member has changed: we may be alone now, or no longer."""
     _dirty: dict[PeerId, tuple[str, ...]] = field(default_factory=dict)
+    """Addresses that wait to be saved, by peer; at most CACHED_PEERS_MAX."""
     _to_remember: trio.Event = field(default_factory=trio.Event)
+    """Set while there are any."""
     _extra: list[str] = field(default_factory=list)
+    """Addresses joined by hand since the start: seeds from then on."""
     _rounds: int = 0
+    """Rounds so far: of a long list each begins where the last one ended."""
 
     def __post_init__(self) -> None:
         """Listen from the start: whoever joins through us before we run is learnt too."""

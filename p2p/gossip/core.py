@@ -40,9 +40,12 @@ class Gossip:
         self._config = config
         self._rng = rng
         self._buckets = Buckets(config.burst, config.items_per_s)
+        """What each peer may still cause: items it brings, offers to us or has pushed to it."""
         self._held = Holdings(signer, network, view, wall_ms, self._buckets)
         self._asked_s: dict[int, float] = {}
+        """When each item was last wanted, of whomever; a while later it may be wanted again."""
         self._malformed = 0
+        """Messages that could not be read at all, since the start."""
 
     def handle(self, event: e.Event, now_s: float) -> list[e.Effect]:
         """Take one event."""
@@ -74,6 +77,10 @@ class Gossip:
     def throttled(self) -> int:
         """Items dropped because the peer that brought them brought too many."""
         return self._held.throttled
+
+    def check_invariants(self) -> None:
+        """For tests, between two events: what is held agrees with itself and keeps its bounds."""
+        self._held.check_invariants()
 
     # -- push
 

@@ -44,7 +44,9 @@ class _Listed:
 
     items: Mapping[PeerId, Item]
     version: int
+    """Of the table for this kind (`ItemTable.version`)."""
     view: View | None
+    """The membership by which those gone were left out."""
     until_s: float
     """When the first of them ends, unless it is prolonged."""
 
@@ -75,12 +77,17 @@ class Holdings:
         self._wall_ms = wall_ms
         self._buckets = buckets
         self._sequence = 0
+        """Of our newest word of any kind: wall-clock milliseconds, or one above the one before."""
         self._waiting: dict[int, tuple[Signed, float]] = {}
+        """By key: items of origins that are no members yet, and when they end; the newest last."""
         self._seen: View | None = None
+        """The view that the next three were read from, whenever it is another one."""
         self._liveness: dict[PeerId, Liveness] = {}
         self._owners: dict[PeerId, MemberId] = {}
         self._alive: list[PeerId] = []
+        """The others that are alive, by peer id."""
         self._listed: dict[int, _Listed] = {}
+        """What `items` gave last, by kind."""
 
     # -- reading
 
@@ -237,3 +244,11 @@ class Holdings:
         key = key_of(item.origin, kind)
         row = ItemRow(key, item, sealed, ends_s, limit_s, now_s + MARK_S)
         return row if self.table.put(row, now_s) else None
+
+    def check_invariants(self) -> None:
+        """Between two events: nobody has said more in our name than we, and bounds are kept."""
+        self.table.check_invariants()
+        ours = [row.item.sequence for row in self.table if row.item.origin == self.me]
+        assert max(ours, default=0) <= self._sequence, "a word of ours that we did not say"
+        assert len(self._waiting) <= GOSSIP_STRANGERS_MAX, "more wait than may"
+        assert self.me not in self._alive, "we are not one of the others"

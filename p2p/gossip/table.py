@@ -23,8 +23,10 @@ class ItemRow:
     """One origin's newest word of one kind."""
 
     key: int
+    """`key_of` its origin and kind."""
     item: Item
     sealed: Signed
+    """The item as it came, to be passed on."""
     ends_s: float
     """Live until then."""
     limit_s: float
@@ -43,8 +45,11 @@ class ItemTable:
     def __init__(self, rows_max: int) -> None:
         self._rows_max = rows_max
         self._rows: dict[int, ItemRow] = {}
+        """By key; at most `_rows_max`, live or not."""
         self._order: list[int] = []
+        """The keys of `_rows`, sorted."""
         self._versions: Counter[int] = Counter()
+        """By kind: how often a row of it was put, prolonged or dropped."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -99,6 +104,17 @@ class ItemTable:
         row = self._rows.pop(key)
         self._versions[row.item.kind] += 1
         del self._order[bisect_left(self._order, key)]
+
+    def check_invariants(self) -> None:
+        """Between two events: rows stand where they belong, and no life is beyond its limits."""
+        assert self._order == sorted(self._rows), "the order is not that of the rows"
+        assert len(self._rows) <= self._rows_max, "more rows than there is room for"
+        for key, row in self._rows.items():
+            item, sealed = row.item, row.sealed
+            assert key == row.key == key_of(item.origin, item.kind), "a row out of its place"
+            said = (sealed.sender, sealed.sequence)
+            assert (item.origin, item.sequence) == said, f"{item.origin} did not say that"
+            assert row.ends_s <= row.limit_s <= row.forget_s, "it lives longer than it may"
 
 
 def key_of(origin: PeerId, kind: int) -> int:

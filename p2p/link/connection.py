@@ -49,28 +49,32 @@ class Connection:
         """`memory` is what this connection shares with the others of its node."""
         self.config = config or LinkConfig()
         self.core = YamuxCore(is_initiator=is_initiator, config=self.config.yamux, memory=memory)
-        self.closed = trio.Event()
-        self.reason = ""
-        self.rtt_s: float | None = None
+        self.closed = trio.Event()  # set when everything is over; `is_closing` is true before that
+        self.reason = ""  # why it closes, for people; the first one stays
+        self.rtt_s: float | None = None  # smoothed; None before the first pong
         self.on_room: Callable[[], None] | None = None
+        """Called when the socket has taken all: for whoever fills the room at once."""
         self._channel = channel
         self._memory = memory
         self._streams: dict[int, LinkStream] = {}
-        self._arrivals: deque[LinkStream] = deque()
+        self._arrivals: deque[LinkStream] = deque()  # opened by the peer and not yet accepted
         self._acceptors = trio.lowlevel.ParkingLot()
         self._waiting_for_room = trio.lowlevel.ParkingLot()
+        """Parked until the socket has taken all: writers, and a reader when too much waits."""
         self._output_ready = trio.Event()
-        self._closing = trio.Event()
+        self._closing = trio.Event()  # set by the first `close`
         self._unsent = memoryview(b"")
         """Sealed, and not yet taken by the socket."""
         self._owes_room = False
         """`on_room` was passed over for tasks that waited: next time it comes first."""
-        self._heard_s = -math.inf
-        self._pings: dict[int, float] = {}
+        self._heard_s = -math.inf  # when bytes last came: `dead_after_s` of silence closes it
+        self._pings: dict[int, float] = {}  # number -> when sent; without a pong so far
         self._ping_count = 0
         self._ponged = trio.lowlevel.ParkingLot()
-        self._unparsed = b""
-        self._turn_began_s, self._frames_seen, self._idle_seen = -math.inf, 0, 0
+        self._unparsed = b""  # what `feed_first` brought, to be taken in first
+        self._turn_began_s = -math.inf  # when bytes came, or others had had their turn
+        self._frames_seen, self._idle_seen = 0, 0
+        """`frames_in` and `frames_idle` of the core when its last full turn ended."""
         self.backlog_bytes = self.config.backlog_bytes
         """Lowered on a slow line, where what was queued can no longer be overtaken."""
 

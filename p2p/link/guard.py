@@ -46,10 +46,15 @@ class _Stage(IntEnum):
 @dataclass(slots=True)
 class _Pending:
     number: int
+    """Grows with every arrival."""
     address: str
+    """Its own; of an IPv6 one the /64 (`groups_of`)."""
     prefix: str
+    """The /24 or /48 around it."""
     is_known: bool
+    """A peer we know lives at its address; once its key is proved, it is a known peer's."""
     stage: _Stage = _Stage.SILENT
+    """Only ever grows."""
 
     @property
     def is_member(self) -> bool:
@@ -62,8 +67,11 @@ class AcceptGuard:
     def __init__(self, config: GuardConfig | None = None) -> None:
         self.config = config or GuardConfig()
         self._pending: dict[int, _Pending] = {}
+        """By number; at most `pending_max`."""
         self._by_prefix: dict[str, dict[int, _Pending]] = {}
+        """The same by prefix: the two hold the same, and no prefix is empty."""
         self.dropped = 0
+        """Sockets that had to make room, since the start."""
 
     def __len__(self) -> int:
         return len(self._pending)

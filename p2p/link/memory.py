@@ -24,9 +24,14 @@ class UnreadMemory:
     def __init__(self, bytes_max: int, windows_bytes_max: int = 0) -> None:
         """`windows_bytes_max` of these may be promised to peers in windows that have grown."""
         self.bytes_max, self.windows_bytes_max = bytes_max, windows_bytes_max
-        self.used_bytes = self.reserved_bytes = 0
+        self.used_bytes = 0
+        """Held by all connections now."""
+        self.reserved_bytes = 0
+        """Promised in windows that have grown; never above `windows_bytes_max`."""
         self.evicted = 0
+        """Connections closed because they held most, since the start."""
         self._holders: dict[Holder, None] = {}
+        """Connections that are open; a dict, as its order is always the same."""
 
     def join(self, holder: Holder) -> None:
         """A connection opens, holding nothing."""

@@ -33,11 +33,17 @@ class LinkStream:
         self.link = link
         self.stream_id = stream_id
         self.on_writable: Callable[[], None] | None = None
+        """Called when the peer takes more: for whoever writes without waiting."""
         self._chunks: deque[bytes | memoryview] = deque()
+        """What came and was not read, in order."""
         self._is_ended = False
+        """The peer has finished: nothing comes after `_chunks`."""
         self._failure: Exception | None = None
+        """Why it is over before its end; the first reason stays."""
         self._readers = trio.lowlevel.ParkingLot()
+        """Parked until something comes or it is over."""
         self._writers = trio.lowlevel.ParkingLot()
+        """Parked until the peer takes more or it is over."""
 
     def room(self) -> int:
         """Bytes that may be written now without waiting for the peer or the socket."""

@@ -46,10 +46,10 @@ class _Stream:
     """What the peer is granted when nothing is unread; grows with what the path needs."""
     reserved: int = 0
     """The part of it that is taken from what the node has for all connections."""
-    granted_s: float = -math.inf
-    send_window: int = WINDOW_START_BYTES
-    receive_window: int = WINDOW_START_BYTES
-    unread: int = 0
+    granted_s: float = -math.inf  # when the peer was last granted more
+    send_window: int = WINDOW_START_BYTES  # bytes that the peer takes now
+    receive_window: int = WINDOW_START_BYTES  # bytes it may still send: with `unread` <= window
+    unread: int = 0  # bytes that came and were not `consumed`
     is_send_open: bool = True
     is_receive_open: bool = True
 
@@ -69,23 +69,23 @@ class YamuxCore:
         self._next_id = 1 if is_initiator else 2
         self._peer_parity = 0 if is_initiator else 1
         self._streams: dict[int, _Stream] = {}
-        self._inbound = 0
-        self._unread = 0
-        self._header = b""
-        self._body_left = 0
+        self._inbound = 0  # how many of them the peer has opened
+        self._unread = 0  # bytes, of all streams together
+        self._header = b""  # as much as has come of one that is not whole
+        self._body_left = 0  # bytes that have not come yet of the data frame begun last
         self._body_id = 0
-        self._body_flags = 0
+        self._body_flags = 0  # they count once the body has come
         self._output: list[bytes | memoryview] = []
         self.output_bytes = 0
-        self._pongs = 0
+        self._pongs = 0  # in the output that waits
         self.frames_in = self.frames_idle = 0
         """Headers so far; those that only opened or reset a stream, pinged, or were for nobody."""
         self._last_id = self._last_at = self._last_bytes = 0
         """The data frame at the end of the output, while more may join it."""
-        self.has_left = False
+        self.has_left = False  # we have said goodbye
         self.rtt_s = 0.0
         """Round trip of the connection, for whoever measures it to set."""
-        self.unread_bytes_max = self._config.unread_bytes_max
+        self.unread_bytes_max = self._config.unread_bytes_max  # lowered for a stranger or a guest
 
     # What the peer sends
 

@@ -54,6 +54,7 @@ class Membership:
         self._config, self._rng, self._prober = config, rng, prober
         self._known = Knowledge(config, signer, network, profile, incarnation, prober, rng, proofs)
         self._asked_s: dict[PeerId, float] = {}
+        """When each stranger was last asked who it is, the latest last; at most STRANGERS_MAX."""
 
     def handle(self, event: e.Event, now_s: float) -> list[e.Effect]:
         """Take one event."""
@@ -125,6 +126,12 @@ class Membership:
     def slowdown(self) -> int:
         """1 when healthy; more when our own links or processor seem to be the problem."""
         return self._prober.slowdown
+
+    def check_invariants(self) -> None:
+        """For tests, between two events: what is known agrees with itself and keeps its bounds."""
+        self._known.check_invariants()
+        self._prober.check_invariants()
+        assert len(self._asked_s) <= STRANGERS_MAX, "more strangers than may be remembered"
 
     # -- our own life
 

@@ -49,26 +49,31 @@ class Knowledge:
         self._proofs = proofs
         self.me = signer.peer_id
         self.incarnation = incarnation
-        self._life = incarnation
+        """Of our newest presence: wall-clock milliseconds at first, and it only ever grows."""
+        self._life = incarnation  # the incarnation of the start: every presence of ours names it
         self._answered_s = -math.inf
         """When we last answered a presence of our own key that is not ours."""
         self.has_left = False
+        """We have said goodbye; the core says so, and takes it back when we join again."""
         self.addresses: tuple[str, ...] = ()
+        """Where others may reach us: the core says so, our next presence tells it."""
         self.table = MemberTable(signer, network, config.members_max, proofs)
         self._config = config
         self._signer = signer
         self._network = network
         self._profile = profile
         self._prober = prober
+        """The core's, which is told here of who comes and goes, and of doubts about us."""
         self._rng = rng
         self._news = NewsQueue(config.news_per_message, config.retransmit_factor)
-        self._buckets = Buckets(config.burst, config.presences_per_s)
+        self._buckets = Buckets(config.burst, config.presences_per_s)  # presences
         self.throttled = 0
         """Presences dropped because the peer that brought them brought too many."""
         self._expelled: frozenset[PeerId] = frozenset()
-        self._is_spreading = False
-        self._view: View | None = None
-        self._alive: list[PeerId] | None = None
+        """Out for good, never ourselves: none of their presences is taken, none lives here."""
+        self._is_spreading = False  # a SpreadDue is under way: there is never a second one
+        self._view: View | None = None  # what `view` gives; None once the table has changed
+        self._alive: list[PeerId] | None = None  # the same of `alive`
 
     # -- reading
 
@@ -325,6 +330,20 @@ class Knowledge:
         """Drop those that have been gone since before a time."""
         if self.table.forget(before_s):
             self._view = self._alive = None
+
+    def check_invariants(self) -> None:
+        """Between two events: our own row is not ahead of us, and what was read is still so."""
+        self.table.check_invariants()
+        rows = self.table.rows
+        own = rows.get(self.me)
+        told = self._life if own is None else own.member.incarnation
+        assert max(self._life, told) <= self.incarnation, "an incarnation of ours was not ours"
+        living = [m.peer for m in self.view().members if m.liveness not in GONE]
+        assert self._expelled.isdisjoint(living), "somebody lives who is out for good"
+        members = tuple(row.member for row in self.table.in_order())
+        assert self.view().members == members, "the view is not that of the table"
+        alive = [m.peer for m in members if m.liveness is Liveness.ALIVE and m.peer != self.me]
+        assert self.alive() == alive, "the living are not those of the table"
 
 
 def _without_incarnation(member: Member) -> tuple[Liveness, tuple[str, ...], str, LabId, str]:

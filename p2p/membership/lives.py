@@ -31,7 +31,9 @@ class _Seen:
     lives: dict[int, tuple[str, ...]] = field(default_factory=dict)
     """Run -> where it could be reached; the newest last."""
     returns: int = 0
+    """How often a run spoke after another had; counted anew once TWINS_KEPT_S passed without."""
     returned_s: float = 0.0
+    """When one did so last, on our clock."""
 
 
 class Lives:
@@ -39,6 +41,7 @@ class Lives:
 
     def __init__(self) -> None:
         self._seen: dict[PeerId, _Seen] = {}
+        """By key; a row that is dropped from the table takes its runs along."""
 
     def heard(self, peer: PeerId, life: int, addresses: tuple[str, ...], now_s: float) -> None:
         """A presence newer than all before it. Older versions name no run (0)."""

@@ -15,6 +15,7 @@ Fact = Signed | Opinion
 class _Item:
     fact: Fact
     sent: int = 0
+    """Messages that took it along so far."""
 
 
 @dataclass(slots=True)
@@ -22,9 +23,11 @@ class NewsQueue:
     """At most one fact per machine: the newest, as it replaces all older ones."""
 
     per_message_max: int
+    """Facts taken at once, besides what has to come first."""
     retransmit_factor: int
     """A fact is sent this often for each power of ten of members."""
     _items: dict[PeerId, _Item] = field(default_factory=dict)
+    """By machine, the longest here first; each leaves once it was sent often enough."""
 
     @property
     def is_empty(self) -> bool:

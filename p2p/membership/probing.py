@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from p2p.effects import Rng
 from p2p.ids import PeerId
+from p2p.limits import RELAYS_MAX
 from p2p.membership.config import MembershipConfig
 
 RTT_WEIGHT = 0.25
@@ -17,8 +18,11 @@ class Probe:
     target: PeerId
     sent_s: float
     timeout_s: float
+    """How long the ping itself may take; then helpers are asked."""
     helpers: list[PeerId] = field(default_factory=list)
+    """Asked to ping in our place; nobody before the ping is late."""
     nacks: int = 0
+    """How often they said that they got no answer either; never more than there are helpers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,7 @@ class Relay:
 
     requester: PeerId
     sequence: int
+    """The requester's number of it; ours is its key in `Prober.relays`."""
     target: PeerId
 
 
@@ -37,10 +42,15 @@ class Prober:
         self._config = config
         self._rng = rng
         self._ring: list[PeerId] = []
+        """Whom to ping in the rest of this round, the next one last; some may be gone by then."""
         self._last_sequence = 0
+        """Of our newest ping, for ourselves or in somebody's place."""
         self._rtts_s: dict[PeerId, float] = {}
+        """Smoothed round trips of pings; forgotten when a member is gone."""
         self.probes: dict[int, Probe] = {}
+        """Pings for ourselves without an answer, by sequence; ProbeOver ends each."""
         self.relays: dict[int, Relay] = {}
+        """Pings in somebody's place, by our sequence; at most RELAYS_MAX, RelayOver ends each."""
         self.awareness = 0
         """How often we failed of late: 0 is healthy, awareness_max - 1 the worst."""
 
@@ -129,6 +139,17 @@ class Prober:
     def forget(self, peer: PeerId) -> None:
         """The member is gone."""
         self._rtts_s.pop(peer, None)
+
+    def check_invariants(self) -> None:
+        """Between two events: what is under way keeps its bounds."""
+        assert 0 <= self.awareness < self._config.awareness_max, "our health is out of its scale"
+        assert len(self.relays) <= RELAYS_MAX, "more pings for others than there may be"
+        assert self.probes.keys().isdisjoint(self.relays), "one sequence means two pings"
+        newest = max((*self.probes, *self.relays), default=0)
+        assert newest <= self._last_sequence, "a sequence that was never given"
+        for probe in self.probes.values():
+            assert probe.nacks <= len(probe.helpers), "more nacks than helpers"
+            assert probe.target not in probe.helpers, "it was asked to ping itself"
 
     def _measured(self, peer: PeerId, rtt_s: float) -> None:
         before_s = self._rtts_s.get(peer, rtt_s)

@@ -73,11 +73,14 @@ class MembershipService:
         self._core = Membership(config, signer, network, profile, rng, incarnation, proofs)
         self._addresses, self._proofs = addresses, proofs
         self._told: tuple[tuple[str, ...], bytes] | None = None
+        """Addresses and token as the core last heard of them; None before `run`."""
         performer = Performer(rpc.send, self._notify, persist_nothing)
         self._driver = Driver(self._core, performer)
         self._listeners: list[Callable[[MemberChanged], None]] = []
         self._joining: dict[PeerId, list[trio.Event]] = {}
+        """By peer: an event for each `join` that waits for its whole view."""
         self._farewell_heard = trio.Event()
+        """Set once somebody has taken note; a new one with each `leave`."""
         for kind in _KINDS:
             rpc.listen(kind, self._on_message)
         rpc.on_peer(self._on_peer)

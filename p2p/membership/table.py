@@ -39,13 +39,28 @@ class MemberRow:
     """One machine: its newest signed presence and what we think of it."""
 
     member: Member
+    """As the view shows it; its incarnation is that of `sealed`, its liveness our own judgement."""
     sealed: Signed
+    """The presence as it came, to be passed on."""
     size: int
     """Bytes of `sealed` on the wire."""
     accusers: list[PeerId] = field(default_factory=list)
     """Who has called this incarnation suspect, first one first."""
     suspect_since_s: float = 0.0
+    """When the first of them came, on our clock; counts while the member is SUSPECT."""
     confirmations_wanted: int = 0
+    """Accusers beyond the first that shorten its time; there are never more."""
+
+    def check_invariants(self) -> None:
+        """The member is what `sealed` says it is, and a suspect has its accusers."""
+        member, sealed = self.member, self.sealed
+        said = (sealed.sender, sealed.sequence)
+        assert (member.peer, member.incarnation) == said, f"{member.peer} did not say that"
+        if member.liveness is Liveness.SUSPECT:
+            accusers = len(set(self.accusers))
+            assert accusers == len(self.accusers), f"{member.peer} is accused twice by one"
+            most = self.confirmations_wanted + 1
+            assert 0 < accusers <= most, f"{accusers} accusers of {member.peer}"
 
 
 class MemberTable:
@@ -62,8 +77,11 @@ class MemberTable:
         self._signer, self._proofs = signer, proofs
         self._network = network
         self._members_max = members_max
+        """Rows at most, ourselves included."""
         self._order: list[PeerId] = []
+        """The keys of `rows`, sorted."""
         self.rows: dict[PeerId, MemberRow] = {}
+        """By peer id; nobody else adds or drops any."""
         self.lives = Lives()
         """Runs of each of them, which tell a copied home."""
         self.refused = 0
@@ -71,7 +89,9 @@ class MemberTable:
         self.unproven = 0
         """Presences whose token proved nothing when they came, or had none."""
         self._persons: Counter[MemberId] = Counter()
+        """Rows of each person, those of gone machines included."""
         self._labs: Counter[LabId] = Counter()
+        """The same of each lab."""
 
     def in_order(self) -> list[MemberRow]:
         """All rows by peer id."""
@@ -233,6 +253,17 @@ class MemberTable:
         self._count(self.rows.pop(peer).member, -1)
         self.lives.forget(peer)
         del self._order[bisect_left(self._order, peer)]
+
+    def check_invariants(self) -> None:
+        """Between two events: the rows, their order and what is counted of them agree."""
+        assert self._order == sorted(self.rows), "the order is not that of the rows"
+        assert len(self.rows) <= self._members_max, "more rows than there is room for"
+        for peer, row in self.rows.items():
+            assert peer == row.member.peer, f"the row of {peer} is another's"
+            row.check_invariants()
+        members = [row.member for row in self.rows.values()]
+        assert self._persons == Counter(m.member for m in members), "persons are miscounted"
+        assert self._labs == Counter(m.lab for m in members), "labs are miscounted"
 
 
 def is_sound(presence: Presence) -> bool:

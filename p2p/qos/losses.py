@@ -27,8 +27,11 @@ class LossWatch:
     def __init__(self, config: LossConfig | None = None) -> None:
         self._config = config or LossConfig()
         self._retransmits = 0
+        """Packets sent again so far, as of the last look."""
         self._queues: deque[float] = deque(maxlen=16)
+        """How long the queue was in the last looks (s)."""
         self._seen_s: deque[float] = deque(maxlen=self._config.looks)
+        """When the last such losses were seen, the oldest first."""
         self.is_lossy = False
         """True once losses were seen that no queue explains; it stays so."""
 

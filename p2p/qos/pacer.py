@@ -103,10 +103,15 @@ class Line:
         self.rate: float | None = None
         """Bytes a second that it carries, as far as is known."""
         self._best: deque[tuple[float, float]] = deque()
+        """(when, rate) of the last minute but those a later one reached: the first is the best."""
         self._full_s = 0.0
+        """For how long more has wanted to go, without a break."""
         self._dry_s = 0.0
+        """For how long no real queue was seen; counted while the line is full."""
         self._has_stood = False
+        """A real queue was seen, and not just at first (new_for_s): now it grows with care."""
         self._known_s = 0.0
+        """For how long the rate is known, or since `renew`; counted while the line is full."""
 
     def renew(self) -> None:
         """What is known was learned under conditions that have ended: feel for more at once."""
@@ -174,12 +179,19 @@ class Line:
 @dataclass(slots=True)
 class _Path:
     line: Line
+    """The peer's own part of the way, behind the queue that all share."""
     looks: deque[float]
+    """How long the queue was in the last few samples (s)."""
     acked: deque[tuple[float, int, int]] = field(default_factory=deque)
+    """(when, bytes acknowledged, the same beside) of the last window_s, the oldest first."""
     lows: deque[tuple[float, float]] = field(default_factory=deque)
+    """(when, queue) of the last lows_of_s but for what a later one undercut: the first is least."""
     queue_s: float = 0.0
+    """What it sees now beyond what never goes away."""
     arriving: float = 0.0
+    """Bytes a second that were acknowledged within the window."""
     beside: float = 0.0
+    """The same on the connection beside it."""
     is_backlogged: bool = False
 
     def look(self, sample: PathSample, now_s: float, config: PacerConfig) -> None:
@@ -207,9 +219,13 @@ class UplinkPacer(Generic[K]):
     def __init__(self, config: PacerConfig | None = None) -> None:
         self._config = config or PacerConfig()
         self._uplink = Line(self._config)
+        """The bulk of all peers as one line."""
         self._all = Line(self._config)
+        """The same with what goes beside it: only its best rates are kept."""
         self._paths: dict[K, _Path] = {}
+        """By connection: those of the last tick, with what was seen of each before."""
         self._last_s: float | None = None
+        """Time of the last tick; None before the first."""
 
     def tick(
         self, samples: Mapping[K, PathSample], now_s: float, *, is_urgent: bool

@@ -36,10 +36,15 @@ class Pump:
     ) -> None:
         self._scheduler = scheduler
         self._lanes = list(lanes)
+        """The one in use for each class, in the order of classes."""
         self._successors: dict[TrafficClass, Lane] = {}
+        """Lanes that take a class over once its frame has ended."""
         self._is_in_frame = [False] * len(self._lanes)
+        """By class: a frame has begun to leave, and must end on the same lane."""
         self._on_progress = on_progress
+        """Called when frames have left or expired: there is room for those who wait."""
         self._is_running = False
+        """A move is under way: `run_once` from within it does nothing."""
 
     def move(self, traffic_class: TrafficClass, lane: Lane) -> None:
         """Carry a class on another lane, from the next frame on."""

@@ -57,9 +57,13 @@ class SchedulerConfig:
 @dataclass(slots=True)
 class _Item:
     data: memoryview
+    """The whole frame."""
     expires_s: float
+    """Dropped unless its first byte has left by then."""
     is_cast: bool
+    """May be dropped to make room for others, as long as no byte of it has left."""
     sent: int = 0
+    """Bytes of it handed out."""
 
     @property
     def left(self) -> int:
@@ -101,11 +105,16 @@ class ClassStats:
 @dataclass(slots=True)
 class _Queue:
     items: deque[_Item] = field(default_factory=deque)
+    """The oldest first; no other may have begun to leave."""
     bytes: int = 0
+    """What is left to send of all `items`."""
     dropped: int = 0
+    """Casts that made room for others, or found none."""
     expired: int = 0
+    """Frames whose time was over before their first byte left."""
     sent_bytes: int = 0
     sent_frames: int = 0
+    """Frames whose last byte was handed out."""
 
     def drop_oldest_cast(self) -> bool:
         """Make room by dropping the oldest cast that has not been started."""
@@ -132,11 +141,17 @@ class Scheduler:
     def __init__(self, config: SchedulerConfig | None = None) -> None:
         self._config = config or SchedulerConfig()
         self._queues = tuple(_Queue() for _ in _CLASSES)
+        """One for each class, in the order of classes."""
         self._credit = [float(self._config.burst_bytes)] * 2
+        """Bytes that control and interactive may send while others wait: within a burst of 0."""
         self._background_credit = 0.0
+        """Bytes background has earned of a known line; above 0 it goes before normal."""
         self._deficit: dict[TrafficClass, int] = dict.fromkeys(_BULK, 0)
+        """Bytes that each bulk class may still send in its turn; never below 0."""
         self._turn = TrafficClass.NORMAL
+        """The bulk class whose turn it is when both have something to send."""
         self._last_s: float | None = None
+        """Time of the last `take`; None before the first."""
         self.line_bytes_per_s = 0.0
         """What the line carries, as far as is known; 0 is unknown."""
 

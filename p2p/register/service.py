@@ -67,14 +67,22 @@ class RegisterService:
         self._rpc, self._host, self._store = rpc, host, store
         self._rng, self._wall_ms = rng, wall_ms
         self._buckets = Buckets(ENTRIES_BURST, ENTRIES_PER_S)
+        """How many entries each peer may still bring."""
         self._compared = Buckets(COMPARED_BURST, COMPARED_PER_S)
+        """How often each may still compare digests with us."""
         self._answered = Buckets(COMPARED_BURST, COMPARED_PER_S)
+        """How often each may still show its keys."""
         self._fresh: list[tuple[Entry, PeerId | None]] = []
+        """Entries to be spread, and who brought each (None: we): it need not hear of it."""
         self._unkept: dict[bytes, Signed] = {}
+        """Entries that are not on disk yet, by key; at most UNKEPT_MAX."""
         self._wake = trio.Event()
+        """Set when an entry has come."""
         self._out: Mapping[PeerId, str] = {}
+        """Machines that are out, and why, as of the last sweep; another mapping when it changes."""
         self._listeners: list[Callable[[Mapping[PeerId, str]], None]] = []
         self._bringer: PeerId | None = None
+        """Whose entries are being taken just now; None: our own."""
         self.on_lapsed: Callable[[PeerId, str], None] = lambda _peer, _why: None
         """Told of each connection that is ended because certificates have; must not block."""
         self.throttled = 0

@@ -57,6 +57,7 @@ class RenewalService:
         self._papers, self._book, self._rpc, self._host = papers, book, rpc, host
         self._signer, self._wall_ms, self._entropy = signer, wall_ms, entropy
         self._buckets = Buckets(SERVED_BURST, SERVED_PER_S)
+        """How many requests and shown tokens of each peer are still looked at."""
         self.trouble = ""
         """Why the last try failed; empty when none was needed or it did not."""
         rpc.serve(RenewRequest, self._on_request)

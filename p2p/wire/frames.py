@@ -16,7 +16,9 @@ class FrameReader:
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._parts: list[bytes | memoryview] = []
+        """What came of a frame that is not whole yet."""
         self._held = 0
+        """Bytes in these."""
         self._wanted = _PREFIX_BYTES
         """How much must be there before anything can be said: a prefix, or a whole frame."""
 

@@ -38,6 +38,7 @@ class CacheStats:
 class _Load:
     done: trio.Event = field(default_factory=trio.Event)
     plain: bytes | None = None
+    """None when it failed: whoever waited tries again."""
 
 
 class SegmentCache:
@@ -47,8 +48,11 @@ class SegmentCache:
         """With `bytes_max` 0 nothing is kept."""
         self._policy: S3Fifo[CacheKey] = S3Fifo(bytes_max)
         self._kept: dict[CacheKey, bytes] = {}
+        """The bytes: exactly of the keys that `_policy` holds."""
         self._loads: dict[CacheKey, _Load] = {}
+        """Fetches under way: at most one of each segment."""
         self._hits = self._misses = self._joined = 0
+        """Since the start (`CacheStats`)."""
 
     def get(self, cap: ReadCap, index: int) -> bytes | None:
         """A segment, if it is here."""

@@ -22,7 +22,9 @@ USES_MAX = 3
 @dataclass(slots=True)
 class _Entry:
     size: int
+    """In bytes."""
     uses: int = 0
+    """Counted since it came, up to USES_MAX; each round of the main queue takes one away."""
 
 
 @dataclass(slots=True)
@@ -31,6 +33,7 @@ class _Queue(Generic[KeyT]):
 
     entries: dict[KeyT, _Entry] = field(default_factory=dict)
     bytes: int = 0
+    """Of all entries."""
 
     def push(self, key: KeyT, entry: _Entry) -> None:
         self.entries[key] = entry
@@ -53,9 +56,13 @@ class S3Fifo(Generic[KeyT]):
         if bytes_max < 0:
             raise ValueError("a cache has room for 0 bytes or more")
         self.bytes_max = bytes_max
+        """Of small and main queue together; the sizes of all ghosts add up to no more, either."""
         self._small: _Queue[KeyT] = _Queue()
+        """What came lately."""
         self._main: _Queue[KeyT] = _Queue()
+        """What was asked for again, or came back."""
         self._ghosts: _Queue[KeyT] = _Queue()
+        """Sizes of what left early; none of these keys is in the other two."""
 
     @property
     def bytes(self) -> int:

@@ -35,10 +35,13 @@ class ClockWatch:
     wall_ms: Callable[[], int]
     rng: Rng
     verdict: ClockVerdict = field(default_factory=lambda: ClockVerdict(ClockStanding.ALONE))
+    """Of the last round of questions."""
     _asked_s: float = 0.0
+    """When that round had ended (monotonic)."""
     _asked_ms: int | None = None
     """Our own clock when we asked last: it may have been set since then."""
     _had_others: bool = False
+    """There has been somebody to ask since the start."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Ask now and then until cancelled."""

@@ -52,7 +52,9 @@ class _Write:
         self._environment, self._where = environment, where
         self._txn, self._known = txn, known
         self.opened: dict[str, Handle] = {}
+        """Tables that this one made: known to others once it is committed."""
         self.bytes = 0
+        """Written by it so far, keys and hashes included."""
 
     def get(self, table: str, key: bytes) -> bytes | None:
         check_key(key)
@@ -111,12 +113,19 @@ class LmdbTables:
         self._reserve = Reserve(path)
         self._reserve.fill()
         self._pid = os.getpid()
+        """Of the process that opened it: LMDB does not stand a fork."""
         self._queue: deque[QueuedWrite[Any]] = deque()
+        """Writes that are not answered yet, in order; a commit takes the first ones."""
         self._wake = trio.Event()
+        """Set when something was queued."""
         self._writer = trio.CapacityLimiter(1)
+        """One thread at a time writes."""
         self._turn = trio.Lock()
+        """One task at a time commits: `run`, or whoever comes after its end."""
         self._stopped = False
+        """`run` has ended: callers commit what they queue."""
         self._ended = ""
+        """Why nothing can be written any more; empty while it can."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Commit until cancelled; what is queued then, or comes later, its callers commit."""

@@ -38,6 +38,7 @@ class _Write:
     def __init__(self, tables: "MemoryTables") -> None:
         self._tables = tables
         self._before: list[tuple[str, bytes, bytes | None]] = []
+        """(table, key, value before) of each write, in order."""
 
     def get(self, table: str, key: bytes) -> bytes | None:
         return self._tables.get(table, key)
@@ -76,7 +77,9 @@ class MemoryTables:
     def __init__(self, *, commit_s: float = 0.0, capacity_bytes: int | None = None) -> None:
         self._tables: dict[str, _Table] = {}
         self._queue: list[QueuedWrite[Any]] = []
+        """Writes for the next commit."""
         self._committing = False
+        """A task is there to commit what is queued."""
         self._commit_s = commit_s
         self.capacity_bytes = capacity_bytes
         """No write may make the tables grow beyond this."""
@@ -85,6 +88,7 @@ class MemoryTables:
         self.is_reserve_gone = False
         """With it a full disk takes nothing at all."""
         self._bytes = 0
+        """Of all keys and values."""
 
     @property
     def used_bytes(self) -> int:

@@ -98,7 +98,9 @@ class Tombstones:
         self._tables, self._signer, self._network = tables, signer, network
         self._callers, self._proofs = callers, proofs
         self._count = 0
+        """How many are kept: noted as they are written, and counted anew by each sweep."""
         self._by_owner: Counter[MemberId] = Counter()
+        """The same by the owner of what was given up."""
 
     def seal(self, lease: LeaseId, address: Address) -> Signed:
         """Our own word that we gave an object up."""

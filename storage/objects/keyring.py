@@ -47,8 +47,10 @@ class KeyRow(Record, frozen=True):
     lease: LeaseId
     name: str
     size: int
+    """Bytes of plaintext."""
     storage_class: int
     put_ms: int
+    """When it was put, or taken over, here (wall clock)."""
     until_ms: int
     """When its leases end unless they are renewed."""
     kind: str = ""
@@ -65,6 +67,7 @@ class KeyRow(Record, frozen=True):
     removed_ms: int = 0
     """When the lab's key removed it; it stays here until its owner takes it off."""
     removed_why: str = ""
+    """What was said with that, as one line."""
 
 
 class Keyring:
@@ -73,6 +76,7 @@ class Keyring:
     def __init__(self, tables: Tables, table: str = TABLE) -> None:
         self._tables = tables
         self._table = table
+        """TABLE or ENTRUSTED: only what stands in the first is found by lease and digest."""
         self.on_change: Callable[[], None] = lambda: None
         """Called after each change that is durable, but for copies of the keyring itself."""
         self.seal: Callable[[str, Address, ObjectKey], ObjectKey] = _in_clear

@@ -34,6 +34,7 @@ class RemovedBook:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
         self._written = 0
+        """How many were noted since the start: the oldest go now and then."""
 
     def get(self, address: Address) -> Gone | None:
         """What was under that address, if we gave it up."""

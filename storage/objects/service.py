@@ -56,8 +56,11 @@ class ObjectService:
         self._put_list = PutList(parts, tables, self.dropping)
         self.own = OwnObjects(parts, self._keyring, self._is_given_up)
         self._coding = trio.Lock()
+        """Held while a segment is sealed and coded: one at a time, whichever put it is of."""
         self._puts: dict[ObjectWriter, tuple[str, Mark]] = {}
+        """Under way: what each will be called, and what it is for."""
         self._nursery: trio.Nursery | None = None
+        """Of `run`, while it runs."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled."""

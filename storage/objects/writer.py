@@ -44,6 +44,7 @@ class Stored:
     receipt: PutReceipt
     lease: LeaseId
     until_ms: int
+    """When its leases end unless they are renewed (wall clock)."""
 
 
 @dataclass(slots=True)
@@ -51,9 +52,11 @@ class _Flight:
     """The segments under way: their number, the first failure, a bell for changes."""
 
     scopes: list[trio.CancelScope] = field(default_factory=list)
+    """One for each, to stop it."""
     count: int = 0
     failure: StorageError | None = None
     changed: trio.Event = field(default_factory=trio.Event)
+    """Set with the next change; another one after that."""
 
     async def until_below(self, count: int) -> None:
         """Wait until fewer are under way. Raises the first failure."""
@@ -101,16 +104,21 @@ class ObjectWriter:
         self._owner = parts.owner if trust is None else trust.owner
         self._lab = parts.lab if trust is None else trust.lab
         self._right = None if trust is None else trust.right
-        self._key = ObjectKey(parts.entropy(KEY_BYTES))
+        """What lets us put for another owner; None for what is our own."""
+        self._key = ObjectKey(parts.entropy(KEY_BYTES))  # a part of the capability
         self.lease = LeaseId(parts.entropy(LEASE_ID_BYTES))
+        """Under which every holder keeps what it gets of this put."""
         self._begun_s = trio.current_time()
-        self._size = 0
-        self._plan = Plan(1, 1, 1, 1)
+        self._size = 0  # bytes of plaintext taken in so far
+        self._plan = Plan(1, 1, 1, 1)  # chosen when the first segment is there
         self._candidates: list[Candidate] = []
-        self._log = PushOutcomes()
+        """Machines for shards, in the order of the lease; chosen with the plan."""
+        self._log = PushOutcomes()  # what the next segments should know of machines
         self._flight = _Flight()
         self._refs: dict[int, SegmentRef] = {}
+        """By number: segments of which enough shards are kept."""
         self._rows: dict[int, tuple[PeerId | None, ...]] = {}
+        """Their holders by shard, under the same numbers."""
 
     @property
     def size(self) -> int:

@@ -29,8 +29,11 @@ class Pool:
         self.me = me
         self._own_advert = own_advert
         self._decoded: dict[PeerId, tuple[int, StorageAdvert | None]] = {}
+        """By peer: its newest advert read, and the sequence of that item."""
         self._usable: tuple[Candidate, ...] = ()
+        """What `usable` gave last ..."""
         self._usable_by: tuple[object, object, StorageAdvert] | None = None
+        """... and from which items, view and own advert."""
 
     def usable(self) -> tuple[Candidate, ...]:
         """Living machines that lend storage, sorted by peer id."""

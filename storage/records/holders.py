@@ -32,6 +32,7 @@ class HolderBook:
         self._signer = signer
         self._network = network
         self._opened: dict[bytes, tuple[bytes, Holding]] = {}
+        """By key: what lay in the table, and the record it was found to be; the last used last."""
         self.touched: deque[tuple[Address, int]] = deque(maxlen=TOUCHED_PAGES_MAX)
         """Pages whose record was (or is just being) written here: for repair, which empties it."""
 

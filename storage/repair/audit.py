@@ -29,6 +29,7 @@ class Auditor:
     catalog: Catalog
     transfer: Transfer
     shards_missed: int = 0
+    """Shards that living holders turned out not to have, since the start."""
 
     async def audit(self, page: PageKey, only: PeerId | None = None) -> Holding | None:
         """Ask all living holders of a page, or one; a new record where shards are missing.

@@ -50,14 +50,23 @@ class _Page:
 
     k: int
     sequence: int
+    """Of the record."""
     shard_bytes: int
+    """Of one shard of its longest segment."""
     rows: Rows
+    """By segment: who holds each shard, None where nobody does."""
     is_small: bool
+    """Kept as whole copies, wherever it is put."""
     changed_s: float
+    """When this record came."""
     jitter_s: float
+    """Our own delay, by dice: what is lost at once is not mended all at once."""
     fails: int = 0
+    """Jobs that failed, one after another."""
     not_before_s: float = -math.inf
+    """No job before that, as the last one failed."""
     due_s: float = math.inf
+    """When a job of ours is due; inf while there is nothing to do, or nothing for us."""
     margin: int = 0
     """Living shards beyond k, of the worst segment that can be mended."""
     is_damaged: bool = False
@@ -65,6 +74,7 @@ class _Page:
     low_since_s: float | None = None
     """Since when the pool could keep more shards of it than its record has."""
     is_running: bool = False
+    """A job for it is under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +83,7 @@ class _Damage:
 
     segment: int
     live: int
+    """Shards of the record that living machines hold."""
     lost_s: tuple[tuple[int, float], ...]
     """(shard, when it counts as lost)"""
 
@@ -93,14 +104,23 @@ class Repair:
     def __init__(self, config: RepairConfig, me: PeerId, rng: Rng) -> None:
         self._config, self._me, self._rng = config, me, rng
         self._members: dict[PeerId, tuple[Liveness, float]] = {}
+        """Everybody told of or named by a record: standing, and since when on our clock."""
         self._pages: dict[PageKey, _Page] = {}
+        """Those whose newest record was told, until they are gone here."""
         self._strangers: dict[PeerId, float] = {}
         """Holders membership has not told us of, and when they count as silent."""
         self._by_peer: dict[PeerId, dict[PageKey, None]] = {}
+        """The pages whose records name somebody; nobody without a page."""
         self._damaged: dict[PageKey, None] = {}
+        """Pages that lack shards, or could have more, ours to mend or not; as they were noticed."""
         self._homes: tuple[PeerId, ...] = ()
-        self._tokens, self._filled_s = 0.0, -math.inf
+        """Machines that live and lend, as told last."""
+        self._tokens = 0.0
+        """Bytes that jobs may move now, at most bytes_per_s; below 0 after a large one."""
+        self._filled_s = -math.inf
+        """When some were added last."""
         self._running = 0
+        """Jobs under way, at most REPAIRS_AT_ONCE; a page that was dropped may have one."""
 
     def handle(self, event: Event, now_s: float) -> list[Effect]:
         """Take one event into account."""
@@ -337,6 +357,23 @@ class Repair:
         since_s = now_s - self._config.brake_s
         silent = sum(live is Liveness.DEAD and at_s > since_s for live, at_s in standing)
         return silent > max(BRAKE_MEMBERS, BRAKE_SHARE * len(standing))
+
+    def check_invariants(self) -> None:
+        """For tests, between two events: pages, holders and jobs agree with one another."""
+        named: dict[PeerId, dict[PageKey, None]] = {}
+        for key, page in self._pages.items():
+            for peer in _peers(page.rows):
+                named.setdefault(peer, {})[key] = None
+            is_wanting = page.is_damaged or page.low_since_s is not None
+            assert (key in self._damaged) == is_wanting, f"{key} is not where it belongs"
+            assert is_wanting or page.due_s == math.inf, f"{key} is due without need"
+        assert named == self._by_peer, "pages are not filed under their holders"
+        assert named.keys() <= self._members.keys(), "a holder nobody has heard of"
+        assert self._strangers.keys() <= self._members.keys(), "a stranger without standing"
+        assert self._damaged.keys() <= self._pages.keys(), "a page that is gone is to be mended"
+        assert self._tokens <= self._config.bytes_per_s, "more bytes gathered than may"
+        jobs = sum(page.is_running for page in self._pages.values())
+        assert jobs <= self._running <= REPAIRS_AT_ONCE, f"{jobs} of {self._running} jobs known"
 
 
 def _peers(rows: Rows) -> list[PeerId]:

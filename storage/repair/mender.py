@@ -46,7 +46,9 @@ class Mender:
     workers: Workers
     wall_ms: Callable[[], int]
     repairs_done: int = 0
+    """Segments that got shards back, since the start."""
     bytes_repaired: int = 0
+    """Of these shards, at their new holders."""
 
     async def mend(self, order: Mend) -> Holding | None:
         """The newest record afterwards; None when nothing could be mended.

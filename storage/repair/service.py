@@ -51,6 +51,7 @@ class RepairStats:
     bytes_repaired: int
     """Bytes of the shards that were rebuilt."""
     repairs_failed: int
+    """Jobs that mended nothing: they are tried again."""
     dropped_surplus: int
     """Objects whose shards here were freed, because others had replaced them."""
     given_up: int
@@ -84,6 +85,7 @@ class RepairService:
         pool = mender.pool
         self._config, self._members, self._pool = config, members, pool
         self._small_bytes = storage.small_object_bytes
+        """Objects up to this are whole copies."""
         self._holders, self._leases, self._catalog = mender.holders, mender.leases, mender.catalog
         self._mender, self._auditor, self._dropped_elsewhere = mender, auditor, dropped
         self._surplus = Surplus(pool, members, mender.leases, mender.catalog, mender.transfer, rng)
@@ -91,13 +93,19 @@ class RepairService:
         self._missed: dict[PeerId, None] = {}
         """Who came back since we last compared records."""
         self._returned: dict[PeerId, None] = {}
-        self._has_returned = trio.Event()
+        """Who came back since we last asked such for what their disks have."""
+        self._has_returned = trio.Event()  # set when there are any
         self._core = Repair(config, pool.me, rng)
         self._driver = Driver(self._core, Performer(_send_nothing, self._notify, persist_nothing))
-        self._nursery: trio.Nursery | None = None
+        self._nursery: trio.Nursery | None = None  # of `run`; None before
         self._homes: tuple[PeerId, ...] = ()
+        """As the core was told last."""
         self._just_touched: deque[PageKey] = deque()
-        self._failed = self._dropped = 0
+        """Pages of the last look, which the next reads once more."""
+        self._failed = 0
+        """Jobs that mended nothing, since the start."""
+        self._dropped = 0
+        """Objects freed here, as others had replaced their shards, since the start."""
         members.on_change(self._on_member)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -74,6 +74,7 @@ class Transfer:
         self._network = network
         self._workers = workers
         self._waiting: dict[PeerId, list[trio.CancelScope]] = {}
+        """What waits for an answer, by holder: it ends when the holder is found to be gone."""
         self.on_lie: Callable[[PeerId], None] = lambda peer: None
         """Called with each holder that sent bytes which fail their hash or signature."""
 

@@ -63,11 +63,14 @@ class Catalog:
         self._holders = holders
         self._pool = pool
         self._manifests: dict[Address, Manifest] = {}
+        """The newest that were verified; of this and the next three MANIFESTS_KEPT each."""
         self._pages: dict[Address, tuple[SegmentRef, ...]] = {}
+        """By the address of the page itself, verified."""
         self._more: dict[tuple[Address, int, int], list[tuple[ShardRoot, ...]]] = {}
         """Roots by their address, and for how many segments and added shards they were checked: any
         record can name them."""
         self._holdings: dict[tuple[Address, int], Holding] = {}
+        """By object and page: the record that was last found to count, verified."""
 
     # -- reading
 

@@ -50,8 +50,11 @@ class _Segment:
     chosen: dict[PeerId, Candidate] = field(default_factory=dict)
     """Everybody who has, or is being given, a shard of this segment."""
     holders: dict[int, PeerId] = field(default_factory=dict)
+    """By number of the shard: who has it, and said so by a receipt."""
     open_shards: int = 0
+    """Those for which homes are still being tried."""
     wake: trio.Event = field(default_factory=trio.Event)
+    """Set when that becomes fewer; another one for each wait."""
 
     def next_home(self, count: int = 1) -> list[Candidate]:
         """The best machines not yet in use for this segment."""

@@ -53,9 +53,12 @@ async def any_of(
 @dataclass(slots=True)
 class _Race(Generic[ResultT]):
     attempts: list[Attempt[ResultT]]
+    """Not begun yet, the most promising first."""
     answers: Answers[ResultT] = field(default_factory=Answers)
     running: int = 0
+    """Attempts under way."""
     wake: trio.Event = field(default_factory=trio.Event)
+    """Set when one has ended; another one for each wait."""
 
     def start(self, nursery: trio.Nursery, count: int) -> None:
         """Start up to `count` more attempts at what has not come yet."""

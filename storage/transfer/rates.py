@@ -17,10 +17,15 @@ class Rates:
     """Seconds per MiB by holder, and the recent durations of all. `now_s` is monotonic."""
 
     hedge_s_default: float
+    """Patience as long as too few answers came to tell."""
     hedge_s_max: float
+    """Never longer than that, however late answers are."""
     _s_per_mib: dict[PeerId, float] = field(default_factory=dict)
+    """Smoothed."""
     _failed_s: dict[PeerId, float] = field(default_factory=dict)
+    """When it failed last; gone when it has worked again."""
     _durations_s: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLES_KEPT))
+    """Of the last answers, whosever they were."""
 
     def worked(self, peer: PeerId, length: int, seconds: float) -> None:
         """A shard of that length took so long."""

@@ -39,9 +39,13 @@ class VolumeFiles:
     def __init__(self, folder: Path, punch: Callable[[int, int, int], bool] = punch_hole) -> None:
         self._folder = folder
         self._punch = punch
+        """(descriptor, offset, bytes): False where the file system cannot."""
         self._lock = threading.Lock()
+        """Held while `_open` changes: many threads work here."""
         self._open: OrderedDict[int, _Open] = OrderedDict()
+        """By number, the one used last at the end; at most SEGMENT_FILES_OPEN_MAX."""
         self._unnamed = False
+        """A file may have been made whose name is not durable yet."""
         self._rest = threading.Event()
         """Never set: waited for between two tries."""
 

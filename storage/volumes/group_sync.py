@@ -14,6 +14,7 @@ class _Waiter:
         self.file = file
         self.done = trio.Event()
         self.error: type[StoreFullError | StoreFailedError] | None = None
+        """Why it is not durable, once `done` is set; None when it is."""
 
 
 class GroupSync:
@@ -22,9 +23,13 @@ class GroupSync:
     def __init__(self, workers: Workers, sync: Callable[[Iterable[int]], None]) -> None:
         self._workers, self._sync = workers, sync
         self._waiting: list[_Waiter] = []
+        """For the next sync; who waits for the present one is not here."""
         self._wake = trio.Event()
+        """Set when somebody waits."""
         self._stopped = False
+        """`run` has ended: who comes now syncs alone."""
         self._failed = False
+        """The last sync failed: what it covered may be lost, and nothing is taken any more."""
 
     async def run(self) -> None:
         """Sync until cancelled. StoreFailedError escapes: bytes may be lost after a failed sync."""

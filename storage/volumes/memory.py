@@ -32,8 +32,11 @@ class MemoryShardStore:
         self._tables = tables
         self._quota_bytes = quota_bytes
         self._lengths: dict[bytes, int] = {}
+        """root -> bytes of the shard, as the last commit has it."""
         self._used = 0
+        """Footprints of these."""
         self._reserved = 0
+        """Footprints of new ones that are being written."""
         self._load()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -27,7 +27,9 @@ class Extent:
 @dataclass(slots=True)
 class _File:
     end: int = 0
+    """Where the next shard would go."""
     taken: int = 0
+    """Bytes of it that shards take; never above `end`."""
 
 
 class Space:
@@ -36,9 +38,13 @@ class Space:
     def __init__(self, file_bytes: int = SEGMENT_FILE_BYTES) -> None:
         self._file_bytes = file_bytes
         self._files: dict[int, _File] = {}
+        """Those with shards, and the one that is appended to."""
         self._active = 0
+        """The file that is appended to; 0, which no file has, while there is none."""
         self._next = 1
+        """The number of the next new file: above all that were known."""
         self._spare: list[Extent] = []
+        """Places to be used again, where they could not be punched out."""
 
     def know(self, file: int, end: int, taken: int, spare: Iterable[Extent]) -> None:
         """At start: a file whose last shard ends at `end`, in ascending order of files."""

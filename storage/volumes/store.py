@@ -69,8 +69,11 @@ class VolumeStore:
         self._file_bytes = file_bytes
         self._space = Space(file_bytes)
         self._index: dict[bytes, bytes] = {}
+        """root -> packed Location, as the last commit has it."""
         self._used = 0
+        """Footprints of these."""
         self._reserved = 0
+        """Footprints of shards that are being written."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Read the index, put the files in order, then serve until cancelled."""

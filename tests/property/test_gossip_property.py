@@ -77,6 +77,7 @@ class Story:
         for effect in self.cores[peer].handle(event, self.now_s):
             if isinstance(effect, Send):
                 self.mails.append(Mail(peer, effect.peer, encode(effect.message)))
+        self.cores[peer].check_invariants()
 
     def arrive(self, mail: Mail) -> None:
         self.past.append(mail)
@@ -202,5 +203,6 @@ def test_no_message_of_any_peer_raises_or_changes_the_table(
     for peer, message in heard:
         for effect in lab.hear(message, peer):
             assert isinstance(effect, Send | WakeAt)
+        lab.core.check_invariants()
     assert lab.bodies() == {ALICE: b"ours"}
     assert lab.bodies(2) == {}

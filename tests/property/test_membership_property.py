@@ -109,6 +109,7 @@ class Alone:
 
     def tell(self, event: e.Event) -> None:
         self.perform(self.core.handle(event, self.now_s))
+        self.core.check_invariants()
 
     def perform(self, effects: list[e.Effect]) -> None:
         for effect in effects:

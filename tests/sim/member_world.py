@@ -20,6 +20,15 @@ def names(count: int) -> list[PeerId]:
     return [PeerId(f"peer-{at:03}") for at in range(count)]
 
 
+class CheckedMembership(Membership):
+    """Looks after each event whether all that should hold still does."""
+
+    def handle(self, event: e.Event, now_s: float) -> list[e.Effect]:
+        effects = super().handle(event, now_s)
+        self.check_invariants()
+        return effects
+
+
 @dataclass
 class MemberWorld:
     """Members that can start, crash and start again."""
@@ -39,7 +48,7 @@ class MemberWorld:
         signer = KeyedHashSigner(peer)
         profile = Profile(f"name of {peer}", LabId("lab"), "")
         incarnation = 1_000_000 + int(self.heap.now_s * 1000)
-        core = Membership(self.config, signer, NET, profile, dice, incarnation)
+        core = CheckedMembership(self.config, signer, NET, profile, dice, incarnation)
         self.cores[peer] = core
         self.heap.seat(peer, core, e.MembershipHeard)
         self.heap.tell(peer, e.MembershipBegan((f"/memory/{peer}",)))

@@ -24,6 +24,15 @@ TTL_S = 35.0
 DEFAULT = PROFILES["default"]
 
 
+class CheckedGossip(Gossip):
+    """Looks after each event whether all that should hold still does."""
+
+    def handle(self, event: e.Event, now_s: float) -> list[e.Effect]:
+        effects = super().handle(event, now_s)
+        self.check_invariants()
+        return effects
+
+
 class Village:
     """Gossip cores that all know each other."""
 
@@ -37,7 +46,7 @@ class Village:
         self.believe(self.peers, self.peers)
         for peer in self.peers:
             dice, view = random.Random(f"{seed}/{peer}"), partial(self.views.__getitem__, peer)
-            core = Gossip(DEFAULT, KeyedHashSigner(peer), NET, view, dice, self.wall_ms)
+            core = CheckedGossip(DEFAULT, KeyedHashSigner(peer), NET, view, dice, self.wall_ms)
             self.cores[peer] = core
             self.heap.seat(peer, core, e.GossipHeard)
             self.heap.tell(peer, e.GossipBegan())

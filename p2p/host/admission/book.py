@@ -30,6 +30,7 @@ class AdmissionBook:
     clock_ms: Callable[[], int] = lambda: 0
     """Our wall clock minus the steady one: changes when somebody sets the clock."""
     _admitted: dict[PeerId, Admitted] = field(default_factory=dict)
+    """The one admitted last at the end; at most ADMITTED_MAX."""
     _clocks_ms: dict[PeerId, int] = field(default_factory=dict)
     """What that was when a peer was admitted."""
     _heard_of: dict[PeerId, Admitted] = field(default_factory=dict)

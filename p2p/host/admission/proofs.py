@@ -26,6 +26,7 @@ class TokenProofs:
     def __init__(self, admission: TokenAdmission) -> None:
         self._admission = admission
         self._known: dict[bytes, Admitted] = {}
+        """Tokens that were good, by a hash of peer and token; the one used last at the end."""
 
     def token(self) -> bytes:
         """Ours."""

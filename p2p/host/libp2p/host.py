@@ -61,7 +61,7 @@ class Libp2pHost:
         """`key_bytes` is a raw Ed25519 private key (32 bytes); `announce` replaces the addresses
         that others are told. ListenError for a listen address that cannot be one."""
         self._config = config or HostConfig()
-        self._conns: dict[Carrier, PeerConn] = {}
+        self._conns: dict[Carrier, PeerConn] = {}  # from handshake to end
         self._swarm_conns: dict[PeerConn, SwarmConn] = {}  # the same, as libp2p knows them
         self._where = Whereabouts(Entrance(listen, announce), lambda: self._conns.values())
         self.libp2p, self._swarm = build(key_bytes, self._config.link, self._where.bare)
@@ -82,8 +82,8 @@ class Libp2pHost:
             lambda peer: self._boxes.live_conn(peer) is not None,
             self._boxes.close_if_down,
         )
-        self._sink: FrameSink | None = None
-        self._nursery: trio.Nursery | None = None
+        self._sink: FrameSink | None = None  # set once, before `run`
+        self._nursery: trio.Nursery | None = None  # while `run` runs
         self.parts: list[Callable[..., Awaitable[object]]] = [self._where.run]
         """What runs as long as the host and is started before it listens (`interop`)."""
         self.up_listeners: list[Callable[[PeerId], None]] = []

@@ -54,6 +54,7 @@ class Port:
     """What its certificates prove to the others."""
     sink: FrameSink | None = None
     is_open: bool = False
+    """Its host runs."""
 
     @property
     def peer(self) -> PeerId:
@@ -67,8 +68,11 @@ class MemoryLink:
     ends: tuple[Port, Port]
     is_open: bool = True
     stalled: list[tuple[Port, TrafficClass, bytes]] = field(default_factory=list)
+    """Frames that arrive once a cut has healed, and to whom."""
     arrives_s: dict[tuple[PeerId, TrafficClass], float] = field(default_factory=dict)
+    """When the last frame to a peer, in a class, arrives: none overtakes it."""
     free_s: dict[PeerId, float] = field(default_factory=dict)
+    """When what a peer has sent will have left its end."""
 
     def other(self, port: Port) -> Port:
         return self.ends[1] if self.ends[0] is port else self.ends[0]
@@ -84,6 +88,7 @@ class MemoryDial:
     done: trio.Event = field(default_factory=trio.Event)
     failure: DialError | None = None
     frames: list[Frame] = field(default_factory=list)
+    """What to send once it stands, in order."""
 
 
 Pair = tuple[PeerId, PeerId]
@@ -114,9 +119,12 @@ class MemoryNetwork:
         self.trace = trace
         self._ports: dict[PeerId, Port] = {}
         self._links: dict[Pair, MemoryLink] = {}
+        """Those that stand: one for each pair."""
         self._dials: dict[Pair, MemoryDial] = {}
+        """Those under way, by caller and called."""
         self._cuts: dict[Pair, int] = {}
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        """(when, number, what): of what is due at once the older comes first."""
         self._count = 0
         self._scope = trio.CancelScope()
 

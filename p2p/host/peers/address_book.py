@@ -24,7 +24,9 @@ class BackOffConfig:
 @dataclass(slots=True)
 class _Failure:
     count: int
+    """In a row: each doubles the pause."""
     retry_s: float
+    """Not dialled before that."""
     why: str
 
 
@@ -34,8 +36,11 @@ class AddressBook:
     def __init__(self, config: BackOffConfig | None = None) -> None:
         self._config = config or BackOffConfig()
         self._addresses: dict[PeerId, tuple[Address, ...]] = {}
+        """By peer, whom we learned about last at the end; at most ADDRESS_BOOK_PEERS_MAX."""
         self._failures: dict[PeerId, _Failure] = {}
+        """Peers whose last dial failed, the latest failure last; the same bound."""
         self._hosts: dict[str, int] = {}
+        """How many of `_addresses` are at each IP address; none without any."""
 
     def learn(self, peer: PeerId, texts: Sequence[str]) -> None:
         """Replace what is known of a peer; texts that are no TCP addresses are passed over."""

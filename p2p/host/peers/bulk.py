@@ -63,6 +63,7 @@ class _Seen:
     passed_bytes: int = -1
     """Bulk of its peer so far."""
     quiet_since_s: float = 0.0
+    """Since when it is so many."""
 
 
 class BulkLinks:
@@ -83,10 +84,15 @@ class BulkLinks:
         lanes.on_ended = self._lane_ended
         self._pacer: UplinkPacer[PeerId] = UplinkPacer(config.pacer)
         self._wake = trio.Event()
+        """Set when a second connection comes into use: there is something to steer."""
         self._seen: dict[PeerConn, _Seen] = {}
+        """By second connection, until it ends."""
         self._interactive_bytes = 0
+        """Sent to all peers there are, as of the last tick."""
         self._interactive_s = -math.inf
+        """When that was last another number."""
         self.nursery: trio.Nursery | None = None
+        """The host's, while it runs."""
 
     # Their life
 

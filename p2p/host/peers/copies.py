@@ -48,6 +48,7 @@ class ClonedKeys:
     """Those that were noticed."""
 
     _seen: dict[PeerId, tuple[float, tuple[str, ...]]] = field(default_factory=dict)
+    """When that was last, and the hosts of the two; forgotten after NAMED_S."""
 
     def refused(self, conn: PeerConn, other: PeerConn) -> None:
         """`conn` was dialled to us, and gives way to `other`, which is in use and answers."""

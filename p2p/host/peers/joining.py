@@ -49,11 +49,15 @@ class Joining:
         self._own = own
         self._protocol = protocol
         self._wants_bulk = wants_bulk
+        """Whether a connection for bulk has a first one to stand beside."""
         self._admission = admission
         self._deadline_s = deadline_s
         self._current = current
+        """The connection that is in use to a peer, if any."""
         self._has_place = has_place
+        """Whether one more peer can be connected."""
         self._use = use
+        """Puts an admitted connection to use."""
         self.copies = ClonedKeys()
 
     @property

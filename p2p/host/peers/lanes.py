@@ -49,7 +49,9 @@ class SendLane:
         self._on_opened = on_opened
         self._on_writable = on_writable
         self._stream: LinkStream | None = None
+        """None until the first byte, or a move, opens it."""
         self.is_finished = False
+        """We have ended it: only then may the peer end it, too."""
 
     def room(self) -> int:
         """Bytes that may be written now."""
@@ -87,9 +89,11 @@ class Lanes:
     def __init__(self, protocol: str) -> None:
         self._protocol = protocol
         self.sink: FrameSink | None = None
+        """Whoever takes the frames: set by the host before it runs."""
         self.on_ended: Callable[[PeerConn], None] = lambda _conn: None
         """Told when a lane of the peer's has been read to its end."""
         self.nursery: trio.Nursery | None = None
+        """The host's, while it runs."""
 
     def out(self, conn: PeerConn, on_writable: Callable[[], None]) -> list[SendLane]:
         """Our four lanes on a connection, not opened yet."""

@@ -36,7 +36,9 @@ class Door:
         self._welcome = welcome
         self._is_known = is_known
         self._pending: dict[int, Pending] = {}
+        """By number: those that are also with the guard."""
         self._count = 0
+        """Sockets accepted so far: the number of the newest."""
 
     async def serve(
         self,

@@ -43,9 +43,12 @@ class Dials:
         self._connect = connect
         self._is_up = is_up
         self._on_failed = on_failed
+        """Called when a dial has failed and the peer is not up."""
         self._slots = trio.CapacityLimiter(_AT_ONCE)
         self._under_way: dict[PeerId, Dial] = {}
+        """By peer; each goes when it is done."""
         self.nursery: trio.Nursery | None = None
+        """The host's, while it runs."""
 
     def __contains__(self, peer: PeerId) -> bool:
         return peer in self._under_way

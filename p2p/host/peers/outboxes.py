@@ -12,6 +12,7 @@ class Boxes(dict[PeerId, PeerBox]):
         super().__init__()
         self._config = config
         self._gone = (ClassStats(),) * len(TrafficClass)
+        """Per class: what happened in boxes that are closed by now."""
 
     def of(self, peer: PeerId) -> PeerBox:
         """A peer's box, made if need be."""

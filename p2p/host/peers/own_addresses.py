@@ -134,7 +134,9 @@ class Entrance:
         self._listen = [parse_listen(text) for text in listen]
         self._announce = tuple(parse_announce(text) for text in announce)
         self._bound: list[tuple[str, int]] = []
+        """(host, port) as bound; empty before `open`."""
         self.own = Own(())
+        """This machine's, as of the last look."""
 
     async def open(self) -> list[trio.SocketListener]:
         """Bind all addresses or none; ListenError names the address and the remedy."""

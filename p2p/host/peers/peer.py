@@ -56,6 +56,7 @@ class LaneTurns:
     ended: list[int] = field(default_factory=lambda: [0] * len(TrafficClass))
     """Lanes of the peer's that we began to read, and that have ended."""
     changed: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
+    """Parked here: whoever waits for the turn of a lane."""
     bulk_heard: int = 0
     """Bytes of bulk that came."""
 
@@ -84,7 +85,9 @@ class PeerConn:
     carrier: Carrier
     peer: PeerId
     address: str
+    """As it was dialled; of an inbound one only words."""
     admit_stream: LinkStream | None = None
+    """On which both admit; None until it is opened."""
     admit_arrived: trio.Event = field(default_factory=trio.Event)
     """Set when the peer opened that stream, or never will."""
     joined: trio.Event = field(default_factory=trio.Event)
@@ -97,6 +100,7 @@ class PeerConn:
     """Who the peer proved to be; None before it is admitted."""
     refusal: AdmissionError | None = None
     is_duplicate: bool = False
+    """One of the two has said that another connection counts."""
     is_guest: bool = False
     """A libp2p peer that is no member and asks for no admission (`guests`)."""
     main: "PeerConn | None" = None
@@ -172,12 +176,15 @@ class PeerBox:
     peer: PeerId
     scheduler: Scheduler
     conn: PeerConn | None = None
+    """The one in use, or None."""
     pump: Pump | None = None
+    """From `scheduler` to `conn`; there is one whenever there is a connection."""
     bulk: PeerConn | None = None
     """A second connection, once the peer was busy."""
     retired: PeerConn | None = None
     """A second connection that is no longer needed, until both have read what is on it."""
     want_bulk: Callable[[], None] = lambda: None
+    """Opens a second connection, on the side that dialled the first; else it does nothing."""
     bulk_bytes_quiet: float = math.inf
     """Beyond so many bytes of bulk, `want_bulk` is called."""
     changed: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)

@@ -12,6 +12,7 @@ class Answered:
 
     def __init__(self) -> None:
         self._frames: dict[int, bytes | None] = {}
+        """By id, the oldest first, at most ANSWERS_KEPT_MAX; None: it is too long to be kept."""
         self._forgotten_to = -1
         """The highest id that is remembered no more: ids grow along a path."""
 

@@ -65,11 +65,14 @@ class Answering:
         """`cut_off` ends the conversation with a peer that has us hold too much."""
         self._own = own
         self._channels = channels
+        """All that are open: Rpc opens and closes them."""
         self._config = config
         self._cut_off = cut_off
         self._served: dict[int, _Served] = {}
+        """By the number of the kind."""
         self._workers = RpcWorkers(self._answer)
         self._nursery: trio.Nursery | None = None
+        """Where handlers run; None before `run`."""
 
     def serve(
         self,

@@ -18,8 +18,11 @@ class Incoming:
     """A body on its way to us."""
 
     length: int
+    """As announced."""
     received: int = 0
+    """Bytes so far; more than `length` is an error of the peer."""
     _parts: list[memoryview] = field(default_factory=list)
+    """Chunks in order; let go when they are taken."""
 
     @property
     def is_whole(self) -> bool:
@@ -48,7 +51,9 @@ class Outgoing:
     call_id: int
     data: memoryview
     sent: int = 0
+    """Bytes of it that have left."""
     has_credit: bool = False
+    """Credit for its whole length has been taken."""
 
 
 @dataclass(slots=True, eq=False)
@@ -56,16 +61,23 @@ class Asking:
     """A call of ours that waits for its answer."""
 
     id: int
+    """Grows with every call of this node."""
     request: str
+    """The kind of question, for errors."""
     reply_kind: type[Message]
     expires_s: float
     """When nobody waits for it any more."""
     done: trio.Event = field(default_factory=trio.Event)
+    """Set when the reply is whole, or `failure` is there."""
     is_sent: bool = False
+    """The question has left: only then need the peer hear that nobody waits."""
     is_over: bool = False
+    """Nobody waits: if it has not left yet, it never will."""
     reply: Message | None = None
     body: Incoming | None = None
+    """Of the reply, once that has come."""
     failure: Exception | None = None
+    """Why there will be no reply."""
 
     def fail(self, failure: Exception) -> None:
         """End the wait with an error, unless it has ended already."""

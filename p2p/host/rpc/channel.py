@@ -51,22 +51,29 @@ class Channel:
         self.peer = peer
         self.traffic_class = traffic_class
         self.epoch = epoch
+        """Of our end; grows with every channel of this node."""
         self.remote_epoch: int | None = None
+        """Of the peer's end; until it is heard, nothing else is taken from there."""
         self.is_closed = False
-        self.asking: dict[int, Asking] = {}
-        self.serving: dict[int, Serving] = {}
+        self.asking: dict[int, Asking] = {}  # calls of ours by id, until their callers end them
+        self.serving: dict[int, Serving] = {}  # calls of theirs, until their handlers have ended
         self.answered = Answered()
         self.window = [BODY_WINDOW_BYTES, BODY_WINDOW_BYTES]
+        """Body bytes we may still send, by BodyKind; at most BODY_WINDOW_BYTES."""
         self.held = [0, 0]
+        """Body bytes that came and are not given back yet, by BodyKind; at most the same."""
         self._transmit = transmit
+        """Hands a frame to the host, with the time by which it must have begun to leave."""
         self._start = start
-        self._owed = [0, 0]
+        self._owed = [0, 0]  # body bytes to give back with the next credit, by BodyKind
         self._small: deque[tuple[bytes, Asking | None]] = deque()
+        """Frames but for bodies, each with the call of ours that it begins, if it does."""
         self._lanes: tuple[deque[Outgoing], deque[Outgoing]] = (deque(), deque())
-        self._turn = BodyKind.REQUEST
-        self._reply_bytes = 0
-        self._promised_bytes = 0
-        self._reserved_bytes = 0
+        """Bodies on their way out, by BodyKind; only the first of each may have begun."""
+        self._turn = BodyKind.REQUEST  # the kind that may send the next chunk, if it can
+        self._reply_bytes = 0  # lengths of the replies' bodies that have not left whole
+        self._promised_bytes = 0  # lengths of the bodies of all calls in `serving`
+        self._reserved_bytes = 0  # room kept for the replies of handlers that run
         self._waiting: deque[Serving] = deque()
         """Calls whose replies there is no room for yet."""
         self._wake = trio.Event()

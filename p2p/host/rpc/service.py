@@ -80,17 +80,25 @@ class Rpc:
     def __init__(self, host: Host, config: RpcConfig = _DEFAULT) -> None:
         self._host = host
         self._listeners: dict[int, tuple[type[Message], Callable[[Caller, Message], None]]] = {}
+        """By the number of the kind: one for each."""
         self._callers: dict[PeerId, Caller] = {}
         """Who is connected; and ourselves."""
         self._on_peer: list[Callable[[PeerId, bool], None]] = []
         self._channels: dict[tuple[PeerId, TrafficClass], Channel] = {}
+        """Those that are open, also with ourselves; made when needed."""
         self._nursery: trio.Nursery | None = None
+        """Of `run`; None before."""
         self._answering = Answering(host.peer_id, self._channels, config, self._cut_off)
         self._last_id = 0
+        """Of our newest call, to whomever."""
         self._last_epoch = 0
+        """Of our newest channel: microseconds of our clock, or one more than the last."""
         self._casts_unknown = 0
+        """Casts of kinds nobody listens to here, since the start."""
         self._casts_dropped = 0
+        """Casts that fit no message, or of which too many were for ourselves, since the start."""
         self._loopback: deque[tuple[TrafficClass, bytes]] = deque()
+        """Frames to ourselves, for the next round; no cast joins OUTBOX_FRAMES_MAX of them."""
         self._loopback_wake = trio.Event()
         host.attach(self)
 

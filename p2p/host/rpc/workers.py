@@ -20,9 +20,11 @@ class RpcWorkers(Generic[*Job]):
     def __init__(self, work: Callable[[*Job], Awaitable[None]]) -> None:
         self._work = work
         self._idle: list[trio.lowlevel.Task] = []
+        """Tasks without a job, the one that waits longest first; at most WORKERS_IDLE_MAX."""
         self._spare = 0
         """How many of them nobody has needed since the last look."""
         self._some_idle = trio.lowlevel.ParkingLot()
+        """Where `run` waits while there are none."""
 
     def start(self, nursery: trio.Nursery, *job: *Job) -> None:
         """Begin a job; what it raises ends the nursery."""

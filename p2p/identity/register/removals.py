@@ -66,7 +66,9 @@ class Removals:
     def __init__(self, anchor: Anchor, verifier: Signer) -> None:
         self._anchor, self._verifier = anchor, verifier
         self._held: dict[bytes, Removed] = {}
+        """By key, whether they count or not; each has its place in one of the three rooms."""
         self._by_subject: dict[str, list[Removed]] = {}
+        """Those that count, by whom they remove; worked out by `_count_anew`."""
         self._closed: dict[str, list[Removed]] = {}
         """Invites that let nobody in any more, though those who came may stay."""
         self._is_counted = True
@@ -74,6 +76,7 @@ class Removals:
         self.dropped: list[bytes] = []
         """Keys no longer held; whoever keeps entries on disk empties this."""
         self._proved: dict[tuple[Signed, ...], tuple[CertLink, ...]] = {}
+        """Proofs that were checked, and the links in them; emptied at PROOFS_KEPT."""
         root, own = anchor.root, REMOVALS_OF_NETWORK_MAX
         self._of_network = Room(root, own, own, own)
         self._of_labs = Room(root, REMOVALS_OF_LABS_MAX, REMOVALS_PER_LAB_MAX, REMOVALS_PER_LAB_MAX)

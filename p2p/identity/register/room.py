@@ -31,8 +31,11 @@ class Room:
     most_own: int = 0
     """Of what a key signs itself, where that is counted apart from what those below it sign."""
     _held: int = 0
+    """Entries of all signers."""
     _below: Counter[str] = field(default_factory=Counter)
+    """Entries by each key that they are charged to; none that has nothing."""
     _own: Counter[str] = field(default_factory=Counter)
+    """Entries by who signed them, where `most_own` is set."""
 
     def has_place(self, signer: str, lineage: Sequence[CertLink]) -> bool:
         """Whether one more entry of that signer may be held."""

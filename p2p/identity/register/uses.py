@@ -66,7 +66,9 @@ class Uses:
         """`are_out` tells whether a lab or the network removed somebody in a witness's chain."""
         self._anchor, self._verifier, self._are_out = anchor, verifier, are_out
         self._held: dict[bytes, Used] = {}
+        """By key; each has its place in `_room`."""
         self._of_invite: dict[str, dict[str, Used]] = {}
+        """The same by invite and user: one, the oldest, for each; no invite without any."""
         self._room = Room(anchor.root, USES_MAX, USES_PER_LAB_MAX, USES_PER_PERSON_MAX)
         self.dropped: list[bytes] = []
         """Keys no longer held; whoever keeps entries on disk empties this."""

@@ -78,9 +78,9 @@ class LeaseBook:
         self._shards = shards
         self._holders = holders
         self._wall_ms = wall_ms
-        self._putting: dict[ShardRoot, int] = {}
-        self._dropping: set[ShardRoot] = set()
-        self._locks: dict[LeaseKey, trio.Lock] = {}
+        self._putting: dict[ShardRoot, int] = {}  # shards being written, and by how many
+        self._dropping: set[ShardRoot] = set()  # shards being freed: none that is being written
+        self._locks: dict[LeaseKey, trio.Lock] = {}  # by lease that is being given up
         self._dropped: dict[Given, LeaseRow | None] = {}
         """What was given up lately, and whose it is: what is late of it is refused."""
         self.shares = LeaseShares()

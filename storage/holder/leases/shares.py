@@ -34,10 +34,14 @@ class LeaseShares:
     """Who has how many leases here."""
 
     held: int = 0
+    """Leases kept here."""
     _members: Counter[MemberId] = field(default_factory=Counter)
+    """Leases by person; of NOBODY none is counted."""
     _labs: Counter[LabId] = field(default_factory=Counter)
+    """The same by lab."""
 
     _coming: Coming = field(default_factory=Coming)
+    """Leases under which something is just being put."""
 
     def coming(self, payer: LeasePayer, lease: bytes) -> AbstractContextManager[None]:
         """Count a lease while something is put under it, whether or not it turns out to be new."""
@@ -67,6 +71,7 @@ class Charged:
     def __init__(self, shares: LeaseShares) -> None:
         self._shares = shares
         self._payer: LeasePayer | None = None
+        """Who pays for it; None where the lease was here before."""
 
     def now(self, payer: LeasePayer | None) -> None:
         self._payer = payer

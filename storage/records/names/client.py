@@ -58,8 +58,11 @@ class NameClient:
     def __init__(self, rpc: Rpc, members: Views, rights: NameRights, config: NamesConfig) -> None:
         self._rpc, self._members, self._rights, self._config = rpc, members, rights, config
         self._nursery: trio.Nursery | None = None
+        """Of NameService.run: questions go on when enough have answered. None before."""
         self._remembered: tuple[PeerId, ...] = ()
+        """Among whom names were spread when the last run wrote it down."""
         self._started_s = 0.0
+        """When `begin` was called: the remembered count for a while after that."""
         self._given_up: frozenset[PeerId] = frozenset()
         """Dead for so long that somebody may have decided without them."""
         self._returned_s: dict[PeerId, float] = {}

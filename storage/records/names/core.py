@@ -101,7 +101,9 @@ class NamePool:
     """Among whom names are spread."""
 
     members: tuple[PeerId, ...]
+    """All that count, the dead and those given up included."""
     dead: frozenset[PeerId] = frozenset()
+    """Those of them that are held for dead."""
     given_up: frozenset[PeerId] = frozenset()
     """Of the dead, those that need not count where the others can decide nothing."""
 
@@ -232,7 +234,9 @@ class Poll:
     key: bytes
     holders: Holders
     answers: dict[PeerId, NameHeld] = field(default_factory=dict)
+    """What was told in time, and can be trusted."""
     waiting: int = 0
+    """Of how many nothing is known yet, neither an answer nor a failure."""
 
     @property
     def granted(self) -> list[PeerId]:

@@ -52,7 +52,7 @@ class NameHandOver:
         self.told = 0
         """Records that others have taken."""
         self._silent: set[PeerId] = set()
-        """Who did not answer, or is dead."""
+        """Who is dead or did not answer once: they hear nothing more in this look."""
         self._full: set[PeerId] = set()
         """Who had no room for something."""
 

@@ -58,6 +58,7 @@ class NameHolder:
         """`find` gives members as their certificates prove them."""
         self._tables, self._rights, self._wall_ms, self._find = tables, rights, wall_ms, find
         self._accounts = Accounts()
+        """Who has how many names in the table; read anew by `count`."""
 
     @property
     def held(self) -> int:

@@ -39,12 +39,16 @@ class Accounts:
     """Who has how many names here."""
 
     held: int = 0
+    """Names kept here."""
     _members: Counter[tuple[MemberId, bool]] = field(default_factory=Counter)
+    """Names by person, those written with grants apart."""
     _labs: Counter[LabId] = field(default_factory=Counter)
+    """Names by lab, all of them."""
     _pending: Counter[tuple[MemberId, bool]] = field(default_factory=Counter)
     """Names without a record."""
 
     _coming: Coming = field(default_factory=Coming)
+    """Names that are just being written."""
 
     def coming(self, payer: NamePayer, key: bytes) -> AbstractContextManager[None]:
         """Count a name while it is written, whether or not it turns out to be new."""

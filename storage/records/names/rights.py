@@ -60,6 +60,7 @@ class NameRights:
     def __init__(self, verifier: Signer, network: NetworkId) -> None:
         self._verifier, self._network = verifier, network
         self._opened: dict[bytes, tuple[Signed, Record]] = {}
+        """By signature: what was verified, the newest NAMES_OPENED_KEPT."""
 
     def grant(self, sealed: Signed) -> NameGrant:
         """A grant. Raises WireError."""

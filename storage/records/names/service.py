@@ -69,9 +69,13 @@ class NamesStats:
     reads: int = 0
     writes: int = 0
     conflicts: int = 0
+    """Writes that found another record than they were to replace."""
     stale: int = 0
+    """Writes under a fence below one that was heard of."""
     handed_over: int = 0
+    """Records that others took from us, as they hold the name now."""
     held: int = 0
+    """Names kept here now."""
 
 
 class NameService:
@@ -100,8 +104,11 @@ class NameService:
         )
         self._asker = NameClient(rpc, members, self._rights, config)
         self._counter = 0
+        """Of our newest ballot: wall-clock milliseconds, or one above all that it had to beat."""
         self._locks: dict[bytes, trio.Lock] = {}
+        """By key: our own writes of a name go one by one; gone when none waits."""
         self._reads = self._writes = self._conflicts = self._stale = self._handed_over = 0
+        """Since the start (`NamesStats`)."""
         rpc.serve(NameRead, self._holder.on_read)
         rpc.serve(NamePrepare, self._holder.on_prepare)
         rpc.serve(NameAccept, self._holder.on_accept)

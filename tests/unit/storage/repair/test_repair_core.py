@@ -63,6 +63,7 @@ class Seat:
 
     def tell(self, event: Event) -> None:
         assert not self.core.handle(event, self.now_s)
+        self.core.check_invariants()
 
     def fall(self, *peers: PeerId, liveness: Liveness = Liveness.DEAD) -> None:
         for peer in peers:
@@ -72,6 +73,7 @@ class Seat:
         """What it would mend at that time."""
         self.now_s = at_s
         found = [e.event for e in self.core.handle(LookDue(), at_s) if isinstance(e, Notify)]
+        self.core.check_invariants()
         assert all(isinstance(event, Mend) for event in found)
         return [event for event in found if isinstance(event, Mend)]
 
