@@ -60,6 +60,7 @@ class Node:
         """`seeds` are full multiaddrs to call first, besides those of the config."""
         self.config, self.edges, self.identity = config, edges, identity
         self.lends_compute = config.compute.enabled and "compute" in identity.roles
+        """By its owner's configuration and its certificate both."""
         self.lends_storage = config.storage.enabled and "storage" in identity.roles
         self.rpc = Rpc(edges.host)
         self.echo = Echo(self.rpc)
@@ -87,6 +88,7 @@ class Node:
         self.lab = self._lab_recovery()
         self.unlocking = self._unlocking()
         self.stopped = trio.Event()
+        """Set by whoever runs it, once `run` has returned."""
         self.register.on_out(self._on_out)
         self.roster = Roster(self.register, edges.papers, self.membership.view, edges.wall_ms)
         self.reader = StatusReader(self)

@@ -45,8 +45,11 @@ class EventHub:
         self.boot = boot
         self._source, self._person_of = source, person_of
         self._events: deque[Event] = deque(maxlen=EVENTS_BUFFERED_MAX)
+        """The newest ones without a gap, up to number `_newest`."""
         self._newest = 0
+        """Number of the event that came last; 0 before the first."""
         self._grew = trio.Event()
+        """Set, and replaced, with every event."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take events in until cancelled."""

@@ -28,6 +28,7 @@ class Changed:
     def __init__(self, market: TaskList) -> None:
         self._market = market
         self._noted: set[TaskId] = set()
+        """Tasks to look at next; while `_is_all` they add nothing."""
         self._is_all = True
         """Any may have changed: names were missed, or time has passed."""
 

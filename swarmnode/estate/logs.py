@@ -71,12 +71,17 @@ class LogKeeper:
         self._changed = Changed(market)
         self._waiting: dict[TaskId, None] = {}
         """Ended, and their logs may have to be put; in the order in which they ended."""
-        self._news, self._turn = trio.Event(), trio.Event()
+        self._news = trio.Event()
+        """Set when there may be something to put; replaced before each look."""
+        self._turn = trio.Event()
+        """Set, and replaced, after each look."""
         self._looking = trio.Lock()
+        """One at a time takes what has changed."""
         logbook.on_grown = self._on_grown
         self._faulted: set[TaskId] = set()
         """Tasks under whose logs a bug of ours came up: left alone until the next start."""
         self._alone: set[TaskId] = set()
+        """Tasks of a bundle under which a bug came up: each is put by itself from then on."""
         self._has_failed = False
         """The pool could not take a log at the last try."""
         self._bringing: dict[bytes, trio.Lock] = {}

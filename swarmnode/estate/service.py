@@ -56,7 +56,9 @@ class EstateService:
         self._market, self._objects = market, objects
         self._tables, self._wall_ms = tables, wall_ms
         self._claims: dict[Address, int] = {}
+        """Inputs of tasks about to be submitted, and until when they stay (wall ms)."""
         self._inputs: dict[TaskId, frozenset[Address]] = {}
+        """What each task reads, of those that were known at the newest look."""
         self._changed = Changed(market)
         self._waiting: dict[TaskId, None] = {}
         """They left what is to be taken over; in the order in which it was noticed."""
@@ -66,7 +68,10 @@ class EstateService:
         """Tasks that go on elsewhere, the newest last: what of theirs comes late is not ours."""
         self._rested_s = -math.inf
         """From then on all objects may be looked at again."""
-        self._news, self._turn = trio.Event(), trio.Event()
+        self._news = trio.Event()
+        """Set when there may be something to take over or free; replaced before each look."""
+        self._turn = trio.Event()
+        """Set, and replaced, after each look."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow until cancelled."""

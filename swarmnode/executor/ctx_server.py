@@ -76,7 +76,9 @@ class CtxSeats:
 
     def __init__(self, count: int) -> None:
         self._left = count
+        """Connections that may still be accepted."""
         self._freed = trio.Event()
+        """Set, and replaced, when one has ended."""
 
     async def free(self) -> None:
         """Return once one more connection may be accepted."""

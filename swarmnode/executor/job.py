@@ -16,11 +16,15 @@ class ExecutorJob:
     folder: JobFolder
     record: CrashRecord
     started: trio.Event = field(default_factory=trio.Event)
+    """Its process runs, or never will: `start` waits for that."""
     ended: trio.Event = field(default_factory=trio.Event)
+    """`exit` is set: no process of it lives."""
     pid: int = 0
+    """0 until its shim has said it."""
     started_ms: int = 0
     exit: JobExit | None = None
     node_died_ms: int = 0
+    """As JobView has them."""
     node_deaths: int = 0
 
     def look(self) -> None:

@@ -29,6 +29,7 @@ class JobDisks:
     def __init__(self, templates: Path) -> None:
         self._disks = WorkDisks(templates)
         self._held: dict[Path, WorkDisk] = {}
+        """By the job's folder, open until `drop` or `let_go`; a job without is only measured."""
 
     async def adopt(
         self, workers: Workers, jobs: Path, records: Mapping[Path, CrashRecord]

@@ -29,6 +29,7 @@ class NodeLife:
 
     def __init__(self, folder: Path) -> None:
         self._mark = folder / "alive"
+        """`BOOT BEGAN_MS`; changed last when the node that wrote it was seen alive last."""
 
     def begin(self, jobs: Iterable[JobFolder]) -> None:
         """Note which jobs a node before us died of, if it died; from now on ours is noticed."""

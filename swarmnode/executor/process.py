@@ -80,24 +80,24 @@ class ProcessExecutor(work_files.WorkFiles):
         gpu_device: Callable[[str], str] = _no_gpus,
     ) -> None:
         self._folder = folder.resolve()
-        self._config = config
         self._environments = {
             name: checked_environment(name, path, self._folder)
             for name, path in sorted(environments.items())
         }
         super().__init__(workers)
-        self._gpu_device = gpu_device
+        self._config, self._gpu_device = config, gpu_device
         self._answer: JobCall = _nobody
         self._launcher: Launcher | None = None
         self._nursery: trio.Nursery | None = None
         self._jobs: dict[JobId, ExecutorJob] = {}
+        """Started, by this node or one before, and not forgotten; ended ones, too."""
         self._leases: dict[JobId, str] = {}
         """Of jobs that are still to be started, as their shims will read them."""
-        self._life = life.NodeLife(self._folder)
+        self._life, self._shims = life.NodeLife(self._folder), Shims(self._folder)
         self._disks = JobDisks(templates_in(self._folder))
-        self._shims = Shims(self._folder)
         self._given = GivenRoom(self._folder, config.given_bytes_max)
         self._starting = trio.Lock()
+        """One start at a time: the job of an id starts once."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Find out what can be enforced, re-attach to every job, serve until cancelled."""

@@ -33,8 +33,11 @@ class Shims:
         tells whose each is, and who ends a node's tasks with it finds them."""
         self._folder = folder
         self._lock = threading.Lock()
+        """Guards the two below, which several threads change."""
         self._waiting: tuple[int, socket.socket] | None = None
+        """Pid and socket of the one that has no job yet; None: none is kept ready."""
         self._is_open = True
+        """False after `let_go`: none is made ready any more."""
 
     def start(self, folder: Path, fds: Sequence[int]) -> int:
         """Give a job to a shim, its descriptors in the order of shim.door; the shim's pid."""

@@ -55,9 +55,13 @@ class LogBook:
     ) -> None:
         self._tables = tables
         self._head, self._tail = head_pages, tail_pages
+        """Pages kept of the beginning and of the end of each stream."""
         self._news: dict[TaskId, trio.Event] = {}
+        """By task that somebody reads along: set and dropped by `wake`."""
         self._followers: dict[tuple[TaskId, str], int] = {}
+        """How many read a stream now; a stream of none is not in it."""
         self.on_grown: Callable[[TaskId], None] = lambda _task: None
+        """Told of the task after every piece that was taken; must not block."""
 
     async def take(self, task: TaskId, fence: int, stream: str, offset: int, body: bytes) -> int:
         """Keep a piece of an attempt's stream; the bytes of it that are stored now.

@@ -99,24 +99,32 @@ class CheckpointKeeper:
         """`workers` look through what the task left: it may be many names."""
         self.spec = spec
         self._folder: Parts = parts_in(spec.folder) if spec.folder else ()
+        """The watched one; empty: only what the task tells counts."""
         self._job, self._executor, self._objects = job, executor, objects
-        self._workers = workers
-        self._ears, self._wall_ms, self._config = ears, wall_ms, config
+        self._ears, self._workers, self._wall_ms, self._config = ears, workers, wall_ms, config
         self._newest = spec.last
         """What the pool keeps and the submitter will know."""
         self._still = Stillness(config.stillness, step=self.stored_step)
         if spec.last is not None:
             self._still.is_sure = spec.last.sure
         self._storing = trio.Lock()
+        """One checkpoint at a time is stored, and none is given up meanwhile."""
         self._wake = trio.Event()
+        """Set by what the task or the submitter says; replaced after each sleep."""
         self._told: CheckpointTold | None = None
+        """The highest step told; counts while it is above `stored_step`."""
         self._is_new = True
+        """What was here at the start is still to be looked at."""
         self._look_s = 0.0
         """When the folder is looked at next: two looks in quick succession would prove nothing."""
         self._due_s = 0.0
         """No checkpoint is stored before that, unless the task waits for it."""
-        self._acknowledged_ms = self._forgotten_ms = 0
+        self._acknowledged_ms = 0
+        """`taken_ms` of the newest checkpoint that the submitter has. Only grows."""
+        self._forgotten_ms = 0
+        """Of the newest whose older ones were given up; never above the one before."""
         self._trouble = ""
+        """Why the newest is not kept, as was told last; empty: it is."""
 
     @property
     def stored_step(self) -> int:

@@ -19,7 +19,9 @@ class StateSeal:
 
     def __init__(self, key: bytes) -> None:
         self._names = blake3(key, derive_key_context="swarm state names 1").digest()
+        """Key of the hash by which holders know a name."""
         self._nonces = blake3(key, derive_key_context="swarm state nonces 1").digest()
+        """Key of the hash that a nonce is the beginning of."""
         self._cipher = ChaCha20Poly1305(key)
 
     def name(self, key: str) -> str:

@@ -69,7 +69,9 @@ class MemoryService:
         self._wall_ms = wall_ms
         self._config = config
         self._keepers: dict[JobId, CheckpointKeeper] = {}
+        """Jobs that are watched now; `watch` enters and removes them."""
         self._arrived = trio.Event()
+        """Set, and replaced, when one more is watched."""
         executor.on_call(self.answer)
 
     async def restore(self, job: "JobId", checkpoint: CheckpointRecord) -> None:

@@ -48,6 +48,7 @@ class Stillness:
     loose: dict[Parts, Found] = field(default_factory=dict)
     """What was stored of what lies beside it."""
     is_sure: bool = True
+    """What is stored was complete, as far as anybody can tell; else it is taken again."""
     _restless_s: float = math.inf
     """Since when something is new that has not come to rest."""
     _since: dict[int, tuple[tuple[Found, ...], float]] = field(default_factory=dict)

@@ -31,7 +31,9 @@ class Notices:
     """Compares what a node says now with what was last logged."""
 
     state: str = ""
+    """As it was at the look before; empty before the first."""
     told: tuple[str, ...] = ()
+    """Warnings and failures as of that look: what stands in it is not logged again."""
 
     def changed(self, now: NodeHealth) -> list[tuple[int, str]]:
         """Level and text of every line worth logging."""
@@ -53,6 +55,7 @@ class OutNotices:
 
     book: AdmissionBook
     told: dict[PeerId, str] = field(default_factory=dict)
+    """Who was out at the look before, and why."""
 
     def fresh(self, out: Mapping[PeerId, str]) -> list[str]:
         """A line for each that was not out before, or for another reason."""

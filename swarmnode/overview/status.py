@@ -86,7 +86,9 @@ class StatusReader:
     began_s: float | None = None
     """When its parts began to start; None before."""
     runs: bool = False
+    """All its parts have started; it stays so."""
     stops: bool = False
+    """It has begun to end."""
     told: str = ""
     """Why we are out, by the last refusal that said so, until somebody lets us in."""
 

@@ -47,8 +47,11 @@ class _Sealing:
     """Our side of the boxes that are made for one person now."""
 
     theirs: bytes
+    """Public half of the person's key."""
     ours: bytes
+    """Public half of the key made for these boxes; stands in front of each."""
     key: bytes
+    """What both halves make: it encrypts the boxes."""
 
 
 class Seals:
@@ -57,7 +60,9 @@ class Seals:
     def __init__(self, people: People, entropy: Callable[[int], bytes]) -> None:
         self._people, self._entropy = people, entropy
         self._secrets: dict[str, X25519PrivateKey] = {}
+        """Of those who are unlocked; in memory alone."""
         self._sealing: dict[str, _Sealing] = {}
+        """By person; made anew after `lock`, and when their key is another."""
         self._opening: dict[tuple[str, bytes], bytes] = {}
         """(person, public half of ours) -> key of those boxes."""
 

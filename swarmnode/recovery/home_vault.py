@@ -23,6 +23,7 @@ class HomeVault:
         self._home, self._lab, self._root = home, lab, root
         has_key = home.member_key.exists()
         self.seed = load_key_file(home.member_key).seed() if has_key else b""
+        """Of the person's key; empty where that is not here."""
         self.person = PeerId(person)
 
     def seal(self, text: bytes) -> bytes:

@@ -95,7 +95,9 @@ class LabRecovery:
         self._waits_for_others, self._entropy, self._wall_ms = waits_for_others, entropy, wall_ms
         self._persons, self._seed = persons, seed
         self._is_on = False
+        """The person's seed lies sealed for this lab, as of the newest look."""
         self._openings: tuple[Opening, ...] = ()
+        """What the lab's key was used for, as of the newest look; told when it is new."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled."""

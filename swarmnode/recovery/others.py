@@ -36,6 +36,7 @@ class Others:
         """`is_settled`: whether the pool is known after the start."""
         self._members, self._ping, self._is_settled = members, ping, is_settled
         self._since_s: float | None = None
+        """When a machine was looked for first with the pool known; None: not yet."""
 
     async def life(self, peer: PeerId) -> MachineLife:
         """Takes as long as an echo."""

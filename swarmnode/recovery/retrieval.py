@@ -95,7 +95,9 @@ class Retrieval:
         self._more_until_s = 0.0
         """0: it is not counted yet."""
         self._seeds = (b"", b"")
+        """Of the keys of lab and network: each from the newest copy that has it."""
         self._names = ("", "")
+        """Of person and lab, likewise."""
         self._known_as, self._adopt = known_as, adopt
 
     async def go_on(self) -> bool:

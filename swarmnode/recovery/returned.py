@@ -48,8 +48,11 @@ class Return:
         self._market, self._leave = market, leave
         self._waits_for_others, self._on_change = waits_for_others, on_change
         self._taken: Taken | None = None
+        """Who took this machine over, as the pool said last; None: nobody."""
         self._is_news = trio.Event()
+        """Set when `_taken` has become another; replaced before it is acted upon."""
         self._is_over = False
+        """HAND_OVER_S have passed since: what is still here is ours."""
 
     def note(self, taken: Taken | None) -> Taken | None:
         """What the pool says of who took this machine over."""

@@ -98,16 +98,17 @@ class RecoveryService:
         finder: Finder | None = None,
         wall_ms: Callable[[], int],
     ) -> None:
-        """`settled` says of which ended tasks the logs are on the keyring, and waits for them.
-
-        `leave` takes off it what belongs to a task. The last two where the person's key lies.
-        """
+        """`settled` says of which ended tasks the logs are on the keyring, and waits for them;
+        `leave` takes off it what belongs to a task. The last two where the person's key lies."""
         self._vault, self._place, self._objects, self._me = vault, place, objects, me
         self._keyring, self._market, self._tables = keyring, market, tables
         self._waits_for_others, self._settled = waits_for_others, settled
         self._retrieval, self._finder, self._wall_ms = retrieval, finder, wall_ms
-        self._news, self._brought = trio.Event(), trio.Event()
+        self._news = trio.Event()
+        """The pool lacks something; replaced when a copy begins, set again when that fails."""
+        self._brought = trio.Event()
         self._trouble, self._is_copying = "", False
+        """Why the newest copy that was tried failed, in words; empty: it did not."""
         self._return = Return(market, leave, waits_for_others, self._stir)
         self._unpointed: tuple[ReadCap, Taken | None] | None = None
         """The newest copy, which is not at its place yet, and who had taken us over then."""

@@ -22,6 +22,7 @@ class LocalMachine:
     def __init__(self, folder: Path, *, gpus: bool = True) -> None:
         self._folder = folder
         self._nvml = NvmlReader() if gpus else None
+        """None: its GPUs are hidden."""
         psutil.cpu_percent()  # the first call only sets the mark from which the next one counts
 
     def know_ours(self, owns: Callable[[int], bool]) -> None:

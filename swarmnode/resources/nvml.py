@@ -26,6 +26,7 @@ class NvmlReader:
     def __init__(self) -> None:
         self.owns: Callable[[int], bool] = lambda _pid: False
         self._ready = False
+        """The library is open; it stays so."""
 
     def read(self) -> tuple[Gpu, ...]:
         """Every GPU there is; none without a driver."""

@@ -47,7 +47,9 @@ class AdvertPublisher:
         self._gossip = gossip
         self._advert = advert
         self._last: ResourceAdvert | None = None
+        """As it was published last; None: nothing was."""
         self._due_s = 0.0
+        """When it is published again though it has not changed."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Look and publish until cancelled."""

@@ -57,6 +57,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._records: dict[TaskId, TaskRecord] = {}
+        """By task; who changes one also returns, or lets the next step return, its Persist."""
         self._ended: dict[TaskId, None] = {}
         """Tasks that have ended, the one that ended first is first."""
         self.at_rest: Callable[[TaskRecord], TaskRecord] = lambda record: record

@@ -46,8 +46,11 @@ class HttpConnection:
         self._app, self._stream, self._client, self._on_busy = app, stream, client, on_busy
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=API_HEAD_BYTES_MAX)
         self._scope = trio.CancelScope()
+        """Of the answer that is made now; cancelled when the client takes no more of it."""
         self._read = trio.Lock()
+        """One at a time reads from the stream."""
         self._ended = False
+        """The client has gone in the middle of this request: nothing more is said."""
         self._is_head = False
         """The answer is told by its head alone: HEAD."""
 

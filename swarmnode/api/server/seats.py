@@ -17,6 +17,7 @@ class Seat:
     """One connection."""
 
     source: str
+    """A user or an address, whose places are counted together."""
     drop: Callable[[], None]
     """Ends the connection."""
     is_idle: bool = True
@@ -29,6 +30,7 @@ class Seats:
 
     seats_max: int = API_CONNECTIONS_MAX
     per_source_max: int = API_CONNECTIONS_PER_SOURCE_MAX
+    """Of one source; idle ones of its own give way first."""
     dropped: int = 0
     """Idle ones that had to go, since the start."""
     refused: int = 0

@@ -42,8 +42,11 @@ class ApiServer:
     app: Starlette
     socket_path: Path
     tcp: str | None = None
+    """HOST:PORT; None: unix sockets alone."""
     tokens: Tokens | Mapping[str, str] = field(default_factory=dict)
+    """Who may ask over TCP."""
     hosts: Sequence[str] = ()
+    """Names by which clients may call us, besides the usual ones (Host header)."""
     services: Sequence[Callable[..., Awaitable[None]]] = ()
     """What the app needs running beside it, each as `run(*, task_status)`."""
     seats_max: int = API_CONNECTIONS_MAX
@@ -53,7 +56,9 @@ class ApiServer:
     who: Callable[[int], Principal | Problem] | None = None
     """Who a user id is, on the shared socket."""
     stopping: trio.Event = field(default_factory=trio.Event)
+    """Set by who ends the node; answers in progress have SHUTDOWN_S from then."""
     bound: tuple[str, ...] = ()
+    """Where it is served, as URLs; empty until `run` has bound all."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Bind, say so, serve. Raises AlreadyRunningError, ApiAddressError."""

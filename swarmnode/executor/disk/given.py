@@ -30,7 +30,9 @@ class GivenRoom:
     def __init__(self, folder: Path, bytes_max: int) -> None:
         self._folder = str(folder)
         self._bytes_max = bytes_max
+        """For all jobs together."""
         self._taken: dict[JobId, int] = {}
+        """Bytes in each folder here; what would bring their sum above the bound is refused."""
 
     def note(self, job: JobId, size: int) -> None:
         """A job that a node before us gave so much."""

@@ -51,6 +51,7 @@ class WorkDisk:
 
     def __init__(self, fd: int, *, holds_all: bool = False) -> None:
         self._fd = _place_high(fd)
+        """Of the work folder, with a number that no new process has for its own."""
         self.holds_all = holds_all
         """Of a version before: what the job was given is in there, too."""
 
@@ -73,8 +74,11 @@ class WorkDisks:
 
     def __init__(self, templates: Path) -> None:
         self._templates = templates
+        """Where spares lie until a job takes them."""
         self._mkfs = shutil.which("mkfs.ext4", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+        """None: no disk can be made here."""
         self._lock = threading.Lock()
+        """Guards the two below, and templates while they are made: several threads call."""
         self._spares: dict[int, _Spare] | None = {}
         """By size, the least recently wanted first; None: no more are kept."""
         self._making: set[int] = set()

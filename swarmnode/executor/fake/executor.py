@@ -40,20 +40,27 @@ def _virtual_ms() -> int:
 class _Job:
     process: Process
     spec: JobSpec | None = None
+    """None: it was prepared or renewed, not started."""
     is_prepared: bool = False
     given_bytes: int = 0
     """What its folder held at the start: not counted as its disk."""
     pid: int = 0
     started_ms: int = 0
     started_s: float = 0.0
+    """On the clock of the loop; `started_ms` is on the wall."""
     steps: Iterator[float] = field(default_factory=lambda: iter(()))
+    """The program, which yields how long it sleeps."""
     due_s: float = inf
     """When the program wakes next."""
     kill_at_s: float = inf
+    """At its timeout, or at the end of the grace once it is to stop."""
     kill_reason: str = "wall"
+    """Of its exit, if it comes to that."""
     lease_until_s: float = inf
+    """Inf: nobody has renewed it, which ends nothing here."""
     lease_notice_s: float = 0.0
     exit: JobExit | None = None
+    """None while it may go on."""
     changed: trio.Event = field(default_factory=trio.Event)
     """Replaced whenever something happens that nobody could have foreseen."""
 
@@ -93,13 +100,18 @@ class FakeExecutor:
     ) -> None:
         self._environments = tuple(sorted(environments))
         self._limits = {limit: (not_enforced or {}).get(limit, "") for limit in Limit}
+        """Each limit, and why it is not enforced; empty: it is."""
         self._trouble = trouble
         self._programs = {**fake_programs.PROGRAMS, **(programs or {})}
         self._wall_ms = wall_ms
         self._jobs: dict[JobId, _Job] = {}
+        """What is on this machine's disk: jobs that are prepared, run or have ended."""
         self._answer: JobCall | None = None
+        """Who answers requests of tasks; None until `on_call`."""
         self._pids = _FIRST_PID
+        """Given last."""
         self._runs = False
+        """`run` serves: only then jobs are started."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; jobs go on meanwhile and afterwards."""

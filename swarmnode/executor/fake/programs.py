@@ -38,10 +38,14 @@ class Process:
         self.argv: Sequence[str] = ()
         self.env: Mapping[str, str] = {}
         self.files: dict[str, File] = {}
+        """By name from the work folder down."""
         self.logs = {"stdout": bytearray(), "stderr": bytearray()}
         self.now_ns = 0
+        """The time on the wall at its present step."""
         self.memory_bytes = _BASE_MEMORY_BYTES
+        """What it takes, as it says; above its limit it is ended."""
         self.ignores_term = False
+        """It goes on after SIGTERM, until it is killed."""
 
     def say(self, text: str, stream: str = "stdout") -> None:
         """Write one line."""

@@ -34,6 +34,7 @@ class Parents:
     def __init__(self, dirs: "Mapping[str, str]", troubles: "Mapping[str, str]") -> None:
         self.dirs = dict(dirs)
         self.troubles = dict(troubles)
+        """By controller, or by limit where only that cannot be had."""
 
     def plan(self, name: str) -> "dict[str, str]":
         """The directories a job of that name will have; nothing is made yet."""

@@ -23,7 +23,9 @@ class CpuUse:
 
     def __init__(self) -> None:
         self._ticks: dict[tuple[int, int], int] = {}
+        """By pid and start, as seen last; _PROCESSES_MAX at most."""
         self._due_s = 0.0
+        """When `look` looks again, on the monotonic clock."""
 
     def look(self, now_s: float, pids: "Callable[[], list[int]]") -> None:
         """Note what each process has used until now."""

@@ -28,15 +28,23 @@ class DiskWatch:
     def __init__(self, folder: str, disk_bytes: int, entries_max: int, own_fd: int) -> None:
         self._folder = folder
         self._disk_bytes = disk_bytes
+        """What the job may use."""
         self._entries_max = entries_max
+        """Files that one look walks over: more of them end the job."""
         self._own_fd = own_fd
         """-1 for a job that is measured."""
         self._due_s = 0.0
+        """When it is looked at next, on the monotonic clock."""
         self._urgent_s = 0.0
+        """The same while the machine's disk loses what the job has left."""
         self._used = 0
+        """Bytes that the newest look found."""
         self._free_then = self._free()
+        """Bytes free on the machine's disk at that look."""
         self._hidden_since_s = 0.0
+        """Since when files are on their way between sockets; 0: none were."""
         self._written_then = 0
+        """Bytes written by the job when none were, the last time."""
 
     def verdict(self, now_s: float, pids: "Callable[[], list[int]]") -> str:
         """Why the job must end, or "": disk, files, or lost: the machine's disk is full."""

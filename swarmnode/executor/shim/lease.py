@@ -18,6 +18,7 @@ class Lease:
     def __init__(self, words: str) -> None:
         """As the order says it: `UNTIL NOTICE`."""
         self._until_s = self._notice_s = float("inf")
+        """The first only grows; the second belongs to it."""
         self.was_noticed = False
         """The job has been told once that its lease ends: it may be ending because of that."""
         if words:

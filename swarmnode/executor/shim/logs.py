@@ -25,9 +25,13 @@ class Logs:
 
     def __init__(self, folder: str, bytes_max: int) -> None:
         self._files: dict[int, int] = {}
+        """Our end of each pipe, and the file that it goes into."""
         self._room: dict[int, int] = {}
+        """Bytes that may still come, by our end; below zero: it was too much."""
         self._resting: dict[int, float] = {}
+        """Ends that are not listened to, and until when, on the monotonic clock."""
         self.ends: list[int] = []
+        """Stdout first; closed here by `watch`."""
         self.is_over = False
         """A stream was longer than it may be; no more of it is kept."""
         for name in STREAMS:

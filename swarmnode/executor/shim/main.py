@@ -64,7 +64,7 @@ class Shim:
 
     def __init__(self, folder: str, ready_fd: int) -> None:
         self._folder = folder
-        self._ready_fd = ready_fd
+        self._ready_fd = ready_fd  # says to the node that the job runs; closed then
         self._order = Order(pairs.read_pairs(folder + "/order"))
         if not self._order.has_disk:
             os.closerange(FD_DISK, FD_DISK + 1)  # nothing of ours, then
@@ -75,14 +75,14 @@ class Shim:
         for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
             signal.signal(number, signal.SIG_IGN)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        self._status = self._block = -1
-        self._child = self._pid = 0
-        self._said = b""
-        self._reason = ""
+        self._status = self._block = -1  # pipes: what bubblewrap reports; what lets it go on
+        self._child = self._pid = 0  # what we forked; the job's first process, once it is known
+        self._said = b""  # all of the report
+        self._reason = ""  # why we end the job; empty while it may end by itself
         self._started_s = time.monotonic()
-        self._kill_at_s = self._started_s + self._order.wall_s
-        self._kill_reason = "wall"
-        self._look_at_s = 0.0
+        self._kill_at_s = self._started_s + self._order.wall_s  # a stop brings it nearer
+        self._kill_reason = "wall"  # why, should that come
+        self._look_at_s = 0.0  # when disk and memory are looked at next
         self._lease = Lease(self._order.lease)
         self._disk = DiskWatch(
             folder,
@@ -92,8 +92,8 @@ class Shim:
         )
         self._logs = Logs(folder, self._order.log_bytes)
         self._cpu = CpuUse()
-        self._is_killed = self._notice_due = False
-        self._wait_status: int | None = None
+        self._is_killed = self._notice_due = False  # SIGKILL was sent; SIGTERM is to be sent
+        self._wait_status: int | None = None  # of `_child`, with `_rusage`: None while it lives
         self._rusage: resource.struct_rusage | None = None
 
     def run(self) -> None:

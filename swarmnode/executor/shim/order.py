@@ -14,20 +14,34 @@ class Order:
             dict(value.partition("=")[::2] for key, value in entries if key == "cgroup")
         )
         self.wall_s = float(single["wall_s"])
+        """Seconds from the start of the shim."""
         self.disk_bytes = int(single["disk_bytes"])
         self.memory_bytes = int(single["memory_bytes"])
         self.log_bytes = int(single["log_bytes"])
+        """Of each stream."""
         self.entries_max = int(single["entries_max"])
+        """Files that measuring its disk may find."""
         self.pids_rlimit = int(single.get("pids_rlimit", 0))
+        """Processes of its user; 0: a control group counts them."""
         self.nofile = int(single["nofile"])
         self.enforced = single["enforced"]
+        """Limits that hold for it, for the exit file."""
         self.seccomp = single["seccomp"]
+        """Path of the filter's program."""
         self.cpus = [int(cpu) for cpu in single.get("cpus", "").split()]
+        """Processors that it runs on; none: any."""
         self.has_disk = bool(single.get("has_disk"))
+        """Its work folder is a file system of its own, behind FD_DISK."""
         self.given_bytes = int(single.get("given_bytes", 0))
+        """What the work folder held before the start: not the job's use."""
         self.bwrap_args = single.get("bwrap_args", "")
+        """Path of bubblewrap's options; empty in a container."""
         self.stage = [value for key, value in entries if key == "stage"]
+        """What is laid out for a user who may not go where it lies."""
         self.uid = int(single.get("uid", 0))
+        """Who it runs as; 0: as we do."""
         self.guard_uid = int(single.get("guard_uid", 0))
+        """Nothing runs as it: from it that user's processes are killed; 0: not needed."""
         self.is_container = self.guard_uid > 0
         self.lease = single.get("lease", "")
+        """As Lease takes it; empty: for ever."""

@@ -23,6 +23,7 @@ class Asked:
 
     rtt_ms: int
     failures: int
+    """Attempts lost there, and more for each time that this task failed there."""
 
 
 @dataclass(slots=True)
@@ -30,20 +31,28 @@ class Auction:
     """An open auction, or one whose callees still keep places for its task."""
 
     auction: int
+    """Its number in calls and bids; none comes twice at one buyer."""
     task: TaskId
     """Empty for a dry run."""
     spec: TaskSpec
     number: int
+    """Which auction of its task it is, from 1; 0 for a dry run."""
     opened_s: float
+    """By the clock of the core; `opened_ms` is the same on the wall, for people."""
     opened_ms: int
     window_s: float
+    """Answers are waited for so long at most: some round trips of the slowest callee."""
     slack_ms: int
+    """How long the task can wait: what a bid's waiting is weighed against."""
     asked: Mapping[PeerId, Asked]
     unfit: tuple[tuple[PeerId, str], ...]
+    """Machines that were not asked, and why; UNFIT_KEPT_MAX at most."""
     dry_run: int = 0
+    """Number by which whoever asked for a dry run knows it; 0 for an auction of a task."""
     is_open: bool = True
     """False once it was decided; places may remain."""
     bids: dict[PeerId, Bid] = field(default_factory=dict)
+    """The best answer of each callee so far; of nobody else."""
 
     def call(self, hold_s: float) -> list[e.Effect]:
         """Ask everybody."""

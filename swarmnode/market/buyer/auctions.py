@@ -34,7 +34,9 @@ class Auctions:
         self._ready: list[tuple[tuple[int, int, int, TaskId], TaskId]] = []
         """Heap of tasks that wait for an auction to end, most urgent first."""
         self._winners: dict[int, PeerId] = {}
+        """Of those awarded lately, AUCTIONS_CLOSED_MAX at most: a winner's room is not released."""
         self._last_auction = 0
+        """Number of the newest auction; only grows, and exceeds those of earlier lives."""
 
     def begin(self) -> None:
         """Number auctions from the clock on, so that no answer to an earlier life is mistaken."""

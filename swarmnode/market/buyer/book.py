@@ -91,17 +91,21 @@ class Pursuit:
     """What is known of one open task besides its record."""
 
     round: Auction | None = None
+    """The auction under way: there is one while the task is AUCTIONED, and only then."""
     places: Auction | None = None
     """An auction nobody won: its callees may still offer themselves."""
     last_round_s: float = -math.inf
+    """When its newest auction opened; the next one opens round_every_s later, at the soonest."""
     idle_rounds: int = 0
     """Auctions in a row that nobody won."""
     retry_due_s: float | None = None
+    """When its turn comes; a RetryDue of another time is stale. None: no turn is timed."""
     shunned: dict[PeerId, float] = field(default_factory=dict)
     """Machines not to be asked, until when."""
     award: Award | None = None
     """To be repeated; None after a restart, when the provider is queried instead."""
     award_until_s: float = 0.0
+    """When an award that is not answered is given up; put off while we may not judge."""
     heard_s: float = 0.0
     """When the provider last showed that it has the job."""
     beat: int = 0
@@ -117,6 +121,7 @@ class Pursuit:
     ending: tuple[str, str] = ("", "")
     """Reason and words to fail with once the provider's processes have ended."""
     phase: Phase = Phase.UNKNOWN
+    """What the provider of its newest attempt said last; UNKNOWN before it spoke."""
 
 
 class Book:
@@ -134,22 +139,29 @@ class Book:
         self.right_of = right_of
         self.config = config
         self.ledger = Ledger()
+        """Every task here, also those that we act for while their owner is away."""
         self.wall_ms = wall_ms
         self.machines: dict[PeerId, Seen] = {}
+        """What is known of each machine; dropped when membership has forgotten it."""
         self.out: frozenset[PeerId] = frozenset()
         """Machines that were removed from the network."""
         self.pursuits: dict[TaskId, Pursuit] = {}
+        """One for each unfinished task of the ledger, and for no other."""
         self.rounds: dict[int, Auction] = {}
         """Open auctions, and those whose callees may still offer themselves."""
         self.rounds_open = 0
+        """Those of them that are not decided; dry runs alone may exceed rounds_open_max."""
         self.counts = dict.fromkeys(COUNTED.values(), 0)
+        """How often each fact of COUNTED happened since the start, by its name in telemetry."""
         self.awake_s = -math.inf
         """Since when this machine was not stopped, as far as we know."""
         self._tick_due_s = math.inf
+        """When the next Tick is due; an event asleep_s later tells that we were stopped."""
         self.receipts, self.log_claims = Receipts(config.guard.copy_s), LogClaims()
         self.guards = Guardian(
             config.guard, signer.peer_id, self.ledger.find, self._hand_on, self._home
         )
+        """Who acts for each task; what it decides is carried out in the same step."""
         self._signer, self._network = signer, network
 
     @property

@@ -14,8 +14,11 @@ from swarmnode.tasks.ledger import TaskChanged
 @dataclass(slots=True)
 class _Reader:
     waiting: deque[TaskEvent] = field(default_factory=deque)
+    """At most EVENTS_BUFFERED_MAX; nothing is added while `missed` is not told."""
     missed: int = 0
+    """Events dropped since it was full; told as one mark after those that wait."""
     news: trio.Event = field(default_factory=trio.Event)
+    """Set by every event; the reader replaces it before it waits."""
 
     def take(self, event: TaskChanged) -> None:
         if self.missed or len(self.waiting) >= EVENTS_BUFFERED_MAX:
@@ -36,6 +39,7 @@ class EventFeed:
 
     def __init__(self) -> None:
         self._readers: list[_Reader] = []
+        """From the first step of each until it is closed."""
 
     def tell(self, event: TaskChanged) -> None:
         """Let every reader know; never waits for a slow one."""

@@ -20,10 +20,13 @@ class Seen:
     """All that is known of one machine."""
 
     advert: ResourceAdvert | None = None
+    """None before the first, after it has expired, and where it may not lend."""
     liveness: Liveness | None = None
+    """None: membership does not know it."""
     rtt_s: float | None = None
     """Smoothed time from a call to its answer."""
     jitter_s: float = 0.0
+    """Smoothed distance of the samples from `rtt_s`; means nothing while that is None."""
     failures: int = 0
     """Attempts lost there, less those that ended well."""
 

@@ -25,7 +25,9 @@ class _Wanted:
     provider: PeerId
     claim: Claim
     due_s: float
+    """When it is said next."""
     tries: int = 0
+    """How often it was said; after TRIES_MAX it is given up."""
 
 
 class LogClaims:
@@ -33,6 +35,7 @@ class LogClaims:
 
     def __init__(self) -> None:
         self._wanted: dict[TaskId, _Wanted] = {}
+        """Claims that nobody has answered, the one wanted first is first."""
 
     def want(self, task: TaskId, provider: PeerId, claim: Claim, now_s: float) -> None:
         """From now on, until it answers."""

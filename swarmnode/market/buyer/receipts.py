@@ -18,6 +18,7 @@ class _Held:
     fence: int
     receipt: e.Effect
     until_s: float
+    """From then on the result, said again, is answered without a copy."""
 
 
 class Receipts:
@@ -25,7 +26,9 @@ class Receipts:
 
     def __init__(self, copy_s: float) -> None:
         self._copy_s = copy_s
+        """How long a receipt waits for a copy."""
         self._held: dict[TaskId, _Held] = {}
+        """One a task at most; it leaves when it is given."""
         self._given: dict[TaskId, int] = {}
         """Fences of those given lately, the newest last."""
         self.are_copies_kept = False

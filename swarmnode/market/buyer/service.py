@@ -84,27 +84,33 @@ class BuyerService:
         self._tables, self._entropy, self._wall_ms = tables, entropy, wall_ms
         self._pen = PatientWriter(tables.transact)
         self._driver = Driver(self._core, Performer(rpc.send, self._notify, self._pen.persist))
-        book, guards = LogBook(tables), self._core.guards
-        self.logbook = book
-        self._keeper = KeeperService(rpc, signer, network, guards, book, self._post_begun)
-        self._feed, self._begun, self._ends = EventFeed(), trio.Event(), dict[TaskId, trio.Event]()
+        self.logbook, guards = LogBook(tables), self._core.guards
+        self._keeper = KeeperService(rpc, signer, network, guards, self.logbook, self._post_begun)
+        self._feed, self._begun = EventFeed(), trio.Event()
+        """All tasks are loaded: what others say before is not heard."""
+        self._ends: dict[TaskId, trio.Event] = {}
+        """By task that somebody waits for: set and dropped once it has ended or is forgotten."""
         ours = (self._core, self._driver.do, self._begun, wall_ms, whose)
         self.elsewhere = Elsewhere(rpc, members, signer, network, *ours)
         self.hand_over = HandOver(rpc.me, members, self.elsewhere.ask, *ours[:3])
         self.left_behind = LeftBehind(rpc, members, signer, guards, self._begun, whose)
-        self._keeper.asks(self.elsewhere.may_read, self.left_behind.is_ours)
         self._told: dict[PeerId, tuple[bytes, bool]] = {}
         """Advert of each machine, and whether its certificate lets it lend."""
         self._met: set[PeerId] = set()
         """Whom membership has told us of, and not forgotten since."""
         self._dry_runs: dict[int, tuple[trio.Event, list[RoundRecord]]] = {}
+        """By number, up to `_dry_run`: set once the round is there; who asked removes it."""
         self._dry_run = 0
         self._forgotten_in, self._forgotten = trio.open_memory_channel[TaskId](TASKS_OPEN_MAX)
+        self._listen()
+
+    def _listen(self) -> None:
+        self._keeper.asks(self.elsewhere.may_read, self.left_behind.is_ours)
         for kind in HEARD:
-            rpc.listen(kind, self._on_message)
-        LogInbox(rpc, self._core, self._keeper, self.logbook, self._begun)
-        members.on_change(self._on_member)
-        adverts.on_item(RESOURCES, self._on_advert)
+            self._rpc.listen(kind, self._on_message)
+        LogInbox(self._rpc, self._core, self._keeper, self.logbook, self._begun)
+        self._members.on_change(self._on_member)
+        self._adverts.on_item(RESOURCES, self._on_advert)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Go on with the tasks an earlier life left, and serve until cancelled."""

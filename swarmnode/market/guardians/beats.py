@@ -19,7 +19,9 @@ class Beats:
 
     def __init__(self) -> None:
         self._number = 0
+        """Of the newest round; the first is 1, and 0 stands for none."""
         self._said_s: dict[int, float] = {}
+        """When each of the newest rounds was said; _KEPT of them."""
 
     def beat(self, lines: Mapping[PeerId, Sequence[GuardLine]], now_s: float) -> list[g.Effect]:
         """One round: to each keeper what we do for the tasks it keeps."""

@@ -60,7 +60,9 @@ class Guardian:
         self._acting = Acting(self._shelf, self._voting)
         self._homing = Homing(self._shelf, home, self.expect)
         self._ticks = 0
+        """Since the start; each REPORT_EVERY-th also reports."""
         self._tick_due_s = inf
+        """When the next one is due; one that is asleep_s late tells that we were stopped."""
 
     def take_decisions(self) -> list[g.Decision]:
         """What was decided since the last look; to be done in order."""

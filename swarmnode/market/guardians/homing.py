@@ -26,6 +26,7 @@ HOMING_LEASES: Final = 3.0
 @dataclass(slots=True)
 class _Sought:
     patience_s: float
+    """How long everybody is asked, from the first call on."""
     until_s: float = inf
     """From the first time it was asked for; when it is held to have no keepers."""
 
@@ -42,6 +43,7 @@ class Homing:
         """`home` seals where a task's owner is now; `go_on` is for one that nobody keeps."""
         self._shelf, self._home, self._go_on = shelf, home, go_on
         self._sought: dict[TaskId, _Sought] = {}
+        """Who was asked for last is last; for what is not kept here `acting_until` is -inf."""
         self._done: dict[TaskId, int] = {}
         """Those that nobody kept: somebody who says later to keep one may not."""
 

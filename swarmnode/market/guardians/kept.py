@@ -46,7 +46,9 @@ class Kept:
     """One task at this keeper."""
 
     record: GuardRecord
+    """The newest one here; who changes it writes it down in the same step."""
     post: Post
+    """What we do for it: after a start KEEPS or ACTS, by what the record says."""
     heard_s: float
     """When who acts was last heard; of ours while we act: never."""
     has: dict[PeerId, tuple[int, int]] = field(default_factory=dict)
@@ -58,7 +60,9 @@ class Kept:
     term: int = 0
     """That we stand for."""
     asked_s: float = 0.0
+    """When we called for votes last."""
     votes: set[PeerId] = field(default_factory=set)
+    """Who gave us theirs for `term`, ourselves included; they count while it STANDS."""
     strangers: set[PeerId] = field(default_factory=set)
     """Who has answered that it does not keep it."""
     in_vain: int = 0

@@ -13,6 +13,7 @@ class KeeperRoster:
     def __init__(self, me: PeerId, guardians: int) -> None:
         self._me, self._guardians = me, guardians
         self._members: dict[PeerId, tuple[Liveness, LabId]] = {}
+        """Everybody that membership knows, us included: how they stand, and their lab."""
 
     def stands(self, peer: PeerId, liveness: Liveness | None, lab: LabId) -> None:
         """What membership thinks of a machine; None when it has forgotten it."""

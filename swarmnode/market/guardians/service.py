@@ -65,16 +65,22 @@ class KeeperService:
         self._rpc, self._signer, self._core = rpc, signer, core
         self._logbook, self._post = logbook, post
         self._limiter = trio.CapacityLimiter(CARRIED_AT_ONCE)
+        """Records on their way at once, to all keepers together."""
         self._per_peer: dict[PeerId, trio.CapacityLimiter] = {}
         """One that does not answer holds up itself."""
         self._nursery: trio.Nursery | None = None
+        """Of what is carried and fetched; None before `run`."""
         self._fetching: set[TaskId] = set()
+        """Tasks of which older logs are on their way here: newer ones are refused meanwhile."""
         self._waiting: dict[tuple[PeerId, TaskId], GuardRecord] = {}
         """What is to be carried, the newest of each task to each keeper."""
         self._confirmed: dict[TaskId, trio.Event] = {}
+        """By task that `guarded` waits for: set and dropped when more is known of keepers."""
         self._network = network
         self._may_read: Callable[[Caller, TaskId], bool] = lambda _caller, _task: False
+        """See `asks`; nobody's before that."""
         self._is_ours: Callable[[GuardRecord], bool] = lambda _record: False
+        """See `asks`; never before that."""
         rpc.listen(ComeHome, self._on_come_home)
         rpc.serve(KeepTask, self._on_keep)
         rpc.serve(ReadKeptLog, self._on_read_log, reply_bytes=lambda _request, _body: 32 * 1024)

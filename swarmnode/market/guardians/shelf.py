@@ -50,9 +50,11 @@ class TaskShelf:
         self.acting_until: dict[TaskId, float] = {}
         """Of our own tasks and those we act for: when we must stop; not in it is never."""
         self.decisions: list[g.Decision] = []
+        """In order, until the core takes them: at the end of each step there are none."""
         self.config, self.me, self.find = config, me, find
         self.hand_on = hand_on
         self.kept: dict[TaskId, Kept] = {}
+        """By task, our own included; GUARDED_MAX at most."""
         self.owners: Counter[PeerId] = Counter()
         """How much is kept for each."""
         self._bytes: Counter[PeerId] = Counter()

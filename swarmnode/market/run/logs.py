@@ -38,12 +38,15 @@ class LogPusher:
         self._rpc = rpc
         self._executor = executor
         self._record = record
+        """Its buyer gets the log; replaced by `turn_to`."""
         self._job = JobId(record.job)
         self._stream = stream
         self._has_ended = trio.Event()
+        """The job prints no more."""
         self.reader = PeerId("")
         """Who said last how much of it there is."""
         self._growing: trio.CancelScope | None = None
+        """Ends the wait for more, for another buyer; None while nothing is waited for."""
 
     def end(self) -> None:
         """The job has ended: what is left goes without waiting for more."""

@@ -23,7 +23,9 @@ class JobNet:
     def __init__(self, want: NetWant) -> None:
         self._want = want
         self.down_bytes = 0
+        """Of inputs, also of tries that broke off."""
         self.up_bytes = 0
+        """Of outputs, likewise."""
 
     async def down(self, chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
         """The chunks of an input, no faster than the shape says."""

@@ -75,6 +75,7 @@ class JobRunner:
         tell: Callable[[RunEvent], Awaitable[None]],
     ) -> None:
         self.record = record
+        """As at the start; `turn_to` brings who acts for the task now."""
         self.has_no_process = trio.Event()
         """Nothing of the job runs any more, and nothing will."""
         self.has_ended = trio.Event()
@@ -87,12 +88,21 @@ class JobRunner:
         self._net = JobNet(record.spec.shape.net)
         self._tell = tell
         self._stop_reason = record.stop_reason
+        """Why it is to end; empty while it is wanted. Set by `stop`, or by many node deaths."""
         self._scope = trio.CancelScope()
+        """Cancelled when nobody wants to know more, or a fault came up."""
         self._staging = trio.CancelScope()
+        """Cancelled by `stop`: what is fetched before the start is of no use then."""
         self._leased = trio.Event()
+        """Set by the first `renew`: nothing is started before."""
         self._nursery: trio.Nursery | None = None
-        self._is_started = self._has_faulted = False
+        """Of pushers and stops; None before `run`."""
+        self._is_started = False
+        """The executor has it: from then on `stop` goes to its process."""
+        self._has_faulted = False
+        """A lease could not be told to the executor: `run` gives the job up."""
         self._grace_s = 0.0
+        """Of the newest `stop`: for a process that comes up after it."""
         self._pushers = tuple(LogPusher(rpc, executor, record, stream) for stream in STREAMS)
 
     async def run(self) -> None:

@@ -51,6 +51,7 @@ class Seller:
         self._me, self._config = me, config
         self._wall_ms = wall_ms
         self._fences: dict[TaskId, FenceRecord] = {}
+        """Newest fence taken for each task, the newest last; FENCES_MAX at most, jobs here stay."""
 
     def handle(self, event: e.Event, now_s: float) -> list[e.Effect]:
         """Take one event."""

@@ -19,8 +19,11 @@ class SellerJob:
     """A job that is not settled."""
 
     record: JobRecord
+    """As it is written down: every change is persisted in its own step."""
     lease_until_s: float
+    """So long its buyer's word holds; orphan_grace_s later the job is over. Only grows."""
     started_s: float
+    """When it was accepted, or this node began: its end is guessed from that."""
     has_room: bool
     """A process of it may live."""
     beats: dict[int, float] = field(default_factory=dict)
@@ -28,6 +31,7 @@ class SellerJob:
     look_s: float = 0.0
     """When its lease is looked at next."""
     logs_delivered: bool = False
+    """Its buyer of now has the whole log: only then is the result said."""
     node_died_ms: int = 0
     """See State."""
     note: str = ""

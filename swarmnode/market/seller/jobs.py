@@ -57,6 +57,7 @@ class Jobs:
         self._beat = rng.getrandbits(_BEAT_BITS)
         """Of the State said last; no number of an earlier life of this node comes again."""
         self._jobs: dict[JobKey, SellerJob] = {}
+        """The oldest award first; one with `has_room` has a grant in the room by its name."""
         self.expired = 0
         """Leases that ended because their buyer was silent for too long."""
 

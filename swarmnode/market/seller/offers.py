@@ -29,13 +29,16 @@ class Hold:
     heard: CallHeard
     grant: RoomGrant
     until_s: float
+    """An award that comes later finds nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
     heard: CallHeard
     arrival: int
+    """Number of its first call: who asks again keeps its turn."""
     until_s: float
+    """It is forgotten then, unless its buyer has asked again."""
 
     def urgency(self) -> tuple[int, int, int]:
         call = self.heard.call
@@ -47,14 +50,21 @@ class Offers:
 
     def __init__(self, config: SellerConfig, room: CapacityBook, rng: Rng) -> None:
         self.policy = Surveyed(Capacity(), (), (), "this machine has not been looked at yet")
+        """What the newest look at the machine said; before the first it runs nothing."""
         self.is_paused = False
+        """Its owner uses the machine; the core sets it and writes it down."""
         self._config = config
         self._room = room
         self._next_bid = rng.randrange(1, _BIDS)
+        """Number of the next bid with room; only grows."""
         self._holds: dict[int, Hold] = {}
+        """By bid, HOLDS_MAX at most; each has its grant in the room."""
         self._waiting: dict[tuple[PeerId, int], _Place] = {}
+        """By buyer and auction, who asked last is last; WAITING_MAX at most, the first goes."""
         self._arrivals = 0
+        """Number of the newest call that was given a place."""
         self._tokens: dict[PeerId, tuple[float, float]] = {}
+        """Calls that each foreign machine has left, and when that was so; PEERS_METERED_MAX."""
         self.expired = 0
         """Holds whose time was over before anybody took them up."""
 

@@ -45,11 +45,13 @@ class CapacityBook:
 
     def __init__(self) -> None:
         self.capacity = Capacity()
+        """What is lent now: may fall below what is taken, then nothing more is given."""
         self.version = 0
         """Grows with every change."""
         self.has_freed = False
         """Something was given back since this was last set to False."""
         self._grants: dict[str, RoomGrant] = {}
+        """By taker: `hold/<bid>` or the name of a job."""
 
     def set_capacity(self, capacity: Capacity) -> None:
         """Lend so much from now on; what is taken stays taken."""

@@ -123,10 +123,19 @@ class SellerService:
         self._pen = PatientWriter(tables.free)
         self._driver = Driver(self._core, Performer(rpc.send, self._notify, self._pen.persist))
         self._runners: dict[str, JobRunner] = {}
+        """By job, from its start until it was cleared."""
         self._listeners: list[Callable[[], None]] = []
         self._nursery: trio.Nursery | None = None
+        """Of runners and clearings; None before `run`."""
         self._snapshot: MachineSnapshot | None = None
-        self._is_open, self._stores_files_of = False, set[str]()
+        """The newest look at the machine; None before the first."""
+        self._is_open = False
+        """Jobs are loaded: what others say before is not heard."""
+        self._stores_files_of: set[str] = set()
+        """Jobs whose files somebody has asked for just now: one at a time."""
+        self._listen(rpc)
+
+    def _listen(self, rpc: Rpc) -> None:
         rpc.listen(CallForBids, self._on_call)
         rpc.listen(Award, self._on_award)
         rpc.listen(Release, self._on_release)
