@@ -71,7 +71,7 @@ class Desk:
     disk: dict[tuple[str, bytes], bytes] = field(default_factory=dict)
     sent: list[Send] = field(default_factory=list)
     told: list[object] = field(default_factory=list)
-    timers: list[tuple[float, int, object]] = field(default_factory=list)
+    timers: list[tuple[float, int, e.Event]] = field(default_factory=list)
     timers_set: int = 0
     buyer: Buyer = field(init=False)
 
@@ -135,7 +135,7 @@ class Desk:
         for peer in peers:
             self.do(e.MemberStands(peer, Liveness.ALIVE), e.Advertised(peer, advert))
 
-    def hear(self, peer: PeerId, message: Message) -> None:
+    def hear(self, peer: PeerId, message: e.BuyerMessage) -> None:
         self.do(e.MessageHeard(peer, message))
 
     def submit(self, spec: TaskSpec = SPEC, task: TaskId = TASK) -> None:

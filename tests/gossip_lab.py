@@ -8,7 +8,7 @@ from p2p.gossip import events as e
 from p2p.gossip.config import GossipConfig
 from p2p.gossip.core import Gossip
 from p2p.gossip.items import RESOURCES, Item
-from p2p.gossip.messages import DOMAINS, Carried, ItemFact, Push
+from p2p.gossip.messages import DOMAINS, Carried, GossipMessage, ItemFact, Push
 from p2p.ids import LabId, NetworkId, PeerId
 from p2p.membership.view import Liveness, Member, View
 from p2p.wire.codec import Message
@@ -94,7 +94,7 @@ class GossipLab:
             expires_ms=at_ms + ttl_ms,
         )
 
-    def hear(self, message: Message, peer: PeerId = BOB) -> list[e.Effect]:
+    def hear(self, message: GossipMessage, peer: PeerId = BOB) -> list[e.Effect]:
         return self.core.handle(e.GossipHeard(peer, message), self.now_s)
 
     def push(

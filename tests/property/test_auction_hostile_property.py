@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from p2p.ids import PeerId
 from p2p.wire.codec import Message, encode
 from swarmnode.limits import SPEC_VALUES_MAX
+from swarmnode.market.buyer import events as e
 from swarmnode.market.messages import Accept, Bid, BidKind, Decline
 from swarmnode.tasks.checkpoint import CheckpointRecord, StoredFile
 from swarmnode.tasks.ids import TaskId
@@ -65,6 +66,7 @@ def test_nothing_a_peer_says_stops_the_buyer_or_spoils_its_disk(
         if isinstance(message, Bid) and 0 <= message.auction <= 3:
             fields = [getattr(message, name) for name in message.__struct_fields__[1:]]
             message = Bid(calls[BOB] + message.auction, *fields)
+        assert isinstance(message, e.BuyerMessage)
         desk.hear(peer, message)
     desk.run_for(1.5)
     for terms in desk.awards()[:1]:

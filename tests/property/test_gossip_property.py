@@ -11,11 +11,11 @@ from p2p.effects import Send, WakeAt
 from p2p.gossip import events as e
 from p2p.gossip.config import GossipConfig
 from p2p.gossip.core import Gossip
-from p2p.gossip.messages import DOMAINS, Carried, Digest, ItemFact, Push, Want
+from p2p.gossip.messages import DOMAINS, Carried, Digest, GossipMessage, ItemFact, Push, Want
 from p2p.ids import PeerId
 from p2p.limits import CLOCK_SKEW_MAX_MS
 from p2p.membership.view import Liveness, View
-from p2p.wire.codec import Message, decode, encode
+from p2p.wire.codec import decode, encode
 from p2p.wire.envelope import Signed
 from testnet.sim.clock import START_MS
 from testnet.sim.signer import KeyedHashSigner
@@ -81,7 +81,9 @@ class Story:
 
     def arrive(self, mail: Mail) -> None:
         self.past.append(mail)
-        self.tell(mail.to, e.GossipHeard(mail.sender, decode(mail.packed)))
+        message = decode(mail.packed)
+        assert isinstance(message, GossipMessage)
+        self.tell(mail.to, e.GossipHeard(mail.sender, message))
 
     def settle(self) -> None:
         """Deliver everything, and reconcile until every pair has met."""
@@ -196,7 +198,7 @@ MESSAGES = st.one_of(
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(PEERS), MESSAGES), max_size=8))
 def test_no_message_of_any_peer_raises_or_changes_the_table(
-    heard: list[tuple[PeerId, Message]],
+    heard: list[tuple[PeerId, GossipMessage]],
 ) -> None:
     lab = GossipLab(others=tuple(PEERS[1:]))
     lab.core.handle(e.Publish(1, b"ours", 35), lab.now_s)

@@ -16,6 +16,7 @@ from p2p.membership.knowledge import Profile
 from p2p.membership.messages import (
     PRESENCE_DOMAIN,
     Ack,
+    MembershipMessage,
     Nack,
     News,
     Opinion,
@@ -144,10 +145,11 @@ def test_knowledge_only_grows_and_nothing_raises(
             assert isinstance(which, float)
             one.wait(which)
         elif what == "mine":
+            assert isinstance(which, e.Event)
             one.tell(which)
         else:
             assert isinstance(which, str)
-            assert message is not None
+            assert isinstance(message, MembershipMessage)
             one.tell(e.MembershipHeard(PeerId(which), message))
         after = one.members()
         assert list(after) == sorted(after)
@@ -190,6 +192,7 @@ def test_two_who_compare_their_views_agree(
             for lab, reader in ((one, other), (other, one)):
                 mail, lab.sent = lab.sent, []
                 for to, message in mail:
+                    assert isinstance(message, MembershipMessage)
                     if to == reader.me:
                         reader.tell(e.MembershipHeard(lab.me, message))
     mine, theirs = one.members(), other.members()

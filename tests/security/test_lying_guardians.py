@@ -21,6 +21,7 @@ from swarmnode.market.guardians.messages import (
     GuardBeat,
     GuardHeard,
     GuardLine,
+    KeeperMessage,
     Vote,
 )
 from swarmnode.market.guardians.records import LEAP_MAX, TERM_MAX, GuardRecord
@@ -74,10 +75,12 @@ class Three:
             if to not in self.keepers or to in self.lost:
                 continue
             core = self.keepers[to]
-            if by is None or isinstance(what, g.KeepHeard):
-                effects = core.handle(what, self.now_s)
-            else:
+            if isinstance(what, KeeperMessage):
+                assert by is not None
                 effects = core.hear(by, what, self.now_s)
+            else:
+                assert isinstance(what, g.Event)
+                effects = core.handle(what, self.now_s)
             for effect in effects:
                 self.perform(to, effect)
 

@@ -21,7 +21,7 @@ from swarmnode.tree.select import select
 from testnet.sim.seeded import simulated
 from tests.job_lab import needs_bwrap, running_executor
 from tests.seller_lab import TASK, SellerLab, task
-from tests.unit.swarmnode.market.seller.test_files import ask_files
+from tests.unit.swarmnode.market.seller.service.test_files import ask_files
 
 JOB = JobId("t.1")
 MANY = 30_000

@@ -33,10 +33,10 @@ def kept_of(world: World, name: str) -> GuardRecord:
 class Telling:
     """What a guardian tells instead of what it keeps."""
 
-    records: list[GuardRecord]
+    told: list[GuardRecord]
 
-    def guarded_records(self) -> list[GuardRecord]:
-        return self.records
+    def records(self) -> list[GuardRecord]:
+        return self.told
 
 
 class Slowly:

@@ -42,8 +42,6 @@ class Attempts:
 
     def __init__(self, book: Book) -> None:
         self._book = book
-        self.results_refused = 0
-        """Results with a wrong seal or for somebody else."""
 
     # -- awards
 
@@ -156,7 +154,7 @@ class Attempts:
         ledger.note_death(task, message.fence, message.node_died_ms, why)
         record = ledger.get(task)
         if not (reason := held_back.reason(record)):
-            return ledger.set_why(task, why, self._book.wall_ms())
+            return [*ledger.set_why(task, why, self._book.wall_ms())]
         ended = self.end_attempt(record, held_back.REASON)
         return [*ended, *self._book.give_up(task, held_back.REASON, reason)]
 
@@ -260,7 +258,7 @@ class Attempts:
         why = f"its machine is wanted back within {told.grace_ms / 1000:.0f} s"
         if record.why == why:
             return []
-        return self._book.ledger.set_why(told.task, why, self._book.wall_ms())
+        return [*self._book.ledger.set_why(told.task, why, self._book.wall_ms())]
 
     def on_gone(self, peer: PeerId, why: str, now_s: float) -> list[e.Effect]:
         """Membership has given a machine up; what may not run twice waits for its lease."""
@@ -282,10 +280,10 @@ class Attempts:
         try:
             terms = self._book.open_result(message.sealed)
         except WireError:
-            self.results_refused += 1
+            self._book.counts["results_refused"] += 1
             return []
         if message.sealed.sender != peer or terms.buyer != self._book.me:
-            self.results_refused += 1
+            self._book.counts["results_refused"] += 1
             return []
         record = self._book.ledger.find(terms.task)
         attempt = None if record is None else attempt_of(record, peer, terms.fence)

@@ -151,7 +151,7 @@ class Book:
         """Open auctions, and those whose callees may still offer themselves."""
         self.rounds_open = 0
         """Those of them that are not decided; dry runs alone may exceed rounds_open_max."""
-        self.counts = dict.fromkeys(COUNTED.values(), 0)
+        self.counts = dict.fromkeys([*COUNTED.values(), "results_refused"], 0)
         """How often each fact of COUNTED happened since the start, by its name in telemetry."""
         self.awake_s = -math.inf
         """Since when this machine was not stopped, as far as we know."""
@@ -196,7 +196,7 @@ class Book:
         """Move a task along its lifecycle."""
         if fact in COUNTED:
             self.counts[COUNTED[fact]] += 1
-        return self.ledger.step(task, fact, self.wall_ms(), why)
+        return [*self.ledger.step(task, fact, self.wall_ms(), why)]
 
     def retry(self, task: TaskId, now_s: float, delay_s: float = 0.0) -> list[e.Effect]:
         """Put a waiting task to auction after a while, but not more often than is allowed."""
@@ -270,14 +270,14 @@ class Book:
         if note == record.note or now_s - pursuit.noted_s < NOTED_EVERY_S:
             return []  # the next beat says it again
         pursuit.noted_s = now_s
-        return self.ledger.set_note(record.task, note, self.wall_ms())
+        return [*self.ledger.set_note(record.task, note, self.wall_ms())]
 
     def keep(self, record: TaskRecord, checkpoint: CheckpointRecord) -> list[e.Effect]:
         """Remember newer progress of a task, if it can be read back."""
         is_wanted = record.state not in TASK_ENDS and is_newer(checkpoint, base_of(record))
         if not is_wanted or not fits_award(checkpoint):
             return []
-        return self.ledger.checkpointed(record.task, checkpoint, self.wall_ms())
+        return [*self.ledger.checkpointed(record.task, checkpoint, self.wall_ms())]
 
     def urgency(self, record: TaskRecord) -> tuple[int, int, int, TaskId]:
         """Sort key: the most urgent task first, then the oldest."""

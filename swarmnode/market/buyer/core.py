@@ -25,15 +25,9 @@ from swarmnode.market.buyer.config import BuyerConfig
 from swarmnode.market.buyer.fit import Seen
 from swarmnode.market.buyer.verdicts import once
 from swarmnode.market.guardians import events as g
+from swarmnode.market.guardians import messages as gm
 from swarmnode.market.guardians.core import Guardian
 from swarmnode.market.guardians.kept import Post
-from swarmnode.market.guardians.messages import (
-    AskVote,
-    GuardBeat,
-    GuardHeard,
-    Relieve,
-    Vote,
-)
 from swarmnode.market.guardians.records import GuardRecord
 from swarmnode.market.messages import Accept, Bid, Decline
 from swarmnode.tasks.ids import TaskId
@@ -48,7 +42,7 @@ FIRST_TERM: Final = 1
 """Of whoever takes up what has ended: a guardian that had acted knows the end itself."""
 HEARD: Final[tuple[type[e.BuyerMessage], ...]] = (
     *(Bid, Accept, Decline, Result, State, PreemptNotice, Checkpointed),
-    *(GuardBeat, GuardHeard, AskVote, Vote, Relieve),
+    *(gm.GuardBeat, gm.GuardHeard, gm.AskVote, gm.Vote, gm.Relieve),
 )
 """Kinds of messages a buyer listens to."""
 
@@ -175,6 +169,11 @@ class Buyer:
         return self._book.guards.over() | self._book.receipts.waiting()
 
     @property
+    def tasks_open(self) -> int:
+        """Tasks that have not ended."""
+        return len(self._book.pursuits)
+
+    @property
     def counts(self) -> Mapping[str, int]:
         """How often things happened to our tasks, since the start."""
         return self._book.counts
@@ -183,11 +182,6 @@ class Buyer:
     def rounds_open(self) -> int:
         """Auctions under way."""
         return self._book.rounds_open
-
-    @property
-    def results_refused(self) -> int:
-        """Results with a wrong seal or for somebody else, since the start."""
-        return self._leases.results_refused
 
     # -- the submitter
 
@@ -215,7 +209,7 @@ class Buyer:
         now_ms, ledger, guards = self._book.wall_ms(), self._book.ledger, self._book.guards
         new = [one for one in event.records if one.task not in ledger]
         records = [once.taken_up(one, now_ms, self.taken_ms) for one in new]
-        effects = ledger.take_up(records, now_ms)
+        effects: list[e.Effect] = [*ledger.take_up(records, now_ms)]
         lost = [ledger.get(one.task) for one in event.records]
         asked = [one for one in lost if event.is_told or one.state not in TASK_ENDS]
         effects += guards.come_home(asked, now_s, self._book.patience_s)
@@ -241,10 +235,12 @@ class Buyer:
 
     def _on_submitted(self, event: e.Submitted, now_s: float) -> list[e.Effect]:
         record = event.record
-        effects = self._book.ledger.submit(record)
-        effects += self._pursue(record, now_s)
-        effects += self._book.guards.expect(record, now_s, at_once=event.is_detached)
-        return [*effects, *self._rounds.enqueue(record.task)]
+        return [
+            *self._book.ledger.submit(record),
+            *self._pursue(record, now_s),
+            *self._book.guards.expect(record, now_s, at_once=event.is_detached),
+            *self._rounds.enqueue(record.task),
+        ]
 
     def _on_goes_on_elsewhere(self, event: e.GoesOnElsewhere) -> list[e.Effect]:
         """Its attempt is not stopped: its provider hears from who has the task now."""
@@ -356,7 +352,7 @@ class Buyer:
         if not record.owner:
             return []
         record = msgspec.structs.replace(record, owner=PeerId(""))
-        return self._book.ledger.adopt(record, self._book.wall_ms(), record.why)
+        return [*self._book.ledger.adopt(record, self._book.wall_ms(), record.why)]
 
     def _want_log(self, record: TaskRecord, term: int, now_s: float) -> None:
         """Of what ended while another machine had it, its provider may still have the log."""

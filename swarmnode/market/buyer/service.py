@@ -24,6 +24,7 @@ from swarmnode.market.buyer import events as e
 from swarmnode.market.buyer.book import RightOf, no_right
 from swarmnode.market.buyer.config import BuyerConfig
 from swarmnode.market.buyer.core import HEARD, Buyer
+from swarmnode.market.buyer.dry_runs import DryRuns
 from swarmnode.market.buyer.feed import EventFeed
 from swarmnode.market.buyer.log_inbox import LogInbox
 from swarmnode.market.buyer.own_machines.elsewhere import Elsewhere, WhoseTask, nobodys
@@ -43,7 +44,7 @@ from swarmnode.tasks.ledger import TaskChanged, TaskForgotten
 from swarmnode.tasks.lifecycle import TASK_ENDS, TaskState
 from swarmnode.tasks.messages import AskFiles, FilesTold
 from swarmnode.tasks.patient_writer import FULL_DISK_AGAIN_S, PatientWriter
-from swarmnode.tasks.records import RoundRecord, TaskRecord
+from swarmnode.tasks.records import TaskRecord
 from swarmnode.tasks.spec import PriorityClass, TaskSpec
 from swarmnode.tasks.store import TASKS, load_rounds, load_taken_ms, load_tasks, task_key
 
@@ -98,17 +99,15 @@ class BuyerService:
         """Advert of each machine, and whether its certificate lets it lend."""
         self._met: set[PeerId] = set()
         """Whom membership has told us of, and not forgotten since."""
-        self._dry_runs: dict[int, tuple[trio.Event, list[RoundRecord]]] = {}
-        """By number, up to `_dry_run`: set once the round is there; who asked removes it."""
-        self._dry_run = 0
+        self._dry_runs = DryRuns(self._driver.do)
         self._forgotten_in, self._forgotten = trio.open_memory_channel[TaskId](TASKS_OPEN_MAX)
         self._listen()
 
     def _listen(self) -> None:
         self._keeper.asks(self.elsewhere.may_read, self.left_behind.is_ours)
+        LogInbox(self._rpc, self._core, self._keeper, self.logbook, self._begun)
         for kind in HEARD:
             self._rpc.listen(kind, self._on_message)
-        LogInbox(self._rpc, self._core, self._keeper, self.logbook, self._begun)
         self._members.on_change(self._on_member)
         self._adverts.on_item(RESOURCES, self._on_advert)
 
@@ -256,16 +255,9 @@ class BuyerService:
 
     async def dry_run(self, spec: TaskSpec) -> Explanation:
         """Hold an auction for nothing: who would run it? Nothing is written down."""
-        self._dry_run += 1
-        number, ended, found = self._dry_run, trio.Event(), list[RoundRecord]()
-        self._dry_runs[number] = (ended, found)
-        try:
-            await self._driver.do(e.DryRunAsked(number, spec))
-            await ended.wait()
-        finally:
-            del self._dry_runs[number]
-        record = TaskRecord(TaskId(""), spec, self._wall_ms(), why=found[0].outcome)
-        return Explanation(TaskView(record), (found[0],))
+        found = await self._dry_runs.hold(spec)
+        record = TaskRecord(TaskId(""), spec, self._wall_ms(), why=found.outcome)
+        return Explanation(TaskView(record), (found,))
 
     def logs(
         self, task: TaskId, stream: str, *, follow: bool, attempt: int = 0
@@ -296,7 +288,6 @@ class BuyerService:
         return {
             "tasks_open": self._core.tasks_open,
             "auctions_open": self._core.rounds_open,
-            "results_refused": self._core.results_refused,
             "market_messages_dropped": self._driver.dropped,
             "market_disk_full": self._pen.waits,
             **self._core.counts,
@@ -365,10 +356,7 @@ class BuyerService:
                 self._forgotten_in.send_nowait(task)
                 self._wake(task)  # it may have gone on elsewhere
             case e.DryRunEnded(number, round_record):
-                if number in self._dry_runs:
-                    ended, found = self._dry_runs[number]
-                    found.append(round_record)
-                    ended.set()
+                self._dry_runs.end(number, round_record)
             case TaskChanged():
                 pass  # of a task that we keep for another
             case _:

@@ -1,7 +1,7 @@
 """Calls among the keepers of tasks: records are carried to them, and logs brought home."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 
@@ -22,7 +22,6 @@ from swarmnode.contained import contained
 from swarmnode.errors import LogStaleError
 from swarmnode.limits import CARRIED_AT_ONCE, CARRIED_TO_ONE_AT_ONCE, GUARD_RECORD_BYTES_MAX
 from swarmnode.market.guardians import events as g
-from swarmnode.market.guardians.core import Guardian
 from swarmnode.market.guardians.kept import Guarded
 from swarmnode.market.guardians.messages import (
     HOME_DOMAIN,
@@ -50,6 +49,14 @@ GUARDED_WITHIN_S: Final = 5.0
 """Who submits and leaves waits so long for the guardians: two round trips and their disks."""
 
 
+class Keeping(Protocol):
+    """The part of Guardian that is needed here."""
+
+    def find(self, task: TaskId) -> GuardRecord | None: ...
+
+    def guarded(self, task: TaskId) -> Guarded: ...
+
+
 class KeeperService:
     """`post` hands the core an event."""
 
@@ -58,7 +65,7 @@ class KeeperService:
         rpc: Rpc,
         signer: Signer,
         network: NetworkId,
-        core: Guardian,
+        core: Keeping,
         logbook: LogBook,
         post: Callable[[g.Event], None],
     ) -> None:

@@ -7,8 +7,8 @@ its guardians has, that the task is its own.
 """
 
 import logging
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol
 
 import trio
 
@@ -37,7 +37,6 @@ from swarmnode.limits import (
     KEPT_TOLD_MAX,
 )
 from swarmnode.market.buyer.own_machines.elsewhere import WhoseTask
-from swarmnode.market.guardians.core import Guardian
 from swarmnode.market.guardians.messages import KeptTold, ReadKept
 from swarmnode.market.guardians.records import GuardRecord, KeptPage, is_near
 from swarmnode.market.guardians.sound import fault_in
@@ -60,6 +59,12 @@ STRANGERS_MAX: Final = 1024
 log = logging.getLogger("swarm.market")
 
 
+class Keeps(Protocol):
+    """The part of Guardian that is needed here."""
+
+    def records(self) -> Iterable[GuardRecord]: ...
+
+
 class LeftBehind:
     """Answers other machines about what is kept here for a machine of theirs, and asks them."""
 
@@ -68,7 +73,7 @@ class LeftBehind:
         rpc: Rpc,
         members: Views,
         signer: Signer,
-        core: Guardian,
+        core: Keeps,
         begun: trio.Event,
         whose: WhoseTask,
     ) -> None:

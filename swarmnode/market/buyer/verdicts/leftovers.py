@@ -19,4 +19,4 @@ def left_over(
     newest = terms.checkpoint
     if newest is None or not fits_award(newest) or not is_newer(newest, base_of(record)):
         newest = record.checkpoint
-    return ledger.left_over(record.task, sound(terms.outcome), newest, now_ms)
+    return [*ledger.left_over(record.task, sound(terms.outcome), newest, now_ms)]

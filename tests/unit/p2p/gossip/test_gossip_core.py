@@ -9,7 +9,7 @@ from p2p.effects import WakeAt
 from p2p.gossip import events as e
 from p2p.gossip.config import PROFILES, GossipConfig
 from p2p.gossip.items import RESOURCES, STORAGE, Item
-from p2p.gossip.messages import Carried, Digest, Push, Want
+from p2p.gossip.messages import Carried, Digest, GossipMessage, Push, Want
 from p2p.gossip.pages import digest_of, pages_in, read_digest
 from p2p.gossip.table import KEY_MAX, ItemRow, ItemTable, key_of
 from p2p.ids import PeerId
@@ -95,10 +95,13 @@ def test_a_digest_is_answered_by_what_it_lacks_and_a_want_of_what_we_lack() -> N
         one.push(one.word(CAROL, body, sequence=sequence), peer=CAROL, hops=0)
     [(to, digest)] = sent(lab.core.handle(e.MemberUp(BOB), lab.now_s))
     assert to == BOB
+    assert isinstance(digest, Digest)
     wanted = sent(other.hear(digest, ALICE))
     assert [type(m) for _, m in wanted] == [Push, Want]
     for _, message in wanted:
+        assert isinstance(message, GossipMessage)
         for _, answer in sent(lab.hear(message, BOB)):
+            assert isinstance(answer, GossipMessage)
             other.hear(answer, ALICE)
     assert lab.bodies() == other.bodies() == {ALICE: b"alice's", BOB: b"bob's", CAROL: b"new"}
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from p2p.errors import CallTimeoutError
 from p2p.ids import NetworkId, PeerId
 from p2p.wire.codec import Message
 from p2p.wire.envelope import Signed
@@ -30,10 +31,12 @@ class Asker:
     def pool(self) -> NamePool:
         return self.now
 
-    async def ask_one(self, peer: PeerId, key: bytes, request: Message) -> NameHeld | None:
+    async def tell_one(self, peer: PeerId, key: bytes, request: Message) -> NameHeld:
         self.asked[peer] += 1
         await trio.sleep(3.0 if peer == SILENT else 0.02)
-        return None if peer == SILENT else NameHeld(True, NameState())
+        if peer == SILENT:
+            raise CallTimeoutError(peer, "NameAccept", 3.0)
+        return NameHeld(True, NameState())
 
 
 def page(after: bytes | None) -> list[tuple[bytes, NameState]]:

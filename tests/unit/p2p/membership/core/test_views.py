@@ -53,6 +53,7 @@ def test_a_stranger_is_asked_who_it_is_but_not_all_the_time() -> None:
 def test_equal_views_are_found_equal_by_their_digest() -> None:
     lab, same = Lab(ALICE, BOB), Lab(BOB, ALICE)
     [(_, offer)] = sent(lab.tell(e.Join(ALICE)), SyncOffer)
+    assert isinstance(offer, SyncOffer)
     [(_, page)] = sent(same.hear(offer), SyncPage)
     assert page == SyncPage(PeerId(""), PeerId(""), News(), wants_answer=False, is_last=True)
 

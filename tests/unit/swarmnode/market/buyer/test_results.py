@@ -142,7 +142,7 @@ def test_a_false_result_is_not_taken() -> None:
     forged = msgspec.structs.replace(good.sealed, payload=good.sealed.payload + b"x")
     desk.hear(BOB, type(good)(forged))
     assert desk.record().state is TaskState.RUNNING
-    assert desk.buyer.results_refused == 3
+    assert desk.buyer.counts["results_refused"] == 3
     assert not desk.take(ResultReceipt)
 
 

@@ -30,7 +30,7 @@ def record(task: str, seq: int = 1, owner: PeerId = ME) -> GuardRecord:
 
 
 class NoRecords:
-    def keepers(self, task: TaskId) -> GuardRecord | None:
+    def find(self, task: TaskId) -> GuardRecord | None:
         return None
 
     def guarded(self, task: TaskId) -> Guarded:
