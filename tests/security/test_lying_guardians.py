@@ -78,6 +78,7 @@ class Three:
                 effects = core.handle(what, self.now_s)
             else:
                 effects = core.hear(by, what, self.now_s)
+            core.check_invariants()
             for effect in effects:
                 self.perform(to, effect)
 
