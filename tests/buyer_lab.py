@@ -17,6 +17,7 @@ from swarmnode.limits import TASK_RECORD_BYTES_MAX
 from swarmnode.market.buyer import events as e
 from swarmnode.market.buyer.config import BuyerConfig
 from swarmnode.market.buyer.core import Buyer
+from swarmnode.market.buyer.invariants import check_invariants
 from swarmnode.market.messages import (
     AWARD_DOMAIN,
     Accept,
@@ -105,7 +106,9 @@ class Desk:
 
     def do(self, *events: e.Event) -> None:
         for event in events:
-            self.perform(self.buyer.handle(event, self.now_s))
+            effects = self.buyer.handle(event, self.now_s)
+            check_invariants(self.buyer)
+            self.perform(effects)
 
     def perform(self, effects: Sequence[e.Effect]) -> None:
         for effect in effects:

@@ -104,7 +104,9 @@ def test_what_may_be_missed_when_some_of_the_dead_return_is_waited_for(
     deciding, answering = set(before.voters) - dead, set(asks.asked) - left
     if len(deciding) < before.majority or len(answering) < asks.quorum:
         return
-    heard = max(0, before.majority - len(deciding - answering))
+    copies = set(before.asked) - dead
+    votes_heard = before.majority - len(deciding - answering)
+    heard = max(0, votes_heard, before.kept_at - len(copies - answering))
     if len(answering) - heard >= asks.quorum:
         assert pool.may_miss(key, returned)
     assert not pool.may_miss(key, frozenset())

@@ -77,7 +77,9 @@ class World:
         return made
 
     def tell(self, event: e.Event) -> None:
-        self.perform(self.seller.handle(event, self.now_s))
+        effects = self.seller.handle(event, self.now_s)
+        self.seller.check_invariants()
+        self.perform(effects)
 
     def perform(self, effects: Iterable[e.Effect]) -> None:
         effects = list(effects)

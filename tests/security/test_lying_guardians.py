@@ -81,6 +81,7 @@ class Three:
             else:
                 assert isinstance(what, g.Event)
                 effects = core.handle(what, self.now_s)
+            core.check_invariants()
             for effect in effects:
                 self.perform(to, effect)
 

@@ -25,6 +25,7 @@ from storage.engine.port import ReadView
 from swarmnode.market.buyer import events as be
 from swarmnode.market.buyer.config import BuyerConfig
 from swarmnode.market.buyer.core import HEARD, Buyer
+from swarmnode.market.buyer.invariants import check_invariants
 from swarmnode.market.buyer.verdicts.once import taken_up
 from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.messages import (
@@ -307,10 +308,19 @@ class MarketWorld:
         self._after(10.0, self._in_this_life(machine, lambda: self._advertise(machine)))
 
     def _buy(self, machine: Machine, event: be.Event) -> None:
-        self._perform(machine, machine.buyer.handle(event, self.now_s), self._buy)
+        effects = machine.buyer.handle(event, self.now_s)
+        check_invariants(machine.buyer)
+        self._perform(machine, effects, self._buy)
 
     def _sell(self, machine: Machine, event: se.Event) -> None:
-        self._perform(machine, machine.seller.handle(event, self.now_s), self._sell)
+        effects = machine.seller.handle(event, self.now_s)
+        machine.seller.check_invariants()
+        taken, capacity = machine.seller.room.taken(), machine.seller.room.capacity
+        if capacity == CAPACITY:  # it was looked at: R1
+            assert taken.cpu_millis <= capacity.cpu_millis
+            assert taken.memory_bytes <= capacity.memory_bytes
+            assert taken.disk_bytes <= capacity.disk_bytes
+        self._perform(machine, effects, self._sell)
 
     def _perform(
         self,

@@ -134,8 +134,10 @@ class NamePool:
             return False
         stayed = [peer for peer in self.living if peer not in returned]
         before = replace(holders_of(key, stayed), is_smaller=True)
-        unheard = len(now.asked) - now.quorum + len(set(before.voters) - set(now.asked))
-        return before.kept_at <= unheard
+        silent = len(now.asked) - now.quorum
+        votes_unheard = silent + len(set(before.voters) - set(now.asked))
+        copies_unheard = silent + len(set(before.asked) - set(now.asked))
+        return before.majority <= votes_unheard and before.kept_at <= copies_unheard
 
 
 def pool_of(

@@ -64,6 +64,23 @@ class Guardian:
         self._tick_due_s = inf
         """When the next one is due; one that is asleep_s late tells that we were stopped."""
 
+    def check_invariants(self) -> None:
+        """What holds between two events."""
+        shelf = self._shelf
+        shelf.check_invariants()
+        for task, kept in shelf.kept.items():
+            record, until_s = kept.record, shelf.acting_until.get(task)
+            assert record.task == task, f"{task} is kept under another name"
+            match kept.post:
+                case Post.ACTS:
+                    assert record.acting == shelf.me, f"we act for {task} in another's term"
+                    assert until_s is not None, f"we act for {task} without an end"
+                case Post.STANDS:
+                    assert record.term < kept.term == record.promised, f"{task}: no term of ours"
+                    assert until_s in (None, -inf), f"{task}: we act and ask for votes"
+                case Post.KEEPS:
+                    assert until_s in (None, -inf), f"we act for {task} without its post"
+
     def take_decisions(self) -> list[g.Decision]:
         """What was decided since the last look; to be done in order."""
         found, self._shelf.decisions = self._shelf.decisions, []

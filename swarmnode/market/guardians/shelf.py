@@ -77,6 +77,17 @@ class TaskShelf:
         self.since_s = 0.0
         """When we began: membership knows everybody a lease later."""
 
+    def check_invariants(self) -> None:
+        """What holds between two events."""
+        sizes = Counter[PeerId]()
+        for kept in self.kept.values():
+            sizes[kept.bringer] += kept.size
+        # For whom is not compared: a record may come whose owner is another than it was.
+        assert self.owners.total() == len(self.kept), "a task is counted for nobody, or twice"
+        assert self._bytes == sizes, "bytes are counted for the wrong member"
+        assert len(self.kept) <= GUARDED_MAX, "more is kept than may be"
+        assert all(task in self.kept for task in self._overs), "what is gone waits for a copy"
+
     def add(self, kept: Kept) -> Kept:
         self.kept[kept.record.task] = kept
         self.owners[kept.record.owner] += 1

@@ -23,11 +23,12 @@ from swarmnode.market.run.events import RunEvent
 from swarmnode.market.seller import events as e
 from swarmnode.market.seller.config import SellerConfig
 from swarmnode.market.seller.guests import in_the_way
-from swarmnode.market.seller.jobs import Jobs
+from swarmnode.market.seller.jobs import NO_ROOM, Jobs
 from swarmnode.market.seller.offers import Offers
 from swarmnode.market.seller.room import CapacityBook
 from swarmnode.tasks.checkpoint import fits_award
 from swarmnode.tasks.ids import TaskId, is_task_id
+from swarmnode.tasks.lifecycle import JobState
 from swarmnode.tasks.records import FenceRecord, JobRecord
 from swarmnode.tasks.spec_load import is_sound
 from swarmnode.tasks.store import FENCES, OWNER, PAUSED_KEY, task_key
@@ -63,6 +64,25 @@ class Seller:
         if self.room.version != version:
             effects = [*effects, Notify(e.RoomChanged())]
         return effects
+
+    def check_invariants(self) -> None:
+        """R1, and what else holds between two events.
+
+        The amounts are not compared with the capacity: that may have shrunk since they were given.
+        """
+        records, room, offers = self.jobs.records(), self.room, self.offers
+        living = [one for one in records if one.state is not JobState.REPORTING]
+        jobs = {one.job: one.grant for one in living if one.grant != NO_ROOM}
+        assert room.grants() == {**offers.grants(), **jobs}, "others have room than hold or use it"
+        assert len(jobs) == self.jobs.using_room(), "jobs and room disagree about who lives"
+        gpus = room.taken().gpus
+        assert len(set(gpus)) == len(gpus), "a GPU is lent twice"
+        assert not room.has_freed, "room was freed and offered to nobody"
+        is_empty = not offers.held() and not offers.waits()
+        assert not self.is_paused or is_empty, "an offer outlived the pause"
+        for record in records:
+            has_ended = record.state is JobState.REPORTING
+            assert has_ended == (record.outcome is not None), f"{record.job} ended without an end"
 
     def _take(self, event: e.Event, now_s: float) -> list[e.Effect]:
         match event:

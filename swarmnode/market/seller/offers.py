@@ -72,6 +72,10 @@ class Offers:
         """Bids with room set aside."""
         return len(self._holds)
 
+    def grants(self) -> dict[str, RoomGrant]:
+        """What is set aside, by its name in the room."""
+        return {f"hold/{bid}": hold.grant for bid, hold in self._holds.items()}
+
     def waits(self) -> int:
         """Buyers that wait for room."""
         return len(self._waiting)

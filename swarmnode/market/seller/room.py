@@ -4,7 +4,7 @@ Invariant R1: what is taken never exceeds the capacity, per resource, and a GPU 
 (A capacity that shrinks under running jobs takes nothing away from them; it stops new ones.)
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from swarmnode.tasks.records import RoomGrant
@@ -77,6 +77,10 @@ class CapacityBook:
         """The taker no longer uses its room; harmless when it has none."""
         if self._grants.pop(taker, None) is not None:
             self._changed(freed=True)
+
+    def grants(self) -> Mapping[str, RoomGrant]:
+        """By taker; to be read only."""
+        return self._grants
 
     def taken(self) -> RoomGrant:
         """The sum of all grants."""

@@ -1,0 +1,49 @@
+"""What holds in a buyer between two events; simulations ask after each."""
+
+from swarmnode.market.buyer.book import Book
+from swarmnode.market.buyer.core import Buyer
+from swarmnode.market.guardians.kept import Post
+from swarmnode.tasks.lifecycle import HELD_BY_PROVIDER, TaskState
+
+
+def check_invariants(buyer: Buyer) -> None:
+    """Raises AssertionError with what does not hold. It changes nothing."""
+    book = buyer._book
+    _check_pursuits(book)
+    _check_rounds(book)
+    book.guards.check_invariants()
+    assert not book.guards.take_decisions(), "a decision of the keepers was not carried out"
+    assert all(one.failures >= 0 for one in book.machines.values()), "fewer than no failures"
+
+
+def _check_pursuits(book: Book) -> None:
+    unfinished = {record.task for record in book.ledger.unfinished()}
+    assert book.pursuits.keys() == unfinished, "open tasks and pursuits differ"
+    for task, pursuit in book.pursuits.items():
+        record = book.ledger.get(task)
+        is_auctioned = record.state is TaskState.AUCTIONED
+        assert is_auctioned == (pursuit.round is not None), f"{task}: {record.state}, its auction"
+        if record.state in HELD_BY_PROVIDER:
+            assert record.provider, f"{task} is {record.state} at nobody"
+        if record.state is TaskState.RUNNING:
+            assert pursuit.award is None, f"{task} runs and is still being awarded"
+        if record.owner:
+            acts = book.guards.post_of(task) is Post.ACTS
+            assert acts, f"{task} is another's and we do not act for it"
+
+
+def _check_rounds(book: Book) -> None:
+    is_open = {one.auction: one.is_open for one in book.rounds.values()}
+    assert list(is_open) == list(book.rounds), "an auction under another number"
+    assert book.rounds_open == sum(is_open.values()), "open auctions are counted wrong"
+    dry = [one.auction for one in book.rounds.values() if one.dry_run]
+    assert all(is_open[number] for number in dry), "a dry run outlived its end"
+    most = book.config.rounds_open_max + len(dry)
+    assert book.rounds_open <= most, "more auctions are open than may be"
+    known = dict.fromkeys(dry)
+    for task, pursuit in book.pursuits.items():
+        assert pursuit.round is None or pursuit.places is None, f"{task} has two auctions"
+        if (one := pursuit.round or pursuit.places) is not None:
+            assert is_open.get(one.auction) is (one is pursuit.round), f"{task}: a stale auction"
+            known[one.auction] = None
+    assert known.keys() == is_open.keys(), "an auction of no task"
