@@ -159,6 +159,9 @@ RETRIES_MAX: Final = 100
 TASKS_FINISHED_MAX: Final = 1000
 """Ended tasks (and their logs) a node remembers; the oldest go first."""
 
+TASKS_FORGOTTEN_MAX: Final = 10_000
+"""Of so many it is remembered that they are no more: who was away may still tell us of them."""
+
 TASKS_OPEN_MAX: Final = 10_000
 """Tasks of this node that have not ended: an auction each keeps the node busy for minutes."""
 

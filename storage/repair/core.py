@@ -109,6 +109,8 @@ class Repair:
         """Those whose newest record was told, until they are gone here."""
         self._strangers: dict[PeerId, float] = {}
         """Holders membership has not told us of, and when they count as silent."""
+        self._hearsay: set[PeerId] = set()
+        """Holders that only records name: whoever makes records up must not stop repair by them."""
         self._by_peer: dict[PeerId, dict[PageKey, None]] = {}
         """The pages whose records name somebody; nobody without a page."""
         self._damaged: dict[PageKey, None] = {}
@@ -126,6 +128,7 @@ class Repair:
         """Take one event into account."""
         match event:
             case MemberIs():
+                self._hearsay.discard(event.peer)
                 self._on_member(event, now_s)
             case PageIs():
                 self._on_page(event, now_s)
@@ -197,6 +200,7 @@ class Repair:
         self._pages[event.page] = page
         for peer in _peers(event.rows):
             if peer not in self._members:
+                self._hearsay.add(peer)
                 self._members[peer] = (Liveness.SUSPECT, now_s)
                 self._strangers[peer] = now_s + self._config.stranger_s
             self._by_peer.setdefault(peer, {})[event.page] = None
@@ -242,6 +246,10 @@ class Repair:
             known.pop(key, None)
             if not known:
                 self._by_peer.pop(peer, None)
+            if not known and peer in self._hearsay:
+                self._hearsay.discard(peer)
+                del self._members[peer]
+                self._strangers.pop(peer, None)
 
     # -- what we make of it
 
@@ -353,7 +361,8 @@ class Repair:
 
     def _is_braked(self, now_s: float) -> bool:
         """Whether so many fell silent lately that it looks like a partition or a power cut."""
-        standing = [s for s in self._members.values() if s[0] is not Liveness.LEFT]
+        known = (one for peer, one in self._members.items() if peer not in self._hearsay)
+        standing = [one for one in known if one[0] is not Liveness.LEFT]
         since_s = now_s - self._config.brake_s
         silent = sum(live is Liveness.DEAD and at_s > since_s for live, at_s in standing)
         return silent > max(BRAKE_MEMBERS, BRAKE_SHARE * len(standing))
@@ -369,6 +378,7 @@ class Repair:
             assert is_wanting or page.due_s == math.inf, f"{key} is due without need"
         assert named == self._by_peer, "pages are not filed under their holders"
         assert named.keys() <= self._members.keys(), "a holder nobody has heard of"
+        assert self._hearsay <= named.keys(), "hearsay of whom no record names"
         assert self._strangers.keys() <= self._members.keys(), "a stranger without standing"
         assert self._damaged.keys() <= self._pages.keys(), "a page that is gone is to be mended"
         assert self._tokens <= self._config.bytes_per_s, "more bytes gathered than may"

@@ -90,8 +90,12 @@ class VolumeFiles:
             for number in numbers:
                 os.fdatasync(self._opened(number).fd)
             if self._unnamed:
-                self._unnamed = False
-                self.sync_folder()
+                self._unnamed = False  # before: what is named meanwhile is named anew
+                try:
+                    self.sync_folder()
+                except OSError:
+                    self._unnamed = True
+                    raise
         except OSError as error:
             raise self._failure(error) from error
 

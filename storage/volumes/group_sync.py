@@ -68,7 +68,8 @@ class GroupSync:
         files = list(dict.fromkeys(waiter.file for waiter in group))
         error: type[StoreFullError | StoreFailedError] | None = StoreFailedError
         try:
-            await self._workers.run(partial(self._sync, files))
+            with trio.CancelScope(shield=True):  # else a stop would look like a failed disk
+                await self._workers.run(partial(self._sync, files))
             error = None
         except StoreFullError:
             error = StoreFullError

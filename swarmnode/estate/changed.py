@@ -58,7 +58,7 @@ class Changed:
 
     def _named(self) -> list[TaskView]:
         found = []
-        for task in self._noted:
+        for task in sorted(self._noted):
             with suppress(TaskUnknownError):  # forgotten since
                 found.append(self._market.task(task))
         return found

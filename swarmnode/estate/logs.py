@@ -112,7 +112,7 @@ class LogKeeper:
         """
         with trio.move_on_after(SETTLE_S):
             while not self._has_failed and (await self._unkept() or self._without_log(ended)):
-                self._waiting.update(dict.fromkeys(self._without_log(ended)))
+                self._waiting.update(dict.fromkeys(sorted(self._without_log(ended))))
                 self._news.set()
                 await self._turn.wait()
         return ended - frozenset(self._without_log(ended))

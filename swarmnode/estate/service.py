@@ -108,18 +108,20 @@ class EstateService:
         self._claims = {one: until for one, until in self._claims.items() if until > now_ms}
         self._claims[address] = now_ms + INPUT_UNUSED_MS
 
-    async def leave(self, record: TaskRecord) -> None:
-        """Another machine of our person goes on with a task: what belongs to it is that one's.
+    async def leave(self, records: Sequence[TaskRecord]) -> None:
+        """Another machine of our person goes on with these: what belongs to them is that one's.
 
         Raises StoreFullError.
         """
-        self._left[record.task] = None
-        if len(self._left) > TASKS_LEFT_MAX:
+        tasks, inputs = {record.task for record in records}, set[Address]()
+        for record in records:
+            self._left[record.task] = None
+            inputs |= inputs_of(record)  # whoever else reads them: that one frees them
+        for _ in range(len(self._left) - TASKS_LEFT_MAX):
             del self._left[next(iter(self._left))]
-        inputs = inputs_of(record)  # whoever else reads them: that one frees them
         for entry in self._objects.entries():
             is_input = entry.mark.kind == ObjectKind.INPUT and entry.cap.address in inputs
-            if is_input or entry.mark.task == record.task:
+            if is_input or entry.mark.task in tasks:
                 await self._objects.leave(entry.cap.address)
 
     async def bring_log(self, task: TaskId) -> None:

@@ -109,7 +109,7 @@ class Retrieval:
             sight = await self._finder.look()
             if not sight.copies.pointers and not sight.apart:
                 return self._found_nothing(is_late)
-            troubles = await self._bring(sight)
+            troubles = await self._bring(sight, is_late=is_late)
         except (StorageError, SnapshotError) as exc:
             self.warning = f"your things are not back yet: {exc}"
             return False
@@ -160,7 +160,7 @@ class Retrieval:
         log.warning("the pool keeps no keyring under your name: nothing is brought back")
         return self._end((), ())
 
-    async def _bring(self, sight: Sight) -> list[str]:
+    async def _bring(self, sight: Sight, *, is_late: bool) -> list[str]:
         """What stands in the way of some copies; the things of all others are here."""
         copies, dead = sight.copies, frozenset(sight.gone())
         await self._tell(copies.taken)
@@ -168,12 +168,13 @@ class Retrieval:
         apart = [one for one in sight.apart if one.writer in dead]
         ours = [one for one in copies.pointers if one.writer == self._me]
         # Taken over by an earlier try: no end without them, as our next copy replaces them.
-        read = {one: await self._fetch(one) for one in ours if one.cap not in self._back}
-        troubles = []
-        for pointer in (*gone, *apart):
+        read, troubles = {}, list[str]()
+        for pointer in (*(one for one in ours if one.cap not in self._back), *gone, *apart):
             try:
                 read[pointer] = await self._fetch(pointer)
             except (StorageError, SnapshotError) as exc:
+                if pointer in ours and not is_late:
+                    raise
                 troubles.append(f"the copy of {pointer.writer} cannot be read: {exc}")
         await self._take(
             [one for one in gone if one in read], [one for one in apart if one in read]

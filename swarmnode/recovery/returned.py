@@ -40,11 +40,11 @@ class Return:
     def __init__(
         self,
         market: Moved,
-        leave: Callable[[TaskRecord], Awaitable[None]],
+        leave: Callable[[Sequence[TaskRecord]], Awaitable[None]],
         waits_for_others: Callable[[], bool],
         on_change: Callable[[], None],
     ) -> None:
-        """`leave` takes what belongs to a task off our keyring; `on_change`: more is ours now."""
+        """`leave` takes what belongs to tasks off our keyring; `on_change`: more is ours now."""
         self._market, self._leave = market, leave
         self._waits_for_others, self._on_change = waits_for_others, on_change
         self._taken: Taken | None = None
@@ -88,10 +88,13 @@ class Return:
                     await self._is_news.wait()
 
     async def _hand_over(self, taken: Taken) -> None:
-        for record in await self._market.gone_on(taken.at_ms):
-            try:
-                await self._leave(record)  # first: what is nobody's here would be freed for all
-            except StoreFullError:
-                return  # at the next look
+        found = await self._market.gone_on(taken.at_ms)
+        if not found:
+            return
+        try:
+            await self._leave(found)  # first: what is nobody's here would be freed for all
+        except StoreFullError:
+            return  # at the next look
+        for record in found:
             await self._market.let_go(record.task)
             log.info("task %s goes on at another machine of yours", record.task)

@@ -4,7 +4,7 @@ a put, task or checkpoint -> a moment of rest -> snapshot put -> its place under
 """
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, suppress
 from typing import Final, Protocol
 
@@ -14,11 +14,13 @@ from p2p.ids import PeerId
 from storage.engine.port import Tables
 from storage.errors import StorageError, StoreFullError
 from storage.facade import Mark, ObjectKind, Objects, ReadCap
+from storage.ids import Address
 from storage.manifests.capability import text_of_cap
 from storage.objects.keyring import Keyring
 from swarmnode.edges import Vault
 from swarmnode.errors import SnapshotError
 from swarmnode.estate.logs import ESTATES
+from swarmnode.estate.plan import inputs_of
 from swarmnode.limits import COPIES_WAITING_MAX
 from swarmnode.market.explain import EventsMissed, TaskEvent
 from swarmnode.people.book import TABLE as PEOPLE
@@ -92,14 +94,14 @@ class RecoveryService:
         me: PeerId,
         waits_for_others: Callable[[], bool],
         settled: Callable[[frozenset[TaskId]], Awaitable[frozenset[TaskId]]],
-        leave: Callable[[TaskRecord], Awaitable[None]],
+        leave: Callable[[Sequence[TaskRecord]], Awaitable[None]],
         *,
         retrieval: Retrieval | None = None,
         finder: Finder | None = None,
         wall_ms: Callable[[], int],
     ) -> None:
         """`settled` says of which ended tasks the logs are on the keyring, and waits for them;
-        `leave` takes off it what belongs to a task. The last two where the person's key lies."""
+        `leave` takes off it what belongs to tasks. The last two where the person's key lies."""
         self._vault, self._place, self._objects, self._me = vault, place, objects, me
         self._keyring, self._market, self._tables = keyring, market, tables
         self._waits_for_others, self._settled = waits_for_others, settled
@@ -235,9 +237,23 @@ class RecoveryService:
             for table in (ESTATES, PEOPLE)
             for key, value in _all(self._tables, table)
         ]
-        objects = tuple(self._keyring.dump())
+        left_out = [task for _, _, task in tasks if not _is_ours(task, taken_ms)]
+        objects = tuple(self._objects_without(left_out))
         names = self._vault.names()
         return KeyringSnapshot(self._wall_ms(), objects, tuple(rows), lab_seed, network_seed, names)
+
+    def _objects_without(self, tasks: Sequence[TaskRecord]) -> Iterator[tuple[bytes, bytes]]:
+        """What belongs to them would be freed wherever the copy is brought back."""
+        if not tasks:
+            yield from self._keyring.dump()
+            return
+        gone = {task.task for task in tasks}
+        inputs = {address for task in tasks for address in inputs_of(task)}
+        for address, raw in self._keyring.dump():
+            row = self._keyring.get(Address(address))
+            is_input = row is not None and row.kind == ObjectKind.INPUT and address in inputs
+            if row is None or not (is_input or row.task in gone):
+                yield address, raw
 
 
 def _is_ours(task: TaskRecord, taken_ms: int) -> bool:

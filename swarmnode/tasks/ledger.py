@@ -18,12 +18,13 @@ from swarmnode.limits import (
     OUTPUTS_APART_MAX,
     ROUNDS_KEPT_MAX,
     TASKS_FINISHED_MAX,
+    TASKS_FORGOTTEN_MAX,
 )
 from swarmnode.tasks.checkpoint import CheckpointRecord, StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TASK_ENDS, TaskFact, TaskState, next_task_state
 from swarmnode.tasks.records import AttemptRecord, Outcome, RoundRecord, TaskRecord
-from swarmnode.tasks.store import ROUNDS, TASKS, round_key, task_key
+from swarmnode.tasks.store import FORGOTTEN, ROUNDS, TASKS, round_key, task_key
 
 _GIVEN_UP: Final = frozenset({"", "lost", "unanswered"})
 
@@ -60,6 +61,8 @@ class Ledger:
         """By task; who changes one also returns, or lets the next step return, its Persist."""
         self._ended: dict[TaskId, None] = {}
         """Tasks that have ended, the one that ended first is first."""
+        self.forgotten: dict[TaskId, bytes] = {}
+        """Tasks that are no more, with their keys, the newest last; TASKS_FORGOTTEN_MAX at most."""
         self.at_rest: Callable[[TaskRecord], TaskRecord] = lambda record: record
         """A record as it is to be written: what is secret of one that has ended may be sealed."""
 
@@ -98,7 +101,7 @@ class Ledger:
         task, at_ms = record.task, record.submitted_ms
         self._records[task] = record
         event = TaskChanged(task, at_ms, "submitted", record.state, PeerId(""))
-        return [self._write(record), Notify(event), *self._forget_oldest()]
+        return [self._write(record), Notify(event), *self._forget_oldest(at_ms)]
 
     def adopt(self, record: TaskRecord, at_ms: int, why: str) -> list[LedgerEffect]:
         """Go on with a task as another machine has left it."""
@@ -247,19 +250,32 @@ class Ledger:
         record = self._records[task] = msgspec.structs.replace(self.get(task), **changes)
         return record
 
-    def _forget_oldest(self) -> list[LedgerEffect]:
+    def _forget_oldest(self, at_ms: int) -> list[LedgerEffect]:
         found: list[LedgerEffect] = []
         while len(self._ended) > TASKS_FINISHED_MAX:
-            found += self.forget(next(iter(self._ended)))
+            found += self.forget(next(iter(self._ended)), at_ms)
         return found
 
-    def forget(self, task: TaskId) -> list[LedgerEffect]:
+    def forget(self, task: TaskId, at_ms: int) -> list[LedgerEffect]:
         """A task that has ended is no more; any other stays."""
         if task not in self._ended:
             return []
         del self._ended[task]
         record = self._records.pop(task)
-        return [*_erased(record), Notify(TaskForgotten(task))]
+        return [*_erased(record), *self._note_forgotten(record, at_ms), Notify(TaskForgotten(task))]
+
+    def _note_forgotten(self, record: TaskRecord, at_ms: int) -> list[LedgerEffect]:
+        """Whoever was away meanwhile, and tells us of it again, does not make it run again."""
+        if not record.key or record.owner:
+            return []
+        self.forgotten[record.task] = record.key
+        noted = max(0, at_ms).to_bytes(8) + record.key
+        found: list[LedgerEffect] = [Persist(FORGOTTEN, task_key(record.task), noted)]
+        if len(self.forgotten) > TASKS_FORGOTTEN_MAX:
+            oldest = next(iter(self.forgotten))
+            del self.forgotten[oldest]
+            found.append(Persist(FORGOTTEN, task_key(oldest), None))
+        return found
 
 
 def _with_left(record: TaskRecord, outcome: Outcome) -> dict[str, object]:

@@ -19,10 +19,12 @@ JOBS: Final = "jobs"
 FENCES: Final = "fences"
 LOG_PAGES: Final = "log_pages"
 LOG_STREAMS: Final = "log_streams"
+FORGOTTEN: Final = "tasks_forgotten"
+"""Tasks of ours that are no more: when that was, in eight bytes, and their keys."""
 GUARDS: Final = "guards"
 """Tasks that this machine keeps, its own included (swarmnode.market.guardians)."""
 OWNER: Final = "owner"
-"""What this machine's owner has asked for: one key, `paused`."""
+"""What this machine's owner has asked for, and who took it over: `paused`, `taken`."""
 
 PAUSED_KEY: Final = b"paused"
 TAKEN_KEY: Final = b"taken"
@@ -59,6 +61,12 @@ def load_rounds(view: ReadView, task: TaskId) -> list[RoundRecord]:
     """The auctions kept for one task, in order."""
     found = scan_all(view, ROUNDS, task_key(task))
     return [stored(RoundRecord, raw, "state.lmdb", TASK_RECORD_BYTES_MAX) for _, raw in found]
+
+
+def load_forgotten(view: ReadView) -> dict[TaskId, bytes]:
+    """Tasks of ours that are no more, with their keys, the one forgotten first is first."""
+    found = sorted((raw[:8], key, raw[8:]) for key, raw in scan_all(view, FORGOTTEN))
+    return {TaskId(task.decode()): key for _, task, key in found}
 
 
 def load_jobs(view: ReadView) -> list[JobRecord]:

@@ -104,7 +104,7 @@ def test_a_guardian_that_was_away_while_a_task_ended_asks_for_it_less_and_less()
     world.run_until_all_ended(300, but=(away,))
     world.run(90)
     assert nobody_keeps(world, task)
-    world.machines["node-0"].buyer._book.ledger.forget(task)  # so that its owner says nothing
+    world.machines["node-0"].buyer._book.ledger.forget(task, 1)  # so that its owner says nothing
     world.start(away)
     world.run(60)
     world.counts.clear()

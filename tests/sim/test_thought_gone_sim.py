@@ -40,7 +40,7 @@ async def hands_over(world: World) -> None:
     """As m0 does every few seconds once it knows."""
     node = world["m0"].up
     for record in await node.market.gone_on(TAKEN_MS):
-        await node.estate.leave(record)
+        await node.estate.leave([record])
         await node.market.let_go(record.task)
 
 

@@ -14,6 +14,7 @@ from swarmnode.cli.machines import Machines
 from swarmnode.cli.output import emit, emit_rows, output_option, stamp
 from swarmnode.cli.talk import Seconds, node, wait_option
 from swarmnode.cli.task import follow as task_follow
+from swarmnode.cli.task.get import FILES_TIMEOUT_S
 from swarmnode.cli.task.names import resolve
 from swarmnode.cli.task.tables import why_of
 
@@ -201,7 +202,9 @@ def _post_all(
     with node() as client:
 
         def act(text: str) -> dict[str, Any]:
-            found: dict[str, Any] = client.call("POST", path_of(client, text))
+            path = path_of(client, text)
+            # A retry may have to bring the inputs of another machine's task here first.
+            found: dict[str, Any] = client.call("POST", path, timeout_s=FILES_TIMEOUT_S)
             if "of" in found and (note := found.get("note")):  # of a retry
                 task_follow.say(f"{found['task']}: {note}")
             return found

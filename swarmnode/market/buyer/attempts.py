@@ -300,9 +300,9 @@ class Attempts:
             if terms.fence != record.fence or record.state in TASK_ENDS:
                 return self._stop(peer, terms.task, terms.fence)
             ended = self._ended(record, terms, now_s)
-        if record.owner:  # another keeper has to know, too, before nobody else does
-            is_kept = self._book.guards.holds(terms.task, terms.fence)
-            return [*ended, receipt] if is_kept else ended
+        if record.owner:  # another keeper has to know, too: of an end that is new nobody does yet
+            is_kept = not ended and self._book.guards.holds(terms.task, terms.fence)
+            return [receipt] if is_kept else ended
         if self._book.ledger.get(terms.task).state not in TASK_ENDS:
             return [*ended, receipt]
         return [*ended, *self._book.receipts.answer(terms.task, terms.fence, receipt, now_s)]

@@ -136,8 +136,7 @@ class Book:
         right_of: RightOf = no_right,
     ) -> None:
         """`wall_ms` is for people, for expiry and for deadlines across a restart."""
-        self.right_of = right_of
-        self.config = config
+        self.config, self.right_of = config, right_of
         self.ledger = Ledger()
         """Every task here, also those that we act for while their owner is away."""
         self.wall_ms = wall_ms
@@ -158,9 +157,8 @@ class Book:
         self._tick_due_s = math.inf
         """When the next Tick is due; an event asleep_s later tells that we were stopped."""
         self.receipts, self.log_claims = Receipts(config.guard.copy_s), LogClaims()
-        self.guards = Guardian(
-            config.guard, signer.peer_id, self.ledger.find, self._hand_on, self._home
-        )
+        found = self.ledger.find, self._hand_on, self._home, self.ledger.forgotten.__contains__
+        self.guards = Guardian(config.guard, signer.peer_id, *found)
         """Who acts for each task; what it decides is carried out in the same step."""
         self._signer, self._network = signer, network
 

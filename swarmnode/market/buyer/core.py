@@ -109,7 +109,7 @@ class Buyer:
             case e.CancelAsked():
                 return self._on_cancel_asked(event)
             case e.ForgetAsked():
-                return self._book.ledger.forget(event.task)
+                return self._book.ledger.forget(event.task, self._book.wall_ms())
             case e.DryRunAsked():
                 return self._rounds.on_dry_run(event, now_s)
             case e.EndsCopied():
@@ -189,6 +189,7 @@ class Buyer:
         self._rounds.begin()
         self.taken_ms = event.taken_ms
         self._book.ledger.load(event.records)
+        self._book.ledger.forgotten.update(event.forgotten)
         effects = self._book.tick(now_s)
         guards = self._book.guards
         effects += guards.handle(g.GuardsLoaded(event.guarded), now_s)

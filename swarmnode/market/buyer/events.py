@@ -1,6 +1,6 @@
 """What happens to a buyer: the events of `swarmnode.market.buyer.core` and what it tells."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -31,6 +31,8 @@ class TasksLoaded(msgspec.Struct, frozen=True):
     guarded: Sequence[GuardRecord] = ()
     taken_ms: int = 0
     """The newest takeover of this machine that it knew of."""
+    forgotten: Mapping[TaskId, bytes] = msgspec.field(default_factory=dict)
+    """Tasks that are no more, with their keys."""
 
 
 class TakenUp(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Takes what the providers of our tasks push of their logs, and says how much of it we have."""
+"""Takes what the providers of our tasks push of their logs; lets logs of forgotten tasks go."""
 
 import trio
 
@@ -11,7 +11,10 @@ from swarmnode.limits import LOG_PUSH_BYTES_MAX
 from swarmnode.market.buyer.core import Buyer
 from swarmnode.market.guardians.service import KeeperService
 from swarmnode.market.logbook import STREAMS, LogBook
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.ledger import Ledger
 from swarmnode.tasks.messages import LogTaken, PushLog
+from swarmnode.tasks.patient_writer import FULL_DISK_AGAIN_S
 
 
 class LogInbox:
@@ -44,3 +47,40 @@ class LogInbox:
         except StoreFullError as exc:
             raise RefusalError("full", "the submitter's disk is full") from exc
         return LogTaken(have, self._logbook.is_followed(push.task, push.stream)), b""
+
+
+class OldLogs:
+    """Logs of tasks that are no more."""
+
+    def __init__(self, logbook: LogBook) -> None:
+        self._logbook = logbook
+        self._tasks: dict[TaskId, None] = {}
+        """Whose logs are to go: as many at most as were known or kept here."""
+        self._is_news = trio.Event()
+
+    def forget(self, task: TaskId) -> None:
+        """Soon: on a full disk that may take a while."""
+        self._tasks[task] = None
+        self._is_news.set()
+
+    async def run(self, ledger: Ledger) -> None:
+        """Until cancelled; first those of which a crash came between task and log."""
+        for task in self._logbook.tasks():
+            if task not in ledger:
+                self.forget(task)
+        while True:
+            await self._is_news.wait()
+            self._is_news = trio.Event()
+            while self._tasks:
+                task = next(iter(self._tasks))
+                del self._tasks[task]
+                self._logbook.wake(task)
+                await self._erase(task)
+
+    async def _erase(self, task: TaskId) -> None:
+        while True:
+            try:
+                await self._logbook.forget(task)
+                return
+            except StoreFullError:
+                await trio.sleep(FULL_DISK_AGAIN_S)

@@ -17,7 +17,6 @@ from p2p.service import Driver, Performer
 from p2p.wire.codec import encode
 from p2p.wire.envelope import Signer
 from storage.engine.port import Tables, WriteView
-from storage.errors import StoreFullError
 from swarmnode.errors import SpecError, TaskUnknownError, TooManyTasksError
 from swarmnode.limits import TASKS_OPEN_MAX
 from swarmnode.market.buyer import events as e
@@ -26,7 +25,7 @@ from swarmnode.market.buyer.config import BuyerConfig
 from swarmnode.market.buyer.core import HEARD, Buyer
 from swarmnode.market.buyer.dry_runs import DryRuns
 from swarmnode.market.buyer.feed import EventFeed
-from swarmnode.market.buyer.log_inbox import LogInbox
+from swarmnode.market.buyer.log_inbox import LogInbox, OldLogs
 from swarmnode.market.buyer.own_machines.elsewhere import Elsewhere, WhoseTask, nobodys
 from swarmnode.market.buyer.own_machines.hand_over import HandOver
 from swarmnode.market.buyer.own_machines.left_behind import LeftBehind
@@ -43,10 +42,17 @@ from swarmnode.tasks.keys import SEED_BYTES, task_id_of
 from swarmnode.tasks.ledger import TaskChanged, TaskForgotten
 from swarmnode.tasks.lifecycle import TASK_ENDS, TaskState
 from swarmnode.tasks.messages import AskFiles, FilesTold
-from swarmnode.tasks.patient_writer import FULL_DISK_AGAIN_S, PatientWriter
+from swarmnode.tasks.patient_writer import PatientWriter
 from swarmnode.tasks.records import TaskRecord
 from swarmnode.tasks.spec import PriorityClass, TaskSpec
-from swarmnode.tasks.store import TASKS, load_rounds, load_taken_ms, load_tasks, task_key
+from swarmnode.tasks.store import (
+    TASKS,
+    load_forgotten,
+    load_rounds,
+    load_taken_ms,
+    load_tasks,
+    task_key,
+)
 
 ADVERTS_EVERY_S: Final = 5.0
 """How often adverts that have expired, and members that are forgotten, are noticed."""
@@ -100,7 +106,7 @@ class BuyerService:
         self._met: set[PeerId] = set()
         """Whom membership has told us of, and not forgotten since."""
         self._dry_runs = DryRuns(self._driver.do)
-        self._forgotten_in, self._forgotten = trio.open_memory_channel[TaskId](TASKS_OPEN_MAX)
+        self._old_logs = OldLogs(self.logbook)
         self._listen()
 
     def _listen(self) -> None:
@@ -119,16 +125,20 @@ class BuyerService:
                 self._on_member(MemberChanged(member, None))
             self._look_at_adverts()
             await nursery.start(self._keeper.run)
-            held = load_tasks(self._tables), load_guards(self._tables), load_taken_ms(self._tables)
-            await self._driver.do(e.TasksLoaded(*held))
+            await self._driver.do(self._loaded())
             self._begun.set()
-            nursery.start_soon(self._forget_logs)
+            nursery.start_soon(self._old_logs.run, self._core.ledger)
             nursery.start_soon(self._notice_sleep)
             task_status.started()
             while True:
                 await trio.sleep(ADVERTS_EVERY_S)
                 self._look_at_adverts()
                 self._forget_members()
+
+    def _loaded(self) -> e.TasksLoaded:
+        view = self._tables
+        held = load_tasks(view), load_guards(view), load_taken_ms(view)
+        return e.TasksLoaded(*held, load_forgotten(view))
 
     async def _notice_sleep(self) -> None:
         """Timers do not see that a lid was closed: the boot clock does."""
@@ -171,12 +181,13 @@ class BuyerService:
     ) -> None:
         """Go on with tasks that another machine of this person had submitted.
 
-        Those known here stay as they are. `is_told`: by their guardians. Else a copy knew of them,
-        which may lack the logs of those that ended after `sure_ms`. Raises StoreFullError; then
-        none is taken up.
+        Those known, or forgotten, here stay so. `is_told`: by their guardians. Else a copy knew of
+        them, which may lack the logs of those that ended after `sure_ms`. Raises StoreFullError;
+        then none is taken up.
         """
         await self._begun.wait()
         now_ms, ledger = self._wall_ms(), self._core.ledger
+        records = [one for one in records if one.task not in ledger.forgotten]
         fresh = [one for one in records if one.task not in ledger]
         new = [taken_up(one, now_ms, self._core.taken_ms) for one in fresh]
 
@@ -353,7 +364,7 @@ class BuyerService:
                     self._keeper.confirmed(event.task)
                     self._wake(event.task)
             case TaskForgotten(task):
-                self._forgotten_in.send_nowait(task)
+                self._old_logs.forget(task)
                 self._wake(task)  # it may have gone on elsewhere
             case e.DryRunEnded(number, round_record):
                 self._dry_runs.end(number, round_record)
@@ -365,22 +376,6 @@ class BuyerService:
     def _wake(self, task: TaskId) -> None:
         if (ended := self._ends.pop(task, None)) is not None:
             ended.set()
-
-    async def _forget_logs(self) -> None:
-        for task in self.logbook.tasks():  # a crash may have come between task and log
-            if task not in self._core.ledger:
-                await self._forget_log(task)
-        async for task in self._forgotten:
-            self.logbook.wake(task)
-            await self._forget_log(task)
-
-    async def _forget_log(self, task: TaskId) -> None:
-        while True:
-            try:
-                await self.logbook.forget(task)
-                return
-            except StoreFullError:
-                await trio.sleep(FULL_DISK_AGAIN_S)
 
     def _is_ours(self, task: TaskId) -> bool:
         record = self._core.ledger.find(task)

@@ -50,12 +50,13 @@ class Guardian:
         find: Callable[[TaskId], TaskRecord | None],
         hand_on: HandOn,
         home: Callable[[TaskRecord], ComeHome],
+        was_forgotten: Callable[[TaskId], bool] = lambda _task: False,
     ) -> None:
         """`find` gives the record of a task of the ledger, `hand_on` the right of a new keeper.
 
         `home` seals where its owner is now.
         """
-        self._shelf = TaskShelf(config, me, find, hand_on)
+        self._shelf = TaskShelf(config, me, find, hand_on, was_forgotten)
         self._voting = Voting(self._shelf)
         self._acting = Acting(self._shelf, self._voting)
         self._homing = Homing(self._shelf, home, self.expect)
@@ -153,9 +154,9 @@ class Guardian:
         )
 
     def let_go(self, task: TaskId) -> list[g.Effect]:
-        """Another machine has a task of ours for its own; its keepers know, or hear it there."""
+        """Another machine has a task of ours for its own: those who keep it for us let go."""
         kept = self._shelf.kept.get(task)
-        return [] if kept is None else self._drop(kept)
+        return [] if kept is None else [*self._shelf.relieve_all(kept), *self._drop(kept)]
 
     def copied(self, tasks: Container[TaskId]) -> None:
         """The pool has the ends of these: at the next beat their keepers may go."""
@@ -310,6 +311,12 @@ class Guardian:
             kept is None and not self._shelf.has_room(record, peer)
         ):
             return [Send(peer, GuardHeard(0, (GuardLine(record.task, 0, 0),)))]
+        if (
+            kept is None
+            and record.owner == self._shelf.me
+            and self._shelf.was_forgotten(record.task)
+        ):
+            return self._shelf.if_over(peer, record.task)
         is_mine = record.owner == self._shelf.me
         if kept is None and is_mine and not event.is_ours and self._shelf.find(record.task) is None:
             return []  # nothing shows that it was ever submitted here
@@ -332,16 +339,15 @@ class Guardian:
             kept.heard_s = now_s
         return [*effects, Send(peer, GuardHeard(0, (self._shelf.line(kept),)))]
 
-    def _renewed(
-        self, kept: Kept, record: GuardRecord, peer: PeerId, now_s: float
-    ) -> list[g.Effect]:
+    def _renewed(self, kept: Kept, record: GuardRecord, by: PeerId, now_s: float) -> list[g.Effect]:
         """Keep a newer record of a task."""
         promised, is_newer = kept.record.promised, record.term > kept.record.term
+        self._shelf.count_for(kept.record.owner, record.owner)
         kept.record = msgspec.structs.replace(record, promised=promised)
         is_sought = record.task in self._homing  # its sender has not heard where we are
         moved = self._shelf.move(kept, self._shelf.me, now_s) if is_sought else []
         effects = [*moved, self._shelf.write(kept)]
-        if kept.post is Post.STANDS and (peer != record.acting or record.owner == self._shelf.me):
+        if kept.post is Post.STANDS and (by != record.acting or record.owner == self._shelf.me):
             return [*effects, *self._voting.stand(kept, now_s)]  # now we know whom to ask
         return [*effects, *(self._voting.outranked(kept, now_s) if is_newer else ())]
 

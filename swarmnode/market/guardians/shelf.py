@@ -45,14 +45,15 @@ class TaskShelf:
         me: PeerId,
         find: Callable[[TaskId], TaskRecord | None],
         hand_on: HandOn,
+        was_forgotten: Callable[[TaskId], bool],
     ) -> None:
-        """`find` gives the record of a task of the ledger."""
+        """`find` gives the record of a task of the ledger; `was_forgotten`: ours, and no more."""
         self.acting_until: dict[TaskId, float] = {}
         """Of our own tasks and those we act for: when we must stop; not in it is never."""
         self.decisions: list[g.Decision] = []
         """In order, until the core takes them: at the end of each step there are none."""
         self.config, self.me, self.find = config, me, find
-        self.hand_on = hand_on
+        self.hand_on, self.was_forgotten = hand_on, was_forgotten
         self.kept: dict[TaskId, Kept] = {}
         """By task, our own included; GUARDED_MAX at most."""
         self.owners: Counter[PeerId] = Counter()
@@ -82,8 +83,8 @@ class TaskShelf:
         sizes = Counter[PeerId]()
         for kept in self.kept.values():
             sizes[kept.bringer] += kept.size
-        # For whom is not compared: a record may come whose owner is another than it was.
-        assert self.owners.total() == len(self.kept), "a task is counted for nobody, or twice"
+        owners = Counter(kept.record.owner for kept in self.kept.values())
+        assert self.owners == owners, "a task is counted for nobody, twice, or another owner"
         assert self._bytes == sizes, "bytes are counted for the wrong member"
         assert len(self.kept) <= GUARDED_MAX, "more is kept than may be"
         assert all(task in self.kept for task in self._overs), "what is gone waits for a copy"
@@ -100,7 +101,8 @@ class TaskShelf:
         """Count a newer record of a task instead; False where its bringer's share has no room."""
         size = len(encode(record))
         more = size - kept.size
-        if more > 0 and self._bytes[kept.bringer] + more > GUARDED_BYTES_PER_MEMBER_MAX:
+        is_modest = self._bytes[kept.bringer] + more <= GUARDED_BYTES_PER_MEMBER_MAX
+        if more > 0 and not is_modest and record.owner != self.me:
             return False
         self._bytes[kept.bringer] += more
         kept.size = size
@@ -143,7 +145,8 @@ class TaskShelf:
     def if_over(self, peer: PeerId, task: TaskId) -> list[g.Effect]:
         """Somebody keeps what has ended here long ago."""
         record = self.find(task)
-        is_over = record is not None and not record.owner and record.state in TASK_ENDS
+        is_ours = record is not None and not record.owner and record.state in TASK_ENDS
+        is_over = is_ours or (record is None and self.was_forgotten(task))
         return [Send(peer, Relieve(task, is_over=True))] if is_over else []
 
     def forget(self, task: TaskId) -> list[g.Effect]:
@@ -163,10 +166,7 @@ class TaskShelf:
         """Its owner is at that machine now: if that is this one, and we act, it becomes ours."""
         if kept.record.owner == owner:
             return []
-        self.owners[kept.record.owner] -= 1
-        if not self.owners[kept.record.owner]:
-            del self.owners[kept.record.owner]
-        self.owners[owner] += 1
+        self.count_for(kept.record.owner, owner)
         moved = _inherited(kept.record, owner)
         kept.record = grown(moved) if kept.post is Post.ACTS else moved
         if owner == self.me:
@@ -174,6 +174,13 @@ class TaskShelf:
             if kept.post is Post.ACTS:
                 self.decisions.append(g.Acts(kept.record, self.me))
         return [self.write(kept), *self.carry_all(kept, now_s)]
+
+    def count_for(self, before: PeerId, owner: PeerId) -> None:
+        """A task is another machine's now."""
+        self.owners[before] -= 1
+        if not self.owners[before]:
+            del self.owners[before]
+        self.owners[owner] += 1
 
     def write(self, kept: Kept) -> Persist:
         return Persist(GUARDS, task_key(kept.record.task), encode(kept.record))
@@ -257,6 +264,11 @@ class TaskShelf:
         if owed:
             return [Send(peer, Relieve(record.task, is_over=True)) for peer in owed]
         return self.forget(record.task)
+
+    def relieve_all(self, kept: Kept) -> list[g.Effect]:
+        """Who has it of another owner heeds nothing of this."""
+        whom = [peer for peer in kept.record.keepers if peer != self.me]
+        return [Send(peer, Relieve(kept.record.task, is_over=False)) for peer in whom]
 
     def carry_all(self, kept: Kept, now_s: float) -> list[g.Effect]:
         """Bring the newest record to every keeper that lacks it, and to the owner on its return."""

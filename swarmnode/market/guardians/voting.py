@@ -105,7 +105,7 @@ class Voting:
         record, roster = kept.record, self._shelf.roster
         parties = {*record.keepers, record.acting, record.owner} - {self._shelf.me}
         here = {peer for peer in parties if roster.stays(peer)}
-        return here <= kept.strangers and kept.post is Post.STANDS
+        return bool(here) and here <= kept.strangers
 
     def on_ask_vote(self, peer: PeerId, ask: AskVote, now_s: float) -> list[g.Effect]:
         kept = self._shelf.kept.get(ask.task)

@@ -280,13 +280,15 @@ class Elsewhere:
 
     def _taken(self, caller: Caller, task: TaskId) -> Here | None:
         """Whether it is ours for certain: not what was here before we were taken over ourselves."""
-        record, core = self._core.ledger.find(task), self._core
-        if record is None or record.owner or caller.member != self._rpc.me.member:
+        core = self._core
+        record, key = core.ledger.find(task), core.ledger.forgotten.get(task, b"")
+        if caller.member != self._rpc.me.member:
             return None
-        if record.after_taken_ms < core.taken_ms and record.state not in TASK_ENDS:
-            return None
-        bare = TaskRecord(task, TaskSpec(()), 0, key=record.key, owner=self._rpc.peer_id)
-        return Here(bare, True, False)
+        if record is not None:
+            is_older = record.after_taken_ms < core.taken_ms and record.state not in TASK_ENDS
+            key = b"" if record.owner or is_older else record.key
+        bare = TaskRecord(task, TaskSpec(()), 0, key=key, owner=self._rpc.peer_id)
+        return Here(bare, True, False) if key else None
 
     def _tell(self, task: TaskId, what: str, bringer: PeerId) -> None:
         """Log it, once while somebody asks every second until keepers have agreed who acts."""

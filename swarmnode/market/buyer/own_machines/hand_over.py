@@ -66,7 +66,8 @@ class HandOver:
             async with trio.open_nursery() as nursery:
                 for task in self._before(taken_ms):
                     nursery.start_soon(ask, task)
-        return found
+        unfinished = {one.task for one in self._core.ledger.unfinished()}
+        return [one for one in found if one.task in unfinished]  # it may have ended here meanwhile
 
     async def let_go(self, task: TaskId) -> None:
         """It is another machine's."""

@@ -275,6 +275,20 @@ def test_many_silent_at_once_hold_back_all_but_critical_repairs() -> None:
     assert [mend.page for mend in seat.look(1001)] == [PAGE], "it has lasted too long for a cut"
 
 
+def test_holders_that_a_record_makes_up_hold_no_repair_back_and_are_forgotten_with_it() -> None:
+    holders = PEERS[:6]
+    leader, *_, victim = order_of(PAGE, holders)
+    seat = Seat(leader, config=replace(CONFIG, stranger_s=1.0))
+    made_up = [PeerId(f"nobody{number}") for number in range(9)]
+    seat.tell(page_of([*PEERS[:3], *made_up], page=OTHER))
+    seat.tell(page_of(holders))
+    seat.look(10)
+    seat.fall(victim)
+    assert PAGE in [mend.page for mend in seat.look(200)]
+    seat.tell(PageGone(OTHER))
+    assert not set(made_up) & seat.core._members.keys()
+
+
 def test_a_shard_that_never_found_a_holder_is_placed_by_the_leader() -> None:
     holders: list[PeerId | None] = [*PEERS[:5], None]
     leader = order_of(PAGE, PEERS[:5])[0]

@@ -1,6 +1,6 @@
 """How soon what has changed is in the copy of a keyring, whatever holds a copy up."""
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -116,7 +116,7 @@ async def _settled(ended: frozenset[TaskId]) -> frozenset[TaskId]:
     return ended
 
 
-async def _leave(record: TaskRecord) -> None:
+async def _leave(records: Sequence[TaskRecord]) -> None:
     raise AssertionError("nobody took this machine over")
 
 

@@ -1,5 +1,6 @@
 """A machine that was thought gone asks for a while what its taker has."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -32,11 +33,11 @@ class Seen:
         self.asked.append((trio.current_time(), taken_ms))
         return self.elsewhere
 
-    async def leave(self, record: TaskRecord) -> None:
+    async def leave(self, records: Sequence[TaskRecord]) -> None:
         await trio.lowlevel.checkpoint()
         if self.is_full:
             raise StoreFullError("no room")
-        self.done.append(f"leave {record.task}")
+        self.done += [f"leave {record.task}" for record in records]
 
     async def let_go(self, task: TaskId) -> None:
         await trio.lowlevel.checkpoint()

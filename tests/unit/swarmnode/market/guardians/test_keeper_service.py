@@ -98,7 +98,9 @@ async def test_a_keeper_that_answers_nothing_holds_a_few_places_and_no_more() ->
 
 
 def test_a_submitter_of_whom_nothing_is_kept_any_more_is_not_counted() -> None:
-    shelf = TaskShelf(GuardianConfig(), ME, lambda _task: None, lambda _record, _peer: None)
+    shelf = TaskShelf(
+        GuardianConfig(), ME, lambda _task: None, lambda _record, _peer: None, lambda _task: False
+    )
     for at in range(10):
         kept = shelf.add(Kept(record(f"task{at}", owner=PeerId(f"owner{at}")), Post.KEEPS, 0.0))
         shelf.forget(kept.record.task)
