@@ -12,13 +12,10 @@ import trio
 
 from p2p.effects import Rng
 from p2p.gossip.items import STORAGE
-from p2p.gossip.port import ItemBoard
-from p2p.host.rpc.service import Rpc
-from p2p.identity.proofs import Proofs
-from p2p.ids import LabId, MemberId, NetworkId
+from p2p.ids import LabId, MemberId
 from p2p.membership.port import Members
+from p2p.mesh import Mesh
 from p2p.wire.codec import encode
-from p2p.wire.envelope import Signer
 from p2p.workers import Workers
 from storage.arrival import Arrival
 from storage.cache.cache import CacheStats, SegmentCache
@@ -90,73 +87,59 @@ class StorageService:
     def __init__(
         self,
         config: StorageConfig,
-        rpc: Rpc,
-        members: Members,
-        gossip: ItemBoard,
+        mesh: Mesh,
         tables: Tables,
         shards: ShardStore,
-        signer: Signer,
-        network: NetworkId,
         owner: MemberId,
         lab: LabId,
         *,
-        entropy: Callable[[int], bytes],
-        wall_ms: Callable[[], int],
         workers: Workers,
-        rng: Rng,
         waits_for_others: Callable[[], bool] = lambda: False,
-        proofs: Proofs | None = None,
     ) -> None:
-        """Run `tables` and `shards` before a peer connects; without `proofs` no right counts."""
-        self._config, self._gossip, self._shards = config, gossip, shards
+        """Run `tables` and `shards` before a peer connects; without proofs no right counts."""
+        self._config, self._gossip, self._shards = config, mesh.gossip, shards
         self._lies = self._swept_bytes = 0
-        self.pool = Pool(members, gossip, rpc.peer_id, self._advert)
-        self.arrival = Arrival(tables, members, gossip, self.pool, waits_for_others)
-        self.clock = ClockWatch(rpc, members, wall_ms, rng)
+        rpc, members, wall_ms = mesh.rpc, mesh.members, mesh.wall_ms
+        signer, network = mesh.signer, mesh.network
+        self.pool = Pool(members, mesh.gossip, mesh.me, self._advert)
+        self.arrival = Arrival(tables, members, mesh.gossip, self.pool, waits_for_others)
+        self.clock = ClockWatch(rpc, members, wall_ms, mesh.rng)
         self.holders = HolderBook(tables, signer, network)
-        self.tombstones = Tombstones(tables, signer, network, rpc, proofs)
+        self.tombstones = Tombstones(tables, signer, network, rpc, mesh.proofs)
         self.leases = LeaseBook(config, tables, shards, self.holders, self.tombstones, wall_ms)
-        self.rights = Rights(signer, network, proofs, wall_ms)
-        server = self._server(rpc, signer, network, wall_ms)
+        self.rights = Rights(signer, network, mesh.proofs, wall_ms)
+        server = self._server(mesh)
         transfer = Transfer(config, rpc, server, self.holders, signer, network, workers)
-        self.parts = self._parts(members, transfer, owner, lab, workers, entropy, wall_ms)
+        self.parts = self._parts(mesh, transfer, owner, lab, workers)
         self._cache = SegmentCache(config.cache_bytes)
         self.objects = ObjectService(self.parts, tables, self._cache)
-        self.names = NameService(rpc, members, tables, signer, network, wall_ms=wall_ms, rng=rng)
+        self.names = NameService(
+            rpc, members, tables, signer, network, wall_ms=wall_ms, rng=mesh.rng
+        )
         self.names.may_sweep = self.clock.may_free_ours
         server.on_stone = self.objects.heard
-        self.repair = _repair_of(self.parts, members, rng, self.objects)
+        self.repair = _repair_of(self.parts, members, mesh.rng, self.objects)
         members.on_change(self.objects.dropping.on_member)
 
-    def _server(
-        self, rpc: Rpc, signer: Signer, network: NetworkId, wall_ms: Callable[[], int]
-    ) -> ShardServer:
+    def _server(self, mesh: Mesh) -> ShardServer:
         books = (self.leases, self.holders, self.tombstones)
-        server = ShardServer(
-            self._config, self._shards, *books, signer, network, wall_ms, self.rights
-        )
+        server = ShardServer(self._config, self._shards, *books, mesh, self.rights)
         server.is_clock_wrong = self.clock.is_wrong
-        server.serve_on(rpc)
+        server.serve_on(mesh.rpc)
         return server
 
     def _parts(
-        self,
-        members: Members,
-        transfer: Transfer,
-        owner: MemberId,
-        lab: LabId,
-        workers: Workers,
-        entropy: Callable[[int], bytes],
-        wall_ms: Callable[[], int],
+        self, mesh: Mesh, transfer: Transfer, owner: MemberId, lab: LabId, workers: Workers
     ) -> ObjectParts:
         config, transfer.on_lie = self._config, self._on_lie
-        members.on_change(transfer.on_member)
+        mesh.members.on_change(transfer.on_member)
         rates = Rates(config.hedge_s, config.hedge_max_s)
         catalog = Catalog(transfer, self.leases, self.holders, self.pool)
         fetcher, pusher = Fetcher(transfer, self.pool, rates), Pusher(config, transfer, rates)
         return ObjectParts(
             config, owner, lab, preferred_cipher(), self.pool, self.arrival, transfer, catalog,
-            fetcher, pusher, self.holders, self.leases, self.tombstones, workers, entropy, wall_ms,
+            fetcher, pusher, self.holders, self.leases, self.tombstones, workers, mesh.entropy,
+            mesh.wall_ms,
         )  # fmt: skip
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -244,4 +227,12 @@ def _repair_of(p: ObjectParts, members: Members, rng: Rng, objects: ObjectServic
     dropped = DroppedElsewhere(
         p.pool, p.holders, p.leases, p.catalog, p.transfer, p.tombstones, objects.heard
     )
-    return RepairService(p.config, members, mender, auditor, dropped, rng=rng)
+    return RepairService(
+        p.config,
+        members,
+        mender,
+        auditor,
+        dropped,
+        rng=rng,
+        remembered=lambda: p.arrival.remembered,
+    )

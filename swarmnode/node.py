@@ -16,6 +16,7 @@ from p2p.host.rpc.service import Rpc
 from p2p.ids import PeerId
 from p2p.membership.knowledge import Profile
 from p2p.membership.service import MembershipService
+from p2p.mesh import Mesh
 from p2p.register.service import RegisterService
 from p2p.renewal.service import RenewalService
 from storage.facade import Forgotten, NameStore, Objects
@@ -31,6 +32,7 @@ from swarmnode.home.config import Config
 from swarmnode.home.peer_cache import TablePeerCache
 from swarmnode.home.register_store import TableEntryStore
 from swarmnode.market.explain import TaskView
+from swarmnode.market.seller.service import Premises
 from swarmnode.market.service import MarketService
 from swarmnode.memory.service import MemoryService
 from swarmnode.overview.roster import Roster
@@ -47,6 +49,7 @@ from swarmnode.recovery.retrieval import Retrieval
 from swarmnode.recovery.service import RecoveryService
 from swarmnode.recovery.shelf import CopyShelf
 from swarmnode.recovery.siblings import Siblings
+from swarmnode.recovery.things import Things
 from swarmnode.resources.publisher import AdvertPublisher
 from swarmnode.tasks.ids import TaskId
 
@@ -66,6 +69,7 @@ class Node:
         self.echo = Echo(self.rpc)
         self.membership = self._membership()
         self.gossip = self._gossip()
+        self.mesh = self._mesh()
         self.register = self._register()
         self.renewal = self._renewal()
         self.discovery = self._discovery(seeds)
@@ -119,6 +123,11 @@ class Node:
             wall_ms=edges.wall_ms,
         )
 
+    def _mesh(self) -> Mesh:
+        edges, services = self.edges, (self.rpc, self.membership, self.gossip)
+        dice = (edges.rng, edges.entropy)
+        return Mesh(*services, edges.signer, edges.network, *dice, edges.wall_ms, edges.proofs)
+
     def _register(self) -> RegisterService:
         edges = self.edges
         return RegisterService(
@@ -164,40 +173,22 @@ class Node:
         edges, who = self.edges, self.identity
         return StorageService(
             settings.storage(self.config, lends=self.lends_storage),
-            self.rpc,
-            self.membership,
-            self.gossip,
+            self.mesh,
             edges.store,
             edges.shards,
-            edges.signer,
-            edges.network,
             who.member,
             who.lab,
-            entropy=edges.entropy,
-            wall_ms=edges.wall_ms,
             workers=edges.workers,
-            rng=edges.rng,
             waits_for_others=self.waits_for_others,
-            proofs=edges.proofs,
         )
 
     def _market(self) -> MarketService:
         edges = self.edges
+        things = (edges.executor, edges.machine, edges.state, self.storage.objects, self.memory)
         return MarketService(
             settings.market(self.config),
-            self.rpc,
-            self.membership,
-            self.gossip,
-            edges.executor,
-            edges.machine,
-            edges.state,
-            self.storage.objects,
-            self.memory,
-            edges.signer,
-            edges.network,
-            rng=edges.rng,
-            entropy=edges.entropy,
-            wall_ms=edges.wall_ms,
+            self.mesh,
+            Premises(*things),
             boot_s=edges.boot_s,
             lends=self.lends_compute,
             right_of=self._right_of,
@@ -225,29 +216,24 @@ class Node:
         if vault is None:
             return None
         names, me, objects = self.storage.names, edges.host.peer_id, self.storage.objects
-        things = (objects, objects.keyring, self.market, edges.state, me)
-        rest = (*things, self.waits_for_others, self.estate.logs.settled, self.estate.leave)
+        things = Things(
+            vault, objects, objects.keyring, self.market, edges.state, me, edges.wall_ms
+        )
+        rest = (self.waits_for_others, self.estate.logs.settled, self.estate.leave)
         who = (me, self.identity.member, self.membership, self.register)
         siblings = Siblings(*who, edges.proofs)
         if not vault.seed:
             owned = (names.machine(), names.of(vault.person))
             apart = NameOfItsOwn(*owned, me, vault.seal, siblings.token)
-            return RecoveryService(vault, apart, *rest, wall_ms=edges.wall_ms)
+            return RecoveryService(things, apart, *rest)
         persons = names.person(edges.signer.from_seed(vault.seed))
         shelf = CopyShelf(persons, vault.seed, edges.entropy)
         others = Others(self.membership, self.echo.ping, self.storage.arrival.is_settled)
         finder = Finder(shelf, names.of, vault.unseal, siblings, others.life, me)
         adopt = None if self.renewal is None else self.renewal.adopt
-        named = (siblings.known_as, adopt, edges.wall_ms)
-        retrieval = Retrieval(vault, shelf, *things, finder, persons, *named)
-        return RecoveryService(
-            vault,
-            LineOfList(shelf, me, siblings.seen),
-            *rest,
-            finder=finder,
-            retrieval=retrieval,
-            wall_ms=edges.wall_ms,
-        )
+        retrieval = Retrieval(things, shelf, finder, persons, siblings.known_as, adopt)
+        line = LineOfList(shelf, me, siblings.seen)
+        return RecoveryService(things, line, *rest, finder=finder, retrieval=retrieval)
 
     def _lab_recovery(self) -> LabRecovery | None:
         """Whether the lab's key brings this person back, and whom it brought back."""

@@ -14,11 +14,13 @@ from p2p.host.memory.network import LinkModel, MemoryNetwork
 from p2p.host.rpc.service import Rpc
 from p2p.ids import LabId, NetworkId, PeerId
 from p2p.membership.view import Liveness, Member, MemberChanged, View
+from p2p.mesh import Mesh
 from p2p.wire.codec import encode
 from p2p.workers import InlineWorkers
 from storage.engine.memory_tables import MemoryTables
 from swarmnode.executor.fake.executor import FakeExecutor
 from swarmnode.market.config import MarketConfig
+from swarmnode.market.seller.service import Premises
 from swarmnode.market.service import MarketService
 from swarmnode.memory.service import MemoryService
 from swarmnode.resources.fake import FakeMachine
@@ -79,7 +81,10 @@ class Board:
     def on_item(self, kind: int, listener: Callable[[Item], None]) -> None:
         self._listeners.append(listener)
 
-    def publish(self, peer: PeerId, body: bytes) -> None:
+    def publish(self, kind: int, body: bytes, *, ttl_s: float) -> None:
+        raise AssertionError("nobody here says something without its name")
+
+    def tell(self, peer: PeerId, body: bytes) -> None:
         self._sequence += 1
         item = self._items[peer] = Item(peer, RESOURCES, self._sequence, 0, body)
         for listener in self._listeners:
@@ -179,21 +184,25 @@ class MarketLab:
         names = MemoryNames(self.pool, stand.peer)
         stand.market = MarketService(
             self.config,
-            rpc,
-            stand.roster,
-            self.board,
-            stand.executor,
-            stand.hardware,
-            stand.tables,
-            objects,
-            MemoryService(
-                stand.executor, objects, names, workers=InlineWorkers(), wall_ms=self.wall
+            Mesh(
+                rpc,
+                stand.roster,
+                self.board,
+                KeyedHashSigner(stand.peer),
+                NETWORK,
+                self.dice,
+                self.dice.randbytes,
+                self.wall,
             ),
-            KeyedHashSigner(stand.peer),
-            NETWORK,
-            rng=self.dice,
-            entropy=self.dice.randbytes,
-            wall_ms=self.wall,
+            Premises(
+                stand.executor,
+                stand.hardware,
+                stand.tables,
+                objects,
+                MemoryService(
+                    stand.executor, objects, names, workers=InlineWorkers(), wall_ms=self.wall
+                ),
+            ),
             lends=stand.lends,
         )
         try:
@@ -215,7 +224,7 @@ class MarketLab:
     def _publish(self, stand: Stand) -> None:
         advert = stand.market.advert()
         if advert is not None:
-            self.board.publish(stand.peer, encode(advert))
+            self.board.tell(stand.peer, encode(advert))
 
 
 def task(*run: str, **changes: object) -> TaskSpec:

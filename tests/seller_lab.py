@@ -15,7 +15,8 @@ from p2p.host.memory.network import LinkModel, MemoryNetwork
 from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller
 from p2p.ids import LabId, NetworkId, PeerId
-from p2p.membership.view import Liveness, Member, View
+from p2p.membership.view import Liveness, Member, MemberChanged, View
+from p2p.mesh import Mesh
 from p2p.wire.codec import Message
 from p2p.wire.envelope import open_signed, seal
 from p2p.workers import InlineWorkers
@@ -37,7 +38,7 @@ from swarmnode.market.messages import (
     Release,
 )
 from swarmnode.market.seller.config import SellerConfig
-from swarmnode.market.seller.service import SellerService, SellerServiceConfig
+from swarmnode.market.seller.service import Premises, SellerService, SellerServiceConfig
 from swarmnode.memory.service import MemoryService
 from swarmnode.resources.fake import FakeMachine
 from swarmnode.tasks.checkpoint import CheckpointRecord, StoredFile
@@ -62,6 +63,7 @@ from testnet.sim.callers import machine_of
 from testnet.sim.clock import VirtualWall
 from testnet.sim.memory_objects import MemoryNames, MemoryObjects, Pool
 from testnet.sim.signer import KeyedHashSigner
+from tests.market_lab import Board
 
 T = TypeVar("T")
 NETWORK = NetworkId("net")
@@ -81,6 +83,9 @@ class Everybody:
             return Member(peer, Liveness.ALIVE, 1, (), peer, LabId("lab"), "", 0.0)
 
         return View(BOB, (member(ALICE), member(BOB)))
+
+    def on_change(self, listener: Callable[[MemberChanged], None]) -> None:
+        """Nothing does."""
 
 
 @dataclass
@@ -305,17 +310,17 @@ class SellerLab:
         )
         self.bob = SellerService(
             SellerServiceConfig(self.terms),
-            rpc,
-            Everybody(),
-            executor,
-            self.machine,
-            self.tables,
-            self.objects,
-            memory,
-            KeyedHashSigner(BOB),
-            NETWORK,
-            rng=self.dice,
-            wall_ms=self.wall,
+            Mesh(
+                rpc,
+                Everybody(),
+                Board(),
+                KeyedHashSigner(BOB),
+                NETWORK,
+                self.dice,
+                self.dice.randbytes,
+                self.wall,
+            ),
+            Premises(executor, self.machine, self.tables, self.objects, memory),
         )
         try:
             with scope:

@@ -14,6 +14,7 @@ from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller
 from p2p.ids import LabId, MemberId, NetworkId, PeerId
 from p2p.membership.view import Liveness
+from p2p.mesh import Mesh
 from p2p.workers import InlineWorkers
 from storage.config import StorageConfig
 from storage.engine.memory_tables import MemoryTables
@@ -145,20 +146,22 @@ class StorageLab:
         dice = random.Random(f"{self.seed} {keeper.peer} {trio.current_time()}")
         keeper.service = StorageService(
             keeper.config,
-            rpc,
-            keeper.members,
-            BoardFace(keeper.peer, self.board),
+            Mesh(
+                rpc,
+                keeper.members,
+                BoardFace(keeper.peer, self.board),
+                KeyedHashSigner(keeper.peer),
+                NETWORK,
+                dice,
+                dice.randbytes,
+                keeper.wall,
+                KnownMachines(keeper.peer, Certificates(self.keepers)),
+            ),
             keeper.tables,
             keeper.shards,
-            KeyedHashSigner(keeper.peer),
-            NETWORK,
             keeper.member,
             keeper.lab,
-            entropy=dice.randbytes,
-            wall_ms=keeper.wall,
             workers=InlineWorkers(),
-            rng=dice,
-            proofs=KnownMachines(keeper.peer, Certificates(self.keepers)),
         )
         with trio.CancelScope() as keeper.scope:
             async with trio.open_nursery() as nursery:

@@ -11,9 +11,10 @@ from typing import Any, Final
 from p2p.errors import RefusalError, WireError
 from p2p.host.rpc.service import Rpc, no_body
 from p2p.identity.caller import Caller
-from p2p.ids import NetworkId, PeerId
+from p2p.ids import PeerId
+from p2p.mesh import Mesh
 from p2p.wire.codec import Message
-from p2p.wire.envelope import Signed, Signer, open_signed, seal
+from p2p.wire.envelope import Signed, open_signed, seal
 from storage import messages as m
 from storage.coding.merkle import HASH_BYTES
 from storage.config import StorageConfig
@@ -50,9 +51,7 @@ class ShardServer:
         leases: LeaseBook,
         holders: HolderBook,
         tombstones: Tombstones,
-        signer: Signer,
-        network: NetworkId,
-        wall_ms: Callable[[], int],
+        mesh: Mesh,
         rights: Rights,
     ) -> None:
         self._config = config
@@ -60,9 +59,7 @@ class ShardServer:
         self._leases = leases
         self._holders = holders
         self._tombstones = tombstones
-        self._signer = signer
-        self._network = network
-        self._wall_ms = wall_ms
+        self._signer, self._network, self._wall_ms = mesh.signer, mesh.network, mesh.wall_ms
         self._rights = rights
         self.is_clock_wrong: Callable[[], bool] = lambda: False
         """Asked before anything new is taken: what ends by a wrong clock ends too soon."""

@@ -39,6 +39,7 @@ from storage.repair.events import (
     PageGone,
     PageIs,
     PageKey,
+    Remembered,
 )
 
 Row = tuple[PeerId | None, ...]
@@ -109,6 +110,8 @@ class Repair:
         """Those whose newest record was told, until they are gone here."""
         self._strangers: dict[PeerId, float] = {}
         """Holders membership has not told us of, and when they count as silent."""
+        self._remembered: frozenset[PeerId] = frozenset()
+        """Who lent before our start, by our own word."""
         self._hearsay: set[PeerId] = set()
         """Holders that only records name: whoever makes records up must not stop repair by them."""
         self._by_peer: dict[PeerId, dict[PageKey, None]] = {}
@@ -130,6 +133,8 @@ class Repair:
             case MemberIs():
                 self._hearsay.discard(event.peer)
                 self._on_member(event, now_s)
+            case Remembered(peers):
+                self._remembered = frozenset(peers)
             case PageIs():
                 self._on_page(event, now_s)
             case PageGone(page):
@@ -200,7 +205,8 @@ class Repair:
         self._pages[event.page] = page
         for peer in _peers(event.rows):
             if peer not in self._members:
-                self._hearsay.add(peer)
+                if peer not in self._remembered:
+                    self._hearsay.add(peer)
                 self._members[peer] = (Liveness.SUSPECT, now_s)
                 self._strangers[peer] = now_s + self._config.stranger_s
             self._by_peer.setdefault(peer, {})[event.page] = None

@@ -22,6 +22,12 @@ class MemberIs(msgspec.Struct, frozen=True):
     since_s: float
 
 
+class Remembered(msgspec.Struct, frozen=True):
+    """Machines that lent when this node ended last; membership may never tell of those dead now."""
+
+    peers: tuple[PeerId, ...]
+
+
 class PageIs(msgspec.Struct, frozen=True):
     """The newest holder record of a page, and how the page is coded."""
 
@@ -57,7 +63,7 @@ class LookDue(msgspec.Struct, frozen=True):
     """Time to see what is due."""
 
 
-Event: TypeAlias = MemberIs | PageIs | PageGone | HomesAre | JobEnded | LookDue
+Event: TypeAlias = MemberIs | Remembered | PageIs | PageGone | HomesAre | JobEnded | LookDue
 
 
 class Mend(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ records; what it holds beyond them is freed once the others have enough without 
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -37,6 +37,7 @@ from storage.repair.events import (
     PageGone,
     PageIs,
     PageKey,
+    Remembered,
 )
 from storage.repair.mender import Mender
 from storage.repair.surplus import Surplus
@@ -77,9 +78,13 @@ class RepairService:
         dropped: DroppedElsewhere,
         *,
         rng: Rng,
+        remembered: Callable[[], tuple[PeerId, ...]] = tuple,
         config: RepairConfig | None = None,
     ) -> None:
-        """Without `config` its times follow `storage.down_after_s`."""
+        """Without `config` its times follow `storage.down_after_s`.
+
+        `remembered`: who lent when this node ended last, asked once running.
+        """
         if config is None:
             config = RepairConfig.scaled(storage.down_after_s, storage.repair_bytes_per_s)
         pool = mender.pool
@@ -89,7 +94,7 @@ class RepairService:
         self._holders, self._leases, self._catalog = mender.holders, mender.leases, mender.catalog
         self._mender, self._auditor, self._dropped_elsewhere = mender, auditor, dropped
         self._surplus = Surplus(pool, members, mender.leases, mender.catalog, mender.transfer, rng)
-        self._rng = rng
+        self._rng, self._remembered = rng, remembered
         self._missed: dict[PeerId, None] = {}
         """Who came back since we last compared records."""
         self._returned: dict[PeerId, None] = {}
@@ -113,6 +118,7 @@ class RepairService:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             await nursery.start(self._driver.run)
+            self._driver.order(Remembered(self._remembered()))
             for member in self._members.view().members:
                 self._on_member(MemberChanged(member, None))
             nursery.start_soon(self._watch)

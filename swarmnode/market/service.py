@@ -4,15 +4,9 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 import trio
 
-from p2p.effects import Rng
-from p2p.gossip.port import ItemSource
-from p2p.host.rpc.service import Rpc
-from p2p.ids import MemberId, NetworkId, PeerId
-from p2p.membership.port import Members
+from p2p.ids import MemberId, PeerId
+from p2p.mesh import Mesh
 from p2p.wire.envelope import Signer
-from storage.engine.port import Tables
-from storage.facade import Objects
-from swarmnode.executor.port import Executor
 from swarmnode.market.buyer.book import RightOf, no_right
 from swarmnode.market.buyer.own_machines.elsewhere import WhoseTask, nobodys
 from swarmnode.market.buyer.service import BuyerService
@@ -20,10 +14,9 @@ from swarmnode.market.config import MarketConfig
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.market.guardians.kept import Guarded
 from swarmnode.market.logbook import LogBook
-from swarmnode.market.seller.service import SellerMemory, SellerService
+from swarmnode.market.seller.service import Premises, SellerService
 from swarmnode.market.seller.view import SellerStats
 from swarmnode.resources.advert import ResourceAdvert
-from swarmnode.resources.port import Machine
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.messages import FilesTold
 from swarmnode.tasks.records import TaskRecord
@@ -36,20 +29,9 @@ class MarketService:
     def __init__(
         self,
         config: MarketConfig,
-        rpc: Rpc,
-        members: Members,
-        gossip: ItemSource,
-        executor: Executor,
-        machine: Machine,
-        tables: Tables,
-        objects: Objects,
-        memory: SellerMemory,
-        signer: Signer,
-        network: NetworkId,
+        mesh: Mesh,
+        premises: Premises,
         *,
-        rng: Rng,
-        entropy: Callable[[int], bytes],
-        wall_ms: Callable[[], int],
         boot_s: Callable[[], float] = trio.current_time,
         lends: bool,
         right_of: RightOf = no_right,
@@ -59,12 +41,8 @@ class MarketService:
 
         `whose` tells from such a right whose task it was given for.
         """
-        parts = (rpc, members, gossip, tables, signer, network, rng, entropy, wall_ms)
-        self._buyer = BuyerService(config.auction, *parts, boot_s, right_of, whose)
-        lent = (executor, machine, tables, objects, memory, signer, network)
-        self._seller = SellerService(
-            config.seller, rpc, members, *lent, rng=rng, wall_ms=wall_ms, lends=lends
-        )
+        self._buyer = BuyerService(config.auction, mesh, premises.tables, boot_s, right_of, whose)
+        self._seller = SellerService(config.seller, mesh, premises, lends=lends)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Both sides, until cancelled; start it after tables, executor, rpc and gossip."""

@@ -5,19 +5,17 @@ who is gone -> their copies read -> theirs become ours in the list -> objects, p
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import trio
 
 from p2p.errors import AdmissionError, IdentityError
 from p2p.identity.records import MembershipToken
 from p2p.ids import PeerId
-from storage.engine.port import Tables, WriteView
+from storage.engine.port import WriteView
 from storage.errors import StorageError
-from storage.facade import Objects, OwnedNames
+from storage.facade import OwnedNames
 from storage.manifests.capability import parse_cap
-from storage.objects.keyring import Keyring
-from swarmnode.edges import Vault
 from swarmnode.errors import SnapshotError
 from swarmnode.estate.logs import ESTATES, row_of
 from swarmnode.estate.plan import NEVER_MS
@@ -28,8 +26,10 @@ from swarmnode.recovery.others import MachineLife
 from swarmnode.recovery.place import tell_taken
 from swarmnode.recovery.shelf import CopyShelf
 from swarmnode.recovery.snapshot import KeyringSnapshot, tasks_in, unpack
+from swarmnode.recovery.things import Things
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import TaskRecord
+from swarmnode.tasks.store import FORGOTTEN
 
 NOTHING_S: Final = 600.0
 """What could not be had, or known, for so long after the first other was met is not to be had."""
@@ -45,45 +45,20 @@ tasks end a week after those. A day more, for clocks."""
 log = logging.getLogger("swarm.recovery")
 
 
-class TaskReceiver(Protocol):
-    """The part of MarketService that is needed here."""
-
-    async def take_up(
-        self, records: Sequence[TaskRecord], sure_ms: int = 0, *, is_told: bool = False
-    ) -> None:
-        """Go on with tasks that another machine of ours had submitted.
-
-        `is_told`: by their guardians; else a copy knew of them, and their logs until `sure_ms`.
-        """
-        ...
-
-    async def kept_for(self, machine: PeerId, taken_ms: int) -> Sequence[TaskRecord]:
-        """What a machine of ours was submitted before it knew of that takeover, by guardians."""
-        ...
-
-
 class Retrieval:
     """What `recover` asked for, tried again until all is here. Each step may be repeated."""
 
     def __init__(
         self,
-        vault: Vault,
+        things: Things,
         shelf: CopyShelf,
-        objects: Objects,
-        keyring: Keyring,
-        market: TaskReceiver,
-        tables: Tables,
-        me: PeerId,
         finder: Finder,
         persons: OwnedNames,
         known_as: Callable[[], str],
         adopt: Callable[[MembershipToken], None] | None,
-        wall_ms: Callable[[], int],
     ) -> None:
         """`known_as`: the person's name in the certificates of other machines of theirs."""
-        self._vault, self._shelf, self._objects, self._me = vault, shelf, objects, me
-        self._keyring, self._market, self._tables = keyring, market, tables
-        self._finder, self._persons, self._wall_ms = finder, persons, wall_ms
+        self._things, self._shelf, self._finder, self._persons = things, shelf, finder, persons
         self.warning = ""
         """Why things are not back; for status."""
         self._met_s: float | None = None
@@ -109,9 +84,13 @@ class Retrieval:
             sight = await self._finder.look()
             if not sight.copies.pointers and not sight.apart:
                 return self._found_nothing(is_late)
-            troubles = await self._bring(sight, is_late=is_late)
+            troubles = await self._bring(sight)
         except (StorageError, SnapshotError) as exc:
             self.warning = f"your things are not back yet: {exc}"
+            return False
+        unread = [one for one in sight.copies.pointers if one.writer == self._things.me]
+        if any(one.cap not in self._back for one in unread):  # our next copy would replace them
+            self.warning = f"not all of your things are back yet: {'; '.join(troubles)}"
             return False
         unsure = [peer for peer, life in sight.lives.items() if life is MachineLife.UNSURE]
         troubles += [f"{peer} does not answer, and may still live" for peer in unsure]
@@ -125,7 +104,7 @@ class Retrieval:
         """Whether our name is noted, too: the disk may have no room for that."""
         person, lab = self._names
         try:
-            token = self._vault.named(person or self._known_as(), lab)
+            token = self._things.vault.named(person or self._known_as(), lab)
             if token is not None and self._adopt is not None:
                 self._adopt(token)
         except (IdentityError, AdmissionError) as exc:
@@ -139,14 +118,14 @@ class Retrieval:
                 "here, stop it and recover into a blank SWARM_HOME",
                 peer,
             )
-        self._vault.recovered(*self._seeds)
+        self._things.vault.recovered(*self._seeds)
         if self._back:
             log.info("back from the pool: %d objects, %d tasks", *self._count())
         self.warning = ""
         return True
 
     def _count(self) -> tuple[int, int]:
-        return len(self._keyring.dump()), len(self._tasks)
+        return len(self._things.keyring.dump()), len(self._tasks)
 
     def _found_nothing(self, is_late: bool) -> bool:
         """Those who keep it may not have been met yet: only after a while there is none."""
@@ -160,21 +139,19 @@ class Retrieval:
         log.warning("the pool keeps no keyring under your name: nothing is brought back")
         return self._end((), ())
 
-    async def _bring(self, sight: Sight, *, is_late: bool) -> list[str]:
+    async def _bring(self, sight: Sight) -> list[str]:
         """What stands in the way of some copies; the things of all others are here."""
         copies, dead = sight.copies, frozenset(sight.gone())
         await self._tell(copies.taken)
         gone = [one for one in copies.pointers if one.writer in dead]
         apart = [one for one in sight.apart if one.writer in dead]
-        ours = [one for one in copies.pointers if one.writer == self._me]
+        ours = [one for one in copies.pointers if one.writer == self._things.me]
         # Taken over by an earlier try: no end without them, as our next copy replaces them.
         read, troubles = {}, list[str]()
         for pointer in (*(one for one in ours if one.cap not in self._back), *gone, *apart):
             try:
                 read[pointer] = await self._fetch(pointer)
             except (StorageError, SnapshotError) as exc:
-                if pointer in ours and not is_late:
-                    raise
                 troubles.append(f"the copy of {pointer.writer} cannot be read: {exc}")
         await self._take(
             [one for one in gone if one in read], [one for one in apart if one in read]
@@ -190,32 +167,32 @@ class Retrieval:
 
         From when this machine began, or has its things back, for MORE_S. Raises StoreFullError.
         """
-        now_s, now_ms = trio.current_time(), self._wall_ms()
-        if not self._more_until_s and not self._vault.is_recovering():
+        now_s, now_ms = trio.current_time(), self._things.wall_ms()
+        if not self._more_until_s and not self._things.vault.is_recovering():
             self._more_until_s = now_s + MORE_S
         if self._more_until_s and now_s >= self._more_until_s:
             return
-        for one in taken_by(copies, self._me):
+        for one in taken_by(copies, self._things.me):
             if now_ms - one.at_ms < RECENT_MS:
-                found = await self._market.kept_for(one.writer, one.at_ms)
-                await self._market.take_up(found, is_told=True)
+                found = await self._things.market.kept_for(one.writer, one.at_ms)
+                await self._things.market.take_up(found, is_told=True)
 
     async def _take(self, gone: list[Pointer], apart: list[Pointer]) -> None:
         """Before tasks go on here: a machine that returns must not go on with them, too."""
         if not gone and not apart:
             return
-        now_ms = self._wall_ms()
-        await self._shelf.change(lambda now: taken_over(now, gone, self._me, now_ms, apart))
+        now_ms = self._things.wall_ms()
+        await self._shelf.change(lambda now: taken_over(now, gone, self._things.me, now_ms, apart))
         await self._tell((await self._shelf.read()).taken)
 
     async def _tell(self, taken: Sequence[Taken]) -> None:
         """Machines that cannot read the list, should they return; also after a crash."""
         for one in taken:
-            if one.by == self._me and one.cap:
+            if one.by == self._things.me and one.cap:
                 await tell_taken(self._persons, Taken(one.writer, one.by, one.at_ms))
 
     async def _fetch(self, pointer: Pointer) -> tuple[KeyringSnapshot, list[TaskRecord]]:
-        parts = [part async for part in self._objects.get(parse_cap(pointer.cap))]
+        parts = [part async for part in self._things.objects.get(parse_cap(pointer.cap))]
         snapshot = unpack(b"".join(parts))
         return snapshot, tasks_in(snapshot)
 
@@ -224,16 +201,21 @@ class Retrieval:
 
         def write(view: WriteView) -> None:
             for row in snapshot.rows:
-                if row.table in (ESTATES, PEOPLE) and view.get(row.table, row.key) is None:
+                if (
+                    row.table in (ESTATES, PEOPLE, FORGOTTEN)
+                    and view.get(row.table, row.key) is None
+                ):
                     view.put(row.table, row.key, row.value)
 
-        await self._tables.transact(write)
-        with_log = {one.task for one in tasks if row_of(self._tables, one.task).log_at}
+        await self._things.tables.transact(write)
+        with_log = {one.task for one in tasks if row_of(self._things.tables, one.task).log_at}
         unsure_ms = snapshot.taken_ms - UNSURE_MS
-        await self._market.take_up([one for one in tasks if one.task not in with_log], unsure_ms)
-        await self._market.take_up([one for one in tasks if one.task in with_log], NEVER_MS)
+        await self._things.market.take_up(
+            [one for one in tasks if one.task not in with_log], unsure_ms
+        )
+        await self._things.market.take_up([one for one in tasks if one.task in with_log], NEVER_MS)
         self._tasks.update(one.task for one in tasks)
-        await self._keyring.restore(snapshot.objects)
+        await self._things.keyring.restore(snapshot.objects)
         lab, network = self._seeds
         self._seeds = (lab or snapshot.lab_seed, network or snapshot.network_seed)
         person, lab_name = self._names

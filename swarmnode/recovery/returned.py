@@ -16,6 +16,8 @@ LOOK_S: Final = 15.0
 HAND_OVER_S: Final = 600.0
 """Who took this machine over brings things back there within this: what it has not by then is in
 the copies of this one again."""
+LEFT_AT_ONCE: Final = 16
+"""Tasks whose things are left in one look at the keyring; none of them should end meanwhile."""
 RARELY_S: Final = 60.0
 """Between two looks after that: what its guardians tell the taker comes later."""
 
@@ -89,12 +91,12 @@ class Return:
 
     async def _hand_over(self, taken: Taken) -> None:
         found = await self._market.gone_on(taken.at_ms)
-        if not found:
-            return
-        try:
-            await self._leave(found)  # first: what is nobody's here would be freed for all
-        except StoreFullError:
-            return  # at the next look
-        for record in found:
-            await self._market.let_go(record.task)
-            log.info("task %s goes on at another machine of yours", record.task)
+        for at in range(0, len(found), LEFT_AT_ONCE):
+            some = found[at : at + LEFT_AT_ONCE]
+            try:
+                await self._leave(some)  # first: what is nobody's here would be freed for all
+            except StoreFullError:
+                return  # at the next look
+            for record in some:
+                await self._market.let_go(record.task)
+                log.info("task %s goes on at another machine of yours", record.task)

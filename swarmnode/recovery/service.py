@@ -4,25 +4,23 @@ a put, task or checkpoint -> a moment of rest -> snapshot put -> its place under
 """
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, suppress
-from typing import Final, Protocol
+from typing import Final
 
 import trio
 
 from p2p.ids import PeerId
 from storage.engine.port import Tables
 from storage.errors import StorageError, StoreFullError
-from storage.facade import Mark, ObjectKind, Objects, ReadCap
+from storage.facade import Mark, ObjectKind, ReadCap
 from storage.ids import Address
 from storage.manifests.capability import text_of_cap
-from storage.objects.keyring import Keyring
-from swarmnode.edges import Vault
 from swarmnode.errors import SnapshotError
 from swarmnode.estate.logs import ESTATES
 from swarmnode.estate.plan import inputs_of
 from swarmnode.limits import COPIES_WAITING_MAX
-from swarmnode.market.explain import EventsMissed, TaskEvent
+from swarmnode.market.explain import EventsMissed
 from swarmnode.people.book import TABLE as PEOPLE
 from swarmnode.recovery.copies import Taken
 from swarmnode.recovery.finding import Finder
@@ -30,11 +28,12 @@ from swarmnode.recovery.place import Place
 from swarmnode.recovery.retrieval import Retrieval
 from swarmnode.recovery.returned import Return
 from swarmnode.recovery.snapshot import KeyringSnapshot, SnapshotRow, pack
+from swarmnode.recovery.things import Things
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.lifecycle import TASK_ENDS
 from swarmnode.tasks.records import TaskRecord
-from swarmnode.tasks.store import TASKS, task_of
+from swarmnode.tasks.store import FORGOTTEN, TASKS, task_of
 
 REST_S: Final = 2.0
 """Changes come in bursts: a loop of submits is one copy."""
@@ -54,64 +53,31 @@ log = logging.getLogger("swarm.recovery")
 _FACTS: Final = frozenset({"submitted", "checkpointed", "taken over", "taken up"})
 
 
-class Ends(Protocol):
-    """The part of MarketService that is needed here."""
-
-    def events(self) -> AsyncGenerator[TaskEvent, None]: ...
-
-    def keep_copies(self) -> None:
-        """From now on `copied` is said of what has ended: others remember it until then."""
-        ...
-
-    def uncopied(self) -> frozenset[TaskId]:
-        """Tasks that have ended, of which the pool may not know yet."""
-        ...
-
-    def copied(self, tasks: frozenset[TaskId]) -> None:
-        """The pool knows of their ends, and has their logs."""
-        ...
-
-    async def gone_on(self, taken_ms: int) -> Sequence[TaskRecord]:
-        """What of ours goes on elsewhere since this machine was taken over then."""
-        ...
-
-    async def let_go(self, task: TaskId) -> None:
-        """A task that goes on elsewhere is not ours any more."""
-        ...
-
-
 class RecoveryService:
     """One person's keyring, from this machine to the pool and back."""
 
     def __init__(
         self,
-        vault: Vault,
+        things: Things,
         place: Place,
-        objects: Objects,
-        keyring: Keyring,
-        market: Ends,
-        tables: Tables,
-        me: PeerId,
         waits_for_others: Callable[[], bool],
         settled: Callable[[frozenset[TaskId]], Awaitable[frozenset[TaskId]]],
         leave: Callable[[Sequence[TaskRecord]], Awaitable[None]],
         *,
         retrieval: Retrieval | None = None,
         finder: Finder | None = None,
-        wall_ms: Callable[[], int],
     ) -> None:
         """`settled` says of which ended tasks the logs are on the keyring, and waits for them;
         `leave` takes off it what belongs to tasks. The last two where the person's key lies."""
-        self._vault, self._place, self._objects, self._me = vault, place, objects, me
-        self._keyring, self._market, self._tables = keyring, market, tables
-        self._waits_for_others, self._settled = waits_for_others, settled
-        self._retrieval, self._finder, self._wall_ms = retrieval, finder, wall_ms
+        self._things, self._place, self._settled = things, place, settled
+        self._waits_for_others = waits_for_others
+        self._retrieval, self._finder = retrieval, finder
         self._news = trio.Event()
         """The pool lacks something; replaced when a copy begins, set again when that fails."""
         self._brought = trio.Event()
         self._trouble, self._is_copying = "", False
         """Why the newest copy that was tried failed, in words; empty: it did not."""
-        self._return = Return(market, leave, waits_for_others, self._stir)
+        self._return = Return(things.market, leave, waits_for_others, self._stir)
         self._unpointed: tuple[ReadCap, Taken | None] | None = None
         """The newest copy, which is not at its place yet, and who had taken us over then."""
         self._reused = False
@@ -122,11 +88,11 @@ class RecoveryService:
         """Of the newest copy."""
         self.waiting: tuple[PeerId, ...] = ()
         """Machines of the person that are gone, whose things nobody took over."""
-        keyring.on_change = self._stir
+        things.keyring.on_change = self._stir
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Bring back what is to be, then keep the copy until cancelled."""
-        self._market.keep_copies()
+        self._things.market.keep_copies()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow)
             task_status.started()
@@ -140,19 +106,19 @@ class RecoveryService:
             while True:
                 await self._news.wait()
                 await trio.sleep(REST_S)
-                ended = await self._settled(self._market.uncopied())
+                ended = await self._settled(self._things.market.uncopied())
                 self._is_copying, self._news = True, trio.Event()
                 is_done = await self._copy()
                 self._is_copying = False
                 if is_done:
-                    self._market.copied(ended & self._ended)
+                    self._things.market.copied(ended & self._ended)
                 if not is_done:
                     self._news.set()
                     await trio.sleep(AGAIN_S)
                 await trio.sleep(max(EVERY_S - REST_S, self._bytes / COPIES_BYTES_PER_S))
 
     async def _bring_back(self, retrieval: Retrieval) -> None:
-        while self._vault.is_recovering():
+        while self._things.vault.is_recovering():
             if self._waits_for_others() or not await retrieval.go_on():
                 await trio.sleep(MEET_S)
 
@@ -184,7 +150,7 @@ class RecoveryService:
         self._news.set()
 
     async def _follow(self) -> None:
-        async with aclosing(self._market.events()) as events:
+        async with aclosing(self._things.market.events()) as events:
             async for event in events:
                 if isinstance(event, EventsMissed) or _matters(event):
                     self._stir()
@@ -206,7 +172,7 @@ class RecoveryService:
 
     async def _put(self, taken: Taken | None) -> ReadCap:
         """A new copy; the last one again where many wait for a place that cannot be written."""
-        waiting = sum(one.mark.kind == ObjectKind.KEYRING for one in self._objects.entries())
+        waiting = sum(one.mark.kind == ObjectKind.KEYRING for one in self._things.objects.entries())
         if self._unpointed is not None and waiting > COPIES_WAITING_MAX:
             cap, known = self._unpointed
             if known == taken:
@@ -214,43 +180,48 @@ class RecoveryService:
                 return cap
         data, mark = pack(self._snapshot()), Mark(ObjectKind.KEYRING)
         self._bytes = len(data)
-        receipt = await self._objects.put(_pieces(data), name="keyring", mark=mark)
+        receipt = await self._things.objects.put(_pieces(data), name="keyring", mark=mark)
         self._unpointed, self._reused = (receipt.cap, taken), False
         return receipt.cap
 
     async def _point(self, cap: ReadCap, taken: Taken | None) -> None:
         await self._place.point(text_of_cap(cap), taken)
-        for entry in self._objects.entries():  # copies of other machines are never in it
+        for entry in self._things.objects.entries():  # copies of other machines are never in it
             if entry.mark.kind == ObjectKind.KEYRING and entry.cap.address != cap.address:
                 with suppress(StoreFullError):
-                    await self._objects.forget(entry.cap.address)
+                    await self._things.objects.forget(entry.cap.address)
 
     def _snapshot(self) -> KeyringSnapshot:
         taken_ms = self._return.taken_ms
-        lab_seed, network_seed = self._vault.keys()
-        tasks = [(key, value, task_of(value)) for key, value in _all(self._tables, TASKS)]
+        lab_seed, network_seed = self._things.vault.keys()
+        tasks = [(key, value, task_of(value)) for key, value in _all(self._things.tables, TASKS)]
         ours = [(key, value, task) for key, value, task in tasks if _is_ours(task, taken_ms)]
         self._ended = frozenset(task.task for _, _, task in ours if task.state in TASK_ENDS)
         rows = [SnapshotRow(TASKS, key, value) for key, value, _ in ours]
         rows += [
             SnapshotRow(table, key, value)
-            for table in (ESTATES, PEOPLE)
-            for key, value in _all(self._tables, table)
+            for table in (ESTATES, PEOPLE, FORGOTTEN)
+            for key, value in _all(self._things.tables, table)
         ]
         left_out = [task for _, _, task in tasks if not _is_ours(task, taken_ms)]
-        objects = tuple(self._objects_without(left_out))
-        names = self._vault.names()
-        return KeyringSnapshot(self._wall_ms(), objects, tuple(rows), lab_seed, network_seed, names)
+        objects = tuple(self._objects_without(left_out, [task for _, _, task in ours]))
+        names = self._things.vault.names()
+        return KeyringSnapshot(
+            self._things.wall_ms(), objects, tuple(rows), lab_seed, network_seed, names
+        )
 
-    def _objects_without(self, tasks: Sequence[TaskRecord]) -> Iterator[tuple[bytes, bytes]]:
-        """What belongs to them would be freed wherever the copy is brought back."""
+    def _objects_without(
+        self, tasks: Sequence[TaskRecord], ours: Sequence[TaskRecord]
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """What belongs to them alone would be freed wherever the copy is brought back."""
         if not tasks:
-            yield from self._keyring.dump()
+            yield from self._things.keyring.dump()
             return
         gone = {task.task for task in tasks}
         inputs = {address for task in tasks for address in inputs_of(task)}
-        for address, raw in self._keyring.dump():
-            row = self._keyring.get(Address(address))
+        inputs -= {address for task in ours for address in inputs_of(task)}
+        for address, raw in self._things.keyring.dump():
+            row = self._things.keyring.get(Address(address))
             is_input = row is not None and row.kind == ObjectKind.INPUT and address in inputs
             if row is None or not (is_input or row.task in gone):
                 yield address, raw

@@ -49,7 +49,7 @@ def refusing(lab: NamesLab, name: str, code: str, record: str = "") -> Iterator[
     holder._checked = checked  # type: ignore[method-assign]
 
 
-@pytest.mark.parametrize("code", ["expired", "full"])
+@pytest.mark.parametrize("code", ["expired", "full", "busy"])
 @simulated
 async def test_a_record_that_a_newcomer_refuses_keeps_no_other_from_it(code: str) -> None:
     async with names_lab(THREE, config=CONFIG) as lab:

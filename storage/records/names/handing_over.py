@@ -16,6 +16,8 @@ from p2p.wire.codec import Message
 from storage.records.names.core import NamePool
 from storage.records.names.messages import NameAccept, NameHeld, NameState
 
+FINAL: Final = frozenset({"corrupt", "expired", "not-yours", "too-long"})
+"""What is refused so will never be taken."""
 AT_ONCE: Final = 16
 """Names: each is a round trip to all its holders."""
 
@@ -53,8 +55,8 @@ class NameHandOver:
         """Records that others have taken."""
         self._silent: set[PeerId] = set()
         """Who is dead or did not answer once: they hear nothing more in this look."""
-        self._full: set[PeerId] = set()
-        """Who had no room for something."""
+        self._later: set[PeerId] = set()
+        """Who had no room, or no time, for something."""
 
     async def run(self) -> frozenset[PeerId]:
         """Who could not be told everything."""
@@ -72,7 +74,7 @@ class NameHandOver:
                     nursery.start_soon(one, key, state)
             self.reached = page[-1][0]
         self.reached = None
-        return frozenset(self._silent | self._full)
+        return frozenset(self._silent | self._later)
 
     def _pages(self) -> Iterator[list[tuple[bytes, NameState]]]:
         """Everything once: from `start` to the end, then what lies before it."""
@@ -121,8 +123,8 @@ class NameHandOver:
         except (PeerUnreachableError, CallTimeoutError):
             self._silent.add(peer)
         except RemoteRefusalError as refusal:
-            if refusal.code == "full":
-                self._full.add(peer)  # else it will never take this one: it has ended, say
+            if refusal.code not in FINAL:
+                self._later.add(peer)
         except WireError:
             return  # it lies: others know better
         else:

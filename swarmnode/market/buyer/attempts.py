@@ -288,7 +288,8 @@ class Attempts:
         record = self._book.ledger.find(terms.task)
         attempt = None if record is None else attempt_of(record, peer, terms.fence)
         receipt = Send(peer, self._book.receipt(ReceiptTerms(terms.task, terms.fence, peer)))
-        if record is None and self._book.receipts.was_given(terms.task, terms.fence):
+        was_given = self._book.receipts.was_given(terms.task, terms.fence)
+        if record is None and (was_given or self._book.guards.was_relieved(terms.task)):
             return [receipt]  # forgotten since: what it left is not
         if record is None or attempt is None:
             return self._stop(peer, terms.task, terms.fence)

@@ -208,6 +208,7 @@ class Buyer:
 
     def _on_taken_up(self, event: e.TakenUp, now_s: float) -> list[e.Effect]:
         now_ms, ledger, guards = self._book.wall_ms(), self._book.ledger, self._book.guards
+        ledger.forgotten.update(event.forgotten)
         new = [one for one in event.records if one.task not in ledger]
         records = [once.taken_up(one, now_ms, self.taken_ms) for one in new]
         effects: list[e.Effect] = [*ledger.take_up(records, now_ms)]
@@ -328,6 +329,8 @@ class Buyer:
                 self._want_log(kept.kept, kept.term, now_s)
             ours = self._made_ours(record) if is_mine else []
             return [*ours, *book.guards.on_noted(record, now_s), *stop, *logs]
+        if is_mine and record is None and task in book.ledger.forgotten:
+            return [*book.guards.end_for_good(task)]
         changes = {"owner": PeerId("") if is_mine else kept.owner}
         floor = kept.kept.fence + book.config.fence_gap
         adopted = msgspec.structs.replace(kept.kept, fence_floor=floor, **changes)

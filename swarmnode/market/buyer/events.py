@@ -44,6 +44,8 @@ class TakenUp(msgspec.Struct, frozen=True):
     """What had ended before this is known as it is; of the rest the log may be missing."""
     is_told: bool = False
     """By guardians, who wait for us; else a copy knew of them."""
+    forgotten: Mapping[TaskId, bytes] = msgspec.field(default_factory=dict)
+    """Tasks that are no more there or here, with their keys."""
 
 
 class Submitted(msgspec.Struct, frozen=True):

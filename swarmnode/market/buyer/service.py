@@ -5,17 +5,13 @@ from typing import Final, assert_never
 
 import trio
 
-from p2p.effects import Rng
 from p2p.gossip.items import RESOURCES, Item
-from p2p.gossip.port import ItemSource
-from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller
-from p2p.ids import LabId, NetworkId, PeerId, TrafficClass
-from p2p.membership.port import Members
+from p2p.ids import LabId, PeerId, TrafficClass
 from p2p.membership.view import COMPUTE, MemberChanged
+from p2p.mesh import Mesh
 from p2p.service import Driver, Performer
 from p2p.wire.codec import encode
-from p2p.wire.envelope import Signer
 from storage.engine.port import Tables, WriteView
 from swarmnode.errors import SpecError, TaskUnknownError, TooManyTasksError
 from swarmnode.limits import TASKS_OPEN_MAX
@@ -71,36 +67,29 @@ class BuyerService:
     def __init__(
         self,
         config: BuyerConfig,
-        rpc: Rpc,
-        members: Members,
-        adverts: ItemSource,
+        mesh: Mesh,
         tables: Tables,
-        signer: Signer,
-        network: NetworkId,
-        rng: Rng,
-        entropy: Callable[[int], bytes],
-        wall_ms: Callable[[], int],
         boot_s: Callable[[], float] = trio.current_time,
         right_of: RightOf = no_right,
         whose: WhoseTask = nobodys,
     ) -> None:
-        """`entropy(n)`: n bytes for ids; `boot_s` goes on while the machine sleeps."""
-        self._config, self._signer, self._boot_s = config, signer, boot_s
-        self._core = Buyer(config, signer, network, rng, wall_ms, right_of)
-        self._rpc, self._members, self._adverts = rpc, members, adverts
-        self._tables, self._entropy, self._wall_ms = tables, entropy, wall_ms
+        """`boot_s` goes on while the machine sleeps."""
+        self._config, self._mesh, self._tables, self._boot_s = config, mesh, tables, boot_s
+        self._wall_ms = mesh.wall_ms
+        self._core = Buyer(config, mesh.signer, mesh.network, mesh.rng, mesh.wall_ms, right_of)
         self._pen = PatientWriter(tables.transact)
-        self._driver = Driver(self._core, Performer(rpc.send, self._notify, self._pen.persist))
+        self._driver = Driver(self._core, Performer(mesh.rpc.send, self._notify, self._pen.persist))
         self.logbook, guards = LogBook(tables), self._core.guards
-        self._keeper = KeeperService(rpc, signer, network, guards, self.logbook, self._post_begun)
+        who = (mesh.rpc, mesh.signer, mesh.network)
+        self._keeper = KeeperService(*who, guards, self.logbook, self._post_begun)
         self._feed, self._begun = EventFeed(), trio.Event()
         """All tasks are loaded: what others say before is not heard."""
         self._ends: dict[TaskId, trio.Event] = {}
         """By task that somebody waits for: set and dropped once it has ended or is forgotten."""
-        ours = (self._core, self._driver.do, self._begun, wall_ms, whose)
-        self.elsewhere = Elsewhere(rpc, members, signer, network, *ours)
-        self.hand_over = HandOver(rpc.me, members, self.elsewhere.ask, *ours[:3])
-        self.left_behind = LeftBehind(rpc, members, signer, guards, self._begun, whose)
+        ours = (self._core, self._driver.do, self._begun)
+        self.elsewhere = Elsewhere(mesh, *ours, whose)
+        self.hand_over = HandOver(mesh.rpc.me, mesh.members, self.elsewhere.ask, *ours)
+        self.left_behind = LeftBehind(mesh, guards, self._begun, whose)
         self._told: dict[PeerId, tuple[bytes, bool]] = {}
         """Advert of each machine, and whether its certificate lets it lend."""
         self._met: set[PeerId] = set()
@@ -111,17 +100,17 @@ class BuyerService:
 
     def _listen(self) -> None:
         self._keeper.asks(self.elsewhere.may_read, self.left_behind.is_ours)
-        LogInbox(self._rpc, self._core, self._keeper, self.logbook, self._begun)
+        LogInbox(self._mesh.rpc, self._core, self._keeper, self.logbook, self._begun)
         for kind in HEARD:
-            self._rpc.listen(kind, self._on_message)
-        self._members.on_change(self._on_member)
-        self._adverts.on_item(RESOURCES, self._on_advert)
+            self._mesh.rpc.listen(kind, self._on_message)
+        self._mesh.members.on_change(self._on_member)
+        self._mesh.gossip.on_item(RESOURCES, self._on_advert)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Go on with the tasks an earlier life left, and serve until cancelled."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self._driver.run)
-            for member in self._members.view().members:
+            for member in self._mesh.members.view().members:
                 self._on_member(MemberChanged(member, None))
             self._look_at_adverts()
             await nursery.start(self._keeper.run)
@@ -160,8 +149,8 @@ class BuyerService:
             raise SpecError(_NOT_THE_OWNER)
         if self._core.tasks_open >= TASKS_OPEN_MAX:
             raise TooManyTasksError(f"{TASKS_OPEN_MAX} tasks are unfinished: wait, or cancel some")
-        key = self._entropy(SEED_BYTES)
-        task = task_id_of(self._signer.from_seed(key).peer_id)
+        key = self._mesh.entropy(SEED_BYTES)
+        task = task_id_of(self._mesh.signer.from_seed(key).peer_id)
         record = TaskRecord(
             task, spec, self._wall_ms(), key=key, person=person,
             after_taken_ms=self._core.taken_ms,
@@ -187,7 +176,8 @@ class BuyerService:
         """
         await self._begun.wait()
         now_ms, ledger = self._wall_ms(), self._core.ledger
-        records = [one for one in records if one.task not in ledger.forgotten]
+        forgotten = load_forgotten(self._tables)  # a copy may have brought some
+        records = [one for one in records if one.task not in forgotten]
         fresh = [one for one in records if one.task not in ledger]
         new = [taken_up(one, now_ms, self._core.taken_ms) for one in fresh]
 
@@ -197,7 +187,7 @@ class BuyerService:
 
         await self._tables.transact(write)
         known = [one for one in records if one.task in ledger]
-        await self._driver.do(e.TakenUp([*new, *known], sure_ms, is_told))
+        await self._driver.do(e.TakenUp([*new, *known], sure_ms, is_told, forgotten))
 
     def keep_copies(self) -> None:
         """From now on `copied` is said of what has ended: others remember it until then."""
@@ -247,7 +237,7 @@ class BuyerService:
         record = self._core.ledger.get(task)
         if record.state is not TaskState.RUNNING:
             return FilesTold(record.outcome.outputs if record.outcome else record.left)
-        told, _ = await self._rpc.call(
+        told, _ = await self._mesh.rpc.call(
             record.provider,
             AskFiles(task, record.fence),
             FilesTold,
@@ -325,14 +315,14 @@ class BuyerService:
 
     def _forget_members(self) -> None:
         """Membership says nothing of whom it forgets: those gone for a day."""
-        view = self._members.view()
+        view = self._mesh.members.view()
         for peer in sorted(peer for peer in self._met if view.find(peer) is None):
             self._met.discard(peer)
             self._driver.order(e.MemberStands(peer, None, LabId("")))
 
     def _on_advert(self, item: Item) -> None:
         """What it lends; nothing if its certificate, which may come later, is no provider's."""
-        member = self._members.view().find(item.origin)
+        member = self._mesh.members.view().find(item.origin)
         told = item.body, member is None or member.may_offer(COMPUTE)
         if self._told.get(item.origin) == told:
             return
@@ -340,7 +330,7 @@ class BuyerService:
         self._driver.order(e.Advertised(item.origin, read_advert(item.body) if told[1] else None))
 
     def _look_at_adverts(self) -> None:
-        items = self._adverts.items(RESOURCES)
+        items = self._mesh.gossip.items(RESOURCES)
         for item in items.values():
             self._on_advert(item)
         for peer in [peer for peer in self._told if peer not in items]:

@@ -67,20 +67,7 @@ class Guardian:
 
     def check_invariants(self) -> None:
         """What holds between two events."""
-        shelf = self._shelf
-        shelf.check_invariants()
-        for task, kept in shelf.kept.items():
-            record, until_s = kept.record, shelf.acting_until.get(task)
-            assert record.task == task, f"{task} is kept under another name"
-            match kept.post:
-                case Post.ACTS:
-                    assert record.acting == shelf.me, f"we act for {task} in another's term"
-                    assert until_s is not None, f"we act for {task} without an end"
-                case Post.STANDS:
-                    assert record.term < kept.term == record.promised, f"{task}: no term of ours"
-                    assert until_s in (None, -inf), f"{task}: we act and ask for votes"
-                case Post.KEEPS:
-                    assert until_s in (None, -inf), f"we act for {task} without its post"
+        self._shelf.check_invariants()
 
     def take_decisions(self) -> list[g.Decision]:
         """What was decided since the last look; to be done in order."""
@@ -135,15 +122,7 @@ class Guardian:
 
     def guarded(self, task: TaskId) -> Guarded:
         """Which guardians hold a task that we act for, so that they need us no more."""
-        record, kept = self._shelf.find(task), self._shelf.kept.get(task)
-        if record is None or record.state in TASK_ENDS:
-            return Guarded(has_ended=True)
-        if kept is None:
-            return Guarded()
-        others = [peer for peer in kept.record.roster if peer != self._shelf.me]
-        is_firm = not kept.record.before
-        holders = (one for one in others if is_firm and kept.has.get(one, (-1, -1)) >= kept.firm)
-        return Guarded(tuple(holders), len(others))
+        return self._shelf.guarded(task)
 
     def over(self) -> frozenset[TaskId]:
         """Tasks of ours that have ended, and are kept until the pool has that."""
@@ -155,8 +134,25 @@ class Guardian:
 
     def let_go(self, task: TaskId) -> list[g.Effect]:
         """Another machine has a task of ours for its own: those who keep it for us let go."""
+        note(self._shelf.let_go, task, 0)
         kept = self._shelf.kept.get(task)
-        return [] if kept is None else [*self._shelf.relieve_all(kept), *self._drop(kept)]
+        if kept is None:
+            return []
+        told = self._shelf.relieve_all(kept) if kept.post is Post.ACTS else []
+        return [*told, *self._drop(kept)]
+
+    def is_sought(self, task: TaskId) -> bool:
+        """It was taken up, and its keepers are still being found."""
+        return task in self._homing
+
+    def was_relieved(self, task: TaskId) -> bool:
+        """We kept it until its owner had everything, or another machine acted."""
+        return task in self._shelf.relieved or task in self._shelf.dropped
+
+    def end_for_good(self, task: TaskId) -> list[g.Effect]:
+        """Its owner removed it: whoever still keeps it forgets it."""
+        kept = self._shelf.kept.get(task)
+        return [] if kept is None else [*self._shelf.relieve_all(kept, True), *self._drop(kept)]
 
     def copied(self, tasks: Container[TaskId]) -> None:
         """The pool has the ends of these: at the next beat their keepers may go."""
@@ -355,6 +351,8 @@ class Guardian:
         kept = self._shelf.kept.get(message.task)
         if kept is not None and peer not in (kept.record.owner, kept.record.acting):
             return []
+        if kept is not None and kept.post is Post.ACTS and not message.is_over:
+            return []  # we may be the only one who knows how it went on
         effects = [] if kept is None else self._drop(kept)
         if message.is_over and kept is not None:
             note(self._shelf.relieved, message.task, 0)

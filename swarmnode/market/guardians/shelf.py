@@ -22,7 +22,7 @@ from swarmnode.limits import (
 )
 from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.config import GuardianConfig
-from swarmnode.market.guardians.kept import Kept, Post
+from swarmnode.market.guardians.kept import Guarded, Kept, Post
 from swarmnode.market.guardians.messages import GuardLine, Relieve
 from swarmnode.market.guardians.records import GuardRecord, grown
 from swarmnode.market.guardians.roster import KeeperRoster
@@ -63,6 +63,8 @@ class TaskShelf:
         self.roster = KeeperRoster(me, config.guardians)
         self.rested: dict[TaskId, int] = {}
         """Tasks of others we acted for, the newest ones: their workers may not know yet."""
+        self.let_go: dict[TaskId, int] = {}
+        """Ours once, that another machine has for its own since; the newest last."""
         self.dropped: dict[TaskId, int] = {}
         """Terms in which we were keepers of what we keep no more: whoever acted in an earlier one
         does not find us ready to start again."""
@@ -88,6 +90,30 @@ class TaskShelf:
         assert self._bytes == sizes, "bytes are counted for the wrong member"
         assert len(self.kept) <= GUARDED_MAX, "more is kept than may be"
         assert all(task in self.kept for task in self._overs), "what is gone waits for a copy"
+        for task, kept in self.kept.items():
+            record, until_s = kept.record, self.acting_until.get(task)
+            assert record.task == task, f"{task} is kept under another name"
+            match kept.post:
+                case Post.ACTS:
+                    assert record.acting == self.me, f"we act for {task} in another's term"
+                    assert until_s is not None, f"we act for {task} without an end"
+                case Post.STANDS:
+                    assert record.term < kept.term == record.promised, f"{task}: no term of ours"
+                    assert until_s in (None, -inf), f"{task}: we act and ask for votes"
+                case Post.KEEPS:
+                    assert until_s in (None, -inf), f"we act for {task} without its post"
+
+    def guarded(self, task: TaskId) -> Guarded:
+        """Which guardians hold a task that we act for, so that they need us no more."""
+        record, kept = self.find(task), self.kept.get(task)
+        if record is None or record.state in TASK_ENDS:
+            return Guarded(has_ended=True)
+        if kept is None:
+            return Guarded()
+        others = [peer for peer in kept.record.roster if peer != self.me]
+        is_firm = not kept.record.before
+        holders = (one for one in others if is_firm and kept.has.get(one, (-1, -1)) >= kept.firm)
+        return Guarded(tuple(holders), len(others))
 
     def add(self, kept: Kept) -> Kept:
         self.kept[kept.record.task] = kept
@@ -147,7 +173,9 @@ class TaskShelf:
         record = self.find(task)
         is_ours = record is not None and not record.owner and record.state in TASK_ENDS
         is_over = is_ours or (record is None and self.was_forgotten(task))
-        return [Send(peer, Relieve(task, is_over=True))] if is_over else []
+        if is_over or (record is None and task in self.let_go):
+            return [Send(peer, Relieve(task, is_over=is_over))]
+        return []
 
     def forget(self, task: TaskId) -> list[g.Effect]:
         self._overs.pop(task, None)
@@ -265,10 +293,10 @@ class TaskShelf:
             return [Send(peer, Relieve(record.task, is_over=True)) for peer in owed]
         return self.forget(record.task)
 
-    def relieve_all(self, kept: Kept) -> list[g.Effect]:
-        """Who has it of another owner heeds nothing of this."""
+    def relieve_all(self, kept: Kept, is_over: bool = False) -> list[g.Effect]:
+        """Who acts itself, or has it of another owner, heeds nothing of the first."""
         whom = [peer for peer in kept.record.keepers if peer != self.me]
-        return [Send(peer, Relieve(kept.record.task, is_over=False)) for peer in whom]
+        return [Send(peer, Relieve(kept.record.task, is_over=is_over)) for peer in whom]
 
     def carry_all(self, kept: Kept, now_s: float) -> list[g.Effect]:
         """Bring the newest record to every keeper that lacks it, and to the owner on its return."""

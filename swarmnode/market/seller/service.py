@@ -11,16 +11,15 @@ from typing import Final, Protocol, TypeVar, assert_never
 
 import trio
 
-from p2p.effects import Rng
 from p2p.errors import RefusalError, WireError
 from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller
-from p2p.ids import MemberId, NetworkId, PeerId
+from p2p.ids import MemberId, PeerId
 from p2p.limits import CLOCK_SKEW_MAX_MS
-from p2p.membership.port import Views
+from p2p.mesh import Mesh
 from p2p.service import Driver, Performer
 from p2p.wire.codec import Record
-from p2p.wire.envelope import Signed, Signer, open_signed, seal
+from p2p.wire.envelope import Signed, open_signed, seal
 from storage.engine.port import Tables
 from storage.facade import Objects
 from storage.records.names.messages import GRANT_DOMAIN, NameGrant
@@ -92,36 +91,40 @@ class SellerMemory(JobMemory, Protocol):
     async def forget_stale(self, in_use: frozenset[TaskId]) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Premises:
+    """Where jobs run, and what of this machine they are given."""
+
+    executor: Executor
+    machine: Machine
+    tables: Tables
+    objects: Objects
+    memory: SellerMemory
+
+
 class SellerService:
     """This machine's side of the market for those who want to run tasks on it."""
 
     def __init__(
         self,
         config: SellerServiceConfig,
-        rpc: Rpc,
-        members: Views,
-        executor: Executor,
-        machine: Machine,
-        tables: Tables,
-        objects: Objects,
-        memory: SellerMemory,
-        signer: Signer,
-        network: NetworkId,
+        mesh: Mesh,
+        premises: Premises,
         *,
-        rng: Rng,
-        wall_ms: Callable[[], int],
         lends: bool = True,
     ) -> None:
         """`lends` False: run nobody's tasks, whatever the configuration says."""
         terms = replace(config.terms, lends=config.terms.lends and lends)
         self._terms, self._config = terms, config
-        self._rpc, self._members, self._executor, self._machine = rpc, members, executor, machine
-        self._tables, self._objects, self._memory = tables, objects, memory
-        self._signer, self._network, self._wall_ms = signer, network, wall_ms
-        self._core = Seller(terms, rpc.peer_id, rng, wall_ms)
+        self._rpc, self._members, self._wall_ms = mesh.rpc, mesh.members, mesh.wall_ms
+        self._signer, self._network = mesh.signer, mesh.network
+        self._executor, self._machine = premises.executor, premises.machine
+        self._tables, self._objects = premises.tables, premises.objects
+        self._memory = premises.memory
+        self._core = Seller(terms, mesh.me, mesh.rng, mesh.wall_ms)
         # By the room set aside, too: what fills the disk may go only once its end is written.
-        self._pen = PatientWriter(tables.free)
-        self._driver = Driver(self._core, Performer(rpc.send, self._notify, self._pen.persist))
+        self._pen = PatientWriter(premises.tables.free)
+        self._driver = Driver(self._core, Performer(mesh.rpc.send, self._notify, self._pen.persist))
         self._runners: dict[str, JobRunner] = {}
         """By job, from its start until it was cleared."""
         self._listeners: list[Callable[[], None]] = []
@@ -133,7 +136,7 @@ class SellerService:
         """Jobs are loaded: what others say before is not heard."""
         self._stores_files_of: set[str] = set()
         """Jobs whose files somebody has asked for just now: one at a time."""
-        self._listen(rpc)
+        self._listen(mesh.rpc)
 
     def _listen(self, rpc: Rpc) -> None:
         rpc.listen(CallForBids, self._on_call)

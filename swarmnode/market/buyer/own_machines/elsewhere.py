@@ -23,11 +23,11 @@ from p2p.errors import (
     RemoteRefusalError,
     WireError,
 )
-from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller
-from p2p.ids import LabId, MemberId, NetworkId, PeerId, TrafficClass
+from p2p.ids import LabId, MemberId, PeerId, TrafficClass
 from p2p.limits import CLOCK_SKEW_MAX_MS
 from p2p.membership.port import Views
+from p2p.mesh import Mesh
 from p2p.wire.codec import decode_as, encode
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
 from storage.rights import Right
@@ -165,23 +165,21 @@ class Elsewhere:
 
     def __init__(
         self,
-        rpc: Rpc,
-        members: Views,
-        signer: Signer,
-        network: NetworkId,
+        mesh: Mesh,
         core: Buyer,
         do: Callable[[Event], Awaitable[None]],
         begun: trio.Event,
-        wall_ms: Callable[[], int],
         whose: WhoseTask,
     ) -> None:
         """`do` hands the core an event and returns once it is durable; `begun`: all is loaded."""
-        self._rpc, self._members, self._signer, self._network = rpc, members, signer, network
+        self._rpc, self._signer, self._network = mesh.rpc, mesh.signer, mesh.network
+        self._members: Views = mesh.members
         self._core, self._do, self._begun = core, do, begun
-        self._wall_ms, self._whose = wall_ms, whose
+        self._wall_ms, self._whose = mesh.wall_ms, whose
         self._told = (TaskId(""), "", PeerId(""))
         """What the lab's key did, as was logged last."""
-        rpc.serve(FindTask, self._on_find, reply_bytes=lambda _ask, _len: GUARD_RECORD_BYTES_MAX)
+        size = GUARD_RECORD_BYTES_MAX
+        mesh.rpc.serve(FindTask, self._on_find, reply_bytes=lambda _ask, _len: size)
 
     def order(self, key: Signer, task: TaskId, reason: str) -> Signed:
         """The word of a lab's key, which lies here, for us to bring."""
@@ -286,6 +284,7 @@ class Elsewhere:
             return None
         if record is not None:
             is_older = record.after_taken_ms < core.taken_ms and record.state not in TASK_ENDS
+            is_older = is_older or core.guards.is_sought(task)  # nobody has told us of it yet
             key = b"" if record.owner or is_older else record.key
         bare = TaskRecord(task, TaskSpec(()), 0, key=key, owner=self._rpc.peer_id)
         return Here(bare, True, False) if key else None

@@ -19,14 +19,12 @@ from p2p.errors import (
     RemoteRefusalError,
     WireError,
 )
-from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller
 from p2p.ids import MemberId, PeerId, TrafficClass
 from p2p.limits import CLOCK_SKEW_MAX_MS
-from p2p.membership.port import Views
 from p2p.membership.view import Liveness, Member
+from p2p.mesh import Mesh
 from p2p.wire.codec import decode_as, encode
-from p2p.wire.envelope import Signer
 from swarmnode.limits import (
     COUNT_MAX,
     FIND_ASKED_AT_ONCE,
@@ -70,17 +68,15 @@ class LeftBehind:
 
     def __init__(
         self,
-        rpc: Rpc,
-        members: Views,
-        signer: Signer,
+        mesh: Mesh,
         core: Keeps,
         begun: trio.Event,
         whose: WhoseTask,
     ) -> None:
         """`begun`: everything that is kept here is loaded."""
-        self._rpc, self._members, self._signer = rpc, members, signer
+        self._rpc, self._members, self._signer = mesh.rpc, mesh.members, mesh.signer
         self._core, self._begun, self._whose = core, begun, whose
-        rpc.serve(ReadKept, self._on_read, reply_bytes=lambda _ask, _len: KEPT_PAGE_BYTES_MAX)
+        mesh.rpc.serve(ReadKept, self._on_read, reply_bytes=lambda _ask, _len: KEPT_PAGE_BYTES_MAX)
 
     async def kept_for(self, machine: PeerId, taken_ms: int) -> Sequence[TaskRecord]:
         """Tasks that were submitted there before it knew that it was taken over then.

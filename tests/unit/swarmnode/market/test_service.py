@@ -207,7 +207,7 @@ async def test_an_advert_that_makes_no_sense_rules_its_machine_out() -> None:
     async with MarketLab("alice", "bob", lends=["bob"]).running() as lab:
         lab["bob"].scope.cancel()
         await lab["bob"].gone.wait()
-        lab.board.publish(PeerId("bob"), b"\xff nonsense")
+        lab.board.tell(PeerId("bob"), b"\xff nonsense")
         task_id = await lab["alice"].market.submit(task("echo", "x"))
         await trio.sleep(1)
         assert "has not told what it lends" in lab["alice"].market.task(task_id).record.why

@@ -12,6 +12,7 @@ from storage.facade import PLAIN, Durability, Mark, PutReceipt, Trust
 from swarmnode.market.explain import TaskEvent
 from swarmnode.recovery.copies import Taken
 from swarmnode.recovery.service import COPIES_BYTES_PER_S, EVERY_S, RecoveryService
+from swarmnode.recovery.things import Things
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.lifecycle import TaskState
@@ -125,17 +126,19 @@ class Lab:
         self.objects, self.place = SlowObjects(Pool(), ME), FakePlace()
         self.keyring, self.tasks, self.tables = FakeKeyring(), FakeTasks(), MemoryTables()
         self.service = RecoveryService(
-            FakeVault(),  # type: ignore[arg-type]
+            Things(
+                FakeVault(),  # type: ignore[arg-type]
+                self.objects,
+                self.keyring,  # type: ignore[arg-type]
+                self.tasks,  # type: ignore[arg-type]
+                self.tables,
+                ME,
+                lambda: 1000,
+            ),
             self.place,
-            self.objects,
-            self.keyring,  # type: ignore[arg-type]
-            self.tasks,  # type: ignore[arg-type]
-            self.tables,
-            ME,
             lambda: False,
             _settled,
             _leave,
-            wall_ms=lambda: 1000,
         )
 
 
