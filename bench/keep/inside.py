@@ -178,6 +178,8 @@ def main(arguments: list[str]) -> int:
     """Run; nothing is left behind, whatever happens: see `bench.keep.measure`."""
     began = time.monotonic()
     logs = Path(arguments[2]) if arguments[2] else None
+    if logs is not None:
+        logs.mkdir(parents=True, exist_ok=True)
     bench = Bench(float(arguments[0]), int(arguments[1]), logs, new_root())
     try:
         bench.run()

@@ -232,6 +232,24 @@ async def test_a_copy_that_cannot_be_read_is_left_and_holds_up_no_other() -> Non
 
 
 @simulated
+async def test_a_copy_that_this_machine_took_over_and_cannot_read_is_never_replaced() -> None:
+    async with machines() as world:
+        await put(world["laptop"].up, "of laptop")
+        await is_copied(world["laptop"].up, world["server"].up)
+        cap = text_of_cap(ReadCap(Address(bytes(32)), ObjectKey(bytes(32))))
+        ours = Pointer(cap, world["blank"].peer)  # a crash came before its things were here
+        await shelf(world["m0"].up).change(lambda now: with_copy(now, ours, None))
+        await world.power_cut("laptop")
+        blank = await world.start("blank")
+        await until(lambda: things(blank) == {"of laptop"}, within_s=300, look_s=0.1)
+        await trio.sleep(1200)
+        assert blank.recovery is not None
+        assert not is_back(world)
+        assert "cannot be read" in blank.recovery.warning
+        assert ours in (await shelf(world["m0"].up).read()).pointers
+
+
+@simulated
 async def test_a_machine_that_was_only_away_overwrites_nothing_and_has_a_copy_again() -> None:
     """Its tasks of before are its taker's; what comes later is not lost with it."""
     async with machines() as world:
