@@ -81,10 +81,7 @@ class RepairService:
         remembered: Callable[[], tuple[PeerId, ...]] = tuple,
         config: RepairConfig | None = None,
     ) -> None:
-        """Without `config` its times follow `storage.down_after_s`.
-
-        `remembered`: who lent when this node ended last, asked once running.
-        """
+        """Without `config` times follow `down_after_s`; `remembered`: who lent before our start."""
         if config is None:
             config = RepairConfig.scaled(storage.down_after_s, storage.repair_bytes_per_s)
         pool = mender.pool
