@@ -197,11 +197,13 @@ def main() -> None:
     for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace")):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors=errors)
+    if sys.stdout is None:
+        complain("standard output is closed: send it to /dev/null if nobody should see it")
+        sys.exit(exits.USAGE)
     try:
         code = run(sys.argv[1:])
         leave_on_interrupt()
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except KeyboardInterrupt:  # again, while the first was being told
         code = exits.INTERRUPTED
     except (BrokenPipeError, exits.ReaderGoneError):  # as in `| head`

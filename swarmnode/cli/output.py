@@ -46,6 +46,17 @@ def emit(value: Row, fmt: str) -> None:
         click.echo(_json({"v": SCHEMA, **value}, fmt))
 
 
+@contextmanager
+def or_said(done: str) -> Iterator[None]:
+    """What is written here cannot be asked again: if nobody can read it, `done` is said instead."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError:
+        complain(done)
+        raise
+
+
 def emit_rows(rows: Sequence[Row], fmt: str, columns: Sequence[str]) -> None:
     """Print a list; in a table only `columns`, in JSON everything."""
     if fmt == "json":
@@ -70,7 +81,8 @@ def table(cells: Sequence[Sequence[str]], columns: Sequence[str]) -> str:
 def paint(text: str, colour: str) -> str:
     """Coloured for a terminal; plain for NO_COLOR (https://no-color.org), TERM=dumb and files."""
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    return text if plain or not sys.stdout.isatty() else click.style(text, fg=colour)
+    is_shown = sys.stdout is not None and sys.stdout.isatty()
+    return text if plain or not is_shown else click.style(text, fg=colour)
 
 
 def stamp(wall_ms: int) -> str:

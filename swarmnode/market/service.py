@@ -211,6 +211,11 @@ class MarketService:
         self._seller.on_room_changed(listener)
 
     @property
+    def trouble(self) -> str:
+        """Why tasks stand still here; empty while they do not."""
+        return self._buyer.trouble or self._seller.trouble
+
+    @property
     def counters(self) -> Mapping[str, int]:
         """What happened to our tasks, for telemetry."""
         return self._buyer.counters

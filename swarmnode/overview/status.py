@@ -191,6 +191,8 @@ class StatusReader:
         trouble = node.edges.executor.trouble() if self.runs else ""
         if trouble and node.lends_compute:
             found.append(f"no task can run here: {trouble}")
+        if self.runs and node.market.trouble:
+            found.append(node.market.trouble)
         if self.runs:
             found += _trouble_of(node.storage.troubles())
             names = {member.peer: member.name for member in node.membership.view().members}

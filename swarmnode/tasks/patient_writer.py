@@ -19,10 +19,15 @@ class PatientWriter:
     def __init__(self, write: Callable[[Callable[[WriteView], None]], Awaitable[None]]) -> None:
         """`write`: `Tables.transact`, or `Tables.free` for what may use the room set aside."""
         self._write = write
-        self.is_waiting = False
-        """The disk is full now."""
+        self.full = trio.Event()
+        """Set while the disk is full; another one from when there was room again."""
         self.waits = 0
         """How often it was found full, since the start."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """The disk is full now."""
+        return self.full.is_set()
 
     async def persist(self, writes: Sequence[Persist]) -> None:
         """Return once a whole batch is durable."""
@@ -38,8 +43,10 @@ class PatientWriter:
             try:
                 await self._write(put_all)
             except StoreFullError:
-                self.is_waiting, self.waits = True, self.waits + 1
+                self.full.set()
+                self.waits += 1
                 await trio.sleep(FULL_DISK_AGAIN_S)
             else:
-                self.is_waiting = False
+                if self.is_waiting:
+                    self.full = trio.Event()
                 return

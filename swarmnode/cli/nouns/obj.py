@@ -15,7 +15,7 @@ from swarmnode.cli.files.local import ChangedError, check_target, write_out, wri
 from swarmnode.cli.files.progress import Progress
 from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.machines import Machines
-from swarmnode.cli.output import complain, emit, emit_rows, output_option, stamp
+from swarmnode.cli.output import complain, emit, emit_rows, or_said, output_option, stamp
 from swarmnode.cli.talk import human_bytes, in_path, node
 
 PUT_TRIES_MAX = 3
@@ -54,10 +54,13 @@ def put(file: Path, name: str, durability: str, fmt: str) -> None:
     path = f"/api/v1/objects?name={shown and in_path(shown)}&durability={durability}"
     with node() as client:
         receipt = _upload(client, path, file, fmt)
+    with or_said("it is stored all the same: its capability stands in swarmnode obj ls"):
+        if fmt != "table":
+            emit(receipt, fmt)
+        else:
+            click.echo(receipt["cap"])
     if fmt != "table":
-        emit(receipt, fmt)
         return
-    click.echo(receipt["cap"])
     holders = len(receipt["holders"])
     site = "; all holders are at one site" if receipt["one_site"] and holders > 1 else ""
     if receipt["one_person"]:

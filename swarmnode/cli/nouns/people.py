@@ -5,7 +5,7 @@ import click
 from swarmnode.cli.each import each
 from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.neighbours import SHARED_SOCKET
-from swarmnode.cli.output import emit, emit_rows, output_option, stamp
+from swarmnode.cli.output import emit, emit_rows, or_said, output_option, stamp
 from swarmnode.cli.talk import in_path, node
 
 SCOPES = ("read", "submit", "admin")
@@ -92,10 +92,11 @@ def token_new(scope: str, name: str, fmt: str) -> None:
     """Make a token and print it, once. It works at once and acts as you."""
     with node() as client:
         made = client.call("POST", "/api/v1/tokens", {"scope": scope, "name": name})
-    if fmt == "table":
-        click.echo(made["token"])
-    else:
-        emit(made, fmt)
+    with or_said(f"the token was made all the same: swarmnode token rm {made['id']}"):
+        if fmt == "table":
+            click.echo(made["token"])
+        else:
+            emit(made, fmt)
 
 
 @token.command("ls")

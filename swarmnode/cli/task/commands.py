@@ -11,7 +11,7 @@ from swarmnode.cli import exits
 from swarmnode.cli.client import Client
 from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.machines import Machines
-from swarmnode.cli.output import emit, output_option, printable, table
+from swarmnode.cli.output import emit, or_said, output_option, printable, table
 from swarmnode.cli.talk import node, wait_option
 from swarmnode.cli.task import follow as task_follow
 from swarmnode.cli.task import inputs as task_inputs
@@ -97,12 +97,13 @@ def _posted(client: Client, query: str, spec: dict[str, Any]) -> dict[str, Any]:
 
 def _print_made(made: dict[str, Any], fmt: str) -> None:
     """The id, for scripts; beside it who holds the task, where that is not as it should be."""
-    if fmt == "table":
-        click.echo(made["task"])
-        if note := made.get("note"):
-            task_follow.say(f"{made['task']}: {note}")
-    else:
-        emit(made, fmt)
+    with or_said(f"task {made['task']} was submitted all the same"):
+        if fmt == "table":
+            click.echo(made["task"])
+        else:
+            emit(made, fmt)
+    if fmt == "table" and (note := made.get("note")):
+        task_follow.say(f"{made['task']}: {note}")
 
 
 def _stay_with(client: Client, made: str, fmt: str, cancel_on_interrupt: bool) -> int:

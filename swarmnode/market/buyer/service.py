@@ -13,6 +13,7 @@ from p2p.mesh import Mesh
 from p2p.service import Driver, Performer
 from p2p.wire.codec import encode
 from storage.engine.port import Tables, WriteView
+from storage.errors import StoreFullError
 from swarmnode.errors import SpecError, TaskUnknownError, TooManyTasksError
 from swarmnode.limits import TASKS_OPEN_MAX
 from swarmnode.market.buyer import events as e
@@ -58,6 +59,9 @@ FILES_TIMEOUT_S: Final = 600.0
 
 _NOT_THE_OWNER: Final = (
     "class owner is for the person in this machine's certificate: submit without it"
+)
+TASKS_UNWRITABLE: Final = (
+    "the disk is full: nothing of tasks can be written down until there is room"
 )
 
 
@@ -145,6 +149,7 @@ class BuyerService:
         Raises StoreFullError, TooManyTasksError, SpecError; then nothing was taken on.
         """
         await self._begun.wait()
+        self._refuse_if_full()
         if person and spec.priority_class is PriorityClass.OWNER:
             raise SpecError(_NOT_THE_OWNER)
         if self._core.tasks_open >= TASKS_OPEN_MAX:
@@ -156,10 +161,21 @@ class BuyerService:
             after_taken_ms=self._core.taken_ms,
         )  # fmt: skip
 
-        # Here a full disk is the caller's to know.
         await self._tables.transact(lambda view: view.put(TASKS, task_key(task), encode(record)))
-        await self._driver.do(e.Submitted(record, detached))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._unless_full, nursery.cancel_scope)
+            await self._driver.do(e.Submitted(record, detached))
+            nursery.cancel_scope.cancel()
         return task
+
+    async def _unless_full(self, waits: trio.CancelScope) -> None:
+        """What is durable is not waited for on a full disk."""
+        await self._pen.full.wait()
+        waits.cancel()
+
+    def _refuse_if_full(self) -> None:
+        if self._pen.is_waiting:
+            raise StoreFullError(TASKS_UNWRITABLE)
 
     async def guarded(self, task: TaskId) -> Guarded:
         """Wait until others hold a task that was submitted as detached, 5 s at most."""
@@ -226,6 +242,7 @@ class BuyerService:
     async def cancel(self, task: TaskId) -> TaskView:
         """Stop a task; one that has ended stays as it is. Raises TaskUnknownError."""
         self.task(task)
+        self._refuse_if_full()
         await self._driver.do(e.CancelAsked(task))
         return self.task(task)
 
@@ -282,6 +299,11 @@ class BuyerService:
     def events(self) -> AsyncGenerator[TaskEvent, None]:
         """What happens to tasks from now on; close it when done (contextlib.aclosing)."""
         return self._feed.read()
+
+    @property
+    def trouble(self) -> str:
+        """Why tasks stand still here; empty while they do not."""
+        return TASKS_UNWRITABLE if self._pen.is_waiting else ""
 
     @property
     def counters(self) -> Mapping[str, int]:

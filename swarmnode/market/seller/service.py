@@ -193,6 +193,12 @@ class SellerService:
         """These were removed: their jobs here stop, and their results go nowhere."""
         self._driver.order(e.BuyersRemoved(buyers, people))
 
+    @property
+    def trouble(self) -> str:
+        """Why the tasks of others stand still here; empty while they do not."""
+        full = "the disk is full: tasks of others stand still here until there is room"
+        return full if self._pen.is_waiting else ""
+
     def stats(self) -> SellerStats:
         """What is lent, free and running now."""
         return stats_of(self._core, self._terms)

@@ -268,6 +268,30 @@ async def test_a_submit_that_finds_the_disk_full_takes_nothing_on() -> None:
 
 
 @simulated
+async def test_on_a_full_disk_nobody_waits_in_silence_for_a_task_to_be_taken_on_or_cancelled() -> (
+    None
+):
+    async with MarketLab("alice", "bob", lends=["bob"]).running() as lab:
+        market, tables = lab["alice"].market, lab["alice"].tables
+        task_id = await market.submit(task("sleep", "1000"))
+        await running(market, task_id)
+        tables.is_full = True
+        await lab.kill("bob")  # there is something to be written down
+        with trio.fail_after(120):
+            while not market.trouble:  # noqa: ASYNC110
+                await trio.sleep(0.1)
+        assert "disk is full" in market.trouble
+        with trio.fail_after(1), pytest.raises(StoreFullError):
+            await market.submit(task("echo", "x"))
+        with trio.fail_after(1), pytest.raises(StoreFullError):
+            await market.cancel(task_id)
+        tables.is_full = False
+        await trio.sleep(3)
+        assert market.trouble == ""
+        assert (await market.cancel(task_id)).state is TaskState.CANCELLED
+
+
+@simulated
 async def test_a_job_that_filled_its_machine_s_disk_ends_by_the_room_set_aside() -> None:
     async with MarketLab("alice", "bob", lends=["bob"]).running() as lab:
         alice = lab["alice"].market
