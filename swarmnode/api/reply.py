@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 import trio
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -19,6 +19,10 @@ StructT = TypeVar("StructT")
 def reply(value: object, status: int = 200) -> Response:
     """One JSON document; bytes are base64, tuples arrays, dataclasses objects."""
     return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+class CutShort(ClientDisconnect):
+    """The rest of an answer cannot be had: its reader sees that it is not whole."""
 
 
 class Stream(StreamingResponse):

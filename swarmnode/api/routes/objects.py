@@ -1,5 +1,6 @@
 """Objects over HTTP: streams in, streams out, never a whole file in memory."""
 
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from typing import Any
@@ -9,13 +10,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from storage.errors import ManifestError, ObjectDegradedError, ObjectUnknownError
+from storage.errors import (
+    ManifestError,
+    ObjectDegradedError,
+    ObjectUnknownError,
+    StorageError,
+)
 from storage.facade import Durability, Forgotten, Mark, ObjectEntry, ObjectKind, ReadCap
 from storage.ids import Address
 from storage.manifests.capability import parse_cap
 from swarmnode.api.access.asker import LOCKED, asker_of, lab_reason, shown
 from swarmnode.api.face import NodeFace
-from swarmnode.api.reply import Stream, body_as, flag, reply
+from swarmnode.api.reply import CutShort, Stream, body_as, flag, reply
 from swarmnode.api.schema.node import ReadRequest, RemoveReply, SameRequest
 from swarmnode.api.views.objects import (
     address_of,
@@ -32,6 +38,8 @@ from swarmnode.people.seals import HINT
 
 _HIDDEN = (ObjectKind.KEYRING, ObjectKind.LOG)
 """What a node keeps for itself: `task logs` shows logs."""
+
+log = logging.getLogger("swarm")
 
 
 class ObjectRoutes:
@@ -131,8 +139,12 @@ class ObjectRoutes:
         async def stream() -> AsyncIterator[bytes]:
             async with aclosing(chunks):
                 yield first
-                async for chunk in chunks:
-                    yield chunk
+                try:
+                    async for chunk in chunks:
+                        yield chunk
+                except StorageError as exc:  # removed meanwhile, or its holders are gone
+                    log.warning("an object could not be read to its end: %s", exc)
+                    raise CutShort from exc
 
         return Stream(stream(), media_type="application/octet-stream")
 

@@ -60,9 +60,7 @@ FILES_TIMEOUT_S: Final = 600.0
 _NOT_THE_OWNER: Final = (
     "class owner is for the person in this machine's certificate: submit without it"
 )
-TASKS_UNWRITABLE: Final = (
-    "the disk is full: nothing of tasks can be written down until there is room"
-)
+TASKS_UNWRITABLE: Final = "the disk is full: tasks stand still here until there is room"
 
 
 class BuyerService:

@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -120,7 +121,8 @@ class Work:
         if ours:
             promised = self._dice.choice(ours)
             promised.is_unwanted = True
-            await node.market.cancel(promised.task)
+            with suppress(StoreFullError):  # it is refused, and goes on
+                await node.market.cancel(promised.task)
 
     def on_event(self, name: str, event: TaskChanged) -> None:
         """T2: a task ends once, by the result of its newest attempt."""

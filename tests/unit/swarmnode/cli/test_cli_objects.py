@@ -2,11 +2,14 @@
 
 import json
 import os
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trio
 
+from storage.errors import ObjectRemovedError
 from storage.facade import ObjectKind
 from swarmnode.cli.main import run
 from tests.api_lab import ServedNode
@@ -102,3 +105,26 @@ def test_the_labs_key_removes_by_its_own_option_and_the_list_says_so(
     assert run(["obj", "ls"]) == 0
     words = "removed by the lab's key, 1970-01-01 00:00:01 UTC: by mistake"
     assert words in capfd.readouterr().out
+
+
+def test_an_object_that_is_removed_while_it_is_read_is_cut_short_and_no_bug(
+    node: ServedNode,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "f").write_bytes(b"data")
+    run(["obj", "put", str(tmp_path / "f"), "-o", "json"])
+    cap = json.loads(capfd.readouterr().out)["cap"]
+
+    async def removed(_cap: object, **_range: object) -> AsyncIterator[bytes]:
+        await trio.lowlevel.checkpoint()
+        yield b"x" * 1000
+        raise ObjectRemovedError("it was removed, from another machine")
+
+    monkeypatch.setattr(node.node.objects, "get", removed)
+    assert run(["obj", "get", cap, str(tmp_path / "got")]) != 0
+    assert "cut the stream short" in capfd.readouterr().err
+    assert "could not be read to its end: it was removed" in caplog.text
+    assert "Traceback" not in caplog.text
