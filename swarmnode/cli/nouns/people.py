@@ -92,7 +92,7 @@ def token_new(scope: str, name: str, fmt: str) -> None:
     """Make a token and print it, once. It works at once and acts as you."""
     with node() as client:
         made = client.call("POST", "/api/v1/tokens", {"scope": scope, "name": name})
-    with or_said(f"the token was made all the same: swarmnode token rm {made['id']}"):
+    with or_said("a token was made all the same: see swarmnode token ls, and token rm"):
         if fmt == "table":
             click.echo(made["token"])
         else:
