@@ -85,8 +85,8 @@ class Node:
         )
         self.market = self._market()
         adverts = settings.adverts(config)
-        self.adverts = AdvertPublisher(adverts, self.gossip, self.market.advert)
-        left = (self.market, self.market.logbook, self.storage.objects)
+        self.adverts = AdvertPublisher(adverts, self.gossip, self.market.seller.advert)
+        left = (self.market.buyer, self.market.buyer.logbook, self.storage.objects)
         self.estate = EstateService(*left, edges.state, edges.wall_ms)
         self.recovery = self._recovery()
         self.lab = self._lab_recovery()
@@ -206,7 +206,7 @@ class Node:
         """From here on what is of other people of this machine rests sealed."""
         keyring, seals = self.storage.objects.keyring, self.seals
         keyring.seal = seals.seal_key
-        self.market.rest_as(partial(at_rest, seals))
+        self.market.buyer.rest_as(partial(at_rest, seals))
         self.estate.logs.open_cap = seals.open_cap
         return Unlocking(self.people, seals, keyring, self.edges.state)
 
@@ -216,8 +216,9 @@ class Node:
         if vault is None:
             return None
         names, me, objects = self.storage.names, edges.host.peer_id, self.storage.objects
+        tasks, machines = self.market.buyer, self.market.own_machines
         things = Things(
-            vault, objects, objects.keyring, self.market, edges.state, me, edges.wall_ms
+            vault, objects, objects.keyring, tasks, machines, edges.state, me, edges.wall_ms
         )
         rest = (self.waits_for_others, self.estate.logs.settled, self.estate.leave)
         who = (me, self.identity.member, self.membership, self.register)
@@ -262,7 +263,7 @@ class Node:
     def person_of(self, task: TaskId) -> str:
         """Whose task that is, of several people of this machine."""
         try:
-            return self.market.task(task).record.person
+            return self.market.buyer.task(task).record.person
         except TaskUnknownError:  # forgotten meanwhile
             return ""
 
@@ -370,7 +371,8 @@ class Node:
 
     async def cancel_as_lab(self, task: TaskId, reason: str) -> TaskView:
         """A task of anybody of the lab whose key lies here. Raises NotAllowedError."""
-        return await self.market.cancel_as_lab(task, self.roster.lab_key(), reason)
+        elsewhere = self.market.own_machines.elsewhere
+        return await elsewhere.cancel_as_lab(task, self.roster.lab_key(), reason)
 
     def peer_lines(self) -> tuple[PeerLine, ...]:
         """Every member we know."""

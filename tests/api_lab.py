@@ -63,18 +63,71 @@ ROUND = RoundRecord(
 )
 
 
-class FakeMarket:
+class FakeElsewhere:
+    """What the owner's other machines have."""
+
+    def __init__(self) -> None:
+        self.others: dict[TaskId, TaskView] = {}
+        """Submitted there."""
+
+    async def find(self, task: TaskId, *, cancel: bool = False) -> TaskView:
+        await trio.lowlevel.checkpoint()
+        if task not in self.others:
+            raise TaskUnknownError(f"no task {task} was submitted here")
+        if cancel and not self.others[task].has_ended:
+            record = self.others[task].record
+            ended = msgspec.structs.replace(record, state=TaskState.CANCELLED, ended_ms=2000)
+            self.others[task] = TaskView(ended)
+        return self.others[task]
+
+    async def log(
+        self, task: TaskId, stream: str, *, follow: bool, attempt: int = 0
+    ) -> AsyncIterator[bytes]:
+        await trio.lowlevel.checkpoint()
+        yield f"{stream} of {task}".encode()
+
+
+class FakeMachines:
+    """The owner's other machines."""
+
+    def __init__(self) -> None:
+        self.elsewhere = FakeElsewhere()
+
+
+class FakeGuardians:
+    """They have every task as the test says."""
+
+    def __init__(self) -> None:
+        self.guards = Guarded((BOB,), 1)
+
+    async def guarded(self, task: TaskId) -> Guarded:
+        await trio.lowlevel.checkpoint()
+        return self.guards
+
+
+class FakeSeller:
+    """Notes when the owner wants the machine."""
+
+    def __init__(self) -> None:
+        self.paused: list[float | None] = []
+
+    async def pause(self, grace_s: float) -> None:
+        await trio.lowlevel.checkpoint()
+        self.paused.append(grace_s)
+
+    async def resume(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.paused.append(None)
+
+
+class FakeBuyer:
     """Does what the test says; the log of a task is whatever the test puts there."""
 
     def __init__(self) -> None:
         self.views: dict[TaskId, TaskView] = {}
-        self.others: dict[TaskId, TaskView] = {}
-        """Submitted on other machines of this owner."""
         self.printed: dict[TaskId, dict[str, bytearray]] = {}
         self.running_files: tuple[StoredFile, ...] = ()
         """Outputs of a task that runs."""
-        self.guards = Guarded((BOB,), 1)
-        self.paused: list[float | None] = []
         self.reading = 0
         """Log readers that have not ended."""
         self.on_submit: Callable[[TaskId], None] = lambda _task: None
@@ -89,10 +142,6 @@ class FakeMarket:
         self._set(TaskView(TaskRecord(task, spec, 1000, person=person)), "submitted")
         self.on_submit(task)
         return task
-
-    async def guarded(self, task: TaskId) -> Guarded:
-        await trio.lowlevel.checkpoint()
-        return self.guards
 
     def start(self, task: TaskId, provider: PeerId = ADA) -> None:
         """A provider begins."""
@@ -147,16 +196,6 @@ class FakeMarket:
             self.finish(task, Outcome("stopped", 143, "killed"), TaskState.CANCELLED)
         return self.task(task)
 
-    async def elsewhere(self, task: TaskId, *, cancel: bool = False) -> TaskView:
-        await trio.lowlevel.checkpoint()
-        if task not in self.others:
-            raise TaskUnknownError(f"no task {task} was submitted here")
-        if cancel and not self.others[task].has_ended:
-            record = self.others[task].record
-            ended = msgspec.structs.replace(record, state=TaskState.CANCELLED, ended_ms=2000)
-            self.others[task] = TaskView(ended)
-        return self.others[task]
-
     async def files_now(self, task: TaskId) -> FilesTold:
         await trio.lowlevel.checkpoint()
         return FilesTold(self.running_files, "one changed while it was read")
@@ -191,26 +230,20 @@ class FakeMarket:
         finally:
             self.reading -= 1
 
-    async def logs_elsewhere(
-        self, task: TaskId, stream: str, *, follow: bool, attempt: int = 0
-    ) -> AsyncIterator[bytes]:
-        await trio.lowlevel.checkpoint()
-        yield f"{stream} of {task}".encode()
-
-    async def pause(self, *, grace_s: float) -> None:
-        await trio.lowlevel.checkpoint()
-        self.paused.append(grace_s)
-
-    async def resume(self) -> None:
-        await trio.lowlevel.checkpoint()
-        self.paused.append(None)
-
     async def events(self) -> AsyncIterator[TaskEvent]:
         send, receive = trio.open_memory_channel[TaskEvent](100)
         self._events.append(send)
         async with receive:
             async for event in receive:
                 yield event
+
+
+class FakeMarket:
+    """Both sides."""
+
+    def __init__(self) -> None:
+        self.buyer, self.seller = FakeBuyer(), FakeSeller()
+        self.own_machines, self.guardians = FakeMachines(), FakeGuardians()
 
 
 class FakeEstate:
@@ -288,7 +321,7 @@ class FakeNode:
 
     async def cancel_as_lab(self, task: TaskId, reason: str) -> TaskView:
         self.cancelled_as_lab.append((task, reason))
-        return await self.market.elsewhere(task, cancel=True)
+        return await self.market.own_machines.elsewhere.find(task, cancel=True)
 
     def peer_lines(self) -> tuple[PeerLine, ...]:
         return (PeerLine(ADA, "ada", "lab", "site", "alive", True, True, 0.0, ()),)
@@ -321,7 +354,7 @@ def served_node(socket: Path) -> Iterator[ServedNode]:
 
     async def serve() -> None:
         node = FakeNode()
-        hub = EventHub(node.market.events, "b00t")
+        hub = EventHub(node.market.buyer.events, "b00t")
         app = build_app(all_routes(node, hub))
         async with trio.open_nursery() as nursery:
             await nursery.start(ApiServer(app, socket, services=(hub.run,)).run)

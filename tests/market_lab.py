@@ -216,13 +216,13 @@ class MarketLab:
             stand.gone.set()
 
     async def _advertise(self, stand: Stand) -> None:
-        stand.market.on_room_changed(lambda: self._publish(stand))
+        stand.market.seller.on_room_changed(lambda: self._publish(stand))
         while True:
             self._publish(stand)
             await trio.sleep(ADVERTS_EVERY_S)
 
     def _publish(self, stand: Stand) -> None:
-        advert = stand.market.advert()
+        advert = stand.market.seller.advert()
         if advert is not None:
             self.board.tell(stand.peer, encode(advert))
 
@@ -233,12 +233,12 @@ def task(*run: str, **changes: object) -> TaskSpec:
 
 
 async def log_of(market: MarketService, task_id: TaskId, follow: bool = False) -> bytes:
-    return b"".join([piece async for piece in market.logs(task_id, "stdout", follow=follow)])
+    return b"".join([piece async for piece in market.buyer.logs(task_id, "stdout", follow=follow)])
 
 
 async def running(market: MarketService, task_id: TaskId) -> str:
     """Wait until a task runs; who runs it."""
-    async with aclosing(market.events()) as events:
-        while market.task(task_id).state is not TaskState.RUNNING:
+    async with aclosing(market.buyer.events()) as events:
+        while market.buyer.task(task_id).state is not TaskState.RUNNING:
             await anext(events)
-    return market.task(task_id).record.provider
+    return market.buyer.task(task_id).record.provider

@@ -18,15 +18,38 @@ from swarmnode.tasks.messages import FilesTold
 from swarmnode.tasks.spec import TaskSpec
 
 
-class MarketFace(Protocol):
-    """What the API needs of `swarmnode.market.service.MarketService`."""
-
-    async def submit(self, spec: TaskSpec, person: str = "", *, detached: bool = False) -> TaskId:
-        """For a person of this machine. Durable when it returns."""
-        ...
+class GuardiansFace(Protocol):
+    """Those who keep tasks for their submitters."""
 
     async def guarded(self, task: TaskId) -> Guarded:
         """Return once others hold a task that was submitted as detached, or soon."""
+        ...
+
+
+class ElsewhereFace(Protocol):
+    """Tasks of our owner's submitted on another machine of theirs."""
+
+    async def find(self, task: TaskId, *, cancel: bool = False) -> TaskView:
+        """Raises TaskUnknownError, TaskUnreachableError."""
+        ...
+
+    def log(
+        self, task: TaskId, stream: str, *, follow: bool, attempt: int = 0
+    ) -> AsyncIterator[bytes]: ...
+
+
+class OwnMachinesFace(Protocol):
+    """The other machines of our owner."""
+
+    @property
+    def elsewhere(self) -> ElsewhereFace: ...
+
+
+class BuyerFace(Protocol):
+    """What the API needs of `swarmnode.market.buyer.service.BuyerService`: tasks of this node."""
+
+    async def submit(self, spec: TaskSpec, person: str = "", *, detached: bool = False) -> TaskId:
+        """For a person of this machine. Durable when it returns."""
         ...
 
     def tasks(self) -> Sequence[TaskView]: ...
@@ -41,13 +64,6 @@ class MarketFace(Protocol):
 
     async def cancel(self, task: TaskId) -> TaskView:
         """Idempotent. Raises TaskUnknownError."""
-        ...
-
-    async def elsewhere(self, task: TaskId, *, cancel: bool = False) -> TaskView:
-        """A task of our owner's submitted on another machine of theirs.
-
-        Raises TaskUnknownError, TaskUnreachableError.
-        """
         ...
 
     async def files_now(self, task: TaskId) -> FilesTold:
@@ -67,15 +83,31 @@ class MarketFace(Protocol):
         self, task: TaskId, stream: str, *, follow: bool, attempt: int = 0
     ) -> AsyncIterator[bytes]: ...
 
-    def logs_elsewhere(
-        self, task: TaskId, stream: str, *, follow: bool, attempt: int = 0
-    ) -> AsyncIterator[bytes]: ...
+    def events(self) -> AsyncIterator[TaskEvent]: ...
 
-    async def pause(self, *, grace_s: float) -> None: ...
+
+class SellerFace(Protocol):
+    """What the API needs of `swarmnode.market.seller.service.SellerService`: this machine."""
+
+    async def pause(self, grace_s: float) -> None: ...
 
     async def resume(self) -> None: ...
 
-    def events(self) -> AsyncIterator[TaskEvent]: ...
+
+class MarketFace(Protocol):
+    """What the API needs of `swarmnode.market.service.MarketService`: the parts of a market."""
+
+    @property
+    def buyer(self) -> BuyerFace: ...
+
+    @property
+    def seller(self) -> SellerFace: ...
+
+    @property
+    def guardians(self) -> GuardiansFace: ...
+
+    @property
+    def own_machines(self) -> OwnMachinesFace: ...
 
 
 class EstateFace(Protocol):

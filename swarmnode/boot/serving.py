@@ -57,7 +57,7 @@ async def _serve(config: Config, home: Home, real: Real, shares: DescriptorShare
     if config.api.tcp:
         read_tokens(tokens)  # a file that cannot be used is told now
     book = TokenBook(tokens)
-    hub = EventHub(node.market.events, os.urandom(8).hex(), node.person_of)
+    hub = EventHub(node.market.buyer.events, os.urandom(8).hex(), node.person_of)
     node.storage.objects.own.on_change = hub.tell_object
     api = ApiServer(
         build_app(all_routes(node, hub, book), node.has_started),

@@ -15,7 +15,7 @@ _STEP: Final = 256
 
 
 class TaskList(Protocol):
-    """The part of MarketService that is needed here."""
+    """The part of BuyerService that is needed here."""
 
     def tasks(self) -> Sequence[TaskView]: ...
 

@@ -247,7 +247,7 @@ class StatusReader:
 
     def _compute(self) -> ComputeStatus:
         node = self.node
-        stats = node.market.seller_stats()
+        stats = node.market.seller.stats()
         limits = node.edges.executor.enforceable() if self.runs else {}
         return ComputeStatus(
             enabled=node.lends_compute,
@@ -280,7 +280,7 @@ class StatusReader:
             "rpc_casts_dropped": rpc.casts_dropped,
             "keyring_behind": int(node.recovery is not None and node.recovery.is_behind),
             **_traffic(node.edges.host.stats()),
-            **node.market.counters,
+            **node.market.buyer.counters,
         }
 
     def peer_lines(self) -> tuple[PeerLine, ...]:

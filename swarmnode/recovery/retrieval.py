@@ -174,8 +174,8 @@ class Retrieval:
             return
         for one in taken_by(copies, self._things.me):
             if now_ms - one.at_ms < RECENT_MS:
-                found = await self._things.market.kept_for(one.writer, one.at_ms)
-                await self._things.market.take_up(found, is_told=True)
+                found = await self._things.own_machines.left_behind.kept_for(one.writer, one.at_ms)
+                await self._things.own_machines.take_up(found, is_told=True)
 
     async def _take(self, gone: list[Pointer], apart: list[Pointer]) -> None:
         """Before tasks go on here: a machine that returns must not go on with them, too."""
@@ -210,10 +210,12 @@ class Retrieval:
         await self._things.tables.transact(write)
         with_log = {one.task for one in tasks if row_of(self._things.tables, one.task).log_at}
         unsure_ms = snapshot.taken_ms - UNSURE_MS
-        await self._things.market.take_up(
+        await self._things.own_machines.take_up(
             [one for one in tasks if one.task not in with_log], unsure_ms
         )
-        await self._things.market.take_up([one for one in tasks if one.task in with_log], NEVER_MS)
+        await self._things.own_machines.take_up(
+            [one for one in tasks if one.task in with_log], NEVER_MS
+        )
         self._tasks.update(one.task for one in tasks)
         await self._things.keyring.restore(snapshot.objects)
         lab, network = self._seeds

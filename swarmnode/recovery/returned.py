@@ -25,7 +25,7 @@ log = logging.getLogger("swarm.recovery")
 
 
 class Moved(Protocol):
-    """The part of MarketService that is needed here."""
+    """The part of HandOver that is needed here."""
 
     async def gone_on(self, taken_ms: int) -> Sequence[TaskRecord]:
         """What of ours goes on elsewhere since this machine was taken over then."""

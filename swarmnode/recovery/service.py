@@ -77,7 +77,7 @@ class RecoveryService:
         self._brought = trio.Event()
         self._trouble, self._is_copying = "", False
         """Why the newest copy that was tried failed, in words; empty: it did not."""
-        self._return = Return(things.market, leave, waits_for_others, self._stir)
+        self._return = Return(things.own_machines.hand_over, leave, waits_for_others, self._stir)
         self._unpointed: tuple[ReadCap, Taken | None] | None = None
         """The newest copy, which is not at its place yet, and who had taken us over then."""
         self._reused = False
@@ -92,7 +92,7 @@ class RecoveryService:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Bring back what is to be, then keep the copy until cancelled."""
-        self._things.market.keep_copies()
+        self._things.tasks.keep_copies()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow)
             task_status.started()
@@ -106,12 +106,12 @@ class RecoveryService:
             while True:
                 await self._news.wait()
                 await trio.sleep(REST_S)
-                ended = await self._settled(self._things.market.uncopied())
+                ended = await self._settled(self._things.tasks.uncopied())
                 self._is_copying, self._news = True, trio.Event()
                 is_done = await self._copy()
                 self._is_copying = False
                 if is_done:
-                    self._things.market.copied(ended & self._ended)
+                    self._things.tasks.copied(ended & self._ended)
                 if not is_done:
                     self._news.set()
                     await trio.sleep(AGAIN_S)
@@ -150,7 +150,7 @@ class RecoveryService:
         self._news.set()
 
     async def _follow(self) -> None:
-        async with aclosing(self._things.market.events()) as events:
+        async with aclosing(self._things.tasks.events()) as events:
             async for event in events:
                 if isinstance(event, EventsMissed) or _matters(event):
                     self._stir()

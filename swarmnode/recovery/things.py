@@ -1,6 +1,6 @@
 """What is saved in the pool and brought back from there, as one argument."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,13 +9,13 @@ from storage.engine.port import Tables
 from storage.facade import Objects
 from storage.objects.keyring import Keyring
 from swarmnode.edges import Vault
+from swarmnode.market.buyer.own_machines.machines import OwnMachines
 from swarmnode.market.explain import TaskEvent
 from swarmnode.tasks.ids import TaskId
-from swarmnode.tasks.records import TaskRecord
 
 
 class OwnTasks(Protocol):
-    """The part of MarketService that is needed here."""
+    """The part of BuyerService that is needed here."""
 
     def events(self) -> AsyncGenerator[TaskEvent, None]: ...
 
@@ -31,27 +31,6 @@ class OwnTasks(Protocol):
         """The pool knows of their ends, and has their logs."""
         ...
 
-    async def gone_on(self, taken_ms: int) -> Sequence[TaskRecord]:
-        """What of ours goes on elsewhere since this machine was taken over then."""
-        ...
-
-    async def let_go(self, task: TaskId) -> None:
-        """A task that goes on elsewhere is not ours any more."""
-        ...
-
-    async def take_up(
-        self, records: Sequence[TaskRecord], sure_ms: int = 0, *, is_told: bool = False
-    ) -> None:
-        """Go on with tasks that another machine of ours had submitted.
-
-        `is_told`: by their guardians; else a copy knew of them, and their logs until `sure_ms`.
-        """
-        ...
-
-    async def kept_for(self, machine: PeerId, taken_ms: int) -> Sequence[TaskRecord]:
-        """What a machine of ours was submitted before it knew of that takeover, by guardians."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class Things:
@@ -60,7 +39,8 @@ class Things:
     vault: Vault
     objects: Objects
     keyring: Keyring
-    market: OwnTasks
+    tasks: OwnTasks
+    own_machines: OwnMachines
     tables: Tables
     me: PeerId
     wall_ms: Callable[[], int]

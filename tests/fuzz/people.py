@@ -108,22 +108,22 @@ class People:
             require=() if other == me or dice.random() < 0.4 else (other,),
             retries=1,
         )
-        self._tasks.append((name, await node.market.submit(spec)))
+        self._tasks.append((name, await node.market.buyer.submit(spec)))
 
     async def _cancel(self, name: str, node: Node) -> None:
         if task := self._own_task(name):
-            await node.market.cancel(task)
+            await node.market.buyer.cancel(task)
 
     async def _log(self, name: str, node: Node) -> None:
         if task := self._own_task(name):
             with trio.move_on_after(3):
-                async for _ in node.market.logs(task, "stdout", follow=False):
+                async for _ in node.market.buyer.logs(task, "stdout", follow=False):
                     pass
 
     async def _elsewhere(self, _name: str, node: Node) -> None:
         if self._tasks:
             _, task = self._dice.choice(self._tasks[-_RECENT:])
-            await node.market.elsewhere(task, cancel=self._dice.random() < 0.2)
+            await node.market.own_machines.elsewhere.find(task, cancel=self._dice.random() < 0.2)
 
     async def _name(self, _name: str, node: Node) -> None:
         other = self._dice.choice(list(self._world.machines.values()))
@@ -145,9 +145,9 @@ class People:
 def look(node: Node) -> None:
     """All that the API shows of a node."""
     said: list[object] = [node.status(), *node.peer_lines(), *node.member_lines()]
-    for view in node.market.tasks():
+    for view in node.market.buyer.tasks():
         said += [task_views.line_of(view), task_views.detail_of(view)]
-        said.append(task_views.explanation_of(node.market.explain(view.record.task)))
+        said.append(task_views.explanation_of(node.market.buyer.explain(view.record.task)))
     entries = node.objects.entries()
     said += [object_views.line_json(one) for one in entries]
     said += object_views.costs_of(entries, node.objects.unfinished())

@@ -53,7 +53,7 @@ class Load:
         assert found == data
 
     async def _submit(self, node: Node) -> None:
-        await node.market.submit(TaskSpec(run=("sleep", "1"), shape=SHAPE))
+        await node.market.buyer.submit(TaskSpec(run=("sleep", "1"), shape=SHAPE))
 
 
 async def _whole(data: bytes) -> AsyncIterator[bytes]:

@@ -52,9 +52,11 @@ async def test_a_task_that_is_given_one_file_as_its_folder_fails_and_ends_no_nod
         await trio.sleep(20)
         node = world["m0"].up
         cap = text_of_cap((await node.objects.put(some(ONE_FILE))).cap)
-        task = await node.market.submit(TaskSpec(("true",), inputs=((".", cap),), shape=SHAPE))
+        task = await node.market.buyer.submit(
+            TaskSpec(("true",), inputs=((".", cap),), shape=SHAPE)
+        )
         with trio.fail_after(120):
-            ended = await node.market.wait(task)
+            ended = await node.market.buyer.wait(task)
         assert ended.state is TaskState.FAILED
         assert ended.record.outcome is not None
         assert "no folder" in ended.record.outcome.detail

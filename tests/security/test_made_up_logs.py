@@ -59,13 +59,13 @@ def test_an_attempt_that_a_guardian_makes_up_does_not_shut_the_log(place: tuple[
             await world.kill("m0")
             await trio.sleep(60)
             for name in ("m1", "m2", "m3", "m4"):
-                book = world[name].up.market._buyer.logbook
+                book = world[name].up.market.buyer.logbook
                 book.piece_after = lambda *_: (*place, b"lies")  # type: ignore[method-assign]
             with trio.fail_after(30):
                 assert len(await printed(world, "m4", task)) <= len(b"lies")
             await world.start("m0")
             market = world["m0"].up.market
-            await until(lambda: market.task(task).state is TaskState.DONE, 600)
+            await until(lambda: market.buyer.task(task).state is TaskState.DONE, 600)
             text = await printed(world, "m0", task)
             assert b"lies" not in text
             assert text.splitlines()[-1] == b'{"total": 11325}'

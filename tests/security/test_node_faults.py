@@ -181,9 +181,9 @@ async def test_a_task_under_which_every_node_faults_does_not_travel_for_ever() -
     async with world.running():
         await trio.sleep(20)
         shape = Shape(cpu_millis=1000, memory_bytes=1 << 30, disk_bytes=1 << 20)
-        submitted = await world["m0"].up.market.submit(TaskSpec(("true",), shape=shape))
+        submitted = await world["m0"].up.market.buyer.submit(TaskSpec(("true",), shape=shape))
         with trio.fail_after(600):
-            ended = await world["m0"].up.market.wait(submitted)
+            ended = await world["m0"].up.market.buyer.wait(submitted)
         assert ended.state is TaskState.FAILED
         assert ended.record.outcome is not None
         assert ended.record.outcome.reason == REASON
@@ -199,9 +199,9 @@ async def test_the_only_machine_of_a_pool_ends_it_after_some_tries() -> None:
     async with world.running():
         await trio.sleep(20)
         shape = Shape(cpu_millis=1000, memory_bytes=1 << 30, disk_bytes=1 << 20)
-        submitted = await world["m0"].up.market.submit(TaskSpec(("true",), shape=shape))
+        submitted = await world["m0"].up.market.buyer.submit(TaskSpec(("true",), shape=shape))
         with trio.fail_after(3600):
-            ended = await world["m0"].up.market.wait(submitted)
+            ended = await world["m0"].up.market.buyer.wait(submitted)
         assert ended.record.outcome is not None
         assert ended.record.outcome.reason == REASON
         assert executor.faults == 8

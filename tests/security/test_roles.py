@@ -49,9 +49,9 @@ async def test_a_client_that_says_it_lends_gets_neither_shards_nor_tasks() -> No
         receipt = await node.objects.put(chunks())
         assert sorted(receipt.holders) == sorted((world["m0"].peer, world["m1"].peer))
         spec = TaskSpec(("sleep", "100000"))
-        tasks = [await node.market.submit(spec) for _ in range(6)]
+        tasks = [await node.market.buyer.submit(spec) for _ in range(6)]
         await trio.sleep(60)
-        found = [node.market.task(task).record for task in tasks]
+        found = [node.market.buyer.task(task).record for task in tasks]
         assert any(record.state is TaskState.RUNNING for record in found)
         assert all(record.provider != client.peer for record in found)
         assert not client.executor.jobs()
@@ -70,8 +70,8 @@ async def test_a_machine_whose_certificate_says_so_only_later_gets_no_tasks_from
         proofs.machines[client.peer] = replace(proofs.machines[client.peer], roles=("client",))
         await world.start("m2")  # and what it says of its room is what it said before
         await trio.sleep(30)
-        tasks = [await node.market.submit(TaskSpec(("sleep", "100000"))) for _ in range(6)]
+        tasks = [await node.market.buyer.submit(TaskSpec(("sleep", "100000"))) for _ in range(6)]
         await trio.sleep(60)
-        found = [node.market.task(task).record for task in tasks]
+        found = [node.market.buyer.task(task).record for task in tasks]
         assert any(record.state is TaskState.RUNNING for record in found)
         assert all(record.provider != client.peer for record in found)

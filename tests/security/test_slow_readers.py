@@ -50,7 +50,7 @@ async def test_answers_that_nobody_takes_keep_no_holder_of_a_token_out(
     tmp_path: Path, path: str
 ) -> None:
     node = FakeNode()
-    hub = EventHub(node.market.events, "b00t")
+    hub = EventHub(node.market.buyer.events, "b00t")
     server = ApiServer(
         build_app(all_routes(node, hub)),
         tmp_path / "api.sock",

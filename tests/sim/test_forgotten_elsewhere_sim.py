@@ -19,12 +19,15 @@ async def take_over(world: World, taker: str, task: TaskId) -> int:
     """What the guardians tell of m0 is the taker's; when that was."""
     taken_ms = world[taker].up.edges.wall_ms()
     market = world[taker].up.market
-    await market.take_up(await market.kept_for(world["m0"].peer, taken_ms), is_told=True)
+    await market.own_machines.take_up(
+        await market.own_machines.left_behind.kept_for(world["m0"].peer, taken_ms),
+        is_told=True,
+    )
     return taken_ms
 
 
 def kept_at(world: World, name: str, task: TaskId) -> GuardRecord | None:
-    return world[name].up.market._buyer._core.guards.find(task)
+    return world[name].up.market.buyer._core.guards.find(task)
 
 
 @simulated
@@ -33,7 +36,7 @@ async def test_a_task_that_was_removed_is_not_run_again_when_a_guardian_of_befor
     async with world.running():
         task = await running_task(world, "m0", ("sleep", "100"))
         await trio.sleep(10)
-        names, view = names_of(world), world["m0"].up.market.task(task)
+        names, view = names_of(world), world["m0"].up.market.buyer.task(task)
         assert view.keepers is not None
         guardians = [names[peer] for peer in view.keepers.roster if names[peer] != "m0"]
         provider = names[view.record.provider]
@@ -44,18 +47,18 @@ async def test_a_task_that_was_removed_is_not_run_again_when_a_guardian_of_befor
         await world.kill("m0")
         await trio.sleep(40)
         taken_ms = await take_over(world, taker, task)
-        await until(lambda: world[taker].up.market.task(task).has_ended, 600)
+        await until(lambda: world[taker].up.market.buyer.task(task).has_ended, 600)
         await trio.sleep(120)
-        await world[taker].up.market.forget(task)
+        await world[taker].up.market.buyer.forget(task)
         await world.start(away)
         await trio.sleep(120)
         await world.kill(taker)
         market = (await world.start(taker)).market
         await trio.sleep(10)
-        told = await market.kept_for(world["m0"].peer, taken_ms)
-        await market.take_up(told, is_told=True)
+        told = await market.own_machines.left_behind.kept_for(world["m0"].peer, taken_ms)
+        await market.own_machines.take_up(told, is_told=True)
         await trio.sleep(200)
-        assert market.tasks() == ()
+        assert market.buyer.tasks() == ()
         assert not any(world.is_busy(name) for name in world.machines)
 
 
@@ -69,7 +72,7 @@ async def test_what_must_not_run_twice_does_not_when_its_first_machine_returns()
             await world.kill(name)
         required = (world["m4"].peer, world["m6"].peer)
         spec = TaskSpec(("sleep", "5"), effects=Repeatability.ONCE, require=required)
-        task = await world["m0"].up.market.submit(spec)
+        task = await world["m0"].up.market.buyer.submit(spec)
         await trio.sleep(20)
         kept = kept_at(world, "m0", task)
         assert kept is not None
@@ -80,10 +83,10 @@ async def test_what_must_not_run_twice_does_not_when_its_first_machine_returns()
         taken_ms = await take_over(world, taker, task)
         await world.start("m4")
         market = world[taker].up.market
-        await until(lambda: market.task(task).has_ended, 600)
-        assert market.task(task).state is TaskState.DONE
+        await until(lambda: market.buyer.task(task).has_ended, 600)
+        assert market.buyer.task(task).state is TaskState.DONE
         await trio.sleep(60)
-        await market.forget(task)
+        await market.buyer.forget(task)
         await world.kill("m4")
         await world.start("m6")
         for name in guardians:  # what they were told is forgotten
@@ -93,9 +96,9 @@ async def test_what_must_not_run_twice_does_not_when_its_first_machine_returns()
         node = await world.start("m0")
         for _ in range(20):
             await trio.sleep(15)
-            for record in await node.market.gone_on(taken_ms):
+            for record in await node.market.own_machines.hand_over.gone_on(taken_ms):
                 await node.estate.leave([record])
-                await node.market.let_go(record.task)
-            assert not any(view.has_ended for view in node.market.tasks())
+                await node.market.own_machines.hand_over.let_go(record.task)
+            assert not any(view.has_ended for view in node.market.buyer.tasks())
             assert not world.is_busy("m6")
-        assert node.market.tasks() == ()
+        assert node.market.buyer.tasks() == ()

@@ -28,14 +28,14 @@ async def test_every_disk_of_a_swarm_may_fill_up_under_its_tasks_and_names(is_fu
     async with world.running():
         await trio.sleep(20)
         node = world["m0"].up
-        task = await node.market.submit(TRAINING)
+        task = await node.market.buyer.submit(TRAINING)
         kept = await node.objects.put(_whole(b"x" * 50_000), name="kept")
         await trio.sleep(8)
         for machine in world.machines.values():
             for tables in (machine.state, machine.store):
                 tables.capacity_bytes, tables.is_full = tables.used_bytes, is_full
         with pytest.raises(StoreFullError):
-            await node.market.submit(TRAINING)
+            await node.market.buyer.submit(TRAINING)
         with pytest.raises(StorageError):
             await node.objects.put(_whole(b"y" * 50_000), name="no room")
         with pytest.raises(StorageError):
@@ -47,7 +47,7 @@ async def test_every_disk_of_a_swarm_may_fill_up_under_its_tasks_and_names(is_fu
         for name in world.machines:
             world.free_disk(name)
         with trio.fail_after(120):
-            assert (await node.market.wait(task)).state is TaskState.DONE
+            assert (await node.market.buyer.wait(task)).state is TaskState.DONE
             await node.names.machine().write("key", b"value", expected=0, fence=1)
             assert b"".join([part async for part in node.objects.get(kept.cap)]) == b"x" * 50_000
             assert await node.objects.forget(kept.cap.address)

@@ -20,7 +20,7 @@ def test_a_task_that_waits_for_them_is_cancelled_and_run_anew_or_has_failed(
         world = World(3, ["m0", "m1", "m2", "m3", "m4", "m5"], labs=1)
         async with world.running():
             task = await running_task(world, "m0", effects=effects)
-            keepers = world["m0"].up.market.task(task).keepers
+            keepers = world["m0"].up.market.buyer.task(task).keepers
             assert keepers is not None
             names = {one.peer: name for name, one in world.machines.items()}
             guardians = [names[peer] for peer in keepers.roster if names[peer] != "m0"]
@@ -31,14 +31,14 @@ def test_a_task_that_waits_for_them_is_cancelled_and_run_anew_or_has_failed(
                 world.lose_disk(name)
             market = (await world.start("m0")).market
             await until(lambda: nothing_runs(world), 120)  # its lease has ended with them
-            view = market.task(task)
+            view = market.buyer.task(task)
             if effects is Repeatability.ONCE:
                 assert (view.state, MAY_HAVE_RUN in view.record.why) == (TaskState.FAILED, True)
                 return
             assert (view.state, view.may_act) == (TaskState.LOST, False)
-            assert (await market.cancel(task)).state is TaskState.CANCELLED
-            again = await market.submit(view.record.spec)
-            await until(lambda: market.task(again).state is TaskState.RUNNING, 60)
+            assert (await market.buyer.cancel(task)).state is TaskState.CANCELLED
+            again = await market.buyer.submit(view.record.spec)
+            await until(lambda: market.buyer.task(again).state is TaskState.RUNNING, 60)
 
     gone()
 
@@ -48,7 +48,7 @@ async def test_one_that_ran_on_a_guardian_waits_in_words_and_may_be_cancelled() 
     world = World(1, ["m0", "m1", "m2", "m3", "m4", "m5"], labs=1)
     async with world.running():
         task = await running_task(world, "m0")
-        keepers = world["m0"].up.market.task(task).keepers
+        keepers = world["m0"].up.market.buyer.task(task).keepers
         assert keepers is not None
         names = {one.peer: name for name, one in world.machines.items()}
         guardians = [names[peer] for peer in keepers.roster if names[peer] != "m0"]
@@ -59,8 +59,8 @@ async def test_one_that_ran_on_a_guardian_waits_in_words_and_may_be_cancelled() 
             world.lose_disk(name)
         market = (await world.start("m0")).market
         await trio.sleep(120)
-        view = market.task(task)  # they may have gone on with it: it is not run a second time
+        view = market.buyer.task(task)  # they may have gone on with it: it is not run a second time
         assert (view.state, view.may_act) == (TaskState.RUNNING, False)
-        assert (await market.cancel(task)).state is TaskState.CANCELLED
-        again = await market.submit(view.record.spec)
-        await until(lambda: market.task(again).state is TaskState.RUNNING, 60)
+        assert (await market.buyer.cancel(task)).state is TaskState.CANCELLED
+        again = await market.buyer.submit(view.record.spec)
+        await until(lambda: market.buyer.task(again).state is TaskState.RUNNING, 60)

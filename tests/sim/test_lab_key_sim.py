@@ -212,15 +212,19 @@ def test_a_task_is_cancelled_and_says_by_whom_and_why(is_away: bool, person: str
             if is_away:
                 await world.kill("m0")
             market = world["n0"].up.market
-            said = await market.cancel_as_lab(task, key_of(world, "lab-0"), WHY)
+            said = await market.own_machines.elsewhere.cancel_as_lab(
+                task, key_of(world, "lab-0"), WHY
+            )
             assert said.state is TaskState.CANCELLED
             await until(lambda: nothing_runs(world), 30)
             if is_away:
                 await world.start("m0")
             home = world["m0"].up.market
-            await until(lambda: home.task(task).state is TaskState.CANCELLED, 60)
-            assert home.task(task).record.why == f"the key of its lab cancelled it: {WHY}"
-            again = await market.cancel_as_lab(task, key_of(world, "lab-0"), "again")
+            await until(lambda: home.buyer.task(task).state is TaskState.CANCELLED, 60)
+            assert home.buyer.task(task).record.why == f"the key of its lab cancelled it: {WHY}"
+            again = await market.own_machines.elsewhere.cancel_as_lab(
+                task, key_of(world, "lab-0"), "again"
+            )
             assert again.record.why == f"the key of its lab cancelled it: {WHY}"
 
     cancelled()
@@ -234,11 +238,13 @@ def test_that_the_labs_key_was_shown_a_task_is_in_the_log_also_when_it_had_ended
         world = World(10, ["m0", "n0", "m1", "n1", "m2"], labs=2)
         async with world.running():
             task = await running_task(world, "m0")
-            await world["m0"].up.market.cancel(task)
+            await world["m0"].up.market.buyer.cancel(task)
             await until(lambda: nothing_runs(world), 30)
             with caplog.at_level(logging.WARNING, "swarm.market"):
                 for _ in range(3):
-                    await world["n0"].up.market.cancel_as_lab(task, key_of(world, "lab-0"), WHY)
+                    await world["n0"].up.market.own_machines.elsewhere.cancel_as_lab(
+                        task, key_of(world, "lab-0"), WHY
+                    )
 
     shown()
     said = [one.getMessage() for one in caplog.records if one.name == "swarm.market"]
@@ -254,8 +260,10 @@ async def test_the_key_of_another_lab_cancels_nothing() -> None:
         task = await running_task(world, "m0")
         for lab in ("lab-1", "elsewhere"):
             with pytest.raises(TaskUnknownError):
-                await world["n0"].up.market.cancel_as_lab(task, key_of(world, lab), WHY)
-        assert world["m0"].up.market.task(task).state is TaskState.RUNNING
+                await world["n0"].up.market.own_machines.elsewhere.cancel_as_lab(
+                    task, key_of(world, lab), WHY
+                )
+        assert world["m0"].up.market.buyer.task(task).state is TaskState.RUNNING
 
 
 @simulated
@@ -263,5 +271,7 @@ async def test_where_it_was_submitted_the_labs_key_cancels_as_well() -> None:
     world = World(9, ["m0", "m1", "m2"], labs=1)
     async with world.running():
         task = await running_task(world, "m0", person="bob")
-        said = await world["m0"].up.market.cancel_as_lab(task, key_of(world, "lab-0"), WHY)
+        said = await world["m0"].up.market.own_machines.elsewhere.cancel_as_lab(
+            task, key_of(world, "lab-0"), WHY
+        )
         assert said.state is TaskState.CANCELLED

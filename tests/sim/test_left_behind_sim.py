@@ -23,7 +23,7 @@ def kept_of(world: World, name: str) -> GuardRecord:
     """The one task of a machine, as one of its guardians has it."""
     owner = world[name].peer
     for other in world.machines.values():
-        for one in other.up.market._buyer._core.guards.records():
+        for one in other.up.market.buyer._core.guards.records():
             if one.owner == owner != other.peer:
                 return one
     raise AssertionError(f"nobody keeps anything for {name}")
@@ -47,7 +47,7 @@ class Slowly:
 
 
 def tells(world: World, name: str, records: list[GuardRecord]) -> None:
-    part: LeftBehind = world[name].up.market._buyer.left_behind
+    part: LeftBehind = world[name].up.market.own_machines.left_behind
     part._core = Telling(records)
 
 
@@ -57,7 +57,9 @@ async def test_a_machine_of_the_person_is_told_every_task_with_its_key() -> None
     async with world.running():
         tasks = {await running_task(world, "m0") for _ in range(3)}
         await world.kill("m0")
-        found = await world["m3"].up.market.kept_for(world["m0"].peer, FAR_MS)
+        found = await world["m3"].up.market.own_machines.left_behind.kept_for(
+            world["m0"].peer, FAR_MS
+        )
         assert {one.task for one in found} == tasks
         signer = world["m3"].up.edges.signer
         assert all(task_id_of(signer.from_seed(one.key).peer_id) == one.task for one in found)
@@ -69,7 +71,10 @@ async def test_a_machine_of_another_person_is_told_nothing() -> None:
     async with world.running():
         await running_task(world, "m0")
         assert kept_of(world, "m0").rights
-        assert await world["m3"].up.market.kept_for(world["m0"].peer, FAR_MS) == []
+        assert (
+            await world["m3"].up.market.own_machines.left_behind.kept_for(world["m0"].peer, FAR_MS)
+            == []
+        )
 
 
 @simulated
@@ -79,10 +84,12 @@ async def test_hundreds_of_tasks_are_told() -> None:
         await running_task(world, "m0")
         market, tasks = world["m0"].up.market, set[str]()
         for _ in range(250):
-            tasks.add(await market.submit(TaskSpec(("sleep", "1000"), shape=SHAPE)))
+            tasks.add(await market.buyer.submit(TaskSpec(("sleep", "1000"), shape=SHAPE)))
         await trio.sleep(30)
         await world.kill("m0")
-        found = await world["m3"].up.market.kept_for(world["m0"].peer, FAR_MS)
+        found = await world["m3"].up.market.own_machines.left_behind.kept_for(
+            world["m0"].peer, FAR_MS
+        )
         assert tasks < {one.task for one in found}
         assert len(found) == 251
 
@@ -92,15 +99,17 @@ async def test_a_person_who_comes_back_after_a_month_is_told_of_what_ended_befor
     """The rights to put for their tasks have ended: whose the tasks are has not."""
     world = World(1, ["m0", "m1", "m2", "m3", "m4"], labs=1)
     async with world.running():
-        world["m0"].up.market.keep_copies()  # and none is made
+        world["m0"].up.market.buyer.keep_copies()  # and none is made
         task = await running_task(world, "m0", ("sleep", "60"))
-        await world["m0"].up.market.wait(task)
+        await world["m0"].up.market.buyer.wait(task)
         await trio.sleep(5)
         await world.power_cut("m0")
         await trio.sleep(30)
         for machine in world.machines.values():
             machine.wall.step(30 * 86_400_000)
-        found = await world["m4"].up.market.kept_for(world["m0"].peer, FAR_MS)
+        found = await world["m4"].up.market.own_machines.left_behind.kept_for(
+            world["m0"].peer, FAR_MS
+        )
         assert [(one.task, one.state) for one in found] == [(task, TaskState.DONE)]
 
 
@@ -110,9 +119,11 @@ async def test_what_was_submitted_after_the_machine_was_taken_over_stays_its_own
     async with world.running():
         before = await running_task(world, "m0")
         taken_ms = world["m3"].up.edges.wall_ms()
-        await world["m0"].up.market.gone_on(taken_ms)  # it has heard of that
+        await world["m0"].up.market.own_machines.hand_over.gone_on(taken_ms)  # it has heard of that
         await running_task(world, "m0")
-        found = await world["m3"].up.market.kept_for(world["m0"].peer, taken_ms)
+        found = await world["m3"].up.market.own_machines.left_behind.kept_for(
+            world["m0"].peer, taken_ms
+        )
         assert [one.task for one in found] == [before]
 
 
@@ -127,7 +138,10 @@ async def test_members_that_contradict_each_other_about_a_task_bring_it_to_nobod
         tells(world, "m1", [real])
         tells(world, "m2", [replace(real, seq=real.seq + 9, kept=other)])
         tells(world, "m3", [])
-        assert await world["m3"].up.market.kept_for(world["m0"].peer, FAR_MS) == []
+        assert (
+            await world["m3"].up.market.own_machines.left_behind.kept_for(world["m0"].peer, FAR_MS)
+            == []
+        )
 
 
 @simulated
@@ -137,10 +151,12 @@ async def test_one_that_tells_slowly_holds_up_nobody_for_longer_than_a_round() -
         for _ in range(2):
             await running_task(world, "m0")
         await world.kill("m0")
-        part: LeftBehind = world["m1"].up.market._buyer.left_behind
+        part: LeftBehind = world["m1"].up.market.own_machines.left_behind
         part._begun = Slowly()  # type: ignore[assignment]
         asked = trio.current_time()
-        found = await world["m3"].up.market.kept_for(world["m0"].peer, FAR_MS)
+        found = await world["m3"].up.market.own_machines.left_behind.kept_for(
+            world["m0"].peer, FAR_MS
+        )
         assert len(found) == 2
         assert trio.current_time() - asked <= left_behind.ROUND_S
 
@@ -161,9 +177,11 @@ async def test_what_a_guardian_makes_up_is_not_believed() -> None:
         for lie in (unsigned, moved, keyless):
             for name in ("m1", "m2", "m3"):
                 tells(mine, name, [lie])
-            assert await asks.kept_for(lost, FAR_MS) == []
+            assert await asks.own_machines.left_behind.kept_for(lost, FAR_MS) == []
         tells(mine, "m1", [real])
-        assert [one.task for one in await asks.kept_for(lost, FAR_MS)] == [real.task]
+        assert [one.task for one in await asks.own_machines.left_behind.kept_for(lost, FAR_MS)] == [
+            real.task
+        ]
 
 
 @simulated
@@ -178,7 +196,7 @@ async def test_of_two_guardians_the_one_that_knows_more_is_believed() -> None:
         tells(world, "m1", [real])
         tells(world, "m2", [newer])
         tells(world, "m3", [])
-        (found,) = await world["m3"].up.market.kept_for(lost, FAR_MS)
+        (found,) = await world["m3"].up.market.own_machines.left_behind.kept_for(lost, FAR_MS)
         assert found.retries_used == 1
 
 
@@ -190,5 +208,7 @@ async def test_a_member_that_does_not_answer_holds_up_nobody_for_long() -> None:
         await world.kill("m0")
         await world.kill("m1")
         with trio.fail_after(60):
-            found = await world["m3"].up.market.kept_for(world["m0"].peer, FAR_MS)
+            found = await world["m3"].up.market.own_machines.left_behind.kept_for(
+                world["m0"].peer, FAR_MS
+            )
         assert [one.task for one in found] == [task]

@@ -48,8 +48,8 @@ async def running_task(
     await trio.sleep(20)
     market = world[name].up.market
     spec = TaskSpec(argv, shape=SHAPE, avoid=(world[name].peer,), effects=effects)
-    task = await market.submit(spec, person)
-    await until(lambda: market.task(task).state is TaskState.RUNNING, 60)
+    task = await market.buyer.submit(spec, person)
+    await until(lambda: market.buyer.task(task).state is TaskState.RUNNING, 60)
     await trio.sleep(20)
     return task
 
@@ -75,11 +75,11 @@ async def test_a_task_is_shown_and_cancelled_from_another_machine_of_its_owner()
     world = World(1, ["m0", "m1", "m2", "m3"], labs=1)
     async with world.running():
         task = await running_task(world, "m0")
-        found = (await world["m3"].up.market.elsewhere(task)).record
+        found = (await world["m3"].up.market.own_machines.elsewhere.find(task)).record
         assert (found.state, found.owner, found.key) == (TaskState.RUNNING, world["m0"].peer, b"")
-        found = (await world["m3"].up.market.elsewhere(task, cancel=True)).record
+        found = (await world["m3"].up.market.own_machines.elsewhere.find(task, cancel=True)).record
         assert found.state is TaskState.CANCELLED
-        at_home = world["m0"].up.market.task(task)
+        at_home = world["m0"].up.market.buyer.task(task)
         assert (at_home.state, at_home.record.why) == (TaskState.CANCELLED, "cancelled from m3")
         await until(lambda: nothing_runs(world), 30)
 
@@ -93,12 +93,16 @@ def test_guardians_cancel_it_while_its_submitter_is_away(effects: Repeatability)
             task = await running_task(world, "m0", effects=effects)
             await world.kill("m0")
             # At once: the guardians have yet to find out who acts.
-            found = (await world["m4"].up.market.elsewhere(task, cancel=True)).record
+            found = (
+                await world["m4"].up.market.own_machines.elsewhere.find(task, cancel=True)
+            ).record
             assert (found.state, found.owner) == (TaskState.CANCELLED, world["m0"].peer)
             await until(lambda: nothing_runs(world), 30)
             await world.start("m0")
-            await until(lambda: world["m0"].up.market.task(task).state is TaskState.CANCELLED, 60)
-            assert world["m0"].up.market.task(task).record.why == "cancelled from m4"
+            await until(
+                lambda: world["m0"].up.market.buyer.task(task).state is TaskState.CANCELLED, 60
+            )
+            assert world["m0"].up.market.buyer.task(task).record.why == "cancelled from m4"
 
     away()
 
@@ -110,9 +114,9 @@ async def test_the_owner_is_known_when_its_machine_is_forgotten() -> None:
         task = await running_task(world, "m0")
         await world.power_cut("m0")
         for name in ("m1", "m2", "m3", "m4"):
-            elsewhere = world[name].up.market._buyer.elsewhere
+            elsewhere = world[name].up.market.own_machines.elsewhere
             elsewhere._members = Forgetful(world[name].up.membership, world["m0"].peer)
-        found = (await world["m4"].up.market.elsewhere(task, cancel=True)).record
+        found = (await world["m4"].up.market.own_machines.elsewhere.find(task, cancel=True)).record
         assert found.state is TaskState.CANCELLED
 
 
@@ -128,9 +132,11 @@ def test_somebody_else_neither_sees_nor_cancels_it(is_away: bool) -> None:
                 await trio.sleep(60)
             for cancel in (False, True):
                 with pytest.raises(TaskUnknownError, match="no machine that can be asked"):
-                    await world["n1"].up.market.elsewhere(task, cancel=cancel)
+                    await world["n1"].up.market.own_machines.elsewhere.find(task, cancel=cancel)
             assert not nothing_runs(world)
-            assert (await world["m2"].up.market.elsewhere(task)).state is TaskState.RUNNING
+            assert (
+                await world["m2"].up.market.own_machines.elsewhere.find(task)
+            ).state is TaskState.RUNNING
 
     others()
 
@@ -140,11 +146,11 @@ async def test_a_task_of_a_guest_of_the_machine_is_nobodys_elsewhere() -> None:
     world = World(5, ["m0", "m1", "m2"], labs=1)
     async with world.running():
         await trio.sleep(20)
-        task = await world["m0"].up.market.submit(TaskSpec(HOURS, shape=SHAPE), "bob")
+        task = await world["m0"].up.market.buyer.submit(TaskSpec(HOURS, shape=SHAPE), "bob")
         await trio.sleep(20)
         with pytest.raises(TaskUnknownError):
-            await world["m1"].up.market.elsewhere(task, cancel=True)
-        assert world["m0"].up.market.task(task).state is TaskState.RUNNING
+            await world["m1"].up.market.own_machines.elsewhere.find(task, cancel=True)
+        assert world["m0"].up.market.buyer.task(task).state is TaskState.RUNNING
 
 
 @simulated
@@ -152,15 +158,15 @@ async def test_what_has_ended_stays_as_it_is_whoever_cancels_it_again() -> None:
     world = World(6, ["m0", "m1", "m2", "m3"], labs=1)
     async with world.running():
         task = await running_task(world, "m0", ("sleep", "30"))
-        await until(lambda: world["m0"].up.market.task(task).state is TaskState.DONE, 60)
-        found = await world["m3"].up.market.elsewhere(task, cancel=True)
+        await until(lambda: world["m0"].up.market.buyer.task(task).state is TaskState.DONE, 60)
+        found = await world["m3"].up.market.own_machines.elsewhere.find(task, cancel=True)
         assert found.state is TaskState.DONE
-        assert world["m0"].up.market.task(task).state is TaskState.DONE
+        assert world["m0"].up.market.buyer.task(task).state is TaskState.DONE
 
 
 async def printed(world: World, name: str, task: TaskId, *, follow: bool = False) -> bytes:
     market = world[name].up.market
-    read = market.logs if name == "m0" else market.logs_elsewhere
+    read = market.buyer.logs if name == "m0" else market.own_machines.elsewhere.log
     async with aclosing(read(task, "stdout", follow=follow)) as pieces:
         return b"".join([piece async for piece in pieces])
 
@@ -195,7 +201,11 @@ async def test_two_machines_cancel_at_once_and_one_of_them_again() -> None:
 
         async def cancel(name: str) -> None:
             market = world[name].up.market
-            asked = market.cancel(task) if name == "m0" else market.elsewhere(task, cancel=True)
+            asked = (
+                market.buyer.cancel(task)
+                if name == "m0"
+                else market.own_machines.elsewhere.find(task, cancel=True)
+            )
             states.append((await asked).state)
 
         async with trio.open_nursery() as nursery:
@@ -204,7 +214,7 @@ async def test_two_machines_cancel_at_once_and_one_of_them_again() -> None:
         await cancel("m3")
         assert states == [TaskState.CANCELLED] * 4
         await until(lambda: nothing_runs(world), 30)
-        assert world["m0"].up.market.task(task).record.attempts[-1].ended_as == "cancelled"
+        assert world["m0"].up.market.buyer.task(task).record.attempts[-1].ended_as == "cancelled"
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.05, 0.3, 1.0, 2.5])
@@ -214,13 +224,13 @@ def test_a_cancel_while_it_is_auctioned_awarded_or_just_begun_stops_it(after_s: 
         world = World(int(after_s * 100), ["m0", "m1", "m2", "m3"], labs=1)
         async with world.running():
             await trio.sleep(20)
-            task = await world["m0"].up.market.submit(TaskSpec(HOURS, shape=SHAPE))
+            task = await world["m0"].up.market.buyer.submit(TaskSpec(HOURS, shape=SHAPE))
             await trio.sleep(after_s)
-            said = await world["m3"].up.market.elsewhere(task, cancel=True)
+            said = await world["m3"].up.market.own_machines.elsewhere.find(task, cancel=True)
             assert said.state is TaskState.CANCELLED
             await trio.sleep(60)
             assert nothing_runs(world)
-            assert world["m0"].up.market.task(task).state is TaskState.CANCELLED
+            assert world["m0"].up.market.buyer.task(task).state is TaskState.CANCELLED
 
     young()
 
@@ -235,12 +245,14 @@ def test_a_cancel_and_an_end_at_the_same_time_leave_one_truth(seed: int) -> None
             market = world["m0"].up.market
             began_s = trio.current_time()
             with trio.move_on_after(60 - 20 - 0.2 + 0.1 * seed):
-                await market.wait(task)
-            said = (await world["m3"].up.market.elsewhere(task, cancel=True)).state
+                await market.buyer.wait(task)
+            said = (
+                await world["m3"].up.market.own_machines.elsewhere.find(task, cancel=True)
+            ).state
             assert said in (TaskState.CANCELLED, TaskState.DONE)
             await trio.sleep(60)
-            assert market.task(task).state is said, trio.current_time() - began_s
-            assert (await world["m2"].up.market.elsewhere(task)).state is said
+            assert market.buyer.task(task).state is said, trio.current_time() - began_s
+            assert (await world["m2"].up.market.own_machines.elsewhere.find(task)).state is said
 
     race()
 
@@ -255,22 +267,26 @@ async def test_what_its_submitter_had_seen_end_before_a_cut_stays_ended() -> Non
         others = [name for name in world.machines if name not in ("m0", host)]
         await trio.sleep(38.5)  # it ends before the lease does
         world.cut(["m0", host], others)
-        await until(lambda: world["m0"].up.market.task(task).state is TaskState.DONE, 200)
+        await until(lambda: world["m0"].up.market.buyer.task(task).state is TaskState.DONE, 200)
         kept = [name for name in others if _post(world, name, task) is Post.ACTS]
         asked = next(name for name in others if name not in kept)
         try:
-            said = (await world[asked].up.market.elsewhere(task, cancel=True)).state
+            said = (
+                await world[asked].up.market.own_machines.elsewhere.find(task, cancel=True)
+            ).state
         except (TaskUnreachableError, TaskUnknownError):
             said = None
         world.heal()
         await trio.sleep(90)
         assert said in (TaskState.CANCELLED, None)
-        assert world["m0"].up.market.task(task).state is TaskState.DONE
-        assert (await world[asked].up.market.elsewhere(task)).state is TaskState.DONE
+        assert world["m0"].up.market.buyer.task(task).state is TaskState.DONE
+        assert (
+            await world[asked].up.market.own_machines.elsewhere.find(task)
+        ).state is TaskState.DONE
 
 
 def _post(world: World, name: str, task: TaskId) -> Post | None:
-    return world[name].up.market._buyer._core.guards.post_of(task)
+    return world[name].up.market.buyer._core.guards.post_of(task)
 
 
 @simulated
@@ -278,7 +294,7 @@ async def test_without_a_majority_of_its_keepers_a_cancel_says_so_and_can_be_rep
     world = World(9, ["m0", "m1", "m2", "m3", "m4"], labs=1)
     async with world.running():
         task = await running_task(world, "m0")
-        keepers = world["m0"].up.market.task(task).keepers
+        keepers = world["m0"].up.market.buyer.task(task).keepers
         assert keepers is not None
         names = {one.peer: name for name, one in world.machines.items()}
         first = next(names[peer] for peer in keepers.roster if names[peer] != "m0")
@@ -287,10 +303,10 @@ async def test_without_a_majority_of_its_keepers_a_cancel_says_so_and_can_be_rep
         world.cut([first, asking], rest)
         await trio.sleep(30)
         with pytest.raises(TaskUnreachableError, match="try again"):
-            await world[asking].up.market.elsewhere(task, cancel=True)
+            await world[asking].up.market.own_machines.elsewhere.find(task, cancel=True)
         world.heal()
         await trio.sleep(30)
-        found = await world[asking].up.market.elsewhere(task, cancel=True)
+        found = await world[asking].up.market.own_machines.elsewhere.find(task, cancel=True)
         assert found.state is TaskState.CANCELLED
 
 
@@ -300,12 +316,12 @@ async def test_a_member_that_keeps_nothing_of_it_cannot_answer_for_it() -> None:
     world = World(10, ["m0", "n0", "m1", "n1"], labs=2)
     async with world.running():
         task = await running_task(world, "m0")
-        record = world["m0"].up.market.task(task).record
+        record = world["m0"].up.market.buyer.task(task).record
         ended = replace(record, state=TaskState.CANCELLED, key=bytes(32))
         for name in ("n0", "n1"):
-            liar = world[name].up.market._buyer.elsewhere
+            liar = world[name].up.market.own_machines.elsewhere
             liar._here = lambda _caller, _task: Here(ended, True, True)  # type: ignore[method-assign,assignment]
-        found = await world["m1"].up.market.elsewhere(task)
+        found = await world["m1"].up.market.own_machines.elsewhere.find(task)
         assert (found.state, found.record.owner) == (TaskState.RUNNING, world["m0"].peer)
 
 

@@ -30,24 +30,24 @@ TAKEN_MS = 1
 
 async def taken_over(world: World, *tasks: TaskId) -> None:
     """m0 is lost, and m3 has these tasks of it."""
-    records = [world["m0"].up.market.task(task).record for task in tasks]
+    records = [world["m0"].up.market.buyer.task(task).record for task in tasks]
     await world.kill("m0")
     await trio.sleep(40)
-    await world["m3"].up.market.take_up(records)
+    await world["m3"].up.market.own_machines.take_up(records)
 
 
 async def hands_over(world: World) -> None:
     """As m0 does every few seconds once it knows."""
     node = world["m0"].up
-    for record in await node.market.gone_on(TAKEN_MS):
+    for record in await node.market.own_machines.hand_over.gone_on(TAKEN_MS):
         await node.estate.leave([record])
-        await node.market.let_go(record.task)
+        await node.market.own_machines.hand_over.let_go(record.task)
 
 
 async def is_told(market: MarketService, task: TaskId) -> None:
     """Who waits for it there is not left waiting."""
     with trio.fail_after(5), pytest.raises(TaskUnknownError):
-        await market.wait(task)
+        await market.buyer.wait(task)
 
 
 @pytest.mark.parametrize("effects", list(Repeatability))
@@ -60,22 +60,22 @@ def test_its_tasks_are_its_takers_and_it_shows_how_they_end(effects: Repeatabili
             await taken_over(world, task)
             market = (await world.start("m0")).market
             await trio.sleep(20)
-            assert market.task(task).state is TaskState.RUNNING
+            assert market.buyer.task(task).state is TaskState.RUNNING
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(is_told, market, task)
                 await trio.sleep(1)
                 await hands_over(world)
-            assert market.tasks() == ()
-            found = (await market.elsewhere(task)).record
+            assert market.buyer.tasks() == ()
+            found = (await market.own_machines.elsewhere.find(task)).record
             assert (found.state, found.owner) == (TaskState.RUNNING, world["m3"].peer)
-            await until(lambda: world["m3"].up.market.task(task).has_ended, 500)
-            ended = world["m3"].up.market.task(task).record
+            await until(lambda: world["m3"].up.market.buyer.task(task).has_ended, 500)
+            ended = world["m3"].up.market.buyer.task(task).record
             assert (ended.state, len(ended.attempts)) == (TaskState.DONE, 1)
-            assert (await market.elsewhere(task)).state is TaskState.DONE
+            assert (await market.own_machines.elsewhere.find(task)).state is TaskState.DONE
             await trio.sleep(120)
             assert nothing_runs(world)
             for name in world.machines:
-                core = world[name].up.market._buyer._core
+                core = world[name].up.market.buyer._core
                 assert core.guards.post_of(task) in (None, Post.KEEPS), name
 
     returns()
@@ -91,8 +91,8 @@ async def test_what_its_taker_does_not_know_stays_and_runs_to_its_end() -> None:
         market = (await world.start("m0")).market
         await trio.sleep(20)
         await hands_over(world)
-        assert [one.task for one in market.tasks()] == [unknown]
-        await until(lambda: market.task(unknown).state is TaskState.DONE, 500)
+        assert [one.task for one in market.buyer.tasks()] == [unknown]
+        await until(lambda: market.buyer.task(unknown).state is TaskState.DONE, 500)
 
 
 @simulated
@@ -102,10 +102,15 @@ async def test_what_is_submitted_knowing_of_the_takeover_is_nobody_elses() -> No
         market = world["m0"].up.market
         await hands_over(world)
         task = await running_task(world, "m0", MINUTES)
-        await world["m3"].up.market.take_up([market.task(task).record])
+        await world["m3"].up.market.own_machines.take_up([market.buyer.task(task).record])
         await hands_over(world)
-        assert [one.task for one in market.tasks()] == [task]
-        assert await world["m2"].up.market.kept_for(world["m0"].peer, TAKEN_MS) == []
+        assert [one.task for one in market.buyer.tasks()] == [task]
+        assert (
+            await world["m2"].up.market.own_machines.left_behind.kept_for(
+                world["m0"].peer, TAKEN_MS
+            )
+            == []
+        )
 
 
 @simulated
@@ -115,11 +120,11 @@ async def test_a_machine_of_somebody_else_that_says_it_has_a_task_is_not_believe
     async with world.running():
         market = world["m0"].up.market
         task = await running_task(world, "m0", MINUTES)
-        said = Here(replace(market.task(task).record, owner=world["n0"].peer), True, True)
-        liar = world["n0"].up.market._buyer.elsewhere
+        said = Here(replace(market.buyer.task(task).record, owner=world["n0"].peer), True, True)
+        liar = world["n0"].up.market.own_machines.elsewhere
         liar._taken = lambda _caller, _task: said  # type: ignore[method-assign,assignment]
         await hands_over(world)
-        assert [one.task for one in market.tasks()] == [task]
+        assert [one.task for one in market.buyer.tasks()] == [task]
 
 
 @simulated
@@ -130,14 +135,14 @@ async def test_what_must_not_run_twice_is_not_begun_before_it_is_known_whose_it_
         away = world["m3"].peer
         spec = TaskSpec(("sleep", "5"), effects=Repeatability.ONCE, require=(away,))
         await world.kill("m3")
-        task = await world["m0"].up.market.submit(spec)
+        task = await world["m0"].up.market.buyer.submit(spec)
         await trio.sleep(20)
         await world.kill("m0")
         await world.start("m3")
         market = (await world.start("m0")).market
         await trio.sleep(BuyerConfig().returned_s - 1)
-        assert market.task(task).record.attempts == ()
-        await until(lambda: market.task(task).state is TaskState.DONE, 60)
+        assert market.buyer.task(task).record.attempts == ()
+        await until(lambda: market.buyer.task(task).state is TaskState.DONE, 60)
 
 
 @simulated
@@ -153,10 +158,14 @@ async def test_of_a_machine_that_is_back_only_what_is_old_is_taken() -> None:
         await trio.sleep(CLOCK_SKEW_MAX_MS / 1000)
         new = await running_task(world, "m0", MINUTES)
         peer, market = world["m0"].peer, world["m3"].up.market
-        assert [one.task for one in await market.kept_for(peer, taken_ms)] == [old]
+        assert [
+            one.task for one in await market.own_machines.left_behind.kept_for(peer, taken_ms)
+        ] == [old]
         await world.kill("m0")
         await trio.sleep(40)
-        assert {one.task for one in await market.kept_for(peer, taken_ms)} == {old, new}
+        assert {
+            one.task for one in await market.own_machines.left_behind.kept_for(peer, taken_ms)
+        } == {old, new}
 
 
 @simulated
@@ -179,19 +188,19 @@ async def test_what_belongs_to_a_task_that_goes_on_elsewhere_is_not_freed_here()
             shape=SHAPE,
             avoid=(world["m0"].peer,),
         )
-        task = await market.submit(spec)
-        await until(lambda: market.task(task).record.checkpoint is not None, 900)
+        task = await market.buyer.submit(spec)
+        await until(lambda: market.buyer.task(task).record.checkpoint is not None, 900)
         await trio.sleep(3700)  # inputs that nobody uses are freed after an hour
         rows = world["m0"].up.storage.objects.keyring.dump()
         reads = TaskSpec(("sleep", "1"), inputs=spec.inputs, shape=SHAPE)
-        done = await market.submit(reads)  # another one that reads it, and is over there
-        await until(lambda: market.task(done).has_ended, 60)
+        done = await market.buyer.submit(reads)  # another one that reads it, and is over there
+        await until(lambda: market.buyer.task(done).has_ended, 60)
         await taken_over(world, task)
         await world["m3"].up.storage.objects.keyring.restore(rows)
         market = (await world.start("m0")).market
         await trio.sleep(30)
         await hands_over(world)
-        assert [one.task for one in market.tasks()] == [done]
+        assert [one.task for one in market.buyer.tasks()] == [done]
         await trio.sleep(1000)  # longer than inputs of what is done are kept
         kinds = {one.mark.kind for one in world["m3"].up.objects.entries()}
         assert kinds == {ObjectKind.INPUT, ObjectKind.CHECKPOINT}
@@ -199,11 +208,11 @@ async def test_what_belongs_to_a_task_that_goes_on_elsewhere_is_not_freed_here()
         read = [piece async for piece in world["m3"].up.objects.get(given.cap)]
         assert b"".join(read) == b"photons" * 1000
         taker = world["m3"].up.market
-        provider = taker.task(task).record.provider
+        provider = taker.buyer.task(task).record.provider
         await world.power_cut(next(name for name in world.machines if world[name].peer == provider))
-        await until(lambda: len(taker.task(task).record.attempts) == 2, 300)
-        await until(lambda: taker.task(task).state is TaskState.RUNNING, 300)
-        assert taker.task(task).record.attempts[-1].restored_step > 0
+        await until(lambda: len(taker.buyer.task(task).record.attempts) == 2, 300)
+        await until(lambda: taker.buyer.task(task).state is TaskState.RUNNING, 300)
+        assert taker.buyer.task(task).record.attempts[-1].restored_step > 0
 
 
 @simulated
@@ -215,12 +224,12 @@ async def test_a_guest_s_task_is_let_go_and_nobody_is_told_more_of_it() -> None:
         market = (await world.start("m0")).market
         await trio.sleep(30)
         asked = FindTask(task, is_taken=True)
-        told = await market._buyer.elsewhere.ask(world["m3"].peer, asked)
+        told = await market.own_machines.elsewhere.ask(world["m3"].peer, asked)
         assert told is not None
         assert (told.record.person, told.record.spec.run, told.record.submitted_ms) == ("", (), 0)
-        assert await market._buyer.elsewhere.ask(world["m3"].peer, FindTask(task)) is None
+        assert await market.own_machines.elsewhere.ask(world["m3"].peer, FindTask(task)) is None
         await hands_over(world)
-        assert market.tasks() == ()
+        assert market.buyer.tasks() == ()
 
 
 @simulated
@@ -230,11 +239,13 @@ async def test_two_that_were_taken_over_do_not_give_a_task_to_each_other() -> No
     async with world.running():
         task = await running_task(world, "m0", MINUTES)
         await taken_over(world, task)
-        await world["m3"].up.market.gone_on(TAKEN_MS)  # it is back, and knows
+        await world["m3"].up.market.own_machines.hand_over.gone_on(
+            TAKEN_MS
+        )  # it is back, and knows
         market = (await world.start("m0")).market
         await trio.sleep(20)
         await hands_over(world)
-        assert [one.task for one in market.tasks()] == [task]
+        assert [one.task for one in market.buyer.tasks()] == [task]
 
 
 @simulated
@@ -242,8 +253,8 @@ async def test_that_it_was_taken_over_is_known_after_a_restart() -> None:
     world = World(10, ["m0", "m1"], labs=1)
     async with world.running():
         await trio.sleep(20)
-        await world["m0"].up.market.gone_on(77)
+        await world["m0"].up.market.own_machines.hand_over.gone_on(77)
         await world.kill("m0")
         market = (await world.start("m0")).market
-        task = await market.submit(TaskSpec(("sleep", "5"), shape=SHAPE))
-        assert market.task(task).record.after_taken_ms == 77
+        task = await market.buyer.submit(TaskSpec(("sleep", "5"), shape=SHAPE))
+        assert market.buyer.task(task).record.after_taken_ms == 77

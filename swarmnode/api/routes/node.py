@@ -85,10 +85,10 @@ class NodeRoutes:
         """The owner takes the machine back."""
         wanted = await body_as(PauseRequest, request)
         grace_s = self._node.pause_grace_s if wanted.grace_s is None else wanted.grace_s
-        await self._node.market.pause(grace_s=grace_s)
+        await self._node.market.seller.pause(grace_s)
         return reply({"paused": True})
 
     async def resume(self, request: Request) -> Response:
         """Lend the machine again."""
-        await self._node.market.resume()
+        await self._node.market.seller.resume()
         return reply({"paused": False})

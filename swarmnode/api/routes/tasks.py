@@ -36,7 +36,9 @@ class TaskRoutes:
     """Handlers under /api/v1/tasks."""
 
     def __init__(self, node: NodeFace) -> None:
-        self._node = node
+        self._node, self._buyer = node, node.market.buyer
+        self._elsewhere = node.market.own_machines.elsewhere
+        """Tasks of the owner's other machines."""
 
     def routes(self) -> list[Route]:
         """The table of paths."""
@@ -62,19 +64,19 @@ class TaskRoutes:
         """
         spec = await _spec_in(request)
         if flag(request, "dry_run"):
-            found = await self._node.market.dry_run(spec)
+            found = await self._buyer.dry_run(spec)
             return reply(self._shown(request, explanation_of(found)))
         person = asker_of(request).person
         if person and spec.priority_class is PriorityClass.OWNER:
             raise SpecError("class owner is for the owner of this machine: choose another class")
         if not flag(request, "detach"):
-            return reply(SubmitReply(await self._node.market.submit(spec, person)), 201)
+            return reply(SubmitReply(await self._buyer.submit(spec, person)), 201)
         made, guarded = await self._submit_detached(spec, person)
         return reply(SubmitReply(made, guarded.holders, guarded.note), 201)
 
     async def _submit_detached(self, spec: TaskSpec, person: str) -> tuple[TaskId, Guarded]:
-        made = await self._node.market.submit(spec, person, detached=True)
-        return made, await self._node.market.guarded(made)
+        made = await self._buyer.submit(spec, person, detached=True)
+        return made, await self._node.market.guardians.guarded(made)
 
     async def ls(self, request: Request) -> Response:
         """Tasks that were submitted here, oldest first; of some `?state=`, `?name=`, `?since_ms=`.
@@ -88,7 +90,7 @@ class TaskRoutes:
         person = asker_of(request).person
         found = [
             view
-            for view in self._node.market.tasks()
+            for view in self._buyer.tasks()
             if view.record.person == person
             and (not states or view.state.value in states)
             and name in view.record.spec.name.casefold()
@@ -109,15 +111,15 @@ class TaskRoutes:
                 if view.record.owner:
                     await trio.sleep(LOOK_S)
                     with suppress(TaskUnknownError):  # who knows it may be away for a moment
-                        view = await self._node.market.elsewhere(view.task)
+                        view = await self._elsewhere.find(view.task)
                     continue
                 try:
-                    view = await self._node.market.wait(view.task)
+                    view = await self._buyer.wait(view.task)
                 except TaskUnknownError:  # another machine of ours goes on with it, or it is gone
                     view = await self._anywhere(request)
         if not view.record.owner:
             with suppress(TaskUnknownError):  # it has just gone: as it was
-                view = self._node.market.task(view.task)
+                view = self._buyer.task(view.task)
         return reply(self._shown(request, detail_of(view)))
 
     async def cancel(self, request: Request) -> Response:
@@ -130,14 +132,14 @@ class TaskRoutes:
             return reply(detail_of(await self._node.cancel_as_lab(task, reason)))
         view = await self._anywhere(request)
         if view.record.owner:
-            view = await self._node.market.elsewhere(view.task, cancel=True)
+            view = await self._elsewhere.find(view.task, cancel=True)
         else:
-            view = await self._node.market.cancel(view.task)
+            view = await self._buyer.cancel(view.task)
         return reply(self._shown(request, detail_of(view)))
 
     async def files(self, request: Request) -> Response:
         """What there is of its outputs: of a task that runs its provider stores them now."""
-        told = await self._node.market.files_now(self._view(request).task)
+        told = await self._buyer.files_now(self._view(request).task)
         return reply(self._shown(request, FilesLine(outputs_of(told.files), told.fault)))
 
     async def retry(self, request: Request) -> Response:
@@ -157,12 +159,12 @@ class TaskRoutes:
         """Forget a task that has ended, with its logs; what it left is freed."""
         view = _ended(self._view(request))
         freed = [await self._node.objects.forget(address) for address in left_by(view.record)]
-        await self._node.market.forget(view.task)
+        await self._buyer.forget(view.task)
         return reply(ForgetReply(view.task, sum(one is not None for one in freed)))
 
     async def explain(self, request: Request) -> Response:
         """Every auction with its bids, score parts and refusals."""
-        found = self._node.market.explain(self._view(request).task)
+        found = self._buyer.explain(self._view(request).task)
         return reply(self._shown(request, explanation_of(found)))
 
     async def logs(self, request: Request) -> Response:
@@ -177,10 +179,10 @@ class TaskRoutes:
         offset = int(number(request, "offset", 0, 0, 2**53))
         attempt = int(number(request, "attempt", 0, 0, 2**53))
         follow = flag(request, "follow")
-        market, read = self._node.market, self._node.market.logs_elsewhere
+        read = self._elsewhere.log
         if not view.record.owner:
             await self._node.estate.bring_log(view.task)
-            read = market.logs
+            read = self._buyer.logs
         pieces = read(view.task, stream, follow=follow, attempt=attempt)
         return Stream(_from(pieces, offset), media_type="application/octet-stream")
 
@@ -195,11 +197,11 @@ class TaskRoutes:
             task = TaskId(request.path_params["task"])
             if asker_of(request).person or not is_task_id(task):
                 raise
-            return await self._node.market.elsewhere(task)
+            return await self._elsewhere.find(task)
 
     def _view(self, request: Request) -> TaskView:
         """The task asked for. Raises TaskUnknownError, also for another person's."""
-        view = self._node.market.task(TaskId(request.path_params["task"]))
+        view = self._buyer.task(TaskId(request.path_params["task"]))
         return _theirs(view, asker_of(request))
 
 

@@ -19,7 +19,7 @@ from swarmnode.market.buyer.auction import Auction
 from swarmnode.market.buyer.config import BuyerConfig
 from swarmnode.market.buyer.events import RetryDue, Tick
 from swarmnode.market.buyer.fit import Seen
-from swarmnode.market.buyer.log_claims import LogClaims
+from swarmnode.market.buyer.logs.claims import LogClaims
 from swarmnode.market.buyer.receipts import Receipts
 from swarmnode.market.buyer.verdicts.starts import base_of
 from swarmnode.market.guardians.core import Guardian

@@ -1,4 +1,7 @@
-"""The stream of what happens to tasks: a bounded buffer per reader, and a mark where it is torn."""
+"""What happens to tasks, for who follows them all, and for who waits for the end of one.
+
+Of the stream each reader has a bounded buffer, and a mark where it is torn.
+"""
 
 from collections import deque
 from collections.abc import AsyncGenerator
@@ -8,6 +11,7 @@ import trio
 
 from swarmnode.limits import EVENTS_BUFFERED_MAX
 from swarmnode.market.explain import EventsMissed, TaskEvent
+from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import TaskChanged
 
 
@@ -60,3 +64,20 @@ class EventFeed:
                     yield event
         finally:
             self._readers.remove(reader)
+
+
+class Ends:
+    """Everybody who waits for the end of a task."""
+
+    def __init__(self) -> None:
+        self._waited_for: dict[TaskId, trio.Event] = {}
+        """By task: set and dropped once it has ended or is forgotten."""
+
+    async def of(self, task: TaskId) -> None:
+        """Return when it ends, or is here no more."""
+        await self._waited_for.setdefault(task, trio.Event()).wait()
+
+    def came(self, task: TaskId) -> None:
+        """Wake all who wait for it."""
+        if (ended := self._waited_for.pop(task, None)) is not None:
+            ended.set()

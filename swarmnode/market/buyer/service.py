@@ -5,14 +5,12 @@ from typing import Final, assert_never
 
 import trio
 
-from p2p.gossip.items import RESOURCES, Item
 from p2p.identity.caller import Caller
-from p2p.ids import LabId, PeerId, TrafficClass
-from p2p.membership.view import COMPUTE, MemberChanged
+from p2p.ids import PeerId, TrafficClass
 from p2p.mesh import Mesh
 from p2p.service import Driver, Performer
 from p2p.wire.codec import encode
-from storage.engine.port import Tables, WriteView
+from storage.engine.port import Tables
 from storage.errors import StoreFullError
 from swarmnode.errors import SpecError, TaskUnknownError, TooManyTasksError
 from swarmnode.limits import TASKS_OPEN_MAX
@@ -21,19 +19,16 @@ from swarmnode.market.buyer.book import RightOf, no_right
 from swarmnode.market.buyer.config import BuyerConfig
 from swarmnode.market.buyer.core import HEARD, Buyer
 from swarmnode.market.buyer.dry_runs import DryRuns
-from swarmnode.market.buyer.feed import EventFeed
-from swarmnode.market.buyer.log_inbox import LogInbox, OldLogs
-from swarmnode.market.buyer.own_machines.elsewhere import Elsewhere, WhoseTask, nobodys
-from swarmnode.market.buyer.own_machines.hand_over import HandOver
-from swarmnode.market.buyer.own_machines.left_behind import LeftBehind
-from swarmnode.market.buyer.verdicts.once import taken_up
+from swarmnode.market.buyer.feed import Ends, EventFeed
+from swarmnode.market.buyer.logs.inbox import LogInbox, OldLogs
+from swarmnode.market.buyer.lookout import Lookout
+from swarmnode.market.buyer.own_machines.elsewhere import WhoseTask, nobodys
+from swarmnode.market.buyer.own_machines.machines import OwnMachines
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.market.guardians import events as g
-from swarmnode.market.guardians.kept import Guarded
 from swarmnode.market.guardians.service import KeeperService
 from swarmnode.market.guardians.store import load_guards
 from swarmnode.market.logbook import STREAMS, LogBook
-from swarmnode.resources.advert import read_advert
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.keys import SEED_BYTES, task_id_of
 from swarmnode.tasks.ledger import TaskChanged, TaskForgotten
@@ -50,9 +45,6 @@ from swarmnode.tasks.store import (
     load_tasks,
     task_key,
 )
-
-ADVERTS_EVERY_S: Final = 5.0
-"""How often adverts that have expired, and members that are forgotten, are noticed."""
 
 FILES_TIMEOUT_S: Final = 600.0
 """A provider has this long to store the outputs of a job that runs: gigabytes on a slow line."""
@@ -76,68 +68,49 @@ class BuyerService:
         whose: WhoseTask = nobodys,
     ) -> None:
         """`boot_s` goes on while the machine sleeps."""
-        self._config, self._mesh, self._tables, self._boot_s = config, mesh, tables, boot_s
-        self._wall_ms = mesh.wall_ms
+        self._mesh, self._tables = mesh, tables
         self._core = Buyer(config, mesh.signer, mesh.network, mesh.rng, mesh.wall_ms, right_of)
         self._pen = PatientWriter(tables.transact)
         self._driver = Driver(self._core, Performer(mesh.rpc.send, self._notify, self._pen.persist))
         self.logbook, guards = LogBook(tables), self._core.guards
+        """Where the logs of our tasks lie, for who keeps them in the pool."""
         who = (mesh.rpc, mesh.signer, mesh.network)
-        self._keeper = KeeperService(*who, guards, self.logbook, self._post_begun)
-        self._feed, self._begun = EventFeed(), trio.Event()
+        self.guardians = KeeperService(*who, guards, self.logbook, self._post_begun)
+        """Among the keepers of tasks: ours are kept by others, and theirs here."""
+        self._begun = trio.Event()
         """All tasks are loaded: what others say before is not heard."""
-        self._ends: dict[TaskId, trio.Event] = {}
-        """By task that somebody waits for: set and dropped once it has ended or is forgotten."""
         ours = (self._core, self._driver.do, self._begun)
-        self.elsewhere = Elsewhere(mesh, *ours, whose)
-        self.hand_over = HandOver(mesh.rpc.me, mesh.members, self.elsewhere.ask, *ours)
-        self.left_behind = LeftBehind(mesh, guards, self._begun, whose)
-        self._told: dict[PeerId, tuple[bytes, bool]] = {}
-        """Advert of each machine, and whether its certificate lets it lend."""
-        self._met: set[PeerId] = set()
-        """Whom membership has told us of, and not forgotten since."""
+        self.own_machines = OwnMachines(mesh, tables, *ours, whose)
+        """What other machines of this person have."""
+        self._lookout = Lookout(config, mesh, boot_s, self._driver.order)
+        self._feed, self._ends = EventFeed(), Ends()
         self._dry_runs = DryRuns(self._driver.do)
         self._old_logs = OldLogs(self.logbook)
         self._listen()
 
     def _listen(self) -> None:
-        self._keeper.asks(self.elsewhere.may_read, self.left_behind.is_ours)
-        LogInbox(self._mesh.rpc, self._core, self._keeper, self.logbook, self._begun)
+        theirs = self.own_machines
+        self.guardians.asks(theirs.elsewhere.may_read, theirs.left_behind.is_ours)
+        LogInbox(self._mesh.rpc, self._core, self.guardians, self.logbook, self._begun)
         for kind in HEARD:
             self._mesh.rpc.listen(kind, self._on_message)
-        self._mesh.members.on_change(self._on_member)
-        self._mesh.gossip.on_item(RESOURCES, self._on_advert)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Go on with the tasks an earlier life left, and serve until cancelled."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self._driver.run)
-            for member in self._mesh.members.view().members:
-                self._on_member(MemberChanged(member, None))
-            self._look_at_adverts()
-            await nursery.start(self._keeper.run)
+            self._lookout.look()
+            await nursery.start(self.guardians.run)
             await self._driver.do(self._loaded())
             self._begun.set()
             nursery.start_soon(self._old_logs.run, self._core.ledger)
-            nursery.start_soon(self._notice_sleep)
+            nursery.start_soon(self._lookout.run)
             task_status.started()
-            while True:
-                await trio.sleep(ADVERTS_EVERY_S)
-                self._look_at_adverts()
-                self._forget_members()
 
     def _loaded(self) -> e.TasksLoaded:
         view = self._tables
         held = load_tasks(view), load_guards(view), load_taken_ms(view)
         return e.TasksLoaded(*held, load_forgotten(view))
-
-    async def _notice_sleep(self) -> None:
-        """Timers do not see that a lid was closed: the boot clock does."""
-        while True:
-            before_s = self._boot_s() - trio.current_time()
-            await trio.sleep(self._config.tick_s)
-            if self._boot_s() - trio.current_time() - before_s >= self._config.asleep_s:
-                self._driver.order(e.Woke())
 
     # -- what the owner may ask
 
@@ -155,7 +128,7 @@ class BuyerService:
         key = self._mesh.entropy(SEED_BYTES)
         task = task_id_of(self._mesh.signer.from_seed(key).peer_id)
         record = TaskRecord(
-            task, spec, self._wall_ms(), key=key, person=person,
+            task, spec, self._mesh.wall_ms(), key=key, person=person,
             after_taken_ms=self._core.taken_ms,
         )  # fmt: skip
 
@@ -175,34 +148,6 @@ class BuyerService:
         if self._pen.is_waiting:
             raise StoreFullError(TASKS_UNWRITABLE)
 
-    async def guarded(self, task: TaskId) -> Guarded:
-        """Wait until others hold a task that was submitted as detached, 5 s at most."""
-        return await self._keeper.guarded(task)
-
-    async def take_up(
-        self, records: Sequence[TaskRecord], sure_ms: int = 0, *, is_told: bool = False
-    ) -> None:
-        """Go on with tasks that another machine of this person had submitted.
-
-        Those known, or forgotten, here stay so. `is_told`: by their guardians. Else a copy knew of
-        them, which may lack the logs of those that ended after `sure_ms`. Raises StoreFullError;
-        then none is taken up.
-        """
-        await self._begun.wait()
-        now_ms, ledger = self._wall_ms(), self._core.ledger
-        forgotten = load_forgotten(self._tables)  # a copy may have brought some
-        records = [one for one in records if one.task not in forgotten]
-        fresh = [one for one in records if one.task not in ledger]
-        new = [taken_up(one, now_ms, self._core.taken_ms) for one in fresh]
-
-        def write(view: WriteView) -> None:
-            for one in new:
-                view.put(TASKS, task_key(one.task), encode(ledger.at_rest(one)))
-
-        await self._tables.transact(write)
-        known = [one for one in records if one.task in ledger]
-        await self._driver.do(e.TakenUp([*new, *known], sure_ms, is_told, forgotten))
-
     def keep_copies(self) -> None:
         """From now on `copied` is said of what has ended: others remember it until then."""
         self._driver.order(e.EndsCopied(frozenset()))
@@ -210,7 +155,7 @@ class BuyerService:
     def uncopied(self) -> frozenset[TaskId]:
         """Tasks of ours that have ended, of which the pool may not know yet, and we know all."""
         found = self._core.uncopied()
-        return frozenset(task for task in found if not self._keeper.is_fetching(task))
+        return frozenset(task for task in found if not self.guardians.is_fetching(task))
 
     def copied(self, tasks: frozenset[TaskId]) -> None:
         """The pool knows of their ends, and has their logs: nobody else need remember them."""
@@ -234,7 +179,7 @@ class BuyerService:
     async def wait(self, task: TaskId) -> TaskView:
         """Return once a task has ended. Raises TaskUnknownError."""
         while not (view := self.task(task)).has_ended:
-            await self._ends.setdefault(task, trio.Event()).wait()
+            await self._ends.of(task)
         return view
 
     async def cancel(self, task: TaskId) -> TaskView:
@@ -272,7 +217,7 @@ class BuyerService:
     async def dry_run(self, spec: TaskSpec) -> Explanation:
         """Hold an auction for nothing: who would run it? Nothing is written down."""
         found = await self._dry_runs.hold(spec)
-        record = TaskRecord(TaskId(""), spec, self._wall_ms(), why=found.outcome)
+        record = TaskRecord(TaskId(""), spec, self._mesh.wall_ms(), why=found.outcome)
         return Explanation(TaskView(record), (found,))
 
     def logs(
@@ -328,64 +273,31 @@ class BuyerService:
         if self._begun.is_set():
             self._driver.post(event)
 
-    def _on_member(self, change: MemberChanged) -> None:
-        member = change.member
-        self._met.add(member.peer)
-        self._driver.order(e.MemberStands(member.peer, member.liveness, member.lab))
-
-    def _forget_members(self) -> None:
-        """Membership says nothing of whom it forgets: those gone for a day."""
-        view = self._mesh.members.view()
-        for peer in sorted(peer for peer in self._met if view.find(peer) is None):
-            self._met.discard(peer)
-            self._driver.order(e.MemberStands(peer, None, LabId("")))
-
-    def _on_advert(self, item: Item) -> None:
-        """What it lends; nothing if its certificate, which may come later, is no provider's."""
-        member = self._mesh.members.view().find(item.origin)
-        told = item.body, member is None or member.may_offer(COMPUTE)
-        if self._told.get(item.origin) == told:
-            return
-        self._told[item.origin] = told
-        self._driver.order(e.Advertised(item.origin, read_advert(item.body) if told[1] else None))
-
-    def _look_at_adverts(self) -> None:
-        items = self._mesh.gossip.items(RESOURCES)
-        for item in items.values():
-            self._on_advert(item)
-        for peer in [peer for peer in self._told if peer not in items]:
-            del self._told[peer]
-            self._driver.order(e.Advertised(peer, None))
-
     # -- effects
 
     def _notify(self, event: e.Notice) -> None:
         match event:
             case g.Carry(peer, record):
-                self._keeper.carry(peer, record)
+                self.guardians.carry(peer, record)
             case g.Confirmed(task):
-                self._keeper.confirmed(task)
+                self.guardians.confirmed(task)
             case g.LogsWanted(task, peer, is_up):
-                self._keeper.fetch_logs(task, peer, is_up=is_up)
+                self.guardians.fetch_logs(task, peer, is_up=is_up)
             case TaskChanged() if self._is_ours(event.task):
                 self._feed.tell(event)
                 if event.state in TASK_ENDS:
                     self.logbook.wake(event.task)
-                    self._keeper.confirmed(event.task)
-                    self._wake(event.task)
+                    self.guardians.confirmed(event.task)
+                    self._ends.came(event.task)
             case TaskForgotten(task):
                 self._old_logs.forget(task)
-                self._wake(task)  # it may have gone on elsewhere
+                self._ends.came(task)  # it may have gone on elsewhere
             case e.DryRunEnded(number, round_record):
                 self._dry_runs.end(number, round_record)
             case TaskChanged():
                 pass  # of a task that we keep for another
             case _:
                 assert_never(event)
-
-    def _wake(self, task: TaskId) -> None:
-        if (ended := self._ends.pop(task, None)) is not None:
-            ended.set()
 
     def _is_ours(self, task: TaskId) -> bool:
         record = self._core.ledger.find(task)

@@ -53,7 +53,7 @@ class Faults:
             self._world.free_disk(name)
             if self._world[name].node is None:
                 await self._world.start(name)
-            await self._world[name].up.market.resume()
+            await self._world[name].up.market.seller.resume()
 
     def _victims(self) -> list[str]:
         """Some machines; half of the time such as have something to do."""
@@ -88,9 +88,9 @@ class Faults:
 
     async def _pause(self) -> None:
         name = self._victims()[0]
-        await self._world[name].up.market.pause(grace_s=3.0)
+        await self._world[name].up.market.seller.pause(grace_s=3.0)
         await trio.sleep(self._dice.uniform(5, 40))
-        await self._world[name].up.market.resume()
+        await self._world[name].up.market.seller.resume()
 
     async def _clock_step(self) -> None:
         name = self._dice.choice(sorted(self._world.machines))

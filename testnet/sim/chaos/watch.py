@@ -59,7 +59,7 @@ class Watch:
 
     def count(self, name: str, node: Node) -> None:
         """Add up what a node has done, before it ends."""
-        sold, reached = node.market.seller_stats(), self._outcome.reached
+        sold, reached = node.market.seller.stats(), self._outcome.reached
         reached["repair"] += node.storage.stats().repair.repairs_done
         reached["holds expired"] += sold.holds_expired
         reached["leases expired"] += sold.leases_expired
@@ -70,7 +70,7 @@ class Watch:
         nursery.start_soon(partial(self._follow, work, name, node))
 
     async def _follow(self, work: Work, name: str, node: Node) -> None:
-        async with aclosing(node.market.events()) as events:
+        async with aclosing(node.market.buyer.events()) as events:
             async for event in events:
                 if not isinstance(event, EventsMissed):
                     self._hash.update(f"{trio.current_time():.6f} {name} {event.fact}".encode())
@@ -84,7 +84,7 @@ class Watch:
             for name, machine in self._world.machines.items():
                 if machine.node is None:
                     continue
-                stats = machine.node.market.seller_stats()
+                stats = machine.node.market.seller.stats()
                 lent, taken = stats.capacity, stats.taken
                 over = (
                     taken.cpu_millis > lent.cpu_millis

@@ -110,7 +110,7 @@ class Work:
             timeout_ms=300_000,
         )
         try:
-            task = await node.market.submit(spec)
+            task = await node.market.buyer.submit(spec)
         except StoreFullError:
             self._outcome.reached["submit refused"] += 1
             return
@@ -122,7 +122,7 @@ class Work:
             promised = self._dice.choice(ours)
             promised.is_unwanted = True
             with suppress(StoreFullError):  # it is refused, and goes on
-                await node.market.cancel(promised.task)
+                await node.market.buyer.cancel(promised.task)
 
     def on_event(self, name: str, event: TaskChanged) -> None:
         """T2: a task ends once, by the result of its newest attempt."""
@@ -158,7 +158,7 @@ class Work:
         with trio.move_on_after(LATE_S):
             for promised in self._tasks.values():
                 if self._view(promised) is not None:
-                    await self._world[promised.owner].up.market.wait(promised.task)
+                    await self._world[promised.owner].up.market.buyer.wait(promised.task)
         for promised in self._tasks.values():
             self._check_task(promised)
             await self._check_result(promised)
@@ -167,7 +167,7 @@ class Work:
 
     def _view(self, promised: Promised) -> TaskView | None:
         try:
-            return self._world[promised.owner].up.market.task(promised.task)
+            return self._world[promised.owner].up.market.buyer.task(promised.task)
         except TaskUnknownError:
             return None
 

@@ -68,7 +68,7 @@ class Scene:
 
     @property
     def provider(self) -> PeerId:
-        return self.world["m0"].up.market.task(self.task).record.provider
+        return self.world["m0"].up.market.buyer.task(self.task).record.provider
 
     @property
     def guardian(self) -> PeerId:
@@ -80,7 +80,7 @@ class Scene:
 
     @property
     def fence(self) -> int:
-        return self.world["m0"].up.market.task(self.task).record.fence
+        return self.world["m0"].up.market.buyer.task(self.task).record.fence
 
     def seal(self, domain: str, record: object) -> Signed:
         return seal(
@@ -116,7 +116,7 @@ class Scene:
             assert holding is not None
             kept.append((row.owner, row.lab, row.is_hold, holding.sequence, holding.peers()))
         node = self.world["m0"].up
-        record = node.market.task(self.task).record
+        record = node.market.buyer.task(self.task).record
         members = [(x.peer, x.name, x.lab) for x in node.membership.view().alive()]
         jobs = sorted(job.job for job in self.world.machines[self.host].executor.jobs())
         return (
@@ -184,9 +184,9 @@ async def scene_with(who: Caller) -> AsyncIterator[Scene]:
         assert data is not None
         manifest = read_manifest(receipt.cap.address, data)
         await node.names.machine().write("secret", b"v", expected=0, fence=0)
-        task = await node.market.submit(TaskSpec(("sleep", "100000"), shape=SHAPE))
+        task = await node.market.buyer.submit(TaskSpec(("sleep", "100000"), shape=SHAPE))
         await trio.sleep(20)
-        assert node.market.task(task).record.state is TaskState.RUNNING
+        assert node.market.buyer.task(task).record.state is TaskState.RUNNING
         host = MemoryHost(world.network, MALLORY, who)
         for machine in world.machines.values():
             host.learn(machine.peer, [memory_address(machine.peer)])

@@ -31,7 +31,7 @@ async def test_a_member_changes_nothing_of_anothers(who: Caller) -> None:
         await node.names.machine().write("secret", b"w", expected=1, fence=0)
         assert b"".join([part async for part in node.objects.get(scene.receipt.cap)]) == DATA
         assert await node.objects.forget(scene.receipt.cap.address)
-        assert (await node.market.cancel(scene.task)).record.state is TaskState.CANCELLED
+        assert (await node.market.buyer.cancel(scene.task)).record.state is TaskState.CANCELLED
 
 
 @pytest.mark.parametrize("who", [MATE, OTHER], ids=["of the lab", "of another lab"])

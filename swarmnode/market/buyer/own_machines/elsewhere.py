@@ -41,6 +41,7 @@ from swarmnode.limits import (
 )
 from swarmnode.market.buyer.core import Buyer
 from swarmnode.market.buyer.events import CancelAsked, Event
+from swarmnode.market.explain import TaskView
 from swarmnode.market.guardians.kept import Post
 from swarmnode.market.guardians.messages import (
     FOUND_DOMAIN,
@@ -181,11 +182,6 @@ class Elsewhere:
         size = GUARD_RECORD_BYTES_MAX
         mesh.rpc.serve(FindTask, self._on_find, reply_bytes=lambda _ask, _len: size)
 
-    def order(self, key: Signer, task: TaskId, reason: str) -> Signed:
-        """The word of a lab's key, which lies here, for us to bring."""
-        terms, expires_ms = TaskOrder(task, self._rpc.peer_id, reason), self._wall_ms() + _VALID_MS
-        return seal(key, self._network, TASK_ORDER_DOMAIN, terms, sequence=0, expires_ms=expires_ms)
-
     def may_read(self, caller: Caller, task: TaskId) -> bool:
         """Whether a caller is the owner of a task that is known here."""
         return self._here(WhoAsks(caller.member), task) is not None
@@ -224,15 +220,23 @@ class Elsewhere:
         except (PeerUnreachableError, CallTimeoutError, RemoteRefusalError):
             return KeptLog(0, 0), b""  # somebody else may have it when we ask again
 
-    async def find(
-        self, task: TaskId, *, cancel: bool = False, order: Signed | None = None
-    ) -> TaskRecord:
+    async def find(self, task: TaskId, *, cancel: bool = False) -> TaskView:
         """A task of ours as its keepers know it; with `cancel` it has ended when this returns.
 
-        With an order of the lab's key it may be anybody's of that lab. Raises TaskUnknownError,
+        Its record names the machine it was submitted to. Raises TaskUnknownError,
         TaskUnreachableError when nobody can cancel it just now.
         """
-        give_up_s, ask = trio.current_time() + AGREE_S, FindTask(task, cancel, order)
+        return await self._find(FindTask(task, cancel))
+
+    async def cancel_as_lab(self, task: TaskId, key: Signer, reason: str) -> TaskView:
+        """End a task of anybody of the lab whose key this is, wherever it was submitted.
+
+        Raises TaskUnknownError, TaskUnreachableError.
+        """
+        return await self._find(FindTask(task, True, self._order(key, task, reason)))
+
+    async def _find(self, ask: FindTask) -> TaskView:
+        task, give_up_s = ask.task, trio.current_time() + AGREE_S
         submitter: list[PeerId] = []
         is_gone = was_removed(self._core, task, self._rpc.peer_id)
         while True:
@@ -244,14 +248,19 @@ class Elsewhere:
                 )
             record = found.record
             submitter = [record.owner]
-            if found.is_newest or not cancel:
-                return record
+            if found.is_newest or not ask.cancel:
+                return TaskView(record)
             if trio.current_time() >= give_up_s:
                 raise TaskUnreachableError(
                     f"{task} is known, but {record.owner}, where it was submitted, is away and its "
                     "guardians have not agreed who acts for it: try again in a minute"
                 )
             await trio.sleep(AGAIN_S)
+
+    def _order(self, key: Signer, task: TaskId, reason: str) -> Signed:
+        """The word of a lab's key, which lies here, for us to bring."""
+        terms, expires_ms = TaskOrder(task, self._rpc.peer_id, reason), self._wall_ms() + _VALID_MS
+        return seal(key, self._network, TASK_ORDER_DOMAIN, terms, sequence=0, expires_ms=expires_ms)
 
     # -- answering
 

@@ -17,7 +17,7 @@ from tests.api_lab import FakeNode, call
 
 
 def gate(node: FakeNode, tokens: Mapping[str, str] | None = None) -> Gatekeeper:
-    return Gatekeeper(build_app(all_routes(node, EventHub(node.market.events, "b"))), tokens)
+    return Gatekeeper(build_app(all_routes(node, EventHub(node.market.buyer.events, "b"))), tokens)
 
 
 @simulated
@@ -37,7 +37,7 @@ async def test_health_metrics_and_readiness() -> None:
 @simulated
 async def test_until_the_node_has_started_a_task_is_not_called_unknown() -> None:
     node, started = FakeNode(), False
-    routes = all_routes(node, EventHub(node.market.events, "b"))
+    routes = all_routes(node, EventHub(node.market.buyer.events, "b"))
     app = Gatekeeper(build_app(routes, lambda: started), None)
     for path in ("/api/v1/tasks/t1", "/api/v1/objects", "/api/v1/peers"):
         answer = await call(app, "GET", path)
@@ -54,7 +54,7 @@ async def test_a_notice_out_of_bounds_is_refused() -> None:
     for grace_s in (-1, 601, "soon"):
         answer = await call(gate(node), "POST", "/api/v1/node/pause", {"grace_s": grace_s})
         assert answer.status == 400
-    assert node.market.paused == []
+    assert node.market.seller.paused == []
 
 
 @simulated
@@ -63,7 +63,7 @@ async def test_the_owner_pauses_and_resumes_the_machine() -> None:
     app = gate(node)
     await call(app, "POST", "/api/v1/node/pause", {"grace_s": 1.5})
     await call(app, "POST", "/api/v1/node/resume", {})
-    assert node.market.paused == [1.5, None]
+    assert node.market.seller.paused == [1.5, None]
 
 
 @simulated
@@ -103,7 +103,7 @@ def test_a_token_opens_what_its_scope_says(scope: str, method: str, path: str, s
 @simulated
 async def test_the_description_names_every_operation_and_every_struct_it_refers_to() -> None:
     node = FakeNode()
-    routes = all_routes(node, EventHub(node.market.events, "b"))
+    routes = all_routes(node, EventHub(node.market.buyer.events, "b"))
     served = {
         (method, route.path)
         for route in routes

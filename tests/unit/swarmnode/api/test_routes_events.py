@@ -23,7 +23,7 @@ SPEC = TaskSpec(("true",))
 
 @asynccontextmanager
 async def served(node: FakeNode, boot: str = "b00t") -> AsyncIterator[Starlette]:
-    hub = EventHub(node.market.events, boot)
+    hub = EventHub(node.market.buyer.events, boot)
     async with trio.open_nursery() as nursery:
         await nursery.start(hub.run)
         await trio.testing.wait_all_tasks_blocked()
@@ -58,10 +58,10 @@ def events_in(answer: Answered) -> list[tuple[str, str, dict[str, object]]]:
 async def test_a_reader_hears_what_happens_from_now_on() -> None:
     node = FakeNode()
     async with served(node) as app:
-        await node.market.submit(SPEC)
+        await node.market.buyer.submit(SPEC)
         async with reading(app) as answer:
-            node.market.start(TaskId("t1"))
-            node.market.finish(TaskId("t1"))
+            node.market.buyer.start(TaskId("t1"))
+            node.market.buyer.finish(TaskId("t1"))
             await answer.until(b"finished")
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert [(at, kind, data["fact"]) for at, kind, data in events_in(answer)] == [
@@ -75,7 +75,7 @@ async def test_a_reader_that_comes_back_misses_nothing() -> None:
     node = FakeNode()
     async with served(node) as app:
         for _ in range(5):
-            await node.market.submit(SPEC)
+            await node.market.buyer.submit(SPEC)
         await trio.testing.wait_all_tasks_blocked()
         async with reading(app, "b00t-3") as answer:
             await answer.until(b"b00t-5")
@@ -86,7 +86,7 @@ async def test_a_reader_that_comes_back_misses_nothing() -> None:
 async def test_a_reader_of_an_earlier_life_is_told_of_the_gap() -> None:
     node = FakeNode()
     async with served(node) as app:
-        await node.market.submit(SPEC)
+        await node.market.buyer.submit(SPEC)
         await trio.testing.wait_all_tasks_blocked()
         async with reading(app, "other-7") as answer:
             await answer.until(b"b00t-1")
@@ -100,7 +100,7 @@ async def test_a_reader_that_was_away_too_long_is_told_how_much_it_missed() -> N
     node = FakeNode()
     async with served(node) as app:
         for _ in range(EVENTS_BUFFERED_MAX + 10):
-            await node.market.submit(SPEC)
+            await node.market.buyer.submit(SPEC)
             await trio.testing.wait_all_tasks_blocked()
         async with reading(app, "b00t-4") as answer:
             await answer.until(f"b00t-{EVENTS_BUFFERED_MAX + 10}".encode())

@@ -26,7 +26,7 @@ SCOPES = ("read", "submit", "admin")
 
 
 def app_of(node: FakeNode) -> Asgi:
-    return build_app(all_routes(node, EventHub(node.market.events, "boot")))
+    return build_app(all_routes(node, EventHub(node.market.buyer.events, "boot")))
 
 
 def as_person(app: Asgi, person: str) -> Asgi:
@@ -69,7 +69,7 @@ async def test_who_may_only_look_sees_names_and_sizes_and_no_capability_anywhere
     cap = made.json()["cap"]
     spec = {"run": ["cat", cap], "inputs": {"data": cap}}
     task = TaskId((await call(app_of(node), "POST", "/api/v1/tasks", spec)).json()["task"])
-    node.market.finish(task, Outcome("done", 0, "exit", outputs=(StoredFile("out", 5, cap),)))
+    node.market.buyer.finish(task, Outcome("done", 0, "exit", outputs=(StoredFile("out", 5, cap),)))
     one = f"/api/v1/tasks/{task}"
     tasks = ("/api/v1/tasks", one, f"{one}/wait", f"{one}/explain")
     for path in ("/api/v1/objects", *tasks, "/api/v1/status"):
@@ -92,7 +92,7 @@ async def test_variables_that_look_secret_are_shown_to_nobody(scope: str) -> Non
     found = await ask(with_tokens(app_of(node)), scope, f"/api/v1/tasks/{task}")
     assert found.json()["spec"]["variables"] == {"HF_TOKEN": "(hidden)", "EPOCHS": "3"}
     assert b"tell nobody" not in found.body
-    kept = node.market.views[TaskId(task)].record.spec
+    kept = node.market.buyer.views[TaskId(task)].record.spec
     assert dict(kept.variables)["HF_TOKEN"] == "tell nobody"
 
 
@@ -178,14 +178,16 @@ async def test_people_of_one_machine_see_and_change_their_own_things_only() -> N
         ):  # fmt: skip
             answer = await call(other, method, f"/api/v1/tasks/{task}{what}")
             assert (answer.status, answer.json()["code"]) == (404, "task_unknown"), what
-    assert not node.market.views[TaskId(task)].has_ended
+    assert not node.market.buyer.views[TaskId(task)].has_ended
     assert (await call(ann, "POST", f"/api/v1/tasks/{task}/cancel")).json()["state"] == "cancelled"
     assert (await call(ann, "DELETE", f"/api/v1/objects/{made['address']}")).status == 200
 
 
 async def test_events_are_told_to_whom_they_concern() -> None:
     node = FakeNode()
-    hub = EventHub(node.market.events, "boot", lambda task: node.market.task(task).record.person)
+    hub = EventHub(
+        node.market.buyer.events, "boot", lambda task: node.market.buyer.task(task).record.person
+    )
     app = build_app(all_routes(node, hub))
     heard = {"ann": Answered(), "ben": Answered()}
     async with trio.open_nursery() as nursery:

@@ -30,7 +30,7 @@ class Lab:
 
     def __init__(self) -> None:
         self.node = FakeNode()
-        self.app = build_app(all_routes(self.node, EventHub(self.node.market.events, "boot")))
+        self.app = build_app(all_routes(self.node, EventHub(self.node.market.buyer.events, "boot")))
 
     def asked_by(self, asker: Principal) -> Asgi:
         async def asked(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
@@ -140,16 +140,16 @@ async def test_outputs_of_a_sealed_task_show_and_it_is_retried_while_unlocked(la
     sealed = text_of_cap(ReadCap(cap.address, lab.node.seals.seal_key("ben", cap.address, cap.key)))
     task = TaskId((await lab.said("POST", "/api/v1/tasks", {"run": ["x"]}))["task"])
     market, files = lab.node.market, (StoredFile("a", 5, sealed),)
-    market.finish(task, Outcome("done", 0, "exit", outputs=files))
-    record = market.views[task].record
+    market.buyer.finish(task, Outcome("done", 0, "exit", outputs=files))
+    record = market.buyer.views[task].record
     spec = msgspec.structs.replace(record.spec, inputs=(("a", sealed),))
-    market.views[task] = TaskView(msgspec.structs.replace(record, spec=spec))
+    market.buyer.views[task] = TaskView(msgspec.structs.replace(record, spec=spec))
     path = f"/api/v1/tasks/{task}"
     shown = await lab.said("GET", path)
     assert shown["outputs"][0]["cap"] == made["cap"]
     assert "sealed:" not in str(shown)
     again = (await lab.said("POST", f"{path}/retry"))["task"]
-    assert dict(lab.node.market.views[again].record.spec.inputs) == {"a": made["cap"]}
+    assert dict(lab.node.market.buyer.views[again].record.spec.inputs) == {"a": made["cap"]}
     lab.node.seals.lock("ben")
     assert (await lab.said("GET", path))["outputs"][0]["cap"] == LOCKED
     assert (await lab.said("POST", f"{path}/retry"))["code"] == "locked"
@@ -176,7 +176,7 @@ async def test_who_lets_somebody_in_learns_where_they_get_in_and_the_owner_needs
     said = await lab.said("POST", "/api/v1/people", cy, asker=Principal())
     assert said == {"changed": True, "socket": ""}
     lab.node.config = Config(api=ApiSection(shared="/run/swarm/api.sock"))
-    lab.app = build_app(all_routes(lab.node, EventHub(lab.node.market.events, "boot")))
+    lab.app = build_app(all_routes(lab.node, EventHub(lab.node.market.buyer.events, "boot")))
     said = await lab.said("POST", "/api/v1/people", cy, asker=Principal())
     assert said == {"changed": False, "socket": "/run/swarm/api.sock"}
     owner = {"name": "me", "uid": os.geteuid()}

@@ -23,7 +23,7 @@ HELLO = {"run": ["echo", "hello"]}
 
 
 def app_of(node: FakeNode) -> Starlette:
-    return build_app(all_routes(node, EventHub(node.market.events, "b00t")))
+    return build_app(all_routes(node, EventHub(node.market.buyer.events, "b00t")))
 
 
 @simulated
@@ -45,7 +45,7 @@ async def test_a_task_is_submitted_as_detached_and_the_answer_names_its_guardian
     app = app_of(node)
     made = await call(app, "POST", "/api/v1/tasks?detach=1", HELLO)
     assert (made.status, made.json()) == (201, {"task": "t1", "guardians": [BOB], "note": ""})
-    node.market.finish(TaskId("t1"))
+    node.market.buyer.finish(TaskId("t1"))
     again = (await call(app, "POST", "/api/v1/tasks/t1/retry")).json()
     assert again == {"task": "t2", "of": "t1", "guardians": [BOB], "note": ""}
 
@@ -57,7 +57,7 @@ async def test_a_task_is_submitted_as_toml() -> None:
     headers = {"content-type": "application/toml; charset=utf-8"}
     made = await call(app_of(node), "POST", "/api/v1/tasks", body, headers=headers)
     assert made.status == 201
-    assert node.market.views[TaskId("t1")].record.spec.shape.cpu_millis == 2000
+    assert node.market.buyer.views[TaskId("t1")].record.spec.shape.cpu_millis == 2000
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ async def test_a_dry_run_says_who_would_win_and_submits_nothing() -> None:
     assert (answer.status, answer.json()["task"]) == (200, "")
     assert (held["peer"], held["won"], held["parts"]) == (ADA, True, {"price": 100, "eta": 50})
     assert (refused["peer"], refused["kind"], refused["reason"]) == (BOB, "refused", "capacity")
-    assert node.market.views == {}
+    assert node.market.buyer.views == {}
 
 
 @simulated
@@ -96,7 +96,7 @@ async def test_explain_has_bids_attempts_and_the_machines_not_asked() -> None:
     node = FakeNode()
     app = app_of(node)
     await call(app, "POST", "/api/v1/tasks", HELLO)
-    node.market.start(TaskId("t1"))
+    node.market.buyer.start(TaskId("t1"))
     found = (await call(app, "GET", "/api/v1/tasks/t1/explain")).json()
     assert found["rounds"][0]["unfit"] == [{"peer": "12D3cy", "reason": "no GPU"}]
     assert (found["provider"], found["history"][0]["provider"]) == (ADA, ADA)
@@ -117,7 +117,7 @@ async def test_wait_answers_when_the_task_ends() -> None:
             "failed", 3, "exit", "no luck", (StoredFile("out.txt", 5, "swarm:x"),),
             Usage(10, 5, 1 << 20, 7, 5), ("cpu",),
         )  # fmt: skip
-        node.market.finish(TaskId("t1"), outcome, TaskState.FAILED)
+        node.market.buyer.finish(TaskId("t1"), outcome, TaskState.FAILED)
     found = waited.json()
     assert (found["state"], found["exit_code"], found["reason"]) == ("failed", 3, "exit")
     assert found["outputs"] == [{"name": "out.txt", "size": 5, "cap": "swarm:x", "tree": False}]
@@ -152,8 +152,8 @@ async def test_logs_are_read_from_an_offset() -> None:
     node = FakeNode()
     app = app_of(node)
     await call(app, "POST", "/api/v1/tasks", HELLO)
-    node.market.prints(TaskId("t1"), "hello world\n")
-    node.market.prints(TaskId("t1"), "oh\n", "stderr")
+    node.market.buyer.prints(TaskId("t1"), "hello world\n")
+    node.market.buyer.prints(TaskId("t1"), "oh\n", "stderr")
     whole = await call(app, "GET", "/api/v1/tasks/t1/logs")
     assert bytes(whole.body) == b"hello world\n"
     part = await call(app, "GET", "/api/v1/tasks/t1/logs?offset=6&stream=stdout")
@@ -171,11 +171,11 @@ async def test_followed_logs_come_as_they_are_printed_and_end_with_the_task() ->
     async with trio.open_nursery() as nursery:
         path = "/api/v1/tasks/t1/logs?follow=1"
         nursery.start_soon(lambda: call(app, "GET", path, answered=read))
-        node.market.prints(TaskId("t1"), "one\n")
+        node.market.buyer.prints(TaskId("t1"), "one\n")
         await read.until(b"one\n")
-        node.market.prints(TaskId("t1"), "two\n")
+        node.market.buyer.prints(TaskId("t1"), "two\n")
         await read.until(b"two\n")
-        node.market.finish(TaskId("t1"))
+        node.market.buyer.finish(TaskId("t1"))
     assert bytes(read.body) == b"one\ntwo\n"
 
 
@@ -188,11 +188,11 @@ async def test_a_reader_that_hangs_up_is_not_read_for_any_more() -> None:
     async with trio.open_nursery() as nursery:
         path = "/api/v1/tasks/t1/logs?follow=1"
         nursery.start_soon(lambda: call(app, "GET", path, answered=read))
-        node.market.prints(TaskId("t1"), "one\n")
+        node.market.buyer.prints(TaskId("t1"), "one\n")
         await read.until(b"one\n")
-        assert node.market.reading == 1
+        assert node.market.buyer.reading == 1
         nursery.cancel_scope.cancel()
-    assert node.market.reading == 0
+    assert node.market.buyer.reading == 0
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ ELSEWHERE = TaskId("a234567a234567aa")
 def submitted_elsewhere(node: FakeNode) -> None:
     spec = TaskSpec(("sleep", "1000"))
     record = TaskRecord(ELSEWHERE, spec, 1000, state=TaskState.RUNNING, owner=BOB)
-    node.market.others[ELSEWHERE] = TaskView(record)
+    node.market.own_machines.elsewhere.others[ELSEWHERE] = TaskView(record)
 
 
 @simulated
@@ -259,7 +259,7 @@ async def test_a_task_of_another_machine_of_ours_is_submitted_again_here_once_it
     await call(app, "POST", f"{path}/cancel")
     told = (await call(app, "POST", f"{path}/retry")).json()
     assert told["of"] == ELSEWHERE
-    assert node.market.task(told["task"]).record.spec.run == ("sleep", "1000")
+    assert node.market.buyer.task(told["task"]).record.spec.run == ("sleep", "1000")
 
 
 @simulated
@@ -275,7 +275,7 @@ async def test_waiting_for_a_task_of_another_machine_ends_with_it_or_with_its_ti
 
 async def _cancel_later(node: FakeNode) -> None:
     await trio.sleep(7)
-    await node.market.elsewhere(ELSEWHERE, cancel=True)
+    await node.market.own_machines.elsewhere.find(ELSEWHERE, cancel=True)
 
 
 @simulated

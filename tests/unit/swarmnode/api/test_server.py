@@ -40,12 +40,12 @@ def test_a_reader_that_hangs_up_is_noticed(tmp_path: Path) -> None:
     with served_node(tmp_path / "api.sock") as served:
         client = Client(tmp_path / "api.sock")
         client.call("POST", "/api/v1/tasks", {"run": ["x"]})
-        served.do(lambda market: market.prints(T1, "one\n"))
+        served.do(lambda market: market.buyer.prints(T1, "one\n"))
         pieces = client.stream("/api/v1/tasks/t1/logs?follow=1")
         assert next(pieces) == b"one\n"
-        wait_until(served, lambda market: market.reading == 1)
+        wait_until(served, lambda market: market.buyer.reading == 1)
         pieces.close()  # type: ignore[attr-defined]
-        wait_until(served, lambda market: market.reading == 0)
+        wait_until(served, lambda market: market.buyer.reading == 0)
 
 
 def test_events_come_over_the_socket_as_they_happen(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ async def test_a_live_socket_is_not_taken_over_and_a_dead_one_is(tmp_path: Path)
 
 async def test_tcp_asks_for_a_token_and_the_socket_does_not(tmp_path: Path) -> None:
     node = FakeNode()
-    hub = EventHub(node.market.events, "b00t")
+    hub = EventHub(node.market.buyer.events, "b00t")
     app = build_app(all_routes(node, hub))
     tokens = {hash_of("secret"): "read"}
     server = ApiServer(app, tmp_path / "api.sock", "127.0.0.1:0", tokens, services=(hub.run,))
@@ -114,7 +114,7 @@ def _names_in(folder: Path) -> list[str]:
 
 async def test_asked_to_stop_the_server_ends_by_itself(tmp_path: Path) -> None:
     node = FakeNode()
-    hub = EventHub(node.market.events, "b00t")
+    hub = EventHub(node.market.buyer.events, "b00t")
     server = ApiServer(build_app(all_routes(node, hub)), tmp_path / "api.sock", services=(hub.run,))
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:

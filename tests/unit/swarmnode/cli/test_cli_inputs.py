@@ -31,7 +31,7 @@ def submit(*inputs: str, options: tuple[str, ...] = ()) -> int:
 
 
 def inputs_of(node: ServedNode) -> dict[str, str]:
-    (view,) = node.node.market.views.values()
+    (view,) = node.node.market.buyer.views.values()
     return dict(view.record.spec.inputs)
 
 
@@ -145,4 +145,4 @@ def test_what_cannot_be_is_refused_before_anything_is_stored(
     assert submit(*inputs, options=options) == 2
     assert words in capsys.readouterr().err
     assert not node.node.objects.entries()
-    assert not node.node.market.views
+    assert not node.node.market.buyer.views

@@ -39,9 +39,9 @@ def submit(*names: str) -> None:
 
 def finish(node: ServedNode, task: TaskId, code: int = 0) -> None:
     def act(market: FakeMarket) -> None:
-        market.start(task)
+        market.buyer.start(task)
         state = TaskState.FAILED if code else TaskState.DONE
-        market.finish(task, Outcome("failed" if code else "done", code, "exit"), state)
+        market.buyer.finish(task, Outcome("failed" if code else "done", code, "exit"), state)
 
     node.do(act)
 
@@ -104,7 +104,7 @@ def test_cancel_goes_through_all_and_says_which_could_not_be(
     capfd.readouterr()
     assert run(["task", "cancel", "a", "nope", "b"]) == 5
     assert "nope: " in capfd.readouterr().err
-    assert all(view.has_ended for view in node.node.market.views.values())
+    assert all(view.has_ended for view in node.node.market.buyer.views.values())
 
 
 def test_retry_submits_ended_tasks_again_and_rm_forgets_them(
@@ -115,13 +115,13 @@ def test_retry_submits_ended_tasks_again_and_rm_forgets_them(
     again = {"task": "t3", "of": "t1", "guardians": [BOB], "note": ""}
     assert rows(["task", "retry", "a"], capfd) == [again]
     market = node.node.market
-    assert market.views[TaskId("t3")].record.spec == market.views[T1].record.spec
+    assert market.buyer.views[TaskId("t3")].record.spec == market.buyer.views[T1].record.spec
     capfd.readouterr()
     assert run(["task", "rm", "t1", "b"]) == 75
     assert "b: the task has not ended: t2 is submitted: wait for it, or cancel it first" in (
         capfd.readouterr().err
     )
-    assert list(market.views) == ["t2", "t3"]
+    assert list(market.buyer.views) == ["t2", "t3"]
 
 
 # -- what a task left
@@ -154,13 +154,13 @@ def leaves(node: ServedNode, state: TaskState, outputs: tuple[StoredFile, ...]) 
     kept = CheckpointRecord(2, (two,), 5, (OlderStep(1, one, beside=True),))
 
     def act(market: FakeMarket) -> None:
-        market.start(T1)
-        market.prints(T1, "out")
-        market.prints(T1, "oh", "stderr")
+        market.buyer.start(T1)
+        market.buyer.prints(T1, "out")
+        market.buyer.prints(T1, "oh", "stderr")
         if state in (TaskState.FAILED, TaskState.CANCELLED):
-            market.finish(T1, Outcome("failed", 1, "exit", outputs=outputs), state)
-        record = msgspec.structs.replace(market.views[T1].record, checkpoint=kept)
-        market.views[T1] = TaskView(record)
+            market.buyer.finish(T1, Outcome("failed", 1, "exit", outputs=outputs), state)
+        record = msgspec.structs.replace(market.buyer.views[T1].record, checkpoint=kept)
+        market.buyer.views[T1] = TaskView(record)
 
     node.do(act)
 
@@ -198,7 +198,7 @@ def test_get_of_a_running_task_asks_its_provider_for_what_there_is(
 ) -> None:
     assert run(["task", "submit", "--detach", "--out", "*", "--", "x"]) == 0
     leaves(node, TaskState.RUNNING, ())
-    node.node.market.running_files = (stored(node, "log.txt", b"so far"),)
+    node.node.market.buyer.running_files = (stored(node, "log.txt", b"so far"),)
     capfd.readouterr()
     assert run(["task", "get", "t1", "here", "--only", "outputs"]) == 6
     assert "outputs: one changed while it was read" in capfd.readouterr().err
@@ -233,8 +233,8 @@ def test_show_says_until_when_progress_is_kept_and_of_a_task_that_is_done_nothin
     capfd.readouterr()
     assert run(["task", "show", "digits"]) == 0
     assert "checkpoints freed  1970-01-08 00:00:02 UTC" in capfd.readouterr().out
-    done = msgspec.structs.replace(node.node.market.views[T1].record, state=TaskState.DONE)
-    node.node.market.views[T1] = TaskView(done)
+    done = msgspec.structs.replace(node.node.market.buyer.views[T1].record, state=TaskState.DONE)
+    node.node.market.buyer.views[T1] = TaskView(done)
     assert run(["task", "get", "digits", "here"]) == 0
     assert not Path("here/checkpoints").exists()
 
@@ -252,7 +252,7 @@ def test_a_task_of_another_machine_is_cancelled_by_its_id_by_its_owner_or_the_la
     task = TaskId("a234567a234567aa")
     record = TaskRecord(task, TaskSpec(("sleep", "9")), 1000, state=TaskState.RUNNING, owner=BOB)
     for words in (["--as-lab", "--reason", "by mistake"], [], []):
-        node.node.market.others.setdefault(task, TaskView(record))
+        node.node.market.own_machines.elsewhere.others.setdefault(task, TaskView(record))
         assert run(["task", "cancel", *words, task]) == 0
         assert "cancelled" in capfd.readouterr().out
     assert node.node.cancelled_as_lab == [(task, "by mistake")]

@@ -97,7 +97,7 @@ def test_the_owners_notice_is_the_configured_one_unless_said(node: ServedNode) -
     assert run(["node", "pause"]) == 0
     assert run(["node", "pause", "--grace", "0"]) == 0
     assert run(["node", "pause", "--grace", "-1"]) == 2
-    assert node.do(lambda market: market.paused) == [4.5, 0]
+    assert node.do(lambda market: market.seller.paused) == [4.5, 0]
 
 
 def test_people_and_machines_of_one_name_are_told_apart(

@@ -36,7 +36,7 @@ def test_an_input_is_stored_once_however_many_tasks_use_it(
         assert run(["task", "submit", "--in", str(tmp_path / name), "--", "true"]) == 0
     rows = listed(capfd, "ls")
     assert [(one["name"], one["kind"]) for one in rows] == [("data", "input"), ("code", "input")]
-    inputs = [view.record.spec.inputs for view in node.node.market.views.values()]
+    inputs = [view.record.spec.inputs for view in node.node.market.buyer.views.values()]
     assert inputs[0][0][1] == inputs[1][0][1] == inputs[2][0][1]
 
 

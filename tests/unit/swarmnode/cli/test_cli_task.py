@@ -39,12 +39,12 @@ def ends(
     market = node.node.market
 
     def act(task: TaskId) -> None:
-        market.start(task)
-        market.prints(task, out)
-        market.prints(task, err, "stderr")
-        market.finish(task, outcome, state)
+        market.buyer.start(task)
+        market.buyer.prints(task, out)
+        market.buyer.prints(task, err, "stderr")
+        market.buyer.finish(task, outcome, state)
 
-    market.on_submit = act
+    market.buyer.on_submit = act
 
 
 def test_submit_copies_both_streams_and_ends_with_the_tasks_code(
@@ -97,12 +97,12 @@ def test_a_task_nobody_could_run_says_try_again_later(
     market = node.node.market
 
     def give_up(task: TaskId) -> None:
-        record = market.views[task].record
-        market.views[task] = TaskView(
+        record = market.buyer.views[task].record
+        market.buyer.views[task] = TaskView(
             msgspec.structs.replace(record, state=TaskState.FAILED, why="nobody had a GPU")
         )
 
-    market.on_submit = give_up
+    market.buyer.on_submit = give_up
     assert run(["task", "submit", "--gpu", "1", "--", "x"]) == 75
     assert "nobody had a GPU" in capfd.readouterr().err
 
@@ -112,12 +112,12 @@ def test_output_is_copied_while_the_task_runs(node: ServedNode, tmp_path: Path) 
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=os.environ) as ours:
         assert ours.stdout is not None
         when_submitted(node)
-        node.do(lambda market: market.prints(T1, "one\n"))
+        node.do(lambda market: market.buyer.prints(T1, "one\n"))
         assert ours.stdout.readline() == b"one\n"
         assert ours.poll() is None
-        node.do(lambda market: market.prints(T1, "two\n"))
+        node.do(lambda market: market.buyer.prints(T1, "two\n"))
         assert ours.stdout.readline() == b"two\n"
-        node.do(lambda market: market.finish(T1))
+        node.do(lambda market: market.buyer.finish(T1))
         assert ours.wait(20) == 0
 
 
@@ -129,8 +129,8 @@ def when_submitted(node: ServedNode) -> None:
 
 
 def _or_when(market: FakeMarket, submitted: threading.Event) -> bool:
-    market.on_submit = lambda _task: submitted.set()
-    return bool(market.views)
+    market.buyer.on_submit = lambda _task: submitted.set()
+    return bool(market.buyer.views)
 
 
 @pytest.mark.parametrize("flag", [False, True], ids=["goes on", "--cancel-on-interrupt"])
@@ -145,7 +145,7 @@ def test_after_ctrl_c_the_task_goes_on_unless_asked_otherwise(node: ServedNode, 
         ours.send_signal(signal.SIGINT)
         said = ours.stderr.read()
         assert ours.wait(20) == 130
-    state = node.do(lambda market: market.views[T1].state)
+    state = node.do(lambda market: market.buyer.views[T1].state)
     assert state == (TaskState.CANCELLED if flag else TaskState.SUBMITTED)
     assert said.count("\n") == 1
     assert ("is cancelled" if flag else "swarmnode task logs -f t1") in said
@@ -214,7 +214,7 @@ def test_wrong_lines_are_one_clear_line_and_exit_2(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert words in captured.err
-    assert node.do(lambda market: market.views) == {}
+    assert node.do(lambda market: market.buyer.views) == {}
 
 
 def test_a_misspelt_key_of_a_file_is_named_even_without_a_command(
@@ -240,11 +240,13 @@ def test_a_task_that_waits_says_why(
     market = node.node.market
 
     def wait_a_while(task: TaskId) -> None:
-        record = msgspec.structs.replace(market.views[task].record, why="no machine has a GPU")
-        market.views[task] = TaskView(record)
-        threading.Timer(0.3, lambda: node.do(lambda market: market.finish(T1))).start()
+        record = msgspec.structs.replace(
+            market.buyer.views[task].record, why="no machine has a GPU"
+        )
+        market.buyer.views[task] = TaskView(record)
+        threading.Timer(0.3, lambda: node.do(lambda market: market.buyer.finish(T1))).start()
 
-    market.on_submit = wait_a_while
+    market.buyer.on_submit = wait_a_while
     assert run(["task", "submit", "--", "x"]) == 0
     assert "waiting: no machine has a GPU" in capsys.readouterr().err
 
@@ -263,14 +265,14 @@ def test_a_dry_run_shows_bids_and_winner_and_submits_nothing(
     assert "won" in shown
     assert "capacity" in shown
     assert "12D3cy: no GPU" in shown
-    assert node.do(lambda market: market.views) == {}
+    assert node.do(lambda market: market.buyer.views) == {}
 
 
 def test_ls_show_wait_cancel_and_explain_in_every_form(
     node: ServedNode, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(["task", "submit", "--detach", "--name", "greet", "--", "echo", "hi"])
-    node.do(lambda market: market.start(T1))
+    node.do(lambda market: market.buyer.start(T1))
     for form in ("table", "json", "jsonl"):
         for words in (["ls"], ["show", "t1"], ["explain", "greet"], ["cancel", "t1"]):
             capsys.readouterr()
@@ -307,9 +309,9 @@ def test_show_says_when_the_checkpoints_of_an_ended_task_are_freed(
 
     def act(market: FakeMarket) -> None:
         kept = CheckpointRecord(3, (StoredFile(".", 1, "swarm:x", tree=True),), 5)
-        record = market.views[T1].record
+        record = market.buyer.views[T1].record
         changed = msgspec.structs.replace(record, state=state, ended_ms=ended_ms, checkpoint=kept)
-        market.views[T1] = TaskView(changed)
+        market.buyer.views[T1] = TaskView(changed)
 
     node.do(act)
     capsys.readouterr()
@@ -329,7 +331,7 @@ def test_detach_prints_the_id_and_says_when_nobody_else_keeps_the_task(
     detach = ["task", "submit", "--detach"]
     assert run([*detach, "--", "x"]) == 0
     assert capfd.readouterr() == ("t1\n", "")
-    node.node.market.guards = Guarded()
+    node.node.market.guardians.guards = Guarded()
     assert run([*detach, "--", "x"]) == 0
     out, err = capfd.readouterr()
     assert out == "t2\n"

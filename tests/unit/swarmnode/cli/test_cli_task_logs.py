@@ -40,8 +40,8 @@ def test_logs_in_every_form(node: ServedNode, capfd: pytest.CaptureFixture[str])
 @pytest.mark.parametrize("form", ["table", "json", "jsonl"])
 def test_logs_that_nobody_reads_any_more_end_within_a_second(node: ServedNode, form: str) -> None:
     run(["task", "submit", "--detach", "--", "x"])
-    node.do(lambda market: market.start(T1))
-    node.do(lambda market: market.prints(T1, "one\n"))
+    node.do(lambda market: market.buyer.start(T1))
+    node.do(lambda market: market.buyer.prints(T1, "one\n"))
     command = [sys.executable, "-m", "swarmnode.cli.main", "task", "logs", "-f", "t1", "-o", form]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, env=os.environ, stdout=pipe, stderr=pipe) as ours:
@@ -50,7 +50,7 @@ def test_logs_that_nobody_reads_any_more_end_within_a_second(node: ServedNode, f
         if form != "json":
             assert b"one" in ours.stdout.readline()
         else:
-            until(lambda: bool(node.node.market.reading), within_s=20, what="somebody reads")
+            until(lambda: bool(node.node.market.buyer.reading), within_s=20, what="somebody reads")
         ours.stdout.close()
         assert ours.wait(20) == 141
         assert ours.stderr.read() == b""
@@ -63,17 +63,17 @@ def test_submit_that_nobody_reads_any_more_leaves_its_task(node: ServedNode) -> 
         assert ours.stdout is not None
         assert ours.stderr is not None
         when_submitted(node)
-        node.do(lambda market: market.prints(T1, "one\n"))
+        node.do(lambda market: market.buyer.prints(T1, "one\n"))
         assert ours.stdout.readline() == b"one\n"
         ours.stdout.close()
         assert ours.wait(20) == 141
         assert b"Traceback" not in ours.stderr.read()
-    assert not node.node.market.views[T1].has_ended
+    assert not node.node.market.buyer.views[T1].has_ended
 
 
 def test_jsonl_prints_each_line_while_the_task_runs(node: ServedNode) -> None:
     run(["task", "submit", "--detach", "--", "x"])
-    node.do(lambda market: market.start(T1))
+    node.do(lambda market: market.buyer.start(T1))
     command = [
         sys.executable,
         "-m",
@@ -87,10 +87,10 @@ def test_jsonl_prints_each_line_while_the_task_runs(node: ServedNode) -> None:
     ]
     with subprocess.Popen(command, cwd=ROOT, env=os.environ, stdout=subprocess.PIPE) as ours:
         assert ours.stdout is not None
-        node.do(lambda market: market.prints(T1, "one\ntw"))
+        node.do(lambda market: market.buyer.prints(T1, "one\ntw"))
         assert json.loads(ours.stdout.readline()) == {"stream": "stdout", "line": "one"}
-        node.do(lambda market: market.prints(T1, "o\nthree"))
+        node.do(lambda market: market.buyer.prints(T1, "o\nthree"))
         assert json.loads(ours.stdout.readline()) == {"stream": "stdout", "line": "two"}
-        node.do(lambda market: market.finish(T1))
+        node.do(lambda market: market.buyer.finish(T1))
         assert json.loads(ours.stdout.readline()) == {"stream": "stdout", "line": "three"}
         assert ours.wait(20) == 0

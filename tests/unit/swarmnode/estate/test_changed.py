@@ -15,7 +15,7 @@ from swarmnode.tasks.records import Outcome, TaskRecord
 from swarmnode.tasks.spec import TaskSpec
 from testnet.sim.memory_objects import MemoryObjects, Pool
 from testnet.sim.seeded import simulated
-from tests.api_lab import ADA, FakeMarket
+from tests.api_lab import ADA, FakeBuyer
 
 MANY = 1000
 NEW = TaskId("b" * 16)
@@ -31,8 +31,8 @@ class CountingLogBook(LogBook):
         return super().length(task)
 
 
-def market_with(many: int) -> FakeMarket:
-    market, outcome = FakeMarket(), Outcome("done", 0, "exit")
+def market_with(many: int) -> FakeBuyer:
+    market, outcome = FakeBuyer(), Outcome("done", 0, "exit")
     for number in range(many):
         task = TaskId(f"a{number:015}")
         record = TaskRecord(task, TaskSpec(("true",)), 1000, TaskState.DONE, outcome=outcome)

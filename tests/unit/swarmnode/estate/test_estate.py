@@ -44,7 +44,7 @@ def kinds(node: Node) -> list[tuple[str, str]]:
 
 async def ended(node: Node, task: TaskId, within_s: float = 300) -> TaskState:
     with trio.fail_after(within_s):
-        state = (await node.market.wait(task)).state
+        state = (await node.market.buyer.wait(task)).state
     await node.estate.settled()
     return state
 
@@ -58,9 +58,9 @@ async def test_outputs_are_the_submitters_and_outlive_the_machine_that_made_them
     world = World(3, NAMES, settings=SETTINGS, labs=labs)
     async with world.running():
         node = await ready(world)
-        task = await node.market.submit(training(world, "m1", 7))
+        task = await node.market.buyer.submit(training(world, "m1", 7))
         assert await ended(node, task) is TaskState.DONE
-        outcome = node.market.task(task).record.outcome
+        outcome = node.market.buyer.task(task).record.outcome
         assert outcome is not None
         assert kinds(node) == [(ObjectKind.OUTPUT, "output")]
         provider = world["m1"].up
@@ -83,7 +83,7 @@ async def test_checkpoints_are_the_submitters_as_many_as_were_asked_for() -> Non
     world = World(4, NAMES, settings=SETTINGS)
     async with world.running():
         node = await ready(world)
-        task = await node.market.submit(training(world, "m1", 60))
+        task = await node.market.buyer.submit(training(world, "m1", 60))
         await until(lambda: _step(node, task) >= 30, within_s=120)
         await trio.sleep(4)
         names = [one.name for one in node.objects.entries()]
@@ -100,7 +100,7 @@ async def test_a_task_goes_on_from_a_checkpoint_whose_machine_is_gone() -> None:
     async with world.running():
         node = await ready(world)
         spec = training(world, "m1", 40)
-        task = await node.market.submit(
+        task = await node.market.buyer.submit(
             TaskSpec(
                 run=spec.run,
                 shape=SHAPE,
@@ -114,7 +114,7 @@ async def test_a_task_goes_on_from_a_checkpoint_whose_machine_is_gone() -> None:
         await world.power_cut(first)
         world.lose_disk(first)
         assert await ended(node, task, within_s=600) is TaskState.DONE
-        assert max(one.restored_step for one in node.market.task(task).record.attempts) >= 10
+        assert max(one.restored_step for one in node.market.buyer.task(task).record.attempts) >= 10
         await until(lambda: kinds(node) == [(ObjectKind.OUTPUT, "output")], within_s=5)
 
 
@@ -123,7 +123,7 @@ async def test_what_a_person_removed_does_not_come_back_with_a_restart() -> None
     world = World(6, NAMES, settings=SETTINGS)
     async with world.running():
         node = await ready(world)
-        await ended(node, await node.market.submit(training(world, "m1", 7)))
+        await ended(node, await node.market.buyer.submit(training(world, "m1", 7)))
         await node.estate.logs.settled(frozenset())
         for one in node.objects.entries():
             assert await node.objects.forget(one.cap.address)
@@ -138,7 +138,7 @@ async def test_what_a_crash_kept_from_the_keyring_is_taken_over_at_the_next_star
     world = World(8, NAMES, settings=SETTINGS)
     async with world.running():
         node = await ready(world)
-        task = await node.market.submit(training(world, "m1", 7))
+        task = await node.market.buyer.submit(training(world, "m1", 7))
         await ended(node, task)
         row = next(one for one in node.objects.entries() if one.mark.kind == ObjectKind.OUTPUT)
         tables = world["m0"].store  # as if the node had ended before it was written
@@ -159,9 +159,9 @@ async def test_a_cancelled_task_leaves_nothing_at_its_provider() -> None:
     world = World(7, NAMES, settings=SETTINGS)
     async with world.running():
         node = await ready(world)
-        task = await node.market.submit(training(world, "m1", 60))
+        task = await node.market.buyer.submit(training(world, "m1", 60))
         await until(lambda: _step(node, task) >= 10, within_s=120)
-        await node.market.cancel(task)
+        await node.market.buyer.cancel(task)
         await trio.sleep(30)
         provider = world["m1"].up
         assert (provider.objects.entries(), provider.objects.entrusted()) == ([], [])
@@ -169,7 +169,7 @@ async def test_a_cancelled_task_leaves_nothing_at_its_provider() -> None:
 
 
 def _step(node: Node, task: TaskId) -> int:
-    made = node.market.task(task).record.checkpoint
+    made = node.market.buyer.task(task).record.checkpoint
     return 0 if made is None else made.step
 
 
@@ -181,17 +181,17 @@ async def test_logs_of_tasks_that_end_together_are_one_object_and_go_with_the_la
     async with world.running():
         node = await ready(world)
         spec = TaskSpec(run=("echo", "hello"), shape=SHAPE)
-        tasks = [await node.market.submit(spec) for _ in range(8)]
+        tasks = [await node.market.buyer.submit(spec) for _ in range(8)]
         for task in tasks:
             assert await ended(node, task) is TaskState.DONE
         await node.estate.logs.settled(frozenset())
         assert 1 <= len(logs_of(node)) <= 4
         for task in tasks[1:]:
-            await node.market.forget(task)
+            await node.market.buyer.forget(task)
         await trio.sleep(700)
         last = logs_of(node)
         assert len(last) == 1
-        await node.market.forget(tasks[0])
+        await node.market.buyer.forget(tasks[0])
         await until(lambda: not logs_of(node), within_s=120)
 
 

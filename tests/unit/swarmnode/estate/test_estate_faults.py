@@ -20,7 +20,7 @@ from swarmnode.tasks.records import Outcome, TaskRecord
 from swarmnode.tasks.spec import TaskSpec
 from testnet.sim.memory_objects import MemoryObjects, Pool
 from testnet.sim.seeded import simulated
-from tests.api_lab import FakeMarket
+from tests.api_lab import FakeBuyer
 
 BAD, GOOD, OTHER = (TaskId(letter * 16) for letter in "abc")
 
@@ -68,7 +68,7 @@ def ended(task: TaskId, *outputs: StoredFile) -> TaskView:
 
 @simulated
 async def test_logs_of_other_tasks_come_into_the_pool_beside_one_that_cannot() -> None:
-    tables, objects, logs, market = MemoryTables(), Faulty(), LogBook(MemoryTables()), FakeMarket()
+    tables, objects, logs, market = MemoryTables(), Faulty(), LogBook(MemoryTables()), FakeBuyer()
     for task in (BAD, GOOD, OTHER):
         market.views[task] = ended(task)
         await logs.take(task, 1, "stdout", 0, b"kept\n")
@@ -84,7 +84,7 @@ async def test_logs_of_other_tasks_come_into_the_pool_beside_one_that_cannot() -
 
 @simulated
 async def test_outputs_of_other_tasks_are_taken_over_beside_some_that_cannot_be() -> None:
-    tables, objects, logs, market = MemoryTables(), Faulty(), LogBook(MemoryTables()), FakeMarket()
+    tables, objects, logs, market = MemoryTables(), Faulty(), LogBook(MemoryTables()), FakeBuyer()
     for task in (BAD, GOOD):
         cap = text_of_cap((await objects.put(_once(task.encode()))).cap)
         market.views[task] = ended(task, StoredFile("out", 16, cap))

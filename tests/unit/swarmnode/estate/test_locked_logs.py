@@ -18,7 +18,7 @@ from swarmnode.people.seals import Seals, public_of
 from swarmnode.tasks.ids import TaskId
 from testnet.sim.memory_objects import MemoryObjects, Pool
 from testnet.sim.seeded import simulated
-from tests.api_lab import FakeMarket
+from tests.api_lab import FakeBuyer
 
 TASK = TaskId("aaaaaaaaaaaaaaaa")
 SECRET = bytes([7] * 32)
@@ -40,7 +40,7 @@ async def test_they_are_opened_with_their_person_s_key_and_a_locked_person_is_to
     address, key = receipt.cap.address, receipt.cap.key
     sealed = ReadCap(address, seals.seal_key("ben", address, key))
     objects._entries[address] = replace(objects._entries[address], cap=sealed)
-    keeper = LogKeeper(FakeMarket(), blank, objects, tables)  # type: ignore[arg-type]
+    keeper = LogKeeper(FakeBuyer(), blank, objects, tables)  # type: ignore[arg-type]
     keeper.open_cap = seals.open_cap
     with pytest.raises(PersonLockedError, match="swarmnode unlock"):
         await keeper.bring(TASK)

@@ -133,14 +133,14 @@ async def test_the_machine_that_dies_is_brought_back_and_the_living_one_left_alo
             await put(world[name].up, f"of {name}")
             if not at_once:
                 await is_copied(world[name].up)
-        lost = await world[dies].up.market.submit(NOWHERE)
-        await world[lives].up.market.submit(NOWHERE)
+        lost = await world[dies].up.market.buyer.submit(NOWHERE)
+        await world[lives].up.market.buyer.submit(NOWHERE)
         await is_copied(world[dies].up, world[lives].up)
         await world.power_cut(dies)
         world.lose_disk(dies)
         blank = await recover(world)
         assert things(blank) == {f"of {dies}"}
-        assert [one.record.task for one in blank.market.tasks()] == [lost]
+        assert [one.record.task for one in blank.market.buyer.tasks()] == [lost]
         await put(world[lives].up, "later")
         await is_copied(blank, world[lives].up)
         assert not [one for one in world[lives].up.status().warnings if "machine of yours" in one]
@@ -171,7 +171,7 @@ async def test_both_machines_die_and_all_is_back() -> None:
 async def test_of_two_machines_that_recover_at_once_one_has_the_tasks() -> None:
     async with machines() as world:
         await put(world["laptop"].up, "of laptop")
-        lost = await world["laptop"].up.market.submit(NOWHERE)
+        lost = await world["laptop"].up.market.buyer.submit(NOWHERE)
         await is_copied(world["laptop"].up, world["server"].up)
         await world.power_cut("laptop")
         world.vaults["later"] = FakeVault(recovering=True)
@@ -180,7 +180,7 @@ async def test_of_two_machines_that_recover_at_once_one_has_the_tasks() -> None:
             vault = world.vaults[name]
             await until(lambda: not vault.is_recovering(), within_s=300, look_s=0.1)  # noqa: B023
         assert sorted(len(things(node)) for node in nodes) == [0, 1]
-        tasks = [one.record.task for node in nodes for one in node.market.tasks()]
+        tasks = [one.record.task for node in nodes for one in node.market.buyer.tasks()]
         assert tasks == [lost]
 
 
@@ -254,7 +254,7 @@ async def test_a_machine_that_was_only_away_overwrites_nothing_and_has_a_copy_ag
     """Its tasks of before are its taker's; what comes later is not lost with it."""
     async with machines() as world:
         await put(world["laptop"].up, "of laptop")
-        before = await world["laptop"].up.market.submit(NOWHERE)
+        before = await world["laptop"].up.market.buyer.submit(NOWHERE)
         await is_copied(world["laptop"].up)
         await world.power_cut("laptop")
         blank = await recover(world)
@@ -262,7 +262,7 @@ async def test_a_machine_that_was_only_away_overwrites_nothing_and_has_a_copy_ag
         taker = world["blank"].peer
         laptop = await world.start("laptop")
         await put(laptop, "after its return")
-        after = await laptop.market.submit(NOWHERE)
+        after = await laptop.market.buyer.submit(NOWHERE)
         await is_copied(laptop)
         found = await shelf(blank).read()
         assert len({one.writer for one in found.pointers}) == len(found.pointers)
@@ -270,12 +270,12 @@ async def test_a_machine_that_was_only_away_overwrites_nothing_and_has_a_copy_ag
         await trio.sleep(60)  # time for the taker to ask for more
         await world.power_cut("laptop")
         await trio.sleep(60)
-        assert [one.record.task for one in blank.market.tasks()] == [before]
+        assert [one.record.task for one in blank.market.buyer.tasks()] == [before]
         world.vaults["later"] = FakeVault(recovering=True)
         later = await world.start("later")
         await until(lambda: not world.vaults["later"].is_recovering(), within_s=300, look_s=0.1)
         assert "after its return" in things(later)
-        assert [one.record.task for one in later.market.tasks()] == [after]
+        assert [one.record.task for one in later.market.buyer.tasks()] == [after]
 
 
 @simulated
@@ -300,17 +300,17 @@ async def test_the_log_of_a_task_that_had_ended_comes_back_with_its_person() -> 
     async with machines() as world:
         laptop = world["laptop"].up
         spec = TaskSpec(run=("echo", "hello"), shape=Shape(cpu_millis=100))
-        tasks = [await laptop.market.submit(spec) for _ in range(3)]
+        tasks = [await laptop.market.buyer.submit(spec) for _ in range(3)]
         for task in tasks:
             with trio.fail_after(120):
-                await laptop.market.wait(task)
+                await laptop.market.buyer.wait(task)
         await is_copied(laptop)
         await world.power_cut("laptop")
         world.lose_disk("laptop")
         blank = await recover(world)
         for task in tasks:
             await blank.estate.bring_log(task)
-            pieces = blank.market.logs(task, "stdout", follow=False)
+            pieces = blank.market.buyer.logs(task, "stdout", follow=False)
             assert b"".join([piece async for piece in pieces]) == b"hello\n"
         await is_copied(blank)
         row = row_of(blank.edges.state, tasks[0])
@@ -325,7 +325,7 @@ async def test_a_machine_without_the_key_is_lost_and_its_person_has_what_was_the
         await world.kill("m2")
         own = await world.start("m2")
         await put(own, "of m2")
-        lost = await own.market.submit(NOWHERE)
+        lost = await own.market.buyer.submit(NOWHERE)
         await is_copied(own, world["laptop"].up, world["server"].up)
         assert world["m2"].peer in (await shelf(own).read()).siblings
         await world.power_cut("m2")
@@ -339,7 +339,7 @@ async def test_a_machine_without_the_key_is_lost_and_its_person_has_what_was_the
         assert "swarmnode recover" in note
         blank = await recover(world)
         assert things(blank) == {"of m2"}
-        assert [one.record.task for one in blank.market.tasks()] == [lost]
+        assert [one.record.task for one in blank.market.buyer.tasks()] == [lost]
         await is_copied(blank)
         await until(lambda: not recovery.waiting, within_s=120)
         assert server.status().notes == ()
@@ -351,15 +351,15 @@ async def test_a_machine_without_the_key_that_comes_back_has_a_copy_of_what_is_n
         world.vaults["m2"] = FakeVault(seed=b"")
         await world.kill("m2")
         own = await world.start("m2")
-        before = await own.market.submit(NOWHERE)
+        before = await own.market.buyer.submit(NOWHERE)
         await put(own, "before")
         await is_copied(own)
         await world.power_cut("m2")
         blank = await recover(world)
         await is_copied(blank)
-        assert [one.record.task for one in blank.market.tasks()] == [before]
+        assert [one.record.task for one in blank.market.buyer.tasks()] == [before]
         own = await world.start("m2")
-        after = await own.market.submit(NOWHERE)
+        after = await own.market.buyer.submit(NOWHERE)
         await put(own, "after")
         await is_copied(own)
         await world.power_cut("m2")
@@ -367,7 +367,7 @@ async def test_a_machine_without_the_key_that_comes_back_has_a_copy_of_what_is_n
         later = await world.start("later")
         await until(lambda: not world.vaults["later"].is_recovering(), within_s=300, look_s=0.1)
         assert "after" in things(later)
-        assert [one.record.task for one in later.market.tasks()] == [after]
+        assert [one.record.task for one in later.market.buyer.tasks()] == [after]
 
 
 @simulated

@@ -93,12 +93,6 @@ class FakeTasks:
     def uncopied(self) -> frozenset[TaskId]:
         return frozenset({ENDED.task, TaskId("b" * 16)})
 
-    async def gone_on(self, taken_ms: int) -> list[TaskRecord]:
-        raise AssertionError("nobody took this machine over")
-
-    async def let_go(self, task: TaskId) -> None:
-        raise AssertionError("nobody took this machine over")
-
     def copied(self, tasks: frozenset[TaskId]) -> None:
         if tasks:
             assert tasks == {ENDED.task}, "the copy does not know of the other one"
@@ -107,6 +101,19 @@ class FakeTasks:
     def happen(self) -> None:
         task = TaskChanged(TaskId("a" * 16), 1000, "submitted", TaskState.SUBMITTED, PeerId(""))
         self._send.send_nowait(task)
+
+
+class FakeMachines:
+    """The other machines of this one's person."""
+
+    def __init__(self) -> None:
+        self.hand_over = self
+
+    async def gone_on(self, taken_ms: int) -> list[TaskRecord]:
+        raise AssertionError("nobody took this machine over")
+
+    async def let_go(self, task: TaskId) -> None:
+        raise AssertionError("nobody took this machine over")
 
 
 ENDED = TaskRecord(TaskId("a" * 16), TaskSpec(("true",)), 1000, TaskState.DONE)
@@ -131,6 +138,7 @@ class Lab:
                 self.objects,
                 self.keyring,  # type: ignore[arg-type]
                 self.tasks,  # type: ignore[arg-type]
+                FakeMachines(),  # type: ignore[arg-type]
                 self.tables,
                 ME,
                 lambda: 1000,

@@ -1,0 +1,5 @@
+"""Logs of this buyer's tasks.
+
+inbox   what the providers push is taken; logs of tasks that are no more are let go
+claims  of what ended while another machine had it: asked for from who ran it
+"""
