@@ -32,7 +32,7 @@ from swarmnode.home.config import Config
 from swarmnode.home.peer_cache import TablePeerCache
 from swarmnode.home.register_store import TableEntryStore
 from swarmnode.market.explain import TaskView
-from swarmnode.market.seller.service import Premises
+from swarmnode.market.seller.premises import Premises
 from swarmnode.market.service import MarketService
 from swarmnode.memory.service import MemoryService
 from swarmnode.overview.roster import Roster
@@ -85,7 +85,7 @@ class Node:
         )
         self.market = self._market()
         adverts = settings.adverts(config)
-        self.adverts = AdvertPublisher(adverts, self.gossip, self.market.seller.advert)
+        self.adverts = AdvertPublisher(adverts, self.gossip, self.market.seller.lending.advert)
         left = (self.market.buyer, self.market.buyer.logbook, self.storage.objects)
         self.estate = EstateService(*left, edges.state, edges.wall_ms)
         self.recovery = self._recovery()

@@ -20,7 +20,7 @@ from p2p.workers import InlineWorkers
 from storage.engine.memory_tables import MemoryTables
 from swarmnode.executor.fake.executor import FakeExecutor
 from swarmnode.market.config import MarketConfig
-from swarmnode.market.seller.service import Premises
+from swarmnode.market.seller.premises import Premises
 from swarmnode.market.service import MarketService
 from swarmnode.memory.service import MemoryService
 from swarmnode.resources.fake import FakeMachine
@@ -216,13 +216,13 @@ class MarketLab:
             stand.gone.set()
 
     async def _advertise(self, stand: Stand) -> None:
-        stand.market.seller.on_room_changed(lambda: self._publish(stand))
+        stand.market.seller.lending.on_changed(lambda: self._publish(stand))
         while True:
             self._publish(stand)
             await trio.sleep(ADVERTS_EVERY_S)
 
     def _publish(self, stand: Stand) -> None:
-        advert = stand.market.seller.advert()
+        advert = stand.market.seller.lending.advert()
         if advert is not None:
             self.board.tell(stand.peer, encode(advert))
 

@@ -38,7 +38,8 @@ from swarmnode.market.messages import (
     Release,
 )
 from swarmnode.market.seller.config import SellerConfig
-from swarmnode.market.seller.service import Premises, SellerService, SellerServiceConfig
+from swarmnode.market.seller.premises import Premises
+from swarmnode.market.seller.service import SellerService, SellerServiceConfig
 from swarmnode.memory.service import MemoryService
 from swarmnode.resources.fake import FakeMachine
 from swarmnode.tasks.checkpoint import CheckpointRecord, StoredFile

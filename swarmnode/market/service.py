@@ -10,7 +10,8 @@ from swarmnode.market.buyer.book import RightOf, no_right
 from swarmnode.market.buyer.own_machines.elsewhere import WhoseTask, nobodys
 from swarmnode.market.buyer.service import BuyerService
 from swarmnode.market.config import MarketConfig
-from swarmnode.market.seller.service import Premises, SellerService
+from swarmnode.market.seller.premises import Premises
+from swarmnode.market.seller.service import SellerService
 
 
 class MarketService:

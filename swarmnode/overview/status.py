@@ -247,7 +247,7 @@ class StatusReader:
 
     def _compute(self) -> ComputeStatus:
         node = self.node
-        stats = node.market.seller.stats()
+        stats = node.market.seller.lending.stats()
         limits = node.edges.executor.enforceable() if self.runs else {}
         return ComputeStatus(
             enabled=node.lends_compute,

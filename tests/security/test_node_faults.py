@@ -117,7 +117,7 @@ async def test_a_fault_anywhere_under_one_job_ends_no_node_and_no_other_job(plac
             await until(lambda: all(not one.startswith(TASK) for one in lab.job_ids()))
         assert executor.faults
         assert (await alice.result(other)).outcome.status == "done"
-        assert lab.bob.stats().free == lab.bob.stats().capacity
+        assert lab.bob.lending.stats().free == lab.bob.lending.stats().capacity
         assert not lab.gone.is_set()
 
 

@@ -123,3 +123,33 @@ class LogPusher:
                 return reply
             await trio.sleep(again_s)
             again_s = min(again_s * 2, AGAIN_MAX_S)
+
+
+class JobLog:
+    """Both streams of one job, to whoever acts for its task."""
+
+    def __init__(self, rpc: Rpc, executor: Executor, record: JobRecord) -> None:
+        self._pushers = tuple(LogPusher(rpc, executor, record, stream) for stream in STREAMS)
+
+    def push(self, nursery: trio.Nursery) -> None:
+        """In the nursery, until every byte was taken or is not wanted."""
+        for pusher in self._pushers:
+            nursery.start_soon(pusher.run)
+
+    def turn_to(self, record: JobRecord) -> None:
+        """To another machine from now on."""
+        for pusher in self._pushers:
+            pusher.turn_to(record)
+
+    def end(self) -> None:
+        """The job prints no more."""
+        for pusher in self._pushers:
+            pusher.end()
+
+    def reader(self, buyer: PeerId) -> PeerId:
+        """Who has it whole, of a job whose buyer is `buyer` by now.
+
+        Where one stream was over before the buyer changed, and the other was not, the one before.
+        """
+        readers = (one.reader for one in self._pushers if one.reader)  # none: it never started
+        return next((one for one in readers if one != buyer), buyer)

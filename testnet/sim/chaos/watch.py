@@ -59,7 +59,7 @@ class Watch:
 
     def count(self, name: str, node: Node) -> None:
         """Add up what a node has done, before it ends."""
-        sold, reached = node.market.seller.stats(), self._outcome.reached
+        sold, reached = node.market.seller.lending.stats(), self._outcome.reached
         reached["repair"] += node.storage.stats().repair.repairs_done
         reached["holds expired"] += sold.holds_expired
         reached["leases expired"] += sold.leases_expired
@@ -84,7 +84,7 @@ class Watch:
             for name, machine in self._world.machines.items():
                 if machine.node is None:
                     continue
-                stats = machine.node.market.seller.stats()
+                stats = machine.node.market.seller.lending.stats()
                 lent, taken = stats.capacity, stats.taken
                 over = (
                     taken.cpu_millis > lent.cpu_millis

@@ -135,13 +135,13 @@ async def test_a_paused_machine_gives_its_tasks_away() -> None:
         began_s = trio.current_time()
         await lab[provider].market.seller.pause(grace_s=3.0)
         assert trio.current_time() - began_s < 5
-        assert lab[provider].market.seller.stats().paused
+        assert lab[provider].market.seller.lending.stats().paused
         view = await alice.buyer.wait(task_id)
         assert view.state is TaskState.DONE
         assert [one.ended_as for one in view.record.attempts] == ["stopped", "done"]
         assert view.record.attempts[1].restored_step > 0
         await lab[provider].market.seller.resume()
-        assert not lab[provider].market.seller.stats().paused
+        assert not lab[provider].market.seller.lending.stats().paused
 
 
 @simulated
@@ -153,7 +153,7 @@ async def test_cancelling_ends_the_task_there_too() -> None:
         assert (await alice.buyer.cancel(task_id)).state is TaskState.CANCELLED
         assert (await alice.buyer.wait(task_id)).state is TaskState.CANCELLED
         await trio.sleep(5)
-        assert lab["bob"].market.seller.stats().jobs_running == 0
+        assert lab["bob"].market.seller.lending.stats().jobs_running == 0
         assert (await alice.buyer.cancel(task_id)).state is TaskState.CANCELLED
 
 
@@ -183,7 +183,7 @@ async def test_a_dry_run_leaves_no_trace() -> None:
         assert sum(line.won for line in explained.rounds[0].bids) == 1
         await trio.sleep(1)
         assert not alice.buyer.tasks()
-        assert lab["bob"].market.seller.stats().holds == 0
+        assert lab["bob"].market.seller.lending.stats().holds == 0
         explained = await alice.buyer.dry_run(task("echo", "x", env="torch"))
         assert "no environment 'torch'" in explained.view.record.why
 

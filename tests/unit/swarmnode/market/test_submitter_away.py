@@ -122,7 +122,9 @@ async def test_a_detached_task_that_is_over_at_once_is_not_waited_for() -> None:
 async def test_the_owner_s_own_task_has_room_within_five_seconds_and_the_guest_goes_on() -> None:
     async with MarketLab("alice", "bob", "carol", lends=["alice", "carol"]).running() as lab:
         alice, bob = lab["alice"].market, lab["bob"].market
-        whole = Shape(lab["alice"].market.seller.stats().capacity.cpu_millis, 64 * MIB, 64 * MIB)
+        whole = Shape(
+            lab["alice"].market.seller.lending.stats().capacity.cpu_millis, 64 * MIB, 64 * MIB
+        )
         kept = CheckpointSpec("checkpoint", every_ms=1000)
         spec = task("train", "100", "1", "1", shape=whole, avoid=("carol",), checkpoint=kept)
         guest = await bob.buyer.submit(spec)

@@ -16,7 +16,7 @@ async def test_a_job_whose_buyer_is_gone_saves_and_stops_after_the_grace() -> No
         await alice.award(task("sleep", "100000"), TASK)
         lab.network.cut([ALICE], [BOB])
         began_s = trio.current_time()
-        await until(lambda: lab.bob.stats().jobs_running == 0)
+        await until(lambda: lab.bob.lending.stats().jobs_running == 0)
         assert 60 <= trio.current_time() - began_s <= 75
         lab.network.heal()
         outcome = (await alice.result(TASK)).outcome
@@ -52,7 +52,7 @@ async def test_a_job_found_unstarted_after_a_restart_starts_only_if_it_is_still_
         alice.renewed.clear()
         await trio.sleep(600)
         await lab.start_bob()
-        await until(lambda: lab.bob.stats().jobs_running == 0)
+        await until(lambda: lab.bob.lending.stats().jobs_running == 0)
         assert lab.job_ids() == []
 
 

@@ -18,8 +18,8 @@ async def test_a_paused_machine_is_its_owner_s_within_the_grace() -> None:
         began_s = trio.current_time()
         await lab.bob.pause(3.0)
         assert trio.current_time() - began_s <= 5.0
-        assert lab.bob.stats().jobs_running == 0
-        assert lab.bob.stats().paused
+        assert lab.bob.lending.stats().jobs_running == 0
+        assert lab.bob.lending.stats().paused
         assert (await alice.until(PreemptNotice)).grace_ms == 3000
         outcome = (await alice.result(TASK)).outcome
         assert (outcome.status, outcome.reason) == ("stopped", "paused")
@@ -46,10 +46,10 @@ async def test_the_advert_follows_what_is_lent() -> None:
     lab = SellerLab()
     changes: list[int] = []
     async with lab.running() as alice:
-        lab.bob.on_room_changed(lambda: changes.append(1))
-        before = lab.bob.advert()
+        lab.bob.lending.on_changed(lambda: changes.append(1))
+        before = lab.bob.lending.advert()
         await alice.award(task("sleep", "100"), TASK)
-        during = lab.bob.advert()
+        during = lab.bob.lending.advert()
         assert before is not None
         assert during is not None
         assert before.lends

@@ -114,7 +114,7 @@ async def test_a_pause_that_a_crash_interrupted_is_carried_through() -> None:
         await lab.kill_bob()
         await lab.start_bob()
         assert (await alice.result(TASK)).outcome.reason == "paused"
-        assert lab.bob.stats().paused
+        assert lab.bob.lending.stats().paused
 
 
 async def _survive(lab: SellerLab, alice: Alice, dice: random.Random) -> None:

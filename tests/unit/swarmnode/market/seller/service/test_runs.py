@@ -23,8 +23,8 @@ async def test_a_task_runs_and_leaves_nothing_behind() -> None:
         assert (result.outcome.status, result.outcome.exit_code) == ("done", 0)
         assert alice.log(TASK) == b"hello\n"
         await until_settled(lab)
-        assert lab.bob.stats().free == lab.bob.stats().capacity
-        assert lab.bob.stats().jobs_reporting == 0
+        assert lab.bob.lending.stats().free == lab.bob.lending.stats().capacity
+        assert lab.bob.lending.stats().jobs_reporting == 0
 
 
 @simulated

@@ -1,0 +1,32 @@
+"""What jobs here run on and with, as one argument."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from storage.engine.port import Tables
+from storage.facade import Objects
+from swarmnode.executor.port import Executor, JobId
+from swarmnode.market.run.runner import JobMemory
+from swarmnode.resources.port import Machine
+from swarmnode.tasks.ids import TaskId
+
+
+class SellerMemory(JobMemory, Protocol):
+    """The part of MemoryService that is needed here."""
+
+    def acknowledge(self, job: JobId, taken_ms: int) -> None: ...
+
+    async def discard(self, task: TaskId) -> None: ...
+
+    async def forget_stale(self, in_use: frozenset[TaskId]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Premises:
+    """Where jobs run, and what of this machine they are given."""
+
+    executor: Executor
+    machine: Machine
+    tables: Tables
+    objects: Objects
+    memory: SellerMemory
