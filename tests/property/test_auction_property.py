@@ -328,4 +328,4 @@ def test_an_acknowledged_task_reaches_exactly_one_end(seed: int, given_ops: list
         accepted = [one for one in record.attempts if one.accepted_ms]
         began = [one for one in accepted if one.ended_as != "unfit"]
         assert not once or len(began) <= 1
-    assert trial.buyer.tasks_open == trial.buyer.rounds_open == 0
+    assert trial.buyer.tasks_open == trial.buyer.auctions_open == 0

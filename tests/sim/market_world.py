@@ -532,6 +532,6 @@ class MarketWorld:
         """Every task ended; nobody holds, keeps or runs anything."""
         for machine in self.machines.values():
             assert all(record.state in TASK_ENDS for record in machine.buyer.ledger.all())
-            assert machine.buyer.rounds_open == 0
+            assert machine.buyer.auctions_open == 0
             assert machine.seller.offers.held() == 0, machine.peer
             assert machine.seller.jobs.records() == (), machine.peer

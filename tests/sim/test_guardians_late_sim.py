@@ -6,9 +6,9 @@ from msgspec.structs import replace
 from p2p.ids import PeerId
 from swarmnode.limits import RELIEVED_EARLY_MAX
 from swarmnode.market.buyer.events import MessageHeard
-from swarmnode.market.guardians import shelf as shelf_module
 from swarmnode.market.guardians.events import KeepHeard
 from swarmnode.market.guardians.messages import Relieve
+from swarmnode.market.guardians.shelf import shares
 from swarmnode.tasks.ids import TaskId
 from tests.sim.market_world import MarketWorld, steps_task
 from tests.sim.test_guardians_sim import names, nobody_keeps
@@ -48,15 +48,15 @@ def test_a_member_that_calls_many_tasks_over_pushes_out_nobody_elses_word() -> N
         late = Relieve(TaskId(f"{number:016d}".translate(str.maketrans("0189", "abcd"))), True)
         world.tell("node-1", MessageHeard(PeerId("mallory"), late))
         world.tell("node-1", MessageHeard(PeerId("mallory"), Relieve(TaskId("x" * 9000), True)))
-    assert set(shelf._early[PeerId("node-0")]) == {task}
-    assert len(shelf._early[PeerId("mallory")]) <= RELIEVED_EARLY_MAX
-    assert all(len(one) == len(task) for one in shelf._early[PeerId("mallory")])
+    assert set(shelf.past._early[PeerId("node-0")]) == {task}
+    assert len(shelf.past._early[PeerId("mallory")]) <= RELIEVED_EARLY_MAX
+    assert all(len(one) == len(task) for one in shelf.past._early[PeerId("mallory")])
 
 
 def test_one_member_s_records_take_a_share_of_the_room_whoever_they_name_as_owner(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(shelf_module, "GUARDED_BYTES_PER_MEMBER_MAX", 5000)
+    monkeypatch.setattr(shares, "GUARDED_BYTES_PER_MEMBER_MAX", 5000)
     world = MarketWorld(5, names(5))
     world.run(1)
     task = world.submit("node-0", steps_task(300, avoid=("node-0",)))
@@ -88,7 +88,7 @@ def test_one_member_s_records_take_a_share_of_the_room_whoever_they_name_as_owne
     assert shelf.kept[grown.task].record.seq == newest.record.seq, "it grows past the share"
     for one in brought:
         shelf.forget(one.record.task)
-    assert mallory not in shelf._bytes
+    assert mallory not in shelf.shares._bytes
 
 
 def test_a_guardian_that_was_away_while_a_task_ended_asks_for_it_less_and_less() -> None:

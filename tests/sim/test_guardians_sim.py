@@ -5,8 +5,8 @@ import random
 import pytest
 
 from swarmnode.market.buyer.events import EndsCopied
-from swarmnode.market.guardians import shelf as shelf_module
 from swarmnode.market.guardians.kept import Post
+from swarmnode.market.guardians.shelf import tasks as shelf_module
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TASK_ENDS, TaskState
 from swarmnode.tasks.records import TaskRecord

@@ -5,36 +5,28 @@ whoever else speaks for it is told to stop.
 """
 
 from p2p.effects import Send, WakeAt
-from p2p.errors import WireError
 from p2p.ids import PeerId
 from swarmnode.limits import REASON_CHARS_MAX
 from swarmnode.market.buyer import events as e
-from swarmnode.market.buyer.book import MAY_HAVE_RUN, Book, Pursuit
-from swarmnode.market.buyer.ends import attempt_of, failed, unfit
+from swarmnode.market.buyer.book import Book, Pursuit
+from swarmnode.market.buyer.ends import REPORTED, attempt_of
 from swarmnode.market.buyer.verdicts import held_back, starts
-from swarmnode.market.buyer.verdicts.leftovers import left_over
 from swarmnode.market.buyer.verdicts.once import UNDECIDED
-from swarmnode.market.messages import Accept, AwardTerms, Bid, Decline
-from swarmnode.market.outcomes import sound
+from swarmnode.market.messages import Accept, Award, AwardTerms, Bid, Decline
+from swarmnode.tasks.checkpoint import CheckpointRecord
 from swarmnode.tasks.ids import TaskId
-from swarmnode.tasks.lifecycle import HELD_BY_PROVIDER, TASK_ENDS, TaskFact, TaskState
+from swarmnode.tasks.lifecycle import HELD_BY_PROVIDER, TaskFact, TaskState
 from swarmnode.tasks.messages import (
     CancelJob,
     Checkpointed,
     Phase,
     PreemptNotice,
     Query,
-    ReceiptTerms,
     Renew,
-    Result,
-    ResultTerms,
     State,
 )
 from swarmnode.tasks.records import AttemptRecord, TaskRecord
 from swarmnode.tasks.spec import Repeatability
-
-REPORTED = frozenset({"done", "failed", "stopped", "unfit"})
-"""How an attempt can have ended whose result was written down: its receipt is given again."""
 
 
 class Attempts:
@@ -50,57 +42,61 @@ class Attempts:
         book, config = self._book, self._book.config
         record, pursuit = book.ledger.get(task), book.pursuits[task]
         fence, restore = max(record.fence, record.fence_floor) + 1, starts.start_of(record)
-        grant, state_key = book.grant(record, winner, fence)
-        terms = AwardTerms(task, fence, winner, bid.bid, record.spec, restore, grant, state_key)
-        pursuit.award, pursuit.heard_s = book.award(terms), now_s
-        step, taken_ms = (0, 0) if restore is None else (restore.step, restore.taken_ms)
-        attempt = AttemptRecord(
-            fence,
-            winner,
-            book.wall_ms(),
-            restored_step=step,
-            alone_ms=bid.alone_ms,
-            restored_ms=taken_ms,
-        )
+        pursuit.award = message = self._sealed(record, winner, bid, fence, restore)
+        attempt = _awarded(fence, winner, bid, restore, book.wall_ms())
+        pursuit.heard_s, is_once = now_s, record.spec.effects is Repeatability.ONCE
         # What must not run twice waits until whatever the award may have begun has ended.
-        once = record.spec.effects is Repeatability.ONCE
-        longest_s = config.hold_s + self._book.alone_s(attempt)
-        pursuit.award_until_s = now_s + (longest_s if once else config.award_timeout_s)
+        longest_s = config.hold_s + book.alone_s(attempt)
+        pursuit.award_until_s = now_s + (longest_s if is_once else config.award_timeout_s)
         book.ledger.award(task, attempt)
         stepped = book.step(task, TaskFact.AWARD_SENT)
         # Whoever takes over from us must know of an attempt that may not be repeated.
-        sent = [] if once and not book.guards.is_alone(task) else [Send(winner, pursuit.award)]
-        return [
-            *stepped,
-            *sent,
-            WakeAt(now_s + config.award_repeat_s, e.AwardDue(task, fence)),
-        ]
+        sent = [] if is_once and not book.guards.is_alone(task) else [Send(winner, message)]
+        again = WakeAt(now_s + config.award_repeat_s, e.AwardDue(task, fence))
+        return [*stepped, *sent, again]
+
+    def _sealed(
+        self,
+        record: TaskRecord,
+        winner: PeerId,
+        bid: Bid,
+        fence: int,
+        restore: CheckpointRecord | None,
+    ) -> Award:
+        notary, kept = self._book.notary, self._book.kept_for_another(record.task)
+        granted = notary.grant(record, winner, fence)
+        terms = AwardTerms(record.task, fence, winner, bid.bid, record.spec, restore, *granted)
+        return notary.award(terms, kept)
 
     def on_award_due(self, event: e.AwardDue, now_s: float) -> list[e.Effect]:
         """Say an award again, or give it up."""
         record = self._book.ledger.find(event.task)
         if record is None or (record.fence, record.state) != (event.fence, TaskState.AWARDED):
             return []
-        pursuit, guards = self._book.pursuits[event.task], self._book.guards
-        again = WakeAt(now_s + self._book.config.award_repeat_s, event)
-        once = record.spec.effects is Repeatability.ONCE
-        may_end = not once or self._book.may_judge(record, now_s)
-        if not guards.may_act(event.task, now_s) or not may_end:
-            pursuit.award_until_s += self._book.config.award_repeat_s
+        pursuit, repeat_s = self._book.pursuits[event.task], self._book.config.award_repeat_s
+        again = WakeAt(now_s + repeat_s, event)
+        is_once = record.spec.effects is Repeatability.ONCE
+        may_end = not is_once or self._book.may_judge(record, now_s)
+        if not self._book.guards.may_act(event.task, now_s) or not may_end:
+            pursuit.award_until_s += repeat_s
             return [again]
         if now_s < pursuit.award_until_s:
-            if pursuit.award is None:
-                return [self._ask(record, pursuit), again]
-            is_safe = not once or guards.holds(event.task, event.fence)
-            return [*([Send(record.provider, pursuit.award)] if is_safe else ()), again]
+            return [*self._say_again(record, pursuit), again]
         stop = Send(record.provider, CancelJob(event.task, event.fence, "unanswered"))
         return [*self._refused(record, "unanswered", "no answer to the award", now_s), stop]
+
+    def _say_again(self, record: TaskRecord, pursuit: Pursuit) -> list[e.Effect]:
+        if pursuit.award is None:
+            return [self._ask(record, pursuit)]
+        is_once = record.spec.effects is Repeatability.ONCE
+        is_safe = not is_once or self._book.guards.holds(record.task, record.fence)
+        return [Send(record.provider, pursuit.award)] if is_safe else []
 
     def on_accept(self, peer: PeerId, message: Accept, now_s: float) -> list[e.Effect]:
         """The lease runs."""
         record = self._live(peer, message.task, message.fence)
         if record is None:
-            return self._stop(peer, message.task, message.fence)
+            return self.stop(peer, message.task, message.fence)
         return self._accepted(record, now_s) if record.state is TaskState.AWARDED else []
 
     def on_decline(self, peer: PeerId, message: Decline, now_s: float) -> list[e.Effect]:
@@ -128,7 +124,7 @@ class Attempts:
 
     def on_claimed(self, record: TaskRecord, term: int, now_s: float) -> list[e.Effect]:
         """Go on with an attempt that another machine began: its provider is told who we are."""
-        self._book.pursuits[record.task].claim = self._book.claim(record, term)
+        self._book.pursuits[record.task].claim = self._book.notary.claim(record, term)
         return self.on_restart(record, now_s)
 
     def _ask(self, record: TaskRecord, pursuit: Pursuit) -> e.Effect:
@@ -162,16 +158,23 @@ class Attempts:
         record = self._live(peer, message.task, message.fence)
         if record is None:
             is_gone = message.phase is Phase.UNKNOWN
-            return [] if is_gone else self._stop(peer, message.task, message.fence)
-        pursuit = self._book.pursuits[message.task]
-        if message.phase is Phase.UNKNOWN and not self._book.guards.may_act(message.task, now_s):
-            return []
+            return [] if is_gone else self.stop(peer, message.task, message.fence)
         if message.phase is Phase.UNKNOWN:
-            if record.state is TaskState.RUNNING:
-                return self._lost(record, "lost", "its machine does not know it any more", now_s)
-            is_asked = pursuit.award is None
-            why = "the award never came"
-            return self._refused(record, "unanswered", why, now_s) if is_asked else []
+            return self._unknown_there(record, now_s)
+        return self._lives(record, message, now_s)
+
+    def _unknown_there(self, record: TaskRecord, now_s: float) -> list[e.Effect]:
+        """Its provider has no such job."""
+        if not self._book.guards.may_act(record.task, now_s):
+            return []
+        if record.state is TaskState.RUNNING:
+            return self._lost(record, "lost", "its machine does not know it any more", now_s)
+        is_asked = self._book.pursuits[record.task].award is None
+        why = "the award never came"
+        return self._refused(record, "unanswered", why, now_s) if is_asked else []
+
+    def _lives(self, record: TaskRecord, message: State, now_s: float) -> list[e.Effect]:
+        pursuit = self._book.pursuits[record.task]
         was_silent = now_s - pursuit.heard_s >= 1.5 * self._book.config.renew_s
         is_first = pursuit.phase is Phase.UNKNOWN
         pursuit.claim = None
@@ -186,33 +189,42 @@ class Attempts:
 
     def on_beat_due(self, event: e.RenewalDue, now_s: float) -> list[e.Effect]:
         """Renew the lease, ask when nothing was heard, or give the provider up."""
-        record, config = self._book.ledger.find(event.task), self._book.config
+        record = self._book.ledger.find(event.task)
         if record is None or record.fence != event.fence or record.state is not TaskState.RUNNING:
             return []
         pursuit = self._book.pursuits[event.task]
         if pursuit.beat_due_s != event.due_s:
             return []  # it was taken over and back since
-        again = self._beat_at(record, pursuit, now_s + config.renew_s)
+        again = self._beat_at(record, pursuit, now_s + self._book.config.renew_s)
         if not self._book.guards.may_act(event.task, now_s):
             pursuit.heard_s = now_s  # nobody answers whom nobody asks
             return [again]
-        silent_s = now_s - pursuit.heard_s
-        once = record.spec.effects is Repeatability.ONCE
-        is_lost = silent_s >= (self._book.alone_of(record) if once else config.lease_s)
-        if is_lost and (not once or self._book.may_judge(record, now_s)):
+        silent_s, is_once = now_s - pursuit.heard_s, record.spec.effects is Repeatability.ONCE
+        is_lost = silent_s >= self._lease_s(record)
+        if is_lost and (not is_once or self._book.may_judge(record, now_s)):
             return self._lost(record, "lost", f"silent for {silent_s:.0f} s", now_s)
+        return [*self._beat(record, pursuit, silent_s, is_lost=is_lost), again]
+
+    def _lease_s(self, record: TaskRecord) -> float:
+        """Whoever is silent for so long has lost the task; what must not run twice waits longer."""
+        is_once = record.spec.effects is Repeatability.ONCE
+        return self._book.alone_of(record) if is_once else self._book.config.lease_s
+
+    def _beat(
+        self, record: TaskRecord, pursuit: Pursuit, silent_s: float, *, is_lost: bool
+    ) -> list[e.Effect]:
         messages: list[e.Effect] = [self._renew(record, pursuit)]
         if is_lost and record.why != UNDECIDED and not pursuit.ending[0]:
             messages += self._book.ledger.set_why(record.task, UNDECIDED, self._book.wall_ms())
-        is_silent = silent_s >= 1.5 * config.renew_s or pursuit.phase is Phase.UNKNOWN
+        is_silent = silent_s >= 1.5 * self._book.config.renew_s or pursuit.phase is Phase.UNKNOWN
         if is_silent or pursuit.ending[0]:
             messages.insert(0, self._ask(record, pursuit))
-        return [*messages, again]
+        return messages
 
     def on_woke(self, slept_s: float, now_s: float) -> list[e.Effect]:
         """We were stopped, and nobody else was silent meanwhile: ask all before judging any."""
         effects: list[e.Effect] = []
-        self._book.awake_s = now_s
+        self._book.alarm.awake_s = now_s
         for task, pursuit in self._book.pursuits.items():
             record = self._book.ledger.get(task)
             pursuit.heard_s = min(now_s, pursuit.heard_s + slept_s)
@@ -244,7 +256,7 @@ class Attempts:
         else:
             record = self._book.ledger.find(message.task)
             if record is None or (record.provider, record.fence) != (peer, message.fence):
-                return self._stop(peer, message.task, message.fence)
+                return self.stop(peer, message.task, message.fence)
             if not record.attempts or record.attempts[-1].ended_as in REPORTED:
                 return []  # its result told of all there was, and was judged by that
         return self._book.keep(record, message.checkpoint)
@@ -253,7 +265,7 @@ class Attempts:
         """Its owner wants the machine: the result that follows moves the task elsewhere."""
         record = self._live(peer, told.task, told.fence)
         if record is None:
-            return self._stop(peer, told.task, told.fence)
+            return self.stop(peer, told.task, told.fence)
         self._book.shun(told.task, peer, now_s)
         why = f"its machine is wanted back within {told.grace_ms / 1000:.0f} s"
         if record.why == why:
@@ -262,7 +274,7 @@ class Attempts:
 
     def on_gone(self, peer: PeerId, why: str, now_s: float) -> list[e.Effect]:
         """Membership has given a machine up; what may not run twice waits for its lease."""
-        if now_s < self._book.awake_s + self._book.config.lease_s:
+        if now_s < self._book.alarm.awake_s + self._book.config.lease_s:
             return []  # perhaps it was us who were away; the lease decides
         effects: list[e.Effect] = []
         for task in list(self._book.pursuits):
@@ -273,78 +285,12 @@ class Attempts:
                 effects += self._lost(record, "lost", why, now_s)
         return effects
 
-    # -- ends
-
-    def on_result(self, peer: PeerId, message: Result, now_s: float) -> list[e.Effect]:
-        """Take a result once, and give its receipt as often as it comes."""
-        try:
-            terms = self._book.open_result(message.sealed)
-        except WireError:
-            self._book.counts["results_refused"] += 1
-            return []
-        if message.sealed.sender != peer or terms.buyer != self._book.me:
-            self._book.counts["results_refused"] += 1
-            return []
-        record = self._book.ledger.find(terms.task)
-        attempt = None if record is None else attempt_of(record, peer, terms.fence)
-        receipt = Send(peer, self._book.receipt(ReceiptTerms(terms.task, terms.fence, peer)))
-        was_given = self._book.receipts.was_given(terms.task, terms.fence)
-        if record is None and (was_given or self._book.guards.was_relieved(terms.task)):
-            return [receipt]  # forgotten since: what it left is not
-        if record is None or attempt is None:
-            return self._stop(peer, terms.task, terms.fence)
-        if record.state is TaskState.CANCELLED:
-            left = left_over(self._book.ledger, record, attempt, terms, self._book.wall_ms())
-            return [*left, receipt]
-        ended: list[e.Effect] = []
-        if attempt.ended_as not in REPORTED:
-            if terms.fence != record.fence or record.state in TASK_ENDS:
-                return self._stop(peer, terms.task, terms.fence)
-            ended = self._ended(record, terms, now_s)
-        if record.owner:  # another keeper has to know, too: of an end that is new nobody does yet
-            is_kept = not ended and self._book.guards.holds(terms.task, terms.fence)
-            return [receipt] if is_kept else ended
-        if self._book.ledger.get(terms.task).state not in TASK_ENDS:
-            return [*ended, receipt]
-        return [*ended, *self._book.receipts.answer(terms.task, terms.fence, receipt, now_s)]
-
     def end_attempt(self, record: TaskRecord, reason: str) -> list[e.Effect]:
         """The task ends by our own will: its provider, if it has one, is told to stop."""
         if record.state not in HELD_BY_PROVIDER:
             return []
         self._book.ledger.end_attempt(record.task, self._book.wall_ms(), "cancelled", reason)
         return [Send(record.provider, CancelJob(record.task, record.fence, reason))]
-
-    def _ended(self, record: TaskRecord, terms: ResultTerms, now_s: float) -> list[e.Effect]:
-        task, outcome, book = record.task, sound(terms.outcome), self._book
-        status = outcome.status if outcome.status in REPORTED else "stopped"
-        effects = [] if terms.checkpoint is None else self._book.keep(record, terms.checkpoint)
-        was_live = record.state in HELD_BY_PROVIDER
-        if not was_live and status != "done":
-            return effects  # lost already, and on its way to another machine
-        why = f"{outcome.reason}: {outcome.detail}" if outcome.detail else outcome.reason
-        record = book.ledger.get(task)
-        why = "; ".join(filter(None, (why[:REASON_CHARS_MAX], starts.falls_back(record, outcome))))
-        is_bad, has_faulted = starts.is_bad_start(outcome), held_back.is_fault(outcome)
-        book.ledger.end_attempt(
-            task, book.wall_ms(), status, why, is_bad_start=is_bad, node_faulted=has_faulted
-        )
-        seen = book.machine(record.provider)
-        if status == "done":
-            seen.failures = max(0, seen.failures - 1)
-            book.ledger.set_outcome(task, outcome)
-            return [*effects, *book.close(task, TaskFact.FINISHED, why)]
-        book.pursuits[task].phase = Phase.UNKNOWN
-        if status == "failed":
-            return [*effects, *failed(book, record, outcome, why, now_s)]
-        if status == "unfit":
-            return [*effects, *unfit(book, record, outcome, why, now_s)]
-        if record.spec.effects is Repeatability.ONCE:
-            return [*effects, *book.give_up(task, "lost", f"{why}; {MAY_HAVE_RUN}")]
-        if has_faulted and (reason := held_back.reason(book.ledger.get(task))):
-            return [*effects, *book.give_up(task, held_back.REASON, reason)]
-        book.shun(task, record.provider, now_s)
-        return [*effects, *book.step(task, TaskFact.PROVIDER_LOST, why), *book.retry(task, now_s)]
 
     # -- inside
 
@@ -354,7 +300,8 @@ class Attempts:
             return None
         return record if (record.provider, record.fence) == (peer, fence) else None
 
-    def _stop(self, peer: PeerId, task: TaskId, fence: int) -> list[e.Effect]:
+    def stop(self, peer: PeerId, task: TaskId, fence: int) -> list[e.Effect]:
+        """Whoever speaks for an attempt that does not act is told so, if it is to stop."""
         record, guards = self._book.ledger.find(task), self._book.guards
         if record is None and guards.is_others(task):
             return []  # another machine acts for it, and will tell
@@ -368,7 +315,7 @@ class Attempts:
 
     def _accepted(self, record: TaskRecord, now_s: float) -> list[e.Effect]:
         book, pursuit = self._book, self._book.pursuits[record.task]
-        pursuit.heard_s, pursuit.award, pursuit.idle_rounds = now_s, None, 0
+        pursuit.heard_s, pursuit.award, pursuit.idle_auctions = now_s, None, 0
         book.ledger.accept_attempt(record.task, book.wall_ms())
         beat = self._beat_at(record, pursuit, now_s + book.config.renew_s)
         return [*book.step(record.task, TaskFact.ACCEPTED), beat]
@@ -396,3 +343,17 @@ class Attempts:
 
     def _close_attempt(self, record: TaskRecord, ended_as: str, why: str) -> None:
         self._book.ledger.end_attempt(record.task, self._book.wall_ms(), ended_as, why)
+
+
+def _awarded(
+    fence: int, winner: PeerId, bid: Bid, restore: CheckpointRecord | None, now_ms: int
+) -> AttemptRecord:
+    step, taken_ms = (0, 0) if restore is None else (restore.step, restore.taken_ms)
+    return AttemptRecord(
+        fence,
+        winner,
+        now_ms,
+        restored_step=step,
+        alone_ms=bid.alone_ms,
+        restored_ms=taken_ms,
+    )

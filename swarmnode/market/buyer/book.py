@@ -3,49 +3,29 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
-
-import msgspec
+from typing import Final
 
 from p2p.effects import WakeAt
-from p2p.errors import WireError
 from p2p.ids import NetworkId, PeerId
-from p2p.wire.envelope import Signed, Signer, open_signed, seal
-from storage.limits import RIGHT_LINKS_MAX
-from storage.records.names.rights import grant_names
-from storage.rights import Right, extended
+from p2p.wire.envelope import Signer
 from swarmnode.market.buyer import events as e
-from swarmnode.market.buyer.auction import Auction
+from swarmnode.market.buyer.bidding.auction import Auction
+from swarmnode.market.buyer.bidding.fit import Seen
 from swarmnode.market.buyer.config import BuyerConfig
 from swarmnode.market.buyer.events import RetryDue, Tick
-from swarmnode.market.buyer.fit import Seen
 from swarmnode.market.buyer.logs.claims import LogClaims
+from swarmnode.market.buyer.notary import Notary, RightOf, no_right
 from swarmnode.market.buyer.receipts import Receipts
 from swarmnode.market.buyer.verdicts.starts import base_of
 from swarmnode.market.guardians.core import Guardian
-from swarmnode.market.guardians.messages import (
-    CLAIM_DOMAIN,
-    HOME_DOMAIN,
-    Claim,
-    ClaimTerms,
-    ComeHome,
-    HomeTerms,
-)
+from swarmnode.market.guardians.messages import Claim
 from swarmnode.market.guardians.records import GuardRecord
-from swarmnode.market.messages import AWARD_DOMAIN, Award, AwardTerms
+from swarmnode.market.messages import Award
 from swarmnode.tasks.checkpoint import CheckpointRecord, fits_award, is_newer
 from swarmnode.tasks.ids import TaskId
-from swarmnode.tasks.keys import state_key_of
 from swarmnode.tasks.ledger import Ledger
 from swarmnode.tasks.lifecycle import TASK_ENDS, TaskFact, TaskState
-from swarmnode.tasks.messages import (
-    RECEIPT_DOMAIN,
-    RESULT_DOMAIN,
-    Phase,
-    ReceiptTerms,
-    ResultReceipt,
-    ResultTerms,
-)
+from swarmnode.tasks.messages import Phase
 from swarmnode.tasks.records import AttemptRecord, Outcome, TaskRecord
 from swarmnode.tasks.spec import PriorityClass, Repeatability, TaskSpec
 
@@ -67,36 +47,18 @@ NOTED_EVERY_S: Final = 1.0
 
 MAY_HAVE_RUN = "may have run and must not run twice (effects = once)"
 
-_AWARD_VALID_MS = 600_000
-"""Far longer than an award is repeated: clocks may be minutes apart."""
-
-_RECEIPT_VALID_MS = 30 * 86_400_000
-"""A receipt is also what a provider can show later."""
-
-
-RightOf: TypeAlias = Callable[[TaskId, PeerId, int], Right | None]
-"""(task, provider, until when) -> the right to put what the task leaves in our name."""
-
-RIGHT_SPARE_MS: Final = 7 * 86_400_000
-"""A right outlives its attempt by a week: its results may wait for their submitter."""
-
-
-def no_right(task: TaskId, provider: PeerId, expires_ms: int) -> Right | None:
-    """Outputs are the provider's: for tests of the market alone."""
-    return None
-
 
 @dataclass(slots=True)
 class Pursuit:
     """What is known of one open task besides its record."""
 
-    round: Auction | None = None
+    auction: Auction | None = None
     """The auction under way: there is one while the task is AUCTIONED, and only then."""
     places: Auction | None = None
     """An auction nobody won: its callees may still offer themselves."""
-    last_round_s: float = -math.inf
-    """When its newest auction opened; the next one opens round_every_s later, at the soonest."""
-    idle_rounds: int = 0
+    last_auction_s: float = -math.inf
+    """When its newest auction opened; the next one opens auction_every_s later, at the soonest."""
+    idle_auctions: int = 0
     """Auctions in a row that nobody won."""
     retry_due_s: float | None = None
     """When its turn comes; a RetryDue of another time is stale. None: no turn is timed."""
@@ -124,6 +86,30 @@ class Pursuit:
     """What the provider of its newest attempt said last; UNKNOWN before it spoke."""
 
 
+class Alarm:
+    """Rings every second; late where this machine was stopped, which it tells by that."""
+
+    def __init__(self, config: BuyerConfig) -> None:
+        self._config = config
+        self.awake_s = -math.inf
+        """Since when this machine was not stopped, as far as we know."""
+        self._due_s = math.inf
+        """When the next Tick is due; an event asleep_s later tells that we were stopped."""
+
+    def set(self, now_s: float) -> WakeAt[Tick]:
+        """Look at the clock again soon."""
+        self._due_s = now_s + self._config.tick_s
+        return WakeAt(self._due_s, Tick())
+
+    def slept_s(self, now_s: float) -> float:
+        """How long this machine was stopped until just now; 0 when it was not. Says it once."""
+        late_s = now_s - self._due_s
+        if late_s < self._config.asleep_s:
+            return 0.0
+        self._due_s, self.awake_s = now_s, now_s
+        return late_s
+
+
 class Book:
     """Shared by the parts of the buyer core."""
 
@@ -136,49 +122,37 @@ class Book:
         right_of: RightOf = no_right,
     ) -> None:
         """`wall_ms` is for people, for expiry and for deadlines across a restart."""
-        self.config, self.right_of = config, right_of
+        self.config, self.wall_ms = config, wall_ms
+        self.notary = Notary(signer, network, wall_ms, right_of)
         self.ledger = Ledger()
         """Every task here, also those that we act for while their owner is away."""
-        self.wall_ms = wall_ms
         self.machines: dict[PeerId, Seen] = {}
         """What is known of each machine; dropped when membership has forgotten it."""
         self.out: frozenset[PeerId] = frozenset()
         """Machines that were removed from the network."""
         self.pursuits: dict[TaskId, Pursuit] = {}
         """One for each unfinished task of the ledger, and for no other."""
-        self.rounds: dict[int, Auction] = {}
+        self.auctions: dict[int, Auction] = {}
         """Open auctions, and those whose callees may still offer themselves."""
-        self.rounds_open = 0
-        """Those of them that are not decided; dry runs alone may exceed rounds_open_max."""
+        self.auctions_open = 0
+        """Those of them that are not decided; dry runs alone may exceed auctions_open_max."""
         self.counts = dict.fromkeys([*COUNTED.values(), "results_refused"], 0)
         """How often each fact of COUNTED happened since the start, by its name in telemetry."""
-        self.awake_s = -math.inf
-        """Since when this machine was not stopped, as far as we know."""
-        self._tick_due_s = math.inf
-        """When the next Tick is due; an event asleep_s later tells that we were stopped."""
+        self.alarm = Alarm(config)
         self.receipts, self.log_claims = Receipts(config.guard.copy_s), LogClaims()
-        found = self.ledger.find, self._hand_on, self._home, self.ledger.forgotten.__contains__
-        self.guards = Guardian(config.guard, signer.peer_id, *found)
+        notary, ledger = self.notary, self.ledger
+        found = ledger.find, notary.hand_on, notary.home, ledger.forgotten.__contains__
+        self.guards = Guardian(config.guard, self.me, *found)
         """Who acts for each task; what it decides is carried out in the same step."""
-        self._signer, self._network = signer, network
 
     @property
     def me(self) -> PeerId:
         """This machine."""
-        return self._signer.peer_id
+        return self.notary.me
 
     def tick(self, now_s: float) -> list[e.Effect]:
         """Look at the clock again soon."""
-        self._tick_due_s = now_s + self.config.tick_s
-        return [*self.log_claims.tick(now_s), WakeAt(self._tick_due_s, Tick())]
-
-    def slept_s(self, now_s: float) -> float:
-        """How long this machine was stopped until just now; 0 when it was not. Says it once."""
-        late_s = now_s - self._tick_due_s
-        if late_s < self.config.asleep_s:
-            return 0.0
-        self._tick_due_s, self.awake_s = now_s, now_s
-        return late_s
+        return [*self.log_claims.tick(now_s), self.alarm.set(now_s)]
 
     def out_because(self, peer: PeerId) -> str:
         """Why a machine is out of the network, or out of ours; empty while it is in it."""
@@ -199,9 +173,22 @@ class Book:
     def retry(self, task: TaskId, now_s: float, delay_s: float = 0.0) -> list[e.Effect]:
         """Put a waiting task to auction after a while, but not more often than is allowed."""
         pursuit = self.pursuits[task]
-        due_s = max(now_s + delay_s, pursuit.last_round_s + self.config.round_every_s)
+        due_s = max(now_s + delay_s, pursuit.last_auction_s + self.config.auction_every_s)
         pursuit.retry_due_s = due_s
         return [WakeAt(due_s, RetryDue(task, due_s))]
+
+    def pursue(self, record: TaskRecord, now_s: float) -> list[e.Effect]:
+        """From now on it is open here."""
+        self.pursuits[record.task] = Pursuit()
+        left_ms = self.deadline_left_ms(record.spec, record.submitted_ms)
+        if left_ms is None:
+            return []
+        return [WakeAt(now_s + left_ms / 1000, e.DeadlinePassed(record.task))]
+
+    def end_pursuit(self, task: TaskId) -> list[e.Effect]:
+        """It is open here no more, though it may be elsewhere."""
+        pursuit = self.pursuits.pop(task, None)
+        return [] if pursuit is None else self.drop_auctions(pursuit)
 
     def shun(self, task: TaskId, peer: PeerId, now_s: float) -> None:
         """Do not ask a machine for this task for a while."""
@@ -209,22 +196,26 @@ class Book:
         shunned = {one: until for one, until in pursuit.shunned.items() if until > now_s}
         pursuit.shunned = {**shunned, peer: now_s + self.config.shun_s}
 
-    def drop_rounds(self, pursuit: Pursuit) -> list[e.Effect]:
+    def kept_for_another(self, task: TaskId) -> GuardRecord | None:
+        """What is kept here of a task for which we act while its owner is away."""
+        return self.guards.find(task) if self.ledger.get(task).owner else None
+
+    def drop_auctions(self, pursuit: Pursuit) -> list[e.Effect]:
         """End what is open for a task without a winner; its callees are told."""
         effects: list[e.Effect] = []
-        for one in (pursuit.round, pursuit.places):
+        for one in (pursuit.auction, pursuit.places):
             if one is not None:
-                self.rounds.pop(one.auction, None)
+                self.auctions.pop(one.auction, None)
                 effects += one.release(None)
-        if pursuit.round is not None:
-            self.rounds_open -= 1
-        pursuit.round = pursuit.places = None
+        if pursuit.auction is not None:
+            self.auctions_open -= 1
+        pursuit.auction = pursuit.places = None
         return effects
 
     def close(self, task: TaskId, fact: TaskFact, why: str = "") -> list[e.Effect]:
         """End a task by a last step."""
         pursuit = self.pursuits.pop(task)
-        return [*self.step(task, fact, why), *self.drop_rounds(pursuit)]
+        return [*self.step(task, fact, why), *self.drop_auctions(pursuit)]
 
     def give_up(self, task: TaskId, reason: str, why: str) -> list[e.Effect]:
         """End a task as failed for a reason that no provider gave."""
@@ -288,73 +279,3 @@ class Book:
         if not spec.deadline_ms:
             return None
         return max(0, submitted_ms + spec.deadline_ms - self.wall_ms())
-
-    def award(self, terms: AwardTerms) -> Award:
-        """Sealed, with the right to put what the task leaves in our name."""
-        kept, owner = self.guards.find(terms.task), self.ledger.get(terms.task).owner
-        if kept is not None and owner:
-            right = self._hand_on(kept, terms.seller)
-        else:
-            right = self._own_right(terms.task, terms.spec, terms.seller)
-        terms = msgspec.structs.replace(terms, right=right)
-        expires_ms = self.wall_ms() + _AWARD_VALID_MS
-        return Award(self._seal(AWARD_DOMAIN, terms, terms.fence, expires_ms))
-
-    def _own_right(self, task: TaskId, spec: TaskSpec, peer: PeerId) -> Right | None:
-        until_ms = self.wall_ms() + spec.timeout_ms + RIGHT_SPARE_MS
-        return self.right_of(task, peer, until_ms)
-
-    def _hand_on(self, kept: GuardRecord, peer: PeerId) -> Right | None:
-        """The right of a keeper, or of a worker of one, to put in the name of a task's owner."""
-        if kept.owner == self.me:
-            return self._own_right(kept.task, kept.kept.spec, peer)
-        mine = kept.right_of(self.me)
-        if mine is None or len(mine.links) >= RIGHT_LINKS_MAX:
-            return None
-        try:
-            return extended(mine, self._signer, self._network, peer)
-        except WireError:  # who made the record knew no better: the next one has none
-            return None
-
-    def grant(self, record: TaskRecord, winner: PeerId, fence: int) -> tuple[Signed | None, bytes]:
-        """By the task's key: what lets a provider write the task's names; and read their values.
-
-        Nothing for a task of a version that knew no such key.
-        """
-        if not record.key:
-            return None, b""
-        key = self._signer.from_seed(record.key)
-        grant = grant_names(key, self._network, winner, fence, self.wall_ms())
-        return grant, state_key_of(record.key)
-
-    def claim(self, record: TaskRecord, term: int) -> Claim:
-        """Sealed by the task's key: its attempt is ours to renew from here on."""
-        key = self._signer.from_seed(record.key)
-        terms = ClaimTerms(record.task, record.fence, self.me, term)
-        expires_ms = self.wall_ms() + _RECEIPT_VALID_MS
-        sealed = seal(key, self._network, CLAIM_DOMAIN, terms, sequence=term, expires_ms=expires_ms)
-        return Claim(sealed)
-
-    def _home(self, record: TaskRecord) -> ComeHome:
-        """Sealed by the task's key: its owner is at this machine now."""
-        key, expires_ms = self._signer.from_seed(record.key), self.wall_ms() + _AWARD_VALID_MS
-        terms = HomeTerms(record.task, self.me)
-        return ComeHome(
-            seal(key, self._network, HOME_DOMAIN, terms, sequence=0, expires_ms=expires_ms)
-        )
-
-    def receipt(self, terms: ReceiptTerms) -> ResultReceipt:
-        """Sealed."""
-        expires_ms = self.wall_ms() + _RECEIPT_VALID_MS
-        return ResultReceipt(self._seal(RECEIPT_DOMAIN, terms, terms.fence, expires_ms))
-
-    def open_result(self, sealed: Signed) -> ResultTerms:
-        """Verified. Raises WireError."""
-        return open_signed(self._signer, self._network, RESULT_DOMAIN, ResultTerms, sealed)
-
-    def _seal(
-        self, domain: str, terms: AwardTerms | ReceiptTerms, fence: int, expires_ms: int
-    ) -> Signed:
-        return seal(
-            self._signer, self._network, domain, terms, sequence=fence, expires_ms=expires_ms
-        )

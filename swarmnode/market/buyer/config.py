@@ -20,7 +20,7 @@ class BuyerConfig:
     """In between: so many times the round trip that 95 % of the answers keep."""
     rtt_unknown_s: float = 0.1
     """Assumed of a machine never asked before: its connection may have to be opened."""
-    rounds_open_max: int = 32
+    auctions_open_max: int = 32
     """Auctions at the same time: each makes others hold room that only one will use."""
     hold_s: float = 3.0
     """How long room should be held: the longest window, and an award that is repeated once."""
@@ -40,10 +40,10 @@ class BuyerConfig:
     """How often the buyer looks at the clock to notice that it was stopped itself."""
     asleep_s: float = 2.0
     """A tick this late tells so: what was not heard meanwhile is nobody's silence."""
-    round_every_s: float = 1.0
+    auction_every_s: float = 1.0
     """A task is put to auction at most this often."""
     backoff_max_s: float = 30.0
-    """Pauses between auctions that nobody wins double from `round_every_s` up to this."""
+    """Pauses between auctions that nobody wins double from `auction_every_s` up to this."""
     place_s: float = 20.0
     """While machines keep a place for a task it waits this long before it asks others."""
     shun_s: float = 10.0

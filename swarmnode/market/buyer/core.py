@@ -11,29 +11,28 @@ restart that asks the providers and goes on. Simulated before: sampled contract 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, assert_never
 
-import msgspec
-
-from p2p.effects import Notify, Persist, Rng, Send, WakeAt
+from p2p.effects import Notify, Persist, Rng
 from p2p.ids import LabId, NetworkId, PeerId
 from p2p.membership.view import Liveness
 from p2p.wire.envelope import Signer
 from swarmnode.market.buyer import events as e
 from swarmnode.market.buyer.attempts import Attempts
-from swarmnode.market.buyer.auctions import Auctions
-from swarmnode.market.buyer.book import Book, Pursuit, RightOf, no_right
+from swarmnode.market.buyer.bidding.auctions import Auctions
+from swarmnode.market.buyer.book import Book
 from swarmnode.market.buyer.config import BuyerConfig
-from swarmnode.market.buyer.fit import Seen
+from swarmnode.market.buyer.ends import Results
+from swarmnode.market.buyer.notary import RightOf, no_right
+from swarmnode.market.buyer.stewardship import Stewardship
 from swarmnode.market.buyer.verdicts import once
 from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians import messages as gm
 from swarmnode.market.guardians.core import Guardian
 from swarmnode.market.guardians.kept import Post
-from swarmnode.market.guardians.records import GuardRecord
 from swarmnode.market.messages import Accept, Bid, Decline
 from swarmnode.tasks.ids import TaskId
-from swarmnode.tasks.ledger import Ledger, TaskChanged, TaskForgotten
+from swarmnode.tasks.ledger import Ledger, TaskForgotten
 from swarmnode.tasks.lifecycle import HELD_BY_PROVIDER, TASK_ENDS, TaskFact, TaskState
-from swarmnode.tasks.messages import CancelJob, Checkpointed, Phase, PreemptNotice, Result, State
+from swarmnode.tasks.messages import Checkpointed, Phase, PreemptNotice, Result, State
 from swarmnode.tasks.records import Outcome, TaskRecord
 from swarmnode.tasks.spec import Repeatability
 from swarmnode.tasks.store import OWNER, TAKEN_KEY
@@ -60,17 +59,19 @@ class Buyer:
         right_of: RightOf = no_right,
     ) -> None:
         self._book = Book(config, signer, network, wall_ms, right_of)
-        self._leases = Attempts(self._book)
-        self._rounds = Auctions(self._book, self._leases, rng)
+        self._attempts = Attempts(self._book)
+        self._results = Results(self._book, self._attempts.stop)
+        self._stewardship = Stewardship(self._book, self._attempts)
+        self._auctions = Auctions(self._book, self._attempts, rng)
         self.taken_ms = 0
         """The newest takeover of this machine that it knows of."""
 
     def handle(self, event: e.Event, now_s: float) -> list[e.Effect]:
         """Take one event."""
-        slept_s = self._book.slept_s(now_s)
-        woken = self._leases.on_woke(slept_s, now_s) if slept_s else []
+        slept_s = self._book.alarm.slept_s(now_s)
+        woken = self._attempts.on_woke(slept_s, now_s) if slept_s else []
         effects = [*woken, *self._take(event, now_s)]
-        return self._with_keepers(effects + self._rounds.pump(now_s), now_s)
+        return self._stewardship.carry_out(effects + self._auctions.pump(now_s), now_s)
 
     def _take(self, event: e.Event, now_s: float) -> Sequence[e.Effect]:
         if isinstance(event, g.OwnersRemoved):
@@ -81,13 +82,13 @@ class Buyer:
             case e.Tick():
                 return self._book.tick(now_s)
             case e.RetryDue():
-                return self._rounds.on_retry_due(event, now_s)
+                return self._auctions.on_retry_due(event, now_s)
             case e.WindowOver():
-                return self._rounds.on_window_over(event, now_s)
+                return self._auctions.on_window_over(event, now_s)
             case e.AwardDue():
-                return self._leases.on_award_due(event, now_s)
+                return self._attempts.on_award_due(event, now_s)
             case e.RenewalDue():
-                return self._leases.on_beat_due(event, now_s)
+                return self._attempts.on_beat_due(event, now_s)
             case e.DeadlinePassed():
                 return self._on_deadline_passed(event, now_s)
             case e.Advertised():
@@ -96,7 +97,7 @@ class Buyer:
                 return self._on_member_stands(event, now_s)
             case e.Woke():
                 self._book.guards.on_woke(now_s)
-                return self._leases.on_woke(0.0, now_s)
+                return self._attempts.on_woke(0.0, now_s)
             case _ if isinstance(event, g.Event):
                 return self._book.guards.handle(event, now_s)
             case _:
@@ -111,7 +112,7 @@ class Buyer:
             case e.ForgetAsked():
                 return self._book.ledger.forget(event.task, self._book.wall_ms())
             case e.DryRunAsked():
-                return self._rounds.on_dry_run(event, now_s)
+                return self._auctions.on_dry_run(event, now_s)
             case e.EndsCopied():
                 return self._on_ends_copied(event)
             case e.TakenUp():
@@ -129,19 +130,19 @@ class Buyer:
     def _on_heard(self, peer: PeerId, message: e.BuyerMessage, now_s: float) -> Sequence[e.Effect]:
         match message:
             case Bid():
-                return self._rounds.on_bid(peer, message, now_s)
+                return self._auctions.on_bid(peer, message, now_s)
             case Accept():
-                return self._leases.on_accept(peer, message, now_s)
+                return self._attempts.on_accept(peer, message, now_s)
             case Decline():
-                return self._leases.on_decline(peer, message, now_s)
+                return self._attempts.on_decline(peer, message, now_s)
             case Result():
-                return self._leases.on_result(peer, message, now_s)
+                return self._results.on_result(peer, message, now_s)
             case State():
-                return self._leases.on_state(peer, message, now_s)
+                return self._attempts.on_state(peer, message, now_s)
             case PreemptNotice():
-                return self._leases.on_preempt_notice(peer, message, now_s)
+                return self._attempts.on_preempt_notice(peer, message, now_s)
             case Checkpointed():
-                return self._leases.on_checkpointed(peer, message, now_s)
+                return self._attempts.on_checkpointed(peer, message, now_s)
             case _:
                 return self._book.guards.hear(peer, message, now_s)
 
@@ -179,14 +180,14 @@ class Buyer:
         return self._book.counts
 
     @property
-    def rounds_open(self) -> int:
+    def auctions_open(self) -> int:
         """Auctions under way."""
-        return self._book.rounds_open
+        return self._book.auctions_open
 
     # -- the submitter
 
     def _on_begin(self, event: e.TasksLoaded, now_s: float) -> list[e.Effect]:
-        self._rounds.begin()
+        self._auctions.begin()
         self.taken_ms = event.taken_ms
         self._book.ledger.load(event.records)
         self._book.ledger.forgotten.update(event.forgotten)
@@ -219,16 +220,16 @@ class Buyer:
             if record.state not in TASK_ENDS:
                 effects += self._go_on(record, now_s)
             elif record.ended_ms >= event.sure_ms and not event.is_told:
-                self._want_log(record, FIRST_TERM, now_s)
+                self._stewardship.want_log(record, FIRST_TERM, now_s)
         return effects
 
     def _go_on(self, record: TaskRecord, now_s: float) -> list[e.Effect]:
-        effects = self._pursue(record, now_s)
+        effects = self._book.pursue(record, now_s)
         effects += self._book.guards.expect(record, now_s)
         if record.state in HELD_BY_PROVIDER:
-            effects += self._leases.on_restart(record, now_s)
+            effects += self._attempts.on_restart(record, now_s)
             if record.taken_up_ms and record.key:  # its provider knows another buyer
-                claim = self._book.claim(record, FIRST_TERM)
+                claim = self._book.notary.claim(record, FIRST_TERM)
                 self._book.pursuits[record.task].claim = claim
             return effects
         if record.state is TaskState.AUCTIONED:
@@ -239,9 +240,9 @@ class Buyer:
         record = event.record
         return [
             *self._book.ledger.submit(record),
-            *self._pursue(record, now_s),
+            *self._book.pursue(record, now_s),
             *self._book.guards.expect(record, now_s, at_once=event.is_detached),
-            *self._rounds.enqueue(record.task),
+            *self._auctions.enqueue(record.task),
         ]
 
     def _on_goes_on_elsewhere(self, event: e.GoesOnElsewhere) -> list[e.Effect]:
@@ -249,21 +250,14 @@ class Buyer:
         record = self._book.ledger.find(event.task)
         if record is None or record.owner or record.state in TASK_ENDS:
             return []
-        effects = self._book.guards.let_go(event.task) + self._end_pursuit(event.task)
+        effects = self._book.guards.let_go(event.task) + self._book.end_pursuit(event.task)
         return [*effects, *self._book.ledger.drop(event.task), Notify(TaskForgotten(event.task))]
-
-    def _pursue(self, record: TaskRecord, now_s: float) -> list[e.Effect]:
-        self._book.pursuits[record.task] = Pursuit()
-        left_ms = self._book.deadline_left_ms(record.spec, record.submitted_ms)
-        if left_ms is None:
-            return []
-        return [WakeAt(now_s + left_ms / 1000, e.DeadlinePassed(record.task))]
 
     def _on_cancel_asked(self, event: e.CancelAsked) -> list[e.Effect]:
         if event.task not in self._book.pursuits:
             return []
         record = self._book.ledger.get(event.task)
-        stop = self._leases.end_attempt(record, "cancelled")
+        stop = self._attempts.end_attempt(record, "cancelled")
         if record.left and not stop:  # nobody else will tell what there is
             self._book.ledger.set_outcome(event.task, Outcome("stopped", -1, "cancelled"))
         return [*self._book.close(event.task, TaskFact.CANCEL_ASKED, event.why), *stop]
@@ -280,121 +274,34 @@ class Buyer:
         waited = f"; it waited because {record.why}" if record.why else ""
         why = f"its deadline has passed{waited}"
         if record.spec.effects is Repeatability.ONCE and record.state in HELD_BY_PROVIDER:
-            return self._leases.end_surely(record, "deadline", why)
+            return self._attempts.end_surely(record, "deadline", why)
         if once.may_have_begun(record):  # told when its keepers have, or can no more
             self._book.pursuits[event.task].ending = ("deadline", why)
             return []
-        stop = self._leases.end_attempt(record, "deadline")
+        stop = self._attempts.end_attempt(record, "deadline")
         return [*self._book.give_up(event.task, "deadline", why), *stop]
-
-    # -- keepers
-
-    def _with_keepers(self, effects: list[e.Effect], now_s: float) -> list[e.Effect]:
-        """Tell the keepers what changed here and do what they decide, until nothing is left."""
-        guards, told = self._book.guards, 0
-        while True:
-            news = [f.event for f in effects[told:] if isinstance(f, Notify)]
-            changed = dict.fromkeys(one.task for one in news if isinstance(one, TaskChanged))
-            told = len(effects)
-            for forgotten in (one.task for one in news if isinstance(one, TaskForgotten)):
-                effects += self._book.receipts.give(forgotten)
-            for task in changed:
-                if (record := self._book.ledger.find(task)) is not None:
-                    effects += guards.on_noted(record, now_s)
-            decisions = guards.take_decisions()
-            for decision in decisions:
-                match decision:
-                    case g.Acts(kept, before):
-                        effects += self._on_acts(kept, before, now_s)
-                    case g.Rests(task):
-                        effects += self._on_rests(task)
-                    case g.TaskLetGo(task):
-                        effects.append(Notify(TaskForgotten(task)))
-            if not changed and not decisions:
-                return effects
-
-    def _on_acts(self, kept: GuardRecord, before: PeerId, now_s: float) -> list[e.Effect]:
-        """Go on from what the keepers know; what we have ended ourselves stays ended."""
-        book, task = self._book, kept.task
-        is_mine, record = kept.owner == book.me, book.ledger.find(task)
-        up = book.machines.get(before, Seen()).liveness in (Liveness.ALIVE, Liveness.SUSPECT)
-        logs = [Notify(g.LogsWanted(task, before, up))] if is_mine and before != book.me else []
-        if record is not None and record.state in TASK_ENDS:
-            stop: list[e.Effect] = []
-            if kept.kept.state in HELD_BY_PROVIDER:
-                job = CancelJob(task, kept.kept.fence, "cancelled")
-                messages = (book.claim(kept.kept, kept.term), job)
-                stop = [Send(kept.kept.provider, one) for one in messages]
-            if logs:
-                self._want_log(kept.kept, kept.term, now_s)
-            ours = self._made_ours(record) if is_mine else []
-            return [*ours, *book.guards.on_noted(record, now_s), *stop, *logs]
-        if is_mine and record is None and task in book.ledger.forgotten:
-            return [*book.guards.end_for_good(task)]
-        changes = {"owner": PeerId("") if is_mine else kept.owner}
-        floor = kept.kept.fence + book.config.fence_gap
-        adopted = msgspec.structs.replace(kept.kept, fence_floor=floor, **changes)
-        why = "this machine is back" if is_mine else f"{kept.owner} is away"
-        effects = [
-            *logs,
-            *self._end_pursuit(task),
-            *book.ledger.adopt(adopted, book.wall_ms(), why),
-        ]
-        if adopted.state in TASK_ENDS:
-            if logs:
-                self._want_log(kept.kept, kept.term, now_s)
-            return effects
-        effects += self._pursue(adopted, now_s)
-        if adopted.state in HELD_BY_PROVIDER:
-            return effects + self._leases.on_claimed(adopted, kept.term, now_s)
-        if adopted.state is TaskState.AUCTIONED:
-            effects += book.step(task, TaskFact.INTERRUPTED, why)
-        return effects + book.retry(task, now_s)
-
-    def _made_ours(self, record: TaskRecord) -> list[e.Effect]:
-        """It ended here while we acted for the machine that we take over now."""
-        if not record.owner:
-            return []
-        record = msgspec.structs.replace(record, owner=PeerId(""))
-        return [*self._book.ledger.adopt(record, self._book.wall_ms(), record.why)]
-
-    def _want_log(self, record: TaskRecord, term: int, now_s: float) -> None:
-        """Of what ended while another machine had it, its provider may still have the log."""
-        if record.provider and record.key and record.state in TASK_ENDS:
-            claim = self._book.claim(record, term)
-            self._book.log_claims.want(record.task, record.provider, claim, now_s)
-
-    def _on_rests(self, task: TaskId) -> list[e.Effect]:
-        record = self._book.ledger.find(task)
-        if record is None or not record.owner:
-            return []  # ours: it waits until we act again
-        return [*self._end_pursuit(task), *self._book.ledger.drop(task)]
-
-    def _end_pursuit(self, task: TaskId) -> list[e.Effect]:
-        pursuit = self._book.pursuits.pop(task, None)
-        return [] if pursuit is None else self._book.drop_rounds(pursuit)
 
     # -- the machines
 
     def _on_advertised(self, event: e.Advertised, now_s: float) -> list[e.Effect]:
         self._book.machine(event.peer).advert = event.advert
-        return self._rounds.on_room(event.peer, now_s)
+        return self._auctions.on_room(event.peer, now_s)
 
     def _on_member_stands(self, event: e.MemberStands, now_s: float) -> list[e.Effect]:
         lab = LabId("") if event.lab is None else event.lab
         self._book.guards.handle(g.KeeperStands(event.peer, event.liveness, lab), now_s)
         if event.liveness is None:
             self._book.machines.pop(event.peer, None)
-            return self._leases.on_gone(event.peer, "its machine is gone", now_s)
+            return self._attempts.on_gone(event.peer, "its machine is gone", now_s)
         self._book.machine(event.peer).liveness = event.liveness
         match event.liveness:
             case Liveness.ALIVE:
-                return self._rounds.on_room(event.peer, now_s)
+                return self._auctions.on_room(event.peer, now_s)
             case Liveness.SUSPECT:
                 return []  # it gets no new work; its lease decides about the old
             case Liveness.DEAD:
                 is_out = event.peer in self._book.out
                 why = "was removed from the network" if is_out else "is dead"
-                return self._leases.on_gone(event.peer, f"its machine {why}", now_s)
+                return self._attempts.on_gone(event.peer, f"its machine {why}", now_s)
             case Liveness.LEFT:
-                return self._leases.on_gone(event.peer, "its machine has left", now_s)
+                return self._attempts.on_gone(event.peer, "its machine has left", now_s)

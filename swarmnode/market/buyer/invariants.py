@@ -10,7 +10,7 @@ def check_invariants(buyer: Buyer) -> None:
     """Raises AssertionError with what does not hold. It changes nothing."""
     book = buyer._book
     _check_pursuits(book)
-    _check_rounds(book)
+    _check_auctions(book)
     book.guards.check_invariants()
     assert not book.guards.take_decisions(), "a decision of the keepers was not carried out"
     assert all(one.failures >= 0 for one in book.machines.values()), "fewer than no failures"
@@ -22,7 +22,7 @@ def _check_pursuits(book: Book) -> None:
     for task, pursuit in book.pursuits.items():
         record = book.ledger.get(task)
         is_auctioned = record.state is TaskState.AUCTIONED
-        assert is_auctioned == (pursuit.round is not None), f"{task}: {record.state}, its auction"
+        assert is_auctioned == (pursuit.auction is not None), f"{task}: {record.state}, its auction"
         if record.state in HELD_BY_PROVIDER:
             assert record.provider, f"{task} is {record.state} at nobody"
         if record.state is TaskState.RUNNING:
@@ -32,18 +32,18 @@ def _check_pursuits(book: Book) -> None:
             assert acts, f"{task} is another's and we do not act for it"
 
 
-def _check_rounds(book: Book) -> None:
-    is_open = {one.auction: one.is_open for one in book.rounds.values()}
-    assert list(is_open) == list(book.rounds), "an auction under another number"
-    assert book.rounds_open == sum(is_open.values()), "open auctions are counted wrong"
-    dry = [one.auction for one in book.rounds.values() if one.dry_run]
+def _check_auctions(book: Book) -> None:
+    is_open = {one.auction: one.is_open for one in book.auctions.values()}
+    assert list(is_open) == list(book.auctions), "an auction under another number"
+    assert book.auctions_open == sum(is_open.values()), "open auctions are counted wrong"
+    dry = [one.auction for one in book.auctions.values() if one.dry_run]
     assert all(is_open[number] for number in dry), "a dry run outlived its end"
-    most = book.config.rounds_open_max + len(dry)
-    assert book.rounds_open <= most, "more auctions are open than may be"
+    most = book.config.auctions_open_max + len(dry)
+    assert book.auctions_open <= most, "more auctions are open than may be"
     known = dict.fromkeys(dry)
     for task, pursuit in book.pursuits.items():
-        assert pursuit.round is None or pursuit.places is None, f"{task} has two auctions"
-        if (one := pursuit.round or pursuit.places) is not None:
-            assert is_open.get(one.auction) is (one is pursuit.round), f"{task}: a stale auction"
+        assert pursuit.auction is None or pursuit.places is None, f"{task} has two auctions"
+        if (one := pursuit.auction or pursuit.places) is not None:
+            assert is_open.get(one.auction) is (one is pursuit.auction), f"{task}: a stale auction"
             known[one.auction] = None
     assert known.keys() == is_open.keys(), "an auction of no task"

@@ -15,13 +15,13 @@ from storage.errors import StoreFullError
 from swarmnode.errors import SpecError, TaskUnknownError, TooManyTasksError
 from swarmnode.limits import TASKS_OPEN_MAX
 from swarmnode.market.buyer import events as e
-from swarmnode.market.buyer.book import RightOf, no_right
+from swarmnode.market.buyer.bidding.dry_runs import DryRuns
 from swarmnode.market.buyer.config import BuyerConfig
 from swarmnode.market.buyer.core import HEARD, Buyer
-from swarmnode.market.buyer.dry_runs import DryRuns
 from swarmnode.market.buyer.feed import Ends, EventFeed
 from swarmnode.market.buyer.logs.inbox import LogInbox, OldLogs
 from swarmnode.market.buyer.lookout import Lookout
+from swarmnode.market.buyer.notary import RightOf, no_right
 from swarmnode.market.buyer.own_machines.elsewhere import WhoseTask, nobodys
 from swarmnode.market.buyer.own_machines.machines import OwnMachines
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
@@ -253,7 +253,7 @@ class BuyerService:
         """For telemetry: whole numbers, since the start or now."""
         return {
             "tasks_open": self._core.tasks_open,
-            "auctions_open": self._core.rounds_open,
+            "auctions_open": self._core.auctions_open,
             "market_messages_dropped": self._driver.dropped,
             "market_disk_full": self._pen.waits,
             **self._core.counts,

@@ -10,7 +10,7 @@ from swarmnode.market.guardians.beats import Beats
 from swarmnode.market.guardians.kept import Kept, Post
 from swarmnode.market.guardians.messages import GuardHeard, GuardLine, Relieve
 from swarmnode.market.guardians.records import grown, is_near
-from swarmnode.market.guardians.shelf import TaskShelf
+from swarmnode.market.guardians.shelf.tasks import TaskShelf
 from swarmnode.market.guardians.voting import Voting
 from swarmnode.tasks.lifecycle import TASK_ENDS
 

@@ -33,7 +33,8 @@ from swarmnode.market.guardians.messages import (
     Vote,
 )
 from swarmnode.market.guardians.records import GuardRecord, grown, is_near
-from swarmnode.market.guardians.shelf import HandOn, TaskShelf, note
+from swarmnode.market.guardians.shelf.past import note
+from swarmnode.market.guardians.shelf.tasks import HandOn, TaskShelf
 from swarmnode.market.guardians.voting import Voting
 from swarmnode.tasks.ids import TaskId, is_task_id
 from swarmnode.tasks.lifecycle import TASK_ENDS
@@ -77,7 +78,7 @@ class Guardian:
     def is_others(self, task: TaskId) -> bool:
         """Another machine acts for it, as far as we know: what its worker says is not for us."""
         shelf = self._shelf
-        return task in shelf.kept or (task in shelf.rested and task not in shelf.relieved)
+        return task in shelf.kept or (task in shelf.past.rested and task not in shelf.past.relieved)
 
     def may_act(self, task: TaskId, now_s: float) -> bool:
         """Whether this machine may renew, award and judge for a task now."""
@@ -134,7 +135,7 @@ class Guardian:
 
     def let_go(self, task: TaskId) -> list[g.Effect]:
         """Another machine has a task of ours for its own: those who keep it for us let go."""
-        note(self._shelf.let_go, task, 0)
+        note(self._shelf.past.let_go, task, 0)
         kept = self._shelf.kept.get(task)
         if kept is None:
             return []
@@ -147,7 +148,7 @@ class Guardian:
 
     def was_relieved(self, task: TaskId) -> bool:
         """We kept it until its owner had everything, or another machine acted."""
-        return task in self._shelf.relieved or task in self._shelf.dropped
+        return self._shelf.past.was_relieved(task)
 
     def end_for_good(self, task: TaskId) -> list[g.Effect]:
         """Its owner removed it: whoever still keeps it forgets it."""
@@ -301,9 +302,9 @@ class Guardian:
     def _on_keep(self, event: g.KeepHeard, now_s: float) -> list[g.Effect]:
         record, peer = event.record, event.peer
         kept = self._shelf.kept.get(record.task)
-        if kept is None and record.term < (term := self._shelf.dropped.get(record.task, 0)):
+        if kept is None and record.term < (term := self._shelf.past.dropped.get(record.task, 0)):
             return [Send(peer, GuardHeard(0, (GuardLine(record.task, term, 0),)))]
-        if self._shelf.is_relieved(record, peer) or (
+        if self._shelf.past.is_too_late(record, peer) or (
             kept is None and not self._shelf.has_room(record, peer)
         ):
             return [Send(peer, GuardHeard(0, (GuardLine(record.task, 0, 0),)))]
@@ -338,7 +339,7 @@ class Guardian:
     def _renewed(self, kept: Kept, record: GuardRecord, by: PeerId, now_s: float) -> list[g.Effect]:
         """Keep a newer record of a task."""
         promised, is_newer = kept.record.promised, record.term > kept.record.term
-        self._shelf.count_for(kept.record.owner, record.owner)
+        self._shelf.shares.move(kept.record.owner, record.owner)
         kept.record = msgspec.structs.replace(record, promised=promised)
         is_sought = record.task in self._homing  # its sender has not heard where we are
         moved = self._shelf.move(kept, self._shelf.me, now_s) if is_sought else []
@@ -355,9 +356,9 @@ class Guardian:
             return []  # we may be the only one who knows how it went on
         effects = [] if kept is None else self._drop(kept)
         if message.is_over and kept is not None:
-            note(self._shelf.relieved, message.task, 0)
+            note(self._shelf.past.relieved, message.task, 0)
         elif message.is_over and is_task_id(message.task):
-            self._shelf.relieve_early(peer, message.task)
+            self._shelf.past.relieve_early(peer, message.task)
         return [*effects, Send(peer, GuardHeard(0, (GuardLine(message.task, 0, 0),)))]
 
     def _on_owners_removed(self, event: g.OwnersRemoved) -> list[g.Effect]:
@@ -366,7 +367,7 @@ class Guardian:
             owner = kept.record.owner
             if owner in event.owners and owner != self._shelf.me:
                 effects += self._drop(kept)
-                note(self._shelf.relieved, task, 0)
+                note(self._shelf.past.relieved, task, 0)
         return effects
 
     def _drop(self, kept: Kept) -> list[g.Effect]:
@@ -375,7 +376,7 @@ class Guardian:
         if kept.post is Post.ACTS:
             self._shelf.rest(record)
         self._shelf.decisions.append(g.TaskLetGo(record.task))
-        note(self._shelf.dropped, record.task, record.term)
+        note(self._shelf.past.dropped, record.task, record.term)
         return self._shelf.forget(record.task)
 
 

@@ -13,7 +13,8 @@ from p2p.effects import Send
 from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.kept import Kept, Post
 from swarmnode.market.guardians.messages import ComeHome
-from swarmnode.market.guardians.shelf import TaskShelf, note
+from swarmnode.market.guardians.shelf.past import note
+from swarmnode.market.guardians.shelf.tasks import TaskShelf
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import TaskRecord
 

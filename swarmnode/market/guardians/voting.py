@@ -11,7 +11,7 @@ from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.kept import STEPS, Kept, Post, Turn
 from swarmnode.market.guardians.messages import AskVote, GuardBeat, GuardHeard, GuardLine, Vote
 from swarmnode.market.guardians.records import is_near, rank
-from swarmnode.market.guardians.shelf import TaskShelf
+from swarmnode.market.guardians.shelf.tasks import TaskShelf
 from swarmnode.tasks.lifecycle import TASK_ENDS
 
 IN_VAIN_S: Final = 600.0

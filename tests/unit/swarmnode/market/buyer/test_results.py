@@ -172,7 +172,7 @@ def test_an_open_auction_is_called_off_when_the_late_result_comes() -> None:
     assert [peer for peer, _ in desk.take(Release)] == [CAROL]
     desk.hear(CAROL, held(calls[CAROL]))
     assert not desk.awards()
-    assert desk.buyer.rounds_open == 0
+    assert desk.buyer.auctions_open == 0
 
 
 def test_a_failure_is_tried_again_as_often_as_was_asked() -> None:

@@ -162,9 +162,9 @@ def test_machines_known_to_be_near_get_a_short_window() -> None:
         desk.now_s += 0.002
         desk.hear(BOB, refused(desk.calls()[BOB]))
     desk.submit(task=TaskId("b" * 16))
-    assert desk.buyer.rounds_open == 1
+    assert desk.buyer.auctions_open == 1
     desk.run_for(0.041)
-    assert desk.buyer.rounds_open == 0
+    assert desk.buyer.auctions_open == 0
 
 
 def test_a_bid_after_the_end_is_released_but_never_that_of_the_winner() -> None:
@@ -183,7 +183,7 @@ def test_a_bid_after_the_end_is_released_but_never_that_of_the_winner() -> None:
 
 
 def test_so_many_auctions_are_open_at_once_and_the_urgent_go_first() -> None:
-    desk = Desk(BuyerConfig(rounds_open_max=1))
+    desk = Desk(BuyerConfig(auctions_open_max=1))
     desk.know(BOB)
     for number, kind in enumerate(("batch", "scavenger", "latency")):
         spec = TaskSpec(("x",), priority_class=PriorityClass(kind))

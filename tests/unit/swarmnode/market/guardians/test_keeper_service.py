@@ -12,7 +12,8 @@ from swarmnode.market.guardians.kept import Guarded, Kept, Post
 from swarmnode.market.guardians.messages import KeepTaken, KeepTask
 from swarmnode.market.guardians.records import GuardRecord
 from swarmnode.market.guardians.service import KeeperService
-from swarmnode.market.guardians.shelf import TaskShelf, note
+from swarmnode.market.guardians.shelf.past import note
+from swarmnode.market.guardians.shelf.tasks import TaskShelf
 from swarmnode.market.logbook import LogBook
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import TaskRecord
@@ -104,7 +105,7 @@ def test_a_submitter_of_whom_nothing_is_kept_any_more_is_not_counted() -> None:
     for at in range(10):
         kept = shelf.add(Kept(record(f"task{at}", owner=PeerId(f"owner{at}")), Post.KEEPS, 0.0))
         shelf.forget(kept.record.task)
-    assert len(shelf.owners) == 0
+    assert len(shelf.shares._owners) == 0
 
 
 def test_a_task_that_is_noted_again_is_among_the_newest() -> None:

@@ -1,6 +1,5 @@
 """What the parts of a guardian share: the tasks it keeps, and what it has decided."""
 
-from collections import Counter
 from collections.abc import Callable
 from math import inf
 from typing import TypeAlias
@@ -11,21 +10,15 @@ from p2p.effects import Notify, Persist, Send
 from p2p.ids import PeerId
 from p2p.wire.codec import encode
 from storage.rights import Right
-from swarmnode.limits import (
-    GUARDED_BYTES_MAX,
-    GUARDED_BYTES_PER_MEMBER_MAX,
-    GUARDED_MAX,
-    GUARDED_OVER_MAX,
-    GUARDED_PER_OWNER_MAX,
-    RELIEVED_EARLY_MAX,
-    RELIEVED_KEPT_MAX,
-)
+from swarmnode.limits import GUARDED_MAX, GUARDED_OVER_MAX
 from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.config import GuardianConfig
 from swarmnode.market.guardians.kept import Guarded, Kept, Post
 from swarmnode.market.guardians.messages import GuardLine, Relieve
 from swarmnode.market.guardians.records import GuardRecord, grown
 from swarmnode.market.guardians.roster import KeeperRoster
+from swarmnode.market.guardians.shelf.past import PastTasks, note
+from swarmnode.market.guardians.shelf.shares import Shares
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import HELD_BY_PROVIDER, TASK_ENDS
 from swarmnode.tasks.records import TaskRecord
@@ -48,31 +41,16 @@ class TaskShelf:
         was_forgotten: Callable[[TaskId], bool],
     ) -> None:
         """`find` gives the record of a task of the ledger; `was_forgotten`: ours, and no more."""
-        self.acting_until: dict[TaskId, float] = {}
-        """Of our own tasks and those we act for: when we must stop; not in it is never."""
-        self.decisions: list[g.Decision] = []
-        """In order, until the core takes them: at the end of each step there are none."""
         self.config, self.me, self.find = config, me, find
         self.hand_on, self.was_forgotten = hand_on, was_forgotten
         self.kept: dict[TaskId, Kept] = {}
         """By task, our own included; GUARDED_MAX at most."""
-        self.owners: Counter[PeerId] = Counter()
-        """How much is kept for each."""
-        self._bytes: Counter[PeerId] = Counter()
-        """Of what each member brought first, as it came last."""
+        self.shares, self.past = Shares(), PastTasks()
         self.roster = KeeperRoster(me, config.guardians)
-        self.rested: dict[TaskId, int] = {}
-        """Tasks of others we acted for, the newest ones: their workers may not know yet."""
-        self.let_go: dict[TaskId, int] = {}
-        """Ours once, that another machine has for its own since; the newest last."""
-        self.dropped: dict[TaskId, int] = {}
-        """Terms in which we were keepers of what we keep no more: whoever acted in an earlier one
-        does not find us ready to start again."""
-        self.relieved: dict[TaskId, int] = {}
-        """The newest ones, so that what was still on its way to us does not bring them back."""
-        self._early: dict[PeerId, dict[TaskId, int]] = {}
-        """The same of what we never kept, by who said so: it holds for what that one brings, or
-        acts for."""
+        self.acting_until: dict[TaskId, float] = {}
+        """Of our own tasks and those we act for: when we must stop; not in it is never."""
+        self.decisions: list[g.Decision] = []
+        """In order, until the core takes them: at the end of each step there are none."""
         self._overs: dict[TaskId, float] = {}
         """Tasks of ours that wait for a copy, and since when; the one that ended first is first."""
         self.are_copies_kept = False
@@ -82,26 +60,23 @@ class TaskShelf:
 
     def check_invariants(self) -> None:
         """What holds between two events."""
-        sizes = Counter[PeerId]()
-        for kept in self.kept.values():
-            sizes[kept.bringer] += kept.size
-        owners = Counter(kept.record.owner for kept in self.kept.values())
-        assert self.owners == owners, "a task is counted for nobody, twice, or another owner"
-        assert self._bytes == sizes, "bytes are counted for the wrong member"
-        assert len(self.kept) <= GUARDED_MAX, "more is kept than may be"
+        self.shares.check(self.kept.values())
         assert all(task in self.kept for task in self._overs), "what is gone waits for a copy"
         for task, kept in self.kept.items():
-            record, until_s = kept.record, self.acting_until.get(task)
-            assert record.task == task, f"{task} is kept under another name"
-            match kept.post:
-                case Post.ACTS:
-                    assert record.acting == self.me, f"we act for {task} in another's term"
-                    assert until_s is not None, f"we act for {task} without an end"
-                case Post.STANDS:
-                    assert record.term < kept.term == record.promised, f"{task}: no term of ours"
-                    assert until_s in (None, -inf), f"{task}: we act and ask for votes"
-                case Post.KEEPS:
-                    assert until_s in (None, -inf), f"we act for {task} without its post"
+            assert kept.record.task == task, f"{task} is kept under another name"
+            self._check_post(task, kept)
+
+    def _check_post(self, task: TaskId, kept: Kept) -> None:
+        record, until_s = kept.record, self.acting_until.get(task)
+        match kept.post:
+            case Post.ACTS:
+                assert record.acting == self.me, f"we act for {task} in another's term"
+                assert until_s is not None, f"we act for {task} without an end"
+            case Post.STANDS:
+                assert record.term < kept.term == record.promised, f"{task}: no term of ours"
+                assert until_s in (None, -inf), f"{task}: we act and ask for votes"
+            case Post.KEEPS:
+                assert until_s in (None, -inf), f"we act for {task} without its post"
 
     def guarded(self, task: TaskId) -> Guarded:
         """Which guardians hold a task that we act for, so that they need us no more."""
@@ -117,49 +92,21 @@ class TaskShelf:
 
     def add(self, kept: Kept) -> Kept:
         self.kept[kept.record.task] = kept
-        self.owners[kept.record.owner] += 1
-        kept.bringer = kept.bringer or kept.record.owner
-        kept.size = len(encode(kept.record))
-        self._bytes[kept.bringer] += kept.size
+        self.shares.add(kept)
         return kept
 
     def may_grow(self, kept: Kept, record: GuardRecord) -> bool:
         """Count a newer record of a task instead; False where its bringer's share has no room."""
-        size = len(encode(record))
-        more = size - kept.size
-        is_modest = self._bytes[kept.bringer] + more <= GUARDED_BYTES_PER_MEMBER_MAX
-        if more > 0 and not is_modest and record.owner != self.me:
-            return False
-        self._bytes[kept.bringer] += more
-        kept.size = size
-        return True
+        return self.shares.may_grow(kept, record, is_ours=record.owner == self.me)
 
     def rest(self, record: GuardRecord) -> None:
         self.acting_until[record.task] = -inf
         self.decisions.append(g.Rests(record.task))
-        note(self.rested, record.task, 0)
-
-    def relieve_early(self, peer: PeerId, task: TaskId) -> None:
-        """Somebody says that a task is over which we do not keep: its record may come yet."""
-        said = self._early.setdefault(peer, {})
-        note(said, task, 0)
-        if len(said) > RELIEVED_EARLY_MAX:
-            del said[next(iter(said))]
-        if len(self._early) > RELIEVED_EARLY_MAX:
-            del self._early[next(iter(self._early))]
-
-    def is_relieved(self, record: GuardRecord, bringer: PeerId) -> bool:
-        """Whether a record comes too late."""
-        said = (self._early.get(peer, {}) for peer in (bringer, record.owner, record.acting))
-        return record.task in self.relieved or any(record.task in one for one in said)
+        note(self.past.rested, record.task, 0)
 
     def has_room(self, record: GuardRecord, bringer: PeerId) -> bool:
-        """Of what one member brings only so much: who owns it anybody can make up."""
-        size = len(encode(record))
-        is_modest = self.owners[record.owner] < GUARDED_PER_OWNER_MAX
-        is_share = self._bytes[bringer] + size <= GUARDED_BYTES_PER_MEMBER_MAX
-        is_little = self._bytes.total() + size <= GUARDED_BYTES_MAX
-        return is_modest and is_share and is_little and len(self.kept) < GUARDED_MAX
+        """Whether one task more can be kept, of who brings it."""
+        return len(self.kept) < GUARDED_MAX and self.shares.has_room(record, bringer)
 
     def line(self, kept: Kept) -> GuardLine:
         """What we hold; a term we gave our vote to, when that is higher."""
@@ -173,20 +120,13 @@ class TaskShelf:
         record = self.find(task)
         is_ours = record is not None and not record.owner and record.state in TASK_ENDS
         is_over = is_ours or (record is None and self.was_forgotten(task))
-        if is_over or (record is None and task in self.let_go):
+        if is_over or (record is None and task in self.past.let_go):
             return [Send(peer, Relieve(task, is_over=is_over))]
         return []
 
     def forget(self, task: TaskId) -> list[g.Effect]:
         self._overs.pop(task, None)
-        kept = self.kept.pop(task)
-        owner = kept.record.owner
-        self._bytes[kept.bringer] -= kept.size
-        if not self._bytes[kept.bringer]:
-            del self._bytes[kept.bringer]
-        self.owners[owner] -= 1
-        if not self.owners[owner]:
-            del self.owners[owner]
+        self.shares.take(self.kept.pop(task))
         self.acting_until.pop(task, None)
         return [Persist(GUARDS, task_key(task), None)]
 
@@ -194,7 +134,7 @@ class TaskShelf:
         """Its owner is at that machine now: if that is this one, and we act, it becomes ours."""
         if kept.record.owner == owner:
             return []
-        self.count_for(kept.record.owner, owner)
+        self.shares.move(kept.record.owner, owner)
         moved = _inherited(kept.record, owner)
         kept.record = grown(moved) if kept.post is Post.ACTS else moved
         if owner == self.me:
@@ -202,13 +142,6 @@ class TaskShelf:
             if kept.post is Post.ACTS:
                 self.decisions.append(g.Acts(kept.record, self.me))
         return [self.write(kept), *self.carry_all(kept, now_s)]
-
-    def count_for(self, before: PeerId, owner: PeerId) -> None:
-        """A task is another machine's now."""
-        self.owners[before] -= 1
-        if not self.owners[before]:
-            del self.owners[before]
-        self.owners[owner] += 1
 
     def write(self, kept: Kept) -> Persist:
         return Persist(GUARDS, task_key(kept.record.task), encode(kept.record))
@@ -326,11 +259,3 @@ def _inherited(record: GuardRecord, owner: PeerId) -> GuardRecord:
         for one in (record.roster, record.before)
     )
     return msgspec.structs.replace(record, owner=owner, roster=roster, before=before)
-
-
-def note(tasks: dict[TaskId, int], task: TaskId, number: int) -> None:
-    """Remember a task among the newest."""
-    tasks.pop(task, None)
-    tasks[task] = number
-    if len(tasks) > RELIEVED_KEPT_MAX:
-        del tasks[next(iter(tasks))]

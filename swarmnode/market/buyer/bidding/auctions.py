@@ -11,10 +11,10 @@ from p2p.membership.view import Liveness
 from swarmnode.limits import AUCTIONS_CLOSED_MAX, REASON_CHARS_MAX, UNFIT_KEPT_MAX
 from swarmnode.market.buyer import events as e
 from swarmnode.market.buyer.attempts import Attempts
-from swarmnode.market.buyer.auction import Asked, Auction
+from swarmnode.market.buyer.bidding.auction import Asked, Auction
+from swarmnode.market.buyer.bidding.fit import Seen, has_room, unfit_because
 from swarmnode.market.buyer.book import WAITING, Book, Pursuit
 from swarmnode.market.buyer.ends import failed_on
-from swarmnode.market.buyer.fit import Seen, has_room, unfit_because
 from swarmnode.market.buyer.verdicts.once import NOBODY_KNOWS, UNHEARD, may_have_begun
 from swarmnode.market.messages import Bid, BidKind, Release
 from swarmnode.market.pricing import FAILED_HERE, slack_ms
@@ -29,8 +29,8 @@ Unfit = tuple[tuple[PeerId, str], ...]
 class Auctions:
     """The auctions of one buyer."""
 
-    def __init__(self, book: Book, leases: Attempts, rng: Rng) -> None:
-        self._book, self._leases, self._rng = book, leases, rng
+    def __init__(self, book: Book, attempts: Attempts, rng: Rng) -> None:
+        self._book, self._attempts, self._rng = book, attempts, rng
         self._ready: list[tuple[tuple[int, int, int, TaskId], TaskId]] = []
         """Heap of tasks that wait for an auction to end, most urgent first."""
         self._winners: dict[int, PeerId] = {}
@@ -59,7 +59,7 @@ class Auctions:
     def pump(self, now_s: float) -> list[e.Effect]:
         """Open auctions for tasks whose turn has come, as many as may be open."""
         effects: list[e.Effect] = []
-        while self._ready and self._book.rounds_open < self._book.config.rounds_open_max:
+        while self._ready and self._book.auctions_open < self._book.config.auctions_open_max:
             record = self._book.ledger.find(heapq.heappop(self._ready)[1])
             if record is None or record.state not in WAITING:
                 continue
@@ -87,13 +87,13 @@ class Auctions:
             at_ms, why = self._book.wall_ms(), _unfit_words(unfit)
             record = RoundRecord(0, at_ms, 0, why, (), unfit)
             return [Notify(e.DryRunEnded(event.number, record))]
-        made = self._round(TaskId(""), event.spec, chosen, unfit, now_s)
+        made = self._made(TaskId(""), event.spec, chosen, unfit, now_s)
         made.dry_run = event.number
         return self._call(made, now_s)
 
     def on_bid(self, peer: PeerId, bid: Bid, now_s: float) -> list[e.Effect]:
         """An answer, or a later offer of a machine that was busy."""
-        one = self._book.rounds.get(bid.auction)
+        one = self._book.auctions.get(bid.auction)
         if one is None or peer not in one.asked:
             is_wanted = bid.kind is BidKind.REFUSED or self._winners.get(bid.auction) == peer
             return [] if is_wanted else [Send(peer, Release(bid.auction))]
@@ -107,7 +107,7 @@ class Auctions:
 
     def on_window_over(self, event: e.WindowOver, now_s: float) -> list[e.Effect]:
         """Decide with the answers that have come."""
-        one = self._book.rounds.get(event.auction)
+        one = self._book.auctions.get(event.auction)
         return self._close(one, now_s) if one is not None and one.is_open else []
 
     def on_room(self, peer: PeerId, now_s: float) -> list[e.Effect]:
@@ -137,24 +137,24 @@ class Auctions:
 
     def _open(self, record: TaskRecord, now_s: float) -> list[e.Effect]:
         book, pursuit = self._book, self._book.pursuits[record.task]
-        effects = book.drop_rounds(pursuit)
+        effects = book.drop_auctions(pursuit)
         chosen, unfit = self._choose(record.spec, pursuit, now_s)
         if not chosen:
             return [*effects, *self._nobody_fits(record, pursuit, unfit, now_s)]
-        pursuit.last_round_s = now_s
-        made = pursuit.round = self._round(record.task, record.spec, chosen, unfit, now_s)
+        pursuit.last_auction_s = now_s
+        made = pursuit.auction = self._made(record.task, record.spec, chosen, unfit, now_s)
         made.number = book.ledger.count_round(record.task)
         why = f"asking {len(chosen)} machines"
         opened = book.step(record.task, TaskFact.BIDDING_OPENED, why)
         return [*effects, *opened, *self._call(made, now_s)]
 
     def _call(self, made: Auction, now_s: float) -> list[e.Effect]:
-        self._book.rounds[made.auction] = made
-        self._book.rounds_open += 1
+        self._book.auctions[made.auction] = made
+        self._book.auctions_open += 1
         timer = WakeAt(now_s + made.window_s, e.WindowOver(made.auction))
         return [*made.call(self._book.config.hold_s), timer]
 
-    def _round(
+    def _made(
         self, task: TaskId, spec: TaskSpec, chosen: Sequence[PeerId], unfit: Unfit, now_s: float
     ) -> Auction:
         book, config = self._book, self._book.config
@@ -218,8 +218,8 @@ class Auctions:
 
     def _back_off(self, task: TaskId, pursuit: Pursuit, now_s: float) -> list[e.Effect]:
         config = self._book.config
-        pursuit.idle_rounds += 1
-        plain_s = config.round_every_s * 2.0 ** min(pursuit.idle_rounds - 1, 16)
+        pursuit.idle_auctions += 1
+        plain_s = config.auction_every_s * 2.0 ** min(pursuit.idle_auctions - 1, 16)
         if pursuit.places is not None and pursuit.places.places():
             plain_s = config.place_s
         delay_s = min(plain_s, config.backoff_max_s) * self._rng.uniform(0.9, 1.1)
@@ -227,15 +227,15 @@ class Auctions:
 
     def _close(self, one: Auction, now_s: float) -> list[e.Effect]:
         one.is_open = False
-        self._book.rounds_open -= 1
+        self._book.auctions_open -= 1
         winner = one.winner() if self._may_award(one, now_s) else None
         if one.dry_run:
-            del self._book.rounds[one.auction]
+            del self._book.auctions[one.auction]
             outcome = one.words() if winner is None else "would be awarded"
             told = e.DryRunEnded(one.dry_run, one.record(outcome, winner))
             return [Notify(told), *one.release(None)]
         pursuit = self._book.pursuits[one.task]
-        pursuit.round = None
+        pursuit.auction = None
         if winner is not None:
             return self._award(one, winner, now_s)
         pursuit.places, why = one, one.words()
@@ -259,7 +259,7 @@ class Auctions:
         return guards.may_act(one.task, now_s) and (not once or guards.may_judge(one.task, now_s))
 
     def _award(self, one: Auction, winner: PeerId, now_s: float) -> list[e.Effect]:
-        del self._book.rounds[one.auction]
+        del self._book.auctions[one.auction]
         self._book.pursuits[one.task].places = None
         self._winners[one.auction] = winner
         if len(self._winners) > AUCTIONS_CLOSED_MAX:
@@ -267,7 +267,7 @@ class Auctions:
         entry = one.record("awarded", winner)
         return [
             *self._book.ledger.note_round(one.task, entry),
-            *self._leases.award(one.task, winner, one.bids[winner], now_s),
+            *self._attempts.award(one.task, winner, one.bids[winner], now_s),
             *one.release(winner),
         ]
 

@@ -1,0 +1,133 @@
+"""Whose turn it is to act for a task, as its keepers decide: we go on with it, or rest from it."""
+
+from collections.abc import Sequence
+from typing import assert_never
+
+import msgspec
+
+from p2p.effects import Notify, Send
+from p2p.ids import PeerId
+from p2p.membership.view import Liveness
+from swarmnode.market.buyer import events as e
+from swarmnode.market.buyer.attempts import Attempts
+from swarmnode.market.buyer.bidding.fit import Seen
+from swarmnode.market.buyer.book import Book
+from swarmnode.market.guardians import events as g
+from swarmnode.market.guardians.records import GuardRecord
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.ledger import TaskChanged, TaskForgotten
+from swarmnode.tasks.lifecycle import HELD_BY_PROVIDER, TASK_ENDS, TaskFact, TaskState
+from swarmnode.tasks.messages import CancelJob
+from swarmnode.tasks.records import TaskRecord
+
+
+class Stewardship:
+    """Carries out what the keepers decide, and tells them what changes here."""
+
+    def __init__(self, book: Book, attempts: Attempts) -> None:
+        self._book, self._attempts = book, attempts
+
+    def carry_out(self, effects: list[e.Effect], now_s: float) -> list[e.Effect]:
+        """Tell the keepers what changed here and do what they decide, until nothing is left."""
+        told = 0
+        while True:
+            news = [one.event for one in effects[told:] if isinstance(one, Notify)]
+            told = len(effects)
+            effects += self._told(news, now_s)
+            decisions = self._book.guards.take_decisions()
+            for decision in decisions:
+                effects += self._decided(decision, now_s)
+            if not decisions and not any(isinstance(one, TaskChanged) for one in news):
+                return effects
+
+    def _told(self, news: Sequence[e.Notice], now_s: float) -> list[e.Effect]:
+        """What changed, to the keepers of its task."""
+        effects: list[e.Effect] = []
+        changed = dict.fromkeys(one.task for one in news if isinstance(one, TaskChanged))
+        for forgotten in (one.task for one in news if isinstance(one, TaskForgotten)):
+            effects += self._book.receipts.give(forgotten)
+        for task in changed:
+            if (record := self._book.ledger.find(task)) is not None:
+                effects += self._book.guards.on_noted(record, now_s)
+        return effects
+
+    def _decided(self, decision: g.Decision, now_s: float) -> list[e.Effect]:
+        match decision:
+            case g.Acts(kept, before):
+                return self._on_acts(kept, before, now_s)
+            case g.Rests(task):
+                return self._on_rests(task)
+            case g.TaskLetGo(task):
+                return [Notify(TaskForgotten(task))]
+            case _:
+                assert_never(decision)
+
+    def _on_acts(self, kept: GuardRecord, before: PeerId, now_s: float) -> list[e.Effect]:
+        """Go on from what the keepers know; what we have ended ourselves stays ended."""
+        book, task = self._book, kept.task
+        is_mine, record = kept.owner == book.me, book.ledger.find(task)
+        logs = self._logs(task, before) if is_mine and before != book.me else []
+        if record is not None and record.state in TASK_ENDS:
+            return [*self._has_ended(kept, record, now_s, is_back=bool(logs)), *logs]
+        if is_mine and record is None and task in book.ledger.forgotten:
+            return [*book.guards.end_for_good(task)]
+        why = "this machine is back" if is_mine else f"{kept.owner} is away"
+        adopted, effects = self._adopted(kept), [*logs, *book.end_pursuit(task)]
+        effects += book.ledger.adopt(adopted, book.wall_ms(), why)
+        if adopted.state not in TASK_ENDS:
+            return [*effects, *self._go_on(adopted, kept.term, why, now_s)]
+        if logs:
+            self.want_log(kept.kept, kept.term, now_s)
+        return effects
+
+    def _logs(self, task: TaskId, before: PeerId) -> list[e.Effect]:
+        """Of what it printed while that machine acted for it."""
+        seen = self._book.machines.get(before, Seen())
+        is_up = seen.liveness in (Liveness.ALIVE, Liveness.SUSPECT)
+        return [Notify(g.LogsWanted(task, before, is_up))]
+
+    def _has_ended(
+        self, kept: GuardRecord, record: TaskRecord, now_s: float, *, is_back: bool
+    ) -> list[e.Effect]:
+        """Here, while another machine acted for it: its attempt stops, and its keepers hear."""
+        book, stop = self._book, list[e.Effect]()
+        if kept.kept.state in HELD_BY_PROVIDER:
+            job = CancelJob(kept.task, kept.kept.fence, "cancelled")
+            messages = (book.notary.claim(kept.kept, kept.term), job)
+            stop = [Send(kept.kept.provider, one) for one in messages]
+        if is_back:
+            self.want_log(kept.kept, kept.term, now_s)
+        ours = self._made_ours(record) if kept.owner == book.me else []
+        return [*ours, *book.guards.on_noted(record, now_s), *stop]
+
+    def _adopted(self, kept: GuardRecord) -> TaskRecord:
+        owner = PeerId("") if kept.owner == self._book.me else kept.owner
+        floor = kept.kept.fence + self._book.config.fence_gap
+        return msgspec.structs.replace(kept.kept, fence_floor=floor, owner=owner)
+
+    def _go_on(self, record: TaskRecord, term: int, why: str, now_s: float) -> list[e.Effect]:
+        book, effects = self._book, self._book.pursue(record, now_s)
+        if record.state in HELD_BY_PROVIDER:
+            return effects + self._attempts.on_claimed(record, term, now_s)
+        if record.state is TaskState.AUCTIONED:
+            effects += book.step(record.task, TaskFact.INTERRUPTED, why)
+        return effects + book.retry(record.task, now_s)
+
+    def _made_ours(self, record: TaskRecord) -> list[e.Effect]:
+        """It ended here while we acted for the machine that we take over now."""
+        if not record.owner:
+            return []
+        record = msgspec.structs.replace(record, owner=PeerId(""))
+        return [*self._book.ledger.adopt(record, self._book.wall_ms(), record.why)]
+
+    def want_log(self, record: TaskRecord, term: int, now_s: float) -> None:
+        """Of what ended while another machine had it, its provider may still have the log."""
+        if record.provider and record.key and record.state in TASK_ENDS:
+            claim = self._book.notary.claim(record, term)
+            self._book.log_claims.want(record.task, record.provider, claim, now_s)
+
+    def _on_rests(self, task: TaskId) -> list[e.Effect]:
+        record = self._book.ledger.find(task)
+        if record is None or not record.owner:
+            return []  # ours: it waits until we act again
+        return [*self._book.end_pursuit(task), *self._book.ledger.drop(task)]
