@@ -5,20 +5,10 @@ Nobody else looks anything up. On a machine `real_edges.py` hands over real edge
 """
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 import trio
 
-from p2p.discovery.service import DiscoveryService
-from p2p.gossip.service import GossipService
-from p2p.host.rpc.echo import Echo
-from p2p.host.rpc.service import Rpc
 from p2p.ids import PeerId
-from p2p.membership.knowledge import Profile
-from p2p.membership.service import MembershipService
-from p2p.mesh import Mesh
-from p2p.register.service import RegisterService
-from p2p.renewal.service import RenewalService
 from storage.facade import Forgotten, NameStore, Objects
 from storage.ids import Address
 from storage.rights import Right, RightLink, right_for
@@ -29,29 +19,18 @@ from swarmnode.edges import Edges, Identity
 from swarmnode.errors import NotAllowedError, RecoveryRefusedError, TaskUnknownError
 from swarmnode.estate.service import EstateService
 from swarmnode.home.config import Config
-from swarmnode.home.peer_cache import TablePeerCache
-from swarmnode.home.register_store import TableEntryStore
 from swarmnode.market.explain import TaskView
 from swarmnode.market.seller.premises import Premises
 from swarmnode.market.service import MarketService
 from swarmnode.memory.service import MemoryService
 from swarmnode.overview.roster import Roster
 from swarmnode.overview.status import StatusReader
-from swarmnode.people.book import People
-from swarmnode.people.sealed_tasks import at_rest
-from swarmnode.people.seals import Seals
-from swarmnode.people.unlocking import Unlocking
-from swarmnode.recovery.finding import Finder
-from swarmnode.recovery.lab import LabRecovery, phrase_by_lab
-from swarmnode.recovery.others import Others
-from swarmnode.recovery.place import LineOfList, NameOfItsOwn
-from swarmnode.recovery.retrieval import Retrieval
-from swarmnode.recovery.service import RecoveryService
-from swarmnode.recovery.shelf import CopyShelf
-from swarmnode.recovery.siblings import Siblings
-from swarmnode.recovery.things import Things
+from swarmnode.recovery.lab import phrase_by_lab
 from swarmnode.resources.publisher import AdvertPublisher
 from swarmnode.tasks.ids import TaskId
+from swarmnode.wiring.household import Household
+from swarmnode.wiring.peers import Peers
+from swarmnode.wiring.recovering import Saved
 
 
 class Node:
@@ -62,20 +41,8 @@ class Node:
     ) -> None:
         """`seeds` are full multiaddrs to call first, besides those of the config."""
         self.config, self.edges, self.identity = config, edges, identity
-        self.lends_compute = config.compute.enabled and "compute" in identity.roles
-        """By its owner's configuration and its certificate both."""
-        self.lends_storage = config.storage.enabled and "storage" in identity.roles
-        self.rpc = Rpc(edges.host)
-        self.echo = Echo(self.rpc)
-        self.membership = self._membership()
-        self.gossip = self._gossip()
-        self.mesh = self._mesh()
-        self.register = self._register()
-        self.renewal = self._renewal()
-        self.discovery = self._discovery(seeds)
-        self.people = People(edges.state, edges.wall_ms)
+        self.peers = Peers(config, edges, identity, seeds)
         self.storage = self._storage()
-        self.seals = Seals(self.people, edges.entropy)
         self.memory = MemoryService(
             edges.executor,
             self.storage.objects,
@@ -84,102 +51,46 @@ class Node:
             wall_ms=edges.wall_ms,
         )
         self.market = self._market()
-        adverts = settings.adverts(config)
-        self.adverts = AdvertPublisher(adverts, self.gossip, self.market.seller.lending.advert)
-        left = (self.market.buyer, self.market.buyer.logbook, self.storage.objects)
-        self.estate = EstateService(*left, edges.state, edges.wall_ms)
-        self.recovery = self._recovery()
-        self.lab = self._lab_recovery()
-        self.unlocking = self._unlocking()
+        lent, buyer = self.market.seller.lending, self.market.buyer
+        self.adverts = AdvertPublisher(settings.adverts(config), self.peers.gossip, lent.advert)
+        objects = self.storage.objects
+        self.estate = EstateService(buyer, buyer.logbook, objects, edges.state, edges.wall_ms)
+        saved = (self.peers, self.storage, self.market, self.estate)
+        self.recovering = Saved(edges, identity, *saved).recovering(config)
+        self.household = Household(edges, objects.keyring, buyer, self.estate.logs)
         self.stopped = trio.Event()
         """Set by whoever runs it, once `run` has returned."""
-        self.register.on_out(self._on_out)
-        self.roster = Roster(self.register, edges.papers, self.membership.view, edges.wall_ms)
+        register, view = self.peers.register, self.peers.membership.view
+        register.on_out(self._on_out)
+        self.roster = Roster(register, edges.papers, view, edges.wall_ms)
         self.reader = StatusReader(self)
 
-    def _membership(self) -> MembershipService:
-        edges, who = self.edges, self.identity
-        return MembershipService(
-            settings.membership(self.config),
-            self.rpc,
-            edges.signer,
-            edges.network,
-            Profile(who.name, who.lab, who.site),
-            addresses=edges.host.addresses,
-            rng=edges.rng,
-            incarnation=edges.wall_ms(),
-            proofs=edges.proofs,
-        )
+    @property
+    def lends_compute(self) -> bool:
+        """By its owner's configuration and its certificate both."""
+        return self.config.compute.enabled and "compute" in self.identity.roles
 
-    def _gossip(self) -> GossipService:
-        edges = self.edges
-        return GossipService(
-            settings.gossip(self.config),
-            self.rpc,
-            self.membership,
-            edges.signer,
-            edges.network,
-            rng=edges.rng,
-            wall_ms=edges.wall_ms,
-        )
-
-    def _mesh(self) -> Mesh:
-        edges, services = self.edges, (self.rpc, self.membership, self.gossip)
-        dice = (edges.rng, edges.entropy)
-        return Mesh(*services, edges.signer, edges.network, *dice, edges.wall_ms, edges.proofs)
-
-    def _register(self) -> RegisterService:
-        edges = self.edges
-        return RegisterService(
-            edges.book,
-            self.rpc,
-            edges.host,
-            TableEntryStore(edges.state),
-            rng=edges.rng,
-            wall_ms=edges.wall_ms,
-        )
-
-    def _renewal(self) -> RenewalService | None:
-        edges = self.edges
-        if edges.papers is None:
-            return None
-        return RenewalService(
-            edges.papers,
-            edges.book,
-            self.rpc,
-            edges.host,
-            edges.signer,
-            wall_ms=edges.wall_ms,
-            entropy=edges.entropy,
-        )
+    @property
+    def lends_storage(self) -> bool:
+        """The same for storage."""
+        return self.config.storage.enabled and "storage" in self.identity.roles
 
     def _on_out(self, out: Mapping[PeerId, str]) -> None:
         """Some machines were removed: they are no members any more, and nothing runs for them."""
-        self.market.end_of(frozenset(out), self.register.people_out())
-        self.membership.expel(out)  # after it: what is lost there is lost because of that
-
-    def _discovery(self, seeds: Sequence[str]) -> DiscoveryService:
-        edges = self.edges
-        return DiscoveryService(
-            edges.host,
-            edges.index,
-            self.membership,
-            TablePeerCache(edges.state),
-            edges.network,
-            (*seeds, *self.config.network.bootstrap),
-        )
+        self.market.end_of(frozenset(out), self.peers.register.people_out())
+        self.peers.membership.expel(out)  # after it: what is lost there is lost because of that
 
     def _storage(self) -> StorageService:
         edges, who = self.edges, self.identity
         return StorageService(
             settings.storage(self.config, lends=self.lends_storage),
-            self.mesh,
+            self.peers.mesh,
             edges.store,
             edges.shards,
             who.member,
             who.lab,
             workers=edges.workers,
-            waits_for_others=self.waits_for_others,
+            waits_for_others=self.peers.waits_for_others,
         )
 
     def _market(self) -> MarketService:
@@ -187,70 +98,12 @@ class Node:
         things = (edges.executor, edges.machine, edges.state, self.storage.objects, self.memory)
         return MarketService(
             settings.market(self.config),
-            self.mesh,
+            self.peers.mesh,
             Premises(*things),
             boot_s=edges.boot_s,
             lends=self.lends_compute,
             right_of=self._right_of,
             whose=self.storage.rights.giver,
-        )
-
-    def waits_for_others(self) -> bool:
-        """Whether there should be others, and none has answered yet."""
-        if self.config.network.alone or not self.discovery.expects_others:
-            return False
-        view = self.membership.view()
-        return not any(member.peer != view.me for member in view.alive())
-
-    def _unlocking(self) -> Unlocking:
-        """From here on what is of other people of this machine rests sealed."""
-        keyring, seals = self.storage.objects.keyring, self.seals
-        keyring.seal = seals.seal_key
-        self.market.buyer.rest_as(partial(at_rest, seals))
-        self.estate.logs.open_cap = seals.open_cap
-        return Unlocking(self.people, seals, keyring, self.edges.state)
-
-    def _recovery(self) -> RecoveryService | None:
-        """What a machine of a person keeps of itself in the pool, and brings back from there."""
-        edges, vault = self.edges, self.edges.vault
-        if vault is None:
-            return None
-        names, me, objects = self.storage.names, edges.host.peer_id, self.storage.objects
-        tasks, machines = self.market.buyer, self.market.own_machines
-        things = Things(
-            vault, objects, objects.keyring, tasks, machines, edges.state, me, edges.wall_ms
-        )
-        rest = (self.waits_for_others, self.estate.logs.settled, self.estate.leave)
-        who = (me, self.identity.member, self.membership, self.register)
-        siblings = Siblings(*who, edges.proofs)
-        if not vault.seed:
-            owned = (names.machine(), names.of(vault.person))
-            apart = NameOfItsOwn(*owned, me, vault.seal, siblings.token)
-            return RecoveryService(things, apart, *rest)
-        persons = names.person(edges.signer.from_seed(vault.seed))
-        shelf = CopyShelf(persons, vault.seed, edges.entropy)
-        others = Others(self.membership, self.echo.ping, self.storage.arrival.is_settled)
-        finder = Finder(shelf, names.of, vault.unseal, siblings, others.life, me)
-        adopt = None if self.renewal is None else self.renewal.adopt
-        retrieval = Retrieval(things, shelf, finder, persons, siblings.known_as, adopt)
-        line = LineOfList(shelf, me, siblings.seen)
-        return RecoveryService(things, line, *rest, finder=finder, retrieval=retrieval)
-
-    def _lab_recovery(self) -> LabRecovery | None:
-        """Whether the lab's key brings this person back, and whom it brought back."""
-        edges, vault, names = self.edges, self.edges.vault, self.storage.names
-        if vault is None:
-            return None
-        has_key = bool(vault.seed)
-        return LabRecovery(
-            self.identity.lab,
-            names.of(self.identity.lab),
-            self.config.node.lab_recovery,
-            self.waits_for_others,
-            edges.entropy,
-            edges.wall_ms,
-            persons=names.person(edges.signer.from_seed(vault.seed)) if has_key else None,
-            seed=vault.seed,
         )
 
     def _right_of(self, task: TaskId, provider: PeerId, expires_ms: int) -> Right:
@@ -295,25 +148,27 @@ class Node:
                 trying.start_soon(nursery.start, edges.executor.run)
                 for part in (
                     edges.state.run,
-                    self.register.run,
+                    self.peers.register.run,
                     edges.store.run,
                     edges.shards.run,
-                    self.rpc.run,
+                    self.peers.rpc.run,
                     edges.host.run,
                     edges.index.run,
-                    self.membership.run,
-                    self.gossip.run,
+                    self.peers.membership.run,
+                    self.peers.gossip.run,
                     self.storage.run,
                 ):
                     await nursery.start(part)
-            for part in (self.market.run, self.estate.run, self.adverts.run, self.discovery.run):
+            for part in (
+                self.market.run,
+                self.estate.run,
+                self.adverts.run,
+                self.peers.discovery.run,
+            ):
                 await nursery.start(part)
-            if self.renewal is not None:
-                await nursery.start(self.renewal.run)
-            if self.recovery is not None:
-                await nursery.start(self.recovery.run)
-            if self.lab is not None:
-                await nursery.start(self.lab.run)
+            for service in (self.peers.renewal, self.recovering.own, self.recovering.by_lab):
+                if service is not None:
+                    await nursery.start(service.run)
             self.reader.runs = True
             task_status.started()
 
@@ -380,8 +235,8 @@ class Node:
 
     async def ping(self, peer: PeerId, count: int) -> tuple[float, ...]:
         """Round trips in milliseconds. Raises PeerUnreachableError, CallTimeoutError."""
-        return await self.echo.ping(peer, count)
+        return await self.peers.echo.ping(peer, count)
 
     async def join_through(self, address: str) -> PeerId:
         """Raises DialError naming what failed."""
-        return await self.discovery.join_through(address)
+        return await self.peers.discovery.join_through(address)

@@ -262,6 +262,15 @@ class FakeEstate:
         await trio.lowlevel.checkpoint()
 
 
+class FakeHousehold:
+    """Nobody, at first."""
+
+    def __init__(self, tables: MemoryTables) -> None:
+        self.people = People(tables, lambda: 0)
+        self.seals = Seals(self.people, os.urandom)
+        self.unlocking = Unlocking(self.people, self.seals, Keyring(tables), tables)
+
+
 class FakeNode:
     """A node whose pool is this machine's memory."""
 
@@ -271,9 +280,7 @@ class FakeNode:
         self.estate = FakeEstate()
         self.tables = MemoryTables()
         self.config = Config()
-        self.people = People(self.tables, lambda: 0)
-        self.seals = Seals(self.people, os.urandom)
-        self.unlocking = Unlocking(self.people, self.seals, Keyring(self.tables), self.tables)
+        self.household = FakeHousehold(self.tables)
         self.removed_as_lab: list[tuple[Address, str]] = []
         self.cancelled_as_lab: list[tuple[TaskId, str]] = []
         self.reasons: tuple[str, ...] = ()

@@ -126,6 +126,19 @@ class EstateFace(Protocol):
         ...
 
 
+class HouseholdFace(Protocol):
+    """The people of this machine."""
+
+    @property
+    def people(self) -> People: ...
+
+    @property
+    def seals(self) -> Seals: ...
+
+    @property
+    def unlocking(self) -> Unlocking: ...
+
+
 class NodeFace(Protocol):
     """The node, as far as its owner may steer it through the API."""
 
@@ -139,13 +152,7 @@ class NodeFace(Protocol):
     def names(self) -> NameStore: ...
 
     @property
-    def people(self) -> People: ...
-
-    @property
-    def seals(self) -> Seals: ...
-
-    @property
-    def unlocking(self) -> Unlocking: ...
+    def household(self) -> HouseholdFace: ...
 
     @property
     def estate(self) -> EstateFace: ...

@@ -51,8 +51,8 @@ def serve(config: Config, home: Home) -> None:
 async def _serve(config: Config, home: Home, real: Real, shares: DescriptorShares) -> None:
     node = Node(config, real.edges, real.identity, real.seeds)
     notices = OutNotices(real.edges.book)
-    node.register.on_out(notices.tell)
-    node.register.on_lapsed = notices.tell_lapsed
+    node.peers.register.on_out(notices.tell)
+    node.peers.register.on_lapsed = notices.tell_lapsed
     tokens = token_file(config.api.token_file, home.state)
     if config.api.tcp:
         read_tokens(tokens)  # a file that cannot be used is told now
@@ -67,7 +67,7 @@ async def _serve(config: Config, home: Home, real: Real, shares: DescriptorShare
         config.api.hosts,
         (hub.run,),
         shared=Path(config.api.shared) if config.api.shared else None,
-        who=who_is(node.people, node.has_started),
+        who=who_is(node.household.people, node.has_started),
         seats_max=shares.api,
     )
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1) as signals:

@@ -10,19 +10,13 @@ from typing import Final, Protocol, TypeVar
 
 import trio
 
-from p2p.discovery.service import DiscoveryService
 from p2p.errors import WireError
 from p2p.gossip.items import RESOURCES, STORAGE
-from p2p.gossip.service import GossipService
 from p2p.host.admission.book import AdmissionBook
-from p2p.host.rpc.service import Rpc
 from p2p.ids import PeerId, TrafficClass
-from p2p.membership.service import MembershipService
 from p2p.membership.view import COMPUTE, Liveness, Member
 from p2p.membership.view import STORAGE as STORAGE_ROLE
 from p2p.qos.scheduler import ClassStats
-from p2p.register.service import RegisterService
-from p2p.renewal.service import RenewalService
 from p2p.wire.codec import decode_as
 from storage.manifests.capability import text_of_address
 from storage.placement.advert import StorageAdvert
@@ -35,9 +29,9 @@ from swarmnode.home.membership_end import of_us, removal_words
 from swarmnode.market.service import MarketService
 from swarmnode.overview.notices import NodeHealth
 from swarmnode.recovery.finding import notes_of
-from swarmnode.recovery.lab import LabRecovery
-from swarmnode.recovery.service import RecoveryService
 from swarmnode.resources.advert import ResourceAdvert
+from swarmnode.wiring.peers import Peers
+from swarmnode.wiring.recovering import Recovering
 
 AdvertT = TypeVar("AdvertT", ResourceAdvert, StorageAdvert)
 STARTING: Final = "starting"
@@ -62,20 +56,16 @@ class NodeParts(Protocol):
     config: Config
     edges: Edges
     identity: Identity
-    rpc: Rpc
-    membership: MembershipService
-    gossip: GossipService
-    register: RegisterService
-    renewal: RenewalService | None
-    discovery: DiscoveryService
+    peers: Peers
     storage: StorageService
     market: MarketService
-    recovery: RecoveryService | None
-    lab: LabRecovery | None
-    lends_compute: bool
-    lends_storage: bool
+    recovering: Recovering
 
-    def waits_for_others(self) -> bool: ...
+    @property
+    def lends_compute(self) -> bool: ...
+
+    @property
+    def lends_storage(self) -> bool: ...
 
 
 @dataclass(slots=True)
@@ -104,11 +94,11 @@ class StatusReader:
 
     def _why_out(self) -> str:
         """Why this machine is out, by what is known here or by what whoever refused it said."""
-        known = self.node.register.out().get(self._me, "")
+        known = self.node.peers.register.out().get(self._me, "")
         if known or not self.runs or not self._waits_for_others():
             self.told = ""
             return known
-        told = (of_us(how) for _, _, how in self.node.discovery.status.failures)
+        told = (of_us(how) for _, _, how in self.node.peers.discovery.status.failures)
         self.told = next((how for how in told if how), self.told)
         return self.told
 
@@ -121,7 +111,7 @@ class StatusReader:
             return (removal_words(self._why_out()),)
         if state != JOINING:
             return (f"the node is {state}",)
-        step = self.node.discovery.status
+        step = self.node.peers.discovery.status
         return ("no other member has answered yet", *_failure_lines(step.failures))
 
     @property
@@ -129,27 +119,27 @@ class StatusReader:
         return self.node.edges.host.peer_id
 
     def _waits_for_others(self) -> bool:
-        return self.node.waits_for_others()
+        return self.node.peers.waits_for_others()
 
     def health(self) -> NodeHealth:
         """What is looked at every second, and nothing more than that."""
         return NodeHealth(
             state=self.state(),
             warnings=self._warnings(),
-            join_failures=_failure_lines(self.node.discovery.status.failures),
+            join_failures=_failure_lines(self.node.peers.discovery.status.failures),
             members_alive=self._members()[Liveness.ALIVE],
         )
 
     def _members(self) -> dict[Liveness, int]:
-        out = self.node.register.out()
-        members = [one for one in self.node.membership.view().members if one.peer not in out]
+        out = self.node.peers.register.out()
+        members = [one for one in self.node.peers.membership.view().members if one.peer not in out]
         return {one: sum(m.liveness is one for m in members) for one in Liveness}
 
     def status(self) -> Status:
         """Health first, then everything `swarmnode status` shows."""
         node, began_s = self.node, self.began_s
         count = self._members()
-        joining, storage = node.discovery.status, node.storage.stats()
+        joining, storage = node.peers.discovery.status, node.storage.stats()
         return Status(
             v=API_VERSION,
             state=self.state(),
@@ -177,12 +167,17 @@ class StatusReader:
 
     def _notes(self) -> tuple[str, ...]:
         node = self.node
-        names = {member.peer: member.name for member in node.membership.view().members}
-        waiting = () if node.recovery is None else notes_of(node.recovery.waiting, names)
-        return (*waiting, *(() if node.lab is None else node.lab.notes()))
+        names = {member.peer: member.name for member in node.peers.membership.view().members}
+        waiting = (
+            () if node.recovering.own is None else notes_of(node.recovering.own.waiting, names)
+        )
+        return (
+            *waiting,
+            *(() if node.recovering.by_lab is None else node.recovering.by_lab.notes()),
+        )
 
     def _warnings(self) -> tuple[str, ...]:
-        node, out = self.node, self.node.register.out()
+        node, out = self.node, self.node.peers.register.out()
         found = [removal_words(why)] if (why := self._why_out()) else []
         if self.state() == JOINING:
             found.append("alone: no other member has answered yet")
@@ -195,19 +190,22 @@ class StatusReader:
             found.append(node.market.trouble)
         if self.runs:
             found += _trouble_of(node.storage.troubles())
-            names = {member.peer: member.name for member in node.membership.view().members}
+            names = {member.peer: member.name for member in node.peers.membership.view().members}
             found += node.storage.clock.words(names)
         if node.lends_storage and node.edges.shards.free_bytes() <= 0:
             found.append("no room for more shards: free disk space or raise storage.quota_gib")
-        if node.recovery is not None and node.recovery.warning:
-            found.append(node.recovery.warning)
+        if node.recovering.own is not None and node.recovering.own.warning:
+            found.append(node.recovering.own.warning)
         return (*found, *self._copies())
 
     def _copies(self) -> tuple[str, ...]:
         """A line for each key with which two machines run."""
         node, me = self.node, self._me
-        view, found = node.membership.view(), {}
-        for peer, places in (*node.edges.host.copies().items(), *node.membership.twins().items()):
+        view, found = node.peers.membership.view(), {}
+        for peer, places in (
+            *node.edges.host.copies().items(),
+            *node.peers.membership.twins().items(),
+        ):
             member = view.find(peer)
             named = "this machine" if peer == me else (member.name if member else "") or peer
             found[peer] = (
@@ -218,7 +216,7 @@ class StatusReader:
 
     def _membership_warnings(self) -> list[str]:
         node = self.node
-        papers, renewal = node.edges.papers, node.renewal
+        papers, renewal = node.edges.papers, node.peers.renewal
         if papers is None or renewal is None:
             return []
         now_ms = node.edges.wall_ms()
@@ -264,7 +262,7 @@ class StatusReader:
 
     def _counters(self, storage: StorageStats) -> dict[str, int]:
         node = self.node
-        rpc = node.rpc.stats()
+        rpc = node.peers.rpc.stats()
         return {
             "storage_lies": storage.lies,
             "storage_degraded": storage.repair.degraded,
@@ -274,11 +272,13 @@ class StatusReader:
             "storage_repairs_failed": storage.repair.repairs_failed,
             "storage_surplus_dropped": storage.repair.dropped_surplus,
             "storage_swept_bytes": storage.swept_bytes,
-            "membership_refused": node.membership.refused,
-            "membership_dropped": node.membership.dropped,
+            "membership_refused": node.peers.membership.refused,
+            "membership_dropped": node.peers.membership.dropped,
             "rpc_casts_unknown": rpc.casts_unknown,
             "rpc_casts_dropped": rpc.casts_dropped,
-            "keyring_behind": int(node.recovery is not None and node.recovery.is_behind),
+            "keyring_behind": int(
+                node.recovering.own is not None and node.recovering.own.is_behind
+            ),
             **_traffic(node.edges.host.stats()),
             **node.market.buyer.counters,
         }
@@ -287,10 +287,10 @@ class StatusReader:
         """Every member we know, with what it says it lends."""
         node = self.node
         connected = frozenset(node.edges.host.peers())
-        resources = node.gossip.items(RESOURCES)
-        stores = node.gossip.items(STORAGE)
+        resources = node.peers.gossip.items(RESOURCES)
+        stores = node.peers.gossip.items(STORAGE)
         lines = []
-        for member in node.membership.view().members:
+        for member in node.peers.membership.view().members:
             lent = resources.get(member.peer)
             kept = stores.get(member.peer)
             lines.append(
@@ -316,7 +316,7 @@ class StatusReader:
             name=member.name,
             lab=member.lab,
             site=member.site,
-            liveness=REMOVED if member.peer in self.node.register.out() else _name(member),
+            liveness=REMOVED if member.peer in self.node.peers.register.out() else _name(member),
             me=member.peer == self._me,
             connected=connected,
             rtt_ms=None if rtt_s is None else round(rtt_s * 1000, 3),

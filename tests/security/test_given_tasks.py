@@ -29,7 +29,7 @@ async def gives(world: World) -> TaskId:
     )
     kept = TaskRecord(task, spec, START_MS, key=KEY)
     record = GuardRecord(task, victim, 1, 1, giver, (victim, giver), (), kept)
-    await world["m2"].up.rpc.call(
+    await world["m2"].up.peers.rpc.call(
         victim, KeepTask(task), KeepTaken,
         traffic_class=TrafficClass.NORMAL, timeout_s=5, body=encode(record),
     )  # fmt: skip

@@ -43,7 +43,7 @@ async def test_a_client_that_says_it_lends_gets_neither_shards_nor_tasks() -> No
     async with world.running():
         await trio.sleep(20)
         node, client = world["m0"].up, world["m2"]
-        view = node.membership.view().find(client.peer)
+        view = node.peers.membership.view().find(client.peer)
         assert view is not None
         assert view.liveness is Liveness.ALIVE
         receipt = await node.objects.put(chunks())

@@ -115,7 +115,7 @@ async def test_the_owner_is_known_when_its_machine_is_forgotten() -> None:
         await world.power_cut("m0")
         for name in ("m1", "m2", "m3", "m4"):
             elsewhere = world[name].up.market.own_machines.elsewhere
-            elsewhere._members = Forgetful(world[name].up.membership, world["m0"].peer)
+            elsewhere._members = Forgetful(world[name].up.peers.membership, world["m0"].peer)
         found = (await world["m4"].up.market.own_machines.elsewhere.find(task, cancel=True)).record
         assert found.state is TaskState.CANCELLED
 

@@ -112,11 +112,11 @@ class ObjectRoutes:
         return reply(costs_of(kept, puts))
 
     def _shown(self, request: Request, value: Any) -> Any:  # noqa: ANN401  (any answer)
-        return shown(request, value, self._node.seals)
+        return shown(request, value, self._node.household.seals)
 
     def _is_locked(self, entry: ObjectEntry) -> bool:
         try:
-            self._node.seals.open_cap(entry.mark.person, entry.cap)
+            self._node.household.seals.open_cap(entry.mark.person, entry.cap)
         except PersonLockedError:
             return True
         return False

@@ -32,7 +32,8 @@ class PeopleRoutes:
     """Handlers under /api/v1/people, /api/v1/tokens and /api/v1/me."""
 
     def __init__(self, node: NodeFace, tokens: TokenBook) -> None:
-        self._people, self._seals, self._unlocking = node.people, node.seals, node.unlocking
+        house = node.household
+        self._people, self._seals, self._unlocking = house.people, house.seals, house.unlocking
         self._tokens, self._shared = tokens, node.config.api.shared
 
     def routes(self) -> list[Route]:

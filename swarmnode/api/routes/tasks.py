@@ -146,7 +146,7 @@ class TaskRoutes:
         """Submit an ended task once more, as it was; also one of another machine of ours."""
         view = _ended(await self._anywhere(request))
         record = view.record
-        seals = self._node.seals
+        seals = self._node.household.seals
         spec = spec_in_clear(seals, at_rest(seals, record))
         if record.owner and not is_sound(spec):
             raise SpecError(f"what is told of {record.task} is no task that could be submitted")
@@ -187,7 +187,7 @@ class TaskRoutes:
         return Stream(_from(pieces, offset), media_type="application/octet-stream")
 
     def _shown(self, request: Request, value: Any) -> Any:  # noqa: ANN401  (any answer)
-        return shown(request, value, self._node.seals)
+        return shown(request, value, self._node.household.seals)
 
     async def _anywhere(self, request: Request) -> TaskView:
         """The task asked for, also one that another machine of this node's owner submitted."""

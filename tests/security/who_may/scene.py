@@ -117,7 +117,7 @@ class Scene:
             kept.append((row.owner, row.lab, row.is_hold, holding.sequence, holding.peers()))
         node = self.world["m0"].up
         record = node.market.buyer.task(self.task).record
-        members = [(x.peer, x.name, x.lab) for x in node.membership.view().alive()]
+        members = [(x.peer, x.name, x.lab) for x in node.peers.membership.view().alive()]
         jobs = sorted(job.job for job in self.world.machines[self.host].executor.jobs())
         return (
             kept,
@@ -125,7 +125,7 @@ class Scene:
             (record.state, record.fence, record.provider, record.checkpoint),
             [one for one in members if one[0] != MALLORY],
             jobs,
-            len(node.register.register.removals.keys()),
+            len(node.peers.register.register.removals.keys()),
         )
 
     @property

@@ -54,7 +54,7 @@ class Lab:
 
     def seal_entries(self) -> None:
         """As the keyring of a real node does."""
-        objects, seals = self.node.objects, self.node.seals
+        objects, seals = self.node.objects, self.node.household.seals
         for one in objects.entries():
             key = seals.seal_key("ben", one.cap.address, one.cap.key)
             cap = ReadCap(one.cap.address, key)
@@ -64,7 +64,7 @@ class Lab:
 @pytest.fixture
 async def lab() -> Lab:
     found = Lab()
-    await found.node.people.add("ben", 1001)
+    await found.node.household.people.add("ben", 1001)
     return found
 
 
@@ -91,7 +91,7 @@ async def test_a_key_is_brought_by_its_person_s_own_connection_only(lab: Lab) ->
     ):
         refused = await lab.bring(asker=asker)
         assert refused["code"] == "not_allowed", asker
-    assert not lab.node.seals.has_key("ben")
+    assert not lab.node.household.seals.has_key("ben")
     assert (await lab.bring("00" * 31))["code"] == "bad_request"
     assert SECRET not in str(await lab.bring(SECRET + "0"))
 
@@ -114,7 +114,7 @@ async def test_capabilities_show_while_unlocked_and_a_locked_person_is_told_what
     script = Principal("ben", "submit")
     (row,) = await lab.said("GET", OBJECTS, asker=script)
     assert row["cap"] == made["cap"]
-    lab.node.seals.lock("ben")
+    lab.node.household.seals.lock("ben")
     (row,) = await lab.said("GET", OBJECTS, asker=script)
     assert (row["name"], row["address"], row["cap"]) == ("a", made["address"], LOCKED)
     refused = await lab.said("POST", f"{OBJECTS}/read", {"cap": row["cap"]}, script)
@@ -137,7 +137,9 @@ async def test_outputs_of_a_sealed_task_show_and_it_is_retried_while_unlocked(la
     await lab.bring()
     made = await lab.said("POST", OBJECTS, b"12345")
     cap = parse_cap(made["cap"])
-    sealed = text_of_cap(ReadCap(cap.address, lab.node.seals.seal_key("ben", cap.address, cap.key)))
+    sealed = text_of_cap(
+        ReadCap(cap.address, lab.node.household.seals.seal_key("ben", cap.address, cap.key))
+    )
     task = TaskId((await lab.said("POST", "/api/v1/tasks", {"run": ["x"]}))["task"])
     market, files = lab.node.market, (StoredFile("a", 5, sealed),)
     market.buyer.finish(task, Outcome("done", 0, "exit", outputs=files))
@@ -150,7 +152,7 @@ async def test_outputs_of_a_sealed_task_show_and_it_is_retried_while_unlocked(la
     assert "sealed:" not in str(shown)
     again = (await lab.said("POST", f"{path}/retry"))["task"]
     assert dict(lab.node.market.buyer.views[again].record.spec.inputs) == {"a": made["cap"]}
-    lab.node.seals.lock("ben")
+    lab.node.household.seals.lock("ben")
     assert (await lab.said("GET", path))["outputs"][0]["cap"] == LOCKED
     assert (await lab.said("POST", f"{path}/retry"))["code"] == "locked"
 
@@ -166,7 +168,7 @@ async def test_a_stranger_who_knows_an_address_learns_no_name(lab: Lab) -> None:
 async def test_who_is_let_in_no_more_is_locked(lab: Lab) -> None:
     await lab.bring()
     await lab.said("DELETE", "/api/v1/people/ben", asker=Principal())
-    assert not lab.node.seals.is_unlocked("ben")
+    assert not lab.node.household.seals.is_unlocked("ben")
 
 
 async def test_who_lets_somebody_in_learns_where_they_get_in_and_the_owner_needs_it_not(

@@ -100,8 +100,8 @@ def copies_held(node: Node) -> int:
 
 async def is_copied(*nodes: Node) -> None:
     for node in nodes:
-        assert node.recovery is not None
-        recovery = node.recovery
+        assert node.recovering.own is not None
+        recovery = node.recovering.own
         await until(lambda: not recovery.is_behind, within_s=120, look_s=0.1)  # noqa: B023
 
 
@@ -222,8 +222,8 @@ async def test_a_copy_that_cannot_be_read_is_left_and_holds_up_no_other() -> Non
         await world.power_cut("laptop")
         blank = await world.start("blank")
         await until(lambda: things(blank) == {"of laptop"}, within_s=300, look_s=0.1)
-        assert blank.recovery is not None
-        recovery = blank.recovery
+        assert blank.recovering.own is not None
+        recovery = blank.recovering.own
         await until(lambda: "copy of old cannot be read" in recovery.warning, within_s=60)
         await until(partial(is_back, world), within_s=700, look_s=0.5)
         await is_copied(blank)
@@ -243,9 +243,9 @@ async def test_a_copy_that_this_machine_took_over_and_cannot_read_is_never_repla
         blank = await world.start("blank")
         await until(lambda: things(blank) == {"of laptop"}, within_s=300, look_s=0.1)
         await trio.sleep(1200)
-        assert blank.recovery is not None
+        assert blank.recovering.own is not None
         assert not is_back(world)
-        assert "cannot be read" in blank.recovery.warning
+        assert "cannot be read" in blank.recovering.own.warning
         assert ours in (await shelf(world["m0"].up).read()).pointers
 
 
@@ -331,8 +331,8 @@ async def test_a_machine_without_the_key_is_lost_and_its_person_has_what_was_the
         await world.power_cut("m2")
         world.lose_disk("m2")
         server = world["server"].up
-        assert server.recovery is not None
-        recovery = server.recovery
+        assert server.recovering.own is not None
+        recovery = server.recovering.own
         await until(lambda: recovery.waiting == (world["m2"].peer,), within_s=120)
         note = next(iter(server.status().notes))
         assert "m2 is off or gone" in note
@@ -382,9 +382,9 @@ async def test_what_a_stranger_leaves_as_if_of_a_person_s_machine_is_not_taken_o
             sealed = FakeVault().seal(encode(Apart(cap, world["m0"].peer, token)))
             await names.write(OWN_NAME, sealed, expected=number, fence=0)
             await world.power_cut("m0") if number else None
-            assert victim.recovery is not None
+            assert victim.recovering.own is not None
             await trio.sleep(60)
-            assert victim.recovery.waiting == ()
+            assert victim.recovering.own.waiting == ()
 
 
 class Refusing:
@@ -403,7 +403,7 @@ class Refusing:
 async def test_while_its_place_cannot_be_written_no_more_than_a_few_copies_are_made() -> None:
     async with machines() as world:
         node = world["laptop"].up
-        recovery = node.recovery
+        recovery = node.recovering.own
         assert recovery is not None
         await is_copied(node)
         place, recovery._place = recovery._place, Refusing()
