@@ -52,8 +52,7 @@ class Attempts:
         stepped = book.step(task, TaskFact.AWARD_SENT)
         # Whoever takes over from us must know of an attempt that may not be repeated.
         sent = [] if is_once and not book.guards.is_alone(task) else [Send(winner, message)]
-        again = WakeAt(now_s + config.award_repeat_s, e.AwardDue(task, fence))
-        return [*stepped, *sent, again]
+        return [*stepped, *sent, WakeAt(now_s + config.award_repeat_s, e.AwardDue(task, fence))]
 
     def _sealed(
         self,
@@ -75,15 +74,18 @@ class Attempts:
             return []
         pursuit, repeat_s = self._book.pursuits[event.task], self._book.config.award_repeat_s
         again = WakeAt(now_s + repeat_s, event)
-        is_once = record.spec.effects is Repeatability.ONCE
-        may_end = not is_once or self._book.may_judge(record, now_s)
-        if not self._book.guards.may_act(event.task, now_s) or not may_end:
+        if not self._book.guards.may_act(event.task, now_s) or not self._may_end(record, now_s):
             pursuit.award_until_s += repeat_s
             return [again]
         if now_s < pursuit.award_until_s:
             return [*self._say_again(record, pursuit), again]
         stop = Send(record.provider, CancelJob(event.task, event.fence, "unanswered"))
         return [*self._refused(record, "unanswered", "no answer to the award", now_s), stop]
+
+    def _may_end(self, record: TaskRecord, now_s: float) -> bool:
+        """Whether an attempt that nobody speaks for may be given up."""
+        is_once = record.spec.effects is Repeatability.ONCE
+        return not is_once or self._book.may_judge(record, now_s)
 
     def _say_again(self, record: TaskRecord, pursuit: Pursuit) -> list[e.Effect]:
         if pursuit.award is None:
@@ -190,7 +192,7 @@ class Attempts:
     def on_beat_due(self, event: e.RenewalDue, now_s: float) -> list[e.Effect]:
         """Renew the lease, ask when nothing was heard, or give the provider up."""
         record = self._book.ledger.find(event.task)
-        if record is None or record.fence != event.fence or record.state is not TaskState.RUNNING:
+        if record is None or (record.fence, record.state) != (event.fence, TaskState.RUNNING):
             return []
         pursuit = self._book.pursuits[event.task]
         if pursuit.beat_due_s != event.due_s:
@@ -199,9 +201,9 @@ class Attempts:
         if not self._book.guards.may_act(event.task, now_s):
             pursuit.heard_s = now_s  # nobody answers whom nobody asks
             return [again]
-        silent_s, is_once = now_s - pursuit.heard_s, record.spec.effects is Repeatability.ONCE
+        silent_s = now_s - pursuit.heard_s
         is_lost = silent_s >= self._lease_s(record)
-        if is_lost and (not is_once or self._book.may_judge(record, now_s)):
+        if is_lost and self._may_end(record, now_s):
             return self._lost(record, "lost", f"silent for {silent_s:.0f} s", now_s)
         return [*self._beat(record, pursuit, silent_s, is_lost=is_lost), again]
 

@@ -191,20 +191,24 @@ class Buyer:
         self.taken_ms = event.taken_ms
         self._book.ledger.load(event.records)
         self._book.ledger.forgotten.update(event.forgotten)
-        effects = self._book.tick(now_s)
-        guards = self._book.guards
-        effects += guards.handle(g.GuardsLoaded(event.guarded), now_s)
-        for record in self._book.ledger.all():
-            if record.owner and guards.post_of(record.task) is not Post.ACTS:
-                effects += self._book.ledger.drop(record.task)
+        effects = [*self._book.tick(now_s), *self._load_guards(event, now_s)]
         unfinished = self._book.ledger.unfinished()
         lost = [one for one in unfinished if one.taken_up_ms]
-        effects += guards.come_home(lost, now_s, self._book.patience_s)
+        effects += self._book.guards.come_home(lost, now_s, self._book.patience_s)
         for record in unfinished:
             effects += self._go_on(record, now_s)
             if record.spec.effects is Repeatability.ONCE:
                 pursuit = self._book.pursuits[record.task]
                 pursuit.not_before_s = now_s + self._book.config.returned_s
+        return effects
+
+    def _load_guards(self, event: e.TasksLoaded, now_s: float) -> list[e.Effect]:
+        """What is kept here; of tasks of others only those that we act for are in the ledger."""
+        guards, ledger = self._book.guards, self._book.ledger
+        effects: list[e.Effect] = [*guards.handle(g.GuardsLoaded(event.guarded), now_s)]
+        for record in ledger.all():
+            if record.owner and guards.post_of(record.task) is not Post.ACTS:
+                effects += ledger.drop(record.task)
         return effects
 
     def _on_taken_up(self, event: e.TakenUp, now_s: float) -> list[e.Effect]:
@@ -294,14 +298,11 @@ class Buyer:
             self._book.machines.pop(event.peer, None)
             return self._attempts.on_gone(event.peer, "its machine is gone", now_s)
         self._book.machine(event.peer).liveness = event.liveness
-        match event.liveness:
-            case Liveness.ALIVE:
-                return self._auctions.on_room(event.peer, now_s)
-            case Liveness.SUSPECT:
-                return []  # it gets no new work; its lease decides about the old
-            case Liveness.DEAD:
-                is_out = event.peer in self._book.out
-                why = "was removed from the network" if is_out else "is dead"
-                return self._attempts.on_gone(event.peer, f"its machine {why}", now_s)
-            case Liveness.LEFT:
-                return self._attempts.on_gone(event.peer, "its machine has left", now_s)
+        if event.liveness is Liveness.ALIVE:
+            return self._auctions.on_room(event.peer, now_s)
+        if event.liveness is Liveness.SUSPECT:
+            return []  # it gets no new work; its lease decides about the old
+        is_out = event.peer in self._book.out
+        dead = "was removed from the network" if is_out else "is dead"
+        why = dead if event.liveness is Liveness.DEAD else "has left"
+        return self._attempts.on_gone(event.peer, f"its machine {why}", now_s)

@@ -47,16 +47,16 @@ class Results:
             return []
         record = self._book.ledger.find(terms.task)
         receipt = Send(peer, self._book.notary.receipt(ReceiptTerms(terms.task, terms.fence, peer)))
-        was_given = self._book.receipts.was_given(terms.task, terms.fence)
-        if record is None and (was_given or self._book.guards.was_relieved(terms.task)):
+        if record is None and self._is_past(terms):
             return [receipt]  # forgotten since: what it left is not
         attempt = None if record is None else attempt_of(record, peer, terms.fence)
         if record is None or attempt is None:
             return self._stop(peer, terms.task, terms.fence)
-        if record.state is TaskState.CANCELLED:
-            left = left_over(self._book.ledger, record, attempt, terms, self._book.wall_ms())
-            return [*left, receipt]
         return self._judged(record, attempt, terms, receipt, now_s)
+
+    def _is_past(self, terms: ResultTerms) -> bool:
+        was_given = self._book.receipts.was_given(terms.task, terms.fence)
+        return was_given or self._book.guards.was_relieved(terms.task)
 
     def _opened(self, peer: PeerId, message: Result) -> ResultTerms | None:
         """None for what its sender did not sign, or not for us."""
@@ -75,11 +75,25 @@ class Results:
         receipt: e.Effect,
         now_s: float,
     ) -> list[e.Effect]:
-        effects: list[e.Effect] = []
-        if attempt.ended_as not in REPORTED:
-            if terms.fence != record.fence or record.state in TASK_ENDS:
-                return self._stop(attempt.provider, terms.task, terms.fence)
-            effects = ended(self._book, record, terms, now_s)
+        if record.state is TaskState.CANCELLED:
+            left = left_over(self._book.ledger, record, attempt, terms, self._book.wall_ms())
+            return [*left, receipt]
+        if attempt.ended_as in REPORTED:
+            return self._receipted(record, terms, receipt, [], now_s)
+        if terms.fence != record.fence or record.state in TASK_ENDS:
+            return self._stop(attempt.provider, terms.task, terms.fence)
+        effects = ended(self._book, record, terms, now_s)
+        return self._receipted(record, terms, receipt, effects, now_s)
+
+    def _receipted(
+        self,
+        record: TaskRecord,
+        terms: ResultTerms,
+        receipt: e.Effect,
+        effects: list[e.Effect],
+        now_s: float,
+    ) -> list[e.Effect]:
+        """With the receipt as soon as the end cannot be forgotten."""
         if record.owner:  # another keeper has to know, too: of an end that is new nobody does yet
             is_kept = not effects and self._book.guards.holds(terms.task, terms.fence)
             return [receipt] if is_kept else effects
@@ -96,16 +110,20 @@ def ended(book: Book, record: TaskRecord, terms: ResultTerms, now_s: float) -> l
     if record.state not in HELD_BY_PROVIDER and status != "done":
         return effects  # lost already, and on its way to another machine
     why = _words(book.ledger.get(task), outcome)
-    is_bad, has_faulted = starts.is_bad_start(outcome), held_back.is_fault(outcome)
-    book.ledger.end_attempt(
-        task, book.wall_ms(), status, why, is_bad_start=is_bad, node_faulted=has_faulted
-    )
+    _end_attempt(book, task, status, outcome, why)
     if status == "done":
         return [*effects, *_done(book, record, outcome, why)]
     book.machine(record.provider)
     book.pursuits[task].phase = Phase.UNKNOWN
     follow = {"failed": failed, "unfit": unfit}.get(status, _stopped)
     return [*effects, *follow(book, book.ledger.get(task), outcome, why, now_s)]
+
+
+def _end_attempt(book: Book, task: TaskId, status: str, outcome: Outcome, why: str) -> None:
+    is_bad, has_faulted = starts.is_bad_start(outcome), held_back.is_fault(outcome)
+    book.ledger.end_attempt(
+        task, book.wall_ms(), status, why, is_bad_start=is_bad, node_faulted=has_faulted
+    )
 
 
 def _words(record: TaskRecord, outcome: Outcome) -> str:

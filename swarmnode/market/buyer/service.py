@@ -1,6 +1,7 @@
 """Runs the buyer core over Rpc and the tables: this machine's own tasks, wherever they run."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, assert_never
 
 import trio
@@ -120,24 +121,30 @@ class BuyerService:
         Raises StoreFullError, TooManyTasksError, SpecError; then nothing was taken on.
         """
         await self._begun.wait()
+        self._refuse(spec, person)
+        record = self._new_task(spec, person)
+        raw = encode(record)
+        await self._tables.transact(lambda view: view.put(TASKS, task_key(record.task), raw))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._unless_full, nursery.cancel_scope)
+            await self._driver.do(e.Submitted(record, detached))
+            nursery.cancel_scope.cancel()
+        return record.task
+
+    def _refuse(self, spec: TaskSpec, person: str) -> None:
         self._refuse_if_full()
         if person and spec.priority_class is PriorityClass.OWNER:
             raise SpecError(_NOT_THE_OWNER)
         if self._core.tasks_open >= TASKS_OPEN_MAX:
             raise TooManyTasksError(f"{TASKS_OPEN_MAX} tasks are unfinished: wait, or cancel some")
-        key = self._mesh.entropy(SEED_BYTES)
-        task = task_id_of(self._mesh.signer.from_seed(key).peer_id)
-        record = TaskRecord(
-            task, spec, self._mesh.wall_ms(), key=key, person=person,
-            after_taken_ms=self._core.taken_ms,
-        )  # fmt: skip
 
-        await self._tables.transact(lambda view: view.put(TASKS, task_key(task), encode(record)))
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._unless_full, nursery.cancel_scope)
-            await self._driver.do(e.Submitted(record, detached))
-            nursery.cancel_scope.cancel()
-        return task
+    def _new_task(self, spec: TaskSpec, person: str) -> TaskRecord:
+        """With a key of its own, which makes its id."""
+        key, mesh = self._mesh.entropy(SEED_BYTES), self._mesh
+        task, taken_ms = task_id_of(mesh.signer.from_seed(key).peer_id), self._core.taken_ms
+        return TaskRecord(
+            task, spec, mesh.wall_ms(), key=key, person=person, after_taken_ms=taken_ms
+        )
 
     async def _unless_full(self, waits: trio.CancelScope) -> None:
         """What is durable is not waited for on a full disk."""
@@ -231,13 +238,14 @@ class BuyerService:
         if stream not in STREAMS:
             raise ValueError(f"no stream {stream!r}: there are {' and '.join(STREAMS)}")
 
-        def may_grow() -> bool:
-            record = self._core.ledger.find(task)
-            is_open = record is not None and record.state not in TASK_ENDS
-            is_over = record is not None and 0 < attempt < record.fence
-            return follow and is_open and not is_over
-
+        may_grow = partial(self._may_grow, task, follow=follow, attempt=attempt)
         return self.logbook.read(task, stream, follow=may_grow, attempt=attempt)
+
+    def _may_grow(self, task: TaskId, *, follow: bool, attempt: int) -> bool:
+        record = self._core.ledger.find(task)
+        is_open = record is not None and record.state not in TASK_ENDS
+        is_over = record is not None and 0 < attempt < record.fence
+        return follow and is_open and not is_over
 
     def events(self) -> AsyncGenerator[TaskEvent, None]:
         """What happens to tasks from now on; close it when done (contextlib.aclosing)."""

@@ -72,13 +72,9 @@ class Stewardship:
         if is_mine and record is None and task in book.ledger.forgotten:
             return [*book.guards.end_for_good(task)]
         why = "this machine is back" if is_mine else f"{kept.owner} is away"
-        adopted, effects = self._adopted(kept), [*logs, *book.end_pursuit(task)]
-        effects += book.ledger.adopt(adopted, book.wall_ms(), why)
-        if adopted.state not in TASK_ENDS:
-            return [*effects, *self._go_on(adopted, kept.term, why, now_s)]
         if logs:
             self.want_log(kept.kept, kept.term, now_s)
-        return effects
+        return [*logs, *book.end_pursuit(task), *self._adopt(kept, why, now_s)]
 
     def _logs(self, task: TaskId, before: PeerId) -> list[e.Effect]:
         """Of what it printed while that machine acted for it."""
@@ -99,6 +95,13 @@ class Stewardship:
             self.want_log(kept.kept, kept.term, now_s)
         ours = self._made_ours(record) if kept.owner == book.me else []
         return [*ours, *book.guards.on_noted(record, now_s), *stop]
+
+    def _adopt(self, kept: GuardRecord, why: str, now_s: float) -> list[e.Effect]:
+        """Go on with it as its keepers know it, under fences that no other machine gave."""
+        adopted = self._adopted(kept)
+        effects: list[e.Effect] = [*self._book.ledger.adopt(adopted, self._book.wall_ms(), why)]
+        is_over = adopted.state in TASK_ENDS
+        return effects if is_over else effects + self._go_on(adopted, kept.term, why, now_s)
 
     def _adopted(self, kept: GuardRecord) -> TaskRecord:
         owner = PeerId("") if kept.owner == self._book.me else kept.owner

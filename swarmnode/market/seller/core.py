@@ -24,7 +24,7 @@ from swarmnode.market.seller import events as e
 from swarmnode.market.seller.config import SellerConfig
 from swarmnode.market.seller.guests import in_the_way
 from swarmnode.market.seller.jobs import NO_ROOM, Jobs
-from swarmnode.market.seller.offers import Offers
+from swarmnode.market.seller.offers import Hold, Offers
 from swarmnode.market.seller.room import CapacityBook
 from swarmnode.tasks.checkpoint import fits_award
 from swarmnode.tasks.ids import TaskId, is_task_id
@@ -71,8 +71,7 @@ class Seller:
         The amounts are not compared with the capacity: that may have shrunk since they were given.
         """
         records, room, offers = self.jobs.records(), self.room, self.offers
-        living = [one for one in records if one.state is not JobState.REPORTING]
-        jobs = {one.job: one.grant for one in living if one.grant != NO_ROOM}
+        jobs = {one.job: one.grant for one in records if _lives(one) and one.grant != NO_ROOM}
         assert room.grants() == {**offers.grants(), **jobs}, "others have room than hold or use it"
         assert len(jobs) == self.jobs.using_room(), "jobs and room disagree about who lives"
         gpus = room.taken().gpus
@@ -80,9 +79,8 @@ class Seller:
         assert not room.has_freed, "room was freed and offered to nobody"
         is_empty = not offers.held() and not offers.waits()
         assert not self.is_paused or is_empty, "an offer outlived the pause"
-        for record in records:
-            has_ended = record.state is JobState.REPORTING
-            assert has_ended == (record.outcome is not None), f"{record.job} ended without an end"
+        for one in records:
+            assert _lives(one) == (one.outcome is None), f"{one.job} ended without an end"
 
     def _take(self, event: e.Event, now_s: float) -> list[e.Effect]:
         match event:
@@ -200,26 +198,15 @@ class Seller:
         hold = None if refusal else self.offers.take_up(peer, terms.bid, now_s)
         if hold is None:
             return [Send(peer, Decline(terms.task, terms.fence, refusal or "expired"))]
-        taker = f"hold/{terms.bid}"
-        call = hold.heard.call
+        return self._taken(peer, terms, hold, now_s)
+
+    def _taken(self, peer: PeerId, terms: AwardTerms, hold: Hold, now_s: float) -> list[e.Effect]:
+        """Its room is the job's now, if it was held for such a task."""
+        taker, call, now_ms = f"hold/{terms.bid}", hold.heard.call, self._wall_ms()
         if (terms.spec.shape, terms.spec.env) != (call.shape, call.env):
             self.room.give_back(taker)
             return [Send(peer, Decline(terms.task, terms.fence, "shape"))]
-        now_ms = self._wall_ms()
-        record = JobRecord(
-            task=terms.task,
-            fence=terms.fence,
-            buyer=peer,
-            bid=terms.bid,
-            spec=terms.spec,
-            grant=hold.grant,
-            leased_ms=now_ms,
-            restore=terms.restore,
-            names_grant=terms.names_grant,
-            state_key=terms.state_key,
-            is_owners=hold.heard.is_owner,
-            right=terms.right,
-        )
+        record = _job_of(peer, terms, hold, now_ms)
         self.room.hand_over(taker, record.job)
         return [*self._note_fence(record, now_ms), *self.jobs.accept(record, now_s)]
 
@@ -258,6 +245,27 @@ class Seller:
             del self._fences[oldest]
             effects.append(Persist(FENCES, task_key(oldest), None))
         return effects
+
+
+def _lives(record: JobRecord) -> bool:
+    return record.state is not JobState.REPORTING
+
+
+def _job_of(peer: PeerId, terms: AwardTerms, hold: Hold, now_ms: int) -> JobRecord:
+    return JobRecord(
+        task=terms.task,
+        fence=terms.fence,
+        buyer=peer,
+        bid=terms.bid,
+        spec=terms.spec,
+        grant=hold.grant,
+        leased_ms=now_ms,
+        restore=terms.restore,
+        names_grant=terms.names_grant,
+        state_key=terms.state_key,
+        is_owners=hold.heard.is_owner,
+        right=terms.right,
+    )
 
 
 def _awarder(peer: PeerId, terms: AwardTerms) -> str:

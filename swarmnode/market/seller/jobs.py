@@ -252,18 +252,20 @@ class Jobs:
         job = self._jobs.get((event.task, event.fence))
         if job is None or not job.has_room:
             return []
-        job.has_room = False
-        self._room.give_back(job.record.job)
+        self._free(job)
         job.record = msgspec.structs.replace(job.record, grant=NO_ROOM)
         return [written(job.record)]
+
+    def _free(self, job: SellerJob) -> None:
+        job.has_room = False
+        self._room.give_back(job.record.job)
 
     def on_ended(self, event: run_events.Ended, now_s: float) -> list[e.Effect]:
         """No process lives: report, unless nobody wants to know."""
         job = self._jobs.get((event.task, event.fence))
         if job is None or job.record.state is JobState.REPORTING:
             return []
-        job.has_room = False
-        self._room.give_back(job.record.job)
+        self._free(job)
         if job.record.stop_reason in UNWANTED:
             return self._settle(job, JobFact.WRITTEN_OFF, is_wanted=False)
         is_done = event.outcome.status == "done"

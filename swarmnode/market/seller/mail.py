@@ -55,10 +55,8 @@ class BuyerMail:
         files_of: Callable[[JobRecord], Awaitable[FilesTold]],
         keep_s: float,
     ) -> None:
-        """`post` hands the core an event; `is_full`: the disk is, so that nothing is taken on.
-
-        `files_of` stores what a job has of its outputs; a result waits `keep_s` for its buyer.
-        """
+        """`post` hands the core an event; `is_full`: nothing is taken on; `files_of` stores what a
+        job has of its outputs; a result waits `keep_s` for its buyer."""
         self._rpc, self._signer, self._network = mesh.rpc, mesh.signer, mesh.network
         self._wall_ms, self._jobs, self._post = mesh.wall_ms, jobs, post
         self._is_full, self._files_of, self._keep_s = is_full, files_of, keep_s

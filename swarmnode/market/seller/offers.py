@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from p2p.effects import Rng, Send, WakeAt
 from p2p.ids import PeerId
 from swarmnode.limits import HOLDS_MAX, PEERS_METERED_MAX, REASON_CHARS_MAX, WAITING_MAX
-from swarmnode.market.messages import Bid, BidKind
+from swarmnode.market.messages import Bid, BidKind, CallForBids
 from swarmnode.market.seller.config import SellerConfig
 from swarmnode.market.seller.events import CallHeard, Effect, HoldOver, Surveyed, WaitingOver
 from swarmnode.market.seller.room import Capacity, CapacityBook, is_plausible, share_of
 from swarmnode.tasks.records import RoomGrant
-from swarmnode.tasks.spec import PriorityClass
+from swarmnode.tasks.spec import PriorityClass, Shape
 
 _RANKS = {kind: rank for rank, kind in enumerate(PriorityClass)}
 _BIDS: int = 2**52
@@ -147,7 +147,7 @@ class Offers:
 
     def _fault_of(self, heard: CallHeard, now_s: float) -> tuple[str, str] | None:
         """Why asking again is no use: a stable code, and words."""
-        call, policy = heard.call, self.policy
+        call = heard.call
         if not self._may_call(heard, now_s):
             return "quota", "too many calls from this machine: ask less often"
         if not self._config.lends:
@@ -156,18 +156,27 @@ class Offers:
             return "paused", "its owner has paused this machine"
         if call.priority_class is PriorityClass.OWNER and not heard.is_owner:
             return "owner", "class owner is for the owner of this machine: submit without it"
-        if policy.trouble:
-            return "capacity", policy.trouble
+        if self.policy.trouble:
+            return "capacity", self.policy.trouble
+        return self._lack(call) or self._shortage(call.shape)
+
+    def _lack(self, call: CallForBids) -> tuple[str, str] | None:
+        """What this machine does not have for such a task."""
+        policy = self.policy
         if call.env and call.env not in policy.environments:
             have = ", ".join(policy.environments) or "none"
             return "environment", f"no environment {call.env!r} here; have: {have}"
         if missing := [name for name in call.enforce if name not in policy.enforced]:
             return "limit", f"cannot enforce {', '.join(missing)} here"
+        return None
+
+    def _shortage(self, shape: Shape) -> tuple[str, str] | None:
+        """Of what it has too little, also when nothing runs."""
         free_bytes = self._room.capacity.disk_bytes
-        if call.shape.disk_bytes > free_bytes:
-            mib = (call.shape.disk_bytes >> 20, free_bytes >> 20)
+        if shape.disk_bytes > free_bytes:
+            mib = (shape.disk_bytes >> 20, free_bytes >> 20)
             return "capacity", "no room: it wants {} MiB of disk, {} are lent or free".format(*mib)
-        if not is_plausible(call.shape) or not self._room.could_fit(call.shape):
+        if not is_plausible(shape) or not self._room.could_fit(shape):
             return "capacity", "the task is larger than what this machine lends"
         return None
 
@@ -185,8 +194,7 @@ class Offers:
 
     def _hold(self, heard: CallHeard, now_s: float, jobs_now: int) -> list[Effect]:
         """Set room aside and bid; nothing when there is no room now."""
-        call = heard.call
-        grant = self._room.grant_for(call.shape)
+        grant = self._room.grant_for(heard.call.shape)
         full = jobs_now + len(self._holds) >= self._config.tasks_max
         if grant is None or full or len(self._holds) >= HOLDS_MAX:
             return []
@@ -194,7 +202,13 @@ class Offers:
             return []
         if not heard.is_owners and any(one.heard.is_owners for one in self._waiting.values()):
             return []  # what becomes free is the owner's
-        hold_s = min(max(call.hold_ms, 0) / 1000, self._config.hold_max_s)
+        hold_s = min(max(heard.call.hold_ms, 0) / 1000, self._config.hold_max_s)
+        bid = self._bid(heard.call, grant, hold_s)
+        self._room.take(f"hold/{bid.bid}", grant)
+        self._holds[bid.bid] = Hold(bid, heard, grant, now_s + hold_s)
+        return [Send(heard.peer, bid), WakeAt(now_s + hold_s, HoldOver(bid.bid))]
+
+    def _bid(self, call: CallForBids, grant: RoomGrant, hold_s: float) -> Bid:
         bid = Bid(
             call.auction,
             self._next_bid,
@@ -204,9 +218,7 @@ class Offers:
             alone_ms=round(self._config.alone_s * 1000),
         )
         self._next_bid += 1
-        self._room.take(f"hold/{bid.bid}", grant)
-        self._holds[bid.bid] = Hold(bid, heard, grant, now_s + hold_s)
-        return [Send(heard.peer, bid), WakeAt(now_s + hold_s, HoldOver(bid.bid))]
+        return bid
 
     def _within_share(self, heard: CallHeard, grant: RoomGrant) -> bool:
         """One foreign lab cannot keep the machine busy with offers it never takes up."""

@@ -22,6 +22,7 @@ from swarmnode.market.seller.premises import Premises
 from swarmnode.market.seller.running import RunningJobs
 from swarmnode.market.seller.view import Lent
 from swarmnode.tasks.patient_writer import PatientWriter
+from swarmnode.tasks.records import JobRecord
 from swarmnode.tasks.store import load_fences, load_jobs, load_paused
 
 TIDY_EVERY_S: Final = 3600.0
@@ -72,13 +73,11 @@ class SellerService:
         Start it after tables, executor and rpc.
         """
         jobs = tuple(load_jobs(self._tables))
-        fences = tuple(load_fences(self._tables).items())
         await self._executor.sweep(frozenset(JobId(job.job) for job in jobs))
         async with trio.open_nursery() as nursery:
             await nursery.start(self._running.run)
             await nursery.start(self._driver.run)
-            died = {str(view.job): view.node_died_ms for view in self._executor.jobs()}
-            await self._driver.do(e.JobsLoaded(jobs, fences, load_paused(self._tables), died))
+            await self._driver.do(self._loaded(jobs))
             await self.lending.survey()
             self._is_open = True  # before, every job would have looked unknown
             nursery.start_soon(self._tidy_forever)
@@ -86,6 +85,11 @@ class SellerService:
             while True:
                 await trio.sleep(self._survey_s)
                 await self.lending.survey()
+
+    def _loaded(self, jobs: tuple[JobRecord, ...]) -> e.JobsLoaded:
+        fences = tuple(load_fences(self._tables).items())
+        died = {str(view.job): view.node_died_ms for view in self._executor.jobs()}
+        return e.JobsLoaded(jobs, fences, load_paused(self._tables), died)
 
     async def _tidy_forever(self) -> None:
         while True:

@@ -2,7 +2,7 @@
 
 import heapq
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 
 from p2p.effects import Notify, Rng, Send, WakeAt
@@ -115,20 +115,13 @@ class Auctions:
         seen = self._book.machine(peer)
         if seen.advert is None or seen.liveness is not Liveness.ALIVE:
             return []
-        advert = seen.advert
-        waiting = (
-            task
-            for task, pursuit in self._book.pursuits.items()
-            if pursuit.retry_due_s is not None
-            and pursuit.retry_due_s > now_s
-            and not (pursuit.places is not None and peer in pursuit.places.places())
-            and pursuit.shunned.get(peer, now_s) <= now_s
-        )
+        advert, ledger = seen.advert, self._book.ledger
         could = (
             task
-            for task in waiting
-            if has_room(self._book.ledger.get(task).spec.shape, advert)
-            and not unfit_because(self._book.ledger.get(task).spec, peer, seen)
+            for task, pursuit in self._book.pursuits.items()
+            if _waits_for(pursuit, peer, now_s)
+            and has_room(ledger.get(task).spec.shape, advert)
+            and not unfit_because(ledger.get(task).spec, peer, seen)
         )
         kicked = list(islice(could, self._book.config.kicked_max))
         return [effect for task in kicked for effect in self._book.retry(task, now_s)]
@@ -160,15 +153,8 @@ class Auctions:
         book, config = self._book, self._book.config
         seen = {peer: book.machine(peer) for peer in chosen}
         slow_s = max(one.slow_rtt_s(config.rtt_unknown_s) for one in seen.values())
+        window_s = min(max(config.window_rtts * slow_s, config.window_min_s), config.window_max_s)
         record = book.ledger.find(task)
-        failed_at = {} if record is None else Counter(failed_on(record))
-        asked = {
-            peer: Asked(
-                round((config.rtt_unknown_s if one.rtt_s is None else one.rtt_s) * 1000),
-                one.failures + FAILED_HERE * failed_at.get(peer, 0),
-            )
-            for peer, one in seen.items()
-        }
         left = None if record is None else book.deadline_left_ms(spec, record.submitted_ms)
         self._last_auction += 1
         return Auction(
@@ -178,23 +164,28 @@ class Auctions:
             number=0,
             opened_s=now_s,
             opened_ms=book.wall_ms(),
-            window_s=min(
-                max(config.window_rtts * slow_s, config.window_min_s), config.window_max_s
-            ),
+            window_s=window_s,
             slack_ms=slack_ms(spec.priority_class, left),
-            asked=asked,
+            asked=self._asked(record, seen),
             unfit=unfit,
         )
 
+    def _asked(self, record: TaskRecord | None, seen: Mapping[PeerId, Seen]) -> dict[PeerId, Asked]:
+        """What is known of each callee now."""
+        unknown_s = self._book.config.rtt_unknown_s
+        failed_at = {} if record is None else Counter(failed_on(record))
+        return {
+            peer: Asked(
+                round((unknown_s if one.rtt_s is None else one.rtt_s) * 1000),
+                one.failures + FAILED_HERE * failed_at.get(peer, 0),
+            )
+            for peer, one in seen.items()
+        }
+
     def _choose(self, spec: TaskSpec, pursuit: Pursuit, now_s: float) -> tuple[list[PeerId], Unfit]:
-        nothing, fit = Seen(), list[PeerId]()
-        unfit: list[tuple[PeerId, str]] = []
+        fit, unfit = list[PeerId](), list[tuple[PeerId, str]]()
         for peer in sorted({*self._book.machines, *spec.require}):
-            seen = self._book.machines.get(peer, nothing)
-            why = self._book.out_because(peer) or unfit_because(spec, peer, seen)
-            if not why and pursuit.shunned.get(peer, now_s) > now_s:
-                why = "could not do it a moment ago"
-            if why:
+            if why := self._unfit_because(spec, pursuit, peer, now_s):
                 unfit.append((peer, why))
             else:
                 fit.append(peer)
@@ -203,6 +194,13 @@ class Auctions:
         others = [peer for peer in fit if peer != myself]
         count = min(self._book.config.callees - len(me), len(others))
         return [*me, *self._rng.sample(others, count)], tuple(unfit[:UNFIT_KEPT_MAX])
+
+    def _unfit_because(self, spec: TaskSpec, pursuit: Pursuit, peer: PeerId, now_s: float) -> str:
+        seen = self._book.machines.get(peer) or Seen()
+        why = self._book.out_because(peer) or unfit_because(spec, peer, seen)
+        if not why and pursuit.shunned.get(peer, now_s) > now_s:
+            return "could not do it a moment ago"
+        return why
 
     def _nobody_fits(
         self, record: TaskRecord, pursuit: Pursuit, unfit: Unfit, now_s: float
@@ -230,20 +228,21 @@ class Auctions:
         self._book.auctions_open -= 1
         winner = one.winner() if self._may_award(one, now_s) else None
         if one.dry_run:
-            del self._book.auctions[one.auction]
-            outcome = one.words() if winner is None else "would be awarded"
-            told = e.DryRunEnded(one.dry_run, one.record(outcome, winner))
-            return [Notify(told), *one.release(None)]
+            return self._end_dry_run(one, winner)
         pursuit = self._book.pursuits[one.task]
         pursuit.auction = None
         if winner is not None:
             return self._award(one, winner, now_s)
         pursuit.places, why = one, one.words()
-        return [
-            *self._book.ledger.note_round(one.task, one.record(why, None)),
-            *self._book.step(one.task, TaskFact.NOBODY_HELD, why),
-            *self._back_off(one.task, pursuit, now_s),
-        ]
+        noted = self._book.ledger.note_round(one.task, one.record(why, None))
+        stepped = self._book.step(one.task, TaskFact.NOBODY_HELD, why)
+        return [*noted, *stepped, *self._back_off(one.task, pursuit, now_s)]
+
+    def _end_dry_run(self, one: Auction, winner: PeerId | None) -> list[e.Effect]:
+        del self._book.auctions[one.auction]
+        outcome = one.words() if winner is None else "would be awarded"
+        told = e.DryRunEnded(one.dry_run, one.record(outcome, winner))
+        return [Notify(told), *one.release(None)]
 
     def _on_late_offer(self, one: Auction, now_s: float) -> list[e.Effect]:
         winner = one.winner()
@@ -270,6 +269,14 @@ class Auctions:
             *self._attempts.award(one.task, winner, one.bids[winner], now_s),
             *one.release(winner),
         ]
+
+
+def _waits_for(pursuit: Pursuit, peer: PeerId, now_s: float) -> bool:
+    """It waits until it would ask again, and that machine neither keeps a place nor is shunned."""
+    if pursuit.retry_due_s is None or pursuit.retry_due_s <= now_s:
+        return False
+    has_place = pursuit.places is not None and peer in pursuit.places.places()
+    return not has_place and pursuit.shunned.get(peer, now_s) <= now_s
 
 
 def _unfit_words(unfit: Unfit) -> str:

@@ -29,6 +29,17 @@ class LogInbox:
 
     async def _on_push(self, caller: Caller, push: PushLog, body: bytes) -> tuple[LogTaken, bytes]:
         await self._begun.wait()
+        self._check(caller, push, body)
+        try:
+            have = await self._logbook.take(push.task, push.fence, push.stream, push.offset, body)
+        except LogStaleError as exc:
+            raise RefusalError("stale", str(exc)) from exc
+        except StoreFullError as exc:
+            raise RefusalError("full", "the submitter's disk is full") from exc
+        return LogTaken(have, self._logbook.is_followed(push.task, push.stream)), b""
+
+    def _check(self, caller: Caller, push: PushLog, body: bytes) -> None:
+        """Raises RefusalError for what is not taken, or not now."""
         record = self._core.ledger.find(push.task)
         if record is None and self._core.guards.is_others(push.task):
             raise RefusalError("busy", "another machine acts for that task and will say so")
@@ -40,13 +51,6 @@ class LogInbox:
             raise RefusalError("busy", "older parts of the log are still to come")
         if push.stream not in STREAMS or len(body) > LOG_PUSH_BYTES_MAX:
             raise RefusalError("malformed", f"stdout or stderr, {LOG_PUSH_BYTES_MAX} bytes at most")
-        try:
-            have = await self._logbook.take(push.task, push.fence, push.stream, push.offset, body)
-        except LogStaleError as exc:
-            raise RefusalError("stale", str(exc)) from exc
-        except StoreFullError as exc:
-            raise RefusalError("full", "the submitter's disk is full") from exc
-        return LogTaken(have, self._logbook.is_followed(push.task, push.stream)), b""
 
 
 class OldLogs:

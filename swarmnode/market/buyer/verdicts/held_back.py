@@ -13,9 +13,18 @@ from p2p.ids import PeerId
 from swarmnode.limits import NODE_DEATH_SOON_MS, NODE_DEATHS_MAX, NODE_FAULTS_MAX
 from swarmnode.tasks.lifecycle import TASK_ENDS
 from swarmnode.tasks.messages import State
-from swarmnode.tasks.records import FAULT, Outcome, TaskRecord
+from swarmnode.tasks.records import FAULT, AttemptRecord, Outcome, TaskRecord
 
 REASON: Final = "held-back"
+_FAULTED: Final = (
+    "held back: on {} machines the node met a fault of its own under it, or died, and no "
+    "checkpoint came between; report what those nodes' logs say before it is submitted again"
+)
+_DIED: Final = (
+    "held back: on {} machines the node's process died within "
+    f"{NODE_DEATH_SOON_MS // 1000} s of its start, and no checkpoint came between; look at "
+    "what it does there (task logs) before it is submitted again"
+)
 
 
 def death_of(record: TaskRecord | None, peer: PeerId, message: State) -> str:
@@ -37,25 +46,19 @@ def is_fault(outcome: Outcome) -> bool:
 
 def reason(record: TaskRecord) -> str:
     """Why the task must not go on, or empty: deaths on too many machines since its last step."""
+    counted = _since_its_last_step(record)
+    machines = {one.provider for one in counted if one.node_died_ms or one.node_faulted}
+    faults = sum(one.node_faulted for one in counted)
+    if len(machines) < NODE_DEATHS_MAX and faults < NODE_FAULTS_MAX:
+        return ""
+    return (_FAULTED if faults else _DIED).format(len(machines))
+
+
+def _since_its_last_step(record: TaskRecord) -> list[AttemptRecord]:
     newest = record.checkpoint
     step, taken_ms = (0, 0) if newest is None else (newest.step, newest.taken_ms)
-    counted = [
+    return [
         one
         for one in record.attempts
         if one.restored_step >= step or 0 < taken_ms == one.restored_ms
     ]
-    machines = {one.provider for one in counted if one.node_died_ms or one.node_faulted}
-    faulted = [one.provider for one in counted if one.node_faulted]
-    if len(machines) < NODE_DEATHS_MAX and len(faulted) < NODE_FAULTS_MAX:
-        return ""
-    if faulted:
-        return (
-            f"held back: on {len(machines)} machines the node met a fault of its own under it, or "
-            "died, and no checkpoint came between; report what those nodes' logs say before it "
-            "is submitted again"
-        )
-    return (
-        f"held back: on {len(machines)} machines the node's process died within "
-        f"{NODE_DEATH_SOON_MS // 1000} s of its start, and no checkpoint came between; look at "
-        "what it does there (task logs) before it is submitted again"
-    )
