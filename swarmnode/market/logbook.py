@@ -7,6 +7,7 @@ A provider pushes from the offset that we have; whatever comes twice or too earl
 """
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import trio
@@ -45,6 +46,13 @@ class StreamRecord(Record, frozen=True):
         ends = [base for _, base in begins[1:]] + [self.length]
         spans = {one: (base, end) for (one, base), end in zip(begins, ends, strict=True)}
         return spans.get(fence, (self.length, self.length))
+
+    def turned_to(self, fence: int) -> "StreamRecord":
+        """With a later attempt, which writes from here on."""
+        if fence == self.fence:
+            return self
+        before = (*self.before, (self.fence, self.base))[-ATTEMPTS_KEPT_MAX:]
+        return StreamRecord(self.length, fence, self.length, before if self.fence else ())
 
 
 class LogBook:
@@ -94,9 +102,7 @@ class LogBook:
 
         Goes on while `follow` says that more may come.
         """
-        key = (task, stream)
-        self._followers[key] = self._followers.get(key, 0) + 1
-        try:
+        with self._following(task, stream):
             at = 0
             while True:
                 may_grow = follow()  # asked first: what came before the end is read below
@@ -108,6 +114,13 @@ class LogBook:
                 if not may_grow:
                     return
                 await self._wait_for_news(task, stream, at)
+
+    @contextmanager
+    def _following(self, task: TaskId, stream: str) -> Iterator[None]:
+        key = (task, stream)
+        self._followers[key] = self._followers.get(key, 0) + 1
+        try:
+            yield
         finally:
             self._followers[key] -= 1
             if not self._followers[key]:
@@ -129,12 +142,10 @@ class LogBook:
         for attempt, _ in (*record.before, (record.fence, record.base)):
             base, end = record.span(attempt)
             at = base + offset if attempt == fence else base
-            if attempt >= fence and at < end:
-                number, inside = divmod(at, LOG_PAGE_BYTES)
-                page = self._tables.get(LOG_PAGES, _page_key(task, stream, number)) or b""
-                piece = page[inside : end - number * LOG_PAGE_BYTES]
-                if piece:
-                    return attempt, at - base, piece
+            if attempt < fence or at >= end:
+                continue
+            if piece := self._page_from(task, stream, at, end):
+                return attempt, at - base, piece
         return 0, 0, b""
 
     def length(self, task: TaskId) -> int:
@@ -168,13 +179,7 @@ class LogBook:
             await self.forget(task)
         for at in range(0, len(pages), _WRITTEN_AT_ONCE):
             await self._tables.transact(_putting(task, pages[at : at + _WRITTEN_AT_ONCE]))
-
-        def end(view: WriteView) -> None:
-            for stream, record in zip(STREAMS, streams, strict=True):
-                if view.get(LOG_STREAMS, _stream_key(task, stream)) is None:
-                    view.put(LOG_STREAMS, _stream_key(task, stream), encode(record))
-
-        await self._tables.transact(end)
+        await self._tables.transact(_ending(task, streams))
 
     def tasks(self) -> list[TaskId]:
         """Every task of which something is kept."""
@@ -210,10 +215,7 @@ class LogBook:
         record = self._stream(view, task, stream)
         if fence < record.fence:
             raise LogStaleError(f"attempt {record.fence} of {task} is writing, not {fence}")
-        if fence > record.fence:
-            before = (*record.before, (record.fence, record.base))[-ATTEMPTS_KEPT_MAX:]
-            older = before if record.fence else ()
-            record = StreamRecord(record.length, fence, record.length, older)
+        record = record.turned_to(fence)
         have = record.length - record.base
         fresh = body[have - offset :] if 0 <= offset <= have else b""
         if fresh:
@@ -235,16 +237,18 @@ class LogBook:
 
     def _piece(self, task: TaskId, stream: str, at: int, length: int) -> tuple[int, bytes]:
         """What is kept from `at` on, up to the end of its page, and where it ends."""
-        number, inside = divmod(at, LOG_PAGE_BYTES)
-        page = self._tables.get(LOG_PAGES, _page_key(task, stream, number))
-        if page is not None:
-            piece = page[inside : length - number * LOG_PAGE_BYTES]
-            if piece:
-                return at + len(piece), piece
+        if piece := self._page_from(task, stream, at, length):
+            return at + len(piece), piece
         last = (length - 1) // LOG_PAGE_BYTES
-        kept = max(self._head, last - self._tail + 1, number + 1)
+        kept = max(self._head, last - self._tail + 1, at // LOG_PAGE_BYTES + 1)
         goes_on = min(length, kept * LOG_PAGE_BYTES)
         return goes_on, f"\n[{goes_on - at} bytes are not kept]\n".encode()
+
+    def _page_from(self, task: TaskId, stream: str, at: int, end: int) -> bytes:
+        """What is kept of the page of that place from it on, as far as it is before the end."""
+        number, inside = divmod(at, LOG_PAGE_BYTES)
+        page = self._tables.get(LOG_PAGES, _page_key(task, stream, number)) or b""
+        return page[inside : end - number * LOG_PAGE_BYTES]
 
     def _stream(self, view: "Tables | WriteView", task: TaskId, stream: str) -> StreamRecord:
         raw = view.get(LOG_STREAMS, _stream_key(task, stream))
@@ -255,6 +259,17 @@ def _putting(task: TaskId, pages: Sequence[tuple[bytes, bytes]]) -> Callable[[Wr
     def apply(view: WriteView) -> None:
         for place, page in pages:
             view.put(LOG_PAGES, task_key(task) + place, page)
+
+    return apply
+
+
+def _ending(task: TaskId, streams: Sequence[StreamRecord]) -> Callable[[WriteView], None]:
+    """Last of all; not over what its worker has brought meanwhile."""
+
+    def apply(view: WriteView) -> None:
+        for stream, record in zip(STREAMS, streams, strict=True):
+            if view.get(LOG_STREAMS, _stream_key(task, stream)) is None:
+                view.put(LOG_STREAMS, _stream_key(task, stream), encode(record))
 
     return apply
 

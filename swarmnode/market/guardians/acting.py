@@ -33,23 +33,27 @@ class Acting:
 
     def review(self, kept: Kept, now_s: float) -> list[g.Effect]:
         """Finish a change of keepers that is agreed, or begin one that is needed."""
-        record, gone = kept.record, list[g.Effect]()
+        record, shelf, gone = kept.record, self._shelf, list[g.Effect]()
         if record.before:
-            if not self._shelf.agreed(kept):
+            if not shelf.agreed(kept):
                 return []
-            kept.record = grown(record, before=())
-            kept.firm = kept.record.version
-            left = [peer for peer in record.before if peer not in (*record.roster, record.owner)]
-            gone = [Send(peer, Relieve(record.task, is_over=False)) for peer in left]
-        elif (
-            not self._shelf.roster.is_staffed(record)
-            and (wanted := self._shelf.roster.wanted(record)) != record.roster
+            gone = self._changed(kept)
+        elif not shelf.roster.is_staffed(record) and (
+            (wanted := shelf.roster.wanted(record)) != record.roster
         ):
-            kept.record = self._shelf.staffed(record, wanted)
+            kept.record = shelf.staffed(record, wanted)
         else:
             return []
-        self._shelf.count(kept, now_s)
-        return [self._shelf.write(kept), *self._shelf.carry_all(kept, now_s), *gone]
+        shelf.count(kept, now_s)
+        return [shelf.write(kept), *shelf.carry_all(kept, now_s), *gone]
+
+    def _changed(self, kept: Kept) -> list[g.Effect]:
+        """Those before have no say any more, and those of them who are none now are told."""
+        record = kept.record
+        kept.record = grown(record, before=())
+        kept.firm = kept.record.version
+        left = [peer for peer in record.before if peer not in (*record.roster, record.owner)]
+        return [Send(peer, Relieve(record.task, is_over=False)) for peer in left]
 
     def report(self, now_s: float) -> list[g.Effect]:
         """What nobody seems to want from us any more: whoever knows better says so."""
@@ -80,33 +84,30 @@ class Acting:
         effects: list[g.Effect] = []
         for line in {line.task: line for line in message.lines}.values():
             kept = self._shelf.kept.get(line.task)
-            if kept is None:
-                effects += self._shelf.if_over(peer, line.task) if line.term else []
-                continue
-            is_keeper = peer in kept.record.keepers
-            if not kept.record.is_party(peer) or not is_near(line.term, kept.known):
-                is_stale = kept.post is Post.ACTS and line.term
-                effects += [Send(peer, Relieve(line.task, is_over=False))] if is_stale else []
-            elif self._voting.is_outranked(kept, line.term):
-                kept.known_term = max(kept.known_term, line.term)
-                effects += self._voting.outranked(kept, now_s)
-            elif kept.post is Post.ACTS and not is_keeper and line.term:
-                is_wanted = peer == kept.record.owner
-                effects += [] if is_wanted else [Send(peer, Relieve(line.task, is_over=False))]
-            elif kept.post is Post.ACTS:
-                effects += self._confirmed(kept, peer, line, said_s, now_s)
+            if kept is not None:
+                effects += self._on_line(kept, peer, line, said_s, now_s)
+            elif line.term:
+                effects += self._shelf.if_over(peer, line.task)
         return effects
+
+    def _on_line(
+        self, kept: Kept, peer: PeerId, line: GuardLine, said_s: float, now_s: float
+    ) -> list[g.Effect]:
+        acts = kept.post is Post.ACTS
+        if not kept.record.is_party(peer) or not is_near(line.term, kept.known):
+            return [_relieved(peer, line)] if acts and line.term else []
+        if self._voting.is_outranked(kept, line.term):
+            kept.known_term = max(kept.known_term, line.term)
+            return self._voting.outranked(kept, now_s)
+        if acts and peer not in kept.record.keepers and line.term:
+            return [] if peer == kept.record.owner else [_relieved(peer, line)]
+        return self._confirmed(kept, peer, line, said_s, now_s) if acts else []
 
     def _confirmed(
         self, kept: Kept, peer: PeerId, line: GuardLine, said_s: float, now_s: float
     ) -> list[g.Effect]:
         record, had = kept.record, kept.has.get(peer)
-        kept.has[peer] = (line.term, line.seq)
-        version, carried_s = kept.carried_s.get(peer, ((0, 0), -inf))
-        if version == (line.term, line.seq):
-            said_s = max(said_s, carried_s)
-        if line.term == record.term:
-            kept.heard_by[peer] = max(said_s, kept.heard_by.get(peer, -inf))
+        _note(kept, peer, line, said_s)
         if (line.term, line.seq) == (0, 0) and self._shelf.may_part(kept, now_s):
             return self._shelf.part(kept, now_s)
         self._shelf.count(kept, now_s)
@@ -115,3 +116,18 @@ class Acting:
             effects.append(Notify(g.Confirmed(record.task)))
         lacks = peer in kept.record.keepers and kept.has[peer] != kept.record.version
         return [*effects, *(self._shelf.carry_all(kept, now_s) if lacks else ())]
+
+
+def _relieved(peer: PeerId, line: GuardLine) -> g.Effect:
+    """It is no keeper of that task any more."""
+    return Send(peer, Relieve(line.task, is_over=False))
+
+
+def _note(kept: Kept, peer: PeerId, line: GuardLine, said_s: float) -> None:
+    """What a keeper holds, and when we said what it has answered."""
+    kept.has[peer] = (line.term, line.seq)
+    version, carried_s = kept.carried_s.get(peer, ((0, 0), -inf))
+    if version == (line.term, line.seq):
+        said_s = max(said_s, carried_s)
+    if line.term == kept.record.term:
+        kept.heard_by[peer] = max(said_s, kept.heard_by.get(peer, -inf))

@@ -32,7 +32,7 @@ from swarmnode.market.guardians.messages import (
     Relieve,
     Vote,
 )
-from swarmnode.market.guardians.records import GuardRecord, grown, is_near
+from swarmnode.market.guardians.records import GuardRecord, grown
 from swarmnode.market.guardians.shelf.past import note
 from swarmnode.market.guardians.shelf.tasks import HandOn, TaskShelf
 from swarmnode.market.guardians.voting import Voting
@@ -303,28 +303,33 @@ class Guardian:
         record, peer = event.record, event.peer
         kept = self._shelf.kept.get(record.task)
         if kept is None and record.term < (term := self._shelf.past.dropped.get(record.task, 0)):
-            return [Send(peer, GuardHeard(0, (GuardLine(record.task, term, 0),)))]
-        if self._shelf.past.is_too_late(record, peer) or (
-            kept is None and not self._shelf.has_room(record, peer)
-        ):
-            return [Send(peer, GuardHeard(0, (GuardLine(record.task, 0, 0),)))]
-        if (
-            kept is None
-            and record.owner == self._shelf.me
-            and self._shelf.was_forgotten(record.task)
-        ):
-            return self._shelf.if_over(peer, record.task)
-        is_mine = record.owner == self._shelf.me
-        if kept is None and is_mine and not event.is_ours and self._shelf.find(record.task) is None:
-            return []  # nothing shows that it was ever submitted here
+            return [_answer(peer, GuardLine(record.task, term, 0))]
+        is_late = self._shelf.past.is_too_late(record, peer)
+        if is_late or (kept is None and not self._shelf.has_room(record, peer)):
+            return [_answer(peer, GuardLine(record.task, 0, 0))]
         if kept is None:
-            fresh = msgspec.structs.replace(record, promised=0)
-            kept = self._shelf.add(Kept(fresh, Post.KEEPS, now_s, bringer=peer))
-            if is_mine:
-                self._shelf.count(kept, now_s)
-                return self._voting.stand(kept, now_s)
-            return [self._shelf.write(kept), Send(peer, GuardHeard(0, (self._shelf.line(kept),)))]
-        if not _may_follow(record, kept):
+            return self._on_new(event, now_s)
+        return self._on_known(kept, record, peer, now_s)
+
+    def _on_new(self, event: g.KeepHeard, now_s: float) -> list[g.Effect]:
+        """Nothing is kept of that task yet."""
+        record, peer, shelf = event.record, event.peer, self._shelf
+        is_mine = record.owner == shelf.me
+        if is_mine and shelf.was_forgotten(record.task):
+            return shelf.if_over(peer, record.task)
+        if is_mine and not event.is_ours and shelf.find(record.task) is None:
+            return []  # nothing shows that it was ever submitted here
+        fresh = msgspec.structs.replace(record, promised=0)
+        kept = shelf.add(Kept(fresh, Post.KEEPS, now_s, bringer=peer))
+        if is_mine:
+            shelf.count(kept, now_s)
+            return self._voting.stand(kept, now_s)
+        return [shelf.write(kept), _answer(peer, shelf.line(kept))]
+
+    def _on_known(
+        self, kept: Kept, record: GuardRecord, peer: PeerId, now_s: float
+    ) -> list[g.Effect]:
+        if not kept.may_become(record):
             return []
         effects: list[g.Effect] = []
         if record.version > kept.record.version:
@@ -334,7 +339,7 @@ class Guardian:
                 effects += self._renewed(kept, record, peer, now_s)
         if peer == record.acting and record.term >= kept.record.promised:
             kept.heard_s = now_s
-        return [*effects, Send(peer, GuardHeard(0, (self._shelf.line(kept),)))]
+        return [*effects, _answer(peer, self._shelf.line(kept))]
 
     def _renewed(self, kept: Kept, record: GuardRecord, by: PeerId, now_s: float) -> list[g.Effect]:
         """Keep a newer record of a task."""
@@ -359,7 +364,7 @@ class Guardian:
             note(self._shelf.past.relieved, message.task, 0)
         elif message.is_over and is_task_id(message.task):
             self._shelf.past.relieve_early(peer, message.task)
-        return [*effects, Send(peer, GuardHeard(0, (GuardLine(message.task, 0, 0),)))]
+        return [*effects, _answer(peer, GuardLine(message.task, 0, 0))]
 
     def _on_owners_removed(self, event: g.OwnersRemoved) -> list[g.Effect]:
         effects: list[g.Effect] = []
@@ -380,13 +385,9 @@ class Guardian:
         return self._shelf.forget(record.task)
 
 
-def _may_follow(record: GuardRecord, kept: Kept) -> bool:
-    """Whether honest keepers could have come from what we keep to that: whoever has the task's key
-    can write any record, but takes the task from nobody's counting, nor makes another task of it.
-    """
-    ours = kept.record.kept
-    is_counted = is_near(record.term, kept.known) and is_near(record.kept.fence, ours.fence)
-    return is_counted and record.kept.spec == ours.spec
+def _answer(peer: PeerId, line: GuardLine) -> g.Effect:
+    """What we hold, to no beat in particular."""
+    return Send(peer, GuardHeard(0, (line,)))
 
 
 def _bare(record: TaskRecord) -> TaskRecord:

@@ -66,24 +66,23 @@ class Homing:
 
     def call(self, now_s: float) -> list[g.Effect]:
         """Ask everybody for some of them."""
-        effects: list[g.Effect] = []
-        for task in list(self._sought)[:AT_ONCE]:
-            record, kept = self._shelf.find(task), self._shelf.kept.get(task)
-            sought = self._sought.pop(task)
-            if record is None or self._is_home(kept):
-                if kept is None:
-                    self._shelf.acting_until.pop(task, None)
-                continue
-            if kept is None and now_s >= sought.until_s:
-                note(self._done, task, 0)
+        return [one for task in list(self._sought)[:AT_ONCE] for one in self._ask(task, now_s)]
+
+    def _ask(self, task: TaskId, now_s: float) -> list[g.Effect]:
+        record, kept = self._shelf.find(task), self._shelf.kept.get(task)
+        sought = self._sought.pop(task)
+        if record is None or self._is_home(kept):
+            if kept is None:
                 self._shelf.acting_until.pop(task, None)
-                effects += self._go_on(record, now_s)
-                continue
-            sought.until_s = min(sought.until_s, now_s + sought.patience_s)
-            self._sought[task] = sought  # the others have their turn, too
-            message = self._home(record)
-            effects += [Send(peer, message) for peer in self._shelf.roster.alive()]
-        return effects
+            return []
+        if kept is None and now_s >= sought.until_s:
+            note(self._done, task, 0)
+            self._shelf.acting_until.pop(task, None)
+            return self._go_on(record, now_s)
+        sought.until_s = min(sought.until_s, now_s + sought.patience_s)
+        self._sought[task] = sought  # the others have their turn, too
+        message = self._home(record)
+        return [Send(peer, message) for peer in self._shelf.roster.alive()]
 
     def _is_home(self, kept: Kept | None) -> bool:
         return kept is not None and kept.post is Post.ACTS and kept.record.owner == self._shelf.me

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from p2p.ids import PeerId
-from swarmnode.market.guardians.records import GuardRecord
+from swarmnode.market.guardians.records import GuardRecord, is_near
 
 
 class Post(StrEnum):
@@ -82,6 +82,16 @@ class Kept:
     def known(self) -> int:
         """The highest term that we stand for, have voted for, or heard of."""
         return max(self.record.term, self.record.promised, self.known_term, self.term)
+
+    def may_become(self, record: GuardRecord) -> bool:
+        """Whether honest keepers could have come from what we keep to that.
+
+        Whoever has the task's key can write any record, but takes the task from nobody's counting,
+        nor makes another task of it.
+        """
+        ours = self.record.kept
+        is_counted = is_near(record.term, self.known) and is_near(record.kept.fence, ours.fence)
+        return is_counted and record.kept.spec == ours.spec
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,24 +53,27 @@ class KeeperRoster:
 
     def wanted(self, record: GuardRecord) -> tuple[PeerId, ...]:
         """We, the owner while it lives, and whoever is first of the others, to be enough."""
-        alive = [
-            peer
-            for peer, (liveness, _) in self._members.items()
-            if liveness is Liveness.ALIVE and peer not in (self._me, record.owner)
-        ]
-        stay = [peer for peer in record.roster if self.stays(peer)]
         first = [self._me]
         if record.owner != self._me and self.stays(record.owner):
             first.append(record.owner)
-        mine = self._members.get(self._me, (Liveness.ALIVE, LabId("")))[1]
-        order = sorted(alive, key=lambda p: (self._members[p][1] != mine, rank(record.task, p)))
-        wanted = dict.fromkeys((*first, *stay, *order))
+        stay = [peer for peer in record.roster if self.stays(peer)]
+        wanted = dict.fromkeys((*first, *stay, *self._in_order(record)))
         chosen = list(wanted)[: 1 + self._guardians]
         # A pool too small to replace a dead keeper keeps it: fewer would be no majority of it.
         for peer in record.roster:
             if len(chosen) < len(record.roster) and peer not in chosen and self._is_known(peer):
                 chosen.append(peer)
         return tuple(sorted(chosen))
+
+    def _in_order(self, record: GuardRecord) -> list[PeerId]:
+        """Others that live: those of our lab first, each by its rank for the task."""
+        mine = self._members.get(self._me, (Liveness.ALIVE, LabId("")))[1]
+        others = [
+            peer
+            for peer, (liveness, _) in self._members.items()
+            if liveness is Liveness.ALIVE and peer not in (self._me, record.owner)
+        ]
+        return sorted(others, key=lambda p: (self._members[p][1] != mine, rank(record.task, p)))
 
     def _is_known(self, peer: PeerId) -> bool:
         known = self._members.get(peer)

@@ -1,6 +1,7 @@
 """Calls among the keepers of tasks: records are carried to them, and logs brought home."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Protocol
 
 import trio
@@ -156,21 +157,22 @@ class KeeperService:
     async def _carry(self, peer: PeerId, task: TaskId) -> None:
         per_peer = self._per_peer.setdefault(peer, trio.CapacityLimiter(CARRIED_TO_ONE_AT_ONCE))
         async with per_peer, self._limiter:
-            record = self._waiting.pop((peer, task))
             try:
-                await self._rpc.call(
-                    peer,
-                    KeepTask(task),
-                    KeepTaken,
-                    traffic_class=TrafficClass.NORMAL,
-                    timeout_s=CARRY_TIMEOUT_S,
-                    body=encode(record),
-                )
-            except (PeerUnreachableError, CallTimeoutError, RemoteRefusalError):
-                return  # the next beat shows that it lacks it
+                await self._bring(peer, self._waiting.pop((peer, task)))
             finally:
                 if not per_peer.statistics().tasks_waiting and per_peer.borrowed_tokens == 1:
                     self._per_peer.pop(peer, None)
+
+    async def _bring(self, peer: PeerId, record: GuardRecord) -> None:
+        with suppress(PeerUnreachableError, CallTimeoutError, RemoteRefusalError):
+            await self._rpc.call(
+                peer,
+                KeepTask(record.task),
+                KeepTaken,
+                traffic_class=TrafficClass.NORMAL,
+                timeout_s=CARRY_TIMEOUT_S,
+                body=encode(record),
+            )  # else the next beat shows that it lacks it
 
     async def _on_keep(self, caller: Caller, ask: KeepTask, body: bytes) -> tuple[KeepTaken, bytes]:
         await trio.lowlevel.checkpoint()
@@ -218,22 +220,26 @@ class KeeperService:
         """`newest` is the last attempt that peer can know of: were anything kept of a later one
         that it makes up, the log of the true ones would be refused."""
         while True:
-            fence, have = self._logbook.reach(task, stream)
             try:
-                reply, body = await self._rpc.call(
-                    peer,
-                    ReadKeptLog(task, stream, fence, have),
-                    KeptLog,
-                    traffic_class=TrafficClass.NORMAL,
-                    timeout_s=CARRY_TIMEOUT_S,
-                )
-                if not body or not max(fence, 1) <= reply.fence <= newest:
+                if not await self._fetch_piece(task, stream, peer, newest):
                     return
-                grown = await self._logbook.take(task, reply.fence, stream, reply.offset, body)
             except (PeerUnreachableError, CallTimeoutError, StoreFullError):
                 await trio.sleep(LOGS_AGAIN_S)
-                continue
             except (RemoteRefusalError, LogStaleError):
                 return
-            if reply.fence == fence and grown <= have:
-                return  # a gap that is not kept: the rest cannot be joined to it
+
+    async def _fetch_piece(self, task: TaskId, stream: str, peer: PeerId, newest: int) -> bool:
+        """Whether there may be more."""
+        fence, have = self._logbook.reach(task, stream)
+        reply, body = await self._rpc.call(
+            peer,
+            ReadKeptLog(task, stream, fence, have),
+            KeptLog,
+            traffic_class=TrafficClass.NORMAL,
+            timeout_s=CARRY_TIMEOUT_S,
+        )
+        if not body or not max(fence, 1) <= reply.fence <= newest:
+            return False
+        grown = await self._logbook.take(task, reply.fence, stream, reply.offset, body)
+        # Else a gap that is not kept: the rest cannot be joined to it.
+        return reply.fence != fence or grown > have

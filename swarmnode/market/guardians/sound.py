@@ -31,7 +31,6 @@ from swarmnode.tasks.spec_load import is_sound
 
 _ROUNDS_MAX: Final = 1 << 31
 """The number of an auction is four bytes of its key."""
-_COUNTS_TOO_FAR: Final = "a record that counts too far"
 _TOO_LONG: Final = "a record with more in it than a task has"
 
 
@@ -40,21 +39,25 @@ def fault_in(record: GuardRecord) -> str:
     kept = record.kept
     if kept.task != record.task or kept.owner or not is_sound(kept.spec):
         return "no record that a keeper could have made"
-    turns = (record.term, record.seq, record.promised, kept.fence)
-    if not all(0 <= one <= TERM_MAX for one in turns):
-        return _COUNTS_TOO_FAR
-    if not all(0 <= one <= COUNT_MAX for one in _counted(kept)):
-        return _COUNTS_TOO_FAR
-    if not 0 <= kept.rounds <= _ROUNDS_MAX:
-        return _COUNTS_TOO_FAR
-    if not all(0 <= one.restored_step <= STEP_MAX for one in kept.attempts):
-        return _COUNTS_TOO_FAR
-    rosters = (record.roster, record.before, record.keepers, record.rights)
-    if any(len(one) > KEEPERS_MAX for one in rosters):
-        return _COUNTS_TOO_FAR
+    if not _counts_right(record):
+        return "a record that counts too far"
     if not _holds_together(kept) or not all(_is_right(right) for _, right in record.rights):
         return "no record that a keeper could have made"
     return "" if _is_short(kept) and _leaves_room(record) else _TOO_LONG
+
+
+def _counts_right(record: GuardRecord) -> bool:
+    """Whether every number is one that could have been counted to."""
+    kept = record.kept
+    turns = (record.term, record.seq, record.promised, kept.fence)
+    if not all(0 <= one <= TERM_MAX for one in turns):
+        return False
+    if not all(0 <= one <= COUNT_MAX for one in _counted(kept)):
+        return False
+    if not all(0 <= one.restored_step <= STEP_MAX for one in kept.attempts):
+        return False
+    rosters = (record.roster, record.before, record.keepers, record.rights)
+    return 0 <= kept.rounds <= _ROUNDS_MAX and all(len(one) <= KEEPERS_MAX for one in rosters)
 
 
 def _holds_together(kept: TaskRecord) -> bool:

@@ -112,12 +112,8 @@ class Voting:
         if kept is None:
             vote = Vote(ask.task, ask.term, granted=False, known_term=0)
             return [Send(peer, vote), *self._shelf.if_over(peer, ask.task)]
-        record = kept.record
-        known = max(record.term, record.promised)
-        is_vacant = kept.post is not Post.ACTS and (
-            now_s >= kept.heard_s + self._shelf.config.lease_s or record.acting == peer
-        )
-        may = peer == record.owner or (is_vacant and peer in record.keepers)
+        record, known = kept.record, max(kept.record.term, kept.record.promised)
+        may = self._may_have_vote(kept, peer, now_s)
         is_newest = (ask.seen_term, ask.seen_seq) >= record.version
         granted = may and is_newest and known < ask.term and is_near(ask.term, kept.known)
         effects: list[g.Effect] = []
@@ -129,6 +125,13 @@ class Voting:
             effects.append(self._shelf.carry(peer, record))
         vote = Vote(ask.task, ask.term, granted=granted, known_term=known)
         return [*effects, Send(peer, vote)]
+
+    def _may_have_vote(self, kept: Kept, peer: PeerId, now_s: float) -> bool:
+        """Its owner; a keeper only where nobody who acts was heard for a lease."""
+        record, lease_s = kept.record, self._shelf.config.lease_s
+        is_silent = now_s >= kept.heard_s + lease_s or record.acting == peer
+        is_vacant = kept.post is not Post.ACTS and is_silent
+        return peer == record.owner or (is_vacant and peer in record.keepers)
 
     def _give_way(self, kept: Kept, now_s: float) -> None:
         """We have given our vote away: until somebody wins with it nobody acts here."""

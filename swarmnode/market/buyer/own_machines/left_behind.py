@@ -7,7 +7,8 @@ its guardians has, that the task is its own.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import trio
@@ -53,6 +54,8 @@ LIES_MAX: Final = 64
 
 STRANGERS_MAX: Final = 1024
 """Looks at tasks of a machine that is known no more, until one shows whose machine it was."""
+
+_BEFORE_ALL: Final = TaskId("")
 
 log = logging.getLogger("swarm.market")
 
@@ -100,51 +103,53 @@ class LeftBehind:
         async with trio.open_nursery() as nursery:
             for member in self._members.view().alive():
                 nursery.start_soon(ask, member.peer)
-        found = []
-        for task, records in told.items():
-            if any(_fixed(one) != _fixed(records[0]) for one in records):
-                log.warning("members contradict each other about task %s: it is left alone", task)
-                continue
-            kept = max(records, key=lambda one: one.version).kept
-            if kept.after_taken_ms < taken_ms and kept.submitted_ms <= until_ms:
-                found.append(kept)
-        return found
+        return [
+            one
+            for one in _agreed(told)
+            if one.after_taken_ms < taken_ms and one.submitted_ms <= until_ms
+        ]
 
     async def _ask(
         self, peer: PeerId, machine: PeerId, told: dict[TaskId, list[GuardRecord]]
     ) -> None:
         """Add what it keeps for that machine, until it has told all or tells what is not true."""
-        after, looked_at, lies = TaskId(""), 0, 0
-        while looked_at < GUARDED_PER_OWNER_MAX:  # nobody honest keeps more
-            try:
-                _, body = await self._rpc.call(
-                    peer,
-                    ReadKept(machine, after),
-                    KeptTold,
-                    traffic_class=TrafficClass.NORMAL,
-                    timeout_s=ANSWER_S,
-                )
-                page = decode_as(KeptPage, body, KEPT_PAGE_BYTES_MAX)
-                for raw in page.records:
-                    await trio.lowlevel.checkpoint()  # a hundred signatures are not one stretch
-                    record = decode_as(GuardRecord, raw, GUARD_RECORD_BYTES_MAX)
-                    if record.task <= after:
-                        return
-                    after, looked_at = record.task, looked_at + 1
-                    if self._is_true(record, machine):
-                        told.setdefault(record.task, []).append(record)
-                        continue
-                    log.warning("%s tells of a task what cannot be true: not believed", peer)
-                    lies += 1
-                    if lies > LIES_MAX:
-                        return
-            except WireError as exc:
-                log.warning("%s tells of tasks what cannot be read: %s", peer, exc)
-                return
-            except (PeerUnreachableError, CallTimeoutError, RemoteRefusalError):
-                return
-            if not page.records or not page.has_more:
-                return
+        teller, has_more = _Teller(peer, machine), True
+        try:
+            while has_more and teller.looked_at < GUARDED_PER_OWNER_MAX:  # nobody honest keeps more
+                has_more = await self._read(await self._page(teller), teller, told)
+        except WireError as exc:
+            log.warning("%s tells of tasks what cannot be read: %s", peer, exc)
+        except (PeerUnreachableError, CallTimeoutError, RemoteRefusalError):
+            return  # it is asked again at the next look
+
+    async def _page(self, teller: "_Teller") -> KeptPage:
+        _, body = await self._rpc.call(
+            teller.peer,
+            ReadKept(teller.machine, teller.after),
+            KeptTold,
+            traffic_class=TrafficClass.NORMAL,
+            timeout_s=ANSWER_S,
+        )
+        return decode_as(KeptPage, body, KEPT_PAGE_BYTES_MAX)
+
+    async def _read(
+        self, page: KeptPage, teller: "_Teller", told: dict[TaskId, list[GuardRecord]]
+    ) -> bool:
+        """Whether it is to be asked for more."""
+        for raw in page.records:
+            await trio.lowlevel.checkpoint()  # a hundred signatures are not one stretch
+            record = decode_as(GuardRecord, raw, GUARD_RECORD_BYTES_MAX)
+            if record.task <= teller.after:
+                return False
+            teller.after, teller.looked_at = record.task, teller.looked_at + 1
+            if self._is_true(record, teller.machine):
+                told.setdefault(record.task, []).append(record)
+                continue
+            log.warning("%s tells of a task what cannot be true: not believed", teller.peer)
+            teller.lies += 1
+            if teller.lies > LIES_MAX:
+                return False
+        return bool(page.records) and page.has_more
 
     async def _on_read(self, caller: Caller, ask: ReadKept, _body: bytes) -> tuple[KeptTold, bytes]:
         await self._begun.wait()
@@ -190,6 +195,28 @@ class LeftBehind:
         """Whether a machine of that person gave a guardian its right for the task."""
         owners = (self._whose(right, record.task) for _, right in record.rights)
         return any(owner is not None and owner[0] == person for owner in owners)
+
+
+@dataclass(slots=True)
+class _Teller:
+    """A member that tells what it keeps for a machine."""
+
+    peer: PeerId
+    machine: PeerId
+    after: TaskId = _BEFORE_ALL
+    """The last task that it told of; each comes after the one before."""
+    looked_at: int = 0
+    lies: int = 0
+    """Records that cannot be true."""
+
+
+def _agreed(told: Mapping[TaskId, Sequence[GuardRecord]]) -> Iterator[TaskRecord]:
+    """Each as who knows most of it tells it, but for what its tellers contradict each other."""
+    for task, records in told.items():
+        if any(_fixed(one) != _fixed(records[0]) for one in records):
+            log.warning("members contradict each other about task %s: it is left alone", task)
+        else:
+            yield max(records, key=lambda one: one.version).kept
 
 
 def _is_of(member: Member | None, caller: Caller) -> bool:

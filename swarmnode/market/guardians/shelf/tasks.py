@@ -197,20 +197,21 @@ class TaskShelf:
         the end. What its owner has removed they need not know at all; and where no copy can be made
         they have waited long enough at some time, or for enough others.
         """
+        task = kept.record.task
         if not self.is_over(kept):
             return False
-        is_known = kept.is_copied or not self.are_copies_kept
-        if is_known or self.find(kept.record.task) is None:
-            self._overs.pop(kept.record.task, None)
-            return True
-        since_s = self._overs.setdefault(kept.record.task, now_s)
-        is_oldest = next(iter(self._overs)) == kept.record.task
-        is_late = now_s >= since_s + self.config.over_s
-        if not is_late and not (is_oldest and len(self._overs) > GUARDED_OVER_MAX):
-            return False
-        kept.is_copied = True  # as good as: the next one is the oldest now
-        del self._overs[kept.record.task]
+        if not kept.is_copied and self.are_copies_kept and self.find(task) is not None:
+            if not self._has_waited(task, now_s):
+                return False
+            kept.is_copied = True  # as good as: the next one is the oldest now
+        self._overs.pop(task, None)
         return True
+
+    def _has_waited(self, task: TaskId, now_s: float) -> bool:
+        since_s = self._overs.setdefault(task, now_s)
+        is_oldest = next(iter(self._overs)) == task
+        is_late = now_s >= since_s + self.config.over_s
+        return is_late or (is_oldest and len(self._overs) > GUARDED_OVER_MAX)
 
     def part(self, kept: Kept, now_s: float) -> list[g.Effect]:
         """It has ended here, at its owner: tell every keeper to forget it, then do so ourselves."""
