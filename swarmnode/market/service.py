@@ -7,7 +7,7 @@ import trio
 from p2p.ids import MemberId, PeerId
 from p2p.mesh import Mesh
 from swarmnode.market.buyer.notary import RightOf, no_right
-from swarmnode.market.buyer.own_machines.elsewhere import WhoseTask, nobodys
+from swarmnode.market.buyer.own_machines.standing import WhoseTask, nobodys
 from swarmnode.market.buyer.service import BuyerService
 from swarmnode.market.config import MarketConfig
 from swarmnode.market.seller.premises import Premises

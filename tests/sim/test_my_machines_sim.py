@@ -17,7 +17,7 @@ from storage.errors import ObjectUnknownError
 from storage.facade import Mark, PutReceipt
 from storage.manifests.manifest import address_of
 from swarmnode.errors import TaskUnknownError, TaskUnreachableError
-from swarmnode.market.buyer.own_machines.elsewhere import Here
+from swarmnode.market.buyer.own_machines.standing import Here
 from swarmnode.market.guardians.kept import Post
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState

@@ -11,7 +11,7 @@ from storage.facade import Mark, ObjectKind
 from storage.manifests.capability import text_of_cap
 from swarmnode.errors import TaskUnknownError
 from swarmnode.market.buyer.config import BuyerConfig
-from swarmnode.market.buyer.own_machines.elsewhere import Here
+from swarmnode.market.buyer.own_machines.standing import Here
 from swarmnode.market.guardians.kept import Post
 from swarmnode.market.guardians.messages import FindTask
 from swarmnode.market.service import MarketService

@@ -23,8 +23,8 @@ from swarmnode.market.buyer.feed import Ends, EventFeed
 from swarmnode.market.buyer.logs.inbox import LogInbox, OldLogs
 from swarmnode.market.buyer.lookout import Lookout
 from swarmnode.market.buyer.notary import RightOf, no_right
-from swarmnode.market.buyer.own_machines.elsewhere import WhoseTask, nobodys
 from swarmnode.market.buyer.own_machines.machines import OwnMachines
+from swarmnode.market.buyer.own_machines.standing import WhoseTask, nobodys
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.service import KeeperService

@@ -65,17 +65,10 @@ class LogPusher:
             while True:
                 if self.reader != self._record.buyer:
                     taken = await self._push(0, b"")
-                with trio.CancelScope() as self._growing:
-                    await self._executor.log_grew(self._job, self._stream, taken.have)
-                self._growing = None
+                await self._until_grown(taken)
                 if self.reader != self._record.buyer:
                     continue
-                if not taken.followed:
-                    with trio.move_on_after(GATHER_S):
-                        await self._has_ended.wait()
-                data = await self._executor.read_log(
-                    self._job, self._stream, taken.have, LOG_PUSH_BYTES_MAX
-                )
+                data = await self._next(taken)
                 if data:
                     taken = await self._push_on(taken, data)
                 elif self._has_ended.is_set() and self.reader == self._record.buyer:
@@ -84,6 +77,19 @@ class LogPusher:
                     await self._until_ended_or(AGAIN_S)
         except LogUnwantedError:
             return
+
+    async def _until_grown(self, taken: LogTaken) -> None:
+        """There is more than that, or another buyer."""
+        with trio.CancelScope() as self._growing:
+            await self._executor.log_grew(self._job, self._stream, taken.have)
+        self._growing = None
+
+    async def _next(self, taken: LogTaken) -> bytes:
+        if not taken.followed:
+            await self._until_ended_or(GATHER_S)
+        return await self._executor.read_log(
+            self._job, self._stream, taken.have, LOG_PUSH_BYTES_MAX
+        )
 
     async def _push_on(self, before: LogTaken, data: bytes) -> LogTaken:
         taken = await self._push(before.have, data)
@@ -97,32 +103,34 @@ class LogPusher:
 
     async def _push(self, offset: int, data: bytes) -> LogTaken:
         """Until the submitter answers. Raises LogUnwantedError."""
-        record, again_s = self._record, AGAIN_S
-        request = PushLog(record.task, record.fence, self._stream, offset)
+        again_s = AGAIN_S
+        request = PushLog(self._record.task, self._record.fence, self._stream, offset)
         while True:
             buyer = self._record.buyer
             try:
-                reply, _ = await self._rpc.call(
-                    buyer,
-                    request,
-                    LogTaken,
-                    traffic_class=TrafficClass.NORMAL,
-                    timeout_s=CALL_TIMEOUT_S,
-                    body=data,
-                )
+                return await self._ask(buyer, request, data)
             except (PeerUnreachableError, CallTimeoutError):
                 pass  # it may be back soon
             except RemoteRefusalError as refusal:
                 if refusal.code not in _PASSING and buyer == self._record.buyer:
                     self.reader = buyer
                     raise LogUnwantedError(refusal.detail) from refusal
-            else:
-                if not 0 <= reply.have <= LOG_OFFSET_MAX:
-                    raise LogUnwantedError(f"no log has {reply.have} bytes")
-                self.reader = buyer
-                return reply
             await trio.sleep(again_s)
             again_s = min(again_s * 2, AGAIN_MAX_S)
+
+    async def _ask(self, buyer: PeerId, request: PushLog, data: bytes) -> LogTaken:
+        reply, _ = await self._rpc.call(
+            buyer,
+            request,
+            LogTaken,
+            traffic_class=TrafficClass.NORMAL,
+            timeout_s=CALL_TIMEOUT_S,
+            body=data,
+        )
+        if not 0 <= reply.have <= LOG_OFFSET_MAX:
+            raise LogUnwantedError(f"no log has {reply.have} bytes")
+        self.reader = buyer
+        return reply
 
 
 class JobLog:

@@ -1,6 +1,6 @@
 """What a job leaves: the files and folders its patterns mean, each an object of the pool."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -45,9 +45,8 @@ async def collect(
     """Store whatever there is of the outputs. Raises JobOverError when the pool cannot take it."""
     if not record.spec.outputs:
         return Collected()
-    job = JobId(record.job)
     try:
-        looked, chosen = await executor.select(job, [Pattern(one) for one in record.spec.outputs])
+        looked, chosen = await executor.select(JobId(record.job), _patterns(record))
     except (OutputUnsafeError, JobUnknownError) as exc:
         return Collected(fault=str(exc))
     faults = [*chosen.faults, *(f"no file matches {one!r}" for one in chosen.missing)]
@@ -58,7 +57,16 @@ async def collect(
             stored.append(await _store(executor, objects, net, record, piece))
         except OutputUnsafeError as exc:
             faults.append(str(exc))
-    if _are_too_long(stored):
+    return _collected(stored, faults, note)
+
+
+def _patterns(record: JobRecord) -> list[Pattern]:
+    return [Pattern(one) for one in record.spec.outputs]
+
+
+def _collected(stored: Sequence[StoredFile], faults: Sequence[str], note: str = "") -> Collected:
+    """One message tells of all of them."""
+    if sum(len(encode(file)) for file in stored) > MANIFEST_BYTES_MAX:
         return Collected(fault=TOO_LONG)
     return Collected(tuple(stored), "; ".join(faults)[:REASON_CHARS_MAX], note[:REASON_CHARS_MAX])
 
@@ -72,30 +80,35 @@ def _special_in(looked: Scan, pieces: Sequence[Piece]) -> list[Special]:
 async def snapshot(executor: Executor, objects: Objects, record: JobRecord) -> Collected:
     """Store what there is of the outputs of a job that runs; the last snapshot goes."""
     await _forget_snapshot(objects, record)
-    job, net, trust = JobId(record.job), JobNet(record.spec.shape.net), trust_of(record.right)
-    stored: list[StoredFile] = []
-    faults: list[str] = []
+    net, stored, faults = JobNet(record.spec.shape.net), list[StoredFile](), list[str]()
     try:
-        _, chosen = await executor.select(job, [Pattern(one) for one in record.spec.outputs])
+        _, chosen = await executor.select(JobId(record.job), _patterns(record))
         for piece in chosen.pieces:
-            name = text_of(joined(piece.name)) or "."
-            chunks = executor.pack(job, piece.base, piece.found, may_grow=True)
-            if not piece.is_tree:
-                chunks = executor.read_file(job, text_of(joined(piece.base)))
-            label = f"{_snapshot_label(record)}{name}"
-            receipt = await objects.put(net.up(chunks), name=label, trust=trust)
-            stored.append(StoredFile(name, receipt.size, text_of_cap(receipt.cap), piece.is_tree))
+            stored.append(await _put_snapshot(executor, objects, net, record, piece))
     except (OutputUnsafeError, JobUnknownError, *PUT_LATER) as exc:
         faults.append(str(exc))
-    if _are_too_long(stored):
+    found = _collected(stored, faults)
+    if found.fault == TOO_LONG:
         await _forget_snapshot(objects, record)
-        return Collected(fault=TOO_LONG)
-    return Collected(tuple(stored), "; ".join(faults)[:REASON_CHARS_MAX])
+    return found
 
 
-def _are_too_long(stored: Sequence[StoredFile]) -> bool:
-    """One message tells of all of them."""
-    return sum(len(encode(file)) for file in stored) > MANIFEST_BYTES_MAX
+async def _put_snapshot(
+    executor: Executor, objects: Objects, net: JobNet, record: JobRecord, piece: Piece
+) -> StoredFile:
+    name, label = text_of(joined(piece.name)) or ".", _snapshot_label(record)
+    chunks = _chunks(executor, record, piece, may_grow=True)
+    receipt = await objects.put(net.up(chunks), name=f"{label}{name}", trust=trust_of(record.right))
+    return StoredFile(name, receipt.size, text_of_cap(receipt.cap), piece.is_tree)
+
+
+def _chunks(
+    executor: Executor, record: JobRecord, piece: Piece, *, may_grow: bool = False
+) -> AsyncIterator[bytes]:
+    job = JobId(record.job)
+    if piece.is_tree:
+        return executor.pack(job, piece.base, piece.found, may_grow=may_grow)
+    return executor.read_file(job, text_of(joined(piece.base)))
 
 
 def _snapshot_label(record: JobRecord) -> str:
@@ -113,19 +126,16 @@ async def _store(
     executor: Executor, objects: Objects, net: JobNet, record: JobRecord, piece: Piece
 ) -> StoredFile:
     """One output; what an earlier life of this node stored of an ended job is taken as it is."""
-    job, name = JobId(record.job), text_of(joined(piece.name)) or "."
+    name = text_of(joined(piece.name)) or "."
     label, trust = output_label(record.job, name), trust_of(record.right)
     for entry in objects.entries() if trust is None else objects.entrusted():
         if entry.name == label:
             return StoredFile(name, entry.size, text_of_cap(entry.cap), piece.is_tree)
     give_up_s = trio.current_time() + STORE_PATIENCE_S
     while True:
-        if piece.is_tree:
-            chunks = executor.pack(job, piece.base, piece.found)
-        else:
-            chunks = executor.read_file(job, text_of(joined(piece.base)))
         try:
-            receipt = await objects.put(net.up(chunks), name=label, trust=trust)
+            chunks = net.up(_chunks(executor, record, piece))
+            receipt = await objects.put(chunks, name=label, trust=trust)
         except PUT_LATER as exc:
             if trio.current_time() >= give_up_s:
                 raise over("stopped", "outputs", f"{name}: {exc}") from exc

@@ -157,13 +157,10 @@ class JobRunner:
 
     async def _attend(self) -> Outcome:
         """From the start of the process to the outcome. Raises JobOverError."""
+        spec = watch_spec(self.record)
         async with trio.open_nursery() as watchers:
             await watchers.start(
-                self._memory.watch,
-                self._job,
-                watch_spec(self.record),
-                self._on_checkpoint,
-                self._on_trouble,
+                self._memory.watch, self._job, spec, self._on_checkpoint, self._on_trouble
             )
             ended = await self._executor.wait(self._job)
             await self._tell(run_events.ProcessGone(self.record.task, self.record.fence))
@@ -172,11 +169,12 @@ class JobRunner:
             if stopped not in UNWANTED and (stopped or not is_success(ended)):
                 await self._flush(is_orderly=is_success(ended))
             watchers.cancel_scope.cancel()
-        outcome = outcome_of(self.record, ended, stopped)
+        return await self._with_outputs(outcome_of(self.record, ended, stopped), stopped)
+
+    async def _with_outputs(self, outcome: Outcome, stopped: str) -> Outcome:
         if outcome.status in ("done", "failed") or stopped == "cancelled":
-            outcome = with_outputs(
-                outcome, await collect(self._executor, self._objects, self._net, self.record)
-            )
+            found = await collect(self._executor, self._objects, self._net, self.record)
+            outcome = with_outputs(outcome, found)
         return replace(outcome, usage=self._net.added_to(outcome.usage))
 
     async def _flush(self, *, is_orderly: bool) -> None:

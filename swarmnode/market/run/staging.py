@@ -62,9 +62,7 @@ async def stage(
         if record.restore is not None:
             restore = partial(memory.restore, job, record.restore)
             await _fetch(UNREADABLE, f"step {record.restore.step}", restore)
-    except CapabilityError as exc:
-        raise over("failed", "inputs", str(exc)) from exc
-    except OutputUnsafeError as exc:
+    except (CapabilityError, OutputUnsafeError) as exc:
         raise over("failed", "inputs", str(exc)) from exc
     except ExecutorUnavailableError as exc:
         raise over("unfit", "machine", str(exc)) from exc

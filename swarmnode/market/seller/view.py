@@ -50,22 +50,20 @@ def lent_now(lent: Lent, snapshot: MachineSnapshot, taken: RoomGrant) -> Capacit
 
     A GPU that its owner uses or that is not healthy is not lent; a task's own stays its own.
     """
-    memory_bytes = min(
-        lent.memory_bytes or snapshot.memory_bytes,
-        snapshot.memory_bytes,
-        snapshot.memory_free_bytes + taken.memory_bytes,
-    )
-    disk_bytes = min(
-        lent.disk_bytes or snapshot.disk_bytes,
-        snapshot.disk_free_bytes + taken.disk_bytes,
-    )
+    memory_free = snapshot.memory_free_bytes + taken.memory_bytes
+    memory_lent = lent.memory_bytes or snapshot.memory_bytes
+    disk_free = snapshot.disk_free_bytes + taken.disk_bytes
     gpus = tuple(
         GpuRoom(gpu.uuid, gpu.model, gpu.vram_bytes)
         for gpu in (snapshot.gpus if lent.gpus else ())
         if gpu.uuid in taken.gpus or (gpu.healthy and not gpu.foreign_processes)
     )
-    cpu_millis = min(lent.cpu_millis or snapshot.cpu_millis, snapshot.cpu_millis)
-    return Capacity(cpu_millis, memory_bytes, disk_bytes, gpus)
+    return Capacity(
+        min(lent.cpu_millis or snapshot.cpu_millis, snapshot.cpu_millis),
+        min(memory_lent, snapshot.memory_bytes, memory_free),
+        min(lent.disk_bytes or snapshot.disk_bytes, disk_free),
+        gpus,
+    )
 
 
 def stats_of(core: Seller, config: SellerConfig) -> SellerStats:
@@ -91,8 +89,6 @@ def stats_of(core: Seller, config: SellerConfig) -> SellerStats:
 def advert_of(core: Seller, config: SellerConfig, snapshot: MachineSnapshot) -> ResourceAdvert:
     """What others should know."""
     policy, capacity, free = core.offers.policy, core.room.capacity, core.room.free()
-    free_gpus = {gpu.uuid for gpu in free.gpus}
-    lent_gpus = {gpu.uuid for gpu in capacity.gpus}
     return ResourceAdvert(
         lends=config.lends and not policy.trouble,
         paused=core.is_paused,
@@ -102,20 +98,28 @@ def advert_of(core: Seller, config: SellerConfig, snapshot: MachineSnapshot) -> 
         memory_free_bytes=free.memory_bytes,
         disk_bytes=capacity.disk_bytes,
         disk_free_bytes=free.disk_bytes,
-        gpus=tuple(
-            GpuLine(
-                gpu.uuid,
-                gpu.model,
-                gpu.vram_bytes,
-                gpu.driver,
-                gpu.cuda,
-                gpu.capability,
-                gpu.uuid in free_gpus,
-            )
-            for gpu in snapshot.gpus
-            if gpu.uuid in lent_gpus
-        ),
+        gpus=_gpu_lines(snapshot, capacity, free),
         environments=policy.environments,
         enforced=policy.enforced,
         tasks_free=max(0, config.tasks_max - core.jobs.using_room() - core.offers.held()),
+    )
+
+
+def _gpu_lines(
+    snapshot: MachineSnapshot, capacity: Capacity, free: Capacity
+) -> tuple[GpuLine, ...]:
+    """Those that are lent, and whether each is free."""
+    lent, unused = {gpu.uuid for gpu in capacity.gpus}, {gpu.uuid for gpu in free.gpus}
+    return tuple(
+        GpuLine(
+            gpu.uuid,
+            gpu.model,
+            gpu.vram_bytes,
+            gpu.driver,
+            gpu.cuda,
+            gpu.capability,
+            gpu.uuid in unused,
+        )
+        for gpu in snapshot.gpus
+        if gpu.uuid in lent
     )

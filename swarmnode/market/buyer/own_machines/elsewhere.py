@@ -10,7 +10,7 @@ The key of the owner's lab may have any task of the lab cancelled, by an order t
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 import msgspec
 import trio
@@ -24,13 +24,12 @@ from p2p.errors import (
     WireError,
 )
 from p2p.identity.caller import Caller
-from p2p.ids import LabId, MemberId, PeerId, TrafficClass
+from p2p.ids import LabId, PeerId, TrafficClass
 from p2p.limits import CLOCK_SKEW_MAX_MS
 from p2p.membership.port import Views
 from p2p.mesh import Mesh
 from p2p.wire.codec import decode_as, encode
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
-from storage.rights import Right
 from swarmnode.errors import TaskUnknownError, TaskUnreachableError
 from swarmnode.limits import (
     FIND_ASKED_AT_ONCE,
@@ -41,8 +40,15 @@ from swarmnode.limits import (
 )
 from swarmnode.market.buyer.core import Buyer
 from swarmnode.market.buyer.events import CancelAsked, Event
+from swarmnode.market.buyer.own_machines.standing import (
+    Here,
+    WhoAsks,
+    Whose,
+    WhoseTask,
+    standing,
+    was_removed,
+)
 from swarmnode.market.explain import TaskView
-from swarmnode.market.guardians.kept import Post
 from swarmnode.market.guardians.messages import (
     FOUND_DOMAIN,
     TASK_ORDER_DOMAIN,
@@ -74,28 +80,15 @@ LOG_AGAIN_S: Final = 1.0
 """Whoever follows a log from elsewhere sees what is printed so much later."""
 
 _VALID_MS: Final = 600_000
+_UNKNOWN: Final = (
+    "no task {} was submitted here, and no machine that can be asked now knows one of yours"
+)
+_UNREACHABLE: Final = (
+    "{} is known, but {}, where it was submitted, is away and its guardians have not agreed who "
+    "acts for it: try again in a minute"
+)
 
 log = logging.getLogger("swarm.market")
-
-Whose: TypeAlias = tuple[MemberId, LabId]
-WhoseTask: TypeAlias = Callable[[Right, TaskId], Whose | None]
-"""Who gave a right to put for that task, if it proves somebody."""
-
-
-def nobodys(_right: Right, _task: TaskId) -> Whose | None:
-    """Where no rights are given none prove anything."""
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Here:
-    """How a task stands on this machine, for its owner."""
-
-    record: TaskRecord
-    """With the machine it was submitted to."""
-    is_newest: bool
-    """Nobody can know more of it: we act for it, or it has ended where we did."""
-    may_cancel: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,58 +100,17 @@ class TaskTold:
     is_newest: bool
 
 
-@dataclass(frozen=True, slots=True)
-class WhoAsks:
-    """Who asks: a person by the certificate of their machine, or a lab by an order of its key."""
-
-    person: MemberId
-    lab: LabId | None = None
-
-    def may(self, whose: Whose | None, guest: str) -> bool:
-        """About a task of that person, or of a guest of one of their machines."""
-        if whose is None:
-            return False
-        person, lab = whose
-        return lab == self.lab if self.lab is not None else person == self.person and not guest
-
-
-def was_removed(core: Buyer, task: TaskId, me: PeerId) -> bool:
-    """Whether its owner removed it here, and its keepers have not all been told yet."""
-    kept = core.guards.find(task)
-    is_over = kept is not None and kept.owner == me and kept.kept.state in TASK_ENDS
-    return is_over and core.ledger.find(task) is None
-
-
-def standing(
-    core: Buyer,
-    task: TaskId,
-    me: Caller,
-    asker: WhoAsks,
-    now_s: float,
-    whose: Callable[[GuardRecord], Whose | None],
-) -> Here | None:
-    """What `asker` may know and do here about a task; None as well when it is somebody else's."""
-    record, kept = core.ledger.find(task), core.guards.find(task)
-    if was_removed(core, task, me.peer):
-        return None
-    if record is not None and not record.owner:
-        if not asker.may((me.member, me.lab), record.person):
-            return None
-        is_newest = record.state in TASK_ENDS or core.guards.may_act(task, now_s)
-        return Here(msgspec.structs.replace(record, owner=me.peer), is_newest, may_cancel=True)
-    if kept is None or not asker.may(whose(kept), kept.kept.person):
-        return None
-    newest = kept.kept if record is None else record
-    acts = core.guards.post_of(task) is Post.ACTS
-    is_newest = acts and (newest.state in TASK_ENDS or core.guards.may_act(task, now_s))
-    return Here(msgspec.structs.replace(newest, owner=kept.owner), is_newest, is_newest)
-
-
 def _goes_on(told: KeptLog, fence: int, have: int, newest: int) -> bool:
     """Whether a piece comes after what we have: one that made places up could give it for ever."""
     if told.fence == fence:
         return have <= told.offset <= LOG_OFFSET_MAX
     return fence < told.fence <= newest and 0 <= told.offset <= LOG_OFFSET_MAX
+
+
+def _shown(reason: str) -> str:
+    """Somebody else's words, fit for a log and a terminal."""
+    told = reason[:LAB_REASON_CHARS_MAX]
+    return "".join(c if c.isprintable() else "?" for c in told) or "no reason given"
 
 
 class Elsewhere:
@@ -199,18 +151,25 @@ class Elsewhere:
         if found is None:
             raise TaskUnknownError(f"no task {task} of yours is known to who can be asked now")
         while True:
-            record = found.record
+            record, newest = found.record, attempt or found.record.fence
             may_grow = record.state not in TASK_ENDS and not 0 < attempt < record.fence
-            while True:
-                told, body = await self._read(found.peer, ReadKeptLog(task, stream, fence, have))
-                if not body or not _goes_on(told, fence, have, attempt or record.fence):
-                    break
-                fence, have = told.fence, told.offset + len(body)
+            while piece := await self._piece(found.peer, task, stream, (fence, have), newest):
+                fence, have, body = piece
                 yield body
             if not (follow and may_grow):
                 return
             await trio.sleep(LOG_AGAIN_S)
             found = await self._ask_all(ask, (found.peer,)) or found
+
+    async def _piece(
+        self, peer: PeerId, task: TaskId, stream: str, at: tuple[int, int], newest: int
+    ) -> tuple[int, int, bytes] | None:
+        """The next piece after that place, and where it ends; None where there is none yet."""
+        fence, have = at
+        told, body = await self._read(peer, ReadKeptLog(task, stream, fence, have))
+        if not body or not _goes_on(told, fence, have, newest):
+            return None
+        return told.fence, told.offset + len(body), body
 
     async def _read(self, peer: PeerId, ask: ReadKeptLog) -> tuple[KeptLog, bytes]:
         try:
@@ -242,19 +201,12 @@ class Elsewhere:
         while True:
             found = None if is_gone else await self._ask_all(ask, submitter)
             if found is None:
-                raise TaskUnknownError(
-                    f"no task {task} was submitted here, and no machine that can be asked now "
-                    "knows one of yours"
-                )
-            record = found.record
-            submitter = [record.owner]
+                raise TaskUnknownError(_UNKNOWN.format(task))
+            submitter = [found.record.owner]
             if found.is_newest or not ask.cancel:
-                return TaskView(record)
+                return TaskView(found.record)
             if trio.current_time() >= give_up_s:
-                raise TaskUnreachableError(
-                    f"{task} is known, but {record.owner}, where it was submitted, is away and its "
-                    "guardians have not agreed who acts for it: try again in a minute"
-                )
+                raise TaskUnreachableError(_UNREACHABLE.format(task, found.record.owner))
             await trio.sleep(AGAIN_S)
 
     def _order(self, key: Signer, task: TaskId, reason: str) -> Signed:
@@ -279,9 +231,13 @@ class Elsewhere:
             here = self._here(asker, ask.task)
         if here is None or len(here.record.key) != SEED_BYTES:
             raise RefusalError("unknown", "no such task of yours is known here")
-        body = encode(msgspec.structs.replace(here.record, key=b""))
-        terms = FoundTerms(ask.task, caller.peer, here.is_newest, blake3(body).digest())
-        key, expires_ms = self._signer.from_seed(here.record.key), self._wall_ms() + _VALID_MS
+        return self._answer(caller.peer, here)
+
+    def _answer(self, peer: PeerId, here: Here) -> tuple[TaskFound, bytes]:
+        """Signed with the task's key, which is not told."""
+        record, body = here.record, encode(msgspec.structs.replace(here.record, key=b""))
+        terms = FoundTerms(record.task, peer, here.is_newest, blake3(body).digest())
+        key, expires_ms = self._signer.from_seed(record.key), self._wall_ms() + _VALID_MS
         sealed = seal(key, self._network, FOUND_DOMAIN, terms, sequence=0, expires_ms=expires_ms)
         return TaskFound(sealed), body
 
@@ -316,11 +272,8 @@ class Elsewhere:
         is_late = sealed.expires_ms + CLOCK_SKEW_MAX_MS < self._wall_ms()
         if (order.task, order.machine) != (ask.task, caller.peer) or is_late:
             raise RefusalError("not-yours", "that order is another task's or machine's, or late")
-        told = order.reason[:LAB_REASON_CHARS_MAX]
-        reason = "".join(c if c.isprintable() else "?" for c in told) or "no reason given"
-        return WhoAsks(
-            caller.member, LabId(sealed.sender)
-        ), f"the key of its lab cancelled it: {reason}"
+        why = f"the key of its lab cancelled it: {_shown(order.reason)}"
+        return WhoAsks(caller.member, LabId(sealed.sender)), why
 
     def _here(self, asker: WhoAsks, task: TaskId) -> Here | None:
         now_s = trio.current_time()

@@ -54,6 +54,12 @@ class HandOver:
         await self._begun.wait()
         if taken_ms != self._core.taken_ms:
             await self._do(WasTaken(taken_ms))
+        found = await self._asked(self._before(taken_ms))
+        unfinished = {one.task for one in self._core.ledger.unfinished()}
+        return [one for one in found if one.task in unfinished]  # it may have ended here meanwhile
+
+    async def _asked(self, tasks: Sequence[TaskRecord]) -> list[TaskRecord]:
+        """Those of them that another machine has for its own, of as many as can be asked now."""
         limiter, found = trio.CapacityLimiter(FIND_ASKED_AT_ONCE), list[TaskRecord]()
         siblings = self._siblings()
 
@@ -64,10 +70,9 @@ class HandOver:
 
         with trio.move_on_after(ROUND_S):
             async with trio.open_nursery() as nursery:
-                for task in self._before(taken_ms):
+                for task in tasks:
                     nursery.start_soon(ask, task)
-        unfinished = {one.task for one in self._core.ledger.unfinished()}
-        return [one for one in found if one.task in unfinished]  # it may have ended here meanwhile
+        return found
 
     async def let_go(self, task: TaskId) -> None:
         """It is another machine's."""

@@ -35,7 +35,7 @@ from swarmnode.limits import (
     KEPT_TOLD_BYTES,
     KEPT_TOLD_MAX,
 )
-from swarmnode.market.buyer.own_machines.elsewhere import WhoseTask
+from swarmnode.market.buyer.own_machines.standing import WhoseTask
 from swarmnode.market.guardians.messages import KeptTold, ReadKept
 from swarmnode.market.guardians.records import GuardRecord, KeptPage, is_near
 from swarmnode.market.guardians.sound import fault_in
@@ -153,9 +153,15 @@ class LeftBehind:
 
     async def _on_read(self, caller: Caller, ask: ReadKept, _body: bytes) -> tuple[KeptTold, bytes]:
         await self._begun.wait()
+        told = await self._told(caller, ask)
+        if not told.records:
+            raise RefusalError("unknown", "nothing is kept here for such a machine of yours")
+        return KeptTold(), encode(told)
+
+    async def _told(self, caller: Caller, ask: ReadKept) -> KeptPage:
         member = self._members.view().find(ask.machine)
         is_known = member is not None and bool(member.member)
-        told, size, strangers, has_more = list[bytes](), 0, 0, False
+        told, size, strangers = list[bytes](), 0, 0
         for record in self._kept(ask) if not is_known or _is_of(member, caller) else []:
             await trio.lowlevel.checkpoint()
             if not self._is_persons(record, caller.member):
@@ -166,12 +172,9 @@ class LeftBehind:
             raw = encode(record)
             size += len(raw)
             if told and (size > KEPT_TOLD_BYTES or len(told) == KEPT_TOLD_MAX):
-                has_more = True
-                break
+                return KeptPage(tuple(told), True)
             told.append(raw)
-        if not told:
-            raise RefusalError("unknown", "nothing is kept here for such a machine of yours")
-        return KeptTold(), encode(KeptPage(tuple(told), has_more))
+        return KeptPage(tuple(told), False)
 
     def _kept(self, ask: ReadKept) -> list[GuardRecord]:
         records = self._core.records()

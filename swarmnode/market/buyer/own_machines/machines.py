@@ -9,9 +9,10 @@ from p2p.wire.codec import encode
 from storage.engine.port import Tables, WriteView
 from swarmnode.market.buyer.core import Buyer
 from swarmnode.market.buyer.events import Event, TakenUp
-from swarmnode.market.buyer.own_machines.elsewhere import Elsewhere, WhoseTask
+from swarmnode.market.buyer.own_machines.elsewhere import Elsewhere
 from swarmnode.market.buyer.own_machines.hand_over import HandOver
 from swarmnode.market.buyer.own_machines.left_behind import LeftBehind
+from swarmnode.market.buyer.own_machines.standing import WhoseTask
 from swarmnode.market.buyer.verdicts.once import taken_up
 from swarmnode.tasks.records import TaskRecord
 from swarmnode.tasks.store import TASKS, load_forgotten, task_key

@@ -1,0 +1,89 @@
+"""How a task stands on this machine, and who may know that: its person, or the key of its lab."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import msgspec
+
+from p2p.identity.caller import Caller
+from p2p.ids import LabId, MemberId, PeerId
+from storage.rights import Right
+from swarmnode.market.buyer.core import Buyer
+from swarmnode.market.guardians.kept import Post
+from swarmnode.market.guardians.records import GuardRecord
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.lifecycle import TASK_ENDS
+from swarmnode.tasks.records import TaskRecord
+
+Whose: TypeAlias = tuple[MemberId, LabId]
+WhoseTask: TypeAlias = Callable[[Right, TaskId], Whose | None]
+"""Who gave a right to put for that task, if it proves somebody."""
+
+
+def nobodys(_right: Right, _task: TaskId) -> Whose | None:
+    """Where no rights are given none prove anything."""
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """How a task stands on this machine, for its owner."""
+
+    record: TaskRecord
+    """With the machine it was submitted to."""
+    is_newest: bool
+    """Nobody can know more of it: we act for it, or it has ended where we did."""
+    may_cancel: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WhoAsks:
+    """Who asks: a person by the certificate of their machine, or a lab by an order of its key."""
+
+    person: MemberId
+    lab: LabId | None = None
+
+    def may(self, whose: Whose | None, guest: str) -> bool:
+        """About a task of that person, or of a guest of one of their machines."""
+        if whose is None:
+            return False
+        person, lab = whose
+        return lab == self.lab if self.lab is not None else person == self.person and not guest
+
+
+def was_removed(core: Buyer, task: TaskId, me: PeerId) -> bool:
+    """Whether its owner removed it here, and its keepers have not all been told yet."""
+    kept = core.guards.find(task)
+    is_over = kept is not None and kept.owner == me and kept.kept.state in TASK_ENDS
+    return is_over and core.ledger.find(task) is None
+
+
+def standing(
+    core: Buyer,
+    task: TaskId,
+    me: Caller,
+    asker: WhoAsks,
+    now_s: float,
+    whose: Callable[[GuardRecord], Whose | None],
+) -> Here | None:
+    """What `asker` may know and do here about a task; None as well when it is somebody else's."""
+    record, kept = core.ledger.find(task), core.guards.find(task)
+    if was_removed(core, task, me.peer):
+        return None
+    if record is not None and not record.owner:
+        if not asker.may((me.member, me.lab), record.person):
+            return None
+        is_newest = record.state in TASK_ENDS or core.guards.may_act(task, now_s)
+        return Here(msgspec.structs.replace(record, owner=me.peer), is_newest, may_cancel=True)
+    if kept is None or not asker.may(whose(kept), kept.kept.person):
+        return None
+    return _as_keeper(core, kept, record, now_s)
+
+
+def _as_keeper(core: Buyer, kept: GuardRecord, record: TaskRecord | None, now_s: float) -> Here:
+    """Of another machine's task; `record` while we act for it, or did."""
+    task, newest = kept.task, kept.kept if record is None else record
+    acts = core.guards.post_of(task) is Post.ACTS
+    is_newest = acts and (newest.state in TASK_ENDS or core.guards.may_act(task, now_s))
+    return Here(msgspec.structs.replace(newest, owner=kept.owner), is_newest, is_newest)
