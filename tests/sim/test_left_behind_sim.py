@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import trio
 from msgspec.structs import replace
 
-from swarmnode.market.buyer.own_machines import left_behind
+from swarmnode.market.buyer.own_machines import elsewhere, left_behind
 from swarmnode.market.buyer.own_machines.left_behind import LeftBehind
 from swarmnode.market.guardians.records import GuardRecord
 from swarmnode.tasks.keys import task_id_of
@@ -43,7 +43,7 @@ class Slowly:
     """What a member waits for before it answers."""
 
     async def wait(self) -> None:
-        await trio.sleep(left_behind.ANSWER_S - 0.1)
+        await trio.sleep(elsewhere.ANSWER_S - 0.1)
 
 
 def tells(world: World, name: str, records: list[GuardRecord]) -> None:
@@ -158,7 +158,7 @@ async def test_one_that_tells_slowly_holds_up_nobody_for_longer_than_a_round() -
             world["m0"].peer, FAR_MS
         )
         assert len(found) == 2
-        assert trio.current_time() - asked <= left_behind.ROUND_S
+        assert trio.current_time() - asked <= left_behind.LISTEN_S
 
 
 @simulated

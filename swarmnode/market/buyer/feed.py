@@ -16,7 +16,7 @@ from swarmnode.tasks.ledger import TaskChanged
 
 
 @dataclass(slots=True)
-class _Reader:
+class _Follower:
     waiting: deque[TaskEvent] = field(default_factory=deque)
     """At most EVENTS_BUFFERED_MAX; nothing is added while `missed` is not told."""
     missed: int = 0
@@ -42,7 +42,7 @@ class EventFeed:
     """Everybody who follows the tasks of this node."""
 
     def __init__(self) -> None:
-        self._readers: list[_Reader] = []
+        self._readers: list[_Follower] = []
         """From the first step of each until it is closed."""
 
     def tell(self, event: TaskChanged) -> None:
@@ -52,7 +52,7 @@ class EventFeed:
 
     async def read(self) -> AsyncGenerator[TaskEvent, None]:
         """What happens from the first step of this iterator on."""
-        reader = _Reader()
+        reader = _Follower()
         self._readers.append(reader)
         try:
             while True:

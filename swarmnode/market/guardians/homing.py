@@ -18,7 +18,7 @@ from swarmnode.market.guardians.shelf.tasks import TaskShelf
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import TaskRecord
 
-AT_ONCE: Final = 64
+SOUGHT_AT_ONCE: Final = 64
 """Tasks for which everybody is asked in one step."""
 HOMING_LEASES: Final = 3.0
 """Leases in which keepers of a recovered task answer, before it is held to have none."""
@@ -66,7 +66,9 @@ class Homing:
 
     def call(self, now_s: float) -> list[g.Effect]:
         """Ask everybody for some of them."""
-        return [one for task in list(self._sought)[:AT_ONCE] for one in self._ask(task, now_s)]
+        return [
+            one for task in list(self._sought)[:SOUGHT_AT_ONCE] for one in self._ask(task, now_s)
+        ]
 
     def _ask(self, task: TaskId, now_s: float) -> list[g.Effect]:
         record, kept = self._shelf.find(task), self._shelf.kept.get(task)

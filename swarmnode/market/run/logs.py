@@ -13,16 +13,16 @@ from p2p.host.rpc.service import Rpc
 from p2p.ids import PeerId, TrafficClass
 from swarmnode.executor.port import Executor, JobId
 from swarmnode.limits import LOG_OFFSET_MAX, LOG_PUSH_BYTES_MAX
+from swarmnode.market.logbook import STREAMS
 from swarmnode.tasks.messages import LogTaken, PushLog
 from swarmnode.tasks.records import JobRecord
 
-STREAMS: Final = ("stdout", "stderr")
 GATHER_S: Final = 0.5
 """How long output gathers while nobody reads along, so that whoever comes to read has it within a
 second; a chatty task is two messages a second."""
 CALL_TIMEOUT_S: Final = 10.0
-AGAIN_S: Final = 0.5
-AGAIN_MAX_S: Final = 5.0
+PUSH_AGAIN_S: Final = 0.5
+PUSH_AGAIN_MAX_S: Final = 5.0
 _PASSING: Final = ("busy", "full")
 """Refusals after which a later try may do better."""
 
@@ -74,7 +74,7 @@ class LogPusher:
                 elif self._has_ended.is_set() and self.reader == self._record.buyer:
                     return
                 else:
-                    await self._until_ended_or(AGAIN_S)
+                    await self._until_ended_or(PUSH_AGAIN_S)
         except LogUnwantedError:
             return
 
@@ -94,7 +94,7 @@ class LogPusher:
     async def _push_on(self, before: LogTaken, data: bytes) -> LogTaken:
         taken = await self._push(before.have, data)
         if taken.have <= before.have:  # it has lost some, or cannot store: no haste
-            await trio.sleep(AGAIN_S)
+            await trio.sleep(PUSH_AGAIN_S)
         return taken
 
     async def _until_ended_or(self, seconds: float) -> None:
@@ -103,7 +103,7 @@ class LogPusher:
 
     async def _push(self, offset: int, data: bytes) -> LogTaken:
         """Until the submitter answers. Raises LogUnwantedError."""
-        again_s = AGAIN_S
+        again_s = PUSH_AGAIN_S
         request = PushLog(self._record.task, self._record.fence, self._stream, offset)
         while True:
             buyer = self._record.buyer
@@ -116,7 +116,7 @@ class LogPusher:
                     self.reader = buyer
                     raise LogUnwantedError(refusal.detail) from refusal
             await trio.sleep(again_s)
-            again_s = min(again_s * 2, AGAIN_MAX_S)
+            again_s = min(again_s * 2, PUSH_AGAIN_MAX_S)
 
     async def _ask(self, buyer: PeerId, request: PushLog, data: bytes) -> LogTaken:
         reply, _ = await self._rpc.call(

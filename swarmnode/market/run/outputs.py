@@ -26,7 +26,7 @@ from swarmnode.tree.select import Piece
 STORE_PATIENCE_S: Final = 120.0
 """Outputs wait this long for a pool that cannot take them; then the work is given back."""
 STORE_AGAIN_S: Final = 3.0
-TOO_LONG: Final = "the names of the outputs are too long: put them into one folder"
+NAMES_TOO_LONG: Final = "the names of the outputs are too long: put them into one folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def _patterns(record: JobRecord) -> list[Pattern]:
 def _collected(stored: Sequence[StoredFile], faults: Sequence[str], note: str = "") -> Collected:
     """One message tells of all of them."""
     if sum(len(encode(file)) for file in stored) > MANIFEST_BYTES_MAX:
-        return Collected(fault=TOO_LONG)
+        return Collected(fault=NAMES_TOO_LONG)
     return Collected(tuple(stored), "; ".join(faults)[:REASON_CHARS_MAX], note[:REASON_CHARS_MAX])
 
 
@@ -88,7 +88,7 @@ async def snapshot(executor: Executor, objects: Objects, record: JobRecord) -> C
     except (OutputUnsafeError, JobUnknownError, *PUT_LATER) as exc:
         faults.append(str(exc))
     found = _collected(stored, faults)
-    if found.fault == TOO_LONG:
+    if found.fault == NAMES_TOO_LONG:
         await _forget_snapshot(objects, record)
     return found
 

@@ -33,7 +33,7 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _WaitingBuyer:
     heard: CallHeard
     arrival: int
     """Number of its first call: who asks again keeps its turn."""
@@ -59,7 +59,7 @@ class Offers:
         """Number of the next bid with room; only grows."""
         self._holds: dict[int, Hold] = {}
         """By bid, HOLDS_MAX at most; each has its grant in the room."""
-        self._waiting: dict[tuple[PeerId, int], _Place] = {}
+        self._waiting: dict[tuple[PeerId, int], _WaitingBuyer] = {}
         """By buyer and auction, who asked last is last; WAITING_MAX at most, the first goes."""
         self._arrivals = 0
         """Number of the newest call that was given a place."""
@@ -135,7 +135,7 @@ class Offers:
         effects: list[Effect] = []
         if not self._lends():
             return effects
-        for place in sorted(self._waiting.values(), key=_Place.urgency):
+        for place in sorted(self._waiting.values(), key=_WaitingBuyer.urgency):
             made = self._hold(place.heard, now_s, jobs_now)
             if made:
                 del self._waiting[place.heard.peer, place.heard.call.auction]
@@ -240,7 +240,7 @@ class Offers:
         self._arrivals += 1
         before = self._waiting.pop(key, None)  # who asks again keeps its turn
         arrival = before.arrival if before else self._arrivals
-        self._waiting[key] = _Place(heard, arrival, now_s + self._config.waiting_s)
+        self._waiting[key] = _WaitingBuyer(heard, arrival, now_s + self._config.waiting_s)
         if len(self._waiting) > WAITING_MAX:
             del self._waiting[next(iter(self._waiting))]
         return [

@@ -17,7 +17,7 @@ class DryRuns:
         self._do = do
         self._last = 0
         self._waited_for: dict[int, tuple[trio.Event, list[RoundRecord]]] = {}
-        """By number: set once the round is there; who asked removes it."""
+        """By number: set once its record is there; who asked removes it."""
 
     async def hold(self, spec: TaskSpec) -> RoundRecord:
         """Ask, score and release; nothing is written down."""

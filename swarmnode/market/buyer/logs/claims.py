@@ -12,11 +12,11 @@ from swarmnode.market.buyer import events as e
 from swarmnode.market.guardians.messages import Claim
 from swarmnode.tasks.ids import TaskId
 
-AGAIN_S: Final = 5.0
+CLAIM_AGAIN_S: Final = 5.0
 """A provider may be restarting, or out of reach for a moment."""
-TRIES_MAX: Final = 60
+CLAIM_TRIES_MAX: Final = 60
 """Five minutes: it keeps what nobody asks for twice as long."""
-AT_ONCE: Final = 64
+CLAIMS_AT_ONCE: Final = 64
 """Claims said in one step: each is a message."""
 
 
@@ -27,7 +27,7 @@ class _Wanted:
     due_s: float
     """When it is said next."""
     tries: int = 0
-    """How often it was said; after TRIES_MAX it is given up."""
+    """How often it was said; after CLAIM_TRIES_MAX it is given up."""
 
 
 class LogClaims:
@@ -51,9 +51,9 @@ class LogClaims:
         """Claims that are due."""
         effects: list[e.Effect] = []
         due = [(task, one) for task, one in self._wanted.items() if one.due_s <= now_s]
-        for task, one in due[:AT_ONCE]:
-            one.due_s, one.tries = now_s + AGAIN_S, one.tries + 1
+        for task, one in due[:CLAIMS_AT_ONCE]:
+            one.due_s, one.tries = now_s + CLAIM_AGAIN_S, one.tries + 1
             effects.append(Send(one.provider, one.claim))
-            if one.tries >= TRIES_MAX:
+            if one.tries >= CLAIM_TRIES_MAX:
                 del self._wanted[task]
         return effects

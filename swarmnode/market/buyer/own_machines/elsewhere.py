@@ -69,13 +69,14 @@ from swarmnode.tasks.spec import TaskSpec
 ANSWER_S: Final = 5.0
 """A machine that does not answer within this is not waited for."""
 
-ROUND_S: Final = 10.0
+FIND_ROUND_S: Final = 10.0
 """All who may know a task answer within this, or the others' answers have to do."""
 
 AGREE_S: Final = 40.0
 """Keepers agree on who acts within a lease, their turns to stand and a vote: 22 s, doubled."""
 
-AGAIN_S: Final = 1.0
+FIND_AGAIN_S: Final = 1.0
+"""Between two rounds of questions, until somebody acts for the task."""
 LOG_AGAIN_S: Final = 1.0
 """Whoever follows a log from elsewhere sees what is printed so much later."""
 
@@ -207,7 +208,7 @@ class Elsewhere:
                 return TaskView(found.record)
             if trio.current_time() >= give_up_s:
                 raise TaskUnreachableError(_UNREACHABLE.format(task, found.record.owner))
-            await trio.sleep(AGAIN_S)
+            await trio.sleep(FIND_AGAIN_S)
 
     def _order(self, key: Signer, task: TaskId, reason: str) -> Signed:
         """The word of a lab's key, which lies here, for us to bring."""
@@ -317,7 +318,7 @@ class Elsewhere:
                 if told.is_newest:
                     nursery.cancel_scope.cancel()
 
-        with trio.move_on_after(ROUND_S):
+        with trio.move_on_after(FIND_ROUND_S):
             async with trio.open_nursery() as nursery:
                 for peer in dict.fromkeys([*first, *self._whom(ask)]):
                     nursery.start_soon(ask_one, peer)

@@ -20,7 +20,7 @@ from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import Ledger
 from swarmnode.tasks.records import TaskRecord
 
-ROUND_S: Final = 30.0
+GONE_ON_LOOK_S: Final = 30.0
 """A look at many tasks ends then; the others have their turn at the next one."""
 
 
@@ -68,7 +68,7 @@ class HandOver:
                 if await self._is_elsewhere(task, siblings):
                     found.append(task)
 
-        with trio.move_on_after(ROUND_S):
+        with trio.move_on_after(GONE_ON_LOOK_S):
             async with trio.open_nursery() as nursery:
                 for task in tasks:
                     nursery.start_soon(ask, task)

@@ -35,6 +35,7 @@ from swarmnode.limits import (
     KEPT_TOLD_BYTES,
     KEPT_TOLD_MAX,
 )
+from swarmnode.market.buyer.own_machines.elsewhere import ANSWER_S
 from swarmnode.market.buyer.own_machines.standing import WhoseTask
 from swarmnode.market.guardians.messages import KeptTold, ReadKept
 from swarmnode.market.guardians.records import GuardRecord, KeptPage, is_near
@@ -43,10 +44,7 @@ from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.keys import SEED_BYTES, task_id_of
 from swarmnode.tasks.records import TaskRecord
 
-ANSWER_S: Final = 5.0
-"""A machine that does not answer within this is asked again at the next look."""
-
-ROUND_S: Final = 15.0
+LISTEN_S: Final = 15.0
 """Whoever goes on answering is listened to for so long."""
 
 LIES_MAX: Final = 64
@@ -97,7 +95,7 @@ class LeftBehind:
 
         async def ask(peer: PeerId) -> None:
             async with limiter:
-                with trio.move_on_after(ROUND_S):
+                with trio.move_on_after(LISTEN_S):
                     await self._ask(peer, machine, told)
 
         async with trio.open_nursery() as nursery:
