@@ -62,7 +62,7 @@ def test_tasks_go_on_when_their_submitter_is_gone_for_good(count: int, seed: int
     world.kill("node-0", power=True)
     run_until_kept_ended(world, tasks, 600)
     assert all(best_known(world, task).state is TaskState.DONE for task in tasks)
-    assert world.overlap_s() <= LEASE_AND_GRACE_S
+    assert world.jobs.overlap_s() <= LEASE_AND_GRACE_S
     for task in tasks:
         assert len(actors(world, task)) == 1
 
@@ -77,7 +77,7 @@ def test_a_worker_goes_on_under_a_guardian_without_starting_again(count: int) ->
     run_until_kept_ended(world, [task], 200)
     record = best_known(world, task)
     assert record.state is TaskState.DONE
-    assert world.started[task] == 1
+    assert world.jobs.started[task] == 1
     assert len(record.attempts) == 1
 
 
@@ -94,7 +94,7 @@ def test_a_submitter_that_was_away_for_an_hour_finds_everything(seed: int) -> No
     ledger = world.machines["node-0"].buyer.ledger
     assert [ledger.get(task).state for task in tasks[:2]] == [TaskState.DONE] * 2
     assert ledger.get(tasks[2]).state is TaskState.RUNNING
-    assert all(world.started[task] == 1 for task in tasks)
+    assert all(world.jobs.started[task] == 1 for task in tasks)
     assert actors(world, tasks[2]) == ["node-0"]
     world.run_until_all_ended(1000)
     world.run(150)
@@ -164,7 +164,7 @@ def test_who_recovers_is_told_what_ended_after_the_copy_and_relieves_the_guardia
     world.run(60)
     assert world.machines["node-5"].buyer.ledger.get(task).state is TaskState.DONE
     assert nobody_keeps(world, task)
-    assert world.started[task] == 1
+    assert world.jobs.started[task] == 1
 
 
 def test_more_tasks_than_are_asked_for_at_once_come_home() -> None:
@@ -225,7 +225,7 @@ def test_who_recovers_where_the_task_is_acted_for_has_it_for_its_own(seconds: in
     world.run(700)
     assert world.machines[acting].buyer.ledger.get(task).state is TaskState.DONE
     assert nobody_keeps(world, task)
-    assert world.started[task] == 1
+    assert world.jobs.started[task] == 1
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -241,7 +241,7 @@ def test_guardians_that_die_one_after_another_are_replaced(seed: int) -> None:
         world.kill(acting, power=True)
     run_until_kept_ended(world, [task], 1500)
     assert best_known(world, task).state is TaskState.DONE
-    assert world.overlap_s() <= LEASE_AND_GRACE_S
+    assert world.jobs.overlap_s() <= LEASE_AND_GRACE_S
 
 
 @pytest.mark.parametrize("effects", list(Repeatability))
@@ -263,11 +263,11 @@ def test_across_a_cut_two_attempts_overlap_by_lease_and_grace_at_most(
         world.heal()
         world.run(dice.uniform(5, 60))
     world.run_until_all_ended(2500)
-    assert world.overlap_s() <= LEASE_AND_GRACE_S
+    assert world.jobs.overlap_s() <= LEASE_AND_GRACE_S
     ledger = world.machines["node-0"].buyer.ledger
     for task in tasks:
         if effects is Repeatability.ONCE:
-            assert world.started[task] <= 1
+            assert world.jobs.started[task] <= 1
         else:
             assert ledger.get(task).state is TaskState.DONE
 
@@ -306,7 +306,7 @@ def test_a_recovered_machine_finds_who_kept_its_tasks_meanwhile(seed: int) -> No
     assert actors(world, tasks[1]) == ["node-5"]
     world.run(700)
     assert ledger.get(tasks[1]).state is TaskState.DONE
-    assert all(world.started[task] == 1 for task in tasks)
+    assert all(world.jobs.started[task] == 1 for task in tasks)
 
 
 def test_a_recovered_task_that_nobody_kept_goes_on_by_itself() -> None:
@@ -353,7 +353,7 @@ def test_a_recovered_task_that_must_not_run_twice_is_not_failed_while_its_guardi
     assert ledger.get(task).state is TaskState.RUNNING
     world.run(600)
     assert ledger.get(task).state is TaskState.DONE
-    assert world.started[task] == 1
+    assert world.jobs.started[task] == 1
 
 
 @pytest.mark.parametrize("restarts", [False, True])
@@ -363,7 +363,7 @@ def test_one_that_nobody_kept_is_failed_when_it_can_run_no_more(restarts: bool) 
     task = world.submit("node-0", steps_task(5000, avoid=("node-0",), effects=Repeatability.ONCE))
     snapshot = [world.machines["node-0"].buyer.ledger.get(task)]
     world.run(1)
-    assert world.started[task] == 1
+    assert world.jobs.started[task] == 1
     world.kill("node-0", power=True)
     world.recover("node-2", snapshot)
     world.run(30)
@@ -376,4 +376,4 @@ def test_one_that_nobody_kept_is_failed_when_it_can_run_no_more(restarts: bool) 
     record = world.machines["node-2"].buyer.ledger.get(task)
     assert record.state is TaskState.FAILED
     assert "none of its guardians answered" in record.why
-    assert world.started[task] == 1
+    assert world.jobs.started[task] == 1

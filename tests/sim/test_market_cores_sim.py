@@ -28,7 +28,7 @@ def test_tasks_of_several_buyers_share_the_machines_and_all_end() -> None:
         assert record.state is TaskState.DONE
         assert len(record.attempts) == 1
     # Twelve run at a time, three seconds each, and more than twice as many wait.
-    assert sum(world.started.values()) == 36
+    assert sum(world.jobs.started.values()) == 36
     world.assert_nothing_is_left()
 
 
@@ -68,7 +68,7 @@ def test_a_task_moves_when_the_owner_wants_the_machine() -> None:
     assert [one.ended_as for one in record.attempts] == ["stopped", "done"]
     assert record.attempts[1].restored_step > 4
     assert record.attempts[1].provider != provider
-    assert world.steps_done[task] <= 22
+    assert world.jobs.steps_done[task] <= 22
 
 
 def test_a_lost_machine_costs_no_more_than_a_step_and_no_retry() -> None:
@@ -81,7 +81,7 @@ def test_a_lost_machine_costs_no_more_than_a_step_and_no_retry() -> None:
     record = record_of(world, "node-0", task)
     assert record.state is TaskState.DONE
     assert record.retries_used == 0
-    assert world.steps_done[task] <= 22
+    assert world.jobs.steps_done[task] <= 22
 
 
 def test_a_buyer_that_restarts_finds_its_running_tasks() -> None:
@@ -96,7 +96,7 @@ def test_a_buyer_that_restarts_finds_its_running_tasks() -> None:
     record = record_of(world, "node-0", task)
     assert record.state is TaskState.DONE
     assert len(record.attempts) == 1
-    assert world.started[task] == 1
+    assert world.jobs.started[task] == 1
 
 
 def test_a_provider_that_restarts_quickly_keeps_its_job() -> None:
@@ -172,12 +172,12 @@ def test_every_task_ends_once_whatever_happens_to_messages_and_machines(seed: in
     for name, task in made:
         record = record_of(world, name, task)
         if record.spec.effects is Repeatability.ONCE:
-            assert world.started[task] <= 1, record
-            assert record.state is not TaskState.DONE or world.started[task] == 1
+            assert world.jobs.started[task] <= 1, record
+            assert record.state is not TaskState.DONE or world.jobs.started[task] == 1
         else:
             assert record.state is TaskState.DONE, record
     world.assert_nothing_is_left()
-    assert world.overlap_s() <= LEASE_AND_GRACE_S
+    assert world.jobs.overlap_s() <= LEASE_AND_GRACE_S
 
 
 def test_a_job_whose_node_stays_dead_ends_with_its_lease() -> None:
@@ -187,7 +187,7 @@ def test_a_job_whose_node_stays_dead_ends_with_its_lease() -> None:
     world.run(5)
     world.kill(record_of(world, "node-0", task).provider)
     world.run(100)
-    first, second = world.ran[task]
+    first, second = world.jobs.ran[task]
     assert first.ended_s - second.began_s <= LEASE_AND_GRACE_S
     assert world.counts["leases ended"] == 1
 
@@ -205,7 +205,7 @@ def test_a_node_that_was_away_for_an_hour_starts_nothing_that_was_given_up() -> 
     assert record_of(world, "node-0", task).state is TaskState.FAILED
     world.start(provider)
     world.run(100)
-    assert world.started[task] == 0
+    assert world.jobs.started[task] == 0
 
 
 def test_the_storms_really_do_what_they_are_for() -> None:

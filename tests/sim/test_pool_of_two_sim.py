@@ -18,7 +18,7 @@ def once_on_node_1(world: MarketWorld, steps: int, timeout_s: int) -> TaskId:
     )
     task = world.submit("node-0", spec)
     world.run(15)
-    assert world.started[task] == 1
+    assert world.jobs.started[task] == 1
     return task
 
 
@@ -34,7 +34,7 @@ def test_in_a_pool_of_two_a_silent_machine_is_waited_for_until_its_timeout_is_ov
     record = ledger.get(task)
     assert record.state is TaskState.FAILED
     assert "must not run twice" in record.why
-    assert world.started[task] == 1
+    assert world.jobs.started[task] == 1
 
 
 def test_a_machine_that_is_back_is_believed_and_nothing_is_undecided_any_more() -> None:
@@ -81,7 +81,7 @@ def test_a_machine_that_joins_a_cut_pool_of_two_lets_nobody_judge_what_still_run
     world.hold_for("node-1", Liveness.ALIVE)
     world.run(500)
     assert world.machines["node-0"].buyer.ledger.get(task).state is TaskState.DONE
-    assert world.started[task] == 1
+    assert world.jobs.started[task] == 1
 
 
 def test_one_that_waits_goes_to_a_machine_that_joins_when_the_other_of_two_is_gone() -> None:
@@ -97,4 +97,4 @@ def test_one_that_waits_goes_to_a_machine_that_joins_when_the_other_of_two_is_go
     world.start("node-2")
     world.run(120)
     assert world.machines["node-0"].buyer.ledger.get(task).state is TaskState.DONE
-    assert world.started[task] == 1
+    assert world.jobs.started[task] == 1
