@@ -87,7 +87,7 @@ class Pursuit:
 
 
 class Alarm:
-    """Rings every second; late where this machine was stopped, which it tells by that."""
+    """Rings again and again; late where this machine was stopped, which it tells by that."""
 
     def __init__(self, config: BuyerConfig) -> None:
         self._config = config

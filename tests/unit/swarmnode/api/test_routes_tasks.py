@@ -17,7 +17,8 @@ from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.records import Outcome, TaskRecord, Usage
 from swarmnode.tasks.spec import TaskSpec
 from testnet.sim.seeded import simulated
-from tests.api_lab import ADA, BOB, Answered, FakeNode, call
+from tests.api_lab import Answered, FakeNode, call
+from tests.fake_market import ADA, BOB
 
 HELLO = {"run": ["echo", "hello"]}
 

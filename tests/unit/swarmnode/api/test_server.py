@@ -21,7 +21,8 @@ from swarmnode.api.server.service import ApiAddressError, ApiServer
 from swarmnode.cli.client import Client
 from swarmnode.errors import AlreadyRunningError
 from swarmnode.tasks.ids import TaskId
-from tests.api_lab import FakeMarket, FakeNode, ServedNode, served_node
+from tests.api_lab import FakeNode, ServedNode, served_node
+from tests.fake_market import FakeMarket
 
 T1 = TaskId("t1")
 

@@ -14,7 +14,8 @@ from storage.manifests.capability import text_of_address
 from swarmnode.cli.main import run
 from swarmnode.cli.nouns.obj import removal_words
 from testnet.sim.memory_objects import MemoryObjects
-from tests.api_lab import ADA, BOB, served_node
+from tests.api_lab import served_node
+from tests.fake_market import ADA, BOB
 
 THING = text_of_address(Address(bytes(range(32))))
 

@@ -17,7 +17,8 @@ from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.records import Outcome, TaskRecord
 from swarmnode.tasks.spec import TaskSpec
 from swarmnode.tree.format import EntryKind, TreeEntry, write_index
-from tests.api_lab import BOB, FakeMarket, ServedNode, served_node
+from tests.api_lab import ServedNode, served_node
+from tests.fake_market import BOB, FakeMarket
 
 T1, T2 = TaskId("t1"), TaskId("t2")
 

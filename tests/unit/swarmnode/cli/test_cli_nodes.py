@@ -8,7 +8,8 @@ import pytest
 from p2p.ids import PeerId
 from swarmnode.api.schema.node import MemberLine, MemberMachine, PeerLine, Status, StorageStatus
 from swarmnode.cli.main import run
-from tests.api_lab import ADA, BOB, FakeNode, ServedNode
+from tests.api_lab import FakeNode, ServedNode
+from tests.fake_market import ADA, BOB
 
 CYD = PeerId("12D3cyd")
 

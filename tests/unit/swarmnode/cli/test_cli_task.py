@@ -21,7 +21,8 @@ from swarmnode.tasks.checkpoint import CheckpointRecord, StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.records import Outcome
-from tests.api_lab import ADA, FakeMarket, ServedNode
+from tests.api_lab import ServedNode
+from tests.fake_market import ADA, FakeMarket
 
 ROOT = Path(__file__).parents[4]
 T1 = TaskId("t1")

@@ -17,7 +17,7 @@ from swarmnode.market.logbook import LogBook
 from swarmnode.tasks.ids import TaskId
 from testnet.sim.memory_objects import MemoryObjects, Pool
 from testnet.sim.seeded import simulated
-from tests.api_lab import FakeBuyer
+from tests.fake_market import FakeBuyer
 
 SLOW, QUICK, HERE = (TaskId(letter * 16) for letter in "abc")
 

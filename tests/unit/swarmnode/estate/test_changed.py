@@ -15,7 +15,7 @@ from swarmnode.tasks.records import Outcome, TaskRecord
 from swarmnode.tasks.spec import TaskSpec
 from testnet.sim.memory_objects import MemoryObjects, Pool
 from testnet.sim.seeded import simulated
-from tests.api_lab import ADA, FakeBuyer
+from tests.fake_market import ADA, FakeBuyer
 
 MANY = 1000
 NEW = TaskId("b" * 16)

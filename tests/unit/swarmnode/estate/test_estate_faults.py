@@ -20,7 +20,7 @@ from swarmnode.tasks.records import Outcome, TaskRecord
 from swarmnode.tasks.spec import TaskSpec
 from testnet.sim.memory_objects import MemoryObjects, Pool
 from testnet.sim.seeded import simulated
-from tests.api_lab import FakeBuyer
+from tests.fake_market import FakeBuyer
 
 BAD, GOOD, OTHER = (TaskId(letter * 16) for letter in "abc")
 

@@ -18,7 +18,7 @@ from swarmnode.people.seals import Seals, public_of
 from swarmnode.tasks.ids import TaskId
 from testnet.sim.memory_objects import MemoryObjects, Pool
 from testnet.sim.seeded import simulated
-from tests.api_lab import FakeBuyer
+from tests.fake_market import FakeBuyer
 
 TASK = TaskId("aaaaaaaaaaaaaaaa")
 SECRET = bytes([7] * 32)
