@@ -1,7 +1,8 @@
 """The composition root: every part of a node is made here, from its edges, and started in order.
 
-Nobody else looks anything up. On a machine `real_edges.py` hands over real edges, in a simulation
-`testnet.sim.swarm` hands over in-memory ones; the Node is the same.
+What belongs together is made together by `swarmnode.wiring`. Nobody else looks anything up. On a
+machine `real_edges.py` hands over real edges, in a simulation `testnet.sim.swarm` hands over
+in-memory ones; the Node is the same.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,6 +44,7 @@ class Node:
         self.config, self.edges, self.identity = config, edges, identity
         self.peers = Peers(config, edges, identity, seeds)
         self.storage = self._storage()
+        """Keeps bytes alive in the pool, ours and others'."""
         self.memory = MemoryService(
             edges.executor,
             self.storage.objects,
@@ -50,11 +52,13 @@ class Node:
             workers=edges.workers,
             wall_ms=edges.wall_ms,
         )
+        """Checkpoints and state of the jobs that run here."""
         self.market = self._market()
         lent, buyer = self.market.seller.lending, self.market.buyer
         self.adverts = AdvertPublisher(settings.adverts(config), self.peers.gossip, lent.advert)
         objects = self.storage.objects
         self.estate = EstateService(buyer, buyer.logbook, objects, edges.state, edges.wall_ms)
+        """What tasks leave in our name."""
         saved = (self.peers, self.storage, self.market, self.estate)
         self.recovering = Saved(edges, identity, *saved).recovering(config)
         self.household = Household(edges, objects.keyring, buyer, self.estate.logs)
