@@ -15,6 +15,9 @@ FILE_NAME_BYTES_MAX: Final = 3072
 NAME_PART_BYTES_MAX: Final = 255
 """One part of a name: NAME_MAX of Linux."""
 
+OBJECT_NAME_CHARS_MAX: Final = 4 * NAME_PART_BYTES_MAX
+r"""Of an object that somebody puts: as long as any file's, each byte of which may be `\xNN`."""
+
 LINK_BYTES_MAX: Final = 4095
 """Where a symbolic link leads: PATH_MAX of Linux without its NUL."""
 

@@ -26,7 +26,7 @@ from p2p.identity.renew import Applicant, renew_own
 from p2p.ids import LabId, MemberId, PeerId
 from swarmnode.home import membership_end
 from swarmnode.home.folders import Home
-from swarmnode.home.unnamed import Unnamed, sign_later_with, write_unnamed
+from swarmnode.home.unnamed import sign_later_with
 
 RENEW_WITHIN_MS: Final = 30 * DAY_MS
 """A membership that ends sooner than this is renewed by the next invite."""
@@ -64,7 +64,7 @@ def init_machine(home: Home, entropy: Entropy, now_ms: int) -> Enrolled:
     """Create the machine's key where it is missing. Raises IdentityError."""
     home.make()
     changed = not home.machine_key.exists()
-    _key(home.machine_key, entropy)
+    key_in(home.machine_key, entropy)
     return standing(home, changed, now_ms)
 
 
@@ -85,10 +85,10 @@ def found_network(
                 "elsewhere: use another SWARM_HOME for a second one"
             )
         return standing(home, False, now_ms)
-    member = _key(home.member_key, entropy)
+    member = key_in(home.member_key, entropy)
     network = _founders(home.network_key, member, "network")
     keys = Keys(
-        machine=_key(home.machine_key, entropy),
+        machine=key_in(home.machine_key, entropy),
         member=member,
         lab=_founders(home.lab_key, member, "lab"),
         network=network,
@@ -160,7 +160,7 @@ def join(home: Home, invite: Invite, names: Names, entropy: Entropy, now_ms: int
     Raises IdentityError when this home belongs to another network or the invite proves nothing.
     """
     if home.member_key.exists():
-        _check_whose(invite, load_key_file(home.member_key).peer_id, str(home.member_key))
+        check_whose(invite, load_key_file(home.member_key).peer_id, str(home.member_key))
     home.make()
     if home.membership_file.exists() and not _is_wanted(home, invite, now_ms):
         return standing(home, False, now_ms)
@@ -168,9 +168,9 @@ def join(home: Home, invite: Invite, names: Names, entropy: Entropy, now_ms: int
     brings_lab = granted is None or granted.new_lab
     brings_person = granted is None or not granted.owner
     keys = Keys(
-        machine=_key(home.machine_key, entropy),
-        member=_key(home.member_key, entropy) if brings_person else None,
-        lab=_key(home.lab_key, entropy) if brings_lab else None,
+        machine=key_in(home.machine_key, entropy),
+        member=key_in(home.member_key, entropy) if brings_person else None,
+        lab=key_in(home.lab_key, entropy) if brings_lab else None,
     )
     if granted is None:
         token = found(invite.anchor, keys, names, now_ms)
@@ -182,7 +182,7 @@ def join(home: Home, invite: Invite, names: Names, entropy: Entropy, now_ms: int
     return standing(home, True, now_ms)
 
 
-def _check_whose(invite: Invite, person: PeerId, where: str) -> None:
+def check_whose(invite: Invite, person: PeerId, where: str) -> None:
     """A machine of somebody else with our key would keep under their name what is ours."""
     granted = invite.grant()
     if granted is not None and granted.owner and granted.owner != MemberId(person):
@@ -343,50 +343,8 @@ def save_membership(home: Home, membership: Enrolment) -> None:
     replace_private_file(home.membership_file, json.dumps(kept, indent=1).encode() + b"\n")
 
 
-def _key(path: Path, entropy: Entropy) -> KeySigner:
+def key_in(path: Path, entropy: Entropy) -> KeySigner:
     return load_key_file(path) if path.exists() else create_key_file(path, entropy(_SEED_BYTES))
-
-
-def recover(
-    home: Home,
-    seed: bytes,
-    invite: Invite | None,
-    names: Names,
-    entropy: Entropy,
-    now_ms: int,
-    *,
-    addresses: Sequence[str] = (),
-    is_open: bool = False,
-    given: Unnamed | None = None,
-) -> Enrolled:
-    """Make this blank home the person's whose key has this seed; the node brings back the rest.
-
-    With an invite of anybody in the same lab; who founded the network needs none, but addresses.
-    `given`: those of the `names` that the copies are not to change; None: all of them.
-    Raises IdentityError, and when the home belongs to somebody already.
-    """
-    person, contacts = KeySigner.from_seed(seed), contacts_of(addresses)
-    if invite is not None:
-        _check_whose(invite, person.peer_id, "the phrase")
-    home.make()
-    if home.member_key.exists() and load_key_file(home.member_key).peer_id != person.peer_id:
-        raise IdentityError(f"{home.member_key} is another person's: use another SWARM_HOME")
-    if home.membership_file.exists():
-        raise IdentityError(
-            f"this home belongs to network {load_membership(home).anchor.network} already: "
-            "recover into a blank one (another SWARM_HOME)"
-        )
-    _key(home.member_key, lambda _length: seed)
-    replace_private_file(home.recovering_file, b"")
-    if given is not None and not given.is_complete:
-        write_unnamed(home, given)
-    if invite is not None:
-        return join(home, invite, names, entropy, now_ms)
-    found_network(home, names, entropy, now_ms, is_open=is_open)
-    made = load_membership(home)
-    known = Invite(made.anchor.root, contacts).addresses()
-    save_membership(home, Enrolment(made.anchor, made.token, known))
-    return standing(home, True, now_ms)
 
 
 def _founders(path: Path, member: KeySigner, what: str) -> KeySigner:

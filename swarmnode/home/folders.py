@@ -19,6 +19,7 @@ from p2p.errors import IdentityError
 from p2p.identity.private_files import (
     make_private_folder,
     read_private_file,
+    remove_drafts,
     replace_private_file,
 )
 
@@ -114,9 +115,14 @@ class Home:
         return self.runtime / "addresses.json"
 
     def make(self) -> None:
-        """Create what is missing, 0700. Raises IdentityError when others could look in."""
+        """Create what is missing, 0700; remove what a process that was cut off left half written.
+
+        Raises IdentityError when others could look in.
+        """
         for folder in (self.config, self.state, self.cache, self.runtime, self.keys):
             make_private_folder(folder)
+        for folder in dict.fromkeys((self.config, self.state, self.runtime, self.keys)):
+            remove_drafts(folder)
 
     def make_keys(self) -> None:
         """The folder of keys alone, for who has no node. Raises IdentityError."""

@@ -59,6 +59,8 @@ class Ledger:
     def __init__(self) -> None:
         self._records: dict[TaskId, TaskRecord] = {}
         """By task; who changes one also returns, or lets the next step return, its Persist."""
+        self._is_sorted = True
+        """They stand there from the oldest on; looked after when somebody asks for all."""
         self._ended: dict[TaskId, None] = {}
         """Tasks that have ended, the one that ended first is first."""
         self.forgotten: dict[TaskId, bytes] = {}
@@ -67,12 +69,12 @@ class Ledger:
         """A record as it is to be written: what is secret of one that has ended may be sealed."""
 
     def load(self, records: Iterable[TaskRecord]) -> None:
-        """Take over what an earlier life of this node wrote."""
-        for record in sorted(records, key=lambda one: (one.submitted_ms, one.task)):
+        """Take over what an earlier life of this node wrote, or another machine of ours."""
+        for record in records:
             self._records[record.task] = record
-        for record in sorted(self._records.values(), key=lambda one: (one.ended_ms, one.task)):
-            if record.state in TASK_ENDS:
-                self._ended[record.task] = None
+            self._is_sorted = False
+        by_end = sorted(self._records.values(), key=lambda one: (one.ended_ms, one.task))
+        self._ended = {one.task: None for one in by_end if one.state in TASK_ENDS}
 
     def __contains__(self, task: TaskId) -> bool:
         return task in self._records
@@ -90,11 +92,18 @@ class Ledger:
 
     def all(self) -> Sequence[TaskRecord]:
         """Every task, oldest first."""
-        return tuple(self._records.values())
+        return tuple(self._in_order())
 
     def unfinished(self) -> Sequence[TaskRecord]:
         """Tasks that have not ended, oldest first."""
-        return tuple(one for one in self._records.values() if one.state not in TASK_ENDS)
+        return tuple(one for one in self._in_order() if one.state not in TASK_ENDS)
+
+    def _in_order(self) -> Iterable[TaskRecord]:
+        if not self._is_sorted:
+            by_age = sorted(self._records.values(), key=lambda one: (one.submitted_ms, one.task))
+            self._records = {one.task: one for one in by_age}
+            self._is_sorted = True
+        return self._records.values()
 
     def submit(self, record: TaskRecord) -> list[LedgerEffect]:
         """Begin a task; forgets those that ended first when there are too many."""
@@ -105,6 +114,7 @@ class Ledger:
 
     def adopt(self, record: TaskRecord, at_ms: int, why: str) -> list[LedgerEffect]:
         """Go on with a task as another machine has left it."""
+        self._is_sorted = self._is_sorted and record.task in self._records
         self._records[record.task] = record
         if record.state in TASK_ENDS:
             self._ended[record.task] = None

@@ -16,6 +16,8 @@ from swarmnode.demo.launcher import LocalNode
 from swarmnode.demo.report import until
 from tests.integration.swarm_lab import people_of, put, submit, swarm_of, wait
 
+WHERE = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWSCufgHzV4fCwRijfH2k3abrpAJxTKxEvN1FDuRXA2U9x"
+
 
 def typed(home: Path, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """A command in a home."""
@@ -246,10 +248,29 @@ def test_a_home_that_is_somebody_s_is_not_recovered_into(tmp_path: Path) -> None
     home = tmp_path / "h"
     assert typed(home, "init", "--new-network").returncode == 0
     phrase = typed(home, "key", "phrase").stdout
-    where = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWSCufgHzV4fCwRijfH2k3abrpAJxTKxEvN1FDuRXA2U9x"
-    said = typed(home, "recover", "--address", where, stdin=phrase)
+    said = typed(home, "recover", "--address", WHERE, stdin=phrase)
     assert said.returncode == 1
     assert "belongs to network" in said.stderr
+
+
+def test_what_recover_could_not_print_it_says_when_it_is_asked_again(tmp_path: Path) -> None:
+    home, blank = tmp_path / "h", tmp_path / "b"
+    assert typed(home, "init", "--new-network", "--name", "alpha").returncode == 0
+    phrase = typed(home, "key", "phrase").stdout
+    invite = typed(home, "invite", "--address", WHERE).stdout.strip()
+    given = os.environ | {"SWARM_HOME": str(blank)}
+    command = [sys.executable, "-m", "swarmnode.cli.main", "recover", invite]
+    with open("/dev/full", "w") as full:
+        said = subprocess.run(
+            command, env=given, input=phrase, stdout=full, stderr=subprocess.PIPE, text=True,
+            timeout=60, check=False,
+        )  # fmt: skip
+    assert said.returncode == 1
+    assert "this home is yours now all the same: swarmnode run" in said.stderr
+    again = typed(blank, "recover", invite, stdin=phrase)
+    assert again.returncode == 0, again.stderr
+    assert "changed      no" in again.stdout
+    assert "swarmnode run (it brings back" in again.stdout
 
 
 def test_who_comes_back_by_an_invite_has_their_name_again_and_is_removed_by_it(

@@ -34,6 +34,7 @@ from swarmnode.api.views.objects import (
     survivals,
 )
 from swarmnode.errors import PersonLockedError
+from swarmnode.limits import OBJECT_NAME_CHARS_MAX
 from swarmnode.people.seals import HINT
 
 _HIDDEN = (ObjectKind.KEYRING, ObjectKind.LOG)
@@ -73,6 +74,8 @@ class ObjectRoutes:
             raise msgspec.ValidationError("kind is input, or left out")
         mark = Mark(kind, person=asker_of(request).person)
         name = request.query_params.get("name", "")
+        if len(name) > OBJECT_NAME_CHARS_MAX:
+            raise msgspec.ValidationError(f"a name has at most {OBJECT_NAME_CHARS_MAX} characters")
         async with aclosing(request.stream()) as body:
             receipt = await self._node.objects.put(
                 body, name=name, durability=Durability(asked), mark=mark

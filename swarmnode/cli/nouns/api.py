@@ -4,6 +4,7 @@ import os
 
 import click
 
+from swarmnode.cli import exits, neighbours
 from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.output import emit, output_option, reporting
 
@@ -37,6 +38,11 @@ def token(scope: str, name: str, fmt: str) -> None:
         from swarmnode.home.folders import locate
 
         home = locate(os.environ)
+        if host := neighbours.hosts_us():
+            raise exits.CliError(
+                f"you use the node of {host} here: `swarmnode token new` makes one for that",
+                exits.AUTH,
+            )
         home.make()
         file = token_file(load(home.config_file, os.environ).api.token_file, home.state)
         made = add_token(file, scope, name, os.urandom)

@@ -14,13 +14,14 @@ from typing import Any, Final, TypeVar
 import click
 
 from p2p.errors import IdentityError
-from p2p.identity.invites import encode_invite
+from p2p.identity.invites import encode_invite, split_address
 from p2p.identity.issue import DAY_MS, Grant, Names
 from p2p.identity.private_files import replace_private_file
 from p2p.identity.records import InviteCert
 from p2p.ids import PeerId
 from p2p.limits import INVITE_ADDRESSES_MAX, INVITE_CHARS_MAX
-from swarmnode.cli.output import emit, output_option, reporting
+from swarmnode.cli import exits, neighbours
+from swarmnode.cli.output import emit, or_said, output_option, reporting
 from swarmnode.home import enrol
 from swarmnode.home.config import PROFILES, ROLES, Config
 from swarmnode.home.config_load import load
@@ -43,6 +44,20 @@ class Duration(click.ParamType[int]):
         if found is None:
             self.fail(f"{value!r} is not a valid duration: write 30m, 12h or 7d", param, ctx)
         return int(found[1]) * _UNITS_MS[found[2]]
+
+
+class FullAddress(click.ParamType[str]):
+    """Where a machine listens and which one it is: `/ip4/192.0.2.1/tcp/4850/p2p/12D3KooW...`."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
+        """The same text; a usage error names the form."""
+        try:
+            split_address(str(value))
+        except IdentityError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
 
 
 def naming_options(command: CommandT) -> CommandT:
@@ -93,8 +108,7 @@ def init(new_network: bool, is_open: bool, fmt: str, **naming: Any) -> None:  # 
             first = "swarmnode join <invite> (or: swarmnode init --new-network)"
             steps = "swarmnode run" if joined else first
         wrote = write_config(home, config, names)
-        emit(report(home, found, found.changed or wrote, steps), fmt)
-        tell_phrase(home, found, fmt)
+        _tell(home, found, found.changed or wrote, steps, fmt)
 
 
 @click.command()
@@ -104,7 +118,9 @@ def init(new_network: bool, is_open: bool, fmt: str, **naming: Any) -> None:  # 
 @click.option("--can-invite", is_flag=True, help="Who joins may invite others.")
 @click.option("--new-lab", is_flag=True, help="Who joins brings a lab of their own.")
 @click.option("--own-machine", is_flag=True, help="For one more machine of yours.")
-@click.option("--address", "addresses", multiple=True, help="Where to call; up to four.")
+@click.option(
+    "--address", "addresses", type=FullAddress(), multiple=True, help="Where to call; up to four."
+)
 @output_option
 def invite(
     uses: int,
@@ -128,6 +144,7 @@ def invite(
     grant = Grant(uses, expires, max(expires, valid), can_invite, new_lab, own_machine)
     with reporting():
         home = locate(os.environ)
+        _refuse_guest()
         now_ms = wall_ms()
         where = addresses or _own_addresses(home, now_ms)
         made = enrol.make_invite(home, where, grant, os.urandom, now_ms)
@@ -144,6 +161,13 @@ def invite(
         document |= {"id": given.invite, "uses": given.uses, "join_by_ms": given.join_by_ms}
         document |= {"valid_until_ms": made.certificates[-1].expires_ms}
     emit(document, fmt)
+
+
+def _refuse_guest() -> None:
+    """Who uses another's node of this machine would hear how to join or found a network."""
+    if host := neighbours.hosts_us():
+        words = f"you use the node of {host} here, and only its owner invites: ask {host} for one"
+        raise exits.CliError(words, exits.AUTH)
 
 
 def _whom(given: InviteCert | None) -> str:
@@ -181,8 +205,7 @@ def join(invite: str, fmt: str, **naming: Any) -> None:  # noqa: ANN401
         wrote = write_config(home, config, names)
         again = "stop the node that runs here, and start it again: it goes by what it came with"
         step = again if found.changed and _runs(home) else "swarmnode run"
-        emit(report(home, found, found.changed or wrote, step), fmt)
-        tell_phrase(home, found, fmt)
+        _tell(home, found, found.changed or wrote, step, fmt)
 
 
 def _runs(home: Home) -> bool:
@@ -242,7 +265,13 @@ def _login() -> str:
         return f"user-{os.getuid()}"
 
 
-def tell_phrase(home: Home, found: enrol.Enrolled, fmt: str) -> None:
+def _tell(home: Home, found: enrol.Enrolled, changed: bool, next_step: str, fmt: str) -> None:
+    with or_said("it was done all the same; `swarmnode key phrase` shows your recovery phrase"):
+        emit(report(home, found, changed, next_step), fmt)
+    _tell_phrase(home, found, fmt)
+
+
+def _tell_phrase(home: Home, found: enrol.Enrolled, fmt: str) -> None:
     """Say once by which words a person comes back whose machine is gone; never in a document."""
     if fmt != "table" or not found.changed or not home.member_key.exists():
         return

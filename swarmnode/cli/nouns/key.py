@@ -7,8 +7,15 @@ from typing import Any
 import click
 
 from swarmnode.cli.groups import NearestGroup
-from swarmnode.cli.nouns.enrol import naming_options, report, start, wall_ms, write_config
-from swarmnode.cli.output import emit, output_option, reporting
+from swarmnode.cli.nouns.enrol import (
+    FullAddress,
+    naming_options,
+    report,
+    start,
+    wall_ms,
+    write_config,
+)
+from swarmnode.cli.output import emit, or_said, output_option, reporting
 from swarmnode.cli.talk import node
 from swarmnode.home import enrol
 from swarmnode.home.folders import locate
@@ -66,7 +73,13 @@ def phrase(person: str | None, fmt: str) -> None:
 
 @click.command()
 @click.argument("invite", required=False)
-@click.option("--address", "addresses", multiple=True, help="Where to call, without an invite.")
+@click.option(
+    "--address",
+    "addresses",
+    type=FullAddress(),
+    multiple=True,
+    help="Where to call, without an invite.",
+)
 @click.option("--open", "is_open", is_flag=True, help="The network you founded is an open one.")
 @naming_options
 @output_option
@@ -81,10 +94,12 @@ def recover(
 
     INVITE is one of anybody in your lab, for yourself. If you founded the network you need none:
     give the --address of any node of it. The node then brings back objects, tasks and results.
+    Repeating it changes nothing and says so; another invite replaces the one that was used.
     """
     if (invite is None) == (not addresses):
         raise click.UsageError("give an INVITE, or --address if you founded the network")
     with reporting():
+        from swarmnode.home.recover import recover as comeback
         from swarmnode.home.unnamed import Unnamed
         from swarmnode.recovery.phrase import seed_of
 
@@ -92,18 +107,17 @@ def recover(
         home, config, names = start(naming)
         now_ms = wall_ms()
         given = None if invite is None else enrol.read_invite(invite, now_ms)
-        found = enrol.recover(
+        found = comeback(
             home, seed, given, names, os.urandom, now_ms, addresses=addresses, is_open=is_open,
             given=Unnamed(person=naming["person"] or "", lab=naming["lab"] or ""),
         )  # fmt: skip
-        write_config(home, config, names)
-        steps = "swarmnode run (it brings back your objects, tasks and results)"
+        wrote = write_config(home, config, names)
+        steps = "swarmnode run (it brings back your objects, tasks and results"
         if not naming["person"]:
-            steps = (
-                "swarmnode run (it brings back your objects, tasks and results, and your name: "
-                f"until then you are called {names.member})"
-            )
-        emit(report(home, found, True, steps), fmt)
+            steps += f", and your name: until then you are called {names.member}"
+        told = report(home, found, found.changed or wrote, f"{steps})")
+    with or_said("this home is yours now all the same: swarmnode run brings your things back"):
+        emit(told, fmt)
 
 
 def _read_phrase() -> str:

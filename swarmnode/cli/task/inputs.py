@@ -15,6 +15,7 @@ from urllib.parse import quote
 from swarmnode.cli import exits
 from swarmnode.cli.client import CHUNK_BYTES, ApiError, Client, Source
 from swarmnode.cli.files import folders
+from swarmnode.limits import OBJECT_NAME_CHARS_MAX
 
 TOGETHER_MIN: Final = 33
 """So many single files go up as one object: a put each would take a round trip each."""
@@ -127,7 +128,8 @@ def _put(
             return known
     with opened() as source:
         kind = "" if is_kept else "&kind=input"
-        cap: str = client.upload(f"/api/v1/objects?name={quote(name)}{kind}", source)["cap"]
+        shown = quote(name[-OBJECT_NAME_CHARS_MAX:])  # the end of a place tells most
+        cap: str = client.upload(f"/api/v1/objects?name={shown}{kind}", source)["cap"]
     return cap
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -11,7 +12,7 @@ from swarmnode.cli import exits
 from swarmnode.cli.client import Client
 from swarmnode.cli.each import each
 from swarmnode.cli.machines import Machines
-from swarmnode.cli.output import emit, emit_rows, output_option, stamp
+from swarmnode.cli.output import emit, emit_rows, or_said, output_option, stamp
 from swarmnode.cli.talk import Seconds, node, wait_option
 from swarmnode.cli.task import follow as task_follow
 from swarmnode.cli.task.get import FILES_TIMEOUT_S
@@ -178,7 +179,7 @@ def _of_lab(text: str) -> str:
 @output_option
 def retry(task_ids: tuple[str, ...], fmt: str) -> int:
     """Submit ended tasks again as they were; prints the new ids."""
-    return _post(task_ids, "retry", fmt, ("task", "of"))
+    return _post(task_ids, "retry", fmt, ("task", "of"), "submitted all the same")
 
 
 @click.command("rm")
@@ -189,8 +190,13 @@ def rm(task_ids: tuple[str, ...], fmt: str) -> int:
     return _post(task_ids, "forget", fmt, ("task", "objects"))
 
 
-def _post(task_ids: tuple[str, ...], verb: str, fmt: str, columns: tuple[str, ...]) -> int:
-    return _post_all(task_ids, lambda client, text: _path(client, text, verb), fmt, columns)
+def _post(
+    task_ids: tuple[str, ...], verb: str, fmt: str, columns: tuple[str, ...], done: str = ""
+) -> int:
+    def path_of(client: Client, text: str) -> str:
+        return f"/api/v1/tasks/{resolve(client, text)}/{verb}"
+
+    return _post_all(task_ids, path_of, fmt, columns, done)
 
 
 def _post_all(
@@ -198,7 +204,9 @@ def _post_all(
     path_of: Callable[[Client, str], str],
     fmt: str,
     columns: tuple[str, ...],
+    done: str = "",
 ) -> int:
+    """`done`: what is said of tasks that nobody sees here, where that is not seen anew."""
     with node() as client:
 
         def act(text: str) -> dict[str, Any]:
@@ -210,10 +218,8 @@ def _post_all(
             return found
 
         rows, code = each(task_ids, act)
-    if rows or fmt != "table":
-        emit_rows(rows, fmt, columns)
+    told = f"{done}: {', '.join(str(row['task']) for row in rows)}"
+    with or_said(told) if done and rows else nullcontext():
+        if rows or fmt != "table":
+            emit_rows(rows, fmt, columns)
     return code
-
-
-def _path(client: Client, text: str, verb: str) -> str:
-    return f"/api/v1/tasks/{resolve(client, text)}/{verb}"

@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 from swarmnode.cli import exits
 from swarmnode.cli.client import ApiError, Client
+from swarmnode.cli.talk import in_path
 
 _SHOWN_MAX: Final = 5
 
@@ -21,9 +22,10 @@ def resolve(client: Client, text: str) -> str:
                 raise
         else:
             return text
+    in_path(text)  # an empty one is the beginning of all
     rows: list[dict[str, Any]] = client.get("/api/v1/tasks")
-    by_name = [str(row["task"]) for row in rows if text and row["name"] == text]
-    by_id = [str(row["task"]) for row in rows if text and row["task"].startswith(text)]
+    by_name = [str(row["task"]) for row in rows if row["name"] == text]
+    by_id = [str(row["task"]) for row in rows if row["task"].startswith(text)]
     found = by_name or by_id
     if len(found) == 1:
         return quote(found[0], safe="")
