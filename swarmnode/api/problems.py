@@ -26,6 +26,7 @@ from storage.errors import (
 )
 from swarmnode.api.schema.node import Problem
 from swarmnode.errors import (
+    AttemptUnknownError,
     ConfigError,
     EnvironmentUnknownError,
     LimitNotEnforceableError,
@@ -57,6 +58,7 @@ PROBLEMS: Final[dict[type[Exception], tuple[int, str, str]]] = {
     msgspec.DecodeError: (400, "bad_request", "the request body is not JSON"),
     ObjectUnknownError: (404, "object_unknown", "no such object"),
     TaskUnknownError: (404, "task_unknown", "no such task"),
+    AttemptUnknownError: (404, "attempt_unknown", "no such attempt"),
     TaskUnreachableError: (503, "task_unreachable", "the task cannot be reached now"),
     MemberUnknownError: (404, "member_unknown", "no such member"),
     MemberAmbiguousError: (409, "member_ambiguous", "several members are called that"),

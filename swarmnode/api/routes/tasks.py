@@ -15,8 +15,9 @@ from swarmnode.api.face import NodeFace
 from swarmnode.api.reply import Stream, body_bytes, flag, number, reply
 from swarmnode.api.schema.tasks import FilesLine, ForgetReply, Retried, SubmitReply
 from swarmnode.api.views.tasks import detail_of, explanation_of, left_by, line_of, outputs_of
-from swarmnode.errors import SpecError, TaskNotEndedError, TaskUnknownError
+from swarmnode.errors import AttemptUnknownError, SpecError, TaskNotEndedError, TaskUnknownError
 from swarmnode.estate.inputs import with_own_inputs
+from swarmnode.limits import ATTEMPTS_KEPT_MAX
 from swarmnode.market.explain import TaskView
 from swarmnode.market.guardians.kept import Guarded
 from swarmnode.people.sealed_tasks import at_rest, spec_in_clear
@@ -168,14 +169,14 @@ class TaskRoutes:
     async def logs(self, request: Request) -> Response:
         """What the task printed: `?stream=stdout|stderr`, from `?offset=`, on with `?follow=1`.
 
-        With `?attempt=` only what that attempt printed.
+        With `?attempt=` only what the attempt with that fence printed.
         """
         view = await self._anywhere(request)  # unknown tasks are a problem, not a broken stream
         stream = request.query_params.get("stream", "stdout")
         if stream not in STREAMS:
             raise msgspec.ValidationError(f"stream is one of {', '.join(STREAMS)}")
         offset = int(number(request, "offset", 0, 0, 2**53))
-        attempt = int(number(request, "attempt", 0, 0, 2**53))
+        attempt = _attempt_of(view, int(number(request, "attempt", 0, 0, 2**53)))
         follow = flag(request, "follow")
         market, read = self._node.market, self._node.market.logs_elsewhere
         if not view.record.owner:
@@ -207,6 +208,16 @@ def _ended(view: TaskView) -> TaskView:
     if not view.has_ended:
         raise TaskNotEndedError(f"{view.task} is {view.state}: wait for it, or cancel it first")
     return view
+
+
+def _attempt_of(view: TaskView, number: int) -> int:
+    """The fence of one of its attempts, or 0 for all. Raises AttemptUnknownError."""
+    fences = [one.fence for one in view.record.attempts]
+    was_left_out = len(fences) >= ATTEMPTS_KEPT_MAX and 0 < number < view.record.fence
+    if number and number not in fences and not was_left_out:
+        which = f"it has {', '.join(map(str, fences))}" if fences else "it has none yet"
+        raise AttemptUnknownError(f"{view.task} has no attempt {number}: {which} (task show)")
+    return number
 
 
 def _theirs(view: TaskView, asker: Principal) -> TaskView:

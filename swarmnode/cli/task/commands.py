@@ -174,7 +174,9 @@ def show(task_id: str, fmt: str) -> None:
 @click.argument("task_id")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the task ends.")
 @click.option("--stream", type=click.Choice(["both", *task_follow.STREAMS]), default="both")
-@click.option("--attempt", type=click.IntRange(0), default=0, help="Only this one (see task show).")
+@click.option(
+    "--attempt", type=click.IntRange(0), default=0, help="Only this one, as task show numbers them."
+)
 @output_option
 def logs(task_id: str, follow: bool, stream: str, attempt: int, fmt: str) -> int:
     """Print what a task printed: its stdout to ours, its stderr to ours.
