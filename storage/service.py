@@ -4,7 +4,7 @@ objects -> transfer -> Rpc        leases, holders, keyring -> Tables
 names   -> Rpc                    shards -> ShardStore
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -33,6 +33,7 @@ from storage.holder.tombstones import Tombstones
 from storage.ids import LeaseKey
 from storage.objects.parts import ObjectParts
 from storage.objects.service import ObjectService
+from storage.objects.standing import ObjectTrouble
 from storage.placement.advert import StorageAdvert, is_news
 from storage.placement.pool import Pool
 from storage.records.holders import HolderBook
@@ -72,12 +73,12 @@ class StorageStats:
 
 @dataclass(frozen=True, slots=True)
 class ObjectTroubles:
-    """Of objects of ours and those kept here; cheap to know, however many there are."""
+    """Of objects of one person here, and of those kept here; cheap to know, however many."""
 
-    own_degraded: int
-    own_unreadable: int
+    own: Sequence[ObjectTrouble]
+    """One person's that are not whole."""
     own_removed: ObjectEntry | None
-    """The newest of ours that the lab's key removed, while it is on the list still."""
+    """The newest of theirs that the lab's key removed, while it is on the list still."""
     repair: RepairStats
 
 
@@ -119,6 +120,7 @@ class StorageService:
         self.names.may_sweep = self.clock.may_free_ours
         server.on_stone = self.objects.heard
         self.repair = _repair_of(self.parts, members, mesh.rng, self.objects)
+        self.objects.own.patience_s = self.repair.patience_s
         members.on_change(self.objects.dropping.on_member)
 
     def _server(self, mesh: Mesh) -> ShardServer:
@@ -155,12 +157,12 @@ class StorageService:
             nursery.start_soon(self._sweep)
             task_status.started()
 
-    def troubles(self) -> ObjectTroubles:
-        """What is wrong with objects now."""
+    def troubles(self, person: str = "") -> ObjectTroubles:
+        """What is wrong now with objects of one of several people; of the machine's owner."""
+        troubles = self.objects.own.troubles.values()
         return ObjectTroubles(
-            own_degraded=self.objects.own.count(ObjectHealth.DEGRADED),
-            own_unreadable=self.objects.own.count(ObjectHealth.UNREADABLE),
-            own_removed=self.objects.keyring.newest_removed(),
+            own=[one for one in troubles if one.person == person],
+            own_removed=self.objects.keyring.newest_removed(person),
             repair=self.repair.stats(),
         )
 

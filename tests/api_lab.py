@@ -256,11 +256,12 @@ class FakeNode:
     def not_ready(self) -> tuple[str, ...]:
         return self.reasons
 
-    def status(self) -> Status:
+    def status(self, person: str = "") -> Status:
         storage = StorageStatus(1, 2, 3, 4, 5, 6)
+        warnings = (f"of {person}\n",) if person else ()
         compute = ComputeStatus(True, False, 4000, 2000, 8, 4, (), 1, ("torch",), {})
         return Status(
-            v=1, state="ready", warnings=(), peer=ADA, name="ada", lab="lab", network="net",
+            v=1, state="ready", warnings=warnings, peer=ADA, name="ada", lab="lab", network="net",
             version="0", profile="test", pid=1, uptime_s=2.0, join_step="joined",
             join_failures=(), members_alive=3, members_suspect=1, members_dead=0, addresses=(),
             storage=storage, compute=compute, counters={"re_auctions": 2},

@@ -123,6 +123,10 @@ class RepairService:
             nursery.start_soon(self._audit_returned)
             task_status.started()
 
+    def patience_s(self, k: int, n: int, live: int) -> float:
+        """How long the silent holder of one of n shards is waited for, where `live` can be had."""
+        return self._config.patience_s(k, n, live)
+
     def stats(self) -> RepairStats:
         """A snapshot for telemetry and tests."""
         return RepairStats(

@@ -126,7 +126,9 @@ class NodeFace(Protocol):
         """Notice that tasks get when the owner does not say how much."""
         ...
 
-    def status(self) -> Status: ...
+    def status(self, person: str = "") -> Status:
+        """As one of several people of this machine is to see it; empty: its owner."""
+        ...
 
     def not_ready(self) -> tuple[str, ...]:
         """Reasons why /readyz says no; empty when the node is ready."""

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, Protocol, TypeVar
@@ -24,9 +23,9 @@ from p2p.qos.scheduler import ClassStats
 from p2p.register.service import RegisterService
 from p2p.renewal.service import RenewalService
 from p2p.wire.codec import decode_as
-from storage.manifests.capability import text_of_address
+from storage.facade import ObjectHealth
 from storage.placement.advert import StorageAdvert
-from storage.service import ObjectTroubles, StorageService, StorageStats
+from storage.service import StorageService, StorageStats
 from swarmnode.api.schema.node import API_VERSION, ComputeStatus, PeerLine, Status, StorageStatus
 from swarmnode.edges import Edges, Identity
 from swarmnode.home import membership_end
@@ -34,7 +33,8 @@ from swarmnode.home.config import Config
 from swarmnode.home.membership_end import of_us, removal_words
 from swarmnode.market.service import MarketService
 from swarmnode.overview.notices import NodeHealth
-from swarmnode.recovery.finding import notes_of
+from swarmnode.overview.troubles import trouble_words
+from swarmnode.recovery.finding import notes_of, returned_note
 from swarmnode.recovery.lab import LabRecovery
 from swarmnode.recovery.service import RecoveryService
 from swarmnode.resources.advert import ResourceAdvert
@@ -135,7 +135,7 @@ class StatusReader:
         """What is looked at every second, and nothing more than that."""
         return NodeHealth(
             state=self.state(),
-            warnings=self._warnings(),
+            warnings=self._warnings(is_brief=True),
             join_failures=_failure_lines(self.node.discovery.status.failures),
             members_alive=self._members()[Liveness.ALIVE],
         )
@@ -145,15 +145,18 @@ class StatusReader:
         members = [one for one in self.node.membership.view().members if one.peer not in out]
         return {one: sum(m.liveness is one for m in members) for one in Liveness}
 
-    def status(self) -> Status:
-        """Health first, then everything `swarmnode status` shows."""
+    def status(self, person: str = "") -> Status:
+        """Health first, then everything `swarmnode status` shows.
+
+        To one of several people of this machine what they own is called theirs, and no more.
+        """
         node, began_s = self.node, self.began_s
         count = self._members()
         joining, storage = node.discovery.status, node.storage.stats()
         return Status(
             v=API_VERSION,
             state=self.state(),
-            warnings=self._warnings(),
+            warnings=self._warnings(person),
             peer=node.edges.host.peer_id,
             name=node.identity.name,
             lab=node.identity.lab_name,
@@ -168,20 +171,25 @@ class StatusReader:
             members_suspect=count[Liveness.SUSPECT],
             members_dead=count[Liveness.DEAD],
             addresses=node.edges.host.addresses(),
-            storage=self._storage(storage),
+            storage=self._storage(storage, person),
             compute=self._compute(),
             counters=self._counters(storage),
             valid_until_ms=0 if node.edges.papers is None else node.edges.papers.me.expires_ms,
-            notes=self._notes(),
+            notes=() if person else self._notes(),
         )
 
     def _notes(self) -> tuple[str, ...]:
         node = self.node
         names = {member.peer: member.name for member in node.membership.view().members}
-        waiting = () if node.recovery is None else notes_of(node.recovery.waiting, names)
-        return (*waiting, *(() if node.lab is None else node.lab.notes()))
+        found = [] if node.lab is None else [*node.lab.notes()]
+        if node.recovery is None:
+            return tuple(found)
+        taken = node.recovery.taken_over
+        returned = () if taken is None else (returned_note(taken, names),)
+        return (*returned, *notes_of(node.recovery.waiting, names), *found)
 
-    def _warnings(self) -> tuple[str, ...]:
+    def _warnings(self, person: str = "", *, is_brief: bool = False) -> tuple[str, ...]:
+        """What is wrong; `is_brief`: without what changes while it goes on."""
         node, out = self.node, self.node.register.out()
         found = [removal_words(why)] if (why := self._why_out()) else []
         if self.state() == JOINING:
@@ -194,12 +202,13 @@ class StatusReader:
         if self.runs and node.market.trouble:
             found.append(node.market.trouble)
         if self.runs:
-            found += _trouble_of(node.storage.troubles())
             names = {member.peer: member.name for member in node.membership.view().members}
+            troubles, now_ms = node.storage.troubles(person), node.edges.wall_ms()
+            found += trouble_words(troubles, now_ms, None if is_brief else names)
             found += node.storage.clock.words(names)
         if node.lends_storage and node.edges.shards.free_bytes() <= 0:
             found.append("no room for more shards: free disk space or raise storage.quota_gib")
-        if node.recovery is not None and node.recovery.warning:
+        if node.recovery is not None and node.recovery.warning and not person:
             found.append(node.recovery.warning)
         return (*found, *self._copies())
 
@@ -231,7 +240,11 @@ class StatusReader:
         ]
         return [*([ends] if ends else []), *barred]
 
-    def _storage(self, stats: StorageStats) -> StorageStatus:
+    def _storage(self, stats: StorageStats, person: str) -> StorageStatus:
+        own = [one.health for one in self.node.storage.troubles(person).own]
+        theirs = own.count(ObjectHealth.DEGRADED), own.count(ObjectHealth.UNREADABLE)
+        all_own = stats.own_degraded, stats.own_unreadable
+        degraded, unreadable = theirs if person else all_own
         return StorageStatus(
             used_bytes=stats.used_bytes,
             free_bytes=stats.free_bytes,
@@ -241,8 +254,8 @@ class StatusReader:
             bytes_repaired=stats.repair.bytes_repaired,
             kept_degraded=stats.repair.degraded,
             kept_unreadable=stats.repair.unreadable,
-            own_degraded=stats.own_degraded,
-            own_unreadable=stats.own_unreadable,
+            own_degraded=degraded,
+            own_unreadable=unreadable,
         )
 
     def _compute(self) -> ComputeStatus:
@@ -341,27 +354,6 @@ def standing_warnings(book: AdmissionBook, me: PeerId, out: Mapping[PeerId, str]
         who = book.admitted(peer)
         if peer != me and who is not None and book.register.is_surplus(who):
             found.append(f"{who.member_name} ({who.name}) is kept out: {why}")
-    return found
-
-
-def _trouble_of(stats: ObjectTroubles) -> list[str]:
-    """Objects that cannot be read, or not lose as much as they should; no numbers: they change."""
-    found = []
-    if stats.own_unreadable:
-        found.append("objects of yours cannot be read now: their holders are away (obj stat)")
-    if (gone := stats.own_removed) is not None:
-        at = datetime.fromtimestamp(gone.removed_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
-        found.append(
-            f"the key of the lab removed an object of yours on {at}, "
-            f"{text_of_address(gone.cap.address)}: {gone.removed_why} (obj ls shows all such; obj "
-            "rm takes them off the list)"
-        )
-    if stats.own_degraded:
-        found.append("objects of yours lack copies: they are made anew when machines are there")
-    if stats.repair.unreadable:
-        found.append("objects kept here cannot be read now: too many of their holders are away")
-    if stats.repair.degraded > stats.repair.unreadable:
-        found.append("objects kept here lack copies: they are made anew when machines are there")
     return found
 
 

@@ -16,6 +16,10 @@ LOOK_S: Final = 15.0
 HAND_OVER_S: Final = 600.0
 """Who took this machine over brings things back there within this: what it has not by then is in
 the copies of this one again."""
+TOLD_S: Final = 86_400.0
+"""Status says so long after it was learnt that this machine was taken over ..."""
+TOLD_MS: Final = 30 * 86_400_000
+"""... unless that was so long ago: each start learns it anew."""
 LEFT_AT_ONCE: Final = 16
 """Tasks whose things are left in one look at the keyring; none of them should end meanwhile."""
 RARELY_S: Final = 60.0
@@ -55,6 +59,8 @@ class Return:
         """Set when `_taken` has become another; replaced before it is acted upon."""
         self._is_over = False
         """HAND_OVER_S have passed since: what is still here is ours."""
+        self._told_until_s = 0.0
+        """Until then status tells of it."""
 
     def note(self, taken: Taken | None) -> Taken | None:
         """What the pool says of who took this machine over."""
@@ -66,8 +72,15 @@ class Return:
             )
         if taken != self._taken:
             self._taken, self._is_over = taken, False
+            self._told_until_s = trio.current_time() + TOLD_S
             self._is_news.set()
         return taken
+
+    def told(self, now_ms: int) -> Taken | None:
+        """Who took this machine over, while its owner should be told."""
+        taken = self._taken
+        is_old = taken is None or now_ms - taken.at_ms >= TOLD_MS
+        return None if is_old or trio.current_time() >= self._told_until_s else taken
 
     @property
     def taken_ms(self) -> int:

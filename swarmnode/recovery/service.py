@@ -142,6 +142,11 @@ class RecoveryService:
         return (self._retrieval.warning if self._retrieval else "") or self._trouble
 
     @property
+    def taken_over(self) -> Taken | None:
+        """Who took this machine over while it was thought gone; for a while after its return."""
+        return self._return.told(self._things.wall_ms())
+
+    @property
     def is_behind(self) -> bool:
         """Whether the pool lacks something that this machine knows."""
         return self._news.is_set() or self._is_copying

@@ -70,7 +70,7 @@ def _print_health(found: dict[str, Any]) -> None:
     state = str(found["state"])
     click.echo(paint(f"{state}", STATE_COLOURS.get(state, "red")))
     for warning in found["warnings"]:
-        click.echo(paint(f"  ! {warning}", "yellow"))
+        click.echo(paint(f"  ! {printable(warning)}", "yellow"))
     for note in found.get("notes", ()):
         click.echo(f"  - {printable(note)}")
     for failure in found["join_failures"]:
