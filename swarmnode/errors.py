@@ -101,6 +101,10 @@ class TaskUnknownError(SwarmError):
     """No task with that id is known to this node."""
 
 
+class TaskAmbiguousError(SwarmError):
+    """Several tasks are called that."""
+
+
 class AttemptUnknownError(SwarmError):
     """The task has no attempt of that number."""
 

@@ -165,6 +165,10 @@ TASKS_FINISHED_MAX: Final = 1000
 TASKS_FORGOTTEN_MAX: Final = 10_000
 """Of so many it is remembered that they are no more: who was away may still tell us of them."""
 
+TASKS_MOVED_MAX: Final = 10_000
+"""Tasks that go on at another machine of their owner, of which it is remembered where: as many as
+may be open."""
+
 TASKS_OPEN_MAX: Final = 10_000
 """Tasks of this node that have not ended: an auction each keeps the node busy for minutes."""
 

@@ -4,7 +4,7 @@ import json
 import os
 import queue
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +33,7 @@ from swarmnode.api.schema.node import (
 from swarmnode.api.server.service import ApiServer
 from swarmnode.errors import MemberUnknownError, RecoveryRefusedError, TaskUnknownError
 from swarmnode.home.config import Config
+from swarmnode.market.buyer.own_machines.hand_over import RemovedElsewhere
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.market.guardians.kept import Guarded
 from swarmnode.people.book import People
@@ -74,6 +75,8 @@ class FakeMarket:
         self.running_files: tuple[StoredFile, ...] = ()
         """Outputs of a task that runs."""
         self.guards = Guarded((BOB,), 1)
+        self.removed = RemovedElsewhere((), ())
+        """What comes of removing a task at other machines."""
         self.paused: list[float | None] = []
         self.reading = 0
         """Log readers that have not ended."""
@@ -160,6 +163,18 @@ class FakeMarket:
     async def files_now(self, task: TaskId) -> FilesTold:
         await trio.lowlevel.checkpoint()
         return FilesTold(self.running_files, "one changed while it was read")
+
+    def moved(self, text: str) -> Mapping[TaskId, PeerId]:
+        return {
+            task: view.record.owner
+            for task, view in self.others.items()
+            if text in (task, view.record.spec.name)
+        }
+
+    async def remove_elsewhere(self, task: TaskId) -> RemovedElsewhere:
+        await trio.lowlevel.checkpoint()
+        self.others.pop(task, None)
+        return self.removed
 
     async def forget(self, task: TaskId) -> None:
         await trio.lowlevel.checkpoint()

@@ -130,7 +130,7 @@ class ObjectTrouble:
 
 
 @dataclass(slots=True)
-class _Look:
+class _Standing:
     """What one look at an object found."""
 
     health: ObjectHealth = ObjectHealth.WHOLE
@@ -179,7 +179,7 @@ class OwnObjects:
                 self._note(self._trouble_of(address, row, look))
                 await trio.lowlevel.checkpoint()
 
-    def _trouble_of(self, address: Address, row: KeyRow, look: _Look) -> ObjectTrouble:
+    def _trouble_of(self, address: Address, row: KeyRow, look: _Standing) -> ObjectTrouble:
         now_ms, left_s = self.parts.wall_ms(), look.until_s - trio.current_time()
         before = self.troubles.get(address)
         since_ms = now_ms if before is None else before.since_ms
@@ -206,7 +206,7 @@ class OwnObjects:
         if was is not now.health:
             self.on_change(now)
 
-    async def _look(self, address: Address) -> _Look:
+    async def _look(self, address: Address) -> _Standing:
         """By who lives and the records known here; newer ones are asked for where these look bad.
 
         Nobody is waited for long.
@@ -219,17 +219,17 @@ class OwnObjects:
                     found = await self._judged(address, manifest, is_fresh=True)
                 return found
         except (ManifestError, ObjectUnknownError, trio.TooSlowError):
-            return _Look(ObjectHealth.UNREADABLE)
+            return _Standing(ObjectHealth.UNREADABLE)
 
-    async def _judged(self, address: Address, manifest: Manifest, *, is_fresh: bool) -> _Look:
-        look = _Look()
+    async def _judged(self, address: Address, manifest: Manifest, *, is_fresh: bool) -> _Standing:
+        look = _Standing()
         for page in range(manifest.page_count):
             holding = await self.parts.catalog.holding(address, manifest, page, is_fresh=is_fresh)
             for row in () if holding is None else holding.rows:
                 self._judge(look, row, manifest.k)
         return look
 
-    def _judge(self, look: _Look, row: Sequence[PeerId | None], k: int) -> None:
+    def _judge(self, look: _Standing, row: Sequence[PeerId | None], k: int) -> None:
         """Add how one segment stands."""
         pool = self.parts.pool
         live = sum(peer is not None and pool.is_alive(peer) for peer in row)

@@ -1,6 +1,6 @@
 """What the local API needs of the node; `swarmnode.node.Node` satisfies it."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
 from p2p.ids import PeerId
@@ -8,6 +8,7 @@ from storage.facade import Forgotten, NameStore, Objects
 from storage.ids import Address
 from swarmnode.api.schema.node import MemberLine, PeerLine, PhraseShown, RemovalDone, Status
 from swarmnode.home.config import Config
+from swarmnode.market.buyer.own_machines.hand_over import RemovedElsewhere
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.market.guardians.kept import Guarded
 from swarmnode.people.book import People
@@ -54,8 +55,16 @@ class MarketFace(Protocol):
         """What there is of a task's outputs, also while it runs."""
         ...
 
+    def moved(self, text: str) -> Mapping[TaskId, PeerId]:
+        """Tasks that were submitted here and went on elsewhere, by id, its beginning or name."""
+        ...
+
+    async def remove_elsewhere(self, task: TaskId) -> RemovedElsewhere:
+        """Have our owner's other machines forget a task that has ended, too."""
+        ...
+
     async def forget(self, task: TaskId) -> None:
-        """Forget a task that has ended, with its logs; harmless for any other."""
+        """Forget a task that has ended, with its logs; harmless for any other. StoreFullError."""
 
     def explain(self, task: TaskId) -> Explanation:
         """Raises TaskUnknownError."""

@@ -28,6 +28,7 @@ EXIT_OF_CODE: Final[Mapping[str, int]] = {
     "bad_request": exits.USAGE,
     "object_unknown": exits.NOT_FOUND,
     "task_unknown": exits.NOT_FOUND,
+    "task_ambiguous": exits.NOT_FOUND,
     "attempt_unknown": exits.NOT_FOUND,
     "member_unknown": exits.NOT_FOUND,
     "member_ambiguous": exits.USAGE,

@@ -1,6 +1,7 @@
 """The market as the rest of the node sees it: this owner's tasks, and this machine's room."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from typing import Final
 
 import trio
 
@@ -9,6 +10,7 @@ from p2p.mesh import Mesh
 from p2p.wire.envelope import Signer
 from swarmnode.market.buyer.book import RightOf, no_right
 from swarmnode.market.buyer.own_machines.elsewhere import WhoseTask, nobodys
+from swarmnode.market.buyer.own_machines.hand_over import RemovedElsewhere
 from swarmnode.market.buyer.service import BuyerService
 from swarmnode.market.config import MarketConfig
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
@@ -21,6 +23,8 @@ from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.messages import FilesTold
 from swarmnode.tasks.records import TaskRecord
 from swarmnode.tasks.spec import TaskSpec
+
+_UNSAID: Final = PeerId("")
 
 
 class MarketService:
@@ -79,16 +83,27 @@ class MarketService:
         return await self._buyer.left_behind.kept_for(machine, taken_ms)
 
     async def gone_on(self, taken_ms: int) -> Sequence[TaskRecord]:
-        """What of ours goes on elsewhere since this machine was taken over then."""
+        """What of ours goes on elsewhere since this machine was taken over then, and where."""
         return await self._buyer.hand_over.gone_on(taken_ms)
 
-    async def let_go(self, task: TaskId) -> None:
-        """A task that goes on elsewhere is not ours any more."""
-        await self._buyer.hand_over.let_go(task)
+    async def let_go(self, task: TaskId, by: PeerId = _UNSAID) -> None:
+        """A task that goes on at that machine is not ours any more."""
+        await self._buyer.hand_over.let_go(task, by)
 
-    def keep_copies(self) -> None:
-        """From now on `copied` is said of what has ended: others remember it until then."""
-        self._buyer.keep_copies()
+    def moved(self, text: str) -> Mapping[TaskId, PeerId]:
+        """Tasks that were submitted here and went on elsewhere, by id, its beginning or name."""
+        return self._buyer.hand_over.moved(text)
+
+    async def remove_elsewhere(self, task: TaskId) -> RemovedElsewhere:
+        """Have our owner's other machines forget a task that has ended, too."""
+        return await self._buyer.hand_over.remove(task)
+
+    def keep_copies(self, on_removed: Callable[[], None]) -> None:
+        """From now on `copied` is said of what has ended: others remember it until then.
+
+        `on_removed`: a task of ours is no more.
+        """
+        self._buyer.keep_copies(on_removed)
 
     def uncopied(self) -> frozenset[TaskId]:
         """Tasks of ours that have ended, of which the pool may not know yet."""

@@ -6,6 +6,7 @@ from typing import Final, Protocol
 
 import trio
 
+from p2p.ids import PeerId
 from storage.errors import StoreFullError
 from swarmnode.recovery.copies import Taken
 from swarmnode.tasks.ids import TaskId
@@ -32,11 +33,11 @@ class Moved(Protocol):
     """The part of MarketService that is needed here."""
 
     async def gone_on(self, taken_ms: int) -> Sequence[TaskRecord]:
-        """What of ours goes on elsewhere since this machine was taken over then."""
+        """What of ours goes on elsewhere since this machine was taken over then, and where."""
         ...
 
-    async def let_go(self, task: TaskId) -> None:
-        """A task that goes on elsewhere is not ours any more."""
+    async def let_go(self, task: TaskId, by: PeerId) -> None:
+        """A task that goes on at that machine is not ours any more."""
         ...
 
 
@@ -111,5 +112,5 @@ class Return:
             except StoreFullError:
                 return  # at the next look
             for record in some:
-                await self._market.let_go(record.task)
-                log.info("task %s goes on at another machine of yours", record.task)
+                await self._market.let_go(record.task, record.owner)
+                log.info("task %s goes on at your machine %s", record.task, record.owner)

@@ -92,7 +92,7 @@ class RecoveryService:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Bring back what is to be, then keep the copy until cancelled."""
-        self._things.market.keep_copies()
+        self._things.market.keep_copies(self._stir)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow)
             task_status.started()

@@ -19,8 +19,11 @@ class OwnTasks(Protocol):
 
     def events(self) -> AsyncGenerator[TaskEvent, None]: ...
 
-    def keep_copies(self) -> None:
-        """From now on `copied` is said of what has ended: others remember it until then."""
+    def keep_copies(self, on_removed: Callable[[], None]) -> None:
+        """From now on `copied` is said of what has ended: others remember it until then.
+
+        `on_removed`: a task of ours is no more.
+        """
         ...
 
     def uncopied(self) -> frozenset[TaskId]:
@@ -32,11 +35,11 @@ class OwnTasks(Protocol):
         ...
 
     async def gone_on(self, taken_ms: int) -> Sequence[TaskRecord]:
-        """What of ours goes on elsewhere since this machine was taken over then."""
+        """What of ours goes on elsewhere since this machine was taken over then, and where."""
         ...
 
-    async def let_go(self, task: TaskId) -> None:
-        """A task that goes on elsewhere is not ours any more."""
+    async def let_go(self, task: TaskId, by: PeerId) -> None:
+        """A task that goes on at that machine is not ours any more."""
         ...
 
     async def take_up(

@@ -3,7 +3,7 @@
 It decides nothing about providers; `swarmnode.market.buyer.core` does, and writes here.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -19,12 +19,13 @@ from swarmnode.limits import (
     ROUNDS_KEPT_MAX,
     TASKS_FINISHED_MAX,
     TASKS_FORGOTTEN_MAX,
+    TASKS_MOVED_MAX,
 )
 from swarmnode.tasks.checkpoint import CheckpointRecord, StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TASK_ENDS, TaskFact, TaskState, next_task_state
-from swarmnode.tasks.records import AttemptRecord, Outcome, RoundRecord, TaskRecord
-from swarmnode.tasks.store import FORGOTTEN, ROUNDS, TASKS, round_key, task_key
+from swarmnode.tasks.records import AttemptRecord, MovedRecord, Outcome, RoundRecord, TaskRecord
+from swarmnode.tasks.store import FORGOTTEN, MOVED, ROUNDS, TASKS, round_key, task_key
 
 _GIVEN_UP: Final = frozenset({"", "lost", "unanswered"})
 
@@ -65,6 +66,8 @@ class Ledger:
         """Tasks that have ended, the one that ended first is first."""
         self.forgotten: dict[TaskId, bytes] = {}
         """Tasks that are no more, with their keys, the newest last; TASKS_FORGOTTEN_MAX at most."""
+        self.moved: dict[TaskId, MovedRecord] = {}
+        """Those that go on at another machine of ours, the newest last; TASKS_MOVED_MAX at most."""
         self.at_rest: Callable[[TaskRecord], TaskRecord] = lambda record: record
         """A record as it is to be written: what is secret of one that has ended may be sealed."""
 
@@ -75,6 +78,13 @@ class Ledger:
             self._is_sorted = False
         by_end = sorted(self._records.values(), key=lambda one: (one.ended_ms, one.task))
         self._ended = {one.task: None for one in by_end if one.state in TASK_ENDS}
+
+    def remember(
+        self, forgotten: Mapping[TaskId, bytes], moved: Mapping[TaskId, MovedRecord]
+    ) -> None:
+        """Take over what an earlier life wrote of tasks that are no more, or not here."""
+        self.forgotten.update(forgotten)
+        self.moved.update(moved)
 
     def __contains__(self, task: TaskId) -> bool:
         return task in self._records
@@ -133,6 +143,17 @@ class Ledger:
         """Another machine goes on with a task that is not ours."""
         self._ended.pop(task, None)
         return _erased(self._records.pop(task))
+
+    def hand_on(self, task: TaskId, by: PeerId, at_ms: int) -> list[LedgerEffect]:
+        """Another machine of our owner goes on with a task of ours: only where is kept."""
+        record = self.get(task)
+        moved = self.moved[task] = MovedRecord(record.spec.name, by, at_ms, record.person)
+        found = [*self.drop(task), Persist(MOVED, task_key(task), encode(moved))]
+        if len(self.moved) > TASKS_MOVED_MAX:
+            oldest = next(iter(self.moved))
+            del self.moved[oldest]
+            found.append(Persist(MOVED, task_key(oldest), None))
+        return [*found, Notify(TaskForgotten(task))]
 
     def step(self, task: TaskId, fact: TaskFact, at_ms: int, why: str = "") -> list[LedgerEffect]:
         """Move a task along its lifecycle. Raises IllegalTransitionError."""

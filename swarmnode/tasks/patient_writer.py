@@ -11,6 +11,8 @@ from storage.errors import StoreFullError
 
 FULL_DISK_AGAIN_S: Final = 1.0
 """Between two attempts to write to a full disk: somebody has to make room first."""
+GIVE_UP_S: Final = 2 * FULL_DISK_AGAIN_S
+"""Room may just have been made."""
 
 
 class PatientWriter:
@@ -28,6 +30,23 @@ class PatientWriter:
     def is_waiting(self) -> bool:
         """The disk is full now."""
         return self.full.is_set()
+
+    async def unless_full(self, done: Callable[[], Awaitable[None]]) -> bool:
+        """Whether what is to be written was; on a full disk it is not waited for: it comes later.
+
+        `done` returns once it was; to give it up undoes nothing.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._give_up, nursery.cancel_scope)
+            await done()
+            nursery.cancel_scope.cancel()
+            return True
+        return False
+
+    async def _give_up(self, waits: trio.CancelScope) -> None:
+        await self.full.wait()
+        await trio.sleep(GIVE_UP_S)
+        waits.cancel()
 
     async def persist(self, writes: Sequence[Persist]) -> None:
         """Return once a whole batch is durable."""

@@ -191,3 +191,13 @@ class FenceRecord(Record, frozen=True):
     noted_ms: int
     owner: str = ""
     """Who awarded it: the id of the task's key, or the buyer's where it proved none."""
+
+
+class MovedRecord(Record, frozen=True):
+    """A task that was submitted here and goes on at another machine of its owner."""
+
+    name: str
+    by: PeerId
+    """Who has it; empty where that was not said."""
+    moved_ms: int
+    person: str = ""

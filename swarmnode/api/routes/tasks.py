@@ -1,6 +1,6 @@
 """Tasks over HTTP: submit, look, wait, cancel, explain, read the logs as they grow."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, Final
 
@@ -10,12 +10,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from p2p.ids import PeerId
+from storage.errors import ManifestError, ObjectUnknownError
 from swarmnode.api.access.asker import Principal, asker_of, lab_reason, shown
 from swarmnode.api.face import NodeFace
 from swarmnode.api.reply import Stream, body_bytes, flag, number, reply
 from swarmnode.api.schema.tasks import FilesLine, ForgetReply, Retried, SubmitReply
 from swarmnode.api.views.tasks import detail_of, explanation_of, left_by, line_of, outputs_of
-from swarmnode.errors import AttemptUnknownError, SpecError, TaskNotEndedError, TaskUnknownError
+from swarmnode.errors import (
+    AttemptUnknownError,
+    SpecError,
+    TaskAmbiguousError,
+    TaskNotEndedError,
+    TaskUnknownError,
+    TaskUnreachableError,
+)
 from swarmnode.estate.inputs import with_own_inputs
 from swarmnode.limits import ATTEMPTS_KEPT_MAX
 from swarmnode.market.explain import TaskView
@@ -31,6 +40,8 @@ WAIT_S_MAX: Final = 600.0
 LOOK_S: Final = 2.0
 """How often a task of another machine of ours is looked at, while somebody waits for it."""
 STREAMS: Final = ("stdout", "stderr")
+SHOWN_MAX: Final = 5
+"""Tasks of one name that are told."""
 
 
 class TaskRoutes:
@@ -155,11 +166,40 @@ class TaskRoutes:
         return reply(Retried(made, view.task, guarded.holders, guarded.note), 201)
 
     async def forget(self, request: Request) -> Response:
-        """Forget a task that has ended, with its logs; what it left is freed."""
-        view = _ended(self._view(request))
+        """Forget a task that has ended, with its logs; what it left is freed.
+
+        Other machines of its owner that have it forget it, too.
+        """
+        view = _ended(await self._anywhere(request))
+        if view.record.owner:
+            return reply(await self._forget_elsewhere(view))
         freed = [await self._node.objects.forget(address) for address in left_by(view.record)]
         await self._node.market.forget(view.task)
-        return reply(ForgetReply(view.task, sum(one is not None for one in freed)))
+        note = ""
+        if not view.record.person:
+            left = (await self._node.market.remove_elsewhere(view.task)).left
+            note = _still_at([self._called(peer) for peer in left])
+        return reply(ForgetReply(view.task, sum(one is not None for one in freed), note))
+
+    async def _forget_elsewhere(self, view: TaskView) -> ForgetReply:
+        """Of what another machine of ours has. Raises TaskUnreachableError: it has it still."""
+        removed = await self._node.market.remove_elsewhere(view.task)
+        if view.record.owner not in removed.at:
+            where = self._called(view.record.owner)
+            raise TaskUnreachableError(
+                f"{view.task} is kept at {where}, which did not remove it: remove it there"
+            )
+        freed = 0
+        for address in left_by(view.record):
+            with suppress(ObjectUnknownError, ManifestError):  # it is gone, or nobody has it now
+                freed += await self._node.objects.remove(address) is not None
+        note = _still_at([self._called(peer) for peer in removed.left])
+        return ForgetReply(view.task, freed, note)
+
+    def _called(self, peer: PeerId) -> str:
+        """A machine by its name, where that is known."""
+        names = {line.peer: line.name for line in self._node.peer_lines()}
+        return names.get(peer) or peer
 
     async def explain(self, request: Request) -> Response:
         """Every auction with its bids, score parts and refusals."""
@@ -191,14 +231,37 @@ class TaskRoutes:
     async def _anywhere(self, request: Request) -> TaskView:
         """The task asked for, also one that another machine of this node's owner submitted."""
         try:
-            return self._view(request)
+            return self._theirs(request)
         except TaskUnknownError:
-            task = TaskId(request.path_params["task"])
+            text = request.path_params["task"]
+            moved = {} if asker_of(request).person else self._node.market.moved(text)
+            task = next(iter(moved), TaskId(text))
+            if len(moved) > 1:
+                shown = ", ".join(sorted(moved)[:SHOWN_MAX])
+                raise TaskAmbiguousError(f"give the id of one, such as {shown}") from None
             if asker_of(request).person or not is_task_id(task):
                 raise
+        try:
             return await self._node.market.elsewhere(task)
+        except TaskUnknownError as error:
+            if not moved.get(task):
+                raise
+            where = f"{task} went on at {self._called(moved[task])}"
+            raise TaskUnknownError(f"{where}, which does not know it now, or is away") from error
 
     def _view(self, request: Request) -> TaskView:
+        """The task asked for, if it is kept here. Raises TaskUnknownError."""
+        try:
+            return self._theirs(request)
+        except TaskUnknownError:
+            moved = self._node.market.moved(request.path_params["task"])
+            if asker_of(request).person or len(moved) != 1:
+                raise
+            ((task, by),) = moved.items()
+            where = self._called(by) if by else "another machine of yours"
+            raise TaskUnknownError(f"{task} goes on at {where}: ask for that there") from None
+
+    def _theirs(self, request: Request) -> TaskView:
         """The task asked for. Raises TaskUnknownError, also for another person's."""
         view = self._node.market.task(TaskId(request.path_params["task"]))
         return _theirs(view, asker_of(request))
@@ -218,6 +281,11 @@ def _attempt_of(view: TaskView, number: int) -> int:
         which = f"it has {', '.join(map(str, fences))}" if fences else "it has none yet"
         raise AttemptUnknownError(f"{view.task} has no attempt {number}: {which} (task show)")
     return number
+
+
+def _still_at(machines: Sequence[str]) -> str:
+    where = " and ".join(machines)
+    return f"it is on the list of {where} still: remove it there, too" if machines else ""
 
 
 def _theirs(view: TaskView, asker: Principal) -> TaskView:

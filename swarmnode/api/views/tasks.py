@@ -83,6 +83,7 @@ def detail_of(view: TaskView) -> TaskDetail:
         note=record.note,
         checkpoints=_checkpoints(record),
         files_until_ms=files_until_ms(record),
+        owner=record.owner,
         **_keepers(view),  # type: ignore[arg-type]
     )
 

@@ -186,7 +186,10 @@ def retry(task_ids: tuple[str, ...], fmt: str) -> int:
 @click.argument("task_ids", nargs=-1, required=True, metavar="TASK...")
 @output_option
 def rm(task_ids: tuple[str, ...], fmt: str) -> int:
-    """Forget ended tasks: their logs, outputs and checkpoints go, too."""
+    """Forget ended tasks: their logs, outputs and checkpoints go, too.
+
+    Also on other machines of yours that have them; one that is off keeps them on its list.
+    """
     return _post(task_ids, "forget", fmt, ("task", "objects"))
 
 
@@ -213,7 +216,7 @@ def _post_all(
             path = path_of(client, text)
             # A retry may have to bring the inputs of another machine's task here first.
             found: dict[str, Any] = client.call("POST", path, timeout_s=FILES_TIMEOUT_S)
-            if "of" in found and (note := found.get("note")):  # of a retry
+            if "state" not in found and (note := found.get("note")):  # of a retry, or a removal
                 task_follow.say(f"{found['task']}: {note}")
             return found
 

@@ -8,6 +8,8 @@ from swarmnode.cli.client import ApiError, Client
 from swarmnode.cli.talk import in_path
 
 _SHOWN_MAX: Final = 5
+_NAME_CHARS_MAX: Final = 128
+"""No task has a longer name."""
 
 
 def resolve(client: Client, text: str) -> str:
@@ -29,9 +31,23 @@ def resolve(client: Client, text: str) -> str:
     found = by_name or by_id
     if len(found) == 1:
         return quote(found[0], safe="")
+    if not found and (moved := _gone_on(client, text)):
+        return moved
     if not found:
         raise exits.CliError(f"no task {text!r}: see swarmnode task ls", exits.NOT_FOUND)
     shown = ", ".join(found[-_SHOWN_MAX:])
     raise exits.CliError(
         f"{len(found)} tasks match {text!r}: give the id of one, such as {shown}", exits.NOT_FOUND
     )
+
+
+def _gone_on(client: Client, text: str) -> str:
+    """The id of a task of that name that goes on at another machine of ours; empty for none."""
+    if "/" in text or len(text) > _NAME_CHARS_MAX:
+        return ""  # no place for it in a path; it goes by its id
+    try:
+        return quote(client.get(f"/api/v1/tasks/{in_path(text)}")["task"], safe="")
+    except ApiError as error:
+        if error.code != "task_unknown":
+            raise
+    return ""

@@ -57,6 +57,8 @@ def _facts(detail: dict[str, Any], machines: Machines) -> dict[str, object]:
         "exit_code": detail["exit_code"],
         "machine": machines.label(detail["provider"]),
     }
+    if detail.get("owner"):
+        found["kept_at"] = machines.label(detail["owner"])
     if detail["state"] not in ENDS and detail["provider"]:
         found["phase"] = detail["phase"]
     found |= {"submitted": stamp(detail["submitted_ms"]), "ended": stamp(detail["ended_ms"])}

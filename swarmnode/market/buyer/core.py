@@ -189,7 +189,7 @@ class Buyer:
         self._rounds.begin()
         self.taken_ms = event.taken_ms
         self._book.ledger.load(event.records)
-        self._book.ledger.forgotten.update(event.forgotten)
+        self._book.ledger.remember(event.forgotten, event.moved)
         effects = self._book.tick(now_s)
         guards = self._book.guards
         effects += guards.handle(g.GuardsLoaded(event.guarded), now_s)
@@ -250,7 +250,7 @@ class Buyer:
         if record is None or record.owner or record.state in TASK_ENDS:
             return []
         effects = self._book.guards.let_go(event.task) + self._end_pursuit(event.task)
-        return [*effects, *self._book.ledger.drop(event.task), Notify(TaskForgotten(event.task))]
+        return [*effects, *self._book.ledger.hand_on(event.task, event.by, self._book.wall_ms())]
 
     def _pursue(self, record: TaskRecord, now_s: float) -> list[e.Effect]:
         self._book.pursuits[record.task] = Pursuit()

@@ -1,7 +1,7 @@
 """The stream of what happens to tasks: a bounded buffer per reader, and a mark where it is torn."""
 
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
 import trio
@@ -40,6 +40,8 @@ class EventFeed:
     def __init__(self) -> None:
         self._readers: list[_Reader] = []
         """From the first step of each until it is closed."""
+        self.on_removed: Callable[[], None] = lambda: None
+        """Called for each task that was removed; by then nobody can be told which it was."""
 
     def tell(self, event: TaskChanged) -> None:
         """Let every reader know; never waits for a slow one."""

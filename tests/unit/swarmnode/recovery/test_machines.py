@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
+import msgspec
 import pytest
 import trio
 
@@ -279,6 +280,72 @@ async def test_a_machine_that_was_only_away_overwrites_nothing_and_has_a_copy_ag
         await until(lambda: not world.vaults["later"].is_recovering(), within_s=300, look_s=0.1)
         assert "after its return" in things(later)
         assert [one.record.task for one in later.market.tasks()] == [after]
+
+
+async def taken_over(world: World) -> tuple[Node, Node]:
+    """`laptop` is thought gone, `blank` takes it over, and both are there: (laptop, blank)."""
+    await is_copied(world["laptop"].up)
+    await world.power_cut("laptop")
+    blank = await recover(world)
+    await is_copied(blank)
+    return await world.start("laptop"), blank
+
+
+@simulated
+async def test_a_task_that_went_on_elsewhere_is_known_by_its_name_and_removed_there() -> None:
+    async with machines() as world:
+        spec = msgspec.structs.replace(NOWHERE, name="long one")
+        task = await world["laptop"].up.market.submit(spec)
+        laptop, blank = await taken_over(world)
+        await until(lambda: not laptop.market.tasks(), within_s=120, look_s=0.5)
+        await world.kill("laptop")
+        laptop = await world.start("laptop")
+        for text in ("long one", task, task[:5]):
+            assert laptop.market.moved(text) == {task: world["blank"].peer}
+        assert not laptop.market.moved("long")
+        await trio.sleep(30)
+        there = await laptop.market.remove_elsewhere(task)
+        assert (there.at, there.left) == ((), (world["blank"].peer,)), "it has not ended"
+        await blank.market.cancel(task)
+        there = await laptop.market.remove_elsewhere(task)
+        assert (there.at, there.left) == ((world["blank"].peer,), ())
+        assert not blank.market.tasks()
+        there = await laptop.market.remove_elsewhere(task)
+        assert (there.at, there.left) == ((), ())
+
+
+@simulated
+async def test_an_ended_task_that_two_machines_have_is_removed_at_both() -> None:
+    async with machines() as world:
+        spec = TaskSpec(run=("echo", "hello"), shape=Shape(cpu_millis=100))
+        tasks = [await world["laptop"].up.market.submit(spec) for _ in range(2)]
+        for task in tasks:
+            with trio.fail_after(120):
+                await world["laptop"].up.market.wait(task)
+        nodes = await taken_over(world)
+        await trio.sleep(60)
+        for node, other, task in (*zip(nodes, reversed(nodes), tasks, strict=True),):
+            await node.market.forget(task)
+            assert (await node.market.remove_elsewhere(task)).at == (other.edges.host.peer_id,)
+        assert [node.market.tasks() for node in nodes] == [(), ()]
+
+
+@simulated
+async def test_a_task_that_was_removed_a_while_ago_does_not_come_back() -> None:
+    """Also one that left nothing that could be freed."""
+    async with machines() as world:
+        laptop = world["laptop"].up
+        task = await laptop.market.submit(NOWHERE)
+        await trio.sleep(30)  # its guardians have it, too
+        await laptop.market.cancel(task)
+        await is_copied(laptop)
+        await laptop.market.forget(task)
+        await trio.sleep(30)
+        await world.power_cut("laptop")
+        world.lose_disk("laptop")
+        blank = await recover(world)
+        await trio.sleep(60)
+        assert not blank.market.tasks()
 
 
 @simulated

@@ -1,6 +1,6 @@
 """How soon what has changed is in the copy of a keyring, whatever holds a copy up."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -87,7 +87,7 @@ class FakeTasks:
         async for event in self._receive:
             yield event
 
-    def keep_copies(self) -> None:
+    def keep_copies(self, on_removed: Callable[[], None]) -> None:
         self.copied_s: list[float] = []
 
     def uncopied(self) -> frozenset[TaskId]:
@@ -96,7 +96,7 @@ class FakeTasks:
     async def gone_on(self, taken_ms: int) -> list[TaskRecord]:
         raise AssertionError("nobody took this machine over")
 
-    async def let_go(self, task: TaskId) -> None:
+    async def let_go(self, task: TaskId, by: PeerId) -> None:
         raise AssertionError("nobody took this machine over")
 
     def copied(self, tasks: frozenset[TaskId]) -> None:

@@ -39,7 +39,7 @@ class Seen:
             raise StoreFullError("no room")
         self.done += [f"leave {record.task}" for record in records]
 
-    async def let_go(self, task: TaskId) -> None:
+    async def let_go(self, task: TaskId, by: PeerId) -> None:
         await trio.lowlevel.checkpoint()
         self.done.append(f"let go {task}")
         self.elsewhere = []
