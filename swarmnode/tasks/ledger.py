@@ -79,12 +79,11 @@ class Ledger:
         by_end = sorted(self._records.values(), key=lambda one: (one.ended_ms, one.task))
         self._ended = {one.task: None for one in by_end if one.state in TASK_ENDS}
 
-    def remember(
-        self, forgotten: Mapping[TaskId, bytes], moved: Mapping[TaskId, MovedRecord]
-    ) -> None:
-        """Take over what an earlier life wrote of tasks that are no more, or not here."""
-        self.forgotten.update(forgotten)
-        self.moved.update(moved)
+    def were_removed(self, tasks: Mapping[TaskId, bytes], at_ms: int) -> list[LedgerEffect]:
+        """Tasks that are no more, here or at another machine of ours, with their keys."""
+        self.forgotten.update(tasks)
+        gone = [task for task in tasks if task in self._ended]
+        return [effect for task in gone for effect in self.forget(task, at_ms)]
 
     def __contains__(self, task: TaskId) -> bool:
         return task in self._records

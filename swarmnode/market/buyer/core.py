@@ -188,11 +188,11 @@ class Buyer:
     def _on_begin(self, event: e.TasksLoaded, now_s: float) -> list[e.Effect]:
         self._rounds.begin()
         self.taken_ms = event.taken_ms
-        self._book.ledger.load(event.records)
-        self._book.ledger.remember(event.forgotten, event.moved)
-        effects = self._book.tick(now_s)
-        guards = self._book.guards
-        effects += guards.handle(g.GuardsLoaded(event.guarded), now_s)
+        guards, ledger = self._book.guards, self._book.ledger
+        ledger.load(event.records)
+        ledger.forgotten.update(event.forgotten)
+        ledger.moved.update(event.moved)
+        effects = self._book.tick(now_s) + guards.handle(g.GuardsLoaded(event.guarded), now_s)
         for record in self._book.ledger.all():
             if record.owner and guards.post_of(record.task) is not Post.ACTS:
                 effects += self._book.ledger.drop(record.task)
@@ -208,10 +208,10 @@ class Buyer:
 
     def _on_taken_up(self, event: e.TakenUp, now_s: float) -> list[e.Effect]:
         now_ms, ledger, guards = self._book.wall_ms(), self._book.ledger, self._book.guards
-        ledger.forgotten.update(event.forgotten)
+        effects: list[e.Effect] = [*ledger.were_removed(event.forgotten, now_ms)]
         new = [one for one in event.records if one.task not in ledger]
         records = [once.taken_up(one, now_ms, self.taken_ms) for one in new]
-        effects: list[e.Effect] = [*ledger.take_up(records, now_ms)]
+        effects += ledger.take_up(records, now_ms)
         lost = [ledger.get(one.task) for one in event.records]
         asked = [one for one in lost if event.is_told or one.state not in TASK_ENDS]
         effects += guards.come_home(asked, now_s, self._book.patience_s)

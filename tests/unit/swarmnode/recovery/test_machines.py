@@ -25,6 +25,7 @@ from swarmnode.node import Node
 from swarmnode.recovery.box import open_box, seal_to
 from swarmnode.recovery.copies import KeyringCopies, Pointer, Taken, with_copy
 from swarmnode.recovery.place import OWN_NAME, Apart
+from swarmnode.recovery.returned import HAND_OVER_S
 from swarmnode.recovery.shelf import NAME, CopyShelf
 from swarmnode.recovery.snapshot import seal_copies
 from swarmnode.tasks.spec import Shape, TaskSpec
@@ -346,6 +347,27 @@ async def test_a_task_that_was_removed_a_while_ago_does_not_come_back() -> None:
         blank = await recover(world)
         await trio.sleep(60)
         assert not blank.market.tasks()
+
+
+@simulated
+async def test_what_one_of_two_machines_removed_comes_back_from_no_copy_of_the_other() -> None:
+    async with machines() as world:
+        task = await world["laptop"].up.market.submit(NOWHERE)
+        await world["laptop"].up.market.cancel(task)
+        laptop, blank = await taken_over(world)
+        await trio.sleep(HAND_OVER_S + 60)  # what is still there is in its copies again
+        await blank.market.forget(task)  # while the other one cannot be told
+        await is_copied(blank)
+        await put(laptop, "later")
+        await is_copied(laptop, blank)
+        for name in ("laptop", "blank"):
+            await world.power_cut(name)
+            world.lose_disk(name)
+        world.vaults["later"] = FakeVault(recovering=True)
+        later = await world.start("later")
+        await until(lambda: not world.vaults["later"].is_recovering(), within_s=300, look_s=0.1)
+        assert things(later) == {"later"}
+        assert not later.market.tasks()
 
 
 @simulated
