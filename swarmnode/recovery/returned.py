@@ -113,4 +113,6 @@ class Return:
                 return  # at the next look
             for record in some:
                 await self._market.let_go(record.task, record.owner)
-                log.info("task %s goes on at your machine %s", record.task, record.owner)
+                log.info(
+                    "task %s goes on at another machine of yours, %s", record.task, record.owner
+                )

@@ -168,6 +168,7 @@ def test_a_machine_that_was_only_thought_gone_follows_its_task_where_that_goes_o
             "run": ["sh", "-c", "cat in.txt; sleep 60; cat in.txt"],
             "inputs": {"in.txt": kept["cap"]},
             "require": [friend.peer],
+            "name": "two looks",
         }
         task = gone.client.call("POST", "/api/v1/tasks?detach=1", spec)["task"]
         until(lambda: is_copied(gone.client), within_s=60, what="a copy in the pool")
@@ -180,14 +181,22 @@ def test_a_machine_that_was_only_thought_gone_follows_its_task_where_that_goes_o
             swarm.start(gone)
             swarm.wait_ready(30)
             until(lambda: gone.client.get("/api/v1/tasks") == [], within_s=60, what="it lets go")
-            shown = typed(gone.home, "task", "show", task)
+            assert "this machine was thought gone" in typed(gone.home, "status").stdout
+            shown = typed(gone.home, "task", "show", "two looks")
             assert shown.returncode == 0, shown.stderr
+            assert task in shown.stdout
+            assert "kept at" in shown.stdout
+            early = typed(gone.home, "task", "rm", task)
+            assert early.returncode == 75, early.stderr
             waited = typed(gone.home, "task", "wait", task)
             assert waited.returncode == 0, waited.stderr
             assert typed(gone.home, "task", "logs", task).stdout == "photonsphotons"
             assert client.get(f"/api/v1/tasks/{task}")["state"] == "done"
             assert len(client.get(f"/api/v1/tasks/{task}")["history"]) == 1, "it ran once"
             assert "goes on at another machine of yours" in gone.log_tail()
+            removed = typed(gone.home, "task", "rm", "two looks")
+            assert removed.returncode == 0, removed.stderr
+            assert client.get("/api/v1/tasks") == []
 
 
 def test_the_second_machine_of_a_person_is_destroyed_and_the_first_goes_on(tmp_path: Path) -> None:
