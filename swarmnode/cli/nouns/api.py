@@ -33,16 +33,16 @@ def token(scope: str, name: str, fmt: str) -> None:
     at once, and serves the API where api.tcp says.
     """
     with reporting():
-        from swarmnode.api.access.tokens import add_token, token_file
-        from swarmnode.home.config_load import load
-        from swarmnode.home.folders import locate
-
-        home = locate(os.environ)
         if host := neighbours.hosts_us():
             raise exits.CliError(
                 f"you use the node of {host} here: `swarmnode token new` makes one for that",
                 exits.AUTH,
             )
+        from swarmnode.api.access.tokens import add_token, token_file
+        from swarmnode.home.config_load import load
+        from swarmnode.home.folders import locate
+
+        home = locate(os.environ)
         home.make()
         file = token_file(load(home.config_file, os.environ).api.token_file, home.state)
         made = add_token(file, scope, name, os.urandom)
