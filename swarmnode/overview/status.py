@@ -181,12 +181,12 @@ class StatusReader:
     def _notes(self) -> tuple[str, ...]:
         node = self.node
         names = {member.peer: member.name for member in node.membership.view().members}
-        found = [] if node.lab is None else [*node.lab.notes()]
+        of_lab = () if node.lab is None else node.lab.notes()
         if node.recovery is None:
-            return tuple(found)
+            return of_lab
         taken = node.recovery.taken_over
         returned = () if taken is None else (returned_note(taken, names),)
-        return (*returned, *notes_of(node.recovery.waiting, names), *found)
+        return (*returned, *notes_of(node.recovery.waiting, names), *of_lab)
 
     def _warnings(self, person: str = "", *, is_brief: bool = False) -> tuple[str, ...]:
         """What is wrong; `is_brief`: without what changes while it goes on."""
@@ -241,10 +241,11 @@ class StatusReader:
         return [*([ends] if ends else []), *barred]
 
     def _storage(self, stats: StorageStats, person: str) -> StorageStatus:
-        own = [one.health for one in self.node.storage.troubles(person).own]
-        theirs = own.count(ObjectHealth.DEGRADED), own.count(ObjectHealth.UNREADABLE)
-        all_own = stats.own_degraded, stats.own_unreadable
-        degraded, unreadable = theirs if person else all_own
+        degraded, unreadable = stats.own_degraded, stats.own_unreadable
+        if person:
+            own = [one.health for one in self.node.storage.troubles(person).own]
+            degraded = own.count(ObjectHealth.DEGRADED)
+            unreadable = own.count(ObjectHealth.UNREADABLE)
         return StorageStatus(
             used_bytes=stats.used_bytes,
             free_bytes=stats.free_bytes,

@@ -6,7 +6,7 @@ import click
 
 from swarmnode.cli import exits, neighbours
 from swarmnode.cli.groups import NearestGroup
-from swarmnode.cli.output import emit, output_option, reporting
+from swarmnode.cli.output import emit, or_said, output_option, reporting
 
 SCOPES = ("read", "submit", "admin")
 
@@ -46,8 +46,10 @@ def token(scope: str, name: str, fmt: str) -> None:
         home.make()
         file = token_file(load(home.config_file, os.environ).api.token_file, home.state)
         made = add_token(file, scope, name, os.urandom)
+    with or_said(f"a token was made all the same: the last line of {file} lets it in"):
+        if fmt == "table":
+            click.echo(made)
+        else:
+            emit({"token": made, "scope": scope, "file": str(file)}, fmt)
     if fmt == "table":
-        click.echo(made)
         click.echo(f"scope {scope}; its hash is in {file}", err=True)
-    else:
-        emit({"token": made, "scope": scope, "file": str(file)}, fmt)
