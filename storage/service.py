@@ -117,7 +117,6 @@ class StorageService:
         self.names = NameService(
             rpc, members, tables, signer, network, wall_ms=wall_ms, rng=mesh.rng
         )
-        self.names.may_sweep = self.clock.may_free_ours
         server.on_stone = self.objects.heard
         self.repair = _repair_of(self.parts, members, mesh.rng, self.objects)
         self.objects.own.patience_s = self.repair.patience_s
@@ -151,7 +150,7 @@ class StorageService:
             await nursery.start(self.clock.run)
             await nursery.start(self.arrival.run)
             await nursery.start(self.objects.run)
-            await nursery.start(self.names.run)
+            await nursery.start(self.names.run, self.clock.may_free_ours)
             await nursery.start(self.repair.run)
             nursery.start_soon(self._advertise)
             nursery.start_soon(self._sweep)
