@@ -41,13 +41,13 @@ from swarmnode.people.book import People
 from swarmnode.people.sealed_tasks import at_rest
 from swarmnode.people.seals import Seals
 from swarmnode.people.unlocking import Unlocking
+from swarmnode.recovery.copies.place import LineOfList, NameOfItsOwn
+from swarmnode.recovery.copies.shelf import CopyShelf
 from swarmnode.recovery.finding import Finder
 from swarmnode.recovery.lab import LabRecovery, phrase_by_lab
 from swarmnode.recovery.others import Others
-from swarmnode.recovery.place import LineOfList, NameOfItsOwn
 from swarmnode.recovery.retrieval import Retrieval
 from swarmnode.recovery.service import RecoveryService
-from swarmnode.recovery.shelf import CopyShelf
 from swarmnode.recovery.siblings import Siblings
 from swarmnode.recovery.things import Things
 from swarmnode.resources.publisher import AdvertPublisher

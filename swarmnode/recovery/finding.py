@@ -13,10 +13,10 @@ from storage.facade import OwnedNames
 from swarmnode.errors import SnapshotError
 from swarmnode.home.membership_end import date
 from swarmnode.limits import MACHINES_PER_PERSON_MAX
-from swarmnode.recovery.copies import KeyringCopies, Pointer, Taken, is_taken
+from swarmnode.recovery.copies.place import OWN_NAME, Apart
+from swarmnode.recovery.copies.pointers import KeyringCopies, Pointer, Taken, is_taken
+from swarmnode.recovery.copies.shelf import CopyShelf
 from swarmnode.recovery.others import MachineLife
-from swarmnode.recovery.place import OWN_NAME, Apart
-from swarmnode.recovery.shelf import CopyShelf
 from swarmnode.recovery.siblings import Siblings
 
 log = logging.getLogger("swarm.recovery")

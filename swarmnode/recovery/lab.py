@@ -21,8 +21,8 @@ from storage.facade import OwnedNames
 from swarmnode.errors import RecoveryRefusedError, SnapshotError
 from swarmnode.limits import OPENINGS_KEPT_MAX
 from swarmnode.recovery.box import open_box, seal_to
+from swarmnode.recovery.copies.shelf import TRIES
 from swarmnode.recovery.phrase import words_of
-from swarmnode.recovery.shelf import TRIES
 
 SEALED_NAME: Final = "lab-recovery"
 """Of a person."""

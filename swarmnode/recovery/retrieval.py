@@ -20,12 +20,12 @@ from swarmnode.errors import SnapshotError
 from swarmnode.estate.logs import ESTATES, row_of
 from swarmnode.estate.plan import NEVER_MS
 from swarmnode.people.book import TABLE as PEOPLE
-from swarmnode.recovery.copies import KeyringCopies, Pointer, Taken, taken_by, taken_over
+from swarmnode.recovery.copies.place import tell_taken
+from swarmnode.recovery.copies.pointers import KeyringCopies, Pointer, Taken, taken_by, taken_over
+from swarmnode.recovery.copies.shelf import CopyShelf
+from swarmnode.recovery.copies.snapshot import KeyringSnapshot, tasks_in, unpack
 from swarmnode.recovery.finding import Finder, Sight
 from swarmnode.recovery.others import MachineLife
-from swarmnode.recovery.place import tell_taken
-from swarmnode.recovery.shelf import CopyShelf
-from swarmnode.recovery.snapshot import KeyringSnapshot, tasks_in, unpack
 from swarmnode.recovery.things import Things
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import TaskRecord

@@ -138,7 +138,7 @@ class TaskRecord(Record, frozen=True):
     told how it stands."""
     after_taken_ms: int = 0
     """The newest takeover of the machine it was submitted to that this knew of then (`at_ms` of
-    swarmnode.recovery.copies.Taken); 0: none. Who took over later has it."""
+    swarmnode.recovery.copies.pointers.Taken); 0: none. Who took over later has it."""
 
 
 class RoomGrant(Record, frozen=True):

@@ -23,11 +23,11 @@ from swarmnode.estate.logs import row_of
 from swarmnode.limits import COPIES_WAITING_MAX
 from swarmnode.node import Node
 from swarmnode.recovery.box import open_box, seal_to
-from swarmnode.recovery.copies import KeyringCopies, Pointer, Taken, with_copy
-from swarmnode.recovery.place import OWN_NAME, Apart
+from swarmnode.recovery.copies.place import OWN_NAME, Apart
+from swarmnode.recovery.copies.pointers import KeyringCopies, Pointer, Taken, with_copy
+from swarmnode.recovery.copies.shelf import NAME, CopyShelf
+from swarmnode.recovery.copies.snapshot import seal_copies
 from swarmnode.recovery.returned import HAND_OVER_S
-from swarmnode.recovery.shelf import NAME, CopyShelf
-from swarmnode.recovery.snapshot import seal_copies
 from swarmnode.tasks.spec import Shape, TaskSpec
 from testnet.sim.chaos.run import SETTINGS
 from testnet.sim.seeded import simulated, until
@@ -498,13 +498,13 @@ async def test_while_its_place_cannot_be_written_no_more_than_a_few_copies_are_m
         recovery = node.recovery
         assert recovery is not None
         await is_copied(node)
-        place, recovery._place = recovery._place, Refusing()
+        place, recovery._maker._place = recovery._maker._place, Refusing()
         for number in range(24):
             await put(node, f"thing {number}")
             await trio.sleep(60)
         assert 1 < copies_held(node) <= COPIES_WAITING_MAX + 1
         assert "no room for the name" in recovery.warning
-        recovery._place = place
+        recovery._maker._place = place
         await until(
             lambda: copies_held(node) == 1 and not recovery.is_behind, within_s=900, look_s=1
         )

@@ -10,7 +10,7 @@ from p2p.wire.codec import encode
 from storage.engine.memory_tables import MemoryTables
 from storage.facade import PLAIN, Durability, Mark, PutReceipt, Trust
 from swarmnode.market.explain import TaskEvent
-from swarmnode.recovery.copies import Taken
+from swarmnode.recovery.copies.pointers import Taken
 from swarmnode.recovery.service import COPIES_BYTES_PER_S, EVERY_S, RecoveryService
 from swarmnode.recovery.things import Things
 from swarmnode.tasks.ids import TaskId

@@ -7,7 +7,7 @@ import trio
 
 from p2p.ids import PeerId
 from storage.errors import StoreFullError
-from swarmnode.recovery.copies import Taken
+from swarmnode.recovery.copies.pointers import Taken
 from swarmnode.recovery.returned import HAND_OVER_S, LOOK_S, RARELY_S, TOLD_MS, TOLD_S, Return
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import TaskRecord
