@@ -11,7 +11,7 @@ from storage.placement.pool import Pool
 from storage.placement.rendezvous import Candidate, Plan, plan_for, quorum_of, rendezvous, shortlist
 from storage.transfer.push import PushOutcomes
 
-REMEDY = "wait for more machines, or put with durability `local`"
+TOO_FEW_REMEDY = "wait for more machines, or put with durability `local`"
 
 
 class PutSpread:
@@ -46,7 +46,7 @@ class PutSpread:
             self._candidates = [self._ourselves(usable)]
             return
         if not usable:
-            raise TooFewPeersError(0, 1, f"no machine lends storage: {REMEDY}")
+            raise TooFewPeersError(0, 1, f"no machine lends storage: {TOO_FEW_REMEDY}")
         self.plan = plan_for(len(usable), small=is_small)
         self._candidates = shortlist(rendezvous(self._lease, usable), CANDIDATES_MAX)
 
@@ -73,7 +73,7 @@ class PutSpread:
                 f"{full} of {len(self._candidates)} machines have no room for this object: "
                 "free space there, raise their quota, or add machines"
             )
-        raise TooFewPeersError(stored, need, REMEDY)
+        raise TooFewPeersError(stored, need, TOO_FEW_REMEDY)
 
     def _needed(self) -> int:
         """Receipts without which a put fails.

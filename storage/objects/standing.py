@@ -20,7 +20,7 @@ from storage.records.wider import Placed
 STAT_S: Final = 3.0
 """A holder that does not say within this what it has counts as one that has it not."""
 
-LOOK_S: Final = 10.0
+STANDING_LOOK_S: Final = 10.0
 """How often we look how our objects stand."""
 
 
@@ -158,7 +158,7 @@ class OwnObjects:
     async def run(self) -> None:
         """Look now and then until cancelled; so many at a time, each in its turn."""
         while True:
-            await trio.sleep(LOOK_S)
+            await trio.sleep(STANDING_LOOK_S)
             if not self.parts.arrival.is_settled():
                 continue  # nobody has answered yet; that says nothing of our objects
             known = await self.keyring.rows_in_steps()

@@ -14,17 +14,17 @@ import trio
 
 from p2p.ids import PeerId
 from storage.coding.chunking import segments
-from storage.coding.cipher import KEY_BYTES, seal
+from storage.coding.cipher import seal
 from storage.coding.erasure import Code
 from storage.coding.merkle import root_of
 from storage.errors import StorageError, TooFewPeersError
 from storage.facade import Durability, PutReceipt, ReadCap, Trust
-from storage.ids import LeaseId, ObjectKey, ShardRoot
+from storage.ids import KEY_BYTES, LeaseId, ObjectKey, ShardRoot
 from storage.limits import LEASE_ID_BYTES, PAGE_SEGMENTS
 from storage.manifests.manifest import VERSION, Manifest, SegmentRef, Written, write_manifest
 from storage.messages import LeaseTerms
 from storage.objects.parts import ObjectParts
-from storage.objects.spread import REMEDY, PutSpread
+from storage.objects.spread import TOO_FEW_REMEDY, PutSpread
 from storage.objects.terms import PutTerms
 from storage.objects.words import are_anothers, are_one_site, follows_words, survives_words
 from storage.records.holding import Holding
@@ -205,7 +205,7 @@ class ObjectWriter:
         )
         need = (len(told) + len(late)) // 2 + 1
         if len(told) < need:
-            raise TooFewPeersError(len(told), need, f"the manifest was not kept: {REMEDY}")
+            raise TooFewPeersError(len(told), need, f"the manifest was not kept: {TOO_FEW_REMEDY}")
         if late:
             self._nursery.start_soon(self._tell_again, written, terms, holdings, late)
         return Stored(self._receipt(written), terms.lease, terms.until_ms)

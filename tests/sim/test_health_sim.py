@@ -10,7 +10,7 @@ import trio
 
 from p2p.membership.view import Liveness
 from storage.facade import PLAIN, Mark, ObjectHealth, ObjectKind, PutReceipt
-from storage.objects.standing import LOOK_S, ObjectTrouble
+from storage.objects.standing import STANDING_LOOK_S, ObjectTrouble
 from storage.service import StorageService
 from testnet.sim.seeded import simulated
 from testnet.sim.world import World
@@ -77,17 +77,17 @@ async def test_an_owner_is_told_when_objects_lack_copies_and_when_they_are_whole
         own = lab["p0"].objects.own
         own.on_change = told.append
         receipt = await put(lab["p0"])
-        await trio.sleep(2 * LOOK_S)
+        await trio.sleep(2 * STANDING_LOOK_S)
         assert not told
         lab.kill("p2")
-        await trio.sleep(2 * LOOK_S)
+        await trio.sleep(2 * STANDING_LOOK_S)
         lab.truth.set("p2", Liveness.DEAD)
         assert [one.health for one in told] == [ObjectHealth.DEGRADED]
         assert lab["p0"].stats().own_degraded == 1
         assert lab["p0"].stats().repair.degraded == 1
         assert lab["p0"].stats().repair.unreadable == 0
         await lab.start("p2")
-        await trio.sleep(2 * LOOK_S)
+        await trio.sleep(2 * STANDING_LOOK_S)
         assert [one.health for one in told] == [ObjectHealth.DEGRADED, ObjectHealth.WHOLE]
         assert lab["p0"].stats().own_degraded == 0
         await lab["p0"].objects.forget(receipt.cap.address)
@@ -100,7 +100,7 @@ async def test_status_warns_while_objects_lack_copies() -> None:
         await trio.sleep(20)
         node = world["m0"].up
         await put(node.storage)
-        await trio.sleep(2 * LOOK_S)
+        await trio.sleep(2 * STANDING_LOOK_S)
         assert not node.status().warnings
         await world.power_cut("m2")
         await trio.sleep(40)
@@ -124,7 +124,7 @@ async def test_an_owner_that_holds_nothing_learns_that_others_have_mended_it() -
                 break
         victim = receipt.holders[0]
         lab.kill(victim)
-        await trio.sleep(2 * LOOK_S + 30)
+        await trio.sleep(2 * STANDING_LOOK_S + 30)
         assert lab["p0"].objects.own.troubles == {}
 
 
@@ -137,7 +137,7 @@ async def test_status_says_which_objects_lack_copies_since_when_and_whom_it_wait
         for name in ("thesis", "data\n", "c", "d"):
             await put(node.storage, name=name)
         await put(node.storage, mark=Mark(ObjectKind.KEYRING))
-        await trio.sleep(2 * LOOK_S)
+        await trio.sleep(2 * STANDING_LOOK_S)
         silent_ms = node.edges.wall_ms()
         await world.power_cut("m3")
         await trio.sleep(40)
@@ -160,7 +160,7 @@ async def test_one_of_several_people_is_told_of_their_own_things_alone() -> None
         node = world["m0"].up
         await put(node.storage, name="of ben", mark=Mark(person="ben"))
         await put(node.storage, mark=Mark(ObjectKind.KEYRING))
-        await trio.sleep(2 * LOOK_S)
+        await trio.sleep(2 * STANDING_LOOK_S)
         await world.power_cut("m2")
         await trio.sleep(40)
         assert not [one for one in node.status("cy").warnings if "yours" in one]

@@ -18,9 +18,9 @@ from storage.records.names.holder import NameHolder
 
 POOLS_OWED_MAX: Final = 8
 """Pools one after another, none of which was handed over whole: as many machines came and went."""
-TOLD_AGAIN_S: Final = 10.0
+HANDED_AGAIN_S: Final = 10.0
 """Until the same is handed over again to who could not be told; twice as long each time ..."""
-TOLD_AGAIN_MAX_S: Final = 300.0
+HANDED_AGAIN_MAX_S: Final = 300.0
 
 
 class NameSuccession:
@@ -41,7 +41,7 @@ class NameSuccession:
         """Who could not be told everything by the last hand-over."""
         self._reached: bytes | None = None
         """Where that one ended; None: it looked at every name."""
-        self._pause_s, self._again_s = TOLD_AGAIN_S, 0.0
+        self._pause_s, self._again_s = HANDED_AGAIN_S, 0.0
         """How long they wait the next time, and when they are told again."""
 
     async def run(self) -> None:
@@ -58,7 +58,7 @@ class NameSuccession:
                 self._written = present.members
         is_new = present.decides != self._owed[-1].decides
         if is_new:
-            self._owed, self._pause_s = [*self._owed[-POOLS_OWED_MAX:], present], TOLD_AGAIN_S
+            self._owed, self._pause_s = [*self._owed[-POOLS_OWED_MAX:], present], HANDED_AGAIN_S
         if is_new or (len(self._owed) > 1 and self._can_be_told(present)):
             await self._hand_over(present, None if is_new else self._untold)
 
@@ -72,6 +72,6 @@ class NameSuccession:
         self._untold, self._reached = await work.run(), work.reached
         self.handed_over += work.told
         self._again_s = trio.current_time() + self._pause_s
-        self._pause_s = min(2 * self._pause_s, TOLD_AGAIN_MAX_S)
+        self._pause_s = min(2 * self._pause_s, HANDED_AGAIN_MAX_S)
         if not self._untold:
             self._owed = [present]
