@@ -42,6 +42,7 @@ from storage.holder.leases.tables import (
 from storage.holder.tombstones import Tombstones
 from storage.ids import Address, LeaseId, LeaseKey, ShardRoot
 from storage.limits import DROPPED_LEASES_KEPT, LEASE_ROWS_PER_SCAN
+from storage.locks import KeyedLocks
 from storage.messages import LeaseTerms
 from storage.records.holders import HolderBook
 from storage.records.holding import Holding
@@ -80,7 +81,7 @@ class LeaseBook:
         self._wall_ms = wall_ms
         self._putting: dict[ShardRoot, int] = {}  # shards being written, and by how many
         self._dropping: set[ShardRoot] = set()  # shards being freed: none that is being written
-        self._locks: dict[LeaseKey, trio.Lock] = {}  # by lease that is being given up
+        self._locks = KeyedLocks[LeaseKey]()  # by lease that is being given up
         self._dropped: dict[Given, LeaseRow | None] = {}
         """What was given up lately, and whose it is: what is late of it is refused."""
         self.shares = LeaseShares()
@@ -226,13 +227,8 @@ class LeaseBook:
         What that machine (or EVERYBODY) brings late under it is refused. With a tombstone nothing
         of its owner's is taken under its id again, whoever brings it.
         """
-        lock = self._locks.setdefault(key, trio.Lock())
-        try:
-            async with lock:  # who asks twice, having given up once, waits for the first
-                return await self._drop(key, given, tombstone)
-        finally:
-            if lock.statistics().tasks_waiting == 0 and not lock.locked():
-                self._locks.pop(key, None)
+        async with self._locks.of(key):  # who asks twice, having given up once, waits for the first
+            return await self._drop(key, given, tombstone)
 
     def refuse(self, lease: LeaseId, row: LeaseRow | Caller, peer: PeerId = EVERYBODY) -> None:
         """Take nothing more of an owner's under an id for a while, if that machine brings it."""
@@ -302,11 +298,22 @@ class LeaseBook:
         while rows := self._tables.scan(LEASES, after=after, limit=LEASE_ROWS_PER_SCAN):
             after = rows[-1][0]
             await trio.lowlevel.checkpoint()
-            for key, value in rows:
-                lease, row = LeaseKey(key), read_row(value)
-                if self._is_over(row, now_ms) and not spared(lease, row):
-                    given = row.putter if row.is_proved else None
-                    freed += await self.drop_one(lease, given=given)
+            freed += await self._free_over(rows, now_ms, spared)
+        return freed
+
+    async def _free_over(
+        self,
+        rows: Sequence[tuple[bytes, bytes]],
+        now_ms: int,
+        spared: Callable[[LeaseKey, LeaseRow], bool],
+    ) -> int:
+        """Free those of some rows whose lease has ended; the bytes freed. Raises StoreFullError."""
+        freed = 0
+        for key, value in rows:
+            lease, row = LeaseKey(key), read_row(value)
+            if self._is_over(row, now_ms) and not spared(lease, row):
+                given = row.putter if row.is_proved else None
+                freed += await self.drop_one(lease, given=given)
         return freed
 
     async def sweep_orphans(self) -> int:

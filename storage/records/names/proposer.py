@@ -14,6 +14,7 @@ from p2p.effects import Rng
 from p2p.wire.envelope import Signed
 from storage.errors import NameConflictError, StaleFenceError, TooFewPeersError
 from storage.facade import NameValue
+from storage.locks import KeyedLocks
 from storage.records.names.client import NameClient, NamesConfig
 from storage.records.names.core import Poll, name_key
 from storage.records.names.messages import (
@@ -45,8 +46,8 @@ class NameProposer:
     ) -> None:
         self._asker, self._rights, self._pen = asker, rights, pen
         self._rng, self._config = rng, config
-        self._locks: dict[bytes, trio.Lock] = {}
-        """By key: our own writes of a name go one by one; gone when none waits."""
+        self._locks = KeyedLocks[bytes]()
+        """By key: our own writes of a name go one by one."""
         self.reads = self.writes = self.conflicts = self.stale = 0
         """Since the start (storage.records.names.service.NamesStats)."""
 
@@ -83,13 +84,8 @@ class NameProposer:
         Raises NameConflictError, StaleFenceError, TooFewPeersError.
         """
         key = name_key(right.owner, wanted.name)
-        lock = self._locks.setdefault(key, trio.Lock())
-        try:
-            async with lock:
-                return await self._write_locked(key, right, wanted)
-        finally:
-            if lock.statistics().tasks_waiting == 0 and not lock.locked():
-                self._locks.pop(key, None)
+        async with self._locks.of(key):
+            return await self._write_locked(key, right, wanted)
 
     async def _write_locked(self, key: bytes, right: NameRight, wanted: NameRecord) -> NameValue:
         heard: Ballot | None = None
