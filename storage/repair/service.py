@@ -75,6 +75,8 @@ class RepairService:
         pool, holders = mender.pool, mender.holders
         leases, catalog = mender.leases, mender.catalog
         self._members, self._remembered = members, remembered
+        self.patience_s = config.patience_s
+        """How long the silent holder of a shard is waited for."""
         self._mender, self._auditor, self._dropped_elsewhere = mender, auditor, dropped
         self._core = Repair(config, pool.me, rng)
         self._driver = Driver(self._core, Performer(_send_nothing, self._notify, persist_nothing))
@@ -103,10 +105,6 @@ class RepairService:
             nursery.start_soon(self._reconciler.run)
             nursery.start_soon(self._reconciler.audit_returned)
             task_status.started()
-
-    def patience_s(self, k: int, n: int, live: int) -> float:
-        """How long the silent holder of one of n shards is waited for, where `live` can be had."""
-        return self._config.patience_s(k, n, live)
 
     def stats(self) -> RepairStats:
         """A snapshot for telemetry and tests."""

@@ -14,6 +14,7 @@ from storage.errors import StorageError
 from swarmnode.errors import SnapshotError
 from swarmnode.market.explain import EventsMissed
 from swarmnode.recovery.copies.place import Place
+from swarmnode.recovery.copies.pointers import Taken
 from swarmnode.recovery.copying import CopyMaker
 from swarmnode.recovery.finding import Finder
 from swarmnode.recovery.retrieval import Retrieval

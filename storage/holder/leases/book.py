@@ -73,12 +73,9 @@ class LeaseBook:
         tombstones: Tombstones,
         wall_ms: Callable[[], int],
     ) -> None:
-        self._config = config
-        self._tombstones = tombstones
-        self._tables = tables
-        self._shards = shards
-        self._holders = holders
-        self._wall_ms = wall_ms
+        self._config, self._wall_ms = config, wall_ms
+        self._tables, self._shards = tables, shards
+        self._holders, self._tombstones = holders, tombstones
         self._putting: dict[ShardRoot, int] = {}  # shards being written, and by how many
         self._dropping: set[ShardRoot] = set()  # shards being freed: none that is being written
         self._locks = KeyedLocks[LeaseKey]()  # by lease that is being given up
@@ -348,8 +345,7 @@ class LeaseBook:
 
     def _gone_by_ms(self) -> int:
         """When every lease taken or renewed until now is over everywhere."""
-        kept_s = self._config.lease_s + self._config.trash_s
-        return self._wall_ms() + int(kept_s * 1000)
+        return self._wall_ms() + int((self._config.lease_s + self._config.trash_s) * 1000)
 
     def _is_over(self, row: LeaseRow, now_ms: int) -> bool:
         is_soft = not row.is_hold and row.storage_class != StorageClass.SCRATCH
@@ -395,8 +391,8 @@ class LeaseBook:
         A hold ends a while after the last word of its put, and what is put is kept as long as its
         class says; who mends gives the end that others keep it until.
         """
-        now_ms = self._wall_ms()
-        until_ms = min(terms.until_ms, now_ms + 2 * int(self._config.lease_s * 1000))
+        now_ms, lease_ms = self._wall_ms(), int(self._config.lease_s * 1000)
+        until_ms = min(terms.until_ms, now_ms + 2 * lease_ms)
         if terms.is_hold:
             until_ms = now_ms + int(self._config.hold_s * 1000)
         elif not terms.putter:
