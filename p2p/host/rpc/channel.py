@@ -67,7 +67,7 @@ class Channel:
     # -- what this end says
 
     def ask(self, call: OutgoingCall, payload: bytes, body: bytes, deadline_ms: int) -> None:
-        """Ask the peer; Over is the event of its end."""
+        """Ask the peer; CallOver is the event of its end."""
         frame = encode(Call(call.id, deadline_ms, len(body), payload))
         self._small.append(SmallFrame(frame, call))
         self.outgoing.ask(call, body)

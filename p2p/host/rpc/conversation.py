@@ -7,14 +7,14 @@ import trio
 
 from p2p.host.rpc.calls import IncomingCall, OutgoingCall
 from p2p.host.rpc.channel import Channel
-from p2p.host.rpc.events import CutOff, Event, Over, Start, Stop
+from p2p.host.rpc.events import CallOver, CutOff, Event, StartHandler, StopHandler
 from p2p.identity.caller import Caller
 from p2p.ids import PeerId, TrafficClass
 from p2p.wire.codec import Message
 
 Transmit: TypeAlias = Callable[[bytes, float], Awaitable[None]]
 """Hands a frame to the host, with the time by which it must have begun to leave."""
-StartHandler: TypeAlias = Callable[["Conversation", IncomingCall, trio.CancelScope], None]
+RunHandler: TypeAlias = Callable[["Conversation", IncomingCall, trio.CancelScope], None]
 
 
 class Conversation:
@@ -25,7 +25,7 @@ class Conversation:
         channel: Channel,
         traffic_class: TrafficClass,
         transmit: Transmit,
-        start: StartHandler,
+        start: RunHandler,
         cut_off: Callable[[PeerId, str], None],
     ) -> None:
         self.channel = channel
@@ -93,7 +93,7 @@ class Conversation:
         self.channel.close(why)
         stopped: list[trio.CancelScope] = []
         while (event := self.channel.next_event(trio.current_time())) is not None:
-            if isinstance(event, Stop):
+            if isinstance(event, StopHandler):
                 stopped.append(self._handlers[event.call.id])
             else:
                 self._carry_out(event)
@@ -101,13 +101,13 @@ class Conversation:
 
     def _carry_out(self, event: Event) -> None:
         match event:
-            case Over(call):
+            case CallOver(call):
                 self._callers.pop(call.id).set()
-            case Start(call):
+            case StartHandler(call):
                 scope = trio.CancelScope(deadline=call.expires_s)
                 self._handlers[call.id] = scope
                 self._start(self, call, scope)
-            case Stop(call):
+            case StopHandler(call):
                 self._handlers[call.id].cancel()
             case CutOff(peer, why):
                 self._cut_off(peer, why)

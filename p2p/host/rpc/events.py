@@ -8,19 +8,19 @@ from p2p.host.rpc.calls import IncomingCall, OutgoingCall
 from p2p.ids import PeerId
 
 
-class Over(msgspec.Struct, frozen=True):
+class CallOver(msgspec.Struct, frozen=True):
     """A call of ours has its reply, or failed: wake its caller."""
 
     call: OutgoingCall
 
 
-class Start(msgspec.Struct, frozen=True):
+class StartHandler(msgspec.Struct, frozen=True):
     """A question is whole and there is room for its answer: run its handler."""
 
     call: IncomingCall
 
 
-class Stop(msgspec.Struct, frozen=True):
+class StopHandler(msgspec.Struct, frozen=True):
     """Nobody waits for the answer any more: cancel its handler."""
 
     call: IncomingCall
@@ -33,4 +33,4 @@ class CutOff(msgspec.Struct, frozen=True):
     why: str
 
 
-Event: TypeAlias = Over | Start | Stop | CutOff
+Event: TypeAlias = CallOver | StartHandler | StopHandler | CutOff

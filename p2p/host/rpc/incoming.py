@@ -8,7 +8,7 @@ from p2p.host.rpc.answered import Answered
 from p2p.host.rpc.bodies import Bodies, IncomingBody
 from p2p.host.rpc.bounds import CallBounds
 from p2p.host.rpc.calls import IncomingCall, IncomingState, ServedKind
-from p2p.host.rpc.events import CutOff, Event, Start, Stop
+from p2p.host.rpc.events import CutOff, Event, StartHandler, StopHandler
 from p2p.host.rpc.frames import SmallFrame
 from p2p.host.rpc.messages import BodyKind, Call, Refused, Reply
 from p2p.identity.caller import Caller
@@ -92,7 +92,7 @@ class IncomingCalls:
         if call is None:
             self._bodies.abandon(BodyKind.REPLY, call_id)
         elif call.state is IncomingState.RUNNING:
-            self._events.append(Stop(call))
+            self._events.append(StopHandler(call))
         else:
             if call.state is IncomingState.WAITING:
                 self._waiting.remove(call)
@@ -127,7 +127,7 @@ class IncomingCalls:
         """The peer is gone."""
         self._waiting.clear()
         running = (c for c in self._open.values() if c.state is IncomingState.RUNNING)
-        self._events.extend(Stop(call) for call in running)
+        self._events.extend(StopHandler(call) for call in running)
 
     # -- how they become handlers
 
@@ -171,7 +171,7 @@ class IncomingCalls:
     def _start(self, call: IncomingCall) -> None:
         call.state = IncomingState.RUNNING
         self._reserved_bytes += call.reply_bytes
-        self._events.append(Start(call))
+        self._events.append(StartHandler(call))
 
     def _has_room(self) -> bool:
         return self._bodies.reply_bytes + self._reserved_bytes < BODY_WINDOW_BYTES

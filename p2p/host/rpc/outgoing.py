@@ -5,7 +5,7 @@ from collections import deque
 from p2p.errors import PeerUnreachableError, RemoteRefusalError, WireError
 from p2p.host.rpc.bodies import Bodies, IncomingBody
 from p2p.host.rpc.calls import OutgoingCall, OutgoingState
-from p2p.host.rpc.events import Event, Over
+from p2p.host.rpc.events import CallOver, Event
 from p2p.host.rpc.messages import BodyKind, Cancel, Refused, Reply
 from p2p.ids import PeerId
 from p2p.limits import BODY_BYTES_MAX, REFUSAL_CHARS_MAX
@@ -84,7 +84,7 @@ class OutgoingCalls:
     def _done(self, call: OutgoingCall) -> None:
         if call.state is not OutgoingState.DONE:
             call.state = OutgoingState.DONE
-            self._events.append(Over(call))
+            self._events.append(CallOver(call))
 
     def check_invariants(self) -> None:
         """What must hold after each step. Raises AssertionError."""

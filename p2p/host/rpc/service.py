@@ -28,8 +28,9 @@ from p2p.host.rpc.bounds import CallBounds, RpcConfig
 from p2p.host.rpc.calls import OutgoingCall
 from p2p.host.rpc.channel import Channel
 from p2p.host.rpc.conversation import Conversation
+from p2p.host.rpc.frames import decode_frame
 from p2p.host.rpc.handlers import Handlers
-from p2p.host.rpc.messages import Call, Cancel, Cast, ChannelOpened, Chunk, Credit, Refused, Reply
+from p2p.host.rpc.messages import Cast, ChannelOpened
 from p2p.host.rpc.payloads import UNSAYABLE, packed
 from p2p.identity.caller import Caller
 from p2p.ids import PeerId, TrafficClass
@@ -37,8 +38,6 @@ from p2p.limits import (
     BODY_BYTES_MAX,
     BODY_WINDOW_BYTES,
     CALL_TIMEOUT_S_MAX,
-    CONTROL_FRAME_BYTES_MAX,
-    DATA_FRAME_BYTES_MAX,
     OUTBOX_FRAMES_MAX,
 )
 from p2p.wire.codec import Message, decode_as, encode, number_in, number_of
@@ -47,12 +46,6 @@ log = logging.getLogger("swarm")
 
 M = TypeVar("M", bound=Message)
 R = TypeVar("R", bound=Message)
-
-_FRAMES: Final[dict[int, type[Message]]] = {
-    number_of(kind): kind
-    for kind in (ChannelOpened, Call, Reply, Refused, Cancel, Chunk, Credit, Cast)
-}
-
 
 _DEFAULT: Final = RpcConfig()
 
@@ -225,7 +218,7 @@ class Rpc:
 
     def on_frame(self, peer: PeerId, traffic_class: TrafficClass, frame: bytes) -> None:
         """Take one frame. Raises WireError for what no honest peer sends."""
-        message = _decode_frame(frame)
+        message = decode_frame(frame)
         if isinstance(message, Cast):
             self._on_cast(peer, message)
             return
@@ -347,12 +340,3 @@ def _sayable(peer: PeerId, request: Message, body: bytes) -> bytes:
     except UNSAYABLE as fault:
         log.warning("%s was not asked: %s", peer, fault)
         raise UnsayableError(peer, str(fault)) from fault
-
-
-def _decode_frame(frame: bytes) -> Message:
-    number = number_in(frame)
-    kind = _FRAMES.get(number)
-    if kind is None:
-        raise WireError(f"no frame has the number {number}")
-    bytes_max = DATA_FRAME_BYTES_MAX if kind is Chunk else CONTROL_FRAME_BYTES_MAX
-    return decode_as(kind, frame, bytes_max)
