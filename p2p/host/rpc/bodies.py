@@ -90,7 +90,8 @@ class Bodies:
 
     def abandon(self, kind: BodyKind, call_id: int) -> None:
         """Take a body out of its lane; the credit of what was not sent is ours again."""
-        lane = self._lanes[kind]
+        if not (lane := self._lanes[kind]):
+            return
         body = next((b for b in lane if b.call_id == call_id), None)
         if body is None:
             return
@@ -119,6 +120,8 @@ class Bodies:
 
     def give_back(self, kind: BodyKind, body: IncomingBody) -> None:
         """What came of a body is done with: the peer may send as much again."""
+        if not body.received:
+            return
         self.held[kind] -= body.received
         self._owed[kind] += body.received
 
@@ -134,14 +137,16 @@ class Bodies:
 
     def next_credit(self) -> bytes | None:
         """The frame that gives back what is owed."""
-        for kind in BodyKind:
-            if self._owed[kind]:
-                credit, self._owed[kind] = Credit(kind, self._owed[kind]), 0
-                return encode(credit)
-        return None
+        kind = 0 if self._owed[0] else 1
+        if not self._owed[kind]:
+            return None
+        credit, self._owed[kind] = Credit(kind, self._owed[kind]), 0
+        return encode(credit)
 
     def next_chunk(self) -> bytes | None:
         """The next frame of a body that has credit; the kinds take turns."""
+        if not (self._lanes[0] or self._lanes[1]):
+            return None
         for kind in (self._turn, BodyKind(1 - self._turn)):
             lane = self._lanes[kind]
             if lane and self._has_credit(kind, lane[0]):

@@ -158,9 +158,14 @@ class Channel:
         chunk = self.bodies.next_chunk()
         return None if chunk is None else (chunk, math.inf)
 
+    @property
+    def has_events(self) -> bool:
+        """True when there may be something to do, once there is room for it."""
+        return bool(self._events or self.incoming.waiting)
+
     def next_event(self, now_s: float) -> Event | None:
         """The next thing to be done at this end."""
-        if not self._events:
+        if not self._events and self.incoming.waiting:
             self.incoming.start_waiting(now_s)
         return self._events.popleft() if self._events else None
 

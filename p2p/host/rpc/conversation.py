@@ -52,37 +52,44 @@ class Conversation:
                     self._wake = trio.Event()
                     await self._wake.wait()
                 else:
-                    self.attend()
+                    if self.channel.has_events:  # what has left made room for a reply
+                        self._do_what_is_due(trio.current_time())
                     await self._transmit(*frame)
 
-    async def ask(self, call: OutgoingCall, payload: bytes, body: bytes, deadline_ms: int) -> None:
-        """Ask the peer, and wait until the call is over."""
+    def ask(self, call: OutgoingCall, payload: bytes, body: bytes, deadline_ms: int) -> trio.Event:
+        """Ask the peer: the event is set when the call is over. Then, or before, `leave` it."""
         over = self._callers[call.id] = trio.Event()
         self.channel.ask(call, payload, body, deadline_ms)
-        try:
-            self.attend()
-            await over.wait()
-        finally:
-            self._callers.pop(call.id, None)
-            self.channel.leave(call)
-            self.attend()
+        self._wake_up()
+        return over
+
+    def leave(self, call: OutgoingCall) -> None:
+        """The caller has its answer, or waits no more."""
+        self._callers.pop(call.id, None)
+        self.channel.leave(call)
+        self._wake_up()
 
     def receive(self, message: Message, caller: Caller | None) -> None:
         """Take a frame of the peer. Raises WireError."""
-        self.channel.receive(message, caller, trio.current_time())
-        self.attend()
+        now_s = trio.current_time()
+        self.channel.receive(message, caller, now_s)
+        if self.channel.has_events:
+            self._do_what_is_due(now_s)
+        self._wake_up()
 
     def end(self, call: IncomingCall) -> None:
         """Its handler has finished."""
         del self._handlers[call.id]
         self.channel.end(call)
-        self.attend()
+        if self.channel.has_events:
+            self._do_what_is_due(trio.current_time())
+        self._wake_up()
 
-    def attend(self) -> None:
-        """Do what the channel asks for, and have its frames sent."""
-        now_s = trio.current_time()
+    def _do_what_is_due(self, now_s: float) -> None:
         while (event := self.channel.next_event(now_s)) is not None:
             self._carry_out(event)
+
+    def _wake_up(self) -> None:
         if self._wake is not None and self.channel.has_frames:
             self._wake.set()
             self._wake = None
@@ -101,12 +108,12 @@ class Conversation:
 
     def _carry_out(self, event: Event) -> None:
         match event:
-            case CallOver(call):
-                self._callers.pop(call.id).set()
-            case StartHandler(call):
-                scope = trio.CancelScope(deadline=call.expires_s)
-                self._handlers[call.id] = scope
-                self._start(self, call, scope)
+            case CallOver():
+                self._callers.pop(event.call.id).set()
+            case StartHandler():
+                scope = trio.CancelScope(deadline=event.call.expires_s)
+                self._handlers[event.call.id] = scope
+                self._start(self, event.call, scope)
             case StopHandler(call):
                 self._handlers[call.id].cancel()
             case CutOff(peer, why):

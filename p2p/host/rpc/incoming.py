@@ -21,6 +21,9 @@ from p2p.limits import (
 )
 from p2p.wire.codec import decode_as, encode, number_in
 
+# As in outgoing.
+_ARRIVING, _WAITING, _RUNNING, _ENDED = IncomingState
+
 
 class IncomingCalls:
     """Lets calls in within bounds and answers them once."""
@@ -44,7 +47,7 @@ class IncomingCalls:
         self._open: dict[int, IncomingCall] = {}
         """By id, until they have ended."""
         self._answered = Answered()
-        self._waiting: deque[IncomingCall] = deque()
+        self.waiting: deque[IncomingCall] = deque()
         """Those whose replies there is no room for yet, in order."""
         self._promised_bytes = 0
         """Lengths of the bodies of all that are open."""
@@ -91,11 +94,11 @@ class IncomingCalls:
         call = self._open.get(call_id)
         if call is None:
             self._bodies.abandon(BodyKind.REPLY, call_id)
-        elif call.state is IncomingState.RUNNING:
+        elif call.state is _RUNNING:
             self._events.append(StopHandler(call))
         else:
-            if call.state is IncomingState.WAITING:
-                self._waiting.remove(call)
+            if call.state is _WAITING:
+                self.waiting.remove(call)
             self.end(call)
 
     # -- what the handlers say
@@ -117,24 +120,24 @@ class IncomingCalls:
         """Its handler has finished, or never will begin: what it held is free again."""
         del self._open[call.id]
         self._promised_bytes -= call.body.length
-        if call.state is IncomingState.RUNNING:
+        if call.state is _RUNNING:
             self._reserved_bytes -= call.reply_bytes
-        call.state = IncomingState.ENDED
+        call.state = _ENDED
         self._answered.add(call.id, call.answer_frame)
         self._bodies.give_back(BodyKind.REQUEST, call.body)
 
     def stop_all(self) -> None:
         """The peer is gone."""
-        self._waiting.clear()
-        running = (c for c in self._open.values() if c.state is IncomingState.RUNNING)
+        self.waiting.clear()
+        running = (c for c in self._open.values() if c.state is _RUNNING)
         self._events.extend(StopHandler(call) for call in running)
 
     # -- how they become handlers
 
     def start_waiting(self, now_s: float) -> None:
         """Have handlers started for which there is room now; who waited in vain is told so."""
-        while self._waiting and self._has_room():
-            call = self._waiting.popleft()
+        while self.waiting and self._has_room():
+            call = self.waiting.popleft()
             if now_s >= call.expires_s:
                 self.end(call)  # nobody waits for it any more
             elif self._has_memory_for(call.reply_bytes):
@@ -163,13 +166,13 @@ class IncomingCalls:
 
     def _wait_for_room(self, call: IncomingCall) -> None:
         if call.reply_bytes:
-            call.state = IncomingState.WAITING
-            self._waiting.append(call)
+            call.state = _WAITING
+            self.waiting.append(call)
         else:
             self._start(call)  # however many wait for room
 
     def _start(self, call: IncomingCall) -> None:
-        call.state = IncomingState.RUNNING
+        call.state = _RUNNING
         self._reserved_bytes += call.reply_bytes
         self._events.append(StartHandler(call))
 
@@ -208,11 +211,11 @@ class IncomingCalls:
         """What must hold after each step. Raises AssertionError."""
         calls = self._open.values()
         assert self._promised_bytes == sum(call.body.length for call in calls)
-        running = [call for call in calls if call.state is IncomingState.RUNNING]
+        running = [call for call in calls if call.state is _RUNNING]
         assert self._reserved_bytes == sum(call.reply_bytes for call in running)
-        waiting = {call.id for call in calls if call.state is IncomingState.WAITING}
-        assert {call.id for call in self._waiting} == waiting
+        waiting = {call.id for call in calls if call.state is _WAITING}
+        assert {call.id for call in self.waiting} == waiting
         for call_id, call in self._open.items():
             assert call.id == call_id
-            assert (call.state is IncomingState.ARRIVING) != call.body.is_whole
+            assert (call.state is _ARRIVING) != call.body.is_whole
         assert self._bodies.held[BodyKind.REQUEST] == sum(call.body.received for call in calls)

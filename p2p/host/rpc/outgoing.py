@@ -11,6 +11,9 @@ from p2p.ids import PeerId
 from p2p.limits import BODY_BYTES_MAX, REFUSAL_CHARS_MAX
 from p2p.wire.codec import decode_as, encode
 
+# Members of an enum are slow to look up, and each call does so ten times.
+_QUEUED, _SENT, _ANSWERED, _DONE, _LEFT = OutgoingState
+
 
 class OutgoingCalls:
     """Brings each question together with its answer."""
@@ -36,24 +39,24 @@ class OutgoingCalls:
 
         Returns the frame that tells the peer, where it may still be at work.
         """
-        was, call.state = call.state, OutgoingState.LEFT
+        was, call.state = call.state, _LEFT
         del self._open[call.id]
         if call.body is not None:
             self._bodies.give_back(BodyKind.REPLY, call.body)
         self._bodies.abandon(BodyKind.REQUEST, call.id)
-        is_with_peer = was in (OutgoingState.SENT, OutgoingState.ANSWERED)
+        is_with_peer = was in (_SENT, _ANSWERED)
         return encode(Cancel(call.id)) if is_with_peer else None
 
     def on_reply(self, message: Reply) -> None:
         """The answer to a call; its body may still follow. Raises WireError."""
         call = self._open.get(message.id)
-        if call is None or call.state is OutgoingState.DONE:
+        if call is None or call.state is _DONE:
             return  # it came before, by another path, or nobody waits
         if call.reply is not None or not 0 <= message.body_len <= BODY_BYTES_MAX:
             raise WireError(f"reply to call {message.id} is sent twice or too large")
         call.reply = decode_as(call.reply_kind, message.payload)
         call.body = IncomingBody(message.body_len)
-        call.state = OutgoingState.ANSWERED
+        call.state = _ANSWERED
         if call.body.is_whole:
             self._done(call)
 
@@ -77,22 +80,22 @@ class OutgoingCalls:
             self._fail(call, PeerUnreachableError(self._peer, why))
 
     def _fail(self, call: OutgoingCall, failure: Exception) -> None:
-        if call.state is not OutgoingState.DONE:
+        if call.state is not _DONE:
             call.failure = failure
             self._done(call)
 
     def _done(self, call: OutgoingCall) -> None:
-        if call.state is not OutgoingState.DONE:
-            call.state = OutgoingState.DONE
+        if call.state is not _DONE:
+            call.state = _DONE
             self._events.append(CallOver(call))
 
     def check_invariants(self) -> None:
         """What must hold after each step. Raises AssertionError."""
         for call_id, call in self._open.items():
             assert call.id == call_id
-            assert call.state is not OutgoingState.LEFT
+            assert call.state is not _LEFT
             is_whole = call.body is not None and call.body.is_whole
-            assert (call.state is OutgoingState.DONE) == (is_whole or call.failure is not None)
+            assert (call.state is _DONE) == (is_whole or call.failure is not None)
         assert self._bodies.held[BodyKind.REPLY] == sum(
             call.body.received for call in self._open.values() if call.body is not None
         )

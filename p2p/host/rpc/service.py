@@ -185,8 +185,13 @@ class Rpc:
         expires_s = trio.current_time() + timeout_s
         call = OutgoingCall(self._last_id, type(request).__name__, reply, expires_s)
         deadline_ms = math.ceil(min(max(timeout_s, 0.0), CALL_TIMEOUT_S_MAX) * 1000)
-        with trio.move_on_after(timeout_s):
-            await self._conversation(peer, traffic_class).ask(call, payload, body, deadline_ms)
+        conversation = self._conversation(peer, traffic_class)
+        over = conversation.ask(call, payload, body, deadline_ms)
+        try:
+            with trio.move_on_after(timeout_s):
+                await over.wait()
+        finally:
+            conversation.leave(call)
         if call.failure is not None:
             raise call.failure
         if call.reply is None or call.body is None or not call.body.is_whole:
