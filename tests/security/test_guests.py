@@ -173,7 +173,7 @@ async def test_whatever_is_said_in_the_lobby_the_node_goes_on() -> None:
                 for _ in range(20):
                     assert len(rpc) < 2**14
                     await stream.write(bytes((len(rpc) & 127 | 128, len(rpc) >> 7)) + rpc)
-                assert await link.answers_ping()
+                assert await link.pulse.answers()
 
 
 async def test_a_lobby_that_fails_is_begun_anew() -> None:

@@ -127,7 +127,7 @@ class Guests:
             del self._here[oldest]
             oldest.link.close("another guest takes this place")
         self._here[conn] = _Guest(Purse(GUEST_WORK_PER_S, GUEST_WORK_BURST))
-        conn.link.core.unread_bytes_max = GUEST_UNREAD_BYTES_MAX
+        conn.link.core.windows.unread_bytes_max = GUEST_UNREAD_BYTES_MAX
         conn.be_guest()
         return True
 

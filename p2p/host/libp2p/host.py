@@ -228,7 +228,7 @@ class Libp2pHost:
     def rtt_s(self, peer: PeerId) -> float | None:
         """Smoothed round-trip time, or None before the first measurement."""
         box = self._boxes.get(peer)
-        return None if box is None or box.conn is None else box.conn.link.rtt_s
+        return None if box is None or box.conn is None else box.conn.link.pulse.rtt_s
 
     def stats(self) -> tuple[ClassStats, ...]:
         """Per class: what waits now, and what happened since the start."""
@@ -324,7 +324,7 @@ class Libp2pHost:
         peer = PeerId(str(muxed.peer_id))
         conn = PeerConn(muxed, peer, address)
         self._swarm_conns[conn] = self._swarm.adopt(muxed)
-        conn.link.core.unread_bytes_max = STRANGER_UNREAD_BYTES_MAX
+        conn.link.core.windows.unread_bytes_max = STRANGER_UNREAD_BYTES_MAX
         muxed.take_ours = partial(self.gate.take_ours, conn)
         self._conns[muxed] = conn
         return conn
@@ -368,8 +368,8 @@ class Libp2pHost:
         box.conn = conn
         lanes = self._lanes.out(conn, box.pump_now)
         box.pump = Pump(box.scheduler, lanes, box.wake_all)
-        conn.link.on_room = box.pump_now
-        conn.link.core.unread_bytes_max = self._config.link.yamux.unread_bytes_max
+        conn.link.out.on_room = box.pump_now
+        conn.link.core.windows.unread_bytes_max = self._config.link.yamux.unread_bytes_max
         self._book.reached(conn.peer)
         assert self._sink is not None
         self._sink.on_up(conn.who)
@@ -386,7 +386,7 @@ class Libp2pHost:
         box = self._boxes.get(conn.peer)
         if box is None or box.conn is not conn:
             return
-        conn.link.on_room = None
+        conn.link.out.on_room = None
         for beside in (box.bulk, box.retired):
             if beside is not None:
                 beside.link.close(f"the connection beside it ended: {conn.link.reason}")

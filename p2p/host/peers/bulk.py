@@ -127,8 +127,8 @@ class BulkLinks:
         conn.turns = box.conn.turns
         tcp.use_congestion_control(conn.socket, _CONGESTION)
         tcp.mark(conn.socket, tcp.DSCP_CS1)
-        conn.link.on_room = box.pump_now
-        conn.link.core.unread_bytes_max = box.conn.link.core.unread_bytes_max
+        conn.link.out.on_room = box.pump_now
+        conn.link.core.windows.unread_bytes_max = box.conn.link.core.windows.unread_bytes_max
         conn.joined.set()
         self._move(box, conn)
         self._wake.set()
@@ -136,7 +136,7 @@ class BulkLinks:
     def down(self, conn: PeerConn) -> None:
         """A second connection ended: the frames it lost end the first as well."""
         box = self._boxes.get(conn.peer)
-        conn.link.on_room = None
+        conn.link.out.on_room = None
         self._seen.pop(conn, None)
         if box is None or box.conn is None or conn not in (box.bulk, box.retired):
             return
@@ -235,7 +235,7 @@ class BulkLinks:
         box.scheduler.line_bytes_per_s = line if is_slow and line is not None else 0.0
         for conn in (box.conn, box.bulk):
             normal = conn.link.config.backlog_bytes
-            conn.link.backlog_bytes = SLOW_LINE_BACKLOG_BYTES if is_slow else normal
+            conn.link.out.backlog_bytes = SLOW_LINE_BACKLOG_BYTES if is_slow else normal
         box.pump_now()
 
     def _is_quiet(self, box: PeerBox, seen: _Seen, now_s: float) -> bool:

@@ -24,8 +24,8 @@ from p2p.host.peers.framing import FrameTalk
 from p2p.host.peers.peer import PeerConn, Verdict
 from p2p.identity.caller import Caller
 from p2p.ids import PeerId
-from p2p.link import yamux_core as yamux
 from p2p.link.agreement import opening
+from p2p.link.yamux import frames as yamux
 
 _ALIVE_WITHIN_S = 1.0
 """A connection that answers no ping for so long gives way to a newer one."""
@@ -140,7 +140,7 @@ class Joining:
 
     async def _is_alive(self, conn: PeerConn) -> bool:
         with trio.move_on_after(_ALIVE_WITHIN_S):
-            return await conn.link.answers_ping()
+            return await conn.link.pulse.answers()
         return False
 
 
