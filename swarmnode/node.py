@@ -14,7 +14,7 @@ from p2p.gossip.service import GossipService
 from p2p.host.rpc.echo import Echo
 from p2p.host.rpc.service import Rpc
 from p2p.ids import PeerId
-from p2p.membership.knowledge import Profile
+from p2p.membership.ourselves import Ourselves, Profile
 from p2p.membership.service import MembershipService
 from p2p.mesh import Mesh
 from p2p.register.service import RegisterService
@@ -99,16 +99,14 @@ class Node:
 
     def _membership(self) -> MembershipService:
         edges, who = self.edges, self.identity
+        profile = Profile(who.name, who.lab, who.site)
         return MembershipService(
             settings.membership(self.config),
             self.rpc,
-            edges.signer,
-            edges.network,
-            Profile(who.name, who.lab, who.site),
+            Ourselves(edges.signer, edges.network, profile, edges.proofs),
             addresses=edges.host.addresses,
             rng=edges.rng,
             incarnation=edges.wall_ms(),
-            proofs=edges.proofs,
         )
 
     def _gossip(self) -> GossipService:
