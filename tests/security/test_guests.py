@@ -133,7 +133,7 @@ async def test_when_there_are_too_many_the_one_that_came_first_gives_way() -> No
                 await nursery.start(visit, f"g{number}")
             with pytest.raises(LinkClosedError):
                 await read_to_the_end(early)  # it may have been told something before
-            assert len(served.host.gate.guests) == GUESTS_MAX
+            assert len(served.host.conns.gate.guests) == GUESTS_MAX
             nursery.cancel_scope.cancel()
 
 

@@ -252,7 +252,7 @@ async def test_a_stranger_cannot_fill_our_memory() -> None:
             async with trio.open_nursery() as nursery:
                 for stream in streams:
                     nursery.start_soon(fill, stream)
-        held = [conn.link.core.windows.unread_bytes for conn in here.bob._conns.values()]
+        held = [conn.link.core.windows.unread_bytes for conn in here.bob.conns.here.values()]
         assert max(held, default=0) <= STRANGER_UNREAD_BYTES_MAX
 
 

@@ -118,9 +118,9 @@ class Guests:
         """
         if protocol not in self._offers or conn.link.is_closing:
             return False
-        if conn.is_guest:
+        if conn.knock.is_guest:
             return True
-        if conn.carrier.is_initiator or conn.admit_stream is not None or conn.decided.is_set():
+        if conn.carrier.is_initiator or conn.knock.stream is not None or conn.decided.is_set():
             return False
         if len(self._here) >= GUESTS_MAX:
             oldest = next(iter(self._here))
@@ -128,7 +128,7 @@ class Guests:
             oldest.link.close("another guest takes this place")
         self._here[conn] = _Guest(Purse(GUEST_WORK_PER_S, GUEST_WORK_BURST))
         conn.link.core.windows.unread_bytes_max = GUEST_UNREAD_BYTES_MAX
-        conn.be_guest()
+        conn.knock.be_guest()
         return True
 
     def has(self, peer: PeerId) -> bool:

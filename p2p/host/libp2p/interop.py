@@ -65,8 +65,8 @@ class Interop:
         """What others said in the lobby, and who; what nobody takes out is dropped."""
         offers = dict.fromkeys(GOSSIP_PROTOCOLS, _GOSSIP)
         for protocol, offer in {**offers, KAD_PROTOCOL: _KAD, self.echo_protocol: _ECHO}.items():
-            host.gate.guests.offer(str(protocol), offer)
-        self._guests = host.gate.guests
+            host.conns.gate.guests.offer(str(protocol), offer)
+        self._guests = host.conns.gate.guests
         self._host.spares = self._spares
         self._host.set_stream_handler(self.echo_protocol, _echo)
         host.parts.append(self.run)

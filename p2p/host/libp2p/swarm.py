@@ -1,8 +1,8 @@
 """libp2p's host and swarm, reduced to what serves foreign protocols.
 
-Sockets, dialling, admission and the life of connections are ours (`listener`, `dialer`, `host`).
-libp2p keeps the peer identity, the handshake, multistream and the handlers of identify, ping and
-Kademlia, which see the connections we register here. Every override below replaces a method whose
+Sockets, dialling, admission and the life of connections are ours (`connections`). libp2p keeps the
+peer identity, the handshake, multistream and the handlers of identify, ping and Kademlia, which see
+the connections we register here. Every override below replaces a method whose
 stock body harms a node; tests/integration/test_libp2p_internals.py fails when one of them moves.
 """
 

@@ -88,14 +88,15 @@ class Joining:
 
     async def _open_talk(self, conn: PeerConn) -> FrameTalk | None:
         if not conn.carrier.is_initiator:
-            await conn.admit_arrived.wait()
-            if conn.is_guest:
+            knock = conn.knock
+            await knock.is_over.wait()
+            if knock.is_guest:
                 return None
-            if conn.admit_stream is None:
+            if knock.stream is None:
                 raise AdmissionError("closed", f"the peer went away: {conn.link.reason}")
-            return FrameTalk(conn.admit_stream)
+            return FrameTalk(knock.stream)
         try:
-            stream = conn.admit_stream = conn.link.open_stream()
+            stream = conn.knock.stream = conn.link.open_stream()
             await stream.write(opening(self.protocol_of(conn)))
         except (LinkClosedError, StreamResetError) as exc:
             raise AdmissionError("closed", f"the peer went away while joining: {exc}") from exc
