@@ -47,16 +47,21 @@ def check_private_folder(folder: Path) -> None:
     _check_ours(folder, found, "700")
 
 
+def _opened(path: Path) -> int:
+    """A handle to read it by; a link is not followed, and a pipe is not waited for."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as exc:
+        raise IdentityError(f"cannot read {path}: {exc.strerror}") from exc
+
+
 def read_private_file(path: Path) -> bytes:
     """The content of a private file.
 
     Raises IdentityError when it is missing, too long, not ours, or open to others.
     """
     check_private_folder(path.parent)
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as exc:
-        raise IdentityError(f"cannot read {path}: {exc.strerror}") from exc
+    handle = _opened(path)
     with open(handle, "rb") as file:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
