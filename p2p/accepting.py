@@ -28,6 +28,11 @@ _GONE_BEFORE: Final = frozenset(
 )  # fmt: skip
 """Errors of one connection that accept(2) reports; EPERM is a firewall's."""
 
+_TOO_MANY: Final = (
+    "no more %s are taken: too many files are open; close some connections, or raise the limit "
+    "(ulimit -n, LimitNOFILE=)"
+)
+
 log = logging.getLogger("swarm")
 
 
@@ -56,26 +61,33 @@ async def accept_forever(
         while True:
             if places is not None:
                 await places.free()
-            try:
-                stream = await listener.accept()
-            except OSError as error:
-                if error.errno in _GONE_BEFORE:
-                    continue
-                if error.errno not in EXHAUSTED:
-                    raise
-            else:
-                if not is_reserved(stream.socket.fileno()):
-                    nursery.start_soon(_serve_one, stream, serve)
-                    continue
-                await trio.aclose_forcefully(stream)
+            stream = await _accept_one(listener)
+            if stream is not None:
+                nursery.start_soon(_serve_one, stream, serve)
+                continue
             if trio.current_time() - warned_s >= ACCEPT_WARN_S:
                 warned_s = trio.current_time()
-                log.warning(
-                    "no more %s are taken: too many files are open; close some connections, or "
-                    "raise the limit (ulimit -n, LimitNOFILE=)",
-                    what,
-                )
+                log.warning(_TOO_MANY, what)
             await trio.sleep(ACCEPT_PAUSE_S)
+
+
+async def _accept_one(
+    listener: trio.abc.Listener[trio.SocketStream],
+) -> trio.SocketStream | None:
+    """The next connection; None where there is no descriptor or no memory for it."""
+    while True:
+        try:
+            stream = await listener.accept()
+        except OSError as error:
+            if error.errno in _GONE_BEFORE:
+                continue
+            if error.errno not in EXHAUSTED:
+                raise
+            return None
+        if not is_reserved(stream.socket.fileno()):
+            return stream
+        await trio.aclose_forcefully(stream)
+        return None
 
 
 def is_reserved(descriptor: int) -> bool:

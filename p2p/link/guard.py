@@ -86,9 +86,8 @@ class AcceptGuard:
         here = self._by_prefix.setdefault(prefix, {})
         here[number] = newcomer
         victims: list[int] = []
-        self._make_room(
-            newcomer, here, self.config.per_address_max, _is_silent_at(address), victims
-        )
+        is_silent = _is_silent_at(address)
+        self._make_room(newcomer, here, self.config.per_address_max, is_silent, victims)
         self._make_room(newcomer, here, self.config.per_prefix_max, _is_no_member, victims)
         self._make_room(newcomer, self._pending, self.config.pending_max, _is_anybody, victims)
         self.dropped += len(victims)

@@ -102,15 +102,20 @@ class MemberTable:
         who = self._whose(sealed.sender, presence)
         if who is None or (old is None and not self._has_room(who)):
             return None
-        member = _member(sealed, presence, who, now_s, old.member if old else None)
-        if old is None:
-            insort(self._order, member.peer)
-        else:
-            self._count(old.member, -1)
-        self._count(member, 1)
+        before = None if old is None else old.member
+        member = _member(sealed, presence, who, now_s, before)
         self.lives.heard(member.peer, presence.life, presence.addresses, now_s)
-        self.rows[member.peer] = MemberRow(member, sealed, size)
-        return _changed(member, old.member if old else None)
+        self._put(MemberRow(member, sealed, size), before)
+        return MemberChanged(member, None if before is None else before.liveness)
+
+    def _put(self, row: MemberRow, before: Member | None) -> None:
+        """A new row, or one instead of another of the same machine."""
+        if before is None:
+            insort(self._order, row.member.peer)
+        else:
+            self._count(before, -1)
+        self._count(row.member, 1)
+        self.rows[row.member.peer] = row
 
     def suspect(
         self, opinion: Opinion, now_s: float, confirmations_wanted: int
@@ -290,10 +295,6 @@ def _member(
         who.roles,
         who.lab_name,
     )
-
-
-def _changed(member: Member, old: Member | None) -> MemberChanged:
-    return MemberChanged(member, None if old is None else old.liveness)
 
 
 def _is_news_to(

@@ -5,7 +5,8 @@
 Few bytes of a question make many of an answer, so each peer may ask only now and then.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 import trio
@@ -134,20 +135,24 @@ class RegisterTalk:
             self._rpc.cast(caller.peer, RegisterKeys(b"".join(ours), is_answer=True))
 
     def _send_entries(self, peer: PeerId, keys: list[bytes]) -> None:
-        batch: list[Signed] = []
-        size = sent = 0
-        for key in keys:
-            entry = self._register.find(key)
-            if entry is None:
-                continue
-            entry_bytes = len(encode(entry.sealed))
-            is_full = len(batch) >= ENTRIES_PER_MESSAGE_MAX
-            if batch and (is_full or size + entry_bytes > ENTRIES_BYTES_MAX):
-                self._rpc.cast(peer, Entries(tuple(batch)))
-                batch, size, sent = [], 0, sent + 1
-                if sent >= ANSWER_MESSAGES_MAX:
-                    return
-            batch.append(entry.sealed)
-            size += entry_bytes
-        if batch:
-            self._rpc.cast(peer, Entries(tuple(batch)))
+        """As many of them as an answer may have."""
+        entries = (self._register.find(key) for key in keys)
+        sealed = (entry.sealed for entry in entries if entry is not None)
+        for batch in islice(_batches(sealed), ANSWER_MESSAGES_MAX):
+            self._rpc.cast(peer, Entries(batch))
+
+
+def _batches(entries: Iterable[Signed]) -> Iterator[tuple[Signed, ...]]:
+    """As many at once as a message holds."""
+    batch: list[Signed] = []
+    size = 0
+    for sealed in entries:
+        entry_bytes = len(encode(sealed))
+        is_full = len(batch) >= ENTRIES_PER_MESSAGE_MAX
+        if batch and (is_full or size + entry_bytes > ENTRIES_BYTES_MAX):
+            yield tuple(batch)
+            batch, size = [], 0
+        batch.append(sealed)
+        size += entry_bytes
+    if batch:
+        yield tuple(batch)

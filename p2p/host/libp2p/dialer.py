@@ -135,12 +135,7 @@ class _Race:
         tried = tuple(one for error in self._errors for one in error.tried)
         raise DialError(worst.address, worst.cause, worst.detail, tried)
 
-    async def _run_one(
-        self,
-        attempt: Attempt,
-        over: trio.Event,
-        race: trio.CancelScope,
-    ) -> None:
+    async def _run_one(self, attempt: Attempt, over: trio.Event, race: trio.CancelScope) -> None:
         try:
             found = await attempt()
         except DialError as exc:

@@ -122,6 +122,10 @@ class Guests:
             return True
         if conn.carrier.is_initiator or conn.knock.stream is not None or conn.decided.is_set():
             return False
+        self._let_in(conn)
+        return True
+
+    def _let_in(self, conn: PeerConn) -> None:
         if len(self._here) >= GUESTS_MAX:
             oldest = next(iter(self._here))
             del self._here[oldest]
@@ -129,7 +133,6 @@ class Guests:
         self._here[conn] = _Guest(Purse(GUEST_WORK_PER_S, GUEST_WORK_BURST))
         conn.link.core.windows.unread_bytes_max = GUEST_UNREAD_BYTES_MAX
         conn.knock.be_guest()
-        return True
 
     def has(self, peer: PeerId) -> bool:
         """Whether a guest of that id is here."""

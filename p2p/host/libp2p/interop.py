@@ -118,6 +118,19 @@ class Interop:
         network = self._host.get_network()
         assert isinstance(network, QuietSwarm)
         before = list(network.notifees)
+        lobby = self._new_lobby(router)
+        try:
+            async with background_trio_service(router), background_trio_service(lobby):
+                await lobby.wait_until_ready()
+                await self._hear_forever(lobby, network, started)
+        finally:
+            self._lobby = None
+            network.notifees[:] = [one for one in network.notifees if one in before]
+            for protocol in GOSSIP_PROTOCOLS:
+                self._host.remove_stream_handler(protocol)
+            lobby.seen_messages.stop()
+
+    def _new_lobby(self, router: "_Router") -> "_Lobby":
         lobby = _Lobby(
             self._host,
             router,
@@ -126,23 +139,18 @@ class Interop:
             allowed_topics={self.topic},
         )
         lobby.set_topic_validator(self.topic, _is_short, False)
-        try:
-            async with background_trio_service(router), background_trio_service(lobby):
-                await lobby.wait_until_ready()
-                messages = await lobby.subscribe(self.topic)
-                self._lobby = lobby
-                started.set()
-                async with trio.open_nursery() as nursery:
-                    for peer_id in tuple(network.connections):  # some, when this is a new start
-                        nursery.start_soon(lobby.ensure_peer_stream, peer_id)
-                    while True:
-                        self._hear(await messages.get())
-        finally:
-            self._lobby = None
-            network.notifees[:] = [one for one in network.notifees if one in before]
-            for protocol in GOSSIP_PROTOCOLS:
-                self._host.remove_stream_handler(protocol)
-            lobby.seen_messages.stop()
+        return lobby
+
+    async def _hear_forever(self, lobby: "_Lobby", network: QuietSwarm, started: trio.Event) -> None:
+        """Hear what is said until cancelled."""
+        messages = await lobby.subscribe(self.topic)
+        self._lobby = lobby
+        started.set()
+        async with trio.open_nursery() as nursery:
+            for peer_id in tuple(network.connections):  # some, when this is a new start
+                nursery.start_soon(lobby.ensure_peer_stream, peer_id)
+            while True:
+                self._hear(await messages.get())
 
     def _hear(self, message: rpc_pb2.Message) -> None:
         origin = ID(message.from_id)

@@ -215,16 +215,26 @@ class BulkLinks:
             if box.conn.carrier.is_initiator and self._is_quiet(box, seen, now_s):
                 self._retire(box)
                 continue
-            bulk, main = tcp.tcp_facts(box.bulk.socket), tcp.tcp_facts(box.conn.socket)
-            if bulk is not None and main is not None:
-                samples[peer] = sample = _sample(box, bulk, main)
-                if seen.losses.look(bulk.retransmits, sample.queue_s, now_s):
-                    tcp.use_congestion_control(box.bulk.socket, _LOSSY_CONGESTION)
-                    self._pacer.renew()
+            sample = self._look_at(box, box.bulk, box.conn, now_s)
+            if sample is not None:
+                samples[peer] = sample
         rates = self._pacer.tick(samples, now_s, is_urgent=self._is_urgent(now_s))
         for peer, rate in rates.items():
             self._set_rate(self._boxes[peer], rate)
         return any(sample.is_backlogged for sample in samples.values())
+
+    def _look_at(
+        self, box: PeerBox, bulk: PeerConn, main: PeerConn, now_s: float
+    ) -> PathSample | None:
+        """What TCP knows of both, where it tells; who loses without a queue changes its ways."""
+        facts, beside = tcp.tcp_facts(bulk.socket), tcp.tcp_facts(main.socket)
+        if facts is None or beside is None:
+            return None
+        sample = _sample(box, facts, beside)
+        if self._seen[bulk].losses.look(facts.retransmits, sample.queue_s, now_s):
+            tcp.use_congestion_control(bulk.socket, _LOSSY_CONGESTION)
+            self._pacer.renew()
+        return sample
 
     def _set_rate(self, box: PeerBox, rate: float | None) -> None:
         assert box.bulk is not None

@@ -69,13 +69,7 @@ class Joining:
         """Admit and settle; afterwards `conn` is in use, a guest's or closing, and `decided`."""
         try:
             with trio.fail_after(self._deadline_s):
-                talk = await self._open_talk(conn)
-                if talk is None:  # a guest
-                    return
-                conn.caller = await self._admission.admit(
-                    conn.peer, talk, conn.carrier.is_initiator
-                )
-                await self._settle(conn, talk)
+                await self._admit(conn)
         except AdmissionError as exc:
             conn.refuse(exc)
         except WireError as exc:
@@ -85,6 +79,13 @@ class Joining:
             conn.refuse(AdmissionError("closed", f"no admission within {self._deadline_s:g} s"))
         finally:
             conn.decided.set()
+
+    async def _admit(self, conn: PeerConn) -> None:
+        talk = await self._open_talk(conn)
+        if talk is not None:  # no guest
+            is_first = conn.carrier.is_initiator
+            conn.caller = await self._admission.admit(conn.peer, talk, is_first)
+            await self._settle(conn, talk)
 
     async def _open_talk(self, conn: PeerConn) -> FrameTalk | None:
         if not conn.carrier.is_initiator:
@@ -111,13 +112,12 @@ class Joining:
         if is_judge:
             await talk.agreed()
             verdict = await self._judge(conn)
-            if verdict is Verdict.USE:
-                self._use(conn)
-            await talk.send(bytes([verdict]))
         else:
             verdict = _verdict_in(await talk.receive())
-            if verdict is Verdict.USE:
-                self._use(conn)
+        if verdict is Verdict.USE:
+            self._use(conn)
+        if is_judge:
+            await talk.send(bytes([verdict]))
         match verdict:
             case Verdict.DUPLICATE:
                 conn.is_duplicate = True

@@ -116,20 +116,24 @@ class Lanes:
     async def _read(self, conn: PeerConn, stream: LinkStream) -> None:
         """Hand frames of one class to the sink. What the sink raises but WireError is a bug."""
         try:
-            traffic_class = await _begin(conn, stream)
-            if traffic_class is None:
-                return
-            await self._read_frames(conn, traffic_class, stream)
-            conn.turns.ended[traffic_class] += 1
-            conn.turns.changed.unpark_all()
-            stream.finish()
-            self.on_ended(conn)
+            await self._read_to_end(conn, stream)
         except WireError as exc:
             conn.link.close(f"the peer broke the protocol: {exc}", yamux.PROTOCOL_ERROR)
         except StreamResetError:
             conn.link.close("the peer reset a lane")
         except LinkClosedError:
             return
+
+    async def _read_to_end(self, conn: PeerConn, stream: LinkStream) -> None:
+        """A whole lane, once it has its turn; then the next of its class has."""
+        traffic_class = await _begin(conn, stream)
+        if traffic_class is None:
+            return
+        await self._read_frames(conn, traffic_class, stream)
+        conn.turns.ended[traffic_class] += 1
+        conn.turns.changed.unpark_all()
+        stream.finish()
+        self.on_ended(conn)
 
     async def _read_frames(
         self, conn: PeerConn, traffic_class: TrafficClass, stream: LinkStream
