@@ -11,7 +11,7 @@ import errno
 import logging
 import resource
 from collections.abc import Awaitable, Callable
-from typing import Final, NoReturn, Protocol
+from typing import Final, NoReturn, Protocol, TypeAlias
 
 import trio
 
@@ -36,6 +36,10 @@ _TOO_MANY: Final = (
 log = logging.getLogger("swarm")
 
 
+Listener: TypeAlias = trio.abc.Listener[trio.SocketStream]
+Serve: TypeAlias = Callable[[trio.SocketStream], Awaitable[object]]
+
+
 class Places(Protocol):
     """How many may be served at once."""
 
@@ -44,8 +48,8 @@ class Places(Protocol):
 
 
 async def accept_forever(
-    listener: trio.abc.Listener[trio.SocketStream],
-    serve: Callable[[trio.SocketStream], Awaitable[object]],
+    listener: Listener,
+    serve: Serve,
     places: Places | None = None,
     *,
     what: str = "connections",
@@ -71,9 +75,7 @@ async def accept_forever(
             await trio.sleep(ACCEPT_PAUSE_S)
 
 
-async def _accept_one(
-    listener: trio.abc.Listener[trio.SocketStream],
-) -> trio.SocketStream | None:
+async def _accept_one(listener: Listener) -> trio.SocketStream | None:
     """The next connection; None where there is no descriptor or no memory for it."""
     while True:
         try:
@@ -98,9 +100,7 @@ def is_reserved(descriptor: int) -> bool:
     return descriptor >= limit - max(limit // 8, DESCRIPTORS_RESERVED)
 
 
-async def _serve_one(
-    stream: trio.SocketStream, serve: Callable[[trio.SocketStream], Awaitable[object]]
-) -> None:
+async def _serve_one(stream: trio.SocketStream, serve: Serve) -> None:
     try:
         await serve(stream)
     finally:

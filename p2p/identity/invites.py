@@ -112,13 +112,12 @@ def decode_invite(text: str, now_ms: int) -> Invite:
         raise InviteError(
             "content", f"the invite makes no sense ({exc}): ask for a new one"
         ) from exc
-    if grant is not None:
-        _check_time(grant, now_ms)
+    _check_time(grant, now_ms)
     return invite
 
 
-def _check_time(grant: InviteCert, now_ms: int) -> None:
-    if now_ms > grant.join_by_ms + CLOCK_SKEW_MAX_MS:
+def _check_time(grant: InviteCert | None, now_ms: int) -> None:
+    if grant is not None and now_ms > grant.join_by_ms + CLOCK_SKEW_MAX_MS:
         late_s = (now_ms - grant.join_by_ms) // 1000
         raise InviteError(
             "expired",

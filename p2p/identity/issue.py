@@ -136,11 +136,7 @@ def accept(
     now_ms: int,
 ) -> MembershipToken:
     """Use an invite: the newcomer's own token. Raises IdentityError if it does not grant that."""
-    try:
-        granted = check_invite_chain(certificates, anchor, keys.machine, Clocks(now_ms))
-    except AdmissionError as exc:
-        remedy = "" if exc.code in ("expired", "clock") else "; ask for a new one"
-        raise IdentityError(f"the invite proves nothing: {exc.detail}{remedy}") from exc
+    granted = _granted(certificates, anchor, keys.machine, now_ms)
     clerk = _Clerk(anchor, now_ms, certificates[-1].expires_ms)
     own = clerk.newcomer(granted, invite_key, keys, names)
     return _checked(MembershipToken((*certificates, *own)), anchor, keys.machine, now_ms)
@@ -208,6 +204,17 @@ def _need(key: KeySigner | None, whose: str) -> KeySigner:
     if key is None:
         raise IdentityError(f"this needs the {whose} key, which is not on this machine")
     return key
+
+
+def _granted(
+    certificates: tuple[Signed, ...], anchor: Anchor, machine: KeySigner, now_ms: int
+) -> InviteCert:
+    """What an invite allows, once it is proved that it may."""
+    try:
+        return check_invite_chain(certificates, anchor, machine, Clocks(now_ms))
+    except AdmissionError as exc:
+        remedy = "" if exc.code in ("expired", "clock") else "; ask for a new one"
+        raise IdentityError(f"the invite proves nothing: {exc.detail}{remedy}") from exc
 
 
 def _checked(

@@ -63,10 +63,7 @@ def read_private_file(path: Path) -> bytes:
     check_private_folder(path.parent)
     handle = _opened(path)
     with open(handle, "rb") as file:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise IdentityError(f"{path} is not a plain file: remove it")
-        _check_ours(path, found, "600")
+        _check_plain(path, os.fstat(handle))
         data = file.read(PRIVATE_FILE_BYTES_MAX + 1)
     if len(data) > PRIVATE_FILE_BYTES_MAX:
         raise IdentityError(
@@ -162,6 +159,12 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _check_plain(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise IdentityError(f"{path} is not a plain file: remove it")
+    _check_ours(path, found, "600")
 
 
 def _check_ours(path: Path, found: os.stat_result, mode: str) -> None:

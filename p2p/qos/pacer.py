@@ -126,15 +126,19 @@ class Line:
             if self._full_s >= self._config.learn_s and queue_s > 2 * self._config.target_s:
                 self.rate = arriving
             return
+        self._note_queue(queue_s, dt_s)
+        if queue_s > max(self._config.standing_s, self._packets_s(1)):
+            self.rate += (arriving - self.rate) * min(1.0, dt_s / self._config.window_s)
+        else:
+            self.rate = max(self.rate, self._grown(self.rate, dt_s))
+
+    def _note_queue(self, queue_s: float, dt_s: float) -> None:
+        """Whether a real queue stands, and for how long none has."""
         self._dry_s += dt_s
         self._known_s += dt_s
         if queue_s > max(self._config.real_s, self._packets_s(3)):
             self._dry_s = 0.0
             self._has_stood = self._has_stood or self._known_s > self._config.new_for_s
-        if queue_s > max(self._config.standing_s, self._packets_s(1)):
-            self.rate += (arriving - self.rate) * min(1.0, dt_s / self._config.window_s)
-        else:
-            self.rate = max(self.rate, self._grown(self.rate, dt_s))
 
     def _grown(self, rate: float, dt_s: float) -> float:
         config = self._config

@@ -153,16 +153,20 @@ class RenewalService:
             raise RefusalError("busy", "ask again in a second")
         keys = self._signing_keys()
         old = self._applicant(caller.peer, request.token, is_with_lab=request.lab_key)
-        if self._wall_ms() + CLOCK_SKEW_MAX_MS < half_life_ms(old.token):
-            raise RefusalError("early", "certificates are renewed from half of their life")
-        if self._would_misdate():
-            raise RefusalError("clock", "this machine's clock is wrong")
+        self._check_due(old)
         papers = self._papers
         renewer = Renewer(papers.anchor, papers.token, papers.me, keys)
         certificates = renewer.renew(old, self._wall_ms(), self._entropy)
         if not certificates:
             raise RefusalError("no-key", "no key that may sign that lies here")
         return Renewed(certificates), b""
+
+    def _check_due(self, old: Applicant) -> None:
+        """Raises RefusalError when it is too early, or we cannot say what time it is."""
+        if self._wall_ms() + CLOCK_SKEW_MAX_MS < half_life_ms(old.token):
+            raise RefusalError("early", "certificates are renewed from half of their life")
+        if self._would_misdate():
+            raise RefusalError("clock", "this machine's clock is wrong")
 
     def _signing_keys(self) -> Keys:
         """Raises RefusalError where none lies here that signs for others."""

@@ -121,10 +121,14 @@ class Connections:
                 await conn.link.closed.wait()
                 self._on_down(conn)
         finally:
-            del self.here[conn.carrier], self._swarm_conns[conn]
-            self.gate.guests.left(conn)
-            conn.decided.set()
-            self._on_down(conn)
+            self._end(conn)
+
+    def _end(self, conn: PeerConn) -> None:
+        """It is over, however: whoever waits for it is told."""
+        del self.here[conn.carrier], self._swarm_conns[conn]
+        self.gate.guests.left(conn)
+        conn.decided.set()
+        self._on_down(conn)
 
     async def _show_to_libp2p(self, conn: PeerConn) -> None:
         """Foreign protocols may use a peer's first connection, and those of guests."""

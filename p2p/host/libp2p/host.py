@@ -287,10 +287,7 @@ class Libp2pHost:
         if conn.is_bulk:
             self._bulk.use(conn)
             return
-        former = self._boxes.get(conn.peer)
-        if former is not None and former.conn is not None:
-            former.conn.link.close("a newer connection to this peer replaces it")
-            self._down(former.conn)
+        self._end_former(conn.peer)
         box = self._boxes.of(conn.peer)
         self._lead_to(box, conn)
         self._book.reached(conn.peer)
@@ -301,6 +298,12 @@ class Libp2pHost:
         self._bulk.watch(box, conn)
         box.wake_all()
         box.pump_now()
+
+    def _end_former(self, peer: PeerId) -> None:
+        box = self._boxes.get(peer)
+        if box is not None and box.conn is not None:
+            box.conn.link.close("a newer connection to this peer replaces it")
+            self._down(box.conn)
 
     def _lead_to(self, box: PeerBox, conn: PeerConn) -> None:
         """What waits for a peer leaves by this connection, and much may come by it."""

@@ -63,13 +63,16 @@ class Interop:
         self._lobby: _Lobby | None = None
         self._heard, self.heard = trio.open_memory_channel[tuple[PeerId, bytes]](_HEARD_MAX)
         """What others said in the lobby, and who; what nobody takes out is dropped."""
-        offers = dict.fromkeys(GOSSIP_PROTOCOLS, _GOSSIP)
-        for protocol, offer in {**offers, KAD_PROTOCOL: _KAD, self.echo_protocol: _ECHO}.items():
-            host.conns.gate.guests.offer(str(protocol), offer)
         self._guests = host.conns.gate.guests
+        self._offer_all()
         self._host.spares = self._spares
         self._host.set_stream_handler(self.echo_protocol, _echo)
         host.parts.append(self.run)
+
+    def _offer_all(self) -> None:
+        offers = dict.fromkeys(GOSSIP_PROTOCOLS, _GOSSIP)
+        for protocol, offer in {**offers, KAD_PROTOCOL: _KAD, self.echo_protocol: _ECHO}.items():
+            self._guests.offer(str(protocol), offer)
 
     async def listens(self, peer: PeerId, within_s: float) -> None:
         """Return once a peer listens in the lobby and can be told; TooSlowError if it does not."""
@@ -141,7 +144,9 @@ class Interop:
         lobby.set_topic_validator(self.topic, _is_short, False)
         return lobby
 
-    async def _hear_forever(self, lobby: "_Lobby", network: QuietSwarm, started: trio.Event) -> None:
+    async def _hear_forever(
+        self, lobby: "_Lobby", network: QuietSwarm, started: trio.Event
+    ) -> None:
         """Hear what is said until cancelled."""
         messages = await lobby.subscribe(self.topic)
         self._lobby = lobby

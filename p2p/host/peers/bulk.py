@@ -123,15 +123,18 @@ class BulkLinks:
             return
         box.bulk = conn
         self._seen[conn] = _Seen()
-        conn.main = box.conn
-        conn.turns = box.conn.turns
-        tcp.use_congestion_control(conn.socket, _CONGESTION)
-        tcp.mark(conn.socket, tcp.DSCP_CS1)
-        conn.link.out.on_room = box.pump_now
-        conn.link.core.windows.unread_bytes_max = box.conn.link.core.windows.unread_bytes_max
+        self._lead_to(box, conn, box.conn)
         conn.joined.set()
         self._move(box, conn)
         self._wake.set()
+
+    def _lead_to(self, box: PeerBox, conn: PeerConn, main: PeerConn) -> None:
+        """Let bulk pass by this connection, beside `main` and after it in the router's queues."""
+        conn.main, conn.turns = main, main.turns
+        tcp.use_congestion_control(conn.socket, _CONGESTION)
+        tcp.mark(conn.socket, tcp.DSCP_CS1)
+        conn.link.out.on_room = box.pump_now
+        conn.link.core.windows.unread_bytes_max = main.link.core.windows.unread_bytes_max
 
     def down(self, conn: PeerConn) -> None:
         """A second connection ended: the frames it lost end the first as well."""
@@ -211,8 +214,7 @@ class BulkLinks:
         for peer, box in self._boxes.items():
             if box.bulk is None or box.conn is None or not (box.bulk.is_live and box.conn.is_live):
                 continue
-            seen = self._seen[box.bulk]
-            if box.conn.carrier.is_initiator and self._is_quiet(box, seen, now_s):
+            if box.conn.carrier.is_initiator and self._is_quiet(box, box.bulk, now_s):
                 self._retire(box)
                 continue
             sample = self._look_at(box, box.bulk, box.conn, now_s)
@@ -248,8 +250,9 @@ class BulkLinks:
             conn.link.out.backlog_bytes = SLOW_LINE_BACKLOG_BYTES if is_slow else normal
         box.pump_now()
 
-    def _is_quiet(self, box: PeerBox, seen: _Seen, now_s: float) -> bool:
+    def _is_quiet(self, box: PeerBox, bulk: PeerConn, now_s: float) -> bool:
         """True once no bulk has passed for long, and none waits."""
+        seen = self._seen[bulk]
         if seen.passed_bytes != box.bulk_bytes():
             seen.passed_bytes, seen.quiet_since_s = box.bulk_bytes(), now_s
         is_empty = not any(box.scheduler.waiting(one) for one in BULK)

@@ -136,7 +136,6 @@ class Removals:
     def take(self, sealed: Signed, now_ms: int) -> Removed | None:
         """Hold a removal; None when it is known already or there is no room for it.
 
-        Where its room is full those give way whose signers are out, or stand on somebody who is.
         Raises WireError, AdmissionError for one that is no good.
         """
         key = key_of(sealed)

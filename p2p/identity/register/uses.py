@@ -117,16 +117,17 @@ class Uses:
         held = self._of_invite.get(used.invite, {}).get(used.user)
         if used.ends_ms + CLOCK_SKEW_MAX_MS < now_ms or (held and _age(held) <= _age(used)):
             return None
-        if held is None and not self._has_place(used):
+        if not self._make_way(used, held):
             return None
-        if held is not None:
-            self._drop(held)
         self._room.count(sealed.sender, used.lineage)
         self._of_invite.setdefault(used.invite, {})[used.user] = self._held[key] = used
         return used
 
-    def _has_place(self, used: Used) -> bool:
-        """Whether it may be held, now or once the words of witnesses who are out have given way."""
+    def _make_way(self, used: Used, held: Used | None) -> bool:
+        """The later use of the same user gives way, or else the words of witnesses who are out."""
+        if held is not None:
+            self._drop(held)
+            return True
         signer, lineage = used.sealed.sender, used.lineage
         if self._room.has_place(signer, lineage):
             return True
