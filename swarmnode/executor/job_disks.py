@@ -15,7 +15,7 @@ from swarmnode.contained import contained
 from swarmnode.executor.disk.work_disk import WorkDisk, WorkDisks
 from swarmnode.executor.disk.work_use import IMAGE
 from swarmnode.executor.job_folder import CrashRecord, JobFolder
-from swarmnode.executor.shim.main import FD_DISK
+from swarmnode.executor.shim.order import FD_DISK
 from swarmnode.executor.watch import kill_left_over
 from swarmnode.limits import JOB_START_TIMEOUT_S
 

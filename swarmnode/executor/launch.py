@@ -29,7 +29,7 @@ from swarmnode.executor.sandbox.command import (
 )
 from swarmnode.executor.sandbox.seccomp import filter_program
 from swarmnode.executor.shim import pairs
-from swarmnode.executor.shim.main import FD_DISK
+from swarmnode.executor.shim.order import FD_DISK
 from swarmnode.executor.spawn import Shims
 from swarmnode.limits import WALKED_ENTRIES_MAX
 

@@ -14,7 +14,8 @@ from typing import Final
 
 from swarmnode.errors import ConfigError, ExecutorUnavailableError
 from swarmnode.executor.disk.work_disk import WorkDisks
-from swarmnode.executor.kernel.cgroup import JobCgroup, Parents, find_parents, hand_down_controllers
+from swarmnode.executor.kernel.cgroup import JobCgroup
+from swarmnode.executor.kernel.cgroup_parents import Parents, find_parents, hand_down_controllers
 from swarmnode.executor.port import Limit
 from swarmnode.executor.sandbox import bubblewrap
 from swarmnode.executor.sandbox.seccomp import MACHINES

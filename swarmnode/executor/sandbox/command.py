@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from swarmnode.executor.shim.main import FD_ARGS, FD_BLOCK, FD_SECCOMP, FD_STATUS
+from swarmnode.executor.shim.order import FD_ARGS, FD_BLOCK, FD_SECCOMP, FD_STATUS
 from swarmnode.executor.shim.stage import HELD, staged_path
 
 USER: Final = 65534

@@ -7,9 +7,10 @@ that says it runs, of its lock, and of its disk if it has one. No message: no no
 import os
 
 from swarmnode.executor.shim import main as shim
+from swarmnode.executor.shim.order import FD_DISK
 
 _PATH_BYTES_MAX = 4096
-READY_FD, LOCK_FD = 30, 31  # shim.FD_DISK is 29
+READY_FD, LOCK_FD = 30, 31  # FD_DISK is 29
 
 
 def wait() -> None:
@@ -27,7 +28,7 @@ def wait() -> None:
     ((_, _, data),) = held
     fds = [int.from_bytes(data[at : at + 4], "little") for at in range(0, len(data), 4)]
     os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
-    for number, fd in zip((1, READY_FD, LOCK_FD, shim.FD_DISK), fds, strict=False):
+    for number, fd in zip((1, READY_FD, LOCK_FD, FD_DISK), fds, strict=False):
         os.dup2(fd, number)
     os.dup2(1, 2)
     shim.main(os.fsdecode(folder), READY_FD, LOCK_FD)

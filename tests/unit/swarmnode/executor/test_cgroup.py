@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-from swarmnode.executor.kernel.cgroup import (
+from swarmnode.executor.kernel.cgroup import JobCgroup
+from swarmnode.executor.kernel.cgroup_parents import (
     LEAF,
-    JobCgroup,
     Parents,
     find_parents,
     hand_down_controllers,
