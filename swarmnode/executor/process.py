@@ -45,7 +45,7 @@ from swarmnode.executor.sandbox.capability import (
 )
 from swarmnode.executor.shim.lease import boot_s
 from swarmnode.executor.spawn import Shims
-from swarmnode.executor.watch import final_exit, kill_left_over, until_gone, until_ready
+from swarmnode.executor.watch import final_exit, kill_left_over, reap, until_gone, until_ready
 from swarmnode.limits import KILL_TIMEOUT_S, LOG_READ_BYTES_MAX
 from swarmnode.tasks.records import FAULT
 
@@ -175,9 +175,7 @@ class ProcessExecutor(work_files.WorkFiles):
                 nursery.start_soon(self._workers.run, partial(self._stock, job))
             job.started.set()
             await until_gone(job.folder, shim)
-            if shim:
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(shim, os.WNOHANG)  # noqa: ASYNC222
+            reap(shim)
             job.exit = await self._workers.run(partial(final_exit, job.folder, job.record))
             job.ended.set()
             nursery.cancel_scope.cancel()

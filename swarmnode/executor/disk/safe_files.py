@@ -8,6 +8,8 @@ swarmnode.tree's.
 import contextlib
 import os
 import stat
+from collections.abc import Iterator
+from itertools import count
 from typing import Final
 
 from swarmnode.errors import OutputUnsafeError
@@ -36,11 +38,7 @@ def open_file(root: str, name: str) -> int:
     """A descriptor to read one regular file beneath `root`; the caller closes it."""
     parts = file_parts(name)
     try:
-        folder = open_folder(root, parts[:-1])
-        try:
-            fd = os.open(parts[-1], _READ, dir_fd=folder)
-        finally:
-            os.close(folder)
+        fd = _opened(root, parts)
     except OSError as exc:
         raise OutputUnsafeError(f"{name!r} cannot be opened: {exc.strerror}") from exc
     info = os.fstat(fd)
@@ -51,6 +49,14 @@ def open_file(root: str, name: str) -> int:
     return fd
 
 
+def _opened(root: str, parts: Parts) -> int:
+    folder = open_folder(root, parts[:-1])
+    try:
+        return os.open(parts[-1], _READ, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
 def create_file(root: str, name: str, owner: int) -> int:
     """A descriptor to write a new, empty file beneath `root`; an older one of that name goes.
 
@@ -58,18 +64,22 @@ def create_file(root: str, name: str, owner: int) -> int:
     """
     parts = file_parts(name)
     try:
-        folder = _made_folder(root, parts[:-1], owner)
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(parts[-1], dir_fd=folder)
-            fd = os.open(parts[-1], _WRITE, 0o600, dir_fd=folder)
-        finally:
-            os.close(folder)
+        fd = _created(root, parts, owner)
     except OSError as exc:
         raise OutputUnsafeError(f"{name!r} cannot be written: {exc.strerror}") from exc
     if owner:
         os.fchown(fd, owner, owner)
     return fd
+
+
+def _created(root: str, parts: Parts, owner: int) -> int:
+    folder = _made_folder(root, parts[:-1], owner)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(parts[-1], dir_fd=folder)
+        return os.open(parts[-1], _WRITE, 0o600, dir_fd=folder)
+    finally:
+        os.close(folder)
 
 
 def remove_file(root: str, name: str) -> None:
@@ -123,24 +133,28 @@ def remove_tree(path: str) -> None:
     except FileNotFoundError:
         return
     try:
-        counter, token = 0, os.urandom(8).hex()  # the job cannot have made these names
+        token = os.urandom(8).hex()  # the job cannot have made these names
+        fresh = (f"{token}{number}" for number in count())
         while names := os.listdir(top):
             for name in names:
-                if _unlink_unless_folder(name, top):
-                    continue
-                below = _open_locked(name, top)
-                try:
-                    for inner in os.listdir(below):
-                        if not _unlink_unless_folder(inner, below):
-                            counter += 1
-                            _give_rights(inner, below)  # a folder's `..` changes with the move
-                            os.rename(inner, f"{token}{counter}", src_dir_fd=below, dst_dir_fd=top)
-                finally:
-                    os.close(below)
-                os.rmdir(name, dir_fd=top)
+                if not _unlink_unless_folder(name, top):
+                    _dissolve(name, top, fresh)
     finally:
         os.close(top)
     os.rmdir(path)
+
+
+def _dissolve(name: str, top: int, fresh: Iterator[str]) -> None:
+    """Remove a folder; those in it become folders of the top, under fresh names."""
+    below = _open_locked(name, top)
+    try:
+        for inner in os.listdir(below):
+            if not _unlink_unless_folder(inner, below):
+                _give_rights(inner, below)  # a folder's `..` changes with the move
+                os.rename(inner, next(fresh), src_dir_fd=below, dst_dir_fd=top)
+    finally:
+        os.close(below)
+    os.rmdir(name, dir_fd=top)
 
 
 def _unlink_unless_folder(name: str, folder: int) -> bool:

@@ -51,15 +51,22 @@ class WorkFiles(ABC):
         whole = False
         try:
             with self._taking(job) as take:
-                async for chunk in chunks:
-                    take(len(chunk))
-                    await self._workers.run(partial(_write_all, fd, chunk))
+                await self._pour(chunks, take, partial(_write_all, fd))
             whole = True
         finally:
             os.close(fd)
             if not whole:
-                with contextlib.suppress(FileNotFoundError):
-                    safe_files.remove_file(root, name)
+                _remove_if_there(root, name)
+
+    async def _pour(
+        self,
+        chunks: AsyncIterable[bytes],
+        take: Callable[[int], None],
+        write: Callable[[bytes], None],
+    ) -> None:
+        async for chunk in chunks:
+            take(len(chunk))
+            await self._workers.run(partial(write, chunk))
 
     async def list_files(self, job: JobId, pattern: str) -> tuple[FileStat, ...]:
         """Regular files of the work folder that match, by name. Raises OutputUnsafeError."""
@@ -129,14 +136,17 @@ class WorkFiles(ABC):
         unpacker = Unpacker(self._work(job), base, self._owner(job))
         try:
             with self._taking(job) as take:
-                async for chunk in chunks:
-                    take(len(chunk))
-                    await self._workers.run(partial(unpacker.feed, chunk))
+                await self._pour(chunks, take, unpacker.feed)
                 await self._workers.run(unpacker.finish)
         except OSError as exc:
             raise ExecutorUnavailableError(f"writing into the work folder: {exc.strerror}") from exc
         finally:
             unpacker.close()
+
+
+def _remove_if_there(root: str, name: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        safe_files.remove_file(root, name)
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -42,13 +42,12 @@ class JobCgroup:
 
         Left-overs of an earlier job of that name are killed and removed first.
         """
-        enforced: list[str] = []
         # One directory may serve cpu and cpuacct.
         made = [path for path in dict.fromkeys(self.dirs.values()) if _make(path, mkdir)]
         self.dirs = {kind: path for kind, path in self.dirs.items() if path in made}
+        enforced = self._limit_v1(memory_bytes, pids_max, cpu_millis)
         if V2 in self.dirs:
             enforced += self._limit_v2(self.dirs[V2], memory_bytes, pids_max, cpu_millis)
-        enforced += self._limit_v1(memory_bytes, pids_max, cpu_millis)
         return tuple(name for name in ("memory", "pids", "cpu") if name in enforced)
 
     def _limit_v2(
@@ -63,8 +62,7 @@ class JobCgroup:
             enforced.append("pids")
         weight = max(1, min(10_000, cpu_millis // 10))  # one core is the default weight, 100
         try_write(base + "/cpu.weight", str(weight))
-        quota_us = max(1000, cpu_millis * _PERIOD_US // 1000)  # the kernel's least is a millisecond
-        if try_write(base + "/cpu.max", f"{quota_us} {_PERIOD_US}"):
+        if try_write(base + "/cpu.max", f"{_quota_us(cpu_millis)} {_PERIOD_US}"):
             enforced.append("cpu")
         return enforced
 
@@ -78,12 +76,8 @@ class JobCgroup:
         if pids and try_write(pids + "/pids.max", str(pids_max)):
             enforced.append("pids")
         cpu = self.dirs.get("cpu")
-        shares = max(2, cpu_millis * 1024 // 1000)  # one core is the default, 1024
-        if cpu and try_write(cpu + "/cpu.shares", str(shares)):
-            try_write(cpu + "/cpu.cfs_period_us", str(_PERIOD_US))
-            quota_us = max(1000, cpu_millis * _PERIOD_US // 1000)
-            if try_write(cpu + "/cpu.cfs_quota_us", str(quota_us)):
-                enforced.append("cpu")
+        if cpu and _limit_cpu_v1(cpu, cpu_millis):
+            enforced.append("cpu")
         return enforced
 
     def enter(self) -> None:
@@ -157,6 +151,19 @@ def send_signal(pid: int, number: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def _quota_us(cpu_millis: int) -> int:
+    """Of each period."""
+    return max(1000, cpu_millis * _PERIOD_US // 1000)  # the kernel's least is a millisecond
+
+
+def _limit_cpu_v1(base: str, cpu_millis: int) -> bool:
+    shares = max(2, cpu_millis * 1024 // 1000)  # one core is the default, 1024
+    if not try_write(base + "/cpu.shares", str(shares)):
+        return False
+    try_write(base + "/cpu.cfs_period_us", str(_PERIOD_US))
+    return try_write(base + "/cpu.cfs_quota_us", str(_quota_us(cpu_millis)))
 
 
 def _make(path: str, mkdir: "Callable[[str], None]") -> bool:

@@ -37,10 +37,9 @@ def find_parents(
     """Read /proc/self/mountinfo and /proc/self/cgroup: our own group in every hierarchy."""
     parents = Parents({}, {})
     for kind, (_, own) in own_groups(mountinfo, membership).items():
-        if kind == V2:
-            own = own.removesuffix("/" + LEAF)
-        elif kind not in V1_CONTROLLERS:
+        if kind not in (V2, *V1_CONTROLLERS):
             continue
+        own = own.removesuffix("/" + LEAF) if kind == V2 else own
         if may_write(own):
             parents.dirs[kind] = own
         else:
@@ -59,12 +58,16 @@ def hand_down_controllers(parents: Parents, pid: int) -> None:
     if not (base and missing):
         return
     if os.path.exists(base + "/cgroup.type"):  # every group but the root of all
-        if not os.path.isdir(base + "/" + LEAF):
-            os.mkdir(base + "/" + LEAF)
-        try_write(base + "/" + LEAF + "/cgroup.procs", str(pid))
+        _move_into_leaf(base, pid)
     for name in missing:
         if not try_write(base + "/cgroup.subtree_control", "+" + name):
             parents.troubles[name] = f"{base} holds other processes, or {name} is not delegated"
+
+
+def _move_into_leaf(base: str, pid: int) -> None:
+    if not os.path.isdir(base + "/" + LEAF):
+        os.mkdir(base + "/" + LEAF)
+    try_write(base + "/" + LEAF + "/cgroup.procs", str(pid))
 
 
 def _not_handed_down(base: str) -> list[str]:

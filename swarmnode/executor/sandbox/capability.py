@@ -83,12 +83,7 @@ def probe(config: ExecutorConfig, folder: Path) -> Capability:
 
 def _probe(config: ExecutorConfig, folder: Path, disks: "Future[str]") -> Capability:
     bwrap = bubblewrap.find()
-    if config.sandbox == CONTAINER:
-        trouble = _container_trouble(Path("/proc/self/status").read_text(), folder)
-    else:
-        trouble = _root_trouble() or _bwrap_trouble(bwrap, config)
-    if not trouble and os.uname().machine not in MACHINES:
-        trouble = f"tasks run on {' and '.join(sorted(MACHINES))} only"
+    trouble = _trouble(config, folder, bwrap)
     parents = _own_parents()
     limits = _limits(config.sandbox, parents, _try_limits(parents))
     limits[Limit.DISK_FS] = disks.result()
@@ -99,6 +94,16 @@ def _probe(config: ExecutorConfig, folder: Path, disks: "Future[str]") -> Capabi
         limits = dict.fromkeys(limits, trouble)
     is_staged = config.sandbox == BWRAP and os.geteuid() == 0
     return Capability(trouble, limits, parents, bwrap, pids_rlimit, is_staged)
+
+
+def _trouble(config: ExecutorConfig, folder: Path, bwrap: str) -> str:
+    if config.sandbox == CONTAINER:
+        trouble = _container_trouble(Path("/proc/self/status").read_text(), folder)
+    else:
+        trouble = _root_trouble() or _bwrap_trouble(bwrap, config)
+    if not trouble and os.uname().machine not in MACHINES:
+        trouble = f"tasks run on {' and '.join(sorted(MACHINES))} only"
+    return trouble
 
 
 def templates_in(folder: Path) -> Path:

@@ -29,11 +29,7 @@ def be_the_job(
         os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
         logs.hand_over(order.sandbox.uid)
         _limit(order.allowance, is_container=order.sandbox.is_container)
-        if order.sandbox.is_container:
-            os.chdir(folder + "/work")
-            uid_mode.become(order.sandbox.uid, os.read(fds[FD_SECCOMP], 1 << 20), parent)
-        else:
-            _become_bubblewrap(order.sandbox, fds)
+        _shut_in(order.sandbox, folder, fds, parent)
         _execute(order.argv, order.env)
     except FileNotFoundError as exc:
         _say_and_exit(f"swarm: {order.argv[0]}: {exc.strerror}", CODE_NOT_FOUND)
@@ -43,16 +39,25 @@ def be_the_job(
         os._exit(CODE_CANNOT_START)
 
 
-def _become_bubblewrap(sandbox: "Sandbox", fds: "dict[int, int]") -> None:
-    """Take its files; where the node is root, lay out what the job may see, then be its user."""
+def _shut_in(sandbox: "Sandbox", folder: str, fds: "dict[int, int]", parent: int) -> None:
+    """In a container be the job's user; else be ready to become bubblewrap."""
+    if sandbox.is_container:
+        os.chdir(folder + "/work")
+        uid_mode.become(sandbox.uid, os.read(fds[FD_SECCOMP], 1 << 20), parent)
+        return
     for number, fd in fds.items():
         os.dup2(fd, number)
     if sandbox.uid:
-        try:
-            stage.lay_out(sandbox.stage)
-            stage.become(sandbox.uid)
-        except OSError as exc:
-            _say_and_exit(f"swarm: the sandbox: {exc.strerror}", CODE_CANNOT_START)
+        _become_staged(sandbox.uid, sandbox.stage)
+
+
+def _become_staged(uid: int, sources: "list[str]") -> None:
+    """Lay out what the job may see, then be its user."""
+    try:
+        stage.lay_out(sources)
+        stage.become(uid)
+    except OSError as exc:
+        _say_and_exit(f"swarm: the sandbox: {exc.strerror}", CODE_CANNOT_START)
 
 
 def _limit(allowance: "Allowance", *, is_container: bool) -> None:

@@ -171,7 +171,11 @@ class Shim:
         wall_s = time.monotonic() - self._started_s
         left_none = self._process.kill_rest()
         self._hear_rest()
-        code, reason = self._verdict()
+        self._write_exit(wall_s, *self._verdict())
+        if left_none:
+            self._order.sandbox.cgroup.remove()
+
+    def _write_exit(self, wall_s: float, code: int, reason: str) -> None:
         cpu_s = self._use.cpu_s(self._process.cpu_s())
         peak_bytes = self._use.memory_peak_bytes(self._process.memory_peak_bytes())
         pairs.write_pairs(
@@ -186,8 +190,6 @@ class Shim:
             ],
             durable=True,
         )
-        if left_none:
-            self._order.sandbox.cgroup.remove()
 
     def _hear_rest(self) -> None:
         self._process.hear_rest()

@@ -33,10 +33,7 @@ def lay_out(sources: "list[str]") -> None:
     kernel.cover(_STAGE, "mode=0711,size=64k")
     for number, tree in enumerate(trees):
         place = staged_path(number)
-        if stat.S_ISDIR(os.fstat(tree).st_mode):
-            os.mkdir(place, 0o700)
-        else:
-            os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        _make_place(place, tree)
         kernel.attach(tree, place)
         os.close(tree)
 
@@ -46,6 +43,14 @@ def _tree(source: str) -> int:
 
     number = source.removeprefix(HELD)
     return os.dup(int(number)) if number != source else kernel.clone_tree(source)
+
+
+def _make_place(place: str, tree: int) -> None:
+    """Of the same kind as what is to lie there."""
+    if stat.S_ISDIR(os.fstat(tree).st_mode):
+        os.mkdir(place, 0o700)
+    else:
+        os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def become(uid: int) -> None:
