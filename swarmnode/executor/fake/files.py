@@ -108,9 +108,7 @@ def _unchanged(process: Process, seen: Found, *, may_grow: bool) -> bytes:
 
 async def unpack(process: Process, base: Parts, chunks: AsyncIterable[bytes], now_ms: int) -> None:
     """Make a tree's files. Raises TreeRefusedError."""
-    index, data = _whole(b"".join([chunk async for chunk in chunks]))
-    if index.is_file and not base:
-        raise TreeRefusedError(NAMELESS)
+    index, data = _whole(b"".join([chunk async for chunk in chunks]), is_named=bool(base))
     for entry in index.entries:
         name = text_of(joined((*base, *entry.parts)))
         if entry.kind is EntryKind.FILE:
@@ -123,9 +121,11 @@ async def unpack(process: Process, base: Parts, chunks: AsyncIterable[bytes], no
             process.files[name] = process.files[first]
 
 
-def _whole(tree: bytes) -> tuple[TreeIndex, bytes]:
+def _whole(tree: bytes, *, is_named: bool) -> tuple[TreeIndex, bytes]:
     """Its index, and the bytes of its files. Raises TreeRefusedError."""
     whole = IndexReader().feed(tree)
+    if whole and whole[0].is_file and not is_named:
+        raise TreeRefusedError(NAMELESS)
     if whole is None or len(whole[1]) != whole[0].content_bytes:
         raise TreeRefusedError("the tree ends early")
     return whole

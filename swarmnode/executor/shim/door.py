@@ -18,9 +18,11 @@ def wait() -> None:
     os.closerange(3, shim.FDS_MAX)  # nothing of the node's lives on here, no socket of its API
     if os.geteuid() == 0:
         import swarmnode.executor.kernel.syscalls  # noqa: F401 - for its child, which lays out a job
-    folder, fds = _receive()
+    folder, held = _receive()
     if not folder:
         os._exit(0)
+    ((_, _, data),) = held
+    fds = [int.from_bytes(data[at : at + 4], "little") for at in range(0, len(data), 4)]
     os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
     for number, fd in zip((1, READY_FD, LOCK_FD, FD_DISK), fds, strict=False):
         os.dup2(fd, number)
@@ -28,12 +30,11 @@ def wait() -> None:
     shim.main(os.fsdecode(folder), READY_FD, LOCK_FD)
 
 
-def _receive() -> "tuple[bytes, list[int]]":
-    """The job's folder and descriptors; b"" when no message comes any more."""
+def _receive() -> "tuple[bytes, list[tuple[int, int, bytes]]]":
+    """The job's folder, and its descriptors as they come; b"" when no message comes any more."""
     import _socket  # `socket` would cost five milliseconds
 
     door = _socket.socket(fileno=0)
     folder, held, _, _ = door.recvmsg(_PATH_BYTES_MAX, _socket.CMSG_SPACE(4 * 4))
     door.close()
-    data = b"".join(numbers for _, _, numbers in held)
-    return folder, [int.from_bytes(data[at : at + 4], "little") for at in range(0, len(data), 4)]
+    return folder, held

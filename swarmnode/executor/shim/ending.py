@@ -17,7 +17,7 @@ class Ending:
         self._kill_reason = "wall"
         """Why, should that come."""
         self.is_killed = False
-        """SIGKILL was sent."""
+        """SIGKILL was sent: what comes after it is sent to bubblewrap, too."""
         self.is_notice_due = False
         """SIGTERM is to be sent, as soon as somebody can hear it; whoever sent it lowers this."""
         self._lease = Lease(lease)
@@ -47,6 +47,7 @@ class Ending:
 
     def record_kill(self, reason: str, now_s: float) -> None:
         """It is being killed, for this."""
+        self.is_killed = True
         self.reason = self._kill_reason = reason
         self.kill_at_s = now_s + _AGAIN_S
 
