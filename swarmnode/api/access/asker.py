@@ -38,9 +38,9 @@ OWNER: Final = Principal()
 
 def asker_of(request: Request) -> Principal:
     """Who sent a request."""
-    found = request.scope.get(KEY, OWNER)
-    assert isinstance(found, Principal)
-    return found
+    asker = request.scope.get(KEY, OWNER)
+    assert isinstance(asker, Principal)
+    return asker
 
 
 def lab_reason(request: Request) -> str:
@@ -74,13 +74,13 @@ def _without_capabilities(value: Any) -> Any:  # noqa: ANN401
     return _with_texts(value, partial(_CAPABILITY.sub, HIDDEN))
 
 
-def _opened(seals: Seals, person: str, found: re.Match[str]) -> str:
+def _opened(seals: Seals, person: str, match: re.Match[str]) -> str:
     try:
-        return text_of_cap(seals.open_cap(person, parse_kept(found.group())))
+        return text_of_cap(seals.open_cap(person, parse_kept(match.group())))
     except PersonLockedError:
         return LOCKED
     except CapabilityError:  # it only looks like one
-        return found.group()
+        return match.group()
 
 
 def _with_texts(value: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401
@@ -88,7 +88,7 @@ def _with_texts(value: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN40
         case str():
             return change(value)
         case dict():
-            return {key: _with_texts(one, change) for key, one in value.items()}
+            return {key: _with_texts(item, change) for key, item in value.items()}
         case list() | tuple():
-            return [_with_texts(one, change) for one in value]
+            return [_with_texts(item, change) for item in value]
     return value

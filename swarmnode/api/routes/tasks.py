@@ -1,6 +1,6 @@
 """Tasks over HTTP: submit, look, wait, cancel, explain, read the logs as they grow."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, Final
 
@@ -52,19 +52,19 @@ class TaskRoutes:
 
     def routes(self) -> list[Route]:
         """The table of paths."""
-        one = "/api/v1/tasks/{task}"
+        task = "/api/v1/tasks/{task}"
         return [
             Route("/api/v1/tasks", self.submit, methods=["POST"]),
             Route("/api/v1/tasks", self.ls, methods=["GET"]),
-            Route(one, self.show, methods=["GET"]),
-            Route(one, self.cancel, methods=["DELETE"]),
-            Route(f"{one}/cancel", self.cancel, methods=["POST"]),
-            Route(f"{one}/files", self.files, methods=["POST"]),
-            Route(f"{one}/retry", self.retry, methods=["POST"]),
-            Route(f"{one}/forget", self.forget, methods=["POST"]),
-            Route(f"{one}/wait", self.wait, methods=["GET", "POST"]),
-            Route(f"{one}/explain", self.explain, methods=["GET"]),
-            Route(f"{one}/logs", self.logs, methods=["GET"]),
+            Route(task, self.show, methods=["GET"]),
+            Route(task, self.cancel, methods=["DELETE"]),
+            Route(f"{task}/cancel", self.cancel, methods=["POST"]),
+            Route(f"{task}/files", self.files, methods=["POST"]),
+            Route(f"{task}/retry", self.retry, methods=["POST"]),
+            Route(f"{task}/forget", self.forget, methods=["POST"]),
+            Route(f"{task}/wait", self.wait, methods=["GET", "POST"]),
+            Route(f"{task}/explain", self.explain, methods=["GET"]),
+            Route(f"{task}/logs", self.logs, methods=["GET"]),
         ]
 
     async def submit(self, request: Request) -> Response:
@@ -74,8 +74,8 @@ class TaskRoutes:
         """
         spec = await _spec_in(request)
         if flag(request, "dry_run"):
-            found = await self._node.market.dry_run(spec)
-            return reply(self._shown(request, explanation_of(found)))
+            explanation = await self._node.market.dry_run(spec)
+            return reply(self._shown(request, explanation_of(explanation)))
         person = asker_of(request).person
         if person and spec.priority_class is PriorityClass.OWNER:
             raise SpecError("class owner is for the owner of this machine: choose another class")
@@ -98,7 +98,7 @@ class TaskRoutes:
         since_ms = number(request, "since_ms", 0, 0, 2**53)
         limit = int(number(request, "limit", 0, 0, 2**53))
         person = asker_of(request).person
-        found = [
+        views = [
             view
             for view in self._node.market.tasks()
             if view.record.person == person
@@ -106,7 +106,7 @@ class TaskRoutes:
             and name in view.record.spec.name.casefold()
             and view.record.submitted_ms >= since_ms
         ]
-        return reply(self._shown(request, [line_of(view) for view in found[-limit:]]))
+        return reply(self._shown(request, [line_of(view) for view in views[-limit:]]))
 
     async def show(self, request: Request) -> Response:
         """Everything about one task."""
@@ -118,19 +118,23 @@ class TaskRoutes:
         view = await self._anywhere(request)
         with trio.move_on_after(timeout_s):
             while not view.has_ended:
-                if view.record.owner:
-                    await trio.sleep(LOOK_S)
-                    with suppress(TaskUnknownError):  # who knows it may be away for a moment
-                        view = await self._node.market.elsewhere(view.task)
-                    continue
-                try:
-                    view = await self._node.market.wait(view.task)
-                except TaskUnknownError:  # another machine of ours goes on with it, or it is gone
-                    view = await self._anywhere(request)
+                view = await self._later(request, view)
         if not view.record.owner:
             with suppress(TaskUnknownError):  # it has just gone: as it was
                 view = self._node.market.task(view.task)
         return reply(self._shown(request, detail_of(view)))
+
+    async def _later(self, request: Request, view: TaskView) -> TaskView:
+        """The same task at its end here, or after a while where another machine has it."""
+        if view.record.owner:
+            await trio.sleep(LOOK_S)
+            with suppress(TaskUnknownError):  # who knows it may be away for a moment
+                return await self._node.market.elsewhere(view.task)
+            return view
+        try:
+            return await self._node.market.wait(view.task)
+        except TaskUnknownError:  # another machine of ours goes on with it, or it is gone
+            return await self._anywhere(request)
 
     async def cancel(self, request: Request) -> Response:
         """End the task wherever it is; harmless when it has ended.
@@ -175,11 +179,15 @@ class TaskRoutes:
             return reply(await self._forget_elsewhere(view))
         freed = [await self._node.objects.forget(address) for address in left_by(view.record)]
         await self._node.market.forget(view.task)
-        note = ""
-        if not view.record.person:
-            left = (await self._node.market.remove_elsewhere(view.task)).left
-            note = _still_at([self._called(peer) for peer in left])
-        return reply(ForgetReply(view.task, sum(one is not None for one in freed), note))
+        note = "" if view.record.person else await self._remove_elsewhere(view.task)
+        return reply(
+            ForgetReply(view.task, sum(forgotten is not None for forgotten in freed), note)
+        )
+
+    async def _remove_elsewhere(self, task: TaskId) -> str:
+        """At other machines of our owner; which have it still, in words."""
+        left = (await self._node.market.remove_elsewhere(task)).left
+        return _still_at([self._called(peer) for peer in left])
 
     async def _forget_elsewhere(self, view: TaskView) -> ForgetReply:
         """Of what another machine of ours has. Raises TaskUnreachableError: it has it still."""
@@ -203,8 +211,8 @@ class TaskRoutes:
 
     async def explain(self, request: Request) -> Response:
         """Every auction with its bids, score parts and refusals."""
-        found = self._node.market.explain(self._view(request).task)
-        return reply(self._shown(request, explanation_of(found)))
+        explanation = self._node.market.explain(self._view(request).task)
+        return reply(self._shown(request, explanation_of(explanation)))
 
     async def logs(self, request: Request) -> Response:
         """What the task printed: `?stream=stdout|stderr`, from `?offset=`, on with `?follow=1`.
@@ -212,17 +220,14 @@ class TaskRoutes:
         With `?attempt=` only what the attempt with that fence printed.
         """
         view = await self._anywhere(request)  # unknown tasks are a problem, not a broken stream
-        stream = request.query_params.get("stream", "stdout")
-        if stream not in STREAMS:
-            raise msgspec.ValidationError(f"stream is one of {', '.join(STREAMS)}")
+        stream = _stream_in(request)
         offset = int(number(request, "offset", 0, 0, 2**53))
         attempt = _attempt_of(view, int(number(request, "attempt", 0, 0, 2**53)))
-        follow = flag(request, "follow")
-        market, read = self._node.market, self._node.market.logs_elsewhere
+        read = self._node.market.logs_elsewhere
         if not view.record.owner:
             await self._node.estate.bring_log(view.task)
-            read = market.logs
-        pieces = read(view.task, stream, follow=follow, attempt=attempt)
+            read = self._node.market.logs
+        pieces = read(view.task, stream, follow=flag(request, "follow"), attempt=attempt)
         return Stream(_from(pieces, offset), media_type="application/octet-stream")
 
     def _shown(self, request: Request, value: Any) -> Any:  # noqa: ANN401  (any answer)
@@ -233,14 +238,15 @@ class TaskRoutes:
         try:
             return self._theirs(request)
         except TaskUnknownError:
-            text = request.path_params["task"]
-            moved = {} if asker_of(request).person else self._node.market.moved(text)
-            task = next(iter(moved), TaskId(text))
-            if len(moved) > 1:
-                shown = ", ".join(sorted(moved)[:SHOWN_MAX])
-                raise TaskAmbiguousError(f"give the id of one, such as {shown}") from None
-            if asker_of(request).person or not is_task_id(task):
+            if asker_of(request).person:
                 raise
+            moved = self._node.market.moved(request.path_params["task"])
+            task = _only_one(moved, request.path_params["task"])
+            if not is_task_id(task):
+                raise
+        return await self._elsewhere(task, moved)
+
+    async def _elsewhere(self, task: TaskId, moved: Mapping[TaskId, PeerId]) -> TaskView:
         try:
             return await self._node.market.elsewhere(task)
         except TaskUnknownError as error:
@@ -267,6 +273,21 @@ class TaskRoutes:
         return _theirs(view, asker_of(request))
 
 
+def _stream_in(request: Request) -> str:
+    stream = request.query_params.get("stream", "stdout")
+    if stream not in STREAMS:
+        raise msgspec.ValidationError(f"stream is one of {', '.join(STREAMS)}")
+    return stream
+
+
+def _only_one(moved: Mapping[TaskId, PeerId], text: str) -> TaskId:
+    """Which is meant; none went on elsewhere: what was said. Raises TaskAmbiguousError."""
+    if len(moved) > 1:
+        shown = ", ".join(sorted(moved)[:SHOWN_MAX])
+        raise TaskAmbiguousError(f"give the id of one, such as {shown}") from None
+    return next(iter(moved), TaskId(text))
+
+
 def _ended(view: TaskView) -> TaskView:
     if not view.has_ended:
         raise TaskNotEndedError(f"{view.task} is {view.state}: wait for it, or cancel it first")
@@ -275,7 +296,7 @@ def _ended(view: TaskView) -> TaskView:
 
 def _attempt_of(view: TaskView, number: int) -> int:
     """The fence of one of its attempts, or 0 for all. Raises AttemptUnknownError."""
-    fences = [one.fence for one in view.record.attempts]
+    fences = [attempt.fence for attempt in view.record.attempts]
     was_left_out = len(fences) >= ATTEMPTS_KEPT_MAX and 0 < number < view.record.fence
     if number and number not in fences and not was_left_out:
         which = f"it has {', '.join(map(str, fences))}" if fences else "it has none yet"
