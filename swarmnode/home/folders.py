@@ -145,10 +145,7 @@ def locate(environ: Mapping[str, str]) -> Home:
     Raises IdentityError for a relative SWARM_HOME or when there is no home folder at all.
     """
     if root := environ.get("SWARM_HOME"):
-        base = Path(root)
-        if not base.is_absolute():
-            raise IdentityError(f"SWARM_HOME={root} must be an absolute path")
-        return Home(base, base, base / "cache", base / "run")
+        return _below(root)
     state = _xdg(environ, "XDG_STATE_HOME", ".local/state")
     runtime = environ.get("XDG_RUNTIME_DIR", "")
     return Home(
@@ -157,6 +154,13 @@ def locate(environ: Mapping[str, str]) -> Home:
         cache=_xdg(environ, "XDG_CACHE_HOME", ".cache"),
         runtime=Path(runtime) / "swarm" if runtime.startswith("/") else state / "run",
     )
+
+
+def _below(root: str) -> Home:
+    base = Path(root)
+    if not base.is_absolute():
+        raise IdentityError(f"SWARM_HOME={root} must be an absolute path")
+    return Home(base, base, base / "cache", base / "run")
 
 
 def write_addresses(home: Home, addresses: Sequence[str]) -> None:
@@ -172,12 +176,14 @@ def read_addresses(home: Home) -> tuple[str, ...]:
     if not home.addresses_file.exists():
         return ()
     try:
-        found = json.loads(read_private_file(home.addresses_file))
+        addresses = json.loads(read_private_file(home.addresses_file))
     except ValueError as exc:
         raise IdentityError(f"{home.addresses_file} is damaged: remove it") from exc
-    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+    if not isinstance(addresses, list) or not all(
+        isinstance(address, str) for address in addresses
+    ):
         raise IdentityError(f"{home.addresses_file} is damaged: remove it")
-    return tuple(found)
+    return tuple(addresses)
 
 
 def read_revoked(home: Home) -> frozenset[str]:
@@ -190,7 +196,7 @@ def read_revoked(home: Home) -> frozenset[str]:
         raise IdentityError(
             f"{home.revoked_file} is damaged, no text: restore it from a backup, or write it anew"
         ) from exc
-    return frozenset(found for line in lines if (found := line.partition("#")[0].strip()))
+    return frozenset(entry for line in lines if (entry := line.partition("#")[0].strip()))
 
 
 def _xdg(environ: Mapping[str, str], name: str, below_home: str) -> Path:

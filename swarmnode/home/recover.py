@@ -52,15 +52,7 @@ def recover(
     if invite is not None:
         check_whose(invite, person.peer_id, "the phrase")
     home.make()
-    if home.member_key.exists() and load_key_file(home.member_key).peer_id != person.peer_id:
-        raise IdentityError(f"{home.member_key} is another person's: use another SWARM_HOME")
-    if not home.membership_file.exists():
-        key_in(home.member_key, lambda _length: seed)
-        replace_private_file(home.recovering_file, b"")
-        if given is not None and not given.is_complete:
-            write_unnamed(home, given)
-    elif not (home.member_key.exists() and home.recovering_file.exists()):
-        raise IdentityError(_in_use(home))
+    _claim(home, person, seed, given)
     if invite is not None:
         return join(home, invite, names, entropy, now_ms)
     founded = found_network(home, names, entropy, now_ms, is_open=is_open)
@@ -74,6 +66,19 @@ def _calling(home: Home, contacts: tuple[Contact, ...], changed: bool, now_ms: i
     if known != made.addresses:
         save_membership(home, Enrolment(made.anchor, made.token, known))
     return standing(home, changed or known != made.addresses, now_ms)
+
+
+def _claim(home: Home, person: KeySigner, seed: bytes, given: Unnamed | None) -> None:
+    """A blank home becomes that person's. Raises IdentityError for one that is somebody's."""
+    if home.member_key.exists() and load_key_file(home.member_key).peer_id != person.peer_id:
+        raise IdentityError(f"{home.member_key} is another person's: use another SWARM_HOME")
+    if not home.membership_file.exists():
+        key_in(home.member_key, lambda _length: seed)
+        replace_private_file(home.recovering_file, b"")
+        if given is not None and not given.is_complete:
+            write_unnamed(home, given)
+    elif not (home.member_key.exists() and home.recovering_file.exists()):
+        raise IdentityError(_in_use(home))
 
 
 def _in_use(home: Home) -> str:

@@ -11,7 +11,7 @@ import trio
 
 from p2p.discovery.service import DiscoveryService
 from p2p.errors import WireError
-from p2p.gossip.items import RESOURCES, STORAGE
+from p2p.gossip.items import RESOURCES, STORAGE, Item
 from p2p.gossip.service import GossipService
 from p2p.host.admission.book import AdmissionBook
 from p2p.host.rpc.service import Rpc
@@ -142,8 +142,13 @@ class StatusReader:
 
     def _members(self) -> dict[Liveness, int]:
         out = self.node.register.out()
-        members = [one for one in self.node.membership.view().members if one.peer not in out]
-        return {one: sum(m.liveness is one for m in members) for one in Liveness}
+        members = [
+            member for member in self.node.membership.view().members if member.peer not in out
+        ]
+        return {
+            liveness: sum(member.liveness is liveness for member in members)
+            for liveness in Liveness
+        }
 
     def status(self, person: str = "") -> Status:
         """Health first, then everything `swarmnode status` shows.
@@ -191,39 +196,43 @@ class StatusReader:
     def _warnings(self, person: str = "", *, is_brief: bool = False) -> tuple[str, ...]:
         """What is wrong; `is_brief`: without what changes while it goes on."""
         node, out = self.node, self.node.register.out()
-        found = [removal_words(why)] if (why := self._why_out()) else []
+        warnings = [removal_words(why)] if (why := self._why_out()) else []
         if self.state() == JOINING:
-            found.append("alone: no other member has answered yet")
-        found += self._membership_warnings()
-        found += standing_warnings(node.edges.book, self._me, out)
+            warnings.append("alone: no other member has answered yet")
+        warnings += self._membership_warnings()
+        warnings += standing_warnings(node.edges.book, self._me, out)
         trouble = node.edges.executor.trouble() if self.runs else ""
         if trouble and node.lends_compute:
-            found.append(f"no task can run here: {trouble}")
+            warnings.append(f"no task can run here: {trouble}")
         if self.runs and node.market.trouble:
-            found.append(node.market.trouble)
+            warnings.append(node.market.trouble)
         if self.runs:
-            names = {member.peer: member.name for member in node.membership.view().members}
-            troubles, now_ms = node.storage.troubles(person), node.edges.wall_ms()
-            found += trouble_words(troubles, now_ms, None if is_brief else names)
-            found += node.storage.clock.words(names)
+            warnings += self._storage_warnings(person, is_brief=is_brief)
         if node.lends_storage and node.edges.shards.free_bytes() <= 0:
-            found.append("no room for more shards: free disk space or raise storage.quota_gib")
+            warnings.append("no room for more shards: free disk space or raise storage.quota_gib")
         if node.recovery is not None and node.recovery.warning and not person:
-            found.append(node.recovery.warning)
-        return (*found, *self._copies())
+            warnings.append(node.recovery.warning)
+        return (*warnings, *self._copies())
+
+    def _storage_warnings(self, person: str, *, is_brief: bool) -> list[str]:
+        node = self.node
+        names = {member.peer: member.name for member in node.membership.view().members}
+        troubles, now_ms = node.storage.troubles(person), node.edges.wall_ms()
+        words = trouble_words(troubles, now_ms, None if is_brief else names)
+        return [*words, *node.storage.clock.words(names)]
 
     def _copies(self) -> tuple[str, ...]:
         """A line for each key with which two machines run."""
         node, me = self.node, self._me
-        view, found = node.membership.view(), {}
+        view, warnings = node.membership.view(), {}
         for peer, places in (*node.edges.host.copies().items(), *node.membership.twins().items()):
             member = view.find(peer)
             named = "this machine" if peer == me else (member.name if member else "") or peer
-            found[peer] = (
+            warnings[peer] = (
                 f"two nodes run with the key of {named} ({peer}), at {' and '.join(places)}: a "
                 "copied home? Stop one; let the copy join anew from an empty SWARM_HOME"
             )
-        return tuple(found[peer] for peer in sorted(found))
+        return tuple(warnings[peer] for peer in sorted(warnings))
 
     def _membership_warnings(self) -> list[str]:
         node = self.node
@@ -243,7 +252,7 @@ class StatusReader:
     def _storage(self, stats: StorageStats, person: str) -> StorageStatus:
         degraded, unreadable = stats.own_degraded, stats.own_unreadable
         if person:
-            own = [one.health for one in self.node.storage.troubles(person).own]
+            own = [trouble.health for trouble in self.node.storage.troubles(person).own]
             degraded = own.count(ObjectHealth.DEGRADED)
             unreadable = own.count(ObjectHealth.UNREADABLE)
         return StorageStatus(
@@ -303,19 +312,15 @@ class StatusReader:
         connected = frozenset(node.edges.host.peers())
         resources = node.gossip.items(RESOURCES)
         stores = node.gossip.items(STORAGE)
-        lines = []
-        for member in node.membership.view().members:
-            lent = resources.get(member.peer)
-            kept = stores.get(member.peer)
-            lines.append(
-                self._line(
-                    member,
-                    member.peer in connected,
-                    None if lent is None else _decoded(ResourceAdvert, lent.body),
-                    None if kept is None else _decoded(StorageAdvert, kept.body),
-                )
+        return tuple(
+            self._line(
+                member,
+                member.peer in connected,
+                _said(ResourceAdvert, resources.get(member.peer)),
+                _said(StorageAdvert, stores.get(member.peer)),
             )
-        return tuple(lines)
+            for member in node.membership.view().members
+        )
 
     def _line(
         self,
@@ -350,12 +355,12 @@ def _name(member: Member) -> str:
 
 def standing_warnings(book: AdmissionBook, me: PeerId, out: Mapping[PeerId, str]) -> list[str]:
     """What is wrong with our list of those out; and who came with an invite used before."""
-    found = [trouble] if (trouble := book.trouble()) else []
+    warnings = [trouble] if (trouble := book.trouble()) else []
     for peer, why in out.items():
         who = book.admitted(peer)
         if peer != me and who is not None and book.register.is_surplus(who):
-            found.append(f"{who.member_name} ({who.name}) is kept out: {why}")
-    return found
+            warnings.append(f"{who.member_name} ({who.name}) is kept out: {why}")
+    return warnings
 
 
 def _traffic(stats: tuple[ClassStats, ...]) -> dict[str, int]:
@@ -374,9 +379,9 @@ def _failure_lines(failures: tuple[tuple[str, str, str], ...]) -> tuple[str, ...
     return tuple(f"{address}: {cause}: {detail}" for address, cause, detail in failures)
 
 
-def _decoded(kind: type[AdvertT], body: bytes) -> AdvertT | None:
+def _said(kind: type[AdvertT], item: Item | None) -> AdvertT | None:
     """An advert, or None where a newer peer says something this version cannot read."""
     try:
-        return decode_as(kind, body)
+        return None if item is None else decode_as(kind, item.body)
     except WireError:
         return None
