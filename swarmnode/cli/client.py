@@ -160,6 +160,12 @@ class Client:
                 raise problem
             threading.Event().wait(WAIT_STEP_S)
 
+    def _connect(self, connection: http.client.HTTPConnection) -> None:
+        try:
+            connection.connect()
+        except (OSError, UnicodeError) as error:  # the latter: what is no name of a host
+            raise NodeUnreachableError(self._unreachable(error)) from error
+
     def _answer(
         self,
         connection: http.client.HTTPConnection,
@@ -172,10 +178,7 @@ class Client:
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
         chunked = not isinstance(data, bytes | None)
-        try:
-            connection.connect()
-        except (OSError, UnicodeError) as error:  # the latter: what is no name of a host
-            raise NodeUnreachableError(self._unreachable(error)) from error
+        self._connect(connection)
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(method, path, data, headers, encode_chunked=chunked)

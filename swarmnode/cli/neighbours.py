@@ -13,7 +13,7 @@ SHARED_SOCKET: Final = Path("/run/swarm/api.sock")
 
 def others_here(proc: Path = Path("/proc")) -> list[str]:
     """Logins of other people whose node runs on this machine, as far as we may see."""
-    found: dict[int, None] = {}
+    uids: dict[int, None] = {}
     for folder in sorted(proc.iterdir()):
         if folder.name.isdecimal():
             try:
@@ -21,8 +21,8 @@ def others_here(proc: Path = Path("/proc")) -> list[str]:
             except OSError:  # it has ended, or is not for us to see
                 continue
             if uid != os.geteuid() and _is_node(words):
-                found[uid] = None
-    return [_login_of(uid) for uid in found]
+                uids[uid] = None
+    return [_login_of(uid) for uid in uids]
 
 
 def whom_to_ask() -> str:

@@ -49,7 +49,7 @@ def emit(value: Row, fmt: str) -> None:
     """Print one thing with named fields."""
     if fmt == "table":
         width = max((len(key) for key in value), default=0)
-        lines = (f"{_label(key):<{width}}  {_cell(one)}".rstrip() for key, one in value.items())
+        lines = (f"{_label(key):<{width}}  {_cell(item)}".rstrip() for key, item in value.items())
         click.echo("\n".join(lines))
     else:
         click.echo(_json({"v": SCHEMA, **value}, fmt))
@@ -112,9 +112,9 @@ def stamp(wall_ms: int) -> str:
 
 def complain(message: str) -> None:
     """One line on stderr (further faults indented below it)."""
-    plain = _QUOTED.sub(lambda found: rf"{found[1]}\x{found[2]}", message)
+    plain = _QUOTED.sub(lambda match: rf"{match[1]}\x{match[2]}", message)
     first, *others = map(printable, plain.splitlines() or [""])
-    click.echo("\n".join([f"error: {first}", *(f"  {one.lstrip()}" for one in others)]), err=True)
+    click.echo("\n".join([f"error: {first}", *(f"  {line.lstrip()}" for line in others)]), err=True)
 
 
 @contextmanager
@@ -149,7 +149,7 @@ def _cell(value: object) -> str:
         case bool():
             return "yes" if value else "no"
         case list() | tuple():
-            return ", ".join(_cell(one) for one in value)
+            return ", ".join(_cell(item) for item in value)
     return printable(str(value))
 
 
@@ -157,5 +157,5 @@ def printable(text: str) -> str:
     """Text of somebody else, harmless for a terminal; a byte that is not UTF-8 as `\\xNN`."""
     if text.isprintable():
         return text
-    plain = _STRAY.sub(lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", text)
+    plain = _STRAY.sub(lambda stray: f"\\x{ord(stray[0]) - 0xDC00:02x}", text)
     return "".join(char if char.isprintable() else "?" for char in plain)

@@ -68,12 +68,12 @@ class Seconds(click.ParamType[float]):
     ) -> float:
         """Text to seconds."""
         try:
-            found = float(value)
+            seconds = float(value)
         except ValueError:
-            found = -1.0
-        if not found >= 0:
+            seconds = -1.0
+        if not seconds >= 0:
             self.fail(f"{value!r} is not a valid number of seconds: write 30 or 0.5", param, ctx)
-        return found
+        return seconds
 
 
 def in_path(text: str) -> str:

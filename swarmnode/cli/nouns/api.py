@@ -1,6 +1,7 @@
 """`api`: who may use this node's API over the network."""
 
 import os
+from pathlib import Path
 
 import click
 
@@ -38,14 +39,7 @@ def token(scope: str, name: str, fmt: str) -> None:
                 f"you use the node of {host} here: `swarmnode token new` makes one for that",
                 exits.AUTH,
             )
-        from swarmnode.api.access.tokens import add_token, token_file
-        from swarmnode.home.config_load import load
-        from swarmnode.home.folders import locate
-
-        home = locate(os.environ)
-        home.make()
-        file = token_file(load(home.config_file, os.environ).api.token_file, home.state)
-        made = add_token(file, scope, name, os.urandom)
+        made, file = _make_token(scope, name)
     with or_said(f"a token was made all the same: the last line of {file} lets it in"):
         if fmt == "table":
             click.echo(made)
@@ -53,3 +47,15 @@ def token(scope: str, name: str, fmt: str) -> None:
             emit({"token": made, "scope": scope, "file": str(file)}, fmt)
     if fmt == "table":
         click.echo(f"scope {scope}; its hash is in {file}", err=True)
+
+
+def _make_token(scope: str, name: str) -> tuple[str, Path]:
+    """And the file that has its hash. Raises SwarmError."""
+    from swarmnode.api.access.tokens import add_token, token_file
+    from swarmnode.home.config_load import load
+    from swarmnode.home.folders import locate
+
+    home = locate(os.environ)
+    home.make()
+    file = token_file(load(home.config_file, os.environ).api.token_file, home.state)
+    return add_token(file, scope, name, os.urandom), file
