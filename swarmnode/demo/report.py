@@ -62,16 +62,7 @@ class DemoReport:
     def finish(self, header: dict[str, Any]) -> None:
         """Print the JSON document, or the closing line."""
         if self.as_json:
-            steps = [
-                {
-                    "step": r.name,
-                    "passed": r.passed,
-                    "seconds": round(r.seconds, 3),
-                    **r.measured,
-                    **({"problem": r.problem} if r.problem else {}),
-                }
-                for r in self.results
-            ]
+            steps = [_as_json(result) for result in self.results]
             json.dump({"v": 1, "passed": self.passed, **header, "steps": steps}, sys.stdout)
             print()
             return
@@ -105,3 +96,13 @@ def until(observe: Callable[[], Any], *, within_s: float, what: str, every_s: fl
         if time.monotonic() > deadline:
             raise StepFailedError(f"{what} did not happen within {within_s:.0f} s")
         idle.wait(every_s)
+
+
+def _as_json(result: StepResult) -> dict[str, Any]:
+    return {
+        "step": result.name,
+        "passed": result.passed,
+        "seconds": round(result.seconds, 3),
+        **result.measured,
+        **({"problem": result.problem} if result.problem else {}),
+    }

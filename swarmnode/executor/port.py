@@ -133,7 +133,7 @@ class Executor(Protocol):
         ...
 
     def pack(
-        self, job: JobId, base: Parts, found: Sequence[Found], *, may_grow: bool = False
+        self, job: JobId, base: Parts, seen: Sequence[Found], *, may_grow: bool = False
     ) -> AsyncIterator[bytes]:
         """The tree of what was found in `base`; TreeChangedError when it is that no more.
 

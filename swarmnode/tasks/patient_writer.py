@@ -1,6 +1,7 @@
 """How the decisions of a core that keeps tables come onto the disk."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final
 
 import trio
@@ -50,17 +51,9 @@ class PatientWriter:
 
     async def persist(self, writes: Sequence[Persist]) -> None:
         """Return once a whole batch is durable."""
-
-        def put_all(view: WriteView) -> None:
-            for write in writes:
-                if write.value is None:
-                    view.delete(write.table, write.key)
-                else:
-                    view.put(write.table, write.key, write.value)
-
         while True:
             try:
-                await self._write(put_all)
+                await self._write(partial(_put_all, writes))
             except StoreFullError:
                 self.full.set()
                 self.waits += 1
@@ -69,3 +62,11 @@ class PatientWriter:
                 if self.is_waiting:
                     self.full = trio.Event()
                 return
+
+
+def _put_all(writes: Sequence[Persist], view: WriteView) -> None:
+    for write in writes:
+        if write.value is None:
+            view.delete(write.table, write.key)
+        else:
+            view.put(write.table, write.key, write.value)

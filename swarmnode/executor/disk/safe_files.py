@@ -112,14 +112,14 @@ def list_files(root: str, pattern: str) -> tuple[FileStat, ...]:
     Raises OutputUnsafeError when there are too many to list or to look at.
     """
     meant = Pattern(f"{pattern}**" if pattern.endswith("/") else pattern)
-    found = [
-        FileStat(text_of(joined(one.parts)), one.size, one.modified_ns)
-        for one in scan(root, owned_by=os.stat(root).st_uid).found
-        if one.kind is EntryKind.FILE and meant.matches(one.parts)
+    files = [
+        FileStat(text_of(joined(name.parts)), name.size, name.modified_ns)
+        for name in scan(root, owned_by=os.stat(root).st_uid).found
+        if name.kind is EntryKind.FILE and meant.matches(name.parts)
     ]
-    if len(found) > LISTED_FILES_MAX:
+    if len(files) > LISTED_FILES_MAX:
         raise OutputUnsafeError(f"more than {LISTED_FILES_MAX} files match {pattern!r}")
-    return tuple(sorted(found, key=lambda file: file.name))
+    return tuple(sorted(files, key=lambda file: file.name))
 
 
 def remove_tree(path: str) -> None:

@@ -139,8 +139,8 @@ class WorkDisks:
                 self._spares[disk_bytes] = spare
                 kept = list(self._spares)[-DISK_SPARES_MAX:]
                 over = [self._spares.pop(size) for size in list(self._spares) if size not in kept]
-        for one in over:
-            one.close()
+        for spare in over:
+            spare.close()
 
     def _take_spare(self, disk_bytes: int) -> "_Spare | None":
         with self._lock:
@@ -150,8 +150,8 @@ class WorkDisks:
         """No spares any more."""
         with self._lock:
             spares, self._spares = self._spares, None
-        for one in (spares or {}).values():
-            one.close()
+        for spare in (spares or {}).values():
+            spare.close()
 
     def _new(self, image: Path, disk_bytes: int) -> int:
         """A descriptor of a new file system in an image."""

@@ -112,19 +112,19 @@ class WorkFiles(ABC):
         return looked, await self._workers.run(partial(select, looked.found, patterns))
 
     def pack(
-        self, job: JobId, base: Parts, found: Sequence[Found], *, may_grow: bool = False
+        self, job: JobId, base: Parts, seen: Sequence[Found], *, may_grow: bool = False
     ) -> AsyncIterator[bytes]:
         """The tree of what was found in `base`. Raises OutputUnsafeError."""
-        return self._pack(self._work(job), base, found, may_grow=may_grow)
+        return self._pack(self._work(job), base, seen, may_grow=may_grow)
 
     async def _pack(
-        self, root: str, base: Parts, found: Sequence[Found], *, may_grow: bool
+        self, root: str, base: Parts, seen: Sequence[Found], *, may_grow: bool
     ) -> AsyncIterator[bytes]:
         names = [b"/".join([top, *base]) for top in (WORK, os.fsencode(root))]
         inside = inside_of(*names)
         try:
-            entries = await self._workers.run(partial(entries_of, found, base, inside=inside))
-            pieces = packed(root, found, entries, may_grow=may_grow)
+            entries = await self._workers.run(partial(entries_of, seen, base, inside=inside))
+            pieces = packed(root, seen, entries, may_grow=may_grow)
             while (piece := await self._workers.run(partial(next, pieces, None))) is not None:
                 yield piece
         except OSError as exc:

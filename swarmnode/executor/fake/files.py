@@ -47,17 +47,17 @@ async def read(process: Process, name: str) -> AsyncIterator[bytes]:
 
 def scan(process: Process, base: Parts) -> Scan:
     """Everything beneath `base`, with the folders above each file."""
-    found: dict[Parts, Found] = {} if base else {(): Found((), EntryKind.FOLDER, 0o755)}
+    names: dict[Parts, Found] = {} if base else {(): Found((), EntryKind.FOLDER, 0o755)}
     for name, file in process.files.items():
         parts = parts_in(name)
         if parts[: len(base)] != base:
             continue
         for depth in range(len(base), len(parts)):
             above = parts[:depth]
-            folder = found.get(above, Found(above, EntryKind.FOLDER, 0o755))
-            found[above] = _changed_by(folder, file)
-        found[parts] = _found_as(parts, file)
-    return Scan(tuple(sorted(found.values(), key=lambda entry: entry.parts)))
+            folder = names.get(above, Found(above, EntryKind.FOLDER, 0o755))
+            names[above] = _changed_by(folder, file)
+        names[parts] = _found_as(parts, file)
+    return Scan(tuple(sorted(names.values(), key=lambda name: name.parts)))
 
 
 def _changed_by(folder: Found, file: File) -> Found:
@@ -83,12 +83,12 @@ def _found_as(parts: Parts, file: File) -> Found:
 
 
 async def pack(
-    process: Process, base: Parts, found: Sequence[Found], *, may_grow: bool = False
+    process: Process, base: Parts, seen: Sequence[Found], *, may_grow: bool = False
 ) -> AsyncIterator[bytes]:
     """The tree of what was found. Raises TreeRefusedError, TreeChangedError."""
     await trio.lowlevel.checkpoint()
-    yield write_index(entries_of(found, base))
-    for entry in found:
+    yield write_index(entries_of(seen, base))
+    for entry in seen:
         if entry.kind is EntryKind.FILE:
             await trio.lowlevel.checkpoint()
             yield _unchanged(process, entry, may_grow=may_grow)

@@ -87,11 +87,11 @@ class JobCgroup:
 
     def processes(self) -> "list[int]":
         """Host pids of everything in the groups, sorted."""
-        found: set[int] = set()
+        pids: set[int] = set()
         for path in self.dirs.values():
-            found.update(int(pid) for pid in read_control(path + "/cgroup.procs").split())
-        found.discard(0)
-        return sorted(found)
+            pids.update(int(pid) for pid in read_control(path + "/cgroup.procs").split())
+        pids.discard(0)
+        return sorted(pids)
 
     def kill(self, timeout_s: float) -> bool:
         """Kill everything inside; True once nothing is left.

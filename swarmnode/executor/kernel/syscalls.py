@@ -24,7 +24,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def _call(name: str, *arguments: "int | bytes | None") -> int:
-    typed = [ctypes.c_long(one) if isinstance(one, int) else one for one in arguments]
+    typed = [
+        ctypes.c_long(argument) if isinstance(argument, int) else argument for argument in arguments
+    ]
     result: int = getattr(_libc, name)(*typed)
     if result < 0:
         number = ctypes.get_errno()

@@ -174,10 +174,10 @@ def _packaged() -> str:
 
 def _is_new_enough(bwrap: str, run: Run) -> bool:
     try:
-        found = re.search(r"(\d+)\.(\d+)", run([bwrap, "--version"]).stdout)
+        version = re.search(r"(\d+)\.(\d+)", run([bwrap, "--version"]).stdout)
     except (OSError, subprocess.TimeoutExpired):
         return False
-    return found is not None and (int(found[1]), int(found[2])) >= _OLDEST
+    return version is not None and (int(version[1]), int(version[2])) >= _OLDEST
 
 
 def _setting(path: Path) -> str:

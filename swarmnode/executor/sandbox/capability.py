@@ -202,10 +202,10 @@ def _root_trouble() -> str:
 
 
 def _bwrap_trouble(bwrap: str, config: ExecutorConfig) -> str:
-    found = bubblewrap.trouble(bwrap, run=bubblewrap.runner(config.uid_first))
-    return "" if found is None else f"{found.detail}. Remedy: {found.fix}"
+    trouble = bubblewrap.trouble(bwrap, run=bubblewrap.runner(config.uid_first))
+    return "" if trouble is None else f"{trouble.detail}. Remedy: {trouble.fix}"
 
 
 def _version(text: str) -> tuple[int, int]:
-    found = re.search(r"(\d+)\.(\d+)", text)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+    version = re.search(r"(\d+)\.(\d+)", text)
+    return (int(version[1]), int(version[2])) if version else (0, 0)

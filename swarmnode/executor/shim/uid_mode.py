@@ -69,7 +69,7 @@ def kill_user(uid: int, guard: int) -> None:
 
 def user_processes(uid: int) -> "list[int]":
     """Pids of what the user runs, zombies left out."""
-    found = []
+    pids = []
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
@@ -78,8 +78,8 @@ def user_processes(uid: int) -> "list[int]":
             except OSError:
                 continue  # gone meanwhile
             if str(uid) in lines["Uid"].split() and "Z" not in lines["State"].split()[0]:
-                found.append(int(name))
-    return found
+                pids.append(int(name))
+    return pids
 
 
 def _install(program: bytes) -> None:
@@ -96,7 +96,9 @@ def _prctl(option: int, *arguments: object) -> None:
 
     libc = ctypes.CDLL(None, use_errno=True)
     padded = [*arguments, 0, 0, 0, 0][:4]
-    unsigned = [ctypes.c_ulong(one) if isinstance(one, int) else one for one in padded]
+    unsigned = [
+        ctypes.c_ulong(argument) if isinstance(argument, int) else argument for argument in padded
+    ]
     if libc.prctl(ctypes.c_int(option), *unsigned) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
