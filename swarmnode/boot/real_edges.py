@@ -5,7 +5,6 @@ import random
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from p2p.errors import AdmissionError, IdentityError
 from p2p.host.admission.exchange import OpenNetworkAdmission, TokenAdmission
@@ -34,8 +33,7 @@ from swarmnode.home.revoked import RevokedFile
 from swarmnode.recovery.home_vault import HomeVault
 from swarmnode.resources.local import LocalMachine
 from swarmnode.sdk import ctx
-
-GIB: Final = 1024**3
+from swarmnode.settings import GIB
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,11 +23,11 @@ from swarmnode.errors import JobDamagedError, JobUnknownError
 from swarmnode.executor.port import JobExit, JobId, JobSpec, Limit
 from swarmnode.executor.shim import pairs
 from swarmnode.executor.shim.child import CODE_CANNOT_START
+from swarmnode.executor.shim.logs import STREAMS
 from swarmnode.limits import JOB_ID_CHARS_MAX
 
 log = logging.getLogger("swarm")
 _NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{JOB_ID_CHARS_MAX - 1}}}")
-STREAMS: Final = ("stdout", "stderr")
 
 
 @dataclass(frozen=True, slots=True)

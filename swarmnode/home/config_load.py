@@ -33,7 +33,7 @@ def load(
 
     `flags` maps `section.key` to a value or its text. Raises ConfigError listing every fault.
     """
-    reader = _Reader()
+    reader = _ConfigReader()
     reader.read_file(config_file)
     reader.read_environment(environ)
     reader.read_flags(flags or {})
@@ -62,7 +62,7 @@ def _row(config: Config, key: str, value: object) -> dict[str, object]:
 
 
 @dataclass(slots=True)
-class _Reader:
+class _ConfigReader:
     """Collects values, later sources over earlier ones, and every fault on the way."""
 
     given: dict[str, _Given] = field(default_factory=dict)

@@ -14,12 +14,12 @@ from storage.manifests.capability import parse_kept, text_of_cap
 from swarmnode.errors import NotAllowedError, PersonLockedError
 from swarmnode.limits import LAB_REASON_CHARS_MAX
 from swarmnode.people.seals import Seals
+from swarmnode.tasks.secrets import HIDDEN
 
 KEY: Final = "swarm.asker"
 """Where the gatekeeper leaves it in the ASGI scope."""
 _CAPABILITY: Final = re.compile(r"(swarm|sealed):[a-z2-7]{100,}", re.IGNORECASE)
 _SEALED: Final = re.compile(r"sealed:[a-z2-7]{100,}")
-HIDDEN: Final = "(hidden)"
 LOCKED: Final = "(locked)"
 """In place of a capability that only its person's key opens."""
 

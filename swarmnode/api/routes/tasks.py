@@ -29,6 +29,7 @@ from swarmnode.estate.inputs import with_own_inputs
 from swarmnode.limits import ATTEMPTS_KEPT_MAX
 from swarmnode.market.explain import TaskView
 from swarmnode.market.guardians.kept import Guarded
+from swarmnode.market.logbook import STREAMS
 from swarmnode.people.sealed_tasks import at_rest, spec_in_clear
 from swarmnode.tasks.ids import TaskId, is_task_id
 from swarmnode.tasks.spec import PriorityClass, TaskSpec
@@ -39,7 +40,6 @@ WAIT_S: Final = 30.0
 WAIT_S_MAX: Final = 600.0
 LOOK_S: Final = 2.0
 """How often a task of another machine of ours is looked at, while somebody waits for it."""
-STREAMS: Final = ("stdout", "stderr")
 SHOWN_MAX: Final = 5
 """Tasks of one name that are told."""
 

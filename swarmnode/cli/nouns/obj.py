@@ -25,7 +25,7 @@ DURABILITIES = ("durable", "quorum", "local")
 KINDS = ("put", "input", "output", "checkpoint")
 
 
-class _Place(click.Path):
+class _NamedPath(click.Path):
     """A path that is not empty, as that of a variable that was never set, which means `.`."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
@@ -41,7 +41,7 @@ def obj() -> None:
 
 
 @obj.command("put")
-@click.argument("file", type=_Place(allow_dash=True, path_type=Path), metavar="FILE|FOLDER|-")
+@click.argument("file", type=_NamedPath(allow_dash=True, path_type=Path), metavar="FILE|FOLDER|-")
 @click.option("--name", default="", help="A name for `obj ls`  [default: the file's].")
 @click.option("--durability", type=click.Choice(DURABILITIES), default="durable")
 @output_option
@@ -79,7 +79,7 @@ def _print_receipt(receipt: dict[str, Any]) -> None:
 
 @obj.command("get")
 @click.argument("cap")
-@click.argument("file", type=_Place(allow_dash=True, path_type=Path), metavar="FILE|FOLDER|-")
+@click.argument("file", type=_NamedPath(allow_dash=True, path_type=Path), metavar="FILE|FOLDER|-")
 @click.option("--force", is_flag=True, help="Replace FILE when it exists; regular files only.")
 @click.option("--raw", is_flag=True, help="The bytes as they are, also those of a folder.")
 @output_option

@@ -5,10 +5,9 @@ import click
 from swarmnode.cli.each import each
 from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.neighbours import SHARED_SOCKET
+from swarmnode.cli.nouns.api import SCOPES
 from swarmnode.cli.output import emit, emit_rows, or_said, output_option, stamp
 from swarmnode.cli.talk import in_path, node
-
-SCOPES = ("read", "submit", "admin")
 
 
 @click.group(cls=NearestGroup)

@@ -13,6 +13,7 @@ from itertools import count
 from typing import Final
 
 from swarmnode.errors import OutputUnsafeError
+from swarmnode.executor.disk.disk_use import PIN
 from swarmnode.executor.port import FileStat
 from swarmnode.limits import LISTED_FILES_MAX
 from swarmnode.tree.format import EntryKind
@@ -20,7 +21,6 @@ from swarmnode.tree.names import Parts, joined, parts_in, text_of
 from swarmnode.tree.pattern import Pattern
 from swarmnode.tree.scan import FOLDER_FLAGS, open_folder, scan
 
-_PIN: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: a pipe must not make us wait for its other end
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -171,7 +171,7 @@ def _open_locked(name: str, folder: int | None) -> int:
 
 
 def _give_rights(name: str, folder: int | None) -> None:
-    pinned = os.open(name, _PIN, dir_fd=folder)
+    pinned = os.open(name, PIN, dir_fd=folder)
     place = f"/proc/self/fd/{pinned}"
     try:
         if os.stat(place).st_uid != os.geteuid():

@@ -22,7 +22,7 @@ it is not imported here: it would cost each shim a quarter of a millisecond."""
 _RETRY_S = 0.005
 _PERIOD_US = 100_000
 """A job that used its share of the processor waits for the rest of this; the kernel's default."""
-_SIGKILL = 9
+SIGKILL = 9
 
 
 class JobCgroup:
@@ -183,7 +183,7 @@ def _kill_frozen(pids: "list[int]", freezer: "str | None") -> None:
     if freezer:
         try_write(freezer + "/freezer.state", "FROZEN")
     for pid in pids:
-        send_signal(pid, _SIGKILL)
+        send_signal(pid, SIGKILL)
     if freezer:
         try_write(freezer + "/freezer.state", "THAWED")
 

@@ -171,7 +171,7 @@ def _pids_rlimit_is_honest(sandbox: str) -> bool:
 
 
 def _container_trouble(status: str, folder: Path) -> str:
-    missing = uid_mode.missing_capabilities(status, uid_mode.NEEDED_CAPABILITIES)
+    missing = uid_mode.missing_capabilities(status, uid_mode.CONTAINER_CAPABILITIES)
     if missing:
         added = " ".join(f"--cap-add {name}" for name in missing)
         return (
@@ -192,7 +192,7 @@ def _root_trouble() -> str:
     if os.geteuid() != 0:
         return ""
     status = Path("/proc/self/status").read_text()
-    missing = uid_mode.missing_capabilities(status, stage.NEEDED_CAPABILITIES)
+    missing = uid_mode.missing_capabilities(status, stage.STAGE_CAPABILITIES)
     if not missing:
         return ""
     return (

@@ -13,7 +13,7 @@ _STAGE = "/tmp"  # noqa: S108  (always there; covered in a namespace of our own)
 
 HELD = "fd:"
 """Before the number of a descriptor, in place of a path: a file system that is mounted nowhere."""
-NEEDED_CAPABILITIES = {"CHOWN": 0, "DAC_OVERRIDE": 1, "SETGID": 6, "SETUID": 7, "SYS_ADMIN": 21}
+STAGE_CAPABILITIES = {"CHOWN": 0, "DAC_OVERRIDE": 1, "SETGID": 6, "SETUID": 7, "SYS_ADMIN": 21}
 """linux/capability.h: what root needs to give a job a user and a view of its own."""
 
 

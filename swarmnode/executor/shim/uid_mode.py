@@ -8,6 +8,7 @@ and a state folder that no other user may enter. The filesystem of the container
 
 import os
 
+from swarmnode.executor.kernel.cgroup import SIGKILL
 from swarmnode.executor.shim import stage
 
 _PR_SET_PDEATHSIG = 1
@@ -15,13 +16,12 @@ _PR_SET_SECCOMP = 22
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _SECCOMP_MODE_FILTER = 2
-_SIGKILL = 9
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-NEEDED_CAPABILITIES = {"CHOWN": 0, "DAC_OVERRIDE": 1, "KILL": 5, "SETGID": 6, "SETUID": 7}
+CONTAINER_CAPABILITIES = {"CHOWN": 0, "DAC_OVERRIDE": 1, "KILL": 5, "SETGID": 6, "SETUID": 7}
 """linux/capability.h: what a node needs to run tasks as other users and to collect their files."""
 
 
@@ -43,7 +43,7 @@ def become(uid: int, program: bytes, parent: int) -> None:
     """Turn this freshly forked process into the task's user, for good. Raises OSError."""
     os.setsid()  # a group of its own, for SIGTERM
     stage.become(uid)
-    _prctl(_PR_SET_PDEATHSIG, _SIGKILL)  # after the change of user, which clears it
+    _prctl(_PR_SET_PDEATHSIG, SIGKILL)  # after the change of user, which clears it
     if os.getppid() != parent:
         os._exit(125)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
@@ -61,7 +61,7 @@ def kill_user(uid: int, guard: int) -> None:
         try:
             os.setgroups([])
             os.setresuid(guard, uid, guard)
-            os.kill(-1, _SIGKILL)
+            os.kill(-1, SIGKILL)
         finally:
             os._exit(0)
     os.waitpid(child, 0)
