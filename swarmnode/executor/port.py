@@ -2,7 +2,7 @@
 
 Bodies: `swarmnode.executor.process` (shim + bubblewrap + cgroup + seccomp) and
 `swarmnode.executor.fake.executor` (virtual time, for simulations), under one contract test:
-tests/contract/test_executor.py.
+tests/contract/executor.
 A job is one attempt of one task; its id is `<task id>.<fence>`.
 """
 

@@ -18,7 +18,8 @@ from swarmnode.market.explain import TaskView
 from swarmnode.tasks.checkpoint import StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import Outcome
-from tests.api_lab import FakeNode, call
+from tests.api_lab import FakeNode
+from tests.asgi_lab import call
 
 SECRET, SALT = bytes([7] * 32).hex(), bytes([1] * 16).hex()
 BEN = Principal("ben", "person")

@@ -19,7 +19,8 @@ from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.records import Outcome, TaskRecord, Usage
 from swarmnode.tasks.spec import TaskSpec
 from testnet.sim.seeded import simulated
-from tests.api_lab import ADA, BOB, Answered, FakeNode, call
+from tests.api_lab import ADA, BOB, FakeNode
+from tests.asgi_lab import Answered, call
 
 HELLO = {"run": ["echo", "hello"]}
 
