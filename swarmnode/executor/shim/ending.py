@@ -16,8 +16,8 @@ class Ending:
         """When it is killed: at the end of its time; a stop brings it nearer."""
         self._kill_reason = "wall"
         """Why, should that come."""
-        self.is_killed = False
-        """SIGKILL was sent: what comes after it is sent to bubblewrap, too."""
+        self._is_killed = False
+        """SIGKILL was sent once."""
         self.is_notice_due = False
         """SIGTERM is to be sent, as soon as somebody can hear it; whoever sent it lowers this."""
         self._lease = Lease(lease)
@@ -45,11 +45,12 @@ class Ending:
         """Why it must be killed now, or "": not yet."""
         return self._kill_reason if now_s >= self.kill_at_s else ""
 
-    def record_kill(self, reason: str, now_s: float) -> None:
-        """It is being killed, for this."""
-        self.is_killed = True
+    def record_kill(self, reason: str, now_s: float) -> bool:
+        """It is being killed, for this; whether it was before, and lives."""
+        was_killed, self._is_killed = self._is_killed, True
         self.reason = self._kill_reason = reason
         self.kill_at_s = now_s + _AGAIN_S
+        return was_killed
 
     def explain(self, reason: str) -> None:
         """What came to light after its end; no more than what we knew."""

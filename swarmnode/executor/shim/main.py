@@ -161,10 +161,9 @@ class Shim:
             self._kill(reason)
 
     def _kill(self, reason: str) -> None:
-        is_again = self._ending.is_killed
+        is_again = self._ending.record_kill(reason, time.monotonic())
         if not is_again:
             self._use.look_before_kill()
-        self._ending.record_kill(reason, time.monotonic())
         self._process.kill(again=is_again)
 
     def _end(self) -> None:

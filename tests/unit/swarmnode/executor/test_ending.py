@@ -1,7 +1,19 @@
-"""Why and when a shim ends its job."""
+"""Why and when a shim ends its job, and what it kills then."""
+
+import subprocess
 
 from swarmnode.executor.shim.ending import Ending
 from swarmnode.executor.shim.lease import boot_s
+from swarmnode.executor.shim.order import Order
+from swarmnode.executor.shim.process import JobProcess
+
+ORDER = [
+    (key, "1")
+    for key in (
+        "argv", "wall_s", "disk_bytes", "entries_max", "memory_bytes", "log_bytes", "nofile",
+        "enforced", "seccomp",
+    )
+]  # fmt: skip
 
 
 def test_a_job_is_killed_when_its_time_is_over_and_again_while_it_lives() -> None:
@@ -13,9 +25,8 @@ def test_a_job_is_killed_when_its_time_is_over_and_again_while_it_lives() -> Non
 
 def test_what_was_killed_once_is_known_so_that_the_next_kill_spares_nothing() -> None:
     ending = Ending(kill_at_s=10.0, lease="")
-    assert not ending.is_killed
-    ending.record_kill("oom", 3.0)
-    assert ending.is_killed
+    assert not ending.record_kill("oom", 3.0)
+    assert ending.record_kill("oom", 4.0)
     assert ending.explanation(137) == "oom"
 
 
@@ -50,3 +61,18 @@ def test_what_we_knew_is_not_replaced_by_what_comes_to_light_later() -> None:
     ending.explain("log")
     ending.explain("lost")
     assert ending.explanation(0) == "log"
+
+
+def test_bubblewrap_is_left_to_tell_what_the_job_used_unless_that_had_to_be_killed_twice() -> None:
+    job, bubblewrap = (subprocess.Popen(["sleep", "60"]) for _ in range(2))
+    process = JobProcess("/nowhere", Order(ORDER))
+    process.pid, process._child = job.pid, bubblewrap.pid
+    try:
+        process.kill(again=False)
+        assert job.wait(10) == -9
+        assert bubblewrap.poll() is None
+        process.kill(again=True)
+        assert bubblewrap.wait(10) == -9
+    finally:
+        bubblewrap.kill()
+        bubblewrap.wait()
