@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -220,9 +220,7 @@ class Launcher:
         (folder.path / "cpus").write_text(f"{as_list(record.cpus)}\n")
         (folder.path / "cpus").chmod(0o644)
         args = folder.path / "bwrap.args"
-        data = b"".join(os.fsencode(option) + b"\0" for option in options)
-        with open(args, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-            file.write(data)
+        _write_args(args, options)
         home, name = bubblewrap.home_of(self.capability.bwrap)
         bwrap = f"{sources(home)}/{name}"
         argv = bwrap_argv(bwrap, record.spec.argv, limit_pids=self.capability.pids_rlimit)
@@ -290,3 +288,9 @@ class Launcher:
         finally:
             for fd in opened:
                 os.close(fd)
+
+
+def _write_args(path: Path, options: Sequence[str]) -> None:
+    """Readable by nobody else: the task's environment is among them."""
+    with open(path, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        file.write(b"".join(os.fsencode(option) + b"\0" for option in options))

@@ -180,9 +180,7 @@ class TaskRoutes:
         freed = [await self._node.objects.forget(address) for address in left_by(view.record)]
         await self._node.market.forget(view.task)
         note = "" if view.record.person else await self._remove_elsewhere(view.task)
-        return reply(
-            ForgetReply(view.task, sum(forgotten is not None for forgotten in freed), note)
-        )
+        return reply(ForgetReply(view.task, sum(gone is not None for gone in freed), note))
 
     async def _remove_elsewhere(self, task: TaskId) -> str:
         """At other machines of our owner; which have it still, in words."""

@@ -89,20 +89,20 @@ async def is_whole(objects: Objects, address: Address) -> bool:
 
 async def survivals(objects: Objects, addresses: Sequence[Address]) -> dict[Address, str]:
     """What each survives now; `unknown` for those that nobody answered for in time."""
-    survivals, limiter = dict.fromkeys(addresses, "unknown"), trio.CapacityLimiter(STATS_AT_ONCE)
+    lasting, limiter = dict.fromkeys(addresses, "unknown"), trio.CapacityLimiter(STATS_AT_ONCE)
 
     async def look(address: Address) -> None:
         async with limiter:
             try:
-                survivals[address] = (await objects.stat(address, ask=False)).survives
+                lasting[address] = (await objects.stat(address, ask=False)).survives
             except ObjectUnknownError:
-                survivals[address] = "cannot be found now"
+                lasting[address] = "cannot be found now"
 
     with trio.move_on_after(STATS_S):
         async with trio.open_nursery() as nursery:
             for address in addresses:
                 nursery.start_soon(look, address)
-    return survivals
+    return lasting
 
 
 def costs_of(entries: Sequence[ObjectEntry], puts: Sequence[Unfinished]) -> list[CostLine]:

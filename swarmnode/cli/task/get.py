@@ -85,15 +85,9 @@ class _Bringing:
             for output in self._outputs(detail):
                 self._try(output, "outputs")
         if "checkpoints" in parts:
-            for checkpoint in reversed(
-                detail["checkpoints"]
-            ):  # the newest last: it replaces others
-                place = (
-                    "checkpoints"
-                    if checkpoint["beside"]
-                    else f"checkpoints/step-{checkpoint['step']}"
-                )
-                self._try(checkpoint, place)
+            for file in reversed(detail["checkpoints"]):  # the newest last: it replaces others
+                place = "checkpoints" if file["beside"] else f"checkpoints/step-{file['step']}"
+                self._try(file, place)
         if "logs" in parts:
             for stream in task_follow.STREAMS:
                 self._log(detail["task"], stream)
