@@ -11,7 +11,7 @@ import errno
 import logging
 import resource
 from collections.abc import Awaitable, Callable
-from typing import Final, NoReturn, Protocol
+from typing import Final, NoReturn, Protocol, TypeAlias
 
 import trio
 
@@ -28,7 +28,16 @@ _GONE_BEFORE: Final = frozenset(
 )  # fmt: skip
 """Errors of one connection that accept(2) reports; EPERM is a firewall's."""
 
+_TOO_MANY: Final = (
+    "no more %s are taken: too many files are open; close some connections, or raise the limit "
+    "(ulimit -n, LimitNOFILE=)"
+)
+
 log = logging.getLogger("swarm")
+
+
+Listener: TypeAlias = trio.abc.Listener[trio.SocketStream]
+Serve: TypeAlias = Callable[[trio.SocketStream], Awaitable[object]]
 
 
 class Places(Protocol):
@@ -39,8 +48,8 @@ class Places(Protocol):
 
 
 async def accept_forever(
-    listener: trio.abc.Listener[trio.SocketStream],
-    serve: Callable[[trio.SocketStream], Awaitable[object]],
+    listener: Listener,
+    serve: Serve,
     places: Places | None = None,
     *,
     what: str = "connections",
@@ -56,26 +65,31 @@ async def accept_forever(
         while True:
             if places is not None:
                 await places.free()
-            try:
-                stream = await listener.accept()
-            except OSError as error:
-                if error.errno in _GONE_BEFORE:
-                    continue
-                if error.errno not in EXHAUSTED:
-                    raise
-            else:
-                if not is_reserved(stream.socket.fileno()):
-                    nursery.start_soon(_serve_one, stream, serve)
-                    continue
-                await trio.aclose_forcefully(stream)
+            stream = await _accept_one(listener)
+            if stream is not None:
+                nursery.start_soon(_serve_one, stream, serve)
+                continue
             if trio.current_time() - warned_s >= ACCEPT_WARN_S:
                 warned_s = trio.current_time()
-                log.warning(
-                    "no more %s are taken: too many files are open; close some connections, or "
-                    "raise the limit (ulimit -n, LimitNOFILE=)",
-                    what,
-                )
+                log.warning(_TOO_MANY, what)
             await trio.sleep(ACCEPT_PAUSE_S)
+
+
+async def _accept_one(listener: Listener) -> trio.SocketStream | None:
+    """The next connection; None where there is no descriptor or no memory for it."""
+    while True:
+        try:
+            stream = await listener.accept()
+        except OSError as error:
+            if error.errno in _GONE_BEFORE:
+                continue
+            if error.errno not in EXHAUSTED:
+                raise
+            return None
+        if not is_reserved(stream.socket.fileno()):
+            return stream
+        await trio.aclose_forcefully(stream)
+        return None
 
 
 def is_reserved(descriptor: int) -> bool:
@@ -86,9 +100,7 @@ def is_reserved(descriptor: int) -> bool:
     return descriptor >= limit - max(limit // 8, DESCRIPTORS_RESERVED)
 
 
-async def _serve_one(
-    stream: trio.SocketStream, serve: Callable[[trio.SocketStream], Awaitable[object]]
-) -> None:
+async def _serve_one(stream: trio.SocketStream, serve: Serve) -> None:
     try:
         await serve(stream)
     finally:

@@ -45,7 +45,7 @@ async def persist_nothing(writes: Sequence[Persist]) -> None:
 
 
 @dataclass(slots=True)
-class _Entry(Generic[EventT]):
+class _Posted(Generic[EventT]):
     event: EventT
     done: trio.Event | None = None
     """Set when all that the event caused has been performed."""
@@ -61,7 +61,7 @@ class Driver(Generic[EventT, NoticeT]):
     """Events that may wait for the core, but for those of our own side."""
     dropped: int = 0
     """Events that found the inbox full, since the start."""
-    _inbox: deque[_Entry[EventT]] = field(default_factory=deque)
+    _inbox: deque[_Posted[EventT]] = field(default_factory=deque)
     """Events that wait, in order."""
     _timers: list[tuple[float, int, EventT]] = field(default_factory=list)
     """A heap of (when due, number, timer): of those due at once the older comes first."""
@@ -75,19 +75,19 @@ class Driver(Generic[EventT, NoticeT]):
         if len(self._inbox) >= self.inbox_max:
             self.dropped += 1
             return False
-        self._inbox.append(_Entry(event))
+        self._inbox.append(_Posted(event))
         self._wake.set()
         return True
 
     def order(self, event: EventT) -> None:
         """Queue an event of our own side, however many are waiting: those are few."""
-        self._inbox.append(_Entry(event))
+        self._inbox.append(_Posted(event))
         self._wake.set()
 
     async def do(self, event: EventT) -> None:
         """Queue an event and return once everything it caused has been performed."""
         done = trio.Event()
-        self._inbox.append(_Entry(event, done))
+        self._inbox.append(_Posted(event, done))
         self._wake.set()
         await done.wait()
 
@@ -120,7 +120,7 @@ class Driver(Generic[EventT, NoticeT]):
             self._wake = trio.Event()
         now_s = trio.current_time()
         effects: list[Effect[EventT, NoticeT]] = []
-        batch: list[_Entry[EventT]] = []
+        batch: list[_Posted[EventT]] = []
         for _ in range(len(self._inbox)):
             batch.append(self._inbox.popleft())
             effects += self.core.handle(batch[-1].event, now_s)

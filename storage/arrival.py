@@ -24,7 +24,7 @@ TABLE: Final = "pool"
 KEY: Final = b"lenders"
 """Ids of the machines that lent storage when this was last written, separated by blanks."""
 
-LOOK_S: Final = 0.05
+SETTLING_LOOK_S: Final = 0.05
 """How often a put that waits looks again: nothing beside what joining takes."""
 
 REMEMBER_S: Final = 1.0
@@ -86,7 +86,7 @@ class Arrival:
             unheard = self.unheard()
             if not unheard and not self._is_looking():
                 return
-            await trio.sleep(LOOK_S)
+            await trio.sleep(SETTLING_LOOK_S)
             if trio.current_time() >= self._until_s:
                 raise PoolUnknownError(len(unheard))
 

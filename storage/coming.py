@@ -8,6 +8,10 @@ from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Final
+
+EVERYTHING: Final = "all"
+"""The group that everything counts against, whoever brings it."""
 
 
 @dataclass(slots=True)

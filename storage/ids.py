@@ -1,6 +1,6 @@
 """Value types of storage."""
 
-from typing import NewType
+from typing import Final, NewType
 
 Address = NewType("Address", bytes)
 """BLAKE3 of a manifest's canonical bytes (32 bytes): names and verifies an object."""
@@ -13,6 +13,9 @@ ObjectKey = NewType("ObjectKey", bytes)
 
 In tables, of an object of one of several people of a machine: sealed for them.
 """
+
+KEY_BYTES: Final = 32
+"""Of an ObjectKey in clear."""
 
 LeaseId = NewType("LeaseId", bytes)
 """16 random bytes naming all leases of one put: known before its address is."""

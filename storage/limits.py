@@ -245,3 +245,6 @@ HOLDERS_SEQUENCE_MAX: Final = 1 << 53
 
 HOLDERS_LEAP_MAX: Final = 1 << 20
 """Mendings that a machine may have missed: who may write a record cannot end the counting."""
+
+DATES_END_MS: Final = 253_402_300_800_000
+"""The end of the year 9999, the last that has a date: no clock that is right tells a later one."""

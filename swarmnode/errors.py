@@ -101,6 +101,14 @@ class TaskUnknownError(SwarmError):
     """No task with that id is known to this node."""
 
 
+class TaskAmbiguousError(SwarmError):
+    """Several tasks are called that."""
+
+
+class AttemptUnknownError(SwarmError):
+    """The task has no attempt of that number."""
+
+
 class TaskUnreachableError(SwarmError):
     """The task is somebody's here, but nobody can act for it just now: try again."""
 

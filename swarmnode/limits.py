@@ -15,6 +15,9 @@ FILE_NAME_BYTES_MAX: Final = 3072
 NAME_PART_BYTES_MAX: Final = 255
 """One part of a name: NAME_MAX of Linux."""
 
+OBJECT_NAME_CHARS_MAX: Final = 4 * NAME_PART_BYTES_MAX
+r"""Of an object that somebody puts: as long as any file's, each byte of which may be `\xNN`."""
+
 LINK_BYTES_MAX: Final = 4095
 """Where a symbolic link leads: PATH_MAX of Linux without its NUL."""
 
@@ -161,6 +164,10 @@ TASKS_FINISHED_MAX: Final = 1000
 
 TASKS_FORGOTTEN_MAX: Final = 10_000
 """Of so many it is remembered that they are no more: who was away may still tell us of them."""
+
+TASKS_MOVED_MAX: Final = 10_000
+"""Tasks that go on at another machine of their owner, of which it is remembered where: as many as
+may be open."""
 
 TASKS_OPEN_MAX: Final = 10_000
 """Tasks of this node that have not ended: an auction each keeps the node busy for minutes."""

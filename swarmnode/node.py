@@ -186,9 +186,9 @@ class Node:
         """Whether every part runs and what was kept is loaded."""
         return self.reader.runs
 
-    def status(self) -> Status:
-        """Health first, then everything `swarmnode status` shows."""
-        return self.reader.status()
+    def status(self, person: str = "") -> Status:
+        """Health first, then everything `swarmnode status` shows one of the machine's people."""
+        return self.reader.status(person)
 
     def not_ready(self) -> tuple[str, ...]:
         """Reasons why /readyz says no; empty when the node is ready."""

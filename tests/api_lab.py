@@ -1,14 +1,12 @@
-"""A node that exists for the API's tests only, and a way to call an ASGI app without sockets."""
+"""A node that exists for the API's tests only."""
 
-import json
 import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Never, TypeVar
+from typing import Never, TypeVar
 
 import trio
 
@@ -17,7 +15,7 @@ from storage.engine.memory_tables import MemoryTables
 from storage.facade import Forgotten
 from storage.ids import Address
 from storage.objects.keyring import Keyring
-from swarmnode.api.app import Asgi, build_app
+from swarmnode.api.app import build_app
 from swarmnode.api.events import EventHub
 from swarmnode.api.routes.paths import all_routes
 from swarmnode.api.schema.node import (
@@ -93,11 +91,12 @@ class FakeNode:
     def not_ready(self) -> tuple[str, ...]:
         return self.reasons
 
-    def status(self) -> Status:
+    def status(self, person: str = "") -> Status:
         storage = StorageStatus(1, 2, 3, 4, 5, 6)
+        warnings = (f"of {person}\n",) if person else ()
         compute = ComputeStatus(True, False, 4000, 2000, 8, 4, (), 1, ("torch",), {})
         return Status(
-            v=1, state="ready", warnings=(), peer=ADA, name="ada", lab="lab", network="net",
+            v=1, state="ready", warnings=warnings, peer=ADA, name="ada", lab="lab", network="net",
             version="0", profile="test", pid=1, uptime_s=2.0, join_step="joined",
             join_failures=(), members_alive=3, members_suspect=1, members_dead=0, addresses=(),
             storage=storage, compute=compute, counters={"re_auctions": 2},
@@ -176,64 +175,3 @@ def served_node(socket: Path) -> Iterator[ServedNode]:
     finally:
         thread.join(20)
         assert not thread.is_alive()
-
-
-@dataclass(slots=True)
-class Answered:
-    """What came back so far."""
-
-    status: int = 0
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytearray = field(default_factory=bytearray)
-    grew: trio.Event = field(default_factory=trio.Event)
-
-    def json(self) -> Any:  # noqa: ANN401
-        return json.loads(bytes(self.body))
-
-    async def until(self, text: bytes) -> None:
-        """Return once the body holds the text."""
-        with trio.fail_after(5):
-            while text not in self.body:
-                await self.grew.wait()
-
-
-async def call(
-    app: Asgi,
-    method: str,
-    path: str,
-    body: bytes | object = b"",
-    *,
-    headers: dict[str, str] | None = None,
-    answered: Answered | None = None,
-) -> Answered:
-    """One request; `answered` is filled while the answer comes. Cancelling hangs up."""
-    found = answered or Answered()
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    place, _, query = path.partition("?")
-    given = {"host": "swarm", **(headers or {})}
-    scope = {
-        "type": "http", "method": method, "path": place, "raw_path": place.encode(),
-        "query_string": query.encode(), "http_version": "1.1", "scheme": "http", "root_path": "",
-        "headers": [(key.encode(), value.encode()) for key, value in given.items()],
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
-    }  # fmt: skip
-    parts = [data]
-
-    async def receive() -> dict[str, object]:
-        if parts:
-            return {"type": "http.request", "body": parts.pop(), "more_body": False}
-        await trio.sleep_forever()
-        raise AssertionError
-
-    async def send(message: dict[str, Any]) -> None:
-        await trio.lowlevel.checkpoint()
-        if message["type"] == "http.response.start":
-            found.status = message["status"]
-            found.headers = {key.decode(): value.decode() for key, value in message["headers"]}
-        else:
-            found.body += message.get("body", b"")
-        found.grew.set()
-        found.grew = trio.Event()
-
-    await app(scope, receive, send)
-    return found

@@ -1,12 +1,13 @@
 """A market in which happens what a test says: no auctions, no machines, no time."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import msgspec
 import trio
 
 from p2p.ids import PeerId
 from swarmnode.errors import TaskUnknownError
+from swarmnode.market.buyer.own_machines.hand_over import RemovedElsewhere
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.market.guardians.kept import Guarded
 from swarmnode.tasks.checkpoint import StoredFile
@@ -55,11 +56,33 @@ class FakeElsewhere:
         yield f"{stream} of {task}".encode()
 
 
+class FakeHandOver:
+    """What went to the owner's other machines, and is removed there."""
+
+    def __init__(self, elsewhere: FakeElsewhere) -> None:
+        self._elsewhere = elsewhere
+        self.removed = RemovedElsewhere((), ())
+        """What comes of removing a task there."""
+
+    def moved(self, text: str) -> Mapping[TaskId, PeerId]:
+        return {
+            task: view.record.owner
+            for task, view in self._elsewhere.others.items()
+            if text in (task, view.record.spec.name)
+        }
+
+    async def remove(self, task: TaskId) -> RemovedElsewhere:
+        await trio.lowlevel.checkpoint()
+        self._elsewhere.others.pop(task, None)
+        return self.removed
+
+
 class FakeMachines:
     """The owner's other machines."""
 
     def __init__(self) -> None:
         self.elsewhere = FakeElsewhere()
+        self.hand_over = FakeHandOver(self.elsewhere)
 
 
 class FakeGuardians:

@@ -7,7 +7,6 @@ from p2p.ids import LabId, NetworkId, PeerId
 from p2p.membership import events as e
 from p2p.membership.config import MembershipConfig
 from p2p.membership.core import Membership
-from p2p.membership.knowledge import Profile
 from p2p.membership.messages import (
     PRESENCE_DOMAIN,
     MembershipMessage,
@@ -17,6 +16,7 @@ from p2p.membership.messages import (
     Presence,
     Spread,
 )
+from p2p.membership.ourselves import Ourselves, Profile
 from p2p.membership.view import Liveness, MemberChanged
 from p2p.wire.codec import Message
 from p2p.wire.envelope import Signed, seal
@@ -48,9 +48,7 @@ class Lab:
         self.now_s = 100.0
         self.core = Membership(
             MembershipConfig(**settings),  # type: ignore[arg-type]
-            KeyedHashSigner(ME),
-            NET,
-            Profile("my name", LabId("lab"), "site"),
+            Ourselves(KeyedHashSigner(ME), NET, Profile("my name", LabId("lab"), "site")),
             random.Random(1),
             incarnation=10,
         )

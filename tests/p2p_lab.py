@@ -15,7 +15,7 @@ from p2p.host.memory.network import LinkModel, MemoryNetwork
 from p2p.host.rpc.service import Rpc
 from p2p.ids import LabId, NetworkId, PeerId, TrafficClass
 from p2p.membership.config import PROFILES
-from p2p.membership.knowledge import Profile
+from p2p.membership.ourselves import Ourselves, Profile
 from p2p.membership.service import MembershipService
 from p2p.membership.view import Liveness
 from testnet.sim.callers import machine_of
@@ -118,9 +118,7 @@ class P2PLab:
         members = MembershipService(
             PROFILES[profile],
             rpc,
-            signer,
-            NET,
-            Profile(name, LabId("lab"), ""),
+            Ourselves(signer, NET, Profile(name, LabId("lab"), "")),
             addresses=lambda: tuple(addresses),
             rng=dice,
             incarnation=self.wall(),

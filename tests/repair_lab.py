@@ -64,7 +64,7 @@ def is_whole(lab: StorageLab, receipt: PutReceipt) -> bool:
     return all(
         service.holders.get(receipt.cap.address) == record
         for service in lab.up()
-        if service.pool.me in record.peers()
+        if service.parts.pool.me in record.peers()
     )
 
 

@@ -2,7 +2,7 @@
 
 import math
 
-from p2p.link.yamux_core import YamuxCore
+from p2p.link.yamux.core import YamuxCore
 
 
 def consume(core: YamuxCore, stream: int, size: int, now_s: float = math.inf) -> None:

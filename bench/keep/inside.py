@@ -20,6 +20,7 @@ from p2p.identity.keys import load_key_file
 from swarmnode.demo.launcher import LocalSwarm, new_root
 from swarmnode.home import enrol
 from swarmnode.home.folders import Home
+from swarmnode.home.recover import recover
 
 NODES = 7
 CALM_S = 300.0
@@ -43,7 +44,7 @@ class KeepSwarm(LocalSwarm):
             home_at(first.home), [first.listen], grant, os.urandom, now_ms
         )  # fmt: skip
         if self.seed:
-            return enrol.recover(place, self.seed, invite, names, os.urandom, now_ms).peer
+            return recover(place, self.seed, invite, names, os.urandom, now_ms).peer
         return enrol.join(place, invite, names, os.urandom, now_ms).peer
 
 

@@ -46,7 +46,7 @@ async def server() -> None:
             def take(_conn: PeerConn, stream: LinkStream) -> None:
                 nursery.start_soon(run, stream)
 
-            host.gate.take(SINK if handle is _sink else ECHO, take)
+            host.conns.gate.take(SINK if handle is _sink else ECHO, take)
             return take
 
         taking(_sink)

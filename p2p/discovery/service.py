@@ -10,20 +10,12 @@ from typing import Final, Protocol
 
 import trio
 
+from p2p.discovery.rounds import ROUND_S, DialRound, JoinStatus, too_slow
 from p2p.errors import DialError, PeerUnreachableError
 from p2p.host.port import Host, Index
 from p2p.ids import NetworkId, PeerId
 from p2p.membership.port import Members
 from p2p.membership.view import Liveness, MemberChanged
-
-ANSWERS_WANTED: Final = 2
-"""The second answer covers a first from a peer that is alone itself."""
-
-SECOND_ANSWER_S: Final = 2.0
-"""After the first answer the others get so much longer."""
-
-ROUND_S: Final = 9.9
-"""Dialling and exchanging views: a failed join says why within 10 s."""
 
 RETRY_FIRST_S: Final = 0.5
 RETRY_MAX_S: Final = 30.0
@@ -64,20 +56,6 @@ class JoinedMembers(Members, Protocol):
     """Membership, and how to come into it."""
 
     async def join(self, peer: PeerId) -> None: ...
-
-
-Failure = tuple[str, str, str]
-"""(address, cause, detail); causes are those of DialError."""
-
-
-@dataclass(frozen=True, slots=True)
-class JoinStatus:
-    """How far joining has come: `step` is alone, dialling, joined or retrying."""
-
-    step: str
-    tried: int = 0
-    failures: tuple[Failure, ...] = ()
-    """Of the last round, in the order in which they came."""
 
 
 @dataclass(slots=True)
@@ -129,7 +107,7 @@ class DiscoveryService:
         with trio.move_on_after(ROUND_S):
             peer = await self._reach(address)
         if peer is None:
-            raise _too_slow(address)
+            raise too_slow(address)
         if address not in self._extra:
             self._extra.append(address)
         self.status = JoinStatus("joined")
@@ -147,9 +125,7 @@ class DiscoveryService:
         while True:
             self._changed = trio.Event()
             if self._is_alone():
-                addresses = await self._candidates()
-                if addresses:
-                    await self._dial_all(addresses)
+                await self._dial_all(await self._candidates())
             if self._is_alone():
                 look_s, pause_s = trio.current_time() + pause_s, min(2 * pause_s, RETRY_MAX_S)
             else:
@@ -197,37 +173,13 @@ class DiscoveryService:
         return found
 
     async def _dial_all(self, addresses: Sequence[str]) -> None:
-        """One round: `status` tells each failure as it comes, and what did not end in time."""
-        if not addresses:
-            return
-        was_alone = self._is_alone()
-        failures: dict[str, Failure] = {}
-        answers: list[PeerId] = []
+        """One round; while we are alone `status` tells of it."""
+        if addresses:
+            show = self._show if self._is_alone() else _show_nobody
+            await DialRound(addresses, self._reach, show).run()
 
-        def show(step: str) -> None:
-            if was_alone:
-                self.status = JoinStatus(step, len(addresses), tuple(failures.values()))
-
-        async def try_peer(addresses: Sequence[str]) -> None:
-            try:
-                answers.append(await self._reach(*addresses))
-            except DialError as error:
-                failures.update(_told(addresses, error))
-            else:
-                grace_s = SECOND_ANSWER_S if len(answers) < ANSWERS_WANTED else 0.0
-                round_scope.deadline = min(round_scope.deadline, trio.current_time() + grace_s)
-            show("joined" if answers else "dialling")
-
-        show("dialling")
-        with trio.move_on_after(ROUND_S) as round_scope:
-            async with trio.open_nursery() as nursery:
-                for of_one_peer in _by_peer(addresses):
-                    nursery.start_soon(try_peer, of_one_peer)
-        if not answers:
-            for address in addresses:
-                late = _too_slow(address)
-                failures.setdefault(address, (address, late.cause, late.detail))
-        show("joined" if answers else "retrying")
+    def _show(self, status: JoinStatus) -> None:
+        self.status = status
 
     async def _reach(self, address: str, *others: str) -> PeerId:
         """Dial a peer at any of its addresses and exchange views. Raises DialError."""
@@ -267,23 +219,5 @@ class DiscoveryService:
             await trio.sleep(INDEX_EVERY_S)
 
 
-def _by_peer(addresses: Sequence[str]) -> list[list[str]]:
-    """Those of one peer together: they are dialled in a race."""
-    groups: dict[str, list[str]] = {}
-    for address in addresses:
-        path, found, peer = address.rpartition("/p2p/")
-        groups.setdefault(peer if found and path else address, []).append(address)
-    return list(groups.values())
-
-
-def _told(addresses: Sequence[str], error: DialError) -> dict[str, Failure]:
-    """What happened at each address of a peer that was not joined."""
-    failures = {one[0]: one for one in error.tried}
-    for address in addresses:
-        answered = f"not needed: the machine answered at {error.address}"
-        failures.setdefault(address, (address, error.cause, answered))
-    return failures
-
-
-def _too_slow(address: str) -> DialError:
-    return DialError(address, "port", f"no answer within {ROUND_S:.0f} s")
+def _show_nobody(_status: JoinStatus) -> None:
+    """A round while others are alive changes nothing of what we are."""

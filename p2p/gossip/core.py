@@ -17,6 +17,7 @@ from p2p.gossip.config import GossipConfig
 from p2p.gossip.holdings import Holdings
 from p2p.gossip.items import Item
 from p2p.gossip.messages import Digest, Push, Want
+from p2p.gossip.origins import Origins
 from p2p.gossip.pages import batches, digest_of, pages_in, read_digest, read_want, want_of
 from p2p.gossip.table import KEY_MAX, ItemRow
 from p2p.ids import NetworkId, PeerId
@@ -41,7 +42,8 @@ class Gossip:
         self._rng = rng
         self._buckets = Buckets(config.burst, config.items_per_s)
         """What each peer may still cause: items it brings, offers to us or has pushed to it."""
-        self._held = Holdings(signer, network, view, wall_ms, self._buckets)
+        self._origins = Origins(signer.peer_id, view)
+        self._held = Holdings(signer, network, self._origins, wall_ms, self._buckets)
         self._asked_s: dict[int, float] = {}
         """When each item was last wanted, of whomever; a while later it may be wanted again."""
         self._malformed = 0
@@ -121,7 +123,7 @@ class Gossip:
         effects: list[e.Effect] = [Notify(e.Accepted(row.item)) for row in rows]
         if hops <= 0 or not rows:
             return effects
-        could = [peer for peer in self._held.alive() if peer != but]
+        could = [peer for peer in self._origins.alive() if peer != but]
         for target in self._rng.sample(could, min(self._config.fanout, len(could))):
             news = [row for row in rows if row.item.origin != target]
             effects += (Send(target, Push(hops - 1, batch)) for batch in batches(news, now_s))
@@ -134,7 +136,7 @@ class Gossip:
         since_s = now_s - self._config.ask_again_s
         self._asked_s = {key: at_s for key, at_s in self._asked_s.items() if at_s > since_s}
         again_s = now_s + self._config.reconcile_s * self._rng.uniform(0.8, 1.2)
-        alive = self._held.alive()
+        alive = self._origins.alive()
         offer = [self._digest(self._rng.choice(alive), now_s)] if alive else []
         return [WakeAt(again_s, e.ReconcileDue()), *offer]
 
@@ -143,7 +145,7 @@ class Gossip:
         effects = self._spread(
             self._held.welcome(event.peer, now_s), self._config.hops_max, now_s, but=event.peer
         )
-        alive = len(self._held.alive())
+        alive = len(self._origins.alive())
         if self._rng.random() * alive < self._config.fanout:
             effects.append(self._digest(event.peer, now_s))
         return effects

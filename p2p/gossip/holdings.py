@@ -14,8 +14,9 @@ from p2p.buckets import Buckets
 from p2p.errors import WireError
 from p2p.gossip.items import Item
 from p2p.gossip.messages import DOMAINS, KINDS, Carried, ItemFact
+from p2p.gossip.origins import Origins
 from p2p.gossip.table import ItemRow, ItemTable, key_of
-from p2p.ids import MemberId, NetworkId, PeerId
+from p2p.ids import NetworkId, PeerId
 from p2p.limits import (
     CLOCK_SKEW_MAX_MS,
     FORGERY_COST,
@@ -55,17 +56,18 @@ class _Listed:
 
 
 class Holdings:
-    """The table, who may be in it, and our own words."""
+    """The table, what comes into it, and our own words."""
 
     def __init__(
         self,
         signer: Signer,
         network: NetworkId,
-        view: Callable[[], View],
+        origins: Origins,
         wall_ms: Callable[[], int],
         buckets: Buckets,
     ) -> None:
         self.me = signer.peer_id
+        self._origins = origins
         self.table = ItemTable(GOSSIP_ROWS_MAX)
         self.refused = 0
         """Items with a wrong signature, content or time, since the start."""
@@ -73,19 +75,12 @@ class Holdings:
         """Items dropped because the peer that brought them brought too many."""
         self._signer = signer
         self._network = network
-        self._view = view
         self._wall_ms = wall_ms
         self._buckets = buckets
         self._sequence = 0
         """Of our newest word of any kind: wall-clock milliseconds, or one above the one before."""
         self._waiting: dict[int, tuple[Signed, float]] = {}
         """By key: items of origins that are no members yet, and when they end; the newest last."""
-        self._seen: View | None = None
-        """The view that the next three were read from, whenever it is another one."""
-        self._liveness: dict[PeerId, Liveness] = {}
-        self._owners: dict[PeerId, MemberId] = {}
-        self._alive: list[PeerId] = []
-        """The others that are alive, by peer id."""
         self._listed: dict[int, _Listed] = {}
         """What `items` gave last, by kind."""
 
@@ -96,21 +91,16 @@ class Holdings:
 
         The same mapping as before while nothing has changed.
         """
-        liveness = self._members()
+        liveness = self._origins.liveness()
         listed, version = self._listed.get(kind), self.table.version(kind)
-        if listed is None or listed.is_old(version, self._seen, now_s):
+        if listed is None or listed.is_old(version, self._origins.seen, now_s):
             rows = [row for row in self.table if row.item.kind == kind and row.is_live(now_s)]
             found = {row.item.origin: row.item for row in rows}
             here = (o for o in sorted(found) if o == self.me or liveness.get(o) not in GONE)
             until_s = min((row.ends_s for row in rows), default=math.inf)
-            listed = _Listed({o: found[o] for o in here}, version, self._seen, until_s)
+            listed = _Listed({o: found[o] for o in here}, version, self._origins.seen, until_s)
             self._listed[kind] = listed
         return listed.items
-
-    def alive(self) -> list[PeerId]:
-        """The other members that are alive, by peer id."""
-        self._members()
-        return self._alive
 
     # -- our own words
 
@@ -141,16 +131,11 @@ class Holdings:
         if kind is None or ends_s <= now_s or not self._is_plausible(sealed):
             self.refused += 1
             return None
-        key = key_of(sealed.sender, kind)
-        held = self.table.get(key)
+        held = self.table.get(key_of(sealed.sender, kind))
         if held is not None and sealed.sequence <= held.item.sequence:
             self.table.prolong(held, sealed, ends_s)
             return None
-        if sealed.sender != self.me and sealed.sender not in self._members():
-            self._keep_waiting(key, sealed, ends_s)
-            return None
-        if held is None and not self._has_room_for(sealed.sender):
-            self.throttled += 1
+        if not self._may_hold(sealed, kind, held, ends_s):
             return None
         fact = self._open(peer, sealed, now_s)
         if fact is None:
@@ -159,6 +144,17 @@ class Holdings:
             return self._speak_again(sealed, held, now_s)
         limit_s = now_s + min(fact.ttl_ms, self._left_ms(sealed) + CLOCK_SKEW_MAX_MS) / 1000
         return self._hold(sealed, kind, fact.body, now_s, min(ends_s, limit_s), limit_s)
+
+    def _may_hold(self, sealed: Signed, kind: int, held: ItemRow | None, ends_s: float) -> bool:
+        """Whether it may be opened now: what a stranger says waits, too much of one is dropped."""
+        origin = sealed.sender
+        if origin != self.me and origin not in self._origins.liveness():
+            self._keep_waiting(key_of(origin, kind), sealed, ends_s)
+            return False
+        if held is None and not self._has_room_for(origin):
+            self.throttled += 1
+            return False
+        return True
 
     def welcome(self, origin: PeerId, now_s: float) -> list[ItemRow]:
         """Take what has waited for this origin to become a member."""
@@ -176,21 +172,13 @@ class Holdings:
 
     # -- inside
 
-    def _members(self) -> Mapping[PeerId, Liveness]:
-        view = self._view()
-        if view is not self._seen:
-            self._seen = view
-            self._liveness = {member.peer: member.liveness for member in view.members}
-            self._owners = {member.peer: member.member for member in view.members}
-            self._alive = [m.peer for m in view.alive() if m.peer != self.me]
-        return self._liveness
-
     def _has_room_for(self, origin: PeerId) -> bool:
         """Whether one more row may be this origin's owner's; asked once half of them are taken."""
-        owner = self._owners.get(origin)
+        owners = self._origins.owners
+        owner = owners.get(origin)
         if origin == self.me or not owner or len(self.table) < GOSSIP_ROWS_MAX // 2:
             return True
-        theirs = sum(self._owners.get(row.item.origin) == owner for row in self.table)
+        theirs = sum(owners.get(row.item.origin) == owner for row in self.table)
         return theirs < GOSSIP_ROWS_PER_MEMBER_MAX
 
     def _left_ms(self, sealed: Signed) -> int:
@@ -248,7 +236,7 @@ class Holdings:
     def check_invariants(self) -> None:
         """Between two events: nobody has said more in our name than we, and bounds are kept."""
         self.table.check_invariants()
+        self._origins.check_invariants()
         ours = [row.item.sequence for row in self.table if row.item.origin == self.me]
         assert max(ours, default=0) <= self._sequence, "a word of ours that we did not say"
         assert len(self._waiting) <= GOSSIP_STRANGERS_MAX, "more wait than may"
-        assert self.me not in self._alive, "we are not one of the others"

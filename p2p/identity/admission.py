@@ -116,11 +116,7 @@ def check_token(
     first. `revoked` holds ids of machines, members, labs and invites that are no longer trusted.
     """
     _check_outline(token, peer, anchor)
-    walk = _Chain(anchor)
-    for sealed in token.certificates:
-        _check_time(sealed, clocks)
-        walk.add(sealed, verifier, revoked)
-    return walk.admitted(clocks)
+    return _walked(token.certificates, anchor, verifier, clocks, revoked).admitted(clocks)
 
 
 def check_invite_chain(
@@ -134,10 +130,7 @@ def check_invite_chain(
         raise AdmissionError("malformed", f"the invite holds {len(certificates)} certificates")
     for sealed in certificates:
         _check_fields(sealed, anchor)
-    walk = _Chain(anchor)
-    for sealed in certificates:
-        _check_time(sealed, clocks)
-        walk.add(sealed, verifier, ())
+    walk = _walked(certificates, anchor, verifier, clocks)
     invite = next(reversed(walk.invites.values()), None)
     if invite is None or certificates[-1].domain != INVITE_DOMAIN:
         raise AdmissionError("signature", "the last certificate is not an invite")
@@ -155,13 +148,25 @@ def check_signer(
         raise AdmissionError("malformed", f"a proof of {len(certificates)} certificates")
     for sealed in certificates:
         _check_fields(sealed, anchor)
-    walk = _Chain(anchor)
-    for sealed in certificates:
-        _check_time(sealed, clocks)
-        walk.add(sealed, verifier, ())
+    walk = _walked(certificates, anchor, verifier, clocks)
     is_lab = walk.lab is not None and walk.lab.lab == signer
     _demand(signer == anchor.root or is_lab or signer in walk.members, f"{signer} proves nothing")
     return tuple(walk.lineage)
+
+
+def _walked(
+    certificates: tuple[Signed, ...],
+    anchor: Anchor,
+    verifier: Signer,
+    clocks: Clocks,
+    revoked: Collection[str] = (),
+) -> "_Chain":
+    """All of them, each checked against those before it."""
+    walk = _Chain(anchor)
+    for sealed in certificates:
+        _check_time(sealed, clocks)
+        walk.add(sealed, verifier, revoked)
+    return walk
 
 
 def check_name(what: str, name: str) -> None:
@@ -238,13 +243,7 @@ class _Chain:
 
     def add(self, sealed: Signed, verifier: Signer, revoked: Collection[str]) -> None:
         """Check one certificate against those before it, and take it in."""
-        kind = CERTIFICATES.get(sealed.domain)
-        if kind is None or self.machine is not None:
-            raise AdmissionError("malformed", "a certificate stands where none may")
-        try:
-            record = open_signed(verifier, self.anchor.network, sealed.domain, kind, sealed)
-        except WireError as exc:
-            raise AdmissionError("signature", str(exc)) from exc
+        record = self._opened(sealed, verifier)
         subject = subject_of(record)
         _check_id(subject)
         for one in (str(sealed.sender), subject):
@@ -253,6 +252,16 @@ class _Chain:
         _ADD[sealed.domain](self, record, sealed)
         self.lineage.append(link_of(record, sealed))
         self.expires_ms = min(self.expires_ms, sealed.expires_ms)
+
+    def _opened(self, sealed: Signed, verifier: Signer) -> Record:
+        """What it says, if its signer said it and one may stand there."""
+        kind = CERTIFICATES.get(sealed.domain)
+        if kind is None or self.machine is not None:
+            raise AdmissionError("malformed", "a certificate stands where none may")
+        try:
+            return open_signed(verifier, self.anchor.network, sealed.domain, kind, sealed)
+        except WireError as exc:
+            raise AdmissionError("signature", str(exc)) from exc
 
     def add_lab(self, record: Record, sealed: Signed) -> None:
         assert isinstance(record, LabCert)

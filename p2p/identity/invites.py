@@ -112,6 +112,11 @@ def decode_invite(text: str, now_ms: int) -> Invite:
         raise InviteError(
             "content", f"the invite makes no sense ({exc}): ask for a new one"
         ) from exc
+    _check_time(grant, now_ms)
+    return invite
+
+
+def _check_time(grant: InviteCert | None, now_ms: int) -> None:
     if grant is not None and now_ms > grant.join_by_ms + CLOCK_SKEW_MAX_MS:
         late_s = (now_ms - grant.join_by_ms) // 1000
         raise InviteError(
@@ -119,7 +124,6 @@ def decode_invite(text: str, now_ms: int) -> Invite:
             f"the invite expired {_span(late_s)} ago, if this machine's clock is right: "
             "ask for a new one, or set the clock",
         )
-    return invite
 
 
 def _check_content(invite: Invite) -> None:
@@ -145,6 +149,18 @@ def _wrap(content: bytes) -> str:
 
 def _unwrap(text: str) -> bytes:
     """The checked content. Raises InviteError for format, truncated or checksum."""
+    _check_characters(text)
+    data = _from_base32(text[len(INVITE_PREFIX) :])
+    _check_whole(text, data)
+    content = data[_LENGTH_BYTES:-_CHECKSUM_BYTES]
+    if _wrap(content) != text:
+        raise InviteError(
+            "checksum", "the invite's checksum is wrong, so is some character: copy it again"
+        )
+    return content
+
+
+def _check_characters(text: str) -> None:
     if not text.startswith(INVITE_PREFIX):
         raise InviteError("format", f"an invite begins with {INVITE_PREFIX}: copy all of it")
     if len(text) > INVITE_CHARS_MAX:
@@ -157,7 +173,10 @@ def _unwrap(text: str) -> bytes:
             "format",
             f"character {at} of the invite, {body[strange]!r}, cannot be in one: copy it again",
         )
-    data = _from_base32(body)
+
+
+def _check_whole(text: str, data: bytes) -> None:
+    """As long as `data`, which was read from it, says that it is."""
     end = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES]) + _CHECKSUM_BYTES
     chars = len(INVITE_PREFIX) + (end * 8 + 4) // 5
     if len(data) < _LENGTH_BYTES or len(data) < end:
@@ -167,12 +186,6 @@ def _unwrap(text: str) -> bytes:
         )
     if len(text) != chars:
         raise InviteError("format", "something else was copied behind the invite: copy it again")
-    content = data[_LENGTH_BYTES:-_CHECKSUM_BYTES]
-    if _wrap(content) != text:
-        raise InviteError(
-            "checksum", "the invite's checksum is wrong, so is some character: copy it again"
-        )
-    return content
 
 
 def _from_base32(body: str) -> bytes:

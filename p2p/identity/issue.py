@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from p2p.errors import AdmissionError, IdentityError
-from p2p.identity.admission import Anchor, Clocks, check_invite_chain, check_token
+from p2p.identity.admission import Admitted, Anchor, Clocks, check_invite_chain, check_token
 from p2p.identity.keys import KeySigner
 from p2p.identity.lineage import subject_of
 from p2p.identity.records import (
@@ -88,33 +88,43 @@ def invite(
     Raises IdentityError when this machine's owner may not give such an invite.
     """
     me = check_token(token, keys.machine.peer_id, anchor, keys.machine, Clocks(now_ms))
-    if grant.new_lab:
-        signer: Signer = _need(keys.network, "network")
-        before: tuple[Signed, ...] = ()
-    elif keys.lab is not None and not grant.own_machine:
-        signer, before = keys.lab, _up_to_lab(token)
-    else:
-        signer, before = _need(keys.member, "member"), token.certificates[:-1]
-        if not me.can_invite and not grant.own_machine:
-            raise IdentityError(
-                f"{me.member_name} may not invite into {me.lab_name}: "
-                "ask somebody of the lab who may, or invite a machine of your own (--own-machine)"
-            )
+    signer, before = _inviter(keys, token, grant, me)
     ends_ms = now_ms + grant.valid_ms
     if signer is not keys.network:
         ends_ms = min(ends_ms, me.expires_ms)
-    cert = InviteCert(
-        invite=key.peer_id,
+    cert = _invite_cert(key.peer_id, grant, me, min(now_ms + grant.join_within_ms, ends_ms))
+    if len(before) + 3 > CERTIFICATES_MAX:
+        raise IdentityError("too many invitations after one another: ask one who came in earlier")
+    return (*before, _Clerk(anchor, now_ms, ends_ms).sign(signer, cert))
+
+
+def _inviter(
+    keys: Keys, token: MembershipToken, grant: Grant, me: Admitted
+) -> tuple[Signer, tuple[Signed, ...]]:
+    """The key that may give such an invite, and what proves it."""
+    if grant.new_lab:
+        return _need(keys.network, "network"), ()
+    if keys.lab is not None and not grant.own_machine:
+        return keys.lab, _up_to_lab(token)
+    signer = _need(keys.member, "member")
+    if not me.can_invite and not grant.own_machine:
+        raise IdentityError(
+            f"{me.member_name} may not invite into {me.lab_name}: "
+            "ask somebody of the lab who may, or invite a machine of your own (--own-machine)"
+        )
+    return signer, token.certificates[:-1]
+
+
+def _invite_cert(invite: PeerId, grant: Grant, me: Admitted, join_by_ms: int) -> InviteCert:
+    return InviteCert(
+        invite=invite,
         lab=LabId("") if grant.new_lab else me.lab,
         uses=grant.uses,
-        join_by_ms=min(now_ms + grant.join_within_ms, ends_ms),
+        join_by_ms=join_by_ms,
         can_invite=grant.can_invite,
         new_lab=grant.new_lab,
         owner=me.member if grant.own_machine else MemberId(""),
     )
-    if len(before) + 3 > CERTIFICATES_MAX:
-        raise IdentityError("too many invitations after one another: ask one who came in earlier")
-    return (*before, _Clerk(anchor, now_ms, ends_ms).sign(signer, cert))
 
 
 def accept(
@@ -126,27 +136,10 @@ def accept(
     now_ms: int,
 ) -> MembershipToken:
     """Use an invite: the newcomer's own token. Raises IdentityError if it does not grant that."""
-    try:
-        granted = check_invite_chain(certificates, anchor, keys.machine, Clocks(now_ms))
-    except AdmissionError as exc:
-        remedy = "" if exc.code in ("expired", "clock") else "; ask for a new one"
-        raise IdentityError(f"the invite proves nothing: {exc.detail}{remedy}") from exc
+    granted = _granted(certificates, anchor, keys.machine, now_ms)
     clerk = _Clerk(anchor, now_ms, certificates[-1].expires_ms)
-    if granted.new_lab:
-        lab = _need(keys.lab, "lab")
-        new_lab = clerk.sign(invite_key, LabCert(LabId(lab.peer_id), names.lab))
-        own = clerk.person_and_machine(lab, _need(keys.member, "member"), keys, names)
-        certificates = (*certificates, new_lab, *own)
-    elif granted.owner:
-        machine = clerk.machine(keys.machine.peer_id, granted.lab, granted.owner, names)
-        certificates = (*certificates, clerk.sign(invite_key, machine))
-    else:
-        member = _need(keys.member, "member")
-        person = MemberCert(MemberId(member.peer_id), names.member, granted.lab, granted.can_invite)
-        machine = clerk.machine(keys.machine.peer_id, granted.lab, person.member, names)
-        own = (clerk.sign(invite_key, person), clerk.sign(member, machine))
-        certificates = (*certificates, *own)
-    return _checked(MembershipToken(certificates), anchor, keys.machine, now_ms)
+    own = clerk.newcomer(granted, invite_key, keys, names)
+    return _checked(MembershipToken((*certificates, *own)), anchor, keys.machine, now_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +156,23 @@ class _Clerk:
 
     def machine(self, peer: PeerId, lab: LabId, owner: MemberId, names: Names) -> MachineCert:
         return MachineCert(peer, lab, owner, names.machine, names.site, names.roles)
+
+    def newcomer(
+        self, granted: InviteCert, invite_key: Signer, keys: Keys, names: Names
+    ) -> tuple[Signed, ...]:
+        """What the newcomer signs with the invite's key: a lab, a machine alone, or a person."""
+        if granted.new_lab:
+            lab = _need(keys.lab, "lab")
+            new_lab = self.sign(invite_key, LabCert(LabId(lab.peer_id), names.lab))
+            own = self.person_and_machine(lab, _need(keys.member, "member"), keys, names)
+            return (new_lab, *own)
+        if granted.owner:
+            machine = self.machine(keys.machine.peer_id, granted.lab, granted.owner, names)
+            return (self.sign(invite_key, machine),)
+        member = _need(keys.member, "member")
+        person = MemberCert(MemberId(member.peer_id), names.member, granted.lab, granted.can_invite)
+        machine = self.machine(keys.machine.peer_id, granted.lab, person.member, names)
+        return (self.sign(invite_key, person), self.sign(member, machine))
 
     def person_and_machine(
         self, lab: Signer, member: Signer, keys: Keys, names: Names
@@ -194,6 +204,17 @@ def _need(key: KeySigner | None, whose: str) -> KeySigner:
     if key is None:
         raise IdentityError(f"this needs the {whose} key, which is not on this machine")
     return key
+
+
+def _granted(
+    certificates: tuple[Signed, ...], anchor: Anchor, machine: KeySigner, now_ms: int
+) -> InviteCert:
+    """What an invite allows, once it is proved that it may."""
+    try:
+        return check_invite_chain(certificates, anchor, machine, Clocks(now_ms))
+    except AdmissionError as exc:
+        remedy = "" if exc.code in ("expired", "clock") else "; ask for a new one"
+        raise IdentityError(f"the invite proves nothing: {exc.detail}{remedy}") from exc
 
 
 def _checked(

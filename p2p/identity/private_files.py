@@ -5,12 +5,18 @@ A folder is 0700, a file 0600, both ours; anything looser is refused with the co
 
 import errno
 import os
+import re
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from p2p.errors import IdentityError, UnwritableFileError
 from p2p.limits import PRIVATE_FILE_BYTES_MAX
 
+_DRAFT: Final = re.compile(r"\..+\.([0-9]+)")
+"""`.NAME.PROCESS`: what is being written, until it has its name."""
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -41,21 +47,23 @@ def check_private_folder(folder: Path) -> None:
     _check_ours(folder, found, "700")
 
 
+def _opened(path: Path) -> int:
+    """A handle to read it by; a link is not followed, and a pipe is not waited for."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as exc:
+        raise IdentityError(f"cannot read {path}: {exc.strerror}") from exc
+
+
 def read_private_file(path: Path) -> bytes:
     """The content of a private file.
 
     Raises IdentityError when it is missing, too long, not ours, or open to others.
     """
     check_private_folder(path.parent)
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as exc:
-        raise IdentityError(f"cannot read {path}: {exc.strerror}") from exc
+    handle = _opened(path)
     with open(handle, "rb") as file:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise IdentityError(f"{path} is not a plain file: remove it")
-        _check_ours(path, found, "600")
+        _check_plain(path, os.fstat(handle))
         data = file.read(PRIVATE_FILE_BYTES_MAX + 1)
     if len(data) > PRIVATE_FILE_BYTES_MAX:
         raise IdentityError(
@@ -69,15 +77,13 @@ def create_private_file(path: Path, data: bytes) -> None:
 
     Raises IdentityError, also when the file is already there.
     """
-    draft = _write_draft(path, data)
-    try:
-        os.link(draft, path)
-    except FileExistsError as exc:
-        raise IdentityError(f"{path} exists already: it is left as it is") from exc
-    except OSError as exc:
-        raise UnwritableFileError(f"cannot create {path}: {_why(exc)}") from exc
-    finally:
-        draft.unlink()
+    with _draft(path, data) as draft:
+        try:
+            os.link(draft, path)
+        except FileExistsError as exc:
+            raise IdentityError(f"{path} exists already: it is left as it is") from exc
+        except OSError as exc:
+            raise UnwritableFileError(f"cannot create {path}: {_why(exc)}") from exc
     _flush_folder(path.parent)
 
 
@@ -86,30 +92,59 @@ def replace_private_file(path: Path, data: bytes) -> None:
 
     Raises IdentityError when it cannot be written.
     """
-    draft = _write_draft(path, data)
-    try:
-        draft.replace(path)
-    except OSError as exc:
-        draft.unlink()
-        raise UnwritableFileError(f"cannot replace {path}: {_why(exc)}") from exc
+    with _draft(path, data) as draft:
+        try:
+            draft.replace(path)
+        except OSError as exc:
+            raise UnwritableFileError(f"cannot replace {path}: {_why(exc)}") from exc
     _flush_folder(path.parent)
 
 
-def _write_draft(path: Path, data: bytes) -> Path:
+def remove_drafts(folder: Path) -> None:
+    """Remove what processes that are no more have left half done there: it may hold keys.
+
+    A folder that is only to be read is left alone.
+    """
+    with suppress(OSError):
+        for file in folder.iterdir():
+            found = _DRAFT.fullmatch(file.name)
+            if found and not _lives(int(found[1])):
+                file.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    """Whether another process has that number now; we ourselves have just begun."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
+
+
+@contextmanager
+def _draft(path: Path, data: bytes) -> Iterator[Path]:
+    """The data on the disk beside its place; gone when the block ends, however that comes about."""
     check_private_folder(path.parent)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        draft.unlink(missing_ok=True)
-        handle = os.open(draft, flags, 0o600)
-        with open(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(handle)
-    except OSError as exc:
-        draft.unlink(missing_ok=True)
-        raise UnwritableFileError(f"cannot write {path}: {_why(exc)}") from exc
-    return draft
+        try:
+            draft.unlink(missing_ok=True)
+            handle = os.open(draft, flags, 0o600)
+            with open(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(handle)
+        except OSError as exc:
+            raise UnwritableFileError(f"cannot write {path}: {_why(exc)}") from exc
+        yield draft
+    finally:
+        with suppress(OSError):  # it was not written, and the reason is told
+            draft.unlink(missing_ok=True)
 
 
 def _why(error: OSError) -> str:
@@ -124,6 +159,12 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _check_plain(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise IdentityError(f"{path} is not a plain file: remove it")
+    _check_ours(path, found, "600")
 
 
 def _check_ours(path: Path, found: os.stat_result, mode: str) -> None:

@@ -108,6 +108,18 @@ class Renewer:
         ends_ms = min((one.expires_ms for one in certificates), default=0)
         return certificates if ends_ms > who.expires_ms else ()
 
+    def with_own(
+        self, signed: tuple[Signed, ...], old: Applicant, now_ms: int
+    ) -> tuple[Signed, ...]:
+        """These, and behind them what our own keys sign: our person, our machine."""
+        until_ms = now_ms + old.term_ms(old.who.member)
+        lab, key = self.keys.lab, self.keys.member or self.keys.lab
+        if signed and signed[-1].domain == LAB_DOMAIN and lab is not None:
+            signed = (*signed, self._sign(lab, _person(old), now_ms, until_ms))
+        if signed and signed[-1].domain == MEMBER_DOMAIN and key is not None:
+            signed = (*signed, self._machine(key, old, now_ms, until_ms))
+        return signed
+
     def _sign(self, key: Signer, record: Record, now_ms: int, until_ms: int) -> Signed:
         network = self.anchor.network
         return certify(key, network, record, issued_ms=now_ms, expires_ms=until_ms)
@@ -153,28 +165,19 @@ def complete(
 ) -> MembershipToken | None:
     """The whole token from what was renewed, with our own signatures behind it; None if it is no
     good or lasts no longer than what we have."""
-    signed = tuple(certificates)
     mine = Renewer(anchor, old.token, old.who, keys)
-    until_ms = now_ms + old.term_ms(old.who.member)
-    if signed and signed[-1].domain == LAB_DOMAIN and keys.lab is not None:
-        signed = (*signed, mine._sign(keys.lab, _person(old), now_ms, until_ms))
-    if signed and signed[-1].domain == MEMBER_DOMAIN:
-        key = keys.member or keys.lab
-        if key is None:
-            return None
-        signed = (*signed, mine._machine(key, old, now_ms, until_ms))
-    token = MembershipToken(signed)
+    token = MembershipToken(mine.with_own(tuple(certificates), old, now_ms))
     try:
         who = check_token(token, old.who.peer, anchor, keys.machine, Clocks(now_ms))
     except AdmissionError:
         return None
-    same = (who.lab, who.member, who.name, who.roles) == (
-        old.who.lab,
-        old.who.member,
-        old.who.name,
-        old.who.roles,
-    )
-    return token if same and who.expires_ms > old.who.expires_ms else None
+    is_same = _says(who) == _says(old.who)
+    return token if is_same and who.expires_ms > old.who.expires_ms else None
+
+
+def _says(who: Admitted) -> tuple[object, ...]:
+    """What renewed certificates must say as those before did."""
+    return who.lab, who.member, who.name, who.roles
 
 
 def renew_own(

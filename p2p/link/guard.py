@@ -44,7 +44,7 @@ class _Stage(IntEnum):
 
 
 @dataclass(slots=True)
-class _Pending:
+class _DoorSocket:
     number: int
     """Grows with every arrival."""
     address: str
@@ -66,9 +66,9 @@ class AcceptGuard:
 
     def __init__(self, config: GuardConfig | None = None) -> None:
         self.config = config or GuardConfig()
-        self._pending: dict[int, _Pending] = {}
+        self._pending: dict[int, _DoorSocket] = {}
         """By number; at most `pending_max`."""
-        self._by_prefix: dict[str, dict[int, _Pending]] = {}
+        self._by_prefix: dict[str, dict[int, _DoorSocket]] = {}
         """The same by prefix: the two hold the same, and no prefix is empty."""
         self.dropped = 0
         """Sockets that had to make room, since the start."""
@@ -82,13 +82,12 @@ class AcceptGuard:
         That can be the newcomer itself: a stranger, where only known peers wait.
         """
         address, prefix = groups_of(host)
-        newcomer = self._pending[number] = _Pending(number, address, prefix, is_known)
+        newcomer = self._pending[number] = _DoorSocket(number, address, prefix, is_known)
         here = self._by_prefix.setdefault(prefix, {})
         here[number] = newcomer
         victims: list[int] = []
-        self._make_room(
-            newcomer, here, self.config.per_address_max, _is_silent_at(address), victims
-        )
+        is_silent = _is_silent_at(address)
+        self._make_room(newcomer, here, self.config.per_address_max, is_silent, victims)
         self._make_room(newcomer, here, self.config.per_prefix_max, _is_no_member, victims)
         self._make_room(newcomer, self._pending, self.config.pending_max, _is_anybody, victims)
         self.dropped += len(victims)
@@ -117,10 +116,10 @@ class AcceptGuard:
 
     def _make_room(
         self,
-        newcomer: _Pending,
-        group: dict[int, _Pending],
+        newcomer: _DoorSocket,
+        group: dict[int, _DoorSocket],
         most: int,
-        counts: Callable[[_Pending], bool],
+        counts: Callable[[_DoorSocket], bool],
         victims: list[int],
     ) -> None:
         if len(group) <= most or newcomer.number in victims:
@@ -136,19 +135,19 @@ class AcceptGuard:
         victims.append(least.number)
 
 
-def _worth(pending: _Pending) -> tuple[bool, int, int]:
+def _worth(pending: _DoorSocket) -> tuple[bool, int, int]:
     return pending.is_known, pending.stage, pending.number
 
 
-def _is_silent_at(address: str) -> Callable[[_Pending], bool]:
+def _is_silent_at(address: str) -> Callable[[_DoorSocket], bool]:
     return lambda pending: pending.stage is _Stage.SILENT and pending.address == address
 
 
-def _is_no_member(pending: _Pending) -> bool:
+def _is_no_member(pending: _DoorSocket) -> bool:
     return not pending.is_member
 
 
-def _is_anybody(pending: _Pending) -> bool:
+def _is_anybody(pending: _DoorSocket) -> bool:
     return True
 
 

@@ -7,7 +7,8 @@ from typing import Final, Protocol
 import trio
 
 from p2p.errors import StreamResetError
-from p2p.link.yamux_core import YamuxCore
+from p2p.link.output import LinkOutput
+from p2p.link.yamux.core import YamuxCore
 
 _READ_BYTES_MAX: Final = 1024 * 1024
 
@@ -18,10 +19,9 @@ class StreamCarrier(Protocol):
     @property
     def core(self) -> YamuxCore: ...
 
-    def has_room(self) -> bool: ...
-    async def wait_for_room(self) -> None: ...
-    def wake_writer(self) -> None: ...
-    def flush_if_full(self) -> bool: ...
+    @property
+    def out(self) -> LinkOutput: ...
+
     def forget(self, stream_id: int) -> None: ...
     def forget_if_over(self, stream_id: int) -> None: ...
 
@@ -31,6 +31,7 @@ class LinkStream:
 
     def __init__(self, link: StreamCarrier, stream_id: int) -> None:
         self.link = link
+        self._core, self._out = link.core, link.out
         self.stream_id = stream_id
         self.on_writable: Callable[[], None] | None = None
         """Called when the peer takes more: for whoever writes without waiting."""
@@ -47,13 +48,13 @@ class LinkStream:
 
     def room(self) -> int:
         """Bytes that may be written now without waiting for the peer or the socket."""
-        return self.link.core.window_of(self.stream_id) if self.link.has_room() else 0
+        return self._core.window_of(self.stream_id) if self._out.has_room() else 0
 
     def write_some(self, data: bytes | memoryview) -> int:
         """Queue what the peer's window takes; never waits. Returns the number of bytes."""
         self._raise_failure()
-        size = self.link.core.write(self.stream_id, data)
-        self.link.wake_writer()
+        size = self._core.write(self.stream_id, data)
+        self._out.wake()
         return size
 
     async def write(self, data: bytes) -> None:
@@ -65,14 +66,14 @@ class LinkStream:
         await trio.lowlevel.checkpoint_if_cancelled()
         while left:
             self._raise_failure()
-            if not self.link.has_room():
-                await self.link.wait_for_room()
-            elif sent := self.link.core.write(self.stream_id, left):
+            if not self._out.has_room():
+                await self._out.wait_for_room()
+            elif sent := self._core.write(self.stream_id, left):
                 left = memoryview(left)[sent:]
-                if self.link.flush_if_full():
+                if self._out.flush_if_full():
                     await trio.lowlevel.checkpoint()
                 else:
-                    self.link.wake_writer()
+                    self._out.wake()
             else:
                 await self._writers.park()
 
@@ -110,15 +111,15 @@ class LinkStream:
 
     def finish(self) -> None:
         """Send no more; the peer sees the end after what was written."""
-        self.link.core.finish(self.stream_id)
-        self.link.wake_writer()
+        self._core.finish(self.stream_id)
+        self._out.wake()
         self.link.forget_if_over(self.stream_id)
         self._writers.unpark_all()
 
     def reset(self) -> None:
         """Give the stream up; the peer sees a reset."""
-        self.link.core.reset(self.stream_id)
-        self.link.wake_writer()
+        self._core.reset(self.stream_id)
+        self._out.wake()
         self.link.forget(self.stream_id)
         self.fail(StreamResetError("we reset the stream"))
 
@@ -150,9 +151,9 @@ class LinkStream:
         self._writers.unpark_all()
 
     def _consumed(self, size: int) -> None:
-        if self.link.core.consumed(self.stream_id, size):
-            self.link.core.grant(self.stream_id, trio.current_time())
-            self.link.wake_writer()
+        if self._core.consumed(self.stream_id, size):
+            self._core.grant(self.stream_id, trio.current_time())
+            self._out.wake()
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from typing import assert_never
 
 from p2p.effects import Notify, Rng, Send, WakeAt
-from p2p.identity.proofs import Proofs
-from p2p.ids import NetworkId, PeerId
+from p2p.ids import PeerId
 from p2p.limits import ADDRESS_CHARS_MAX, FAREWELLS_MAX, RELAYS_MAX, STRANGERS_MAX
 from p2p.membership import events as e
 from p2p.membership.config import MembershipConfig
-from p2p.membership.knowledge import Knowledge, Profile
+from p2p.membership.knowledge import Knowledge
 from p2p.membership.messages import (
     Ack,
     MembershipMessage,
@@ -26,33 +25,28 @@ from p2p.membership.messages import (
     SyncOffer,
     SyncPage,
 )
+from p2p.membership.ourselves import Ourselves, OwnPresence
 from p2p.membership.probing import Prober
 from p2p.membership.sync import pages
-from p2p.membership.table import GONE
+from p2p.membership.table import GONE, MemberTable
 from p2p.membership.view import Liveness, View
-from p2p.wire.envelope import Signer
 
 
 class Membership:
     """One node's view of the swarm and its part in keeping everybody's view right.
 
-    `incarnation` starts as wall-clock milliseconds, so that a restart has a higher one; without
-    `proofs` presences are taken at their word, where there are no certificates.
+    `incarnation` starts as wall-clock milliseconds, so that a restart has a higher one; where we
+    have no proofs presences are taken at their word, as there are no certificates.
     """
 
     def __init__(
-        self,
-        config: MembershipConfig,
-        signer: Signer,
-        network: NetworkId,
-        profile: Profile,
-        rng: Rng,
-        incarnation: int,
-        proofs: Proofs | None = None,
+        self, config: MembershipConfig, who: Ourselves, rng: Rng, incarnation: int
     ) -> None:
         prober = Prober(config, rng)
         self._config, self._rng, self._prober = config, rng, prober
-        self._known = Knowledge(config, signer, network, profile, incarnation, prober, rng, proofs)
+        self._own = OwnPresence(who, incarnation)
+        table = MemberTable(who, config.members_max)
+        self._known = Knowledge(config, table, self._own, prober, rng)
         self._asked_s: dict[PeerId, float] = {}
         """When each stranger was last asked who it is, the latest last; at most STRANGERS_MAX."""
 
@@ -136,7 +130,7 @@ class Membership:
     # -- our own life
 
     def _on_begin(self, event: e.MembershipBegan, now_s: float) -> list[e.Effect]:
-        self._known.addresses = event.addresses
+        self._own.addresses = event.addresses
         config, dice = self._config, self._rng
         return [
             *self._known.announce(now_s),
@@ -146,20 +140,20 @@ class Membership:
         ]
 
     def _on_readdressed(self, event: e.Readdressed, now_s: float) -> list[e.Effect]:
-        self._known.addresses = event.addresses
-        return [] if self._known.has_left else self._known.renew(now_s)
+        self._own.addresses = event.addresses
+        return [] if self._own.has_left else self._known.renew(now_s)
 
     def _on_join(self, event: e.Join, now_s: float) -> list[e.Effect]:
         effects: list[e.Effect] = []
-        if self._known.has_left:
-            self._known.has_left = False
+        if self._own.has_left:
+            self._own.has_left = False
             effects = self._known.renew(now_s)
         return [*effects, *self._offer(event.peer)]
 
     def _on_leave(self, now_s: float) -> list[e.Effect]:
-        if self._known.has_left:
+        if self._own.has_left:
             return []
-        self._known.has_left = True
+        self._own.has_left = True
         effects = self._known.renew(now_s)
         others = self._known.with_liveness(Liveness.ALIVE, Liveness.SUSPECT)
         farewell = self._known.farewell()
@@ -173,7 +167,7 @@ class Membership:
 
     def _on_probe_due(self, now_s: float) -> list[e.Effect]:
         again = WakeAt(now_s + self._prober.period_s(), e.ProbeDue())
-        if self._known.has_left:
+        if self._own.has_left:
             return [again]
         members = self._known.with_liveness(Liveness.ALIVE, Liveness.SUSPECT)
         target = self._prober.next_target(members)
@@ -200,7 +194,7 @@ class Membership:
 
     def _on_probe_over(self, event: e.ProbeOver, now_s: float) -> list[e.Effect]:
         probe = self._prober.on_failed(event.sequence)
-        if probe is None or self._known.has_left:
+        if probe is None or self._own.has_left:
             return []
         return self._known.suspect(probe.target, now_s)
 
@@ -210,7 +204,7 @@ class Membership:
         if relay is not None and relay.target == peer:
             del self._prober.relays[message.sequence]
             return [*effects, Send(relay.requester, Ack(relay.sequence))]
-        if self._prober.on_ack(peer, message.sequence, now_s) and self._known.has_left:
+        if self._prober.on_ack(peer, message.sequence, now_s) and self._own.has_left:
             effects.append(Notify(e.FarewellHeard()))
         return effects
 
@@ -268,14 +262,14 @@ class Membership:
         self._known.forget(now_s - self._config.forget_s)
         again = WakeAt(now_s + self._config.sync_s, e.SyncDue())
         alive = self._known.alive()
-        if not alive or self._known.has_left:
+        if not alive or self._own.has_left:
             return [again]
         return [again, *self._offer(self._rng.choice(alive))]
 
     def _on_recontact_due(self, now_s: float) -> list[e.Effect]:
         again = WakeAt(now_s + self._config.recontact_s, e.RecontactDue())
         dead = self._known.dead()
-        if not dead or self._known.has_left:
+        if not dead or self._own.has_left:
             return [again]
         return [again, *self._offer(self._rng.choice(dead))]
 
@@ -312,7 +306,7 @@ class Membership:
 
     def _on_peer_down(self, event: e.PeerDown, now_s: float) -> list[e.Effect]:
         row = self._known.table.rows.get(event.peer)
-        if row is None or row.member.liveness in GONE or self._known.has_left:
+        if row is None or row.member.liveness in GONE or self._own.has_left:
             return []
         if self._prober.is_probing(event.peer):
             return []

@@ -5,31 +5,20 @@ each method returns what must be told to our own side (MemberChanged) and when t
 """
 
 import math
-from dataclasses import dataclass
 
 from p2p.buckets import Buckets
 from p2p.effects import Notify, Rng, Send, WakeAt
-from p2p.identity.proofs import Proofs, token_for_presence
-from p2p.ids import LabId, NetworkId, PeerId
-from p2p.limits import ADDRESS_CHARS_MAX, ADDRESSES_PER_PEER_MAX, FORGERY_COST
+from p2p.ids import LabId, PeerId
+from p2p.limits import FORGERY_COST
 from p2p.membership.config import MembershipConfig
 from p2p.membership.events import Effect, Expelled, SpreadDue, SuspicionOver
-from p2p.membership.lives import ANSWER_AGAIN_S
-from p2p.membership.messages import PRESENCE_DOMAIN, News, Opinion, Presence, Spread
+from p2p.membership.messages import News, Opinion, Spread
 from p2p.membership.news import NewsQueue
+from p2p.membership.ourselves import OwnPresence
 from p2p.membership.probing import Prober
 from p2p.membership.table import GONE, MemberRow, MemberTable
 from p2p.membership.view import Liveness, Member, MemberChanged, View
-from p2p.wire.envelope import Signed, Signer, seal
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """What a machine says about itself."""
-
-    name: str
-    lab: LabId
-    site: str
+from p2p.wire.envelope import Signed
 
 
 class Knowledge:
@@ -38,33 +27,16 @@ class Knowledge:
     def __init__(
         self,
         config: MembershipConfig,
-        signer: Signer,
-        network: NetworkId,
-        profile: Profile,
-        incarnation: int,
+        table: MemberTable,
+        own: OwnPresence,
         prober: Prober,
         rng: Rng,
-        proofs: Proofs | None = None,
     ) -> None:
-        self._proofs = proofs
-        self.me = signer.peer_id
-        self.incarnation = incarnation
-        """Of our newest presence: wall-clock milliseconds at first, and it only ever grows."""
-        self._life = incarnation  # the incarnation of the start: every presence of ours names it
-        self._answered_s = -math.inf
-        """When we last answered a presence of our own key that is not ours."""
-        self.has_left = False
-        """We have said goodbye; the core says so, and takes it back when we join again."""
-        self.addresses: tuple[str, ...] = ()
-        """Where others may reach us: the core says so, our next presence tells it."""
-        self.table = MemberTable(signer, network, config.members_max, proofs)
-        self._config = config
-        self._signer = signer
-        self._network = network
-        self._profile = profile
-        self._prober = prober
-        """The core's, which is told here of who comes and goes, and of doubts about us."""
-        self._rng = rng
+        """`prober` is told here of who comes and goes, and of doubts about us."""
+        self.me = own.me
+        self.table = table
+        self._own = own
+        self._config, self._prober, self._rng = config, prober, rng
         self._news = NewsQueue(config.news_per_message, config.retransmit_factor)
         self._buckets = Buckets(config.burst, config.presences_per_s)  # presences
         self.throttled = 0
@@ -116,31 +88,12 @@ class Knowledge:
     # -- ourselves
 
     def announce(self, now_s: float) -> list[Effect]:
-        """Sign what is true of us now, under the present incarnation, and tell it."""
-        profile = self._profile
-        addresses = tuple(a for a in self.addresses if len(a) <= ADDRESS_CHARS_MAX)
-        presence = Presence(
-            addresses[:ADDRESSES_PER_PEER_MAX],
-            profile.name,
-            profile.lab,
-            profile.site,
-            self.has_left,
-            self._life,
-            token_for_presence(self._proofs),
-        )
-        sealed = seal(
-            self._signer,
-            self._network,
-            PRESENCE_DOMAIN,
-            presence,
-            sequence=self.incarnation,
-            expires_ms=0,
-        )
-        return self._meet(sealed, now_s)
+        """Tell what is true of us now, under the present incarnation."""
+        return self._meet(self._own.sealed(), now_s)
 
     def renew(self, now_s: float) -> list[Effect]:
         """The same under the next incarnation: something about us has changed."""
-        self.incarnation += 1
+        self._own.incarnation += 1
         return self.announce(now_s)
 
     def farewell(self) -> News:
@@ -149,9 +102,8 @@ class Knowledge:
 
     def _object(self, claimed: int, now_s: float) -> list[Effect]:
         """Answer a doubt about `claimed`, an incarnation of ours, with a higher one."""
-        if self.has_left or claimed < self.incarnation:
+        if not self._own.rise_to(claimed):
             return []
-        self.incarnation = claimed
         self._prober.doubt_ourselves(1)
         return self.renew(now_s)
 
@@ -233,9 +185,8 @@ class Knowledge:
     def _answer_our_key(self, claimed: int, now_s: float) -> list[Effect]:
         """Of an earlier run with a faster clock, or of another machine with our key."""
         is_double = self.table.lives.is_double(self.me, now_s)
-        if is_double and now_s - self._answered_s < ANSWER_AGAIN_S:
+        if not self._own.may_answer(now_s, is_double=is_double):
             return []
-        self._answered_s = now_s
         return self._object(claimed, now_s)
 
     def on_expelled(self, event: Expelled, now_s: float) -> list[Effect]:
@@ -282,10 +233,11 @@ class Knowledge:
         return []
 
     def _on_accused(self, opinion: Opinion, sender: PeerId, now_s: float) -> list[Effect]:
-        if opinion.incarnation == self.incarnation:
+        ours = self._own.incarnation
+        if opinion.incarnation == ours:
             return self._object(opinion.incarnation, now_s)
         row = self.table.rows.get(self.me)
-        if opinion.incarnation < self.incarnation and row is not None:
+        if opinion.incarnation < ours and row is not None:
             return [Send(sender, Spread(News((row.sealed,))))]  # it has missed our objection
         return []
 
@@ -336,8 +288,7 @@ class Knowledge:
         self.table.check_invariants()
         rows = self.table.rows
         own = rows.get(self.me)
-        told = self._life if own is None else own.member.incarnation
-        assert max(self._life, told) <= self.incarnation, "an incarnation of ours was not ours"
+        self._own.check_invariants(None if own is None else own.member.incarnation)
         living = [m.peer for m in self.view().members if m.liveness not in GONE]
         assert self._expelled.isdisjoint(living), "somebody lives who is out for good"
         members = tuple(row.member for row in self.table.in_order())

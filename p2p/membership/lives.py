@@ -27,7 +27,7 @@ ANSWER_AGAIN_S: Final = 10.0
 
 
 @dataclass(slots=True)
-class _Seen:
+class _Runs:
     lives: dict[int, tuple[str, ...]] = field(default_factory=dict)
     """Run -> where it could be reached; the newest last."""
     returns: int = 0
@@ -40,14 +40,14 @@ class Lives:
     """The runs of every key that were heard of."""
 
     def __init__(self) -> None:
-        self._seen: dict[PeerId, _Seen] = {}
+        self._seen: dict[PeerId, _Runs] = {}
         """By key; a row that is dropped from the table takes its runs along."""
 
     def heard(self, peer: PeerId, life: int, addresses: tuple[str, ...], now_s: float) -> None:
         """A presence newer than all before it. Older versions name no run (0)."""
         if not life:
             return
-        seen = self._seen.setdefault(peer, _Seen())
+        seen = self._seen.setdefault(peer, _Runs())
         is_return = life in seen.lives and next(reversed(seen.lives)) != life
         seen.lives.pop(life, None)
         seen.lives[life] = addresses

@@ -12,7 +12,7 @@ Fact = Signed | Opinion
 
 
 @dataclass(slots=True, eq=False)
-class _Item:
+class _Rumour:
     fact: Fact
     sent: int = 0
     """Messages that took it along so far."""
@@ -26,7 +26,7 @@ class NewsQueue:
     """Facts taken at once, besides what has to come first."""
     retransmit_factor: int
     """A fact is sent this often for each power of ten of members."""
-    _items: dict[PeerId, _Item] = field(default_factory=dict)
+    _items: dict[PeerId, _Rumour] = field(default_factory=dict)
     """By machine, the longest here first; each leaves once it was sent often enough."""
 
     @property
@@ -37,7 +37,7 @@ class NewsQueue:
         """Spread this from now on instead of what was known about its machine before."""
         peer = fact.sender if isinstance(fact, Signed) else fact.peer
         self._items.pop(peer, None)
-        self._items[peer] = _Item(fact)
+        self._items[peer] = _Rumour(fact)
 
     def clear(self) -> None:
         """Nobody is there to be told."""

@@ -9,12 +9,11 @@ from p2p.effects import Rng
 from p2p.errors import PeerUnreachableError
 from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller
-from p2p.identity.proofs import Proofs, token_for_presence
-from p2p.ids import NetworkId, PeerId
+from p2p.identity.proofs import token_for_presence
+from p2p.ids import PeerId
 from p2p.membership import events as e
 from p2p.membership.config import MembershipConfig
 from p2p.membership.core import Membership
-from p2p.membership.knowledge import Profile
 from p2p.membership.messages import (
     Ack,
     MembershipMessage,
@@ -25,9 +24,9 @@ from p2p.membership.messages import (
     SyncOffer,
     SyncPage,
 )
+from p2p.membership.ourselves import Ourselves
 from p2p.membership.view import MemberChanged, View
 from p2p.service import Driver, Performer, persist_nothing
-from p2p.wire.envelope import Signer
 
 JOIN_S: Final = 5.0
 """A joined peer answers within a few round trips; after this long it will not."""
@@ -60,18 +59,15 @@ class MembershipService:
         self,
         config: MembershipConfig,
         rpc: Rpc,
-        signer: Signer,
-        network: NetworkId,
-        profile: Profile,
+        who: Ourselves,
         *,
         addresses: Callable[[], tuple[str, ...]],
         rng: Rng,
         incarnation: int,
-        proofs: Proofs | None = None,
     ) -> None:
         """`addresses` is asked once running and now and then; `incarnation` is wall-clock ms."""
-        self._core = Membership(config, signer, network, profile, rng, incarnation, proofs)
-        self._addresses, self._proofs = addresses, proofs
+        self._core = Membership(config, who, rng, incarnation)
+        self._addresses, self._proofs = addresses, who.proofs
         self._told: tuple[tuple[str, ...], bytes] | None = None
         """Addresses and token as the core last heard of them; None before `run`."""
         performer = Performer(rpc.send, self._notify, persist_nothing)

@@ -14,8 +14,7 @@ from hashlib import blake2b
 
 from p2p.errors import WireError
 from p2p.identity.caller import Caller
-from p2p.identity.proofs import Proofs
-from p2p.ids import LabId, MemberId, NetworkId, PeerId
+from p2p.ids import LabId, MemberId, PeerId
 from p2p.limits import (
     ADDRESS_CHARS_MAX,
     ADDRESSES_PER_PEER_MAX,
@@ -27,9 +26,10 @@ from p2p.limits import (
 )
 from p2p.membership.lives import Lives
 from p2p.membership.messages import PRESENCE_DOMAIN, News, Opinion, Presence
+from p2p.membership.ourselves import Ourselves
 from p2p.membership.view import Liveness, Member, MemberChanged
 from p2p.wire.codec import encode
-from p2p.wire.envelope import Signed, Signer, open_signed
+from p2p.wire.envelope import Signed, open_signed
 
 GONE = (Liveness.DEAD, Liveness.LEFT)
 
@@ -66,16 +66,9 @@ class MemberRow:
 class MemberTable:
     """All rows, ourselves included, by peer id."""
 
-    def __init__(
-        self,
-        signer: Signer,
-        network: NetworkId,
-        members_max: int,
-        proofs: Proofs | None = None,
-    ) -> None:
-        """`proofs` None: names and labs are taken as claimed, where there are no certificates."""
-        self._signer, self._proofs = signer, proofs
-        self._network = network
+    def __init__(self, us: Ourselves, members_max: int) -> None:
+        """Without proofs names and labs are taken as claimed: there are no certificates."""
+        self._us = us
         self._members_max = members_max
         """Rows at most, ourselves included."""
         self._order: list[PeerId] = []
@@ -106,18 +99,23 @@ class MemberTable:
         presence = self._open(sealed) if size <= PRESENCE_BYTES_MAX else None
         if presence is None or (old is None and presence.has_left):
             return None  # whoever left before we knew it need not be known
-        who = self._who(sealed.sender, presence)
+        who = self._whose(sealed.sender, presence)
         if who is None or (old is None and not self._has_room(who)):
             return None
-        member = _member(sealed, presence, who, now_s, old.member if old else None)
-        if old is None:
-            insort(self._order, member.peer)
-        else:
-            self._count(old.member, -1)
-        self._count(member, 1)
+        before = None if old is None else old.member
+        member = _member(sealed, presence, who, now_s, before)
         self.lives.heard(member.peer, presence.life, presence.addresses, now_s)
-        self.rows[member.peer] = MemberRow(member, sealed, size)
-        return _changed(member, old.member if old else None)
+        self._put(MemberRow(member, sealed, size), before)
+        return MemberChanged(member, None if before is None else before.liveness)
+
+    def _put(self, row: MemberRow, before: Member | None) -> None:
+        """A new row, or one instead of another of the same machine."""
+        if before is None:
+            insort(self._order, row.member.peer)
+        else:
+            self._count(before, -1)
+        self._count(row.member, 1)
+        self.rows[row.member.peer] = row
 
     def suspect(
         self, opinion: Opinion, now_s: float, confirmations_wanted: int
@@ -202,8 +200,9 @@ class MemberTable:
         return MemberChanged(row.member, before.liveness)
 
     def _open(self, sealed: Signed) -> Presence | None:
+        signer, network = self._us.signer, self._us.network
         try:
-            presence = open_signed(self._signer, self._network, PRESENCE_DOMAIN, Presence, sealed)
+            presence = open_signed(signer, network, PRESENCE_DOMAIN, Presence, sealed)
         except WireError:
             presence = None
         if presence is None or not is_sound(presence) or not 0 <= sealed.sequence < INCARNATION_MAX:
@@ -211,16 +210,16 @@ class MemberTable:
             return None
         return presence
 
-    def _who(self, peer: PeerId, presence: Presence) -> Caller | None:
+    def _whose(self, peer: PeerId, presence: Presence) -> Caller | None:
         """Who its certificates prove it to be; None when nothing does."""
-        if self._proofs is None:
+        if self._us.proofs is None:
             claimed = (presence.name, presence.lab, presence.site)
             name, lab, site = claimed
             return Caller(peer, MemberId(""), lab, name=name, site=site)
-        if peer == self._signer.peer_id:
-            return self._proofs.me()
+        if peer == self._us.peer:
+            return self._us.proofs.me()
         try:
-            who = self._proofs.whose(peer, presence.token)
+            who = self._us.proofs.whose(peer, presence.token)
         except WireError:
             self.refused += 1
             return None
@@ -229,7 +228,7 @@ class MemberTable:
 
     def _has_room(self, who: Caller) -> bool:
         """Whether there is room for one more, and for one more of this person and lab."""
-        if self._proofs is not None and who.peer != self._signer.peer_id:
+        if self._us.proofs is not None and who.peer != self._us.peer:
             if self._persons[who.member] >= MACHINES_PER_MEMBER_MAX:
                 return False
             if self._labs[who.lab] >= max(1, self._members_max // 2):
@@ -296,10 +295,6 @@ def _member(
         who.roles,
         who.lab_name,
     )
-
-
-def _changed(member: Member, old: Member | None) -> MemberChanged:
-    return MemberChanged(member, None if old is None else old.liveness)
 
 
 def _is_news_to(

@@ -126,15 +126,19 @@ class Line:
             if self._full_s >= self._config.learn_s and queue_s > 2 * self._config.target_s:
                 self.rate = arriving
             return
+        self._note_queue(queue_s, dt_s)
+        if queue_s > max(self._config.standing_s, self._packets_s(1)):
+            self.rate += (arriving - self.rate) * min(1.0, dt_s / self._config.window_s)
+        else:
+            self.rate = max(self.rate, self._grown(self.rate, dt_s))
+
+    def _note_queue(self, queue_s: float, dt_s: float) -> None:
+        """Whether a real queue stands, and for how long none has."""
         self._dry_s += dt_s
         self._known_s += dt_s
         if queue_s > max(self._config.real_s, self._packets_s(3)):
             self._dry_s = 0.0
             self._has_stood = self._has_stood or self._known_s > self._config.new_for_s
-        if queue_s > max(self._config.standing_s, self._packets_s(1)):
-            self.rate += (arriving - self.rate) * min(1.0, dt_s / self._config.window_s)
-        else:
-            self.rate = max(self.rate, self._grown(self.rate, dt_s))
 
     def _grown(self, rate: float, dt_s: float) -> float:
         config = self._config
@@ -195,7 +199,12 @@ class _Path:
     is_backlogged: bool = False
 
     def look(self, sample: PathSample, now_s: float, config: PacerConfig) -> None:
-        window_s = config.window_s
+        """Take in what is seen of it now."""
+        self.is_backlogged = sample.is_backlogged
+        self._look_at_queue(sample, now_s, config)
+        self._look_at_rate(sample, now_s, config.window_s)
+
+    def _look_at_queue(self, sample: PathSample, now_s: float, config: PacerConfig) -> None:
         self.looks.append(sample.queue_s)
         while self.lows and self.lows[-1][1] >= sample.queue_s:
             self.lows.pop()
@@ -203,7 +212,8 @@ class _Path:
         while self.lows[0][0] < now_s - config.lows_of_s:
             self.lows.popleft()
         self.queue_s = max(0.0, min(self.looks) - min(self.lows[0][1], config.low_s_max))
-        self.is_backlogged = sample.is_backlogged
+
+    def _look_at_rate(self, sample: PathSample, now_s: float, window_s: float) -> None:
         self.acked.append((now_s, sample.acked_bytes, sample.beside_bytes))
         while len(self.acked) > 2 and self.acked[1][0] <= now_s - window_s:
             self.acked.popleft()
@@ -242,14 +252,7 @@ class UplinkPacer(Generic[K]):
         if not busy:
             return dict.fromkeys(samples)
         shared_s = min(path.queue_s for path in busy)
-        arriving = sum(path.arriving for path in self._paths.values())
-        self._uplink.remember(arriving, now_s)
-        self._all.remember(arriving + sum(p.beside for p in self._paths.values()), now_s)
-        self._uplink.tick(shared_s, arriving, is_full=True, dt_s=dt_s)
-        for path in self._paths.values():
-            path.line.remember(path.arriving, now_s)
-            own_s = max(0.0, path.queue_s - shared_s)
-            path.line.tick(own_s, path.arriving, is_full=path.is_backlogged, dt_s=dt_s)
+        self._learn(shared_s, now_s, dt_s)
         budget = self._uplink.allowed(shared_s, self._all.best)
         if budget is None or not is_urgent:
             return dict.fromkeys(samples)
@@ -281,6 +284,17 @@ class UplinkPacer(Generic[K]):
                 path = _Path(Line(self._config), deque(maxlen=self._config.looks))
             path.look(sample, now_s, self._config)
             self._paths[name] = path
+
+    def _learn(self, shared_s: float, now_s: float, dt_s: float) -> None:
+        """What arrives behind the queue that all share, and behind each peer's own."""
+        arriving = sum(path.arriving for path in self._paths.values())
+        self._uplink.remember(arriving, now_s)
+        self._all.remember(arriving + sum(p.beside for p in self._paths.values()), now_s)
+        self._uplink.tick(shared_s, arriving, is_full=True, dt_s=dt_s)
+        for path in self._paths.values():
+            path.line.remember(path.arriving, now_s)
+            own_s = max(0.0, path.queue_s - shared_s)
+            path.line.tick(own_s, path.arriving, is_full=path.is_backlogged, dt_s=dt_s)
 
     def _wanted(self, path: _Path, shared_s: float) -> float | None:
         if not path.is_backlogged:

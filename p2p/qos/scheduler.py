@@ -55,7 +55,7 @@ class SchedulerConfig:
 
 
 @dataclass(slots=True)
-class _Item:
+class _QueuedFrame:
     data: memoryview
     """The whole frame."""
     expires_s: float
@@ -103,8 +103,8 @@ class ClassStats:
 
 
 @dataclass(slots=True)
-class _Queue:
-    items: deque[_Item] = field(default_factory=deque)
+class _ClassQueue:
+    items: deque[_QueuedFrame] = field(default_factory=deque)
     """The oldest first; no other may have begun to leave."""
     bytes: int = 0
     """What is left to send of all `items`."""
@@ -140,7 +140,7 @@ class Scheduler:
 
     def __init__(self, config: SchedulerConfig | None = None) -> None:
         self._config = config or SchedulerConfig()
-        self._queues = tuple(_Queue() for _ in _CLASSES)
+        self._queues = tuple(_ClassQueue() for _ in _CLASSES)
         """One for each class, in the order of classes."""
         self._credit = [float(self._config.burst_bytes)] * 2
         """Bytes that control and interactive may send while others wait: within a burst of 0."""
@@ -173,7 +173,7 @@ class Scheduler:
 
     def put(self, traffic_class: TrafficClass, frame: bytes, expires_s: float = math.inf) -> None:
         """Queue a frame that only its deadline may drop; the caller has asked `has_room`."""
-        self._append(traffic_class, _Item(memoryview(frame), expires_s, is_cast=False))
+        self._append(traffic_class, _QueuedFrame(memoryview(frame), expires_s, is_cast=False))
 
     def cast(self, traffic_class: TrafficClass, frame: bytes, expires_s: float = math.inf) -> bool:
         """Queue a frame that may be dropped: older casts make room for it.
@@ -185,7 +185,7 @@ class Scheduler:
             if not queue.drop_oldest_cast():
                 queue.dropped += 1
                 return False
-        self._append(traffic_class, _Item(memoryview(frame), expires_s, is_cast=True))
+        self._append(traffic_class, _QueuedFrame(memoryview(frame), expires_s, is_cast=True))
         return True
 
     def clear(self) -> None:
@@ -194,7 +194,7 @@ class Scheduler:
             queue.items.clear()
             queue.bytes = 0
 
-    def _append(self, traffic_class: TrafficClass, item: _Item) -> None:
+    def _append(self, traffic_class: TrafficClass, item: _QueuedFrame) -> None:
         queue = self._queues[traffic_class]
         queue.items.append(item)
         queue.bytes += item.left

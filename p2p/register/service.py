@@ -1,38 +1,19 @@
-"""Runs the register: keeps it, spreads it, and ends the connections of whoever is out."""
+"""Runs the register: keeps it, has it spread, and ends the connections of whoever is out."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, Protocol
+from typing import Protocol
 
 import trio
 
-from p2p.buckets import Buckets
 from p2p.effects import Rng
 from p2p.host.admission.book import AdmissionBook
 from p2p.host.port import Host
 from p2p.host.rpc.service import Rpc
-from p2p.identity.caller import Caller
-from p2p.identity.register.records import KEY_BYTES, digest_of
 from p2p.identity.register.register import Entry
 from p2p.ids import MemberId, PeerId
-from p2p.limits import FORGERY_COST, REMOVALS_MAX, USES_MAX
-from p2p.register.limits import (
-    ANSWER_MESSAGES_MAX,
-    COMPARED_BURST,
-    COMPARED_PER_S,
-    ENTRIES_BURST,
-    ENTRIES_BYTES_MAX,
-    ENTRIES_PER_MESSAGE_MAX,
-    ENTRIES_PER_S,
-    FANOUT,
-    RECONCILE_S,
-    SWEEP_S,
-    UNKEPT_MAX,
-)
-from p2p.register.messages import Entries, Held, RegisterKeys
-from p2p.wire.codec import encode
+from p2p.register.limits import SWEEP_S, UNKEPT_MAX
+from p2p.register.talk import RegisterTalk
 from p2p.wire.envelope import Signed
-
-_KEYS_BYTES_MAX: Final = (REMOVALS_MAX + USES_MAX) * KEY_BYTES
 
 
 class EntryStore(Protocol):
@@ -64,16 +45,9 @@ class RegisterService:
         wall_ms: Callable[[], int],
     ) -> None:
         self.book, self.register = book, book.register
-        self._rpc, self._host, self._store = rpc, host, store
-        self._rng, self._wall_ms = rng, wall_ms
-        self._buckets = Buckets(ENTRIES_BURST, ENTRIES_PER_S)
-        """How many entries each peer may still bring."""
-        self._compared = Buckets(COMPARED_BURST, COMPARED_PER_S)
-        """How often each may still compare digests with us."""
-        self._answered = Buckets(COMPARED_BURST, COMPARED_PER_S)
-        """How often each may still show its keys."""
-        self._fresh: list[tuple[Entry, PeerId | None]] = []
-        """Entries to be spread, and who brought each (None: we): it need not hear of it."""
+        self._host, self._store = host, store
+        self._wall_ms = wall_ms
+        self.talk = RegisterTalk(book.register, rpc, host, rng, wall_ms)
         self._unkept: dict[bytes, Signed] = {}
         """Entries that are not on disk yet, by key; at most UNKEPT_MAX."""
         self._wake = trio.Event()
@@ -81,17 +55,9 @@ class RegisterService:
         self._out: Mapping[PeerId, str] = {}
         """Machines that are out, and why, as of the last sweep; another mapping when it changes."""
         self._listeners: list[Callable[[Mapping[PeerId, str]], None]] = []
-        self._bringer: PeerId | None = None
-        """Whose entries are being taken just now; None: our own."""
         self.on_lapsed: Callable[[PeerId, str], None] = lambda _peer, _why: None
         """Told of each connection that is ended because certificates have; must not block."""
-        self.throttled = 0
-        """Entries and comparisons dropped because a peer brought too many."""
         self.register.listeners.append(self._on_entry)
-        rpc.listen(Held, self._on_held)
-        rpc.listen(RegisterKeys, self._on_keys)
-        rpc.listen(Entries, self._on_entries)
-        rpc.on_peer(self._on_peer)
 
     # -- what the rest of the node asks
 
@@ -124,15 +90,15 @@ class RegisterService:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Load, then keep, spread and sweep until cancelled; start it before the host."""
         self.register.take_all(self._store.load(), self._wall_ms())
-        self._fresh.clear()
+        self.talk.forget_fresh()
         self._unkept.clear()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._reconcile_forever)
+            nursery.start_soon(self.talk.compare_forever)
             task_status.started()
             while True:
                 self._wake = trio.Event()
                 await self._keep()
-                self._spread()
+                self.talk.spread()
                 await self._sweep(nursery)
                 with trio.move_on_after(SWEEP_S):
                     await self._wake.wait()
@@ -140,7 +106,6 @@ class RegisterService:
     def _on_entry(self, entry: Entry) -> None:
         if len(self._unkept) < UNKEPT_MAX:
             self._unkept[entry.key] = entry.sealed
-        self._fresh.append((entry, self._bringer))
         self._wake.set()
 
     async def _keep(self) -> None:
@@ -158,13 +123,6 @@ class RegisterService:
         if old:
             await self._store.forget(old)
 
-    def _spread(self) -> None:
-        fresh, self._fresh = self._fresh, []
-        for entry, bringer in fresh:
-            could = [peer for peer in self._host.peers() if peer != bringer]
-            for peer in self._rng.sample(could, min(FANOUT, len(could))):
-                self._rpc.cast(peer, Entries((entry.sealed,)))
-
     async def _sweep(self, nursery: trio.Nursery) -> None:
         out = self.book.removed()
         if out is not self._out and dict(out) != dict(self._out):
@@ -178,75 +136,3 @@ class RegisterService:
                     self.on_lapsed(peer, gone[peer])
                 nursery.start_soon(self._host.disconnect, peer, gone[peer])
         await trio.lowlevel.checkpoint()
-
-    # -- comparing
-
-    def _keys(self) -> list[bytes]:
-        return sorted([*self.register.removals.keys(), *self.register.uses.keys()])
-
-    async def _reconcile_forever(self) -> None:
-        while True:
-            await trio.sleep(RECONCILE_S * self._rng.uniform(0.8, 1.2))
-            peers = self._host.peers()
-            if peers:
-                self._rpc.cast(self._rng.choice(peers), Held(digest_of(self._keys())))
-
-    def _on_peer(self, peer: PeerId, is_up: bool) -> None:
-        if is_up:
-            self._rpc.cast(peer, Held(digest_of(self._keys())))
-
-    def _has_turn(self, buckets: Buckets, peer: PeerId) -> bool:
-        """Whether a peer may compare now: few bytes of a question make many of an answer."""
-        has_turn = buckets.take(peer, 1, trio.current_time()) == 1
-        self.throttled += not has_turn
-        return has_turn
-
-    def _on_held(self, caller: Caller, message: Held) -> None:
-        if not self._has_turn(self._compared, caller.peer):
-            return
-        keys = self._keys()
-        if message.digest != digest_of(keys):
-            self._rpc.cast(caller.peer, RegisterKeys(b"".join(keys)))
-
-    def _on_keys(self, caller: Caller, message: RegisterKeys) -> None:
-        if len(message.keys) % KEY_BYTES or len(message.keys) > _KEYS_BYTES_MAX:
-            return
-        if not self._has_turn(self._answered, caller.peer):
-            return
-        step = range(0, len(message.keys), KEY_BYTES)
-        theirs = {message.keys[at : at + KEY_BYTES] for at in step}
-        ours = self._keys()
-        self._send_entries(caller.peer, [key for key in ours if key not in theirs])
-        if not message.is_answer:
-            self._rpc.cast(caller.peer, RegisterKeys(b"".join(ours), is_answer=True))
-
-    def _send_entries(self, peer: PeerId, keys: list[bytes]) -> None:
-        batch: list[Signed] = []
-        size = sent = 0
-        for key in keys:
-            entry = self.register.find(key)
-            if entry is None:
-                continue
-            entry_bytes = len(encode(entry.sealed))
-            is_full = len(batch) >= ENTRIES_PER_MESSAGE_MAX
-            if batch and (is_full or size + entry_bytes > ENTRIES_BYTES_MAX):
-                self._rpc.cast(peer, Entries(tuple(batch)))
-                batch, size, sent = [], 0, sent + 1
-                if sent >= ANSWER_MESSAGES_MAX:
-                    return
-            batch.append(entry.sealed)
-            size += entry_bytes
-        if batch:
-            self._rpc.cast(peer, Entries(tuple(batch)))
-
-    def _on_entries(self, caller: Caller, message: Entries) -> None:
-        now_s, refused = trio.current_time(), self.register.refused
-        self._bringer = caller.peer
-        for sealed in message.entries:
-            if not self._buckets.take(caller.peer, 1, now_s):
-                self.throttled += 1
-                continue
-            self.register.take(sealed, self._wall_ms())
-        self._bringer = None
-        if self.register.refused > refused:
-            self._buckets.charge(caller.peer, FORGERY_COST, now_s)

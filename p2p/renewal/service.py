@@ -20,6 +20,7 @@ from p2p.host.port import Host
 from p2p.host.rpc.service import Rpc
 from p2p.identity.admission import Admitted, Clocks, check_token
 from p2p.identity.caller import Caller
+from p2p.identity.issue import Keys
 from p2p.identity.papers import Papers
 from p2p.identity.records import MembershipToken, decode_token, encode_token
 from p2p.identity.renew import Applicant, Renewer, complete, half_life_ms, renew_own
@@ -38,6 +39,11 @@ from p2p.renewal.messages import Renewed, RenewRequest, TokenShown
 from p2p.wire.envelope import Signer
 
 _NOT_NOW: Final = (CallTimeoutError, PeerUnreachableError, RemoteRefusalError)
+
+_NOBODY_SIGNS: Final = (
+    "no machine that answers holds a key that may sign: the lab's, of whoever invited, or of "
+    "this person"
+)
 
 
 class RenewalService:
@@ -84,23 +90,20 @@ class RenewalService:
             self.trouble = "this machine's clock differs from most others': set it"
             return
         try:
-            keys = self._papers.keys()
-            old = Applicant(self._papers.token, self._papers.me, keys.lab is not None)
-            anchor, now_ms = self._papers.anchor, self._wall_ms()
-            token = renew_own(anchor, old, keys, now_ms, self._entropy)
-            if token is None:
-                token = await self._ask(old)
-            if token is None:
-                self.trouble = (
-                    "no machine that answers holds a key that may sign: the lab's, of whoever "
-                    "invited, or of this person"
-                )
-                return
-            self.adopt(token)
+            token = await self._renewed()
+            if token is not None:
+                self.adopt(token)
         except (IdentityError, AdmissionError) as exc:
             self.trouble = str(exc)
-            return
-        self.trouble = ""
+        else:
+            self.trouble = _NOBODY_SIGNS if token is None else ""
+
+    async def _renewed(self) -> MembershipToken | None:
+        """By a key that lies here, or by who answers; None where neither can."""
+        keys = self._papers.keys()
+        old = Applicant(self._papers.token, self._papers.me, keys.lab is not None)
+        token = renew_own(self._papers.anchor, old, keys, self._wall_ms(), self._entropy)
+        return await self._ask(old) if token is None else token
 
     def adopt(self, token: MembershipToken) -> None:
         """Keep and show these certificates of ours. Raises AdmissionError, IdentityError."""
@@ -148,23 +151,32 @@ class RenewalService:
         await trio.lowlevel.checkpoint()
         if not self._buckets.take(caller.peer, 1, trio.current_time()):
             raise RefusalError("busy", "ask again in a second")
-        try:
-            keys = self._papers.keys()
-        except IdentityError as exc:
-            raise RefusalError("no-key", "no key can be read here") from exc
-        if keys.member is None and keys.lab is None and keys.network is None:
-            raise RefusalError("no-key", "no key that signs lies here")
+        keys = self._signing_keys()
         old = self._applicant(caller.peer, request.token, is_with_lab=request.lab_key)
-        if self._wall_ms() + CLOCK_SKEW_MAX_MS < half_life_ms(old.token):
-            raise RefusalError("early", "certificates are renewed from half of their life")
-        if self._would_misdate():
-            raise RefusalError("clock", "this machine's clock is wrong")
+        self._check_due(old)
         papers = self._papers
         renewer = Renewer(papers.anchor, papers.token, papers.me, keys)
         certificates = renewer.renew(old, self._wall_ms(), self._entropy)
         if not certificates:
             raise RefusalError("no-key", "no key that may sign that lies here")
         return Renewed(certificates), b""
+
+    def _check_due(self, old: Applicant) -> None:
+        """Raises RefusalError when it is too early, or we cannot say what time it is."""
+        if self._wall_ms() + CLOCK_SKEW_MAX_MS < half_life_ms(old.token):
+            raise RefusalError("early", "certificates are renewed from half of their life")
+        if self._would_misdate():
+            raise RefusalError("clock", "this machine's clock is wrong")
+
+    def _signing_keys(self) -> Keys:
+        """Raises RefusalError where none lies here that signs for others."""
+        try:
+            keys = self._papers.keys()
+        except IdentityError as exc:
+            raise RefusalError("no-key", "no key can be read here") from exc
+        if keys.member is None and keys.lab is None and keys.network is None:
+            raise RefusalError("no-key", "no key that signs lies here")
+        return keys
 
     def _applicant(self, peer: PeerId, token: bytes, *, is_with_lab: bool) -> Applicant:
         """Raises RefusalError unless the peer is who it says, and is not out."""

@@ -20,7 +20,7 @@ USES_MAX = 3
 
 
 @dataclass(slots=True)
-class _Entry:
+class _CachedSize:
     size: int
     """In bytes."""
     uses: int = 0
@@ -28,22 +28,22 @@ class _Entry:
 
 
 @dataclass(slots=True)
-class _Queue(Generic[KeyT]):
+class _Fifo(Generic[KeyT]):
     """Entries in the order they came."""
 
-    entries: dict[KeyT, _Entry] = field(default_factory=dict)
+    entries: dict[KeyT, _CachedSize] = field(default_factory=dict)
     bytes: int = 0
     """Of all entries."""
 
-    def push(self, key: KeyT, entry: _Entry) -> None:
+    def push(self, key: KeyT, entry: _CachedSize) -> None:
         self.entries[key] = entry
         self.bytes += entry.size
 
-    def pop(self) -> tuple[KeyT, _Entry]:
+    def pop(self) -> tuple[KeyT, _CachedSize]:
         key = next(iter(self.entries))
         return key, self.remove(key)
 
-    def remove(self, key: KeyT) -> _Entry:
+    def remove(self, key: KeyT) -> _CachedSize:
         entry = self.entries.pop(key)
         self.bytes -= entry.size
         return entry
@@ -57,11 +57,11 @@ class S3Fifo(Generic[KeyT]):
             raise ValueError("a cache has room for 0 bytes or more")
         self.bytes_max = bytes_max
         """Of small and main queue together; the sizes of all ghosts add up to no more, either."""
-        self._small: _Queue[KeyT] = _Queue()
+        self._small: _Fifo[KeyT] = _Fifo()
         """What came lately."""
-        self._main: _Queue[KeyT] = _Queue()
+        self._main: _Fifo[KeyT] = _Fifo()
         """What was asked for again, or came back."""
-        self._ghosts: _Queue[KeyT] = _Queue()
+        self._ghosts: _Fifo[KeyT] = _Fifo()
         """Sizes of what left early; none of these keys is in the other two."""
 
     @property
@@ -97,9 +97,9 @@ class S3Fifo(Generic[KeyT]):
             gone += self._evict()
         if key in self._ghosts.entries:
             self._ghosts.remove(key)
-            self._main.push(key, _Entry(size))
+            self._main.push(key, _CachedSize(size))
         else:
-            self._small.push(key, _Entry(size))
+            self._small.push(key, _CachedSize(size))
         return gone
 
     def remove(self, key: KeyT) -> bool:
@@ -116,16 +116,16 @@ class S3Fifo(Generic[KeyT]):
             return self._evict_small()
         key, entry = self._main.pop()
         if entry.uses > 0:
-            self._main.push(key, _Entry(entry.size, entry.uses - 1))
+            self._main.push(key, _CachedSize(entry.size, entry.uses - 1))
             return []
         return [key]
 
     def _evict_small(self) -> list[KeyT]:
         key, entry = self._small.pop()
         if entry.uses > 0:
-            self._main.push(key, _Entry(entry.size))
+            self._main.push(key, _CachedSize(entry.size))
             return []
-        self._ghosts.push(key, _Entry(entry.size))
+        self._ghosts.push(key, _CachedSize(entry.size))
         while self._ghosts.bytes > self.bytes_max:
             self._ghosts.pop()
         return [key]

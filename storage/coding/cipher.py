@@ -21,7 +21,6 @@ from storage.errors import CapabilityError, ManifestError
 from storage.ids import ObjectKey
 
 NONCE_BYTES = 12
-KEY_BYTES = 32
 
 
 class Cipher(IntEnum):

@@ -13,7 +13,8 @@ from typing import Any
 import lmdb
 
 from storage.engine.lmdb_records import Handle, get_record, seal
-from storage.errors import TABLES_REMEDY, RecordCorruptError, StoreFailedError
+from storage.errors import TABLES_REMEDY as REMEDY
+from storage.errors import RecordCorruptError, StoreFailedError
 from storage.limits import COMMIT_BYTES_MAX, TABLES_MAX, TABLES_READERS_MAX
 
 MARK_TABLE = "about this store"
@@ -24,7 +25,6 @@ UNWRITTEN_BYTES_MAX = 16 * COMMIT_BYTES_MAX
 DATA_FILE, LOCK_FILE = "data.mdb", "lock.mdb"
 LOCK_FILE_BYTES = 128 + 64 * TABLES_READERS_MAX
 """As LMDB makes it; where it is longer, LMDB takes it for one with more readers."""
-REMEDY = TABLES_REMEDY
 
 
 def open_store(path: Path, map_bytes: int) -> tuple[Any, dict[str, Handle]]:

@@ -11,7 +11,7 @@ from blake3 import blake3
 from storage.errors import TABLES_REMEDY, RecordCorruptError, StoreFailedError
 from storage.limits import KEY_BYTES_MAX
 
-HASH_BYTES = 8
+RECORD_HASH_BYTES = 8
 """Against decay, not against people: whoever can write the file can write the hash."""
 
 Transaction: TypeAlias = Any
@@ -23,7 +23,7 @@ Handle: TypeAlias = Any
 
 def _hash(table: str, key: bytes, value: bytes | memoryview) -> bytes:
     head = table.encode() + b"\0" + len(key).to_bytes(2) + key
-    return blake3(head).update(value).digest(HASH_BYTES)
+    return blake3(head).update(value).digest(RECORD_HASH_BYTES)
 
 
 def seal(table: str, key: bytes, value: bytes) -> bytes:
@@ -33,8 +33,8 @@ def seal(table: str, key: bytes, value: bytes) -> bytes:
 
 def unseal(where: str, table: str, key: bytes, sealed: memoryview) -> bytes:
     """The value as it was written to the tables in folder `where`. Raises RecordCorruptError."""
-    value = sealed[HASH_BYTES:]
-    if len(sealed) < HASH_BYTES or sealed[:HASH_BYTES] != _hash(table, key, value):
+    value = sealed[RECORD_HASH_BYTES:]
+    if len(sealed) < RECORD_HASH_BYTES or sealed[:RECORD_HASH_BYTES] != _hash(table, key, value):
         raise RecordCorruptError(table, key, where)
     return bytes(value)
 

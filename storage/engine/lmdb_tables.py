@@ -39,7 +39,7 @@ from storage.limits import (
 ResultT = TypeVar("ResultT")
 
 
-class _Write:
+class _NestedWrite:
     """The write view of one `apply`: a transaction nested in that of its group."""
 
     def __init__(
@@ -258,7 +258,7 @@ class LmdbTables:
         """Run one `apply`; the bytes it wrote. Handles of tables it made are good for its group."""
         child = self._environment.begin(write=True, parent=txn, buffers=True)
         known = {**self._handles, **fresh}
-        view = _Write(self._environment, str(self._path), child, known)
+        view = _NestedWrite(self._environment, str(self._path), child, known)
         if not entry.try_on(view):
             child.abort()  # closes the handles it opened, too
             return 0

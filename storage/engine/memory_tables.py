@@ -32,7 +32,7 @@ class _Table:
         self.rows[key] = value
 
 
-class _Write:
+class _UndoableWrite:
     """The write view of one `apply`; remembers how to undo it."""
 
     def __init__(self, tables: "MemoryTables") -> None:
@@ -170,7 +170,7 @@ class MemoryTables:
             self._committing = False
 
     def _commit(self, entry: QueuedWrite[ResultT]) -> None:
-        view, before = _Write(self), self._bytes
+        view, before = _UndoableWrite(self), self._bytes
         if not entry.try_on(view):
             view.undo()
         elif entry.may_use_reserve and not self.is_reserve_gone:

@@ -39,6 +39,7 @@ from storage.volumes.port import ShardStore
 
 Answer = Callable[[Caller, Any, bytes], Awaitable[tuple[Message, bytes]]]
 ReplyBytes = Callable[[Any, int], int]
+OnStone = Callable[[LeaseId, Signed], Awaitable[None]]
 
 
 class ShardServer:
@@ -53,18 +54,17 @@ class ShardServer:
         tombstones: Tombstones,
         mesh: Mesh,
         rights: Rights,
+        is_clock_wrong: Callable[[], bool],
     ) -> None:
+        """`is_clock_wrong` is asked before anything new is taken: it would end too soon."""
         self._config = config
         self._shards = shards
         self._leases = leases
         self._holders = holders
         self._tombstones = tombstones
         self._signer, self._network, self._wall_ms = mesh.signer, mesh.network, mesh.wall_ms
-        self._rights = rights
-        self.is_clock_wrong: Callable[[], bool] = lambda: False
-        """Asked before anything new is taken: what ends by a wrong clock ends too soon."""
-        self.on_stone: Callable[[LeaseId, Signed], Awaitable[None]] = _nothing
-        """Told of tombstones that came, unchecked: of an object of ours, perhaps."""
+        self._rights, self._is_clock_wrong = rights, is_clock_wrong
+        self._on_stone: OnStone = _nothing  # until `serve_on` says who is told
         self._answers: Final[dict[type[Message], Answer]] = {
             m.PutShard: self._put_shard,
             m.GetShard: self._get_shard,
@@ -80,8 +80,12 @@ class ShardServer:
             m.HoldLeases: self._hold_leases,
         }
 
-    def serve_on(self, rpc: Rpc) -> None:
-        """Register for calls from others; once, before the rpc runs."""
+    def serve_on(self, rpc: Rpc, on_stone: OnStone) -> None:
+        """Register for calls from others; once, before the rpc runs.
+
+        `on_stone` is told of tombstones that come, unchecked: of an object of ours, perhaps.
+        """
+        self._on_stone = on_stone
         reply_bytes: dict[type[Message], ReplyBytes] = {
             m.GetShard: self._shard_bytes,
             m.GetManifest: _manifest_bytes,
@@ -259,7 +263,7 @@ class ShardServer:
         except StoreFullError as error:
             raise RefusalError("full", str(error)) from error
         if request.tombstone is not None:
-            await self.on_stone(lease, request.tombstone)
+            await self._on_stone(lease, request.tombstone)
         if rows and not done:
             raise RefusalError("not-yours", "only its owner, or the key of the lab, may give it up")
         return m.LeaseDropped(freed), b""
@@ -329,7 +333,7 @@ class ShardServer:
     def _check_lending(self, caller: Caller) -> None:
         if not self._config.lends and not caller.is_me:
             raise RefusalError("not-lending", "this machine lends no storage")
-        if self.is_clock_wrong() and not caller.is_me:
+        if self._is_clock_wrong() and not caller.is_me:
             raise RefusalError("not-lending", "the clock of this machine is wrong")
 
     def _check_right(self, caller: Caller, terms: m.LeaseTerms) -> None:

@@ -28,6 +28,7 @@ from storage.holder.leases.keys import bound_to, key_of, lease_of
 from storage.holder.leases.row import LeaseRow
 from storage.ids import Address, LeaseId, LeaseKey
 from storage.limits import (
+    DATES_END_MS,
     LEASE_ROWS_PER_SCAN,
     REMOVAL_REASON_CHARS_MAX,
     TOMBSTONE_BYTES_MAX,
@@ -45,8 +46,6 @@ log = logging.getLogger("swarm.storage")
 TABLE: Final = "tombstones"
 NAMED: Final = "tombstones_named"
 DOMAIN: Final = "swarm/tombstone"
-MS_MAX: Final = 253_402_300_800_000
-"""The end of the year 9999, the last that has a date."""
 
 
 class Tombstone(Record, frozen=True):
@@ -302,7 +301,7 @@ def _words(sender: str, stone: Tombstone, by_lab: bool) -> str:
     if not by_lab:
         return f"it was removed, from machine {sender}"
     when = ""
-    if 0 < stone.at_ms < MS_MAX:
+    if 0 < stone.at_ms < DATES_END_MS:
         found = datetime.fromtimestamp(stone.at_ms / 1000, UTC)
         when = f" on {found.strftime('%Y-%m-%d %H:%M UTC')}"
     return f"the key of its lab removed it{when}: {stone.why}"

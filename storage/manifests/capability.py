@@ -10,11 +10,11 @@ from blake3 import blake3
 
 from storage.errors import CapabilityError
 from storage.facade import ReadCap
-from storage.ids import Address, ObjectKey
+from storage.ids import KEY_BYTES, Address, ObjectKey
 
 PREFIX = "swarm:"
 SEALED_PREFIX = "sealed:"
-ADDRESS_BYTES = KEY_BYTES = 32
+ADDRESS_BYTES = 32
 SEALED_KEY_BYTES = 92
 """A key that was sealed for its person: never as long as one in clear (swarmnode.people.seals)."""
 CHECKSUM_BYTES = 4

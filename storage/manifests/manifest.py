@@ -11,6 +11,7 @@ from blake3 import blake3
 from p2p.errors import WireError
 from p2p.ids import LabId, MemberId
 from p2p.wire.codec import Record, decode_as, encode
+from storage.coding.merkle import HASH_BYTES
 from storage.errors import ManifestError
 from storage.ids import Address, LeaseId, ShardRoot
 from storage.limits import (
@@ -22,7 +23,6 @@ from storage.limits import (
 )
 
 VERSION = 1
-HASH_BYTES = 32
 TAG_BYTES = 16
 """What sealing adds to a segment (storage.coding.cipher)."""
 

@@ -32,10 +32,10 @@ TABLE: Final = "dropping"
 NOW_S: Final = 1.5
 """Whoever removes something waits so long for the holders; the others hear of it later."""
 
-AGAIN_S: Final = 30.0
+ASKED_AGAIN_S: Final = 30.0
 """How often living holders that did not take it are asked again."""
 
-RETURNED_S: Final = 0.5
+ASKED_AFTER_RETURN_S: Final = 0.5
 """One that comes back is asked so much later: several changes come at once."""
 
 
@@ -159,9 +159,9 @@ class Dropping:
         while True:
             for lease, drop in self.rows():
                 await self._go_on(lease, drop)
-            with trio.move_on_after(AGAIN_S):
+            with trio.move_on_after(ASKED_AGAIN_S):
                 await self._wake.wait()
-                await trio.sleep(RETURNED_S)
+                await trio.sleep(ASKED_AFTER_RETURN_S)
             self._wake = trio.Event()
 
     def on_member(self, changed: MemberChanged) -> None:

@@ -145,10 +145,11 @@ class Keyring:
         found = [_entry(address, row) for address, row in self.rows()]
         return sorted(found, key=lambda entry: (entry.put_ms, entry.cap.address))
 
-    def newest_removed(self) -> ObjectEntry | None:
-        """The newest that the lab's key removed; looked for every second, so not among all."""
+    def newest_removed(self, person: str = "") -> ObjectEntry | None:
+        """The newest of a person's that the lab's key removed; asked for every second."""
         keys = (Address(key) for key, _ in self._tables.scan(REMOVED_BY_LAB))
-        rows = [(key, row) for key in keys if (row := self.get(key)) is not None]
+        found = ((key, self.get(key)) for key in keys)
+        rows = [(key, row) for key, row in found if row is not None and row.person == person]
         newest = max(rows, key=lambda pair: pair[1].removed_ms, default=None)
         return None if newest is None else _entry(*newest)
 

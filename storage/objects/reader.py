@@ -35,7 +35,7 @@ class SegmentReads(Protocol):
 
 
 @dataclass(slots=True)
-class _Pending:
+class _ComingSegment:
     """A segment on its way."""
 
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
@@ -65,13 +65,13 @@ class ObjectReader:
         if start >= end:
             return
         first, last = start // manifest.segment_bytes, (end - 1) // manifest.segment_bytes
-        pending: dict[int, _Pending] = {}
+        pending: dict[int, _ComingSegment] = {}
         try:
             for index in range(first, last + 1):
                 ahead = min(last, index + self._parts.config.look_ahead)
                 for number in range(index, ahead + 1):
                     if number not in pending:
-                        task = pending[number] = _Pending()
+                        task = pending[number] = _ComingSegment()
                         offset = number * manifest.segment_bytes
                         piece = (
                             max(start, offset) - offset,
@@ -116,7 +116,7 @@ class ObjectReader:
 
     async def _fill(
         self,
-        task: _Pending,
+        task: _ComingSegment,
         cap: ReadCap,
         manifest: Manifest,
         index: int,

@@ -30,6 +30,7 @@ from storage.facade import (
 from storage.holder.tombstones import Tombstone
 from storage.ids import Address, LeaseId
 from storage.limits import ASKED_MAX
+from storage.manifests.capability import text_of_address
 from storage.objects.dropping import NO_ADDRESS, Dropping
 from storage.objects.keeper import LeaseRenewer
 from storage.objects.keyring import Keyring, KeyRow, keyrings_in
@@ -266,7 +267,11 @@ class ObjectService:
         with suppress(StoreFullError):  # it is found out again when it cannot be read
             if sealed.sender != str(parts.lab):
                 await self._keyring.remove(address)
-                log.info("%s was removed from %s", address.hex()[:16], sealed.sender)
+                log.info(
+                    "%s: another machine of its owner removed it, %s",
+                    _shown(row, address),
+                    sealed.sender,
+                )
                 await self._removed.add(address, Gone(row.name, parts.wall_ms(), row.person))
             elif not await self._keyring.mark_removed(
                 address, min(stone.at_ms, parts.wall_ms()), stone.why
@@ -312,6 +317,12 @@ class ObjectService:
         if self._nursery is None:
             raise RuntimeError("storage must run before objects are put or got")
         return self._nursery
+
+
+def _shown(row: KeyRow, address: Address) -> str:
+    """An object as its owner finds it in lists: those are by address, and by task."""
+    what = f"{row.kind or 'object'} {text_of_address(address)}"
+    return f"{what} of task {row.task}" if row.task else what
 
 
 def _stored_bytes(size: int, k: int, n: int) -> int:

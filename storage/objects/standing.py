@@ -20,7 +20,7 @@ from storage.records.wider import Placed
 STAT_S: Final = 3.0
 """A holder that does not say within this what it has counts as one that has it not."""
 
-LOOK_S: Final = 10.0
+STANDING_LOOK_S: Final = 10.0
 """How often we look how our objects stand."""
 
 
@@ -119,6 +119,24 @@ class ObjectTrouble:
     health: ObjectHealth
     why: str = ""
     """That it was removed, if it was, and by whom."""
+    kind: str = ""
+    """An ObjectKind: some are not on lists of objects."""
+    since_ms: int = 0
+    """When it was first seen to be not whole (wall clock)."""
+    away: tuple[PeerId, ...] = ()
+    """Machines that hold some of it and are silent."""
+    until_ms: int = 0
+    """Until then the last of these is waited for; what it holds is made anew afterwards."""
+
+
+@dataclass(slots=True)
+class _Standing:
+    """What one look at an object found."""
+
+    health: ObjectHealth = ObjectHealth.WHOLE
+    away: dict[PeerId, None] = field(default_factory=dict)
+    until_s: float = 0.0
+    """When the last of the silent holders counts as lost, on our clock."""
 
 
 @dataclass(slots=True)
@@ -133,12 +151,14 @@ class OwnObjects:
     """Those that are not whole."""
     on_change: Callable[[ObjectTrouble], None] = lambda trouble: None
     """Told of each whose health has changed."""
+    patience_s: Callable[[int, int, int], float] = lambda k, n, live: 0.0
+    """How long repair waits for the silent holder of one of n shards, where `live` can be had."""
     _after: int = 0
 
     async def run(self) -> None:
         """Look now and then until cancelled; so many at a time, each in its turn."""
         while True:
-            await trio.sleep(LOOK_S)
+            await trio.sleep(STANDING_LOOK_S)
             if not self.parts.arrival.is_settled():
                 continue  # nobody has answered yet; that says nothing of our objects
             known = await self.keyring.rows_in_steps()
@@ -153,11 +173,21 @@ class OwnObjects:
                 if asked > OWN_ASKED_MAX:
                     break  # the others are for the next time
                 self._after += 1
-                health = await self._health(address)
-                if health is ObjectHealth.UNREADABLE and await self._is_gone(address, row):
+                look = await self._look(address)
+                if look.health is ObjectHealth.UNREADABLE and await self._is_gone(address, row):
                     continue
-                self._note(ObjectTrouble(address, row.name, row.person, health))
+                self._note(self._trouble_of(address, row, look))
                 await trio.lowlevel.checkpoint()
+
+    def _trouble_of(self, address: Address, row: KeyRow, look: _Standing) -> ObjectTrouble:
+        now_ms, left_s = self.parts.wall_ms(), look.until_s - trio.current_time()
+        before = self.troubles.get(address)
+        since_ms = now_ms if before is None else before.since_ms
+        until_ms = now_ms + int(left_s * 1000) if look.until_s else 0
+        return ObjectTrouble(
+            address, row.name, row.person, look.health, "", row.kind, since_ms, tuple(look.away),
+            until_ms,
+        )  # fmt: skip
 
     async def _is_gone(self, address: Address, row: KeyRow) -> bool:
         with trio.move_on_after(STAT_S):
@@ -176,7 +206,7 @@ class OwnObjects:
         if was is not now.health:
             self.on_change(now)
 
-    async def _health(self, address: Address) -> ObjectHealth:
+    async def _look(self, address: Address) -> _Standing:
         """By who lives and the records known here; newer ones are asked for where these look bad.
 
         Nobody is waited for long.
@@ -185,22 +215,29 @@ class OwnObjects:
             with trio.fail_after(STAT_S):
                 manifest = await self.parts.catalog.manifest(address)
                 found = await self._judged(address, manifest, is_fresh=False)
-                if found is not ObjectHealth.WHOLE:  # others may have mended it long ago
+                if found.health is not ObjectHealth.WHOLE:  # others may have mended it long ago
                     found = await self._judged(address, manifest, is_fresh=True)
                 return found
         except (ManifestError, ObjectUnknownError, trio.TooSlowError):
-            return ObjectHealth.UNREADABLE
+            return _Standing(ObjectHealth.UNREADABLE)
 
-    async def _judged(
-        self, address: Address, manifest: Manifest, *, is_fresh: bool
-    ) -> ObjectHealth:
-        pool, worst = self.parts.pool, ObjectHealth.WHOLE
+    async def _judged(self, address: Address, manifest: Manifest, *, is_fresh: bool) -> _Standing:
+        look = _Standing()
         for page in range(manifest.page_count):
             holding = await self.parts.catalog.holding(address, manifest, page, is_fresh=is_fresh)
             for row in () if holding is None else holding.rows:
-                live = sum(peer is not None and pool.is_alive(peer) for peer in row)
-                worst = max(worst, health_of(manifest.k, len(row), live), key=_rank)
-        return worst
+                self._judge(look, row, manifest.k)
+        return look
+
+    def _judge(self, look: _Standing, row: Sequence[PeerId | None], k: int) -> None:
+        """Add how one segment stands."""
+        pool = self.parts.pool
+        live = sum(peer is not None and pool.is_alive(peer) for peer in row)
+        look.health = max(look.health, health_of(k, len(row), live), key=_rank)
+        for peer in row if live < len(row) else ():
+            if peer is not None and (since_s := pool.silent_since_s(peer)) is not None:
+                look.away[peer] = None
+                look.until_s = max(look.until_s, since_s + self.patience_s(k, len(row), live))
 
 
 def _rank(health: ObjectHealth) -> int:

@@ -58,6 +58,11 @@ class Pool:
         member = self._members.view().find(peer)
         return member is not None and member.liveness is Liveness.ALIVE
 
+    def silent_since_s(self, peer: PeerId) -> float | None:
+        """Since when a machine is not alive, on our clock; None where it lives or is not known."""
+        member = self._members.view().find(peer)
+        return None if member is None or member.liveness is Liveness.ALIVE else member.since_s
+
     def candidate(self, peer: PeerId) -> Candidate | None:
         """What we know of a machine, living or not, for judging how far holders are apart."""
         member = self._members.view().find(peer)

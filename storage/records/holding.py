@@ -13,6 +13,7 @@ from p2p.errors import WireError
 from p2p.ids import NetworkId, PeerId
 from p2p.wire.codec import Record
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
+from storage.coding.merkle import HASH_BYTES
 from storage.ids import Address
 from storage.limits import (
     HOLDER_ID_CHARS_MAX,
@@ -22,7 +23,7 @@ from storage.limits import (
     HOLDERS_SEQUENCE_MAX,
     SHARDS_MAX,
 )
-from storage.manifests.manifest import HASH_BYTES, Manifest
+from storage.manifests.manifest import Manifest
 
 HOLDERS_DOMAIN: Final = "swarm/holders"
 PAGES_MAX: Final = 1 << 32

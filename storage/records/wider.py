@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from p2p.errors import WireError
 from p2p.ids import PeerId
 from p2p.wire.codec import Record, decode_as, encode
+from storage.coding.merkle import HASH_BYTES
 from storage.errors import ManifestError
 from storage.ids import Address, ShardRoot
 from storage.limits import MANIFEST_BYTES_MAX, SHARDS_MAX
-from storage.manifests.manifest import HASH_BYTES, Manifest, SegmentRef, address_of
+from storage.manifests.manifest import Manifest, SegmentRef, address_of
 from storage.records.holding import Holding
 
 UNMADE = ShardRoot(bytes(HASH_BYTES))

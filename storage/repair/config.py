@@ -1,5 +1,6 @@
 """Settings of repair, with the reasons for their values. Times in seconds."""
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +18,11 @@ BRAKE_MEMBERS: Final = 3
 
 BRAKE_SHARE: Final = 0.1
 """More than this share silent at once is a partition or a power cut, not so many losses."""
+
+
+def repair_at(k: int, n: int) -> int:
+    """So few living shards, or fewer, are mended without waiting for machines to come back."""
+    return min(n - 1, k + math.ceil((n - k) * 5 / 8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,14 @@ class RepairConfig:
         times = (self.down_after_s, self.takeover_s, self.retry_s, self.look_s, self.reconcile_s)
         if min(times) <= 0 or self.bytes_per_s <= 0:
             raise ValueError("times and bytes_per_s must be above 0")
+
+    def patience_s(self, k: int, n: int, live: int, *, is_away: bool = True) -> float:
+        """How long the holder of an absent shard is waited for, where `live` of n can be had.
+
+        `is_away`: it may come back; else it has said goodbye.
+        """
+        lazy_s = self.lazy_s if live > repair_at(k, n) else 0.0
+        return lazy_s + (self.down_after_s if is_away and live > k + 1 else 0.0)
 
     @classmethod
     def scaled(cls, down_after_s: float, bytes_per_s: float) -> "RepairConfig":

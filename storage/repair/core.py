@@ -94,11 +94,6 @@ class _Damage:
         return min(lost_s for _, lost_s in self.lost_s)
 
 
-def repair_at(k: int, n: int) -> int:
-    """So few living shards, or fewer, are mended without waiting for machines to come back."""
-    return min(n - 1, k + math.ceil((n - k) * 5 / 8))
-
-
 class Repair:
     """Pure: events in, Mend orders (as Notify) and timers out."""
 
@@ -318,10 +313,9 @@ class Repair:
         """When an absent shard counts as lost."""
         if peer is None:
             return page.changed_s  # nobody has it who might come back
-        lazy_s = self._config.lazy_s if live > repair_at(page.k, n) else 0.0
         liveness, since_s = self._members[peer]
-        is_patient = liveness is Liveness.DEAD and live > page.k + 1
-        return since_s + lazy_s + (self._config.down_after_s if is_patient else 0.0)
+        is_away = liveness is Liveness.DEAD
+        return since_s + self._config.patience_s(page.k, n, live, is_away=is_away)
 
     # -- what we do about it
 

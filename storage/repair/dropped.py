@@ -17,6 +17,7 @@ from storage.ids import Address, LeaseId, LeaseKey
 from storage.limits import ASKED_AT_ONCE, ASKED_MAX
 from storage.placement.pool import Pool
 from storage.records.holders import HolderBook
+from storage.repair.events import PageKey
 from storage.transfer.client import Transfer
 from storage.transfer.lookup import ASKED_BY_DICE, LATE_S, Catalog
 
@@ -44,7 +45,20 @@ class DroppedElsewhere:
         kept = dict.fromkeys(lease_of(key) for key, row in self.leases.all() if not row.is_hold)
         await self._learn(list(kept), peers)
 
-    async def is_dropped(self, address: Address, page: int, lease: LeaseId) -> bool:
+    async def was_given_up(self, page: PageKey) -> bool:
+        """Whether its owner no longer wants it: what we have is freed, now or by the sweep.
+
+        Raises ManifestError, ObjectUnknownError.
+        """
+        address, number = page
+        lease = (await self.catalog.manifest(address)).lease
+        if not self.leases.is_of(lease, address):
+            return False
+        if self.leases.has_ended(lease, address):
+            return True  # we were away for longer than anybody remembers
+        return await self._is_dropped(address, number, lease)
+
+    async def _is_dropped(self, address: Address, page: int, lease: LeaseId) -> bool:
         """Ask those who would know of one object; True when it was freed here just now."""
         holding = self.holders.get(address, page)
         named = () if holding is None else holding.peers()

@@ -4,7 +4,7 @@ Whatever goes wrong with a holder is a HolderFailedError naming it, so that call
 to catch and always know whom to try next. A question to ourselves does not leave the machine.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -75,8 +75,8 @@ class Transfer:
         self._workers = workers
         self._waiting: dict[PeerId, list[trio.CancelScope]] = {}
         """What waits for an answer, by holder: it ends when the holder is found to be gone."""
-        self.on_lie: Callable[[PeerId], None] = lambda peer: None
-        """Called with each holder that sent bytes which fail their hash or signature."""
+        self.lies = 0
+        """Answers of holders that failed their hash or signature, since the start."""
 
     async def put_shard(
         self,
@@ -95,10 +95,10 @@ class Transfer:
                 self._signer, self._network, m.RECEIPT_DOMAIN, m.ShardReceiptTerms, reply.receipt
             )
         except WireError as error:
-            raise self._lied(holder, str(error)) from error
+            raise self.lied(holder, str(error)) from error
         said = (reply.receipt.sender, receipt.root, receipt.length, receipt.lease)
         if said != (holder, root, len(data), terms.lease):
-            raise self._lied(holder, "its receipt is for something else")
+            raise self.lied(holder, "its receipt is for something else")
         return ShardReceipt(holder, root, reply.receipt)
 
     async def get_shard(
@@ -113,7 +113,7 @@ class Transfer:
         request = m.GetShard(root)
         _, body = await self._ask(holder, request, m.ShardBytes, b"", length, traffic_class)
         if len(body) != length or await self._workers.run(lambda: root_of(body)) != root:
-            raise self._lied(holder, "the shard it sent fails its hash")
+            raise self.lied(holder, "the shard it sent fails its hash")
         return body
 
     async def get_leaves(
@@ -126,12 +126,12 @@ class Transfer:
             holder, request, m.ShardBytes, b"", wanted, TrafficClass.INTERACTIVE
         )
         if len(body) != wanted or len(reply.paths) != count:
-            raise self._lied(holder, f"{len(body)} bytes of leaves for {wanted}")
+            raise self.lied(holder, f"{len(body)} bytes of leaves for {wanted}")
         for at, path in enumerate(reply.paths):
             leaf = memoryview(body)[at * LEAF_BYTES : (at + 1) * LEAF_BYTES]
             hashes = [path[i : i + HASH_BYTES] for i in range(0, len(path), HASH_BYTES)]
             if not verify_leaf(root, length, first + at, leaf, hashes):
-                raise self._lied(holder, f"leaf {first + at} fails its hash")
+                raise self.lied(holder, f"leaf {first + at} fails its hash")
         return body
 
     async def pulse(self, holder: PeerId) -> bool:
@@ -156,7 +156,7 @@ class Transfer:
             part = roots[at : at + ROOTS_PER_QUESTION_MAX]
             reply, _ = await self._ask(holder, m.HaveShards(b"".join(part)), m.ShardsHeld)
             if len(reply.held) != len(part):
-                raise self._lied(holder, "it answered for other shards")
+                raise self.lied(holder, "it answered for other shards")
             held += reply.held
         return [byte == 1 for byte in held]
 
@@ -226,7 +226,7 @@ class Transfer:
             request = m.RenewLeases(b"".join(part), until_ms)
             reply, _ = await self._ask(holder, request, m.LeasesRenewed)
             if len(reply.known) != len(part):
-                raise self._lied(holder, "it answered for other leases")
+                raise self.lied(holder, "it answered for other leases")
             known += reply.known
         return [byte == 1 for byte in known]
 
@@ -235,6 +235,11 @@ class Transfer:
         if changed.member.liveness in {Liveness.DEAD, Liveness.LEFT}:
             for scope in self._waiting.pop(changed.member.peer, []):
                 scope.cancel()
+
+    def lied(self, holder: PeerId, detail: str) -> HolderFailedError:
+        """What a holder sent proves nothing of what it should: counted, and the error to raise."""
+        self.lies += 1
+        return HolderFailedError(holder, "lied", detail)
 
     # -- inside
 
@@ -290,8 +295,4 @@ class Transfer:
         try:
             return self._holders.open(sealed)
         except WireError as error:
-            raise self._lied(holder, str(error)) from error
-
-    def _lied(self, holder: PeerId, detail: str) -> HolderFailedError:
-        self.on_lie(holder)
-        return HolderFailedError(holder, "lied", detail)
+            raise self.lied(holder, str(error)) from error

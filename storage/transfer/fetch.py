@@ -15,7 +15,7 @@ from storage.transfer.client import Transfer
 from storage.transfer.race import Answers, Attempt, any_of
 from storage.transfer.rates import Rates
 
-AGAIN_S = (0.0, 0.1, 0.5, 2.0)
+RETRY_WAITS_S = (0.0, 0.1, 0.5, 2.0)
 """Waits before living holders whose connection broke are asked (again)."""
 
 FOR_GOOD = frozenset({"missing", "lied", "corrupt", "unknown"})
@@ -63,7 +63,8 @@ class Fetcher:
             if holder is not None and holder not in without
         ]
         answers: Answers[bytes] = Answers()
-        for wait_s in AGAIN_S:  # a connection that broke is no reason to give a living holder up
+        # A connection that broke is no reason to give a living holder up.
+        for wait_s in RETRY_WAITS_S:
             await trio.sleep(wait_s)
             lost = {failure.holder for failure in answers.failures if failure.code in FOR_GOOD}
             left = [(n, peer) for n, peer in known if n not in answers.results and peer not in lost]

@@ -345,8 +345,7 @@ class Catalog:
         try:
             check(data)
         except ManifestError as error:
-            self._transfer.on_lie(peer)
-            raise HolderFailedError(peer, "lied", str(error)) from error
+            raise self._transfer.lied(peer, str(error)) from error
         for holding in holdings:
             if holding.address == part and self._holders.get(part) is None:
                 self._remember_holding(holding)

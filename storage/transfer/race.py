@@ -35,7 +35,7 @@ async def any_of(
     As many attempts run as results are missing; one more starts whenever one fails and whenever
     nothing came for `hedge_s()`. The rest is cancelled as soon as enough is there.
     """
-    race = _Race(list(attempts))
+    race = _HedgedRace(list(attempts))
     async with trio.open_nursery() as nursery:
         while len(race.answers.results) < need:
             race.start(nursery, need - len(race.answers.results) - race.running)
@@ -51,7 +51,7 @@ async def any_of(
 
 
 @dataclass(slots=True)
-class _Race(Generic[ResultT]):
+class _HedgedRace(Generic[ResultT]):
     attempts: list[Attempt[ResultT]]
     """Not begun yet, the most promising first."""
     answers: Answers[ResultT] = field(default_factory=Answers)

@@ -92,13 +92,13 @@ class Gatekeeper:
             await _live(receive, send)
             return
         if scope["type"] == "http":
-            found = self._asker(scope)
-            if (isinstance(found, Problem) or scope["path"] in OPEN_PATHS) and GIVES_WAY in scope:
+            asker = self._asker(scope)
+            if (isinstance(asker, Problem) or scope["path"] in OPEN_PATHS) and GIVES_WAY in scope:
                 scope[GIVES_WAY]()  # who may ask nothing can also take the answer never
-            if isinstance(found, Problem):
-                await problem_response(found)(scope, receive, send)
+            if isinstance(asker, Problem):
+                await problem_response(asker)(scope, receive, send)
                 return
-            scope[ASKER] = found
+            scope[ASKER] = asker
         await self._app(scope, receive, send)
 
     def _asker(self, scope: Scope) -> Principal | Problem:
@@ -117,9 +117,9 @@ class Gatekeeper:
         return self._bearer(scope, headers, self._tokens)
 
     def _user(self, scope: Scope, who: Callable[[int], Principal | Problem]) -> Principal | Problem:
-        found = who(scope[UID])
-        if isinstance(found, Problem) or _may(found, scope):
-            return found
+        asker = who(scope[UID])
+        if isinstance(asker, Problem) or _may(asker, scope):
+            return asker
         hint = "only its owner steers this node"
         return Problem(403, "not_allowed", "you may not do that", hint)
 

@@ -1,6 +1,6 @@
 """What the local API needs of the node; `swarmnode.node.Node` satisfies it."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
 from p2p.ids import PeerId
@@ -8,6 +8,7 @@ from storage.facade import Forgotten, NameStore, Objects
 from storage.ids import Address
 from swarmnode.api.schema.node import MemberLine, PeerLine, PhraseShown, RemovalDone, Status
 from swarmnode.home.config import Config
+from swarmnode.market.buyer.own_machines.hand_over import RemovedElsewhere
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.market.guardians.kept import Guarded
 from swarmnode.people.book import People
@@ -38,11 +39,26 @@ class ElsewhereFace(Protocol):
     ) -> AsyncIterator[bytes]: ...
 
 
+class HandOverFace(Protocol):
+    """Tasks that went from here to another machine of our owner, or are on both."""
+
+    def moved(self, text: str) -> Mapping[TaskId, PeerId]:
+        """Tasks that were submitted here and went on elsewhere, by id, its beginning or name."""
+        ...
+
+    async def remove(self, task: TaskId) -> RemovedElsewhere:
+        """Have those machines forget a task that has ended, too."""
+        ...
+
+
 class OwnMachinesFace(Protocol):
     """The other machines of our owner."""
 
     @property
     def elsewhere(self) -> ElsewhereFace: ...
+
+    @property
+    def hand_over(self) -> HandOverFace: ...
 
 
 class BuyerFace(Protocol):
@@ -71,7 +87,7 @@ class BuyerFace(Protocol):
         ...
 
     async def forget(self, task: TaskId) -> None:
-        """Forget a task that has ended, with its logs; harmless for any other."""
+        """Forget a task that has ended, with its logs; harmless for any other. StoreFullError."""
 
     def explain(self, task: TaskId) -> Explanation:
         """Raises TaskUnknownError."""
@@ -165,7 +181,9 @@ class NodeFace(Protocol):
         """Notice that tasks get when the owner does not say how much."""
         ...
 
-    def status(self) -> Status: ...
+    def status(self, person: str = "") -> Status:
+        """As one of several people of this machine is to see it; empty: its owner."""
+        ...
 
     def not_ready(self) -> tuple[str, ...]:
         """Reasons why /readyz says no; empty when the node is ready."""

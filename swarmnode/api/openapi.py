@@ -141,17 +141,10 @@ class OpenApiRoutes:
 def document(routes: Sequence[Route]) -> dict[str, object]:
     """The whole description of these routes; those outside /api are left out."""
     schemas = _Schemas()
-    paths: dict[str, dict[str, object]] = {}
-    for route in routes:
-        for method in sorted((route.methods or set()) - {"HEAD"}):
-            answer = ANSWERS.get((method, route.path))
-            if answer is not None:
-                operation = _operation(route, method, answer, schemas)
-                paths.setdefault(route.path, {})[method.lower()] = operation
     return {
         "openapi": "3.1.0",
         "info": {"title": "Swarm node", "version": f"v{API_VERSION}"},
-        "paths": paths,
+        "paths": _paths(routes, schemas),
         "components": {
             "schemas": schemas.components,
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
@@ -160,21 +153,32 @@ def document(routes: Sequence[Route]) -> dict[str, object]:
     }
 
 
+def _paths(routes: Sequence[Route], schemas: "_Schemas") -> dict[str, dict[str, object]]:
+    paths: dict[str, dict[str, object]] = {}
+    for route in routes:
+        for method in sorted((route.methods or set()) - {"HEAD"}):
+            answer = ANSWERS.get((method, route.path))
+            if answer is not None:
+                operation = _operation(route, method, answer, schemas)
+                paths.setdefault(route.path, {})[method.lower()] = operation
+    return paths
+
+
 class _Schemas:
     """JSON schemas of every type in ANSWERS, and the components they refer to."""
 
     def __init__(self) -> None:
-        types = [one for answer in ANSWERS.values() for one in _types_of(answer)]
-        self._types = [one for one in [*types, *_BESIDE] if one is not None and one is not str]
-        named = [one for one in self._types if not isinstance(one, str)]
-        found, self.components = msgspec.json.schema_components(named, ref_template=_REF)
-        self._named, self._found = named, found
+        types = [kind for answer in ANSWERS.values() for kind in _types_of(answer)]
+        self._types = [kind for kind in [*types, *_BESIDE] if kind is not None and kind is not str]
+        named = [kind for kind in self._types if not isinstance(kind, str)]
+        schemas, self.components = msgspec.json.schema_components(named, ref_template=_REF)
+        self._named, self._schemas = named, schemas
 
     def content(self, kind: Any) -> dict[str, object]:  # noqa: ANN401  (any type)
         """The `content` object of a body of that type."""
         if isinstance(kind, str):
             return {kind: {}}
-        return {JSON: {"schema": self._found[self._named.index(kind)]}}
+        return {JSON: {"schema": self._schemas[self._named.index(kind)]}}
 
 
 def _types_of(answer: Answer) -> tuple[Any, ...]:
@@ -184,25 +188,29 @@ def _types_of(answer: Answer) -> tuple[Any, ...]:
 def _operation(route: Route, method: str, answer: Answer, schemas: _Schemas) -> dict[str, object]:
     summary = (route.endpoint.__doc__ or "").strip().partition("\n")[0]
     name = route.endpoint.__qualname__.replace("Routes.", "_").lower()
-    problem = {"application/problem+json": {"schema": {"$ref": _REF.format(name="Problem")}}}
-    responses = {
-        str(answer.status): {"description": "ok", "content": schemas.content(answer.gives)},
-        "default": {"description": "A problem (RFC 9457).", "content": problem},
-    }
-    found: dict[str, object] = {
+    operation: dict[str, object] = {
         "operationId": f"{method.lower()}_{name}",
         "summary": summary,
         "parameters": [
-            *(_parameter(one, "path") for one in route.param_convertors),
-            *(_parameter(one, "query") for one in answer.query),
+            *(_parameter(name, "path") for name in route.param_convertors),
+            *(_parameter(name, "query") for name in answer.query),
         ],
-        "responses": responses,
+        "responses": _responses(answer, schemas),
+    }
+    if answer.takes is not None:
+        operation["requestBody"] = {"content": schemas.content(answer.takes), "required": True}
+    return operation
+
+
+def _responses(answer: Answer, schemas: _Schemas) -> dict[str, object]:
+    problem = {"application/problem+json": {"schema": {"$ref": _REF.format(name="Problem")}}}
+    responses: dict[str, object] = {
+        str(answer.status): {"description": "ok", "content": schemas.content(answer.gives)},
+        "default": {"description": "A problem (RFC 9457).", "content": problem},
     }
     if answer.or_ok is not None:
         responses["200"] = {"description": "ok", "content": schemas.content(answer.or_ok)}
-    if answer.takes is not None:
-        found["requestBody"] = {"content": schemas.content(answer.takes), "required": True}
-    return found
+    return responses
 
 
 def _parameter(name: str, place: str) -> dict[str, object]:

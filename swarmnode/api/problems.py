@@ -26,6 +26,7 @@ from storage.errors import (
 )
 from swarmnode.api.schema.node import Problem
 from swarmnode.errors import (
+    AttemptUnknownError,
     ConfigError,
     EnvironmentUnknownError,
     LimitNotEnforceableError,
@@ -40,6 +41,7 @@ from swarmnode.errors import (
     RemovalRefusedError,
     SpecError,
     SwarmError,
+    TaskAmbiguousError,
     TaskNotEndedError,
     TaskUnknownError,
     TaskUnreachableError,
@@ -57,6 +59,8 @@ PROBLEMS: Final[dict[type[Exception], tuple[int, str, str]]] = {
     msgspec.DecodeError: (400, "bad_request", "the request body is not JSON"),
     ObjectUnknownError: (404, "object_unknown", "no such object"),
     TaskUnknownError: (404, "task_unknown", "no such task"),
+    TaskAmbiguousError: (409, "task_ambiguous", "several tasks are called that"),
+    AttemptUnknownError: (404, "attempt_unknown", "no such attempt"),
     TaskUnreachableError: (503, "task_unreachable", "the task cannot be reached now"),
     MemberUnknownError: (404, "member_unknown", "no such member"),
     MemberAmbiguousError: (409, "member_ambiguous", "several members are called that"),

@@ -5,7 +5,6 @@ import random
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from p2p.errors import AdmissionError, IdentityError
 from p2p.host.admission.exchange import OpenNetworkAdmission, TokenAdmission
@@ -34,8 +33,7 @@ from swarmnode.home.revoked import RevokedFile
 from swarmnode.recovery.home_vault import HomeVault
 from swarmnode.resources.local import LocalMachine
 from swarmnode.sdk import ctx
-
-GIB: Final = 1024**3
+from swarmnode.settings import GIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,17 +154,20 @@ def _admission(
     if revoked.trouble:
         raise IdentityError(revoked.trouble)
     membership = enrol.renewed_here(home, membership, wall_ms(), os.urandom)
-    anchor, token = membership.anchor, membership.token
-    names = (config.node.name or os.uname().nodename, config.node.site, config.node.roles)
     try:
-        admission = (
-            OpenNetworkAdmission(
-                machine, anchor, wall_ms, name=names[0], site=names[1], roles=names[2]
-            )
-            if anchor.is_open
-            else TokenAdmission(machine, token, anchor, wall_ms)
-        )
+        admission = _admission_by(config, machine, membership)
     except AdmissionError as exc:
         raise enrol.not_a_member(membership, exc) from exc
     admission.book.revoked, admission.book.trouble = revoked, lambda: revoked.trouble
     return admission
+
+
+def _admission_by(config: Config, machine: KeySigner, membership: Enrolment) -> TokenAdmission:
+    """Raises AdmissionError."""
+    anchor, node = membership.anchor, config.node
+    if not anchor.is_open:
+        return TokenAdmission(machine, membership.token, anchor, wall_ms)
+    name = node.name or os.uname().nodename
+    return OpenNetworkAdmission(
+        machine, anchor, wall_ms, name=name, site=node.site, roles=node.roles
+    )

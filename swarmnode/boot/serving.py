@@ -53,13 +53,29 @@ async def _serve(config: Config, home: Home, real: Real, shares: DescriptorShare
     notices = OutNotices(real.edges.book)
     node.peers.register.on_out(notices.tell)
     node.peers.register.on_lapsed = notices.tell_lapsed
+    api = _api_of(node, config, home, shares)
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1) as signals:
+        async with trio.open_nursery() as nursery:
+            # The API comes first: `status` can tell what a slow start waits for.
+            await nursery.start(api.run)
+            node_scope = trio.CancelScope()
+            nursery.start_soon(_run_node, node, home, node_scope)
+            await _until_stopped(signals)
+            supervisor.tell(supervisor.STOPPING)
+            with trio.move_on_after(STOP_S):
+                await _stop(node, node_scope, api, signals)
+            nursery.cancel_scope.cancel()
+    log.info("stopped")
+
+
+def _api_of(node: Node, config: Config, home: Home, shares: DescriptorShares) -> ApiServer:
     tokens = token_file(config.api.token_file, home.state)
     if config.api.tcp:
         read_tokens(tokens)  # a file that cannot be used is told now
     book = TokenBook(tokens)
     hub = EventHub(node.market.buyer.events, os.urandom(8).hex(), node.person_of)
     node.storage.objects.own.on_change = hub.tell_object
-    api = ApiServer(
+    return ApiServer(
         build_app(all_routes(node, hub, book), node.has_started),
         home.api_socket,
         config.api.tcp or None,
@@ -70,24 +86,19 @@ async def _serve(config: Config, home: Home, real: Real, shares: DescriptorShare
         who=who_is(node.household.people, node.has_started),
         seats_max=shares.api,
     )
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1) as signals:
-        async with trio.open_nursery() as nursery:
-            # The API comes first: `status` can tell what a slow start waits for.
-            await nursery.start(api.run)
-            node_scope = trio.CancelScope()
-            nursery.start_soon(_run_node, node, home, node_scope)
-            await _until_stopped(signals)
-            supervisor.tell(supervisor.STOPPING)
-            with trio.move_on_after(STOP_S):
-                async with trio.open_nursery() as ending:
-                    ending.start_soon(_cut_short, signals, ending.cancel_scope)
-                    await node.drain()
-                    api.stopping.set()
-                    node_scope.cancel()
-                    await node.stopped.wait()
-                    ending.cancel_scope.cancel()
-            nursery.cancel_scope.cancel()
-    log.info("stopped")
+
+
+async def _stop(
+    node: Node, scope: trio.CancelScope, api: ApiServer, signals: AsyncIterator[int]
+) -> None:
+    """Down in reverse order, unless one more signal cuts it short."""
+    async with trio.open_nursery() as ending:
+        ending.start_soon(_cut_short, signals, ending.cancel_scope)
+        await node.drain()
+        api.stopping.set()
+        scope.cancel()
+        await node.stopped.wait()
+        ending.cancel_scope.cancel()
 
 
 async def _run_node(node: Node, home: Home, scope: trio.CancelScope) -> None:

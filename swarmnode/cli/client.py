@@ -23,6 +23,7 @@ START_S = 15.0
 _ADDRESS = re.compile(
     r"http://[^/?#@:\[\]\s]+(:[0-9]{1,5})?/?|http://\[[0-9a-fA-F:.]+\](:[0-9]{1,5})?/?"
 )
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Source(Protocol):
@@ -90,7 +91,7 @@ class Client:
         timeout_s: float | None = None,
     ) -> Any:  # noqa: ANN401
         """One JSON request. Raises NodeUnreachableError, ApiError."""
-        data = None if body is None else json.dumps(body).encode()
+        data = None if body is None else _packed(body)
         with self._request(method, path, data, timeout_s) as response:
             return self._document(response)
 
@@ -123,7 +124,7 @@ class Client:
 
         Raises ApiError, and EOFError when the node cut the stream short.
         """
-        data = json.dumps(body).encode()
+        data = _packed(body)
         with self._request("POST", path, data, None, no_limit=True) as response:
             yield from _chunks(response)
 
@@ -159,6 +160,12 @@ class Client:
                 raise problem
             threading.Event().wait(WAIT_STEP_S)
 
+    def _connect(self, connection: http.client.HTTPConnection) -> None:
+        try:
+            connection.connect()
+        except (OSError, UnicodeError) as error:  # the latter: what is no name of a host
+            raise NodeUnreachableError(self._unreachable(error)) from error
+
     def _answer(
         self,
         connection: http.client.HTTPConnection,
@@ -171,10 +178,7 @@ class Client:
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
         chunked = not isinstance(data, bytes | None)
-        try:
-            connection.connect()
-        except (OSError, UnicodeError) as error:  # the latter: what is no name of a host
-            raise NodeUnreachableError(self._unreachable(error)) from error
+        self._connect(connection)
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(method, path, data, headers, encode_chunked=chunked)
@@ -224,6 +228,15 @@ class Client:
                 last = str(error)
             idle.wait(READY_STEP_S)
         raise NodeUnreachableError(f"not ready within {within_s:.0f} s: {last}")
+
+
+def _packed(body: object) -> bytes:
+    """As JSON. Raises ApiError for a value that is no text: what is deeper the node names."""
+    for key, value in body.items() if isinstance(body, dict) else ():
+        if isinstance(value, str) and _SURROGATE.search(value):
+            why = f"{key}: {value!r} is not UTF-8"
+            raise ApiError(400, "bad_request", "the request is wrong", why)
+    return json.dumps(body).encode()
 
 
 def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:

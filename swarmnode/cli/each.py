@@ -35,4 +35,6 @@ def each(
 
 def _shown(name: str) -> str:
     """For a message, which may end in a log: the whole of a capability lets others read."""
+    if not name:
+        return "''"
     return f"{name[:_CAP_CHARS]}..." if name.startswith("swarm:") else printable(name)

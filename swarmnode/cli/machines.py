@@ -46,12 +46,14 @@ class Machines:
 
     def find(self, text: str) -> dict[str, Any]:
         """The one machine with this id, name or label. Raises CliError."""
-        found = [
+        matches = [
             row for row in self.rows if text in (row["peer"], row["name"], self.label(row["peer"]))
         ]
-        if len(found) == 1:
-            return found[0]
-        if not found:
+        if len(matches) == 1:
+            return matches[0]
+        if not matches:
             raise exits.CliError(f"no member {text!r}: see swarmnode peer ls", exits.NOT_FOUND)
-        labels = ", ".join(self.label(row["peer"]) for row in found)
-        raise exits.CliError(f"{len(found)} members are called {text!r}: say {labels}", exits.USAGE)
+        labels = ", ".join(self.label(row["peer"]) for row in matches)
+        raise exits.CliError(
+            f"{len(matches)} members are called {text!r}: say {labels}", exits.USAGE
+        )

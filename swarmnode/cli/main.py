@@ -193,10 +193,7 @@ def _remedy(fault: OSError) -> str:
 
 def main() -> None:
     """What both names run once it is loaded (`swarmnode.cli.entry`)."""
-    # What the locale cannot show, or is no text, must not be what a command ends of.
-    for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace")):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors=errors)
+    _take_any_text()
     if sys.stdout is None:
         complain("standard output is closed: send it to /dev/null if nobody should see it")
         sys.exit(exits.USAGE)
@@ -217,6 +214,13 @@ def main() -> None:
         complain(f"cannot write standard output: {error.strerror}: {remedy}")
         code = exits.ERROR
     sys.exit(code)
+
+
+def _take_any_text() -> None:
+    """What the locale cannot show, or is no text, must not be what a command ends of."""
+    for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace")):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors=errors)
 
 
 def _write_no_more() -> None:

@@ -2,7 +2,10 @@
 
 import os
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from swarmnode.home.folders import Home
 
 SHARED_SOCKET: Final = Path("/run/swarm/api.sock")
 """Where a node serves all users of its machine, if its owner says so (api.shared)."""
@@ -10,9 +13,7 @@ SHARED_SOCKET: Final = Path("/run/swarm/api.sock")
 
 def others_here(proc: Path = Path("/proc")) -> list[str]:
     """Logins of other people whose node runs on this machine, as far as we may see."""
-    from swarmnode.people.book import login_of
-
-    found: dict[int, None] = {}
+    uids: dict[int, None] = {}
     for folder in sorted(proc.iterdir()):
         if folder.name.isdecimal():
             try:
@@ -20,8 +21,8 @@ def others_here(proc: Path = Path("/proc")) -> list[str]:
             except OSError:  # it has ended, or is not for us to see
                 continue
             if uid != os.geteuid() and _is_node(words):
-                found[uid] = None
-    return [login_of(uid) for uid in found]
+                uids[uid] = None
+    return [_login_of(uid) for uid in uids]
 
 
 def whom_to_ask() -> str:
@@ -35,6 +36,31 @@ def whom_to_ask() -> str:
         f"a node of {' and '.join(others)} runs on this machine: ask for "
         f"`{add_command(os.geteuid())}` there, or start one of your own with `swarmnode run`"
     )
+
+
+def hosts_us() -> str:
+    """Whose node of this machine we use, as we have none of our own; empty: nobody's."""
+    given = os.environ.get("SWARM_API", "")
+    shared = Path(given) if given.startswith("/") else SHARED_SOCKET
+    try:
+        uid = shared.stat().st_uid
+        if uid == os.geteuid() or _locate().machine_key.exists():
+            return ""
+    except OSError:  # there is none, or it is not for us to see
+        return ""
+    return _login_of(uid)
+
+
+def _locate() -> "Home":
+    from swarmnode.home.folders import locate
+
+    return locate(os.environ)
+
+
+def _login_of(uid: int) -> str:
+    from swarmnode.people.book import login_of
+
+    return login_of(uid)
 
 
 def _is_node(words: list[bytes]) -> bool:

@@ -5,6 +5,7 @@ What a peer named is shown with its control characters replaced: a name cannot p
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,14 @@ from swarmnode.cli import exits
 FORMATS: Final = ("table", "json", "jsonl")
 SCHEMA: Final = 1
 """`v` of every JSON document: raised when a field changes its meaning or goes."""
+
+_STRAY: Final = re.compile("[\udc80-\udcff]")
+"""A byte that is not UTF-8, as Python has it in a text ..."""
+_QUOTED: Final = re.compile(r"((?<!\\)(?:\\\\)*)\\udc([89a-f][0-9a-f])")
+"""... and as repr() writes that, behind an even number of backslashes."""
+
+NAME_CHARS_SHOWN: Final = 64
+"""Of a name in a table on a terminal."""
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 Row = Mapping[str, object]
@@ -40,7 +49,7 @@ def emit(value: Row, fmt: str) -> None:
     """Print one thing with named fields."""
     if fmt == "table":
         width = max((len(key) for key in value), default=0)
-        lines = (f"{_label(key):<{width}}  {_cell(one)}".rstrip() for key, one in value.items())
+        lines = (f"{_label(key):<{width}}  {_cell(item)}".rstrip() for key, item in value.items())
         click.echo("\n".join(lines))
     else:
         click.echo(_json({"v": SCHEMA, **value}, fmt))
@@ -65,7 +74,18 @@ def emit_rows(rows: Sequence[Row], fmt: str, columns: Sequence[str]) -> None:
         for row in rows:
             click.echo(_json(row, fmt))
     else:
-        click.echo(table([[_cell(row.get(name, "")) for name in columns] for row in rows], columns))
+        is_shown = sys.stdout is not None and sys.stdout.isatty()
+        cells = [[_cell(row.get(name, "")) for name in columns] for row in rows]
+        if is_shown and "name" in columns:
+            at = columns.index("name")
+            for line in cells:
+                line[at] = _cut(line[at])
+        click.echo(table(cells, columns))
+
+
+def _cut(name: str) -> str:
+    """One long name would make every row of a terminal as long; files and pipes get it whole."""
+    return name if len(name) <= NAME_CHARS_SHOWN else f"{name[: NAME_CHARS_SHOWN - 3]}..."
 
 
 def table(cells: Sequence[Sequence[str]], columns: Sequence[str]) -> str:
@@ -92,8 +112,9 @@ def stamp(wall_ms: int) -> str:
 
 def complain(message: str) -> None:
     """One line on stderr (further faults indented below it)."""
-    first, *others = map(printable, message.splitlines() or [""])
-    click.echo("\n".join([f"error: {first}", *(f"  {one.lstrip()}" for one in others)]), err=True)
+    plain = _QUOTED.sub(lambda match: rf"{match[1]}\x{match[2]}", message)
+    first, *others = map(printable, plain.splitlines() or [""])
+    click.echo("\n".join([f"error: {first}", *(f"  {line.lstrip()}" for line in others)]), err=True)
 
 
 @contextmanager
@@ -128,10 +149,13 @@ def _cell(value: object) -> str:
         case bool():
             return "yes" if value else "no"
         case list() | tuple():
-            return ", ".join(_cell(one) for one in value)
+            return ", ".join(_cell(item) for item in value)
     return printable(str(value))
 
 
 def printable(text: str) -> str:
-    """Text of somebody else, harmless for a terminal."""
-    return "".join(char if char.isprintable() else "?" for char in text)
+    """Text of somebody else, harmless for a terminal; a byte that is not UTF-8 as `\\xNN`."""
+    if text.isprintable():
+        return text
+    plain = _STRAY.sub(lambda stray: f"\\x{ord(stray[0]) - 0xDC00:02x}", text)
+    return "".join(char if char.isprintable() else "?" for char in plain)

@@ -28,6 +28,8 @@ EXIT_OF_CODE: Final[Mapping[str, int]] = {
     "bad_request": exits.USAGE,
     "object_unknown": exits.NOT_FOUND,
     "task_unknown": exits.NOT_FOUND,
+    "task_ambiguous": exits.NOT_FOUND,
+    "attempt_unknown": exits.NOT_FOUND,
     "member_unknown": exits.NOT_FOUND,
     "member_ambiguous": exits.USAGE,
     "removal_refused": exits.AUTH,
@@ -66,12 +68,12 @@ class Seconds(click.ParamType[float]):
     ) -> float:
         """Text to seconds."""
         try:
-            found = float(value)
+            seconds = float(value)
         except ValueError:
-            found = -1.0
-        if not found >= 0:
+            seconds = -1.0
+        if not seconds >= 0:
             self.fail(f"{value!r} is not a valid number of seconds: write 30 or 0.5", param, ctx)
-        return found
+        return seconds
 
 
 def in_path(text: str) -> str:

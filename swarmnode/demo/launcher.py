@@ -87,11 +87,7 @@ class LocalSwarm:
         names = Names(name, "demo", "demo-lab", f"site-{name}", ("compute", "storage"))
         peer = self._enrol(home, names)
         environ = {
-            **{k: v for k, v in os.environ.items() if not k.startswith("SWARM_")},
-            "SWARM_HOME": str(home),
-            "SWARM_NODE__PROFILE": self.profile,
-            "SWARM_NODE__NAME": name,
-            "SWARM_NODE__SITE": f"site-{name}",
+            **self._environ(home, names),
             "SWARM_LISTEN__ADDRESSES": listen,
             **self.environ,
             **{f"SWARM_{key}": value for key, value in settings.items()},
@@ -100,6 +96,16 @@ class LocalSwarm:
         node = LocalNode(name, home, f"{listen}/p2p/{peer}", peer, environ, client)
         self.nodes.append(node)
         return node
+
+    def _environ(self, home: Path, names: Names) -> dict[str, str]:
+        """Nothing of ours but what is no setting of a node."""
+        return {
+            **{k: v for k, v in os.environ.items() if not k.startswith("SWARM_")},
+            "SWARM_HOME": str(home),
+            "SWARM_NODE__PROFILE": self.profile,
+            "SWARM_NODE__NAME": names.machine,
+            "SWARM_NODE__SITE": names.site,
+        }
 
     def _enrol(self, home: Path, names: Names) -> str:
         from time import time_ns

@@ -1,13 +1,16 @@
 """How the demo tells what it measured: one PASS or FAIL line per step, or one JSON document."""
 
 import json
+import re
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+_FLAT: Final = re.compile(rb"\{[^{}]*\}")
 
 
 class StepFailedError(Exception):
@@ -62,16 +65,7 @@ class DemoReport:
     def finish(self, header: dict[str, Any]) -> None:
         """Print the JSON document, or the closing line."""
         if self.as_json:
-            steps = [
-                {
-                    "step": r.name,
-                    "passed": r.passed,
-                    "seconds": round(r.seconds, 3),
-                    **r.measured,
-                    **({"problem": r.problem} if r.problem else {}),
-                }
-                for r in self.results
-            ]
+            steps = [_as_json(result) for result in self.results]
             json.dump({"v": 1, "passed": self.passed, **header, "steps": steps}, sys.stdout)
             print()
             return
@@ -105,3 +99,21 @@ def until(observe: Callable[[], Any], *, within_s: float, what: str, every_s: fl
         if time.monotonic() > deadline:
             raise StepFailedError(f"{what} did not happen within {within_s:.0f} s")
         idle.wait(every_s)
+
+
+def objects_in(log: bytes) -> list[dict[str, Any]]:
+    """What a program said as flat JSON objects.
+
+    A program that is killed may leave a line without its end, and the next attempt goes on there.
+    """
+    return [json.loads(flat) for flat in _FLAT.findall(log)]
+
+
+def _as_json(result: StepResult) -> dict[str, Any]:
+    return {
+        "step": result.name,
+        "passed": result.passed,
+        "seconds": round(result.seconds, 3),
+        **result.measured,
+        **({"problem": result.problem} if result.problem else {}),
+    }

@@ -5,14 +5,13 @@ No step calls what it claims to observe: repair and re-auction happen by themsel
 
 import hashlib
 import io
-import json
 import random
 import time
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-from swarmnode.demo.report import DemoReport, StepFailedError, StepResult, until
+from swarmnode.demo.report import DemoReport, StepFailedError, StepResult, objects_in, until
 from swarmnode.demo.stage import Stage, StageNode
 
 MIB = 1024 * 1024
@@ -249,7 +248,7 @@ class Demo:
         return b"".join(self.submitter.client.stream(f"/api/v1/tasks/{task}/logs?stream=stdout"))
 
     def _log_lines(self, task: str) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self._log(task).splitlines() if line.endswith(b"}")]
+        return objects_in(self._log(task))
 
     def _steps(self, task: str) -> int:
         return max((line.get("step", 0) for line in self._log_lines(task)), default=0)

@@ -17,6 +17,7 @@ from storage.engine.stored import stored
 from storage.errors import StorageError
 from storage.facade import Mark, ObjectEntry, ObjectKind, Objects, ReadCap
 from storage.ids import Address
+from storage.locks import KeyedLocks
 from swarmnode.contained import contained
 from swarmnode.errors import TaskUnknownError
 from swarmnode.estate.changed import Changed, TaskList
@@ -84,7 +85,7 @@ class LogKeeper:
         """Tasks of a bundle under which a bug came up: each is put by itself from then on."""
         self._has_failed = False
         """The pool could not take a log at the last try."""
-        self._bringing: dict[bytes, trio.Lock] = {}
+        self._bringing = KeyedLocks[bytes]()
         """By the object that holds a log: who asks for it twice waits for the first."""
         self.open_cap: Callable[[str, ReadCap], ReadCap] = lambda person, cap: cap
         """A person's capability in clear, where it rests sealed. Raises PersonLockedError."""
@@ -126,14 +127,9 @@ class LogKeeper:
         at = row.log_at
         if not at or self._logbook.length(task) >= row.log_bytes:
             return  # nobody waits for another's log that comes slowly
-        lock = self._bringing.setdefault(at, trio.Lock())
-        try:
-            async with lock:
-                if self._logbook.length(task) < row.log_bytes:
-                    await self._bring(task, at)
-        finally:
-            if lock.statistics().tasks_waiting == 0 and not lock.locked():
-                self._bringing.pop(at, None)
+        async with self._bringing.of(at):
+            if self._logbook.length(task) < row.log_bytes:
+                await self._bring(task, at)
 
     # -- inside
 

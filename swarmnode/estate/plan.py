@@ -15,7 +15,7 @@ from swarmnode.limits import (
     INPUT_UNUSED_MS,
     TASK_FILES_KEPT_MS,
 )
-from swarmnode.tasks.checkpoint import StoredFile
+from swarmnode.tasks.checkpoint import CheckpointRecord, StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TASK_ENDS, TaskState
 from swarmnode.tasks.records import TaskRecord
@@ -42,25 +42,28 @@ def due(
 
     `left_fence`: of the last failed attempt whose outputs were taken over.
     """
-    found: list[Heirloom] = []
+    heirlooms: list[Heirloom] = []
     newest = record.checkpoint
     if newest is not None and newest.taken_ms > taken_ms and record.state is not TaskState.DONE:
-        mark = Mark(ObjectKind.CHECKPOINT, record.task, record.person)
-        parts = [(newest.step, str(at), one.cap) for at, one in enumerate(newest.files)]
-        parts += [(one.step, "0", one.file.cap) for one in newest.older]
-        stem = f"checkpoint/{record.task}"
-        found += [Heirloom(cap, f"{stem}/{step}/{part}", mark) for step, part, cap in parts]
+        heirlooms += _checkpoints(record, newest)
     if record.left and record.left_fence > left_fence:
-        mark = Mark(ObjectKind.OUTPUT, record.task, record.person)
-        stem = f"{_ATTEMPT}{record.task}/{record.left_fence}"
-        found += [Heirloom(one.cap, f"{stem}/{one.name}", mark) for one in record.left]
+        heirlooms += _outputs(record, record.left, f"{_ATTEMPT}{record.task}/{record.left_fence}")
     if record.outcome is not None and record.state in TASK_ENDS and not has_outputs:
-        mark = Mark(ObjectKind.OUTPUT, record.task, record.person)
-        found += [
-            Heirloom(one.cap, f"output/{record.task}/{one.name}", mark)
-            for one in record.outcome.outputs
-        ]
-    return found
+        heirlooms += _outputs(record, record.outcome.outputs, f"output/{record.task}")
+    return heirlooms
+
+
+def _checkpoints(record: TaskRecord, newest: CheckpointRecord) -> list[Heirloom]:
+    mark = Mark(ObjectKind.CHECKPOINT, record.task, record.person)
+    parts = [(newest.step, str(at), file.cap) for at, file in enumerate(newest.files)]
+    parts += [(older.step, "0", older.file.cap) for older in newest.older]
+    stem = f"checkpoint/{record.task}"
+    return [Heirloom(cap, f"{stem}/{step}/{part}", mark) for step, part, cap in parts]
+
+
+def _outputs(record: TaskRecord, files: Iterable[StoredFile], stem: str) -> list[Heirloom]:
+    mark = Mark(ObjectKind.OUTPUT, record.task, record.person)
+    return [Heirloom(file.cap, f"{stem}/{file.name}", mark) for file in files]
 
 
 def files_until_ms(record: TaskRecord) -> int:
@@ -93,15 +96,15 @@ def unneeded(
     claims: Mapping[Address, int] = MappingProxyType({}),
 ) -> list[Address]:
     """Objects on the keyring that no task needs any more; `claims`: until when another will."""
-    found = [*_old_checkpoints(records, entries, now_ms), *_old_attempts(records, entries)]
+    old = [*_old_checkpoints(records, entries, now_ms), *_old_attempts(records, entries)]
     used_until = _used_until(records, inputs)
     for entry in entries:
         if entry.mark.kind == ObjectKind.INPUT:
             address = entry.cap.address
             until_ms = max(used_until.get(address, 0), claims.get(address, 0))
             if now_ms >= (until_ms or entry.put_ms + INPUT_UNUSED_MS):
-                found.append(address)
-    return found
+                old.append(address)
+    return old
 
 
 def logs_of_nobody(

@@ -17,7 +17,7 @@ from storage.manifests.capability import parse_kept
 from swarmnode.contained import contained
 from swarmnode.errors import TaskUnknownError
 from swarmnode.estate.changed import Changed
-from swarmnode.estate.logs import ESTATES, LogKeeper, Tasks, row_of
+from swarmnode.estate.logs import ESTATES, EstateRow, LogKeeper, Tasks, row_of
 from swarmnode.estate.plan import Heirloom, due, inputs_of, logs_of_nobody, unneeded
 from swarmnode.limits import INPUT_UNUSED_MS
 from swarmnode.market.explain import EventsMissed
@@ -208,19 +208,11 @@ class EstateService:
         return True
 
     async def _note(self, record: TaskRecord) -> None:
-        newest, key = record.checkpoint, record.task.encode()
-        has_ended = record.state in TASK_ENDS and record.outcome is not None
+        """All that it left until now is ours."""
 
         def write(view: WriteView) -> None:
-            row = row_of(view, record.task)
-            if newest is not None:
-                row = msgspec.structs.replace(row, step=newest.step, taken_ms=newest.taken_ms)
-            row = msgspec.structs.replace(
-                row,
-                has_outputs=has_ended or row.has_outputs,
-                left_fence=max(row.left_fence, record.left_fence),
-            )
-            view.put(ESTATES, key, encode(row))
+            row = _after_taking(row_of(view, record.task), record)
+            view.put(ESTATES, record.task.encode(), encode(row))
 
         with suppress(StoreFullError):  # it is taken over once more, which changes nothing
             await self._tables.transact(write)
@@ -267,3 +259,15 @@ class EstateService:
 
 def _leaves_something(event: TaskChanged) -> bool:
     return event.state in TASK_ENDS or event.fact in ("checkpointed", TaskFact.TRY_AGAIN)
+
+
+def _after_taking(row: EstateRow, record: TaskRecord) -> EstateRow:
+    """The row once all that a task left until now was taken over."""
+    if (newest := record.checkpoint) is not None:
+        row = msgspec.structs.replace(row, step=newest.step, taken_ms=newest.taken_ms)
+    has_ended = record.state in TASK_ENDS and record.outcome is not None
+    return msgspec.structs.replace(
+        row,
+        has_outputs=has_ended or row.has_outputs,
+        left_fence=max(row.left_fence, record.left_fence),
+    )

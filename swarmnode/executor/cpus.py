@@ -26,8 +26,8 @@ def choose(
                 promised[cpu] += millis / len(cpus)
     start = turn % max(1, len(usable))
     order = [*usable[start:], *usable[:start]]
-    found = sorted(order, key=lambda cpu: promised[cpu])[: cpus_wanted(cpu_millis)]
-    return tuple(sorted(found))
+    chosen = sorted(order, key=lambda cpu: promised[cpu])[: cpus_wanted(cpu_millis)]
+    return tuple(sorted(chosen))
 
 
 def as_list(cpus: Sequence[int]) -> str:

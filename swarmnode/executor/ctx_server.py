@@ -53,22 +53,30 @@ async def run(
 
     A machine that has no room for a socket just now (a full disk) is asked again.
     """
-    is_told = False
-    while True:
-        try:
-            listener = await listen(folder, uid)
-            break
-        except OSError as exc:
-            if not is_told:
-                log.warning("%s cannot reach its node yet: %s", folder.path.name, exc.strerror)
-                task_status.started()
-            is_told = True
-            await trio.sleep(_RETRY_S)
-    if not is_told:
-        task_status.started()
+    listener = await _listening(folder, uid, task_status)
     seats = CtxSeats(CTX_CONNECTIONS_MAX)
     serve = partial(_converse, answer, seats)
     await accept_forever(listener, serve, seats, what=f"connections of {folder.path.name}")
+
+
+async def _listening(
+    folder: JobFolder, uid: int, task_status: trio.TaskStatus[None]
+) -> trio.SocketListener:
+    """The socket, as soon as there is room for it; where there is none we are ready without."""
+    is_ready = False
+    while True:
+        try:
+            listener = await listen(folder, uid)
+        except OSError as exc:
+            if not is_ready:
+                log.warning("%s cannot reach its node yet: %s", folder.path.name, exc.strerror)
+                task_status.started()
+            is_ready = True
+            await trio.sleep(_RETRY_S)
+        else:
+            if not is_ready:
+                task_status.started()
+            return listener
 
 
 class CtxSeats:

@@ -15,7 +15,7 @@ from swarmnode.contained import contained
 from swarmnode.executor.disk.work_disk import WorkDisk, WorkDisks
 from swarmnode.executor.disk.work_use import IMAGE
 from swarmnode.executor.job_folder import CrashRecord, JobFolder
-from swarmnode.executor.shim.main import FD_DISK
+from swarmnode.executor.shim.order import FD_DISK
 from swarmnode.executor.watch import kill_left_over
 from swarmnode.limits import JOB_START_TIMEOUT_S
 
@@ -59,16 +59,10 @@ class JobDisks:
         False while a shim that lives does not show its own.
         """
         if folder.shim_lives():
-            state = folder.read_state()
-            if state is None:
-                return False
-            try:
-                place = f"/proc/{state.shim}/fd/{FD_DISK}"
-                fd = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            except FileNotFoundError:  # it ended just now
-                return False
-            self._held[folder.path] = WorkDisk(fd)
-            return True
+            disk = _disk_of_shim(folder)
+            if disk is not None:
+                self._held[folder.path] = disk
+            return disk is not None
         if record is not None:
             kill_left_over(folder, record)
         self._held[folder.path] = self._disks.find(folder.path, folder.work)
@@ -106,3 +100,15 @@ class JobDisks:
         disk = self._held.pop(folder.path, None)
         if disk is not None:
             disk.close()
+
+
+def _disk_of_shim(folder: JobFolder) -> WorkDisk | None:
+    """As a shim that lives has it; None while it has not come to say its pid, or when it ended."""
+    state = folder.read_state()
+    if state is None:
+        return None
+    try:
+        place = f"/proc/{state.shim}/fd/{FD_DISK}"
+        return WorkDisk(os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+    except FileNotFoundError:
+        return None

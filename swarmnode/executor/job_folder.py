@@ -17,17 +17,17 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from swarmnode.errors import JobDamagedError, JobUnknownError
 from swarmnode.executor.port import JobExit, JobId, JobSpec, Limit
 from swarmnode.executor.shim import pairs
 from swarmnode.executor.shim.child import CODE_CANNOT_START
+from swarmnode.executor.shim.logs import STREAMS
 from swarmnode.limits import JOB_ID_CHARS_MAX
 
 log = logging.getLogger("swarm")
 _NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{JOB_ID_CHARS_MAX - 1}}}")
-STREAMS: Final = ("stdout", "stderr")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,33 @@ class Started:
     pid: int
     pid_start: int
     started_ms: int
+
+
+def _body_of(record: CrashRecord) -> dict[str, Any]:
+    """As JSON has it."""
+    spec = asdict(record.spec)
+    spec["must_enforce"] = sorted(record.spec.must_enforce)
+    spec["env"] = dict(record.spec.env)
+    return {
+        "spec": spec,
+        "boot_id": record.boot_id,
+        "cgroup": dict(record.cgroup),
+        "uid": record.uid,
+        "guard_uid": record.guard_uid,
+        "cpus": record.cpus,
+        "given_bytes": record.given_bytes,
+    }
+
+
+def _record_of(body: dict[str, Any]) -> CrashRecord:
+    """Raises ValueError, KeyError, TypeError, AttributeError for what `_body_of` never made."""
+    spec = body["spec"]
+    for name in ("argv", "gpus"):
+        spec[name] = tuple(spec[name])
+    spec["must_enforce"] = frozenset(Limit(name) for name in spec["must_enforce"])
+    body["spec"] = JobSpec(**spec)
+    body["cpus"] = tuple(body.get("cpus", ()))
+    return CrashRecord(**body)
 
 
 def boot_id() -> str:
@@ -124,21 +151,9 @@ class JobFolder:
 
     def write_record(self, record: CrashRecord) -> None:
         """fsync: file, then folder, then its parent."""
-        spec = asdict(record.spec)
-        spec["must_enforce"] = sorted(record.spec.must_enforce)
-        spec["env"] = dict(record.spec.env)
-        body = {
-            "spec": spec,
-            "boot_id": record.boot_id,
-            "cgroup": dict(record.cgroup),
-            "uid": record.uid,
-            "guard_uid": record.guard_uid,
-            "cpus": record.cpus,
-            "given_bytes": record.given_bytes,
-        }
         temporary = self.path / "record.new"
         with open(temporary, "w", opener=_private) as file:
-            json.dump(body, file)
+            json.dump(_body_of(record), file)
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(self.path / "record.json")
@@ -149,14 +164,7 @@ class JobFolder:
         """None when nothing was ever to start here. Raises JobDamagedError."""
         path = self.path / "record.json"
         try:
-            body = json.loads(path.read_bytes())
-            spec = body["spec"]
-            for name in ("argv", "gpus"):
-                spec[name] = tuple(spec[name])
-            spec["must_enforce"] = frozenset(Limit(name) for name in spec["must_enforce"])
-            body["spec"] = JobSpec(**spec)
-            body["cpus"] = tuple(body.get("cpus", ()))
-            return CrashRecord(**body)
+            return _record_of(json.loads(path.read_bytes()))
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -29,7 +29,7 @@ from swarmnode.executor.sandbox.command import (
 )
 from swarmnode.executor.sandbox.seccomp import filter_program
 from swarmnode.executor.shim import pairs
-from swarmnode.executor.shim.main import FD_DISK
+from swarmnode.executor.shim.order import FD_DISK
 from swarmnode.executor.spawn import Shims
 from swarmnode.limits import WALKED_ENTRIES_MAX
 
@@ -123,16 +123,8 @@ class Launcher:
         if lock is None:
             return None
         try:
-            cgroup = JobCgroup(record.cgroup)
-            spec = record.spec
             disk = self._make_disk(record, folder, make_disk)
-            pids_max = spec.pids_max + (0 if record.is_container else _SANDBOX_PIDS)
-            took = cgroup.make(spec.memory_bytes, pids_max, spec.cpu_millis)
-            enforced = self._enforced(took, has_disk=disk is not None)
-            if missing := spec.must_enforce - set(enforced):
-                cgroup.remove()
-                (folder.path / "record.json").unlink()
-                raise refusal(missing, self.capability.limits)
+            cgroup, enforced = self._make_groups(record, folder, has_disk=disk is not None)
             order = [*self._order(record, folder, cgroup, enforced), ("lease", lease)]
             pairs.write_pairs(str(folder.path / "order"), order, durable=False)
             return self._spawn(folder, lock, disk)
@@ -152,6 +144,20 @@ class Launcher:
             os.chown(disk.root, record.uid, record.uid)
         return disk
 
+    def _make_groups(
+        self, record: CrashRecord, folder: JobFolder, *, has_disk: bool
+    ) -> tuple[JobCgroup, tuple[Limit, ...]]:
+        """And which limits hold with them. Without one insisted on nothing was to start here."""
+        cgroup, spec = JobCgroup(record.cgroup), record.spec
+        pids_max = spec.pids_max + (0 if record.is_container else _SANDBOX_PIDS)
+        took = cgroup.make(spec.memory_bytes, pids_max, spec.cpu_millis)
+        enforced = self._enforced(took, has_disk=has_disk)
+        if missing := spec.must_enforce - set(enforced):
+            cgroup.remove()
+            (folder.path / "record.json").unlink()
+            raise refusal(missing, self.capability.limits)
+        return cgroup, enforced
+
     def _enforced(self, took: tuple[str, ...], *, has_disk: bool) -> tuple[Limit, ...]:
         """Which limits hold for this very job, given what its groups took."""
         here = [Limit.DISK, Limit.WALL, Limit.NET, Limit.SYSCALLS, *map(Limit, took)]
@@ -168,10 +174,22 @@ class Launcher:
         cgroup: JobCgroup,
         enforced: tuple[Limit, ...],
     ) -> list[tuple[str, str]]:
-        spec = record.spec
-        pids_rlimit = self.capability.pids_rlimit
         self._write_filter(record, folder)
         order = [
+            *self._allowance(record),
+            ("seccomp", str(folder.path / _FILTER)),
+            ("enforced", " ".join(enforced)),
+            *(("cgroup", f"{kind}={path}") for kind, path in cgroup.dirs.items()),
+        ]
+        if record.uid:
+            order.append(("uid", str(record.uid)))
+        if record.is_container:
+            return order + self._container_order(record, folder)
+        return order + self._bwrap_order(record, folder, has_disk=Limit.DISK_FS in enforced)
+
+    def _allowance(self, record: CrashRecord) -> list[tuple[str, str]]:
+        spec = record.spec
+        entries = [
             ("wall_s", repr(spec.wall_s)),
             ("disk_bytes", str(spec.disk_bytes)),
             ("given_bytes", str(record.given_bytes)),
@@ -180,18 +198,11 @@ class Launcher:
             ("entries_max", str(WALKED_ENTRIES_MAX)),
             ("nofile", str(self.config.nofile)),
             ("cpus", " ".join(map(str, record.cpus))),
-            ("seccomp", str(folder.path / _FILTER)),
-            ("enforced", " ".join(enforced)),
-            *(("cgroup", f"{kind}={path}") for kind, path in cgroup.dirs.items()),
         ]
-        if pids_rlimit:
+        if self.capability.pids_rlimit:
             own = 0 if record.is_container else 1  # the first process of the sandbox's namespace
-            order.append(("pids_rlimit", str(spec.pids_max + own)))
-        if record.uid:
-            order.append(("uid", str(record.uid)))
-        if record.is_container:
-            return order + self._container_order(record, folder)
-        return order + self._bwrap_order(record, folder, has_disk=Limit.DISK_FS in enforced)
+            entries.append(("pids_rlimit", str(spec.pids_max + own)))
+        return entries
 
     def _write_filter(self, record: CrashRecord, folder: JobFolder) -> None:
         disk_bytes = record.spec.disk_bytes + record.given_bytes
@@ -204,31 +215,15 @@ class Launcher:
     def _bwrap_order(
         self, record: CrashRecord, folder: JobFolder, *, has_disk: bool
     ) -> list[tuple[str, str]]:
-        spec = record.spec
         sources = Sources(is_staged=self.capability.is_staged)
-        root = self.environments[spec.environment] if spec.environment else None
-        options = bwrap_options(
-            SandboxView(
-                work=sources.held(FD_DISK) if has_disk else sources(folder.work),
-                ctx=folder.ctx,
-                etc=self.shared,
-                env=self._task_environment(spec, root, WORK, "/tmp", CTX),  # noqa: S108
-                tmp_bytes=spec.memory_bytes - spec.memory_bytes // _PROGRAM_PARTS,
-                cpus=sources(folder.path / "cpus"),
-                sources=sources,
-                environment=tuple(environment_options(root, sources)) if root else (),
-                devices=tuple(self.gpu_device(uuid) for uuid in spec.gpus),
-            )
-        )
+        options = bwrap_options(self._view(record.spec, folder, sources, has_disk=has_disk))
         (folder.path / "cpus").write_text(f"{as_list(record.cpus)}\n")
         (folder.path / "cpus").chmod(0o644)
         args = folder.path / "bwrap.args"
-        data = b"".join(os.fsencode(option) + b"\0" for option in options)
-        with open(args, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-            file.write(data)
+        _write_args(args, options)
         home, name = bubblewrap.home_of(self.capability.bwrap)
         bwrap = f"{sources(home)}/{name}"
-        argv = bwrap_argv(bwrap, spec.argv, limit_pids=self.capability.pids_rlimit)
+        argv = bwrap_argv(bwrap, record.spec.argv, limit_pids=self.capability.pids_rlimit)
         return [
             ("bwrap_args", str(args)),
             ("has_disk", "1" if has_disk else ""),
@@ -236,6 +231,22 @@ class Launcher:
             *(("argv", word) for word in argv),
             ("env", "PATH=/usr/bin:/bin"),
         ]
+
+    def _view(
+        self, spec: JobSpec, folder: JobFolder, sources: Sources, *, has_disk: bool
+    ) -> SandboxView:
+        root = self.environments[spec.environment] if spec.environment else None
+        return SandboxView(
+            work=sources.held(FD_DISK) if has_disk else sources(folder.work),
+            ctx=folder.ctx,
+            etc=self.shared,
+            env=self._task_environment(spec, root, WORK, "/tmp", CTX),  # noqa: S108
+            tmp_bytes=spec.memory_bytes - spec.memory_bytes // _PROGRAM_PARTS,
+            cpus=sources(folder.path / "cpus"),
+            sources=sources,
+            environment=tuple(environment_options(root, sources)) if root else (),
+            devices=tuple(self.gpu_device(uuid) for uuid in spec.gpus),
+        )
 
     def _container_order(self, record: CrashRecord, folder: JobFolder) -> list[tuple[str, str]]:
         spec = record.spec
@@ -277,3 +288,9 @@ class Launcher:
         finally:
             for fd in opened:
                 os.close(fd)
+
+
+def _write_args(path: Path, options: Sequence[str]) -> None:
+    """Readable by nobody else: the task's environment is among them."""
+    with open(path, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        file.write(b"".join(os.fsencode(option) + b"\0" for option in options))

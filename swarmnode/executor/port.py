@@ -2,7 +2,7 @@
 
 Bodies: `swarmnode.executor.process` (shim + bubblewrap + cgroup + seccomp) and
 `swarmnode.executor.fake.executor` (virtual time, for simulations), under one contract test:
-tests/contract/test_executor.py.
+tests/contract/executor.
 A job is one attempt of one task; its id is `<task id>.<fence>`.
 """
 
@@ -133,7 +133,7 @@ class Executor(Protocol):
         ...
 
     def pack(
-        self, job: JobId, base: Parts, found: Sequence[Found], *, may_grow: bool = False
+        self, job: JobId, base: Parts, seen: Sequence[Found], *, may_grow: bool = False
     ) -> AsyncIterator[bytes]:
         """The tree of what was found in `base`; TreeChangedError when it is that no more.
 

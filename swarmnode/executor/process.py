@@ -45,7 +45,7 @@ from swarmnode.executor.sandbox.capability import (
 )
 from swarmnode.executor.shim.lease import boot_s
 from swarmnode.executor.spawn import Shims
-from swarmnode.executor.watch import final_exit, kill_left_over, until_gone, until_ready
+from swarmnode.executor.watch import final_exit, kill_left_over, reap, until_gone, until_ready
 from swarmnode.limits import KILL_TIMEOUT_S, LOG_READ_BYTES_MAX
 from swarmnode.tasks.records import FAULT
 
@@ -102,13 +102,13 @@ class ProcessExecutor(work_files.WorkFiles):
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Find out what can be enforced, re-attach to every job, serve until cancelled."""
         launcher = await self._workers.run(self._prepare_machine)
-        found = await self._workers.run(lambda: list(read_jobs(launcher.jobs)))
-        records = {folder.path: record for folder, record in found}
+        jobs = await self._workers.run(lambda: list(read_jobs(launcher.jobs)))
+        records = {folder.path: record for folder, record in jobs}
         await self._disks.adopt(self._workers, launcher.jobs, records)
-        self._life.begin(folder for folder, _ in found)
+        self._life.begin(folder for folder, _ in jobs)
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            for folder, record in found:
+            for folder, record in jobs:
                 self._adopt(folder, record)
             task_status.started()
             try:
@@ -175,9 +175,7 @@ class ProcessExecutor(work_files.WorkFiles):
                 nursery.start_soon(self._workers.run, partial(self._stock, job))
             job.started.set()
             await until_gone(job.folder, shim)
-            if shim:
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(shim, os.WNOHANG)  # noqa: ASYNC222
+            reap(shim)
             job.exit = await self._workers.run(partial(final_exit, job.folder, job.record))
             job.ended.set()
             nursery.cancel_scope.cancel()
@@ -240,31 +238,32 @@ class ProcessExecutor(work_files.WorkFiles):
             raise refusal(missing, limits)
 
     async def _launch(self, spec: JobSpec) -> None:
-        launcher, folder = self._ready_launcher(), self._folder_of(spec.job)
-        nursery = self._nursery
+        folder, nursery = self._folder_of(spec.job), self._nursery
         if nursery is None:
             raise RuntimeError("the executor does not run")
-
-        def launch() -> tuple[CrashRecord, tuple[int, int] | None]:
-            launcher.prepare_job(folder)
-            cpus = self._free_cpus(spec)
-            record = launcher.record_start(spec, folder, self._free_user(), cpus)
-            lease = self._leases.get(spec.job, "")
-            return record, launcher.start(record, folder, make_disk, lease)
-
-        def make_disk() -> WorkDisk | None:
-            if self._capability.limits[Limit.DISK_FS]:
-                return None
-            return self._disks.make(folder, spec.disk_bytes)
-
         with trio.CancelScope(shield=True):  # a shim that runs must be known
-            record, spawned = await self._write(launch)
+            record, spawned = await self._write(partial(self._start_shim, spec, folder))
             self._jobs[spec.job] = job = ExecutorJob(folder, record)
             if lease := self._leases.pop(spec.job, ""):  # it may have grown meanwhile
                 folder.order_lease(lease)
         # A node that stops may have ended `run` meanwhile: the next one finds this job.
         await trio.lowlevel.checkpoint_if_cancelled()
         nursery.start_soon(self._attend, job, *(spawned or (0, -1)))
+
+    def _start_shim(
+        self, spec: JobSpec, folder: JobFolder
+    ) -> tuple[CrashRecord, tuple[int, int] | None]:
+        """In a thread. What `Launcher.start` returns, with what was noted before."""
+        launcher = self._ready_launcher()
+        launcher.prepare_job(folder)
+        record = launcher.record_start(spec, folder, self._free_user(), self._free_cpus(spec))
+        make_disk = partial(self._make_disk, folder, spec.disk_bytes)
+        return record, launcher.start(record, folder, make_disk, self._leases.get(spec.job, ""))
+
+    def _make_disk(self, folder: JobFolder, disk_bytes: int) -> WorkDisk | None:
+        if self._capability.limits[Limit.DISK_FS]:
+            return None
+        return self._disks.make(folder, disk_bytes)
 
     async def _write(self, work: Callable[[], ResultT]) -> ResultT:
         try:
@@ -296,10 +295,10 @@ class ProcessExecutor(work_files.WorkFiles):
 
     async def wait(self, job: JobId) -> JobExit:
         """Return once the job has ended. Raises JobUnknownError."""
-        found = self._known(job)
-        await found.ended.wait()
-        assert found.exit is not None
-        return found.exit
+        known = self._known(job)
+        await known.ended.wait()
+        assert known.exit is not None
+        return known.exit
 
     async def read_log(self, job: JobId, stream: str, offset: int, bytes_max: int) -> bytes:
         """Bytes of stdout or stderr from `offset`; empty at the present end."""
@@ -313,11 +312,11 @@ class ProcessExecutor(work_files.WorkFiles):
 
     async def log_grew(self, job: JobId, stream: str, offset: int) -> None:
         """Return once the log is longer than `offset` or the job has ended."""
-        found = self._known(job)
-        path = found.folder.stream(stream)
-        while path.stat().st_size <= offset and not found.ended.is_set():
+        known = self._known(job)
+        path = known.folder.stream(stream)
+        while path.stat().st_size <= offset and not known.ended.is_set():
             with trio.move_on_after(_LOOK_S):
-                await found.ended.wait()
+                await known.ended.wait()
         await trio.lowlevel.checkpoint()
 
     def renew(self, job: JobId, left_s: float, notice_s: float) -> None:
@@ -330,29 +329,29 @@ class ProcessExecutor(work_files.WorkFiles):
 
     async def stop(self, job: JobId, grace_s: float) -> JobExit:
         """SIGTERM, then kill the whole process tree after the grace; idempotent."""
-        found = self._known(job)
-        await found.started.wait()
+        known = self._known(job)
+        await known.started.wait()
         with trio.move_on_after(grace_s + 2 * KILL_TIMEOUT_S):
-            while not found.ended.is_set() and not found.folder.order_stop(grace_s):
+            while not known.ended.is_set() and not known.folder.order_stop(grace_s):
                 with trio.move_on_after(_LOOK_S):
-                    await found.ended.wait()
-            await found.ended.wait()
-        if not found.ended.is_set():
-            await self._workers.run(partial(kill_left_over, found.folder, found.record))
+                    await known.ended.wait()
+            await known.ended.wait()
+        if not known.ended.is_set():
+            await self._workers.run(partial(kill_left_over, known.folder, known.record))
         return await self.wait(job)
 
     async def forget(self, job: JobId) -> None:
         """Remove a job that ended or was only prepared. Raises JobRunningError, JobUnknownError."""
         self._leases.pop(job, None)
-        found = self._jobs.get(job)
-        if found is None:
+        known = self._jobs.get(job)
+        if known is None:
             self._work(job)
             await self._write(partial(self._remove, self._folder_of(job)))
             return
-        if not found.ended.is_set():
+        if not known.ended.is_set():
             raise JobRunningError(f"{job} runs: stop it first")
-        await self._workers.run(partial(kill_left_over, found.folder, found.record))
-        await self._write(partial(self._remove, found.folder))
+        await self._workers.run(partial(kill_left_over, known.folder, known.record))
+        await self._write(partial(self._remove, known.folder))
         del self._jobs[job]
 
     async def sweep(self, keep: frozenset[JobId]) -> tuple[JobId, ...]:
@@ -378,17 +377,17 @@ class ProcessExecutor(work_files.WorkFiles):
         safe_files.remove_tree(str(folder.path))
 
     def _known(self, job: JobId) -> ExecutorJob:
-        found = self._jobs.get(job)
-        if found is None:
+        known = self._jobs.get(job)
+        if known is None:
             raise JobUnknownError(f"no job {job!r} here")
-        return found
+        return known
 
     def _folder_of(self, job: JobId) -> JobFolder:
         return JobFolder.of(self._ready_launcher().jobs, job)
 
     def _owner(self, job: JobId) -> int:
-        found = self._jobs.get(job)
-        return found.record.uid if found else 0
+        known = self._jobs.get(job)
+        return known.record.uid if known else 0
 
     def _taking(self, job: JobId) -> AbstractContextManager[Callable[[int], None]]:
         return nullcontext(_charged) if job in self._jobs else self._given.taking(job)

@@ -83,20 +83,23 @@ def _spawned(folder: Path) -> tuple[int, socket.socket]:
     with theirs:
         door = fcntl.fcntl(theirs, fcntl.F_DUPFD_CLOEXEC, _ABOVE)
     try:
-        pid = os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-I", "-S", "-c", _SHIM, bubblewrap.ROOT, str(folder / "jobs")],
-            {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, door, 0),
-                (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0),
-            ],
-            setsid=True,
-        )
+        return _run_shim(folder, door), ours
     except OSError:
         ours.close()
         raise
     finally:
         os.close(door)
-    return pid, ours
+
+
+def _run_shim(folder: Path, door: int) -> int:
+    return os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-I", "-S", "-c", _SHIM, bubblewrap.ROOT, str(folder / "jobs")],
+        {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, door, 0),
+            (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0),
+        ],
+        setsid=True,
+    )

@@ -48,6 +48,13 @@ async def until_gone(folder: JobFolder, shim: int) -> None:
             os.close(watch)
 
 
+def reap(shim: int) -> None:
+    """It is gone: take its end, where it was our own child and not 0."""
+    if shim:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(shim, os.WNOHANG)
+
+
 def _pidfd(pid: int) -> int | None:
     try:
         return os.pidfd_open(pid)
@@ -78,12 +85,17 @@ def kill_left_over(folder: JobFolder, record: CrashRecord) -> None:
         return
     state = folder.read_state()
     if state is not None:
-        for pid, start in ((state.shim, state.shim_start), (state.pid, state.pid_start)):
-            if start and start_ticks(pid) == start:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        _kill_same(state.shim, state.shim_start)
+        _kill_same(state.pid, state.pid_start)
     cgroup = JobCgroup(record.cgroup)
     cgroup.kill(KILL_TIMEOUT_S)
     cgroup.remove()
     if record.is_container:
         uid_mode.kill_user(record.uid, record.guard_uid)
+
+
+def _kill_same(pid: int, start: int) -> None:
+    """That process, and none that got its number later."""
+    if start and start_ticks(pid) == start:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

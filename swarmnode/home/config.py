@@ -64,8 +64,8 @@ def fault_of(spec: Field[Any], value: object) -> str | None:
     ):
         return f"must be from {low:g} to {high:g}"
     choices = spec.metadata.get("choices")
-    for one in value if isinstance(value, tuple) else (value,):
-        if choices is not None and one not in choices:
+    for choice in value if isinstance(value, tuple) else (value,):
+        if choices is not None and choice not in choices:
             return f"must be one of {', '.join(choices)}"
     return None
 

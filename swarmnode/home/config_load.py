@@ -33,7 +33,7 @@ def load(
 
     `flags` maps `section.key` to a value or its text. Raises ConfigError listing every fault.
     """
-    reader = _Reader()
+    reader = _ConfigReader()
     reader.read_file(config_file)
     reader.read_environment(environ)
     reader.read_flags(flags or {})
@@ -53,7 +53,7 @@ def shown(config: Config) -> list[dict[str, object]]:
             _row(config, f"{section}.{spec.name}", getattr(part, spec.name))
             for spec in fields(part)
         ]
-    rows += [_row(config, f"env.{name}.path", one.path) for name, one in config.env.items()]
+    rows += [_row(config, f"env.{name}.path", env.path) for name, env in config.env.items()]
     return rows
 
 
@@ -62,31 +62,38 @@ def _row(config: Config, key: str, value: object) -> dict[str, object]:
 
 
 @dataclass(slots=True)
-class _Reader:
+class _ConfigReader:
     """Collects values, later sources over earlier ones, and every fault on the way."""
 
     given: dict[str, _Given] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
     def read_file(self, path: Path) -> None:
-        try:
-            with path.open("rb") as file:
-                text = file.read(CONFIG_BYTES_MAX + 1)
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        except OSError as exc:
-            self.faults.append(f"{path}: cannot be read: {exc.strerror}")
-            return
-        if len(text) > CONFIG_BYTES_MAX:
-            self.faults.append(f"{path}: longer than {CONFIG_BYTES_MAX} bytes")
+        text = self._text_in(path)
+        if text is None:
             return
         try:
-            found = tomllib.loads(text.decode())
+            tables = tomllib.loads(text.decode())
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
             remedy = "correct it, or move it away for the defaults"
             self.faults.append(f"{path} is no TOML ({exc}): {remedy}")
             return
-        self._read_tables(found, path)
+        self._read_tables(tables, path)
+
+    def _text_in(self, path: Path) -> bytes | None:
+        """None where nothing is, or nothing that could be read, which is a fault."""
+        try:
+            with path.open("rb") as file:
+                text = file.read(CONFIG_BYTES_MAX + 1)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as exc:
+            self.faults.append(f"{path}: cannot be read: {exc.strerror}")
+            return None
+        if len(text) > CONFIG_BYTES_MAX:
+            self.faults.append(f"{path}: longer than {CONFIG_BYTES_MAX} bytes")
+            return None
+        return text
 
     def _read_tables(self, tables: Mapping[str, object], path: Path) -> None:
         for section, table in tables.items():
@@ -188,20 +195,28 @@ class _Reader:
 def _as_type(kind: object, value: object) -> object:
     """The value as the field's type, from TOML or from text. Raises ValueError."""
     if kind is bool:
-        if isinstance(value, str):
-            value = _TRUTHS.get(value.lower())
-        if isinstance(value, bool):
-            return value
-        raise ValueError("must be true or false")
+        return _as_truth(value)
     if kind is str:
         if isinstance(value, str) and value.isprintable():
             return value
         raise ValueError("must be a text")
     if kind is int or kind is float:
         return _as_number(kind is int, value)
+    return _as_strings(value)
+
+
+def _as_truth(value: object) -> bool:
+    if isinstance(value, str):
+        value = _TRUTHS.get(value.lower())
+    if isinstance(value, bool):
+        return value
+    raise ValueError("must be true or false")
+
+
+def _as_strings(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         value = [part.strip() for part in value.split(",") if part.strip()]
-    if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
+    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         return tuple(value)
     raise ValueError("must be a list of strings")
 

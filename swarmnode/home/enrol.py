@@ -21,12 +21,12 @@ from p2p.identity.issue import DAY_MS, Grant, Keys, Names, accept, found
 from p2p.identity.issue import invite as certify_invite
 from p2p.identity.keys import KeySigner, create_key_file, load_key_file, network_id_of
 from p2p.identity.private_files import read_private_file, replace_private_file
-from p2p.identity.records import MembershipToken, decode_token, encode_token
+from p2p.identity.records import InviteCert, MembershipToken, decode_token, encode_token
 from p2p.identity.renew import Applicant, renew_own
 from p2p.ids import LabId, MemberId, PeerId
 from swarmnode.home import membership_end
 from swarmnode.home.folders import Home
-from swarmnode.home.unnamed import Unnamed, sign_later_with, write_unnamed
+from swarmnode.home.unnamed import sign_later_with
 
 RENEW_WITHIN_MS: Final = 30 * DAY_MS
 """A membership that ends sooner than this is renewed by the next invite."""
@@ -64,7 +64,7 @@ def init_machine(home: Home, entropy: Entropy, now_ms: int) -> Enrolled:
     """Create the machine's key where it is missing. Raises IdentityError."""
     home.make()
     changed = not home.machine_key.exists()
-    _key(home.machine_key, entropy)
+    key_in(home.machine_key, entropy)
     return standing(home, changed, now_ms)
 
 
@@ -77,18 +77,12 @@ def found_network(
     """
     home.make()
     if home.membership_file.exists():
-        before = load_membership(home)
-        ours = load_keys(home).network
-        if ours is None or ours.peer_id != before.anchor.root:
-            raise IdentityError(
-                f"this machine already belongs to network {before.anchor.network}, founded "
-                "elsewhere: use another SWARM_HOME for a second one"
-            )
+        _check_founded_here(home)
         return standing(home, False, now_ms)
-    member = _key(home.member_key, entropy)
+    member = key_in(home.member_key, entropy)
     network = _founders(home.network_key, member, "network")
     keys = Keys(
-        machine=_key(home.machine_key, entropy),
+        machine=key_in(home.machine_key, entropy),
         member=member,
         lab=_founders(home.lab_key, member, "lab"),
         network=network,
@@ -97,6 +91,15 @@ def found_network(
     token = found(anchor, keys, names, now_ms)
     save_membership(home, Enrolment(anchor, token, ()))
     return standing(home, True, now_ms)
+
+
+def _check_founded_here(home: Home) -> None:
+    membership, ours = load_membership(home), load_keys(home).network
+    if ours is None or ours.peer_id != membership.anchor.root:
+        raise IdentityError(
+            f"this machine already belongs to network {membership.anchor.network}, founded "
+            "elsewhere: use another SWARM_HOME for a second one"
+        )
 
 
 def make_invite(
@@ -111,15 +114,9 @@ def make_invite(
     if anchor.is_open and grant.new_lab:
         return Invite(anchor.root, contacts, is_open=True)
     seed = entropy(_SEED_BYTES)
+    keys, key = load_keys(home), KeySigner.from_seed(seed)
     try:
-        certificates = certify_invite(
-            anchor,
-            load_keys(home),
-            membership.token,
-            grant,
-            KeySigner.from_seed(seed),
-            now_ms,
-        )
+        certificates = certify_invite(anchor, keys, membership.token, grant, key, now_ms)
     except AdmissionError as exc:
         raise not_a_member(membership, exc) from exc
     return Invite(anchor.root, contacts, anchor.is_open, certificates, seed)
@@ -132,15 +129,7 @@ def read_invite(argument: str, now_ms: int) -> Invite:
     """
     if not argument.endswith(".toml"):
         return decode_invite(argument, now_ms)
-    try:
-        with open(argument, "rb") as file:
-            network = tomllib.load(file)
-        root = PeerId(str(network["root"]))
-        addresses = [str(one) for one in network.get("bootstrap", ())]
-    except OSError as exc:
-        raise IdentityError(f"cannot read {argument}: {exc.strerror}") from exc
-    except (ValueError, TypeError, KeyError) as exc:
-        raise IdentityError(f"{argument} describes no open network: it needs root = ...") from exc
+    root, addresses = _open_network(argument)
     for name, value, what in (
         ("root", root, "the network's id, which `swarmnode init --new-network --open` printed"),
         ("bootstrap", addresses, "the address of a node that runs, ending in /p2p/12D3KooW..."),
@@ -149,6 +138,19 @@ def read_invite(argument: str, now_ms: int) -> Invite:
             raise IdentityError(f"{argument}: {name} is empty: it must hold {what}")
     network_id_of(root)
     return Invite(root, contacts_of(addresses), is_open=True)
+
+
+def _open_network(file_name: str) -> tuple[PeerId, list[str]]:
+    """Its root and whom to call. Raises IdentityError."""
+    try:
+        with open(file_name, "rb") as file:
+            network = tomllib.load(file)
+        root = PeerId(str(network["root"]))
+        return root, [str(address) for address in network.get("bootstrap", ())]
+    except OSError as exc:
+        raise IdentityError(f"cannot read {file_name}: {exc.strerror}") from exc
+    except (ValueError, TypeError, KeyError) as exc:
+        raise IdentityError(f"{file_name} describes no open network: it needs root = ...") from exc
 
 
 def join(home: Home, invite: Invite, names: Names, entropy: Entropy, now_ms: int) -> Enrolled:
@@ -160,18 +162,12 @@ def join(home: Home, invite: Invite, names: Names, entropy: Entropy, now_ms: int
     Raises IdentityError when this home belongs to another network or the invite proves nothing.
     """
     if home.member_key.exists():
-        _check_whose(invite, load_key_file(home.member_key).peer_id, str(home.member_key))
+        check_whose(invite, load_key_file(home.member_key).peer_id, str(home.member_key))
     home.make()
     if home.membership_file.exists() and not _is_wanted(home, invite, now_ms):
         return standing(home, False, now_ms)
     granted = invite.grant()
-    brings_lab = granted is None or granted.new_lab
-    brings_person = granted is None or not granted.owner
-    keys = Keys(
-        machine=_key(home.machine_key, entropy),
-        member=_key(home.member_key, entropy) if brings_person else None,
-        lab=_key(home.lab_key, entropy) if brings_lab else None,
-    )
+    keys = _keys_for(granted, home, entropy)
     if granted is None:
         token = found(invite.anchor, keys, names, now_ms)
     else:
@@ -182,7 +178,7 @@ def join(home: Home, invite: Invite, names: Names, entropy: Entropy, now_ms: int
     return standing(home, True, now_ms)
 
 
-def _check_whose(invite: Invite, person: PeerId, where: str) -> None:
+def check_whose(invite: Invite, person: PeerId, where: str) -> None:
     """A machine of somebody else with our key would keep under their name what is ours."""
     granted = invite.grant()
     if granted is not None and granted.owner and granted.owner != MemberId(person):
@@ -193,6 +189,17 @@ def _check_whose(invite: Invite, person: PeerId, where: str) -> None:
         )
 
 
+def _keys_for(granted: InviteCert | None, home: Home, entropy: Entropy) -> Keys:
+    """Those that whoever joins with that grant, or an open network, brings."""
+    brings_lab = granted is None or granted.new_lab
+    brings_person = granted is None or not granted.owner
+    return Keys(
+        machine=key_in(home.machine_key, entropy),
+        member=key_in(home.member_key, entropy) if brings_person else None,
+        lab=key_in(home.lab_key, entropy) if brings_lab else None,
+    )
+
+
 def names_before(home: Home, now_ms: int) -> tuple[str, str]:
     """What our person, and the lab we founded, are called in the membership this home has.
 
@@ -201,7 +208,7 @@ def names_before(home: Home, now_ms: int) -> tuple[str, str]:
     if not home.membership_file.exists():
         return "", ""
     membership = load_membership(home)
-    ends_ms = min(one.expires_ms for one in membership.token.certificates)
+    ends_ms = min(cert.expires_ms for cert in membership.token.certificates)
     try:
         me = whoami(membership, load_machine(home), min(now_ms, ends_ms))
     except AdmissionError:
@@ -232,16 +239,7 @@ def standing(home: Home, changed: bool, now_ms: int) -> Enrolled:
     """Who this machine is, from its files. Raises IdentityError when they are damaged."""
     machine = load_machine(home)
     membership = load_membership(home) if home.membership_file.exists() else None
-    me: Admitted | None = None
-    if membership is not None:
-        try:
-            me = whoami(membership, machine, now_ms)
-        except AdmissionError as exc:
-            if exc.code != "expired":
-                raise IdentityError(
-                    f"{home.membership_file} is invalid ({exc.detail}): "
-                    "remove it and join again with an invite"
-                ) from exc
+    me = None if membership is None else _me_in(membership, machine, home, now_ms)
     paths = (
         home.config_file,
         home.machine_key,
@@ -260,12 +258,25 @@ def whoami(membership: Enrolment, machine: KeySigner, now_ms: int) -> Admitted:
     )
 
 
+def _me_in(membership: Enrolment, machine: KeySigner, home: Home, now_ms: int) -> Admitted | None:
+    """None when the membership has ended. Raises IdentityError when it was never good."""
+    try:
+        return whoami(membership, machine, now_ms)
+    except AdmissionError as exc:
+        if exc.code == "expired":
+            return None
+        raise IdentityError(
+            f"{home.membership_file} is invalid ({exc.detail}): "
+            "remove it and join again with an invite"
+        ) from exc
+
+
 def renewed_here(home: Home, membership: Enrolment, now_ms: int, entropy: Entropy) -> Enrolment:
     """The membership, renewed where it has ended and the keys that lie here may do that.
 
     Raises IdentityError. What the founder of a lab certified for itself needs nobody else.
     """
-    ends_ms = min(one.expires_ms for one in membership.token.certificates)
+    ends_ms = min(cert.expires_ms for cert in membership.token.certificates)
     if membership.anchor.is_open or now_ms < ends_ms:
         return membership
     keys = load_keys(home)
@@ -285,7 +296,7 @@ def renewed_here(home: Home, membership: Enrolment, now_ms: int, entropy: Entrop
 def not_a_member(membership: Enrolment, why: AdmissionError) -> IdentityError:
     """The error of a machine whose own certificates prove nothing any more."""
     if why.code == "expired" and "ended" in why.detail:
-        ends_ms = min(one.expires_ms for one in membership.token.certificates)
+        ends_ms = min(cert.expires_ms for cert in membership.token.certificates)
         return IdentityError(membership_end.has_ended(ends_ms))
     remedy = "" if why.code in ("expired", "clock") else f": {membership_end.REMEDY}"
     return IdentityError(f"this machine's membership is not valid: {why.detail}{remedy}")
@@ -323,7 +334,7 @@ def load_membership(home: Home) -> Enrolment:
         root = PeerId(str(kept["root"]))
         anchor = Anchor(network_id_of(root), root, kept["open"] is True)
         token = decode_token(base64.b64decode(kept["token"], validate=True))
-        addresses = tuple(str(one) for one in kept["addresses"])
+        addresses = tuple(str(address) for address in kept["addresses"])
     except (ValueError, TypeError, KeyError, WireError) as exc:
         raise IdentityError(
             f"{path} is damaged ({exc}): remove it and join again with an invite"
@@ -343,50 +354,8 @@ def save_membership(home: Home, membership: Enrolment) -> None:
     replace_private_file(home.membership_file, json.dumps(kept, indent=1).encode() + b"\n")
 
 
-def _key(path: Path, entropy: Entropy) -> KeySigner:
+def key_in(path: Path, entropy: Entropy) -> KeySigner:
     return load_key_file(path) if path.exists() else create_key_file(path, entropy(_SEED_BYTES))
-
-
-def recover(
-    home: Home,
-    seed: bytes,
-    invite: Invite | None,
-    names: Names,
-    entropy: Entropy,
-    now_ms: int,
-    *,
-    addresses: Sequence[str] = (),
-    is_open: bool = False,
-    given: Unnamed | None = None,
-) -> Enrolled:
-    """Make this blank home the person's whose key has this seed; the node brings back the rest.
-
-    With an invite of anybody in the same lab; who founded the network needs none, but addresses.
-    `given`: those of the `names` that the copies are not to change; None: all of them.
-    Raises IdentityError, and when the home belongs to somebody already.
-    """
-    person, contacts = KeySigner.from_seed(seed), contacts_of(addresses)
-    if invite is not None:
-        _check_whose(invite, person.peer_id, "the phrase")
-    home.make()
-    if home.member_key.exists() and load_key_file(home.member_key).peer_id != person.peer_id:
-        raise IdentityError(f"{home.member_key} is another person's: use another SWARM_HOME")
-    if home.membership_file.exists():
-        raise IdentityError(
-            f"this home belongs to network {load_membership(home).anchor.network} already: "
-            "recover into a blank one (another SWARM_HOME)"
-        )
-    _key(home.member_key, lambda _length: seed)
-    replace_private_file(home.recovering_file, b"")
-    if given is not None and not given.is_complete:
-        write_unnamed(home, given)
-    if invite is not None:
-        return join(home, invite, names, entropy, now_ms)
-    found_network(home, names, entropy, now_ms, is_open=is_open)
-    made = load_membership(home)
-    known = Invite(made.anchor.root, contacts).addresses()
-    save_membership(home, Enrolment(made.anchor, made.token, known))
-    return standing(home, True, now_ms)
 
 
 def _founders(path: Path, member: KeySigner, what: str) -> KeySigner:

@@ -19,6 +19,7 @@ from p2p.errors import IdentityError
 from p2p.identity.private_files import (
     make_private_folder,
     read_private_file,
+    remove_drafts,
     replace_private_file,
 )
 
@@ -114,9 +115,14 @@ class Home:
         return self.runtime / "addresses.json"
 
     def make(self) -> None:
-        """Create what is missing, 0700. Raises IdentityError when others could look in."""
+        """Create what is missing, 0700; remove what a process that was cut off left half written.
+
+        Raises IdentityError when others could look in.
+        """
         for folder in (self.config, self.state, self.cache, self.runtime, self.keys):
             make_private_folder(folder)
+        for folder in dict.fromkeys((self.config, self.state, self.runtime, self.keys)):
+            remove_drafts(folder)
 
     def make_keys(self) -> None:
         """The folder of keys alone, for who has no node. Raises IdentityError."""
@@ -139,10 +145,7 @@ def locate(environ: Mapping[str, str]) -> Home:
     Raises IdentityError for a relative SWARM_HOME or when there is no home folder at all.
     """
     if root := environ.get("SWARM_HOME"):
-        base = Path(root)
-        if not base.is_absolute():
-            raise IdentityError(f"SWARM_HOME={root} must be an absolute path")
-        return Home(base, base, base / "cache", base / "run")
+        return _below(root)
     state = _xdg(environ, "XDG_STATE_HOME", ".local/state")
     runtime = environ.get("XDG_RUNTIME_DIR", "")
     return Home(
@@ -151,6 +154,13 @@ def locate(environ: Mapping[str, str]) -> Home:
         cache=_xdg(environ, "XDG_CACHE_HOME", ".cache"),
         runtime=Path(runtime) / "swarm" if runtime.startswith("/") else state / "run",
     )
+
+
+def _below(root: str) -> Home:
+    base = Path(root)
+    if not base.is_absolute():
+        raise IdentityError(f"SWARM_HOME={root} must be an absolute path")
+    return Home(base, base, base / "cache", base / "run")
 
 
 def write_addresses(home: Home, addresses: Sequence[str]) -> None:
@@ -166,12 +176,14 @@ def read_addresses(home: Home) -> tuple[str, ...]:
     if not home.addresses_file.exists():
         return ()
     try:
-        found = json.loads(read_private_file(home.addresses_file))
+        addresses = json.loads(read_private_file(home.addresses_file))
     except ValueError as exc:
         raise IdentityError(f"{home.addresses_file} is damaged: remove it") from exc
-    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+    if not isinstance(addresses, list) or not all(
+        isinstance(address, str) for address in addresses
+    ):
         raise IdentityError(f"{home.addresses_file} is damaged: remove it")
-    return tuple(found)
+    return tuple(addresses)
 
 
 def read_revoked(home: Home) -> frozenset[str]:
@@ -184,7 +196,7 @@ def read_revoked(home: Home) -> frozenset[str]:
         raise IdentityError(
             f"{home.revoked_file} is damaged, no text: restore it from a backup, or write it anew"
         ) from exc
-    return frozenset(found for line in lines if (found := line.partition("#")[0].strip()))
+    return frozenset(entry for line in lines if (entry := line.partition("#")[0].strip()))
 
 
 def _xdg(environ: Mapping[str, str], name: str, below_home: str) -> Path:

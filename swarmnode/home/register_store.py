@@ -20,13 +20,13 @@ class TableEntryStore:
 
     def load(self) -> list[Signed]:
         """Every entry; one that cannot be read is skipped: others tell it again."""
-        found: list[Signed] = []
+        entries: list[Signed] = []
         for _, value in self._tables.scan(TABLE, limit=REMOVALS_MAX + USES_MAX):
             try:
-                found.append(decode_as(Signed, value))
+                entries.append(decode_as(Signed, value))
             except WireError:
                 continue
-        return found
+        return entries
 
     async def keep(self, entries: Mapping[bytes, Signed]) -> bool:
         """Durable when it returns True; False when the disk is full."""

@@ -31,7 +31,7 @@ class RevokedFile:
 
     def _look(self) -> tuple[int, int, int] | None:
         try:
-            found: stat_result = self.home.revoked_file.stat()
+            file: stat_result = self.home.revoked_file.stat()
         except OSError:
             return None
-        return found.st_mtime_ns, found.st_size, found.st_mode
+        return file.st_mtime_ns, file.st_size, file.st_mode

@@ -22,16 +22,12 @@ from swarmnode.errors import (
     SupersededAttemptError,
     TreeChangedError,
 )
-from swarmnode.memory.keeper import (
-    CheckpointKeeper,
-    CheckpointRefusedError,
-    KeeperConfig,
-    KeeperEars,
-    told_of,
-)
+from swarmnode.memory.folder import CheckpointFolder
+from swarmnode.memory.keeper import CheckpointKeeper, KeeperConfig, KeeperEars
 from swarmnode.memory.kept import forget_all_but, task_of
 from swarmnode.memory.sealed import StateSeal
 from swarmnode.memory.state import CtxState, StateConflictError, StateUnknownError
+from swarmnode.memory.told import CheckpointRefusedError, told_of
 from swarmnode.tasks.checkpoint import CheckpointRecord, WatchSpec, resumed_files
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tree.names import parts_in
@@ -100,16 +96,9 @@ class MemoryService:
 
         `on_trouble` is told why the newest one is not kept, and "" once one is.
         """
-        keeper = CheckpointKeeper(
-            job,
-            spec,
-            self._executor,
-            self._objects,
-            KeeperEars(on_checkpoint, on_trouble),
-            self._workers,
-            self._wall_ms,
-            self._config,
-        )
+        folder = CheckpointFolder(job, self._executor, self._workers, spec.folder)
+        ears = KeeperEars(on_checkpoint, on_trouble)
+        keeper = CheckpointKeeper(spec, folder, self._objects, ears, self._wall_ms, self._config)
         self._keepers[job] = keeper
         self._arrived.set()
         self._arrived = trio.Event()

@@ -44,7 +44,7 @@ class Notices:
         failures = tuple(f"cannot join through {failure}" for failure in now.join_failures)
         # Joining takes a moment; only when it fails is being alone worth a line.
         troubles = (*now.warnings, *failures) if now.state != "joining" or failures else ()
-        lines += [(logging.WARNING, one) for one in troubles if one not in self.told]
+        lines += [(logging.WARNING, trouble) for trouble in troubles if trouble not in self.told]
         self.state, self.told = now.state, troubles
         return lines
 

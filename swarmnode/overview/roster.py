@@ -65,14 +65,15 @@ class Roster:
         told = {line.member for line in lines if line.standing == "removed"}
         told |= {machine.peer for line in lines for machine in line.machines if machine.why_out}
         removals = self.register.register.removals.all()
-        return (*lines, *(_removed(one) for one in removals if one.subject not in told))
+        return (*lines, *(_removed(removal) for removal in removals if removal.subject not in told))
 
     def _line(
         self, machines: Sequence[Admitted], out: Mapping[PeerId, str], now_ms: int
     ) -> MemberLine:
         first = max(machines, key=self._weight)
-        reasons = [out.get(one.peer, "") for one in machines]
-        has_ended = all(one.expires_ms < now_ms for one in machines)
+        reasons = [out.get(machine.peer, "") for machine in machines]
+        valid_until_ms = max(machine.expires_ms for machine in machines)
+        has_ended = valid_until_ms < now_ms
         standing = "removed" if all(reasons) else "ended" if has_ended else "member"
         return MemberLine(
             member=first.member,
@@ -84,7 +85,7 @@ class Roster:
             can_invite=first.can_invite,
             invited_by=_inviter(first),
             invite=first.came_with.invite if first.came_with else "",
-            valid_until_ms=max(one.expires_ms for one in machines),
+            valid_until_ms=valid_until_ms,
             machines=tuple(map(self._machine, machines, reasons)),
             is_me=self.papers is not None and self.papers.me.member == first.member,
         )
@@ -118,14 +119,26 @@ class Roster:
         if self.papers is None:
             raise RemovalRefusedError("this node has no certificates of its own")
         link, lineage = self._find(text)
-        mine = self.papers.me
-        if link.subject in {one.subject for one in mine.lineage}:
+        along = self._along(link)
+        self._check_removal(link, self.papers.me, () if takes_along else along)
+        signer, proof = self._signer(link, lineage)
+        done = RemovalDone(True, link.subject, link.name, KINDS[link.domain], tuple(along))
+        if self._has_removed(signer, link):
+            return msgspec.structs.replace(done, changed=False)
+        sealed = remove(signer, self.papers.anchor.network, link, proof, self.wall_ms())
+        if await self.register.add(sealed) is None:
+            raise RemovalRefusedError("no room for more removals: the network holds too many")
+        closed = await self._close_invites(link, lineage)
+        return msgspec.structs.replace(done, closed=closed)
+
+    def _check_removal(self, link: CertLink, me: Admitted, along: Sequence[str]) -> None:
+        """`along`: who may not be removed with it. Raises RemovalRefusedError."""
+        if link.subject in {cert.subject for cert in me.lineage}:
             raise RemovalRefusedError(
                 f"{_called(link)} is you, or what you stand on: to leave, stop the node and remove "
                 "its home"
             )
-        along = self._along(link)
-        if along and not takes_along:
+        if along:
             raise RemovalRefusedError(
                 f"{', '.join(along)} came with an invite of {_called(link)} and would be removed, "
                 "too: give them a new invite first, or say --with-invited"
@@ -135,16 +148,12 @@ class Roster:
                 "this machine's clock differs from most others', who would not believe a removal "
                 "from then: set it"
             )
-        signer, proof = self._signer(link, lineage)
-        done = RemovalDone(True, link.subject, link.name, KINDS[link.domain], tuple(along))
-        for one in self.register.register.removals.all():
-            if (one.subject, one.sealed.sender) == (link.subject, signer.peer_id):
-                return msgspec.structs.replace(done, changed=False)
-        sealed = remove(signer, self.papers.anchor.network, link, proof, self.wall_ms())
-        if await self.register.add(sealed) is None:
-            raise RemovalRefusedError("no room for more removals: the network holds too many")
-        closed = await self._close_invites(link, lineage)
-        return msgspec.structs.replace(done, closed=closed)
+
+    def _has_removed(self, signer: KeySigner, link: CertLink) -> bool:
+        removals = self.register.register.removals.all()
+        return (link.subject, signer.peer_id) in {
+            (removal.subject, removal.sealed.sender) for removal in removals
+        }
 
     def person(self, text: str) -> CertLink:
         """A person by name or id. Raises MemberUnknownError, MemberAmbiguousError."""
@@ -157,8 +166,8 @@ class Roster:
         """Invites for several, with which the removed could come back under new keys."""
         assert self.papers is not None
         network, closed = self.papers.anchor.network, []
-        signers = {one.signer for one in lineage if link.subject in (one.subject, one.beside)}
-        for invite in (one for one in lineage if one.subject in signers and one.uses > 1):
+        signers = {cert.signer for cert in lineage if link.subject in (cert.subject, cert.beside)}
+        for invite in (cert for cert in lineage if cert.subject in signers and cert.uses > 1):
             signer, proof = self._signer(invite, lineage)
             sealed = remove(signer, network, invite, proof, self.wall_ms(), closes=True)
             if await self.register.add(sealed) is not None:
@@ -167,17 +176,13 @@ class Roster:
 
     def _find(self, text: str) -> tuple[CertLink, Sequence[CertLink]]:
         """The one that is meant, and the certificates it stands in."""
-        found: dict[str, tuple[CertLink, Sequence[CertLink]]] = {}
         for domain in _FIRST:
-            for who in self.register.book.everybody().values():
-                for link in who.lineage:
-                    if link.domain == domain and _is_called(link, text):
-                        found.setdefault(link.subject, (link, who.lineage))
-            if len(found) == 1:
-                return next(iter(found.values()))
-            if found:
-                these = ", ".join(f"{KINDS[domain]} {subject}" for subject in found)
-                raise MemberAmbiguousError(f"{len(found)} are called {text!r}: say one of {these}")
+            called = self._called_so(text, domain)
+            if len(called) == 1:
+                return next(iter(called.values()))
+            if called:
+                these = ", ".join(f"{KINDS[domain]} {subject}" for subject in called)
+                raise MemberAmbiguousError(f"{len(called)} are called {text!r}: say one of {these}")
         try:
             public_key_of(PeerId(text))
         except IdentityError:
@@ -186,6 +191,15 @@ class Roster:
                 "or give the id"
             ) from None
         return CertLink(MEMBER_DOMAIN, text, ""), ()
+
+    def _called_so(self, text: str, domain: str) -> dict[str, tuple[CertLink, Sequence[CertLink]]]:
+        """By id, each with the first certificates that it stands in."""
+        called: dict[str, tuple[CertLink, Sequence[CertLink]]] = {}
+        for who in self.register.book.everybody().values():
+            for link in who.lineage:
+                if link.domain == domain and _is_called(link, text):
+                    called.setdefault(link.subject, (link, who.lineage))
+        return called
 
     def _signer(
         self, link: CertLink, lineage: Sequence[CertLink]
@@ -198,12 +212,7 @@ class Roster:
             is_worth_it = not lineage and key is not keys.member
             if key is not None and (key.peer_id in above or is_worth_it):
                 return key, proof_of(key, self.papers.anchor, self.papers.token)
-        lab = next((one for one in lineage if one.domain == LAB_DOMAIN), None)
-        whose = f"the key of {lab.name}" if lab else "the lab's key"
-        raise RemovalRefusedError(
-            f"{_called(link)} is removed with {whose}, or by whoever invited them; neither key is "
-            "on this machine"
-        )
+        raise _no_key_for(link, lineage)
 
     def _along(self, link: CertLink) -> list[str]:
         """Other people who stand below a person."""
@@ -217,9 +226,18 @@ class Roster:
                 for who in everybody
                 if who.member != link.subject
                 and who.peer not in out
-                and any(one.subject == link.subject for one in who.lineage)
+                and any(cert.subject == link.subject for cert in who.lineage)
             }
         )
+
+
+def _no_key_for(link: CertLink, lineage: Sequence[CertLink]) -> RemovalRefusedError:
+    lab = next((cert for cert in lineage if cert.domain == LAB_DOMAIN), None)
+    whose = f"the key of {lab.name}" if lab else "the lab's key"
+    return RemovalRefusedError(
+        f"{_called(link)} is removed with {whose}, or by whoever invited them; neither key is "
+        "on this machine"
+    )
 
 
 def _removed(removed: Removed) -> MemberLine:
@@ -229,7 +247,7 @@ def _removed(removed: Removed) -> MemberLine:
 
 def _inviter(who: Admitted) -> str:
     """The name of whoever invited a person, where their certificates say."""
-    links = {one.subject: one for one in who.lineage}
+    links = {cert.subject: cert for cert in who.lineage}
     person = links.get(who.member)
     if person is None:
         return ""

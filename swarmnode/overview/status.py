@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, Protocol, TypeVar
@@ -11,16 +10,16 @@ from typing import Final, Protocol, TypeVar
 import trio
 
 from p2p.errors import WireError
-from p2p.gossip.items import RESOURCES, STORAGE
+from p2p.gossip.items import RESOURCES, STORAGE, Item
 from p2p.host.admission.book import AdmissionBook
 from p2p.ids import PeerId, TrafficClass
 from p2p.membership.view import COMPUTE, Liveness, Member
 from p2p.membership.view import STORAGE as STORAGE_ROLE
 from p2p.qos.scheduler import ClassStats
 from p2p.wire.codec import decode_as
-from storage.manifests.capability import text_of_address
+from storage.facade import ObjectHealth
 from storage.placement.advert import StorageAdvert
-from storage.service import ObjectTroubles, StorageService, StorageStats
+from storage.service import StorageService, StorageStats
 from swarmnode.api.schema.node import API_VERSION, ComputeStatus, PeerLine, Status, StorageStatus
 from swarmnode.edges import Edges, Identity
 from swarmnode.home import membership_end
@@ -28,7 +27,8 @@ from swarmnode.home.config import Config
 from swarmnode.home.membership_end import of_us, removal_words
 from swarmnode.market.service import MarketService
 from swarmnode.overview.notices import NodeHealth
-from swarmnode.recovery.finding import notes_of
+from swarmnode.overview.troubles import trouble_words
+from swarmnode.recovery.finding import notes_of, returned_note
 from swarmnode.resources.advert import ResourceAdvert
 from swarmnode.wiring.peers import Peers
 from swarmnode.wiring.recovering import Recovering
@@ -125,25 +125,33 @@ class StatusReader:
         """What is looked at every second, and nothing more than that."""
         return NodeHealth(
             state=self.state(),
-            warnings=self._warnings(),
+            warnings=self._warnings(is_brief=True),
             join_failures=_failure_lines(self.node.peers.discovery.status.failures),
             members_alive=self._members()[Liveness.ALIVE],
         )
 
     def _members(self) -> dict[Liveness, int]:
         out = self.node.peers.register.out()
-        members = [one for one in self.node.peers.membership.view().members if one.peer not in out]
-        return {one: sum(m.liveness is one for m in members) for one in Liveness}
+        members = [
+            member for member in self.node.peers.membership.view().members if member.peer not in out
+        ]
+        return {
+            liveness: sum(member.liveness is liveness for member in members)
+            for liveness in Liveness
+        }
 
-    def status(self) -> Status:
-        """Health first, then everything `swarmnode status` shows."""
+    def status(self, person: str = "") -> Status:
+        """Health first, then everything `swarmnode status` shows.
+
+        To one of several people of this machine what they own is called theirs, and no more.
+        """
         node, began_s = self.node, self.began_s
         count = self._members()
         joining, storage = node.peers.discovery.status, node.storage.stats()
         return Status(
             v=API_VERSION,
             state=self.state(),
-            warnings=self._warnings(),
+            warnings=self._warnings(person),
             peer=node.edges.host.peer_id,
             name=node.identity.name,
             lab=node.identity.lab_name,
@@ -158,61 +166,66 @@ class StatusReader:
             members_suspect=count[Liveness.SUSPECT],
             members_dead=count[Liveness.DEAD],
             addresses=node.edges.host.addresses(),
-            storage=self._storage(storage),
+            storage=self._storage(storage, person),
             compute=self._compute(),
             counters=self._counters(storage),
             valid_until_ms=0 if node.edges.papers is None else node.edges.papers.me.expires_ms,
-            notes=self._notes(),
+            notes=() if person else self._notes(),
         )
 
     def _notes(self) -> tuple[str, ...]:
         node = self.node
         names = {member.peer: member.name for member in node.peers.membership.view().members}
-        waiting = (
-            () if node.recovering.own is None else notes_of(node.recovering.own.waiting, names)
-        )
-        return (
-            *waiting,
-            *(() if node.recovering.by_lab is None else node.recovering.by_lab.notes()),
-        )
+        of_lab = () if node.recovering.by_lab is None else node.recovering.by_lab.notes()
+        if node.recovering.own is None:
+            return of_lab
+        taken = node.recovering.own.taken_over
+        returned = () if taken is None else (returned_note(taken, names),)
+        return (*returned, *notes_of(node.recovering.own.waiting, names), *of_lab)
 
-    def _warnings(self) -> tuple[str, ...]:
+    def _warnings(self, person: str = "", *, is_brief: bool = False) -> tuple[str, ...]:
+        """What is wrong; `is_brief`: without what changes while it goes on."""
         node, out = self.node, self.node.peers.register.out()
-        found = [removal_words(why)] if (why := self._why_out()) else []
+        warnings = [removal_words(why)] if (why := self._why_out()) else []
         if self.state() == JOINING:
-            found.append("alone: no other member has answered yet")
-        found += self._membership_warnings()
-        found += standing_warnings(node.edges.book, self._me, out)
+            warnings.append("alone: no other member has answered yet")
+        warnings += self._membership_warnings()
+        warnings += standing_warnings(node.edges.book, self._me, out)
         trouble = node.edges.executor.trouble() if self.runs else ""
         if trouble and node.lends_compute:
-            found.append(f"no task can run here: {trouble}")
+            warnings.append(f"no task can run here: {trouble}")
         if self.runs and node.market.trouble:
-            found.append(node.market.trouble)
+            warnings.append(node.market.trouble)
         if self.runs:
-            found += _trouble_of(node.storage.troubles())
-            names = {member.peer: member.name for member in node.peers.membership.view().members}
-            found += node.storage.clock.words(names)
+            warnings += self._storage_warnings(person, is_brief=is_brief)
         if node.lends_storage and node.edges.shards.free_bytes() <= 0:
-            found.append("no room for more shards: free disk space or raise storage.quota_gib")
-        if node.recovering.own is not None and node.recovering.own.warning:
-            found.append(node.recovering.own.warning)
-        return (*found, *self._copies())
+            warnings.append("no room for more shards: free disk space or raise storage.quota_gib")
+        if node.recovering.own is not None and node.recovering.own.warning and not person:
+            warnings.append(node.recovering.own.warning)
+        return (*warnings, *self._copies())
+
+    def _storage_warnings(self, person: str, *, is_brief: bool) -> list[str]:
+        node = self.node
+        names = {member.peer: member.name for member in node.peers.membership.view().members}
+        troubles, now_ms = node.storage.troubles(person), node.edges.wall_ms()
+        words = trouble_words(troubles, now_ms, None if is_brief else names)
+        return [*words, *node.storage.clock.words(names)]
 
     def _copies(self) -> tuple[str, ...]:
         """A line for each key with which two machines run."""
         node, me = self.node, self._me
-        view, found = node.peers.membership.view(), {}
+        view, warnings = node.peers.membership.view(), {}
         for peer, places in (
             *node.edges.host.copies().items(),
             *node.peers.membership.twins().items(),
         ):
             member = view.find(peer)
             named = "this machine" if peer == me else (member.name if member else "") or peer
-            found[peer] = (
+            warnings[peer] = (
                 f"two nodes run with the key of {named} ({peer}), at {' and '.join(places)}: a "
                 "copied home? Stop one; let the copy join anew from an empty SWARM_HOME"
             )
-        return tuple(found[peer] for peer in sorted(found))
+        return tuple(warnings[peer] for peer in sorted(warnings))
 
     def _membership_warnings(self) -> list[str]:
         node = self.node
@@ -229,7 +242,12 @@ class StatusReader:
         ]
         return [*([ends] if ends else []), *barred]
 
-    def _storage(self, stats: StorageStats) -> StorageStatus:
+    def _storage(self, stats: StorageStats, person: str) -> StorageStatus:
+        degraded, unreadable = stats.own_degraded, stats.own_unreadable
+        if person:
+            own = [trouble.health for trouble in self.node.storage.troubles(person).own]
+            degraded = own.count(ObjectHealth.DEGRADED)
+            unreadable = own.count(ObjectHealth.UNREADABLE)
         return StorageStatus(
             used_bytes=stats.used_bytes,
             free_bytes=stats.free_bytes,
@@ -239,8 +257,8 @@ class StatusReader:
             bytes_repaired=stats.repair.bytes_repaired,
             kept_degraded=stats.repair.degraded,
             kept_unreadable=stats.repair.unreadable,
-            own_degraded=stats.own_degraded,
-            own_unreadable=stats.own_unreadable,
+            own_degraded=degraded,
+            own_unreadable=unreadable,
         )
 
     def _compute(self) -> ComputeStatus:
@@ -289,19 +307,15 @@ class StatusReader:
         connected = frozenset(node.edges.host.peers())
         resources = node.peers.gossip.items(RESOURCES)
         stores = node.peers.gossip.items(STORAGE)
-        lines = []
-        for member in node.peers.membership.view().members:
-            lent = resources.get(member.peer)
-            kept = stores.get(member.peer)
-            lines.append(
-                self._line(
-                    member,
-                    member.peer in connected,
-                    None if lent is None else _decoded(ResourceAdvert, lent.body),
-                    None if kept is None else _decoded(StorageAdvert, kept.body),
-                )
+        return tuple(
+            self._line(
+                member,
+                member.peer in connected,
+                _said(ResourceAdvert, resources.get(member.peer)),
+                _said(StorageAdvert, stores.get(member.peer)),
             )
-        return tuple(lines)
+            for member in node.peers.membership.view().members
+        )
 
     def _line(
         self,
@@ -336,33 +350,12 @@ def _name(member: Member) -> str:
 
 def standing_warnings(book: AdmissionBook, me: PeerId, out: Mapping[PeerId, str]) -> list[str]:
     """What is wrong with our list of those out; and who came with an invite used before."""
-    found = [trouble] if (trouble := book.trouble()) else []
+    warnings = [trouble] if (trouble := book.trouble()) else []
     for peer, why in out.items():
         who = book.admitted(peer)
         if peer != me and who is not None and book.register.is_surplus(who):
-            found.append(f"{who.member_name} ({who.name}) is kept out: {why}")
-    return found
-
-
-def _trouble_of(stats: ObjectTroubles) -> list[str]:
-    """Objects that cannot be read, or not lose as much as they should; no numbers: they change."""
-    found = []
-    if stats.own_unreadable:
-        found.append("objects of yours cannot be read now: their holders are away (obj stat)")
-    if (gone := stats.own_removed) is not None:
-        at = datetime.fromtimestamp(gone.removed_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
-        found.append(
-            f"the key of the lab removed an object of yours on {at}, "
-            f"{text_of_address(gone.cap.address)}: {gone.removed_why} (obj ls shows all such; obj "
-            "rm takes them off the list)"
-        )
-    if stats.own_degraded:
-        found.append("objects of yours lack copies: they are made anew when machines are there")
-    if stats.repair.unreadable:
-        found.append("objects kept here cannot be read now: too many of their holders are away")
-    if stats.repair.degraded > stats.repair.unreadable:
-        found.append("objects kept here lack copies: they are made anew when machines are there")
-    return found
+            warnings.append(f"{who.member_name} ({who.name}) is kept out: {why}")
+    return warnings
 
 
 def _traffic(stats: tuple[ClassStats, ...]) -> dict[str, int]:
@@ -381,9 +374,9 @@ def _failure_lines(failures: tuple[tuple[str, str, str], ...]) -> tuple[str, ...
     return tuple(f"{address}: {cause}: {detail}" for address, cause, detail in failures)
 
 
-def _decoded(kind: type[AdvertT], body: bytes) -> AdvertT | None:
+def _said(kind: type[AdvertT], item: Item | None) -> AdvertT | None:
     """An advert, or None where a newer peer says something this version cannot read."""
     try:
-        return decode_as(kind, body)
+        return None if item is None else decode_as(kind, item.body)
     except WireError:
         return None

@@ -35,6 +35,14 @@ class PersonRow(Record, frozen=True):
     """With it that was derived from the key in their home: at each node another."""
 
 
+def _check_place(rows: Sequence[PersonRow], uid: int, *, is_known: bool) -> None:
+    """Raises PersonRefusedError where one more cannot be let in with that user id."""
+    if any(row.uid == uid and row.is_in for row in rows):
+        raise PersonRefusedError(f"user {uid} is in already, under another name")
+    if not is_known and len(rows) >= PEOPLE_MAX:
+        raise PersonRefusedError(f"{PEOPLE_MAX} people were let in: that is the most")
+
+
 class People:
     """Reads and changes the table; `tables` must run."""
 
@@ -98,10 +106,7 @@ class People:
             )
         if known is not None and known.is_in:
             return False
-        if any(row.uid == number and row.is_in for row in rows):
-            raise PersonRefusedError(f"user {number} is in already, under another name")
-        if known is None and len(rows) >= PEOPLE_MAX:
-            raise PersonRefusedError(f"{PEOPLE_MAX} people were let in: that is the most")
+        _check_place(rows, number, is_known=known is not None)
         row = known or PersonRow(name, number, 0)
         await self._put(msgspec.structs.replace(row, since_ms=self._wall_ms(), is_in=True))
         return True

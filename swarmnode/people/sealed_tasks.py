@@ -5,6 +5,7 @@ Until then the node itself needs what the task reads, also after a restart with 
 
 import base64
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -36,50 +37,54 @@ def at_rest(seals: Seals, record: TaskRecord) -> TaskRecord:
     person = "" if record.owner else record.person
     if not person or record.state not in TASK_ENDS or not seals.has_key(person):
         return record
-
-    def cap(text: str) -> str:
-        try:
-            found = parse_kept(text)
-        except CapabilityError:  # its provider made it up: nothing of ours
-            return text
-        return text_of_cap(ReadCap(found.address, seals.seal_key(person, found.address, found.key)))
-
-    def variable(name: str, value: str) -> str:
-        if value.startswith(SEALED) or not looks_secret(name, value):
-            return value
-        box = seals.seal(person, _bound(record, name), value.encode())
-        return SEALED + base64.b64encode(box).decode()
-
-    spec = msgspec.structs.replace(
-        record.spec,
-        inputs=tuple((place, cap(text)) for place, text in record.spec.inputs),
-        variables=tuple((name, variable(name, value)) for name, value in record.spec.variables),
-    )
-    made: TaskRecord = _with_caps(msgspec.structs.replace(record, spec=spec), cap)
+    seal_cap = partial(_sealed_cap, seals, person)
+    spec = _with_texts(record.spec, seal_cap, partial(_sealed_variable, seals, record))
+    made: TaskRecord = _with_caps(msgspec.structs.replace(record, spec=spec), seal_cap)
     return made
 
 
 def spec_in_clear(seals: Seals, record: TaskRecord) -> TaskSpec:
     """What was submitted. Raises PersonLockedError."""
-    person, spec = record.person, record.spec
 
-    def cap(text: str) -> str:
-        return text_of_cap(seals.open_cap(person, parse_kept(text)))
+    def open_cap(text: str) -> str:
+        return text_of_cap(seals.open_cap(record.person, parse_kept(text)))
 
-    def variable(name: str, value: str) -> str:
-        if not value.startswith(SEALED):
-            return value
-        try:
-            box = base64.b64decode(value.removeprefix(SEALED), validate=True)
-        except ValueError:  # somebody chose these words
-            return value
-        return seals.open(person, _bound(record, name), box).decode()
+    return _with_texts(record.spec, open_cap, partial(_opened_variable, seals, record))
 
+
+def _with_texts(spec: TaskSpec, cap: OnText, variable: Callable[[str, str], str]) -> TaskSpec:
+    """With its capabilities and variables changed; the latter by name and value."""
     return msgspec.structs.replace(
         spec,
         inputs=tuple((place, cap(text)) for place, text in spec.inputs),
         variables=tuple((name, variable(name, value)) for name, value in spec.variables),
     )
+
+
+def _sealed_cap(seals: Seals, person: str, text: str) -> str:
+    try:
+        cap = parse_kept(text)
+    except CapabilityError:  # its provider made it up: nothing of ours
+        return text
+    return text_of_cap(ReadCap(cap.address, seals.seal_key(person, cap.address, cap.key)))
+
+
+def _sealed_variable(seals: Seals, record: TaskRecord, name: str, value: str) -> str:
+    if value.startswith(SEALED) or not looks_secret(name, value):
+        return value
+    box = seals.seal(record.person, _bound(record, name), value.encode())
+    return SEALED + base64.b64encode(box).decode()
+
+
+def _opened_variable(seals: Seals, record: TaskRecord, name: str, value: str) -> str:
+    """Raises PersonLockedError."""
+    if not value.startswith(SEALED):
+        return value
+    try:
+        box = base64.b64decode(value.removeprefix(SEALED), validate=True)
+    except ValueError:  # somebody chose these words
+        return value
+    return seals.open(record.person, _bound(record, name), box).decode()
 
 
 async def seal_ended(seals: Seals, tables: Tables, person: str) -> int:

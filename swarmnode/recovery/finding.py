@@ -11,11 +11,12 @@ from p2p.ids import PeerId
 from p2p.wire.codec import decode_as
 from storage.facade import OwnedNames
 from swarmnode.errors import SnapshotError
+from swarmnode.home.membership_end import date
 from swarmnode.limits import MACHINES_PER_PERSON_MAX
-from swarmnode.recovery.copies import KeyringCopies, Pointer, is_taken
+from swarmnode.recovery.copies.place import OWN_NAME, Apart
+from swarmnode.recovery.copies.pointers import KeyringCopies, Pointer, Taken, is_taken
+from swarmnode.recovery.copies.shelf import CopyShelf
 from swarmnode.recovery.others import MachineLife
-from swarmnode.recovery.place import OWN_NAME, Apart
-from swarmnode.recovery.shelf import CopyShelf
 from swarmnode.recovery.siblings import Siblings
 
 log = logging.getLogger("swarm.recovery")
@@ -99,4 +100,14 @@ def notes_of(gone: Sequence[PeerId], names: Mapping[PeerId, str]) -> tuple[str, 
         f"your machine {names.get(peer) or peer} is off or gone: if it does not come back, "
         "`swarmnode recover` in a blank SWARM_HOME takes over what was put there"
         for peer in gone
+    )
+
+
+def returned_note(taken: Taken, names: Mapping[PeerId, str]) -> str:
+    """What `status` says on a machine that was thought gone."""
+    name = names.get(taken.by) or taken.by
+    return (
+        f"this machine was thought gone: on {date(taken.at_ms)} your machine {name} took over what "
+        "was here. Its tasks go on there (task show, logs, cancel and rm reach them from here, by "
+        "id or name); what is put here since then stays here"
     )

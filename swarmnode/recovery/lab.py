@@ -18,11 +18,12 @@ from p2p.identity.keys import KeySigner
 from p2p.wire.codec import Record, decode_as, encode
 from storage.errors import NameConflictError, StorageError
 from storage.facade import OwnedNames
+from storage.limits import DATES_END_MS
 from swarmnode.errors import RecoveryRefusedError, SnapshotError
 from swarmnode.limits import OPENINGS_KEPT_MAX
 from swarmnode.recovery.box import open_box, seal_to
+from swarmnode.recovery.copies.shelf import TRIES
 from swarmnode.recovery.phrase import words_of
-from swarmnode.recovery.shelf import TRIES
 
 SEALED_NAME: Final = "lab-recovery"
 """Of a person."""
@@ -35,8 +36,6 @@ AGAIN_S: Final = 5.0
 """After names could not be read, or others are still to be met."""
 TOLD_MS: Final = 30 * 86_400_000
 """An opening is told in `status` for so long: whoever was on holiday should see it."""
-MS_MAX: Final = 253_402_300_800_000
-"""The end of the year 9999, the last that has a date."""
 
 log = logging.getLogger("swarm.recovery")
 
@@ -62,7 +61,7 @@ class Opening(Record, frozen=True):
     @property
     def is_sound(self) -> bool:
         """Whether it can be told: whoever has the lab's key can write anything there."""
-        return 0 <= self.at_ms < MS_MAX and f"{self.name}{self.by}".isprintable()
+        return 0 <= self.at_ms < DATES_END_MS and f"{self.name}{self.by}".isprintable()
 
     def __str__(self) -> str:
         when = datetime.fromtimestamp(self.at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")

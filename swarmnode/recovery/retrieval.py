@@ -20,12 +20,12 @@ from swarmnode.errors import SnapshotError
 from swarmnode.estate.logs import ESTATES, row_of
 from swarmnode.estate.plan import NEVER_MS
 from swarmnode.people.book import TABLE as PEOPLE
-from swarmnode.recovery.copies import KeyringCopies, Pointer, Taken, taken_by, taken_over
+from swarmnode.recovery.copies.place import tell_taken
+from swarmnode.recovery.copies.pointers import KeyringCopies, Pointer, Taken, taken_by, taken_over
+from swarmnode.recovery.copies.shelf import CopyShelf
+from swarmnode.recovery.copies.snapshot import KeyringSnapshot, tasks_in, unpack
 from swarmnode.recovery.finding import Finder, Sight
 from swarmnode.recovery.others import MachineLife
-from swarmnode.recovery.place import tell_taken
-from swarmnode.recovery.shelf import CopyShelf
-from swarmnode.recovery.snapshot import KeyringSnapshot, tasks_in, unpack
 from swarmnode.recovery.things import Things
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import TaskRecord
@@ -157,6 +157,8 @@ class Retrieval:
             [one for one in gone if one in read], [one for one in apart if one in read]
         )
         newest_first = sorted(read.items(), key=lambda pair: -pair[1][0].taken_ms)
+        for _, (snapshot, _) in newest_first:  # all first: what one says is removed, another has
+            await self._restore_rows(snapshot)
         for pointer, (snapshot, tasks) in newest_first:
             await self._restore(snapshot, tasks)
             self._back.add(pointer.cap)
@@ -196,8 +198,8 @@ class Retrieval:
         snapshot = unpack(b"".join(parts))
         return snapshot, tasks_in(snapshot)
 
-    async def _restore(self, snapshot: KeyringSnapshot, tasks: Sequence[TaskRecord]) -> None:
-        """Objects last: what belongs to a task that is not known is freed."""
+    async def _restore_rows(self, snapshot: KeyringSnapshot) -> None:
+        """People, what was taken over of tasks, and which tasks are no more."""
 
         def write(view: WriteView) -> None:
             for row in snapshot.rows:
@@ -208,6 +210,9 @@ class Retrieval:
                     view.put(row.table, row.key, row.value)
 
         await self._things.tables.transact(write)
+
+    async def _restore(self, snapshot: KeyringSnapshot, tasks: Sequence[TaskRecord]) -> None:
+        """Objects last: what belongs to a task that is not known is freed."""
         with_log = {one.task for one in tasks if row_of(self._things.tables, one.task).log_at}
         unsure_ms = snapshot.taken_ms - UNSURE_MS
         await self._things.own_machines.take_up(

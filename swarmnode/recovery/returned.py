@@ -6,8 +6,9 @@ from typing import Final, Protocol
 
 import trio
 
+from p2p.ids import PeerId
 from storage.errors import StoreFullError
-from swarmnode.recovery.copies import Taken
+from swarmnode.recovery.copies.pointers import Taken
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import TaskRecord
 
@@ -16,6 +17,10 @@ LOOK_S: Final = 15.0
 HAND_OVER_S: Final = 600.0
 """Who took this machine over brings things back there within this: what it has not by then is in
 the copies of this one again."""
+TOLD_S: Final = 86_400.0
+"""Status says so long after it was learnt that this machine was taken over ..."""
+TOLD_MS: Final = 30 * 86_400_000
+"""... unless that was so long ago: each start learns it anew."""
 LEFT_AT_ONCE: Final = 16
 """Tasks whose things are left in one look at the keyring; none of them should end meanwhile."""
 RARELY_S: Final = 60.0
@@ -28,11 +33,11 @@ class Moved(Protocol):
     """The part of HandOver that is needed here."""
 
     async def gone_on(self, taken_ms: int) -> Sequence[TaskRecord]:
-        """What of ours goes on elsewhere since this machine was taken over then."""
+        """What of ours goes on elsewhere since this machine was taken over then, and where."""
         ...
 
-    async def let_go(self, task: TaskId) -> None:
-        """A task that goes on elsewhere is not ours any more."""
+    async def let_go(self, task: TaskId, by: PeerId) -> None:
+        """A task that goes on at that machine is not ours any more."""
         ...
 
 
@@ -55,6 +60,8 @@ class Return:
         """Set when `_taken` has become another; replaced before it is acted upon."""
         self._is_over = False
         """HAND_OVER_S have passed since: what is still here is ours."""
+        self._told_until_s = 0.0
+        """Until then status tells of it."""
 
     def note(self, taken: Taken | None) -> Taken | None:
         """What the pool says of who took this machine over."""
@@ -66,8 +73,15 @@ class Return:
             )
         if taken != self._taken:
             self._taken, self._is_over = taken, False
+            self._told_until_s = trio.current_time() + TOLD_S
             self._is_news.set()
         return taken
+
+    def told(self, now_ms: int) -> Taken | None:
+        """Who took this machine over, while its owner should be told."""
+        taken = self._taken
+        is_old = taken is None or now_ms - taken.at_ms >= TOLD_MS
+        return None if is_old or trio.current_time() >= self._told_until_s else taken
 
     @property
     def taken_ms(self) -> int:
@@ -98,5 +112,7 @@ class Return:
             except StoreFullError:
                 return  # at the next look
             for record in some:
-                await self._market.let_go(record.task)
-                log.info("task %s goes on at another machine of yours", record.task)
+                await self._market.let_go(record.task, record.owner)
+                log.info(
+                    "task %s goes on at another machine of yours, %s", record.task, record.owner
+                )

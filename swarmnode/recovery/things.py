@@ -19,8 +19,11 @@ class OwnTasks(Protocol):
 
     def events(self) -> AsyncGenerator[TaskEvent, None]: ...
 
-    def keep_copies(self) -> None:
-        """From now on `copied` is said of what has ended: others remember it until then."""
+    def keep_copies(self, on_removed: Callable[[], None]) -> None:
+        """From now on `copied` is said of what has ended: others remember it until then.
+
+        `on_removed`: a task of ours is no more.
+        """
         ...
 
     def uncopied(self) -> frozenset[TaskId]:

@@ -1,4 +1,4 @@
-"""Where this process is in the control groups, from /proc. Shim-side: imports little.
+"""Where this process is in the control groups, from /proc.
 
 Format: proc(5), /proc/pid/mountinfo and cgroups(7), /proc/pid/cgroup.
 """

@@ -1,4 +1,4 @@
-"""Mounts as /proc/self/mountinfo tells them: names of any bytes. Imports little: the shim does.
+"""Mounts as /proc/self/mountinfo tells them: names of any bytes.
 
 Format: proc(5). Fields are parted by one space each; a space, tab, newline, backslash or `#` in a
 name is a backslash and three octal digits; other bytes are as they are, UTF-8 or not.

@@ -85,6 +85,15 @@ def checkpoint(step: int, files: Mapping[str, bytes] | None = None, *, wait: boo
         _tell_node({"op": "checkpoint", "step": step, "name": "", "wait": True})
         return
     name = f"step-{step}"
+    _put_whole(folder, name, files)
+    for old in _steps_in(folder)[KEPT_HERE:]:
+        if old.folder.name == f"step-{old.step}":  # what we made, never the program's own
+            _remove(old.folder)
+    _tell_node({"op": "checkpoint", "step": step, "name": name, "wait": wait})
+
+
+def _put_whole(folder: Path, name: str, files: Mapping[str, bytes]) -> None:
+    """In place of an older folder of that name, once all of it is there."""
     staged = folder / f".{name}.tmp"
     _remove(staged)
     staged.mkdir()
@@ -94,10 +103,6 @@ def checkpoint(step: int, files: Mapping[str, bytes] | None = None, *, wait: boo
         path.write_bytes(data)
     _remove(folder / name)
     staged.rename(folder / name)
-    for old in _steps_in(folder)[KEPT_HERE:]:
-        if old.folder.name == f"step-{old.step}":  # what we made, never the program's own
-            _remove(old.folder)
-    _tell_node({"op": "checkpoint", "step": step, "name": name, "wait": wait})
 
 
 def restore() -> Checkpoint | None:

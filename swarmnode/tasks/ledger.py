@@ -3,7 +3,7 @@
 It decides nothing about providers; `swarmnode.market.buyer.core` does, and writes here.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -19,12 +19,13 @@ from swarmnode.limits import (
     ROUNDS_KEPT_MAX,
     TASKS_FINISHED_MAX,
     TASKS_FORGOTTEN_MAX,
+    TASKS_MOVED_MAX,
 )
 from swarmnode.tasks.checkpoint import CheckpointRecord, StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TASK_ENDS, TaskFact, TaskState, next_task_state
-from swarmnode.tasks.records import AttemptRecord, Outcome, RoundRecord, TaskRecord
-from swarmnode.tasks.store import FORGOTTEN, ROUNDS, TASKS, round_key, task_key
+from swarmnode.tasks.records import AttemptRecord, MovedRecord, Outcome, RoundRecord, TaskRecord
+from swarmnode.tasks.store import FORGOTTEN, MOVED, ROUNDS, TASKS, round_key, task_key
 
 _GIVEN_UP: Final = frozenset({"", "lost", "unanswered"})
 
@@ -59,20 +60,30 @@ class Ledger:
     def __init__(self) -> None:
         self._records: dict[TaskId, TaskRecord] = {}
         """By task; who changes one also returns, or lets the next step return, its Persist."""
+        self._is_sorted = True
+        """They stand there from the oldest on; looked after when somebody asks for all."""
         self._ended: dict[TaskId, None] = {}
         """Tasks that have ended, the one that ended first is first."""
         self.forgotten: dict[TaskId, bytes] = {}
         """Tasks that are no more, with their keys, the newest last; TASKS_FORGOTTEN_MAX at most."""
+        self.moved: dict[TaskId, MovedRecord] = {}
+        """Those that go on at another machine of ours, the newest last; TASKS_MOVED_MAX at most."""
         self.at_rest: Callable[[TaskRecord], TaskRecord] = lambda record: record
         """A record as it is to be written: what is secret of one that has ended may be sealed."""
 
     def load(self, records: Iterable[TaskRecord]) -> None:
-        """Take over what an earlier life of this node wrote."""
-        for record in sorted(records, key=lambda one: (one.submitted_ms, one.task)):
+        """Take over what an earlier life of this node wrote, or another machine of ours."""
+        for record in records:
             self._records[record.task] = record
-        for record in sorted(self._records.values(), key=lambda one: (one.ended_ms, one.task)):
-            if record.state in TASK_ENDS:
-                self._ended[record.task] = None
+            self._is_sorted = False
+        by_end = sorted(self._records.values(), key=lambda one: (one.ended_ms, one.task))
+        self._ended = {one.task: None for one in by_end if one.state in TASK_ENDS}
+
+    def were_removed(self, tasks: Mapping[TaskId, bytes], at_ms: int) -> list[LedgerEffect]:
+        """Tasks that are no more, here or at another machine of ours, with their keys."""
+        self.forgotten.update(tasks)
+        gone = [task for task in tasks if task in self._ended]
+        return [effect for task in gone for effect in self.forget(task, at_ms)]
 
     def __contains__(self, task: TaskId) -> bool:
         return task in self._records
@@ -90,11 +101,18 @@ class Ledger:
 
     def all(self) -> Sequence[TaskRecord]:
         """Every task, oldest first."""
-        return tuple(self._records.values())
+        return tuple(self._in_order())
 
     def unfinished(self) -> Sequence[TaskRecord]:
         """Tasks that have not ended, oldest first."""
-        return tuple(one for one in self._records.values() if one.state not in TASK_ENDS)
+        return tuple(one for one in self._in_order() if one.state not in TASK_ENDS)
+
+    def _in_order(self) -> Iterable[TaskRecord]:
+        if not self._is_sorted:
+            by_age = sorted(self._records.values(), key=lambda one: (one.submitted_ms, one.task))
+            self._records = {one.task: one for one in by_age}
+            self._is_sorted = True
+        return self._records.values()
 
     def submit(self, record: TaskRecord) -> list[LedgerEffect]:
         """Begin a task; forgets those that ended first when there are too many."""
@@ -105,6 +123,7 @@ class Ledger:
 
     def adopt(self, record: TaskRecord, at_ms: int, why: str) -> list[LedgerEffect]:
         """Go on with a task as another machine has left it."""
+        self._is_sorted = self._is_sorted and record.task in self._records
         self._records[record.task] = record
         if record.state in TASK_ENDS:
             self._ended[record.task] = None
@@ -123,6 +142,17 @@ class Ledger:
         """Another machine goes on with a task that is not ours."""
         self._ended.pop(task, None)
         return _erased(self._records.pop(task))
+
+    def hand_on(self, task: TaskId, by: PeerId, at_ms: int) -> list[LedgerEffect]:
+        """Another machine of our owner goes on with a task of ours: only where is kept."""
+        record = self.get(task)
+        moved = self.moved[task] = MovedRecord(record.spec.name, by, at_ms, record.person)
+        found = [*self.drop(task), Persist(MOVED, task_key(task), encode(moved))]
+        if len(self.moved) > TASKS_MOVED_MAX:
+            oldest = next(iter(self.moved))
+            del self.moved[oldest]
+            found.append(Persist(MOVED, task_key(oldest), None))
+        return [*found, Notify(TaskForgotten(task))]
 
     def step(self, task: TaskId, fact: TaskFact, at_ms: int, why: str = "") -> list[LedgerEffect]:
         """Move a task along its lifecycle. Raises IllegalTransitionError."""

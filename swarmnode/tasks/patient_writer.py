@@ -1,6 +1,7 @@
 """How the decisions of a core that keeps tables come onto the disk."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final
 
 import trio
@@ -11,6 +12,8 @@ from storage.errors import StoreFullError
 
 FULL_DISK_AGAIN_S: Final = 1.0
 """Between two attempts to write to a full disk: somebody has to make room first."""
+GIVE_UP_S: Final = 2 * FULL_DISK_AGAIN_S
+"""Room may just have been made."""
 
 
 class PatientWriter:
@@ -29,19 +32,28 @@ class PatientWriter:
         """The disk is full now."""
         return self.full.is_set()
 
+    async def unless_full(self, done: Callable[[], Awaitable[None]]) -> bool:
+        """Whether what is to be written was; on a full disk it is not waited for: it comes later.
+
+        `done` returns once it was; to give it up undoes nothing.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._give_up, nursery.cancel_scope)
+            await done()
+            nursery.cancel_scope.cancel()
+            return True
+        return False
+
+    async def _give_up(self, waits: trio.CancelScope) -> None:
+        await self.full.wait()
+        await trio.sleep(GIVE_UP_S)
+        waits.cancel()
+
     async def persist(self, writes: Sequence[Persist]) -> None:
         """Return once a whole batch is durable."""
-
-        def put_all(view: WriteView) -> None:
-            for write in writes:
-                if write.value is None:
-                    view.delete(write.table, write.key)
-                else:
-                    view.put(write.table, write.key, write.value)
-
         while True:
             try:
-                await self._write(put_all)
+                await self._write(partial(_put_all, writes))
             except StoreFullError:
                 self.full.set()
                 self.waits += 1
@@ -50,3 +62,11 @@ class PatientWriter:
                 if self.is_waiting:
                     self.full = trio.Event()
                 return
+
+
+def _put_all(writes: Sequence[Persist], view: WriteView) -> None:
+    for write in writes:
+        if write.value is None:
+            view.delete(write.table, write.key)
+        else:
+            view.put(write.table, write.key, write.value)

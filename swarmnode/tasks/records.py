@@ -138,7 +138,7 @@ class TaskRecord(Record, frozen=True):
     told how it stands."""
     after_taken_ms: int = 0
     """The newest takeover of the machine it was submitted to that this knew of then (`at_ms` of
-    swarmnode.recovery.copies.Taken); 0: none. Who took over later has it."""
+    swarmnode.recovery.copies.pointers.Taken); 0: none. Who took over later has it."""
 
 
 class RoomGrant(Record, frozen=True):
@@ -191,3 +191,13 @@ class FenceRecord(Record, frozen=True):
     noted_ms: int
     owner: str = ""
     """Who awarded it: the id of the task's key, or the buyer's where it proved none."""
+
+
+class MovedRecord(Record, frozen=True):
+    """A task that was submitted here and goes on at another machine of its owner."""
+
+    name: str
+    by: PeerId
+    """Who has it; empty where that was not said."""
+    moved_ms: int
+    person: str = ""

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from p2p.ids import PeerId
 from storage.errors import CapabilityError
@@ -159,6 +159,9 @@ def _text(given: object) -> str:
     return given
 
 
+_BYTES: Final = ": only UTF-8 without NUL is"
+
+
 def _is_text(given: object) -> bool:
     """Whether it can be an argument and can be written down: arguments may be any bytes."""
     if not isinstance(given, str) or "\0" in given:
@@ -181,7 +184,7 @@ def _texts(given: object) -> tuple[str, ...]:
         raise ValueError(f"{given!r} is not a list of strings")
     for one in given:
         if not _is_text(one):
-            raise ValueError(f"{one!r} is not a text")
+            raise ValueError(f"{one!r} is not a text{_BYTES}")
     return tuple(given)
 
 
@@ -197,7 +200,7 @@ def _pairs(given: object) -> tuple[tuple[str, str], ...]:
         raise ValueError(f"{given!r} is not a table of strings")
     for key, value in given.items():
         if not _is_text(key) or not _is_text(value):
-            raise ValueError(f"{key!r} = {value!r} is not a text")
+            raise ValueError(f"{key!r} = {value!r} is not a text{_BYTES}")
     return tuple(sorted(given.items()))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from swarmnode.limits import TASK_RECORD_BYTES_MAX
 from swarmnode.tasks.ids import TaskId
-from swarmnode.tasks.records import FenceRecord, JobRecord, RoundRecord, TaskRecord
+from swarmnode.tasks.records import FenceRecord, JobRecord, MovedRecord, RoundRecord, TaskRecord
 
 if TYPE_CHECKING:  # cores name these tables, and the engine's port knows the event loop
     from storage.engine.port import ReadView
@@ -21,6 +21,8 @@ LOG_PAGES: Final = "log_pages"
 LOG_STREAMS: Final = "log_streams"
 FORGOTTEN: Final = "tasks_forgotten"
 """Tasks of ours that are no more: when that was, in eight bytes, and their keys."""
+MOVED: Final = "tasks_moved"
+"""Tasks that were submitted here and go on at another machine of their owner, and at which."""
 GUARDS: Final = "guards"
 """Tasks that this machine keeps, its own included (swarmnode.market.guardians)."""
 OWNER: Final = "owner"
@@ -67,6 +69,15 @@ def load_forgotten(view: ReadView) -> dict[TaskId, bytes]:
     """Tasks of ours that are no more, with their keys, the one forgotten first is first."""
     found = sorted((raw[:8], key, raw[8:]) for key, raw in scan_all(view, FORGOTTEN))
     return {TaskId(task.decode()): key for _, task, key in found}
+
+
+def load_moved(view: ReadView) -> dict[TaskId, MovedRecord]:
+    """Tasks that go on elsewhere, the one that went first is first."""
+    found = [
+        (TaskId(key.decode()), stored(MovedRecord, raw, "state.lmdb"))
+        for key, raw in scan_all(view, MOVED)
+    ]
+    return dict(sorted(found, key=lambda pair: (pair[1].moved_ms, pair[0])))
 
 
 def load_jobs(view: ReadView) -> list[JobRecord]:

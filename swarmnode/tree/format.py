@@ -8,7 +8,7 @@ comes after the folder it lies in. There is one encoding for a tree: what is wri
 way is refused.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -133,6 +133,18 @@ def read_head(data: bytes) -> TreeHead:
 
 def read_pages(head: TreeHead, data: bytes) -> TreeIndex:
     """All pages. Raises TreeRefusedError for any tree that we would not write like this."""
+    entries = _entries_in(head, data)
+    check(entries)
+    index = TreeIndex(tuple(entries))
+    is_canonical = b"".join(_framed(encode(page)) for page in _pages(entries)) == data
+    counts = (len(entries), index.content_bytes)
+    if counts != (head.entries, head.content_bytes) or not is_canonical:
+        raise TreeRefusedError("the tree's index is not what its head says")
+    return index
+
+
+def _entries_in(head: TreeHead, data: bytes) -> list[TreeEntry]:
+    """Those of all pages; of more than the head says no more than prove it."""
     entries: list[TreeEntry] = []
     at = 0
     for _ in range(head.pages):
@@ -145,13 +157,7 @@ def read_pages(head: TreeHead, data: bytes) -> TreeIndex:
         at += length
         if len(entries) > head.entries:
             break
-    check(entries)
-    index = TreeIndex(tuple(entries))
-    is_canonical = b"".join(_framed(encode(page)) for page in _pages(entries)) == data
-    counts = (len(entries), index.content_bytes)
-    if counts != (head.entries, head.content_bytes) or not is_canonical:
-        raise TreeRefusedError("the tree's index is not what its head says")
-    return index
+    return entries
 
 
 def check(entries: Sequence[TreeEntry]) -> None:
@@ -160,6 +166,12 @@ def check(entries: Sequence[TreeEntry]) -> None:
         raise TreeRefusedError(
             f"{len(entries)} names in one tree, limit {TREE_ENTRIES_MAX}: split the folder"
         )
+    _check_places(entries)
+    _check_links({entry.parts: entry.target for entry in entries if entry.kind is EntryKind.LINK})
+
+
+def _check_places(entries: Sequence[TreeEntry]) -> None:
+    """Each below a folder that came before, in order, and what its kind can be."""
     kinds: dict[Parts, EntryKind] = {}
     paths: dict[bytes, EntryKind] = {}
     before: Parts | None = None
@@ -173,7 +185,9 @@ def check(entries: Sequence[TreeEntry]) -> None:
         kinds[parts], paths[entry.path], before = entry.kind, entry.kind, parts
     if before is None or kinds.get(()) not in (EntryKind.FOLDER, EntryKind.FILE):
         raise TreeRefusedError("a tree begins with its own folder or file")
-    targets = {entry.parts: entry.target for entry in entries if entry.kind is EntryKind.LINK}
+
+
+def _check_links(targets: Mapping[Parts, bytes]) -> None:
     links = Links(targets)
     for place, target in targets.items():
         if links.leads_out(place):
@@ -193,22 +207,24 @@ def _check_entry(entry: TreeEntry, parts: Parts, paths: dict[bytes, EntryKind]) 
         check_parts(parts)
     except NameRefusedError as error:
         raise TreeRefusedError(str(error)) from error
+    if not _is_sound(entry, paths):
+        raise _refused(entry, "is not what its kind can be")
+
+
+def _is_sound(entry: TreeEntry, paths: dict[bytes, EntryKind]) -> bool:
+    """Whether its mode, size and target are those of its kind."""
     is_rights = 0 <= entry.mode <= RIGHTS
     match entry.kind:
         case EntryKind.FOLDER:
-            is_sound = is_rights and (entry.size, entry.target) == (0, b"")
+            return is_rights and (entry.size, entry.target) == (0, b"")
         case EntryKind.FILE:
-            is_sound = is_rights and 0 <= entry.size <= _SIZE_MAX and not entry.target
+            return is_rights and 0 <= entry.size <= _SIZE_MAX and not entry.target
         case EntryKind.LINK:
             is_target = 0 < len(entry.target) <= LINK_BYTES_MAX and b"\0" not in entry.target
-            is_sound = is_target and (entry.mode, entry.size) == (0, 0)
+            return is_target and (entry.mode, entry.size) == (0, 0)
         case EntryKind.NAME:
-            is_sound = paths.get(entry.target) is EntryKind.FILE and (entry.mode, entry.size) == (
-                0,
-                0,
-            )
-    if not is_sound:
-        raise _refused(entry, "is not what its kind can be")
+            is_file = paths.get(entry.target) is EntryKind.FILE
+            return is_file and (entry.mode, entry.size) == (0, 0)
 
 
 def _refused(entry: TreeEntry, words: str) -> TreeRefusedError:

@@ -6,6 +6,7 @@ text and every such text one name; only names with a backslash look different fr
 """
 
 import re
+from functools import partial
 from typing import Final
 
 from swarmnode.errors import NameRefusedError
@@ -21,7 +22,7 @@ _STRAY: Final = re.compile("[\udc80-\udcff]")
 def text_of(name: bytes) -> str:
     """The name as text, without loss."""
     text = name.decode("utf-8", "surrogateescape").replace("\\", "\\\\")
-    return _STRAY.sub(lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", text)
+    return _STRAY.sub(lambda stray: f"\\x{ord(stray[0]) - 0xDC00:02x}", text)
 
 
 def bytes_of(text: str) -> bytes:
@@ -35,20 +36,19 @@ def plain_of(text: str) -> str:
         text.encode()
     except UnicodeEncodeError:
         raise NameRefusedError(rf"{text!r}: write a byte that is not UTF-8 as \xNN") from None
-    stray: list[str] = []
-
-    def take(found: re.Match[str]) -> str:
-        if found[0] == "\\":
-            raise NameRefusedError(rf"{text!r}: write \\ for a backslash, \xNN for a byte")
-        if found[1] is None:
-            return "\\"
-        stray.append(found[1])
-        return bytes([int(found[1], 16)]).decode("ascii", "surrogateescape")
-
-    plain = _ESCAPE.sub(take, text)
-    if not stray:
-        return plain
+    if "\\" not in text:
+        return text
+    plain = _ESCAPE.sub(partial(_meant, text), text)  # bytes that are UTF-8 together: characters
     return plain.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+
+
+def _meant(text: str, escape: re.Match[str]) -> str:
+    """The character or stray byte that an escape of that text stands for."""
+    if escape[0] == "\\":
+        raise NameRefusedError(rf"{text!r}: write \\ for a backslash, \xNN for a byte")
+    if escape[1] is None:
+        return "\\"
+    return bytes([int(escape[1], 16)]).decode("ascii", "surrogateescape")
 
 
 def parts_of(name: bytes) -> Parts:

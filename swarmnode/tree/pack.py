@@ -21,19 +21,19 @@ _FILE_FLAGS = _OPEN_FLAGS | os.O_NOFOLLOW
 
 def packed(
     root: str | int,
-    found: Sequence[Found],
+    seen: Sequence[Found],
     entries: Sequence[TreeEntry],
     *,
     may_grow: bool = False,
 ) -> Iterator[bytes]:
-    """The bytes of a tree, in pieces of about 256 KiB. `found` and `entries` belong together.
+    """The bytes of a tree, in pieces of about 256 KiB. `seen` and `entries` belong together.
 
     With `may_grow` a file that has become longer meanwhile is taken as long as it was.
     Raises TreeRefusedError before the first piece, TreeChangedError and OSError later.
     """
     yield write_index(entries)
-    pairs = zip(found, entries, strict=True)
-    files = [one for one, entry in pairs if entry.kind is EntryKind.FILE and entry.size]
+    pairs = zip(seen, entries, strict=True)
+    files = [name for name, entry in pairs if entry.kind is EntryKind.FILE and entry.size]
     with _Opener(root) as opener:
         yield from _gather(files, opener.open, may_grow=may_grow)
 
@@ -43,24 +43,27 @@ def gathered(files: Mapping[Parts, Path]) -> Iterator[bytes]:
 
     Links are followed. Raises as `packed` does.
     """
-    found: dict[Parts, Found] = {(): Found((), EntryKind.FOLDER, 0o755)}
+    names: dict[Parts, Found] = {(): Found((), EntryKind.FOLDER, 0o755)}
     for parts, path in files.items():
-        info = path.stat()
         for depth in range(1, len(parts)):
-            found.setdefault(parts[:depth], Found(parts[:depth], EntryKind.FOLDER, 0o755))
-        found[parts] = Found(
-            parts,
-            EntryKind.FILE,
-            stat.S_IMODE(info.st_mode) & RIGHTS,
-            info.st_size,
-            info.st_mtime_ns,
-            info.st_ctime_ns,
-            (info.st_dev, info.st_ino),
-        )
-    ordered = sorted(found.values(), key=lambda one: one.parts)
+            names.setdefault(parts[:depth], Found(parts[:depth], EntryKind.FOLDER, 0o755))
+        names[parts] = _file_seen(parts, path.stat())
+    ordered = sorted(names.values(), key=lambda name: name.parts)
     yield write_index(entries_of(ordered, ()))
-    full = [one for one in ordered if one.size]
-    yield from _gather(full, lambda one: os.open(files[one.parts], _OPEN_FLAGS))
+    full = [name for name in ordered if name.size]
+    yield from _gather(full, lambda name: os.open(files[name.parts], _OPEN_FLAGS))
+
+
+def _file_seen(parts: Parts, info: os.stat_result) -> Found:
+    return Found(
+        parts,
+        EntryKind.FILE,
+        stat.S_IMODE(info.st_mode) & RIGHTS,
+        info.st_size,
+        info.st_mtime_ns,
+        info.st_ctime_ns,
+        (info.st_dev, info.st_ino),
+    )
 
 
 def _gather(
@@ -68,8 +71,8 @@ def _gather(
 ) -> Iterator[bytes]:
     """All contents, in pieces of about 256 KiB however small the files are."""
     held = bytearray()
-    for one in files:
-        for piece in _contents(one, opened(one), may_grow=may_grow):
+    for file in files:
+        for piece in _contents(file, opened(file), may_grow=may_grow):
             held += piece
             if len(held) >= FILE_CHUNK_BYTES:
                 yield bytes(held)
@@ -78,19 +81,19 @@ def _gather(
         yield bytes(held)
 
 
-def _contents(found: Found, fd: int, *, may_grow: bool) -> Iterator[bytes]:
+def _contents(file: Found, fd: int, *, may_grow: bool) -> Iterator[bytes]:
     try:
-        if not same_file(found, os.fstat(fd), may_grow=may_grow):
-            raise changed(found)
-        left = found.size
+        if not same_file(file, os.fstat(fd), may_grow=may_grow):
+            raise changed(file)
+        left = file.size
         while left:
             piece = os.read(fd, min(left, FILE_CHUNK_BYTES))
             if not piece:
-                raise changed(found)
+                raise changed(file)
             left -= len(piece)
             yield piece
-        if not same_file(found, os.fstat(fd), may_grow=may_grow):
-            raise changed(found)
+        if not same_file(file, os.fstat(fd), may_grow=may_grow):
+            raise changed(file)
     finally:
         os.close(fd)
 
@@ -110,18 +113,18 @@ class _Opener:
         if self._parts is not None:
             os.close(self._folder)
 
-    def open(self, found: Found) -> int:
+    def open(self, file: Found) -> int:
         """A descriptor to read the file. Raises TreeChangedError when it is gone, OSError."""
         try:
-            if found.parts[:-1] != self._parts:
-                folder = open_folder(self._root, found.parts[:-1])
+            if file.parts[:-1] != self._parts:
+                folder = open_folder(self._root, file.parts[:-1])
                 if self._parts is not None:
                     os.close(self._folder)
-                self._folder, self._parts = folder, found.parts[:-1]
-            return os.open(found.parts[-1], _FILE_FLAGS, dir_fd=self._folder)
+                self._folder, self._parts = folder, file.parts[:-1]
+            return os.open(file.parts[-1], _FILE_FLAGS, dir_fd=self._folder)
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise TreeChangedError(f"{changed(found)}: it is gone") from error
+            raise TreeChangedError(f"{changed(file)}: it is gone") from error
         except PermissionError as error:
             raise TreeRefusedError(
-                f"{shown(found.parts)} cannot be read: {error.strerror}"
+                f"{shown(file.parts)} cannot be read: {error.strerror}"
             ) from error

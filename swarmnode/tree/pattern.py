@@ -41,7 +41,7 @@ Token = str | Choice | Wild
 Part = tuple[Token, ...] | Wild
 GivenT = TypeVar("GivenT")
 
-_ONE: Final = Choice((), is_not=True)
+_ANY_CHAR: Final = Choice((), is_not=True)
 _BYTE: Final = re.compile(r"\\x([0-9a-fA-F]{2})")
 
 
@@ -57,7 +57,7 @@ class Pattern:
         self.is_folder = text.endswith("/")
         """Only folders are meant."""
         split = [part for part in text.split("/") if part not in ("", ".")]
-        self._parts = [_part(one, text) for one in split]
+        self._parts = [_part(part, text) for part in split]
         if not text:
             raise NameRefusedError("an empty pattern: `.` is the whole folder")
 
@@ -65,8 +65,8 @@ class Pattern:
     def name(self) -> Parts | None:
         """The only name it can match, when it has no wildcard; `()` is the folder itself."""
         plain = [_plain(part) for part in self._parts]
-        found = tuple(one for one in plain if one is not None)
-        return found if len(found) == len(plain) else None
+        names = tuple(name for name in plain if name is not None)
+        return names if len(names) == len(plain) else None
 
     def matches(self, parts: Parts) -> bool:
         """Whether the name is meant; a folder that is meant brings what is beneath it."""
@@ -75,7 +75,7 @@ class Pattern:
 
 
 def _greedy(
-    pattern: Sequence[GivenT], given: Sequence[str], one: Callable[[GivenT, str], bool]
+    pattern: Sequence[GivenT], given: Sequence[str], matches: Callable[[GivenT, str], bool]
 ) -> bool:
     """Match with wildcards for any run: going back to the last of them is always enough."""
     at = here = taken = 0
@@ -84,14 +84,14 @@ def _greedy(
         if at < len(pattern) and pattern[at] is Wild.RUN:
             star, taken = at, here
             at += 1
-        elif at < len(pattern) and one(pattern[at], given[here]):
+        elif at < len(pattern) and matches(pattern[at], given[here]):
             at, here = at + 1, here + 1
         elif star >= 0:
             taken += 1
             at, here = star + 1, taken
         else:
             return False
-    return all(one is Wild.RUN for one in pattern[at:])
+    return all(part is Wild.RUN for part in pattern[at:])
 
 
 def _part_matches(part: Part, name: str) -> bool:
@@ -104,7 +104,7 @@ def _takes(token: Token, char: str) -> bool:
 
 def _plain(part: Part) -> bytes | None:
     """The one name that a part without wildcards matches."""
-    if isinstance(part, Wild) or not all(isinstance(one, str) for one in part):
+    if isinstance(part, Wild) or not all(isinstance(token, str) for token in part):
         return None
     return "".join(map(str, part)).encode("utf-8", "surrogateescape")
 
@@ -115,29 +115,28 @@ def _part(text: str, whole: str) -> Part:
     tokens: list[Token] = []
     at = 0
     while at < len(text):
-        if text[at] == "*":
-            tokens.append(Wild.RUN)
-            at += 1
-        elif text[at] == "?":
-            tokens.append(_ONE)
-            at += 1
-        elif text[at] == "[":
-            choice, at = _choice(text, at, whole)
-            tokens.append(choice)
-        else:
-            plain, at = _literal(text, at, whole)
-            tokens.append(plain)
-    found = _merge_bytes(tokens)
-    if (name := _plain(found)) is not None:
+        token, at = _token(text, at, whole)
+        tokens.append(token)
+    part = _merge_bytes(tokens)
+    if (name := _plain(part)) is not None:
         check_parts((name,))
-    return found
+    return part
+
+
+def _token(text: str, at: int, whole: str) -> tuple[Token, int]:
+    """What stands there, and where the next begins."""
+    if text[at] == "*":
+        return Wild.RUN, at + 1
+    if text[at] == "?":
+        return _ANY_CHAR, at + 1
+    return _choice(text, at, whole) if text[at] == "[" else _literal(text, at, whole)
 
 
 def _literal(text: str, at: int, whole: str) -> tuple[str, int]:
     if text[at] != "\\":
         return text[at], at + 1
-    if found := _BYTE.match(text, at):
-        return bytes([int(found[1], 16)]).decode("ascii", "surrogateescape"), found.end()
+    if byte := _BYTE.match(text, at):
+        return bytes([int(byte[1], 16)]).decode("ascii", "surrogateescape"), byte.end()
     if at + 1 == len(text):
         raise NameRefusedError(f"{whole!r} has a backslash with nothing after it")
     return text[at + 1], at + 2
@@ -161,13 +160,13 @@ def _choice(text: str, at: int, whole: str) -> tuple[Choice, int]:
 
 def _merge_bytes(tokens: Sequence[Token]) -> tuple[Token, ...]:
     r"""`\xc3\xa4` is one character: bytes that are UTF-8 together stand for it."""
-    found: list[Token] = []
+    merged: list[Token] = []
     run = ""
     for token in (*tokens, Wild.RUN):
         if isinstance(token, str):
             run += token
             continue
-        found += run.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+        merged += run.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
         run = ""
-        found.append(token)
-    return tuple(found[:-1])
+        merged.append(token)
+    return tuple(merged[:-1])

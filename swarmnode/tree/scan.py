@@ -98,7 +98,7 @@ def scan(
 
 
 def _in_order(names: Iterable[NamedT]) -> tuple[NamedT, ...]:
-    return tuple(sorted(names, key=lambda one: one.parts))
+    return tuple(sorted(names, key=lambda name: name.parts))
 
 
 class _Look:
@@ -154,6 +154,13 @@ class _Look:
         if kind is None:
             self.left_out.append(Special(parts, _special(info.st_mode)))
             return
+        self._check(parts, kind, info)
+        if kind is EntryKind.FOLDER and len(parts) <= PATH_PARTS_MAX:
+            self.folders.append(parts)
+        self.found.append(_found_as(parts, kind, info, target))
+
+    def _check(self, parts: Parts, kind: EntryKind, info: os.stat_result) -> None:
+        """Raises TreeRefusedError for a name that cannot be kept."""
         try:
             check_parts(parts)
         except NameRefusedError as error:
@@ -161,21 +168,20 @@ class _Look:
         is_shared = kind is EntryKind.FILE and info.st_nlink > 1
         if is_shared and self._owned_by is not None and info.st_uid != self._owned_by:
             raise TreeRefusedError(f"{shown(parts)} is another user's file under one more name")
-        if kind is EntryKind.FOLDER and len(parts) <= PATH_PARTS_MAX:
-            self.folders.append(parts)
-        self.found.append(
-            Found(
-                parts,
-                kind,
-                0 if kind is EntryKind.LINK else stat.S_IMODE(info.st_mode) & RIGHTS,
-                info.st_size if kind is EntryKind.FILE else 0,
-                info.st_mtime_ns,
-                info.st_ctime_ns,
-                (info.st_dev, info.st_ino),
-                info.st_nlink,
-                target,
-            )
-        )
+
+
+def _found_as(parts: Parts, kind: EntryKind, info: os.stat_result, target: bytes) -> Found:
+    return Found(
+        parts,
+        kind,
+        0 if kind is EntryKind.LINK else stat.S_IMODE(info.st_mode) & RIGHTS,
+        info.st_size if kind is EntryKind.FILE else 0,
+        info.st_mtime_ns,
+        info.st_ctime_ns,
+        (info.st_dev, info.st_ino),
+        info.st_nlink,
+        target,
+    )
 
 
 def _opened(root: str | int, parts: Parts) -> int | None:
@@ -219,7 +225,7 @@ def _special(mode: int) -> str:
 
 
 def entries_of(
-    found: Sequence[Found], base: Parts, *, inside: Callable[[bytes], bytes] = bytes
+    seen: Sequence[Found], base: Parts, *, inside: Callable[[bytes], bytes] = bytes
 ) -> tuple[TreeEntry, ...]:
     """The entries of a tree whose own folder is `base`; what is found must be in order.
 
@@ -227,35 +233,40 @@ def entries_of(
     relative that lead into the folder by its absolute name; other absolute ones lead out.
     Raises TreeRefusedError.
     """
-    if len(found) > TREE_ENTRIES_MAX:
+    if len(seen) > TREE_ENTRIES_MAX:
         raise TreeRefusedError(
-            f"{len(found)} names in one tree, limit {TREE_ENTRIES_MAX}: split the folder"
+            f"{len(seen)} names in one tree, limit {TREE_ENTRIES_MAX}: split the folder"
         )
     first: dict[tuple[int, int], bytes] = {}
     entries: list[TreeEntry] = []
-    for one in found:
-        parts = one.parts[len(base) :]
+    for name in seen:
+        parts = name.parts[len(base) :]
         path = joined(parts)
-        if one.kind is EntryKind.FILE and one.links > 1 and one.inode in first:
-            entries.append(TreeEntry(path, EntryKind.NAME, target=first[one.inode]))
+        if name.kind is EntryKind.FILE and name.links > 1 and name.inode in first:
+            entries.append(TreeEntry(path, EntryKind.NAME, target=first[name.inode]))
             continue
-        if one.kind is EntryKind.FILE:
-            first[one.inode] = path
-        target = one.target
-        if target.startswith(b"/") and not (target := inside(target)).startswith(b"/"):
-            target = b"/".join([b".."] * (len(parts) - 1) + [target])
-        entries.append(TreeEntry(path, one.kind, one.mode, one.size, target))
+        if name.kind is EntryKind.FILE:
+            first[name.inode] = path
+        target = _relative(name.target, len(parts) - 1, inside)
+        entries.append(TreeEntry(path, name.kind, name.mode, name.size, target))
     return tuple(entries)
 
 
-def same_file(found: Found, info: os.stat_result, *, may_grow: bool = False) -> bool:
+def _relative(target: bytes, depth: int, inside: Callable[[bytes], bytes]) -> bytes:
+    """Of a link that lies so many folders deep; one that leads out stays absolute."""
+    if not target.startswith(b"/") or (within := inside(target)).startswith(b"/"):
+        return target
+    return b"/".join([b".."] * depth + [within])
+
+
+def same_file(file: Found, info: os.stat_result, *, may_grow: bool = False) -> bool:
     """Whether an opened file is the one that was found, with not a byte changed since."""
-    if may_grow and info.st_size > found.size:
-        return found.inode == (info.st_dev, info.st_ino)
-    seen = (found.inode, found.size, found.modified_ns)
-    return seen == ((info.st_dev, info.st_ino), info.st_size, info.st_mtime_ns)
+    if may_grow and info.st_size > file.size:
+        return file.inode == (info.st_dev, info.st_ino)
+    was = (file.inode, file.size, file.modified_ns)
+    return was == ((info.st_dev, info.st_ino), info.st_size, info.st_mtime_ns)
 
 
-def changed(found: Found) -> TreeChangedError:
+def changed(file: Found) -> TreeChangedError:
     """The error that says which file did not rest."""
-    return TreeChangedError(f"{shown(found.parts)} changed while it was read")
+    return TreeChangedError(f"{shown(file.parts)} changed while it was read")

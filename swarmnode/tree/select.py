@@ -40,106 +40,116 @@ class Selection:
     """What was meant and cannot be kept, in words."""
 
 
-def select(found: Sequence[Found], patterns: Iterable[Pattern]) -> Selection:
+def select(seen: Sequence[Found], patterns: Iterable[Pattern]) -> Selection:
     """Cut what was found (everything beneath a folder, in order) into the objects to be made.
 
     In time that grows with names times patterns. Raises TreeRefusedError for too many of both.
     """
-    meant = _Meant(found, tuple(patterns))
+    meant = _Meant(seen, tuple(patterns))
+    pieces, faults = _apart(meant, _Places(seen))
+    if len(pieces) > OUTPUTS_APART_MAX:
+        pieces, faults = [_together(meant.chosen, seen)], []
+    return Selection(tuple(pieces), meant.missing, tuple(faults))
+
+
+def _apart(meant: "_Meant", places: "_Places") -> tuple[list[Piece], list[str]]:
+    """Each folder and each file by itself, and what cannot be kept; no more than tell too many."""
     pieces = [Piece(top, top, tuple(beneath), True) for top, beneath in meant.tops]
     faults: list[str] = []
-    places = _Places(found)
-    for one in meant.loose:
+    for name in meant.loose:
         if len(pieces) > OUTPUTS_APART_MAX:
             break
         try:
-            pieces.append(places.alone(one))
+            pieces.append(places.alone(name))
         except TreeRefusedError as error:
             faults.append(str(error))
-    if len(pieces) > OUTPUTS_APART_MAX:
-        pieces = [_together(meant.chosen, found)]
-        faults = []
-    return Selection(tuple(pieces), meant.missing, tuple(faults))
+    return pieces, faults
 
 
 class _Meant:
     """Which names the patterns mean."""
 
-    def __init__(self, found: Sequence[Found], patterns: tuple[Pattern, ...]) -> None:
+    def __init__(self, seen: Sequence[Found], patterns: tuple[Pattern, ...]) -> None:
         self.tops: list[tuple[Parts, list[Found]]] = []
         """Folders, each with what is beneath it."""
         self.loose: list[Found] = []
         self.chosen: list[Found] = []
-        self._names: dict[Parts, list[Pattern]] = {}
-        for pattern in patterns:
-            if pattern.name is not None:
-                self._names.setdefault(pattern.name, []).append(pattern)
+        self._names = _by_name(patterns)
         self._wild = [pattern for pattern in patterns if pattern.name is None]
-        if len(found) * len(self._wild) > OUTPUT_MATCHES_MAX:
+        if len(seen) * len(self._wild) > OUTPUT_MATCHES_MAX:
             raise TreeRefusedError(
-                f"{len(found)} names are too many for {len(self._wild)} patterns of outputs: "
+                f"{len(seen)} names are too many for {len(self._wild)} patterns of outputs: "
                 "name folders instead"
             )
         self._open = dict.fromkeys(pattern.text for pattern in patterns)
-        for one in found:
-            self._look(one)
+        for name in seen:
+            self._look(name)
         self.missing = tuple(self._open)
 
-    def _look(self, one: Found) -> None:
-        is_meant = self._is_meant(one)
-        top, beneath = self.tops[-1] if self.tops else (one.parts, [])
-        if self.tops and one.parts[: len(top)] == top:
-            self.chosen.append(one)
-            beneath.append(one)
+    def _look(self, name: Found) -> None:
+        is_meant = self._is_meant(name)
+        top, beneath = self.tops[-1] if self.tops else (name.parts, [])
+        if self.tops and name.parts[: len(top)] == top:
+            self.chosen.append(name)
+            beneath.append(name)
         elif is_meant:
-            self.chosen.append(one)
-            if one.kind is EntryKind.FOLDER:
-                self.tops.append((one.parts, [one]))
+            self.chosen.append(name)
+            if name.kind is EntryKind.FOLDER:
+                self.tops.append((name.parts, [name]))
             else:
-                self.loose.append(one)
+                self.loose.append(name)
 
-    def _is_meant(self, one: Found) -> bool:
-        by = list(self._names.get(one.parts, ()))
-        by += [pattern for pattern in self._wild if pattern.matches(one.parts)]
-        by = [pattern for pattern in by if one.kind is EntryKind.FOLDER or not pattern.is_folder]
+    def _is_meant(self, name: Found) -> bool:
+        by = list(self._names.get(name.parts, ()))
+        by += [pattern for pattern in self._wild if pattern.matches(name.parts)]
+        by = [pattern for pattern in by if name.kind is EntryKind.FOLDER or not pattern.is_folder]
         for pattern in by:
             self._open.pop(pattern.text, None)
         return bool(by)
 
 
+def _by_name(patterns: Iterable[Pattern]) -> dict[Parts, list[Pattern]]:
+    """Those without a wildcard."""
+    names: dict[Parts, list[Pattern]] = {}
+    for pattern in patterns:
+        if pattern.name is not None:
+            names.setdefault(pattern.name, []).append(pattern)
+    return names
+
+
 class _Places:
     """Where single files are, and what links lead to."""
 
-    def __init__(self, found: Sequence[Found]) -> None:
-        self._found = found
-        self._at = {one.parts: one for one in found}
-        self._links = Links({one.parts: one.target for one in found if one.target})
+    def __init__(self, seen: Sequence[Found]) -> None:
+        self._seen = seen
+        self._at = {name.parts: name for name in seen}
+        self._links = Links({name.parts: name.target for name in seen if name.target})
 
-    def alone(self, one: Found) -> Piece:
+    def alone(self, name: Found) -> Piece:
         """A single file, under its own name or that of a link to it. Raises TreeRefusedError."""
-        if one.kind is not EntryKind.LINK:
-            return Piece(one.parts, one.parts, (one,), bool(one.mode & 0o111))
-        target = self._end_of(one)
+        if name.kind is not EntryKind.LINK:
+            return Piece(name.parts, name.parts, (name,), bool(name.mode & 0o111))
+        target = self._end_of(name)
         if target.kind is EntryKind.FOLDER:
             depth = len(target.parts)
-            beneath = (other for other in self._found if other.parts[:depth] == target.parts)
-            return Piece(one.parts, target.parts, tuple(beneath), True)
-        return Piece(one.parts, target.parts, (target,), bool(target.mode & 0o111))
+            beneath = (other for other in self._seen if other.parts[:depth] == target.parts)
+            return Piece(name.parts, target.parts, tuple(beneath), True)
+        return Piece(name.parts, target.parts, (target,), bool(target.mode & 0o111))
 
-    def _end_of(self, one: Found) -> Found:
-        if self._links.leads_out(one.parts):
+    def _end_of(self, name: Found) -> Found:
+        if self._links.leads_out(name.parts):
             raise TreeRefusedError(
-                f"{shown(one.parts)} is a link that leads out of the work folder"
+                f"{shown(name.parts)} is a link that leads out of the work folder"
             )
-        end = self._links.end_of(one.parts)
+        end = self._links.end_of(name.parts)
         if end is None or end not in self._at:
-            raise TreeRefusedError(f"{shown(one.parts)} is a link that leads nowhere")
+            raise TreeRefusedError(f"{shown(name.parts)} is a link that leads nowhere")
         return self._at[end]
 
 
-def _together(chosen: Sequence[Found], found: Sequence[Found]) -> Piece:
+def _together(chosen: Sequence[Found], seen: Sequence[Found]) -> Piece:
     """One tree of all that was chosen, with the folders above it."""
-    wanted = {one.parts for one in chosen}
-    for one in chosen:
-        wanted.update(one.parts[:depth] for depth in range(len(one.parts)))
-    return Piece((), (), tuple(one for one in found if one.parts in wanted), True)
+    wanted = {name.parts for name in chosen}
+    for name in chosen:
+        wanted.update(name.parts[:depth] for depth in range(len(name.parts)))
+    return Piece((), (), tuple(name for name in seen if name.parts in wanted), True)

@@ -14,11 +14,11 @@ async def told_apart(chunks: AsyncIterable[bytes]) -> tuple[bool, AsyncIterator[
         if piece is None:
             break
         held += piece
+    return held.startswith(MAGIC), _joined(held, stream)
 
-    async def whole() -> AsyncIterator[bytes]:
-        if held:
-            yield held
-        async for piece in stream:
-            yield piece
 
-    return held.startswith(MAGIC), whole()
+async def _joined(held: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    if held:
+        yield held
+    async for piece in rest:
+        yield piece

@@ -47,12 +47,16 @@ class IndexReader:
         length = int.from_bytes(self._held[len(MAGIC) : start])
         if length > HEAD_BYTES_MAX:
             raise TreeRefusedError("the head of the tree is too long")
-        if self._head is None and len(self._held) >= start + length:
-            self._head = read_head(bytes(self._held[start : start + length]))
-        if self._head is None or len(self._held) < start + length + self._head.index_bytes:
+        return self._read(start, start + length)
+
+    def _read(self, start: int, pages: int) -> tuple[TreeIndex, bytes] | None:
+        """The head is from `start` to where the pages begin."""
+        if self._head is None and len(self._held) >= pages:
+            self._head = read_head(bytes(self._held[start:pages]))
+        if self._head is None or len(self._held) < pages + self._head.index_bytes:
             return None
-        end = start + length + self._head.index_bytes
-        index = read_pages(self._head, bytes(self._held[start + length : end]))
+        end = pages + self._head.index_bytes
+        index = read_pages(self._head, bytes(self._held[pages:end]))
         return index, bytes(self._held[end:])
 
 
@@ -83,11 +87,7 @@ class Unpacker:
             if whole is None:
                 return
             self.index, data = whole
-            if self.index.is_file and not self._base:
-                raise TreeRefusedError(NAMELESS)
-            self._make_folders(self.index)
-            self._files = [entry for entry in self.index.entries if entry.kind is EntryKind.FILE]
-            self._open_next()
+            self._begin(self.index)
         view = memoryview(data)
         while view:
             if self._file < 0:
@@ -122,6 +122,13 @@ class Unpacker:
 
     # -- inside
 
+    def _begin(self, index: TreeIndex) -> None:
+        if index.is_file and not self._base:
+            raise TreeRefusedError(NAMELESS)
+        self._make_folders(index)
+        self._files = [entry for entry in index.entries if entry.kind is EntryKind.FILE]
+        self._open_next()
+
     def _make_folders(self, index: TreeIndex) -> None:
         above = self._base[:-1] if index.is_file else self._base
         for depth in range(1, len(above) + 1):
@@ -133,18 +140,7 @@ class Unpacker:
 
     def _make_folder(self, parts: Parts, *, is_tree: bool) -> None:
         """Rights come last: a folder that may not be written must be filled first."""
-        above = open_folder(self._root, parts[:-1])
-        try:
-            is_new = True
-            try:
-                os.mkdir(parts[-1], 0o700, dir_fd=above)
-            except FileExistsError:
-                is_new = False
-            folder = os.open(parts[-1], FOLDER_FLAGS, dir_fd=above)
-        except OSError as error:
-            raise _in_the_way(parts, error) from error
-        finally:
-            os.close(above)
+        folder, is_new = self._folder_at(parts)
         try:
             info = os.fstat(folder)
             if is_new and self._owner:
@@ -155,6 +151,17 @@ class Unpacker:
                 self._note(info, parts)
         finally:
             os.close(folder)
+
+    def _folder_at(self, parts: Parts) -> tuple[int, bool]:
+        """A descriptor of the folder, and whether it was made now."""
+        above = open_folder(self._root, parts[:-1])
+        try:
+            is_new = _mkdir(parts[-1], above)
+            return os.open(parts[-1], FOLDER_FLAGS, dir_fd=above), is_new
+        except OSError as error:
+            raise _in_the_way(parts, error) from error
+        finally:
+            os.close(above)
 
     def _note(self, info: os.stat_result, parts: Parts) -> None:
         inode = (info.st_dev, info.st_ino)
@@ -176,12 +183,7 @@ class Unpacker:
 
     def _create(self, entry: TreeEntry) -> int:
         parts = (*self._base, *entry.parts)
-        above = self._folder_of(parts)
-        try:
-            self._clear(parts, above)
-            fd = os.open(parts[-1], _WRITE_FLAGS, 0o600, dir_fd=above)
-        except OSError as error:
-            raise _in_the_way(parts, error) from error
+        fd = self._open_new(parts)
         try:
             self._note(os.fstat(fd), parts)
             if self._owner:
@@ -191,6 +193,14 @@ class Unpacker:
             os.close(fd)
             raise
         return fd
+
+    def _open_new(self, parts: Parts) -> int:
+        above = self._folder_of(parts)
+        try:
+            self._clear(parts, above)
+            return os.open(parts[-1], _WRITE_FLAGS, 0o600, dir_fd=above)
+        except OSError as error:
+            raise _in_the_way(parts, error) from error
 
     def _folder_of(self, parts: Parts) -> int:
         """The folder a file is to be in; neighbours share its descriptor."""
@@ -223,22 +233,24 @@ class Unpacker:
         try:
             self._clear(parts, above)
             if entry.kind is EntryKind.LINK:
-                os.symlink(entry.target, parts[-1], dir_fd=above)
-                if self._owner:
-                    os.chown(
-                        parts[-1], self._owner, self._owner, dir_fd=above, follow_symlinks=False
-                    )
-                return
-            first = (*self._base, *entry.target.split(b"/"))
-            source = open_folder(self._root, first[:-1])
-            try:
-                os.link(
-                    first[-1], parts[-1], src_dir_fd=source, dst_dir_fd=above, follow_symlinks=False
-                )
-            finally:
-                os.close(source)
+                self._make_link(parts[-1], above, entry.target)
+            else:
+                self._name_again((*self._base, *entry.target.split(b"/")), parts[-1], above)
         finally:
             os.close(above)
+
+    def _make_link(self, name: bytes, above: int, target: bytes) -> None:
+        os.symlink(target, name, dir_fd=above)
+        if self._owner:
+            os.chown(name, self._owner, self._owner, dir_fd=above, follow_symlinks=False)
+
+    def _name_again(self, first: Parts, name: bytes, above: int) -> None:
+        """One more name for a file of this tree."""
+        source = open_folder(self._root, first[:-1])
+        try:
+            os.link(first[-1], name, src_dir_fd=source, dst_dir_fd=above, follow_symlinks=False)
+        finally:
+            os.close(source)
 
     def _set_rights(self, entry: TreeEntry) -> None:
         folder = open_folder(self._root, (*self._base, *entry.parts))
@@ -246,6 +258,15 @@ class Unpacker:
             os.fchmod(folder, entry.mode)
         finally:
             os.close(folder)
+
+
+def _mkdir(name: bytes, above: int) -> bool:
+    """Whether it was not there."""
+    try:
+        os.mkdir(name, 0o700, dir_fd=above)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _in_the_way(parts: Parts, error: OSError) -> TreeRefusedError | OSError:

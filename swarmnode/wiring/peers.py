@@ -6,7 +6,7 @@ from p2p.discovery.service import DiscoveryService
 from p2p.gossip.service import GossipService
 from p2p.host.rpc.echo import Echo
 from p2p.host.rpc.service import Rpc
-from p2p.membership.knowledge import Profile
+from p2p.membership.ourselves import Ourselves, Profile
 from p2p.membership.service import MembershipService
 from p2p.mesh import Mesh
 from p2p.register.service import RegisterService
@@ -59,13 +59,10 @@ def _membership(config: Config, edges: Edges, who: Identity, rpc: Rpc) -> Member
     return MembershipService(
         settings.membership(config),
         rpc,
-        edges.signer,
-        edges.network,
-        Profile(who.name, who.lab, who.site),
+        Ourselves(edges.signer, edges.network, Profile(who.name, who.lab, who.site), edges.proofs),
         addresses=edges.host.addresses,
         rng=edges.rng,
         incarnation=edges.wall_ms(),
-        proofs=edges.proofs,
     )
 
 

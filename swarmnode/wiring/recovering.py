@@ -7,13 +7,13 @@ from swarmnode.edges import Edges, Identity, Vault
 from swarmnode.estate.service import EstateService
 from swarmnode.home.config import Config
 from swarmnode.market.service import MarketService
+from swarmnode.recovery.copies.place import LineOfList, NameOfItsOwn
+from swarmnode.recovery.copies.shelf import CopyShelf
 from swarmnode.recovery.finding import Finder
 from swarmnode.recovery.lab import LabRecovery
 from swarmnode.recovery.others import Others
-from swarmnode.recovery.place import LineOfList, NameOfItsOwn
 from swarmnode.recovery.retrieval import Retrieval
 from swarmnode.recovery.service import RecoveryService
-from swarmnode.recovery.shelf import CopyShelf
 from swarmnode.recovery.siblings import Siblings
 from swarmnode.recovery.things import Things
 from swarmnode.wiring.peers import Peers

@@ -62,10 +62,10 @@ class Eve:
     async def raw(self, *headers: tuple[int, int, int, int, int], then: bytes = b"") -> None:
         """Yamux frames of the attacker's own making: version, type, flags, stream, length."""
         for header in headers:
-            self.link.core._put(struct.pack("!BBHII", *header))
+            self.link.core.output.put(struct.pack("!BBHII", *header))
         if then:
-            self.link.core._put(then)
-        self.link.wake_writer()
+            self.link.core.output.put(then)
+        self.link.out.wake()
         await trio.lowlevel.checkpoint()
 
     async def is_cut_off(self, within_s: float = 8.0) -> None:

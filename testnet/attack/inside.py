@@ -52,7 +52,7 @@ async def streams(address: str, on: On) -> None:
     async def attack(eve: Eve) -> None:
         opened: list[LinkStream] = []
         while True:
-            await eve.link.wait_for_room()
+            await eve.link.out.wait_for_room()
             try:
                 opened.append(await eve.stream(opening(PING)))
             except StreamLimitError:
@@ -69,7 +69,7 @@ async def resets(address: str, on: On) -> None:
     async def attack(eve: Eve) -> None:
         while True:
             await trio.lowlevel.checkpoint()
-            await eve.link.wait_for_room()
+            await eve.link.out.wait_for_room()
             (await eve.stream(opening(PING) + bytes(32))).reset()
 
     await _members(address, on, 2, attack)
@@ -81,7 +81,7 @@ async def pings(address: str, on: On) -> None:
     async def attack(eve: Eve) -> None:
         while True:
             await trio.lowlevel.checkpoint()
-            await eve.link.wait_for_room()
+            await eve.link.out.wait_for_room()
             await eve.raw(*[(0, 2, 1, 0, value) for value in range(1000)])
 
     await _members(address, on, 2, attack)

@@ -23,7 +23,7 @@ from p2p.identity.keys import KeySigner
 from p2p.ids import LabId, PeerId
 from p2p.link.config import LinkConfig
 from p2p.membership.config import MembershipConfig
-from p2p.membership.knowledge import Profile
+from p2p.membership.ourselves import Ourselves, Profile
 from p2p.membership.service import MembershipService
 from p2p.wire.codec import Message
 from p2p.wire.envelope import Signer
@@ -79,9 +79,7 @@ class Victim:
         self.members = MembershipService(
             MembershipConfig(),
             self.rpc,
-            self.signer,
-            NETWORK,
-            Profile(name, LabId("lab"), ""),
+            Ourselves(self.signer, NETWORK, Profile(name, LabId("lab"), "")),
             addresses=self.host.addresses,
             rng=random.Random(name),  # noqa: S311 - dice, not secrets
             incarnation=wall_ms,

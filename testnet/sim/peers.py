@@ -9,7 +9,7 @@ import trio
 
 from p2p.host.memory.host import MemoryHost, memory_address
 from p2p.host.memory.network import LinkModel, MemoryNetwork
-from p2p.host.rpc.answering import RpcConfig
+from p2p.host.rpc.bounds import RpcConfig
 from p2p.host.rpc.service import Rpc
 from p2p.ids import LabId, PeerId
 from testnet.sim.callers import LAB, machine_of

@@ -182,7 +182,7 @@ class Mallory:
         message = self._message()
         if message is None:
             return
-        is_call = number_of(type(message)) in self._world["a"].up.peers.rpc._answering._served
+        is_call = number_of(type(message)) in self._world["a"].up.peers.rpc._handlers.kinds
         if is_call == (self.dice.random() < 0.03):
             self.rpc.cast(peer, message, traffic_class)
         else:

@@ -23,7 +23,8 @@ from p2p.limits import (
     STREAMS_INBOUND_MAX,
 )
 from p2p.link.noise import NoiseSession
-from p2p.link.yamux_core import HEADER, YamuxCore
+from p2p.link.yamux.core import YamuxCore
+from p2p.link.yamux.frames import HEADER
 from p2p.wire.bounds import check_bounds
 from p2p.wire.codec import Message, decode, decode_as, encode, number_in, number_of
 from p2p.wire.envelope import _signed_bytes, seal
@@ -99,8 +100,8 @@ def _yamux(data: bytes) -> None:
     for at in range(0, len(data), 997):
         for _ in core.feed(data[at : at + 997]):
             assert 0 <= core._inbound <= STREAMS_INBOUND_MAX
-            assert 0 <= core._unread <= core.unread_bytes_max
-    assert core.output_bytes == len(core.take_output()) <= 2 * len(data) + 1000
+            assert 0 <= core.windows.unread_bytes <= core.windows.unread_bytes_max
+    assert core.output.size_bytes == len(core.output.take()) <= 2 * len(data) + 1000
 
 
 def _admission_frame(data: bytes) -> None:

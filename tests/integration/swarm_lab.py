@@ -1,7 +1,6 @@
 """Real nodes for tests: a swarm of processes on loopback that is gone when the test ends."""
 
 import io
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -80,11 +79,6 @@ def wait(node: LocalNode, task: str, within_s: int = 60) -> dict[str, Any]:
 def log(node: LocalNode, task: str, stream: str = "stdout") -> bytes:
     """Everything a task wrote to a stream, of all its attempts."""
     return b"".join(node.client.stream(f"/api/v1/tasks/{task}/logs?stream={stream}"))
-
-
-def json_lines(text: bytes) -> list[dict[str, Any]]:
-    """The whole lines of a log that are JSON objects."""
-    return [json.loads(line) for line in text.splitlines() if line.endswith(b"}")]
 
 
 def memory_bytes(pid: int) -> int:

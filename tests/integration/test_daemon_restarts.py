@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from swarmnode.demo.launcher import LocalNode
-from swarmnode.demo.report import until
-from tests.integration.swarm_lab import json_lines, log, submit, swarm_of, view, wait
+from swarmnode.demo.report import objects_in, until
+from tests.integration.swarm_lab import log, submit, swarm_of, view, wait
 from tests.job_lab import work_folder
 
 REPETITIONS = 2
@@ -52,7 +52,7 @@ def kill_and_restart(repetitions: int, seed: int) -> None:
                 if work_folder(job).exists():  # not of the one before, which may wait for a receipt
                     (work_folder(job) / "go").touch()
             done = wait(owner, task)
-            lines = [line["line"] for line in json_lines(log(owner, task))]
+            lines = [line["line"] for line in objects_in(log(owner, task))]
             assert done["exit_code"] == 7, (where, done)
             assert lines == list(range(1, LINES + 1)), where
             assert view(owner, task)["attempts"] == 1, where
@@ -61,7 +61,7 @@ def kill_and_restart(repetitions: int, seed: int) -> None:
 
 
 def has_lines(owner: LocalNode, task: str, count: int) -> bool:
-    return len(json_lines(log(owner, task))) >= count
+    return len(objects_in(log(owner, task))) >= count
 
 
 def processes_of(jobs: Path) -> list[int]:

@@ -2,8 +2,8 @@
 
 import time
 
-from swarmnode.demo.report import until
-from tests.integration.swarm_lab import json_lines, log, submit, swarm_of, view, wait
+from swarmnode.demo.report import objects_in, until
+from tests.integration.swarm_lab import log, submit, swarm_of, view, wait
 from tests.integration.test_daemon_restarts import processes_of
 
 SECONDS = 45
@@ -63,7 +63,7 @@ def test_a_task_outlives_the_machine_it_was_submitted_to() -> None:
         assert [one["name"] for one in done["outputs"]] == ["result.txt"]
         lines = list(range(1, SECONDS + 1))
         until(
-            lambda: [one["line"] for one in json_lines(log(owner, task))] == lines,
+            lambda: [one["line"] for one in objects_in(log(owner, task))] == lines,
             within_s=30,
             what="the whole log",
         )

@@ -2,8 +2,8 @@
 
 import time
 
-from swarmnode.demo.report import until
-from tests.integration.swarm_lab import json_lines, log, people_of, submit, view, wait
+from swarmnode.demo.report import objects_in, until
+from tests.integration.swarm_lab import log, people_of, submit, view, wait
 
 ROOM_WITHIN_S = 5.0
 STUBBORN = """
@@ -49,7 +49,7 @@ def test_a_guest_in_the_owners_way_gets_three_seconds_saves_and_goes_on_elsewher
 
 
 def starts(text: bytes) -> list[int]:
-    return [line["first"] for line in json_lines(text)]
+    return [line["first"] for line in objects_in(text)]
 
 
 def test_class_owner_is_refused_by_every_other_machine_with_the_reason() -> None:

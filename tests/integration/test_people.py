@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click import Context
 
 from p2p.identity.issue import Names
 from swarmnode.cli import neighbours
 from swarmnode.cli.client import ApiError, Client
-from swarmnode.cli.main import run
+from swarmnode.cli.main import cli, run
 from swarmnode.home import enrol
 from swarmnode.home.folders import Home
 from tests.integration.test_operator import DAEMON, NOW_MS, environ
@@ -127,6 +128,21 @@ def test_a_person_steers_nothing_and_takes_no_place_of_the_owner(place: Path) ->
     spec = {"run": ["true"], "class": "owner"}
     assert asked(place, BEN, "POST", "/api/v1/tasks", spec) == [400, "bad_spec"]
     assert asked(place, BEN, "POST", "/api/v1/tokens", {"scope": "admin"}) == [403, "not_allowed"]
+
+
+def test_a_person_does_not_invite_and_is_led_to_no_second_node(place: Path) -> None:
+    for command in ("invite", "run", "api"):  # other users may not be able to load them
+        cli.get_command(Context(cli), command)
+    code, text = typed(place, BEN, "invite")
+    assert code == 4
+    assert "only its owner invites: ask root" in text
+    code, text = typed(place, BEN, "run")
+    assert code == 4
+    assert "the node of root serves you" in text
+    code, text = typed(place, BEN, "api", "token")
+    assert code == 4
+    assert "swarmnode token new" in text
+    assert not (place / str(BEN) / "keys" / "machine.key").exists()
 
 
 def test_who_is_not_let_in_is_told_whom_to_ask_for_what(place: Path) -> None:

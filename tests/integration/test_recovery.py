@@ -16,6 +16,8 @@ from swarmnode.demo.launcher import LocalNode
 from swarmnode.demo.report import until
 from tests.integration.swarm_lab import people_of, put, submit, swarm_of, wait
 
+WHERE = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWSCufgHzV4fCwRijfH2k3abrpAJxTKxEvN1FDuRXA2U9x"
+
 
 def typed(home: Path, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """A command in a home."""
@@ -166,6 +168,7 @@ def test_a_machine_that_was_only_thought_gone_follows_its_task_where_that_goes_o
             "run": ["sh", "-c", "cat in.txt; sleep 60; cat in.txt"],
             "inputs": {"in.txt": kept["cap"]},
             "require": [friend.peer],
+            "name": "two looks",
         }
         task = gone.client.call("POST", "/api/v1/tasks?detach=1", spec)["task"]
         until(lambda: is_copied(gone.client), within_s=60, what="a copy in the pool")
@@ -178,14 +181,22 @@ def test_a_machine_that_was_only_thought_gone_follows_its_task_where_that_goes_o
             swarm.start(gone)
             swarm.wait_ready(30)
             until(lambda: gone.client.get("/api/v1/tasks") == [], within_s=60, what="it lets go")
-            shown = typed(gone.home, "task", "show", task)
+            assert "this machine was thought gone" in typed(gone.home, "status").stdout
+            shown = typed(gone.home, "task", "show", "two looks")
             assert shown.returncode == 0, shown.stderr
+            assert task in shown.stdout
+            assert "kept at" in shown.stdout
+            early = typed(gone.home, "task", "rm", task)
+            assert early.returncode == 75, early.stderr
             waited = typed(gone.home, "task", "wait", task)
             assert waited.returncode == 0, waited.stderr
             assert typed(gone.home, "task", "logs", task).stdout == "photonsphotons"
             assert client.get(f"/api/v1/tasks/{task}")["state"] == "done"
             assert len(client.get(f"/api/v1/tasks/{task}")["history"]) == 1, "it ran once"
             assert "goes on at another machine of yours" in gone.log_tail()
+            removed = typed(gone.home, "task", "rm", "two looks")
+            assert removed.returncode == 0, removed.stderr
+            assert client.get("/api/v1/tasks") == []
 
 
 def test_the_second_machine_of_a_person_is_destroyed_and_the_first_goes_on(tmp_path: Path) -> None:
@@ -246,10 +257,29 @@ def test_a_home_that_is_somebody_s_is_not_recovered_into(tmp_path: Path) -> None
     home = tmp_path / "h"
     assert typed(home, "init", "--new-network").returncode == 0
     phrase = typed(home, "key", "phrase").stdout
-    where = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWSCufgHzV4fCwRijfH2k3abrpAJxTKxEvN1FDuRXA2U9x"
-    said = typed(home, "recover", "--address", where, stdin=phrase)
+    said = typed(home, "recover", "--address", WHERE, stdin=phrase)
     assert said.returncode == 1
     assert "belongs to network" in said.stderr
+
+
+def test_what_recover_could_not_print_it_says_when_it_is_asked_again(tmp_path: Path) -> None:
+    home, blank = tmp_path / "h", tmp_path / "b"
+    assert typed(home, "init", "--new-network", "--name", "alpha").returncode == 0
+    phrase = typed(home, "key", "phrase").stdout
+    invite = typed(home, "invite", "--address", WHERE).stdout.strip()
+    given = os.environ | {"SWARM_HOME": str(blank)}
+    command = [sys.executable, "-m", "swarmnode.cli.main", "recover", invite]
+    with open("/dev/full", "w") as full:
+        said = subprocess.run(
+            command, env=given, input=phrase, stdout=full, stderr=subprocess.PIPE, text=True,
+            timeout=60, check=False,
+        )  # fmt: skip
+    assert said.returncode == 1
+    assert "this home is yours now all the same: swarmnode run" in said.stderr
+    again = typed(blank, "recover", invite, stdin=phrase)
+    assert again.returncode == 0, again.stderr
+    assert "changed      no" in again.stdout
+    assert "swarmnode run (it brings back" in again.stdout
 
 
 def test_who_comes_back_by_an_invite_has_their_name_again_and_is_removed_by_it(

@@ -2,10 +2,9 @@ from pathlib import Path
 from typing import Any
 
 from swarmnode.demo.launcher import LocalNode
-from swarmnode.demo.report import until
+from swarmnode.demo.report import objects_in, until
 from tests.integration.swarm_lab import (
     ENVIRONMENT,
-    json_lines,
     log,
     put,
     submit,
@@ -36,7 +35,7 @@ def test_a_training_whose_provider_is_killed_ends_elsewhere_with_the_same_weight
         cap = put(owner, source)["cap"]
         whole = train(owner, cap, 0.0)
         assert wait(owner, whole)["state"] == "done"
-        expected = json_lines(log(owner, whole))[-1]
+        expected = objects_in(log(owner, whole))[-1]
         assert expected["accuracy"] > 0.9
 
         task = train(owner, cap, 0.1)
@@ -50,7 +49,7 @@ def test_a_training_whose_provider_is_killed_ends_elsewhere_with_the_same_weight
         swarm.kill_machine(killed)
         done = wait(owner, task)
 
-        lines = json_lines(log(owner, task))
+        lines = objects_in(log(owner, task))
         starts = [line["first_step"] for line in lines if "first_step" in line]
         executed = sum("step" in line for line in lines)
         assert done["state"] == "done", done
@@ -63,7 +62,7 @@ def test_a_training_whose_provider_is_killed_ends_elsewhere_with_the_same_weight
 
 def _provider_after(owner: LocalNode, task: str) -> str:
     def far_enough() -> bool:
-        steps = [line["step"] for line in json_lines(log(owner, task)) if "step" in line]
+        steps = [line["step"] for line in objects_in(log(owner, task)) if "step" in line]
         return max(steps, default=0) >= KILL_AFTER and bool(view(owner, task)["checkpoint_step"])
 
     until(far_enough, within_s=60, what=f"step {KILL_AFTER} and a checkpoint")

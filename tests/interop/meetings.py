@@ -35,7 +35,7 @@ async def meet(command: Sequence[str]) -> None:
             frames = f"/swarm/{served.network}/frames/1"
             assert not (await peer.do("opens", protocol=frames))["opened"]
             assert served.host.peers() == (), "a guest is no member"
-            assert len(served.host.gate.guests) == 1
+            assert len(served.host.conns.gate.guests) == 1
             assert served.interop is not None
             assert served.interop.faults == 0
 
@@ -106,7 +106,7 @@ async def be_refused(command: Sequence[str], *, is_open: bool) -> None:
             for protocol in (kad, f"/swarm/{served.network}/frames/1"):
                 assert not (await peer.do("opens", protocol=protocol))["opened"]
             assert served.host.peers() == ()
-            assert len(served.host.gate.guests) == 0
+            assert len(served.host.conns.gate.guests) == 0
 
 
 async def heard(speaker: ForeignPeer, listener: ForeignPeer, text: str) -> None:

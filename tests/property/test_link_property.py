@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2p.errors import StreamLimitError, WireError
-from p2p.link import yamux_events as ev
 from p2p.link.config import WINDOW_START_BYTES
 from p2p.link.noise import NoiseSession
-from p2p.link.yamux_core import YamuxCore
+from p2p.link.yamux import events as ev
+from p2p.link.yamux.core import YamuxCore
 from p2p.wire.frames import FrameReader, frame
 
 KEYS = bytes(32), bytes([1]) * 32
@@ -63,7 +63,7 @@ def conversation(steps: list[tuple[str, int]]) -> bytes:
                 alice.reset(stream_id)
             case _:
                 alice.ping(number)
-    return alice.take_output()
+    return alice.output.take()
 
 
 def meaning(events: list[ev.Event]) -> list[ev.Event]:
@@ -87,8 +87,8 @@ def test_yamux(steps: list[tuple[str, int]], cuts: list[int]) -> None:
     expected = list(whole.feed(wire))
     heard = [event for part in pieces(wire, cuts) for event in cut.feed(part)]
     assert meaning(heard) == meaning(expected)
-    assert cut.take_output() == whole.take_output()
-    assert cut.unread_bytes == whole.unread_bytes
+    assert cut.output.take() == whole.output.take()
+    assert cut.windows.unread_bytes == whole.windows.unread_bytes
 
 
 @given(st.binary(max_size=200), st.lists(st.integers(1, 30), max_size=10))
@@ -97,7 +97,7 @@ def test_any_bytes_mean_something_or_are_refused(junk: bytes, cuts: list[int]) -
     try:
         for part in pieces(junk, cuts):
             for event in bob.feed(part):
-                assert not isinstance(event, ev.Received) or bob.unread_bytes > 0
+                assert not isinstance(event, ev.Received) or bob.windows.unread_bytes > 0
     except WireError:
         return
-    assert bob.unread_bytes <= WINDOW_START_BYTES
+    assert bob.windows.unread_bytes <= WINDOW_START_BYTES

@@ -12,7 +12,6 @@ from p2p.limits import INCARNATION_MAX
 from p2p.membership import events as e
 from p2p.membership.config import MembershipConfig
 from p2p.membership.core import Membership
-from p2p.membership.knowledge import Profile
 from p2p.membership.messages import (
     PRESENCE_DOMAIN,
     Ack,
@@ -27,6 +26,7 @@ from p2p.membership.messages import (
     SyncOffer,
     SyncPage,
 )
+from p2p.membership.ourselves import Ourselves, Profile
 from p2p.membership.view import Liveness, Member
 from p2p.wire.codec import Message, decode, encode
 from p2p.wire.envelope import Signed, seal
@@ -100,9 +100,7 @@ class Alone:
     def __post_init__(self) -> None:
         self.core = Membership(
             MembershipConfig(),
-            KeyedHashSigner(self.me),
-            NET,
-            Profile(self.me, LabId("lab"), ""),
+            Ourselves(KeyedHashSigner(self.me), NET, Profile(self.me, LabId("lab"), "")),
             random.Random(self.me),
             incarnation=2,
         )

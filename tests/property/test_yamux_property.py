@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2p.errors import WireError
-from p2p.link import yamux_core as y
-from p2p.link import yamux_events as ev
-from p2p.link.yamux_core import YamuxCore
+from p2p.link.yamux import events as ev
+from p2p.link.yamux import frames as y
+from p2p.link.yamux.core import YamuxCore
 from tests.yamux_lab import consume
 
 STEPS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 400_000), st.booleans()), max_size=30)
@@ -23,7 +23,7 @@ def test_every_byte_arrives_once_and_in_order(steps: list[tuple[int, int, bool]]
     got = dict.fromkeys(streams, 0)
 
     def move() -> None:
-        wire = alice.take_output()
+        wire = alice.output.take()
         for at in range(0, len(wire), cut):
             for event in bob.feed(wire[at : at + cut]):
                 if isinstance(event, ev.Received):
@@ -31,7 +31,7 @@ def test_every_byte_arrives_once_and_in_order(steps: list[tuple[int, int, bool]]
                     assert event.data == expected
                     got[event.stream_id] += len(event.data)
                     consume(bob, event.stream_id, len(event.data))
-        list(alice.feed(bob.take_output()))
+        list(alice.feed(bob.output.take()))
 
     for which, size, flush in steps:
         stream = streams[which]

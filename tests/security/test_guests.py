@@ -133,7 +133,7 @@ async def test_when_there_are_too_many_the_one_that_came_first_gives_way() -> No
                 await nursery.start(visit, f"g{number}")
             with pytest.raises(LinkClosedError):
                 await read_to_the_end(early)  # it may have been told something before
-            assert len(served.host.gate.guests) == GUESTS_MAX
+            assert len(served.host.conns.gate.guests) == GUESTS_MAX
             nursery.cancel_scope.cancel()
 
 
@@ -173,7 +173,7 @@ async def test_whatever_is_said_in_the_lobby_the_node_goes_on() -> None:
                 for _ in range(20):
                     assert len(rpc) < 2**14
                     await stream.write(bytes((len(rpc) & 127 | 128, len(rpc) >> 7)) + rpc)
-                assert await link.answers_ping()
+                assert await link.pulse.answers()
 
 
 async def test_a_lobby_that_fails_is_begun_anew() -> None:

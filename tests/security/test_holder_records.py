@@ -72,7 +72,7 @@ async def test_one_that_keeps_only_records_makes_none_up_that_others_take() -> N
         await lab[liar].holders.forget(address)
         await lab[liar].holders.accept(made_up)
         for name in honest.peers():
-            await lab[name].repair._reconcile(None)
+            await lab[name].repair._reconciler.compare(None)
         for name in honest.peers():
             assert lab[name].holders.get(address) == honest, name
         assert await got(lab[reader], receipt.cap) == data

@@ -10,7 +10,7 @@ import trio
 
 from swarmnode.limits import STEP_MAX, TAKEN_MS_MAX
 from swarmnode.memory.entries import look_at
-from swarmnode.memory.keeper import by_top
+from swarmnode.memory.folder import by_top
 from swarmnode.tasks.checkpoint import CheckpointRecord, OlderStep, StoredFile, fits_award
 from swarmnode.tree.format import EntryKind
 from swarmnode.tree.scan import Found

@@ -86,7 +86,7 @@ async def test_one_of_our_protocols_is_answered_alike_however_it_is_asked_for(
         asks = opening(FRAMES) + b"\x02"
         stream = await eve.stream(asks[:piece_bytes])
         for at in range(piece_bytes, len(asks), piece_bytes):
-            assert await eve.link.answers_ping()  # it has arrived, by itself
+            assert await eve.link.pulse.answers()  # it has arrived, by itself
             await stream.write(asks[at : at + piece_bytes])
         heard = b""
         while len(heard) < len(opening(FRAMES)):
@@ -208,7 +208,7 @@ async def test_streams_opened_and_reset_without_end_starve_nobody() -> None:
         async def churn() -> None:
             while not eve.link.is_closing:
                 await trio.lowlevel.checkpoint()
-                await eve.link.wait_for_room()
+                await eve.link.out.wait_for_room()
                 (await eve.stream(opening(PING) + bytes(32))).reset()
 
         async with trio.open_nursery() as nursery:
@@ -252,7 +252,7 @@ async def test_a_stranger_cannot_fill_our_memory() -> None:
             async with trio.open_nursery() as nursery:
                 for stream in streams:
                     nursery.start_soon(fill, stream)
-        held = [conn.link.core._unread for conn in here.bob._conns.values()]
+        held = [conn.link.core.windows.unread_bytes for conn in here.bob.conns.here.values()]
         assert max(held, default=0) <= STRANGER_UNREAD_BYTES_MAX
 
 

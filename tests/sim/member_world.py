@@ -7,7 +7,7 @@ from p2p.ids import LabId, NetworkId, PeerId
 from p2p.membership import events as e
 from p2p.membership.config import PROFILES, MembershipConfig
 from p2p.membership.core import Membership
-from p2p.membership.knowledge import Profile
+from p2p.membership.ourselves import Ourselves, Profile
 from p2p.membership.view import Liveness, MemberChanged
 from testnet.sim.heap import HeapWorld, Weather
 from testnet.sim.signer import KeyedHashSigner
@@ -48,7 +48,8 @@ class MemberWorld:
         signer = KeyedHashSigner(peer)
         profile = Profile(f"name of {peer}", LabId("lab"), "")
         incarnation = 1_000_000 + int(self.heap.now_s * 1000)
-        core = CheckedMembership(self.config, signer, NET, profile, dice, incarnation)
+        us = Ourselves(signer, NET, profile)
+        core = CheckedMembership(self.config, us, dice, incarnation)
         self.cores[peer] = core
         self.heap.seat(peer, core, e.MembershipHeard)
         self.heap.tell(peer, e.MembershipBegan((f"/memory/{peer}",)))

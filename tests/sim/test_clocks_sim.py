@@ -58,7 +58,7 @@ async def test_a_holder_whose_clock_is_wrong_frees_nobodys_bytes(by_d: int) -> N
         assert [peer for peer, _ in lab["p0"].clock.verdict.ahead_ms] == ["p2"]
         fresh = await put(lab["p0"])
         assert "p2" not in fresh.holders
-        assert "p2" not in {c.peer for c in lab["p1"].pool.usable()}
+        assert "p2" not in {c.peer for c in lab["p1"].parts.pool.usable()}
         lab.keepers["p2"].wall.step(-by_d * DAY_S * 1000)
         await trio.sleep(2 * EVERY_S)
         assert standing(lab, "p2") is ClockStanding.RIGHT

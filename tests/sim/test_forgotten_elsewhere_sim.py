@@ -98,7 +98,7 @@ async def test_what_must_not_run_twice_does_not_when_its_first_machine_returns()
             await trio.sleep(15)
             for record in await node.market.own_machines.hand_over.gone_on(taken_ms):
                 await node.estate.leave([record])
-                await node.market.own_machines.hand_over.let_go(record.task)
+                await node.market.own_machines.hand_over.let_go(record.task, record.owner)
             assert not any(view.has_ended for view in node.market.buyer.tasks())
             assert not world.is_busy("m6")
         assert node.market.buyer.tasks() == ()

@@ -1,14 +1,16 @@
 """What is said of objects is what their holders say: degraded and unreadable ones show."""
 
 import random
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import datetime
 
 import trio
 
 from p2p.membership.view import Liveness
-from storage.facade import ObjectHealth, PutReceipt
-from storage.objects.standing import LOOK_S, ObjectTrouble
+from storage.facade import PLAIN, Mark, ObjectHealth, ObjectKind, PutReceipt
+from storage.objects.standing import STANDING_LOOK_S, ObjectTrouble
 from storage.service import StorageService
 from testnet.sim.seeded import simulated
 from testnet.sim.world import World
@@ -23,9 +25,11 @@ async def chunks_of(data: bytes) -> AsyncIterator[bytes]:
     yield data
 
 
-async def put(service: StorageService, data: bytes = DATA) -> PutReceipt:
+async def put(
+    service: StorageService, data: bytes = DATA, name: str = "", mark: Mark = PLAIN
+) -> PutReceipt:
     with trio.fail_after(60):
-        return await service.objects.put(chunks_of(data))
+        return await service.objects.put(chunks_of(data), name=name, mark=mark)
 
 
 @simulated
@@ -73,17 +77,17 @@ async def test_an_owner_is_told_when_objects_lack_copies_and_when_they_are_whole
         own = lab["p0"].objects.own
         own.on_change = told.append
         receipt = await put(lab["p0"])
-        await trio.sleep(2 * LOOK_S)
+        await trio.sleep(2 * STANDING_LOOK_S)
         assert not told
         lab.kill("p2")
-        await trio.sleep(2 * LOOK_S)
+        await trio.sleep(2 * STANDING_LOOK_S)
         lab.truth.set("p2", Liveness.DEAD)
         assert [one.health for one in told] == [ObjectHealth.DEGRADED]
         assert lab["p0"].stats().own_degraded == 1
         assert lab["p0"].stats().repair.degraded == 1
         assert lab["p0"].stats().repair.unreadable == 0
         await lab.start("p2")
-        await trio.sleep(2 * LOOK_S)
+        await trio.sleep(2 * STANDING_LOOK_S)
         assert [one.health for one in told] == [ObjectHealth.DEGRADED, ObjectHealth.WHOLE]
         assert lab["p0"].stats().own_degraded == 0
         await lab["p0"].objects.forget(receipt.cap.address)
@@ -96,7 +100,7 @@ async def test_status_warns_while_objects_lack_copies() -> None:
         await trio.sleep(20)
         node = world["m0"].up
         await put(node.storage)
-        await trio.sleep(2 * LOOK_S)
+        await trio.sleep(2 * STANDING_LOOK_S)
         assert not node.status().warnings
         await world.power_cut("m2")
         await trio.sleep(40)
@@ -120,5 +124,49 @@ async def test_an_owner_that_holds_nothing_learns_that_others_have_mended_it() -
                 break
         victim = receipt.holders[0]
         lab.kill(victim)
-        await trio.sleep(2 * LOOK_S + 30)
+        await trio.sleep(2 * STANDING_LOOK_S + 30)
         assert lab["p0"].objects.own.troubles == {}
+
+
+@simulated
+async def test_status_says_which_objects_lack_copies_since_when_and_whom_it_waits_for() -> None:
+    world = World(2, ["m0", "m1", "m2", "m3"], settings={"timers.down_after_s": 600.0})
+    async with world.running():
+        await trio.sleep(20)
+        node = world["m0"].up
+        for name in ("thesis", "data\n", "c", "d"):
+            await put(node.storage, name=name)
+        await put(node.storage, mark=Mark(ObjectKind.KEYRING))
+        await trio.sleep(2 * STANDING_LOOK_S)
+        silent_ms = node.edges.wall_ms()
+        await world.power_cut("m3")
+        await trio.sleep(40)
+        (line,) = [one for one in node.status().warnings if "of yours lack copies" in one]
+        assert "lack copies (c, d, data\n and 2 more; since " in line
+        until = re.search(r"m3 is away, and waited for until (\S+ \S+) UTC; then", line)
+        assert until is not None
+        until_ms = datetime.fromisoformat(f"{until[1]}+00:00").timestamp() * 1000
+        assert 0 <= until_ms - silent_ms - 600_000 + 60_000 <= 120_000
+        brief = [one for one in node.reader.health().warnings if "of yours lack copies" in one]
+        assert brief == ["objects of yours lack copies: they are made anew when machines are there"]
+        assert node.reader.health() == node.reader.health()
+
+
+@simulated
+async def test_one_of_several_people_is_told_of_their_own_things_alone() -> None:
+    world = World(2, ["m0", "m1", "m2"], settings={"timers.down_after_s": 600.0})
+    async with world.running():
+        await trio.sleep(20)
+        node = world["m0"].up
+        await put(node.storage, name="of ben", mark=Mark(person="ben"))
+        await put(node.storage, mark=Mark(ObjectKind.KEYRING))
+        await trio.sleep(2 * STANDING_LOOK_S)
+        await world.power_cut("m2")
+        await trio.sleep(40)
+        assert not [one for one in node.status("cy").warnings if "yours" in one]
+        assert node.status("cy").storage.own_degraded == 0
+        (line,) = [one for one in node.status("ben").warnings if "yours" in one]
+        assert "lack copies (of ben; since" in line
+        assert node.status("ben").storage.own_degraded == 1
+        (line,) = [one for one in node.status().warnings if "yours" in one]
+        assert "lack copies (the copy of your keyring; since" in line

@@ -99,7 +99,7 @@ async def test_a_person_who_comes_back_after_a_month_is_told_of_what_ended_befor
     """The rights to put for their tasks have ended: whose the tasks are has not."""
     world = World(1, ["m0", "m1", "m2", "m3", "m4"], labs=1)
     async with world.running():
-        world["m0"].up.market.buyer.keep_copies()  # and none is made
+        world["m0"].up.market.buyer.keep_copies(lambda: None)  # and none is made
         task = await running_task(world, "m0", ("sleep", "60"))
         await world["m0"].up.market.buyer.wait(task)
         await trio.sleep(5)

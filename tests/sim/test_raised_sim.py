@@ -126,7 +126,7 @@ async def test_a_lost_shard_that_had_been_added_is_made_again() -> None:
 async def test_a_put_right_after_a_restart_waits_until_the_pool_is_known() -> None:
     world = World(3, ["m0", "m1", "m2"])
     async with world.running():
-        await until(lambda: len(world["m0"].up.storage.pool.usable()) == 3, 60)
+        await until(lambda: len(world["m0"].up.storage.parts.pool.usable()) == 3, 60)
         await trio.sleep(5)  # written down for the next start
         await world.kill("m0")
         await world.start("m0")
@@ -142,7 +142,7 @@ async def test_a_put_right_after_a_restart_waits_until_the_pool_is_known() -> No
 async def test_a_put_says_to_try_again_when_those_before_the_restart_are_all_away() -> None:
     world = World(4, ["m0", "m1", "m2"])
     async with world.running():
-        await until(lambda: len(world["m0"].up.storage.pool.usable()) == 3, 60)
+        await until(lambda: len(world["m0"].up.storage.parts.pool.usable()) == 3, 60)
         await trio.sleep(5)
         for name in world.machines:
             await world.power_cut(name)

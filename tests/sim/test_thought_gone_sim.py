@@ -41,7 +41,7 @@ async def hands_over(world: World) -> None:
     node = world["m0"].up
     for record in await node.market.own_machines.hand_over.gone_on(TAKEN_MS):
         await node.estate.leave([record])
-        await node.market.own_machines.hand_over.let_go(record.task)
+        await node.market.own_machines.hand_over.let_go(record.task, record.owner)
 
 
 async def is_told(market: MarketService, task: TaskId) -> None:

@@ -12,7 +12,7 @@ FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 40
 BLIND_SLEEPS = frozenset(
     {
-        "swarmnode/executor/shim/main.py",
+        "swarmnode/executor/shim/process.py",
         "swarmnode/executor/kernel/cgroup.py",
         "swarmnode/demo/trainee.py",
         "swarmnode/sdk/ctx.py",

@@ -109,14 +109,16 @@ class AdmissionBook:
         basis = (self._changes, self.register.changes, tuple(sorted(revoked)))
         if self._removed is not None and self._removed[0] == basis:
             return self._removed[1]
-        found: dict[PeerId, str] = {}
-        for peer, who in self.everybody().items():
-            if any(one in revoked for one in ids_of(who)):
-                found[peer] = _BY_US
-            elif (why := self.register.why_out(who)) is not None:
-                found[peer] = why.detail
+        reasons = {peer: self._why_out(who, revoked) for peer, who in self.everybody().items()}
+        found = {peer: why for peer, why in reasons.items() if why is not None}
         self._removed = (basis, found)
         return found
+
+    def _why_out(self, who: Admitted, revoked: Collection[str]) -> str | None:
+        if any(one in revoked for one in ids_of(who)):
+            return _BY_US
+        why = self.register.why_out(who)
+        return None if why is None else why.detail
 
 
 def ids_of(who: Admitted) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ before any signature is checked.
 import contextlib
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from functools import partial
 from typing import Final, NoReturn
 
 import trio
@@ -82,22 +83,29 @@ class TokenAdmission:
         Raises AdmissionError with the same code on both ends when either refuses.
         """
         self.book.clock_ms = self._clock_ms  # from here on, as there is a loop with a clock
-        ours = self._hello()
-        if initiator:
-            await stream.send(encode(ours))
-            theirs, who = await self._check(peer, stream, await receive(stream))
-            await self._catch_up(who, stream, (ours, theirs), initiator)
-            await stream.send(encode(Welcome()))
-            if self._has_heard():
-                self._witness(who, theirs)
-        else:
-            theirs, who = await self._check(peer, stream, await receive(stream))
-            await stream.send(encode(ours))
-            await self._catch_up(who, stream, (ours, theirs), initiator)
-            await self._expect_welcome(peer, stream)
-            self._witness(who, theirs)
+        meet = self._meet_first if initiator else self._meet_second
+        who = await meet(peer, stream)
         self.book.enter(who)
         return caller_of(who)
+
+    async def _meet_first(self, peer: PeerId, stream: AdmitStream) -> Admitted:
+        ours = self._hello()
+        await stream.send(encode(ours))
+        theirs, who = await self._check(peer, stream, await receive(stream))
+        await self._catch_up(who, stream, (ours, theirs), is_first=True)
+        await stream.send(encode(Welcome()))
+        if self._has_heard():
+            self._witness(who, theirs)
+        return who
+
+    async def _meet_second(self, peer: PeerId, stream: AdmitStream) -> Admitted:
+        ours = self._hello()
+        theirs, who = await self._check(peer, stream, await receive(stream))
+        await stream.send(encode(ours))
+        await self._catch_up(who, stream, (ours, theirs), is_first=False)
+        await self._expect_welcome(peer, stream)
+        self._witness(who, theirs)
+        return who
 
     def _clock_ms(self) -> int:
         return self.wall_ms() - round(trio.current_time() * 1000)
@@ -108,19 +116,19 @@ class TokenAdmission:
         return Hello(WIRE_VERSION, self.anchor.network, self.wall_ms(), token, digest)
 
     async def _catch_up(
-        self, who: Admitted, stream: AdmitStream, hellos: tuple[Hello, Hello], initiator: bool
+        self, who: Admitted, stream: AdmitStream, hellos: tuple[Hello, Hello], *, is_first: bool
     ) -> None:
         """Exchange removals, and look again whether the peer is one of them."""
         ours, theirs = hellos
         if not theirs.removals or ours.removals == theirs.removals:
             return
         register = self.book.register
-        exchange = ask_removals if initiator else tell_removals
+        exchange = ask_removals if is_first else tell_removals
         await exchange(register, stream, self.wall_ms)
         why = register.why_out(who)
         if why is None:
             return
-        if initiator:
+        if is_first:
             await self._refuse(stream, why)
         raise why  # the peer speaks next: it learns why when the connection ends
 
@@ -158,28 +166,17 @@ class TokenAdmission:
         try:
             if not self._buckets.take(peer, 1, trio.current_time()):
                 raise AdmissionError("busy", "too many attempts: wait a few seconds")
-            match decoded(frame):
-                case Hello() as hello:
-                    return hello, self._verified(peer, hello)
-                case Refusal() as refusal:
-                    said = refusal
-                case other:
-                    raise AdmissionError("malformed", f"{type(other).__name__} instead of Hello")
+            said = decoded(frame)
+            if isinstance(said, Hello):
+                return said, self._verified(peer, said)
+            if not isinstance(said, Refusal):
+                raise AdmissionError("malformed", f"{type(said).__name__} instead of Hello")
         except AdmissionError as exc:
             await self._refuse(stream, exc)
         refused(peer, said)
 
     def _verified(self, peer: PeerId, hello: Hello) -> Admitted:
-        if hello.version != WIRE_VERSION:
-            raise AdmissionError(
-                "version", f"wire versions differ, {hello.version} and {WIRE_VERSION}: upgrade"
-            )
-        if hello.network != self.anchor.network:
-            raise AdmissionError("network", "this machine is in another network")
-        try:
-            token = decode_token(hello.token)
-        except WireError as exc:
-            raise AdmissionError("malformed", str(exc)) from exc
+        token = self._token_in(hello)
         clocks = Clocks(self.wall_ms(), hello.wall_ms)
         revoked = self.book.revoked()
         who = check_token(token, peer, self.anchor, self.signer, clocks, revoked)
@@ -187,6 +184,18 @@ class TokenAdmission:
         if why is not None:
             raise why
         return who
+
+    def _token_in(self, hello: Hello) -> MembershipToken:
+        if hello.version != WIRE_VERSION:
+            raise AdmissionError(
+                "version", f"wire versions differ, {hello.version} and {WIRE_VERSION}: upgrade"
+            )
+        if hello.network != self.anchor.network:
+            raise AdmissionError("network", "this machine is in another network")
+        try:
+            return decode_token(hello.token)
+        except WireError as exc:
+            raise AdmissionError("malformed", str(exc)) from exc
 
     async def _expect_welcome(self, peer: PeerId, stream: AdmitStream) -> None:
         match decoded(await receive(stream)):
@@ -227,9 +236,6 @@ def self_certified(
         MemberCert(member, name, lab, can_invite=True),
         MachineCert(peer, lab, member, name, site, roles),
     )
-    return MembershipToken(
-        tuple(
-            certify(signer, anchor.network, record, issued_ms=now_ms, expires_ms=now_ms + _VALID_MS)
-            for record in records
-        )
-    )
+    ends_ms = now_ms + _VALID_MS
+    sign = partial(certify, signer, anchor.network, issued_ms=now_ms, expires_ms=ends_ms)
+    return MembershipToken(tuple(sign(record) for record in records))

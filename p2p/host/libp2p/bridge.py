@@ -63,11 +63,7 @@ class SecureLink(ISecureConn):
         if not isinstance(socket, TrioTCPStream):
             raise TypeError(f"the transport under Noise is a {type(socket).__name__}")
         self.socket = socket.stream.socket
-        noise = stock.conn.noise_state.noise_protocol
-        seals, opens = noise.cipher_state_encrypt, noise.cipher_state_decrypt
-        session = NoiseSession(
-            send_key=seals.k, receive_key=opens.k, send_nonce=seals.n, receive_nonce=opens.n
-        )
+        session = _session_of(stock.conn)
         self.channel = SecureChannel(socket.stream, session)
         early = socket.take_unread() if isinstance(socket, HeardStream) else b""
         self._plain = bytearray().join(session.open(early))
@@ -130,6 +126,15 @@ class SecureLink(ISecureConn):
     def get_connection_type(self) -> ConnectionType:
         """Direct: relayed ones come later."""
         return self._stock.get_connection_type()
+
+
+def _session_of(conn: NoiseTransportReadWriter) -> NoiseSession:
+    """Our session with the two keys of a handshake."""
+    noise = conn.noise_state.noise_protocol
+    seals, opens = noise.cipher_state_encrypt, noise.cipher_state_decrypt
+    return NoiseSession(
+        send_key=seals.k, receive_key=opens.k, send_nonce=seals.n, receive_nonce=opens.n
+    )
 
 
 class Noise(Transport):

@@ -44,7 +44,7 @@ class Dialer:
         attempts = [self._attempt(peer, address) for address in addresses[:ADDRESSES_PER_PEER_MAX]]
         if len(attempts) == 1:
             return await attempts[0]()
-        return await _Race(self._config.stagger_s).run(attempts)
+        return await _DialRace(self._config.stagger_s).run(attempts)
 
     def _attempt(self, peer: PeerId, address: Address) -> Attempt:
         async def attempt() -> tuple[MuxedLink, Address]:
@@ -113,7 +113,7 @@ def _diagnosis(error: UpgradeError) -> tuple[str, str]:
     return "peer", f"the handshake failed ({error})"
 
 
-class _Race:
+class _DialRace:
     """Runs attempts one after the other, each a little before the last has given up."""
 
     def __init__(self, stagger_s: float) -> None:
@@ -135,12 +135,7 @@ class _Race:
         tried = tuple(one for error in self._errors for one in error.tried)
         raise DialError(worst.address, worst.cause, worst.detail, tried)
 
-    async def _run_one(
-        self,
-        attempt: Attempt,
-        over: trio.Event,
-        race: trio.CancelScope,
-    ) -> None:
+    async def _run_one(self, attempt: Attempt, over: trio.Event, race: trio.CancelScope) -> None:
         try:
             found = await attempt()
         except DialError as exc:

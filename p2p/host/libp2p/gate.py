@@ -89,7 +89,7 @@ class Gate:
         stream.set_protocol(TProtocol(protocol))
         handler = self._handler(protocol)
         assert handler is not None
-        if conn.is_guest:
+        if conn.knock.is_guest:
             assert isinstance(stream, NetStream)
             await self.guests.attend(conn, stream, protocol, handler)
             return

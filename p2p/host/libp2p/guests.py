@@ -118,18 +118,21 @@ class Guests:
         """
         if protocol not in self._offers or conn.link.is_closing:
             return False
-        if conn.is_guest:
+        if conn.knock.is_guest:
             return True
-        if conn.carrier.is_initiator or conn.admit_stream is not None or conn.decided.is_set():
+        if conn.carrier.is_initiator or conn.knock.stream is not None or conn.decided.is_set():
             return False
+        self._let_in(conn)
+        return True
+
+    def _let_in(self, conn: PeerConn) -> None:
         if len(self._here) >= GUESTS_MAX:
             oldest = next(iter(self._here))
             del self._here[oldest]
             oldest.link.close("another guest takes this place")
         self._here[conn] = _Guest(Purse(GUEST_WORK_PER_S, GUEST_WORK_BURST))
-        conn.link.core.unread_bytes_max = GUEST_UNREAD_BYTES_MAX
-        conn.be_guest()
-        return True
+        conn.link.core.windows.unread_bytes_max = GUEST_UNREAD_BYTES_MAX
+        conn.knock.be_guest()
 
     def has(self, peer: PeerId) -> bool:
         """Whether a guest of that id is here."""

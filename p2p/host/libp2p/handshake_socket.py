@@ -48,6 +48,12 @@ class HeardStream(TrioTCPStream):
         """Ask for a protocol in front of what is written first; see `Agreement`."""
         self._agreement = Agreement(protocol)
 
+    async def _receive(self) -> bytes:
+        try:
+            return bytes(await self.stream.receive_some(_AHEAD_BYTES))
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            raise ConnectionClosedError(str(exc)) from exc
+
     async def read(self, n: int | None = None) -> bytes:
         """1 to n bytes, b"" at the end.
 
@@ -55,10 +61,7 @@ class HeardStream(TrioTCPStream):
         """
         check_asked(n, HANDSHAKE_READ_BYTES_MAX)
         while not self._unread and n != 0:
-            try:
-                data = bytes(await self.stream.receive_some(_AHEAD_BYTES))
-            except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-                raise ConnectionClosedError(str(exc)) from exc
+            data = await self._receive()
             if not data:
                 return b""
             self._listen(data)

@@ -1,7 +1,7 @@
 """The Host port over real sockets: libp2p's identity and handshake, our link, admission and qos.
 
     cast/send -> PeerBox (scheduler) -> Pump -> SendLane x4 -> Connection -> socket
-    socket -> Door (guard) -> upgrade -> Joining (admission, verdict) -> lanes in -> FrameSink
+    socket -> Connections (dial or let in, until in use) -> lanes in -> FrameSink
 
 Each peer has one connection in use, a busy one a second for bulk (`bulk`), and one stream per
 class and direction; a frame is bound to the link only when the link has room for it.
@@ -9,7 +9,6 @@ class and direction; a frame is bound to the link only when the link has room fo
 
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
 
 import trio
 from libp2p.network.connection.swarm_connection import SwarmConn
@@ -18,18 +17,14 @@ from libp2p.peer.id import ID
 from p2p.errors import DialError, PeerUnreachableError
 from p2p.host.addresses import Address
 from p2p.host.admission.port import Admission
-from p2p.host.libp2p.bridge import MuxedLink
-from p2p.host.libp2p.dialer import Dialer
-from p2p.host.libp2p.gate import Gate
-from p2p.host.libp2p.swarm import build
-from p2p.host.libp2p.upgrade import UpgradeError, upgrade
+from p2p.host.libp2p.connections import Connections
+from p2p.host.libp2p.swarm import QuietSwarm, build
 from p2p.host.peers.address_book import AddressBook
 from p2p.host.peers.bulk import BulkLinks
 from p2p.host.peers.config import HostConfig
 from p2p.host.peers.copies import settled
 from p2p.host.peers.joining import Joining
 from p2p.host.peers.lanes import Lanes, framed
-from p2p.host.peers.listener import Door, Pending
 from p2p.host.peers.open_dials import Dials
 from p2p.host.peers.outboxes import Boxes
 from p2p.host.peers.own_addresses import Entrance
@@ -38,8 +33,6 @@ from p2p.host.peers.whereabouts import Whereabouts, together
 from p2p.host.port import FrameSink
 from p2p.identity.caller import Caller
 from p2p.ids import NetworkId, PeerId, TrafficClass
-from p2p.limits import STRANGER_UNREAD_BYTES_MAX
-from p2p.link.guard import AcceptGuard
 from p2p.qos.pump import Pump
 from p2p.qos.scheduler import ClassStats
 
@@ -61,42 +54,43 @@ class Libp2pHost:
         """`key_bytes` is a raw Ed25519 private key (32 bytes); `announce` replaces the addresses
         that others are told. ListenError for a listen address that cannot be one."""
         self._config = config or HostConfig()
-        self._conns: dict[Carrier, PeerConn] = {}  # from handshake to end
-        self._swarm_conns: dict[PeerConn, SwarmConn] = {}  # the same, as libp2p knows them
-        self._where = Whereabouts(Entrance(listen, announce), lambda: self._conns.values())
-        self.libp2p, self._swarm = build(key_bytes, self._config.link, self._where.bare)
+        here: dict[Carrier, PeerConn] = {}
+        self._where = Whereabouts(Entrance(listen, announce), here.values)
+        self.libp2p, swarm = build(key_bytes, self._config.link, self._where.bare)
         self._peer_id = self._where.me = PeerId(str(self.libp2p.get_id()))
         self._lanes = Lanes(f"/swarm/{network}/frames/1")
-        self._swarm.dial = self._dial_for_libp2p
-        self.gate = self._make_gate(network)
-        self._dialer = Dialer(self._swarm.upgrader, self._config.dial)
         self._book = AddressBook(self._config.back_off)
-        self._door = Door(AcceptGuard(self._config.guard), self._welcome, self._book.is_known_host)
         self._boxes = Boxes(self._config.scheduler)
         self._bulk = BulkLinks(self._boxes, self._lanes, self._connect_bulk, self._config.bulk)
         self._joining = self._make_joining(network, admission)
-        self._dials = Dials(
+        self.conns = self._make_conns(here, network, swarm)
+        self._dials = self._make_dials()
+        self._sink: FrameSink | None = None  # set once, before `run`
+        self.parts: list[Callable[..., Awaitable[object]]] = [self._where.run]
+        """What runs as long as the host and is started before it listens (`interop`)."""
+
+    def _make_conns(
+        self, here: dict[Carrier, PeerConn], network: NetworkId, swarm: QuietSwarm
+    ) -> Connections:
+        conns = Connections(
+            here, self.libp2p, swarm, self._book, self._joining, self._down, self._config
+        )
+        admit = f"/swarm/{network}/admit/1"
+        conns.gate.take(admit, PeerConn.offer_admission, from_strangers=True)
+        conns.gate.take(f"{admit}/bulk", PeerConn.offer_bulk, from_strangers=True)
+        conns.gate.take(f"/swarm/{network}/frames/1", self._lanes.take)
+        swarm.common_stream_handler = conns.gate.serve
+        swarm.dial = self._dial_for_libp2p
+        return conns
+
+    def _make_dials(self) -> Dials:
+        return Dials(
             self._book,
             self._config.dial_within_s,
             self._connect,
             lambda peer: self._boxes.live_conn(peer) is not None,
             self._boxes.close_if_down,
         )
-        self._sink: FrameSink | None = None  # set once, before `run`
-        self._nursery: trio.Nursery | None = None  # while `run` runs
-        self.parts: list[Callable[..., Awaitable[object]]] = [self._where.run]
-        """What runs as long as the host and is started before it listens (`interop`)."""
-        self.up_listeners: list[Callable[[PeerId], None]] = []
-        """For the Kademlia index: called for each peer once it is in use."""
-
-    def _make_gate(self, network: NetworkId) -> Gate:
-        gate = Gate(self.libp2p, lambda muxed: self._conns.get(muxed))
-        gate.take(f"/swarm/{network}/admit/1", PeerConn.offer_admission, from_strangers=True)
-        bulk = f"/swarm/{network}/admit/1/bulk"
-        gate.take(bulk, PeerConn.offer_bulk, from_strangers=True)
-        gate.take(f"/swarm/{network}/frames/1", self._lanes.take)
-        self._swarm.common_stream_handler = gate.serve
-        return gate
 
     def _make_joining(self, network: NetworkId, admission: Admission) -> Joining:
         return Joining(
@@ -139,14 +133,15 @@ class Libp2pHost:
                 for part in self.parts:
                     await nursery.start(part)
                 if listeners:
-                    await nursery.start(self._door.serve, listeners)
+                    await nursery.start(self.conns.door.serve, listeners)
                 task_status.started()
                 await trio.sleep_forever()
             finally:
                 self._set_nursery(None)
 
     def _set_nursery(self, nursery: trio.Nursery | None) -> None:
-        self._nursery = self._dials.nursery = self._lanes.nursery = self._bulk.nursery = nursery
+        self.conns.nursery = self._dials.nursery = nursery
+        self._lanes.nursery = self._bulk.nursery = nursery
 
     def addresses(self) -> tuple[str, ...]:
         """Multiaddrs with our peer id; empty before run when the port is chosen by the system."""
@@ -228,7 +223,7 @@ class Libp2pHost:
     def rtt_s(self, peer: PeerId) -> float | None:
         """Smoothed round-trip time, or None before the first measurement."""
         box = self._boxes.get(peer)
-        return None if box is None or box.conn is None else box.conn.link.rtt_s
+        return None if box is None or box.conn is None else box.conn.link.pulse.rtt_s
 
     def stats(self) -> tuple[ClassStats, ...]:
         """Per class: what waits now, and what happened since the start."""
@@ -266,7 +261,7 @@ class Libp2pHost:
 
     async def _connect(self, peer: PeerId, addresses: Sequence[Address]) -> None:
         """One dial, until the peer is up; DialError."""
-        conn = await self._dial_once(peer, addresses, is_bulk=False)
+        conn = await self.conns.dial(peer, addresses)
         if conn.is_duplicate:
             await settled(self._boxes.of(peer), addresses[0])
         elif not conn.joined.is_set():
@@ -274,21 +269,9 @@ class Libp2pHost:
 
     async def _connect_bulk(self, peer: PeerId, address: Address) -> PeerConn:
         """A second connection, until it is in use; DialError."""
-        conn = await self._dial_once(peer, (address,), is_bulk=True)
+        conn = await self.conns.dial(peer, (address,), is_bulk=True)
         if not conn.joined.is_set():
             raise conn.dial_error()
-        return conn
-
-    async def _dial_once(
-        self, peer: PeerId, addresses: Sequence[Address], *, is_bulk: bool
-    ) -> PeerConn:
-        """A connection that is decided on; DialError when there is none."""
-        muxed, address = await self._dialer.connect(peer, addresses)
-        assert self._nursery is not None
-        conn = self._adopt(muxed, str(address))
-        conn.is_bulk = is_bulk
-        self._nursery.start_soon(self._carry, conn)
-        await conn.decided.wait()
         return conn
 
     async def _dial_for_libp2p(self, peer_id: ID) -> SwarmConn:
@@ -297,79 +280,16 @@ class Libp2pHost:
             self.learn(peer, [str(addr) for addr in self.libp2p.get_peerstore().addrs(peer_id)])
         box = await self._connected_box(peer)
         assert box.conn is not None
-        return self._swarm_conns[box.conn]
-
-    async def _welcome(self, socket: trio.SocketStream, pending: Pending) -> None:
-        """An inbound socket, for its whole life."""
-        muxed = None
-        with trio.CancelScope() as scope:
-            pending.drop = scope.cancel
-            scope.deadline = trio.current_time() + self._config.guard.upgrade_deadline_s
-            try:
-                # Both sides may speak first, all known diallers do: silence costs us nothing more.
-                await trio.lowlevel.wait_readable(socket.socket)
-                muxed = await upgrade(
-                    self._swarm.upgrader, socket, None, lambda: self._door.spoke(pending)
-                )
-            except UpgradeError:
-                return
-        if muxed is None:
-            return
-        conn = self._adopt(muxed, "an inbound connection")
-        self._door.proved(pending, is_known=bool(self._book.of(conn.peer)))
-        pending.drop = lambda: conn.link.close("others wait to be admitted")
-        await self._carry(conn, pending)
-
-    def _adopt(self, muxed: MuxedLink, address: str) -> PeerConn:
-        peer = PeerId(str(muxed.peer_id))
-        conn = PeerConn(muxed, peer, address)
-        self._swarm_conns[conn] = self._swarm.adopt(muxed)
-        conn.link.core.unread_bytes_max = STRANGER_UNREAD_BYTES_MAX
-        muxed.take_ours = partial(self.gate.take_ours, conn)
-        self._conns[muxed] = conn
-        return conn
-
-    async def _carry(self, conn: PeerConn, pending: Pending | None = None) -> None:
-        """Run a connection from handshake to end."""
-        swarm_conn = self._swarm_conns[conn]
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(conn.carrier.start)
-                nursery.start_soon(swarm_conn.start)
-                nursery.start_soon(self._joining.join, conn)
-                nursery.start_soon(conn.give_up_when_closed)
-                await conn.decided.wait()
-                if pending is not None:
-                    self._door.passed(pending)
-                is_first = conn.is_live and not conn.is_bulk
-                if is_first or conn.is_guest:
-                    await self._swarm.register(swarm_conn)
-                if is_first:
-                    for listener in self.up_listeners:
-                        listener(conn.peer)
-                await conn.link.closed.wait()
-                self._down(conn)
-        finally:
-            del self._conns[conn.carrier], self._swarm_conns[conn]
-            self.gate.guests.left(conn)
-            conn.decided.set()
-            self._down(conn)
+        return self.conns.for_libp2p(box.conn)
 
     def _use(self, conn: PeerConn) -> None:
         """The connection is admitted and counts: tell everybody, and let frames flow."""
         if conn.is_bulk:
             self._bulk.use(conn)
             return
-        former = self._boxes.get(conn.peer)
-        if former is not None and former.conn is not None:
-            former.conn.link.close("a newer connection to this peer replaces it")
-            self._down(former.conn)
+        self._end_former(conn.peer)
         box = self._boxes.of(conn.peer)
-        box.conn = conn
-        lanes = self._lanes.out(conn, box.pump_now)
-        box.pump = Pump(box.scheduler, lanes, box.wake_all)
-        conn.link.on_room = box.pump_now
-        conn.link.core.unread_bytes_max = self._config.link.yamux.unread_bytes_max
+        self._lead_to(box, conn)
         self._book.reached(conn.peer)
         assert self._sink is not None
         self._sink.on_up(conn.who)
@@ -379,6 +299,20 @@ class Libp2pHost:
         box.wake_all()
         box.pump_now()
 
+    def _end_former(self, peer: PeerId) -> None:
+        box = self._boxes.get(peer)
+        if box is not None and box.conn is not None:
+            box.conn.link.close("a newer connection to this peer replaces it")
+            self._down(box.conn)
+
+    def _lead_to(self, box: PeerBox, conn: PeerConn) -> None:
+        """What waits for a peer leaves by this connection, and much may come by it."""
+        box.conn = conn
+        lanes = self._lanes.out(conn, box.pump_now)
+        box.pump = Pump(box.scheduler, lanes, box.wake_all)
+        conn.link.out.on_room = box.pump_now
+        conn.link.core.windows.unread_bytes_max = self._config.link.yamux.unread_bytes_max
+
     def _down(self, conn: PeerConn) -> None:
         if conn.is_bulk:
             self._bulk.down(conn)
@@ -386,7 +320,7 @@ class Libp2pHost:
         box = self._boxes.get(conn.peer)
         if box is None or box.conn is not conn:
             return
-        conn.link.on_room = None
+        conn.link.out.on_room = None
         for beside in (box.bulk, box.retired):
             if beside is not None:
                 beside.link.close(f"the connection beside it ended: {conn.link.reason}")

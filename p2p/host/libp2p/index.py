@@ -51,7 +51,7 @@ class Libp2pIndex:
         self._dht = KadDHT(host.libp2p, DHTMode.SERVER, enable_values=False)
         self._send_up, self._receive_up = trio.open_memory_channel[PeerId](256)
         self._entered = trio.Event()
-        host.up_listeners.append(self._on_up)
+        host.conns.up_listeners.append(self._on_up)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the routing table until cancelled; start it after the host."""

@@ -63,13 +63,16 @@ class Interop:
         self._lobby: _Lobby | None = None
         self._heard, self.heard = trio.open_memory_channel[tuple[PeerId, bytes]](_HEARD_MAX)
         """What others said in the lobby, and who; what nobody takes out is dropped."""
-        offers = dict.fromkeys(GOSSIP_PROTOCOLS, _GOSSIP)
-        for protocol, offer in {**offers, KAD_PROTOCOL: _KAD, self.echo_protocol: _ECHO}.items():
-            host.gate.guests.offer(str(protocol), offer)
-        self._guests = host.gate.guests
+        self._guests = host.conns.gate.guests
+        self._offer_all()
         self._host.spares = self._spares
         self._host.set_stream_handler(self.echo_protocol, _echo)
         host.parts.append(self.run)
+
+    def _offer_all(self) -> None:
+        offers = dict.fromkeys(GOSSIP_PROTOCOLS, _GOSSIP)
+        for protocol, offer in {**offers, KAD_PROTOCOL: _KAD, self.echo_protocol: _ECHO}.items():
+            self._guests.offer(str(protocol), offer)
 
     async def listens(self, peer: PeerId, within_s: float) -> None:
         """Return once a peer listens in the lobby and can be told; TooSlowError if it does not."""
@@ -118,6 +121,19 @@ class Interop:
         network = self._host.get_network()
         assert isinstance(network, QuietSwarm)
         before = list(network.notifees)
+        lobby = self._new_lobby(router)
+        try:
+            async with background_trio_service(router), background_trio_service(lobby):
+                await lobby.wait_until_ready()
+                await self._hear_forever(lobby, network, started)
+        finally:
+            self._lobby = None
+            network.notifees[:] = [one for one in network.notifees if one in before]
+            for protocol in GOSSIP_PROTOCOLS:
+                self._host.remove_stream_handler(protocol)
+            lobby.seen_messages.stop()
+
+    def _new_lobby(self, router: "_Router") -> "_Lobby":
         lobby = _Lobby(
             self._host,
             router,
@@ -126,23 +142,20 @@ class Interop:
             allowed_topics={self.topic},
         )
         lobby.set_topic_validator(self.topic, _is_short, False)
-        try:
-            async with background_trio_service(router), background_trio_service(lobby):
-                await lobby.wait_until_ready()
-                messages = await lobby.subscribe(self.topic)
-                self._lobby = lobby
-                started.set()
-                async with trio.open_nursery() as nursery:
-                    for peer_id in tuple(network.connections):  # some, when this is a new start
-                        nursery.start_soon(lobby.ensure_peer_stream, peer_id)
-                    while True:
-                        self._hear(await messages.get())
-        finally:
-            self._lobby = None
-            network.notifees[:] = [one for one in network.notifees if one in before]
-            for protocol in GOSSIP_PROTOCOLS:
-                self._host.remove_stream_handler(protocol)
-            lobby.seen_messages.stop()
+        return lobby
+
+    async def _hear_forever(
+        self, lobby: "_Lobby", network: QuietSwarm, started: trio.Event
+    ) -> None:
+        """Hear what is said until cancelled."""
+        messages = await lobby.subscribe(self.topic)
+        self._lobby = lobby
+        started.set()
+        async with trio.open_nursery() as nursery:
+            for peer_id in tuple(network.connections):  # some, when this is a new start
+                nursery.start_soon(lobby.ensure_peer_stream, peer_id)
+            while True:
+                self._hear(await messages.get())
 
     def _hear(self, message: rpc_pb2.Message) -> None:
         origin = ID(message.from_id)

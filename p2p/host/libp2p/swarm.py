@@ -1,8 +1,8 @@
 """libp2p's host and swarm, reduced to what serves foreign protocols.
 
-Sockets, dialling, admission and the life of connections are ours (`listener`, `dialer`, `host`).
-libp2p keeps the peer identity, the handshake, multistream and the handlers of identify, ping and
-Kademlia, which see the connections we register here. Every override below replaces a method whose
+Sockets, dialling, admission and the life of connections are ours (`connections`). libp2p keeps the
+peer identity, the handshake, multistream and the handlers of identify, ping and Kademlia, which see
+the connections we register here. Every override below replaces a method whose
 stock body harms a node; tests/integration/test_libp2p_internals.py fails when one of them moves.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from libp2p.abc import INetStream
 from libp2p.crypto.ed25519 import create_new_key_pair as ed25519_key_pair
+from libp2p.crypto.keys import KeyPair
 from libp2p.crypto.x25519 import create_new_key_pair as x25519_key_pair
 from libp2p.custom_types import StreamHandlerFn, TProtocol
 from libp2p.host.basic_host import BasicHost
@@ -83,17 +84,10 @@ def build(
     peer_id = ID.from_pubkey(keys.public_key)
     store = PeerStore()
     store.add_key_pair(peer_id, keys)
-    noise = Noise(keys, noise_privkey=x25519_key_pair().private_key)
-    upgrader = TransportUpgrader({NOISE_ID: noise}, {TProtocol(YAMUX_ID): MuxedLink})
-    upgrader.security_multistream = Security({NOISE_ID: noise})
-    upgrader.muxer_multistream = Muxer(link)
     limits = ConnectionConfig(
-        min_connections=0,
-        low_watermark=0,
-        high_watermark=PEERS_MAX,
-        max_connections=PEERS_MAX,
+        min_connections=0, low_watermark=0, high_watermark=PEERS_MAX, max_connections=PEERS_MAX
     )
-    swarm = QuietSwarm(peer_id, store, upgrader, [], connection_config=limits)
+    swarm = QuietSwarm(peer_id, store, _upgrader(keys, link), [], connection_config=limits)
     host = QuietHost(
         swarm,
         addrs_factory=lambda _: [Multiaddr(text) for text in addresses()],
@@ -103,3 +97,12 @@ def build(
     # connection and stream.
     swarm.notifees.clear()
     return host, swarm
+
+
+def _upgrader(keys: KeyPair, link: LinkConfig) -> TransportUpgrader:
+    """The handshake with a Noise key of its own, and our Yamux."""
+    noise = Noise(keys, noise_privkey=x25519_key_pair().private_key)
+    upgrader = TransportUpgrader({NOISE_ID: noise}, {TProtocol(YAMUX_ID): MuxedLink})
+    upgrader.security_multistream = Security({NOISE_ID: noise})
+    upgrader.muxer_multistream = Muxer(link)
+    return upgrader

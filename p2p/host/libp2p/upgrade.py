@@ -26,6 +26,11 @@ def _nothing() -> None:
     pass
 
 
+def _failure(exc: Exception, heard: bytes) -> UpgradeError:
+    is_other_peer = any(isinstance(cause, PeerIDMismatchesPubkey) for cause in _causes(exc))
+    return UpgradeError(f"{type(exc).__name__}: {exc}", heard, is_other_peer=is_other_peer)
+
+
 async def upgrade(
     upgrader: TransportUpgrader,
     socket: trio.SocketStream,
@@ -45,10 +50,7 @@ async def upgrade(
     except Exception as exc:
         # libp2p, the Noise library and protobuf raise almost anything on bytes they dislike.
         await trio.aclose_forcefully(socket)
-        is_other_peer = any(isinstance(cause, PeerIDMismatchesPubkey) for cause in _causes(exc))
-        raise UpgradeError(
-            f"{type(exc).__name__}: {exc}", stream.heard, is_other_peer=is_other_peer
-        ) from exc
+        raise _failure(exc, stream.heard) from exc
     except BaseException:
         await trio.aclose_forcefully(socket)
         raise

@@ -87,14 +87,7 @@ class MemoryHost:
         """Queue one frame, waiting while the link is behind; dials when needed."""
         link = self._network.link(self._port, peer)
         if link is None:
-            dial = self._dial_known(peer)
-            if dial is None:
-                raise PeerUnreachableError(peer, "no address is known")
-            self._count(traffic_class, frame)
-            dial.frames.append((traffic_class, frame))
-            await dial.done.wait()
-            if dial.failure is not None:
-                raise PeerUnreachableError(peer, dial.failure.detail)
+            await self._send_by_dial(peer, traffic_class, frame)
             return
         await self._wait_for_room(link)
         if not link.is_open:
@@ -104,6 +97,17 @@ class MemoryHost:
             return
         self._count(traffic_class, frame)
         self._network.transmit(self._port, link, traffic_class, frame, is_cast=False)
+
+    async def _send_by_dial(self, peer: PeerId, traffic_class: TrafficClass, frame: bytes) -> None:
+        """With the connection that is made for it, or is just being made."""
+        dial = self._dial_known(peer)
+        if dial is None:
+            raise PeerUnreachableError(peer, "no address is known")
+        self._count(traffic_class, frame)
+        dial.frames.append((traffic_class, frame))
+        await dial.done.wait()
+        if dial.failure is not None:
+            raise PeerUnreachableError(peer, dial.failure.detail)
 
     def cast(self, peer: PeerId, traffic_class: TrafficClass, frame: bytes) -> None:
         """Queue one frame without waiting; dials in the background; may be dropped."""

@@ -347,19 +347,28 @@ class MemoryNetwork:
         older = self._links.get(pair)
         if older is not None and port in older.ends and dial.caller in older.ends:
             return None  # the other side dialled us meanwhile
+        refusal = self._refusal(dial)
+        if refusal is None:
+            if older is not None:  # left over from an earlier life of one of the two
+                self._end(older, "replaced by a new connection")
+            self._join(dial.caller, port)
+        return refusal
+
+    def _refusal(self, dial: MemoryDial) -> DialError | None:
+        """Why the other side does not admit the caller, if it does not."""
         try:
             if self._admit is not None:
                 self._admit(dial.caller.peer, dial.peer)
         except AdmissionError as error:
             cause = "clock" if error.code == "clock" else "token"
             return DialError(dial.address, cause, error.detail)
-        if older is not None:  # left over from an earlier life of one of the two
-            self._end(older, "replaced by a new connection")
-        self._links[pair] = MemoryLink((dial.caller, port))
-        for one, other in ((dial.caller, port), (port, dial.caller)):
+        return None
+
+    def _join(self, caller: Port, called: Port) -> None:
+        self._links[_pair(caller.peer, called.peer)] = MemoryLink((caller, called))
+        for one, other in ((caller, called), (called, caller)):
             if one.sink is not None:
                 one.sink.on_up(other.who)
-        return None
 
 
 def _gone(dial: MemoryDial) -> DialError:

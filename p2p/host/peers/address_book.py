@@ -44,16 +44,7 @@ class AddressBook:
 
     def learn(self, peer: PeerId, texts: Sequence[str]) -> None:
         """Replace what is known of a peer; texts that are no TCP addresses are passed over."""
-        addresses: list[Address] = []
-        for text in texts:
-            try:
-                address = parse_address(text)
-            except ValueError:
-                continue
-            address = Address(address.kind, address.host, address.port, peer)
-            if address.port and address not in addresses:
-                addresses.append(address)
-        kept = tuple(addresses[:ADDRESSES_PER_PEER_MAX])
+        kept = tuple(_readable(peer, texts)[:ADDRESSES_PER_PEER_MAX])
         if kept != self._addresses.get(peer):
             self._failures.pop(peer, None)
         self._forget(peer)
@@ -98,3 +89,17 @@ class AddressBook:
             self._hosts[address.host] -= 1
             if not self._hosts[address.host]:
                 del self._hosts[address.host]
+
+
+def _readable(peer: PeerId, texts: Sequence[str]) -> list[Address]:
+    """Those that can be dialled, each once, as addresses of this peer."""
+    addresses: list[Address] = []
+    for text in texts:
+        try:
+            address = parse_address(text)
+        except ValueError:
+            continue
+        address = Address(address.kind, address.host, address.port, peer)
+        if address.port and address not in addresses:
+            addresses.append(address)
+    return addresses

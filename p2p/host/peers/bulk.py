@@ -123,20 +123,23 @@ class BulkLinks:
             return
         box.bulk = conn
         self._seen[conn] = _Seen()
-        conn.main = box.conn
-        conn.turns = box.conn.turns
-        tcp.use_congestion_control(conn.socket, _CONGESTION)
-        tcp.mark(conn.socket, tcp.DSCP_CS1)
-        conn.link.on_room = box.pump_now
-        conn.link.core.unread_bytes_max = box.conn.link.core.unread_bytes_max
+        self._lead_to(box, conn, box.conn)
         conn.joined.set()
         self._move(box, conn)
         self._wake.set()
 
+    def _lead_to(self, box: PeerBox, conn: PeerConn, main: PeerConn) -> None:
+        """Let bulk pass by this connection, beside `main` and after it in the router's queues."""
+        conn.main, conn.turns = main, main.turns
+        tcp.use_congestion_control(conn.socket, _CONGESTION)
+        tcp.mark(conn.socket, tcp.DSCP_CS1)
+        conn.link.out.on_room = box.pump_now
+        conn.link.core.windows.unread_bytes_max = main.link.core.windows.unread_bytes_max
+
     def down(self, conn: PeerConn) -> None:
         """A second connection ended: the frames it lost end the first as well."""
         box = self._boxes.get(conn.peer)
-        conn.link.on_room = None
+        conn.link.out.on_room = None
         self._seen.pop(conn, None)
         if box is None or box.conn is None or conn not in (box.bulk, box.retired):
             return
@@ -211,20 +214,29 @@ class BulkLinks:
         for peer, box in self._boxes.items():
             if box.bulk is None or box.conn is None or not (box.bulk.is_live and box.conn.is_live):
                 continue
-            seen = self._seen[box.bulk]
-            if box.conn.carrier.is_initiator and self._is_quiet(box, seen, now_s):
+            if box.conn.carrier.is_initiator and self._is_quiet(box, box.bulk, now_s):
                 self._retire(box)
                 continue
-            bulk, main = tcp.tcp_facts(box.bulk.socket), tcp.tcp_facts(box.conn.socket)
-            if bulk is not None and main is not None:
-                samples[peer] = sample = _sample(box, bulk, main)
-                if seen.losses.look(bulk.retransmits, sample.queue_s, now_s):
-                    tcp.use_congestion_control(box.bulk.socket, _LOSSY_CONGESTION)
-                    self._pacer.renew()
+            sample = self._look_at(box, box.bulk, box.conn, now_s)
+            if sample is not None:
+                samples[peer] = sample
         rates = self._pacer.tick(samples, now_s, is_urgent=self._is_urgent(now_s))
         for peer, rate in rates.items():
             self._set_rate(self._boxes[peer], rate)
         return any(sample.is_backlogged for sample in samples.values())
+
+    def _look_at(
+        self, box: PeerBox, bulk: PeerConn, main: PeerConn, now_s: float
+    ) -> PathSample | None:
+        """What TCP knows of both, where it tells; who loses without a queue changes its ways."""
+        facts, beside = tcp.tcp_facts(bulk.socket), tcp.tcp_facts(main.socket)
+        if facts is None or beside is None:
+            return None
+        sample = _sample(box, facts, beside)
+        if self._seen[bulk].losses.look(facts.retransmits, sample.queue_s, now_s):
+            tcp.use_congestion_control(bulk.socket, _LOSSY_CONGESTION)
+            self._pacer.renew()
+        return sample
 
     def _set_rate(self, box: PeerBox, rate: float | None) -> None:
         assert box.bulk is not None
@@ -235,11 +247,12 @@ class BulkLinks:
         box.scheduler.line_bytes_per_s = line if is_slow and line is not None else 0.0
         for conn in (box.conn, box.bulk):
             normal = conn.link.config.backlog_bytes
-            conn.link.backlog_bytes = SLOW_LINE_BACKLOG_BYTES if is_slow else normal
+            conn.link.out.backlog_bytes = SLOW_LINE_BACKLOG_BYTES if is_slow else normal
         box.pump_now()
 
-    def _is_quiet(self, box: PeerBox, seen: _Seen, now_s: float) -> bool:
+    def _is_quiet(self, box: PeerBox, bulk: PeerConn, now_s: float) -> bool:
         """True once no bulk has passed for long, and none waits."""
+        seen = self._seen[bulk]
         if seen.passed_bytes != box.bulk_bytes():
             seen.passed_bytes, seen.quiet_since_s = box.bulk_bytes(), now_s
         is_empty = not any(box.scheduler.waiting(one) for one in BULK)

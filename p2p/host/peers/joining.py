@@ -24,8 +24,8 @@ from p2p.host.peers.framing import FrameTalk
 from p2p.host.peers.peer import PeerConn, Verdict
 from p2p.identity.caller import Caller
 from p2p.ids import PeerId
-from p2p.link import yamux_core as yamux
 from p2p.link.agreement import opening
+from p2p.link.yamux import frames as yamux
 
 _ALIVE_WITHIN_S = 1.0
 """A connection that answers no ping for so long gives way to a newer one."""
@@ -69,13 +69,7 @@ class Joining:
         """Admit and settle; afterwards `conn` is in use, a guest's or closing, and `decided`."""
         try:
             with trio.fail_after(self._deadline_s):
-                talk = await self._open_talk(conn)
-                if talk is None:  # a guest
-                    return
-                conn.caller = await self._admission.admit(
-                    conn.peer, talk, conn.carrier.is_initiator
-                )
-                await self._settle(conn, talk)
+                await self._admit(conn)
         except AdmissionError as exc:
             conn.refuse(exc)
         except WireError as exc:
@@ -86,16 +80,24 @@ class Joining:
         finally:
             conn.decided.set()
 
+    async def _admit(self, conn: PeerConn) -> None:
+        talk = await self._open_talk(conn)
+        if talk is not None:  # no guest
+            is_first = conn.carrier.is_initiator
+            conn.caller = await self._admission.admit(conn.peer, talk, is_first)
+            await self._settle(conn, talk)
+
     async def _open_talk(self, conn: PeerConn) -> FrameTalk | None:
         if not conn.carrier.is_initiator:
-            await conn.admit_arrived.wait()
-            if conn.is_guest:
+            knock = conn.knock
+            await knock.is_over.wait()
+            if knock.is_guest:
                 return None
-            if conn.admit_stream is None:
+            if knock.stream is None:
                 raise AdmissionError("closed", f"the peer went away: {conn.link.reason}")
-            return FrameTalk(conn.admit_stream)
+            return FrameTalk(knock.stream)
         try:
-            stream = conn.admit_stream = conn.link.open_stream()
+            stream = conn.knock.stream = conn.link.open_stream()
             await stream.write(opening(self.protocol_of(conn)))
         except (LinkClosedError, StreamResetError) as exc:
             raise AdmissionError("closed", f"the peer went away while joining: {exc}") from exc
@@ -110,13 +112,12 @@ class Joining:
         if is_judge:
             await talk.agreed()
             verdict = await self._judge(conn)
-            if verdict is Verdict.USE:
-                self._use(conn)
-            await talk.send(bytes([verdict]))
         else:
             verdict = _verdict_in(await talk.receive())
-            if verdict is Verdict.USE:
-                self._use(conn)
+        if verdict is Verdict.USE:
+            self._use(conn)
+        if is_judge:
+            await talk.send(bytes([verdict]))
         match verdict:
             case Verdict.DUPLICATE:
                 conn.is_duplicate = True
@@ -140,7 +141,7 @@ class Joining:
 
     async def _is_alive(self, conn: PeerConn) -> bool:
         with trio.move_on_after(_ALIVE_WITHIN_S):
-            return await conn.link.answers_ping()
+            return await conn.link.pulse.answers()
         return False
 
 

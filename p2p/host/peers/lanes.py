@@ -18,10 +18,10 @@ from p2p.host.peers.peer import BULK, PeerConn
 from p2p.host.port import FrameSink
 from p2p.ids import TrafficClass
 from p2p.limits import DATA_FRAME_BYTES_MAX, SLICE_BYTES_MAX, TURN_S_MAX
-from p2p.link import yamux_core as yamux
 from p2p.link.agreement import opening
 from p2p.link.connection import Connection
 from p2p.link.stream import LinkStream
+from p2p.link.yamux import frames as yamux
 from p2p.wire.frames import FrameReader, frame
 
 _KEPT_FREE_BYTES: Final = 8 * 1024
@@ -43,6 +43,7 @@ class SendLane:
         on_opened: "Callable[[SendLane, LinkStream], None]", on_writable: Callable[[], None],
     ) -> None:  # fmt: skip
         self._link: Connection = conn.link
+        self._out = conn.link.out
         self._turns = conn.turns
         self._class = traffic_class
         self._protocol = protocol
@@ -55,8 +56,8 @@ class SendLane:
 
     def room(self) -> int:
         """Bytes that may be written now."""
-        room = self._link.room_bytes - _KEPT_FREE_BYTES
-        if room < _ROOM_BYTES_MIN or self._link.is_closing:
+        room = self._out.room_bytes - _KEPT_FREE_BYTES
+        if room < _ROOM_BYTES_MIN:
             return 0
         return min(room, SLICE_BYTES_MAX if self._stream is None else self._stream.room())
 
@@ -115,20 +116,24 @@ class Lanes:
     async def _read(self, conn: PeerConn, stream: LinkStream) -> None:
         """Hand frames of one class to the sink. What the sink raises but WireError is a bug."""
         try:
-            traffic_class = await _begin(conn, stream)
-            if traffic_class is None:
-                return
-            await self._read_frames(conn, traffic_class, stream)
-            conn.turns.ended[traffic_class] += 1
-            conn.turns.changed.unpark_all()
-            stream.finish()
-            self.on_ended(conn)
+            await self._read_to_end(conn, stream)
         except WireError as exc:
             conn.link.close(f"the peer broke the protocol: {exc}", yamux.PROTOCOL_ERROR)
         except StreamResetError:
             conn.link.close("the peer reset a lane")
         except LinkClosedError:
             return
+
+    async def _read_to_end(self, conn: PeerConn, stream: LinkStream) -> None:
+        """A whole lane, once it has its turn; then the next of its class has."""
+        traffic_class = await _begin(conn, stream)
+        if traffic_class is None:
+            return
+        await self._read_frames(conn, traffic_class, stream)
+        conn.turns.ended[traffic_class] += 1
+        conn.turns.changed.unpark_all()
+        stream.finish()
+        self.on_ended(conn)
 
     async def _read_frames(
         self, conn: PeerConn, traffic_class: TrafficClass, stream: LinkStream

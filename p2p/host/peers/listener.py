@@ -58,19 +58,23 @@ class Door:
             host = str(socket.socket.getpeername()[0])
         except OSError:  # gone before we looked
             return
-        self._count += 1
-        pending = self._pending[self._count] = Pending(self._count)
-        is_known = self._is_known(host)
-        victims = self._guard.arrived(pending.number, host, is_known=is_known)
-        for victim in victims:
-            self._pending.pop(victim).drop()
-        if pending.number in victims:
+        pending = self._let_in(host)
+        if pending is None:
             await trio.aclose_forcefully(socket)
             return
         try:
             await self._welcome(socket, pending)
         finally:
             self.passed(pending)
+
+    def _let_in(self, host: str) -> Pending | None:
+        """A place for a socket from there, for which others may have to go; None: there is none."""
+        self._count += 1
+        pending = self._pending[self._count] = Pending(self._count)
+        victims = self._guard.arrived(pending.number, host, is_known=self._is_known(host))
+        for victim in victims:
+            self._pending.pop(victim).drop()
+        return None if pending.number in victims else pending
 
     def spoke(self, pending: Pending) -> None:
         """The socket sent its first bytes."""

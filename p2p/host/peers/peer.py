@@ -16,6 +16,7 @@ import trio
 from trio.socket import SocketType
 
 from p2p.errors import AdmissionError, DialError
+from p2p.host.peers.knock import Knock
 from p2p.identity.caller import Caller
 from p2p.ids import PeerId, TrafficClass
 from p2p.link.connection import Connection
@@ -86,10 +87,8 @@ class PeerConn:
     peer: PeerId
     address: str
     """As it was dialled; of an inbound one only words."""
-    admit_stream: LinkStream | None = None
-    """On which both admit; None until it is opened."""
-    admit_arrived: trio.Event = field(default_factory=trio.Event)
-    """Set when the peer opened that stream, or never will."""
+    knock: Knock = field(default_factory=Knock)
+    """How the peer asks to be let in."""
     joined: trio.Event = field(default_factory=trio.Event)
     """Set when the connection is in use."""
     joined_s: float = 0.0
@@ -101,8 +100,6 @@ class PeerConn:
     refusal: AdmissionError | None = None
     is_duplicate: bool = False
     """One of the two has said that another connection counts."""
-    is_guest: bool = False
-    """A libp2p peer that is no member and asks for no admission (`guests`)."""
     main: "PeerConn | None" = None
     """The connection beside which this one carries bulk; None for a peer's first."""
     is_bulk: bool = False
@@ -139,27 +136,18 @@ class PeerConn:
         self.link.close(str(refusal))
 
     def offer_admission(self, stream: LinkStream) -> None:
-        """The peer opened the admission stream: the first counts, another is reset."""
-        if self.admit_stream is not None or self.is_guest:
-            stream.reset()
-            return
-        self.admit_stream = stream
-        self.admit_arrived.set()
-
-    def be_guest(self) -> None:
-        """There will be no admission: whoever waits for it goes on without."""
-        self.is_guest = True
-        self.admit_arrived.set()
+        """The peer asks to be admitted."""
+        self.knock.offer(stream)
 
     def offer_bulk(self, stream: LinkStream) -> None:
         """The same, and the peer wants to use this connection for bulk only."""
-        self.is_bulk = self.is_bulk or self.admit_stream is None
-        self.offer_admission(stream)
+        self.is_bulk = self.is_bulk or self.knock.stream is None
+        self.knock.offer(stream)
 
     async def give_up_when_closed(self) -> None:
         """Let whoever waits for the admission stream know that it will not come."""
         await self.link.closed.wait()
-        self.admit_arrived.set()
+        self.knock.give_up()
 
     def dial_error(self) -> DialError:
         """Why the dial that made this connection failed, as its caller should read it."""

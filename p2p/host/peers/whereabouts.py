@@ -52,19 +52,23 @@ class Whereabouts:
 
         Raises DialError when none can.
         """
-        found: list[Address] = []
-        errors: list[DialError] = []
-        for text in (address, *others):
-            try:
-                found.append(self._read(text))
-            except DialError as exc:
-                errors.append(exc)
+        found, errors = self._read_all((address, *others))
         if not found:
             raise together(errors[0], errors)
         peer = found[0].peer
         if peer is None or any(one.peer != peer for one in found):
             raise DialError(address, "peer", "the addresses are not of one peer")
         return peer, found, errors
+
+    def _read_all(self, texts: Iterable[str]) -> tuple[list[Address], list[DialError]]:
+        found: list[Address] = []
+        errors: list[DialError] = []
+        for text in texts:
+            try:
+                found.append(self._read(text))
+            except DialError as exc:
+                errors.append(exc)
+        return found, errors
 
     def _read(self, text: str) -> Address:
         try:

@@ -4,7 +4,7 @@ A cast is a message without an answer. A call has one, within a deadline that tr
 handler is cancelled when it passes, when the caller stops waiting and when the peer goes away.
 Messages to our own peer id take the same way, without the host.
 
-        call() -> Channel queue -> pump -> Host.send ~~> on_frame -> Channel -> handler task
+        call() -> Conversation -> Channel -> Host.send ~~> on_frame -> Channel -> handler
 """
 
 import logging
@@ -20,25 +20,25 @@ from p2p.effects import Send
 from p2p.errors import (
     CallTimeoutError,
     PeerUnreachableError,
-    RemoteRefusalError,
     UnsayableError,
     WireError,
 )
 from p2p.host.port import Host
-from p2p.host.rpc.answering import UNSAYABLE, Answering, RpcConfig, packed
-from p2p.host.rpc.calls import Asking
+from p2p.host.rpc.bounds import CallBounds, RpcConfig
+from p2p.host.rpc.calls import OutgoingCall
 from p2p.host.rpc.channel import Channel
-from p2p.host.rpc.messages import Call, Cancel, Cast, ChannelOpened, Chunk, Credit, Refused, Reply
+from p2p.host.rpc.conversation import Conversation
+from p2p.host.rpc.frames import decode_frame
+from p2p.host.rpc.handlers import Handlers
+from p2p.host.rpc.messages import Cast, ChannelOpened
+from p2p.host.rpc.payloads import UNSAYABLE, packed
 from p2p.identity.caller import Caller
 from p2p.ids import PeerId, TrafficClass
 from p2p.limits import (
     BODY_BYTES_MAX,
     BODY_WINDOW_BYTES,
     CALL_TIMEOUT_S_MAX,
-    CONTROL_FRAME_BYTES_MAX,
-    DATA_FRAME_BYTES_MAX,
     OUTBOX_FRAMES_MAX,
-    REFUSAL_CHARS_MAX,
 )
 from p2p.wire.codec import Message, decode_as, encode, number_in, number_of
 
@@ -46,12 +46,6 @@ log = logging.getLogger("swarm")
 
 M = TypeVar("M", bound=Message)
 R = TypeVar("R", bound=Message)
-
-_FRAMES: Final[dict[int, type[Message]]] = {
-    number_of(kind): kind
-    for kind in (ChannelOpened, Call, Reply, Refused, Cancel, Chunk, Credit, Cast)
-}
-
 
 _DEFAULT: Final = RpcConfig()
 
@@ -84,11 +78,12 @@ class Rpc:
         self._callers: dict[PeerId, Caller] = {}
         """Who is connected; and ourselves."""
         self._on_peer: list[Callable[[PeerId, bool], None]] = []
-        self._channels: dict[tuple[PeerId, TrafficClass], Channel] = {}
+        self._conversations: dict[tuple[PeerId, TrafficClass], Conversation] = {}
         """Those that are open, also with ourselves; made when needed."""
+        self._bounds = CallBounds(host.peer_id, config)
+        self._handlers = Handlers()
         self._nursery: trio.Nursery | None = None
         """Of `run`; None before."""
-        self._answering = Answering(host.peer_id, self._channels, config, self._cut_off)
         self._last_id = 0
         """Of our newest call, to whomever."""
         self._last_epoch = 0
@@ -135,7 +130,7 @@ class Rpc:
         `reply_bytes` tells from a request and the length of its body how long the reply's body
         will be at most: a handler does not start before there is room for it.
         """
-        self._answering.serve(kind, answer, reply_bytes)
+        self._handlers.serve(kind, answer, reply_bytes)
 
     def on_peer(self, changed: Callable[[PeerId, bool], None]) -> None:
         """Be told when a peer is connected (True) and when it no longer is (False)."""
@@ -186,40 +181,40 @@ class Rpc:
         fits no message). Cancelling the call cancels the handler over there.
         """
         payload = _sayable(peer, request, body)
-        channel = self._channel(peer, traffic_class)
         self._last_id += 1
         expires_s = trio.current_time() + timeout_s
-        asking = Asking(self._last_id, type(request).__name__, reply, expires_s)
+        call = OutgoingCall(self._last_id, type(request).__name__, reply, expires_s)
         deadline_ms = math.ceil(min(max(timeout_s, 0.0), CALL_TIMEOUT_S_MAX) * 1000)
-        channel.ask(asking, payload, body, deadline_ms)
+        conversation = self._conversation(peer, traffic_class)
+        over = conversation.ask(call, payload, body, deadline_ms)
         try:
             with trio.move_on_after(timeout_s):
-                await asking.done.wait()
-            if asking.failure is not None:
-                raise asking.failure
-            if not asking.done.is_set() or asking.reply is None or asking.body is None:
-                raise CallTimeoutError(peer, asking.request, timeout_s)
-            return cast("R", asking.reply), asking.body.take()
+                await over.wait()
         finally:
-            channel.end_asking(asking)
+            conversation.leave(call)
+        if call.failure is not None:
+            raise call.failure
+        if call.reply is None or call.body is None or not call.body.is_whole:
+            raise CallTimeoutError(peer, call.request, timeout_s)
+        return cast("R", call.reply), call.body.take()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Answer and send until cancelled; start it before the host."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            nursery.start_soon(self._answering.run, nursery)
+            nursery.start_soon(self._handlers.run, nursery)
             task_status.started()
             await self._loop_back_forever()
 
     def stats(self) -> RpcStats:
         """A snapshot for telemetry and tests."""
-        channels = list(self._channels.values())
+        channels = [conversation.channel for conversation in self._conversations.values()]
         return RpcStats(
             channels=len(channels),
-            calls_out=sum(len(c.asking) for c in channels),
-            calls_in=sum(len(c.serving) for c in channels),
-            body_bytes_held=sum(sum(c.held) for c in channels),
-            credit_bytes_out=sum(2 * BODY_WINDOW_BYTES - sum(c.window) for c in channels),
+            calls_out=sum(len(c.outgoing) for c in channels),
+            calls_in=sum(len(c.incoming) for c in channels),
+            body_bytes_held=sum(sum(c.bodies.held) for c in channels),
+            credit_bytes_out=sum(2 * BODY_WINDOW_BYTES - sum(c.bodies.window) for c in channels),
             casts_unknown=self._casts_unknown,
             casts_dropped=self._casts_dropped,
         )
@@ -228,18 +223,15 @@ class Rpc:
 
     def on_frame(self, peer: PeerId, traffic_class: TrafficClass, frame: bytes) -> None:
         """Take one frame. Raises WireError for what no honest peer sends."""
-        message = _decode_frame(frame)
+        message = decode_frame(frame)
         if isinstance(message, Cast):
             self._on_cast(peer, message)
             return
-        channel = self._channel(peer, traffic_class)
+        conversation = self._conversation(peer, traffic_class)
         if isinstance(message, ChannelOpened):
-            if channel.remote_epoch not in (None, message.epoch):
-                self._close(channel, "the peer has started anew")
-                channel = self._channel(peer, traffic_class)
-            channel.remote_epoch = message.epoch
-        elif channel.remote_epoch is not None:
-            self._on_channel_frame(channel, message)
+            self._on_opened(conversation, message.epoch)
+        elif conversation.channel.remote_epoch is not None:
+            conversation.receive(message, self._callers.get(peer))
         # else the peer has not noticed that we started anew: our Opened is on its way to it
 
     def on_up(self, caller: Caller) -> None:
@@ -251,9 +243,7 @@ class Rpc:
     def on_down(self, peer: PeerId, reason: str) -> None:
         """Fail what waits for the peer, stop what works for it, tell the services."""
         for traffic_class in TrafficClass:
-            channel = self._channels.get((peer, traffic_class))
-            if channel is not None:
-                self._close(channel, reason)
+            self._close(peer, traffic_class, reason)
         self._callers.pop(peer, None)
         for changed in self._on_peer:
             changed(peer, False)
@@ -268,25 +258,12 @@ class Rpc:
         kind, on_message = listener
         on_message(self._caller(peer), decode_as(kind, message.payload))
 
-    def _on_channel_frame(self, channel: Channel, message: Message) -> None:
-        match message:
-            case Call():
-                self._answering.on_call(self._caller(channel.peer), channel, message)
-            case Reply(id=call_id):
-                asking = channel.asking.get(call_id)
-                if asking is not None:
-                    channel.on_reply(message, decode_as(asking.reply_kind, message.payload))
-            case Refused(call_id, code, detail):
-                asking = channel.asking.get(call_id)
-                if asking is not None:
-                    short = (code[:REFUSAL_CHARS_MAX], detail[:REFUSAL_CHARS_MAX])
-                    asking.fail(RemoteRefusalError(channel.peer, *short))
-            case Cancel(call_id):
-                channel.on_cancel(call_id)
-            case Credit():
-                channel.on_credit(message)
-            case Chunk():
-                channel.on_chunk(message)
+    def _on_opened(self, conversation: Conversation, epoch: int) -> None:
+        peer, traffic_class = conversation.channel.peer, conversation.traffic_class
+        if conversation.channel.remote_epoch not in (None, epoch):
+            self._close(peer, traffic_class, "the peer has started anew")
+            conversation = self._conversation(peer, traffic_class)
+        conversation.channel.remote_epoch = epoch
 
     def _caller(self, peer: PeerId) -> Caller:
         caller = self._callers.get(peer)
@@ -294,16 +271,18 @@ class Rpc:
             raise WireError("a frame of a peer that was not admitted")
         return caller
 
-    def _channel(self, peer: PeerId, traffic_class: TrafficClass) -> Channel:
-        channel = self._channels.get((peer, traffic_class))
-        if channel is None:
+    def _conversation(self, peer: PeerId, traffic_class: TrafficClass) -> Conversation:
+        conversation = self._conversations.get((peer, traffic_class))
+        if conversation is None:
             self._last_epoch = max(self._last_epoch + 1, int(trio.current_time() * 1e6))
+            channel = Channel(peer, self._last_epoch, self._handlers.kinds, self._bounds)
             send = self._sender(peer, traffic_class)
-            start = self._answering.start
-            channel = Channel(peer, traffic_class, self._last_epoch, send, start)
-            self._channels[peer, traffic_class] = channel
-            self._nursery_now().start_soon(self._pump, channel)
-        return channel
+            start = self._handlers.start
+            conversation = Conversation(channel, traffic_class, send, start, self._cut_off)
+            self._conversations[peer, traffic_class] = conversation
+            self._bounds.opened(peer, traffic_class, channel)
+            self._nursery_now().start_soon(self._carry, conversation)
+        return conversation
 
     def _sender(
         self, peer: PeerId, traffic_class: TrafficClass
@@ -317,22 +296,25 @@ class Rpc:
 
         return to_ourselves if peer == self._host.peer_id else to_peer
 
-    async def _pump(self, channel: Channel) -> None:
+    async def _carry(self, conversation: Conversation) -> None:
         try:
-            await channel.pump()
+            await conversation.run()
         except PeerUnreachableError as error:
-            self._close(channel, error.why)
+            key = (conversation.channel.peer, conversation.traffic_class)
+            if self._conversations.get(key) is conversation:
+                self._close(*key, error.why)
 
-    def _close(self, channel: Channel, why: str) -> None:
-        if self._channels.get((channel.peer, channel.traffic_class)) is channel:
-            del self._channels[channel.peer, channel.traffic_class]
-        if handlers := channel.close(why):
-            self._nursery_now().start_soon(self._answering.cancel_all, handlers)
+    def _close(self, peer: PeerId, traffic_class: TrafficClass, why: str) -> None:
+        conversation = self._conversations.pop((peer, traffic_class), None)
+        if conversation is None:
+            return
+        self._bounds.closed(peer, traffic_class)
+        if handlers := conversation.close(why):
+            self._nursery_now().start_soon(self._handlers.cancel_all, handlers)
 
     def _cut_off(self, peer: PeerId, why: str) -> None:
         for traffic_class in TrafficClass:
-            if (channel := self._channels.get((peer, traffic_class))) is not None:
-                self._close(channel, why)
+            self._close(peer, traffic_class, why)
         self._nursery_now().start_soon(self._host.disconnect, peer, why)
 
     def _nursery_now(self) -> trio.Nursery:
@@ -363,12 +345,3 @@ def _sayable(peer: PeerId, request: Message, body: bytes) -> bytes:
     except UNSAYABLE as fault:
         log.warning("%s was not asked: %s", peer, fault)
         raise UnsayableError(peer, str(fault)) from fault
-
-
-def _decode_frame(frame: bytes) -> Message:
-    number = number_in(frame)
-    kind = _FRAMES.get(number)
-    if kind is None:
-        raise WireError(f"no frame has the number {number}")
-    bytes_max = DATA_FRAME_BYTES_MAX if kind is Chunk else CONTROL_FRAME_BYTES_MAX
-    return decode_as(kind, frame, bytes_max)

@@ -71,14 +71,20 @@ class Register:
     def _why_not(self, use: UsedInvite, who: Admitted) -> AdmissionError | None:
         """Why somebody who came with this invite is out."""
         name = next((link.name for link in who.lineage if link.subject == use.user), use.user)
+        return self._used_up(use, name) or self._closed(use, name, who)
+
+    def _used_up(self, use: UsedInvite, name: str) -> AdmissionError | None:
         before = self.uses.before(use)
-        if before:
-            those = ", ".join(str(one) for one in before[:3])
-            return AdmissionError(
-                "used",
-                f"the invite {name} came with was for {use.uses}, and was used before, by {those}: "
-                "ask for a new invite",
-            )
+        if not before:
+            return None
+        those = ", ".join(str(one) for one in before[:3])
+        return AdmissionError(
+            "used",
+            f"the invite {name} came with was for {use.uses}, and was used before, by {those}: "
+            "ask for a new invite",
+        )
+
+    def _closed(self, use: UsedInvite, name: str, who: Admitted) -> AdmissionError | None:
         closed = self.removals.closing(who, use.invite)
         told = self.uses.of(use)
         if closed is not None and (told is None or told.at_ms > closed.at_ms):

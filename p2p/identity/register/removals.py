@@ -136,7 +136,6 @@ class Removals:
     def take(self, sealed: Signed, now_ms: int) -> Removed | None:
         """Hold a removal; None when it is known already or there is no room for it.
 
-        Where its room is full those give way whose signers are out, or stand on somebody who is.
         Raises WireError, AdmissionError for one that is no good.
         """
         key = key_of(sealed)
@@ -144,14 +143,20 @@ class Removals:
             return None
         removed = self._verified(key, sealed, now_ms)
         room = self._room_of(removed)
-        if not room.has_place(sealed.sender, removed.proof):
-            self._clear(room)
-        if not room.has_place(sealed.sender, removed.proof):
+        if not self._has_place(room, removed):
             return None
         room.count(sealed.sender, removed.proof)
         self._held[key] = removed
         self._is_counted = False
         return removed
+
+    def _has_place(self, room: Room, removed: Removed) -> bool:
+        """Whether it may be held, now or once what counts no more has given way."""
+        signer, proof = removed.sealed.sender, removed.proof
+        if room.has_place(signer, proof):
+            return True
+        self._clear(room)
+        return room.has_place(signer, proof)
 
     def _clear(self, room: Room) -> None:
         """Drop what those have signed whom a lab's key or the network's has put out, or somebody

@@ -23,7 +23,7 @@ from p2p.limits import (
     USES_PER_LAB_MAX,
     USES_PER_PERSON_MAX,
 )
-from p2p.wire.codec import decode_as, encode
+from p2p.wire.codec import Record, decode_as, encode
 from p2p.wire.envelope import Signed, Signer, open_signed
 
 
@@ -106,8 +106,7 @@ class Uses:
     # -- learning
 
     def take(self, sealed: Signed, now_ms: int) -> Used | None:
-        """Hold a use; None when it is known, when an earlier one of the same user is, or when there
-        is no room: then the words of witnesses who are out give way.
+        """Hold a use; None when it, or an earlier one of its user, is known, or there is no room.
 
         Raises WireError, AdmissionError for one that is no good.
         """
@@ -118,15 +117,22 @@ class Uses:
         held = self._of_invite.get(used.invite, {}).get(used.user)
         if used.ends_ms + CLOCK_SKEW_MAX_MS < now_ms or (held and _age(held) <= _age(used)):
             return None
-        if held is None and not self._room.has_place(sealed.sender, used.lineage):
-            self._forget_all([one for one in self._held.values() if self._are_out(one.lineage)])
-            if not self._room.has_place(sealed.sender, used.lineage):
-                return None
-        if held is not None:
-            self._drop(held)
+        if not self._make_way(used, held):
+            return None
         self._room.count(sealed.sender, used.lineage)
         self._of_invite.setdefault(used.invite, {})[used.user] = self._held[key] = used
         return used
+
+    def _make_way(self, used: Used, held: Used | None) -> bool:
+        """The later use of the same user gives way, or else the words of witnesses who are out."""
+        if held is not None:
+            self._drop(held)
+            return True
+        signer, lineage = used.sealed.sender, used.lineage
+        if self._room.has_place(signer, lineage):
+            return True
+        self._forget_all([one for one in self._held.values() if self._are_out(one.lineage)])
+        return self._room.has_place(signer, lineage)
 
     def forget(self, now_ms: int) -> None:
         """Drop those whose certificates have ended."""
@@ -147,18 +153,11 @@ class Uses:
         self.dropped.append(used.key)
 
     def _verified(self, key: bytes, sealed: Signed, now_ms: int) -> Used:
-        if sealed.domain != USE_DOMAIN or len(encode(sealed)) > USE_BYTES_MAX:
-            raise WireError("that is not a use of an invite")
-        if not 0 <= sealed.sequence <= now_ms + CLOCK_SKEW_MAX_MS or sealed.expires_ms != NEVER_MS:
-            raise WireError("a use from the future, or one that ends")
-        use = open_signed(self._verifier, self._anchor.network, USE_DOMAIN, Use, sealed)
+        use = self._opened(sealed, now_ms)
         at = Clocks(sealed.sequence)
         witness = check_token(use.witness, sealed.sender, self._anchor, self._verifier, at)
-        certificate, network = use.certificate, self._anchor.network
-        kind = CERTIFICATES.get(certificate.domain)
-        if kind is None or certificate.domain == INVITE_DOMAIN:
-            raise AdmissionError("malformed", "nobody is let in by that certificate")
-        record = open_signed(self._verifier, network, certificate.domain, kind, certificate)
+        certificate = use.certificate
+        record = self._let_in_by(certificate)
         link = link_of(record, certificate)
         if sealed.sequence < certificate.sequence - CLOCK_SKEW_MAX_MS:
             raise AdmissionError("clock", "nobody was let in before their certificate was made")
@@ -168,6 +167,22 @@ class Uses:
             key, sealed, certificate.sender, link.subject, link.name, certificate.expires_ms,
             witness.lineage, record.member if isinstance(record, MachineCert) else "",
         )  # fmt: skip
+
+    def _opened(self, sealed: Signed, now_ms: int) -> Use:
+        """What the witness says, if it can be from now or before."""
+        if sealed.domain != USE_DOMAIN or len(encode(sealed)) > USE_BYTES_MAX:
+            raise WireError("that is not a use of an invite")
+        if not 0 <= sealed.sequence <= now_ms + CLOCK_SKEW_MAX_MS or sealed.expires_ms != NEVER_MS:
+            raise WireError("a use from the future, or one that ends")
+        return open_signed(self._verifier, self._anchor.network, USE_DOMAIN, Use, sealed)
+
+    def _let_in_by(self, certificate: Signed) -> Record:
+        """What the certificate says that the invite's key signed for its user."""
+        kind = CERTIFICATES.get(certificate.domain)
+        if kind is None or certificate.domain == INVITE_DOMAIN:
+            raise AdmissionError("malformed", "nobody is let in by that certificate")
+        network = self._anchor.network
+        return open_signed(self._verifier, network, certificate.domain, kind, certificate)
 
 
 def uses_in(who: Admitted) -> tuple[UsedInvite, ...]:

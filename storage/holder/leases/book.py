@@ -42,6 +42,7 @@ from storage.holder.leases.tables import (
 from storage.holder.tombstones import Tombstones
 from storage.ids import Address, LeaseId, LeaseKey, ShardRoot
 from storage.limits import DROPPED_LEASES_KEPT, LEASE_ROWS_PER_SCAN
+from storage.locks import KeyedLocks
 from storage.messages import LeaseTerms
 from storage.records.holders import HolderBook
 from storage.records.holding import Holding
@@ -72,15 +73,12 @@ class LeaseBook:
         tombstones: Tombstones,
         wall_ms: Callable[[], int],
     ) -> None:
-        self._config = config
-        self._tombstones = tombstones
-        self._tables = tables
-        self._shards = shards
-        self._holders = holders
-        self._wall_ms = wall_ms
+        self._config, self._wall_ms = config, wall_ms
+        self._tables, self._shards = tables, shards
+        self._holders, self._tombstones = holders, tombstones
         self._putting: dict[ShardRoot, int] = {}  # shards being written, and by how many
         self._dropping: set[ShardRoot] = set()  # shards being freed: none that is being written
-        self._locks: dict[LeaseKey, trio.Lock] = {}  # by lease that is being given up
+        self._locks = KeyedLocks[LeaseKey]()  # by lease that is being given up
         self._dropped: dict[Given, LeaseRow | None] = {}
         """What was given up lately, and whose it is: what is late of it is refused."""
         self.shares = LeaseShares()
@@ -226,13 +224,8 @@ class LeaseBook:
         What that machine (or EVERYBODY) brings late under it is refused. With a tombstone nothing
         of its owner's is taken under its id again, whoever brings it.
         """
-        lock = self._locks.setdefault(key, trio.Lock())
-        try:
-            async with lock:  # who asks twice, having given up once, waits for the first
-                return await self._drop(key, given, tombstone)
-        finally:
-            if lock.statistics().tasks_waiting == 0 and not lock.locked():
-                self._locks.pop(key, None)
+        async with self._locks.of(key):  # who asks twice, having given up once, waits for the first
+            return await self._drop(key, given, tombstone)
 
     def refuse(self, lease: LeaseId, row: LeaseRow | Caller, peer: PeerId = EVERYBODY) -> None:
         """Take nothing more of an owner's under an id for a while, if that machine brings it."""
@@ -302,11 +295,22 @@ class LeaseBook:
         while rows := self._tables.scan(LEASES, after=after, limit=LEASE_ROWS_PER_SCAN):
             after = rows[-1][0]
             await trio.lowlevel.checkpoint()
-            for key, value in rows:
-                lease, row = LeaseKey(key), read_row(value)
-                if self._is_over(row, now_ms) and not spared(lease, row):
-                    given = row.putter if row.is_proved else None
-                    freed += await self.drop_one(lease, given=given)
+            freed += await self._free_over(rows, now_ms, spared)
+        return freed
+
+    async def _free_over(
+        self,
+        rows: Sequence[tuple[bytes, bytes]],
+        now_ms: int,
+        spared: Callable[[LeaseKey, LeaseRow], bool],
+    ) -> int:
+        """Free those of some rows whose lease has ended; the bytes freed. Raises StoreFullError."""
+        freed = 0
+        for key, value in rows:
+            lease, row = LeaseKey(key), read_row(value)
+            if self._is_over(row, now_ms) and not spared(lease, row):
+                given = row.putter if row.is_proved else None
+                freed += await self.drop_one(lease, given=given)
         return freed
 
     async def sweep_orphans(self) -> int:
@@ -341,8 +345,7 @@ class LeaseBook:
 
     def _gone_by_ms(self) -> int:
         """When every lease taken or renewed until now is over everywhere."""
-        kept_s = self._config.lease_s + self._config.trash_s
-        return self._wall_ms() + int(kept_s * 1000)
+        return self._wall_ms() + int((self._config.lease_s + self._config.trash_s) * 1000)
 
     def _is_over(self, row: LeaseRow, now_ms: int) -> bool:
         is_soft = not row.is_hold and row.storage_class != StorageClass.SCRATCH
@@ -388,8 +391,8 @@ class LeaseBook:
         A hold ends a while after the last word of its put, and what is put is kept as long as its
         class says; who mends gives the end that others keep it until.
         """
-        now_ms = self._wall_ms()
-        until_ms = min(terms.until_ms, now_ms + 2 * int(self._config.lease_s * 1000))
+        now_ms, lease_ms = self._wall_ms(), int(self._config.lease_s * 1000)
+        until_ms = min(terms.until_ms, now_ms + 2 * lease_ms)
         if terms.is_hold:
             until_ms = now_ms + int(self._config.hold_s * 1000)
         elif not terms.putter:

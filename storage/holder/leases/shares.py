@@ -12,7 +12,7 @@ from typing import Final
 from p2p.errors import RefusalError
 from p2p.ids import LabId, MemberId
 from p2p.wire.codec import Record
-from storage.coming import Coming
+from storage.coming import EVERYTHING, Coming
 from storage.limits import LEASES_HELD_MAX, LEASES_PER_LAB_MAX, LEASES_PER_MEMBER_MAX
 
 
@@ -22,8 +22,6 @@ class LeasePayer(Record, frozen=True):
     member: MemberId
     lab: LabId
 
-
-_ALL: Final = "all"
 
 NOBODY: Final = LeasePayer(MemberId(""), LabId(""))
 """Of leases that were taken before shares were counted."""
@@ -45,7 +43,7 @@ class LeaseShares:
 
     def coming(self, payer: LeasePayer, lease: bytes) -> AbstractContextManager[None]:
         """Count a lease while something is put under it, whether or not it turns out to be new."""
-        return self._coming.of([(payer.member, 0), (payer.lab,), _ALL], lease)
+        return self._coming.of([(payer.member, 0), (payer.lab,), EVERYTHING], lease)
 
     def check(self, payer: LeasePayer) -> None:
         """Raise RefusalError unless one more may be kept for this payer."""
@@ -54,7 +52,7 @@ class LeaseShares:
             raise RefusalError("full", f"one person may have {LEASES_PER_MEMBER_MAX} leases here")
         if self._labs[payer.lab] + self._coming.with_one((payer.lab,)) > LEASES_PER_LAB_MAX:
             raise RefusalError("full", f"one lab may have {LEASES_PER_LAB_MAX} leases here")
-        if self.held + self._coming.with_one(_ALL) > LEASES_HELD_MAX:
+        if self.held + self._coming.with_one(EVERYTHING) > LEASES_HELD_MAX:
             raise RefusalError("full", "no room for another lease here")
 
     def add(self, payer: LeasePayer, count: int = 1) -> None:

@@ -33,7 +33,7 @@ TABLE: Final = "name_entries"
 UNSIGNED_TABLE: Final = "names"
 """Of versions whose ballots were not signed: nothing in it can be believed."""
 MEMBERS_TABLE, MEMBERS_KEY = "name_members", b"members"
-KEY_BYTES: Final = 32
+NAME_KEY_BYTES: Final = 32
 
 
 class NameEntry(Record, frozen=True):
@@ -246,5 +246,5 @@ def _promise_claim(state: NameState) -> Signed | None:
 
 
 def _check_key(key: bytes) -> None:
-    if len(key) != KEY_BYTES:
+    if len(key) != NAME_KEY_BYTES:
         raise RefusalError("corrupt", f"a key of {len(key)} bytes")

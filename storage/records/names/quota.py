@@ -8,12 +8,12 @@ apart, so that no task can use up what its provider's owner needs for names of t
 from collections import Counter
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from p2p.errors import RefusalError
 from p2p.ids import LabId, MemberId
 from p2p.wire.codec import Record
-from storage.coming import Coming
+from storage.coming import EVERYTHING, Coming
 from storage.limits import (
     NAMES_HELD_MAX,
     NAMES_PENDING_MAX,
@@ -22,7 +22,6 @@ from storage.limits import (
 )
 
 KeyT = TypeVar("KeyT")
-_ALL: Final = "all"
 
 
 class NamePayer(Record, frozen=True):
@@ -52,7 +51,7 @@ class Accounts:
 
     def coming(self, payer: NamePayer, key: bytes) -> AbstractContextManager[None]:
         """Count a name while it is written, whether or not it turns out to be new."""
-        return self._coming.of([(payer.member, payer.is_grant), (payer.lab,), _ALL], key)
+        return self._coming.of([(payer.member, payer.is_grant), (payer.lab,), EVERYTHING], key)
 
     def check(self, payer: NamePayer) -> None:
         """Raise RefusalError unless one more may be kept for this payer."""
@@ -64,7 +63,7 @@ class Accounts:
             raise RefusalError("full", f"one person may have {NAMES_PER_MEMBER_MAX} names here")
         if self._labs[payer.lab] + self._coming.with_one((payer.lab,)) > NAMES_PER_LAB_MAX:
             raise RefusalError("full", f"one lab may have {NAMES_PER_LAB_MAX} names here")
-        if self.held + self._coming.with_one(_ALL) > NAMES_HELD_MAX:
+        if self.held + self._coming.with_one(EVERYTHING) > NAMES_HELD_MAX:
             raise RefusalError("full", "no room for another name here")
 
     def add(self, payer: NamePayer, *, is_pending: bool, count: int = 1) -> None:

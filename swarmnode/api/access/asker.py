@@ -14,12 +14,12 @@ from storage.manifests.capability import parse_kept, text_of_cap
 from swarmnode.errors import NotAllowedError, PersonLockedError
 from swarmnode.limits import LAB_REASON_CHARS_MAX
 from swarmnode.people.seals import Seals
+from swarmnode.tasks.secrets import HIDDEN
 
 KEY: Final = "swarm.asker"
 """Where the gatekeeper leaves it in the ASGI scope."""
 _CAPABILITY: Final = re.compile(r"(swarm|sealed):[a-z2-7]{100,}", re.IGNORECASE)
 _SEALED: Final = re.compile(r"sealed:[a-z2-7]{100,}")
-HIDDEN: Final = "(hidden)"
 LOCKED: Final = "(locked)"
 """In place of a capability that only its person's key opens."""
 
@@ -38,9 +38,9 @@ OWNER: Final = Principal()
 
 def asker_of(request: Request) -> Principal:
     """Who sent a request."""
-    found = request.scope.get(KEY, OWNER)
-    assert isinstance(found, Principal)
-    return found
+    asker = request.scope.get(KEY, OWNER)
+    assert isinstance(asker, Principal)
+    return asker
 
 
 def lab_reason(request: Request) -> str:
@@ -74,13 +74,13 @@ def _without_capabilities(value: Any) -> Any:  # noqa: ANN401
     return _with_texts(value, partial(_CAPABILITY.sub, HIDDEN))
 
 
-def _opened(seals: Seals, person: str, found: re.Match[str]) -> str:
+def _opened(seals: Seals, person: str, match: re.Match[str]) -> str:
     try:
-        return text_of_cap(seals.open_cap(person, parse_kept(found.group())))
+        return text_of_cap(seals.open_cap(person, parse_kept(match.group())))
     except PersonLockedError:
         return LOCKED
     except CapabilityError:  # it only looks like one
-        return found.group()
+        return match.group()
 
 
 def _with_texts(value: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401
@@ -88,7 +88,7 @@ def _with_texts(value: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN40
         case str():
             return change(value)
         case dict():
-            return {key: _with_texts(one, change) for key, one in value.items()}
+            return {key: _with_texts(item, change) for key, item in value.items()}
         case list() | tuple():
-            return [_with_texts(one, change) for one in value]
+            return [_with_texts(item, change) for item in value]
     return value

@@ -57,7 +57,7 @@ def read_tokens(file: Path) -> Mapping[str, str]:
         raise ConfigError(
             f"api.tcp is set, but nobody holds a token ({file}): `swarmnode api token` makes one"
         )
-    return {one.digest: one.scope for one in read_granted(file)}
+    return {grant.digest: grant.scope for grant in read_granted(file)}
 
 
 def read_granted(file: Path) -> list[Granted]:
@@ -68,21 +68,23 @@ def read_granted(file: Path) -> list[Granted]:
         lines = read_private_file(file).decode(errors="replace").splitlines()
     except IdentityError as exc:
         raise ConfigError(str(exc)) from exc
-    found: list[Granted] = []
+    granted: list[Granted] = []
     for number, line in enumerate(lines, 1):
-        words = line.partition("#")[0].split()
-        if not words:
-            continue
-        if len(words) < 2 or words[0] not in TOKEN_SCOPES or not _is_hash(words[1]):
-            raise ConfigError(
-                f"{file}:{number}: not `SCOPE SHA256 NAME`: remove the line; "
-                "`swarmnode api token` makes one"
-            )
-        person, rest = "", words[2:]
-        if rest and rest[0].startswith(_PERSON):
-            person, rest = rest[0].removeprefix(_PERSON), rest[1:]
-        found.append(Granted(words[1], words[0], person, " ".join(rest)))
-    return found
+        if words := line.partition("#")[0].split():
+            granted.append(_granted_by(words, f"{file}:{number}"))
+    return granted
+
+
+def _granted_by(words: Sequence[str], where: str) -> Granted:
+    """What a line says. Raises ConfigError."""
+    if len(words) < 2 or words[0] not in TOKEN_SCOPES or not _is_hash(words[1]):
+        raise ConfigError(
+            f"{where}: not `SCOPE SHA256 NAME`: remove the line; `swarmnode api token` makes one"
+        )
+    person, rest = "", words[2:]
+    if rest and rest[0].startswith(_PERSON):
+        person, rest = rest[0].removeprefix(_PERSON), rest[1:]
+    return Granted(words[1], words[0], person, " ".join(rest))
 
 
 def add_token(
@@ -92,17 +94,21 @@ def add_token(
 
     Raises NotAllowedError, ConfigError, IdentityError (file or folder are open to others).
     """
-    there, most = read_granted(file), API_TOKENS_PER_PERSON_MAX
-    if person and sum(one.person == person for one in there) >= most:
-        raise NotAllowedError(f"{person} has {most} tokens already: end some")
-    if len(there) >= API_TOKENS_MAX:
-        raise ConfigError(f"{file} holds {API_TOKENS_MAX} tokens already: remove some lines")
+    _check_room(file, person)
     token = f"swarm-{scope}-{entropy(_TOKEN_BYTES).hex()}"
     before = read_private_file(file) if file.exists() else b""
     shown = "".join(char for char in name if char.isprintable()).replace("#", "")[:64]
     made = Granted(hash_of(token), scope, person, shown)
     replace_private_file(file, before + made.line.encode())
     return token
+
+
+def _check_room(file: Path, person: str) -> None:
+    there, most = read_granted(file), API_TOKENS_PER_PERSON_MAX
+    if person and sum(grant.person == person for grant in there) >= most:
+        raise NotAllowedError(f"{person} has {most} tokens already: end some")
+    if len(there) >= API_TOKENS_MAX:
+        raise ConfigError(f"{file} holds {API_TOKENS_MAX} tokens already: remove some lines")
 
 
 class TokenBook:
@@ -115,15 +121,15 @@ class TokenBook:
 
     def asker(self, token: str) -> Principal | None:
         """Who holds that token, and what it allows."""
-        digest, found = hash_of(token), None
-        for one in self._now():
-            if hmac.compare_digest(one.digest, digest):
-                found = Principal(one.person, one.scope)
-        return found
+        digest, holder = hash_of(token), None
+        for grant in self._now():
+            if hmac.compare_digest(grant.digest, digest):
+                holder = Principal(grant.person, grant.scope)
+        return holder
 
     def of(self, person: str) -> Sequence[Granted]:
         """The tokens of a person."""
-        return [one for one in self._now() if one.person == person]
+        return [grant for grant in self._now() if grant.person == person]
 
     def make(self, scope: str, name: str, person: str) -> str:
         """A new token. Raises ConfigError, IdentityError."""
@@ -135,17 +141,17 @@ class TokenBook:
         Raises TokenUnknownError, ConfigError, IdentityError.
         """
         own = self.of(person)
-        going = [one for one in own if which in (one.digest[:ID_CHARS], one.name) and which]
+        going = [grant for grant in own if which in (grant.digest[:ID_CHARS], grant.name) and which]
         if len(going) != 1:
             words = f"{len(going)} tokens are" if going else "no token of yours is"
             raise TokenUnknownError(f"{words} called {which!r}: see `swarmnode token ls`")
-        left = [one.line for one in read_granted(self._file) if one.digest != going[0].digest]
+        left = [grant.line for grant in read_granted(self._file) if grant.digest != going[0].digest]
         replace_private_file(self._file, "".join(left).encode())
 
     def end_all(self, person: str) -> None:
         """End every token of a person. Raises ConfigError, IdentityError."""
         if self.of(person):
-            left = [one.line for one in read_granted(self._file) if one.person != person]
+            left = [grant.line for grant in read_granted(self._file) if grant.person != person]
             replace_private_file(self._file, "".join(left).encode())
 
     def _now(self) -> list[Granted]:
@@ -178,11 +184,11 @@ class FixedTokens:
 
     def asker(self, token: str) -> Principal | None:
         """Who holds that token, and what it allows."""
-        digest, found = hash_of(token), None
+        digest, holder = hash_of(token), None
         for known, scope in self._scopes.items():
             if hmac.compare_digest(known, digest):
-                found = Principal(scope=scope)
-        return found
+                holder = Principal(scope=scope)
+        return holder
 
 
 def hash_of(token: str) -> str:

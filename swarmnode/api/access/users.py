@@ -21,13 +21,15 @@ def who_is(
         if not has_started():
             return STARTING
         person = people.of_user(uid)
-        if person is not None:
-            return Principal(person, "person")
-        me = login_of(uid)
-        hint = (
-            f"ask {login_of(owner_uid)}, whose node this is, for `{add_command(uid)}` "
-            "(or run a node of your own: `swarmnode init`, `swarmnode run`)"
-        )
-        return Problem(403, "not_let_in", f"{me} is not let in to the node of this machine", hint)
+        return _not_let_in(uid, owner_uid) if person is None else Principal(person, "person")
 
     return asker
+
+
+def _not_let_in(uid: int, owner_uid: int) -> Problem:
+    me = login_of(uid)
+    hint = (
+        f"ask {login_of(owner_uid)}, whose node this is, for `{add_command(uid)}` "
+        "(or run a node of your own: `swarmnode init`, `swarmnode run`)"
+    )
+    return Problem(403, "not_let_in", f"{me} is not let in to the node of this machine", hint)

@@ -52,8 +52,9 @@ class EventRoutes:
             missed, events = self._hub.after(number)
             if missed:
                 yield self._gap(number + missed, GapLine(missed, "too old to be kept"))
-            for event in (one for one in events if one.person in (None, person)):
-                yield self._line(event)
+            for event in events:
+                if event.person in (None, person):
+                    yield self._line(event)
             number = max(number + missed, events[-1].number if events else 0)
             with trio.move_on_after(HEARTBEAT_S) as waiting:
                 await self._hub.wait_after(number)

@@ -6,6 +6,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from p2p.ids import PeerId
+from swarmnode.api.access.asker import asker_of
 from swarmnode.api.face import NodeFace
 from swarmnode.api.reply import body_as, reply
 from swarmnode.api.schema.node import JoinRequest, PauseRequest, PhraseRequest, Pong, RemoveRequest
@@ -47,7 +48,7 @@ class NodeRoutes:
 
     async def status(self, request: Request) -> Response:
         """Health first, then everything `swarmnode status` shows."""
-        return reply(self._node.status())
+        return reply(self._node.status(asker_of(request).person))
 
     async def peers(self, request: Request) -> Response:
         """Every member we know."""

@@ -34,6 +34,7 @@ from swarmnode.api.views.objects import (
     survivals,
 )
 from swarmnode.errors import PersonLockedError
+from swarmnode.limits import OBJECT_NAME_CHARS_MAX
 from swarmnode.people.seals import HINT
 
 _HIDDEN = (ObjectKind.KEYRING, ObjectKind.LOG)
@@ -65,29 +66,23 @@ class ObjectRoutes:
 
         An input ends with the tasks that use it.
         """
-        asked = request.query_params.get("durability", Durability.DURABLE.value)
-        if asked not in tuple(Durability):
-            raise msgspec.ValidationError(f"durability is one of {', '.join(Durability)}")
-        kind = request.query_params.get("kind", "")
-        if kind not in ("", ObjectKind.INPUT):
-            raise msgspec.ValidationError("kind is input, or left out")
+        durability, kind, name = _how_to_keep(request)
         mark = Mark(kind, person=asker_of(request).person)
-        name = request.query_params.get("name", "")
         async with aclosing(request.stream()) as body:
             receipt = await self._node.objects.put(
-                body, name=name, durability=Durability(asked), mark=mark
+                body, name=name, durability=durability, mark=mark
             )
         return reply(receipt_json(receipt), 201)
 
     async def ls(self, request: Request) -> Response:
         """The asker's objects, oldest first; with `?survives=1` what each survives now."""
         await self._node.estate.settled()
-        entries = [one for one in self._entries(request) if one.mark.kind not in _HIDDEN]
+        entries = [entry for entry in self._entries(request) if entry.mark.kind not in _HIDDEN]
         survives: dict[Address, str] = {}
         if flag(request, "survives"):
-            kept = [one.cap.address for one in entries if not one.removed_ms]
+            kept = [entry.cap.address for entry in entries if not entry.removed_ms]
             survives = await survivals(self._node.objects, kept)
-        lines = [line_json(one, survives.get(one.cap.address, "")) for one in entries]
+        lines = [line_json(entry, survives.get(entry.cap.address, "")) for entry in entries]
         return reply(self._shown(request, lines))
 
     async def same(self, request: Request) -> Response:
@@ -107,8 +102,8 @@ class ObjectRoutes:
         """What the asker's things cost, by task; puts under way as `unfinished`."""
         await self._node.estate.settled()
         person = asker_of(request).person
-        puts = [one for one in self._node.objects.unfinished() if one.mark.person == person]
-        kept = [one for one in self._entries(request) if not one.removed_ms]
+        puts = [put for put in self._node.objects.unfinished() if put.mark.person == person]
+        kept = [entry for entry in self._entries(request) if not entry.removed_ms]
         return reply(costs_of(kept, puts))
 
     def _shown(self, request: Request, value: Any) -> Any:  # noqa: ANN401  (any answer)
@@ -123,7 +118,7 @@ class ObjectRoutes:
 
     def _entries(self, request: Request) -> list[ObjectEntry]:
         person = asker_of(request).person
-        return [one for one in self._node.objects.entries() if one.mark.person == person]
+        return [entry for entry in self._node.objects.entries() if entry.mark.person == person]
 
     async def read(self, request: Request) -> Response:
         """Stream plaintext. Errors before the first byte are problems, later ones cut it short."""
@@ -135,18 +130,7 @@ class ObjectRoutes:
         assert isinstance(chunks, AsyncGenerator)
         with self._removed_is_named(request, cap.address):
             first = await anext(chunks, b"")
-
-        async def stream() -> AsyncIterator[bytes]:
-            async with aclosing(chunks):
-                yield first
-                try:
-                    async for chunk in chunks:
-                        yield chunk
-                except StorageError as exc:  # removed meanwhile, or its holders are gone
-                    log.warning("an object could not be read to its end: %s", exc)
-                    raise CutShort from exc
-
-        return Stream(stream(), media_type="application/octet-stream")
+        return Stream(_from_first(first, chunks), media_type="application/octet-stream")
 
     @contextmanager
     def _removed_is_named(self, request: Request, address: Address) -> Iterator[None]:
@@ -169,10 +153,10 @@ class ObjectRoutes:
         """Where the shards are and what the object survives now."""
         address = address_of(request.path_params["address"])
         with self._removed_is_named(request, address):
-            found = detail_json(await self._node.objects.stat(address))
-        if all(one.cap.address != address for one in self._entries(request)):
-            found = msgspec.structs.replace(found, name="", expires_ms=0)  # another's, if at all
-        return reply(found)
+            detail = detail_json(await self._node.objects.stat(address))
+        if all(entry.cap.address != address for entry in self._entries(request)):
+            detail = msgspec.structs.replace(detail, name="", expires_ms=0)  # another's, if at all
+        return reply(detail)
 
     async def rm(self, request: Request) -> Response:
         """Give up an object of the asker's; holders that are away do so when they are back.
@@ -183,7 +167,7 @@ class ObjectRoutes:
         if flag(request, "as_lab"):
             return _removed(await self._node.remove_as_lab(address, lab_reason(request)))
         await self._node.estate.settled()
-        if any(one.cap.address == address for one in self._entries(request)):
+        if any(entry.cap.address == address for entry in self._entries(request)):
             gone = await self._node.objects.forget(address)
         else:
             gone = await self._put_elsewhere(request, address)
@@ -191,7 +175,7 @@ class ObjectRoutes:
 
     async def _put_elsewhere(self, request: Request, address: Address) -> Forgotten:
         """Give up what another machine of this node's owner put. Raises ObjectUnknownError."""
-        is_listed = any(one.cap.address == address for one in self._node.objects.entries())
+        is_listed = any(entry.cap.address == address for entry in self._node.objects.entries())
         if not is_listed and not asker_of(request).person:
             with suppress(ObjectUnknownError, ManifestError):
                 gone = await self._node.objects.remove(address)
@@ -203,6 +187,31 @@ class ObjectRoutes:
                 "put it"
             )
         raise AssertionError
+
+
+def _how_to_keep(request: Request) -> tuple[Durability, str, str]:
+    """Durability, kind and name that the query asks for. Raises ValidationError."""
+    asked = request.query_params.get("durability", Durability.DURABLE.value)
+    if asked not in tuple(Durability):
+        raise msgspec.ValidationError(f"durability is one of {', '.join(Durability)}")
+    kind = request.query_params.get("kind", "")
+    if kind not in ("", ObjectKind.INPUT):
+        raise msgspec.ValidationError("kind is input, or left out")
+    name = request.query_params.get("name", "")
+    if len(name) > OBJECT_NAME_CHARS_MAX:
+        raise msgspec.ValidationError(f"a name has at most {OBJECT_NAME_CHARS_MAX} characters")
+    return Durability(asked), kind, name
+
+
+async def _from_first(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    async with aclosing(rest):
+        yield first
+        try:
+            async for chunk in rest:
+                yield chunk
+        except StorageError as exc:  # removed meanwhile, or its holders are gone
+            log.warning("an object could not be read to its end: %s", exc)
+            raise CutShort from exc
 
 
 def _removed(gone: Forgotten | None) -> Response:

@@ -99,8 +99,10 @@ class PeopleRoutes:
 
     async def token_ls(self, request: Request) -> Response:
         """The asker's tokens."""
-        found = self._tokens.of(asker_of(request).person)
-        return reply([TokenLine(one.digest[:ID_CHARS], one.scope, one.name) for one in found])
+        granted = self._tokens.of(asker_of(request).person)
+        return reply(
+            [TokenLine(grant.digest[:ID_CHARS], grant.scope, grant.name) for grant in granted]
+        )
 
     async def token_new(self, request: Request) -> Response:
         """Make a token for the asker; it is told here and never again."""

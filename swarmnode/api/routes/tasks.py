@@ -1,6 +1,6 @@
 """Tasks over HTTP: submit, look, wait, cancel, explain, read the logs as they grow."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, Final
 
@@ -10,13 +10,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from p2p.ids import PeerId
+from storage.errors import ManifestError, ObjectUnknownError
 from swarmnode.api.access.asker import Principal, asker_of, lab_reason, shown
 from swarmnode.api.face import NodeFace
 from swarmnode.api.reply import Stream, body_bytes, flag, number, reply
 from swarmnode.api.schema.tasks import FilesLine, ForgetReply, Retried, SubmitReply
 from swarmnode.api.views.tasks import detail_of, explanation_of, left_by, line_of, outputs_of
-from swarmnode.errors import SpecError, TaskNotEndedError, TaskUnknownError
+from swarmnode.errors import (
+    AttemptUnknownError,
+    SpecError,
+    TaskAmbiguousError,
+    TaskNotEndedError,
+    TaskUnknownError,
+    TaskUnreachableError,
+)
 from swarmnode.estate.inputs import with_own_inputs
+from swarmnode.limits import ATTEMPTS_KEPT_MAX
 from swarmnode.market.explain import TaskView
 from swarmnode.market.guardians.kept import Guarded
 from swarmnode.market.logbook import STREAMS
@@ -28,6 +38,8 @@ from swarmnode.tasks.spec_load import is_sound, spec_from_json, spec_from_toml
 WAIT_S: Final = 30.0
 """How long a wait lasts when nobody says: below the patience of common clients and proxies."""
 WAIT_S_MAX: Final = 600.0
+SHOWN_MAX: Final = 5
+"""Tasks of one name that are told."""
 LOOK_S: Final = 2.0
 """How often a task of another machine of ours is looked at, while somebody waits for it."""
 
@@ -37,24 +49,24 @@ class TaskRoutes:
 
     def __init__(self, node: NodeFace) -> None:
         self._node, self._buyer = node, node.market.buyer
-        self._elsewhere = node.market.own_machines.elsewhere
+        self._machines = node.market.own_machines
         """Tasks of the owner's other machines."""
 
     def routes(self) -> list[Route]:
         """The table of paths."""
-        one = "/api/v1/tasks/{task}"
+        task = "/api/v1/tasks/{task}"
         return [
             Route("/api/v1/tasks", self.submit, methods=["POST"]),
             Route("/api/v1/tasks", self.ls, methods=["GET"]),
-            Route(one, self.show, methods=["GET"]),
-            Route(one, self.cancel, methods=["DELETE"]),
-            Route(f"{one}/cancel", self.cancel, methods=["POST"]),
-            Route(f"{one}/files", self.files, methods=["POST"]),
-            Route(f"{one}/retry", self.retry, methods=["POST"]),
-            Route(f"{one}/forget", self.forget, methods=["POST"]),
-            Route(f"{one}/wait", self.wait, methods=["GET", "POST"]),
-            Route(f"{one}/explain", self.explain, methods=["GET"]),
-            Route(f"{one}/logs", self.logs, methods=["GET"]),
+            Route(task, self.show, methods=["GET"]),
+            Route(task, self.cancel, methods=["DELETE"]),
+            Route(f"{task}/cancel", self.cancel, methods=["POST"]),
+            Route(f"{task}/files", self.files, methods=["POST"]),
+            Route(f"{task}/retry", self.retry, methods=["POST"]),
+            Route(f"{task}/forget", self.forget, methods=["POST"]),
+            Route(f"{task}/wait", self.wait, methods=["GET", "POST"]),
+            Route(f"{task}/explain", self.explain, methods=["GET"]),
+            Route(f"{task}/logs", self.logs, methods=["GET"]),
         ]
 
     async def submit(self, request: Request) -> Response:
@@ -64,8 +76,8 @@ class TaskRoutes:
         """
         spec = await _spec_in(request)
         if flag(request, "dry_run"):
-            found = await self._buyer.dry_run(spec)
-            return reply(self._shown(request, explanation_of(found)))
+            explanation = await self._buyer.dry_run(spec)
+            return reply(self._shown(request, explanation_of(explanation)))
         person = asker_of(request).person
         if person and spec.priority_class is PriorityClass.OWNER:
             raise SpecError("class owner is for the owner of this machine: choose another class")
@@ -88,7 +100,7 @@ class TaskRoutes:
         since_ms = number(request, "since_ms", 0, 0, 2**53)
         limit = int(number(request, "limit", 0, 0, 2**53))
         person = asker_of(request).person
-        found = [
+        views = [
             view
             for view in self._buyer.tasks()
             if view.record.person == person
@@ -96,7 +108,7 @@ class TaskRoutes:
             and name in view.record.spec.name.casefold()
             and view.record.submitted_ms >= since_ms
         ]
-        return reply(self._shown(request, [line_of(view) for view in found[-limit:]]))
+        return reply(self._shown(request, [line_of(view) for view in views[-limit:]]))
 
     async def show(self, request: Request) -> Response:
         """Everything about one task."""
@@ -108,19 +120,23 @@ class TaskRoutes:
         view = await self._anywhere(request)
         with trio.move_on_after(timeout_s):
             while not view.has_ended:
-                if view.record.owner:
-                    await trio.sleep(LOOK_S)
-                    with suppress(TaskUnknownError):  # who knows it may be away for a moment
-                        view = await self._elsewhere.find(view.task)
-                    continue
-                try:
-                    view = await self._buyer.wait(view.task)
-                except TaskUnknownError:  # another machine of ours goes on with it, or it is gone
-                    view = await self._anywhere(request)
+                view = await self._later(request, view)
         if not view.record.owner:
             with suppress(TaskUnknownError):  # it has just gone: as it was
                 view = self._buyer.task(view.task)
         return reply(self._shown(request, detail_of(view)))
+
+    async def _later(self, request: Request, view: TaskView) -> TaskView:
+        """The same task at its end here, or after a while where another machine has it."""
+        if view.record.owner:
+            await trio.sleep(LOOK_S)
+            with suppress(TaskUnknownError):  # who knows it may be away for a moment
+                return await self._machines.elsewhere.find(view.task)
+            return view
+        try:
+            return await self._buyer.wait(view.task)
+        except TaskUnknownError:  # another machine of ours goes on with it, or it is gone
+            return await self._anywhere(request)
 
     async def cancel(self, request: Request) -> Response:
         """End the task wherever it is; harmless when it has ended.
@@ -132,7 +148,7 @@ class TaskRoutes:
             return reply(detail_of(await self._node.cancel_as_lab(task, reason)))
         view = await self._anywhere(request)
         if view.record.owner:
-            view = await self._elsewhere.find(view.task, cancel=True)
+            view = await self._machines.elsewhere.find(view.task, cancel=True)
         else:
             view = await self._buyer.cancel(view.task)
         return reply(self._shown(request, detail_of(view)))
@@ -156,34 +172,62 @@ class TaskRoutes:
         return reply(Retried(made, view.task, guarded.holders, guarded.note), 201)
 
     async def forget(self, request: Request) -> Response:
-        """Forget a task that has ended, with its logs; what it left is freed."""
-        view = _ended(self._view(request))
+        """Forget a task that has ended, with its logs; what it left is freed.
+
+        Other machines of its owner that have it forget it, too.
+        """
+        view = _ended(await self._anywhere(request))
+        if view.record.owner:
+            return reply(await self._forget_elsewhere(view))
         freed = [await self._node.objects.forget(address) for address in left_by(view.record)]
         await self._buyer.forget(view.task)
-        return reply(ForgetReply(view.task, sum(one is not None for one in freed)))
+        note = "" if view.record.person else await self._remove_elsewhere(view.task)
+        return reply(ForgetReply(view.task, sum(gone is not None for gone in freed), note))
+
+    async def _remove_elsewhere(self, task: TaskId) -> str:
+        """At other machines of our owner; which have it still, in words."""
+        left = (await self._machines.hand_over.remove(task)).left
+        return _still_at([self._called(peer) for peer in left])
+
+    async def _forget_elsewhere(self, view: TaskView) -> ForgetReply:
+        """Of what another machine of ours has. Raises TaskUnreachableError: it has it still."""
+        removed = await self._machines.hand_over.remove(view.task)
+        if view.record.owner not in removed.at:
+            where = self._called(view.record.owner)
+            raise TaskUnreachableError(
+                f"{view.task} is kept at {where}, which did not remove it: remove it there"
+            )
+        freed = 0
+        for address in left_by(view.record):
+            with suppress(ObjectUnknownError, ManifestError):  # it is gone, or nobody has it now
+                freed += await self._node.objects.remove(address) is not None
+        note = _still_at([self._called(peer) for peer in removed.left])
+        return ForgetReply(view.task, freed, note)
+
+    def _called(self, peer: PeerId) -> str:
+        """A machine by its name, where that is known."""
+        names = {line.peer: line.name for line in self._node.peer_lines()}
+        return names.get(peer) or peer
 
     async def explain(self, request: Request) -> Response:
         """Every auction with its bids, score parts and refusals."""
-        found = self._buyer.explain(self._view(request).task)
-        return reply(self._shown(request, explanation_of(found)))
+        explanation = self._buyer.explain(self._view(request).task)
+        return reply(self._shown(request, explanation_of(explanation)))
 
     async def logs(self, request: Request) -> Response:
         """What the task printed: `?stream=stdout|stderr`, from `?offset=`, on with `?follow=1`.
 
-        With `?attempt=` only what that attempt printed.
+        With `?attempt=` only what the attempt with that fence printed.
         """
         view = await self._anywhere(request)  # unknown tasks are a problem, not a broken stream
-        stream = request.query_params.get("stream", "stdout")
-        if stream not in STREAMS:
-            raise msgspec.ValidationError(f"stream is one of {', '.join(STREAMS)}")
+        stream = _stream_in(request)
         offset = int(number(request, "offset", 0, 0, 2**53))
-        attempt = int(number(request, "attempt", 0, 0, 2**53))
-        follow = flag(request, "follow")
-        read = self._elsewhere.log
+        attempt = _attempt_of(view, int(number(request, "attempt", 0, 0, 2**53)))
+        read = self._machines.elsewhere.log
         if not view.record.owner:
             await self._node.estate.bring_log(view.task)
             read = self._buyer.logs
-        pieces = read(view.task, stream, follow=follow, attempt=attempt)
+        pieces = read(view.task, stream, follow=flag(request, "follow"), attempt=attempt)
         return Stream(_from(pieces, offset), media_type="application/octet-stream")
 
     def _shown(self, request: Request, value: Any) -> Any:  # noqa: ANN401  (any answer)
@@ -192,23 +236,77 @@ class TaskRoutes:
     async def _anywhere(self, request: Request) -> TaskView:
         """The task asked for, also one that another machine of this node's owner submitted."""
         try:
-            return self._view(request)
+            return self._theirs(request)
         except TaskUnknownError:
-            task = TaskId(request.path_params["task"])
-            if asker_of(request).person or not is_task_id(task):
+            if asker_of(request).person:
                 raise
-            return await self._elsewhere.find(task)
+            moved = self._machines.hand_over.moved(request.path_params["task"])
+            task = _only_one(moved, request.path_params["task"])
+            if not is_task_id(task):
+                raise
+        return await self._elsewhere(task, moved)
+
+    async def _elsewhere(self, task: TaskId, moved: Mapping[TaskId, PeerId]) -> TaskView:
+        try:
+            return await self._machines.elsewhere.find(task)
+        except TaskUnknownError as error:
+            if not moved.get(task):
+                raise
+            where = f"{task} went on at {self._called(moved[task])}"
+            raise TaskUnknownError(f"{where}, which does not know it now, or is away") from error
 
     def _view(self, request: Request) -> TaskView:
+        """The task asked for, if it is kept here. Raises TaskUnknownError."""
+        try:
+            return self._theirs(request)
+        except TaskUnknownError:
+            moved = self._machines.hand_over.moved(request.path_params["task"])
+            if asker_of(request).person or len(moved) != 1:
+                raise
+            ((task, by),) = moved.items()
+            where = self._called(by) if by else "another machine of yours"
+            raise TaskUnknownError(f"{task} goes on at {where}: ask for that there") from None
+
+    def _theirs(self, request: Request) -> TaskView:
         """The task asked for. Raises TaskUnknownError, also for another person's."""
         view = self._buyer.task(TaskId(request.path_params["task"]))
         return _theirs(view, asker_of(request))
+
+
+def _stream_in(request: Request) -> str:
+    stream = request.query_params.get("stream", "stdout")
+    if stream not in STREAMS:
+        raise msgspec.ValidationError(f"stream is one of {', '.join(STREAMS)}")
+    return stream
+
+
+def _only_one(moved: Mapping[TaskId, PeerId], text: str) -> TaskId:
+    """Which is meant; none went on elsewhere: what was said. Raises TaskAmbiguousError."""
+    if len(moved) > 1:
+        shown = ", ".join(sorted(moved)[:SHOWN_MAX])
+        raise TaskAmbiguousError(f"give the id of one, such as {shown}") from None
+    return next(iter(moved), TaskId(text))
 
 
 def _ended(view: TaskView) -> TaskView:
     if not view.has_ended:
         raise TaskNotEndedError(f"{view.task} is {view.state}: wait for it, or cancel it first")
     return view
+
+
+def _attempt_of(view: TaskView, number: int) -> int:
+    """The fence of one of its attempts, or 0 for all. Raises AttemptUnknownError."""
+    fences = [attempt.fence for attempt in view.record.attempts]
+    was_left_out = len(fences) >= ATTEMPTS_KEPT_MAX and 0 < number < view.record.fence
+    if number and number not in fences and not was_left_out:
+        which = f"it has {', '.join(map(str, fences))}" if fences else "it has none yet"
+        raise AttemptUnknownError(f"{view.task} has no attempt {number}: {which} (task show)")
+    return number
+
+
+def _still_at(machines: Sequence[str]) -> str:
+    where = " and ".join(machines)
+    return f"it is on the list of {where} still: remove it there, too" if machines else ""
 
 
 def _theirs(view: TaskView, asker: Principal) -> TaskView:

@@ -110,6 +110,8 @@ class TaskDetail(TaskLine, frozen=True):
     """The machine that renews its lease and takes its result now; empty of one that has ended."""
     is_cut_off: bool = False
     """Too few of them can be reached to act: it waits, as others may act for it."""
+    owner: str = ""
+    """Another machine of its person, which has it; empty: this one."""
 
 
 class BidLine(msgspec.Struct, frozen=True):
@@ -181,12 +183,14 @@ class Retried(msgspec.Struct, frozen=True):
     note: str = ""
 
 
-class ForgetReply(msgspec.Struct, frozen=True):
+class ForgetReply(msgspec.Struct, frozen=True, omit_defaults=True):
     """A task that is no more."""
 
     task: str
     objects: int
     """Of its outputs and checkpoints, those that are freed."""
+    note: str = ""
+    """Where it is on the list still; empty: nowhere that could be asked."""
 
 
 class TaskEventLine(msgspec.Struct, frozen=True):

@@ -57,17 +57,12 @@ class HttpConnection:
     async def run(self, stopping: trio.Event) -> None:
         """Serve until either side is done, or `stopping` is set and nothing is open."""
         try:
-            while not stopping.is_set():
-                request = await self._next_request()
-                if request is None:
-                    return
+            while not stopping.is_set() and (request := await self._next_request()) is not None:
                 self._on_busy(True)
                 await self._answer(request)
                 self._pass_over_body()
                 self._on_busy(False)
-                if self._ended:
-                    return  # the client got a part of its answer only: nothing may follow it
-                if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
+                if not self._may_go_on():
                     return
                 self._http.start_next_cycle()
         except h11.RemoteProtocolError as error:
@@ -77,6 +72,11 @@ class HttpConnection:
                 await self._refuse(HTTPStatus.REQUEST_TIMEOUT, "the request did not come to an end")
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return  # the client is gone
+
+    def _may_go_on(self) -> bool:
+        """Whether more may follow; never when the client got a part of its answer only."""
+        done = (h11.DONE, h11.DONE)
+        return not self._ended and (self._http.our_state, self._http.their_state) == done
 
     async def _next_request(self) -> h11.Request | None:
         with trio.fail_after(API_HEAD_S):

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import trio
 from starlette.applications import Starlette
@@ -62,7 +62,7 @@ class ApiServer:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Bind, say so, serve. Raises AlreadyRunningError, ApiAddressError."""
-        sockets = [one for one in (self.socket_path, self.shared) if one is not None]
+        sockets = [path for path in (self.socket_path, self.shared) if path is not None]
         for path in sockets:
             _clear_socket(path)
         try:
@@ -132,14 +132,8 @@ def _unix_listener(path: Path, umask: int = UNIX_UMASK) -> socket.socket:
 
 def _listener(address: str) -> socket.socket:
     """A socket bound to `host:port` or `[host]:port`. Raises ApiAddressError."""
-    host, _, port = address.rpartition(":")
     try:
-        number = int(port)
-        if not 0 <= number < 65_536:  # the C library would take it modulo 65536
-            raise ValueError(port)
-        family, kind, _, _, where = socket.getaddrinfo(
-            host.strip("[]"), number, type=socket.SOCK_STREAM
-        )[0]
+        family, kind, _, _, where = _resolved(address)
         listener = socket.socket(family, kind)
     except (ValueError, OSError) as exc:
         remedy = "api.tcp is HOST:PORT, such as 127.0.0.1:4851"
@@ -153,6 +147,15 @@ def _listener(address: str) -> socket.socket:
             f"the API cannot be served at {address}: {exc.strerror}: choose another api.tcp"
         ) from exc
     return listener
+
+
+def _resolved(address: str) -> tuple[Any, ...]:
+    """As getaddrinfo(3) says it. Raises ValueError, OSError."""
+    host, _, port = address.rpartition(":")
+    number = int(port)
+    if not 0 <= number < 65_536:  # the C library would take it modulo 65536
+        raise ValueError(port)
+    return socket.getaddrinfo(host.strip("[]"), number, type=socket.SOCK_STREAM)[0]
 
 
 def _clear_socket(path: Path) -> None:

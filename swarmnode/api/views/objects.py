@@ -89,27 +89,30 @@ async def is_whole(objects: Objects, address: Address) -> bool:
 
 async def survivals(objects: Objects, addresses: Sequence[Address]) -> dict[Address, str]:
     """What each survives now; `unknown` for those that nobody answered for in time."""
-    found, limiter = dict.fromkeys(addresses, "unknown"), trio.CapacityLimiter(STATS_AT_ONCE)
+    lasting, limiter = dict.fromkeys(addresses, "unknown"), trio.CapacityLimiter(STATS_AT_ONCE)
 
     async def look(address: Address) -> None:
         async with limiter:
             try:
-                found[address] = (await objects.stat(address, ask=False)).survives
+                lasting[address] = (await objects.stat(address, ask=False)).survives
             except ObjectUnknownError:
-                found[address] = "cannot be found now"
+                lasting[address] = "cannot be found now"
 
     with trio.move_on_after(STATS_S):
         async with trio.open_nursery() as nursery:
             for address in addresses:
                 nursery.start_soon(look, address)
-    return found
+    return lasting
 
 
 def costs_of(entries: Sequence[ObjectEntry], puts: Sequence[Unfinished]) -> list[CostLine]:
     """One line for each task and kind, the dearest first."""
     sums: dict[tuple[str, str], list[int]] = {}
-    told = [(one.mark.task, one.mark.kind, one.size, one.stored or one.size) for one in entries]
-    told += [(one.mark.task, "unfinished", one.size, one.size) for one in puts]
+    told = [
+        (entry.mark.task, entry.mark.kind, entry.size, entry.stored or entry.size)
+        for entry in entries
+    ]
+    told += [(put.mark.task, "unfinished", put.size, put.size) for put in puts]
     for task, kind, size, stored in told:
         total = sums.setdefault((task, kind), [0, 0, 0])
         for at, more in enumerate((1, size, stored)):

@@ -83,6 +83,7 @@ def detail_of(view: TaskView) -> TaskDetail:
         note=record.note,
         checkpoints=_checkpoints(record),
         files_until_ms=files_until_ms(record),
+        owner=record.owner,
         **_keepers(view),  # type: ignore[arg-type]
     )
 
@@ -93,7 +94,7 @@ def _checkpoints(record: TaskRecord) -> tuple[CheckpointLine, ...]:
     if kept is None or record.state is TaskState.DONE:
         return ()
     newest = [(kept.step, file, True) for file in kept.files]
-    older = [(one.step, one.file, one.beside) for one in kept.older]
+    older = [(file.step, file.file, file.beside) for file in kept.older]
     return tuple(
         CheckpointLine(step, file.name, file.size, file.cap, file.tree, beside)
         for step, file, beside in (*newest, *older)
@@ -102,15 +103,15 @@ def _checkpoints(record: TaskRecord) -> tuple[CheckpointLine, ...]:
 
 def _spec_shown(spec: TaskSpec) -> dict[str, Any]:
     """As it was given, but for what looks secret."""
-    found = spec_as_dict(spec)
-    if "variables" in found:
-        found["variables"] = masked(dict(spec.variables))
-    return found
+    shown = spec_as_dict(spec)
+    if "variables" in shown:
+        shown["variables"] = masked(dict(spec.variables))
+    return shown
 
 
 def outputs_of(files: Sequence[StoredFile]) -> tuple[OutputLine, ...]:
     """Files and folders that a task left."""
-    return tuple(OutputLine(one.name, one.size, one.cap, one.tree) for one in files)
+    return tuple(OutputLine(file.name, file.size, file.cap, file.tree) for file in files)
 
 
 def _keepers(view: TaskView) -> dict[str, object]:
@@ -127,17 +128,17 @@ def _keepers(view: TaskView) -> dict[str, object]:
 def _history(attempts: Sequence[AttemptRecord]) -> tuple[AttemptLine, ...]:
     return tuple(
         AttemptLine(
-            one.fence,
-            one.provider,
-            one.awarded_ms,
-            one.accepted_ms,
-            one.ended_ms,
-            one.ended_as,
-            one.detail,
-            one.restored_step,
-            one.node_died_ms,
+            attempt.fence,
+            attempt.provider,
+            attempt.awarded_ms,
+            attempt.accepted_ms,
+            attempt.ended_ms,
+            attempt.ended_as,
+            attempt.detail,
+            attempt.restored_step,
+            attempt.node_died_ms,
         )
-        for one in attempts
+        for attempt in attempts
     )
 
 
@@ -145,38 +146,38 @@ def left_by(record: TaskRecord) -> list[Address]:
     """The objects that a task gave back or saved its progress in."""
     files = [*(record.outcome.outputs if record.outcome else ()), *record.left]
     if record.checkpoint is not None:
-        files += [*record.checkpoint.files, *(one.file for one in record.checkpoint.older)]
-    found: dict[Address, None] = {}
+        files += [*record.checkpoint.files, *(older.file for older in record.checkpoint.older)]
+    addresses: dict[Address, None] = {}
     for file in files:
         with suppress(CapabilityError):  # its provider made it up: nothing of ours
-            found[parse_kept(file.cap).address] = None
-    return list(found)
+            addresses[parse_kept(file.cap).address] = None
+    return list(addresses)
 
 
-def explanation_of(found: Explanation) -> ExplanationDetail:
+def explanation_of(explanation: Explanation) -> ExplanationDetail:
     """Every bid, score part and refusal."""
-    record = found.view.record
+    record = explanation.view.record
     return ExplanationDetail(
         task=record.task,
         state=record.state.value,
         why=record.why,
         provider=record.provider,
         history=_history(record.attempts),
-        rounds=tuple(_round(one) for one in found.rounds),
+        rounds=tuple(_round(auction) for auction in explanation.rounds),
     )
 
 
-def _round(found: RoundRecord) -> RoundLine:
+def _round(auction: RoundRecord) -> RoundLine:
     return RoundLine(
-        number=found.number,
-        opened_ms=found.opened_ms,
-        window_ms=found.window_ms,
-        outcome=found.outcome,
+        number=auction.number,
+        opened_ms=auction.opened_ms,
+        window_ms=auction.window_ms,
+        outcome=auction.outcome,
         bids=tuple(
             BidLine(bid.peer, bid.kind, bid.eta_ms, bid.score, dict(bid.parts), bid.reason, bid.won)
-            for bid in found.bids
+            for bid in auction.bids
         ),
-        unfit=tuple(UnfitLine(peer, reason) for peer, reason in found.unfit),
+        unfit=tuple(UnfitLine(peer, reason) for peer, reason in auction.unfit),
     )
 
 

@@ -31,13 +31,13 @@ def doctor(ctx: click.Context, fmt: str) -> None:
     """
     with reporting():
         home = locate(os.environ)
-    found = examine(home)
+    results = examine(home)
     if fmt == "table":
-        for one in found:
-            click.echo(f"{paint(f'{one.status:<4}', _COLOURS[one.status])}  {_line(one)}")
+        for result in results:
+            click.echo(f"{paint(f'{result.status:<4}', _COLOURS[result.status])}  {_line(result)}")
     else:
-        emit_rows([dataclasses.asdict(one) for one in found], fmt, ())
-    if any(one.status == checks.FAIL for one in found):
+        emit_rows([dataclasses.asdict(result) for result in results], fmt, ())
+    if any(result.status == checks.FAIL for result in results):
         ctx.exit(exits.DEGRADED)
 
 
@@ -74,6 +74,6 @@ def _configuration(home: Home) -> tuple[checks.Check, Config]:
     return checks.Check("config", checks.OK, where), config
 
 
-def _line(one: checks.Check) -> str:
-    line = f"{one.check:<9} {one.detail}"
-    return line if not one.fix else f"{line}\n      {'':<9} fix: {one.fix}"
+def _line(result: checks.Check) -> str:
+    line = f"{result.check:<9} {result.detail}"
+    return line if not result.fix else f"{line}\n      {'':<9} fix: {result.fix}"

@@ -65,18 +65,10 @@ def control_groups(root: Path = Path("/")) -> Check:
     """Can memory, processes and CPU of a task be limited? Which cannot is said, not hidden."""
     groups, mount = _own_groups(root), root / "sys/fs/cgroup"
     if (mount / "cgroup.controllers").exists():
-        folder = _existing(mount, groups.get("", "/"))
-        offered = (_first_line(folder / "cgroup.controllers") or "").split()
-        allowed = os.access(folder, os.W_OK) and os.access(folder / "cgroup.procs", os.W_OK)
-        open_ones = [name for name in _LIMITS if allowed and name in offered]
+        open_ones = _open_v2(_existing(mount, groups.get("", "/")))
         version, fix = 2, _DELEGATE_FIX
     else:
-        open_ones = [
-            name
-            for name in _LIMITS
-            if (mount / name).is_dir()
-            and os.access(_existing(mount / name, groups.get(name, "/")), os.W_OK)
-        ]
+        open_ones = _open_v1(mount, groups)
         version, fix = 1, "run as root, or give the user a control group of its own (cgcreate -a)"
     closed = [name for name in _LIMITS if name not in open_ones]
     if closed:
@@ -85,14 +77,30 @@ def control_groups(root: Path = Path("/")) -> Check:
     return Check("cgroups", OK, f"version {version}: {', '.join(open_ones)} can be limited")
 
 
+def _open_v2(folder: Path) -> list[str]:
+    """What can be limited below our own group."""
+    offered = (_first_line(folder / "cgroup.controllers") or "").split()
+    allowed = os.access(folder, os.W_OK) and os.access(folder / "cgroup.procs", os.W_OK)
+    return [name for name in _LIMITS if allowed and name in offered]
+
+
+def _open_v1(mount: Path, groups: dict[str, str]) -> list[str]:
+    return [
+        name
+        for name in _LIMITS
+        if (mount / name).is_dir()
+        and os.access(_existing(mount / name, groups.get(name, "/")), os.W_OK)
+    ]
+
+
 def _own_groups(root: Path) -> dict[str, str]:
     """Controller to our group's path; version 2 has the empty controller."""
-    found: dict[str, str] = {}
+    groups: dict[str, str] = {}
     for line in _lines(root / "proc/self/cgroup"):
         _, _, rest = line.partition(":")
         names, _, path = rest.partition(":")
-        found |= dict.fromkeys(names.split(","), path)
-    return found
+        groups |= dict.fromkeys(names.split(","), path)
+    return groups
 
 
 def _existing(mount: Path, group: str) -> Path:

@@ -46,8 +46,8 @@ def copies(home: Home) -> Check:
         status = Client(home.api_socket, timeout_s=_ANSWER_S).get("/api/v1/status")
     except (NodeUnreachableError, ApiError):
         return Check("copies", OK, "no node runs here that could have noticed one")
-    found = [line for line in status["warnings"] if line.startswith("two nodes run")]
-    if found:
-        detail, _, fix = "; ".join(found).partition("? ")
+    twins = [line for line in status["warnings"] if line.startswith("two nodes run")]
+    if twins:
+        detail, _, fix = "; ".join(twins).partition("? ")
         return Check("copies", WARN, detail, fix)
     return Check("copies", OK, "no key is used by two nodes")

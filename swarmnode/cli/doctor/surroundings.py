@@ -168,18 +168,23 @@ def imports() -> Check:
     return Check("imports", OK, f"p2p and storage come from {ours}")
 
 
+def _try_to_bind(family: int, host: str, port: int) -> None:
+    """As a node would do it. Raises OSError."""
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        probe.bind((host, port))
+
+
 def ports(home: Home, config: Config) -> Check:
     """Can we listen where the configuration says?"""
     if node_answers(home):
         return Check("ports", OK, "in use by the node that runs here")
-    wanted = [found for one in config.listen.addresses if (found := _host_port(one))]
+    wanted = [place for address in config.listen.addresses if (place := _host_port(address))]
     for family, host, port in wanted:
         try:
-            with socket.socket(family, socket.SOCK_STREAM) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family == socket.AF_INET6:
-                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                probe.bind((host, port))
+            _try_to_bind(family, host, port)
         except OSError as exc:
             if host in ("0.0.0.0", "::") and exc.errno in _NO_FAMILY:  # noqa: S104
                 continue  # a machine without that kind of address listens on the other

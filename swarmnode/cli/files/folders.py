@@ -12,10 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from swarmnode.cli import exits
 from swarmnode.cli.client import Source
 from swarmnode.cli.files.local import Steady, cannot_write, standard_input
+
+if TYPE_CHECKING:
+    from swarmnode.tree.scan import Scan
 
 
 class Pieces(io.RawIOBase):
@@ -96,6 +100,13 @@ class Packed:
     size: int
 
 
+def _check_whole(looked: "Scan", path: Path) -> None:
+    if looked.left_out:
+        more = f" and {len(looked.left_out) - 1} more" if len(looked.left_out) > 1 else ""
+        remedy = "only files, folders and links can be kept: take it out of there"
+        raise exits.CliError(f"{shown(path)}: {looked.left_out[0]}{more}: {remedy}", exits.USAGE)
+
+
 def packed(path: Path) -> Packed:
     """The tree of a folder or file. Raises CliError before anything was sent."""
     from swarmnode.errors import OutputUnsafeError
@@ -109,12 +120,7 @@ def packed(path: Path) -> Packed:
     base = () if is_folder else (os.fsencode(real.name),)
     try:
         looked = scan(root, base)
-        if looked.left_out:
-            more = f" and {len(looked.left_out) - 1} more" if len(looked.left_out) > 1 else ""
-            remedy = "only files, folders and links can be kept: take it out of there"
-            raise exits.CliError(
-                f"{shown(path)}: {looked.left_out[0]}{more}: {remedy}", exits.USAGE
-            )
+        _check_whole(looked, path)
         names = (os.fsencode(real), os.fsencode(path.absolute()))
         entries = entries_of(looked.found, base, inside=inside_of(*names))
         pieces = pack(root, looked.found, entries)
@@ -123,8 +129,8 @@ def packed(path: Path) -> Packed:
         raise exits.CliError(f"{shown(path)}: {error}", exits.USAGE) from error
     except OSError as error:
         raise cannot_read(path, error) from error
-    size = sum(one.size for one in looked.found)
-    files = sum(one.kind is not EntryKind.FOLDER for one in looked.found)
+    size = sum(name.size for name in looked.found)
+    files = sum(name.kind is not EntryKind.FOLDER for name in looked.found)
     return Packed(local(chain((first,), pieces), f"{shown(path)}: "), files, size)
 
 
@@ -170,20 +176,25 @@ def unpack_into(
     Raises CliError, of what is `called` so, or of the folder.
     """
     from swarmnode.errors import OutputUnsafeError
-    from swarmnode.tree.unpack import Unpacker
 
     try:
-        unpacker = Unpacker(str(folder.absolute()), base)
-        try:
-            for chunk in chunks:
-                unpacker.feed(chunk)
-            index = unpacker.finish()
-        finally:
-            unpacker.close()
+        return _unpacked(chunks, folder, base)
     except OutputUnsafeError as error:
         raise exits.CliError(f"{shown(folder)}: {error}") from error
     except OSError as error:
         raise cannot_write(called or shown(folder), error) from error
+
+
+def _unpacked(chunks: Iterator[bytes], folder: Path, base: tuple[bytes, ...]) -> tuple[int, int]:
+    from swarmnode.tree.unpack import Unpacker
+
+    unpacker = Unpacker(str(folder.absolute()), base)
+    try:
+        for chunk in chunks:
+            unpacker.feed(chunk)
+        index = unpacker.finish()
+    finally:
+        unpacker.close()
     return index.files, index.content_bytes
 
 
@@ -195,13 +206,13 @@ def write_tree(chunks: Iterator[bytes], target: Path) -> tuple[int, int]:
     part = target.with_name(f".{target.name[:200]}.part{os.getpid()}")
     try:
         base = (os.fsencode(part.name),)
-        found = unpack_into(chunks, target.absolute().parent, base, shown(target))
+        made = unpack_into(chunks, target.absolute().parent, base, shown(target))
         part.rename(target)
     except OSError as error:
         raise cannot_write(shown(target), error) from error
     finally:
         remove(part)
-    return found
+    return made
 
 
 def remove(path: Path) -> None:

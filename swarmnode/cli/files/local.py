@@ -88,8 +88,8 @@ def standard_input() -> Readable:
     return Readable(sys.stdin.buffer, "standard input")
 
 
-def _state(found: os.stat_result) -> tuple[int, int, int, int]:
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+def _state(info: os.stat_result) -> tuple[int, int, int, int]:
+    return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns
 
 
 def check_target(file: Path, shown: str, *, force: bool) -> None:
@@ -104,14 +104,19 @@ def check_target(file: Path, shown: str, *, force: bool) -> None:
         where = os.fsencode(os.readlink(file)).decode(errors="replace")
         remedy = f"is a link to {where}: give that name, or remove the link"
         raise exits.CliError(f"{shown} {remedy}", exits.USAGE)
+    _check_kind(mode, shown)
+    if not force:
+        raise exits.CliError(f"{shown} exists: choose another name or --force", exits.USAGE)
+
+
+def _check_kind(mode: int, shown: str) -> None:
+    """Raises CliError for what no file may replace."""
     for is_kind, kind in _KINDS:
         if is_kind(mode):
             remedy = "choose another name" if kind == "a folder" else "give - and redirect to it"
             raise exits.CliError(
                 f"{shown} exists and is {kind}, which is never replaced: {remedy}", exits.USAGE
             )
-    if not force:
-        raise exits.CliError(f"{shown} exists: choose another name or --force", exits.USAGE)
 
 
 def write_whole(chunks: Iterable[bytes], file: Path, shown: str) -> int:

@@ -1,11 +1,13 @@
 """`api`: who may use this node's API over the network."""
 
 import os
+from pathlib import Path
 
 import click
 
+from swarmnode.cli import exits, neighbours
 from swarmnode.cli.groups import NearestGroup
-from swarmnode.cli.output import emit, output_option, reporting
+from swarmnode.cli.output import emit, or_said, output_option, reporting
 
 SCOPES = ("read", "submit", "admin")
 
@@ -32,16 +34,28 @@ def token(scope: str, name: str, fmt: str) -> None:
     at once, and serves the API where api.tcp says.
     """
     with reporting():
-        from swarmnode.api.access.tokens import add_token, token_file
-        from swarmnode.home.config_load import load
-        from swarmnode.home.folders import locate
-
-        home = locate(os.environ)
-        home.make()
-        file = token_file(load(home.config_file, os.environ).api.token_file, home.state)
-        made = add_token(file, scope, name, os.urandom)
+        if host := neighbours.hosts_us():
+            raise exits.CliError(
+                f"you use the node of {host} here: `swarmnode token new` makes one for that",
+                exits.AUTH,
+            )
+        made, file = _make_token(scope, name)
+    with or_said(f"a token was made all the same: the last line of {file} lets it in"):
+        if fmt == "table":
+            click.echo(made)
+        else:
+            emit({"token": made, "scope": scope, "file": str(file)}, fmt)
     if fmt == "table":
-        click.echo(made)
         click.echo(f"scope {scope}; its hash is in {file}", err=True)
-    else:
-        emit({"token": made, "scope": scope, "file": str(file)}, fmt)
+
+
+def _make_token(scope: str, name: str) -> tuple[str, Path]:
+    """And the file that has its hash. Raises SwarmError."""
+    from swarmnode.api.access.tokens import add_token, token_file
+    from swarmnode.home.config_load import load
+    from swarmnode.home.folders import locate
+
+    home = locate(os.environ)
+    home.make()
+    file = token_file(load(home.config_file, os.environ).api.token_file, home.state)
+    return add_token(file, scope, name, os.urandom), file

@@ -14,13 +14,14 @@ from typing import Any, Final, TypeVar
 import click
 
 from p2p.errors import IdentityError
-from p2p.identity.invites import encode_invite
+from p2p.identity.invites import Invite, encode_invite, split_address
 from p2p.identity.issue import DAY_MS, Grant, Names
 from p2p.identity.private_files import replace_private_file
 from p2p.identity.records import InviteCert
 from p2p.ids import PeerId
 from p2p.limits import INVITE_ADDRESSES_MAX, INVITE_CHARS_MAX
-from swarmnode.cli.output import emit, output_option, reporting
+from swarmnode.cli import exits, neighbours
+from swarmnode.cli.output import emit, or_said, output_option, reporting
 from swarmnode.home import enrol
 from swarmnode.home.config import PROFILES, ROLES, Config
 from swarmnode.home.config_load import load
@@ -39,10 +40,24 @@ class Duration(click.ParamType[int]):
         """Text to milliseconds; a usage error names the form."""
         if isinstance(value, int):
             return value
-        found = re.fullmatch(r"([1-9][0-9]{0,4})([mhd])", str(value))
-        if found is None:
+        match = re.fullmatch(r"([1-9][0-9]{0,4})([mhd])", str(value))
+        if match is None:
             self.fail(f"{value!r} is not a valid duration: write 30m, 12h or 7d", param, ctx)
-        return int(found[1]) * _UNITS_MS[found[2]]
+        return int(match[1]) * _UNITS_MS[match[2]]
+
+
+class FullAddress(click.ParamType[str]):
+    """Where a machine listens and which one it is: `/ip4/192.0.2.1/tcp/4850/p2p/12D3KooW...`."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
+        """The same text; a usage error names the form."""
+        try:
+            split_address(str(value))
+        except IdentityError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
 
 
 def naming_options(command: CommandT) -> CommandT:
@@ -85,16 +100,15 @@ def init(new_network: bool, is_open: bool, fmt: str, **naming: Any) -> None:  # 
         home, config, names = start(naming)
         now_ms = wall_ms()
         if new_network:
-            found = enrol.found_network(home, names, os.urandom, now_ms, is_open=is_open)
+            enrolled = enrol.found_network(home, names, os.urandom, now_ms, is_open=is_open)
             steps = "swarmnode run (and for others: swarmnode invite)"
         else:
-            found = enrol.init_machine(home, os.urandom, now_ms)
-            joined = found.membership is not None
+            enrolled = enrol.init_machine(home, os.urandom, now_ms)
+            joined = enrolled.membership is not None
             first = "swarmnode join <invite> (or: swarmnode init --new-network)"
             steps = "swarmnode run" if joined else first
         wrote = write_config(home, config, names)
-        emit(report(home, found, found.changed or wrote, steps), fmt)
-        tell_phrase(home, found, fmt)
+        _tell(home, enrolled, enrolled.changed or wrote, steps, fmt)
 
 
 @click.command()
@@ -104,7 +118,9 @@ def init(new_network: bool, is_open: bool, fmt: str, **naming: Any) -> None:  # 
 @click.option("--can-invite", is_flag=True, help="Who joins may invite others.")
 @click.option("--new-lab", is_flag=True, help="Who joins brings a lab of their own.")
 @click.option("--own-machine", is_flag=True, help="For one more machine of yours.")
-@click.option("--address", "addresses", multiple=True, help="Where to call; up to four.")
+@click.option(
+    "--address", "addresses", type=FullAddress(), multiple=True, help="Where to call; up to four."
+)
 @output_option
 def invite(
     uses: int,
@@ -128,30 +144,43 @@ def invite(
     grant = Grant(uses, expires, max(expires, valid), can_invite, new_lab, own_machine)
     with reporting():
         home = locate(os.environ)
+        _refuse_guest()
         now_ms = wall_ms()
         where = addresses or _own_addresses(home, now_ms)
         made = enrol.make_invite(home, where, grant, os.urandom, now_ms)
         text = encode_invite(made)
-    given = made.grant()
-    if fmt == "table":
-        click.echo(text)
-        until = "" if given is None else f" until {_date(given.join_by_ms)}"
-        click.echo(f"{_whom(given)} may join{until}: swarmnode join <invite>", err=True)
+    if fmt != "table":
+        emit(_document(made, text), fmt)
         return
+    given = made.grant()
+    click.echo(text)
+    until = "" if given is None else f" until {_date(given.join_by_ms)}"
+    click.echo(f"{_whom(given)} may join{until}: swarmnode join <invite>", err=True)
+
+
+def _document(made: Invite, text: str) -> dict[str, object]:
+    given = made.grant()
     document: dict[str, object] = {"invite": text, "network": made.anchor.network}
     document["addresses"] = list(made.addresses())
     if given is not None:
         document |= {"id": given.invite, "uses": given.uses, "join_by_ms": given.join_by_ms}
         document |= {"valid_until_ms": made.certificates[-1].expires_ms}
-    emit(document, fmt)
+    return document
+
+
+def _refuse_guest() -> None:
+    """Who uses another's node of this machine would hear how to join or found a network."""
+    if host := neighbours.hosts_us():
+        words = f"you use the node of {host} here, and only its owner invites: ask {host} for one"
+        raise exits.CliError(words, exits.AUTH)
 
 
 def _whom(given: InviteCert | None) -> str:
     """Whoever reads an invite uses it up: most people have more machines than one."""
     if given is None:
         return "whoever reads it"
-    one = "whoever reads it first, one machine only (more: --uses N),"
-    return one if given.uses == 1 else f"the first {given.uses} who read it"
+    first = "whoever reads it first, one machine only (more: --uses N),"
+    return first if given.uses == 1 else f"the first {given.uses} who read it"
 
 
 @click.command()
@@ -172,17 +201,20 @@ def join(invite: str, fmt: str, **naming: Any) -> None:  # noqa: ANN401
         home, config, names = start(naming)
         now_ms = wall_ms()
         given = enrol.read_invite(text, now_ms)
-        granted = given.grant()
-        if naming["lab_recovery"] and granted is not None and granted.owner:
-            raise IdentityError(
-                "--lab-recovery goes with the machine on which your key lies, not with one more"
-            )
-        found = enrol.join(home, given, names, os.urandom, now_ms)
+        if naming["lab_recovery"]:
+            _check_brings_key(given.grant())
+        enrolled = enrol.join(home, given, names, os.urandom, now_ms)
         wrote = write_config(home, config, names)
         again = "stop the node that runs here, and start it again: it goes by what it came with"
-        step = again if found.changed and _runs(home) else "swarmnode run"
-        emit(report(home, found, found.changed or wrote, step), fmt)
-        tell_phrase(home, found, fmt)
+        step = again if enrolled.changed and _runs(home) else "swarmnode run"
+        _tell(home, enrolled, enrolled.changed or wrote, step, fmt)
+
+
+def _check_brings_key(granted: InviteCert | None) -> None:
+    if granted is not None and granted.owner:
+        raise IdentityError(
+            "--lab-recovery goes with the machine on which your key lies, not with one more"
+        )
 
 
 def _runs(home: Home) -> bool:
@@ -210,13 +242,7 @@ def start(naming: dict[str, Any]) -> tuple[Home, Config, Names]:
     """The home, its configuration with these flags, and the names that follow from both."""
     home = locate(os.environ)
     home.check_socket_paths()
-    keys = {"name": "node.name", "site": "node.site", "profile": "node.profile"}
-    flags = {key: naming[option] for option, key in keys.items() if naming[option]}
-    if naming["roles"]:
-        flags["node.roles"] = tuple(dict.fromkeys(naming["roles"]))
-    if naming.get("lab_recovery"):
-        flags["node.lab_recovery"] = "on"
-    config = load(home.config_file, os.environ, flags)
+    config = load(home.config_file, os.environ, _flags(naming))
     if naming.get("lab_recovery") and home.config_file.exists():
         _check_lab_recovery(home)
     machine = config.node.name or socket.gethostname()
@@ -224,6 +250,17 @@ def start(naming: dict[str, Any]) -> tuple[Home, Config, Names]:
     person = naming["person"] or person_before or _login()
     lab = naming["lab"] or lab_before or f"{person}-lab"
     return home, config, Names(machine, person, lab, config.node.site, config.node.roles)
+
+
+def _flags(naming: dict[str, Any]) -> dict[str, Any]:
+    """What was given, by the key of the configuration that it sets."""
+    keys = {"name": "node.name", "site": "node.site", "profile": "node.profile"}
+    flags = {key: naming[option] for option, key in keys.items() if naming[option]}
+    if naming["roles"]:
+        flags["node.roles"] = tuple(dict.fromkeys(naming["roles"]))
+    if naming.get("lab_recovery"):
+        flags["node.lab_recovery"] = "on"
+    return flags
 
 
 def _check_lab_recovery(home: Home) -> None:
@@ -242,9 +279,15 @@ def _login() -> str:
         return f"user-{os.getuid()}"
 
 
-def tell_phrase(home: Home, found: enrol.Enrolled, fmt: str) -> None:
+def _tell(home: Home, enrolled: enrol.Enrolled, changed: bool, next_step: str, fmt: str) -> None:
+    with or_said("it was done all the same; `swarmnode key phrase` shows your recovery phrase"):
+        emit(report(home, enrolled, changed, next_step), fmt)
+    _tell_phrase(home, enrolled, fmt)
+
+
+def _tell_phrase(home: Home, enrolled: enrol.Enrolled, fmt: str) -> None:
     """Say once by which words a person comes back whose machine is gone; never in a document."""
-    if fmt != "table" or not found.changed or not home.member_key.exists():
+    if fmt != "table" or not enrolled.changed or not home.member_key.exists():
         return
     from p2p.identity.keys import load_key_file
     from swarmnode.recovery.phrase import words_of
@@ -279,31 +322,35 @@ def _toml(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def report(home: Home, found: enrol.Enrolled, changed: bool, next_step: str) -> dict[str, object]:
-    report: dict[str, object] = {"changed": changed, "peer": found.peer}
-    if found.membership is not None:
-        report["network"] = found.membership.anchor.network
-        report["root"] = found.membership.anchor.root
-    if found.me is not None:
-        me = found.me
+def report(
+    home: Home, enrolled: enrol.Enrolled, changed: bool, next_step: str
+) -> dict[str, object]:
+    report: dict[str, object] = {"changed": changed, "peer": enrolled.peer}
+    if enrolled.membership is not None:
+        report["network"] = enrolled.membership.anchor.network
+        report["root"] = enrolled.membership.anchor.root
+    if enrolled.me is not None:
+        me = enrolled.me
         report |= {"lab": me.lab_name, "lab_id": me.lab, "person": me.member_name}
         report |= {"machine": me.name, "site": me.site, "roles": list(me.roles)}
         report["valid_until"] = _date(me.expires_ms)
-    elif found.membership is not None:
+    elif enrolled.membership is not None:
         next_step = "the membership has ended: swarmnode join <new invite>"
-    report |= {"config": str(home.config_file), "files": [str(path) for path in found.files]}
+    report |= {"config": str(home.config_file), "files": [str(path) for path in enrolled.files]}
     return report | {"next": next_step}
 
 
 def _own_addresses(home: Home, now_ms: int) -> Sequence[str]:
     """Where the running node is, else where the configuration would put it."""
     peer = enrol.standing(home, False, now_ms).peer
-    found = read_addresses(home)
-    if not found:
+    addresses = read_addresses(home)
+    if not addresses:
         listen = load(home.config_file, os.environ).listen
-        found = tuple(_reachable(one, peer) for one in listen.announce or listen.addresses)
-    far = [one for one in found if not one.startswith(("/ip4/127.", "/ip6/::1/"))]
-    return (far or list(found))[:INVITE_ADDRESSES_MAX]
+        addresses = tuple(
+            _reachable(address, peer) for address in listen.announce or listen.addresses
+        )
+    far = [address for address in addresses if not address.startswith(("/ip4/127.", "/ip6/::1/"))]
+    return (far or list(addresses))[:INVITE_ADDRESSES_MAX]
 
 
 def _reachable(address: str, peer: PeerId) -> str:

@@ -25,23 +25,28 @@ def member_ls(wait_s: float, fmt: str) -> None:
         rows = client.get("/api/v1/members")
     if fmt == "table":
         people = Counter(row["name"] for row in rows)
-        machines = Counter(one["name"] for row in rows for one in row["machines"])
-        for row in rows:
-            row["lab"] = row["lab_name"] or "-"
-            row["name"] = _label(row["name"], row["member"], people)
-            row["name"] += " (me)" if row["is_me"] else ""
-            row["machines"] = [
-                _label(one["name"], one["peer"], machines) for one in row["machines"]
-            ]
-            row["until"] = stamp(row["valid_until_ms"])[:10]
-            row["standing"] = row["why"] or row["standing"]
-            row["id"] = short(row["member"])
+        machines = Counter(machine["name"] for row in rows for machine in row["machines"])
+        rows = [row | _cells(row, people, machines) for row in rows]
     emit_rows(rows, fmt, ("name", "lab", "machines", "until", "invited_by", "standing", "id"))
 
 
 def _label(name: str, identity: str, names: Counter[str]) -> str:
     """A name, with the end of the id where others have the same: `remove` takes both."""
     return name if names[name] == 1 else f"{name}{short(identity)}"
+
+
+def _cells(row: dict[str, Any], people: Counter[str], machines: Counter[str]) -> dict[str, object]:
+    name = _label(row["name"], row["member"], people)
+    return {
+        "lab": row["lab_name"] or "-",
+        "name": f"{name} (me)" if row["is_me"] else name,
+        "machines": [
+            _label(machine["name"], machine["peer"], machines) for machine in row["machines"]
+        ],
+        "until": stamp(row["valid_until_ms"])[:10],
+        "standing": row["why"] or row["standing"],
+        "id": short(row["member"]),
+    }
 
 
 @member.command("remove")
@@ -58,12 +63,16 @@ def member_remove(who: str, with_invited: bool, fmt: str) -> None:
     with node() as client:
         wanted = {"who": who, "with_invited": with_invited}
         done: dict[str, Any] = client.call("POST", "/api/v1/members/remove", wanted)
-    if fmt != "table":
+    if fmt == "table":
+        _print_removal(done)
+    else:
         emit(done, fmt)
-        return
+
+
+def _print_removal(done: dict[str, Any]) -> None:
     name = printable(done["name"] or done["id"])
     click.echo(f"{done['kind']} {name} is removed" if done["changed"] else f"{name} was, before")
-    for one in done["along"]:
-        click.echo(f"  with them: {printable(one)}")
-    for one in done["closed"]:
-        click.echo(f"  their invite lets nobody else in any more: {printable(one)}")
+    for name in done["along"]:
+        click.echo(f"  with them: {printable(name)}")
+    for name in done["closed"]:
+        click.echo(f"  their invite lets nobody else in any more: {printable(name)}")

@@ -21,59 +21,66 @@ STATE_COLOURS = {"ready": "green", "joining": "yellow", "starting": "yellow", "s
 def status(check: bool, wait_s: float, fmt: str) -> int:
     """Show the health of this node, then what it lends and keeps."""
     with node(wait_s) as client:
-        found: dict[str, Any] = client.get("/api/v1/status")
+        status: dict[str, Any] = client.get("/api/v1/status")
     if fmt == "table":
-        _print_status(found)
+        _print_status(status)
     else:
-        emit(found, fmt)
-    well = found["state"] == "ready" and not found["warnings"]
+        emit(status, fmt)
+    well = status["state"] == "ready" and not status["warnings"]
     return exits.OK if well or not check else exits.DEGRADED
 
 
-def _print_status(found: dict[str, Any]) -> None:
-    _print_health(found)
-    storage, compute = found["storage"], found["compute"]
-    lent = f"{compute['cpu_free_millis'] / 1000:g} of {compute['cpu_millis'] / 1000:g} cores free"
-    lent += f", {human_bytes(compute['memory_free_bytes'])} memory free"
-    if not compute["enabled"]:
-        lent = "not lent"
-    elif compute["paused"]:
-        lent = "paused by its owner (swarmnode node resume)"
+def _print_status(status: dict[str, Any]) -> None:
+    _print_health(status)
+    storage, compute = status["storage"], status["compute"]
     emit(
         {
-            "machine": f"{found['name']} ({found['peer']})",
-            "lab": found["lab"],
-            "network": f"{found['network']} ({found['join_step']})",
-            "membership": f"until {stamp(found['valid_until_ms'])[:10]}, renews itself"
-            if found["valid_until_ms"]
+            "machine": f"{status['name']} ({status['peer']})",
+            "lab": status["lab"],
+            "network": f"{status['network']} ({status['join_step']})",
+            "membership": f"until {stamp(status['valid_until_ms'])[:10]}, renews itself"
+            if status["valid_until_ms"]
             else "",
-            "members": f"{found['members_alive']} alive, {found['members_suspect']} suspect, "
-            f"{found['members_dead']} dead",
-            "addresses": found["addresses"],
-            "compute": lent,
+            "members": f"{status['members_alive']} alive, {status['members_suspect']} suspect, "
+            f"{status['members_dead']} dead",
+            "addresses": status["addresses"],
+            "compute": _lent(compute),
             "gpus": compute["gpus"],
             "jobs": compute["jobs_running"],
             "storage": f"{human_bytes(storage['used_bytes'])} kept, "
             f"{human_bytes(storage['free_bytes'])} free{_lacking(storage)}",
-            "uptime": f"{found['uptime_s']:.0f} s, profile {found['profile']}",
+            "uptime": f"{status['uptime_s']:.0f} s, profile {status['profile']}",
         },
         "table",
     )
+    _print_limits(compute["not_enforced"])
+
+
+def _lent(compute: dict[str, Any]) -> str:
+    if not compute["enabled"]:
+        return "not lent"
+    if compute["paused"]:
+        return "paused by its owner (swarmnode node resume)"
+    cores = f"{compute['cpu_free_millis'] / 1000:g} of {compute['cpu_millis'] / 1000:g} cores free"
+    return f"{cores}, {human_bytes(compute['memory_free_bytes'])} memory free"
+
+
+def _print_limits(not_enforced: dict[str, str]) -> None:
     limits: dict[str, list[str]] = {}
-    for limit, why in sorted(compute["not_enforced"].items()):
+    for limit, why in sorted(not_enforced.items()):
         limits.setdefault(why, []).append(limit)
     for why, names in limits.items():
         click.echo(f"not enforced here: {', '.join(names)}: {why}")
 
 
-def _print_health(found: dict[str, Any]) -> None:
-    state = str(found["state"])
+def _print_health(status: dict[str, Any]) -> None:
+    state = str(status["state"])
     click.echo(paint(f"{state}", STATE_COLOURS.get(state, "red")))
-    for warning in found["warnings"]:
-        click.echo(paint(f"  ! {warning}", "yellow"))
-    for note in found.get("notes", ()):
+    for warning in status["warnings"]:
+        click.echo(paint(f"  ! {printable(warning)}", "yellow"))
+    for note in status.get("notes", ()):
         click.echo(f"  - {printable(note)}")
-    for failure in found["join_failures"]:
+    for failure in status["join_failures"]:
         click.echo(f"    {printable(failure)}")
 
 
@@ -115,8 +122,8 @@ def peer_ls(wait_s: float, fmt: str) -> None:
 def ping(peer_id: str, count: int, fmt: str) -> None:
     """Measure round trips to a member, by its peer id or name."""
     with node() as client:
-        found = Machines.seen_by(client).find(peer_id)
-        pong = client.call("POST", f"/api/v1/peers/{found['peer']}/ping?count={count}")
+        machine = Machines.seen_by(client).find(peer_id)
+        pong = client.call("POST", f"/api/v1/peers/{machine['peer']}/ping?count={count}")
     times = pong["rtt_ms"]
     median = round(statistics.median(times), 3)
     emit({"peer": pong["peer"], "rtt_ms": [round(t, 3) for t in times], "median_ms": median}, fmt)

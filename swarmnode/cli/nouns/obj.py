@@ -1,6 +1,7 @@
 """`obj put | get | cat | ls | stat | rm`: objects in and out of the pool."""
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -24,7 +25,7 @@ DURABILITIES = ("durable", "quorum", "local")
 KINDS = ("put", "input", "output", "checkpoint")
 
 
-class _Place(click.Path):
+class _NamedPath(click.Path):
     """A path that is not empty, as that of a variable that was never set, which means `.`."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
@@ -40,7 +41,7 @@ def obj() -> None:
 
 
 @obj.command("put")
-@click.argument("file", type=_Place(allow_dash=True, path_type=Path), metavar="FILE|FOLDER|-")
+@click.argument("file", type=_NamedPath(allow_dash=True, path_type=Path), metavar="FILE|FOLDER|-")
 @click.option("--name", default="", help="A name for `obj ls`  [default: the file's].")
 @click.option("--durability", type=click.Choice(DURABILITIES), default="durable")
 @output_option
@@ -59,8 +60,11 @@ def put(file: Path, name: str, durability: str, fmt: str) -> None:
             emit(receipt, fmt)
         else:
             click.echo(receipt["cap"])
-    if fmt != "table":
-        return
+    if fmt == "table":
+        _print_receipt(receipt)
+
+
+def _print_receipt(receipt: dict[str, Any]) -> None:
     holders = len(receipt["holders"])
     site = "; all holders are at one site" if receipt["one_site"] and holders > 1 else ""
     if receipt["one_person"]:
@@ -75,7 +79,7 @@ def put(file: Path, name: str, durability: str, fmt: str) -> None:
 
 @obj.command("get")
 @click.argument("cap")
-@click.argument("file", type=_Place(allow_dash=True, path_type=Path), metavar="FILE|FOLDER|-")
+@click.argument("file", type=_NamedPath(allow_dash=True, path_type=Path), metavar="FILE|FOLDER|-")
 @click.option("--force", is_flag=True, help="Replace FILE when it exists; regular files only.")
 @click.option("--raw", is_flag=True, help="The bytes as they are, also those of a folder.")
 @output_option
@@ -91,18 +95,23 @@ def get(cap: str, file: Path, force: bool, raw: bool, fmt: str) -> None:
     with node() as client:
         progress = Progress("get", fmt=fmt, is_stdout=is_stdout)
         chunks = progress.passing(client.download("/api/v1/objects/read", {"cap": cap}))
-        is_tree, chunks = folders.begins_as_tree(chunks)
-        if is_tree and not raw:
-            if is_stdout:
-                raise exits.CliError("it is a folder: name one to make, or add --raw", exits.USAGE)
-            names, size = folders.write_tree(chunks, file)
-        else:
-            names = 0
-            size = write_out(chunks) if is_stdout else write_whole(chunks, file, shown)
+        names, size = _write(chunks, None if is_stdout else file, raw=raw)
     if is_stdout:
         return
     told: dict[str, object] = {"folder": shown, "files": names} if names else {"file": shown}
     emit(told | {"size": human_bytes(size) if fmt == "table" else size}, fmt)
+
+
+def _write(chunks: Iterator[bytes], file: Path | None, *, raw: bool) -> tuple[int, int]:
+    """To stdout where there is no file: names, 0 for what is no folder, and bytes."""
+    is_tree, chunks = folders.begins_as_tree(chunks)
+    if is_tree and not raw:
+        if file is None:
+            raise exits.CliError("it is a folder: name one to make, or add --raw", exits.USAGE)
+        return folders.write_tree(chunks, file)
+    if file is None:
+        return 0, write_out(chunks)
+    return 0, write_whole(chunks, file, folders.shown(file))
 
 
 def _upload(client: Client, path: str, file: Path, fmt: str) -> dict[str, Any]:
@@ -144,18 +153,20 @@ def ls(kind: str | None, task_id: str, fmt: str) -> None:
     with node() as client:
         rows = client.get("/api/v1/objects?survives=1")
     rows = [
-        one
-        for one in rows
-        if kind in (None, one["kind"] or "put") and one["task"].startswith(task_id)
+        row
+        for row in rows
+        if kind in (None, row["kind"] or "put") and row["task"].startswith(task_id)
     ]
     if fmt == "table":
-        for row in rows:
-            row |= {"put": stamp(row["put_ms"]), "size": human_bytes(row["size"])}
-            row["kind"] = row["kind"] or "put"
-            if at_ms := row.get("removed_ms"):
-                words = f"removed by the lab's key, {stamp(at_ms)}: {row['removed_why']}"
-                row["survives"] = words
+        rows = [row | _cells(row) for row in rows]
     emit_rows(rows, fmt, ("put", "size", "kind", "task", "survives", "name", "cap"))
+
+
+def _cells(row: dict[str, Any]) -> dict[str, str]:
+    cells = {"put": stamp(row["put_ms"]), "size": human_bytes(row["size"])}
+    if at_ms := row.get("removed_ms"):
+        cells["survives"] = f"removed by the lab's key, {stamp(at_ms)}: {row['removed_why']}"
+    return cells | {"kind": row["kind"] or "put"}
 
 
 @obj.command("du")
@@ -167,11 +178,11 @@ def du(fmt: str) -> None:
     """
     with node() as client:
         rows = client.get("/api/v1/costs")
-        names = {one["task"]: one["name"] for one in client.get("/api/v1/tasks")}
+        names = {task["task"]: task["name"] for task in client.get("/api/v1/tasks")}
     if fmt != "table":
         emit_rows(rows, fmt, ())
         return
-    total = {"task": "all"} | {key: sum(one[key] for one in rows) for key in _COUNTED}
+    total = {"task": "all"} | {key: sum(row[key] for row in rows) for key in _COUNTED}
     for row in (*rows, total):
         row |= {"size": human_bytes(row["size"]), "stored": human_bytes(row["stored"])}
         row["name"] = names.get(row["task"], "")
@@ -191,21 +202,21 @@ def stat(cap_or_address: str, fmt: str) -> int:
     Exits 6 when shards are missing or out of reach, and when it cannot be read.
     """
     with node() as client:
-        found = client.get(f"/api/v1/objects/{_address(cap_or_address)}")
-        code = exits.OK if found["health"] == "whole" else exits.DEGRADED
+        detail = client.get(f"/api/v1/objects/{_address(cap_or_address)}")
+        code = exits.OK if detail["health"] == "whole" else exits.DEGRADED
         if fmt != "table":
-            emit(found, fmt)
+            emit(detail, fmt)
             return code
-        shards = found.pop("shards")
-        expires = stamp(found.pop("expires_ms"))
-        emit(found | {"size": human_bytes(found["size"]), "expires": expires}, fmt)
+        shards = detail.pop("shards")
+        expires = stamp(detail.pop("expires_ms"))
+        emit(detail | {"size": human_bytes(detail["size"]), "expires": expires}, fmt)
         emit_rows(_holders(shards, Machines.seen_by(client)), fmt, ("holder", "has_it", "shards"))
     return code
 
 
 def _holders(shards: list[dict[str, Any]], machines: Machines) -> list[dict[str, object]]:
     """One row per machine: an object of a gigabyte has thousands of shards."""
-    counts = Counter((one["holder"], one["alive"]) for one in shards)
+    counts = Counter((shard["holder"], shard["alive"]) for shard in shards)
     return [
         {"holder": machines.label(holder), "has_it": alive, "shards": count}
         for (holder, alive), count in counts.items()
@@ -227,21 +238,20 @@ def rm(caps_or_addresses: tuple[str, ...], as_lab: bool, reason: str, fmt: str) 
         raise click.UsageError("--reason goes with --as-lab")
     query = f"?{urlencode({'as_lab': 1, 'reason': reason})}" if as_lab else ""
     with node() as client:
-
-        def remove(text: str) -> dict[str, Any]:
-            path = f"/api/v1/objects/{_address(text)}{query}"
-            found: dict[str, Any] = client.call("DELETE", path)
-            return {"address": _address(text), **found}
-
-        rows, code = each(caps_or_addresses, remove)
+        rows, code = each(caps_or_addresses, lambda text: _remove(client, text, query))
         is_waiting = fmt == "table" and any(row["waiting"] for row in rows)
         machines = Machines.seen_by(client) if is_waiting else Machines(())
     shown = [_removed(row, machines) for row in rows] if fmt == "table" else rows
     if len(caps_or_addresses) == 1 and rows:
-        emit({key: one for key, one in shown[0].items() if key != "address"}, fmt)
+        emit({key: value for key, value in shown[0].items() if key != "address"}, fmt)
     elif rows:
         emit_rows(shown, fmt, tuple(shown[0]))
     return code
+
+
+def _remove(client: Client, text: str, query: str) -> dict[str, Any]:
+    address = _address(text)
+    return {"address": address, **client.call("DELETE", f"/api/v1/objects/{address}{query}")}
 
 
 def _removed(row: dict[str, Any], machines: Machines) -> dict[str, Any]:

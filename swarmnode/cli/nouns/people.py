@@ -5,10 +5,9 @@ import click
 from swarmnode.cli.each import each
 from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.neighbours import SHARED_SOCKET
+from swarmnode.cli.nouns.api import SCOPES
 from swarmnode.cli.output import emit, emit_rows, or_said, output_option, stamp
 from swarmnode.cli.talk import in_path, node
-
-SCOPES = ("read", "submit", "admin")
 
 
 @click.group(cls=NearestGroup)
@@ -27,11 +26,11 @@ def person_add(name: str, uid: int | None, fmt: str) -> None:
     another where SWARM_API names it.
     """
     with node() as client:
-        found = client.call("POST", "/api/v1/people", {"name": name, "uid": uid})
+        added = client.call("POST", "/api/v1/people", {"name": name, "uid": uid})
     if fmt == "table":
-        emit({"changed": found["changed"], "next": _next(found["socket"])}, fmt)
+        emit({"changed": added["changed"], "next": _next(added["socket"])}, fmt)
     else:
-        emit(found, fmt)
+        emit(added, fmt)
 
 
 def _next(shared: str) -> str:
@@ -66,7 +65,10 @@ def person_rm(names: tuple[str, ...], fmt: str) -> int:
     with node() as client:
         rows, code = each(
             names,
-            lambda one: {"name": one, **client.call("DELETE", f"/api/v1/people/{in_path(one)}")},
+            lambda person: {
+                "name": person,
+                **client.call("DELETE", f"/api/v1/people/{in_path(person)}"),
+            },
         )
     if rows or fmt != "table":
         emit_rows(rows, fmt, ("name", "changed"))
@@ -115,9 +117,9 @@ def token_rm(which: tuple[str, ...], fmt: str) -> int:
     with node() as client:
         rows, code = each(
             which,
-            lambda one: {
-                "token": one,
-                **client.call("DELETE", f"/api/v1/tokens/{in_path(one)}"),
+            lambda token: {
+                "token": token,
+                **client.call("DELETE", f"/api/v1/tokens/{in_path(token)}"),
             },
         )
     if rows or fmt != "table":

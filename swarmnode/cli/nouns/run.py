@@ -6,6 +6,8 @@ import sys
 import click
 
 from swarmnode.boot.early import hold_interrupts
+from swarmnode.cli import exits, neighbours
+from swarmnode.cli.output import reporting
 from swarmnode.home.config import PROFILES
 
 
@@ -28,6 +30,19 @@ def run(
         "SWARM_API__TCP": api_tcp,
         "SWARM_LOG__LEVEL": log_level or "",
     }
+    _refuse_second_node()
     environ = dict(os.environ) | {key: value for key, value in flags.items() if value}
     hold_interrupts()
     os.execve(sys.executable, [sys.executable, "-m", "swarmnode.daemon"], environ)  # noqa: S606
+
+
+def _refuse_second_node() -> None:
+    """Who uses another's node of this machine would hear how to join or found a network."""
+    with reporting():
+        host = neighbours.hosts_us()
+    if host:
+        raise exits.CliError(
+            f"the node of {host} serves you on this machine: all commands go to that one. To have "
+            "one of your own, swarmnode join or swarmnode init first",
+            exits.AUTH,
+        )

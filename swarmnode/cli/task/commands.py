@@ -1,6 +1,7 @@
 """`task submit | show | logs | explain`, and the group of all `task` commands."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,34 +108,44 @@ def _print_made(made: dict[str, Any], fmt: str) -> None:
 
 
 def _stay_with(client: Client, made: str, fmt: str, cancel_on_interrupt: bool) -> int:
-    as_table = fmt == "table"
     watcher = Watcher(Machines.seen_by(client))
     try:
         task_follow.say(f"task {made}")
-        if as_table:
-            copier = task_logs.Copier(client, made, task_logs.to_our_own(), follow=True)
-            ended = task_follow.wait_for(client, made, None, watcher.tell, task_logs.reader_is_gone)
-            detail = ended if copier.finish() else None
-        else:
-            detail = task_follow.wait_for(client, made, None, watcher.tell)
+        detail = _until_its_end(client, made, watcher, copies=fmt == "table")
     except KeyboardInterrupt:
-        if cancel_on_interrupt:
-            client.call("POST", f"/api/v1/tasks/{made}/cancel")
-            task_follow.say(f"task {made} is cancelled")
-        else:
-            task_follow.say(
-                f"the task goes on: swarmnode task logs -f {made}, or swarmnode task cancel {made}"
-            )
+        _leave(client, made, cancels=cancel_on_interrupt)
         return exits.INTERRUPTED
     if detail is None:
         task_logs.leave_quietly()
         task_follow.say(f"nobody reads its output; see swarmnode task show {made}")
         return exits.READER_GONE
-    if not as_table:
+    if fmt != "table":
         emit(detail, fmt)
     elif words := task_follow.ending_of(detail):
         task_follow.say(words)
     return task_follow.exit_code_of(detail)
+
+
+def _until_its_end(
+    client: Client, made: str, watcher: "Watcher", *, copies: bool
+) -> dict[str, Any] | None:
+    """The task; None when what it printed was to be copied and nobody reads that any more."""
+    if not copies:
+        return task_follow.wait_for(client, made, None, watcher.tell)
+    copier = task_logs.Copier(client, made, task_logs.to_our_own(), follow=True)
+    ended = task_follow.wait_for(client, made, None, watcher.tell, task_logs.reader_is_gone)
+    return ended if copier.finish() else None
+
+
+def _leave(client: Client, made: str, *, cancels: bool) -> None:
+    """After Ctrl-C."""
+    if cancels:
+        client.call("POST", f"/api/v1/tasks/{made}/cancel")
+        task_follow.say(f"task {made} is cancelled")
+    else:
+        task_follow.say(
+            f"the task goes on: swarmnode task logs -f {made}, or swarmnode task cancel {made}"
+        )
 
 
 @dataclass(slots=True)
@@ -163,18 +174,20 @@ class Watcher:
 def show(task_id: str, fmt: str) -> None:
     """Show everything known about a task."""
     with node() as client:
-        found = client.get(f"/api/v1/tasks/{resolve(client, task_id)}")
+        detail = client.get(f"/api/v1/tasks/{resolve(client, task_id)}")
         if fmt == "table":
-            print_task(found, Machines.seen_by(client))
+            print_task(detail, Machines.seen_by(client))
         else:
-            emit(found, fmt)
+            emit(detail, fmt)
 
 
 @task.command("logs")
 @click.argument("task_id")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the task ends.")
 @click.option("--stream", type=click.Choice(["both", *task_follow.STREAMS]), default="both")
-@click.option("--attempt", type=click.IntRange(0), default=0, help="Only this one (see task show).")
+@click.option(
+    "--attempt", type=click.IntRange(0), default=0, help="Only this one, as task show numbers them."
+)
 @output_option
 def logs(task_id: str, follow: bool, stream: str, attempt: int, fmt: str) -> int:
     """Print what a task printed: its stdout to ours, its stderr to ours.
@@ -189,18 +202,25 @@ def logs(task_id: str, follow: bool, stream: str, attempt: int, fmt: str) -> int
         "jsonl": lines.sinks(),
         "json": whole.sinks(),
     }[fmt]
-    with node() as client:
-        found = resolve(client, task_id)
-        client.get(f"/api/v1/tasks/{found}")  # an unknown task is one line, not two streams
-        copier = task_logs.Copier(client, found, sinks, follow=follow, attempt=attempt)
-        if not copier.finish():
-            task_logs.leave_quietly()
-            return exits.READER_GONE
+    if not _copy_logs(task_id, sinks, follow=follow, attempt=attempt):
+        task_logs.leave_quietly()
+        return exits.READER_GONE
     if fmt == "jsonl":
         lines.end()
     elif fmt == "json":
         emit(whole.texts(), fmt)
     return exits.OK
+
+
+def _copy_logs(
+    task_id: str, sinks: Mapping[str, task_logs.Sink], *, follow: bool, attempt: int
+) -> bool:
+    """False as soon as nobody reads us any more."""
+    with node() as client:
+        made = resolve(client, task_id)
+        client.get(f"/api/v1/tasks/{made}")  # an unknown task is one line, not two streams
+        copier = task_logs.Copier(client, made, sinks, follow=follow, attempt=attempt)
+        return copier.finish()
 
 
 @task.command("explain")
@@ -209,32 +229,34 @@ def logs(task_id: str, follow: bool, stream: str, attempt: int, fmt: str) -> int
 def explain(task_id: str, fmt: str) -> None:
     """Show why a task is where it is: every auction, bid, score part and refusal."""
     with node() as client:
-        found = client.get(f"/api/v1/tasks/{resolve(client, task_id)}/explain")
+        explanation = client.get(f"/api/v1/tasks/{resolve(client, task_id)}/explain")
         if fmt == "table":
-            click.echo(f"{found['state']}{': ' + found['why'] if found['why'] else ''}")
-            _print_rounds(client, found["rounds"])
+            click.echo(
+                f"{explanation['state']}{': ' + explanation['why'] if explanation['why'] else ''}"
+            )
+            _print_rounds(client, explanation["rounds"])
         else:
-            emit(found, fmt)
+            emit(explanation, fmt)
 
 
-def _show_dry_run(client: Client, found: dict[str, Any], fmt: str) -> int:
+def _show_dry_run(client: Client, explanation: dict[str, Any], fmt: str) -> int:
     if fmt == "table":
-        _print_rounds(client, found["rounds"])
+        _print_rounds(client, explanation["rounds"])
     else:
-        emit(found, fmt)
-    bids = [bid for one in found["rounds"] for bid in one["bids"]]
+        emit(explanation, fmt)
+    bids = [bid for auction in explanation["rounds"] for bid in auction["bids"]]
     return exits.OK if any(bid["won"] for bid in bids) else exits.TEMPORARY
 
 
 def _print_rounds(client: Client, rounds: list[dict[str, Any]]) -> None:
     machines = Machines.seen_by(client)
-    for one in rounds:
-        title = f"auction {one['number']}" if one["number"] else "dry run"
-        click.echo(f"\n{title}: {printable(one['outcome'])}")
-        cells = [_bid_cells(bid, machines) for bid in one["bids"]]
+    for auction in rounds:
+        title = f"auction {auction['number']}" if auction["number"] else "dry run"
+        click.echo(f"\n{title}: {printable(auction['outcome'])}")
+        cells = [_bid_cells(bid, machines) for bid in auction["bids"]]
         if cells:
             click.echo(table(cells, ("machine", "bid", "score", "parts", "why")))
-        for left_out in one["unfit"]:
+        for left_out in auction["unfit"]:
             name = printable(machines.label(left_out["peer"]))
             click.echo(f"not asked: {name}: {printable(left_out['reason'])}")
 

@@ -23,6 +23,10 @@ POLL_S: Final = 2.0
 LOOK_S: Final = 0.5
 """While we copy its output: whether anybody still reads it is asked so often."""
 _AGAIN_S: Final = 0.25
+_AWAY: Final = (
+    f"the node of this machine does not answer: waiting for it, for {RECONNECT_S:.0f} s at most; "
+    "what runs on other machines goes on"
+)
 ENDS: Final = ("done", "failed", "cancelled")
 
 
@@ -84,10 +88,7 @@ def _patiently(client: Client, path: str) -> Any:  # noqa: ANN401  (a JSON docum
                 raise
             if away_s > UNSAID_S and not has_said:
                 has_said = True
-                say(
-                    "the node of this machine does not answer: waiting for it, for "
-                    f"{RECONNECT_S:.0f} s at most; what runs on other machines goes on"
-                )
+                say(_AWAY)
             threading.Event().wait(_AGAIN_S)
 
 

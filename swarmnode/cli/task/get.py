@@ -37,28 +37,34 @@ def get(task_id: str, folder: Path | None, only: tuple[str, ...], fmt: str) -> i
     now. FOLDER is named after the task unless it is given, and must not be there yet.
     """
     with node() as client:
-        found = resolve(client, task_id)
-        detail = client.get(f"/api/v1/tasks/{found}")
-        target = folder or Path(detail["name"] if _may_be_folder(detail["name"]) else found)
-        if os.path.lexists(target):
-            raise exits.CliError(
-                f"{folders.shown(target)} exists: name another FOLDER", exits.USAGE
-            )
-        part = target.with_name(f".{target.name[:200]}.part{os.getpid()}")
-        bringing = _Bringing(client, part)
-        try:
-            part.mkdir(parents=True)
-            bringing.bring(detail, only or PARTS)
-            part.rename(target)
-        except OSError as error:
-            raise cannot_write(folders.shown(target), error) from error
-        finally:
-            folders.remove(part)
+        task = resolve(client, task_id)
+        detail = client.get(f"/api/v1/tasks/{task}")
+        target = folder or Path(detail["name"] if _may_be_folder(detail["name"]) else task)
+        bringing = _bring(client, detail, target, only or PARTS)
     size = human_bytes(bringing.size) if fmt == "table" else bringing.size
     emit({"folder": folders.shown(target), "files": bringing.files, "size": size}, fmt)
     if detail["state"] not in task_follow.ENDS:
-        task_follow.say(f"task {found} is {detail['state']}: this is what there is until now")
+        task_follow.say(f"task {task} is {detail['state']}: this is what there is until now")
     return bringing.code
+
+
+def _bring(
+    client: Client, detail: dict[str, Any], target: Path, parts: tuple[str, ...]
+) -> "_Bringing":
+    """Fill a folder that appears when all has come. Raises CliError."""
+    if os.path.lexists(target):
+        raise exits.CliError(f"{folders.shown(target)} exists: name another FOLDER", exits.USAGE)
+    part = target.with_name(f".{target.name[:200]}.part{os.getpid()}")
+    bringing = _Bringing(client, part)
+    try:
+        part.mkdir(parents=True)
+        bringing.bring(detail, parts)
+        part.rename(target)
+    except OSError as error:
+        raise cannot_write(folders.shown(target), error) from error
+    finally:
+        folders.remove(part)
+    return bringing
 
 
 def _may_be_folder(name: str) -> bool:
@@ -76,12 +82,12 @@ class _Bringing:
     def bring(self, detail: dict[str, Any], parts: tuple[str, ...]) -> None:
         """All that was asked for."""
         if "outputs" in parts:
-            for one in self._outputs(detail):
-                self._try(one, "outputs")
+            for output in self._outputs(detail):
+                self._try(output, "outputs")
         if "checkpoints" in parts:
-            for one in reversed(detail["checkpoints"]):  # the newest last: it replaces others
-                place = "checkpoints" if one["beside"] else f"checkpoints/step-{one['step']}"
-                self._try(one, place)
+            for file in reversed(detail["checkpoints"]):  # the newest last: it replaces others
+                place = "checkpoints" if file["beside"] else f"checkpoints/step-{file['step']}"
+                self._try(file, place)
         if "logs" in parts:
             for stream in task_follow.STREAMS:
                 self._log(detail["task"], stream)
@@ -100,16 +106,16 @@ class _Bringing:
             self._missed(f"outputs: {told['fault']}", exits.DEGRADED)
         return list(told["outputs"])
 
-    def _try(self, one: dict[str, Any], place: str) -> None:
+    def _try(self, file: dict[str, Any], place: str) -> None:
         from swarmnode.errors import NameRefusedError
 
         try:
-            self._object(one, place)
+            self._object(file, place)
         except NameRefusedError as error:
             self._missed(f"{place}: {error}", exits.ERROR)
         except (ApiError, EOFError) as error:
             code = EXIT_OF_CODE.get(error.code, exits.ERROR) if isinstance(error, ApiError) else 6
-            self._missed(f"{place}/{one['name']}: {error}", code)
+            self._missed(f"{place}/{file['name']}: {error}", code)
         except exits.CliError as error:
             self._missed(error.format_message(), error.exit_code)
 
@@ -117,12 +123,12 @@ class _Bringing:
         complain(words)
         self.code = self.code or code
 
-    def _object(self, one: dict[str, Any], place: str) -> None:
+    def _object(self, file: dict[str, Any], place: str) -> None:
         from swarmnode.tree.names import joined, parts_in, text_of
 
-        chunks = self._client.download("/api/v1/objects/read", {"cap": one["cap"]})
-        base = (*parts_in(place), *parts_in(one["name"]))
-        if one["tree"]:
+        chunks = self._client.download("/api/v1/objects/read", {"cap": file["cap"]})
+        base = (*parts_in(place), *parts_in(file["name"]))
+        if file["tree"]:
             files, size = folders.unpack_into(chunks, self._folder, base)
         else:
             files, size = 1, self._file(chunks, text_of(joined(base)))

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from swarmnode.cli import exits
 from swarmnode.cli.client import CHUNK_BYTES, ApiError, Client, Source
 from swarmnode.cli.files import folders
+from swarmnode.limits import OBJECT_NAME_CHARS_MAX
 
 TOGETHER_MIN: Final = 33
 """So many single files go up as one object: a put each would take a round trip each."""
@@ -32,17 +33,17 @@ class Input:
 
 def read(given: Sequence[str]) -> list[Input]:
     """What was asked for, every place once. Raises CliError."""
-    found: dict[str, Input] = {}
+    places: dict[str, Input] = {}
     for text in given:
-        one = _input(text)
-        if one.place in found:
+        wanted = _input(text)
+        if wanted.place in places:
             raise exits.CliError(
-                f"--in: two are to be {one.place!r} in the work folder: write --in OTHER=... for "
-                "one of them",
+                f"--in: two are to be {wanted.place!r} in the work folder: write --in OTHER=... "
+                "for one of them",
                 exits.USAGE,
             )
-        found[one.place] = one
-    return list(found.values())
+        places[wanted.place] = wanted
+    return list(places.values())
 
 
 def _input(text: str) -> Input:
@@ -55,14 +56,20 @@ def _input(text: str) -> Input:
         return Input(_place(folders.base_name(Path(text)), text), path=Path(text))
     if text.startswith("swarm:"):
         raise exits.CliError("--in needs a name: --in NAME=swarm:...", exits.USAGE)
+    if named := _named(text):
+        return named
+    remedy = "give a file, a folder or NAME=swarm:..."
+    raise exits.CliError(f"--in {folders.shown(text)}: No such file or directory: {remedy}", 2)
+
+
+def _named(text: str) -> Input | None:
     for at in (at for at, char in enumerate(text) if char == "="):
         name, value = text[:at], text[at + 1 :]
         if name and value.startswith("swarm:"):
             return Input(_place(folders.shown(name), text), cap=value)
         if name and os.path.lexists(value):
             return Input(_place(folders.shown(name), text), path=Path(value))
-    remedy = "give a file, a folder or NAME=swarm:..."
-    raise exits.CliError(f"--in {folders.shown(text)}: No such file or directory: {remedy}", 2)
+    return None
 
 
 def _place(name: str, text: str) -> str:
@@ -77,24 +84,30 @@ def _place(name: str, text: str) -> str:
 
 def check(spec: Mapping[str, Any], inputs: Sequence[Input]) -> None:
     """Refuse now what the node would refuse once everything had been stored. Raises CliError."""
-    from storage.facade import ReadCap
-    from storage.ids import Address, ObjectKey
-    from storage.manifests.capability import text_of_cap
     from swarmnode.errors import SpecError
     from swarmnode.tasks.spec_load import spec_from_dict
 
-    stand_in = text_of_cap(ReadCap(Address(bytes(32)), ObjectKey(bytes(32))))
-    places = {one.place: one.cap or stand_in for one in _apart(inputs)[0]}
+    stand_in = _some_cap()
+    places = {wanted.place: wanted.cap or stand_in for wanted in _apart(inputs)[0]}
     named = spec.get("inputs") or {}
     whole = {**spec, "inputs": {**named, **places}} if isinstance(named, Mapping) else spec
     try:
         spec_from_dict(whole)
     except SpecError as error:
         raise exits.CliError(f"the task spec is wrong: {error}", exits.USAGE) from error
-    for one in inputs:
-        if not one.cap:
-            with folders.source(one.path):  # all of it was looked at, and can be kept
+    for wanted in inputs:
+        if not wanted.cap:
+            with folders.source(wanted.path):  # all of it was looked at, and can be kept
                 pass
+
+
+def _some_cap() -> str:
+    """Of no object: in the place of one that is still to be stored."""
+    from storage.facade import ReadCap
+    from storage.ids import Address, ObjectKey
+    from storage.manifests.capability import text_of_cap
+
+    return text_of_cap(ReadCap(Address(bytes(32)), ObjectKey(bytes(32))))
 
 
 def upload(inputs: Sequence[Input], client: Client, *, is_kept: bool = False) -> dict[str, str]:
@@ -103,14 +116,16 @@ def upload(inputs: Sequence[Input], client: Client, *, is_kept: bool = False) ->
     It ends with the tasks that use it unless `is_kept`.
     """
     single, together = _apart(inputs)
-    found = {one.place: one.cap for one in single if one.cap}
-    for one in single:
-        if not one.cap and one is not _BUNDLE:
-            found[one.place] = _put(client, one.place, partial(folders.source, one.path), is_kept)
+    caps = {wanted.place: wanted.cap for wanted in single if wanted.cap}
+    for wanted in single:
+        if not wanted.cap and wanted is not _BUNDLE:
+            caps[wanted.place] = _put(
+                client, wanted.place, partial(folders.source, wanted.path), is_kept
+            )
     if together:
-        bundle = partial(_bundled, {one.place: one.path for one in together})
-        found[WORK_FOLDER] = _put(client, "inputs", bundle, is_kept)
-    return found
+        bundle = partial(_bundled, {wanted.place: wanted.path for wanted in together})
+        caps[WORK_FOLDER] = _put(client, "inputs", bundle, is_kept)
+    return caps
 
 
 def _put(
@@ -122,13 +137,12 @@ def _put(
     """The capability of what is stored already, or is now; it is read once more for that."""
     if not is_kept:
         with opened() as source:
-            known = _known(client, source)
-        if known:
-            return known
+            if known := _known(client, source):
+                return known
+    kind = "" if is_kept else "&kind=input"
+    shown = quote(name[-OBJECT_NAME_CHARS_MAX:])  # the end of a place tells most
     with opened() as source:
-        kind = "" if is_kept else "&kind=input"
-        cap: str = client.upload(f"/api/v1/objects?name={quote(name)}{kind}", source)["cap"]
-    return cap
+        return str(client.upload(f"/api/v1/objects?name={shown}{kind}", source)["cap"])
 
 
 def _known(client: Client, source: Source) -> str:
@@ -139,12 +153,12 @@ def _known(client: Client, source: Source) -> str:
     while piece := source.read(CHUNK_BYTES):
         hashed.update(piece)
     try:
-        found = client.call("POST", "/api/v1/objects/same", {"digest": hashed.hexdigest()})
+        entry = client.call("POST", "/api/v1/objects/same", {"digest": hashed.hexdigest()})
     except ApiError as error:
         if error.code in ("object_unknown", "no_such_path"):  # the latter: an older node
             return ""
         raise
-    return str(found["cap"])
+    return str(entry["cap"])
 
 
 @contextmanager
@@ -157,10 +171,10 @@ _BUNDLE: Final = Input(WORK_FOLDER)
 
 def _apart(inputs: Sequence[Input]) -> tuple[list[Input], list[Input]]:
     """Those that are objects of their own, and the files that go up together."""
-    files = [one for one in inputs if not one.cap and one.path.is_file()]
-    if len(files) < TOGETHER_MIN or any(one.place == WORK_FOLDER for one in inputs):
+    files = [wanted for wanted in inputs if not wanted.cap and wanted.path.is_file()]
+    if len(files) < TOGETHER_MIN or any(wanted.place == WORK_FOLDER for wanted in inputs):
         return list(inputs), []
-    return [_BUNDLE, *(one for one in inputs if one not in files)], files
+    return [_BUNDLE, *(wanted for wanted in inputs if wanted not in files)], files
 
 
 def _bundle(files: Mapping[str, Path]) -> Iterator[bytes]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -11,7 +12,7 @@ from swarmnode.cli import exits
 from swarmnode.cli.client import Client
 from swarmnode.cli.each import each
 from swarmnode.cli.machines import Machines
-from swarmnode.cli.output import emit, emit_rows, output_option, stamp
+from swarmnode.cli.output import emit, emit_rows, or_said, output_option, stamp
 from swarmnode.cli.talk import Seconds, node, wait_option
 from swarmnode.cli.task import follow as task_follow
 from swarmnode.cli.task.get import FILES_TIMEOUT_S
@@ -61,8 +62,7 @@ def ls(
         machines = Machines.seen_by(client) if as_table or machine else Machines(())
         rows = client.get(f"/api/v1/tasks?{urlencode(query, errors='surrogateescape')}")
     if machine:
-        names = {row["provider"]: machines.label(row["provider"]) for row in rows}
-        rows = [row for row in rows if machine in (row["provider"], names[row["provider"]])]
+        rows = _on(machine, rows, machines)
     left_out = max(0, len(rows) - wanted) if wanted else 0
     rows = rows[left_out:]
     if as_table:
@@ -70,6 +70,11 @@ def ls(
         if left_out:
             task_follow.say(f"{left_out} older ones are not shown: --limit 0 shows all")
     emit_rows(rows, fmt, _COLUMNS)
+
+
+def _on(machine: str, rows: list[dict[str, Any]], machines: Machines) -> list[dict[str, Any]]:
+    names = {row["provider"]: machines.label(row["provider"]) for row in rows}
+    return [row for row in rows if machine in (row["provider"], names[row["provider"]])]
 
 
 def _ago_ms(text: str) -> int:
@@ -115,26 +120,32 @@ def wait(task_ids: tuple[str, ...], timeout_s: float | None, fmt: str) -> int:
     with node() as client:
 
         def wait_one(text: str) -> dict[str, Any]:
-            found = resolve(client, text)
+            task = resolve(client, text)
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            return task_follow.wait_for(client, found, left, lambda _detail: None)
+            return task_follow.wait_for(client, task, left, lambda _detail: None)
 
         details, code = each(task_ids, wait_one)
-    codes = [_code_of(detail) for detail in details]
+    if details:
+        _print_waited(details, fmt, is_alone=len(task_ids) == 1)
+    elif fmt != "table":
+        emit_rows(details, fmt, ())
+    return code or next((bad for bad in map(_code_of, details) if bad), exits.OK)
+
+
+def _print_waited(details: list[dict[str, Any]], fmt: str, *, is_alone: bool) -> None:
     shown = [
         {key: detail[key] for key in ("task", "name", "state", "exit_code")}
         | {"why": why_of(detail)}
         for detail in details
     ]
-    if fmt != "table" and len(task_ids) == 1 and details:
+    if fmt != "table" and is_alone:
         emit(details[0], fmt)
     elif fmt != "table":
         emit_rows(details, fmt, ())
-    elif len(task_ids) == 1 and shown:
-        emit({key: one for key, one in shown[0].items() if key != "name"}, fmt)
-    elif shown:
+    elif is_alone:
+        emit({key: value for key, value in shown[0].items() if key != "name"}, fmt)
+    else:
         emit_rows(shown, fmt, tuple(shown[0]))
-    return code or next((one for one in codes if one), exits.OK)
 
 
 def _code_of(detail: dict[str, Any]) -> int:
@@ -178,19 +189,35 @@ def _of_lab(text: str) -> str:
 @output_option
 def retry(task_ids: tuple[str, ...], fmt: str) -> int:
     """Submit ended tasks again as they were; prints the new ids."""
-    return _post(task_ids, "retry", fmt, ("task", "of"))
+    return _post(task_ids, "retry", fmt, ("task", "of"), "submitted all the same")
 
 
 @click.command("rm")
 @click.argument("task_ids", nargs=-1, required=True, metavar="TASK...")
 @output_option
 def rm(task_ids: tuple[str, ...], fmt: str) -> int:
-    """Forget ended tasks: their logs, outputs and checkpoints go, too."""
+    """Forget ended tasks: their logs, outputs and checkpoints go, too.
+
+    Also on other machines of yours that have them; one that is off keeps them on its list.
+    """
     return _post(task_ids, "forget", fmt, ("task", "objects"))
 
 
-def _post(task_ids: tuple[str, ...], verb: str, fmt: str, columns: tuple[str, ...]) -> int:
-    return _post_all(task_ids, lambda client, text: _path(client, text, verb), fmt, columns)
+def _post(
+    task_ids: tuple[str, ...], verb: str, fmt: str, columns: tuple[str, ...], done: str = ""
+) -> int:
+    def path_of(client: Client, text: str) -> str:
+        return f"/api/v1/tasks/{resolve(client, text)}/{verb}"
+
+    return _post_all(task_ids, path_of, fmt, columns, done)
+
+
+def _answer(client: Client, path: str) -> dict[str, Any]:
+    # A retry may have to bring the inputs of another machine's task here first.
+    answer: dict[str, Any] = client.call("POST", path, timeout_s=FILES_TIMEOUT_S)
+    if "state" not in answer and (note := answer.get("note")):  # of a retry, or a removal
+        task_follow.say(f"{answer['task']}: {note}")
+    return answer
 
 
 def _post_all(
@@ -198,22 +225,13 @@ def _post_all(
     path_of: Callable[[Client, str], str],
     fmt: str,
     columns: tuple[str, ...],
+    done: str = "",
 ) -> int:
+    """`done`: what is said of tasks that nobody sees here, where that is not seen anew."""
     with node() as client:
-
-        def act(text: str) -> dict[str, Any]:
-            path = path_of(client, text)
-            # A retry may have to bring the inputs of another machine's task here first.
-            found: dict[str, Any] = client.call("POST", path, timeout_s=FILES_TIMEOUT_S)
-            if "of" in found and (note := found.get("note")):  # of a retry
-                task_follow.say(f"{found['task']}: {note}")
-            return found
-
-        rows, code = each(task_ids, act)
-    if rows or fmt != "table":
-        emit_rows(rows, fmt, columns)
+        rows, code = each(task_ids, lambda text: _answer(client, path_of(client, text)))
+    told = f"{done}: {', '.join(str(row['task']) for row in rows)}"
+    with or_said(told) if done and rows else nullcontext():
+        if rows or fmt != "table":
+            emit_rows(rows, fmt, columns)
     return code
-
-
-def _path(client: Client, text: str, verb: str) -> str:
-    return f"/api/v1/tasks/{resolve(client, text)}/{verb}"

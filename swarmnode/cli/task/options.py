@@ -13,7 +13,7 @@ CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 
 def _words(kind: type[StrEnum]) -> list[str]:
-    return [one.value for one in kind]
+    return [member.value for member in kind]
 
 
 _OPTIONS: Final = (

@@ -25,41 +25,49 @@ def read_spec(file: Path | None) -> dict[str, Any]:
     """The table in a .toml or .json file, empty without one. Raises CliError."""
     if file is None:
         return {}
+    table = _parsed(file)
+    if not isinstance(table, dict):
+        raise exits.CliError(f"{file} does not hold a table", exits.USAGE)
+    return table
+
+
+def _parsed(file: Path) -> object:
     import tomllib
 
     try:
         text = file.read_text()
-        found = tomllib.loads(text) if file.suffix == ".toml" else json.loads(text)
+        return tomllib.loads(text) if file.suffix == ".toml" else json.loads(text)
     except OSError as exc:
         raise exits.CliError(f"{file}: {exc.strerror}", exits.USAGE) from exc
     except (ValueError, RecursionError) as exc:  # both parsers' errors are ValueErrors
         kind = "TOML" if file.suffix == ".toml" else "JSON"
         raise exits.CliError(f"{file} is not {kind}: {exc}", exits.USAGE) from exc
-    if not isinstance(found, dict):
-        raise exits.CliError(f"{file} does not hold a table", exits.USAGE)
-    return found
 
 
 def merge_flags(spec: dict[str, Any], flags: Mapping[str, Any], argv: Sequence[str]) -> None:
     """Put what was given as flags over what the file says."""
     _take(spec, flags, _PLAIN)
-    shape = _table(spec, "shape")
-    _take(shape, flags, _SHAPE)
-    given = shape.get("gpu") or {}
-    gpu = dict(given) if isinstance(given, Mapping) else {"count": given}
-    _take(gpu, flags, _GPU)
-    _put(shape, "gpu", gpu)
-    _put(spec, "shape", shape)
+    _put(spec, "shape", _shape(spec, flags))
     checkpoint = _table(spec, "checkpoint")
     _take(checkpoint, flags, _CHECKPOINT)
     _put(spec, "checkpoint", checkpoint)
     for flag, key in (("outputs", "outputs"), ("enforce", "enforce")):
         if flags[flag]:
             spec[key] = [*_given(spec, key, list, "list"), *flags[flag]]
-    variables = dict(_pair(one, "--set", "NAME=VALUE") for one in flags["variables"])
+    variables = dict(_pair(pair, "--set", "NAME=VALUE") for pair in flags["variables"])
     _put(spec, "variables", {**_table(spec, "variables"), **variables})
     if argv:
         spec["run"] = list(argv)
+
+
+def _shape(spec: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
+    shape = _table(spec, "shape")
+    _take(shape, flags, _SHAPE)
+    given = shape.get("gpu") or {}
+    gpu = dict(given) if isinstance(given, Mapping) else {"count": given}
+    _take(gpu, flags, _GPU)
+    _put(shape, "gpu", gpu)
+    return shape
 
 
 def _take(target: dict[str, Any], flags: Mapping[str, Any], names: Sequence[Any]) -> None:
@@ -88,7 +96,7 @@ def _put(target: dict[str, Any], key: str, value: dict[str, Any]) -> None:
 
 
 def _pair(text: str, flag: str, form: str) -> tuple[str, str]:
-    name, found, value = text.partition("=")
-    if not found or not name:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
         raise exits.CliError(f"{flag} {text!r}: write {flag} {form}", exits.USAGE)
     return name, value

@@ -23,22 +23,23 @@ def why_of(detail: dict[str, Any]) -> str:
 def print_task(detail: dict[str, Any], machines: Machines) -> None:
     """Facts, then attempts, then outputs."""
     emit(_facts(detail, machines), "table")
-    attempts = [
-        {
-            "attempt": one["fence"],
-            "machine": machines.label(one["provider"]),
-            "awarded": stamp(one["awarded_ms"]),
-            "ended": one["ended_as"],
-            "from_step": one["restored_step"] or None,
-            "detail": _detail_of(one),
-        }
-        for one in detail["history"]
-    ]
+    attempts = [_attempt_row(attempt, machines) for attempt in detail["history"]]
     if attempts:
         emit_rows(attempts, "table", tuple(attempts[0]))
-    outputs = [{**one, "size": human_bytes(one["size"])} for one in detail["outputs"]]
+    outputs = [{**output, "size": human_bytes(output["size"])} for output in detail["outputs"]]
     if outputs:
         emit_rows(outputs, "table", ("name", "size", "cap"))
+
+
+def _attempt_row(attempt: dict[str, Any], machines: Machines) -> dict[str, object]:
+    return {
+        "attempt": attempt["fence"],
+        "machine": machines.label(attempt["provider"]),
+        "awarded": stamp(attempt["awarded_ms"]),
+        "ended": attempt["ended_as"],
+        "from_step": attempt["restored_step"] or None,
+        "detail": _detail_of(attempt),
+    }
 
 
 def _detail_of(attempt: dict[str, Any]) -> str:
@@ -48,7 +49,7 @@ def _detail_of(attempt: dict[str, Any]) -> str:
 
 
 def _facts(detail: dict[str, Any], machines: Machines) -> dict[str, object]:
-    found: dict[str, object] = {
+    facts: dict[str, object] = {
         "task": detail["task"],
         "name": detail["name"],
         "command": " ".join(detail["run"]),
@@ -57,30 +58,44 @@ def _facts(detail: dict[str, Any], machines: Machines) -> dict[str, object]:
         "exit_code": detail["exit_code"],
         "machine": machines.label(detail["provider"]),
     }
+    if detail.get("owner"):
+        facts["kept_at"] = machines.label(detail["owner"])
     if detail["state"] not in ENDS and detail["provider"]:
-        found["phase"] = detail["phase"]
-    found |= {"submitted": stamp(detail["submitted_ms"]), "ended": stamp(detail["ended_ms"])}
-    found |= {"auctions": detail["rounds"], "attempts": detail["attempts"]}
-    if detail["checkpoint_step"]:
-        found["checkpoint_step"] = detail["checkpoint_step"]
-    if detail.get("checkpoints") and (until_ms := detail.get("files_until_ms")):
-        is_past = until_ms <= time.time() * 1000
-        found["checkpoints_freed" if is_past else "checkpoints_kept_until"] = stamp(until_ms)
+        facts["phase"] = detail["phase"]
+    facts |= {"submitted": stamp(detail["submitted_ms"]), "ended": stamp(detail["ended_ms"])}
+    facts |= {"auctions": detail["rounds"], "attempts": detail["attempts"]}
+    facts |= _checkpoints(detail)
     if detail.get("note"):
-        found["note"] = detail["note"]
+        facts["note"] = detail["note"]
     if (usage := detail["usage"]) is not None and detail["attempts"]:
-        found["usage"] = (
+        facts["usage"] = (
             f"{usage['wall_ms'] / 1000:.1f} s, {usage['cpu_ms'] / 1000:.1f} s of CPU, "
             f"{human_bytes(usage['memory_peak_bytes'])} of memory"
         )
+    facts |= _keepers(detail, machines)
+    if detail["not_enforced"]:
+        facts["not_enforced"] = detail["not_enforced"]
+    asked = {key: value for key, value in detail["spec"].items() if key not in ("run", "name")}
+    return facts | {"spec": json.dumps(asked) if asked else None}
+
+
+def _checkpoints(detail: dict[str, Any]) -> dict[str, object]:
+    facts: dict[str, object] = {}
+    if detail["checkpoint_step"]:
+        facts["checkpoint_step"] = detail["checkpoint_step"]
+    if detail.get("checkpoints") and (until_ms := detail.get("files_until_ms")):
+        is_past = until_ms <= time.time() * 1000
+        facts["checkpoints_freed" if is_past else "checkpoints_kept_until"] = stamp(until_ms)
+    return facts
+
+
+def _keepers(detail: dict[str, Any], machines: Machines) -> dict[str, object]:
+    facts: dict[str, object] = {}
     if guardians := detail.get("guardians"):
-        found["guarded_by"] = ", ".join(machines.label(peer) for peer in guardians)
+        facts["guarded_by"] = ", ".join(machines.label(peer) for peer in guardians)
     if detail.get("is_cut_off"):
-        found["cut_off"] = (
+        facts["cut_off"] = (
             "too few of its guardians can be reached: they may go on with it, so it waits. "
             "If they are gone for good: task cancel, then task retry"
         )
-    if detail["not_enforced"]:
-        found["not_enforced"] = detail["not_enforced"]
-    asked = {key: one for key, one in detail["spec"].items() if key not in ("run", "name")}
-    return found | {"spec": json.dumps(asked) if asked else None}
+    return facts

@@ -11,7 +11,7 @@ DEPTH_MAX = 64
 """Nobody nests deeper by accident; whoever does counts as over the limit."""
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_PIN = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+PIN = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class TooManyEntriesError(Exception):
@@ -134,7 +134,7 @@ def _open_folder(name: str, parent: int) -> "int | None":
 def _reopen_locked(name: str, parent: int) -> "int | None":
     """A job may take its own rights away to hide what lies below; they are ours to give back."""
     try:
-        pinned = os.open(name, _PIN, dir_fd=parent)  # a swap for a link cannot lead us elsewhere
+        pinned = os.open(name, PIN, dir_fd=parent)  # a swap for a link cannot lead us elsewhere
     except OSError:
         return None
     try:

@@ -31,16 +31,19 @@ def _lay(below: str, disk: int) -> int:
     lower = os.open(below, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)  # before it may be covered
     try:
         kernel.attach(disk, _PLACE)
-        settings = {
-            # By descriptor: a colon or a comma in a path would mean something else.
-            "lowerdir": f"/proc/self/fd/{lower}",
-            "upperdir": f"{_PLACE}/{UPPER}",
-            "workdir": f"{_PLACE}/{SCRATCH}",
-            "redirect_dir": "on",  # else a folder that was given could not be renamed,
-            "metacopy": "on",  # and a file would be copied whole for its new name or rights
-            "index": "off",
-            "xino": "auto",
-        }
-        return kernel.open_file_system("overlay", settings)
+        return kernel.open_file_system("overlay", _settings(lower))
     finally:
         os.close(lower)
+
+
+def _settings(lower: int) -> dict[str, str]:
+    return {
+        # By descriptor: a colon or a comma in a path would mean something else.
+        "lowerdir": f"/proc/self/fd/{lower}",
+        "upperdir": f"{_PLACE}/{UPPER}",
+        "workdir": f"{_PLACE}/{SCRATCH}",
+        "redirect_dir": "on",  # else a folder that was given could not be renamed,
+        "metacopy": "on",  # and a file would be copied whole for its new name or rights
+        "index": "off",
+        "xino": "auto",
+    }

@@ -8,9 +8,12 @@ swarmnode.tree's.
 import contextlib
 import os
 import stat
+from collections.abc import Iterator
+from itertools import count
 from typing import Final
 
 from swarmnode.errors import OutputUnsafeError
+from swarmnode.executor.disk.disk_use import PIN
 from swarmnode.executor.port import FileStat
 from swarmnode.limits import LISTED_FILES_MAX
 from swarmnode.tree.format import EntryKind
@@ -18,7 +21,6 @@ from swarmnode.tree.names import Parts, joined, parts_in, text_of
 from swarmnode.tree.pattern import Pattern
 from swarmnode.tree.scan import FOLDER_FLAGS, open_folder, scan
 
-_PIN: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: a pipe must not make us wait for its other end
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -36,11 +38,7 @@ def open_file(root: str, name: str) -> int:
     """A descriptor to read one regular file beneath `root`; the caller closes it."""
     parts = file_parts(name)
     try:
-        folder = open_folder(root, parts[:-1])
-        try:
-            fd = os.open(parts[-1], _READ, dir_fd=folder)
-        finally:
-            os.close(folder)
+        fd = _opened(root, parts)
     except OSError as exc:
         raise OutputUnsafeError(f"{name!r} cannot be opened: {exc.strerror}") from exc
     info = os.fstat(fd)
@@ -51,6 +49,14 @@ def open_file(root: str, name: str) -> int:
     return fd
 
 
+def _opened(root: str, parts: Parts) -> int:
+    folder = open_folder(root, parts[:-1])
+    try:
+        return os.open(parts[-1], _READ, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
 def create_file(root: str, name: str, owner: int) -> int:
     """A descriptor to write a new, empty file beneath `root`; an older one of that name goes.
 
@@ -58,18 +64,22 @@ def create_file(root: str, name: str, owner: int) -> int:
     """
     parts = file_parts(name)
     try:
-        folder = _made_folder(root, parts[:-1], owner)
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(parts[-1], dir_fd=folder)
-            fd = os.open(parts[-1], _WRITE, 0o600, dir_fd=folder)
-        finally:
-            os.close(folder)
+        fd = _created(root, parts, owner)
     except OSError as exc:
         raise OutputUnsafeError(f"{name!r} cannot be written: {exc.strerror}") from exc
     if owner:
         os.fchown(fd, owner, owner)
     return fd
+
+
+def _created(root: str, parts: Parts, owner: int) -> int:
+    folder = _made_folder(root, parts[:-1], owner)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(parts[-1], dir_fd=folder)
+        return os.open(parts[-1], _WRITE, 0o600, dir_fd=folder)
+    finally:
+        os.close(folder)
 
 
 def remove_file(root: str, name: str) -> None:
@@ -102,14 +112,14 @@ def list_files(root: str, pattern: str) -> tuple[FileStat, ...]:
     Raises OutputUnsafeError when there are too many to list or to look at.
     """
     meant = Pattern(f"{pattern}**" if pattern.endswith("/") else pattern)
-    found = [
-        FileStat(text_of(joined(one.parts)), one.size, one.modified_ns)
-        for one in scan(root, owned_by=os.stat(root).st_uid).found
-        if one.kind is EntryKind.FILE and meant.matches(one.parts)
+    files = [
+        FileStat(text_of(joined(name.parts)), name.size, name.modified_ns)
+        for name in scan(root, owned_by=os.stat(root).st_uid).found
+        if name.kind is EntryKind.FILE and meant.matches(name.parts)
     ]
-    if len(found) > LISTED_FILES_MAX:
+    if len(files) > LISTED_FILES_MAX:
         raise OutputUnsafeError(f"more than {LISTED_FILES_MAX} files match {pattern!r}")
-    return tuple(sorted(found, key=lambda file: file.name))
+    return tuple(sorted(files, key=lambda file: file.name))
 
 
 def remove_tree(path: str) -> None:
@@ -123,24 +133,28 @@ def remove_tree(path: str) -> None:
     except FileNotFoundError:
         return
     try:
-        counter, token = 0, os.urandom(8).hex()  # the job cannot have made these names
+        token = os.urandom(8).hex()  # the job cannot have made these names
+        fresh = (f"{token}{number}" for number in count())
         while names := os.listdir(top):
             for name in names:
-                if _unlink_unless_folder(name, top):
-                    continue
-                below = _open_locked(name, top)
-                try:
-                    for inner in os.listdir(below):
-                        if not _unlink_unless_folder(inner, below):
-                            counter += 1
-                            _give_rights(inner, below)  # a folder's `..` changes with the move
-                            os.rename(inner, f"{token}{counter}", src_dir_fd=below, dst_dir_fd=top)
-                finally:
-                    os.close(below)
-                os.rmdir(name, dir_fd=top)
+                if not _unlink_unless_folder(name, top):
+                    _dissolve(name, top, fresh)
     finally:
         os.close(top)
     os.rmdir(path)
+
+
+def _dissolve(name: str, top: int, fresh: Iterator[str]) -> None:
+    """Remove a folder; those in it become folders of the top, under fresh names."""
+    below = _open_locked(name, top)
+    try:
+        for inner in os.listdir(below):
+            if not _unlink_unless_folder(inner, below):
+                _give_rights(inner, below)  # a folder's `..` changes with the move
+                os.rename(inner, next(fresh), src_dir_fd=below, dst_dir_fd=top)
+    finally:
+        os.close(below)
+    os.rmdir(name, dir_fd=top)
 
 
 def _unlink_unless_folder(name: str, folder: int) -> bool:
@@ -157,7 +171,7 @@ def _open_locked(name: str, folder: int | None) -> int:
 
 
 def _give_rights(name: str, folder: int | None) -> None:
-    pinned = os.open(name, _PIN, dir_fd=folder)
+    pinned = os.open(name, PIN, dir_fd=folder)
     place = f"/proc/self/fd/{pinned}"
     try:
         if os.stat(place).st_uid != os.geteuid():

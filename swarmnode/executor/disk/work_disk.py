@@ -90,18 +90,20 @@ class WorkDisks:
             return "only a node that is root can give a task a file system of its own"
         if self._mkfs is None:
             return "mkfs.ext4 is missing (apt install e2fsprogs)"
-        place = self._templates / f"trial-{os.getpid()}"
         try:
-            place.mkdir(parents=True)
-            for left in self._templates.glob("spare-*"):  # of a node before us
-                left.unlink()
-            try:
-                self.make(place, place, _MIB).close()
-            finally:
-                shutil.rmtree(place, ignore_errors=True)
+            self._try_one(self._templates / f"trial-{os.getpid()}")
         except (OSError, subprocess.SubprocessError) as exc:
             return f"a loop device with ext4 and overlayfs cannot be had here ({exc})"
         return ""
+
+    def _try_one(self, place: Path) -> None:
+        place.mkdir(parents=True)
+        for left in self._templates.glob("spare-*"):  # of a node before us
+            left.unlink()
+        try:
+            self.make(place, place, _MIB).close()
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
 
     def make(self, folder: Path, below: Path, disk_bytes: int) -> WorkDisk:
         """A new one over a folder that changes no more. Raises OSError, SubprocessError."""
@@ -137,8 +139,8 @@ class WorkDisks:
                 self._spares[disk_bytes] = spare
                 kept = list(self._spares)[-DISK_SPARES_MAX:]
                 over = [self._spares.pop(size) for size in list(self._spares) if size not in kept]
-        for one in over:
-            one.close()
+        for spare in over:
+            spare.close()
 
     def _take_spare(self, disk_bytes: int) -> "_Spare | None":
         with self._lock:
@@ -148,8 +150,8 @@ class WorkDisks:
         """No spares any more."""
         with self._lock:
             spares, self._spares = self._spares, None
-        for one in (spares or {}).values():
-            one.close()
+        for spare in (spares or {}).values():
+            spare.close()
 
     def _new(self, image: Path, disk_bytes: int) -> int:
         """A descriptor of a new file system in an image."""
@@ -186,22 +188,24 @@ class WorkDisks:
         old = sorted(self._templates.glob("*.ext4"), key=lambda path: path.stat().st_mtime)
         for path in old[: max(0, len(old) + 1 - DISK_TEMPLATES_MAX)]:
             path.unlink()
-        assert self._mkfs is not None
-        inodes = inodes_of(disk_bytes)
         draft = template.with_suffix(".new")
         with open(draft, "wb", opener=_private) as file:
             file.truncate(image_bytes(disk_bytes))
+        self._format(draft, inodes_of(disk_bytes))
+        with _new_loop(draft) as device:
+            _furnish(device)
+        draft.rename(template)
+
+    def _format(self, image: Path, inodes: int) -> None:
+        assert self._mkfs is not None
         subprocess.run(  # noqa: S603
             [
                 self._mkfs, "-q", "-F", "-b", str(_BLOCK), "-I", str(_INODE), "-N", str(inodes),
                 "-m", "0", "-O", "^has_journal,^resize_inode",
-                "-E", "lazy_itable_init=1,nodiscard", str(draft),
+                "-E", "lazy_itable_init=1,nodiscard", str(image),
             ],
             check=True, capture_output=True, timeout=_MKFS_S,
         )  # fmt: skip
-        with _new_loop(draft) as device:
-            _furnish(device)
-        draft.rename(template)
 
 
 def inodes_of(disk_bytes: int) -> int:

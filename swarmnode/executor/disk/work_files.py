@@ -51,15 +51,22 @@ class WorkFiles(ABC):
         whole = False
         try:
             with self._taking(job) as take:
-                async for chunk in chunks:
-                    take(len(chunk))
-                    await self._workers.run(partial(_write_all, fd, chunk))
+                await self._pour(chunks, take, partial(_write_all, fd))
             whole = True
         finally:
             os.close(fd)
             if not whole:
-                with contextlib.suppress(FileNotFoundError):
-                    safe_files.remove_file(root, name)
+                _remove_if_there(root, name)
+
+    async def _pour(
+        self,
+        chunks: AsyncIterable[bytes],
+        take: Callable[[int], None],
+        write: Callable[[bytes], None],
+    ) -> None:
+        async for chunk in chunks:
+            take(len(chunk))
+            await self._workers.run(partial(write, chunk))
 
     async def list_files(self, job: JobId, pattern: str) -> tuple[FileStat, ...]:
         """Regular files of the work folder that match, by name. Raises OutputUnsafeError."""
@@ -105,19 +112,19 @@ class WorkFiles(ABC):
         return looked, await self._workers.run(partial(select, looked.found, patterns))
 
     def pack(
-        self, job: JobId, base: Parts, found: Sequence[Found], *, may_grow: bool = False
+        self, job: JobId, base: Parts, seen: Sequence[Found], *, may_grow: bool = False
     ) -> AsyncIterator[bytes]:
         """The tree of what was found in `base`. Raises OutputUnsafeError."""
-        return self._pack(self._work(job), base, found, may_grow=may_grow)
+        return self._pack(self._work(job), base, seen, may_grow=may_grow)
 
     async def _pack(
-        self, root: str, base: Parts, found: Sequence[Found], *, may_grow: bool
+        self, root: str, base: Parts, seen: Sequence[Found], *, may_grow: bool
     ) -> AsyncIterator[bytes]:
         names = [b"/".join([top, *base]) for top in (WORK, os.fsencode(root))]
         inside = inside_of(*names)
         try:
-            entries = await self._workers.run(partial(entries_of, found, base, inside=inside))
-            pieces = packed(root, found, entries, may_grow=may_grow)
+            entries = await self._workers.run(partial(entries_of, seen, base, inside=inside))
+            pieces = packed(root, seen, entries, may_grow=may_grow)
             while (piece := await self._workers.run(partial(next, pieces, None))) is not None:
                 yield piece
         except OSError as exc:
@@ -129,14 +136,17 @@ class WorkFiles(ABC):
         unpacker = Unpacker(self._work(job), base, self._owner(job))
         try:
             with self._taking(job) as take:
-                async for chunk in chunks:
-                    take(len(chunk))
-                    await self._workers.run(partial(unpacker.feed, chunk))
+                await self._pour(chunks, take, unpacker.feed)
                 await self._workers.run(unpacker.finish)
         except OSError as exc:
             raise ExecutorUnavailableError(f"writing into the work folder: {exc.strerror}") from exc
         finally:
             unpacker.close()
+
+
+def _remove_if_there(root: str, name: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        safe_files.remove_file(root, name)
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -189,10 +189,10 @@ class FakeExecutor:
         return looked, select(looked.found, patterns)
 
     def pack(
-        self, job: JobId, base: Parts, found: Sequence[Found], *, may_grow: bool = False
+        self, job: JobId, base: Parts, seen: Sequence[Found], *, may_grow: bool = False
     ) -> AsyncIterator[bytes]:
         """The tree of what was found in `base`."""
-        return fake_files.pack(self._folder(job).process, base, found, may_grow=may_grow)
+        return fake_files.pack(self._folder(job).process, base, seen, may_grow=may_grow)
 
     async def unpack(self, job: JobId, base: Parts, chunks: AsyncIterable[bytes]) -> None:
         """Make a tree's files once the stream is whole."""
@@ -280,10 +280,10 @@ class FakeExecutor:
 
     async def wait(self, job: JobId) -> JobExit:
         """Return once the job has ended."""
-        found = self._known(job)
-        await self._until(found, lambda: False)
-        assert found.exit is not None
-        return found.exit
+        known = self._known(job)
+        await self._until(known, lambda: False)
+        assert known.exit is not None
+        return known.exit
 
     async def _until(self, job: _Job, enough: Callable[[], bool]) -> None:
         """Return once `enough` holds or the job has ended."""
@@ -302,36 +302,36 @@ class FakeExecutor:
 
     async def log_grew(self, job: JobId, stream: str, offset: int) -> None:
         """Return once the log is longer than `offset` or the job has ended."""
-        found = self._known(job)
-        log = found.process.log(stream)
-        await self._until(found, lambda: len(log) > offset)
+        known = self._known(job)
+        log = known.process.log(stream)
+        await self._until(known, lambda: len(log) > offset)
 
     def renew(self, job: JobId, left_s: float, notice_s: float) -> None:
         """Extend the lease, also of a job that is still to be started."""
-        found = self._jobs.setdefault(job, _Job(Process(job)))
-        self._advance(found)
+        known = self._jobs.setdefault(job, _Job(Process(job)))
+        self._advance(known)
         until_s = trio.current_time() + left_s
-        if found.exit is None and (found.lease_until_s == inf or until_s > found.lease_until_s):
-            found.lease_until_s, found.lease_notice_s = until_s, notice_s
-            found.stir()
+        if known.exit is None and (known.lease_until_s == inf or until_s > known.lease_until_s):
+            known.lease_until_s, known.lease_notice_s = until_s, notice_s
+            known.stir()
 
     async def stop(self, job: JobId, grace_s: float) -> JobExit:
         """End the job: at once, or after the grace if its program ignores SIGTERM."""
-        found = self._known(job)
-        if found.exit is None:
+        known = self._known(job)
+        if known.exit is None:
             now_s = trio.current_time()
-            if not found.process.ignores_term or grace_s <= 0:
-                self._end(found, _TERMINATED if grace_s > 0 else _KILLED, "killed", now_s)
-            elif now_s + grace_s < found.kill_at_s:
-                found.kill_at_s, found.kill_reason = now_s + grace_s, "killed"
-                found.stir()
+            if not known.process.ignores_term or grace_s <= 0:
+                self._end(known, _TERMINATED if grace_s > 0 else _KILLED, "killed", now_s)
+            elif now_s + grace_s < known.kill_at_s:
+                known.kill_at_s, known.kill_reason = now_s + grace_s, "killed"
+                known.stir()
         return await self.wait(job)
 
     async def forget(self, job: JobId) -> None:
         """Remove the folder of a job that ended or was only prepared."""
         await trio.lowlevel.checkpoint()
-        found = self._folder(job)
-        if found.spec is not None and found.exit is None:
+        known = self._folder(job)
+        if known.spec is not None and known.exit is None:
             raise JobRunningError(f"{job} runs: stop it first")
         del self._jobs[job]
 
@@ -346,14 +346,14 @@ class FakeExecutor:
         return removed
 
     def _folder(self, job: JobId) -> _Job:
-        found = self._jobs.get(job)
-        if found is None:
+        known = self._jobs.get(job)
+        if known is None:
             raise JobUnknownError(f"no job {job!r} here")
-        self._advance(found)
-        return found
+        self._advance(known)
+        return known
 
     def _known(self, job: JobId) -> _Job:
-        found = self._folder(job)
-        if found.spec is None:
+        known = self._folder(job)
+        if known.spec is None:
             raise JobUnknownError(f"no job {job!r} here")
-        return found
+        return known

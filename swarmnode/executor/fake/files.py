@@ -9,7 +9,7 @@ from swarmnode.errors import OutputUnsafeError, TreeChangedError, TreeRefusedErr
 from swarmnode.executor.fake.programs import File, Process
 from swarmnode.executor.port import FileStat
 from swarmnode.limits import FILE_CHUNK_BYTES
-from swarmnode.tree.format import EntryKind, write_index
+from swarmnode.tree.format import EntryKind, TreeIndex, write_index
 from swarmnode.tree.names import Parts, joined, parts_in, text_of
 from swarmnode.tree.pattern import Pattern
 from swarmnode.tree.scan import Found, Scan, entries_of
@@ -47,62 +47,68 @@ async def read(process: Process, name: str) -> AsyncIterator[bytes]:
 
 def scan(process: Process, base: Parts) -> Scan:
     """Everything beneath `base`, with the folders above each file."""
-    found: dict[Parts, Found] = {} if base else {(): Found((), EntryKind.FOLDER, 0o755)}
+    names: dict[Parts, Found] = {} if base else {(): Found((), EntryKind.FOLDER, 0o755)}
     for name, file in process.files.items():
         parts = parts_in(name)
         if parts[: len(base)] != base:
             continue
         for depth in range(len(base), len(parts)):
             above = parts[:depth]
-            older = found.get(above, Found(above, EntryKind.FOLDER, 0o755))
-            found[above] = replace(
-                older,
-                modified_ns=max(older.modified_ns, file.modified_ns),
-                changed_ns=max(older.changed_ns, file.modified_ns + (not file.in_place)),
-            )
-        is_link = file.kind is EntryKind.LINK
-        found[parts] = Found(
-            parts,
-            file.kind,
-            file.mode,
-            0 if is_link else len(file.data),
-            file.modified_ns,
-            file.modified_ns + (not file.in_place),
-            target=file.data if is_link else b"",
-        )
-    return Scan(tuple(sorted(found.values(), key=lambda one: one.parts)))
+            folder = names.get(above, Found(above, EntryKind.FOLDER, 0o755))
+            names[above] = _changed_by(folder, file)
+        names[parts] = _found_as(parts, file)
+    return Scan(tuple(sorted(names.values(), key=lambda name: name.parts)))
+
+
+def _changed_by(folder: Found, file: File) -> Found:
+    """The times of a folder are at least those of what is in it."""
+    return replace(
+        folder,
+        modified_ns=max(folder.modified_ns, file.modified_ns),
+        changed_ns=max(folder.changed_ns, file.modified_ns + (not file.in_place)),
+    )
+
+
+def _found_as(parts: Parts, file: File) -> Found:
+    is_link = file.kind is EntryKind.LINK
+    return Found(
+        parts,
+        file.kind,
+        file.mode,
+        0 if is_link else len(file.data),
+        file.modified_ns,
+        file.modified_ns + (not file.in_place),
+        target=file.data if is_link else b"",
+    )
 
 
 async def pack(
-    process: Process, base: Parts, found: Sequence[Found], *, may_grow: bool = False
+    process: Process, base: Parts, seen: Sequence[Found], *, may_grow: bool = False
 ) -> AsyncIterator[bytes]:
     """The tree of what was found. Raises TreeRefusedError, TreeChangedError."""
     await trio.lowlevel.checkpoint()
-    yield write_index(entries_of(found, base))
-    for one in found:
-        if one.kind is EntryKind.FILE:
+    yield write_index(entries_of(seen, base))
+    for entry in seen:
+        if entry.kind is EntryKind.FILE:
             await trio.lowlevel.checkpoint()
-            file = process.files.get(text_of(joined(one.parts)))
-            grew = file is not None and may_grow and len(file.data) > one.size
-            is_same = file is not None and (file.modified_ns, len(file.data)) == (
-                one.modified_ns,
-                one.size,
-            )
-            if file is None or not (is_same or grew):
-                raise TreeChangedError(f"{text_of(joined(one.parts))!r} changed while it was read")
-            yield file.data[: one.size]
+            yield _unchanged(process, entry, may_grow=may_grow)
+
+
+def _unchanged(process: Process, seen: Found, *, may_grow: bool) -> bytes:
+    """The bytes of a file as it was seen. Raises TreeChangedError."""
+    name = text_of(joined(seen.parts))
+    file = process.files.get(name)
+    if file is None:
+        raise TreeChangedError(f"{name!r} changed while it was read")
+    is_same = (file.modified_ns, len(file.data)) == (seen.modified_ns, seen.size)
+    if not is_same and not (may_grow and len(file.data) > seen.size):
+        raise TreeChangedError(f"{name!r} changed while it was read")
+    return file.data[: seen.size]
 
 
 async def unpack(process: Process, base: Parts, chunks: AsyncIterable[bytes], now_ms: int) -> None:
     """Make a tree's files. Raises TreeRefusedError."""
-    whole = IndexReader().feed(b"".join([chunk async for chunk in chunks]))
-    if whole is None:
-        raise TreeRefusedError("the tree ends early")
-    index, data = whole
-    if index.is_file and not base:
-        raise TreeRefusedError(NAMELESS)
-    if len(data) != index.content_bytes:
-        raise TreeRefusedError("the tree ends early")
+    index, data = _whole(b"".join([chunk async for chunk in chunks]), is_named=bool(base))
     for entry in index.entries:
         name = text_of(joined((*base, *entry.parts)))
         if entry.kind is EntryKind.FILE:
@@ -113,3 +119,13 @@ async def unpack(process: Process, base: Parts, chunks: AsyncIterable[bytes], no
         elif entry.kind is EntryKind.NAME:
             first = text_of(joined((*base, *entry.target.split(b"/"))))
             process.files[name] = process.files[first]
+
+
+def _whole(tree: bytes, *, is_named: bool) -> tuple[TreeIndex, bytes]:
+    """Its index, and the bytes of its files. Raises TreeRefusedError."""
+    whole = IndexReader().feed(tree)
+    if whole and whole[0].is_file and not is_named:
+        raise TreeRefusedError(NAMELESS)
+    if whole is None or len(whole[1]) != whole[0].content_bytes:
+        raise TreeRefusedError("the tree ends early")
+    return whole

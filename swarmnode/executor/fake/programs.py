@@ -137,10 +137,10 @@ def _train(process: Process, arguments: Sequence[str]) -> Run:
 
 def _restored(process: Process) -> tuple[int, int]:
     """Step and sum of the newest checkpoint in the work folder, zeros without one."""
-    found = {int(m[1]): name for name in process.files if (m := _STEP.fullmatch(name))}
-    if not found:
+    steps = {int(m[1]): name for name in process.files if (m := _STEP.fullmatch(name))}
+    if not steps:
         return 0, 0
-    state = json.loads(process.files[found[max(found)]].data)
+    state = json.loads(process.files[steps[max(steps)]].data)
     return int(state["step"]), int(state["total"])
 
 

@@ -1,88 +1,28 @@
 """Control groups of one job, version 1, version 2 or both: limits, a sure kill, and accounts.
 
-A job's groups are made below the group this process is in, so that every outer limit still holds.
-The node makes them; the shim enters, reads, kills and removes them. The shim starts in
-milliseconds, so this file imports little.
+A job's groups are made below the group this process is in, so that every outer limit still holds:
+cgroup_parents.py. The node makes them; the shim enters, reads, kills and removes them. The shim
+starts in milliseconds, so this file imports little.
 
-Version 2: https://docs.kernel.org/admin-guide/cgroup-v2.html (a group that hands controllers to
-its children may hold no processes, so the node first moves itself into a leaf).
+Version 2: https://docs.kernel.org/admin-guide/cgroup-v2.html
 Version 1: https://docs.kernel.org/admin-guide/cgroup-v1/index.html
 """
 
 import os
 import time
 
-from swarmnode.resources.cgroup_paths import V2, own_groups
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-V1_CONTROLLERS = ("memory", "pids", "cpu", "cpuacct", "freezer")
-LEAF = "swarm-node"
-"""Where the node moves itself on version 2, so that its own group may have children."""
+V2 = "v2"
+"""Stands for all controllers of version 2 in `dirs`. swarmnode.resources.cgroup_paths says so, too;
+it is not imported here: it would cost each shim a quarter of a millisecond."""
 
 _RETRY_S = 0.005
 _PERIOD_US = 100_000
 """A job that used its share of the processor waits for the rest of this; the kernel's default."""
-_SIGKILL = 9
-
-
-class Parents:
-    """Where job groups can be made: `dirs` by controller, and per controller why not."""
-
-    def __init__(self, dirs: "Mapping[str, str]", troubles: "Mapping[str, str]") -> None:
-        self.dirs = dict(dirs)
-        self.troubles = dict(troubles)
-        """By controller, or by limit where only that cannot be had."""
-
-    def plan(self, name: str) -> "dict[str, str]":
-        """The directories a job of that name will have; nothing is made yet."""
-        return {kind: f"{parent.rstrip('/')}/{name}" for kind, parent in self.dirs.items()}
-
-
-def find_parents(
-    mountinfo: str,
-    membership: str,
-    may_write: "Callable[[str], bool]" = lambda path: os.access(path, os.W_OK),
-) -> Parents:
-    """Read /proc/self/mountinfo and /proc/self/cgroup: our own group in every hierarchy."""
-    dirs: dict[str, str] = {}
-    troubles: dict[str, str] = {}
-    for kind, (_, own) in own_groups(mountinfo, membership).items():
-        if kind != V2 and kind not in V1_CONTROLLERS:
-            continue
-        if kind == V2 and own.endswith("/" + LEAF):
-            own = own[: -len(LEAF) - 1]
-        if may_write(own):
-            dirs[kind] = own
-        else:
-            troubles[kind] = f"{own} is not ours to write"
-    return Parents(dirs, troubles)
-
-
-def hand_down_controllers(parents: Parents, pid: int) -> None:
-    """Version 2: let children of our group have memory, pids and cpu limits.
-
-    Moves this process into the leaf group where the rule on inner processes asks for it. What
-    cannot be had is noted in `parents.troubles`.
-    """
-    base = parents.dirs.get(V2)
-    if base is None:
-        return
-    have = _read(base + "/cgroup.controllers").split()
-    wanted = [name for name in ("memory", "pids", "cpu") if name in have]
-    given = _read(base + "/cgroup.subtree_control").split()
-    missing = [name for name in wanted if name not in given]
-    if not missing:
-        return
-    if os.path.exists(base + "/cgroup.type"):  # every group but the root of all
-        if not os.path.isdir(base + "/" + LEAF):
-            os.mkdir(base + "/" + LEAF)
-        _try_write(base + "/" + LEAF + "/cgroup.procs", str(pid))
-    for name in missing:
-        if not _try_write(base + "/cgroup.subtree_control", "+" + name):
-            parents.troubles[name] = f"{base} holds other processes, or {name} is not delegated"
+SIGKILL = 9
 
 
 class JobCgroup:
@@ -102,55 +42,42 @@ class JobCgroup:
 
         Left-overs of an earlier job of that name are killed and removed first.
         """
-        enforced: list[str] = []
-        failed: list[str] = []
-        for path in dict.fromkeys(self.dirs.values()):  # one directory may serve cpu and cpuacct
-            if os.path.isdir(path):
-                JobCgroup({"": path}).kill(1.0)
-                _remove(path)
-            try:
-                mkdir(path)
-            except OSError:
-                failed.append(path)
-        self.dirs = {kind: path for kind, path in self.dirs.items() if path not in failed}
+        # One directory may serve cpu and cpuacct.
+        made = [path for path in dict.fromkeys(self.dirs.values()) if _make(path, mkdir)]
+        self.dirs = {kind: path for kind, path in self.dirs.items() if path in made}
+        enforced = self._limit_v1(memory_bytes, pids_max, cpu_millis)
         if V2 in self.dirs:
             enforced += self._limit_v2(self.dirs[V2], memory_bytes, pids_max, cpu_millis)
-        enforced += self._limit_v1(memory_bytes, pids_max, cpu_millis)
         return tuple(name for name in ("memory", "pids", "cpu") if name in enforced)
 
     def _limit_v2(
         self, base: str, memory_bytes: int, pids_max: int, cpu_millis: int
     ) -> "list[str]":
         enforced = []
-        if _try_write(base + "/memory.max", str(memory_bytes)):
-            _try_write(base + "/memory.swap.max", "0")
-            _try_write(base + "/memory.oom.group", "1")
+        if try_write(base + "/memory.max", str(memory_bytes)):
+            try_write(base + "/memory.swap.max", "0")
+            try_write(base + "/memory.oom.group", "1")
             enforced.append("memory")
-        if _try_write(base + "/pids.max", str(pids_max)):
+        if try_write(base + "/pids.max", str(pids_max)):
             enforced.append("pids")
         weight = max(1, min(10_000, cpu_millis // 10))  # one core is the default weight, 100
-        _try_write(base + "/cpu.weight", str(weight))
-        quota_us = max(1000, cpu_millis * _PERIOD_US // 1000)  # the kernel's least is a millisecond
-        if _try_write(base + "/cpu.max", f"{quota_us} {_PERIOD_US}"):
+        try_write(base + "/cpu.weight", str(weight))
+        if try_write(base + "/cpu.max", f"{_quota_us(cpu_millis)} {_PERIOD_US}"):
             enforced.append("cpu")
         return enforced
 
     def _limit_v1(self, memory_bytes: int, pids_max: int, cpu_millis: int) -> "list[str]":
         enforced = []
         memory = self.dirs.get("memory")
-        if memory and _try_write(memory + "/memory.limit_in_bytes", str(memory_bytes)):
-            _try_write(memory + "/memory.memsw.limit_in_bytes", str(memory_bytes))
+        if memory and try_write(memory + "/memory.limit_in_bytes", str(memory_bytes)):
+            try_write(memory + "/memory.memsw.limit_in_bytes", str(memory_bytes))
             enforced.append("memory")
         pids = self.dirs.get("pids")
-        if pids and _try_write(pids + "/pids.max", str(pids_max)):
+        if pids and try_write(pids + "/pids.max", str(pids_max)):
             enforced.append("pids")
         cpu = self.dirs.get("cpu")
-        shares = max(2, cpu_millis * 1024 // 1000)  # one core is the default, 1024
-        if cpu and _try_write(cpu + "/cpu.shares", str(shares)):
-            _try_write(cpu + "/cpu.cfs_period_us", str(_PERIOD_US))
-            quota_us = max(1000, cpu_millis * _PERIOD_US // 1000)
-            if _try_write(cpu + "/cpu.cfs_quota_us", str(quota_us)):
-                enforced.append("cpu")
+        if cpu and _limit_cpu_v1(cpu, cpu_millis):
+            enforced.append("cpu")
         return enforced
 
     def enter(self) -> None:
@@ -160,11 +87,11 @@ class JobCgroup:
 
     def processes(self) -> "list[int]":
         """Host pids of everything in the groups, sorted."""
-        found: set[int] = set()
+        pids: set[int] = set()
         for path in self.dirs.values():
-            found.update(int(pid) for pid in _read(path + "/cgroup.procs").split())
-        found.discard(0)
-        return sorted(found)
+            pids.update(int(pid) for pid in read_control(path + "/cgroup.procs").split())
+        pids.discard(0)
+        return sorted(pids)
 
     def kill(self, timeout_s: float) -> bool:
         """Kill everything inside; True once nothing is left.
@@ -173,18 +100,13 @@ class JobCgroup:
         """
         base = self.dirs.get(V2)
         if base is not None:
-            _try_write(base + "/cgroup.kill", "1")
+            try_write(base + "/cgroup.kill", "1")
         freezer = self.dirs.get("freezer")
         deadline_s = time.monotonic() + timeout_s
         while left := self.processes():
             if time.monotonic() > deadline_s:
                 return False
-            if freezer:
-                _try_write(freezer + "/freezer.state", "FROZEN")
-            for pid in left:
-                send_signal(pid, _SIGKILL)
-            if freezer:
-                _try_write(freezer + "/freezer.state", "THAWED")
+            _kill_frozen(left, freezer)
             time.sleep(_RETRY_S)
         return True
 
@@ -192,7 +114,7 @@ class JobCgroup:
         """Processes the kernel killed here for want of memory."""
         for kind, name in ((V2, "memory.events"), ("memory", "memory.oom_control")):
             if kind in self.dirs:
-                for line in _read(f"{self.dirs[kind]}/{name}").splitlines():
+                for line in read_control(f"{self.dirs[kind]}/{name}").splitlines():
                     key, _, count = line.partition(" ")
                     if key == "oom_kill" and int(count) > 0:
                         return int(count)
@@ -203,14 +125,14 @@ class JobCgroup:
         peaks = [0]
         for kind, name in ((V2, "memory.peak"), ("memory", "memory.max_usage_in_bytes")):
             if kind in self.dirs:
-                peaks.append(int(_read(f"{self.dirs[kind]}/{name}") or 0))
+                peaks.append(int(read_control(f"{self.dirs[kind]}/{name}") or 0))
         return max(peaks)
 
     def cpu_s(self) -> float:
         """Processor seconds used inside; 0 where the kernel does not tell."""
         if "cpuacct" in self.dirs:
-            return int(_read(self.dirs["cpuacct"] + "/cpuacct.usage") or 0) / 1e9
-        for line in _read(self.dirs.get(V2, "") + "/cpu.stat").splitlines():
+            return int(read_control(self.dirs["cpuacct"] + "/cpuacct.usage") or 0) / 1e9
+        for line in read_control(self.dirs.get(V2, "") + "/cpu.stat").splitlines():
             key, _, value = line.partition(" ")
             if key == "usage_usec":
                 return int(value) / 1e6
@@ -231,6 +153,41 @@ def send_signal(pid: int, number: int) -> bool:
     return True
 
 
+def _quota_us(cpu_millis: int) -> int:
+    """Of each period."""
+    return max(1000, cpu_millis * _PERIOD_US // 1000)  # the kernel's least is a millisecond
+
+
+def _limit_cpu_v1(base: str, cpu_millis: int) -> bool:
+    shares = max(2, cpu_millis * 1024 // 1000)  # one core is the default, 1024
+    if not try_write(base + "/cpu.shares", str(shares)):
+        return False
+    try_write(base + "/cpu.cfs_period_us", str(_PERIOD_US))
+    return try_write(base + "/cpu.cfs_quota_us", str(_quota_us(cpu_millis)))
+
+
+def _make(path: str, mkdir: "Callable[[str], None]") -> bool:
+    """An empty group; whether it can be had."""
+    if os.path.isdir(path):
+        JobCgroup({"": path}).kill(1.0)
+        _remove(path)
+    try:
+        mkdir(path)
+    except OSError:
+        return False
+    return True
+
+
+def _kill_frozen(pids: "list[int]", freezer: "str | None") -> None:
+    """On version 1 none of them can fork meanwhile."""
+    if freezer:
+        try_write(freezer + "/freezer.state", "FROZEN")
+    for pid in pids:
+        send_signal(pid, SIGKILL)
+    if freezer:
+        try_write(freezer + "/freezer.state", "THAWED")
+
+
 def _remove(path: str) -> bool:
     for _ in range(200):
         try:
@@ -244,7 +201,7 @@ def _remove(path: str) -> bool:
     return False
 
 
-def _read(path: str) -> str:
+def read_control(path: str) -> str:
     """The text of a control file, or nothing where this kernel does not have it."""
     try:
         with open(path) as file:
@@ -261,7 +218,8 @@ def _write(path: str, value: str) -> None:
         os.close(fd)
 
 
-def _try_write(path: str, value: str) -> bool:
+def try_write(path: str, value: str) -> bool:
+    """Whether a control file took that; one that is not there is never made."""
     try:
         _write(path, value)
     except OSError:

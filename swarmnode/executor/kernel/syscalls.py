@@ -24,7 +24,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def _call(name: str, *arguments: "int | bytes | None") -> int:
-    typed = [ctypes.c_long(one) if isinstance(one, int) else one for one in arguments]
+    typed = [
+        ctypes.c_long(argument) if isinstance(argument, int) else argument for argument in arguments
+    ]
     result: int = getattr(_libc, name)(*typed)
     if result < 0:
         number = ctypes.get_errno()
@@ -66,15 +68,19 @@ def open_file_system(kind: str, settings: "dict[str, str]", flags: "tuple[str, .
     """
     context = _call("syscall", _FSOPEN, kind.encode(), _CLOEXEC)
     try:
-        for key, value in settings.items():
-            _call("syscall", _FSCONFIG, context, _SET_STRING, key.encode(), os.fsencode(value), 0)
-        for flag in flags:
-            _call("syscall", _FSCONFIG, context, _SET_FLAG, flag.encode(), None, 0)
-        _call("syscall", _FSCONFIG, context, _CREATE, None, None, 0)
+        _configure(context, settings, flags)
         attributes = _ATTR_NOSUID | _ATTR_NODEV | _ATTR_NOATIME
         return _call("syscall", _FSMOUNT, context, _CLOEXEC, attributes)
     finally:
         os.close(context)
+
+
+def _configure(context: int, settings: "dict[str, str]", flags: "tuple[str, ...]") -> None:
+    for key, value in settings.items():
+        _call("syscall", _FSCONFIG, context, _SET_STRING, key.encode(), os.fsencode(value), 0)
+    for flag in flags:
+        _call("syscall", _FSCONFIG, context, _SET_FLAG, flag.encode(), None, 0)
+    _call("syscall", _FSCONFIG, context, _CREATE, None, None, 0)
 
 
 def sync_file_system(fd: int) -> None:

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -47,6 +48,35 @@ class SandboxTrouble(NamedTuple):
     fix: str
 
 
+_NOT_INSTALLED: Final = SandboxTrouble(
+    "bubblewrap is not installed",
+    "sudo apt-get install -y bubblewrap (dnf, pacman and zypper have the same name)",
+)
+_FORBIDDEN: Final = (
+    (
+        "kernel/apparmor_restrict_unprivileged_userns",
+        "1",
+        SandboxTrouble("AppArmor forbids user namespaces (as in Ubuntu 24.04)", _APPARMOR_FIX),
+    ),
+    (
+        "kernel/unprivileged_userns_clone",
+        "0",
+        SandboxTrouble(
+            "the kernel forbids user namespaces to users",
+            "sudo sysctl -w kernel.unprivileged_userns_clone=1",
+        ),
+    ),
+    (
+        "user/max_user_namespaces",
+        "0",
+        SandboxTrouble(
+            "the kernel allows no user namespaces", "sudo sysctl -w user.max_user_namespaces=15000"
+        ),
+    ),
+)
+"""A setting of the kernel, and what it means if it is this."""
+
+
 def run(argv: Sequence[str], uid: int | None = None) -> "subprocess.CompletedProcess[str]":
     """Run a program to its end. Raises OSError, subprocess.TimeoutExpired. Blocking."""
     who: dict[str, Any] = {} if uid is None else {"user": uid, "group": uid, "extra_groups": []}
@@ -63,23 +93,21 @@ def run(argv: Sequence[str], uid: int | None = None) -> "subprocess.CompletedPro
 
 def runner(uid: int = UID_FIRST) -> Run:
     """How to try it the way it will be used: a node that is root runs it as a job's user."""
-    if os.geteuid() != 0:
-        return run
+    return partial(_run_apart, uid) if os.geteuid() == 0 else run
 
-    def run_staged(argv: Sequence[str]) -> "subprocess.CompletedProcess[str]":
-        if argv[1:] == ["--version"]:  # anybody may ask
-            return run(argv)
-        folder, name = home_of(argv[0])
 
-        def try_it() -> "subprocess.CompletedProcess[str]":
-            stage.lay_out([str(folder)])
-            return run([f"{stage.staged_path(0)}/{name}", *argv[1:]], uid)
+def _run_apart(uid: int, argv: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+    if argv[1:] == ["--version"]:  # anybody may ask
+        return run(argv)
+    # What a thread mounts in a namespace of its own ends with it.
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="trial") as thread:
+        return thread.submit(_run_staged, uid, argv).result()
 
-        # What a thread mounts in a namespace of its own ends with it.
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="trial") as thread:
-            return thread.submit(try_it).result()
 
-    return run_staged
+def _run_staged(uid: int, argv: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+    folder, name = home_of(argv[0])
+    stage.lay_out([str(folder)])
+    return run([f"{stage.staged_path(0)}/{name}", *argv[1:]], uid)
 
 
 def home_of(bwrap: str) -> tuple[Path, str]:
@@ -101,10 +129,7 @@ def find(run: Run = run) -> str:
 def trouble(bwrap: str, root: Path = Path("/"), run: Run = run) -> SandboxTrouble | None:
     """None when a process could be locked in. Tries it: some 20 ms. Blocking."""
     if not bwrap:
-        return SandboxTrouble(
-            "bubblewrap is not installed",
-            "sudo apt-get install -y bubblewrap (dnf, pacman and zypper have the same name)",
-        )
+        return _NOT_INSTALLED
     try:
         tried = run([bwrap, *_TRIAL])
     except (OSError, subprocess.TimeoutExpired) as exc:
@@ -126,17 +151,9 @@ def is_in_container(root: Path = Path("/")) -> bool:
 
 
 def _why_no_namespaces(root: Path, said: str) -> SandboxTrouble:
-    kernel = root / "proc/sys"
-    if _setting(kernel / "kernel/apparmor_restrict_unprivileged_userns") == "1":
-        return SandboxTrouble(
-            "AppArmor forbids user namespaces (as in Ubuntu 24.04)", _APPARMOR_FIX
-        )
-    if _setting(kernel / "kernel/unprivileged_userns_clone") == "0":
-        fix = "sudo sysctl -w kernel.unprivileged_userns_clone=1"
-        return SandboxTrouble("the kernel forbids user namespaces to users", fix)
-    if _setting(kernel / "user/max_user_namespaces") == "0":
-        fix = "sudo sysctl -w user.max_user_namespaces=15000"
-        return SandboxTrouble("the kernel allows no user namespaces", fix)
+    for setting, value, meaning in _FORBIDDEN:
+        if _setting(root / "proc/sys" / setting) == value:
+            return meaning
     if is_in_container(root):
         return SandboxTrouble(
             f"bubblewrap fails inside this container: {said}",
@@ -157,10 +174,10 @@ def _packaged() -> str:
 
 def _is_new_enough(bwrap: str, run: Run) -> bool:
     try:
-        found = re.search(r"(\d+)\.(\d+)", run([bwrap, "--version"]).stdout)
+        version = re.search(r"(\d+)\.(\d+)", run([bwrap, "--version"]).stdout)
     except (OSError, subprocess.TimeoutExpired):
         return False
-    return found is not None and (int(found[1]), int(found[2])) >= _OLDEST
+    return version is not None and (int(version[1]), int(version[2])) >= _OLDEST
 
 
 def _setting(path: Path) -> str:

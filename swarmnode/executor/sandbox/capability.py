@@ -14,7 +14,8 @@ from typing import Final
 
 from swarmnode.errors import ConfigError, ExecutorUnavailableError
 from swarmnode.executor.disk.work_disk import WorkDisks
-from swarmnode.executor.kernel.cgroup import JobCgroup, Parents, find_parents, hand_down_controllers
+from swarmnode.executor.kernel.cgroup import JobCgroup
+from swarmnode.executor.kernel.cgroup_parents import Parents, find_parents, hand_down_controllers
 from swarmnode.executor.port import Limit
 from swarmnode.executor.sandbox import bubblewrap
 from swarmnode.executor.sandbox.seccomp import MACHINES
@@ -82,12 +83,7 @@ def probe(config: ExecutorConfig, folder: Path) -> Capability:
 
 def _probe(config: ExecutorConfig, folder: Path, disks: "Future[str]") -> Capability:
     bwrap = bubblewrap.find()
-    if config.sandbox == CONTAINER:
-        trouble = _container_trouble(Path("/proc/self/status").read_text(), folder)
-    else:
-        trouble = _root_trouble() or _bwrap_trouble(bwrap, config)
-    if not trouble and os.uname().machine not in MACHINES:
-        trouble = f"tasks run on {' and '.join(sorted(MACHINES))} only"
+    trouble = _trouble(config, folder, bwrap)
     parents = _own_parents()
     limits = _limits(config.sandbox, parents, _try_limits(parents))
     limits[Limit.DISK_FS] = disks.result()
@@ -98,6 +94,16 @@ def _probe(config: ExecutorConfig, folder: Path, disks: "Future[str]") -> Capabi
         limits = dict.fromkeys(limits, trouble)
     is_staged = config.sandbox == BWRAP and os.geteuid() == 0
     return Capability(trouble, limits, parents, bwrap, pids_rlimit, is_staged)
+
+
+def _trouble(config: ExecutorConfig, folder: Path, bwrap: str) -> str:
+    if config.sandbox == CONTAINER:
+        trouble = _container_trouble(Path("/proc/self/status").read_text(), folder)
+    else:
+        trouble = _root_trouble() or _bwrap_trouble(bwrap, config)
+    if not trouble and os.uname().machine not in MACHINES:
+        trouble = f"tasks run on {' and '.join(sorted(MACHINES))} only"
+    return trouble
 
 
 def templates_in(folder: Path) -> Path:
@@ -165,7 +171,7 @@ def _pids_rlimit_is_honest(sandbox: str) -> bool:
 
 
 def _container_trouble(status: str, folder: Path) -> str:
-    missing = uid_mode.missing_capabilities(status, uid_mode.NEEDED_CAPABILITIES)
+    missing = uid_mode.missing_capabilities(status, uid_mode.CONTAINER_CAPABILITIES)
     if missing:
         added = " ".join(f"--cap-add {name}" for name in missing)
         return (
@@ -186,7 +192,7 @@ def _root_trouble() -> str:
     if os.geteuid() != 0:
         return ""
     status = Path("/proc/self/status").read_text()
-    missing = uid_mode.missing_capabilities(status, stage.NEEDED_CAPABILITIES)
+    missing = uid_mode.missing_capabilities(status, stage.STAGE_CAPABILITIES)
     if not missing:
         return ""
     return (
@@ -196,10 +202,10 @@ def _root_trouble() -> str:
 
 
 def _bwrap_trouble(bwrap: str, config: ExecutorConfig) -> str:
-    found = bubblewrap.trouble(bwrap, run=bubblewrap.runner(config.uid_first))
-    return "" if found is None else f"{found.detail}. Remedy: {found.fix}"
+    trouble = bubblewrap.trouble(bwrap, run=bubblewrap.runner(config.uid_first))
+    return "" if trouble is None else f"{trouble.detail}. Remedy: {trouble.fix}"
 
 
 def _version(text: str) -> tuple[int, int]:
-    found = re.search(r"(\d+)\.(\d+)", text)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+    version = re.search(r"(\d+)\.(\d+)", text)
+    return (int(version[1]), int(version[2])) if version else (0, 0)

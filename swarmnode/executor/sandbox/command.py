@@ -9,12 +9,12 @@ bubblewrap runs as that user. What only root may reach is handed to it under /tm
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from swarmnode.executor.shim.main import FD_ARGS, FD_BLOCK, FD_SECCOMP, FD_STATUS
+from swarmnode.executor.shim.order import FD_ARGS, FD_BLOCK, FD_SECCOMP, FD_STATUS
 from swarmnode.executor.shim.stage import HELD, staged_path
 
 USER: Final = 65534
@@ -22,12 +22,23 @@ WORK: Final = "/work"
 CTX: Final = "/run/swarm"
 _SYSTEM_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 _MERGED: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+_APART: Final = (
+    "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-net",
+    "--unshare-cgroup-try", "--uid", str(USER), "--gid", str(USER), "--cap-drop", "ALL",
+    "--disable-userns", "--die-with-parent", "--new-session", "--hostname", "swarm", "--clearenv",
+)  # fmt: skip
 _PROC_HIDDEN: Final = (
     "kcore", "keys", "kmsg", "kpagecgroup", "kpagecount", "kpageflags", "latency_stats",
     "sched_debug", "slabinfo", "sysrq-trigger", "timer_list", "vmallocinfo",
 )  # fmt: skip
 """Files about the kernel that tell root more than others; Docker hides most of them, too."""
 
+_ALWAYS: Final[Mapping[str, str]] = {
+    "LANG": "C.UTF-8",
+    "USER": "swarm",
+    "LOGNAME": "swarm",
+    "PYTHONUNBUFFERED": "1",  # what a program prints is seen while it runs
+}
 _ETC: Final = (
     "alternatives", "ca-certificates", "ld.so.cache", "localtime", "mime.types",
     "pki/ca-trust/extracted", "pki/tls/cert.pem", "pki/tls/certs", "ssl/certs", "ssl/openssl.cnf",
@@ -91,13 +102,7 @@ def bwrap_argv(bwrap: str, argv: Sequence[str], *, limit_pids: bool) -> list[str
 
 def bwrap_options(view: SandboxView) -> list[str]:
     """The options for `bwrap --args`."""
-    options = [
-        "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-net",
-        "--unshare-cgroup-try", "--uid", str(USER), "--gid", str(USER), "--cap-drop", "ALL",
-        "--disable-userns", "--die-with-parent", "--new-session", "--hostname", "swarm",
-        "--clearenv",
-    ]  # fmt: skip
-    options += [*_system(), *_scratch(view), *view.environment, *_gpus(view.devices)]
+    options = [*_APART, *_system(), *_scratch(view), *view.environment, *_gpus(view.devices)]
     for name in ("online", "possible", "present"):  # what sysconf(3), so os.cpu_count(), reads
         options += ["--ro-bind", view.cpus, f"/sys/devices/system/cpu/{name}"]
     # bubblewrap's / and /dev are writable memory of half the machine's size unless remounted. A
@@ -154,10 +159,7 @@ def task_environment(
     return {
         "HOME": home,
         "TMPDIR": tmp,
-        "LANG": "C.UTF-8",
-        "USER": "swarm",
-        "LOGNAME": "swarm",
-        "PYTHONUNBUFFERED": "1",  # what a program prints is seen while it runs
+        **_ALWAYS,
         **asked,
         "PATH": path,
         "PYTHONPATH": modules,
@@ -172,19 +174,24 @@ def environment_options(root: Path, sources: Sources) -> list[str]:
     Everything lies in the sandbox at the path it has outside, so that links keep working. Only
     an interpreter's own prefix is shown whole, never the folder that merely holds a link to it.
     """
-    shown = [root]
+    shown = [root, Path("/usr"), Path("/bin")]
     options = ["--ro-bind", sources(root), str(root)]
-    link = root / "bin" / "python3"
-    for _ in range(16):  # python -> python3 -> /opt/python/bin/python3.11, one link at a time
-        if not link.is_symlink():
-            break
-        link = Path(os.path.normpath(link.parent / os.readlink(link)))
-        prefix = link.parent.parent
-        if any(link.is_relative_to(path) for path in (*shown, Path("/usr"), Path("/bin"))):
+    for place in _places_after(root / "bin" / "python3"):
+        prefix = place.parent.parent
+        if any(place.is_relative_to(path) for path in shown):
             continue
         if any(prefix.glob("lib/python3.*")):
             shown.append(prefix)
             options += ["--ro-bind", sources(prefix), str(prefix)]
-        elif link.is_symlink():
-            options += ["--symlink", os.readlink(link), str(link)]
+        elif place.is_symlink():
+            options += ["--symlink", os.readlink(place), str(place)]
     return options
+
+
+def _places_after(link: Path) -> Iterator[Path]:
+    """Where it leads: python -> python3 -> /opt/python/bin/python3.11, one link at a time."""
+    for _ in range(16):
+        if not link.is_symlink():
+            return
+        link = Path(os.path.normpath(link.parent / os.readlink(link)))
+        yield link

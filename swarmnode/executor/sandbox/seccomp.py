@@ -110,29 +110,47 @@ def filter_program(machine: str, *, is_apart: bool = True, reserve_max: int = 1 
     no namespaces of its own: then only AF_UNIX sockets can be made. Raises
     ExecutorUnavailableError for a machine without a table.
     """
+    table = _table_of(machine)
+    program = _guard_machine(table) + _on_denied(table, is_apart=is_apart)
+    # A filter cannot look into clone3's struct: ENOSYS makes the C library fall back to clone.
+    program += _when_call(table.clone3, [_give(_RETURN, _ERRNO | errno.ENOSYS)])
+    program += _when_call(table.clone, _refuse_bits(0, _CLONE_NEW_ANY))
+    program += _when_call(table.ioctl, _refuse_values(1, _IOCTLS, errno.EPERM))
+    program += _on_reserving(table, reserve_max) + _on_sockets(table, is_apart=is_apart)
+    return b"".join([*program, _give(_RETURN, _ALLOW)])
+
+
+def _table_of(machine: str) -> _Machine:
     table = MACHINES.get(machine)
     if table is None:
         raise ExecutorUnavailableError(
             f"no system-call table for {machine}: tasks run on {' and '.join(sorted(MACHINES))}"
         )
-    program = _guard_machine(table)
+    return table
+
+
+def _on_denied(table: _Machine, *, is_apart: bool) -> list[bytes]:
     allowed = _WITHIN if is_apart else ()
+    program = []
     for number in sorted(table.denied[name] for name in table.denied if name not in allowed):
         program += _when_call(number, [_give(_RETURN, _ERRNO | errno.EPERM)])
-    # A filter cannot look into clone3's struct: ENOSYS makes the C library fall back to clone.
-    program += _when_call(table.clone3, [_give(_RETURN, _ERRNO | errno.ENOSYS)])
-    program += _when_call(table.clone, _refuse_bits(0, _CLONE_NEW_ANY))
-    program += _when_call(table.ioctl, _refuse_values(1, _IOCTLS, errno.EPERM))
-    reserve = _refuse_values(1, _HIDDEN_SPACE, errno.EOPNOTSUPP)
-    reserve += _refuse_from(2, reserve_max, errno.EFBIG) + _refuse_from(3, reserve_max, errno.EFBIG)
-    program += _when_call(table.fallocate, reserve)
-    if is_apart:
-        program += _when_call(table.socket, _allow_families())
-        program += _when_call(table.socketpair, _refuse_all_but(0, _AF_UNIX, errno.EAFNOSUPPORT))
-    else:
-        program += _when_call(table.socket, _refuse_all_but(0, _AF_UNIX, errno.EPERM))
-    program.append(_give(_RETURN, _ALLOW))
-    return b"".join(program)
+    return program
+
+
+def _on_reserving(table: _Machine, reserve_max: int) -> list[bytes]:
+    refuse = _refuse_values(1, _HIDDEN_SPACE, errno.EOPNOTSUPP)
+    refuse += _refuse_from(2, reserve_max, errno.EFBIG) + _refuse_from(3, reserve_max, errno.EFBIG)
+    return _when_call(table.fallocate, refuse)
+
+
+def _on_sockets(table: _Machine, *, is_apart: bool) -> list[bytes]:
+    if not is_apart:
+        return _when_call(table.socket, _refuse_all_but(0, _AF_UNIX, errno.EPERM))
+    pairs = _refuse_all_but(0, _AF_UNIX, errno.EAFNOSUPPORT)
+    return [
+        *_when_call(table.socket, _allow_families()),
+        *_when_call(table.socketpair, pairs),
+    ]
 
 
 def _give(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:

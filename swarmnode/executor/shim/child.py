@@ -3,21 +3,79 @@
 import os
 import resource
 
-from swarmnode.executor.shim import stage
+from swarmnode.executor.shim import stage, uid_mode
+from swarmnode.executor.shim.order import FD_SECCOMP
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from typing import NoReturn
+
+    from swarmnode.executor.shim.logs import Logs
+    from swarmnode.executor.shim.order import Allowance, Order, Sandbox
+else:
+    import _signal as signal  # without the enums of `signal`, which cost five milliseconds
 
 CODE_CANNOT_START, CODE_CANNOT_EXECUTE, CODE_NOT_FOUND = 125, 126, 127  # as docker run
+_FSIZE_SLACK_BYTES = 1 << 20
 
 
-def become_staged(uid: int, sources: "list[str]") -> None:
+def be_the_job(
+    order: "Order", folder: str, logs: "Logs", fds: "dict[int, int]", parent: int
+) -> "NoReturn":
+    """Turn this freshly forked process into the job. `fds`: what it is to have, by number."""
+    try:
+        order.sandbox.cgroup.enter()
+        os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+        logs.hand_over(order.sandbox.uid)
+        _limit(order.allowance, is_container=order.sandbox.is_container)
+        _shut_in(order.sandbox, folder, fds, parent)
+        _execute(order.argv, order.env)
+    except FileNotFoundError as exc:
+        _say_and_exit(f"swarm: {order.argv[0]}: {exc.strerror}", CODE_NOT_FOUND)
+    except OSError as exc:
+        _say_and_exit(f"swarm: {order.argv[0]}: {exc.strerror}", CODE_CANNOT_EXECUTE)
+    finally:
+        os._exit(CODE_CANNOT_START)
+
+
+def _shut_in(sandbox: "Sandbox", folder: str, fds: "dict[int, int]", parent: int) -> None:
+    """In a container be the job's user; else be ready to become bubblewrap."""
+    if sandbox.is_container:
+        os.chdir(folder + "/work")
+        uid_mode.become(sandbox.uid, os.read(fds[FD_SECCOMP], 1 << 20), parent)
+        return
+    for number, fd in fds.items():
+        os.dup2(fd, number)
+    if sandbox.uid:
+        _become_staged(sandbox.uid, sandbox.stage)
+
+
+def _become_staged(uid: int, sources: "list[str]") -> None:
     """Lay out what the job may see, then be its user."""
     try:
         stage.lay_out(sources)
         stage.become(uid)
     except OSError as exc:
-        say_and_exit(f"swarm: the sandbox: {exc.strerror}", CODE_CANNOT_START)
+        _say_and_exit(f"swarm: the sandbox: {exc.strerror}", CODE_CANNOT_START)
 
 
-def execute(argv: "list[str]", env: "dict[str, str]") -> None:
+def _limit(allowance: "Allowance", *, is_container: bool) -> None:
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    _use_cpus(allowance.cpus)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # One file alone cannot pass all limits before the next look; scratch lies in memory.
+    disk_bytes = allowance.disk_bytes + allowance.given_bytes  # an input may be changed in place
+    largest = max(disk_bytes, allowance.memory_bytes) + _FSIZE_SLACK_BYTES
+    _lower(resource.RLIMIT_FSIZE, largest, largest)
+    _lower(resource.RLIMIT_NOFILE, 1024, allowance.nofile)
+    if is_container and allowance.pids_rlimit:
+        _lower(resource.RLIMIT_NPROC, allowance.pids_rlimit, allowance.pids_rlimit)
+
+
+def _execute(argv: "list[str]", env: "dict[str, str]") -> None:
     """As os.execvpe, which imports a module that the job's user may not be allowed to read."""
     folders = [""] if "/" in argv[0] else [f + "/" for f in env.get("PATH", "").split(":")]
     failure: OSError = FileNotFoundError(2, "No such file or directory")
@@ -31,7 +89,7 @@ def execute(argv: "list[str]", env: "dict[str, str]") -> None:
     raise failure
 
 
-def lower(which: int, soft: int, hard: int) -> None:
+def _lower(which: int, soft: int, hard: int) -> None:
     """Lower a limit; never ask for more than we were given ourselves."""
     _, ceiling = resource.getrlimit(which)
     if ceiling != resource.RLIM_INFINITY:
@@ -39,7 +97,7 @@ def lower(which: int, soft: int, hard: int) -> None:
     resource.setrlimit(which, (min(soft, hard), hard))
 
 
-def use_cpus(cpus: "list[int]") -> None:
+def _use_cpus(cpus: "list[int]") -> None:
     """Run on these processors, as far as they are still there."""
     try:  # noqa: SIM105
         os.sched_setaffinity(0, cpus or os.sched_getaffinity(0))
@@ -47,24 +105,7 @@ def use_cpus(cpus: "list[int]") -> None:
         pass
 
 
-def say_and_exit(words: str, code: int) -> None:
+def _say_and_exit(words: str, code: int) -> None:
     """Last words in the job's stderr."""
     os.write(2, words.encode(errors="replace") + b"\n")
     os._exit(code)
-
-
-def code_of_failure(stderr: str) -> int:
-    """bubblewrap itself gave up; its last words say why."""
-    with open(stderr, "rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
-        words = file.read().rsplit(b"bwrap: ", 1)[-1]
-    if not words.startswith(b"execvp "):
-        return CODE_CANNOT_START
-    return CODE_NOT_FOUND if b"No such file" in words else CODE_CANNOT_EXECUTE
-
-
-def number_after(text: bytes, key: bytes) -> int:
-    """A number in what bubblewrap reports as JSON, by what stands before it; 0 if none."""
-    _, found, rest = text.partition(key)
-    digits = rest.strip().split(b",")[0].split(b"}")[0].strip() if found else b""
-    return int(digits) if digits.isdigit() else 0

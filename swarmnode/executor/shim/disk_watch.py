@@ -61,23 +61,27 @@ class DiskWatch:
 
     def final(self, pids: "Callable[[], list[int]]") -> str:
         """The same without a thought of cost."""
-        folder = self._folder
         self._free_then = self._free()
         if self._own_fd >= 0:
             self._used = work_use.used_bytes(self._own_fd)
             return "disk" if self._used > self._disk_bytes else ""
         try:
-            self._used = sum(
-                disk_use.disk_use(f"{folder}/{name}", self._entries_max)
-                for name in ("work", "tmp")
-                if os.path.isdir(f"{folder}/{name}")
-            )
+            self._used = self._walked()
         except disk_use.TooManyEntriesError:
             return "files"
         processes = pids()
-        self._used += disk_use.unlinked_use(processes, os.stat(folder).st_dev)
+        self._used += disk_use.unlinked_use(processes, os.stat(self._folder).st_dev)
         is_over = self._used > self._disk_bytes or self._hides(processes)
         return "disk" if is_over else ""
+
+    def _walked(self) -> int:
+        """Bytes in the folders that the job may write. Raises TooManyEntriesError."""
+        folders = [f"{self._folder}/{name}" for name in ("work", "tmp")]
+        return sum(
+            disk_use.disk_use(folder, self._entries_max)
+            for folder in folders
+            if os.path.isdir(folder)
+        )
 
     def _hides(self, pids: "list[int]") -> bool:
         """Whether files lie between sockets while the job writes more than it may."""

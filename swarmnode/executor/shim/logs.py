@@ -35,17 +35,19 @@ class Logs:
         self.is_over = False
         """A stream was longer than it may be; no more of it is kept."""
         for name in STREAMS:
-            ours, end = os.pipe2(os.O_CLOEXEC)
-            os.set_blocking(ours, False)
-            try:  # noqa: SIM105
-                fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-            except OSError:  # a user has only so much for pipes
-                pass
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-            file = os.open(f"{folder}/{name}", flags, 0o600)
-            self._files[ours] = file
-            self._room[ours] = max(0, bytes_max - os.fstat(file).st_size)
-            self.ends.append(end)
+            self._open(f"{folder}/{name}", bytes_max)
+
+    def _open(self, path: str, bytes_max: int) -> None:
+        ours, end = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(ours, False)
+        try:  # noqa: SIM105
+            fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        except OSError:  # a user has only so much for pipes
+            pass
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._files[ours] = file
+        self._room[ours] = max(0, bytes_max - os.fstat(file).st_size)
+        self.ends.append(end)
 
     def hand_over(self, uid: int) -> None:
         """Between fork and exec: these are the job's. Its user may open /dev/stdout by name."""

@@ -2,6 +2,11 @@
 
 from swarmnode.executor.kernel.cgroup import JobCgroup
 
+FD_DISK = 29
+"""Where the shim finds the job's file system, if it has one; mounted nowhere yet."""
+FD_ARGS, FD_SECCOMP, FD_STATUS, FD_BLOCK = 40, 41, 42, 43
+"""Numbers under which bubblewrap finds its files; the node names them in its arguments."""
+
 
 class Order:
     """What the node wants run."""
@@ -10,30 +15,47 @@ class Order:
         single = dict(entries)
         self.argv = [value for key, value in entries if key == "argv"]
         self.env = dict(value.partition("=")[::2] for key, value in entries if key == "env")
-        self.cgroup = JobCgroup(
-            dict(value.partition("=")[::2] for key, value in entries if key == "cgroup")
-        )
+        self.allowance = Allowance(single)
+        self.sandbox = Sandbox(entries)
+        self.lease = single.get("lease", "")
+        """As Lease takes it; empty: for ever."""
+        self.enforced = single["enforced"]
+        """Limits that hold for it, for the exit file."""
+
+
+class Allowance:
+    """What the job may use."""
+
+    def __init__(self, single: "dict[str, str]") -> None:
         self.wall_s = float(single["wall_s"])
         """Seconds from the start of the shim."""
         self.disk_bytes = int(single["disk_bytes"])
+        self.given_bytes = int(single.get("given_bytes", 0))
+        """What the work folder held before the start: not the job's use."""
+        self.entries_max = int(single["entries_max"])
+        """Files that measuring its disk may find."""
         self.memory_bytes = int(single["memory_bytes"])
         self.log_bytes = int(single["log_bytes"])
         """Of each stream."""
-        self.entries_max = int(single["entries_max"])
-        """Files that measuring its disk may find."""
         self.pids_rlimit = int(single.get("pids_rlimit", 0))
         """Processes of its user; 0: a control group counts them."""
         self.nofile = int(single["nofile"])
-        self.enforced = single["enforced"]
-        """Limits that hold for it, for the exit file."""
-        self.seccomp = single["seccomp"]
-        """Path of the filter's program."""
         self.cpus = [int(cpu) for cpu in single.get("cpus", "").split()]
         """Processors that it runs on; none: any."""
+
+
+class Sandbox:
+    """Where the job runs, and as whom: by bubblewrap, or as a user of its own in a container."""
+
+    def __init__(self, entries: "list[tuple[str, str]]") -> None:
+        single = dict(entries)
+        self.cgroup = JobCgroup(
+            dict(value.partition("=")[::2] for key, value in entries if key == "cgroup")
+        )
+        self.seccomp = single["seccomp"]
+        """Path of the filter's program."""
         self.has_disk = bool(single.get("has_disk"))
         """Its work folder is a file system of its own, behind FD_DISK."""
-        self.given_bytes = int(single.get("given_bytes", 0))
-        """What the work folder held before the start: not the job's use."""
         self.bwrap_args = single.get("bwrap_args", "")
         """Path of bubblewrap's options; empty in a container."""
         self.stage = [value for key, value in entries if key == "stage"]
@@ -43,5 +65,3 @@ class Order:
         self.guard_uid = int(single.get("guard_uid", 0))
         """Nothing runs as it: from it that user's processes are killed; 0: not needed."""
         self.is_container = self.guard_uid > 0
-        self.lease = single.get("lease", "")
-        """As Lease takes it; empty: for ever."""

@@ -19,9 +19,7 @@ def write_pairs(path: str, pairs: "Iterable[tuple[str, str]]", *, durable: bool)
     temporary = path + ".new"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        written = 0
-        while written < len(data):
-            written += os.write(fd, data[written:])
+        _write_all(fd, data)
         if durable:
             os.fsync(fd)
     finally:
@@ -29,6 +27,11 @@ def write_pairs(path: str, pairs: "Iterable[tuple[str, str]]", *, durable: bool)
     os.rename(temporary, path)
     if durable:
         sync_folder(os.path.dirname(path))
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
 
 
 def read_pairs(path: str) -> "list[tuple[str, str]]":

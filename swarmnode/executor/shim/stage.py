@@ -13,7 +13,7 @@ _STAGE = "/tmp"  # noqa: S108  (always there; covered in a namespace of our own)
 
 HELD = "fd:"
 """Before the number of a descriptor, in place of a path: a file system that is mounted nowhere."""
-NEEDED_CAPABILITIES = {"CHOWN": 0, "DAC_OVERRIDE": 1, "SETGID": 6, "SETUID": 7, "SYS_ADMIN": 21}
+STAGE_CAPABILITIES = {"CHOWN": 0, "DAC_OVERRIDE": 1, "SETGID": 6, "SETUID": 7, "SYS_ADMIN": 21}
 """linux/capability.h: what root needs to give a job a user and a view of its own."""
 
 
@@ -33,10 +33,7 @@ def lay_out(sources: "list[str]") -> None:
     kernel.cover(_STAGE, "mode=0711,size=64k")
     for number, tree in enumerate(trees):
         place = staged_path(number)
-        if stat.S_ISDIR(os.fstat(tree).st_mode):
-            os.mkdir(place, 0o700)
-        else:
-            os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        _make_place(place, tree)
         kernel.attach(tree, place)
         os.close(tree)
 
@@ -46,6 +43,14 @@ def _tree(source: str) -> int:
 
     number = source.removeprefix(HELD)
     return os.dup(int(number)) if number != source else kernel.clone_tree(source)
+
+
+def _make_place(place: str, tree: int) -> None:
+    """Of the same kind as what is to lie there."""
+    if stat.S_ISDIR(os.fstat(tree).st_mode):
+        os.mkdir(place, 0o700)
+    else:
+        os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def become(uid: int) -> None:

@@ -8,6 +8,7 @@ and a state folder that no other user may enter. The filesystem of the container
 
 import os
 
+from swarmnode.executor.kernel.cgroup import SIGKILL
 from swarmnode.executor.shim import stage
 
 _PR_SET_PDEATHSIG = 1
@@ -15,13 +16,12 @@ _PR_SET_SECCOMP = 22
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _SECCOMP_MODE_FILTER = 2
-_SIGKILL = 9
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-NEEDED_CAPABILITIES = {"CHOWN": 0, "DAC_OVERRIDE": 1, "KILL": 5, "SETGID": 6, "SETUID": 7}
+CONTAINER_CAPABILITIES = {"CHOWN": 0, "DAC_OVERRIDE": 1, "KILL": 5, "SETGID": 6, "SETUID": 7}
 """linux/capability.h: what a node needs to run tasks as other users and to collect their files."""
 
 
@@ -43,7 +43,7 @@ def become(uid: int, program: bytes, parent: int) -> None:
     """Turn this freshly forked process into the task's user, for good. Raises OSError."""
     os.setsid()  # a group of its own, for SIGTERM
     stage.become(uid)
-    _prctl(_PR_SET_PDEATHSIG, _SIGKILL)  # after the change of user, which clears it
+    _prctl(_PR_SET_PDEATHSIG, SIGKILL)  # after the change of user, which clears it
     if os.getppid() != parent:
         os._exit(125)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
@@ -61,7 +61,7 @@ def kill_user(uid: int, guard: int) -> None:
         try:
             os.setgroups([])
             os.setresuid(guard, uid, guard)
-            os.kill(-1, _SIGKILL)
+            os.kill(-1, SIGKILL)
         finally:
             os._exit(0)
     os.waitpid(child, 0)
@@ -69,7 +69,7 @@ def kill_user(uid: int, guard: int) -> None:
 
 def user_processes(uid: int) -> "list[int]":
     """Pids of what the user runs, zombies left out."""
-    found = []
+    pids = []
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
@@ -78,8 +78,8 @@ def user_processes(uid: int) -> "list[int]":
             except OSError:
                 continue  # gone meanwhile
             if str(uid) in lines["Uid"].split() and "Z" not in lines["State"].split()[0]:
-                found.append(int(name))
-    return found
+                pids.append(int(name))
+    return pids
 
 
 def _install(program: bytes) -> None:
@@ -96,7 +96,9 @@ def _prctl(option: int, *arguments: object) -> None:
 
     libc = ctypes.CDLL(None, use_errno=True)
     padded = [*arguments, 0, 0, 0, 0][:4]
-    unsigned = [ctypes.c_ulong(one) if isinstance(one, int) else one for one in padded]
+    unsigned = [
+        ctypes.c_ulong(argument) if isinstance(argument, int) else argument for argument in padded
+    ]
     if libc.prctl(ctypes.c_int(option), *unsigned) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

@@ -11,7 +11,7 @@ restart that asks the providers and goes on. Simulated before: sampled contract 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, assert_never
 
-from p2p.effects import Notify, Persist, Rng
+from p2p.effects import Persist, Rng
 from p2p.ids import LabId, NetworkId, PeerId
 from p2p.membership.view import Liveness
 from p2p.wire.envelope import Signer
@@ -30,7 +30,7 @@ from swarmnode.market.guardians.core import Guardian
 from swarmnode.market.guardians.kept import Post
 from swarmnode.market.messages import Accept, Bid, Decline
 from swarmnode.tasks.ids import TaskId
-from swarmnode.tasks.ledger import Ledger, TaskForgotten
+from swarmnode.tasks.ledger import Ledger
 from swarmnode.tasks.lifecycle import HELD_BY_PROVIDER, TASK_ENDS, TaskFact, TaskState
 from swarmnode.tasks.messages import Checkpointed, Phase, PreemptNotice, Result, State
 from swarmnode.tasks.records import Outcome, TaskRecord
@@ -191,6 +191,7 @@ class Buyer:
         self.taken_ms = event.taken_ms
         self._book.ledger.load(event.records)
         self._book.ledger.forgotten.update(event.forgotten)
+        self._book.ledger.moved.update(event.moved)
         effects = [*self._book.tick(now_s), *self._load_guards(event, now_s)]
         unfinished = self._book.ledger.unfinished()
         lost = [one for one in unfinished if one.taken_up_ms]
@@ -213,10 +214,10 @@ class Buyer:
 
     def _on_taken_up(self, event: e.TakenUp, now_s: float) -> list[e.Effect]:
         now_ms, ledger, guards = self._book.wall_ms(), self._book.ledger, self._book.guards
-        ledger.forgotten.update(event.forgotten)
+        effects: list[e.Effect] = [*ledger.were_removed(event.forgotten, now_ms)]
         new = [one for one in event.records if one.task not in ledger]
         records = [once.taken_up(one, now_ms, self.taken_ms) for one in new]
-        effects: list[e.Effect] = [*ledger.take_up(records, now_ms)]
+        effects += ledger.take_up(records, now_ms)
         lost = [ledger.get(one.task) for one in event.records]
         asked = [one for one in lost if event.is_told or one.state not in TASK_ENDS]
         effects += guards.come_home(asked, now_s, self._book.patience_s)
@@ -255,7 +256,7 @@ class Buyer:
         if record is None or record.owner or record.state in TASK_ENDS:
             return []
         effects = self._book.guards.let_go(event.task) + self._book.end_pursuit(event.task)
-        return [*effects, *self._book.ledger.drop(event.task), Notify(TaskForgotten(event.task))]
+        return [*effects, *self._book.ledger.hand_on(event.task, event.by, self._book.wall_ms())]
 
     def _on_cancel_asked(self, event: e.CancelAsked) -> list[e.Effect]:
         if event.task not in self._book.pursuits:

@@ -16,7 +16,7 @@ from swarmnode.resources.advert import ResourceAdvert
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import TaskChanged, TaskForgotten
 from swarmnode.tasks.messages import Checkpointed, PreemptNotice, Result, State
-from swarmnode.tasks.records import RoundRecord, TaskRecord
+from swarmnode.tasks.records import MovedRecord, RoundRecord, TaskRecord
 from swarmnode.tasks.spec import TaskSpec
 
 ProviderMessage: TypeAlias = Bid | Accept | Decline | Result | State | PreemptNotice | Checkpointed
@@ -33,6 +33,8 @@ class TasksLoaded(msgspec.Struct, frozen=True):
     """The newest takeover of this machine that it knew of."""
     forgotten: Mapping[TaskId, bytes] = msgspec.field(default_factory=dict)
     """Tasks that are no more, with their keys."""
+    moved: Mapping[TaskId, MovedRecord] = msgspec.field(default_factory=dict)
+    """Tasks of ours that go on elsewhere."""
 
 
 class TakenUp(msgspec.Struct, frozen=True):
@@ -66,6 +68,8 @@ class GoesOnElsewhere(msgspec.Struct, frozen=True):
     """A machine of this person that took this one over has that task of ours for its own."""
 
     task: TaskId
+    by: PeerId = PeerId("")
+    """That machine."""
 
 
 class ForgetAsked(msgspec.Struct, frozen=True):

@@ -4,7 +4,7 @@ Of the stream each reader has a bounded buffer, and a mark where it is torn.
 """
 
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
 import trio
@@ -44,6 +44,8 @@ class EventFeed:
     def __init__(self) -> None:
         self._readers: list[_Follower] = []
         """From the first step of each until it is closed."""
+        self.on_removed: Callable[[], None] = lambda: None
+        """Called for each task that was removed; by then nobody can be told which it was."""
 
     def tell(self, event: TaskChanged) -> None:
         """Let every reader know; never waits for a slow one."""

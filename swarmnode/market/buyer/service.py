@@ -41,6 +41,7 @@ from swarmnode.tasks.spec import PriorityClass, TaskSpec
 from swarmnode.tasks.store import (
     TASKS,
     load_forgotten,
+    load_moved,
     load_rounds,
     load_taken_ms,
     load_tasks,
@@ -111,7 +112,7 @@ class BuyerService:
     def _loaded(self) -> e.TasksLoaded:
         view = self._tables
         held = load_tasks(view), load_guards(view), load_taken_ms(view)
-        return e.TasksLoaded(*held, load_forgotten(view))
+        return e.TasksLoaded(*held, load_forgotten(view), load_moved(view))
 
     # -- what the owner may ask
 
@@ -125,10 +126,7 @@ class BuyerService:
         record = self._new_task(spec, person)
         raw = encode(record)
         await self._tables.transact(lambda view: view.put(TASKS, task_key(record.task), raw))
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._unless_full, nursery.cancel_scope)
-            await self._driver.do(e.Submitted(record, detached))
-            nursery.cancel_scope.cancel()
+        await self._is_done(e.Submitted(record, detached))  # else later: it is durable already
         return record.task
 
     def _refuse(self, spec: TaskSpec, person: str) -> None:
@@ -146,17 +144,17 @@ class BuyerService:
             task, spec, mesh.wall_ms(), key=key, person=person, after_taken_ms=taken_ms
         )
 
-    async def _unless_full(self, waits: trio.CancelScope) -> None:
-        """What is durable is not waited for on a full disk."""
-        await self._pen.full.wait()
-        waits.cancel()
+    async def _is_done(self, event: e.Event) -> bool:
+        """Whether all that an event causes is done; on a full disk nobody waits for that."""
+        return await self._pen.unless_full(partial(self._driver.do, event))
 
     def _refuse_if_full(self) -> None:
         if self._pen.is_waiting:
             raise StoreFullError(TASKS_UNWRITABLE)
 
-    def keep_copies(self) -> None:
-        """From now on `copied` is said of what has ended: others remember it until then."""
+    def keep_copies(self, on_removed: Callable[[], None]) -> None:
+        """From now on `copied` is said of what has ended, `on_removed` of what is no more."""
+        self._feed.on_removed = on_removed
         self._driver.order(e.EndsCopied(frozenset()))
 
     def uncopied(self) -> frozenset[TaskId]:
@@ -193,7 +191,8 @@ class BuyerService:
         """Stop a task; one that has ended stays as it is. Raises TaskUnknownError."""
         self.task(task)
         self._refuse_if_full()
-        await self._driver.do(e.CancelAsked(task))
+        if not await self._is_done(e.CancelAsked(task)):
+            raise StoreFullError(f"the disk is full: {task} is cancelled once there is room")
         return self.task(task)
 
     async def files_now(self, task: TaskId) -> FilesTold:
@@ -214,8 +213,9 @@ class BuyerService:
         return told
 
     async def forget(self, task: TaskId) -> None:
-        """Forget a task that has ended, with its logs; harmless for any other."""
-        await self._driver.do(e.ForgetAsked(task))
+        """Forget a task that has ended, with its logs; harmless for any other. StoreFullError."""
+        if not await self._is_done(e.ForgetAsked(task)):
+            raise StoreFullError(f"the disk is full: {task} goes once there is room")
 
     def explain(self, task: TaskId) -> Explanation:
         """Why a task is where it is. Raises TaskUnknownError."""
@@ -300,6 +300,8 @@ class BuyerService:
             case TaskForgotten(task):
                 self._old_logs.forget(task)
                 self._ends.came(task)  # it may have gone on elsewhere
+                if task in self._core.ledger.forgotten:
+                    self._feed.on_removed()
             case e.DryRunEnded(number, round_record):
                 self._dry_runs.end(number, round_record)
             case TaskChanged():

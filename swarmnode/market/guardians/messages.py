@@ -140,6 +140,8 @@ class FindTask(Message, frozen=True, tag=121):
     """From the lab's key, for the task of another person: a sealed TaskOrder that has not ended."""
     is_taken: bool = False
     """Only whether you took it over from the machine that asks: nothing else of it is told."""
+    forget: bool = False
+    """Of one that has ended where you have it for your own: it is no more, and nothing is told."""
 
 
 class FoundTerms(Record, frozen=True):

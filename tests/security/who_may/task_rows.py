@@ -171,6 +171,11 @@ async def cancelling_anothers_task_at_its_submitter(scene: Scene) -> object:
 
 
 @row("unknown")
+async def removing_anothers_task(scene: Scene) -> object:
+    return await scene.ask(FindTask(scene.task, forget=True), TaskFound)
+
+
+@row("unknown")
 async def cancelling_anothers_task_at_a_guardian(scene: Scene) -> object:
     return await scene.ask(FindTask(scene.task, cancel=True), TaskFound, to=scene.guardian)
 

@@ -12,8 +12,11 @@ from p2p.identity.issue import DAY_MS, Grant, Names
 from p2p.identity.keys import load_key_file
 from swarmnode.home import enrol
 from swarmnode.home.folders import Home, locate
+from swarmnode.home.recover import recover
+from swarmnode.home.unnamed import Unnamed, read_unnamed
 
 NOW = 1_800_000_000_000
+HERE = "/ip4/192.0.2.1/tcp/4850/p2p/12D3KooWSCufgHzV4fCwRijfH2k3abrpAJxTKxEvN1FDuRXA2U9x"
 ANN, BOB = Names("alpha", "ann", "physics"), Names("beta", "bob", "chem", "room 2", ("storage",))
 
 
@@ -180,16 +183,82 @@ def test_a_home_with_a_key_of_its_own_becomes_no_machine_of_another_person(
     assert contents(beta) == before
     blank = locate({"SWARM_HOME": str(tmp_path / "blank")})
     with pytest.raises(IdentityError, match=r"of another person .*the phrase is yours"):
-        enrol.recover(blank, bytes(32), anns, BOB, os.urandom, NOW)
+        recover(blank, bytes(32), anns, BOB, os.urandom, NOW)
     assert not blank.state.exists()
     seed = load_key_file(alpha.member_key).seed()
-    assert enrol.recover(blank, seed, anns, BOB, os.urandom, NOW).me is not None
+    assert recover(blank, seed, anns, BOB, os.urandom, NOW).me is not None
+
+
+def test_recovering_again_changes_nothing_until_all_is_back(
+    alpha: Home, beta: Home, tmp_path: Path
+) -> None:
+    enrol.join(beta, invite_from(alpha), BOB, os.urandom, NOW)
+    seed = load_key_file(beta.member_key).seed()
+    blank = locate({"SWARM_HOME": str(tmp_path / "blank")})
+    invite, another = invite_from(alpha), invite_from(alpha)
+    given = Unnamed()
+    first = recover(blank, seed, invite, BOB, os.urandom, NOW, given=given)
+    before = contents(blank)
+    again = recover(blank, seed, invite, BOB, os.urandom, NOW, given=given)
+    assert (first.changed, again.changed) == (True, False)
+    assert contents(blank) == before
+    assert recover(blank, seed, another, BOB, os.urandom, NOW, given=given).changed
+    note = read_unnamed(blank)
+    assert note is not None
+    assert note.invite, "what names them later signs with the newest invite"
+    with pytest.raises(IdentityError, match="another person's"):
+        recover(blank, bytes(32), None, BOB, os.urandom, NOW, addresses=[HERE])
+    blank.recovering_file.unlink()
+    with pytest.raises(IdentityError, match="and to you: swarmnode run"):
+        recover(blank, seed, invite, BOB, os.urandom, NOW, given=given)
+
+
+def test_a_founder_recovers_again_to_call_somebody_else(alpha: Home, tmp_path: Path) -> None:
+    seed = load_key_file(alpha.member_key).seed()
+    blank = locate({"SWARM_HOME": str(tmp_path / "blank")})
+    other = HERE.replace("192.0.2.1", "192.0.2.2")
+    for address, changed in ((HERE, True), (HERE, False), (other, True)):
+        done = recover(blank, seed, None, ANN, os.urandom, NOW, addresses=[address])
+        assert done.changed is changed
+        assert done.membership is not None
+        assert done.membership.addresses == (address,)
+
+
+def test_what_was_cut_off_in_the_middle_of_a_key_is_removed_by_the_next_command(
+    tmp_path: Path,
+) -> None:
+    home = locate({"SWARM_HOME": str(tmp_path / "n")})
+    home.make()
+    gone, lives = 2**22 + 1, os.getppid()  # no process has a number above that
+    left = [home.keys / f".member.key.{gone}", home.state / f".recovering.{gone}"]
+    under_way, other = home.keys / f".lab.key.{lives}", home.keys / ".notes"
+    for file in (*left, under_way, other):
+        file.write_bytes(b"seed")
+    enrol.init_machine(home, os.urandom, NOW)
+    assert not any(file.exists() for file in left)
+    assert under_way.exists()
+    assert other.exists()
+
+
+def test_a_key_that_is_interrupted_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = locate({"SWARM_HOME": str(tmp_path / "n")})
+    home.make()
+
+    def interrupted(_handle: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        enrol.init_machine(home, os.urandom, NOW)
+    assert list(home.keys.iterdir()) == []
 
 
 def test_an_address_that_is_none_makes_no_home(tmp_path: Path) -> None:
     blank = locate({"SWARM_HOME": str(tmp_path / "blank")})
     with pytest.raises(IdentityError, match="must look like"):
-        enrol.recover(blank, bytes(32), None, BOB, os.urandom, NOW, addresses=["foo"])
+        recover(blank, bytes(32), None, BOB, os.urandom, NOW, addresses=["foo"])
     assert not blank.state.exists()
 
 

@@ -1,4 +1,4 @@
-"""Tasks that another machine of this person submitted: found, read and cancelled from here.
+"""Tasks that another machine of this person submitted: found, read, cancelled, removed from here.
 
 Nobody lists who keeps which task. So the person's own machines are asked, and after them the
 members that would be its keepers (swarmnode.market.guardians). Each answers only a machine whose
@@ -39,7 +39,7 @@ from swarmnode.limits import (
     LOG_OFFSET_MAX,
 )
 from swarmnode.market.buyer.core import Buyer
-from swarmnode.market.buyer.events import CancelAsked, Event
+from swarmnode.market.buyer.events import CancelAsked, Event, ForgetAsked
 from swarmnode.market.buyer.own_machines.standing import (
     Here,
     WhoAsks,
@@ -230,6 +230,9 @@ class Elsewhere:
         if cancels:
             await self._do(CancelAsked(ask.task, why))
             here = self._here(asker, ask.task)
+        if ask.forget and (record := self._removable(caller, ask.task)) is not None:
+            await self._do(ForgetAsked(ask.task))
+            here = self._bare(ask.task, record.key)
         if here is None or len(here.record.key) != SEED_BYTES:
             raise RefusalError("unknown", "no such task of yours is known here")
         return self._answer(caller.peer, here)
@@ -252,8 +255,19 @@ class Elsewhere:
             is_older = record.after_taken_ms < core.taken_ms and record.state not in TASK_ENDS
             is_older = is_older or core.guards.is_sought(task)  # nobody has told us of it yet
             key = b"" if record.owner or is_older else record.key
-        bare = TaskRecord(task, TaskSpec(()), 0, key=key, owner=self._rpc.peer_id)
-        return Here(bare, True, False) if key else None
+        return self._bare(task, key) if key else None
+
+    def _bare(self, task: TaskId, key: bytes) -> Here:
+        """That it is or was ours, and nothing else of it."""
+        record = TaskRecord(task, TaskSpec(()), 0, key=key, owner=self._rpc.peer_id)
+        return Here(record, True, False)
+
+    def _removable(self, caller: Caller, task: TaskId) -> TaskRecord | None:
+        """The task, if it has ended here and is our owner's own, whose machine asks."""
+        record = self._core.ledger.find(task)
+        if record is None or record.owner or record.person or record.state not in TASK_ENDS:
+            return None
+        return record if caller.member == self._rpc.me.member else None
 
     def _tell(self, task: TaskId, what: str, bringer: PeerId) -> None:
         """Log it, once while somebody asks every second until keepers have agreed who acts."""

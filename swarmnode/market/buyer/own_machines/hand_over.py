@@ -1,12 +1,14 @@
-"""Lets go of tasks that another machine of this person has taken over.
+"""Lets go of tasks that another machine of this person has taken over; removes those of both.
 
 This machine was thought gone, and came back. Which of its tasks the other one has for its own that
 one says, under each task's key: what it does not know stays here, and is never dropped on a guess.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
+import msgspec
 import trio
 
 from p2p.identity.caller import Caller
@@ -24,6 +26,16 @@ GONE_ON_LOOK_S: Final = 30.0
 """A look at many tasks ends then; the others have their turn at the next one."""
 
 
+@dataclass(frozen=True, slots=True)
+class RemovedElsewhere:
+    """What came of removing a task at the other machines of its owner that live."""
+
+    at: tuple[PeerId, ...]
+    """Those that had it, and have it no more."""
+    left: tuple[PeerId, ...]
+    """Those that have it still: it has not ended there, or they know of no such request."""
+
+
 class Books(Protocol):
     """The part of the buyer's core that is needed here."""
 
@@ -34,7 +46,7 @@ class Books(Protocol):
 
 
 class HandOver:
-    """Asks the person's other machines about the unfinished tasks of this one."""
+    """Asks the person's other machines which tasks of this one are theirs, too."""
 
     def __init__(
         self,
@@ -50,7 +62,7 @@ class HandOver:
         self._ask, self._do, self._begun = ask, do, begun
 
     async def gone_on(self, taken_ms: int) -> Sequence[TaskRecord]:
-        """What goes on elsewhere since this machine was taken over then."""
+        """What goes on elsewhere since this machine was taken over then, and at whom (`owner`)."""
         await self._begun.wait()
         if taken_ms != self._core.taken_ms:
             await self._do(WasTaken(taken_ms))
@@ -65,8 +77,8 @@ class HandOver:
 
         async def ask(task: TaskRecord) -> None:
             async with limiter:
-                if await self._is_elsewhere(task, siblings):
-                    found.append(task)
+                if owner := await self._who_has(task, siblings):
+                    found.append(msgspec.structs.replace(task, owner=owner))
 
         with trio.move_on_after(GONE_ON_LOOK_S):
             async with trio.open_nursery() as nursery:
@@ -74,9 +86,29 @@ class HandOver:
                     nursery.start_soon(ask, task)
         return found
 
-    async def let_go(self, task: TaskId) -> None:
-        """It is another machine's."""
-        await self._do(GoesOnElsewhere(task))
+    async def let_go(self, task: TaskId, by: PeerId) -> None:
+        """It is that machine's."""
+        await self._do(GoesOnElsewhere(task, by))
+
+    def moved(self, text: str) -> Mapping[TaskId, PeerId]:
+        """Which tasks of our owner's went on elsewhere, and where: by id, its beginning or name."""
+        known = {task: one for task, one in self._core.ledger.moved.items() if not one.person}
+        named = {task: one.by for task, one in known.items() if one.name == text}
+        return named or {task: one.by for task, one in known.items() if task.startswith(text)}
+
+    async def remove(self, task: TaskId) -> RemovedElsewhere:
+        """Have our other machines forget a task that has ended, where they have it, too."""
+        at, left = list[PeerId](), list[PeerId]()
+
+        async def ask(peer: PeerId) -> None:
+            told = await self._ask(peer, FindTask(task, forget=True))
+            if told is not None and told.record.owner == peer:
+                (left if told.record.spec.run else at).append(peer)  # gone: nothing is told of it
+
+        async with trio.open_nursery() as nursery:
+            for peer in self._siblings():
+                nursery.start_soon(ask, peer)
+        return RemovedElsewhere(tuple(sorted(at)), tuple(sorted(left)))
 
     def _before(self, taken_ms: int) -> list[TaskRecord]:
         """Our unfinished tasks that whoever took us over may have."""
@@ -88,9 +120,10 @@ class HandOver:
         found = [one.peer for one in alive if one.member == self._me.member]
         return [peer for peer in found if peer != self._me.peer][:MACHINES_PER_PERSON_MAX]
 
-    async def _is_elsewhere(self, task: TaskRecord, siblings: Sequence[PeerId]) -> bool:
+    async def _who_has(self, task: TaskRecord, siblings: Sequence[PeerId]) -> PeerId:
+        """Which of them says so; empty: none."""
         for peer in siblings:
             told = await self._ask(peer, FindTask(task.task, is_taken=True))
             if told is not None and told.record.owner == peer:
-                return True
-        return False
+                return peer
+        return PeerId("")

@@ -8,12 +8,12 @@ import trio
 from trio.testing import MockClock, memory_stream_pair
 
 from p2p.errors import LinkClosedError, StreamResetError
-from p2p.link import yamux_core as yamux
 from p2p.link.channel import SecureChannel
 from p2p.link.config import LinkConfig, YamuxConfig
 from p2p.link.connection import Connection
 from p2p.link.noise import NoiseSession
 from p2p.link.stream import LinkStream
+from p2p.link.yamux import frames as yamux
 
 ONE, OTHER = bytes(32), bytes([1]) * 32
 CONFIG = LinkConfig()
@@ -199,7 +199,7 @@ async def test_finished_streams_leave_nothing_behind() -> None:
             near.finish()
             far.finish()
             assert await near.read() == b""
-        assert await alice.answers_ping()  # by then bob has seen the last end, too
+        assert await alice.pulse.answers()  # by then bob has seen the last end, too
         assert not alice._streams
         assert not bob._streams
 
@@ -219,9 +219,9 @@ async def test_an_idle_link_lives_on_pings_and_knows_its_round_trip(
         with trio.move_on_after(50):
             await alice.closed.wait()
         assert not alice.is_closing
-        assert alice.rtt_s is not None
-        assert alice.rtt_s < 0.1
-        assert await bob.answers_ping()
+        assert alice.pulse.rtt_s is not None
+        assert alice.pulse.rtt_s < 0.1
+        assert await bob.pulse.answers()
 
 
 async def test_a_broken_protocol_is_answered_with_its_code() -> None:
@@ -246,7 +246,7 @@ async def test_a_peer_that_pings_but_never_listens_is_not_read_from() -> None:
             for _ in range(100):
                 await wire.say(ping * 100)
         assert scope.cancelled_caught
-        assert link.core.output_bytes < 3 * 4096
+        assert link.core.output.size_bytes < 3 * 4096
         nursery.cancel_scope.cancel()
 
 
@@ -256,16 +256,16 @@ async def test_room_runs_out_while_the_socket_takes_nothing() -> None:
     link = Connection(SecureChannel(near, ours), is_initiator=True)
     wire = Wire(far, theirs)
     heard_room = trio.Event()
-    link.on_room = heard_room.set
+    link.out.on_room = heard_room.set
     async with trio.open_nursery() as nursery:
         await nursery.start(link.run)
         stream = link.open_stream()
         stream.write_some(bytes(CONFIG.backlog_bytes))
-        assert not link.has_room()
+        assert not link.out.has_room()
         assert stream.room() == 0
         await wire.hear(CONFIG.backlog_bytes)
         await heard_room.wait()
-        assert link.has_room()
+        assert link.out.has_room()
         nursery.cancel_scope.cancel()
 
 
@@ -329,15 +329,15 @@ async def test_a_beginning_is_taken_whole_or_not_at_all() -> None:
         near, far = await stream_pair(alice, bob)
         assert not far.take_prefix(b"hello")  # nothing has come
         await near.write(b"hello world")
-        assert await alice.answers_ping()
+        assert await alice.pulse.answers()
         assert not far.take_prefix(b"help")
         assert not far.take_prefix(b"hello world, and all")
         assert far.take_prefix(b"hello")
         assert await far.read() == b" world"
         await near.write(b"bye")
-        assert await alice.answers_ping()
+        assert await alice.pulse.answers()
         assert far.take_prefix(b"bye")
-        assert bob.core.unread_bytes == 0
+        assert bob.core.windows.unread_bytes == 0
 
 
 async def test_who_waits_for_room_and_who_fills_it_at_once_take_turns() -> None:
@@ -350,7 +350,7 @@ async def test_who_waits_for_room_and_who_fills_it_at_once_take_turns() -> None:
 
         def fill() -> None:
             nonlocal filled
-            while link.has_room():
+            while link.out.has_room():
                 filled += greedy.write_some(piece)
 
         async def write() -> None:
@@ -364,7 +364,7 @@ async def test_who_waits_for_room_and_who_fills_it_at_once_take_turns() -> None:
 
         await trio.testing.wait_all_tasks_blocked()  # the windows have grown
         nursery.start_soon(swallow)
-        link.on_room = fill
+        link.out.on_room = fill
         fill()
         nursery.start_soon(write)
         with trio.fail_after(10):

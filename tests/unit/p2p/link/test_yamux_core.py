@@ -4,10 +4,11 @@ import pytest
 
 from p2p.errors import StreamLimitError, WireError
 from p2p.limits import PONGS_WAITING_MAX
-from p2p.link import yamux_core as y
-from p2p.link import yamux_events as ev
 from p2p.link.config import WINDOW_START_BYTES, YamuxConfig
-from p2p.link.yamux_core import HEADER, YamuxCore
+from p2p.link.yamux import events as ev
+from p2p.link.yamux import frames as y
+from p2p.link.yamux.core import YamuxCore
+from p2p.link.yamux.frames import HEADER
 from tests.yamux_lab import consume
 
 
@@ -20,12 +21,12 @@ class Pair:
 
     def to_bob(self) -> list[ev.Event]:
         """What bob sees of it, but for windows."""
-        events = list(self.bob.feed(self.alice.take_output()))
+        events = list(self.bob.feed(self.alice.output.take()))
         return [event for event in events if not isinstance(event, ev.WindowGrew)]
 
     def to_alice(self) -> list[ev.Event]:
         """The same the other way."""
-        events = list(self.alice.feed(self.bob.take_output()))
+        events = list(self.alice.feed(self.bob.output.take()))
         return [event for event in events if not isinstance(event, ev.WindowGrew)]
 
 
@@ -67,7 +68,7 @@ def test_a_writer_stops_at_the_window_and_goes_on_when_it_grows() -> None:
     assert pair.alice.write(one, b"more") == 0
     received = sum(len(e.data) for e in pair.to_bob() if isinstance(e, ev.Received))
     consume(pair.bob, one, received)
-    assert list(pair.alice.feed(pair.bob.take_output())) == [ev.WindowGrew(one)]
+    assert list(pair.alice.feed(pair.bob.output.take())) == [ev.WindowGrew(one)]
     assert pair.alice.window_of(one) == YamuxConfig().window_bytes
 
 
@@ -77,11 +78,11 @@ def test_small_reads_grant_nothing_until_half_a_window_is_free() -> None:
     one = pair.alice.open_stream()
     pair.alice.write(one, bytes(WINDOW_START_BYTES))
     pair.to_bob()
-    pair.bob.take_output()
+    pair.bob.output.take()
     consume(pair.bob, one, WINDOW_START_BYTES // 2 - 1)
-    assert pair.bob.output_bytes == 0
+    assert pair.bob.output.size_bytes == 0
     consume(pair.bob, one, 1)
-    assert pair.bob.output_bytes == HEADER.size
+    assert pair.bob.output.size_bytes == HEADER.size
 
 
 def test_more_than_the_window_is_refused() -> None:
@@ -138,7 +139,7 @@ def test_our_own_streams_have_a_limit_too() -> None:
 
 def test_unread_bytes_of_all_streams_together_are_bounded() -> None:
     pair = Pair()
-    pair.bob.unread_bytes_max = 100
+    pair.bob.windows.unread_bytes_max = 100
     one, two = pair.alice.open_stream(), pair.alice.open_stream()
     pair.alice.write(one, bytes(80))
     pair.alice.write(two, bytes(80))
@@ -186,9 +187,9 @@ def test_a_frame_of_ours_fills_one_noise_message() -> None:
     assert y.DATA_BYTES_MAX == 65_507
     pair = Pair()
     one = pair.alice.open_stream()
-    pair.alice.take_output()
+    pair.alice.output.take()
     pair.alice.write(one, bytes(y.DATA_BYTES_MAX))
-    assert len(pair.alice.take_output()) == 65_519
+    assert len(pair.alice.output.take()) == 65_519
 
 
 def test_pings_are_answered_while_the_answers_leave_and_no_longer() -> None:
@@ -196,6 +197,6 @@ def test_pings_are_answered_while_the_answers_leave_and_no_longer() -> None:
     ping = HEADER.pack(0, y.PING, y.SYN, 0, 7)
     for _ in range(10):
         assert list(core.feed(ping * PONGS_WAITING_MAX)) == []
-        assert len(core.take_output()) == len(ping) * PONGS_WAITING_MAX
+        assert len(core.output.take()) == len(ping) * PONGS_WAITING_MAX
     with pytest.raises(WireError, match="pings without end"):
         list(core.feed(ping * (PONGS_WAITING_MAX + 1)))

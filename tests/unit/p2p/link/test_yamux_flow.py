@@ -10,12 +10,13 @@ from p2p.limits import (
     STREAM_WINDOW_BYTES_MAX,
     STREAM_WINDOW_GROWN_BYTES_MAX,
 )
-from p2p.link import yamux_core as y
-from p2p.link import yamux_events as ev
 from p2p.link.config import WINDOW_START_BYTES, YamuxConfig
 from p2p.link.memory import UnreadMemory
 from p2p.link.noise import PLAIN_BYTES_MAX
-from p2p.link.yamux_core import HEADER, YamuxCore
+from p2p.link.yamux import events as ev
+from p2p.link.yamux import frames as y
+from p2p.link.yamux.core import YamuxCore
+from p2p.link.yamux.frames import HEADER
 from tests.yamux_lab import consume
 
 CONFIG = YamuxConfig(window_bytes=WINDOW_START_BYTES, window_bytes_max=4 * WINDOW_START_BYTES)
@@ -24,9 +25,9 @@ RTT_S = 0.1
 
 def reader_and_stream() -> tuple[YamuxCore, int]:
     bob = YamuxCore(is_initiator=False, config=CONFIG)
-    bob.rtt_s = RTT_S
+    bob.windows.rtt_s = RTT_S
     list(bob.feed(HEADER.pack(0, y.DATA, y.SYN, 1, 0)))
-    bob.take_output()
+    bob.output.take()
     return bob, 1
 
 
@@ -35,7 +36,7 @@ def take_in(bob: YamuxCore, stream_id: int, size: int) -> None:
 
 
 def granted(bob: YamuxCore) -> int:
-    output = bob.take_output()
+    output = bob.output.take()
     return HEADER.unpack(output)[4] if output else 0
 
 
@@ -64,7 +65,7 @@ def test_a_window_that_lasts_longer_than_two_round_trips_stays_as_it_is() -> Non
 
 def test_a_window_grows_to_a_quarter_of_what_the_connection_may_hold_and_is_never_reset() -> None:
     bob, stream = reader_and_stream()
-    bob.unread_bytes_max = 2 * CONFIG.window_bytes
+    bob.windows.unread_bytes_max = 2 * CONFIG.window_bytes
     half, now_s = CONFIG.window_bytes // 2, 10.0
     for _ in range(6):
         take_in(bob, stream, half)
@@ -78,9 +79,9 @@ def test_a_window_grows_to_a_quarter_of_what_the_connection_may_hold_and_is_neve
 def sharing(memory: UnreadMemory) -> YamuxCore:
     """A connection with one stream, whose node lets windows grow out of `memory`."""
     bob = YamuxCore(is_initiator=False, memory=memory)
-    bob.rtt_s = RTT_S
+    bob.windows.rtt_s = RTT_S
     list(bob.feed(HEADER.pack(0, y.DATA, y.SYN, 1, 0)))
-    bob.take_output()
+    bob.output.take()
     return bob
 
 
@@ -122,13 +123,13 @@ def test_whoever_fills_a_grown_window_at_once_is_not_reset() -> None:
     for _ in range(window // WINDOW_START_BYTES):
         take_in(bob, 1, WINDOW_START_BYTES)
     assert bob.has(1)
-    assert bob.unread_bytes == window
+    assert bob.windows.unread_bytes == window
 
 
 def test_a_strangers_window_takes_nothing_of_the_nodes() -> None:
     memory = UnreadMemory(NODE_UNREAD_BYTES_MAX, NODE_WINDOWS_BYTES_MAX)
     bob = sharing(memory)
-    bob.unread_bytes_max = GUEST_UNREAD_BYTES_MAX
+    bob.windows.unread_bytes_max = GUEST_UNREAD_BYTES_MAX
     fill_the_path(bob, 1.5)
     assert memory.reserved_bytes == 0
 
@@ -149,7 +150,7 @@ def test_small_writes_to_one_stream_leave_as_one_frame() -> None:
         alice.write(one, word)
     alice.write(other, b"x")
     alice.write(one, b"e")
-    heard = [e for e in bob.feed(alice.take_output()) if isinstance(e, ev.Received)]
+    heard = [e for e in bob.feed(alice.output.take()) if isinstance(e, ev.Received)]
     assert heard == [ev.Received(one, b"abcd"), ev.Received(other, b"x"), ev.Received(one, b"e")]
 
 
@@ -157,9 +158,9 @@ def test_nothing_joins_a_frame_that_has_left() -> None:
     alice = YamuxCore(is_initiator=True)
     one = alice.open_stream()
     alice.write(one, b"a")
-    alice.take_output()
+    alice.output.take()
     alice.write(one, b"b")
-    assert alice.take_output() == HEADER.pack(0, y.DATA, 0, one, 1) + b"b"
+    assert alice.output.take() == HEADER.pack(0, y.DATA, 0, one, 1) + b"b"
 
 
 def test_nothing_joins_a_frame_behind_which_the_stream_ended() -> None:
@@ -168,17 +169,17 @@ def test_nothing_joins_a_frame_behind_which_the_stream_ended() -> None:
     alice.write(one, b"a")
     alice.finish(one)
     assert alice.write(one, b"b") == 0
-    heard = list(bob.feed(alice.take_output()))
+    heard = list(bob.feed(alice.output.take()))
     assert heard[-2:] == [ev.Received(one, b"a"), ev.Finished(one)]
 
 
 def test_joined_frames_fill_one_noise_message_and_no_more() -> None:
     alice, bob = YamuxCore(is_initiator=True), YamuxCore(is_initiator=False)
     one = alice.open_stream()
-    list(bob.feed(alice.take_output()))
+    list(bob.feed(alice.output.take()))
     alice.write(one, bytes(y.DATA_BYTES_MAX - 1))
     alice.write(one, b"ab")
-    output = alice.take_output()
+    output = alice.output.take()
     assert HEADER.unpack_from(output)[4] == y.DATA_BYTES_MAX
     assert HEADER.unpack_from(output, PLAIN_BYTES_MAX)[4] == 1
     heard = b"".join(bytes(e.data) for e in bob.feed(output) if isinstance(e, ev.Received))
@@ -191,7 +192,7 @@ def test_what_a_writer_changes_afterwards_is_not_what_leaves() -> None:
     scratch = bytearray(b"first")
     alice.write(one, memoryview(scratch))
     scratch[:] = b"later"
-    assert list(bob.feed(alice.take_output()))[-1] == ev.Received(one, b"first")
+    assert list(bob.feed(alice.output.take()))[-1] == ev.Received(one, b"first")
 
 
 def test_a_small_unread_piece_does_not_keep_the_whole_message() -> None:
@@ -208,7 +209,7 @@ def test_a_large_window_grows_back_in_small_steps() -> None:
     list(bob.feed(HEADER.pack(0, y.DATA, y.SYN, 1, 0)))
     take_in(bob, 1, 1)
     consume(bob, 1, 1)
-    bob.take_output()  # the whole window, once
+    bob.output.take()  # the whole window, once
     grants = []
     for _ in range(8):
         take_in(bob, 1, 64 * 1024)

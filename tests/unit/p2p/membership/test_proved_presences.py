@@ -12,8 +12,8 @@ from p2p.membership import events as e
 from p2p.membership import table
 from p2p.membership.config import MembershipConfig
 from p2p.membership.core import Membership
-from p2p.membership.knowledge import Profile
 from p2p.membership.messages import PRESENCE_DOMAIN, News, Presence, Spread
+from p2p.membership.ourselves import Ourselves, Profile
 from p2p.wire.envelope import Signed, seal
 from testnet.sim.callers import KnownMachines, machine_of
 from testnet.sim.signer import KeyedHashSigner
@@ -29,14 +29,12 @@ MACHINES = {
 
 class Lab:
     def __init__(self, machines: dict[PeerId, Caller] = MACHINES, **settings: float) -> None:
+        claim = Profile("my claim", LabId("claimed"), "claimed")
         self.core = Membership(
             MembershipConfig(**settings),  # type: ignore[arg-type]
-            KeyedHashSigner(ME),
-            NET,
-            Profile("my claim", LabId("claimed"), "claimed"),
+            Ourselves(KeyedHashSigner(ME), NET, claim, KnownMachines(ME, machines)),
             random.Random(1),
             10,
-            KnownMachines(ME, machines),
         )
         self.core.handle(e.MembershipBegan(("/memory/me",)), 100.0)
 

@@ -126,7 +126,7 @@ async def test_few_bytes_do_not_make_many_again_and_again() -> None:
         await trio.sleep(1)
         answers = one.peers.network.frames_delivered - sent - 2000
         assert answers <= 4 * COMPARED_BURST
-        assert one.services[ann].throttled >= 1900
+        assert one.services[ann].talk.throttled >= 1900
 
 
 @simulated

@@ -11,8 +11,8 @@ from p2p.ids import PeerId
 from p2p.membership.view import Liveness
 from storage.ids import Address
 from storage.placement.rendezvous import peers_in_order
-from storage.repair.config import RepairConfig
-from storage.repair.core import Repair, repair_at
+from storage.repair.config import RepairConfig, repair_at
+from storage.repair.core import Repair
 from storage.repair.events import (
     Event,
     HomesAre,

@@ -13,7 +13,8 @@ from swarmnode.api.openapi import ANSWERS, document
 from swarmnode.api.routes.paths import all_routes
 from swarmnode.errors import ConfigError
 from testnet.sim.seeded import simulated
-from tests.api_lab import FakeNode, call
+from tests.api_lab import FakeNode
+from tests.asgi_lab import call
 
 
 def gate(node: FakeNode, tokens: Mapping[str, str] | None = None) -> Gatekeeper:

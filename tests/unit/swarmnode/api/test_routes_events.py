@@ -16,7 +16,8 @@ from swarmnode.market.explain import EventsMissed, TaskEvent
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.spec import TaskSpec
 from testnet.sim.seeded import simulated
-from tests.api_lab import Answered, FakeNode, call
+from tests.api_lab import FakeNode
+from tests.asgi_lab import Answered, call
 
 SPEC = TaskSpec(("true",))
 

@@ -20,7 +20,8 @@ from swarmnode.api.routes.paths import all_routes
 from swarmnode.tasks.checkpoint import StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import Outcome
-from tests.api_lab import Answered, FakeNode, call
+from tests.api_lab import FakeNode
+from tests.asgi_lab import Answered, call
 from tests.fake_market import BOB
 
 SCOPES = ("read", "submit", "admin")

@@ -18,7 +18,8 @@ from swarmnode.market.explain import TaskView
 from swarmnode.tasks.checkpoint import StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import Outcome
-from tests.api_lab import FakeNode, call
+from tests.api_lab import FakeNode
+from tests.asgi_lab import call
 
 SECRET, SALT = bytes([7] * 32).hex(), bytes([1] * 16).hex()
 BEN = Principal("ben", "person")
@@ -185,3 +186,8 @@ async def test_who_lets_somebody_in_learns_where_they_get_in_and_the_owner_needs
     said = await lab.said("POST", "/api/v1/people", owner, asker=Principal())
     assert (said["status"], said["code"]) == (409, "person_refused")
     assert "is the owner of this node" in said["detail"]
+
+
+async def test_a_person_s_status_is_theirs(lab: Lab) -> None:
+    assert (await lab.said("GET", "/api/v1/status"))["warnings"] == ["of ben\n"]
+    assert (await lab.said("GET", "/api/v1/status", asker=Principal()))["warnings"] == []

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from starlette.applications import Starlette
@@ -10,6 +11,7 @@ from swarmnode.api.access.asker import KEY, Principal
 from swarmnode.api.app import build_app
 from swarmnode.api.events import EventHub
 from swarmnode.api.routes.paths import all_routes
+from swarmnode.market.buyer.own_machines.hand_over import RemovedElsewhere
 from swarmnode.market.explain import TaskView
 from swarmnode.tasks.checkpoint import StoredFile
 from swarmnode.tasks.ids import TaskId
@@ -17,7 +19,8 @@ from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.records import Outcome, TaskRecord, Usage
 from swarmnode.tasks.spec import TaskSpec
 from testnet.sim.seeded import simulated
-from tests.api_lab import Answered, FakeNode, call
+from tests.api_lab import FakeNode
+from tests.asgi_lab import Answered, call
 from tests.fake_market import ADA, BOB
 
 HELLO = {"run": ["echo", "hello"]}
@@ -246,7 +249,53 @@ async def test_a_task_of_another_machine_of_ours_is_shown_and_cancelled() -> Non
         told = await call(app, "POST", f"{path}/cancel")
         assert (told.status, told.json()["state"]) == (200, "cancelled")
     assert (await call(app, "GET", f"{path}/wait")).json()["state"] == "cancelled"
+
+
+@simulated
+async def test_a_task_of_another_machine_of_ours_is_removed_there_or_said_to_be_there() -> None:
+    node = FakeNode()
+    submitted_elsewhere(node)
+    app, path = app_of(node), f"/api/v1/tasks/{ELSEWHERE}"
+    assert (await call(app, "POST", f"{path}/forget")).json()["code"] == "task_not_ended"
+    await node.market.own_machines.elsewhere.find(ELSEWHERE, cancel=True)
+    told, others = (
+        await call(app, "POST", f"{path}/forget"),
+        dict(node.market.own_machines.elsewhere.others),
+    )
+    assert (told.status, told.json()["code"]) == (503, "task_unreachable")
+    assert "is kept at 12D3bob, which did not remove it: remove it there" in told.json()["detail"]
+    submitted_elsewhere(node)
+    await node.market.own_machines.elsewhere.find(ELSEWHERE, cancel=True)
+    node.market.own_machines.hand_over.removed = RemovedElsewhere((BOB,), (ADA,))
+    told = await call(app, "POST", f"{path}/forget")
+    assert told.json() == {
+        "task": ELSEWHERE,
+        "objects": 0,
+        "note": "it is on the list of ada still: remove it there, too",
+    }
+    assert not others, "it was asked for there"
     assert (await call(app, "POST", f"{path}/forget")).json()["code"] == "task_unknown"
+
+
+@simulated
+async def test_a_task_that_went_on_elsewhere_is_found_by_its_name_and_its_place_is_named() -> None:
+    node = FakeNode()
+    submitted_elsewhere(node)
+    app = app_of(node)
+    assert (await call(app, "GET", "/api/v1/tasks/long%20one")).status == 404
+    others = node.market.own_machines.elsewhere.others
+    spec = TaskSpec(("sleep", "9"), name="long")
+    record = msgspec.structs.replace(others[ELSEWHERE].record, spec=spec)
+    others[ELSEWHERE] = TaskView(record)
+    told = (await call(app, "GET", "/api/v1/tasks/long")).json()
+    assert (told["task"], told["owner"]) == (ELSEWHERE, BOB)
+    told = await call(app, "GET", f"/api/v1/tasks/{ELSEWHERE}/explain")
+    assert f"{ELSEWHERE} goes on at 12D3bob: ask for that there" in told.json()["detail"]
+    twin = TaskId("b" * 16)
+    others[twin] = TaskView(msgspec.structs.replace(record, task=twin))
+    told = await call(app, "GET", "/api/v1/tasks/long")
+    assert (told.status, told.json()["code"]) == (409, "task_ambiguous")
+    assert f"{ELSEWHERE}, {twin}" in told.json()["detail"]
 
 
 @simulated

@@ -139,6 +139,14 @@ def test_a_name_from_a_peer_cannot_paint_the_terminal(capsys: pytest.CaptureFixt
     assert capsys.readouterr().out == "name  a?[31m?b\nNAME\n?31m\n"
 
 
+def test_what_was_typed_with_a_backslash_is_told_as_it_was_typed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    odd = os.fsdecode(b"\xfe")
+    output.complain(f"no task {odd + chr(92)!r}, {chr(92) + 'udcfe'!r} or {odd}")
+    assert capsys.readouterr().err == ("error: no task '\\xfe\\\\', '\\\\udcfe' or \\xfe\n")
+
+
 def test_a_list_prints_as_table_json_and_lines(capsys: pytest.CaptureFixture[str]) -> None:
     rows: list[dict[str, object]] = [{"id": "a", "n": 1, "more": None}, {"id": "bcd", "n": [1, 2]}]
     output.emit_rows(rows, "table", ("id", "n"))

@@ -138,7 +138,8 @@ def test_wrong_flags_are_usage_errors_that_name_the_help(alpha: Path) -> None:
     assert "write 30m, 12h or 7d" in complaint(swarmnode(alpha, "invite", "--expires", "x"), 2)
     assert "did you mean 'init'" in complaint(swarmnode(alpha, "inti"), 2)
     assert "--open needs" in complaint(swarmnode(alpha, "init", "--open"), 2)
-    assert "must look like" in complaint(swarmnode(alpha, "invite", "--address", "10.0.0.1"), 1)
+    assert "must look like" in complaint(swarmnode(alpha, "invite", "--address", "10.0.0.1"), 2)
+    assert "must look like" in complaint(swarmnode(alpha, "recover", "--address", "nonsense"), 2)
 
 
 def test_lab_recovery_is_written_down_or_refused_before_anything_is_made(tmp_path: Path) -> None:

@@ -226,6 +226,7 @@ def test_a_reader_that_goes_away_ends_the_command_without_a_word(
     cap: str, words: tuple[str, ...], node: ServedNode
 ) -> None:
     ours, theirs = socket.socketpair()
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # not all is written at once
     command = [sys.executable, "-m", "swarmnode.cli.main"]
     command += [cap if one == "CAP" else one for one in words]
     with subprocess.Popen(command, stdout=theirs.fileno(), stderr=subprocess.PIPE) as child:

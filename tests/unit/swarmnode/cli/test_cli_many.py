@@ -10,6 +10,7 @@ import trio
 
 from storage.manifests.capability import text_of_cap
 from swarmnode.cli.main import run
+from swarmnode.market.buyer.own_machines.hand_over import RemovedElsewhere
 from swarmnode.market.explain import TaskView
 from swarmnode.tasks.checkpoint import CheckpointRecord, OlderStep, StoredFile
 from swarmnode.tasks.ids import TaskId
@@ -261,3 +262,37 @@ def test_a_task_of_another_machine_is_cancelled_by_its_id_by_its_owner_or_the_la
     assert "its whole id" in capfd.readouterr().err
     assert run(["task", "cancel", "--reason", "by mistake", task]) == 2
     assert run(["task", "cancel", "b234567a234567aa"]) == 5
+
+
+def test_a_task_that_went_on_at_another_machine_goes_by_its_name_and_is_removed_there(
+    node: ServedNode, capfd: pytest.CaptureFixture[str]
+) -> None:
+    task = TaskId("a234567a234567aa")
+    spec = TaskSpec(("sleep", "9"), name="long")
+    record = TaskRecord(task, spec, 1000, state=TaskState.DONE, owner=BOB, ended_ms=2000)
+    node.do(lambda market: market.own_machines.elsewhere.others.update({task: TaskView(record)}))
+    assert run(["task", "show", "long"]) == 0
+    assert "kept at" in capfd.readouterr().out
+    assert run(["task", "logs", "long", "--stream", "stderr"]) == 0
+    assert capfd.readouterr().out == f"stderr of {task}"
+    assert run(["task", "wait", "long"]) == 0
+    assert run(["task", "rm", "long"]) == 75
+    assert "which did not remove it: remove it there" in capfd.readouterr().err
+    node.do(lambda market: market.own_machines.elsewhere.others.update({task: TaskView(record)}))
+    node.node.market.own_machines.hand_over.removed = RemovedElsewhere((BOB,), ())
+    assert run(["task", "rm", "long"]) == 0
+    assert task in capfd.readouterr().out
+    assert run(["task", "rm", "long"]) == 5
+    assert "no task 'long': see swarmnode task ls" in capfd.readouterr().err
+
+
+def test_rm_says_where_a_task_is_on_the_list_still(
+    node: ServedNode, capfd: pytest.CaptureFixture[str]
+) -> None:
+    submit("one")
+    finish(node, T1)
+    node.node.market.own_machines.hand_over.removed = RemovedElsewhere((), (BOB,))
+    capfd.readouterr()
+    assert run(["task", "rm", "one"]) == 0
+    said = capfd.readouterr().err
+    assert said == f"t1: it is on the list of {BOB} still: remove it there, too\n"

@@ -17,7 +17,7 @@ CYD = PeerId("12D3cyd")
 def says(monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:
     plain = FakeNode().status()
 
-    def status(_node: FakeNode) -> Status:
+    def status(_node: FakeNode, _person: str) -> Status:
         return msgspec.structs.replace(plain, **changes)
 
     monkeypatch.setattr(FakeNode, "status", status)
@@ -136,3 +136,11 @@ def test_status_counts_the_objects_that_lack_copies(
     assert run(["status"]) == 0
     assert "5 objects lack copies, 1 of them cannot be read now" in capsys.readouterr().out
     assert run(["status", "--check"]) == 6
+
+
+def test_a_name_in_a_warning_cannot_paint_the_terminal(
+    node: ServedNode, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    says(monkeypatch, warnings=("objects of yours lack copies (a\x1b[2Jb)",))
+    assert run(["status"]) == 0
+    assert "lack copies (a?[2Jb)" in capsys.readouterr().out

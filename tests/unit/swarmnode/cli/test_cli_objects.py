@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import trio
 
 from storage.errors import ObjectRemovedError
 from storage.facade import ObjectKind
+from swarmnode.cli import output
 from swarmnode.cli.main import run
 from tests.api_lab import ServedNode
 from tests.unit.swarmnode.cli.test_cli_task import ends
@@ -128,3 +130,38 @@ def test_an_object_that_is_removed_while_it_is_read_is_cut_short_and_no_bug(
     assert "cut the stream short" in capfd.readouterr().err
     assert "could not be read to its end: it was removed" in caplog.text
     assert "Traceback" not in caplog.text
+
+
+def test_a_name_longer_than_any_file_s_is_refused_and_that_of_any_file_is_not(
+    node: ServedNode, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    longest = os.fsdecode(b"\xff" * 255)
+    (tmp_path / longest).write_text("one")
+    assert run(["obj", "put", str(tmp_path / longest)]) == 0
+    assert run(["obj", "put", str(tmp_path / longest), "--name", "x" * 1021]) == 2
+    assert "a name has at most 1020 characters" in capfd.readouterr().err
+    assert [one["name"] for one in listed(capfd, "ls")] == ["\\xff" * 255]
+
+
+def test_a_long_name_is_cut_on_a_terminal_and_whole_in_a_pipe(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"name": "n" * 200, "cap": "swarm:" + "c" * 110}]
+    output.emit_rows(rows, "table", ("name", "cap"))
+    assert "n" * 200 in capsys.readouterr().out
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    output.emit_rows(rows, "table", ("name", "cap"))
+    shown = capsys.readouterr().out
+    assert "n" * 61 + "...  swarm:" + "c" * 110 in shown
+    assert "n" * 62 not in shown
+
+
+def test_an_input_deep_in_folders_is_called_by_the_end_of_its_place(
+    node: ServedNode, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ends(node)
+    (tmp_path / "data").write_text("one")
+    place = "/".join(["d" * 100] * 20 + ["data"])
+    words = ["task", "submit", "--keep-inputs", "--in", f"{place}={tmp_path / 'data'}"]
+    assert run([*words, "--", "true"]) == 0
+    assert [one["name"] for one in listed(capfd, "ls")] == [place[-1020:]]

@@ -50,6 +50,26 @@ def test_any_word_is_answered_in_words(
         assert "\x1b" not in said, odd
 
 
+@pytest.mark.parametrize("words", ["task wait", "task rm", "task cancel", "task show", "obj rm"])
+def test_an_empty_name_is_a_variable_that_was_not_set(
+    words: str, node: ServedNode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*words.split(), ""]) == 2
+    said = capsys.readouterr().err
+    assert "a name is empty: was a variable meant that is not set?" in said
+    assert ": :" not in said
+
+
+@pytest.mark.parametrize("words", ["task show", "task rm", "task submit --", "member remove"])
+def test_a_byte_that_is_not_utf_8_is_shown_as_such(
+    words: str, node: ServedNode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*words.split(), os.fsdecode(b"a\xffb")]) != 0
+    said = capsys.readouterr().err
+    assert r"a\xffb" in said
+    assert r"\udc" not in said
+
+
 @pytest.mark.parametrize("text", ["nan", "-1", "soon"])
 def test_a_time_that_is_none_is_refused(
     text: str, node: ServedNode, capsys: pytest.CaptureFixture[str]

@@ -37,6 +37,20 @@ def test_logs_in_every_form(node: ServedNode, capfd: pytest.CaptureFixture[str])
     ]
 
 
+def test_an_attempt_that_there_is_not_is_refused_with_those_that_there_are(
+    node: ServedNode, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run(["task", "submit", "--detach", "--", "x"])
+    for number, words in ((1, "no attempt 1: it has none yet"), (0, "")):
+        assert run(["task", "logs", "t1", "--attempt", str(number)]) == (5 if words else 0)
+        assert words in capfd.readouterr().err
+    node.do(lambda market: market.buyer.start(T1))
+    node.do(lambda market: market.buyer.prints(T1, "one\n"))
+    assert run(["task", "logs", "t1", "--attempt", "1"]) == 0
+    assert run(["task", "logs", "t1", "--attempt", "99", "-f"]) == 5
+    assert "no such attempt: t1 has no attempt 99: it has 1 (task show)" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("form", ["table", "json", "jsonl"])
 def test_logs_that_nobody_reads_any_more_end_within_a_second(node: ServedNode, form: str) -> None:
     run(["task", "submit", "--detach", "--", "x"])

@@ -3,9 +3,10 @@
 import os
 from pathlib import Path
 
-from swarmnode.executor.kernel.cgroup import (
+from swarmnode.executor.kernel import cgroup
+from swarmnode.executor.kernel.cgroup import JobCgroup
+from swarmnode.executor.kernel.cgroup_parents import (
     LEAF,
-    JobCgroup,
     Parents,
     find_parents,
     hand_down_controllers,
@@ -46,6 +47,10 @@ def make_v2(path: str) -> None:
     Path(path, "memory.events").write_text("low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\n")
     Path(path, "memory.peak").write_text("7340032\n")
     Path(path, "cpu.stat").write_text("usage_usec 1500000\nuser_usec 1\n")
+
+
+def test_a_shim_calls_version_2_as_its_node_does() -> None:
+    assert cgroup.V2 == V2
 
 
 def test_our_groups_of_version_1_are_found_also_from_inside_a_container() -> None:

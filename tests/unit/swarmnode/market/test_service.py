@@ -292,6 +292,27 @@ async def test_on_a_full_disk_nobody_waits_in_silence_for_a_task_to_be_taken_on_
 
 
 @simulated
+async def test_a_cancel_or_removal_that_finds_the_disk_full_is_told_that_it_comes_later() -> None:
+    async with MarketLab("alice", "bob", lends=["bob"]).running() as lab:
+        market, tables = lab["alice"].market, lab["alice"].tables
+        runs, done = [await market.buyer.submit(task("sleep", at)) for at in ("1000", "1")]
+        await market.buyer.wait(done)
+        await running(market, runs)
+        for act, word in (
+            (market.buyer.cancel(runs), "cancelled"),
+            (market.buyer.forget(done), "goes"),
+        ):
+            tables.is_full = True
+            with trio.fail_after(5), pytest.raises(StoreFullError, match=word):
+                await act
+            tables.is_full = False
+            await trio.sleep(3)
+        assert [(one.task, one.state) for one in market.buyer.tasks()] == [
+            (runs, TaskState.CANCELLED)
+        ]
+
+
+@simulated
 async def test_a_job_that_filled_its_machine_s_disk_ends_by_the_room_set_aside() -> None:
     async with MarketLab("alice", "bob", lends=["bob"]).running() as lab:
         alice = lab["alice"].market

@@ -14,7 +14,7 @@ from storage.limits import NAME_VALUE_BYTES_MAX
 from storage.manifests.capability import text_of_cap
 from swarmnode.errors import SnapshotError
 from swarmnode.limits import MACHINES_PER_PERSON_MAX, TAKEN_OVER_KEPT_MAX
-from swarmnode.recovery.copies import (
+from swarmnode.recovery.copies.pointers import (
     KeyringCopies,
     Pointer,
     Taken,
@@ -24,7 +24,7 @@ from swarmnode.recovery.copies import (
     taken_over,
     with_copy,
 )
-from swarmnode.recovery.snapshot import _key, open_copies, seal_copies
+from swarmnode.recovery.copies.snapshot import _key, open_copies, seal_copies
 
 LAPTOP, SERVER, NEW = PeerId("laptop"), PeerId("server"), PeerId("new")
 BOTH = KeyringCopies((Pointer("l1", LAPTOP), Pointer("s1", SERVER)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
+import msgspec
 import pytest
 import trio
 
@@ -22,10 +23,11 @@ from swarmnode.estate.logs import row_of
 from swarmnode.limits import COPIES_WAITING_MAX
 from swarmnode.node import Node
 from swarmnode.recovery.box import open_box, seal_to
-from swarmnode.recovery.copies import KeyringCopies, Pointer, Taken, with_copy
-from swarmnode.recovery.place import OWN_NAME, Apart
-from swarmnode.recovery.shelf import NAME, CopyShelf
-from swarmnode.recovery.snapshot import seal_copies
+from swarmnode.recovery.copies.place import OWN_NAME, Apart
+from swarmnode.recovery.copies.pointers import KeyringCopies, Pointer, Taken, with_copy
+from swarmnode.recovery.copies.shelf import NAME, CopyShelf
+from swarmnode.recovery.copies.snapshot import seal_copies
+from swarmnode.recovery.returned import HAND_OVER_S
 from swarmnode.tasks.spec import Shape, TaskSpec
 from testnet.sim.chaos.run import SETTINGS
 from testnet.sim.seeded import simulated, until
@@ -261,6 +263,9 @@ async def test_a_machine_that_was_only_away_overwrites_nothing_and_has_a_copy_ag
         await is_copied(blank)
         taker = world["blank"].peer
         laptop = await world.start("laptop")
+        await until(lambda: bool(laptop.status().notes), within_s=60, look_s=0.1)
+        assert "your machine blank took over what was here" in laptop.status().notes[0]
+        assert laptop.status("ben").notes == ()
         await put(laptop, "after its return")
         after = await laptop.market.buyer.submit(NOWHERE)
         await is_copied(laptop)
@@ -276,6 +281,95 @@ async def test_a_machine_that_was_only_away_overwrites_nothing_and_has_a_copy_ag
         await until(lambda: not world.vaults["later"].is_recovering(), within_s=300, look_s=0.1)
         assert "after its return" in things(later)
         assert [one.record.task for one in later.market.buyer.tasks()] == [after]
+
+
+async def taken_over(world: World) -> tuple[Node, Node]:
+    """`laptop` is thought gone, `blank` takes it over, and both are there: (laptop, blank)."""
+    await is_copied(world["laptop"].up)
+    await world.power_cut("laptop")
+    blank = await recover(world)
+    await is_copied(blank)
+    return await world.start("laptop"), blank
+
+
+@simulated
+async def test_a_task_that_went_on_elsewhere_is_known_by_its_name_and_removed_there() -> None:
+    async with machines() as world:
+        spec = msgspec.structs.replace(NOWHERE, name="long one")
+        task = await world["laptop"].up.market.buyer.submit(spec)
+        laptop, blank = await taken_over(world)
+        await until(lambda: not laptop.market.buyer.tasks(), within_s=120, look_s=0.5)
+        await world.kill("laptop")
+        laptop = await world.start("laptop")
+        for text in ("long one", task, task[:5]):
+            assert laptop.market.own_machines.hand_over.moved(text) == {task: world["blank"].peer}
+        assert not laptop.market.own_machines.hand_over.moved("long")
+        await trio.sleep(30)
+        there = await laptop.market.own_machines.hand_over.remove(task)
+        assert (there.at, there.left) == ((), (world["blank"].peer,)), "it has not ended"
+        await blank.market.buyer.cancel(task)
+        there = await laptop.market.own_machines.hand_over.remove(task)
+        assert (there.at, there.left) == ((world["blank"].peer,), ())
+        assert not blank.market.buyer.tasks()
+        there = await laptop.market.own_machines.hand_over.remove(task)
+        assert (there.at, there.left) == ((), ())
+
+
+@simulated
+async def test_an_ended_task_that_two_machines_have_is_removed_at_both() -> None:
+    async with machines() as world:
+        spec = TaskSpec(run=("echo", "hello"), shape=Shape(cpu_millis=100))
+        tasks = [await world["laptop"].up.market.buyer.submit(spec) for _ in range(2)]
+        for task in tasks:
+            with trio.fail_after(120):
+                await world["laptop"].up.market.buyer.wait(task)
+        nodes = await taken_over(world)
+        await trio.sleep(60)
+        for node, other, task in (*zip(nodes, reversed(nodes), tasks, strict=True),):
+            await node.market.buyer.forget(task)
+            assert (await node.market.own_machines.hand_over.remove(task)).at == (
+                other.edges.host.peer_id,
+            )
+        assert [node.market.buyer.tasks() for node in nodes] == [(), ()]
+
+
+@simulated
+async def test_a_task_that_was_removed_a_while_ago_does_not_come_back() -> None:
+    """Also one that left nothing that could be freed."""
+    async with machines() as world:
+        laptop = world["laptop"].up
+        task = await laptop.market.buyer.submit(NOWHERE)
+        await trio.sleep(30)  # its guardians have it, too
+        await laptop.market.buyer.cancel(task)
+        await is_copied(laptop)
+        await laptop.market.buyer.forget(task)
+        await trio.sleep(30)
+        await world.power_cut("laptop")
+        world.lose_disk("laptop")
+        blank = await recover(world)
+        await trio.sleep(60)
+        assert not blank.market.buyer.tasks()
+
+
+@simulated
+async def test_what_one_of_two_machines_removed_comes_back_from_no_copy_of_the_other() -> None:
+    async with machines() as world:
+        task = await world["laptop"].up.market.buyer.submit(NOWHERE)
+        await world["laptop"].up.market.buyer.cancel(task)
+        laptop, blank = await taken_over(world)
+        await trio.sleep(HAND_OVER_S + 60)  # what is still there is in its copies again
+        await blank.market.buyer.forget(task)  # while the other one cannot be told
+        await is_copied(blank)
+        await put(laptop, "later")
+        await is_copied(laptop, blank)
+        for name in ("laptop", "blank"):
+            await world.power_cut(name)
+            world.lose_disk(name)
+        world.vaults["later"] = FakeVault(recovering=True)
+        later = await world.start("later")
+        await until(lambda: not world.vaults["later"].is_recovering(), within_s=300, look_s=0.1)
+        assert things(later) == {"later"}
+        assert not later.market.buyer.tasks()
 
 
 @simulated
@@ -406,13 +500,13 @@ async def test_while_its_place_cannot_be_written_no_more_than_a_few_copies_are_m
         recovery = node.recovering.own
         assert recovery is not None
         await is_copied(node)
-        place, recovery._place = recovery._place, Refusing()
+        place, recovery._maker._place = recovery._maker._place, Refusing()
         for number in range(24):
             await put(node, f"thing {number}")
             await trio.sleep(60)
         assert 1 < copies_held(node) <= COPIES_WAITING_MAX + 1
         assert "no room for the name" in recovery.warning
-        recovery._place = place
+        recovery._maker._place = place
         await until(
             lambda: copies_held(node) == 1 and not recovery.is_behind, within_s=900, look_s=1
         )

@@ -12,6 +12,7 @@ from p2p.identity.issue import Grant, Names
 from p2p.identity.keys import load_key_file
 from swarmnode.home import enrol
 from swarmnode.home.folders import Home, locate
+from swarmnode.home.recover import recover
 from swarmnode.home.unnamed import Unnamed, read_unnamed
 from swarmnode.recovery.naming import named, names_here
 
@@ -51,7 +52,7 @@ def test_another_invite_that_replaces_the_first_signs_the_name_as_well(
 ) -> None:
     """The first may have been used up by somebody else: nobody lets in who comes with it."""
     blank, used, fresh = home_at(tmp_path / "blank"), invite_from(alpha), invite_from(alpha)
-    enrol.recover(blank, bytes(32), used, LOGIN, os.urandom, NOW, given=Unnamed())
+    recover(blank, bytes(32), used, LOGIN, os.urandom, NOW, given=Unnamed())
     assert enrol.join(blank, fresh, LOGIN, os.urandom, NOW).changed
     me, granted = renamed(blank, "bob", ""), fresh.grant()
     assert me.member_name == "bob"
@@ -77,7 +78,7 @@ def test_only_the_names_that_were_not_given_come_from_the_copies(
     person = "anna" if given is None or given.person else "login"
     lab = "optics" if given is None or given.lab else "login-lab"
     address = f"/ip4/192.0.2.1/tcp/4850/p2p/{enrol.load_machine(alpha).peer_id}"
-    enrol.recover(
+    recover(
         blank, seed, None, Names("box", person, lab), os.urandom, NOW,
         addresses=[address], given=given,
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """How soon what has changed is in the copy of a keyring, whatever holds a copy up."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -10,7 +10,7 @@ from p2p.wire.codec import encode
 from storage.engine.memory_tables import MemoryTables
 from storage.facade import PLAIN, Durability, Mark, PutReceipt, Trust
 from swarmnode.market.explain import TaskEvent
-from swarmnode.recovery.copies import Taken
+from swarmnode.recovery.copies.pointers import Taken
 from swarmnode.recovery.service import COPIES_BYTES_PER_S, EVERY_S, RecoveryService
 from swarmnode.recovery.things import Things
 from swarmnode.tasks.ids import TaskId
@@ -87,7 +87,7 @@ class FakeTasks:
         async for event in self._receive:
             yield event
 
-    def keep_copies(self) -> None:
+    def keep_copies(self, on_removed: Callable[[], None]) -> None:
         self.copied_s: list[float] = []
 
     def uncopied(self) -> frozenset[TaskId]:

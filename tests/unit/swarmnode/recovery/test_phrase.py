@@ -9,9 +9,8 @@ from p2p.limits import CONTROL_FRAME_BYTES_MAX
 from p2p.wire.codec import encode
 from storage.limits import KEY_BYTES_MAX
 from swarmnode.errors import PhraseError, SnapshotError
-from swarmnode.recovery.copies import KeyringCopies, Pointer
-from swarmnode.recovery.phrase import seed_of, words_of
-from swarmnode.recovery.snapshot import (
+from swarmnode.recovery.copies.pointers import KeyringCopies, Pointer
+from swarmnode.recovery.copies.snapshot import (
     KeyringSnapshot,
     SnapshotRow,
     open_copies,
@@ -20,6 +19,7 @@ from swarmnode.recovery.snapshot import (
     tasks_in,
     unpack,
 )
+from swarmnode.recovery.phrase import seed_of, words_of
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import TaskRecord
 from swarmnode.tasks.spec import TaskSpec

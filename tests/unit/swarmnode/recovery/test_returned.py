@@ -7,8 +7,8 @@ import trio
 
 from p2p.ids import PeerId
 from storage.errors import StoreFullError
-from swarmnode.recovery.copies import Taken
-from swarmnode.recovery.returned import HAND_OVER_S, LOOK_S, RARELY_S, Return
+from swarmnode.recovery.copies.pointers import Taken
+from swarmnode.recovery.returned import HAND_OVER_S, LOOK_S, RARELY_S, TOLD_MS, TOLD_S, Return
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import TaskRecord
 from swarmnode.tasks.spec import TaskSpec
@@ -39,7 +39,7 @@ class Seen:
             raise StoreFullError("no room")
         self.done += [f"leave {record.task}" for record in records]
 
-    async def let_go(self, task: TaskId) -> None:
+    async def let_go(self, task: TaskId, by: PeerId) -> None:
         await trio.lowlevel.checkpoint()
         self.done.append(f"let go {task}")
         self.elsewhere = []
@@ -66,6 +66,19 @@ async def test_its_taker_is_asked_until_what_is_left_is_its_own() -> None:
         assert [at - began_s for at in seen.changed_s] == [HAND_OVER_S]
         assert back.taken_ms == 0
         nursery.cancel_scope.cancel()
+
+
+@simulated
+async def test_it_says_for_a_day_that_it_was_taken_over_unless_that_was_long_ago() -> None:
+    back, soon_ms = Seen().make(), TAKEN.at_ms + 60_000
+    assert back.told(soon_ms) is None
+    back.note(TAKEN)
+    await trio.sleep(TOLD_S - 1)
+    back.note(TAKEN)
+    assert back.told(soon_ms) == TAKEN
+    assert back.told(TAKEN.at_ms + TOLD_MS) is None
+    await trio.sleep(2)
+    assert back.told(soon_ms) is None
 
 
 @simulated

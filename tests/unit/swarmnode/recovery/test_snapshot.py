@@ -2,7 +2,7 @@
 
 from p2p.wire.codec import encode
 from swarmnode.limits import TASK_RECORD_BYTES_MAX
-from swarmnode.recovery.snapshot import KeyringSnapshot, SnapshotRow, pack, tasks_in, unpack
+from swarmnode.recovery.copies.snapshot import KeyringSnapshot, SnapshotRow, pack, tasks_in, unpack
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import TaskRecord
 from swarmnode.tasks.spec import TaskSpec

@@ -48,6 +48,16 @@ def test_an_illegal_step_changes_nothing() -> None:
         ledger.get(task_id(2))
 
 
+def test_tasks_of_another_machine_stand_among_ours_by_when_they_were_submitted() -> None:
+    ledger = Ledger()
+    ledger.submit(TaskRecord(task_id(3), SPEC, 30))
+    ledger.take_up([TaskRecord(task_id(2), SPEC, 20), TaskRecord(task_id(4), SPEC, 40)], 50)
+    ledger.adopt(TaskRecord(task_id(1), SPEC, 10), 60, "this machine is back")
+    ledger.submit(TaskRecord(task_id(5), SPEC, 70))
+    assert [one.task for one in ledger.all()] == [task_id(number) for number in (1, 2, 3, 4, 5)]
+    assert ledger.unfinished() == ledger.all()
+
+
 def test_a_reloaded_ledger_is_the_same() -> None:
     ledger, task = Ledger(), task_id(1)
     ledger.submit(TaskRecord(task, SPEC, 0))

@@ -27,6 +27,6 @@ class GrownWindows:
 
     def give_back(self, size: int) -> None:
         """A stream has ended that had reserved so much."""
-        if size and self._memory is not None:
+        if self._memory is not None:
             self.total_bytes -= size
             self._memory.release(size)

@@ -1,4 +1,4 @@
-"""What a peer's Yamux frames mean: the events of `yamux_core`."""
+"""What a peer's Yamux frames mean: the events of `core`."""
 
 from typing import TypeAlias
 

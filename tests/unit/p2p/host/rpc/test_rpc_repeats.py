@@ -11,7 +11,7 @@ import trio.testing
 from p2p.errors import RefusalError, RemoteRefusalError, WireError
 from p2p.host.memory.host import MemoryHost
 from p2p.host.rpc.answered import Answered
-from p2p.host.rpc.answering import RpcConfig
+from p2p.host.rpc.bounds import RpcConfig
 from p2p.host.rpc.messages import Call, ChannelOpened, Refused, Reply
 from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller

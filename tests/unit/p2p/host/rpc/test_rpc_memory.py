@@ -4,7 +4,7 @@ import pytest
 import trio
 
 from p2p.errors import CallTimeoutError, PeerUnreachableError, RemoteRefusalError
-from p2p.host.rpc.answering import RpcConfig
+from p2p.host.rpc.bounds import RpcConfig
 from p2p.ids import PeerId, TrafficClass
 from testnet.lone_peer import Ask, Told, answer, reply_bytes
 from testnet.sim.peers import Peers, rpc_peers

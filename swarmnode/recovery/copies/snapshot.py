@@ -18,7 +18,7 @@ from p2p.errors import WireError
 from p2p.wire.codec import Record, decode_as, encode
 from swarmnode.errors import SnapshotError
 from swarmnode.limits import SNAPSHOT_BYTES_MAX, TASK_RECORD_BYTES_MAX
-from swarmnode.recovery.copies import KeyringCopies, Pointer
+from swarmnode.recovery.copies.pointers import KeyringCopies, Pointer
 from swarmnode.tasks.records import TaskRecord
 from swarmnode.tasks.store import TASKS
 

@@ -7,8 +7,8 @@ from storage.errors import NameConflictError
 from storage.facade import OwnedNames
 from storage.limits import NAME_VALUE_BYTES_MAX
 from swarmnode.errors import SnapshotError
-from swarmnode.recovery.copies import KeyringCopies
-from swarmnode.recovery.snapshot import open_copies, seal_copies
+from swarmnode.recovery.copies.pointers import KeyringCopies
+from swarmnode.recovery.copies.snapshot import open_copies, seal_copies
 
 NAME: Final = "keyring"
 TRIES: Final = 16

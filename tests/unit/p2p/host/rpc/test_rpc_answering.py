@@ -12,7 +12,7 @@ from p2p.errors import (
     WireError,
 )
 from p2p.host.memory.network import LinkModel
-from p2p.host.rpc.answering import RpcConfig
+from p2p.host.rpc.bounds import RpcConfig
 from p2p.host.rpc.messages import Call, ChannelOpened
 from p2p.identity.caller import Caller
 from p2p.ids import PeerId

@@ -15,8 +15,8 @@ from p2p.wire.codec import Record, decode_as, encode
 from storage.errors import NameConflictError
 from storage.facade import OwnedNames
 from swarmnode.errors import SnapshotError
-from swarmnode.recovery.copies import Pointer, Taken, check_room, taken_from, with_copy
-from swarmnode.recovery.shelf import TRIES, CopyShelf
+from swarmnode.recovery.copies.pointers import Pointer, Taken, check_room, taken_from, with_copy
+from swarmnode.recovery.copies.shelf import TRIES, CopyShelf
 
 OWN_NAME: Final = "keyring"
 """Of a machine: where its copy is."""

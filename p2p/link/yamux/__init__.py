@@ -1,0 +1,6 @@
+"""Yamux, sans-I/O: streams over one byte stream, each with a window of its own.
+
+`frames` has the layout and the numbers of the specification, `core` what they mean, `windows` how
+much the peer may send and what of it nobody has read, `output` what waits to leave.
+Source: https://github.com/hashicorp/yamux/blob/master/spec.md
+"""

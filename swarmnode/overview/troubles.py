@@ -1,0 +1,112 @@
+"""Objects that are not as they should be, in words: which, since when, and until when it is waited.
+
+Whoever asks `status` is told all of that; the log, which has a line for each change, only that it
+is so.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from p2p.ids import PeerId
+from storage.facade import ObjectHealth, ObjectKind
+from storage.manifests.capability import text_of_address
+from storage.objects.standing import ObjectTrouble
+from storage.repair.service import RepairStats
+from storage.service import ObjectTroubles
+from swarmnode.home.membership_end import date
+
+NAMED_MAX: Final = 3
+"""Objects, or machines, that are named; the others are counted."""
+_NAME_CHARS_MAX: Final = 64
+_UNLISTED: Final[Mapping[str, str]] = {
+    ObjectKind.KEYRING: "the copy of your keyring",
+    ObjectKind.LOG: "logs of tasks",
+}
+"""What no list of objects shows, as people know it."""
+
+
+def trouble_words(
+    troubles: ObjectTroubles, now_ms: int, names: Mapping[PeerId, str] | None = None
+) -> list[str]:
+    """A line for each kind of trouble; `names` of machines where details are wanted."""
+    return [*_of_own(troubles, now_ms, names), *_of_kept(troubles.repair)]
+
+
+def _of_own(troubles: ObjectTroubles, now_ms: int, names: Mapping[PeerId, str] | None) -> list[str]:
+    words = []
+    unreadable = [trouble for trouble in troubles.own if trouble.health is ObjectHealth.UNREADABLE]
+    if unreadable:
+        which = "" if names is None else _which(unreadable)
+        whom = "their holders are away" if names is None else _holders(unreadable, names)
+        words.append(f"objects of yours cannot be read now{which}: {whom} (obj stat)")
+    if (gone := troubles.own_removed) is not None:
+        words.append(
+            f"the key of the lab removed an object of yours on {date(gone.removed_ms)}, "
+            f"{text_of_address(gone.cap.address)}: {gone.removed_why} (obj ls shows all such; obj "
+            "rm takes them off the list)"
+        )
+    degraded = [trouble for trouble in troubles.own if trouble.health is ObjectHealth.DEGRADED]
+    if degraded:
+        which = "" if names is None else _which(degraded)
+        then = _ANEW if names is None else _until(degraded, now_ms, names)
+        words.append(f"objects of yours lack copies{which}: {then}")
+    return words
+
+
+def _of_kept(repair: RepairStats) -> list[str]:
+    words = []
+    if repair.unreadable:
+        words.append("objects kept here cannot be read now: too many of their holders are away")
+    if repair.degraded > repair.unreadable:
+        words.append(f"objects kept here lack copies: {_ANEW}")
+    return words
+
+
+_ANEW: Final = "they are made anew when machines are there"
+
+
+def _which(troubles: Sequence[ObjectTrouble]) -> str:
+    since_ms = min(trouble.since_ms for trouble in troubles)
+    in_order = sorted(troubles, key=lambda trouble: (trouble.kind in _UNLISTED, trouble.name))
+    return f" ({_some(map(_called, in_order))}; since {date(since_ms)})"
+
+
+def _called(trouble: ObjectTrouble) -> str:
+    if trouble.kind in _UNLISTED:
+        return _UNLISTED[trouble.kind]
+    name = trouble.name or text_of_address(trouble.address)
+    return name if len(name) <= _NAME_CHARS_MAX else f"{name[: _NAME_CHARS_MAX - 3]}..."
+
+
+def _until(troubles: Sequence[ObjectTrouble], now_ms: int, names: Mapping[PeerId, str]) -> str:
+    """What is waited for before copies are made anew."""
+    until_ms = max(trouble.until_ms for trouble in troubles)
+    if not until_ms:
+        return _ANEW
+    away = _away(troubles, names)
+    if until_ms <= now_ms:
+        return f"{away}; they are made anew as soon as machines have room for them"
+    return f"{away}, and waited for until {date(until_ms)}; then they are made anew elsewhere"
+
+
+def _holders(troubles: Sequence[ObjectTrouble], names: Mapping[PeerId, str]) -> str:
+    return (
+        _away(troubles, names) if any(trouble.away for trouble in troubles) else "no holder answers"
+    )
+
+
+def _away(troubles: Sequence[ObjectTrouble], names: Mapping[PeerId, str]) -> str:
+    peers = dict.fromkeys(peer for trouble in troubles for peer in trouble.away)
+    return f"{_some(names.get(peer) or peer for peer in peers)} {_be(len(peers))} away"
+
+
+def _be(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _some(texts: Iterable[str]) -> str:
+    """The first few, and how many more there are."""
+    every = list(dict.fromkeys(texts))
+    rest = len(every) - NAMED_MAX
+    shown = ", ".join(every[:NAMED_MAX])
+    return f"{shown} and {rest} more" if rest > 0 else shown
