@@ -11,7 +11,7 @@ from typing import NewType
 PeerId = NewType("PeerId", str)
 """A machine: base58btc of the multihash of its Ed25519 public key."""
 
-MemberId = NewType("MemberId", str)
+PersonId = NewType("PersonId", str)
 """A person: the peer id form of the person's own Ed25519 key."""
 
 LabId = NewType("LabId", str)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
-from p2p.ids import LabId, MemberId, PeerId
+from p2p.ids import LabId, PeerId, PersonId
 from p2p.wire.envelope import Signed, Signer
 from storage.ids import Address, ObjectKey
 from storage.rights import Right, named_in
@@ -62,7 +62,7 @@ PLAIN: Final = Mark()
 class Trust:
     """Put for somebody else: the bytes are theirs from the first moment."""
 
-    owner: MemberId
+    owner: PersonId
     lab: LabId
     right: Right
 

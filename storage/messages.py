@@ -5,7 +5,7 @@ Shard and manifest bytes travel as bodies. Every store is durable before its rep
 
 from typing import Final
 
-from p2p.ids import LabId, MemberId, PeerId
+from p2p.ids import LabId, PeerId, PersonId
 from p2p.wire.codec import Message, Record
 from p2p.wire.envelope import Signed
 from storage.ids import Address, LeaseId, ShardRoot
@@ -21,7 +21,7 @@ class LeaseTerms(Record, frozen=True):
     """Under which lease something is kept: for whom, how and until when."""
 
     lease: LeaseId
-    owner: MemberId
+    owner: PersonId
     lab: LabId
     storage_class: int
     until_ms: int

@@ -16,7 +16,7 @@ from blake3 import blake3
 
 from p2p.errors import RefusalError, WireError
 from p2p.identity.proofs import Proofs, owner_of
-from p2p.ids import LabId, MemberId, NetworkId, PeerId
+from p2p.ids import LabId, NetworkId, PeerId, PersonId
 from p2p.limits import CLOCK_SKEW_MAX_MS
 from p2p.wire.codec import Record, decode_as, encode
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
@@ -29,7 +29,7 @@ _NOT_SIGNED: Final = "the right is not signed by a machine of that owner"
 class RightLink(Record, frozen=True):
     """`putter` may put for this owner, on behalf of one task. Sealed by whoever grants it."""
 
-    owner: MemberId
+    owner: PersonId
     lab: LabId
     putter: PeerId
     task: str
@@ -47,7 +47,7 @@ class Right(Record, frozen=True):
 class OpenedRight:
     """What a chain proves."""
 
-    owner: MemberId
+    owner: PersonId
     lab: LabId
     putter: PeerId
     task: str
@@ -104,7 +104,7 @@ class Rights:
             raise RefusalError("not-yours", _NOT_SIGNED)
         return found
 
-    def _is_proved(self, right: Right, owner: MemberId, lab: LabId) -> bool:
+    def _is_proved(self, right: Right, owner: PersonId, lab: LabId) -> bool:
         return owner_of(self._proofs, right.links[0].sender, right.token) == (owner, lab)
 
     def _opened(self, right: Right) -> OpenedRight:
@@ -115,13 +115,13 @@ class Rights:
             del self._known[next(iter(self._known))]
         return found
 
-    def check(self, putter: PeerId, right: Right, owner: MemberId, lab: LabId) -> None:
+    def check(self, putter: PeerId, right: Right, owner: PersonId, lab: LabId) -> None:
         """Raise RefusalError unless `right` lets that machine put for that owner of that lab."""
         found = self.open(right)
         if (found.putter, found.owner, found.lab) != (putter, owner, lab):
             raise RefusalError("not-yours", "the right is another machine's or another owner's")
 
-    def giver(self, right: Right, task: str) -> tuple[MemberId, LabId] | None:
+    def giver(self, right: Right, task: str) -> tuple[PersonId, LabId] | None:
         """Who gave a right for that task; None when it proves nothing.
 
         Whose a task is stays true when the right to put for it has ended. One that a machine gave
@@ -155,5 +155,5 @@ class Rights:
         return OpenedRight(first.owner, first.lab, last.putter, first.task, expires_ms)
 
 
-def _whose(link: RightLink) -> tuple[MemberId, LabId, str]:
+def _whose(link: RightLink) -> tuple[PersonId, LabId, str]:
     return link.owner, link.lab, link.task

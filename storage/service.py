@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import trio
 
 from p2p.effects import Rng
-from p2p.ids import LabId, MemberId
+from p2p.ids import LabId, PersonId
 from p2p.membership.port import Members
 from p2p.mesh import Mesh
 from p2p.workers import Workers
@@ -85,7 +85,7 @@ class StorageService:
         mesh: Mesh,
         tables: Tables,
         shards: ShardStore,
-        owner: MemberId,
+        owner: PersonId,
         lab: LabId,
         *,
         workers: Workers,
@@ -126,7 +126,7 @@ class StorageService:
         mesh: Mesh,
         pool: Pool,
         transfer: Transfer,
-        owner: MemberId,
+        owner: PersonId,
         lab: LabId,
         workers: Workers,
     ) -> ObjectParts:

@@ -12,7 +12,7 @@ from p2p.host.port import Host, Index
 from p2p.identity.papers import Papers
 from p2p.identity.proofs import Proofs
 from p2p.identity.records import MembershipToken
-from p2p.ids import LabId, MemberId, NetworkId, PeerId
+from p2p.ids import LabId, NetworkId, PeerId, PersonId
 from p2p.wire.envelope import Signer
 from p2p.workers import Workers
 from storage.engine.port import Tables
@@ -101,7 +101,7 @@ class Identity:
     name: str
     lab: LabId
     lab_name: str
-    member: MemberId
+    person: PersonId
     site: str
     roles: tuple[str, ...]
     """What it offers, of what its certificate lets it offer."""

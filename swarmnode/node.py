@@ -91,7 +91,7 @@ class Node:
             self.peers.mesh,
             edges.store,
             edges.shards,
-            who.member,
+            who.person,
             who.lab,
             workers=edges.workers,
             waits_for_others=self.peers.waits_for_others,
@@ -113,7 +113,7 @@ class Node:
     def _right_of(self, task: TaskId, provider: PeerId, expires_ms: int) -> Right:
         """That machine may put what this task of ours leaves in our name."""
         edges, who = self.edges, self.identity
-        link = RightLink(who.member, who.lab, provider, task)
+        link = RightLink(who.person, who.lab, provider, task)
         token = b"" if edges.proofs is None else edges.proofs.token()
         return right_for(edges.signer, edges.network, token, link, expires_ms)
 
@@ -213,7 +213,7 @@ class Node:
         phrase = await phrase_by_lab(
             person.subject,
             name,
-            f"{me.member_name} ({me.name})",
+            f"{me.person_name} ({me.name})",
             lab.seed(),
             names.of(person.subject),
             names.person(lab),

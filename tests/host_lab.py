@@ -17,7 +17,7 @@ from p2p.host.memory.network import MemoryNetwork
 from p2p.host.port import Host
 from p2p.identity.caller import Caller
 from p2p.identity.keys import KeySigner
-from p2p.ids import LabId, MemberId, NetworkId, PeerId, TrafficClass
+from p2p.ids import LabId, NetworkId, PeerId, PersonId, TrafficClass
 from testnet.sim.callers import machine_of
 from testnet.sim.seeded import run_seeded
 
@@ -132,7 +132,7 @@ async def memory_world() -> AsyncIterator[World]:
 
 def known_as(name: str, peer: PeerId) -> Caller:
     """Whom the certificates of a machine of that name prove it to be."""
-    return machine_of(peer, LabId(f"lab of {name}"), MemberId(f"owner of {name}"))
+    return machine_of(peer, LabId(f"lab of {name}"), PersonId(f"owner of {name}"))
 
 
 class Bouncer:

@@ -10,7 +10,7 @@ import trio
 from p2p.host.memory.host import MemoryHost, memory_address
 from p2p.host.memory.network import LinkModel, MemoryNetwork
 from p2p.host.rpc.service import Rpc
-from p2p.ids import LabId, MemberId, NetworkId, PeerId
+from p2p.ids import LabId, NetworkId, PeerId, PersonId
 from p2p.membership.view import Liveness, Member, MemberChanged, View
 from storage.engine.memory_tables import MemoryTables
 from storage.facade import NameValue, OwnedNames
@@ -36,7 +36,7 @@ class Truth:
 
     members: dict[PeerId, Member] = field(default_factory=dict)
     listeners: list[Callable[[MemberChanged], None]] = field(default_factory=list)
-    persons: dict[str, MemberId] = field(default_factory=dict)
+    persons: dict[str, PersonId] = field(default_factory=dict)
     """Whose machine each is; of nobody known unless the test says so."""
 
     def set(self, name: str, liveness: Liveness) -> None:
@@ -45,7 +45,7 @@ class Truth:
         before = self.members.get(peer)
         now_s = trio.current_time()
         lab, site = LabId("lab"), f"site-{name}"
-        whose = self.persons.get(name, MemberId(""))
+        whose = self.persons.get(name, PersonId(""))
         member = Member(peer, liveness, 0, (), name, lab, site, now_s, whose)
         self.members[peer] = member
         for listener in self.listeners:

@@ -12,7 +12,7 @@ from p2p.host.memory.host import MemoryHost, memory_address
 from p2p.host.memory.network import LinkModel, MemoryNetwork
 from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller
-from p2p.ids import LabId, MemberId, NetworkId, PeerId
+from p2p.ids import LabId, NetworkId, PeerId, PersonId
 from p2p.membership.view import Liveness
 from p2p.mesh import Mesh
 from p2p.workers import InlineWorkers
@@ -65,7 +65,7 @@ class BoardFace:
         self.board.listeners.append((kind, listener))
 
 
-OWNER = MemberId("owner")
+OWNER = PersonId("owner")
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ class Keeper:
     members: OwnView
     wall: VirtualWall
     lab: LabId = LAB
-    member: MemberId = OWNER
+    person: PersonId = OWNER
     """What its certificate says."""
     host: MemoryHost | None = None
     rpc: Rpc | None = None
@@ -97,7 +97,7 @@ class Certificates(Mapping[PeerId, Caller]):
 
     def __getitem__(self, peer: PeerId) -> Caller:
         keeper = self.keepers[peer]
-        return machine_of(peer, keeper.lab, keeper.member)
+        return machine_of(peer, keeper.lab, keeper.person)
 
     def __iter__(self) -> Iterator[PeerId]:
         return map(PeerId, self.keepers)
@@ -136,7 +136,7 @@ class StorageLab:
 
     async def _run(self, keeper: Keeper, *, task_status: trio.TaskStatus[None]) -> None:
         host = keeper.host = MemoryHost(
-            self.network, keeper.peer, machine_of(keeper.peer, keeper.lab, keeper.member)
+            self.network, keeper.peer, machine_of(keeper.peer, keeper.lab, keeper.person)
         )
         for other in self.keepers.values():
             host.learn(other.peer, [memory_address(other.peer)])
@@ -159,7 +159,7 @@ class StorageLab:
             ),
             keeper.tables,
             keeper.shards,
-            keeper.member,
+            keeper.person,
             keeper.lab,
             workers=InlineWorkers(),
         )
@@ -204,7 +204,7 @@ async def storage_lab(
     quotas: Mapping[str, int] | None = None,
     not_lending: Sequence[str] = (),
     labs: Mapping[str, LabId] | None = None,
-    owners: Mapping[str, MemberId] | None = None,
+    owners: Mapping[str, PersonId] | None = None,
     seed: int = 0,
 ) -> AsyncIterator[StorageLab]:
     """Machines p0, p1, ... each at its own site, of one lab and a person each unless told."""
@@ -214,7 +214,7 @@ async def storage_lab(
         lab = StorageLab(network, nursery, seed)
         for number in range(count):
             name = f"p{number}"
-            whose = (owners or {}).get(name, MemberId(f"owner-{name}"))
+            whose = (owners or {}).get(name, PersonId(f"owner-{name}"))
             lab.truth.persons[name] = whose
             quota = (quotas or {}).get(name, 1 << 40)
             tables = MemoryTables(commit_s=0.001)

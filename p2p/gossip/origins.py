@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from p2p.ids import MemberId, PeerId
+from p2p.ids import PeerId, PersonId
 from p2p.membership.view import Liveness, View
 
 
@@ -14,7 +14,7 @@ class Origins:
         self.seen: View | None = None
         """The view that the next three were read from, when it was last looked at."""
         self._liveness: dict[PeerId, Liveness] = {}
-        self.owners: Mapping[PeerId, MemberId] = {}
+        self.owners: Mapping[PeerId, PersonId] = {}
         """Whose machine each is."""
         self._alive: list[PeerId] = []
         """The others that are alive, by peer id."""
@@ -25,7 +25,7 @@ class Origins:
         if view is not self.seen:
             self.seen = view
             self._liveness = {member.peer: member.liveness for member in view.members}
-            self.owners = {member.peer: member.member for member in view.members}
+            self.owners = {member.peer: member.person for member in view.members}
             self._alive = [m.peer for m in view.alive() if m.peer != self._me]
         return self._liveness
 

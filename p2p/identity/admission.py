@@ -23,14 +23,14 @@ from p2p.identity.records import (
     INVITE_DOMAIN,
     LAB_DOMAIN,
     MACHINE_DOMAIN,
-    MEMBER_DOMAIN,
+    PERSON_DOMAIN,
     InviteCert,
     LabCert,
     MachineCert,
-    MemberCert,
     MembershipToken,
+    PersonCert,
 )
-from p2p.ids import LabId, MemberId, NetworkId, PeerId
+from p2p.ids import LabId, NetworkId, PeerId, PersonId
 from p2p.limits import (
     CERTIFICATE_BYTES_MAX,
     CERTIFICATES_MAX,
@@ -62,8 +62,8 @@ class Admitted:
     peer: PeerId
     lab: LabId
     lab_name: str
-    member: MemberId
-    member_name: str
+    person: PersonId
+    person_name: str
     name: str
     """Of the machine."""
     site: str
@@ -235,7 +235,7 @@ class _Chain:
 
     anchor: Anchor
     lab: LabCert | None = None
-    members: dict[str, MemberCert] = field(default_factory=dict)
+    members: dict[str, PersonCert] = field(default_factory=dict)
     invites: dict[str, InviteCert] = field(default_factory=dict)
     machine: MachineCert | None = None
     lineage: list[CertLink] = field(default_factory=list)
@@ -300,13 +300,13 @@ class _Chain:
         return record.owner == sender if record.owner else member.can_invite
 
     def add_member(self, record: Record, sealed: Signed) -> None:
-        assert isinstance(record, MemberCert)
+        assert isinstance(record, PersonCert)
         _demand(self._is_our_lab(record.lab), "a member is of another lab than the token's")
         _demand(self._may_enrol(record, sealed), f"{sealed.sender} may not enrol such a member")
         check_name("the member's name", record.name)
-        self.members[record.member] = record
+        self.members[record.person] = record
 
-    def _may_enrol(self, record: MemberCert, sealed: Signed) -> bool:
+    def _may_enrol(self, record: PersonCert, sealed: Signed) -> bool:
         if self._is_lab_key(sealed.sender):
             return True
         invite = self.invites.get(sealed.sender)
@@ -317,7 +317,7 @@ class _Chain:
     def add_machine(self, record: Record, sealed: Signed) -> None:
         assert isinstance(record, MachineCert)
         _demand(self._is_our_lab(record.lab), "the machine is of another lab than the token's")
-        _demand(record.member in self.members, "the machine's owner is not in the token")
+        _demand(record.person in self.members, "the machine's owner is not in the token")
         _demand(self._may_add(record, sealed), f"{sealed.sender} may not add such a machine")
         check_name("the machine's name", record.name)
         if record.site:
@@ -328,12 +328,12 @@ class _Chain:
         self.machine = record
 
     def _may_add(self, record: MachineCert, sealed: Signed) -> bool:
-        if self._is_lab_key(sealed.sender) or sealed.sender == str(record.member):
+        if self._is_lab_key(sealed.sender) or sealed.sender == str(record.person):
             return True
         invite = self.invites.get(sealed.sender)
         if invite is None or invite.lab != record.lab:
             return False
-        return invite.owner == record.member and _used_in_time(invite, sealed)
+        return invite.owner == record.person and _used_in_time(invite, sealed)
 
     def _is_lab_key(self, sender: str) -> bool:
         return self.lab is not None and self.lab.lab == sender
@@ -345,19 +345,19 @@ class _Chain:
         """What the whole token proves."""
         if self.lab is None or self.machine is None:
             raise AdmissionError("malformed", "the token names no lab or no machine")
-        machine, member = self.machine, self.members[self.machine.member]
+        machine, member = self.machine, self.members[self.machine.person]
         return Admitted(
             peer=machine.peer,
             lab=self.lab.lab,
             lab_name=self.lab.name,
-            member=member.member,
-            member_name=member.name,
+            person=member.person,
+            person_name=member.name,
             name=machine.name,
             site=machine.site,
             roles=machine.roles,
             can_invite=member.can_invite,
             expires_ms=self.expires_ms,
-            came_with=self._came_with(machine.peer, member.member, self.lab.lab),
+            came_with=self._came_with(machine.peer, member.person, self.lab.lab),
             skew_ms=clocks.skew_ms(),
             lineage=tuple(self.lineage),
         )
@@ -390,6 +390,6 @@ def _demand(holds: bool, otherwise: str) -> None:
 _ADD: Final[Mapping[str, Callable[[_Chain, Record, Signed], None]]] = {
     LAB_DOMAIN: _Chain.add_lab,
     INVITE_DOMAIN: _Chain.add_invite,
-    MEMBER_DOMAIN: _Chain.add_member,
+    PERSON_DOMAIN: _Chain.add_member,
     MACHINE_DOMAIN: _Chain.add_machine,
 }

@@ -6,7 +6,7 @@ What a peer says of itself elsewhere (presences, adverts, fields of messages) gi
 from dataclasses import dataclass
 
 from p2p.identity.admission import Admitted
-from p2p.ids import LabId, MemberId, PeerId
+from p2p.ids import LabId, PeerId, PersonId
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,12 +14,12 @@ class Caller:
     """A machine, whose it is and what it may do, as proved when it was admitted."""
 
     peer: PeerId
-    member: MemberId
+    person: PersonId
     """The person it belongs to: equal on all machines of that person."""
     lab: LabId
     name: str = ""
     """Of the machine."""
-    member_name: str = ""
+    person_name: str = ""
     lab_name: str = ""
     site: str = ""
     roles: tuple[str, ...] = ()
@@ -34,10 +34,10 @@ def caller_of(who: Admitted, *, is_me: bool = False) -> Caller:
     """The speaker on a connection whose admission proved this."""
     return Caller(
         peer=who.peer,
-        member=who.member,
+        person=who.person,
         lab=who.lab,
         name=who.name,
-        member_name=who.member_name,
+        person_name=who.person_name,
         lab_name=who.lab_name,
         site=who.site,
         roles=who.roles,
@@ -49,4 +49,4 @@ def caller_of(who: Admitted, *, is_me: bool = False) -> Caller:
 
 def uncertified(peer: PeerId, *, is_me: bool = False) -> Caller:
     """A machine that proved its key and nothing else: a person and a lab of its own."""
-    return Caller(peer, MemberId(peer), LabId(peer), is_me=is_me)
+    return Caller(peer, PersonId(peer), LabId(peer), is_me=is_me)

@@ -14,15 +14,15 @@ from p2p.identity.keys import KeySigner
 from p2p.identity.lineage import subject_of
 from p2p.identity.records import (
     CERTIFICATES,
-    MEMBER_DOMAIN,
+    PERSON_DOMAIN,
     InviteCert,
     LabCert,
     MachineCert,
-    MemberCert,
     MembershipToken,
+    PersonCert,
     certify,
 )
-from p2p.ids import LabId, MemberId, PeerId
+from p2p.ids import LabId, PeerId, PersonId
 from p2p.limits import CERTIFICATES_MAX
 from p2p.wire.codec import decode_as
 from p2p.wire.envelope import Signed, Signer
@@ -62,7 +62,7 @@ class Keys:
     """The keys a machine holds; only its own is always there."""
 
     machine: KeySigner
-    member: KeySigner | None = None
+    person: KeySigner | None = None
     lab: KeySigner | None = None
     network: KeySigner | None = None
 
@@ -72,7 +72,7 @@ def found(anchor: Anchor, keys: Keys, names: Names, now_ms: int) -> MembershipTo
 
     Raises IdentityError for names nobody should be shown.
     """
-    lab, member = _need(keys.lab, "lab"), _need(keys.member, "member")
+    lab, member = _need(keys.lab, "lab"), _need(keys.person, "member")
     root = lab if keys.network is None else keys.network
     lab_cert = LabCert(LabId(lab.peer_id), names.lab)
     clerk = _Clerk(anchor, now_ms, now_ms + FOUNDER_VALID_MS)
@@ -106,10 +106,10 @@ def _inviter(
         return _need(keys.network, "network"), ()
     if keys.lab is not None and not grant.own_machine:
         return keys.lab, _up_to_lab(token)
-    signer = _need(keys.member, "member")
+    signer = _need(keys.person, "member")
     if not me.can_invite and not grant.own_machine:
         raise IdentityError(
-            f"{me.member_name} may not invite into {me.lab_name}: "
+            f"{me.person_name} may not invite into {me.lab_name}: "
             "ask somebody of the lab who may, or invite a machine of your own (--own-machine)"
         )
     return signer, token.certificates[:-1]
@@ -123,7 +123,7 @@ def _invite_cert(invite: PeerId, grant: Grant, me: Admitted, join_by_ms: int) ->
         join_by_ms=join_by_ms,
         can_invite=grant.can_invite,
         new_lab=grant.new_lab,
-        owner=me.member if grant.own_machine else MemberId(""),
+        owner=me.person if grant.own_machine else PersonId(""),
     )
 
 
@@ -150,11 +150,11 @@ class _Clerk:
     now_ms: int
     expires_ms: int
 
-    def sign(self, signer: Signer, cert: LabCert | InviteCert | MemberCert | MachineCert) -> Signed:
+    def sign(self, signer: Signer, cert: LabCert | InviteCert | PersonCert | MachineCert) -> Signed:
         network = self.anchor.network
         return certify(signer, network, cert, issued_ms=self.now_ms, expires_ms=self.expires_ms)
 
-    def machine(self, peer: PeerId, lab: LabId, owner: MemberId, names: Names) -> MachineCert:
+    def machine(self, peer: PeerId, lab: LabId, owner: PersonId, names: Names) -> MachineCert:
         return MachineCert(peer, lab, owner, names.machine, names.site, names.roles)
 
     def newcomer(
@@ -164,23 +164,23 @@ class _Clerk:
         if granted.new_lab:
             lab = _need(keys.lab, "lab")
             new_lab = self.sign(invite_key, LabCert(LabId(lab.peer_id), names.lab))
-            own = self.person_and_machine(lab, _need(keys.member, "member"), keys, names)
+            own = self.person_and_machine(lab, _need(keys.person, "member"), keys, names)
             return (new_lab, *own)
         if granted.owner:
             machine = self.machine(keys.machine.peer_id, granted.lab, granted.owner, names)
             return (self.sign(invite_key, machine),)
-        member = _need(keys.member, "member")
-        person = MemberCert(MemberId(member.peer_id), names.member, granted.lab, granted.can_invite)
-        machine = self.machine(keys.machine.peer_id, granted.lab, person.member, names)
+        member = _need(keys.person, "member")
+        person = PersonCert(PersonId(member.peer_id), names.member, granted.lab, granted.can_invite)
+        machine = self.machine(keys.machine.peer_id, granted.lab, person.person, names)
         return (self.sign(invite_key, person), self.sign(member, machine))
 
     def person_and_machine(
         self, lab: Signer, member: Signer, keys: Keys, names: Names
     ) -> tuple[Signed, Signed]:
         """A lab's first person, who may invite, and the machine they sit at."""
-        lab_id, member_id = LabId(lab.peer_id), MemberId(member.peer_id)
-        person = MemberCert(member_id, names.member, lab_id, can_invite=True)
-        machine = self.machine(keys.machine.peer_id, lab_id, member_id, names)
+        lab_id, person_id = LabId(lab.peer_id), PersonId(member.peer_id)
+        person = PersonCert(person_id, names.member, lab_id, can_invite=True)
+        machine = self.machine(keys.machine.peer_id, lab_id, person_id, names)
         return self.sign(lab, person), self.sign(lab, machine)
 
 
@@ -197,7 +197,7 @@ def proof_of(key: Signer, anchor: Anchor, token: MembershipToken) -> tuple[Signe
 def _up_to_lab(token: MembershipToken) -> tuple[Signed, ...]:
     """The certificates before the first person: what proves the lab."""
     domains = [sealed.domain for sealed in token.certificates]
-    return token.certificates[: domains.index(MEMBER_DOMAIN)]
+    return token.certificates[: domains.index(PERSON_DOMAIN)]
 
 
 def _need(key: KeySigner | None, whose: str) -> KeySigner:

@@ -16,7 +16,7 @@ from p2p.identity.records import (
     InviteCert,
     LabCert,
     MachineCert,
-    MemberCert,
+    PersonCert,
 )
 from p2p.wire.codec import Record
 from p2p.wire.envelope import Signed
@@ -44,8 +44,8 @@ def subject_of(record: Record) -> str:
             return lab
         case InviteCert(invite=invite):
             return invite
-        case MemberCert(member=member):
-            return member
+        case PersonCert(person=person):
+            return person
         case MachineCert(peer=peer):
             return peer
     raise TypeError(f"{type(record).__name__} is not a certificate")
@@ -57,9 +57,9 @@ def link_of(record: Record, sealed: Signed) -> CertLink:
     match record:
         case LabCert(name=name):
             return CertLink(sealed.domain, subject, sealed.sender, name)
-        case MemberCert(name=name, invited_by=invited_by):
+        case PersonCert(name=name, invited_by=invited_by):
             return CertLink(sealed.domain, subject, sealed.sender, name, invited_by)
-        case MachineCert(name=name, member=owner):
+        case MachineCert(name=name, person=owner):
             return CertLink(sealed.domain, subject, sealed.sender, name, owner)
         case InviteCert(uses=uses):
             return CertLink(sealed.domain, subject, sealed.sender, uses=uses)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from p2p.errors import WireError
 from p2p.identity.caller import Caller
-from p2p.ids import LabId, MemberId, PeerId
+from p2p.ids import LabId, PeerId, PersonId
 from p2p.limits import PRESENCE_TOKEN_BYTES_MAX
 
 
@@ -38,7 +38,7 @@ def token_for_presence(proofs: Proofs | None) -> bytes:
     return token if len(token) <= PRESENCE_TOKEN_BYTES_MAX else b""
 
 
-def owner_of(proofs: Proofs | None, peer: PeerId, token: bytes) -> tuple[MemberId, LabId] | None:
+def owner_of(proofs: Proofs | None, peer: PeerId, token: bytes) -> tuple[PersonId, LabId] | None:
     """Whose machine a token proves a peer to be, connected or not; None: it proves nothing."""
     if proofs is None or not token:
         return None
@@ -46,4 +46,4 @@ def owner_of(proofs: Proofs | None, peer: PeerId, token: bytes) -> tuple[MemberI
         who = proofs.whose(peer, token)
     except WireError:
         return None
-    return None if who is None else (who.member, who.lab)
+    return None if who is None else (who.person, who.lab)

@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from typing import Final
 
 from p2p.errors import WireError
-from p2p.ids import LabId, MemberId, NetworkId, PeerId
+from p2p.ids import LabId, NetworkId, PeerId, PersonId
 from p2p.limits import CERTIFICATE_BYTES_MAX, CERTIFICATES_MAX
 from p2p.wire.codec import Record, StructT, decode_as, encode
 from p2p.wire.envelope import Signed, Signer, seal
 
 LAB_DOMAIN: Final = "swarm/lab"
 INVITE_DOMAIN: Final = "swarm/invite"
-MEMBER_DOMAIN: Final = "swarm/member"
+PERSON_DOMAIN: Final = "swarm/member"
 MACHINE_DOMAIN: Final = "swarm/machine"
 
 TOKEN_BYTES_MAX: Final = CERTIFICATES_MAX * CERTIFICATE_BYTES_MAX
@@ -48,18 +48,18 @@ class InviteCert(Record, frozen=True):
     """The person who joins may invite others."""
     new_lab: bool = False
     """The invite brings a lab of its own into the network; only the network key grants it."""
-    owner: MemberId = MemberId("")
+    owner: PersonId = PersonId("")
     """When set, the invite is for one more machine of this person."""
 
 
-class MemberCert(Record, frozen=True):
+class PersonCert(Record, frozen=True):
     """A person belongs to a lab. Signed by the lab key or an invite key."""
 
-    member: MemberId
+    person: PersonId
     name: str
     lab: LabId
     can_invite: bool = False
-    invited_by: MemberId = MemberId("")
+    invited_by: PersonId = PersonId("")
     """In a renewed certificate: who invited them, and so may remove them."""
     invite: PeerId = PeerId("")
     """In a renewed certificate: the invite they came with."""
@@ -72,7 +72,7 @@ class MachineCert(Record, frozen=True):
 
     peer: PeerId
     lab: LabId
-    member: MemberId
+    person: PersonId
     name: str
     site: str
     """Failure domain below the lab: machines that fail together; empty is the lab's only place."""
@@ -82,7 +82,7 @@ class MachineCert(Record, frozen=True):
 CERTIFICATES: Final[Mapping[str, type[Record]]] = {
     LAB_DOMAIN: LabCert,
     INVITE_DOMAIN: InviteCert,
-    MEMBER_DOMAIN: MemberCert,
+    PERSON_DOMAIN: PersonCert,
     MACHINE_DOMAIN: MachineCert,
 }
 _DOMAIN_OF: Final = {kind: domain for domain, kind in CERTIFICATES.items()}

@@ -22,15 +22,15 @@ from p2p.identity.records import (
     INVITE_DOMAIN,
     LAB_DOMAIN,
     MACHINE_DOMAIN,
-    MEMBER_DOMAIN,
+    PERSON_DOMAIN,
     InviteCert,
     LabCert,
     MachineCert,
-    MemberCert,
     MembershipToken,
+    PersonCert,
     certify,
 )
-from p2p.ids import MemberId, PeerId
+from p2p.ids import PeerId, PersonId
 from p2p.limits import CERTIFICATES_MAX
 from p2p.wire.codec import Record, decode_as
 from p2p.wire.envelope import Signed, Signer
@@ -73,7 +73,7 @@ class Applicant:
     @property
     def inviter(self) -> str:
         """The person above it, by an invite or by what a renewed certificate says; or empty."""
-        person = self.link(self.who.member)
+        person = self.link(self.who.person)
         by_invite = [one for one in self.who.lineage if one.subject == person.signer]
         if by_invite and by_invite[0].domain == INVITE_DOMAIN:
             return by_invite[0].signer
@@ -97,12 +97,12 @@ class Renewer:
         certificates: tuple[Signed, ...] = ()
         if keys.lab is not None and str(keys.lab.peer_id) == who.lab:
             certificates = self._by_lab(keys.lab, old, now_ms)
-        elif keys.member is not None and str(keys.member.peer_id) == who.member:
-            proof = proof_of(keys.member, self.anchor, self.token)
+        elif keys.person is not None and str(keys.person.peer_id) == who.person:
+            proof = proof_of(keys.person, self.anchor, self.token)
             until_ms = min(one.expires_ms for one in proof)
-            certificates = (*proof, self._machine(keys.member, old, now_ms, until_ms))
-        elif keys.member is not None and keys.member.peer_id == old.inviter and self.me.can_invite:
-            certificates = self._by_inviter(keys.member, old, now_ms, entropy)
+            certificates = (*proof, self._machine(keys.person, old, now_ms, until_ms))
+        elif keys.person is not None and keys.person.peer_id == old.inviter and self.me.can_invite:
+            certificates = self._by_inviter(keys.person, old, now_ms, entropy)
         elif keys.network is not None and old.lab_key:
             certificates = self._lab(keys.network, old, now_ms)
         ends_ms = min((one.expires_ms for one in certificates), default=0)
@@ -112,11 +112,11 @@ class Renewer:
         self, signed: tuple[Signed, ...], old: Applicant, now_ms: int
     ) -> tuple[Signed, ...]:
         """These, and behind them what our own keys sign: our person, our machine."""
-        until_ms = now_ms + old.term_ms(old.who.member)
-        lab, key = self.keys.lab, self.keys.member or self.keys.lab
+        until_ms = now_ms + old.term_ms(old.who.person)
+        lab, key = self.keys.lab, self.keys.person or self.keys.lab
         if signed and signed[-1].domain == LAB_DOMAIN and lab is not None:
             signed = (*signed, self._sign(lab, _person(old), now_ms, until_ms))
-        if signed and signed[-1].domain == MEMBER_DOMAIN and key is not None:
+        if signed and signed[-1].domain == PERSON_DOMAIN and key is not None:
             signed = (*signed, self._machine(key, old, now_ms, until_ms))
         return signed
 
@@ -134,7 +134,7 @@ class Renewer:
         proof = proof_of(lab, self.anchor, self.token) if own_lab else ()
         if not proof:
             return ()
-        until_ms = now_ms + old.term_ms(old.who.member)
+        until_ms = now_ms + old.term_ms(old.who.person)
         person = self._sign(lab, _person(old), now_ms, until_ms)
         return (*proof, person, self._machine(lab, old, now_ms, until_ms))
 
@@ -146,8 +146,8 @@ class Renewer:
         if len(proof) + 3 > CERTIFICATES_MAX:
             return ()
         key = KeySigner.from_seed(entropy(_SEED_BYTES))
-        until_ms = min(now_ms + old.term_ms(old.who.member), *(one.expires_ms for one in proof))
-        person = decode_as(MemberCert, old.find(MEMBER_DOMAIN).payload)
+        until_ms = min(now_ms + old.term_ms(old.who.person), *(one.expires_ms for one in proof))
+        person = decode_as(PersonCert, old.find(PERSON_DOMAIN).payload)
         invite = InviteCert(key.peer_id, old.who.lab, 1, now_ms, person.can_invite)
         certificates = (
             self._sign(member, invite, now_ms, until_ms),
@@ -177,7 +177,7 @@ def complete(
 
 def _says(who: Admitted) -> tuple[object, ...]:
     """What renewed certificates must say as those before did."""
-    return who.lab, who.member, who.name, who.roles
+    return who.lab, who.person, who.name, who.roles
 
 
 def renew_own(
@@ -192,18 +192,18 @@ def renew_own(
     return complete(certificates, old, anchor, keys, now_ms)
 
 
-def _person(old: Applicant) -> MemberCert:
+def _person(old: Applicant) -> PersonCert:
     """Who they are, and still who invited them with what, though another key signs it now."""
-    cert = decode_as(MemberCert, old.find(MEMBER_DOMAIN).payload)
+    cert = decode_as(PersonCert, old.find(PERSON_DOMAIN).payload)
     use = old.who.came_with
-    is_by_invite = use is not None and use.user == old.who.member
+    is_by_invite = use is not None and use.user == old.who.person
     invite, uses = (use.invite, use.uses) if use is not None and is_by_invite else ("", 0)
-    return MemberCert(
-        cert.member,
+    return PersonCert(
+        cert.person,
         cert.name,
         cert.lab,
         cert.can_invite,
-        MemberId(old.inviter),
+        PersonId(old.inviter),
         PeerId(invite),
         uses,
     )

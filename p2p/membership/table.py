@@ -14,7 +14,7 @@ from hashlib import blake2b
 
 from p2p.errors import WireError
 from p2p.identity.caller import Caller
-from p2p.ids import LabId, MemberId, PeerId
+from p2p.ids import LabId, PeerId, PersonId
 from p2p.limits import (
     ADDRESS_CHARS_MAX,
     ADDRESSES_PER_PEER_MAX,
@@ -81,7 +81,7 @@ class MemberTable:
         """Presences with a wrong signature, token or content, since the start."""
         self.unproven = 0
         """Presences whose token proved nothing when they came, or had none."""
-        self._persons: Counter[MemberId] = Counter()
+        self._persons: Counter[PersonId] = Counter()
         """Rows of each person, those of gone machines included."""
         self._labs: Counter[LabId] = Counter()
         """The same of each lab."""
@@ -215,7 +215,7 @@ class MemberTable:
         if self._us.proofs is None:
             claimed = (presence.name, presence.lab, presence.site)
             name, lab, site = claimed
-            return Caller(peer, MemberId(""), lab, name=name, site=site)
+            return Caller(peer, PersonId(""), lab, name=name, site=site)
         if peer == self._us.peer:
             return self._us.proofs.me()
         try:
@@ -229,14 +229,14 @@ class MemberTable:
     def _has_room(self, who: Caller) -> bool:
         """Whether there is room for one more, and for one more of this person and lab."""
         if self._us.proofs is not None and who.peer != self._us.peer:
-            if self._persons[who.member] >= MACHINES_PER_MEMBER_MAX:
+            if self._persons[who.person] >= MACHINES_PER_MEMBER_MAX:
                 return False
             if self._labs[who.lab] >= max(1, self._members_max // 2):
                 return False
         return self._make_room()
 
     def _count(self, member: Member, count: int) -> None:
-        self._persons[member.member] += count
+        self._persons[member.person] += count
         self._labs[member.lab] += count
 
     def _make_room(self) -> bool:
@@ -261,7 +261,7 @@ class MemberTable:
             assert peer == row.member.peer, f"the row of {peer} is another's"
             row.check_invariants()
         members = [row.member for row in self.rows.values()]
-        assert self._persons == Counter(m.member for m in members), "persons are miscounted"
+        assert self._persons == Counter(m.person for m in members), "persons are miscounted"
         assert self._labs == Counter(m.lab for m in members), "labs are miscounted"
 
 
@@ -291,7 +291,7 @@ def _member(
         who.lab,
         who.site,
         since_s,
-        who.member,
+        who.person,
         who.roles,
         who.lab_name,
     )

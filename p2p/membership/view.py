@@ -6,9 +6,9 @@ from enum import IntEnum
 from operator import attrgetter
 from typing import Final
 
-from p2p.ids import LabId, MemberId, PeerId
+from p2p.ids import LabId, PeerId, PersonId
 
-_NOBODY = MemberId("")
+_NOBODY = PersonId("")
 COMPUTE: Final = "compute"
 """Role of a machine that runs others' tasks."""
 STORAGE: Final = "storage"
@@ -39,7 +39,7 @@ class Member:
     """Failure domain below the lab, as declared in the machine's certificate."""
     since_s: float
     """Monotonic time of the last change of liveness, on our clock."""
-    member: MemberId = _NOBODY
+    person: PersonId = _NOBODY
     """The person it belongs to, as its certificate says."""
     roles: tuple[str, ...] = ()
     lab_name: str = ""

@@ -10,7 +10,7 @@ from p2p.host.admission.book import AdmissionBook
 from p2p.host.port import Host
 from p2p.host.rpc.service import Rpc
 from p2p.identity.register.register import Entry
-from p2p.ids import MemberId, PeerId
+from p2p.ids import PeerId, PersonId
 from p2p.register.limits import SWEEP_S, UNKEPT_MAX
 from p2p.register.talk import RegisterTalk
 from p2p.wire.envelope import Signed
@@ -65,11 +65,11 @@ class RegisterService:
         """Machines that are out for good, with the reason, as of the last look."""
         return self._out
 
-    def people_out(self) -> frozenset[MemberId]:
+    def people_out(self) -> frozenset[PersonId]:
         """People none of whose machines is a member any more."""
         everybody = self.book.everybody().items()
-        staying = {who.member for peer, who in everybody if peer not in self._out}
-        return frozenset(who.member for _, who in everybody if who.member not in staying)
+        staying = {who.person for peer, who in everybody if peer not in self._out}
+        return frozenset(who.person for _, who in everybody if who.person not in staying)
 
     def would_misdate(self, but_for: str = "") -> bool:
         """Whether what we sign now would be dated wrong in most eyes; see AdmissionBook."""

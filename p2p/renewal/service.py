@@ -130,13 +130,13 @@ class RenewalService:
 
     def _likeliest(self, old: Applicant) -> list[PeerId]:
         """Machines of this person, of the inviter, of the lab, then others."""
-        places = {old.who.member: 0, old.inviter: 1}
+        places = {old.who.person: 0, old.inviter: 1}
 
         def place(peer: PeerId) -> tuple[int, str]:
             who = self._book.admitted(peer)
             if who is None:
                 return 4, peer
-            return places.get(who.member, 2 if who.lab == old.who.lab else 3), peer
+            return places.get(who.person, 2 if who.lab == old.who.lab else 3), peer
 
         return sorted(self._host.peers(), key=place)
 
@@ -174,7 +174,7 @@ class RenewalService:
             keys = self._papers.keys()
         except IdentityError as exc:
             raise RefusalError("no-key", "no key can be read here") from exc
-        if keys.member is None and keys.lab is None and keys.network is None:
+        if keys.person is None and keys.lab is None and keys.network is None:
             raise RefusalError("no-key", "no key that signs lies here")
         return keys
 
@@ -207,5 +207,5 @@ class RenewalService:
             who = self._checked(caller.peer, decode_token(message.token))
         except (WireError, AdmissionError):
             return  # the connection ends with what was shown before
-        if (who.lab, who.member) == (before.lab, before.member):
+        if (who.lab, who.person) == (before.lab, before.person):
             self._book.renew(who)

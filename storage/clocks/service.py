@@ -72,11 +72,11 @@ class ClockWatch:
     def _voices(self) -> list[PeerId]:
         """Those that may be asked: of each other person one machine, so that nobody is a majority
         by having many. Machines of our own person do not lie to us."""
-        ours = self.rpc.me.member
+        ours = self.rpc.me.person
         groups: dict[str, list[PeerId]] = {}
         for one in self.members.view().alive():
             if one.peer != self.rpc.peer_id:
-                whose = one.peer if one.member in ("", ours) else one.member
+                whose = one.peer if one.person in ("", ours) else one.person
                 groups.setdefault(whose, []).append(one.peer)
         return [self.rng.choice(machines) for machines in groups.values()]
 

@@ -254,7 +254,7 @@ class ShardServer:
                     order = request.order if self._is_ordered(row, request) else None
                     self._tombstones.note(stone or order, row, caller.peer)
                     done = True
-            if not any(row.owner == caller.member for _, row in rows):
+            if not any(row.owner == caller.person for _, row in rows):
                 self._leases.refuse(lease, caller)  # their own, if it comes late
             for row in () if done else self._leases.dropped_rows(lease):
                 if request.tombstone is not None and self._binds(caller, row, request):
@@ -270,7 +270,7 @@ class ShardServer:
 
     def _given(self, caller: Caller, row: LeaseRow, request: m.DropLease) -> PeerId | None:
         """Of whom nothing more is taken, when they may give that up; else None."""
-        if caller.is_me or caller.member == row.owner or self._is_ordered(row, request):
+        if caller.is_me or caller.person == row.owner or self._is_ordered(row, request):
             return EVERYBODY
         # Of a put, or repair, that failed.
         return caller.peer if row.is_hold and caller.peer == row.putter else None

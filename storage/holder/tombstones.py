@@ -19,7 +19,7 @@ import trio
 from p2p.errors import WireError
 from p2p.identity.caller import Caller
 from p2p.identity.proofs import Proofs, owner_of
-from p2p.ids import LabId, MemberId, NetworkId, PeerId
+from p2p.ids import LabId, NetworkId, PeerId, PersonId
 from p2p.wire.codec import Record, decode_as, encode
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
 from storage.engine.port import ReadView, Tables, WriteView
@@ -73,7 +73,7 @@ class TombRow(Record, frozen=True):
     sealed: Signed
     until_ms: int
     """By then every lease of that id has ended anyway (wall clock)."""
-    owner: MemberId = MemberId("")
+    owner: PersonId = PersonId("")
     """Whose it was; empty of such as were kept before owners were noted."""
 
 
@@ -98,7 +98,7 @@ class Tombstones:
         self._callers, self._proofs = callers, proofs
         self._count = 0
         """How many are kept: noted as they are written, and counted anew by each sweep."""
-        self._by_owner: Counter[MemberId] = Counter()
+        self._by_owner: Counter[PersonId] = Counter()
         """The same by the owner of what was given up."""
 
     def seal(self, lease: LeaseId, address: Address) -> Signed:
@@ -156,14 +156,14 @@ class Tombstones:
         if sealed.sender == str(row.lab):
             return True
         known = self._callers.caller(sealed.sender)
-        if known is not None and known.member == row.owner:
+        if known is not None and known.person == row.owner:
             return True
         if row.is_proved and sealed.sender == row.putter:
             return True
         return owner_of(self._proofs, sealed.sender, stone.token) == (row.owner, row.lab)
 
     def given_up(
-        self, sealed: Signed, lease: LeaseId, owner: MemberId, lab: LabId
+        self, sealed: Signed, lease: LeaseId, owner: PersonId, lab: LabId
     ) -> Tombstone | None:
         """What it says, if whoever signed it may give up what that owner keeps under the lease."""
         return self.open(sealed) if self.binds(sealed, lease, whose(owner, lab)) else None
@@ -174,7 +174,7 @@ class Tombstones:
         stones = [_read(data).sealed for found in rows for _, data in found]
         return [one for one in stones if _fits(one)]  # longer ones are of a version before
 
-    def has(self, view: ReadView, lease: LeaseId, owner: MemberId, lab: LabId) -> bool:
+    def has(self, view: ReadView, lease: LeaseId, owner: PersonId, lab: LabId) -> bool:
         """Whether nothing of that owner's shall be kept under that lease any more."""
         keys = (LeaseKey(lease), key_of(lease, owner, lab))
         return any(view.get(TABLE, key) is not None for key in keys)
@@ -211,7 +211,7 @@ class Tombstones:
                 return _words(row.sealed.sender, decode_as(Tombstone, row.sealed.payload), by_lab)
         return ""
 
-    def _clear(self, view: WriteView, owner: MemberId) -> None:
+    def _clear(self, view: WriteView, owner: PersonId) -> None:
         theirs = sorted((row.until_ms, key) for key, row in _all(view) if row.owner == owner)
         # Many at a time, as all have to be looked at for it.
         for _, key in theirs[: max(1, TOMBSTONES_PER_MEMBER_MAX // TOMBSTONES_CLEARED_PART)]:
@@ -231,7 +231,7 @@ class Tombstones:
 
         In steps: of what comes meanwhile some may be counted by the next sweep only.
         """
-        count, by_owner, after = 0, Counter[MemberId](), None
+        count, by_owner, after = 0, Counter[PersonId](), None
         while rows := self._tables.scan(TABLE, after=after, limit=LEASE_ROWS_PER_SCAN):
             after, over = rows[-1][0], []
             for key, value in rows:
@@ -247,7 +247,7 @@ class Tombstones:
         self._count, self._by_owner = count, by_owner
 
 
-def whose(owner: MemberId, lab: LabId) -> LeaseRow:
+def whose(owner: PersonId, lab: LabId) -> LeaseRow:
     """A lease of theirs of which nothing is kept here."""
     return LeaseRow(owner, lab, PeerId(""), 0, 0, is_hold=False)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from blake3 import blake3
 
 from p2p.errors import WireError
-from p2p.ids import LabId, MemberId
+from p2p.ids import LabId, PersonId
 from p2p.wire.codec import Record, decode_as, encode
 from storage.coding.merkle import HASH_BYTES
 from storage.errors import ManifestError
@@ -53,7 +53,7 @@ class Manifest(Record, frozen=True):
     n: int
     cipher: int
     lease: LeaseId
-    owner: MemberId
+    owner: PersonId
     lab: LabId
     storage_class: int
     until_ms: int

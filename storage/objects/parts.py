@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from p2p.ids import LabId, MemberId
+from p2p.ids import LabId, PersonId
 from p2p.workers import Workers
 from storage.arrival import Arrival
 from storage.config import StorageConfig
@@ -22,7 +22,7 @@ class ObjectParts:
     """One node's means of storage, joined in storage/service.py."""
 
     config: StorageConfig
-    owner: MemberId
+    owner: PersonId
     lab: LabId
     cipher: int
     pool: Pool

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from p2p.ids import LabId, MemberId
+from p2p.ids import LabId, PersonId
 from storage.config import StorageConfig
 from storage.ids import LeaseId
 from storage.messages import LeaseTerms
@@ -15,7 +15,7 @@ class PutTerms:
 
     lease: LeaseId
     """Under which every holder keeps what it gets of this put."""
-    owner: MemberId
+    owner: PersonId
     lab: LabId
     right: Right | None
     """What lets us put for another owner; None for what is our own."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from p2p.ids import MemberId, PeerId
+from p2p.ids import PeerId, PersonId
 from storage.placement.pool import Pool
 from storage.placement.rendezvous import Plan
 
@@ -43,7 +43,7 @@ def are_one_site(holders: Sequence[PeerId], pool: Pool) -> bool:
     return len(places) <= 1
 
 
-def are_anothers(holders: Sequence[PeerId], pool: Pool, owner: MemberId) -> bool:
+def are_anothers(holders: Sequence[PeerId], pool: Pool, owner: PersonId) -> bool:
     """Whether all holders are machines of one other person, who could keep it from its owner."""
     known = [pool.candidate(peer) for peer in holders]
     persons = {c.person for c in known if c is not None}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from p2p.errors import WireError
 from p2p.gossip.items import STORAGE, Item
 from p2p.gossip.port import ItemBoard
-from p2p.ids import LabId, MemberId, PeerId
+from p2p.ids import LabId, PeerId, PersonId
 from p2p.membership import view as roles
 from p2p.membership.port import Members
 from p2p.membership.view import Liveness, Member
@@ -68,7 +68,7 @@ class Pool:
         member = self._members.view().find(peer)
         if member is None:
             return None
-        return Candidate(peer, member.lab, member.site, 0, 0, member.member)
+        return Candidate(peer, member.lab, member.site, 0, 0, member.person)
 
     def person(self, peer: PeerId) -> str:
         """Whose machine it is by its certificate; one that is not known is its own."""
@@ -80,10 +80,10 @@ class Pool:
         member = self._members.view().find(peer)
         return None if member is None else member.lab
 
-    def machines_of(self, person: MemberId) -> list[PeerId]:
+    def machines_of(self, person: PersonId) -> list[PeerId]:
         """That person's machines, living or not, as far as they are known; not ourselves."""
         members = self._members.view().members
-        return [one.peer for one in members if one.member == person and one.peer != self.me]
+        return [one.peer for one in members if one.person == person and one.peer != self.me]
 
     def _advert_of(self, items: Mapping[PeerId, Item], peer: PeerId) -> StorageAdvert | None:
         item = items.get(peer)
@@ -106,5 +106,5 @@ def _decoded(body: bytes) -> StorageAdvert | None:
 def _candidate(member: Member, advert: StorageAdvert) -> Candidate:
     return Candidate(
         member.peer, member.lab, member.site, advert.quota_bytes, max(0, advert.free_bytes),
-        member.member,
+        member.person,
     )  # fmt: skip

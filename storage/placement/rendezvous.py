@@ -13,14 +13,14 @@ from enum import IntEnum
 
 from blake3 import blake3
 
-from p2p.ids import LabId, MemberId, PeerId
+from p2p.ids import LabId, PeerId, PersonId
 
 SMALL_COPIES_MAX = 5
 
 PERSON_SHARE = 4
 """At most a fourth of the machines considered are one person's, where others lend too."""
 
-_UNKNOWN = MemberId("")
+_UNKNOWN = PersonId("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +33,13 @@ class Candidate:
     weight: int
     """Bytes it lends: twice as many are chosen twice as often."""
     free_bytes: int
-    member: MemberId = _UNKNOWN
+    owner: PersonId = _UNKNOWN
     """The person in its certificate; empty counts as one of its own."""
 
     @property
     def person(self) -> str:
         """Whose machine it is, as far as placement cares."""
-        return self.member or self.peer
+        return self.owner or self.peer
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,4 +116,4 @@ class Surplus:
 
     def _person_of(self, peer: PeerId) -> str:
         member = self.members.view().find(peer)
-        return peer if member is None else member.member or peer
+        return peer if member is None else member.person or peer

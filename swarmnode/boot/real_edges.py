@@ -85,14 +85,14 @@ def build_edges(config: Config, home: Home, shares: DescriptorShares) -> Real:
         proofs=TokenProofs(admission),
         papers=HomePapers(home, admission),
         boot_s=boot_s,
-        vault=HomeVault(home, admission.me.member, admission.me.lab, membership.anchor.root),
+        vault=HomeVault(home, admission.me.person, admission.me.lab, membership.anchor.root),
     )
     return Real(edges, _identity(admission.me, config), membership.addresses)
 
 
 def _identity(me: Admitted, config: Config) -> Identity:
     roles = tuple(role for role in config.node.roles if not me.roles or role in me.roles)
-    return Identity(me.name, me.lab, me.lab_name, me.member, me.site, roles)
+    return Identity(me.name, me.lab, me.lab_name, me.person, me.site, roles)
 
 
 def _host_config(shares: DescriptorShares) -> HostConfig:

@@ -23,7 +23,7 @@ from p2p.identity.keys import KeySigner, create_key_file, load_key_file, network
 from p2p.identity.private_files import read_private_file, replace_private_file
 from p2p.identity.records import InviteCert, MembershipToken, decode_token, encode_token
 from p2p.identity.renew import Applicant, renew_own
-from p2p.ids import LabId, MemberId, PeerId
+from p2p.ids import LabId, PeerId, PersonId
 from swarmnode.home import membership_end
 from swarmnode.home.folders import Home
 from swarmnode.home.unnamed import sign_later_with
@@ -83,7 +83,7 @@ def found_network(
     network = _founders(home.network_key, member, "network")
     keys = Keys(
         machine=key_in(home.machine_key, entropy),
-        member=member,
+        person=member,
         lab=_founders(home.lab_key, member, "lab"),
         network=network,
     )
@@ -181,7 +181,7 @@ def join(home: Home, invite: Invite, names: Names, entropy: Entropy, now_ms: int
 def check_whose(invite: Invite, person: PeerId, where: str) -> None:
     """A machine of somebody else with our key would keep under their name what is ours."""
     granted = invite.grant()
-    if granted is not None and granted.owner and granted.owner != MemberId(person):
+    if granted is not None and granted.owner and granted.owner != PersonId(person):
         raise IdentityError(
             "the invite is for one more machine of another person (it was made with "
             f"--own-machine), and {where} is yours: ask for an invite without it, or use "
@@ -195,7 +195,7 @@ def _keys_for(granted: InviteCert | None, home: Home, entropy: Entropy) -> Keys:
     brings_person = granted is None or not granted.owner
     return Keys(
         machine=key_in(home.machine_key, entropy),
-        member=key_in(home.member_key, entropy) if brings_person else None,
+        person=key_in(home.member_key, entropy) if brings_person else None,
         lab=key_in(home.lab_key, entropy) if brings_lab else None,
     )
 
@@ -214,7 +214,7 @@ def names_before(home: Home, now_ms: int) -> tuple[str, str]:
     except AdmissionError:
         return "", ""
     keys = load_keys(home)
-    person = me.member_name if keys.member and MemberId(keys.member.peer_id) == me.member else ""
+    person = me.person_name if keys.person and PersonId(keys.person.peer_id) == me.person else ""
     return person, me.lab_name if keys.lab and LabId(keys.lab.peer_id) == me.lab else ""
 
 
@@ -318,7 +318,7 @@ def load_keys(home: Home) -> Keys:
     """All keys of this home. Raises IdentityError."""
     return Keys(
         machine=load_key_file(home.machine_key),
-        member=load_key_file(home.member_key) if home.member_key.exists() else None,
+        person=load_key_file(home.member_key) if home.member_key.exists() else None,
         lab=load_key_file(home.lab_key) if home.lab_key.exists() else None,
         network=load_key_file(home.network_key) if home.network_key.exists() else None,
     )

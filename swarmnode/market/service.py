@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import trio
 
-from p2p.ids import MemberId, PeerId
+from p2p.ids import PeerId, PersonId
 from p2p.mesh import Mesh
 from swarmnode.market.buyer.notary import RightOf, no_right
 from swarmnode.market.buyer.own_machines.standing import WhoseTask, nobodys
@@ -48,7 +48,7 @@ class MarketService:
             await nursery.start(self.seller.run)
             task_status.started()
 
-    def end_of(self, machines: frozenset[PeerId], people: frozenset[MemberId]) -> None:
+    def end_of(self, machines: frozenset[PeerId], people: frozenset[PersonId]) -> None:
         """These machines were removed from the network, and people with all their machines.
 
         Nothing runs here for them any more, and nothing is kept here for them.

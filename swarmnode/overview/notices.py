@@ -63,7 +63,7 @@ class OutNotices:
         for peer, why in out.items():
             if self.told.get(peer) != why:
                 who = self.book.admitted(peer)
-                called = peer if who is None else f"{who.member_name} ({who.name}, {peer})"
+                called = peer if who is None else f"{who.person_name} ({who.name}, {peer})"
                 lines.append(f"{called} is out: {why}")
         self.told = dict(out)
         return lines
@@ -71,7 +71,7 @@ class OutNotices:
     def tell_lapsed(self, peer: PeerId, why: str) -> None:
         """Log that a connection ends because its certificates have."""
         who = self.book.admitted(peer)
-        called = peer if who is None else f"{who.member_name} ({who.name}, {peer})"
+        called = peer if who is None else f"{who.person_name} ({who.name}, {peer})"
         log.warning("the connection to %s ends: %s", called, why)
 
     def tell(self, out: Mapping[PeerId, str]) -> None:

@@ -15,7 +15,7 @@ from p2p.identity.issue import proof_of
 from p2p.identity.keys import KeySigner, public_key_of
 from p2p.identity.lineage import CertLink, may_remove
 from p2p.identity.papers import Papers
-from p2p.identity.records import INVITE_DOMAIN, LAB_DOMAIN, MACHINE_DOMAIN, MEMBER_DOMAIN
+from p2p.identity.records import INVITE_DOMAIN, LAB_DOMAIN, MACHINE_DOMAIN, PERSON_DOMAIN
 from p2p.identity.register.register import remove
 from p2p.identity.register.removals import Removed
 from p2p.ids import PeerId
@@ -33,13 +33,13 @@ from swarmnode.errors import (
 KINDS = {
     LAB_DOMAIN: "lab",
     INVITE_DOMAIN: "invite",
-    MEMBER_DOMAIN: "person",
+    PERSON_DOMAIN: "person",
     MACHINE_DOMAIN: "machine",
 }
 _END_CHARS_MIN = 6
 """Of an id behind `..`: as many as are shown."""
 
-_FIRST = (MEMBER_DOMAIN, MACHINE_DOMAIN, LAB_DOMAIN, INVITE_DOMAIN)
+_FIRST = (PERSON_DOMAIN, MACHINE_DOMAIN, LAB_DOMAIN, INVITE_DOMAIN)
 """What a name is looked for among, first one first: people are removed most often."""
 
 
@@ -59,7 +59,7 @@ class Roster:
         out, now_ms = self.register.out(), self.wall_ms()
         people: dict[str, list[Admitted]] = {}
         for who in self.register.book.everybody().values():
-            people.setdefault(who.member, []).append(who)
+            people.setdefault(who.person, []).append(who)
         lines = [self._line(machines, out, now_ms) for machines in people.values()]
         lines.sort(key=lambda line: (line.standing != "member", line.lab_name, line.name))
         told = {line.member for line in lines if line.standing == "removed"}
@@ -76,8 +76,8 @@ class Roster:
         has_ended = valid_until_ms < now_ms
         standing = "removed" if all(reasons) else "ended" if has_ended else "member"
         return MemberLine(
-            member=first.member,
-            name=first.member_name,
+            member=first.person,
+            name=first.person_name,
             lab=first.lab,
             lab_name=first.lab_name,
             standing=standing,
@@ -87,7 +87,7 @@ class Roster:
             invite=first.came_with.invite if first.came_with else "",
             valid_until_ms=valid_until_ms,
             machines=tuple(map(self._machine, machines, reasons)),
-            is_me=self.papers is not None and self.papers.me.member == first.member,
+            is_me=self.papers is not None and self.papers.me.person == first.person,
         )
 
     def _weight(self, who: Admitted) -> tuple[bool, int]:
@@ -158,7 +158,7 @@ class Roster:
     def person(self, text: str) -> CertLink:
         """A person by name or id. Raises MemberUnknownError, MemberAmbiguousError."""
         link, _ = self._find(text)
-        if link.domain != MEMBER_DOMAIN:
+        if link.domain != PERSON_DOMAIN:
             raise MemberUnknownError(f"{text!r} is a {KINDS[link.domain]}, not a person")
         return link
 
@@ -190,7 +190,7 @@ class Roster:
                 f"nobody {text!r} has been met since this node started: see swarmnode member ls, "
                 "or give the id"
             ) from None
-        return CertLink(MEMBER_DOMAIN, text, ""), ()
+        return CertLink(PERSON_DOMAIN, text, ""), ()
 
     def _called_so(self, text: str, domain: str) -> dict[str, tuple[CertLink, Sequence[CertLink]]]:
         """By id, each with the first certificates that it stands in."""
@@ -207,24 +207,24 @@ class Roster:
         assert self.papers is not None
         keys = self.papers.keys()
         above = may_remove(lineage, link.subject)
-        for key in (keys.lab, keys.network, keys.member):
+        for key in (keys.lab, keys.network, keys.person):
             # Whoever was never met here: only a key that stands above many may be worth a try.
-            is_worth_it = not lineage and key is not keys.member
+            is_worth_it = not lineage and key is not keys.person
             if key is not None and (key.peer_id in above or is_worth_it):
                 return key, proof_of(key, self.papers.anchor, self.papers.token)
         raise _no_key_for(link, lineage)
 
     def _along(self, link: CertLink) -> list[str]:
         """Other people who stand below a person."""
-        if link.domain != MEMBER_DOMAIN:
+        if link.domain != PERSON_DOMAIN:
             return []
         everybody: Iterable[Admitted] = self.register.book.everybody().values()
         out = self.register.out()
         return sorted(
             {
-                who.member_name
+                who.person_name
                 for who in everybody
-                if who.member != link.subject
+                if who.person != link.subject
                 and who.peer not in out
                 and any(cert.subject == link.subject for cert in who.lineage)
             }
@@ -248,7 +248,7 @@ def _removed(removed: Removed) -> MemberLine:
 def _inviter(who: Admitted) -> str:
     """The name of whoever invited a person, where their certificates say."""
     links = {cert.subject: cert for cert in who.lineage}
-    person = links.get(who.member)
+    person = links.get(who.person)
     if person is None:
         return ""
     invite = links.get(person.signer)

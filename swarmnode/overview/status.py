@@ -354,7 +354,7 @@ def standing_warnings(book: AdmissionBook, me: PeerId, out: Mapping[PeerId, str]
     for peer, why in out.items():
         who = book.admitted(peer)
         if peer != me and who is not None and book.register.is_surplus(who):
-            warnings.append(f"{who.member_name} ({who.name}) is kept out: {why}")
+            warnings.append(f"{who.person_name} ({who.name}) is kept out: {why}")
     return warnings
 
 

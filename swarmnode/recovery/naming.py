@@ -48,9 +48,9 @@ def _named(home: Home, note: Unnamed, person: str, lab: str, now_ms: int) -> Mem
     me = enrol.whoami(membership, keys.machine, now_ms)
     person, lab = note.person or person, note.lab or lab or me.lab_name
     if not person:
-        log.warning("no copy says what you were called: from now on it is %s", me.member_name)
+        log.warning("no copy says what you were called: from now on it is %s", me.person_name)
         return None
-    if (person, lab) == (me.member_name, me.lab_name):
+    if (person, lab) == (me.person_name, me.lab_name):
         return None
     names = Names(me.name, person, lab, me.site, me.roles)
     given = decode_invite(note.invite, now_ms) if note.invite else None

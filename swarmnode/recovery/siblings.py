@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from p2p.errors import WireError
 from p2p.identity.proofs import Proofs
-from p2p.ids import MemberId, PeerId
+from p2p.ids import PeerId, PersonId
 from p2p.membership.port import Views
 from p2p.register.service import RegisterService
 
@@ -14,7 +14,7 @@ class Siblings:
     """Of this machine."""
 
     me: PeerId
-    owner: MemberId
+    owner: PersonId
     members: Views
     register: RegisterService
     proofs: Proofs | None
@@ -22,16 +22,16 @@ class Siblings:
 
     def seen(self) -> list[PeerId]:
         """Machines that showed certificates of the owner's since this node started."""
-        found = [one.peer for one in self.members.view().members if one.member == self.owner]
+        found = [one.peer for one in self.members.view().members if one.person == self.owner]
         everybody = self.register.book.everybody().items()
-        found += [peer for peer, who in everybody if who.member == self.owner]
+        found += [peer for peer, who in everybody if who.person == self.owner]
         return [peer for peer in dict.fromkeys(found) if peer != self.me]
 
     def known_as(self) -> str:
         """What they call the owner; empty where none is known."""
         everybody = self.register.book.everybody()
         found = (everybody.get(peer) for peer in self.seen())
-        return next((who.member_name for who in found if who and who.member == self.owner), "")
+        return next((who.person_name for who in found if who and who.person == self.owner), "")
 
     def told(self) -> list[PeerId]:
         """Machines that the register tells of; any member may tell of what never was."""
@@ -45,7 +45,7 @@ class Siblings:
             who = self.proofs.whose(peer, token)
         except WireError:
             return False
-        return who is not None and who.member == self.owner
+        return who is not None and who.person == self.owner
 
     def token(self) -> bytes:
         """That this machine is the owner's."""

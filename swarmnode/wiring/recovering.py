@@ -78,7 +78,7 @@ class Saved:
     def _siblings(self) -> Siblings:
         me, peers = self.edges.host.peer_id, self.peers
         return Siblings(
-            me, self.identity.member, peers.membership, peers.register, self.edges.proofs
+            me, self.identity.person, peers.membership, peers.register, self.edges.proofs
         )
 
     def _things(self, vault: Vault) -> Things:

@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 
 from p2p.errors import WireError
 from p2p.identity.caller import Caller
-from p2p.ids import LabId, MemberId, PeerId
+from p2p.ids import LabId, PeerId, PersonId
 
 LAB = LabId("lab")
 """Of simulations that have only one."""
 
 
-def machine_of(peer: PeerId, lab: LabId = LAB, member: MemberId | None = None) -> Caller:
+def machine_of(peer: PeerId, lab: LabId = LAB, member: PersonId | None = None) -> Caller:
     """A machine of a lab; of a person of its own unless told whose."""
-    owner = MemberId(f"owner-{peer}") if member is None else member
-    return Caller(peer, owner, lab, name=peer, member_name=owner, lab_name=lab)
+    owner = PersonId(f"owner-{peer}") if member is None else member
+    return Caller(peer, owner, lab, name=peer, person_name=owner, lab_name=lab)
 
 
 @dataclass(frozen=True, slots=True)

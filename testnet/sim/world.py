@@ -20,7 +20,7 @@ from p2p.host.memory.network import LinkModel, MemoryNetwork
 from p2p.identity.admission import Anchor
 from p2p.identity.caller import Caller
 from p2p.identity.register.register import Register
-from p2p.ids import LabId, MemberId, NetworkId, PeerId
+from p2p.ids import LabId, NetworkId, PeerId, PersonId
 from p2p.workers import InlineWorkers
 from storage.engine.memory_tables import MemoryTables
 from storage.volumes.memory import MemoryShardStore
@@ -200,11 +200,11 @@ class World:
         )
 
     def _caller(self, machine: SimMachine) -> Caller:
-        who = machine_of(machine.peer, machine.lab, self._identity(machine).member)
+        who = machine_of(machine.peer, machine.lab, self._identity(machine).person)
         return replace(who, name=machine.name, site=machine.site, roles=machine.roles)
 
     def _identity(self, machine: SimMachine) -> Identity:
-        member = MemberId(f"member-{machine.lab}")
+        member = PersonId(f"member-{machine.lab}")
         return Identity(machine.name, machine.lab, machine.lab, member, machine.site, ROLES)
 
     def is_busy(self, name: str) -> bool:

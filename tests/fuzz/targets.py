@@ -15,7 +15,7 @@ from p2p.host.admission.messages import Hello, Refusal, Welcome
 from p2p.identity.admission import Clocks, check_token
 from p2p.identity.invites import INVITE_PREFIX, _wrap, decode_invite
 from p2p.identity.records import decode_token
-from p2p.ids import LabId, MemberId
+from p2p.ids import LabId, PersonId
 from p2p.limits import (
     ADMIT_FRAME_BYTES_MAX,
     CONTROL_FRAME_BYTES_MAX,
@@ -133,7 +133,7 @@ def _invite_inside() -> bytes:
 
 
 _MANIFEST: Final = Manifest(
-    1, 100, 8 * 2**20, 3, 6, 1, LeaseId(bytes(16)), MemberId("ann"), LabId("lab"), 1, 0,
+    1, 100, 8 * 2**20, 3, 6, 1, LeaseId(bytes(16)), PersonId("ann"), LabId("lab"), 1, 0,
     (SegmentRef(116, bytes(32 * 6)),), b"",
 )  # fmt: skip
 

@@ -15,13 +15,13 @@ from p2p.identity.records import (
     InviteCert,
     LabCert,
     MachineCert,
-    MemberCert,
     MembershipToken,
+    PersonCert,
     certify,
     decode_token,
     encode_token,
 )
-from p2p.ids import LabId, MemberId, PeerId
+from p2p.ids import LabId, PeerId, PersonId
 from p2p.wire.codec import Record
 from p2p.wire.envelope import Signed, open_signed, seal
 
@@ -111,8 +111,8 @@ def test_any_text_instead_of_an_invite_is_refused(text: str, prefixed: bool) -> 
 SAMPLES: tuple[Record, ...] = (
     LabCert(LabId(LAB.peer_id), "physics"),
     InviteCert(INVITE.peer_id, LabId(LAB.peer_id), 1, NOW),
-    MemberCert(MemberId(ANN.peer_id), "ann", LabId(LAB.peer_id)),
-    MachineCert(ALPHA.peer_id, LabId(LAB.peer_id), MemberId(ANN.peer_id), "alpha", ""),
+    PersonCert(PersonId(ANN.peer_id), "ann", LabId(LAB.peer_id)),
+    MachineCert(ALPHA.peer_id, LabId(LAB.peer_id), PersonId(ANN.peer_id), "alpha", ""),
 )
 DOMAINS = (*CERTIFICATES, "swarm/advert", "swarm/award")
 
@@ -151,12 +151,12 @@ IDS = tuple(one.peer_id for one in (*FORGERS, ROOT, LAB, ANN, ALPHA, INVITE))
 def forged(draw: st.DrawFn) -> Signed:
     """Anything a stranger can sign: any content, with keys of their own."""
     ids = st.sampled_from(IDS)
-    lab, member = LabId(draw(ids)), MemberId(draw(ids))
+    lab, member = LabId(draw(ids)), PersonId(draw(ids))
     record = draw(
         st.sampled_from(
             (
                 LabCert(lab, "lab"),
-                MemberCert(member, "person", lab, can_invite=True),
+                PersonCert(member, "person", lab, can_invite=True),
                 InviteCert(draw(ids), lab, 9, NOW + 1, can_invite=True),
                 InviteCert(draw(ids), LabId(""), 9, NOW + 1, new_lab=True),
                 InviteCert(draw(ids), lab, 9, NOW + 1, owner=member),
@@ -181,7 +181,7 @@ def forged(draw: st.DrawFn) -> Signed:
 def test_no_mixture_of_true_and_forged_certificates_lets_a_stranger_in(
     before: list[Signed], lab: PeerId, member: PeerId, signer: KeySigner
 ) -> None:
-    cert = MachineCert(MACHINE.peer_id, LabId(lab), MemberId(member), "evil", "")
+    cert = MachineCert(MACHINE.peer_id, LabId(lab), PersonId(member), "evil", "")
     last = certify(signer, ANCHOR.network, cert, issued_ms=NOW, expires_ms=NOW + DAY_MS)
     token = MembershipToken((*before, last))
     with pytest.raises(AdmissionError):

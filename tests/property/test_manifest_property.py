@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.ids import LabId, MemberId, NetworkId, PeerId
+from p2p.ids import LabId, NetworkId, PeerId, PersonId
 from storage.errors import ManifestError
 from storage.ids import Address, LeaseId
 from storage.manifests.manifest import (
@@ -29,7 +29,7 @@ def test_every_manifest_reads_as_it_was_written(
 ) -> None:
     k, n = code
     bare = Manifest(
-        1, size, segment_bytes, k, n, 2, LeaseId(lease), MemberId(owner), LabId("lab"), 1, 0
+        1, size, segment_bytes, k, n, 2, LeaseId(lease), PersonId(owner), LabId("lab"), 1, 0
     )
     root = bytes(32 * (1 if k == 1 else n))
     refs = tuple(

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import trio
 
-from p2p.ids import MemberId, PeerId
+from p2p.ids import PeerId, PersonId
 from storage.clocks.core import ClockStanding
 from testnet.sim.seeded import simulated
 from tests.sim.test_clocks_sim import SLOW, put
@@ -20,7 +20,7 @@ async def test_nobody_decides_what_time_it_is_by_having_many_machines() -> None:
         for name in liars:
             peer = PeerId(name)
             one = lab.truth.members[peer]
-            lab.truth.members[peer] = replace(one, member=MemberId("mallory"))
+            lab.truth.members[peer] = replace(one, person=PersonId("mallory"))
             lab.keepers[name].wall.step(DAYS_MS)
         await trio.sleep(120)
         honest = [lab[f"p{number}"] for number in range(4)]

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from p2p.errors import RefusalError
 from p2p.identity.caller import Caller
-from p2p.ids import LabId, MemberId, PeerId
+from p2p.ids import LabId, PeerId, PersonId
 from p2p.limits import PAYLOAD_BYTES_MAX
 from p2p.wire.codec import encode
 from p2p.wire.envelope import seal
@@ -47,7 +47,7 @@ def manifest_of(size: int, owner: str = OWNER) -> tuple[Address, bytes]:
     """An object of that owner under the lease: whoever knows the id can write one."""
     data = encode(
         Manifest(
-            1, size, 4096, 1, 1, 1, LEASE, MemberId(owner), LAB, 1, 0,
+            1, size, 4096, 1, 1, 1, LEASE, PersonId(owner), LAB, 1, 0,
             (SegmentRef(size + 16, ROOT),),
         )
     )  # fmt: skip
@@ -64,8 +64,8 @@ async def keep(
 
 
 async def as_her_own(lab: StorageLab) -> None:
-    await put(lab, MALLORY, terms(MALLORY.member))
-    await keep(lab, MALLORY, *manifest_of(7, MALLORY.member), terms(MALLORY.member))
+    await put(lab, MALLORY, terms(MALLORY.person))
+    await keep(lab, MALLORY, *manifest_of(7, MALLORY.person), terms(MALLORY.person))
 
 
 async def as_the_owners(lab: StorageLab) -> None:
@@ -83,7 +83,7 @@ async def as_the_owners_and_given_up(lab: StorageLab) -> None:
 
 async def with_a_tombstone(lab: StorageLab) -> None:
     await as_her_own(lab)
-    stone = Tombstone(LEASE, manifest_of(7, MALLORY.member)[0])
+    stone = Tombstone(LEASE, manifest_of(7, MALLORY.person)[0])
     sealed = seal(key(MALLORY.peer), NETWORK, DOMAIN, stone, sequence=0, expires_ms=0)
     await server(lab).answer(MALLORY, m.DropLease(LEASE, tombstone=sealed), b"")
     assert lab["p0"].tombstones.of([LEASE]) == [sealed]
@@ -93,7 +93,7 @@ async def under_the_key_itself(lab: StorageLab) -> None:
     """The name of the place where the mended object is to be kept, as an id."""
     for place in (key_of(LEASE, OWNER, LAB, TRUE), key_of(LEASE, OWNER, LAB)):
         with pytest.raises(RefusalError, match="a lease id has"):
-            await put(lab, MALLORY, replace(terms(MALLORY.member), lease=LeaseId(place)))
+            await put(lab, MALLORY, replace(terms(MALLORY.person), lease=LeaseId(place)))
 
 
 Take = Callable[[StorageLab], Awaitable[None]]
@@ -166,7 +166,7 @@ async def test_nobody_ends_anothers_manifest_by_keeping_its_parts_under_a_lease_
 ):
     page = b"a page of it, or the roots of its added shards"
     part = address_of(page)
-    hers = replace(terms(MALLORY.member), lease=LeaseId(b"h" * 16))
+    hers = replace(terms(MALLORY.person), lease=LeaseId(b"h" * 16))
     async with storage_lab(1) as lab:
         answer, leases = server(lab).answer, lab["p0"].leases
         record = lab["p0"].holders.seal(TRUE, 0, ((PeerId("p0"),),), 1)
@@ -200,7 +200,7 @@ async def test_one_person_does_not_fill_the_table_of_tombstones(
 
     async def bury(lab: StorageLab, caller: Caller, number: int) -> int:
         lease = LeaseId(bytes([number]) * 16)
-        await put(lab, caller, replace(terms(caller.member), lease=lease))
+        await put(lab, caller, replace(terms(caller.person), lease=lease))
         stone = Tombstone(lease, TRUE)
         sealed = seal(key(caller.peer), NETWORK, DOMAIN, stone, sequence=0, expires_ms=0)
         await server(lab).answer(caller, m.DropLease(lease, tombstone=sealed), b"")
@@ -270,7 +270,7 @@ async def test_an_object_is_mended_where_a_holder_had_taken_its_lease() -> None:
         free = [name for name in lab.names() if name not in held]
         assert free
         hers = m.LeaseTerms(
-            manifest.lease, MemberId("mallory"), LabId("lab"), 1, manifest.until_ms + FAR_MS, False
+            manifest.lease, PersonId("mallory"), LabId("lab"), 1, manifest.until_ms + FAR_MS, False
         )
         for name in free:
             face = lab[name].parts.transfer._server
@@ -294,7 +294,7 @@ async def test_tombstones_that_together_fit_no_message_end_no_node_that_is_asked
     async with storage_lab(2) as lab:
         leases = [LeaseId(bytes([number]) * 16) for number in range(12)]
         for lease in leases:
-            await put(lab, MALLORY, replace(terms(MALLORY.member), lease=lease))
+            await put(lab, MALLORY, replace(terms(MALLORY.person), lease=lease))
             stone = replace(
                 Tombstone(lease, TRUE), **{what: bytes(size) if what == "token" else "x" * size}
             )

@@ -8,7 +8,7 @@ from typing import Final
 
 from p2p.identity.admission import Admitted
 from p2p.identity.register.register import Register
-from p2p.ids import MemberId, PeerId
+from p2p.ids import PeerId, PersonId
 from p2p.limits import ADMITTED_MAX, CLOCK_SKEW_MAX_MS
 
 
@@ -73,12 +73,12 @@ class AdmissionBook:
         to be removed) and those who stand on it have none.
         """
         now_ms = self.clock_ms()
-        skews: dict[MemberId, list[int]] = {}
+        skews: dict[PersonId, list[int]] = {}
         for peer in peers:
             who = self._admitted.get(peer)
             if who is not None and all(link.subject != but_for for link in who.lineage):
                 skew_ms = who.skew_ms - (now_ms - self._clocks_ms.get(peer, now_ms))
-                skews.setdefault(who.member, []).append(skew_ms)
+                skews.setdefault(who.person, []).append(skew_ms)
         voices = [statistics.median(several) for several in skews.values()]
         return bool(voices) and abs(statistics.median(voices)) > CLOCK_SKEW_MAX_MS
 

@@ -23,15 +23,15 @@ from p2p.identity.caller import Caller, caller_of
 from p2p.identity.records import (
     LabCert,
     MachineCert,
-    MemberCert,
     MembershipToken,
+    PersonCert,
     certify,
     decode_token,
     encode_token,
 )
 from p2p.identity.register.register import Register, witness
 from p2p.identity.register.uses import certificate_of, uses_in
-from p2p.ids import LabId, MemberId, PeerId
+from p2p.ids import LabId, PeerId, PersonId
 from p2p.limits import (
     ADMISSION_TRIES_BURST,
     ADMISSION_TRIES_PER_S,
@@ -230,10 +230,10 @@ def self_certified(
 ) -> MembershipToken:
     """A token by which one key is lab, member and machine; only an open network accepts it."""
     peer = signer.peer_id
-    lab, member = LabId(peer), MemberId(peer)
+    lab, member = LabId(peer), PersonId(peer)
     records = (
         LabCert(lab, name),
-        MemberCert(member, name, lab, can_invite=True),
+        PersonCert(member, name, lab, can_invite=True),
         MachineCert(peer, lab, member, name, site, roles),
     )
     ends_ms = now_ms + _VALID_MS

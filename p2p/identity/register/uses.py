@@ -161,11 +161,11 @@ class Uses:
         link = link_of(record, certificate)
         if sealed.sequence < certificate.sequence - CLOCK_SKEW_MAX_MS:
             raise AdmissionError("clock", "nobody was let in before their certificate was made")
-        if link.subject in (witness.peer, witness.member, witness.lab):
+        if link.subject in (witness.peer, witness.person, witness.lab):
             raise AdmissionError("signature", "nobody is a witness for themselves")
         return Used(
             key, sealed, certificate.sender, link.subject, link.name, certificate.expires_ms,
-            witness.lineage, record.member if isinstance(record, MachineCert) else "",
+            witness.lineage, record.person if isinstance(record, MachineCert) else "",
         )  # fmt: skip
 
     def _opened(self, sealed: Signed, now_ms: int) -> Use:

@@ -13,7 +13,7 @@ import trio
 
 from p2p.errors import RefusalError
 from p2p.identity.caller import Caller
-from p2p.ids import LabId, MemberId, PeerId
+from p2p.ids import LabId, PeerId, PersonId
 from p2p.wire.codec import encode
 from p2p.wire.envelope import Signed
 from storage.config import StorageClass, StorageConfig
@@ -52,7 +52,7 @@ from storage.volumes.uninterrupted import uninterrupted
 EVERYBODY = PeerId("")
 """Whose late puts are refused under a lease that its owner gave up here."""
 
-Given = tuple[LeaseId, MemberId, LabId, PeerId]
+Given = tuple[LeaseId, PersonId, LabId, PeerId]
 """Of whom nothing is taken any more under an id, and who would have to bring it."""
 
 
@@ -229,7 +229,7 @@ class LeaseBook:
 
     def refuse(self, lease: LeaseId, row: LeaseRow | Caller, peer: PeerId = EVERYBODY) -> None:
         """Take nothing more of an owner's under an id for a while, if that machine brings it."""
-        owner = row.owner if isinstance(row, LeaseRow) else row.member
+        owner = row.owner if isinstance(row, LeaseRow) else row.person
         given = (lease, owner, row.lab, peer)
         kept = row if isinstance(row, LeaseRow) else self._dropped.get(given)
         self._dropped.pop(given, None)
@@ -361,7 +361,7 @@ class LeaseBook:
         if was_dropped or self._tombstones.has(view, *whose):
             raise RefusalError("not-yours", "that lease was given up while this was on its way")
         terms = self._by_our_clock(terms)
-        is_owners = putter.member == terms.owner
+        is_owners = putter.person == terms.owner
         is_proved = is_owners or terms.right is not None
         key = key_for(view, terms, address, is_proved=is_proved)
         old = row_of(view, key)

@@ -17,7 +17,7 @@ from blake3 import blake3
 
 from p2p.errors import RefusalError
 from p2p.identity.caller import Caller
-from p2p.ids import LabId, MemberId
+from p2p.ids import LabId, PersonId
 from storage.coding.merkle import HASH_BYTES
 from storage.engine.port import ReadView
 from storage.holder.leases.row import LEASES, LeaseRow, read_row, row_of
@@ -38,7 +38,7 @@ def lease_of(key: bytes) -> LeaseId:
     return LeaseId(key[:LEASE_ID_BYTES])
 
 
-def key_of(lease: LeaseId, owner: MemberId, lab: LabId, address: Address = _OWNERS) -> LeaseKey:
+def key_of(lease: LeaseId, owner: PersonId, lab: LabId, address: Address = _OWNERS) -> LeaseKey:
     """The key of what is kept for that owner; with `address` of what others brought of it."""
     whose = f"{len(owner)} {len(lab)} {owner}{lab}".encode()
     return LeaseKey(lease + blake3(whose + address).digest(LEASE_TAG_BYTES))
@@ -93,12 +93,12 @@ def payer_of(putter: Caller, terms: LeaseTerms) -> LeasePayer:
     """Whoever proved to put for somebody else puts on their account."""
     if terms.right is not None:
         return LeasePayer(terms.owner, terms.lab)
-    return LeasePayer(putter.member, putter.lab)
+    return LeasePayer(putter.person, putter.lab)
 
 
 def check_rows(view: ReadView, lease: LeaseId, payer: LeasePayer) -> None:
     """Raise RefusalError unless that person may have one row more under one id."""
-    theirs = sum(row.payer.member == payer.member for _, row in rows_of(view, lease))
+    theirs = sum(row.payer.person == payer.person for _, row in rows_of(view, lease))
     if theirs >= ROWS_OF_ONE_LEASE_MAX:
         raise RefusalError("full", f"one person may use an id {ROWS_OF_ONE_LEASE_MAX} times here")
 

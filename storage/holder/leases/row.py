@@ -6,7 +6,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from p2p.identity.caller import Caller
-from p2p.ids import LabId, MemberId, PeerId
+from p2p.ids import LabId, PeerId, PersonId
 from p2p.wire.codec import Record, encode
 from storage.engine.port import ReadView, WriteView
 from storage.engine.stored import stored
@@ -20,7 +20,7 @@ LEASES: Final = "leases"
 class LeaseRow(Record, frozen=True):
     """One lease: whose, and until when."""
 
-    owner: MemberId
+    owner: PersonId
     lab: LabId
     putter: PeerId
     """The machine that put the object; of old repairs the one that mended it."""
@@ -57,7 +57,7 @@ def renewed(
 
 def _may_renew(asker: Caller, row: LeaseRow) -> bool:
     """Machines of its lab; and of its owner, who may be of another lab since."""
-    return asker.is_me or asker.lab == row.lab or asker.member == row.owner
+    return asker.is_me or asker.lab == row.lab or asker.person == row.owner
 
 
 def held_on(

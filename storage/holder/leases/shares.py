@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from p2p.errors import RefusalError
-from p2p.ids import LabId, MemberId
+from p2p.ids import LabId, PersonId
 from p2p.wire.codec import Record
 from storage.coming import EVERYTHING, Coming
 from storage.limits import LEASES_HELD_MAX, LEASES_PER_LAB_MAX, LEASES_PER_MEMBER_MAX
@@ -19,11 +19,11 @@ from storage.limits import LEASES_HELD_MAX, LEASES_PER_LAB_MAX, LEASES_PER_MEMBE
 class LeasePayer(Record, frozen=True):
     """To whom a lease is charged."""
 
-    member: MemberId
+    person: PersonId
     lab: LabId
 
 
-NOBODY: Final = LeasePayer(MemberId(""), LabId(""))
+NOBODY: Final = LeasePayer(PersonId(""), LabId(""))
 """Of leases that were taken before shares were counted."""
 
 
@@ -33,7 +33,7 @@ class LeaseShares:
 
     held: int = 0
     """Leases kept here."""
-    _members: Counter[MemberId] = field(default_factory=Counter)
+    _members: Counter[PersonId] = field(default_factory=Counter)
     """Leases by person; of NOBODY none is counted."""
     _labs: Counter[LabId] = field(default_factory=Counter)
     """The same by lab."""
@@ -43,11 +43,11 @@ class LeaseShares:
 
     def coming(self, payer: LeasePayer, lease: bytes) -> AbstractContextManager[None]:
         """Count a lease while something is put under it, whether or not it turns out to be new."""
-        return self._coming.of([(payer.member, 0), (payer.lab,), EVERYTHING], lease)
+        return self._coming.of([(payer.person, 0), (payer.lab,), EVERYTHING], lease)
 
     def check(self, payer: LeasePayer) -> None:
         """Raise RefusalError unless one more may be kept for this payer."""
-        theirs = self._members[payer.member] + self._coming.with_one((payer.member, 0))
+        theirs = self._members[payer.person] + self._coming.with_one((payer.person, 0))
         if theirs > LEASES_PER_MEMBER_MAX:
             raise RefusalError("full", f"one person may have {LEASES_PER_MEMBER_MAX} leases here")
         if self._labs[payer.lab] + self._coming.with_one((payer.lab,)) > LEASES_PER_LAB_MAX:
@@ -59,7 +59,7 @@ class LeaseShares:
         """Charge a lease; with `count` -1 give it back."""
         self.held += count
         if payer != NOBODY:
-            self._members[payer.member] += count
+            self._members[payer.person] += count
             self._labs[payer.lab] += count
 
 

@@ -92,7 +92,7 @@ class NameHolder:
         is_grant = self._check_claim(request.key, ballot, claim)
         if is_grant and claim is not None and claim.sender != caller.peer:
             raise RefusalError("not-yours", "that grant is another machine's")
-        payer = NamePayer(caller.member, caller.lab, is_grant)
+        payer = NamePayer(caller.person, caller.lab, is_grant)
         held = await self._change(request.key, payer, lambda old: promise(old, ballot, claim))
         return held, b""
 
@@ -148,9 +148,9 @@ class NameHolder:
     def _payer(self, caller: Caller, claim: Signed | None, is_grant: bool) -> NamePayer:
         """Whoever wrote it, if that is a machine we know; else whoever brings it."""
         writer = None if claim is None else self._find(claim.sender)
-        if writer is None or not writer.member:
-            return NamePayer(caller.member, caller.lab, is_grant)
-        return NamePayer(writer.member, writer.lab, is_grant)
+        if writer is None or not writer.person:
+            return NamePayer(caller.person, caller.lab, is_grant)
+        return NamePayer(writer.person, writer.lab, is_grant)
 
     def _check_claim(self, key: bytes, ballot: Ballot, claim: Signed | None) -> bool:
         """Raise RefusalError unless the ballot is its signer's; True when that is by a grant."""

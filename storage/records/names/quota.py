@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from p2p.errors import RefusalError
-from p2p.ids import LabId, MemberId
+from p2p.ids import LabId, PersonId
 from p2p.wire.codec import Record
 from storage.coming import EVERYTHING, Coming
 from storage.limits import (
@@ -27,7 +27,7 @@ KeyT = TypeVar("KeyT")
 class NamePayer(Record, frozen=True):
     """To whom a name is charged."""
 
-    member: MemberId
+    person: PersonId
     lab: LabId
     is_grant: bool
     """Written by somebody else's leave."""
@@ -39,11 +39,11 @@ class Accounts:
 
     held: int = 0
     """Names kept here."""
-    _members: Counter[tuple[MemberId, bool]] = field(default_factory=Counter)
+    _members: Counter[tuple[PersonId, bool]] = field(default_factory=Counter)
     """Names by person, those written with grants apart."""
     _labs: Counter[LabId] = field(default_factory=Counter)
     """Names by lab, all of them."""
-    _pending: Counter[tuple[MemberId, bool]] = field(default_factory=Counter)
+    _pending: Counter[tuple[PersonId, bool]] = field(default_factory=Counter)
     """Names without a record."""
 
     _coming: Coming = field(default_factory=Coming)
@@ -51,11 +51,11 @@ class Accounts:
 
     def coming(self, payer: NamePayer, key: bytes) -> AbstractContextManager[None]:
         """Count a name while it is written, whether or not it turns out to be new."""
-        return self._coming.of([(payer.member, payer.is_grant), (payer.lab,), EVERYTHING], key)
+        return self._coming.of([(payer.person, payer.is_grant), (payer.lab,), EVERYTHING], key)
 
     def check(self, payer: NamePayer) -> None:
         """Raise RefusalError unless one more may be kept for this payer."""
-        account = payer.member, payer.is_grant
+        account = payer.person, payer.is_grant
         here = self._coming.with_one(account)
         if self._pending[account] + here > NAMES_PENDING_MAX:
             raise RefusalError("full", f"{NAMES_PENDING_MAX} names of yours were never written")
@@ -68,7 +68,7 @@ class Accounts:
 
     def add(self, payer: NamePayer, *, is_pending: bool, count: int = 1) -> None:
         """Charge a name; with `count` -1 give it back."""
-        account = payer.member, payer.is_grant
+        account = payer.person, payer.is_grant
         self.held += count
         _count(self._members, account, count)
         _count(self._labs, payer.lab, count)
@@ -77,7 +77,7 @@ class Accounts:
 
     def written(self, payer: NamePayer) -> None:
         """A name got its first record."""
-        _count(self._pending, (payer.member, payer.is_grant), -1)
+        _count(self._pending, (payer.person, payer.is_grant), -1)
 
     def __len__(self) -> int:
         """Accounts that are open: only of those who have something here."""

@@ -121,7 +121,7 @@ def identity(home: Home, now_ms: int) -> Check:
         return Check("identity", WARN, told, membership_end.REMEDY)
     left_days = (me.expires_ms - now_ms) // _DAY_MS
     detail = (
-        f"{me.name} of {me.member_name}, {me.lab_name}: keys are private, {left_days} days left"
+        f"{me.name} of {me.person_name}, {me.lab_name}: keys are private, {left_days} days left"
     )
     return Check("identity", OK, detail)
 

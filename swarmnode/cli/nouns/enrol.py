@@ -331,7 +331,7 @@ def report(
         report["root"] = enrolled.membership.anchor.root
     if enrolled.me is not None:
         me = enrolled.me
-        report |= {"lab": me.lab_name, "lab_id": me.lab, "person": me.member_name}
+        report |= {"lab": me.lab_name, "lab_id": me.lab, "person": me.person_name}
         report |= {"machine": me.name, "site": me.site, "roles": list(me.roles)}
         report["valid_until"] = _date(me.expires_ms)
     elif enrolled.membership is not None:

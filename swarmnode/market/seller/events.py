@@ -9,7 +9,7 @@ from typing import TypeAlias
 import msgspec
 
 from p2p import effects
-from p2p.ids import LabId, MemberId, PeerId
+from p2p.ids import LabId, PeerId, PersonId
 from swarmnode.market.guardians.messages import ClaimTerms
 from swarmnode.market.messages import AwardTerms, CallForBids
 from swarmnode.market.run.events import RunEvent
@@ -113,7 +113,7 @@ class BuyersRemoved(msgspec.Struct, frozen=True):
     """These machines were removed from the network, with their people."""
 
     buyers: frozenset[PeerId]
-    people: frozenset[MemberId] = frozenset()
+    people: frozenset[PersonId] = frozenset()
     """Those none of whose machines is a member any more; others may act for their tasks."""
 
 

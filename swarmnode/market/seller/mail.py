@@ -96,7 +96,7 @@ class BuyerMail:
             self._rpc.cast(caller.peer, _no_room(call))
             return
         is_ours = caller.is_me or caller.lab == self._rpc.me.lab
-        is_owner = caller.is_me or caller.member == self._rpc.me.member
+        is_owner = caller.is_me or caller.person == self._rpc.me.person
         self._post(e.CallHeard(caller.peer, caller.lab, is_ours, call, is_owner))
 
     def _on_release(self, caller: Caller, message: Release) -> None:

@@ -8,7 +8,7 @@ from typing import Final, assert_never
 
 import trio
 
-from p2p.ids import MemberId, PeerId
+from p2p.ids import PeerId, PersonId
 from p2p.mesh import Mesh
 from p2p.service import Driver, Performer
 from swarmnode.executor.port import JobId
@@ -109,7 +109,7 @@ class SellerService:
         """Lend the machine again."""
         await self._driver.do(e.ResumeAsked())
 
-    def end_of(self, buyers: frozenset[PeerId], people: frozenset[MemberId]) -> None:
+    def end_of(self, buyers: frozenset[PeerId], people: frozenset[PersonId]) -> None:
         """These were removed: their jobs here stop, and their results go nowhere."""
         self._driver.order(e.BuyersRemoved(buyers, people))
 

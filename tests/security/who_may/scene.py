@@ -15,7 +15,7 @@ from p2p.host.memory.host import MemoryHost, memory_address
 from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller
 from p2p.identity.issue import DAY_MS
-from p2p.ids import LabId, MemberId, PeerId, TrafficClass
+from p2p.ids import LabId, PeerId, PersonId, TrafficClass
 from p2p.wire.codec import Message
 from p2p.wire.envelope import Signed, seal
 from storage import messages as m
@@ -40,8 +40,8 @@ from testnet.sim.signer import KeyedHashSigner
 from testnet.sim.world import NETWORK, World
 
 MALLORY: Final = PeerId("mallory")
-MATE: Final = machine_of(MALLORY, LabId("lab-0"), MemberId("mate"))
-OTHER: Final = machine_of(MALLORY, LabId("elsewhere"), MemberId("other"))
+MATE: Final = machine_of(MALLORY, LabId("lab-0"), PersonId("mate"))
+OTHER: Final = machine_of(MALLORY, LabId("elsewhere"), PersonId("other"))
 FAR_MS: Final = START_MS + 30 * DAY_MS
 SHAPE: Final = Shape(cpu_millis=1000, memory_bytes=1 << 30, disk_bytes=1 << 20)
 DATA: Final = bytes(range(256)) * 100
@@ -149,8 +149,8 @@ def row(mate: object, other: object | None = None) -> Callable[[Act], Act]:
 
 
 def terms(scene: Scene, lease: LeaseId, *, owner: str | None = None) -> m.LeaseTerms:
-    whose = scene.who.member if owner is None else owner
-    return m.LeaseTerms(lease, MemberId(whose), scene.who.lab, 1, FAR_MS, True)
+    whose = scene.who.person if owner is None else owner
+    return m.LeaseTerms(lease, PersonId(whose), scene.who.lab, 1, FAR_MS, True)
 
 
 def ordered(

@@ -45,7 +45,7 @@ async def put_under_anothers_lease(scene: Scene) -> object:
 async def manifest_under_anothers_lease(scene: Scene) -> object:
     """What she keeps under that id is her own, and beside it."""
     bare = Manifest(
-        1, 1000, 4096, 1, 1, 1, scene.lease, scene.who.member, scene.who.lab, 1, 0,
+        1, 1000, 4096, 1, 1, 1, scene.lease, scene.who.person, scene.who.lab, 1, 0,
         (SegmentRef(1016, root_of(DATA)),),
     )  # fmt: skip
     data = encode(bare)

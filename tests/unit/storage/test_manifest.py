@@ -3,7 +3,7 @@ from dataclasses import dataclass
 import msgspec
 import pytest
 
-from p2p.ids import LabId, MemberId
+from p2p.ids import LabId, PersonId
 from p2p.wire.codec import encode
 from storage.errors import ManifestError
 from storage.ids import LeaseId
@@ -31,7 +31,7 @@ class Shape:
 def written(shape: Shape) -> Written:
     bare = Manifest(
         1, shape.size, shape.segment_bytes, shape.k, shape.n, 1, LeaseId(bytes(16)),
-        MemberId("member"), LabId("lab"), 1, 0,
+        PersonId("member"), LabId("lab"), 1, 0,
     )  # fmt: skip
     roots = 1 if shape.k == 1 else shape.n
     refs = tuple(

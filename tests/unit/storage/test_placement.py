@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from p2p.ids import LabId, MemberId, PeerId
+from p2p.ids import LabId, PeerId, PersonId
 from storage.placement.rendezvous import (
     Candidate,
     Domain,
@@ -21,7 +21,7 @@ from storage.placement.rendezvous import (
 def of_persons(*persons: str) -> list[Candidate]:
     """Machines of these people, all of one lab and site."""
     return [
-        Candidate(PeerId(f"p{at}"), LabId("a"), "1", 100, 1 << 40, MemberId(person))
+        Candidate(PeerId(f"p{at}"), LabId("a"), "1", 100, 1 << 40, PersonId(person))
         for at, person in enumerate(persons)
     ]
 
@@ -159,7 +159,7 @@ def test_a_pool_of_one_person_is_used_as_if_nobody_looked_at_persons() -> None:
 
 def test_a_person_with_very_many_machines_leaves_others_among_those_considered() -> None:
     pool = [*of_persons(*["mallory"] * 1000), *machines(*["b1"] * 60)]
-    claimed = [replace(c, weight=1 << 60) if c.member else c for c in pool]
+    claimed = [replace(c, weight=1 << 60) if c.owner else c for c in pool]
     short = shortlist(rendezvous(b"key", claimed), 64)
     assert len(short) == 64
     assert Counter(c.person for c in short)["mallory"] == 16

@@ -3,7 +3,7 @@
 import pytest
 
 from p2p.errors import RefusalError
-from p2p.ids import LabId, MemberId, NetworkId, PeerId
+from p2p.ids import LabId, NetworkId, PeerId, PersonId
 from p2p.wire.envelope import seal
 from storage.limits import RIGHTS_KEPT
 from storage.rights import (
@@ -18,7 +18,7 @@ from testnet.sim.callers import KnownMachines, machine_of
 from testnet.sim.signer import KeyedHashSigner
 
 NET = NetworkId("net")
-ANNA, LAB = MemberId("anna"), LabId("lab")
+ANNA, LAB = PersonId("anna"), LabId("lab")
 LAPTOP, WORKER, GUARDIAN, HOLDER = map(PeerId, ("laptop", "worker", "guardian", "holder"))
 HOUR_MS = 3_600_000
 
@@ -31,7 +31,7 @@ def rights(now_ms: int = 0) -> Rights:
     return Rights(KeyedHashSigner(HOLDER), NET, proofs, lambda: now_ms)
 
 
-def link(putter: PeerId = WORKER, owner: MemberId = ANNA, task: str = "t") -> RightLink:
+def link(putter: PeerId = WORKER, owner: PersonId = ANNA, task: str = "t") -> RightLink:
     return RightLink(owner, LAB, putter, task)
 
 
@@ -56,12 +56,12 @@ def test_a_right_is_handed_on_by_whom_it_names() -> None:
     ("putter", "owner", "lab"),
     [
         (GUARDIAN, ANNA, LAB),
-        (WORKER, MemberId("ben"), LAB),
+        (WORKER, PersonId("ben"), LAB),
         (WORKER, ANNA, LabId("other")),
     ],
 )
 def test_a_right_is_good_for_one_machine_and_one_owner(
-    putter: PeerId, owner: MemberId, lab: LabId
+    putter: PeerId, owner: PersonId, lab: LabId
 ) -> None:
     with pytest.raises(RefusalError, match="another machine's or another owner's"):
         rights().check(putter, right(), owner, lab)
@@ -71,7 +71,7 @@ def test_who_is_no_machine_of_the_owner_gives_no_right() -> None:
     with pytest.raises(RefusalError, match="not signed by a machine of that owner"):
         rights().open(right(signer=WORKER))
     with pytest.raises(RefusalError, match="not signed by a machine of that owner"):
-        rights().open(right(link(owner=MemberId("ben"))))
+        rights().open(right(link(owner=PersonId("ben"))))
 
 
 def test_a_right_that_was_handed_on_by_somebody_else_is_none() -> None:
@@ -82,7 +82,7 @@ def test_a_right_that_was_handed_on_by_somebody_else_is_none() -> None:
 
 def test_a_right_is_for_the_same_owner_and_task_in_every_link() -> None:
     first = right(link(GUARDIAN))
-    for other in (link(owner=MemberId("ben")), link(task="another")):
+    for other in (link(owner=PersonId("ben")), link(task="another")):
         sealed = seal(
             KeyedHashSigner(GUARDIAN), NET, RIGHT_DOMAIN, other, sequence=0, expires_ms=HOUR_MS
         )

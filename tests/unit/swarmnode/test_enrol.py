@@ -75,7 +75,7 @@ def test_founding_writes_four_private_keys_and_a_membership(alpha: Home) -> None
         assert path.stat().st_mode & 0o777 == 0o600
     me = enrol.standing(alpha, False, NOW).me
     assert me is not None
-    assert (me.name, me.member_name, me.lab_name, me.can_invite) == (
+    assert (me.name, me.person_name, me.lab_name, me.can_invite) == (
         "alpha",
         "ann",
         "physics",
@@ -143,7 +143,7 @@ def test_another_invite_replaces_one_that_somebody_else_used_up(alpha: Home, bet
     assert joined.changed
     assert joined.me.came_with is not None
     assert joined.me.came_with.invite == granted.invite
-    assert (joined.peer, joined.me.member) == (first.peer, first.me.member)
+    assert (joined.peer, joined.me.person) == (first.peer, first.me.person)
 
 
 def test_a_founder_who_pastes_an_invite_stays_the_founder(alpha: Home) -> None:
@@ -167,7 +167,7 @@ def test_one_home_belongs_to_one_network(alpha: Home, beta: Home, tmp_path: Path
 def test_a_second_machine_of_a_person_has_no_key_of_the_persons(alpha: Home, beta: Home) -> None:
     joined = enrol.join(beta, invite_from(alpha, Grant(own_machine=True)), BOB, os.urandom, NOW)
     assert joined.me is not None
-    assert joined.me.member_name == "ann"
+    assert joined.me.person_name == "ann"
     assert {path.name for path in beta.keys.iterdir()} == {"machine.key"}
     with pytest.raises(IdentityError, match="member key, which is not on this machine"):
         invite_from(beta)

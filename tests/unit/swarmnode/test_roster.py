@@ -112,10 +112,10 @@ async def test_the_end_of_an_id_as_it_is_shown_is_enough_and_a_shared_name_is_no
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     for name in ("", "carol"):
-        roster = await ask(BOB, f"{name}..{CAROL.who.member[-6:]}")
+        roster = await ask(BOB, f"{name}..{CAROL.who.person[-6:]}")
         assert roster.register.register.why_out(CAROL.who) is not None
     with pytest.RaisesGroup(MemberUnknownError, flatten_subgroups=True):
-        await ask(BOB, f"dave..{CAROL.who.member[-6:]}")
+        await ask(BOB, f"dave..{CAROL.who.person[-6:]}")
     (other,) = ANN.invites("dave2")
     chain = replace(other.who.lineage[-2], name="dave")
     other.who = replace(other.who, lineage=(*other.who.lineage[:-2], chain, other.who.lineage[-1]))

@@ -137,7 +137,7 @@ class Elsewhere:
 
     def may_read(self, caller: Caller, task: TaskId) -> bool:
         """Whether a caller is the owner of a task that is known here."""
-        return self._here(WhoAsks(caller.member), task) is not None
+        return self._here(WhoAsks(caller.person), task) is not None
 
     async def log(
         self, task: TaskId, stream: str, *, follow: bool, attempt: int = 0
@@ -249,7 +249,7 @@ class Elsewhere:
         """Whether it is ours for certain: not what was here before we were taken over ourselves."""
         core = self._core
         record, key = core.ledger.find(task), core.ledger.forgotten.get(task, b"")
-        if caller.member != self._rpc.me.member:
+        if caller.person != self._rpc.me.person:
             return None
         if record is not None:
             is_older = record.after_taken_ms < core.taken_ms and record.state not in TASK_ENDS
@@ -267,7 +267,7 @@ class Elsewhere:
         record = self._core.ledger.find(task)
         if record is None or record.owner or record.person or record.state not in TASK_ENDS:
             return None
-        return record if caller.member == self._rpc.me.member else None
+        return record if caller.person == self._rpc.me.person else None
 
     def _tell(self, task: TaskId, what: str, bringer: PeerId) -> None:
         """Log it, once while somebody asks every second until keepers have agreed who acts."""
@@ -279,7 +279,7 @@ class Elsewhere:
         """Who asks, and what a task that they cancel says of it. Raises RefusalError."""
         sealed = ask.order
         if sealed is None:
-            return WhoAsks(caller.member), f"cancelled from {caller.name or caller.peer}"
+            return WhoAsks(caller.person), f"cancelled from {caller.name or caller.peer}"
         try:
             order = open_signed(self._signer, self._network, TASK_ORDER_DOMAIN, TaskOrder, sealed)
         except WireError as exc:
@@ -288,7 +288,7 @@ class Elsewhere:
         if (order.task, order.machine) != (ask.task, caller.peer) or is_late:
             raise RefusalError("not-yours", "that order is another task's or machine's, or late")
         why = f"the key of its lab cancelled it: {_shown(order.reason)}"
-        return WhoAsks(caller.member, LabId(sealed.sender)), why
+        return WhoAsks(caller.person, LabId(sealed.sender)), why
 
     def _here(self, asker: WhoAsks, task: TaskId) -> Here | None:
         now_s = trio.current_time()
@@ -303,7 +303,7 @@ class Elsewhere:
             if (whose := self._whose(right, kept.task)) is not None:
                 return whose
         member = self._members.view().find(kept.owner)
-        return None if member is None or not member.member else (member.member, member.lab)
+        return None if member is None or not member.person else (member.person, member.lab)
 
     # -- asking
 
@@ -315,7 +315,7 @@ class Elsewhere:
         me, task = self._rpc.me, ask.task
         alive = sorted(
             self._members.view().alive(),
-            key=lambda one: (one.member != me.member, one.lab != me.lab, rank(task, one.peer)),
+            key=lambda one: (one.person != me.person, one.lab != me.lab, rank(task, one.peer)),
         )
         return [one.peer for one in alive[:FIND_ASKED_MAX]]
 

@@ -117,7 +117,7 @@ class HandOver:
 
     def _siblings(self) -> list[PeerId]:
         alive = self._members.view().alive()
-        found = [one.peer for one in alive if one.member == self._me.member]
+        found = [one.peer for one in alive if one.person == self._me.person]
         return [peer for peer in found if peer != self._me.peer][:MACHINES_PER_PERSON_MAX]
 
     async def _who_has(self, task: TaskRecord, siblings: Sequence[PeerId]) -> PeerId:

@@ -21,7 +21,7 @@ from p2p.errors import (
     WireError,
 )
 from p2p.identity.caller import Caller
-from p2p.ids import MemberId, PeerId, TrafficClass
+from p2p.ids import PeerId, PersonId, TrafficClass
 from p2p.limits import CLOCK_SKEW_MAX_MS
 from p2p.membership.view import Liveness, Member
 from p2p.mesh import Mesh
@@ -158,11 +158,11 @@ class LeftBehind:
 
     async def _told(self, caller: Caller, ask: ReadKept) -> KeptPage:
         member = self._members.view().find(ask.machine)
-        is_known = member is not None and bool(member.member)
+        is_known = member is not None and bool(member.person)
         told, size, strangers = list[bytes](), 0, 0
         for record in self._kept(ask) if not is_known or _is_of(member, caller) else []:
             await trio.lowlevel.checkpoint()
-            if not self._is_persons(record, caller.member):
+            if not self._is_persons(record, caller.person):
                 strangers += 1
                 if strangers > STRANGERS_MAX and not told and not is_known:
                     break
@@ -186,13 +186,13 @@ class LeftBehind:
             return False
         is_counted = is_near(record.term, 0) and is_near(kept.fence, 0)
         has_key = task_id_of(self._signer.from_seed(key).peer_id) == record.task
-        return is_counted and has_key and self._is_persons(record, self._rpc.me.member)
+        return is_counted and has_key and self._is_persons(record, self._rpc.me.person)
 
     def is_ours(self, record: GuardRecord) -> bool:
         """Whether a machine of this person gave a right for that task."""
-        return self._is_persons(record, self._rpc.me.member)
+        return self._is_persons(record, self._rpc.me.person)
 
-    def _is_persons(self, record: GuardRecord, person: MemberId) -> bool:
+    def _is_persons(self, record: GuardRecord, person: PersonId) -> bool:
         """Whether a machine of that person gave a guardian its right for the task."""
         owners = (self._whose(right, record.task) for _, right in record.rights)
         return any(owner is not None and owner[0] == person for owner in owners)
@@ -221,7 +221,7 @@ def _agreed(told: Mapping[TaskId, Sequence[GuardRecord]]) -> Iterator[TaskRecord
 
 
 def _is_of(member: Member | None, caller: Caller) -> bool:
-    return member is not None and member.member == caller.member
+    return member is not None and member.person == caller.person
 
 
 def _fixed(record: GuardRecord) -> tuple[object, ...]:

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import msgspec
 
 from p2p.identity.caller import Caller
-from p2p.ids import LabId, MemberId, PeerId
+from p2p.ids import LabId, PeerId, PersonId
 from storage.rights import Right
 from swarmnode.market.buyer.core import Buyer
 from swarmnode.market.guardians.kept import Post
@@ -16,7 +16,7 @@ from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TASK_ENDS
 from swarmnode.tasks.records import TaskRecord
 
-Whose: TypeAlias = tuple[MemberId, LabId]
+Whose: TypeAlias = tuple[PersonId, LabId]
 WhoseTask: TypeAlias = Callable[[Right, TaskId], Whose | None]
 """Who gave a right to put for that task, if it proves somebody."""
 
@@ -41,7 +41,7 @@ class Here:
 class WhoAsks:
     """Who asks: a person by the certificate of their machine, or a lab by an order of its key."""
 
-    person: MemberId
+    person: PersonId
     lab: LabId | None = None
 
     def may(self, whose: Whose | None, guest: str) -> bool:
@@ -72,7 +72,7 @@ def standing(
     if was_removed(core, task, me.peer):
         return None
     if record is not None and not record.owner:
-        if not asker.may((me.member, me.lab), record.person):
+        if not asker.may((me.person, me.lab), record.person):
             return None
         is_newest = record.state in TASK_ENDS or core.guards.may_act(task, now_s)
         return Here(msgspec.structs.replace(record, owner=me.peer), is_newest, may_cancel=True)

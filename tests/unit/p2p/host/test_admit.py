@@ -17,7 +17,7 @@ from p2p.identity.keys import KeySigner, network_id_of
 from p2p.identity.lineage import CertLink
 from p2p.identity.records import MembershipToken, encode_token
 from p2p.identity.register.register import Register, remove
-from p2p.ids import LabId, MemberId, NetworkId, PeerId
+from p2p.ids import LabId, NetworkId, PeerId, PersonId
 from p2p.limits import ADMISSION_TRIES_BURST, ADMITTED_MAX, CLOCK_SKEW_MAX_MS, REFUSAL_CHARS_MAX
 from p2p.wire.codec import Message, decode, encode
 from p2p.wire.envelope import WIRE_VERSION, Signed
@@ -138,8 +138,8 @@ async def test_two_machines_of_a_network_learn_who_the_other_is() -> None:
     at_alice, at_bob = alice.book.admitted(BOB.peer_id), bob.book.admitted(ALICE.peer_id)
     assert at_alice is not None
     assert at_bob is not None
-    assert (at_alice.name, at_alice.member_name, at_alice.lab_name) == ("beta", "bo", "physics")
-    assert (at_bob.name, at_bob.member_name) == ("alpha", "ann")
+    assert (at_alice.name, at_alice.person_name, at_alice.lab_name) == ("beta", "bo", "physics")
+    assert (at_bob.name, at_bob.person_name) == ("alpha", "ann")
     assert alice.book.admitted(ALICE.peer_id) == alice.me
 
 
@@ -247,7 +247,7 @@ def test_our_own_bad_token_is_noticed_before_anybody_is_dialled() -> None:
 
 def entry(number: int) -> Admitted:
     peer = PeerId(f"peer-{number:05}")
-    lab, member = LabId("lab"), MemberId(f"member-{number}")
+    lab, member = LabId("lab"), PersonId(f"member-{number}")
     lineage = (
         CertLink("swarm/member", member, "lab", "m"),
         CertLink("swarm/machine", peer, member, "n", member),
@@ -315,8 +315,8 @@ def test_a_clock_that_was_set_since_is_taken_into_account() -> None:
 def test_nobody_keeps_others_from_removing_them_by_clocks_that_lie() -> None:
     """One person makes as many machines as they like, and each tells its own time."""
     some = book()
-    machines = [replace(entry(number), member=MemberId("mallory")) for number in range(9)]
-    honest = [replace(entry(10 + number), member=MemberId(f"p{number}")) for number in range(2)]
+    machines = [replace(entry(number), person=PersonId("mallory")) for number in range(9)]
+    honest = [replace(entry(10 + number), person=PersonId(f"p{number}")) for number in range(2)]
     for who in machines:
         some.enter(replace(who, skew_ms=40 * DAY_MS))
     for who in honest:
@@ -345,13 +345,13 @@ def test_who_is_out_is_looked_at_anew_when_anything_has_changed() -> None:
     bob = admission(BOB, BOBS).me
     some.enter(bob)
     assert some.removed() == {}
-    some.register.take(removal(bob.member, "bo"), NOW)
+    some.register.take(removal(bob.person, "bo"), NOW)
     assert list(some.removed()) == [BOB.peer_id]
 
 
 async def test_who_was_removed_is_refused_by_name_and_date() -> None:
     alice, bob = admission(ALICE, ALICES), admission(BOB, BOBS)
-    alice.book.register.take(removal(bob.me.member, "bo"), NOW)
+    alice.book.register.take(removal(bob.me.person, "bo"), NOW)
     near, far, pipe = await meet(bob, alice)
     assert (near, far) == ("revoked", "revoked")
     said = decode(pipe.seen[-1])
@@ -374,7 +374,7 @@ async def test_removals_are_told_before_anything_else_is_served(knows: str) -> N
 
 async def test_a_peer_that_brings_its_own_removal_is_not_let_in() -> None:
     alice, bob = admission(ALICE, ALICES), admission(BOB, BOBS)
-    bob.book.register.take(removal(bob.me.member, "bo"), NOW)
+    bob.book.register.take(removal(bob.me.person, "bo"), NOW)
     assert (await meet(bob, alice))[1] == "revoked"
     assert alice.book.admitted(BOB.peer_id) is None
 

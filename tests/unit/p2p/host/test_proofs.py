@@ -36,7 +36,7 @@ def test_a_token_proves_whose_a_machine_is() -> None:
     for _ in range(2):  # checked, then remembered
         who = seen.whose(BOB.peer_id, BOBS_TOKEN)
         assert who is not None
-        assert (who.name, who.member_name, who.lab_name) == ("beta", "bo", "physics")
+        assert (who.name, who.person_name, who.lab_name) == ("beta", "bo", "physics")
         assert (who.peer, who.is_me) == (BOB.peer_id, False)
     assert seen.me().name == "alpha"
     assert seen.me().is_me
@@ -72,7 +72,7 @@ def test_a_removed_machine_proves_nothing_though_its_token_was_seen() -> None:
     door, seen = proofs()
     who = seen.whose(BOB.peer_id, BOBS_TOKEN)
     assert who is not None
-    door.book.register.take(removal(who.member, "bo"), NOW)
+    door.book.register.take(removal(who.person, "bo"), NOW)
     assert seen.whose(BOB.peer_id, BOBS_TOKEN) is None
 
 

@@ -13,11 +13,11 @@ from p2p.identity.records import (
     InviteCert,
     LabCert,
     MachineCert,
-    MemberCert,
     MembershipToken,
+    PersonCert,
     certify,
 )
-from p2p.ids import LabId, MemberId
+from p2p.ids import LabId, PersonId
 from p2p.limits import CLOCK_SKEW_MAX_MS
 from p2p.wire.codec import Record
 from p2p.wire.envelope import Signed
@@ -33,7 +33,7 @@ def key(name: str) -> KeySigner:
 ROOT = key("network")
 ANCHOR = Anchor(network_id_of(ROOT.peer_id), ROOT.peer_id)
 PHYSICS, ANN, ALPHA = key("physics"), key("ann"), key("alpha")
-FOUNDER = Keys(machine=ALPHA, member=ANN, lab=PHYSICS, network=ROOT)
+FOUNDER = Keys(machine=ALPHA, person=ANN, lab=PHYSICS, network=ROOT)
 FOUNDERS_TOKEN = found(ANCHOR, FOUNDER, Names("alpha", "ann", "physics"), NOW)
 LAB = LabId(PHYSICS.peer_id)
 
@@ -64,7 +64,7 @@ def joined(
     chain = certify_invite(ANCHOR, inviter, token, grant, invite_key, now_ms)
     person = None if grant.own_machine else key(f"{name} person")
     lab = key(f"{name} lab") if grant.new_lab else None
-    keys = Keys(machine=key(name), member=person, lab=lab)
+    keys = Keys(machine=key(name), person=person, lab=lab)
     names = Names(name, f"{name}'s owner", f"{name}'s lab")
     return keys, accept(ANCHOR, chain, invite_key, keys, names, now_ms)
 
@@ -74,13 +74,13 @@ def sign(by: KeySigner, record: Record, issued_ms: int = NOW, expires_ms: int = 
 
 
 def machine_cert(machine: KeySigner, owner: KeySigner = ANN, lab: LabId = LAB) -> MachineCert:
-    return MachineCert(machine.peer_id, lab, MemberId(owner.peer_id), "m", "")
+    return MachineCert(machine.peer_id, lab, PersonId(owner.peer_id), "m", "")
 
 
 def test_the_founder_is_admitted_under_its_names() -> None:
     who = check(FOUNDERS_TOKEN, ALPHA)
-    assert (who.name, who.member_name, who.lab_name) == ("alpha", "ann", "physics")
-    assert (who.peer, who.member, who.lab) == (ALPHA.peer_id, MemberId(ANN.peer_id), LAB)
+    assert (who.name, who.person_name, who.lab_name) == ("alpha", "ann", "physics")
+    assert (who.peer, who.person, who.lab) == (ALPHA.peer_id, PersonId(ANN.peer_id), LAB)
     assert who.can_invite
     assert who.came_with is None
 
@@ -89,9 +89,9 @@ def test_a_newcomer_with_an_invite_is_admitted_by_somebody_who_never_saw_it() ->
     bob, token = joined(FOUNDER, FOUNDERS_TOKEN, Grant(), "beta")
     who = check(token, bob.machine)
     assert (who.name, who.lab, who.can_invite) == ("beta", LAB, False)
-    assert bob.member is not None
+    assert bob.person is not None
     assert who.came_with is not None
-    assert who.came_with.user == bob.member.peer_id
+    assert who.came_with.user == bob.person.peer_id
 
 
 def test_a_token_admits_only_the_machine_it_names() -> None:
@@ -104,11 +104,11 @@ def test_an_invited_person_may_invite_only_when_that_was_granted() -> None:
     assert check(carols, carol.machine).lab == LAB
     with pytest.raises(IdentityError, match="may not invite into physics"):
         joined(carol, carols, Grant(), "delta")
-    assert carol.member is not None
+    assert carol.person is not None
     own_invite = key("invite of carol's own")
     forged = (
         *carols.certificates[:-1],
-        sign(carol.member, InviteCert(own_invite.peer_id, LAB, 1, NOW + DAY_MS)),
+        sign(carol.person, InviteCert(own_invite.peer_id, LAB, 1, NOW + DAY_MS)),
     )
     with pytest.raises(IdentityError, match="may not give such an invite"):
         accept(ANCHOR, forged, own_invite, FOUNDER, Names("d", "d", "d"), NOW)
@@ -118,8 +118,8 @@ def test_everybody_may_add_machines_of_their_own() -> None:
     bob, bobs = joined(FOUNDER, FOUNDERS_TOKEN, Grant(), "beta")
     second, seconds = joined(bob, bobs, Grant(own_machine=True), "beta-two")
     who = check(seconds, second.machine)
-    assert bob.member is not None
-    assert who.member == MemberId(bob.member.peer_id)
+    assert bob.person is not None
+    assert who.person == PersonId(bob.person.peer_id)
     assert who.came_with is not None
     assert who.came_with.user == second.machine.peer_id
 
@@ -136,7 +136,7 @@ def test_only_the_network_key_lets_a_new_lab_in() -> None:
 
 
 def test_a_lab_that_certifies_itself_is_refused_unless_the_network_is_open() -> None:
-    keys = Keys(machine=key("m"), member=key("p"), lab=key("own lab"))
+    keys = Keys(machine=key("m"), person=key("p"), lab=key("own lab"))
     open_anchor = replace(ANCHOR, is_open=True)
     token = found(open_anchor, keys, Names("m", "p", "l"), NOW)
     assert check_token(token, keys.machine.peer_id, open_anchor, ROOT, Clocks(NOW)).lab_name == "l"
@@ -145,26 +145,26 @@ def test_a_lab_that_certifies_itself_is_refused_unless_the_network_is_open() -> 
 
 def test_nobody_can_put_a_machine_under_another_persons_name() -> None:
     bob, bobs = joined(FOUNDER, FOUNDERS_TOKEN, Grant(can_invite=True), "beta")
-    assert bob.member is not None
+    assert bob.person is not None
     invite_key, intruder = key("invite for beta"), key("intruder")
     lab_chain = bobs.certificates[:2]  # lab, invite
-    as_ann = sign(invite_key, MemberCert(MemberId(ANN.peer_id), "ann", LAB))
+    as_ann = sign(invite_key, PersonCert(PersonId(ANN.peer_id), "ann", LAB))
     by_invite = sign(invite_key, machine_cert(intruder))
-    by_bob = sign(bob.member, machine_cert(intruder))
+    by_bob = sign(bob.person, machine_cert(intruder))
     assert refusal(MembershipToken((*lab_chain, as_ann, by_invite)), intruder) == "signature"
     assert (
         refusal(MembershipToken((*bobs.certificates[:-1], as_ann, by_bob)), intruder) == "signature"
     )
-    for_ann = InviteCert(key("k").peer_id, LAB, 1, NOW, owner=MemberId(ANN.peer_id))
+    for_ann = InviteCert(key("k").peer_id, LAB, 1, NOW, owner=PersonId(ANN.peer_id))
     ends = sign(key("k"), machine_cert(intruder))
-    chain = (*bobs.certificates[:-1], as_ann, sign(bob.member, for_ann), ends)
+    chain = (*bobs.certificates[:-1], as_ann, sign(bob.person, for_ann), ends)
     assert refusal(MembershipToken(chain), intruder) == "signature"
 
 
 def test_an_invite_without_that_right_enrols_nobody_who_may_invite() -> None:
     _, bobs = joined(FOUNDER, FOUNDERS_TOKEN, Grant(), "beta")
     invite_key, mallory, machine = key("invite for beta"), key("mallory"), key("machine")
-    person = MemberCert(MemberId(mallory.peer_id), "mallory", LAB, can_invite=True)
+    person = PersonCert(PersonId(mallory.peer_id), "mallory", LAB, can_invite=True)
     chain = (
         *bobs.certificates[:2],
         sign(invite_key, person),
@@ -178,7 +178,7 @@ def test_papers_signed_after_the_invite_ended_are_refused() -> None:
     late_ms = NOW + DAY_MS + CLOCK_SKEW_MAX_MS + 1000
     invite_key = key("invite for late")
     chain = certify_invite(ANCHOR, FOUNDER, FOUNDERS_TOKEN, grant, invite_key, NOW)
-    keys = Keys(machine=key("late"), member=key("late person"))
+    keys = Keys(machine=key("late"), person=key("late person"))
     with pytest.raises(IdentityError, match="may not enrol"):
         accept(ANCHOR, chain, invite_key, keys, Names("late", "late", ""), late_ms)
     joined_in_time = accept(ANCHOR, chain, invite_key, keys, Names("late", "l", ""), NOW + DAY_MS)
@@ -210,7 +210,7 @@ def test_whoever_is_revoked_takes_along_all_who_depend_on_them() -> None:
     bob, token = joined(FOUNDER, FOUNDERS_TOKEN, Grant(), "beta")
     who = check(token, bob.machine)
     assert who.came_with is not None
-    for one in (who.peer, who.member, who.lab, who.came_with.invite):
+    for one in (who.peer, who.person, who.lab, who.came_with.invite):
         with pytest.raises(AdmissionError, match="has been revoked") as caught:
             check(token, bob.machine, revoked=frozenset({str(one)}))
         assert caught.value.code == "revoked"
@@ -233,8 +233,8 @@ def test_another_key_that_claims_our_network_id_is_refused() -> None:
 @pytest.mark.parametrize("name", ["", "a" * 65, "a\nb", "\x1b[31mred", " a", "\u202eabc"])
 def test_names_nobody_should_be_shown_are_refused(name: str) -> None:
     lab = sign(ROOT, LabCert(LAB, "physics"))
-    person = sign(PHYSICS, MemberCert(MemberId(ANN.peer_id), "ann", LAB))
-    cert = MachineCert(ALPHA.peer_id, LAB, MemberId(ANN.peer_id), name, "")
+    person = sign(PHYSICS, PersonCert(PersonId(ANN.peer_id), "ann", LAB))
+    cert = MachineCert(ALPHA.peer_id, LAB, PersonId(ANN.peer_id), name, "")
     assert refusal(MembershipToken((lab, person, sign(PHYSICS, cert))), ALPHA) == "malformed"
 
 

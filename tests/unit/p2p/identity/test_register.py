@@ -14,15 +14,15 @@ from p2p.identity.keys import KeySigner, network_id_of
 from p2p.identity.lineage import CertLink, may_remove
 from p2p.identity.records import (
     INVITE_DOMAIN,
-    MEMBER_DOMAIN,
+    PERSON_DOMAIN,
     MachineCert,
-    MemberCert,
     MembershipToken,
+    PersonCert,
     certify,
 )
 from p2p.identity.register.register import Register, remove, witness
 from p2p.identity.register.uses import certificate_of, uses_in
-from p2p.ids import MemberId
+from p2p.ids import PersonId
 from p2p.limits import (
     CLOCK_SKEW_MAX_MS,
     REMOVALS_OF_ONE_PERSON_MAX,
@@ -67,9 +67,9 @@ class Person:
 
     def removes(self, other: "Person", at_ms: int = NOW, signer: KeySigner | None = None) -> Signed:
         """A removal of another person, with the member key unless told otherwise."""
-        signer = signer or self.keys.member
+        signer = signer or self.keys.person
         assert signer is not None
-        link = CertLink(MEMBER_DOMAIN, other.who.member, "", other.name)
+        link = CertLink(PERSON_DOMAIN, other.who.person, "", other.name)
         return remove(signer, ANCHOR.network, link, proof_of(signer, ANCHOR, self.token), at_ms)
 
 
@@ -98,11 +98,11 @@ def is_out(made: Register, person: Person) -> bool:
 
 def test_those_above_in_the_certificates_may_remove_and_no_invite_key_may() -> None:
     assert ANN.keys.lab is not None
-    above = may_remove(CAROL.who.lineage, CAROL.who.member)
-    assert above == {ROOT.peer_id, ANN.keys.lab.peer_id, BOB.who.member}
+    above = may_remove(CAROL.who.lineage, CAROL.who.person)
+    assert above == {ROOT.peer_id, ANN.keys.lab.peer_id, BOB.who.person}
     of_machine = may_remove(CAROL.who.lineage, CAROL.who.peer)
-    assert of_machine == {*above, CAROL.who.member}
-    assert may_remove(CAROL.who.lineage, DAVE.who.member) == frozenset()
+    assert of_machine == {*above, CAROL.who.person}
+    assert may_remove(CAROL.who.lineage, DAVE.who.person) == frozenset()
 
 
 def test_the_labs_key_and_the_inviter_remove() -> None:
@@ -129,7 +129,7 @@ def test_whoever_is_removed_takes_along_those_they_invited() -> None:
 
 def test_a_removal_without_a_good_proof_or_signature_is_refused() -> None:
     good = BOB.removes(CAROL)
-    link = CertLink(MEMBER_DOMAIN, CAROL.who.member, "", "carol")
+    link = CertLink(PERSON_DOMAIN, CAROL.who.person, "", "carol")
     by_invite = key("i-carol")
     for bad in (
         remove(key("nobody"), ANCHOR.network, link, (), NOW),
@@ -159,12 +159,12 @@ def test_what_a_removed_one_signs_afterwards_counts_for_nothing_in_any_order() -
 
 
 def test_one_key_cannot_fill_the_register() -> None:
-    link = CertLink(MEMBER_DOMAIN, "12D3", "", "x")
-    assert BOB.keys.member is not None
-    proof = proof_of(BOB.keys.member, ANCHOR, BOB.token)
+    link = CertLink(PERSON_DOMAIN, "12D3", "", "x")
+    assert BOB.keys.person is not None
+    proof = proof_of(BOB.keys.person, ANCHOR, BOB.token)
     made = Register(ANCHOR, ROOT)
     for number in range(REMOVALS_OF_ONE_PERSON_MAX + 10):
-        made.take(remove(BOB.keys.member, ANCHOR.network, link, proof, NOW - number), NOW)
+        made.take(remove(BOB.keys.person, ANCHOR.network, link, proof, NOW - number), NOW)
     assert len(made.removals.keys()) == REMOVALS_OF_ONE_PERSON_MAX
     made.take(ANN.removes(BOB, signer=ANN.keys.lab), NOW)
     assert is_out(made, BOB)
@@ -192,13 +192,13 @@ def test_certificates_of_others_beside_ones_own_charge_nobody_else() -> None:
     """Tokens are no secrets: anybody may lay the invite of another lab before their own chain."""
     guest = ANN.invites("guest")[0]
     (borrowed,) = [one for one in guest.token.certificates if one.domain == INVITE_DOMAIN]
-    assert BOB.keys.member is not None
-    proof = proof_of(BOB.keys.member, ANCHOR, BOB.token)
-    link = CertLink(MEMBER_DOMAIN, "12D3", "", "x")
+    assert BOB.keys.person is not None
+    proof = proof_of(BOB.keys.person, ANCHOR, BOB.token)
+    link = CertLink(PERSON_DOMAIN, "12D3", "", "x")
     made = Register(ANCHOR, ROOT)
     for number in range(REMOVALS_PER_PERSON_MAX + 9):
         shown = (proof[0], borrowed, *proof[1:]) if number % 2 else proof
-        made.take(remove(BOB.keys.member, ANCHOR.network, link, shown, NOW - number), NOW)
+        made.take(remove(BOB.keys.person, ANCHOR.network, link, shown, NOW - number), NOW)
     assert made.refused == 0
     assert len(made.removals.keys()) == REMOVALS_OF_ONE_PERSON_MAX
 
@@ -241,17 +241,17 @@ def test_when_people_have_filled_their_labs_room_their_removal_makes_room_again(
 
 def test_machines_by_the_dozen_of_one_person_leave_room_for_true_uses() -> None:
     made = Register(ANCHOR, ROOT)
-    assert BOB.keys.member is not None
-    proof = proof_of(BOB.keys.member, ANCHOR, BOB.token)
+    assert BOB.keys.person is not None
+    proof = proof_of(BOB.keys.person, ANCHOR, BOB.token)
     fake = key("an invite that nobody gave")
     for machine in range(3):
         mine = key(f"bob's {machine}")
-        cert = MachineCert(mine.peer_id, BOB.who.lab, BOB.who.member, f"b-{machine}", "", ())
+        cert = MachineCert(mine.peer_id, BOB.who.lab, BOB.who.person, f"b-{machine}", "", ())
         ends = BOB.who.expires_ms
-        own = certify(BOB.keys.member, ANCHOR.network, cert, issued_ms=NOW, expires_ms=ends)
+        own = certify(BOB.keys.person, ANCHOR.network, cert, issued_ms=NOW, expires_ms=ends)
         token = MembershipToken((*proof, own))
         for number in range(USES_PER_PERSON_MAX // 2):
-            user = MemberCert(MemberId(f"nobody-{machine}-{number}"), "x", BOB.who.lab, False)
+            user = PersonCert(PersonId(f"nobody-{machine}-{number}"), "x", BOB.who.lab, False)
             seen = certify(fake, ANCHOR.network, user, issued_ms=NOW, expires_ms=ends)
             made.take(witness(mine, ANCHOR.network, token, seen, NOW), NOW)
     assert len(made.uses.keys()) == USES_PER_PERSON_MAX
@@ -280,7 +280,7 @@ def test_when_witnesses_have_filled_the_room_their_removal_makes_room_for_true_u
 
 def used_by(newcomer: Person) -> Signed | None:
     """What the invite that they came with signed for them."""
-    use = next(one for one in uses_in(newcomer.who) if one.user == newcomer.who.member)
+    use = next(one for one in uses_in(newcomer.who) if one.user == newcomer.who.person)
     return certificate_of(use, newcomer.token.certificates)
 
 
@@ -344,7 +344,7 @@ def test_uses_that_are_not_held_leave_nothing_behind(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("p2p.identity.register.uses.USES_PER_LAB_MAX", 0)
     made = Register(ANCHOR, ROOT)
     for number in range(3):
-        user = MemberCert(MemberId(f"nobody-{number}"), "x", ANN.who.lab, False)
+        user = PersonCert(PersonId(f"nobody-{number}"), "x", ANN.who.lab, False)
         made_up = key(f"invite {number}")
         seen = certify(made_up, ANCHOR.network, user, issued_ms=NOW, expires_ms=NOW + DAY_MS)
         entry = witness(BOB.keys.machine, ANCHOR.network, BOB.token, seen, NOW)
@@ -396,7 +396,7 @@ def test_a_closed_invite_lets_nobody_in_and_those_who_came_before_stay() -> None
     why = made.why_out(two.who)
     assert why is not None
     assert "was closed by physics" in why.detail
-    assert DAVE.keys.member is not None
-    proof = proof_of(DAVE.keys.member, ANCHOR, DAVE.token)
-    no_right = remove(DAVE.keys.member, ANCHOR.network, link, proof, NOW - 5, closes=True)
+    assert DAVE.keys.person is not None
+    proof = proof_of(DAVE.keys.person, ANCHOR, DAVE.token)
+    no_right = remove(DAVE.keys.person, ANCHOR.network, link, proof, NOW - 5, closes=True)
     assert not is_out(register(no_right), three)

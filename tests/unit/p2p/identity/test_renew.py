@@ -52,8 +52,8 @@ def test_the_labs_key_renews_a_person_for_as_long_as_they_were_granted() -> None
     assert token is not None
     who = checked(token, CAROL)
     assert who.expires_ms == LATE + 365 * DAY_MS
-    assert (who.name, who.member, who.roles) == (CAROL.who.name, CAROL.who.member, CAROL.who.roles)
-    assert BOB.who.member in may_remove(who.lineage, who.member)
+    assert (who.name, who.person, who.roles) == (CAROL.who.name, CAROL.who.person, CAROL.who.roles)
+    assert BOB.who.person in may_remove(who.lineage, who.person)
     assert who.came_with == CAROL.who.came_with
     again = Person("carol", CAROL.keys, token, LATE)
     twice = renewed(ANN, again, LATE + 300 * DAY_MS)
@@ -66,7 +66,7 @@ def test_the_labs_key_renews_a_person_for_as_long_as_they_were_granted() -> None
 def test_a_renewed_person_no_longer_falls_with_whoever_invited_them() -> None:
     token = renewed(ANN, CAROL)
     assert token is not None
-    assert BOB.who.member not in {link.subject for link in checked(token, CAROL).lineage}
+    assert BOB.who.person not in {link.subject for link in checked(token, CAROL).lineage}
 
 
 def test_the_inviter_renews_those_they_invited_as_far_as_their_own_goes() -> None:
@@ -78,7 +78,7 @@ def test_the_inviter_renews_those_they_invited_as_far_as_their_own_goes() -> Non
     assert token is not None
     who = checked(token, CAROL)
     assert who.expires_ms == LATE + 365 * DAY_MS
-    assert bob.who.member in may_remove(who.lineage, who.member)
+    assert bob.who.person in may_remove(who.lineage, who.person)
 
 
 def test_a_persons_key_renews_their_other_machines() -> None:
@@ -114,7 +114,7 @@ def test_the_networks_key_renews_a_lab_that_was_invited() -> None:
     assert again is not None
     who = checked(again, zed)
     assert who.expires_ms == LATE + 365 * DAY_MS
-    assert (who.lab_name, who.member_name, who.can_invite) == ("geology", "zed", True)
+    assert (who.lab_name, who.person_name, who.can_invite) == ("geology", "zed", True)
 
 
 def test_what_a_stranger_answers_is_not_taken() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from p2p.identity.caller import Caller
-from p2p.ids import LabId, MemberId, NetworkId, PeerId
+from p2p.ids import LabId, NetworkId, PeerId, PersonId
 from p2p.limits import FORGERY_COST
 from p2p.membership import events as e
 from p2p.membership import table
@@ -58,7 +58,7 @@ def test_name_lab_site_person_and_roles_are_those_of_the_certificate() -> None:
     alice, mallory = lab.core.view().find(ALICE), lab.core.view().find(MALLORY)
     assert alice is not None
     assert (alice.name, alice.lab, alice.site) == ("alice", "physics", "attic")
-    assert (alice.member, alice.roles) == ("owner-alice", ("compute",))
+    assert (alice.person, alice.roles) == ("owner-alice", ("compute",))
     assert mallory is not None
     assert (mallory.name, mallory.lab, mallory.site) == ("mallory", "thieves", "")
 
@@ -97,14 +97,14 @@ def test_a_stolen_token_is_refused_and_costs_what_a_forgery_costs() -> None:
 
 def test_one_person_cannot_fill_the_view_with_machines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table, "MACHINES_PER_MEMBER_MAX", 3)
-    person = MemberId("mallory's owner")
+    person = PersonId("mallory's owner")
     many = {
         peer: machine_of(peer, LabId("thieves"), person)
         for peer in (PeerId(f"m{number}") for number in range(5))
     }
     lab = Lab({**MACHINES, **many})
     lab.hear(*(said(peer) for peer in many))
-    assert sum(m.member == person for m in lab.core.view().members) == 3
+    assert sum(m.person == person for m in lab.core.view().members) == 3
     lab.hear(*(said(peer, incarnation=2) for peer in many))  # those in it go on being heard
     assert sum(m.incarnation == 2 for m in lab.core.view().members) == 3
     lab.hear(said(ALICE))

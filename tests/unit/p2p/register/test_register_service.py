@@ -109,7 +109,7 @@ async def test_a_removal_is_kept_before_it_is_told_and_ends_the_connections() ->
         assert sorted(told[-1]) == sorted((BOB.who.peer, CAROL.who.peer))
         assert "bob was removed by physics" in told[-1][BOB.who.peer]
         people = one.services[DAVE.who.peer].people_out()
-        assert people == {BOB.who.member, CAROL.who.member}
+        assert people == {BOB.who.person, CAROL.who.person}
         assert one.is_connected(ANN.who.peer, DAVE.who.peer)
 
 

@@ -5,7 +5,7 @@ import trio
 from msgspec.structs import replace
 
 from p2p.errors import RefusalError
-from p2p.ids import LabId, MemberId, PeerId
+from p2p.ids import LabId, PeerId, PersonId
 from p2p.membership.view import Liveness
 from p2p.wire.codec import decode_as, encode
 from storage.errors import NameConflictError, StaleFenceError, TooFewPeersError
@@ -237,7 +237,7 @@ async def test_names_that_are_over_go_on_a_full_disk_too() -> None:
 def test_an_account_ends_with_its_last_name() -> None:
     accounts = Accounts()
     for at in range(100):
-        payer = NamePayer(MemberId(f"person{at}"), LabId(f"lab{at}"), False)
+        payer = NamePayer(PersonId(f"person{at}"), LabId(f"lab{at}"), False)
         accounts.add(payer, is_pending=True)
         if at % 2:
             accounts.written(payer)
@@ -247,7 +247,7 @@ def test_an_account_ends_with_its_last_name() -> None:
 
 def test_names_on_their_way_count_against_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("storage.records.names.quota.NAMES_PER_MEMBER_MAX", 2)
-    accounts, payer = Accounts(), NamePayer(MemberId("person"), LabId("lab"), False)
+    accounts, payer = Accounts(), NamePayer(PersonId("person"), LabId("lab"), False)
     accounts.add(payer, is_pending=False)
     with accounts.coming(payer, b"one"), accounts.coming(payer, b"one"):
         accounts.check(payer)

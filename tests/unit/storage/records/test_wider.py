@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 from msgspec.structs import replace
 
-from p2p.ids import LabId, MemberId, NetworkId, PeerId
+from p2p.ids import LabId, NetworkId, PeerId, PersonId
 from p2p.wire.codec import encode
 from storage.coding.erasure import Code
 from storage.errors import ManifestError
@@ -24,7 +24,7 @@ A, B, C = (ShardRoot(bytes([one]) * 32) for one in (1, 2, 3))
 def manifest(k: int, n: int, roots: bytes) -> Manifest:
     refs = (SegmentRef(26, roots),)
     lease = LeaseId(bytes(16))
-    return Manifest(1, 10, 64, k, n, 1, lease, MemberId("m"), LabId("l"), 1, 0, refs)
+    return Manifest(1, 10, 64, k, n, 1, lease, PersonId("m"), LabId("l"), 1, 0, refs)
 
 
 def holding(row: tuple[PeerId | None, ...], more: Address = NO_MORE) -> Holding:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from p2p.errors import RefusalError
 from p2p.identity.caller import Caller
-from p2p.ids import LabId, MemberId, PeerId
+from p2p.ids import LabId, PeerId, PersonId
 from p2p.wire.codec import encode
 from p2p.wire.envelope import Signed, Signer, seal
 from storage import messages as m
@@ -28,7 +28,7 @@ from testnet.sim.signer import KeyedHashSigner
 from tests.storage_lab import NETWORK, StorageLab, storage_lab
 
 LEASE = LeaseId(b"l" * 16)
-OWNER, OTHERS = MemberId("owner"), LabId("others")
+OWNER, OTHERS = PersonId("owner"), LabId("others")
 OWNERS_MACHINE = machine_of(PeerId("m0"), LAB, OWNER)
 OWNERS_OTHER_MACHINE = machine_of(PeerId("m1"), LAB, OWNER)
 LAB_MATE = machine_of(PeerId("m2"))
@@ -44,7 +44,7 @@ def server(lab: StorageLab) -> ShardServer:
 
 
 def terms(owner: str = OWNER, lab: str = LAB, *, is_hold: bool = False) -> m.LeaseTerms:
-    return m.LeaseTerms(LEASE, MemberId(owner), LabId(lab), 1, FAR_MS, is_hold)
+    return m.LeaseTerms(LEASE, PersonId(owner), LabId(lab), 1, FAR_MS, is_hold)
 
 
 async def put(lab: StorageLab, caller: Caller, what: m.LeaseTerms) -> None:
@@ -170,7 +170,7 @@ async def test_a_manifest_is_kept_for_the_owner_that_it_names() -> None:
         await server(lab).answer(LAB_MATE, m.PutManifest(address, address, terms()), data)
         row = lab["p0"].leases.row(LEASE)
         assert row is not None
-        assert (row.owner, row.payer.member) == (OWNER, "owner-m2")
+        assert (row.owner, row.payer.person) == (OWNER, "owner-m2")
 
 
 @simulated

@@ -7,7 +7,7 @@ import trio
 
 from p2p.errors import RefusalError
 from p2p.host.memory.network import LinkModel
-from p2p.ids import LabId, MemberId, PeerId, TrafficClass
+from p2p.ids import LabId, PeerId, PersonId, TrafficClass
 from p2p.wire.codec import Message, encode
 from storage import messages as m
 from storage.coding.merkle import root_of
@@ -35,7 +35,7 @@ def shard(seed: int = 1, size: int = 100_000) -> tuple[ShardRoot, bytes]:
 
 def terms(number: int = 1, *, is_hold: bool = False) -> m.LeaseTerms:
     lease = LeaseId(bytes([number]) * 16)
-    return m.LeaseTerms(lease, MemberId("owner-p0"), LabId("lab"), 1, FAR_MS, is_hold)
+    return m.LeaseTerms(lease, PersonId("owner-p0"), LabId("lab"), 1, FAR_MS, is_hold)
 
 
 def transfer(lab: StorageLab, name: str) -> Transfer:
@@ -262,7 +262,7 @@ async def test_nonsense_signed_by_a_member_harms_nobody() -> None:
     """A manifest whose page is garbage, and holder records of the wrong shape."""
     page = b"garbage"
     bare = Manifest(
-        1, 300_000, 1000, 3, 6, 1, terms().lease, MemberId("owner-p0"), LabId("lab"), 1, 0,
+        1, 300_000, 1000, 3, 6, 1, terms().lease, PersonId("owner-p0"), LabId("lab"), 1, 0,
         (), bytes(address_of(page)) * 2,
     )  # fmt: skip
     data = encode(bare)
@@ -284,7 +284,7 @@ async def test_nonsense_signed_by_a_member_harms_nobody() -> None:
         with pytest.raises(StorageError):
             await lab["p1"].objects.stat(address)
         small = Manifest(
-            1, 5, 1000, 3, 6, 1, terms(2).lease, MemberId("owner-p0"), LabId("lab"), 1, 0,
+            1, 5, 1000, 3, 6, 1, terms(2).lease, PersonId("owner-p0"), LabId("lab"), 1, 0,
             (SegmentRef(21, bytes(192)),),
         )  # fmt: skip
         data = encode(small)
@@ -309,7 +309,7 @@ async def test_a_lease_cannot_be_given_up_by_naming_it_in_another_manifest() -> 
         made = [
             encode(
                 Manifest(
-                    1, size, 1000, 3, 6, 1, terms().lease, MemberId("owner-p0"), LabId("lab"), 1, 0,
+                    1, size, 1000, 3, 6, 1, terms().lease, PersonId("owner-p0"), LabId("lab"), 1, 0,
                     (SegmentRef(size + 16, bytes(192)),),
                 )
             )

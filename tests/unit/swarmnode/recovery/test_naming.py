@@ -55,7 +55,7 @@ def test_another_invite_that_replaces_the_first_signs_the_name_as_well(
     recover(blank, bytes(32), used, LOGIN, os.urandom, NOW, given=Unnamed())
     assert enrol.join(blank, fresh, LOGIN, os.urandom, NOW).changed
     me, granted = renamed(blank, "bob", ""), fresh.grant()
-    assert me.member_name == "bob"
+    assert me.person_name == "bob"
     assert me.came_with is not None
     assert granted is not None
     assert me.came_with.invite == granted.invite
@@ -88,7 +88,7 @@ def test_only_the_names_that_were_not_given_come_from_the_copies(
         lab if given is None or given.lab else "",
     )
     me = renamed(blank, "ann", "physics")
-    assert (me.member_name, me.lab_name) == expected
+    assert (me.person_name, me.lab_name) == expected
 
 
 def test_a_join_that_recovers_nothing_leaves_no_note(alpha: Home, tmp_path: Path) -> None:

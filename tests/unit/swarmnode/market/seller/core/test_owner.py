@@ -3,7 +3,7 @@
 import msgspec
 
 from p2p.effects import Persist, Send
-from p2p.ids import MemberId, NetworkId, PeerId
+from p2p.ids import NetworkId, PeerId, PersonId
 from p2p.wire.codec import encode
 from p2p.wire.envelope import Signed
 from storage.rights import Right, RightLink
@@ -125,7 +125,7 @@ def test_an_owner_s_other_task_is_no_guest() -> None:
 
 
 def removed(*buyers: PeerId, people: tuple[str, ...] = ()) -> e.BuyersRemoved:
-    return e.BuyersRemoved(frozenset(buyers), frozenset(MemberId(one) for one in people))
+    return e.BuyersRemoved(frozenset(buyers), frozenset(PersonId(one) for one in people))
 
 
 def test_the_job_of_a_buyer_who_was_removed_stops_at_once_and_no_other() -> None:
@@ -145,7 +145,7 @@ def test_a_result_of_a_buyer_who_was_removed_goes_nowhere() -> None:
 
 
 def test_a_job_that_others_act_for_stops_with_the_person_it_is_of() -> None:
-    link = RightLink(MemberId("ann"), LAB, BOB, TASK)
+    link = RightLink(PersonId("ann"), LAB, BOB, TASK)
     sealed = Signed(1, NetworkId("net"), "right", CAROL, 0, 0, encode(link))
     bare = JobRecord(TASK, 1, CAROL, 1, TaskSpec(("true",), shape=SMALL), RoomGrant(0, 0, 0), 0)
     record = msgspec.structs.replace(bare, right=Right((sealed,)))
