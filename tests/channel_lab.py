@@ -7,10 +7,10 @@ from typing import assert_never
 from p2p.host.rpc.bounds import CallBounds, RpcConfig
 from p2p.host.rpc.calls import IncomingCall, OutgoingCall
 from p2p.host.rpc.channel import Channel
-from p2p.host.rpc.events import CallOver, CutOff, Event, StartHandler, StopHandler
+from p2p.host.rpc.effects import BeganAnew, CallOver, CutOff, RpcEffect, StartHandler, StopHandler
 from p2p.host.rpc.frames import decode_frame
 from p2p.host.rpc.handlers import Handlers
-from p2p.host.rpc.messages import ChannelOpened
+from p2p.host.rpc.messages import Cast
 from p2p.ids import PeerId, TrafficClass
 from p2p.limits import BODY_WINDOW_BYTES
 from p2p.wire.codec import Message, encode
@@ -33,24 +33,27 @@ class End:
         self.running: dict[int, IncomingCall] = {}
         self.stopped: list[int] = []
         self.cut_off: list[PeerId] = []
+        self.anew: list[int] = []
 
     def attend(self, now_s: float) -> None:
         """Carry out all that the channel asks for."""
-        while (event := self.channel.next_event(now_s)) is not None:
-            self._note(event)
+        while (effect := self.channel.next_effect(now_s)) is not None:
+            self._note(effect)
 
-    def _note(self, event: Event) -> None:
-        match event:
+    def _note(self, effect: RpcEffect) -> None:
+        match effect:
             case CallOver(call):
                 self.over.append(call)
             case StartHandler(call):
                 self.running[call.id] = call
             case StopHandler(call):
                 self.stopped.append(call.id)
+            case BeganAnew(epoch):
+                self.anew.append(epoch)
             case CutOff(peer, _):
                 self.cut_off.append(peer)
             case _:
-                assert_never(event)
+                assert_never(effect)
 
     def answer(self, call: IncomingCall, body: bytes = b"") -> None:
         """As a handler that says yes and is done."""
@@ -110,9 +113,9 @@ class Pair:
         coming = self.under_way[1 - self.ends.index(end)]
         if not coming:
             return False
-        message = decode_frame(coming.popleft())
-        if not isinstance(message, ChannelOpened):
-            end.channel.receive(message, end.peer, self.now_s)
+        frame = decode_frame(coming.popleft())
+        assert not isinstance(frame, Cast)
+        end.channel.receive(frame, end.peer, self.now_s)
         self.attend()
         return True
 

@@ -66,6 +66,21 @@ class Run:
         assert (call in end.over) == (call.state is OutgoingState.DONE)
         end.channel.leave(call)
 
+    def close(self) -> None:
+        """Each end loses the other; callers and handlers go on for a moment."""
+        for end in self.pair.ends:
+            end.channel.close("gone")
+        for frames in self.pair.under_way:
+            frames.clear()
+        self.pair.attend()
+        while self.calls:
+            self.leave(0)
+            self.pair.attend()
+        for end in self.pair.ends:
+            for call in list(end.running.values()):
+                end.answer(call, bytes(call.reply_bytes))
+                self.pair.attend()
+
     def finish(self) -> None:
         """Every handler answers and every caller leaves."""
         for _ in range(200):
@@ -82,6 +97,23 @@ class Run:
             for call in list(end.running.values()):
                 end.end(call)
         self.pair.settle()
+
+
+@settings(max_examples=200, deadline=None)
+@given(steps=STEPS)
+def test_when_the_peer_is_gone_all_calls_fail_and_nothing_leaves(
+    steps: list[tuple[str, int, int]],
+) -> None:
+    run = Run()
+    for step in steps:
+        run.take(*step)
+    asked = list(run.calls)
+    run.close()
+    assert all(call in end.over for end, call in asked)
+    for end in run.pair.ends:
+        assert end.channel.next_frame() is None
+        assert end.channel.body_bytes == 0
+        assert len(end.channel.outgoing) == len(end.channel.incoming) == 0
 
 
 @settings(max_examples=300, deadline=None)

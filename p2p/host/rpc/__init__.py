@@ -1,10 +1,10 @@
 """Calls and casts between peers, over whatever Host carries the frames.
 
-A *channel* is one conversation: the calls of one peer in one traffic class, both ways. It is a
-pure core: `receive` takes what the peer says, `next_frame` gives what is to be said, `next_event`
-what is to be done here. The rest is the shell around it.
+A *channel* is the calls of one peer in one traffic class, both ways. It is a pure core: `receive`
+takes what the peer says, `next_frame` gives what is to be said, `next_effect` what is to be done
+here. A *conversation* is the shell that carries one.
 
-channel        the core: one outbox of frames, one of events
+channel        the core: one outbox of frames, one of effects
 outgoing       in it: our calls, until their callers have left
 incoming       in it: calls of theirs, from the question to the last byte of the answer
 bodies         in it: bodies both ways, and the credit that bounds them

@@ -104,6 +104,7 @@ class Bodies:
         """Nothing of this leaves any more."""
         for lane in self._lanes:
             lane.clear()
+        self.reply_bytes, self._owed = 0, [0, 0]
 
     # -- what comes
 

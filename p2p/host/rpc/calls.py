@@ -9,12 +9,14 @@
              its body     for room    its         answered, refused, or
              is coming    to answer   handler     nobody waits for it
 
-A call of ours may be left in any state, and one of theirs may end in any.
+A call of ours may be left in any state, and one of theirs may end in any. The steps that there are
+stand in two tables; a missing one is an error of ours.
 """
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
 from p2p.host.rpc.bodies import IncomingBody
 from p2p.identity.caller import Caller
@@ -43,6 +45,16 @@ class OutgoingState(IntEnum):
     LEFT = 4
 
 
+OUTGOING_STEPS: Final[tuple[tuple[OutgoingState, ...], ...]] = (
+    (OutgoingState.SENT, OutgoingState.DONE, OutgoingState.LEFT),  # DONE: the peer is gone
+    (OutgoingState.ANSWERED, OutgoingState.DONE, OutgoingState.LEFT),  # DONE: refused
+    (OutgoingState.DONE, OutgoingState.LEFT),
+    (OutgoingState.LEFT,),
+    (),
+)
+"""By state: those that may follow."""
+
+
 @dataclass(slots=True, eq=False)
 class OutgoingCall:
     """A call of ours."""
@@ -61,6 +73,12 @@ class OutgoingCall:
     failure: Exception | None = None
     """Why there will be no reply."""
 
+    def move(self, to: OutgoingState) -> None:
+        """Take a step. Raises RuntimeError for one that there is not: a bug."""
+        if to not in OUTGOING_STEPS[self.state]:
+            raise RuntimeError(f"call {self.id} cannot go from {self.state!r} to {to!r}")
+        self.state = to
+
 
 class IncomingState(IntEnum):
     """Of a call of theirs; the drawing is above."""
@@ -69,6 +87,15 @@ class IncomingState(IntEnum):
     WAITING = 1
     RUNNING = 2
     ENDED = 3
+
+
+INCOMING_STEPS: Final[tuple[tuple[IncomingState, ...], ...]] = (
+    (IncomingState.WAITING, IncomingState.RUNNING, IncomingState.ENDED),
+    (IncomingState.RUNNING, IncomingState.ENDED),
+    (IncomingState.ENDED,),
+    (),
+)
+"""By state: those that may follow. Who is answered without a body waits for no room."""
 
 
 @dataclass(slots=True, eq=False)
@@ -87,3 +114,9 @@ class IncomingCall:
     state: IncomingState = IncomingState.ARRIVING
     answer_frame: bytes | None = None
     """What it was answered with, unless that had a body."""
+
+    def move(self, to: IncomingState) -> None:
+        """Take a step. Raises RuntimeError for one that there is not: a bug."""
+        if to not in INCOMING_STEPS[self.state]:
+            raise RuntimeError(f"call {self.id} cannot go from {self.state!r} to {to!r}")
+        self.state = to

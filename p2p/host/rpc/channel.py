@@ -1,23 +1,24 @@
-"""One conversation of RPC, as a pure core: the calls of one peer in one traffic class.
+"""The calls of one peer in one traffic class, both ways, as a pure core.
 
 Everything leaves through one outbox, in the order meant here: credit first, then small frames,
 then the next chunk of a body. What is to be done at this end leaves through another one. Whoever
 carries the channel empties both after each step; nothing here waits, and nothing calls back.
 
-        receive(frame) --> | outgoing, incoming, bodies | --> next_event()
+        receive(frame) --> | outgoing, incoming, bodies | --> next_effect()
         ask(), answer() -> |                            | --> next_frame()
 """
 
 import math
 from collections import deque
 from collections.abc import Mapping
+from typing import assert_never
 
 from p2p.errors import WireError
 from p2p.host.rpc.bodies import Bodies
 from p2p.host.rpc.bounds import CallBounds
 from p2p.host.rpc.calls import IncomingCall, OutgoingCall, OutgoingState, ServedKind
-from p2p.host.rpc.events import Event
-from p2p.host.rpc.frames import SmallFrame
+from p2p.host.rpc.effects import BeganAnew, RpcEffect
+from p2p.host.rpc.frames import ChannelFrame, SmallFrame
 from p2p.host.rpc.incoming import IncomingCalls
 from p2p.host.rpc.messages import (
     BodyKind,
@@ -33,7 +34,7 @@ from p2p.host.rpc.outgoing import OutgoingCalls
 from p2p.identity.caller import Caller
 from p2p.ids import PeerId
 from p2p.limits import ANSWERS_WAITING_MAX
-from p2p.wire.codec import Message, encode
+from p2p.wire.codec import encode
 
 
 class Channel:
@@ -47,12 +48,14 @@ class Channel:
         self.remote_epoch: int | None = None
         """Of the peer's end; until it is heard, nothing else is taken from there."""
         self.bodies = Bodies()
+        self._is_closed = False
+        """The peer is gone: nothing is taken and nothing leaves any more."""
         self._opening: bytes | None = encode(ChannelOpened(epoch))
         """The first frame; None once it has left."""
         self._small: deque[SmallFrame] = deque()
-        self._events: deque[Event] = deque()
-        self.outgoing = OutgoingCalls(peer, self.bodies, self._events)
-        self.incoming = IncomingCalls(peer, kinds, bounds, self.bodies, self._events, self._small)
+        self._effects: deque[RpcEffect] = deque()
+        self.outgoing = OutgoingCalls(peer, self.bodies, self._effects)
+        self.incoming = IncomingCalls(peer, kinds, bounds, self.bodies, self._effects, self._small)
 
     @property
     def calls(self) -> int:
@@ -76,34 +79,50 @@ class Channel:
         """The caller has its answer, or no longer waits."""
         if cancel := self.outgoing.leave(call):
             self._small.append(SmallFrame(cancel))
+        if self._is_closed:
+            self._drop_frames()
 
     def answer(self, call: IncomingCall, payload: bytes, body: bytes) -> None:
         """What a handler that was started says."""
-        self.incoming.answer(call, payload, body)
+        if not self._is_closed:
+            self.incoming.answer(call, payload, body)
 
     def refuse(self, call: IncomingCall, code: str, detail: str) -> None:
         """What a handler that was started says, when it says no."""
-        self.incoming.refuse(call, code, detail)
+        if not self._is_closed:
+            self.incoming.refuse(call, code, detail)
 
     def end(self, call: IncomingCall) -> None:
         """A handler that was started has finished, whether it answered or not."""
         self.incoming.end(call)
+        if self._is_closed:
+            self._drop_frames()
 
     def close(self, why: str) -> None:
         """The peer is gone: our calls fail, its handlers stop, nothing leaves any more."""
+        self._is_closed = True
+        self.outgoing.fail_all(why)
+        self.incoming.stop_all()
+        self._drop_frames()
+
+    def _drop_frames(self) -> None:
         self._opening = None
         self._small.clear()
         self.bodies.clear()
-        self.outgoing.fail_all(why)
-        self.incoming.stop_all()
 
     # -- what the peer says
 
-    def receive(self, message: Message, caller: Caller | None, now_s: float) -> None:
+    def receive(self, frame: ChannelFrame, caller: Caller | None, now_s: float) -> None:
         """Take a frame of this channel; `caller` is the peer, once it is admitted.
 
-        Raises WireError for what no honest peer sends.
+        Raises WireError for what no honest peer sends. Before the peer's end has opened, what comes
+        is of an older one: the peer has not noticed yet that ours is new.
         """
+        is_open = self.remote_epoch is not None and not self._is_closed
+        if is_open or isinstance(frame, ChannelOpened):
+            self._take(frame, caller, now_s)
+
+    def _take(self, message: ChannelFrame, caller: Caller | None, now_s: float) -> None:
         match message:
             case Call():
                 self._on_call(caller, message, now_s)
@@ -117,6 +136,16 @@ class Channel:
                 self.outgoing.on_refused(message)
             case Cancel():
                 self.incoming.on_cancel(message.id)
+            case ChannelOpened():
+                self._on_opened(message.epoch)
+            case _:
+                assert_never(message)
+
+    def _on_opened(self, epoch: int) -> None:
+        if self.remote_epoch in (None, epoch):
+            self.remote_epoch = epoch
+        else:
+            self._effects.append(BeganAnew(epoch))
 
     def _on_call(self, caller: Caller | None, message: Call, now_s: float) -> None:
         if caller is None:
@@ -159,24 +188,25 @@ class Channel:
         return None if chunk is None else (chunk, math.inf)
 
     @property
-    def has_events(self) -> bool:
+    def has_effects(self) -> bool:
         """True when there may be something to do, once there is room for it."""
-        return bool(self._events or self.incoming.waiting)
+        return bool(self._effects or self.incoming.waiting)
 
-    def next_event(self, now_s: float) -> Event | None:
+    def next_effect(self, now_s: float) -> RpcEffect | None:
         """The next thing to be done at this end."""
-        if not self._events and self.incoming.waiting:
+        if not self._effects and self.incoming.waiting:
             self.incoming.start_waiting(now_s)
-        return self._events.popleft() if self._events else None
+        return self._effects.popleft() if self._effects else None
 
     @staticmethod
     def _sent(call: OutgoingCall) -> float:
         if call.state is OutgoingState.QUEUED:
-            call.state = OutgoingState.SENT
+            call.move(OutgoingState.SENT)
         return call.expires_s
 
     def check_invariants(self) -> None:
         """What must hold after each step. Raises AssertionError."""
+        assert not (self._is_closed and self.has_frames), "what is closed has frames"
         self.bodies.check_invariants()
         self.outgoing.check_invariants()
         self.incoming.check_invariants()

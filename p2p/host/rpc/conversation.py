@@ -7,13 +7,14 @@ import trio
 
 from p2p.host.rpc.calls import IncomingCall, OutgoingCall
 from p2p.host.rpc.channel import Channel
-from p2p.host.rpc.events import CallOver, CutOff, Event, StartHandler, StopHandler
+from p2p.host.rpc.effects import BeganAnew, CallOver, CutOff, RpcEffect, StartHandler, StopHandler
+from p2p.host.rpc.frames import ChannelFrame
 from p2p.identity.caller import Caller
 from p2p.ids import PeerId, TrafficClass
-from p2p.wire.codec import Message
 
 Transmit: TypeAlias = Callable[[bytes, float], Awaitable[None]]
 """Hands a frame to the host, with the time by which it must have begun to leave."""
+BeginAnew: TypeAlias = Callable[["Conversation", int], None]
 RunHandler: TypeAlias = Callable[["Conversation", IncomingCall, trio.CancelScope], None]
 
 
@@ -26,6 +27,7 @@ class Conversation:
         traffic_class: TrafficClass,
         transmit: Transmit,
         start: RunHandler,
+        begin_anew: BeginAnew,
         cut_off: Callable[[PeerId, str], None],
     ) -> None:
         self.channel = channel
@@ -33,6 +35,8 @@ class Conversation:
         self._transmit = transmit
         self._start = start
         """Begins a handler, which ends with `end`."""
+        self._begin_anew = begin_anew
+        """Ends this one, and begins one with the peer's new end."""
         self._cut_off = cut_off
         """Ends the conversations with a peer."""
         self._callers: dict[int, trio.Event] = {}
@@ -52,7 +56,7 @@ class Conversation:
                     self._wake = trio.Event()
                     await self._wake.wait()
                 else:
-                    if self.channel.has_events:  # what has left made room for a reply
+                    if self.channel.has_effects:  # what has left made room for a reply
                         self._do_what_is_due(trio.current_time())
                     await self._transmit(*frame)
 
@@ -69,25 +73,33 @@ class Conversation:
         self.channel.leave(call)
         self._wake_up()
 
-    def receive(self, message: Message, caller: Caller | None) -> None:
+    def receive(self, frame: ChannelFrame, caller: Caller | None) -> None:
         """Take a frame of the peer. Raises WireError."""
         now_s = trio.current_time()
-        self.channel.receive(message, caller, now_s)
-        if self.channel.has_events:
+        self.channel.receive(frame, caller, now_s)
+        if self.channel.has_effects:
             self._do_what_is_due(now_s)
         self._wake_up()
+
+    def answer(self, call: IncomingCall, payload: bytes, body: bytes) -> None:
+        """What a handler says; it leaves once that ends."""
+        self.channel.answer(call, payload, body)
+
+    def refuse(self, call: IncomingCall, code: str, detail: str) -> None:
+        """The same, with a no."""
+        self.channel.refuse(call, code, detail)
 
     def end(self, call: IncomingCall) -> None:
         """Its handler has finished."""
         del self._handlers[call.id]
         self.channel.end(call)
-        if self.channel.has_events:
+        if self.channel.has_effects:
             self._do_what_is_due(trio.current_time())
         self._wake_up()
 
     def _do_what_is_due(self, now_s: float) -> None:
-        while (event := self.channel.next_event(now_s)) is not None:
-            self._carry_out(event)
+        while (effect := self.channel.next_effect(now_s)) is not None:
+            self._carry_out(effect)
 
     def _wake_up(self) -> None:
         if self._wake is not None and self.channel.has_frames:
@@ -99,24 +111,26 @@ class Conversation:
         self._scope.cancel()
         self.channel.close(why)
         stopped: list[trio.CancelScope] = []
-        while (event := self.channel.next_event(trio.current_time())) is not None:
-            if isinstance(event, StopHandler):
-                stopped.append(self._handlers[event.call.id])
+        while (effect := self.channel.next_effect(trio.current_time())) is not None:
+            if isinstance(effect, StopHandler):
+                stopped.append(self._handlers[effect.call.id])
             else:
-                self._carry_out(event)
+                self._carry_out(effect)
         return stopped
 
-    def _carry_out(self, event: Event) -> None:
-        match event:
+    def _carry_out(self, effect: RpcEffect) -> None:
+        match effect:
             case CallOver():
-                self._callers.pop(event.call.id).set()
+                self._callers.pop(effect.call.id).set()
             case StartHandler():
-                scope = trio.CancelScope(deadline=event.call.expires_s)
-                self._handlers[event.call.id] = scope
-                self._start(self, event.call, scope)
+                scope = trio.CancelScope(deadline=effect.call.expires_s)
+                self._handlers[effect.call.id] = scope
+                self._start(self, effect.call, scope)
             case StopHandler(call):
                 self._handlers[call.id].cancel()
+            case BeganAnew(epoch):
+                self._begin_anew(self, epoch)
             case CutOff(peer, why):
                 self._cut_off(peer, why)
             case _:
-                assert_never(event)
+                assert_never(effect)

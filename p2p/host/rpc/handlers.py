@@ -71,7 +71,7 @@ class Handlers:
                 try:
                     reply, body = await call.answer(call.caller, call.request, call.body.take())
                 except RefusalError as refusal:
-                    conversation.channel.refuse(call, refusal.code, refusal.detail)
+                    conversation.refuse(call, refusal.code, refusal.detail)
                 else:
                     _answer(conversation, call, reply, body)
         finally:
@@ -80,14 +80,13 @@ class Handlers:
 
 def _answer(conversation: Conversation, call: IncomingCall, reply: Message, body: bytes) -> None:
     """A reply is made of what others brought, too: one that fits no message ends nothing."""
-    channel = conversation.channel
     if len(body) > call.reply_bytes:
         size = f"{len(body)} bytes, {call.reply_bytes} were promised"
         raise ValueError(f"{type(reply).__name__} has a body of {size}")
     try:
         payload = packed(reply)
     except UNSAYABLE as fault:
-        log.debug("%s asked for what no message can tell: %s", channel.peer, fault)
-        channel.refuse(call, "too-long", str(fault))
+        log.debug("%s asked for what no message can tell: %s", conversation.channel.peer, fault)
+        conversation.refuse(call, "too-long", str(fault))
     else:
-        channel.answer(call, payload, body)
+        conversation.answer(call, payload, body)

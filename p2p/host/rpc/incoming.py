@@ -8,7 +8,7 @@ from p2p.host.rpc.answered import Answered
 from p2p.host.rpc.bodies import Bodies, IncomingBody
 from p2p.host.rpc.bounds import CallBounds
 from p2p.host.rpc.calls import IncomingCall, IncomingState, ServedKind
-from p2p.host.rpc.events import CutOff, Event, StartHandler, StopHandler
+from p2p.host.rpc.effects import CutOff, RpcEffect, StartHandler, StopHandler
 from p2p.host.rpc.frames import SmallFrame
 from p2p.host.rpc.messages import BodyKind, Call, Refused, Reply
 from p2p.identity.caller import Caller
@@ -34,15 +34,15 @@ class IncomingCalls:
         kinds: Mapping[int, ServedKind],
         bounds: CallBounds,
         bodies: Bodies,
-        events: deque[Event],
+        effects: deque[RpcEffect],
         frames: deque[SmallFrame],
     ) -> None:
-        """`kinds` by number; `events` and `frames` are the channel's outboxes."""
+        """`kinds` by number; `effects` and `frames` are the channel's outboxes."""
         self._peer = peer
         self._kinds = kinds
         self._bounds = bounds
         self._bodies = bodies
-        self._events = events
+        self._effects = effects
         self._frames = frames
         self._open: dict[int, IncomingCall] = {}
         """By id, until they have ended."""
@@ -95,7 +95,7 @@ class IncomingCalls:
         if call is None:
             self._bodies.abandon(BodyKind.REPLY, call_id)
         elif call.state is _RUNNING:
-            self._events.append(StopHandler(call))
+            self._effects.append(StopHandler(call))
         else:
             if call.state is _WAITING:
                 self.waiting.remove(call)
@@ -122,15 +122,18 @@ class IncomingCalls:
         self._promised_bytes -= call.body.length
         if call.state is _RUNNING:
             self._reserved_bytes -= call.reply_bytes
-        call.state = _ENDED
+        call.move(_ENDED)
         self._answered.add(call.id, call.answer_frame)
         self._bodies.give_back(BodyKind.REQUEST, call.body)
 
     def stop_all(self) -> None:
         """The peer is gone."""
         self.waiting.clear()
-        running = (c for c in self._open.values() if c.state is _RUNNING)
-        self._events.extend(StopHandler(call) for call in running)
+        for call in list(self._open.values()):
+            if call.state is _RUNNING:
+                self._effects.append(StopHandler(call))
+            else:
+                self.end(call)
 
     # -- how they become handlers
 
@@ -166,15 +169,15 @@ class IncomingCalls:
 
     def _wait_for_room(self, call: IncomingCall) -> None:
         if call.reply_bytes:
-            call.state = _WAITING
+            call.move(_WAITING)
             self.waiting.append(call)
         else:
             self._start(call)  # however many wait for room
 
     def _start(self, call: IncomingCall) -> None:
-        call.state = _RUNNING
+        call.move(_RUNNING)
         self._reserved_bytes += call.reply_bytes
-        self._events.append(StartHandler(call))
+        self._effects.append(StartHandler(call))
 
     def _has_room(self) -> bool:
         return self._bodies.reply_bytes + self._reserved_bytes < BODY_WINDOW_BYTES
@@ -185,7 +188,7 @@ class IncomingCalls:
         greedier = self._bounds.greedier_than(self._peer, size)
         if greedier is None:
             return False
-        self._events.append(CutOff(greedier, "it had this node hold more than any other peer"))
+        self._effects.append(CutOff(greedier, "it had this node hold more than any other peer"))
         return True
 
     # -- answers that need no handler

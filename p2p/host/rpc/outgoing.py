@@ -5,7 +5,7 @@ from collections import deque
 from p2p.errors import PeerUnreachableError, RemoteRefusalError, WireError
 from p2p.host.rpc.bodies import Bodies, IncomingBody
 from p2p.host.rpc.calls import OutgoingCall, OutgoingState
-from p2p.host.rpc.events import CallOver, Event
+from p2p.host.rpc.effects import CallOver, RpcEffect
 from p2p.host.rpc.messages import BodyKind, Cancel, Refused, Reply
 from p2p.ids import PeerId
 from p2p.limits import BODY_BYTES_MAX, REFUSAL_CHARS_MAX
@@ -18,11 +18,11 @@ _QUEUED, _SENT, _ANSWERED, _DONE, _LEFT = OutgoingState
 class OutgoingCalls:
     """Brings each question together with its answer."""
 
-    def __init__(self, peer: PeerId, bodies: Bodies, events: deque[Event]) -> None:
-        """`events` is the channel's outbox of them."""
+    def __init__(self, peer: PeerId, bodies: Bodies, effects: deque[RpcEffect]) -> None:
+        """`effects` is the channel's outbox of them."""
         self._peer = peer
         self._bodies = bodies
-        self._events = events
+        self._effects = effects
         self._open: dict[int, OutgoingCall] = {}
         """By id, until their callers leave."""
 
@@ -39,7 +39,8 @@ class OutgoingCalls:
 
         Returns the frame that tells the peer, where it may still be at work.
         """
-        was, call.state = call.state, _LEFT
+        was = call.state
+        call.move(_LEFT)
         del self._open[call.id]
         if call.body is not None:
             self._bodies.give_back(BodyKind.REPLY, call.body)
@@ -52,17 +53,21 @@ class OutgoingCalls:
         call = self._open.get(message.id)
         if call is None or call.state is _DONE:
             return  # it came before, by another path, or nobody waits
+        if call.state is _QUEUED:
+            raise WireError(f"an answer to call {message.id}, which was not sent")
         if call.reply is not None or not 0 <= message.body_len <= BODY_BYTES_MAX:
             raise WireError(f"reply to call {message.id} is sent twice or too large")
         call.reply = decode_as(call.reply_kind, message.payload)
         call.body = IncomingBody(message.body_len)
-        call.state = _ANSWERED
+        call.move(_ANSWERED)
         if call.body.is_whole:
             self._done(call)
 
     def on_refused(self, message: Refused) -> None:
-        """The peer says no to a call."""
+        """The peer says no to a call. Raises WireError."""
         if (call := self._open.get(message.id)) is not None:
+            if call.state is _QUEUED:
+                raise WireError(f"an answer to call {message.id}, which was not sent")
             short = (message.code[:REFUSAL_CHARS_MAX], message.detail[:REFUSAL_CHARS_MAX])
             self._fail(call, RemoteRefusalError(self._peer, *short))
 
@@ -86,8 +91,8 @@ class OutgoingCalls:
 
     def _done(self, call: OutgoingCall) -> None:
         if call.state is not _DONE:
-            call.state = _DONE
-            self._events.append(CallOver(call))
+            call.move(_DONE)
+            self._effects.append(CallOver(call))
 
     def check_invariants(self) -> None:
         """What must hold after each step. Raises AssertionError."""

@@ -226,13 +226,9 @@ class Rpc:
         message = decode_frame(frame)
         if isinstance(message, Cast):
             self._on_cast(peer, message)
-            return
-        conversation = self._conversation(peer, traffic_class)
-        if isinstance(message, ChannelOpened):
-            self._on_opened(conversation, message.epoch)
-        elif conversation.channel.remote_epoch is not None:
+        else:
+            conversation = self._conversation(peer, traffic_class)
             conversation.receive(message, self._callers.get(peer))
-        # else the peer has not noticed that we started anew: our Opened is on its way to it
 
     def on_up(self, caller: Caller) -> None:
         """Remember who it is, for the handlers of what it sends; tell the services."""
@@ -258,12 +254,10 @@ class Rpc:
         kind, on_message = listener
         on_message(self._caller(peer), decode_as(kind, message.payload))
 
-    def _on_opened(self, conversation: Conversation, epoch: int) -> None:
+    def _begin_anew(self, conversation: Conversation, epoch: int) -> None:
         peer, traffic_class = conversation.channel.peer, conversation.traffic_class
-        if conversation.channel.remote_epoch not in (None, epoch):
-            self._close(peer, traffic_class, "the peer has started anew")
-            conversation = self._conversation(peer, traffic_class)
-        conversation.channel.remote_epoch = epoch
+        self._close(peer, traffic_class, "the peer has started anew")
+        self._conversation(peer, traffic_class).receive(ChannelOpened(epoch), None)
 
     def _caller(self, peer: PeerId) -> Caller:
         caller = self._callers.get(peer)
@@ -277,8 +271,8 @@ class Rpc:
             self._last_epoch = max(self._last_epoch + 1, int(trio.current_time() * 1e6))
             channel = Channel(peer, self._last_epoch, self._handlers.kinds, self._bounds)
             send = self._sender(peer, traffic_class)
-            start = self._handlers.start
-            conversation = Conversation(channel, traffic_class, send, start, self._cut_off)
+            anew, start = self._begin_anew, self._handlers.start
+            conversation = Conversation(channel, traffic_class, send, start, anew, self._cut_off)
             self._conversations[peer, traffic_class] = conversation
             self._bounds.opened(peer, traffic_class, channel)
             self._nursery_now().start_soon(self._carry, conversation)

@@ -4,12 +4,19 @@ import pytest
 
 from p2p.errors import PeerUnreachableError, RemoteRefusalError, WireError
 from p2p.host.rpc.bounds import CallBounds, RpcConfig
-from p2p.host.rpc.calls import IncomingCall, IncomingState, OutgoingState
-from p2p.host.rpc.frames import decode_frame
+from p2p.host.rpc.calls import (
+    INCOMING_STEPS,
+    OUTGOING_STEPS,
+    IncomingCall,
+    IncomingState,
+    OutgoingState,
+)
+from p2p.host.rpc.frames import ChannelFrame, decode_frame
 from p2p.host.rpc.messages import (
     BodyKind,
     Call,
     Cancel,
+    ChannelOpened,
     Chunk,
     Credit,
     Refused,
@@ -22,7 +29,7 @@ from p2p.limits import (
     BODY_CHUNK_BYTES,
     BODY_WINDOW_BYTES,
 )
-from p2p.wire.codec import Message, encode
+from p2p.wire.codec import encode
 from tests.channel_lab import End, Pair
 from tests.rpc_lab import Question, Verdict
 
@@ -213,6 +220,65 @@ def test_a_peer_that_is_gone_fails_our_calls_and_stops_its_handlers(pair: Pair) 
     assert isinstance(ours.failure, PeerUnreachableError)
     assert pair.bob.stopped == [only(pair.bob).id]
     assert pair.bob.channel.next_frame() is None
+    pair.bob.channel.check_invariants()
+
+
+def test_whoever_answers_or_leaves_after_the_peer_is_gone_sends_nothing(pair: Pair) -> None:
+    ours = pair.ask(pair.bob, b"body")
+    pair.ask(pair.alice, b"body")
+    pair.settle()
+    pair.bob.channel.close("gone")
+    pair.bob.attend(0.0)
+    pair.bob.answer(only(pair.bob), b"too late")
+    pair.bob.channel.leave(ours)
+    pair.bob.channel.receive(Cancel(ours.id), pair.bob.peer, 0.0)
+    pair.bob.channel.check_invariants()
+    assert pair.bob.channel.next_frame() is None
+    assert pair.bob.channel.body_bytes == 0
+    assert len(pair.bob.channel.incoming) == len(pair.bob.channel.outgoing) == 0
+
+
+def test_before_the_peer_s_end_has_opened_nothing_of_an_older_one_counts() -> None:
+    pair = Pair()
+    pair.bob.channel.receive(Call(7, 1000, 0, encode(Question("?"))), pair.bob.peer, 0.0)
+    pair.attend()
+    assert pair.bob.running == {}
+    pair.bob.channel.receive(ChannelOpened(5), pair.bob.peer, 0.0)
+    pair.bob.channel.receive(ChannelOpened(5), pair.bob.peer, 0.0)
+    pair.attend()
+    assert pair.bob.anew == []
+    pair.bob.channel.receive(ChannelOpened(6), pair.bob.peer, 0.0)
+    pair.attend()
+    assert pair.bob.anew == [6]
+
+
+@pytest.mark.parametrize("answer", [Reply(1, 0, encode(Verdict("?"))), Refused(1, "no", "")])
+def test_an_answer_to_what_was_not_asked_yet_is_an_error(pair: Pair, answer: ChannelFrame) -> None:
+    pair.ask(pair.alice)
+    with pytest.raises(WireError, match="was not sent"):
+        pair.alice.channel.receive(answer, pair.alice.peer, 0.0)
+
+
+def test_a_call_takes_the_steps_that_are_drawn_and_no_other(pair: Pair) -> None:
+    ours = pair.ask(pair.alice)
+    pair.settle()
+    theirs = only(pair.bob)
+    for state in OutgoingState:
+        ours.state = state
+        for to in OutgoingState:
+            if to in OUTGOING_STEPS[state]:
+                assert to > state, "there is no way back"
+            else:
+                with pytest.raises(RuntimeError, match="cannot go"):
+                    ours.move(to)
+    for before in IncomingState:
+        theirs.state = before
+        for after in IncomingState:
+            if after in INCOMING_STEPS[before]:
+                assert after > before, "there is no way back"
+            else:
+                with pytest.raises(RuntimeError, match="cannot go"):
+                    theirs.move(after)
 
 
 def test_a_reply_that_comes_a_second_time_changes_nothing(pair: Pair) -> None:
@@ -243,7 +309,7 @@ def test_a_reply_that_comes_a_second_time_changes_nothing(pair: Pair) -> None:
     ids=lambda message: repr(message)[:40],
 )
 def test_what_no_honest_peer_sends_is_an_error_of_its_connection(
-    pair: Pair, message: Message
+    pair: Pair, message: ChannelFrame
 ) -> None:
     pair.ask(pair.alice)
     pair.send(pair.alice)

@@ -26,6 +26,12 @@ class StopHandler(msgspec.Struct, frozen=True):
     call: IncomingCall
 
 
+class BeganAnew(msgspec.Struct, frozen=True):
+    """The peer's end is another one than before: end this channel, and begin one with that."""
+
+    epoch: int
+
+
 class CutOff(msgspec.Struct, frozen=True):
     """Another peer has us hold more than this one, who needs room: end that conversation."""
 
@@ -33,4 +39,4 @@ class CutOff(msgspec.Struct, frozen=True):
     why: str
 
 
-Event: TypeAlias = CallOver | StartHandler | StopHandler | CutOff
+RpcEffect: TypeAlias = CallOver | StartHandler | StopHandler | BeganAnew | CutOff
