@@ -97,28 +97,28 @@ class Rights:
 
     def open(self, right: Right) -> OpenedRight:
         """Who may put for whom. Raises RefusalError `not-yours` that says what is wrong."""
-        found = self._opened(right)
-        if found.expires_ms + CLOCK_SKEW_MAX_MS < self._wall_ms():
+        opened = self._opened(right)
+        if opened.expires_ms + CLOCK_SKEW_MAX_MS < self._wall_ms():
             raise RefusalError("not-yours", "the right to put for that owner has ended")
-        if not self._is_proved(right, found.owner, found.lab):  # it may have been removed since
+        if not self._is_proved(right, opened.owner, opened.lab):  # it may have been removed since
             raise RefusalError("not-yours", _NOT_SIGNED)
-        return found
+        return opened
 
     def _is_proved(self, right: Right, owner: PersonId, lab: LabId) -> bool:
         return owner_of(self._proofs, right.links[0].sender, right.token) == (owner, lab)
 
     def _opened(self, right: Right) -> OpenedRight:
         name = blake3(encode(right)).digest()
-        found = self._known.pop(name) if name in self._known else self._checked(right)
-        self._known[name] = found
+        opened = self._known.pop(name) if name in self._known else self._checked(right)
+        self._known[name] = opened
         if len(self._known) > RIGHTS_KEPT:
             del self._known[next(iter(self._known))]
-        return found
+        return opened
 
     def check(self, putter: PeerId, right: Right, owner: PersonId, lab: LabId) -> None:
         """Raise RefusalError unless `right` lets that machine put for that owner of that lab."""
-        found = self.open(right)
-        if (found.putter, found.owner, found.lab) != (putter, owner, lab):
+        opened = self.open(right)
+        if (opened.putter, opened.owner, opened.lab) != (putter, owner, lab):
             raise RefusalError("not-yours", "the right is another machine's or another owner's")
 
     def giver(self, right: Right, task: str) -> tuple[PersonId, LabId] | None:
@@ -128,10 +128,10 @@ class Rights:
         which was removed since, or whose certificates have ended, shows it to who saw it before.
         """
         try:
-            found = self._opened(right)
+            opened = self._opened(right)
         except RefusalError:
             return None
-        return (found.owner, found.lab) if found.task == task else None
+        return (opened.owner, opened.lab) if opened.task == task else None
 
     def _checked(self, right: Right) -> OpenedRight:
         if not 1 <= len(right.links) <= RIGHT_LINKS_MAX:

@@ -156,7 +156,7 @@ class StorageService:
         """What is wrong now with objects of one of several people; of the machine's owner."""
         troubles = self.objects.own.troubles.values()
         return ObjectTroubles(
-            own=[one for one in troubles if one.person == person],
+            own=[trouble for trouble in troubles if trouble.person == person],
             own_removed=self.objects.keyring.newest_removed(person),
             repair=self.repair.stats(),
         )

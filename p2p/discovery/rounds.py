@@ -91,14 +91,14 @@ def _by_peer(addresses: Sequence[str]) -> list[list[str]]:
     """Those of one peer together: they are dialled in a race."""
     groups: dict[str, list[str]] = {}
     for address in addresses:
-        path, found, peer = address.rpartition("/p2p/")
-        groups.setdefault(peer if found and path else address, []).append(address)
+        path, separator, peer = address.rpartition("/p2p/")
+        groups.setdefault(peer if separator and path else address, []).append(address)
     return list(groups.values())
 
 
 def _told(addresses: Sequence[str], error: DialError) -> dict[str, Failure]:
     """What happened at each address of a peer that was not joined."""
-    failures = {one[0]: one for one in error.tried}
+    failures = {failure[0]: failure for failure in error.tried}
     for address in addresses:
         answered = f"not needed: the machine answered at {error.address}"
         failures.setdefault(address, (address, error.cause, answered))

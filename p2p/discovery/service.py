@@ -152,8 +152,8 @@ class DiscoveryService:
         known = self._known()
         if not known:
             return []
-        found = [a for _, addresses in await self._indexed() for a in addresses]
-        every = self._foreign([*known, *found])
+        announced = [a for _, addresses in await self._indexed() for a in addresses]
+        every = self._foreign([*known, *announced])
         start = self._rounds * DIALS_MAX % len(every) if len(every) > DIALS_MAX else 0
         self._rounds += 1
         return [*every[start:], *every[:start]][:DIALS_MAX]
@@ -167,10 +167,10 @@ class DiscoveryService:
         return [address for address in named if not address.endswith(ends)][:DIALS_MAX]
 
     async def _indexed(self) -> list[tuple[PeerId, tuple[str, ...]]]:
-        found: list[tuple[PeerId, tuple[str, ...]]] = []
+        announced: list[tuple[PeerId, tuple[str, ...]]] = []
         with trio.move_on_after(INDEX_S):
-            found = await self.index.find(self.network.encode(), 8)
-        return found
+            announced = await self.index.find(self.network.encode(), 8)
+        return announced
 
     async def _dial_all(self, addresses: Sequence[str]) -> None:
         """One round; while we are alone `status` tells of it."""

@@ -95,10 +95,10 @@ class Holdings:
         listed, version = self._listed.get(kind), self.table.version(kind)
         if listed is None or listed.is_old(version, self._origins.seen, now_s):
             rows = [row for row in self.table if row.item.kind == kind and row.is_live(now_s)]
-            found = {row.item.origin: row.item for row in rows}
-            here = (o for o in sorted(found) if o == self.me or liveness.get(o) not in GONE)
+            by_origin = {row.item.origin: row.item for row in rows}
+            here = (o for o in sorted(by_origin) if o == self.me or liveness.get(o) not in GONE)
             until_s = min((row.ends_s for row in rows), default=math.inf)
-            listed = _Listed({o: found[o] for o in here}, version, self._origins.seen, until_s)
+            listed = _Listed({o: by_origin[o] for o in here}, version, self._origins.seen, until_s)
             self._listed[kind] = listed
         return listed.items
 

@@ -246,9 +246,9 @@ class _Chain:
         record = self._opened(sealed, verifier)
         subject = subject_of(record)
         _check_id(subject)
-        for one in (str(sealed.sender), subject):
-            if one in revoked:
-                raise AdmissionError("revoked", f"{one} has been revoked")
+        for party in (str(sealed.sender), subject):
+            if party in revoked:
+                raise AdmissionError("revoked", f"{party} has been revoked")
         _ADD[sealed.domain](self, record, sealed)
         self.lineage.append(link_of(record, sealed))
         self.expires_ms = min(self.expires_ms, sealed.expires_ms)

@@ -58,7 +58,9 @@ class Invite(Record, frozen=True):
 
     def addresses(self) -> tuple[str, ...]:
         """Full multiaddrs of the contacts."""
-        return tuple(f"{path}/p2p/{one.peer}" for one in self.contacts for path in one.paths)
+        return tuple(
+            f"{path}/p2p/{contact.peer}" for contact in self.contacts for path in contact.paths
+        )
 
     def grant(self) -> InviteCert | None:
         """What is granted, as the invite says (not verified here); None without an invite key."""
@@ -76,13 +78,13 @@ def contacts_of(addresses: Iterable[str]) -> tuple[Contact, ...]:
     for address in dict.fromkeys(list(addresses)[:INVITE_ADDRESSES_MAX]):
         path, peer = split_address(address)
         paths.setdefault(peer, []).append(path)
-    return tuple(Contact(peer, tuple(found)) for peer, found in paths.items())
+    return tuple(Contact(peer, tuple(own_paths)) for peer, own_paths in paths.items())
 
 
 def split_address(address: str) -> tuple[str, PeerId]:
     """`/ip4/192.0.2.1/tcp/4850/p2p/12D3...` to path and peer id. Raises IdentityError."""
-    path, found, peer = address.rpartition("/p2p/")
-    if not found or not _PATH.fullmatch(path) or not 0 < int(path.split("/")[4]) <= 65535:
+    path, separator, peer = address.rpartition("/p2p/")
+    if not separator or not _PATH.fullmatch(path) or not 0 < int(path.split("/")[4]) <= 65535:
         raise IdentityError(
             f"address {address!r} must look like /ip4/192.0.2.1/tcp/4850/p2p/<peer id>"
         )

@@ -27,7 +27,7 @@ def make_private_folder(folder: Path) -> bool:
     """
     created = not folder.exists()
     try:
-        for missing in reversed([one for one in folder.parents if not one.exists()]):
+        for missing in reversed([parent for parent in folder.parents if not parent.exists()]):
             missing.mkdir(mode=0o755, exist_ok=True)  # `parents=True` would obey the umask alone
         folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as exc:
@@ -39,12 +39,12 @@ def make_private_folder(folder: Path) -> bool:
 def check_private_folder(folder: Path) -> None:
     """Raise IdentityError unless `folder` is a real folder, ours, and closed to everybody else."""
     try:
-        found = folder.lstat()
+        status = folder.lstat()
     except OSError as exc:
         raise IdentityError(f"cannot use the folder {folder}: {exc.strerror}") from exc
-    if not stat.S_ISDIR(found.st_mode):
+    if not stat.S_ISDIR(status.st_mode):
         raise IdentityError(f"{folder} is not a folder (a link is not accepted): remove it")
-    _check_ours(folder, found, "700")
+    _check_ours(folder, status, "700")
 
 
 def _opened(path: Path) -> int:
@@ -107,8 +107,8 @@ def remove_drafts(folder: Path) -> None:
     """
     with suppress(OSError):
         for file in folder.iterdir():
-            found = _DRAFT.fullmatch(file.name)
-            if found and not _lives(int(found[1])):
+            draft = _DRAFT.fullmatch(file.name)
+            if draft and not _lives(int(draft[1])):
                 file.unlink(missing_ok=True)
 
 
@@ -161,20 +161,20 @@ def _flush_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _check_plain(path: Path, found: os.stat_result) -> None:
-    if not stat.S_ISREG(found.st_mode):
+def _check_plain(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
         raise IdentityError(f"{path} is not a plain file: remove it")
-    _check_ours(path, found, "600")
+    _check_ours(path, status, "600")
 
 
-def _check_ours(path: Path, found: os.stat_result, mode: str) -> None:
-    if found.st_uid != os.geteuid():
+def _check_ours(path: Path, status: os.stat_result, mode: str) -> None:
+    if status.st_uid != os.geteuid():
         raise IdentityError(
-            f"{path} belongs to user {found.st_uid}, we are {os.geteuid()}: "
+            f"{path} belongs to user {status.st_uid}, we are {os.geteuid()}: "
             f"run as its owner, or: chown {os.geteuid()} {path}"
         )
-    if found.st_mode & _OTHERS:
+    if status.st_mode & _OTHERS:
         raise IdentityError(
-            f"{path} has mode {stat.S_IMODE(found.st_mode):o}, others may use it: "
+            f"{path} has mode {stat.S_IMODE(status.st_mode):o}, others may use it: "
             f"chmod {mode} {path}"
         )

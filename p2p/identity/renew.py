@@ -40,7 +40,7 @@ _SEED_BYTES = 32
 
 def half_life_ms(token: MembershipToken) -> int:
     """When half the life of the certificate that ends first is over, wall clock."""
-    first = min(token.certificates, key=lambda one: (one.expires_ms, -one.sequence))
+    first = min(token.certificates, key=lambda cert: (cert.expires_ms, -cert.sequence))
     return first.expires_ms - (first.expires_ms - first.sequence) // 2
 
 
@@ -55,16 +55,16 @@ class Applicant:
 
     def find(self, domain: str) -> Signed:
         """Its certificate of a kind: the last one, which is its own."""
-        return next(one for one in reversed(self.token.certificates) if one.domain == domain)
+        return next(cert for cert in reversed(self.token.certificates) if cert.domain == domain)
 
     def link(self, subject: str) -> CertLink:
         """The link of one of its ids."""
-        return next(one for one in self.who.lineage if one.subject == subject)
+        return next(link for link in self.who.lineage if link.subject == subject)
 
     def term_ms(self, subject: str) -> int:
         """How long the person, machine or lab was granted: what its invite says, if by one."""
         links, certificates = self.who.lineage, self.token.certificates
-        sealed = {one.subject: cert for one, cert in zip(links, certificates, strict=True)}
+        sealed = {link.subject: cert for link, cert in zip(links, certificates, strict=True)}
         above = sealed.get(self.link(subject).signer)
         is_by_invite = above is not None and above.domain == INVITE_DOMAIN
         granted = above if above is not None and is_by_invite else sealed[subject]
@@ -74,7 +74,7 @@ class Applicant:
     def inviter(self) -> str:
         """The person above it, by an invite or by what a renewed certificate says; or empty."""
         person = self.link(self.who.person)
-        by_invite = [one for one in self.who.lineage if one.subject == person.signer]
+        by_invite = [link for link in self.who.lineage if link.subject == person.signer]
         if by_invite and by_invite[0].domain == INVITE_DOMAIN:
             return by_invite[0].signer
         return person.beside
@@ -99,13 +99,13 @@ class Renewer:
             certificates = self._by_lab(keys.lab, old, now_ms)
         elif keys.person is not None and str(keys.person.peer_id) == who.person:
             proof = proof_of(keys.person, self.anchor, self.token)
-            until_ms = min(one.expires_ms for one in proof)
+            until_ms = min(cert.expires_ms for cert in proof)
             certificates = (*proof, self._machine(keys.person, old, now_ms, until_ms))
         elif keys.person is not None and keys.person.peer_id == old.inviter and self.me.can_invite:
             certificates = self._by_inviter(keys.person, old, now_ms, entropy)
         elif keys.network is not None and old.lab_key:
             certificates = self._lab(keys.network, old, now_ms)
-        ends_ms = min((one.expires_ms for one in certificates), default=0)
+        ends_ms = min((cert.expires_ms for cert in certificates), default=0)
         return certificates if ends_ms > who.expires_ms else ()
 
     def with_own(
@@ -146,7 +146,7 @@ class Renewer:
         if len(proof) + 3 > CERTIFICATES_MAX:
             return ()
         key = KeySigner.from_seed(entropy(_SEED_BYTES))
-        until_ms = min(now_ms + old.term_ms(old.who.person), *(one.expires_ms for one in proof))
+        until_ms = min(now_ms + old.term_ms(old.who.person), *(cert.expires_ms for cert in proof))
         person = decode_as(PersonCert, old.find(PERSON_DOMAIN).payload)
         invite = InviteCert(key.peer_id, old.who.lab, 1, now_ms, person.can_invite)
         certificates = (

@@ -52,7 +52,7 @@ class SecureChannel:
                 return ()
             plain = self._session.open(data)
             if plain and self._agreement.is_open:
-                plain = [rest for one in plain if (rest := self._agreement.behind(one))]
+                plain = [rest for part in plain if (rest := self._agreement.behind(part))]
             if plain:
                 return plain
 

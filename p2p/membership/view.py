@@ -71,5 +71,5 @@ class View:
     def find(self, peer: PeerId) -> Member | None:
         """The member with that id, if known."""
         at = bisect_left(self.members, peer, key=attrgetter("peer"))
-        found = self.members[at] if at < len(self.members) else None
-        return found if found is not None and found.peer == peer else None
+        member = self.members[at] if at < len(self.members) else None
+        return member if member is not None and member.peer == peer else None

@@ -224,7 +224,7 @@ class Scheduler:
 
     def _choose(self, ready: list[TrafficClass]) -> TrafficClass | None:
         control, interactive = TrafficClass.CONTROL, TrafficClass.INTERACTIVE
-        bulk = [one for one in ready if one in _BULK]
+        bulk = [traffic_class for traffic_class in ready if traffic_class in _BULK]
         if control in ready and self._may_go(control, is_alone=len(ready) == 1):
             return control
         if interactive in ready and self._may_go(interactive, is_alone=not bulk):

@@ -79,7 +79,7 @@ class RenewalService:
 
     def _pause_s(self) -> float:
         token = self._papers.token
-        first = min(token.certificates, key=lambda one: one.expires_ms)
+        first = min(token.certificates, key=lambda cert: cert.expires_ms)
         share_s = (first.expires_ms - first.sequence) / 1000 / ASKS_PER_LIFE
         return min(max(share_s, ASK_EVERY_S_MIN), ASK_EVERY_S_MAX)
 

@@ -76,10 +76,10 @@ class SegmentCache:
         What `fetch` raises is raised to its own caller; those who waited for it try themselves.
         """
         while True:
-            found = self.get(cap, index)
-            if found is not None:
+            segment = self.get(cap, index)
+            if segment is not None:
                 await trio.lowlevel.checkpoint()
-                return found
+                return segment
             load = self._loads.get(_key(cap, index))
             if load is None:
                 return await self._fetch(cap, index, fetch)

@@ -55,7 +55,10 @@ def _largest_group(offsets_ms: Sequence[int]) -> int:
     """The most that lie within what clocks may differ by."""
     ordered = sorted(offsets_ms)
     return max(
-        (sum(low <= one <= low + CLOCK_SKEW_MAX_MS for one in ordered) for low in ordered),
+        (
+            sum(low <= offset_ms <= low + CLOCK_SKEW_MAX_MS for offset_ms in ordered)
+            for low in ordered
+        ),
         default=0,
     )
 

@@ -74,10 +74,10 @@ class ClockWatch:
         by having many. Machines of our own person do not lie to us."""
         ours = self.rpc.me.person
         groups: dict[str, list[PeerId]] = {}
-        for one in self.members.view().alive():
-            if one.peer != self.rpc.peer_id:
-                whose = one.peer if one.person in ("", ours) else one.person
-                groups.setdefault(whose, []).append(one.peer)
+        for member in self.members.view().alive():
+            if member.peer != self.rpc.peer_id:
+                whose = member.peer if member.person in ("", ours) else member.person
+                groups.setdefault(whose, []).append(member.peer)
         return [self.rng.choice(machines) for machines in groups.values()]
 
     def is_wrong(self) -> bool:

@@ -68,8 +68,8 @@ def scan_records(
         with txn.cursor(db=handle) as cursor:
             if not (cursor.set_range(begin) if begin else cursor.first()):
                 return []
-            for found, sealed in cursor.iternext(keys=True, values=True):
-                key = bytes(found)
+            for raw_key, sealed in cursor.iternext(keys=True, values=True):
+                key = bytes(raw_key)
                 if after is not None and key <= after:
                     continue
                 if not key.startswith(prefix):

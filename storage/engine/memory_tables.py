@@ -112,24 +112,24 @@ class MemoryTables:
 
     def get(self, table: str, key: bytes) -> bytes | None:
         check_key(key)
-        found = self._tables.get(table)
-        return found.rows.get(key) if found else None
+        contents = self._tables.get(table)
+        return contents.rows.get(key) if contents else None
 
     def scan(
         self, table: str, prefix: bytes = b"", *, after: bytes | None = None, limit: int = 1000
     ) -> list[tuple[bytes, bytes]]:
-        found = self._tables.get(table)
-        if found is None:
+        contents = self._tables.get(table)
+        if contents is None:
             return []
-        at = bisect_left(found.keys, prefix)
+        at = bisect_left(contents.keys, prefix)
         if after is not None:
-            at = max(at, bisect_right(found.keys, after))
+            at = max(at, bisect_right(contents.keys, after))
         pairs: list[tuple[bytes, bytes]] = []
-        while at < len(found.keys) and len(pairs) < limit:
-            key = found.keys[at]
+        while at < len(contents.keys) and len(pairs) < limit:
+            key = contents.keys[at]
             if not key.startswith(prefix):
                 break
-            pairs.append((key, found.rows[key]))
+            pairs.append((key, contents.rows[key]))
             at += 1
         return pairs
 

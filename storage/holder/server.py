@@ -296,8 +296,8 @@ class ShardServer:
         self, caller: Caller, request: m.AskDropped, body: bytes
     ) -> tuple[Message, bytes]:
         leases = _leases_in(request.leases)
-        found = self._tombstones.of(leases[:LEASES_PER_QUESTION_MAX])
-        return m.LeasesDropped(answer_of(found)), b""
+        stones = self._tombstones.of(leases[:LEASES_PER_QUESTION_MAX])
+        return m.LeasesDropped(answer_of(stones)), b""
 
     async def _ask_clock(
         self, caller: Caller, request: m.AskClock, body: bytes

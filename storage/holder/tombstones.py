@@ -171,8 +171,8 @@ class Tombstones:
     def of(self, leases: Sequence[LeaseId]) -> list[Signed]:
         """What is kept of these."""
         rows = (self._tables.scan(TABLE, lease, limit=1000) for lease in leases)
-        stones = [_read(data).sealed for found in rows for _, data in found]
-        return [one for one in stones if _fits(one)]  # longer ones are of a version before
+        stones = [_read(data).sealed for pairs in rows for _, data in pairs]
+        return [stone for stone in stones if _fits(stone)]  # longer ones are of a version before
 
     def has(self, view: ReadView, lease: LeaseId, owner: PersonId, lab: LabId) -> bool:
         """Whether nothing of that owner's shall be kept under that lease any more."""
@@ -265,7 +265,7 @@ def _fits(sealed: Signed) -> bool:
 
 def answer_of(stones: Sequence[Signed]) -> tuple[Signed, ...]:
     """As many as one message takes, the shortest first."""
-    sized = sorted((len(encode(one)), at) for at, one in enumerate(stones))
+    sized = sorted((len(encode(stone)), at) for at, stone in enumerate(stones))
     left, taken = TOMBSTONES_ANSWER_BYTES_MAX, list[Signed]()
     for size, at in sized[:TOMBSTONES_PER_ANSWER_MAX]:
         left -= size
@@ -277,7 +277,7 @@ def answer_of(stones: Sequence[Signed]) -> tuple[Signed, ...]:
 
 def may_be_cut(stones: Sequence[Signed]) -> bool:
     """Whether an answer may have had no room for more."""
-    size = sum(len(encode(one)) for one in stones)
+    size = sum(len(encode(stone)) for stone in stones)
     is_long = size > TOMBSTONES_ANSWER_BYTES_MAX - TOMBSTONE_BYTES_MAX
     return is_long or len(stones) == TOMBSTONES_PER_ANSWER_MAX
 
@@ -302,8 +302,8 @@ def _words(sender: str, stone: Tombstone, by_lab: bool) -> str:
         return f"it was removed, from machine {sender}"
     when = ""
     if 0 < stone.at_ms < DATES_END_MS:
-        found = datetime.fromtimestamp(stone.at_ms / 1000, UTC)
-        when = f" on {found.strftime('%Y-%m-%d %H:%M UTC')}"
+        removed_at = datetime.fromtimestamp(stone.at_ms / 1000, UTC)
+        when = f" on {removed_at.strftime('%Y-%m-%d %H:%M UTC')}"
     return f"the key of its lab removed it{when}: {stone.why}"
 
 

@@ -89,23 +89,23 @@ class Keyring:
 
     def holder_of(self, lease: LeaseId) -> Address | None:
         """Which object of ours has that lease."""
-        found = self._tables.get(LEASES_OF, lease)
-        return None if found is None else Address(found)
+        address = self._tables.get(LEASES_OF, lease)
+        return None if address is None else Address(address)
 
     def same(self, digest: bytes) -> list[ObjectEntry]:
         """Objects of ours with that plaintext."""
-        found = []
+        entries = []
         for key, _ in self._tables.scan(DIGESTS, digest):
             address = Address(key[len(digest) :])
             row = self.get(address)
             if row is not None and not row.removed_ms:
-                found.append(_entry(address, row))
-        return found
+                entries.append(_entry(address, row))
+        return entries
 
     def dump(self) -> list[tuple[bytes, bytes]]:
         """Every row as it lies here, without copies of the keyring."""
-        found = self.rows()
-        return [(address, encode(row)) for address, row in found if row.kind != ObjectKind.KEYRING]
+        rows = self.rows()
+        return [(address, encode(row)) for address, row in rows if row.kind != ObjectKind.KEYRING]
 
     async def restore(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         """Take in rows of `dump`; those that are here stay. Raises StoreFullError."""
@@ -134,22 +134,22 @@ class Keyring:
 
     async def rows_in_steps(self) -> list[tuple[Address, KeyRow]]:
         """The same, with a pause after each thousand; what comes meanwhile may be missed."""
-        found: list[tuple[Address, KeyRow]] = []
-        while pairs := self._tables.scan(self._table, after=found[-1][0] if found else None):
-            found += [(Address(key), stored(KeyRow, value, "store.lmdb")) for key, value in pairs]
+        rows: list[tuple[Address, KeyRow]] = []
+        while pairs := self._tables.scan(self._table, after=rows[-1][0] if rows else None):
+            rows += [(Address(key), stored(KeyRow, value, "store.lmdb")) for key, value in pairs]
             await trio.lowlevel.checkpoint()
-        return found
+        return rows
 
     def entries(self) -> Sequence[ObjectEntry]:
         """All objects, the oldest first."""
-        found = [_entry(address, row) for address, row in self.rows()]
-        return sorted(found, key=lambda entry: (entry.put_ms, entry.cap.address))
+        entries = [_entry(address, row) for address, row in self.rows()]
+        return sorted(entries, key=lambda entry: (entry.put_ms, entry.cap.address))
 
     def newest_removed(self, person: str = "") -> ObjectEntry | None:
         """The newest of a person's that the lab's key removed; asked for every second."""
         keys = (Address(key) for key, _ in self._tables.scan(REMOVED_BY_LAB))
-        found = ((key, self.get(key)) for key in keys)
-        rows = [(key, row) for key, row in found if row is not None and row.person == person]
+        removed = ((key, self.get(key)) for key in keys)
+        rows = [(key, row) for key, row in removed if row is not None and row.person == person]
         newest = max(rows, key=lambda pair: pair[1].removed_ms, default=None)
         return None if newest is None else _entry(*newest)
 

@@ -88,7 +88,7 @@ class PutList:
             await trio.sleep(0.5)
         for lease, row in left:
             usable = rendezvous(lease, self._parts.pool.usable())[:CANDIDATES_MAX]
-            there = [self._parts.pool.me, *(one.peer for one in usable)]
+            there = [self._parts.pool.me, *(candidate.peer for candidate in usable)]
             peers = dict.fromkeys([*there, *self._parts.arrival.remembered[:CANDIDATES_MAX]])
             try:
                 await self._dropping.give_up(lease, tuple(peers), row.size)

@@ -45,13 +45,13 @@ async def stat_of(
         places += await parts.catalog.placed(address, manifest, page, holding)
     held = await _held(parts, places) if ask else _thought(parts, places)
     live = [
-        [peer for number, peer in enumerate(one.row) if peer is not None and (at, number) in held]
-        for at, one in enumerate(places)
+        [peer for number, peer in enumerate(place.row) if peer is not None and (at, number) in held]
+        for at, place in enumerate(places)
     ]
     worst = min(live, key=lambda peers: len(set(peers)))
     if ask and len(set(worst)) < manifest.k:
         await parts.catalog.refuse_removed(address)
-    width = max(len(one.row) for one in places)
+    width = max(len(place.row) for place in places)
     return ObjectStat(
         address=address,
         name="" if row is None else row.name,
@@ -63,8 +63,8 @@ async def stat_of(
         survives=survives_words(manifest.k, worst, parts.pool.me),
         holders=tuple(
             (segment, number, peer, (segment, number) in held)
-            for segment, one in enumerate(places)
-            for number, peer in enumerate(one.row)
+            for segment, place in enumerate(places)
+            for number, peer in enumerate(place.row)
             if peer is not None
         ),
         expires_ms=0 if row is None else row.until_ms,
@@ -75,8 +75,8 @@ async def stat_of(
 async def _held(parts: ObjectParts, places: Sequence[Placed]) -> set[tuple[int, int]]:
     """(segment, shard) of all that their holders say they have."""
     wanted: dict[PeerId, list[tuple[int, int]]] = {}
-    for at, one in enumerate(places):
-        for number, peer in enumerate(one.row):
+    for at, place in enumerate(places):
+        for number, peer in enumerate(place.row):
             if peer is not None and parts.pool.is_alive(peer):
                 wanted.setdefault(peer, []).append((at, number))
     held: set[tuple[int, int]] = set()
@@ -102,8 +102,8 @@ def _thought(parts: ObjectParts, places: Sequence[Placed]) -> set[tuple[int, int
     """(segment, shard) of all whose holders live."""
     return {
         (at, number)
-        for at, one in enumerate(places)
-        for number, peer in enumerate(one.row)
+        for at, place in enumerate(places)
+        for number, peer in enumerate(place.row)
         if peer is not None and parts.pool.is_alive(peer)
     }
 
@@ -196,7 +196,7 @@ class OwnObjects:
 
     def count(self, health: ObjectHealth) -> int:
         """How many stand so."""
-        return sum(one.health is health for one in self.troubles.values())
+        return sum(trouble.health is health for trouble in self.troubles.values())
 
     def _note(self, now: ObjectTrouble) -> None:
         before = self.troubles.pop(now.address, None)
@@ -214,10 +214,10 @@ class OwnObjects:
         try:
             with trio.fail_after(STAT_S):
                 manifest = await self.parts.catalog.manifest(address)
-                found = await self._judged(address, manifest, is_fresh=False)
-                if found.health is not ObjectHealth.WHOLE:  # others may have mended it long ago
-                    found = await self._judged(address, manifest, is_fresh=True)
-                return found
+                standing = await self._judged(address, manifest, is_fresh=False)
+                if standing.health is not ObjectHealth.WHOLE:  # others may have mended it long ago
+                    standing = await self._judged(address, manifest, is_fresh=True)
+                return standing
         except (ManifestError, ObjectUnknownError, trio.TooSlowError):
             return _Standing(ObjectHealth.UNREADABLE)
 

@@ -41,12 +41,12 @@ class Pool:
         by = self._usable_by
         if by is not None and by[0] is items and by[1] is view and by[2] == own:
             return self._usable
-        found = []
+        candidates = []
         for member in view.alive():
             advert = own if member.peer == self.me else self._advert_of(items, member.peer)
             if advert is not None and advert.lends and member.may_offer(roles.STORAGE):
-                found.append(_candidate(member, advert))
-        self._usable, self._usable_by = tuple(found), (items, view, own)
+                candidates.append(_candidate(member, advert))
+        self._usable, self._usable_by = tuple(candidates), (items, view, own)
         return self._usable
 
     def alive(self) -> tuple[PeerId, ...]:
@@ -72,8 +72,8 @@ class Pool:
 
     def person(self, peer: PeerId) -> str:
         """Whose machine it is by its certificate; one that is not known is its own."""
-        found = self.candidate(peer)
-        return peer if found is None else found.person
+        candidate = self.candidate(peer)
+        return peer if candidate is None else candidate.person
 
     def lab_of(self, peer: PeerId) -> LabId | None:
         """The lab in a machine's certificate."""
@@ -83,7 +83,9 @@ class Pool:
     def machines_of(self, person: PersonId) -> list[PeerId]:
         """That person's machines, living or not, as far as they are known; not ourselves."""
         members = self._members.view().members
-        return [one.peer for one in members if one.person == person and one.peer != self.me]
+        return [
+            member.peer for member in members if member.person == person and member.peer != self.me
+        ]
 
     def _advert_of(self, items: Mapping[PeerId, Item], peer: PeerId) -> StorageAdvert | None:
         item = items.get(peer)

@@ -45,7 +45,7 @@ def placed(
     more: Sequence[tuple[ShardRoot, ...]] | None = None,
 ) -> list[Placed]:
     """The segments of a page; without `more` only the shards the manifest itself can name."""
-    found = []
+    places = []
     for at, ref in enumerate(refs):
         roots = manifest.roots_of(ref)
         row = holding.rows[at] if holding is not None else (None,) * manifest.n
@@ -53,13 +53,13 @@ def placed(
             roots = roots[:1] * len(row)
         elif more is not None:
             roots = (*roots, *more[at])
-        found.append(Placed(ref, roots, row[: len(roots)]))
-    return found
+        places.append(Placed(ref, roots, row[: len(roots)]))
+    return places
 
 
 def write_more(roots: Sequence[tuple[ShardRoot, ...]]) -> tuple[Address, bytes]:
     """The body for the roots beyond the manifest's n, and its address."""
-    data = encode(MoreRoots(tuple(b"".join(one) for one in roots)))
+    data = encode(MoreRoots(tuple(b"".join(of_segment) for of_segment in roots)))
     return address_of(data), data
 
 
@@ -72,8 +72,8 @@ def read_more(holding: Holding, n: int, data: bytes) -> list[tuple[ShardRoot, ..
     except WireError as error:
         raise ManifestError(f"not the roots of added shards: {error}") from error
     added = len(holding.rows[0]) - n if holding.rows else 0
-    is_whole = all(len(one) == added * HASH_BYTES for one in segments)
+    is_whole = all(len(joined) == added * HASH_BYTES for joined in segments)
     if not 0 < added <= SHARDS_MAX or len(segments) != len(holding.rows) or not is_whole:
         raise ManifestError("roots of added shards for another record")
     cuts = range(0, added * HASH_BYTES, HASH_BYTES)
-    return [tuple(ShardRoot(one[at : at + HASH_BYTES]) for at in cuts) for one in segments]
+    return [tuple(ShardRoot(joined[at : at + HASH_BYTES]) for at in cuts) for joined in segments]

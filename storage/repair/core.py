@@ -154,10 +154,10 @@ class Repair:
     @property
     def unreadable(self) -> int:
         """Pages of which fewer than k shards of some segment live."""
-        found = (self._pages[key] for key in self._damaged)
+        damaged = (self._pages[key] for key in self._damaged)
         return sum(
             any(sum(p is not None and self._is_up(p) for p in row) < page.k for row in page.rows)
-            for page in found
+            for page in damaged
         )
 
     @property
@@ -175,8 +175,8 @@ class Repair:
 
         One that lost its disk does not know that it leads: somebody else must notice.
         """
-        found = ((key, self._living(key, page)) for key, page in self._pages.items())
-        return [(key, living[0]) for key, living in found if living[1:2] == [self._me]]
+        living_of_pages = ((key, self._living(key, page)) for key, page in self._pages.items())
+        return [(key, living[0]) for key, living in living_of_pages if living[1:2] == [self._me]]
 
     # -- what we are told
 
@@ -361,8 +361,8 @@ class Repair:
 
     def _is_braked(self, now_s: float) -> bool:
         """Whether so many fell silent lately that it looks like a partition or a power cut."""
-        known = (one for peer, one in self._members.items() if peer not in self._hearsay)
-        standing = [one for one in known if one[0] is not Liveness.LEFT]
+        known = (status for peer, status in self._members.items() if peer not in self._hearsay)
+        standing = [status for status in known if status[0] is not Liveness.LEFT]
         since_s = now_s - self._config.brake_s
         silent = sum(live is Liveness.DEAD and at_s > since_s for live, at_s in standing)
         return silent > max(BRAKE_MEMBERS, BRAKE_SHARE * len(standing))

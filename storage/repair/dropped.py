@@ -71,7 +71,7 @@ class DroppedElsewhere:
         if not leases or not asked:
             return
         limiter = trio.CapacityLimiter(ASKED_AT_ONCE)
-        found: dict[LeaseKey, Signed] = {}
+        dropped: dict[LeaseKey, Signed] = {}
 
         async def ask(peer: PeerId) -> None:
             async with limiter:
@@ -80,31 +80,31 @@ class DroppedElsewhere:
                 except HolderFailedError:
                     return  # the others may know
             for sealed in stones:
-                self._take(sealed, found)
+                self._take(sealed, dropped)
 
         with trio.move_on_after(self._patience_s(len(leases))):
             async with trio.open_nursery() as nursery:
                 for peer in asked:
                     nursery.start_soon(ask, peer)
-        for key, sealed in found.items():
+        for key, sealed in dropped.items():
             await self._free(key, sealed)
 
     def _patience_s(self, leases: int) -> float:
         """A frozen machine is not waited for; many questions take their time."""
         return LATE_S + leases / 1000
 
-    def _take(self, sealed: Signed, found: dict[LeaseKey, Signed]) -> None:
+    def _take(self, sealed: Signed, dropped: dict[LeaseKey, Signed]) -> None:
         try:
             lease = self.tombstones.open(sealed).lease
         except WireError:
             return
         for key, row in self.leases.rows(lease):
             if self.tombstones.binds(sealed, lease, row) and self.tombstones.names(sealed, key):
-                found[key] = sealed
+                dropped[key] = sealed
 
     async def _free(self, key: LeaseKey, sealed: Signed) -> None:
         stone = self.tombstones.open(sealed)
-        row = next((row for one, row in self.leases.rows(stone.lease) if one == key), None)
+        row = next((row for row_key, row in self.leases.rows(stone.lease) if row_key == key), None)
         try:
             await self.leases.drop_one(key, given=EVERYBODY, tombstone=sealed)
         except StoreFullError:

@@ -66,7 +66,7 @@ class Mender:
         work = [_Work.of(place, manifest.k, _width(order, holding)) for place in places]
         limiter = trio.CapacityLimiter(SEGMENTS_AT_ONCE)
 
-        async def one(at: int, shards: tuple[int, ...]) -> None:
+        async def mend_at(at: int, shards: tuple[int, ...]) -> None:
             lost = tuple(shard for shard in shards if not self._lives(work[at].row[shard]))
             async with limiter:
                 try:
@@ -76,8 +76,8 @@ class Mender:
 
         async with trio.open_nursery() as nursery:
             for at, shards in order.segments:
-                nursery.start_soon(one, at, shards)
-        rows = await self._with_manifest(manifest, holding, [one.row for one in work])
+                nursery.start_soon(mend_at, at, shards)
+        rows = await self._with_manifest(manifest, holding, [segment.row for segment in work])
         rows = _as_narrow_as_can_be(rows, len(holding.rows[0]))
         if rows == list(holding.rows):
             return None
@@ -93,7 +93,7 @@ class Mender:
         width = len(rows[0])
         if manifest.k == 1 or width == manifest.n:
             return NO_MORE
-        part, data = write_more([one.roots[manifest.n : width] for one in work])
+        part, data = write_more([segment.roots[manifest.n : width] for segment in work])
         if part != holding.more:
             peers = list(dict.fromkeys(p for row in rows for p in row if p is not None))
             terms = self._terms(manifest, holding.address)

@@ -52,7 +52,7 @@ class Surplus:
             if holding is None or me in holding.peers():
                 return False
             places = await self.catalog.placed(address, manifest, page, holding)
-            concerned = [one for one in places if not set(ours).isdisjoint(one.roots)]
+            concerned = [place for place in places if not set(ours).isdisjoint(place.roots)]
             if not await self._is_kept(manifest, holding, concerned, set(ours)):
                 return False
         return True
@@ -62,9 +62,9 @@ class Surplus:
     ) -> bool:
         trusted = (manifest.owner, self._person_of(self.pool.me))
         taken = [
-            (one, root, peer)
-            for one in places
-            for root, peer in zip(one.roots, one.row, strict=True)
+            (place, root, peer)
+            for place in places
+            for root, peer in zip(place.roots, place.row, strict=True)
             if root in ours
         ]
         keepers = [peer for _, _, peer in taken if peer is not None]
@@ -75,20 +75,20 @@ class Surplus:
         held = {peer: await self._held(peer, places) for peer in holding.peers()}
         if any(root not in held[peer] for _, root, peer in taken if peer is not None):
             return False
-        for one in places:
-            found = zip(one.roots, one.row, strict=True)
-            persons = [self._person_of(p) for root, p in found if p and root in held[p]]
+        for place in places:
+            pairs = zip(place.roots, place.row, strict=True)
+            persons = [self._person_of(p) for root, p in pairs if p and root in held[p]]
             if not stands_without(manifest.k, persons, trusted):
                 return False
-        shards = [(root, peer, one.ref.length) for one, root, peer in taken if peer is not None]
+        shards = [(root, peer, place.ref.length) for place, root, peer in taken if peer is not None]
         return await self._is_shown(manifest, shards)
 
     async def _held(self, peer: PeerId, places: Sequence[Placed]) -> set[ShardRoot]:
         """What a machine says it has of the shards that are its own."""
         roots = [
             root
-            for one in places
-            for root, holder in zip(one.roots, one.row, strict=True)
+            for place in places
+            for root, holder in zip(place.roots, place.row, strict=True)
             if holder == peer
         ]
         try:

@@ -53,10 +53,10 @@ class RecordWatch:
 
     async def tell(self, holding: Holding) -> None:
         """Tell the core of a record, unless the manifest is not here to understand it by."""
-        found = self._manifest_here(holding)
-        if found is None:
+        known = self._manifest_here(holding)
+        if known is None:
             return
-        manifest, segments = found
+        manifest, segments = known
         longest = max((segment.length for segment in segments), default=0)
         shard_bytes = Code(manifest.k, manifest.n).shard_bytes(longest)
         page = (holding.address, holding.page)

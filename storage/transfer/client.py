@@ -208,15 +208,15 @@ class Transfer:
 
     async def ask_dropped(self, holder: PeerId, leases: Sequence[LeaseId]) -> list[Signed]:
         """Tombstones it has of these leases: unverified."""
-        found: list[Signed] = []
+        stones: list[Signed] = []
         for at in range(0, len(leases), LEASES_PER_QUESTION_MAX):
             part = leases[at : at + LEASES_PER_QUESTION_MAX]
             reply, _ = await self._ask(holder, m.AskDropped(b"".join(part)), m.LeasesDropped)
-            found += reply.tombstones
+            stones += reply.tombstones
             for lease in part if may_be_cut(reply.tombstones) else ():
                 more, _ = await self._ask(holder, m.AskDropped(lease), m.LeasesDropped)
-                found += more.tombstones  # the others had no room in one answer
-        return found
+                stones += more.tombstones  # the others had no room in one answer
+        return stones
 
     async def renew(self, holder: PeerId, leases: Sequence[LeaseId], until_ms: int) -> list[bool]:
         """Keep leases there until then; which of them it knows."""

@@ -76,8 +76,8 @@ class Fetcher:
         if len(answers.results) < sources.k:
             asked = {*without, *(holder for _, holder in known)}
             missing = [n for n in range(len(sources.roots)) if n not in answers.results]
-            found = await self._locate(sources, missing, asked)
-            await self._gather(sources, found, answers, traffic_class)
+            located = await self._locate(sources, missing, asked)
+            await self._gather(sources, located, answers, traffic_class)
         if len(answers.results) < sources.k:
             raise ObjectDegradedError(
                 f"{len(answers.results)} shards of a segment can be had, {sources.k} needed; "
@@ -131,7 +131,7 @@ class Fetcher:
         """The last resort: ask everybody else alive whether they have what is missing."""
         others = [peer for peer in self._pool.alive() if peer not in asked][:ASKED_MAX]
         roots = [sources.roots[number] for number in missing]
-        found: list[tuple[int, PeerId]] = []
+        located: list[tuple[int, PeerId]] = []
         limiter = trio.CapacityLimiter(ASKED_AT_ONCE)
 
         async def ask(peer: PeerId) -> None:
@@ -140,9 +140,9 @@ class Fetcher:
                     held = await self._transfer.have(peer, roots)
                 except HolderFailedError:
                     return  # it is one of many that may or may not know
-            found.extend((missing[at], peer) for at, has in enumerate(held) if has)
+            located.extend((missing[at], peer) for at, has in enumerate(held) if has)
 
         async with trio.open_nursery() as nursery:
             for peer in others:
                 nursery.start_soon(ask, peer)
-        return sorted(found)
+        return sorted(located)

@@ -111,8 +111,8 @@ class Catalog:
         known = await self._known(address, manifest, page)
         if known is not None and not is_fresh:
             return known
-        found = await self._records(address, manifest, page)
-        best = newest(self._credible(manifest, address, page, found))
+        told = await self._records(address, manifest, page)
+        best = newest(self._credible(manifest, address, page, told))
         if best is not None:
             self._remember_holding(best)
         return best
@@ -149,13 +149,13 @@ class Catalog:
         most of all they name keep. With `dice` only a few are asked, others each time, unless
         these disagree.
         """
-        found = await self._records(address, manifest, page, dice=dice)
-        records = self._credible(manifest, address, page, found)
-        is_doubted = len(records) < len(found)
+        told = await self._records(address, manifest, page, dice=dice)
+        records = self._credible(manifest, address, page, told)
+        is_doubted = len(records) < len(told)
         if is_doubted or len({record.signer for record in latest(records)}) > 1:
-            named = [peer for _, record in found for peer in record.peers()]
-            found = await self._records(address, manifest, page, named)
-            records = self._credible(manifest, address, page, found)
+            named = [peer for _, record in told for peer in record.peers()]
+            told = await self._records(address, manifest, page, named)
+            records = self._credible(manifest, address, page, told)
         best = prevailing(records)
         if best is not None:
             _remember(self._holdings, (address, page), best)
@@ -261,8 +261,8 @@ class Catalog:
         async def ask(peer: PeerId) -> tuple[PeerId, Holding | None]:
             return peer, await self._transfer.get_holders(peer, address, page)
 
-        found = await self._ask_all(others[:ASKED_MAX], ask)
-        fitting = [(p, h) for p, h in found if h is not None and fits(h, manifest, segments)]
+        answers = await self._ask_all(others[:ASKED_MAX], ask)
+        fitting = [(p, h) for p, h in answers if h is not None and fits(h, manifest, segments)]
         return fitting if known is None else [*fitting, (self._pool.me, known)]
 
     def _credible(
@@ -270,24 +270,24 @@ class Catalog:
         manifest: Manifest,
         address: Address,
         page: int,
-        found: Sequence[Told],
+        told: Sequence[Told],
     ) -> list[Holding]:
         """Those that may be true: one person alone, who had no say before, makes no record up."""
         here = self._holders.get(address, page)
         trusted = (manifest.owner, self._pool.person(self._pool.me))
         voices: dict[bytes, set[str]] = {}
-        for peer, record in found:
+        for peer, record in told:
             heard = voices.setdefault(record.sealed.signature, set())
             if peer != self._pool.me or record == here:  # else we only have it from somebody
                 heard.add(self._pool.person(peer))
         sure = [
             record
-            for _, record in found
+            for _, record in told
             if len(voices[record.sealed.signature]) > 1
             or self._pool.person(record.signer) in trusted
             or (here is not None and (record.sequence <= here.sequence or replaces(record, here)))
         ]
-        return sure if sure or here is not None else [record for _, record in found]
+        return sure if sure or here is not None else [record for _, record in told]
 
     def _remember_holding(self, holding: Holding) -> None:
         """The highest sequence counts where nothing is kept: shards are verified by root."""
@@ -323,10 +323,10 @@ class Catalog:
             await self._transfer.get_manifest(self._pool.me, address)
         except HolderFailedError as own:
             heard.insert(0, own)
-        for one in heard:
-            if one.code == REMOVED:
-                words = "".join(c if c.isprintable() else "?" for c in one.detail)
-                said = "" if one.holder == self._pool.me else f" (as {one.holder} was told)"
+        for failure in heard:
+            if failure.code == REMOVED:
+                words = "".join(c if c.isprintable() else "?" for c in failure.detail)
+                said = "" if failure.holder == self._pool.me else f" (as {failure.holder} was told)"
                 raise ObjectRemovedError(f"{words}{said}")
 
     async def refuse_removed(self, address: Address) -> None:
@@ -362,7 +362,7 @@ class Catalog:
         limiter = trio.CapacityLimiter(ASKED_AT_ONCE)
         most, done = len(peers) // 2 + 1, trio.Event()
 
-        async def one(peer: PeerId) -> None:
+        async def hear(peer: PeerId) -> None:
             async with limiter:
                 try:
                     answers[peer] = await ask(peer)
@@ -375,7 +375,7 @@ class Catalog:
             async with trio.open_nursery() as asking:
                 nursery.start_soon(_stop_later, asking.cancel_scope, done, late_s)
                 for peer in peers:
-                    asking.start_soon(one, peer)
+                    asking.start_soon(hear, peer)
             nursery.cancel_scope.cancel()
         return [answers[peer] for peer in peers if peer in answers]
 

@@ -67,10 +67,10 @@ class _Segment:
             and c.free_bytes >= length
         ]
         present = [*self.order.present, *self.chosen.values()]
-        found = spread(fit, count, present, per_person=self.order.per_person)
-        self.chosen.update((c.peer, c) for c in found)
-        self.log.asked.update((c.peer, None) for c in found)
-        return found
+        picked = spread(fit, count, present, per_person=self.order.per_person)
+        self.chosen.update((c.peer, c) for c in picked)
+        self.log.asked.update((c.peer, None) for c in picked)
+        return picked
 
 
 class Pusher:

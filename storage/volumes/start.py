@@ -23,10 +23,10 @@ def check_folder(folder: Path, files: VolumeFiles, store_id: bytes, *, known: bo
     mark = folder / ID_FILE
     try:
         if mark.exists():
-            found = mark.read_bytes()
-            if found == store_id:
+            written = mark.read_bytes()
+            if written == store_id:
                 return
-            if not _is_torn(found, store_id):
+            if not _is_torn(written, store_id):
                 raise StoreFailedError(
                     f"{folder} belongs to other tables ({mark} says so): give it its own back, or "
                     "move it away, too, to start anew"
@@ -51,9 +51,9 @@ def check_folder(folder: Path, files: VolumeFiles, store_id: bytes, *, known: bo
         ) from error
 
 
-def _is_torn(found: bytes, store_id: bytes) -> bool:
+def _is_torn(written: bytes, store_id: bytes) -> bool:
     """Whether it is our id, cut short or blank: it was renamed into place before it was on disk."""
-    return len(found) <= len(store_id) and store_id.startswith(found.rstrip(b"\0"))
+    return len(written) <= len(store_id) and store_id.startswith(written.rstrip(b"\0"))
 
 
 def write_durably(path: Path, data: bytes) -> None:

@@ -183,9 +183,9 @@ class VolumeStore:
             if record is None:
                 await trio.lowlevel.checkpoint()
                 raise ShardMissingError(f"no shard {root.hex()[:16]} here")
-            found = await self._workers.run(partial(job, unpack_location(record)))
-            if found is not None:
-                return found
+            result = await self._workers.run(partial(job, unpack_location(record)))
+            if result is not None:
+                return result
             self._refresh(root)
             if self._index.get(root) == record:
                 raise ShardCorruptError(root)
@@ -282,8 +282,8 @@ def _part(
         begin = wanted.start * LEAF_BYTES
         end = min(wanted.stop * LEAF_BYTES, where.length)
         body = files.read(where.file, where.offset + begin, end - begin) if wanted else b""
-    found = [leaf_hash(body[at : at + LEAF_BYTES]) for at in range(0, len(body), LEAF_BYTES)]
-    if tree.root != root or (found or [leaf_hash(b"")])[: len(wanted)] != [
+    hashes = [leaf_hash(body[at : at + LEAF_BYTES]) for at in range(0, len(body), LEAF_BYTES)]
+    if tree.root != root or (hashes or [leaf_hash(b"")])[: len(wanted)] != [
         tree.leaves[leaf] for leaf in wanted
     ]:
         return None

@@ -110,12 +110,12 @@ class AdmissionBook:
         if self._removed is not None and self._removed[0] == basis:
             return self._removed[1]
         reasons = {peer: self._why_out(who, revoked) for peer, who in self.everybody().items()}
-        found = {peer: why for peer, why in reasons.items() if why is not None}
-        self._removed = (basis, found)
-        return found
+        removed = {peer: why for peer, why in reasons.items() if why is not None}
+        self._removed = (basis, removed)
+        return removed
 
     def _why_out(self, who: Admitted, revoked: Collection[str]) -> str | None:
-        if any(one in revoked for one in ids_of(who)):
+        if any(subject in revoked for subject in ids_of(who)):
             return _BY_US
         why = self.register.why_out(who)
         return None if why is None else why.detail

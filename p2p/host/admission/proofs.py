@@ -74,6 +74,6 @@ class TokenProofs:
         if now_ms > who.expires_ms + CLOCK_SKEW_MAX_MS:
             return False
         revoked = book.revoked()
-        if any(one in revoked for one in ids_of(who)):
+        if any(subject in revoked for subject in ids_of(who)):
             return False
         return book.register.why_out(who) is None

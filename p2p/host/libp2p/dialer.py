@@ -61,8 +61,8 @@ class Dialer:
     async def _open_socket(self, address: Address) -> trio.SocketStream:
         name, port = address.host, address.port
         if address.is_name:
-            found = await self._resolve(address)
-            name = found if address.kind != "dns" else name  # any of its addresses will do
+            resolved = await self._resolve(address)
+            name = resolved if address.kind != "dns" else name  # any of its addresses will do
         try:
             with trio.fail_after(self._config.connect_within_s):
                 return await trio.open_tcp_stream(name, port)
@@ -77,7 +77,7 @@ class Dialer:
         family = families.get(address.kind, socket.AF_UNSPEC)
         try:
             with trio.fail_after(self._config.resolve_within_s):
-                found = await trio.socket.getaddrinfo(
+                resolved = await trio.socket.getaddrinfo(
                     address.host, address.port, family, socket.SOCK_STREAM
                 )
         except trio.TooSlowError:
@@ -85,7 +85,7 @@ class Dialer:
         except (OSError, UnicodeError) as exc:
             detail = f"the name {address.host} has no address: check its spelling ({exc})"
         else:
-            return str(found[0][4][0])
+            return str(resolved[0][4][0])
         raise DialError(str(address), "dns", detail)
 
     async def _shake_hands(
@@ -132,19 +132,19 @@ class _DialRace:
         if self._winner is not None:
             return self._winner
         worst = max(self._errors, key=lambda error: _CAUSES_BY_WORTH.index(error.cause))
-        tried = tuple(one for error in self._errors for one in error.tried)
+        tried = tuple(failure for error in self._errors for failure in error.tried)
         raise DialError(worst.address, worst.cause, worst.detail, tried)
 
     async def _run_one(self, attempt: Attempt, over: trio.Event, race: trio.CancelScope) -> None:
         try:
-            found = await attempt()
+            dialled = await attempt()
         except DialError as exc:
             self._errors.append(exc)
         else:
             if self._winner is None:
-                self._winner = found
+                self._winner = dialled
                 race.cancel()
             else:
-                await found[0].secured_conn.close()
+                await dialled[0].secured_conn.close()
         finally:
             over.set()

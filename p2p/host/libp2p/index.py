@@ -69,13 +69,13 @@ class Libp2pIndex:
     async def find(self, key: bytes, limit: int) -> list[tuple[PeerId, tuple[str, ...]]]:
         """Peers that announced `key`, sorted, with addresses; possibly stale, possibly empty."""
         wanted = _multihash(key)
-        found = {info.peer_id: info for info in self._dht.provider_store.get_providers(wanted)}
+        providers = {info.peer_id: info for info in self._dht.provider_store.get_providers(wanted)}
         with trio.move_on_after(self._config.find_within_s):
             near = await self._dht.peer_routing.find_closest_peers_network(wanted)
             async with trio.open_nursery() as nursery:
                 for peer_id in near:
-                    nursery.start_soon(self._ask, peer_id, wanted, found)
-        peers = {PeerId(str(peer_id)): info.addrs for peer_id, info in found.items()}
+                    nursery.start_soon(self._ask, peer_id, wanted, providers)
+        peers = {PeerId(str(peer_id)): info.addrs for peer_id, info in providers.items()}
         return [
             (peer, tuple(_with_peer(addr, peer) for addr in addrs))
             for peer, addrs in sorted(peers.items())[:limit]
@@ -85,12 +85,12 @@ class Libp2pIndex:
         """Return once the routing table holds a peer."""
         await self._entered.wait()
 
-    async def _ask(self, peer_id: ID, key: bytes, found: dict[ID, PeerInfo]) -> None:
+    async def _ask(self, peer_id: ID, key: bytes, providers: dict[ID, PeerInfo]) -> None:
         """What one peer knows of a key; one that does not answer knows nothing."""
         store = self._dht.provider_store
         with trio.move_on_after(self._config.peer_within_s):
             infos, _ = await store._get_providers_from_peer_with_closers(peer_id, key)
-            found.update({info.peer_id: info for info in infos})
+            providers.update({info.peer_id: info for info in infos})
 
     async def _prune_forever(self) -> None:
         """Forget the oldest keys above the limit; libp2p keeps them all for two days."""

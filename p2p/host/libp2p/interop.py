@@ -128,7 +128,7 @@ class Interop:
                 await self._hear_forever(lobby, network, started)
         finally:
             self._lobby = None
-            network.notifees[:] = [one for one in network.notifees if one in before]
+            network.notifees[:] = [notifee for notifee in network.notifees if notifee in before]
             for protocol in GOSSIP_PROTOCOLS:
                 self._host.remove_stream_handler(protocol)
             lobby.seen_messages.stop()

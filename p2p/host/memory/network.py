@@ -366,9 +366,9 @@ class MemoryNetwork:
 
     def _join(self, caller: Port, called: Port) -> None:
         self._links[_pair(caller.peer, called.peer)] = MemoryLink((caller, called))
-        for one, other in ((caller, called), (called, caller)):
-            if one.sink is not None:
-                one.sink.on_up(other.who)
+        for port, other in ((caller, called), (called, caller)):
+            if port.sink is not None:
+                port.sink.on_up(other.who)
 
 
 def _gone(dial: MemoryDial) -> DialError:

@@ -255,8 +255,7 @@ class BulkLinks:
         seen = self._seen[bulk]
         if seen.passed_bytes != box.bulk_bytes():
             seen.passed_bytes, seen.quiet_since_s = box.bulk_bytes(), now_s
-        is_empty = not any(box.scheduler.waiting(one) for one in BULK)
-        return is_empty and now_s - seen.quiet_since_s >= self._config.quiet_for_s
+        return not _is_waiting(box) and now_s - seen.quiet_since_s >= self._config.quiet_for_s
 
     def _is_urgent(self, now_s: float) -> bool:
         """True while something interactive left this node not long ago.
@@ -277,6 +276,11 @@ def _sample(box: PeerBox, bulk: tcp.TcpFacts, main: tcp.TcpFacts) -> PathSample:
         rtt_s=bulk.rtt_s,
         rtt_min_s=min(bulk.rtt_min_s, main.rtt_min_s),
         acked_bytes=bulk.delivered_bytes,
-        is_backlogged=bulk.unsent_bytes > 0 or any(box.scheduler.waiting(one) for one in BULK),
+        is_backlogged=bulk.unsent_bytes > 0 or _is_waiting(box),
         beside_bytes=main.acked_bytes,
     )
+
+
+def _is_waiting(box: PeerBox) -> bool:
+    """Whether bulk for that peer has not left the queue yet."""
+    return any(box.scheduler.waiting(traffic_class) for traffic_class in BULK)

@@ -55,7 +55,9 @@ class ClonedKeys:
         now_s = trio.current_time()
         if now_s - other.joined_s < SETTLED_S:
             return
-        hosts = {where[0] for one in (conn, other) if (where := one.carrier.get_remote_address())}
+        hosts = {
+            where[0] for rival in (conn, other) if (where := rival.carrier.get_remote_address())
+        }
         self._seen[conn.peer] = (now_s, tuple(sorted(hosts)))
 
     def now(self) -> Mapping[PeerId, tuple[str, ...]]:

@@ -51,4 +51,4 @@ class Boxes(dict[PeerId, PeerBox]):
 
 
 def _added(some: tuple[ClassStats, ...], more: tuple[ClassStats, ...]) -> tuple[ClassStats, ...]:
-    return tuple(one + other for one, other in zip(some, more, strict=True))
+    return tuple(stats + other for stats, other in zip(some, more, strict=True))

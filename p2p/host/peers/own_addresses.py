@@ -157,17 +157,17 @@ class Entrance:
         """
         if self._announce:
             return self._announce
-        found = [(host, port) for host, port in self._reachable() if not is_loopback(host)]
-        if not found and with_loopback:
-            found = self._reachable()
-        return tuple(dict.fromkeys(str(address_of(host, port)) for host, port in found))
+        reachable = [(host, port) for host, port in self._reachable() if not is_loopback(host)]
+        if not reachable and with_loopback:
+            reachable = self._reachable()
+        return tuple(dict.fromkeys(str(address_of(host, port)) for host, port in reachable))
 
     def _reachable(self) -> list[tuple[str, int]]:
         """Bound addresses, wildcards spelt out, in the order of `own`."""
-        found = [
+        spelt_out = [
             (own, port)
             for own in self.own.hosts
             for host, port in self._bound
             if host in ANYWHERE and (":" in own) == (":" in host)
         ]
-        return found + [(host, port) for host, port in self._bound if host not in ANYWHERE]
+        return spelt_out + [(host, port) for host, port in self._bound if host not in ANYWHERE]

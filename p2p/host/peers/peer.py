@@ -193,7 +193,7 @@ class PeerBox:
     def bulk_bytes(self) -> int:
         """Bulk sent and heard so far."""
         heard = 0 if self.conn is None else self.conn.turns.bulk_heard
-        return heard + sum(self.scheduler.sent_bytes(one) for one in BULK)
+        return heard + sum(self.scheduler.sent_bytes(traffic_class) for traffic_class in BULK)
 
     def wake_all(self) -> None:
         """There is room, or the peer came up, or it is gone: whoever waits should look again."""

@@ -52,23 +52,23 @@ class Whereabouts:
 
         Raises DialError when none can.
         """
-        found, errors = self._read_all((address, *others))
-        if not found:
+        readable, errors = self._read_all((address, *others))
+        if not readable:
             raise together(errors[0], errors)
-        peer = found[0].peer
-        if peer is None or any(one.peer != peer for one in found):
+        peer = readable[0].peer
+        if peer is None or any(where.peer != peer for where in readable):
             raise DialError(address, "peer", "the addresses are not of one peer")
-        return peer, found, errors
+        return peer, readable, errors
 
     def _read_all(self, texts: Iterable[str]) -> tuple[list[Address], list[DialError]]:
-        found: list[Address] = []
+        readable: list[Address] = []
         errors: list[DialError] = []
         for text in texts:
             try:
-                found.append(self._read(text))
+                readable.append(self._read(text))
             except DialError as exc:
                 errors.append(exc)
-        return found, errors
+        return readable, errors
 
     def _read(self, text: str) -> Address:
         try:
@@ -93,7 +93,7 @@ class Whereabouts:
 
 def together(worst: DialError, errors: Iterable[DialError]) -> DialError:
     """One error that tells of all of them."""
-    tried = tuple(one for error in errors for one in error.tried)
+    tried = tuple(failure for error in errors for failure in error.tried)
     return DialError(worst.address, worst.cause, worst.detail, tried)
 
 

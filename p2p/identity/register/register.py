@@ -77,7 +77,7 @@ class Register:
         before = self.uses.before(use)
         if not before:
             return None
-        those = ", ".join(str(one) for one in before[:3])
+        those = ", ".join(str(earlier) for earlier in before[:3])
         return AdmissionError(
             "used",
             f"the invite {name} came with was for {use.uses}, and was used before, by {those}: "

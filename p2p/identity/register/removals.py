@@ -98,7 +98,7 @@ class Removals:
     def told(self) -> list[bytes]:
         """The same as far as they are told at admission, those of labs and the network first."""
         held = self._held.values()
-        order = sorted((self._room_of(one) is self._of_people, one.key) for one in held)
+        order = sorted((self._room_of(removed) is self._of_people, removed.key) for removed in held)
         return [key for _, key in order][:REMOVALS_TOLD_MAX]
 
     def find(self, key: bytes) -> Removed | None:
@@ -108,28 +108,30 @@ class Removals:
     def all(self) -> tuple[Removed, ...]:
         """Every removal that counts, oldest first."""
         self._count_anew()
-        found = [one for several in self._by_subject.values() for one in several]
-        return tuple(sorted(found, key=_age))
+        counted = [removed for several in self._by_subject.values() for removed in several]
+        return tuple(sorted(counted, key=_age))
 
     def closing(self, who: Admitted, invite: str) -> Removed | None:
         """What closed an invite on which a machine's certificates stand, or None."""
         self._count_anew()
         above = may_remove(who.lineage, invite)
-        found = [one for one in self._closed.get(invite, ()) if one.sealed.sender in above]
-        return min(found, key=_age) if found else None
+        closings = [
+            removed for removed in self._closed.get(invite, ()) if removed.sealed.sender in above
+        ]
+        return min(closings, key=_age) if closings else None
 
     def against(self, who: Admitted) -> Removed | None:
         """The removal that keeps a machine out, or None: the oldest, where there are several."""
         self._count_anew()
-        found = self._against(who.lineage)
-        return min(found, key=_age) if found else None
+        removals = self._against(who.lineage)
+        return min(removals, key=_age) if removals else None
 
     def are_out(self, lineage: tuple[CertLink, ...]) -> bool:
         """Whether a lab's key or the network's removed somebody in a chain, and so all of it."""
         self._count_anew()
         labs = {link.subject for link in lineage if link.domain == LAB_DOMAIN}
         above = {self._anchor.root, *labs}
-        return any(one.sealed.sender in above for one in self._against(lineage))
+        return any(removed.sealed.sender in above for removed in self._against(lineage))
 
     # -- learning
 
@@ -162,12 +164,12 @@ class Removals:
         """Drop what those have signed whom a lab's key or the network's has put out, or somebody
         above them: whom they removed stands on them, and so is out with them."""
         self._count_anew()
-        idle = [one for one in self._held.values() if self.are_out(one.proof)]
-        for one in idle:
-            if self._room_of(one) is room:
-                room.count(one.sealed.sender, one.proof, -1)
-                del self._held[one.key]
-                self.dropped.append(one.key)
+        idle = [removed for removed in self._held.values() if self.are_out(removed.proof)]
+        for removed in idle:
+            if self._room_of(removed) is room:
+                room.count(removed.sealed.sender, removed.proof, -1)
+                del self._held[removed.key]
+                self.dropped.append(removed.key)
                 self._is_counted = False
 
     def _room_of(self, removed: Removed) -> Room:
@@ -175,7 +177,7 @@ class Removals:
         signer = removed.sealed.sender
         if signer == self._anchor.root:
             return self._of_network
-        is_lab = any(one.subject == signer and one.domain == LAB_DOMAIN for one in removed.proof)
+        is_lab = any(link.subject == signer and link.domain == LAB_DOMAIN for link in removed.proof)
         return self._of_labs if is_lab else self._of_people
 
     def _verified(self, key: bytes, sealed: Signed, now_ms: int) -> Removed:
@@ -193,8 +195,8 @@ class Removals:
     def _prove(self, removal: Removal, sealed: Signed) -> tuple[CertLink, ...]:
         """What the signer stands on; a proof once checked is not checked again while it lasts."""
         links = self._proved.get(removal.proof)
-        begins_ms = max((one.sequence for one in removal.proof), default=0)
-        ends_ms = min((one.expires_ms for one in removal.proof), default=NEVER_MS)
+        begins_ms = max((cert.sequence for cert in removal.proof), default=0)
+        ends_ms = min((cert.expires_ms for cert in removal.proof), default=NEVER_MS)
         is_in_time = begins_ms <= sealed.sequence <= ends_ms
         if links and is_in_time and any(link.subject == sealed.sender for link in links):
             return links
@@ -213,17 +215,17 @@ class Removals:
             return
         self._is_counted = True
         self._by_subject, self._closed = {}, {}
-        for one in sorted(self._held.values(), key=_age):
-            if not any(older.at_ms < one.at_ms for older in self._against(one.proof)):
-                place = self._closed if one.closes else self._by_subject
-                place.setdefault(one.subject, []).append(one)
+        for removed in sorted(self._held.values(), key=_age):
+            if not any(older.at_ms < removed.at_ms for older in self._against(removed.proof)):
+                place = self._closed if removed.closes else self._by_subject
+                place.setdefault(removed.subject, []).append(removed)
 
     def _against(self, lineage: tuple[CertLink, ...]) -> list[Removed]:
         return [
-            one
+            removed
             for link in lineage
-            for one in self._by_subject.get(link.subject, ())
-            if one.sealed.sender in may_remove(lineage, link.subject)
+            for removed in self._by_subject.get(link.subject, ())
+            if removed.sealed.sender in may_remove(lineage, link.subject)
         ]
 
 

@@ -95,13 +95,13 @@ class Uses:
         """Those who used the invite up before this user came; empty when there was room."""
         users = sorted(self._of_invite.get(use.invite, {}).values(), key=_age)
         first = users[: use.uses]
-        if len(first) < use.uses or any(one.user == use.user for one in first):
+        if len(first) < use.uses or any(used.user == use.user for used in first):
             return ()
         return tuple(first)
 
     def machines_of(self, owner: str) -> list[PeerId]:
         """Machines that came with an invite of a person for machines of their own."""
-        return [PeerId(one.user) for one in self._held.values() if owner and one.owner == owner]
+        return [PeerId(used.user) for used in self._held.values() if owner and used.owner == owner]
 
     # -- learning
 
@@ -131,21 +131,21 @@ class Uses:
         signer, lineage = used.sealed.sender, used.lineage
         if self._room.has_place(signer, lineage):
             return True
-        self._forget_all([one for one in self._held.values() if self._are_out(one.lineage)])
+        self._forget_all([other for other in self._held.values() if self._are_out(other.lineage)])
         return self._room.has_place(signer, lineage)
 
     def forget(self, now_ms: int) -> None:
         """Drop those whose certificates have ended."""
         self._forget_all(
-            [one for one in self._held.values() if one.ends_ms + CLOCK_SKEW_MAX_MS < now_ms]
+            [used for used in self._held.values() if used.ends_ms + CLOCK_SKEW_MAX_MS < now_ms]
         )
 
     def _forget_all(self, old: list[Used]) -> None:
-        for one in old:
-            self._drop(one)
-            del self._of_invite[one.invite][one.user]
-            if not self._of_invite[one.invite]:
-                del self._of_invite[one.invite]
+        for used in old:
+            self._drop(used)
+            del self._of_invite[used.invite][used.user]
+            if not self._of_invite[used.invite]:
+                del self._of_invite[used.invite]
 
     def _drop(self, used: Used) -> None:
         del self._held[used.key]
@@ -191,20 +191,20 @@ def uses_in(who: Admitted) -> tuple[UsedInvite, ...]:
     The last one may be what a renewed certificate says, whose invite signed nothing of it.
     """
     invites = {link.subject: link for link in who.lineage if link.domain == INVITE_DOMAIN}
-    found = [
+    uses = [
         UsedInvite(PeerId(link.signer), invites[link.signer].uses, link.subject)
         for link in who.lineage
         if link.signer in invites
     ]
-    if who.came_with is not None and who.came_with not in found:
-        found.append(who.came_with)
-    return tuple(found)
+    if who.came_with is not None and who.came_with not in uses:
+        uses.append(who.came_with)
+    return tuple(uses)
 
 
 def certificate_of(use: UsedInvite, certificates: tuple[Signed, ...]) -> Signed | None:
     """The certificate in a machine's token by which the invite let its user in."""
-    signed = (one for one in certificates if one.sender == use.invite)
-    return next((one for one in signed if _subject(one) == use.user), None)
+    signed = (cert for cert in certificates if cert.sender == use.invite)
+    return next((cert for cert in signed if _subject(cert) == use.user), None)
 
 
 def _subject(sealed: Signed) -> str:

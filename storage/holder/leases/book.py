@@ -192,8 +192,8 @@ class LeaseBook:
 
         def apply(view: WriteView) -> list[bool]:
             least_ms = partial(self._config.lease_ms, now_ms=self._wall_ms())
-            found = (rows_of(view, lease) for lease in leases)
-            return [renewed(view, rows, until_ms, least_ms, asker) for rows in found]
+            rows_of_each = (rows_of(view, lease) for lease in leases)
+            return [renewed(view, rows, until_ms, least_ms, asker) for rows in rows_of_each]
 
         return await self._tables.transact(apply)
 
@@ -202,8 +202,8 @@ class LeaseBook:
         until_ms = self._wall_ms() + int(self._config.hold_s * 1000)
 
         def apply(view: WriteView) -> list[bool]:
-            found = (rows_of(view, lease) for lease in leases)
-            return [held_on(view, rows, until_ms, putter) for rows in found]
+            rows_of_each = (rows_of(view, lease) for lease in leases)
+            return [held_on(view, rows, until_ms, putter) for rows in rows_of_each]
 
         return await self._tables.transact(apply)
 

@@ -70,8 +70,8 @@ def key_for(
 
 def rows_of(view: ReadView, lease: bytes) -> list[tuple[LeaseKey, LeaseRow]]:
     """All that is kept under an id, or under one key."""
-    found = pairs(view, LEASES, lease)
-    return [(LeaseKey(key), read_row(data)) for key, data in found]
+    kept = pairs(view, LEASES, lease)
+    return [(LeaseKey(key), read_row(data)) for key, data in kept]
 
 
 def keys_of(view: ReadView, lease: LeaseId, address: Address) -> list[LeaseKey]:
@@ -111,7 +111,7 @@ def exactly(view: ReadView, table: str, key: LeaseKey) -> list[tuple[bytes, byte
 
 def pairs(view: ReadView, table: str, prefix: bytes) -> list[tuple[bytes, bytes]]:
     """All pairs of a table whose keys begin so."""
-    found: list[tuple[bytes, bytes]] = []
-    while more := view.scan(table, prefix, after=found[-1][0] if found else None):
-        found += more
-    return found
+    entries: list[tuple[bytes, bytes]] = []
+    while more := view.scan(table, prefix, after=entries[-1][0] if entries else None):
+        entries += more
+    return entries

@@ -44,7 +44,7 @@ def link_part(view: WriteView, key: LeaseKey, part: Address, address: Address, d
 
 def shards_of(view: ReadView, key: LeaseKey) -> list[ShardRoot]:
     """The shards kept under a lease."""
-    return [ShardRoot(found[len(key) :]) for found, _ in exactly(view, LEASE_SHARDS, key)]
+    return [ShardRoot(joined[len(key) :]) for joined, _ in exactly(view, LEASE_SHARDS, key)]
 
 
 def unlink(view: WriteView, key: LeaseKey, holders: HolderBook) -> set[ShardRoot]:
@@ -57,10 +57,10 @@ def unlink(view: WriteView, key: LeaseKey, holders: HolderBook) -> set[ShardRoot
             orphans.add(root)
             view.put(ORPHANS, root, b"")
     addresses: dict[Address, None] = {}
-    for found, address in exactly(view, LEASE_MANIFESTS, key):
-        part = found[len(key) :]
+    for joined, address in exactly(view, LEASE_MANIFESTS, key):
+        part = joined[len(key) :]
         addresses[Address(address)] = None
-        view.delete(LEASE_MANIFESTS, found)
+        view.delete(LEASE_MANIFESTS, joined)
         if not view.delete(PART_LEASES, part + key):
             view.delete(PART_LEASES, part + BEFORE)
         if not view.scan(PART_LEASES, part, limit=1):

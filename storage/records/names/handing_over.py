@@ -62,7 +62,7 @@ class NameHandOver:
         """Who could not be told everything."""
         limiter = trio.CapacityLimiter(AT_ONCE)
 
-        async def one(key: bytes, state: NameState) -> None:
+        async def hand_over(key: bytes, state: NameState) -> None:
             async with limiter:
                 await self._tell_all(key, state)
 
@@ -71,7 +71,7 @@ class NameHandOver:
                 return frozenset(self._new.members) - {self._me}
             async with trio.open_nursery() as nursery:
                 for key, state in page:
-                    nursery.start_soon(one, key, state)
+                    nursery.start_soon(hand_over, key, state)
             self.reached = page[-1][0]
         self.reached = None
         return frozenset(self._silent | self._later)

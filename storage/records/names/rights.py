@@ -124,9 +124,9 @@ class NameRights:
             raise WireError(f"{sender} may not write the names of {owner} under fence {fence}")
 
     def _open(self, domain: str, kind: type[RecordT], sealed: Signed) -> RecordT:
-        found = self._opened.get(sealed.signature)
-        if found is not None and found[0] == sealed and isinstance(found[1], kind):
-            return found[1]
+        known = self._opened.get(sealed.signature)
+        if known is not None and known[0] == sealed and isinstance(known[1], kind):
+            return known[1]
         opened = open_signed(self._verifier, self._network, domain, kind, sealed)
         self._opened[sealed.signature] = (sealed, opened)
         if len(self._opened) > NAMES_OPENED_KEPT:
