@@ -102,9 +102,7 @@ class ShardServer:
     async def _put_shard(
         self, caller: Caller, request: m.PutShard, body: bytes
     ) -> tuple[Message, bytes]:
-        self._check_lending(caller)
-        _check_terms(request.terms)
-        self._check_right(caller, request.terms)
+        self._check_may_put(caller, request.terms)
         _check_hash(request.root)
         if len(body) != request.length:
             raise RefusalError("corrupt", f"{len(body)} bytes came, {request.length} announced")
@@ -178,9 +176,7 @@ class ShardServer:
     async def _put_manifest(
         self, caller: Caller, request: m.PutManifest, body: bytes
     ) -> tuple[Message, bytes]:
-        self._check_lending(caller)
-        _check_terms(request.terms)
-        self._check_right(caller, request.terms)
+        self._check_may_put(caller, request.terms)
         _check_hash(request.address)
         if address_of(body) != request.part:
             raise RefusalError("corrupt", "the manifest does not hash to its address")
@@ -329,6 +325,12 @@ class ShardServer:
     def _longest_ms(self) -> int:
         """No lease is renewed further: whoever renews is there again long before that."""
         return self._wall_ms() + 2 * int(self._config.lease_s * 1000)
+
+    def _check_may_put(self, caller: Caller, terms: m.LeaseTerms) -> None:
+        """Whether something new is taken, under these terms and from them. Raises RefusalError."""
+        self._check_lending(caller)
+        _check_terms(terms)
+        self._check_right(caller, terms)
 
     def _check_lending(self, caller: Caller) -> None:
         if not self._config.lends and not caller.is_me:

@@ -80,6 +80,9 @@ class MemoryObjects:
         data = b"".join([piece async for piece in source])
         await trio.sleep(self._pool.seconds_per_put)
         self._pool.check()
+        return self._keep(data, name, mark, trust)
+
+    def _keep(self, data: bytes, name: str, mark: Mark, trust: Trust | None) -> PutReceipt:
         self._count += 1
         address = Address(hashlib.sha256(f"{self._me}/{self._count}".encode() + data).digest())
         cap = ReadCap(address, ObjectKey(hashlib.sha256(b"key" + address).digest()))

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from p2p.effects import Notify, Persist, Send, WakeAt
 from p2p.ids import LabId, PeerId
-from storage.engine.port import ReadView
 from swarmnode.market.messages import Accept, AwardTerms, Bid, BidKind, CallForBids
 from swarmnode.market.run import events as run_events
 from swarmnode.market.seller import events as e
@@ -21,6 +20,7 @@ from swarmnode.tasks.messages import CancelJob, Query, ReceiptTerms, Renew
 from swarmnode.tasks.records import Outcome
 from swarmnode.tasks.spec import GpuWant, PriorityClass, Shape, TaskSpec
 from swarmnode.tasks.store import load_fences, load_jobs, load_paused
+from tests.market_disk import Disk
 
 BOB = PeerId("bob")
 PEERS = {PeerId("alice"): LabId("lab"), PeerId("mallory"): LabId("foreign")}
@@ -28,27 +28,6 @@ TASKS = [TaskId(letter * 16) for letter in "abc"]
 MACHINE = Capacity(4000, 4000, 4000, (GpuRoom("gpu-0", "T4", 16), GpuRoom("gpu-1", "V100", 32)))
 SURVEY = e.Surveyed(MACHINE, (), (), "")
 CONFIG = SellerConfig(tasks_max=6, lease_s=10, orphan_grace_s=20, calls_burst=1000)
-
-
-class Disk(ReadView):
-    """What was persisted; all of it survives a crash."""
-
-    def __init__(self) -> None:
-        self.pairs: dict[tuple[str, bytes], bytes] = {}
-
-    def apply(self, write: Persist) -> None:
-        self.pairs.pop((write.table, write.key), None)
-        if write.value is not None:
-            self.pairs[write.table, write.key] = write.value
-
-    def get(self, table: str, key: bytes) -> bytes | None:
-        return self.pairs.get((table, key))
-
-    def scan(
-        self, table: str, prefix: bytes = b"", *, after: bytes | None = None, limit: int = 1000
-    ) -> list[tuple[bytes, bytes]]:
-        found = sorted((key, value) for (name, key), value in self.pairs.items() if name == table)
-        return [pair for pair in found if pair[0].startswith(prefix) and pair[0] > (after or b"")]
 
 
 class World:
@@ -85,7 +64,7 @@ class World:
         effects = list(effects)
         for effect in effects:
             if isinstance(effect, Persist):
-                self.disk.apply(effect)
+                self.disk.write(effect)
         for effect in effects:
             match effect:
                 case Send(peer, Bid(kind=BidKind.HELD) as bid):

@@ -11,11 +11,9 @@ from itertools import combinations
 from math import inf
 from typing import Final, Protocol
 
-from p2p.effects import Persist
 from p2p.ids import NetworkId, PeerId
 from p2p.wire.codec import Message
 from p2p.wire.envelope import seal
-from storage.engine.port import ReadView
 from swarmnode.market.buyer import events as be
 from swarmnode.market.buyer.core import Buyer
 from swarmnode.market.run import events as run_events
@@ -28,31 +26,11 @@ from swarmnode.tasks.messages import RESULT_DOMAIN, Result, ResultTerms
 from swarmnode.tasks.records import JobRecord, Outcome
 from swarmnode.tasks.spec import Repeatability
 from testnet.sim.signer import KeyedHashSigner
+from tests.market_disk import Disk
 
 NETWORK: Final = NetworkId("net")
 STEP_S: Final = 1.0
 """A job makes one step, and a checkpoint, a second."""
-
-
-class Disk(ReadView):
-    """What a machine has written down."""
-
-    def __init__(self) -> None:
-        self.pairs: dict[tuple[str, bytes], bytes] = {}
-
-    def write(self, one: Persist) -> None:
-        self.pairs.pop((one.table, one.key), None)
-        if one.value is not None:
-            self.pairs[one.table, one.key] = one.value
-
-    def get(self, table: str, key: bytes) -> bytes | None:
-        return self.pairs.get((table, key))
-
-    def scan(
-        self, table: str, prefix: bytes = b"", *, after: bytes | None = None, limit: int = 1000
-    ) -> list[tuple[bytes, bytes]]:
-        found = sorted((key, value) for (name, key), value in self.pairs.items() if name == table)
-        return [pair for pair in found if pair[0].startswith(prefix) and pair[0] > (after or b"")]
 
 
 @dataclass(slots=True)

@@ -7,9 +7,20 @@ import click
 
 from swarmnode.cli import exits, neighbours
 from swarmnode.cli.groups import NearestGroup
-from swarmnode.cli.output import emit, or_said, output_option, reporting
+from swarmnode.cli.output import CommandT, emit, or_said, output_option, reporting
 
 SCOPES = ("read", "submit", "admin")
+
+
+def scope_option(command: CommandT) -> CommandT:
+    """Give a command that makes a token its `--scope`: what the token allows."""
+    return click.option(
+        "--scope",
+        type=click.Choice(SCOPES),
+        default="read",
+        show_default=True,
+        help="read: look; submit: run tasks and store objects, too; admin: everything.",
+    )(command)
 
 
 @click.group(cls=NearestGroup)
@@ -18,13 +29,7 @@ def api() -> None:
 
 
 @api.command("token")
-@click.option(
-    "--scope",
-    type=click.Choice(SCOPES),
-    default="read",
-    show_default=True,
-    help="read: look; submit: run tasks and store objects, too; admin: everything.",
-)
+@scope_option
 @click.option("--name", default="", help="Whom it is for; only to recognise it in the file.")
 @output_option
 def token(scope: str, name: str, fmt: str) -> None:

@@ -5,7 +5,7 @@ import click
 from swarmnode.cli.each import each
 from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.neighbours import SHARED_SOCKET
-from swarmnode.cli.nouns.api import SCOPES
+from swarmnode.cli.nouns.api import scope_option
 from swarmnode.cli.output import emit, emit_rows, or_said, output_option, stamp
 from swarmnode.cli.talk import in_path, node
 
@@ -81,13 +81,7 @@ def token() -> None:
 
 
 @token.command("new")
-@click.option(
-    "--scope",
-    type=click.Choice(SCOPES),
-    default="read",
-    show_default=True,
-    help="read: look; submit: run tasks and store objects, too; admin: everything.",
-)
+@scope_option
 @click.option("--name", default="", help="What it is for; it can be ended by this name.")
 @output_option
 def token_new(scope: str, name: str, fmt: str) -> None:

@@ -6,7 +6,7 @@ import trio
 
 from p2p.ids import PeerId
 from storage.engine.memory_tables import MemoryTables
-from storage.facade import PLAIN, Durability, Mark, PutReceipt, ReadCap, Trust
+from storage.facade import PLAIN, Mark, PutReceipt, ReadCap, Trust
 from storage.manifests.capability import text_of_cap
 from swarmnode.estate.log_bundle import unpack_log
 from swarmnode.estate.logs import LogKeeper, row_of
@@ -36,19 +36,10 @@ class Faulty(MemoryObjects):
         self.faults += 1
         raise IndexError("nobody foresaw that")
 
-    async def put(
-        self,
-        source: AsyncIterable[bytes],
-        *,
-        name: str = "",
-        durability: Durability = Durability.DURABLE,
-        mark: Mark = PLAIN,
-        trust: Trust | None = None,
-    ) -> PutReceipt:
-        data = b"".join([piece async for piece in source])
+    def _keep(self, data: bytes, name: str, mark: Mark, trust: Trust | None) -> PutReceipt:
         if mark is not PLAIN and unpack_log(data, BAD) is not None:
             self._fault()
-        return await super().put(_once(data), name=name, mark=mark)
+        return super()._keep(data, name, mark, trust)
 
     async def adopt(self, cap: ReadCap, name: str, mark: Mark) -> bool:
         if mark.task == BAD:

@@ -1,6 +1,6 @@
 """How soon what has changed is in the copy of a keyring, whatever holds a copy up."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -8,7 +8,6 @@ import trio
 from p2p.ids import PeerId
 from p2p.wire.codec import encode
 from storage.engine.memory_tables import MemoryTables
-from storage.facade import PLAIN, Durability, Mark, PutReceipt, Trust
 from swarmnode.market.explain import TaskEvent
 from swarmnode.recovery.copies.pointers import Taken
 from swarmnode.recovery.service import COPIES_BYTES_PER_S, EVERY_S, RecoveryService
@@ -23,24 +22,6 @@ from testnet.sim.memory_objects import MemoryObjects, Pool
 from testnet.sim.seeded import simulated
 
 ME = PeerId("me")
-
-
-class SlowObjects(MemoryObjects):
-    """A holder does not answer for a while."""
-
-    takes_s = 0.0
-
-    async def put(
-        self,
-        source: AsyncIterable[bytes],
-        *,
-        name: str = "",
-        durability: Durability = Durability.DURABLE,
-        mark: Mark = PLAIN,
-        trust: Trust | None = None,
-    ) -> PutReceipt:
-        await trio.sleep(self.takes_s)
-        return await super().put(source, name=name, durability=durability, mark=mark, trust=trust)
 
 
 @dataclass
@@ -130,7 +111,8 @@ async def _leave(records: Sequence[TaskRecord]) -> None:
 
 class Lab:
     def __init__(self) -> None:
-        self.objects, self.place = SlowObjects(Pool(), ME), FakePlace()
+        self.pool, self.place = Pool(), FakePlace()
+        self.objects = MemoryObjects(self.pool, ME)
         self.keyring, self.tasks, self.tables = FakeKeyring(), FakeTasks(), MemoryTables()
         self.service = RecoveryService(
             Things(
@@ -154,10 +136,10 @@ class Lab:
 async def test_a_copy_that_a_silent_holder_held_up_makes_the_next_one_no_later() -> None:
     lab = Lab()
     async with trio.open_nursery() as nursery:
-        lab.objects.takes_s = 30.0
+        lab.pool.seconds_per_put = 30.0
         await nursery.start(lab.service.run)
         await trio.sleep(40)
-        lab.objects.takes_s = 0.0
+        lab.pool.seconds_per_put = 0.0
         lab.tasks.happen()
         await trio.sleep(2 * EVERY_S)
         assert len(lab.place.pointed_s) == 2
@@ -182,7 +164,7 @@ async def test_who_remembers_ends_is_told_when_the_pool_has_them() -> None:
     lab = Lab()
     await lab.tables.transact(lambda view: view.put(TASKS, task_key(ENDED.task), encode(ENDED)))
     async with trio.open_nursery() as nursery:
-        lab.objects.takes_s = 30.0
+        lab.pool.seconds_per_put = 30.0
         await nursery.start(lab.service.run)
         await trio.sleep(20)
         assert lab.tasks.copied_s == []
