@@ -16,7 +16,7 @@ from swarmnode.tasks.spec import TaskSpec
 from testnet.sim.seeded import simulated
 from testnet.sim.world import World
 from tests.job_lab import SH, needs_bwrap, run_job, running_executor, spec
-from tests.sim.test_my_machines_sim import PRINTS, printed, running_task, until
+from tests.my_machines_lab import PRINTS, printed, running_task, until
 
 JOB = JobId("t.1")
 MADE_UP = [-1, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1]

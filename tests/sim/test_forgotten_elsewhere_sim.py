@@ -8,7 +8,7 @@ from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.spec import Repeatability, TaskSpec
 from testnet.sim.seeded import simulated
 from testnet.sim.world import World
-from tests.sim.test_my_machines_sim import running_task, until
+from tests.my_machines_lab import running_task, until
 
 
 def names_of(world: World) -> dict[str, str]:

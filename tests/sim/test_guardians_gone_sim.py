@@ -8,7 +8,7 @@ from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.spec import Repeatability
 from testnet.sim.seeded import simulated
 from testnet.sim.world import World
-from tests.sim.test_my_machines_sim import nothing_runs, running_task, until
+from tests.my_machines_lab import nothing_runs, running_task, until
 
 
 @pytest.mark.parametrize("effects", list(Repeatability))

@@ -15,7 +15,7 @@ from swarmnode.tasks.lifecycle import TaskState
 from testnet.sim.seeded import simulated
 from testnet.sim.signer import KeyedHashSigner
 from testnet.sim.world import World
-from tests.sim.test_my_machines_sim import nothing_runs, put, running_task, until, used
+from tests.my_machines_lab import nothing_runs, put, running_task, until, used
 
 WHY = "it was put by mistake"
 

@@ -14,7 +14,7 @@ from swarmnode.tasks.spec import TaskSpec
 from testnet.sim.clock import START_MS
 from testnet.sim.seeded import simulated
 from testnet.sim.world import World
-from tests.sim.test_my_machines_sim import SHAPE, running_task
+from tests.my_machines_lab import SHAPE, running_task
 
 FAR_MS = START_MS + 86_400_000
 

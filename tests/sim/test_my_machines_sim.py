@@ -1,7 +1,5 @@
-"""What one machine of a person may do with what another of theirs has begun, and who may not."""
+"""What a machine of a person may do with tasks that another of theirs has begun, and who not."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
 from dataclasses import dataclass
 from dataclasses import replace as replace_one
 
@@ -12,46 +10,15 @@ from msgspec.structs import replace
 from p2p.ids import PeerId
 from p2p.membership.service import MembershipService
 from p2p.membership.view import View
-from p2p.wire.codec import encode
-from storage.errors import ObjectUnknownError
-from storage.facade import Mark, PutReceipt
-from storage.manifests.manifest import address_of
 from swarmnode.errors import TaskUnknownError, TaskUnreachableError
 from swarmnode.market.buyer.own_machines.standing import Here
 from swarmnode.market.guardians.kept import Post
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
-from swarmnode.tasks.spec import Repeatability, Shape, TaskSpec
+from swarmnode.tasks.spec import Repeatability, TaskSpec
 from testnet.sim.seeded import simulated
-from testnet.sim.signer import KeyedHashSigner
 from testnet.sim.world import World
-
-SHAPE = Shape(cpu_millis=1000, memory_bytes=1 << 30, disk_bytes=1 << 20)
-HOURS = ("sleep", "100000")
-PRINTS = ("train", "150", "1", "10")
-
-
-async def until(holds: Callable[[], bool], within_s: float) -> None:
-    with trio.fail_after(within_s):
-        while not holds():  # noqa: ASYNC110 - spread over many machines
-            await trio.sleep(0.1)
-
-
-async def running_task(
-    world: World,
-    name: str,
-    argv: tuple[str, ...] = HOURS,
-    effects: Repeatability = Repeatability.IDEMPOTENT,
-    person: str = "",
-) -> TaskId:
-    """Submitted there, run elsewhere, kept by guardians."""
-    await trio.sleep(20)
-    market = world[name].up.market
-    spec = TaskSpec(argv, shape=SHAPE, avoid=(world[name].peer,), effects=effects)
-    task = await market.buyer.submit(spec, person)
-    await until(lambda: market.buyer.task(task).state is TaskState.RUNNING, 60)
-    await trio.sleep(20)
-    return task
+from tests.my_machines_lab import HOURS, PRINTS, SHAPE, nothing_runs, printed, running_task, until
 
 
 @dataclass(frozen=True)
@@ -64,10 +31,6 @@ class Forgetful:
     def view(self) -> View:
         view = self.members.view()
         return replace_one(view, members=tuple(m for m in view.members if m.peer != self.gone))
-
-
-def nothing_runs(world: World) -> bool:
-    return not any(world.is_busy(name) for name in world.machines)
 
 
 @simulated
@@ -162,13 +125,6 @@ async def test_what_has_ended_stays_as_it_is_whoever_cancels_it_again() -> None:
         found = await world["m3"].up.market.own_machines.elsewhere.find(task, cancel=True)
         assert found.state is TaskState.DONE
         assert world["m0"].up.market.buyer.task(task).state is TaskState.DONE
-
-
-async def printed(world: World, name: str, task: TaskId, *, follow: bool = False) -> bytes:
-    market = world[name].up.market
-    read = market.buyer.logs if name == "m0" else market.own_machines.elsewhere.log
-    async with aclosing(read(task, "stdout", follow=follow)) as pieces:
-        return b"".join([piece async for piece in pieces])
 
 
 @pytest.mark.parametrize("is_away", [False, True], ids=["at home", "away"])
@@ -323,119 +279,3 @@ async def test_a_member_that_keeps_nothing_of_it_cannot_answer_for_it() -> None:
             liar._here = lambda _caller, _task: Here(ended, True, True)  # type: ignore[method-assign,assignment]
         found = await world["m1"].up.market.own_machines.elsewhere.find(task)
         assert (found.state, found.record.owner) == (TaskState.RUNNING, world["m0"].peer)
-
-
-# -- objects
-
-DATA = bytes(range(256)) * 200
-
-
-async def put(world: World, name: str) -> PutReceipt:
-    async def chunks() -> AsyncIterator[bytes]:
-        await trio.lowlevel.checkpoint()
-        yield DATA
-
-    await trio.sleep(20)
-    return await world[name].up.objects.put(chunks(), name="precious")
-
-
-def used(world: World) -> int:
-    """Bytes on all disks, of machines that are down, too."""
-    return sum(machine.shards.used_bytes() for machine in world.machines.values())
-
-
-def listed(world: World, name: str) -> list[str]:
-    return [entry.name for entry in world[name].up.objects.entries()]
-
-
-@simulated
-async def test_an_object_is_removed_from_another_machine_of_its_owner() -> None:
-    world = World(11, ["m0", "m1", "m2", "m3"], labs=1)
-    async with world.running():
-        receipt = await put(world, "m0")
-        address = receipt.cap.address
-        gone = await world["m3"].up.objects.remove(address)
-        assert gone is not None
-        assert (set(gone.waiting), used(world)) == (set(), 0)
-        assert listed(world, "m0") == []
-        assert not world["m0"].up.storage.objects.own.troubles
-        with pytest.raises(ObjectUnknownError):
-            await world["m3"].up.objects.remove(address)
-        await trio.sleep(120)
-        assert used(world) == 0
-
-
-@simulated
-async def test_who_put_it_and_was_away_learns_that_it_is_removed() -> None:
-    world = World(12, ["m0", "m1", "m2", "m3", "m4"], labs=1)
-    async with world.running():
-        receipt = await put(world, "m0")
-        await world.kill("m0")
-        await trio.sleep(60)
-        gone = await world["m3"].up.objects.remove(receipt.cap.address)
-        assert gone is not None
-        await trio.sleep(10)
-        await world.start("m0")
-        await until(lambda: listed(world, "m0") == [] and used(world) == 0, 120)
-        await trio.sleep(120)
-        assert used(world) == 0
-
-
-@simulated
-async def test_who_put_it_learns_of_it_also_when_the_remover_is_gone() -> None:
-    world = World(13, ["m0", "m1", "m2", "m3", "m4"], labs=1)
-    async with world.running():
-        receipt = await put(world, "m0")
-        await world.kill("m0")
-        await trio.sleep(20)
-        await world["m3"].up.objects.remove(receipt.cap.address)
-        await trio.sleep(10)
-        await world.power_cut("m3")
-        await world.start("m0")
-        await until(lambda: listed(world, "m0") == [], 120)
-
-
-@simulated
-async def test_an_object_of_somebody_else_is_not_removed() -> None:
-    world = World(14, ["m0", "n0", "m1", "n1"], labs=2)
-    async with world.running():
-        receipt = await put(world, "m0")
-        before = used(world)
-        assert await world["n1"].up.objects.remove(receipt.cap.address) is None
-        assert used(world) == before
-
-
-@simulated
-async def test_a_manifest_that_names_the_lease_of_another_object_removes_nothing() -> None:
-    """Mallory makes one up with a lease of her victim's, who removes it on another machine."""
-    world = World(15, ["m0", "m1", "m2"], labs=1)
-    async with world.running():
-        receipt = await put(world, "m0")
-        node = world["m1"].up
-        precious = await node.storage.parts.catalog.manifest(receipt.cap.address)
-        lure = replace(precious, size=precious.size + 1)
-        address = address_of(encode(lure))
-        node.storage.parts.catalog._manifests[address] = lure
-        before = used(world)
-        await node.objects.remove(address)
-        assert used(world) == before
-        assert listed(world, "m0") == ["precious"]
-
-
-@simulated
-async def test_what_a_guest_of_one_machine_put_is_removed_from_no_other_by_its_owner() -> None:
-    world = World(31, ["m0", "n0", "m1", "n1", "m2", "n2", "m3"], labs=2)
-    async with world.running():
-
-        async def chunks() -> AsyncIterator[bytes]:
-            await trio.lowlevel.checkpoint()
-            yield DATA
-
-        await trio.sleep(20)
-        mark = Mark(person="ann")
-        receipt = await world["m0"].up.objects.put(chunks(), name="hers", mark=mark)
-        address = receipt.cap.address
-        assert await world["m3"].up.objects.remove(address) is None
-        assert used(world) > 0
-        key = KeyedHashSigner(PeerId("lab-0"), world.seed)
-        assert await world["n0"].up.objects.remove(address, lab_key=key, reason="why") is not None

@@ -21,7 +21,7 @@ from swarmnode.tasks.spec import CheckpointSpec, Repeatability, TaskSpec
 from testnet.sim.chaos.run import SETTINGS
 from testnet.sim.seeded import simulated
 from testnet.sim.world import World
-from tests.sim.test_my_machines_sim import SHAPE, nothing_runs, running_task, until
+from tests.my_machines_lab import SHAPE, nothing_runs, running_task, until
 
 MINUTES = ("sleep", "300")
 TAKEN_MS = 1

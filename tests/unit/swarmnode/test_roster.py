@@ -18,7 +18,7 @@ from p2p.register.service import RegisterService
 from swarmnode.errors import MemberAmbiguousError, MemberUnknownError, RemovalRefusedError
 from swarmnode.overview.roster import Roster
 from testnet.sim.peers import rpc_peers
-from tests.unit.p2p.identity.test_register import ANCHOR, ANN, BOB, CAROL, DAVE, NOW, ROOT, Person
+from tests.register_lab import ANCHOR, ANN, BOB, CAROL, DAVE, NOW, ROOT, Person
 from tests.unit.p2p.register.test_register_service import MemoryStore
 
 

@@ -1,135 +1,40 @@
 """The admission exchange between two machines, over a stream without any buffer."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 import trio
 
 from p2p.errors import AdmissionError
-from p2p.host.admission.book import AdmissionBook
 from p2p.host.admission.exchange import OpenNetworkAdmission, TokenAdmission
 from p2p.host.admission.messages import Hello, Refusal, Welcome
-from p2p.identity.admission import Admitted, Anchor
-from p2p.identity.issue import DAY_MS, Grant, Keys, Names, accept, found, proof_of
+from p2p.identity.admission import Anchor
+from p2p.identity.issue import DAY_MS, Grant, Keys, Names, accept, found
 from p2p.identity.issue import invite as certify_invite
-from p2p.identity.keys import KeySigner, network_id_of
-from p2p.identity.lineage import CertLink
-from p2p.identity.records import MembershipToken, encode_token
-from p2p.identity.register.register import Register, remove
-from p2p.ids import LabId, NetworkId, PeerId, PersonId
-from p2p.limits import ADMISSION_TRIES_BURST, ADMITTED_MAX, CLOCK_SKEW_MAX_MS, REFUSAL_CHARS_MAX
-from p2p.wire.codec import Message, decode, encode
-from p2p.wire.envelope import WIRE_VERSION, Signed
-
-NOW = 1_800_000_000_000
-
-
-def key(name: str) -> KeySigner:
-    return KeySigner.from_seed(name.encode().ljust(32, b"."))
-
-
-ROOT, ALICE, BOB = key("network"), key("alice"), key("bob")
-ANCHOR = Anchor(network_id_of(ROOT.peer_id), ROOT.peer_id)
-FOUNDER = Keys(ALICE, key("ann"), key("physics"), ROOT)
-ALICES = found(ANCHOR, FOUNDER, Names("alpha", "ann", "physics"), NOW)
-INVITED = certify_invite(ANCHOR, FOUNDER, ALICES, Grant(valid_ms=30 * DAY_MS), key("i"), NOW)
-BOBS = accept(ANCHOR, INVITED, key("i"), Keys(BOB, key("bo")), Names("beta", "bo", ""), NOW)
-
-
-@dataclass
-class Pipe:
-    """One end of a stream that holds nothing: a send waits for its receive."""
-
-    out: trio.MemorySendChannel[bytes]
-    into: trio.MemoryReceiveChannel[bytes]
-    seen: list[bytes] = field(default_factory=list)
-
-    async def send(self, frame: bytes) -> None:
-        try:
-            await self.out.send(frame)
-        except trio.BrokenResourceError as exc:
-            raise AdmissionError("malformed", "the link ended") from exc
-
-    async def receive(self) -> bytes:
-        try:
-            frame = await self.into.receive()
-        except trio.EndOfChannel as exc:
-            raise AdmissionError("malformed", "the link ended") from exc
-        self.seen.append(frame)
-        return frame
-
-    def close(self) -> None:
-        self.out.close()
-        self.into.close()
-
-
-def pipes() -> tuple[Pipe, Pipe]:
-    to_b, from_a = trio.open_memory_channel[bytes](0)
-    to_a, from_b = trio.open_memory_channel[bytes](0)
-    return Pipe(to_b, from_b), Pipe(to_a, from_a)
-
-
-def admission(
-    signer: KeySigner, token: MembershipToken, wall_ms: Callable[[], int] = lambda: NOW
-) -> TokenAdmission:
-    return TokenAdmission(signer, token, ANCHOR, wall_ms)
-
-
-async def meet(
-    dialler: TokenAdmission, dialled: TokenAdmission
-) -> tuple[str | None, str | None, Pipe]:
-    """Run the exchange; what each side ended with (None: admitted), and the dialler's end."""
-    near, far = pipes()
-    ends: list[str | None] = ["unfinished", "unfinished"]
-
-    async def one(side: int, me: TokenAdmission, peer: PeerId, pipe: Pipe) -> None:
-        try:
-            await me.admit(peer, pipe, side == 0)
-            ends[side] = None
-        except AdmissionError as exc:
-            ends[side] = exc.code
-        finally:
-            pipe.close()
-
-    with trio.fail_after(5):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(one, 0, dialler, dialled.me.peer, near)
-            nursery.start_soon(one, 1, dialled, dialler.me.peer, far)
-    return ends[0], ends[1], near
-
-
-async def answer(
-    me: TokenAdmission, peer: PeerId, *frames: bytes
-) -> tuple[AdmissionError, list[Message]]:
-    """Dial `me` as `peer` and send these frames; the error it ends with and what it said."""
-    near, far = pipes()
-    said: list[Message] = []
-    caught: list[AdmissionError] = []
-
-    async def dialled() -> None:
-        try:
-            await me.admit(peer, far, False)
-        except AdmissionError as exc:
-            caught.append(exc)
-        far.close()
-
-    async def listen() -> None:
-        said.extend([decode(frame) async for frame in near.into])
-
-    with trio.fail_after(5):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(dialled)
-            nursery.start_soon(listen)
-            for frame in frames:
-                await near.send(frame)
-            near.out.close()
-    assert caught, "admitted"
-    return caught[0], said
-
-
-def hello(token: MembershipToken = BOBS, wall_ms: int = NOW) -> Hello:
-    return Hello(WIRE_VERSION, ANCHOR.network, wall_ms, encode_token(token))
+from p2p.identity.keys import network_id_of
+from p2p.identity.records import MembershipToken
+from p2p.ids import LabId, NetworkId
+from p2p.limits import ADMISSION_TRIES_BURST, CLOCK_SKEW_MAX_MS, REFUSAL_CHARS_MAX
+from p2p.wire.codec import decode, encode
+from p2p.wire.envelope import WIRE_VERSION
+from tests.admission_lab import (
+    ALICE,
+    ALICES,
+    ANCHOR,
+    BOB,
+    BOBS,
+    FOUNDER,
+    INVITED,
+    NOW,
+    admission,
+    answer,
+    entry,
+    hello,
+    key,
+    meet,
+    pipes,
+    removal,
+)
 
 
 async def test_two_machines_of_a_network_learn_who_the_other_is() -> None:
@@ -245,45 +150,6 @@ def test_our_own_bad_token_is_noticed_before_anybody_is_dialled() -> None:
         admission(BOB, ALICES)
 
 
-def entry(number: int) -> Admitted:
-    peer = PeerId(f"peer-{number:05}")
-    lab, member = LabId("lab"), PersonId(f"member-{number}")
-    lineage = (
-        CertLink("swarm/member", member, "lab", "m"),
-        CertLink("swarm/machine", peer, member, "n", member),
-    )
-    return Admitted(peer, lab, "lab", member, "m", "n", "", (), False, NOW, None, 0, lineage)
-
-
-def book(*revoked: str) -> AdmissionBook:
-    return AdmissionBook(Register(ANCHOR, ALICE), lambda: revoked)
-
-
-def test_the_book_is_bounded_and_forgets_the_oldest() -> None:
-    full = book()
-    for number in range(ADMITTED_MAX + 1):
-        full.enter(entry(number))
-    assert full.admitted(PeerId("peer-00000")) is None
-    assert full.admitted(PeerId("peer-00001")) is not None
-
-
-def test_peers_whose_time_is_up_or_who_were_revoked_are_found() -> None:
-    some = book("member-2")
-    some.enter(entry(1))
-    some.enter(replace(entry(2), expires_ms=NOW + DAY_MS))
-    assert not some.lapsed(NOW)
-    assert list(some.lapsed(NOW + CLOCK_SKEW_MAX_MS + 1)) == ["peer-00001"]
-    assert some.removed() == {"peer-00002": "it is in this machine's revoked.txt"}
-
-
-def removal(subject: str, name: str, at_ms: int = NOW) -> Signed:
-    """By the lab's key, which alice's machine has."""
-    link = CertLink("swarm/member", subject, "", name)
-    assert FOUNDER.lab is not None
-    proof = proof_of(FOUNDER.lab, ANCHOR, ALICES)
-    return remove(FOUNDER.lab, ANCHOR.network, link, proof, at_ms)
-
-
 async def test_whoever_has_another_time_than_most_is_no_witness_of_a_first_use() -> None:
     alice, bob = admission(ALICE, ALICES), admission(BOB, BOBS)
     for number in range(3):
@@ -294,59 +160,6 @@ async def test_whoever_has_another_time_than_most_is_no_witness_of_a_first_use()
         alice.book.enter(replace(entry(number), skew_ms=CLOCK_SKEW_MAX_MS // 2))
     assert (await meet(bob, alice))[:2] == (None, None)
     assert len(alice.book.register.uses.keys()) == 1
-
-
-def test_a_clock_that_was_set_since_is_taken_into_account() -> None:
-    some, clock_ms = book(), [0]
-    some.clock_ms = lambda: clock_ms[0]
-    peers = [entry(number).peer for number in range(3)]
-    for number in range(3):
-        some.enter(replace(entry(number), skew_ms=40 * DAY_MS))  # ours is behind
-    assert some.would_misdate(peers)
-    clock_ms[0] = 40 * DAY_MS  # somebody set it
-    assert not some.would_misdate(peers)
-    some.renew(entry(1))
-    renewed = some.admitted(peers[1])
-    assert renewed is not None
-    assert renewed.skew_ms == 40 * DAY_MS
-    assert not some.would_misdate([])
-
-
-def test_nobody_keeps_others_from_removing_them_by_clocks_that_lie() -> None:
-    """One person makes as many machines as they like, and each tells its own time."""
-    some = book()
-    machines = [replace(entry(number), person=PersonId("mallory")) for number in range(9)]
-    honest = [replace(entry(10 + number), person=PersonId(f"p{number}")) for number in range(2)]
-    for who in machines:
-        some.enter(replace(who, skew_ms=40 * DAY_MS))
-    for who in honest:
-        some.enter(replace(who, skew_ms=0))
-    assert not some.would_misdate([who.peer for who in (*machines, *honest)])
-    alone = [who.peer for who in machines]
-    assert some.would_misdate(alone)
-    for who in machines:
-        link = CertLink("swarm/member", "mallory", "", "mallory")
-        some.enter(replace(who, skew_ms=40 * DAY_MS, lineage=(link,)))
-    assert not some.would_misdate(alone, but_for="mallory")
-
-
-def test_who_is_out_is_looked_at_anew_when_anything_has_changed() -> None:
-    ids: list[str] = []
-    some = AdmissionBook(Register(ANCHOR, ALICE), lambda: ids)
-    some.enter(entry(1))
-    assert some.removed() == {}
-    assert some.removed() is some.removed()
-    ids.append("member-2")
-    assert some.removed() == {}
-    some.hear_of(entry(2))  # others brought its token
-    assert list(some.removed()) == ["peer-00002"]
-    ids.clear()
-    assert some.removed() == {}
-    bob = admission(BOB, BOBS).me
-    some.enter(bob)
-    assert some.removed() == {}
-    some.register.take(removal(bob.person, "bo"), NOW)
-    assert list(some.removed()) == [BOB.peer_id]
 
 
 async def test_who_was_removed_is_refused_by_name_and_date() -> None:

@@ -13,15 +13,7 @@ from p2p.identity.proofs import token_for_presence
 from p2p.identity.records import TOKEN_BYTES_MAX, MembershipToken, encode_token
 from p2p.ids import PeerId
 from p2p.limits import PRESENCE_TOKEN_BYTES_MAX
-from tests.unit.p2p.host.test_admit import (
-    ALICE,
-    ALICES,
-    BOB,
-    BOBS,
-    NOW,
-    admission,
-    removal,
-)
+from tests.admission_lab import ALICE, ALICES, BOB, BOBS, NOW, admission, removal
 
 BOBS_TOKEN = encode_token(BOBS)
 

@@ -8,7 +8,7 @@ from p2p.identity.issue import invite as certify_invite
 from p2p.identity.lineage import may_remove
 from p2p.identity.records import MembershipToken
 from p2p.identity.renew import Applicant, Renewer, complete, half_life_ms, renew_own
-from tests.unit.p2p.identity.test_register import ANCHOR, ANN, BOB, CAROL, DAVE, NOW, Person, key
+from tests.register_lab import ANCHOR, ANN, BOB, CAROL, DAVE, NOW, Person, key
 
 LATE = NOW + 200 * DAY_MS
 

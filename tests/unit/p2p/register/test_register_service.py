@@ -17,7 +17,7 @@ from p2p.register.service import RegisterService
 from p2p.wire.envelope import Signed
 from testnet.sim.peers import Peers, rpc_peers
 from testnet.sim.seeded import simulated, until
-from tests.unit.p2p.identity.test_register import ANCHOR, ANN, BOB, CAROL, DAVE, NOW, ROOT, let_in
+from tests.register_lab import ANCHOR, ANN, BOB, CAROL, DAVE, NOW, ROOT, let_in
 
 
 @dataclass

@@ -17,7 +17,7 @@ from p2p.register.service import RegisterService
 from p2p.renewal.service import RenewalService
 from testnet.sim.peers import Peers, rpc_peers
 from testnet.sim.seeded import simulated, until
-from tests.unit.p2p.identity.test_register import ANCHOR, ANN, BOB, CAROL, DAVE, NOW, ROOT, Person
+from tests.register_lab import ANCHOR, ANN, BOB, CAROL, DAVE, NOW, ROOT, Person
 from tests.unit.p2p.register.test_register_service import MemoryStore
 from tests.unit.swarmnode.test_roster import PapersOf
 

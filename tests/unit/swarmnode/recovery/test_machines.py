@@ -1,126 +1,38 @@
 """Several machines of one person, on virtual time: losing any of them loses nothing."""
 
-import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
-import msgspec
 import pytest
 import trio
 
-from p2p.identity.keys import KeySigner
-from p2p.identity.records import MembershipToken
 from p2p.ids import PeerId
 from p2p.wire.codec import encode
-from storage.facade import ObjectKind, ReadCap
+from storage.facade import ReadCap
 from storage.ids import Address, ObjectKey
 from storage.manifests.capability import text_of_cap
 from swarmnode.errors import SnapshotError
 from swarmnode.estate.logs import row_of
 from swarmnode.limits import COPIES_WAITING_MAX
-from swarmnode.node import Node
-from swarmnode.recovery.box import open_box, seal_to
 from swarmnode.recovery.copies.place import OWN_NAME, Apart
 from swarmnode.recovery.copies.pointers import KeyringCopies, Pointer, Taken, with_copy
-from swarmnode.recovery.copies.shelf import NAME, CopyShelf
+from swarmnode.recovery.copies.shelf import NAME
 from swarmnode.recovery.copies.snapshot import seal_copies
-from swarmnode.recovery.returned import HAND_OVER_S
 from swarmnode.tasks.spec import Shape, TaskSpec
-from testnet.sim.chaos.run import SETTINGS
 from testnet.sim.seeded import simulated, until
-from testnet.sim.signer import KeyedHashSigner
-from testnet.sim.world import World
-
-NAMES = ["m0", "m1", "m2", "laptop", "server", "blank", "later"]
-SEED = bytes(range(32))
-NOWHERE = TaskSpec(run=("true",), shape=Shape(cpu_millis=10**9))
-"""A task that waits for a machine that nobody has."""
-
-
-@dataclass
-class FakeVault:
-    """As HomeVault."""
-
-    seed: bytes = SEED
-    """Empty: as of a home joined by `invite --own-machine`."""
-    recovering: bool = False
-    person: PeerId = KeyedHashSigner(PeerId("")).from_seed(SEED).peer_id
-
-    def seal(self, text: bytes) -> bytes:
-        return seal_to(KeySigner.from_seed(SEED).peer_id, "test", text, os.urandom)
-
-    def unseal(self, sealed: bytes) -> bytes:
-        return open_box(self.seed, "test", sealed)
-
-    def is_recovering(self) -> bool:
-        return self.recovering
-
-    def keys(self) -> tuple[bytes, bytes]:
-        return b"", b""
-
-    def names(self) -> tuple[str, str]:
-        return "ann", ""
-
-    def named(self, person: str, lab: str) -> MembershipToken | None:
-        return None
-
-    def recovered(self, lab_seed: bytes, network_seed: bytes) -> None:
-        self.recovering = False
-
-
-@asynccontextmanager
-async def machines(seed: int = 5) -> AsyncIterator[World]:
-    """Three strangers, and `laptop` and `server` of one person; others are not there yet."""
-    world = World(seed, NAMES, settings=SETTINGS, labs=1)
-    world.vaults = {"laptop": FakeVault(), "server": FakeVault()}
-    world.vaults["blank"] = FakeVault(recovering=True)
-    async with world.running(start=False):
-        for name in NAMES[:-2]:
-            await world.start(name)
-        await trio.sleep(20)
-        yield world
-
-
-async def put(node: Node, text: str) -> None:
-    async def parts() -> AsyncIterator[bytes]:
-        yield text.encode()
-
-    await node.objects.put(parts(), name=text)
-
-
-def things(node: Node) -> set[str]:
-    hidden = (ObjectKind.KEYRING, ObjectKind.LOG)
-    return {one.name for one in node.objects.entries() if one.mark.kind not in hidden}
-
-
-def copies_held(node: Node) -> int:
-    return sum(one.mark.kind == ObjectKind.KEYRING for one in node.objects.entries())
-
-
-async def is_copied(*nodes: Node) -> None:
-    for node in nodes:
-        assert node.recovering.own is not None
-        recovery = node.recovering.own
-        await until(lambda: not recovery.is_behind, within_s=120, look_s=0.1)  # noqa: B023
-
-
-def shelf(node: Node) -> CopyShelf:
-    key = node.edges.signer.from_seed(SEED)
-    return CopyShelf(node.storage.names.person(key), SEED, node.edges.entropy)
-
-
-def is_back(world: World) -> bool:
-    vault = world.vaults["blank"]
-    return not vault.is_recovering()
-
-
-async def recover(world: World) -> Node:
-    node = await world.start("blank")
-    await until(partial(is_back, world), within_s=300, look_s=0.1)
-    return node
+from tests.recovery_lab import (
+    NOWHERE,
+    SEED,
+    FakeVault,
+    copies_held,
+    is_back,
+    is_copied,
+    machines,
+    put,
+    recover,
+    shelf,
+    things,
+)
 
 
 @pytest.mark.parametrize("at_once", [True, False])
@@ -252,127 +164,6 @@ async def test_a_copy_that_this_machine_took_over_and_cannot_read_is_never_repla
 
 
 @simulated
-async def test_a_machine_that_was_only_away_overwrites_nothing_and_has_a_copy_again() -> None:
-    """Its tasks of before are its taker's; what comes later is not lost with it."""
-    async with machines() as world:
-        await put(world["laptop"].up, "of laptop")
-        before = await world["laptop"].up.market.buyer.submit(NOWHERE)
-        await is_copied(world["laptop"].up)
-        await world.power_cut("laptop")
-        blank = await recover(world)
-        await is_copied(blank)
-        taker = world["blank"].peer
-        laptop = await world.start("laptop")
-        await until(lambda: bool(laptop.status().notes), within_s=60, look_s=0.1)
-        assert "your machine blank took over what was here" in laptop.status().notes[0]
-        assert laptop.status("ben").notes == ()
-        await put(laptop, "after its return")
-        after = await laptop.market.buyer.submit(NOWHERE)
-        await is_copied(laptop)
-        found = await shelf(blank).read()
-        assert len({one.writer for one in found.pointers}) == len(found.pointers)
-        assert {taker, world["laptop"].peer} <= {one.writer for one in found.pointers}
-        await trio.sleep(60)  # time for the taker to ask for more
-        await world.power_cut("laptop")
-        await trio.sleep(60)
-        assert [one.record.task for one in blank.market.buyer.tasks()] == [before]
-        world.vaults["later"] = FakeVault(recovering=True)
-        later = await world.start("later")
-        await until(lambda: not world.vaults["later"].is_recovering(), within_s=300, look_s=0.1)
-        assert "after its return" in things(later)
-        assert [one.record.task for one in later.market.buyer.tasks()] == [after]
-
-
-async def taken_over(world: World) -> tuple[Node, Node]:
-    """`laptop` is thought gone, `blank` takes it over, and both are there: (laptop, blank)."""
-    await is_copied(world["laptop"].up)
-    await world.power_cut("laptop")
-    blank = await recover(world)
-    await is_copied(blank)
-    return await world.start("laptop"), blank
-
-
-@simulated
-async def test_a_task_that_went_on_elsewhere_is_known_by_its_name_and_removed_there() -> None:
-    async with machines() as world:
-        spec = msgspec.structs.replace(NOWHERE, name="long one")
-        task = await world["laptop"].up.market.buyer.submit(spec)
-        laptop, blank = await taken_over(world)
-        await until(lambda: not laptop.market.buyer.tasks(), within_s=120, look_s=0.5)
-        await world.kill("laptop")
-        laptop = await world.start("laptop")
-        for text in ("long one", task, task[:5]):
-            assert laptop.market.own_machines.hand_over.moved(text) == {task: world["blank"].peer}
-        assert not laptop.market.own_machines.hand_over.moved("long")
-        await trio.sleep(30)
-        there = await laptop.market.own_machines.hand_over.remove(task)
-        assert (there.at, there.left) == ((), (world["blank"].peer,)), "it has not ended"
-        await blank.market.buyer.cancel(task)
-        there = await laptop.market.own_machines.hand_over.remove(task)
-        assert (there.at, there.left) == ((world["blank"].peer,), ())
-        assert not blank.market.buyer.tasks()
-        there = await laptop.market.own_machines.hand_over.remove(task)
-        assert (there.at, there.left) == ((), ())
-
-
-@simulated
-async def test_an_ended_task_that_two_machines_have_is_removed_at_both() -> None:
-    async with machines() as world:
-        spec = TaskSpec(run=("echo", "hello"), shape=Shape(cpu_millis=100))
-        tasks = [await world["laptop"].up.market.buyer.submit(spec) for _ in range(2)]
-        for task in tasks:
-            with trio.fail_after(120):
-                await world["laptop"].up.market.buyer.wait(task)
-        nodes = await taken_over(world)
-        await trio.sleep(60)
-        for node, other, task in (*zip(nodes, reversed(nodes), tasks, strict=True),):
-            await node.market.buyer.forget(task)
-            assert (await node.market.own_machines.hand_over.remove(task)).at == (
-                other.edges.host.peer_id,
-            )
-        assert [node.market.buyer.tasks() for node in nodes] == [(), ()]
-
-
-@simulated
-async def test_a_task_that_was_removed_a_while_ago_does_not_come_back() -> None:
-    """Also one that left nothing that could be freed."""
-    async with machines() as world:
-        laptop = world["laptop"].up
-        task = await laptop.market.buyer.submit(NOWHERE)
-        await trio.sleep(30)  # its guardians have it, too
-        await laptop.market.buyer.cancel(task)
-        await is_copied(laptop)
-        await laptop.market.buyer.forget(task)
-        await trio.sleep(30)
-        await world.power_cut("laptop")
-        world.lose_disk("laptop")
-        blank = await recover(world)
-        await trio.sleep(60)
-        assert not blank.market.buyer.tasks()
-
-
-@simulated
-async def test_what_one_of_two_machines_removed_comes_back_from_no_copy_of_the_other() -> None:
-    async with machines() as world:
-        task = await world["laptop"].up.market.buyer.submit(NOWHERE)
-        await world["laptop"].up.market.buyer.cancel(task)
-        laptop, blank = await taken_over(world)
-        await trio.sleep(HAND_OVER_S + 60)  # what is still there is in its copies again
-        await blank.market.buyer.forget(task)  # while the other one cannot be told
-        await is_copied(blank)
-        await put(laptop, "later")
-        await is_copied(laptop, blank)
-        for name in ("laptop", "blank"):
-            await world.power_cut(name)
-            world.lose_disk(name)
-        world.vaults["later"] = FakeVault(recovering=True)
-        later = await world.start("later")
-        await until(lambda: not world.vaults["later"].is_recovering(), within_s=300, look_s=0.1)
-        assert things(later) == {"later"}
-        assert not later.market.buyer.tasks()
-
-
-@simulated
 async def test_the_single_copy_that_an_older_node_left_is_brought_back() -> None:
     async with machines() as world:
         await put(world["laptop"].up, "of laptop")
@@ -437,31 +228,6 @@ async def test_a_machine_without_the_key_is_lost_and_its_person_has_what_was_the
         await is_copied(blank)
         await until(lambda: not recovery.waiting, within_s=120)
         assert server.status().notes == ()
-
-
-@simulated
-async def test_a_machine_without_the_key_that_comes_back_has_a_copy_of_what_is_new_alone() -> None:
-    async with machines() as world:
-        world.vaults["m2"] = FakeVault(seed=b"")
-        await world.kill("m2")
-        own = await world.start("m2")
-        before = await own.market.buyer.submit(NOWHERE)
-        await put(own, "before")
-        await is_copied(own)
-        await world.power_cut("m2")
-        blank = await recover(world)
-        await is_copied(blank)
-        assert [one.record.task for one in blank.market.buyer.tasks()] == [before]
-        own = await world.start("m2")
-        after = await own.market.buyer.submit(NOWHERE)
-        await put(own, "after")
-        await is_copied(own)
-        await world.power_cut("m2")
-        world.vaults["later"] = FakeVault(recovering=True)
-        later = await world.start("later")
-        await until(lambda: not world.vaults["later"].is_recovering(), within_s=300, look_s=0.1)
-        assert "after" in things(later)
-        assert [one.record.task for one in later.market.buyer.tasks()] == [after]
 
 
 @simulated
