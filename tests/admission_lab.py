@@ -80,7 +80,7 @@ async def meet(
     near, far = pipes()
     ends: list[str | None] = ["unfinished", "unfinished"]
 
-    async def one(side: int, me: TokenAdmission, peer: PeerId, pipe: Pipe) -> None:
+    async def speak(side: int, me: TokenAdmission, peer: PeerId, pipe: Pipe) -> None:
         try:
             await me.admit(peer, pipe, side == 0)
             ends[side] = None
@@ -91,8 +91,8 @@ async def meet(
 
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(one, 0, dialler, dialled.me.peer, near)
-            nursery.start_soon(one, 1, dialled, dialler.me.peer, far)
+            nursery.start_soon(speak, 0, dialler, dialled.me.peer, near)
+            nursery.start_soon(speak, 1, dialled, dialler.me.peer, far)
     return ends[0], ends[1], near
 
 

@@ -80,11 +80,11 @@ async def put(node: Node, text: str) -> None:
 
 def things(node: Node) -> set[str]:
     hidden = (ObjectKind.KEYRING, ObjectKind.LOG)
-    return {one.name for one in node.objects.entries() if one.mark.kind not in hidden}
+    return {entry.name for entry in node.objects.entries() if entry.mark.kind not in hidden}
 
 
 def copies_held(node: Node) -> int:
-    return sum(one.mark.kind == ObjectKind.KEYRING for one in node.objects.entries())
+    return sum(entry.mark.kind == ObjectKind.KEYRING for entry in node.objects.entries())
 
 
 async def is_copied(*nodes: Node) -> None:

@@ -75,7 +75,7 @@ def is_out(made: Register, person: Person) -> bool:
 
 def used_by(newcomer: Person) -> Signed | None:
     """What the invite that they came with signed for them."""
-    use = next(one for one in uses_in(newcomer.who) if one.user == newcomer.who.person)
+    use = next(used for used in uses_in(newcomer.who) if used.user == newcomer.who.person)
     return certificate_of(use, newcomer.token.certificates)
 
 

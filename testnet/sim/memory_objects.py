@@ -131,11 +131,11 @@ class MemoryObjects:
     async def forget(self, address: Address) -> Forgotten | None:
         """Nobody else keeps it here, so the bytes go at once."""
         await trio.lowlevel.checkpoint()
-        found = [book.pop(address, None) for book in (self._entries, self._entrusted)]
-        if not any(found):
+        entries = [book.pop(address, None) for book in (self._entries, self._entrusted)]
+        if not any(entries):
             return None
         self._pool.objects.pop(address, None)
-        if (ours := found[0]) is not None:
+        if (ours := entries[0]) is not None:
             self._removed[address] = Gone(ours.name, self._wall_ms(), ours.mark.person)
         return Forgotten((self._me,), ())
 
@@ -156,7 +156,7 @@ class MemoryObjects:
 
     def same(self, digest: bytes) -> Sequence[ObjectEntry]:
         """Those with that plaintext."""
-        return [one for one in self._entries.values() if one.digest == digest]
+        return [entry for entry in self._entries.values() if entry.digest == digest]
 
     def unfinished(self) -> Sequence[Unfinished]:
         """A put is done at once here."""
