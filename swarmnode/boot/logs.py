@@ -35,15 +35,15 @@ class JsonForm(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line."""
-        found = {
+        line = {
             "at": _stamp(record),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": escaped(record.getMessage()),
         }
         if record.exc_info is not None:
-            found["trace"] = self.formatException(record.exc_info)
-        return json.dumps(found)
+            line["trace"] = self.formatException(record.exc_info)
+        return json.dumps(line)
 
 
 def set_up(level: str, form: str) -> None:

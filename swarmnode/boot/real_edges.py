@@ -137,7 +137,7 @@ def _executor(
             ctx_module=Path(ctx.__file__),
             given_bytes_max=int(compute.disk_gib * GIB),
         ),
-        {name: Path(one.path) for name, one in config.env.items()},
+        {name: Path(env.path) for name, env in config.env.items()},
         workers,
         gpu_device=machine.gpu_device,
     )

@@ -121,11 +121,11 @@ async def _follow_addresses(node: Node, home: Home, noted: Sequence[str]) -> Non
     """Note them again whenever this machine has moved."""
     while True:
         await trio.sleep(ADDRESSES_EVERY_S)
-        found = node.edges.host.addresses()
-        if found != noted:
-            noted = found
-            _note_addresses(home, found)
-            log.info("reachable at %s", ", ".join(found) or "no address: this machine has none")
+        addresses = node.edges.host.addresses()
+        if addresses != noted:
+            noted = addresses
+            _note_addresses(home, addresses)
+            log.info("reachable at %s", ", ".join(addresses) or "no address: this machine has none")
 
 
 def _note_addresses(home: Home, addresses: Sequence[str]) -> None:

@@ -19,5 +19,5 @@ def _lines(task: trio.lowlevel.Task, depth: int) -> Iterator[str]:
     places = [f"{f.f_code.co_qualname}:{f.f_lineno}" for f in frames[-FRAMES_SHOWN:]]
     yield f"{'  ' * depth}{task.name}  [{' > '.join(places)}]\n"
     for nursery in task.child_nurseries:
-        for child in sorted(nursery.child_tasks, key=lambda one: one.name):
+        for child in sorted(nursery.child_tasks, key=lambda sibling: sibling.name):
             yield from _lines(child, depth + 1)

@@ -247,12 +247,12 @@ def groups_of(home: Path) -> list[JobCgroup]:
 def processes_of(home: Path) -> list[int]:
     """Processes other than ours that have the home in their command line or environment."""
     marks = (os.fsencode(home) + b"/", os.fsencode(home) + b"\0")
-    found = []
+    pids = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdecimal() or int(entry.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):
             text = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
             if any(mark in text for mark in marks):
-                found.append(int(entry.name))
-    return sorted(found)
+                pids.append(int(entry.name))
+    return sorted(pids)

@@ -57,8 +57,8 @@ class Changed:
             self._noted.update(view.task for view in rest)
 
     def _named(self) -> list[TaskView]:
-        found = []
+        views = []
         for task in sorted(self._noted):
             with suppress(TaskUnknownError):  # forgotten since
-                found.append(self._market.task(task))
-        return found
+                views.append(self._market.task(task))
+        return views

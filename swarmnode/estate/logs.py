@@ -139,9 +139,9 @@ class LogKeeper:
             return
         cap = self.open_cap(entry.mark.person, entry.cap)
         data = b"".join([piece async for piece in self._objects.get(cap)])
-        found = unpack_log(data, task)
-        if found is not None:
-            await self._logbook.take_back(task, *found)
+        unpacked = unpack_log(data, task)
+        if unpacked is not None:
+            await self._logbook.take_back(task, *unpacked)
 
     async def _follow(self) -> None:
         async with aclosing(self._market.events()) as events:
@@ -190,7 +190,7 @@ class LogKeeper:
         for record, length in await self._unkept():
             total += length
             is_other = record.person != few[0][0].person if few else False
-            is_alone = bool(self._alone & {record.task, *(one.task for one, _ in few)})
+            is_alone = bool(self._alone & {record.task, *(other.task for other, _ in few)})
             if few and (is_other or is_alone or total > LOGS_TOGETHER_BYTES_MAX):
                 total -= length
             else:
@@ -215,7 +215,7 @@ class LogKeeper:
             async for view in views:
                 if view.has_ended:
                     self._look_at(view.record)
-        return [found for task in list(self._waiting) if (found := self._log_of(task))]
+        return [unkept for task in list(self._waiting) if (unkept := self._log_of(task))]
 
     def _look_at(self, record: TaskRecord) -> None:
         length = self._logbook.length(record.task)
@@ -237,7 +237,9 @@ class LogKeeper:
 
     def _entry(self, address: bytes) -> ObjectEntry | None:
         wanted = Address(address)
-        return next((one for one in self._objects.entries() if one.cap.address == wanted), None)
+        return next(
+            (entry for entry in self._objects.entries() if entry.cap.address == wanted), None
+        )
 
 
 def row_of(view: ReadView, task: TaskId) -> EstateRow:

@@ -79,13 +79,13 @@ def files_until_ms(record: TaskRecord) -> int:
 
 def inputs_of(record: TaskRecord) -> frozenset[Address]:
     """The objects a task reads."""
-    found = set()
+    addresses = set()
     for _, text in record.spec.inputs:
         try:
-            found.add(parse_kept(text).address)
+            addresses.add(parse_kept(text).address)
         except CapabilityError:  # the task will say so itself
             continue
-    return frozenset(found)
+    return frozenset(addresses)
 
 
 def unneeded(
@@ -126,12 +126,12 @@ def logs_of_nobody(
 def _used_until(
     records: Mapping[TaskId, TaskRecord], inputs: Mapping[TaskId, frozenset[Address]]
 ) -> dict[Address, int]:
-    found: dict[Address, int] = {}
+    used_until: dict[Address, int] = {}
     for task, record in records.items():
         until_ms = files_until_ms(record) or NEVER_MS
         for address in inputs[task]:
-            found[address] = max(until_ms, found.get(address, 0))
-    return found
+            used_until[address] = max(until_ms, used_until.get(address, 0))
+    return used_until
 
 
 def _old_checkpoints(
@@ -168,13 +168,13 @@ def _old_attempts(
     records: Mapping[TaskId, TaskRecord], entries: Iterable[ObjectEntry]
 ) -> list[Address]:
     """Outputs of failed attempts that a later attempt has replaced by its own."""
-    found = []
+    replaced = []
     for entry in entries:
         record = records.get(TaskId(entry.mark.task))
         is_left = entry.mark.kind == ObjectKind.OUTPUT and entry.name.startswith(_ATTEMPT)
         if record is not None and is_left and entry.cap.address not in _outputs_of(record):
-            found.append(entry.cap.address)
-    return found
+            replaced.append(entry.cap.address)
+    return replaced
 
 
 def _outputs_of(record: TaskRecord) -> frozenset[Address]:
@@ -183,11 +183,11 @@ def _outputs_of(record: TaskRecord) -> frozenset[Address]:
 
 
 def _addresses(files: Iterable[StoredFile]) -> frozenset[Address]:
-    found = set()
+    addresses = set()
     for file in files:
         with suppress(CapabilityError):  # its provider made it up: nothing of ours
-            found.add(parse_kept(file.cap).address)
-    return frozenset(found)
+            addresses.add(parse_kept(file.cap).address)
+    return frozenset(addresses)
 
 
 def _checkpoint_of(record: TaskRecord, now_ms: int) -> frozenset[Address]:
@@ -195,5 +195,5 @@ def _checkpoint_of(record: TaskRecord, now_ms: int) -> frozenset[Address]:
     until_ms = files_until_ms(record)
     if record.checkpoint is None or record.state is TaskState.DONE or 0 < until_ms <= now_ms:
         return frozenset()
-    older = [one.file for one in record.checkpoint.older]
+    older = [step.file for step in record.checkpoint.older]
     return _addresses([*record.checkpoint.files, *older])

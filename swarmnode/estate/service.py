@@ -105,7 +105,7 @@ class EstateService:
     def claim(self, address: Address) -> None:
         """A task that is about to be submitted will read it: it stays for an hour at least."""
         now_ms = self._wall_ms()
-        self._claims = {one: until for one, until in self._claims.items() if until > now_ms}
+        self._claims = {claimed: until for claimed, until in self._claims.items() if until > now_ms}
         self._claims[address] = now_ms + INPUT_UNUSED_MS
 
     async def leave(self, records: Sequence[TaskRecord]) -> None:
@@ -160,7 +160,7 @@ class EstateService:
             async for view in views:
                 if self._due(view.record):
                     self._waiting[view.task] = None
-        return [found for task in list(self._waiting) if (found := self._left_by(task))]
+        return [left for task in list(self._waiting) if (left := self._left_by(task))]
 
     def _left_by(self, task: TaskId) -> tuple[TaskRecord, list[Heirloom]] | None:
         """A task with what it left; None once nothing of that is to be taken over any more."""
@@ -184,22 +184,22 @@ class EstateService:
     async def _adopt_all(self, wanted: Sequence[Heirloom]) -> bool:
         limiter, failed = trio.CapacityLimiter(AT_ONCE), list[Heirloom]()
 
-        async def adopt(one: Heirloom) -> None:
+        async def adopt(left: Heirloom) -> None:
             async with limiter:
-                if not await self._adopt(one):
-                    failed.append(one)
+                if not await self._adopt(left):
+                    failed.append(left)
 
         async with trio.open_nursery() as nursery:
-            for one in wanted:
-                nursery.start_soon(adopt, one)
+            for heirloom in wanted:
+                nursery.start_soon(adopt, heirloom)
         return not failed
 
-    async def _adopt(self, one: Heirloom) -> bool:
+    async def _adopt(self, heirloom: Heirloom) -> bool:
         """False when it should be tried again. What is not ours, or no object, is left alone."""
         try:
-            cap = parse_kept(one.cap)
-            await self._objects.adopt(cap, one.name, one.mark)
-            if TaskId(one.mark.task) in self._left:
+            cap = parse_kept(heirloom.cap)
+            await self._objects.adopt(cap, heirloom.name, heirloom.mark)
+            if TaskId(heirloom.mark.task) in self._left:
                 await self._objects.leave(cap.address)
         except (ObjectUnknownError, StoreFullError):
             return False
@@ -219,10 +219,10 @@ class EstateService:
 
     async def _free(self) -> None:
         began_s = trio.current_time()
-        found = self._unneeded()
+        freed = self._unneeded()
         now_s = trio.current_time()
         self._rested_s = now_s + max(REST_S, 20 * (now_s - began_s))
-        for address in found:
+        for address in freed:
             with suppress(StoreFullError):  # a full disk cannot even forget: next time
                 await self._objects.forget(address)
 

@@ -44,7 +44,7 @@ class StreamRecord(Record, frozen=True):
             return 0, self.length
         begins = [*self.before, (self.fence, self.base)]
         ends = [base for _, base in begins[1:]] + [self.length]
-        spans = {one: (base, end) for (one, base), end in zip(begins, ends, strict=True)}
+        spans = {attempt: (base, end) for (attempt, base), end in zip(begins, ends, strict=True)}
         return spans.get(fence, (self.length, self.length))
 
     def turned_to(self, fence: int) -> "StreamRecord":
@@ -173,7 +173,7 @@ class LogBook:
         Raises StoreFullError; then, as after a crash, it may be said again.
         """
         have = self.length(task)
-        if len(streams) != len(STREAMS) or have >= sum(one.length for one in streams):
+        if len(streams) != len(STREAMS) or have >= sum(stream.length for stream in streams):
             return
         if have:  # whoever ran it had begun to bring it
             await self.forget(task)
@@ -183,12 +183,12 @@ class LogBook:
 
     def tasks(self) -> list[TaskId]:
         """Every task of which something is kept."""
-        found: dict[TaskId, None] = {}
+        tasks: dict[TaskId, None] = {}
         after: bytes | None = None
         while page := self._tables.scan(LOG_STREAMS, after=after):
-            found.update((TaskId(key[:-1].decode()), None) for key, _ in page)
+            tasks.update((TaskId(key[:-1].decode()), None) for key, _ in page)
             after = page[-1][0]
-        return list(found)
+        return list(tasks)
 
     async def forget(self, task: TaskId) -> None:
         """Delete everything kept of a task. Raises StoreFullError: then some of it is left."""

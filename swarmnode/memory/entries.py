@@ -45,10 +45,10 @@ class CheckpointEntry:
         """It got its name when it was complete: whatever is in it is older than its name."""
         if not self.found:
             return False
-        depth = min(len(one.parts) for one in self.found)
-        tops = {one.parts: one for one in self.found if len(one.parts) == depth}
+        depth = min(len(path.parts) for path in self.found)
+        tops = {path.parts: path for path in self.found if len(path.parts) == depth}
         return all(top.was_placed for top in tops.values()) and all(
-            one.changed_ns <= tops[one.parts[:depth]].changed_ns for one in self.found
+            path.changed_ns <= tops[path.parts[:depth]].changed_ns for path in self.found
         )
 
 
@@ -62,21 +62,21 @@ class FolderLook:
     """What lies beside numbered ones."""
 
 
-def look_at(folder: Parts, found: Sequence[Found], marked: int) -> FolderLook:
+def look_at(folder: Parts, paths: Sequence[Found], marked: int) -> FolderLook:
     """Sort what was found in a folder; `marked` is the step its marker names, 0 for none."""
     depth = len(folder)
     tops: dict[bytes, list[Found]] = {}
-    for one in found:
-        if len(one.parts) > depth and not _UNFINISHED.fullmatch(one.parts[depth]):
-            tops.setdefault(one.parts[depth], []).append(one)
+    for path in paths:
+        if len(path.parts) > depth and not _UNFINISHED.fullmatch(path.parts[depth]):
+            tops.setdefault(path.parts[depth], []).append(path)
     steps: dict[int, list[Found]] = {}
     loose: list[Found] = []
     for name, parts in tops.items():
         step = _step_of(name, parts[0].kind, has_marker=MARKER in tops)
         (loose if step is None else steps.setdefault(step, [])).extend(parts)
     entries = [CheckpointEntry(step, tuple(parts)) for step, parts in sorted(steps.items())]
-    everything = tuple(one for parts in tops.values() for one in parts)
-    has_file = any(one.kind is EntryKind.FILE for one in everything)
+    everything = tuple(path for parts in tops.values() for path in parts)
+    has_file = any(path.kind is EntryKind.FILE for path in everything)
     if marked:
         entries.append(CheckpointEntry(marked, everything, is_marked=True, is_beside=False))
         loose = []

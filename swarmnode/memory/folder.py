@@ -43,13 +43,13 @@ class CheckpointFolder:
         """What is in the watched folder now; nothing where none is watched."""
         if not self._watched:
             return FolderLook()
-        found = (await self._executor.scan(self._job, self._watched)).found
-        step = await self._marked(found)
-        return await self._workers.run(partial(look_at, self._watched, found, step))
+        paths = (await self._executor.scan(self._job, self._watched)).found
+        step = await self._marked(paths)
+        return await self._workers.run(partial(look_at, self._watched, paths, step))
 
-    async def _marked(self, found: Sequence[Found]) -> int:
+    async def _marked(self, paths: Sequence[Found]) -> int:
         """The step that the folder's marker names; 0 without one."""
-        marker = next((one for one in found if one.parts == (*self._watched, MARKER)), None)
+        marker = next((path for path in paths if path.parts == (*self._watched, MARKER)), None)
         if marker is None or marker.kind is not EntryKind.FILE or marker.size > MARKER_BYTES_MAX:
             return 0
         chunks = self._executor.read_file(self._job, text_of(joined(marker.parts)))
@@ -69,45 +69,45 @@ class CheckpointFolder:
     async def draft_of(self, told: CheckpointTold) -> Draft:
         """Raises CheckpointRefusedError when nothing is there."""
         base = (*_TOLD_FOLDER, told.name.encode()) if told.name else _TOLD_FOLDER
-        found = (await self._executor.scan(self._job, base)).found
-        if not any(one.kind is EntryKind.FILE for one in found):
+        paths = (await self._executor.scan(self._job, base)).found
+        if not any(path.kind is EntryKind.FILE for path in paths):
             raise CheckpointRefusedError(f"no file is in {text_of(joined(base))}")
         beside = (await self.look()).loose if told.name else ()
-        entry = CheckpointEntry(told.step, found, is_marked=True, is_beside=bool(told.name))
+        entry = CheckpointEntry(told.step, paths, is_marked=True, is_beside=bool(told.name))
         return Draft(entry, beside, is_sure=True)
 
-    async def pack(self, found: tuple[Found, ...], *, may_grow: bool) -> AsyncIterator[bytes]:
+    async def pack(self, paths: tuple[Found, ...], *, may_grow: bool) -> AsyncIterator[bytes]:
         """The bytes of a tree of these; raises TreeChangedError when they are that no more."""
-        whole = await self._workers.run(partial(_whole, found))
+        whole = await self._workers.run(partial(_whole, paths))
         return self._executor.pack(self._job, (), whole, may_grow=may_grow)
 
-    async def check_same(self, found: tuple[Found, ...]) -> None:
+    async def check_same(self, paths: tuple[Found, ...]) -> None:
         """Nothing came or went in the meantime. Raises TreeChangedError."""
-        for top, before in (await self._workers.run(partial(by_top, found))).items():
+        for top, before in (await self._workers.run(partial(by_top, paths))).items():
             now = (await self._executor.scan(self._job, top)).found
             if now != tuple(before):
                 raise TreeChangedError(f"{text_of(joined(top))!r} changed while it was read")
 
 
-def _above(found: tuple[Found, ...]) -> tuple[Found, ...]:
+def _above(paths: tuple[Found, ...]) -> tuple[Found, ...]:
     """The folders above, down from the work folder: a tree knows where it is to be."""
-    wanted = {one.parts[:depth] for one in found for depth in range(len(one.parts))}
-    wanted -= {one.parts for one in found}
+    wanted = {path.parts[:depth] for path in paths for depth in range(len(path.parts))}
+    wanted -= {path.parts for path in paths}
     return tuple(Found(parts, EntryKind.FOLDER, 0o755) for parts in sorted(wanted))
 
 
-def _whole(found: tuple[Found, ...]) -> tuple[Found, ...]:
+def _whole(paths: tuple[Found, ...]) -> tuple[Found, ...]:
     """With the folders above, in order."""
-    return tuple(sorted((*_above(found), *found), key=lambda one: one.parts))
+    return tuple(sorted((*_above(paths), *paths), key=lambda path: path.parts))
 
 
-def by_top(found: Sequence[Found]) -> dict[Parts, list[Found]]:
+def by_top(paths: Sequence[Found]) -> dict[Parts, list[Found]]:
     """What was found, in order, by that of it which lies in nothing else of it."""
     groups: dict[Parts, list[Found]] = {}
     top: Parts | None = None
-    for one in found:
-        if top is None or one.parts[: len(top)] != top:
-            top = one.parts
+    for path in paths:
+        if top is None or path.parts[: len(top)] != top:
+            top = path.parts
             groups[top] = []
-        groups[top].append(one)
+        groups[top].append(path)
     return groups

@@ -24,7 +24,7 @@ def task_of(name: str) -> TaskId | None:
 
 def caps_of(checkpoint: CheckpointRecord) -> frozenset[str]:
     """Everything a checkpoint is made of."""
-    older = [one.file.cap for one in checkpoint.older]
+    older = [step.file.cap for step in checkpoint.older]
     return frozenset([*(file.cap for file in checkpoint.files), *older])
 
 
@@ -34,7 +34,7 @@ async def forget_all_but(objects: Objects, task: TaskId, needed: Collection[str]
     What its submitter keeps here as its own stays. On a full disk nothing can be forgotten: it
     goes with the next step, or later.
     """
-    mine = [one for one in objects.entries() if one.mark.kind == ObjectKind.NONE]
+    mine = [entry for entry in objects.entries() if entry.mark.kind == ObjectKind.NONE]
     for entry in (*mine, *objects.entrusted()):
         if _is_of(entry, task) and text_of_cap(entry.cap) not in needed:
             with suppress(StoreFullError):

@@ -164,7 +164,7 @@ class MemoryService:
         if keeper is None:
             return _refusal("unavailable", "the node does not watch this job")
         try:
-            found = await self._do(keeper, asked)
+            reply = await self._do(keeper, asked)
         except SupersededAttemptError as exc:
             return _refusal("stale", str(exc))
         except (TreeChangedError, JobUnknownError) as exc:
@@ -173,7 +173,7 @@ class MemoryService:
             return _refusal("bad_request", str(exc))
         except (*PUT_LATER, StateConflictError, StateUnknownError) as exc:
             return _refusal("unavailable", str(exc))
-        return json.dumps({"ok": True, **found}).encode()
+        return json.dumps({"ok": True, **reply}).encode()
 
     async def _keeper_of(self, job: "JobId") -> CheckpointKeeper | None:
         with trio.move_on_after(WATCHED_WITHIN_S):

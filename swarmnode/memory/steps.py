@@ -98,24 +98,24 @@ class StoredSteps:
         return newest.files[0] if newest.files and newest.files[0].tree else None
 
     async def _put_beside(self, draft: Draft, step: int, still: Stillness) -> list[StoredFile]:
-        loose = tuple(one for one in draft.loose if one.kind is not EntryKind.FOLDER)
+        loose = tuple(path for path in draft.loose if path.kind is not EntryKind.FOLDER)
         if not loose:
             return []
         before = () if self._newest is None else self._newest.files[1:]
-        if before and {one.parts: one for one in draft.loose} == still.loose:
+        if before and {path.parts: path for path in draft.loose} == still.loose:
             return list(before)
         return [await self._put_part(step, "beside", draft.loose, may_grow=True)]
 
     async def _put_part(
-        self, step: int, part: str, found: tuple[Found, ...], *, may_grow: bool = False
+        self, step: int, part: str, paths: tuple[Found, ...], *, may_grow: bool = False
     ) -> StoredFile:
         """What is put and then not used goes when a newer one is acknowledged."""
         spec = self._spec
-        chunks = await self._folder.pack(found, may_grow=may_grow)
+        chunks = await self._folder.pack(paths, may_grow=may_grow)
         name = object_name(spec.task, step, part)
         receipt = await self._objects.put(chunks, name=name, trust=trust_of(spec.right))
         if not may_grow:
-            await self._folder.check_same(found)
+            await self._folder.check_same(paths)
         return StoredFile(".", receipt.size, text_of_cap(receipt.cap), tree=True)
 
     def _older(self, step: int, is_beside: bool) -> tuple[OlderStep, ...]:
@@ -126,7 +126,7 @@ class StoredSteps:
         keep = max(self._spec.keep, CHECKPOINTS_KEPT_MIN) - 1
         last = OlderStep(before.step, before.files[0], before.beside and is_beside)
         own = [last] if before.sure and before.step < step else []
-        rest = [one for one in before.older if one.step < step]
+        rest = [older for older in before.older if older.step < step]
         return (*own, *rest)[:keep]
 
     # -- out of it

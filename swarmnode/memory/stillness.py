@@ -59,11 +59,11 @@ class Stillness:
     def stored(self, draft: Draft, step: int) -> None:
         """The pool keeps it, and the submitter will be told."""
         self.step, self.found = step, draft.entry.found
-        self.loose, self.is_sure = {one.parts: one for one in draft.loose}, draft.is_sure
+        self.loose, self.is_sure = {path.parts: path for path in draft.loose}, draft.is_sure
 
     def is_new(self, draft: Draft) -> bool:
         """Whether storing it would tell anything that is not stored."""
-        loose = {one.parts: one for one in draft.loose}
+        loose = {path.parts: path for path in draft.loose}
         is_same = draft.entry.step == self.step and draft.entry.found == self.found
         return not is_same or loose != self.loose or draft.is_sure is not self.is_sure
 
@@ -72,7 +72,7 @@ class Stillness:
         for entry in look.entries:
             if entry.step in (0, self.step):
                 self.found = entry.found
-                self.loose = {one.parts: one for one in look.loose}
+                self.loose = {path.parts: path for path in look.loose}
 
     def look(self, look: FolderLook, now_s: float) -> Draft | None:
         """The newest one to be stored, if one has come to rest."""
@@ -92,11 +92,11 @@ class Stillness:
         calm = [entry for entry in look.entries if self._rest_s(entry, now_s) is not None]
         rests = {id(entry): self._rest_s(entry, now_s) or 0.0 for entry in calm}
         self._remember(look, now_s)
-        calm_beside = [one for one in look.loose if self._beside.get(one.parts) == one]
-        self._beside = {one.parts: one for one in look.loose}
+        calm_beside = [path for path in look.loose if self._beside.get(path.parts) == path]
+        self._beside = {path.parts: path for path in look.loose}
         is_beside_news = self._is_beside_news(look, calm_beside)
         highest = max((entry.step for entry in look.entries), default=0)
-        for entry in sorted(calm, key=lambda one: one.step, reverse=True):
+        for entry in sorted(calm, key=lambda candidate: candidate.step, reverse=True):
             is_sure = self._is_sure(entry, rests[id(entry)], highest)
             may_be = is_sure or rests[id(entry)] >= self.config.quiet_s
             if may_be and (
@@ -112,8 +112,8 @@ class Stillness:
         `now_ns` is the clock of the files' times: nobody may have looked for a while.
         """
         highest = max((entry.step for entry in look.entries), default=0)
-        for entry in sorted(look.entries, key=lambda one: one.step, reverse=True):
-            rest_s = (now_ns - max(one.changed_ns for one in entry.found)) / 1e9
+        for entry in sorted(look.entries, key=lambda candidate: candidate.step, reverse=True):
+            rest_s = (now_ns - max(path.changed_ns for path in entry.found)) / 1e9
             is_whole = is_orderly or entry.is_marked or entry.was_placed
             may_be = is_whole or rest_s >= self.config.quiet_s
             is_news = self._is_news(entry, is_sure=is_whole)
@@ -137,8 +137,8 @@ class Stillness:
 
         What grows without end is no news by itself; it comes along with what is.
         """
-        here = {one.parts for one in look.loose}
-        has_changed = any(self.loose.get(one.parts) != one for one in calm)
+        here = {path.parts for path in look.loose}
+        has_changed = any(self.loose.get(path.parts) != path for path in calm)
         return has_changed or any(parts not in here for parts in self.loose)
 
     def _rest_s(self, entry: CheckpointEntry, now_s: float) -> float | None:

@@ -113,14 +113,14 @@ class People:
 
     async def remove(self, name: str) -> None:
         """Let somebody in no more. Raises PersonUnknownError, StoreFullError."""
-        found = self._named(name)
-        await self._put(msgspec.structs.replace(found, since_ms=self._wall_ms(), is_in=False))
+        row = self._named(name)
+        await self._put(msgspec.structs.replace(row, since_ms=self._wall_ms(), is_in=False))
 
     def _named(self, name: str) -> PersonRow:
-        found = next((row for row in self.all() if row.name == name), None)
-        if found is None:
+        named = next((row for row in self.all() if row.name == name), None)
+        if named is None:
             raise PersonUnknownError(f"nobody is let in as {name!r}: see `swarmnode person ls`")
-        return found
+        return named
 
     def _rows(self) -> list[PersonRow]:
         rows = self._tables.scan(TABLE, limit=PEOPLE_MAX)

@@ -115,7 +115,7 @@ def _with_caps(value: Any, cap: OnText) -> Any:  # noqa: ANN401  (any part of a 
             parts = {name: _with_caps(getattr(value, name), cap) for name in names}
             return msgspec.structs.replace(value, **parts)
         case tuple():
-            return tuple(_with_caps(one, cap) for one in value)
+            return tuple(_with_caps(part, cap) for part in value)
     return value
 
 

@@ -60,7 +60,9 @@ class CopyMaker:
 
     async def _put(self, taken: Taken | None) -> ReadCap:
         """A new copy; the last one again where many wait for a place that cannot be written."""
-        waiting = sum(one.mark.kind == ObjectKind.KEYRING for one in self._things.objects.entries())
+        waiting = sum(
+            entry.mark.kind == ObjectKind.KEYRING for entry in self._things.objects.entries()
+        )
         if self._unpointed is not None and waiting > COPIES_WAITING_MAX:
             cap, known = self._unpointed
             if known == taken:

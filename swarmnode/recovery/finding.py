@@ -56,7 +56,11 @@ class Finder:
         """Raises StorageError, SnapshotError."""
         copies = await self._shelf.read()
         apart = await self._apart(copies)
-        writers = {one.writer: None for one in (*copies.pointers, *apart) if one.writer != self._me}
+        writers = {
+            pointer.writer: None
+            for pointer in (*copies.pointers, *apart)
+            if pointer.writer != self._me
+        }
         lives: dict[PeerId, MachineLife] = dict.fromkeys(writers, MachineLife.UNSURE)
 
         async def see(peer: PeerId) -> None:
@@ -72,10 +76,10 @@ class Finder:
 
         Who is named as such a machine and does not prove it is passed over: that may be anybody.
         """
-        listed = {one.writer for one in copies.pointers}
+        listed = {copy.writer for copy in copies.pointers}
         seen = (*self._siblings.seen(), *copies.siblings)  # first: nobody can make these up
         peers = dict.fromkeys((*seen, *self._siblings.told()))
-        found = []
+        apart = []
         for peer in list(peers)[: 4 * MACHINES_PER_PERSON_MAX]:
             if peer in listed or peer == self._me:
                 continue
@@ -90,8 +94,8 @@ class Finder:
             pointer = Pointer(left.cap, peer)
             is_proved = left.writer == peer and self._siblings.is_proved(peer, left.token)
             if is_proved and not is_taken(copies, pointer):
-                found.append(pointer)
-        return found
+                apart.append(pointer)
+        return apart
 
 
 def notes_of(gone: Sequence[PeerId], names: Mapping[PeerId, str]) -> tuple[str, ...]:

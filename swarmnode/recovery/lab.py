@@ -113,7 +113,7 @@ class LabRecovery:
     def notes(self) -> tuple[str, ...]:
         """For status."""
         since_ms = self._wall_ms() - TOLD_MS
-        told = tuple(str(one) for one in self._openings if one.at_ms >= since_ms)
+        told = tuple(str(opening) for opening in self._openings if opening.at_ms >= since_ms)
         if not self._is_on:
             return told
         return (
@@ -145,9 +145,9 @@ class LabRecovery:
         """Raises StorageError."""
         known = await self._labs.read(OPENED_NAME)
         openings = openings_in(known.value if known else b"").last
-        for one in openings:
-            if one not in self._openings and one.at_ms >= self._wall_ms() - TOLD_MS:
-                log.warning("%s", one)
+        for opening in openings:
+            if opening not in self._openings and opening.at_ms >= self._wall_ms() - TOLD_MS:
+                log.warning("%s", opening)
         self._openings = openings
 
 
@@ -206,6 +206,6 @@ def sealed_in(value: bytes) -> Sealed | None:
 def openings_in(value: bytes) -> Openings:
     """Nothing where it is not understood, and of it what can be told."""
     with suppress(WireError):
-        found = decode_as(Openings, value).last if value else ()
-        return Openings(tuple(one for one in found if one.is_sound))
+        last = decode_as(Openings, value).last if value else ()
+        return Openings(tuple(opening for opening in last if opening.is_sound))
     return Openings()

@@ -27,7 +27,7 @@ def seed_of(text: str) -> bytes:
         raise PhraseError(f"a recovery phrase has {WORDS} words, not {len(words)}")
     for number, word in enumerate(words, 1):
         if word not in _LIST.wordlist:
-            near = [one for one in _LIST.wordlist if one[:4] == word[:4]]
+            near = [listed for listed in _LIST.wordlist if listed[:4] == word[:4]]
             hint = f": is it {near[0]!r}?" if near else ""
             raise PhraseError(f"word {number}, {word[:20]!r}, is not on the list{hint}")
     if not _LIST.check(" ".join(words)):

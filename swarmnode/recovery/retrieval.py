@@ -88,8 +88,9 @@ class Retrieval:
         except (StorageError, SnapshotError) as exc:
             self.warning = f"your things are not back yet: {exc}"
             return False
-        unread = [one for one in sight.copies.pointers if one.writer == self._things.me]
-        if any(one.cap not in self._back for one in unread):  # our next copy would replace them
+        unread = [pointer for pointer in sight.copies.pointers if pointer.writer == self._things.me]
+        # Our next copy would replace them.
+        if any(pointer.cap not in self._back for pointer in unread):
             self.warning = f"not all of your things are back yet: {'; '.join(troubles)}"
             return False
         unsure = [peer for peer, life in sight.lives.items() if life is MachineLife.UNSURE]
@@ -143,18 +144,18 @@ class Retrieval:
         """What stands in the way of some copies; the things of all others are here."""
         copies, dead = sight.copies, frozenset(sight.gone())
         await self._tell(copies.taken)
-        gone = [one for one in copies.pointers if one.writer in dead]
-        apart = [one for one in sight.apart if one.writer in dead]
-        ours = [one for one in copies.pointers if one.writer == self._things.me]
+        gone = [copy for copy in copies.pointers if copy.writer in dead]
+        apart = [copy for copy in sight.apart if copy.writer in dead]
+        ours = [copy for copy in copies.pointers if copy.writer == self._things.me]
         # Taken over by an earlier try: no end without them, as our next copy replaces them.
         read, troubles = {}, list[str]()
-        for pointer in (*(one for one in ours if one.cap not in self._back), *gone, *apart):
+        for pointer in (*(copy for copy in ours if copy.cap not in self._back), *gone, *apart):
             try:
                 read[pointer] = await self._fetch(pointer)
             except (StorageError, SnapshotError) as exc:
                 troubles.append(f"the copy of {pointer.writer} cannot be read: {exc}")
         await self._take(
-            [one for one in gone if one in read], [one for one in apart if one in read]
+            [copy for copy in gone if copy in read], [copy for copy in apart if copy in read]
         )
         newest_first = sorted(read.items(), key=lambda pair: -pair[1][0].taken_ms)
         for _, (snapshot, _) in newest_first:  # all first: what one says is removed, another has
@@ -174,10 +175,11 @@ class Retrieval:
             self._more_until_s = now_s + MORE_S
         if self._more_until_s and now_s >= self._more_until_s:
             return
-        for one in taken_by(copies, self._things.me):
-            if now_ms - one.at_ms < RECENT_MS:
-                found = await self._things.own_machines.left_behind.kept_for(one.writer, one.at_ms)
-                await self._things.own_machines.take_up(found, is_told=True)
+        for taken in taken_by(copies, self._things.me):
+            if now_ms - taken.at_ms < RECENT_MS:
+                own = self._things.own_machines
+                records = await own.left_behind.kept_for(taken.writer, taken.at_ms)
+                await own.take_up(records, is_told=True)
 
     async def _take(self, gone: list[Pointer], apart: list[Pointer]) -> None:
         """Before tasks go on here: a machine that returns must not go on with them, too."""
@@ -189,9 +191,9 @@ class Retrieval:
 
     async def _tell(self, taken: Sequence[Taken]) -> None:
         """Machines that cannot read the list, should they return; also after a crash."""
-        for one in taken:
-            if one.by == self._things.me and one.cap:
-                await tell_taken(self._persons, Taken(one.writer, one.by, one.at_ms))
+        for gone in taken:
+            if gone.by == self._things.me and gone.cap:
+                await tell_taken(self._persons, Taken(gone.writer, gone.by, gone.at_ms))
 
     async def _fetch(self, pointer: Pointer) -> tuple[KeyringSnapshot, list[TaskRecord]]:
         parts = [part async for part in self._things.objects.get(parse_cap(pointer.cap))]
@@ -213,15 +215,17 @@ class Retrieval:
 
     async def _restore(self, snapshot: KeyringSnapshot, tasks: Sequence[TaskRecord]) -> None:
         """Objects last: what belongs to a task that is not known is freed."""
-        with_log = {one.task for one in tasks if row_of(self._things.tables, one.task).log_at}
+        with_log = {
+            record.task for record in tasks if row_of(self._things.tables, record.task).log_at
+        }
         unsure_ms = snapshot.taken_ms - UNSURE_MS
         await self._things.own_machines.take_up(
-            [one for one in tasks if one.task not in with_log], unsure_ms
+            [record for record in tasks if record.task not in with_log], unsure_ms
         )
         await self._things.own_machines.take_up(
-            [one for one in tasks if one.task in with_log], NEVER_MS
+            [record for record in tasks if record.task in with_log], NEVER_MS
         )
-        self._tasks.update(one.task for one in tasks)
+        self._tasks.update(record.task for record in tasks)
         await self._things.keyring.restore(snapshot.objects)
         lab, network = self._seeds
         self._seeds = (lab or snapshot.lab_seed, network or snapshot.network_seed)

@@ -104,9 +104,9 @@ class Return:
                     await self._is_news.wait()
 
     async def _hand_over(self, taken: Taken) -> None:
-        found = await self._market.gone_on(taken.at_ms)
-        for at in range(0, len(found), LEFT_AT_ONCE):
-            some = found[at : at + LEFT_AT_ONCE]
+        records = await self._market.gone_on(taken.at_ms)
+        for at in range(0, len(records), LEFT_AT_ONCE):
+            some = records[at : at + LEFT_AT_ONCE]
             try:
                 await self._leave(some)  # first: what is nobody's here would be freed for all
             except StoreFullError:

@@ -22,16 +22,18 @@ class Siblings:
 
     def seen(self) -> list[PeerId]:
         """Machines that showed certificates of the owner's since this node started."""
-        found = [one.peer for one in self.members.view().members if one.person == self.owner]
+        peers = [
+            member.peer for member in self.members.view().members if member.person == self.owner
+        ]
         everybody = self.register.book.everybody().items()
-        found += [peer for peer, who in everybody if who.person == self.owner]
-        return [peer for peer in dict.fromkeys(found) if peer != self.me]
+        peers += [peer for peer, who in everybody if who.person == self.owner]
+        return [peer for peer in dict.fromkeys(peers) if peer != self.me]
 
     def known_as(self) -> str:
         """What they call the owner; empty where none is known."""
         everybody = self.register.book.everybody()
-        found = (everybody.get(peer) for peer in self.seen())
-        return next((who.person_name for who in found if who and who.person == self.owner), "")
+        known = (everybody.get(peer) for peer in self.seen())
+        return next((who.person_name for who in known if who and who.person == self.owner), "")
 
     def told(self) -> list[PeerId]:
         """Machines that the register tells of; any member may tell of what never was."""

@@ -15,24 +15,24 @@ V2 = "v2"
 def own_groups(mountinfo: str, membership: str) -> "dict[str, tuple[str, str]]":
     """Controller (or "v2") to (mount point, our own directory beneath it)."""
     mounts = _mounts(mountinfo)
-    found: dict[str, tuple[str, str]] = {}
+    groups: dict[str, tuple[str, str]] = {}
     for line in filter(None, membership.split("\n")):
         _, controllers, path = line.split(":", 2)
         for kind in controllers.split(",") if controllers else [V2]:
             if kind in mounts:
                 root, point = mounts[kind]
                 inside = path.removeprefix(root) if root != "/" else path
-                found[kind] = (point, (point + "/" + inside.strip("/")).rstrip("/"))
-    return found
+                groups[kind] = (point, (point + "/" + inside.strip("/")).rstrip("/"))
+    return groups
 
 
 def _mounts(mountinfo: str) -> "Mapping[str, tuple[str, str]]":
     """Controller (or "v2") to (root inside the hierarchy, mount point)."""
-    found: dict[str, tuple[str, str]] = {}
+    mounts: dict[str, tuple[str, str]] = {}
     for mount in mounts_in(mountinfo):
         if mount.kind == "cgroup2":
-            found[V2] = (mount.root, mount.point)
+            mounts[V2] = (mount.root, mount.point)
         elif mount.kind == "cgroup":
             for option in mount.options.split(","):
-                found[option] = (mount.root, mount.point)
-    return found
+                mounts[option] = (mount.root, mount.point)
+    return mounts

@@ -54,11 +54,11 @@ def _upwards(place: tuple[str, str] | None) -> list[str]:
     if place is None:
         return []
     point, group = place
-    found = [group]
+    groups = [group]
     while len(group) > len(point):
         group = os.path.dirname(group)
-        found.append(group)
-    return found
+        groups.append(group)
+    return groups
 
 
 def _memory(

@@ -48,5 +48,5 @@ def mounts_in(mountinfo: str) -> "Iterator[Mount]":
 def _plain(name: str) -> str:
     first, *others = name.split("\\")
     return first + "".join(
-        chr(int(one[:3], 8)) + one[3:] if one[:3].isdecimal() else "\\" + one for one in others
+        chr(int(part[:3], 8)) + part[3:] if part[:3].isdecimal() else "\\" + part for part in others
     )

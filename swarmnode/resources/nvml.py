@@ -34,12 +34,12 @@ class NvmlReader:
             return ()
         driver = _text(pynvml.nvmlSystemGetDriverVersion)
         cuda = _cuda_text(_ask(pynvml.nvmlSystemGetCudaDriverVersion_v2) or 0)
-        found = []
+        gpus = []
         for index in range(_ask(pynvml.nvmlDeviceGetCount) or 0):
             handle = _ask(pynvml.nvmlDeviceGetHandleByIndex, index)
             if handle is not None:  # a card that fell off the bus
-                found.append(self._gpu(index, handle, driver, cuda))
-        return tuple(found)
+                gpus.append(self._gpu(index, handle, driver, cuda))
+        return tuple(gpus)
 
     def device_file(self, uuid: str) -> str:
         """`/dev/nvidiaN`. Raises GpuUnknownError."""

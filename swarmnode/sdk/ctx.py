@@ -109,13 +109,13 @@ def restore() -> Checkpoint | None:
     """The newest checkpoint here, put here by the node or left by an earlier process."""
     _place()
     folder = _work() / FOLDER
-    found = _steps_in(folder) if folder.is_dir() else []
+    checkpoints = _steps_in(folder) if folder.is_dir() else []
     try:
         step = int(json.loads((folder / _MARKER).read_bytes())["step"])
-        found.append(Checkpoint(step, folder))
+        checkpoints.append(Checkpoint(step, folder))
     except FileNotFoundError:
         pass
-    return max(found, default=None, key=lambda one: one.step)
+    return max(checkpoints, default=None, key=lambda kept: kept.step)
 
 
 def should_stop() -> bool:
@@ -281,12 +281,12 @@ def _tell_node(request: dict[str, Any]) -> None:
 
 def _steps_in(folder: Path) -> list[Checkpoint]:
     """Whole entries whose name ends in a number, newest first."""
-    found = []
+    steps = []
     for path in folder.iterdir():
         number = _NUMBER.search(path.name)
         if number and path.is_dir() and not path.name.startswith("."):
-            found.append(Checkpoint(int(number[1]), path))
-    return sorted(found, key=lambda one: one.step, reverse=True)
+            steps.append(Checkpoint(int(number[1]), path))
+    return sorted(steps, key=lambda kept: kept.step, reverse=True)
 
 
 def _checked(name: str) -> str:

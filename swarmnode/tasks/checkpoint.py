@@ -56,7 +56,7 @@ class CheckpointRecord(Record, frozen=True):
 
 def fits_award(checkpoint: CheckpointRecord) -> bool:
     """Whether it can be written down and handed to the next machine."""
-    steps = (checkpoint.step, *(one.step for one in checkpoint.older))
+    steps = (checkpoint.step, *(step.step for step in checkpoint.older))
     if min(steps) < 0 or max(steps) > STEP_MAX or not 0 <= checkpoint.taken_ms <= TAKEN_MS_MAX:
         return False
     files, older = len(checkpoint.files), len(checkpoint.older)
@@ -78,10 +78,10 @@ def resumed_files(checkpoint: CheckpointRecord) -> tuple[StoredFile, ...]:
     beside = checkpoint.files[1:] if checkpoint.beside else ()
     if not checkpoint.sure and checkpoint.older:
         older = checkpoint.older if checkpoint.older[0].beside else checkpoint.older[:1]
-        return (*(one.file for one in reversed(older)), *beside)
-    older = tuple(one for one in checkpoint.older if one.beside)
+        return (*(step.file for step in reversed(older)), *beside)
+    older = tuple(step for step in checkpoint.older if step.beside)
     main = checkpoint.files[:1] if checkpoint.beside else checkpoint.files
-    return (*(one.file for one in reversed(older)), *beside, *main)
+    return (*(step.file for step in reversed(older)), *beside, *main)
 
 
 def resume_step(checkpoint: CheckpointRecord) -> int:

@@ -76,8 +76,8 @@ class Ledger:
         for record in records:
             self._records[record.task] = record
             self._is_sorted = False
-        by_end = sorted(self._records.values(), key=lambda one: (one.ended_ms, one.task))
-        self._ended = {one.task: None for one in by_end if one.state in TASK_ENDS}
+        by_end = sorted(self._records.values(), key=lambda known: (known.ended_ms, known.task))
+        self._ended = {ended.task: None for ended in by_end if ended.state in TASK_ENDS}
 
     def were_removed(self, tasks: Mapping[TaskId, bytes], at_ms: int) -> list[LedgerEffect]:
         """Tasks that are no more, here or at another machine of ours, with their keys."""
@@ -105,12 +105,14 @@ class Ledger:
 
     def unfinished(self) -> Sequence[TaskRecord]:
         """Tasks that have not ended, oldest first."""
-        return tuple(one for one in self._in_order() if one.state not in TASK_ENDS)
+        return tuple(record for record in self._in_order() if record.state not in TASK_ENDS)
 
     def _in_order(self) -> Iterable[TaskRecord]:
         if not self._is_sorted:
-            by_age = sorted(self._records.values(), key=lambda one: (one.submitted_ms, one.task))
-            self._records = {one.task: one for one in by_age}
+            by_age = sorted(
+                self._records.values(), key=lambda record: (record.submitted_ms, record.task)
+            )
+            self._records = {record.task: record for record in by_age}
             self._is_sorted = True
         return self._records.values()
 
@@ -134,8 +136,12 @@ class Ledger:
         """Tasks of another machine of ours, which is gone; written down before."""
         self.load(records)
         return [
-            Notify(TaskChanged(one.task, at_ms, "taken up", one.state, one.provider, one.why))
-            for one in records
+            Notify(
+                TaskChanged(
+                    record.task, at_ms, "taken up", record.state, record.provider, record.why
+                )
+            )
+            for record in records
         ]
 
     def drop(self, task: TaskId) -> list[LedgerEffect]:
@@ -147,12 +153,12 @@ class Ledger:
         """Another machine of our owner goes on with a task of ours: only where is kept."""
         record = self.get(task)
         moved = self.moved[task] = MovedRecord(record.spec.name, by, at_ms, record.person)
-        found = [*self.drop(task), Persist(MOVED, task_key(task), encode(moved))]
+        effects = [*self.drop(task), Persist(MOVED, task_key(task), encode(moved))]
         if len(self.moved) > TASKS_MOVED_MAX:
             oldest = next(iter(self.moved))
             del self.moved[oldest]
-            found.append(Persist(MOVED, task_key(oldest), None))
-        return [*found, Notify(TaskForgotten(task))]
+            effects.append(Persist(MOVED, task_key(oldest), None))
+        return [*effects, Notify(TaskForgotten(task))]
 
     def step(self, task: TaskId, fact: TaskFact, at_ms: int, why: str = "") -> list[LedgerEffect]:
         """Move a task along its lifecycle. Raises IllegalTransitionError."""
@@ -209,10 +215,12 @@ class Ledger:
     def note_death(self, task: TaskId, fence: int, node_died_ms: int, why: str) -> None:
         """Note that a machine's node died under an attempt; the following `set_why` writes it."""
         attempts = tuple(
-            msgspec.structs.replace(one, node_died_ms=node_died_ms, detail=one.detail or why)
-            if one.fence == fence
-            else one
-            for one in self.get(task).attempts
+            msgspec.structs.replace(
+                attempt, node_died_ms=node_died_ms, detail=attempt.detail or why
+            )
+            if attempt.fence == fence
+            else attempt
+            for attempt in self.get(task).attempts
         )
         self._change(task, attempts=attempts)
 
@@ -267,11 +275,13 @@ class Ledger:
 
     def note_round(self, task: TaskId, entry: RoundRecord) -> list[LedgerEffect]:
         """Write an auction down for `explain`, and drop the one that is too old."""
-        found: list[LedgerEffect] = [Persist(ROUNDS, round_key(task, entry.number), encode(entry))]
+        effects: list[LedgerEffect] = [
+            Persist(ROUNDS, round_key(task, entry.number), encode(entry))
+        ]
         if entry.number > ROUNDS_KEPT_MAX:
             oldest = round_key(task, entry.number - ROUNDS_KEPT_MAX)
-            found.append(Persist(ROUNDS, oldest, None))
-        return found
+            effects.append(Persist(ROUNDS, oldest, None))
+        return effects
 
     def _write(self, record: TaskRecord) -> Persist:
         return Persist(TASKS, task_key(record.task), encode(self.at_rest(record)))
@@ -281,10 +291,10 @@ class Ledger:
         return record
 
     def _forget_oldest(self, at_ms: int) -> list[LedgerEffect]:
-        found: list[LedgerEffect] = []
+        effects: list[LedgerEffect] = []
         while len(self._ended) > TASKS_FINISHED_MAX:
-            found += self.forget(next(iter(self._ended)), at_ms)
-        return found
+            effects += self.forget(next(iter(self._ended)), at_ms)
+        return effects
 
     def forget(self, task: TaskId, at_ms: int) -> list[LedgerEffect]:
         """A task that has ended is no more; any other stays."""
@@ -300,12 +310,12 @@ class Ledger:
             return []
         self.forgotten[record.task] = record.key
         noted = max(0, at_ms).to_bytes(8) + record.key
-        found: list[LedgerEffect] = [Persist(FORGOTTEN, task_key(record.task), noted)]
+        effects: list[LedgerEffect] = [Persist(FORGOTTEN, task_key(record.task), noted)]
         if len(self.forgotten) > TASKS_FORGOTTEN_MAX:
             oldest = next(iter(self.forgotten))
             del self.forgotten[oldest]
-            found.append(Persist(FORGOTTEN, task_key(oldest), None))
-        return found
+            effects.append(Persist(FORGOTTEN, task_key(oldest), None))
+        return effects
 
 
 def _with_left(record: TaskRecord, outcome: Outcome) -> dict[str, object]:
@@ -318,5 +328,5 @@ def _with_left(record: TaskRecord, outcome: Outcome) -> dict[str, object]:
 def _erased(record: TaskRecord) -> list[LedgerEffect]:
     oldest = max(1, record.rounds - ROUNDS_KEPT_MAX + 1)
     numbers = range(oldest, record.rounds + 1)
-    rounds = [Persist(ROUNDS, round_key(record.task, one), None) for one in numbers]
+    rounds = [Persist(ROUNDS, round_key(record.task, number), None) for number in numbers]
     return [Persist(TASKS, task_key(record.task), None), *rounds]

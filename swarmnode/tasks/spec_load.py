@@ -71,12 +71,12 @@ def is_sound(spec: TaskSpec) -> bool:
 def spec_as_dict(spec: TaskSpec) -> dict[str, object]:
     """The spec as `spec_from_dict` reads it; what is at its default is left out."""
     defaults = every_key(TaskSpec(()))
-    return {key: one for key, one in every_key(spec).items() if one != defaults[key]}
+    return {key: value for key, value in every_key(spec).items() if value != defaults[key]}
 
 
 def every_key(spec: TaskSpec) -> dict[str, object]:
     """The spec as `spec_from_dict` reads it, with what is at its default."""
-    found: dict[str, object] = {
+    document: dict[str, object] = {
         "name": spec.name,
         "kind": spec.kind,
         "run": list(spec.run),
@@ -99,19 +99,19 @@ def every_key(spec: TaskSpec) -> dict[str, object]:
     if spec.checkpoint is not None:
         every = f"{spec.checkpoint.every_ms}ms"
         keep = spec.checkpoint.keep
-        found["checkpoint"] = {"dir": spec.checkpoint.folder, "every_s": every, "keep": keep}
-    return found
+        document["checkpoint"] = {"dir": spec.checkpoint.folder, "every_s": every, "keep": keep}
+    return document
 
 
 def _shape_as_dict(shape: Shape) -> dict[str, object]:
-    found: dict[str, object] = {
+    document: dict[str, object] = {
         "cpu": f"{shape.cpu_millis}m",
         "mem": shape.memory_bytes,
         "disk": shape.disk_bytes,
     }
     if shape.gpu != GpuWant():
         gpu = shape.gpu
-        found["gpu"] = {"count": gpu.count, "vram": gpu.vram_bytes, "model": gpu.model}
+        document["gpu"] = {"count": gpu.count, "vram": gpu.vram_bytes, "model": gpu.model}
     if shape.net != NetWant():
-        found["net"] = {"up": shape.net.up_bytes_per_s, "down": shape.net.down_bytes_per_s}
-    return found
+        document["net"] = {"up": shape.net.up_bytes_per_s, "down": shape.net.down_bytes_per_s}
+    return document

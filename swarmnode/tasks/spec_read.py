@@ -182,9 +182,9 @@ def _kind(given: object) -> str:
 def _texts(given: object) -> tuple[str, ...]:
     if not isinstance(given, list | tuple):
         raise ValueError(f"{given!r} is not a list of strings")
-    for one in given:
-        if not _is_text(one):
-            raise ValueError(f"{one!r} is not a text{_BYTES}")
+    for text in given:
+        if not _is_text(text):
+            raise ValueError(f"{text!r} is not a text{_BYTES}")
     return tuple(given)
 
 
@@ -213,23 +213,23 @@ def _variables(given: object) -> tuple[tuple[str, str], ...]:
 
 
 def _inputs(given: object) -> tuple[tuple[str, str], ...]:
-    found: dict[str, str] = {}
+    inputs: dict[str, str] = {}
     for name, cap in _pairs(given):
-        if (place := normal(name)) in found:
+        if (place := normal(name)) in inputs:
             raise ValueError(f"two inputs are to be {place!r}: give one another name")
         try:
             parse_cap(cap)
         except CapabilityError as exc:
             raise ValueError(f"{name}: {exc}") from exc
-        found[place] = cap
-    return tuple(sorted(found.items()))
+        inputs[place] = cap
+    return tuple(sorted(inputs.items()))
 
 
 def _globs(given: object) -> tuple[str, ...]:
     globs = _texts(given)
     if len(globs) > PATTERNS_MAX:
         raise ValueError(f"{len(globs)} patterns, limit {PATTERNS_MAX}: name a folder, or use *")
-    return tuple(Pattern(one).text for one in globs)
+    return tuple(Pattern(glob).text for glob in globs)
 
 
 def _folder(given: object) -> str:
@@ -241,14 +241,14 @@ def _folder(given: object) -> str:
 
 def _limits(given: object) -> tuple[str, ...]:
     names = _texts(given)
-    for one in names:
-        if one not in tuple(Limit):
-            raise ValueError(f"no limit {one!r}: known are {', '.join(Limit)}")
+    for name in names:
+        if name not in tuple(Limit):
+            raise ValueError(f"no limit {name!r}: known are {', '.join(Limit)}")
     return tuple(limit.value for limit in Limit if limit in names)
 
 
 def _peers(given: object) -> tuple[PeerId, ...]:
-    return tuple(PeerId(one) for one in _texts(given))
+    return tuple(PeerId(text) for text in _texts(given))
 
 
 def _count(low: int, high: int) -> Callable[[object], int]:
@@ -262,7 +262,7 @@ def _count(low: int, high: int) -> Callable[[object], int]:
 
 def _choice(kind: type[ChoiceT]) -> Callable[[object], ChoiceT]:
     def parse(given: object) -> ChoiceT:
-        names = [one.value for one in kind]
+        names = [choice.value for choice in kind]
         if given not in names:
             raise ValueError(f"{given!r} is none of {', '.join(names)}")
         return kind(given)

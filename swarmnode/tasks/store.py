@@ -61,23 +61,23 @@ def load_tasks(view: ReadView) -> list[TaskRecord]:
 
 def load_rounds(view: ReadView, task: TaskId) -> list[RoundRecord]:
     """The auctions kept for one task, in order."""
-    found = scan_all(view, ROUNDS, task_key(task))
-    return [stored(RoundRecord, raw, "state.lmdb", TASK_RECORD_BYTES_MAX) for _, raw in found]
+    rows = scan_all(view, ROUNDS, task_key(task))
+    return [stored(RoundRecord, raw, "state.lmdb", TASK_RECORD_BYTES_MAX) for _, raw in rows]
 
 
 def load_forgotten(view: ReadView) -> dict[TaskId, bytes]:
     """Tasks of ours that are no more, with their keys, the one forgotten first is first."""
-    found = sorted((raw[:8], key, raw[8:]) for key, raw in scan_all(view, FORGOTTEN))
-    return {TaskId(task.decode()): key for _, task, key in found}
+    rows = sorted((raw[:8], key, raw[8:]) for key, raw in scan_all(view, FORGOTTEN))
+    return {TaskId(task.decode()): key for _, task, key in rows}
 
 
 def load_moved(view: ReadView) -> dict[TaskId, MovedRecord]:
     """Tasks that go on elsewhere, the one that went first is first."""
-    found = [
+    moved = [
         (TaskId(key.decode()), stored(MovedRecord, raw, "state.lmdb"))
         for key, raw in scan_all(view, MOVED)
     ]
-    return dict(sorted(found, key=lambda pair: (pair[1].moved_ms, pair[0])))
+    return dict(sorted(moved, key=lambda pair: (pair[1].moved_ms, pair[0])))
 
 
 def load_jobs(view: ReadView) -> list[JobRecord]:
@@ -90,11 +90,11 @@ def load_jobs(view: ReadView) -> list[JobRecord]:
 
 def load_fences(view: ReadView) -> dict[TaskId, FenceRecord]:
     """The newest fence accepted here for each task, oldest note first."""
-    found = [
+    fences = [
         (TaskId(key.decode()), stored(FenceRecord, raw, "state.lmdb"))
         for key, raw in scan_all(view, FENCES)
     ]
-    return dict(sorted(found, key=lambda pair: (pair[1].noted_ms, pair[0])))
+    return dict(sorted(fences, key=lambda pair: (pair[1].noted_ms, pair[0])))
 
 
 def load_paused(view: ReadView) -> bool:

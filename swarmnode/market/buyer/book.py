@@ -30,7 +30,7 @@ from swarmnode.tasks.records import AttemptRecord, Outcome, TaskRecord
 from swarmnode.tasks.spec import PriorityClass, Repeatability, TaskSpec
 
 WAITING = frozenset({TaskState.SUBMITTED, TaskState.LOST})
-_URGENCY = {one: rank for rank, one in enumerate(PriorityClass)}
+_URGENCY = {priority: rank for rank, priority in enumerate(PriorityClass)}
 COUNTED = {
     TaskFact.BIDDING_OPENED: "auctions",
     TaskFact.AWARD_SENT: "awards",
@@ -141,8 +141,8 @@ class Book:
         self.alarm = Alarm(config)
         self.receipts, self.log_claims = Receipts(config.guard.copy_s), LogClaims()
         notary, ledger = self.notary, self.ledger
-        found = ledger.find, notary.hand_on, notary.home, ledger.forgotten.__contains__
-        self.guards = Guardian(config.guard, self.me, *found)
+        lookups = ledger.find, notary.hand_on, notary.home, ledger.forgotten.__contains__
+        self.guards = Guardian(config.guard, self.me, *lookups)
         """Who acts for each task; what it decides is carried out in the same step."""
 
     @property
@@ -193,7 +193,7 @@ class Book:
     def shun(self, task: TaskId, peer: PeerId, now_s: float) -> None:
         """Do not ask a machine for this task for a while."""
         pursuit = self.pursuits[task]
-        shunned = {one: until for one, until in pursuit.shunned.items() if until > now_s}
+        shunned = {machine: until for machine, until in pursuit.shunned.items() if until > now_s}
         pursuit.shunned = {**shunned, peer: now_s + self.config.shun_s}
 
     def kept_for_another(self, task: TaskId) -> GuardRecord | None:
@@ -203,10 +203,10 @@ class Book:
     def drop_auctions(self, pursuit: Pursuit) -> list[e.Effect]:
         """End what is open for a task without a winner; its callees are told."""
         effects: list[e.Effect] = []
-        for one in (pursuit.auction, pursuit.places):
-            if one is not None:
-                self.auctions.pop(one.auction, None)
-                effects += one.release(None)
+        for auction in (pursuit.auction, pursuit.places):
+            if auction is not None:
+                self.auctions.pop(auction.auction, None)
+                effects += auction.release(None)
         if pursuit.auction is not None:
             self.auctions_open -= 1
         pursuit.auction = pursuit.places = None

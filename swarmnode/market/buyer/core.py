@@ -194,7 +194,7 @@ class Buyer:
         self._book.ledger.moved.update(event.moved)
         effects = [*self._book.tick(now_s), *self._load_guards(event, now_s)]
         unfinished = self._book.ledger.unfinished()
-        lost = [one for one in unfinished if one.taken_up_ms]
+        lost = [record for record in unfinished if record.taken_up_ms]
         effects += self._book.guards.come_home(lost, now_s, self._book.patience_s)
         for record in unfinished:
             effects += self._go_on(record, now_s)
@@ -215,11 +215,11 @@ class Buyer:
     def _on_taken_up(self, event: e.TakenUp, now_s: float) -> list[e.Effect]:
         now_ms, ledger, guards = self._book.wall_ms(), self._book.ledger, self._book.guards
         effects: list[e.Effect] = [*ledger.were_removed(event.forgotten, now_ms)]
-        new = [one for one in event.records if one.task not in ledger]
-        records = [once.taken_up(one, now_ms, self.taken_ms) for one in new]
+        new = [record for record in event.records if record.task not in ledger]
+        records = [once.taken_up(record, now_ms, self.taken_ms) for record in new]
         effects += ledger.take_up(records, now_ms)
-        lost = [ledger.get(one.task) for one in event.records]
-        asked = [one for one in lost if event.is_told or one.state not in TASK_ENDS]
+        lost = [ledger.get(record.task) for record in event.records]
+        asked = [record for record in lost if event.is_told or record.state not in TASK_ENDS]
         effects += guards.come_home(asked, now_s, self._book.patience_s)
         for record in records:
             if record.state not in TASK_ENDS:
@@ -270,7 +270,7 @@ class Buyer:
     def _on_ends_copied(self, event: e.EndsCopied) -> list[e.Effect]:
         self._book.receipts.are_copies_kept = True
         self._book.guards.copied(event.tasks)
-        return [one for task in sorted(event.tasks) for one in self._book.receipts.give(task)]
+        return [effect for task in sorted(event.tasks) for effect in self._book.receipts.give(task)]
 
     def _on_deadline_passed(self, event: e.DeadlinePassed, now_s: float) -> list[e.Effect]:
         if event.task not in self._book.pursuits:

@@ -23,13 +23,15 @@ REPORTED = frozenset({"done", "failed", "stopped", "unfit"})
 
 def attempt_of(record: TaskRecord, peer: PeerId, fence: int) -> AttemptRecord | None:
     """The attempt of that provider under that fence, if it is still on the record."""
-    found = (one for one in record.attempts if (one.provider, one.fence) == (peer, fence))
-    return next(found, None)
+    matches = (
+        attempt for attempt in record.attempts if (attempt.provider, attempt.fence) == (peer, fence)
+    )
+    return next(matches, None)
 
 
 def failed_on(record: TaskRecord) -> list[PeerId]:
     """Where the command itself failed: it may be that machine, so others are tried first."""
-    return [one.provider for one in record.attempts if one.ended_as == "failed"]
+    return [attempt.provider for attempt in record.attempts if attempt.ended_as == "failed"]
 
 
 class Results:
@@ -157,7 +159,7 @@ def unfit(
 ) -> list[e.Effect]:
     """It could not be started there; perhaps elsewhere."""
     task = record.task
-    before = [one for one in record.attempts[:-1] if one.ended_as == "unfit"]
+    before = [attempt for attempt in record.attempts[:-1] if attempt.ended_as == "unfit"]
     if len(before) + 1 >= book.config.unfit_max:
         book.ledger.set_outcome(task, outcome)
         return book.close(task, TaskFact.GAVE_UP, f"could not be started anywhere: {why}")

@@ -13,7 +13,7 @@ def check_invariants(buyer: Buyer) -> None:
     _check_auctions(book)
     book.guards.check_invariants()
     assert not book.guards.take_decisions(), "a decision of the keepers was not carried out"
-    assert all(one.failures >= 0 for one in book.machines.values()), "fewer than no failures"
+    assert all(seen.failures >= 0 for seen in book.machines.values()), "fewer than no failures"
 
 
 def _check_pursuits(book: Book) -> None:
@@ -33,17 +33,19 @@ def _check_pursuits(book: Book) -> None:
 
 
 def _check_auctions(book: Book) -> None:
-    is_open = {one.auction: one.is_open for one in book.auctions.values()}
+    is_open = {auction.auction: auction.is_open for auction in book.auctions.values()}
     assert list(is_open) == list(book.auctions), "an auction under another number"
     assert book.auctions_open == sum(is_open.values()), "open auctions are counted wrong"
-    dry = [one.auction for one in book.auctions.values() if one.dry_run]
+    dry = [auction.auction for auction in book.auctions.values() if auction.dry_run]
     assert all(is_open[number] for number in dry), "a dry run outlived its end"
     most = book.config.auctions_open_max + len(dry)
     assert book.auctions_open <= most, "more auctions are open than may be"
     known = dict.fromkeys(dry)
     for task, pursuit in book.pursuits.items():
         assert pursuit.auction is None or pursuit.places is None, f"{task} has two auctions"
-        if (one := pursuit.auction or pursuit.places) is not None:
-            assert is_open.get(one.auction) is (one is pursuit.auction), f"{task}: a stale auction"
-            known[one.auction] = None
+        if (current := pursuit.auction or pursuit.places) is not None:
+            assert is_open.get(current.auction) is (current is pursuit.auction), (
+                f"{task}: a stale auction"
+            )
+            known[current.auction] = None
     assert known.keys() == is_open.keys(), "an auction of no task"

@@ -159,8 +159,8 @@ class BuyerService:
 
     def uncopied(self) -> frozenset[TaskId]:
         """Tasks of ours that have ended, of which the pool may not know yet, and we know all."""
-        found = self._core.uncopied()
-        return frozenset(task for task in found if not self.guardians.is_fetching(task))
+        ended = self._core.uncopied()
+        return frozenset(task for task in ended if not self.guardians.is_fetching(task))
 
     def copied(self, tasks: frozenset[TaskId]) -> None:
         """The pool knows of their ends, and has their logs: nobody else need remember them."""
@@ -172,7 +172,7 @@ class BuyerService:
 
     def tasks(self) -> Sequence[TaskView]:
         """Every task not forgotten, oldest first."""
-        return tuple(self._view(one) for one in self._core.ledger.all() if not one.owner)
+        return tuple(self._view(record) for record in self._core.ledger.all() if not record.owner)
 
     def task(self, task: TaskId) -> TaskView:
         """One task. Raises TaskUnknownError."""
@@ -223,9 +223,9 @@ class BuyerService:
 
     async def dry_run(self, spec: TaskSpec) -> Explanation:
         """Hold an auction for nothing: who would run it? Nothing is written down."""
-        found = await self._dry_runs.hold(spec)
-        record = TaskRecord(TaskId(""), spec, self._mesh.wall_ms(), why=found.outcome)
-        return Explanation(TaskView(record), (found,))
+        round_record = await self._dry_runs.hold(spec)
+        record = TaskRecord(TaskId(""), spec, self._mesh.wall_ms(), why=round_record.outcome)
+        return Explanation(TaskView(record), (round_record,))
 
     def logs(
         self, task: TaskId, stream: str, *, follow: bool, attempt: int = 0

@@ -31,20 +31,20 @@ class Stewardship:
         """Tell the keepers what changed here and do what they decide, until nothing is left."""
         told = 0
         while True:
-            news = [one.event for one in effects[told:] if isinstance(one, Notify)]
+            news = [effect.event for effect in effects[told:] if isinstance(effect, Notify)]
             told = len(effects)
             effects += self._told(news, now_s)
             decisions = self._book.guards.take_decisions()
             for decision in decisions:
                 effects += self._decided(decision, now_s)
-            if not decisions and not any(isinstance(one, TaskChanged) for one in news):
+            if not decisions and not any(isinstance(notice, TaskChanged) for notice in news):
                 return effects
 
     def _told(self, news: Sequence[e.Notice], now_s: float) -> list[e.Effect]:
         """What changed, to the keepers of its task."""
         effects: list[e.Effect] = []
-        changed = dict.fromkeys(one.task for one in news if isinstance(one, TaskChanged))
-        for forgotten in (one.task for one in news if isinstance(one, TaskForgotten)):
+        changed = dict.fromkeys(notice.task for notice in news if isinstance(notice, TaskChanged))
+        for forgotten in (notice.task for notice in news if isinstance(notice, TaskForgotten)):
             effects += self._book.receipts.give(forgotten)
         for task in changed:
             if (record := self._book.ledger.find(task)) is not None:
@@ -90,7 +90,7 @@ class Stewardship:
         if kept.kept.state in HELD_BY_PROVIDER:
             job = CancelJob(kept.task, kept.kept.fence, "cancelled")
             messages = (book.notary.claim(kept.kept, kept.term), job)
-            stop = [Send(kept.kept.provider, one) for one in messages]
+            stop = [Send(kept.kept.provider, message) for message in messages]
         if is_back:
             self.want_log(kept.kept, kept.term, now_s)
         ours = self._made_ours(record) if kept.owner == book.me else []

@@ -72,8 +72,8 @@ class Guardian:
 
     def take_decisions(self) -> list[g.Decision]:
         """What was decided since the last look; to be done in order."""
-        found, self._shelf.decisions = self._shelf.decisions, []
-        return found
+        decisions, self._shelf.decisions = self._shelf.decisions, []
+        return decisions
 
     def is_others(self, task: TaskId) -> bool:
         """Another machine acts for it, as far as we know: what its worker says is not for us."""
@@ -395,6 +395,6 @@ def _bare(record: TaskRecord) -> TaskRecord:
     return msgspec.structs.replace(record, owner=PeerId(""), taken_up_ms=0)
 
 
-def _same(one: TaskRecord, other: TaskRecord) -> bool:
+def _same(record: TaskRecord, other: TaskRecord) -> bool:
     """Whether nothing differs that a keeper would need."""
-    return _bare(msgspec.structs.replace(other, why=one.why, rounds=one.rounds)) == one
+    return _bare(msgspec.structs.replace(other, why=record.why, rounds=record.rounds)) == record

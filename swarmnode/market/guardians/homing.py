@@ -67,7 +67,9 @@ class Homing:
     def call(self, now_s: float) -> list[g.Effect]:
         """Ask everybody for some of them."""
         return [
-            one for task in list(self._sought)[:SOUGHT_AT_ONCE] for one in self._ask(task, now_s)
+            effect
+            for task in list(self._sought)[:SOUGHT_AT_ONCE]
+            for effect in self._ask(task, now_s)
         ]
 
     def _ask(self, task: TaskId, now_s: float) -> list[g.Effect]:

@@ -56,7 +56,7 @@ class GuardRecord(Record, frozen=True):
     def settled(self, among: Container[PeerId]) -> bool:
         """Whether nobody else can decide otherwise: as `agreed`, but of two keepers both."""
         both = (self.roster, self.before) if self.before else (self.roster,)
-        return all(sum(peer in among for peer in one) > len(one) // 2 for one in both)
+        return all(sum(peer in among for peer in keepers) > len(keepers) // 2 for keepers in both)
 
     def agreed(self, among: Container[PeerId]) -> bool:
         """Whether these are enough to decide who acts."""

@@ -39,8 +39,8 @@ class KeeperRoster:
         """Without those who said goodbye: they let nothing go on by themselves."""
         gone = {p for p in record.keepers if self._members.get(p, (None,))[0] is Liveness.LEFT}
         roster, before = (
-            tuple(peer for peer in one if peer not in gone)
-            for one in (record.roster, record.before)
+            tuple(peer for peer in keepers if peer not in gone)
+            for keepers in (record.roster, record.before)
         )
         return msgspec.structs.replace(record, roster=roster, before=before)
 

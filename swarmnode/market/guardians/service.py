@@ -207,8 +207,8 @@ class KeeperService:
             raise RefusalError("unknown", "no log of such a task of yours")
         if ask.offset < 0:
             raise RefusalError("malformed", "an offset before the beginning")
-        found = self._logbook.piece_after(ask.task, ask.stream, ask.fence, ask.offset)
-        return KeptLog(found[0], found[1]), found[2]
+        piece = self._logbook.piece_after(ask.task, ask.stream, ask.fence, ask.offset)
+        return KeptLog(piece[0], piece[1]), piece[2]
 
     async def _fetch_all(self, task: TaskId, peer: PeerId, newest: int, within_s: float) -> None:
         with contained(f"the bringing of task {task}'s log"), trio.move_on_after(within_s):

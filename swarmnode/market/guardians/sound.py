@@ -50,14 +50,14 @@ def _counts_right(record: GuardRecord) -> bool:
     """Whether every number is one that could have been counted to."""
     kept = record.kept
     turns = (record.term, record.seq, record.promised, kept.fence)
-    if not all(0 <= one <= TERM_MAX for one in turns):
+    if not all(0 <= turn <= TERM_MAX for turn in turns):
         return False
-    if not all(0 <= one <= COUNT_MAX for one in _counted(kept)):
+    if not all(0 <= count <= COUNT_MAX for count in _counted(kept)):
         return False
-    if not all(0 <= one.restored_step <= STEP_MAX for one in kept.attempts):
+    if not all(0 <= attempt.restored_step <= STEP_MAX for attempt in kept.attempts):
         return False
     rosters = (record.roster, record.before, record.keepers, record.rights)
-    return 0 <= kept.rounds <= _ROUNDS_MAX and all(len(one) <= KEEPERS_MAX for one in rosters)
+    return 0 <= kept.rounds <= _ROUNDS_MAX and all(len(roster) <= KEEPERS_MAX for roster in rosters)
 
 
 def _holds_together(kept: TaskRecord) -> bool:
@@ -88,8 +88,9 @@ def _counted(kept: TaskRecord) -> Iterator[int]:
     """What a submitter counts itself, and times by its clock; what a provider said is not."""
     yield from (kept.submitted_ms, kept.ended_ms, kept.taken_up_ms, kept.after_taken_ms)
     yield from (kept.fence_floor, kept.left_fence, kept.retries_used)
-    for one in kept.attempts:
-        yield from (one.fence, one.awarded_ms, one.accepted_ms, one.ended_ms, one.restored_ms)
+    for attempt in kept.attempts:
+        yield from (attempt.fence, attempt.awarded_ms, attempt.accepted_ms)
+        yield from (attempt.ended_ms, attempt.restored_ms)
 
 
 def _is_short(kept: TaskRecord) -> bool:

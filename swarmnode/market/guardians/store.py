@@ -15,5 +15,5 @@ if TYPE_CHECKING:
 
 def load_guards(view: ReadView) -> list[GuardRecord]:
     """Every task that this machine keeps."""
-    found = scan_all(view, GUARDS)
-    return [stored(GuardRecord, raw, "state.lmdb", GUARD_RECORD_BYTES_MAX) for _, raw in found]
+    rows = scan_all(view, GUARDS)
+    return [stored(GuardRecord, raw, "state.lmdb", GUARD_RECORD_BYTES_MAX) for _, raw in rows]

@@ -159,5 +159,6 @@ class JobLog:
 
         Where one stream was over before the buyer changed, and the other was not, the one before.
         """
-        readers = (one.reader for one in self._pushers if one.reader)  # none: it never started
-        return next((one for one in readers if one != buyer), buyer)
+        # None: it never started.
+        readers = (pusher.reader for pusher in self._pushers if pusher.reader)
+        return next((peer for peer in readers if peer != buyer), buyer)

@@ -49,8 +49,8 @@ async def collect(
         looked, chosen = await executor.select(JobId(record.job), _patterns(record))
     except (OutputUnsafeError, JobUnknownError) as exc:
         return Collected(fault=str(exc))
-    faults = [*chosen.faults, *(f"no file matches {one!r}" for one in chosen.missing)]
-    note = "; ".join(f"left out: {one}" for one in _special_in(looked, chosen.pieces))
+    faults = [*chosen.faults, *(f"no file matches {pattern!r}" for pattern in chosen.missing)]
+    note = "; ".join(f"left out: {special}" for special in _special_in(looked, chosen.pieces))
     stored: list[StoredFile] = []
     for piece in chosen.pieces:
         try:
@@ -61,7 +61,7 @@ async def collect(
 
 
 def _patterns(record: JobRecord) -> list[Pattern]:
-    return [Pattern(one) for one in record.spec.outputs]
+    return [Pattern(pattern) for pattern in record.spec.outputs]
 
 
 def _collected(stored: Sequence[StoredFile], faults: Sequence[str], note: str = "") -> Collected:
@@ -74,7 +74,11 @@ def _collected(stored: Sequence[StoredFile], faults: Sequence[str], note: str = 
 def _special_in(looked: Scan, pieces: Sequence[Piece]) -> list[Special]:
     """Sockets and the like in the folders that were asked for."""
     tops = [piece.base for piece in pieces if piece.is_tree]
-    return [one for one in looked.left_out if any(one.parts[: len(top)] == top for top in tops)]
+    return [
+        special
+        for special in looked.left_out
+        if any(special.parts[: len(top)] == top for top in tops)
+    ]
 
 
 async def snapshot(executor: Executor, objects: Objects, record: JobRecord) -> Collected:
@@ -87,10 +91,10 @@ async def snapshot(executor: Executor, objects: Objects, record: JobRecord) -> C
             stored.append(await _put_snapshot(executor, objects, net, record, piece))
     except (OutputUnsafeError, JobUnknownError, *PUT_LATER) as exc:
         faults.append(str(exc))
-    found = _collected(stored, faults)
-    if found.fault == NAMES_TOO_LONG:
+    collected = _collected(stored, faults)
+    if collected.fault == NAMES_TOO_LONG:
         await _forget_snapshot(objects, record)
-    return found
+    return collected
 
 
 async def _put_snapshot(

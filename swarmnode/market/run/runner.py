@@ -173,8 +173,8 @@ class JobRunner:
 
     async def _with_outputs(self, outcome: Outcome, stopped: str) -> Outcome:
         if outcome.status in ("done", "failed") or stopped == "cancelled":
-            found = await collect(self._executor, self._objects, self._net, self.record)
-            outcome = with_outputs(outcome, found)
+            collected = await collect(self._executor, self._objects, self._net, self.record)
+            outcome = with_outputs(outcome, collected)
         return replace(outcome, usage=self._net.added_to(outcome.usage))
 
     async def _flush(self, *, is_orderly: bool) -> None:

@@ -71,7 +71,11 @@ class Seller:
         The amounts are not compared with the capacity: that may have shrunk since they were given.
         """
         records, room, offers = self.jobs.records(), self.room, self.offers
-        jobs = {one.job: one.grant for one in records if _lives(one) and one.grant != NO_ROOM}
+        jobs = {
+            record.job: record.grant
+            for record in records
+            if _lives(record) and record.grant != NO_ROOM
+        }
         assert room.grants() == {**offers.grants(), **jobs}, "others have room than hold or use it"
         assert len(jobs) == self.jobs.using_room(), "jobs and room disagree about who lives"
         gpus = room.taken().gpus
@@ -79,8 +83,8 @@ class Seller:
         assert not room.has_freed, "room was freed and offered to nobody"
         is_empty = not offers.held() and not offers.waits()
         assert not self.is_paused or is_empty, "an offer outlived the pause"
-        for one in records:
-            assert _lives(one) == (one.outcome is None), f"{one.job} ended without an end"
+        for record in records:
+            assert _lives(record) == (record.outcome is None), f"{record.job} ended without an end"
 
     def _take(self, event: e.Event, now_s: float) -> list[e.Effect]:
         match event:

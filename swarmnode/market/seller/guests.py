@@ -22,9 +22,9 @@ def in_the_way(
 
     `records`: all jobs, the oldest first. Nobody, when all guests together would not make enough.
     """
-    records = [one for one in records if one.grant.cpu_millis and one.state in _LIVING]
-    leaving = [one.job for one in records if one.state is JobState.STOPPING]
-    guests = [one.job for one in reversed(records) if _is_guest(one)]
+    records = [record for record in records if record.grant.cpu_millis and record.state in _LIVING]
+    leaving = [record.job for record in records if record.state is JobState.STOPPING]
+    guests = [record.job for record in reversed(records) if _is_guest(record)]
     chosen: list[str] = []
     while True:
         gone = [*leaving, *chosen]

@@ -94,7 +94,7 @@ class Jobs:
         buyer has renewed: meanwhile it may have been given up.
         """
         effects: list[e.Effect] = []
-        for record in sorted(records, key=lambda one: (one.leased_ms, one.task, one.fence)):
+        for record in sorted(records, key=lambda left: (left.leased_ms, left.task, left.fence)):
             if record.state is not JobState.REPORTING and record.grant != NO_ROOM:
                 self._room.take(record.job, record.grant)
             effects += [*self._enter(record, now_s), Notify(e.StartJob(record))]

@@ -200,7 +200,9 @@ class Offers:
             return []
         if not self._within_share(heard, grant):
             return []
-        if not heard.is_owners and any(one.heard.is_owners for one in self._waiting.values()):
+        if not heard.is_owners and any(
+            waiting.heard.is_owners for waiting in self._waiting.values()
+        ):
             return []  # what becomes free is the owner's
         hold_s = min(max(heard.call.hold_ms, 0) / 1000, self._config.hold_max_s)
         bid = self._bid(heard.call, grant, hold_s)
@@ -226,10 +228,10 @@ class Offers:
         if heard.is_ours or not theirs:
             return True
         total = RoomGrant(
-            sum(one.cpu_millis for one in (*theirs, grant)),
-            sum(one.memory_bytes for one in (*theirs, grant)),
+            sum(room.cpu_millis for room in (*theirs, grant)),
+            sum(room.memory_bytes for room in (*theirs, grant)),
             0,
-            tuple(uuid for one in (*theirs, grant) for uuid in one.gpus),
+            tuple(uuid for room in (*theirs, grant) for uuid in room.gpus),
         )
         return share_of(total, self._room.capacity) <= self._config.foreign_share
 

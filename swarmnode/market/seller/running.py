@@ -72,8 +72,8 @@ class RunningJobs:
         self._stores_files_of.add(record.job)
         try:
             with contained(f"the look at the files of job {record.job}"):
-                found = await snapshot(self._executor, self._objects, record)
-                return FilesTold(found.files, found.fault)
+                collected = await snapshot(self._executor, self._objects, record)
+                return FilesTold(collected.files, collected.fault)
         finally:
             self._stores_files_of.discard(record.job)
         raise RefusalError(FAULT, FAULT_WORDS)

@@ -43,26 +43,26 @@ class KeyringCopies(Record, frozen=True):
 
 def is_taken(copies: KeyringCopies, pointer: Pointer) -> bool:
     """Whether a copy that lies at its machine's own place was taken over already."""
-    return any((one.writer, one.cap) == (pointer.writer, pointer.cap) for one in copies.taken)
+    return any((taken.writer, taken.cap) == (pointer.writer, pointer.cap) for taken in copies.taken)
 
 
 def taken_from(copies: KeyringCopies, me: PeerId) -> Taken | None:
     """Whether this machine was thought gone, and by whom."""
-    return next((one for one in copies.taken if one.writer == me), None)
+    return next((taken for taken in copies.taken if taken.writer == me), None)
 
 
 def taken_by(copies: KeyringCopies, me: PeerId) -> list[Taken]:
     """Machines whose things are here: of one that had taken over others, theirs as well."""
-    ours, found = {me}, list[Taken]()
-    while more := [one for one in copies.taken if one.by in ours and one not in found]:
-        found += more
-        ours |= {one.writer for one in more}
-    return found
+    ours, here = {me}, list[Taken]()
+    while more := [taken for taken in copies.taken if taken.by in ours and taken not in here]:
+        here += more
+        ours |= {taken.writer for taken in more}
+    return here
 
 
 def check_room(copies: KeyringCopies, me: PeerId) -> None:
     """Raises SnapshotError when there is no room for one more machine."""
-    others = sum(one.writer != me for one in copies.pointers)
+    others = sum(pointer.writer != me for pointer in copies.pointers)
     if others >= MACHINES_PER_PERSON_MAX:
         raise SnapshotError(
             f"{others} machines of yours have one already, and there is no room for more: "
@@ -81,7 +81,7 @@ def with_copy(
     check_room(copies, mine.writer)
     if taken_from(copies, mine.writer) != known:
         raise SnapshotError("another machine of yours has just taken over what was here")
-    others = tuple(one for one in copies.pointers if one.writer != mine.writer)
+    others = tuple(pointer for pointer in copies.pointers if pointer.writer != mine.writer)
     seen = tuple(dict.fromkeys((*copies.siblings, *siblings)))[-MACHINES_PER_PERSON_MAX:]
     return KeyringCopies((*others, mine), copies.taken, seen)
 
@@ -98,13 +98,13 @@ def taken_over(
     `apart` are those that lie at their machines' own places. Raises SnapshotError when one is no
     longer as it was: its machine lives, or somebody was faster.
     """
-    if not set(gone) <= set(copies.pointers) or any(is_taken(copies, one) for one in apart):
+    if not set(gone) <= set(copies.pointers) or any(is_taken(copies, old) for old in apart):
         raise SnapshotError("the copies have changed meanwhile")
-    pointers = [Pointer(one.cap, me) if one in gone else one for one in copies.pointers]
-    pointers += [Pointer(one.cap, me) for one in apart]
-    caps = {one.writer: "" for one in gone} | {one.writer: one.cap for one in apart}
-    before = tuple(one for one in copies.taken if one.writer not in caps)
-    last_ms = max((one.at_ms for one in copies.taken), default=0)
+    pointers = [Pointer(old.cap, me) if old in gone else old for old in copies.pointers]
+    pointers += [Pointer(old.cap, me) for old in apart]
+    caps = {old.writer: "" for old in gone} | {old.writer: old.cap for old in apart}
+    before = tuple(earlier for earlier in copies.taken if earlier.writer not in caps)
+    last_ms = max((earlier.at_ms for earlier in copies.taken), default=0)
     at_ms = max(now_ms, last_ms + 1)
     taken = (*before, *(Taken(writer, me, at_ms, cap) for writer, cap in caps.items()))
     return KeyringCopies(tuple(pointers), taken[-TAKEN_OVER_KEPT_MAX:], copies.siblings)

@@ -70,7 +70,11 @@ def pack(snapshot: KeyringSnapshot) -> bytes:
     objects, rows = snapshot.objects, snapshot.rows
     seeds = (snapshot.lab_seed, snapshot.network_seed)
     head = Head(snapshot.taken_ms, len(objects), *seeds, *snapshot.names)
-    parts = [encode(head), *(encode(SnapshotRow("", *one)) for one in objects), *map(encode, rows)]
+    parts = [
+        encode(head),
+        *(encode(SnapshotRow("", *kept)) for kept in objects),
+        *map(encode, rows),
+    ]
     return b"".join(len(part).to_bytes(LENGTH_BYTES) + part for part in parts)
 
 

@@ -108,11 +108,11 @@ class Auction:
 
     def words(self) -> str:
         """Why nobody holds room, for people."""
-        refused = [one for one in self.bids.values() if _is(one, BidKind.REFUSED)]
+        refused = [bid for bid in self.bids.values() if _is(bid, BidKind.REFUSED)]
         queued, silent = len(self.places()), len(self.asked) - len(self.bids)
         counts = [(queued, "busy"), (len(refused), "refused"), (silent, "silent")]
         told = ", ".join(f"{count} {word}" for count, word in counts if count)
-        why = next((f": {one.detail or one.reason}" for one in refused), "")
+        why = next((f": {bid.detail or bid.reason}" for bid in refused), "")
         return f"asked {len(self.asked)} machines: {told}{why}"[:REASON_CHARS_MAX]
 
     def _parts(self, peer: PeerId) -> Parts:

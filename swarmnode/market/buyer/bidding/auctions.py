@@ -93,22 +93,22 @@ class Auctions:
 
     def on_bid(self, peer: PeerId, bid: Bid, now_s: float) -> list[e.Effect]:
         """An answer, or a later offer of a machine that was busy."""
-        one = self._book.auctions.get(bid.auction)
-        if one is None or peer not in one.asked:
+        auction = self._book.auctions.get(bid.auction)
+        if auction is None or peer not in auction.asked:
             is_wanted = bid.kind is BidKind.REFUSED or self._winners.get(bid.auction) == peer
             return [] if is_wanted else [Send(peer, Release(bid.auction))]
-        if one.is_open and peer not in one.bids:
-            self._book.machine(peer).measured(now_s - one.opened_s)
-        if not one.take(peer, bid):
+        if auction.is_open and peer not in auction.bids:
+            self._book.machine(peer).measured(now_s - auction.opened_s)
+        if not auction.take(peer, bid):
             return []
-        if one.is_open:
-            return self._close(one, now_s) if one.all_answered() else []
-        return self._on_late_offer(one, now_s)
+        if auction.is_open:
+            return self._close(auction, now_s) if auction.all_answered() else []
+        return self._on_late_offer(auction, now_s)
 
     def on_window_over(self, event: e.WindowOver, now_s: float) -> list[e.Effect]:
         """Decide with the answers that have come."""
-        one = self._book.auctions.get(event.auction)
-        return self._close(one, now_s) if one is not None and one.is_open else []
+        auction = self._book.auctions.get(event.auction)
+        return self._close(auction, now_s) if auction is not None and auction.is_open else []
 
     def on_room(self, peer: PeerId, now_s: float) -> list[e.Effect]:
         """A machine may have room: waiting tasks need not wait until they would ask again."""
@@ -152,7 +152,7 @@ class Auctions:
     ) -> Auction:
         book, config = self._book, self._book.config
         seen = {peer: book.machine(peer) for peer in chosen}
-        slow_s = max(one.slow_rtt_s(config.rtt_unknown_s) for one in seen.values())
+        slow_s = max(machine.slow_rtt_s(config.rtt_unknown_s) for machine in seen.values())
         window_s = min(max(config.window_rtts * slow_s, config.window_min_s), config.window_max_s)
         record = book.ledger.find(task)
         left = None if record is None else book.deadline_left_ms(spec, record.submitted_ms)
@@ -176,10 +176,10 @@ class Auctions:
         failed_at = {} if record is None else Counter(failed_on(record))
         return {
             peer: Asked(
-                round((unknown_s if one.rtt_s is None else one.rtt_s) * 1000),
-                one.failures + FAILED_HERE * failed_at.get(peer, 0),
+                round((unknown_s if machine.rtt_s is None else machine.rtt_s) * 1000),
+                machine.failures + FAILED_HERE * failed_at.get(peer, 0),
             )
-            for peer, one in seen.items()
+            for peer, machine in seen.items()
         }
 
     def _choose(self, spec: TaskSpec, pursuit: Pursuit, now_s: float) -> tuple[list[PeerId], Unfit]:
@@ -223,51 +223,53 @@ class Auctions:
         delay_s = min(plain_s, config.backoff_max_s) * self._rng.uniform(0.9, 1.1)
         return self._book.retry(task, now_s, delay_s)
 
-    def _close(self, one: Auction, now_s: float) -> list[e.Effect]:
-        one.is_open = False
+    def _close(self, auction: Auction, now_s: float) -> list[e.Effect]:
+        auction.is_open = False
         self._book.auctions_open -= 1
-        winner = one.winner() if self._may_award(one, now_s) else None
-        if one.dry_run:
-            return self._end_dry_run(one, winner)
-        pursuit = self._book.pursuits[one.task]
+        winner = auction.winner() if self._may_award(auction, now_s) else None
+        if auction.dry_run:
+            return self._end_dry_run(auction, winner)
+        pursuit = self._book.pursuits[auction.task]
         pursuit.auction = None
         if winner is not None:
-            return self._award(one, winner, now_s)
-        pursuit.places, why = one, one.words()
-        noted = self._book.ledger.note_round(one.task, one.record(why, None))
-        stepped = self._book.step(one.task, TaskFact.NOBODY_HELD, why)
-        return [*noted, *stepped, *self._back_off(one.task, pursuit, now_s)]
+            return self._award(auction, winner, now_s)
+        pursuit.places, why = auction, auction.words()
+        noted = self._book.ledger.note_round(auction.task, auction.record(why, None))
+        stepped = self._book.step(auction.task, TaskFact.NOBODY_HELD, why)
+        return [*noted, *stepped, *self._back_off(auction.task, pursuit, now_s)]
 
-    def _end_dry_run(self, one: Auction, winner: PeerId | None) -> list[e.Effect]:
-        del self._book.auctions[one.auction]
-        outcome = one.words() if winner is None else "would be awarded"
-        told = e.DryRunEnded(one.dry_run, one.record(outcome, winner))
-        return [Notify(told), *one.release(None)]
+    def _end_dry_run(self, auction: Auction, winner: PeerId | None) -> list[e.Effect]:
+        del self._book.auctions[auction.auction]
+        outcome = auction.words() if winner is None else "would be awarded"
+        told = e.DryRunEnded(auction.dry_run, auction.record(outcome, winner))
+        return [Notify(told), *auction.release(None)]
 
-    def _on_late_offer(self, one: Auction, now_s: float) -> list[e.Effect]:
-        winner = one.winner()
-        if winner is None or not self._may_award(one, now_s):
+    def _on_late_offer(self, auction: Auction, now_s: float) -> list[e.Effect]:
+        winner = auction.winner()
+        if winner is None or not self._may_award(auction, now_s):
             return []
-        self._book.pursuits[one.task].retry_due_s = None
-        opened = self._book.step(one.task, TaskFact.BIDDING_OPENED, "a machine offered itself")
-        return [*opened, *self._award(one, winner, now_s)]
+        self._book.pursuits[auction.task].retry_due_s = None
+        opened = self._book.step(auction.task, TaskFact.BIDDING_OPENED, "a machine offered itself")
+        return [*opened, *self._award(auction, winner, now_s)]
 
-    def _may_award(self, one: Auction, now_s: float) -> bool:
+    def _may_award(self, auction: Auction, now_s: float) -> bool:
         """Of what must not run twice others have to know where it runs."""
-        guards, once = self._book.guards, one.spec.effects is Repeatability.ONCE
-        return guards.may_act(one.task, now_s) and (not once or guards.may_judge(one.task, now_s))
+        guards, once = self._book.guards, auction.spec.effects is Repeatability.ONCE
+        return guards.may_act(auction.task, now_s) and (
+            not once or guards.may_judge(auction.task, now_s)
+        )
 
-    def _award(self, one: Auction, winner: PeerId, now_s: float) -> list[e.Effect]:
-        del self._book.auctions[one.auction]
-        self._book.pursuits[one.task].places = None
-        self._winners[one.auction] = winner
+    def _award(self, auction: Auction, winner: PeerId, now_s: float) -> list[e.Effect]:
+        del self._book.auctions[auction.auction]
+        self._book.pursuits[auction.task].places = None
+        self._winners[auction.auction] = winner
         if len(self._winners) > AUCTIONS_CLOSED_MAX:
             del self._winners[next(iter(self._winners))]
-        entry = one.record("awarded", winner)
+        entry = auction.record("awarded", winner)
         return [
-            *self._book.ledger.note_round(one.task, entry),
-            *self._attempts.award(one.task, winner, one.bids[winner], now_s),
-            *one.release(winner),
+            *self._book.ledger.note_round(auction.task, entry),
+            *self._attempts.award(auction.task, winner, auction.bids[winner], now_s),
+            *auction.release(winner),
         ]
 
 

@@ -22,18 +22,18 @@ class DryRuns:
     async def hold(self, spec: TaskSpec) -> RoundRecord:
         """Ask, score and release; nothing is written down."""
         self._last += 1
-        number, ended, found = self._last, trio.Event(), list[RoundRecord]()
-        self._waited_for[number] = (ended, found)
+        number, ended, records = self._last, trio.Event(), list[RoundRecord]()
+        self._waited_for[number] = (ended, records)
         try:
             await self._do(DryRunAsked(number, spec))
             await ended.wait()
         finally:
             del self._waited_for[number]
-        return found[0]
+        return records[0]
 
     def end(self, number: int, record: RoundRecord) -> None:
         """What came of one; whoever asked may be gone."""
         if number in self._waited_for:
-            ended, found = self._waited_for[number]
-            found.append(record)
+            ended, records = self._waited_for[number]
+            records.append(record)
             ended.set()

@@ -50,10 +50,10 @@ class LogClaims:
     def tick(self, now_s: float) -> list[e.Effect]:
         """Claims that are due."""
         effects: list[e.Effect] = []
-        due = [(task, one) for task, one in self._wanted.items() if one.due_s <= now_s]
-        for task, one in due[:CLAIMS_AT_ONCE]:
-            one.due_s, one.tries = now_s + CLAIM_AGAIN_S, one.tries + 1
-            effects.append(Send(one.provider, one.claim))
-            if one.tries >= CLAIM_TRIES_MAX:
+        due = [(task, wanted) for task, wanted in self._wanted.items() if wanted.due_s <= now_s]
+        for task, wanted in due[:CLAIMS_AT_ONCE]:
+            wanted.due_s, wanted.tries = now_s + CLAIM_AGAIN_S, wanted.tries + 1
+            effects.append(Send(wanted.provider, wanted.claim))
+            if wanted.tries >= CLAIM_TRIES_MAX:
                 del self._wanted[task]
         return effects

@@ -27,6 +27,7 @@ from p2p.identity.caller import Caller
 from p2p.ids import LabId, PeerId, TrafficClass
 from p2p.limits import CLOCK_SKEW_MAX_MS
 from p2p.membership.port import Views
+from p2p.membership.view import Member
 from p2p.mesh import Mesh
 from p2p.wire.codec import decode_as, encode
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
@@ -148,19 +149,19 @@ class Elsewhere:
         """
         fence, have, ask = attempt, 0, FindTask(task)
         is_gone = was_removed(self._core, task, self._rpc.peer_id)
-        found = None if is_gone else await self._ask_all(ask, ())
-        if found is None:
+        told = None if is_gone else await self._ask_all(ask, ())
+        if told is None:
             raise TaskUnknownError(f"no task {task} of yours is known to who can be asked now")
         while True:
-            record, newest = found.record, attempt or found.record.fence
+            record, newest = told.record, attempt or told.record.fence
             may_grow = record.state not in TASK_ENDS and not 0 < attempt < record.fence
-            while piece := await self._piece(found.peer, task, stream, (fence, have), newest):
+            while piece := await self._piece(told.peer, task, stream, (fence, have), newest):
                 fence, have, body = piece
                 yield body
             if not (follow and may_grow):
                 return
             await trio.sleep(LOG_AGAIN_S)
-            found = await self._ask_all(ask, (found.peer,)) or found
+            told = await self._ask_all(ask, (told.peer,)) or told
 
     async def _piece(
         self, peer: PeerId, task: TaskId, stream: str, at: tuple[int, int], newest: int
@@ -200,14 +201,14 @@ class Elsewhere:
         submitter: list[PeerId] = []
         is_gone = was_removed(self._core, task, self._rpc.peer_id)
         while True:
-            found = None if is_gone else await self._ask_all(ask, submitter)
-            if found is None:
+            told = None if is_gone else await self._ask_all(ask, submitter)
+            if told is None:
                 raise TaskUnknownError(_UNKNOWN.format(task))
-            submitter = [found.record.owner]
-            if found.is_newest or not ask.cancel:
-                return TaskView(found.record)
+            submitter = [told.record.owner]
+            if told.is_newest or not ask.cancel:
+                return TaskView(told.record)
             if trio.current_time() >= give_up_s:
-                raise TaskUnreachableError(_UNREACHABLE.format(task, found.record.owner))
+                raise TaskUnreachableError(_UNREACHABLE.format(task, told.record.owner))
             await trio.sleep(FIND_AGAIN_S)
 
     def _order(self, key: Signer, task: TaskId, reason: str) -> Signed:
@@ -313,22 +314,23 @@ class Elsewhere:
         This one as well: it may be a keeper.
         """
         me, task = self._rpc.me, ask.task
-        alive = sorted(
-            self._members.view().alive(),
-            key=lambda one: (one.person != me.person, one.lab != me.lab, rank(task, one.peer)),
-        )
-        return [one.peer for one in alive[:FIND_ASKED_MAX]]
+
+        def farness(member: Member) -> tuple[bool, bool, bytes]:
+            return member.person != me.person, member.lab != me.lab, rank(task, member.peer)
+
+        alive = sorted(self._members.view().alive(), key=farness)
+        return [member.peer for member in alive[:FIND_ASKED_MAX]]
 
     async def _ask_all(self, ask: FindTask, first: Sequence[PeerId]) -> TaskTold | None:
         """The first answer that is the newest there can be, else any."""
-        found: list[TaskTold] = []
+        answers: list[TaskTold] = []
         limiter = trio.CapacityLimiter(FIND_ASKED_AT_ONCE)
 
         async def ask_one(peer: PeerId) -> None:
             async with limiter:
                 told = await self.ask(peer, ask)
             if told is not None:
-                found.append(told)
+                answers.append(told)
                 if told.is_newest:
                     nursery.cancel_scope.cancel()
 
@@ -336,7 +338,7 @@ class Elsewhere:
             async with trio.open_nursery() as nursery:
                 for peer in dict.fromkeys([*first, *self._whom(ask)]):
                     nursery.start_soon(ask_one, peer)
-        return max(found, key=lambda one: one.is_newest, default=None)
+        return max(answers, key=lambda answer: answer.is_newest, default=None)
 
     async def ask(self, peer: PeerId, ask: FindTask) -> TaskTold | None:
         """What one machine knows of a task of ours; None where it does not say."""

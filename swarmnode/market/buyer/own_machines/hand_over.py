@@ -66,25 +66,26 @@ class HandOver:
         await self._begun.wait()
         if taken_ms != self._core.taken_ms:
             await self._do(WasTaken(taken_ms))
-        found = await self._asked(self._before(taken_ms))
-        unfinished = {one.task for one in self._core.ledger.unfinished()}
-        return [one for one in found if one.task in unfinished]  # it may have ended here meanwhile
+        elsewhere = await self._asked(self._before(taken_ms))
+        unfinished = {record.task for record in self._core.ledger.unfinished()}
+        # What ended here meanwhile is left out.
+        return [record for record in elsewhere if record.task in unfinished]
 
     async def _asked(self, tasks: Sequence[TaskRecord]) -> list[TaskRecord]:
         """Those of them that another machine has for its own, of as many as can be asked now."""
-        limiter, found = trio.CapacityLimiter(FIND_ASKED_AT_ONCE), list[TaskRecord]()
+        limiter, owned = trio.CapacityLimiter(FIND_ASKED_AT_ONCE), list[TaskRecord]()
         siblings = self._siblings()
 
         async def ask(task: TaskRecord) -> None:
             async with limiter:
                 if owner := await self._who_has(task, siblings):
-                    found.append(msgspec.structs.replace(task, owner=owner))
+                    owned.append(msgspec.structs.replace(task, owner=owner))
 
         with trio.move_on_after(GONE_ON_LOOK_S):
             async with trio.open_nursery() as nursery:
                 for task in tasks:
                     nursery.start_soon(ask, task)
-        return found
+        return owned
 
     async def let_go(self, task: TaskId, by: PeerId) -> None:
         """It is that machine's."""
@@ -92,9 +93,10 @@ class HandOver:
 
     def moved(self, text: str) -> Mapping[TaskId, PeerId]:
         """Which tasks of our owner's went on elsewhere, and where: by id, its beginning or name."""
-        known = {task: one for task, one in self._core.ledger.moved.items() if not one.person}
-        named = {task: one.by for task, one in known.items() if one.name == text}
-        return named or {task: one.by for task, one in known.items() if task.startswith(text)}
+        moved = self._core.ledger.moved
+        known = {task: record for task, record in moved.items() if not record.person}
+        named = {task: record.by for task, record in known.items() if record.name == text}
+        return named or {task: record.by for task, record in known.items() if task.startswith(text)}
 
     async def remove(self, task: TaskId) -> RemovedElsewhere:
         """Have our other machines forget a task that has ended, where they have it, too."""
@@ -113,12 +115,12 @@ class HandOver:
     def _before(self, taken_ms: int) -> list[TaskRecord]:
         """Our unfinished tasks that whoever took us over may have."""
         tasks = self._core.ledger.unfinished()
-        return [one for one in tasks if not one.owner and one.after_taken_ms < taken_ms]
+        return [record for record in tasks if not record.owner and record.after_taken_ms < taken_ms]
 
     def _siblings(self) -> list[PeerId]:
         alive = self._members.view().alive()
-        found = [one.peer for one in alive if one.person == self._me.person]
-        return [peer for peer in found if peer != self._me.peer][:MACHINES_PER_PERSON_MAX]
+        peers = [member.peer for member in alive if member.person == self._me.person]
+        return [peer for peer in peers if peer != self._me.peer][:MACHINES_PER_PERSON_MAX]
 
     async def _who_has(self, task: TaskRecord, siblings: Sequence[PeerId]) -> PeerId:
         """Which of them says so; empty: none."""

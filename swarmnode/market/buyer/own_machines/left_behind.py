@@ -102,9 +102,9 @@ class LeftBehind:
             for member in self._members.view().alive():
                 nursery.start_soon(ask, member.peer)
         return [
-            one
-            for one in _agreed(told)
-            if one.after_taken_ms < taken_ms and one.submitted_ms <= until_ms
+            record
+            for record in _agreed(told)
+            if record.after_taken_ms < taken_ms and record.submitted_ms <= until_ms
         ]
 
     async def _ask(
@@ -176,8 +176,10 @@ class LeftBehind:
 
     def _kept(self, ask: ReadKept) -> list[GuardRecord]:
         records = self._core.records()
-        found = [one for one in records if one.owner == ask.machine and one.task > ask.after]
-        return sorted(found, key=lambda one: one.task)
+        kept = [
+            record for record in records if record.owner == ask.machine and record.task > ask.after
+        ]
+        return sorted(kept, key=lambda record: record.task)
 
     def _is_true(self, record: GuardRecord, machine: PeerId) -> bool:
         """Whether that machine may have the task for its own, and a keeper can know this of it."""
@@ -214,10 +216,10 @@ class _Teller:
 def _agreed(told: Mapping[TaskId, Sequence[GuardRecord]]) -> Iterator[TaskRecord]:
     """Each as who knows most of it tells it, but for what its tellers contradict each other."""
     for task, records in told.items():
-        if any(_fixed(one) != _fixed(records[0]) for one in records):
+        if any(_fixed(record) != _fixed(records[0]) for record in records):
             log.warning("members contradict each other about task %s: it is left alone", task)
         else:
-            yield max(records, key=lambda one: one.version).kept
+            yield max(records, key=lambda record: record.version).kept
 
 
 def _is_of(member: Member | None, caller: Caller) -> bool:

@@ -52,14 +52,14 @@ class OwnMachines:
         await self._begun.wait()
         now_ms, ledger = self._wall_ms(), self._core.ledger
         forgotten = load_forgotten(self._tables)  # a copy may have brought some
-        records = [one for one in records if one.task not in forgotten]
-        fresh = [one for one in records if one.task not in ledger]
-        new = [taken_up(one, now_ms, self._core.taken_ms) for one in fresh]
+        records = [record for record in records if record.task not in forgotten]
+        fresh = [record for record in records if record.task not in ledger]
+        new = [taken_up(record, now_ms, self._core.taken_ms) for record in fresh]
 
         def write(view: WriteView) -> None:
-            for one in new:
-                view.put(TASKS, task_key(one.task), encode(ledger.at_rest(one)))
+            for record in new:
+                view.put(TASKS, task_key(record.task), encode(ledger.at_rest(record)))
 
         await self._tables.transact(write)
-        known = [one for one in records if one.task in ledger]
+        known = [record for record in records if record.task in ledger]
         await self._do(TakenUp([*new, *known], sure_ms, is_told, forgotten))

@@ -47,8 +47,10 @@ def is_fault(outcome: Outcome) -> bool:
 def reason(record: TaskRecord) -> str:
     """Why the task must not go on, or empty: deaths on too many machines since its last step."""
     counted = _since_its_last_step(record)
-    machines = {one.provider for one in counted if one.node_died_ms or one.node_faulted}
-    faults = sum(one.node_faulted for one in counted)
+    machines = {
+        attempt.provider for attempt in counted if attempt.node_died_ms or attempt.node_faulted
+    }
+    faults = sum(attempt.node_faulted for attempt in counted)
     if len(machines) < NODE_DEATHS_MAX and faults < NODE_FAULTS_MAX:
         return ""
     return (_FAULTED if faults else _DIED).format(len(machines))
@@ -58,7 +60,7 @@ def _since_its_last_step(record: TaskRecord) -> list[AttemptRecord]:
     newest = record.checkpoint
     step, taken_ms = (0, 0) if newest is None else (newest.step, newest.taken_ms)
     return [
-        one
-        for one in record.attempts
-        if one.restored_step >= step or 0 < taken_ms == one.restored_ms
+        attempt
+        for attempt in record.attempts
+        if attempt.restored_step >= step or 0 < taken_ms == attempt.restored_ms
     ]

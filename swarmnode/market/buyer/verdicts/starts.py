@@ -30,8 +30,12 @@ def start_of(record: TaskRecord) -> CheckpointRecord | None:
         return None
     starts = _starts(record.checkpoint)
     at = _place(record, starts)
-    mine = [one for one in record.attempts if one.restored_ms == record.checkpoint.taken_ms]
-    tries = sum(one.is_bad_start and one.restored_step == starts[at].step for one in mine)
+    mine = [
+        attempt for attempt in record.attempts if attempt.restored_ms == record.checkpoint.taken_ms
+    ]
+    tries = sum(
+        attempt.is_bad_start and attempt.restored_step == starts[at].step for attempt in mine
+    )
     return starts[min(at + (tries >= CHECKPOINT_TRIES_MAX), len(starts) - 1)]
 
 
@@ -62,19 +66,21 @@ def _place(record: TaskRecord, starts: list[CheckpointRecord]) -> int:
     last = record.attempts[-1] if record.attempts else None
     if last is None or not last.restored_ms or last.restored_ms != starts[0].taken_ms:
         return 0
-    steps = [one.step for one in starts]
+    steps = [start.step for start in starts]
     return steps.index(last.restored_step) if last.restored_step in steps else 0
 
 
 def _starts(newest: CheckpointRecord) -> list[CheckpointRecord]:
     """Everything that can be begun from, the newest first; at last with nothing."""
-    older = [one for one in newest.older if one.step < resume_step(newest)]
+    older = [step for step in newest.older if step.step < resume_step(newest)]
     nothing = CheckpointRecord(0, (), newest.taken_ms)
-    return [newest, *(_as_newest(one, newest) for one in older), nothing]
+    return [newest, *(_as_newest(step, newest) for step in older), nothing]
 
 
-def _as_newest(one: OlderStep, newest: CheckpointRecord) -> CheckpointRecord:
+def _as_newest(older: OlderStep, newest: CheckpointRecord) -> CheckpointRecord:
     """An older step with what lay beside the newest: of that only one state is kept."""
-    loose = newest.files[1:] if one.beside else ()
-    rest = tuple(other for other in newest.older if other.step < one.step)
-    return CheckpointRecord(one.step, (one.file, *loose), newest.taken_ms, rest, beside=one.beside)
+    loose = newest.files[1:] if older.beside else ()
+    rest = tuple(other for other in newest.older if other.step < older.step)
+    return CheckpointRecord(
+        older.step, (older.file, *loose), newest.taken_ms, rest, beside=older.beside
+    )

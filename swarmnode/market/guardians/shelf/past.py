@@ -39,7 +39,7 @@ class PastTasks:
     def is_too_late(self, record: GuardRecord, bringer: PeerId) -> bool:
         """Whether a record comes after its task was over."""
         said = (self._early.get(peer, {}) for peer in (bringer, record.owner, record.acting))
-        return record.task in self.relieved or any(record.task in one for one in said)
+        return record.task in self.relieved or any(record.task in early for early in said)
 
 
 def note(tasks: dict[TaskId, int], task: TaskId, number: int) -> None:

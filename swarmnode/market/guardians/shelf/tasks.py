@@ -87,7 +87,7 @@ class TaskShelf:
             return Guarded()
         others = [peer for peer in kept.record.roster if peer != self.me]
         is_firm = not kept.record.before
-        holders = (one for one in others if is_firm and kept.has.get(one, (-1, -1)) >= kept.firm)
+        holders = (peer for peer in others if is_firm and kept.has.get(peer, (-1, -1)) >= kept.firm)
         return Guarded(tuple(holders), len(others))
 
     def add(self, kept: Kept) -> Kept:
@@ -179,7 +179,7 @@ class TaskShelf:
         """With other keepers: those before have a say until all agree; the new ones get rights."""
         rights = [(peer, right) for peer, right in record.rights if peer in wanted]
         for peer in wanted:
-            is_new = peer not in (record.owner, *(one for one, _ in rights))
+            is_new = peer not in (record.owner, *(holder for holder, _ in rights))
             if is_new and (right := self.hand_on(record, peer)) is not None:
                 rights.append((peer, right))
         return grown(record, roster=wanted, before=record.roster, rights=tuple(rights))
@@ -256,7 +256,7 @@ def _inherited(record: GuardRecord, owner: PeerId) -> GuardRecord:
     if is_once or owner in record.keepers:
         return msgspec.structs.replace(record, owner=owner)
     roster, before = (
-        tuple(sorted(owner if peer == record.owner else peer for peer in one))
-        for one in (record.roster, record.before)
+        tuple(sorted(owner if peer == record.owner else peer for peer in keepers))
+        for keepers in (record.roster, record.before)
     )
     return msgspec.structs.replace(record, owner=owner, roster=roster, before=before)
