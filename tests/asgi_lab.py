@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import trio
+from starlette.types import Message
 
 from swarmnode.api.app import Asgi
 
@@ -56,7 +57,7 @@ async def call(
         await trio.sleep_forever()
         raise AssertionError
 
-    async def send(message: dict[str, Any]) -> None:
+    async def send(message: Message) -> None:
         await trio.lowlevel.checkpoint()
         if message["type"] == "http.response.start":
             answer.status = message["status"]

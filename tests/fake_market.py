@@ -1,6 +1,6 @@
 """A market in which happens what a test says: no auctions, no machines, no time."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 import msgspec
 import trio
@@ -51,7 +51,7 @@ class FakeElsewhere:
 
     async def log(
         self, task: TaskId, stream: str, *, follow: bool, attempt: int = 0
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         await trio.lowlevel.checkpoint()
         yield f"{stream} of {task}".encode()
 
@@ -204,7 +204,7 @@ class FakeBuyer:
 
     async def logs(
         self, task: TaskId, stream: str, *, follow: bool, attempt: int = 0
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         at = 0
         self.reading += 1
         try:
@@ -221,7 +221,7 @@ class FakeBuyer:
         finally:
             self.reading -= 1
 
-    async def events(self) -> AsyncIterator[TaskEvent]:
+    async def events(self) -> AsyncGenerator[TaskEvent, None]:
         send, receive = trio.open_memory_channel[TaskEvent](100)
         self._events.append(send)
         async with receive:

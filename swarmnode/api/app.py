@@ -4,14 +4,16 @@ DNS rebinding makes Origin equal Host, so a fixed Host list and, on TCP, a beare
 (research: Tailscale local API, Syncthing #4819). There are no CORS headers.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Protocol, TypeAlias
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, ExceptionHandler, Receive, Scope, Send
 
 from swarmnode.api.access.asker import KEY as ASKER
 from swarmnode.api.access.asker import OWNER, Principal
@@ -19,10 +21,7 @@ from swarmnode.api.access.tokens import FixedTokens
 from swarmnode.api.problems import PROBLEMS, STARTING, on_expected_error, problem_response
 from swarmnode.api.schema.node import Problem
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
-Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+Asgi: TypeAlias = ASGIApp
 
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 HOSTS_ALWAYS: Final = frozenset({"swarm", "localhost", "127.0.0.1", "[::1]"})
@@ -164,11 +163,11 @@ async def _live(receive: Receive, send: Send) -> None:
             return
 
 
-async def _not_found(request: Any, error: Exception) -> Response:  # noqa: ANN401
+async def _not_found(request: Request, error: Exception) -> Response:
     return problem_response(Problem(404, "no_such_path", "no such path", request.url.path))
 
 
-async def _wrong_method(request: Any, error: Exception) -> Response:  # noqa: ANN401
+async def _wrong_method(request: Request, error: Exception) -> Response:
     return problem_response(Problem(405, "method", f"{request.method} is not served here"))
 
 
@@ -176,7 +175,8 @@ def build_app(
     routes: Sequence[BaseRoute], has_started: Callable[[], bool] = lambda: True
 ) -> Starlette:
     """All routes with problem responses for every expected error, once the node has started."""
-    handlers: dict[Any, Any] = dict.fromkeys(PROBLEMS, on_expected_error)
+    handlers: dict[type[Exception] | int, ExceptionHandler]
+    handlers = dict.fromkeys(PROBLEMS, on_expected_error)
     handlers[404], handlers[405] = _not_found, _wrong_method
     gate = Middleware(StartGate, has_started=has_started)
     return Starlette(routes=list(routes), exception_handlers=handlers, middleware=[gate])

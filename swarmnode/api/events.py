@@ -1,7 +1,7 @@
 """The newest events, numbered, so that a reader who comes back can go on where it stopped."""
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -38,7 +38,7 @@ class EventHub:
 
     def __init__(
         self,
-        source: Callable[[], AsyncIterator[TaskEvent]],
+        source: Callable[[], AsyncGenerator[TaskEvent, None]],
         boot: str,
         person_of: Callable[[TaskId], str] = lambda _task: "",
     ) -> None:
@@ -54,7 +54,7 @@ class EventHub:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take events in until cancelled."""
         task_status.started()
-        async with aclosing(self._source()) as events:  # type: ignore[type-var]
+        async with aclosing(self._source()) as events:
             async for event in events:
                 if isinstance(event, EventsMissed):
                     gap = GapLine(event.count, "the node was too busy to note them")

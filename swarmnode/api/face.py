@@ -1,6 +1,6 @@
 """What the local API needs of the node; `swarmnode.node.Node` satisfies it."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Protocol
 
 from p2p.ids import PeerId
@@ -36,7 +36,7 @@ class ElsewhereFace(Protocol):
 
     def log(
         self, task: TaskId, stream: str, *, follow: bool, attempt: int = 0
-    ) -> AsyncIterator[bytes]: ...
+    ) -> AsyncGenerator[bytes, None]: ...
 
 
 class HandOverFace(Protocol):
@@ -97,9 +97,9 @@ class BuyerFace(Protocol):
 
     def logs(
         self, task: TaskId, stream: str, *, follow: bool, attempt: int = 0
-    ) -> AsyncIterator[bytes]: ...
+    ) -> AsyncGenerator[bytes, None]: ...
 
-    def events(self) -> AsyncIterator[TaskEvent]: ...
+    def events(self) -> AsyncGenerator[TaskEvent, None]: ...
 
 
 class SellerFace(Protocol):

@@ -57,18 +57,20 @@ from swarmnode.api.schema.tasks import (
 _REF: Final = "#/components/schemas/{name}"
 BYTES: Final = "application/octet-stream"
 JSON: Final = "application/json"
+ANY_OBJECT: Final = dict[str, Any]
+"""Whatever object JSON can say: msgspec describes `Any` as that."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What one operation takes and gives; a text instead of a type is a media type of its own."""
 
-    gives: Any
-    takes: Any = None
+    gives: object
+    takes: object = None
     query: tuple[str, ...] = ()
     """Names of optional query parameters."""
     status: int = 200
-    or_ok: Any = None
+    or_ok: object = None
     """What it gives with status 200 when `status` is another one."""
 
 
@@ -99,7 +101,7 @@ ANSWERS: Final[dict[tuple[str, str], Answer]] = {
     ("GET", "/api/v1/objects/{address}"): Answer(ObjectDetail),
     ("DELETE", "/api/v1/objects/{address}"): Answer(RemoveReply, query=("as_lab", "reason")),
     ("POST", "/api/v1/tasks"): Answer(
-        SubmitReply, dict[str, Any], ("dry_run", "detach"), 201, ExplanationDetail
+        SubmitReply, ANY_OBJECT, ("dry_run", "detach"), 201, ExplanationDetail
     ),
     ("GET", "/api/v1/tasks"): Answer(list[TaskLine], query=("state", "name", "since_ms", "limit")),
     ("GET", "/api/v1/tasks/{task}"): Answer(TaskDetail),
@@ -115,7 +117,7 @@ ANSWERS: Final[dict[tuple[str, str], Answer]] = {
         BYTES, query=("stream", "offset", "follow", "attempt")
     ),
     ("GET", "/api/v1/events"): Answer("text/event-stream"),
-    ("GET", "/api/v1/openapi.json"): Answer(dict[str, Any]),
+    ("GET", "/api/v1/openapi.json"): Answer(ANY_OBJECT),
 }
 """One line for every operation under /api; a test compares it with the routes."""
 
@@ -174,14 +176,14 @@ class _Schemas:
         schemas, self.components = msgspec.json.schema_components(named, ref_template=_REF)
         self._named, self._schemas = named, schemas
 
-    def content(self, kind: Any) -> dict[str, object]:  # noqa: ANN401  (any type)
+    def content(self, kind: object) -> dict[str, object]:
         """The `content` object of a body of that type."""
         if isinstance(kind, str):
             return {kind: {}}
         return {JSON: {"schema": self._schemas[self._named.index(kind)]}}
 
 
-def _types_of(answer: Answer) -> tuple[Any, ...]:
+def _types_of(answer: Answer) -> tuple[object, ...]:
     return answer.gives, answer.takes, answer.or_ok
 
 

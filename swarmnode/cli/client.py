@@ -11,7 +11,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
+
+Json: TypeAlias = Any
+"""What a node answers, as JSON has it.
+
+swarmnode.api.schema says of which types its parts are; no command loads that: it starts at once.
+"""
+Document: TypeAlias = dict[str, Json]
+"""A JSON object: a line or the whole of what a node tells, or a spec on its way there."""
 
 CHUNK_BYTES = 256 * 1024
 WAIT_STEP_S = 0.05
@@ -78,7 +86,7 @@ class Client:
     token: str = ""
     timeout_s: float | None = 60.0
 
-    def get(self, path: str, *, timeout_s: float | None = None) -> Any:  # noqa: ANN401
+    def get(self, path: str, *, timeout_s: float | None = None) -> Json:
         """GET a JSON document. Raises NodeUnreachableError, ApiError."""
         return self.call("GET", path, timeout_s=timeout_s)
 
@@ -89,13 +97,13 @@ class Client:
         body: object = None,
         *,
         timeout_s: float | None = None,
-    ) -> Any:  # noqa: ANN401
+    ) -> Json:
         """One JSON request. Raises NodeUnreachableError, ApiError."""
         data = None if body is None else _packed(body)
         with self._request(method, path, data, timeout_s) as response:
             return self._document(response)
 
-    def upload(self, path: str, source: Source) -> Any:  # noqa: ANN401
+    def upload(self, path: str, source: Source) -> Json:
         """POST a stream of any length, chunked.
 
         A node that cannot take it answers early; that answer is what is raised.
@@ -105,7 +113,7 @@ class Client:
         with self._request("POST", path, chunks, None, no_limit=True) as response:
             return self._document(response)
 
-    def _document(self, response: http.client.HTTPResponse) -> Any:  # noqa: ANN401
+    def _document(self, response: http.client.HTTPResponse) -> Json:
         text = self._all_of(response)
         try:
             return json.loads(text) if text else None

@@ -1,10 +1,10 @@
 """Commands that take several things go through all of them, and say which could not be done."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from swarmnode.cli import exits
-from swarmnode.cli.client import ApiError
+from swarmnode.cli.client import ApiError, Document
 from swarmnode.cli.output import complain, printable
 from swarmnode.cli.talk import EXIT_OF_CODE
 
@@ -12,14 +12,12 @@ _CAP_CHARS: Final = 14
 """Enough to tell one capability from another, and no help to a reader."""
 
 
-def each(
-    names: Sequence[str], act: Callable[[str], dict[str, Any]]
-) -> tuple[list[dict[str, Any]], int]:
+def each(names: Sequence[str], act: Callable[[str], Document]) -> tuple[list[Document], int]:
     """What came of each, in order, and the exit code: of the first that failed, else 0.
 
     What is named twice is done once. A node that cannot be reached ends it all at once.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[Document] = []
     code = exits.OK
     for name in dict.fromkeys(names):
         try:

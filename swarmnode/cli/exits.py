@@ -41,6 +41,7 @@ class CliError(click.ClickException):
 
     def __init__(self, message: str, exit_code: int = ERROR) -> None:
         super().__init__(message)
+        # Click declares it of the class, and reads it of the error.
         self.exit_code = exit_code  # type: ignore[misc]
 
 

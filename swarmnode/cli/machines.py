@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from swarmnode.cli import exits
-from swarmnode.cli.client import Client
+from swarmnode.cli.client import Client, Document
 
 _TAIL: Final = 6
 """Ids begin alike (12D3KooW...): their ends tell them apart."""
@@ -21,7 +21,7 @@ def short(identity: str) -> str:
 class Machines:
     """The members as `GET /api/v1/peers` told them."""
 
-    rows: Sequence[dict[str, Any]]
+    rows: Sequence[Document]
 
     @classmethod
     def seen_by(cls, client: Client) -> "Machines":
@@ -44,7 +44,7 @@ class Machines:
             return short(lab)
         return name if Counter(names.values())[name] == 1 else f"{name}{short(lab)}"
 
-    def find(self, text: str) -> dict[str, Any]:
+    def find(self, text: str) -> Document:
         """The one machine with this id, name or label. Raises CliError."""
         matches = [
             row for row in self.rows if text in (row["peer"], row["name"], self.label(row["peer"]))

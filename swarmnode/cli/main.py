@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from io import TextIOWrapper
-from typing import Any, Final
+from typing import Final
 
 import click
 
@@ -100,13 +100,13 @@ class LazyGroup(NearestGroup):
         info_name: str | None,
         args: list[str],
         parent: click.Context | None = None,
-        **extra: Any,  # noqa: ANN401
+        **extra: object,
     ) -> click.Context:
         """As click's, which prints `--help` and `--version` here."""
         with _reader_may_go():
             return super().make_context(info_name, args, parent, **extra)
 
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
+    def invoke(self, ctx: click.Context) -> object:
         """As click's, which would end with code 1 when nobody reads our output."""
         with _reader_may_go():
             return super().invoke(ctx)

@@ -5,11 +5,11 @@ The secret goes over the node's unix socket, in a request's body, and nowhere el
 
 import os
 import sys
-from typing import Any, Final
+from typing import Final
 
 import click
 
-from swarmnode.cli.client import ApiError, Client
+from swarmnode.cli.client import ApiError, Client, Document
 from swarmnode.cli.output import emit, output_option, reporting
 from swarmnode.home.folders import Home
 
@@ -40,7 +40,7 @@ def offer(client: Client, home: Home, *, is_again: bool = False) -> None:
         _warn(f"{home.person_key}: {error}")
 
 
-def bring(client: Client, home: Home, me: dict[str, str], *, anew: bool = False) -> Any:  # noqa: ANN401
+def bring(client: Client, home: Home, me: dict[str, str], *, anew: bool = False) -> Document:
     """Who the node, which said `me`, says we are then. Raises IdentityError, ApiError.
 
     Only the first time, or `anew`, a missing key is made. A key that is here and is the one known
@@ -58,7 +58,8 @@ def bring(client: Client, home: Home, me: dict[str, str], *, anew: bool = False)
     key = make_person_key(home) if is_first else load_person_key(home)
     salt = os.urandom(SALT_BYTES) if is_first else bytes.fromhex(me["salt"])
     body = {"secret": sealing_secret_of(key, salt).hex(), "salt": salt.hex(), "anew": anew}
-    return client.call("POST", "/api/v1/me/key", body)
+    said: Document = client.call("POST", "/api/v1/me/key", body)
+    return said
 
 
 def _warn(words: str) -> None:

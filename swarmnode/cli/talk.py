@@ -1,10 +1,10 @@
 """Talking to the running node from a command: find its socket, turn problems into exit codes."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 from urllib.parse import quote
 
 import click
@@ -17,10 +17,8 @@ from swarmnode.cli.client import (
     NodeUnreachableError,
     client_from_environment,
 )
-from swarmnode.cli.output import reporting
+from swarmnode.cli.output import CommandT, reporting
 from swarmnode.home.folders import Home, locate
-
-CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 EXIT_OF_CODE: Final[Mapping[str, int]] = {
     "bad_capability": exits.USAGE,
@@ -62,13 +60,13 @@ class Seconds(click.ParamType[float]):
 
     def convert(
         self,
-        value: Any,  # noqa: ANN401
+        value: object,
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> float:
         """Text to seconds."""
         try:
-            seconds = float(value)
+            seconds = float(str(value))
         except ValueError:
             seconds = -1.0
         if not seconds >= 0:

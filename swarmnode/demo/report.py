@@ -8,8 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final, TypeVar
 
+from swarmnode.cli.client import Document
+
+SeenT = TypeVar("SeenT")
 _FLAT: Final = re.compile(rb"\{[^{}]*\}")
 
 
@@ -24,7 +27,7 @@ class StepResult:
     name: str
     passed: bool = False
     seconds: float = 0.0
-    measured: dict[str, Any] = field(default_factory=dict)
+    measured: dict[str, object] = field(default_factory=dict)
     problem: str = ""
 
 
@@ -62,7 +65,7 @@ class DemoReport:
         if not self.as_json:
             print(text, flush=True)
 
-    def finish(self, header: dict[str, Any]) -> None:
+    def finish(self, header: dict[str, object]) -> None:
         """Print the JSON document, or the closing line."""
         if self.as_json:
             steps = [_as_json(result) for result in self.results]
@@ -88,7 +91,9 @@ def _short(value: object) -> str:
     return str(value)
 
 
-def until(observe: Callable[[], Any], *, within_s: float, what: str, every_s: float = 0.1) -> Any:  # noqa: ANN401
+def until(
+    observe: Callable[[], SeenT | None], *, within_s: float, what: str, every_s: float = 0.1
+) -> SeenT:
     """Poll `observe` until it returns something true; StepFailedError names `what` at the end."""
     deadline = time.monotonic() + within_s
     idle = threading.Event()
@@ -101,7 +106,7 @@ def until(observe: Callable[[], Any], *, within_s: float, what: str, every_s: fl
         idle.wait(every_s)
 
 
-def objects_in(log: bytes) -> list[dict[str, Any]]:
+def objects_in(log: bytes) -> list[Document]:
     """What a program said as flat JSON objects.
 
     A program that is killed may leave a line without its end, and the next attempt goes on there.
@@ -109,7 +114,7 @@ def objects_in(log: bytes) -> list[dict[str, Any]]:
     return [json.loads(flat) for flat in _FLAT.findall(log)]
 
 
-def _as_json(result: StepResult) -> dict[str, Any]:
+def _as_json(result: StepResult) -> dict[str, object]:
     return {
         "step": result.name,
         "passed": result.passed,

@@ -9,8 +9,8 @@ import random
 import time
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import Any
 
+from swarmnode.cli.client import Document
 from swarmnode.demo.report import DemoReport, StepFailedError, StepResult, objects_in, until
 from swarmnode.demo.stage import Stage, StageNode
 
@@ -41,7 +41,7 @@ class Demo:
     environment: str = ""
     """Environment by name in which the training task finds its Python; empty for the system's."""
     fast: bool = False
-    receipt: dict[str, Any] = field(default_factory=dict)
+    receipt: Document = field(default_factory=dict)
     digest: str = ""
     victim_peer: str = ""
     writer: StageNode = field(init=False)
@@ -193,14 +193,14 @@ class Demo:
                 return False
         return True
 
-    def _timed_put(self, data: bytes) -> tuple[dict[str, Any], float]:
+    def _timed_put(self, data: bytes) -> tuple[Document, float]:
         began = time.monotonic()
         receipt = self.writer.client.upload("/api/v1/objects?name=demo", io.BytesIO(data))
         return receipt, time.monotonic() - began
 
-    def _detail(self) -> dict[str, Any]:
+    def _detail(self) -> Document:
         path = f"/api/v1/objects/{self.receipt['address']}"
-        detail: dict[str, Any] = self.writer.client.get(path)
+        detail: Document = self.writer.client.get(path)
         return detail
 
     def _without_shards(self) -> list[StageNode]:
@@ -218,7 +218,7 @@ class Demo:
         require(digest.hexdigest() == self.digest, "the bytes differ from what was put")
         return time.monotonic() - began
 
-    def _submit(self, spec: dict[str, Any]) -> str:
+    def _submit(self, spec: Document) -> str:
         answer = self.submitter.client.call("POST", "/api/v1/tasks", spec)
         task: str = answer["task"]
         return task
@@ -235,29 +235,29 @@ class Demo:
             }
         )
 
-    def _view(self, task: str) -> dict[str, Any]:
-        view: dict[str, Any] = self.submitter.client.get(f"/api/v1/tasks/{task}")
+    def _view(self, task: str) -> Document:
+        view: Document = self.submitter.client.get(f"/api/v1/tasks/{task}")
         return view
 
-    def _wait(self, task: str) -> dict[str, Any]:
+    def _wait(self, task: str) -> Document:
         path = f"/api/v1/tasks/{task}/wait?timeout_s=60"
-        view: dict[str, Any] = self.submitter.client.get(path, timeout_s=65)
+        view: Document = self.submitter.client.get(path, timeout_s=65)
         return view
 
     def _log(self, task: str) -> bytes:
         return b"".join(self.submitter.client.stream(f"/api/v1/tasks/{task}/logs?stream=stdout"))
 
-    def _log_lines(self, task: str) -> list[dict[str, Any]]:
+    def _log_lines(self, task: str) -> list[Document]:
         return objects_in(self._log(task))
 
     def _steps(self, task: str) -> int:
         return max((line.get("step", 0) for line in self._log_lines(task)), default=0)
 
-    def _bids(self, task: str) -> list[dict[str, Any]]:
+    def _bids(self, task: str) -> list[Document]:
         explained = self.submitter.client.get(f"/api/v1/tasks/{task}/explain")
         return [bid for round_ in explained["rounds"] for bid in round_["bids"]]
 
-    def _show(self, bids: list[dict[str, Any]]) -> None:
+    def _show(self, bids: list[Document]) -> None:
         for bid in bids:
             name = self.swarm.name_of(bid["peer"])
             won = "  <- winner" if bid.get("won") else ""
@@ -266,9 +266,7 @@ class Demo:
                 f"      {name:<8} {bid['kind']:<8} score {bid['score']:>9} {parts}{won}"
             )
 
-    def _check_resumed(
-        self, task: str, done: dict[str, Any], first: StageNode, step: StepResult
-    ) -> None:
+    def _check_resumed(self, task: str, done: Document, first: StageNode, step: StepResult) -> None:
         require(done["state"] == "done", f"the task ended {done['state']}")
         require(done["provider"] != first.peer, "it ended on the machine that was killed")
         lines = self._log_lines(task)

@@ -63,7 +63,7 @@ class Started:
     started_ms: int
 
 
-def _body_of(record: CrashRecord) -> dict[str, Any]:
+def _body_of(record: CrashRecord) -> dict[str, object]:
     """As JSON has it."""
     spec = asdict(record.spec)
     spec["must_enforce"] = sorted(record.spec.must_enforce)
@@ -80,7 +80,10 @@ def _body_of(record: CrashRecord) -> dict[str, Any]:
 
 
 def _record_of(body: dict[str, Any]) -> CrashRecord:
-    """Raises ValueError, KeyError, TypeError, AttributeError for what `_body_of` never made."""
+    """Raises ValueError, KeyError, TypeError, AttributeError for what `_body_of` never made.
+
+    `Any`: of which types the parts are, only the use of them shows.
+    """
     spec = body["spec"]
     for name in ("argv", "gpus"):
         spec[name] = tuple(spec[name])

@@ -7,7 +7,7 @@ without importing any of them. Reading and merging is in swarmnode/home/config_l
 
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
-from typing import Any, Final
+from typing import Final
 
 from swarmnode.errors import ConfigError
 
@@ -53,7 +53,7 @@ def _choice(default: str, *choices: str) -> str:
     return field(default=default, metadata={"choices": choices})
 
 
-def fault_of(spec: Field[Any], value: object) -> str | None:
+def fault_of(spec: Field[object], value: object) -> str | None:
     """What is wrong with a value of the right type, or None."""
     low, high = spec.metadata.get("low"), spec.metadata.get("high")
     if (

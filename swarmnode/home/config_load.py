@@ -143,7 +143,7 @@ class _ConfigReader:
             return
         self.given[key] = replace(given, value=value)
 
-    def _spec_of(self, key: str, where: str) -> Field[Any] | None:
+    def _spec_of(self, key: str, where: str) -> Field[object] | None:
         """The field a key sets; notes a fault, with the nearest name, if there is none."""
         section, _, name = key.partition(".")
         if section == "env":
@@ -178,7 +178,7 @@ class _ConfigReader:
         origins = {key: given.origin for key, given in values.items()}
         return Config(**sections, env=envs, origins=origins)
 
-    def _section(self, name: str, values: Mapping[str, _Given]) -> Any:  # noqa: ANN401
+    def _section(self, name: str, values: Mapping[str, _Given]) -> Any:  # noqa: ANN401  (SECTIONS says which)
         kind = SECTIONS[name]
         mine = {
             spec.name: values[key].value

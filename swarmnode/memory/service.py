@@ -8,7 +8,7 @@ A request and its answer are JSON objects: {"op": ...} and {"ok": true, ...}, or
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -181,7 +181,7 @@ class MemoryService:
                 await self._arrived.wait()
         return self._keepers.get(job)
 
-    async def _do(self, keeper: CheckpointKeeper, asked: dict[str, Any]) -> dict[str, Any]:
+    async def _do(self, keeper: CheckpointKeeper, asked: dict[str, object]) -> dict[str, object]:
         key, value = asked.get("key"), asked.get("value")
         match asked.get("op"):
             case "checkpoint":
@@ -209,7 +209,7 @@ class MemoryService:
         names = self._names.attempt(spec.names_grant)
         return CtxState(names, StateSeal(spec.state_key), spec.task, spec.fence)
 
-    async def _checkpoint(self, keeper: CheckpointKeeper, asked: dict[str, Any]) -> None:
+    async def _checkpoint(self, keeper: CheckpointKeeper, asked: dict[str, object]) -> None:
         """A step told again is fine: the first answer may have been lost."""
         told = told_of(asked.get("step"), asked.get("name"))
         if told.step < keeper.stored_step:

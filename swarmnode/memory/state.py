@@ -7,7 +7,6 @@ attempt has written a key, an older one cannot any more.
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from storage.errors import NameConflictError, StaleFenceError
 from storage.facade import OwnedNames
@@ -32,7 +31,7 @@ class CtxState:
         self._names, self._seal = names, seal
         self._task, self._fence = task, fence
 
-    async def get(self, key: object) -> Any:  # noqa: ANN401
+    async def get(self, key: object) -> object:
         """The packed value, or None."""
         present, _ = await self._read(self._name(key))
         return json.loads(present) if present else None

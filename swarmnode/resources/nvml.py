@@ -93,7 +93,8 @@ def _is_healthy(handle: object) -> bool:
     return not errors and (rows is None or not (rows[2] or rows[3])) and not (mig and mig[0])
 
 
-def _ask(question: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401  (pynvml)
+# `Any`: pynvml has no types.
+def _ask(question: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401
     """The answer, or None when this card or driver does not know."""
     try:
         return question(*arguments)

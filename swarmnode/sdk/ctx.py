@@ -184,13 +184,13 @@ class _Node:
         self._socket: socket.socket | None = None
         self._owner = 0
 
-    def call(self, request: dict[str, Any]) -> dict[str, Any]:
+    def call(self, request: Mapping[str, object]) -> dict[str, Value]:
         body = json.dumps(request).encode()
         if len(body) > REQUEST_BYTES_MAX:
             raise ValueError(f"{len(body)} bytes are too many for one value: make a checkpoint")
         with self._lock:
             answer, was_broken = self._exchange(body)
-        reply: dict[str, Any] = json.loads(answer)
+        reply: dict[str, Value] = json.loads(answer)
         if was_broken:
             reply["again"] = True
         self._raise_error(reply)
@@ -234,7 +234,7 @@ class _Node:
             self._socket.close()
         self._socket = None
 
-    def _raise_error(self, reply: dict[str, Any]) -> None:
+    def _raise_error(self, reply: dict[str, Value]) -> None:
         error = reply.get("error")
         if error is None:
             return
@@ -274,7 +274,7 @@ def _work() -> Path:
     return Path(os.environ.get("SWARM_WORK") or ".")
 
 
-def _tell_node(request: dict[str, Any]) -> None:
+def _tell_node(request: Mapping[str, object]) -> None:
     if _place() != "local":
         _node.call(request)
 
@@ -306,13 +306,13 @@ def _write_whole(path: Path, data: bytes) -> None:
     temporary.replace(path)
 
 
-def _packed(value: Value) -> dict[str, Any]:
+def _packed(value: Value) -> dict[str, Value]:
     if isinstance(value, bytes):
         return {"bytes": base64.b64encode(value).decode()}
     return {"json": value}
 
 
-def _unpacked(value: dict[str, Any]) -> Value:
+def _unpacked(value: dict[str, Value]) -> Value:
     return base64.b64decode(value["bytes"]) if "bytes" in value else value["json"]
 
 

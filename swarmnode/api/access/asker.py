@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from starlette.requests import Request
@@ -53,7 +53,7 @@ def lab_reason(request: Request) -> str:
     return reason
 
 
-def shown(request: Request, value: Any, seals: Seals) -> Any:  # noqa: ANN401  (any answer)
+def shown(request: Request, value: object, seals: Seals) -> object:
     """What this asker may see of an answer: who may only look sees no capabilities.
 
     Those of one of several people are opened with their key, while it is unlocked.
@@ -70,7 +70,7 @@ def shown(request: Request, value: Any, seals: Seals) -> Any:  # noqa: ANN401  (
     return _with_texts(msgspec.to_builtins(value), partial(_SEALED.sub, opened))
 
 
-def _without_capabilities(value: Any) -> Any:  # noqa: ANN401
+def _without_capabilities(value: object) -> object:
     return _with_texts(value, partial(_CAPABILITY.sub, HIDDEN))
 
 
@@ -83,7 +83,7 @@ def _opened(seals: Seals, person: str, match: re.Match[str]) -> str:
         return match.group()
 
 
-def _with_texts(value: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401
+def _with_texts(value: object, change: Callable[[str], str]) -> object:
     match value:
         case str():
             return change(value)

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager, suppress
-from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -106,7 +105,7 @@ class ObjectRoutes:
         kept = [entry for entry in self._entries(request) if not entry.removed_ms]
         return reply(costs_of(kept, puts))
 
-    def _shown(self, request: Request, value: Any) -> Any:  # noqa: ANN401  (any answer)
+    def _shown(self, request: Request, value: object) -> object:
         return shown(request, value, self._node.household.seals)
 
     def _is_locked(self, entry: ObjectEntry) -> bool:

@@ -1,8 +1,8 @@
 """Tasks over HTTP: submit, look, wait, cancel, explain, read the logs as they grow."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, suppress
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import trio
@@ -230,7 +230,7 @@ class TaskRoutes:
         pieces = read(view.task, stream, follow=flag(request, "follow"), attempt=attempt)
         return Stream(_from(pieces, offset), media_type="application/octet-stream")
 
-    def _shown(self, request: Request, value: Any) -> Any:  # noqa: ANN401  (any answer)
+    def _shown(self, request: Request, value: object) -> object:
         return shown(request, value, self._node.household.seals)
 
     async def _anywhere(self, request: Request) -> TaskView:
@@ -324,9 +324,9 @@ async def _spec_in(request: Request) -> TaskSpec:
     return spec_from_json(body)
 
 
-async def _from(pieces: AsyncIterator[bytes], offset: int) -> AsyncIterator[bytes]:
+async def _from(pieces: AsyncGenerator[bytes, None], offset: int) -> AsyncIterator[bytes]:
     """The pieces without their first `offset` bytes."""
-    async with aclosing(pieces) as stream:  # type: ignore[type-var]
+    async with aclosing(pieces) as stream:
         async for piece in stream:
             if len(piece) > offset:
                 yield piece[offset:]

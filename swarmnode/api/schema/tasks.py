@@ -83,7 +83,10 @@ class TaskDetail(TaskLine, frozen=True):
     """Everything its submitter knows about a task."""
 
     spec: dict[str, Any]
-    """As `POST /api/v1/tasks` takes it, without what is at its default."""
+    """As `POST /api/v1/tasks` takes it, without what is at its default.
+
+    `Any` is how msgspec calls what may be anything in JSON.
+    """
     fence: int
     retries_used: int
     rounds: int

@@ -6,15 +6,16 @@ with Transfer-Encoding, a broken head) is answered 400 and ends the connection.
 """
 
 import logging
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote
 
 import h11
 import trio
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Scope
 
 from swarmnode.api.app import GIVES_WAY
 from swarmnode.limits import (
@@ -26,7 +27,6 @@ from swarmnode.limits import (
     API_SEND_BYTES,
 )
 
-Message = MutableMapping[str, Any]
 log = logging.getLogger("swarm")
 
 _UPGRADES: Final = frozenset({b"upgrade", b"http2-settings"})
@@ -37,7 +37,7 @@ class HttpConnection:
 
     def __init__(
         self,
-        app: Callable[..., Any],
+        app: ASGIApp,
         stream: trio.abc.Stream,
         client: tuple[str, int] | None,
         on_busy: Callable[[bool], None],
@@ -93,7 +93,7 @@ class HttpConnection:
             raise h11.RemoteProtocolError("Content-Length with Transfer-Encoding")
         return event
 
-    async def _next_event(self) -> Any:  # noqa: ANN401 - h11 has sentinel classes among its events
+    async def _next_event(self) -> object:
         while (event := self._http.next_event()) is h11.NEED_DATA:
             self._http.receive_data(bytes(await self._stream.receive_some(API_RECEIVE_BYTES)))
         return event
@@ -120,7 +120,7 @@ class HttpConnection:
             if self._http.our_state is h11.SEND_RESPONSE and not self._ended:
                 await self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "see the node's log")
 
-    def _asgi_scope(self, request: h11.Request) -> Message:
+    def _asgi_scope(self, request: h11.Request) -> Scope:
         path, _, query = request.target.partition(b"?")
         return {
             "type": "http",

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import trio
 from starlette.applications import Starlette
@@ -133,7 +133,7 @@ def _unix_listener(path: Path, umask: int = UNIX_UMASK) -> socket.socket:
 def _listener(address: str) -> socket.socket:
     """A socket bound to `host:port` or `[host]:port`. Raises ApiAddressError."""
     try:
-        family, kind, _, _, where = _resolved(address)
+        family, kind, where = _resolved(address)
         listener = socket.socket(family, kind)
     except (ValueError, OSError) as exc:
         remedy = "api.tcp is HOST:PORT, such as 127.0.0.1:4851"
@@ -149,13 +149,15 @@ def _listener(address: str) -> socket.socket:
     return listener
 
 
-def _resolved(address: str) -> tuple[Any, ...]:
-    """As getaddrinfo(3) says it. Raises ValueError, OSError."""
+def _resolved(address: str) -> tuple[int, int, tuple[object, ...]]:
+    """Family, kind and place of a socket, by getaddrinfo(3). Raises ValueError, OSError."""
     host, _, port = address.rpartition(":")
     number = int(port)
     if not 0 <= number < 65_536:  # the C library would take it modulo 65536
         raise ValueError(port)
-    return socket.getaddrinfo(host.strip("[]"), number, type=socket.SOCK_STREAM)[0]
+    first = socket.getaddrinfo(host.strip("[]"), number, type=socket.SOCK_STREAM)[0]
+    family, kind, _, _, where = first
+    return family, kind, where
 
 
 def _clear_socket(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
 from storage.errors import CapabilityError
 from storage.ids import Address
@@ -25,7 +24,7 @@ from swarmnode.market.explain import Explanation, TaskView
 from swarmnode.tasks.checkpoint import StoredFile
 from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.lifecycle import TaskState
-from swarmnode.tasks.records import AttemptRecord, RoundRecord, TaskRecord, Usage
+from swarmnode.tasks.records import AttemptRecord, Outcome, RoundRecord, TaskRecord
 from swarmnode.tasks.secrets import masked
 from swarmnode.tasks.spec import TaskSpec
 from swarmnode.tasks.spec_load import spec_as_dict
@@ -33,26 +32,22 @@ from swarmnode.tasks.spec_load import spec_as_dict
 
 def line_of(view: TaskView) -> TaskLine:
     """A task in a list."""
-    return TaskLine(**_line(view))  # type: ignore[arg-type]
-
-
-def _line(view: TaskView) -> dict[str, object]:
     record = view.record
-    return {
-        "task": record.task,
-        "name": record.spec.name,
-        "run": record.spec.run,
-        "state": record.state.value,
-        "phase": view.phase.name.lower(),
-        "provider": record.provider,
-        "attempts": len(record.attempts),
-        "checkpoint_step": record.checkpoint.step if record.checkpoint else 0,
-        "exit_code": _exit_code(record) if view.has_ended else None,
-        "why": record.why,
-        "submitted_ms": record.submitted_ms,
-        "started_ms": record.attempts[-1].accepted_ms if record.attempts else 0,
-        "ended_ms": record.ended_ms,
-    }
+    return TaskLine(
+        task=record.task,
+        name=record.spec.name,
+        run=record.spec.run,
+        state=record.state.value,
+        phase=view.phase.name.lower(),
+        provider=record.provider,
+        attempts=len(record.attempts),
+        checkpoint_step=record.checkpoint.step if record.checkpoint else 0,
+        exit_code=_exit_code(record) if view.has_ended else None,
+        why=record.why,
+        submitted_ms=record.submitted_ms,
+        started_ms=record.attempts[-1].accepted_ms if record.attempts else 0,
+        ended_ms=record.ended_ms,
+    )
 
 
 def _exit_code(record: TaskRecord) -> int | None:
@@ -66,9 +61,21 @@ def _exit_code(record: TaskRecord) -> int | None:
 def detail_of(view: TaskView) -> TaskDetail:
     """Everything about a task."""
     record, outcome = view.record, view.record.outcome
-    usage = outcome.usage if outcome else None
+    line, kept = line_of(view), None if view.has_ended else view.keepers
     return TaskDetail(
-        **_line(view),  # type: ignore[arg-type]
+        task=line.task,
+        name=line.name,
+        run=line.run,
+        state=line.state,
+        phase=line.phase,
+        provider=line.provider,
+        attempts=line.attempts,
+        checkpoint_step=line.checkpoint_step,
+        exit_code=line.exit_code,
+        why=line.why,
+        submitted_ms=line.submitted_ms,
+        started_ms=line.started_ms,
+        ended_ms=line.ended_ms,
         spec=_spec_shown(record.spec),
         fence=record.fence,
         retries_used=record.retries_used,
@@ -78,13 +85,15 @@ def detail_of(view: TaskView) -> TaskDetail:
         status=outcome.status if outcome else "",
         reason=outcome.reason if outcome else "",
         detail=outcome.detail if outcome else "",
-        usage=_usage_line(usage) if usage else None,
+        usage=_usage_line(outcome),
         not_enforced=outcome.not_enforced if outcome else (),
         note=record.note,
         checkpoints=_checkpoints(record),
         files_until_ms=files_until_ms(record),
         owner=record.owner,
-        **_keepers(view),  # type: ignore[arg-type]
+        guardians=tuple(peer for peer in kept.roster if peer != kept.owner) if kept else (),
+        acting=kept.acting if kept else "",
+        is_cut_off=kept is not None and not view.may_act,
     )
 
 
@@ -101,7 +110,7 @@ def _checkpoints(record: TaskRecord) -> tuple[CheckpointLine, ...]:
     )
 
 
-def _spec_shown(spec: TaskSpec) -> dict[str, Any]:
+def _spec_shown(spec: TaskSpec) -> dict[str, object]:
     """As it was given, but for what looks secret."""
     shown = spec_as_dict(spec)
     if "variables" in shown:
@@ -112,17 +121,6 @@ def _spec_shown(spec: TaskSpec) -> dict[str, Any]:
 def outputs_of(files: Sequence[StoredFile]) -> tuple[OutputLine, ...]:
     """Files and folders that a task left."""
     return tuple(OutputLine(file.name, file.size, file.cap, file.tree) for file in files)
-
-
-def _keepers(view: TaskView) -> dict[str, object]:
-    kept = view.keepers
-    if kept is None or view.has_ended:
-        return {}
-    return {
-        "guardians": tuple(peer for peer in kept.roster if peer != kept.owner),
-        "acting": kept.acting,
-        "is_cut_off": not view.may_act,
-    }
 
 
 def _history(attempts: Sequence[AttemptRecord]) -> tuple[AttemptLine, ...]:
@@ -193,7 +191,10 @@ def event_of(change: TaskChanged) -> TaskEventLine:
     )
 
 
-def _usage_line(usage: Usage) -> UsageLine:
+def _usage_line(outcome: Outcome | None) -> UsageLine | None:
+    if outcome is None:
+        return None
+    usage = outcome.usage
     return UsageLine(
         usage.wall_ms, usage.cpu_ms, usage.memory_peak_bytes, usage.down_bytes, usage.up_bytes
     )

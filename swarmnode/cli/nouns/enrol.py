@@ -1,34 +1,36 @@
 """`init`, `invite`, `join`: the offline half, writing the files of a home."""
 
-import getpass
-import json
 import os
 import re
 import socket
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Final, Unpack
 
 import click
 
 from p2p.errors import IdentityError
 from p2p.identity.invites import Invite, encode_invite, split_address
-from p2p.identity.issue import DAY_MS, Grant, Names
-from p2p.identity.private_files import replace_private_file
+from p2p.identity.issue import DAY_MS, Grant
 from p2p.identity.records import InviteCert
 from p2p.ids import PeerId
 from p2p.limits import INVITE_ADDRESSES_MAX, INVITE_CHARS_MAX
 from swarmnode.cli import exits, neighbours
+from swarmnode.cli.nouns.naming import (
+    Naming,
+    lab_recovery_option,
+    naming_options,
+    start,
+    wall_ms,
+    write_config,
+)
 from swarmnode.cli.output import emit, or_said, output_option, reporting
 from swarmnode.home import enrol
-from swarmnode.home.config import PROFILES, ROLES, Config
 from swarmnode.home.config_load import load
 from swarmnode.home.folders import Home, locate, read_addresses
 
 _UNITS_MS: Final = {"m": 60_000, "h": 3_600_000, "d": DAY_MS}
-CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 
 class Duration(click.ParamType[int]):
@@ -36,7 +38,9 @@ class Duration(click.ParamType[int]):
 
     name = "duration"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
         """Text to milliseconds; a usage error names the form."""
         if isinstance(value, int):
             return value
@@ -51,7 +55,9 @@ class FullAddress(click.ParamType[str]):
 
     name = "address"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
         """The same text; a usage error names the form."""
         try:
             split_address(str(value))
@@ -60,34 +66,13 @@ class FullAddress(click.ParamType[str]):
         return str(value)
 
 
-def naming_options(command: CommandT) -> CommandT:
-    """What this machine and its owner are to be called; kept in config.toml."""
-    for option in (
-        click.option("--profile", type=click.Choice(list(PROFILES)), help="Kind of machine."),
-        click.option("--role", "roles", multiple=True, type=click.Choice(ROLES)),
-        click.option("--lab", default="", help="Name of the lab, where one is created."),
-        click.option("--person", default="", help="Your name  [default: the login name]."),
-        click.option("--site", default="", help="Room or building: what fails together."),
-        click.option("--name", default="", help="Name of this machine  [default: host name]."),
-    ):
-        command = option(command)
-    return command
-
-
-lab_recovery_option = click.option(
-    "--lab-recovery",
-    is_flag=True,
-    help="Let whoever holds the lab's key bring you back when phrase and machine are lost.",
-)
-
-
 @click.command()
 @click.option("--new-network", is_flag=True, help="Found a network; this machine is its first.")
 @click.option("--open", "is_open", is_flag=True, help="Let any lab into the new network.")
 @lab_recovery_option
 @naming_options
 @output_option
-def init(new_network: bool, is_open: bool, fmt: str, **naming: Any) -> None:  # noqa: ANN401
+def init(new_network: bool, is_open: bool, fmt: str, **naming: Unpack[Naming]) -> None:
     """Create this machine's keys, and with --new-network a network of your own.
 
     Repeating it changes nothing and says so.
@@ -188,7 +173,7 @@ def _whom(given: InviteCert | None) -> str:
 @lab_recovery_option
 @naming_options
 @output_option
-def join(invite: str, fmt: str, **naming: Any) -> None:  # noqa: ANN401
+def join(invite: str, fmt: str, **naming: Unpack[Naming]) -> None:
     """Join a network with an invite.
 
     INVITE is the string `swarm1...`, `-` to read that line from stdin (so that it is not seen in
@@ -238,47 +223,6 @@ def _read_line() -> str:
     return next((line for line in lines if line.strip()), "")
 
 
-def start(naming: dict[str, Any]) -> tuple[Home, Config, Names]:
-    """The home, its configuration with these flags, and the names that follow from both."""
-    home = locate(os.environ)
-    home.check_socket_paths()
-    config = load(home.config_file, os.environ, _flags(naming))
-    if naming.get("lab_recovery") and home.config_file.exists():
-        _check_lab_recovery(home)
-    machine = config.node.name or socket.gethostname()
-    person_before, lab_before = enrol.names_before(home, wall_ms())
-    person = naming["person"] or person_before or _login()
-    lab = naming["lab"] or lab_before or f"{person}-lab"
-    return home, config, Names(machine, person, lab, config.node.site, config.node.roles)
-
-
-def _flags(naming: dict[str, Any]) -> dict[str, Any]:
-    """What was given, by the key of the configuration that it sets."""
-    keys = {"name": "node.name", "site": "node.site", "profile": "node.profile"}
-    flags = {key: naming[option] for option, key in keys.items() if naming[option]}
-    if naming["roles"]:
-        flags["node.roles"] = tuple(dict.fromkeys(naming["roles"]))
-    if naming.get("lab_recovery"):
-        flags["node.lab_recovery"] = "on"
-    return flags
-
-
-def _check_lab_recovery(home: Home) -> None:
-    """Raises IdentityError where the flag would be forgotten: an existing file is left alone."""
-    if load(home.config_file, os.environ).node.lab_recovery != "on":
-        raise IdentityError(
-            f'{home.config_file} is there already: write lab_recovery = "on" into its [node] '
-            "in place of --lab-recovery"
-        )
-
-
-def _login() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's user often has no name
-        return f"user-{os.getuid()}"
-
-
 def _tell(home: Home, enrolled: enrol.Enrolled, changed: bool, next_step: str, fmt: str) -> None:
     with or_said("it was done all the same; `swarmnode key phrase` shows your recovery phrase"):
         emit(report(home, enrolled, changed, next_step), fmt)
@@ -298,28 +242,6 @@ def _tell_phrase(home: Home, enrolled: enrol.Enrolled, fmt: str) -> None:
         "`swarmnode recover` brings back what is yours. `swarmnode key phrase` shows it again.",
         err=True,
     )
-
-
-def write_config(home: Home, config: Config, names: Names) -> bool:
-    """A first config.toml that says what was chosen; an existing one is left alone."""
-    if home.config_file.exists():
-        return False
-    lines = [
-        "# Every key with its default: swarmnode config show --origin",
-        "[node]",
-        f"name = {_toml(names.machine)}",
-        f"site = {_toml(names.site)}",
-        f"roles = [{', '.join(_toml(role) for role in names.roles)}]",
-        f"profile = {_toml(config.node.profile)}",
-    ]
-    if config.node.lab_recovery:
-        lines.append(f"lab_recovery = {_toml(config.node.lab_recovery)}")
-    replace_private_file(home.config_file, "\n".join([*lines, ""]).encode())
-    return True
-
-
-def _toml(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
 
 
 def report(
@@ -381,7 +303,3 @@ def _outward(family: socket.AddressFamily, far: str) -> str:
 
 def _date(wall_ms: int) -> str:
     return datetime.fromtimestamp(wall_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def wall_ms() -> int:
-    return time.time_ns() // 1_000_000

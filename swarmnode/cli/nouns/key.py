@@ -2,19 +2,14 @@
 
 import os
 import sys
-from typing import Any
+from typing import Unpack
 
 import click
 
+from swarmnode.cli.client import Document
 from swarmnode.cli.groups import NearestGroup
-from swarmnode.cli.nouns.enrol import (
-    FullAddress,
-    naming_options,
-    report,
-    start,
-    wall_ms,
-    write_config,
-)
+from swarmnode.cli.nouns.enrol import FullAddress, report
+from swarmnode.cli.nouns.naming import Naming, naming_options, start, wall_ms, write_config
 from swarmnode.cli.output import emit, or_said, output_option, reporting
 from swarmnode.cli.talk import node
 from swarmnode.home import enrol
@@ -41,7 +36,7 @@ def phrase(person: str | None, fmt: str) -> None:
     """
     if person is None:
         with reporting():
-            shown: dict[str, Any] = {"phrase": _own_phrase(locate(os.environ))}
+            shown: Document = {"phrase": _own_phrase(locate(os.environ))}
     else:
         with node() as client:
             shown = client.call("POST", "/api/v1/members/phrase", {"who": person})
@@ -87,7 +82,7 @@ def recover(
     addresses: tuple[str, ...],
     is_open: bool,
     fmt: str,
-    **naming: Any,  # noqa: ANN401
+    **naming: Unpack[Naming],
 ) -> None:
     """Become yourself again on a blank machine, by the recovery phrase on stdin.
 

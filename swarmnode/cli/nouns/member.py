@@ -1,10 +1,10 @@
 """`member`: the people of the network, and removing one of them."""
 
 from collections import Counter
-from typing import Any
 
 import click
 
+from swarmnode.cli.client import Document
 from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.machines import short
 from swarmnode.cli.output import emit, emit_rows, output_option, printable, stamp
@@ -35,7 +35,7 @@ def _label(name: str, identity: str, names: Counter[str]) -> str:
     return name if names[name] == 1 else f"{name}{short(identity)}"
 
 
-def _cells(row: dict[str, Any], people: Counter[str], machines: Counter[str]) -> dict[str, object]:
+def _cells(row: Document, people: Counter[str], machines: Counter[str]) -> dict[str, object]:
     name = _label(row["name"], row["member"], people)
     return {
         "lab": row["lab_name"] or "-",
@@ -62,14 +62,14 @@ def member_remove(who: str, with_invited: bool, fmt: str) -> None:
     """
     with node() as client:
         wanted = {"who": who, "with_invited": with_invited}
-        done: dict[str, Any] = client.call("POST", "/api/v1/members/remove", wanted)
+        done: Document = client.call("POST", "/api/v1/members/remove", wanted)
     if fmt == "table":
         _print_removal(done)
     else:
         emit(done, fmt)
 
 
-def _print_removal(done: dict[str, Any]) -> None:
+def _print_removal(done: Document) -> None:
     name = printable(done["name"] or done["id"])
     click.echo(f"{done['kind']} {name} is removed" if done["changed"] else f"{name} was, before")
     for name in done["along"]:

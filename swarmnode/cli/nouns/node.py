@@ -1,11 +1,11 @@
 """`status`, `peer`, `ping`, `node`: what the swarm looks like from here."""
 
 import statistics
-from typing import Any
 
 import click
 
 from swarmnode.cli import exits
+from swarmnode.cli.client import Document
 from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.machines import Machines
 from swarmnode.cli.output import emit, emit_rows, output_option, paint, printable, stamp
@@ -21,7 +21,7 @@ STATE_COLOURS = {"ready": "green", "joining": "yellow", "starting": "yellow", "s
 def status(check: bool, wait_s: float, fmt: str) -> int:
     """Show the health of this node, then what it lends and keeps."""
     with node(wait_s) as client:
-        status: dict[str, Any] = client.get("/api/v1/status")
+        status: Document = client.get("/api/v1/status")
     if fmt == "table":
         _print_status(status)
     else:
@@ -30,7 +30,7 @@ def status(check: bool, wait_s: float, fmt: str) -> int:
     return exits.OK if well or not check else exits.DEGRADED
 
 
-def _print_status(status: dict[str, Any]) -> None:
+def _print_status(status: Document) -> None:
     _print_health(status)
     storage, compute = status["storage"], status["compute"]
     emit(
@@ -56,7 +56,7 @@ def _print_status(status: dict[str, Any]) -> None:
     _print_limits(compute["not_enforced"])
 
 
-def _lent(compute: dict[str, Any]) -> str:
+def _lent(compute: Document) -> str:
     if not compute["enabled"]:
         return "not lent"
     if compute["paused"]:
@@ -73,7 +73,7 @@ def _print_limits(not_enforced: dict[str, str]) -> None:
         click.echo(f"not enforced here: {', '.join(names)}: {why}")
 
 
-def _print_health(status: dict[str, Any]) -> None:
+def _print_health(status: Document) -> None:
     state = str(status["state"])
     click.echo(paint(f"{state}", STATE_COLOURS.get(state, "red")))
     for warning in status["warnings"]:
@@ -84,7 +84,7 @@ def _print_health(status: dict[str, Any]) -> None:
         click.echo(f"    {printable(failure)}")
 
 
-def _lacking(storage: dict[str, Any]) -> str:
+def _lacking(storage: Document) -> str:
     """How many objects are not as they should be."""
     kept, own = storage["kept_degraded"], storage["own_degraded"] + storage["own_unreadable"]
     lost = max(storage["kept_unreadable"], storage["own_unreadable"])

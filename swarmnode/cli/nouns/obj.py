@@ -1,15 +1,15 @@
 """`obj put | get | cat | ls | stat | rm`: objects in and out of the pool."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 import click
 
 from swarmnode.cli import exits
-from swarmnode.cli.client import Client
+from swarmnode.cli.client import Client, Document
 from swarmnode.cli.each import each
 from swarmnode.cli.files import folders
 from swarmnode.cli.files.local import ChangedError, check_target, write_out, write_whole
@@ -28,7 +28,12 @@ KINDS = ("put", "input", "output", "checkpoint")
 class _NamedPath(click.Path):
     """A path that is not empty, as that of a variable that was never set, which means `.`."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str | bytes | os.PathLike[str]:
         """As click's."""
         if value == "":
             self.fail("the name is empty: `.` is this folder", param, ctx)
@@ -64,7 +69,7 @@ def put(file: Path, name: str, durability: str, fmt: str) -> None:
         _print_receipt(receipt)
 
 
-def _print_receipt(receipt: dict[str, Any]) -> None:
+def _print_receipt(receipt: Document) -> None:
     holders = len(receipt["holders"])
     site = "; all holders are at one site" if receipt["one_site"] and holders > 1 else ""
     if receipt["one_person"]:
@@ -114,13 +119,13 @@ def _write(chunks: Iterator[bytes], file: Path | None, *, raw: bool) -> tuple[in
     return 0, write_whole(chunks, file, folders.shown(file))
 
 
-def _upload(client: Client, path: str, file: Path, fmt: str) -> dict[str, Any]:
+def _upload(client: Client, path: str, file: Path, fmt: str) -> Document:
     """Send a file, folder or `-`; what changed while it was read is read again. The receipt."""
     for left in reversed(range(PUT_TRIES_MAX)):
         with folders.source(file) as source:
             progress = Progress("put", getattr(source, "size", None), fmt=fmt)
             try:
-                receipt: dict[str, Any] = client.upload(path, progress.reading(source))
+                receipt: Document = client.upload(path, progress.reading(source))
             except ChangedError as error:
                 if not left:
                     raise
@@ -162,7 +167,7 @@ def ls(kind: str | None, task_id: str, fmt: str) -> None:
     emit_rows(rows, fmt, ("put", "size", "kind", "task", "survives", "name", "cap"))
 
 
-def _cells(row: dict[str, Any]) -> dict[str, str]:
+def _cells(row: Document) -> dict[str, str]:
     cells = {"put": stamp(row["put_ms"]), "size": human_bytes(row["size"])}
     if at_ms := row.get("removed_ms"):
         cells["survives"] = f"removed by the lab's key, {stamp(at_ms)}: {row['removed_why']}"
@@ -214,7 +219,7 @@ def stat(cap_or_address: str, fmt: str) -> int:
     return code
 
 
-def _holders(shards: list[dict[str, Any]], machines: Machines) -> list[dict[str, object]]:
+def _holders(shards: list[Document], machines: Machines) -> list[dict[str, object]]:
     """One row per machine: an object of a gigabyte has thousands of shards."""
     counts = Counter((shard["holder"], shard["alive"]) for shard in shards)
     return [
@@ -249,12 +254,12 @@ def rm(caps_or_addresses: tuple[str, ...], as_lab: bool, reason: str, fmt: str) 
     return code
 
 
-def _remove(client: Client, text: str, query: str) -> dict[str, Any]:
+def _remove(client: Client, text: str, query: str) -> Document:
     address = _address(text)
     return {"address": address, **client.call("DELETE", f"/api/v1/objects/{address}{query}")}
 
 
-def _removed(row: dict[str, Any], machines: Machines) -> dict[str, Any]:
+def _removed(row: Document, machines: Machines) -> Document:
     waiting = [machines.label(peer) for peer in row["waiting"]]
     words = removal_words(row["holders"], row["dropped"], waiting) if row["changed"] else "-"
     return {"address": row["address"], "changed": row["changed"], "holders": words}

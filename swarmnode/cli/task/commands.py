@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from swarmnode.cli import exits
-from swarmnode.cli.client import Client
+from swarmnode.cli.client import Client, Document
 from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.machines import Machines
 from swarmnode.cli.output import emit, or_said, output_option, printable, table
@@ -59,7 +59,7 @@ def submit(
     cancel_on_interrupt: bool,
     wait_s: float,
     fmt: str,
-    **flags: Any,  # noqa: ANN401  (one per option)
+    **flags: Any,  # noqa: ANN401  (one per option: see Flags)
 ) -> int:
     """Run COMMAND on whatever machine of the pool suits it best.
 
@@ -86,17 +86,17 @@ def submit(
         return _stay_with(client, made, fmt, cancel_on_interrupt)
 
 
-def _posted(client: Client, query: str, spec: dict[str, Any]) -> dict[str, Any]:
+def _posted(client: Client, query: str, spec: Document) -> Document:
     """What the node answers to a task; whoever does not wait for it is told where to look."""
     try:
-        made: dict[str, Any] = client.call("POST", f"/api/v1/tasks{query}", spec)
+        made: Document = client.call("POST", f"/api/v1/tasks{query}", spec)
     except KeyboardInterrupt:
         task_follow.say("whether the task was taken on is not known: see swarmnode task ls")
         raise
     return made
 
 
-def _print_made(made: dict[str, Any], fmt: str) -> None:
+def _print_made(made: Document, fmt: str) -> None:
     """The id, for scripts; beside it who holds the task, where that is not as it should be."""
     with or_said(f"task {made['task']} was submitted all the same"):
         if fmt == "table":
@@ -128,7 +128,7 @@ def _stay_with(client: Client, made: str, fmt: str, cancel_on_interrupt: bool) -
 
 def _until_its_end(
     client: Client, made: str, watcher: "Watcher", *, copies: bool
-) -> dict[str, Any] | None:
+) -> Document | None:
     """The task; None when what it printed was to be copied and nobody reads that any more."""
     if not copies:
         return task_follow.wait_for(client, made, None, watcher.tell)
@@ -155,7 +155,7 @@ class Watcher:
     machines: Machines
     waits: str = ""
 
-    def tell(self, detail: dict[str, Any]) -> None:
+    def tell(self, detail: Document) -> None:
         """On a terminal every change; elsewhere only why it has to wait, for a script's log."""
         if detail["state"] in task_follow.ENDS:
             return
@@ -239,7 +239,7 @@ def explain(task_id: str, fmt: str) -> None:
             emit(explanation, fmt)
 
 
-def _show_dry_run(client: Client, explanation: dict[str, Any], fmt: str) -> int:
+def _show_dry_run(client: Client, explanation: Document, fmt: str) -> int:
     if fmt == "table":
         _print_rounds(client, explanation["rounds"])
     else:
@@ -248,7 +248,7 @@ def _show_dry_run(client: Client, explanation: dict[str, Any], fmt: str) -> int:
     return exits.OK if any(bid["won"] for bid in bids) else exits.TEMPORARY
 
 
-def _print_rounds(client: Client, rounds: list[dict[str, Any]]) -> None:
+def _print_rounds(client: Client, rounds: list[Document]) -> None:
     machines = Machines.seen_by(client)
     for auction in rounds:
         title = f"auction {auction['number']}" if auction["number"] else "dry run"
@@ -261,7 +261,7 @@ def _print_rounds(client: Client, rounds: list[dict[str, Any]]) -> None:
             click.echo(f"not asked: {name}: {printable(left_out['reason'])}")
 
 
-def _bid_cells(bid: dict[str, Any], machines: Machines) -> list[str]:
+def _bid_cells(bid: Document, machines: Machines) -> list[str]:
     parts = " ".join(f"{key}={value}" for key, value in bid["parts"].items())
     why = "won" if bid["won"] else bid["reason"]
     name = printable(machines.label(bid["peer"]))

@@ -7,12 +7,12 @@ is lost or repeated, because a log is read on from the offset we have.
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from swarmnode.cli import exits
-from swarmnode.cli.client import ApiError, Client, NodeUnreachableError
+from swarmnode.cli.client import ApiError, Client, Document, NodeUnreachableError
 
 STREAMS: Final = {"stdout": 1, "stderr": 2}
 RECONNECT_S: Final = 60.0
@@ -30,7 +30,7 @@ _AWAY: Final = (
 ENDS: Final = ("done", "failed", "cancelled")
 
 
-def exit_code_of(detail: dict[str, Any]) -> int:
+def exit_code_of(detail: Document) -> int:
     """The task's own code if it has one, else what a script should know."""
     code = detail["exit_code"]
     if detail["state"] == "cancelled":
@@ -45,7 +45,7 @@ def exit_code_of(detail: dict[str, Any]) -> int:
     return exits.TASK_NOT_STARTED if was_tried else exits.TEMPORARY
 
 
-def ending_of(detail: dict[str, Any]) -> str:
+def ending_of(detail: Document) -> str:
     """One line about an end that its exit code alone does not tell; empty for a good one."""
     if detail["state"] == "done" or (detail["state"] == "failed" and detail["reason"] == "exit"):
         return ""
@@ -57,9 +57,9 @@ def wait_for(
     client: Client,
     task: str,
     timeout_s: float | None,
-    changed: Callable[[dict[str, Any]], None],
+    changed: Callable[[Document], None],
     has_left: Callable[[], bool] | None = None,
-) -> dict[str, Any]:
+) -> Document:
     """The task once it has ended, or as it stands when the time is over or nobody cares."""
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     seen = ""
@@ -67,7 +67,7 @@ def wait_for(
     while True:
         left = poll_s if deadline is None else min(poll_s, deadline - time.monotonic())
         path = f"/api/v1/tasks/{task}/wait?timeout_s={max(0.0, left):.3f}"
-        detail: dict[str, Any] = _patiently(client, path)
+        detail: Document = _patiently(client, path)
         if (now := f"{detail['state']} {detail['provider']} {detail['why']}") != seen:
             seen = now
             changed(detail)
@@ -76,12 +76,12 @@ def wait_for(
             return detail
 
 
-def _patiently(client: Client, path: str) -> Any:  # noqa: ANN401  (a JSON document)
+def _patiently(client: Client, path: str) -> Document:
     """What GET answers, tried again while the node is away."""
     began, has_said = time.monotonic(), False
     while True:
         try:
-            return client.get(path, timeout_s=30.0)
+            detail: Document = client.get(path, timeout_s=30.0)
         except (NodeUnreachableError, ApiError) as error:
             away_s = time.monotonic() - began
             if not _is_away(error) or away_s > RECONNECT_S:
@@ -90,6 +90,8 @@ def _patiently(client: Client, path: str) -> Any:  # noqa: ANN401  (a JSON docum
                 has_said = True
                 say(_AWAY)
             threading.Event().wait(_AGAIN_S)
+        else:
+            return detail
 
 
 def _is_away(error: Exception) -> bool:

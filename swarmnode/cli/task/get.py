@@ -4,12 +4,12 @@ import os
 from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from swarmnode.cli import exits
-from swarmnode.cli.client import ApiError, Client
+from swarmnode.cli.client import ApiError, Client, Document
 from swarmnode.cli.files import folders
 from swarmnode.cli.files.local import cannot_write
 from swarmnode.cli.output import complain, emit, output_option
@@ -48,9 +48,7 @@ def get(task_id: str, folder: Path | None, only: tuple[str, ...], fmt: str) -> i
     return bringing.code
 
 
-def _bring(
-    client: Client, detail: dict[str, Any], target: Path, parts: tuple[str, ...]
-) -> "_Bringing":
+def _bring(client: Client, detail: Document, target: Path, parts: tuple[str, ...]) -> "_Bringing":
     """Fill a folder that appears when all has come. Raises CliError."""
     if os.path.lexists(target):
         raise exits.CliError(f"{folders.shown(target)} exists: name another FOLDER", exits.USAGE)
@@ -79,7 +77,7 @@ class _Bringing:
         self.files = self.size = 0
         self.code = exits.OK
 
-    def bring(self, detail: dict[str, Any], parts: tuple[str, ...]) -> None:
+    def bring(self, detail: Document, parts: tuple[str, ...]) -> None:
         """All that was asked for."""
         if "outputs" in parts:
             for output in self._outputs(detail):
@@ -92,7 +90,7 @@ class _Bringing:
             for stream in task_follow.STREAMS:
                 self._log(detail["task"], stream)
 
-    def _outputs(self, detail: dict[str, Any]) -> list[dict[str, Any]]:
+    def _outputs(self, detail: Document) -> list[Document]:
         """Of a task that runs, its provider stores now what there is."""
         if detail["state"] != "running" or not detail["spec"].get("outputs"):
             return list(detail["outputs"])
@@ -106,7 +104,7 @@ class _Bringing:
             self._missed(f"outputs: {told['fault']}", exits.DEGRADED)
         return list(told["outputs"])
 
-    def _try(self, file: dict[str, Any], place: str) -> None:
+    def _try(self, file: Document, place: str) -> None:
         from swarmnode.errors import NameRefusedError
 
         try:
@@ -123,7 +121,7 @@ class _Bringing:
         complain(words)
         self.code = self.code or code
 
-    def _object(self, file: dict[str, Any], place: str) -> None:
+    def _object(self, file: Document, place: str) -> None:
         from swarmnode.tree.names import joined, parts_in, text_of
 
         chunks = self._client.download("/api/v1/objects/read", {"cap": file["cap"]})

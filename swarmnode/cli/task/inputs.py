@@ -9,11 +9,11 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 from swarmnode.cli import exits
-from swarmnode.cli.client import CHUNK_BYTES, ApiError, Client, Source
+from swarmnode.cli.client import CHUNK_BYTES, ApiError, Client, Document, Source
 from swarmnode.cli.files import folders
 from swarmnode.limits import OBJECT_NAME_CHARS_MAX
 
@@ -82,7 +82,7 @@ def _place(name: str, text: str) -> str:
         raise exits.CliError(f"--in {folders.shown(text)}: {error}", exits.USAGE) from error
 
 
-def check(spec: Mapping[str, Any], inputs: Sequence[Input]) -> None:
+def check(spec: Document, inputs: Sequence[Input]) -> None:
     """Refuse now what the node would refuse once everything had been stored. Raises CliError."""
     from swarmnode.errors import SpecError
     from swarmnode.tasks.spec_load import spec_from_dict

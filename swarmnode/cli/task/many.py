@@ -3,13 +3,13 @@
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlencode
 
 import click
 
 from swarmnode.cli import exits
-from swarmnode.cli.client import Client
+from swarmnode.cli.client import Client, Document
 from swarmnode.cli.each import each
 from swarmnode.cli.machines import Machines
 from swarmnode.cli.output import emit, emit_rows, or_said, output_option, stamp
@@ -72,7 +72,7 @@ def ls(
     emit_rows(rows, fmt, _COLUMNS)
 
 
-def _on(machine: str, rows: list[dict[str, Any]], machines: Machines) -> list[dict[str, Any]]:
+def _on(machine: str, rows: list[Document], machines: Machines) -> list[Document]:
     names = {row["provider"]: machines.label(row["provider"]) for row in rows}
     return [row for row in rows if machine in (row["provider"], names[row["provider"]])]
 
@@ -86,7 +86,7 @@ def _ago_ms(text: str) -> int:
         raise exits.CliError(f"--since: {error}", exits.USAGE) from error
 
 
-def _cells(row: dict[str, Any], machines: Machines) -> dict[str, object]:
+def _cells(row: Document, machines: Machines) -> dict[str, object]:
     return {
         "command": " ".join(row["run"])[:60],
         "code": row["exit_code"],
@@ -96,7 +96,7 @@ def _cells(row: dict[str, Any], machines: Machines) -> dict[str, object]:
     }
 
 
-def _took(row: dict[str, Any]) -> str:
+def _took(row: Document) -> str:
     """From the start of its newest attempt to its end, or until now."""
     if not row["started_ms"]:
         return ""
@@ -119,7 +119,7 @@ def wait(task_ids: tuple[str, ...], timeout_s: float | None, fmt: str) -> int:
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     with node() as client:
 
-        def wait_one(text: str) -> dict[str, Any]:
+        def wait_one(text: str) -> Document:
             task = resolve(client, text)
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             return task_follow.wait_for(client, task, left, lambda _detail: None)
@@ -132,7 +132,7 @@ def wait(task_ids: tuple[str, ...], timeout_s: float | None, fmt: str) -> int:
     return code or next((bad for bad in map(_code_of, details) if bad), exits.OK)
 
 
-def _print_waited(details: list[dict[str, Any]], fmt: str, *, is_alone: bool) -> None:
+def _print_waited(details: list[Document], fmt: str, *, is_alone: bool) -> None:
     shown = [
         {key: detail[key] for key in ("task", "name", "state", "exit_code")}
         | {"why": why_of(detail)}
@@ -148,7 +148,7 @@ def _print_waited(details: list[dict[str, Any]], fmt: str, *, is_alone: bool) ->
         emit_rows(shown, fmt, tuple(shown[0]))
 
 
-def _code_of(detail: dict[str, Any]) -> int:
+def _code_of(detail: Document) -> int:
     if detail["state"] not in task_follow.ENDS:
         return exits.TEMPORARY
     return task_follow.exit_code_of(detail)
@@ -212,9 +212,9 @@ def _post(
     return _post_all(task_ids, path_of, fmt, columns, done)
 
 
-def _answer(client: Client, path: str) -> dict[str, Any]:
+def _answer(client: Client, path: str) -> Document:
     # A retry may have to bring the inputs of another machine's task here first.
-    answer: dict[str, Any] = client.call("POST", path, timeout_s=FILES_TIMEOUT_S)
+    answer: Document = client.call("POST", path, timeout_s=FILES_TIMEOUT_S)
     if "state" not in answer and (note := answer.get("note")):  # of a retry, or a removal
         task_follow.say(f"{answer['task']}: {note}")
     return answer

@@ -1,10 +1,10 @@
 """Which task somebody means: by its id, the beginning of one, or its name, however long that is."""
 
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 from swarmnode.cli import exits
-from swarmnode.cli.client import ApiError, Client
+from swarmnode.cli.client import ApiError, Client, Document
 from swarmnode.cli.talk import in_path
 
 _SHOWN_MAX: Final = 5
@@ -17,7 +17,7 @@ def resolve(client: Client, text: str) -> str:
     if _is_task(client, text):
         return text
     in_path(text)  # an empty one is the beginning of all
-    rows: list[dict[str, Any]] = client.get("/api/v1/tasks")
+    rows: list[Document] = client.get("/api/v1/tasks")
     by_name = [str(row["task"]) for row in rows if row["name"] == text]
     by_id = [str(row["task"]) for row in rows if row["task"].startswith(text)]
     matches = by_name or by_id

@@ -1,15 +1,13 @@
 """The flags of `task submit`; sizes, cores and durations are checked by the node, all at once."""
 
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import click
 
+from swarmnode.cli.output import CommandT
 from swarmnode.tasks.choices import Limit, PriorityClass, Repeatability
-
-CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 
 def _words(kind: type[StrEnum]) -> list[str]:

@@ -3,11 +3,14 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from swarmnode.cli import exits
+from swarmnode.cli.client import Document, Json
 
-ValueT = TypeVar("ValueT", list[Any], dict[str, Any])
+ValueT = TypeVar("ValueT", list[Json], Document)
+Flags: TypeAlias = Mapping[str, Any]
+"""By the name of its argument each option of `task submit`, of the type that it has there."""
 
 _PLAIN: Final = (
     ("name", "name"), ("env", "env"), ("priority", "priority"), ("priority_class", "class"),
@@ -21,7 +24,7 @@ _CHECKPOINT: Final = (
 )  # fmt: skip
 
 
-def read_spec(file: Path | None) -> dict[str, Any]:
+def read_spec(file: Path | None) -> Document:
     """The table in a .toml or .json file, empty without one. Raises CliError."""
     if file is None:
         return {}
@@ -44,7 +47,7 @@ def _parsed(file: Path) -> object:
         raise exits.CliError(f"{file} is not {kind}: {exc}", exits.USAGE) from exc
 
 
-def merge_flags(spec: dict[str, Any], flags: Mapping[str, Any], argv: Sequence[str]) -> None:
+def merge_flags(spec: Document, flags: Flags, argv: Sequence[str]) -> None:
     """Put what was given as flags over what the file says."""
     _take(spec, flags, _PLAIN)
     _put(spec, "shape", _shape(spec, flags))
@@ -60,7 +63,7 @@ def merge_flags(spec: dict[str, Any], flags: Mapping[str, Any], argv: Sequence[s
         spec["run"] = list(argv)
 
 
-def _shape(spec: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
+def _shape(spec: Document, flags: Flags) -> Document:
     shape = _table(spec, "shape")
     _take(shape, flags, _SHAPE)
     given = shape.get("gpu") or {}
@@ -70,17 +73,17 @@ def _shape(spec: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
     return shape
 
 
-def _take(target: dict[str, Any], flags: Mapping[str, Any], names: Sequence[Any]) -> None:
+def _take(target: Document, flags: Flags, names: Sequence[tuple[str, str]]) -> None:
     for flag, key in names:
         if flags[flag] is not None:
             target[key] = flags[flag]
 
 
-def _table(spec: Mapping[str, Any], key: str) -> dict[str, Any]:
+def _table(spec: Document, key: str) -> Document:
     return dict(_given(spec, key, dict, "table"))
 
 
-def _given(spec: Mapping[str, Any], key: str, kind: type[ValueT], called: str) -> ValueT:
+def _given(spec: Document, key: str, kind: type[ValueT], called: str) -> ValueT:
     """What a file says of a key that flags add to. Raises CliError when that cannot be."""
     value = spec.get(key) or kind()
     if not isinstance(value, kind):
@@ -90,7 +93,7 @@ def _given(spec: Mapping[str, Any], key: str, kind: type[ValueT], called: str) -
     return value
 
 
-def _put(target: dict[str, Any], key: str, value: dict[str, Any]) -> None:
+def _put(target: Document, key: str, value: Document) -> None:
     if value:
         target[key] = value
 

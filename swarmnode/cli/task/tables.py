@@ -2,15 +2,15 @@
 
 import json
 import time
-from typing import Any
 
+from swarmnode.cli.client import Document
 from swarmnode.cli.machines import Machines
 from swarmnode.cli.output import emit, emit_rows, stamp
 from swarmnode.cli.talk import human_bytes
 from swarmnode.cli.task.follow import ENDS
 
 
-def why_of(detail: dict[str, Any]) -> str:
+def why_of(detail: Document) -> str:
     """Why it waits or ended as it did; empty for a plain end."""
     if detail["state"] == "done":
         return ""
@@ -20,7 +20,7 @@ def why_of(detail: dict[str, Any]) -> str:
     return str(detail["why"])
 
 
-def print_task(detail: dict[str, Any], machines: Machines) -> None:
+def print_task(detail: Document, machines: Machines) -> None:
     """Facts, then attempts, then outputs."""
     emit(_facts(detail, machines), "table")
     attempts = [_attempt_row(attempt, machines) for attempt in detail["history"]]
@@ -31,7 +31,7 @@ def print_task(detail: dict[str, Any], machines: Machines) -> None:
         emit_rows(outputs, "table", ("name", "size", "cap"))
 
 
-def _attempt_row(attempt: dict[str, Any], machines: Machines) -> dict[str, object]:
+def _attempt_row(attempt: Document, machines: Machines) -> dict[str, object]:
     return {
         "attempt": attempt["fence"],
         "machine": machines.label(attempt["provider"]),
@@ -42,13 +42,13 @@ def _attempt_row(attempt: dict[str, Any], machines: Machines) -> dict[str, objec
     }
 
 
-def _detail_of(attempt: dict[str, Any]) -> str:
+def _detail_of(attempt: Document) -> str:
     died_ms = attempt.get("node_died_ms")
     died = f"its machine's node died {died_ms / 1000:.0f} s after the start" if died_ms else ""
     return "; ".join(dict.fromkeys(word for word in (attempt["detail"], died) if word))
 
 
-def _facts(detail: dict[str, Any], machines: Machines) -> dict[str, object]:
+def _facts(detail: Document, machines: Machines) -> dict[str, object]:
     facts: dict[str, object] = {
         "task": detail["task"],
         "name": detail["name"],
@@ -79,7 +79,7 @@ def _facts(detail: dict[str, Any], machines: Machines) -> dict[str, object]:
     return facts | {"spec": json.dumps(asked) if asked else None}
 
 
-def _checkpoints(detail: dict[str, Any]) -> dict[str, object]:
+def _checkpoints(detail: Document) -> dict[str, object]:
     facts: dict[str, object] = {}
     if detail["checkpoint_step"]:
         facts["checkpoint_step"] = detail["checkpoint_step"]
@@ -89,7 +89,7 @@ def _checkpoints(detail: dict[str, Any]) -> dict[str, object]:
     return facts
 
 
-def _keepers(detail: dict[str, Any], machines: Machines) -> dict[str, object]:
+def _keepers(detail: Document, machines: Machines) -> dict[str, object]:
     facts: dict[str, object] = {}
     if guardians := detail.get("guardians"):
         facts["guarded_by"] = ", ".join(machines.label(peer) for peer in guardians)

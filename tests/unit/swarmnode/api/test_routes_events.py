@@ -1,7 +1,7 @@
 """The event stream: numbered, resumable, and honest about what it has lost."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 import trio
@@ -112,7 +112,7 @@ async def test_a_reader_that_was_away_too_long_is_told_how_much_it_missed() -> N
 
 @simulated
 async def test_events_the_node_itself_lost_are_a_gap_too() -> None:
-    async def source() -> AsyncIterator[TaskEvent]:
+    async def source() -> AsyncGenerator[TaskEvent, None]:
         yield EventsMissed(3)
         await trio.sleep_forever()
 

@@ -54,7 +54,7 @@ async def test_a_slow_one_is_fetched_once_and_nobody_else_waits_for_it() -> None
         row = encode(EstateRow(log_bytes=5, log_at=put.cap.address))
         await tables.transact(partial(_write, task, row))
         objects.slow = objects.slow or put.cap.address
-    keeper = LogKeeper(FakeBuyer(), here, objects, tables)  # type: ignore[arg-type]
+    keeper = LogKeeper(FakeBuyer(), here, objects, tables)
     async with trio.open_nursery() as nursery:
         for _ in range(2):
             nursery.start_soon(keeper.bring, SLOW)
@@ -81,7 +81,7 @@ async def test_half_a_log_that_came_from_elsewhere_does_not_hide_the_whole_one()
     row = encode(EstateRow(log_bytes=had.length(QUICK), log_at=put.cap.address))
     await tables.transact(partial(_write, QUICK, row))
     await here.take(QUICK, 1, "stdout", 0, b"line 0\n")
-    keeper = LogKeeper(FakeBuyer(), here, objects, tables)  # type: ignore[arg-type]
+    keeper = LogKeeper(FakeBuyer(), here, objects, tables)
     await keeper.bring(QUICK)
     read = here.read(QUICK, "stdout", follow=lambda: False)
     assert b"".join([piece async for piece in read]) == whole

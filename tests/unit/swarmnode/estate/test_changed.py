@@ -72,7 +72,7 @@ async def test_a_look_at_many_tasks_pauses_and_loses_nothing_that_changes_meanwh
 @simulated
 async def test_the_end_of_one_task_costs_no_look_at_the_logs_of_all_others() -> None:
     tables, logs, market = MemoryTables(), CountingLogBook(MemoryTables()), market_with(MANY)
-    keeper = LogKeeper(market, logs, MemoryObjects(Pool(), ADA), tables)  # type: ignore[arg-type]
+    keeper = LogKeeper(market, logs, MemoryObjects(Pool(), ADA), tables)
     async with trio.open_nursery() as nursery:
         await nursery.start(keeper.run)
         await trio.sleep(LOOK_S / 2)

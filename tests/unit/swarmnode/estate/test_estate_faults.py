@@ -63,7 +63,7 @@ async def test_logs_of_other_tasks_come_into_the_pool_beside_one_that_cannot() -
     for task in (BAD, GOOD, OTHER):
         market.views[task] = ended(task)
         await logs.take(task, 1, "stdout", 0, b"kept\n")
-    keeper = LogKeeper(market, logs, objects, tables)  # type: ignore[arg-type]
+    keeper = LogKeeper(market, logs, objects, tables)
     async with trio.open_nursery() as nursery:
         await nursery.start(keeper.run)
         await trio.sleep(1000)
@@ -79,7 +79,7 @@ async def test_outputs_of_other_tasks_are_taken_over_beside_some_that_cannot_be(
     for task in (BAD, GOOD):
         cap = text_of_cap((await objects.put(_once(task.encode()))).cap)
         market.views[task] = ended(task, StoredFile("out", 16, cap))
-    estate = EstateService(market, logs, objects, tables, lambda: 2000)  # type: ignore[arg-type]
+    estate = EstateService(market, logs, objects, tables, lambda: 2000)
     async with trio.open_nursery() as nursery:
         await nursery.start(estate.run)
         await trio.sleep(1000)

@@ -40,7 +40,7 @@ async def test_they_are_opened_with_their_person_s_key_and_a_locked_person_is_to
     address, key = receipt.cap.address, receipt.cap.key
     sealed = ReadCap(address, seals.seal_key("ben", address, key))
     objects._entries[address] = replace(objects._entries[address], cap=sealed)
-    keeper = LogKeeper(FakeBuyer(), blank, objects, tables)  # type: ignore[arg-type]
+    keeper = LogKeeper(FakeBuyer(), blank, objects, tables)
     keeper.open_cap = seals.open_cap
     with pytest.raises(PersonLockedError, match="swarmnode unlock"):
         await keeper.bring(TASK)
