@@ -9,9 +9,7 @@ from dataclasses import dataclass
 
 import trio
 
-from p2p.effects import Rng
 from p2p.ids import LabId, PersonId
-from p2p.membership.port import Members
 from p2p.mesh import Mesh
 from p2p.workers import Workers
 from storage.arrival import Arrival
@@ -25,21 +23,18 @@ from storage.holder.leases.book import LeaseBook
 from storage.holder.server import ShardServer
 from storage.holder.tombstones import Tombstones
 from storage.lending import Lender
-from storage.objects.parts import ObjectParts
 from storage.objects.service import ObjectService
 from storage.objects.standing import ObjectTrouble
 from storage.placement.pool import Pool
 from storage.records.holders import HolderBook
 from storage.records.names.service import NameService, NamesStats
-from storage.repair.audit import Auditor
-from storage.repair.dropped import DroppedElsewhere
-from storage.repair.mender import Mender
 from storage.repair.service import RepairService, RepairStats
 from storage.rights import Rights
 from storage.sweeping import Sweeper
 from storage.transfer.client import Transfer
 from storage.transfer.fetch import Fetcher
 from storage.transfer.lookup import Catalog
+from storage.transfer.parts import StorageParts
 from storage.transfer.push import Pusher
 from storage.transfer.rates import Rates
 from storage.volumes.port import ShardStore
@@ -113,7 +108,7 @@ class StorageService:
         self.names = NameService(
             rpc, members, tables, signer, network, wall_ms=wall_ms, rng=mesh.rng
         )
-        self.repair = _repair_of(self.parts, members, mesh.rng, self.objects)
+        self.repair = RepairService(self.parts, members, self.objects.heard, mesh.rng)
         self.objects.own.patience_s = self.repair.patience_s
         members.on_change(self.objects.dropping.on_member)
         self._sweeper = Sweeper(
@@ -129,15 +124,28 @@ class StorageService:
         owner: PersonId,
         lab: LabId,
         workers: Workers,
-    ) -> ObjectParts:
+    ) -> StorageParts:
         rates = Rates(config.hedge_s, config.hedge_max_s)
         catalog = Catalog(transfer, self.leases, self.holders, pool)
         fetcher, pusher = Fetcher(transfer, pool, rates), Pusher(config, transfer, rates)
-        return ObjectParts(
-            config, owner, lab, preferred_cipher(), pool, self.arrival, transfer, catalog,
-            fetcher, pusher, self.holders, self.leases, self.tombstones, workers, mesh.entropy,
-            mesh.wall_ms,
-        )  # fmt: skip
+        return StorageParts(
+            config=config,
+            owner=owner,
+            lab=lab,
+            cipher=preferred_cipher(),
+            pool=pool,
+            arrival=self.arrival,
+            transfer=transfer,
+            catalog=catalog,
+            fetcher=fetcher,
+            pusher=pusher,
+            holders=self.holders,
+            leases=self.leases,
+            tombstones=self.tombstones,
+            workers=workers,
+            entropy=mesh.entropy,
+            wall_ms=mesh.wall_ms,
+        )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve, advertise and sweep until cancelled; started once objects can be put."""
@@ -176,23 +184,3 @@ class StorageService:
             repair=self.repair.stats(),
             names=self.names.stats(),
         )
-
-
-def _repair_of(p: ObjectParts, members: Members, rng: Rng, objects: ObjectService) -> RepairService:
-    mender = Mender(
-        p.config, p.pool, p.holders, p.leases, p.catalog, p.transfer, p.fetcher, p.pusher,
-        p.workers, p.wall_ms,
-    )  # fmt: skip
-    auditor = Auditor(p.pool, p.holders, p.catalog, p.transfer)
-    dropped = DroppedElsewhere(
-        p.pool, p.holders, p.leases, p.catalog, p.transfer, p.tombstones, objects.heard
-    )
-    return RepairService(
-        p.config,
-        members,
-        mender,
-        auditor,
-        dropped,
-        rng=rng,
-        remembered=lambda: p.arrival.remembered,
-    )

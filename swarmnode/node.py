@@ -31,7 +31,7 @@ from swarmnode.resources.publisher import AdvertPublisher
 from swarmnode.tasks.ids import TaskId
 from swarmnode.wiring.household import Household
 from swarmnode.wiring.peers import Peers
-from swarmnode.wiring.recovering import Saved
+from swarmnode.wiring.recovering import recovering
 
 
 class Node:
@@ -59,8 +59,10 @@ class Node:
         objects = self.storage.objects
         self.estate = EstateService(buyer, buyer.logbook, objects, edges.state, edges.wall_ms)
         """What tasks leave in our name."""
-        saved = (self.peers, self.storage, self.market, self.estate)
-        self.recovering = Saved(edges, identity, *saved).recovering(config)
+        self.recovering = recovering(
+            config, edges, identity, self.peers, self.storage, self.market, self.estate
+        )
+        """What is kept of it in the pool and brought back."""
         self.household = Household(edges, objects.keyring, buyer, self.estate.logs)
         self.stopped = trio.Event()
         """Set by whoever runs it, once `run` has returned."""

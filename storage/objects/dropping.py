@@ -25,7 +25,7 @@ from storage.holder.tombstones import whose
 from storage.ids import Address, LeaseId
 from storage.limits import DROPS_AT_ONCE
 from storage.objects.keyring import PUTS, Keyring, KeyRow
-from storage.objects.parts import ObjectParts
+from storage.transfer.parts import StorageParts
 
 TABLE: Final = "dropping"
 
@@ -69,7 +69,7 @@ class DropRow(Record, frozen=True):
 class Dropping:
     """The list of what is to be dropped, and who works it off."""
 
-    def __init__(self, parts: ObjectParts, tables: Tables) -> None:
+    def __init__(self, parts: StorageParts, tables: Tables) -> None:
         self._parts, self._tables = parts, tables
         self._wake = trio.Event()
         self._limiter = trio.CapacityLimiter(DROPS_AT_ONCE)

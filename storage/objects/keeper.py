@@ -9,7 +9,7 @@ from storage.config import StorageClass
 from storage.errors import HolderFailedError, ManifestError, ObjectUnknownError, StoreFullError
 from storage.ids import Address, LeaseId
 from storage.objects.keyring import Keyring, KeyRow
-from storage.objects.parts import ObjectParts
+from storage.transfer.parts import StorageParts
 
 RENEWALS_AT_ONCE = 4
 
@@ -20,7 +20,7 @@ NAMED_S = 1.0
 class LeaseRenewer:
     """Renews what stands in the keyring; scratch objects are left to end."""
 
-    def __init__(self, parts: ObjectParts, keyring: Keyring) -> None:
+    def __init__(self, parts: StorageParts, keyring: Keyring) -> None:
         self._parts = parts
         self._keyring = keyring
 

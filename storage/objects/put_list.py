@@ -19,9 +19,9 @@ from storage.ids import LeaseId
 from storage.limits import CANDIDATES_MAX
 from storage.objects.dropping import Dropping
 from storage.objects.keyring import PUTS
-from storage.objects.parts import ObjectParts
 from storage.objects.writer import ObjectWriter
 from storage.placement.rendezvous import rendezvous
+from storage.transfer.parts import StorageParts
 
 HOLDS_PER_TERM: Final = 4
 """Holds are renewed this often in the time that they last."""
@@ -38,7 +38,7 @@ class PutRow(Record, frozen=True):
 class PutList:
     """Keeps the list, and the holds of what is on it."""
 
-    def __init__(self, parts: ObjectParts, tables: Tables, dropping: Dropping) -> None:
+    def __init__(self, parts: StorageParts, tables: Tables, dropping: Dropping) -> None:
         self._parts, self._tables, self._dropping = parts, tables, dropping
 
     async def begin(self, lease: LeaseId) -> None:

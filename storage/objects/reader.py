@@ -17,8 +17,8 @@ from storage.errors import CapabilityError, HolderFailedError, ObjectDegradedErr
 from storage.facade import ReadCap
 from storage.limits import LEAF_BYTES, LEAVES_PER_RANGE_MAX, PAGE_SEGMENTS
 from storage.manifests.manifest import Manifest, SegmentRef
-from storage.objects.parts import ObjectParts
 from storage.transfer.fetch import SegmentSources
+from storage.transfer.parts import StorageParts
 
 SMALL_RANGE_PART = 4
 """A range of less than this part of a segment is read by its leaves."""
@@ -47,7 +47,7 @@ class _ComingSegment:
 class ObjectReader:
     """Reads objects by capability."""
 
-    def __init__(self, parts: ObjectParts, cache: SegmentReads) -> None:
+    def __init__(self, parts: StorageParts, cache: SegmentReads) -> None:
         self._parts = parts
         self._cache = cache
 

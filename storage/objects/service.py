@@ -34,12 +34,12 @@ from storage.manifests.capability import text_of_address
 from storage.objects.dropping import NO_ADDRESS, Dropping
 from storage.objects.keeper import LeaseRenewer
 from storage.objects.keyring import Keyring, KeyRow, keyrings_in
-from storage.objects.parts import ObjectParts
 from storage.objects.put_list import PutList
 from storage.objects.reader import ObjectReader, SegmentReads
 from storage.objects.removed import RemovedBook
 from storage.objects.standing import ObjectTrouble, OwnObjects, stat_of
 from storage.objects.writer import ObjectWriter, Stored
+from storage.transfer.parts import StorageParts
 
 log = logging.getLogger("swarm.storage")
 
@@ -47,7 +47,7 @@ log = logging.getLogger("swarm.storage")
 class ObjectService:
     """Puts, gets and keeps objects. Calls are served while `run` runs."""
 
-    def __init__(self, parts: ObjectParts, tables: Tables, cache: SegmentReads) -> None:
+    def __init__(self, parts: StorageParts, tables: Tables, cache: SegmentReads) -> None:
         self._parts = parts
         self._keyring, self._entrusted = keyrings_in(tables)
         self._reader = ObjectReader(parts, cache)

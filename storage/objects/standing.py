@@ -13,9 +13,9 @@ from storage.ids import Address
 from storage.limits import ASKED_AT_ONCE, OWN_ASKED_MAX, OWN_LOOKED_AT_MAX
 from storage.manifests.manifest import Manifest
 from storage.objects.keyring import Keyring, KeyRow
-from storage.objects.parts import ObjectParts
 from storage.objects.words import survives_words
 from storage.records.wider import Placed
+from storage.transfer.parts import StorageParts
 
 STAT_S: Final = 3.0
 """A holder that does not say within this what it has counts as one that has it not."""
@@ -32,7 +32,7 @@ def health_of(k: int, shards: int, live: int) -> ObjectHealth:
 
 
 async def stat_of(
-    parts: ObjectParts, address: Address, row: KeyRow | None, *, ask: bool
+    parts: StorageParts, address: Address, row: KeyRow | None, *, ask: bool
 ) -> ObjectStat:
     """How an object stands now, as its holders say themselves, or as who lives lets us think.
 
@@ -72,7 +72,7 @@ async def stat_of(
     )
 
 
-async def _held(parts: ObjectParts, places: Sequence[Placed]) -> set[tuple[int, int]]:
+async def _held(parts: StorageParts, places: Sequence[Placed]) -> set[tuple[int, int]]:
     """(segment, shard) of all that their holders say they have."""
     wanted: dict[PeerId, list[tuple[int, int]]] = {}
     for at, place in enumerate(places):
@@ -98,7 +98,7 @@ async def _held(parts: ObjectParts, places: Sequence[Placed]) -> set[tuple[int, 
     return held
 
 
-def _thought(parts: ObjectParts, places: Sequence[Placed]) -> set[tuple[int, int]]:
+def _thought(parts: StorageParts, places: Sequence[Placed]) -> set[tuple[int, int]]:
     """(segment, shard) of all whose holders live."""
     return {
         (at, number)
@@ -143,7 +143,7 @@ class _Standing:
 class OwnObjects:
     """Looks after ours: which of them cannot be read now, and which lack copies."""
 
-    parts: ObjectParts
+    parts: StorageParts
     keyring: Keyring
     is_given_up: Callable[[Address, KeyRow], Awaitable[bool]]
     """Whether somebody who may has given up an object of ours that cannot be read."""

@@ -23,11 +23,11 @@ from storage.ids import KEY_BYTES, LeaseId, ObjectKey, ShardRoot
 from storage.limits import LEASE_ID_BYTES, PAGE_SEGMENTS
 from storage.manifests.manifest import VERSION, Manifest, SegmentRef, Written, write_manifest
 from storage.messages import LeaseTerms
-from storage.objects.parts import ObjectParts
 from storage.objects.spread import TOO_FEW_REMEDY, PutSpread
 from storage.objects.terms import PutTerms
 from storage.objects.words import are_anothers, are_one_site, follows_words, survives_words
 from storage.records.holding import Holding
+from storage.transfer.parts import StorageParts
 from storage.transfer.push import PushOrder
 
 FIRST_SEQUENCE = 1
@@ -79,7 +79,7 @@ class ObjectWriter:
 
     def __init__(
         self,
-        parts: ObjectParts,
+        parts: StorageParts,
         nursery: trio.Nursery,
         durability: Durability,
         storage_class: int,

@@ -7,18 +7,18 @@ Only ciphertext is touched. A machine that was away asks at its start (and now a
 records; what it holds beyond them is freed once the others have enough without it.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import trio
 
 from p2p.effects import Rng, Send
-from p2p.ids import PeerId
 from p2p.membership.port import Members
 from p2p.membership.view import Liveness, MemberChanged
 from p2p.service import Driver, Performer, persist_nothing
-from storage.config import StorageConfig
+from p2p.wire.envelope import Signed
 from storage.errors import ManifestError, ObjectUnknownError, StoreFullError
+from storage.ids import LeaseId
 from storage.repair.audit import Auditor
 from storage.repair.config import RepairConfig
 from storage.repair.core import Repair
@@ -29,6 +29,7 @@ from storage.repair.reconciling import Reconciler
 from storage.repair.replaced import ReplacedRecords
 from storage.repair.surplus import Surplus
 from storage.repair.watch import RecordWatch
+from storage.transfer.parts import StorageParts
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,36 +60,40 @@ class RepairService:
 
     def __init__(
         self,
-        storage: StorageConfig,
+        parts: StorageParts,
         members: Members,
-        mender: Mender,
-        auditor: Auditor,
-        dropped: DroppedElsewhere,
-        *,
+        on_stone: Callable[[LeaseId, Signed], Awaitable[None]],
         rng: Rng,
-        remembered: Callable[[], tuple[PeerId, ...]] = tuple,
-        config: RepairConfig | None = None,
     ) -> None:
-        """Without `config` times follow `down_after_s`; `remembered`: who lent before our start."""
-        if config is None:
-            config = RepairConfig.scaled(storage.down_after_s, storage.repair_bytes_per_s)
-        pool, holders = mender.pool, mender.holders
-        leases, catalog = mender.leases, mender.catalog
-        self._members, self._remembered = members, remembered
+        """`on_stone` is told of each tombstone that was taken: of an object of ours, perhaps."""
+        storage, pool, holders, leases = parts.config, parts.pool, parts.holders, parts.leases
+        config = RepairConfig.scaled(storage.down_after_s, storage.repair_bytes_per_s)
+        self._members, self._arrival = members, parts.arrival
         self.patience_s = config.patience_s
         """How long the silent holder of a shard is waited for."""
-        self._mender, self._auditor, self._dropped_elsewhere = mender, auditor, dropped
+        self._mender = _mender_of(parts)
+        self._auditor = Auditor(pool, holders, parts.catalog, parts.transfer)
+        self._dropped_elsewhere = DroppedElsewhere(
+            pool, holders, leases, parts.catalog, parts.transfer, parts.tombstones, on_stone
+        )
         self._core = Repair(config, pool.me, rng)
         self._driver = Driver(self._core, Performer(_send_nothing, self._notify, persist_nothing))
         self._watch = RecordWatch(
             holders, leases, pool, self._driver, storage.small_object_bytes, config.look_s
         )
-        surplus = Surplus(pool, members, leases, catalog, mender.transfer, rng)
-        self._replaced = ReplacedRecords(pool, holders, leases, catalog, surplus)
+        surplus = Surplus(pool, members, leases, parts.catalog, parts.transfer, rng)
+        self._replaced = ReplacedRecords(pool, holders, leases, parts.catalog, surplus)
         self._reconciler = Reconciler(
-            config, pool, self._core, auditor, dropped, self._replaced, rng
+            config=config,
+            pool=pool,
+            core=self._core,
+            auditor=self._auditor,
+            dropped=self._dropped_elsewhere,
+            replaced=self._replaced,
+            rng=rng,
         )
-        self._nursery: trio.Nursery | None = None  # of `run`; None before
+        self._nursery: trio.Nursery | None = None
+        """Of `run`; None before."""
         self._failed = 0
         """Jobs that mended nothing, since the start."""
         members.on_change(self._on_member)
@@ -98,7 +103,7 @@ class RepairService:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             await nursery.start(self._driver.run)
-            self._driver.order(Remembered(self._remembered()))
+            self._driver.order(Remembered(self._arrival.remembered))
             for member in self._members.view().members:
                 self._on_member(MemberChanged(member, None))
             nursery.start_soon(self._watch.run)
@@ -142,6 +147,21 @@ class RepairService:
         else:
             await self._watch.tell(newest)
         await self._driver.do(JobEnded(order.page, newest is not None))
+
+
+def _mender_of(parts: StorageParts) -> Mender:
+    return Mender(
+        config=parts.config,
+        pool=parts.pool,
+        holders=parts.holders,
+        leases=parts.leases,
+        catalog=parts.catalog,
+        transfer=parts.transfer,
+        fetcher=parts.fetcher,
+        pusher=parts.pusher,
+        workers=parts.workers,
+        wall_ms=parts.wall_ms,
+    )
 
 
 def _send_nothing(effect: Send) -> None:

@@ -29,81 +29,104 @@ class Recovering:
     """Whether the lab's key brings this person back, and whom it brought back."""
 
 
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """What of a node is saved and brought back, and with whom."""
+def recovering(
+    config: Config,
+    edges: Edges,
+    identity: Identity,
+    peers: Peers,
+    storage: StorageService,
+    market: MarketService,
+    estate: EstateService,
+) -> Recovering:
+    """The services by which a node is saved and brought back."""
+    vault = edges.vault
+    if vault is None:
+        return Recovering()
+    me = edges.host.peer_id
+    siblings = Siblings(me, identity.person, peers.membership, peers.register, edges.proofs)
+    things = _things(edges, vault, storage, market)
+    join = _with_key if vault.seed else _without_key
+    own = join(edges, vault, peers, storage, estate, things, siblings)
+    wanted = config.node.lab_recovery
+    return Recovering(own, _by_lab(edges, vault, identity, peers, storage, wanted))
 
-    edges: Edges
-    identity: Identity
-    peers: Peers
-    storage: StorageService
-    market: MarketService
-    estate: EstateService
 
-    def recovering(self, config: Config) -> Recovering:
-        """The services for that."""
-        vault = self.edges.vault
-        if vault is None:
-            return Recovering()
-        own = self._with_key(vault) if vault.seed else self._without_key(vault)
-        return Recovering(own, self._by_lab(vault, config.node.lab_recovery))
+def _things(edges: Edges, vault: Vault, storage: StorageService, market: MarketService) -> Things:
+    return Things(
+        vault=vault,
+        objects=storage.objects,
+        keyring=storage.objects.keyring,
+        tasks=market.buyer,
+        own_machines=market.own_machines,
+        tables=edges.state,
+        me=edges.host.peer_id,
+        wall_ms=edges.wall_ms,
+    )
 
-    def _without_key(self, vault: Vault) -> RecoveryService:
-        """The person's key is on another machine of theirs: this one has a name of its own."""
-        names, me, siblings = self.storage.names, self.edges.host.peer_id, self._siblings()
-        owned = (names.machine(), names.of(vault.person))
-        apart = NameOfItsOwn(*owned, me, vault.seal, siblings.token)
-        estate = self.estate
-        waits, settled, leave = self.peers.waits_for_others, estate.logs.settled, estate.leave
-        return RecoveryService(self._things(vault), apart, waits, settled, leave)
 
-    def _with_key(self, vault: Vault) -> RecoveryService:
-        edges, peers, storage, estate = self.edges, self.peers, self.storage, self.estate
-        me, things, siblings = edges.host.peer_id, self._things(vault), self._siblings()
-        persons = storage.names.person(edges.signer.from_seed(vault.seed))
-        shelf = CopyShelf(persons, vault.seed, edges.entropy)
-        others = Others(peers.membership, peers.echo.ping, storage.arrival.is_settled)
-        finder = Finder(shelf, storage.names.of, vault.unseal, siblings, others.life, me)
-        adopt = None if peers.renewal is None else peers.renewal.adopt
-        return RecoveryService(
-            things,
-            LineOfList(shelf, me, siblings.seen),
-            peers.waits_for_others,
-            estate.logs.settled,
-            estate.leave,
-            finder=finder,
-            retrieval=Retrieval(things, shelf, finder, persons, siblings.known_as, adopt),
-        )
+def _without_key(
+    edges: Edges,
+    vault: Vault,
+    peers: Peers,
+    storage: StorageService,
+    estate: EstateService,
+    things: Things,
+    siblings: Siblings,
+) -> RecoveryService:
+    """The person's key is on another machine of theirs: this one has a name of its own."""
+    apart = NameOfItsOwn(
+        own=storage.names.machine(),
+        persons=storage.names.of(vault.person),
+        me=edges.host.peer_id,
+        seal=vault.seal,
+        token=siblings.token,
+    )
+    return RecoveryService(things, apart, peers.waits_for_others, estate.logs.settled, estate.leave)
 
-    def _siblings(self) -> Siblings:
-        me, peers = self.edges.host.peer_id, self.peers
-        return Siblings(
-            me, self.identity.person, peers.membership, peers.register, self.edges.proofs
-        )
 
-    def _things(self, vault: Vault) -> Things:
-        edges, objects, market = self.edges, self.storage.objects, self.market
-        return Things(
-            vault,
-            objects,
-            objects.keyring,
-            market.buyer,
-            market.own_machines,
-            edges.state,
-            edges.host.peer_id,
-            edges.wall_ms,
-        )
+def _with_key(
+    edges: Edges,
+    vault: Vault,
+    peers: Peers,
+    storage: StorageService,
+    estate: EstateService,
+    things: Things,
+    siblings: Siblings,
+) -> RecoveryService:
+    me = edges.host.peer_id
+    persons = storage.names.person(edges.signer.from_seed(vault.seed))
+    shelf = CopyShelf(persons, vault.seed, edges.entropy)
+    others = Others(peers.membership, peers.echo.ping, storage.arrival.is_settled)
+    finder = Finder(shelf, storage.names.of, vault.unseal, siblings, others.life, me)
+    adopt = None if peers.renewal is None else peers.renewal.adopt
+    return RecoveryService(
+        things,
+        LineOfList(shelf, me, siblings.seen),
+        peers.waits_for_others,
+        estate.logs.settled,
+        estate.leave,
+        finder=finder,
+        retrieval=Retrieval(things, shelf, finder, persons, siblings.known_as, adopt),
+    )
 
-    def _by_lab(self, vault: Vault, wanted: str) -> LabRecovery:
-        edges, names, lab = self.edges, self.storage.names, self.identity.lab
-        has_key = bool(vault.seed)
-        return LabRecovery(
-            lab,
-            names.of(lab),
-            wanted,
-            self.peers.waits_for_others,
-            edges.entropy,
-            edges.wall_ms,
-            persons=names.person(edges.signer.from_seed(vault.seed)) if has_key else None,
-            seed=vault.seed,
-        )
+
+def _by_lab(
+    edges: Edges,
+    vault: Vault,
+    identity: Identity,
+    peers: Peers,
+    storage: StorageService,
+    wanted: str,
+) -> LabRecovery:
+    """Asked for or not by the word `wanted` of the configuration."""
+    names, lab = storage.names, identity.lab
+    return LabRecovery(
+        lab,
+        names.of(lab),
+        wanted,
+        peers.waits_for_others,
+        edges.entropy,
+        edges.wall_ms,
+        persons=names.person(edges.signer.from_seed(vault.seed)) if vault.seed else None,
+        seed=vault.seed,
+    )

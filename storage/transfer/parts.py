@@ -1,4 +1,4 @@
-"""What putting and getting objects is done with."""
+"""What objects are put, read and mended with."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from storage.transfer.push import Pusher
 
 
 @dataclass(frozen=True, slots=True)
-class ObjectParts:
+class StorageParts:
     """One node's means of storage, joined in storage/service.py."""
 
     config: StorageConfig
