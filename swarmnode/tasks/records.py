@@ -48,6 +48,10 @@ class Outcome(Record, frozen=True):
     """Limits that were asked for by the shape but not enforced on that machine."""
 
 
+REPORTED: Final = frozenset({"done", "failed", "stopped", "unfit"})
+"""How an attempt can have ended whose result was written down: its receipt is given again."""
+
+
 class AttemptRecord(Record, frozen=True):
     """One award of a task to one provider."""
 
@@ -139,6 +143,19 @@ class TaskRecord(Record, frozen=True):
     after_taken_ms: int = 0
     """The newest takeover of the machine it was submitted to that this knew of then (`at_ms` of
     swarmnode.recovery.copies.pointers.Taken); 0: none. Who took over later has it."""
+
+
+def attempt_of(record: TaskRecord, peer: PeerId, fence: int) -> AttemptRecord | None:
+    """The attempt of that provider under that fence, if it is still on the record."""
+    matches = (
+        attempt for attempt in record.attempts if (attempt.provider, attempt.fence) == (peer, fence)
+    )
+    return next(matches, None)
+
+
+def failed_on(record: TaskRecord) -> list[PeerId]:
+    """Where the command itself failed: it may be that machine, so others are tried first."""
+    return [attempt.provider for attempt in record.attempts if attempt.ended_as == "failed"]
 
 
 class RoomGrant(Record, frozen=True):

@@ -9,7 +9,6 @@ from p2p.ids import PeerId
 from swarmnode.limits import REASON_CHARS_MAX
 from swarmnode.market.buyer import events as e
 from swarmnode.market.buyer.book import Book, Pursuit
-from swarmnode.market.buyer.ends import REPORTED, attempt_of
 from swarmnode.market.buyer.verdicts import held_back, starts
 from swarmnode.market.buyer.verdicts.once import UNDECIDED
 from swarmnode.market.messages import Accept, Award, AwardTerms, Bid, Decline
@@ -25,7 +24,7 @@ from swarmnode.tasks.messages import (
     Renew,
     State,
 )
-from swarmnode.tasks.records import AttemptRecord, TaskRecord
+from swarmnode.tasks.records import REPORTED, AttemptRecord, TaskRecord, attempt_of
 from swarmnode.tasks.spec import Repeatability
 
 

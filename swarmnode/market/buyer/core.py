@@ -20,8 +20,8 @@ from swarmnode.market.buyer.attempts import Attempts
 from swarmnode.market.buyer.bidding.auctions import Auctions
 from swarmnode.market.buyer.book import Book
 from swarmnode.market.buyer.config import BuyerConfig
-from swarmnode.market.buyer.ends import Results
 from swarmnode.market.buyer.notary import RightOf, no_right
+from swarmnode.market.buyer.results import Results
 from swarmnode.market.buyer.stewardship import Stewardship
 from swarmnode.market.buyer.verdicts import once
 from swarmnode.market.guardians import events as g
@@ -60,7 +60,7 @@ class Buyer:
     ) -> None:
         self._book = Book(config, signer, network, wall_ms, right_of)
         self._attempts = Attempts(self._book)
-        self._results = Results(self._book, self._attempts.stop)
+        self._results = Results(self._book, self._attempts)
         self._stewardship = Stewardship(self._book, self._attempts)
         self._auctions = Auctions(self._book, self._attempts, rng)
         self.taken_ms = 0

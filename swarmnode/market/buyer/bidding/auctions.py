@@ -14,13 +14,12 @@ from swarmnode.market.buyer.attempts import Attempts
 from swarmnode.market.buyer.bidding.auction import Asked, Auction
 from swarmnode.market.buyer.bidding.fit import Seen, has_room, unfit_because
 from swarmnode.market.buyer.book import WAITING, Book, Pursuit
-from swarmnode.market.buyer.ends import failed_on
 from swarmnode.market.buyer.verdicts.once import NOBODY_KNOWS, UNHEARD, may_have_begun
 from swarmnode.market.messages import Bid, BidKind, Release
 from swarmnode.market.pricing import FAILED_HERE, slack_ms
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskFact
-from swarmnode.tasks.records import RoundRecord, TaskRecord
+from swarmnode.tasks.records import RoundRecord, TaskRecord, failed_on
 from swarmnode.tasks.spec import Repeatability, TaskSpec
 
 Unfit = tuple[tuple[PeerId, str], ...]
