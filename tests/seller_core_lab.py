@@ -13,7 +13,7 @@ from swarmnode.market.run import events as run_events
 from swarmnode.market.seller import events as e
 from swarmnode.market.seller.config import SellerConfig
 from swarmnode.market.seller.core import Seller
-from swarmnode.market.seller.room import Capacity, GpuRoom
+from swarmnode.market.seller.room import Capacity, Fitness, GpuRoom
 from swarmnode.tasks.checkpoint import CheckpointRecord
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import Outcome
@@ -36,7 +36,7 @@ MACHINE = Capacity(
 
 
 def survey(capacity: Capacity = MACHINE, trouble: str = "") -> e.Surveyed:
-    return e.Surveyed(capacity, ("torch",), ("memory", "pids"), trouble)
+    return e.Surveyed(capacity, Fitness(("torch",), ("memory", "pids"), trouble))
 
 
 def idle(config: SellerConfig = PLAIN, seed: int = 0) -> Seller:

@@ -33,6 +33,10 @@ FAULT: Final = "node-fault"
 FAULT_WORDS: Final = "a fault of this machine's node, see its log"
 
 
+UNREADABLE: Final = "checkpoint"
+"""Reason of an attempt whose checkpoint could not be brought back."""
+
+
 class Outcome(Record, frozen=True):
     """How an attempt ended, as its provider tells it (signed on the wire)."""
 

@@ -13,7 +13,7 @@ from swarmnode.market.run import events as run_events
 from swarmnode.market.seller import events as e
 from swarmnode.market.seller.config import SellerConfig
 from swarmnode.market.seller.core import Seller
-from swarmnode.market.seller.room import Capacity, GpuRoom
+from swarmnode.market.seller.room import Capacity, Fitness, GpuRoom
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import JobState
 from swarmnode.tasks.messages import CancelJob, Query, ReceiptTerms, Renew
@@ -26,7 +26,7 @@ BOB = PeerId("bob")
 PEERS = {PeerId("alice"): LabId("lab"), PeerId("mallory"): LabId("foreign")}
 TASKS = [TaskId(letter * 16) for letter in "abc"]
 MACHINE = Capacity(4000, 4000, 4000, (GpuRoom("gpu-0", "T4", 16), GpuRoom("gpu-1", "V100", 32)))
-SURVEY = e.Surveyed(MACHINE, (), (), "")
+SURVEY = e.Surveyed(MACHINE, Fitness())
 CONFIG = SellerConfig(tasks_max=6, lease_s=10, orphan_grace_s=20, calls_burst=1000)
 
 

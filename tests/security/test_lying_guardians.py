@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from p2p.effects import Notify, Send, WakeAt
 from p2p.ids import LabId, PeerId
 from p2p.membership.view import Liveness
+from swarmnode.market.counting import LEAP_MAX, TERM_MAX
 from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.config import GuardianConfig
 from swarmnode.market.guardians.core import Guardian
@@ -24,7 +25,7 @@ from swarmnode.market.guardians.messages import (
     KeeperMessage,
     Vote,
 )
-from swarmnode.market.guardians.records import LEAP_MAX, TERM_MAX, GuardRecord
+from swarmnode.market.guardians.records import GuardRecord
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import TaskRecord
 from swarmnode.tasks.spec import TaskSpec

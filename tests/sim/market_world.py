@@ -40,7 +40,7 @@ from swarmnode.market.messages import AWARD_DOMAIN, Award, AwardTerms, CallForBi
 from swarmnode.market.seller import events as se
 from swarmnode.market.seller.config import SellerConfig
 from swarmnode.market.seller.core import Seller
-from swarmnode.market.seller.room import Capacity
+from swarmnode.market.seller.room import Capacity, Fitness
 from swarmnode.resources.advert import ResourceAdvert
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.keys import task_id_of
@@ -165,7 +165,7 @@ class MarketWorld:
         machine.seller = Seller(SellerConfig(), machine.peer, dice, self.wall_ms)
         jobs, fences = tuple(load_jobs(machine.disk)), tuple(load_fences(machine.disk).items())
         self.sell(machine, se.JobsLoaded(jobs, fences, load_paused(machine.disk)))
-        self.sell(machine, se.Surveyed(CAPACITY, (), (), ""))
+        self.sell(machine, se.Surveyed(CAPACITY, Fitness()))
         self._buy(machine, be.TasksLoaded(load_tasks(machine.disk), load_guards(machine.disk)))
         for other in self.machines.values():
             if other.is_up:

@@ -5,11 +5,12 @@ from typing import Final
 
 from p2p.effects import Notify, Send
 from p2p.ids import PeerId
+from swarmnode.market.counting import is_near
 from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.beats import Beats
 from swarmnode.market.guardians.kept import Kept, Post
 from swarmnode.market.guardians.messages import GuardHeard, GuardLine, Relieve
-from swarmnode.market.guardians.records import grown, is_near
+from swarmnode.market.guardians.records import grown
 from swarmnode.market.guardians.shelf.tasks import TaskShelf
 from swarmnode.market.guardians.voting import Voting
 from swarmnode.tasks.lifecycle import TASK_ENDS

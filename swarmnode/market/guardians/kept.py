@@ -6,7 +6,8 @@ from enum import StrEnum
 from typing import Final
 
 from p2p.ids import PeerId
-from swarmnode.market.guardians.records import GuardRecord, is_near
+from swarmnode.market.counting import is_near
+from swarmnode.market.guardians.records import GuardRecord
 
 
 class Post(StrEnum):

@@ -1,7 +1,6 @@
 """What the keepers of a task hold, and when they agree."""
 
 from collections.abc import Container
-from typing import Final
 
 import msgspec
 from blake3 import blake3
@@ -71,19 +70,6 @@ class KeptPage(Record, frozen=True):
     records: tuple[bytes, ...]
     """Each an encoded GuardRecord."""
     has_more: bool
-
-
-TERM_MAX: Final = 2**53
-"""No keeper counts further."""
-
-LEAP_MAX: Final = 2**26
-"""Terms and fences that a keeper may have missed: one stands every few seconds, for years. A number
-that somebody made up cannot end the counting, and with it the turns of all others."""
-
-
-def is_near(number: int, known: int) -> bool:
-    """Whether a term or fence may be true for whoever knows of that one."""
-    return number <= min(TERM_MAX, known + LEAP_MAX)
 
 
 def is_majority(roster: tuple[PeerId, ...], among: Container[PeerId]) -> bool:

@@ -22,7 +22,8 @@ from swarmnode.limits import (
     RIGHT_BYTES_MAX,
     STEP_MAX,
 )
-from swarmnode.market.guardians.records import TERM_MAX, GuardRecord
+from swarmnode.market.counting import TERM_MAX
+from swarmnode.market.guardians.records import GuardRecord
 from swarmnode.market.outcomes import sound
 from swarmnode.tasks.checkpoint import fits_award
 from swarmnode.tasks.lifecycle import HELD_BY_PROVIDER

@@ -7,10 +7,11 @@ import msgspec
 
 from p2p.effects import Send, WakeAt
 from p2p.ids import PeerId
+from swarmnode.market.counting import is_near
 from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.kept import STEPS, Kept, Post, Turn
 from swarmnode.market.guardians.messages import AskVote, GuardBeat, GuardHeard, GuardLine, Vote
-from swarmnode.market.guardians.records import is_near, rank
+from swarmnode.market.guardians.records import rank
 from swarmnode.market.guardians.shelf.tasks import TaskShelf
 from swarmnode.tasks.lifecycle import TASK_ENDS
 

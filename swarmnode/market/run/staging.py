@@ -18,10 +18,9 @@ from storage.manifests.capability import parse_cap
 from swarmnode.errors import ExecutorUnavailableError, OutputUnsafeError
 from swarmnode.executor.port import Executor, JobId
 from swarmnode.limits import REASON_CHARS_MAX
-from swarmnode.market.buyer.verdicts.starts import UNREADABLE
 from swarmnode.market.run.net import JobNet
 from swarmnode.tasks.checkpoint import CheckpointRecord
-from swarmnode.tasks.records import JobRecord, Outcome
+from swarmnode.tasks.records import UNREADABLE, JobRecord, Outcome
 from swarmnode.tree.names import parts_in
 from swarmnode.tree.stream import told_apart
 

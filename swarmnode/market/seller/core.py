@@ -56,12 +56,12 @@ class Seller:
 
     def handle(self, event: e.Event, now_s: float) -> list[e.Effect]:
         """Take one event."""
-        version = self.room.version
+        before = (self.room.version, self.offers.version)
         effects = self._take(event, now_s)
         if self.room.has_freed:
             self.room.has_freed = False
             effects = effects + self.offers.offer_room(now_s, self.jobs.using_room())
-        if self.room.version != version:
+        if (self.room.version, self.offers.version) != before:
             effects = [*effects, Notify(e.RoomChanged())]
         return effects
 
@@ -153,31 +153,26 @@ class Seller:
     # -- this machine
 
     def _on_loaded(self, event: e.JobsLoaded, now_s: float) -> list[e.Effect]:
-        self.offers.is_paused = event.is_paused
         self._fences.update(event.fences)
         effects = self.jobs.load(event.jobs, now_s, event.node_died_ms)
-        if event.is_paused:  # the crash came between the pause and the stops
+        if event.is_paused:
+            self.offers.pause()  # the crash may have come between the pause and the stops
             effects += self.jobs.preempt(0.0, now_s, "paused")
         return effects
 
     def _on_surveyed(self, event: e.Surveyed) -> list[e.Effect]:
-        changed = event != self.offers.policy
-        self.offers.policy = event
+        self.offers.survey(event.fitness)
         self.room.set_capacity(event.capacity)
-        return [Notify(e.RoomChanged())] if changed else []
+        return []
 
     def _on_pause(self, event: e.PauseAsked, now_s: float) -> list[e.Effect]:
-        self.offers.is_paused = True
-        self.offers.withdraw()
-        return [
-            Persist(OWNER, PAUSED_KEY, b"1"),
-            *self.jobs.preempt(event.grace_s, now_s, "paused"),
-            Notify(e.RoomChanged()),
-        ]
+        self.offers.pause()
+        stopped = self.jobs.preempt(event.grace_s, now_s, "paused")
+        return [Persist(OWNER, PAUSED_KEY, b"1"), *stopped]
 
     def _on_resume(self) -> list[e.Effect]:
-        self.offers.is_paused = False
-        return [Persist(OWNER, PAUSED_KEY, None), Notify(e.RoomChanged())]
+        self.offers.resume()
+        return [Persist(OWNER, PAUSED_KEY, None)]
 
     # -- offers
 

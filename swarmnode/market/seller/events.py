@@ -13,7 +13,7 @@ from p2p.ids import LabId, PeerId, PersonId
 from swarmnode.market.guardians.messages import ClaimTerms
 from swarmnode.market.messages import AwardTerms, CallForBids
 from swarmnode.market.run.events import RunEvent
-from swarmnode.market.seller.room import Capacity
+from swarmnode.market.seller.room import Capacity, Fitness
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.messages import CancelJob, Query, ReceiptTerms, Renew
 from swarmnode.tasks.records import FenceRecord, JobRecord
@@ -93,10 +93,7 @@ class Surveyed(msgspec.Struct, frozen=True):
     """What the machine can do now."""
 
     capacity: Capacity
-    environments: tuple[str, ...]
-    enforced: tuple[str, ...]
-    trouble: str
-    """Why no task can run here; empty when some can."""
+    fitness: Fitness
 
 
 class PauseAsked(msgspec.Struct, frozen=True):

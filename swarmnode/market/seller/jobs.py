@@ -15,7 +15,7 @@ import msgspec
 
 from p2p.effects import Notify, Persist, Rng, Send, WakeAt
 from p2p.ids import PeerId
-from swarmnode.market.guardians.records import is_near
+from swarmnode.market.counting import is_near
 from swarmnode.market.messages import Accept
 from swarmnode.market.run import events as run_events
 from swarmnode.market.run.events import UNWANTED

@@ -6,6 +6,7 @@ from swarmnode.executor.port import Executor
 from swarmnode.market.seller.config import SellerConfig
 from swarmnode.market.seller.core import Seller
 from swarmnode.market.seller.events import Surveyed
+from swarmnode.market.seller.room import Fitness
 from swarmnode.market.seller.view import Lent, SellerStats, advert_of, lent_now, stats_of
 from swarmnode.resources.advert import ResourceAdvert
 from swarmnode.resources.port import Machine, MachineSnapshot
@@ -37,7 +38,7 @@ class Lending:
         executor = self._executor
         enforced = [limit.value for limit, why in executor.enforceable().items() if not why]
         environments, trouble = executor.environments(), executor.trouble()
-        await self._do(Surveyed(capacity, environments, tuple(enforced), trouble))
+        await self._do(Surveyed(capacity, Fitness(environments, tuple(enforced), trouble)))
 
     def stats(self) -> SellerStats:
         """What is lent, free and running now."""

@@ -11,8 +11,8 @@ from p2p.ids import PeerId
 from swarmnode.limits import HOLDS_MAX, PEERS_METERED_MAX, REASON_CHARS_MAX, WAITING_MAX
 from swarmnode.market.messages import Bid, BidKind, CallForBids
 from swarmnode.market.seller.config import SellerConfig
-from swarmnode.market.seller.events import CallHeard, Effect, HoldOver, Surveyed, WaitingOver
-from swarmnode.market.seller.room import Capacity, CapacityBook, is_plausible, share_of
+from swarmnode.market.seller.events import CallHeard, Effect, HoldOver, WaitingOver
+from swarmnode.market.seller.room import CapacityBook, Fitness, is_plausible, share_of
 from swarmnode.tasks.records import RoomGrant
 from swarmnode.tasks.spec import PriorityClass, Shape
 
@@ -49,10 +49,12 @@ class Offers:
     """Answers calls. `jobs_now` in its methods is the number of jobs that use room."""
 
     def __init__(self, config: SellerConfig, room: CapacityBook, rng: Rng) -> None:
-        self.policy = Surveyed(Capacity(), (), (), "this machine has not been looked at yet")
+        self.fitness = Fitness(trouble="this machine has not been looked at yet")
         """What the newest look at the machine said; before the first it runs nothing."""
         self.is_paused = False
-        """Its owner uses the machine; the core sets it and writes it down."""
+        """Its owner uses the machine; the core writes it down."""
+        self.version = 0
+        """Grows when either of these is set anew: others have to hear of that."""
         self._config = config
         self._room = room
         self._next_bid = rng.randrange(1, _BIDS)
@@ -67,6 +69,25 @@ class Offers:
         """Calls that each foreign machine has left, and when that was so; PEERS_METERED_MAX."""
         self.expired = 0
         """Holds whose time was over before anybody took them up."""
+
+    def survey(self, fitness: Fitness) -> None:
+        """The machine was looked at."""
+        if fitness != self.fitness:
+            self.fitness = fitness
+            self.version += 1
+
+    def pause(self) -> None:
+        """The owner wants the machine: nothing is held and nobody waits any more."""
+        self.is_paused = True
+        self.version += 1
+        for hold in list(self._holds.values()):
+            self._drop(hold)
+        self._waiting.clear()
+
+    def resume(self) -> None:
+        """The owner lends it again."""
+        self.is_paused = False
+        self.version += 1
 
     def held(self) -> int:
         """Bids with room set aside."""
@@ -124,12 +145,6 @@ class Offers:
         """Whether that auction keeps a place."""
         return (heard.peer, heard.call.auction) in self._waiting
 
-    def withdraw(self) -> None:
-        """The owner wants the machine: nothing is held and nobody waits any more."""
-        for hold in list(self._holds.values()):
-            self._drop(hold)
-        self._waiting.clear()
-
     def offer_room(self, now_s: float, jobs_now: int) -> list[Effect]:
         """Give freed room to those who wait: the most urgent first, and whoever fits behind."""
         effects: list[Effect] = []
@@ -143,7 +158,7 @@ class Offers:
         return effects
 
     def _lends(self) -> bool:
-        return self._config.lends and not self.is_paused and not self.policy.trouble
+        return self._config.lends and not self.is_paused and not self.fitness.trouble
 
     def _fault_of(self, heard: CallHeard, now_s: float) -> tuple[str, str] | None:
         """Why asking again is no use: a stable code, and words."""
@@ -156,17 +171,17 @@ class Offers:
             return "paused", "its owner has paused this machine"
         if call.priority_class is PriorityClass.OWNER and not heard.is_owner:
             return "owner", "class owner is for the owner of this machine: submit without it"
-        if self.policy.trouble:
-            return "capacity", self.policy.trouble
+        if self.fitness.trouble:
+            return "capacity", self.fitness.trouble
         return self._lack(call) or self._shortage(call.shape)
 
     def _lack(self, call: CallForBids) -> tuple[str, str] | None:
         """What this machine does not have for such a task."""
-        policy = self.policy
-        if call.env and call.env not in policy.environments:
-            have = ", ".join(policy.environments) or "none"
+        fitness = self.fitness
+        if call.env and call.env not in fitness.environments:
+            have = ", ".join(fitness.environments) or "none"
             return "environment", f"no environment {call.env!r} here; have: {have}"
-        if missing := [name for name in call.enforce if name not in policy.enforced]:
+        if missing := [name for name in call.enforce if name not in fitness.enforced]:
             return "limit", f"cannot enforce {', '.join(missing)} here"
         return None
 

@@ -32,6 +32,17 @@ class Capacity:
     gpus: tuple[GpuRoom, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Fitness:
+    """What besides room decides which tasks this machine can run."""
+
+    environments: tuple[str, ...] = ()
+    enforced: tuple[str, ...] = ()
+    """Limits that it can enforce."""
+    trouble: str = ""
+    """Why no task can run here; empty when some can."""
+
+
 def is_plausible(shape: Shape) -> bool:
     """Whether a shape from the wire has the signs that arithmetic on room relies on."""
     gpu, net = shape.gpu, shape.net

@@ -69,7 +69,7 @@ def lent_now(lent: Lent, snapshot: MachineSnapshot, taken: RoomGrant) -> Capacit
 def stats_of(core: Seller, config: SellerConfig) -> SellerStats:
     """A reading of the seller."""
     running = core.jobs.using_room()
-    trouble = core.offers.policy.trouble
+    trouble = core.offers.fitness.trouble
     return SellerStats(
         capacity=core.room.capacity,
         free=core.room.free(),
@@ -88,9 +88,9 @@ def stats_of(core: Seller, config: SellerConfig) -> SellerStats:
 
 def advert_of(core: Seller, config: SellerConfig, snapshot: MachineSnapshot) -> ResourceAdvert:
     """What others should know."""
-    policy, capacity, free = core.offers.policy, core.room.capacity, core.room.free()
+    fitness, capacity, free = core.offers.fitness, core.room.capacity, core.room.free()
     return ResourceAdvert(
-        lends=config.lends and not policy.trouble,
+        lends=config.lends and not fitness.trouble,
         paused=core.is_paused,
         cpu_millis=capacity.cpu_millis,
         cpu_free_millis=free.cpu_millis,
@@ -99,8 +99,8 @@ def advert_of(core: Seller, config: SellerConfig, snapshot: MachineSnapshot) -> 
         disk_bytes=capacity.disk_bytes,
         disk_free_bytes=free.disk_bytes,
         gpus=_gpu_lines(snapshot, capacity, free),
-        environments=policy.environments,
-        enforced=policy.enforced,
+        environments=fitness.environments,
+        enforced=fitness.enforced,
         tasks_free=max(0, config.tasks_max - core.jobs.using_room() - core.offers.held()),
     )
 

@@ -37,8 +37,9 @@ from swarmnode.limits import (
 )
 from swarmnode.market.buyer.own_machines.elsewhere import ANSWER_S
 from swarmnode.market.buyer.own_machines.standing import WhoseTask
+from swarmnode.market.counting import is_near
 from swarmnode.market.guardians.messages import KeptTold, ReadKept
-from swarmnode.market.guardians.records import GuardRecord, KeptPage, is_near
+from swarmnode.market.guardians.records import GuardRecord, KeptPage
 from swarmnode.market.guardians.sound import fault_in
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.keys import SEED_BYTES, task_id_of

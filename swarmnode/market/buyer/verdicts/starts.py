@@ -12,11 +12,8 @@ import msgspec
 
 from swarmnode.limits import CHECKPOINT_TRIES_MAX
 from swarmnode.tasks.checkpoint import CheckpointRecord, OlderStep, resume_step
-from swarmnode.tasks.records import Outcome, TaskRecord
+from swarmnode.tasks.records import UNREADABLE, Outcome, TaskRecord
 from swarmnode.tasks.spec import Repeatability
-
-UNREADABLE = "checkpoint"
-"""Reason of an attempt whose checkpoint could not be brought back."""
 
 
 def is_bad_start(outcome: Outcome) -> bool:

@@ -12,6 +12,7 @@ from swarmnode.market.run import events as run_events
 from swarmnode.market.seller import events as e
 from swarmnode.market.seller.core import Seller
 from swarmnode.market.seller.job import is_for
+from swarmnode.market.seller.room import Capacity
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.messages import PreemptNotice
 from swarmnode.tasks.records import JobRecord, Outcome, RoomGrant
@@ -23,6 +24,7 @@ from tests.seller_core_lab import (
     CAROL,
     DONE,
     LAB,
+    MACHINE,
     MIB,
     SMALL,
     TASK,
@@ -33,6 +35,7 @@ from tests.seller_core_lab import (
     only,
     running,
     sent,
+    survey,
     terms,
     told,
 )
@@ -152,3 +155,14 @@ def test_a_job_that_others_act_for_stops_with_the_person_it_is_of() -> None:
     assert is_for(record, removed(people=("ann",)))
     assert not is_for(record, removed(ALICE, people=("bob",)))
     assert not is_for(bare, removed(people=("ann",)))
+
+
+def test_a_change_of_what_is_lent_is_told_once() -> None:
+    seller = idle()
+    less = Capacity(cpu_millis=1000, memory_bytes=MACHINE.memory_bytes)
+    assert len(told(seller.handle(survey(less, "no cgroup"), 1.0), e.RoomChanged)) == 1
+    assert not told(seller.handle(survey(less, "no cgroup"), 2.0), e.RoomChanged)
+    assert len(told(seller.handle(survey(), 3.0), e.RoomChanged)) == 1
+    assert answer(seller, heard(call()), 3.0).kind is BidKind.HELD  # its room is freed by the pause
+    assert len(told(seller.handle(e.PauseAsked(0.0), 4.0), e.RoomChanged)) == 1
+    assert len(told(seller.handle(e.ResumeAsked(), 5.0), e.RoomChanged)) == 1
