@@ -14,7 +14,7 @@ from p2p.ids import LabId, NetworkId, PeerId, PersonId
 from p2p.membership.view import Liveness, Member, MemberChanged, View
 from storage.engine.memory_tables import MemoryTables
 from storage.facade import NameValue, OwnedNames
-from storage.records.names.client import NamesConfig
+from storage.records.names.config import NamesConfig
 from storage.records.names.core import Holders, name_key
 from storage.records.names.service import NameService, NamesStats
 from testnet.sim.callers import machine_of

@@ -8,7 +8,7 @@ from p2p.ids import PeerId
 from p2p.membership.view import Liveness
 from storage.errors import TooFewPeersError
 from storage.facade import NameValue
-from storage.records.names.client import NamesConfig
+from storage.records.names.config import NamesConfig
 from testnet.sim.seeded import simulated
 from tests.names_lab import NamesLab, key_of, names_lab
 

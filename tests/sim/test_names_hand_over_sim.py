@@ -12,7 +12,7 @@ from p2p.membership.view import Liveness
 from p2p.wire.envelope import Signed
 from storage.errors import TooFewPeersError
 from storage.facade import NameValue
-from storage.records.names.client import NamesConfig
+from storage.records.names.config import NamesConfig
 from storage.records.names.core import holders_of
 from storage.records.names.holder import NameHolder
 from storage.records.names.messages import NameRecord

@@ -9,7 +9,7 @@ from p2p.host.memory.network import LinkModel
 from p2p.ids import PeerId
 from p2p.membership.view import Liveness
 from storage.errors import NameConflictError, StaleFenceError, TooFewPeersError
-from storage.records.names.client import NamesConfig
+from storage.records.names.config import NamesConfig
 from testnet.sim.history import History, Seen
 from testnet.sim.seeded import simulated
 from tests.names_lab import NamesLab, names_lab

@@ -23,9 +23,9 @@ AT_ONCE: Final = 16
 
 
 class Asker(Protocol):
-    """The part of NameClient that is needed here."""
+    """The part of NameAsker that is needed here."""
 
-    def pool(self) -> NamePool: ...
+    def look(self) -> NamePool: ...
 
     async def tell_one(self, peer: PeerId, key: bytes, request: Message) -> NameHeld: ...
 
@@ -67,7 +67,7 @@ class NameHandOver:
                 await self._tell_all(key, state)
 
         for page in self._pages():
-            if self._asker.pool().decides != self._new.decides:
+            if self._asker.look().decides != self._new.decides:
                 return frozenset(self._new.members) - {self._me}
             async with trio.open_nursery() as nursery:
                 for key, state in page:

@@ -15,7 +15,8 @@ from p2p.wire.envelope import Signed
 from storage.errors import NameConflictError, StaleFenceError, TooFewPeersError
 from storage.facade import NameValue
 from storage.locks import KeyedLocks
-from storage.records.names.client import NameClient, NamesConfig
+from storage.records.names.asker import NameAsker
+from storage.records.names.config import NamesConfig
 from storage.records.names.core import Poll, name_key
 from storage.records.names.messages import (
     Ballot,
@@ -42,7 +43,7 @@ class NameProposer:
     """Acts for whoever works with names on this machine."""
 
     def __init__(
-        self, asker: NameClient, rights: NameRights, pen: NamePen, rng: Rng, config: NamesConfig
+        self, asker: NameAsker, rights: NameRights, pen: NamePen, rng: Rng, config: NamesConfig
     ) -> None:
         self._asker, self._rights, self._pen = asker, rights, pen
         self._rng, self._config = rng, config

@@ -22,7 +22,8 @@ from p2p.membership.port import Views
 from p2p.wire.envelope import Signed, Signer
 from storage.engine.port import Tables
 from storage.errors import StoreFullError
-from storage.records.names.client import NameClient, NamesConfig
+from storage.records.names.asker import NameAsker
+from storage.records.names.config import NamesConfig
 from storage.records.names.core import Holders
 from storage.records.names.holder import NameHolder
 from storage.records.names.messages import NameAccept, NamePrepare, NameRead
@@ -72,7 +73,7 @@ class NameService:
         self._holder = NameHolder(
             tables, self._rights, wall_ms, lambda peer: members.view().find(peer)
         )
-        self._asker = NameClient(rpc, members, self._rights, config)
+        self._asker = NameAsker(rpc, members, self._rights, config)
         pen = NamePen(signer, network, wall_ms, rng)
         self._proposer = NameProposer(self._asker, self._rights, pen, rng, config)
         self._succession = NameSuccession(signer.peer_id, self._asker, self._holder, config)

@@ -11,7 +11,8 @@ import trio
 
 from p2p.ids import PeerId
 from storage.errors import StoreFullError
-from storage.records.names.client import NameClient, NamesConfig
+from storage.records.names.asker import NameAsker
+from storage.records.names.config import NamesConfig
 from storage.records.names.core import NamePool
 from storage.records.names.handing_over import NameHandOver
 from storage.records.names.holder import NameHolder
@@ -27,7 +28,7 @@ class NameSuccession:
     """By this machine, of the names that it keeps."""
 
     def __init__(
-        self, me: PeerId, asker: NameClient, holder: NameHolder, config: NamesConfig
+        self, me: PeerId, asker: NameAsker, holder: NameHolder, config: NamesConfig
     ) -> None:
         self._me, self._asker, self._holder, self._config = me, asker, holder, config
         self.handed_over = 0
@@ -46,9 +47,9 @@ class NameSuccession:
 
     async def run(self) -> None:
         """Look at the pool until cancelled, and hand over what is owed."""
-        self._owed = [self._asker.pool()]
+        self._owed = [self._asker.look()]
         while True:
-            await self._look(self._asker.pool())
+            await self._look(self._asker.look())
             await trio.sleep(self._config.watch_s)
 
     async def _look(self, present: NamePool) -> None:

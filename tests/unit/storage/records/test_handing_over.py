@@ -28,7 +28,7 @@ class Asker:
     now: NamePool = NEW
     asked: Counter[PeerId] = field(default_factory=Counter)
 
-    def pool(self) -> NamePool:
+    def look(self) -> NamePool:
         return self.now
 
     async def tell_one(self, peer: PeerId, key: bytes, request: Message) -> NameHeld:

@@ -13,7 +13,7 @@ from p2p.wire.envelope import Signed, Signer, seal
 from storage.errors import NameConflictError, StaleFenceError, TooFewPeersError
 from storage.facade import NameValue
 from storage.limits import NAME_PENDING_MS, NAMES_PENDING_MAX
-from storage.records.names.client import NamesConfig
+from storage.records.names.config import NamesConfig
 from storage.records.names.core import name_key
 from storage.records.names.holder import TABLE, NameEntry
 from storage.records.names.messages import (

@@ -11,7 +11,7 @@ from p2p.wire.codec import decode_as, encode
 from storage.errors import NameConflictError, StaleFenceError, TooFewPeersError
 from storage.facade import NameValue
 from storage.limits import NAME_VALUE_BYTES_MAX
-from storage.records.names.client import NamesConfig
+from storage.records.names.config import NamesConfig
 from storage.records.names.holder import TABLE, NameEntry
 from storage.records.names.messages import Ballot
 from storage.records.names.quota import Accounts, NamePayer

@@ -1,7 +1,6 @@
 """Asking the holders of a name: all of them at once, until enough have answered."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import trio
@@ -17,6 +16,7 @@ from p2p.ids import PeerId, TrafficClass
 from p2p.membership.port import Views
 from p2p.membership.view import Liveness, View
 from p2p.wire.codec import Message
+from storage.records.names.config import NamesConfig
 from storage.records.names.core import (
     Holders,
     NamePool,
@@ -32,27 +32,7 @@ RETURNED_S: Final = 10.0
 """Names are handed over within this to holders that have come back: a look every 2 s finds them."""
 
 
-@dataclass(frozen=True, slots=True)
-class NamesConfig:
-    """Times in seconds."""
-
-    call_timeout_s: float = 3.0
-    """A holder answers after one commit: milliseconds when it is healthy."""
-    tries: int = 8
-    """Rounds of a read or write: lost to other writers, or to connections that broke."""
-    backoff_s: float = 0.05
-    """Wait up to this, doubled each time, so that rivals do not meet again."""
-    down_after_s: float = 15 * 60.0
-    """A dead member counts as a holder for so long: see core for what that guards."""
-    given_up_after_s: float = 60.0
-    """So long where most members live: a machine is started anew within that."""
-    watch_s: float = 2.0
-    """How often we look whether the holders have changed and names must be handed over."""
-    sweep_s: float = 3600.0
-    """How often names that nobody wrote for a year, or never, are forgotten."""
-
-
-class NameClient:
+class NameAsker:
     """Knows who holds what, and asks them; what they answer is checked before it counts."""
 
     def __init__(self, rpc: Rpc, members: Views, rights: NameRights, config: NamesConfig) -> None:
@@ -75,15 +55,19 @@ class NameClient:
 
     def holders(self, key: bytes) -> Holders:
         """Who holds a name now, by our view."""
-        return self.pool().holders(key)
+        return self._pool(self._members.view(), trio.current_time()).holders(key)
 
-    def pool(self) -> NamePool:
-        """Among whom names are spread, by our view."""
-        view, now_s, config = self._members.view(), trio.current_time(), self._config
+    def look(self) -> NamePool:
+        """Note who has come back, and say among whom names are spread, by our view."""
+        view, now_s = self._members.view(), trio.current_time()
+        self._note_returned(view, now_s)
+        return self._pool(view, now_s)
+
+    def _pool(self, view: View, now_s: float) -> NamePool:
+        config = self._config
         counted = counted_members(view, now_s, config.down_after_s)
         running_s = now_s - self._started_s
         members = with_remembered(counted, view, self._remembered, running_s, config.down_after_s)
-        self._note_returned(view, now_s)
         return pool_of(members, view, now_s, config.given_up_after_s, self._started_s)
 
     def _note_returned(self, view: View, now_s: float) -> None:
@@ -95,12 +79,13 @@ class NameClient:
         for peer in [p for p, at_s in self._returned_s.items() if at_s + RETURNED_S <= now_s]:
             del self._returned_s[peer]
 
-    async def _let_them_hear(self, key: bytes) -> None:
+    async def _let_them_hear(self, key: bytes) -> NamePool:
         """Many holders have come back: what was decided without them they are told now."""
-        while (pool := self.pool()).may_miss(key, self._returned_s):
+        while (pool := self.look()).may_miss(key, self._returned_s):
             asked = pool.holders(key).asked
             back_s = [at_s for peer, at_s in self._returned_s.items() if peer in asked]
             await trio.sleep_until(max(back_s) + RETURNED_S)
+        return pool
 
     async def ask(self, key: bytes, request: Message, enough: Callable[[Poll], bool]) -> Poll:
         """Ask everybody; returns when it is enough, or all have answered or failed.
@@ -109,8 +94,8 @@ class NameClient:
         """
         if self._nursery is None:
             raise RuntimeError("NameService.run must be started before names are used")
-        await self._let_them_hear(key)
-        poll = Poll(key, self.holders(key))
+        pool = await self._let_them_hear(key)
+        poll = Poll(key, pool.holders(key))
         view, done = self._members.view(), trio.Event()
         dead = [m.peer for m in view.members if m.liveness is Liveness.DEAD and m.peer != view.me]
         asked = [peer for peer in poll.holders.asked if peer not in dead]
