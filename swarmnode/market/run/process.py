@@ -33,8 +33,8 @@ class JobProcess:
         self.has_faulted = False
         """A lease could not be told to the executor: the job is to be given up."""
         self._is_once = record.spec.effects is Repeatability.ONCE
-        self.is_gone = trio.Event()
-        """Nothing of the job runs any more, and nothing will."""
+        self._gone = trio.Event()
+        """Set by `note_gone`: nothing of the job runs any more."""
         self.stop_reason = record.stop_reason
         """Why it is to end; empty while it is wanted. Set by `stop`, or by many node deaths."""
         self._grace_s = 0.0
@@ -69,7 +69,15 @@ class JobProcess:
         """No process stays, at the latest when its lease ends."""
         with contained(f"the stop of job {self._job}"), suppress(JobUnknownError):
             await self._executor.stop(self._job, 0.0)
-        self.is_gone.set()
+        self.note_gone()
+
+    def note_gone(self) -> None:
+        """Nothing of the job runs any more, and nothing will: whoever waits for that goes on."""
+        self._gone.set()
+
+    async def wait_gone(self) -> None:
+        """Return once nothing of the job runs any more, and nothing will."""
+        await self._gone.wait()
 
     def is_known(self) -> bool:
         """Whether the executor ever had it."""
@@ -78,10 +86,10 @@ class JobProcess:
     def _view(self) -> JobView | None:
         return next((view for view in self._executor.jobs() if view.job == self._job), None)
 
-    async def leased(self, stage: Callable[[], Awaitable[None]] | None) -> None:
-        """Return once it may be started, or is not to be any more.
+    async def make_ready(self, stage: Callable[[], Awaitable[None]] | None) -> None:
+        """Wait for the lease, then bring what it needs by `stage`; `stop` ends both early.
 
-        `stage` brings what it needs as soon as it is leased; None where that was done before.
+        None where it was brought before.
         """
         with self._staging:
             await self._leased.wait()  # a restart may have come after the lease's end

@@ -103,7 +103,7 @@ class JobRunner:
         with self._scope:
             async with trio.open_nursery() as nursery:
                 if self.record.state is JobState.REPORTING:
-                    self.process.is_gone.set()
+                    self.process.note_gone()
                     self._push_rest(nursery)
                 else:
                     outcome = await self._outcome(nursery)
@@ -140,14 +140,14 @@ class JobRunner:
             self._has_no_process()
 
     def _has_no_process(self) -> None:
-        self.process.is_gone.set()
+        self.process.note_gone()
         self._log.end()
 
     async def _start(self, nursery: trio.Nursery) -> None:
         """Have the process running. Raises JobOverError when there will be none."""
         if not self.process.is_known():
             is_staged = self.record.state is not JobState.LEASED
-            await self.process.leased(None if is_staged else self._stage)
+            await self.process.make_ready(None if is_staged else self._stage)
             if not self.process.stop_reason and not is_staged:
                 await self._tell(run_events.Staged(self.record.task, self.record.fence))
         await self.process.start(self.record, nursery)

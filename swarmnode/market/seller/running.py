@@ -63,7 +63,7 @@ class RunningJobs:
     async def no_process_left(self) -> None:
         """Return once none of those that run now has a process."""
         for runner in list(self._runners.values()):
-            await runner.process.is_gone.wait()
+            await runner.process.wait_gone()
 
     async def files_of(self, record: JobRecord) -> FilesTold:
         """Store what there is of its outputs. Raises RefusalError."""
