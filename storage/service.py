@@ -98,8 +98,7 @@ class StorageService:
         self.tombstones = Tombstones(tables, signer, network, rpc, mesh.proofs)
         self.leases = LeaseBook(config, tables, shards, self.holders, self.tombstones, wall_ms)
         self.rights = Rights(signer, network, mesh.proofs, wall_ms)
-        books = (self.leases, self.holders, self.tombstones)
-        server = ShardServer(config, shards, *books, mesh, self.rights, self.clock.is_wrong)
+        server = self._server(config, mesh)
         transfer = Transfer(config, rpc, server, self.holders, signer, network, workers)
         members.on_change(transfer.on_member)
         self.parts = self._parts(config, mesh, pool, transfer, owner, lab, workers)
@@ -113,6 +112,18 @@ class StorageService:
         members.on_change(self.objects.dropping.on_member)
         self._sweeper = Sweeper(
             mesh.me, self.clock, self.leases, self.objects.wants, config.sweep_s
+        )
+
+    def _server(self, config: StorageConfig, mesh: Mesh) -> ShardServer:
+        return ShardServer(
+            config,
+            self._shards,
+            self.leases,
+            self.holders,
+            self.tombstones,
+            mesh,
+            self.rights,
+            self.clock.is_wrong,
         )
 
     def _parts(

@@ -101,11 +101,17 @@ class Node:
 
     def _market(self) -> MarketService:
         edges = self.edges
-        things = (edges.executor, edges.machine, edges.state, self.storage.objects, self.memory)
+        premises = Premises(
+            executor=edges.executor,
+            machine=edges.machine,
+            tables=edges.state,
+            objects=self.storage.objects,
+            memory=self.memory,
+        )
         return MarketService(
             settings.market(self.config),
             self.peers.mesh,
-            Premises(*things),
+            premises,
             boot_s=edges.boot_s,
             lends=self.lends_compute,
             right_of=self._right_of,

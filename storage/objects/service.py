@@ -89,8 +89,7 @@ class ObjectService:
     ) -> PutReceipt:
         """See storage.facade.Objects.put."""
         nursery = self._running()
-        given = (self._parts, nursery, durability, storage_class, self._coding, trust)
-        writer = ObjectWriter(*given, is_guests=bool(mark.person))
+        writer = self._writer(durability, storage_class, mark, trust)
         book = self._keyring if trust is None else self._entrusted
         hashed = _Hashed(source)
         is_kept = False
@@ -109,6 +108,19 @@ class ObjectService:
             if not is_kept and self._nursery is not None:  # else the next start gives it up
                 nursery.start_soon(self._give_up, writer)
         return stored.receipt
+
+    def _writer(
+        self, durability: Durability, storage_class: StorageClass, mark: Mark, trust: Trust | None
+    ) -> ObjectWriter:
+        return ObjectWriter(
+            self._parts,
+            self._running(),
+            durability,
+            storage_class,
+            self._coding,
+            trust,
+            is_guests=bool(mark.person),
+        )
 
     async def _hold(self, writer: ObjectWriter, scope: trio.CancelScope) -> None:
         with scope:

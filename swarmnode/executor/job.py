@@ -35,5 +35,11 @@ class ExecutorJob:
 
     def view(self) -> JobView:
         """For the executor's callers."""
-        job, deaths = self.record.spec.job, (self.node_died_ms, self.node_deaths)
-        return JobView(job, self.pid, self.started_ms, self.exit, *deaths)
+        return JobView(
+            self.record.spec.job,
+            self.pid,
+            self.started_ms,
+            self.exit,
+            self.node_died_ms,
+            self.node_deaths,
+        )

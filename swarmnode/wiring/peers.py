@@ -31,9 +31,17 @@ class Peers:
         self.echo = Echo(self.rpc)
         self.membership = _membership(config, edges, identity, self.rpc)
         self.gossip = _gossip(config, edges, self.rpc, self.membership)
-        dice = (edges.rng, edges.entropy)
-        services = (self.rpc, self.membership, self.gossip)
-        self.mesh = Mesh(*services, edges.signer, edges.network, *dice, edges.wall_ms, edges.proofs)
+        self.mesh = Mesh(
+            rpc=self.rpc,
+            members=self.membership,
+            gossip=self.gossip,
+            signer=edges.signer,
+            network=edges.network,
+            rng=edges.rng,
+            entropy=edges.entropy,
+            wall_ms=edges.wall_ms,
+            proofs=edges.proofs,
+        )
         """What every service above p2p is given."""
         self.register = _register(edges, self.rpc)
         self.renewal = _renewal(edges, self.rpc)

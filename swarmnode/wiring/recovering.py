@@ -121,12 +121,12 @@ def _by_lab(
     """Asked for or not by the word `wanted` of the configuration."""
     names, lab = storage.names, identity.lab
     return LabRecovery(
-        lab,
-        names.of(lab),
-        wanted,
-        peers.waits_for_others,
-        edges.entropy,
-        edges.wall_ms,
+        lab=lab,
+        labs=names.of(lab),
+        wish=wanted,
+        waits_for_others=peers.waits_for_others,
+        entropy=edges.entropy,
+        wall_ms=edges.wall_ms,
         persons=names.person(edges.signer.from_seed(vault.seed)) if vault.seed else None,
         seed=vault.seed,
     )

@@ -68,8 +68,15 @@ class NameSuccession:
         return bool(self._untold - present.dead) and trio.current_time() >= self._again_s
 
     async def _hand_over(self, present: NamePool, whom: frozenset[PeerId] | None) -> None:
-        pools = (self._owed[:-1], present)
-        work = NameHandOver(self._me, self._asker, self._holder.page, *pools, whom, self._reached)
+        work = NameHandOver(
+            self._me,
+            self._asker,
+            self._holder.page,
+            olds=self._owed[:-1],
+            new=present,
+            whom=whom,
+            start=self._reached,
+        )
         self._untold, self._reached = await work.run(), work.reached
         self.handed_over += work.told
         self._again_s = trio.current_time() + self._pause_s

@@ -140,9 +140,14 @@ class Book:
         """How often each fact of COUNTED happened since the start, by its name in telemetry."""
         self.alarm = Alarm(config)
         self.receipts, self.log_claims = Receipts(config.guard.copy_s), LogClaims()
-        notary, ledger = self.notary, self.ledger
-        lookups = ledger.find, notary.hand_on, notary.home, ledger.forgotten.__contains__
-        self.guards = Guardian(config.guard, self.me, *lookups)
+        self.guards = Guardian(
+            config.guard,
+            self.me,
+            find=self.ledger.find,
+            hand_on=self.notary.hand_on,
+            home=self.notary.home,
+            was_forgotten=self.ledger.forgotten.__contains__,
+        )
         """Who acts for each task; what it decides is carried out in the same step."""
 
     @property

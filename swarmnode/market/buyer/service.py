@@ -76,13 +76,15 @@ class BuyerService:
         self._driver = Driver(self._core, Performer(mesh.rpc.send, self._notify, self._pen.persist))
         self.logbook, guards = LogBook(tables), self._core.guards
         """Where the logs of our tasks lie, for who keeps them in the pool."""
-        who = (mesh.rpc, mesh.signer, mesh.network)
-        self.guardians = KeeperService(*who, guards, self.logbook, self._post_begun)
+        self.guardians = KeeperService(
+            mesh.rpc, mesh.signer, mesh.network, guards, self.logbook, self._post_begun
+        )
         """Among the keepers of tasks: ours are kept by others, and theirs here."""
         self._begun = trio.Event()
         """All tasks are loaded: what others say before is not heard."""
-        ours = (self._core, self._driver.do, self._begun)
-        self.own_machines = OwnMachines(mesh, tables, *ours, whose)
+        self.own_machines = OwnMachines(
+            mesh, tables, self._core, self._driver.do, self._begun, whose
+        )
         """What other machines of this person have."""
         self._lookout = Lookout(config, mesh, boot_s, self._driver.order)
         self._feed, self._ends = EventFeed(), Ends()
@@ -111,8 +113,13 @@ class BuyerService:
 
     def _loaded(self) -> e.TasksLoaded:
         view = self._tables
-        held = load_tasks(view), load_guards(view), load_taken_ms(view)
-        return e.TasksLoaded(*held, load_forgotten(view), load_moved(view))
+        return e.TasksLoaded(
+            load_tasks(view),
+            load_guards(view),
+            load_taken_ms(view),
+            load_forgotten(view),
+            load_moved(view),
+        )
 
     # -- what the owner may ask
 

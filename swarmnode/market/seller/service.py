@@ -59,13 +59,20 @@ class SellerService:
         self._pen = PatientWriter(premises.tables.free)
         self._driver = Driver(self._core, Performer(mesh.rpc.send, self._notify, self._pen.persist))
         self._running = RunningJobs(mesh.rpc, premises, self._driver.do)
-        here = (premises.executor, premises.machine, self._driver.do)
-        self.lending = Lending(self._core, terms, config.lent, *here)
+        self.lending = Lending(
+            self._core, terms, config.lent, premises.executor, premises.machine, self._driver.do
+        )
         """What of this machine is lent now."""
         self._is_open = False
         """Jobs are loaded: what others say before is not heard."""
-        heard = (self._core.jobs, self._post, lambda: self._pen.is_waiting)
-        self._mail = BuyerMail(mesh, *heard, self._running.files_of, terms.result_keep_s)
+        self._mail = BuyerMail(
+            mesh,
+            self._core.jobs,
+            post=self._post,
+            is_full=lambda: self._pen.is_waiting,
+            files_of=self._running.files_of,
+            keep_s=terms.result_keep_s,
+        )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Go on with the jobs an earlier life left, sweep all others, sell until cancelled.

@@ -68,8 +68,13 @@ class KeyringSnapshot:
 def pack(snapshot: KeyringSnapshot) -> bytes:
     """The bytes of the object."""
     objects, rows = snapshot.objects, snapshot.rows
-    seeds = (snapshot.lab_seed, snapshot.network_seed)
-    head = Head(snapshot.taken_ms, len(objects), *seeds, *snapshot.names)
+    head = Head(
+        snapshot.taken_ms,
+        len(objects),
+        snapshot.lab_seed,
+        snapshot.network_seed,
+        *snapshot.names,
+    )
     parts = [
         encode(head),
         *(encode(SnapshotRow("", *kept)) for kept in objects),
@@ -90,8 +95,8 @@ def unpack(data: bytes) -> KeyringSnapshot:
         raise SnapshotError("the keyring in the pool cannot be read (it ends early): upgrade")
     objects = tuple((row.key, row.value) for row in rows[: head.objects])
     others = tuple(rows[head.objects :])
-    seeds, names = (head.lab_seed, head.network_seed), (head.person, head.lab)
-    return KeyringSnapshot(head.taken_ms, objects, others, *seeds, names)
+    names = (head.person, head.lab)
+    return KeyringSnapshot(head.taken_ms, objects, others, head.lab_seed, head.network_seed, names)
 
 
 def tasks_in(snapshot: KeyringSnapshot) -> list[TaskRecord]:
