@@ -42,15 +42,19 @@ class Connection:
         self.core = YamuxCore(is_initiator=is_initiator, config=self.config.yamux, memory=memory)
         self.out = LinkOutput(channel, self.core.output, self.config.backlog_bytes, self.close)
         self.pulse = Pulse(self.core, self.out, self.config)
-        self.closed = trio.Event()  # set when everything is over; `is_closing` is true before that
-        self.reason = ""  # why it closes, for people; the first one stays
-        self._closing = trio.Event()  # set by the first `close`
+        self.closed = trio.Event()
+        """Set when everything is over; `is_closing` is true before that."""
+        self.reason = ""
+        """Why it closes, for people; the first one stays."""
+        self._closing = trio.Event()
+        """Set by the first `close`."""
         self._channel = channel
         self._memory = memory
         self._streams: dict[int, LinkStream] = {}
         self._arrivals = Arrivals(self.core.has, self.config.yamux.streams_inbound_max)
         self._turn = ReadTurn(self.core)
-        self._unparsed = b""  # what `feed_first` brought, to be taken in first
+        self._unparsed = b""
+        """What `feed_first` brought, to be taken in first."""
 
     # For callers
 

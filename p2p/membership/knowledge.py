@@ -38,14 +38,18 @@ class Knowledge:
         self._own = own
         self._config, self._prober, self._rng = config, prober, rng
         self._news = NewsQueue(config.news_per_message, config.retransmit_factor)
-        self._buckets = Buckets(config.burst, config.presences_per_s)  # presences
+        self._buckets = Buckets(config.burst, config.presences_per_s)
+        """Of presences, by the peer that brings them."""
         self.throttled = 0
         """Presences dropped because the peer that brought them brought too many."""
         self._expelled: frozenset[PeerId] = frozenset()
         """Out for good, never ourselves: none of their presences is taken, none lives here."""
-        self._is_spreading = False  # a SpreadDue is under way: there is never a second one
-        self._view: View | None = None  # what `view` gives; None once the table has changed
-        self._alive: list[PeerId] | None = None  # the same of `alive`
+        self._is_spreading = False
+        """A SpreadDue is under way: there is never a second one."""
+        self._view: View | None = None
+        """What `view` gives; None once the table has changed."""
+        self._alive: list[PeerId] | None = None
+        """The same of `alive`."""
 
     # -- reading
 

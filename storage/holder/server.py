@@ -64,7 +64,8 @@ class ShardServer:
         self._tombstones = tombstones
         self._signer, self._network, self._wall_ms = mesh.signer, mesh.network, mesh.wall_ms
         self._rights, self._is_clock_wrong = rights, is_clock_wrong
-        self._on_stone: OnStone = _nothing  # until `serve_on` says who is told
+        self._on_stone: OnStone = _nothing
+        """Nobody, until `serve_on` says who is told."""
         self._answers: Final[dict[type[Message], Answer]] = {
             m.PutShard: self._put_shard,
             m.GetShard: self._get_shard,

@@ -19,10 +19,12 @@ class PutSpread:
 
     def __init__(self, pool: Pool, lab: LabId, lease: LeaseId, durability: Durability) -> None:
         self._pool, self._lab, self._lease, self._durability = pool, lab, lease, durability
-        self.plan = Plan(1, 1, 1, 1)  # chosen when the first segment is there
+        self.plan = Plan(1, 1, 1, 1)
+        """Chosen when the first segment is there."""
         self._candidates: list[Candidate] = []
         """Machines for shards, in the order of the lease; chosen with the plan."""
-        self.log = PushOutcomes()  # what the next segments should know of machines
+        self.log = PushOutcomes()
+        """What the next segments should know of machines."""
 
     @property
     def is_local(self) -> bool:

@@ -96,14 +96,16 @@ class ObjectWriter:
         self._parts = parts
         self._nursery = nursery
         self._coding = coding
-        self._key = ObjectKey(parts.entropy(KEY_BYTES))  # a part of the capability
+        self._key = ObjectKey(parts.entropy(KEY_BYTES))
+        """A part of the capability."""
         lease = LeaseId(parts.entropy(LEASE_ID_BYTES))
         right = None if trust is None else trust.right
         owner, lab = (parts.owner, parts.lab) if trust is None else (trust.owner, trust.lab)
         self._terms = PutTerms(lease, owner, lab, right, storage_class, is_guests)
         self._spread = PutSpread(parts.pool, parts.lab, lease, durability)
         self._begun_s = trio.current_time()
-        self._size = 0  # bytes of plaintext taken in so far
+        self._size = 0
+        """Bytes of plaintext taken in so far."""
         self._flight = _Flight()
         self._refs: dict[int, SegmentRef] = {}
         """By number: segments of which enough shards are kept."""

@@ -65,7 +65,8 @@ class Libp2pHost:
         self._joining = self._make_joining(network, admission)
         self.conns = self._make_conns(here, network, swarm)
         self._dials = self._make_dials()
-        self._sink: FrameSink | None = None  # set once, before `run`
+        self._sink: FrameSink | None = None
+        """Set once, before `run`."""
         self.parts: list[Callable[..., Awaitable[object]]] = [self._where.run]
         """What runs as long as the host and is started before it listens (`interop`)."""
 

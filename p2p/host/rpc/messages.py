@@ -1,7 +1,7 @@
 """Frames of the RPC layer: numbers 1-8. Payloads are packed messages of the services above.
 
-A channel (one peer, one traffic class) begins with Opened on each side; every other frame but
-Cast belongs to the channel that the last Opened began.
+A channel (one peer, one traffic class) begins with ChannelOpened on each side; every other frame
+but Cast belongs to the channel that the last of them began.
 """
 
 from enum import IntEnum

@@ -1,6 +1,7 @@
 """The streams of one connection: bytes in, events out; streams written to, bytes to send out.
 
-    feed(bytes) -> [Opened | Received | Finished | WasReset | WindowGrew | Ponged | PeerLeft]
+    feed(bytes) -> StreamOpened | Received | Finished | WasReset | WindowGrew | Ponged
+                   | PeerLeft | Paused, in order
     open_stream, write, finish, reset, consumed, grant, ping, leave -> output, for output.take()
 
 Who sends more than it was granted, or anything else the specification forbids, gets WireError
@@ -44,18 +45,29 @@ class YamuxCore:
     ) -> None:
         self._config = config or YamuxConfig()
         self.windows = ReceiveWindows(self._config, memory)
+        """What the peer may send, and what nobody has read yet."""
         self.output = YamuxOutput()
+        """Frames that wait for the line; whoever writes to it takes them out."""
         self._next_id = 1 if is_initiator else 2
+        """Of the next stream that we open; grows by two, above UINT32_MAX none is left."""
         self._peer_parity = 0 if is_initiator else 1
+        """Streams of the peer have ids that leave this when divided by two."""
         self._streams: dict[int, YamuxStream] = {}
-        self._inbound = 0  # how many of them the peer has opened
-        self._header = b""  # as much as has come of one that is not whole
-        self._body_left = 0  # bytes that have not come yet of the data frame begun last
+        """By id, those that are open in one direction at least."""
+        self._inbound = 0
+        """How many of them the peer has opened."""
+        self._header = b""
+        """As much as has come of one that is not whole."""
+        self._body_left = 0
+        """Bytes that have not come yet of the data frame begun last."""
         self._body_id = 0
-        self._body_flags = 0  # they count once the body has come
+        """The stream of that frame."""
+        self._body_flags = 0
+        """Its flags: they count once the body has come."""
         self.frames_in = self.frames_idle = 0
         """Headers so far; those that only opened or reset a stream, pinged, or were for nobody."""
-        self.has_left = False  # we have said goodbye
+        self.has_left = False
+        """We have said goodbye."""
 
     # What the peer sends
 
@@ -71,7 +83,7 @@ class YamuxCore:
                 yield events.Paused()
             if self._body_left:
                 end = min(size, at + self._body_left)
-                yield from self._on_body(events.piece(data, at, end))
+                yield from self._on_body(_piece(data, at, end))
                 at = end
             elif self._header or size - at < HEADER.size:
                 need = HEADER.size - len(self._header)
@@ -86,7 +98,7 @@ class YamuxCore:
                 begins, at = at, at + HEADER.size
                 end = at + self._whole_body(data, begins)
                 if end > at:
-                    yield events.Received(self._body_id, events.piece(data, at, end))
+                    yield events.Received(self._body_id, _piece(data, at, end))
                     at = end
                 else:
                     yield from self._on_header(*header_at(data, begins))
@@ -278,3 +290,10 @@ class YamuxCore:
         self.windows.end(self._streams.pop(stream_id))
         if stream_id % 2 == self._peer_parity:
             self._inbound -= 1
+
+
+def _piece(data: bytes, at: int, end: int) -> bytes | memoryview:
+    """Bytes of a plaintext: a view when it is most of it, else a copy that holds nothing else."""
+    if 2 * (end - at) < len(data):
+        return data[at:end]
+    return memoryview(data)[at:end]

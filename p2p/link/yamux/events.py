@@ -55,10 +55,3 @@ class Paused(msgspec.Struct, frozen=True):
 Event: TypeAlias = (
     StreamOpened | Received | Finished | WasReset | WindowGrew | Ponged | PeerLeft | Paused
 )
-
-
-def piece(data: bytes, at: int, end: int) -> bytes | memoryview:
-    """Bytes of a plaintext: a view when it is most of it, else a copy that holds nothing else."""
-    if 2 * (end - at) < len(data):
-        return data[at:end]
-    return memoryview(data)[at:end]

@@ -25,12 +25,18 @@ class YamuxStream:
     """What the peer is granted when nothing is unread; grows with what the path needs."""
     reserved: int = 0
     """The part of it that is taken from what the node has for all connections."""
-    granted_s: float = -math.inf  # when the peer was last granted more
-    send_window: int = WINDOW_START_BYTES  # bytes that the peer takes now
-    receive_window: int = WINDOW_START_BYTES  # bytes it may still send: with `unread` <= window
-    unread: int = 0  # bytes that came and were not read
+    granted_s: float = -math.inf
+    """When the peer was last granted more."""
+    send_window: int = WINDOW_START_BYTES
+    """Bytes that the peer takes now."""
+    receive_window: int = WINDOW_START_BYTES
+    """Bytes it may still send: with `unread` never above `window`."""
+    unread: int = 0
+    """Bytes that came and were not read."""
     is_send_open: bool = True
+    """We have neither finished nor reset it."""
     is_receive_open: bool = True
+    """The peer has neither finished nor reset it."""
 
 
 class ReceiveWindows:
