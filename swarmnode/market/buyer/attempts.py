@@ -62,8 +62,17 @@ class Attempts:
         restore: CheckpointRecord | None,
     ) -> Award:
         notary, kept = self._book.notary, self._book.kept_for_another(record.task)
-        granted = notary.grant(record, winner, fence)
-        terms = AwardTerms(record.task, fence, winner, bid.bid, record.spec, restore, *granted)
+        names_grant, state_key = notary.grant(record, winner, fence)
+        terms = AwardTerms(
+            task=record.task,
+            fence=fence,
+            seller=winner,
+            bid=bid.bid,
+            spec=record.spec,
+            restore=restore,
+            names_grant=names_grant,
+            state_key=state_key,
+        )
         return notary.award(terms, kept)
 
     def on_award_due(self, event: e.AwardDue, now_s: float) -> list[e.Effect]:
