@@ -42,8 +42,6 @@ from storage.repair.events import (
     Remembered,
 )
 
-Row = tuple[PeerId | None, ...]
-
 
 @dataclass(slots=True)
 class _Page:

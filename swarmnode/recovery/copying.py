@@ -33,7 +33,7 @@ class CopyMaker:
 
     def __init__(self, things: Things, place: Place, returned: Return) -> None:
         """`returned` is told who has taken this machine over, and knows what is theirs."""
-        self._things, self._place, self._return = things, place, returned
+        self._things, self._place, self._returned = things, place, returned
         self.trouble = ""
         """Why the newest copy that was tried failed, in words; empty: it did not."""
         self._unpointed: tuple[ReadCap, Taken | None] | None = None
@@ -48,7 +48,7 @@ class CopyMaker:
     async def renew(self) -> bool:
         """Whether the pool has what we have now."""
         try:
-            taken = self._return.note(await self._place.taken())
+            taken = self._returned.note(await self._place.taken())
             cap = await self._put(taken)
             await self._point(cap, taken)
         except (StorageError, SnapshotError) as exc:
@@ -82,7 +82,7 @@ class CopyMaker:
                     await self._things.objects.forget(entry.cap.address)
 
     def _snapshot(self) -> KeyringSnapshot:
-        things, taken_ms = self._things, self._return.taken_ms
+        things, taken_ms = self._things, self._returned.taken_ms
         tasks = [(key, value, task_of(value)) for key, value in _all(things.tables, TASKS)]
         ours = [(key, value, task) for key, value, task in tasks if _is_ours(task, taken_ms)]
         self.ended = frozenset(task.task for _, _, task in ours if task.state in TASK_ENDS)
@@ -91,8 +91,15 @@ class CopyMaker:
             rows += [SnapshotRow(table, key, value) for key, value in _all(things.tables, table)]
         left_out = [task for _, _, task in tasks if not _is_ours(task, taken_ms)]
         objects = _objects_without(things.keyring, left_out, [task for _, _, task in ours])
-        keys, names = things.vault.keys(), things.vault.names()
-        return KeyringSnapshot(things.wall_ms(), tuple(objects), tuple(rows), *keys, names)
+        lab_seed, network_seed = things.vault.keys()
+        return KeyringSnapshot(
+            things.wall_ms(),
+            tuple(objects),
+            tuple(rows),
+            lab_seed,
+            network_seed,
+            things.vault.names(),
+        )
 
 
 def _objects_without(

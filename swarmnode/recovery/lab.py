@@ -30,7 +30,7 @@ SEALED_NAME: Final = "lab-recovery"
 OPENED_NAME: Final = "recoveries"
 """Of a lab."""
 PURPOSE: Final = "lab recovery"
-LOOK_S: Final = 120.0
+OPENINGS_LOOK_S: Final = 120.0
 """Between two looks at what was opened: nothing depends on hearing it sooner."""
 AGAIN_S: Final = 5.0
 """After names could not be read, or others are still to be met."""
@@ -107,7 +107,7 @@ class LabRecovery:
                 with suppress(StorageError, SnapshotError):
                     await self._settle()
                     await self._listen()
-                    pause_s = LOOK_S
+                    pause_s = OPENINGS_LOOK_S
             await trio.sleep(pause_s)
 
     def notes(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from swarmnode.recovery.copies.pointers import Taken
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import TaskRecord
 
-LOOK_S: Final = 15.0
+TAKER_LOOK_S: Final = 15.0
 """Between two looks at what the taker has."""
 HAND_OVER_S: Final = 600.0
 """Who took this machine over brings things back there within this: what it has not by then is in
@@ -46,13 +46,13 @@ class Return:
 
     def __init__(
         self,
-        market: Moved,
+        moved: Moved,
         leave: Callable[[Sequence[TaskRecord]], Awaitable[None]],
         waits_for_others: Callable[[], bool],
         on_change: Callable[[], None],
     ) -> None:
         """`leave` takes what belongs to tasks off our keyring; `on_change`: more is ours now."""
-        self._market, self._leave = market, leave
+        self._moved, self._leave = moved, leave
         self._waits_for_others, self._on_change = waits_for_others, on_change
         self._taken: Taken | None = None
         """Who took this machine over, as the pool said last; None: nobody."""
@@ -100,11 +100,11 @@ class Return:
                 if not self._is_over and trio.current_time() >= until_s:
                     self._is_over = True
                     self._on_change()
-                with trio.move_on_after(RARELY_S if self._is_over else LOOK_S):
+                with trio.move_on_after(RARELY_S if self._is_over else TAKER_LOOK_S):
                     await self._is_news.wait()
 
     async def _hand_over(self, taken: Taken) -> None:
-        records = await self._market.gone_on(taken.at_ms)
+        records = await self._moved.gone_on(taken.at_ms)
         for at in range(0, len(records), LEFT_AT_ONCE):
             some = records[at : at + LEFT_AT_ONCE]
             try:
@@ -112,7 +112,7 @@ class Return:
             except StoreFullError:
                 return  # at the next look
             for record in some:
-                await self._market.let_go(record.task, record.owner)
+                await self._moved.let_go(record.task, record.owner)
                 log.info(
                     "task %s goes on at another machine of yours, %s", record.task, record.owner
                 )

@@ -36,7 +36,7 @@ AGAIN_S: Final = 10.0
 """After the pool could not take or give a copy."""
 MEET_S: Final = 1.0
 """Between two looks for others, and for the copies, after a start."""
-LOOK_S: Final = 15.0
+SIBLINGS_LOOK_S: Final = 15.0
 """Between two looks at which machines of the person are gone."""
 _FACTS: Final = frozenset({"submitted", "checkpointed", "taken over", "taken up"})
 
@@ -118,9 +118,9 @@ class RecoveryService:
                     if self._retrieval is not None:
                         await self._retrieval.look_for_more(sight.copies)
             if self._brought.is_set():
-                await trio.sleep(LOOK_S)
+                await trio.sleep(SIBLINGS_LOOK_S)
             else:
-                with trio.move_on_after(LOOK_S):
+                with trio.move_on_after(SIBLINGS_LOOK_S):
                     await self._brought.wait()
 
     @property

@@ -78,6 +78,7 @@ class Rpc:
         self._callers: dict[PeerId, Caller] = {}
         """Who is connected; and ourselves."""
         self._on_peer: list[Callable[[PeerId, bool], None]] = []
+        """Told of each peer that comes or goes."""
         self._conversations: dict[tuple[PeerId, TrafficClass], Conversation] = {}
         """Those that are open, also with ourselves; made when needed."""
         self._bounds = CallBounds(host.peer_id, config)
@@ -95,6 +96,7 @@ class Rpc:
         self._loopback: deque[tuple[TrafficClass, bytes]] = deque()
         """Frames to ourselves, for the next round; no cast joins OUTBOX_FRAMES_MAX of them."""
         self._loopback_wake = trio.Event()
+        """Set by whoever puts one there; replaced when a round begins."""
         host.attach(self)
 
     @property
@@ -107,11 +109,11 @@ class Rpc:
         """Who we are, as our own certificates say."""
         return self._host.me
 
-    # -- what services register, before or while running
-
     def caller(self, peer: PeerId) -> Caller | None:
         """Who a peer is by its certificates, while it is connected."""
         return self.me if peer == self.peer_id else self._callers.get(peer)
+
+    # -- what services register, before or while running
 
     def listen(self, kind: type[M], on_message: Callable[[Caller, M], None]) -> None:
         """Have casts of this kind handed to `on_message`, which must not block."""

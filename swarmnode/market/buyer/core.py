@@ -243,12 +243,13 @@ class Buyer:
 
     def _on_submitted(self, event: e.Submitted, now_s: float) -> list[e.Effect]:
         record = event.record
-        return [
+        effects = [
             *self._book.ledger.submit(record),
             *self._book.pursue(record, now_s),
             *self._book.guards.expect(record, now_s, at_once=event.is_detached),
-            *self._auctions.enqueue(record.task),
         ]
+        self._auctions.enqueue(record.task)
+        return effects
 
     def _on_goes_on_elsewhere(self, event: e.GoesOnElsewhere) -> list[e.Effect]:
         """Its attempt is not stopped: its provider hears from who has the task now."""

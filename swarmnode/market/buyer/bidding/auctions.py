@@ -47,13 +47,13 @@ class Auctions:
         if pursuit is None or pursuit.retry_due_s != event.due_s:
             return []
         pursuit.retry_due_s = None
-        return self.enqueue(event.task)
+        self.enqueue(event.task)
+        return []
 
-    def enqueue(self, task: TaskId) -> list[e.Effect]:
+    def enqueue(self, task: TaskId) -> None:
         """Let a task be put to auction as soon as there may be another one."""
         urgency = self._book.urgency(self._book.ledger.get(task))
         heapq.heappush(self._ready, (urgency, task))
-        return []
 
     def pump(self, now_s: float) -> list[e.Effect]:
         """Open auctions for tasks whose turn has come, as many as may be open."""

@@ -88,7 +88,7 @@ async def test_whoever_reads_a_phrase_is_told_to_the_whole_lab() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(strangers.run)
             await phrase(node)
-            await until(lambda: bool(strangers.notes()), within_s=2 * lab_room.LOOK_S)
+            await until(lambda: bool(strangers.notes()), within_s=2 * lab_room.OPENINGS_LOOK_S)
             nursery.cancel_scope.cancel()
         assert "phrase of ann, by bob (desk)" in strangers.notes()[0]
         assert await look(recovery(node, "", b"", lab_room.TOLD_MS + 1000)) == ()

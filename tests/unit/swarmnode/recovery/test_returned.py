@@ -8,7 +8,7 @@ import trio
 from p2p.ids import PeerId
 from storage.errors import StoreFullError
 from swarmnode.recovery.copies.pointers import Taken
-from swarmnode.recovery.returned import HAND_OVER_S, LOOK_S, RARELY_S, TOLD_MS, TOLD_S, Return
+from swarmnode.recovery.returned import HAND_OVER_S, RARELY_S, TAKER_LOOK_S, TOLD_MS, TOLD_S, Return
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import TaskRecord
 from swarmnode.tasks.spec import TaskSpec
@@ -62,7 +62,7 @@ async def test_its_taker_is_asked_until_what_is_left_is_its_own() -> None:
         back.note(TAKEN)
         assert back.taken_ms == TAKEN.at_ms
         await trio.sleep(HAND_OVER_S + 10 * RARELY_S + 1)
-        assert len(seen.asked) == HAND_OVER_S / LOOK_S + 1 + 10
+        assert len(seen.asked) == HAND_OVER_S / TAKER_LOOK_S + 1 + 10
         assert [at - began_s for at in seen.changed_s] == [HAND_OVER_S]
         assert back.taken_ms == 0
         nursery.cancel_scope.cancel()
@@ -110,7 +110,7 @@ async def test_nobody_is_asked_by_a_machine_that_was_not_taken_over_or_meets_nob
         await trio.sleep(100)
         assert seen.asked == []
         seen.is_alone = False
-        await trio.sleep(2 * LOOK_S)
+        await trio.sleep(2 * TAKER_LOOK_S)
         assert seen.asked
         nursery.cancel_scope.cancel()
 
@@ -123,9 +123,9 @@ async def test_what_belongs_to_a_task_is_left_before_the_task_is_let_go() -> Non
     async with trio.open_nursery() as nursery:
         nursery.start_soon(back.run)
         back.note(TAKEN)
-        await trio.sleep(2 * LOOK_S)
+        await trio.sleep(2 * TAKER_LOOK_S)
         assert seen.done == []
         seen.is_full = False
-        await trio.sleep(2 * LOOK_S)
+        await trio.sleep(2 * TAKER_LOOK_S)
         assert seen.done == ["leave t", "let go t"]
         nursery.cancel_scope.cancel()
