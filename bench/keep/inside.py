@@ -16,7 +16,7 @@ from bench.keep.ledger import Ledger
 from bench.keep.load import Load
 from bench.keep.machine import LEASE_GRACE_S, Machine, command, pause
 from p2p.identity.issue import DAY_MS, Grant, Names
-from p2p.identity.keys import load_key_file
+from p2p.identity.key_files import load_key_file
 from swarmnode.demo.launcher import LocalSwarm, new_root
 from swarmnode.home import enrol
 from swarmnode.home.folders import Home

@@ -19,7 +19,8 @@ from p2p.identity.admission import Admitted, Anchor, Clocks, check_token
 from p2p.identity.invites import Invite, contacts_of, decode_invite, encode_invite
 from p2p.identity.issue import DAY_MS, Grant, Keys, Names, accept, found
 from p2p.identity.issue import invite as certify_invite
-from p2p.identity.keys import KeySigner, create_key_file, load_key_file, network_id_of
+from p2p.identity.key_files import create_key_file, load_key_file
+from p2p.identity.keys import KeySigner, network_id_of
 from p2p.identity.private_files import read_private_file, replace_private_file
 from p2p.identity.records import InviteCert, MembershipToken, decode_token, encode_token
 from p2p.identity.renew import Applicant, renew_own

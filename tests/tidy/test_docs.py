@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
 from importlib import import_module
@@ -89,3 +90,18 @@ def test_files_that_are_named_exist(path: Path) -> None:
         r"\b(?:docs|testnet|bench|swarmnode|p2p|storage)/[\w./-]+\.\w+", path.read_text()
     )
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def arrows() -> str:
+    """The layers of every contract, as ARCHITECTURE.md has them."""
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    return " ".join(
+        f"{' '.join(one.get('containers', ['all']))}: {' -> '.join(one['layers'])}"
+        for one in linter["contracts"]
+        if one["type"] == "layers"
+    )
+
+
+def test_the_arrows_of_the_architecture_are_the_contracts() -> None:
+    block = (ROOT / "ARCHITECTURE.md").read_text().split("```")[1]
+    assert " ".join(block.split()) == arrows()

@@ -49,7 +49,7 @@ def phrase(person: str | None, fmt: str) -> None:
 def _own_phrase(home: Home) -> str:
     """Raises IdentityError."""
     from p2p.errors import IdentityError
-    from p2p.identity.keys import load_key_file
+    from p2p.identity.key_files import load_key_file
     from swarmnode.recovery.phrase import words_of
 
     if not home.member_key.exists() and home.person_key.exists():
