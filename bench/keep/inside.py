@@ -35,7 +35,7 @@ class KeepSwarm(LocalSwarm):
 
     def _enrol(self, home: Path, names: Names) -> str:
         place, now_ms = home_at(home), time.time_ns() // 1_000_000
-        names = replace(names, member=names.machine)
+        names = replace(names, person=names.machine)
         if not self.nodes:
             return enrol.found_network(place, names, os.urandom, now_ms).peer
         first = self.nodes[0]

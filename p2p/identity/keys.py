@@ -31,7 +31,7 @@ def peer_id_of(public_key: bytes) -> PeerId:
 
 
 def public_key_of(peer: str) -> bytes:
-    """The 32-byte public key inside a peer, member or lab id. Raises IdentityError."""
+    """The 32-byte public key inside a peer, person or lab id. Raises IdentityError."""
     if len(peer) != _ID_CHARS:
         raise IdentityError(f"{peer[:60]!r} is not a peer id: it must have {_ID_CHARS} characters")
     try:

@@ -80,12 +80,12 @@ def found_network(
     if home.membership_file.exists():
         _check_founded_here(home)
         return standing(home, False, now_ms)
-    member = key_in(home.member_key, entropy)
-    network = _founders(home.network_key, member, "network")
+    person = key_in(home.member_key, entropy)
+    network = _founders(home.network_key, person, "network")
     keys = Keys(
         machine=key_in(home.machine_key, entropy),
-        person=member,
-        lab=_founders(home.lab_key, member, "lab"),
+        person=person,
+        lab=_founders(home.lab_key, person, "lab"),
         network=network,
     )
     anchor = Anchor(network_id_of(network.peer_id), network.peer_id, is_open)
@@ -359,9 +359,9 @@ def key_in(path: Path, entropy: Entropy) -> KeySigner:
     return load_key_file(path) if path.exists() else create_key_file(path, entropy(_SEED_BYTES))
 
 
-def _founders(path: Path, member: KeySigner, what: str) -> KeySigner:
+def _founders(path: Path, person: KeySigner, what: str) -> KeySigner:
     """The key of what a person founded, made from the person's own: the phrase brings it back."""
     if path.exists():
         return load_key_file(path)
     context = f"swarm {what} key of its founder 1"
-    return create_key_file(path, blake3(member.seed(), derive_key_context=context).digest())
+    return create_key_file(path, blake3(person.seed(), derive_key_context=context).digest())

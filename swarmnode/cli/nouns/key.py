@@ -108,7 +108,7 @@ def recover(
         wrote = write_config(home, config, names)
         steps = "swarmnode run (it brings back your objects, tasks and results"
         if not naming["person"]:
-            steps += f", and your name: until then you are called {names.member}"
+            steps += f", and your name: until then you are called {names.person}"
         told = report(home, enrolled, enrolled.changed or wrote, f"{steps})")
     with or_said("this home is yours now all the same: swarmnode run brings your things back"):
         emit(told, fmt)
