@@ -74,8 +74,8 @@ class Buyer:
         return self._stewardship.carry_out(effects + self._auctions.pump(now_s), now_s)
 
     def _take(self, event: e.Event, now_s: float) -> Sequence[e.Effect]:
-        if isinstance(event, g.OwnersRemoved):
-            self._book.out = event.owners
+        if isinstance(event, g.MachinesRemoved):
+            self._book.out = event.machines
         match event:
             case e.MessageHeard():
                 return self._on_heard(event.peer, event.message, now_s)

@@ -267,9 +267,9 @@ class BuyerService:
             **self._core.counts,
         }
 
-    def end_of(self, owners: frozenset[PeerId]) -> None:
+    def end_of(self, machines: frozenset[PeerId]) -> None:
         """These machines were removed: nothing is kept here for them any more."""
-        self._driver.order(g.OwnersRemoved(owners))
+        self._driver.order(g.MachinesRemoved(machines))
 
     # -- what others say
 
