@@ -246,8 +246,8 @@ class Attempts:
         if pursuit.ending[0]:
             return Send(record.provider, CancelJob(record.task, record.fence, pursuit.ending[0]))
         newest = starts.base_of(record)
-        step, taken_ms = (0, 0) if newest is None else (newest.step, newest.taken_ms)
-        renew = Renew(record.task, record.fence, step, pursuit.beat, taken_ms)
+        step, made_ms = (0, 0) if newest is None else (newest.step, newest.made_ms)
+        renew = Renew(record.task, record.fence, step, pursuit.beat, made_ms)
         return Send(record.provider, renew)
 
     def on_checkpointed(self, peer: PeerId, message: Checkpointed, now_s: float) -> list[e.Effect]:
@@ -350,12 +350,12 @@ class Attempts:
 def _awarded(
     fence: int, winner: PeerId, bid: Bid, restore: CheckpointRecord | None, now_ms: int
 ) -> AttemptRecord:
-    step, taken_ms = (0, 0) if restore is None else (restore.step, restore.taken_ms)
+    step, made_ms = (0, 0) if restore is None else (restore.step, restore.made_ms)
     return AttemptRecord(
         fence,
         winner,
         now_ms,
         restored_step=step,
         alone_ms=bid.alone_ms,
-        restored_ms=taken_ms,
+        restored_ms=made_ms,
     )

@@ -63,7 +63,7 @@ class Buyer:
         self._results = Results(self._book, self._attempts.stop)
         self._stewardship = Stewardship(self._book, self._attempts)
         self._auctions = Auctions(self._book, self._attempts, rng)
-        self.taken_ms = 0
+        self.taken_over_ms = 0
         """The newest takeover of this machine that it knows of."""
 
     def handle(self, event: e.Event, now_s: float) -> list[e.Effect]:
@@ -120,7 +120,7 @@ class Buyer:
             case e.GoesOnElsewhere():
                 return self._on_goes_on_elsewhere(event)
             case e.WasTaken():
-                self.taken_ms = event.at_ms
+                self.taken_over_ms = event.at_ms
                 return [Persist(OWNER, TAKEN_KEY, event.at_ms.to_bytes(8))]
             case e.TasksLoaded():
                 return self._on_begin(event, now_s)
@@ -188,7 +188,7 @@ class Buyer:
 
     def _on_begin(self, event: e.TasksLoaded, now_s: float) -> list[e.Effect]:
         self._auctions.begin()
-        self.taken_ms = event.taken_ms
+        self.taken_over_ms = event.taken_over_ms
         self._book.ledger.load(event.records)
         self._book.ledger.forgotten.update(event.forgotten)
         self._book.ledger.moved.update(event.moved)
@@ -216,7 +216,7 @@ class Buyer:
         now_ms, ledger, guards = self._book.wall_ms(), self._book.ledger, self._book.guards
         effects: list[e.Effect] = [*ledger.were_removed(event.forgotten, now_ms)]
         new = [record for record in event.records if record.task not in ledger]
-        records = [once.taken_up(record, now_ms, self.taken_ms) for record in new]
+        records = [once.taken_up(record, now_ms, self.taken_over_ms) for record in new]
         effects += ledger.take_up(records, now_ms)
         lost = [ledger.get(record.task) for record in event.records]
         asked = [record for record in lost if event.is_told or record.state not in TASK_ENDS]

@@ -43,7 +43,7 @@ from swarmnode.tasks.store import (
     load_forgotten,
     load_moved,
     load_rounds,
-    load_taken_ms,
+    load_taken_over_ms,
     load_tasks,
     task_key,
 )
@@ -111,7 +111,7 @@ class BuyerService:
 
     def _loaded(self) -> e.TasksLoaded:
         view = self._tables
-        held = load_tasks(view), load_guards(view), load_taken_ms(view)
+        held = load_tasks(view), load_guards(view), load_taken_over_ms(view)
         return e.TasksLoaded(*held, load_forgotten(view), load_moved(view))
 
     # -- what the owner may ask
@@ -139,9 +139,9 @@ class BuyerService:
     def _new_task(self, spec: TaskSpec, person: str) -> TaskRecord:
         """With a key of its own, which makes its id."""
         key, mesh = self._mesh.entropy(SEED_BYTES), self._mesh
-        task, taken_ms = task_id_of(mesh.signer.from_seed(key).peer_id), self._core.taken_ms
+        task, after_ms = task_id_of(mesh.signer.from_seed(key).peer_id), self._core.taken_over_ms
         return TaskRecord(
-            task, spec, mesh.wall_ms(), key=key, person=person, after_taken_ms=taken_ms
+            task, spec, mesh.wall_ms(), key=key, person=person, after_taken_over_ms=after_ms
         )
 
     async def _is_done(self, event: e.Event) -> bool:

@@ -54,7 +54,7 @@ class OwnMachines:
         forgotten = load_forgotten(self._tables)  # a copy may have brought some
         records = [record for record in records if record.task not in forgotten]
         fresh = [record for record in records if record.task not in ledger]
-        new = [taken_up(record, now_ms, self._core.taken_ms) for record in fresh]
+        new = [taken_up(record, now_ms, self._core.taken_over_ms) for record in fresh]
 
         def write(view: WriteView) -> None:
             for record in new:
