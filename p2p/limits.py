@@ -252,7 +252,7 @@ PRESENCE_BYTES_MAX: Final = PRESENCE_TOKEN_BYTES_MAX + 3072
 PROOFS_KEPT_MAX: Final = 8192
 """Tokens of others that were checked and found good: four times what GOSSIP_ROWS_MAX holds."""
 
-MACHINES_PER_PERSON_MAX: Final = 4096
+VIEW_MACHINES_PER_PERSON_MAX: Final = 4096
 """Machines of one person in a view: whoever may certify machines cannot fill it for the others."""
 
 STRANGER_UNREAD_BYTES_MAX: Final = 1024 * 1024
