@@ -122,7 +122,7 @@ class Attempts:
         if record.state is TaskState.AWARDED:
             due = e.AwardDue(record.task, record.fence)
             return [query, WakeAt(now_s + config.award_repeat_s, due)]
-        return [query, self._beat_at(record, pursuit, now_s + config.renew_s)]
+        return [query, self._renewal_at(record, pursuit, now_s + config.renew_s)]
 
     def on_claimed(self, record: TaskRecord, term: int, now_s: float) -> list[e.Effect]:
         """Go on with an attempt that another machine began: its provider is told who we are."""
@@ -132,8 +132,8 @@ class Attempts:
     def _ask(self, record: TaskRecord, pursuit: Pursuit) -> e.Effect:
         return Send(record.provider, pursuit.claim or Query(record.task, record.fence))
 
-    def _beat_at(self, record: TaskRecord, pursuit: Pursuit, at_s: float) -> e.Effect:
-        pursuit.beat_due_s = at_s
+    def _renewal_at(self, record: TaskRecord, pursuit: Pursuit, at_s: float) -> e.Effect:
+        pursuit.renewal_due_s = at_s
         return WakeAt(at_s, e.RenewalDue(record.task, record.fence, at_s))
 
     def on_state(self, peer: PeerId, message: State, now_s: float) -> list[e.Effect]:
@@ -187,17 +187,17 @@ class Attempts:
         if record.state is TaskState.AWARDED:
             return [*noted, *self._accepted(record, now_s)]
         # It may have little time left: whoever was away, it or we, is answered at once.
-        return [*noted, *([self._renew(record, pursuit)] if was_silent or is_first else [])]
+        return [*noted, *([self._renewal(record, pursuit)] if was_silent or is_first else [])]
 
-    def on_beat_due(self, event: e.RenewalDue, now_s: float) -> list[e.Effect]:
+    def on_renewal_due(self, event: e.RenewalDue, now_s: float) -> list[e.Effect]:
         """Renew the lease, ask when nothing was heard, or give the provider up."""
         record = self._book.ledger.find(event.task)
         if record is None or (record.fence, record.state) != (event.fence, TaskState.RUNNING):
             return []
         pursuit = self._book.pursuits[event.task]
-        if pursuit.beat_due_s != event.due_s:
+        if pursuit.renewal_due_s != event.due_s:
             return []  # it was taken over and back since
-        again = self._beat_at(record, pursuit, now_s + self._book.config.renew_s)
+        again = self._renewal_at(record, pursuit, now_s + self._book.config.renew_s)
         if not self._book.guards.may_act(event.task, now_s):
             pursuit.heard_s = now_s  # nobody answers whom nobody asks
             return [again]
@@ -205,17 +205,17 @@ class Attempts:
         is_lost = silent_s >= self._lease_s(record)
         if is_lost and self._may_end(record, now_s):
             return self._lost(record, "lost", f"silent for {silent_s:.0f} s", now_s)
-        return [*self._beat(record, pursuit, silent_s, is_lost=is_lost), again]
+        return [*self._renew(record, pursuit, silent_s, is_lost=is_lost), again]
 
     def _lease_s(self, record: TaskRecord) -> float:
         """Whoever is silent for so long has lost the task; what must not run twice waits longer."""
         is_once = record.spec.effects is Repeatability.ONCE
         return self._book.alone_of(record) if is_once else self._book.config.lease_s
 
-    def _beat(
+    def _renew(
         self, record: TaskRecord, pursuit: Pursuit, silent_s: float, *, is_lost: bool
     ) -> list[e.Effect]:
-        messages: list[e.Effect] = [self._renew(record, pursuit)]
+        messages: list[e.Effect] = [self._renewal(record, pursuit)]
         if is_lost and record.why != UNDECIDED and not pursuit.ending[0]:
             messages += self._book.ledger.set_why(record.task, UNDECIDED, self._book.wall_ms())
         is_silent = silent_s >= 1.5 * self._book.config.renew_s or pursuit.phase is Phase.UNKNOWN
@@ -232,7 +232,7 @@ class Attempts:
             pursuit.heard_s = min(now_s, pursuit.heard_s + slept_s)
             pursuit.award_until_s += slept_s
             if record.state is TaskState.RUNNING:
-                effects += [self._ask(record, pursuit), self._renew(record, pursuit)]
+                effects += [self._ask(record, pursuit), self._renewal(record, pursuit)]
         return effects
 
     def end_surely(self, record: TaskRecord, reason: str, why: str) -> list[e.Effect]:
@@ -242,7 +242,7 @@ class Attempts:
         told = f"{why}; waiting for its machine to stop it"
         return [*self._book.ledger.set_why(record.task, told, self._book.wall_ms()), stop]
 
-    def _renew(self, record: TaskRecord, pursuit: Pursuit) -> e.Effect:
+    def _renewal(self, record: TaskRecord, pursuit: Pursuit) -> e.Effect:
         if pursuit.ending[0]:
             return Send(record.provider, CancelJob(record.task, record.fence, pursuit.ending[0]))
         newest = starts.base_of(record)
@@ -319,8 +319,8 @@ class Attempts:
         book, pursuit = self._book, self._book.pursuits[record.task]
         pursuit.heard_s, pursuit.award, pursuit.idle_auctions = now_s, None, 0
         book.ledger.accept_attempt(record.task, book.wall_ms())
-        beat = self._beat_at(record, pursuit, now_s + book.config.renew_s)
-        return [*book.step(record.task, TaskFact.ACCEPTED), beat]
+        renewal = self._renewal_at(record, pursuit, now_s + book.config.renew_s)
+        return [*book.step(record.task, TaskFact.ACCEPTED), renewal]
 
     def _refused(self, record: TaskRecord, ended_as: str, why: str, now_s: float) -> list[e.Effect]:
         task, book = record.task, self._book

@@ -74,7 +74,7 @@ class Pursuit:
     """Number of the newest word of the provider: a renewal answers it."""
     noted_s: float = -math.inf
     """When its provider's note was last written down: more often than once a second it is not."""
-    beat_due_s: float = 0.0
+    renewal_due_s: float = 0.0
     """Of the one timer that renews the lease."""
     claim: Claim | None = None
     """To be said until the provider of another's attempt has answered us."""

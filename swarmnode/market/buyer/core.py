@@ -88,7 +88,7 @@ class Buyer:
             case e.AwardDue():
                 return self._attempts.on_award_due(event, now_s)
             case e.RenewalDue():
-                return self._attempts.on_beat_due(event, now_s)
+                return self._attempts.on_renewal_due(event, now_s)
             case e.DeadlinePassed():
                 return self._on_deadline_passed(event, now_s)
             case e.Advertised():
