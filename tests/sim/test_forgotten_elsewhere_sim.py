@@ -27,7 +27,7 @@ async def take_over(world: World, taker: str, task: TaskId) -> int:
 
 
 def kept_at(world: World, name: str, task: TaskId) -> GuardRecord | None:
-    return world[name].up.market.buyer._core.guards.find(task)
+    return world[name].up.market.buyer._core.keeper.find(task)
 
 
 @simulated

@@ -23,7 +23,7 @@ def kept_of(world: World, name: str) -> GuardRecord:
     """The one task of a machine, as one of its guardians has it."""
     owner = world[name].peer
     for other in world.machines.values():
-        for one in other.up.market.buyer._core.guards.records():
+        for one in other.up.market.buyer._core.keeper.records():
             if one.owner == owner != other.peer:
                 return one
     raise AssertionError(f"nobody keeps anything for {name}")

@@ -76,7 +76,7 @@ def test_its_tasks_are_its_takers_and_it_shows_how_they_end(effects: Repeatabili
             assert nothing_runs(world)
             for name in world.machines:
                 core = world[name].up.market.buyer._core
-                assert core.guards.post_of(task) in (None, Post.KEEPS), name
+                assert core.keeper.post_of(task) in (None, Post.KEEPS), name
 
     returns()
 

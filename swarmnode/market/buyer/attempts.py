@@ -51,7 +51,7 @@ class Attempts:
         book.ledger.award(task, attempt)
         stepped = book.step(task, TaskFact.AWARD_SENT)
         # Whoever takes over from us must know of an attempt that may not be repeated.
-        sent = [] if is_once and not book.guards.is_alone(task) else [Send(winner, message)]
+        sent = [] if is_once and not book.keeper.is_alone(task) else [Send(winner, message)]
         return [*stepped, *sent, WakeAt(now_s + config.award_repeat_s, e.AwardDue(task, fence))]
 
     def _sealed(
@@ -74,7 +74,7 @@ class Attempts:
             return []
         pursuit, repeat_s = self._book.pursuits[event.task], self._book.config.award_repeat_s
         again = WakeAt(now_s + repeat_s, event)
-        if not self._book.guards.may_act(event.task, now_s) or not self._may_end(record, now_s):
+        if not self._book.keeper.may_act(event.task, now_s) or not self._may_end(record, now_s):
             pursuit.award_until_s += repeat_s
             return [again]
         if now_s < pursuit.award_until_s:
@@ -91,7 +91,7 @@ class Attempts:
         if pursuit.award is None:
             return [self._ask(record, pursuit)]
         is_once = record.spec.effects is Repeatability.ONCE
-        is_safe = not is_once or self._book.guards.holds(record.task, record.fence)
+        is_safe = not is_once or self._book.keeper.holds(record.task, record.fence)
         return [Send(record.provider, pursuit.award)] if is_safe else []
 
     def on_accept(self, peer: PeerId, message: Accept, now_s: float) -> list[e.Effect]:
@@ -167,7 +167,7 @@ class Attempts:
 
     def _unknown_there(self, record: TaskRecord, now_s: float) -> list[e.Effect]:
         """Its provider has no such job."""
-        if not self._book.guards.may_act(record.task, now_s):
+        if not self._book.keeper.may_act(record.task, now_s):
             return []
         if record.state is TaskState.RUNNING:
             return self._lost(record, "lost", "its machine does not know it any more", now_s)
@@ -198,7 +198,7 @@ class Attempts:
         if pursuit.renewal_due_s != event.due_s:
             return []  # it was taken over and back since
         again = self._renewal_at(record, pursuit, now_s + self._book.config.renew_s)
-        if not self._book.guards.may_act(event.task, now_s):
+        if not self._book.keeper.may_act(event.task, now_s):
             pursuit.heard_s = now_s  # nobody answers whom nobody asks
             return [again]
         silent_s = now_s - pursuit.heard_s
@@ -282,7 +282,7 @@ class Attempts:
         for task in list(self._book.pursuits):
             record = self._book.ledger.get(task)
             once = record.spec.effects is Repeatability.ONCE
-            may = self._book.guards.may_act(task, now_s)
+            may = self._book.keeper.may_act(task, now_s)
             if record.provider == peer and record.state in HELD_BY_PROVIDER and may and not once:
                 effects += self._lost(record, "lost", why, now_s)
         return effects
@@ -304,8 +304,8 @@ class Attempts:
 
     def stop(self, peer: PeerId, task: TaskId, fence: int) -> list[e.Effect]:
         """Whoever speaks for an attempt that does not act is told so, if it is to stop."""
-        record, guards = self._book.ledger.find(task), self._book.guards
-        if record is None and guards.is_others(task):
+        record, keeper = self._book.ledger.find(task), self._book.keeper
+        if record is None and keeper.is_others(task):
             return []  # another machine acts for it, and will tell
         if record is None:
             return [Send(peer, CancelJob(task, fence, "unknown"))]

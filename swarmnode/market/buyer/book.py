@@ -17,7 +17,7 @@ from swarmnode.market.buyer.logs.claims import LogClaims
 from swarmnode.market.buyer.notary import Notary, RightOf, no_right
 from swarmnode.market.buyer.receipts import Receipts
 from swarmnode.market.buyer.verdicts.starts import base_of
-from swarmnode.market.guardians.core import Guardian
+from swarmnode.market.guardians.core import Keeper
 from swarmnode.market.guardians.messages import Claim
 from swarmnode.market.guardians.records import GuardRecord
 from swarmnode.market.messages import Award
@@ -142,7 +142,7 @@ class Book:
         self.receipts, self.log_claims = Receipts(config.guard.copy_s), LogClaims()
         notary, ledger = self.notary, self.ledger
         lookups = ledger.find, notary.hand_on, notary.home, ledger.forgotten.__contains__
-        self.guards = Guardian(config.guard, self.me, *lookups)
+        self.keeper = Keeper(config.guard, self.me, *lookups)
         """Who acts for each task; what it decides is carried out in the same step."""
 
     @property
@@ -198,7 +198,7 @@ class Book:
 
     def kept_for_another(self, task: TaskId) -> GuardRecord | None:
         """What is kept here of a task for which we act while its owner is away."""
-        return self.guards.find(task) if self.ledger.get(task).owner else None
+        return self.keeper.find(task) if self.ledger.get(task).owner else None
 
     def drop_auctions(self, pursuit: Pursuit) -> list[e.Effect]:
         """End what is open for a task without a winner; its callees are told."""
@@ -239,7 +239,7 @@ class Book:
         """
         silent_s = now_s - self.pursuits[record.task].heard_s
         outlived_s = record.spec.timeout_ms / 1000 + self.alone_of(record)
-        return silent_s >= outlived_s or self.guards.may_judge(record.task, now_s)
+        return silent_s >= outlived_s or self.keeper.may_judge(record.task, now_s)
 
     def patience_s(self, record: TaskRecord) -> float:
         """The same for a task that is known from a copy; an award after that is not known."""

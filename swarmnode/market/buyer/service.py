@@ -74,10 +74,10 @@ class BuyerService:
         self._core = Buyer(config, mesh.signer, mesh.network, mesh.rng, mesh.wall_ms, right_of)
         self._pen = PatientWriter(tables.transact)
         self._driver = Driver(self._core, Performer(mesh.rpc.send, self._notify, self._pen.persist))
-        self.logbook, guards = LogBook(tables), self._core.guards
+        self.logbook, keeper = LogBook(tables), self._core.keeper
         """Where the logs of our tasks lie, for who keeps them in the pool."""
         who = (mesh.rpc, mesh.signer, mesh.network)
-        self.guardians = KeeperService(*who, guards, self.logbook, self._post_begun)
+        self.guardians = KeeperService(*who, keeper, self.logbook, self._post_begun)
         """Among the keepers of tasks: ours are kept by others, and theirs here."""
         self._begun = trio.Event()
         """All tasks are loaded: what others say before is not heard."""
@@ -315,6 +315,6 @@ class BuyerService:
 
     def _view(self, record: TaskRecord) -> TaskView:
         core, task = self._core, record.task
-        may_act = core.guards.may_act(task, trio.current_time())
-        keepers = core.guards.find(task) if core.guards.is_kept(task) else None
+        may_act = core.keeper.may_act(task, trio.current_time())
+        keepers = core.keeper.find(task) if core.keeper.is_kept(task) else None
         return TaskView(record, core.phase(task), keepers, may_act)

@@ -41,7 +41,7 @@ from swarmnode.tasks.lifecycle import TASK_ENDS
 from swarmnode.tasks.records import TaskRecord
 
 
-class Guardian:
+class Keeper:
     """Every task this machine keeps, its own included."""
 
     def __init__(

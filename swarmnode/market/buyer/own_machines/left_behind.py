@@ -59,7 +59,7 @@ log = logging.getLogger("swarm.market")
 
 
 class Keeps(Protocol):
-    """The part of Guardian that is needed here."""
+    """The part of Keeper that is needed here."""
 
     def records(self) -> Iterable[GuardRecord]: ...
 

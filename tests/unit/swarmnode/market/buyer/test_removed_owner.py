@@ -6,7 +6,7 @@ from p2p.membership.view import Liveness
 from swarmnode.market.buyer import events as e
 from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.config import GuardianConfig
-from swarmnode.market.guardians.core import Guardian
+from swarmnode.market.guardians.core import Keeper
 from swarmnode.market.guardians.messages import ComeHome
 from swarmnode.market.guardians.records import GuardRecord
 from swarmnode.tasks.ids import TaskId
@@ -27,9 +27,7 @@ def nowhere(_record: TaskRecord) -> ComeHome:
 
 
 def test_what_was_kept_for_it_is_forgotten_and_what_is_of_others_stays() -> None:
-    keeper = Guardian(
-        GuardianConfig(), ME, lambda _task: None, lambda _record, _peer: None, nowhere
-    )
+    keeper = Keeper(GuardianConfig(), ME, lambda _task: None, lambda _record, _peer: None, nowhere)
     hers, his = TaskId("a" * 16), TaskId("b" * 16)
     keeper.handle(g.GuardsLoaded((record(hers, ALICE), record(his, BOB))), 0.0)
     keeper.take_decisions()
