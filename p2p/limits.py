@@ -252,7 +252,7 @@ PRESENCE_BYTES_MAX: Final = PRESENCE_TOKEN_BYTES_MAX + 3072
 PROOFS_KEPT_MAX: Final = 8192
 """Tokens of others that were checked and found good: four times what GOSSIP_ROWS_MAX holds."""
 
-MACHINES_PER_MEMBER_MAX: Final = 4096
+VIEW_MACHINES_PER_PERSON_MAX: Final = 4096
 """Machines of one person in a view: whoever may certify machines cannot fill it for the others."""
 
 STRANGER_UNREAD_BYTES_MAX: Final = 1024 * 1024
@@ -276,7 +276,7 @@ GOSSIP_TTL_S_MAX: Final = 3600.0
 GOSSIP_ROWS_MAX: Final = 8192
 """Items held, of all members and kinds: two kinds of 4,096 members, 40 MiB at the very worst."""
 
-GOSSIP_ROWS_PER_MEMBER_MAX: Final = 1024
+GOSSIP_ROWS_PER_PERSON_MAX: Final = 1024
 """Of these, items of one person's machines once half of them are taken: 500 machines' worth."""
 
 GOSSIP_STRANGERS_MAX: Final = 128

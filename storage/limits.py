@@ -72,7 +72,7 @@ TOMBSTONES_MAX: Final = 100_000
 """Tombstones kept: 30 MB, or 100 with their signers' certificates. Without one a removed object may
 be kept until its lease ends."""
 
-TOMBSTONES_PER_MEMBER_MAX: Final = TOMBSTONES_MAX // 4
+TOMBSTONES_PER_PERSON_MAX: Final = TOMBSTONES_MAX // 4
 """Of these, such as give up what is one person's: nobody's fill the table for all others."""
 
 TOMBSTONES_CLEARED_PART: Final = 16
@@ -90,7 +90,7 @@ LEASES_HELD_MAX: Final = 2_000_000
 LEASES_PER_LAB_MAX: Final = LEASES_HELD_MAX // 2
 """Of these, such as machines of one lab brought: no lab can shut all others out."""
 
-LEASES_PER_MEMBER_MAX: Final = 500_000
+LEASES_PER_PERSON_MAX: Final = 500_000
 """Of these, such as machines of one person brought: half a million objects."""
 
 LEASE_ROWS_PER_SCAN: Final = 1000
@@ -168,7 +168,7 @@ NAMES_HELD_MAX: Final = 100_000
 NAMES_PER_LAB_MAX: Final = NAMES_HELD_MAX // 2
 """Of these, names that machines of one lab brought: no lab can shut all others out."""
 
-NAMES_PER_MEMBER_MAX: Final = 10_000
+NAMES_PER_PERSON_MAX: Final = 10_000
 """Names that machines of one person brought: one a minute for a week."""
 
 NAMES_PENDING_MAX: Final = 1000

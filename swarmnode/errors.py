@@ -49,16 +49,16 @@ class SupersededAttemptError(SwarmError):
     """A newer attempt of the task owns its state: this one must stop."""
 
 
-class MemberUnknownError(SwarmError):
-    """No member of that name or id is known to this node: see `swarmnode member ls`."""
+class SubjectUnknownError(SwarmError):
+    """Nobody and nothing of that name or id is known to this node: see `swarmnode member ls`."""
 
 
-class MemberAmbiguousError(SwarmError):
-    """Several members go by that name: say the id of one."""
+class SubjectAmbiguousError(SwarmError):
+    """Several go by that name: say the id of one."""
 
 
 class RemovalRefusedError(SwarmError):
-    """That member cannot be removed from here; the text says by whom, or what to say first."""
+    """It cannot be removed from here; the text says by whom, or what to say first."""
 
 
 class PhraseError(SwarmError):

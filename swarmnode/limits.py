@@ -100,8 +100,8 @@ CHECKPOINT_TRIES_MAX: Final = 2
 STEP_MAX: Final = 10**18 - 1
 """A step of a checkpoint, as tasks and other machines tell it: 18 digits, and room to count on."""
 
-TAKEN_MS_MAX: Final = 1 << 53
-"""When a checkpoint was taken, as other machines tell it; the next one counts on from it."""
+MADE_MS_MAX: Final = 1 << 53
+"""When a checkpoint was made, as other machines tell it; the next one counts on from it."""
 
 CHECKPOINT_FILES_MAX: Final = 256
 """Files of one checkpoint: a shard per process of a large job, and the list fits one message."""

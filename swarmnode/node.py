@@ -202,16 +202,16 @@ class Node:
         """Reasons why /readyz says no; empty when the node is ready."""
         return self.reader.not_ready()
 
-    def member_lines(self) -> tuple[MemberLine, ...]:
+    def people_lines(self) -> tuple[MemberLine, ...]:
         """The people, as their certificates say, and those who were removed."""
         return self.roster.lines()
 
-    async def remove_member(self, who: str, *, with_invited: bool) -> RemovalDone:
-        """Remove for everybody and for good. Raises MemberUnknownError, RemovalRefusedError."""
+    async def remove_from_network(self, who: str, *, with_invited: bool) -> RemovalDone:
+        """Remove for everybody and for good. Raises SubjectUnknownError, RemovalRefusedError."""
         return await self.roster.remove(who, takes_along=with_invited)
 
     async def phrase_by_lab(self, who: str) -> PhraseShown:
-        """Raises MemberUnknownError, RecoveryRefusedError, StorageError."""
+        """Raises SubjectUnknownError, RecoveryRefusedError, StorageError."""
         papers, names = self.edges.papers, self.storage.names
         lab = papers.keys().lab if papers is not None else None
         if papers is None or lab is None:

@@ -28,7 +28,7 @@ from swarmnode.api.schema.node import (
     StorageStatus,
 )
 from swarmnode.api.server.service import ApiServer
-from swarmnode.errors import MemberUnknownError, RecoveryRefusedError
+from swarmnode.errors import RecoveryRefusedError, SubjectUnknownError
 from swarmnode.home.config import Config
 from swarmnode.market.explain import TaskView
 from swarmnode.people.book import People
@@ -102,13 +102,13 @@ class FakeNode:
             storage=storage, compute=compute, counters={"re_auctions": 2},
         )  # fmt: skip
 
-    def member_lines(self) -> tuple[MemberLine, ...]:
+    def people_lines(self) -> tuple[MemberLine, ...]:
         return (MemberLine("12D3ann", "ann", "12D3lab", "physics", "member"),)
 
-    async def remove_member(self, who: str, *, with_invited: bool) -> RemovalDone:
+    async def remove_from_network(self, who: str, *, with_invited: bool) -> RemovalDone:
         await trio.lowlevel.checkpoint()
         if who != "bob":
-            raise MemberUnknownError(f"nobody {who!r}")
+            raise SubjectUnknownError(f"nobody {who!r}")
         return RemovalDone(True, "12D3bob", who, "person", ("carol",) if with_invited else ())
 
     async def phrase_by_lab(self, who: str) -> PhraseShown:

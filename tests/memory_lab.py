@@ -116,7 +116,7 @@ class Lab:
 
     def acknowledge(self) -> None:
         """The submitter has the newest one."""
-        self.memory.acknowledge(self.job, self.reported[-1].taken_ms)
+        self.memory.acknowledge(self.job, self.reported[-1].made_ms)
 
     def kept_steps(self) -> list[int]:
         return [int(entry.name.split("/")[2]) for entry in self.objects.entries()]

@@ -16,7 +16,7 @@ from bench.keep.ledger import Ledger
 from bench.keep.load import Load
 from bench.keep.machine import LEASE_GRACE_S, Machine, command, pause
 from p2p.identity.issue import DAY_MS, Grant, Names
-from p2p.identity.keys import load_key_file
+from p2p.identity.key_files import load_key_file
 from swarmnode.demo.launcher import LocalSwarm, new_root
 from swarmnode.home import enrol
 from swarmnode.home.folders import Home
@@ -35,7 +35,7 @@ class KeepSwarm(LocalSwarm):
 
     def _enrol(self, home: Path, names: Names) -> str:
         place, now_ms = home_at(home), time.time_ns() // 1_000_000
-        names = replace(names, member=names.machine)
+        names = replace(names, person=names.machine)
         if not self.nodes:
             return enrol.found_network(place, names, os.urandom, now_ms).peer
         first = self.nodes[0]

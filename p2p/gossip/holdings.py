@@ -22,7 +22,7 @@ from p2p.limits import (
     FORGERY_COST,
     GOSSIP_BODY_BYTES_MAX,
     GOSSIP_ROWS_MAX,
-    GOSSIP_ROWS_PER_MEMBER_MAX,
+    GOSSIP_ROWS_PER_PERSON_MAX,
     GOSSIP_STRANGERS_MAX,
     GOSSIP_TTL_S_MAX,
     INCARNATION_MAX,
@@ -179,7 +179,7 @@ class Holdings:
         if origin == self.me or not owner or len(self.table) < GOSSIP_ROWS_MAX // 2:
             return True
         theirs = sum(owners.get(row.item.origin) == owner for row in self.table)
-        return theirs < GOSSIP_ROWS_PER_MEMBER_MAX
+        return theirs < GOSSIP_ROWS_PER_PERSON_MAX
 
     def _left_ms(self, sealed: Signed) -> int:
         return sealed.expires_ms - self._wall_ms()

@@ -4,9 +4,9 @@ Every certificate must be signed by somebody whom an earlier one in the same tok
 
     certificate  signed by
     lab          network key | invite key with new_lab | itself, in an open network
-    invite       network key (new_lab) | lab key | member with can_invite | member, for own machines
-    member       lab key | invite key of that lab that names no owner
-    machine      lab key | its owner's member key | invite key that names its owner
+    invite       network key (new_lab) | lab key | person with can_invite | person, for own machines
+    person       lab key | invite key of that lab that names no owner
+    machine      lab key | its owner's key | invite key that names its owner
 
 So nobody can put a machine under another person's name: that takes the person's key or the lab's.
 """
@@ -87,7 +87,7 @@ class UsedInvite:
     uses: int
     """How many it was meant for."""
     user: str
-    """The id that used it: of a machine, a member or a lab."""
+    """The id that used it: of a machine, a person or a lab."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def check_token(
     """Verify that the token proves `peer` to be a machine of the network, and say whose.
 
     Raises AdmissionError. Costs one signature check per certificate; what needs none is refused
-    first. `revoked` holds ids of machines, members, labs and invites that are no longer trusted.
+    first. `revoked` holds ids of machines, people, labs and invites that are no longer trusted.
     """
     _check_outline(token, peer, anchor)
     return _walked(token.certificates, anchor, verifier, clocks, revoked).admitted(clocks)
@@ -150,7 +150,7 @@ def check_signer(
         _check_fields(sealed, anchor)
     walk = _walked(certificates, anchor, verifier, clocks)
     is_lab = walk.lab is not None and walk.lab.lab == signer
-    _demand(signer == anchor.root or is_lab or signer in walk.members, f"{signer} proves nothing")
+    _demand(signer == anchor.root or is_lab or signer in walk.persons, f"{signer} proves nothing")
     return tuple(walk.lineage)
 
 
@@ -235,7 +235,7 @@ class _Chain:
 
     anchor: Anchor
     lab: LabCert | None = None
-    members: dict[str, PersonCert] = field(default_factory=dict)
+    persons: dict[str, PersonCert] = field(default_factory=dict)
     invites: dict[str, InviteCert] = field(default_factory=dict)
     machine: MachineCert | None = None
     lineage: list[CertLink] = field(default_factory=list)
@@ -294,17 +294,17 @@ class _Chain:
     def _may_invite(self, sender: str, record: InviteCert) -> bool:
         if self._is_lab_key(sender):
             return True
-        member = self.members.get(sender)
-        if member is None:
+        person = self.persons.get(sender)
+        if person is None:
             return False
-        return record.owner == sender if record.owner else member.can_invite
+        return record.owner == sender if record.owner else person.can_invite
 
-    def add_member(self, record: Record, sealed: Signed) -> None:
+    def add_person(self, record: Record, sealed: Signed) -> None:
         assert isinstance(record, PersonCert)
         _demand(self._is_our_lab(record.lab), "a member is of another lab than the token's")
         _demand(self._may_enrol(record, sealed), f"{sealed.sender} may not enrol such a member")
         check_name("the member's name", record.name)
-        self.members[record.person] = record
+        self.persons[record.person] = record
 
     def _may_enrol(self, record: PersonCert, sealed: Signed) -> bool:
         if self._is_lab_key(sealed.sender):
@@ -317,7 +317,7 @@ class _Chain:
     def add_machine(self, record: Record, sealed: Signed) -> None:
         assert isinstance(record, MachineCert)
         _demand(self._is_our_lab(record.lab), "the machine is of another lab than the token's")
-        _demand(record.person in self.members, "the machine's owner is not in the token")
+        _demand(record.person in self.persons, "the machine's owner is not in the token")
         _demand(self._may_add(record, sealed), f"{sealed.sender} may not add such a machine")
         check_name("the machine's name", record.name)
         if record.site:
@@ -345,19 +345,19 @@ class _Chain:
         """What the whole token proves."""
         if self.lab is None or self.machine is None:
             raise AdmissionError("malformed", "the token names no lab or no machine")
-        machine, member = self.machine, self.members[self.machine.person]
+        machine, person = self.machine, self.persons[self.machine.person]
         return Admitted(
             peer=machine.peer,
             lab=self.lab.lab,
             lab_name=self.lab.name,
-            person=member.person,
-            person_name=member.name,
+            person=person.person,
+            person_name=person.name,
             name=machine.name,
             site=machine.site,
             roles=machine.roles,
-            can_invite=member.can_invite,
+            can_invite=person.can_invite,
             expires_ms=self.expires_ms,
-            came_with=self._came_with(machine.peer, member.person, self.lab.lab),
+            came_with=self._came_with(machine.peer, person.person, self.lab.lab),
             skew_ms=clocks.skew_ms(),
             lineage=tuple(self.lineage),
         )
@@ -372,7 +372,7 @@ class _Chain:
             invite = self.invites.get(signer_of[user])
             if invite is not None:
                 return UsedInvite(invite.invite, invite.uses, user)
-            renewed = self.members.get(user)
+            renewed = self.persons.get(user)
             if renewed is not None and renewed.invite:
                 return UsedInvite(renewed.invite, renewed.invite_uses, user)
         return None
@@ -390,6 +390,6 @@ def _demand(holds: bool, otherwise: str) -> None:
 _ADD: Final[Mapping[str, Callable[[_Chain, Record, Signed], None]]] = {
     LAB_DOMAIN: _Chain.add_lab,
     INVITE_DOMAIN: _Chain.add_invite,
-    PERSON_DOMAIN: _Chain.add_member,
+    PERSON_DOMAIN: _Chain.add_person,
     MACHINE_DOMAIN: _Chain.add_machine,
 }

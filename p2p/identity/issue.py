@@ -37,7 +37,7 @@ class Names:
     """What people call a machine, its owner and their lab."""
 
     machine: str
-    member: str
+    person: str
     lab: str
     site: str = ""
     roles: tuple[str, ...] = ("compute", "storage")
@@ -72,11 +72,11 @@ def found(anchor: Anchor, keys: Keys, names: Names, now_ms: int) -> MembershipTo
 
     Raises IdentityError for names nobody should be shown.
     """
-    lab, member = _need(keys.lab, "lab"), _need(keys.person, "member")
+    lab, person = _need(keys.lab, "lab"), _need(keys.person, "member")
     root = lab if keys.network is None else keys.network
     lab_cert = LabCert(LabId(lab.peer_id), names.lab)
     clerk = _Clerk(anchor, now_ms, now_ms + FOUNDER_VALID_MS)
-    certificates = (clerk.sign(root, lab_cert), *clerk.person_and_machine(lab, member, keys, names))
+    certificates = (clerk.sign(root, lab_cert), *clerk.person_and_machine(lab, person, keys, names))
     return _checked(MembershipToken(certificates), anchor, keys.machine, now_ms)
 
 
@@ -169,19 +169,19 @@ class _Clerk:
         if granted.owner:
             machine = self.machine(keys.machine.peer_id, granted.lab, granted.owner, names)
             return (self.sign(invite_key, machine),)
-        member = _need(keys.person, "member")
-        person = PersonCert(PersonId(member.peer_id), names.member, granted.lab, granted.can_invite)
-        machine = self.machine(keys.machine.peer_id, granted.lab, person.person, names)
-        return (self.sign(invite_key, person), self.sign(member, machine))
+        person = _need(keys.person, "member")
+        cert = PersonCert(PersonId(person.peer_id), names.person, granted.lab, granted.can_invite)
+        machine = self.machine(keys.machine.peer_id, granted.lab, cert.person, names)
+        return (self.sign(invite_key, cert), self.sign(person, machine))
 
     def person_and_machine(
-        self, lab: Signer, member: Signer, keys: Keys, names: Names
+        self, lab: Signer, person: Signer, keys: Keys, names: Names
     ) -> tuple[Signed, Signed]:
         """A lab's first person, who may invite, and the machine they sit at."""
-        lab_id, person_id = LabId(lab.peer_id), PersonId(member.peer_id)
-        person = PersonCert(person_id, names.member, lab_id, can_invite=True)
+        lab_id, person_id = LabId(lab.peer_id), PersonId(person.peer_id)
+        cert = PersonCert(person_id, names.person, lab_id, can_invite=True)
         machine = self.machine(keys.machine.peer_id, lab_id, person_id, names)
-        return self.sign(lab, person), self.sign(lab, machine)
+        return self.sign(lab, cert), self.sign(lab, machine)
 
 
 def proof_of(key: Signer, anchor: Anchor, token: MembershipToken) -> tuple[Signed, ...]:

@@ -1,4 +1,4 @@
-"""Ed25519 keys: their ids, their signatures, and their files on disk.
+"""Ed25519 keys: their ids and their signatures.
 
 The id of a key is `base58btc(00 24 || 08 01 12 20 || 32 byte public key)`: the identity multihash
 of the protobuf form of an Ed25519 key.
@@ -6,22 +6,14 @@ Source: https://github.com/libp2p/specs/blob/master/peer-ids/peer-ids.md
 """
 
 import base64
-from pathlib import Path
 from typing import Final
 
 from blake3 import blake3
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
 
-from p2p.errors import DamagedKeyError, IdentityError
+from p2p.errors import IdentityError
 from p2p.identity.base58 import base58_decode, base58_encode
-from p2p.identity.private_files import create_private_file, read_private_file
 from p2p.ids import NetworkId, PeerId
 from p2p.limits import VERIFY_KEYS_MAX
 
@@ -39,7 +31,7 @@ def peer_id_of(public_key: bytes) -> PeerId:
 
 
 def public_key_of(peer: str) -> bytes:
-    """The 32-byte public key inside a peer, member or lab id. Raises IdentityError."""
+    """The 32-byte public key inside a peer, person or lab id. Raises IdentityError."""
     if len(peer) != _ID_CHARS:
         raise IdentityError(f"{peer[:60]!r} is not a peer id: it must have {_ID_CHARS} characters")
     try:
@@ -102,22 +94,3 @@ class KeySigner:
                 del self._known[next(iter(self._known))]
             self._known[peer] = key
         return key
-
-
-def create_key_file(path: Path, seed: bytes) -> KeySigner:
-    """Keep a new key in a private file (PKCS#8 PEM). Raises IdentityError if one is there."""
-    key = Ed25519PrivateKey.from_private_bytes(seed)
-    text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    create_private_file(path, text)
-    return KeySigner(key)
-
-
-def load_key_file(path: Path) -> KeySigner:
-    """Read a key kept by `create_key_file`. Raises IdentityError naming the remedy."""
-    try:
-        key = load_pem_private_key(read_private_file(path), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
-        raise DamagedKeyError(f"{path} is damaged or no key: restore it from a backup") from exc
-    if not isinstance(key, Ed25519PrivateKey):
-        raise DamagedKeyError(f"{path} is not an Ed25519 key: restore the right one from a backup")
-    return KeySigner(key)

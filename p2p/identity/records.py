@@ -33,7 +33,7 @@ class LabCert(Record, frozen=True):
 
 
 class InviteCert(Record, frozen=True):
-    """Whoever holds the invite key may enrol. Signed by lab, inviting member or network key.
+    """Whoever holds the invite key may enrol. Signed by lab, inviting person or network key.
 
     `expires_ms` of the envelope ends what the invite granted; `join_by_ms` ends the joining. How
     often an invite is used is counted in the register (`p2p.identity.register`).

@@ -3,7 +3,7 @@
     key that lies here      may renew                      the newcomer adds
     lab                     people and machines of it      nothing
     a person's              that person's machines         nothing
-    an inviting person's    those whom they invited        its machine, by its member key
+    an inviting person's    those whom they invited        its machine, by its person's key
     network                 labs                           its people and machines, by its lab key
 
 What is renewed says the same as before (names, roles, who invited) and lasts as long as was granted
@@ -139,10 +139,10 @@ class Renewer:
         return (*proof, person, self._machine(lab, old, now_ms, until_ms))
 
     def _by_inviter(
-        self, member: KeySigner, old: Applicant, now_ms: int, entropy: Callable[[int], bytes]
+        self, person_key: KeySigner, old: Applicant, now_ms: int, entropy: Callable[[int], bytes]
     ) -> tuple[Signed, ...]:
         """By an invite that only this person can use, as its key is forgotten at once."""
-        proof = proof_of(member, self.anchor, self.token)
+        proof = proof_of(person_key, self.anchor, self.token)
         if len(proof) + 3 > CERTIFICATES_MAX:
             return ()
         key = KeySigner.from_seed(entropy(_SEED_BYTES))
@@ -150,7 +150,7 @@ class Renewer:
         person = decode_as(PersonCert, old.find(PERSON_DOMAIN).payload)
         invite = InviteCert(key.peer_id, old.who.lab, 1, now_ms, person.can_invite)
         certificates = (
-            self._sign(member, invite, now_ms, until_ms),
+            self._sign(person_key, invite, now_ms, until_ms),
             self._sign(key, _person(old), now_ms, until_ms),
         )
         return (*proof, *certificates)

@@ -19,10 +19,10 @@ from p2p.limits import (
     ADDRESS_CHARS_MAX,
     ADDRESSES_PER_PEER_MAX,
     INCARNATION_MAX,
-    MACHINES_PER_MEMBER_MAX,
     NAME_CHARS_MAX,
     PRESENCE_BYTES_MAX,
     PRESENCE_TOKEN_BYTES_MAX,
+    VIEW_MACHINES_PER_PERSON_MAX,
 )
 from p2p.membership.lives import Lives
 from p2p.membership.messages import PRESENCE_DOMAIN, News, Opinion, Presence
@@ -229,7 +229,7 @@ class MemberTable:
     def _has_room(self, who: Caller) -> bool:
         """Whether there is room for one more, and for one more of this person and lab."""
         if self._us.proofs is not None and who.peer != self._us.peer:
-            if self._persons[who.person] >= MACHINES_PER_MEMBER_MAX:
+            if self._persons[who.person] >= VIEW_MACHINES_PER_PERSON_MAX:
                 return False
             if self._labs[who.lab] >= max(1, self._members_max // 2):
                 return False

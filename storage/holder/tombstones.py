@@ -36,7 +36,7 @@ from storage.limits import (
     TOMBSTONES_CLEARED_PART,
     TOMBSTONES_MAX,
     TOMBSTONES_PER_ANSWER_MAX,
-    TOMBSTONES_PER_MEMBER_MAX,
+    TOMBSTONES_PER_PERSON_MAX,
 )
 from storage.manifests.capability import text_of_address
 from storage.messages import DROP_DOMAIN, DropOrder
@@ -189,7 +189,7 @@ class Tombstones:
         """
         if self.has(view, lease, row.owner, row.lab):
             return
-        if self._by_owner[row.owner] >= TOMBSTONES_PER_MEMBER_MAX:
+        if self._by_owner[row.owner] >= TOMBSTONES_PER_PERSON_MAX:
             self._clear(view, row.owner)
         elif self._count >= TOMBSTONES_MAX:
             self._clear(view, self._by_owner.most_common(1)[0][0])
@@ -214,7 +214,7 @@ class Tombstones:
     def _clear(self, view: WriteView, owner: PersonId) -> None:
         theirs = sorted((row.until_ms, key) for key, row in _all(view) if row.owner == owner)
         # Many at a time, as all have to be looked at for it.
-        for _, key in theirs[: max(1, TOMBSTONES_PER_MEMBER_MAX // TOMBSTONES_CLEARED_PART)]:
+        for _, key in theirs[: max(1, TOMBSTONES_PER_PERSON_MAX // TOMBSTONES_CLEARED_PART)]:
             _delete(view, key)
             self._count -= 1
             self._by_owner[owner] -= 1

@@ -189,16 +189,16 @@ class NodeFace(Protocol):
         """Reasons why /readyz says no; empty when the node is ready."""
         ...
 
-    def member_lines(self) -> tuple[MemberLine, ...]:
+    def people_lines(self) -> tuple[MemberLine, ...]:
         """The people, as their certificates say, and those who were removed."""
         ...
 
-    async def remove_member(self, who: str, *, with_invited: bool) -> RemovalDone:
-        """Raises MemberUnknownError, RemovalRefusedError."""
+    async def remove_from_network(self, who: str, *, with_invited: bool) -> RemovalDone:
+        """Raises SubjectUnknownError, RemovalRefusedError."""
         ...
 
     async def phrase_by_lab(self, who: str) -> PhraseShown:
-        """Raises MemberUnknownError, RecoveryRefusedError, StorageError."""
+        """Raises SubjectUnknownError, RecoveryRefusedError, StorageError."""
         ...
 
     async def remove_as_lab(self, address: Address, reason: str) -> Forgotten:

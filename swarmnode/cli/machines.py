@@ -13,7 +13,7 @@ _TAIL: Final = 6
 
 
 def short(identity: str) -> str:
-    """The end of a peer, member or lab id."""
+    """The end of a peer, person or lab id."""
     return f"..{identity[-_TAIL:]}"
 
 

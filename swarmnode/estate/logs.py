@@ -47,8 +47,8 @@ class EstateRow(Record, frozen=True):
     step: int = 0
     """Newest checkpoint."""
     has_outputs: bool = False
-    taken_ms: int = 0
-    """When that was taken: it may be taken again."""
+    made_ms: int = 0
+    """When that was made: it may be made again."""
     log_bytes: int = 0
     """How long its log was when it was put into the pool; 0: it was not."""
     log_at: bytes = b""

@@ -36,15 +36,15 @@ class Heirloom:
 
 
 def due(
-    record: TaskRecord, taken_ms: int, *, has_outputs: bool, left_fence: int = 0
+    record: TaskRecord, made_ms: int, *, has_outputs: bool, left_fence: int = 0
 ) -> list[Heirloom]:
-    """What a task has left since: the checkpoint taken after that time, and its outputs.
+    """What a task has left since: the checkpoint made after that time, and its outputs.
 
     `left_fence`: of the last failed attempt whose outputs were taken over.
     """
     heirlooms: list[Heirloom] = []
     newest = record.checkpoint
-    if newest is not None and newest.taken_ms > taken_ms and record.state is not TaskState.DONE:
+    if newest is not None and newest.made_ms > made_ms and record.state is not TaskState.DONE:
         heirlooms += _checkpoints(record, newest)
     if record.left and record.left_fence > left_fence:
         heirlooms += _outputs(record, record.left, f"{_ATTEMPT}{record.task}/{record.left_fence}")

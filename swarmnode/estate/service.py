@@ -179,7 +179,7 @@ class EstateService:
         if record.checkpoint is None and record.outcome is None and not record.left:
             return []
         row = row_of(self._tables, record.task)
-        return due(record, row.taken_ms, has_outputs=row.has_outputs, left_fence=row.left_fence)
+        return due(record, row.made_ms, has_outputs=row.has_outputs, left_fence=row.left_fence)
 
     async def _adopt_all(self, wanted: Sequence[Heirloom]) -> bool:
         limiter, failed = trio.CapacityLimiter(AT_ONCE), list[Heirloom]()
@@ -264,7 +264,7 @@ def _leaves_something(event: TaskChanged) -> bool:
 def _after_taking(row: EstateRow, record: TaskRecord) -> EstateRow:
     """The row once all that a task left until now was taken over."""
     if (newest := record.checkpoint) is not None:
-        row = msgspec.structs.replace(row, step=newest.step, taken_ms=newest.taken_ms)
+        row = msgspec.structs.replace(row, step=newest.step, made_ms=newest.made_ms)
     has_ended = record.state in TASK_ENDS and record.outcome is not None
     return msgspec.structs.replace(
         row,

@@ -19,7 +19,8 @@ from p2p.identity.admission import Admitted, Anchor, Clocks, check_token
 from p2p.identity.invites import Invite, contacts_of, decode_invite, encode_invite
 from p2p.identity.issue import DAY_MS, Grant, Keys, Names, accept, found
 from p2p.identity.issue import invite as certify_invite
-from p2p.identity.keys import KeySigner, create_key_file, load_key_file, network_id_of
+from p2p.identity.key_files import create_key_file, load_key_file
+from p2p.identity.keys import KeySigner, network_id_of
 from p2p.identity.private_files import read_private_file, replace_private_file
 from p2p.identity.records import InviteCert, MembershipToken, decode_token, encode_token
 from p2p.identity.renew import Applicant, renew_own
@@ -79,12 +80,12 @@ def found_network(
     if home.membership_file.exists():
         _check_founded_here(home)
         return standing(home, False, now_ms)
-    member = key_in(home.member_key, entropy)
-    network = _founders(home.network_key, member, "network")
+    person = key_in(home.member_key, entropy)
+    network = _founders(home.network_key, person, "network")
     keys = Keys(
         machine=key_in(home.machine_key, entropy),
-        person=member,
-        lab=_founders(home.lab_key, member, "lab"),
+        person=person,
+        lab=_founders(home.lab_key, person, "lab"),
         network=network,
     )
     anchor = Anchor(network_id_of(network.peer_id), network.peer_id, is_open)
@@ -358,9 +359,9 @@ def key_in(path: Path, entropy: Entropy) -> KeySigner:
     return load_key_file(path) if path.exists() else create_key_file(path, entropy(_SEED_BYTES))
 
 
-def _founders(path: Path, member: KeySigner, what: str) -> KeySigner:
+def _founders(path: Path, person: KeySigner, what: str) -> KeySigner:
     """The key of what a person founded, made from the person's own: the phrase brings it back."""
     if path.exists():
         return load_key_file(path)
     context = f"swarm {what} key of its founder 1"
-    return create_key_file(path, blake3(member.seed(), derive_key_context=context).digest())
+    return create_key_file(path, blake3(person.seed(), derive_key_context=context).digest())

@@ -10,7 +10,8 @@ from typing import Final
 from p2p.errors import IdentityError
 from p2p.identity.invites import Contact, Invite, contacts_of
 from p2p.identity.issue import Names
-from p2p.identity.keys import KeySigner, load_key_file
+from p2p.identity.key_files import load_key_file
+from p2p.identity.keys import KeySigner
 from p2p.identity.private_files import replace_private_file
 from swarmnode.home.enrol import (
     Enrolled,

@@ -126,9 +126,9 @@ class CheckpointKeeper:
             self._told = told
         self._wake.set()
 
-    def acknowledge(self, taken_ms: int) -> None:
-        """The submitter has written down the checkpoint taken then: what it replaced may go."""
-        self._steps.acknowledge(taken_ms)
+    def acknowledge(self, made_ms: int) -> None:
+        """The submitter has written down the checkpoint made then: what it replaced may go."""
+        self._steps.acknowledge(made_ms)
         self._wake.set()
 
     async def flush(self, *, is_orderly: bool) -> None:

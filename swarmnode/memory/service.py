@@ -126,11 +126,11 @@ class MemoryService:
             return str(exc)
         return ""
 
-    def acknowledge(self, job: "JobId", taken_ms: int) -> None:
-        """The submitter has written down the checkpoint taken then: what it replaced may go."""
+    def acknowledge(self, job: "JobId", made_ms: int) -> None:
+        """The submitter has written down the checkpoint made then: what it replaced may go."""
         keeper = self._keepers.get(job)
         if keeper is not None:
-            keeper.acknowledge(taken_ms)
+            keeper.acknowledge(made_ms)
 
     async def discard(self, task: TaskId) -> None:
         """The task is done: give up every checkpoint of it that this machine took."""

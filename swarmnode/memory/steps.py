@@ -42,7 +42,7 @@ class StoredSteps:
         self.storing = trio.Lock()
         """One checkpoint at a time is stored, and none is given up meanwhile."""
         self._acknowledged_ms = 0
-        """`taken_ms` of the newest checkpoint that the submitter has. Only grows."""
+        """`made_ms` of the newest checkpoint that the submitter has. Only grows."""
         self._forgotten_ms = 0
         """Of the newest whose older ones were given up; never above the one before."""
 
@@ -76,10 +76,10 @@ class StoredSteps:
         main = self._same_main(draft, step, still)
         main = main or await self._put_part(step, "step", draft.entry.found)
         files = [main, *await self._put_beside(draft, step, still)]
-        taken_ms = max(self._wall_ms(), before.taken_ms + 1 if before else 0)
+        made_ms = max(self._wall_ms(), before.made_ms + 1 if before else 0)
         older = self._older(step, draft.entry.is_beside)
         made = CheckpointRecord(
-            step, tuple(files), taken_ms, older, draft.is_sure, draft.entry.is_beside
+            step, tuple(files), made_ms, older, draft.is_sure, draft.entry.is_beside
         )
         if len(encode(made)) > CHECKPOINT_BYTES_MAX:
             raise CheckpointRefusedError("its record is too long: keep fewer steps")
@@ -131,15 +131,15 @@ class StoredSteps:
 
     # -- out of it
 
-    def acknowledge(self, taken_ms: int) -> None:
-        """The submitter has written down the checkpoint taken then: what it replaced may go."""
-        self._acknowledged_ms = max(self._acknowledged_ms, taken_ms)
+    def acknowledge(self, made_ms: int) -> None:
+        """The submitter has written down the checkpoint made then: what it replaced may go."""
+        self._acknowledged_ms = max(self._acknowledged_ms, made_ms)
 
     async def forget_older(self) -> None:
         """Give up what the newest one has replaced, once that is acknowledged."""
         if self._acknowledged_ms > self._forgotten_ms:
             async with self.storing:
                 newest = self._newest
-                if newest is not None and self._acknowledged_ms == newest.taken_ms:
+                if newest is not None and self._acknowledged_ms == newest.made_ms:
                     self._forgotten_ms = self._acknowledged_ms
                     await forget_all_but(self._objects, self._spec.task, caps_of(newest))

@@ -24,10 +24,10 @@ from p2p.register.service import RegisterService
 from p2p.wire.envelope import Signed
 from swarmnode.api.schema.node import MemberLine, MemberMachine, RemovalDone
 from swarmnode.errors import (
-    MemberAmbiguousError,
-    MemberUnknownError,
     NotAllowedError,
     RemovalRefusedError,
+    SubjectAmbiguousError,
+    SubjectUnknownError,
 )
 
 KINDS = {
@@ -45,7 +45,7 @@ _FIRST = (PERSON_DOMAIN, MACHINE_DOMAIN, LAB_DOMAIN, INVITE_DOMAIN)
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """Lists and removes members of one node's network."""
+    """The people of one node's network; removes them, and machines, labs and invites."""
 
     register: RegisterService
     papers: Papers | None
@@ -114,7 +114,7 @@ class Roster:
     async def remove(self, text: str, *, takes_along: bool = False) -> RemovalDone:
         """Remove a person, machine, lab or invite by name or id, for everybody and for good.
 
-        Raises MemberUnknownError, MemberAmbiguousError, RemovalRefusedError.
+        Raises SubjectUnknownError, SubjectAmbiguousError, RemovalRefusedError.
         """
         if self.papers is None:
             raise RemovalRefusedError("this node has no certificates of its own")
@@ -156,10 +156,10 @@ class Roster:
         }
 
     def person(self, text: str) -> CertLink:
-        """A person by name or id. Raises MemberUnknownError, MemberAmbiguousError."""
+        """A person by name or id. Raises SubjectUnknownError, SubjectAmbiguousError."""
         link, _ = self._find(text)
         if link.domain != PERSON_DOMAIN:
-            raise MemberUnknownError(f"{text!r} is a {KINDS[link.domain]}, not a person")
+            raise SubjectUnknownError(f"{text!r} is a {KINDS[link.domain]}, not a person")
         return link
 
     async def _close_invites(self, link: CertLink, lineage: Sequence[CertLink]) -> tuple[str, ...]:
@@ -182,11 +182,13 @@ class Roster:
                 return next(iter(called.values()))
             if called:
                 these = ", ".join(f"{KINDS[domain]} {subject}" for subject in called)
-                raise MemberAmbiguousError(f"{len(called)} are called {text!r}: say one of {these}")
+                raise SubjectAmbiguousError(
+                    f"{len(called)} are called {text!r}: say one of {these}"
+                )
         try:
             public_key_of(PeerId(text))
         except IdentityError:
-            raise MemberUnknownError(
+            raise SubjectUnknownError(
                 f"nobody {text!r} has been met since this node started: see swarmnode member ls, "
                 "or give the id"
             ) from None

@@ -5,7 +5,8 @@ import os
 from blake3 import blake3
 
 from p2p.errors import DamagedKeyError, IdentityError
-from p2p.identity.keys import KeySigner, create_key_file, load_key_file
+from p2p.identity.key_files import create_key_file, load_key_file
+from p2p.identity.keys import KeySigner
 from swarmnode.home.folders import Home
 
 _SEED_BYTES = 32

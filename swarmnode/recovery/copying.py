@@ -82,14 +82,14 @@ class CopyMaker:
                     await self._things.objects.forget(entry.cap.address)
 
     def _snapshot(self) -> KeyringSnapshot:
-        things, taken_ms = self._things, self._returned.taken_ms
+        things, taken_over_ms = self._things, self._returned.taken_over_ms
         tasks = [(key, value, task_of(value)) for key, value in _all(things.tables, TASKS)]
-        ours = [(key, value, task) for key, value, task in tasks if _is_ours(task, taken_ms)]
+        ours = [(key, value, task) for key, value, task in tasks if _is_ours(task, taken_over_ms)]
         self.ended = frozenset(task.task for _, _, task in ours if task.state in TASK_ENDS)
         rows = [SnapshotRow(TASKS, key, value) for key, value, _ in ours]
         for table in (ESTATES, PEOPLE, FORGOTTEN):
             rows += [SnapshotRow(table, key, value) for key, value in _all(things.tables, table)]
-        left_out = [task for _, _, task in tasks if not _is_ours(task, taken_ms)]
+        left_out = [task for _, _, task in tasks if not _is_ours(task, taken_over_ms)]
         objects = _objects_without(things.keyring, left_out, [task for _, _, task in ours])
         lab_seed, network_seed = things.vault.keys()
         return KeyringSnapshot(
@@ -119,9 +119,9 @@ def _objects_without(
             yield address, raw
 
 
-def _is_ours(task: TaskRecord, taken_ms: int) -> bool:
+def _is_ours(task: TaskRecord, taken_over_ms: int) -> bool:
     """Not what we guard for others, nor what another machine of ours may have taken over."""
-    is_after = task.submitted_ms > taken_ms or task.after_taken_ms >= taken_ms
+    is_after = task.submitted_ms > taken_over_ms or task.after_taken_over_ms >= taken_over_ms
     return not task.owner and is_after
 
 

@@ -5,7 +5,8 @@ import time
 from pathlib import Path
 from typing import Final
 
-from p2p.identity.keys import KeySigner, create_key_file, load_key_file
+from p2p.identity.key_files import create_key_file, load_key_file
+from p2p.identity.keys import KeySigner
 from p2p.identity.records import MembershipToken
 from p2p.ids import PeerId
 from swarmnode.home.folders import Home

@@ -157,7 +157,7 @@ class Retrieval:
         await self._take(
             [copy for copy in gone if copy in read], [copy for copy in apart if copy in read]
         )
-        newest_first = sorted(read.items(), key=lambda pair: -pair[1][0].taken_ms)
+        newest_first = sorted(read.items(), key=lambda pair: -pair[1][0].made_ms)
         for _, (snapshot, _) in newest_first:  # all first: what one says is removed, another has
             await self._restore_rows(snapshot)
         for pointer, (snapshot, tasks) in newest_first:
@@ -218,7 +218,7 @@ class Retrieval:
         with_log = {
             record.task for record in tasks if row_of(self._things.tables, record.task).log_at
         }
-        unsure_ms = snapshot.taken_ms - UNSURE_MS
+        unsure_ms = snapshot.made_ms - UNSURE_MS
         await self._things.own_machines.take_up(
             [record for record in tasks if record.task not in with_log], unsure_ms
         )

@@ -32,7 +32,7 @@ log = logging.getLogger("swarm.recovery")
 class Moved(Protocol):
     """The part of HandOver that is needed here."""
 
-    async def gone_on(self, taken_ms: int) -> Sequence[TaskRecord]:
+    async def gone_on(self, taken_over_ms: int) -> Sequence[TaskRecord]:
         """What of ours goes on elsewhere since this machine was taken over then, and where."""
         ...
 
@@ -84,7 +84,7 @@ class Return:
         return None if is_old or trio.current_time() >= self._told_until_s else taken
 
     @property
-    def taken_ms(self) -> int:
+    def taken_over_ms(self) -> int:
         """What was here before this may be the taker's; 0: all that is here is ours."""
         return 0 if self._taken is None or self._is_over else self._taken.at_ms
 

@@ -7,8 +7,8 @@ from storage.rights import Right
 from swarmnode.limits import (
     CHECKPOINT_BYTES_MAX,
     CHECKPOINT_FILES_MAX,
+    MADE_MS_MAX,
     STEP_MAX,
-    TAKEN_MS_MAX,
 )
 from swarmnode.tasks.ids import TaskId
 
@@ -36,15 +36,15 @@ class OlderStep(Record, frozen=True):
 class CheckpointRecord(Record, frozen=True):
     """Saved progress. Steps only grow within a task; the highest one is restored.
 
-    One of the same step that was taken later replaces an earlier one: its folder had changed.
+    One of the same step that was made later replaces an earlier one: its folder had changed.
     Encoded it is at most CHECKPOINT_BYTES_MAX long, because an award carries it.
     """
 
     step: int
     files: tuple[StoredFile, ...]
     """The step itself, then what lies beside the steps; trees from the work folder on."""
-    taken_ms: int
-    """Wall clock of the machine that took it, milliseconds since 1970; grows with each."""
+    made_ms: int
+    """Wall clock of the machine that made it, milliseconds since 1970; grows with each."""
     older: tuple[OlderStep, ...] = ()
     """Newest first."""
     sure: bool = True
@@ -57,7 +57,7 @@ class CheckpointRecord(Record, frozen=True):
 def fits_award(checkpoint: CheckpointRecord) -> bool:
     """Whether it can be written down and handed to the next machine."""
     steps = (checkpoint.step, *(step.step for step in checkpoint.older))
-    if min(steps) < 0 or max(steps) > STEP_MAX or not 0 <= checkpoint.taken_ms <= TAKEN_MS_MAX:
+    if min(steps) < 0 or max(steps) > STEP_MAX or not 0 <= checkpoint.made_ms <= MADE_MS_MAX:
         return False
     files, older = len(checkpoint.files), len(checkpoint.older)
     # In values of a message, of which a task's record holds so many at most: 5 a file, 8 a step.
@@ -69,7 +69,7 @@ def is_newer(checkpoint: CheckpointRecord, known: CheckpointRecord | None) -> bo
     """Whether it replaces the one that is known."""
     if known is None or checkpoint.step > known.step:
         return True
-    is_later = checkpoint.taken_ms > known.taken_ms
+    is_later = checkpoint.made_ms > known.made_ms
     return is_later and (checkpoint.step == known.step or not known.sure)
 
 

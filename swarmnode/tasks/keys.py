@@ -1,8 +1,8 @@
 """A task's own key: its id is made from it, and it signs who may act for the task.
 
-The submitter makes the key and keeps its seed with the task; guardians are given it. A provider is
-given a grant that the key signed (storage.facade.Names.attempt), for its machine and fence only,
-and the key by which `ctx.state` is encrypted, but never the task's key itself.
+The submitter makes the key and keeps its seed with the task; guardians are given it. A provider
+is given a grant that the key signed (storage.facade.NameStore.attempt), for its machine and fence
+only, and the key by which `ctx.state` is encrypted, but never the task's key itself.
 """
 
 from base64 import b32encode

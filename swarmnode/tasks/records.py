@@ -144,7 +144,7 @@ class TaskRecord(Record, frozen=True):
     taken_up_ms: int = 0
     """When its owner brought it back here because its machine was lost; 0 once its keepers have
     told how it stands."""
-    after_taken_ms: int = 0
+    after_taken_over_ms: int = 0
     """The newest takeover of the machine it was submitted to that this knew of then (`at_ms` of
     swarmnode.recovery.copies.pointers.Taken); 0: none. Who took over later has it."""
 

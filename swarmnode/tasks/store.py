@@ -102,7 +102,7 @@ def load_paused(view: ReadView) -> bool:
     return view.get(OWNER, PAUSED_KEY) is not None
 
 
-def load_taken_ms(view: ReadView) -> int:
+def load_taken_over_ms(view: ReadView) -> int:
     """The newest takeover of this machine that it knows of."""
     return int.from_bytes((view.get(OWNER, TAKEN_KEY) or b"")[:8])
 

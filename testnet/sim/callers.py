@@ -11,9 +11,9 @@ LAB = LabId("lab")
 """Of simulations that have only one."""
 
 
-def machine_of(peer: PeerId, lab: LabId = LAB, member: PersonId | None = None) -> Caller:
+def machine_of(peer: PeerId, lab: LabId = LAB, person: PersonId | None = None) -> Caller:
     """A machine of a lab; of a person of its own unless told whose."""
-    owner = PersonId(f"owner-{peer}") if member is None else member
+    owner = PersonId(f"owner-{peer}") if person is None else person
     return Caller(peer, owner, lab, name=peer, person_name=owner, lab_name=lab)
 
 

@@ -204,8 +204,8 @@ class World:
         return replace(who, name=machine.name, site=machine.site, roles=machine.roles)
 
     def _identity(self, machine: SimMachine) -> Identity:
-        member = PersonId(f"member-{machine.lab}")
-        return Identity(machine.name, machine.lab, machine.lab, member, machine.site, ROLES)
+        person = PersonId(f"member-{machine.lab}")
+        return Identity(machine.name, machine.lab, machine.lab, person, machine.site, ROLES)
 
     def is_busy(self, name: str) -> bool:
         """Whether a task runs on a machine."""

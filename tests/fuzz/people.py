@@ -144,7 +144,7 @@ class People:
 
 def look(node: Node) -> None:
     """All that the API shows of a node."""
-    said: list[object] = [node.status(), *node.peer_lines(), *node.member_lines()]
+    said: list[object] = [node.status(), *node.peer_lines(), *node.people_lines()]
     for view in node.market.buyer.tasks():
         said += [task_views.line_of(view), task_views.detail_of(view)]
         said.append(task_views.explanation_of(node.market.buyer.explain(view.record.task)))

@@ -46,7 +46,7 @@ def test_a_task_that_a_machine_never_submitted_is_not_its_own(labs: int) -> None
             task = await gives(world)
             await trio.sleep(40)
             assert world["m0"].up.market.buyer.tasks() == ()
-            record = world["m2"].up.market.buyer._core.guards.find(task)
+            record = world["m2"].up.market.buyer._core.keeper.find(task)
             assert record is None or record.rights == ()
             assert not any(world.is_busy(name) for name in world.machines)
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 import pytest
 import trio
 
-from swarmnode.limits import STEP_MAX, TAKEN_MS_MAX
+from swarmnode.limits import MADE_MS_MAX, STEP_MAX
 from swarmnode.memory.entries import look_at
 from swarmnode.memory.folder import by_top
 from swarmnode.tasks.checkpoint import CheckpointRecord, OlderStep, StoredFile, fits_award
@@ -46,14 +46,14 @@ async def test_a_whole_folder_after_the_last_step_there_is_ends_nothing() -> Non
 
 
 def test_a_checkpoint_that_could_not_be_counted_on_from_is_nobodys() -> None:
-    assert fits_award(CheckpointRecord(STEP_MAX, (FILE,), TAKEN_MS_MAX))
+    assert fits_award(CheckpointRecord(STEP_MAX, (FILE,), MADE_MS_MAX))
     for step in (-1, STEP_MAX + 1, 2**64 - 1):
         assert not fits_award(CheckpointRecord(step, (FILE,), 1))
         assert not fits_award(
             CheckpointRecord(7, (FILE,), 1, (OlderStep(step, FILE, beside=True),))
         )
-    for taken_ms in (-1, TAKEN_MS_MAX + 1, 2**64 - 1):
-        assert not fits_award(CheckpointRecord(7, (FILE,), taken_ms))
+    for made_ms in (-1, MADE_MS_MAX + 1, 2**64 - 1):
+        assert not fits_award(CheckpointRecord(7, (FILE,), made_ms))
 
 
 def test_a_checkpoint_of_many_files_is_looked_over_in_time_that_grows_with_them() -> None:

@@ -14,7 +14,7 @@ from p2p.membership.view import Liveness
 from swarmnode.market.counting import LEAP_MAX, TERM_MAX
 from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.config import GuardianConfig
-from swarmnode.market.guardians.core import Guardian
+from swarmnode.market.guardians.core import Keeper
 from swarmnode.market.guardians.kept import Post
 from swarmnode.market.guardians.messages import (
     AskVote,
@@ -47,7 +47,7 @@ def no_home(_record: TaskRecord) -> ComeHome:
 class Three:
     """The keepers of one task; Carol says what the test likes, every second."""
 
-    keepers: dict[PeerId, Guardian] = field(default_factory=dict)
+    keepers: dict[PeerId, Keeper] = field(default_factory=dict)
     due: list[tuple[float, int, PeerId, object, PeerId | None]] = field(default_factory=list)
     numbers: "count[int]" = field(default_factory=count)
     now_s: float = 0.0
@@ -55,7 +55,7 @@ class Three:
 
     def begin(self) -> None:
         for me in (ALICE, BOB):
-            self.keepers[me] = Guardian(
+            self.keepers[me] = Keeper(
                 GuardianConfig(), me, lambda _task: None, lambda _record, _peer: None, no_home
             )
             for peer in (ALICE, BOB, CAROL):

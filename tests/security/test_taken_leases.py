@@ -196,7 +196,7 @@ async def test_one_person_does_not_fill_an_id_with_leases() -> None:
 async def test_one_person_does_not_fill_the_table_of_tombstones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("storage.holder.tombstones.TOMBSTONES_PER_MEMBER_MAX", 2)
+    monkeypatch.setattr("storage.holder.tombstones.TOMBSTONES_PER_PERSON_MAX", 2)
 
     async def bury(lab: StorageLab, caller: Caller, number: int) -> int:
         lease = LeaseId(bytes([number]) * 16)

@@ -17,17 +17,17 @@ def names_of(world: World) -> dict[str, str]:
 
 async def take_over(world: World, taker: str, task: TaskId) -> int:
     """What the guardians tell of m0 is the taker's; when that was."""
-    taken_ms = world[taker].up.edges.wall_ms()
+    taken_over_ms = world[taker].up.edges.wall_ms()
     market = world[taker].up.market
     await market.own_machines.take_up(
-        await market.own_machines.left_behind.kept_for(world["m0"].peer, taken_ms),
+        await market.own_machines.left_behind.kept_for(world["m0"].peer, taken_over_ms),
         is_told=True,
     )
-    return taken_ms
+    return taken_over_ms
 
 
 def kept_at(world: World, name: str, task: TaskId) -> GuardRecord | None:
-    return world[name].up.market.buyer._core.guards.find(task)
+    return world[name].up.market.buyer._core.keeper.find(task)
 
 
 @simulated
@@ -46,7 +46,7 @@ async def test_a_task_that_was_removed_is_not_run_again_when_a_guardian_of_befor
         await world.kill(away)
         await world.kill("m0")
         await trio.sleep(40)
-        taken_ms = await take_over(world, taker, task)
+        taken_over_ms = await take_over(world, taker, task)
         await until(lambda: world[taker].up.market.buyer.task(task).has_ended, 600)
         await trio.sleep(120)
         await world[taker].up.market.buyer.forget(task)
@@ -55,7 +55,7 @@ async def test_a_task_that_was_removed_is_not_run_again_when_a_guardian_of_befor
         await world.kill(taker)
         market = (await world.start(taker)).market
         await trio.sleep(10)
-        told = await market.own_machines.left_behind.kept_for(world["m0"].peer, taken_ms)
+        told = await market.own_machines.left_behind.kept_for(world["m0"].peer, taken_over_ms)
         await market.own_machines.take_up(told, is_told=True)
         await trio.sleep(200)
         assert market.buyer.tasks() == ()
@@ -80,7 +80,7 @@ async def test_what_must_not_run_twice_does_not_when_its_first_machine_returns()
         taker = next(name for name in ("m5", "m3", "m2", "m1") if name not in guardians)
         await world.kill("m0")
         await trio.sleep(40)
-        taken_ms = await take_over(world, taker, task)
+        taken_over_ms = await take_over(world, taker, task)
         await world.start("m4")
         market = world[taker].up.market
         await until(lambda: market.buyer.task(task).has_ended, 600)
@@ -96,7 +96,7 @@ async def test_what_must_not_run_twice_does_not_when_its_first_machine_returns()
         node = await world.start("m0")
         for _ in range(20):
             await trio.sleep(15)
-            for record in await node.market.own_machines.hand_over.gone_on(taken_ms):
+            for record in await node.market.own_machines.hand_over.gone_on(taken_over_ms):
                 await node.estate.leave([record])
                 await node.market.own_machines.hand_over.let_go(record.task, record.owner)
             assert not any(view.has_ended for view in node.market.buyer.tasks())

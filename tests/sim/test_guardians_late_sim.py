@@ -24,8 +24,8 @@ def test_who_has_nothing_to_say_about_a_task_leaves_it_its_guardians() -> None:
     for name in names(5)[1:]:
         world.tell(name, MessageHeard(provider, Relieve(task, is_over=True)))
     world.run(60)
-    assert world.machines["node-0"].buyer.guards.is_kept(task)
-    assert len(world.machines["node-0"].buyer.guards.guarded(task).holders) == 2
+    assert world.machines["node-0"].buyer.keeper.is_kept(task)
+    assert len(world.machines["node-0"].buyer.keeper.guarded(task).holders) == 2
 
 
 def test_what_its_owner_had_called_over_is_not_kept_when_it_comes_late() -> None:
@@ -35,14 +35,14 @@ def test_what_its_owner_had_called_over_is_not_kept_when_it_comes_late() -> None
     for name in names(5)[1:]:
         world.tell(name, MessageHeard(PeerId("node-0"), Relieve(task, is_over=True)))
     world.run(60)
-    assert world.machines["node-0"].buyer.guards.guarded(task).holders == ()
+    assert world.machines["node-0"].buyer.keeper.guarded(task).holders == ()
 
 
 def test_a_member_that_calls_many_tasks_over_pushes_out_nobody_elses_word() -> None:
     world = MarketWorld(3, names(5))
     world.run(1)
     task = world.submit("node-0", steps_task(300, avoid=("node-0",)))
-    shelf = world.machines["node-1"].buyer._book.guards._shelf
+    shelf = world.machines["node-1"].buyer._book.keeper._shelf
     world.tell("node-1", MessageHeard(PeerId("node-0"), Relieve(task, is_over=True)))
     for number in range(2 * RELIEVED_EARLY_MAX):
         late = Relieve(TaskId(f"{number:016d}".translate(str.maketrans("0189", "abcd"))), True)
@@ -61,11 +61,11 @@ def test_one_member_s_records_take_a_share_of_the_room_whoever_they_name_as_owne
     world.run(1)
     task = world.submit("node-0", steps_task(300, avoid=("node-0",)))
     world.run(10)
-    record = world.machines["node-0"].buyer.guards.find(task)
-    mallory = PeerId(next(n for n in names(5) if world.machines[n].buyer.guards.find(task) is None))
-    keeper = next(name for name in names(5)[1:] if world.machines[name].buyer.guards.find(task))
+    record = world.machines["node-0"].buyer.keeper.find(task)
+    mallory = PeerId(next(n for n in names(5) if world.machines[n].buyer.keeper.find(task) is None))
+    keeper = next(name for name in names(5)[1:] if world.machines[name].buyer.keeper.find(task))
     others = [name for name in names(5) if name != keeper]
-    shelf = world.machines[keeper].buyer._book.guards._shelf
+    shelf = world.machines[keeper].buyer._book.keeper._shelf
     assert record is not None
     for number in range(100):
         made_up = TaskId(f"{number:016d}".translate(str.maketrans("0189", "abcd")))
@@ -77,7 +77,7 @@ def test_one_member_s_records_take_a_share_of_the_room_whoever_they_name_as_owne
     assert 0 < sum(one.size for one in brought) <= 5000
     other = world.submit("node-0", steps_task(300, avoid=("node-0",)))
     world.run(30)
-    assert len(world.machines["node-0"].buyer.guards.guarded(other).holders) == 2
+    assert len(world.machines["node-0"].buyer.keeper.guarded(other).holders) == 2
     newest = max(brought, key=lambda one: one.size)
     grown = replace(
         newest.record,
@@ -96,7 +96,7 @@ def test_a_guardian_that_was_away_while_a_task_ended_asks_for_it_less_and_less()
     world.run(1)
     task = world.submit("node-0", steps_task(60, avoid=("node-0",)))
     world.run(10)
-    record = world.machines["node-0"].buyer.guards.find(task)
+    record = world.machines["node-0"].buyer.keeper.find(task)
     provider = world.machines["node-0"].buyer.ledger.get(task).provider
     assert record is not None
     away = next(peer for peer in record.roster if peer not in ("node-0", provider))

@@ -26,21 +26,21 @@ def best_known(world: MarketWorld, task: TaskId) -> TaskRecord:
     found = [
         record
         for machine in world.machines.values()
-        if machine.is_up and (record := machine.buyer.guards.find(task)) is not None
+        if machine.is_up and (record := machine.buyer.keeper.find(task)) is not None
     ]
     assert found, "nobody keeps it"
     return max(found, key=lambda record: record.version).kept
 
 
 def nobody_keeps(world: MarketWorld, task: TaskId) -> bool:
-    return all(m.buyer.guards.find(task) is None for m in world.machines.values() if m.is_up)
+    return all(m.buyer.keeper.find(task) is None for m in world.machines.values() if m.is_up)
 
 
 def actors(world: MarketWorld, task: TaskId) -> list[str]:
     return [
         name
         for name, machine in world.machines.items()
-        if machine.is_up and machine.buyer.guards.post_of(task) is Post.ACTS
+        if machine.is_up and machine.buyer.keeper.post_of(task) is Post.ACTS
     ]
 
 
@@ -100,7 +100,7 @@ def test_a_submitter_that_was_away_for_an_hour_finds_everything(seed: int) -> No
     world.run(150)
     assert ledger.get(tasks[2]).state is TaskState.DONE
     for machine in world.machines.values():  # everybody has been relieved
-        assert not any(machine.buyer.guards.find(task) for task in tasks), machine.peer
+        assert not any(machine.buyer.keeper.find(task) for task in tasks), machine.peer
 
 
 @pytest.mark.parametrize("count", [2, 3, 9])
@@ -127,7 +127,7 @@ def test_guardians_wait_a_day_for_a_copy_that_is_not_made() -> None:
     world.run_until_all_ended(60)
     world.run(1800)
     assert best_known(world, task).state is TaskState.DONE
-    shelf = world.machines["node-0"].buyer._book.guards._shelf
+    shelf = world.machines["node-0"].buyer._book.keeper._shelf
     shelf._overs[task] -= shelf.config.over_s
     world.run(30)
     assert nobody_keeps(world, task)
@@ -192,7 +192,7 @@ def test_a_guardian_that_misses_where_the_owner_is_hears_it_later(count: int, se
     world.kill(spare, power=True)
     task = world.submit("node-0", steps_task(seconds, avoid=("node-0", spare)))
     world.run(15)
-    kept = world.machines["node-0"].buyer.guards.find(task)
+    kept = world.machines["node-0"].buyer.keeper.find(task)
     assert kept is not None
     guardians = [peer for peer in kept.roster if peer != "node-0"]
     told = kept.kept

@@ -23,7 +23,7 @@ def kept_of(world: World, name: str) -> GuardRecord:
     """The one task of a machine, as one of its guardians has it."""
     owner = world[name].peer
     for other in world.machines.values():
-        for one in other.up.market.buyer._core.guards.records():
+        for one in other.up.market.buyer._core.keeper.records():
             if one.owner == owner != other.peer:
                 return one
     raise AssertionError(f"nobody keeps anything for {name}")
@@ -118,11 +118,12 @@ async def test_what_was_submitted_after_the_machine_was_taken_over_stays_its_own
     world = World(1, ["m0", "m1", "m2", "m3"], labs=1)
     async with world.running():
         before = await running_task(world, "m0")
-        taken_ms = world["m3"].up.edges.wall_ms()
-        await world["m0"].up.market.own_machines.hand_over.gone_on(taken_ms)  # it has heard of that
+        taken_over_ms = world["m3"].up.edges.wall_ms()
+        hand_over = world["m0"].up.market.own_machines.hand_over
+        await hand_over.gone_on(taken_over_ms)  # it has heard of that
         await running_task(world, "m0")
         found = await world["m3"].up.market.own_machines.left_behind.kept_for(
-            world["m0"].peer, taken_ms
+            world["m0"].peer, taken_over_ms
         )
         assert [one.task for one in found] == [before]
 

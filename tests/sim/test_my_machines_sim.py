@@ -242,7 +242,7 @@ async def test_what_its_submitter_had_seen_end_before_a_cut_stays_ended() -> Non
 
 
 def _post(world: World, name: str, task: TaskId) -> Post | None:
-    return world[name].up.market.buyer._core.guards.post_of(task)
+    return world[name].up.market.buyer._core.keeper.post_of(task)
 
 
 @simulated

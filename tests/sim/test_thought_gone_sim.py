@@ -76,7 +76,7 @@ def test_its_tasks_are_its_takers_and_it_shows_how_they_end(effects: Repeatabili
             assert nothing_runs(world)
             for name in world.machines:
                 core = world[name].up.market.buyer._core
-                assert core.guards.post_of(task) in (None, Post.KEEPS), name
+                assert core.keeper.post_of(task) in (None, Post.KEEPS), name
 
     returns()
 
@@ -153,18 +153,18 @@ async def test_of_a_machine_that_is_back_only_what_is_old_is_taken() -> None:
         old = await running_task(world, "m0", MINUTES)
         await world.kill("m0")
         await trio.sleep(40)
-        taken_ms = world["m3"].up.edges.wall_ms()
+        taken_over_ms = world["m3"].up.edges.wall_ms()
         await world.start("m0")
         await trio.sleep(CLOCK_SKEW_MAX_MS / 1000)
         new = await running_task(world, "m0", MINUTES)
         peer, market = world["m0"].peer, world["m3"].up.market
         assert [
-            one.task for one in await market.own_machines.left_behind.kept_for(peer, taken_ms)
+            one.task for one in await market.own_machines.left_behind.kept_for(peer, taken_over_ms)
         ] == [old]
         await world.kill("m0")
         await trio.sleep(40)
         assert {
-            one.task for one in await market.own_machines.left_behind.kept_for(peer, taken_ms)
+            one.task for one in await market.own_machines.left_behind.kept_for(peer, taken_over_ms)
         } == {old, new}
 
 
@@ -257,4 +257,4 @@ async def test_that_it_was_taken_over_is_known_after_a_restart() -> None:
         await world.kill("m0")
         market = (await world.start("m0")).market
         task = await market.buyer.submit(TaskSpec(("sleep", "5"), shape=SHAPE))
-        assert market.buyer.task(task).record.after_taken_ms == 77
+        assert market.buyer.task(task).record.after_taken_over_ms == 77

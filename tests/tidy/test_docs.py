@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
 from importlib import import_module
@@ -20,8 +21,8 @@ from swarmnode.home.config import SECTIONS, EnvSection
 from swarmnode.tasks.spec import TaskSpec
 from swarmnode.tasks.spec_load import every_key
 from tests.api_lab import FakeNode
+from tests.tidy.test_tidy import ROOT
 
-ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
 
@@ -83,9 +84,34 @@ def test_every_key_of_a_task_is_described() -> None:
     assert [key for key in every_key(TaskSpec(())) if f"`{key}`" not in text] == []
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("*.md")) + sorted(DOCS.glob("*.md")), ids=str)
+@pytest.mark.parametrize("path", sorted(ROOT.glob("*.md")) + sorted(DOCS.rglob("*.md")), ids=str)
 def test_files_that_are_named_exist(path: Path) -> None:
     named = re.findall(
         r"\b(?:docs|testnet|bench|swarmnode|p2p|storage)/[\w./-]+\.\w+", path.read_text()
     )
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_modules_that_the_protocol_names_beside_another_lie_beside_it() -> None:
+    missing = []
+    text = (DOCS / "protocol.md").read_text().partition("## Who may")[2]
+    for row in text.splitlines():
+        beside = [(ROOT / path).parent for path in re.findall(r"\b[\w/]+/\w+\.py\b", row)]
+        alone = re.findall(r"(?<![\w/])\w+\.py\b", row)
+        missing += [name for name in alone if not any((at / name).exists() for at in beside)]
+    assert missing == []
+
+
+def arrows() -> str:
+    """The layers of every contract, as ARCHITECTURE.md has them."""
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    return " ".join(
+        f"{' '.join(one.get('containers', ['all']))}: {' -> '.join(one['layers'])}"
+        for one in linter["contracts"]
+        if one["type"] == "layers"
+    )
+
+
+def test_the_arrows_of_the_architecture_are_the_contracts() -> None:
+    block = (ROOT / "ARCHITECTURE.md").read_text().split("```")[1]
+    assert " ".join(block.split()) == arrows()

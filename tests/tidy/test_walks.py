@@ -5,6 +5,7 @@ import re
 from tests.tidy.test_tidy import ROOT
 
 PLACE = re.compile(r"`((?:\w[\w.-]*/)+[\w.-]*|\w+\.md)(?:: (\w+))?`")
+STEP = re.compile(r"1\. `[\w/]+\.py: \w+`: ")
 
 
 def walks() -> str:
@@ -24,9 +25,22 @@ def test_there_are_three_walks_of_several_steps() -> None:
     assert len(re.findall(r"^1\. ", walks(), re.MULTILINE)) == 3
 
 
+def ways() -> dict[str, str]:
+    """Heading and words of each way."""
+    parts = [part.partition("\n") for part in flows().split("\n## ")[1:]]
+    return {head: rest for head, _, rest in parts if head.startswith(("A", "One"))}
+
+
 def test_each_way_through_the_code_is_followed_within_six_files() -> None:
-    ways = [way for way in flows().split("\n## ")[1:] if way.startswith(("A", "One"))]
-    assert [len(re.findall(r"^1\. ", way, re.MULTILINE)) for way in ways] == [6, 6, 6, 6]
+    files = {head: set(re.findall(r"[\w/.-]+\.py", head + way)) for head, way in ways().items()}
+    assert {head: sorted(named) for head, named in files.items() if len(named) > 6} == {}
+    assert len(ways()) == 4
+
+
+def test_each_step_of_a_way_begins_with_its_file_and_a_name() -> None:
+    steps = {head: re.findall(r"^1\. .*", way, re.MULTILINE) for head, way in ways().items()}
+    assert [step for way in steps.values() for step in way if not STEP.match(step)] == []
+    assert all(6 <= len(way) <= 8 for way in steps.values())
 
 
 def test_every_file_and_folder_is_there() -> None:

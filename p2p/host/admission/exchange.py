@@ -208,7 +208,7 @@ class TokenAdmission:
 
 
 class OpenNetworkAdmission(TokenAdmission):
-    """For open networks: a machine is its own lab and member and certifies itself."""
+    """For open networks: a machine is its own lab and person and certifies itself."""
 
     def __init__(
         self,
@@ -228,13 +228,13 @@ class OpenNetworkAdmission(TokenAdmission):
 def self_certified(
     signer: Signer, anchor: Anchor, now_ms: int, *, name: str, site: str, roles: tuple[str, ...]
 ) -> MembershipToken:
-    """A token by which one key is lab, member and machine; only an open network accepts it."""
+    """A token by which one key is lab, person and machine; only an open network accepts it."""
     peer = signer.peer_id
-    lab, member = LabId(peer), PersonId(peer)
+    lab, person = LabId(peer), PersonId(peer)
     records = (
         LabCert(lab, name),
-        PersonCert(member, name, lab, can_invite=True),
-        MachineCert(peer, lab, member, name, site, roles),
+        PersonCert(person, name, lab, can_invite=True),
+        MachineCert(peer, lab, person, name, site, roles),
     )
     ends_ms = now_ms + _VALID_MS
     sign = partial(certify, signer, anchor.network, issued_ms=now_ms, expires_ms=ends_ms)

@@ -13,7 +13,7 @@ from p2p.errors import RefusalError
 from p2p.ids import LabId, PersonId
 from p2p.wire.codec import Record
 from storage.coming import EVERYTHING, Coming
-from storage.limits import LEASES_HELD_MAX, LEASES_PER_LAB_MAX, LEASES_PER_MEMBER_MAX
+from storage.limits import LEASES_HELD_MAX, LEASES_PER_LAB_MAX, LEASES_PER_PERSON_MAX
 
 
 class LeasePayer(Record, frozen=True):
@@ -33,7 +33,7 @@ class LeaseShares:
 
     held: int = 0
     """Leases kept here."""
-    _members: Counter[PersonId] = field(default_factory=Counter)
+    _persons: Counter[PersonId] = field(default_factory=Counter)
     """Leases by person; of NOBODY none is counted."""
     _labs: Counter[LabId] = field(default_factory=Counter)
     """The same by lab."""
@@ -47,9 +47,9 @@ class LeaseShares:
 
     def check(self, payer: LeasePayer) -> None:
         """Raise RefusalError unless one more may be kept for this payer."""
-        theirs = self._members[payer.person] + self._coming.with_one((payer.person, 0))
-        if theirs > LEASES_PER_MEMBER_MAX:
-            raise RefusalError("full", f"one person may have {LEASES_PER_MEMBER_MAX} leases here")
+        theirs = self._persons[payer.person] + self._coming.with_one((payer.person, 0))
+        if theirs > LEASES_PER_PERSON_MAX:
+            raise RefusalError("full", f"one person may have {LEASES_PER_PERSON_MAX} leases here")
         if self._labs[payer.lab] + self._coming.with_one((payer.lab,)) > LEASES_PER_LAB_MAX:
             raise RefusalError("full", f"one lab may have {LEASES_PER_LAB_MAX} leases here")
         if self.held + self._coming.with_one(EVERYTHING) > LEASES_HELD_MAX:
@@ -59,7 +59,7 @@ class LeaseShares:
         """Charge a lease; with `count` -1 give it back."""
         self.held += count
         if payer != NOBODY:
-            self._members[payer.person] += count
+            self._persons[payer.person] += count
             self._labs[payer.lab] += count
 
 

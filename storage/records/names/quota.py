@@ -18,7 +18,7 @@ from storage.limits import (
     NAMES_HELD_MAX,
     NAMES_PENDING_MAX,
     NAMES_PER_LAB_MAX,
-    NAMES_PER_MEMBER_MAX,
+    NAMES_PER_PERSON_MAX,
 )
 
 KeyT = TypeVar("KeyT")
@@ -39,7 +39,7 @@ class Accounts:
 
     held: int = 0
     """Names kept here."""
-    _members: Counter[tuple[PersonId, bool]] = field(default_factory=Counter)
+    _persons: Counter[tuple[PersonId, bool]] = field(default_factory=Counter)
     """Names by person, those written with grants apart."""
     _labs: Counter[LabId] = field(default_factory=Counter)
     """Names by lab, all of them."""
@@ -59,8 +59,8 @@ class Accounts:
         here = self._coming.with_one(account)
         if self._pending[account] + here > NAMES_PENDING_MAX:
             raise RefusalError("full", f"{NAMES_PENDING_MAX} names of yours were never written")
-        if self._members[account] + here > NAMES_PER_MEMBER_MAX:
-            raise RefusalError("full", f"one person may have {NAMES_PER_MEMBER_MAX} names here")
+        if self._persons[account] + here > NAMES_PER_PERSON_MAX:
+            raise RefusalError("full", f"one person may have {NAMES_PER_PERSON_MAX} names here")
         if self._labs[payer.lab] + self._coming.with_one((payer.lab,)) > NAMES_PER_LAB_MAX:
             raise RefusalError("full", f"one lab may have {NAMES_PER_LAB_MAX} names here")
         if self.held + self._coming.with_one(EVERYTHING) > NAMES_HELD_MAX:
@@ -70,7 +70,7 @@ class Accounts:
         """Charge a name; with `count` -1 give it back."""
         account = payer.person, payer.is_grant
         self.held += count
-        _count(self._members, account, count)
+        _count(self._persons, account, count)
         _count(self._labs, payer.lab, count)
         if is_pending:
             _count(self._pending, account, count)
@@ -81,7 +81,7 @@ class Accounts:
 
     def __len__(self) -> int:
         """Accounts that are open: only of those who have something here."""
-        return len(self._members) + len(self._labs) + len(self._pending)
+        return len(self._persons) + len(self._labs) + len(self._pending)
 
 
 def _count(counts: Counter[KeyT], key: KeyT, by: int) -> None:

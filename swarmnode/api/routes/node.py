@@ -64,12 +64,12 @@ class NodeRoutes:
 
     async def members(self, request: Request) -> Response:
         """The people of the network, and those who were removed."""
-        return reply(self._node.member_lines())
+        return reply(self._node.people_lines())
 
     async def remove(self, request: Request) -> Response:
         """Remove a person, machine, lab or invite, for everybody and for good."""
         wanted = await body_as(RemoveRequest, request)
-        done = await self._node.remove_member(wanted.who, with_invited=wanted.with_invited)
+        done = await self._node.remove_from_network(wanted.who, with_invited=wanted.with_invited)
         return reply(done)
 
     async def phrase(self, request: Request) -> Response:

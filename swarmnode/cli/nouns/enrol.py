@@ -233,7 +233,7 @@ def _tell_phrase(home: Home, enrolled: enrol.Enrolled, fmt: str) -> None:
     """Say once by which words a person comes back whose machine is gone; never in a document."""
     if fmt != "table" or not enrolled.changed or not home.member_key.exists():
         return
-    from p2p.identity.keys import load_key_file
+    from p2p.identity.key_files import load_key_file
     from swarmnode.recovery.phrase import words_of
 
     words = words_of(load_key_file(home.member_key).seed())

@@ -49,7 +49,7 @@ def phrase(person: str | None, fmt: str) -> None:
 def _own_phrase(home: Home) -> str:
     """Raises IdentityError."""
     from p2p.errors import IdentityError
-    from p2p.identity.keys import load_key_file
+    from p2p.identity.key_files import load_key_file
     from swarmnode.recovery.phrase import words_of
 
     if not home.member_key.exists() and home.person_key.exists():
@@ -108,7 +108,7 @@ def recover(
         wrote = write_config(home, config, names)
         steps = "swarmnode run (it brings back your objects, tasks and results"
         if not naming["person"]:
-            steps += f", and your name: until then you are called {names.member}"
+            steps += f", and your name: until then you are called {names.person}"
         told = report(home, enrolled, enrolled.changed or wrote, f"{steps})")
     with or_said("this home is yours now all the same: swarmnode run brings your things back"):
         emit(told, fmt)

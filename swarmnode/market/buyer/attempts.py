@@ -50,7 +50,7 @@ class Attempts:
         book.ledger.award(task, attempt)
         stepped = book.step(task, TaskFact.AWARD_SENT)
         # Whoever takes over from us must know of an attempt that may not be repeated.
-        sent = [] if is_once and not book.guards.is_alone(task) else [Send(winner, message)]
+        sent = [] if is_once and not book.keeper.is_alone(task) else [Send(winner, message)]
         return [*stepped, *sent, WakeAt(now_s + config.award_repeat_s, e.AwardDue(task, fence))]
 
     def _sealed(
@@ -82,7 +82,7 @@ class Attempts:
             return []
         pursuit, repeat_s = self._book.pursuits[event.task], self._book.config.award_repeat_s
         again = WakeAt(now_s + repeat_s, event)
-        if not self._book.guards.may_act(event.task, now_s) or not self._may_end(record, now_s):
+        if not self._book.keeper.may_act(event.task, now_s) or not self._may_end(record, now_s):
             pursuit.award_until_s += repeat_s
             return [again]
         if now_s < pursuit.award_until_s:
@@ -99,7 +99,7 @@ class Attempts:
         if pursuit.award is None:
             return [self._ask(record, pursuit)]
         is_once = record.spec.effects is Repeatability.ONCE
-        is_safe = not is_once or self._book.guards.holds(record.task, record.fence)
+        is_safe = not is_once or self._book.keeper.holds(record.task, record.fence)
         return [Send(record.provider, pursuit.award)] if is_safe else []
 
     def on_accept(self, peer: PeerId, message: Accept, now_s: float) -> list[e.Effect]:
@@ -130,7 +130,7 @@ class Attempts:
         if record.state is TaskState.AWARDED:
             due = e.AwardDue(record.task, record.fence)
             return [query, WakeAt(now_s + config.award_repeat_s, due)]
-        return [query, self._beat_at(record, pursuit, now_s + config.renew_s)]
+        return [query, self._renewal_at(record, pursuit, now_s + config.renew_s)]
 
     def on_claimed(self, record: TaskRecord, term: int, now_s: float) -> list[e.Effect]:
         """Go on with an attempt that another machine began: its provider is told who we are."""
@@ -140,8 +140,8 @@ class Attempts:
     def _ask(self, record: TaskRecord, pursuit: Pursuit) -> e.Effect:
         return Send(record.provider, pursuit.claim or Query(record.task, record.fence))
 
-    def _beat_at(self, record: TaskRecord, pursuit: Pursuit, at_s: float) -> e.Effect:
-        pursuit.beat_due_s = at_s
+    def _renewal_at(self, record: TaskRecord, pursuit: Pursuit, at_s: float) -> e.Effect:
+        pursuit.renewal_due_s = at_s
         return WakeAt(at_s, e.RenewalDue(record.task, record.fence, at_s))
 
     def on_state(self, peer: PeerId, message: State, now_s: float) -> list[e.Effect]:
@@ -175,7 +175,7 @@ class Attempts:
 
     def _unknown_there(self, record: TaskRecord, now_s: float) -> list[e.Effect]:
         """Its provider has no such job."""
-        if not self._book.guards.may_act(record.task, now_s):
+        if not self._book.keeper.may_act(record.task, now_s):
             return []
         if record.state is TaskState.RUNNING:
             return self._lost(record, "lost", "its machine does not know it any more", now_s)
@@ -195,35 +195,35 @@ class Attempts:
         if record.state is TaskState.AWARDED:
             return [*noted, *self._accepted(record, now_s)]
         # It may have little time left: whoever was away, it or we, is answered at once.
-        return [*noted, *([self._renew(record, pursuit)] if was_silent or is_first else [])]
+        return [*noted, *([self._renewal(record, pursuit)] if was_silent or is_first else [])]
 
-    def on_beat_due(self, event: e.RenewalDue, now_s: float) -> list[e.Effect]:
+    def on_renewal_due(self, event: e.RenewalDue, now_s: float) -> list[e.Effect]:
         """Renew the lease, ask when nothing was heard, or give the provider up."""
         record = self._book.ledger.find(event.task)
         if record is None or (record.fence, record.state) != (event.fence, TaskState.RUNNING):
             return []
         pursuit = self._book.pursuits[event.task]
-        if pursuit.beat_due_s != event.due_s:
+        if pursuit.renewal_due_s != event.due_s:
             return []  # it was taken over and back since
-        again = self._beat_at(record, pursuit, now_s + self._book.config.renew_s)
-        if not self._book.guards.may_act(event.task, now_s):
+        again = self._renewal_at(record, pursuit, now_s + self._book.config.renew_s)
+        if not self._book.keeper.may_act(event.task, now_s):
             pursuit.heard_s = now_s  # nobody answers whom nobody asks
             return [again]
         silent_s = now_s - pursuit.heard_s
         is_lost = silent_s >= self._lease_s(record)
         if is_lost and self._may_end(record, now_s):
             return self._lost(record, "lost", f"silent for {silent_s:.0f} s", now_s)
-        return [*self._beat(record, pursuit, silent_s, is_lost=is_lost), again]
+        return [*self._renew(record, pursuit, silent_s, is_lost=is_lost), again]
 
     def _lease_s(self, record: TaskRecord) -> float:
         """Whoever is silent for so long has lost the task; what must not run twice waits longer."""
         is_once = record.spec.effects is Repeatability.ONCE
         return self._book.alone_of(record) if is_once else self._book.config.lease_s
 
-    def _beat(
+    def _renew(
         self, record: TaskRecord, pursuit: Pursuit, silent_s: float, *, is_lost: bool
     ) -> list[e.Effect]:
-        messages: list[e.Effect] = [self._renew(record, pursuit)]
+        messages: list[e.Effect] = [self._renewal(record, pursuit)]
         if is_lost and record.why != UNDECIDED and not pursuit.ending[0]:
             messages += self._book.ledger.set_why(record.task, UNDECIDED, self._book.wall_ms())
         is_silent = silent_s >= 1.5 * self._book.config.renew_s or pursuit.phase is Phase.UNKNOWN
@@ -240,7 +240,7 @@ class Attempts:
             pursuit.heard_s = min(now_s, pursuit.heard_s + slept_s)
             pursuit.award_until_s += slept_s
             if record.state is TaskState.RUNNING:
-                effects += [self._ask(record, pursuit), self._renew(record, pursuit)]
+                effects += [self._ask(record, pursuit), self._renewal(record, pursuit)]
         return effects
 
     def end_surely(self, record: TaskRecord, reason: str, why: str) -> list[e.Effect]:
@@ -250,12 +250,12 @@ class Attempts:
         told = f"{why}; waiting for its machine to stop it"
         return [*self._book.ledger.set_why(record.task, told, self._book.wall_ms()), stop]
 
-    def _renew(self, record: TaskRecord, pursuit: Pursuit) -> e.Effect:
+    def _renewal(self, record: TaskRecord, pursuit: Pursuit) -> e.Effect:
         if pursuit.ending[0]:
             return Send(record.provider, CancelJob(record.task, record.fence, pursuit.ending[0]))
         newest = starts.base_of(record)
-        step, taken_ms = (0, 0) if newest is None else (newest.step, newest.taken_ms)
-        renew = Renew(record.task, record.fence, step, pursuit.beat, taken_ms)
+        step, made_ms = (0, 0) if newest is None else (newest.step, newest.made_ms)
+        renew = Renew(record.task, record.fence, step, pursuit.beat, made_ms)
         return Send(record.provider, renew)
 
     def on_checkpointed(self, peer: PeerId, message: Checkpointed, now_s: float) -> list[e.Effect]:
@@ -290,7 +290,7 @@ class Attempts:
         for task in list(self._book.pursuits):
             record = self._book.ledger.get(task)
             once = record.spec.effects is Repeatability.ONCE
-            may = self._book.guards.may_act(task, now_s)
+            may = self._book.keeper.may_act(task, now_s)
             if record.provider == peer and record.state in HELD_BY_PROVIDER and may and not once:
                 effects += self._lost(record, "lost", why, now_s)
         return effects
@@ -312,8 +312,8 @@ class Attempts:
 
     def stop(self, peer: PeerId, task: TaskId, fence: int) -> list[e.Effect]:
         """Whoever speaks for an attempt that does not act is told so, if it is to stop."""
-        record, guards = self._book.ledger.find(task), self._book.guards
-        if record is None and guards.is_others(task):
+        record, keeper = self._book.ledger.find(task), self._book.keeper
+        if record is None and keeper.is_others(task):
             return []  # another machine acts for it, and will tell
         if record is None:
             return [Send(peer, CancelJob(task, fence, "unknown"))]
@@ -327,8 +327,8 @@ class Attempts:
         book, pursuit = self._book, self._book.pursuits[record.task]
         pursuit.heard_s, pursuit.award, pursuit.idle_auctions = now_s, None, 0
         book.ledger.accept_attempt(record.task, book.wall_ms())
-        beat = self._beat_at(record, pursuit, now_s + book.config.renew_s)
-        return [*book.step(record.task, TaskFact.ACCEPTED), beat]
+        renewal = self._renewal_at(record, pursuit, now_s + book.config.renew_s)
+        return [*book.step(record.task, TaskFact.ACCEPTED), renewal]
 
     def _refused(self, record: TaskRecord, ended_as: str, why: str, now_s: float) -> list[e.Effect]:
         task, book = record.task, self._book
@@ -358,12 +358,12 @@ class Attempts:
 def _awarded(
     fence: int, winner: PeerId, bid: Bid, restore: CheckpointRecord | None, now_ms: int
 ) -> AttemptRecord:
-    step, taken_ms = (0, 0) if restore is None else (restore.step, restore.taken_ms)
+    step, made_ms = (0, 0) if restore is None else (restore.step, restore.made_ms)
     return AttemptRecord(
         fence,
         winner,
         now_ms,
         restored_step=step,
         alone_ms=bid.alone_ms,
-        restored_ms=taken_ms,
+        restored_ms=made_ms,
     )

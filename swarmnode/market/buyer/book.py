@@ -17,7 +17,7 @@ from swarmnode.market.buyer.logs.claims import LogClaims
 from swarmnode.market.buyer.notary import Notary, RightOf, no_right
 from swarmnode.market.buyer.receipts import Receipts
 from swarmnode.market.buyer.verdicts.starts import base_of
-from swarmnode.market.guardians.core import Guardian
+from swarmnode.market.guardians.core import Keeper
 from swarmnode.market.guardians.messages import Claim
 from swarmnode.market.guardians.records import GuardRecord
 from swarmnode.market.messages import Award
@@ -74,7 +74,7 @@ class Pursuit:
     """Number of the newest word of the provider: a renewal answers it."""
     noted_s: float = -math.inf
     """When its provider's note was last written down: more often than once a second it is not."""
-    beat_due_s: float = 0.0
+    renewal_due_s: float = 0.0
     """Of the one timer that renews the lease."""
     claim: Claim | None = None
     """To be said until the provider of another's attempt has answered us."""
@@ -140,7 +140,7 @@ class Book:
         """How often each fact of COUNTED happened since the start, by its name in telemetry."""
         self.alarm = Alarm(config)
         self.receipts, self.log_claims = Receipts(config.guard.copy_s), LogClaims()
-        self.guards = Guardian(
+        self.keeper = Keeper(
             config.guard,
             self.me,
             find=self.ledger.find,
@@ -203,7 +203,7 @@ class Book:
 
     def kept_for_another(self, task: TaskId) -> GuardRecord | None:
         """What is kept here of a task for which we act while its owner is away."""
-        return self.guards.find(task) if self.ledger.get(task).owner else None
+        return self.keeper.find(task) if self.ledger.get(task).owner else None
 
     def drop_auctions(self, pursuit: Pursuit) -> list[e.Effect]:
         """End what is open for a task without a winner; its callees are told."""
@@ -244,7 +244,7 @@ class Book:
         """
         silent_s = now_s - self.pursuits[record.task].heard_s
         outlived_s = record.spec.timeout_ms / 1000 + self.alone_of(record)
-        return silent_s >= outlived_s or self.guards.may_judge(record.task, now_s)
+        return silent_s >= outlived_s or self.keeper.may_judge(record.task, now_s)
 
     def patience_s(self, record: TaskRecord) -> float:
         """The same for a task that is known from a copy; an award after that is not known."""

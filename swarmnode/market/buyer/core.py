@@ -26,7 +26,7 @@ from swarmnode.market.buyer.stewardship import Stewardship
 from swarmnode.market.buyer.verdicts import once
 from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians import messages as gm
-from swarmnode.market.guardians.core import Guardian
+from swarmnode.market.guardians.core import Keeper
 from swarmnode.market.guardians.kept import Post
 from swarmnode.market.messages import Accept, Bid, Decline
 from swarmnode.tasks.ids import TaskId
@@ -63,7 +63,7 @@ class Buyer:
         self._results = Results(self._book, self._attempts)
         self._stewardship = Stewardship(self._book, self._attempts)
         self._auctions = Auctions(self._book, self._attempts, rng)
-        self.taken_ms = 0
+        self.taken_over_ms = 0
         """The newest takeover of this machine that it knows of."""
 
     def handle(self, event: e.Event, now_s: float) -> list[e.Effect]:
@@ -74,8 +74,8 @@ class Buyer:
         return self._stewardship.carry_out(effects + self._auctions.pump(now_s), now_s)
 
     def _take(self, event: e.Event, now_s: float) -> Sequence[e.Effect]:
-        if isinstance(event, g.OwnersRemoved):
-            self._book.out = event.owners
+        if isinstance(event, g.MachinesRemoved):
+            self._book.out = event.machines
         match event:
             case e.MessageHeard():
                 return self._on_heard(event.peer, event.message, now_s)
@@ -88,7 +88,7 @@ class Buyer:
             case e.AwardDue():
                 return self._attempts.on_award_due(event, now_s)
             case e.RenewalDue():
-                return self._attempts.on_beat_due(event, now_s)
+                return self._attempts.on_renewal_due(event, now_s)
             case e.DeadlinePassed():
                 return self._on_deadline_passed(event, now_s)
             case e.Advertised():
@@ -96,10 +96,10 @@ class Buyer:
             case e.MemberStands():
                 return self._on_member_stands(event, now_s)
             case e.Woke():
-                self._book.guards.on_woke(now_s)
+                self._book.keeper.on_woke(now_s)
                 return self._attempts.on_woke(0.0, now_s)
             case _ if isinstance(event, g.Event):
-                return self._book.guards.handle(event, now_s)
+                return self._book.keeper.handle(event, now_s)
             case _:
                 return self._on_our_side(event, now_s)
 
@@ -120,7 +120,7 @@ class Buyer:
             case e.GoesOnElsewhere():
                 return self._on_goes_on_elsewhere(event)
             case e.WasTaken():
-                self.taken_ms = event.at_ms
+                self.taken_over_ms = event.at_ms
                 return [Persist(OWNER, TAKEN_KEY, event.at_ms.to_bytes(8))]
             case e.TasksLoaded():
                 return self._on_begin(event, now_s)
@@ -144,7 +144,7 @@ class Buyer:
             case Checkpointed():
                 return self._attempts.on_checkpointed(peer, message, now_s)
             case _:
-                return self._book.guards.hear(peer, message, now_s)
+                return self._book.keeper.hear(peer, message, now_s)
 
     @property
     def ledger(self) -> Ledger:
@@ -157,9 +157,9 @@ class Buyer:
         return Phase.UNKNOWN if pursuit is None else pursuit.phase
 
     @property
-    def guards(self) -> Guardian:
+    def keeper(self) -> Keeper:
         """Everything this machine keeps, its own tasks included; to be read only."""
-        return self._book.guards
+        return self._book.keeper
 
     def was_receipted(self, task: TaskId, fence: int) -> bool:
         """Whether an attempt's provider was told that it need not remember it any more."""
@@ -167,7 +167,7 @@ class Buyer:
 
     def uncopied(self) -> frozenset[TaskId]:
         """Tasks of ours that have ended, of which the pool may not know yet."""
-        return self._book.guards.over() | self._book.receipts.waiting()
+        return self._book.keeper.over() | self._book.receipts.waiting()
 
     @property
     def tasks_open(self) -> int:
@@ -188,14 +188,14 @@ class Buyer:
 
     def _on_begin(self, event: e.TasksLoaded, now_s: float) -> list[e.Effect]:
         self._auctions.begin()
-        self.taken_ms = event.taken_ms
+        self.taken_over_ms = event.taken_over_ms
         self._book.ledger.load(event.records)
         self._book.ledger.forgotten.update(event.forgotten)
         self._book.ledger.moved.update(event.moved)
         effects = [*self._book.tick(now_s), *self._load_guards(event, now_s)]
         unfinished = self._book.ledger.unfinished()
         lost = [record for record in unfinished if record.taken_up_ms]
-        effects += self._book.guards.come_home(lost, now_s, self._book.patience_s)
+        effects += self._book.keeper.come_home(lost, now_s, self._book.patience_s)
         for record in unfinished:
             effects += self._go_on(record, now_s)
             if record.spec.effects is Repeatability.ONCE:
@@ -205,22 +205,22 @@ class Buyer:
 
     def _load_guards(self, event: e.TasksLoaded, now_s: float) -> list[e.Effect]:
         """What is kept here; of tasks of others only those that we act for are in the ledger."""
-        guards, ledger = self._book.guards, self._book.ledger
-        effects: list[e.Effect] = [*guards.handle(g.GuardsLoaded(event.guarded), now_s)]
+        keeper, ledger = self._book.keeper, self._book.ledger
+        effects: list[e.Effect] = [*keeper.handle(g.GuardsLoaded(event.guarded), now_s)]
         for record in ledger.all():
-            if record.owner and guards.post_of(record.task) is not Post.ACTS:
+            if record.owner and keeper.post_of(record.task) is not Post.ACTS:
                 effects += ledger.drop(record.task)
         return effects
 
     def _on_taken_up(self, event: e.TakenUp, now_s: float) -> list[e.Effect]:
-        now_ms, ledger, guards = self._book.wall_ms(), self._book.ledger, self._book.guards
+        now_ms, ledger, keeper = self._book.wall_ms(), self._book.ledger, self._book.keeper
         effects: list[e.Effect] = [*ledger.were_removed(event.forgotten, now_ms)]
         new = [record for record in event.records if record.task not in ledger]
-        records = [once.taken_up(record, now_ms, self.taken_ms) for record in new]
+        records = [once.taken_up(record, now_ms, self.taken_over_ms) for record in new]
         effects += ledger.take_up(records, now_ms)
         lost = [ledger.get(record.task) for record in event.records]
         asked = [record for record in lost if event.is_told or record.state not in TASK_ENDS]
-        effects += guards.come_home(asked, now_s, self._book.patience_s)
+        effects += keeper.come_home(asked, now_s, self._book.patience_s)
         for record in records:
             if record.state not in TASK_ENDS:
                 effects += self._go_on(record, now_s)
@@ -230,7 +230,7 @@ class Buyer:
 
     def _go_on(self, record: TaskRecord, now_s: float) -> list[e.Effect]:
         effects = self._book.pursue(record, now_s)
-        effects += self._book.guards.expect(record, now_s)
+        effects += self._book.keeper.expect(record, now_s)
         if record.state in HELD_BY_PROVIDER:
             effects += self._attempts.on_restart(record, now_s)
             if record.taken_up_ms and record.key:  # its provider knows another buyer
@@ -246,7 +246,7 @@ class Buyer:
         effects = [
             *self._book.ledger.submit(record),
             *self._book.pursue(record, now_s),
-            *self._book.guards.expect(record, now_s, at_once=event.is_detached),
+            *self._book.keeper.expect(record, now_s, at_once=event.is_detached),
         ]
         self._auctions.enqueue(record.task)
         return effects
@@ -256,7 +256,7 @@ class Buyer:
         record = self._book.ledger.find(event.task)
         if record is None or record.owner or record.state in TASK_ENDS:
             return []
-        effects = self._book.guards.let_go(event.task) + self._book.end_pursuit(event.task)
+        effects = self._book.keeper.let_go(event.task) + self._book.end_pursuit(event.task)
         return [*effects, *self._book.ledger.hand_on(event.task, event.by, self._book.wall_ms())]
 
     def _on_cancel_asked(self, event: e.CancelAsked) -> list[e.Effect]:
@@ -270,7 +270,7 @@ class Buyer:
 
     def _on_ends_copied(self, event: e.EndsCopied) -> list[e.Effect]:
         self._book.receipts.are_copies_kept = True
-        self._book.guards.copied(event.tasks)
+        self._book.keeper.copied(event.tasks)
         return [effect for task in sorted(event.tasks) for effect in self._book.receipts.give(task)]
 
     def _on_deadline_passed(self, event: e.DeadlinePassed, now_s: float) -> list[e.Effect]:
@@ -295,7 +295,7 @@ class Buyer:
 
     def _on_member_stands(self, event: e.MemberStands, now_s: float) -> list[e.Effect]:
         lab = LabId("") if event.lab is None else event.lab
-        self._book.guards.handle(g.KeeperStands(event.peer, event.liveness, lab), now_s)
+        self._book.keeper.handle(g.KeeperStands(event.peer, event.liveness, lab), now_s)
         if event.liveness is None:
             self._book.machines.pop(event.peer, None)
             return self._attempts.on_gone(event.peer, "its machine is gone", now_s)

@@ -29,7 +29,7 @@ class TasksLoaded(msgspec.Struct, frozen=True):
 
     records: Sequence[TaskRecord]
     guarded: Sequence[GuardRecord] = ()
-    taken_ms: int = 0
+    taken_over_ms: int = 0
     """The newest takeover of this machine that it knew of."""
     forgotten: Mapping[TaskId, bytes] = msgspec.field(default_factory=dict)
     """Tasks that are no more, with their keys."""

@@ -11,8 +11,8 @@ def check_invariants(buyer: Buyer) -> None:
     book = buyer._book
     _check_pursuits(book)
     _check_auctions(book)
-    book.guards.check_invariants()
-    assert not book.guards.take_decisions(), "a decision of the keepers was not carried out"
+    book.keeper.check_invariants()
+    assert not book.keeper.take_decisions(), "a decision of the keepers was not carried out"
     assert all(seen.failures >= 0 for seen in book.machines.values()), "fewer than no failures"
 
 
@@ -28,7 +28,7 @@ def _check_pursuits(book: Book) -> None:
         if record.state is TaskState.RUNNING:
             assert pursuit.award is None, f"{task} runs and is still being awarded"
         if record.owner:
-            acts = book.guards.post_of(task) is Post.ACTS
+            acts = book.keeper.post_of(task) is Post.ACTS
             assert acts, f"{task} is another's and we do not act for it"
 
 

@@ -36,7 +36,7 @@ class Results:
 
     def _is_past(self, terms: ResultTerms) -> bool:
         was_given = self._book.receipts.was_given(terms.task, terms.fence)
-        return was_given or self._book.guards.was_relieved(terms.task)
+        return was_given or self._book.keeper.was_relieved(terms.task)
 
     def _opened(self, peer: PeerId, message: Result) -> ResultTerms | None:
         """None for what its sender did not sign, or not for us."""
@@ -75,7 +75,7 @@ class Results:
     ) -> list[e.Effect]:
         """With the receipt as soon as the end cannot be forgotten."""
         if record.owner:  # another keeper has to know, too: of an end that is new nobody does yet
-            is_kept = not effects and self._book.guards.holds(terms.task, terms.fence)
+            is_kept = not effects and self._book.keeper.holds(terms.task, terms.fence)
             return [receipt] if is_kept else effects
         if self._book.ledger.get(terms.task).state not in TASK_ENDS:
             return [*effects, receipt]

@@ -43,7 +43,7 @@ from swarmnode.tasks.store import (
     load_forgotten,
     load_moved,
     load_rounds,
-    load_taken_ms,
+    load_taken_over_ms,
     load_tasks,
     task_key,
 )
@@ -74,10 +74,10 @@ class BuyerService:
         self._core = Buyer(config, mesh.signer, mesh.network, mesh.rng, mesh.wall_ms, right_of)
         self._pen = PatientWriter(tables.transact)
         self._driver = Driver(self._core, Performer(mesh.rpc.send, self._notify, self._pen.persist))
-        self.logbook, guards = LogBook(tables), self._core.guards
+        self.logbook, keeper = LogBook(tables), self._core.keeper
         """Where the logs of our tasks lie, for who keeps them in the pool."""
         self.guardians = KeeperService(
-            mesh.rpc, mesh.signer, mesh.network, guards, self.logbook, self._post_begun
+            mesh.rpc, mesh.signer, mesh.network, keeper, self.logbook, self._post_begun
         )
         """Among the keepers of tasks: ours are kept by others, and theirs here."""
         self._begun = trio.Event()
@@ -116,7 +116,7 @@ class BuyerService:
         return e.TasksLoaded(
             load_tasks(view),
             load_guards(view),
-            load_taken_ms(view),
+            load_taken_over_ms(view),
             load_forgotten(view),
             load_moved(view),
         )
@@ -146,9 +146,9 @@ class BuyerService:
     def _new_task(self, spec: TaskSpec, person: str) -> TaskRecord:
         """With a key of its own, which makes its id."""
         key, mesh = self._mesh.entropy(SEED_BYTES), self._mesh
-        task, taken_ms = task_id_of(mesh.signer.from_seed(key).peer_id), self._core.taken_ms
+        task, after_ms = task_id_of(mesh.signer.from_seed(key).peer_id), self._core.taken_over_ms
         return TaskRecord(
-            task, spec, mesh.wall_ms(), key=key, person=person, after_taken_ms=taken_ms
+            task, spec, mesh.wall_ms(), key=key, person=person, after_taken_over_ms=after_ms
         )
 
     async def _is_done(self, event: e.Event) -> bool:
@@ -274,9 +274,9 @@ class BuyerService:
             **self._core.counts,
         }
 
-    def end_of(self, owners: frozenset[PeerId]) -> None:
+    def end_of(self, machines: frozenset[PeerId]) -> None:
         """These machines were removed: nothing is kept here for them any more."""
-        self._driver.order(g.OwnersRemoved(owners))
+        self._driver.order(g.MachinesRemoved(machines))
 
     # -- what others say
 
@@ -322,6 +322,6 @@ class BuyerService:
 
     def _view(self, record: TaskRecord) -> TaskView:
         core, task = self._core, record.task
-        may_act = core.guards.may_act(task, trio.current_time())
-        keepers = core.guards.find(task) if core.guards.is_kept(task) else None
+        may_act = core.keeper.may_act(task, trio.current_time())
+        keepers = core.keeper.find(task) if core.keeper.is_kept(task) else None
         return TaskView(record, core.phase(task), keepers, may_act)

@@ -34,7 +34,7 @@ class Stewardship:
             news = [effect.event for effect in effects[told:] if isinstance(effect, Notify)]
             told = len(effects)
             effects += self._told(news, now_s)
-            decisions = self._book.guards.take_decisions()
+            decisions = self._book.keeper.take_decisions()
             for decision in decisions:
                 effects += self._decided(decision, now_s)
             if not decisions and not any(isinstance(notice, TaskChanged) for notice in news):
@@ -48,7 +48,7 @@ class Stewardship:
             effects += self._book.receipts.give(forgotten)
         for task in changed:
             if (record := self._book.ledger.find(task)) is not None:
-                effects += self._book.guards.on_noted(record, now_s)
+                effects += self._book.keeper.on_noted(record, now_s)
         return effects
 
     def _decided(self, decision: g.Decision, now_s: float) -> list[e.Effect]:
@@ -70,7 +70,7 @@ class Stewardship:
         if record is not None and record.state in TASK_ENDS:
             return [*self._has_ended(kept, record, now_s, is_back=bool(logs)), *logs]
         if is_mine and record is None and task in book.ledger.forgotten:
-            return [*book.guards.end_for_good(task)]
+            return [*book.keeper.end_for_good(task)]
         why = "this machine is back" if is_mine else f"{kept.owner} is away"
         if logs:
             self.want_log(kept.kept, kept.term, now_s)
@@ -94,7 +94,7 @@ class Stewardship:
         if is_back:
             self.want_log(kept.kept, kept.term, now_s)
         ours = self._made_ours(record) if kept.owner == book.me else []
-        return [*ours, *book.guards.on_noted(record, now_s), *stop]
+        return [*ours, *book.keeper.on_noted(record, now_s), *stop]
 
     def _adopt(self, kept: GuardRecord, why: str, now_s: float) -> list[e.Effect]:
         """Go on with it as its keepers know it, under fences that no other machine gave."""

@@ -41,7 +41,7 @@ from swarmnode.tasks.lifecycle import TASK_ENDS
 from swarmnode.tasks.records import TaskRecord
 
 
-class Guardian:
+class Keeper:
     """Every task this machine keeps, its own included."""
 
     def __init__(
@@ -186,8 +186,8 @@ class Guardian:
             case g.KeeperStands():
                 self._shelf.roster.stands(event.peer, event.liveness, event.lab)
                 return []
-            case g.OwnersRemoved():
-                return self._on_owners_removed(event)
+            case g.MachinesRemoved():
+                return self._on_machines_removed(event)
             case g.GuardsLoaded():
                 return self._on_loaded(event, now_s)
             case _:
@@ -366,11 +366,11 @@ class Guardian:
             self._shelf.past.relieve_early(peer, message.task)
         return [*effects, _answer(peer, GuardLine(message.task, 0, 0))]
 
-    def _on_owners_removed(self, event: g.OwnersRemoved) -> list[g.Effect]:
+    def _on_machines_removed(self, event: g.MachinesRemoved) -> list[g.Effect]:
         effects: list[g.Effect] = []
         for task, kept in list(self._shelf.kept.items()):
             owner = kept.record.owner
-            if owner in event.owners and owner != self._shelf.me:
+            if owner in event.machines and owner != self._shelf.me:
                 effects += self._drop(kept)
                 note(self._shelf.past.relieved, task, 0)
         return effects

@@ -35,10 +35,10 @@ class KeepHeard(msgspec.Struct, frozen=True):
     """A right in it shows that it was submitted to a machine of this person."""
 
 
-class OwnersRemoved(msgspec.Struct, frozen=True):
+class MachinesRemoved(msgspec.Struct, frozen=True):
     """These machines were removed from the network: nobody keeps anything for them."""
 
-    owners: frozenset[PeerId]
+    machines: frozenset[PeerId]
 
 
 class HomeHeard(msgspec.Struct, frozen=True):
@@ -106,7 +106,7 @@ class TaskLetGo(msgspec.Struct, frozen=True):
     task: TaskId
 
 
-Told: TypeAlias = GuardsLoaded | KeeperStands | KeepHeard | OwnersRemoved | HomeHeard
+Told: TypeAlias = GuardsLoaded | KeeperStands | KeepHeard | MachinesRemoved | HomeHeard
 Timer: TypeAlias = YoungDue | StandDue | GuardTick
 Event: TypeAlias = Told | Timer
 Notice: TypeAlias = Carry | Confirmed | LogsWanted

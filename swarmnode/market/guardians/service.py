@@ -51,7 +51,7 @@ GUARDED_WITHIN_S: Final = 5.0
 
 
 class Keeping(Protocol):
-    """The part of Guardian that is needed here."""
+    """The part of Keeper that is needed here."""
 
     def find(self, task: TaskId) -> GuardRecord | None: ...
 

@@ -87,7 +87,7 @@ def _leaves_room(record: GuardRecord) -> bool:
 
 def _counted(kept: TaskRecord) -> Iterator[int]:
     """What a submitter counts itself, and times by its clock; what a provider said is not."""
-    yield from (kept.submitted_ms, kept.ended_ms, kept.taken_up_ms, kept.after_taken_ms)
+    yield from (kept.submitted_ms, kept.ended_ms, kept.taken_up_ms, kept.after_taken_over_ms)
     yield from (kept.fence_floor, kept.left_fence, kept.retries_used)
     for attempt in kept.attempts:
         yield from (attempt.fence, attempt.awarded_ms, attempt.accepted_ms)

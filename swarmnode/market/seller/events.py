@@ -205,10 +205,10 @@ class Settle(msgspec.Struct, frozen=True):
 
 
 class CheckpointHad(msgspec.Struct, frozen=True):
-    """The buyer has written down the checkpoint taken then: what it replaced may go."""
+    """The buyer has written down the checkpoint made then: what it replaced may go."""
 
     job: str
-    taken_ms: int
+    made_ms: int
 
 
 class RoomChanged(msgspec.Struct, frozen=True):

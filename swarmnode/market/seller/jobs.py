@@ -162,11 +162,11 @@ class Jobs:
             effects = [self._leased(job)] if record.state is not JobState.REPORTING else []
         if newest is None:
             return effects
-        has_other = 0 < message.checkpoint_ms < newest.taken_ms
+        has_other = 0 < message.checkpoint_ms < newest.made_ms
         if message.checkpoint_step < newest.step or has_other:
             return [*effects, Send(record.buyer, Checkpointed(record.task, record.fence, newest))]
-        taken_ms = message.checkpoint_ms or newest.taken_ms
-        return [*effects, Notify(e.CheckpointHad(record.job, taken_ms))]
+        made_ms = message.checkpoint_ms or newest.made_ms
+        return [*effects, Notify(e.CheckpointHad(record.job, made_ms))]
 
     def _on_cancel(self, job: SellerJob, reason: str, now_s: float) -> list[e.Effect]:
         """What a person cancelled leaves its files to them; anything else nothing."""

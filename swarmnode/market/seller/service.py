@@ -144,8 +144,8 @@ class SellerService:
                 self._mail.send_result(record)
             case e.Settle():
                 self._running.settle(event)
-            case e.CheckpointHad(job, taken_ms):
-                self._memory.acknowledge(JobId(job), taken_ms)
+            case e.CheckpointHad(job, made_ms):
+                self._memory.acknowledge(JobId(job), made_ms)
             case e.RoomChanged():
                 self.lending.changed()
             case _:

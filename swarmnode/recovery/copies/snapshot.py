@@ -40,7 +40,7 @@ class SnapshotRow(Record, frozen=True):
 class Head(Record, frozen=True):
     """What a copy begins with."""
 
-    taken_ms: int
+    made_ms: int
     objects: int
     """So many rows of the keyring come first; their table has no name."""
     lab_seed: bytes
@@ -54,7 +54,7 @@ class Head(Record, frozen=True):
 class KeyringSnapshot:
     """Everything that a person's node could not make again."""
 
-    taken_ms: int
+    made_ms: int
     objects: tuple[tuple[bytes, bytes], ...]
     """(address, KeyRow) of the keyring."""
     rows: tuple[SnapshotRow, ...]
@@ -69,7 +69,7 @@ def pack(snapshot: KeyringSnapshot) -> bytes:
     """The bytes of the object."""
     objects, rows = snapshot.objects, snapshot.rows
     head = Head(
-        snapshot.taken_ms,
+        snapshot.made_ms,
         len(objects),
         snapshot.lab_seed,
         snapshot.network_seed,
@@ -96,7 +96,7 @@ def unpack(data: bytes) -> KeyringSnapshot:
     objects = tuple((row.key, row.value) for row in rows[: head.objects])
     others = tuple(rows[head.objects :])
     names = (head.person, head.lab)
-    return KeyringSnapshot(head.taken_ms, objects, others, head.lab_seed, head.network_seed, names)
+    return KeyringSnapshot(head.made_ms, objects, others, head.lab_seed, head.network_seed, names)
 
 
 def tasks_in(snapshot: KeyringSnapshot) -> list[TaskRecord]:

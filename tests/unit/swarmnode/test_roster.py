@@ -15,7 +15,7 @@ from p2p.identity.register.register import Register
 from p2p.ids import PeerId
 from p2p.membership.view import View
 from p2p.register.service import RegisterService
-from swarmnode.errors import MemberAmbiguousError, MemberUnknownError, RemovalRefusedError
+from swarmnode.errors import RemovalRefusedError, SubjectAmbiguousError, SubjectUnknownError
 from swarmnode.overview.roster import Roster
 from testnet.sim.peers import rpc_peers
 from tests.register_lab import ANCHOR, ANN, BOB, CAROL, DAVE, NOW, ROOT, Person
@@ -114,12 +114,12 @@ async def test_the_end_of_an_id_as_it_is_shown_is_enough_and_a_shared_name_is_no
     for name in ("", "carol"):
         roster = await ask(BOB, f"{name}..{CAROL.who.person[-6:]}")
         assert roster.register.register.why_out(CAROL.who) is not None
-    with pytest.RaisesGroup(MemberUnknownError, flatten_subgroups=True):
+    with pytest.RaisesGroup(SubjectUnknownError, flatten_subgroups=True):
         await ask(BOB, f"dave..{CAROL.who.person[-6:]}")
     (other,) = ANN.invites("dave2")
     chain = replace(other.who.lineage[-2], name="dave")
     other.who = replace(other.who, lineage=(*other.who.lineage[:-2], chain, other.who.lineage[-1]))
-    with pytest.RaisesGroup(MemberAmbiguousError, flatten_subgroups=True):
+    with pytest.RaisesGroup(SubjectAmbiguousError, flatten_subgroups=True):
         await ask(ANN, "dave", others=(other,))
 
 
@@ -131,7 +131,7 @@ async def test_who_is_out_already_is_not_taken_along(
 
 
 async def test_nobody_of_that_name_is_said_so(autojump_clock: trio.testing.MockClock) -> None:
-    with pytest.RaisesGroup(MemberUnknownError, flatten_subgroups=True):
+    with pytest.RaisesGroup(SubjectUnknownError, flatten_subgroups=True):
         await ask(ANN, "zoe")
 
 

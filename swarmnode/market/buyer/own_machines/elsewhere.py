@@ -253,8 +253,9 @@ class Elsewhere:
         if caller.person != self._rpc.me.person:
             return None
         if record is not None:
-            is_older = record.after_taken_ms < core.taken_ms and record.state not in TASK_ENDS
-            is_older = is_older or core.guards.is_sought(task)  # nobody has told us of it yet
+            is_older = record.after_taken_over_ms < core.taken_over_ms
+            is_older = is_older and record.state not in TASK_ENDS
+            is_older = is_older or core.keeper.is_sought(task)  # nobody has told us of it yet
             key = b"" if record.owner or is_older else record.key
         return self._bare(task, key) if key else None
 

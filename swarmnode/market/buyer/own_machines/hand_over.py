@@ -39,7 +39,7 @@ class RemovedElsewhere:
 class Books(Protocol):
     """The part of the buyer's core that is needed here."""
 
-    taken_ms: int
+    taken_over_ms: int
 
     @property
     def ledger(self) -> Ledger: ...
@@ -61,12 +61,12 @@ class HandOver:
         self._me, self._members, self._core = me, members, core
         self._ask, self._do, self._begun = ask, do, begun
 
-    async def gone_on(self, taken_ms: int) -> Sequence[TaskRecord]:
+    async def gone_on(self, taken_over_ms: int) -> Sequence[TaskRecord]:
         """What goes on elsewhere since this machine was taken over then, and at whom (`owner`)."""
         await self._begun.wait()
-        if taken_ms != self._core.taken_ms:
-            await self._do(WasTaken(taken_ms))
-        elsewhere = await self._asked(self._before(taken_ms))
+        if taken_over_ms != self._core.taken_over_ms:
+            await self._do(WasTaken(taken_over_ms))
+        elsewhere = await self._asked(self._before(taken_over_ms))
         unfinished = {record.task for record in self._core.ledger.unfinished()}
         # What ended here meanwhile is left out.
         return [record for record in elsewhere if record.task in unfinished]
@@ -112,10 +112,14 @@ class HandOver:
                 nursery.start_soon(ask, peer)
         return RemovedElsewhere(tuple(sorted(at)), tuple(sorted(left)))
 
-    def _before(self, taken_ms: int) -> list[TaskRecord]:
+    def _before(self, taken_over_ms: int) -> list[TaskRecord]:
         """Our unfinished tasks that whoever took us over may have."""
         tasks = self._core.ledger.unfinished()
-        return [record for record in tasks if not record.owner and record.after_taken_ms < taken_ms]
+        return [
+            record
+            for record in tasks
+            if not record.owner and record.after_taken_over_ms < taken_over_ms
+        ]
 
     def _siblings(self) -> list[PeerId]:
         alive = self._members.view().alive()

@@ -60,7 +60,7 @@ log = logging.getLogger("swarm.market")
 
 
 class Keeps(Protocol):
-    """The part of Guardian that is needed here."""
+    """The part of Keeper that is needed here."""
 
     def records(self) -> Iterable[GuardRecord]: ...
 
@@ -80,7 +80,7 @@ class LeftBehind:
         self._core, self._begun, self._whose = core, begun, whose
         mesh.rpc.serve(ReadKept, self._on_read, reply_bytes=lambda _ask, _len: KEPT_PAGE_BYTES_MAX)
 
-    async def kept_for(self, machine: PeerId, taken_ms: int) -> Sequence[TaskRecord]:
+    async def kept_for(self, machine: PeerId, taken_over_ms: int) -> Sequence[TaskRecord]:
         """Tasks that were submitted there before it knew that it was taken over then.
 
         Of a machine that is back, and may not know yet, only what is as old by its clock.
@@ -90,7 +90,7 @@ class LeftBehind:
         member = self._members.view().find(machine)
         is_back = member is not None and member.liveness is Liveness.ALIVE
         # By two clocks; where it is gone for good its own does not matter.
-        until_ms = taken_ms + CLOCK_SKEW_MAX_MS if is_back else COUNT_MAX
+        until_ms = taken_over_ms + CLOCK_SKEW_MAX_MS if is_back else COUNT_MAX
         told: dict[TaskId, list[GuardRecord]] = {}
         limiter = trio.CapacityLimiter(FIND_ASKED_AT_ONCE)
 
@@ -105,7 +105,7 @@ class LeftBehind:
         return [
             record
             for record in _agreed(told)
-            if record.after_taken_ms < taken_ms and record.submitted_ms <= until_ms
+            if record.after_taken_over_ms < taken_over_ms and record.submitted_ms <= until_ms
         ]
 
     async def _ask(

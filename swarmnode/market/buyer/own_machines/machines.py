@@ -35,7 +35,7 @@ class OwnMachines:
         """Tasks that another machine has."""
         self.hand_over = HandOver(mesh.rpc.me, mesh.members, self.elsewhere.ask, core, do, begun)
         """Tasks of ours that another machine has for its own since it took this one over."""
-        self.left_behind = LeftBehind(mesh, core.guards, begun, whose)
+        self.left_behind = LeftBehind(mesh, core.keeper, begun, whose)
         """Tasks of a machine that is gone, as their guardians know them."""
         self._tables, self._core, self._do, self._begun = tables, core, do, begun
         self._wall_ms = mesh.wall_ms
@@ -54,7 +54,7 @@ class OwnMachines:
         forgotten = load_forgotten(self._tables)  # a copy may have brought some
         records = [record for record in records if record.task not in forgotten]
         fresh = [record for record in records if record.task not in ledger]
-        new = [taken_up(record, now_ms, self._core.taken_ms) for record in fresh]
+        new = [taken_up(record, now_ms, self._core.taken_over_ms) for record in fresh]
 
         def write(view: WriteView) -> None:
             for record in new:

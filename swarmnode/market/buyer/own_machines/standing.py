@@ -54,7 +54,7 @@ class WhoAsks:
 
 def was_removed(core: Buyer, task: TaskId, me: PeerId) -> bool:
     """Whether its owner removed it here, and its keepers have not all been told yet."""
-    kept = core.guards.find(task)
+    kept = core.keeper.find(task)
     is_over = kept is not None and kept.owner == me and kept.kept.state in TASK_ENDS
     return is_over and core.ledger.find(task) is None
 
@@ -68,13 +68,13 @@ def standing(
     whose: Callable[[GuardRecord], Whose | None],
 ) -> Here | None:
     """What `asker` may know and do here about a task; None as well when it is somebody else's."""
-    record, kept = core.ledger.find(task), core.guards.find(task)
+    record, kept = core.ledger.find(task), core.keeper.find(task)
     if was_removed(core, task, me.peer):
         return None
     if record is not None and not record.owner:
         if not asker.may((me.person, me.lab), record.person):
             return None
-        is_newest = record.state in TASK_ENDS or core.guards.may_act(task, now_s)
+        is_newest = record.state in TASK_ENDS or core.keeper.may_act(task, now_s)
         return Here(msgspec.structs.replace(record, owner=me.peer), is_newest, may_cancel=True)
     if kept is None or not asker.may(whose(kept), kept.kept.person):
         return None
@@ -84,6 +84,6 @@ def standing(
 def _as_keeper(core: Buyer, kept: GuardRecord, record: TaskRecord | None, now_s: float) -> Here:
     """Of another machine's task; `record` while we act for it, or did."""
     task, newest = kept.task, kept.kept if record is None else record
-    acts = core.guards.post_of(task) is Post.ACTS
-    is_newest = acts and (newest.state in TASK_ENDS or core.guards.may_act(task, now_s))
+    acts = core.keeper.post_of(task) is Post.ACTS
+    is_newest = acts and (newest.state in TASK_ENDS or core.keeper.may_act(task, now_s))
     return Here(msgspec.structs.replace(newest, owner=kept.owner), is_newest, is_newest)

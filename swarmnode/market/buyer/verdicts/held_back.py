@@ -58,9 +58,9 @@ def reason(record: TaskRecord) -> str:
 
 def _since_its_last_step(record: TaskRecord) -> list[AttemptRecord]:
     newest = record.checkpoint
-    step, taken_ms = (0, 0) if newest is None else (newest.step, newest.taken_ms)
+    step, made_ms = (0, 0) if newest is None else (newest.step, newest.made_ms)
     return [
         attempt
         for attempt in record.attempts
-        if attempt.restored_step >= step or 0 < taken_ms == attempt.restored_ms
+        if attempt.restored_step >= step or 0 < made_ms == attempt.restored_ms
     ]

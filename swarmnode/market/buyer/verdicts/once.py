@@ -25,10 +25,10 @@ UNDECIDED: Final = (
 )
 
 
-def taken_up(record: TaskRecord, now_ms: int, taken_ms: int = 0) -> TaskRecord:
-    """As it is written down where its owner recovered it. `taken_ms`: what that machine knows of
-    takeovers of itself."""
-    record = msgspec.structs.replace(record, after_taken_ms=taken_ms)
+def taken_up(record: TaskRecord, now_ms: int, taken_over_ms: int = 0) -> TaskRecord:
+    """As it is written down where its owner recovered it. `taken_over_ms`: what that machine
+    knows of takeovers of itself."""
+    record = msgspec.structs.replace(record, after_taken_over_ms=taken_over_ms)
     if record.state in TASK_ENDS or record.taken_up_ms:
         return record
     return msgspec.structs.replace(record, taken_up_ms=now_ms, why=ASKING)

@@ -28,7 +28,7 @@ def start_of(record: TaskRecord) -> CheckpointRecord | None:
     starts = _starts(record.checkpoint)
     at = _place(record, starts)
     mine = [
-        attempt for attempt in record.attempts if attempt.restored_ms == record.checkpoint.taken_ms
+        attempt for attempt in record.attempts if attempt.restored_ms == record.checkpoint.made_ms
     ]
     tries = sum(
         attempt.is_bad_start and attempt.restored_step == starts[at].step for attempt in mine
@@ -61,7 +61,7 @@ def falls_back(record: TaskRecord, outcome: Outcome) -> str:
 def _place(record: TaskRecord, starts: list[CheckpointRecord]) -> int:
     """Where among the starts the newest attempt began; 0 when it knew an older checkpoint."""
     last = record.attempts[-1] if record.attempts else None
-    if last is None or not last.restored_ms or last.restored_ms != starts[0].taken_ms:
+    if last is None or not last.restored_ms or last.restored_ms != starts[0].made_ms:
         return 0
     steps = [start.step for start in starts]
     return steps.index(last.restored_step) if last.restored_step in steps else 0
@@ -70,7 +70,7 @@ def _place(record: TaskRecord, starts: list[CheckpointRecord]) -> int:
 def _starts(newest: CheckpointRecord) -> list[CheckpointRecord]:
     """Everything that can be begun from, the newest first; at last with nothing."""
     older = [step for step in newest.older if step.step < resume_step(newest)]
-    nothing = CheckpointRecord(0, (), newest.taken_ms)
+    nothing = CheckpointRecord(0, (), newest.made_ms)
     return [newest, *(_as_newest(step, newest) for step in older), nothing]
 
 
@@ -79,5 +79,5 @@ def _as_newest(older: OlderStep, newest: CheckpointRecord) -> CheckpointRecord:
     loose = newest.files[1:] if older.beside else ()
     rest = tuple(other for other in newest.older if other.step < older.step)
     return CheckpointRecord(
-        older.step, (older.file, *loose), newest.taken_ms, rest, beside=older.beside
+        older.step, (older.file, *loose), newest.made_ms, rest, beside=older.beside
     )

@@ -7,10 +7,9 @@ import pytest
 
 from p2p.errors import IdentityError, UnwritableFileError
 from p2p.identity.base58 import base58_decode, base58_encode
+from p2p.identity.key_files import create_key_file, load_key_file
 from p2p.identity.keys import (
     KeySigner,
-    create_key_file,
-    load_key_file,
     network_id_of,
     peer_id_of,
     public_key_of,

@@ -96,7 +96,7 @@ def test_a_stolen_token_is_refused_and_costs_what_a_forgery_costs() -> None:
 
 
 def test_one_person_cannot_fill_the_view_with_machines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "MACHINES_PER_MEMBER_MAX", 3)
+    monkeypatch.setattr(table, "VIEW_MACHINES_PER_PERSON_MAX", 3)
     person = PersonId("mallory's owner")
     many = {
         peer: machine_of(peer, LabId("thieves"), person)

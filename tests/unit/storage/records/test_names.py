@@ -246,7 +246,7 @@ def test_an_account_ends_with_its_last_name() -> None:
 
 
 def test_names_on_their_way_count_against_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("storage.records.names.quota.NAMES_PER_MEMBER_MAX", 2)
+    monkeypatch.setattr("storage.records.names.quota.NAMES_PER_PERSON_MAX", 2)
     accounts, payer = Accounts(), NamePayer(PersonId("person"), LabId("lab"), False)
     accounts.add(payer, is_pending=False)
     with accounts.coming(payer, b"one"), accounts.coming(payer, b"one"):

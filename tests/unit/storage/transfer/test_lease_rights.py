@@ -198,7 +198,7 @@ async def test_giving_up_in_advance_refuses_only_ones_own() -> None:
 async def test_each_person_has_a_share_of_the_leases_and_gets_it_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(shares, "LEASES_PER_MEMBER_MAX", 3)
+    monkeypatch.setattr(shares, "LEASES_PER_PERSON_MAX", 3)
 
     async def bring(lab: StorageLab, caller: Caller, number: int) -> None:
         lease = LeaseId(bytes([number]) * 16)
@@ -224,7 +224,7 @@ async def test_each_person_has_a_share_of_the_leases_and_gets_it_back(
 async def test_puts_at_once_do_not_pass_a_persons_share_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(shares, "LEASES_PER_MEMBER_MAX", 3)
+    monkeypatch.setattr(shares, "LEASES_PER_PERSON_MAX", 3)
     codes: list[str] = []
 
     async def bring(lab: StorageLab, number: int) -> None:

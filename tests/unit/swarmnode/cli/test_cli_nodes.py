@@ -111,7 +111,7 @@ def test_people_and_machines_of_one_name_are_told_apart(
         )
         for name, end in (("ann", "one111"), ("ann", "two222"), ("bob", "three3"))
     )  # fmt: skip
-    monkeypatch.setattr(FakeNode, "member_lines", lambda _node: lines)
+    monkeypatch.setattr(FakeNode, "people_lines", lambda _node: lines)
     assert run(["member", "ls"]) == 0
     _, *rows = (line.split() for line in capsys.readouterr().out.splitlines())
     assert [row[0] for row in rows] == ["ann..one111", "ann..two222", "bob"]

@@ -9,7 +9,7 @@ from p2p.errors import IdentityError
 from p2p.identity.admission import Admitted
 from p2p.identity.invites import Invite, decode_invite, encode_invite
 from p2p.identity.issue import Grant, Names
-from p2p.identity.keys import load_key_file
+from p2p.identity.key_files import load_key_file
 from swarmnode.home import enrol
 from swarmnode.home.folders import Home, locate
 from swarmnode.home.recover import recover

@@ -90,7 +90,7 @@ class FakeMachines:
     def __init__(self) -> None:
         self.hand_over = self
 
-    async def gone_on(self, taken_ms: int) -> list[TaskRecord]:
+    async def gone_on(self, taken_over_ms: int) -> list[TaskRecord]:
         raise AssertionError("nobody took this machine over")
 
     async def let_go(self, task: TaskId) -> None:

@@ -28,9 +28,9 @@ class Seen:
     elsewhere: list[TaskRecord] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
 
-    async def gone_on(self, taken_ms: int) -> list[TaskRecord]:
+    async def gone_on(self, taken_over_ms: int) -> list[TaskRecord]:
         await trio.lowlevel.checkpoint()
-        self.asked.append((trio.current_time(), taken_ms))
+        self.asked.append((trio.current_time(), taken_over_ms))
         return self.elsewhere
 
     async def leave(self, records: Sequence[TaskRecord]) -> None:
@@ -60,11 +60,11 @@ async def test_its_taker_is_asked_until_what_is_left_is_its_own() -> None:
         began_s = trio.current_time()
         back.note(TAKEN)
         back.note(TAKEN)
-        assert back.taken_ms == TAKEN.at_ms
+        assert back.taken_over_ms == TAKEN.at_ms
         await trio.sleep(HAND_OVER_S + 10 * RARELY_S + 1)
         assert len(seen.asked) == HAND_OVER_S / TAKER_LOOK_S + 1 + 10
         assert [at - began_s for at in seen.changed_s] == [HAND_OVER_S]
-        assert back.taken_ms == 0
+        assert back.taken_over_ms == 0
         nursery.cancel_scope.cancel()
 
 
@@ -91,9 +91,9 @@ async def test_another_takeover_is_another_one_to_be_asked_about() -> None:
         await trio.sleep(2 * HAND_OVER_S + 1)
         seen.asked.clear()
         back.note(Taken(PeerId("me"), PeerId("other"), 9))
-        assert back.taken_ms == 9
+        assert back.taken_over_ms == 9
         await trio.sleep(1)
-        assert [taken_ms for _, taken_ms in seen.asked] == [9]
+        assert [taken_over_ms for _, taken_over_ms in seen.asked] == [9]
         nursery.cancel_scope.cancel()
 
 
@@ -105,7 +105,7 @@ async def test_nobody_is_asked_by_a_machine_that_was_not_taken_over_or_meets_nob
         nursery.start_soon(back.run)
         back.note(None)
         await trio.sleep(100)
-        assert back.taken_ms == 0
+        assert back.taken_over_ms == 0
         back.note(TAKEN)
         await trio.sleep(100)
         assert seen.asked == []

@@ -6,7 +6,7 @@ from p2p.membership.view import Liveness
 from swarmnode.market.buyer import events as e
 from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.config import GuardianConfig
-from swarmnode.market.guardians.core import Guardian
+from swarmnode.market.guardians.core import Keeper
 from swarmnode.market.guardians.messages import ComeHome
 from swarmnode.market.guardians.records import GuardRecord
 from swarmnode.tasks.ids import TaskId
@@ -27,16 +27,14 @@ def nowhere(_record: TaskRecord) -> ComeHome:
 
 
 def test_what_was_kept_for_it_is_forgotten_and_what_is_of_others_stays() -> None:
-    keeper = Guardian(
-        GuardianConfig(), ME, lambda _task: None, lambda _record, _peer: None, nowhere
-    )
+    keeper = Keeper(GuardianConfig(), ME, lambda _task: None, lambda _record, _peer: None, nowhere)
     hers, his = TaskId("a" * 16), TaskId("b" * 16)
     keeper.handle(g.GuardsLoaded((record(hers, ALICE), record(his, BOB))), 0.0)
     keeper.take_decisions()
-    effects = keeper.handle(g.OwnersRemoved(frozenset({ALICE, ME})), 1.0)
+    effects = keeper.handle(g.MachinesRemoved(frozenset({ALICE, ME})), 1.0)
     assert [f.value for f in effects if isinstance(f, Persist)] == [None]
     assert keeper.take_decisions() == [g.TaskLetGo(hers)]
-    assert keeper.handle(g.OwnersRemoved(frozenset({ALICE})), 2.0) == []
+    assert keeper.handle(g.MachinesRemoved(frozenset({ALICE})), 2.0) == []
 
 
 def refusals(desk: Desk) -> dict[PeerId, str]:
@@ -50,15 +48,15 @@ def refusals(desk: Desk) -> dict[PeerId, str]:
 def test_a_removed_machine_is_called_that_and_not_dead() -> None:
     desk = Desk()
     desk.running(BOB)
-    desk.do(g.OwnersRemoved(frozenset({BOB})), e.MemberStands(BOB, Liveness.DEAD))
+    desk.do(g.MachinesRemoved(frozenset({BOB})), e.MemberStands(BOB, Liveness.DEAD))
     assert desk.record(TASK).attempts[0].detail == "its machine was removed from the network"
     assert refusals(desk)[BOB] == "was removed from the network"
-    desk.do(g.OwnersRemoved(frozenset()), e.MemberStands(CAROL, Liveness.DEAD))
+    desk.do(g.MachinesRemoved(frozenset()), e.MemberStands(CAROL, Liveness.DEAD))
     assert refusals(desk)[CAROL] == "is dead"
 
 
 def test_on_a_machine_that_is_out_itself_the_others_are_not_called_dead() -> None:
     desk = Desk()  # alice's
     desk.know(BOB)
-    desk.do(g.OwnersRemoved(frozenset({ALICE})), e.MemberStands(BOB, Liveness.DEAD))
+    desk.do(g.MachinesRemoved(frozenset({ALICE})), e.MemberStands(BOB, Liveness.DEAD))
     assert refusals(desk)[BOB] == "this machine was removed from the network"

@@ -26,10 +26,10 @@ def file(name: str) -> StoredFile:
     return StoredFile(".", 1, name, tree=True)
 
 
-def kept(step: int, *older: int, taken_ms: int = 1000) -> CheckpointRecord:
+def kept(step: int, *older: int, made_ms: int = 1000) -> CheckpointRecord:
     """A step, with those before it, and a file beside them."""
     steps = tuple(OlderStep(one, file(f"step {one}"), beside=True) for one in older)
-    return CheckpointRecord(step, (file(f"step {step}"), file("beside")), taken_ms, steps)
+    return CheckpointRecord(step, (file(f"step {step}"), file("beside")), made_ms, steps)
 
 
 def attempts(*began: tuple[int, str]) -> tuple[AttemptRecord, ...]:
@@ -69,7 +69,7 @@ def test_the_next_start(
     start = start_of(record)
     assert start is not None
     assert start.step == next_step
-    assert start.taken_ms == 1000
+    assert start.made_ms == 1000
     assert [one.step for one in start.older] == [one for one in older if one < next_step]
 
 
@@ -171,8 +171,8 @@ def test_progress_of_its_own_begins_the_count_anew_from_there() -> None:
     terms = desk.running(BOB, SPEC)
     assert terms.restore is not None
     assert terms.restore.step == 4
-    desk.hear(BOB, Checkpointed(TASK, terms.fence, kept(5, 4, taken_ms=2000)))
-    assert desk.record().checkpoint == kept(5, 4, taken_ms=2000)
+    desk.hear(BOB, Checkpointed(TASK, terms.fence, kept(5, 4, made_ms=2000)))
+    assert desk.record().checkpoint == kept(5, 4, made_ms=2000)
     desk.hear(BOB, result(terms, FAILED))
     fails(desk)
     fails(desk)
@@ -197,7 +197,7 @@ def test_a_late_word_of_the_failed_attempt_does_not_bring_its_step_back() -> Non
     desk = after_a_first_attempt(4)
     fails(desk)
     last = fails(desk)
-    desk.hear(BOB, Checkpointed(TASK, last.fence, kept(7, 6, taken_ms=3000)))
+    desk.hear(BOB, Checkpointed(TASK, last.fence, kept(7, 6, made_ms=3000)))
     assert desk.record().checkpoint == kept(6, 4)
 
 

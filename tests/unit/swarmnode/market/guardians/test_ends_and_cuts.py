@@ -16,7 +16,7 @@ from swarmnode.market.buyer.config import BuyerConfig
 from swarmnode.market.buyer.core import Buyer
 from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.config import GuardianConfig
-from swarmnode.market.guardians.core import Guardian
+from swarmnode.market.guardians.core import Keeper
 from swarmnode.market.guardians.kept import Post
 from swarmnode.market.guardians.messages import (
     ComeHome,
@@ -62,7 +62,7 @@ def test_there_is_no_receipt_before_another_keeper_has_the_end() -> None:
             for one in buyer.handle(g.GuardTick(), now_s)
             if isinstance(one, Send) and isinstance(one.message, GuardBeat)
         ]
-        now = buyer.guards.find(task)
+        now = buyer.keeper.find(task)
         assert now is not None
         heard = GuardHeard(beats[0], (GuardLine(task, *now.version),))
         for peer in (OWNER, G2):
@@ -88,7 +88,7 @@ def test_after_a_cut_one_of_two_guardians_acts_within_seconds(cut_s: int) -> Non
     kept = TaskRecord(task, TaskSpec(("true",)), 1000)
     record = GuardRecord(task, OWNER, 1, 1, OWNER, (OWNER, G1, G2), (), kept)
     cores = {
-        peer: Guardian(GuardianConfig(), peer, lambda _task: None, lambda _r, _p: None, nowhere)
+        peer: Keeper(GuardianConfig(), peer, lambda _task: None, lambda _r, _p: None, nowhere)
         for peer in (G1, G2)
     }
     numbers, due = count(), list[tuple[float, int, PeerId, PeerId | None, object]]()

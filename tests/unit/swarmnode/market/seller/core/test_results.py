@@ -56,7 +56,7 @@ def test_a_checkpoint_that_was_taken_again_replaces_the_one_before() -> None:
     again = seller.handle(run_events.CheckpointStored(TASK, 1, CheckpointRecord(10, (), 6)), 4.0)
     assert only(sent(again, Checkpointed)).checkpoint.sure
     lacks = seller.handle(e.JobHeard(ALICE, Renew(TASK, 1, 10, checkpoint_ms=5)), 5.0)
-    assert only(sent(lacks, Checkpointed)).checkpoint.taken_ms == 6
+    assert only(sent(lacks, Checkpointed)).checkpoint.made_ms == 6
     has = seller.handle(e.JobHeard(ALICE, Renew(TASK, 1, 10, checkpoint_ms=6)), 6.0)
     assert only(told(has, e.CheckpointHad)) == e.CheckpointHad(f"{TASK}.1", 6)
 
