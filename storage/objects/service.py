@@ -90,7 +90,9 @@ class ObjectService:
         """See storage.facade.Objects.put."""
         nursery = self._running()
         given = (self._parts, nursery, durability, storage_class, self._coding, trust)
-        writer = ObjectWriter(*given, is_guests=bool(mark.person))
+        writer = ObjectWriter(
+            *given, is_guests=bool(mark.person), is_given_up=self.dropping.is_given_up
+        )
         book = self._keyring if trust is None else self._entrusted
         hashed = _Hashed(source)
         is_kept = False

@@ -24,6 +24,7 @@ from storage.repair.config import RepairConfig
 from storage.repair.core import Repair
 from storage.repair.dropped import DroppedElsewhere
 from storage.repair.events import JobEnded, MemberIs, Mend, Remembered
+from storage.repair.leftovers import Leftovers
 from storage.repair.mender import Mender
 from storage.repair.reconciling import Reconciler
 from storage.repair.replaced import ReplacedRecords
@@ -85,8 +86,9 @@ class RepairService:
         )
         surplus = Surplus(pool, members, leases, catalog, mender.transfer, rng)
         self._replaced = ReplacedRecords(pool, holders, leases, catalog, surplus)
+        leftovers = Leftovers(pool, leases, catalog, mender.transfer)
         self._reconciler = Reconciler(
-            config, pool, self._core, auditor, dropped, self._replaced, rng
+            config, pool, self._core, auditor, dropped, self._replaced, leftovers, rng
         )
         self._nursery: trio.Nursery | None = None  # of `run`; None before
         self._failed = 0
@@ -104,6 +106,7 @@ class RepairService:
             nursery.start_soon(self._watch.run)
             nursery.start_soon(self._reconciler.run)
             nursery.start_soon(self._reconciler.audit_returned)
+            nursery.start_soon(self._reconciler.clear_leftovers)
             task_status.started()
 
     def stats(self) -> RepairStats:
