@@ -178,6 +178,18 @@ def test_a_configuration_fault_names_the_nearest_key(alpha: Path) -> None:
     assert done.returncode == 2
     assert "did you mean 'quota_gib'?" in done.stderr
     assert "min_free_gib = 'x' must be a number" in done.stderr
+    assert "storage.quota_gib" in done.stdout, "it shows what is known all the same"
+
+
+def test_a_fault_in_the_environment_is_mended_there(alpha: Path) -> None:
+    wrong = {"SWARM_STORAGE__QUOTA_GIB": "x"}
+    rows = json.loads(swarmnode(alpha, "doctor", "-o", "json", **wrong).stdout)["items"]
+    (fix,) = [row["fix"] for row in rows if row["check"] == "config"]
+    assert fix.startswith("correct or unset SWARM_STORAGE__QUOTA_GIB (")
+    (alpha / "config.toml").write_text("[storage]\nqouta_gib = 3\n")
+    rows = json.loads(swarmnode(alpha, "doctor", "-o", "json", **wrong).stdout)["items"]
+    (fix,) = [row["fix"] for row in rows if row["check"] == "config"]
+    assert fix.startswith("correct the file; correct or unset SWARM_STORAGE__QUOTA_GIB (")
 
 
 def test_a_folder_that_is_open_to_others_is_refused_with_one_code(
