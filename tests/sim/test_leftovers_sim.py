@@ -19,9 +19,9 @@ TOLD_LATE_S = 700.0
 """Whoever was late is offered a manifest for so long."""
 
 
-async def put(lab: StorageLab) -> PutReceipt:
+async def put(lab: StorageLab, size: int = 1000) -> PutReceipt:
     with trio.fail_after(60):
-        return await lab["p0"].objects.put(chunks_of(b"k" * 1000), mark=Mark(ObjectKind.KEYRING))
+        return await lab["p0"].objects.put(chunks_of(bytes(size)), mark=Mark(ObjectKind.KEYRING))
 
 
 async def restart(lab: StorageLab, name: str) -> None:
@@ -91,13 +91,14 @@ async def test_a_manifest_of_which_its_holders_have_nothing_is_given_up() -> Non
 @simulated
 async def test_a_manifest_whose_object_somebody_has_stays() -> None:
     async with storage_lab(4, config=SLOW) as lab:
-        receipt = await put(lab)
-        address = receipt.cap.address
-        for service in lab.up():  # as with a clock that is wrong
-            if service.parts.pool.me != "p0":
-                for lease, _ in list(service.leases.all()):
-                    await service.leases.drop_one(lease)
+        lab.kill("p3")
+        address = (await put(lab, 10_000)).cap.address
+        await lab.start("p3")
+        await trio.sleep(1)
         await tell_late(lab, "p3", address, manifest_of(lab, address))
+        for name in ("p1", "p2"):  # as with a clock that is wrong
+            for lease, _ in list(lab[name].leases.all()):
+                await lab[name].leases.drop_one(lease)
         for _ in range(40):
             await trio.sleep(5)
             assert has_it(lab, "p3", address)
