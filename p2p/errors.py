@@ -76,6 +76,14 @@ class IdentityError(P2PError):
     """A key, token or certificate on this machine cannot be used: the text names the remedy."""
 
 
+class NotEntitledError(IdentityError):
+    """The key that may do it is not on this machine, or may not: the text says who may."""
+
+
+class UnsafeFileError(IdentityError):
+    """A private file or folder is another user's, or open to others: the text says what to do."""
+
+
 class DamagedKeyError(IdentityError):
     """The file of a key holds none of ours: the text names it."""
 

@@ -8,6 +8,13 @@ class SwarmError(Exception):
 class ConfigError(SwarmError):
     """The configuration cannot be used; the text lists every fault with its remedy."""
 
+    def __init__(self, text: str, variables: tuple[str, ...] = (), *, is_file: bool = True) -> None:
+        super().__init__(text)
+        self.variables = variables
+        """Of the environment, whose values are wrong or whose keys are unknown."""
+        self.is_file = is_file
+        """Whether something is wrong elsewhere, too: in the file, as a rule."""
+
 
 class AlreadyRunningError(SwarmError):
     """Another node has this home: stop it, or choose another SWARM_HOME."""

@@ -17,7 +17,7 @@ from storage.service import StorageService
 from swarmnode import settings
 from swarmnode.api.schema.node import MemberLine, PeerLine, PhraseShown, RemovalDone, Status
 from swarmnode.edges import Edges, Identity
-from swarmnode.errors import NotAllowedError, RecoveryRefusedError, TaskUnknownError
+from swarmnode.errors import NotAllowedError, TaskUnknownError
 from swarmnode.estate.service import EstateService
 from swarmnode.home.config import Config
 from swarmnode.market.explain import TaskView
@@ -211,11 +211,10 @@ class Node:
         return await self.roster.remove(who, takes_along=with_invited)
 
     async def phrase_by_lab(self, who: str) -> PhraseShown:
-        """Raises SubjectUnknownError, RecoveryRefusedError, StorageError."""
+        """Raises SubjectUnknownError, NotAllowedError, RecoveryRefusedError, StorageError."""
         papers, names = self.edges.papers, self.storage.names
-        lab = papers.keys().lab if papers is not None else None
-        if papers is None or lab is None:
-            raise RecoveryRefusedError("this needs the lab's key, which is not on this machine")
+        lab = self.roster.lab_key()
+        assert papers is not None, "a key without certificates"
         person, me = self.roster.person(who), papers.me
         name = person.name or person.subject
         phrase = await phrase_by_lab(

@@ -8,7 +8,7 @@ an invite is used is counted by those who let newcomers in (`p2p.identity.regist
 from dataclasses import dataclass
 from typing import Final
 
-from p2p.errors import AdmissionError, IdentityError
+from p2p.errors import AdmissionError, IdentityError, NotEntitledError
 from p2p.identity.admission import Admitted, Anchor, Clocks, check_invite_chain, check_token
 from p2p.identity.keys import KeySigner
 from p2p.identity.lineage import subject_of
@@ -108,7 +108,7 @@ def _inviter(
         return keys.lab, _up_to_lab(token)
     signer = _need(keys.person, "member")
     if not me.can_invite and not grant.own_machine:
-        raise IdentityError(
+        raise NotEntitledError(
             f"{me.person_name} may not invite into {me.lab_name}: "
             "ask somebody of the lab who may, or invite a machine of your own (--own-machine)"
         )
@@ -202,7 +202,7 @@ def _up_to_lab(token: MembershipToken) -> tuple[Signed, ...]:
 
 def _need(key: KeySigner | None, whose: str) -> KeySigner:
     if key is None:
-        raise IdentityError(f"this needs the {whose} key, which is not on this machine")
+        raise NotEntitledError(f"this needs the {whose} key, which is not on this machine")
     return key
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from p2p.errors import IdentityError, UnwritableFileError
+from p2p.errors import IdentityError, UnsafeFileError, UnwritableFileError
 from p2p.limits import PRIVATE_FILE_BYTES_MAX
 
 _DRAFT: Final = re.compile(r"\..+\.([0-9]+)")
@@ -169,12 +169,12 @@ def _check_plain(path: Path, status: os.stat_result) -> None:
 
 def _check_ours(path: Path, status: os.stat_result, mode: str) -> None:
     if status.st_uid != os.geteuid():
-        raise IdentityError(
+        raise UnsafeFileError(
             f"{path} belongs to user {status.st_uid}, we are {os.geteuid()}: "
             f"run as its owner, or: chown {os.geteuid()} {path}"
         )
     if status.st_mode & _OTHERS:
-        raise IdentityError(
+        raise UnsafeFileError(
             f"{path} has mode {stat.S_IMODE(status.st_mode):o}, others may use it: "
             f"chmod {mode} {path}"
         )

@@ -38,6 +38,8 @@ ASKED_AGAIN_S: Final = 30.0
 ASKED_AFTER_RETURN_S: Final = 0.5
 """One that comes back is asked so much later: several changes come at once."""
 
+GIVEN_UP_KEPT: Final = 4096
+"""Far more than are given up in the minutes in which a put is still told to those who were late."""
 
 NO_ADDRESS: Final = Address(bytes(32))
 """Of a put that was cut off before its object had one."""
@@ -73,6 +75,8 @@ class Dropping:
         self._parts, self._tables = parts, tables
         self._wake = trio.Event()
         self._limiter = trio.CapacityLimiter(DROPS_AT_ONCE)
+        self._lately: dict[Address, None] = {}
+        """Given up since the start, the last GIVEN_UP_KEPT."""
 
     def rows(self) -> list[tuple[LeaseId, DropRow]]:
         """All that is not done yet."""
@@ -111,7 +115,19 @@ class Dropping:
             note(view)
             return True
 
-        return await self._tables.free(apply)
+        is_begun = await self._tables.free(apply)
+        if is_begun:
+            self._note_given_up(address)
+        return is_begun
+
+    def is_given_up(self, address: Address) -> bool:
+        """Whether an object of ours was given up lately: nobody is told of it any more."""
+        return address in self._lately
+
+    def _note_given_up(self, address: Address) -> None:
+        self._lately[address] = None
+        if len(self._lately) > GIVEN_UP_KEPT:
+            del self._lately[next(iter(self._lately))]
 
     async def begin_anothers(
         self,

@@ -120,6 +120,7 @@ class ObjectService:
             self._coding,
             trust,
             is_guests=bool(mark.person),
+            is_given_up=self.dropping.is_given_up,
         )
 
     async def _hold(self, writer: ObjectWriter, scope: trio.CancelScope) -> None:

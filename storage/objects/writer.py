@@ -6,7 +6,7 @@ Until the manifest is committed nothing is visible and every shard is only held:
 in any other way its holds are given up, or end by themselves.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 
@@ -19,7 +19,7 @@ from storage.coding.erasure import Code
 from storage.coding.merkle import root_of
 from storage.errors import StorageError, TooFewPeersError
 from storage.facade import Durability, PutReceipt, ReadCap, Trust
-from storage.ids import KEY_BYTES, LeaseId, ObjectKey, ShardRoot
+from storage.ids import KEY_BYTES, Address, LeaseId, ObjectKey, ShardRoot
 from storage.limits import LEASE_ID_BYTES, PAGE_SEGMENTS
 from storage.manifests.manifest import VERSION, Manifest, SegmentRef, Written, write_manifest
 from storage.messages import LeaseTerms
@@ -87,14 +87,17 @@ class ObjectWriter:
         trust: Trust | None = None,
         *,
         is_guests: bool = False,
+        is_given_up: Callable[[Address], bool] = lambda _address: False,
     ) -> None:
         """`nursery` outlives the put: segments run there, so that no error is wrapped on its way.
 
         `coding` is shared by all puts: one segment is sealed and coded at a time. With `trust`
         the object is another owner's; `is_guests`: of another person of this machine.
+        What `is_given_up` is not told of to anybody who has not heard of it yet.
         """
         self._parts = parts
         self._nursery = nursery
+        self._is_given_up = is_given_up  # asked by address, after the put
         self._coding = coding
         self._key = ObjectKey(parts.entropy(KEY_BYTES))
         """A part of the capability."""
@@ -228,6 +231,8 @@ class ObjectWriter:
         """Those who had no time for the manifest get another chance in the background."""
         for wait_s in TOLD_AGAIN_S:
             await trio.sleep(wait_s)
+            if self._is_given_up(written.address):
+                return  # who has heard of that, and started anew since, would keep it
             _, late = await self._parts.catalog.publish(written, terms, holdings, only=late)
             if not late:
                 return

@@ -176,6 +176,15 @@ class Repair:
         living_of_pages = ((key, self._living(key, page)) for key, page in self._pages.items())
         return [(key, living[0]) for key, living in living_of_pages if living[1:2] == [self._me]]
 
+    def unheld_pages(self) -> list[PageKey]:
+        """Pages that lack shards, of which we hold none, and all others named in them live."""
+        return [
+            key
+            for key in self._damaged
+            if self._me not in (peers := _peers(self._pages[key].rows))
+            and all(self._is_up(peer) for peer in peers)
+        ]
+
     # -- what we are told
 
     def _on_member(self, event: MemberIs, now_s: float) -> None:

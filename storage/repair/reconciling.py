@@ -3,6 +3,7 @@
 our start, many back at once   everybody is asked about everything
 now and then                   a few are asked, by dice
 one came back                  asked for what its disk has of the pages that we lead
+now and then                   the holders of what lacks shards, and of which we have none
 """
 
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from storage.repair.audit import Auditor
 from storage.repair.config import RepairConfig
 from storage.repair.core import Repair
 from storage.repair.dropped import DroppedElsewhere
+from storage.repair.leftovers import Leftovers
 from storage.repair.replaced import ReplacedRecords
 
 
@@ -30,6 +32,7 @@ class Reconciler:
     auditor: Auditor
     dropped: DroppedElsewhere
     replaced: ReplacedRecords
+    leftovers: Leftovers
     rng: Rng
     _missed: dict[PeerId, None] = field(default_factory=dict)
     """Who came back since we last compared records."""
@@ -76,3 +79,11 @@ class Reconciler:
             for peer in returned:
                 for page in self.core.led_pages(peer):
                     await self.auditor.audit(page, peer)
+
+    async def clear_leftovers(self) -> None:
+        """Free manifests of objects that nobody has any more, until cancelled."""
+        await trio.sleep(self.config.look_s * 2)  # until we know who is there
+        while True:
+            for page in self.core.unheld_pages():
+                await self.leftovers.clear(page)
+            await trio.sleep(self.config.takeover_s)

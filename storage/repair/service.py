@@ -24,6 +24,7 @@ from storage.repair.config import RepairConfig
 from storage.repair.core import Repair
 from storage.repair.dropped import DroppedElsewhere
 from storage.repair.events import JobEnded, MemberIs, Mend, Remembered
+from storage.repair.leftovers import Leftovers
 from storage.repair.mender import Mender
 from storage.repair.reconciling import Reconciler
 from storage.repair.replaced import ReplacedRecords
@@ -83,6 +84,7 @@ class RepairService:
         )
         surplus = Surplus(pool, members, leases, parts.catalog, parts.transfer, rng)
         self._replaced = ReplacedRecords(pool, holders, leases, parts.catalog, surplus)
+        leftovers = Leftovers(pool, leases, parts.catalog, parts.transfer)
         self._reconciler = Reconciler(
             config=config,
             pool=pool,
@@ -90,6 +92,7 @@ class RepairService:
             auditor=self._auditor,
             dropped=self._dropped_elsewhere,
             replaced=self._replaced,
+            leftovers=leftovers,
             rng=rng,
         )
         self._nursery: trio.Nursery | None = None
@@ -109,6 +112,7 @@ class RepairService:
             nursery.start_soon(self._watch.run)
             nursery.start_soon(self._reconciler.run)
             nursery.start_soon(self._reconciler.audit_returned)
+            nursery.start_soon(self._reconciler.clear_leftovers)
             task_status.started()
 
     def stats(self) -> RepairStats:

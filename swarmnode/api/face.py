@@ -198,7 +198,7 @@ class NodeFace(Protocol):
         ...
 
     async def phrase_by_lab(self, who: str) -> PhraseShown:
-        """Raises SubjectUnknownError, RecoveryRefusedError, StorageError."""
+        """Raises SubjectUnknownError, NotAllowedError, RecoveryRefusedError, StorageError."""
         ...
 
     async def remove_as_lab(self, address: Address, reason: str) -> Forgotten:

@@ -130,11 +130,26 @@ class Client:
     def download(self, path: str, body: object) -> Iterator[bytes]:
         """POST a JSON request, yield the answer's bytes as they come.
 
-        Raises ApiError, and EOFError when the node cut the stream short.
+        Raises ApiError; NodeUnreachableError when the node went away in the middle, and EOFError
+        when it lives and cut the stream short.
         """
         data = _packed(body)
         with self._request("POST", path, data, None, no_limit=True) as response:
-            yield from _chunks(response)
+            try:
+                yield from _chunks(response)
+            except EOFError as error:
+                self._refuse_gone(error)
+                raise
+
+    def _refuse_gone(self, error: EOFError) -> None:
+        """Raises NodeUnreachableError where nobody answers any more."""
+        connection = self._connection(self.timeout_s)
+        try:
+            connection.connect()
+        except (OSError, UnicodeError) as gone:
+            raise NodeUnreachableError(self._went_away(error.__cause__ or gone)) from error
+        finally:
+            connection.close()
 
     def stream(self, path: str) -> Iterator[bytes]:
         """GET, yielding bytes as they come; for logs and events."""

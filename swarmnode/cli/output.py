@@ -120,7 +120,7 @@ def complain(message: str) -> None:
 @contextmanager
 def reporting() -> Iterator[None]:
     """Turn the errors of identity and configuration into exit codes and one line."""
-    from p2p.errors import IdentityError, InviteError
+    from p2p.errors import IdentityError, InviteError, NotEntitledError, UnsafeFileError
     from swarmnode.errors import ConfigError, PhraseError
 
     try:
@@ -130,6 +130,8 @@ def reporting() -> Iterator[None]:
         raise exits.CliError(str(exc), code) from exc
     except (ConfigError, PhraseError) as exc:
         raise exits.CliError(str(exc), exits.USAGE) from exc
+    except (NotEntitledError, UnsafeFileError) as exc:
+        raise exits.CliError(str(exc), exits.AUTH) from exc
     except IdentityError as exc:
         raise exits.CliError(str(exc)) from exc
 

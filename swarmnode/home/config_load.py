@@ -33,15 +33,22 @@ def load(
 
     `flags` maps `section.key` to a value or its text. Raises ConfigError listing every fault.
     """
+    config, fault = load_all_that_is_right(config_file, environ, flags)
+    if fault is not None:
+        raise fault
+    return config
+
+
+def load_all_that_is_right(
+    config_file: Path, environ: Mapping[str, str], flags: Mapping[str, object] | None = None
+) -> tuple[Config, ConfigError | None]:
+    """The same with defaults where something is wrong, and what is."""
     reader = _ConfigReader()
     reader.read_file(config_file)
     reader.read_environment(environ)
     reader.read_flags(flags or {})
     config = reader.merged()
-    if reader.faults:
-        lines = "\n  ".join(reader.faults)
-        raise ConfigError(f"the configuration cannot be used:\n  {lines}")
-    return config
+    return config, reader.fault()
 
 
 def shown(config: Config) -> list[dict[str, object]]:
@@ -67,6 +74,17 @@ class _ConfigReader:
 
     given: dict[str, _Given] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    variables: list[str] = field(default_factory=list)
+    """Of the environment: one fault each, among the others."""
+
+    def fault(self) -> ConfigError | None:
+        """All that is wrong as one error."""
+        if not self.faults:
+            return None
+        lines = "\n  ".join(self.faults)
+        text = f"the configuration cannot be used:\n  {lines}"
+        is_file = len(self.faults) > len(self.variables)
+        return ConfigError(text, tuple(self.variables), is_file=is_file)
 
     def read_file(self, path: Path) -> None:
         text = self._text_in(path)
@@ -122,7 +140,10 @@ class _ConfigReader:
         for variable in sorted(environ):
             if variable.startswith("SWARM_") and "__" in variable:
                 key = variable.removeprefix("SWARM_").lower().replace("__", ".")
+                faults = len(self.faults)
                 self._take(key, _Given(environ[variable], f"env {variable}", variable))
+                if len(self.faults) > faults:
+                    self.variables.append(variable)
 
     def read_flags(self, flags: Mapping[str, object]) -> None:
         for key, value in flags.items():

@@ -146,6 +146,7 @@ class StatusReader:
         To one of several people of this machine what they own is called theirs, and no more.
         """
         node, began_s = self.node, self.began_s
+        papers = node.edges.papers
         count = self._members()
         joining, storage = node.peers.discovery.status, node.storage.stats()
         return Status(
@@ -154,7 +155,7 @@ class StatusReader:
             warnings=self._warnings(person),
             peer=node.edges.host.peer_id,
             name=node.identity.name,
-            lab=node.identity.lab_name,
+            lab=node.identity.lab_name if papers is None else papers.me.lab_name,
             network=node.edges.network,
             version=program_version(),
             profile=node.config.node.profile,
@@ -169,7 +170,7 @@ class StatusReader:
             storage=self._storage(storage, person),
             compute=self._compute(),
             counters=self._counters(storage),
-            valid_until_ms=0 if node.edges.papers is None else node.edges.papers.me.expires_ms,
+            valid_until_ms=0 if papers is None else papers.me.expires_ms,
             notes=() if person else self._notes(),
         )
 

@@ -123,6 +123,7 @@ def test_a_submitter_s_home_is_deleted_and_everything_is_read_back(tmp_path: Pat
             heard = friend.client
             until(lambda: called(heard, peer) == names, within_s=20, what="the name at a friend")
             assert called(client, peer) == names
+            assert client.get("/api/v1/status")["lab"] == names[1]
 
 
 def test_what_ended_a_moment_before_its_machine_was_lost_comes_back_with_its_log(

@@ -10,7 +10,7 @@ from p2p.ids import PeerId
 from storage.errors import ObjectUnknownError
 from storage.facade import ObjectEntry, ObjectHealth, PutReceipt
 from storage.objects.standing import ObjectTrouble
-from swarmnode.errors import TaskUnknownError
+from swarmnode.errors import NotAllowedError, TaskUnknownError
 from swarmnode.tasks.lifecycle import TaskState
 from testnet.sim.seeded import simulated
 from testnet.sim.signer import KeyedHashSigner
@@ -275,3 +275,11 @@ async def test_where_it_was_submitted_the_labs_key_cancels_as_well() -> None:
             task, key_of(world, "lab-0"), WHY
         )
         assert said.state is TaskState.CANCELLED
+
+
+@simulated
+async def test_without_the_key_of_the_lab_nobody_s_phrase_is_shown() -> None:
+    world = World(1, ["m0"])
+    async with world.running():
+        with pytest.raises(NotAllowedError, match="key of the lab is not on this machine"):
+            await world["m0"].up.phrase_by_lab("ann")

@@ -68,10 +68,16 @@ def _configuration(home: Home) -> tuple[checks.Check, Config]:
     try:
         config = load(home.config_file, os.environ)
     except ConfigError as exc:
-        fix = "swarmnode config show says what is known; correct the file"
-        return checks.Check("config", checks.FAIL, str(exc), fix), Config()
+        return checks.Check("config", checks.FAIL, str(exc), _correction(exc)), Config()
     where = str(home.config_file) if home.config_file.exists() else "all defaults"
     return checks.Check("config", checks.OK, where), config
+
+
+def _correction(fault: ConfigError) -> str:
+    """What to do about a configuration that is wrong, where it is."""
+    places = ["correct the file"] if fault.is_file else []
+    places += [f"correct or unset {variable}" for variable in fault.variables]
+    return f"{'; '.join(places)} (swarmnode config show says what is known)"
 
 
 def _line(result: checks.Check) -> str:

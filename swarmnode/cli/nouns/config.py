@@ -6,7 +6,7 @@ import click
 
 from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.output import emit_rows, output_option, reporting
-from swarmnode.home.config_load import load, shown
+from swarmnode.home.config_load import load_all_that_is_right, shown
 from swarmnode.home.folders import locate
 
 
@@ -20,9 +20,12 @@ def config() -> None:
 @click.option("--profile", default="", help="As if started with this profile.")
 @output_option
 def show(origin: bool, profile: str, fmt: str) -> None:
-    """Print every key with its value. Faults are all reported at once."""
+    """Print every key with its value, its default where it is set wrongly, and every fault."""
     with reporting():
         flags = {"node.profile": profile} if profile else {}
-        rows = shown(load(locate(os.environ).config_file, os.environ, flags))
-    columns = ("key", "value", "origin") if origin else ("key", "value")
-    emit_rows(rows, fmt, columns)
+        where = locate(os.environ).config_file
+        config, fault = load_all_that_is_right(where, os.environ, flags)
+        columns = ("key", "value", "origin") if origin else ("key", "value")
+        emit_rows(shown(config), fmt, columns)
+        if fault is not None:
+            raise fault

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from p2p.errors import AdmissionError, IdentityError
+from p2p.errors import AdmissionError, IdentityError, NotEntitledError
 from p2p.identity.admission import Admitted, Anchor, Clocks, check_token
 from p2p.identity.issue import DAY_MS, Grant, Keys, Names, accept, found
 from p2p.identity.issue import invite as certify_invite
@@ -102,7 +102,7 @@ def test_an_invited_person_may_invite_only_when_that_was_granted() -> None:
     bob, bobs = joined(FOUNDER, FOUNDERS_TOKEN, Grant(can_invite=True), "beta")
     carol, carols = joined(bob, bobs, Grant(), "gamma")
     assert check(carols, carol.machine).lab == LAB
-    with pytest.raises(IdentityError, match="may not invite into physics"):
+    with pytest.raises(NotEntitledError, match="may not invite into physics"):
         joined(carol, carols, Grant(), "delta")
     assert carol.person is not None
     own_invite = key("invite of carol's own")

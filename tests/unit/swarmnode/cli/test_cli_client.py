@@ -65,6 +65,23 @@ def test_a_node_that_goes_away_in_the_middle_is_not_told_as_one_that_never_ran(
         Client(path).upload("/api/v1/objects", io.BytesIO(bytes(50_000_000)))
 
 
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_a_download_cut_by_the_node_s_end_says_so_and_one_of_a_node_that_lives_does_not(
+    tmp_path: Path, is_gone: bool
+) -> None:
+    path = tmp_path / "api.sock"
+    some = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nsome\r\n64\r\ncut"
+    wanted = NodeUnreachableError if is_gone else EOFError
+    words = "went away in the middle" if is_gone else "cut the stream short"
+    with answering(path, some):
+        pieces = Client(path).download("/api/v1/objects/read", {})
+        assert next(pieces)
+        if is_gone:
+            path.unlink()
+        with pytest.raises(wanted, match=words):
+            list(pieces)
+
+
 @pytest.mark.parametrize("whole", [answer("200 OK", READY), answer("507 No Room", FULL)])
 def test_a_node_that_dies_while_it_answers_is_one_line_too(tmp_path: Path, whole: bytes) -> None:
     path = tmp_path / "api.sock"

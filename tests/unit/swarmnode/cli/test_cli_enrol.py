@@ -158,7 +158,7 @@ def test_lab_recovery_is_written_down_or_refused_before_anything_is_made(tmp_pat
 def test_loose_keys_are_refused_with_the_command_that_mends_them(alpha: Path) -> None:
     key = alpha / "keys/machine.key"
     key.chmod(0o644)
-    assert f"chmod 600 {key}" in complaint(swarmnode(alpha, "invite"), 1)
+    assert f"chmod 600 {key}" in complaint(swarmnode(alpha, "invite"), 4)
     done = swarmnode(alpha, "doctor", "-o", "json")
     assert done.returncode == 6
     found = {one["check"]: one for one in json.loads(done.stdout)["items"]}
@@ -178,6 +178,31 @@ def test_a_configuration_fault_names_the_nearest_key(alpha: Path) -> None:
     assert done.returncode == 2
     assert "did you mean 'quota_gib'?" in done.stderr
     assert "min_free_gib = 'x' must be a number" in done.stderr
+    assert "storage.quota_gib" in done.stdout, "it shows what is known all the same"
+
+
+def test_a_fault_in_the_environment_is_mended_there(alpha: Path) -> None:
+    wrong = {"SWARM_STORAGE__QUOTA_GIB": "x"}
+    rows = json.loads(swarmnode(alpha, "doctor", "-o", "json", **wrong).stdout)["items"]
+    (fix,) = [row["fix"] for row in rows if row["check"] == "config"]
+    assert fix.startswith("correct or unset SWARM_STORAGE__QUOTA_GIB (")
+    (alpha / "config.toml").write_text("[storage]\nqouta_gib = 3\n")
+    rows = json.loads(swarmnode(alpha, "doctor", "-o", "json", **wrong).stdout)["items"]
+    (fix,) = [row["fix"] for row in rows if row["check"] == "config"]
+    assert fix.startswith("correct the file; correct or unset SWARM_STORAGE__QUOTA_GIB (")
+
+
+def test_a_folder_that_is_open_to_others_is_refused_with_one_code(
+    alpha: Path, tmp_path: Path
+) -> None:
+    invite = swarmnode(alpha, "invite").stdout.strip()
+    home = tmp_path / "n"
+    home.mkdir()
+    home.chmod(0o755)
+    for words in (("init", "--new-network", *NAMES), ("join", invite), ("run",)):
+        done = swarmnode(home, *words)
+        assert done.returncode == 4, (words, done.stderr)
+        assert "chmod 700" in done.stderr
 
 
 def test_an_invite_needs_a_port_that_is_known(alpha: Path) -> None:
