@@ -61,7 +61,7 @@ class Node:
         """What tasks leave in our name."""
         saved = (self.peers, self.storage, self.market, self.estate)
         self.recovering = Saved(edges, identity, *saved).recovering(config)
-        self.household = Household(edges, objects.keyring, buyer, self.estate.logs)
+        self.household = Household(edges, objects.keyring, buyer, self.estate.logs.kept)
         self.stopped = trio.Event()
         """Set by whoever runs it, once `run` has returned."""
         register, view = self.peers.register, self.peers.membership.view

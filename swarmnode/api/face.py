@@ -141,6 +141,10 @@ class EstateFace(Protocol):
         """Have its log here where another machine of its person had it. StorageError."""
         ...
 
+    async def forget_log(self, task: TaskId) -> int:
+        """Free what the pool has of a forgotten task's log; how many objects that were."""
+        ...
+
 
 class HouseholdFace(Protocol):
     """The people of this machine."""

@@ -54,8 +54,8 @@ class Saved:
         owned = (names.machine(), names.of(vault.person))
         apart = NameOfItsOwn(*owned, me, vault.seal, siblings.token)
         estate = self.estate
-        waits, settled, leave = self.peers.waits_for_others, estate.logs.settled, estate.leave
-        return RecoveryService(self._things(vault), apart, waits, settled, leave)
+        waits, logs, leave = self.peers.waits_for_others, estate.logs, estate.leave
+        return RecoveryService(self._things(vault), apart, waits, logs, leave)
 
     def _with_key(self, vault: Vault) -> RecoveryService:
         edges, peers, storage, estate = self.edges, self.peers, self.storage, self.estate
@@ -69,7 +69,7 @@ class Saved:
             things,
             LineOfList(shelf, me, siblings.seen),
             peers.waits_for_others,
-            estate.logs.settled,
+            estate.logs,
             estate.leave,
             finder=finder,
             retrieval=Retrieval(things, shelf, finder, persons, siblings.known_as, adopt),

@@ -179,10 +179,11 @@ class TaskRoutes:
         view = _ended(await self._anywhere(request))
         if view.record.owner:
             return reply(await self._forget_elsewhere(view))
-        freed = [await self._node.objects.forget(address) for address in left_by(view.record)]
+        gone = [await self._node.objects.forget(address) for address in left_by(view.record)]
         await self._buyer.forget(view.task)
+        freed = sum(one is not None for one in gone) + await self._node.estate.forget_log(view.task)
         note = "" if view.record.person else await self._remove_elsewhere(view.task)
-        return reply(ForgetReply(view.task, sum(gone is not None for gone in freed), note))
+        return reply(ForgetReply(view.task, freed, note))
 
     async def _remove_elsewhere(self, task: TaskId) -> str:
         """At other machines of our owner; which have it still, in words."""

@@ -278,6 +278,16 @@ async def test_a_task_of_another_machine_of_ours_is_removed_there_or_said_to_be_
 
 
 @simulated
+async def test_what_holds_the_log_of_a_removed_task_is_freed_and_counted() -> None:
+    node = FakeNode()
+    app = app_of(node)
+    await call(app, "POST", "/api/v1/tasks", HELLO)
+    node.market.buyer.finish(TaskId("t1"))
+    node.estate.logs[TaskId("t1")] = 2
+    assert (await call(app, "POST", "/api/v1/tasks/t1/forget")).json()["objects"] == 2
+
+
+@simulated
 async def test_a_task_that_went_on_elsewhere_is_found_by_its_name_and_its_place_is_named() -> None:
     node = FakeNode()
     submitted_elsewhere(node)

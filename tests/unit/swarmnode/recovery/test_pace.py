@@ -100,9 +100,18 @@ class FakeMachines:
 ENDED = TaskRecord(TaskId("a" * 16), TaskSpec(("true",)), 1000, TaskState.DONE)
 
 
-async def _settled(ended: frozenset[TaskId]) -> frozenset[TaskId]:
-    await trio.lowlevel.checkpoint()
-    return ended
+class FakeLogs:
+    """Every log is in the pool, or none."""
+
+    def __init__(self) -> None:
+        self.are_in_the_pool = True
+
+    async def settled(self, ended: frozenset[TaskId]) -> frozenset[TaskId]:
+        await trio.lowlevel.checkpoint()
+        return ended if self.are_in_the_pool else frozenset()
+
+    async def copied(self) -> None:
+        await trio.lowlevel.checkpoint()
 
 
 async def _leave(records: Sequence[TaskRecord]) -> None:
@@ -111,7 +120,7 @@ async def _leave(records: Sequence[TaskRecord]) -> None:
 
 class Lab:
     def __init__(self) -> None:
-        self.pool, self.place = Pool(), FakePlace()
+        self.pool, self.place, self.logs = Pool(), FakePlace(), FakeLogs()
         self.objects = MemoryObjects(self.pool, ME)
         self.keyring, self.tasks, self.tables = FakeKeyring(), FakeTasks(), MemoryTables()
         self.service = RecoveryService(
@@ -127,7 +136,7 @@ class Lab:
             ),
             self.place,
             lambda: False,
-            _settled,
+            self.logs,
             _leave,
         )
 
@@ -177,12 +186,7 @@ async def test_who_remembers_ends_is_told_when_the_pool_has_them() -> None:
 @simulated
 async def test_nobody_is_told_of_a_copy_without_the_logs() -> None:
     lab = Lab()
-
-    async def unsettled(_ended: frozenset[TaskId]) -> frozenset[TaskId]:
-        await trio.lowlevel.checkpoint()
-        return frozenset()
-
-    lab.service._settled = unsettled
+    lab.logs.are_in_the_pool = False
     await lab.tables.transact(lambda view: view.put(TASKS, task_key(ENDED.task), encode(ENDED)))
     async with trio.open_nursery() as nursery:
         await nursery.start(lab.service.run)
