@@ -75,12 +75,12 @@ class TaskRoutes:
         With `?detach=1` it answers when others would go on with it without this machine.
         """
         spec = await _spec_in(request)
-        if flag(request, "dry_run"):
-            explanation = await self._buyer.dry_run(spec)
-            return reply(self._shown(request, explanation_of(explanation)))
         person = asker_of(request).person
         if person and spec.priority_class is PriorityClass.OWNER:
             raise SpecError("class owner is for the owner of this machine: choose another class")
+        if flag(request, "dry_run"):
+            explanation = await self._buyer.dry_run(spec, person)
+            return reply(self._shown(request, explanation_of(explanation)))
         if not flag(request, "detach"):
             return reply(SubmitReply(await self._buyer.submit(spec, person)), 201)
         made, guarded = await self._submit_detached(spec, person)

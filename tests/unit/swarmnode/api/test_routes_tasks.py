@@ -20,7 +20,7 @@ from swarmnode.tasks.records import Outcome, TaskRecord, Usage
 from swarmnode.tasks.spec import TaskSpec
 from testnet.sim.seeded import simulated
 from tests.api_lab import FakeNode
-from tests.asgi_lab import Answered, call
+from tests.asgi_lab import Answered, as_person, call
 from tests.fake_market import ADA, BOB
 
 HELLO = {"run": ["echo", "hello"]}
@@ -93,6 +93,15 @@ async def test_a_dry_run_says_who_would_win_and_submits_nothing() -> None:
     assert (held["peer"], held["won"], held["parts"]) == (ADA, True, {"price": 100, "eta": 50})
     assert (refused["peer"], refused["kind"], refused["reason"]) == (BOB, "refused", "capacity")
     assert node.market.buyer.views == {}
+
+
+@pytest.mark.parametrize("query", ["", "?dry_run=1", "?detach=1"])
+@simulated
+async def test_class_owner_of_another_person_is_refused_however_it_is_asked_for(query: str) -> None:
+    app = as_person(app_of(FakeNode()), "ben")
+    told = await call(app, "POST", f"/api/v1/tasks{query}", {**HELLO, "class": "owner"})
+    assert told.status == 400
+    assert "class owner is for the owner of this machine" in told.json()["detail"]
 
 
 @simulated
