@@ -14,6 +14,7 @@ from p2p.ids import PeerId
 from storage.errors import ManifestError, ObjectUnknownError
 from swarmnode.api.access.asker import Principal, asker_of, lab_reason, shown
 from swarmnode.api.face import NodeFace
+from swarmnode.api.machines_meant import refuse_other_than_ids
 from swarmnode.api.reply import Stream, body_bytes, flag, number, reply
 from swarmnode.api.schema.tasks import FilesLine, ForgetReply, Retried, SubmitReply
 from swarmnode.api.views.tasks import detail_of, explanation_of, left_by, line_of, outputs_of
@@ -75,6 +76,8 @@ class TaskRoutes:
         With `?detach=1` it answers when others would go on with it without this machine.
         """
         spec = await _spec_in(request)
+        if spec.require or spec.avoid:
+            refuse_other_than_ids(spec, self._node.peer_lines())
         person = asker_of(request).person
         if person and spec.priority_class is PriorityClass.OWNER:
             raise SpecError("class owner is for the owner of this machine: choose another class")
