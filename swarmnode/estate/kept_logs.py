@@ -7,6 +7,7 @@ import msgspec
 
 from p2p.wire.codec import encode
 from storage.engine.port import Tables, WriteView
+from storage.engine.stored import stored
 from storage.errors import StoreFullError
 from storage.facade import Mark, ObjectEntry, ObjectKind, Objects, ReadCap
 from storage.ids import Address
@@ -14,7 +15,7 @@ from storage.locks import KeyedLocks
 from swarmnode.errors import TaskUnknownError
 from swarmnode.estate.changed import TaskList
 from swarmnode.estate.log_bundle import pack_logs, unpack_log
-from swarmnode.estate.rows import ESTATES, row_of
+from swarmnode.estate.rows import ESTATES, EstateRow, row_of
 from swarmnode.market.logbook import LogBook
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import TaskRecord
@@ -32,8 +33,9 @@ class KeptLogs:
         """By the object that holds a log: who asks for it twice waits for the first."""
         self.open_cap: Callable[[str, ReadCap], ReadCap] = lambda person, cap: cap
         """A person's capability in clear, where it rests sealed. Raises PersonLockedError."""
-        self._replaced: frozenset[Address] = frozenset()
-        """Objects of which there are newer ones; the copy of the keyring may name the old ones."""
+        self._replaced: dict[Address, frozenset[TaskId]] = {}
+        """Objects of which there are newer ones, with whose logs they held: the copy of the keyring
+        may name the old ones."""
         self._unnamed: frozenset[Address] = frozenset()
         """Those of them that a copy which is being made does not name any more."""
 
@@ -52,7 +54,8 @@ class KeptLogs:
         name = f"log/{tasks[0]}" + (f" and {len(tasks) - 1} more" if len(tasks) > 1 else "")
         receipt = await self._objects.put(pack_logs(self._logbook, tasks), name=name, mark=mark)
         address = receipt.cap.address
-        self._replaced |= await self._note(some, address)
+        for task, before in (await self._note(some, address)).items():
+            self._replaced[before] = self._replaced.get(before, frozenset()) | {task}
         if any(self._is_forgotten(task) for task in tasks):  # while it was put
             await self._give_up({address})
 
@@ -72,9 +75,9 @@ class KeptLogs:
     async def forget(self, task: TaskId) -> int:
         """Give up what holds the log of a forgotten task and of no other; how many objects."""
         at = {
-            entry.cap.address
-            for entry in self._objects.entries()
-            if entry.mark.kind == ObjectKind.LOG and entry.mark.task == task
+            address
+            for address, tasks in self._replaced.items()
+            if task in tasks and all(map(self._is_forgotten, tasks))
         }
         if noted := self.at(task):
             at.add(Address(noted))
@@ -82,30 +85,31 @@ class KeptLogs:
 
     def copying(self) -> None:
         """A copy of the keyring is made now, from what is noted now."""
-        self._unnamed = self._replaced
+        self._unnamed = frozenset(self._replaced)
 
     async def copied(self) -> None:
         """It stands in the pool: no copy names what was replaced before it was made."""
         unnamed, self._unnamed = self._unnamed, frozenset()
-        self._replaced -= unnamed
+        for address in unnamed:
+            del self._replaced[address]
         await self._give_up(unnamed)
 
     # -- inside
 
     async def _note(
         self, some: Sequence[tuple[TaskRecord, int]], address: Address
-    ) -> frozenset[Address]:
-        """Where logs are from now on; returns where they were."""
+    ) -> dict[TaskId, Address]:
+        """Where logs are from now on; returns where those were that were put before."""
 
-        def apply(view: WriteView) -> frozenset[Address]:
-            before = set[Address]()
+        def apply(view: WriteView) -> dict[TaskId, Address]:
+            before: dict[TaskId, Address] = {}
             for record, length in some:
                 row = row_of(view, record.task)
                 if row.log_at:
-                    before.add(Address(row.log_at))
+                    before[record.task] = Address(row.log_at)
                 row = msgspec.structs.replace(row, log_bytes=length, log_at=address)
                 view.put(ESTATES, record.task.encode(), encode(row))
-            return frozenset(before)
+            return before
 
         return await self._tables.transact(apply)
 
@@ -118,14 +122,23 @@ class KeptLogs:
 
     async def _give_up(self, addresses: Collection[Address]) -> int:
         """Those that hold the newest log of no task that is known."""
-        if not addresses:
-            return 0
-        needed = {self.at(view.task) for view in self._market.tasks()}
         freed = 0
-        for address in sorted(set(addresses) - needed):
+        for address in sorted(set(addresses) - self._needed(addresses)):
             with suppress(StoreFullError):  # a full disk cannot even forget: it goes later
                 freed += await self._objects.forget(address) is not None
         return freed
+
+    def _needed(self, among: Collection[Address]) -> set[Address]:
+        """Those that hold the newest log of a task that is known; ends as soon as all of them do:
+        logs lie together, and many tasks may be removed one after the other."""
+        needed, after = set[Address](), b""
+        while len(needed) < len(among) and (page := self._tables.scan(ESTATES, after=after)):
+            after = page[-1][0]
+            for key, data in page:
+                at = Address(stored(EstateRow, data, "state.lmdb").log_at)
+                if at in among and not self._is_forgotten(TaskId(key.decode())):
+                    needed.add(at)
+        return needed
 
     async def _bring(self, task: TaskId, at: bytes) -> None:
         entry = self._entry(at)
