@@ -10,7 +10,7 @@ from p2p.wire.codec import encode
 from storage.engine.memory_tables import MemoryTables
 from swarmnode.market.explain import TaskEvent
 from swarmnode.recovery.copies.pointers import Taken
-from swarmnode.recovery.service import COPIES_BYTES_PER_S, EVERY_S, RecoveryService
+from swarmnode.recovery.service import AGAIN_S, COPIES_BYTES_PER_S, EVERY_S, RecoveryService
 from swarmnode.recovery.things import Things
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import TaskChanged
@@ -105,6 +105,8 @@ class FakeLogs:
 
     def __init__(self) -> None:
         self.are_in_the_pool = True
+        self.copies = 0
+        """How often it was said that a copy stands."""
 
     async def settled(self, ended: frozenset[TaskId]) -> frozenset[TaskId]:
         await trio.lowlevel.checkpoint()
@@ -112,6 +114,7 @@ class FakeLogs:
 
     async def copied(self) -> None:
         await trio.lowlevel.checkpoint()
+        self.copies += 1
 
 
 async def _leave(records: Sequence[TaskRecord]) -> None:
@@ -180,6 +183,20 @@ async def test_who_remembers_ends_is_told_when_the_pool_has_them() -> None:
         await trio.sleep(20)
         assert len(lab.tasks.copied_s) == 1
         assert lab.tasks.copied_s >= lab.place.pointed_s
+        nursery.cancel_scope.cancel()
+
+
+@simulated
+async def test_logs_that_newer_ones_replaced_may_go_once_a_copy_stands_and_not_before() -> None:
+    lab = Lab()
+    lab.pool.is_down = True
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lab.service.run)
+        await trio.sleep(20)
+        assert lab.logs.copies == 0
+        lab.pool.is_down = False
+        await trio.sleep(2 * AGAIN_S)
+        assert lab.logs.copies == len(lab.place.pointed_s) == 1
         nursery.cancel_scope.cancel()
 
 
