@@ -63,7 +63,7 @@ class Node:
             config, edges, identity, self.peers, self.storage, self.market, self.estate
         )
         """What is kept of it in the pool and brought back."""
-        self.household = Household(edges, objects.keyring, buyer, self.estate.logs)
+        self.household = Household(edges, objects.keyring, buyer, self.estate.logs.kept)
         self.stopped = trio.Event()
         """Set by whoever runs it, once `run` has returned."""
         register, view = self.peers.register, self.peers.membership.view

@@ -7,6 +7,7 @@ from typing import Any
 import trio
 from starlette.types import Message
 
+from swarmnode.api.access.asker import KEY, Principal
 from swarmnode.api.app import Asgi
 
 
@@ -27,6 +28,15 @@ class Answered:
         with trio.fail_after(5):
             while text not in self.body:
                 await self.grew.wait()
+
+
+def as_person(app: Asgi, person: str) -> Asgi:
+    """The same, asked by another person of the machine."""
+
+    async def asked(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
+        await app({**scope, KEY: Principal(person)}, receive, send)
+
+    return asked
 
 
 async def call(

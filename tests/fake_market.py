@@ -198,7 +198,7 @@ class FakeBuyer:
     def explain(self, task: TaskId) -> Explanation:
         return Explanation(self.task(task), (ROUND,))
 
-    async def dry_run(self, spec: TaskSpec) -> Explanation:
+    async def dry_run(self, spec: TaskSpec, person: str = "") -> Explanation:
         await trio.lowlevel.checkpoint()
         return Explanation(TaskView(TaskRecord(TaskId(""), spec, 1000)), (ROUND,))
 

@@ -86,15 +86,9 @@ class RepairService:
         self._replaced = ReplacedRecords(pool, holders, leases, parts.catalog, surplus)
         leftovers = Leftovers(pool, leases, parts.catalog, parts.transfer)
         self._reconciler = Reconciler(
-            config=config,
-            pool=pool,
-            core=self._core,
-            auditor=self._auditor,
-            dropped=self._dropped_elsewhere,
-            replaced=self._replaced,
-            leftovers=leftovers,
-            rng=rng,
-        )
+            config, pool, self._core, self._auditor, self._dropped_elsewhere, self._replaced,
+            leftovers, rng,
+        )  # fmt: skip
         self._nursery: trio.Nursery | None = None
         """Of `run`; None before."""
         self._failed = 0

@@ -93,7 +93,7 @@ class BuyerFace(Protocol):
         """Raises TaskUnknownError."""
         ...
 
-    async def dry_run(self, spec: TaskSpec) -> Explanation: ...
+    async def dry_run(self, spec: TaskSpec, person: str = "") -> Explanation: ...
 
     def logs(
         self, task: TaskId, stream: str, *, follow: bool, attempt: int = 0
@@ -139,6 +139,10 @@ class EstateFace(Protocol):
 
     async def bring_log(self, task: TaskId) -> None:
         """Have its log here where another machine of its person had it. StorageError."""
+        ...
+
+    async def forget_log(self, task: TaskId) -> int:
+        """Free what the pool has of a forgotten task's log; how many objects that were."""
         ...
 
 

@@ -1,27 +1,25 @@
 """Logs of tasks that have ended, in the pool: they outlive the machine that had them.
 
 a task ends -> a moment of rest -> its log put, with those of others that ended meanwhile -> noted
+more of it comes -> put again once it rests, or after ever longer steps -> the older object goes
 a log is asked for that is not here -> the object that holds it is read -> kept here again
 """
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+import math
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing, suppress
 from typing import Final, Protocol
 
-import msgspec
 import trio
 
-from p2p.wire.codec import Record, encode
-from storage.engine.port import ReadView, Tables, WriteView
-from storage.engine.stored import stored
+from storage.engine.port import Tables
 from storage.errors import StorageError
-from storage.facade import Mark, ObjectEntry, ObjectKind, Objects, ReadCap
-from storage.ids import Address
-from storage.locks import KeyedLocks
+from storage.facade import Objects
 from swarmnode.contained import contained
 from swarmnode.errors import TaskUnknownError
 from swarmnode.estate.changed import Changed, TaskList
-from swarmnode.estate.log_bundle import pack_logs, unpack_log
+from swarmnode.estate.growth import Growth
+from swarmnode.estate.kept_logs import KeptLogs
 from swarmnode.limits import LOGS_TOGETHER_BYTES_MAX
 from swarmnode.market.explain import EventsMissed, TaskEvent
 from swarmnode.market.logbook import LogBook
@@ -29,8 +27,6 @@ from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TASK_ENDS
 from swarmnode.tasks.records import TaskRecord
 
-ESTATES: Final = "estates"
-"""task -> EstateRow."""
 REST_S: Final = 1.0
 """After a task's end: its last lines may be on their way, and others end with it."""
 LOOK_S: Final = 60.0
@@ -41,22 +37,6 @@ SETTLE_S: Final = 4.0
 """A copy of the keyring waits so long for logs to be in it."""
 
 
-class EstateRow(Record, frozen=True):
-    """What was taken over of a task: it is not done twice, whatever a person removed since."""
-
-    step: int = 0
-    """Newest checkpoint."""
-    has_outputs: bool = False
-    made_ms: int = 0
-    """When that was made: it may be made again."""
-    log_bytes: int = 0
-    """How long its log was when it was put into the pool; 0: it was not."""
-    log_at: bytes = b""
-    """The address of the object that it is in."""
-    left_fence: int = 0
-    """The newest failed attempt whose outputs were taken over."""
-
-
 class Tasks(TaskList, Protocol):
     """The same with what happens to them."""
 
@@ -64,12 +44,15 @@ class Tasks(TaskList, Protocol):
 
 
 class LogKeeper:
-    """Puts logs into the pool, and has them back where they are missing."""
+    """Sees to it that logs come into the pool: which of them, when, and which together."""
 
     def __init__(self, market: Tasks, logbook: LogBook, objects: Objects, tables: Tables) -> None:
         self._market, self._logbook = market, logbook
-        self._objects, self._tables = objects, tables
+        self.kept = KeptLogs(market, logbook, objects, tables)
+        """What is in the pool."""
         self._changed = Changed(market)
+        self._growth = Growth()
+        """Of logs whose tasks have ended."""
         self._waiting: dict[TaskId, None] = {}
         """Ended, and their logs may have to be put; in the order in which they ended."""
         self._news = trio.Event()
@@ -85,10 +68,6 @@ class LogKeeper:
         """Tasks of a bundle under which a bug came up: each is put by itself from then on."""
         self._has_failed = False
         """The pool could not take a log at the last try."""
-        self._bringing = KeyedLocks[bytes]()
-        """By the object that holds a log: who asks for it twice waits for the first."""
-        self.open_cap: Callable[[str, ReadCap], ReadCap] = lambda person, cap: cap
-        """A person's capability in clear, where it rests sealed. Raises PersonLockedError."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Put what ends until cancelled."""
@@ -100,11 +79,21 @@ class LogKeeper:
                 self._has_failed = not await self._keep_all()
                 self._turn.set()
                 self._turn = trio.Event()
-                with trio.move_on_after(AGAIN_S if self._has_failed else LOOK_S) as pause:
+                pause_s = self._pause_s()
+                with trio.move_on_after(pause_s) as pause:
                     await self._news.wait()
-                if pause.cancelled_caught:
+                if not pause.cancelled_caught:
+                    await trio.sleep(REST_S)
+                elif pause_s >= AGAIN_S:
                     self._changed.note_all()
-                await trio.sleep(REST_S)
+                    self._growth.forget_old(trio.current_time())
+
+    def _pause_s(self) -> float:
+        """Until there is something to do without any news."""
+        if self._has_failed:
+            return AGAIN_S
+        due_s = min(map(self._growth.due_s, self._waiting), default=math.inf)
+        return min(max(0.0, due_s - trio.current_time()), LOOK_S)
 
     async def settled(self, ended: frozenset[TaskId]) -> frozenset[TaskId]:
         """Those of these tasks whose logs are in the pool; waits a moment for the others.
@@ -116,32 +105,14 @@ class LogKeeper:
                 self._waiting.update(dict.fromkeys(sorted(self._without_log(ended))))
                 self._news.set()
                 await self._turn.wait()
+        self.kept.copying()
         return ended - frozenset(self._without_log(ended))
 
-    async def bring(self, task: TaskId) -> None:
-        """Have the log of a task here that another machine of its person had.
-
-        Raises StorageError, PersonLockedError.
-        """
-        row = row_of(self._tables, task)
-        at = row.log_at
-        if not at or self._logbook.length(task) >= row.log_bytes:
-            return  # nobody waits for another's log that comes slowly
-        async with self._bringing.of(at):
-            if self._logbook.length(task) < row.log_bytes:
-                await self._bring(task, at)
+    async def copied(self) -> None:
+        """The copy of the keyring that waited for this one's `settled` stands in the pool."""
+        await self.kept.copied()
 
     # -- inside
-
-    async def _bring(self, task: TaskId, at: bytes) -> None:
-        entry = self._entry(at)
-        if entry is None:
-            return
-        cap = self.open_cap(entry.mark.person, entry.cap)
-        data = b"".join([piece async for piece in self._objects.get(cap)])
-        unpacked = unpack_log(data, task)
-        if unpacked is not None:
-            await self._logbook.take_back(task, *unpacked)
 
     async def _follow(self) -> None:
         async with aclosing(self._market.events()) as events:
@@ -159,35 +130,25 @@ class LogKeeper:
         while some := await self._next_few():
             tasks = [record.task for record, _ in some]
             with contained(f"the keeping of logs of {', '.join(tasks)}") as bound:
+                began_s = trio.current_time()
                 try:
-                    await self._keep(some)
+                    await self.kept.put(some)
                 except StorageError:  # the pool is not known, too small or full: later
                     return False
+                for task in tasks:
+                    self._growth.put(task, began_s)
             if bound.has_faulted:  # one of them may be why: each by itself
                 (self._alone if len(tasks) > 1 else self._faulted).update(tasks)
         return True
-
-    async def _keep(self, some: Sequence[tuple[TaskRecord, int]]) -> None:
-        """Put their logs as one object and note where. Raises StorageError."""
-        tasks = [record.task for record, _ in some]
-        mark = Mark(ObjectKind.LOG, tasks[0] if len(tasks) == 1 else "", some[0][0].person)
-        name = f"log/{tasks[0]}" + (f" and {len(tasks) - 1} more" if len(tasks) > 1 else "")
-        receipt = await self._objects.put(pack_logs(self._logbook, tasks), name=name, mark=mark)
-        address = receipt.cap.address
-
-        def note(view: WriteView) -> None:
-            for record, length in some:
-                row = row_of(view, record.task)
-                row = msgspec.structs.replace(row, log_bytes=length, log_at=address)
-                view.put(ESTATES, record.task.encode(), encode(row))
-
-        await self._tables.transact(note)
 
     async def _next_few(self) -> list[tuple[TaskRecord, int]]:
         """Tasks of one person whose logs go together, and how long those are."""
         few: list[tuple[TaskRecord, int]] = []
         total = 0
-        for record, length in await self._unkept():
+        unkept, now_s = await self._unkept(), trio.current_time()
+        for record, length in unkept:
+            if self._growth.due_s(record.task) > now_s:
+                continue
             total += length
             is_other = record.person != few[0][0].person if few else False
             is_alone = bool(self._alone & {record.task, *(other.task for other, _ in few)})
@@ -201,26 +162,23 @@ class LogKeeper:
         """Of one that has ended no event tells."""
         with suppress(TaskUnknownError):
             if self._market.task(task).has_ended:
-                self._changed.note(task)  # more may come: at the next look, or with the next copy
+                self._growth.grown(task, trio.current_time())
+                self._changed.note(task)
+                if not self._has_failed:  # else it is tried again as late as any
+                    self._news.set()
 
     def _without_log(self, tasks: Iterable[TaskId]) -> list[TaskId]:
         return [task for task in tasks if self._lacks(task)]
 
     def _lacks(self, task: TaskId) -> bool:
-        is_short = self._logbook.length(task) > row_of(self._tables, task).log_bytes
-        return is_short and task not in self._faulted
+        return self._logbook.length(task) > self.kept.length(task) and task not in self._faulted
 
     async def _unkept(self) -> list[tuple[TaskRecord, int]]:
         async with self._looking, aclosing(self._changed.take()) as views:
             async for view in views:
-                if view.has_ended:
-                    self._look_at(view.record)
+                if view.has_ended and self._lacks(view.task):
+                    self._waiting[view.task] = None
         return [unkept for task in list(self._waiting) if (unkept := self._log_of(task))]
-
-    def _look_at(self, record: TaskRecord) -> None:
-        length = self._logbook.length(record.task)
-        if length > row_of(self._tables, record.task).log_bytes:
-            self._waiting[record.task] = None
 
     def _log_of(self, task: TaskId) -> tuple[TaskRecord, int] | None:
         """A task and how long its log is; None once that is kept, or nobody wants it any more."""
@@ -229,20 +187,7 @@ class LogKeeper:
         except TaskUnknownError:
             del self._waiting[task]
             return None
-        length = self._logbook.length(task)
-        if task in self._faulted or length <= row_of(self._tables, task).log_bytes:
+        if not self._lacks(task):
             del self._waiting[task]
             return None
-        return record, length
-
-    def _entry(self, address: bytes) -> ObjectEntry | None:
-        wanted = Address(address)
-        return next(
-            (entry for entry in self._objects.entries() if entry.cap.address == wanted), None
-        )
-
-
-def row_of(view: ReadView, task: TaskId) -> EstateRow:
-    """What is known of one task."""
-    data = view.get(ESTATES, task.encode())
-    return EstateRow() if data is None else stored(EstateRow, data, "state.lmdb")
+        return record, self._logbook.length(task)

@@ -17,8 +17,9 @@ from storage.manifests.capability import parse_kept
 from swarmnode.contained import contained
 from swarmnode.errors import TaskUnknownError
 from swarmnode.estate.changed import Changed
-from swarmnode.estate.logs import ESTATES, EstateRow, LogKeeper, Tasks, row_of
+from swarmnode.estate.logs import LogKeeper, Tasks
 from swarmnode.estate.plan import Heirloom, due, inputs_of, logs_of_nobody, unneeded
+from swarmnode.estate.rows import ESTATES, EstateRow, row_of
 from swarmnode.limits import INPUT_UNUSED_MS
 from swarmnode.market.explain import EventsMissed
 from swarmnode.market.logbook import LogBook
@@ -126,7 +127,11 @@ class EstateService:
 
     async def bring_log(self, task: TaskId) -> None:
         """Have a task's log here, where another machine of its person had it. StorageError."""
-        await self.logs.bring(task)
+        await self.logs.kept.bring(task)
+
+    async def forget_log(self, task: TaskId) -> int:
+        """Free what the pool has of the log of a forgotten task; how many objects that were."""
+        return await self.logs.kept.forget(task)
 
     # -- inside
 

@@ -11,8 +11,8 @@ from storage.ids import Address
 from storage.manifests.capability import text_of_cap
 from storage.objects.keyring import Keyring
 from swarmnode.errors import SnapshotError
-from swarmnode.estate.logs import ESTATES
 from swarmnode.estate.plan import inputs_of
+from swarmnode.estate.rows import ESTATES
 from swarmnode.limits import COPIES_WAITING_MAX
 from swarmnode.people.book import TABLE as PEOPLE
 from swarmnode.recovery.copies.place import Place

@@ -17,8 +17,8 @@ from storage.errors import StorageError
 from storage.facade import OwnedNames
 from storage.manifests.capability import parse_cap
 from swarmnode.errors import SnapshotError
-from swarmnode.estate.logs import ESTATES, row_of
 from swarmnode.estate.plan import NEVER_MS
+from swarmnode.estate.rows import ESTATES, row_of
 from swarmnode.people.book import TABLE as PEOPLE
 from swarmnode.recovery.copies.place import tell_taken
 from swarmnode.recovery.copies.pointers import KeyringCopies, Pointer, Taken, taken_by, taken_over

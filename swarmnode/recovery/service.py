@@ -19,8 +19,7 @@ from swarmnode.recovery.copying import CopyMaker
 from swarmnode.recovery.finding import Finder
 from swarmnode.recovery.retrieval import Retrieval
 from swarmnode.recovery.returned import Return
-from swarmnode.recovery.things import Things
-from swarmnode.tasks.ids import TaskId
+from swarmnode.recovery.things import EndedLogs, Things
 from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.lifecycle import TASK_ENDS
 from swarmnode.tasks.records import TaskRecord
@@ -49,15 +48,14 @@ class RecoveryService:
         things: Things,
         place: Place,
         waits_for_others: Callable[[], bool],
-        settled: Callable[[frozenset[TaskId]], Awaitable[frozenset[TaskId]]],
+        logs: EndedLogs,
         leave: Callable[[Sequence[TaskRecord]], Awaitable[None]],
         *,
         retrieval: Retrieval | None = None,
         finder: Finder | None = None,
     ) -> None:
-        """`settled` says of which ended tasks the logs are on the keyring, and waits for them;
-        `leave` takes off it what belongs to tasks. The last two where the person's key lies."""
-        self._things, self._settled, self._waits_for_others = things, settled, waits_for_others
+        """`leave` takes off it what belongs to tasks. The last two where the person's key lies."""
+        self._things, self._logs, self._waits_for_others = things, logs, waits_for_others
         self._retrieval, self._finder = retrieval, finder
         self._news = trio.Event()
         """The pool lacks something; replaced when a copy begins, set again when that fails."""
@@ -96,12 +94,13 @@ class RecoveryService:
     async def _renew(self) -> bool:
         """Whether the pool has what we have now; whoever remembers ends is told of them then."""
         tasks = self._things.tasks
-        ended = await self._settled(tasks.uncopied())
+        ended = await self._logs.settled(tasks.uncopied())
         self._is_copying, self._news = True, trio.Event()
         is_done = not self._waits_for_others() and await self._maker.renew()
         self._is_copying = False
         if is_done:
             tasks.copied(ended & self._maker.ended)
+            await self._logs.copied()
         return is_done
 
     async def _bring_back(self, retrieval: Retrieval) -> None:

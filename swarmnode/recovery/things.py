@@ -35,6 +35,18 @@ class OwnTasks(Protocol):
         ...
 
 
+class EndedLogs(Protocol):
+    """The part of LogKeeper that is needed here."""
+
+    async def settled(self, ended: frozenset[TaskId]) -> frozenset[TaskId]:
+        """Those of these tasks whose logs are on the keyring; waits a moment for the others."""
+        ...
+
+    async def copied(self) -> None:
+        """The pool has the keyring as it was when that was asked, or newer."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Things:
     """Of one machine of a person."""

@@ -4,7 +4,7 @@ from functools import partial
 
 from storage.objects.keyring import Keyring
 from swarmnode.edges import Edges
-from swarmnode.estate.logs import LogKeeper
+from swarmnode.estate.kept_logs import KeptLogs
 from swarmnode.market.buyer.service import BuyerService
 from swarmnode.people.book import People
 from swarmnode.people.sealed_tasks import at_rest
@@ -15,9 +15,7 @@ from swarmnode.people.unlocking import Unlocking
 class Household:
     """From here on what is of other people of this machine rests sealed."""
 
-    def __init__(
-        self, edges: Edges, keyring: Keyring, buyer: BuyerService, logs: LogKeeper
-    ) -> None:
+    def __init__(self, edges: Edges, keyring: Keyring, buyer: BuyerService, logs: KeptLogs) -> None:
         self.people = People(edges.state, edges.wall_ms)
         self.seals = Seals(self.people, edges.entropy)
         """Keys of those who have unlocked theirs."""

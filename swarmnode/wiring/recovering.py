@@ -81,7 +81,7 @@ def _without_key(
         seal=vault.seal,
         token=siblings.token,
     )
-    return RecoveryService(things, apart, peers.waits_for_others, estate.logs.settled, estate.leave)
+    return RecoveryService(things, apart, peers.waits_for_others, estate.logs, estate.leave)
 
 
 def _with_key(
@@ -103,7 +103,7 @@ def _with_key(
         things,
         LineOfList(shelf, me, siblings.seen),
         peers.waits_for_others,
-        estate.logs.settled,
+        estate.logs,
         estate.leave,
         finder=finder,
         retrieval=Retrieval(things, shelf, finder, persons, siblings.known_as, adopt),

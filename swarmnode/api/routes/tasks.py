@@ -14,6 +14,7 @@ from p2p.ids import PeerId
 from storage.errors import ManifestError, ObjectUnknownError
 from swarmnode.api.access.asker import Principal, asker_of, lab_reason, shown
 from swarmnode.api.face import NodeFace
+from swarmnode.api.machines_meant import refuse_other_than_ids
 from swarmnode.api.reply import Stream, body_bytes, flag, number, reply
 from swarmnode.api.schema.tasks import FilesLine, ForgetReply, Retried, SubmitReply
 from swarmnode.api.views.tasks import detail_of, explanation_of, left_by, line_of, outputs_of
@@ -75,12 +76,14 @@ class TaskRoutes:
         With `?detach=1` it answers when others would go on with it without this machine.
         """
         spec = await _spec_in(request)
-        if flag(request, "dry_run"):
-            explanation = await self._buyer.dry_run(spec)
-            return reply(self._shown(request, explanation_of(explanation)))
+        if spec.require or spec.avoid:
+            refuse_other_than_ids(spec, self._node.peer_lines())
         person = asker_of(request).person
         if person and spec.priority_class is PriorityClass.OWNER:
             raise SpecError("class owner is for the owner of this machine: choose another class")
+        if flag(request, "dry_run"):
+            explanation = await self._buyer.dry_run(spec, person)
+            return reply(self._shown(request, explanation_of(explanation)))
         if not flag(request, "detach"):
             return reply(SubmitReply(await self._buyer.submit(spec, person)), 201)
         made, guarded = await self._submit_detached(spec, person)
@@ -179,10 +182,11 @@ class TaskRoutes:
         view = _ended(await self._anywhere(request))
         if view.record.owner:
             return reply(await self._forget_elsewhere(view))
-        freed = [await self._node.objects.forget(address) for address in left_by(view.record)]
+        gone = [await self._node.objects.forget(address) for address in left_by(view.record)]
         await self._buyer.forget(view.task)
+        freed = sum(one is not None for one in gone) + await self._node.estate.forget_log(view.task)
         note = "" if view.record.person else await self._remove_elsewhere(view.task)
-        return reply(ForgetReply(view.task, sum(gone is not None for gone in freed), note))
+        return reply(ForgetReply(view.task, freed, note))
 
     async def _remove_elsewhere(self, task: TaskId) -> str:
         """At other machines of our owner; which have it still, in words."""

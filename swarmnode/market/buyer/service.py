@@ -228,8 +228,13 @@ class BuyerService:
         """Why a task is where it is. Raises TaskUnknownError."""
         return Explanation(self.task(task), tuple(load_rounds(self._tables, task)))
 
-    async def dry_run(self, spec: TaskSpec) -> Explanation:
-        """Hold an auction for nothing: who would run it? Nothing is written down."""
+    async def dry_run(self, spec: TaskSpec, person: str = "") -> Explanation:
+        """Hold an auction for nothing: who would run it? Nothing is written down.
+
+        Raises what `submit` raises.
+        """
+        await self._begun.wait()
+        self._refuse(spec, person)
         round_record = await self._dry_runs.hold(spec)
         record = TaskRecord(TaskId(""), spec, self._mesh.wall_ms(), why=round_record.outcome)
         return Explanation(TaskView(record), (round_record,))

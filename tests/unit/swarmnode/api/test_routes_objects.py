@@ -12,7 +12,6 @@ from blake3 import blake3
 from storage.facade import Mark, ObjectKind
 from storage.ids import Address
 from storage.manifests.capability import parse_cap, text_of_address, text_of_cap
-from swarmnode.api.access.asker import KEY, Principal
 from swarmnode.api.access.tokens import hash_of
 from swarmnode.api.app import Asgi, Gatekeeper, build_app
 from swarmnode.api.events import EventHub
@@ -21,7 +20,7 @@ from swarmnode.tasks.checkpoint import StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import Outcome
 from tests.api_lab import FakeNode
-from tests.asgi_lab import Answered, call
+from tests.asgi_lab import Answered, as_person, call
 from tests.fake_market import BOB
 
 SCOPES = ("read", "submit", "admin")
@@ -29,13 +28,6 @@ SCOPES = ("read", "submit", "admin")
 
 def app_of(node: FakeNode) -> Asgi:
     return build_app(all_routes(node, EventHub(node.market.buyer.events, "boot")))
-
-
-def as_person(app: Asgi, person: str) -> Asgi:
-    async def asked(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
-        await app({**scope, KEY: Principal(person)}, receive, send)
-
-    return asked
 
 
 def with_tokens(app: Asgi) -> Asgi:

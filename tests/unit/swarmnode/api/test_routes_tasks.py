@@ -7,6 +7,8 @@ import pytest
 import trio
 from starlette.applications import Starlette
 
+from p2p.identity.keys import peer_id_of
+from p2p.ids import PeerId
 from swarmnode.api.access.asker import KEY, Principal
 from swarmnode.api.app import build_app
 from swarmnode.api.events import EventHub
@@ -20,9 +22,11 @@ from swarmnode.tasks.records import Outcome, TaskRecord, Usage
 from swarmnode.tasks.spec import TaskSpec
 from testnet.sim.seeded import simulated
 from tests.api_lab import FakeNode
-from tests.asgi_lab import Answered, call
+from tests.asgi_lab import Answered, as_person, call
 from tests.fake_market import ADA, BOB
 
+STRANGER = peer_id_of(bytes(32))
+"""Of a machine that is not known here."""
 HELLO = {"run": ["echo", "hello"]}
 
 
@@ -93,6 +97,43 @@ async def test_a_dry_run_says_who_would_win_and_submits_nothing() -> None:
     assert (held["peer"], held["won"], held["parts"]) == (ADA, True, {"price": 100, "eta": 50})
     assert (refused["peer"], refused["kind"], refused["reason"]) == (BOB, "refused", "capacity")
     assert node.market.buyer.views == {}
+
+
+@pytest.mark.parametrize("query", ["", "?dry_run=1", "?detach=1"])
+@simulated
+async def test_class_owner_of_another_person_is_refused_however_it_is_asked_for(query: str) -> None:
+    app = as_person(app_of(FakeNode()), "ben")
+    told = await call(app, "POST", f"/api/v1/tasks{query}", {**HELLO, "class": "owner"})
+    assert told.status == 400
+    assert "class owner is for the owner of this machine" in told.json()["detail"]
+
+
+@pytest.mark.parametrize("query", ["", "?dry_run=1", "?detach=1"])
+@simulated
+async def test_a_machine_that_is_not_said_by_its_id_is_refused_with_the_id_of_that_name(
+    query: str,
+) -> None:
+    node = FakeNode()
+    spec = {**HELLO, "require": ["ada"], "avoid": [STRANGER, "", ADA]}
+    told = await call(app_of(node), "POST", f"/api/v1/tasks{query}", spec)
+    assert (told.status, told.json()["code"]) == (400, "bad_spec")
+    lines = told.json()["detail"].splitlines()
+    assert lines[0] == f"require: 'ada' is no peer id: the machine of that name is {ADA}"
+    assert (
+        lines[1] == "avoid: '' is no peer id: swarmnode peer ls -o json shows those of the machines"
+    )
+    assert len(lines) == 2
+    assert node.market.buyer.views == {}
+
+
+@simulated
+async def test_a_task_of_before_that_requires_a_name_is_retried_as_it_was() -> None:
+    node = FakeNode()
+    before = await node.market.buyer.submit(TaskSpec(("true",), require=(PeerId("bravo"),)))
+    node.market.buyer.finish(before)
+    told = await call(app_of(node), "POST", f"/api/v1/tasks/{before}/retry")
+    assert told.status == 201
+    assert node.market.buyer.task(TaskId("t2")).record.spec.require == ("bravo",)
 
 
 @simulated
@@ -275,6 +316,16 @@ async def test_a_task_of_another_machine_of_ours_is_removed_there_or_said_to_be_
     }
     assert not others, "it was asked for there"
     assert (await call(app, "POST", f"{path}/forget")).json()["code"] == "task_unknown"
+
+
+@simulated
+async def test_what_holds_the_log_of_a_removed_task_is_freed_and_counted() -> None:
+    node = FakeNode()
+    app = app_of(node)
+    await call(app, "POST", "/api/v1/tasks", HELLO)
+    node.market.buyer.finish(TaskId("t1"))
+    node.estate.logs[TaskId("t1")] = 2
+    assert (await call(app, "POST", "/api/v1/tasks/t1/forget")).json()["objects"] == 2
 
 
 @simulated

@@ -12,7 +12,8 @@ from storage.engine.memory_tables import MemoryTables
 from storage.engine.port import WriteView
 from storage.facade import Mark, ObjectKind, ReadCap
 from swarmnode.estate.log_bundle import pack_logs
-from swarmnode.estate.logs import ESTATES, EstateRow, LogKeeper
+from swarmnode.estate.logs import LogKeeper
+from swarmnode.estate.rows import ESTATES, EstateRow
 from swarmnode.market.logbook import LogBook
 from swarmnode.tasks.ids import TaskId
 from testnet.sim.memory_objects import MemoryObjects, Pool
@@ -57,17 +58,17 @@ async def test_a_slow_one_is_fetched_once_and_nobody_else_waits_for_it() -> None
     keeper = LogKeeper(FakeBuyer(), here, objects, tables)
     async with trio.open_nursery() as nursery:
         for _ in range(2):
-            nursery.start_soon(keeper.bring, SLOW)
+            nursery.start_soon(keeper.kept.bring, SLOW)
         await trio.testing.wait_all_tasks_blocked()
         with trio.fail_after(1):
-            await keeper.bring(QUICK)
-            await keeper.bring(HERE)
+            await keeper.kept.bring(QUICK)
+            await keeper.kept.bring(HERE)
         assert here.length(QUICK) == 5
         assert here.length(SLOW) == 0
         objects.go.set()
     assert here.length(SLOW) == 5
     assert objects.reads == 2
-    assert not keeper._bringing
+    assert not keeper.kept._bringing
 
 
 @simulated
@@ -82,12 +83,12 @@ async def test_half_a_log_that_came_from_elsewhere_does_not_hide_the_whole_one()
     await tables.transact(partial(_write, QUICK, row))
     await here.take(QUICK, 1, "stdout", 0, b"line 0\n")
     keeper = LogKeeper(FakeBuyer(), here, objects, tables)
-    await keeper.bring(QUICK)
+    await keeper.kept.bring(QUICK)
     read = here.read(QUICK, "stdout", follow=lambda: False)
     assert b"".join([piece async for piece in read]) == whole
     await here.take(HERE, 1, "stdout", 0, b"more than was put")
     await tables.transact(
         partial(_write, HERE, encode(EstateRow(log_bytes=5, log_at=put.cap.address)))
     )
-    await keeper.bring(HERE)
+    await keeper.kept.bring(HERE)
     assert here.length(HERE) == 17

@@ -6,7 +6,8 @@ import trio
 
 from storage.engine.memory_tables import MemoryTables
 from swarmnode.estate.changed import Changed
-from swarmnode.estate.logs import LOOK_S, REST_S, LogKeeper, row_of
+from swarmnode.estate.logs import LOOK_S, REST_S, LogKeeper
+from swarmnode.estate.rows import row_of
 from swarmnode.market.explain import TaskView
 from swarmnode.market.logbook import LogBook
 from swarmnode.tasks.ids import TaskId

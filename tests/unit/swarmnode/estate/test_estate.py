@@ -6,7 +6,7 @@ import trio
 from storage.engine.port import ReadView
 from storage.facade import ObjectKind
 from storage.manifests.capability import parse_cap
-from swarmnode.estate.logs import ESTATES
+from swarmnode.estate.rows import ESTATES
 from swarmnode.node import Node
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState

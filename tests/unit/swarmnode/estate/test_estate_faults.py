@@ -9,7 +9,8 @@ from storage.engine.memory_tables import MemoryTables
 from storage.facade import PLAIN, Mark, PutReceipt, ReadCap, Trust
 from storage.manifests.capability import text_of_cap
 from swarmnode.estate.log_bundle import unpack_log
-from swarmnode.estate.logs import LogKeeper, row_of
+from swarmnode.estate.logs import LogKeeper
+from swarmnode.estate.rows import row_of
 from swarmnode.estate.service import EstateService
 from swarmnode.market.explain import TaskView
 from swarmnode.market.logbook import LogBook

@@ -11,7 +11,8 @@ from storage.engine.memory_tables import MemoryTables
 from storage.facade import Mark, ObjectKind, ReadCap
 from swarmnode.errors import PersonLockedError
 from swarmnode.estate.log_bundle import pack_logs
-from swarmnode.estate.logs import ESTATES, EstateRow, LogKeeper
+from swarmnode.estate.logs import LogKeeper
+from swarmnode.estate.rows import ESTATES, EstateRow
 from swarmnode.market.logbook import LogBook
 from swarmnode.people.book import People
 from swarmnode.people.seals import Seals, public_of
@@ -41,10 +42,10 @@ async def test_they_are_opened_with_their_person_s_key_and_a_locked_person_is_to
     sealed = ReadCap(address, seals.seal_key("ben", address, key))
     objects._entries[address] = replace(objects._entries[address], cap=sealed)
     keeper = LogKeeper(FakeBuyer(), blank, objects, tables)
-    keeper.open_cap = seals.open_cap
+    keeper.kept.open_cap = seals.open_cap
     with pytest.raises(PersonLockedError, match="swarmnode unlock"):
-        await keeper.bring(TASK)
+        await keeper.kept.bring(TASK)
     assert blank.length(TASK) == 0
     seals.unlock("ben", SECRET)
-    await keeper.bring(TASK)
+    await keeper.kept.bring(TASK)
     assert blank.length(TASK) > 0

@@ -11,12 +11,12 @@ from p2p.ids import PeerId, TrafficClass
 from p2p.membership.view import Liveness
 from storage.engine.memory_tables import MemoryTables
 from storage.errors import StoreFullError
-from swarmnode.errors import TaskUnknownError, TooManyTasksError
+from swarmnode.errors import SpecError, TaskUnknownError, TooManyTasksError
 from swarmnode.market.buyer import service as buyer
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.messages import LogTaken, PushLog
-from swarmnode.tasks.spec import CheckpointSpec
+from swarmnode.tasks.spec import CheckpointSpec, PriorityClass
 from testnet.sim.seeded import simulated
 from tests.market_lab import MarketLab, log_of, running, task
 
@@ -172,6 +172,16 @@ async def test_explain_shows_every_bid_and_why_others_were_not_asked() -> None:
             PeerId("alice"): "lends nothing",
             PeerId("carol"): "the task avoids it",
         }
+
+
+@simulated
+async def test_a_dry_run_refuses_what_the_submission_refuses() -> None:
+    async with MarketLab("alice", "bob").running() as lab:
+        alice, spec = lab["alice"].market, task("echo", priority_class=PriorityClass.OWNER)
+        for ask in (alice.buyer.submit, alice.buyer.dry_run):
+            with pytest.raises(SpecError, match="class owner is for"):
+                await ask(spec, "ben")
+        await alice.buyer.dry_run(spec)
 
 
 @simulated

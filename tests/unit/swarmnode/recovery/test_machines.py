@@ -12,7 +12,7 @@ from storage.facade import ReadCap
 from storage.ids import Address, ObjectKey
 from storage.manifests.capability import text_of_cap
 from swarmnode.errors import SnapshotError
-from swarmnode.estate.logs import row_of
+from swarmnode.estate.rows import row_of
 from swarmnode.limits import COPIES_WAITING_MAX
 from swarmnode.recovery.copies.place import OWN_NAME, Apart
 from swarmnode.recovery.copies.pointers import KeyringCopies, Pointer, Taken, with_copy

@@ -10,7 +10,7 @@ from p2p.wire.codec import encode
 from storage.engine.memory_tables import MemoryTables
 from swarmnode.market.explain import TaskEvent
 from swarmnode.recovery.copies.pointers import Taken
-from swarmnode.recovery.service import COPIES_BYTES_PER_S, EVERY_S, RecoveryService
+from swarmnode.recovery.service import AGAIN_S, COPIES_BYTES_PER_S, EVERY_S, RecoveryService
 from swarmnode.recovery.things import Things
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import TaskChanged
@@ -100,9 +100,21 @@ class FakeMachines:
 ENDED = TaskRecord(TaskId("a" * 16), TaskSpec(("true",)), 1000, TaskState.DONE)
 
 
-async def _settled(ended: frozenset[TaskId]) -> frozenset[TaskId]:
-    await trio.lowlevel.checkpoint()
-    return ended
+class FakeLogs:
+    """Every log is in the pool, or none."""
+
+    def __init__(self) -> None:
+        self.are_in_the_pool = True
+        self.copies = 0
+        """How often it was said that a copy stands."""
+
+    async def settled(self, ended: frozenset[TaskId]) -> frozenset[TaskId]:
+        await trio.lowlevel.checkpoint()
+        return ended if self.are_in_the_pool else frozenset()
+
+    async def copied(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.copies += 1
 
 
 async def _leave(records: Sequence[TaskRecord]) -> None:
@@ -111,7 +123,7 @@ async def _leave(records: Sequence[TaskRecord]) -> None:
 
 class Lab:
     def __init__(self) -> None:
-        self.pool, self.place = Pool(), FakePlace()
+        self.pool, self.place, self.logs = Pool(), FakePlace(), FakeLogs()
         self.objects = MemoryObjects(self.pool, ME)
         self.keyring, self.tasks, self.tables = FakeKeyring(), FakeTasks(), MemoryTables()
         self.service = RecoveryService(
@@ -127,7 +139,7 @@ class Lab:
             ),
             self.place,
             lambda: False,
-            _settled,
+            self.logs,
             _leave,
         )
 
@@ -175,14 +187,23 @@ async def test_who_remembers_ends_is_told_when_the_pool_has_them() -> None:
 
 
 @simulated
+async def test_logs_that_newer_ones_replaced_may_go_once_a_copy_stands_and_not_before() -> None:
+    lab = Lab()
+    lab.pool.is_down = True
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lab.service.run)
+        await trio.sleep(20)
+        assert lab.logs.copies == 0
+        lab.pool.is_down = False
+        await trio.sleep(2 * AGAIN_S)
+        assert lab.logs.copies == len(lab.place.pointed_s) == 1
+        nursery.cancel_scope.cancel()
+
+
+@simulated
 async def test_nobody_is_told_of_a_copy_without_the_logs() -> None:
     lab = Lab()
-
-    async def unsettled(_ended: frozenset[TaskId]) -> frozenset[TaskId]:
-        await trio.lowlevel.checkpoint()
-        return frozenset()
-
-    lab.service._settled = unsettled
+    lab.logs.are_in_the_pool = False
     await lab.tables.transact(lambda view: view.put(TASKS, task_key(ENDED.task), encode(ENDED)))
     async with trio.open_nursery() as nursery:
         await nursery.start(lab.service.run)
