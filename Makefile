@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 TESTS ?= tests
+# Side by side; one more than most machines of developers have idle, as many tests wait for processes.
+WORKERS ?= 3
+SIDE_BY_SIDE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Errors only: a warning about a folder or a cache of pip's is nothing that a reader could act on.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-deps
 
@@ -32,7 +35,10 @@ demo: .venv/runtime ## nine measured steps on seven nodes of this machine
 	@$(BIN)/swarmnode demo
 
 test: .venv/dev ## all tests but those of containers and of js-libp2p (TESTS=path: some)
-	$(BIN)/python -m pytest $(TESTS) -q -m "not containers and not slow and not interop"
+	@# A short place for their files: the path of a socket may have 107 bytes.
+	place=$$(mktemp -d) && chmod 755 $$place && \
+	$(BIN)/python -m pytest $(TESTS) -q -m "not containers and not slow and not interop" $(SIDE_BY_SIDE) --basetemp $$place/t && \
+	rm -rf $$place
 
 check: .venv/dev ## ruff, mypy --strict, import arrows, tidy
 	$(BIN)/ruff check .

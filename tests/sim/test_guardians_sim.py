@@ -171,7 +171,7 @@ def test_more_tasks_than_are_asked_for_at_once_come_home() -> None:
     world = MarketWorld(1, names(6))
     world.run(1)
     world.kill("node-5", power=True)
-    nowhere = [world.submit("node-0", steps_task(10, avoid=tuple(names(6)))) for _ in range(700)]
+    nowhere = [world.submit("node-0", steps_task(10, avoid=tuple(names(6)))) for _ in range(200)]
     world.run(30)
     world.kill("node-0", power=True)
     world.run(30)

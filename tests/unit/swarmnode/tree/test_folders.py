@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -126,7 +127,8 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, rights: int) -> 
     (tmp_path / "shut").mkdir()
     (tmp_path / "shut/a").write_bytes(b"x")
     (tmp_path / "shut").chmod(rights)
-    for above in (tmp_path, *tmp_path.parents[:2]):
+    ours = [above for above in tmp_path.parents if Path(tempfile.gettempdir()) in above.parents]
+    for above in (tmp_path, *ours):
         above.chmod(0o755)
     reading, writing = os.pipe()
     if not (child := os.fork()):
