@@ -151,14 +151,18 @@ class Ledger:
 
     def hand_on(self, task: TaskId, by: PeerId, at_ms: int) -> list[LedgerEffect]:
         """Another machine of our owner goes on with a task of ours: only where is kept."""
+        return [*self.went_to(task, by, at_ms), *self.drop(task), Notify(TaskForgotten(task))]
+
+    def went_to(self, task: TaskId, by: PeerId, at_ms: int) -> list[LedgerEffect]:
+        """A task of ours is that machine's now: it goes by its name still."""
         record = self.get(task)
         moved = self.moved[task] = MovedRecord(record.spec.name, by, at_ms, record.person)
-        effects = [*self.drop(task), Persist(MOVED, task_key(task), encode(moved))]
+        effects: list[LedgerEffect] = [Persist(MOVED, task_key(task), encode(moved))]
         if len(self.moved) > TASKS_MOVED_MAX:
             oldest = next(iter(self.moved))
             del self.moved[oldest]
             effects.append(Persist(MOVED, task_key(oldest), None))
-        return [*effects, Notify(TaskForgotten(task))]
+        return effects
 
     def step(self, task: TaskId, fact: TaskFact, at_ms: int, why: str = "") -> list[LedgerEffect]:
         """Move a task along its lifecycle. Raises IllegalTransitionError."""

@@ -317,7 +317,7 @@ class BuyerService:
             case e.DryRunEnded(number, round_record):
                 self._dry_runs.end(number, round_record)
             case TaskChanged():
-                pass  # of a task that we keep for another
+                self._ends.came(event.task)  # another machine's; perhaps it was ours until now
             case _:
                 assert_never(event)
 

@@ -98,8 +98,11 @@ class Stewardship:
 
     def _adopt(self, kept: GuardRecord, why: str, now_s: float) -> list[e.Effect]:
         """Go on with it as its keepers know it, under fences that no other machine gave."""
-        adopted = self._adopted(kept)
-        effects: list[e.Effect] = [*self._book.ledger.adopt(adopted, self._book.wall_ms(), why)]
+        adopted, ledger, now_ms = self._adopted(kept), self._book.ledger, self._book.wall_ms()
+        before, effects = ledger.find(kept.task), list[e.Effect]()
+        if before is not None and not before.owner and adopted.owner:
+            effects += ledger.went_to(kept.task, adopted.owner, now_ms)  # which took this one over
+        effects += ledger.adopt(adopted, now_ms, why)
         is_over = adopted.state in TASK_ENDS
         return effects if is_over else effects + self._go_on(adopted, kept.term, why, now_s)
 
