@@ -62,7 +62,7 @@ def pair() -> Iterator[tuple[LocalNode, LocalNode]]:
 
 def _is_kept(node: LocalNode) -> bool:
     try:
-        return "n" in put(node, b"x")
+        return bool(put(node, b"x")["n"] == 2)
     except ApiError:  # the other one is not back yet
         return False
 
