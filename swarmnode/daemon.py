@@ -2,12 +2,13 @@
 
 import sys
 
-from swarmnode.boot.early import keep_standard_streams, leave_on_interrupt
+from swarmnode.boot.early import hear_signals, keep_standard_streams, leave_on_interrupt
 
 
 def main() -> int:
     """Start, serve, stop; the exit code."""
     leave_on_interrupt()
+    hear_signals()
     keep_standard_streams()
     from swarmnode.boot.process import main as node_process
 

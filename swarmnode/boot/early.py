@@ -29,6 +29,15 @@ def raise_on_interrupt() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def hear_signals() -> None:
+    """Whatever started this process may have blocked signals, or ignored the end of children.
+
+    A program keeps both: SIGTERM would stop no node, and no program that it runs would ever end.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
 def keep_standard_streams() -> None:
     """Where one of them is closed nothing else takes its place: to use it is an error, as it was.
 

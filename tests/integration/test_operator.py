@@ -1,6 +1,7 @@
 """The node process as its operator meets it: faults are one line, signals do what is written."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -216,3 +217,22 @@ def test_signals_show_the_tasks_stop_and_stop_at_once(
     with pytest.raises(ApiError, match="no such task"):
         again.client.get("/api/v1/tasks/nothing")
     assert again.end(signal.SIGINT) == 0
+
+
+def test_a_node_whose_starter_blocks_sigterm_and_ignores_sigchld_runs_tasks_and_stops(
+    home: Home, start: Callable[..., Daemon]
+) -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        daemon = start(home)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGCHLD, before)
+    daemon.line_with("running as")
+    if shutil.which("bwrap"):
+        spec = {"run": ["sh", "-c", "exit 7"]}
+        task = daemon.client.call("POST", "/api/v1/tasks", spec)["task"]
+        ended = daemon.client.call("GET", f"/api/v1/tasks/{task}/wait?timeout_s=30")
+        assert (ended["state"], ended["exit_code"]) == ("failed", 7)
+    assert daemon.end(signal.SIGTERM) == 0

@@ -18,6 +18,9 @@ else:
 
 CODE_CANNOT_START, CODE_CANNOT_EXECUTE, CODE_NOT_FOUND = 125, 126, 127  # as docker run
 _FSIZE_SLACK_BYTES = 1 << 20
+_KEPT_SIGNALS = frozenset({signal.SIGKILL, signal.SIGSTOP, signal.SIGXFSZ})
+"""Two that nobody may change; the last stays ignored, as Python has it: a job that writes past its
+largest file is told so by the write, and may say what it was about."""
 
 
 def be_the_job(
@@ -28,6 +31,7 @@ def be_the_job(
         order.sandbox.cgroup.enter()
         os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
         logs.hand_over(order.sandbox.uid)
+        _hear_signals()
         _limit(order.allowance, is_container=order.sandbox.is_container)
         _shut_in(order.sandbox, folder, fds, parent)
         _execute(order.argv, order.env)
@@ -60,10 +64,15 @@ def _become_staged(uid: int, sources: "list[str]") -> None:
         _say_and_exit(f"swarm: the sandbox: {exc.strerror}", CODE_CANNOT_START)
 
 
-def _limit(allowance: "Allowance", *, is_container: bool) -> None:
+def _hear_signals() -> None:
+    """Whatever the node's starter ignores or blocks (nohup, a shell's `&`) is no affair of jobs."""
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGTERM):
+    for number in signal.valid_signals() - _KEPT_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _limit(allowance: "Allowance", *, is_container: bool) -> None:
     _use_cpus(allowance.cpus)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # One file alone cannot pass all limits before the next look; scratch lies in memory.

@@ -86,3 +86,18 @@ async def test_a_waiting_shim_ends_with_a_node_that_is_killed() -> None:
     node.kill()
     node.wait()
     await until_gone(shim)
+
+
+async def test_what_the_nodes_starter_ignores_or_blocks_no_job_does(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+    try:
+        async with running_executor(tmp_path / "x") as executor:
+            dying = [
+                await run_job(executor, spec(f"t.{n}", SH, "-c", f"kill -{n} $$; echo deaf"))
+                for n in (signal.SIGQUIT.value, signal.SIGUSR2.value)
+            ]
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGQUIT, before)
+    assert [(ended.code, out) for ended, out, _ in dying] == [(131, ""), (140, "")]
