@@ -10,6 +10,7 @@ import stat
 from typing import Final
 
 from swarmnode.errors import TreeRefusedError
+from swarmnode.tree import holes
 from swarmnode.tree.format import (
     HEAD_BYTES_MAX,
     LENGTH_BYTES,
@@ -92,10 +93,13 @@ class Unpacker:
         while view:
             if self._file < 0:
                 raise TreeRefusedError("bytes follow the end of the tree")
-            written = os.write(self._file, view[: self._left])
-            view = view[written:]
-            self._left -= written
+            piece = view[: self._left]
+            is_hole = holes.write_all(self._file, piece)
+            view = view[len(piece) :]
+            self._left -= len(piece)
             if not self._left:
+                if is_hole:
+                    holes.end_here(self._file)
                 self._open_next()
 
     def finish(self) -> TreeIndex:

@@ -121,6 +121,8 @@ def _check_kind(mode: int, shown: str) -> None:
 
 def write_whole(chunks: Iterable[bytes], file: Path, shown: str) -> int:
     """Write a file that appears when every chunk has come; its bytes. Raises CliError."""
+    from swarmnode.tree import holes
+
     name = os.fsdecode(os.fsencode(file.name)[:_PART_BYTES_MAX])
     part = file.with_name(f".{name}.part{os.getpid()}")
     size, is_ours = 0, False
@@ -129,8 +131,9 @@ def write_whole(chunks: Iterable[bytes], file: Path, shown: str) -> int:
         with part.open("xb") if unnamed is None else open(unnamed, "wb") as out:
             is_ours = unnamed is None
             for chunk in chunks:
-                size += out.write(chunk)
-            out.flush()
+                if holes.write_all(out.fileno(), chunk):
+                    holes.end_here(out.fileno())
+                size += len(chunk)
             os.fsync(out.fileno())
             if unnamed is not None:
                 os.link(_OPEN_FILES / str(unnamed), part, src_dir_fd=unnamed)

@@ -12,6 +12,7 @@ from swarmnode.errors import ExecutorUnavailableError, JobUnknownError, OutputUn
 from swarmnode.executor.disk import safe_files
 from swarmnode.executor.port import FileStat, JobId
 from swarmnode.limits import FILE_CHUNK_BYTES
+from swarmnode.tree import holes
 from swarmnode.tree.names import Parts, joined, text_of
 from swarmnode.tree.pack import packed
 from swarmnode.tree.pattern import Pattern
@@ -150,9 +151,8 @@ def _remove_if_there(root: str, name: str) -> None:
 
 
 def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
     try:
-        while view:
-            view = view[os.write(fd, view) :]
+        if holes.write_all(fd, data):
+            holes.end_here(fd)
     except OSError as exc:
         raise ExecutorUnavailableError(f"writing into the work folder: {exc.strerror}") from exc

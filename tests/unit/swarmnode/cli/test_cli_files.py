@@ -290,6 +290,15 @@ def test_of_a_get_that_is_killed_nothing_is_left_where_the_disk_can_do_that(
     assert target.stat().st_mode & 0o777 == 0o666 & ~mask
 
 
+@pytest.mark.parametrize("cut", [1 << 16, 1 << 20, 100_003])
+def test_get_writes_zeros_as_holes_and_no_byte_differs(cut: int, tmp_path: Path) -> None:
+    data = b"a" + bytes(5 << 20) + b"b" * 70_000 + bytes(3 << 20)
+    chunks = (data[at : at + cut] for at in range(0, len(data), cut))
+    assert local_files.write_whole(chunks, tmp_path / "x", "x") == len(data)
+    assert (tmp_path / "x").read_bytes() == data
+    assert (tmp_path / "x").stat().st_blocks * 512 < 1 << 20
+
+
 def can_be_unnamed(folder: Path) -> bool:
     """Whether the file system of these tests has files without a name."""
     try:

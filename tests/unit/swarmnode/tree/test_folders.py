@@ -67,6 +67,21 @@ def test_ten_thousand_files_come_back(tmp_path: Path) -> None:
     assert listing(tmp_path / "target") == listing(source)
 
 
+def test_a_sparse_file_comes_back_sparse(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name, at in (("ends in one", 0), ("has two", 4 * MIB), ("begins with one", 8 * MIB - 5)):
+        with (source / name).open("wb") as file:
+            file.truncate(8 * MIB)
+            file.seek(at)
+            file.write(b"12345")
+    (source / "nothing").touch()
+    os.truncate(source / "nothing", 8 * MIB)
+    unpack(pack(source), tmp_path / "target")
+    assert listing(tmp_path / "target") == listing(source)
+    assert sum(one.stat().st_blocks for one in (tmp_path / "target").iterdir()) * 512 < 2 * MIB
+
+
 def test_one_file_keeps_its_rights(tmp_path: Path) -> None:
     (tmp_path / "run.sh").write_bytes(b"#!/bin/sh\n")
     (tmp_path / "run.sh").chmod(0o750)
