@@ -12,7 +12,7 @@ import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, TypeVar, cast
+from typing import Final, TypeVar, TypeVarTuple, cast
 
 import trio
 
@@ -46,6 +46,7 @@ log = logging.getLogger("swarm")
 
 M = TypeVar("M", bound=Message)
 R = TypeVar("R", bound=Message)
+Args = TypeVarTuple("Args")
 
 _DEFAULT: Final = RpcConfig()
 
@@ -85,6 +86,8 @@ class Rpc:
         self._handlers = Handlers()
         self._nursery: trio.Nursery | None = None
         """Of `run`; None before."""
+        self._is_over = False
+        """`run` was cancelled: its nursery takes nobody any more, or will not in a moment."""
         self._last_id = 0
         """Of our newest call, to whomever."""
         self._last_epoch = 0
@@ -182,7 +185,10 @@ class Rpc:
         Raises PeerUnreachableError, CallTimeoutError, RemoteRefusalError (UnsayableError for what
         fits no message). Cancelling the call cancels the handler over there.
         """
+        await trio.lowlevel.checkpoint_if_cancelled()  # the node stops, and we may be over already
         payload = _sayable(peer, request, body)
+        if self._is_over:
+            raise PeerUnreachableError(peer, "this node stops")
         self._last_id += 1
         expires_s = trio.current_time() + timeout_s
         call = OutgoingCall(self._last_id, type(request).__name__, reply, expires_s)
@@ -206,7 +212,10 @@ class Rpc:
             self._nursery = nursery
             nursery.start_soon(self._handlers.run, nursery)
             task_status.started()
-            await self._loop_back_forever()
+            try:
+                await self._loop_back_forever()
+            finally:
+                self._is_over = True
 
     def stats(self) -> RpcStats:
         """A snapshot for telemetry and tests."""
@@ -225,6 +234,8 @@ class Rpc:
 
     def on_frame(self, peer: PeerId, traffic_class: TrafficClass, frame: bytes) -> None:
         """Take one frame. Raises WireError for what no honest peer sends."""
+        if self._is_over:
+            return
         message = decode_frame(frame)
         if isinstance(message, Cast):
             self._on_cast(peer, message)
@@ -277,7 +288,7 @@ class Rpc:
             conversation = Conversation(channel, traffic_class, send, start, anew, self._cut_off)
             self._conversations[peer, traffic_class] = conversation
             self._bounds.opened(peer, traffic_class, channel)
-            self._nursery_now().start_soon(self._carry, conversation)
+            self._begin(self._carry, conversation)
         return conversation
 
     def _sender(
@@ -306,17 +317,18 @@ class Rpc:
             return
         self._bounds.closed(peer, traffic_class)
         if handlers := conversation.close(why):
-            self._nursery_now().start_soon(self._handlers.cancel_all, handlers)
+            self._begin(self._handlers.cancel_all, handlers)
 
     def _cut_off(self, peer: PeerId, why: str) -> None:
         for traffic_class in TrafficClass:
             self._close(peer, traffic_class, why)
-        self._nursery_now().start_soon(self._host.disconnect, peer, why)
+        self._begin(self._host.disconnect, peer, why)
 
-    def _nursery_now(self) -> trio.Nursery:
+    def _begin(self, job: Callable[[*Args], Awaitable[object]], *args: *Args) -> None:
         if self._nursery is None:
             raise RuntimeError("Rpc.run must be started before calls are made or answered")
-        return self._nursery
+        if not self._is_over:
+            self._nursery.start_soon(job, *args)
 
     def _loop_back(self, traffic_class: TrafficClass, frame: bytes) -> None:
         self._loopback.append((traffic_class, frame))

@@ -1,6 +1,8 @@
 """Calls, casts and bodies over a network in memory, on virtual time."""
 
 from dataclasses import replace
+from functools import partial
+from random import Random
 
 import pytest
 import trio
@@ -11,8 +13,11 @@ from p2p.errors import (
     UnsayableError,
     WireError,
 )
-from p2p.host.memory.network import LinkModel
+from p2p.host.memory.host import MemoryHost
+from p2p.host.memory.network import LinkModel, MemoryNetwork
 from p2p.host.rpc.messages import Call, Cast, ChannelOpened, Chunk, Credit, Reply
+from p2p.host.rpc.payloads import packed
+from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller
 from p2p.ids import LabId, PeerId
 from p2p.limits import (
@@ -311,3 +316,22 @@ async def test_casts_nobody_listens_to_are_counted_and_too_large_ones_dropped_he
         peers["bob"].listen(Other, lambda peer, message: None)
         with pytest.raises(ValueError, match="listener already"):
             peers["bob"].listen(Other, lambda peer, message: None)
+
+
+@simulated
+async def test_when_the_node_stops_calls_and_frames_that_come_late_break_nothing() -> None:
+    rpc = Rpc(MemoryHost(MemoryNetwork(Random(0)), ALICE, machine_of(ALICE)))
+    rpc.serve(Question, never)
+    late = partial(rpc.call, traffic_class=NORMAL, timeout_s=1)
+    with trio.CancelScope() as node:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(rpc.run)
+            rpc.on_up(machine_of(BOB))
+            rpc.on_frame(BOB, NORMAL, encode(ChannelOpened(7)))
+            rpc.on_frame(BOB, NORMAL, encode(Call(1, 1000, 0, packed(Question("why")))))
+            node.cancel()
+            nursery.start_soon(late, BOB, Question("just now"), Verdict)
+    with pytest.raises(PeerUnreachableError, match="this node stops"):
+        await late(BOB, Question("later"), Verdict)
+    rpc.on_frame(BOB, NORMAL, encode(ChannelOpened(8)))
+    rpc.on_down(BOB, "gone")
