@@ -108,7 +108,7 @@ class Keeper:
         kept = self._shelf.kept.get(task)
         if kept is None:
             return True
-        holders = {peer for peer, has in kept.has.items() if has == kept.record.version}
+        holders = kept.copies.at(kept.record.version)
         knows = kept.record.kept.fence >= fence
         return knows and kept.record.settled({*holders, self._shelf.me})
 
@@ -117,7 +117,7 @@ class Keeper:
         kept = self._shelf.kept.get(task)
         if kept is None or kept.record.before:
             return False
-        holders = {peer for peer, has in kept.has.items() if has[0] == kept.record.term}
+        holders = {peer for peer, has in kept.copies.has.items() if has[0] == kept.record.term}
         is_ours = kept.post is Post.ACTS
         return not is_ours or kept.record.settled({*holders, self._shelf.me})
 
@@ -167,7 +167,7 @@ class Keeper:
         if kept is None:
             return True
         fresh_s = now_s - self._shelf.config.lease_s
-        heard = {peer for peer, at_s in kept.heard_by.items() if at_s > fresh_s}
+        heard = {peer for peer, at_s in kept.copies.heard_by.items() if at_s > fresh_s}
         return kept.post is Post.ACTS and kept.record.settled({*heard, self._shelf.me})
 
     def handle(self, event: g.Event, now_s: float) -> list[g.Effect]:
