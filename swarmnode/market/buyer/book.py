@@ -49,8 +49,8 @@ MAY_HAVE_RUN = "may have run and must not run twice (effects = once)"
 
 
 @dataclass(slots=True)
-class Pursuit:
-    """What is known of one open task besides its record."""
+class Search:
+    """The way of an open task to its next machine."""
 
     auction: Auction | None = None
     """The auction under way: there is one while the task is AUCTIONED, and only then."""
@@ -64,6 +64,22 @@ class Pursuit:
     """When its turn comes; a RetryDue of another time is stale. None: no turn is timed."""
     shunned: dict[PeerId, float] = field(default_factory=dict)
     """Machines not to be asked, until when."""
+    not_before_s: float = 0.0
+    """It is not put to auction sooner: another machine may have it."""
+
+    def shun(self, peer: PeerId, until_s: float, now_s: float) -> None:
+        """Do not ask it for a while; those whose while is over are forgotten."""
+        after = {machine: until for machine, until in self.shunned.items() if until > now_s}
+        self.shunned = {**after, peer: until_s}
+
+    def shuns(self, peer: PeerId, now_s: float) -> bool:
+        return self.shunned.get(peer, now_s) > now_s
+
+
+@dataclass(slots=True)
+class Watch:
+    """What is known of the provider of an open task's newest attempt, and owed to it."""
+
     award: Award | None = None
     """To be repeated; None after a restart, when the provider is queried instead."""
     award_until_s: float = 0.0
@@ -78,12 +94,20 @@ class Pursuit:
     """Of the one timer that renews the lease."""
     claim: Claim | None = None
     """To be said until the provider of another's attempt has answered us."""
-    not_before_s: float = 0.0
-    """It is not put to auction sooner: another machine may have it."""
     ending: tuple[str, str] = ("", "")
     """Reason and words to fail with once the provider's processes have ended."""
     phase: Phase = Phase.UNKNOWN
     """What the provider of its newest attempt said last; UNKNOWN before it spoke."""
+
+
+@dataclass(slots=True)
+class Pursuit:
+    """What is known of one open task besides its record."""
+
+    search: Search = field(default_factory=Search)
+    """While it waits, and for the time after: how often nobody won, and whom not to ask."""
+    watch: Watch = field(default_factory=Watch)
+    """While a machine has it, from the award on."""
 
 
 class Alarm:
@@ -178,8 +202,8 @@ class Book:
     def retry(self, task: TaskId, now_s: float, delay_s: float = 0.0) -> list[e.Effect]:
         """Put a waiting task to auction after a while, but not more often than is allowed."""
         pursuit = self.pursuits[task]
-        due_s = max(now_s + delay_s, pursuit.last_auction_s + self.config.auction_every_s)
-        pursuit.retry_due_s = due_s
+        due_s = max(now_s + delay_s, pursuit.search.last_auction_s + self.config.auction_every_s)
+        pursuit.search.retry_due_s = due_s
         return [WakeAt(due_s, RetryDue(task, due_s))]
 
     def pursue(self, record: TaskRecord, now_s: float) -> list[e.Effect]:
@@ -198,8 +222,7 @@ class Book:
     def shun(self, task: TaskId, peer: PeerId, now_s: float) -> None:
         """Do not ask a machine for this task for a while."""
         pursuit = self.pursuits[task]
-        shunned = {machine: until for machine, until in pursuit.shunned.items() if until > now_s}
-        pursuit.shunned = {**shunned, peer: now_s + self.config.shun_s}
+        pursuit.search.shun(peer, now_s + self.config.shun_s, now_s)
 
     def kept_for_another(self, task: TaskId) -> GuardRecord | None:
         """What is kept here of a task for which we act while its owner is away."""
@@ -208,13 +231,13 @@ class Book:
     def drop_auctions(self, pursuit: Pursuit) -> list[e.Effect]:
         """End what is open for a task without a winner; its callees are told."""
         effects: list[e.Effect] = []
-        for auction in (pursuit.auction, pursuit.places):
+        for auction in (pursuit.search.auction, pursuit.search.places):
             if auction is not None:
                 self.auctions.pop(auction.auction, None)
                 effects += auction.release(None)
-        if pursuit.auction is not None:
+        if pursuit.search.auction is not None:
             self.auctions_open -= 1
-        pursuit.auction = pursuit.places = None
+        pursuit.search.auction = pursuit.search.places = None
         return effects
 
     def close(self, task: TaskId, fact: TaskFact, why: str = "") -> list[e.Effect]:
@@ -242,7 +265,7 @@ class Book:
 
         Nobody else lets it go on, or its timeout is over there as well.
         """
-        silent_s = now_s - self.pursuits[record.task].heard_s
+        silent_s = now_s - self.pursuits[record.task].watch.heard_s
         outlived_s = record.spec.timeout_ms / 1000 + self.alone_of(record)
         return silent_s >= outlived_s or self.keeper.may_judge(record.task, now_s)
 
@@ -254,16 +277,16 @@ class Book:
 
     def fail_once(self, record: TaskRecord, why: str) -> list[e.Effect]:
         """End what may have run and may not run again."""
-        reason, words = self.pursuits[record.task].ending
+        reason, words = self.pursuits[record.task].watch.ending
         words = f"{words}; {why}" if reason else f"{why}; it {MAY_HAVE_RUN}"
         return self.give_up(record.task, reason or "lost", words)
 
     def note(self, record: TaskRecord, note: str, now_s: float) -> list[e.Effect]:
         """What the provider says of the checkpoints; written down when it is new."""
         pursuit = self.pursuits[record.task]
-        if note == record.note or now_s - pursuit.noted_s < NOTED_EVERY_S:
+        if note == record.note or now_s - pursuit.watch.noted_s < NOTED_EVERY_S:
             return []  # the next beat says it again
-        pursuit.noted_s = now_s
+        pursuit.watch.noted_s = now_s
         return [*self.ledger.set_note(record.task, note, self.wall_ms())]
 
     def keep(self, record: TaskRecord, checkpoint: CheckpointRecord) -> list[e.Effect]:

@@ -24,7 +24,7 @@ def ended(book: Book, record: TaskRecord, terms: ResultTerms, now_s: float) -> l
     if status == "done":
         return [*effects, *_done(book, record, outcome, why)]
     book.machine(record.provider)
-    book.pursuits[task].phase = Phase.UNKNOWN
+    book.pursuits[task].watch.phase = Phase.UNKNOWN
     follow = {"failed": _failed, "unfit": _unfit}.get(status, _stopped)
     return [*effects, *follow(book, book.ledger.get(task), outcome, why, now_s)]
 
