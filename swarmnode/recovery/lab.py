@@ -32,7 +32,7 @@ OPENED_NAME: Final = "recoveries"
 PURPOSE: Final = "lab recovery"
 OPENINGS_LOOK_S: Final = 120.0
 """Between two looks at what was opened: nothing depends on hearing it sooner."""
-AGAIN_S: Final = 5.0
+LAB_NAMES_AGAIN_S: Final = 5.0
 """After names could not be read, or others are still to be met."""
 TOLD_MS: Final = 30 * 86_400_000
 """An opening is told in `status` for so long: whoever was on holiday should see it."""
@@ -102,7 +102,7 @@ class LabRecovery:
         """Until cancelled."""
         task_status.started()
         while True:
-            pause_s = AGAIN_S
+            pause_s = LAB_NAMES_AGAIN_S
             if not self._waits_for_others():
                 with suppress(StorageError, SnapshotError):
                     await self._settle()

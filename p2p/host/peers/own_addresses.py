@@ -18,7 +18,7 @@ from p2p.errors import ListenError
 from p2p.host.addresses import Address, address_of, parse_address
 
 ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
-LOOK_S: Final = 2.0
+OWN_ADDRESSES_EVERY_S: Final = 2.0
 """How often our own addresses are looked at: about a millisecond of work."""
 
 _REMEDIES: Final = {
