@@ -1,11 +1,12 @@
 """Records that took the place of ours while we were away: adopted, or what we keep is freed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from p2p.effects import Rng
 from storage.errors import HolderFailedError, ManifestError, ObjectUnknownError, StoreFullError
 from storage.holder.leases.book import LeaseBook
-from storage.ids import Address
+from storage.ids import Address, ShardRoot
 from storage.limits import RECORDS_PER_STEP
 from storage.manifests.manifest import Manifest
 from storage.placement.pool import Pool
@@ -46,25 +47,30 @@ class ReplacedRecords:
             agreed = await self.catalog.agreed(address, manifest, holding.page, dice)
             if agreed is None or not _differs(agreed, holding):
                 return
+            ours = self.leases.roots(manifest.lease, address)
             if not await self._are_all_replaced(agreed, manifest):
                 await self.holders.adopt(agreed)
                 return
         except (HolderFailedError, ManifestError, ObjectUnknownError, StoreFullError):
             return  # nobody can tell us now: asked again later
-        await self._free(address, manifest)
+        await self._free(address, manifest, ours)
 
     async def _are_all_replaced(self, agreed: Holding, manifest: Manifest) -> bool:
         """Whether others have all that we keep of an object. Raises as `Surplus.is_all`."""
         is_named = self.pool.me in agreed.peers()
         return not is_named and await self.surplus.is_all(agreed.address, manifest)
 
-    async def _free(self, address: Address, manifest: Manifest) -> None:
+    async def _free(
+        self, address: Address, manifest: Manifest, judged: Sequence[ShardRoot]
+    ) -> None:
         if not self.leases.is_of(manifest.lease, address):
             return  # a manifest that names a lease of somebody else
         try:
-            await self.leases.drop(manifest.lease, address)
+            await self.leases.drop(manifest.lease, address, judged)
         except StoreFullError:
             return
+        if self.leases.is_of(manifest.lease, address):
+            return  # a mending has brought more of it meanwhile
         self.catalog.forget(address)
         self.freed += 1
 

@@ -4,7 +4,7 @@ A lease covers everything one put left here. A shard is freed when its last leas
 the leases of one id somebody's words reach is decided by `storage.holder.leases.keys`.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -27,7 +27,15 @@ from storage.holder.leases.keys import (
     payer_of,
     rows_of,
 )
-from storage.holder.leases.row import LEASES, LeaseRow, held_on, read_row, renewed, row_of
+from storage.holder.leases.row import (
+    LEASES,
+    LeaseRow,
+    by_our_clock,
+    held_on,
+    read_row,
+    renewed,
+    row_of,
+)
 from storage.holder.leases.shares import Charged, LeasePayer, LeaseShares
 from storage.holder.leases.tables import (
     MANIFESTS,
@@ -48,6 +56,8 @@ from storage.records.holders import HolderBook
 from storage.records.holding import Holding
 from storage.volumes.port import ShardStore
 from storage.volumes.uninterrupted import uninterrupted
+
+Judged = Collection[ShardRoot]  # of an object, as somebody saw them who then decided
 
 EVERYBODY = PeerId("")
 """Whose late puts are refused under a lease that its owner gave up here."""
@@ -207,14 +217,14 @@ class LeaseBook:
 
         return await self._tables.transact(apply)
 
-    async def drop(self, lease: bytes, address: Address | None = None) -> int:
-        """Give up what is kept under an id or a key for good, or of it what is of one object: then
-        others keep that, and may give it back. The bytes freed. Raises StoreFullError."""
-        if address is None:
-            rows = rows_of(self._tables, lease)
-            return sum([await self.drop_one(key, given=EVERYBODY) for key, _ in rows])
-        keys = keys_of(self._tables, LeaseId(lease), address)
-        return sum([await self.drop_one(key) for key in keys])
+    async def drop(self, lease: LeaseId, address: Address, judged: Judged) -> int:
+        """Give one object up that others keep, who may give it back, unless more of its shards
+        have come than were `judged`; the bytes freed. Raises StoreFullError."""
+        freed = 0
+        for key in keys_of(self._tables, lease, address):
+            async with self._locks.of(key):
+                freed += await self._drop(key, None, None, judged)
+        return freed
 
     async def drop_one(
         self, key: LeaseKey, *, given: PeerId | None = None, tombstone: Signed | None = None
@@ -225,7 +235,7 @@ class LeaseBook:
         of its owner's is taken under its id again, whoever brings it.
         """
         async with self._locks.of(key):  # who asks twice, having given up once, waits for the first
-            return await self._drop(key, given, tombstone)
+            return await self._drop(key, given, tombstone, None)
 
     def refuse(self, lease: LeaseId, row: LeaseRow | Caller, peer: PeerId = EVERYBODY) -> None:
         """Take nothing more of an owner's under an id for a while, if that machine brings it."""
@@ -244,26 +254,30 @@ class LeaseBook:
             lambda view: self._tombstones.write(view, lease, row, tombstone, until_ms)
         )
 
-    async def _drop(self, key: LeaseKey, given: PeerId | None, tombstone: Signed | None) -> int:
+    async def _drop(
+        self, key: LeaseKey, given: PeerId | None, stone: Signed | None, judged: Judged | None
+    ) -> int:
         row = row_of(self._tables, key)
         if row is None:
             return 0
         roots = shards_of(self._tables, key)
-        busy = {root for root in roots if root in self._putting or root in self._dropping}
-        mine = [root for root in roots if root not in busy]
+        mine = [r for r in roots if r not in self._putting and r not in self._dropping]
         self._dropping.update(mine)
         if given is not None:
             self.refuse(lease_of(key), row, given)
-        until_ms = self._gone_by_ms()
 
-        def apply(view: WriteView) -> set[ShardRoot]:
-            if tombstone is not None:
-                self._tombstones.write(view, lease_of(key), row, tombstone, until_ms)
+        def apply(view: WriteView) -> set[ShardRoot] | None:
+            if judged is not None and not set(judged).issuperset(shards_of(view, key)):
+                return None  # a mending has brought one meanwhile, with our receipt
+            if stone is not None:
+                self._tombstones.write(view, lease_of(key), row, stone, self._gone_by_ms())
             return unlink(view, key, self._holders)
 
         try:
             async with uninterrupted():  # whoever asked may give up; half of this frees nothing
                 orphans = await self._tables.free(apply)
+                if orphans is None:
+                    return 0
                 self.shares.add(row.payer, -1)
                 return await self._shards.delete([root for root in mine if root in orphans])
         finally:
@@ -360,7 +374,7 @@ class LeaseBook:
         was_dropped = any((*whose, peer) in self._dropped for peer in (EVERYBODY, putter.peer))
         if was_dropped or self._tombstones.has(view, *whose):
             raise RefusalError("not-yours", "that lease was given up while this was on its way")
-        terms = self._by_our_clock(terms)
+        terms = by_our_clock(terms, self._config, self._wall_ms())
         is_owners = putter.person == terms.owner
         is_proved = is_owners or terms.right is not None
         key = key_for(view, terms, address, is_proved=is_proved)
@@ -384,17 +398,3 @@ class LeaseBook:
         )  # fmt: skip
         view.put(LEASES, key, encode(row))
         return key, payer if old is None else None
-
-    def _by_our_clock(self, terms: LeaseTerms) -> LeaseTerms:
-        """The same terms, ending by the clock that will end them: the putter's may be wrong.
-
-        A hold ends a while after the last word of its put, and what is put is kept as long as its
-        class says; who mends gives the end that others keep it until.
-        """
-        now_ms, lease_ms = self._wall_ms(), int(self._config.lease_s * 1000)
-        until_ms = min(terms.until_ms, now_ms + 2 * lease_ms)
-        if terms.is_hold:
-            until_ms = now_ms + int(self._config.hold_s * 1000)
-        elif not terms.putter:
-            until_ms = max(until_ms, self._config.lease_ms(terms.storage_class, now_ms))
-        return msgspec.structs.replace(terms, until_ms=until_ms)
