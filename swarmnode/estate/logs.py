@@ -98,10 +98,11 @@ class LogKeeper:
     async def settled(self, ended: frozenset[TaskId]) -> frozenset[TaskId]:
         """Those of these tasks whose logs are in the pool; waits a moment for the others.
 
-        And for all others that have ended.
+        And for all others that have ended, but not for logs that are put later than that.
         """
-        with trio.move_on_after(SETTLE_S):
-            while not self._has_failed and (await self._unkept() or self._without_log(ended)):
+        until_s = trio.current_time() + SETTLE_S
+        with trio.move_on_at(until_s):
+            while not self._has_failed and await self._are_some_due(until_s, ended):
                 self._waiting.update(dict.fromkeys(sorted(self._without_log(ended))))
                 self._news.set()
                 await self._turn.wait()
@@ -113,6 +114,11 @@ class LogKeeper:
         await self.kept.copied()
 
     # -- inside
+
+    async def _are_some_due(self, until_s: float, ended: frozenset[TaskId]) -> bool:
+        unkept = [record.task for record, _ in await self._unkept()]
+        lacking = (*unkept, *self._without_log(ended))
+        return any(self._growth.due_s(task) <= until_s for task in lacking)
 
     async def _follow(self) -> None:
         async with aclosing(self._market.events()) as events:

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from storage.engine.memory_tables import MemoryTables
-from swarmnode.estate.growth import Growth
+from swarmnode.estate.growth import REMEMBERED_S, Growth
 from swarmnode.estate.log_bundle import unpack_log
 from swarmnode.estate.logs import LogKeeper
 from swarmnode.market.explain import TaskView
@@ -170,3 +170,29 @@ def test_a_log_that_has_long_been_at_rest_is_put_at_once_when_more_comes() -> No
     growth.grown(YES, 700.0)
     assert growth.due_s(YES) == 701.0
     assert growth.due_s(OTHER) < 0
+
+
+def test_logs_at_rest_are_forgotten_also_while_others_grow_without_a_pause() -> None:
+    growth = Growth()
+    for number in range(10_000):
+        growth.grown(TaskId(f"{number:016}"), float(number))
+        growth.grown(YES, float(number))
+        assert len(growth) <= REMEMBERED_S + 1
+
+
+@simulated
+async def test_a_log_that_is_to_be_put_much_later_holds_up_no_copy_of_the_keyring() -> None:
+    lab = Lab()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lab.keeper.run)
+        lab.market.finish(YES, state=TaskState.CANCELLED)
+        for _ in range(120):
+            await trio.sleep(0.5)
+            await lab.prints(YES, 1000)
+        begun_s = trio.current_time()
+        assert await lab.keeper.settled(frozenset({YES})) == frozenset()
+        assert trio.current_time() - begun_s < 0.5
+        await lab.prints(OTHER)
+        lab.market.finish(OTHER)
+        assert await lab.keeper.settled(frozenset({YES, OTHER})) == {OTHER}
+        nursery.cancel_scope.cancel()
