@@ -46,6 +46,8 @@ class VolumeFiles:
         """By number, the one used last at the end; at most SEGMENT_FILES_OPEN_MAX."""
         self._unnamed = False
         """A file may have been made whose name is not durable yet."""
+        self._naming = threading.Lock()
+        """Held while names are made durable: `_unnamed` is False by then already."""
         self._rest = threading.Event()
         """Never set: waited for between two tries."""
 
@@ -89,15 +91,20 @@ class VolumeFiles:
         try:
             for number in numbers:
                 os.fdatasync(self._opened(number).fd)
-            if self._unnamed:
-                self._unnamed = False  # before: what is named meanwhile is named anew
-                try:
-                    self.sync_folder()
-                except OSError:
-                    self._unnamed = True
-                    raise
+            with self._naming:  # whose file another thread is just naming waits for that
+                self._name()
         except OSError as error:
             raise self._failure(error) from error
+
+    def _name(self) -> None:
+        if not self._unnamed:
+            return
+        self._unnamed = False  # before: what is named meanwhile is named anew
+        try:
+            self.sync_folder()
+        except OSError:
+            self._unnamed = True
+            raise
 
     def sync_folder(self) -> None:
         """Make the names in the folder durable. Raises OSError."""
