@@ -6,10 +6,13 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
+from p2p.wire.codec import encode
 from storage.engine.memory_tables import MemoryTables
+from storage.engine.port import WriteView
 from swarmnode.estate.growth import REMEMBERED_S, Growth
 from swarmnode.estate.log_bundle import unpack_log
 from swarmnode.estate.logs import LogKeeper
+from swarmnode.estate.rows import ESTATES, EstateRow
 from swarmnode.market.explain import TaskView
 from swarmnode.market.logbook import LogBook
 from swarmnode.tasks.ids import TaskId
@@ -196,3 +199,27 @@ async def test_a_log_that_is_to_be_put_much_later_holds_up_no_copy_of_the_keyrin
         lab.market.finish(OTHER)
         assert await lab.keeper.settled(frozenset({YES, OTHER})) == {OTHER}
         nursery.cancel_scope.cancel()
+
+
+@simulated
+async def test_a_task_is_removed_from_among_thousands_without_a_standstill() -> None:
+    lab, turns = Lab(), 0
+    gone = [TaskId(f"{number:016}") for number in range(5000)]
+
+    def write(view: WriteView) -> None:
+        for task in gone:
+            view.put(ESTATES, task.encode(), encode(EstateRow(log_bytes=1, log_at=bytes(32))))
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    await lab.tables.transact(write)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(others)
+        await trio.lowlevel.checkpoint()
+        assert await lab.keeper.kept.forget(gone[0]) == 0
+        nursery.cancel_scope.cancel()
+    assert turns >= 5
