@@ -9,7 +9,7 @@ from p2p.host.rpc.bodies import Bodies, IncomingBody
 from p2p.host.rpc.bounds import CallBounds
 from p2p.host.rpc.calls import IncomingCall, IncomingState, ServedKind
 from p2p.host.rpc.effects import CutOff, RpcEffect, StartHandler, StopHandler
-from p2p.host.rpc.frames import SmallFrame
+from p2p.host.rpc.frames import SmallFrames
 from p2p.host.rpc.messages import BodyKind, Call, Refused, Reply
 from p2p.identity.caller import Caller
 from p2p.ids import PeerId
@@ -35,7 +35,7 @@ class IncomingCalls:
         bounds: CallBounds,
         bodies: Bodies,
         effects: deque[RpcEffect],
-        frames: deque[SmallFrame],
+        frames: SmallFrames,
     ) -> None:
         """`kinds` by number; `effects` and `frames` are the channel's outboxes."""
         self._peer = peer
@@ -106,7 +106,7 @@ class IncomingCalls:
     def answer(self, call: IncomingCall, payload: bytes, body: bytes) -> None:
         """Queue an answer and its body."""
         frame = encode(Reply(call.id, len(body), payload))
-        self._frames.append(SmallFrame(frame))
+        self._frames.put(frame)
         if body:
             self._bodies.queue(BodyKind.REPLY, call.id, body)
         else:
@@ -200,14 +200,14 @@ class IncomingCalls:
         if message.id in self._open:
             return  # the answer to the first copy is the answer to both
         if frame := self._answered.answer_to(message.id):
-            self._frames.append(SmallFrame(frame))
+            self._frames.put(frame)
         else:
             self._refuse(message.id, "repeated", "the answer to this call is no longer kept")
 
     def _refuse(self, call_id: int, code: str, detail: str) -> bytes:
         refused = Refused(call_id, code[:REFUSAL_CHARS_MAX], detail[:REFUSAL_CHARS_MAX])
         frame = encode(refused)
-        self._frames.append(SmallFrame(frame))
+        self._frames.put(frame)
         return frame
 
     def check_invariants(self) -> None:

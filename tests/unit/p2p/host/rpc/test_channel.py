@@ -108,6 +108,18 @@ def test_a_question_whose_caller_left_before_it_was_sent_is_never_sent(pair: Pai
     assert pair.alice.is_idle
 
 
+def test_what_was_to_be_asked_is_forgotten_with_its_caller(pair: Pair) -> None:
+    stays, *leave = (pair.ask(pair.alice) for _ in range(9))
+    for call in leave:
+        pair.alice.channel.leave(call)
+        pair.alice.channel.check_invariants()
+    assert kinds(pair.settle()) == ["Call"]
+    assert list(pair.bob.running) == [stays.id]
+    never = pair.ask(pair.bob)
+    pair.bob.channel.leave(never)
+    assert not pair.bob.channel.has_frames
+
+
 def test_a_question_must_begin_to_leave_before_its_time_is_over(pair: Pair) -> None:
     pair.ask(pair.alice, timeout_s=3.0)
     assert pair.alice.channel.next_frame() == (
@@ -331,6 +343,15 @@ def test_who_asks_on_and_takes_no_answer_is_cut_off(pair: Pair) -> None:
         ask(call_id)
     with pytest.raises(WireError, match="takes no answers"):
         ask(ANSWERS_WAITING_MAX)
+
+
+def test_whom_we_ask_much_may_ask_as_well(pair: Pair) -> None:
+    for _ in range(ANSWERS_WAITING_MAX):
+        pair.ask(pair.bob)
+    pair.ask(pair.alice)
+    assert pair.send(pair.alice)
+    assert pair.deliver(pair.bob)
+    assert len(pair.bob.running) == 1
 
 
 def test_a_frame_that_is_none_is_an_error() -> None:
