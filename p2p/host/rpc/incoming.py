@@ -76,10 +76,8 @@ class IncomingCalls:
             self._refuse(message.id, "unknown", "this peer does not serve such calls")
         elif not self._bounds.has_place_for(self._peer):
             self._refuse(message.id, "busy", "too many calls are open: wait for some to end")
-        elif not self._has_memory_for(message.body_len):
-            self._refuse(message.id, "busy", "too many bodies are on their way: wait for some")
         else:
-            self._let_in(caller, message, kind, now_s)
+            self._let_in(_read(caller, message, kind, now_s))
 
     def on_chunk(self, call_id: int, data: memoryview) -> None:
         """The next bytes of a question's body. Raises WireError."""
@@ -149,21 +147,12 @@ class IncomingCalls:
                 self.refuse(call, "busy", "take the answers you asked for first")
                 self.end(call)
 
-    def _let_in(self, caller: Caller, message: Call, kind: ServedKind, now_s: float) -> None:
-        request = decode_as(kind.kind, message.payload)
-        timeout_s = min(max(message.deadline_ms, 0) / 1000, CALL_TIMEOUT_S_MAX)
-        reply_bytes = kind.reply_bytes(request, message.body_len)
-        call = IncomingCall(
-            message.id,
-            caller,
-            request,
-            kind.answer,
-            IncomingBody(message.body_len),
-            min(max(reply_bytes, 0), BODY_BYTES_MAX),
-            now_s + timeout_s,
-        )
+    def _let_in(self, call: IncomingCall) -> None:
+        if not self._has_memory_for(call.body.length):
+            self._refuse(call.id, "busy", "too many bodies are on their way: wait for some")
+            return
         self._open[call.id] = call
-        self._promised_bytes += message.body_len
+        self._promised_bytes += call.body.length
         if call.body.is_whole:
             self._wait_for_room(call)
 
@@ -222,3 +211,19 @@ class IncomingCalls:
             assert call.id == call_id
             assert (call.state is _ARRIVING) != call.body.is_whole
         assert self._bodies.held[BodyKind.REQUEST] == sum(call.body.received for call in calls)
+
+
+def _read(caller: Caller, message: Call, kind: ServedKind, now_s: float) -> IncomingCall:
+    """What is asked, before anybody gives way for it. Raises WireError."""
+    request = decode_as(kind.kind, message.payload)
+    timeout_s = min(max(message.deadline_ms, 0) / 1000, CALL_TIMEOUT_S_MAX)
+    reply_bytes = kind.reply_bytes(request, message.body_len)
+    return IncomingCall(
+        message.id,
+        caller,
+        request,
+        kind.answer,
+        IncomingBody(message.body_len),
+        min(max(reply_bytes, 0), BODY_BYTES_MAX),
+        now_s + timeout_s,
+    )

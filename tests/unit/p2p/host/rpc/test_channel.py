@@ -222,6 +222,18 @@ def test_who_needs_memory_has_it_of_whoever_holds_more() -> None:
     assert len(modest.bob.running) == 1
 
 
+def test_nobody_gives_way_for_a_question_that_is_none() -> None:
+    bounds = CallBounds(PeerId("bob"), RpcConfig(bodies_bytes_max=1000))
+    greedy, mallory = Pair(bounds=bounds), End(PeerId("bob"), PeerId("mallory"), bounds)
+    greedy.ask(greedy.alice, bytes(450))
+    greedy.settle()
+    mallory.channel.receive(ChannelOpened(1), mallory.peer, 0.0)
+    with pytest.raises(WireError):
+        mallory.channel.receive(Call(1, 1000, 200, encode(Question("?"))[:-1]), mallory.peer, 0.0)
+    mallory.attend(0.0)
+    assert mallory.cut_off == []
+
+
 def test_a_peer_that_is_gone_fails_our_calls_and_stops_its_handlers(pair: Pair) -> None:
     ours = pair.ask(pair.bob, b"body")
     pair.ask(pair.alice)
