@@ -1,7 +1,7 @@
 """Frames: how one is read, and how those that are not of a body wait to leave."""
 
 from collections import deque
-from typing import Final, NamedTuple, TypeAlias, cast
+from typing import Final, TypeAlias, cast
 
 from p2p.errors import WireError
 from p2p.host.rpc.calls import OutgoingCall, OutgoingState
@@ -24,12 +24,8 @@ _LEFT: Final = OutgoingState.LEFT
 """Members of an enum are slow to look up."""
 
 
-class SmallFrame(NamedTuple):
-    """One that is not of a body."""
-
-    frame: bytes
-    call: OutgoingCall | None = None
-    """The call of ours that it begins, if it does."""
+SmallFrame: TypeAlias = tuple[bytes, OutgoingCall | None]
+"""One that is not of a body, and the call of ours that it begins, if it does."""
 
 
 class SmallFrames:
@@ -50,18 +46,20 @@ class SmallFrames:
 
     def put(self, frame: bytes) -> None:
         """Say this."""
-        self.waiting.append(SmallFrame(frame))
+        self.waiting.append((frame, None))
 
     def ask(self, frame: bytes, call: OutgoingCall) -> None:
         """Say this, unless the caller has left by then."""
-        self.waiting.append(SmallFrame(frame, call))
+        self.waiting.append((frame, call))
         self._questions += 1
 
     def was_left(self) -> None:
         """The caller of a question that waits here has left: what was to be said may go."""
         self._in_vain += 1
         if 2 * self._in_vain > len(self.waiting):
-            kept = [s for s in self.waiting if s.call is None or s.call.state is not _LEFT]
+            kept = [
+                (f, call) for f, call in self.waiting if call is None or call.state is not _LEFT
+            ]
             self._questions -= self._in_vain
             self.waiting, self._in_vain = deque(kept), 0
 
@@ -69,10 +67,11 @@ class SmallFrames:
         """The next that is to be said."""
         while self.waiting:
             small = self.waiting.popleft()
-            if small.call is None:
+            call = small[1]
+            if call is None:
                 return small
             self._questions -= 1
-            if small.call.state is not _LEFT:
+            if call.state is not _LEFT:
                 return small
             self._in_vain -= 1
         return None
@@ -84,7 +83,7 @@ class SmallFrames:
 
     def check_invariants(self) -> None:
         """What must hold after each step. Raises AssertionError."""
-        calls = [small.call for small in self.waiting if small.call is not None]
+        calls = [call for _, call in self.waiting if call is not None]
         assert self._questions == len(calls), "questions are miscounted"
         in_vain = sum(call.state is _LEFT for call in calls)
         assert self._in_vain == in_vain, "questions in vain are miscounted"
