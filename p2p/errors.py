@@ -93,10 +93,11 @@ class UnwritableFileError(IdentityError):
 
 
 class AdmissionError(P2PError):
-    """A peer's token was refused, by us or by the peer; `code` says what is wrong with it.
+    """A peer was refused, by us or by the peer; `code` says what is wrong, mostly with its token.
 
     Codes: expired, signature, network, clock, revoked, used (an invite, before); malformed,
-    version, busy (asked too often).
+    version, busy (asked too often), full (as many peers as there is room for), closed (gone before
+    it was decided).
     """
 
     def __init__(self, code: str, detail: str) -> None:

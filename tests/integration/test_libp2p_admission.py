@@ -148,3 +148,54 @@ async def test_a_machine_that_shows_nothing_is_never_up() -> None:
             await bob.dial(alice.addresses()[0])
         assert sees.ups == []
         assert alice.peers() == ()
+
+
+async def test_a_host_keeps_no_more_peers_than_it_may_whoever_judges() -> None:
+    listen, few = ["/ip4/127.0.0.1/tcp/0"], HostConfig(peers_max=2)
+    alice = Libp2pHost(ALICE.seed(), ANCHOR.network, listen, OpenAdmission(), few)
+    sees = Listener()
+    alice.attach(sees)
+    others = [key(f"machine {number}") for number in range(8)]
+    assert len({other.peer_id > ALICE.peer_id for other in others}) == 2, "of both kinds"
+    failures: list[DialError] = []
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(alice.run)
+            for other in others:
+                host = Libp2pHost(other.seed(), ANCHOR.network, [], OpenAdmission())
+                host.attach(Listener())
+                await nursery.start(host.run)
+                try:
+                    await host.dial(alice.addresses()[0])
+                except DialError as error:
+                    failures.append(error)
+                assert len(alice.peers()) <= 2
+            assert sees.ups == [other.peer_id for other in others[:2]]
+            nursery.cancel_scope.cancel()
+    assert {error.cause for error in failures} == {"peer"}
+
+
+async def test_who_finds_a_full_host_is_told_so_whoever_judges() -> None:
+    few = HostConfig(peers_max=0)
+    for mine, other in ((ALICE, BOB), (BOB, ALICE)):
+        tokens = {ALICE: ALICES, BOB: BOBS}
+        full = Libp2pHost(
+            mine.seed(),
+            ANCHOR.network,
+            ["/ip4/127.0.0.1/tcp/0"],
+            admission(mine, tokens[mine]),
+            few,
+        )
+        host = Libp2pHost(other.seed(), ANCHOR.network, [], admission(other, tokens[other]))
+        sees = Listener()
+        full.attach(sees)
+        host.attach(sees)
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(full.run)
+                await nursery.start(host.run)
+                with pytest.raises(DialError, match="as many connections as it can keep") as caught:
+                    await host.dial(full.addresses()[0])
+                nursery.cancel_scope.cancel()
+        assert caught.value.cause == "peer"
+        assert sees.ups == []
