@@ -28,6 +28,26 @@ def test_who_has_nothing_to_say_about_a_task_leaves_it_its_guardians() -> None:
     assert len(world.machines["node-0"].buyer.keeper.guarded(task).holders) == 2
 
 
+def test_a_guardian_that_was_replaced_while_it_was_off_keeps_nothing_once_it_is_back() -> None:
+    world = MarketWorld(1, names(5))
+    world.run(1)
+    task = world.submit("node-0", steps_task(5000, avoid=("node-0",)))
+    world.run(20)
+    owner = world.machines["node-0"].buyer
+    guardians = owner.keeper.guarded(task).holders
+    gone = next(peer for peer in guardians if peer != owner.ledger.get(task).provider)
+    world.kill(gone)
+    world.run(120)
+    assert gone not in owner.keeper.guarded(task).holders
+    world.start(gone)
+    world.run(30)
+    assert world.machines[gone].buyer.keeper.find(task) is None
+    asked = world.counts["AskVote"]
+    world.run(60)
+    assert world.counts["AskVote"] == asked
+    assert len(owner.keeper.guarded(task).holders) == 2
+
+
 def test_what_its_owner_had_called_over_is_not_kept_when_it_comes_late() -> None:
     world = MarketWorld(2, names(5))
     world.run(1)
