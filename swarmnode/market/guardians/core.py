@@ -147,7 +147,7 @@ class Keeper:
         return task in self._homing
 
     def was_relieved(self, task: TaskId) -> bool:
-        """We kept it until its owner had everything, or another machine acted."""
+        """We kept it until its owner had everything."""
         return self._shelf.past.was_relieved(task)
 
     def end_for_good(self, task: TaskId) -> list[g.Effect]:
