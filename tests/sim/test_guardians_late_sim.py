@@ -7,6 +7,7 @@ from p2p.ids import PeerId
 from swarmnode.limits import RELIEVED_EARLY_MAX
 from swarmnode.market.buyer.events import MessageHeard
 from swarmnode.market.guardians.events import KeepHeard
+from swarmnode.market.guardians.kept import Post
 from swarmnode.market.guardians.messages import Relieve
 from swarmnode.market.guardians.shelf import shares
 from swarmnode.tasks.ids import TaskId
@@ -130,3 +131,27 @@ def test_a_guardian_that_was_away_while_a_task_ended_asks_for_it_less_and_less()
     world.counts.clear()
     world.run(3600)
     assert world.counts["AskVote"] < 40
+
+
+def test_an_owner_that_comes_back_does_not_run_again_what_it_is_told_is_over() -> None:
+    """Whoever acted has it for its own since: from that one it hears where it went."""
+    world = MarketWorld(2, names(5))
+    world.run(1)
+    task = world.submit("node-0", steps_task(400, avoid=("node-0",)))
+    world.run(10)
+    world.kill("node-0")
+    world.run(60)
+    acting = next(
+        name
+        for name in names(5)[1:]
+        if world.machines[name].buyer.keeper.post_of(task) is Post.ACTS
+    )
+    record = world.machines[acting].buyer.keeper.find(task)
+    assert record is not None
+    world.start("node-0")
+    world.tell("node-0", KeepHeard(PeerId(acting), record, is_ours=True))
+    world.tell("node-0", MessageHeard(PeerId(acting), Relieve(task, is_over=True)))
+    owner = world.machines["node-0"].buyer
+    assert not owner.keeper.may_act(task, world.now_s)
+    world.run(1)
+    assert owner.keeper.find(task) is not None
