@@ -297,8 +297,9 @@ async def test_in_a_container_a_task_is_a_user_that_cannot_read_the_nodes_state(
     state.mkdir(mode=0o700)
     (state / "node.key").write_text("secret")
     script = (
-        f"cat {state}/node.key; ls {state}; ls {open_path}/x/jobs; id -u; touch $HOME/ok $TMPDIR/ok "
-        f"&& echo home; cat {open_path}/x/jobs/t.1/record.json; echo > /usr/x || echo ro"
+        f"cat {state}/node.key; ls {state}; ls {open_path}/x/jobs; id -u; "
+        f"touch $HOME/ok $TMPDIR/ok && echo home; cat {open_path}/x/jobs/t.1/record.json; "
+        "echo > /usr/x || echo ro"
     )
     async with running_executor(open_path / "x", sandbox="container") as executor:
         _, out, err = await run_job(executor, spec("t.1", SH, "-c", script))
