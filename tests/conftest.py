@@ -1,10 +1,13 @@
 """What holds for every test."""
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
+
+from tests.open_folder import open_folder
 
 LONG: Final = (
     "integration/test_recovery.py",
@@ -40,3 +43,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return next((at for at, name in enumerate(LONG) if place.startswith(name)), len(LONG))
 
     items.sort(key=rank)
+
+
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """As `tmp_path`, and every user of this machine may pass through it."""
+    with open_folder() as folder:
+        yield folder

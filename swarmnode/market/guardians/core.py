@@ -147,7 +147,7 @@ class Keeper:
         return task in self._homing
 
     def was_relieved(self, task: TaskId) -> bool:
-        """We kept it until its owner had everything, or another machine acted."""
+        """We kept it until its owner had everything."""
         return self._shelf.past.was_relieved(task)
 
     def end_for_good(self, task: TaskId) -> list[g.Effect]:
@@ -355,10 +355,8 @@ class Keeper:
 
     def _on_relieve(self, peer: PeerId, message: Relieve, now_s: float) -> list[g.Effect]:
         kept = self._shelf.kept.get(message.task)
-        if kept is not None and peer not in (kept.record.owner, kept.record.acting):
+        if kept is not None and not self._shelf.heeds(kept, peer, is_over=message.is_over):
             return []
-        if kept is not None and kept.post is Post.ACTS and not message.is_over:
-            return []  # we may be the only one who knows how it went on
         effects = [] if kept is None else self._drop(kept)
         if message.is_over and kept is not None:
             note(self._shelf.past.relieved, message.task, 0)

@@ -9,7 +9,14 @@ from p2p.ids import PeerId
 from swarmnode.market.counting import is_near
 from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.kept import STEPS, Kept, Post, Turn
-from swarmnode.market.guardians.messages import AskVote, GuardBeat, GuardHeard, GuardLine, Vote
+from swarmnode.market.guardians.messages import (
+    AskVote,
+    GuardBeat,
+    GuardHeard,
+    GuardLine,
+    Relieve,
+    Vote,
+)
 from swarmnode.market.guardians.records import rank
 from swarmnode.market.guardians.shelf.tasks import TaskShelf
 from swarmnode.tasks.lifecycle import TASK_ENDS
@@ -114,6 +121,9 @@ class Voting:
             effects.append(self._shelf.write(kept))
         elif may and not is_newest:
             effects.append(self._shelf.carry(peer, record))
+        elif kept.post is Post.ACTS and not (is_newest or record.is_party(peer)):
+            # It was none any more while it was away: what told it so was lost.
+            effects.append(Send(peer, Relieve(ask.task, is_over=False)))
         vote = Vote(ask.task, ask.term, granted=granted, known_term=known)
         return [*effects, Send(peer, vote)]
 

@@ -117,6 +117,17 @@ class TaskShelf:
             return GuardLine(record.task, record.promised, 0)
         return GuardLine(record.task, record.term, record.seq)
 
+    def heeds(self, kept: Kept, peer: PeerId, *, is_over: bool) -> bool:
+        """Whether we keep a task no more because that machine says so."""
+        record, ours = kept.record, self.find(kept.record.task)
+        if peer not in (record.owner, record.acting):
+            return False
+        if record.owner == self.me and ours is not None and not ours.taken_up_ms:
+            # Whoever acted may have it for its own by now. Without its keepers we would go on with
+            # it alone: until it is known where it went, it waits.
+            return ours.state in TASK_ENDS
+        return is_over or kept.post is not Post.ACTS  # who acts may alone know how it went on
+
     def if_over(self, peer: PeerId, task: TaskId) -> list[g.Effect]:
         """Somebody keeps what has ended here long ago."""
         record = self.find(task)

@@ -18,10 +18,10 @@ from swarmnode.tasks.messages import (
     ReceiptTerms,
     ResultReceipt,
 )
-from swarmnode.tasks.records import Outcome
+from swarmnode.tasks.records import Outcome, TaskRecord
 from swarmnode.tasks.spec import TaskSpec
 from testnet.sim.signer import KeyedHashSigner
-from tests.buyer_lab import BOB, CAROL, DONE, NETWORK, TASK, Desk, held, result
+from tests.buyer_lab import BOB, CAROL, DONE, NETWORK, SPEC, TASK, Desk, held, result
 
 FAILED = Outcome("failed", 3, "exit")
 
@@ -246,3 +246,16 @@ def test_what_a_provider_says_can_always_be_read_back_from_disk() -> None:
     assert desk.record().state is TaskState.DONE
     desk.restart()
     assert desk.record().state is TaskState.DONE
+
+
+def test_the_result_of_what_goes_on_elsewhere_is_left_to_the_machine_that_has_it_now() -> None:
+    """Its provider may not have heard of that one yet: a receipt of ours would end it for both."""
+    desk = Desk()
+    desk.do(e.Submitted(TaskRecord(TASK, SPEC, desk.wall_ms(), key=b"k" * 32)))
+    terms = desk.running()
+    desk.run_for(4)
+    assert desk.buyer.keeper.find(TASK) is not None
+    desk.do(e.GoesOnElsewhere(TASK, CAROL))
+    desk.hear(BOB, result(terms))
+    assert not desk.take(ResultReceipt)
+    assert not desk.take(CancelJob)
