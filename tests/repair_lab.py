@@ -1,7 +1,7 @@
 """Objects of whole storage services: put, read, and looked at until they are mended."""
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import trio
@@ -39,12 +39,6 @@ async def put(service: StorageService, data: bytes) -> PutReceipt:
 async def got(service: StorageService, cap: ReadCap) -> bytes:
     with trio.fail_after(60):
         return b"".join([part async for part in service.objects.get(cap)])
-
-
-async def until(holds: Callable[[], bool], within_s: float) -> None:
-    with trio.fail_after(within_s):
-        while not holds():  # noqa: ASYNC110 - spread over many machines
-            await trio.sleep(0.1)
 
 
 def newest_record(lab: StorageLab, receipt: PutReceipt) -> Holding:

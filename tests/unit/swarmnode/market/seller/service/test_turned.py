@@ -1,7 +1,5 @@
 """Another machine acts for a task: whoever runs it brings everything that it printed there, too."""
 
-from collections.abc import Callable
-
 import pytest
 import trio
 
@@ -9,7 +7,7 @@ from p2p.ids import PeerId
 from swarmnode.executor.fake.executor import FakeExecutor
 from swarmnode.executor.fake.programs import Process, Run
 from swarmnode.tasks.keys import task_id_of
-from testnet.sim.seeded import simulated
+from testnet.sim.seeded import simulated, until_slowly
 from testnet.sim.signer import KeyedHashSigner
 from tests.seller_lab import ALICE, Alice, SellerLab, task
 
@@ -36,21 +34,15 @@ def has_all(buyer: Alice) -> bool:
     return buyer.log(TASK) == SAID and buyer.log(TASK, stream="stderr") == WARNED
 
 
-async def until(holds: Callable[[], bool], within_s: float) -> None:
-    with trio.fail_after(within_s):
-        while not holds():  # noqa: ASYNC110
-            await trio.sleep(0.1)
-
-
 @simulated
 async def test_what_was_printed_before_comes_at_once_though_nothing_more_is() -> None:
     lab = says_lab()
     async with lab.running() as alice:
         carol = await lab.another(CAROL)
         await alice.award(task("says"), TASK)
-        await until(lambda: has_all(alice), within_s=10)
+        await until_slowly(lambda: has_all(alice), within_s=10)
         carol.claim(KEY, TASK, 2)
-        await until(lambda: has_all(carol), within_s=5)
+        await until_slowly(lambda: has_all(carol), within_s=5)
         assert (await carol.result(TASK)).outcome.status == "done"
 
 
@@ -70,7 +62,7 @@ def test_log_and_result_come_again_until_somebody_has_written_them_down(restarts
             carol.claim(KEY, TASK, 2)
             assert (await carol.result(TASK)).buyer == CAROL
             assert has_all(carol)
-            await until(lambda: not lab.job_ids(), within_s=5)
+            await until_slowly(lambda: not lab.job_ids(), within_s=5)
 
     again()
 
@@ -82,7 +74,7 @@ async def test_who_takes_over_between_the_last_byte_and_the_result_lacks_neither
     async with lab.running() as alice:
         carol = await lab.another(CAROL)
         await alice.award(task("says", "goodbye"), TASK)
-        await until(lambda: has_all(alice), within_s=10)
+        await until_slowly(lambda: has_all(alice), within_s=10)
         alice.takes_logs = False
         await trio.sleep(65)
         carol.claim(KEY, TASK, 2)
@@ -97,7 +89,7 @@ async def test_a_claim_under_a_term_that_nobody_can_have_reached_is_not_obeyed()
     async with lab.running() as alice:
         carol = await lab.another(CAROL)
         await alice.award(task("says"), TASK)
-        await until(lambda: has_all(alice), within_s=10)
+        await until_slowly(lambda: has_all(alice), within_s=10)
         carol.claim(KEY, TASK, 2**62)
         assert (await alice.result(TASK)).outcome.status == "done"
         assert carol.log(TASK) == b""
