@@ -7,7 +7,7 @@ from dataclasses import replace
 import trio
 
 from storage.config import StorageConfig
-from storage.facade import PutReceipt, ReadCap
+from storage.facade import Durability, PutReceipt, ReadCap
 from storage.records.holding import Holding
 from storage.service import StorageService
 from tests.storage_lab import KIB, StorageLab
@@ -31,9 +31,11 @@ async def chunks_of(data: bytes) -> AsyncIterator[bytes]:
     yield data
 
 
-async def put(service: StorageService, data: bytes) -> PutReceipt:
+async def put(
+    service: StorageService, data: bytes, how: Durability = Durability.DURABLE
+) -> PutReceipt:
     with trio.fail_after(60):
-        return await service.objects.put(chunks_of(data))
+        return await service.objects.put(chunks_of(data), durability=how)
 
 
 async def got(service: StorageService, cap: ReadCap) -> bytes:
@@ -64,3 +66,8 @@ def is_whole(lab: StorageLab, receipt: PutReceipt) -> bool:
 
 def repairs(lab: StorageLab) -> int:
     return sum(service.stats().repair.repairs_done for service in lab.up())
+
+
+def used(lab: StorageLab) -> int:
+    """Bytes kept on all disks, of machines that are down, too."""
+    return sum(keeper.shards.used_bytes() for keeper in lab.keepers.values())

@@ -1,7 +1,7 @@
 """What was put in a pool that was small, or not known yet, is kept as well as the pool can."""
 
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -10,34 +10,17 @@ import trio
 
 from storage.arrival import KEY, TABLE
 from storage.errors import PoolUnknownError
-from storage.facade import Durability, PutReceipt, ReadCap
+from storage.facade import Durability, PutReceipt
 from storage.ids import Address
 from storage.limits import POOL_SETTLES_S
 from storage.records.holders import HolderBook
-from storage.service import StorageService
 from testnet.sim.seeded import simulated, until_slowly
 from testnet.sim.world import World
-from tests.repair_lab import CONFIG, is_whole, newest_record
+from tests.repair_lab import CONFIG, got, is_whole, newest_record, put
 from tests.storage_lab import StorageLab, storage_lab
 
 SLOW = replace(CONFIG, down_after_s=900.0)
 RAISED_S = 120.0
-
-
-async def chunks_of(data: bytes) -> AsyncIterator[bytes]:
-    yield data
-
-
-async def put(
-    service: StorageService, data: bytes, how: Durability = Durability.DURABLE
-) -> PutReceipt:
-    with trio.fail_after(60):
-        return await service.objects.put(chunks_of(data), durability=how)
-
-
-async def got(service: StorageService, cap: ReadCap) -> bytes:
-    with trio.fail_after(60):
-        return b"".join([part async for part in service.objects.get(cap)])
 
 
 def are_told(books: Sequence[HolderBook], address: Address, shards: int) -> bool:

@@ -20,7 +20,7 @@ from storage.volumes.memory import MemoryShardStore
 from testnet.sim.clock import VirtualWall
 from testnet.sim.seeded import simulated, until_slowly
 from tests.names_lab import OwnView
-from tests.repair_lab import CONFIG, newest_record
+from tests.repair_lab import CONFIG, newest_record, used
 from tests.storage_lab import Keeper, StorageLab, storage_lab
 
 SLOW = replace(CONFIG, down_after_s=900.0)
@@ -34,11 +34,6 @@ async def chunks_of(data: bytes) -> AsyncIterator[bytes]:
 async def put(service: StorageService) -> PutReceipt:
     with trio.fail_after(60):
         return await service.objects.put(chunks_of(DATA))
-
-
-def used(lab: StorageLab) -> int:
-    """Bytes kept on all disks, of machines that are down, too."""
-    return sum(keeper.shards.used_bytes() for keeper in lab.keepers.values())
 
 
 async def join(lab: StorageLab, name: str) -> None:

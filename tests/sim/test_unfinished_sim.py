@@ -9,7 +9,7 @@ import trio
 from storage.clocks.service import EVERY_S
 from storage.holder.leases.keys import lease_of
 from testnet.sim.seeded import simulated, until_slowly
-from tests.repair_lab import CONFIG
+from tests.repair_lab import CONFIG, used
 from tests.storage_lab import KIB, StorageLab, storage_lab
 
 SLOW = replace(CONFIG, down_after_s=900.0, hold_s=120.0, sweep_s=30.0)
@@ -26,10 +26,6 @@ class Slowly:
         yield DATA[: 64 * KIB]
         await self.go_on.wait()
         yield DATA[64 * KIB :]
-
-
-def used(lab: StorageLab) -> int:
-    return sum(keeper.shards.used_bytes() for keeper in lab.keepers.values())
 
 
 async def begin(lab: StorageLab, source: Slowly) -> None:
