@@ -1,6 +1,12 @@
 """Every error the p2p package raises, and what the caller should do about it."""
 
+import errno
+from typing import Final
+
 from p2p.ids import PeerId
+
+DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+"""How the system says that there is no room on a disk, or in a quota of it."""
 
 
 class P2PError(Exception):

@@ -28,11 +28,9 @@ from p2p.limits import (
 from p2p.membership.lives import Lives
 from p2p.membership.messages import PRESENCE_DOMAIN, News, Opinion, Presence
 from p2p.membership.ourselves import Ourselves
-from p2p.membership.view import Liveness, Member, MemberChanged
+from p2p.membership.view import GONE, Liveness, Member, MemberChanged
 from p2p.wire.codec import encode
 from p2p.wire.envelope import Signed, open_signed
-
-GONE = (Liveness.DEAD, Liveness.LEFT)
 
 _WhoT = TypeVar("_WhoT", PersonId, LabId)
 

@@ -14,7 +14,7 @@ import trio
 
 from p2p.effects import Rng, Send
 from p2p.membership.port import Members
-from p2p.membership.view import Liveness, MemberChanged
+from p2p.membership.view import GONE, Liveness, MemberChanged
 from p2p.service import Driver, Performer, persist_nothing
 from p2p.wire.envelope import Signed
 from storage.errors import ManifestError, ObjectUnknownError, StoreFullError
@@ -125,7 +125,7 @@ class RepairService:
 
     def _on_member(self, changed: MemberChanged) -> None:
         member = changed.member
-        if member.liveness is Liveness.ALIVE and changed.before in (Liveness.DEAD, Liveness.LEFT):
+        if member.liveness is Liveness.ALIVE and changed.before in GONE:
             self._reconciler.came_back(member.peer)
         self._driver.post(MemberIs(member.peer, member.liveness, member.since_s))
 

@@ -11,12 +11,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from p2p.errors import DISK_FULL
 from storage.errors import StoreFailedError, StoreFullError
 from storage.limits import OPEN_AGAIN_S, OPEN_TRIES_MAX, SEGMENT_FILES_OPEN_MAX
 from storage.volumes.punch import punch_hole
 from storage.volumes.space import Extent
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 SUFFIX = ".seg"
 
@@ -176,7 +176,7 @@ class VolumeFiles:
             raise self._failure(error) from error
 
     def _failure(self, error: OSError) -> StoreFullError | StoreFailedError:
-        if error.errno in _FULL:
+        if error.errno in DISK_FULL:
             return StoreFullError(f"{self._folder}: the disk is full")
         if error.errno in _EXHAUSTED:
             return StoreFullError(

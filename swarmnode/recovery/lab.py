@@ -15,10 +15,10 @@ import trio
 
 from p2p.errors import WireError
 from p2p.identity.keys import KeySigner
+from p2p.limits import WALL_MS_MAX
 from p2p.wire.codec import Record, decode_as, encode
 from storage.errors import NameConflictError, StorageError
 from storage.facade import OwnedNames
-from storage.limits import DATES_END_MS
 from swarmnode.errors import RecoveryRefusedError, SnapshotError
 from swarmnode.limits import OPENINGS_KEPT_MAX
 from swarmnode.recovery.box import open_box, seal_to
@@ -61,7 +61,7 @@ class Opening(Record, frozen=True):
     @property
     def is_sound(self) -> bool:
         """Whether it can be told: whoever has the lab's key can write anything there."""
-        return 0 <= self.at_ms < DATES_END_MS and f"{self.name}{self.by}".isprintable()
+        return 0 <= self.at_ms <= WALL_MS_MAX and f"{self.name}{self.by}".isprintable()
 
     def __str__(self) -> str:
         when = datetime.fromtimestamp(self.at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -13,26 +13,13 @@ from p2p.host.admission.port import Admission, OpenAdmission
 from p2p.host.libp2p.host import HostConfig, Libp2pHost
 from p2p.identity.admission import Anchor
 from p2p.identity.caller import Caller
-from p2p.identity.issue import DAY_MS, Grant, Keys, Names, accept, found
-from p2p.identity.issue import invite as certify_invite
+from p2p.identity.issue import DAY_MS, Keys, Names, found
 from p2p.identity.keys import KeySigner, network_id_of
 from p2p.identity.records import MembershipToken
 from p2p.ids import NetworkId, PeerId, TrafficClass
+from tests.admission_lab import ALICE, ALICES, ANCHOR, BOB, BOBS, NOW, key
 
-NOW = 1_800_000_000_000
 VALID_MS = 30 * DAY_MS
-
-
-def key(name: str) -> KeySigner:
-    return KeySigner.from_seed(name.encode().ljust(32, b"."))
-
-
-ROOT, ALICE, BOB = key("network"), key("alice"), key("bob")
-ANCHOR = Anchor(network_id_of(ROOT.peer_id), ROOT.peer_id)
-FOUNDER = Keys(ALICE, key("ann"), key("physics"), ROOT)
-ALICES = found(ANCHOR, FOUNDER, Names("alpha", "ann", "physics"), NOW)
-INVITED = certify_invite(ANCHOR, FOUNDER, ALICES, Grant(valid_ms=VALID_MS), key("i"), NOW)
-BOBS = accept(ANCHOR, INVITED, key("i"), Keys(BOB, key("bo")), Names("beta", "bo", ""), NOW)
 
 OTHER_ROOT = key("other network")
 OTHER = Anchor(network_id_of(OTHER_ROOT.peer_id), OTHER_ROOT.peer_id)

@@ -11,6 +11,8 @@ from swarmnode.executor.kernel.cgroup_parents import (
     find_parents,
     hand_down_controllers,
 )
+from swarmnode.executor.shim import process
+from swarmnode.limits import KILL_TIMEOUT_S
 from swarmnode.resources.cgroup_paths import V2
 
 MOUNTS_V1 = """\
@@ -51,6 +53,10 @@ def make_v2(path: str) -> None:
 
 def test_a_shim_calls_version_2_as_its_node_does() -> None:
     assert cgroup.V2 == V2
+
+
+def test_a_shim_waits_for_killed_processes_as_long_as_its_node_does() -> None:
+    assert process.KILL_TIMEOUT_S == KILL_TIMEOUT_S
 
 
 def test_our_groups_of_version_1_are_found_also_from_inside_a_container() -> None:

@@ -7,7 +7,7 @@ from p2p.membership.view import Liveness
 from p2p.wire.envelope import open_signed
 from swarmnode.market.buyer import events as e
 from swarmnode.market.buyer.config import BuyerConfig
-from swarmnode.market.messages import Release
+from swarmnode.market.messages import AwardTerms, Release
 from swarmnode.tasks.checkpoint import CheckpointRecord, StoredFile
 from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.lifecycle import TaskState
@@ -59,11 +59,17 @@ def test_where_the_keyring_is_copied_a_receipt_waits_for_the_copy() -> None:
     assert len(desk.take(ResultReceipt)) == 1, "the first may have been lost"
 
 
-def test_a_receipt_waits_again_after_a_restart() -> None:
+def ended_but_not_copied() -> tuple[Desk, AwardTerms]:
+    """Bob has told the result; no copy of the keyring has it."""
     desk = Desk()
     desk.do(e.EndsCopied(frozenset()))
     terms = desk.running()
     desk.hear(BOB, result(terms))
+    return desk, terms
+
+
+def test_a_receipt_waits_again_after_a_restart() -> None:
+    desk, terms = ended_but_not_copied()
     desk.restart()
     desk.do(e.EndsCopied(frozenset()))
     desk.hear(BOB, result(terms))
@@ -73,10 +79,7 @@ def test_a_receipt_waits_again_after_a_restart() -> None:
 
 
 def test_a_receipt_waits_no_longer_than_is_said() -> None:
-    desk = Desk()
-    desk.do(e.EndsCopied(frozenset()))
-    terms = desk.running()
-    desk.hear(BOB, result(terms))
+    desk, terms = ended_but_not_copied()
     desk.run_for(299)
     desk.hear(BOB, result(terms))
     assert desk.take(ResultReceipt) == []
@@ -87,20 +90,14 @@ def test_a_receipt_waits_no_longer_than_is_said() -> None:
 
 
 def test_of_a_task_that_is_removed_the_receipt_is_given_at_once() -> None:
-    desk = Desk()
-    desk.do(e.EndsCopied(frozenset()))
-    terms = desk.running()
-    desk.hear(BOB, result(terms))
+    desk, _ = ended_but_not_copied()
     desk.do(e.ForgetAsked(TASK))
     assert len(desk.take(ResultReceipt)) == 1
 
 
 def test_a_result_of_a_task_that_was_forgotten_has_its_receipt_and_no_refusal() -> None:
     """A refusal would free what the task has left."""
-    desk = Desk()
-    desk.do(e.EndsCopied(frozenset()))
-    terms = desk.running()
-    desk.hear(BOB, result(terms))
+    desk, terms = ended_but_not_copied()
     desk.do(e.ForgetAsked(TASK))
     assert len(desk.take(ResultReceipt)) == 1
     desk.hear(BOB, result(terms))
