@@ -21,6 +21,9 @@ BRAKE_MEMBERS: Final = 3
 BRAKE_SHARE: Final = 0.1
 """More than this share silent at once is a partition or a power cut, not so many losses."""
 
+DEGRADED_NAMED_MAX: Final = 3
+"""Objects that lack shards and are named where somebody asks; the others are counted."""
+
 
 def repair_at(k: int, n: int) -> int:
     """So few living shards, or fewer, are mended without waiting for machines to come back."""

@@ -15,7 +15,7 @@ from p2p.membership.view import Liveness
 from p2p.wire.codec import decode_as, number_in, number_of
 from storage.engine.memory_tables import MemoryTables
 from storage.facade import PutReceipt
-from storage.holder.leases.book import EVERYBODY
+from storage.holder.leases.given_up import EVERYBODY
 from storage.ids import ShardRoot
 from storage.messages import GetHolders
 from storage.placement.rendezvous import peers_in_order
@@ -164,6 +164,31 @@ async def test_a_machine_that_comes_back_too_late_frees_what_others_keep_now() -
         await until_slowly(lambda: lab[victim].stats().repair.dropped_surplus == 1, 60)
         assert lab[victim].stats().used_bytes == 0
         assert is_whole(lab, receipt)
+        assert await got(lab[victim], receipt.cap) == data
+
+
+@simulated
+async def test_in_a_small_pool_where_all_are_homes_who_comes_back_too_late_frees_its_part_too() -> (
+    None
+):
+    data = some_bytes(100_000)
+    async with storage_lab(5, config=CONFIG) as lab:
+        receipt = await put(lab["p0"], data)
+        address = receipt.cap.address
+        assert len(lab["p0"].parts.catalog.homes(address)) == 5
+        victim = next(peer for peer in newest_record(lab, receipt).peers() if peer != "p0")
+        lab.kill(victim)
+        await until_slowly(lambda: victim not in newest_record(lab, receipt).peers(), 60)
+        await until_slowly(lambda: is_whole(lab, receipt), 60)
+        await lab.start(victim)
+        assert lab[victim].stats().used_bytes > 0
+        await until_slowly(lambda: lab[victim].stats().repair.dropped_surplus == 1, 60)
+        assert lab[victim].stats().used_bytes == 0
+        assert lab[victim].leases.manifest(address) is not None, "it is a home still"
+        await until_slowly(lambda: is_whole(lab, receipt), 60)
+        for holder in newest_record(lab, receipt).rows[0][1:]:
+            assert holder is not None
+            lab.kill(holder)
         assert await got(lab[victim], receipt.cap) == data
 
 

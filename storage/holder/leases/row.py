@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from p2p.identity.caller import Caller
 from p2p.ids import LabId, PeerId, PersonId
 from p2p.wire.codec import Record, encode
-from storage.config import StorageConfig
+from storage.config import StorageClass, StorageConfig
 from storage.engine.port import ReadView, WriteView
 from storage.engine.stored import stored
 from storage.holder.leases.shares import NOBODY, LeasePayer
@@ -85,6 +85,19 @@ def held_on(
         if row.is_hold:
             view.put(LEASES, key, encode(replace(row, until_ms=until_ms)))
     return bool(theirs)
+
+
+def as_hold(terms: LeaseTerms, config: StorageConfig, now_ms: int) -> LeaseTerms:
+    """The same terms, for a moment only: until what makes it a lease has come."""
+    until_ms = min(now_ms + int(config.hold_s * 1000), terms.until_ms)
+    return replace(terms, is_hold=True, until_ms=until_ms)
+
+
+def is_over(row: LeaseRow, config: StorageConfig, now_ms: int) -> bool:
+    """Whether a lease has ended; a committed object has its time in the trash besides."""
+    is_soft = not row.is_hold and row.storage_class != StorageClass.SCRATCH
+    kept_ms = int(config.trash_s * 1000) if is_soft else 0
+    return now_ms >= row.until_ms + kept_ms
 
 
 def row_of(view: ReadView, key: LeaseKey) -> LeaseRow | None:

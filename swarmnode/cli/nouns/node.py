@@ -89,7 +89,9 @@ def _lacking(storage: Document) -> str:
     """How many objects are not as they should be."""
     kept, own = storage["kept_degraded"], storage["own_degraded"] + storage["own_unreadable"]
     lost = max(storage["kept_unreadable"], storage["own_unreadable"])
-    words = f"; {max(kept, own)} objects lack copies" if kept or own else ""
+    lacking = max(kept, own)
+    are = "object lacks" if lacking == 1 else "objects lack"
+    words = f"; {lacking} {are} copies" if lacking else ""
     return words + (f", {lost} of them cannot be read now" if lost else "")
 
 

@@ -145,7 +145,9 @@ def cat(cap: str, start: int, length: int | None) -> None:
     wanted = {"cap": cap, "start": start, "length": length}
     with node() as client:
         chunks = client.download("/api/v1/objects/read", wanted)
-        write_out(Progress("read", is_stdout=True).passing(chunks))
+        size = write_out(Progress("read", is_stdout=True).passing(chunks))
+    if start and not size and length != 0:
+        click.echo(f"nothing was written: the object has no byte {start}", err=True)
 
 
 @obj.command("ls")

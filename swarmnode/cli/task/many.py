@@ -73,8 +73,12 @@ def ls(
 
 
 def _on(machine: str, rows: list[Document], machines: Machines) -> list[Document]:
+    """Those of one machine, which may be no member any more. Raises CliError: nobody knows it."""
     names = {row["provider"]: machines.label(row["provider"]) for row in rows}
-    return [row for row in rows if machine in (row["provider"], names[row["provider"]])]
+    found = [row for row in rows if machine in (row["provider"], names[row["provider"]])]
+    if not found:
+        machines.find(machine)
+    return found
 
 
 def _ago_ms(text: str) -> int:

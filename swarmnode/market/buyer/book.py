@@ -26,7 +26,7 @@ from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import Ledger
 from swarmnode.tasks.lifecycle import TASK_ENDS, TaskFact, TaskState
 from swarmnode.tasks.messages import Phase
-from swarmnode.tasks.records import AttemptRecord, Outcome, TaskRecord
+from swarmnode.tasks.records import AttemptRecord, Outcome, TaskRecord, Usage
 from swarmnode.tasks.spec import PriorityClass, Repeatability, TaskSpec
 
 WAITING = frozenset({TaskState.SUBMITTED, TaskState.LOST})
@@ -41,6 +41,7 @@ COUNTED = {
 }
 """Facts that telemetry counts, by the name they have there."""
 
+_NOTHING_USED: Final = Usage()
 _NO_ATTEMPT: Final = AttemptRecord(0, PeerId(""), 0)
 
 NOTED_EVERY_S: Final = 1.0
@@ -245,9 +246,11 @@ class Book:
         pursuit = self.pursuits.pop(task)
         return [*self.step(task, fact, why), *self.drop_auctions(pursuit)]
 
-    def give_up(self, task: TaskId, reason: str, why: str) -> list[e.Effect]:
-        """End a task as failed for a reason that no provider gave."""
-        self.ledger.set_outcome(task, Outcome("failed", -1, reason, why))
+    def give_up(
+        self, task: TaskId, reason: str, why: str, usage: Usage = _NOTHING_USED
+    ) -> list[e.Effect]:
+        """End a task as failed for a reason that no provider gave; `usage` is its last word."""
+        self.ledger.set_outcome(task, Outcome("failed", -1, reason, why, usage=usage))
         return self.close(task, TaskFact.GAVE_UP, why)
 
     def alone_s(self, attempt: AttemptRecord) -> float:

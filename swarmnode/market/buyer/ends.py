@@ -81,8 +81,8 @@ def _stopped(
     """Its provider ended it, or could not go on with it: elsewhere, if it may run twice."""
     task = record.task
     if record.spec.effects is Repeatability.ONCE:
-        return book.give_up(task, "lost", f"{why}; {MAY_HAVE_RUN}")
+        return book.give_up(task, "lost", f"{why}; {MAY_HAVE_RUN}", outcome.usage)
     if held_back.is_fault(outcome) and (reason := held_back.reason(record)):
-        return book.give_up(task, held_back.REASON, reason)
+        return book.give_up(task, held_back.REASON, reason, outcome.usage)
     book.shun(task, record.provider, now_s)
     return [*book.step(task, TaskFact.PROVIDER_LOST, why), *book.retry(task, now_s)]

@@ -74,6 +74,8 @@ def test_a_group_that_is_not_ours_is_a_trouble_with_words() -> None:
     parents = find_parents(MOUNTS_V1, MEMBERSHIP_V1, lambda path: "memory" not in path)
     assert "memory" not in parents.dirs
     assert parents.troubles["memory"] == "/sys/fs/cgroup/memory/user/me is not ours to write"
+    assert parents.is_v1
+    assert not find_parents(MOUNT_V2.format("/x"), "0::/a\n", lambda path: False).is_v1
 
 
 def test_on_version_2_the_node_moves_into_a_leaf_and_hands_down_controllers(
