@@ -36,6 +36,8 @@ demo: .venv/runtime ## nine measured steps on seven nodes of this machine
 
 test: .venv/dev ## all tests but those of containers and of js-libp2p (TESTS=path: some)
 	@# A short place for their files: the path of a socket may have 107 bytes.
+	@# Once, not by each worker and each program that a test starts.
+	@$(BIN)/python -m compileall -q p2p storage swarmnode testnet
 	place=$$(mktemp -d) && chmod 755 $$place && \
 	$(BIN)/python -m pytest $(TESTS) -q -m "not containers and not slow and not interop" $(SIDE_BY_SIDE) --basetemp $$place/t && \
 	rm -rf $$place

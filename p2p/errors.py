@@ -1,6 +1,12 @@
 """Every error the p2p package raises, and what the caller should do about it."""
 
+import errno
+from typing import Final
+
 from p2p.ids import PeerId
+
+DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+"""How the system says that there is no room on a disk, or in a quota of it."""
 
 
 class P2PError(Exception):
@@ -93,10 +99,11 @@ class UnwritableFileError(IdentityError):
 
 
 class AdmissionError(P2PError):
-    """A peer's token was refused, by us or by the peer; `code` says what is wrong with it.
+    """A peer was refused, by us or by the peer; `code` says what is wrong, mostly with its token.
 
     Codes: expired, signature, network, clock, revoked, used (an invite, before); malformed,
-    version, busy (asked too often).
+    version, busy (asked too often), full (as many peers as there is room for), closed (gone before
+    it was decided).
     """
 
     def __init__(self, code: str, detail: str) -> None:

@@ -6,7 +6,7 @@ https://github.com/libp2p/specs/blob/master/peer-ids/peer-ids.md
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NewType
+from typing import Final, NewType
 
 PeerId = NewType("PeerId", str)
 """A machine: base58btc of the multihash of its Ed25519 public key."""
@@ -28,6 +28,10 @@ class TrafficClass(IntEnum):
     INTERACTIVE = 1
     NORMAL = 2
     BACKGROUND = 3
+
+
+BULK: Final[tuple[TrafficClass, ...]] = (TrafficClass.NORMAL, TrafficClass.BACKGROUND)
+"""Classes that share what the urgent ones leave, and have a connection of their own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ PRIVATE_FILE_BYTES_MAX: Final = 64 * 1024
 """A key, token or membership file: the longest of ours is under 16 KiB."""
 
 VERIFY_KEYS_MAX: Final = 4096
-"""Public keys kept ready for checking: every member of four full views."""
+"""Public keys kept ready for checking: four times the connections of one node."""
 
 CERTIFICATES_MAX: Final = 10
 """Certificates in one token: a lab that was invited in, and three invitations after one another."""
@@ -234,6 +234,12 @@ INCARNATION_MAX: Final = 1 << 53
 ADDRESS_CHARS_MAX: Final = 256
 """One multiaddr or key id: a /dns name is at most 253 characters, ours are about 90."""
 
+MULTIADDR_CHARS_MAX: Final = 512
+"""One that is read, from wherever: the longest /dns name with port and peer id has 327."""
+
+WALL_MS_MAX: Final = 253_402_300_799_999
+"""Wall clock: the end of the year 9999, the last that has a date. What never ends ends then."""
+
 NEWS_BYTES_MAX: Final = 40 * 1024
 """Signed presences in one message: with ids and opinions it stays below a control frame."""
 
@@ -250,7 +256,7 @@ PRESENCE_BYTES_MAX: Final = PRESENCE_TOKEN_BYTES_MAX + 3072
 """One signed presence: a token, eight addresses, two names and a signature."""
 
 PROOFS_KEPT_MAX: Final = 8192
-"""Tokens of others that were checked and found good: four times what GOSSIP_ROWS_MAX holds."""
+"""Tokens of others that were checked and found good: of twice the members of GOSSIP_ROWS_MAX."""
 
 VIEW_MACHINES_PER_PERSON_MAX: Final = 4096
 """Machines of one person in a view: whoever may certify machines cannot fill it for the others."""

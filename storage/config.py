@@ -6,6 +6,10 @@ from enum import IntEnum
 from storage.limits import SEGMENT_BYTES, SMALL_OBJECT_BYTES
 
 DAY_S = 24 * 3600.0
+DOWN_AFTER_S = 15 * 60.0
+"""A silent holder counts as lost after this: reboots and lunch-time lids are shorter."""
+REPAIR_BYTES_PER_S = 20 * 1024**2
+"""Repair traffic of one node: a fifth of a gigabit line."""
 
 
 class StorageClass(IntEnum):
@@ -60,10 +64,8 @@ class StorageConfig:
     """A holder that has not taken a shard by then is asked whether it lives, and again later."""
     pulse_timeout_s: float = 1.0
     """One that does not say so within this is frozen: on a slow line questions pass by bulk."""
-    repair_bytes_per_s: float = 20 * 1024**2
-    """Repair traffic of this node: a fifth of a gigabit line."""
-    down_after_s: float = 15 * 60.0
-    """A silent holder counts as lost after this: reboots and lunch-time lids are shorter."""
+    repair_bytes_per_s: float = REPAIR_BYTES_PER_S
+    down_after_s: float = DOWN_AFTER_S
 
     def __post_init__(self) -> None:
         if self.segment_bytes < 1 or self.segment_bytes > SEGMENT_BYTES:

@@ -229,7 +229,7 @@ RIGHTS_KEPT: Final = 256
 """Rights checked lately: a machine holds shards of so many tasks at a time, 150 KiB."""
 
 TASK_LABEL_CHARS_MAX: Final = 64
-"""Name of a task in a right: twice as long as an id."""
+"""Name of a task in a right: four times as long as an id."""
 
 NAME_JOIN_S: Final = 15.0
 """One of two machines waits so long for the other after a start: joining takes 10 s at most."""
@@ -245,6 +245,3 @@ HOLDERS_SEQUENCE_MAX: Final = 1 << 53
 
 HOLDERS_LEAP_MAX: Final = 1 << 20
 """Mendings that a machine may have missed: who may write a record cannot end the counting."""
-
-DATES_END_MS: Final = 253_402_300_800_000
-"""The end of the year 9999, the last that has a date: no clock that is right tells a later one."""

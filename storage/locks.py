@@ -24,8 +24,10 @@ class KeyedLocks(Generic[KeyT]):
             async with lock:
                 yield
         finally:
-            if lock.statistics().tasks_waiting == 0 and not lock.locked():
-                self._locks.pop(key, None)
+            is_idle = lock.statistics().tasks_waiting == 0 and not lock.locked()
+            # Who is cancelled on coming may leave after others have a new one.
+            if is_idle and self._locks.get(key) is lock:
+                del self._locks[key]
 
     def __len__(self) -> int:
         """Keys that somebody holds or waits for."""

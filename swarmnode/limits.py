@@ -87,6 +87,9 @@ JOB_START_TIMEOUT_S: Final = 30.0
 KILL_TIMEOUT_S: Final = 5.0
 """How long a killed process tree may take to vanish before that is an error."""
 
+STORE_FILES_S: Final = 600.0
+"""A provider has this long to store the outputs of a job that runs: gigabytes on a slow line."""
+
 JOB_PIDS_MAX: Final = 2048
 """Processes and threads of one job: a data loader per core of a large machine and their pools."""
 
@@ -116,6 +119,9 @@ STATE_RETRIES_MAX: Final = 8
 """Times a write that does not compare tries again before it gives the conflict back."""
 
 # Tasks
+TASK_NAME_CHARS_MAX: Final = 128
+"""What its owner calls a task, and a text of its spec as short: they stand in lists and logs."""
+
 SPEC_TEXT_CHARS_MAX: Final = 32 * 1024
 """A task file: twice what it may take packed, for its keys and comments."""
 
@@ -316,6 +322,9 @@ AUCTIONS_CLOSED_MAX: Final = 1024
 """Awarded auctions whose winner is remembered, so that its late bids do not release its room."""
 
 # The local API
+API_PINGS_MAX: Final = 20
+"""Round trips measured in one request: one after another, and somebody waits for them."""
+
 API_TOKENS_MAX: Final = 256
 """Tokens in one file: each request is compared with all of them."""
 

@@ -1,10 +1,16 @@
 """What holds for every test."""
 
+import gc
+import os
 import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
+
+from tests.open_folder import open_folder
 
 LONG: Final = (
     "integration/test_recovery.py",
@@ -24,11 +30,21 @@ run by several workers none is left alone with one of them."""
 
 
 def pytest_configure() -> None:
-    """Hear Ctrl-C even where the run was started in the background, which ignores it.
+    """What this process hands down to every process that a test starts.
 
-    An ignored signal is inherited: tests that interrupt a program would wait for ever.
+    Ctrl-C is heard even where the run was started in the background, which ignores it: an ignored
+    signal is inherited, and tests that interrupt a program would wait for ever. Bytecode is kept,
+    whatever the environment says: hundreds of programs start, and each would compile itself anew.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+
+
+def pytest_collection_finish() -> None:
+    """No collection of garbage looks at thousands of tests and their modules again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -40,3 +56,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return next((at for at, name in enumerate(LONG) if place.startswith(name)), len(LONG))
 
     items.sort(key=rank)
+
+
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """As `tmp_path`, and every user of this machine may pass through it."""
+    with open_folder() as folder:
+        yield folder

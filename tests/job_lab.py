@@ -1,11 +1,13 @@
 """Real jobs for tests: an executor on a temporary folder, specs, and what is left over."""
 
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import trio
@@ -27,6 +29,9 @@ needs_bwrap = pytest.mark.skipif(
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: users are changed")
 needs_python = pytest.mark.skipif(not Path(PYTHON).exists(), reason=f"{PYTHON} is missing")
 
+_RANGES: Final = [range(first, first + 65) for first in range(62_000, 65_000, 65)]
+"""Of users, none of them those of a node on this machine."""
+
 
 def spec(job: str, *argv: str, **changes: object) -> JobSpec:
     """A small job."""
@@ -44,6 +49,23 @@ def spec(job: str, *argv: str, **changes: object) -> JobSpec:
     return JobSpec(**values)  # type: ignore[arg-type]
 
 
+@cache
+def own_users() -> tuple[range, socket.socket]:
+    """Users for the mode `container` that no other run of tests on this machine has meanwhile.
+
+    It ends whatever its users run: two runs with the same would end each other's jobs. The name of
+    the socket marks them as taken, for as long as this process lives.
+    """
+    mark = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    for users in _RANGES:
+        try:
+            mark.bind(f"\0swarm-test-users-{users.start}")
+        except OSError:
+            continue
+        return users, mark
+    raise AssertionError("more runs of these tests on one machine than there are users for")
+
+
 @asynccontextmanager
 async def running_executor(
     folder: Path,
@@ -51,12 +73,10 @@ async def running_executor(
     environments: Mapping[str, Path] | None = None,
     **settings: Any,  # noqa: ANN401
 ) -> AsyncIterator[ProcessExecutor]:
-    """An executor that serves; at the end every job is swept.
-
-    In the mode `container` it ends whatever its users run: here they are not those of other nodes.
-    """
+    """An executor that serves; at the end every job is swept."""
     if sandbox == CONTAINER:
-        settings.setdefault("uid_first", 62_000)
+        users, _ = own_users()
+        settings = {"uid_first": users.start, "uid_count": len(users), **settings}
     config = ExecutorConfig(sandbox=sandbox, **settings)
     executor = ProcessExecutor(folder, config, environments or {}, ThreadWorkers())
     async with trio.open_nursery() as nursery:

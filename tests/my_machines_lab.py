@@ -1,6 +1,6 @@
 """Tasks and objects of one machine of a person, to be seen and ended from another of theirs."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import trio
@@ -9,18 +9,13 @@ from storage.facade import PutReceipt
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.spec import Repeatability, Shape, TaskSpec
+from testnet.sim.seeded import until_slowly
 from testnet.sim.world import World
 
 SHAPE = Shape(cpu_millis=1000, memory_bytes=1 << 30, disk_bytes=1 << 20)
 HOURS = ("sleep", "100000")
 PRINTS = ("train", "150", "1", "10")
 DATA = bytes(range(256)) * 200
-
-
-async def until(holds: Callable[[], bool], within_s: float) -> None:
-    with trio.fail_after(within_s):
-        while not holds():  # noqa: ASYNC110 - spread over many machines
-            await trio.sleep(0.1)
 
 
 async def running_task(
@@ -35,7 +30,7 @@ async def running_task(
     market = world[name].up.market
     spec = TaskSpec(argv, shape=SHAPE, avoid=(world[name].peer,), effects=effects)
     task = await market.buyer.submit(spec, person)
-    await until(lambda: market.buyer.task(task).state is TaskState.RUNNING, 60)
+    await until_slowly(lambda: market.buyer.task(task).state is TaskState.RUNNING, 60)
     await trio.sleep(20)
     return task
 

@@ -1,13 +1,13 @@
 """Objects of whole storage services: put, read, and looked at until they are mended."""
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import trio
 
 from storage.config import StorageConfig
-from storage.facade import PutReceipt, ReadCap
+from storage.facade import Durability, PutReceipt, ReadCap
 from storage.records.holding import Holding
 from storage.service import StorageService
 from tests.storage_lab import KIB, StorageLab
@@ -31,20 +31,16 @@ async def chunks_of(data: bytes) -> AsyncIterator[bytes]:
     yield data
 
 
-async def put(service: StorageService, data: bytes) -> PutReceipt:
+async def put(
+    service: StorageService, data: bytes, how: Durability = Durability.DURABLE
+) -> PutReceipt:
     with trio.fail_after(60):
-        return await service.objects.put(chunks_of(data))
+        return await service.objects.put(chunks_of(data), durability=how)
 
 
 async def got(service: StorageService, cap: ReadCap) -> bytes:
     with trio.fail_after(60):
         return b"".join([part async for part in service.objects.get(cap)])
-
-
-async def until(holds: Callable[[], bool], within_s: float) -> None:
-    with trio.fail_after(within_s):
-        while not holds():  # noqa: ASYNC110 - spread over many machines
-            await trio.sleep(0.1)
 
 
 def newest_record(lab: StorageLab, receipt: PutReceipt) -> Holding:
@@ -70,3 +66,8 @@ def is_whole(lab: StorageLab, receipt: PutReceipt) -> bool:
 
 def repairs(lab: StorageLab) -> int:
     return sum(service.stats().repair.repairs_done for service in lab.up())
+
+
+def used(lab: StorageLab) -> int:
+    """Bytes kept on all disks, of machines that are down, too."""
+    return sum(keeper.shards.used_bytes() for keeper in lab.keepers.values())

@@ -27,7 +27,7 @@ from p2p.limits import (
     GOSSIP_TTL_S_MAX,
     INCARNATION_MAX,
 )
-from p2p.membership.view import Liveness, View
+from p2p.membership.view import GONE, View
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
 
 PAYLOAD_BYTES_MAX = GOSSIP_BODY_BYTES_MAX + 32
@@ -35,8 +35,6 @@ TTL_MS_MAX = round(GOSSIP_TTL_S_MAX * 1000)
 
 MARK_S = (TTL_MS_MAX + 2 * CLOCK_SKEW_MAX_MS) / 1000
 """For so long after an item arrived could an older one of its origin still pass for live."""
-
-GONE = (Liveness.DEAD, Liveness.LEFT)
 
 
 @dataclass(frozen=True, slots=True)

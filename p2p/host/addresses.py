@@ -4,14 +4,18 @@ Only TCP over IPv4, IPv6 or a DNS name; anything else is an address we cannot us
 Source: https://github.com/multiformats/multiaddr
 """
 
+import errno
 import ipaddress
 from dataclasses import dataclass
 from typing import Final
 
 from p2p.ids import PeerId
+from p2p.limits import MULTIADDR_CHARS_MAX
 
+ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 _HOST_KINDS: Final = ("ip4", "ip6", "dns", "dns4", "dns6")
-_ADDRESS_CHARS_MAX: Final = 512
+_NO_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
+"""How binding to a wildcard fails on a machine without that kind of address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,7 @@ class Address:
 def parse_address(text: str) -> Address:
     """Read `/ip4|ip6|dns|dns4|dns6/HOST/tcp/PORT[/p2p/PEER]`; ValueError says what is wrong."""
     parts = text.split("/")
-    if len(text) > _ADDRESS_CHARS_MAX or len(parts) not in (5, 7) or parts[0]:
+    if len(text) > MULTIADDR_CHARS_MAX or len(parts) not in (5, 7) or parts[0]:
         raise ValueError(f"{text[:80]!r} is not like /ip4/10.0.0.7/tcp/4001/p2p/12D3Koo...")
     _, kind, host, transport, port_text, *rest = parts
     if kind not in _HOST_KINDS or transport != "tcp" or (rest and rest[0] != "p2p"):
@@ -45,6 +49,11 @@ def parse_address(text: str) -> Address:
         raise ValueError(f"{port_text!r} in {text!r} is not a port")
     _check_host(kind, host, text)
     return Address(kind, host, int(port_text), PeerId(rest[1]) if rest else None)
+
+
+def lacks_family(host: str, error: OSError) -> bool:
+    """Whether a wildcard could not be bound as this machine has no address of that kind."""
+    return host in ANYWHERE and error.errno in _NO_FAMILY
 
 
 def _check_host(kind: str, host: str, text: str) -> None:

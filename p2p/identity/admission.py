@@ -37,11 +37,10 @@ from p2p.limits import (
     CLOCK_SKEW_MAX_MS,
     NAME_CHARS_MAX,
     ROLES_MAX,
+    WALL_MS_MAX,
 )
 from p2p.wire.codec import Record, decode_as
 from p2p.wire.envelope import Signed, Signer, open_signed
-
-_WALL_MS_MAX: Final = 253_402_300_799_999  # the end of the year 9999: calendars end there
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +201,7 @@ def _check_fields(sealed: Signed, anchor: Anchor) -> None:
         raise AdmissionError("network", f"the token is for another network than {anchor.network}")
     if sealed.domain not in CERTIFICATES or len(sealed.payload) > CERTIFICATE_BYTES_MAX:
         raise AdmissionError("malformed", "the token holds something that is not a certificate")
-    if not 0 <= sealed.sequence <= sealed.expires_ms <= _WALL_MS_MAX:
+    if not 0 <= sealed.sequence <= sealed.expires_ms <= WALL_MS_MAX:
         raise AdmissionError("malformed", "a certificate's times make no sense")
     _check_id(sealed.sender)
 
@@ -239,7 +238,7 @@ class _Chain:
     invites: dict[str, InviteCert] = field(default_factory=dict)
     machine: MachineCert | None = None
     lineage: list[CertLink] = field(default_factory=list)
-    expires_ms: int = _WALL_MS_MAX
+    expires_ms: int = WALL_MS_MAX
 
     def add(self, sealed: Signed, verifier: Signer, revoked: Collection[str]) -> None:
         """Check one certificate against those before it, and take it in."""

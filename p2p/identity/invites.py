@@ -15,7 +15,7 @@ from blake3 import blake3
 
 from p2p.errors import IdentityError, InviteError, WireError
 from p2p.identity.admission import Anchor
-from p2p.identity.keys import network_id_of, public_key_of
+from p2p.identity.keys import SEED_BYTES, network_id_of, public_key_of
 from p2p.identity.records import INVITE_DOMAIN, InviteCert, decode_canonical
 from p2p.ids import PeerId
 from p2p.limits import CLOCK_SKEW_MAX_MS, INVITE_ADDRESSES_MAX, INVITE_CHARS_MAX
@@ -26,7 +26,6 @@ INVITE_PREFIX: Final = "swarm1"
 _ALPHABET: Final = frozenset("abcdefghijklmnopqrstuvwxyz234567")
 _LENGTH_BYTES: Final = 2
 _CHECKSUM_BYTES: Final = 4
-_SEED_BYTES: Final = 32
 _PATH: Final = re.compile(
     r"/(ip4|ip6|dns|dns4|dns6)/[0-9A-Za-z.:_-]{1,253}/tcp/[0-9]{1,5}(/ws|/wss)?"
 )
@@ -137,7 +136,7 @@ def _check_content(invite: Invite) -> None:
         raise WireError(f"it names {len(addresses)} addresses")
     if bool(invite.seed) != bool(invite.certificates) or not (invite.seed or invite.is_open):
         raise WireError("it lacks its key or its certificates")
-    if invite.seed and len(invite.seed) != _SEED_BYTES:
+    if invite.seed and len(invite.seed) != SEED_BYTES:
         raise WireError("its key has the wrong length")
     if invite.certificates and invite.certificates[-1].domain != INVITE_DOMAIN:
         raise WireError("it ends in no invite certificate")

@@ -18,6 +18,8 @@ from p2p.ids import NetworkId, PeerId
 from p2p.limits import VERIFY_KEYS_MAX
 
 _ID_PREFIX: Final = bytes.fromhex("002408011220")
+SEED_BYTES: Final = 32
+"""A private key is made of so many secret bytes (RFC 8032)."""
 _KEY_BYTES: Final = 32
 _ID_CHARS: Final = 52
 _NETWORK_ID_BYTES: Final = 10
@@ -59,7 +61,7 @@ class KeySigner:
 
     @classmethod
     def from_seed(cls, seed: bytes) -> "KeySigner":
-        """The key made of 32 random bytes; the same seed gives the same key."""
+        """The key made of SEED_BYTES random bytes; the same seed gives the same key."""
         return cls(Ed25519PrivateKey.from_private_bytes(seed))
 
     @property

@@ -3,7 +3,6 @@
 A folder is 0700, a file 0600, both ours; anything looser is refused with the command that mends it.
 """
 
-import errno
 import os
 import re
 import stat
@@ -12,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from p2p.errors import IdentityError, UnsafeFileError, UnwritableFileError
+from p2p.errors import DISK_FULL, IdentityError, UnsafeFileError, UnwritableFileError
 from p2p.limits import PRIVATE_FILE_BYTES_MAX
 
 _DRAFT: Final = re.compile(r"\..+\.([0-9]+)")
@@ -148,7 +147,7 @@ def _draft(path: Path, data: bytes) -> Iterator[Path]:
 
 
 def _why(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in DISK_FULL:
         return f"{error.strerror}: free some space there"
     return f"{error.strerror}: choose another folder (SWARM_HOME)"
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from p2p.errors import AdmissionError
 from p2p.identity.admission import Admitted, Anchor, Clocks, check_token
 from p2p.identity.issue import Keys, proof_of
-from p2p.identity.keys import KeySigner
+from p2p.identity.keys import SEED_BYTES, KeySigner
 from p2p.identity.lineage import CertLink
 from p2p.identity.records import (
     INVITE_DOMAIN,
@@ -34,8 +34,6 @@ from p2p.ids import PeerId, PersonId
 from p2p.limits import CERTIFICATES_MAX
 from p2p.wire.codec import Record, decode_as
 from p2p.wire.envelope import Signed, Signer
-
-_SEED_BYTES = 32
 
 
 def half_life_ms(token: MembershipToken) -> int:
@@ -145,7 +143,7 @@ class Renewer:
         proof = proof_of(person_key, self.anchor, self.token)
         if len(proof) + 3 > CERTIFICATES_MAX:
             return ()
-        key = KeySigner.from_seed(entropy(_SEED_BYTES))
+        key = KeySigner.from_seed(entropy(SEED_BYTES))
         until_ms = min(now_ms + old.term_ms(old.who.person), *(cert.expires_ms for cert in proof))
         person = decode_as(PersonCert, old.find(PERSON_DOMAIN).payload)
         invite = InviteCert(key.peer_id, old.who.lab, 1, now_ms, person.can_invite)

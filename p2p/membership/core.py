@@ -28,8 +28,8 @@ from p2p.membership.messages import (
 from p2p.membership.ourselves import Ourselves, OwnPresence
 from p2p.membership.probing import Prober
 from p2p.membership.sync import pages
-from p2p.membership.table import GONE, MemberTable
-from p2p.membership.view import Liveness, View
+from p2p.membership.table import MemberTable
+from p2p.membership.view import GONE, Liveness, View
 
 
 class Membership:

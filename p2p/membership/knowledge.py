@@ -16,8 +16,8 @@ from p2p.membership.messages import News, Opinion, Spread
 from p2p.membership.news import NewsQueue
 from p2p.membership.ourselves import OwnPresence
 from p2p.membership.probing import Prober
-from p2p.membership.table import GONE, MemberRow, MemberTable
-from p2p.membership.view import Liveness, Member, MemberChanged, View
+from p2p.membership.table import MemberRow, MemberTable
+from p2p.membership.view import GONE, Liveness, Member, MemberChanged, View
 from p2p.wire.envelope import Signed
 
 

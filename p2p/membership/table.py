@@ -11,6 +11,7 @@ from bisect import bisect_left, insort
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from typing import TypeVar
 
 from p2p.errors import WireError
 from p2p.identity.caller import Caller
@@ -27,11 +28,11 @@ from p2p.limits import (
 from p2p.membership.lives import Lives
 from p2p.membership.messages import PRESENCE_DOMAIN, News, Opinion, Presence
 from p2p.membership.ourselves import Ourselves
-from p2p.membership.view import Liveness, Member, MemberChanged
+from p2p.membership.view import GONE, Liveness, Member, MemberChanged
 from p2p.wire.codec import encode
 from p2p.wire.envelope import Signed, open_signed
 
-GONE = (Liveness.DEAD, Liveness.LEFT)
+_WhoT = TypeVar("_WhoT", PersonId, LabId)
 
 
 @dataclass(slots=True, eq=False)
@@ -82,7 +83,7 @@ class MemberTable:
         self.unproven = 0
         """Presences whose token proved nothing when they came, or had none."""
         self._persons: Counter[PersonId] = Counter()
-        """Rows of each person, those of gone machines included."""
+        """Rows of each person, those of gone machines included; nobody without any."""
         self._labs: Counter[LabId] = Counter()
         """The same of each lab."""
 
@@ -235,9 +236,9 @@ class MemberTable:
                 return False
         return self._make_room()
 
-    def _count(self, member: Member, count: int) -> None:
-        self._persons[member.person] += count
-        self._labs[member.lab] += count
+    def _count(self, member: Member, by: int) -> None:
+        _add(self._persons, member.person, by)
+        _add(self._labs, member.lab, by)
 
     def _make_room(self) -> bool:
         if len(self.rows) < self._members_max:
@@ -263,6 +264,7 @@ class MemberTable:
         members = [row.member for row in self.rows.values()]
         assert self._persons == Counter(m.person for m in members), "persons are miscounted"
         assert self._labs == Counter(m.lab for m in members), "labs are miscounted"
+        assert all((*self._persons.values(), *self._labs.values())), "who has nothing is counted"
 
 
 def is_sound(presence: Presence) -> bool:
@@ -295,6 +297,13 @@ def _member(
         who.roles,
         who.lab_name,
     )
+
+
+def _add(counts: Counter[_WhoT], who: _WhoT, by: int) -> None:
+    """Whoever has nothing is forgotten: a machine may show another person in each presence."""
+    counts[who] += by
+    if not counts[who]:
+        del counts[who]
 
 
 def _is_news_to(

@@ -24,6 +24,10 @@ class Liveness(IntEnum):
     LEFT = 3  # said goodbye
 
 
+GONE: Final = (Liveness.DEAD, Liveness.LEFT)
+"""Not here any more, as far as anybody knows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """One machine as the swarm knows it."""

@@ -18,11 +18,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from p2p.ids import TrafficClass
+from p2p.ids import BULK, TrafficClass
 from p2p.limits import OUTBOX_BYTES_MAX, OUTBOX_FRAMES_MAX, SLICE_BYTES_MAX, WAITS_BYTES_MIN
 
 _CLASSES: Final = tuple(TrafficClass)
-_BULK: Final[tuple[TrafficClass, ...]] = (TrafficClass.NORMAL, TrafficClass.BACKGROUND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +145,7 @@ class Scheduler:
         """Bytes that control and interactive may send while others wait: within a burst of 0."""
         self._background_credit = 0.0
         """Bytes background has earned of a known line; above 0 it goes before normal."""
-        self._deficit: dict[TrafficClass, int] = dict.fromkeys(_BULK, 0)
+        self._deficit: dict[TrafficClass, int] = dict.fromkeys(BULK, 0)
         """Bytes that each bulk class may still send in its turn; never below 0."""
         self._turn = TrafficClass.NORMAL
         """The bulk class whose turn it is when both have something to send."""
@@ -212,7 +211,7 @@ class Scheduler:
         if chosen is None:
             return None
         size_max = min(rooms[chosen], self._config.slice_bytes_max)
-        is_shared = chosen in _BULK and all(bulk in ready for bulk in _BULK)
+        is_shared = chosen in BULK and all(bulk in ready for bulk in BULK)
         if not is_shared:
             return self._cut(chosen, size_max)
         if self._background_credit > 0:
@@ -224,7 +223,7 @@ class Scheduler:
 
     def _choose(self, ready: list[TrafficClass]) -> TrafficClass | None:
         control, interactive = TrafficClass.CONTROL, TrafficClass.INTERACTIVE
-        bulk = [traffic_class for traffic_class in ready if traffic_class in _BULK]
+        bulk = [traffic_class for traffic_class in ready if traffic_class in BULK]
         if control in ready and self._may_go(control, is_alone=len(ready) == 1):
             return control
         if interactive in ready and self._may_go(interactive, is_alone=not bulk):
@@ -258,7 +257,7 @@ class Scheduler:
             )
 
     def _choose_bulk(self, ready: list[TrafficClass]) -> TrafficClass:
-        for traffic_class in _BULK:
+        for traffic_class in BULK:
             if not self._queues[traffic_class].items:
                 self._deficit[traffic_class] = 0
         if self._turn not in ready:

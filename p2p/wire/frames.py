@@ -1,5 +1,7 @@
 """Length-prefixed frames over a byte stream, sans-I/O: bytes in, whole frames out."""
 
+from collections.abc import Iterator
+
 from p2p.errors import WireError
 
 _PREFIX_BYTES = 4
@@ -8,6 +10,17 @@ _PREFIX_BYTES = 4
 def frame(payload: bytes) -> bytes:
     """One payload with its 32-bit big-endian length in front."""
     return len(payload).to_bytes(_PREFIX_BYTES) + payload
+
+
+def payloads_in(data: bytes) -> Iterator[bytes]:
+    """Of frames that are all there, one after another. Raises WireError where they end early."""
+    at = 0
+    while at < len(data):
+        start = at + _PREFIX_BYTES
+        at = start + int.from_bytes(data[at:start])
+        if at > len(data):
+            raise WireError("it ends early")
+        yield data[start:at]
 
 
 class FrameReader:

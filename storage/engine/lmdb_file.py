@@ -4,7 +4,6 @@ A new store is made complete beside its place and renamed into it, so that whate
 without our mark is not ours to overwrite.
 """
 
-import errno
 import os
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import lmdb
 
+from p2p.errors import DISK_FULL
 from storage.engine.lmdb_records import Handle, get_record, seal
 from storage.errors import TABLES_REMEDY as REMEDY
 from storage.errors import RecordCorruptError, StoreFailedError
@@ -38,7 +38,7 @@ def open_store(path: Path, map_bytes: int) -> tuple[Any, dict[str, Handle]]:
             )
         environment = _open(path, map_bytes)
     except OSError as error:
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        is_full = error.errno in DISK_FULL
         remedy = "free some space" if is_full else "make it readable and writable for this user"
         raise StoreFailedError(f"{path} cannot be opened ({error}): {remedy}") from error
     with ExitStack() as undo:

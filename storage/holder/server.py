@@ -19,7 +19,8 @@ from storage import messages as m
 from storage.coding.merkle import HASH_BYTES
 from storage.config import StorageConfig
 from storage.errors import ManifestError, ShardCorruptError, ShardMissingError, StoreFullError
-from storage.holder.leases.book import EVERYBODY, LeaseBook
+from storage.holder.leases.book import LeaseBook
+from storage.holder.leases.given_up import EVERYBODY
 from storage.holder.leases.row import LeaseRow
 from storage.holder.tombstones import Tombstones, answer_of
 from storage.ids import LeaseId, ShardRoot
@@ -252,8 +253,8 @@ class ShardServer:
                     self._tombstones.note(stone or order, row, caller.peer)
                     done = True
             if not any(row.owner == caller.person for _, row in rows):
-                self._leases.refuse(lease, caller)  # their own, if it comes late
-            for row in () if done else self._leases.dropped_rows(lease):
+                self._leases.given_up.refuse(lease, caller)  # their own, if it comes late
+            for row in () if done else self._leases.given_up.rows(lease):
                 if request.tombstone is not None and self._binds(caller, row, request):
                     await self._leases.bury(lease, row, request.tombstone)
                     done = True

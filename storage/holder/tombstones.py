@@ -20,6 +20,7 @@ from p2p.errors import WireError
 from p2p.identity.caller import Caller
 from p2p.identity.proofs import Proofs, owner_of
 from p2p.ids import LabId, NetworkId, PeerId, PersonId
+from p2p.limits import WALL_MS_MAX
 from p2p.wire.codec import Record, decode_as, encode
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
 from storage.engine.port import ReadView, Tables, WriteView
@@ -28,7 +29,6 @@ from storage.holder.leases.keys import bound_to, key_of, lease_of
 from storage.holder.leases.row import LeaseRow
 from storage.ids import Address, LeaseId, LeaseKey
 from storage.limits import (
-    DATES_END_MS,
     LEASE_ROWS_PER_SCAN,
     REMOVAL_REASON_CHARS_MAX,
     TOMBSTONE_BYTES_MAX,
@@ -301,7 +301,7 @@ def _words(sender: str, stone: Tombstone, by_lab: bool) -> str:
     if not by_lab:
         return f"it was removed, from machine {sender}"
     when = ""
-    if 0 < stone.at_ms < DATES_END_MS:
+    if 0 < stone.at_ms <= WALL_MS_MAX:
         removed_at = datetime.fromtimestamp(stone.at_ms / 1000, UTC)
         when = f" on {removed_at.strftime('%Y-%m-%d %H:%M UTC')}"
     return f"the key of its lab removed it{when}: {stone.why}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 
@@ -139,6 +139,17 @@ class _Standing:
     """When the last of the silent holders counts as lost, on our clock."""
 
 
+class Patience(Protocol):
+    """How long repair waits for the holder of one of n shards, where `live` can be had: a silent
+    one, which may come back (`is_away`), or one that has said goodbye."""
+
+    def __call__(self, k: int, n: int, live: int, *, is_away: bool = True) -> float: ...
+
+
+def _no_patience(k: int, n: int, live: int, *, is_away: bool = True) -> float:
+    return 0.0
+
+
 @dataclass(slots=True)
 class OwnObjects:
     """Looks after ours: which of them cannot be read now, and which lack copies."""
@@ -151,8 +162,7 @@ class OwnObjects:
     """Those that are not whole."""
     on_change: Callable[[ObjectTrouble], None] = lambda trouble: None
     """Told of each whose health has changed."""
-    patience_s: Callable[[int, int, int], float] = lambda k, n, live: 0.0
-    """How long repair waits for the silent holder of one of n shards, where `live` can be had."""
+    patience_s: Patience = _no_patience
     _after: int = 0
 
     async def run(self) -> None:
@@ -237,7 +247,9 @@ class OwnObjects:
         for peer in row if live < len(row) else ():
             if peer is not None and (since_s := pool.silent_since_s(peer)) is not None:
                 look.away[peer] = None
-                look.until_s = max(look.until_s, since_s + self.patience_s(k, len(row), live))
+                is_away = not pool.has_left(peer)
+                patience_s = self.patience_s(k, len(row), live, is_away=is_away)
+                look.until_s = max(look.until_s, since_s + patience_s)
 
 
 def _rank(health: ObjectHealth) -> int:

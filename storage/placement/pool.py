@@ -63,6 +63,11 @@ class Pool:
         member = self._members.view().find(peer)
         return None if member is None or member.liveness is Liveness.ALIVE else member.since_s
 
+    def has_left(self, peer: PeerId) -> bool:
+        """Whether a machine has said goodbye, and is not waited for."""
+        member = self._members.view().find(peer)
+        return member is not None and member.liveness is Liveness.LEFT
+
     def candidate(self, peer: PeerId) -> Candidate | None:
         """What we know of a machine, living or not, for judging how far holders are apart."""
         member = self._members.view().find(peer)

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from storage.config import DOWN_AFTER_S, REPAIR_BYTES_PER_S
+
 REPAIRS_AT_ONCE: Final = 2
 """Pages mended at a time: with their segments at once, 40 MiB in memory at most."""
 
@@ -19,6 +21,9 @@ BRAKE_MEMBERS: Final = 3
 BRAKE_SHARE: Final = 0.1
 """More than this share silent at once is a partition or a power cut, not so many losses."""
 
+DEGRADED_NAMED_MAX: Final = 3
+"""Objects that lack shards and are named where somebody asks; the others are counted."""
+
 
 def repair_at(k: int, n: int) -> int:
     """So few living shards, or fewer, are mended without waiting for machines to come back."""
@@ -29,10 +34,9 @@ def repair_at(k: int, n: int) -> int:
 class RepairConfig:
     """When repair acts, and how much it may move."""
 
-    bytes_per_s: float = 20 * 1024**2
-    """Fetched and sent: a fifth of a gigabit line."""
-    down_after_s: float = 900.0
-    """A silent holder counts as lost after this: reboots and lunch-time lids are shorter."""
+    bytes_per_s: float = REPAIR_BYTES_PER_S
+    """Fetched and sent."""
+    down_after_s: float = DOWN_AFTER_S
     raise_s: float = 15.0
     """An object the pool could keep on more machines waits so long: who joins brings others."""
     lazy_s: float = 3600.0

@@ -145,9 +145,9 @@ class Repair:
         return []
 
     @property
-    def degraded(self) -> int:
+    def degraded(self) -> list[PageKey]:
         """Pages that lack shards now, whether or not somebody can mend them yet."""
-        return sum(self._pages[key].is_damaged for key in self._damaged)
+        return [key for key in self._damaged if self._pages[key].is_damaged]
 
     @property
     def unreadable(self) -> int:

@@ -10,7 +10,8 @@ from p2p.errors import WireError
 from p2p.ids import PeerId
 from p2p.wire.envelope import Signed
 from storage.errors import HolderFailedError, StoreFullError
-from storage.holder.leases.book import EVERYBODY, LeaseBook
+from storage.holder.leases.book import LeaseBook
+from storage.holder.leases.given_up import EVERYBODY
 from storage.holder.leases.keys import lease_of
 from storage.holder.tombstones import Tombstones
 from storage.ids import Address, LeaseId, LeaseKey

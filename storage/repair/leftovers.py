@@ -2,10 +2,13 @@
 
 A home has them without a shard: offered again after a put, or by a mending, just as the object's
 owner gave it up. A copy of the keyring that the next one replaced leaves no tombstone, so that
-nobody could ever tell us. Nothing is guessed: every machine that the record names is asked, and
-whoever has a shard has the manifest, too. In doubt it stays until its lease ends.
+nobody could ever tell us. Nothing is guessed: every machine that the record names lives and says
+that it has nothing, and so do the others whom a reader would ask, as any holder may write a record
+that leaves the rest out. Who is in no record and away has the manifest with its shard, and brings
+both back. In doubt it stays until its lease ends.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,10 +16,13 @@ from p2p.ids import PeerId
 from storage.errors import HolderFailedError, ManifestError, ObjectUnknownError, StoreFullError
 from storage.holder.leases.book import LeaseBook
 from storage.ids import Address
+from storage.limits import ASKED_MAX
 from storage.manifests.manifest import Manifest
 from storage.messages import REMOVED
 from storage.placement.pool import Pool
+from storage.placement.rendezvous import peers_in_order
 from storage.records.holding import Holding
+from storage.records.wider import Placed
 from storage.repair.events import PageKey
 from storage.transfer.client import Transfer
 from storage.transfer.lookup import Catalog
@@ -46,7 +52,9 @@ class Leftovers:
             holding = await self.catalog.agreed(address, manifest, number)
             if holding is None or not await self._is_gone(manifest, holding):
                 return
-            await self.leases.drop(manifest.lease, address)
+            await self.leases.drop(manifest.lease, address, judged=())
+            if self.leases.is_of(manifest.lease, address):
+                return  # a shard of it has come meanwhile
         except (HolderFailedError, ManifestError, ObjectUnknownError, StoreFullError):
             return  # nobody can tell us now: asked again later
         self.catalog.forget(address)
@@ -61,7 +69,8 @@ class Leftovers:
         return not self.leases.roots(manifest.lease, address)
 
     async def _is_gone(self, manifest: Manifest, holding: Holding) -> bool:
-        """Whether all holders live and have neither shards nor manifest. Raises as `clear`."""
+        """Whether all holders live and have neither shards nor manifest, nor has anybody else any
+        shard. Raises as `clear`."""
         named = [peer for peer in self.catalog.homes(holding.address) if peer != self.pool.me]
         peers = holding.peers() or named
         if self.pool.me in peers or not all(self.pool.is_alive(peer) for peer in peers):
@@ -79,7 +88,22 @@ class Leftovers:
                 await self.transfer.have(peer, roots)
             ):
                 return False
-        return True
+        return not await self._has_anybody(address, places, peers)
+
+    async def _has_anybody(
+        self, address: Address, places: Sequence[Placed], asked: Sequence[PeerId]
+    ) -> bool:
+        """Whether one whom a reader would ask, and who is not asked yet, has a shard of these.
+
+        Raises HolderFailedError: one does not say.
+        """
+        known = (*asked, self.pool.me)
+        others = [peer for peer in peers_in_order(address, self.pool.alive()) if peer not in known]
+        roots = list(dict.fromkeys(root for place in places for root in place.roots))
+        for peer in others[:ASKED_MAX]:
+            if any(await self.transfer.have(peer, roots)):
+                return True
+        return False
 
     async def _has_manifest(self, peer: PeerId, address: Address) -> bool:
         try:

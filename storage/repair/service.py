@@ -14,13 +14,13 @@ import trio
 
 from p2p.effects import Rng, Send
 from p2p.membership.port import Members
-from p2p.membership.view import Liveness, MemberChanged
+from p2p.membership.view import GONE, Liveness, MemberChanged
 from p2p.service import Driver, Performer, persist_nothing
 from p2p.wire.envelope import Signed
 from storage.errors import ManifestError, ObjectUnknownError, StoreFullError
-from storage.ids import LeaseId
+from storage.ids import Address, LeaseId
 from storage.repair.audit import Auditor
-from storage.repair.config import RepairConfig
+from storage.repair.config import DEGRADED_NAMED_MAX, RepairConfig
 from storage.repair.core import Repair
 from storage.repair.dropped import DroppedElsewhere
 from storage.repair.events import JobEnded, MemberIs, Mend, Remembered
@@ -52,6 +52,8 @@ class RepairStats:
     pages: int
     degraded: int
     """Pages that lack shards now."""
+    degraded_some: tuple[Address, ...]
+    """The objects of the first few of these."""
     unreadable: int
     """Those of which fewer than k shards of a segment live."""
 
@@ -111,6 +113,7 @@ class RepairService:
 
     def stats(self) -> RepairStats:
         """A snapshot for telemetry and tests."""
+        degraded = self._core.degraded
         return RepairStats(
             repairs_done=self._mender.repairs_done,
             bytes_repaired=self._mender.bytes_repaired,
@@ -119,13 +122,14 @@ class RepairService:
             given_up=self._dropped_elsewhere.dropped,
             shards_missed=self._auditor.shards_missed,
             pages=self._core.pages,
-            degraded=self._core.degraded,
+            degraded=len(degraded),
+            degraded_some=tuple(dict.fromkeys(key[0] for key in degraded[:DEGRADED_NAMED_MAX])),
             unreadable=self._core.unreadable,
         )
 
     def _on_member(self, changed: MemberChanged) -> None:
         member = changed.member
-        if member.liveness is Liveness.ALIVE and changed.before in (Liveness.DEAD, Liveness.LEFT):
+        if member.liveness is Liveness.ALIVE and changed.before in GONE:
             self._reconciler.came_back(member.peer)
         self._driver.post(MemberIs(member.peer, member.liveness, member.since_s))
 

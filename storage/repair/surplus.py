@@ -4,7 +4,7 @@ Only when those others say, and show by a piece of it, that they have it, and th
 without us and without any two persons of those who say so. In doubt it stays until its lease ends.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,14 +39,14 @@ class Surplus:
     transfer: Transfer
     rng: Rng
 
-    async def is_all(self, address: Address, manifest: Manifest) -> bool:
-        """Whether nothing is lost if all we keep of an object is freed.
+    async def is_all(
+        self, address: Address, manifest: Manifest, ours: Collection[ShardRoot]
+    ) -> bool:
+        """Whether nothing is lost if all these shards that we keep of an object are freed.
 
         Raises HolderFailedError, ManifestError, ObjectUnknownError when nobody can tell.
         """
-        me, ours = self.pool.me, self.leases.roots(manifest.lease, address)
-        if me in self.catalog.homes(address):
-            return False
+        me = self.pool.me
         for page in range(manifest.page_count):
             holding = await self.catalog.agreed(address, manifest, page)
             if holding is None or me in holding.peers():

@@ -20,7 +20,7 @@ from p2p.errors import (
 )
 from p2p.host.rpc.service import Rpc
 from p2p.ids import NetworkId, PeerId, TrafficClass
-from p2p.membership.view import Liveness, MemberChanged
+from p2p.membership.view import GONE, MemberChanged
 from p2p.wire.codec import Message
 from p2p.wire.envelope import Signed, Signer, open_signed
 from p2p.workers import Workers
@@ -232,7 +232,7 @@ class Transfer:
 
     def on_member(self, changed: MemberChanged) -> None:
         """Waste no more time on answers of a machine that is known to be gone."""
-        if changed.member.liveness in {Liveness.DEAD, Liveness.LEFT}:
+        if changed.member.liveness in GONE:
             for scope in self._waiting.pop(changed.member.peer, []):
                 scope.cancel()
 

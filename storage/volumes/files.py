@@ -11,12 +11,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from p2p.errors import DISK_FULL
 from storage.errors import StoreFailedError, StoreFullError
 from storage.limits import OPEN_AGAIN_S, OPEN_TRIES_MAX, SEGMENT_FILES_OPEN_MAX
 from storage.volumes.punch import punch_hole
 from storage.volumes.space import Extent
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 SUFFIX = ".seg"
 
@@ -46,6 +46,8 @@ class VolumeFiles:
         """By number, the one used last at the end; at most SEGMENT_FILES_OPEN_MAX."""
         self._unnamed = False
         """A file may have been made whose name is not durable yet."""
+        self._naming = threading.Lock()
+        """Held while names are made durable: `_unnamed` is False by then already."""
         self._rest = threading.Event()
         """Never set: waited for between two tries."""
 
@@ -89,15 +91,20 @@ class VolumeFiles:
         try:
             for number in numbers:
                 os.fdatasync(self._opened(number).fd)
-            if self._unnamed:
-                self._unnamed = False  # before: what is named meanwhile is named anew
-                try:
-                    self.sync_folder()
-                except OSError:
-                    self._unnamed = True
-                    raise
+            with self._naming:  # whose file another thread is just naming waits for that
+                self._name()
         except OSError as error:
             raise self._failure(error) from error
+
+    def _name(self) -> None:
+        if not self._unnamed:
+            return
+        self._unnamed = False  # before: what is named meanwhile is named anew
+        try:
+            self.sync_folder()
+        except OSError:
+            self._unnamed = True
+            raise
 
     def sync_folder(self) -> None:
         """Make the names in the folder durable. Raises OSError."""
@@ -169,7 +176,7 @@ class VolumeFiles:
             raise self._failure(error) from error
 
     def _failure(self, error: OSError) -> StoreFullError | StoreFailedError:
-        if error.errno in _FULL:
+        if error.errno in DISK_FULL:
             return StoreFullError(f"{self._folder}: the disk is full")
         if error.errno in _EXHAUSTED:
             return StoreFullError(

@@ -7,17 +7,19 @@ DNS rebinding makes Origin equal Host, so a fixed Host list and, on TCP, a beare
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol, TypeAlias
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, ExceptionHandler, Receive, Scope, Send
 
 from swarmnode.api.access.asker import KEY as ASKER
 from swarmnode.api.access.asker import OWNER, Principal
 from swarmnode.api.access.tokens import FixedTokens
+from swarmnode.api.openapi import ANSWERS
 from swarmnode.api.problems import PROBLEMS, STARTING, on_expected_error, problem_response
 from swarmnode.api.schema.node import Problem
 
@@ -179,4 +181,31 @@ def build_app(
     handlers = dict.fromkeys(PROBLEMS, on_expected_error)
     handlers[404], handlers[405] = _not_found, _wrong_method
     gate = Middleware(StartGate, has_started=has_started)
-    return Starlette(routes=list(routes), exception_handlers=handlers, middleware=[gate])
+    strict = [_strict(route) for route in routes]
+    return Starlette(routes=strict, exception_handlers=handlers, middleware=[gate])
+
+
+def _strict(route: BaseRoute) -> BaseRoute:
+    """The same, but for queries with a key that it does not know: a body's is refused, too."""
+    if not isinstance(route, Route):
+        return route
+    known = {
+        method: answer.query for (method, path), answer in ANSWERS.items() if path == route.path
+    }
+    if not known:
+        return route  # not of the API proper: whoever scrapes /metrics may add what they like
+
+    async def answer(request: Request) -> Response:
+        allowed = known.get("GET" if request.method == "HEAD" else request.method, ())
+        if odd := [key for key in request.query_params if key not in allowed]:
+            raise msgspec.ValidationError(_unknown_words(odd[0], allowed))
+        response = await route.endpoint(request)
+        assert isinstance(response, Response)
+        return response
+
+    return Route(route.path, answer, methods=sorted(route.methods or ()))
+
+
+def _unknown_words(key: str, allowed: Sequence[str]) -> str:
+    there_are = f"there are {', '.join(allowed)}" if allowed else "there are none here"
+    return f"no parameter {key[:64]!r}: {there_are}"

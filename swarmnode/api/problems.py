@@ -55,7 +55,7 @@ STARTING: Final = Problem(
 PROBLEMS: Final[dict[type[Exception], tuple[int, str, str]]] = {
     CapabilityError: (400, "bad_capability", "not a capability or address"),
     SpecError: (400, "bad_spec", "the task spec is wrong"),
-    msgspec.ValidationError: (400, "bad_request", "the request body is wrong"),
+    msgspec.ValidationError: (400, "bad_request", "the request is wrong"),
     msgspec.DecodeError: (400, "bad_request", "the request body is not JSON"),
     ObjectUnknownError: (404, "object_unknown", "no such object"),
     TaskUnknownError: (404, "task_unknown", "no such task"),

@@ -81,7 +81,7 @@ def number(request: Request, name: str, default: float, low: float, high: float)
     except ValueError:
         value = float("nan")
     if not low <= value <= high:
-        raise msgspec.ValidationError(f"{name} is a number from {low:g} to {high:g}")
+        raise msgspec.ValidationError(f"{name} is a number from {low:.0f} to {high:.0f}")
     return value
 
 

@@ -38,6 +38,12 @@ def hear_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
+def ignore_interrupt() -> None:
+    """All is done and written: Ctrl-C finds nothing to end. The interpreter's own end, which takes
+    hundredths of a second, would have it kill us and hide how the command ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def keep_standard_streams() -> None:
     """Where one of them is closed nothing else takes its place: to use it is an error, as it was.
 

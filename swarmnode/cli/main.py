@@ -14,7 +14,7 @@ from typing import Final
 
 import click
 
-from swarmnode.boot.early import leave_on_interrupt, raise_on_interrupt
+from swarmnode.boot.early import ignore_interrupt, leave_on_interrupt, raise_on_interrupt
 from swarmnode.cli import exits
 from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.output import complain
@@ -213,6 +213,7 @@ def main() -> None:
         remedy = _UNWRITABLE[error.errno]
         complain(f"cannot write standard output: {error.strerror}: {remedy}")
         code = exits.ERROR
+    ignore_interrupt()
     sys.exit(code)
 
 

@@ -11,8 +11,8 @@ SHARED_SOCKET: Final = Path("/run/swarm/api.sock")
 """Where a node serves all users of its machine, if its owner says so (api.shared)."""
 
 
-def others_here(proc: Path = Path("/proc")) -> list[str]:
-    """Logins of other people whose node runs on this machine, as far as we may see."""
+def uids_here(proc: Path = Path("/proc")) -> list[int]:
+    """Whose nodes run on this machine, as far as we may see; of users, us among them."""
     uids: dict[int, None] = {}
     for folder in sorted(proc.iterdir()):
         if folder.name.isdecimal():
@@ -20,14 +20,20 @@ def others_here(proc: Path = Path("/proc")) -> list[str]:
                 uid, words = folder.stat().st_uid, (folder / "cmdline").read_bytes().split(b"\0")
             except OSError:  # it has ended, or is not for us to see
                 continue
-            if uid != os.geteuid() and _is_node(words):
+            if _is_node(words):
                 uids[uid] = None
-    return [_login_of(uid) for uid in uids]
+    return list(uids)
 
 
 def whom_to_ask() -> str:
     """For somebody without a node of their own; empty when there is nobody to ask."""
-    others = others_here()
+    uids = uids_here()
+    if os.geteuid() in uids:
+        return (
+            "no node runs in this home, but one of yours does in another: set SWARM_HOME to the "
+            "folder of that, or start one here with `swarmnode run`"
+        )
+    others = [_login_of(uid) for uid in uids]
     if not others:
         return ""
     from swarmnode.people.book import add_command
@@ -67,4 +73,5 @@ def _is_node(words: list[bytes]) -> bool:
     names = [os.path.basename(word) for word in words]
     if b"swarmnode.daemon" in words:
         return True
-    return b"run" in words and any(name in (b"swarmnode", b"swarm") for name in names[:2])
+    programs = [at for at, name in enumerate(names[:2]) if name in (b"swarmnode", b"swarm")]
+    return any(words[at + 1 : at + 2] == [b"run"] for at in programs)

@@ -94,7 +94,11 @@ def unlock(anew: bool, yes: bool, fmt: str) -> None:
             if anew and me.get("salt") and not yes:
                 _ask(here())
             me = bring(client, here(), me, anew=anew)
-        emit({**me, "file": str(here().person_key)} if me["person"] else me, fmt)
+        if me["person"]:
+            me = {**me, "file": str(here().person_key)}
+        elif fmt == "table":
+            me = {"scope": me["scope"], "key": "yours is the node's own: nothing to unlock"}
+        emit(me, fmt)
 
 
 def _ask(home: Home) -> None:

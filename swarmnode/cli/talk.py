@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import click
 
@@ -91,6 +91,23 @@ def wait_option(command: CommandT) -> CommandT:
         metavar="SECONDS",
         help="Wait this long for the node to be ready.",
     )(command)
+
+
+def as_lab_options(command: CommandT) -> CommandT:
+    """Give a command `--as-lab` and `--reason`: it acts with the lab's key on what is anybody's."""
+    command = click.option(
+        "--reason", default="", metavar="TEXT", help="With --as-lab: shown to the owner."
+    )(command)
+    return click.option(
+        "--as-lab", is_flag=True, help="Anybody's of the lab, by its key, which lies here."
+    )(command)
+
+
+def as_lab_query(as_lab: bool, reason: str) -> str:
+    """What those ask of the node, for the end of a URL. Raises UsageError."""
+    if reason and not as_lab:
+        raise click.UsageError("--reason goes with --as-lab")
+    return f"?{urlencode({'as_lab': 1, 'reason': reason})}" if as_lab else ""
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from p2p.identity.issue import Grant, Names
+from p2p.identity.issue import DAY_MS, Grant, Names
 from swarmnode.cli.client import ApiError, Client, NodeUnreachableError
 from swarmnode.demo.report import StepFailedError, until
 from swarmnode.demo.stage import StageNode
@@ -29,7 +29,6 @@ from swarmnode.home.folders import Home
 
 READY_S = 20.0
 STOP_S = 10.0
-DAY_MS = 86_400_000
 _DAEMON = (sys.executable, "-m", "swarmnode.daemon")
 
 

@@ -43,11 +43,13 @@ class Growth:
 
     def __init__(self) -> None:
         self._growing: dict[TaskId, _Growing] = {}
-        """Until REMEMBERED_S after the last piece."""
+        """Until REMEMBERED_S after the last piece; the one that grew last is the last."""
 
     def grown(self, task: TaskId, now_s: float) -> None:
         """More of a log has come, after the end of its task."""
-        growing = self._growing.setdefault(task, _Growing(now_s, now_s))
+        self.forget_old(now_s)
+        growing = self._growing.pop(task, _Growing(now_s, now_s))
+        self._growing[task] = growing
         growing.grown_s = now_s
         if growing.since_s is None:
             growing.since_s = now_s
@@ -65,8 +67,12 @@ class Growth:
 
     def forget_old(self, now_s: float) -> None:
         """Logs that have long been at rest."""
-        self._growing = {
-            task: growing
-            for task, growing in self._growing.items()
-            if now_s - growing.grown_s < REMEMBERED_S
-        }
+        while self._growing:
+            oldest = next(iter(self._growing))
+            if now_s - self._growing[oldest].grown_s < REMEMBERED_S:
+                return
+            del self._growing[oldest]
+
+    def __len__(self) -> int:
+        """Logs that grow, or grew lately."""
+        return len(self._growing)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
 import msgspec
+import trio
 
 from p2p.wire.codec import encode
 from storage.engine.port import Tables, WriteView
@@ -123,12 +124,12 @@ class KeptLogs:
     async def _give_up(self, addresses: Collection[Address]) -> int:
         """Those that hold the newest log of no task that is known."""
         freed = 0
-        for address in sorted(set(addresses) - self._needed(addresses)):
+        for address in sorted(set(addresses) - await self._needed(addresses)):
             with suppress(StoreFullError):  # a full disk cannot even forget: it goes later
                 freed += await self._objects.forget(address) is not None
         return freed
 
-    def _needed(self, among: Collection[Address]) -> set[Address]:
+    async def _needed(self, among: Collection[Address]) -> set[Address]:
         """Those that hold the newest log of a task that is known; ends as soon as all of them do:
         logs lie together, and many tasks may be removed one after the other."""
         needed, after = set[Address](), b""
@@ -138,6 +139,7 @@ class KeptLogs:
                 at = Address(stored(EstateRow, data, "state.lmdb").log_at)
                 if at in among and not self._is_forgotten(TaskId(key.decode())):
                     needed.add(at)
+            await trio.lowlevel.checkpoint()
         return needed
 
     async def _bring(self, task: TaskId, at: bytes) -> None:

@@ -6,15 +6,13 @@ Of each task first the pages of both its streams, then how they belong together.
 """
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Final
 
 from p2p.errors import WireError
 from p2p.wire.codec import Record, decode_as, encode
+from p2p.wire.frames import frame, payloads_in
 from storage.errors import ManifestError
 from swarmnode.market.logbook import LogBook, StreamRecord
 from swarmnode.tasks.ids import TaskId
-
-LENGTH_BYTES: Final = 4
 
 Log = tuple[tuple[StreamRecord, ...], Sequence[tuple[bytes, bytes]]]
 """As `LogBook.take_back` wants it: streams and pages."""
@@ -35,8 +33,7 @@ async def pack_logs(logbook: LogBook, tasks: Sequence[TaskId]) -> AsyncIterator[
     """The bytes of an object."""
     for task in tasks:
         for part in _parts_of(logbook, task):
-            data = encode(part)
-            yield len(data).to_bytes(LENGTH_BYTES) + data
+            yield frame(encode(part))
 
 
 def _parts_of(logbook: LogBook, task: TaskId) -> Iterator[LogPart]:
@@ -50,7 +47,7 @@ def unpack_log(data: bytes, task: TaskId) -> Log | None:
     """The log of one task, None when it is not in it. Raises ManifestError for other bytes."""
     pages: list[tuple[bytes, bytes]] = []
     try:
-        for piece in _parts_in(data):
+        for piece in payloads_in(data):
             part = decode_as(LogPart, piece)
             if part.task == task and part.streams:
                 return part.streams, pages
@@ -59,13 +56,3 @@ def unpack_log(data: bytes, task: TaskId) -> Log | None:
     except WireError as exc:
         raise ManifestError(f"the log of {task} in the pool cannot be read ({exc})") from exc
     return None
-
-
-def _parts_in(data: bytes) -> Iterator[bytes]:
-    at = 0
-    while at < len(data):
-        start = at + LENGTH_BYTES
-        at = start + int.from_bytes(data[at:start])
-        if at > len(data):
-            raise WireError("it ends early")
-        yield data[start:at]

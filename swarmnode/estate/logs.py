@@ -29,9 +29,9 @@ from swarmnode.tasks.records import TaskRecord
 
 REST_S: Final = 1.0
 """After a task's end: its last lines may be on their way, and others end with it."""
-LOOK_S: Final = 60.0
+LATE_LOGS_EVERY_S: Final = 60.0
 """How often it is looked whether a log has grown after its task's end."""
-AGAIN_S: Final = 10.0
+PUT_AGAIN_S: Final = 10.0
 """After the pool could not take one."""
 SETTLE_S: Final = 4.0
 """A copy of the keyring waits so long for logs to be in it."""
@@ -84,24 +84,25 @@ class LogKeeper:
                     await self._news.wait()
                 if not pause.cancelled_caught:
                     await trio.sleep(REST_S)
-                elif pause_s >= AGAIN_S:
+                elif pause_s >= PUT_AGAIN_S:
                     self._changed.note_all()
                     self._growth.forget_old(trio.current_time())
 
     def _pause_s(self) -> float:
         """Until there is something to do without any news."""
         if self._has_failed:
-            return AGAIN_S
+            return PUT_AGAIN_S
         due_s = min(map(self._growth.due_s, self._waiting), default=math.inf)
-        return min(max(0.0, due_s - trio.current_time()), LOOK_S)
+        return min(max(0.0, due_s - trio.current_time()), LATE_LOGS_EVERY_S)
 
     async def settled(self, ended: frozenset[TaskId]) -> frozenset[TaskId]:
         """Those of these tasks whose logs are in the pool; waits a moment for the others.
 
-        And for all others that have ended.
+        And for all others that have ended, but not for logs that are put later than that.
         """
-        with trio.move_on_after(SETTLE_S):
-            while not self._has_failed and (await self._unkept() or self._without_log(ended)):
+        until_s = trio.current_time() + SETTLE_S
+        with trio.move_on_at(until_s):
+            while not self._has_failed and await self._are_some_due(until_s, ended):
                 self._waiting.update(dict.fromkeys(sorted(self._without_log(ended))))
                 self._news.set()
                 await self._turn.wait()
@@ -113,6 +114,11 @@ class LogKeeper:
         await self.kept.copied()
 
     # -- inside
+
+    async def _are_some_due(self, until_s: float, ended: frozenset[TaskId]) -> bool:
+        unkept = [record.task for record, _ in await self._unkept()]
+        lacking = (*unkept, *self._without_log(ended))
+        return any(self._growth.due_s(task) <= until_s for task in lacking)
 
     async def _follow(self) -> None:
         async with aclosing(self._market.events()) as events:

@@ -28,9 +28,9 @@ from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.lifecycle import TASK_ENDS, TaskFact
 from swarmnode.tasks.records import TaskRecord
 
-AGAIN_S: Final = 5.0
+TAKE_OVER_AGAIN_S: Final = 5.0
 """Between two tries to take over what nobody who holds it could be asked for."""
-LOOK_S: Final = 60.0
+TIMES_UP_EVERY_S: Final = 60.0
 """How often it is looked whether something's time is over."""
 REST_S: Final = 1.0
 """Between two looks at all objects, the least; and twenty times what the last one took."""
@@ -89,7 +89,7 @@ class EstateService:
                     await self._free()
                 self._turn.set()
                 self._turn = trio.Event()
-                pause_s = LOOK_S if is_whole else AGAIN_S
+                pause_s = TIMES_UP_EVERY_S if is_whole else TAKE_OVER_AGAIN_S
                 with trio.move_on_after(rest_s if rest_s > 0 else pause_s) as pause:
                     await self._news.wait()
                 if pause.cancelled_caught and rest_s <= 0:

@@ -17,8 +17,9 @@ from swarmnode.contained import contained
 from swarmnode.executor.job_folder import JobFolder, boot_id
 from swarmnode.executor.shim import pairs
 from swarmnode.limits import NODE_DEATH_SOON_MS
+from swarmnode.tasks.deaths import SEEN_EVERY_S
 
-TOUCH_S: Final = 5.0
+TOUCH_S: Final = SEEN_EVERY_S
 """How well it is known when a node died."""
 
 _DEATHS: Final = "deaths"
@@ -73,7 +74,8 @@ def _note(folder: JobFolder, began_ms: int, died_ms: int) -> None:
 
 
 def deaths_of(folder: JobFolder) -> tuple[int, int]:
-    """How long the job had run when its node first died, and how often it did; zeros: never."""
+    """How long the job had run when the node that first died under it was seen last, and how often
+    nodes did; zeros: never."""
     try:
         noted = dict(pairs.read_pairs(str(folder.path / _DEATHS)))
         return int(noted["ms"]), int(noted["count"])

@@ -184,7 +184,7 @@ class TimersSection(_Section):
     """How long a worker goes on without its buyer."""
     advert_every_s: float = _number(10.0, 0.5, 600)
     advert_ttl_s: float = _number(35.0, 1, 3600)
-    """Three adverts may be lost before a machine is forgotten."""
+    """Two adverts may be lost before a machine is forgotten."""
     pause_grace_s: float = _number(3.0, 0, 600)
     """Notice tasks get when the owner wants the machine back."""
 

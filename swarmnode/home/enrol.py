@@ -20,7 +20,7 @@ from p2p.identity.invites import Invite, contacts_of, decode_invite, encode_invi
 from p2p.identity.issue import DAY_MS, Grant, Keys, Names, accept, found
 from p2p.identity.issue import invite as certify_invite
 from p2p.identity.key_files import create_key_file, load_key_file
-from p2p.identity.keys import KeySigner, network_id_of
+from p2p.identity.keys import SEED_BYTES, KeySigner, network_id_of
 from p2p.identity.private_files import read_private_file, replace_private_file
 from p2p.identity.records import InviteCert, MembershipToken, decode_token, encode_token
 from p2p.identity.renew import Applicant, renew_own
@@ -31,7 +31,6 @@ from swarmnode.home.unnamed import sign_later_with
 
 RENEW_WITHIN_MS: Final = 30 * DAY_MS
 """A membership that ends sooner than this is renewed by the next invite."""
-_SEED_BYTES: Final = 32
 _NO_NETWORK: Final = (
     "this machine belongs to no network: swarmnode join <invite>, or: swarmnode init --new-network"
 )
@@ -114,7 +113,7 @@ def make_invite(
     anchor = membership.anchor
     if anchor.is_open and grant.new_lab:
         return Invite(anchor.root, contacts, is_open=True)
-    seed = entropy(_SEED_BYTES)
+    seed = entropy(SEED_BYTES)
     keys, key = load_keys(home), KeySigner.from_seed(seed)
     try:
         certificates = certify_invite(anchor, keys, membership.token, grant, key, now_ms)
@@ -356,7 +355,7 @@ def save_membership(home: Home, membership: Enrolment) -> None:
 
 
 def key_in(path: Path, entropy: Entropy) -> KeySigner:
-    return load_key_file(path) if path.exists() else create_key_file(path, entropy(_SEED_BYTES))
+    return load_key_file(path) if path.exists() else create_key_file(path, entropy(SEED_BYTES))
 
 
 def _founders(path: Path, person: KeySigner, what: str) -> KeySigner:

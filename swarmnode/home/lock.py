@@ -15,14 +15,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from p2p.errors import UnwritableFileError
+from p2p.errors import DISK_FULL, UnwritableFileError
 from swarmnode.errors import AlreadyRunningError
 from swarmnode.home.folders import Home
 from swarmnode.resources.mounts import mounts_in
 
 LOCK_NAME: Final = "node.lock"
 _NOTE_BYTES_MAX: Final = 512
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _HELD: Final = (errno.EWOULDBLOCK, errno.EACCES)
 NETWORK_FILE_SYSTEMS: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "fuse.sshfs"}
@@ -91,7 +90,7 @@ def _note(fd: int) -> None:
         os.pwrite(fd, note, 0)
         os.ftruncate(fd, len(note))
     except OSError as exc:
-        if exc.errno not in _FULL:
+        if exc.errno not in DISK_FULL:
             raise
         os.ftruncate(fd, 0)
 

@@ -1,17 +1,13 @@
 """How `ctx.state` is kept from those who hold it: names hashed, values encrypted, by a task's key.
 
-The nonce is made of everything that is sealed: so the same value written again under the same
-sequence is the same bytes (a write that is repeated stays one write), and no nonce ever comes twice
-for two values.
+The same value written again under the same sequence is the same bytes (storage/coding/sealing.py).
 """
-
-from typing import Final
 
 from blake3 import blake3
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-_NONCE_BYTES: Final = 12
+from storage.coding.sealing import open_value, seal_value
 
 
 class StateSeal:
@@ -30,16 +26,12 @@ class StateSeal:
 
     def seal(self, name: str, sequence: int, plain: bytes) -> bytes:
         """A value as it rests: nonce, ciphertext and tag."""
-        bound = _bound(name, sequence)
-        nonce = blake3(len(bound).to_bytes(4) + bound + plain, key=self._nonces).digest()
-        nonce = nonce[:_NONCE_BYTES]
-        return nonce + self._cipher.encrypt(nonce, plain, bound)
+        return seal_value(self._cipher, self._nonces, plain, _bound(name, sequence))
 
     def open(self, name: str, sequence: int, sealed: bytes) -> bytes:
         """The value. ValueError for what was not sealed with this key for this name."""
-        nonce, rest = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
         try:
-            return self._cipher.decrypt(nonce, rest, _bound(name, sequence))
+            return open_value(self._cipher, sealed, _bound(name, sequence))
         except InvalidTag:
             raise ValueError("this state was not written by a party of the task") from None
 

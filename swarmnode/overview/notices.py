@@ -10,7 +10,7 @@ import trio
 from p2p.host.admission.book import AdmissionBook
 from p2p.ids import PeerId
 
-LOOK_S: Final = 1.0
+STATUS_EVERY_S: Final = 1.0
 """A failed join is known within 10 s; a second more does not matter."""
 
 log = logging.getLogger("swarm")
@@ -86,4 +86,4 @@ async def tell_changes(health: Callable[[], NodeHealth]) -> None:
     while True:
         for level, text in notices.changed(health()):
             log.log(level, "%s", text)
-        await trio.sleep(LOOK_S)
+        await trio.sleep(STATUS_EVERY_S)

@@ -29,7 +29,7 @@ def trouble_words(
     troubles: ObjectTroubles, now_ms: int, names: Mapping[PeerId, str] | None = None
 ) -> list[str]:
     """A line for each kind of trouble; `names` of machines where details are wanted."""
-    return [*_of_own(troubles, now_ms, names), *_of_kept(troubles.repair)]
+    return [*_of_own(troubles, now_ms, names), *_of_kept(troubles.repair, is_brief=names is None)]
 
 
 def _of_own(troubles: ObjectTroubles, now_ms: int, names: Mapping[PeerId, str] | None) -> list[str]:
@@ -53,13 +53,22 @@ def _of_own(troubles: ObjectTroubles, now_ms: int, names: Mapping[PeerId, str] |
     return words
 
 
-def _of_kept(repair: RepairStats) -> list[str]:
+def _of_kept(repair: RepairStats, *, is_brief: bool) -> list[str]:
     words = []
     if repair.unreadable:
         words.append("objects kept here cannot be read now: too many of their holders are away")
     if repair.degraded > repair.unreadable:
-        words.append(f"objects kept here lack copies: {_ANEW}")
+        which = "" if is_brief else _kept_ones(repair)
+        words.append(f"objects kept here lack copies{which}: {_ANEW}")
     return words
+
+
+def _kept_ones(repair: RepairStats) -> str:
+    """Where to look: what is kept for others has no name here."""
+    known = list(map(text_of_address, repair.degraded_some))
+    rest = repair.degraded - len(known)
+    more = f" and {rest} more" if rest > 0 else ""
+    return f" ({', '.join(known)}{more}; obj stat ADDRESS says where)" if known else ""
 
 
 _ANEW: Final = "they are made anew when machines are there"
@@ -83,9 +92,13 @@ def _until(troubles: Sequence[ObjectTrouble], now_ms: int, names: Mapping[PeerId
     until_ms = max(trouble.until_ms for trouble in troubles)
     if not until_ms:
         return _ANEW
-    away = _away(troubles, names)
-    if until_ms <= now_ms:
-        return f"{away}; they are made anew as soon as machines have room for them"
+    away, due = _away(troubles, names), sum(one.until_ms <= now_ms for one in troubles)
+    soon = "made anew as soon as machines have room for them"
+    if due == len(troubles):
+        return f"{away}; they are {soon}"
+    if due:
+        some = f"{due} of them {_be(due)} {soon}"
+        return f"{away}; {some}, with the others it is waited until {date(until_ms)}"
     return f"{away}, and waited for until {date(until_ms)}; then they are made anew elsewhere"
 
 

@@ -6,10 +6,9 @@ from blake3 import blake3
 
 from p2p.errors import DamagedKeyError, IdentityError
 from p2p.identity.key_files import create_key_file, load_key_file
-from p2p.identity.keys import KeySigner
+from p2p.identity.keys import SEED_BYTES, KeySigner
 from swarmnode.home.folders import Home
 
-_SEED_BYTES = 32
 BEGIN_ANEW = "swarmnode unlock --new-key"
 
 
@@ -34,7 +33,7 @@ def make_person_key(home: Home) -> KeySigner:
     home.make_keys()
     if not home.person_key.exists():
         try:
-            return create_key_file(home.person_key, os.urandom(_SEED_BYTES))
+            return create_key_file(home.person_key, os.urandom(SEED_BYTES))
         except IdentityError:
             if not home.person_key.exists():  # else another command of ours was faster
                 raise

@@ -5,8 +5,7 @@
 Anything can be sealed at any time: it takes the public half alone, so tasks and outputs go on while
 nobody is logged in. The secret half comes by the person's own connection, stays in memory, and goes
 with `lock` or the process. One key of ours serves all boxes of a person until then: opening a list
-is one multiplication, not one a line. The nonce is made of everything that is sealed, so none ever
-comes twice for two texts.
+is one multiplication, not one a line. How a box is made after that: storage/coding/sealing.py.
 Source: X25519 (RFC 7748), BLAKE3 as KDF, ChaCha20-Poly1305 (RFC 8439).
 """
 
@@ -19,6 +18,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
+from storage.coding.cipher import NONCE_BYTES
+from storage.coding.sealing import open_value, seal_value
 from storage.facade import ReadCap
 from storage.ids import Address, ObjectKey
 from storage.manifests.capability import SEALED_KEY_BYTES, is_sealed
@@ -28,9 +29,8 @@ from swarmnode.people.book import People
 
 SECRET_BYTES: Final = 32
 _PUBLIC_BYTES: Final = 32
-_NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
-OBJECT_KEY_BYTES: Final = SEALED_KEY_BYTES - _PUBLIC_BYTES - _NONCE_BYTES - _TAG_BYTES
+OBJECT_KEY_BYTES: Final = SEALED_KEY_BYTES - _PUBLIC_BYTES - NONCE_BYTES - _TAG_BYTES
 HINT: Final = (
     "type any `swarmnode` command as yourself on that machine, such as `swarmnode unlock`, "
     "and try again"
@@ -89,9 +89,8 @@ class Seals:
     def seal(self, person: str, bound: bytes, plain: bytes) -> bytes:
         """The box of `plain`, which opens with the same `bound` only. The person has a key."""
         now = self._sealing_for(person)
-        nonce = blake3(len(bound).to_bytes(4) + bound + plain, key=_of(now.key, "nonces")).digest()
-        nonce = nonce[:_NONCE_BYTES]
-        return now.ours + nonce + ChaCha20Poly1305(now.key).encrypt(nonce, plain, bound)
+        cipher, nonces = ChaCha20Poly1305(now.key), _of(now.key, "nonces")
+        return now.ours + seal_value(cipher, nonces, plain, bound)
 
     def open(self, person: str, bound: bytes, box: bytes) -> bytes:
         """What was sealed. Raises PersonLockedError."""
@@ -101,7 +100,7 @@ class Seals:
         ours, rest = box[:_PUBLIC_BYTES], box[_PUBLIC_BYTES:]
         try:
             key = self._key_of(person, secret, ours)
-            return ChaCha20Poly1305(key).decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], bound)
+            return open_value(ChaCha20Poly1305(key), rest, bound)
         except (InvalidTag, ValueError):
             raise PersonLockedError(
                 f"this was sealed with an earlier key of {person}'s: only that one opens it"

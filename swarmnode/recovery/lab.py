@@ -15,10 +15,10 @@ import trio
 
 from p2p.errors import WireError
 from p2p.identity.keys import KeySigner
+from p2p.limits import WALL_MS_MAX
 from p2p.wire.codec import Record, decode_as, encode
 from storage.errors import NameConflictError, StorageError
 from storage.facade import OwnedNames
-from storage.limits import DATES_END_MS
 from swarmnode.errors import RecoveryRefusedError, SnapshotError
 from swarmnode.limits import OPENINGS_KEPT_MAX
 from swarmnode.recovery.box import open_box, seal_to
@@ -32,7 +32,7 @@ OPENED_NAME: Final = "recoveries"
 PURPOSE: Final = "lab recovery"
 OPENINGS_LOOK_S: Final = 120.0
 """Between two looks at what was opened: nothing depends on hearing it sooner."""
-AGAIN_S: Final = 5.0
+LAB_NAMES_AGAIN_S: Final = 5.0
 """After names could not be read, or others are still to be met."""
 TOLD_MS: Final = 30 * 86_400_000
 """An opening is told in `status` for so long: whoever was on holiday should see it."""
@@ -61,7 +61,7 @@ class Opening(Record, frozen=True):
     @property
     def is_sound(self) -> bool:
         """Whether it can be told: whoever has the lab's key can write anything there."""
-        return 0 <= self.at_ms < DATES_END_MS and f"{self.name}{self.by}".isprintable()
+        return 0 <= self.at_ms <= WALL_MS_MAX and f"{self.name}{self.by}".isprintable()
 
     def __str__(self) -> str:
         when = datetime.fromtimestamp(self.at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -102,7 +102,7 @@ class LabRecovery:
         """Until cancelled."""
         task_status.started()
         while True:
-            pause_s = AGAIN_S
+            pause_s = LAB_NAMES_AGAIN_S
             if not self._waits_for_others():
                 with suppress(StorageError, SnapshotError):
                     await self._settle()

@@ -9,7 +9,7 @@ import trio
 from p2p.errors import CallTimeoutError, PeerUnreachableError, RemoteRefusalError
 from p2p.ids import PeerId
 from p2p.membership.port import Views
-from p2p.membership.view import Liveness
+from p2p.membership.view import GONE
 
 UNKNOWN_S: Final = 5.0
 """A machine of which nobody has told for so long since the first look is no member any more."""
@@ -48,7 +48,7 @@ class Others:
         if member is None:
             is_over = trio.current_time() >= self._since_s + UNKNOWN_S
             return MachineLife.GONE if is_over else MachineLife.UNSURE
-        if member.liveness in (Liveness.DEAD, Liveness.LEFT):
+        if member.liveness in GONE:
             return MachineLife.GONE
         try:
             await self._ping(peer, 1)

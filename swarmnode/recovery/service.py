@@ -31,7 +31,7 @@ EVERY_S: Final = 5.0
 COPIES_BYTES_PER_S: Final = 256 * 1024
 """Copies of a long keyring come more rarely, so that they are no more than this on average. How
 long one took says nothing: a holder that does not answer made the next one minutes late."""
-AGAIN_S: Final = 10.0
+COPY_AGAIN_S: Final = 10.0
 """After the pool could not take or give a copy."""
 MEET_S: Final = 1.0
 """Between two looks for others, and for the copies, after a start."""
@@ -87,7 +87,7 @@ class RecoveryService:
                 await trio.sleep(REST_S)
                 if not await self._renew():
                     self._news.set()
-                    await trio.sleep(AGAIN_S)
+                    await trio.sleep(COPY_AGAIN_S)
                 moved_s = self._maker.size_bytes / COPIES_BYTES_PER_S
                 await trio.sleep(max(EVERY_S - REST_S, moved_s))
 

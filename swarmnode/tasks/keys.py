@@ -13,7 +13,6 @@ from blake3 import blake3
 from p2p.ids import PeerId
 from swarmnode.tasks.ids import TaskId
 
-SEED_BYTES: Final = 32
 STATE_KEY_BYTES: Final = 32
 _ID_BYTES: Final = 10
 

@@ -21,6 +21,10 @@ _DURATIONS_MS: Final[dict[str, int]] = {
 _AMOUNT_MAX: Final = 2**53
 """Nothing that is measured here is larger, and JSON keeps it exactly."""
 
+_CORES_MAX: Final = 10**9
+_SHOWN_CHARS_MAX: Final = 40
+"""Of an amount that is too large: whoever wrote it knows it by its beginning."""
+
 _NUMBER: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
 
 
@@ -34,9 +38,9 @@ def parse_bytes(given: object) -> int:
     else:
         number, unit = _split(given)
     factor = _BYTES.get(unit.upper())
-    if factor is None or not 0 <= number * factor < _AMOUNT_MAX:
+    if factor is None or not number >= 0:
         raise ValueError(f"{given!r} is not a valid size: write 512M or 2GiB")
-    return int(number * factor)
+    return int(_within(given, number * factor, "8191T"))
 
 
 def parse_cores(given: object) -> int:
@@ -45,9 +49,10 @@ def parse_cores(given: object) -> int:
         number, unit = float(min(given, _AMOUNT_MAX)), ""
     else:
         number, unit = _split(given)
-    if unit not in ("", "m") or not 0 <= number < 1e9:
+    if unit not in ("", "m") or not number >= 0:
         raise ValueError(f"{given!r} is not a valid number of cores: write 2, 0.5 or 500m")
-    return round(number) if unit == "m" else round(number * 1000)
+    thousandths = number if unit == "m" else number * 1000
+    return round(_within(given, thousandths, "999999999", _CORES_MAX * 1000))
 
 
 def parse_duration_ms(given: object) -> int:
@@ -57,9 +62,18 @@ def parse_duration_ms(given: object) -> int:
     else:
         number, unit = _split(given)
     factor = _DURATIONS_MS.get(unit.lower())
-    if factor is None or not 0 <= number * factor < _AMOUNT_MAX:
+    if factor is None or not number >= 0:
         raise ValueError(f"{given!r} is not a valid duration: write 90s, 5m, 2h or 3d")
-    return round(number * factor)
+    return round(_within(given, number * factor, "104249991d"))
+
+
+def _within(given: object, amount: float, most: str, bound: int = _AMOUNT_MAX) -> float:
+    """The amount, if it is below the bound. Raises ValueError, which says what is the `most`."""
+    if amount >= bound:
+        text = str(given)
+        shown = text if len(text) <= _SHOWN_CHARS_MAX else f"{text[:_SHOWN_CHARS_MAX]}..."
+        raise ValueError(f"{shown} is too much: at most {most}")
+    return amount
 
 
 def _split(given: object) -> tuple[float, str]:

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 from p2p.ids import PeerId
 from storage.errors import CapabilityError
 from storage.manifests.capability import parse_cap
-from swarmnode.limits import PATTERNS_MAX, RETRIES_MAX, TASK_MEMORY_BYTES_MIN
+from swarmnode.limits import PATTERNS_MAX, RETRIES_MAX, TASK_MEMORY_BYTES_MIN, TASK_NAME_CHARS_MAX
 from swarmnode.tasks.choices import Limit, PriorityClass, Repeatability
 from swarmnode.tasks.sizes import parse_bytes, parse_cores, parse_duration_ms
 from swarmnode.tasks.spec import (
@@ -154,8 +154,10 @@ def _checkpoint(reader: Reader | None) -> CheckpointSpec | None:
 
 
 def _text(given: object) -> str:
-    if not isinstance(given, str) or len(given) > 128 or not given.isprintable():
-        raise ValueError(f"{str(given)[:40]!r} is not printable text of at most 128 characters")
+    if not isinstance(given, str) or len(given) > TASK_NAME_CHARS_MAX or not given.isprintable():
+        raise ValueError(
+            f"{str(given)[:40]!r} is not printable text of at most {TASK_NAME_CHARS_MAX} characters"
+        )
     return given
 
 

@@ -17,6 +17,8 @@ from swarmnode.tree.format import RIGHTS, EntryKind, TreeEntry, shown
 from swarmnode.tree.names import Parts, check_parts, joined
 
 FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+NEW_FILE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+"""Opens what was not there: no file of somebody else, and nothing through a link."""
 _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 

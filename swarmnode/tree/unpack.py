@@ -24,10 +24,9 @@ from swarmnode.tree.format import (
     shown,
 )
 from swarmnode.tree.names import Parts
-from swarmnode.tree.scan import FOLDER_FLAGS, open_folder
+from swarmnode.tree.scan import FOLDER_FLAGS, NEW_FILE_FLAGS, open_folder
 
 NAMELESS: Final = "it is one file and no folder: give it a name, such as NAME=swarm:..."
-_WRITE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class IndexReader:
@@ -202,7 +201,7 @@ class Unpacker:
         above = self._folder_of(parts)
         try:
             self._clear(parts, above)
-            return os.open(parts[-1], _WRITE_FLAGS, 0o600, dir_fd=above)
+            return os.open(parts[-1], NEW_FILE_FLAGS, 0o600, dir_fd=above)
         except OSError as error:
             raise _in_the_way(parts, error) from error
 

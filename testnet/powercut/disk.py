@@ -1,5 +1,6 @@
 """The log of `recorder.c` as a disk would have it after a power cut at any point of it."""
 
+import errno
 import json
 import os
 import random
@@ -53,26 +54,52 @@ class _File:
 
     changes: list[tuple[int, Change]] = field(default_factory=list)
 
-    def content(self, cut: int, loss: str, dice: random.Random) -> bytes:
+    def write_to(self, file: int, cut: int, loss: str, dice: random.Random) -> None:
+        """Into an empty file; what was never written stays a hole, as on a disk."""
         done = [(place, change) for place, change in self.changes if place < cut]
         synced = max((place for place, change in done if change.kind == "s"), default=-1)
-        data = bytearray()
         for place, change in done:
             if place <= synced or loss == "all" or (loss == "some" and dice.random() < 0.5):
-                _apply(data, change)
+                _apply(file, change)
             elif loss == "zeros" and change.kind == "w":
-                end = change.offset + len(change.data)
-                data.extend(bytes(max(0, end - len(data))))
-        return bytes(data)
+                _grow(file, change.offset + len(change.data))
 
 
-def _apply(data: bytearray, change: Change) -> None:
+def _apply(file: int, change: Change) -> None:
     if change.kind == "T":
-        del data[change.offset :]
-        data.extend(bytes(change.offset - len(data)))
+        os.ftruncate(file, change.offset)
     elif change.kind == "w":
-        data.extend(bytes(max(0, change.offset - len(data))))
-        data[change.offset : change.offset + len(change.data)] = change.data
+        _grow(file, change.offset)
+        rest, at = memoryview(change.data), change.offset
+        while rest:
+            done = os.pwrite(file, rest, at)
+            rest, at = rest[done:], at + done
+
+
+def _grow(file: int, size: int) -> None:
+    if os.fstat(file).st_size < size:
+        os.ftruncate(file, size)
+
+
+def _next_data(file: int, at: int) -> int:
+    try:
+        return os.lseek(file, at, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        return os.fstat(file).st_size
+
+
+def copy_sparse(source: str, target: str) -> str:
+    """For `shutil.copytree`: a file of holes is copied in the time that its data takes."""
+    with open(source, "rb") as old, open(target, "wb") as new:
+        size, at = os.fstat(old.fileno()).st_size, 0
+        os.ftruncate(new.fileno(), size)
+        while (at := _next_data(old.fileno(), at)) < size:
+            end = os.lseek(old.fileno(), at, os.SEEK_HOLE)
+            at += os.sendfile(new.fileno(), old.fileno(), os.lseek(new.fileno(), at, 0), end - at)
+    shutil.copystat(source, target)
+    return target
 
 
 class Recording:
@@ -134,7 +161,8 @@ class Recording:
         elif entry == "f":
             os.mkfifo(path, 0o600)
         elif isinstance(entry, _File) and path.parent.is_dir():
-            path.write_bytes(entry.content(cut, loss, dice))
+            with path.open("wb", buffering=0) as file:
+                entry.write_to(file.fileno(), cut, loss, dice)
             path.chmod(0o600)
 
 

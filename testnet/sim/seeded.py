@@ -76,6 +76,11 @@ async def until(is_so: Callable[[], bool], *, within_s: float, look_s: float = 0
     raise trio.TooSlowError(f"not so within {within_s} s")
 
 
+async def until_slowly(is_so: Callable[[], bool], within_s: float) -> float:
+    """The same for what takes long, or longer to look at: ten times a second."""
+    return await until(is_so, within_s=within_s, look_s=0.1)
+
+
 def simulated(test: Callable[ParamsT, Awaitable[ResultT]]) -> Callable[ParamsT, ResultT]:
     """Make an async test an ordinary one that runs on virtual time; its `seed` if it takes one."""
 

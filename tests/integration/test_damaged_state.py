@@ -9,6 +9,7 @@ import pytest
 
 from swarmnode.demo.launcher import LocalNode, LocalSwarm, new_root
 from swarmnode.demo.report import StepFailedError
+from testnet.powercut.disk import copy_sparse
 from tests.integration.swarm_lab import put, submit, wait
 
 FILES = (
@@ -60,12 +61,12 @@ class Home:
         bad = self.node.home / "tasks" / "jobs" / "bad.1"
         bad.mkdir(mode=0o700)
         private(bad / "record.json", b"{}")
-        shutil.copytree(self.node.home, self.whole, ignore=_NO_FILES)
+        shutil.copytree(self.node.home, self.whole, ignore=_NO_FILES, copy_function=copy_sparse)
 
     def spoilt(self, name: str, damage: bytes | None) -> LocalNode:
         """The node with one file damaged; None cuts it in half."""
         shutil.rmtree(self.node.home)
-        shutil.copytree(self.whole, self.node.home)
+        shutil.copytree(self.whole, self.node.home, copy_function=copy_sparse)
         path = self.node.home / name
         data = path.read_bytes()
         path.write_bytes(data[: len(data) // 2] if damage is None else damage)

@@ -13,26 +13,13 @@ from p2p.host.admission.port import Admission, OpenAdmission
 from p2p.host.libp2p.host import HostConfig, Libp2pHost
 from p2p.identity.admission import Anchor
 from p2p.identity.caller import Caller
-from p2p.identity.issue import DAY_MS, Grant, Keys, Names, accept, found
-from p2p.identity.issue import invite as certify_invite
+from p2p.identity.issue import DAY_MS, Keys, Names, found
 from p2p.identity.keys import KeySigner, network_id_of
 from p2p.identity.records import MembershipToken
 from p2p.ids import NetworkId, PeerId, TrafficClass
+from tests.admission_lab import ALICE, ALICES, ANCHOR, BOB, BOBS, NOW, key
 
-NOW = 1_800_000_000_000
 VALID_MS = 30 * DAY_MS
-
-
-def key(name: str) -> KeySigner:
-    return KeySigner.from_seed(name.encode().ljust(32, b"."))
-
-
-ROOT, ALICE, BOB = key("network"), key("alice"), key("bob")
-ANCHOR = Anchor(network_id_of(ROOT.peer_id), ROOT.peer_id)
-FOUNDER = Keys(ALICE, key("ann"), key("physics"), ROOT)
-ALICES = found(ANCHOR, FOUNDER, Names("alpha", "ann", "physics"), NOW)
-INVITED = certify_invite(ANCHOR, FOUNDER, ALICES, Grant(valid_ms=VALID_MS), key("i"), NOW)
-BOBS = accept(ANCHOR, INVITED, key("i"), Keys(BOB, key("bo")), Names("beta", "bo", ""), NOW)
 
 OTHER_ROOT = key("other network")
 OTHER = Anchor(network_id_of(OTHER_ROOT.peer_id), OTHER_ROOT.peer_id)
@@ -148,3 +135,54 @@ async def test_a_machine_that_shows_nothing_is_never_up() -> None:
             await bob.dial(alice.addresses()[0])
         assert sees.ups == []
         assert alice.peers() == ()
+
+
+async def test_a_host_keeps_no_more_peers_than_it_may_whoever_judges() -> None:
+    listen, few = ["/ip4/127.0.0.1/tcp/0"], HostConfig(peers_max=2)
+    alice = Libp2pHost(ALICE.seed(), ANCHOR.network, listen, OpenAdmission(), few)
+    sees = Listener()
+    alice.attach(sees)
+    others = [key(f"machine {number}") for number in range(8)]
+    assert len({other.peer_id > ALICE.peer_id for other in others}) == 2, "of both kinds"
+    failures: list[DialError] = []
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(alice.run)
+            for other in others:
+                host = Libp2pHost(other.seed(), ANCHOR.network, [], OpenAdmission())
+                host.attach(Listener())
+                await nursery.start(host.run)
+                try:
+                    await host.dial(alice.addresses()[0])
+                except DialError as error:
+                    failures.append(error)
+                assert len(alice.peers()) <= 2
+            assert sees.ups == [other.peer_id for other in others[:2]]
+            nursery.cancel_scope.cancel()
+    assert {error.cause for error in failures} == {"peer"}
+
+
+async def test_who_finds_a_full_host_is_told_so_whoever_judges() -> None:
+    few = HostConfig(peers_max=0)
+    for mine, other in ((ALICE, BOB), (BOB, ALICE)):
+        tokens = {ALICE: ALICES, BOB: BOBS}
+        full = Libp2pHost(
+            mine.seed(),
+            ANCHOR.network,
+            ["/ip4/127.0.0.1/tcp/0"],
+            admission(mine, tokens[mine]),
+            few,
+        )
+        host = Libp2pHost(other.seed(), ANCHOR.network, [], admission(other, tokens[other]))
+        sees = Listener()
+        full.attach(sees)
+        host.attach(sees)
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(full.run)
+                await nursery.start(host.run)
+                with pytest.raises(DialError, match="as many connections as it can keep") as caught:
+                    await host.dial(full.addresses()[0])
+                nursery.cancel_scope.cancel()
+        assert caught.value.cause == "peer"
+        assert sees.ups == []

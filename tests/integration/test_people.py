@@ -157,6 +157,7 @@ def test_a_token_works_at_once_acts_as_its_person_and_ends_at_once(place: Path) 
     code, text = typed(place, BEN, "token", "new", "--scope", "submit", "--name", "script")
     assert code == 0
     assert text.startswith("swarm-submit-")
+    assert "note: this node takes no tokens yet: its owner sets api.tcp" in text
     code, text = typed(place, BEN, "token", "ls", "-o", "json")
     assert [one["name"] for one in json.loads(text)["items"]] == ["script"]
     assert "script" not in json.dumps(asked(place, ANN, "GET", "/api/v1/tokens"))

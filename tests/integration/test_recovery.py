@@ -238,11 +238,16 @@ def test_the_second_machine_of_a_person_is_destroyed_and_the_first_goes_on(tmp_p
             assert not [one for one in warnings if "machine of yours" in one]
 
 
+def join_as_ben(first: LocalNode, home: Path, *options: str) -> str:
+    """One more person of the lab; their phrase."""
+    invite = typed(first.home, "invite").stdout.strip()
+    assert typed(home, "join", invite, "--person", "ben", *options).returncode == 0
+    return typed(home, "key", "phrase").stdout
+
+
 def _lose_ben(first: LocalNode, home: Path) -> None:
     """Of a person who wanted that, machine and phrase are lost: the lab's key has the phrase."""
-    invite = typed(first.home, "invite").stdout.strip()
-    assert typed(home, "join", invite, "--person", "ben", "--lab-recovery").returncode == 0
-    phrase = typed(home, "key", "phrase").stdout
+    phrase = join_as_ben(first, home, "--lab-recovery")
     with running(home) as client:
         until(lambda: client.get("/api/v1/status")["notes"], within_s=60, what="lab recovery")
         assert "lab recovery is on" in typed(home, "status").stdout
@@ -289,9 +294,7 @@ def test_who_comes_back_by_an_invite_has_their_name_again_and_is_removed_by_it(
     with swarm_of(3) as swarm:
         first = swarm.nodes[0]
         home, blank = tmp_path / "ben", tmp_path / "blank"
-        invite = typed(first.home, "invite").stdout.strip()
-        assert typed(home, "join", invite, "--person", "ben").returncode == 0
-        phrase = typed(home, "key", "phrase").stdout
+        phrase = join_as_ben(first, home)
         with running(home) as client:
             client.upload("/api/v1/objects?name=his", io.BytesIO(b"of ben"))
             until(lambda: is_copied(client), within_s=60, what="a copy")
@@ -312,9 +315,7 @@ def test_an_invite_to_another_lab_brings_back_what_was_put_in_the_one_before(
     with swarm_of(3) as swarm:
         first = swarm.nodes[0]
         home, blank = tmp_path / "ben", tmp_path / "blank"
-        invite = typed(first.home, "invite").stdout.strip()
-        assert typed(home, "join", invite, "--person", "ben").returncode == 0
-        phrase = typed(home, "key", "phrase").stdout
+        phrase = join_as_ben(first, home)
         with running(home) as client:
             kept = client.upload("/api/v1/objects?name=his", io.BytesIO(b"of ben"))
             until(lambda: is_copied(client), within_s=60, what="a copy")

@@ -1,7 +1,5 @@
 """Hostile tasks, each tried on a node of root and on one of a plain user: all come to nothing."""
 
-from pathlib import Path
-
 import pytest
 
 from swarmnode.executor.port import Limit
@@ -18,6 +16,7 @@ from tests.hostile_words import (
     is_within_its_disk,
 )
 from tests.job_lab import needs_bwrap, needs_python
+from tests.open_folder import open_folder
 
 pytestmark = [needs_bwrap, needs_python]
 
@@ -366,11 +365,9 @@ TRIES = [
 
 
 @pytest.fixture(scope="module", params=["root", "user"])
-def outcomes(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Ended]:
-    folder: Path = tmp_path_factory.mktemp("hostile")
-    return run_tries(folder, TRIES, as_user=request.param == "user")
+def outcomes(request: pytest.FixtureRequest) -> dict[str, Ended]:
+    with open_folder() as folder:
+        return run_tries(folder, TRIES, as_user=request.param == "user")
 
 
 @pytest.mark.parametrize("one", TRIES, ids=[one.name for one in TRIES])

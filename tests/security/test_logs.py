@@ -26,21 +26,18 @@ JOB = JobId("t.1")
 
 
 @pytest.fixture(params=["bwrap", "container"])
-def sandbox(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def sandbox(request: pytest.FixtureRequest) -> str:
     if request.param == "container" and os.geteuid() != 0:
         pytest.skip("the container sandbox needs root: users are changed")
-    if request.param == "container":
-        for folder in (tmp_path, *tmp_path.parents):
-            folder.chmod(folder.stat().st_mode | 0o001)
     return str(request.param)
 
 
-async def test_a_task_cannot_take_back_what_it_printed(tmp_path: Path, sandbox: str) -> None:
+async def test_a_task_cannot_take_back_what_it_printed(open_path: Path, sandbox: str) -> None:
     script = (
         "echo one; echo bad >&2; : > /dev/stdout; : > /dev/stderr; echo two > /dev/stdout; "
         "truncate -s 0 /dev/stdout; truncate -s 0 /proc/self/fd/2; echo three >> /dev/stderr"
     )
-    async with running_executor(tmp_path / "x", sandbox) as executor:
+    async with running_executor(open_path / "x", sandbox) as executor:
         _, out, err = await run_job(executor, spec(JOB, SH, "-c", script))
     assert out == "one\ntwo\n", err
     assert (err.splitlines()[0], err.splitlines()[-1]) == ("bad", "three")
@@ -73,35 +70,35 @@ async def test_what_is_printed_shows_while_the_task_runs(tmp_path: Path) -> None
 
 
 async def test_what_a_task_prints_last_is_there_when_it_has_ended(
-    tmp_path: Path, sandbox: str
+    open_path: Path, sandbox: str
 ) -> None:
     script = "head -c 9000000 /dev/zero; head -c 3000000 /dev/zero >&2; exit 3"
-    async with running_executor(tmp_path / "x", sandbox) as executor:
+    async with running_executor(open_path / "x", sandbox) as executor:
         await executor.prepare(JOB)
         await executor.start(spec(JOB, SH, "-c", script))
         ended = await executor.wait(JOB)
-        job = tmp_path / "x" / "jobs" / JOB
+        job = open_path / "x" / "jobs" / JOB
         sizes = [(job / name).stat().st_size for name in ("stdout", "stderr")]
     assert (ended.code, ended.reason) == (3, "exit")
     assert sizes == [9_000_000, 3_000_000]
 
 
 async def test_a_child_that_stays_does_not_keep_the_task_from_its_end(
-    tmp_path: Path, sandbox: str
+    open_path: Path, sandbox: str
 ) -> None:
     script = "echo begun; setsid sleep 623 & echo done; exit 5"
-    async with running_executor(tmp_path / "x", sandbox) as executor:
+    async with running_executor(open_path / "x", sandbox) as executor:
         ended, out, _ = await run_job(executor, spec(JOB, SH, "-c", script))
     assert (ended.code, out) == (5, "begun\ndone\n")
     assert ended.wall_s < 10
     assert processes_with("sleep\x00623") == []
 
 
-async def test_not_a_byte_of_a_log_goes_past_its_bound(tmp_path: Path, sandbox: str) -> None:
+async def test_not_a_byte_of_a_log_goes_past_its_bound(open_path: Path, sandbox: str) -> None:
     script = "head -c 1000000 /dev/zero >&2; exec cat /dev/zero"
-    async with running_executor(tmp_path / "x", sandbox, log_bytes=2 * MIB) as executor:
+    async with running_executor(open_path / "x", sandbox, log_bytes=2 * MIB) as executor:
         ended, _, _ = await run_job(executor, spec(JOB, SH, "-c", script))
-        job = tmp_path / "x" / "jobs" / JOB
+        job = open_path / "x" / "jobs" / JOB
         sizes = [(job / name).stat().st_size for name in ("stdout", "stderr")]
     assert ended.reason == "log"
     assert sizes == [2 * MIB, 1_000_000]
@@ -121,9 +118,9 @@ async def test_a_log_that_the_machines_disk_cannot_take_ends_the_task_and_not_th
 
 
 async def test_a_task_whose_shim_is_killed_does_not_wait_for_a_reader(
-    tmp_path: Path, sandbox: str
+    open_path: Path, sandbox: str
 ) -> None:
-    async with running_executor(tmp_path / "x", sandbox) as executor:
+    async with running_executor(open_path / "x", sandbox) as executor:
         await executor.prepare(JOB)
         script = "while :; do echo 0123456789; done; sleep 624"
         await executor.start(spec(JOB, SH, "-c", script))

@@ -13,10 +13,10 @@ from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.messages import LogTaken
 from swarmnode.tasks.records import JobRecord, RoomGrant
 from swarmnode.tasks.spec import TaskSpec
-from testnet.sim.seeded import simulated
+from testnet.sim.seeded import simulated, until_slowly
 from testnet.sim.world import World
 from tests.job_lab import SH, needs_bwrap, run_job, running_executor, spec
-from tests.my_machines_lab import PRINTS, printed, running_task, until
+from tests.my_machines_lab import PRINTS, printed, running_task
 
 JOB = JobId("t.1")
 MADE_UP = [-1, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1]
@@ -65,7 +65,7 @@ def test_an_attempt_that_a_guardian_makes_up_does_not_shut_the_log(place: tuple[
                 assert len(await printed(world, "m4", task)) <= len(b"lies")
             await world.start("m0")
             market = world["m0"].up.market
-            await until(lambda: market.buyer.task(task).state is TaskState.DONE, 600)
+            await until_slowly(lambda: market.buyer.task(task).state is TaskState.DONE, 600)
             text = await printed(world, "m0", task)
             assert b"lies" not in text
             assert text.splitlines()[-1] == b'{"total": 11325}'

@@ -174,13 +174,11 @@ async def test_an_environment_that_others_may_not_read_is_refused_with_the_remed
 @needs_python
 @pytest.mark.parametrize("sandbox", ["bwrap", "container"])
 async def test_a_task_of_another_user_can_import_what_talks_to_its_node(
-    tmp_path: Path, sandbox: str
+    open_path: Path, sandbox: str
 ) -> None:
-    for folder in (tmp_path, *tmp_path.parents):
-        folder.chmod(folder.stat().st_mode | 0o001)
     script = "import swarm_ctx; print(swarm_ctx.task_id)"
     module = Path(ctx.__file__)
-    async with running_executor(tmp_path / "x", sandbox, ctx_module=module) as executor:
+    async with running_executor(open_path / "x", sandbox, ctx_module=module) as executor:
         _, out, err = await run_job(executor, spec(JOB, PYTHON, "-c", script))
     assert out == "t\n", err
 

@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from tests.job_lab import (
     needs_bwrap,
     needs_python,
     needs_root,
+    own_users,
     processes_with,
     run_job,
     running_executor,
@@ -288,18 +291,17 @@ async def test_nothing_of_a_forgotten_job_is_left(tmp_path: Path) -> None:
 
 @needs_root
 async def test_in_a_container_a_task_is_a_user_that_cannot_read_the_nodes_state(
-    tmp_path: Path,
+    open_path: Path,
 ) -> None:
-    for folder in (tmp_path, *tmp_path.parents):
-        folder.chmod(folder.stat().st_mode | 0o001)
-    state = tmp_path / "state"
+    state = open_path / "state"
     state.mkdir(mode=0o700)
     (state / "node.key").write_text("secret")
     script = (
-        f"cat {state}/node.key; ls {state}; ls {tmp_path}/x/jobs; id -u; touch $HOME/ok $TMPDIR/ok "
-        f"&& echo home; cat {tmp_path}/x/jobs/t.1/record.json; echo > /usr/x || echo ro"
+        f"cat {state}/node.key; ls {state}; ls {open_path}/x/jobs; id -u; "
+        f"touch $HOME/ok $TMPDIR/ok && echo home; cat {open_path}/x/jobs/t.1/record.json; "
+        "echo > /usr/x || echo ro"
     )
-    async with running_executor(tmp_path / "x", sandbox="container") as executor:
+    async with running_executor(open_path / "x", sandbox="container") as executor:
         _, out, err = await run_job(executor, spec("t.1", SH, "-c", script))
     uid, *rest = out.split()
     assert int(uid) >= 61_000
@@ -309,9 +311,7 @@ async def test_in_a_container_a_task_is_a_user_that_cannot_read_the_nodes_state(
 
 @needs_root
 @needs_python
-async def test_in_a_container_only_unix_sockets_can_be_made(tmp_path: Path) -> None:
-    for folder in (tmp_path, *tmp_path.parents):
-        folder.chmod(folder.stat().st_mode | 0o001)
+async def test_in_a_container_only_unix_sockets_can_be_made(open_path: Path) -> None:
     script = (
         "import socket\n"
         "socket.socket(socket.AF_UNIX)\n"
@@ -319,17 +319,27 @@ async def test_in_a_container_only_unix_sockets_can_be_made(tmp_path: Path) -> N
         "    try: socket.socket(family); print('made')\n"
         "    except PermissionError: print('refused')\n"
     )
-    async with running_executor(tmp_path / "x", sandbox="container") as executor:
+    async with running_executor(open_path / "x", sandbox="container") as executor:
         _, out, err = await run_job(executor, spec("t.1", PYTHON, "-c", script))
     assert out.split() == ["refused"] * 3, err
 
 
 @needs_root
-async def test_in_a_container_nothing_of_a_killed_tree_survives(tmp_path: Path) -> None:
-    for folder in (tmp_path, *tmp_path.parents):
-        folder.chmod(folder.stat().st_mode | 0o001)
+async def test_in_a_container_nothing_of_a_killed_tree_survives(open_path: Path) -> None:
     script = "(setsid sh -c 'setsid sleep 615 & sleep 615' &); trap '' TERM; sleep 615; sleep 615"
-    async with running_executor(tmp_path / "x", sandbox="container") as executor:
+    async with running_executor(open_path / "x", sandbox="container") as executor:
         ended, _, _ = await run_job(executor, spec("t.1", SH, "-c", script, wall_s=1.0))
         assert processes_with("sleep\x00615") == []
     assert ended.reason == "wall"
+
+
+def test_another_run_of_these_tests_does_not_have_our_users() -> None:
+    script = "from tests.job_lab import own_users; print(own_users()[0].start)"
+    ours, _ = own_users()
+    said = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert int(said.stdout) not in ours

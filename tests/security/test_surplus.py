@@ -6,8 +6,8 @@ import trio
 from p2p.ids import PeerId
 from storage.records.holding import Holding
 from storage.repair.witnesses import stands_without
-from testnet.sim.seeded import simulated
-from tests.repair_lab import CONFIG, got, newest_record, put, some_bytes, until
+from testnet.sim.seeded import simulated, until_slowly
+from tests.repair_lab import CONFIG, got, newest_record, put, some_bytes
 from tests.storage_lab import StorageLab, storage_lab
 
 
@@ -85,7 +85,7 @@ async def test_who_cannot_show_a_piece_of_it_is_not_believed(
         writer = next(peer for peer in first.peers() if peer not in (victim, "p0"))
         monkeypatch.setattr(lab.keepers[liar].shards, "length", lambda root: 5000)
         await give(lab, victim, liar, writer, first)
-        await until(lambda: newest_record(lab, receipt).sequence > 1, 10)
+        await until_slowly(lambda: newest_record(lab, receipt).sequence > 1, 10)
         await trio.sleep(60)
         assert lab[victim].stats().repair.dropped_surplus == 0
         assert lab[victim].stats().used_bytes > 0

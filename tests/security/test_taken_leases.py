@@ -20,8 +20,8 @@ from storage.ids import Address, LeaseId, LeaseKey
 from storage.limits import ROWS_OF_ONE_LEASE_MAX
 from storage.manifests.manifest import Manifest, SegmentRef, address_of
 from testnet.sim.callers import LAB, machine_of
-from testnet.sim.seeded import simulated
-from tests.repair_lab import CONFIG, got, is_whole, newest_record, some_bytes, until
+from testnet.sim.seeded import simulated, until_slowly
+from tests.repair_lab import CONFIG, got, is_whole, newest_record, some_bytes
 from tests.repair_lab import put as put_object
 from tests.storage_lab import NETWORK, StorageLab, storage_lab
 from tests.unit.storage.transfer.test_lease_rights import (
@@ -277,7 +277,7 @@ async def test_an_object_is_mended_where_a_holder_had_taken_its_lease() -> None:
             await face.answer(MALLORY, m.PutShard(ROOT, len(DATA), hers), DATA)
         gone = next(peer for peer in held if peer != "p0")
         lab.kill(gone)
-        await until(lambda: is_whole(lab, receipt), 300)
+        await until_slowly(lambda: is_whole(lab, receipt), 300)
         record = newest_record(lab, receipt)
         assert gone not in record.peers()
         assert set(record.peers()) & set(free)

@@ -6,9 +6,9 @@ from swarmnode.market.guardians.records import GuardRecord
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.spec import Repeatability, TaskSpec
-from testnet.sim.seeded import simulated
+from testnet.sim.seeded import simulated, until_slowly
 from testnet.sim.world import World
-from tests.my_machines_lab import running_task, until
+from tests.my_machines_lab import running_task
 
 
 def names_of(world: World) -> dict[str, str]:
@@ -47,7 +47,7 @@ async def test_a_task_that_was_removed_is_not_run_again_when_a_guardian_of_befor
         await world.kill("m0")
         await trio.sleep(40)
         taken_over_ms = await take_over(world, taker, task)
-        await until(lambda: world[taker].up.market.buyer.task(task).has_ended, 600)
+        await until_slowly(lambda: world[taker].up.market.buyer.task(task).has_ended, 600)
         await trio.sleep(120)
         await world[taker].up.market.buyer.forget(task)
         await world.start(away)
@@ -83,7 +83,7 @@ async def test_what_must_not_run_twice_does_not_when_its_first_machine_returns()
         taken_over_ms = await take_over(world, taker, task)
         await world.start("m4")
         market = world[taker].up.market
-        await until(lambda: market.buyer.task(task).has_ended, 600)
+        await until_slowly(lambda: market.buyer.task(task).has_ended, 600)
         assert market.buyer.task(task).state is TaskState.DONE
         await trio.sleep(60)
         await market.buyer.forget(task)

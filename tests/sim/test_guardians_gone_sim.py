@@ -6,9 +6,9 @@ import trio
 from swarmnode.market.buyer.book import MAY_HAVE_RUN
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.spec import Repeatability
-from testnet.sim.seeded import simulated
+from testnet.sim.seeded import simulated, until_slowly
 from testnet.sim.world import World
-from tests.my_machines_lab import nothing_runs, running_task, until
+from tests.my_machines_lab import nothing_runs, running_task
 
 
 @pytest.mark.parametrize("effects", list(Repeatability))
@@ -30,7 +30,7 @@ def test_a_task_that_waits_for_them_is_cancelled_and_run_anew_or_has_failed(
                 await world.power_cut(name)
                 world.lose_disk(name)
             market = (await world.start("m0")).market
-            await until(lambda: nothing_runs(world), 120)  # its lease has ended with them
+            await until_slowly(lambda: nothing_runs(world), 120)  # its lease has ended with them
             view = market.buyer.task(task)
             if effects is Repeatability.ONCE:
                 assert (view.state, MAY_HAVE_RUN in view.record.why) == (TaskState.FAILED, True)
@@ -38,7 +38,7 @@ def test_a_task_that_waits_for_them_is_cancelled_and_run_anew_or_has_failed(
             assert (view.state, view.may_act) == (TaskState.LOST, False)
             assert (await market.buyer.cancel(task)).state is TaskState.CANCELLED
             again = await market.buyer.submit(view.record.spec)
-            await until(lambda: market.buyer.task(again).state is TaskState.RUNNING, 60)
+            await until_slowly(lambda: market.buyer.task(again).state is TaskState.RUNNING, 60)
 
     gone()
 
@@ -63,4 +63,4 @@ async def test_one_that_ran_on_a_guardian_waits_in_words_and_may_be_cancelled() 
         assert (view.state, view.may_act) == (TaskState.RUNNING, False)
         assert (await market.buyer.cancel(task)).state is TaskState.CANCELLED
         again = await market.buyer.submit(view.record.spec)
-        await until(lambda: market.buyer.task(again).state is TaskState.RUNNING, 60)
+        await until_slowly(lambda: market.buyer.task(again).state is TaskState.RUNNING, 60)

@@ -7,6 +7,7 @@ from p2p.ids import PeerId
 from swarmnode.limits import RELIEVED_EARLY_MAX
 from swarmnode.market.buyer.events import MessageHeard
 from swarmnode.market.guardians.events import KeepHeard
+from swarmnode.market.guardians.kept import Post
 from swarmnode.market.guardians.messages import Relieve
 from swarmnode.market.guardians.shelf import shares
 from swarmnode.tasks.ids import TaskId
@@ -26,6 +27,26 @@ def test_who_has_nothing_to_say_about_a_task_leaves_it_its_guardians() -> None:
     world.run(60)
     assert world.machines["node-0"].buyer.keeper.is_kept(task)
     assert len(world.machines["node-0"].buyer.keeper.guarded(task).holders) == 2
+
+
+def test_a_guardian_that_was_replaced_while_it_was_off_keeps_nothing_once_it_is_back() -> None:
+    world = MarketWorld(1, names(5))
+    world.run(1)
+    task = world.submit("node-0", steps_task(5000, avoid=("node-0",)))
+    world.run(20)
+    owner = world.machines["node-0"].buyer
+    guardians = owner.keeper.guarded(task).holders
+    gone = next(peer for peer in guardians if peer != owner.ledger.get(task).provider)
+    world.kill(gone)
+    world.run(120)
+    assert gone not in owner.keeper.guarded(task).holders
+    world.start(gone)
+    world.run(30)
+    assert world.machines[gone].buyer.keeper.find(task) is None
+    asked = world.counts["AskVote"]
+    world.run(60)
+    assert world.counts["AskVote"] == asked
+    assert len(owner.keeper.guarded(task).holders) == 2
 
 
 def test_what_its_owner_had_called_over_is_not_kept_when_it_comes_late() -> None:
@@ -110,3 +131,27 @@ def test_a_guardian_that_was_away_while_a_task_ended_asks_for_it_less_and_less()
     world.counts.clear()
     world.run(3600)
     assert world.counts["AskVote"] < 40
+
+
+def test_an_owner_that_comes_back_does_not_run_again_what_it_is_told_is_over() -> None:
+    """Whoever acted has it for its own since: from that one it hears where it went."""
+    world = MarketWorld(2, names(5))
+    world.run(1)
+    task = world.submit("node-0", steps_task(400, avoid=("node-0",)))
+    world.run(10)
+    world.kill("node-0")
+    world.run(60)
+    acting = next(
+        name
+        for name in names(5)[1:]
+        if world.machines[name].buyer.keeper.post_of(task) is Post.ACTS
+    )
+    record = world.machines[acting].buyer.keeper.find(task)
+    assert record is not None
+    world.start("node-0")
+    world.tell("node-0", KeepHeard(PeerId(acting), record, is_ours=True))
+    world.tell("node-0", MessageHeard(PeerId(acting), Relieve(task, is_over=True)))
+    owner = world.machines["node-0"].buyer
+    assert not owner.keeper.may_act(task, world.now_s)
+    world.run(1)
+    assert owner.keeper.find(task) is not None

@@ -44,7 +44,7 @@ async def test_stat_asks_the_holders_instead_of_remembering() -> None:
             "any 2 machines",
         )
         (lease,) = [lease for lease, _ in lab["p1"].leases.all()]
-        await lab["p1"].leases.drop(lease)  # as with a clock that is wrong
+        await lab["p1"].leases.drop_one(lease)  # as with a clock that is wrong
         stat = await lab["p0"].objects.stat(address)
         assert (stat.health, stat.shards_live, stat.survives) == (
             ObjectHealth.DEGRADED,

@@ -12,10 +12,10 @@ from storage.facade import ObjectEntry, ObjectHealth, PutReceipt
 from storage.objects.standing import ObjectTrouble
 from swarmnode.errors import NotAllowedError, TaskUnknownError
 from swarmnode.tasks.lifecycle import TaskState
-from testnet.sim.seeded import simulated
+from testnet.sim.seeded import simulated, until_slowly
 from testnet.sim.signer import KeyedHashSigner
 from testnet.sim.world import World
-from tests.my_machines_lab import nothing_runs, put, running_task, until, used
+from tests.my_machines_lab import nothing_runs, put, running_task, used
 
 WHY = "it was put by mistake"
 
@@ -133,7 +133,7 @@ def test_a_holder_that_was_away_gives_it_up_though_the_remover_is_gone(
             with caplog.at_level(logging.WARNING, "swarm.storage"):
                 await world.start(holder)
                 left = [one for name, one in world.machines.items() if name != "n0"]
-                await until(lambda: not any(one.shards.used_bytes() for one in left), 120)
+                await until_slowly(lambda: not any(one.shards.used_bytes() for one in left), 120)
             assert WHY in caplog.text
             await trio.sleep(90)
             assert not any(one.shards.used_bytes() for one in left)
@@ -152,7 +152,7 @@ async def test_its_owner_learns_of_it_on_its_return() -> None:
         await trio.sleep(10)
         await world.power_cut("n0")
         await world.start("m0")
-        await until(is_marked(world, "m0"), 120)
+        await until_slowly(is_marked(world, "m0"), 120)
         assert only(world, "m0").removed_why == WHY
         assert not world["m0"].up.storage.objects.own.troubles
         await world.kill("m0")
@@ -216,11 +216,11 @@ def test_a_task_is_cancelled_and_says_by_whom_and_why(is_away: bool, person: str
                 task, key_of(world, "lab-0"), WHY
             )
             assert said.state is TaskState.CANCELLED
-            await until(lambda: nothing_runs(world), 30)
+            await until_slowly(lambda: nothing_runs(world), 30)
             if is_away:
                 await world.start("m0")
             home = world["m0"].up.market
-            await until(lambda: home.buyer.task(task).state is TaskState.CANCELLED, 60)
+            await until_slowly(lambda: home.buyer.task(task).state is TaskState.CANCELLED, 60)
             assert home.buyer.task(task).record.why == f"the key of its lab cancelled it: {WHY}"
             again = await market.own_machines.elsewhere.cancel_as_lab(
                 task, key_of(world, "lab-0"), "again"
@@ -239,7 +239,7 @@ def test_that_the_labs_key_was_shown_a_task_is_in_the_log_also_when_it_had_ended
         async with world.running():
             task = await running_task(world, "m0")
             await world["m0"].up.market.buyer.cancel(task)
-            await until(lambda: nothing_runs(world), 30)
+            await until_slowly(lambda: nothing_runs(world), 30)
             with caplog.at_level(logging.WARNING, "swarm.market"):
                 for _ in range(3):
                     await world["n0"].up.market.own_machines.elsewhere.cancel_as_lab(

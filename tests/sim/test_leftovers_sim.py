@@ -1,13 +1,15 @@
 """A manifest that came late, of an object that its owner had given up, stays with nobody."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
 import trio
 
 from p2p.ids import PeerId
 from storage.config import StorageClass
 from storage.facade import Mark, ObjectKind, PutReceipt
-from storage.ids import Address
+from storage.ids import Address, ShardRoot
 from storage.manifests.manifest import read_manifest
 from storage.messages import LeaseTerms
 from testnet.sim.seeded import simulated
@@ -102,3 +104,51 @@ async def test_a_manifest_whose_object_somebody_has_stays() -> None:
         for _ in range(40):
             await trio.sleep(5)
             assert has_it(lab, "p3", address)
+
+
+@simulated
+async def test_a_holder_that_names_itself_alone_frees_no_manifest_of_what_others_have() -> None:
+    async with storage_lab(4, config=SLOW) as lab:
+        lab.kill("p3")
+        address = (await put(lab, 10_000)).cap.address
+        await lab.start("p3")
+        await trio.sleep(1)
+        await tell_late(lab, "p3", address, manifest_of(lab, address))
+        record = lab["p1"].holders.seal(address, 0, ((PeerId("p1"), None, None),), 50)
+        await lab["p1"].parts.transfer.put_holders(PeerId("p3"), record)
+        for lease, _ in list(lab["p1"].leases.all()):
+            await lab["p1"].leases.drop_one(lease)
+        for _ in range(40):
+            await trio.sleep(5)
+            assert has_it(lab, "p3", address), "p0 and p2 have all of it"
+
+
+@simulated
+async def test_what_a_mending_brings_while_holders_are_asked_stays() -> None:
+    async with storage_lab(4, config=SLOW) as lab:
+        receipt = await put(lab)
+        address = receipt.cap.address
+        data = manifest_of(lab, address)
+        manifest = read_manifest(address, data)
+        lease, until_ms = manifest.lease, lab.keepers["p0"].wall() + 10**9
+        (segment,) = manifest.segments
+        root = ShardRoot(segment.roots)
+        shard = await lab["p0"].parts.transfer.get_shard(PeerId("p0"), root, segment.length)
+        await lab["p0"].objects.forget(address)
+        await restart(lab, "p3")
+        await tell_late(lab, "p3", address, data)
+        transfer, p3 = lab["p3"].parts.transfer, lab["p3"]
+        ask = transfer.have
+
+        async def have(holder: PeerId, roots: Sequence[ShardRoot]) -> list[bool]:
+            if not p3.leases.roots(lease, address):
+                terms = LeaseTerms(lease, manifest.owner, manifest.lab, 0, until_ms, False)
+                await transfer.put_shard(PeerId("p3"), root, shard, terms)
+                assert p3.leases.roots(lease, address) == [root]
+            return await ask(holder, roots)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(transfer, "have", have)
+            await trio.sleep(200)
+        assert p3.leases.roots(lease, address) == [root]
+        assert has_it(lab, "p3", address)

@@ -1,8 +1,6 @@
 """Who is alive, in swarms of one to thirty: joining, dying, pausing, parting and coming back."""
 
 import random
-import subprocess
-import sys
 
 import pytest
 
@@ -11,6 +9,7 @@ from p2p.membership import events as e
 from p2p.membership.view import Liveness
 from testnet.sim.heap import Weather
 from tests.sim.member_world import MemberWorld, names
+from tests.sim.own_process import assert_seed_decides
 
 SIZES = [1, 2, 3, 9, 30]
 ALIVE, SUSPECT, DEAD, LEFT = Liveness
@@ -174,15 +173,4 @@ def lively(seed: int) -> str:
 
 
 def test_one_seed_gives_one_trace_whatever_the_hash_seed() -> None:
-    def traced(seed: int, hash_seed: int) -> str:
-        return subprocess.run(
-            [sys.executable, "-c", TRACE, str(seed)],
-            env={"PYTHONHASHSEED": str(hash_seed)},
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        ).stdout
-
-    assert traced(1, 1) == traced(1, 2)
-    assert traced(1, 1) != traced(2, 1)
+    assert_seed_decides(TRACE, within_s=60)

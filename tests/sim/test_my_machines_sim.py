@@ -16,9 +16,9 @@ from swarmnode.market.guardians.kept import Post
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.spec import Repeatability, TaskSpec
-from testnet.sim.seeded import simulated
+from testnet.sim.seeded import simulated, until_slowly
 from testnet.sim.world import World
-from tests.my_machines_lab import HOURS, PRINTS, SHAPE, nothing_runs, printed, running_task, until
+from tests.my_machines_lab import HOURS, PRINTS, SHAPE, nothing_runs, printed, running_task
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ async def test_a_task_is_shown_and_cancelled_from_another_machine_of_its_owner()
         assert found.state is TaskState.CANCELLED
         at_home = world["m0"].up.market.buyer.task(task)
         assert (at_home.state, at_home.record.why) == (TaskState.CANCELLED, "cancelled from m3")
-        await until(lambda: nothing_runs(world), 30)
+        await until_slowly(lambda: nothing_runs(world), 30)
 
 
 @pytest.mark.parametrize("effects", list(Repeatability))
@@ -60,9 +60,9 @@ def test_guardians_cancel_it_while_its_submitter_is_away(effects: Repeatability)
                 await world["m4"].up.market.own_machines.elsewhere.find(task, cancel=True)
             ).record
             assert (found.state, found.owner) == (TaskState.CANCELLED, world["m0"].peer)
-            await until(lambda: nothing_runs(world), 30)
+            await until_slowly(lambda: nothing_runs(world), 30)
             await world.start("m0")
-            await until(
+            await until_slowly(
                 lambda: world["m0"].up.market.buyer.task(task).state is TaskState.CANCELLED, 60
             )
             assert world["m0"].up.market.buyer.task(task).record.why == "cancelled from m4"
@@ -121,7 +121,9 @@ async def test_what_has_ended_stays_as_it_is_whoever_cancels_it_again() -> None:
     world = World(6, ["m0", "m1", "m2", "m3"], labs=1)
     async with world.running():
         task = await running_task(world, "m0", ("sleep", "30"))
-        await until(lambda: world["m0"].up.market.buyer.task(task).state is TaskState.DONE, 60)
+        await until_slowly(
+            lambda: world["m0"].up.market.buyer.task(task).state is TaskState.DONE, 60
+        )
         found = await world["m3"].up.market.own_machines.elsewhere.find(task, cancel=True)
         assert found.state is TaskState.DONE
         assert world["m0"].up.market.buyer.task(task).state is TaskState.DONE
@@ -169,7 +171,7 @@ async def test_two_machines_cancel_at_once_and_one_of_them_again() -> None:
                 nursery.start_soon(cancel, name)
         await cancel("m3")
         assert states == [TaskState.CANCELLED] * 4
-        await until(lambda: nothing_runs(world), 30)
+        await until_slowly(lambda: nothing_runs(world), 30)
         assert world["m0"].up.market.buyer.task(task).record.attempts[-1].ended_as == "cancelled"
 
 
@@ -223,7 +225,9 @@ async def test_what_its_submitter_had_seen_end_before_a_cut_stays_ended() -> Non
         others = [name for name in world.machines if name not in ("m0", host)]
         await trio.sleep(38.5)  # it ends before the lease does
         world.cut(["m0", host], others)
-        await until(lambda: world["m0"].up.market.buyer.task(task).state is TaskState.DONE, 200)
+        await until_slowly(
+            lambda: world["m0"].up.market.buyer.task(task).state is TaskState.DONE, 200
+        )
         kept = [name for name in others if _post(world, name, task) is Post.ACTS]
         asked = next(name for name in others if name not in kept)
         try:

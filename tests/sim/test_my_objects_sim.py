@@ -11,10 +11,10 @@ from p2p.wire.codec import encode
 from storage.errors import ObjectUnknownError
 from storage.facade import Mark
 from storage.manifests.manifest import address_of
-from testnet.sim.seeded import simulated
+from testnet.sim.seeded import simulated, until_slowly
 from testnet.sim.signer import KeyedHashSigner
 from testnet.sim.world import World
-from tests.my_machines_lab import DATA, put, until, used
+from tests.my_machines_lab import DATA, put, used
 
 
 def listed(world: World, name: str) -> list[str]:
@@ -49,7 +49,7 @@ async def test_who_put_it_and_was_away_learns_that_it_is_removed() -> None:
         assert gone is not None
         await trio.sleep(10)
         await world.start("m0")
-        await until(lambda: listed(world, "m0") == [] and used(world) == 0, 120)
+        await until_slowly(lambda: listed(world, "m0") == [] and used(world) == 0, 120)
         await trio.sleep(120)
         assert used(world) == 0
 
@@ -65,7 +65,7 @@ async def test_who_put_it_learns_of_it_also_when_the_remover_is_gone() -> None:
         await trio.sleep(10)
         await world.power_cut("m3")
         await world.start("m0")
-        await until(lambda: listed(world, "m0") == [], 120)
+        await until_slowly(lambda: listed(world, "m0") == [], 120)
 
 
 @simulated

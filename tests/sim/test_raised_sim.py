@@ -1,7 +1,7 @@
 """What was put in a pool that was small, or not known yet, is kept as well as the pool can."""
 
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -10,40 +10,17 @@ import trio
 
 from storage.arrival import KEY, TABLE
 from storage.errors import PoolUnknownError
-from storage.facade import Durability, PutReceipt, ReadCap
+from storage.facade import Durability, PutReceipt
 from storage.ids import Address
 from storage.limits import POOL_SETTLES_S
 from storage.records.holders import HolderBook
-from storage.service import StorageService
-from testnet.sim.seeded import simulated
+from testnet.sim.seeded import simulated, until_slowly
 from testnet.sim.world import World
-from tests.repair_lab import CONFIG, is_whole, newest_record
+from tests.repair_lab import CONFIG, got, is_whole, newest_record, put
 from tests.storage_lab import StorageLab, storage_lab
 
 SLOW = replace(CONFIG, down_after_s=900.0)
 RAISED_S = 120.0
-
-
-async def chunks_of(data: bytes) -> AsyncIterator[bytes]:
-    yield data
-
-
-async def put(
-    service: StorageService, data: bytes, how: Durability = Durability.DURABLE
-) -> PutReceipt:
-    with trio.fail_after(60):
-        return await service.objects.put(chunks_of(data), durability=how)
-
-
-async def got(service: StorageService, cap: ReadCap) -> bytes:
-    with trio.fail_after(60):
-        return b"".join([part async for part in service.objects.get(cap)])
-
-
-async def until(holds: Callable[[], bool], within_s: float) -> None:
-    with trio.fail_after(within_s):
-        while not holds():  # noqa: ASYNC110 - spread over many machines
-            await trio.sleep(0.5)
 
 
 def are_told(books: Sequence[HolderBook], address: Address, shards: int) -> bool:
@@ -68,7 +45,7 @@ async def test_what_a_machine_put_while_the_others_were_off_gets_its_copies(size
         assert (receipt.k, receipt.n, receipt.holders) == (1, 1, ("p0",))
         await lab.start("p1")
         await lab.start("p2")
-        await until(lambda: width(lab, receipt) == 3, RAISED_S)
+        await until_slowly(lambda: width(lab, receipt) == 3, RAISED_S)
         lab.kill("p0")
         assert await got(lab["p1"], receipt.cap) == data
         stat = await lab["p2"].objects.stat(receipt.cap.address)
@@ -80,7 +57,7 @@ async def test_a_put_on_this_disk_alone_is_followed_by_the_rest() -> None:
     async with storage_lab(3, config=SLOW) as lab:
         receipt = await put(lab["p1"], b"x" * 50_000, Durability.LOCAL)
         assert receipt.holders == ("p1",)
-        await until(lambda: width(lab, receipt) == 3, RAISED_S)
+        await until_slowly(lambda: width(lab, receipt) == 3, RAISED_S)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -94,7 +71,7 @@ async def test_a_coded_object_gets_more_shards_and_keeps_its_capability(seed: in
         assert (receipt.k, receipt.n) == (3, 6)
         await lab.start("p7")
         await lab.start("p8")
-        await until(lambda: width(lab, receipt) == 7, RAISED_S)
+        await until_slowly(lambda: width(lab, receipt) == 7, RAISED_S)
         stat = await lab["p1"].objects.stat(receipt.cap.address)
         assert (stat.k, stat.n, stat.survives) == (3, 7, "any 4 machines")
         holders = newest_record(lab, receipt).rows[0]
@@ -113,11 +90,11 @@ async def test_a_lost_shard_that_had_been_added_is_made_again() -> None:
         receipt = await put(lab["p0"], data)
         for name in ("p6", "p7"):
             await lab.start(name)
-        await until(lambda: width(lab, receipt) == 7, RAISED_S)
+        await until_slowly(lambda: width(lab, receipt) == 7, RAISED_S)
         added = newest_record(lab, receipt).rows[0][6]
         assert added is not None
         lab.kill(added)
-        await until(lambda: width(lab, receipt) == 7, RAISED_S)
+        await until_slowly(lambda: width(lab, receipt) == 7, RAISED_S)
         reader = next(n for n in lab.names() if n != added)
         assert await got(lab[reader], receipt.cap) == data
 
@@ -126,7 +103,7 @@ async def test_a_lost_shard_that_had_been_added_is_made_again() -> None:
 async def test_a_put_right_after_a_restart_waits_until_the_pool_is_known() -> None:
     world = World(3, ["m0", "m1", "m2"])
     async with world.running():
-        await until(lambda: len(world["m0"].up.storage.parts.pool.usable()) == 3, 60)
+        await until_slowly(lambda: len(world["m0"].up.storage.parts.pool.usable()) == 3, 60)
         await trio.sleep(5)  # written down for the next start
         await world.kill("m0")
         await world.start("m0")
@@ -142,7 +119,7 @@ async def test_a_put_right_after_a_restart_waits_until_the_pool_is_known() -> No
 async def test_a_put_says_to_try_again_when_those_before_the_restart_are_all_away() -> None:
     world = World(4, ["m0", "m1", "m2"])
     async with world.running():
-        await until(lambda: len(world["m0"].up.storage.parts.pool.usable()) == 3, 60)
+        await until_slowly(lambda: len(world["m0"].up.storage.parts.pool.usable()) == 3, 60)
         await trio.sleep(5)
         for name in world.machines:
             await world.power_cut(name)
@@ -159,7 +136,7 @@ async def test_a_put_says_to_try_again_when_those_before_the_restart_are_all_awa
         for receipt in (local, later):
             address = receipt.cap.address
             books = [world[name].up.storage.holders for name in world.machines]
-            await until(partial(are_told, books, address, 3), RAISED_S)
+            await until_slowly(partial(are_told, books, address, 3), RAISED_S)
 
 
 @simulated
@@ -188,7 +165,7 @@ async def test_a_frozen_holder_of_three_costs_a_put_a_moment_and_its_copy_follow
         assert receipt.survives == "any 1 machine; the third copy follows"
         assert sorted(receipt.holders) == ["p0", "p1"]
         lab.thaw()
-        await until(lambda: width(lab, receipt) == 3, RAISED_S)
+        await until_slowly(lambda: width(lab, receipt) == 3, RAISED_S)
         stat = await lab["p2"].objects.stat(receipt.cap.address)
         assert stat.survives == "any 2 machines"
 

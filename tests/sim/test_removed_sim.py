@@ -1,7 +1,7 @@
 """What was removed is gone, also where a holder was away, frozen or full, and stays so."""
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
 
@@ -18,9 +18,9 @@ from storage.objects.dropping import NOW_S
 from storage.service import StorageService
 from storage.volumes.memory import MemoryShardStore
 from testnet.sim.clock import VirtualWall
-from testnet.sim.seeded import simulated
+from testnet.sim.seeded import simulated, until_slowly
 from tests.names_lab import OwnView
-from tests.repair_lab import CONFIG, newest_record
+from tests.repair_lab import CONFIG, newest_record, used
 from tests.storage_lab import Keeper, StorageLab, storage_lab
 
 SLOW = replace(CONFIG, down_after_s=900.0)
@@ -34,17 +34,6 @@ async def chunks_of(data: bytes) -> AsyncIterator[bytes]:
 async def put(service: StorageService) -> PutReceipt:
     with trio.fail_after(60):
         return await service.objects.put(chunks_of(DATA))
-
-
-async def until(holds: Callable[[], bool], within_s: float) -> None:
-    with trio.fail_after(within_s):
-        while not holds():  # noqa: ASYNC110 - spread over many machines
-            await trio.sleep(0.1)
-
-
-def used(lab: StorageLab) -> int:
-    """Bytes kept on all disks, of machines that are down, too."""
-    return sum(keeper.shards.used_bytes() for keeper in lab.keepers.values())
 
 
 async def join(lab: StorageLab, name: str) -> None:
@@ -65,7 +54,7 @@ async def test_a_holder_that_was_away_gives_it_up_when_it_returns() -> None:
         assert (sorted(gone.holders), gone.waiting) == (["p0", "p1", "p2"], ("p2",))
         assert used(lab) > 0
         await lab.start("p2")
-        await until(lambda: used(lab) == 0, 10)
+        await until_slowly(lambda: used(lab) == 0, 10)
         with pytest.raises(ObjectUnknownError):
             await lab["p1"].objects.stat(receipt.cap.address)
 
@@ -76,13 +65,13 @@ async def test_it_stays_removed_though_its_owner_is_away_when_the_holder_returns
         receipt = await put(lab["p0"])
         lab.kill("p1")
         await join(lab, "p2")
-        await until(lambda: "p2" in newest_record(lab, receipt).peers(), 60)
+        await until_slowly(lambda: "p2" in newest_record(lab, receipt).peers(), 60)
         await lab["p0"].objects.forget(receipt.cap.address)
         await trio.sleep(5)  # p2, which heard, keeps the owner's tombstone
         lab.kill("p0")
         await join(lab, "p3")
         await lab.start("p1")
-        await until(lambda: used(lab) == 0, 10)
+        await until_slowly(lambda: used(lab) == 0, 10)
         await trio.sleep(300)
         assert used(lab) == 0
         assert lab["p1"].stats().repair.given_up == 1
@@ -101,7 +90,7 @@ async def test_a_holder_that_was_cut_off_makes_no_new_copies_of_it() -> None:
         lab.kill(next(p for p in ("p1", "p2", "p3") if p not in (outside, away)))
         await lab.start(away)
         await lab.start(next(p for p in ("p1", "p2", "p3") if p not in (outside, away)))
-        await until(lambda: used(lab) == 0, 30)
+        await until_slowly(lambda: used(lab) == 0, 30)
         assert lab.keepers[outside].shards.used_bytes() == 0
 
 
@@ -114,10 +103,10 @@ async def test_a_machine_whose_part_others_took_over_gives_it_up_when_it_returns
         receipt = await put(lab["p0"])
         lab.kill("p1")
         await join(lab, "p3")
-        await until(lambda: "p3" in newest_record(lab, receipt).peers(), 60)
+        await until_slowly(lambda: "p3" in newest_record(lab, receipt).peers(), 60)
         lab.kill("p3")
         await lab.start("p1")
-        await until(lambda: "p3" not in newest_record(lab, receipt).peers(), 60)
+        await until_slowly(lambda: "p3" not in newest_record(lab, receipt).peers(), 60)
         await trio.sleep(60)
         gone = await lab["p0"].objects.forget(receipt.cap.address)
         assert gone is not None
@@ -126,7 +115,7 @@ async def test_a_machine_whose_part_others_took_over_gives_it_up_when_it_returns
         if not is_owner_there:
             lab.kill("p0")
         await lab.start("p3")
-        await until(lambda: used(lab) == 0, 60)
+        await until_slowly(lambda: used(lab) == 0, 60)
         await trio.sleep(300)
         assert used(lab) == 0
 
@@ -142,7 +131,7 @@ async def test_a_frozen_holder_costs_the_removal_a_moment_only() -> None:
         assert gone.waiting == ("p2",)
         assert trio.current_time() - began_s < NOW_S + 0.5
         lab.network.heal()
-        await until(lambda: used(lab) == 0, 90)
+        await until_slowly(lambda: used(lab) == 0, 90)
 
 
 @simulated
@@ -155,8 +144,8 @@ async def test_the_list_outlives_its_owners_node() -> None:
         lab.kill("p2")  # with it goes what was told to it in memory
         await lab.start("p0")
         await lab.start("p1")
-        await until(lambda: used(lab) == 0, 60)
-        await until(lambda: not lab["p0"].objects.dropping.rows(), 60)
+        await until_slowly(lambda: used(lab) == 0, 60)
+        await until_slowly(lambda: not lab["p0"].objects.dropping.rows(), 60)
 
 
 @simulated
@@ -170,7 +159,7 @@ async def test_a_full_disk_can_still_delete() -> None:
         gone = await lab["p0"].objects.forget(receipt.cap.address)
         assert gone is not None
         assert not gone.waiting
-        await until(lambda: used(lab) == 0, 5)
+        await until_slowly(lambda: used(lab) == 0, 5)
 
 
 @simulated
@@ -198,7 +187,7 @@ async def test_a_copy_of_the_keyring_goes_from_all_holders_and_leaves_no_tombsto
         lab.kill("p1")
         assert await objects.forget(copy.cap.address) is not None
         await lab.start("p1")
-        await until(lambda: used(lab) == 0 and not objects.dropping.rows(), 60)
+        await until_slowly(lambda: used(lab) == 0 and not objects.dropping.rows(), 60)
         assert not any(lab[name].tombstones.of([lease]) for name in lab.keepers)
 
 

@@ -15,6 +15,7 @@ from p2p.membership.view import Liveness
 from p2p.wire.codec import decode_as, number_in, number_of
 from storage.engine.memory_tables import MemoryTables
 from storage.facade import PutReceipt
+from storage.holder.leases.given_up import EVERYBODY
 from storage.ids import ShardRoot
 from storage.messages import GetHolders
 from storage.placement.rendezvous import peers_in_order
@@ -23,7 +24,7 @@ from storage.records.holding import Holding
 from storage.repair.events import Mend
 from storage.volumes.memory import MemoryShardStore
 from testnet.sim.clock import VirtualWall
-from testnet.sim.seeded import simulated
+from testnet.sim.seeded import simulated, until_slowly
 from tests.names_lab import OwnView
 from tests.repair_lab import (
     CONFIG,
@@ -34,7 +35,6 @@ from tests.repair_lab import (
     put,
     repairs,
     some_bytes,
-    until,
 )
 from tests.storage_lab import Keeper, StorageLab, storage_lab
 
@@ -77,13 +77,13 @@ async def test_nine_machines_lose_one_then_two_and_mend_every_segment(seed: int)
         assert (receipt.k, receipt.n) == (4, 8)
         first, second, reader = newest_record(lab, receipt).peers()[:3]
         lab.kill(first)
-        await until(lambda: is_whole(lab, receipt) and is_whole(lab, small), 60)
+        await until_slowly(lambda: is_whole(lab, receipt) and is_whole(lab, small), 60)
         assert repairs(lab) >= 1
         lab.kill(second)
         await trio.sleep(20)  # seven machines are left for eight shards: nowhere to put the last
         assert await got(lab[reader], receipt.cap) == data
         await lab.start(first)
-        await until(lambda: is_whole(lab, receipt) and is_whole(lab, small), 60)
+        await until_slowly(lambda: is_whole(lab, receipt) and is_whole(lab, small), 60)
         assert await got(lab[reader], receipt.cap) == data
 
 
@@ -97,11 +97,11 @@ async def test_of_twelve_machines_three_die_at_once_over_lossy_lines(seed: int) 
         assert (receipt.k, receipt.n) == (4, 8)
         for name in newest_record(lab, receipt).peers()[:3]:
             lab.kill(name)
-        await until(lambda: is_whole(lab, receipt), 120)
+        await until_slowly(lambda: is_whole(lab, receipt), 120)
         assert await got(lab.up()[0], receipt.cap) == data
         assert sum(service.stats().repair.bytes_repaired for service in lab.up()) > 0
         # homes that hold nothing may have missed the new record: they ask for it
-        await until(lambda: all(s.stats().repair.degraded == 0 for s in lab.up()), 60)
+        await until_slowly(lambda: all(s.stats().repair.degraded == 0 for s in lab.up()), 60)
 
 
 @simulated
@@ -114,7 +114,7 @@ async def test_an_object_outlives_all_its_first_holders() -> None:
         for number, name in enumerate(first):
             await join(lab, f"new{number}")
             lab.kill(name)
-            await until(lambda: is_whole(lab, receipt), 60)
+            await until_slowly(lambda: is_whole(lab, receipt), 60)
         record = newest_record(lab, receipt)
         assert not set(record.peers()) & set(first)
         reader = next(k for k, keeper in lab.keepers.items() if keeper.service is not None)
@@ -132,7 +132,7 @@ async def test_wrong_bytes_of_one_source_are_blamed_and_the_repair_succeeds() ->
         assert victim is not None
         await turn_liar(lab, liar)
         lab.kill(victim)
-        await until(lambda: victim not in newest_record(lab, receipt).peers(), 60)
+        await until_slowly(lambda: victim not in newest_record(lab, receipt).peers(), 60)
         assert any(service.stats().lies > 0 for service in lab.up())
         assert await got(lab["p8" if victim != "p8" else "p7"], receipt.cap) == data
 
@@ -159,11 +159,36 @@ async def test_a_machine_that_comes_back_too_late_frees_what_others_keep_now() -
         homes = lab["p0"].parts.catalog.homes(receipt.cap.address)
         victim = next(p for p in newest_record(lab, receipt).peers() if p not in homes)
         lab.kill(victim)
-        await until(lambda: is_whole(lab, receipt), 60)
+        await until_slowly(lambda: is_whole(lab, receipt), 60)
         await lab.start(victim)
-        await until(lambda: lab[victim].stats().repair.dropped_surplus == 1, 60)
+        await until_slowly(lambda: lab[victim].stats().repair.dropped_surplus == 1, 60)
         assert lab[victim].stats().used_bytes == 0
         assert is_whole(lab, receipt)
+        assert await got(lab[victim], receipt.cap) == data
+
+
+@simulated
+async def test_in_a_small_pool_where_all_are_homes_who_comes_back_too_late_frees_its_part_too() -> (
+    None
+):
+    data = some_bytes(100_000)
+    async with storage_lab(5, config=CONFIG) as lab:
+        receipt = await put(lab["p0"], data)
+        address = receipt.cap.address
+        assert len(lab["p0"].parts.catalog.homes(address)) == 5
+        victim = next(peer for peer in newest_record(lab, receipt).peers() if peer != "p0")
+        lab.kill(victim)
+        await until_slowly(lambda: victim not in newest_record(lab, receipt).peers(), 60)
+        await until_slowly(lambda: is_whole(lab, receipt), 60)
+        await lab.start(victim)
+        assert lab[victim].stats().used_bytes > 0
+        await until_slowly(lambda: lab[victim].stats().repair.dropped_surplus == 1, 60)
+        assert lab[victim].stats().used_bytes == 0
+        assert lab[victim].leases.manifest(address) is not None, "it is a home still"
+        await until_slowly(lambda: is_whole(lab, receipt), 60)
+        for holder in newest_record(lab, receipt).rows[0][1:]:
+            assert holder is not None
+            lab.kill(holder)
         assert await got(lab[victim], receipt.cap) == data
 
 
@@ -177,13 +202,14 @@ async def test_who_gave_an_object_up_writes_no_more_records_and_forgets_those_it
         gone = next(peer for peer in before.peers() if peer not in homes)
         catalog, holders = lab[gone].parts.catalog, lab[gone].holders
         manifest = await catalog.manifest(receipt.cap.address)
-        await lab[gone].leases.drop(manifest.lease)
+        for key, _ in lab[gone].leases.rows(manifest.lease):
+            await lab[gone].leases.drop_one(key, given=EVERYBODY)
         emptied = tuple((None, *row[1:]) for row in before.rows)
         stale = holders.seal(before.address, before.page, emptied, before.sequence + 1)
         assert await catalog.publish_holding(stale) == 0
         assert newest_record(lab, receipt) == before
         await holders.accept(before)  # it was on its way while the lease was dropped
-        await until(lambda: holders.get(before.address) is None, 60)
+        await until_slowly(lambda: holders.get(before.address) is None, 60)
         assert await got(lab[gone], receipt.cap) == data
 
 
@@ -213,8 +239,10 @@ async def test_two_halves_that_both_mended_an_object_agree_on_one_record(seed: i
         left, right = [*holders[:4], *spares[:2]], [*holders[4:], *spares[2:]]
         with split(lab, left, right):
             for half in (left, right):
-                await until(partial(is_mended_at, lab[half[0]].holders, receipt), 120)
-        await until(lambda: is_whole(lab, receipt) and len(records_of(lab, receipt)) == 1, 120)
+                await until_slowly(partial(is_mended_at, lab[half[0]].holders, receipt), 120)
+        await until_slowly(
+            lambda: is_whole(lab, receipt) and len(records_of(lab, receipt)) == 1, 120
+        )
         for name in lab.names():
             assert await got(lab[name], receipt.cap) == data
 
@@ -237,7 +265,7 @@ async def test_a_machine_that_leaves_is_replaced_at_once() -> None:
         victim = newest_record(lab, receipt).peers()[0]
         lab.kill(victim, is_known=False)
         lab.truth.set(victim, Liveness.LEFT)
-        await until(lambda: is_whole(lab, receipt), 120)
+        await until_slowly(lambda: is_whole(lab, receipt), 120)
 
 
 @simulated
@@ -252,7 +280,7 @@ async def test_where_there_is_no_better_place_the_object_is_degraded_and_mended_
         assert lab["p0"].stats().repair.degraded == 1
         assert await got(lab["p1"], receipt.cap) == data
         await join(lab, "p9")
-        await until(lambda: is_whole(lab, receipt), 60)
+        await until_slowly(lambda: is_whole(lab, receipt), 60)
         assert lab["p0"].stats().repair.degraded == 0
         assert PeerId("p9") in newest_record(lab, receipt).peers()
 
@@ -289,7 +317,7 @@ async def test_an_object_with_pages_is_mended_page_by_page() -> None:
             ]
             return all(r is None or victim not in r.peers() for r in records)
 
-        await until(is_mended, 300)
+        await until_slowly(is_mended, 300)
         assert await got(lab[reader], receipt.cap) == data
 
 
@@ -307,7 +335,7 @@ async def test_three_that_mend_the_same_at_once_agree_on_one_record(seed: int) -
         async with trio.open_nursery() as nursery:
             for name in others[:3]:
                 nursery.start_soon(lab[name].repair._mend, Mend(page, record.sequence, lost))
-        await until(lambda: is_whole(lab, receipt), 120)
+        await until_slowly(lambda: is_whole(lab, receipt), 120)
         assert newest_record(lab, receipt).signer in others
         assert await got(lab[others[0]], receipt.cap) == data
 
@@ -330,7 +358,7 @@ async def test_a_machine_that_comes_back_with_an_empty_disk_is_given_its_shards_
             best = newest_record(lab, receipt)
             return best.sequence > record.sequence + 1 and is_whole(lab, receipt)
 
-        await until(is_mended, 30)
+        await until_slowly(is_mended, 30)
         assert sum(service.stats().repair.shards_missed for service in lab.up()) > 0
         assert await got(lab[victim], receipt.cap) == data
 
@@ -350,8 +378,8 @@ async def test_the_leader_of_a_repair_that_lost_its_disk_in_a_moment_is_noticed_
         keeper.tables = MemoryTables(commit_s=0.001)
         keeper.shards = MemoryShardStore(keeper.tables)
         await lab.start(leader)
-        await until(lambda: newest_record(lab, receipt).sequence > record.sequence, 900)
-        await until(lambda: is_whole(lab, receipt), 900)
+        await until_slowly(lambda: newest_record(lab, receipt).sequence > record.sequence, 900)
+        await until_slowly(lambda: is_whole(lab, receipt), 900)
         assert await got(lab[leader], receipt.cap) == data
 
 
@@ -367,7 +395,7 @@ async def test_a_holder_that_missed_a_record_hears_of_it_though_few_are_asked_ea
             await lab[name].holders.accept(newer)
         asked: list[PeerId] = []
         lab.network.trace = partial(_note_question, asked, PeerId(behind))
-        await until(lambda: lab[behind].holders.get(record.address) == newer, 600)
+        await until_slowly(lambda: lab[behind].holders.get(record.address) == newer, 600)
         assert 0 < len(asked) <= 8, "a few each time"
 
 

@@ -1,8 +1,6 @@
 """One seed, one run: what every simulation stands on, and what a new trio may break."""
 
 import random
-import subprocess
-import sys
 
 import pytest
 import trio
@@ -11,6 +9,7 @@ from p2p.host.memory.network import LinkModel
 from p2p.ids import PeerId, TrafficClass
 from testnet.sim.seeded import run_seeded, simulated, until
 from tests.p2p_lab import at, p2p_lab
+from tests.sim.own_process import assert_seed_decides
 
 MEETING = """
 import sys
@@ -112,18 +111,7 @@ def meeting(seed: int) -> str:
 
 
 def test_one_seed_gives_one_trace_of_whole_nodes_whatever_the_hash_seed() -> None:
-    def traced(seed: int, hash_seed: int) -> str:
-        return subprocess.run(
-            [sys.executable, "-c", MEETING, str(seed)],
-            env={"PYTHONHASHSEED": str(hash_seed)},
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        ).stdout
-
-    assert traced(1, 1) == traced(1, 2)
-    assert traced(1, 1) != traced(2, 1)
+    assert_seed_decides(MEETING, within_s=120)
 
 
 def test_the_dice_of_a_run_are_those_of_its_arguments_only() -> None:

@@ -19,9 +19,9 @@ from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.spec import CheckpointSpec, Repeatability, TaskSpec
 from testnet.sim.chaos.run import SETTINGS
-from testnet.sim.seeded import simulated
+from testnet.sim.seeded import simulated, until_slowly
 from testnet.sim.world import World
-from tests.my_machines_lab import SHAPE, nothing_runs, running_task, until
+from tests.my_machines_lab import SHAPE, nothing_runs, running_task
 
 MINUTES = ("sleep", "300")
 TAKEN_MS = 1
@@ -69,7 +69,7 @@ def test_its_tasks_are_its_takers_and_it_shows_how_they_end(effects: Repeatabili
             assert market.own_machines.hand_over.moved(task) == {task: world["m3"].peer}
             found = (await market.own_machines.elsewhere.find(task)).record
             assert (found.state, found.owner) == (TaskState.RUNNING, world["m3"].peer)
-            await until(lambda: world["m3"].up.market.buyer.task(task).has_ended, 500)
+            await until_slowly(lambda: world["m3"].up.market.buyer.task(task).has_ended, 500)
             ended = world["m3"].up.market.buyer.task(task).record
             assert (ended.state, len(ended.attempts)) == (TaskState.DONE, 1)
             assert (await market.own_machines.elsewhere.find(task)).state is TaskState.DONE
@@ -93,7 +93,7 @@ async def test_what_its_taker_does_not_know_stays_and_runs_to_its_end() -> None:
         await trio.sleep(20)
         await hands_over(world)
         assert [one.task for one in market.buyer.tasks()] == [unknown]
-        await until(lambda: market.buyer.task(unknown).state is TaskState.DONE, 500)
+        await until_slowly(lambda: market.buyer.task(unknown).state is TaskState.DONE, 500)
 
 
 @simulated
@@ -143,7 +143,7 @@ async def test_what_must_not_run_twice_is_not_begun_before_it_is_known_whose_it_
         market = (await world.start("m0")).market
         await trio.sleep(BuyerConfig().returned_s - 1)
         assert market.buyer.task(task).record.attempts == ()
-        await until(lambda: market.buyer.task(task).state is TaskState.DONE, 60)
+        await until_slowly(lambda: market.buyer.task(task).state is TaskState.DONE, 60)
 
 
 @simulated
@@ -190,12 +190,12 @@ async def test_what_belongs_to_a_task_that_goes_on_elsewhere_is_not_freed_here()
             avoid=(world["m0"].peer,),
         )
         task = await market.buyer.submit(spec)
-        await until(lambda: market.buyer.task(task).record.checkpoint is not None, 900)
+        await until_slowly(lambda: market.buyer.task(task).record.checkpoint is not None, 900)
         await trio.sleep(3700)  # inputs that nobody uses are freed after an hour
         rows = world["m0"].up.storage.objects.keyring.dump()
         reads = TaskSpec(("sleep", "1"), inputs=spec.inputs, shape=SHAPE)
         done = await market.buyer.submit(reads)  # another one that reads it, and is over there
-        await until(lambda: market.buyer.task(done).has_ended, 60)
+        await until_slowly(lambda: market.buyer.task(done).has_ended, 60)
         await taken_over(world, task)
         await world["m3"].up.storage.objects.keyring.restore(rows)
         market = (await world.start("m0")).market
@@ -211,8 +211,8 @@ async def test_what_belongs_to_a_task_that_goes_on_elsewhere_is_not_freed_here()
         taker = world["m3"].up.market
         provider = taker.buyer.task(task).record.provider
         await world.power_cut(next(name for name in world.machines if world[name].peer == provider))
-        await until(lambda: len(taker.buyer.task(task).record.attempts) == 2, 300)
-        await until(lambda: taker.buyer.task(task).state is TaskState.RUNNING, 300)
+        await until_slowly(lambda: len(taker.buyer.task(task).record.attempts) == 2, 300)
+        await until_slowly(lambda: taker.buyer.task(task).state is TaskState.RUNNING, 300)
         assert taker.buyer.task(task).record.attempts[-1].restored_step > 0
 
 

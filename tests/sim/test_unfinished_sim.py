@@ -1,15 +1,15 @@
 """A put that never ended: its bytes go soon, wherever they are; one that goes on keeps them."""
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import trio
 
 from storage.clocks.service import EVERY_S
 from storage.holder.leases.keys import lease_of
-from testnet.sim.seeded import simulated
-from tests.repair_lab import CONFIG
+from testnet.sim.seeded import simulated, until_slowly
+from tests.repair_lab import CONFIG, used
 from tests.storage_lab import KIB, StorageLab, storage_lab
 
 SLOW = replace(CONFIG, down_after_s=900.0, hold_s=120.0, sweep_s=30.0)
@@ -28,16 +28,6 @@ class Slowly:
         yield DATA[64 * KIB :]
 
 
-async def until(holds: Callable[[], bool], within_s: float) -> None:
-    with trio.fail_after(within_s):
-        while not holds():  # noqa: ASYNC110 - spread over many machines
-            await trio.sleep(0.5)
-
-
-def used(lab: StorageLab) -> int:
-    return sum(keeper.shards.used_bytes() for keeper in lab.keepers.values())
-
-
 async def begin(lab: StorageLab, source: Slowly) -> None:
     """p0 puts what never ends; returns once some of it is everywhere."""
 
@@ -47,7 +37,7 @@ async def begin(lab: StorageLab, source: Slowly) -> None:
             await lab["p0"].objects.put(source.read(), name="slow")
 
     lab.nursery.start_soon(put)
-    await until(lambda: all(k.shards.used_bytes() for k in lab.keepers.values()), 30)
+    await until_slowly(lambda: all(k.shards.used_bytes() for k in lab.keepers.values()), 30)
 
 
 @simulated
@@ -57,8 +47,8 @@ async def test_a_restarted_node_gives_up_what_it_was_putting() -> None:
         lab.kill("p0")
         assert used(lab) > 0
         await lab.start("p0")
-        await until(lambda: used(lab) == 0, 20)
-        await until(lambda: not lab["p0"].objects.unfinished(), 60)
+        await until_slowly(lambda: used(lab) == 0, 20)
+        await until_slowly(lambda: not lab["p0"].objects.unfinished(), 60)
 
 
 @simulated
@@ -69,10 +59,10 @@ async def test_a_holder_that_is_away_then_gives_it_up_when_it_returns() -> None:
         lab.kill("p0")
         lab.kill("p2")
         await lab.start("p0")
-        await until(lambda: used(lab) == lab.keepers["p2"].shards.used_bytes(), 20)
+        await until_slowly(lambda: used(lab) == lab.keepers["p2"].shards.used_bytes(), 20)
         assert [one.name for one in lab["p0"].objects.unfinished()] == ["cut off by a restart"]
         await lab.start("p2")
-        await until(lambda: used(lab) == 0, 60)
+        await until_slowly(lambda: used(lab) == 0, 60)
 
 
 @simulated
@@ -99,12 +89,12 @@ async def test_a_put_that_pauses_for_long_keeps_what_it_has_put() -> None:
             done.append(b"".join([part async for part in lab["p1"].objects.get(receipt.cap)]))
 
         lab.nursery.start_soon(put)
-        await until(lambda: used(lab) > 0, 30)
+        await until_slowly(lambda: used(lab) > 0, 30)
         (shown,) = lab["p0"].objects.unfinished()
         assert shown.name == "slow"
         await trio.sleep(10 * SLOW.hold_s)
         source.go_on.set()
-        await until(lambda: bool(done), 60)
+        await until_slowly(lambda: bool(done), 60)
         assert done == [DATA]
         assert not lab["p0"].objects.unfinished()
 

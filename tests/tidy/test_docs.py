@@ -21,7 +21,7 @@ from swarmnode.home.config import SECTIONS, EnvSection
 from swarmnode.tasks.spec import TaskSpec
 from swarmnode.tasks.spec_load import every_key
 from tests.api_lab import FakeNode
-from tests.tidy.test_tidy import ROOT
+from tests.tidy.test_tidy import ROOT, SOURCES
 
 DOCS = ROOT / "docs"
 
@@ -55,6 +55,17 @@ def test_every_message_says_who_may_send_it() -> None:
     assert sorted({kind.__name__ for kind in messages()} - named) == []
 
 
+def test_every_purpose_that_something_is_signed_for_is_in_the_protocol() -> None:
+    text = (DOCS / "protocol.md").read_text().partition("## Signed records")[2]
+    purposes = {
+        purpose
+        for path in SOURCES
+        for purpose in re.findall(r'^\w*DOMAIN\b.* = "([^"]+)"$', path.read_text(), re.MULTILINE)
+    }
+    assert "swarm/lab" in purposes
+    assert sorted(one for one in purposes if f"`{one}" not in text) == []
+
+
 def keys() -> Iterator[str]:
     for section, kind in SECTIONS.items():
         yield from (f"{section}.{spec.name}" for spec in fields(kind))
@@ -64,6 +75,30 @@ def keys() -> Iterator[str]:
 def test_every_configuration_key_is_described() -> None:
     text = (DOCS / "operations.md").read_text()
     assert [key for key in keys() if f"`{key}`" not in text] == []
+
+
+def told(default: object) -> str:
+    """A default as the table says it."""
+    match default:
+        case bool():
+            return str(default).lower()
+        case "" | ():
+            return "none" if default == () else "empty"
+        case tuple():
+            return ", ".join(default)
+    return str(default)
+
+
+def test_every_default_of_the_configuration_is_as_described() -> None:
+    text = (DOCS / "operations.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+\.\w+)` \| (.*?) \|", text, re.MULTILINE))
+    defaults = {
+        f"{section}.{spec.name}": told(getattr(kind(), spec.name))
+        for section, kind in SECTIONS.items()
+        for spec in fields(kind)
+    }
+    said = {key: rows[key].replace("`", "") for key in defaults}
+    assert said == defaults
 
 
 def test_every_metric_is_described() -> None:

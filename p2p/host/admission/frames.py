@@ -58,8 +58,8 @@ async def _next(stream: AdmitStream) -> RemovalsTold:
     match decoded(await receive(stream)):
         case RemovalsTold() as page:
             return page
-        case Refusal(code, detail):
-            raise AdmissionError(code[:16], harmless(detail))
+        case Refusal() as refusal:
+            raise AdmissionError(_code_of(refusal), harmless(refusal.detail))
         case other:
             raise AdmissionError("malformed", f"{type(other).__name__} instead of Removals")
 
@@ -111,5 +111,10 @@ def decoded(frame: bytes) -> Message:
 
 def refused(peer: PeerId, refusal: Refusal) -> NoReturn:
     """Say that the peer refused us; its words are shown to people, so they are made harmless."""
-    code = refusal.code if refusal.code.isascii() and refusal.code.isalpha() else "malformed"
-    raise AdmissionError(code[:16], f"{peer} refused us: {harmless(refusal.detail)}")
+    raise AdmissionError(_code_of(refusal), f"{peer} refused us: {harmless(refusal.detail)}")
+
+
+def _code_of(refusal: Refusal) -> str:
+    """Its code where that is a word: people see it, too."""
+    is_word = refusal.code.isascii() and refusal.code.isalpha()
+    return refusal.code[:16] if is_word else "malformed"

@@ -17,8 +17,8 @@ import trio
 from p2p.errors import DialError, StreamLimitError
 from p2p.host.addresses import Address, address_of
 from p2p.host.peers.lanes import Lanes
-from p2p.host.peers.peer import BULK, PeerBox, PeerConn
-from p2p.ids import PeerId, TrafficClass
+from p2p.host.peers.peer import PeerBox, PeerConn
+from p2p.ids import BULK, PeerId, TrafficClass
 from p2p.limits import BULK_BEGINS_BYTES, SLOW_LINE_BACKLOG_BYTES
 from p2p.qos import tcp
 from p2p.qos.losses import LossWatch

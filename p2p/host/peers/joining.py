@@ -7,7 +7,7 @@
 
 When two peers dial each other at once, two connections are admitted. The side with the higher
 peer id keeps the first that is alive and refuses the other, so that both use the same one and no
-frame is ever sent on a connection that loses.
+frame is ever sent on a connection that loses. Neither side uses more than it has room for.
 
 A second connection for bulk is admitted like the first. Only the side that dialled the first one
 dials it, so it is the other side that says whether it is wanted.
@@ -18,6 +18,7 @@ from collections.abc import Callable
 import trio
 
 from p2p.errors import AdmissionError, LinkClosedError, StreamResetError, WireError
+from p2p.host.admission.messages import Refusal
 from p2p.host.admission.port import Admission
 from p2p.host.peers.copies import ClonedKeys
 from p2p.host.peers.framing import FrameTalk
@@ -26,6 +27,7 @@ from p2p.identity.caller import Caller
 from p2p.ids import PeerId
 from p2p.link.agreement import opening
 from p2p.link.yamux import frames as yamux
+from p2p.wire.codec import encode
 
 _ALIVE_WITHIN_S = 1.0
 """A connection that answers no ping for so long gives way to a newer one."""
@@ -82,10 +84,16 @@ class Joining:
 
     async def _admit(self, conn: PeerConn) -> None:
         talk = await self._open_talk(conn)
-        if talk is not None:  # no guest
-            is_first = conn.carrier.is_initiator
-            conn.caller = await self._admission.admit(conn.peer, talk, is_first)
-            await self._settle(conn, talk)
+        if talk is None:  # a guest
+            return
+        is_first = conn.carrier.is_initiator
+        if not self._is_judge(conn) and not self._may_use(conn):
+            refusal = _full()
+            if not is_first:
+                await talk.send(encode(Refusal(refusal.code, refusal.detail)))
+            raise refusal
+        conn.caller = await self._admission.admit(conn.peer, talk, is_first)
+        await self._settle(conn, talk)
 
     async def _open_talk(self, conn: PeerConn) -> FrameTalk | None:
         if not conn.carrier.is_initiator:
@@ -108,12 +116,14 @@ class Joining:
         return f"{self._protocol}/bulk" if conn.is_bulk else self._protocol
 
     async def _settle(self, conn: PeerConn, talk: FrameTalk) -> None:
-        is_judge = not conn.carrier.is_initiator if conn.is_bulk else self._own > conn.peer
+        is_judge = self._is_judge(conn)
         if is_judge:
             await talk.agreed()
             verdict = await self._judge(conn)
         else:
             verdict = _verdict_in(await talk.receive())
+            if verdict is Verdict.USE and not self._may_use(conn):
+                raise _full()  # others have come meanwhile
         if verdict is Verdict.USE:
             self._use(conn)
         if is_judge:
@@ -123,7 +133,16 @@ class Joining:
                 conn.is_duplicate = True
                 conn.link.close("another connection to this peer is in use")
             case Verdict.FULL:
-                raise AdmissionError("full", "the peer has as many connections as it can keep")
+                raise _full() if is_judge else _full("the peer")
+
+    def _is_judge(self, conn: PeerConn) -> bool:
+        """Whether it is we who say which connection counts."""
+        return not conn.carrier.is_initiator if conn.is_bulk else self._own > conn.peer
+
+    def _may_use(self, conn: PeerConn) -> bool:
+        """Whether there is room for it, whatever the peer says: one instead of another has some."""
+        has_one = conn.is_bulk or self._current(conn.peer) is not None
+        return has_one or self._has_place(conn.peer)
 
     async def _judge(self, conn: PeerConn) -> Verdict:
         if conn.is_bulk:
@@ -143,6 +162,10 @@ class Joining:
         with trio.move_on_after(_ALIVE_WITHIN_S):
             return await conn.link.pulse.answers()
         return False
+
+
+def _full(who: str = "this machine") -> AdmissionError:
+    return AdmissionError("full", f"{who} has as many connections as it can keep")
 
 
 def _verdict_in(frame: bytes) -> Verdict:

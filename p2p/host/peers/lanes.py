@@ -14,9 +14,9 @@ import trio
 
 from p2p.errors import LinkClosedError, StreamResetError, WireError
 from p2p.host.peers.framing import check_answer
-from p2p.host.peers.peer import BULK, PeerConn
+from p2p.host.peers.peer import PeerConn
 from p2p.host.port import FrameSink
-from p2p.ids import TrafficClass
+from p2p.ids import BULK, TrafficClass
 from p2p.limits import DATA_FRAME_BYTES_MAX, SLICE_BYTES_MAX, TURN_S_MAX
 from p2p.link.agreement import opening
 from p2p.link.connection import Connection

@@ -15,10 +15,9 @@ import psutil
 import trio
 
 from p2p.errors import ListenError
-from p2p.host.addresses import Address, address_of, parse_address
+from p2p.host.addresses import ANYWHERE, Address, address_of, lacks_family, parse_address
 
-ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
-LOOK_S: Final = 2.0
+OWN_ADDRESSES_EVERY_S: Final = 2.0
 """How often our own addresses are looked at: about a millisecond of work."""
 
 _REMEDIES: Final = {
@@ -27,8 +26,6 @@ _REMEDIES: Final = {
     errno.EADDRNOTAVAIL: "this machine has no such address: see `ip address`",
     errno.EACCES: "ports below 1024 need a privilege: choose a higher one",
 }
-_NO_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
-"""How binding to a wildcard fails on a machine without that kind of address."""
 
 _OUTWARD: Final = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
 """Addresses of the world, for asking which of ours leads there (RFC 5737, RFC 3849)."""
@@ -67,7 +64,7 @@ async def open_listeners(addresses: Sequence[Address]) -> list[trio.SocketListen
         try:
             listeners += await trio.open_tcp_listeners(address.port, host=address.host)
         except OSError as exc:
-            if address.host in ANYWHERE and exc.errno in _NO_FAMILY:
+            if lacks_family(address.host, exc):
                 passed_over.append((address, exc))
                 continue
             for listener in listeners:

@@ -18,13 +18,11 @@ from trio.socket import SocketType
 from p2p.errors import AdmissionError, DialError
 from p2p.host.peers.knock import Knock
 from p2p.identity.caller import Caller
-from p2p.ids import PeerId, TrafficClass
+from p2p.ids import BULK, PeerId, TrafficClass
 from p2p.link.connection import Connection
 from p2p.link.stream import LinkStream
 from p2p.qos.pump import Pump
 from p2p.qos.scheduler import Scheduler
-
-BULK: Final = (TrafficClass.NORMAL, TrafficClass.BACKGROUND)
 
 _CAUSES: Final = {
     "clock": "clock",

@@ -10,7 +10,7 @@ import trio
 
 from p2p.errors import DialError
 from p2p.host.addresses import Address, parse_address
-from p2p.host.peers.own_addresses import LOOK_S, Entrance, is_loopback
+from p2p.host.peers.own_addresses import OWN_ADDRESSES_EVERY_S, Entrance, is_loopback
 from p2p.host.peers.peer import PeerConn
 from p2p.ids import PeerId
 
@@ -27,7 +27,7 @@ class Whereabouts:
         """Follow this machine's addresses; end connections from one that it no longer has."""
         task_status.started()
         while True:
-            await trio.sleep(LOOK_S)
+            await trio.sleep(OWN_ADDRESSES_EVERY_S)
             if self.entrance.look():
                 for conn in list(self._conns()):
                     local = _local_host(conn)

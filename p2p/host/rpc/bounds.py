@@ -1,6 +1,7 @@
 """What all peers together, and each by itself, may have this node hold for calls.
 
-Whoever has it hold the most makes room for others; this node's calls to itself are not bounded.
+Whoever has it hold the most makes room for others. Calls of this node to itself are counted as any
+peer's; their bodies are not.
 """
 
 from collections.abc import Iterable, Mapping

@@ -18,7 +18,7 @@ from p2p.host.rpc.bodies import Bodies
 from p2p.host.rpc.bounds import CallBounds
 from p2p.host.rpc.calls import IncomingCall, OutgoingCall, OutgoingState, ServedKind
 from p2p.host.rpc.effects import BeganAnew, RpcEffect
-from p2p.host.rpc.frames import ChannelFrame, SmallFrame
+from p2p.host.rpc.frames import ChannelFrame, SmallFrames
 from p2p.host.rpc.incoming import IncomingCalls
 from p2p.host.rpc.messages import (
     BodyKind,
@@ -36,6 +36,8 @@ from p2p.ids import PeerId
 from p2p.limits import ANSWERS_WAITING_MAX
 from p2p.wire.codec import encode
 
+_QUEUED = OutgoingState.QUEUED  # as in outgoing
+
 
 class Channel:
     """The calls and bodies between us and one peer in one class."""
@@ -52,7 +54,7 @@ class Channel:
         """The peer is gone: nothing is taken and nothing leaves any more."""
         self._opening: bytes | None = encode(ChannelOpened(epoch))
         """The first frame; None once it has left."""
-        self._small: deque[SmallFrame] = deque()
+        self._small = SmallFrames()
         self._effects: deque[RpcEffect] = deque()
         self.outgoing = OutgoingCalls(peer, self.bodies, self._effects)
         self.incoming = IncomingCalls(peer, kinds, bounds, self.bodies, self._effects, self._small)
@@ -72,13 +74,16 @@ class Channel:
     def ask(self, call: OutgoingCall, payload: bytes, body: bytes, deadline_ms: int) -> None:
         """Ask the peer; CallOver is the event of its end."""
         frame = encode(Call(call.id, deadline_ms, len(body), payload))
-        self._small.append(SmallFrame(frame, call))
+        self._small.ask(frame, call)
         self.outgoing.ask(call, body)
 
     def leave(self, call: OutgoingCall) -> None:
         """The caller has its answer, or no longer waits."""
+        is_unsent = call.state is _QUEUED
         if cancel := self.outgoing.leave(call):
-            self._small.append(SmallFrame(cancel))
+            self._small.put(cancel)
+        elif is_unsent:
+            self._small.was_left()
         if self._is_closed:
             self._drop_frames()
 
@@ -150,7 +155,7 @@ class Channel:
     def _on_call(self, caller: Caller | None, message: Call, now_s: float) -> None:
         if caller is None:
             raise WireError("a call of a peer that was not admitted")
-        if len(self._small) >= ANSWERS_WAITING_MAX:
+        if self._small.answers >= ANSWERS_WAITING_MAX:
             raise WireError("the peer goes on asking and takes no answers")
         self.incoming.on_call(caller, message, now_s)
 
@@ -169,7 +174,7 @@ class Channel:
     @property
     def has_frames(self) -> bool:
         """True when something waits to leave, perhaps for credit."""
-        return bool(self._small) or self._opening is not None or self.bodies.has_some
+        return bool(self._small.waiting) or self._opening is not None or self.bodies.has_some
 
     def next_frame(self) -> tuple[bytes, float] | None:
         """The next to leave, and by when it must have begun to."""
@@ -178,12 +183,9 @@ class Channel:
             return opening, math.inf
         if (credit := self.bodies.next_credit()) is not None:
             return credit, math.inf
-        while self._small:
-            frame, call = self._small.popleft()
-            if call is None:
-                return frame, math.inf
-            if call.state is not OutgoingState.LEFT:
-                return frame, self._sent(call)
+        if (small := self._small.take()) is not None:
+            frame, call = small
+            return frame, math.inf if call is None else self._sent(call)
         chunk = self.bodies.next_chunk()
         return None if chunk is None else (chunk, math.inf)
 
@@ -200,13 +202,14 @@ class Channel:
 
     @staticmethod
     def _sent(call: OutgoingCall) -> float:
-        if call.state is OutgoingState.QUEUED:
+        if call.state is _QUEUED:
             call.move(OutgoingState.SENT)
         return call.expires_s
 
     def check_invariants(self) -> None:
         """What must hold after each step. Raises AssertionError."""
         assert not (self._is_closed and self.has_frames), "what is closed has frames"
+        self._small.check_invariants()
         self.bodies.check_invariants()
         self.outgoing.check_invariants()
         self.incoming.check_invariants()

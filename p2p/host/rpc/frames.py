@@ -1,9 +1,10 @@
-"""Frames: how one is read, and how one waits to leave."""
+"""Frames: how one is read, and how those that are not of a body wait to leave."""
 
-from typing import Final, NamedTuple, TypeAlias, cast
+from collections import deque
+from typing import Final, TypeAlias, cast
 
 from p2p.errors import WireError
-from p2p.host.rpc.calls import OutgoingCall
+from p2p.host.rpc.calls import OutgoingCall, OutgoingState
 from p2p.host.rpc.messages import Call, Cancel, Cast, ChannelOpened, Chunk, Credit, Refused, Reply
 from p2p.limits import CONTROL_FRAME_BYTES_MAX, DATA_FRAME_BYTES_MAX
 from p2p.wire.codec import Message, decode_as, number_in, number_of
@@ -19,12 +20,73 @@ _KINDS: Final[dict[int, type[Message]]] = {
 }
 
 
-class SmallFrame(NamedTuple):
-    """One that is not of a body: these go first."""
+_LEFT: Final = OutgoingState.LEFT
+"""Members of an enum are slow to look up."""
 
-    frame: bytes
-    call: OutgoingCall | None = None
-    """The call of ours that it begins, if it does: it stays here when its caller has left."""
+
+SmallFrame: TypeAlias = tuple[bytes, OutgoingCall | None]
+"""One that is not of a body, and the call of ours that it begins, if it does."""
+
+
+class SmallFrames:
+    """Those of one channel, in the order in which they leave."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[SmallFrame] = deque()
+        """With questions whose callers have left, until these would be the most of it."""
+        self._questions = 0
+        """How many of them begin a call of ours."""
+        self._in_vain = 0
+        """How many of those nobody waits for any more."""
+
+    @property
+    def answers(self) -> int:
+        """How many the peer has made us say: all but our questions."""
+        return len(self.waiting) - self._questions
+
+    def put(self, frame: bytes) -> None:
+        """Say this."""
+        self.waiting.append((frame, None))
+
+    def ask(self, frame: bytes, call: OutgoingCall) -> None:
+        """Say this, unless the caller has left by then."""
+        self.waiting.append((frame, call))
+        self._questions += 1
+
+    def was_left(self) -> None:
+        """The caller of a question that waits here has left: what was to be said may go."""
+        self._in_vain += 1
+        if 2 * self._in_vain > len(self.waiting):
+            kept = [
+                (f, call) for f, call in self.waiting if call is None or call.state is not _LEFT
+            ]
+            self._questions -= self._in_vain
+            self.waiting, self._in_vain = deque(kept), 0
+
+    def take(self) -> SmallFrame | None:
+        """The next that is to be said."""
+        while self.waiting:
+            small = self.waiting.popleft()
+            call = small[1]
+            if call is None:
+                return small
+            self._questions -= 1
+            if call.state is not _LEFT:
+                return small
+            self._in_vain -= 1
+        return None
+
+    def clear(self) -> None:
+        """Nothing of it is said any more."""
+        self.waiting.clear()
+        self._questions = self._in_vain = 0
+
+    def check_invariants(self) -> None:
+        """What must hold after each step. Raises AssertionError."""
+        calls = [call for _, call in self.waiting if call is not None]
+        assert self._questions == len(calls), "questions are miscounted"
+        in_vain = sum(call.state is _LEFT for call in calls)
+        assert self._in_vain == in_vain, "questions in vain are miscounted"
 
 
 def decode_frame(frame: bytes) -> Frame:

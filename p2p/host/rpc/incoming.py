@@ -9,7 +9,7 @@ from p2p.host.rpc.bodies import Bodies, IncomingBody
 from p2p.host.rpc.bounds import CallBounds
 from p2p.host.rpc.calls import IncomingCall, IncomingState, ServedKind
 from p2p.host.rpc.effects import CutOff, RpcEffect, StartHandler, StopHandler
-from p2p.host.rpc.frames import SmallFrame
+from p2p.host.rpc.frames import SmallFrames
 from p2p.host.rpc.messages import BodyKind, Call, Refused, Reply
 from p2p.identity.caller import Caller
 from p2p.ids import PeerId
@@ -35,7 +35,7 @@ class IncomingCalls:
         bounds: CallBounds,
         bodies: Bodies,
         effects: deque[RpcEffect],
-        frames: deque[SmallFrame],
+        frames: SmallFrames,
     ) -> None:
         """`kinds` by number; `effects` and `frames` are the channel's outboxes."""
         self._peer = peer
@@ -76,10 +76,8 @@ class IncomingCalls:
             self._refuse(message.id, "unknown", "this peer does not serve such calls")
         elif not self._bounds.has_place_for(self._peer):
             self._refuse(message.id, "busy", "too many calls are open: wait for some to end")
-        elif not self._has_memory_for(message.body_len):
-            self._refuse(message.id, "busy", "too many bodies are on their way: wait for some")
         else:
-            self._let_in(caller, message, kind, now_s)
+            self._let_in(_read(caller, message, kind, now_s))
 
     def on_chunk(self, call_id: int, data: memoryview) -> None:
         """The next bytes of a question's body. Raises WireError."""
@@ -106,7 +104,7 @@ class IncomingCalls:
     def answer(self, call: IncomingCall, payload: bytes, body: bytes) -> None:
         """Queue an answer and its body."""
         frame = encode(Reply(call.id, len(body), payload))
-        self._frames.append(SmallFrame(frame))
+        self._frames.put(frame)
         if body:
             self._bodies.queue(BodyKind.REPLY, call.id, body)
         else:
@@ -149,21 +147,12 @@ class IncomingCalls:
                 self.refuse(call, "busy", "take the answers you asked for first")
                 self.end(call)
 
-    def _let_in(self, caller: Caller, message: Call, kind: ServedKind, now_s: float) -> None:
-        request = decode_as(kind.kind, message.payload)
-        timeout_s = min(max(message.deadline_ms, 0) / 1000, CALL_TIMEOUT_S_MAX)
-        reply_bytes = kind.reply_bytes(request, message.body_len)
-        call = IncomingCall(
-            message.id,
-            caller,
-            request,
-            kind.answer,
-            IncomingBody(message.body_len),
-            min(max(reply_bytes, 0), BODY_BYTES_MAX),
-            now_s + timeout_s,
-        )
+    def _let_in(self, call: IncomingCall) -> None:
+        if not self._has_memory_for(call.body.length):
+            self._refuse(call.id, "busy", "too many bodies are on their way: wait for some")
+            return
         self._open[call.id] = call
-        self._promised_bytes += message.body_len
+        self._promised_bytes += call.body.length
         if call.body.is_whole:
             self._wait_for_room(call)
 
@@ -200,14 +189,14 @@ class IncomingCalls:
         if message.id in self._open:
             return  # the answer to the first copy is the answer to both
         if frame := self._answered.answer_to(message.id):
-            self._frames.append(SmallFrame(frame))
+            self._frames.put(frame)
         else:
             self._refuse(message.id, "repeated", "the answer to this call is no longer kept")
 
     def _refuse(self, call_id: int, code: str, detail: str) -> bytes:
         refused = Refused(call_id, code[:REFUSAL_CHARS_MAX], detail[:REFUSAL_CHARS_MAX])
         frame = encode(refused)
-        self._frames.append(SmallFrame(frame))
+        self._frames.put(frame)
         return frame
 
     def check_invariants(self) -> None:
@@ -222,3 +211,19 @@ class IncomingCalls:
             assert call.id == call_id
             assert (call.state is _ARRIVING) != call.body.is_whole
         assert self._bodies.held[BodyKind.REQUEST] == sum(call.body.received for call in calls)
+
+
+def _read(caller: Caller, message: Call, kind: ServedKind, now_s: float) -> IncomingCall:
+    """What is asked, before anybody gives way for it. Raises WireError."""
+    request = decode_as(kind.kind, message.payload)
+    timeout_s = min(max(message.deadline_ms, 0) / 1000, CALL_TIMEOUT_S_MAX)
+    reply_bytes = kind.reply_bytes(request, message.body_len)
+    return IncomingCall(
+        message.id,
+        caller,
+        request,
+        kind.answer,
+        IncomingBody(message.body_len),
+        min(max(reply_bytes, 0), BODY_BYTES_MAX),
+        now_s + timeout_s,
+    )

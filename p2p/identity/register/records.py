@@ -4,13 +4,14 @@ from hashlib import blake2b
 from typing import Final
 
 from p2p.identity.records import MembershipToken
+from p2p.limits import WALL_MS_MAX
 from p2p.wire.codec import Record, encode
 from p2p.wire.envelope import Signed
 
 REMOVAL_DOMAIN: Final = "swarm/removal"
 USE_DOMAIN: Final = "swarm/invite-use"
-NEVER_MS: Final = 253_402_300_799_999
-"""`expires_ms` of entries: the end of the year 9999."""
+NEVER_MS: Final = WALL_MS_MAX
+"""`expires_ms` of entries."""
 KEY_BYTES: Final = 8
 
 

@@ -4,20 +4,20 @@ A lease covers everything one put left here. A shard is freed when its last leas
 the leases of one id somebody's words reach is decided by `storage.holder.leases.keys`.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
-import msgspec
 import trio
 
 from p2p.errors import RefusalError
 from p2p.identity.caller import Caller
-from p2p.ids import LabId, PeerId, PersonId
+from p2p.ids import PeerId
 from p2p.wire.codec import encode
 from p2p.wire.envelope import Signed
-from storage.config import StorageClass, StorageConfig
+from storage.config import StorageConfig
 from storage.engine.port import Tables, WriteView
+from storage.holder.leases.given_up import GivenUp
 from storage.holder.leases.keys import (
     bound_to,
     check_rows,
@@ -27,7 +27,17 @@ from storage.holder.leases.keys import (
     payer_of,
     rows_of,
 )
-from storage.holder.leases.row import LEASES, LeaseRow, held_on, read_row, renewed, row_of
+from storage.holder.leases.row import (
+    LEASES,
+    LeaseRow,
+    as_hold,
+    by_our_clock,
+    held_on,
+    is_over,
+    read_row,
+    renewed,
+    row_of,
+)
 from storage.holder.leases.shares import Charged, LeasePayer, LeaseShares
 from storage.holder.leases.tables import (
     MANIFESTS,
@@ -38,10 +48,11 @@ from storage.holder.leases.tables import (
     link_shard,
     shards_of,
     unlink,
+    unlink_shards,
 )
 from storage.holder.tombstones import Tombstones
 from storage.ids import Address, LeaseId, LeaseKey, ShardRoot
-from storage.limits import DROPPED_LEASES_KEPT, LEASE_ROWS_PER_SCAN
+from storage.limits import LEASE_ROWS_PER_SCAN
 from storage.locks import KeyedLocks
 from storage.messages import LeaseTerms
 from storage.records.holders import HolderBook
@@ -49,11 +60,7 @@ from storage.records.holding import Holding
 from storage.volumes.port import ShardStore
 from storage.volumes.uninterrupted import uninterrupted
 
-EVERYBODY = PeerId("")
-"""Whose late puts are refused under a lease that its owner gave up here."""
-
-Given = tuple[LeaseId, PersonId, LabId, PeerId]
-"""Of whom nothing is taken any more under an id, and who would have to bring it."""
+Judged = Collection[ShardRoot]  # of an object, as somebody saw them who then decided
 
 
 def nothing(_lease: LeaseKey, _row: LeaseRow) -> bool:
@@ -79,8 +86,7 @@ class LeaseBook:
         self._putting: dict[ShardRoot, int] = {}  # shards being written, and by how many
         self._dropping: set[ShardRoot] = set()  # shards being freed: none that is being written
         self._locks = KeyedLocks[LeaseKey]()  # by lease that is being given up
-        self._dropped: dict[Given, LeaseRow | None] = {}
-        """What was given up lately, and whose it is: what is late of it is refused."""
+        self.given_up = GivenUp()
         self.shares = LeaseShares()
 
     # -- reading
@@ -113,11 +119,7 @@ class LeaseBook:
     def has_ended(self, lease: LeaseId, address: Address) -> bool:
         """Whether nothing more is owed to an object: its lease is over, or not here at all."""
         rows = [row_of(self._tables, key) for key in keys_of(self._tables, lease, address)]
-        return all(row is None or self._is_over(row, self._wall_ms()) for row in rows)
-
-    def dropped_rows(self, lease: LeaseId) -> list[LeaseRow]:
-        """What was given up here lately under an id."""
-        return [row for given, row in self._dropped.items() if given[0] == lease and row]
+        return all(row is None or is_over(row, self._config, self._wall_ms()) for row in rows)
 
     def roots(self, lease: LeaseId, address: Address) -> list[ShardRoot]:
         """The shards of an object kept here under a lease."""
@@ -143,9 +145,7 @@ class LeaseBook:
         the putter's share, and while the same shard is being freed.
         """
         if not putter.is_me and putter.lab != terms.lab:
-            until_ms = self._wall_ms() + int(self._config.hold_s * 1000)
-            until_ms = min(until_ms, terms.until_ms)
-            terms = msgspec.structs.replace(terms, is_hold=True, until_ms=until_ms)
+            terms = as_hold(terms, self._config, self._wall_ms())
         charged = Charged(self.shares)
 
         def also(view: WriteView) -> None:
@@ -207,14 +207,14 @@ class LeaseBook:
 
         return await self._tables.transact(apply)
 
-    async def drop(self, lease: bytes, address: Address | None = None) -> int:
-        """Give up what is kept under an id or a key for good, or of it what is of one object: then
-        others keep that, and may give it back. The bytes freed. Raises StoreFullError."""
-        if address is None:
-            rows = rows_of(self._tables, lease)
-            return sum([await self.drop_one(key, given=EVERYBODY) for key, _ in rows])
-        keys = keys_of(self._tables, LeaseId(lease), address)
-        return sum([await self.drop_one(key) for key in keys])
+    async def drop(self, lease: LeaseId, address: Address, judged: Judged) -> int:
+        """Give one object up that others keep, who may give it back, unless more of its shards
+        have come than were `judged`; the bytes freed. Raises StoreFullError."""
+        freed = 0
+        for key in keys_of(self._tables, lease, address):
+            async with self._locks.of(key):
+                freed += await self._drop(key, None, None, judged)
+        return freed
 
     async def drop_one(
         self, key: LeaseKey, *, given: PeerId | None = None, tombstone: Signed | None = None
@@ -225,17 +225,19 @@ class LeaseBook:
         of its owner's is taken under its id again, whoever brings it.
         """
         async with self._locks.of(key):  # who asks twice, having given up once, waits for the first
-            return await self._drop(key, given, tombstone)
+            return await self._drop(key, given, tombstone, None)
 
-    def refuse(self, lease: LeaseId, row: LeaseRow | Caller, peer: PeerId = EVERYBODY) -> None:
-        """Take nothing more of an owner's under an id for a while, if that machine brings it."""
-        owner = row.owner if isinstance(row, LeaseRow) else row.person
-        given = (lease, owner, row.lab, peer)
-        kept = row if isinstance(row, LeaseRow) else self._dropped.get(given)
-        self._dropped.pop(given, None)
-        self._dropped[given] = kept
-        if len(self._dropped) > DROPPED_LEASES_KEPT:
-            del self._dropped[next(iter(self._dropped))]
+    async def drop_shards(
+        self, lease: LeaseId, address: Address, roots: Collection[ShardRoot]
+    ) -> int:
+        """Free shards of an object, but those just being written; its manifest and records stay.
+        The bytes freed. Raises StoreFullError."""
+        freed = 0
+        for key in keys_of(self._tables, lease, address):
+            async with self._locks.of(key):
+                held = [root for root in shards_of(self._tables, key) if root in roots]
+                freed += await self._free_shards(held, partial(unlink_shards, key=key))
+        return freed
 
     async def bury(self, lease: LeaseId, row: LeaseRow, tombstone: Signed) -> None:
         """Keep a tombstone of what has been given up already. Raises StoreFullError."""
@@ -244,27 +246,44 @@ class LeaseBook:
             lambda view: self._tombstones.write(view, lease, row, tombstone, until_ms)
         )
 
-    async def _drop(self, key: LeaseKey, given: PeerId | None, tombstone: Signed | None) -> int:
+    async def _drop(
+        self, key: LeaseKey, given: PeerId | None, stone: Signed | None, judged: Judged | None
+    ) -> int:
         row = row_of(self._tables, key)
         if row is None:
             return 0
-        roots = shards_of(self._tables, key)
+        if given is not None:
+            self.given_up.refuse(lease_of(key), row, given)
+
+        def apply(view: WriteView, _roots: Sequence[ShardRoot]) -> set[ShardRoot] | None:
+            if judged is not None and not set(judged).issuperset(shards_of(view, key)):
+                return None  # a mending has brought one meanwhile, with our receipt
+            if stone is not None:
+                self._tombstones.write(view, lease_of(key), row, stone, self._gone_by_ms())
+            return unlink(view, key, self._holders)
+
+        roots, gone = shards_of(self._tables, key), partial(self.shares.add, row.payer, -1)
+        return await self._free_shards(roots, apply, gone)
+
+    async def _free_shards(
+        self,
+        roots: Sequence[ShardRoot],
+        apply: Callable[[WriteView, Sequence[ShardRoot]], set[ShardRoot] | None],
+        applied: Callable[[], None] = lambda: None,
+    ) -> int:
+        """Free what nothing keeps once that was done to those not being written; the bytes.
+
+        `apply` may say None: nothing was done.
+        """
         busy = {root for root in roots if root in self._putting or root in self._dropping}
         mine = [root for root in roots if root not in busy]
         self._dropping.update(mine)
-        if given is not None:
-            self.refuse(lease_of(key), row, given)
-        until_ms = self._gone_by_ms()
-
-        def apply(view: WriteView) -> set[ShardRoot]:
-            if tombstone is not None:
-                self._tombstones.write(view, lease_of(key), row, tombstone, until_ms)
-            return unlink(view, key, self._holders)
-
         try:
             async with uninterrupted():  # whoever asked may give up; half of this frees nothing
-                orphans = await self._tables.free(apply)
-                self.shares.add(row.payer, -1)
+                orphans = await self._tables.free(lambda view: apply(view, mine))
+                if orphans is None:
+                    return 0
+                applied()
                 return await self._shards.delete([root for root in mine if root in orphans])
         finally:
             self._dropping.difference_update(mine)
@@ -308,7 +327,7 @@ class LeaseBook:
         freed = 0
         for key, value in rows:
             lease, row = LeaseKey(key), read_row(value)
-            if self._is_over(row, now_ms) and not spared(lease, row):
+            if is_over(row, self._config, now_ms) and not spared(lease, row):
                 given = row.putter if row.is_proved else None
                 freed += await self.drop_one(lease, given=given)
         return freed
@@ -347,20 +366,14 @@ class LeaseBook:
         """When every lease taken or renewed until now is over everywhere."""
         return self._wall_ms() + int((self._config.lease_s + self._config.trash_s) * 1000)
 
-    def _is_over(self, row: LeaseRow, now_ms: int) -> bool:
-        is_soft = not row.is_hold and row.storage_class != StorageClass.SCRATCH
-        kept_ms = int(self._config.trash_s * 1000) if is_soft else 0
-        return now_ms >= row.until_ms + kept_ms
-
     def _write_terms(
         self, view: WriteView, terms: LeaseTerms, putter: Caller, address: Address | None
     ) -> tuple[LeaseKey, LeasePayer | None]:
         """Keep the terms of a put: under which key, and to whom a new lease is charged."""
         whose = (terms.lease, terms.owner, terms.lab)
-        was_dropped = any((*whose, peer) in self._dropped for peer in (EVERYBODY, putter.peer))
-        if was_dropped or self._tombstones.has(view, *whose):
+        if self.given_up.has(*whose, putter.peer) or self._tombstones.has(view, *whose):
             raise RefusalError("not-yours", "that lease was given up while this was on its way")
-        terms = self._by_our_clock(terms)
+        terms = by_our_clock(terms, self._config, self._wall_ms())
         is_owners = putter.person == terms.owner
         is_proved = is_owners or terms.right is not None
         key = key_for(view, terms, address, is_proved=is_proved)
@@ -384,17 +397,3 @@ class LeaseBook:
         )  # fmt: skip
         view.put(LEASES, key, encode(row))
         return key, payer if old is None else None
-
-    def _by_our_clock(self, terms: LeaseTerms) -> LeaseTerms:
-        """The same terms, ending by the clock that will end them: the putter's may be wrong.
-
-        A hold ends a while after the last word of its put, and what is put is kept as long as its
-        class says; who mends gives the end that others keep it until.
-        """
-        now_ms, lease_ms = self._wall_ms(), int(self._config.lease_s * 1000)
-        until_ms = min(terms.until_ms, now_ms + 2 * lease_ms)
-        if terms.is_hold:
-            until_ms = now_ms + int(self._config.hold_s * 1000)
-        elif not terms.putter:
-            until_ms = max(until_ms, self._config.lease_ms(terms.storage_class, now_ms))
-        return msgspec.structs.replace(terms, until_ms=until_ms)

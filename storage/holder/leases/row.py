@@ -8,10 +8,12 @@ from msgspec.structs import replace
 from p2p.identity.caller import Caller
 from p2p.ids import LabId, PeerId, PersonId
 from p2p.wire.codec import Record, encode
+from storage.config import StorageClass, StorageConfig
 from storage.engine.port import ReadView, WriteView
 from storage.engine.stored import stored
 from storage.holder.leases.shares import NOBODY, LeasePayer
 from storage.ids import LeaseKey
+from storage.messages import LeaseTerms
 
 LEASES: Final = "leases"
 """key of a lease (storage.holder.leases.keys) -> LeaseRow"""
@@ -31,6 +33,20 @@ class LeaseRow(Record, frozen=True):
     """Whose machine brought it, and of which lab that is: it counts to their share."""
     is_proved: bool = False
     """The putter is a machine of the owner, or showed a right; else who mended only named it."""
+
+
+def by_our_clock(terms: LeaseTerms, config: StorageConfig, now_ms: int) -> LeaseTerms:
+    """The same terms, ending by the clock that will end them: the putter's may be wrong.
+
+    A hold ends a while after the last word of its put, and what is put is kept as long as its
+    class says; who mends gives the end that others keep it until.
+    """
+    until_ms = min(terms.until_ms, now_ms + 2 * int(config.lease_s * 1000))
+    if terms.is_hold:
+        until_ms = now_ms + int(config.hold_s * 1000)
+    elif not terms.putter:
+        until_ms = max(until_ms, config.lease_ms(terms.storage_class, now_ms))
+    return replace(terms, until_ms=until_ms)
 
 
 def renewed(
@@ -69,6 +85,19 @@ def held_on(
         if row.is_hold:
             view.put(LEASES, key, encode(replace(row, until_ms=until_ms)))
     return bool(theirs)
+
+
+def as_hold(terms: LeaseTerms, config: StorageConfig, now_ms: int) -> LeaseTerms:
+    """The same terms, for a moment only: until what makes it a lease has come."""
+    until_ms = min(now_ms + int(config.hold_s * 1000), terms.until_ms)
+    return replace(terms, is_hold=True, until_ms=until_ms)
+
+
+def is_over(row: LeaseRow, config: StorageConfig, now_ms: int) -> bool:
+    """Whether a lease has ended; a committed object has its time in the trash besides."""
+    is_soft = not row.is_hold and row.storage_class != StorageClass.SCRATCH
+    kept_ms = int(config.trash_s * 1000) if is_soft else 0
+    return now_ms >= row.until_ms + kept_ms
 
 
 def row_of(view: ReadView, key: LeaseKey) -> LeaseRow | None:

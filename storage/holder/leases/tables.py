@@ -8,6 +8,7 @@ part_leases      part + key   -> "": who keeps a part, or `BEFORE`: one that was
 orphans          root         -> "": lost its last lease; its bytes may not be freed yet
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from storage.engine.port import ReadView, WriteView
@@ -47,15 +48,21 @@ def shards_of(view: ReadView, key: LeaseKey) -> list[ShardRoot]:
     return [ShardRoot(joined[len(key) :]) for joined, _ in exactly(view, LEASE_SHARDS, key)]
 
 
-def unlink(view: WriteView, key: LeaseKey, holders: HolderBook) -> set[ShardRoot]:
-    """Remove all of a lease; the shards that nothing keeps any more."""
+def unlink_shards(view: WriteView, roots: Sequence[ShardRoot], key: LeaseKey) -> set[ShardRoot]:
+    """Keep some shards of a lease under it no more; those that nothing keeps now."""
     orphans = set()
-    for root in shards_of(view, key):
+    for root in roots:
         view.delete(LEASE_SHARDS, key + root)
         view.delete(SHARD_LEASES, root + key)
         if not view.scan(SHARD_LEASES, root, limit=1):
             orphans.add(root)
             view.put(ORPHANS, root, b"")
+    return orphans
+
+
+def unlink(view: WriteView, key: LeaseKey, holders: HolderBook) -> set[ShardRoot]:
+    """Remove all of a lease; the shards that nothing keeps any more."""
+    orphans = unlink_shards(view, shards_of(view, key), key)
     addresses: dict[Address, None] = {}
     for joined, address in exactly(view, LEASE_MANIFESTS, key):
         part = joined[len(key) :]

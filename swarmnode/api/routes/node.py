@@ -10,8 +10,7 @@ from swarmnode.api.access.asker import asker_of
 from swarmnode.api.face import NodeFace
 from swarmnode.api.reply import body_as, reply
 from swarmnode.api.schema.node import JoinRequest, PauseRequest, PhraseRequest, Pong, RemoveRequest
-
-PINGS_MAX = 20
+from swarmnode.limits import API_PINGS_MAX
 
 
 class NodeRoutes:
@@ -57,8 +56,8 @@ class NodeRoutes:
     async def ping(self, request: Request) -> Response:
         """Measure round trips to one peer."""
         text = request.query_params.get("count", "4")
-        if not text.isdecimal() or not 1 <= int(text) <= PINGS_MAX:
-            raise msgspec.ValidationError(f"count is a number from 1 to {PINGS_MAX}")
+        if not text.isdecimal() or not 1 <= int(text) <= API_PINGS_MAX:
+            raise msgspec.ValidationError(f"count is a number from 1 to {API_PINGS_MAX}")
         peer = PeerId(request.path_params["peer"])
         return reply(Pong(peer, await self._node.ping(peer, int(text))))
 

@@ -34,7 +34,7 @@ class PeopleRoutes:
     def __init__(self, node: NodeFace, tokens: TokenBook) -> None:
         house = node.household
         self._people, self._seals, self._unlocking = house.people, house.seals, house.unlocking
-        self._tokens, self._shared = tokens, node.config.api.shared
+        self._tokens, self._api = tokens, node.config.api
 
     def routes(self) -> list[Route]:
         """The table of paths."""
@@ -87,7 +87,7 @@ class PeopleRoutes:
             raise PersonRefusedError(
                 f"{login_of(uid)} is the owner of this node, and is let in without it"
             )
-        return reply(PersonAdded(await self._people.add(wanted.name, uid), self._shared))
+        return reply(PersonAdded(await self._people.add(wanted.name, uid), self._api.shared))
 
     async def rm(self, request: Request) -> Response:
         """Let somebody in no more; their tokens end, what they stored and run goes on."""
@@ -112,7 +112,7 @@ class PeopleRoutes:
         if asker.person and wanted.scope == "admin":
             raise NotAllowedError("scope admin is the machine's owner's: take read or submit")
         made = self._tokens.make(wanted.scope, wanted.name, asker.person)
-        return reply(TokenMade(made, wanted.scope), 201)
+        return reply(TokenMade(made, wanted.scope, self._api.tcp), 201)
 
     async def token_rm(self, request: Request) -> Response:
         """End one of the asker's tokens, by its id or name."""
@@ -127,7 +127,9 @@ def _person_of(request: Request) -> Principal:
     """Whoever the kernel says it is. Raises NotAllowedError, for tokens and the owner, too."""
     asker = asker_of(request)
     if not asker.person:
-        raise NotAllowedError("the keys of this machine's owner are the node's own: see init")
+        raise NotAllowedError(
+            "this node is yours, and your key lies in its home: there is nothing to lock or unlock"
+        )
     if asker.scope != "person":
         raise NotAllowedError("a key is brought on the node's own socket only, never by a token")
     return asker

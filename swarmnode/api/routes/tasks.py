@@ -41,7 +41,7 @@ WAIT_S: Final = 30.0
 WAIT_S_MAX: Final = 600.0
 SHOWN_MAX: Final = 5
 """Tasks of one name that are told."""
-LOOK_S: Final = 2.0
+ELSEWHERE_EVERY_S: Final = 2.0
 """How often a task of another machine of ours is looked at, while somebody waits for it."""
 
 
@@ -132,7 +132,7 @@ class TaskRoutes:
     async def _later(self, request: Request, view: TaskView) -> TaskView:
         """The same task at its end here, or after a while where another machine has it."""
         if view.record.owner:
-            await trio.sleep(LOOK_S)
+            await trio.sleep(ELSEWHERE_EVERY_S)
             with suppress(TaskUnknownError):  # who knows it may be away for a moment
                 return await self._machines.elsewhere.find(view.task)
             return view

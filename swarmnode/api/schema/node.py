@@ -357,3 +357,5 @@ class TokenMade(msgspec.Struct, frozen=True):
 
     token: str
     scope: str
+    tcp: str = ""
+    """Where the API takes tokens, as `api.tcp` says; empty: nowhere yet."""

@@ -29,6 +29,8 @@ def file_system(home: Home, mounts: Path = _MOUNTS) -> Check:
 
 def recovery(home: Home, config: Config) -> Check:
     """By what the owner comes back when this machine is gone."""
+    if not (home.machine_key.exists() or home.member_key.exists()):
+        return Check("recovery", OK, "no keys yet: there is nothing to bring back")
     if not home.member_key.exists():
         return Check("recovery", OK, "your key is on another machine: its phrase brings all back")
     try:

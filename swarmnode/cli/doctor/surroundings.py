@@ -1,7 +1,6 @@
 """What `doctor` looks at in the node's own surroundings: clock, files, disk, versions, ports."""
 
 import ctypes
-import errno
 import resource
 import shutil
 import socket
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from p2p.errors import AdmissionError, IdentityError
+from p2p.host.addresses import lacks_family
+from p2p.identity.issue import DAY_MS
 from swarmnode.boot.descriptors import LIMIT_MAX, LIMIT_MIN
 from swarmnode.home import enrol, membership_end
 from swarmnode.home.config import Config
@@ -28,9 +29,7 @@ FAIL: Final = "fail"
 LIBP2P: Final = "0.8.1"
 _NEEDED: Final = ("trio", "msgspec", "cryptography", "blake3", "lmdb", "zfec", "click")
 _RELEASED_MS: Final = 1_767_225_600_000  # 2026-01-01: no right clock is before this program
-_DAY_MS: Final = 86_400_000
 _TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronised
-_NO_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 _GIB: Final = 1024**3
 _SET_CLOCK: Final = "sudo timedatectl set-ntp true (or: sudo apt-get install systemd-timesyncd)"
 
@@ -119,7 +118,7 @@ def identity(home: Home, now_ms: int) -> Check:
         return Check("identity", FAIL, f"this machine's membership is over: {exc.detail}", fix)
     if told := membership_end.warning(membership.token, me, now_ms):
         return Check("identity", WARN, told, membership_end.REMEDY)
-    left_days = (me.expires_ms - now_ms) // _DAY_MS
+    left_days = (me.expires_ms - now_ms) // DAY_MS
     detail = (
         f"{me.name} of {me.person_name}, {me.lab_name}: keys are private, {left_days} days left"
     )
@@ -186,7 +185,7 @@ def ports(home: Home, config: Config) -> Check:
         try:
             _try_to_bind(family, host, port)
         except OSError as exc:
-            if host in ("0.0.0.0", "::") and exc.errno in _NO_FAMILY:  # noqa: S104
+            if lacks_family(host, exc):
                 continue  # a machine without that kind of address listens on the other
             fix = "set another port in [listen] addresses, or stop what uses it: ss -ltnp"
             return Check("ports", FAIL, f"{host} port {port}: {exc.strerror}", fix)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
+from p2p.errors import DISK_FULL
 from swarmnode.cli import exits
 
 _KINDS: Final = (
@@ -175,6 +176,6 @@ def write_out(chunks: Iterable[bytes]) -> int:
 
 def cannot_write(shown: str, error: OSError) -> exits.CliError:
     """The error that says which file of this machine is at fault."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    full = error.errno in (*DISK_FULL, errno.EFBIG)
     remedy = "free some space there" if full else "choose another place"
     return exits.CliError(f"cannot write {shown}: {error.strerror}: {remedy}")

@@ -10,6 +10,7 @@ from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.machines import Machines
 from swarmnode.cli.output import emit, emit_rows, output_option, paint, printable, stamp
 from swarmnode.cli.talk import human_bytes, node, wait_option
+from swarmnode.limits import API_PINGS_MAX
 
 STATE_COLOURS = {"ready": "green", "joining": "yellow", "starting": "yellow", "stopping": "red"}
 
@@ -88,7 +89,9 @@ def _lacking(storage: Document) -> str:
     """How many objects are not as they should be."""
     kept, own = storage["kept_degraded"], storage["own_degraded"] + storage["own_unreadable"]
     lost = max(storage["kept_unreadable"], storage["own_unreadable"])
-    words = f"; {max(kept, own)} objects lack copies" if kept or own else ""
+    lacking = max(kept, own)
+    are = "object lacks" if lacking == 1 else "objects lack"
+    words = f"; {lacking} {are} copies" if lacking else ""
     return words + (f", {lost} of them cannot be read now" if lost else "")
 
 
@@ -117,7 +120,7 @@ def peer_ls(wait_s: float, fmt: str) -> None:
 
 @click.command()
 @click.argument("peer_id")
-@click.option("-c", "--count", type=click.IntRange(1, 20), default=4, show_default=True)
+@click.option("-c", "--count", type=click.IntRange(1, API_PINGS_MAX), default=4, show_default=True)
 @output_option
 def ping(peer_id: str, count: int, fmt: str) -> None:
     """Measure round trips to a member, by its peer id or name."""

@@ -4,7 +4,6 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlencode
 
 import click
 
@@ -17,7 +16,7 @@ from swarmnode.cli.files.progress import Progress
 from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.machines import Machines
 from swarmnode.cli.output import complain, emit, emit_rows, or_said, output_option, stamp
-from swarmnode.cli.talk import human_bytes, in_path, node
+from swarmnode.cli.talk import as_lab_options, as_lab_query, human_bytes, in_path, node
 
 PUT_TRIES_MAX = 3
 """Times a file that changes while it is read is read anew."""
@@ -146,7 +145,9 @@ def cat(cap: str, start: int, length: int | None) -> None:
     wanted = {"cap": cap, "start": start, "length": length}
     with node() as client:
         chunks = client.download("/api/v1/objects/read", wanted)
-        write_out(Progress("read", is_stdout=True).passing(chunks))
+        size = write_out(Progress("read", is_stdout=True).passing(chunks))
+    if start and not size and length != 0:
+        click.echo(f"nothing was written: the object has no byte {start}", err=True)
 
 
 @obj.command("ls")
@@ -230,8 +231,7 @@ def _holders(shards: list[Document], machines: Machines) -> list[dict[str, objec
 
 @obj.command("rm")
 @click.argument("caps_or_addresses", nargs=-1, required=True, metavar="CAP_OR_ADDRESS...")
-@click.option("--as-lab", is_flag=True, help="Anybody's of the lab, by its key, which lies here.")
-@click.option("--reason", default="", metavar="TEXT", help="With --as-lab: shown to the owner.")
+@as_lab_options
 @output_option
 def rm(caps_or_addresses: tuple[str, ...], as_lab: bool, reason: str, fmt: str) -> int:
     """Give up our leases on objects: their holders free the space.
@@ -239,9 +239,7 @@ def rm(caps_or_addresses: tuple[str, ...], as_lab: bool, reason: str, fmt: str) 
     What you put on another machine of yours goes, too. A holder that is away frees it when it
     returns; until then nobody makes new copies.
     """
-    if reason and not as_lab:
-        raise click.UsageError("--reason goes with --as-lab")
-    query = f"?{urlencode({'as_lab': 1, 'reason': reason})}" if as_lab else ""
+    query = as_lab_query(as_lab, reason)
     with node() as client:
         rows, code = each(caps_or_addresses, lambda text: _remove(client, text, query))
         is_waiting = fmt == "table" and any(row["waiting"] for row in rows)

@@ -1,5 +1,7 @@
 """`person` and `token`: who else may use this node, and by what."""
 
+from typing import Final
+
 import click
 
 from swarmnode.cli.each import each
@@ -75,6 +77,11 @@ def person_rm(names: tuple[str, ...], fmt: str) -> int:
     return code
 
 
+_NO_TCP: Final = (
+    "note: this node takes no tokens yet: its owner sets api.tcp in config.toml and restarts it"
+)
+
+
 @click.group(cls=NearestGroup)
 def token() -> None:
     """Your bearer tokens for the API on TCP (api.tcp)."""
@@ -93,6 +100,8 @@ def token_new(scope: str, name: str, fmt: str) -> None:
             click.echo(made["token"])
         else:
             emit(made, fmt)
+    if made.get("tcp") == "":
+        click.echo(_NO_TCP, err=True)
 
 
 @token.command("ls")

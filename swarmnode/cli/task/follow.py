@@ -20,7 +20,7 @@ RECONNECT_S: Final = 60.0
 UNSAID_S: Final = 3.0
 """It restarts in less: nobody need hear of that."""
 POLL_S: Final = 2.0
-LOOK_S: Final = 0.5
+READER_EVERY_S: Final = 0.5
 """While we copy its output: whether anybody still reads it is asked so often."""
 _AGAIN_S: Final = 0.25
 _AWAY: Final = (
@@ -63,7 +63,7 @@ def wait_for(
     """The task once it has ended, or as it stands when the time is over or nobody cares."""
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     seen = ""
-    poll_s = POLL_S if has_left is None else min(POLL_S, LOOK_S)
+    poll_s = POLL_S if has_left is None else min(POLL_S, READER_EVERY_S)
     while True:
         left = poll_s if deadline is None else min(poll_s, deadline - time.monotonic())
         path = f"/api/v1/tasks/{task}/wait?timeout_s={max(0.0, left):.3f}"

@@ -17,9 +17,10 @@ from swarmnode.cli.talk import EXIT_OF_CODE, human_bytes, node
 from swarmnode.cli.task import follow as task_follow
 from swarmnode.cli.task.logs import write_all
 from swarmnode.cli.task.names import resolve
+from swarmnode.limits import STORE_FILES_S
 
-FILES_TIMEOUT_S: Final = 630.0
-"""A little longer than the node waits for a provider that stores gigabytes."""
+FILES_TIMEOUT_S: Final = STORE_FILES_S + 30.0
+"""A little longer than the node waits for a provider."""
 PARTS: Final = ("outputs", "checkpoints", "logs")
 
 

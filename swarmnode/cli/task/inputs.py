@@ -46,6 +46,11 @@ def read(given: Sequence[str]) -> list[Input]:
     return list(places.values())
 
 
+_STDIN: Final = (
+    "what is piped in is no input yet: store it (swarmnode obj put -) and say --in NAME=swarm:..."
+)
+
+
 def _input(text: str) -> Input:
     """`NAME=CAP`, `NAME=PATH` or just `PATH`, which keeps its own name.
 
@@ -53,11 +58,13 @@ def _input(text: str) -> Input:
     has a path or capability after it.
     """
     if os.path.lexists(text):
-        return Input(_place(folders.base_name(Path(text)), text), path=Path(text))
+        return Input(_place(folders.base_name(Path(text)), text), path=_kept(Path(text), text))
     if text.startswith("swarm:"):
         raise exits.CliError("--in needs a name: --in NAME=swarm:...", exits.USAGE)
     if named := _named(text):
         return named
+    if text == "-" or text.endswith("=-"):
+        raise exits.CliError(f"--in {folders.shown(text)}: {_STDIN}", exits.USAGE)
     remedy = "give a file, a folder or NAME=swarm:..."
     raise exits.CliError(f"--in {folders.shown(text)}: No such file or directory: {remedy}", 2)
 
@@ -68,8 +75,16 @@ def _named(text: str) -> Input | None:
         if name and value.startswith("swarm:"):
             return Input(_place(folders.shown(name), text), cap=value)
         if name and os.path.lexists(value):
-            return Input(_place(folders.shown(name), text), path=Path(value))
+            return Input(_place(folders.shown(name), text), path=_kept(Path(value), text))
     return None
+
+
+def _kept(path: Path, text: str) -> Path:
+    """The path of a file or folder, or of what nobody can look at. Raises CliError."""
+    if path.is_fifo() or path.is_socket() or path.is_char_device() or path.is_block_device():
+        what = f"{folders.shown(path)} is neither a file nor a folder"
+        raise exits.CliError(f"--in {folders.shown(text)}: {what}, and {_STDIN}", exits.USAGE)
+    return path
 
 
 def _place(name: str, text: str) -> str:

@@ -13,7 +13,7 @@ from swarmnode.cli.task.follow import STREAMS, log_pieces
 
 Sink = Callable[[bytes], None]
 
-LOOK_S: Final = 0.2
+READER_EVERY_S: Final = 0.2
 """How often we look whether anybody still reads us: also while a task prints nothing."""
 LINE_BYTES_MAX: Final = 1024 * 1024
 """A longer line is printed in pieces: programs that draw with `\\r` never end theirs."""
@@ -61,7 +61,7 @@ class Copier:
             while thread.is_alive():
                 if reader_is_gone():
                     return False
-                thread.join(LOOK_S)  # in pieces: Ctrl-C must get through
+                thread.join(READER_EVERY_S)  # in pieces: Ctrl-C must get through
         if self._failure is not None:
             raise self._failure
         return not reader_is_gone()

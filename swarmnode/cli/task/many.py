@@ -13,7 +13,7 @@ from swarmnode.cli.client import Client, Document
 from swarmnode.cli.each import each
 from swarmnode.cli.machines import Machines
 from swarmnode.cli.output import emit, emit_rows, or_said, output_option, stamp
-from swarmnode.cli.talk import Seconds, node, wait_option
+from swarmnode.cli.talk import Seconds, as_lab_options, as_lab_query, node, wait_option
 from swarmnode.cli.task import follow as task_follow
 from swarmnode.cli.task.get import FILES_TIMEOUT_S
 from swarmnode.cli.task.names import resolve
@@ -73,8 +73,12 @@ def ls(
 
 
 def _on(machine: str, rows: list[Document], machines: Machines) -> list[Document]:
+    """Those of one machine, which may be no member any more. Raises CliError: nobody knows it."""
     names = {row["provider"]: machines.label(row["provider"]) for row in rows}
-    return [row for row in rows if machine in (row["provider"], names[row["provider"]])]
+    found = [row for row in rows if machine in (row["provider"], names[row["provider"]])]
+    if not found:
+        machines.find(machine)
+    return found
 
 
 def _ago_ms(text: str) -> int:
@@ -156,8 +160,7 @@ def _code_of(detail: Document) -> int:
 
 @click.command("cancel")
 @click.argument("task_ids", nargs=-1, required=True, metavar="TASK...")
-@click.option("--as-lab", is_flag=True, help="Anybody's of the lab, by its key, which lies here.")
-@click.option("--reason", default="", metavar="TEXT", help="With --as-lab: shown to the owner.")
+@as_lab_options
 @output_option
 def cancel(task_ids: tuple[str, ...], as_lab: bool, reason: str, fmt: str) -> int:
     """End tasks wherever they run; harmless for those that have ended.
@@ -165,15 +168,10 @@ def cancel(task_ids: tuple[str, ...], as_lab: bool, reason: str, fmt: str) -> in
     A task that another machine of yours submitted, or with --as-lab anybody's of the lab, goes by
     its whole id.
     """
-    columns = ("task", "state", "why")
+    columns, query = ("task", "state", "why"), as_lab_query(as_lab, reason)
     if not as_lab:
-        if reason:
-            raise click.UsageError("--reason goes with --as-lab")
         return _post(task_ids, "cancel", fmt, columns)
-    query = urlencode({"as_lab": 1, "reason": reason})
-    return _post_all(
-        task_ids, lambda _client, text: f"{_of_lab(text)}/cancel?{query}", fmt, columns
-    )
+    return _post_all(task_ids, lambda _client, text: f"{_of_lab(text)}/cancel{query}", fmt, columns)
 
 
 def _of_lab(text: str) -> str:

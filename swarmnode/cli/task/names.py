@@ -6,10 +6,9 @@ from urllib.parse import quote
 from swarmnode.cli import exits
 from swarmnode.cli.client import ApiError, Client, Document
 from swarmnode.cli.talk import in_path
+from swarmnode.limits import TASK_NAME_CHARS_MAX
 
 _SHOWN_MAX: Final = 5
-_NAME_CHARS_MAX: Final = 128
-"""No task has a longer name."""
 
 
 def resolve(client: Client, text: str) -> str:
@@ -50,7 +49,7 @@ def _is_task(client: Client, text: str) -> bool:
 
 def _gone_on(client: Client, text: str) -> str:
     """The id of a task of that name that goes on at another machine of ours; empty for none."""
-    if "/" in text or len(text) > _NAME_CHARS_MAX:
+    if "/" in text or len(text) > TASK_NAME_CHARS_MAX:
         return ""  # no place for it in a path; it goes by its id
     try:
         return quote(client.get(f"/api/v1/tasks/{in_path(text)}")["task"], safe="")

@@ -8,6 +8,7 @@ from swarmnode.cli.machines import Machines
 from swarmnode.cli.output import emit, emit_rows, stamp
 from swarmnode.cli.talk import human_bytes
 from swarmnode.cli.task.follow import ENDS
+from swarmnode.tasks.deaths import death_words
 
 
 def why_of(detail: Document) -> str:
@@ -44,7 +45,7 @@ def _attempt_row(attempt: Document, machines: Machines) -> dict[str, object]:
 
 def _detail_of(attempt: Document) -> str:
     died_ms = attempt.get("node_died_ms")
-    died = f"its machine's node died {died_ms / 1000:.0f} s after the start" if died_ms else ""
+    died = death_words(died_ms) if died_ms else ""
     return "; ".join(dict.fromkeys(word for word in (attempt["detail"], died) if word))
 
 

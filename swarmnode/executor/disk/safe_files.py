@@ -19,11 +19,10 @@ from swarmnode.limits import LISTED_FILES_MAX
 from swarmnode.tree.format import EntryKind
 from swarmnode.tree.names import Parts, joined, parts_in, text_of
 from swarmnode.tree.pattern import Pattern
-from swarmnode.tree.scan import FOLDER_FLAGS, open_folder, scan
+from swarmnode.tree.scan import FOLDER_FLAGS, NEW_FILE_FLAGS, open_folder, scan
 
 # O_NONBLOCK: a pipe must not make us wait for its other end
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-_WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def file_parts(name: str) -> Parts:
@@ -77,7 +76,7 @@ def _created(root: str, parts: Parts, owner: int) -> int:
     try:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(parts[-1], dir_fd=folder)
-        return os.open(parts[-1], _WRITE, 0o600, dir_fd=folder)
+        return os.open(parts[-1], NEW_FILE_FLAGS, 0o600, dir_fd=folder)
     finally:
         os.close(folder)
 

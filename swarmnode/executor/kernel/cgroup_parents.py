@@ -23,6 +23,8 @@ class Parents:
         self.dirs = dict(dirs)
         self.troubles = dict(troubles)
         """By controller, or by limit where only that cannot be had."""
+        self.is_v1 = False
+        """Version 1 has controllers here: another remedy than for version 2 where one is closed."""
 
     def plan(self, name: str) -> dict[str, str]:
         """The directories a job of that name will have; nothing is made yet."""
@@ -39,6 +41,7 @@ def find_parents(
     for kind, (_, own) in own_groups(mountinfo, membership).items():
         if kind not in (V2, *V1_CONTROLLERS):
             continue
+        parents.is_v1 = parents.is_v1 or kind != V2
         own = own.removesuffix("/" + LEAF) if kind == V2 else own
         if may_write(own):
             parents.dirs[kind] = own

@@ -29,6 +29,9 @@ _DELEGATE: Final = (
     "run the node as a systemd service with Delegate=yes, or with "
     "`systemd-run --user --scope -p Delegate=yes swarmnode run`"
 )
+_GROUP_OF_ITS_OWN: Final = (
+    "run the node as root, or give its user a control group of its own (cgcreate -a)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +157,7 @@ def _limits(sandbox: str, parents: Parents, enforced: tuple[str, ...]) -> dict[L
             continue
         why = parents.troubles.get(limit.value) or parents.troubles.get("v2", "")
         why = why or f"no {limit.value} controller is mounted for us"
-        remedy = _DELEGATE
+        remedy = _GROUP_OF_ITS_OWN if parents.is_v1 else _DELEGATE
         if sandbox == CONTAINER:
             remedy = "give the container a writable cgroup, or a limit of its own"
         limits[limit] = f"{why}; {remedy}"

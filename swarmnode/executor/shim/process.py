@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 else:
     import _signal as signal  # without the enums of `signal`, which cost five milliseconds
 
-_KILL_TIMEOUT_S = 5.0
+KILL_TIMEOUT_S = 5.0
+"""swarmnode.limits says so, too; it is not imported here, as each shim would pay for it."""
 _REPORT_BYTES = 65536
 
 
@@ -138,18 +139,18 @@ class ShimProcess:
         for pid in (inside, self._child) if again or not inside else (inside,):
             if pid:
                 send_signal(pid, signal.SIGKILL)
-        self._sandbox.cgroup.kill(_KILL_TIMEOUT_S)
+        self._sandbox.cgroup.kill(KILL_TIMEOUT_S)
 
     def kill_rest(self) -> bool:
         """It has ended: kill what it left behind; whether nothing is left now."""
-        return self._sandbox.cgroup.kill(_KILL_TIMEOUT_S) and self._kill_adopted()
+        return self._sandbox.cgroup.kill(KILL_TIMEOUT_S) and self._kill_adopted()
 
     def _kill_adopted(self) -> bool:
         """Without a pid namespace: everything the job's user runs, and everything we adopted."""
         uid = self._sandbox.uid
         if not self._sandbox.is_container:
             return True
-        deadline_s = time.monotonic() + _KILL_TIMEOUT_S
+        deadline_s = time.monotonic() + KILL_TIMEOUT_S
         while uid_mode.user_processes(uid):
             uid_mode.kill_user(uid, self._sandbox.guard_uid)
             self.reap()

@@ -41,12 +41,12 @@ class Attempts:
         book, config = self._book, self._book.config
         record, pursuit = book.ledger.get(task), book.pursuits[task]
         fence, restore = max(record.fence, record.fence_floor) + 1, starts.start_of(record)
-        pursuit.award = message = self._sealed(record, winner, bid, fence, restore)
+        pursuit.watch.award = message = self._sealed(record, winner, bid, fence, restore)
         attempt = _awarded(fence, winner, bid, restore, book.wall_ms())
-        pursuit.heard_s, is_once = now_s, record.spec.effects is Repeatability.ONCE
+        pursuit.watch.heard_s, is_once = now_s, record.spec.effects is Repeatability.ONCE
         # What must not run twice waits until whatever the award may have begun has ended.
         longest_s = config.hold_s + book.alone_s(attempt)
-        pursuit.award_until_s = now_s + (longest_s if is_once else config.award_timeout_s)
+        pursuit.watch.award_until_s = now_s + (longest_s if is_once else config.award_timeout_s)
         book.ledger.award(task, attempt)
         stepped = book.step(task, TaskFact.AWARD_SENT)
         # Whoever takes over from us must know of an attempt that may not be repeated.
@@ -83,9 +83,9 @@ class Attempts:
         pursuit, repeat_s = self._book.pursuits[event.task], self._book.config.award_repeat_s
         again = WakeAt(now_s + repeat_s, event)
         if not self._book.keeper.may_act(event.task, now_s) or not self._may_end(record, now_s):
-            pursuit.award_until_s += repeat_s
+            pursuit.watch.award_until_s += repeat_s
             return [again]
-        if now_s < pursuit.award_until_s:
+        if now_s < pursuit.watch.award_until_s:
             return [*self._say_again(record, pursuit), again]
         stop = Send(record.provider, CancelJob(event.task, event.fence, "unanswered"))
         return [*self._refused(record, "unanswered", "no answer to the award", now_s), stop]
@@ -96,11 +96,11 @@ class Attempts:
         return not is_once or self._book.may_judge(record, now_s)
 
     def _say_again(self, record: TaskRecord, pursuit: Pursuit) -> list[e.Effect]:
-        if pursuit.award is None:
+        if pursuit.watch.award is None:
             return [self._ask(record, pursuit)]
         is_once = record.spec.effects is Repeatability.ONCE
         is_safe = not is_once or self._book.keeper.holds(record.task, record.fence)
-        return [Send(record.provider, pursuit.award)] if is_safe else []
+        return [Send(record.provider, pursuit.watch.award)] if is_safe else []
 
     def on_accept(self, peer: PeerId, message: Accept, now_s: float) -> list[e.Effect]:
         """The lease runs."""
@@ -125,7 +125,7 @@ class Attempts:
         config, pursuit = self._book.config, self._book.pursuits[record.task]
         once = record.spec.effects is Repeatability.ONCE
         wait_s = self._book.alone_of(record) if once else config.lease_s
-        pursuit.heard_s, pursuit.award_until_s = now_s, now_s + wait_s
+        pursuit.watch.heard_s, pursuit.watch.award_until_s = now_s, now_s + wait_s
         query = self._ask(record, pursuit)
         if record.state is TaskState.AWARDED:
             due = e.AwardDue(record.task, record.fence)
@@ -134,14 +134,14 @@ class Attempts:
 
     def on_claimed(self, record: TaskRecord, term: int, now_s: float) -> list[e.Effect]:
         """Go on with an attempt that another machine began: its provider is told who we are."""
-        self._book.pursuits[record.task].claim = self._book.notary.claim(record, term)
+        self._book.pursuits[record.task].watch.claim = self._book.notary.claim(record, term)
         return self.on_restart(record, now_s)
 
     def _ask(self, record: TaskRecord, pursuit: Pursuit) -> e.Effect:
-        return Send(record.provider, pursuit.claim or Query(record.task, record.fence))
+        return Send(record.provider, pursuit.watch.claim or Query(record.task, record.fence))
 
     def _renewal_at(self, record: TaskRecord, pursuit: Pursuit, at_s: float) -> e.Effect:
-        pursuit.renewal_due_s = at_s
+        pursuit.watch.renewal_due_s = at_s
         return WakeAt(at_s, e.RenewalDue(record.task, record.fence, at_s))
 
     def on_state(self, peer: PeerId, message: State, now_s: float) -> list[e.Effect]:
@@ -179,16 +179,17 @@ class Attempts:
             return []
         if record.state is TaskState.RUNNING:
             return self._lost(record, "lost", "its machine does not know it any more", now_s)
-        is_asked = self._book.pursuits[record.task].award is None
+        is_asked = self._book.pursuits[record.task].watch.award is None
         why = "the award never came"
         return self._refused(record, "unanswered", why, now_s) if is_asked else []
 
     def _lives(self, record: TaskRecord, message: State, now_s: float) -> list[e.Effect]:
         pursuit = self._book.pursuits[record.task]
-        was_silent = now_s - pursuit.heard_s >= 1.5 * self._book.config.renew_s
-        is_first = pursuit.phase is Phase.UNKNOWN
-        pursuit.claim = None
-        pursuit.heard_s, pursuit.phase, pursuit.beat = now_s, message.phase, message.beat
+        watch = pursuit.watch
+        was_silent = now_s - watch.heard_s >= 1.5 * self._book.config.renew_s
+        is_first = watch.phase is Phase.UNKNOWN
+        watch.claim = None
+        watch.heard_s, watch.phase, watch.beat = now_s, message.phase, message.beat
         noted = self._book.note(record, message.note[:REASON_CHARS_MAX], now_s)
         if record.why == UNDECIDED:
             noted += self._book.ledger.set_why(record.task, "", self._book.wall_ms())
@@ -203,13 +204,13 @@ class Attempts:
         if record is None or (record.fence, record.state) != (event.fence, TaskState.RUNNING):
             return []
         pursuit = self._book.pursuits[event.task]
-        if pursuit.renewal_due_s != event.due_s:
+        if pursuit.watch.renewal_due_s != event.due_s:
             return []  # it was taken over and back since
         again = self._renewal_at(record, pursuit, now_s + self._book.config.renew_s)
         if not self._book.keeper.may_act(event.task, now_s):
-            pursuit.heard_s = now_s  # nobody answers whom nobody asks
+            pursuit.watch.heard_s = now_s  # nobody answers whom nobody asks
             return [again]
-        silent_s = now_s - pursuit.heard_s
+        silent_s = now_s - pursuit.watch.heard_s
         is_lost = silent_s >= self._lease_s(record)
         if is_lost and self._may_end(record, now_s):
             return self._lost(record, "lost", f"silent for {silent_s:.0f} s", now_s)
@@ -224,10 +225,11 @@ class Attempts:
         self, record: TaskRecord, pursuit: Pursuit, silent_s: float, *, is_lost: bool
     ) -> list[e.Effect]:
         messages: list[e.Effect] = [self._renewal(record, pursuit)]
-        if is_lost and record.why != UNDECIDED and not pursuit.ending[0]:
+        if is_lost and record.why != UNDECIDED and not pursuit.watch.ending[0]:
             messages += self._book.ledger.set_why(record.task, UNDECIDED, self._book.wall_ms())
-        is_silent = silent_s >= 1.5 * self._book.config.renew_s or pursuit.phase is Phase.UNKNOWN
-        if is_silent or pursuit.ending[0]:
+        is_unheard = pursuit.watch.phase is Phase.UNKNOWN
+        is_silent = is_unheard or silent_s >= 1.5 * self._book.config.renew_s
+        if is_silent or pursuit.watch.ending[0]:
             messages.insert(0, self._ask(record, pursuit))
         return messages
 
@@ -237,32 +239,32 @@ class Attempts:
         self._book.alarm.awake_s = now_s
         for task, pursuit in self._book.pursuits.items():
             record = self._book.ledger.get(task)
-            pursuit.heard_s = min(now_s, pursuit.heard_s + slept_s)
-            pursuit.award_until_s += slept_s
+            pursuit.watch.heard_s = min(now_s, pursuit.watch.heard_s + slept_s)
+            pursuit.watch.award_until_s += slept_s
             if record.state is TaskState.RUNNING:
                 effects += [self._ask(record, pursuit), self._renewal(record, pursuit)]
         return effects
 
     def end_surely(self, record: TaskRecord, reason: str, why: str) -> list[e.Effect]:
         """Stop what may not run any more once we say so; we say it when no process can live."""
-        self._book.pursuits[record.task].ending = (reason, why)
+        self._book.pursuits[record.task].watch.ending = (reason, why)
         stop = Send(record.provider, CancelJob(record.task, record.fence, reason))
         told = f"{why}; waiting for its machine to stop it"
         return [*self._book.ledger.set_why(record.task, told, self._book.wall_ms()), stop]
 
     def _renewal(self, record: TaskRecord, pursuit: Pursuit) -> e.Effect:
-        if pursuit.ending[0]:
-            return Send(record.provider, CancelJob(record.task, record.fence, pursuit.ending[0]))
+        if reason := pursuit.watch.ending[0]:
+            return Send(record.provider, CancelJob(record.task, record.fence, reason))
         newest = starts.base_of(record)
         step, made_ms = (0, 0) if newest is None else (newest.step, newest.made_ms)
-        renew = Renew(record.task, record.fence, step, pursuit.beat, made_ms)
+        renew = Renew(record.task, record.fence, step, pursuit.watch.beat, made_ms)
         return Send(record.provider, renew)
 
     def on_checkpointed(self, peer: PeerId, message: Checkpointed, now_s: float) -> list[e.Effect]:
         """Progress was stored; also of an attempt just lost, as long as no newer one began."""
         record = self._live(peer, message.task, message.fence)
         if record is not None:
-            self._book.pursuits[message.task].heard_s = now_s
+            self._book.pursuits[message.task].watch.heard_s = now_s
         else:
             record = self._book.ledger.find(message.task)
             if record is None or (record.provider, record.fence) != (peer, message.fence):
@@ -325,7 +327,7 @@ class Attempts:
 
     def _accepted(self, record: TaskRecord, now_s: float) -> list[e.Effect]:
         book, pursuit = self._book, self._book.pursuits[record.task]
-        pursuit.heard_s, pursuit.award, pursuit.idle_auctions = now_s, None, 0
+        pursuit.watch.heard_s, pursuit.watch.award, pursuit.search.idle_auctions = now_s, None, 0
         book.ledger.accept_attempt(record.task, book.wall_ms())
         renewal = self._renewal_at(record, pursuit, now_s + book.config.renew_s)
         return [*book.step(record.task, TaskFact.ACCEPTED), renewal]
@@ -348,7 +350,7 @@ class Attempts:
         if record.spec.effects is Repeatability.ONCE:
             return self._book.fail_once(record, why)
         book.shun(task, record.provider, now_s)
-        book.pursuits[task].phase = Phase.UNKNOWN
+        book.pursuits[task].watch.phase = Phase.UNKNOWN
         return [*book.step(task, TaskFact.PROVIDER_LOST, why), *book.retry(task, now_s)]
 
     def _close_attempt(self, record: TaskRecord, ended_as: str, why: str) -> None:

@@ -26,7 +26,7 @@ from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import Ledger
 from swarmnode.tasks.lifecycle import TASK_ENDS, TaskFact, TaskState
 from swarmnode.tasks.messages import Phase
-from swarmnode.tasks.records import AttemptRecord, Outcome, TaskRecord
+from swarmnode.tasks.records import AttemptRecord, Outcome, TaskRecord, Usage
 from swarmnode.tasks.spec import PriorityClass, Repeatability, TaskSpec
 
 WAITING = frozenset({TaskState.SUBMITTED, TaskState.LOST})
@@ -41,6 +41,7 @@ COUNTED = {
 }
 """Facts that telemetry counts, by the name they have there."""
 
+_NOTHING_USED: Final = Usage()
 _NO_ATTEMPT: Final = AttemptRecord(0, PeerId(""), 0)
 
 NOTED_EVERY_S: Final = 1.0
@@ -49,8 +50,8 @@ MAY_HAVE_RUN = "may have run and must not run twice (effects = once)"
 
 
 @dataclass(slots=True)
-class Pursuit:
-    """What is known of one open task besides its record."""
+class Search:
+    """The way of an open task to its next machine."""
 
     auction: Auction | None = None
     """The auction under way: there is one while the task is AUCTIONED, and only then."""
@@ -64,6 +65,22 @@ class Pursuit:
     """When its turn comes; a RetryDue of another time is stale. None: no turn is timed."""
     shunned: dict[PeerId, float] = field(default_factory=dict)
     """Machines not to be asked, until when."""
+    not_before_s: float = 0.0
+    """It is not put to auction sooner: another machine may have it."""
+
+    def shun(self, peer: PeerId, until_s: float, now_s: float) -> None:
+        """Do not ask it for a while; those whose while is over are forgotten."""
+        after = {machine: until for machine, until in self.shunned.items() if until > now_s}
+        self.shunned = {**after, peer: until_s}
+
+    def shuns(self, peer: PeerId, now_s: float) -> bool:
+        return self.shunned.get(peer, now_s) > now_s
+
+
+@dataclass(slots=True)
+class Watch:
+    """What is known of the provider of an open task's newest attempt, and owed to it."""
+
     award: Award | None = None
     """To be repeated; None after a restart, when the provider is queried instead."""
     award_until_s: float = 0.0
@@ -78,12 +95,20 @@ class Pursuit:
     """Of the one timer that renews the lease."""
     claim: Claim | None = None
     """To be said until the provider of another's attempt has answered us."""
-    not_before_s: float = 0.0
-    """It is not put to auction sooner: another machine may have it."""
     ending: tuple[str, str] = ("", "")
     """Reason and words to fail with once the provider's processes have ended."""
     phase: Phase = Phase.UNKNOWN
     """What the provider of its newest attempt said last; UNKNOWN before it spoke."""
+
+
+@dataclass(slots=True)
+class Pursuit:
+    """What is known of one open task besides its record."""
+
+    search: Search = field(default_factory=Search)
+    """While it waits, and for the time after: how often nobody won, and whom not to ask."""
+    watch: Watch = field(default_factory=Watch)
+    """While a machine has it, from the award on."""
 
 
 class Alarm:
@@ -178,8 +203,8 @@ class Book:
     def retry(self, task: TaskId, now_s: float, delay_s: float = 0.0) -> list[e.Effect]:
         """Put a waiting task to auction after a while, but not more often than is allowed."""
         pursuit = self.pursuits[task]
-        due_s = max(now_s + delay_s, pursuit.last_auction_s + self.config.auction_every_s)
-        pursuit.retry_due_s = due_s
+        due_s = max(now_s + delay_s, pursuit.search.last_auction_s + self.config.auction_every_s)
+        pursuit.search.retry_due_s = due_s
         return [WakeAt(due_s, RetryDue(task, due_s))]
 
     def pursue(self, record: TaskRecord, now_s: float) -> list[e.Effect]:
@@ -198,8 +223,7 @@ class Book:
     def shun(self, task: TaskId, peer: PeerId, now_s: float) -> None:
         """Do not ask a machine for this task for a while."""
         pursuit = self.pursuits[task]
-        shunned = {machine: until for machine, until in pursuit.shunned.items() if until > now_s}
-        pursuit.shunned = {**shunned, peer: now_s + self.config.shun_s}
+        pursuit.search.shun(peer, now_s + self.config.shun_s, now_s)
 
     def kept_for_another(self, task: TaskId) -> GuardRecord | None:
         """What is kept here of a task for which we act while its owner is away."""
@@ -208,13 +232,13 @@ class Book:
     def drop_auctions(self, pursuit: Pursuit) -> list[e.Effect]:
         """End what is open for a task without a winner; its callees are told."""
         effects: list[e.Effect] = []
-        for auction in (pursuit.auction, pursuit.places):
+        for auction in (pursuit.search.auction, pursuit.search.places):
             if auction is not None:
                 self.auctions.pop(auction.auction, None)
                 effects += auction.release(None)
-        if pursuit.auction is not None:
+        if pursuit.search.auction is not None:
             self.auctions_open -= 1
-        pursuit.auction = pursuit.places = None
+        pursuit.search.auction = pursuit.search.places = None
         return effects
 
     def close(self, task: TaskId, fact: TaskFact, why: str = "") -> list[e.Effect]:
@@ -222,9 +246,11 @@ class Book:
         pursuit = self.pursuits.pop(task)
         return [*self.step(task, fact, why), *self.drop_auctions(pursuit)]
 
-    def give_up(self, task: TaskId, reason: str, why: str) -> list[e.Effect]:
-        """End a task as failed for a reason that no provider gave."""
-        self.ledger.set_outcome(task, Outcome("failed", -1, reason, why))
+    def give_up(
+        self, task: TaskId, reason: str, why: str, usage: Usage = _NOTHING_USED
+    ) -> list[e.Effect]:
+        """End a task as failed for a reason that no provider gave; `usage` is its last word."""
+        self.ledger.set_outcome(task, Outcome("failed", -1, reason, why, usage=usage))
         return self.close(task, TaskFact.GAVE_UP, why)
 
     def alone_s(self, attempt: AttemptRecord) -> float:
@@ -242,7 +268,7 @@ class Book:
 
         Nobody else lets it go on, or its timeout is over there as well.
         """
-        silent_s = now_s - self.pursuits[record.task].heard_s
+        silent_s = now_s - self.pursuits[record.task].watch.heard_s
         outlived_s = record.spec.timeout_ms / 1000 + self.alone_of(record)
         return silent_s >= outlived_s or self.keeper.may_judge(record.task, now_s)
 
@@ -254,16 +280,16 @@ class Book:
 
     def fail_once(self, record: TaskRecord, why: str) -> list[e.Effect]:
         """End what may have run and may not run again."""
-        reason, words = self.pursuits[record.task].ending
+        reason, words = self.pursuits[record.task].watch.ending
         words = f"{words}; {why}" if reason else f"{why}; it {MAY_HAVE_RUN}"
         return self.give_up(record.task, reason or "lost", words)
 
     def note(self, record: TaskRecord, note: str, now_s: float) -> list[e.Effect]:
         """What the provider says of the checkpoints; written down when it is new."""
         pursuit = self.pursuits[record.task]
-        if note == record.note or now_s - pursuit.noted_s < NOTED_EVERY_S:
+        if note == record.note or now_s - pursuit.watch.noted_s < NOTED_EVERY_S:
             return []  # the next beat says it again
-        pursuit.noted_s = now_s
+        pursuit.watch.noted_s = now_s
         return [*self.ledger.set_note(record.task, note, self.wall_ms())]
 
     def keep(self, record: TaskRecord, checkpoint: CheckpointRecord) -> list[e.Effect]:

@@ -154,7 +154,7 @@ class Buyer:
     def phase(self, task: TaskId) -> Phase:
         """What the provider of a task said last."""
         pursuit = self._book.pursuits.get(task)
-        return Phase.UNKNOWN if pursuit is None else pursuit.phase
+        return Phase.UNKNOWN if pursuit is None else pursuit.watch.phase
 
     @property
     def keeper(self) -> Keeper:
@@ -200,7 +200,7 @@ class Buyer:
             effects += self._go_on(record, now_s)
             if record.spec.effects is Repeatability.ONCE:
                 pursuit = self._book.pursuits[record.task]
-                pursuit.not_before_s = now_s + self._book.config.returned_s
+                pursuit.search.not_before_s = now_s + self._book.config.returned_s
         return effects
 
     def _load_guards(self, event: e.TasksLoaded, now_s: float) -> list[e.Effect]:
@@ -235,7 +235,7 @@ class Buyer:
             effects += self._attempts.on_restart(record, now_s)
             if record.taken_up_ms and record.key:  # its provider knows another buyer
                 claim = self._book.notary.claim(record, FIRST_TERM)
-                self._book.pursuits[record.task].claim = claim
+                self._book.pursuits[record.task].watch.claim = claim
             return effects
         if record.state is TaskState.AUCTIONED:
             effects += self._book.step(record.task, TaskFact.INTERRUPTED, "this node restarted")
@@ -282,7 +282,7 @@ class Buyer:
         if record.spec.effects is Repeatability.ONCE and record.state in HELD_BY_PROVIDER:
             return self._attempts.end_surely(record, "deadline", why)
         if once.may_have_begun(record):  # told when its keepers have, or can no more
-            self._book.pursuits[event.task].ending = ("deadline", why)
+            self._book.pursuits[event.task].watch.ending = ("deadline", why)
             return []
         stop = self._attempts.end_attempt(record, "deadline")
         return [*self._book.give_up(event.task, "deadline", why), *stop]

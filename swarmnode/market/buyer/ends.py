@@ -24,7 +24,7 @@ def ended(book: Book, record: TaskRecord, terms: ResultTerms, now_s: float) -> l
     if status == "done":
         return [*effects, *_done(book, record, outcome, why)]
     book.machine(record.provider)
-    book.pursuits[task].phase = Phase.UNKNOWN
+    book.pursuits[task].watch.phase = Phase.UNKNOWN
     follow = {"failed": _failed, "unfit": _unfit}.get(status, _stopped)
     return [*effects, *follow(book, book.ledger.get(task), outcome, why, now_s)]
 
@@ -81,8 +81,8 @@ def _stopped(
     """Its provider ended it, or could not go on with it: elsewhere, if it may run twice."""
     task = record.task
     if record.spec.effects is Repeatability.ONCE:
-        return book.give_up(task, "lost", f"{why}; {MAY_HAVE_RUN}")
+        return book.give_up(task, "lost", f"{why}; {MAY_HAVE_RUN}", outcome.usage)
     if held_back.is_fault(outcome) and (reason := held_back.reason(record)):
-        return book.give_up(task, held_back.REASON, reason)
+        return book.give_up(task, held_back.REASON, reason, outcome.usage)
     book.shun(task, record.provider, now_s)
     return [*book.step(task, TaskFact.PROVIDER_LOST, why), *book.retry(task, now_s)]

@@ -22,11 +22,12 @@ def _check_pursuits(book: Book) -> None:
     for task, pursuit in book.pursuits.items():
         record = book.ledger.get(task)
         is_auctioned = record.state is TaskState.AUCTIONED
-        assert is_auctioned == (pursuit.auction is not None), f"{task}: {record.state}, its auction"
+        auction = pursuit.search.auction
+        assert is_auctioned == (auction is not None), f"{task}: {record.state}, its auction"
         if record.state in HELD_BY_PROVIDER:
             assert record.provider, f"{task} is {record.state} at nobody"
         if record.state is TaskState.RUNNING:
-            assert pursuit.award is None, f"{task} runs and is still being awarded"
+            assert pursuit.watch.award is None, f"{task} runs and is still being awarded"
         if record.owner:
             acts = book.keeper.post_of(task) is Post.ACTS
             assert acts, f"{task} is another's and we do not act for it"
@@ -42,10 +43,10 @@ def _check_auctions(book: Book) -> None:
     assert book.auctions_open <= most, "more auctions are open than may be"
     known = dict.fromkeys(dry)
     for task, pursuit in book.pursuits.items():
-        assert pursuit.auction is None or pursuit.places is None, f"{task} has two auctions"
-        if (current := pursuit.auction or pursuit.places) is not None:
-            assert is_open.get(current.auction) is (current is pursuit.auction), (
-                f"{task}: a stale auction"
-            )
+        auction, places = pursuit.search.auction, pursuit.search.places
+        assert auction is None or places is None, f"{task} has two auctions"
+        if (current := auction or places) is not None:
+            is_current = current is auction
+            assert is_open.get(current.auction) is is_current, f"{task}: a stale auction"
             known[current.auction] = None
     assert known.keys() == is_open.keys(), "an auction of no task"

@@ -7,6 +7,7 @@ from typing import Final, assert_never
 import trio
 
 from p2p.identity.caller import Caller
+from p2p.identity.keys import SEED_BYTES
 from p2p.ids import PeerId, TrafficClass
 from p2p.mesh import Mesh
 from p2p.service import Driver, Performer
@@ -14,7 +15,7 @@ from p2p.wire.codec import encode
 from storage.engine.port import Tables
 from storage.errors import StoreFullError
 from swarmnode.errors import SpecError, TaskUnknownError, TooManyTasksError
-from swarmnode.limits import TASKS_OPEN_MAX
+from swarmnode.limits import STORE_FILES_S, TASKS_OPEN_MAX
 from swarmnode.market.buyer import events as e
 from swarmnode.market.buyer.bidding.dry_runs import DryRuns
 from swarmnode.market.buyer.config import BuyerConfig
@@ -31,7 +32,7 @@ from swarmnode.market.guardians.service import KeeperService
 from swarmnode.market.guardians.store import load_guards
 from swarmnode.market.logbook import STREAMS, LogBook
 from swarmnode.tasks.ids import TaskId
-from swarmnode.tasks.keys import SEED_BYTES, task_id_of
+from swarmnode.tasks.keys import task_id_of
 from swarmnode.tasks.ledger import TaskChanged, TaskForgotten
 from swarmnode.tasks.lifecycle import TASK_ENDS, TaskState
 from swarmnode.tasks.messages import AskFiles, FilesTold
@@ -47,9 +48,6 @@ from swarmnode.tasks.store import (
     load_tasks,
     task_key,
 )
-
-FILES_TIMEOUT_S: Final = 600.0
-"""A provider has this long to store the outputs of a job that runs: gigabytes on a slow line."""
 
 _NOT_THE_OWNER: Final = (
     "class owner is for the person in this machine's certificate: submit without it"
@@ -215,7 +213,7 @@ class BuyerService:
             AskFiles(task, record.fence),
             FilesTold,
             traffic_class=TrafficClass.NORMAL,
-            timeout_s=FILES_TIMEOUT_S,
+            timeout_s=STORE_FILES_S,
         )
         return told
 

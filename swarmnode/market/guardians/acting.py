@@ -1,6 +1,5 @@
 """What a keeper does while it acts: beats, carries its record, finds keepers."""
 
-from math import inf
 from typing import Final
 
 from p2p.effects import Notify, Send
@@ -52,7 +51,7 @@ class Acting:
         """Those before have no say any more, and those of them who are none now are told."""
         record = kept.record
         kept.record = grown(record, before=())
-        kept.firm = kept.record.version
+        kept.copies.firm = kept.record.version
         left = [peer for peer in record.before if peer not in (*record.roster, record.owner)]
         return [Send(peer, Relieve(record.task, is_over=False)) for peer in left]
 
@@ -75,7 +74,8 @@ class Acting:
                 continue
             line = GuardLine(task, record.term, record.seq)
             for peer in dict.fromkeys((*record.keepers, record.owner)):
-                is_news = record.kept.state not in TASK_ENDS or kept.has.get(peer) != record.version
+                has_newest = kept.copies.has.get(peer) == record.version
+                is_news = record.kept.state not in TASK_ENDS or not has_newest
                 if peer != self._shelf.me and is_news and peer in self._shelf.roster:
                     lines.setdefault(peer, []).append(line)
         return self._beats.beat(lines, now_s)
@@ -107,28 +107,19 @@ class Acting:
     def _confirmed(
         self, kept: Kept, peer: PeerId, line: GuardLine, said_s: float, now_s: float
     ) -> list[g.Effect]:
-        record, had = kept.record, kept.has.get(peer)
-        _note(kept, peer, line, said_s)
+        record, had = kept.record, kept.copies.has.get(peer)
+        in_turn = line.term == record.term
+        kept.copies.note(peer, (line.term, line.seq), said_s, in_turn=in_turn)
         if (line.term, line.seq) == (0, 0) and self._shelf.may_part(kept, now_s):
             return self._shelf.part(kept, now_s)
         self._shelf.count(kept, now_s)
         effects = self.review(kept, now_s)
-        if kept.has[peer] != had:
+        if kept.copies.has[peer] != had:
             effects.append(Notify(g.Confirmed(record.task)))
-        lacks = peer in kept.record.keepers and kept.has[peer] != kept.record.version
+        lacks = peer in kept.record.keepers and kept.copies.has[peer] != kept.record.version
         return [*effects, *(self._shelf.carry_all(kept, now_s) if lacks else ())]
 
 
 def _relieved(peer: PeerId, line: GuardLine) -> g.Effect:
     """It is no keeper of that task any more."""
     return Send(peer, Relieve(line.task, is_over=False))
-
-
-def _note(kept: Kept, peer: PeerId, line: GuardLine, said_s: float) -> None:
-    """What a keeper holds, and when we said what it has answered."""
-    kept.has[peer] = (line.term, line.seq)
-    version, carried_s = kept.carried_s.get(peer, ((0, 0), -inf))
-    if version == (line.term, line.seq):
-        said_s = max(said_s, carried_s)
-    if line.term == kept.record.term:
-        kept.heard_by[peer] = max(said_s, kept.heard_by.get(peer, -inf))

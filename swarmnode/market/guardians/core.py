@@ -108,7 +108,7 @@ class Keeper:
         kept = self._shelf.kept.get(task)
         if kept is None:
             return True
-        holders = {peer for peer, has in kept.has.items() if has == kept.record.version}
+        holders = kept.copies.at(kept.record.version)
         knows = kept.record.kept.fence >= fence
         return knows and kept.record.settled({*holders, self._shelf.me})
 
@@ -117,7 +117,7 @@ class Keeper:
         kept = self._shelf.kept.get(task)
         if kept is None or kept.record.before:
             return False
-        holders = {peer for peer, has in kept.has.items() if has[0] == kept.record.term}
+        holders = {peer for peer, has in kept.copies.has.items() if has[0] == kept.record.term}
         is_ours = kept.post is Post.ACTS
         return not is_ours or kept.record.settled({*holders, self._shelf.me})
 
@@ -147,7 +147,7 @@ class Keeper:
         return task in self._homing
 
     def was_relieved(self, task: TaskId) -> bool:
-        """We kept it until its owner had everything, or another machine acted."""
+        """We kept it until its owner had everything."""
         return self._shelf.past.was_relieved(task)
 
     def end_for_good(self, task: TaskId) -> list[g.Effect]:
@@ -167,7 +167,7 @@ class Keeper:
         if kept is None:
             return True
         fresh_s = now_s - self._shelf.config.lease_s
-        heard = {peer for peer, at_s in kept.heard_by.items() if at_s > fresh_s}
+        heard = {peer for peer, at_s in kept.copies.heard_by.items() if at_s > fresh_s}
         return kept.post is Post.ACTS and kept.record.settled({*heard, self._shelf.me})
 
     def handle(self, event: g.Event, now_s: float) -> list[g.Effect]:
@@ -355,10 +355,8 @@ class Keeper:
 
     def _on_relieve(self, peer: PeerId, message: Relieve, now_s: float) -> list[g.Effect]:
         kept = self._shelf.kept.get(message.task)
-        if kept is not None and peer not in (kept.record.owner, kept.record.acting):
+        if kept is not None and not self._shelf.heeds(kept, peer, is_over=message.is_over):
             return []
-        if kept is not None and kept.post is Post.ACTS and not message.is_over:
-            return []  # we may be the only one who knows how it went on
         effects = [] if kept is None else self._drop(kept)
         if message.is_over and kept is not None:
             note(self._shelf.past.relieved, message.task, 0)

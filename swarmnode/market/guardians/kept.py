@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf
 from typing import Final
 
 from p2p.ids import PeerId
@@ -39,7 +40,78 @@ STEPS: Final[Mapping[tuple[Post, Turn], Post]] = {
     (Post.ACTS, Turn.OUTRANKED): Post.KEEPS,
 }
 
+IN_VAIN_S: Final = 600.0
+IN_VAIN_MAX: Final = 10
+"""Where nobody keeps a task but us the pauses between calls for votes grow to ten minutes. It is
+not dropped: its owner may have lost its disk, and be about to recover."""
 _NOBODY: Final = PeerId("")
+
+
+@dataclass(slots=True)
+class Copies:
+    """What we know, while we act, of the record at its other keepers."""
+
+    has: dict[PeerId, tuple[int, int]] = field(default_factory=dict)
+    """Version that each said it holds."""
+    heard_by: dict[PeerId, float] = field(default_factory=dict)
+    """When we said what each has answered last, in this term."""
+    carried_s: dict[PeerId, tuple[tuple[int, int], float]] = field(default_factory=dict)
+    """Version that is on its way to each, and since when."""
+    firm: tuple[int, int] = (0, 0)
+    """Version from which on the keepers it names can do without those before them."""
+
+    def at(self, version: tuple[int, int]) -> set[PeerId]:
+        """Who said that it holds just that one."""
+        return {peer for peer, has in self.has.items() if has == version}
+
+    def begin(self, heard_by: dict[PeerId, float]) -> None:
+        """A turn of ours begins: nobody has said yet what it holds of it."""
+        self.has, self.carried_s, self.heard_by = {}, {}, heard_by
+
+    def forget(self) -> None:
+        """We do not act any more."""
+        self.has.clear()
+        self.heard_by.clear()
+
+    def note(self, peer: PeerId, version: tuple[int, int], said_s: float, *, in_turn: bool) -> None:
+        """What a keeper holds, and, in this turn, when we said what it has answered."""
+        self.has[peer] = version
+        carried, carried_s = self.carried_s.get(peer, ((0, 0), -inf))
+        if carried == version:
+            said_s = max(said_s, carried_s)
+        if in_turn:
+            self.heard_by[peer] = max(said_s, self.heard_by.get(peer, -inf))
+
+
+@dataclass(slots=True)
+class Candidacy:
+    """Our standing for a task's turn, as far as it has come."""
+
+    term: int = 0
+    """That we stand for, or stood for last."""
+    asked_s: float = 0.0
+    """When we called for votes last."""
+    votes: set[PeerId] = field(default_factory=set)
+    """Who gave us theirs for `term`, ourselves included; they count while the task STANDS."""
+    strangers: set[PeerId] = field(default_factory=set)
+    """Who has answered that it does not keep the task."""
+    in_vain: int = 0
+    """Calls for votes in a row that everybody answered like that."""
+
+    def begin(self, term: int, me: PeerId, now_s: float, *, in_vain: bool) -> None:
+        """Call for votes; whether the call before was answered by strangers alone."""
+        self.term, self.asked_s, self.votes = term, now_s, {me}
+        self.in_vain = min(self.in_vain + 1, IN_VAIN_MAX) if in_vain else 0
+        self.strangers.clear()
+
+    def again_s(self, vote_s: float) -> float:
+        """When to call again; ever later while only strangers answer."""
+        return self.asked_s + min(vote_s * (1 << self.in_vain), max(vote_s, IN_VAIN_S))
+
+    def rest(self) -> None:
+        """Somebody acts: there are no strangers alone."""
+        self.in_vain = 0
+        self.strangers.clear()
 
 
 @dataclass(slots=True)
@@ -52,26 +124,12 @@ class Kept:
     """What we do for it: after a start KEEPS or ACTS, by what the record says."""
     heard_s: float
     """When who acts was last heard; of ours while we act: never."""
-    has: dict[PeerId, tuple[int, int]] = field(default_factory=dict)
-    """Version that each other keeper said it holds, while we act."""
-    heard_by: dict[PeerId, float] = field(default_factory=dict)
-    """When we said what each other keeper has answered last, while we act in this term."""
-    carried_s: dict[PeerId, tuple[tuple[int, int], float]] = field(default_factory=dict)
-    """Version that is on its way to each, and since when."""
-    term: int = 0
-    """That we stand for."""
-    asked_s: float = 0.0
-    """When we called for votes last."""
-    votes: set[PeerId] = field(default_factory=set)
-    """Who gave us theirs for `term`, ourselves included; they count while it STANDS."""
-    strangers: set[PeerId] = field(default_factory=set)
-    """Who has answered that it does not keep it."""
-    in_vain: int = 0
-    """Calls for votes in a row that everybody answered like that."""
+    copies: Copies = field(default_factory=Copies)
+    """Of the others, while we act; what they hold is forgotten with a new turn."""
+    candidacy: Candidacy = field(default_factory=Candidacy)
+    """Of ours; its term is never below one that we stood for."""
     known_term: int = 0
     """The highest one heard of."""
-    firm: tuple[int, int] = (0, 0)
-    """Version from which on the keepers it names can do without those before them."""
     is_copied: bool = False
     """The copy of its owner's keyring in the pool has its end."""
     bringer: PeerId = _NOBODY
@@ -82,7 +140,7 @@ class Kept:
     @property
     def known(self) -> int:
         """The highest term that we stand for, have voted for, or heard of."""
-        return max(self.record.term, self.record.promised, self.known_term, self.term)
+        return max(self.record.term, self.record.promised, self.known_term, self.candidacy.term)
 
     def may_become(self, record: GuardRecord) -> bool:
         """Whether honest keepers could have come from what we keep to that.

@@ -15,6 +15,7 @@ from p2p.errors import (
 )
 from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller
+from p2p.identity.keys import SEED_BYTES
 from p2p.ids import NetworkId, PeerId, TrafficClass
 from p2p.wire.codec import decode_as, encode
 from p2p.wire.envelope import Signer, open_signed
@@ -37,7 +38,7 @@ from swarmnode.market.guardians.records import GuardRecord
 from swarmnode.market.guardians.sound import fault_in
 from swarmnode.market.logbook import STREAMS, LogBook
 from swarmnode.tasks.ids import TaskId
-from swarmnode.tasks.keys import SEED_BYTES, task_id_of
+from swarmnode.tasks.keys import task_id_of
 
 CARRY_TIMEOUT_S: Final = 5.0
 """A keeper that does not take a record within a beat is tried again at the next one."""

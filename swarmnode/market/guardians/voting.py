@@ -1,7 +1,6 @@
 """Who acts next: whoever has not heard asks for votes, and each gives one a term."""
 
 from math import inf
-from typing import Final
 
 import msgspec
 
@@ -10,15 +9,17 @@ from p2p.ids import PeerId
 from swarmnode.market.counting import is_near
 from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.kept import STEPS, Kept, Post, Turn
-from swarmnode.market.guardians.messages import AskVote, GuardBeat, GuardHeard, GuardLine, Vote
+from swarmnode.market.guardians.messages import (
+    AskVote,
+    GuardBeat,
+    GuardHeard,
+    GuardLine,
+    Relieve,
+    Vote,
+)
 from swarmnode.market.guardians.records import rank
 from swarmnode.market.guardians.shelf.tasks import TaskShelf
 from swarmnode.tasks.lifecycle import TASK_ENDS
-
-IN_VAIN_S: Final = 600.0
-IN_VAIN_MAX: Final = 10
-"""Where nobody keeps a task but us the pauses between calls for votes grow to ten minutes. It is
-not dropped: its owner may have lost its disk, and be about to recover."""
 
 
 class Voting:
@@ -46,20 +47,19 @@ class Voting:
 
     def _hear(self, kept: Kept, now_s: float) -> None:
         """Somebody acts."""
-        kept.heard_s, kept.in_vain = now_s, 0
-        kept.strangers.clear()
+        kept.heard_s = now_s
+        kept.candidacy.rest()
 
     def is_outranked(self, kept: Kept, term: int) -> bool:
         """A term above ours, unless we stand for that one or a higher one ourselves."""
-        ours = kept.term if kept.post is Post.STANDS else kept.record.term
+        ours = kept.candidacy.term if kept.post is Post.STANDS else kept.record.term
         return term > ours
 
     def outranked(self, kept: Kept, now_s: float) -> list[g.Effect]:
         """Somebody acts under a higher term: not we. Its owner asks for it back."""
         was, record = kept.post, kept.record
         kept.post = STEPS[was, Turn.OUTRANKED]
-        kept.has.clear()
-        kept.heard_by.clear()
+        kept.copies.forget()
         self._hear(kept, now_s)
         if was is Post.ACTS:
             self._shelf.rest(record)
@@ -75,7 +75,7 @@ class Voting:
         """When it is our turn to stand, if nobody is heard: not all at once, or nobody wins."""
         record, config = kept.record, self._shelf.config
         if record.owner == self._shelf.me:
-            return kept.asked_s + config.vote_s if kept.post is Post.STANDS else -inf
+            return kept.candidacy.asked_s + config.vote_s if kept.post is Post.STANDS else -inf
         if record.kept.state in TASK_ENDS or self._shelf.me not in record.keepers:
             return inf
         turn = sorted(record.keepers, key=lambda peer: rank(record.task, peer)).index(
@@ -83,19 +83,16 @@ class Voting:
         )
         patience_s = turn * config.stagger_s
         if kept.post is Post.STANDS:
-            pause_s = min(config.vote_s * (1 << kept.in_vain), max(config.vote_s, IN_VAIN_S))
-            return kept.asked_s + pause_s + patience_s
+            return kept.candidacy.again_s(config.vote_s) + patience_s
         return kept.heard_s + config.lease_s + patience_s
 
     def stand(self, kept: Kept, now_s: float) -> list[g.Effect]:
         record = kept.record
         kept.post = STEPS[kept.post, Turn.SILENT]
-        kept.term = max(record.term, record.promised, kept.known_term, kept.term) + 1
-        kept.in_vain = min(kept.in_vain + 1, IN_VAIN_MAX) if self._is_over_there(kept) else 0
-        kept.strangers.clear()
-        kept.asked_s, kept.votes = now_s, {self._shelf.me}
-        kept.record = record = msgspec.structs.replace(record, promised=kept.term)
-        ask = AskVote(record.task, kept.term, record.term, record.seq)
+        term, in_vain = kept.known + 1, self._is_over_there(kept)
+        kept.candidacy.begin(term, self._shelf.me, now_s, in_vain=in_vain)
+        kept.record = record = msgspec.structs.replace(record, promised=term)
+        ask = AskVote(record.task, term, record.term, record.seq)
         whom = dict.fromkeys((*record.keepers, record.acting, record.owner))
         asked: list[g.Effect] = [Send(peer, ask) for peer in whom if peer != self._shelf.me]
         asked.append(WakeAt(self.vacant_s(kept), g.StandDue(record.task)))
@@ -106,7 +103,7 @@ class Voting:
         record, roster = kept.record, self._shelf.roster
         parties = {*record.keepers, record.acting, record.owner} - {self._shelf.me}
         here = {peer for peer in parties if roster.stays(peer)}
-        return bool(here) and here <= kept.strangers
+        return bool(here) and here <= kept.candidacy.strangers
 
     def on_ask_vote(self, peer: PeerId, ask: AskVote, now_s: float) -> list[g.Effect]:
         kept = self._shelf.kept.get(ask.task)
@@ -124,6 +121,9 @@ class Voting:
             effects.append(self._shelf.write(kept))
         elif may and not is_newest:
             effects.append(self._shelf.carry(peer, record))
+        elif kept.post is Post.ACTS and not (is_newest or record.is_party(peer)):
+            # It was none any more while it was away: what told it so was lost.
+            effects.append(Send(peer, Relieve(ask.task, is_over=False)))
         vote = Vote(ask.task, ask.term, granted=granted, known_term=known)
         return [*effects, Send(peer, vote)]
 
@@ -148,27 +148,24 @@ class Voting:
             return []
         kept.known_term = max(kept.known_term, vote.known_term)
         if vote.known_term == 0:
-            kept.strangers.add(peer)
+            kept.candidacy.strangers.add(peer)
         if vote.known_term == 0 and self._shelf.is_over(kept):
-            kept.has[peer] = (0, 0)  # relieved before we stopped in the middle of that
+            kept.copies.has[peer] = (0, 0)  # relieved before we stopped in the middle of that
             return self._shelf.part(kept, now_s) if self._shelf.may_part(kept, now_s) else []
-        if kept.post is not Post.STANDS or vote.term != kept.term or not vote.granted:
+        if kept.post is not Post.STANDS or vote.term != kept.candidacy.term or not vote.granted:
             return []
-        kept.votes.add(peer)
+        kept.candidacy.votes.add(peer)
         return self._close(kept, now_s)
 
     def _close(self, kept: Kept, now_s: float) -> list[g.Effect]:
         """Act, if enough have voted for us."""
         record = kept.record
-        if not record.agreed(kept.votes):
+        if not record.agreed(kept.candidacy.votes):
             return []
         kept.post = STEPS[kept.post, Turn.WON]
-        asked_s = kept.asked_s
-        kept.record = msgspec.structs.replace(
-            record, term=kept.term, seq=record.seq + 1, acting=self._shelf.me
-        )
-        kept.has, kept.carried_s = {}, {}
-        kept.heard_by = {peer: asked_s for peer in sorted(kept.votes) if peer != self._shelf.me}
+        ours, me = kept.candidacy, self._shelf.me
+        kept.record = msgspec.structs.replace(record, term=ours.term, seq=record.seq + 1, acting=me)
+        kept.copies.begin({peer: ours.asked_s for peer in sorted(ours.votes) if peer != me})
         self._shelf.count(kept, now_s)
         self._shelf.decisions.append(g.Acts(kept.record, record.acting))
         return [self._shelf.write(kept), *self._shelf.carry_all(kept, now_s)]

@@ -6,7 +6,7 @@ Each part is a record by itself, after its length in four bytes: one record of e
 over the bounds of what is decoded at once as soon as there are some 1,300 objects.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from p2p.errors import WireError
 from p2p.wire.codec import Record, decode_as, encode
+from p2p.wire.frames import frame, payloads_in
 from swarmnode.errors import SnapshotError
 from swarmnode.limits import SNAPSHOT_BYTES_MAX, TASK_RECORD_BYTES_MAX
 from swarmnode.recovery.copies.pointers import KeyringCopies, Pointer
@@ -23,7 +24,6 @@ from swarmnode.tasks.records import TaskRecord
 from swarmnode.tasks.store import TASKS
 
 NONCE_BYTES: Final = 12
-LENGTH_BYTES: Final = 4
 PART_BYTES_MAX: Final = TASK_RECORD_BYTES_MAX + 1024
 """The largest row of a table is a task; its table and key stand beside it."""
 _KEY_CONTEXT: Final = "swarm keyring pointer key 1"
@@ -80,13 +80,15 @@ def pack(snapshot: KeyringSnapshot) -> bytes:
         *(encode(SnapshotRow("", *kept)) for kept in objects),
         *map(encode, rows),
     ]
-    return b"".join(len(part).to_bytes(LENGTH_BYTES) + part for part in parts)
+    return b"".join(map(frame, parts))
 
 
 def unpack(data: bytes) -> KeyringSnapshot:
     """Raises SnapshotError."""
     try:
-        parts = _parts(data)
+        if len(data) > SNAPSHOT_BYTES_MAX:
+            raise WireError(f"{len(data)} bytes")
+        parts = payloads_in(data)
         head = decode_as(Head, next(parts, b""), PART_BYTES_MAX)
         rows = [decode_as(SnapshotRow, part, PART_BYTES_MAX) for part in parts]
     except WireError as exc:
@@ -106,19 +108,6 @@ def tasks_in(snapshot: KeyringSnapshot) -> list[TaskRecord]:
         return [decode_as(TaskRecord, row.value, TASK_RECORD_BYTES_MAX) for row in rows]
     except WireError as exc:
         raise SnapshotError(f"a task in the pool cannot be read ({exc}): upgrade") from exc
-
-
-def _parts(data: bytes) -> Iterator[bytes]:
-    """Raises WireError."""
-    if len(data) > SNAPSHOT_BYTES_MAX:
-        raise WireError(f"{len(data)} bytes")
-    at = 0
-    while at < len(data):
-        start = at + LENGTH_BYTES
-        at = start + int.from_bytes(data[at:start])
-        if at > len(data):
-            raise WireError("it ends early")
-        yield data[start:at]
 
 
 def seal_copies(seed: bytes, copies: KeyringCopies, entropy: Callable[[int], bytes]) -> bytes:

@@ -19,7 +19,7 @@ from testnet.sim.chaos.options import Outcome
 from testnet.sim.seeded import until
 from testnet.sim.world import SimMachine, World
 
-LOOK_S: Final = 2.0
+LACKING_EVERY_S: Final = 2.0
 SIZES: Final = (100, 30_000, 200_000)
 
 Places = list[list[tuple[ShardRoot, PeerId | None]]]
@@ -130,7 +130,7 @@ class ObjectWork:
     async def until_whole(self, late_s: float) -> None:
         """S4: every object has all its shards again, on machines that run."""
         try:
-            await until(lambda: not self._lacking(), within_s=late_s, look_s=LOOK_S)
+            await until(lambda: not self._lacking(), within_s=late_s, look_s=LACKING_EVERY_S)
         except trio.TooSlowError:
             for stored, live, want in self._lacking():
                 words = f"{live} of {want} shards of an object of {stored.owner} live"

@@ -19,7 +19,7 @@ from testnet.sim.chaos.options import Outcome
 from testnet.sim.chaos.work import Work
 from testnet.sim.world import World
 
-LOOK_S: Final = 1.0
+WATCH_EVERY_S: Final = 1.0
 CAST_HEAD_BYTES: Final = 4
 """The array, its number, and type and length of a payload of less than 256 bytes."""
 SMALL_CAST_BYTES: Final = 250
@@ -80,7 +80,7 @@ class Watch:
     async def look_at_rooms(self) -> None:
         """R1: no machine has promised more than it has, at any time."""
         while True:
-            await trio.sleep(LOOK_S)
+            await trio.sleep(WATCH_EVERY_S)
             for name, machine in self._world.machines.items():
                 if machine.node is None:
                     continue

@@ -1,5 +1,7 @@
 """Locks by key."""
 
+import random
+
 import trio
 
 from storage.locks import KeyedLocks
@@ -36,6 +38,39 @@ async def test_a_lock_is_gone_when_nobody_waits_however_its_holder_ended() -> No
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     assert len(locks) == 0
+
+
+@simulated
+async def test_who_is_cancelled_while_it_comes_lets_no_two_in_together() -> None:
+    dice = random.Random(1)
+    for _ in range(100):
+        visitors = _Visitors()
+        async with trio.open_nursery() as nursery:
+            for _ in range(12):
+                late, steps = dice.randrange(8), dice.randrange(4)
+                nursery.start_soon(visitors.come, late, steps, dice.random() < 0.4)
+        assert visitors.most == 1
+        assert len(visitors.locks) == 0
+
+
+class _Visitors:
+    """They come for one key, some of them cancelled already."""
+
+    def __init__(self) -> None:
+        self.locks, self.inside, self.most = KeyedLocks[str](), 0, 0
+
+    async def come(self, late: int, steps: int, is_cancelled: bool) -> None:
+        for _ in range(late):
+            await trio.lowlevel.checkpoint()
+        with trio.CancelScope() as scope:
+            if is_cancelled:
+                scope.cancel()
+            async with self.locks.of("a"):
+                self.inside += 1
+                self.most = max(self.most, self.inside)
+                for _ in range(steps):
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                self.inside -= 1
 
 
 async def _wait_for(locks: KeyedLocks[str]) -> None:

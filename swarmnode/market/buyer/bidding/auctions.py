@@ -44,9 +44,9 @@ class Auctions:
     def on_retry_due(self, event: e.RetryDue, now_s: float) -> list[e.Effect]:
         """A waiting task's turn has come."""
         pursuit = self._book.pursuits.get(event.task)
-        if pursuit is None or pursuit.retry_due_s != event.due_s:
+        if pursuit is None or pursuit.search.retry_due_s != event.due_s:
             return []
-        pursuit.retry_due_s = None
+        pursuit.search.retry_due_s = None
         self.enqueue(event.task)
         return []
 
@@ -67,7 +67,7 @@ class Auctions:
 
     def _turn(self, record: TaskRecord, now_s: float) -> list[e.Effect]:
         book, task = self._book, record.task
-        if (wait_s := book.pursuits[task].not_before_s - now_s) > 0:
+        if (wait_s := book.pursuits[task].search.not_before_s - now_s) > 0:
             return book.retry(task, now_s, wait_s)
         if not book.keeper.may_act(task, now_s):  # perhaps another machine acts for it
             return book.retry(task, now_s, book.config.renew_s)
@@ -133,8 +133,8 @@ class Auctions:
         chosen, unfit = self._choose(record.spec, pursuit, now_s)
         if not chosen:
             return [*effects, *self._nobody_fits(record, pursuit, unfit, now_s)]
-        pursuit.last_auction_s = now_s
-        made = pursuit.auction = self._made(record.task, record.spec, chosen, unfit, now_s)
+        pursuit.search.last_auction_s = now_s
+        made = pursuit.search.auction = self._made(record.task, record.spec, chosen, unfit, now_s)
         made.number = book.ledger.count_round(record.task)
         why = f"asking {len(chosen)} machines"
         opened = book.step(record.task, TaskFact.BIDDING_OPENED, why)
@@ -197,7 +197,7 @@ class Auctions:
     def _unfit_because(self, spec: TaskSpec, pursuit: Pursuit, peer: PeerId, now_s: float) -> str:
         seen = self._book.machines.get(peer) or Seen()
         why = self._book.out_because(peer) or unfit_because(spec, peer, seen)
-        if not why and pursuit.shunned.get(peer, now_s) > now_s:
+        if not why and pursuit.search.shuns(peer, now_s):
             return "could not do it a moment ago"
         return why
 
@@ -215,9 +215,9 @@ class Auctions:
 
     def _back_off(self, task: TaskId, pursuit: Pursuit, now_s: float) -> list[e.Effect]:
         config = self._book.config
-        pursuit.idle_auctions += 1
-        plain_s = config.auction_every_s * 2.0 ** min(pursuit.idle_auctions - 1, 16)
-        if pursuit.places is not None and pursuit.places.places():
+        pursuit.search.idle_auctions += 1
+        plain_s = config.auction_every_s * 2.0 ** min(pursuit.search.idle_auctions - 1, 16)
+        if pursuit.search.places is not None and pursuit.search.places.places():
             plain_s = config.place_s
         delay_s = min(plain_s, config.backoff_max_s) * self._rng.uniform(0.9, 1.1)
         return self._book.retry(task, now_s, delay_s)
@@ -229,10 +229,10 @@ class Auctions:
         if auction.dry_run:
             return self._end_dry_run(auction, winner)
         pursuit = self._book.pursuits[auction.task]
-        pursuit.auction = None
+        pursuit.search.auction = None
         if winner is not None:
             return self._award(auction, winner, now_s)
-        pursuit.places, why = auction, auction.words()
+        pursuit.search.places, why = auction, auction.words()
         noted = self._book.ledger.note_round(auction.task, auction.record(why, None))
         stepped = self._book.step(auction.task, TaskFact.NOBODY_HELD, why)
         return [*noted, *stepped, *self._back_off(auction.task, pursuit, now_s)]
@@ -247,7 +247,7 @@ class Auctions:
         winner = auction.winner()
         if winner is None or not self._may_award(auction, now_s):
             return []
-        self._book.pursuits[auction.task].retry_due_s = None
+        self._book.pursuits[auction.task].search.retry_due_s = None
         opened = self._book.step(auction.task, TaskFact.BIDDING_OPENED, "a machine offered itself")
         return [*opened, *self._award(auction, winner, now_s)]
 
@@ -260,7 +260,7 @@ class Auctions:
 
     def _award(self, auction: Auction, winner: PeerId, now_s: float) -> list[e.Effect]:
         del self._book.auctions[auction.auction]
-        self._book.pursuits[auction.task].places = None
+        self._book.pursuits[auction.task].search.places = None
         self._winners[auction.auction] = winner
         if len(self._winners) > AUCTIONS_CLOSED_MAX:
             del self._winners[next(iter(self._winners))]
@@ -274,10 +274,10 @@ class Auctions:
 
 def _waits_for(pursuit: Pursuit, peer: PeerId, now_s: float) -> bool:
     """It waits until it would ask again, and that machine neither keeps a place nor is shunned."""
-    if pursuit.retry_due_s is None or pursuit.retry_due_s <= now_s:
+    if pursuit.search.retry_due_s is None or pursuit.search.retry_due_s <= now_s:
         return False
-    has_place = pursuit.places is not None and peer in pursuit.places.places()
-    return not has_place and pursuit.shunned.get(peer, now_s) <= now_s
+    has_place = pursuit.search.places is not None and peer in pursuit.search.places.places()
+    return not has_place and not pursuit.search.shuns(peer, now_s)
 
 
 def _unfit_words(unfit: Unfit) -> str:

@@ -24,6 +24,7 @@ from p2p.errors import (
     WireError,
 )
 from p2p.identity.caller import Caller
+from p2p.identity.keys import SEED_BYTES
 from p2p.ids import LabId, PeerId, TrafficClass
 from p2p.limits import CLOCK_SKEW_MAX_MS
 from p2p.membership.port import Views
@@ -62,7 +63,7 @@ from swarmnode.market.guardians.messages import (
 )
 from swarmnode.market.guardians.records import GuardRecord, rank
 from swarmnode.tasks.ids import TaskId
-from swarmnode.tasks.keys import SEED_BYTES, task_id_of
+from swarmnode.tasks.keys import task_id_of
 from swarmnode.tasks.lifecycle import TASK_ENDS
 from swarmnode.tasks.records import TaskRecord
 from swarmnode.tasks.spec import TaskSpec

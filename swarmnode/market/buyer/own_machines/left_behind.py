@@ -21,6 +21,7 @@ from p2p.errors import (
     WireError,
 )
 from p2p.identity.caller import Caller
+from p2p.identity.keys import SEED_BYTES
 from p2p.ids import PeerId, PersonId, TrafficClass
 from p2p.limits import CLOCK_SKEW_MAX_MS
 from p2p.membership.view import Liveness, Member
@@ -42,7 +43,7 @@ from swarmnode.market.guardians.messages import KeptTold, ReadKept
 from swarmnode.market.guardians.records import GuardRecord, KeptPage
 from swarmnode.market.guardians.sound import fault_in
 from swarmnode.tasks.ids import TaskId
-from swarmnode.tasks.keys import SEED_BYTES, task_id_of
+from swarmnode.tasks.keys import task_id_of
 from swarmnode.tasks.records import TaskRecord
 
 LISTEN_S: Final = 15.0

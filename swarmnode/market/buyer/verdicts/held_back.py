@@ -11,6 +11,7 @@ from typing import Final
 
 from p2p.ids import PeerId
 from swarmnode.limits import NODE_DEATH_SOON_MS, NODE_DEATHS_MAX, NODE_FAULTS_MAX
+from swarmnode.tasks.deaths import death_words
 from swarmnode.tasks.lifecycle import TASK_ENDS
 from swarmnode.tasks.messages import State
 from swarmnode.tasks.records import FAULT, AttemptRecord, Outcome, TaskRecord
@@ -33,9 +34,8 @@ def death_of(record: TaskRecord | None, peer: PeerId, message: State) -> str:
         return ""
     for attempt in record.attempts:
         if (attempt.provider, attempt.fence) == (peer, message.fence):
-            after_s = message.node_died_ms / 1000
             known = attempt.node_died_ms > 0
-            return "" if known else f"its machine's node died {after_s:.0f} s after the start"
+            return "" if known else death_words(message.node_died_ms)
     return ""
 
 

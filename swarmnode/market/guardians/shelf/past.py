@@ -24,8 +24,8 @@ class PastTasks:
         acts for."""
 
     def was_relieved(self, task: TaskId) -> bool:
-        """We kept it until its owner had everything, or another machine acted."""
-        return task in self.relieved or task in self.dropped
+        """We kept it until its owner had everything."""
+        return task in self.relieved
 
     def relieve_early(self, peer: PeerId, task: TaskId) -> None:
         """Somebody says that a task is over which we do not keep: its record may come yet."""

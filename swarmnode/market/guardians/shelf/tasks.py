@@ -73,7 +73,8 @@ class TaskShelf:
                 assert record.acting == self.me, f"we act for {task} in another's term"
                 assert until_s is not None, f"we act for {task} without an end"
             case Post.STANDS:
-                assert record.term < kept.term == record.promised, f"{task}: no term of ours"
+                term = kept.candidacy.term
+                assert record.term < term == record.promised, f"{task}: no term of ours"
                 assert until_s in (None, -inf), f"{task}: we act and ask for votes"
             case Post.KEEPS:
                 assert until_s in (None, -inf), f"we act for {task} without its post"
@@ -87,7 +88,8 @@ class TaskShelf:
             return Guarded()
         others = [peer for peer in kept.record.roster if peer != self.me]
         is_firm = not kept.record.before
-        holders = (peer for peer in others if is_firm and kept.has.get(peer, (-1, -1)) >= kept.firm)
+        has, firm = kept.copies.has, kept.copies.firm
+        holders = (peer for peer in others if is_firm and has.get(peer, (-1, -1)) >= firm)
         return Guarded(tuple(holders), len(others))
 
     def add(self, kept: Kept) -> Kept:
@@ -114,6 +116,17 @@ class TaskShelf:
         if record.promised > record.term:
             return GuardLine(record.task, record.promised, 0)
         return GuardLine(record.task, record.term, record.seq)
+
+    def heeds(self, kept: Kept, peer: PeerId, *, is_over: bool) -> bool:
+        """Whether we keep a task no more because that machine says so."""
+        record, ours = kept.record, self.find(kept.record.task)
+        if peer not in (record.owner, record.acting):
+            return False
+        if record.owner == self.me and ours is not None and not ours.taken_up_ms:
+            # Whoever acted may have it for its own by now. Without its keepers we would go on with
+            # it alone: until it is known where it went, it waits.
+            return ours.state in TASK_ENDS
+        return is_over or kept.post is not Post.ACTS  # who acts may alone know how it went on
 
     def if_over(self, peer: PeerId, task: TaskId) -> list[g.Effect]:
         """Somebody keeps what has ended here long ago."""
@@ -153,7 +166,7 @@ class TaskShelf:
         which must not run twice: then those who are left could think it over.
         """
         record = kept.record
-        holders = {peer for peer, has in kept.has.items() if has == record.version} | {self.me}
+        holders = kept.copies.at(record.version) | {self.me}
         is_once = record.kept.spec.effects is Repeatability.ONCE
         if is_once and (record.owner != self.me or record.kept.state in HELD_BY_PROVIDER):
             return self.roster.without_left(record).settled(holders)
@@ -166,7 +179,8 @@ class TaskShelf:
             self.acting_until[record.task] = -inf
             return
         voters = record.before or record.roster
-        times = [inf if peer == self.me else kept.heard_by.get(peer, -inf) for peer in voters]
+        heard_by = kept.copies.heard_by
+        times = [inf if peer == self.me else heard_by.get(peer, -inf) for peer in voters]
         needed = 1 if len(voters) <= 2 else len(voters) // 2 + 1
         if len(voters) <= 2 and self.me not in voters:
             times.append(inf)
@@ -221,7 +235,7 @@ class TaskShelf:
         owed = [
             peer
             for peer in record.keepers
-            if peer != self.me and kept.has.get(peer) != (0, 0) and peer in self.roster
+            if peer != self.me and kept.copies.has.get(peer) != (0, 0) and peer in self.roster
         ]
         if owed:
             return [Send(peer, Relieve(record.task, is_over=True)) for peer in owed]
@@ -236,12 +250,12 @@ class TaskShelf:
         """Bring the newest record to every keeper that lacks it, and to the owner on its return."""
         record, effects = kept.record, list[g.Effect]()
         for peer in record.keepers:
-            if peer == self.me or kept.has.get(peer) == record.version:
+            if peer == self.me or kept.copies.has.get(peer) == record.version:
                 continue
-            version, since_s = kept.carried_s.get(peer, ((0, 0), -inf))
+            version, since_s = kept.copies.carried_s.get(peer, ((0, 0), -inf))
             if version == record.version and now_s < since_s + self.config.beat_s:
                 continue
-            kept.carried_s[peer] = (record.version, now_s)
+            kept.copies.carried_s[peer] = (record.version, now_s)
             effects.append(self.carry(peer, record))
         return effects
 

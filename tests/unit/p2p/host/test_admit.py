@@ -7,6 +7,7 @@ import trio
 
 from p2p.errors import AdmissionError
 from p2p.host.admission.exchange import OpenNetworkAdmission, TokenAdmission
+from p2p.host.admission.frames import ask_removals
 from p2p.host.admission.messages import Hello, Refusal, Welcome
 from p2p.identity.admission import Anchor
 from p2p.identity.issue import DAY_MS, Grant, Keys, Names, accept, found
@@ -103,6 +104,20 @@ async def test_a_wrong_first_frame_is_refused_with_its_code(frame: bytes, code: 
     assert error.code == code
     assert isinstance(said[0], Refusal)
     assert said[0].code == code
+
+
+async def test_the_words_of_who_refuses_while_removals_are_told_are_harmless_too() -> None:
+    near, far = pipes()
+
+    async def refuse() -> None:
+        await far.receive()
+        await far.send(encode(Refusal("\x1b[2J", "no\n")))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(refuse)
+        with pytest.raises(AdmissionError) as caught:
+            await ask_removals(admission(ALICE, ALICES).book.register, near, lambda: NOW)
+    assert str(caught.value) == "no (malformed)"
 
 
 async def test_a_peer_that_does_not_welcome_us_is_not_admitted() -> None:

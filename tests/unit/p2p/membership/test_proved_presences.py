@@ -111,6 +111,19 @@ def test_one_person_cannot_fill_the_view_with_machines(monkeypatch: pytest.Monke
     assert lab.core.view().find(ALICE) is not None
 
 
+def test_persons_and_labs_that_a_machine_has_left_are_not_counted_for_ever() -> None:
+    machines = dict(MACHINES)
+    lab = Lab(machines)
+    for number in range(1, 4):
+        person, theirs = PersonId(f"person {number}"), LabId(f"lab {number}")
+        machines[MALLORY] = machine_of(MALLORY, theirs, person)
+        lab.hear(said(MALLORY, incarnation=number))
+    mallory = lab.core.view().find(MALLORY)
+    assert mallory is not None
+    assert (mallory.person, mallory.lab) == ("person 3", "lab 3")
+    lab.core.check_invariants()
+
+
 def test_no_lab_takes_more_than_half_of_a_view() -> None:
     many = {
         peer: machine_of(peer, LabId("thieves"))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2p.errors import WireError
-from p2p.wire.frames import FrameReader, frame
+from p2p.wire.frames import FrameReader, frame, payloads_in
 
 
 @given(st.lists(st.binary(max_size=200), max_size=20), st.integers(1, 50))
@@ -15,6 +15,16 @@ def test_frames_come_out_whole_however_they_arrive(payloads: list[bytes], step: 
     seen = [f for at in range(0, len(stream), step) for f in reader.feed(stream[at : at + step])]
     assert seen == payloads
     assert reader.is_between_frames
+
+
+@given(st.lists(st.binary(max_size=200), max_size=20), st.integers(1, 3))
+def test_frames_that_are_all_there_are_read_unless_they_end_early(
+    payloads: list[bytes], lost: int
+) -> None:
+    data = b"".join(map(frame, payloads))
+    assert list(payloads_in(data)) == payloads
+    with pytest.raises(WireError):
+        list(payloads_in(data + frame(bytes(4))[:-lost]))
 
 
 def test_a_length_bomb_is_refused_from_its_header_alone() -> None:

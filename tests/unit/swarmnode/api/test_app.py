@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 import trio
 
-from swarmnode.api.access.tokens import add_token, hash_of, read_tokens
+from swarmnode.api.access.tokens import TOKEN_SCOPES, add_token, hash_of, read_tokens
+from swarmnode.api.app import SCOPES as METHODS_OF
 from swarmnode.api.app import Gatekeeper, build_app
 from swarmnode.api.events import EventHub
 from swarmnode.api.openapi import ANSWERS, document
 from swarmnode.api.routes.paths import all_routes
+from swarmnode.cli.nouns.api import SCOPES
 from swarmnode.errors import ConfigError
 from testnet.sim.seeded import simulated
 from tests.api_lab import FakeNode
@@ -161,3 +163,8 @@ async def test_cancelled_readers_leave_the_loop_clean() -> None:
     app = gate(FakeNode())
     with trio.move_on_after(0.05):
         await call(app, "GET", "/api/v1/events")
+
+
+def test_every_scope_that_a_token_may_have_can_be_asked_for_and_is_let_in() -> None:
+    assert SCOPES == TOKEN_SCOPES
+    assert set(TOKEN_SCOPES) <= set(METHODS_OF)

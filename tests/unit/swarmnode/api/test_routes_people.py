@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ import pytest
 from storage.facade import ReadCap
 from storage.manifests.capability import parse_cap, text_of_cap
 from swarmnode.api.access.asker import KEY, LOCKED, Principal
+from swarmnode.api.access.tokens import TokenBook
 from swarmnode.api.app import Asgi, build_app
 from swarmnode.api.events import EventHub
 from swarmnode.api.routes.paths import all_routes
@@ -186,6 +188,17 @@ async def test_who_lets_somebody_in_learns_where_they_get_in_and_the_owner_needs
     said = await lab.said("POST", "/api/v1/people", owner, asker=Principal())
     assert (said["status"], said["code"]) == (409, "person_refused")
     assert "is the owner of this node" in said["detail"]
+
+
+@pytest.mark.parametrize("tcp", ["", "127.0.0.1:4851"])
+async def test_who_makes_a_token_learns_where_it_is_taken(
+    lab: Lab, tmp_path: Path, tcp: str
+) -> None:
+    lab.node.config = Config(api=ApiSection(tcp=tcp))
+    hub, book = EventHub(lab.node.market.buyer.events, "boot"), TokenBook(tmp_path / "tokens")
+    lab.app = build_app(all_routes(lab.node, hub, book))
+    said = await lab.said("POST", "/api/v1/tokens", {"scope": "read"})
+    assert (said["scope"], said["tcp"]) == ("read", tcp)
 
 
 async def test_a_person_s_status_is_theirs(lab: Lab) -> None:

@@ -34,6 +34,14 @@ def app_of(node: FakeNode) -> Starlette:
     return build_app(all_routes(node, EventHub(node.market.buyer.events, "b00t")))
 
 
+async def with_hello() -> tuple[FakeNode, Starlette]:
+    """A node to which the task t1 was submitted."""
+    node = FakeNode()
+    app = app_of(node)
+    await call(app, "POST", "/api/v1/tasks", HELLO)
+    return node, app
+
+
 @simulated
 async def test_a_task_is_submitted_as_json_and_shown() -> None:
     node = FakeNode()
@@ -138,9 +146,7 @@ async def test_a_task_of_before_that_requires_a_name_is_retried_as_it_was() -> N
 
 @simulated
 async def test_explain_has_bids_attempts_and_the_machines_not_asked() -> None:
-    node = FakeNode()
-    app = app_of(node)
-    await call(app, "POST", "/api/v1/tasks", HELLO)
+    node, app = await with_hello()
     node.market.buyer.start(TaskId("t1"))
     found = (await call(app, "GET", "/api/v1/tasks/t1/explain")).json()
     assert found["rounds"][0]["unfit"] == [{"peer": "12D3cy", "reason": "no GPU"}]
@@ -149,9 +155,7 @@ async def test_explain_has_bids_attempts_and_the_machines_not_asked() -> None:
 
 @simulated
 async def test_wait_answers_when_the_task_ends() -> None:
-    node = FakeNode()
-    app = app_of(node)
-    await call(app, "POST", "/api/v1/tasks", HELLO)
+    node, app = await with_hello()
     waited = Answered()
     async with trio.open_nursery() as nursery:
         path = "/api/v1/tasks/t1/wait?timeout_s=60"
@@ -173,9 +177,7 @@ async def test_wait_answers_when_the_task_ends() -> None:
 
 @simulated
 async def test_wait_answers_with_the_state_when_its_time_is_over() -> None:
-    node = FakeNode()
-    app = app_of(node)
-    await call(app, "POST", "/api/v1/tasks", HELLO)
+    _, app = await with_hello()
     began_s = trio.current_time()
     found = (await call(app, "POST", "/api/v1/tasks/t1/wait?timeout_s=5")).json()
     assert trio.current_time() - began_s == pytest.approx(5)
@@ -184,9 +186,7 @@ async def test_wait_answers_with_the_state_when_its_time_is_over() -> None:
 
 @simulated
 async def test_cancel_ends_a_task_and_may_be_repeated() -> None:
-    node = FakeNode()
-    app = app_of(node)
-    await call(app, "POST", "/api/v1/tasks", HELLO)
+    _, app = await with_hello()
     for method, path in (("POST", "/api/v1/tasks/t1/cancel"), ("DELETE", "/api/v1/tasks/t1")):
         found = await call(app, method, path)
         assert (found.status, found.json()["state"]) == (200, "cancelled")
@@ -194,9 +194,7 @@ async def test_cancel_ends_a_task_and_may_be_repeated() -> None:
 
 @simulated
 async def test_logs_are_read_from_an_offset() -> None:
-    node = FakeNode()
-    app = app_of(node)
-    await call(app, "POST", "/api/v1/tasks", HELLO)
+    node, app = await with_hello()
     node.market.buyer.prints(TaskId("t1"), "hello world\n")
     node.market.buyer.prints(TaskId("t1"), "oh\n", "stderr")
     whole = await call(app, "GET", "/api/v1/tasks/t1/logs")
@@ -209,9 +207,7 @@ async def test_logs_are_read_from_an_offset() -> None:
 
 @simulated
 async def test_followed_logs_come_as_they_are_printed_and_end_with_the_task() -> None:
-    node = FakeNode()
-    app = app_of(node)
-    await call(app, "POST", "/api/v1/tasks", HELLO)
+    node, app = await with_hello()
     read = Answered()
     async with trio.open_nursery() as nursery:
         path = "/api/v1/tasks/t1/logs?follow=1"
@@ -226,9 +222,7 @@ async def test_followed_logs_come_as_they_are_printed_and_end_with_the_task() ->
 
 @simulated
 async def test_a_reader_that_hangs_up_is_not_read_for_any_more() -> None:
-    node = FakeNode()
-    app = app_of(node)
-    await call(app, "POST", "/api/v1/tasks", HELLO)
+    node, app = await with_hello()
     read = Answered()
     async with trio.open_nursery() as nursery:
         path = "/api/v1/tasks/t1/logs?follow=1"
@@ -259,9 +253,7 @@ async def test_a_reader_that_hangs_up_is_not_read_for_any_more() -> None:
 def test_wrong_requests_are_problems(method: str, path: str, status: int, code: str) -> None:
     @simulated
     async def problem() -> None:
-        node = FakeNode()
-        app = app_of(node)
-        await call(app, "POST", "/api/v1/tasks", HELLO)
+        _, app = await with_hello()
         answer = await call(app, method, path)
         assert answer.headers["content-type"] == "application/problem+json"
         assert (answer.status, answer.json()["code"]) == (status, code)
@@ -320,9 +312,7 @@ async def test_a_task_of_another_machine_of_ours_is_removed_there_or_said_to_be_
 
 @simulated
 async def test_what_holds_the_log_of_a_removed_task_is_freed_and_counted() -> None:
-    node = FakeNode()
-    app = app_of(node)
-    await call(app, "POST", "/api/v1/tasks", HELLO)
+    node, app = await with_hello()
     node.market.buyer.finish(TaskId("t1"))
     node.estate.logs[TaskId("t1")] = 2
     assert (await call(app, "POST", "/api/v1/tasks/t1/forget")).json()["objects"] == 2

@@ -10,8 +10,11 @@ from tests.api_lab import ServedNode, served_node
 
 @pytest.fixture
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServedNode]:
-    socket = tmp_path / "api.sock"
+    """The command stands beside its home."""
+    (tmp_path / "home").mkdir()
+    socket = tmp_path / "home/api.sock"
     monkeypatch.setenv("SWARM_API", str(socket))
-    monkeypatch.setenv("SWARM_HOME", str(tmp_path))
+    monkeypatch.setenv("SWARM_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
     with served_node(socket) as served:
         yield served

@@ -156,7 +156,7 @@ def test_get_replaces_regular_files_only_and_only_when_told(
     (tmp_path / "dangling").symlink_to(tmp_path / "gone")
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "folder").mkdir()
-    for name in ("link", "dangling", "fifo", "folder", "api.sock"):
+    for name in ("link", "dangling", "fifo", "folder", "home/api.sock"):
         for force in ([], ["--force"]):
             assert run(["obj", "get", cap, str(tmp_path / name), *force]) == 2, name
             assert name in capfd.readouterr().err

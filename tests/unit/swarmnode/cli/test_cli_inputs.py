@@ -1,7 +1,6 @@
 """`task submit --in`: what goes in keeps its name, and what cannot is refused before it is sent."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,19 +9,9 @@ import trio
 from storage.manifests.capability import parse_cap
 from swarmnode.cli.main import run
 from swarmnode.tree.unpack import IndexReader
-from tests.api_lab import ServedNode, served_node
+from tests.api_lab import ServedNode
 
 CAP = "swarm:" + "a" * 109
-
-
-@pytest.fixture
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServedNode]:
-    (tmp_path / "home").mkdir()
-    monkeypatch.setenv("SWARM_API", str(tmp_path / "home/api.sock"))
-    monkeypatch.setenv("SWARM_HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
-    with served_node(tmp_path / "home/api.sock") as served:
-        yield served
 
 
 def submit(*inputs: str, options: tuple[str, ...] = ()) -> int:

@@ -1,7 +1,7 @@
 """Several tasks in one command, and what a task left, as a folder."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -18,20 +18,10 @@ from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.records import Outcome, TaskRecord
 from swarmnode.tasks.spec import TaskSpec
 from swarmnode.tree.format import EntryKind, TreeEntry, write_index
-from tests.api_lab import ServedNode, served_node
+from tests.api_lab import ServedNode
 from tests.fake_market import BOB, FakeMarket
 
 T1, T2 = TaskId("t1"), TaskId("t2")
-
-
-@pytest.fixture
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServedNode]:
-    (tmp_path / "home").mkdir()
-    monkeypatch.setenv("SWARM_API", str(tmp_path / "home/api.sock"))
-    monkeypatch.setenv("SWARM_HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
-    with served_node(tmp_path / "home/api.sock") as served:
-        yield served
 
 
 def submit(*names: str) -> None:

@@ -138,6 +138,14 @@ def test_status_counts_the_objects_that_lack_copies(
     assert run(["status", "--check"]) == 6
 
 
+def test_status_says_of_one_object_that_it_lacks_copies(
+    node: ServedNode, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    says(monkeypatch, storage=StorageStatus(1, 2, 3, 4, 5, 6, 1, 0, 0, 0))
+    assert run(["status"]) == 0
+    assert "; 1 object lacks copies\n" in capsys.readouterr().out
+
+
 def test_a_name_in_a_warning_cannot_paint_the_terminal(
     node: ServedNode, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -65,6 +65,28 @@ def test_ctrl_c_while_a_command_becomes_the_node_is_130_without_a_word(
     assert said.strip() in ("", "error: interrupted")
 
 
+LATE: str = """
+import os, signal, sys
+
+class Last:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+last = Last()  # goes when the interpreter clears its modules
+sys.argv = ["swarm", *sys.argv[1:]]
+from swarmnode.cli.entry import main
+main()
+"""
+
+
+@pytest.mark.parametrize(("words", "code"), [(["--help"], 0), (["nosuch"], 2)])
+def test_ctrl_c_when_all_is_written_changes_nothing(words: list[str], code: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LATE, *words], cwd=ROOT, capture_output=True, check=False
+    )
+    assert done.returncode == code
+
+
 def test_sigterm_while_a_command_is_loaded_ends_it_without_a_word(tmp_path: Path) -> None:
     words = (*ENTRY, "status", "--wait", "60")
     code, said = interrupted_after(words, ["click"], tmp_path, signal.SIGTERM)

@@ -6,7 +6,7 @@ import trio
 
 from storage.engine.memory_tables import MemoryTables
 from swarmnode.estate.changed import Changed
-from swarmnode.estate.logs import LOOK_S, REST_S, LogKeeper
+from swarmnode.estate.logs import LATE_LOGS_EVERY_S, REST_S, LogKeeper
 from swarmnode.estate.rows import row_of
 from swarmnode.market.explain import TaskView
 from swarmnode.market.logbook import LogBook
@@ -76,7 +76,7 @@ async def test_the_end_of_one_task_costs_no_look_at_the_logs_of_all_others() -> 
     keeper = LogKeeper(market, logs, MemoryObjects(Pool(), ADA), tables)
     async with trio.open_nursery() as nursery:
         await nursery.start(keeper.run)
-        await trio.sleep(LOOK_S / 2)
+        await trio.sleep(LATE_LOGS_EVERY_S / 2)
         assert logs.looks >= MANY  # once, at the start
         logs.looks = 0
         await logs.take(NEW, 1, "stdout", 0, b"printed\n")

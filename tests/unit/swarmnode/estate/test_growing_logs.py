@@ -6,10 +6,13 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
+from p2p.wire.codec import encode
 from storage.engine.memory_tables import MemoryTables
-from swarmnode.estate.growth import Growth
+from storage.engine.port import WriteView
+from swarmnode.estate.growth import REMEMBERED_S, Growth
 from swarmnode.estate.log_bundle import unpack_log
 from swarmnode.estate.logs import LogKeeper
+from swarmnode.estate.rows import ESTATES, EstateRow
 from swarmnode.market.explain import TaskView
 from swarmnode.market.logbook import LogBook
 from swarmnode.tasks.ids import TaskId
@@ -170,3 +173,53 @@ def test_a_log_that_has_long_been_at_rest_is_put_at_once_when_more_comes() -> No
     growth.grown(YES, 700.0)
     assert growth.due_s(YES) == 701.0
     assert growth.due_s(OTHER) < 0
+
+
+def test_logs_at_rest_are_forgotten_also_while_others_grow_without_a_pause() -> None:
+    growth = Growth()
+    for number in range(10_000):
+        growth.grown(TaskId(f"{number:016}"), float(number))
+        growth.grown(YES, float(number))
+        assert len(growth) <= REMEMBERED_S + 1
+
+
+@simulated
+async def test_a_log_that_is_to_be_put_much_later_holds_up_no_copy_of_the_keyring() -> None:
+    lab = Lab()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lab.keeper.run)
+        lab.market.finish(YES, state=TaskState.CANCELLED)
+        for _ in range(120):
+            await trio.sleep(0.5)
+            await lab.prints(YES, 1000)
+        begun_s = trio.current_time()
+        assert await lab.keeper.settled(frozenset({YES})) == frozenset()
+        assert trio.current_time() - begun_s < 0.5
+        await lab.prints(OTHER)
+        lab.market.finish(OTHER)
+        assert await lab.keeper.settled(frozenset({YES, OTHER})) == {OTHER}
+        nursery.cancel_scope.cancel()
+
+
+@simulated
+async def test_a_task_is_removed_from_among_thousands_without_a_standstill() -> None:
+    lab, turns = Lab(), 0
+    gone = [TaskId(f"{number:016}") for number in range(5000)]
+
+    def write(view: WriteView) -> None:
+        for task in gone:
+            view.put(ESTATES, task.encode(), encode(EstateRow(log_bytes=1, log_at=bytes(32))))
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    await lab.tables.transact(write)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(others)
+        await trio.lowlevel.checkpoint()
+        assert await lab.keeper.kept.forget(gone[0]) == 0
+        nursery.cancel_scope.cancel()
+    assert turns >= 5

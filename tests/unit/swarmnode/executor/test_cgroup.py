@@ -11,6 +11,8 @@ from swarmnode.executor.kernel.cgroup_parents import (
     find_parents,
     hand_down_controllers,
 )
+from swarmnode.executor.shim import process
+from swarmnode.limits import KILL_TIMEOUT_S
 from swarmnode.resources.cgroup_paths import V2
 
 MOUNTS_V1 = """\
@@ -53,6 +55,10 @@ def test_a_shim_calls_version_2_as_its_node_does() -> None:
     assert cgroup.V2 == V2
 
 
+def test_a_shim_waits_for_killed_processes_as_long_as_its_node_does() -> None:
+    assert process.KILL_TIMEOUT_S == KILL_TIMEOUT_S
+
+
 def test_our_groups_of_version_1_are_found_also_from_inside_a_container() -> None:
     parents = find_parents(MOUNTS_V1, MEMBERSHIP_V1, lambda _path: True)
     assert parents.dirs == {
@@ -68,6 +74,8 @@ def test_a_group_that_is_not_ours_is_a_trouble_with_words() -> None:
     parents = find_parents(MOUNTS_V1, MEMBERSHIP_V1, lambda path: "memory" not in path)
     assert "memory" not in parents.dirs
     assert parents.troubles["memory"] == "/sys/fs/cgroup/memory/user/me is not ours to write"
+    assert parents.is_v1
+    assert not find_parents(MOUNT_V2.format("/x"), "0::/a\n", lambda path: False).is_v1
 
 
 def test_on_version_2_the_node_moves_into_a_leaf_and_hands_down_controllers(

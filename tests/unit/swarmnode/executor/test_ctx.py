@@ -8,12 +8,12 @@ import pytest
 import trio
 
 from p2p.workers import ThreadWorkers
-from swarmnode.executor.port import JobId
+from swarmnode.executor.port import JobExit, JobId
 from swarmnode.executor.process import ProcessExecutor
 from swarmnode.executor.sandbox.capability import ExecutorConfig
 from swarmnode.limits import CTX_REQUEST_BYTES_MAX
 from swarmnode.sdk import ctx
-from tests.job_lab import MIB, PYTHON, needs_bwrap, needs_python, spec
+from tests.job_lab import MIB, PYTHON, needs_bwrap, needs_python, run_job, running_executor, spec
 
 pytestmark = [needs_bwrap, needs_python]
 JOB = JobId("abc.3")
@@ -32,6 +32,13 @@ class Answers:
         return json.dumps({"value": {"json": self.name}}).encode()
 
 
+async def ran(folder: Path, answers: Answers, script: str) -> tuple[JobExit, str, str]:
+    """How the job ended that the script is, and what it printed."""
+    async with running_executor(folder / "x", ctx_module=Path(ctx.__file__)) as executor:
+        executor.on_call(answers)
+        return await run_job(executor, spec(JOB, PYTHON, "-c", script))
+
+
 def executor_in(folder: Path, answers: Answers) -> ProcessExecutor:
     config = ExecutorConfig(ctx_module=Path(ctx.__file__))
     executor = ProcessExecutor(folder / "x", config, {}, ThreadWorkers())
@@ -45,19 +52,8 @@ async def test_a_task_asks_its_node_and_knows_its_name(tmp_path: Path) -> None:
         "print(ctx.task_id, ctx.attempt, ctx.state.get('key'), ctx.should_stop())\n"
     )
     answers = Answers("here")
-    executor = executor_in(tmp_path, answers)
-    with trio.fail_after(60):
-        async with trio.open_nursery() as nursery:
-            await nursery.start(executor.run)
-            if executor.trouble():
-                pytest.skip(executor.trouble())
-            await executor.prepare(JOB)
-            await executor.start(spec(JOB, PYTHON, "-c", script))
-            await executor.wait(JOB)
-            out = await executor.read_log(JOB, "stdout", 0, MIB)
-            err = await executor.read_log(JOB, "stderr", 0, MIB)
-            nursery.cancel_scope.cancel()
-    assert out == b"abc 3 here False\n", err
+    _, out, err = await ran(tmp_path, answers, script)
+    assert out == "abc 3 here False\n", err
     assert answers.asked == [(JOB, {"op": "state_get", "key": "key"})]
 
 
@@ -111,19 +107,8 @@ async def test_a_task_that_does_not_keep_to_the_form_loses_its_connection_only(
         "print(talk((9).to_bytes(4, 'big') + b'short'))\n"
         "print(talk((2).to_bytes(4, 'big') + b'{}')[4:])\n"
     )
-    executor = executor_in(tmp_path, Answers("here"))
-    with trio.fail_after(60):
-        async with trio.open_nursery() as nursery:
-            await nursery.start(executor.run)
-            if executor.trouble():
-                pytest.skip(executor.trouble())
-            await executor.prepare(JOB)
-            await executor.start(spec(JOB, PYTHON, "-c", script))
-            await executor.wait(JOB)
-            out = await executor.read_log(JOB, "stdout", 0, MIB)
-            err = await executor.read_log(JOB, "stderr", 0, MIB)
-            nursery.cancel_scope.cancel()
-    assert out.decode().splitlines() == [
+    _, out, err = await ran(tmp_path, Answers("here"), script)
+    assert out.splitlines() == [
         "b''",
         "b''",
         "b''",

@@ -57,7 +57,7 @@ async def phrase(node: Node, lab: bytes = LAB, person: str = ANN) -> str:
 
 async def look(one: LabRecovery) -> tuple[str, ...]:
     """What it tells after one look."""
-    with trio.move_on_after(lab_room.AGAIN_S):
+    with trio.move_on_after(lab_room.LAB_NAMES_AGAIN_S):
         await one.run()
     return one.notes()
 

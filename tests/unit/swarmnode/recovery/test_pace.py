@@ -10,7 +10,7 @@ from p2p.wire.codec import encode
 from storage.engine.memory_tables import MemoryTables
 from swarmnode.market.explain import TaskEvent
 from swarmnode.recovery.copies.pointers import Taken
-from swarmnode.recovery.service import AGAIN_S, COPIES_BYTES_PER_S, EVERY_S, RecoveryService
+from swarmnode.recovery.service import COPIES_BYTES_PER_S, COPY_AGAIN_S, EVERY_S, RecoveryService
 from swarmnode.recovery.things import Things
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import TaskChanged
@@ -195,7 +195,7 @@ async def test_logs_that_newer_ones_replaced_may_go_once_a_copy_stands_and_not_b
         await trio.sleep(20)
         assert lab.logs.copies == 0
         lab.pool.is_down = False
-        await trio.sleep(2 * AGAIN_S)
+        await trio.sleep(2 * COPY_AGAIN_S)
         assert lab.logs.copies == len(lab.place.pointed_s) == 1
         nursery.cancel_scope.cancel()
 

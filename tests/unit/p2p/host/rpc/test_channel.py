@@ -108,6 +108,18 @@ def test_a_question_whose_caller_left_before_it_was_sent_is_never_sent(pair: Pai
     assert pair.alice.is_idle
 
 
+def test_what_was_to_be_asked_is_forgotten_with_its_caller(pair: Pair) -> None:
+    stays, *leave = (pair.ask(pair.alice) for _ in range(9))
+    for call in leave:
+        pair.alice.channel.leave(call)
+        pair.alice.channel.check_invariants()
+    assert kinds(pair.settle()) == ["Call"]
+    assert list(pair.bob.running) == [stays.id]
+    never = pair.ask(pair.bob)
+    pair.bob.channel.leave(never)
+    assert not pair.bob.channel.has_frames
+
+
 def test_a_question_must_begin_to_leave_before_its_time_is_over(pair: Pair) -> None:
     pair.ask(pair.alice, timeout_s=3.0)
     assert pair.alice.channel.next_frame() == (
@@ -208,6 +220,18 @@ def test_who_needs_memory_has_it_of_whoever_holds_more() -> None:
     modest.settle()
     assert modest.bob.cut_off[0] == PeerId("alice")
     assert len(modest.bob.running) == 1
+
+
+def test_nobody_gives_way_for_a_question_that_is_none() -> None:
+    bounds = CallBounds(PeerId("bob"), RpcConfig(bodies_bytes_max=1000))
+    greedy, mallory = Pair(bounds=bounds), End(PeerId("bob"), PeerId("mallory"), bounds)
+    greedy.ask(greedy.alice, bytes(450))
+    greedy.settle()
+    mallory.channel.receive(ChannelOpened(1), mallory.peer, 0.0)
+    with pytest.raises(WireError):
+        mallory.channel.receive(Call(1, 1000, 200, encode(Question("?"))[:-1]), mallory.peer, 0.0)
+    mallory.attend(0.0)
+    assert mallory.cut_off == []
 
 
 def test_a_peer_that_is_gone_fails_our_calls_and_stops_its_handlers(pair: Pair) -> None:
@@ -331,6 +355,15 @@ def test_who_asks_on_and_takes_no_answer_is_cut_off(pair: Pair) -> None:
         ask(call_id)
     with pytest.raises(WireError, match="takes no answers"):
         ask(ANSWERS_WAITING_MAX)
+
+
+def test_whom_we_ask_much_may_ask_as_well(pair: Pair) -> None:
+    for _ in range(ANSWERS_WAITING_MAX):
+        pair.ask(pair.bob)
+    pair.ask(pair.alice)
+    assert pair.send(pair.alice)
+    assert pair.deliver(pair.bob)
+    assert len(pair.bob.running) == 1
 
 
 def test_a_frame_that_is_none_is_an_error() -> None:

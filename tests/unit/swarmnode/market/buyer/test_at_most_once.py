@@ -7,7 +7,8 @@ from swarmnode.market.buyer import events as e
 from swarmnode.market.messages import Accept
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.messages import CancelJob, Phase
-from tests.buyer_lab import BOB, ONCE, TASK, Desk, beat, held
+from swarmnode.tasks.records import Outcome, Usage
+from tests.buyer_lab import BOB, ONCE, TASK, Desk, beat, held, result
 
 
 def test_a_task_that_must_not_run_twice_fails_when_its_machine_is_lost() -> None:
@@ -61,3 +62,16 @@ def test_an_award_that_may_have_begun_fails_what_must_not_run_twice_when_it_can_
     assert desk.record().state is TaskState.AWARDED
     desk.run_for(8)
     assert desk.record().state is TaskState.FAILED
+
+
+def test_what_an_attempt_used_is_kept_when_its_machine_is_taken_back() -> None:
+    desk = Desk()
+    terms = desk.running(BOB, ONCE)
+    used = Usage(5_000, 4_900, 1_000_000)
+    desk.hear(
+        BOB, result(terms, Outcome("stopped", -1, "paused", "stopped by its provider", (), used))
+    )
+    record = desk.record()
+    assert record.state is TaskState.FAILED
+    assert record.outcome is not None
+    assert (record.outcome.reason, record.outcome.usage) == ("lost", used)

@@ -7,7 +7,7 @@ from p2p.membership.view import Liveness
 from p2p.wire.envelope import open_signed
 from swarmnode.market.buyer import events as e
 from swarmnode.market.buyer.config import BuyerConfig
-from swarmnode.market.messages import Release
+from swarmnode.market.messages import AwardTerms, Release
 from swarmnode.tasks.checkpoint import CheckpointRecord, StoredFile
 from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.lifecycle import TaskState
@@ -18,10 +18,10 @@ from swarmnode.tasks.messages import (
     ReceiptTerms,
     ResultReceipt,
 )
-from swarmnode.tasks.records import Outcome
+from swarmnode.tasks.records import Outcome, TaskRecord
 from swarmnode.tasks.spec import TaskSpec
 from testnet.sim.signer import KeyedHashSigner
-from tests.buyer_lab import BOB, CAROL, DONE, NETWORK, TASK, Desk, held, result
+from tests.buyer_lab import BOB, CAROL, DONE, NETWORK, SPEC, TASK, Desk, held, result
 
 FAILED = Outcome("failed", 3, "exit")
 
@@ -59,11 +59,17 @@ def test_where_the_keyring_is_copied_a_receipt_waits_for_the_copy() -> None:
     assert len(desk.take(ResultReceipt)) == 1, "the first may have been lost"
 
 
-def test_a_receipt_waits_again_after_a_restart() -> None:
+def ended_but_not_copied() -> tuple[Desk, AwardTerms]:
+    """Bob has told the result; no copy of the keyring has it."""
     desk = Desk()
     desk.do(e.EndsCopied(frozenset()))
     terms = desk.running()
     desk.hear(BOB, result(terms))
+    return desk, terms
+
+
+def test_a_receipt_waits_again_after_a_restart() -> None:
+    desk, terms = ended_but_not_copied()
     desk.restart()
     desk.do(e.EndsCopied(frozenset()))
     desk.hear(BOB, result(terms))
@@ -73,10 +79,7 @@ def test_a_receipt_waits_again_after_a_restart() -> None:
 
 
 def test_a_receipt_waits_no_longer_than_is_said() -> None:
-    desk = Desk()
-    desk.do(e.EndsCopied(frozenset()))
-    terms = desk.running()
-    desk.hear(BOB, result(terms))
+    desk, terms = ended_but_not_copied()
     desk.run_for(299)
     desk.hear(BOB, result(terms))
     assert desk.take(ResultReceipt) == []
@@ -87,20 +90,14 @@ def test_a_receipt_waits_no_longer_than_is_said() -> None:
 
 
 def test_of_a_task_that_is_removed_the_receipt_is_given_at_once() -> None:
-    desk = Desk()
-    desk.do(e.EndsCopied(frozenset()))
-    terms = desk.running()
-    desk.hear(BOB, result(terms))
+    desk, _ = ended_but_not_copied()
     desk.do(e.ForgetAsked(TASK))
     assert len(desk.take(ResultReceipt)) == 1
 
 
 def test_a_result_of_a_task_that_was_forgotten_has_its_receipt_and_no_refusal() -> None:
     """A refusal would free what the task has left."""
-    desk = Desk()
-    desk.do(e.EndsCopied(frozenset()))
-    terms = desk.running()
-    desk.hear(BOB, result(terms))
+    desk, terms = ended_but_not_copied()
     desk.do(e.ForgetAsked(TASK))
     assert len(desk.take(ResultReceipt)) == 1
     desk.hear(BOB, result(terms))
@@ -246,3 +243,16 @@ def test_what_a_provider_says_can_always_be_read_back_from_disk() -> None:
     assert desk.record().state is TaskState.DONE
     desk.restart()
     assert desk.record().state is TaskState.DONE
+
+
+def test_the_result_of_what_goes_on_elsewhere_is_left_to_the_machine_that_has_it_now() -> None:
+    """Its provider may not have heard of that one yet: a receipt of ours would end it for both."""
+    desk = Desk()
+    desk.do(e.Submitted(TaskRecord(TASK, SPEC, desk.wall_ms(), key=b"k" * 32)))
+    terms = desk.running()
+    desk.run_for(4)
+    assert desk.buyer.keeper.find(TASK) is not None
+    desk.do(e.GoesOnElsewhere(TASK, CAROL))
+    desk.hear(BOB, result(terms))
+    assert not desk.take(ResultReceipt)
+    assert not desk.take(CancelJob)

@@ -1,6 +1,7 @@
 """Another machine acts for a task: whoever runs it brings everything that it printed there, too."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 import trio
@@ -9,7 +10,7 @@ from p2p.ids import PeerId
 from swarmnode.executor.fake.executor import FakeExecutor
 from swarmnode.executor.fake.programs import Process, Run
 from swarmnode.tasks.keys import task_id_of
-from testnet.sim.seeded import simulated
+from testnet.sim.seeded import simulated, until_slowly
 from testnet.sim.signer import KeyedHashSigner
 from tests.seller_lab import ALICE, Alice, SellerLab, task
 
@@ -32,25 +33,29 @@ def says_lab() -> SellerLab:
     return SellerLab(executor=FakeExecutor(programs={"says": _says}))  # type: ignore[dict-item]
 
 
+@asynccontextmanager
+async def two_buyers(
+    *, give_receipts: bool = True
+) -> AsyncIterator[tuple[SellerLab, Alice, Alice]]:
+    """Alice, whose task it is, and carol, who acts for it once she claims it."""
+    lab = says_lab()
+    async with lab.running() as alice:
+        carol = await lab.another(CAROL)
+        alice.gives_receipts = carol.gives_receipts = give_receipts
+        yield lab, alice, carol
+
+
 def has_all(buyer: Alice) -> bool:
     return buyer.log(TASK) == SAID and buyer.log(TASK, stream="stderr") == WARNED
 
 
-async def until(holds: Callable[[], bool], within_s: float) -> None:
-    with trio.fail_after(within_s):
-        while not holds():  # noqa: ASYNC110
-            await trio.sleep(0.1)
-
-
 @simulated
 async def test_what_was_printed_before_comes_at_once_though_nothing_more_is() -> None:
-    lab = says_lab()
-    async with lab.running() as alice:
-        carol = await lab.another(CAROL)
+    async with two_buyers() as (_, alice, carol):
         await alice.award(task("says"), TASK)
-        await until(lambda: has_all(alice), within_s=10)
+        await until_slowly(lambda: has_all(alice), within_s=10)
         carol.claim(KEY, TASK, 2)
-        await until(lambda: has_all(carol), within_s=5)
+        await until_slowly(lambda: has_all(carol), within_s=5)
         assert (await carol.result(TASK)).outcome.status == "done"
 
 
@@ -70,7 +75,7 @@ def test_log_and_result_come_again_until_somebody_has_written_them_down(restarts
             carol.claim(KEY, TASK, 2)
             assert (await carol.result(TASK)).buyer == CAROL
             assert has_all(carol)
-            await until(lambda: not lab.job_ids(), within_s=5)
+            await until_slowly(lambda: not lab.job_ids(), within_s=5)
 
     again()
 
@@ -78,11 +83,9 @@ def test_log_and_result_come_again_until_somebody_has_written_them_down(restarts
 @simulated
 async def test_who_takes_over_between_the_last_byte_and_the_result_lacks_neither() -> None:
     """One stream was whole at the one before, the other is held up there."""
-    lab = says_lab()
-    async with lab.running() as alice:
-        carol = await lab.another(CAROL)
+    async with two_buyers() as (_, alice, carol):
         await alice.award(task("says", "goodbye"), TASK)
-        await until(lambda: has_all(alice), within_s=10)
+        await until_slowly(lambda: has_all(alice), within_s=10)
         alice.takes_logs = False
         await trio.sleep(65)
         carol.claim(KEY, TASK, 2)
@@ -93,11 +96,9 @@ async def test_who_takes_over_between_the_last_byte_and_the_result_lacks_neither
 
 @simulated
 async def test_a_claim_under_a_term_that_nobody_can_have_reached_is_not_obeyed() -> None:
-    lab = says_lab()
-    async with lab.running() as alice:
-        carol = await lab.another(CAROL)
+    async with two_buyers() as (_, alice, carol):
         await alice.award(task("says"), TASK)
-        await until(lambda: has_all(alice), within_s=10)
+        await until_slowly(lambda: has_all(alice), within_s=10)
         carol.claim(KEY, TASK, 2**62)
         assert (await alice.result(TASK)).outcome.status == "done"
         assert carol.log(TASK) == b""
@@ -105,11 +106,7 @@ async def test_a_claim_under_a_term_that_nobody_can_have_reached_is_not_obeyed()
 
 @simulated
 async def test_claims_keep_an_ended_job_twice_as_long_at_most() -> None:
-    lab = says_lab()
-    async with lab.running() as alice:
-        alice.gives_receipts = False
-        carol = await lab.another(CAROL)
-        carol.gives_receipts = False
+    async with two_buyers(give_receipts=False) as (lab, alice, carol):
         await alice.award(task("says"), TASK)
         await alice.result(TASK)
         for number in range(2, 7):
@@ -120,11 +117,7 @@ async def test_claims_keep_an_ended_job_twice_as_long_at_most() -> None:
 
 @simulated
 async def test_a_claim_late_in_the_ten_minutes_has_its_own() -> None:
-    lab = says_lab()
-    async with lab.running() as alice:
-        alice.gives_receipts = False
-        carol = await lab.another(CAROL)
-        carol.gives_receipts = False
+    async with two_buyers(give_receipts=False) as (lab, alice, carol):
         await alice.award(task("says"), TASK)
         await alice.result(TASK)
         await trio.sleep(590)
