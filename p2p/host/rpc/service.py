@@ -10,7 +10,7 @@ Messages to our own peer id take the same way, without the host.
 import logging
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar, TypeVarTuple, cast
 
@@ -96,10 +96,8 @@ class Rpc:
         """Casts of kinds nobody listens to here, since the start."""
         self._casts_dropped = 0
         """Casts that fit no message, or of which too many were for ourselves, since the start."""
-        self._loopback: deque[tuple[TrafficClass, bytes]] = deque()
-        """Frames to ourselves, for the next round; no cast joins OUTBOX_FRAMES_MAX of them."""
-        self._loopback_wake = trio.Event()
-        """Set by whoever puts one there; replaced when a round begins."""
+        self._loopback = Loopback()
+        """No cast joins OUTBOX_FRAMES_MAX frames there."""
         host.attach(self)
 
     @property
@@ -162,7 +160,7 @@ class Rpc:
         if peer != self._host.peer_id:
             self._host.cast(peer, traffic_class, frame)
         elif len(self._loopback) < OUTBOX_FRAMES_MAX:
-            self._loop_back(traffic_class, frame)
+            self._loopback.put(traffic_class, frame)
         else:
             self._casts_dropped += 1
 
@@ -213,7 +211,7 @@ class Rpc:
             nursery.start_soon(self._handlers.run, nursery)
             task_status.started()
             try:
-                await self._loop_back_forever()
+                await self._hear_ourselves()
             finally:
                 self._is_over = True
 
@@ -298,7 +296,7 @@ class Rpc:
             await self._host.send(peer, traffic_class, frame, expires_s)
 
         async def to_ourselves(frame: bytes, _expires_s: float) -> None:
-            self._loop_back(traffic_class, frame)
+            self._loopback.put(traffic_class, frame)
             await trio.lowlevel.checkpoint()
 
         return to_ourselves if peer == self._host.peer_id else to_peer
@@ -330,18 +328,37 @@ class Rpc:
         if not self._is_over:
             self._nursery.start_soon(job, *args)
 
-    def _loop_back(self, traffic_class: TrafficClass, frame: bytes) -> None:
-        self._loopback.append((traffic_class, frame))
-        self._loopback_wake.set()
-
-    async def _loop_back_forever(self) -> None:
+    async def _hear_ourselves(self) -> None:
         while True:
-            await self._loopback_wake.wait()
-            self._loopback_wake = trio.Event()
+            frames = await self._loopback.next_round()
             self._callers[self._host.peer_id] = self._host.me
-            for _ in range(len(self._loopback)):  # what these cause waits for the next round
-                traffic_class, frame = self._loopback.popleft()
+            for traffic_class, frame in frames:
                 self.on_frame(self._host.peer_id, traffic_class, frame)
+
+
+class Loopback:
+    """Frames to ourselves, in rounds: what those of one cause waits for the next."""
+
+    def __init__(self) -> None:
+        self._frames: deque[tuple[TrafficClass, bytes]] = deque()
+        self._wake = trio.Event()
+        """Set by whoever puts one there; replaced when a round begins."""
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._frames)
+
+    def put(self, traffic_class: TrafficClass, frame: bytes) -> None:
+        """Hear this in the next round."""
+        self._frames.append((traffic_class, frame))
+        self._wake.set()
+
+    async def next_round(self) -> Sequence[tuple[TrafficClass, bytes]]:
+        """All that wait, once there are some."""
+        await self._wake.wait()
+        self._wake = trio.Event()
+        frames, self._frames = self._frames, deque()
+        return frames
 
 
 def _sayable(peer: PeerId, request: Message, body: bytes) -> bytes:
