@@ -19,27 +19,35 @@ from swarmnode.executor.job_folder import JobFolder
 from swarmnode.limits import CTX_CONNECTIONS_MAX, CTX_REQUEST_BYTES_MAX
 
 SOCKET = "ctx.sock"
+_UNREADY = "ctx.sock.new"
 _LENGTH_BYTES = 4
 _RETRY_S = 1.0
 log = logging.getLogger("swarm")
 
 
-async def listen(folder: JobFolder, uid: int) -> trio.SocketListener:
-    """Take the job's socket over from whoever listened before. `uid` (0: ours) may connect."""
+def listening(folder: JobFolder, uid: int) -> socket.socket:
+    """Take the job's socket over from whoever listened before. `uid` (0: ours) may connect.
+
+    It appears when it listens: the job runs already. Raises OSError.
+    """
     parent = os.open(folder.ctx, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        place = f"/proc/self/fd/{parent}/{SOCKET}"  # a socket's path may have 107 bytes only
+        place = f"/proc/self/fd/{parent}/{_UNREADY}"  # a socket's path may have 107 bytes only
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(SOCKET, dir_fd=parent)
-        sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        await sock.bind(place)
+            os.unlink(_UNREADY, dir_fd=parent)
+        sock.bind(place)
         os.chmod(place, 0o600)
         if uid:
             os.chown(place, uid, uid)
         sock.listen(CTX_CONNECTIONS_MAX)
+        os.rename(_UNREADY, SOCKET, src_dir_fd=parent, dst_dir_fd=parent)
+    except OSError:
+        sock.close()
+        raise
     finally:
         os.close(parent)
-    return trio.SocketListener(sock)
+    return sock
 
 
 async def run(
@@ -53,7 +61,8 @@ async def run(
 
     A machine that has no room for a socket just now (a full disk) is asked again.
     """
-    listener = await _listening(folder, uid, task_status)
+    sock = await _listening(folder, uid, task_status)
+    listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
     seats = CtxSeats(CTX_CONNECTIONS_MAX)
     serve = partial(_converse, answer, seats)
     await accept_forever(listener, serve, seats, what=f"connections of {folder.path.name}")
@@ -61,12 +70,12 @@ async def run(
 
 async def _listening(
     folder: JobFolder, uid: int, task_status: trio.TaskStatus[None]
-) -> trio.SocketListener:
+) -> socket.socket:
     """The socket, as soon as there is room for it; where there is none we are ready without."""
     is_ready = False
     while True:
         try:
-            listener = await listen(folder, uid)
+            sock = listening(folder, uid)
         except OSError as exc:
             if not is_ready:
                 log.warning("%s cannot reach its node yet: %s", folder.path.name, exc.strerror)
@@ -76,7 +85,7 @@ async def _listening(
         else:
             if not is_ready:
                 task_status.started()
-            return listener
+            return sock
 
 
 class CtxSeats:

@@ -1,6 +1,9 @@
 """A real task talks to its node: through the socket in its sandbox, across a restart, bounded."""
 
 import json
+import socket
+import threading
+from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,6 +11,8 @@ import pytest
 import trio
 
 from p2p.workers import ThreadWorkers
+from swarmnode.executor import ctx_server
+from swarmnode.executor.job_folder import JobFolder
 from swarmnode.executor.port import JobExit, JobId
 from swarmnode.executor.process import ProcessExecutor
 from swarmnode.executor.sandbox.capability import ExecutorConfig
@@ -114,3 +119,31 @@ async def test_a_task_that_does_not_keep_to_the_form_loses_its_connection_only(
         "b''",
         repr(b'{"value": {"json": "here"}}'),
     ], err
+
+
+def test_a_socket_that_is_taken_over_refuses_nobody(tmp_path: Path) -> None:
+    folder = JobFolder(tmp_path / "job")
+    folder.make()
+    socks = deque([ctx_server.listening(folder, 0)])
+    is_over, faults = threading.Event(), list[OSError]()
+
+    def connect() -> None:
+        while not is_over.is_set():
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+                sock.setblocking(False)
+                try:
+                    sock.connect(str(folder.ctx / ctx_server.SOCKET))
+                except BlockingIOError:
+                    pass  # as many wait as may: nobody accepts them here
+                except OSError as fault:
+                    faults.append(fault)
+
+    task = threading.Thread(target=connect)
+    task.start()
+    for _ in range(300):
+        socks.append(ctx_server.listening(folder, 0))
+    is_over.set()
+    task.join()
+    for sock in socks:
+        sock.close()
+    assert faults == []
