@@ -10,6 +10,9 @@ from p2p.limits import CLOCK_SKEW_MAX_MS
 from storage.facade import Mark, ObjectKind
 from storage.manifests.capability import text_of_cap
 from swarmnode.errors import TaskUnknownError
+from swarmnode.estate import plan
+from swarmnode.estate import service as estate
+from swarmnode.estate.service import TIMES_UP_EVERY_S
 from swarmnode.market.buyer.config import BuyerConfig
 from swarmnode.market.buyer.own_machines.standing import Here
 from swarmnode.market.guardians.kept import Post
@@ -26,6 +29,8 @@ from tests.my_machines_lab import SHAPE, nothing_runs, running_task
 MINUTES = ("sleep", "300")
 TAKEN_MS = 1
 """Later than what its tasks knew of: nothing."""
+UNUSED_S, KEPT_S = 300, 90
+"""How long inputs stay that no task has used, and those of what is done: an hour, ten minutes."""
 
 
 async def taken_over(world: World, *tasks: TaskId) -> None:
@@ -170,8 +175,13 @@ async def test_of_a_machine_that_is_back_only_what_is_old_is_taken() -> None:
 
 
 @simulated
-async def test_what_belongs_to_a_task_that_goes_on_elsewhere_is_not_freed_here() -> None:
+async def test_what_belongs_to_a_task_that_goes_on_elsewhere_is_not_freed_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Its input, and the checkpoint that it goes on from when its machine is lost."""
+    for part in (plan, estate):
+        monkeypatch.setattr(part, "INPUT_UNUSED_MS", UNUSED_S * 1000)
+    monkeypatch.setattr(plan, "INPUT_KEPT_MS", KEPT_S * 1000)
     world = World(7, ["m0", "m1", "m2", "m3", "m4"], labs=1, settings=SETTINGS)
     async with world.running():
         await trio.sleep(20)
@@ -191,7 +201,7 @@ async def test_what_belongs_to_a_task_that_goes_on_elsewhere_is_not_freed_here()
         )
         task = await market.buyer.submit(spec)
         await until_slowly(lambda: market.buyer.task(task).record.checkpoint is not None, 900)
-        await trio.sleep(3700)  # inputs that nobody uses are freed after an hour
+        await trio.sleep(UNUSED_S + 2 * TIMES_UP_EVERY_S)
         rows = world["m0"].up.storage.objects.keyring.dump()
         reads = TaskSpec(("sleep", "1"), inputs=spec.inputs, shape=SHAPE)
         done = await market.buyer.submit(reads)  # another one that reads it, and is over there
@@ -202,7 +212,7 @@ async def test_what_belongs_to_a_task_that_goes_on_elsewhere_is_not_freed_here()
         await trio.sleep(30)
         await hands_over(world)
         assert [one.task for one in market.buyer.tasks()] == [done]
-        await trio.sleep(1000)  # longer than inputs of what is done are kept
+        await trio.sleep(KEPT_S + 2 * TIMES_UP_EVERY_S)
         kinds = {one.mark.kind for one in world["m3"].up.objects.entries()}
         assert kinds == {ObjectKind.INPUT, ObjectKind.CHECKPOINT}
         assert {one.mark.kind for one in world["m0"].up.objects.entries()} <= {ObjectKind.LOG}

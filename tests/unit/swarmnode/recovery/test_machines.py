@@ -14,10 +14,12 @@ from storage.manifests.capability import text_of_cap
 from swarmnode.errors import SnapshotError
 from swarmnode.estate.rows import row_of
 from swarmnode.limits import COPIES_WAITING_MAX
+from swarmnode.recovery import retrieval
 from swarmnode.recovery.copies.place import OWN_NAME, Apart
 from swarmnode.recovery.copies.pointers import KeyringCopies, Pointer, Taken, with_copy
 from swarmnode.recovery.copies.shelf import NAME
 from swarmnode.recovery.copies.snapshot import seal_copies
+from swarmnode.recovery.service import COPY_AGAIN_S, EVERY_S, REST_S
 from swarmnode.tasks.spec import Shape, TaskSpec
 from testnet.sim.seeded import simulated, until
 from tests.recovery_lab import (
@@ -33,6 +35,8 @@ from tests.recovery_lab import (
     shelf,
     things,
 )
+
+NOTHING_S = 60.0
 
 
 @pytest.mark.parametrize("at_once", [True, False])
@@ -124,6 +128,13 @@ async def test_while_all_others_live_there_is_nothing_to_take_over() -> None:
         assert found.taken == ()
 
 
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be had is given up after a minute instead of ten."""
+    monkeypatch.setattr(retrieval, "NOTHING_S", NOTHING_S)
+
+
+@pytest.mark.usefixtures("soon")
 @simulated
 async def test_a_copy_that_cannot_be_read_is_left_and_holds_up_no_other() -> None:
     async with machines() as world:
@@ -138,13 +149,14 @@ async def test_a_copy_that_cannot_be_read_is_left_and_holds_up_no_other() -> Non
         await until(lambda: things(blank) == {"of laptop"}, within_s=300, look_s=0.1)
         assert blank.recovering.own is not None
         recovery = blank.recovering.own
-        await until(lambda: "copy of old cannot be read" in recovery.warning, within_s=60)
-        await until(partial(is_back, world), within_s=700, look_s=0.5)
+        await until(lambda: "copy of old cannot be read" in recovery.warning, within_s=NOTHING_S)
+        await until(partial(is_back, world), within_s=NOTHING_S + 100, look_s=0.5)
         await is_copied(blank)
         assert recovery.warning == ""
         assert lost in (await shelf(blank).read()).pointers
 
 
+@pytest.mark.usefixtures("soon")
 @simulated
 async def test_a_copy_that_this_machine_took_over_and_cannot_read_is_never_replaced() -> None:
     async with machines() as world:
@@ -156,7 +168,7 @@ async def test_a_copy_that_this_machine_took_over_and_cannot_read_is_never_repla
         await world.power_cut("laptop")
         blank = await world.start("blank")
         await until(lambda: things(blank) == {"of laptop"}, within_s=300, look_s=0.1)
-        await trio.sleep(1200)
+        await trio.sleep(2 * NOTHING_S)
         assert blank.recovering.own is not None
         assert not is_back(world)
         assert "cannot be read" in blank.recovering.own.warning
@@ -269,7 +281,7 @@ async def test_while_its_place_cannot_be_written_no_more_than_a_few_copies_are_m
         place, recovery._maker._place = recovery._maker._place, Refusing()
         for number in range(24):
             await put(node, f"thing {number}")
-            await trio.sleep(60)
+            await trio.sleep(REST_S + COPY_AGAIN_S + EVERY_S)  # as long as a try takes
         assert 1 < copies_held(node) <= COPIES_WAITING_MAX + 1
         assert "no room for the name" in recovery.warning
         recovery._maker._place = place
