@@ -10,6 +10,7 @@ from typing import Final
 
 import pytest
 
+from testnet.sim.seeded import collect_rarely
 from tests.open_folder import open_folder
 
 LONG: Final = (
@@ -44,7 +45,7 @@ def pytest_configure() -> None:
 def pytest_collection_finish() -> None:
     """No collection of garbage looks at thousands of tests and their modules again."""
     gc.collect()
-    gc.freeze()
+    collect_rarely()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

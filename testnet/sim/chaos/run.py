@@ -24,7 +24,7 @@ from testnet.sim.chaos.faults import Faults
 from testnet.sim.chaos.options import COUNTERS, Options, Outcome, missed
 from testnet.sim.chaos.watch import Watch
 from testnet.sim.chaos.work import Work
-from testnet.sim.seeded import run_seeded
+from testnet.sim.seeded import collect_rarely, run_seeded
 from testnet.sim.world import World
 
 CALM_SHARE: Final = 0.2
@@ -113,7 +113,8 @@ def run_many(
 ) -> list[Outcome]:
     """Run each (seed, nodes, seconds) in a process; what a run raises is a violation of it."""
     outcomes = []
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    apart = get_context("spawn")
+    with ProcessPoolExecutor(processes, apart, initializer=collect_rarely) as pool:
         futures = [pool.submit(run_chaos, seed, nodes=n, seconds=s) for seed, n, s in runs]
         for run, future in zip(runs, futures, strict=True):
             error = future.exception()
