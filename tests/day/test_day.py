@@ -18,7 +18,8 @@ from tests.day.script import Command, Step, read
 STEPS = read(Path(__file__).parent / "day.txt")
 MACHINES = ("desk", "server", "laptop", "box")
 COMMAND_S = 120
-PAUSE_S = 0.5
+PAUSE_S, PAUSE_MAX_S = 0.5, 2.0
+"""Between two looks: each is a program that starts, so the longer it takes the rarer they are."""
 
 
 @dataclass(slots=True)
@@ -100,14 +101,15 @@ def check(day: Day, command: Command, text: str) -> bool:
 
 def shows(day: Day, effect: Command) -> str:
     """Try until it shows what it must; "" then, else what it showed at the end."""
-    until_s = time.monotonic() + effect.within_s
+    until_s, pause_s = time.monotonic() + effect.within_s, PAUSE_S
     while True:
         text = said(day.run(effect))
         if check(day, effect, text):
             return ""
         if time.monotonic() > until_s:
             return text
-        time.sleep(PAUSE_S)
+        time.sleep(pause_s)
+        pause_s = min(PAUSE_MAX_S, 1.4 * pause_s)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ from tests.storage_lab import StorageLab, storage_lab
 
 DAY_S = 24 * 3600
 SLOW = replace(CONFIG, down_after_s=900.0, sweep_s=600.0)
+TWO_SWEEPS_S = 1300
+"""Long enough to free what may be freed, as one of these shows."""
 DATA = random.Random(4).randbytes(50_000)
 
 
@@ -51,7 +53,7 @@ async def test_a_holder_whose_clock_is_wrong_frees_nobodys_bytes(by_d: int) -> N
         receipt = await put(lab["p0"])
         before = used(lab, "p2")
         lab.keepers["p2"].wall.step(by_d * DAY_S * 1000)
-        await trio.sleep(3600)
+        await trio.sleep(TWO_SWEEPS_S)
         assert used(lab, "p2") == before
         assert await got(lab["p2"], receipt.cap) == DATA, "it goes on serving what it has"
         assert standing(lab, "p2") is ClockStanding.WRONG
@@ -70,7 +72,7 @@ async def test_without_a_majority_both_go_on_and_free_nothing() -> None:
     async with storage_lab(2, config=SLOW) as lab:
         gone = await put(lab["p0"], StorageClass.SCRATCH)
         lab.keepers["p1"].wall.step(40 * DAY_S * 1000)
-        await trio.sleep(3600)
+        await trio.sleep(TWO_SWEEPS_S)
         assert used(lab, "p1") > 0
         assert {lab[name].clock.verdict.standing for name in ("p0", "p1")} == {ClockStanding.UNSURE}
         assert (await put(lab["p0"])).n == 2
@@ -84,7 +86,7 @@ async def test_time_that_passes_for_all_frees_what_has_ended() -> None:
         await put(lab["p0"], StorageClass.SCRATCH)
         for keeper in lab.keepers.values():
             keeper.wall.step(40 * DAY_S * 1000)
-        await trio.sleep(1300)
+        await trio.sleep(TWO_SWEEPS_S)
         assert not any(used(lab, name) for name in lab.names())
 
 
@@ -103,7 +105,7 @@ async def test_a_lone_machine_whose_clock_jumps_keeps_what_is_its_owners() -> No
     async with storage_lab(1, config=SLOW) as lab:
         receipt = await put(lab["p0"])
         lab.keepers["p0"].wall.step(400 * DAY_S * 1000)
-        await trio.sleep(3600)
+        await trio.sleep(TWO_SWEEPS_S)
         assert await got(lab["p0"], receipt.cap) == DATA
 
 
@@ -114,7 +116,7 @@ async def test_what_a_machine_with_a_late_clock_puts_is_kept_as_long_as_anything
         await trio.sleep(EVERY_S + 1)
         receipt = await put(lab["p0"])
         assert len(receipt.holders) >= 2
-        await trio.sleep(1300)
+        await trio.sleep(TWO_SWEEPS_S)
         assert await got(lab["p1"], receipt.cap) == DATA
 
 

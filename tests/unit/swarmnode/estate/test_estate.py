@@ -6,6 +6,7 @@ import trio
 from storage.engine.port import ReadView
 from storage.facade import ObjectKind
 from storage.manifests.capability import parse_cap
+from swarmnode.estate import plan
 from swarmnode.estate.rows import ESTATES
 from swarmnode.node import Node
 from swarmnode.tasks.ids import TaskId
@@ -174,9 +175,10 @@ def _step(node: Node, task: TaskId) -> int:
 
 
 @simulated
-async def test_logs_of_tasks_that_end_together_are_one_object_and_go_with_the_last_of_them() -> (
-    None
-):
+async def test_logs_of_tasks_that_end_together_are_one_object_and_go_with_the_last_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(plan, "INPUT_KEPT_MS", 60_000)  # logs that are younger stay, too
     world = World(9, NAMES, settings=SETTINGS)
     async with world.running():
         node = await ready(world)
@@ -188,7 +190,7 @@ async def test_logs_of_tasks_that_end_together_are_one_object_and_go_with_the_la
         assert 1 <= len(logs_of(node)) <= 4
         for task in tasks[1:]:
             await node.market.buyer.forget(task)
-        await trio.sleep(700)
+        await trio.sleep(160)
         last = logs_of(node)
         assert len(last) == 1
         await node.market.buyer.forget(tasks[0])
