@@ -5,6 +5,7 @@ import random
 import pytest
 
 from swarmnode.market.buyer.events import EndsCopied
+from swarmnode.market.guardians import homing
 from swarmnode.market.guardians.kept import Post
 from swarmnode.market.guardians.shelf import tasks as shelf_module
 from swarmnode.tasks.ids import TaskId
@@ -167,11 +168,12 @@ def test_who_recovers_is_told_what_ended_after_the_copy_and_relieves_the_guardia
     assert world.jobs.started[task] == 1
 
 
-def test_more_tasks_than_are_asked_for_at_once_come_home() -> None:
+def test_more_tasks_than_are_asked_for_at_once_come_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(homing, "SOUGHT_AT_ONCE", 16)
     world = MarketWorld(1, names(6))
     world.run(1)
     world.kill("node-5", power=True)
-    nowhere = [world.submit("node-0", steps_task(10, avoid=tuple(names(6)))) for _ in range(200)]
+    nowhere = [world.submit("node-0", steps_task(10, avoid=tuple(names(6)))) for _ in range(50)]
     world.run(30)
     world.kill("node-0", power=True)
     world.run(30)

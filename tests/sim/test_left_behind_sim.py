@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import pytest
 import trio
 from msgspec.structs import replace
 
@@ -78,12 +79,15 @@ async def test_a_machine_of_another_person_is_told_nothing() -> None:
 
 
 @simulated
-async def test_hundreds_of_tasks_are_told() -> None:
+async def test_more_tasks_than_are_told_at_once_are_all_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(left_behind, "KEPT_TOLD_MAX", 20)
     world = World(1, ["m0", "m1", "m2", "m3"], labs=1)
     async with world.running():
         await running_task(world, "m0")
         market, tasks = world["m0"].up.market, set[str]()
-        for _ in range(250):
+        for _ in range(50):
             tasks.add(await market.buyer.submit(TaskSpec(("sleep", "1000"), shape=SHAPE)))
         await trio.sleep(30)
         await world.kill("m0")
@@ -91,7 +95,7 @@ async def test_hundreds_of_tasks_are_told() -> None:
             world["m0"].peer, FAR_MS
         )
         assert tasks < {one.task for one in found}
-        assert len(found) == 251
+        assert len(found) == 51
 
 
 @simulated
