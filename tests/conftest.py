@@ -15,7 +15,7 @@ from tests.open_folder import open_folder
 
 WAIT: Final = {
     "day": 90,
-    "integration/test_recovery.py": 80,
+    "integration/test_recovery.py": 100,
     "integration/test_guardians.py": 70,
     "integration/test_members.py": 50,
     "integration/test_lost_leases.py": 35,
