@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 import trio
+import trio.testing
 
 from p2p.errors import AdmissionError, DialError, PeerUnreachableError
 from p2p.host.addresses import parse_address
@@ -248,3 +249,27 @@ async def test_whom_a_host_dialled_is_told_that_it_has_become_full_meanwhile() -
             await told.is_over.wait()
             nursery.cancel_scope.cancel()
     assert [refusal.code for refusal in told.refusals] == ["full"]
+
+
+@pytest.mark.parametrize(("mine", "other"), [(ALICE, BOB), (BOB, ALICE)])
+async def test_a_full_host_lets_a_peer_back_in_whose_former_connection_is_still_closing(
+    mine: KeySigner, other: KeySigner
+) -> None:
+    listen, few = ["/ip4/127.0.0.1/tcp/0"], HostConfig(peers_max=1)
+    full = Libp2pHost(mine.seed(), ANCHOR.network, listen, OpenAdmission(), few)
+    sees = Listener()
+    full.attach(sees)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(full.run)
+            for _ in range(2):
+                peer = Libp2pHost(other.seed(), ANCHOR.network, [], OpenAdmission())
+                peer.attach(Listener())
+                await nursery.start(peer.run)
+                await peer.dial(full.addresses()[0])
+                with trio.fail_after(5):
+                    await trio.testing.wait_all_tasks_blocked(0.05)
+                for conn in full.conns.here.values():
+                    conn.joined = trio.Event()  # in no use any more, and not yet over
+            nursery.cancel_scope.cancel()
+    assert sees.ups == [other.peer_id] * 2
