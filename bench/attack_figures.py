@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from testnet.attack.victim import Health
-from testnet.attack.watch import Sample, Watch
+from testnet.attack.watch import Sample, Siege
 
 MEMORY_MB_MAX: Final = 512 * 1.048576
 INVALID_PER_S_MIN: Final = 20_000
@@ -32,7 +32,7 @@ class Verdict:
         return max(2 * self.idle_p99_ms, self.idle_p99_ms + 50)
 
 
-async def under(watch: Watch, flood: str, seconds: float) -> Verdict:
+async def under(watch: Siege, flood: str, seconds: float) -> Verdict:
     """The victim's life under a flood of so many seconds, and after it."""
     before = await watch.health()
     idle = await watch.sample(IDLE_S)
@@ -47,7 +47,7 @@ async def under(watch: Watch, flood: str, seconds: float) -> Verdict:
     return _verdict(idle, sample, before, after, rate)
 
 
-async def newcomers_under(watch: Watch, flood: str, count: int) -> int:
+async def newcomers_under(watch: Siege, flood: str, count: int) -> int:
     """How many of so many honest newcomers get in while the flood goes on."""
     await watch.attacker.onto(flood)
     came = await watch.newcomers(count)
@@ -55,7 +55,7 @@ async def newcomers_under(watch: Watch, flood: str, count: int) -> int:
     return came
 
 
-async def invalid_per_cpu_s(watch: Watch, flood: str, seconds: float) -> float:
+async def invalid_per_cpu_s(watch: Siege, flood: str, seconds: float) -> float:
     """Invalid frames refused inside one link per second of one core, no signature checked."""
     before = await watch.health()
     verdict = await under(watch, flood, seconds)
@@ -65,7 +65,7 @@ async def invalid_per_cpu_s(watch: Watch, flood: str, seconds: float) -> float:
     return verdict.refused_per_cpu_s
 
 
-async def frozen(watch: Watch, dead_after_s: float) -> Verdict:
+async def frozen(watch: Siege, dead_after_s: float) -> Verdict:
     """All attackers stop (SIGSTOP) with answers of 8 MiB on their way to them."""
     before = await watch.health()
     idle = await watch.sample(IDLE_S)

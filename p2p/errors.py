@@ -25,8 +25,13 @@ class PeerUnreachableError(P2PError):
         self.peer, self.why = peer, why
 
 
+CAUSE_FULL: Final = "full"
+"""The cause of a DialError for which neither the peer nor the way to it is to be blamed."""
+
+
 class DialError(P2PError):
-    """An address could not be reached; `cause` is one of dns, port, proxy, clock, token, peer.
+    """An address could not be reached; `cause` is one of dns, port, proxy, clock, token, peer and
+    full, which is ours alone: this machine keeps no more connections than it has.
 
     `tried` holds (address, cause, detail) of every address that was, this one included.
     """

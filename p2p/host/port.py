@@ -59,7 +59,7 @@ class Host(Protocol):
         """Connect to a full multiaddr, or another one of the same peer, and be admitted.
 
         Raises DialError within 10 s, naming the cause for each address (dns, port, proxy, clock,
-        token, peer).
+        token, peer, full).
         """
         ...
 

@@ -1,5 +1,6 @@
 """What the repair core is told, and what it asks for."""
 
+from collections.abc import Iterable
 from typing import TypeAlias
 
 import msgspec
@@ -12,6 +13,11 @@ from storage.records.holding import Rows
 
 PageKey: TypeAlias = tuple[Address, int]
 """An object's address and the page of its manifest: what a holder record is about."""
+
+
+def objects_of(pages: Iterable[PageKey]) -> tuple[Address, ...]:
+    """The objects that these are pages of, each once."""
+    return tuple(dict.fromkeys(address for address, _ in pages))
 
 
 class MemberIs(msgspec.Struct, frozen=True):

@@ -49,10 +49,11 @@ class Leftovers:
             manifest = await self.catalog.manifest(address)
             if not self._is_anothers(address, manifest):
                 return
-            holding = await self.catalog.agreed(address, manifest, number)
-            if holding is None or not await self._is_gone(manifest, holding):
-                return
-            await self.leases.drop(manifest.lease, address, judged=())
+            with self.leases.judging(manifest.lease, address) as judged:
+                holding = await self.catalog.agreed(address, manifest, number)
+                if holding is None or not await self._is_gone(manifest, holding):
+                    return
+                await self.leases.drop(manifest.lease, address, judged)
             if self.leases.is_of(manifest.lease, address):
                 return  # a shard of it has come meanwhile
         except (HolderFailedError, ManifestError, ObjectUnknownError, StoreFullError):

@@ -23,7 +23,7 @@ from storage.repair.audit import Auditor
 from storage.repair.config import DEGRADED_NAMED_MAX, RepairConfig
 from storage.repair.core import Repair
 from storage.repair.dropped import DroppedElsewhere
-from storage.repair.events import JobEnded, MemberIs, Mend, Remembered
+from storage.repair.events import JobEnded, MemberIs, Mend, Remembered, objects_of
 from storage.repair.leftovers import Leftovers
 from storage.repair.mender import Mender
 from storage.repair.reconciling import Reconciler
@@ -52,8 +52,10 @@ class RepairStats:
     pages: int
     degraded: int
     """Pages that lack shards now."""
+    degraded_objects: int
+    """Objects with such pages."""
     degraded_some: tuple[Address, ...]
-    """The objects of the first few of these."""
+    """The first few of these objects."""
     unreadable: int
     """Those of which fewer than k shards of a segment live."""
 
@@ -114,6 +116,7 @@ class RepairService:
     def stats(self) -> RepairStats:
         """A snapshot for telemetry and tests."""
         degraded = self._core.degraded
+        objects = objects_of(degraded)
         return RepairStats(
             repairs_done=self._mender.repairs_done,
             bytes_repaired=self._mender.bytes_repaired,
@@ -123,7 +126,8 @@ class RepairService:
             shards_missed=self._auditor.shards_missed,
             pages=self._core.pages,
             degraded=len(degraded),
-            degraded_some=tuple(dict.fromkeys(key[0] for key in degraded[:DEGRADED_NAMED_MAX])),
+            degraded_objects=len(objects),
+            degraded_some=objects[:DEGRADED_NAMED_MAX],
             unreadable=self._core.unreadable,
         )
 

@@ -4,7 +4,8 @@ Only when those others say, and show by a piece of it, that they have it, and th
 without us and without any two persons of those who say so. In doubt it stays until its lease ends.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,7 +41,7 @@ class Surplus:
     rng: Rng
 
     async def is_all(
-        self, address: Address, manifest: Manifest, ours: Collection[ShardRoot]
+        self, address: Address, manifest: Manifest, ours: AbstractSet[ShardRoot]
     ) -> bool:
         """Whether nothing is lost if all these shards that we keep of an object are freed.
 
@@ -52,13 +53,17 @@ class Surplus:
             if holding is None or me in holding.peers():
                 return False
             places = await self.catalog.placed(address, manifest, page, holding)
-            concerned = [place for place in places if not set(ours).isdisjoint(place.roots)]
-            if not await self._is_kept(manifest, holding, concerned, set(ours)):
+            concerned = [place for place in places if not ours.isdisjoint(place.roots)]
+            if not await self._is_kept(manifest, holding, concerned, ours):
                 return False
         return True
 
     async def _is_kept(
-        self, manifest: Manifest, holding: Holding, places: Sequence[Placed], ours: set[ShardRoot]
+        self,
+        manifest: Manifest,
+        holding: Holding,
+        places: Sequence[Placed],
+        ours: AbstractSet[ShardRoot],
     ) -> bool:
         trusted = (manifest.owner, self._person_of(self.pool.me))
         taken = [

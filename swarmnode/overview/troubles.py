@@ -66,7 +66,7 @@ def _of_kept(repair: RepairStats, *, is_brief: bool) -> list[str]:
 def _kept_ones(repair: RepairStats) -> str:
     """Where to look: what is kept for others has no name here."""
     known = list(map(text_of_address, repair.degraded_some))
-    rest = repair.degraded - len(known)
+    rest = repair.degraded_objects - len(known)
     more = f" and {rest} more" if rest > 0 else ""
     return f" ({', '.join(known)}{more}; obj stat ADDRESS says where)" if known else ""
 

@@ -10,7 +10,6 @@ import stat
 from typing import Final
 
 from swarmnode.errors import TreeRefusedError
-from swarmnode.tree import holes
 from swarmnode.tree.format import (
     HEAD_BYTES_MAX,
     LENGTH_BYTES,
@@ -23,6 +22,7 @@ from swarmnode.tree.format import (
     read_pages,
     shown,
 )
+from swarmnode.tree.holes import SparseFile
 from swarmnode.tree.names import Parts
 from swarmnode.tree.scan import FOLDER_FLAGS, NEW_FILE_FLAGS, open_folder
 
@@ -74,7 +74,8 @@ class Unpacker:
         self._files: list[TreeEntry] = []
         self._next = 0
         self._left = 0
-        self._file = -1
+        self._file: SparseFile | None = None
+        """The file whose bytes come now."""
         self._made: set[tuple[int, int]] = set()
         """Inodes of this tree: a file system that takes two names for one shows here."""
         self._above: tuple[Parts, int] | None = None
@@ -90,20 +91,19 @@ class Unpacker:
             self._begin(self.index)
         view = memoryview(data)
         while view:
-            if self._file < 0:
+            if self._file is None:
                 raise TreeRefusedError("bytes follow the end of the tree")
             piece = view[: self._left]
-            is_hole = holes.write_all(self._file, piece)
+            self._file.write(piece)
             view = view[len(piece) :]
             self._left -= len(piece)
             if not self._left:
-                if is_hole:
-                    holes.end_here(self._file)
+                self._file.end()
                 self._open_next()
 
     def finish(self) -> TreeIndex:
         """All bytes were fed: links and rights follow."""
-        if self.index is None or self._file >= 0:
+        if self.index is None or self._file is not None:
             raise TreeRefusedError("the tree ends early")
         for entry in self.index.entries:
             if entry.kind in (EntryKind.LINK, EntryKind.NAME):
@@ -119,9 +119,9 @@ class Unpacker:
         self._let_go()
 
     def _end_file(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        if self._file is not None:
+            os.close(self._file.fd)
+            self._file = None
 
     # -- inside
 
@@ -180,7 +180,7 @@ class Unpacker:
             self._next += 1
             fd = self._create(entry)
             if entry.size:
-                self._file, self._left = fd, entry.size
+                self._file, self._left = SparseFile(fd), entry.size
                 return
             os.close(fd)
 

@@ -70,7 +70,7 @@ class Attacker:
                 heard += part
 
 
-class Watch:
+class Siege:
     """One victim, one attacker, one honest peer."""
 
     def __init__(self, victim: LonePeer, attacker: Attacker, rpc: Rpc) -> None:
@@ -153,7 +153,7 @@ class Watch:
 
 
 @asynccontextmanager
-async def watching(*options: str) -> AsyncIterator[Watch]:
+async def watching(*options: str) -> AsyncIterator[Siege]:
     """A victim with an attacker ready and an honest peer connected."""
     gc.freeze()  # what a collection takes here is not the victim's delay
     async with lone_peers() as start, trio.open_nursery() as nursery:
@@ -164,5 +164,5 @@ async def watching(*options: str) -> AsyncIterator[Watch]:
         await nursery.start(rpc.run)
         await nursery.start(host.run)
         await host.dial(victim.address)
-        yield Watch(victim, Attacker(attacker.process), rpc)
+        yield Siege(victim, Attacker(attacker.process), rpc)
         nursery.cancel_scope.cancel()

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 
 import pytest
 import trio
+import trio.testing
 
-from p2p.errors import DialError
+from p2p.errors import AdmissionError, DialError, PeerUnreachableError
+from p2p.host.addresses import parse_address
 from p2p.host.admission.exchange import OpenNetworkAdmission, TokenAdmission
-from p2p.host.admission.port import Admission, OpenAdmission
+from p2p.host.admission.port import Admission, AdmitStream, OpenAdmission
 from p2p.host.libp2p.host import HostConfig, Libp2pHost
 from p2p.identity.admission import Anchor
 from p2p.identity.caller import Caller
@@ -186,3 +188,88 @@ async def test_who_finds_a_full_host_is_told_so_whoever_judges() -> None:
                 nursery.cancel_scope.cancel()
         assert caught.value.cause == "peer"
         assert sees.ups == []
+
+
+async def test_a_full_host_dials_nobody_and_says_that_it_is_full_itself() -> None:
+    listen = ["/ip4/127.0.0.1/tcp/0"]
+    bob = Libp2pHost(BOB.seed(), ANCHOR.network, listen, admission(BOB, BOBS))
+    full = Libp2pHost(
+        ALICE.seed(), ANCHOR.network, [], admission(ALICE, ALICES), HostConfig(peers_max=0)
+    )
+    bob.attach(Listener())
+    full.attach(Listener())
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(bob.run)
+            await nursery.start(full.run)
+            with pytest.raises(DialError, match="this machine has as many") as caught:
+                await full.dial(bob.addresses()[0])
+            assert caught.value.cause == "full"
+            full.learn(BOB.peer_id, bob.addresses())
+            with pytest.raises(PeerUnreachableError, match=r"can keep \(full\)$"):
+                await full.send(BOB.peer_id, TrafficClass.NORMAL, b"no pause is kept")
+            assert not full.conns.here
+            nursery.cancel_scope.cancel()
+
+
+class ToldAdmission(TokenAdmission):
+    """Keeps what it was refused for."""
+
+    def __init__(self, signer: KeySigner, token: MembershipToken) -> None:
+        super().__init__(signer, token, ANCHOR, lambda: NOW)
+        self.refusals: list[AdmissionError] = []
+        self.is_over = trio.Event()
+
+    async def admit(self, peer: PeerId, stream: AdmitStream, initiator: bool) -> Caller:
+        try:
+            return await super().admit(peer, stream, initiator)
+        except AdmissionError as exc:
+            self.refusals.append(exc)
+            raise
+        finally:
+            self.is_over.set()
+
+
+async def test_whom_a_host_dialled_is_told_that_it_has_become_full_meanwhile() -> None:
+    low, high = sorted(((ALICE, ALICES), (BOB, BOBS)), key=lambda one: one[0].peer_id)
+    listen = ["/ip4/127.0.0.1/tcp/0"]
+    told = ToldAdmission(*high)
+    judge = Libp2pHost(high[0].seed(), ANCHOR.network, listen, told)
+    few = HostConfig(peers_max=0)
+    full = Libp2pHost(low[0].seed(), ANCHOR.network, [], admission(*low), few)
+    judge.attach(Listener())
+    full.attach(Listener())
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(judge.run)
+            await nursery.start(full.run)
+            address = parse_address(judge.addresses()[0])
+            conn = await full.conns.dial(judge.peer_id, [address])  # as one begun with a place
+            assert conn.dial_error().cause == "full"
+            await told.is_over.wait()
+            nursery.cancel_scope.cancel()
+    assert [refusal.code for refusal in told.refusals] == ["full"]
+
+
+@pytest.mark.parametrize(("mine", "other"), [(ALICE, BOB), (BOB, ALICE)])
+async def test_a_full_host_lets_a_peer_back_in_whose_former_connection_is_still_closing(
+    mine: KeySigner, other: KeySigner
+) -> None:
+    listen, few = ["/ip4/127.0.0.1/tcp/0"], HostConfig(peers_max=1)
+    full = Libp2pHost(mine.seed(), ANCHOR.network, listen, OpenAdmission(), few)
+    sees = Listener()
+    full.attach(sees)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(full.run)
+            for _ in range(2):
+                peer = Libp2pHost(other.seed(), ANCHOR.network, [], OpenAdmission())
+                peer.attach(Listener())
+                await nursery.start(peer.run)
+                await peer.dial(full.addresses()[0])
+                with trio.fail_after(5):
+                    await trio.testing.wait_all_tasks_blocked(0.05)
+                for conn in full.conns.here.values():
+                    conn.joined = trio.Event()  # in no use any more, and not yet over
+            nursery.cancel_scope.cancel()
+    assert sees.ups == [other.peer_id] * 2

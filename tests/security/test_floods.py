@@ -19,7 +19,7 @@ from bench.attack_figures import (
     under,
 )
 from testnet.attack.attacker import DOOR, INSIDE
-from testnet.attack.watch import Watch, watching
+from testnet.attack.watch import Siege, watching
 
 QUICK_S = 1.0
 LONG_S = 5.0
@@ -47,7 +47,7 @@ def leaves_nothing(verdict: Verdict) -> None:
     assert verdict.fds_left <= 0
 
 
-async def is_prompt(watch: Watch, flood: str) -> None:
+async def is_prompt(watch: Siege, flood: str) -> None:
     """The above, and calls take no longer than they may."""
     verdicts: list[Verdict] = []
     for _ in range(TRIES):
@@ -58,7 +58,7 @@ async def is_prompt(watch: Watch, flood: str) -> None:
     pytest.fail(f"{flood}: {[(round(v.p99_ms, 1), round(v.p99_ms_max, 1)) for v in verdicts]}")
 
 
-async def _under(watch: Watch, flood: str) -> Verdict:
+async def _under(watch: Siege, flood: str) -> Verdict:
     if flood == "frozen":
         return await frozen(watch, DEAD_AFTER_S)
     return await under(watch, flood, LONG_S)

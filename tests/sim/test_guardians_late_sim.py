@@ -155,3 +155,24 @@ def test_an_owner_that_comes_back_does_not_run_again_what_it_is_told_is_over() -
     assert not owner.keeper.may_act(task, world.now_s)
     world.run(1)
     assert owner.keeper.find(task) is not None
+
+
+def test_an_owner_that_only_strangers_answer_for_long_goes_on_alone() -> None:
+    """Whoever ended it for this machine is gone for good, and nobody keeps it any more."""
+    world = MarketWorld(2, names(5))
+    world.run(1)
+    task = world.submit("node-0", steps_task(400, avoid=("node-0",)))
+    world.run(10)
+    world.kill("node-0")
+    world.run(60)
+    for name in names(5)[1:]:
+        world.tell(name, MessageHeard(PeerId("node-0"), Relieve(task, is_over=True)))
+    assert nobody_keeps(world, task)
+    world.start("node-0")
+    world.counts.clear()
+    world.run(300)
+    owner = world.machines["node-0"].buyer
+    assert owner.keeper.find(task) is not None, "it may be heard of yet"
+    assert world.counts["AskVote"] < 60
+    world.run_until_all_ended(3600)
+    assert owner.ledger.get(task).state == "done"

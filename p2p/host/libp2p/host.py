@@ -90,6 +90,7 @@ class Libp2pHost:
             self._config.dial_within_s,
             self._connect,
             lambda peer: self._boxes.live_conn(peer) is not None,
+            self._has_place,
             self._boxes.close_if_down,
         )
 
@@ -332,4 +333,4 @@ class Libp2pHost:
     # Small facts
 
     def _has_place(self, peer: PeerId) -> bool:
-        return len(self._boxes.connected()) < self._config.peers_max
+        return self._boxes.has_place(peer, self._config.peers_max)

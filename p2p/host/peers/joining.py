@@ -22,7 +22,7 @@ from p2p.host.admission.messages import Refusal
 from p2p.host.admission.port import Admission
 from p2p.host.peers.copies import ClonedKeys
 from p2p.host.peers.framing import FrameTalk
-from p2p.host.peers.peer import PeerConn, Verdict
+from p2p.host.peers.peer import NoPlaceError, PeerConn, Verdict
 from p2p.identity.caller import Caller
 from p2p.ids import PeerId
 from p2p.link.agreement import opening
@@ -57,7 +57,7 @@ class Joining:
         self._current = current
         """The connection that is in use to a peer, if any."""
         self._has_place = has_place
-        """Whether one more peer can be connected."""
+        """Whether a peer can be connected beside the others that are."""
         self._use = use
         """Puts an admitted connection to use."""
         self.copies = ClonedKeys()
@@ -88,9 +88,8 @@ class Joining:
             return
         is_first = conn.carrier.is_initiator
         if not self._is_judge(conn) and not self._may_use(conn):
-            refusal = _full()
-            if not is_first:
-                await talk.send(encode(Refusal(refusal.code, refusal.detail)))
+            refusal = NoPlaceError()
+            await talk.send(encode(Refusal(refusal.code, refusal.detail)))
             raise refusal
         conn.caller = await self._admission.admit(conn.peer, talk, is_first)
         await self._settle(conn, talk)
@@ -123,7 +122,7 @@ class Joining:
         else:
             verdict = _verdict_in(await talk.receive())
             if verdict is Verdict.USE and not self._may_use(conn):
-                raise _full()  # others have come meanwhile
+                raise NoPlaceError  # others have come meanwhile
         if verdict is Verdict.USE:
             self._use(conn)
         if is_judge:
@@ -133,7 +132,7 @@ class Joining:
                 conn.is_duplicate = True
                 conn.link.close("another connection to this peer is in use")
             case Verdict.FULL:
-                raise _full() if is_judge else _full("the peer")
+                raise NoPlaceError if is_judge else _full_there()
 
     def _is_judge(self, conn: PeerConn) -> bool:
         """Whether it is we who say which connection counts."""
@@ -141,8 +140,7 @@ class Joining:
 
     def _may_use(self, conn: PeerConn) -> bool:
         """Whether there is room for it, whatever the peer says: one instead of another has some."""
-        has_one = conn.is_bulk or self._current(conn.peer) is not None
-        return has_one or self._has_place(conn.peer)
+        return conn.is_bulk or self._has_place(conn.peer)
 
     async def _judge(self, conn: PeerConn) -> Verdict:
         if conn.is_bulk:
@@ -164,8 +162,8 @@ class Joining:
         return False
 
 
-def _full(who: str = "this machine") -> AdmissionError:
-    return AdmissionError("full", f"{who} has as many connections as it can keep")
+def _full_there() -> AdmissionError:
+    return AdmissionError("full", "the peer has as many connections as it can keep")
 
 
 def _verdict_in(frame: bytes) -> Verdict:

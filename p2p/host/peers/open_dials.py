@@ -1,7 +1,8 @@
 """Dials in progress: at most one per peer, shared by everybody who waits for that peer.
 
 A dial lives in the host's nursery, not with its callers: one that gives up waiting leaves it to
-the others. A dial that failed is not repeated before its pause is over (`AddressBook`).
+the others. A dial that failed is not repeated before its pause is over (`AddressBook`). Who has no
+place for one more peer does not dial, and what fails for that is not held against the peer.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,9 +11,10 @@ from typing import Final
 
 import trio
 
-from p2p.errors import DialError
+from p2p.errors import CAUSE_FULL, DialError
 from p2p.host.addresses import Address
 from p2p.host.peers.address_book import AddressBook
+from p2p.host.peers.peer import NoPlaceError, no_place
 from p2p.ids import PeerId
 
 _AT_ONCE: Final = 32
@@ -36,12 +38,15 @@ class Dials:
         within_s: float,
         connect: Callable[[PeerId, Sequence[Address]], Awaitable[None]],
         is_up: Callable[[PeerId], bool],
+        has_place: Callable[[PeerId], bool],
         on_failed: Callable[[PeerId], None],
     ) -> None:
         self._book = book
         self._within_s = within_s
         self._connect = connect
         self._is_up = is_up
+        self._has_place = has_place
+        """Whether a peer can be connected beside the others that are."""
         self._on_failed = on_failed
         """Called when a dial has failed and the peer is not up."""
         self._slots = trio.CapacityLimiter(_AT_ONCE)
@@ -59,6 +64,8 @@ class Dials:
             return "this node is not running"
         if not self._book.of(peer):
             return "no address of it is known"
+        if not self._has_place(peer):
+            return str(NoPlaceError())
         return self._book.reason_to_wait(peer, trio.current_time())
 
     async def reach(self, peer: PeerId, addresses: Sequence[Address]) -> None:
@@ -94,6 +101,8 @@ class Dials:
         try:
             with trio.fail_after(self._within_s):
                 async with self._slots:
+                    if not self._has_place(peer):
+                        raise no_place(str(addresses[0]))
                     await self._connect(peer, addresses)
         except DialError as exc:
             dial.error = exc
@@ -104,7 +113,8 @@ class Dials:
             del self._under_way[peer]
             dial.done.set()
         if dial.error is not None and not self._is_up(peer):
-            self._book.failed(peer, trio.current_time(), dial.error.detail)
+            if dial.error.cause != CAUSE_FULL:
+                self._book.failed(peer, trio.current_time(), dial.error.detail)
             self._on_failed(peer)
 
 

@@ -42,6 +42,14 @@ class Boxes(dict[PeerId, PeerBox]):
         """Peers that are up, sorted."""
         return tuple(sorted(peer for peer, box in self.items() if box.conn is not None))
 
+    def has_place(self, peer: PeerId, peers_max: int) -> bool:
+        """Whether that peer may be one of so many: its own connection, even a closing one, gives
+        way to its next, so that only the others count."""
+        if len(self) < peers_max:
+            return True
+        others = sum(box.conn is not None for other, box in self.items() if other != peer)
+        return others < peers_max
+
     def stats(self) -> tuple[ClassStats, ...]:
         """Per class: what waits now, and what happened since the start."""
         total = self._gone

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 import trio
 from trio.socket import SocketType
 
-from p2p.errors import AdmissionError, DialError
+from p2p.errors import CAUSE_FULL, AdmissionError, DialError
 from p2p.host.peers.knock import Knock
 from p2p.identity.caller import Caller
 from p2p.ids import BULK, PeerId, TrafficClass
@@ -31,7 +31,14 @@ _CAUSES: Final = {
     "busy": "peer",
     "version": "peer",
 }
-"""What a refusal is to be blamed on, when that is not our token."""
+"""What the peer's refusal, or ours, is to be blamed on, when that is not our token."""
+
+
+class NoPlaceError(AdmissionError):
+    """It is we who keep no more connections: nothing is wrong with the peer."""
+
+    def __init__(self) -> None:
+        super().__init__("full", "this machine has as many connections as it can keep")
 
 
 class Verdict(IntEnum):
@@ -151,8 +158,15 @@ class PeerConn:
         """Why the dial that made this connection failed, as its caller should read it."""
         if self.refusal is None:
             return DialError(self.address, "peer", f"the connection ended: {self.link.reason}")
+        if isinstance(self.refusal, NoPlaceError):
+            return no_place(self.address)
         cause = _CAUSES.get(self.refusal.code, "token")
         return DialError(self.address, cause, str(self.refusal))
+
+
+def no_place(address: str) -> DialError:
+    """Why a full machine does not dial, or not to the end."""
+    return DialError(address, CAUSE_FULL, str(NoPlaceError()))
 
 
 @dataclass(eq=False, slots=True)

@@ -81,7 +81,7 @@ class Channel:
         """The caller has its answer, or no longer waits."""
         is_unsent = call.state is _QUEUED
         if cancel := self.outgoing.leave(call):
-            self._small.put(cancel)
+            self._small.cancel(cancel)
         elif is_unsent:
             self._small.was_left()
         if self._is_closed:
@@ -174,7 +174,9 @@ class Channel:
     @property
     def has_frames(self) -> bool:
         """True when something waits to leave, perhaps for credit."""
-        return bool(self._small.waiting) or self._opening is not None or self.bodies.has_some
+        small = self._small
+        has_small = bool(small.waiting or small.cancels)
+        return has_small or self._opening is not None or self.bodies.has_some
 
     def next_frame(self) -> tuple[bytes, float] | None:
         """The next to leave, and by when it must have begun to."""

@@ -34,6 +34,8 @@ class SmallFrames:
     def __init__(self) -> None:
         self.waiting: deque[SmallFrame] = deque()
         """With questions whose callers have left, until these would be the most of it."""
+        self.cancels: deque[bytes] = deque()
+        """Of calls whose questions have left: nothing that waits here must go before them."""
         self._questions = 0
         """How many of them begin a call of ours."""
         self._in_vain = 0
@@ -41,7 +43,7 @@ class SmallFrames:
 
     @property
     def answers(self) -> int:
-        """How many the peer has made us say: all but our questions."""
+        """How many the peer has made us say: all but our questions and their Cancels."""
         return len(self.waiting) - self._questions
 
     def put(self, frame: bytes) -> None:
@@ -52,6 +54,10 @@ class SmallFrames:
         """Say this, unless the caller has left by then."""
         self.waiting.append((frame, call))
         self._questions += 1
+
+    def cancel(self, frame: bytes) -> None:
+        """Say this of a call whose question has left: it frees the peer, so it leaves first."""
+        self.cancels.append(frame)
 
     def was_left(self) -> None:
         """The caller of a question that waits here has left: what was to be said may go."""
@@ -65,6 +71,8 @@ class SmallFrames:
 
     def take(self) -> SmallFrame | None:
         """The next that is to be said."""
+        if self.cancels:
+            return self.cancels.popleft(), None
         while self.waiting:
             small = self.waiting.popleft()
             call = small[1]
@@ -79,6 +87,7 @@ class SmallFrames:
     def clear(self) -> None:
         """Nothing of it is said any more."""
         self.waiting.clear()
+        self.cancels.clear()
         self._questions = self._in_vain = 0
 
     def check_invariants(self) -> None:

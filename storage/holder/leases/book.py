@@ -4,8 +4,8 @@ A lease covers everything one put left here. A shard is freed when its last leas
 the leases of one id somebody's words reach is decided by `storage.holder.leases.keys`.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import trio
@@ -50,6 +50,7 @@ from storage.holder.leases.tables import (
     unlink,
     unlink_shards,
 )
+from storage.holder.leases.underway import Judgement, Underway
 from storage.holder.tombstones import Tombstones
 from storage.ids import Address, LeaseId, LeaseKey, ShardRoot
 from storage.limits import LEASE_ROWS_PER_SCAN
@@ -59,8 +60,6 @@ from storage.records.holders import HolderBook
 from storage.records.holding import Holding
 from storage.volumes.port import ShardStore
 from storage.volumes.uninterrupted import uninterrupted
-
-Judged = Collection[ShardRoot]  # of an object, as somebody saw them who then decided
 
 
 def nothing(_lease: LeaseKey, _row: LeaseRow) -> bool:
@@ -83,8 +82,7 @@ class LeaseBook:
         self._config, self._wall_ms = config, wall_ms
         self._tables, self._shards = tables, shards
         self._holders, self._tombstones = holders, tombstones
-        self._putting: dict[ShardRoot, int] = {}  # shards being written, and by how many
-        self._dropping: set[ShardRoot] = set()  # shards being freed: none that is being written
+        self._underway = Underway()  # who puts or frees which shards now
         self._locks = KeyedLocks[LeaseKey]()  # by lease that is being given up
         self.given_up = GivenUp()
         self.shares = LeaseShares()
@@ -126,6 +124,12 @@ class LeaseBook:
         keys = keys_of(self._tables, lease, address)
         return [root for key in keys for root in shards_of(self._tables, key)]
 
+    @contextmanager
+    def judging(self, lease: LeaseId, address: Address) -> Iterator[Judgement]:
+        """While somebody decides, by what is kept here of an object, whether to give it up."""
+        with self._underway.judging(self.roots(lease, address)) as judgement:
+            yield judgement
+
     # -- writing
 
     def count(self) -> None:
@@ -153,10 +157,10 @@ class LeaseBook:
             charged.now(payer)
             link_shard(view, key, root)
 
-        async with self._putting_one(root):
-            with self.shares.coming(payer_of(putter, terms), terms.lease):
-                await self._shards.put(root, data, also)
-                charged.keep()
+        coming = self.shares.coming(payer_of(putter, terms), terms.lease)
+        with self._underway.putting(root), coming:
+            await self._shards.put(root, data, also)
+            charged.keep()
 
     async def put_manifest(
         self,
@@ -207,9 +211,9 @@ class LeaseBook:
 
         return await self._tables.transact(apply)
 
-    async def drop(self, lease: LeaseId, address: Address, judged: Judged) -> int:
-        """Give one object up that others keep, who may give it back, unless more of its shards
-        have come than were `judged`; the bytes freed. Raises StoreFullError."""
+    async def drop(self, lease: LeaseId, address: Address, judged: Judgement) -> int:
+        """Give one object up that others keep, who may give it back, unless any of its shards
+        has come since it was judged; the bytes freed. Raises StoreFullError."""
         freed = 0
         for key in keys_of(self._tables, lease, address):
             async with self._locks.of(key):
@@ -227,15 +231,13 @@ class LeaseBook:
         async with self._locks.of(key):  # who asks twice, having given up once, waits for the first
             return await self._drop(key, given, tombstone, None)
 
-    async def drop_shards(
-        self, lease: LeaseId, address: Address, roots: Collection[ShardRoot]
-    ) -> int:
-        """Free shards of an object, but those just being written; its manifest and records stay.
-        The bytes freed. Raises StoreFullError."""
+    async def drop_shards(self, lease: LeaseId, address: Address, judged: Judgement) -> int:
+        """Free the shards of an object, but those that came since it was judged; its manifest and
+        records stay. The bytes freed. Raises StoreFullError."""
         freed = 0
         for key in keys_of(self._tables, lease, address):
             async with self._locks.of(key):
-                held = [root for root in shards_of(self._tables, key) if root in roots]
+                held = [root for root in shards_of(self._tables, key) if judged.has(root)]
                 freed += await self._free_shards(held, partial(unlink_shards, key=key))
         return freed
 
@@ -247,7 +249,7 @@ class LeaseBook:
         )
 
     async def _drop(
-        self, key: LeaseKey, given: PeerId | None, stone: Signed | None, judged: Judged | None
+        self, key: LeaseKey, given: PeerId | None, stone: Signed | None, judged: Judgement | None
     ) -> int:
         row = row_of(self._tables, key)
         if row is None:
@@ -255,14 +257,18 @@ class LeaseBook:
         if given is not None:
             self.given_up.refuse(lease_of(key), row, given)
 
-        def apply(view: WriteView, _roots: Sequence[ShardRoot]) -> set[ShardRoot] | None:
-            if judged is not None and not set(judged).issuperset(shards_of(view, key)):
-                return None  # a mending has brought one meanwhile, with our receipt
+        roots = shards_of(self._tables, key)
+        if judged is not None and not judged.spans(roots):
+            return 0  # a mending has brought one meanwhile, with our receipt
+
+        def apply(view: WriteView, mine: Sequence[ShardRoot]) -> set[ShardRoot] | None:
+            if judged is not None and not set(mine).issuperset(shards_of(view, key)):
+                return None  # it brings one now
             if stone is not None:
                 self._tombstones.write(view, lease_of(key), row, stone, self._gone_by_ms())
             return unlink(view, key, self._holders)
 
-        roots, gone = shards_of(self._tables, key), partial(self.shares.add, row.payer, -1)
+        gone = partial(self.shares.add, row.payer, -1)
         return await self._free_shards(roots, apply, gone)
 
     async def _free_shards(
@@ -275,18 +281,13 @@ class LeaseBook:
 
         `apply` may say None: nothing was done.
         """
-        busy = {root for root in roots if root in self._putting or root in self._dropping}
-        mine = [root for root in roots if root not in busy]
-        self._dropping.update(mine)
-        try:
+        with self._underway.freeing(roots) as mine:
             async with uninterrupted():  # whoever asked may give up; half of this frees nothing
                 orphans = await self._tables.free(lambda view: apply(view, mine))
                 if orphans is None:
                     return 0
                 applied()
                 return await self._shards.delete([root for root in mine if root in orphans])
-        finally:
-            self._dropping.difference_update(mine)
 
     async def discard(self, root: ShardRoot) -> None:
         """Free a shard whose bytes have rotted: it is missing here from now on, as it should be.
@@ -294,13 +295,9 @@ class LeaseBook:
         Its leases stay; a shard that is just being written or freed is left to whoever does that.
         Raises StoreFullError.
         """
-        if root in self._putting or root in self._dropping:
-            return
-        self._dropping.add(root)
-        try:
-            await self._shards.delete([root])
-        finally:
-            self._dropping.discard(root)
+        with self._underway.freeing([root]) as mine:
+            if mine:
+                await self._shards.delete(mine)
 
     async def sweep(self, spared: Callable[[LeaseKey, LeaseRow], bool] = nothing) -> int:
         """Free everything whose lease ended, committed objects after their time in the trash.
@@ -336,31 +333,16 @@ class LeaseBook:
         """Free what lost its last lease when this machine went down, or while it was written."""
         freed = 0
         while roots := [ShardRoot(key) for key, _ in self._tables.scan(ORPHANS)]:
-            if any(root in self._putting or root in self._dropping for root in roots):
+            if any(self._underway.has(root) for root in roots):
                 break  # next time
             kept = [root for root in roots if self._tables.scan(SHARD_LEASES, root, limit=1)]
-            self._dropping.update(roots)
-            try:
+            with self._underway.freeing(roots):
                 async with uninterrupted():
                     freed += await self._shards.delete([r for r in roots if r not in kept])
                     await self._tables.free(partial(forget_orphans, roots=roots))
-            finally:
-                self._dropping.difference_update(roots)
         return freed
 
     # -- inside
-
-    @asynccontextmanager
-    async def _putting_one(self, root: ShardRoot) -> AsyncIterator[None]:
-        if root in self._dropping:
-            raise RefusalError("busy", "the same shard is being freed here just now")
-        self._putting[root] = self._putting.get(root, 0) + 1
-        try:
-            yield
-        finally:
-            self._putting[root] -= 1
-            if not self._putting[root]:
-                del self._putting[root]
 
     def _gone_by_ms(self) -> int:
         """When every lease taken or renewed until now is over everywhere."""

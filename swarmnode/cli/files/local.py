@@ -122,7 +122,7 @@ def _check_kind(mode: int, shown: str) -> None:
 
 def write_whole(chunks: Iterable[bytes], file: Path, shown: str) -> int:
     """Write a file that appears when every chunk has come; its bytes. Raises CliError."""
-    from swarmnode.tree import holes
+    from swarmnode.tree.holes import SparseFile
 
     name = os.fsdecode(os.fsencode(file.name)[:_PART_BYTES_MAX])
     part = file.with_name(f".{name}.part{os.getpid()}")
@@ -131,10 +131,11 @@ def write_whole(chunks: Iterable[bytes], file: Path, shown: str) -> int:
         unnamed = _unnamed_in(file.parent)
         with part.open("xb") if unnamed is None else open(unnamed, "wb") as out:
             is_ours = unnamed is None
+            sparse = SparseFile(out.fileno())
             for chunk in chunks:
-                if holes.write_all(out.fileno(), chunk):
-                    holes.end_here(out.fileno())
+                sparse.write(chunk)
                 size += len(chunk)
+            sparse.end()
             os.fsync(out.fileno())
             if unnamed is not None:
                 os.link(_OPEN_FILES / str(unnamed), part, src_dir_fd=unnamed)

@@ -11,6 +11,10 @@ from swarmnode.cli.nouns.api import scope_option
 from swarmnode.cli.output import emit, emit_rows, or_said, output_option, stamp
 from swarmnode.cli.talk import in_path, node
 
+_NO_TCP: Final = (
+    "note: this node takes no tokens yet: its owner sets api.tcp in config.toml and restarts it"
+)
+
 
 @click.group(cls=NearestGroup)
 def person() -> None:
@@ -75,11 +79,6 @@ def person_rm(names: tuple[str, ...], fmt: str) -> int:
     if rows or fmt != "table":
         emit_rows(rows, fmt, ("name", "changed"))
     return code
-
-
-_NO_TCP: Final = (
-    "note: this node takes no tokens yet: its owner sets api.tcp in config.toml and restarts it"
-)
 
 
 @click.group(cls=NearestGroup)

@@ -4,8 +4,9 @@ A folder is one object, a file another; where there are many files they go up to
 """
 
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,9 @@ from swarmnode.limits import OBJECT_NAME_CHARS_MAX
 TOGETHER_MIN: Final = 33
 """So many single files go up as one object: a put each would take a round trip each."""
 WORK_FOLDER: Final = "."
+_STDIN: Final = (
+    "what is piped in is no input yet: store it (swarmnode obj put -) and say --in NAME=swarm:..."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +48,6 @@ def read(given: Sequence[str]) -> list[Input]:
             )
         places[wanted.place] = wanted
     return list(places.values())
-
-
-_STDIN: Final = (
-    "what is piped in is no input yet: store it (swarmnode obj put -) and say --in NAME=swarm:..."
-)
 
 
 def _input(text: str) -> Input:
@@ -81,9 +80,11 @@ def _named(text: str) -> Input | None:
 
 def _kept(path: Path, text: str) -> Path:
     """The path of a file or folder, or of what nobody can look at. Raises CliError."""
-    if path.is_fifo() or path.is_socket() or path.is_char_device() or path.is_block_device():
-        what = f"{folders.shown(path)} is neither a file nor a folder"
-        raise exits.CliError(f"--in {folders.shown(text)}: {what}, and {_STDIN}", exits.USAGE)
+    with suppress(OSError):  # whoever reads it is told what is wrong with it
+        mode = os.stat(path).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            what = f"{folders.shown(path)} is neither a file nor a folder"
+            raise exits.CliError(f"--in {folders.shown(text)}: {what}, and {_STDIN}", exits.USAGE)
     return path
 
 
@@ -186,7 +187,7 @@ _BUNDLE: Final = Input(WORK_FOLDER)
 
 def _apart(inputs: Sequence[Input]) -> tuple[list[Input], list[Input]]:
     """Those that are objects of their own, and the files that go up together."""
-    files = [wanted for wanted in inputs if not wanted.cap and wanted.path.is_file()]
+    files = [wanted for wanted in inputs if not wanted.cap and os.path.isfile(wanted.path)]
     if len(files) < TOGETHER_MIN or any(wanted.place == WORK_FOLDER for wanted in inputs):
         return list(inputs), []
     return [_BUNDLE, *(wanted for wanted in inputs if wanted not in files)], files

@@ -12,7 +12,7 @@ from swarmnode.errors import ExecutorUnavailableError, JobUnknownError, OutputUn
 from swarmnode.executor.disk import safe_files
 from swarmnode.executor.port import FileStat, JobId
 from swarmnode.limits import FILE_CHUNK_BYTES
-from swarmnode.tree import holes
+from swarmnode.tree.holes import SparseFile
 from swarmnode.tree.names import Parts, joined, text_of
 from swarmnode.tree.pack import packed
 from swarmnode.tree.pattern import Pattern
@@ -52,7 +52,7 @@ class WorkFiles(ABC):
         whole = False
         try:
             with self._taking(job) as take:
-                await self._pour(chunks, take, partial(_write_all, fd))
+                await self._pour(chunks, take, partial(_write_all, SparseFile(fd)))
             whole = True
         finally:
             os.close(fd)
@@ -150,9 +150,9 @@ def _remove_if_there(root: str, name: str) -> None:
         safe_files.remove_file(root, name)
 
 
-def _write_all(fd: int, data: bytes) -> None:
+def _write_all(file: SparseFile, data: bytes) -> None:
     try:
-        if holes.write_all(fd, data):
-            holes.end_here(fd)
+        file.write(data)
+        file.end()  # this may be the last piece
     except OSError as exc:
         raise ExecutorUnavailableError(f"writing into the work folder: {exc.strerror}") from exc

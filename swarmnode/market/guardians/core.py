@@ -140,7 +140,7 @@ class Keeper:
         if kept is None:
             return []
         told = self._shelf.relieve_all(kept) if kept.post is Post.ACTS else []
-        return [*told, *self._drop(kept)]
+        return [*told, *self._shelf.drop(kept)]
 
     def is_sought(self, task: TaskId) -> bool:
         """It was taken up, and its keepers are still being found."""
@@ -153,7 +153,9 @@ class Keeper:
     def end_for_good(self, task: TaskId) -> list[g.Effect]:
         """Its owner removed it: whoever still keeps it forgets it."""
         kept = self._shelf.kept.get(task)
-        return [] if kept is None else [*self._shelf.relieve_all(kept, True), *self._drop(kept)]
+        return (
+            [] if kept is None else [*self._shelf.relieve_all(kept, True), *self._shelf.drop(kept)]
+        )
 
     def copied(self, tasks: Container[TaskId]) -> None:
         """The pool has the ends of these: at the next beat their keepers may go."""
@@ -355,9 +357,10 @@ class Keeper:
 
     def _on_relieve(self, peer: PeerId, message: Relieve, now_s: float) -> list[g.Effect]:
         kept = self._shelf.kept.get(message.task)
-        if kept is not None and not self._shelf.heeds(kept, peer, is_over=message.is_over):
+        is_sought = message.task in self._homing
+        if kept and not self._shelf.heeds(kept, peer, message, is_sought=is_sought):
             return []
-        effects = [] if kept is None else self._drop(kept)
+        effects = [] if kept is None else self._shelf.drop(kept)
         if message.is_over and kept is not None:
             note(self._shelf.past.relieved, message.task, 0)
         elif message.is_over and is_task_id(message.task):
@@ -369,18 +372,9 @@ class Keeper:
         for task, kept in list(self._shelf.kept.items()):
             owner = kept.record.owner
             if owner in event.machines and owner != self._shelf.me:
-                effects += self._drop(kept)
+                effects += self._shelf.drop(kept)
                 note(self._shelf.past.relieved, task, 0)
         return effects
-
-    def _drop(self, kept: Kept) -> list[g.Effect]:
-        """Keep a task no longer; if we acted for it, its lease ends by itself."""
-        record = kept.record
-        if kept.post is Post.ACTS:
-            self._shelf.rest(record)
-        self._shelf.decisions.append(g.TaskLetGo(record.task))
-        note(self._shelf.past.dropped, record.task, record.term)
-        return self._shelf.forget(record.task)
 
 
 def _answer(peer: PeerId, line: GuardLine) -> g.Effect:

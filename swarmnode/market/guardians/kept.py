@@ -44,6 +44,9 @@ IN_VAIN_S: Final = 600.0
 IN_VAIN_MAX: Final = 10
 """Where nobody keeps a task but us the pauses between calls for votes grow to ten minutes. It is
 not dropped: its owner may have lost its disk, and be about to recover."""
+HOPELESS_CALLS: Final = 8
+"""Calls in a row after which the owner goes on without keepers: 9 to 13 minutes, in which a machine
+that acts for it brings it the task, and one of its person's says what that has for its own."""
 _NOBODY: Final = PeerId("")
 
 
@@ -103,6 +106,11 @@ class Candidacy:
         self.term, self.asked_s, self.votes = term, now_s, {me}
         self.in_vain = min(self.in_vain + 1, IN_VAIN_MAX) if in_vain else 0
         self.strangers.clear()
+
+    @property
+    def is_hopeless(self) -> bool:
+        """For so long only strangers answered that whoever knew more would have been heard."""
+        return self.in_vain >= HOPELESS_CALLS
 
     def again_s(self, vote_s: float) -> float:
         """When to call again; ever later while only strangers answer."""

@@ -82,7 +82,10 @@ class Claim(Message, frozen=True, tag=116):
 
 
 class Relieve(Message, frozen=True, tag=117):
-    """To a keeper: forget it; another keeps it, or it has ended and its owner has everything."""
+    """To a keeper: forget it; another keeps it, or it has ended and its owner has everything.
+    Said also with the answer to AskVote of a guardian that is none any more. The machine it was
+    submitted to does not heed it before the task has ended there.
+    """
 
     task: TaskId
     is_over: bool

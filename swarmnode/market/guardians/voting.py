@@ -75,7 +75,7 @@ class Voting:
         """When it is our turn to stand, if nobody is heard: not all at once, or nobody wins."""
         record, config = kept.record, self._shelf.config
         if record.owner == self._shelf.me:
-            return kept.candidacy.asked_s + config.vote_s if kept.post is Post.STANDS else -inf
+            return kept.candidacy.again_s(config.vote_s) if kept.post is Post.STANDS else -inf
         if record.kept.state in TASK_ENDS or self._shelf.me not in record.keepers:
             return inf
         turn = sorted(record.keepers, key=lambda peer: rank(record.task, peer)).index(
@@ -87,9 +87,10 @@ class Voting:
         return kept.heard_s + config.lease_s + patience_s
 
     def stand(self, kept: Kept, now_s: float) -> list[g.Effect]:
-        record = kept.record
-        kept.post = STEPS[kept.post, Turn.SILENT]
-        term, in_vain = kept.known + 1, self._is_over_there(kept)
+        record, in_vain = kept.record, self._is_over_there(kept)
+        if in_vain and record.owner == self._shelf.me and kept.candidacy.is_hopeless:
+            return self._shelf.drop(kept)  # ours alone from here on
+        kept.post, term = STEPS[kept.post, Turn.SILENT], kept.known + 1
         kept.candidacy.begin(term, self._shelf.me, now_s, in_vain=in_vain)
         kept.record = record = msgspec.structs.replace(record, promised=term)
         ask = AskVote(record.task, term, record.term, record.seq)

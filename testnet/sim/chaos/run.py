@@ -22,7 +22,7 @@ import trio
 from p2p.host.memory.network import LinkModel
 from testnet.sim.chaos.faults import Faults
 from testnet.sim.chaos.options import COUNTERS, Options, Outcome, missed
-from testnet.sim.chaos.watch import Watch
+from testnet.sim.chaos.watch import Onlooker
 from testnet.sim.chaos.work import Work
 from testnet.sim.seeded import collect_rarely, run_seeded
 from testnet.sim.world import World
@@ -59,7 +59,7 @@ async def _live(outcome: Outcome) -> None:
     options = outcome.options
     names = [f"m{number:02}" for number in range(options.nodes)]
     world = World(options.seed, names, model=CALM_NETWORK, settings=SETTINGS)
-    watch = Watch(world, outcome)
+    watch = Onlooker(world, outcome)
     work = Work(world, outcome)
     faults = Faults(world, outcome, CALM_NETWORK, work)
     async with world.running(start=False), trio.open_nursery() as nursery:

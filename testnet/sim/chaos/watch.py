@@ -30,7 +30,7 @@ STALE: Final[Mapping[int, type[CancelJob] | type[Decline]]] = {
 """Small casts by which a machine learns that what it holds is no longer wanted."""
 
 
-class Watch:
+class Onlooker:
     """Invariants that must hold at every moment, and the trace."""
 
     def __init__(self, world: World, outcome: Outcome) -> None:

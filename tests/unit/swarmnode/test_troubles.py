@@ -25,9 +25,10 @@ def lacking(number: int, until_ms: int) -> ObjectTrouble:
     )
 
 
-def words(*own: ObjectTrouble, kept: int = 0, brief: bool = False) -> list[str]:
+def words(*own: ObjectTrouble, kept: int = 0, pages: int = 1, brief: bool = False) -> list[str]:
+    """Of each object `kept` here so many `pages` lack shards."""
     some = tuple(map(address, range(min(kept, 3))))
-    repair = RepairStats(0, 0, 0, 0, 0, 0, 9, kept, some, 0)
+    repair = RepairStats(0, 0, 0, 0, 0, 0, 99, kept * pages, kept, some, 0)
     return trouble_words(ObjectTroubles(own, None, repair), NOW_MS, None if brief else NAMES)
 
 
@@ -47,6 +48,8 @@ def test_what_is_kept_here_and_lacks_copies_goes_by_its_addresses() -> None:
     assert " and 2 more; obj stat ADDRESS says where): they are made anew when" in line
     (line,) = words(kept=1)
     assert f"({text_of_address(address(0))}; obj stat ADDRESS says where)" in line
+    (line,) = words(kept=1, pages=50)
+    assert f"({text_of_address(address(0))}; obj stat ADDRESS says where)" in line, "no 49 more"
     assert words(kept=5, brief=True) == [
         "objects kept here lack copies: they are made anew when machines are there"
     ]

@@ -117,16 +117,19 @@ class TaskShelf:
             return GuardLine(record.task, record.promised, 0)
         return GuardLine(record.task, record.term, record.seq)
 
-    def heeds(self, kept: Kept, peer: PeerId, *, is_over: bool) -> bool:
-        """Whether we keep a task no more because that machine says so."""
+    def heeds(self, kept: Kept, peer: PeerId, message: Relieve, *, is_sought: bool) -> bool:
+        """Whether we keep a task no more because that machine says so. `is_sought`: we look for its
+        keepers, as it was another machine's."""
         record, ours = kept.record, self.find(kept.record.task)
         if peer not in (record.owner, record.acting):
             return False
-        if record.owner == self.me and ours is not None and not ours.taken_up_ms:
+        if record.owner == self.me and ours is not None and not is_sought:
             # Whoever acted may have it for its own by now. Without its keepers we would go on with
-            # it alone: until it is known where it went, it waits.
+            # it alone: until it is known where it went, or nobody is heard for long, it waits.
             return ours.state in TASK_ENDS
-        return is_over or kept.post is not Post.ACTS  # who acts may alone know how it went on
+        return (
+            message.is_over or kept.post is not Post.ACTS
+        )  # who acts may alone know how it went on
 
     def if_over(self, peer: PeerId, task: TaskId) -> list[g.Effect]:
         """Somebody keeps what has ended here long ago."""
@@ -136,6 +139,15 @@ class TaskShelf:
         if is_over or (record is None and task in self.past.let_go):
             return [Send(peer, Relieve(task, is_over=is_over))]
         return []
+
+    def drop(self, kept: Kept) -> list[g.Effect]:
+        """Keep a task no longer; if we acted for it, its lease ends by itself."""
+        record = kept.record
+        if kept.post is Post.ACTS:
+            self.rest(record)
+        self.decisions.append(g.TaskLetGo(record.task))
+        note(self.past.dropped, record.task, record.term)
+        return self.forget(record.task)
 
     def forget(self, task: TaskId) -> list[g.Effect]:
         self._overs.pop(task, None)

@@ -23,6 +23,7 @@ from storage.repair.events import (
     PageGone,
     PageIs,
     PageKey,
+    objects_of,
 )
 
 CONFIG = RepairConfig(
@@ -336,3 +337,8 @@ def test_a_page_that_was_given_up_is_forgotten() -> None:
 )
 def test_few_spare_shards_are_mended_soon(k: int, n: int, at: int) -> None:
     assert repair_at(k, n) == at
+
+
+def test_an_object_with_many_pages_is_one_object() -> None:
+    pages = [(PAGE[0], number) for number in range(50)]
+    assert objects_of([*pages, OTHER, pages[0]]) == (PAGE[0], OTHER[0])

@@ -116,6 +116,11 @@ def test_many_files_go_up_as_one_object(node: ServedNode, tmp_path: Path) -> Non
         (("a",), ("--spec", "odd.json"), "inputs: "),
         ((CAP,), (), "--in needs a name"),
         (("a", "pipe"), (), "neither a file nor a folder"),
+        (
+            ("a", "cannot-be-looked-at"),
+            (),
+            "cannot-be-looked-at cannot be read: File name too long",
+        ),
         (("a", "leads-out"), (), "is a link that leads out of the folder"),
     ],
 )
@@ -128,6 +133,7 @@ def test_what_cannot_be_is_refused_before_anything_is_stored(
         (tmp_path / name).write_text(name)
     (tmp_path / "b").mkdir()
     os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "cannot-be-looked-at").symlink_to("x" * 300)
     (tmp_path / "odd.json").write_text('{"inputs": ["a"]}')
     (tmp_path / "leads-out").mkdir()
     (tmp_path / "leads-out/l").symlink_to("/etc/passwd")

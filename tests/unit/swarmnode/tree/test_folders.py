@@ -82,6 +82,36 @@ def test_a_sparse_file_comes_back_sparse(tmp_path: Path) -> None:
     assert sum(one.stat().st_blocks for one in (tmp_path / "target").iterdir()) * 512 < 2 * MIB
 
 
+@pytest.mark.parametrize("says_no", ["lseek", "ftruncate"])
+def test_where_a_file_system_has_no_holes_zeros_are_written(
+    says_no: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: int) -> int:
+        raise OSError(errno.EPERM, "one byte after the other")
+
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "mixed").write_bytes(b"12345" + bytes(MIB) + b"12345" + bytes(MIB))
+    data = pack(source)
+    monkeypatch.setattr(os, says_no, refuse)
+    unpack(data, tmp_path / "target")
+    assert listing(tmp_path / "target") == listing(source)
+
+
+def test_a_full_disk_is_no_reason_to_write_zeros(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/zeros").write_bytes(bytes(MIB))
+    data = pack(tmp_path / "source")
+    monkeypatch.setattr(os, "ftruncate", refuse)
+    with pytest.raises(OSError, match="full"):
+        unpack(data, tmp_path / "target")
+
+
 def test_one_file_keeps_its_rights(tmp_path: Path) -> None:
     (tmp_path / "run.sh").write_bytes(b"#!/bin/sh\n")
     (tmp_path / "run.sh").chmod(0o750)

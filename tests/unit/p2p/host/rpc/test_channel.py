@@ -366,6 +366,28 @@ def test_whom_we_ask_much_may_ask_as_well(pair: Pair) -> None:
     assert len(pair.bob.running) == 1
 
 
+def test_whom_we_tell_of_many_calls_that_were_left_may_ask_as_well(pair: Pair) -> None:
+    calls = [pair.ask(pair.bob) for _ in range(ANSWERS_WAITING_MAX)]
+    while pair.send(pair.bob):
+        pass
+    for call in calls:
+        pair.bob.channel.leave(call)
+    pair.ask(pair.alice)
+    assert pair.send(pair.alice)
+    assert pair.deliver(pair.bob)
+    assert len(pair.bob.running) == 1
+    said = kinds(pair.settle())
+    assert said.count("Cancel") == ANSWERS_WAITING_MAX
+
+
+def test_that_a_call_was_left_is_told_before_what_waits_already(pair: Pair) -> None:
+    call = pair.ask(pair.alice)
+    pair.settle()
+    pair.ask(pair.alice)
+    pair.alice.channel.leave(call)
+    assert kinds(pair.settle()) == ["Cancel", "Call"]
+
+
 def test_a_frame_that_is_none_is_an_error() -> None:
     with pytest.raises(WireError, match="no frame has the number"):
         decode_frame(encode(Question("?")))
