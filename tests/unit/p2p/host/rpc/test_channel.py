@@ -330,7 +330,18 @@ def test_a_reply_that_comes_a_second_time_changes_nothing(pair: Pair) -> None:
         Reply(1, BODY_BYTES_MAX + 1, encode(Verdict("?"))),
         Reply(1, 0, encode(Question("?"))),
     ],
-    ids=lambda message: repr(message)[:40],
+    ids=[
+        "an empty chunk",
+        "a chunk of no kind",
+        "credit of no kind",
+        "credit of nothing",
+        "credit for what was never sent",
+        "a body of less than nothing",
+        "a body that is too long",
+        "a question cut short",
+        "an answer's body that is too long",
+        "an answer of another kind",
+    ],
 )
 def test_what_no_honest_peer_sends_is_an_error_of_its_connection(
     pair: Pair, message: ChannelFrame
