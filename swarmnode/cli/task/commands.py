@@ -233,7 +233,8 @@ def _copy_logs(
         if not copier.finish():
             return None
         # What lacked when we began to read may have come since; who followed has it then.
-        return task_logs.rest_of(client, client.get(path) if follow else detail)
+        detail = client.get(path) if follow else detail
+        return task_logs.rest_of(client, detail, was_waited_for=follow)
 
 
 @task.command("explain")

@@ -86,15 +86,15 @@ def _writer(fd: int) -> Sink:
     return write
 
 
-def rest_of(client: Client, detail: Document) -> str:
+def rest_of(client: Client, detail: Document, *, was_waited_for: bool = True) -> str:
     """Where the rest of an ended task's output is, in words; empty: it has all come."""
     if not (peer := detail.get("log_at")):  # a node of an older version does not say
         return ""
     task, where = detail["task"], printable(Machines.seen_by(client).label(peer))
-    return (
-        f"task {task}: the rest of its output has not come: it is at {where}, which does not give "
-        f"it now; swarmnode task logs {task} shows it later"
-    )
+    lacks = f"task {task}: the rest of its output has not come: it is at {where}"
+    if was_waited_for:
+        return f"{lacks}, which does not give it now; swarmnode task logs {task} shows it later"
+    return f"{lacks}; swarmnode task logs -f {task} waits for it"
 
 
 class Lines:
