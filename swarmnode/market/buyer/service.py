@@ -169,7 +169,9 @@ class BuyerService:
 
     def _is_coming(self, task: TaskId) -> bool:
         """The rest of its log: whoever has that must not be told yet that we have everything."""
-        return self.guardians.is_asking(task) or self._core.late_logs.is_waited_for(task)
+        late, guardians = self._core.late_logs, self.guardians
+        may_come = guardians.is_asking(task) or late.is_waited_for(task)
+        return guardians.is_fetching(task) or (may_come and late.where(task) != "")
 
     def copied(self, tasks: frozenset[TaskId]) -> None:
         """The pool knows of their ends, and has their logs: nobody else need remember them."""
