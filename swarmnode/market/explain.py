@@ -1,14 +1,17 @@
 """What the market shows of its tasks: views, explanations and events. Plain values."""
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
+from p2p.ids import PeerId
 from swarmnode.market.guardians.records import GuardRecord
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.lifecycle import TASK_ENDS, TaskState
 from swarmnode.tasks.messages import Phase
 from swarmnode.tasks.records import RoundRecord, TaskRecord
+
+NOBODY: Final = PeerId("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,8 @@ class TaskView:
     """Who would go on with it; None while too few hold it: it has just begun, or has ended."""
     may_act: bool = True
     """Whether this machine acts for it now, and not one of its guardians."""
+    log_at: PeerId = NOBODY
+    """Who has the rest of what it printed, of one that has ended; empty: it is all here."""
 
     @property
     def task(self) -> TaskId:

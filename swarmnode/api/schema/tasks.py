@@ -115,6 +115,9 @@ class TaskDetail(TaskLine, frozen=True):
     """Too few of them can be reached to act: it waits, as others may act for it."""
     owner: str = ""
     """Another machine of its person, which has it; empty: this one."""
+    log_at: str = ""
+    """The machine that has the rest of what it printed, of one that ended while this one was away;
+    empty: it is all here."""
 
 
 class BidLine(msgspec.Struct, frozen=True):

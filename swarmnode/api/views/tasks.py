@@ -91,6 +91,7 @@ def detail_of(view: TaskView) -> TaskDetail:
         checkpoints=_checkpoints(record),
         files_until_ms=files_until_ms(record),
         owner=record.owner,
+        log_at=view.log_at,
         guardians=tuple(peer for peer in kept.roster if peer != kept.owner) if kept else (),
         acting=kept.acting if kept else "",
         is_cut_off=kept is not None and not view.may_act,

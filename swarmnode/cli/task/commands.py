@@ -121,8 +121,10 @@ def _stay_with(client: Client, made: str, fmt: str, cancel_on_interrupt: bool) -
         return exits.READER_GONE
     if fmt != "table":
         emit(detail, fmt)
-    elif words := task_follow.ending_of(detail):
-        task_follow.say(words)
+        return task_follow.exit_code_of(detail)
+    for words in (task_logs.rest_of(client, detail), task_follow.ending_of(detail)):
+        if words:
+            task_follow.say(words)
     return task_follow.exit_code_of(detail)
 
 
@@ -134,7 +136,10 @@ def _until_its_end(
         return task_follow.wait_for(client, made, None, watcher.tell)
     copier = task_logs.Copier(client, made, task_logs.to_our_own(), follow=True)
     ended = task_follow.wait_for(client, made, None, watcher.tell, task_logs.reader_is_gone)
-    return ended if copier.finish() else None
+    if not copier.finish():
+        return None
+    # Its log may have come after its end.
+    return task_follow.wait_for(client, made, None, watcher.tell) if ended.get("log_at") else ended
 
 
 def _leave(client: Client, made: str, *, cancels: bool) -> None:
@@ -193,7 +198,8 @@ def logs(task_id: str, follow: bool, stream: str, attempt: int, fmt: str) -> int
     """Print what a task printed: its stdout to ours, its stderr to ours.
 
     Of all its attempts, those that were lost among them. With -o jsonl every line is an object, as
-    soon as it has ended. Ends when nobody reads it any more.
+    soon as it has ended. Ends when nobody reads it any more; with 6 when the task has ended and the
+    rest of its output is at another machine.
     """
     kept = task_follow.STREAMS if stream == "both" else {stream: 1}
     lines, whole = task_logs.Lines(kept), task_logs.Whole(kept)
@@ -202,25 +208,33 @@ def logs(task_id: str, follow: bool, stream: str, attempt: int, fmt: str) -> int
         "jsonl": lines.sinks(),
         "json": whole.sinks(),
     }[fmt]
-    if not _copy_logs(task_id, sinks, follow=follow, attempt=attempt):
+    rest = _copy_logs(task_id, sinks, follow=follow, attempt=attempt)
+    if rest is None:
         task_logs.leave_quietly()
         return exits.READER_GONE
     if fmt == "jsonl":
         lines.end()
     elif fmt == "json":
         emit(whole.texts(), fmt)
-    return exits.OK
+    if rest:
+        task_follow.say(rest)
+    return exits.DEGRADED if rest else exits.OK
 
 
 def _copy_logs(
     task_id: str, sinks: Mapping[str, task_logs.Sink], *, follow: bool, attempt: int
-) -> bool:
-    """False as soon as nobody reads us any more."""
+) -> str | None:
+    """Where the rest is, in words, empty for all; None as soon as nobody reads us any more."""
     with node() as client:
         made = resolve(client, task_id)
-        client.get(f"/api/v1/tasks/{made}")  # an unknown task is one line, not two streams
+        path = f"/api/v1/tasks/{made}"
+        detail = client.get(path)  # an unknown task is one line, not two streams
         copier = task_logs.Copier(client, made, sinks, follow=follow, attempt=attempt)
-        return copier.finish()
+        if not copier.finish():
+            return None
+        # What lacked when we began to read may have come since; who followed has it then.
+        detail = client.get(path) if follow else detail
+        return task_logs.rest_of(client, detail, was_waited_for=follow)
 
 
 @task.command("explain")

@@ -106,17 +106,21 @@ def log_pieces(
 
     With `attempt` only what that one printed.
     """
-    offset, give_up = 0, time.monotonic() + RECONNECT_S
+    offset, gone_s = 0, time.monotonic()
     while True:
         path = f"/api/v1/tasks/{task}/logs?stream={stream}&offset={offset}&follow={int(follow)}"
         path += f"&attempt={attempt}" if attempt else ""
+        began_s = time.monotonic()
         try:
             for piece in client.stream(path):
                 offset += len(piece)
-                give_up = time.monotonic() + RECONNECT_S
+                gone_s = time.monotonic()
                 yield piece
         except (EOFError, NodeUnreachableError, ApiError) as error:
-            if not _is_away(error) or not follow or time.monotonic() > give_up:
+            now_s = time.monotonic()
+            if now_s - began_s > UNSAID_S:  # it was there, and nothing was printed
+                gone_s = now_s
+            if not _is_away(error) or not follow or now_s > gone_s + RECONNECT_S:
                 raise
             threading.Event().wait(_AGAIN_S)
         else:

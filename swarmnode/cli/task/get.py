@@ -15,7 +15,7 @@ from swarmnode.cli.files.local import cannot_write
 from swarmnode.cli.output import complain, emit, output_option
 from swarmnode.cli.talk import EXIT_OF_CODE, human_bytes, node
 from swarmnode.cli.task import follow as task_follow
-from swarmnode.cli.task.logs import write_all
+from swarmnode.cli.task.logs import rest_of, write_all
 from swarmnode.cli.task.names import resolve
 from swarmnode.limits import STORE_FILES_S
 
@@ -89,7 +89,8 @@ class _Bringing:
                 self._try(file, place)
         if "logs" in parts:
             for stream in task_follow.STREAMS:
-                self._log(detail["task"], stream)
+                self._log(detail, stream)
+            self._say_what_lacks(detail)
 
     def _outputs(self, detail: Document) -> list[Document]:
         """Of a task that runs, its provider stores now what there is."""
@@ -151,10 +152,20 @@ class _Bringing:
         finally:
             os.close(fd)
 
-    def _log(self, task: str, stream: str) -> None:
+    def _say_what_lacks(self, detail: Document) -> None:
+        """Of the logs."""
+        if detail.get("log_at"):
+            detail = self._client.get(f"/api/v1/tasks/{detail['task']}")
+        if words := rest_of(self._client, detail):
+            self._missed(f"logs: {words}", exits.DEGRADED)
+
+    def _log(self, detail: Document, stream: str) -> None:
+        """Of one whose rest is still to come, it is waited for."""
         path = self._folder / "logs" / stream
         path.parent.mkdir(exist_ok=True)
-        pieces = task_follow.log_pieces(self._client, task, stream, follow=False)
+        pieces = task_follow.log_pieces(
+            self._client, detail["task"], stream, follow=bool(detail.get("log_at"))
+        )
         self.size += _copy(pieces, path)
         self.files += 1
 

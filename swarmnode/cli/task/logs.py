@@ -8,7 +8,9 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from swarmnode.cli.client import ApiError, Client, NodeUnreachableError
+from swarmnode.cli.client import ApiError, Client, Document, NodeUnreachableError
+from swarmnode.cli.machines import Machines
+from swarmnode.cli.output import printable
 from swarmnode.cli.task.follow import STREAMS, log_pieces
 
 Sink = Callable[[bytes], None]
@@ -82,6 +84,17 @@ def _writer(fd: int) -> Sink:
         write_all(fd, piece)
 
     return write
+
+
+def rest_of(client: Client, detail: Document, *, was_waited_for: bool = True) -> str:
+    """Where the rest of an ended task's output is, in words; empty: it has all come."""
+    if not (peer := detail.get("log_at")):  # a node of an older version does not say
+        return ""
+    task, where = detail["task"], printable(Machines.seen_by(client).label(peer))
+    lacks = f"task {task}: the rest of its output has not come: it is at {where}"
+    if was_waited_for:
+        return f"{lacks}, which does not give it now; swarmnode task logs {task} shows it later"
+    return f"{lacks}; swarmnode task logs -f {task} waits for it"
 
 
 class Lines:

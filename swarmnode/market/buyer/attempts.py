@@ -146,9 +146,9 @@ class Attempts:
 
     def on_state(self, peer: PeerId, message: State, now_s: float) -> list[e.Effect]:
         """A beat of the job, or the answer to a query."""
-        self._book.log_claims.answered(message.task, peer)
+        told = self._book.late_logs.answered(peer, message)
         noted = self._note_death(peer, message) if message.node_died_ms > 0 else []
-        return [*noted, *self._on_state(peer, message, now_s)]
+        return [*told, *noted, *self._on_state(peer, message, now_s)]
 
     def _note_death(self, peer: PeerId, message: State) -> list[e.Effect]:
         """Count the machines whose node died soon after the start; hold the task back at three."""

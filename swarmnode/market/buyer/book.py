@@ -13,7 +13,7 @@ from swarmnode.market.buyer.bidding.auction import Auction
 from swarmnode.market.buyer.bidding.fit import Seen
 from swarmnode.market.buyer.config import BuyerConfig
 from swarmnode.market.buyer.events import RetryDue, Tick
-from swarmnode.market.buyer.logs.claims import LogClaims
+from swarmnode.market.buyer.logs.late import LateLogs
 from swarmnode.market.buyer.notary import Notary, RightOf, no_right
 from swarmnode.market.buyer.receipts import Receipts
 from swarmnode.market.buyer.verdicts.starts import base_of
@@ -164,7 +164,7 @@ class Book:
         self.counts = dict.fromkeys([*COUNTED.values(), "results_refused"], 0)
         """How often each fact of COUNTED happened since the start, by its name in telemetry."""
         self.alarm = Alarm(config)
-        self.receipts, self.log_claims = Receipts(config.guard.copy_s), LogClaims()
+        self.receipts, self.late_logs = Receipts(config.guard.copy_s), LateLogs()
         self.keeper = Keeper(
             config.guard,
             self.me,
@@ -182,7 +182,7 @@ class Book:
 
     def tick(self, now_s: float) -> list[e.Effect]:
         """Look at the clock again soon."""
-        return [*self.log_claims.tick(now_s), self.alarm.set(now_s)]
+        return [*self.late_logs.tick(now_s), self.alarm.set(now_s)]
 
     def out_because(self, peer: PeerId) -> str:
         """Why a machine is out of the network, or out of ours; empty while it is in it."""

@@ -20,6 +20,7 @@ from swarmnode.market.buyer.attempts import Attempts
 from swarmnode.market.buyer.bidding.auctions import Auctions
 from swarmnode.market.buyer.book import Book
 from swarmnode.market.buyer.config import BuyerConfig
+from swarmnode.market.buyer.logs.late import LateLogs
 from swarmnode.market.buyer.notary import RightOf, no_right
 from swarmnode.market.buyer.results import Results
 from swarmnode.market.buyer.stewardship import Stewardship
@@ -98,6 +99,8 @@ class Buyer:
             case e.Woke():
                 self._book.keeper.on_woke(now_s)
                 return self._attempts.on_woke(0.0, now_s)
+            case g.LogsTold():
+                return self._book.late_logs.told(event)
             case _ if isinstance(event, g.Event):
                 return self._book.keeper.handle(event, now_s)
             case _:
@@ -164,6 +167,11 @@ class Buyer:
     def was_receipted(self, task: TaskId, fence: int) -> bool:
         """Whether an attempt's provider was told that it need not remember it any more."""
         return self._book.receipts.was_given(task, fence)
+
+    @property
+    def late_logs(self) -> LateLogs:
+        """Which logs are not whole here; to be read only."""
+        return self._book.late_logs
 
     def uncopied(self) -> frozenset[TaskId]:
         """Tasks of ours that have ended, of which the pool may not know yet."""

@@ -121,6 +121,12 @@ class DryRunEnded(msgspec.Struct, frozen=True):
     record: RoundRecord
 
 
+class LogSettled(msgspec.Struct, frozen=True):
+    """Notification: the log of a task that has ended is whole, or is waited for no more."""
+
+    task: TaskId
+
+
 class Woke(msgspec.Struct, frozen=True):
     """This machine slept, and no clock of ours shows it: others may have given us up meanwhile."""
 
@@ -185,6 +191,6 @@ OwnersWord: TypeAlias = (
 )
 Told: TypeAlias = OwnersWord | Woke | Advertised | MemberStands
 Timer: TypeAlias = Tick | RetryDue | WindowOver | AwardDue | RenewalDue | DeadlinePassed
-Event: TypeAlias = Told | Timer | MessageHeard | g.Event
-Notice: TypeAlias = TaskChanged | TaskForgotten | DryRunEnded | g.Notice
+Event: TypeAlias = Told | Timer | MessageHeard | g.Event | g.LogsTold
+Notice: TypeAlias = TaskChanged | TaskForgotten | DryRunEnded | LogSettled | g.Notice
 Effect: TypeAlias = effects.Effect[Event, Notice]

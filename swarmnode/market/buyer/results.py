@@ -32,7 +32,9 @@ class Results:
         attempt = None if record is None else attempt_of(record, peer, terms.fence)
         if record is None or attempt is None:
             return self._attempts.stop(peer, terms.task, terms.fence)
-        return self._judged(record, attempt, terms, receipt, now_s)
+        is_newest = terms.fence == record.fence  # a result follows its log
+        came = self._book.late_logs.came(terms.task) if is_newest else []
+        return [*came, *self._judged(record, attempt, terms, receipt, now_s)]
 
     def _is_past(self, terms: ResultTerms) -> bool:
         was_given = self._book.receipts.was_given(terms.task, terms.fence)

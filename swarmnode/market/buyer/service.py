@@ -165,7 +165,13 @@ class BuyerService:
     def uncopied(self) -> frozenset[TaskId]:
         """Tasks of ours that have ended, of which the pool may not know yet, and we know all."""
         ended = self._core.uncopied()
-        return frozenset(task for task in ended if not self.guardians.is_fetching(task))
+        return frozenset(task for task in ended if not self._is_coming(task))
+
+    def _is_coming(self, task: TaskId) -> bool:
+        """The rest of its log: whoever has that must not be told yet that we have everything."""
+        late, guardians = self._core.late_logs, self.guardians
+        may_come = guardians.is_asking(task) or late.is_waited_for(task)
+        return guardians.is_fetching(task) or (may_come and late.where(task) != "")
 
     def copied(self, tasks: frozenset[TaskId]) -> None:
         """The pool knows of their ends, and has their logs: nobody else need remember them."""
@@ -242,6 +248,8 @@ class BuyerService:
     ) -> AsyncGenerator[bytes, None]:
         """What a task printed to stdout or stderr; with `follow` until it has ended.
 
+        One that ended while another machine had it until its log is whole, or `late.FOLLOWED_S`.
+
         Of all attempts, or of one. Raises TaskUnknownError, ValueError for another stream.
         """
         self.task(task)
@@ -254,6 +262,7 @@ class BuyerService:
     def _may_grow(self, task: TaskId, *, follow: bool, attempt: int) -> bool:
         record = self._core.ledger.find(task)
         is_open = record is not None and record.state not in TASK_ENDS
+        is_open = is_open or self._core.late_logs.is_waited_for(task)
         is_over = record is not None and 0 < attempt < record.fence
         return follow and is_open and not is_over
 
@@ -312,6 +321,8 @@ class BuyerService:
                 self._ends.came(task)  # it may have gone on elsewhere
                 if task in self._core.ledger.forgotten:
                     self._feed.on_removed()
+            case e.LogSettled(task):
+                self.logbook.wake(task)
             case e.DryRunEnded(number, round_record):
                 self._dry_runs.end(number, round_record)
             case TaskChanged():
@@ -327,4 +338,4 @@ class BuyerService:
         core, task = self._core, record.task
         may_act = core.keeper.may_act(task, trio.current_time())
         keepers = core.keeper.find(task) if core.keeper.is_kept(task) else None
-        return TaskView(record, core.phase(task), keepers, may_act)
+        return TaskView(record, core.phase(task), keepers, may_act, core.late_logs.where(task))

@@ -46,6 +46,7 @@ class Stewardship:
         changed = dict.fromkeys(notice.task for notice in news if isinstance(notice, TaskChanged))
         for forgotten in (notice.task for notice in news if isinstance(notice, TaskForgotten)):
             effects += self._book.receipts.give(forgotten)
+            self._book.late_logs.forget(forgotten)
         for task in changed:
             if (record := self._book.ledger.find(task)) is not None:
                 effects += self._book.keeper.on_noted(record, now_s)
@@ -67,6 +68,9 @@ class Stewardship:
         book, task = self._book, kept.task
         is_mine, record = kept.owner == book.me, book.ledger.find(task)
         logs = self._logs(task, before) if is_mine and before != book.me else []
+        if logs and kept.kept.state in TASK_ENDS:
+            machines = dict.fromkeys(peer for peer in (before, kept.kept.provider) if peer)
+            book.late_logs.expect(task, tuple(machines), now_s)
         if record is not None and record.state in TASK_ENDS:
             return [*self._has_ended(kept, record, now_s, is_back=bool(logs)), *logs]
         if is_mine and record is None and task in book.ledger.forgotten:
@@ -130,7 +134,7 @@ class Stewardship:
         """Of what ended while another machine had it, its provider may still have the log."""
         if record.provider and record.key and record.state in TASK_ENDS:
             claim = self._book.notary.claim(record, term)
-            self._book.log_claims.want(record.task, record.provider, claim, now_s)
+            self._book.late_logs.claims.want(record.task, record.provider, claim, now_s)
 
     def _on_rests(self, task: TaskId) -> list[e.Effect]:
         record = self._book.ledger.find(task)

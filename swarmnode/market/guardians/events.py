@@ -86,6 +86,15 @@ class LogsWanted(msgspec.Struct, frozen=True):
     """That machine lives, as far as is known."""
 
 
+class LogsTold(msgspec.Struct, frozen=True):
+    """Who acted for a task of ours was asked for its log; for the buyer, no keeper needs it."""
+
+    task: TaskId
+    peer: PeerId
+    is_whole: bool
+    """We have all it had; else it keeps nothing of that task."""
+
+
 class Acts(msgspec.Struct, frozen=True):
     """Decision: this machine acts for the task from here on, and goes on from this record."""
 

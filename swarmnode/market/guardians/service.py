@@ -47,6 +47,9 @@ LOGS_TIMEOUT_S: Final = 60.0
 LOGS_DEAD_TIMEOUT_S: Final = 5.0
 """From a machine that is held for dead: meanwhile a provider waits with what it has."""
 LOGS_AGAIN_S: Final = 1.0
+LOGS_LATE_S: Final = 300.0
+"""Who could not be asked within that is asked for so long again: a machine may come back."""
+LOGS_LATE_AGAIN_S: Final = 5.0
 GUARDED_WITHIN_S: Final = 5.0
 """Who submits and leaves waits so long for the guardians: two round trips and their disks."""
 
@@ -69,7 +72,7 @@ class KeeperService:
         network: NetworkId,
         core: Keeping,
         logbook: LogBook,
-        post: Callable[[g.Event], None],
+        post: Callable[[g.Event | g.LogsTold], None],
     ) -> None:
         self._rpc, self._signer, self._core = rpc, signer, core
         self._logbook, self._post = logbook, post
@@ -79,8 +82,8 @@ class KeeperService:
         """One that does not answer holds up itself."""
         self._nursery: trio.Nursery | None = None
         """Of what is carried and fetched; None before `run`."""
-        self._fetching: set[TaskId] = set()
-        """Tasks of which older logs are on their way here: newer ones are refused meanwhile."""
+        self._fetching: dict[TaskId, bool] = {}
+        """Tasks of which older logs are to come here; True: newer ones are refused meanwhile."""
         self._waiting: dict[tuple[PeerId, TaskId], GuardRecord] = {}
         """What is to be carried, the newest of each task to each keeper."""
         self._confirmed: dict[TaskId, trio.Event] = {}
@@ -110,6 +113,10 @@ class KeeperService:
 
     def is_fetching(self, task: TaskId) -> bool:
         """Whether older logs of a task are still to come before newer ones."""
+        return self._fetching.get(task, False)
+
+    def is_asking(self, task: TaskId) -> bool:
+        """Whether somebody is asked for older logs of a task, or will be again."""
         return task in self._fetching
 
     def carry(self, peer: PeerId, record: GuardRecord) -> None:
@@ -142,7 +149,7 @@ class KeeperService:
     def fetch_logs(self, task: TaskId, peer: PeerId, *, is_up: bool) -> None:
         """Bring home what a task of ours printed while that peer acted for it."""
         assert self._nursery is not None
-        self._fetching.add(task)
+        self._fetching[task] = True
         record = self._core.find(task)
         newest = 0 if record is None else record.kept.fence
         within_s = LOGS_TIMEOUT_S if is_up else LOGS_DEAD_TIMEOUT_S
@@ -212,22 +219,46 @@ class KeeperService:
         return KeptLog(piece[0], piece[1]), piece[2]
 
     async def _fetch_all(self, task: TaskId, peer: PeerId, newest: int, within_s: float) -> None:
-        with contained(f"the bringing of task {task}'s log"), trio.move_on_after(within_s):
-            for stream in STREAMS:
-                await self._fetch(task, stream, peer, newest)
-        self._fetching.discard(task)
+        with contained(f"the bringing of task {task}'s log"):
+            is_whole: bool | None = None
+            with trio.move_on_after(within_s):
+                is_whole = await self._fetch_both(task, peer, newest)
+            if is_whole is None:
+                self._fetching[task] = False
+                is_whole = await self._fetch_late(task, peer, newest)
+            if is_whole is not None:
+                self._post(g.LogsTold(task, peer, is_whole))
+        self._fetching.pop(task, None)
 
-    async def _fetch(self, task: TaskId, stream: str, peer: PeerId, newest: int) -> None:
+    async def _fetch_late(self, task: TaskId, peer: PeerId, newest: int) -> bool | None:
+        """Once more when it is back, which as yet may know nothing; None: it did not come back."""
+        with trio.move_on_after(LOGS_LATE_S):
+            while self._core.find(task) is not None:  # else it was removed, or all is known of it
+                await trio.sleep(LOGS_LATE_AGAIN_S)
+                if await self._fetch_both(task, peer, newest):
+                    return True
+        return None
+
+    async def _fetch_both(self, task: TaskId, peer: PeerId, newest: int) -> bool:
+        """Whether we have all that it has; False where it keeps nothing of that task."""
+        for stream in STREAMS:
+            if not await self._fetch(task, stream, peer, newest):
+                return False
+        return True
+
+    async def _fetch(self, task: TaskId, stream: str, peer: PeerId, newest: int) -> bool:
         """`newest` is the last attempt that peer can know of: were anything kept of a later one
         that it makes up, the log of the true ones would be refused."""
         while True:
             try:
                 if not await self._fetch_piece(task, stream, peer, newest):
-                    return
+                    return True
             except (PeerUnreachableError, CallTimeoutError, StoreFullError):
                 await trio.sleep(LOGS_AGAIN_S)
-            except (RemoteRefusalError, LogStaleError):
-                return
+            except LogStaleError:
+                return True  # we have newer
+            except RemoteRefusalError:
+                return False
 
     async def _fetch_piece(self, task: TaskId, stream: str, peer: PeerId, newest: int) -> bool:
         """Whether there may be more."""

@@ -1,5 +1,6 @@
 """Who waits for a task whose node goes away is told, and is not left waiting for ever."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -48,3 +49,30 @@ def test_a_node_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(NodeUnreachableError):
         waited(client, monkeypatch)
     assert client.now_s < follow.RECONNECT_S + 2
+
+
+@dataclass
+class SilentClient:
+    """Its task prints nothing for long; then its node restarts once, and the task prints a line."""
+
+    now_s: float = 0.0
+    tries: int = 0
+
+    def stream(self, path: str) -> Iterator[bytes]:
+        self.tries += 1
+        if self.tries == 1:
+            self.now_s += 10 * follow.RECONNECT_S
+            raise EOFError
+        if self.tries < 5:
+            raise NodeUnreachableError("no node answers")
+        yield b"one"
+
+
+def test_a_log_is_followed_across_a_restart_after_a_long_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = SilentClient()
+    monkeypatch.setattr("swarmnode.cli.task.follow.time.monotonic", lambda: client.now_s)
+    monkeypatch.setattr(follow, "_AGAIN_S", 0.0)
+    pieces = follow.log_pieces(cast("Client", client), "t", "stdout", follow=True)
+    assert list(pieces) == [b"one"]

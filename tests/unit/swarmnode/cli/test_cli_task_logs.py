@@ -4,12 +4,16 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from swarmnode.cli.main import run
 from swarmnode.demo.report import until
+from swarmnode.tasks.ids import TaskId
 from tests.api_lab import ServedNode
+from tests.fake_market import ADA
 from tests.unit.swarmnode.cli.test_cli_task import ROOT, T1, ends, when_submitted
 
 
@@ -108,3 +112,56 @@ def test_jsonl_prints_each_line_while_the_task_runs(node: ServedNode) -> None:
         node.do(lambda market: market.buyer.finish(T1))
         assert json.loads(ours.stdout.readline()) == {"stream": "stdout", "line": "three"}
         assert ours.wait(20) == 0
+
+
+def _lacks(node: ServedNode) -> None:
+    """Every task prints a line and ends; the rest of its output is at a machine that is away."""
+    ends(node, out="one\n")
+    buyer = node.node.market.buyer
+    act = buyer.on_submit
+
+    def lack(task: TaskId) -> None:
+        act(task)
+        buyer.views[task] = replace(buyer.views[task], log_at=ADA)
+
+    buyer.on_submit = lack
+
+
+@pytest.mark.parametrize(
+    ("follows", "hint"),
+    [
+        ([], "; swarmnode task logs -f t1 waits for it"),
+        (["-f"], ", which does not give it now; swarmnode task logs t1 shows it later"),
+    ],
+)
+def test_logs_whose_rest_is_at_another_machine_say_so_and_end_with_6(
+    node: ServedNode, capfd: pytest.CaptureFixture[str], follows: list[str], hint: str
+) -> None:
+    _lacks(node)
+    run(["task", "submit", "--detach", "--", "x"])
+    capfd.readouterr()
+    assert run(["task", "logs", "t1", *follows]) == 6
+    said = capfd.readouterr()
+    assert said.out == "one\n"
+    assert f"the rest of its output has not come: it is at ada{hint}" in said.err
+
+
+def test_submit_says_that_output_lacks_and_ends_as_its_task_did(
+    node: ServedNode, capfd: pytest.CaptureFixture[str]
+) -> None:
+    _lacks(node)
+    assert run(["task", "submit", "--", "x"]) == 0
+    said = capfd.readouterr()
+    assert said.out == "one\n"
+    assert "the rest of its output has not come: it is at ada" in said.err
+
+
+def test_get_brings_what_there_is_of_such_logs_and_ends_with_6(
+    node: ServedNode, capfd: pytest.CaptureFixture[str]
+) -> None:
+    _lacks(node)
+    run(["task", "submit", "--detach", "--", "x"])
+    capfd.readouterr()
+    assert run(["task", "get", "t1", "into"]) == 6
+    assert Path("into/logs/stdout").read_text() == "one\n"
+    assert "logs: task t1: the rest of its output has not come" in capfd.readouterr().err
