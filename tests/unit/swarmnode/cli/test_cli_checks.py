@@ -98,6 +98,23 @@ def test_control_groups_of_version_one_are_looked_at_one_by_one(tmp_path: Path) 
     assert found.detail == "version 1: pids of a task cannot be limited"
 
 
+@pytest.mark.parametrize(
+    ("release", "is_container", "closed"),
+    [
+        ("6.18.5-generic", False, "memory, cpu"),
+        ("5.14.0", False, "memory, cpu"),
+        ("5.13.19", False, "memory, pids, cpu"),
+        ("5.10.0", True, "memory, cpu"),
+    ],
+)
+def test_processes_are_limited_without_a_group_where_the_kernel_counts_those_of_a_job_apart(
+    tmp_path: Path, release: str, is_container: bool, closed: str
+) -> None:
+    root = machine(tmp_path, {"proc/sys/kernel/osrelease": f"{release}\n"})
+    found = checks_machine.control_groups(root, is_container=is_container)
+    assert found.detail == f"version 1: {closed} of a task cannot be limited"
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     found = locate({"SWARM_HOME": str(tmp_path / "n")})
