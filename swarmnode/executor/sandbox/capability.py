@@ -199,4 +199,3 @@ def _root_trouble() -> str:
 def _bwrap_trouble(bwrap: str, config: ExecutorConfig) -> str:
     trouble = bubblewrap.trouble(bwrap, run=bubblewrap.runner(config.uid_first))
     return "" if trouble is None else f"{trouble.detail}. Remedy: {trouble.fix}"
-

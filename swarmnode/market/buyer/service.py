@@ -193,7 +193,10 @@ class BuyerService:
         return view
 
     async def cancel(self, task: TaskId) -> TaskView:
-        """Stop a task; one that has ended stays as it is. Raises TaskUnknownError, StoreFullError."""
+        """Stop a task; one that has ended stays as it is.
+
+        Raises TaskUnknownError, StoreFullError.
+        """
         self.task(task)
         asked = e.CancelAsked(task)
         if self._pen.is_waiting:
