@@ -32,6 +32,10 @@ from swarmnode.home import enrol
 from swarmnode.home.config_load import load
 from swarmnode.home.folders import Home, locate, read_addresses
 
+_DIGITS_MAX: Final = 5
+"""Of a duration: two centuries of days."""
+_SHOWN_CHARS_MAX: Final = 40
+"""Of one that is longer."""
 _ANSWER_S: Final = 2.0
 """What the node of this home gets to say whether it is in."""
 _UNITS_MS: Final = {"m": 60_000, "h": 3_600_000, "d": DAY_MS}
@@ -48,7 +52,10 @@ class Duration(click.ParamType[int]):
         """Text to milliseconds; a usage error names the form."""
         if isinstance(value, int):
             return value
-        match = re.fullmatch(r"([1-9][0-9]{0,4})([mhd])", str(value))
+        match = re.fullmatch(r"([1-9][0-9]*)([mhd])", str(value))
+        if match is not None and len(match[1]) > _DIGITS_MAX:
+            most = f"{'9' * _DIGITS_MAX}{match[2]}"
+            self.fail(f"{str(value)[:_SHOWN_CHARS_MAX]} is too much: at most {most}", param, ctx)
         if match is None:
             self.fail(f"{value!r} is not a valid duration: write 30m, 12h or 7d", param, ctx)
         return int(match[1]) * _UNITS_MS[match[2]]

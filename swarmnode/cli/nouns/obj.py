@@ -277,7 +277,7 @@ def removal_words(holders: int, dropped: int, waiting: list[str]) -> str:
     """How far a removal has come, for people."""
     if not waiting:
         return f"all {holders} holders gave it up" if holders != 1 else "its holder gave it up"
-    rest = "the other when it returns" if len(waiting) == 1 else "the others when they return"
+    rest = "the other once it answers" if len(waiting) == 1 else "the others once they answer"
     return f"{dropped} of {holders} holders gave it up; {rest}: {', '.join(waiting)}"
 
 
